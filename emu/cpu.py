@@ -1,0 +1,294 @@
+"""A CPU around one Uc: registers, contexts, and running at CPL 3 until something needs the kernel."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from unicorn import (
+    UC_ARCH_X86,
+    UC_ERR_EXCEPTION,
+    UC_ERR_INSN_INVALID,
+    UC_HOOK_BLOCK,
+    UC_HOOK_INSN,
+    UC_HOOK_INTR,
+    UC_MODE_64,
+    Uc,
+    UcError,
+)
+from unicorn import x86_const as x86
+
+from emu.hooks import TABLE_ENTRIES, TABLE_WORDS, TrapReason, TrapState
+from mmu import GeneralProtection, Mmu, PageFault, PhysicalMemory, unicorn_abi
+from mmu.hooks import PHYSMAP
+from mmu.objectcode import load
+from mmu.registers import Access
+from mmu.state import MmuState
+
+#: No RDRAND, no RDSEED (they could not be made deterministic), and everything that x86-64-v2 asks for.
+CPU_MODEL = x86.UC_CPU_X86_SANDYBRIDGE
+
+_TF = 1 << 8
+_RSP_TO_R15 = ("RAX", "RBX", "RCX", "RDX", "RSI", "RDI", "RBP", "RSP", *(f"R{n}" for n in range(8, 16)))
+#: The general registers by name, with RIP and RFLAGS.
+REGISTERS: dict[str, int] = {name.lower(): getattr(x86, f"UC_X86_REG_{name}") for name in (*_RSP_TO_R15, "RIP", "RFLAGS")}
+_SYSCALL_REGISTERS = ("rip", "rax", "rdi", "rsi", "rdx", "r10", "r8", "r9", "rflags")
+
+
+class TrapKind(IntEnum):
+    """Why the guest is not running any more."""
+
+    SYSCALL = 1
+    SLICE = 2  # its time slice is used up
+    FAULT = 3  # an access that the page-fault handler did not resolve
+    EXCEPTION = 4  # a vector of the IDT
+    INVALID_OPCODE = 5
+
+
+@dataclass(frozen=True)
+class Trap:
+    """One entry into the kernel; ``fault``/``access`` for FAULT, ``vector``/``error_code`` for EXCEPTION."""
+
+    kind: TrapKind
+    fault: PageFault | GeneralProtection | None = None
+    access: Access = Access.READ
+    vector: int = 0
+    error_code: int = 0
+
+
+_SYSCALL_TRAP, _SLICE_TRAP = Trap(TrapKind.SYSCALL), Trap(TrapKind.SLICE)
+
+
+class RegisterSet:
+    """A fixed list of registers that is read or written in one call."""
+
+    def __init__(self, engine: int, names: Sequence[str]) -> None:
+        count = len(names)
+        self._engine, self._count = engine, count
+        self._ids = (ctypes.c_int * count)(*(REGISTERS[name] for name in names))
+        self.values = (ctypes.c_uint64 * count)()
+        base = ctypes.addressof(self.values)
+        self._pointers = (ctypes.c_void_p * count)(*(base + 8 * i for i in range(count)))
+        self._arguments = (engine, ctypes.addressof(self._ids), ctypes.addressof(self._pointers), count)
+
+    def read(self) -> list[int]:
+        """The registers, in the order of the names."""
+        unicorn_abi.reg_read_batch(*self._arguments)
+        return self.values[:]
+
+    def write(self, *values: int) -> None:
+        """Set the registers, in the order of the names."""
+        self.values[:] = values
+        unicorn_abi.reg_write_batch(*self._arguments)
+
+
+class Cpu:
+    """One vCPU."""
+
+    def __init__(self, ram: PhysicalMemory, entry_frame: int) -> None:
+        """``entry_frame`` is a free frame that is used once, for the instruction that enters CPL 3."""
+        self.uc = uc = Uc(UC_ARCH_X86, UC_MODE_64)
+        uc.ctl_set_cpu_model(CPU_MODEL)
+        uc.ctl_exits_enabled(True)
+        self._engine = unicorn_abi.handle(uc)
+        self.mmu = Mmu(uc, ram)
+        self.trap = TrapState()
+        self._error: BaseException | None = None
+        self._vector: int | None = None
+        self._block_sizes: dict[tuple[int, int, int], int] = {}
+        self._install_hooks()
+        self.syscall_registers = RegisterSet(self._engine, _SYSCALL_REGISTERS)
+        self._syscall_result = RegisterSet(self._engine, ("rax", "rcx", "r11"))
+        self._all = RegisterSet(self._engine, tuple(REGISTERS))
+        self._template = self._enter_cpl3(entry_frame)
+        self._vector_context = self.new_context_like_current()
+
+    # -- set-up ----------------------------------------------------------------------------------------------------
+
+    def _install_hooks(self) -> None:
+        trap = self.trap
+        self._table = np.zeros(TABLE_ENTRIES * TABLE_WORDS, dtype=np.uint64)
+        trap.table = self._table.ctypes.data
+        trap.emu_stop = unicorn_abi.symbol_address("uc_emu_stop")
+        trap.clock = ctypes.addressof(self.mmu.state) + MmuState.clock.offset  # type: ignore[attr-defined]
+        self._count = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint64)(self._count_block)
+        trap.count_block = ctypes.cast(self._count, ctypes.c_void_p).value or 0
+        self._library = load("emu.hooks")
+        at = ctypes.addressof(trap)
+        unicorn_abi.hook_add(self.uc, UC_HOOK_BLOCK, self._library["on_block"].address, at)
+        unicorn_abi.hook_add(self.uc, UC_HOOK_INSN, self._library["on_syscall"].address, at, x86.UC_X86_INS_SYSCALL)
+        self._read_tsc = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_uint64, ctypes.c_uint64)(self._on_rdtsc)
+        for instruction in (x86.UC_X86_INS_RDTSC, x86.UC_X86_INS_RDTSCP):
+            address = ctypes.cast(self._read_tsc, ctypes.c_void_p).value or 0
+            unicorn_abi.hook_add(self.uc, UC_HOOK_INSN, address, 0, instruction)
+        self.uc.hook_add(UC_HOOK_INTR, self._on_interrupt)
+
+    def _enter_cpl3(self, frame: int) -> unicorn_abi.Context:
+        """Run SYSRETQ once, the only way to CPL 3 without a GDT, and keep the context it leaves (flat user segments)."""
+        uc, mmu = self.uc, self.mmu
+        # mov eax,1; cpuid; xor ecx,ecx; sysretq
+        mmu.ram.write(frame << 12, bytes.fromhex("b801000000" "0fa2" "31c9" "480f07"))
+        uc.msr_write(0xC0000080, uc.msr_read(0xC0000080) | 1)  # IA32_EFER.SCE
+        uc.msr_write(0xC0000081, 0x0023_0010 << 32)  # IA32_STAR: user CS 0x33, SS 0x2b
+        uc.reg_write(x86.UC_X86_REG_R11, 0x202)
+        mmu.state.physmap_open = 1
+        self.trap.budget = 1000
+        status = unicorn_abi.emu_start(self._engine, PHYSMAP + (frame << 12), 0, 0, 0)
+        mmu.state.physmap_open = 0
+        mmu.take_failure()
+        if status != UC_ERR_EXCEPTION or uc.reg_read(x86.UC_X86_REG_CS) & 3 != 3:
+            raise unicorn_abi.UnicornMismatch(f"SYSRETQ did not lead to CPL 3 (emu_start said {status})")
+        #: CPUID.1:EDX, which programs get as AT_HWCAP.
+        self.hwcap = int(uc.reg_read(x86.UC_X86_REG_EDX))
+        mmu.ram.write(frame << 12, bytes(12))
+        mmu.code_written(frame)
+        mmu.state.cpl = 3
+        mmu.state.clock = 0
+        self._all.write(*([0] * 17), 0x202)
+        context = unicorn_abi.Context(uc)
+        context.save()
+        return context
+
+    def load_fresh(self, rsp: int) -> None:
+        """The state in which a new program starts: all registers 0 but RSP, x87 and SSE as after FNINIT."""
+        self._template.restore()
+        self.write("rsp", rsp)
+
+    def fresh_context(self, rsp: int) -> unicorn_abi.Context:
+        """A context in that state."""
+        current = unicorn_abi.Context(self.uc)
+        current.save()
+        self.load_fresh(rsp)
+        context = unicorn_abi.Context(self.uc)
+        context.save()
+        current.restore()
+        return context
+
+    def new_context_like_current(self) -> unicorn_abi.Context:
+        """A context with the registers that are in the CPU now."""
+        context = unicorn_abi.Context(self.uc)
+        context.save()
+        return context
+
+    # -- hooks -----------------------------------------------------------------------------------------------------
+
+    def _count_block(self, _uc: int, address: int, size: int) -> int:
+        key = (self.trap.code_id, address, size)
+        known = self._block_sizes.get(key)
+        if known is None:
+            try:
+                engine: Any = self.uc
+                _, known, _ = engine.ctl_request_cache(address)
+            except BaseException as error:
+                self._error = error
+                return 1
+            if len(self._block_sizes) > 1 << 18:
+                self._block_sizes.clear()
+            self._block_sizes[key] = known
+        return known
+
+    def _on_interrupt(self, uc: Uc, vector: int, _data: Any) -> None:
+        self._vector = vector
+        uc.emu_stop()
+
+    def _on_rdtsc(self, _uc: int, _data: int) -> int:
+        clock = self.clock
+        self.uc.reg_write(x86.UC_X86_REG_RAX, clock & 0xFFFFFFFF)
+        self.uc.reg_write(x86.UC_X86_REG_RDX, clock >> 32)
+        return 1
+
+    @property
+    def fs_base(self) -> int:
+        """The base of FS: thread-local storage."""
+        return int(self.uc.reg_read(x86.UC_X86_REG_FS_BASE))
+
+    @fs_base.setter
+    def fs_base(self, value: int) -> None:
+        self.uc.reg_write(x86.UC_X86_REG_FS_BASE, value)
+
+    @property
+    def gs_base(self) -> int:
+        """The base of GS."""
+        return int(self.uc.reg_read(x86.UC_X86_REG_GS_BASE))
+
+    @gs_base.setter
+    def gs_base(self, value: int) -> None:
+        self.uc.reg_write(x86.UC_X86_REG_GS_BASE, value)
+
+    # -- registers -------------------------------------------------------------------------------------------------
+
+    @property
+    def clock(self) -> int:
+        """Instructions retired since the machine was made."""
+        return self.mmu.state.clock
+
+    def read(self, name: str) -> int:
+        """One general register."""
+        return int(self.uc.reg_read(REGISTERS[name]))
+
+    def write(self, name: str, value: int) -> None:
+        """Set one general register."""
+        self.uc.reg_write(REGISTERS[name], value & 0xFFFFFFFFFFFFFFFF)
+
+    def read_all(self) -> dict[str, int]:
+        """Every general register, RIP and RFLAGS."""
+        return dict(zip(REGISTERS, self._all.read(), strict=True))
+
+    def write_all(self, values: dict[str, int]) -> None:
+        """Set every general register, RIP and RFLAGS."""
+        self._all.write(*(values[name] for name in REGISTERS))
+
+    def syscall_return(self, result: int, rip: int, rflags: int) -> None:
+        """What SYSRET leaves: the result in RAX, RIP in RCX, RFLAGS in R11."""
+        self._syscall_result.write(result & 0xFFFFFFFFFFFFFFFF, rip, rflags)
+
+    # -- running ---------------------------------------------------------------------------------------------------
+
+    def enter(self, rip: int) -> Trap:
+        """Run at ``rip`` until something needs the kernel."""
+        trap = self.trap
+        trap.reason = TrapReason.NONE
+        status = unicorn_abi.emu_start(self._engine, rip, 0, 0, 0)
+        if status == 0:
+            if trap.reason == TrapReason.SYSCALL:
+                return _SYSCALL_TRAP
+            if trap.reason == TrapReason.SLICE:
+                return _SLICE_TRAP
+        return self._explain(status)
+
+    def _explain(self, status: int) -> Trap:
+        self._library.raise_failures()
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        if self._vector is not None:
+            vector, self._vector = self._vector, None
+            context = self._vector_context
+            context.save()
+            trap = Trap(TrapKind.EXCEPTION, vector=vector, error_code=context.error_code)
+            context.exception_delivered()
+            context.restore()
+            return trap
+        failure = self.mmu.take_failure()
+        if failure is not None:
+            return Trap(TrapKind.FAULT, fault=failure[0], access=failure[1])
+        if status == UC_ERR_INSN_INVALID:
+            return Trap(TrapKind.INVALID_OPCODE)
+        raise UcError(status)
+
+    def find_faulting_instruction(self, rip: int) -> Trap:
+        """Single-step (RFLAGS.TF) from ``rip`` until a trap other than the step itself.
+
+        For a fetch that failed while Unicorn translated ahead: the fault is real only once execution gets there.
+        """
+        while True:
+            self.write("rflags", self.read("rflags") | _TF)
+            trap = self.enter(rip)
+            self.write("rflags", self.read("rflags") & ~_TF)
+            rip = self.read("rip")
+            if trap.kind != TrapKind.EXCEPTION or trap.vector != 1:
+                return trap

@@ -1,0 +1,1 @@
+"""The virtual file system and the file systems that every machine has."""

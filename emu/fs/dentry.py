@@ -1,0 +1,114 @@
+"""Dentries: the names under which inodes are reached, and Path, a dentry seen through a mount."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakValueDictionary
+
+from emu.fs.flags import NAME_MAX
+from emu.kernel.errors import LinuxError
+
+if TYPE_CHECKING:
+    from emu.fs.inode import Inode
+    from emu.fs.mount import Mount
+
+
+def decode_name(raw: bytes) -> str:
+    """A guest's bytes as the ``str`` used for names; every byte string comes back from :func:`encode_name`."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def encode_name(name: str) -> bytes:
+    """A name as the guest's bytes."""
+    return name.encode("utf-8", "surrogateescape")
+
+
+def check_name(name: str) -> None:
+    """ENAMETOOLONG if one component is longer than NAME_MAX bytes."""
+    if len(name) * 4 > NAME_MAX and len(encode_name(name)) > NAME_MAX:
+        raise LinuxError(errno.ENAMETOOLONG)
+
+
+class Dentry:
+    """One name of an inode: ``name`` in ``parent``; a root is its own parent.
+
+    A parent knows its children weakly: a dentry lives as long as an open file, a working directory, a mount or a
+    child needs it. File systems never see dentries; they work with names and inodes.
+    """
+
+    __slots__ = ("__weakref__", "_children", "deleted", "inode", "label", "name", "parent")
+
+    def __init__(self, name: str, inode: Inode, parent: Dentry | None = None, label: str | None = None) -> None:
+        self.name = name
+        self.inode = inode
+        self.parent: Dentry = parent if parent is not None else self
+        #: What /proc/<pid>/fd shows for an object without a name in any tree (``pipe:[7]``).
+        self.label = label
+        #: The name is gone (unlinked); the inode lives on for whoever holds it.
+        self.deleted = False
+        self._children: WeakValueDictionary[str, Dentry] | None = None
+
+    def child(self, name: str, inode: Inode) -> Dentry:
+        """The dentry of ``name``, which the file system has just said to be ``inode``."""
+        if self._children is None:
+            self._children = WeakValueDictionary()
+        dentry = self._children.get(name)
+        if dentry is None or dentry.inode is not inode:
+            dentry = Dentry(name, inode, self)
+            self._children[name] = dentry
+        return dentry
+
+    def cached(self, name: str) -> Dentry | None:
+        """The dentry of ``name`` if anybody holds it."""
+        return self._children.get(name) if self._children is not None else None
+
+    def drop(self, name: str) -> None:
+        """``name`` was removed from this directory."""
+        dentry = self._children.pop(name, None) if self._children is not None else None
+        if dentry is not None:
+            dentry.deleted = True
+
+    def move(self, parent: Dentry, name: str) -> None:
+        """This entry was renamed; what stood under the new name is gone."""
+        siblings = self.parent._children
+        if siblings is not None and siblings.get(self.name) is self:
+            del siblings[self.name]
+        parent.drop(name)
+        self._adopt(parent, name)
+
+    def exchange(self, other: Dentry) -> None:
+        """RENAME_EXCHANGE: the two entries take each other's place."""
+        mine, theirs = (self.parent, self.name), (other.parent, other.name)
+        self._adopt(*theirs)
+        other._adopt(*mine)
+
+    def is_inside(self, ancestor: Dentry) -> bool:
+        """Whether ``ancestor`` is this dentry or above it."""
+        dentry = self
+        while dentry is not ancestor:
+            if dentry.parent is dentry:
+                return False
+            dentry = dentry.parent
+        return True
+
+    def _adopt(self, parent: Dentry, name: str) -> None:
+        self.parent, self.name = parent, name
+        if parent._children is None:
+            parent._children = WeakValueDictionary()
+        parent._children[name] = self
+
+    def __repr__(self) -> str:
+        return f"Dentry({self.name!r}, inode {self.inode.ino})"
+
+
+class Path(NamedTuple):
+    """A place in the tree of mounts: the kernel's ``struct path``."""
+
+    mount: Mount
+    dentry: Dentry
+
+    @property
+    def inode(self) -> Inode:
+        """The inode that this place names."""
+        return self.dentry.inode

@@ -1,0 +1,131 @@
+"""/dev: a tmpfs with the device nodes in it (devtmpfs), and the memory devices (drivers/char/mem.c, random.c)."""
+
+from __future__ import annotations
+
+import errno
+import stat
+from typing import TYPE_CHECKING
+
+from emu.fs.file import File
+from emu.fs.flags import PAGE_SIZE, makedev
+from emu.fs.libfs import FixedDirectory, Node, Symlink
+from emu.fs.superblock import FileSystemType, SuperBlock
+from emu.fs.tmpfs import TmpfsDirectory, TmpfsSuperBlock
+from emu.kernel.errors import LinuxError
+from emu.mm.pagecache import PageCache
+
+if TYPE_CHECKING:
+    from emu.fs.dentry import Path
+    from emu.fs.vfs import Vfs
+    from emu.kernel.kernel import Kernel
+    from emu.mm.address_space import AddressSpace
+    from emu.mm.vma import Vma
+
+NULL = makedev(1, 3)
+ZERO = makedev(1, 5)
+FULL = makedev(1, 7)
+RANDOM = makedev(1, 8)
+URANDOM = makedev(1, 9)
+TTY = makedev(5, 0)
+
+
+class NullFile(File):
+    """/dev/null: empty, and takes everything."""
+
+    def read(self, count: int) -> bytes:
+        return b""
+
+    def write(self, data: bytes) -> int:
+        return len(data)
+
+    def pread(self, count: int, pos: int) -> bytes:
+        return b""
+
+    def pwrite(self, data: bytes, pos: int) -> int:
+        return len(data)
+
+    def lseek(self, offset: int, whence: int) -> int:
+        self.pos = 0
+        return 0
+
+
+class ZeroFile(NullFile):
+    """/dev/zero: endless zeros; a mapping is anonymous memory."""
+
+    def read(self, count: int) -> bytes:
+        return bytes(count)
+
+    def pread(self, count: int, pos: int) -> bytes:
+        return bytes(count)
+
+    def mmap(self, mm: AddressSpace, vma: Vma) -> None:
+        # As shmem_zero_setup(): a shared mapping is a new object of its own; a private one is anonymous memory.
+        vma.file = None
+        vma.pgoff = 0 if vma.shared else vma.start // PAGE_SIZE
+        vma.page_cache = PageCache(mm.frames, vma.length) if vma.shared else None
+
+
+class FullFile(ZeroFile):
+    """/dev/full: zeros to read, no room to write."""
+
+    def write(self, data: bytes) -> int:
+        raise LinuxError(errno.ENOSPC)
+
+    def pwrite(self, data: bytes, pos: int) -> int:
+        raise LinuxError(errno.ENOSPC)
+
+    def mmap(self, mm: AddressSpace, vma: Vma) -> None:
+        raise LinuxError(errno.ENODEV)
+
+
+class RandomFile(NullFile):
+    """/dev/random and /dev/urandom: bytes from the machine's seed."""
+
+    def read(self, count: int) -> bytes:
+        return self.inode.sb.kernel.random.randbytes(count)
+
+    def pread(self, count: int, pos: int) -> bytes:
+        return self.read(count)
+
+    def lseek(self, offset: int, whence: int) -> int:
+        return self.pos
+
+
+def open_tty(path: Path, flags: int) -> File:
+    """/dev/tty: no process here has a controlling terminal."""
+    raise LinuxError(errno.ENXIO)
+
+
+def register_devices(vfs: Vfs) -> None:
+    """What stands behind the device numbers."""
+    vfs.register_device(NULL, NullFile)
+    vfs.register_device(ZERO, ZeroFile)
+    vfs.register_device(FULL, FullFile)
+    vfs.register_device(RANDOM, RandomFile)
+    vfs.register_device(URANDOM, RandomFile)
+    vfs.register_device(TTY, open_tty)
+
+
+class DevTmpfs(FileSystemType):
+    """The file system type ``devtmpfs``: every mount shows the same /dev."""
+
+    name = "devtmpfs"
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.tree = TmpfsSuperBlock(kernel, self, "mode=755")
+        _add_nodes(self.tree)
+
+    def mount(self, kernel: Kernel, options: str) -> SuperBlock:
+        return self.tree
+
+
+def _add_nodes(sb: TmpfsSuperBlock) -> None:
+    root = sb.root
+    assert isinstance(root, FixedDirectory)
+    nodes = {"null": NULL, "zero": ZERO, "full": FULL, "random": RANDOM, "urandom": URANDOM, "tty": TTY}
+    for name, rdev in nodes.items():
+        root.add(name, Node(sb, stat.S_IFCHR | 0o666, rdev))
+    links = {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}
+    for name, rest in links.items():
+        root.add(name, Symlink(sb, "/proc/self/fd" + rest))
+    root.add("shm", TmpfsDirectory(sb, 0o1777))

@@ -1,0 +1,189 @@
+"""What a process has open, and where it stands in the tree: files_struct and fs_struct."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+
+from emu.fs.dentry import Path
+from emu.fs.file import File
+from emu.kernel.errors import LinuxError
+
+#: The soft RLIMIT_NOFILE of a first process.
+DEFAULT_LIMIT = 1024
+#: The hard limit (/proc/sys/fs/nr_open).
+NR_OPEN = 1 << 20
+
+
+class FdTable:
+    """File descriptors of one process or of threads that share them (CLONE_FILES).
+
+    Each entry holds one reference on its File. ``limit`` is RLIMIT_NOFILE: setrlimit writes it.
+    """
+
+    def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
+        self.limit = limit
+        self._files: dict[int, File] = {}
+        self._cloexec: set[int] = set()
+        #: No descriptor below this is free.
+        self._next = 0
+        self._users = 1
+        #: Who holds the record lock that this process waits for (deadlock detection).
+        self.waiting_for: FdTable | None = None
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(sorted(self._files))
+
+    def get(self, fd: int) -> File:
+        """The file behind ``fd``; EBADF also for one opened with O_PATH."""
+        file = self._files.get(fd)
+        if file is None or file.flags & 0o10000000:
+            raise LinuxError(errno.EBADF)
+        return file
+
+    def get_any(self, fd: int) -> File:
+        """The file behind ``fd``, O_PATH or not; EBADF."""
+        file = self._files.get(fd)
+        if file is None:
+            raise LinuxError(errno.EBADF)
+        return file
+
+    def install(self, file: File, cloexec: bool = False, lowest: int = 0) -> int:
+        """Put ``file`` (whose reference passes to the table) under the lowest free descriptor from ``lowest`` on.
+
+        EMFILE if there is none below the limit; then the caller still owns the reference.
+        """
+        fd = self._lowest_free(lowest)
+        if lowest <= self._next:
+            self._next = fd + 1
+        self._files[fd] = file
+        if cloexec:
+            self._cloexec.add(fd)
+        return fd
+
+    def check_room(self) -> None:
+        """EMFILE if no descriptor is free; open(2) asks before it makes a file."""
+        self._next = self._lowest_free(0)
+
+    def _lowest_free(self, lowest: int) -> int:
+        fd = max(self._next, lowest)
+        files = self._files
+        while fd in files:
+            fd += 1
+        if fd >= self.limit:
+            raise LinuxError(errno.EMFILE)
+        return fd
+
+    def open(self, file: File, cloexec: bool = False) -> int:
+        """:meth:`install`, but the file is closed if there is no room."""
+        try:
+            return self.install(file, cloexec)
+        except LinuxError:
+            file.put()
+            raise
+
+    def close(self, fd: int) -> None:
+        """Close ``fd``; EBADF."""
+        file = self._files.pop(fd, None)
+        if file is None:
+            raise LinuxError(errno.EBADF)
+        self._cloexec.discard(fd)
+        self._next = min(self._next, fd)
+        if file.inode.locks is not None:
+            # POSIX: closing any descriptor of a file drops all of the process's record locks on it.
+            file.inode.locks.release(self)
+        file.flush()
+        file.put()
+
+    def dup(self, fd: int, lowest: int = 0, cloexec: bool = False) -> int:
+        """dup(2) and F_DUPFD; EINVAL if ``lowest`` is beyond the limit."""
+        file = self.get_any(fd)
+        if not 0 <= lowest < self.limit:
+            raise LinuxError(errno.EINVAL)
+        new = self.install(file, cloexec, lowest)
+        file.get()
+        return new
+
+    def dup_to(self, fd: int, new: int, cloexec: bool = False) -> int:
+        """dup2(2) and dup3(2) for ``fd != new``: close ``new`` and make it the same file."""
+        file = self.get_any(fd)
+        if not 0 <= new < self.limit:
+            raise LinuxError(errno.EBADF)
+        file.get()
+        if new in self._files:
+            self.close(new)
+        self._files[new] = file
+        if cloexec:
+            self._cloexec.add(new)
+        return new
+
+    def cloexec(self, fd: int) -> bool:
+        """FD_CLOEXEC of ``fd``; EBADF."""
+        self.get_any(fd)
+        return fd in self._cloexec
+
+    def set_cloexec(self, fd: int, on: bool) -> None:
+        """F_SETFD; EBADF."""
+        self.get_any(fd)
+        if on:
+            self._cloexec.add(fd)
+        else:
+            self._cloexec.discard(fd)
+
+    def close_on_exec(self) -> None:
+        """execve: close what is marked FD_CLOEXEC."""
+        for fd in sorted(self._cloexec):
+            self.close(fd)
+
+    def close_range(self, first: int, last: int, only_mark: bool = False) -> None:
+        """close_range(2): close, or mark FD_CLOEXEC, everything from ``first`` to ``last``."""
+        for fd in [fd for fd in self if first <= fd <= last]:
+            if only_mark:
+                self._cloexec.add(fd)
+            else:
+                self.close(fd)
+
+    def close_all(self) -> None:
+        """exit: close everything."""
+        for fd in self:
+            self.close(fd)
+
+    def copy(self) -> FdTable:
+        """fork: a table of its own that shares every open file description."""
+        table = FdTable(self.limit)
+        table._files = {fd: file.get() for fd, file in self._files.items()}
+        table._cloexec = set(self._cloexec)
+        table._next = self._next
+        return table
+
+    def share(self) -> FdTable:
+        """clone(CLONE_FILES): one more user of the same table."""
+        self._users += 1
+        return self
+
+    def put(self) -> None:
+        """A user is gone; the last one closes everything."""
+        self._users -= 1
+        if not self._users:
+            self.close_all()
+
+    @property
+    def users(self) -> int:
+        """How many tasks share the table."""
+        return self._users
+
+
+class FsContext:
+    """Root, working directory and umask; shared with CLONE_FS, else copied."""
+
+    def __init__(self, root: Path, cwd: Path, umask: int = 0o022) -> None:
+        self.root = root
+        self.cwd = cwd
+        self.umask = umask
+
+    def copy(self) -> FsContext:
+        """fork: a context of its own."""
+        return FsContext(self.root, self.cwd, self.umask)

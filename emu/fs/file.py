@@ -1,0 +1,229 @@
+"""Open file descriptions: what a file descriptor refers to, shared by dup() and fork()."""
+
+from __future__ import annotations
+
+import errno
+import stat
+from typing import TYPE_CHECKING
+
+from emu.fs.flags import MAX_FILE_SIZE, OpenFlags, PollEvents, Whence
+from emu.kernel.errors import LinuxError
+
+if TYPE_CHECKING:
+    from emu.fs.dentry import Path
+    from emu.fs.inode import DirectoryEntry, Inode
+    from emu.kernel.task import Task
+    from emu.kernel.wait import WaitQueue
+    from emu.mm.address_space import AddressSpace
+    from emu.mm.vma import Vma
+
+#: Flags that matter while opening and are not kept (F_GETFL does not show them).
+_OPEN_ONLY = int(OpenFlags.CREAT | OpenFlags.EXCL | OpenFlags.NOCTTY | OpenFlags.TRUNC | OpenFlags.CLOEXEC)
+_ACCMODE = int(OpenFlags.ACCMODE)
+_PATH = int(OpenFlags.PATH)
+_NONBLOCK = int(OpenFlags.NONBLOCK)
+_APPEND = int(OpenFlags.APPEND)
+#: What poll() says of a file that never blocks.
+ALWAYS_READY = int(PollEvents.IN | PollEvents.OUT | PollEvents.RDNORM | PollEvents.WRNORM)
+
+
+class WouldBlock(Exception):
+    """Nothing can be read or written now; ``queue`` is woken when that changes.
+
+    No errno: the system call either returns EAGAIN (O_NONBLOCK) or sleeps on the queue and tries again.
+    """
+
+    def __init__(self, queue: WaitQueue) -> None:
+        super().__init__()
+        self.queue = queue
+
+
+class BrokenPipe(LinuxError):
+    """Nobody reads any more: EPIPE, and SIGPIPE for the writer."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EPIPE)
+
+
+class File:
+    """An open file: inode, flags and position. The methods' defaults are Linux's answers for a missing operation.
+
+    Made with one reference; :meth:`get` adds one, :meth:`put` drops one, and the last calls :meth:`release`.
+    """
+
+    #: Whether there is a position; without one lseek, pread and pwrite raise ESPIPE (pipes, the console).
+    seekable = True
+
+    def __init__(self, path: Path, flags: int) -> None:
+        self.path = path
+        self.inode: Inode = path.dentry.inode
+        self.flags = int(flags) & ~_OPEN_ONLY
+        self.pos = 0
+        mode = self.flags & _ACCMODE
+        opened = not self.flags & _PATH
+        self.readable = opened and mode in (OpenFlags.RDONLY, OpenFlags.RDWR)
+        self.writable = opened and mode in (OpenFlags.WRONLY, OpenFlags.RDWR)
+        self._references = 1
+        path.mount.pins += 1
+        self.inode.open_count += 1
+
+    @property
+    def nonblocking(self) -> bool:
+        """O_NONBLOCK is set."""
+        return bool(self.flags & _NONBLOCK)
+
+    @property
+    def is_path(self) -> bool:
+        """Opened with O_PATH: names a place and does nothing else."""
+        return bool(self.flags & _PATH)
+
+    # Life
+
+    def get(self) -> File:
+        """Take one more reference; returns the file itself."""
+        self._references += 1
+        return self
+
+    def put(self) -> None:
+        """Drop a reference; the last one closes the file."""
+        self._references -= 1
+        if self._references:
+            if self._references < 0:
+                raise RuntimeError(f"File.put: more references dropped than taken on {self!r}")
+            return
+        if not self.is_path:
+            self.release()
+        if self.inode.locks is not None:
+            self.inode.locks.release(self)
+        self.inode.open_count -= 1
+        self.inode.drop_if_unused()
+        self.path.mount.unpin()
+
+    def wait_open(self) -> None:
+        """Raise WouldBlock while open(2) has to wait (a FIFO without its other end)."""
+
+    def flush(self) -> None:
+        """One file descriptor was closed; others may remain."""
+
+    def release(self) -> None:
+        """The last reference is gone."""
+
+    # Data
+
+    def read(self, count: int) -> bytes:
+        """At most ``count`` bytes from the position, which moves on; ``b""`` at the end."""
+        data = self.pread(count, self.pos)
+        self.pos += len(data)
+        return data
+
+    def write(self, data: bytes) -> int:
+        """Write at the position (or at the end with O_APPEND), which moves on; returns how many bytes went in."""
+        pos = self.inode.size if self.flags & _APPEND else self.pos
+        written = self.pwrite(data, pos)
+        self.pos = pos + written
+        return written
+
+    def unread(self, data: bytes) -> None:
+        """Take back the end of what the last read() gave: the guest's buffer could not hold it."""
+        self.pos -= len(data)
+
+    def pread(self, count: int, pos: int) -> bytes:
+        """At most ``count`` bytes from ``pos``."""
+        raise LinuxError(errno.EINVAL)
+
+    def pwrite(self, data: bytes, pos: int) -> int:
+        """Write at ``pos``; returns how many bytes went in."""
+        raise LinuxError(errno.EINVAL)
+
+    def lseek(self, offset: int, whence: int) -> int:
+        """Move the position; returns the new one. A file is one stretch of data with a hole at its end."""
+        if not self.seekable:
+            raise LinuxError(errno.ESPIPE)
+        size = self.inode.size
+        if whence == Whence.SET:
+            pos = offset
+        elif whence == Whence.CUR:
+            pos = self.pos + offset
+        elif whence == Whence.END:
+            pos = size + offset
+        elif whence in (Whence.DATA, Whence.HOLE):
+            if not 0 <= offset < size:
+                raise LinuxError(errno.ENXIO)
+            pos = offset if whence == Whence.DATA else size
+        else:
+            raise LinuxError(errno.EINVAL)
+        if not 0 <= pos <= MAX_FILE_SIZE:
+            raise LinuxError(errno.EINVAL)
+        self.pos = pos
+        return pos
+
+    def fallocate(self, mode: int, offset: int, length: int) -> None:
+        """Reserve or punch space (fallocate(2)); arguments are checked for sign and sum."""
+        raise LinuxError(errno.EOPNOTSUPP)
+
+    def fsync(self, data_only: bool) -> None:
+        """Bring changes to the device; nothing to do for memory."""
+        if not (self.inode.is_regular or self.inode.is_directory):
+            raise LinuxError(errno.EINVAL)
+
+    def ioctl(self, task: Task, command: int, argument: int) -> int:
+        """A device control call; ENOTTY for a command that the file does not know."""
+        raise LinuxError(errno.ENOTTY)
+
+    def poll(self) -> tuple[int, tuple[WaitQueue, ...]]:
+        """Event bits that hold now (PollEvents), and the queues that are woken when they change."""
+        return ALWAYS_READY, ()
+
+    # Mapping
+
+    def mmap(self, mm: AddressSpace, vma: Vma) -> None:
+        """Give ``vma`` its page cache or operations; called before the VMA is inserted."""
+        raise LinuxError(errno.ENODEV)
+
+    def get_unmapped_area(self, mm: AddressSpace, address: int, length: int, pgoff: int, flags: int) -> int | None:
+        """Choose the address of a mapping of this file, in bytes; None leaves it to the default search."""
+        return None
+
+    # Directories
+
+    def readdir(self) -> list[DirectoryEntry]:
+        """The entries from the position on; ``pos`` counts entries and is moved by the caller."""
+        raise LinuxError(errno.ENOTDIR)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.inode!r}, flags {self.flags:o})"
+
+
+class DirectoryFile(File):
+    """An open directory. The listing is taken when it is read from the start, so that offsets stay stable."""
+
+    def __init__(self, path: Path, flags: int) -> None:
+        super().__init__(path, flags)
+        self._entries: list[DirectoryEntry] | None = None
+
+    def pread(self, count: int, pos: int) -> bytes:
+        raise LinuxError(errno.EISDIR)
+
+    def readdir(self) -> list[DirectoryEntry]:
+        if self.inode.nlink == 0:
+            raise LinuxError(errno.ENOENT)
+        if self._entries is None or self.pos == 0:
+            self._entries = self._list()
+        return self._entries[self.pos :]
+
+    def lseek(self, offset: int, whence: int) -> int:
+        if whence not in (Whence.SET, Whence.CUR):
+            raise LinuxError(errno.EINVAL)
+        pos = offset + (self.pos if whence == Whence.CUR else 0)
+        if pos < 0:
+            raise LinuxError(errno.EINVAL)
+        self.pos = pos
+        return pos
+
+    def _list(self) -> list[DirectoryEntry]:
+        # Imported here because an inode opens files: the two modules need each other.
+        from emu.fs.inode import DirectoryEntry
+
+        parent = self.path.dentry.parent.inode
+        dots = [DirectoryEntry(".", self.inode.ino, stat.S_IFDIR), DirectoryEntry("..", parent.ino, stat.S_IFDIR)]
+        return dots + list(self.inode.iterate())

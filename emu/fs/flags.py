@@ -1,0 +1,171 @@
+"""The flag words and limits of the file system calls (include/uapi/linux, x86-64 values)."""
+
+from __future__ import annotations
+
+from enum import IntEnum, IntFlag
+
+PATH_MAX = 4096
+NAME_MAX = 255
+MAX_SYMLINKS = 40
+#: The most that one read or write moves (include/linux/fs.h).
+MAX_RW_COUNT = 0x7FFFF000
+#: iovecs in one readv or writev.
+IOV_MAX = 1024
+#: A write of at most this many bytes to a pipe is atomic.
+PIPE_BUF = 4096
+PAGE_SIZE = 4096
+#: The kernel moves guest data in pieces of at most this size, whatever count the guest passes.
+CHUNK = 1 << 20
+#: The largest file size and offset.
+MAX_FILE_SIZE = (1 << 63) - 1
+
+
+class OpenFlags(IntFlag):
+    """open(2) flags."""
+
+    RDONLY = 0
+    WRONLY = 0o1
+    RDWR = 0o2
+    ACCMODE = 0o3
+    CREAT = 0o100
+    EXCL = 0o200
+    NOCTTY = 0o400
+    TRUNC = 0o1000
+    APPEND = 0o2000
+    NONBLOCK = 0o4000
+    DSYNC = 0o10000
+    ASYNC = 0o20000
+    DIRECT = 0o40000
+    LARGEFILE = 0o100000
+    DIRECTORY = 0o200000
+    NOFOLLOW = 0o400000
+    NOATIME = 0o1000000
+    CLOEXEC = 0o2000000
+    SYNC = 0o4010000
+    PATH = 0o10000000
+    TMPFILE = 0o20200000
+
+
+#: What F_SETFL may change.
+SETFL_MASK = OpenFlags.APPEND | OpenFlags.NONBLOCK | OpenFlags.ASYNC | OpenFlags.DIRECT | OpenFlags.NOATIME
+
+
+class AtFlags(IntFlag):
+    """Flags of the *at() calls."""
+
+    SYMLINK_NOFOLLOW = 0x100
+    REMOVEDIR = 0x200
+    EACCESS = 0x200
+    SYMLINK_FOLLOW = 0x400
+    NO_AUTOMOUNT = 0x800
+    EMPTY_PATH = 0x1000
+    STATX_FORCE_SYNC = 0x2000
+    STATX_DONT_SYNC = 0x4000
+
+
+#: dirfd that stands for the working directory.
+AT_FDCWD = -100
+
+
+class RenameFlags(IntFlag):
+    """renameat2(2) flags."""
+
+    NOREPLACE = 1
+    EXCHANGE = 2
+    WHITEOUT = 4
+
+
+class FallocateFlags(IntFlag):
+    """fallocate(2) modes; 0 is plain allocation."""
+
+    KEEP_SIZE = 0x01
+    PUNCH_HOLE = 0x02
+    COLLAPSE_RANGE = 0x08
+    ZERO_RANGE = 0x10
+    INSERT_RANGE = 0x20
+    UNSHARE_RANGE = 0x40
+
+
+class Access(IntFlag):
+    """What permission() is asked for (MAY_EXEC and so on)."""
+
+    NONE = 0
+    EXEC = 1
+    WRITE = 2
+    READ = 4
+
+
+class PollEvents(IntFlag):
+    """poll(2) event bits."""
+
+    IN = 0x001
+    PRI = 0x002
+    OUT = 0x004
+    ERR = 0x008
+    HUP = 0x010
+    NVAL = 0x020
+    RDNORM = 0x040
+    RDBAND = 0x080
+    WRNORM = 0x100
+    WRBAND = 0x200
+    RDHUP = 0x2000
+
+
+class MountFlags(IntFlag):
+    """mount(2) flags."""
+
+    RDONLY = 1
+    NOSUID = 2
+    NODEV = 4
+    NOEXEC = 8
+    SYNCHRONOUS = 16
+    REMOUNT = 32
+    MANDLOCK = 64
+    DIRSYNC = 128
+    NOSYMFOLLOW = 256
+    NOATIME = 1024
+    NODIRATIME = 2048
+    BIND = 4096
+    MOVE = 8192
+    REC = 16384
+    SILENT = 32768
+    UNBINDABLE = 1 << 17
+    PRIVATE = 1 << 18
+    SLAVE = 1 << 19
+    SHARED = 1 << 20
+    RELATIME = 1 << 21
+    STRICTATIME = 1 << 24
+
+
+class UmountFlags(IntFlag):
+    """umount2(2) flags."""
+
+    FORCE = 1
+    DETACH = 2
+    EXPIRE = 4
+    NOFOLLOW = 8
+
+
+class Whence(IntEnum):
+    """lseek(2) whence."""
+
+    SET = 0
+    CUR = 1
+    END = 2
+    DATA = 3
+    HOLE = 4
+
+
+def makedev(major: int, minor: int) -> int:
+    """A device number as stat(2) shows it (new_encode_dev)."""
+    return (minor & 0xFF) | (major & 0xFFF) << 8 | (minor & ~0xFF) << 12
+
+
+def major(device: int) -> int:
+    """The major number of an encoded device number."""
+    return (device >> 8) & 0xFFF
+
+
+def minor(device: int) -> int:
+    """The minor number of an encoded device number."""
+    return (device & 0xFF) | (device >> 12) & 0xFFF00

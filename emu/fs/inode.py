@@ -1,0 +1,268 @@
+"""Inodes: what a file system keeps of one file, and the operations that it may implement."""
+
+from __future__ import annotations
+
+import errno
+import stat
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from emu.fs.file import DirectoryFile, File
+from emu.fs.flags import PAGE_SIZE, Access, RenameFlags
+from emu.kernel.errors import LinuxError
+
+if TYPE_CHECKING:
+    from emu.fs.dentry import Path
+    from emu.fs.locks import FileLocks
+    from emu.fs.pipe import Pipe
+    from emu.fs.superblock import SuperBlock
+    from emu.kernel.task import Task
+
+
+class Credentials(Protocol):
+    """Who asks: the ids that count for file access."""
+
+    @property
+    def euid(self) -> int:
+        """Effective user id; 0 passes every check."""
+
+    @property
+    def egid(self) -> int:
+        """Effective group id."""
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """Supplementary groups."""
+
+
+class Stat(NamedTuple):
+    """What stat(2) tells; times in nanoseconds since the epoch, ``blocks`` in units of 512 bytes."""
+
+    dev: int
+    ino: int
+    mode: int
+    nlink: int
+    uid: int
+    gid: int
+    rdev: int
+    size: int
+    blksize: int
+    blocks: int
+    atime: int
+    mtime: int
+    ctime: int
+    btime: int
+
+
+class Attributes(NamedTuple):
+    """What to change in an inode; None leaves a field alone (the kernel's ``struct iattr``)."""
+
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    size: int | None = None
+    atime: int | None = None
+    mtime: int | None = None
+
+
+class DirectoryEntry(NamedTuple):
+    """One line of a directory listing; ``kind`` is the S_IFMT part of the mode."""
+
+    name: str
+    ino: int
+    kind: int
+
+
+class NewOwner(NamedTuple):
+    """Permission bits (umask already applied), uid and gid for an inode about to be made."""
+
+    mode: int
+    uid: int = 0
+    gid: int = 0
+
+
+class Inode:
+    """One file of any kind. A file system overrides what it supports; the rest fails as Linux does without it."""
+
+    #: Whether O_DIRECT opens succeed (FMODE_CAN_ODIRECT).
+    can_direct = False
+
+    def __init__(self, sb: SuperBlock, mode: int, uid: int = 0, gid: int = 0, ino: int | None = None) -> None:
+        self.sb = sb
+        self.ino = sb.next_ino() if ino is None else ino
+        self.mode = mode
+        self.uid = uid
+        self.gid = gid
+        self.nlink = 1
+        self.size = 0
+        self.rdev = 0
+        now = sb.now()
+        self.atime = self.mtime = self.ctime = self.btime = now
+        #: Open file descriptions; a file without names lives until this is 0.
+        self.open_count = 0
+        #: The pipe behind a FIFO, while somebody has it open.
+        self.pipe: Pipe | None = None
+        #: Advisory locks, once somebody has asked for one.
+        self.locks: FileLocks | None = None
+
+    # What kind of file this is
+
+    @property
+    def kind(self) -> int:
+        """The S_IFMT part of the mode."""
+        return stat.S_IFMT(self.mode)
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether this is a directory."""
+        return self.mode & 0o170000 == stat.S_IFDIR
+
+    @property
+    def is_symlink(self) -> bool:
+        """Whether this is a symbolic link."""
+        return self.mode & 0o170000 == stat.S_IFLNK
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether this is a regular file."""
+        return self.mode & 0o170000 == stat.S_IFREG
+
+    # Operations on a directory
+
+    def lookup(self, name: str) -> Inode:
+        """The inode called ``name``; ENOENT if there is none."""
+        raise LinuxError(errno.ENOTDIR)
+
+    def iterate(self) -> Iterable[DirectoryEntry]:
+        """The entries without ``.`` and ``..``."""
+        raise LinuxError(errno.ENOTDIR)
+
+    def create(self, name: str, owner: NewOwner) -> Inode:
+        """Make a regular file."""
+        raise LinuxError(errno.EACCES)
+
+    def mkdir(self, name: str, owner: NewOwner) -> Inode:
+        """Make a directory."""
+        raise LinuxError(errno.EPERM)
+
+    def mknod(self, name: str, owner: NewOwner, kind: int, rdev: int) -> Inode:
+        """Make a FIFO, device or socket node; ``kind`` is its S_IFMT value. Regular files go to create() as well."""
+        raise LinuxError(errno.EPERM)
+
+    def symlink(self, name: str, owner: NewOwner, target: str) -> Inode:
+        """Make a symbolic link to ``target``."""
+        raise LinuxError(errno.EPERM)
+
+    def tmpfile(self, owner: NewOwner) -> Inode:
+        """Make a regular file without a name (O_TMPFILE)."""
+        raise LinuxError(errno.EOPNOTSUPP)
+
+    def link(self, name: str, inode: Inode) -> None:
+        """Give ``inode`` one more name."""
+        raise LinuxError(errno.EPERM)
+
+    def unlink(self, name: str, inode: Inode) -> None:
+        """Remove the name of something that is no directory."""
+        raise LinuxError(errno.EPERM)
+
+    def rmdir(self, name: str, inode: Inode) -> None:
+        """Remove an empty directory; ENOTEMPTY."""
+        raise LinuxError(errno.EPERM)
+
+    def rename(self, name: str, new_directory: Inode, new_name: str, flags: RenameFlags) -> None:
+        """Move an entry; the VFS has checked kinds, permissions and that both are on this file system."""
+        raise LinuxError(errno.EPERM)
+
+    # Operations on the inode itself
+
+    def readlink(self, task: Task | None) -> str:
+        """The target of a symbolic link, as ``task`` sees it."""
+        raise LinuxError(errno.EINVAL)
+
+    def get_link(self, task: Task | None) -> str | Path:
+        """Where a walk goes on: a text, or at once a place (/proc/<pid>/fd)."""
+        return self.readlink(task)
+
+    def open(self, path: Path, flags: int, task: Task | None) -> File:
+        """An open file description; the default reads directories and fails every read and write of other kinds."""
+        if self.is_directory:
+            return DirectoryFile(path, flags)
+        if self.is_symlink:
+            raise LinuxError(errno.ELOOP)
+        if self.is_regular:
+            return File(path, flags)
+        return self.sb.kernel.vfs.open_special(path, flags)
+
+    def truncate(self, size: int) -> None:
+        """Set the size in bytes; reached through ftruncate, truncate and O_TRUNC."""
+        raise LinuxError(errno.EINVAL)
+
+    def setattr(self, change: Attributes) -> None:
+        """Apply a change that the VFS has allowed; a new size goes to :meth:`truncate` first."""
+        if change.size is not None:
+            self.truncate(change.size)
+        if change.mode is not None:
+            self.mode = self.kind | change.mode & 0o7777
+        if change.uid is not None:
+            self.uid = change.uid
+        if change.gid is not None:
+            self.gid = change.gid
+        self.ctime = self.sb.now()
+        if change.atime is not None:
+            self.atime = change.atime
+        if change.mtime is not None:
+            self.mtime = change.mtime
+
+    @property
+    def blocks(self) -> int:
+        """Units of 512 bytes that the data takes."""
+        return 0
+
+    def getattr(self) -> Stat:
+        """What stat(2) shows."""
+        return Stat(
+            self.sb.dev,
+            self.ino,
+            self.mode,
+            self.nlink,
+            self.uid,
+            self.gid,
+            self.rdev,
+            self.size,
+            PAGE_SIZE,
+            self.blocks,
+            self.atime,
+            self.mtime,
+            self.ctime,
+            self.btime,
+        )
+
+    def permission(self, mask: int, who: Credentials) -> None:
+        """EACCES unless ``who`` may do all of ``mask`` (Access bits): generic_permission() of fs/namei.c."""
+        mode = self.mode
+        if who.euid == 0:
+            # Root may do everything but execute a file that nobody may execute.
+            if mask & Access.EXEC and not (mode & 0o111 or self.is_directory):
+                raise LinuxError(errno.EACCES)
+            return
+        if who.euid == self.uid:
+            mode >>= 6
+        elif who.egid == self.gid or self.gid in who.groups:
+            mode >>= 3
+        if mask & ~mode & 7:
+            raise LinuxError(errno.EACCES)
+
+    def evict(self) -> None:
+        """The last name and the last open file are gone: free what the file holds."""
+
+    def drop_if_unused(self) -> None:
+        """Evict if neither a name nor an open file is left."""
+        if self.nlink == 0 and self.open_count == 0:
+            self.evict()
+
+    def touch(self) -> None:
+        """The content changed now."""
+        self.mtime = self.ctime = self.sb.now()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.sb.fstype.name} ino {self.ino}, mode {self.mode:o})"

@@ -1,0 +1,119 @@
+"""Building blocks for file systems whose tree is in memory (fs/libfs.c): directories, symbolic links, nodes."""
+
+from __future__ import annotations
+
+import errno
+import stat
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from emu.fs.flags import RenameFlags
+from emu.fs.inode import DirectoryEntry, Inode
+from emu.kernel.errors import LinuxError
+
+if TYPE_CHECKING:
+    from emu.fs.superblock import SuperBlock
+    from emu.kernel.task import Task
+
+
+class FixedDirectory(Inode):
+    """A directory that only the kernel changes: guests can look and list (sysfs, /proc/sys)."""
+
+    def __init__(self, sb: SuperBlock, mode: int = 0o555, uid: int = 0, gid: int = 0) -> None:
+        super().__init__(sb, stat.S_IFDIR | mode & 0o7777, uid, gid)
+        self.nlink = 2
+        self.entries: dict[str, Inode] = {}
+
+    def lookup(self, name: str) -> Inode:
+        inode = self.entries.get(name)
+        if inode is None:
+            raise LinuxError(errno.ENOENT)
+        return inode
+
+    def iterate(self) -> Iterable[DirectoryEntry]:
+        return [DirectoryEntry(name, inode.ino, inode.kind) for name, inode in self.entries.items()]
+
+    def add(self, name: str, inode: Inode) -> None:
+        """Enter ``inode`` as ``name``; EEXIST."""
+        if name in self.entries:
+            raise LinuxError(errno.EEXIST)
+        self._put(name, inode)
+
+    def remove(self, name: str) -> Inode:
+        """Take ``name`` out and return its inode; link counts stay the caller's business, except this directory's."""
+        inode = self.entries.pop(name)
+        if inode.is_directory:
+            self.nlink -= 1
+        self.changed()
+        return inode
+
+    def changed(self) -> None:
+        """The entries changed."""
+        self.touch()
+
+    def _put(self, name: str, inode: Inode) -> None:
+        self.entries[name] = inode
+        if inode.is_directory:
+            self.nlink += 1
+        self.changed()
+
+
+class SimpleDirectory(FixedDirectory):
+    """A directory that guests may change. What new entries are is up to the subclass (create, mkdir, ...)."""
+
+    def link(self, name: str, inode: Inode) -> None:
+        self.add(name, inode)
+        inode.nlink += 1
+
+    def unlink(self, name: str, inode: Inode) -> None:
+        self.remove(name)
+        inode.nlink -= 1
+        inode.ctime = self.ctime
+
+    def rmdir(self, name: str, inode: Inode) -> None:
+        if not isinstance(inode, FixedDirectory) or inode.entries:
+            raise LinuxError(errno.ENOTEMPTY)
+        self.remove(name)
+        inode.nlink = 0
+
+    def rename(self, name: str, new_directory: Inode, new_name: str, flags: RenameFlags) -> None:
+        if flags & RenameFlags.WHITEOUT or not isinstance(new_directory, SimpleDirectory):
+            raise LinuxError(errno.EINVAL)
+        target = new_directory.entries.get(new_name)
+        if flags & RenameFlags.EXCHANGE:
+            self._exchange(name, new_directory, new_name)
+            return
+        if target is not None:
+            if target.is_directory:
+                new_directory.rmdir(new_name, target)
+            else:
+                new_directory.unlink(new_name, target)
+        inode = self.remove(name)
+        new_directory._put(new_name, inode)
+        inode.ctime = self.ctime
+
+    def _exchange(self, name: str, other: SimpleDirectory, other_name: str) -> None:
+        mine, theirs = self.remove(name), other.remove(other_name)
+        self._put(name, theirs)
+        other._put(other_name, mine)
+        mine.ctime = theirs.ctime = self.ctime
+
+
+class Symlink(Inode):
+    """A symbolic link with a fixed target."""
+
+    def __init__(self, sb: SuperBlock, target: str, uid: int = 0, gid: int = 0) -> None:
+        super().__init__(sb, stat.S_IFLNK | 0o777, uid, gid)
+        self.target = target
+        self.size = len(target.encode("utf-8", "surrogateescape"))
+
+    def readlink(self, task: Task | None) -> str:
+        return self.target
+
+
+class Node(Inode):
+    """A FIFO, device or socket: opening it leads to whatever stands behind its kind and number."""
+
+    def __init__(self, sb: SuperBlock, mode: int, rdev: int = 0, uid: int = 0, gid: int = 0) -> None:
+        super().__init__(sb, mode, uid, gid)
+        self.rdev = rdev

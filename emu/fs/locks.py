@@ -1,0 +1,116 @@
+"""Advisory locks (fs/locks.c): record locks of fcntl(2), owned by a descriptor table or an open file, and flock(2)."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, NamedTuple
+
+from emu.fs.fdtable import FdTable
+from emu.fs.flags import MAX_FILE_SIZE
+from emu.kernel.errors import LinuxError
+from emu.kernel.wait import WaitQueue
+
+if TYPE_CHECKING:
+    from emu.fs.file import File
+    from emu.fs.inode import Inode
+
+#: The end of a lock that reaches to the end of the file, wherever that will be.
+TO_EOF = MAX_FILE_SIZE + 1
+
+
+class Lock(NamedTuple):
+    """A lock on bytes [start, end). ``owner`` is an FdTable (POSIX) or a File (open file description, flock)."""
+
+    owner: FdTable | File
+    exclusive: bool
+    start: int
+    end: int
+    pid: int
+
+    def conflicts(self, other: Lock) -> bool:
+        """Whether both cannot be held."""
+        return (
+            self.owner is not other.owner
+            and (self.exclusive or other.exclusive)
+            and self.start < other.end
+            and other.start < self.end
+        )
+
+
+class FileLocks:
+    """The locks on one inode; ``changed`` is woken when one goes."""
+
+    def __init__(self) -> None:
+        self.changed = WaitQueue()
+        self.records: list[Lock] = []
+        self.whole: list[Lock] = []
+
+    def conflict(self, wanted: Lock) -> Lock | None:
+        """The first record lock that stands in the way."""
+        return next((lock for lock in self.records if lock.conflicts(wanted)), None)
+
+    def unlock(self, owner: FdTable | File, start: int, end: int) -> None:
+        """Take ``owner``'s locks off [start, end), splitting what reaches beyond."""
+        kept: list[Lock] = []
+        for lock in self.records:
+            if lock.owner is not owner or lock.end <= start or end <= lock.start:
+                kept.append(lock)
+                continue
+            if lock.start < start:
+                kept.append(lock._replace(end=start))
+            if end < lock.end:
+                kept.append(lock._replace(start=end))
+        self.records = kept
+        self.changed.wake_all()
+
+    def lock(self, wanted: Lock) -> None:
+        """Set a lock that conflicts with none, in place of what the owner had there; like neighbours are joined."""
+        self.unlock(wanted.owner, wanted.start, wanted.end)
+        for lock in list(self.records):
+            alike = lock.owner is wanted.owner and lock.exclusive == wanted.exclusive
+            if alike and (lock.end == wanted.start or wanted.end == lock.start):
+                self.records.remove(lock)
+                wanted = wanted._replace(start=min(lock.start, wanted.start), end=max(lock.end, wanted.end))
+        self.records.append(wanted)
+        self.records.sort(key=lambda lock: lock.start)
+
+    def flock(self, file: File, exclusive: bool | None) -> WaitQueue | None:
+        """Take (or with None give up) the lock on the whole file; the queue to sleep on if somebody is in the way."""
+        wanted = Lock(file, bool(exclusive), 0, TO_EOF, 0)
+        had = [lock for lock in self.whole if lock.owner is file]
+        if exclusive is not None and had and had[0].exclusive == exclusive:
+            return None
+        # Changing the kind of a lock gives up the old one first, as on Linux.
+        self.whole = [lock for lock in self.whole if lock.owner is not file]
+        if had:
+            self.changed.wake_all()
+        if exclusive is None:
+            return None
+        if any(lock.conflicts(wanted) for lock in self.whole):
+            return self.changed
+        self.whole.append(wanted)
+        return None
+
+    def release(self, owner: FdTable | File) -> None:
+        """Everything that ``owner`` holds goes: a descriptor, or the open file, was closed."""
+        count = len(self.records) + len(self.whole)
+        self.records = [lock for lock in self.records if lock.owner is not owner]
+        self.whole = [lock for lock in self.whole if lock.owner is not owner]
+        if len(self.records) + len(self.whole) != count:
+            self.changed.wake_all()
+
+
+def locks_of(inode: Inode) -> FileLocks:
+    """The locks of an inode."""
+    if inode.locks is None:
+        inode.locks = FileLocks()
+    return inode.locks
+
+
+def check_deadlock(waiter: FdTable, blocker: FdTable | File) -> None:
+    """EDEADLK if ``blocker`` waits, over any number of others, for ``waiter``."""
+    owner: FdTable | File | None = blocker
+    while isinstance(owner, FdTable):
+        if owner is waiter:
+            raise LinuxError(errno.EDEADLK)
+        owner = owner.waiting_for

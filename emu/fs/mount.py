@@ -1,0 +1,132 @@
+"""Mounts: where instances of file systems hang in the tree."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from emu.fs.dentry import Dentry, Path
+from emu.fs.flags import MountFlags
+from emu.kernel.errors import LinuxError
+
+if TYPE_CHECKING:
+    from emu.fs.superblock import SuperBlock
+
+#: Flags that a mount keeps.
+KEPT = (
+    MountFlags.RDONLY
+    | MountFlags.NOSUID
+    | MountFlags.NODEV
+    | MountFlags.NOEXEC
+    | MountFlags.NOATIME
+    | MountFlags.NODIRATIME
+    | MountFlags.STRICTATIME
+    | MountFlags.NOSYMFOLLOW
+)
+
+
+class Mount:
+    """A superblock at a place: ``parent``/``mountpoint`` (both None for the root and for internal mounts)."""
+
+    def __init__(self, sb: SuperBlock, source: str, flags: int, at: Path | None) -> None:
+        self.sb = sb
+        self.source = source
+        self.flags = MountFlags(flags & KEPT)
+        self.root = Dentry("", sb.root)
+        self.at = at
+        self.id = 0
+        #: Open files on this mount.
+        self.pins = 0
+        #: Unmounted with MNT_DETACH; the superblock goes with the last open file.
+        self.detached = False
+
+    @property
+    def read_only(self) -> bool:
+        """Whether writes fail with EROFS."""
+        return bool(self.flags & MountFlags.RDONLY) or self.sb.read_only
+
+    @property
+    def root_path(self) -> Path:
+        """The root directory of this mount."""
+        return Path(self, self.root)
+
+    def want_write(self) -> None:
+        """EROFS on a read-only mount."""
+        if self.read_only:
+            raise LinuxError(errno.EROFS)
+
+    def options(self) -> str:
+        """The fourth column of /proc/mounts."""
+        words = ["ro" if self.read_only else "rw"]
+        names = (
+            (MountFlags.NOSUID, "nosuid"),
+            (MountFlags.NODEV, "nodev"),
+            (MountFlags.NOEXEC, "noexec"),
+            (MountFlags.NOATIME, "noatime"),
+            (MountFlags.NODIRATIME, "nodiratime"),
+        )
+        words += [word for flag, word in names if self.flags & flag]
+        if not self.flags & (MountFlags.NOATIME | MountFlags.STRICTATIME):
+            words.append("relatime")
+        return ",".join(words) + self.sb.show_options()
+
+    def unpin(self) -> None:
+        """An open file is gone."""
+        self.pins -= 1
+        if self.detached and not self.pins:
+            self.release()
+
+    def release(self) -> None:
+        """The mount is no more."""
+        self.sb.active -= 1
+        if not self.sb.active:
+            self.sb.put_super()
+
+
+class MountTable:
+    """All mounts of the tree, in the order in which they were made."""
+
+    def __init__(self) -> None:
+        self._at: dict[tuple[Mount, Dentry], Mount] = {}
+        self._all: list[Mount] = []
+        self._last_id = 0
+
+    def __iter__(self) -> Iterator[Mount]:
+        return iter(self._all)
+
+    def add(self, mount: Mount) -> None:
+        """Hang ``mount`` at its place (``mount.at``)."""
+        self._last_id += 1
+        mount.id = self._last_id
+        mount.sb.active += 1
+        if mount.at is not None:
+            self._at[mount.at] = mount
+        self._all.append(mount)
+
+    def remove(self, mount: Mount) -> None:
+        """Take ``mount`` out of the tree; its superblock stays."""
+        if mount.at is not None:
+            del self._at[mount.at]
+        self._all.remove(mount)
+
+    def cross(self, path: Path) -> Path:
+        """Go down into what is mounted on ``path``, if anything is."""
+        at = self._at
+        while (mount := at.get(path)) is not None:
+            path = mount.root_path
+        return path
+
+    def up(self, path: Path) -> Path:
+        """From the root of a mount to the place that it covers, as far as that goes."""
+        while path.dentry is path.mount.root and path.mount.at is not None:
+            path = path.mount.at
+        return path
+
+    def is_mountpoint(self, dentry: Dentry) -> bool:
+        """Whether something is mounted on ``dentry`` in any mount."""
+        return any(mount.at is not None and mount.at.dentry is dentry for mount in self._all)
+
+    def children(self, mount: Mount) -> list[Mount]:
+        """Mounts directly inside ``mount``."""
+        return [other for other in self._all if other.at is not None and other.at.mount is mount]

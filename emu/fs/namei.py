@@ -1,0 +1,146 @@
+"""Path lookup (fs/namei.c): from a name to a place in the tree."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, NamedTuple
+
+from emu.fs.dentry import Path, check_name
+from emu.fs.flags import MAX_SYMLINKS, PATH_MAX, Access, MountFlags
+from emu.kernel.errors import LinuxError
+
+if TYPE_CHECKING:
+    from emu.fs.fdtable import FsContext
+    from emu.fs.inode import Credentials, Inode
+    from emu.fs.vfs import Vfs
+    from emu.kernel.task import Task
+
+_EXEC = int(Access.EXEC)
+
+
+class Last(NamedTuple):
+    """The last component of a name and the directory that it is in.
+
+    ``name`` is ``""`` for the root directory itself, and may be ``.`` or ``..``.
+    """
+
+    parent: Path
+    name: str
+    #: The name ended in a slash: it must be (or become) a directory.
+    slash: bool
+
+    @property
+    def normal(self) -> bool:
+        """Whether the name is a real one, which can be made, removed and renamed."""
+        return self.name not in ("", ".", "..")
+
+
+class Walker:
+    """Looks names up for one system call: for whom, from which root, with one budget of symbolic links."""
+
+    def __init__(self, vfs: Vfs, fs: FsContext, who: Credentials, task: Task | None = None) -> None:
+        self.vfs = vfs
+        self.fs = fs
+        self.who = who
+        self.task = task
+        self._links = 0
+
+    def resolve(self, name: str, start: Path | None = None, follow: bool = True) -> Path:
+        """The place called ``name``, seen from ``start`` (default: the working directory).
+
+        ENOENT, ENOTDIR, EACCES, ELOOP, ENAMETOOLONG. Without ``follow`` a symbolic link at the end is the answer.
+        """
+        return self._walk(name, start, follow)
+
+    def resolve_last(self, name: str, start: Path | None = None) -> Last:
+        """The directory of ``name`` and its last component, which is not looked up."""
+        current, parts, slash = self._begin(name, start)
+        if not parts:
+            return Last(current, "", slash)
+        last = parts.pop(0)
+        current = self._follow_parts(current, parts)
+        self._check_search(current.dentry.inode)
+        check_name(last)
+        return Last(current, last, slash)
+
+    def lookup(self, parent: Path, name: str) -> Path:
+        """One component, ``.`` and ``..`` included, mounts crossed, symbolic links not followed."""
+        if name in (".", ""):
+            return parent
+        if name == "..":
+            return self._dotdot(parent)
+        check_name(name)
+        dentry = parent.dentry
+        found = Path(parent.mount, dentry.child(name, dentry.inode.lookup(name)))
+        return self.vfs.mount_table.cross(found)
+
+    def lookup_or_none(self, parent: Path, name: str) -> Path | None:
+        """:meth:`lookup`, with None for ENOENT."""
+        try:
+            return self.lookup(parent, name)
+        except LinuxError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            return None
+
+    def follow_link(self, link: Path) -> str | Path:
+        """What a symbolic link points to, counted against the limit of 40 (ELOOP)."""
+        self._links += 1
+        if self._links > MAX_SYMLINKS or link.mount.flags & MountFlags.NOSYMFOLLOW:
+            raise LinuxError(errno.ELOOP)
+        target = link.dentry.inode.get_link(self.task)
+        if target == "":
+            raise LinuxError(errno.ENOENT)
+        return target
+
+    def _begin(self, name: str, start: Path | None) -> tuple[Path, list[str], bool]:
+        """Where a walk starts, its components (last one first), and whether the name ends in a slash."""
+        if not name:
+            raise LinuxError(errno.ENOENT)
+        if len(name) >= PATH_MAX:
+            raise LinuxError(errno.ENAMETOOLONG)
+        parts = [part for part in name.split("/") if part]
+        parts.reverse()
+        if name[0] == "/":
+            current = self.fs.root
+        else:
+            current = start if start is not None else self.fs.cwd
+        return current, parts, name[-1] == "/"
+
+    def _walk(self, name: str, start: Path | None, follow: bool) -> Path:
+        current, parts, slash = self._begin(name, start)
+        if parts:
+            last = parts.pop(0)
+            current = self._follow_parts(current, parts)
+            current = self._step(current, last, follow or slash)
+        if slash and not current.dentry.inode.is_directory:
+            raise LinuxError(errno.ENOTDIR)
+        return current
+
+    def _follow_parts(self, current: Path, parts: list[str]) -> Path:
+        while parts:
+            current = self._step(current, parts.pop(), True)
+        if not current.dentry.inode.is_directory:
+            raise LinuxError(errno.ENOTDIR)
+        return current
+
+    def _step(self, current: Path, name: str, follow: bool) -> Path:
+        self._check_search(current.dentry.inode)
+        found = self.lookup(current, name)
+        if follow and found.dentry.inode.is_symlink:
+            target = self.follow_link(found)
+            # The depth of this recursion is bounded by the budget of links.
+            return target if isinstance(target, Path) else self._walk(target, current, True)
+        return found
+
+    def _check_search(self, inode: Inode) -> None:
+        if not inode.is_directory:
+            raise LinuxError(errno.ENOTDIR)
+        if self.who.euid != 0:
+            inode.permission(_EXEC, self.who)
+
+    def _dotdot(self, path: Path) -> Path:
+        if path == self.fs.root:
+            return path
+        path = self.vfs.mount_table.up(path)
+        return self.vfs.mount_table.cross(Path(path.mount, path.dentry.parent))

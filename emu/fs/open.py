@@ -1,0 +1,132 @@
+"""open(2): flags, creation, permission, truncation."""
+
+from __future__ import annotations
+
+import errno
+import stat
+from typing import TYPE_CHECKING
+
+from emu.fs.dentry import Path
+from emu.fs.file import File
+from emu.fs.flags import Access, MountFlags, OpenFlags
+from emu.fs.operations import check_may_create, new_owner, truncate_path
+from emu.kernel.errors import LinuxError
+
+if TYPE_CHECKING:
+    from emu.fs.namei import Last, Walker
+
+_CREAT = int(OpenFlags.CREAT)
+_EXCL = int(OpenFlags.EXCL)
+_TRUNC = int(OpenFlags.TRUNC)
+_DIRECTORY = int(OpenFlags.DIRECTORY)
+_NOFOLLOW = int(OpenFlags.NOFOLLOW)
+_PATH = int(OpenFlags.PATH)
+_TMPFILE = int(OpenFlags.TMPFILE) & ~_DIRECTORY
+_DIRECT = int(OpenFlags.DIRECT)
+#: The access that each O_ACCMODE value asks for; 3 is "for ioctl only" and needs both.
+_ACCESS = (int(Access.READ), int(Access.WRITE), int(Access.READ | Access.WRITE), int(Access.READ | Access.WRITE))
+
+
+def open_file(walker: Walker, name: str, flags: int, mode: int = 0, start: Path | None = None) -> File:
+    """Open ``name``; the new file has one reference. The caller still has to ``wait_open()`` (FIFOs)."""
+    flags = _check_flags(int(flags), mode)
+    if flags & _TMPFILE:
+        return _open_tmpfile(walker, walker.resolve(name, start), flags, mode)
+    if flags & _CREAT:
+        path, created = _find_or_create(walker, name, flags, mode, start)
+    else:
+        path, created = walker.resolve(name, start, not flags & _NOFOLLOW), False
+    return open_path(walker, path, flags, created)
+
+
+def open_path(walker: Walker, path: Path, flags: int, created: bool = False) -> File:
+    """Open a place that was found already. A file that this call created needs no permission and no truncation."""
+    inode = path.dentry.inode
+    if flags & _PATH:
+        if flags & _DIRECTORY and not inode.is_directory:
+            raise LinuxError(errno.ENOTDIR)
+        return File(path, flags)
+    if flags & _DIRECTORY and not inode.is_directory:
+        raise LinuxError(errno.ELOOP if inode.is_symlink and flags & _NOFOLLOW else errno.ENOTDIR)
+    truncating = not created and bool(flags & _TRUNC) and inode.is_regular
+    if not created:
+        _may_open(walker, path, flags)
+    if flags & _DIRECT and not inode.can_direct and not stat.S_ISCHR(inode.mode):
+        raise LinuxError(errno.EINVAL)
+    file = inode.open(path, flags, walker.task)
+    if truncating:
+        try:
+            truncate_path(path, 0)
+        except BaseException:
+            file.put()
+            raise
+    return file
+
+
+def _check_flags(flags: int, mode: int) -> int:
+    if flags & _PATH:
+        return flags & int(OpenFlags.DIRECTORY | OpenFlags.NOFOLLOW | OpenFlags.PATH | OpenFlags.CLOEXEC)
+    if flags & _TMPFILE:
+        if not flags & _DIRECTORY or flags & _CREAT or not flags & 3:
+            raise LinuxError(errno.EINVAL)
+    elif flags & _CREAT and flags & _DIRECTORY:
+        raise LinuxError(errno.EINVAL)
+    return flags
+
+
+def _may_open(walker: Walker, path: Path, flags: int) -> None:
+    inode = path.dentry.inode
+    access = _ACCESS[flags & 3]
+    if flags & _TRUNC:
+        access |= Access.WRITE
+    if inode.is_symlink:
+        raise LinuxError(errno.ELOOP)
+    if inode.is_directory:
+        if access & Access.WRITE or flags & _CREAT:
+            raise LinuxError(errno.EISDIR)
+    elif stat.S_ISCHR(inode.mode) or stat.S_ISBLK(inode.mode):
+        if path.mount.flags & MountFlags.NODEV:
+            raise LinuxError(errno.EACCES)
+    elif inode.is_regular and access & Access.WRITE:
+        path.mount.want_write()
+    inode.permission(access, walker.who)
+    if flags & OpenFlags.NOATIME and walker.who.euid not in (0, inode.uid):
+        raise LinuxError(errno.EPERM)
+
+
+def _find_or_create(walker: Walker, name: str, flags: int, mode: int, start: Path | None) -> tuple[Path, bool]:
+    """Follow symbolic links to where the file is, or is to be made."""
+    while True:
+        last = walker.resolve_last(name, start)
+        if last.slash or not last.normal:
+            raise LinuxError(errno.EISDIR)
+        found = walker.lookup_or_none(last.parent, last.name)
+        if found is None:
+            return _create(walker, last, mode), True
+        if flags & _EXCL:
+            raise LinuxError(errno.EEXIST)
+        if not found.dentry.inode.is_symlink or flags & _NOFOLLOW:
+            return found, False
+        target = walker.follow_link(found)
+        if isinstance(target, Path):
+            return target, False
+        name, start = target, last.parent
+
+
+def _create(walker: Walker, last: Last, mode: int) -> Path:
+    parent = last.parent
+    parent.mount.want_write()
+    check_may_create(walker, parent)
+    inode = parent.dentry.inode.create(last.name, new_owner(walker, parent, mode))
+    return Path(parent.mount, parent.dentry.child(last.name, inode))
+
+
+def _open_tmpfile(walker: Walker, directory: Path, flags: int, mode: int) -> File:
+    inode = directory.dentry.inode
+    if not inode.is_directory:
+        raise LinuxError(errno.ENOTDIR)
+    directory.mount.want_write()
+    inode.permission(int(Access.WRITE | Access.EXEC), walker.who)
+    made = inode.tmpfile(new_owner(walker, directory, mode))
+    path = walker.vfs.unnamed_path(directory.mount, made, f"/#{made.ino} (deleted)")
+    return made.open(path, flags, walker.task)

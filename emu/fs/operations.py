@@ -1,0 +1,271 @@
+"""What the calls that change names and attributes do, after the system call has read its arguments (fs/namei.c)."""
+
+from __future__ import annotations
+
+import errno
+import stat
+from typing import TYPE_CHECKING
+
+from emu.fs.dentry import Path
+from emu.fs.flags import MAX_FILE_SIZE, Access, RenameFlags
+from emu.fs.inode import Attributes, NewOwner
+from emu.kernel.errors import LinuxError
+
+if TYPE_CHECKING:
+    from emu.fs.inode import Inode
+    from emu.fs.namei import Last, Walker
+
+_WRITE_EXEC = int(Access.WRITE | Access.EXEC)
+
+
+def check_may_create(walker: Walker, parent: Path) -> None:
+    """ENOENT in a removed directory, EACCES without write permission."""
+    directory = parent.dentry.inode
+    if directory.nlink == 0:
+        raise LinuxError(errno.ENOENT)
+    directory.permission(_WRITE_EXEC, walker.who)
+
+
+def check_may_delete(walker: Walker, parent: Path, victim: Path, want_directory: bool) -> None:
+    """Permission on the directory, its sticky bit, the kind of the victim, and no mount on it."""
+    directory, inode = parent.dentry.inode, victim.dentry.inode
+    directory.permission(_WRITE_EXEC, walker.who)
+    if directory.mode & stat.S_ISVTX and walker.who.euid not in (0, inode.uid, directory.uid):
+        raise LinuxError(errno.EPERM)
+    if want_directory:
+        if not inode.is_directory:
+            raise LinuxError(errno.ENOTDIR)
+    elif inode.is_directory:
+        raise LinuxError(errno.EISDIR)
+    if victim.mount is not parent.mount or walker.vfs.mount_table.is_mountpoint(victim.dentry):
+        raise LinuxError(errno.EBUSY)
+
+
+def new_owner(walker: Walker, parent: Path, mode: int) -> NewOwner:
+    """Mode (after umask) and owner of something made in ``parent``; a set-group-ID directory passes its group on."""
+    directory = parent.dentry.inode
+    inherits = directory.mode & stat.S_ISGID
+    return NewOwner(mode & 0o7777 & ~walker.fs.umask, walker.who.euid, directory.gid if inherits else walker.who.egid)
+
+
+def _place_for_new(walker: Walker, name: str, start: Path | None, directory: bool) -> Last:
+    """The place for something new: EEXIST if the name is taken."""
+    last = walker.resolve_last(name, start)
+    if not last.normal or walker.lookup_or_none(last.parent, last.name) is not None:
+        raise LinuxError(errno.EEXIST)
+    if last.slash and not directory:
+        raise LinuxError(errno.ENOENT)
+    last.parent.mount.want_write()
+    check_may_create(walker, last.parent)
+    return last
+
+
+def mkdir(walker: Walker, name: str, mode: int, start: Path | None = None) -> None:
+    """Make a directory."""
+    last = _place_for_new(walker, name, start, directory=True)
+    owner = new_owner(walker, last.parent, mode & 0o1777)
+    if last.parent.dentry.inode.mode & stat.S_ISGID:
+        owner = owner._replace(mode=owner.mode | stat.S_ISGID)
+    last.parent.dentry.inode.mkdir(last.name, owner)
+
+
+def mknod(walker: Walker, name: str, mode: int, rdev: int, start: Path | None = None) -> None:
+    """Make a node: a FIFO, a socket name, an empty regular file, or (root only) a device."""
+    kind = stat.S_IFMT(mode) or stat.S_IFREG
+    if kind == stat.S_IFDIR:
+        raise LinuxError(errno.EPERM)
+    if kind not in (stat.S_IFREG, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK):
+        raise LinuxError(errno.EINVAL)
+    last = _place_for_new(walker, name, start, directory=False)
+    directory, owner = last.parent.dentry.inode, new_owner(walker, last.parent, mode)
+    if kind == stat.S_IFREG:
+        directory.create(last.name, owner)
+        return
+    if kind in (stat.S_IFCHR, stat.S_IFBLK) and walker.who.euid != 0:
+        raise LinuxError(errno.EPERM)
+    directory.mknod(last.name, owner, kind, rdev if kind in (stat.S_IFCHR, stat.S_IFBLK) else 0)
+
+
+def symlink(walker: Walker, target: str, name: str, start: Path | None = None) -> None:
+    """Make a symbolic link ``name`` -> ``target``."""
+    if not target:
+        raise LinuxError(errno.ENOENT)
+    last = _place_for_new(walker, name, start, directory=False)
+    owner = NewOwner(0o777, *new_owner(walker, last.parent, 0o777)[1:])
+    last.parent.dentry.inode.symlink(last.name, owner, target)
+
+
+def link(walker: Walker, old: Path, name: str, start: Path | None = None) -> None:
+    """Make a hard link ``name`` to what is at ``old``."""
+    last = _place_for_new(walker, name, start, directory=False)
+    if last.parent.mount is not old.mount:
+        raise LinuxError(errno.EXDEV)
+    inode = old.dentry.inode
+    if inode.is_directory:
+        raise LinuxError(errno.EPERM)
+    if inode.nlink == 0 and not getattr(inode, "linkable", False):
+        raise LinuxError(errno.ENOENT)
+    last.parent.dentry.inode.link(last.name, inode)
+    inode.ctime = inode.sb.now()
+
+
+def unlink(walker: Walker, name: str, start: Path | None = None) -> None:
+    """Remove a name that is no directory."""
+    last = walker.resolve_last(name, start)
+    if not last.normal:
+        raise LinuxError(errno.EISDIR)
+    last.parent.mount.want_write()
+    victim = walker.lookup(last.parent, last.name)
+    if last.slash:
+        raise LinuxError(errno.EISDIR if victim.dentry.inode.is_directory else errno.ENOTDIR)
+    check_may_delete(walker, last.parent, victim, want_directory=False)
+    inode = victim.dentry.inode
+    last.parent.dentry.inode.unlink(last.name, inode)
+    last.parent.dentry.drop(last.name)
+    inode.drop_if_unused()
+
+
+def rmdir(walker: Walker, name: str, start: Path | None = None) -> None:
+    """Remove an empty directory."""
+    last = walker.resolve_last(name, start)
+    if not last.normal:
+        raise LinuxError({".": errno.EINVAL, "..": errno.ENOTEMPTY, "": errno.EBUSY}[last.name])
+    last.parent.mount.want_write()
+    victim = walker.lookup(last.parent, last.name)
+    check_may_delete(walker, last.parent, victim, want_directory=True)
+    last.parent.dentry.inode.rmdir(last.name, victim.dentry.inode)
+    last.parent.dentry.drop(last.name)
+
+
+def rename(
+    walker: Walker, old_name: str, new_name: str, old_start: Path | None, new_start: Path | None, flags: int
+) -> None:
+    """renameat2(2)."""
+    wanted = RenameFlags(flags & 7)
+    if flags & ~7 or (wanted & RenameFlags.EXCHANGE and wanted & (RenameFlags.NOREPLACE | RenameFlags.WHITEOUT)):
+        raise LinuxError(errno.EINVAL)
+    old, new = walker.resolve_last(old_name, old_start), walker.resolve_last(new_name, new_start)
+    if old.parent.mount is not new.parent.mount:
+        raise LinuxError(errno.EXDEV)
+    if not old.normal:
+        raise LinuxError(errno.EBUSY)
+    if not new.normal:
+        raise LinuxError(errno.EEXIST if wanted & RenameFlags.NOREPLACE else errno.EBUSY)
+    old.parent.mount.want_write()
+    source = walker.lookup(old.parent, old.name)
+    target = walker.lookup_or_none(new.parent, new.name)
+    _check_rename(old, new, source, target, wanted)
+    if target is not None and target.dentry.inode is source.dentry.inode:
+        return
+    _check_rename_permission(walker, old, new, source, target, wanted)
+    _do_rename(old, new, source.dentry.inode, target, wanted)
+
+
+def _check_rename(old: Last, new: Last, source: Path, target: Path | None, flags: RenameFlags) -> None:
+    """Existence, trailing slashes, and no directory into itself."""
+    if target is not None and flags & RenameFlags.NOREPLACE:
+        raise LinuxError(errno.EEXIST)
+    exchange = bool(flags & RenameFlags.EXCHANGE)
+    if target is None and exchange:
+        raise LinuxError(errno.ENOENT)
+    if exchange and target is not None and new.slash and not target.dentry.inode.is_directory:
+        raise LinuxError(errno.ENOTDIR)
+    if not source.dentry.inode.is_directory and (old.slash or (new.slash and not exchange)):
+        raise LinuxError(errno.ENOTDIR)
+    if new.parent.dentry.is_inside(source.dentry):
+        raise LinuxError(errno.EINVAL)
+    if target is not None and old.parent.dentry.is_inside(target.dentry):
+        raise LinuxError(errno.EINVAL if exchange else errno.ENOTEMPTY)
+
+
+def _check_rename_permission(
+    walker: Walker, old: Last, new: Last, source: Path, target: Path | None, flags: RenameFlags
+) -> None:
+    inode = source.dentry.inode
+    exchange = bool(flags & RenameFlags.EXCHANGE)
+    check_may_delete(walker, old.parent, source, inode.is_directory)
+    if target is None:
+        check_may_create(walker, new.parent)
+    else:
+        other = target.dentry.inode
+        check_may_delete(walker, new.parent, target, other.is_directory if exchange else inode.is_directory)
+        if exchange and other.is_directory and new.parent != old.parent:
+            other.permission(int(Access.WRITE), walker.who)
+    if inode.is_directory and new.parent != old.parent:
+        # Its ".." entry changes.
+        inode.permission(int(Access.WRITE), walker.who)
+
+
+def _do_rename(old: Last, new: Last, inode: Inode, target: Path | None, flags: RenameFlags) -> None:
+    old_dentry, new_dentry = old.parent.dentry, new.parent.dentry
+    moved = old_dentry.child(old.name, inode)
+    old_dentry.inode.rename(old.name, new_dentry.inode, new.name, flags)
+    if target is not None and flags & RenameFlags.EXCHANGE:
+        moved.exchange(target.dentry)
+        return
+    if target is not None:
+        target.dentry.deleted = True
+    moved.move(new_dentry, new.name)
+    if target is not None:
+        target.dentry.inode.drop_if_unused()
+
+
+# Attributes
+
+
+def truncate_path(path: Path, size: int) -> None:
+    """Set the size of a file for which the caller has write permission."""
+    inode = path.dentry.inode
+    if size < 0:
+        raise LinuxError(errno.EINVAL)
+    if inode.is_directory:
+        raise LinuxError(errno.EISDIR)
+    if not inode.is_regular:
+        raise LinuxError(errno.EINVAL)
+    if size > MAX_FILE_SIZE:
+        raise LinuxError(errno.EFBIG)
+    path.mount.want_write()
+    inode.setattr(Attributes(size=size))
+
+
+def chmod(walker: Walker, path: Path, mode: int) -> None:
+    """Change the permission bits; only the owner and root may."""
+    inode = path.dentry.inode
+    path.mount.want_write()
+    if inode.is_symlink:
+        raise LinuxError(errno.EOPNOTSUPP)
+    if walker.who.euid not in (0, inode.uid):
+        raise LinuxError(errno.EPERM)
+    if walker.who.euid != 0 and walker.who.egid != inode.gid:
+        mode &= ~stat.S_ISGID
+    inode.setattr(Attributes(mode=mode & 0o7777))
+
+
+def chown(walker: Walker, path: Path, uid: int | None, gid: int | None) -> None:
+    """Change the owner (root) or the group (root, or the owner to its own group); None leaves it."""
+    inode = path.dentry.inode
+    path.mount.want_write()
+    who = walker.who
+    if who.euid != 0:
+        if uid is not None and (who.euid != inode.uid or uid != inode.uid):
+            raise LinuxError(errno.EPERM)
+        if gid is not None and (who.euid != inode.uid or gid not in (who.egid, inode.gid)):
+            raise LinuxError(errno.EPERM)
+    mode = None
+    if not inode.is_directory and inode.mode & 0o6000:
+        # Changing the owner takes the set-ID bits away (the group's only where the group may execute).
+        mode = inode.mode & 0o7777 & ~stat.S_ISUID
+        if mode & stat.S_IXGRP:
+            mode &= ~stat.S_ISGID
+    inode.setattr(Attributes(mode=mode, uid=uid, gid=gid))
+
+
+def utimes(walker: Walker, path: Path, atime: int | None, mtime: int | None, explicit: bool) -> None:
+    """Set timestamps (ns); ``explicit`` is False where both are set to now, which needs only write permission."""
+    inode = path.dentry.inode
+    path.mount.want_write()
+    if walker.who.euid not in (0, inode.uid):
+        if explicit:
+            raise LinuxError(errno.EPERM)
+        inode.permission(int(Access.WRITE), walker.who)
+    inode.setattr(Attributes(atime=atime, mtime=mtime))

@@ -1,0 +1,245 @@
+"""procfs: /proc/<pid>, /proc/sys and the texts about the machine (fs/proc)."""
+
+from __future__ import annotations
+
+import errno
+import stat
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from emu.fs.dentry import Path, encode_name
+from emu.fs.file import File
+from emu.fs.inode import DirectoryEntry, Inode
+from emu.fs.libfs import FixedDirectory
+from emu.fs.pseudo import LinkFile, MagicLink, SeekableFile, Text, TextFile
+from emu.fs.superblock import FileSystemType, SuperBlock
+from emu.kernel.errors import LinuxError
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task
+
+PROC_MAGIC = 0x9FA0
+#: Makes the text of /proc/<pid>/NAME.
+PidText = Callable[["Kernel", "Task"], bytes]
+#: Reads ``count`` bytes at ``pos`` of /proc/<pid>/NAME (pagemap).
+PidReadAt = Callable[["Kernel", "Task", int, int], bytes]
+
+
+class ProcSuperBlock(SuperBlock):
+    """The one tree of procfs."""
+
+    magic = PROC_MAGIC
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        fstype: FileSystemType,
+        pid_files: Mapping[str, PidText],
+        pid_readers: Mapping[str, PidReadAt],
+    ) -> None:
+        super().__init__(kernel, fstype)
+        self.pid_files: dict[str, PidText] = {**PID_FILES, **pid_files}
+        self.pid_readers = dict(pid_readers)
+        self.root: ProcRoot = ProcRoot(self)
+
+    def create_file(self, name: str, text: Text, mode: int = 0o444) -> None:
+        """A text file ``a/b`` under /proc; its directories are made where they are missing."""
+        *parts, last = name.split("/")
+        directory: FixedDirectory = self.root
+        for part in parts:
+            inode: Inode | None = directory.entries.get(part)
+            if inode is None:
+                inode = FixedDirectory(self)
+                directory.add(part, inode)
+            if not isinstance(inode, FixedDirectory):
+                raise ValueError(f"procfs: {part} in {name} is no directory")
+            directory = inode
+        directory.add(last, TextFile(self, text, mode))
+
+    def add_sysctl(self, name: str, text: Text) -> None:
+        """A read-only /proc/sys/``name``, for example ``vm/mshare_size``; ``text`` includes the newline."""
+        self.create_file(f"sys/{name}", text)
+
+
+class ProcRoot(FixedDirectory):
+    """/proc itself: fixed entries, then one directory for each process."""
+
+    def __init__(self, sb: ProcSuperBlock) -> None:
+        super().__init__(sb)
+        self._sb = sb
+        self._pids: dict[int, PidDirectory] = {}
+        self.add("self", LinkFile(sb, _self_link))
+        self.add("thread-self", LinkFile(sb, _thread_self_link))
+
+    def add_link(self, name: str, target: str) -> None:
+        """A symbolic link with a fixed target."""
+        self.add(name, LinkFile(self.sb, lambda _: target))
+
+    def lookup(self, name: str) -> Inode:
+        if name in self.entries:
+            return self.entries[name]
+        return self._directory(_number(name))
+
+    def iterate(self) -> Iterable[DirectoryEntry]:
+        yield from super().iterate()
+        for task in self._leaders():
+            yield DirectoryEntry(str(task.pid), self._directory(task.pid).ino, stat.S_IFDIR)
+
+    def _directory(self, pid: int) -> PidDirectory:
+        tasks = self._sb.kernel.tasks
+        task = tasks.get(pid)
+        for gone in [known for known in self._pids if known not in tasks]:
+            del self._pids[gone]
+        if task is None:
+            raise LinuxError(errno.ENOENT)
+        directory = self._pids.get(pid)
+        if directory is None or directory.task is not task:
+            directory = self._pids[pid] = PidDirectory(self._sb, task)
+        return directory
+
+    def _leaders(self) -> list[Task]:
+        return [task for _, task in sorted(self._sb.kernel.tasks.items()) if task.pid == task.tgid]
+
+
+class PidDirectory(FixedDirectory):
+    """/proc/<pid>, and /proc/<pid>/task/<tid>."""
+
+    def __init__(self, sb: ProcSuperBlock, task: Task, thread: bool = False) -> None:
+        super().__init__(sb)
+        self.task = task
+        self.uid, self.gid = task.credentials.euid, task.credentials.egid
+        for name, make in sb.pid_files.items():
+            self.add(name, TextFile(sb, _bind(make, sb.kernel, task)))
+        for name, read_at in sb.pid_readers.items():
+            self.add(name, SeekableFile(sb, _bind_reader(read_at, sb.kernel, task)))
+        self.add("exe", MagicLink(sb, lambda: _exe(task)))
+        self.add("cwd", MagicLink(sb, lambda: task.fs.cwd))
+        self.add("root", MagicLink(sb, lambda: task.fs.root))
+        self.add("fd", FdDirectory(sb, task))
+        if not thread:
+            self.add("task", TaskDirectory(sb, task))
+
+
+class TaskDirectory(FixedDirectory):
+    """/proc/<pid>/task: one directory for each thread."""
+
+    def __init__(self, sb: ProcSuperBlock, leader: Task) -> None:
+        super().__init__(sb)
+        self._sb = sb
+        self._leader = leader
+        self._threads: dict[int, PidDirectory] = {}
+
+    def lookup(self, name: str) -> Inode:
+        tasks = self._sb.kernel.tasks
+        task = tasks.get(_number(name))
+        if task is None or task.tgid != self._leader.tgid:
+            raise LinuxError(errno.ENOENT)
+        directory = self._threads.get(task.pid)
+        if directory is None or directory.task is not task:
+            self._threads = {pid: known for pid, known in self._threads.items() if pid in tasks}
+            directory = self._threads[task.pid] = PidDirectory(self._sb, task, thread=True)
+        return directory
+
+    def iterate(self) -> Iterable[DirectoryEntry]:
+        tasks = self._sb.kernel.tasks
+        pids = [pid for pid in sorted(tasks) if tasks[pid].tgid == self._leader.tgid]
+        return [DirectoryEntry(str(pid), self.lookup(str(pid)).ino, stat.S_IFDIR) for pid in pids]
+
+
+class FdDirectory(FixedDirectory):
+    """/proc/<pid>/fd: a link for each open file."""
+
+    def __init__(self, sb: SuperBlock, task: Task) -> None:
+        super().__init__(sb, 0o500, task.credentials.euid, task.credentials.egid)
+        self._task = task
+        self._links: dict[int, tuple[File, MagicLink]] = {}
+
+    def lookup(self, name: str) -> Inode:
+        return self._link(_number(name))
+
+    def iterate(self) -> Iterable[DirectoryEntry]:
+        return [DirectoryEntry(str(fd), self._link(fd).ino, stat.S_IFLNK) for fd in self._task.files]
+
+    def _link(self, fd: int) -> Inode:
+        try:
+            file = self._task.files.get_any(fd)
+        except LinuxError:
+            self._links.pop(fd, None)
+            raise LinuxError(errno.ENOENT) from None
+        known = self._links.get(fd)
+        if known is not None and known[0] is file:
+            return known[1]
+        mode = 0o500 * file.readable | 0o300 * file.writable
+        link = MagicLink(self.sb, lambda: file.path, mode)
+        self._links[fd] = (file, link)
+        return link
+
+
+class Procfs(FileSystemType):
+    """The file system type ``proc``; every mount shows the same tree.
+
+    ``pid_files`` and ``pid_readers`` add to what each /proc/<pid> holds.
+    """
+
+    name = "proc"
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        pid_files: Mapping[str, PidText] | None = None,
+        pid_readers: Mapping[str, PidReadAt] | None = None,
+    ) -> None:
+        self.tree = ProcSuperBlock(kernel, self, pid_files or {}, pid_readers or {})
+
+    def mount(self, kernel: Kernel, options: str) -> SuperBlock:
+        return self.tree
+
+
+def _number(name: str) -> int:
+    """A decimal name; ENOENT for anything else, as for a number that nobody has."""
+    if not name.isascii() or not name.isdigit() or (name[0] == "0" and name != "0") or len(name) > 10:
+        raise LinuxError(errno.ENOENT)
+    return int(name)
+
+
+def _self_link(task: Task | None) -> str:
+    if task is None:
+        raise LinuxError(errno.ENOENT)
+    return str(task.tgid)
+
+
+def _thread_self_link(task: Task | None) -> str:
+    if task is None:
+        raise LinuxError(errno.ENOENT)
+    return f"{task.tgid}/task/{task.pid}"
+
+
+def _bind(make: PidText, kernel: Kernel, task: Task) -> Text:
+    return lambda: make(kernel, task)
+
+
+def _bind_reader(read_at: PidReadAt, kernel: Kernel, task: Task) -> Callable[[int, int], bytes]:
+    return lambda count, pos: read_at(kernel, task, count, pos)
+
+
+def _exe(task: Task) -> Path:
+    if not isinstance(task.exe, Path):
+        raise LinuxError(errno.ENOENT)
+    return task.exe
+
+
+def _comm(kernel: Kernel, task: Task) -> bytes:
+    return encode_name(task.comm) + b"\n"
+
+
+def _cmdline(kernel: Kernel, task: Task) -> bytes:
+    return b"".join(argument + b"\0" for argument in task.argv)
+
+
+def _mounts(kernel: Kernel, task: Task) -> bytes:
+    return kernel.vfs.mounts(task.fs.root).encode("utf-8", "surrogateescape")
+
+
+#: What every /proc/<pid> holds, besides its links and what the memory code adds.
+PID_FILES: Mapping[str, PidText] = {"comm": _comm, "cmdline": _cmdline, "mounts": _mounts}

@@ -1,0 +1,161 @@
+"""What /proc says about memory: maps, smaps, status, pagemap, meminfo (fs/proc/task_mmu.c)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from emu.kernel.task import STATE_LETTER
+from emu.mm.frames import FrameKind
+from emu.mm.pagetable import ADDRESS, SPECIAL, A, D, P
+from emu.mm.vma import Prot, Vma, VmFlags
+from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task
+    from emu.mm.address_space import AddressSpace
+
+_PAGEMAP_FILE, _PAGEMAP_EXCLUSIVE, _PAGEMAP_PRESENT = 1 << 61, 1 << 56, 1 << 63
+
+
+def _vma_name(kernel: Kernel, task: Task, vma: Vma) -> str:
+    if vma.ops is not None and (name := vma.ops.name(vma)):
+        return name
+    if vma.file is not None:
+        return kernel.vfs.path_string(vma.file.path, task.fs.root)
+    if vma.page_cache is not None:
+        return "/dev/zero (deleted)"
+    if vma.flags & VmFlags.STACK:
+        return "[stack]"
+    if vma.flags & VmFlags.HEAP:
+        return "[heap]"
+    return ""
+
+
+def _maps_line(kernel: Kernel, task: Task, vma: Vma) -> str:
+    rights = "".join(letter if vma.prot & bit else "-" for letter, bit in zip("rwx", Prot, strict=True))
+    pgoff = inode = device = 0
+    if vma.file is not None or vma.page_cache is not None:
+        pgoff = vma.pgoff << PAGE_SHIFT
+    if vma.file is not None:
+        inode, device = vma.file.inode.ino, vma.file.inode.sb.dev
+    elif vma.page_cache is not None:
+        device = 1
+    major, minor = device >> 8 & 0xFFF, device & 0xFF
+    head = f"{vma.start:08x}-{vma.end:08x} {rights}{'s' if vma.shared else 'p'} {pgoff:08x} {major:02x}:{minor:02x} {inode} "
+    name = _vma_name(kernel, task, vma)
+    return f"{head:<73}{name}" if name else head
+
+
+def maps(kernel: Kernel, task: Task) -> bytes:
+    """/proc/PID/maps."""
+    return "".join(f"{_maps_line(kernel, task, vma)}\n" for vma in task.mm.vmas).encode("utf-8", "surrogateescape")
+
+
+def _present(mm: AddressSpace, vma: Vma) -> Iterator[int]:
+    """Every PTE that is set in a VMA, as the CPU would find it."""
+    for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
+        view = mm.tables.words[slot : slot + number]
+        yield from view[view != 0].tolist()
+
+
+def _smaps_figures(mm: AddressSpace, vma: Vma) -> dict[str, int]:
+    figures = dict.fromkeys(
+        ("Rss", "Pss", "Shared_Clean", "Shared_Dirty", "Private_Clean", "Private_Dirty", "Referenced", "Anonymous"), 0
+    )
+    pss = 0
+    for pte in _present(mm, vma):
+        if not pte & P or pte & SPECIAL:
+            continue
+        frame = (pte & ADDRESS) >> PAGE_SHIFT
+        anon = mm.frames.kind(frame) == FrameKind.ANON
+        mapped = mm.frames.count(frame) - (0 if anon else 1)  # the page cache's own reference
+        figures["Rss"] += 4
+        pss += 4096 * 4096 // max(1, mapped)
+        figures[("Shared_" if mapped > 1 else "Private_") + ("Dirty" if pte & D else "Clean")] += 4
+        figures["Referenced"] += 4 if pte & A else 0
+        figures["Anonymous"] += 4 if anon else 0
+    figures["Pss"] = pss // 4096 // 1024
+    return figures
+
+
+def smaps(kernel: Kernel, task: Task) -> bytes:
+    """/proc/PID/smaps: kilobytes by VMA, counted from the tables."""
+    lines = []
+    for vma in task.mm.vmas:
+        lines.append(_maps_line(kernel, task, vma))
+        lines += [f"Size:{vma.length >> 10:>19} kB", "KernelPageSize:        4 kB", "MMUPageSize:           4 kB"]
+        lines += [f"{name + ':':<16}{value:>8} kB" for name, value in _smaps_figures(task.mm, vma).items()]
+        flags = [word for bit, word in ((Prot.READ, "rd"), (Prot.WRITE, "wr"), (Prot.EXEC, "ex")) if vma.prot & bit]
+        flags += ["sh"] if vma.shared else []
+        flags += ["mr", "mw", "me"] + (["gd"] if vma.flags & VmFlags.GROWSDOWN else [])
+        flags += ["de"] if vma.flags & VmFlags.DONTEXPAND else []
+        lines.append("VmFlags: " + " ".join(flags) + " ")
+    return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
+
+
+def status(kernel: Kernel, task: Task) -> bytes:
+    """/proc/PID/status."""
+    mm, who = task.mm, task.credentials
+    letter = STATE_LETTER[task.state]
+    words = {"R": "running", "S": "sleeping", "Z": "zombie", "X": "dead"}
+    rss = (mm.rss_anon + mm.rss_cache) << 2
+    lines = [
+        f"Name:\t{task.comm}", f"Umask:\t{task.fs.umask:04o}", f"State:\t{letter} ({words[letter]})", f"Tgid:\t{task.tgid}",
+        f"Pid:\t{task.pid}", f"PPid:\t{task.ppid}", "TracerPid:\t0", f"Uid:\t{who.uid}\t{who.euid}\t{who.euid}\t{who.euid}",
+        f"Gid:\t{who.gid}\t{who.egid}\t{who.egid}\t{who.egid}", f"FDSize:\t{max(64, len(task.files))}",
+        f"VmSize:\t{mm.total_bytes >> 10:>8} kB", "VmLck:\t       0 kB", f"VmRSS:\t{rss:>8} kB",
+        f"RssAnon:\t{mm.rss_anon << 2:>8} kB", f"RssFile:\t{0:>8} kB", f"RssShmem:\t{mm.rss_cache << 2:>8} kB",
+        f"VmPTE:\t{mm.tables.vm_pte_bytes >> 10:>8} kB", "VmSwap:\t       0 kB", "Threads:\t1",
+        f"SigPnd:\t{task.signals.pending_mask:016x}", f"SigBlk:\t{task.signals.blocked:016x}", "Cpus_allowed:\t1",
+        "Cpus_allowed_list:\t0", f"voluntary_ctxt_switches:\t{task.usage.voluntary_switches}",
+        f"nonvoluntary_ctxt_switches:\t{task.usage.involuntary_switches}",
+    ]  # fmt: skip
+    return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
+
+
+def pagemap(kernel: Kernel, task: Task, count: int, pos: int) -> bytes:
+    """/proc/PID/pagemap: one 64-bit word a page (Documentation/admin-guide/mm/pagemap.rst)."""
+    if pos % 8 or count % 8:
+        return b""
+    mm = task.mm
+    first = pos // 8
+    words = []
+    for page in range(first, min(first + min(count, 1 << 16) // 8, 1 << 35)):
+        pte = mm.tables.pte(page << PAGE_SHIFT)
+        if not pte & P:
+            words.append(0)
+            continue
+        frame = (pte & ADDRESS) >> PAGE_SHIFT
+        word = _PAGEMAP_PRESENT | frame
+        if not pte & SPECIAL:
+            anon = mm.frames.kind(frame) == FrameKind.ANON
+            word |= 0 if anon else _PAGEMAP_FILE
+            if mm.frames.count(frame) - (0 if anon else 1) == 1:
+                word |= _PAGEMAP_EXCLUSIVE
+        words.append(word)
+    return struct.pack(f"<{len(words)}Q", *words)
+
+
+def meminfo(kernel: Kernel) -> bytes:
+    """/proc/meminfo."""
+    frames = kernel.frames
+    used = frames.used
+    figures = {
+        "MemTotal": frames.total, "MemFree": frames.free, "MemAvailable": frames.free, "Buffers": 0,
+        "Cached": used[FrameKind.CACHE], "SwapCached": 0, "SwapTotal": 0, "SwapFree": 0, "AnonPages": used[FrameKind.ANON],
+        "Mapped": sum(mm.rss_cache for mm in kernel.mm_context.address_spaces.values()), "Shmem": used[FrameKind.CACHE],
+        "PageTables": used[FrameKind.PAGETABLE],
+    }  # fmt: skip
+    return "".join(f"{name + ':':<16}{pages * PAGE_SIZE >> 10:>8} kB\n" for name, pages in figures.items()).encode()
+
+
+PID_FILES = {"maps": maps, "smaps": smaps, "status": status}
+PID_READERS = {"pagemap": pagemap}
+
+
+def add_memory_files(kernel: Kernel) -> None:
+    """/proc/meminfo."""
+    kernel.vfs.procfs.create_file("meminfo", lambda: meminfo(kernel))

@@ -1,0 +1,94 @@
+"""File system types and superblocks: what can be mounted, and what is mounted."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, NamedTuple
+
+from emu.fs.flags import NAME_MAX, PAGE_SIZE
+from emu.kernel.errors import LinuxError
+
+if TYPE_CHECKING:
+    from emu.fs.inode import Inode
+    from emu.kernel.kernel import Kernel
+
+
+class StatFs(NamedTuple):
+    """What statfs(2) tells; sizes in blocks of ``bsize`` bytes."""
+
+    type: int
+    bsize: int = PAGE_SIZE
+    blocks: int = 0
+    bfree: int = 0
+    bavail: int = 0
+    files: int = 0
+    ffree: int = 0
+    namelen: int = NAME_MAX
+
+
+class SuperBlock:
+    """One mounted instance of a file system; the subclass sets ``root``."""
+
+    magic = 0
+    root: Inode
+
+    def __init__(self, kernel: Kernel, fstype: FileSystemType) -> None:
+        self.kernel = kernel
+        self.fstype = fstype
+        self.read_only = False
+        self.dev = kernel.vfs.new_device_number()
+        #: Mounts of this instance; put_super() when the last goes.
+        self.active = 0
+        self._last_ino = 0
+
+    def next_ino(self) -> int:
+        """A fresh inode number; the first is 1."""
+        self._last_ino += 1
+        return self._last_ino
+
+    def now(self) -> int:
+        """The time for an inode's timestamps, in nanoseconds since the epoch."""
+        return self.kernel.vfs.now()
+
+    def statfs(self) -> StatFs:
+        """Sizes for statfs(2)."""
+        return StatFs(self.magic)
+
+    def show_options(self) -> str:
+        """This file system's own options as /proc/mounts shows them, each with a leading comma."""
+        return ""
+
+    def put_super(self) -> None:
+        """The last mount is gone: free everything."""
+
+
+class FileSystemType:
+    """A kind of file system, registered under ``name``; every one here is ``nodev``."""
+
+    name = ""
+
+    def mount(self, kernel: Kernel, options: str) -> SuperBlock:
+        """Make an instance; EINVAL for an option that it does not know."""
+        raise NotImplementedError(f"file system {self.name} has no mount()")
+
+
+def parse_options(options: str, known: frozenset[str]) -> dict[str, str]:
+    """``a=1,b`` as a dict (a flag has the value ""); EINVAL for a name outside ``known``."""
+    result: dict[str, str] = {}
+    for word in filter(None, options.split(",")):
+        name, _, value = word.partition("=")
+        if name not in known:
+            raise LinuxError(errno.EINVAL, f"unknown parameter '{name}'")
+        result[name] = value
+    return result
+
+
+def parse_size(text: str) -> int:
+    """``4k``, ``1G``, ``0x1000`` in bytes, as the kernel's memparse(); EINVAL for anything else."""
+    units = {"k": 10, "m": 20, "g": 30, "t": 40, "p": 50, "e": 60}
+    shift = units.get(text[-1:].lower(), 0)
+    digits = text[:-1] if shift else text
+    try:
+        return int(digits, 0) << shift
+    except ValueError:
+        raise LinuxError(errno.EINVAL, f"bad size '{text}'") from None

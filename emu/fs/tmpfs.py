@@ -1,0 +1,312 @@
+"""tmpfs: files in the page cache and nowhere else (mm/shmem.c), and unnamed shared memory."""
+
+from __future__ import annotations
+
+import errno
+import stat
+from typing import TYPE_CHECKING
+
+from emu.fs.file import File
+from emu.fs.flags import MAX_FILE_SIZE, PAGE_SIZE, FallocateFlags
+from emu.fs.inode import Inode, NewOwner
+from emu.fs.libfs import Node, SimpleDirectory, Symlink
+from emu.fs.superblock import FileSystemType, StatFs, SuperBlock, parse_options, parse_size
+from emu.kernel.errors import LinuxError
+from emu.mm.pagecache import PageCache
+
+if TYPE_CHECKING:
+    from emu.fs.dentry import Path
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task
+    from emu.mm.address_space import AddressSpace
+    from emu.mm.vma import Vma
+
+TMPFS_MAGIC = 0x01021994
+#: What a directory entry counts in the size of its directory (BOGO_DIRENT_SIZE).
+DIRENT_SIZE = 20
+OPTIONS = frozenset({"size", "nr_blocks", "nr_inodes", "mode", "uid", "gid"})
+#: Beyond the index of any page.
+LAST_PAGE = 1 << 52
+#: relatime: a read updates an access time that is older than a day.
+DAY_NS = 86400 * 1_000_000_000
+
+
+class TmpfsFile(File):
+    """An open regular file."""
+
+    inode: TmpfsInode
+
+    def pread(self, count: int, pos: int) -> bytes:
+        inode = self.inode
+        count = min(count, inode.size - pos)
+        if count <= 0:
+            return b""
+        inode.accessed()
+        return inode.page_cache.read(pos, count)
+
+    def pwrite(self, data: bytes, pos: int) -> int:
+        inode = self.inode
+        room = MAX_FILE_SIZE - pos
+        if room <= 0:
+            raise LinuxError(errno.EFBIG)
+        written = inode.page_cache.write(pos, data[:room])
+        inode.grow(pos + written)
+        inode.touch()
+        return written
+
+    def fallocate(self, mode: int, offset: int, length: int) -> None:
+        end = offset + length
+        if mode == FallocateFlags.PUNCH_HOLE | FallocateFlags.KEEP_SIZE:
+            self.inode.punch_hole(offset, end)
+        elif mode in (0, FallocateFlags.KEEP_SIZE):
+            self.inode.allocate(offset, end)
+            if not mode:
+                self.inode.grow(end)
+        else:
+            raise LinuxError(errno.EOPNOTSUPP)
+        self.inode.touch()
+
+    def mmap(self, mm: AddressSpace, vma: Vma) -> None:
+        self.inode.accessed()
+        vma.page_cache = self.inode.page_cache
+
+
+class TmpfsInode(Inode):
+    """A regular file: its content is the page cache."""
+
+    can_direct = True
+
+    def __init__(self, sb: TmpfsSuperBlock, mode: int, uid: int = 0, gid: int = 0) -> None:
+        super().__init__(sb, stat.S_IFREG | mode & 0o7777, uid, gid)
+        self.page_cache = PageCache(sb.kernel.frames, charge=sb.charge)
+        self._sb = sb
+        #: Made with O_TMPFILE: linkat() may give it its first name.
+        self.linkable = False
+
+    @property
+    def blocks(self) -> int:
+        return self.page_cache.nr_pages * (PAGE_SIZE // 512)
+
+    def open(self, path: Path, flags: int, task: Task | None) -> File:
+        return TmpfsFile(path, flags)
+
+    def grow(self, size: int) -> None:
+        """The file reaches at least to ``size``."""
+        if size > self.size:
+            self.size = self.page_cache.size = size
+
+    def truncate(self, size: int) -> None:
+        shrinks = size < self.size
+        self.page_cache.truncate(size)
+        if shrinks:
+            # Pages past the old end too: fallocate() with KEEP_SIZE puts some there.
+            self.page_cache.punch(-(-size // PAGE_SIZE), LAST_PAGE)
+        self.size = size
+        self.touch()
+
+    def punch_hole(self, start: int, end: int) -> None:
+        """Make a byte range read as zeros; whole pages are freed."""
+        first, last = -(-start // PAGE_SIZE), end // PAGE_SIZE
+        if first > last:
+            self._zero(start, end)
+            return
+        self._zero(start, first * PAGE_SIZE)
+        self._zero(last * PAGE_SIZE, end)
+        if first < last:
+            self.page_cache.punch(first, last)
+
+    def _zero(self, start: int, end: int) -> None:
+        """Zero a range inside one page, if the page exists."""
+        if start < end and self.page_cache.find(start // PAGE_SIZE) is not None:
+            self.page_cache.write(start, bytes(end - start))
+
+    def allocate(self, start: int, end: int) -> None:
+        """Give every page of a byte range a frame; all or nothing (ENOSPC, ENOMEM)."""
+        first, last = start // PAGE_SIZE, -(-end // PAGE_SIZE)
+        self._sb.check_room(last - first - self.page_cache.nr_pages)
+        added: list[int] = []
+        try:
+            for index in range(first, last):
+                if self.page_cache.find(index) is None:
+                    self.page_cache.get_page(index)
+                    added.append(index)
+        except LinuxError:
+            for index in added:
+                self.page_cache.punch(index, index + 1)
+            raise
+
+    def accessed(self) -> None:
+        """A read: relatime."""
+        if self.atime <= self.mtime or self.atime <= self.ctime or self.sb.now() - self.atime > DAY_NS:
+            self.atime = self.sb.now()
+
+    def evict(self) -> None:
+        self.page_cache.release()
+        self._sb.free_inode()
+
+
+class TmpfsSymlink(Symlink):
+    """A symbolic link that counts as one inode."""
+
+    def __init__(self, sb: TmpfsSuperBlock, owner: NewOwner, target: str) -> None:
+        super().__init__(sb, target, owner.uid, owner.gid)
+        self._sb = sb
+
+    def evict(self) -> None:
+        self._sb.free_inode()
+
+
+class TmpfsNode(Node):
+    """A FIFO, device or socket that counts as one inode."""
+
+    def __init__(self, sb: TmpfsSuperBlock, owner: NewOwner, kind: int, rdev: int) -> None:
+        super().__init__(sb, kind | owner.mode, rdev, owner.uid, owner.gid)
+        self._sb = sb
+
+    def evict(self) -> None:
+        self._sb.free_inode()
+
+
+class TmpfsDirectory(SimpleDirectory):
+    """A directory of tmpfs."""
+
+    def __init__(self, sb: TmpfsSuperBlock, mode: int, uid: int = 0, gid: int = 0) -> None:
+        super().__init__(sb, mode, uid, gid)
+        self._sb = sb
+        self.changed()
+
+    def changed(self) -> None:
+        self.size = DIRENT_SIZE * (2 + len(self.entries))
+        self.touch()
+
+    def create(self, name: str, owner: NewOwner) -> Inode:
+        self._sb.new_inode()
+        inode = TmpfsInode(self._sb, *owner)
+        self.add(name, inode)
+        return inode
+
+    def mkdir(self, name: str, owner: NewOwner) -> Inode:
+        self._sb.new_inode()
+        inode = TmpfsDirectory(self._sb, *owner)
+        self.add(name, inode)
+        return inode
+
+    def mknod(self, name: str, owner: NewOwner, kind: int, rdev: int) -> Inode:
+        self._sb.new_inode()
+        inode = TmpfsNode(self._sb, owner, kind, rdev)
+        self.add(name, inode)
+        return inode
+
+    def symlink(self, name: str, owner: NewOwner, target: str) -> Inode:
+        self._sb.new_inode()
+        inode = TmpfsSymlink(self._sb, owner, target)
+        self.add(name, inode)
+        return inode
+
+    def tmpfile(self, owner: NewOwner) -> Inode:
+        self._sb.new_inode()
+        inode = TmpfsInode(self._sb, *owner)
+        inode.nlink = 0
+        inode.linkable = True
+        return inode
+
+    def rmdir(self, name: str, inode: Inode) -> None:
+        super().rmdir(name, inode)
+        self._sb.free_inode()
+
+
+class TmpfsSuperBlock(SuperBlock):
+    """One tmpfs; a limit of 0 means none."""
+
+    magic = TMPFS_MAGIC
+
+    def __init__(self, kernel: Kernel, fstype: FileSystemType, options: str = "", limited: bool = True) -> None:
+        super().__init__(kernel, fstype)
+        words = parse_options(options, OPTIONS)
+        half = kernel.frames.total // 2 if limited else 0
+        self.max_blocks = _block_limit(words, half)
+        self.max_inodes = parse_size(words["nr_inodes"]) if "nr_inodes" in words else half
+        self.used_blocks = 0
+        self.used_inodes = 1
+        self._shown = "".join(f",{word}={words[word]}" for word in ("size", "nr_blocks", "nr_inodes") if word in words)
+        mode = _octal(words["mode"]) if "mode" in words else 0o1777
+        self.root = TmpfsDirectory(self, mode, parse_size(words.get("uid", "0")), parse_size(words.get("gid", "0")))
+
+    def check_room(self, blocks: int) -> None:
+        """ENOSPC unless ``blocks`` more pages fit."""
+        if self.max_blocks and self.used_blocks + blocks > self.max_blocks:
+            raise LinuxError(errno.ENOSPC)
+
+    def charge(self, blocks: int) -> None:
+        """Count pages that come (or go: a negative number); ENOSPC."""
+        if blocks > 0:
+            self.check_room(blocks)
+        self.used_blocks += blocks
+
+    def new_inode(self) -> None:
+        """Count one more inode; ENOSPC."""
+        if self.max_inodes and self.used_inodes >= self.max_inodes:
+            raise LinuxError(errno.ENOSPC)
+        self.used_inodes += 1
+
+    def free_inode(self) -> None:
+        """An inode is gone."""
+        self.used_inodes -= 1
+
+    def statfs(self) -> StatFs:
+        free = self.max_blocks - self.used_blocks if self.max_blocks else 0
+        inodes_free = self.max_inodes - self.used_inodes if self.max_inodes else 0
+        return StatFs(self.magic, PAGE_SIZE, self.max_blocks, free, free, self.max_inodes, inodes_free)
+
+    def show_options(self) -> str:
+        return self._shown
+
+    def put_super(self) -> None:
+        self._free_tree(self.root)
+
+    def _free_tree(self, directory: Inode) -> None:
+        pending = [directory]
+        while pending:
+            inode = pending.pop()
+            if isinstance(inode, SimpleDirectory):
+                pending += inode.entries.values()
+                inode.entries.clear()
+            elif inode.nlink:
+                inode.nlink = 0
+                inode.evict()
+
+
+class Tmpfs(FileSystemType):
+    """The file system type ``tmpfs``: options size, nr_blocks, nr_inodes, mode, uid, gid."""
+
+    name = "tmpfs"
+
+    def mount(self, kernel: Kernel, options: str) -> SuperBlock:
+        return TmpfsSuperBlock(kernel, self, options)
+
+
+class ShmemType(FileSystemType):
+    """The kernel's own instance, without limit: memfd_create() and shared anonymous memory."""
+
+    name = "shmem"
+
+    def mount(self, kernel: Kernel, options: str) -> SuperBlock:
+        return TmpfsSuperBlock(kernel, self, options, limited=False)
+
+
+def _block_limit(words: dict[str, str], default: int) -> int:
+    if "nr_blocks" in words:
+        return parse_size(words["nr_blocks"])
+    size = words.get("size")
+    if size is None:
+        return default
+    if size.endswith("%"):
+        return default * 2 * parse_size(size[:-1]) // 100
+    return -(-parse_size(size) // PAGE_SIZE)
+
+
+def _octal(text: str) -> int:
+    try:
+        return int(text, 8) & 0o7777
+    except ValueError:
+        raise LinuxError(errno.EINVAL, f"bad mode '{text}'") from None

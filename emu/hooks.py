@@ -1,0 +1,76 @@
+"""The machine's native hooks: the time slice, counted in instructions, and the system-call trap."""
+
+from __future__ import annotations
+
+import ctypes
+from enum import IntEnum
+
+from mmu.native import U, call1, call3, entry, load64, store64
+
+
+class TrapReason(IntEnum):
+    """Why a hook ended emulation."""
+
+    NONE = 0
+    SLICE = 1
+    SYSCALL = 2
+
+
+class TrapState(ctypes.Structure):
+    """What the hooks share with :class:`emu.cpu.Cpu`.  Every field is a uint64."""
+
+    budget: int  # instructions left in this slice
+    reason: int
+    clock: int  # host address of the count of retired instructions
+    block: int  # where the block that is executed now begins, and how many instructions it has
+    block_instructions: int
+    blocks: int
+    emu_stop: int  # host address of uc_emu_stop
+    count_block: int  # host address of count(uc, address, size) -> instructions, asked once per block of code
+    table: int  # host address of the table of known blocks
+    code_id: int  # tells code of different programs at one address apart
+
+    _fields_ = tuple((name, ctypes.c_uint64) for name in __annotations__)
+
+
+#: Known blocks: TABLE_ENTRIES records of three words (address, code_id and size, instructions), direct-mapped by address.
+TABLE_ENTRIES = 1 << 15
+TABLE_WORDS = 3
+
+_MASK = U(TABLE_ENTRIES - 1)
+_RECORD = U(TABLE_WORDS * 8)
+_ZERO, _ONE = U(0), U(1)
+_SLICE, _SYSCALL = U(TrapReason.SLICE), U(TrapReason.SYSCALL)
+
+
+@entry("void", "u64", "u64", "u32", TrapState)
+def on_block(uc: int, address: int, size: int, trap: TrapState) -> None:
+    """UC_HOOK_BLOCK: count the block's instructions, or stop before it where the slice is used up (an exact point)."""
+    if trap.budget == _ZERO:
+        trap.reason = _SLICE
+        call1(trap.emu_stop, uc)
+        return
+    record = trap.table + ((address ^ (address >> U(15))) & _MASK) * _RECORD
+    key = (trap.code_id << U(32)) | size
+    if load64(record) == address and load64(record + U(8)) == key:
+        instructions = load64(record + U(16))
+    else:
+        instructions = call3(trap.count_block, uc, address, size)
+        store64(record, address)
+        store64(record + U(8), key)
+        store64(record + U(16), instructions)
+    trap.block = address
+    trap.block_instructions = instructions
+    trap.blocks += _ONE
+    store64(trap.clock, load64(trap.clock) + instructions)
+    if trap.budget > instructions:
+        trap.budget -= instructions
+    else:
+        trap.budget = _ZERO
+
+
+@entry("void", "u64", TrapState)
+def on_syscall(uc: int, trap: TrapState) -> None:
+    """UC_HOOK_INSN for SYSCALL: leave emulation; RIP will be behind the instruction."""
+    trap.reason = _SYSCALL
+    call1(trap.emu_stop, uc)

@@ -1,0 +1,57 @@
+"""Virtual time: one nanosecond an instruction, and jumps over the time when everybody sleeps."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+
+#: CLOCK_REALTIME when the machine starts: the day of the founding posting, so that the same run gives the same output.
+BOOT_REALTIME_NS = 1_656_543_417 * 1_000_000_000
+
+
+class Clock:
+    """CLOCK_MONOTONIC of the machine, and the timers that wait on it."""
+
+    def __init__(self, instructions: Callable[[], int]) -> None:
+        self._instructions = instructions
+        self._idle_ns = 0
+        self._timers: list[tuple[int, int, Callable[[], None]]] = []
+        self._cancelled: set[int] = set()
+        self._serial = 0
+
+    def now_ns(self) -> int:
+        """Nanoseconds since the machine was made."""
+        return self._instructions() + self._idle_ns
+
+    def realtime_ns(self) -> int:
+        """Nanoseconds since 1970."""
+        return BOOT_REALTIME_NS + self.now_ns()
+
+    def add_timer(self, deadline_ns: int, function: Callable[[], None]) -> int:
+        """Call ``function`` at ``deadline_ns``; returns a handle for :meth:`cancel`."""
+        self._serial += 1
+        heapq.heappush(self._timers, (deadline_ns, self._serial, function))
+        return self._serial
+
+    def cancel(self, handle: int) -> None:
+        """Forget a timer that has not run."""
+        self._cancelled.add(handle)
+
+    def run_timers(self) -> None:
+        """Run every timer whose time has come."""
+        while self._timers and self._timers[0][0] <= self.now_ns():
+            _, serial, function = heapq.heappop(self._timers)
+            if serial in self._cancelled:
+                self._cancelled.discard(serial)
+            else:
+                function()
+
+    def skip_to_next_timer(self) -> bool:
+        """Nobody can run: let time pass until the next timer, and run it.  False if there is none."""
+        while self._timers and self._timers[0][1] in self._cancelled:
+            self._cancelled.discard(heapq.heappop(self._timers)[1])
+        if not self._timers:
+            return False
+        self._idle_ns += max(0, self._timers[0][0] - self.now_ns())
+        self.run_timers()
+        return True

@@ -1,0 +1,246 @@
+"""Entries into the kernel from user mode: system calls, page faults, exceptions (arch/x86/entry, arch/x86/mm/fault.c)."""
+
+from __future__ import annotations
+
+import errno
+from types import GeneratorType
+from typing import TYPE_CHECKING, Any
+
+from emu.cpu import Trap, TrapKind
+from emu.kernel.errors import Interrupted, LinuxError
+from emu.kernel.signal_state import (
+    BUS_ADRERR,
+    FPE_FLTINV,
+    FPE_INTDIV,
+    ILL_ILLOPN,
+    SEGV_ACCERR,
+    SEGV_MAPERR,
+    TRAP_TRACE,
+    SaFlags,
+    Sig,
+    SiCode,
+    SigInfo,
+)
+from emu.kernel.task import Task, TaskState
+from emu.mm.fault import handle_mm_fault
+from emu.mm.vma import FaultResult
+from emu.syscalls.table import Syscall
+from mmu import Access, GeneralProtection, PageFault
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+
+#: Calls that end with EINTR even if the handler has SA_RESTART (signal(7)).
+_NEVER_RESTARTED = frozenset({7, 23, 34, 35, 128, 130, 202, 230, 232, 270, 271, 281})
+_DIVIDE_ERROR, _DEBUG, _BREAKPOINT, _INVALID_OPCODE, _FPU, _SIMD = 0, 1, 3, 6, 16, 19
+_GENERAL_PROTECTION, _PAGE_FAULT = 13, 14
+
+
+class Entry:
+    """Runs one task in user mode and answers every trap."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._cpu = kernel.cpu
+        self._table: dict[int, Syscall] = {}
+        self._registers = kernel.cpu.syscall_registers
+        kernel.cpu.mmu.on_page_fault = self._page_fault
+
+    def register(self, syscall: Syscall) -> None:
+        """Make a system call known; a number can be taken once."""
+        if syscall.number in self._table:
+            raise ValueError(f"system call {syscall.number} ({syscall.name}) is registered already")
+        self._table[syscall.number] = syscall
+
+    def lookup(self, number: int) -> Syscall | None:
+        """The system call with this number."""
+        return self._table.get(number)
+
+    # -- the loop --------------------------------------------------------------------------------------------------
+
+    def run(self, task: Task) -> None:
+        """Run until the slice ends, the task sleeps or it ends.  Its registers are in the CPU."""
+        cpu, kernel = self._cpu, self._kernel
+        if task.sleeping is not None and not self._resume(task):
+            return
+        while True:
+            if task.signals.pending or task.signals.saved_mask is not None:
+                if not kernel.signals.deliver(task):
+                    return
+            cpu.trap.code_id = task.mm.code_id
+            trap = cpu.enter(task.rip)
+            kind = trap.kind
+            if kind == TrapKind.SYSCALL:
+                if not self._system_call(task):
+                    return
+                if kernel.scheduler.yielded:
+                    kernel.scheduler.yielded = False
+                    return
+            else:
+                task.rip = cpu.read("rip")
+                if kind == TrapKind.SLICE:
+                    if kernel.scheduler.runnable:
+                        task.usage.involuntary_switches += 1
+                    return
+                self._exception(task, trap)
+
+    # -- system calls ----------------------------------------------------------------------------------------------
+
+    def _system_call(self, task: Task) -> bool:
+        """False if the task sleeps or has ended."""
+        rip, number, *arguments, rflags = self._registers.read()
+        task.rip = rip
+        call = self._table.get(number)
+        if call is None:
+            self._kernel.tracer.syscall_enter(task, number, None, tuple(arguments))
+            self._unknown(number)
+            return self._finish(task, number, -errno.ENOSYS, rip, rflags)
+        wanted = tuple(arguments[: len(call.arguments)])
+        tracer = self._kernel.tracer
+        if tracer.syscalls:
+            tracer.syscall_enter(task, number, call, wanted)
+        try:
+            result = call.handler(self._kernel, task, *wanted)
+        except LinuxError as error:
+            result = -error.errno
+        if type(result) is GeneratorType:
+            task.sleeping = result
+            task.syscall = (number, wanted)
+            return self._advance(task, interrupted=False)
+        return self._finish(task, number, result, rip, rflags)
+
+    def _finish(self, task: Task, number: int, result: int, rip: int, rflags: int) -> bool:
+        tracer = self._kernel.tracer
+        if tracer.syscalls:
+            tracer.syscall_exit(task, number, self._table.get(number), result)
+        if task.registers_replaced:  # execve, rt_sigreturn
+            task.registers_replaced = False
+            return True
+        if not task.alive:
+            return False
+        self._cpu.syscall_return(result, rip, rflags)
+        return True
+
+    def _resume(self, task: Task) -> bool:
+        """Go on with a system call that slept.  False if it sleeps again or the task has ended."""
+        return self._advance(task, interrupted=task.signals.deliverable())
+
+    def _advance(self, task: Task, *, interrupted: bool) -> bool:
+        sleeping, call = task.sleeping, task.syscall
+        assert sleeping is not None and call is not None
+        kernel = self._kernel
+        try:
+            wanted: Any = sleeping.throw(Interrupted()) if interrupted else next(sleeping)
+            kernel.scheduler.sleep(task, wanted)
+            if interrupted:
+                raise AssertionError(f"system call {call[0]} went back to sleep although a signal interrupts it")
+            return False
+        except StopIteration as done:
+            result = int(done.value or 0)
+        except Interrupted:
+            result = -errno.EINTR
+            if call[0] not in _NEVER_RESTARTED and self._restarts(task):
+                return self._restart(task, call[0])
+        except LinuxError as error:
+            result = -error.errno
+        task.sleeping = task.syscall = None
+        if task.state != TaskState.RUNNABLE:
+            return False
+        return self._finish(task, call[0], result, task.rip, self._cpu.read("rflags"))
+
+    def _restarts(self, task: Task) -> bool:
+        """Whether the signal that will be delivered lets the call start again (SA_RESTART, or no handler at all)."""
+        signals = task.signals
+        ready = [info for info in signals.pending if not signals.blocked >> (info.signo - 1) & 1]
+        return all(
+            signals.actions[info.signo].handler <= 1 or signals.actions[info.signo].flags & SaFlags.RESTART
+            for info in ready
+        )
+
+    def _restart(self, task: Task, number: int) -> bool:
+        task.sleeping = task.syscall = None
+        task.rip -= 2  # the SYSCALL instruction
+        self._cpu.syscall_return(number, task.rip + 2, self._cpu.read("rflags"))
+        return True
+
+    def _unknown(self, number: int) -> None:
+        from emu.syscalls.names import name_of
+
+        self._kernel.log_once(f"system call {number} ({name_of(number)}) is not implemented: ENOSYS")
+
+    # -- faults and exceptions -------------------------------------------------------------------------------------
+
+    def _page_fault(self, fault: PageFault) -> bool:
+        """A page fault within a TLB fill: resolve it there, so that the instruction never notices."""
+        task = self._kernel.current
+        assert task is not None
+        usage = task.usage
+        usage.hw_faults += 1
+        result = handle_mm_fault(task.mm, fault.vaddr, fault.access)
+        if result == FaultResult.MINOR:
+            usage.min_flt += 1
+        elif result == FaultResult.LINKED:
+            usage.link_faults += 1
+        elif not result.resolved:
+            task.fault_result = result
+            return False
+        return True
+
+    def _exception(self, task: Task, trap: Trap) -> None:
+        """Turn a trap that is nobody's mistake but the guest's into a signal."""
+        if trap.kind == TrapKind.FAULT and trap.access == Access.FETCH and trap.fault is not None:
+            if trap.fault.vaddr >> 12 != task.rip >> 12:
+                # Unicorn fetches ahead while it translates: go there by single steps, and see whether it is reached
+                trap = self._cpu.find_faulting_instruction(task.rip)
+                task.rip = self._cpu.read("rip")
+                if trap.kind == TrapKind.SYSCALL:
+                    self._system_call(task)
+                    return
+                if trap.kind == TrapKind.SLICE:
+                    return
+        if trap.kind == TrapKind.FAULT:
+            assert trap.fault is not None
+            self._unresolved_fault(task, trap.fault)
+        elif trap.kind == TrapKind.INVALID_OPCODE:
+            self._force(task, Sig.ILL, ILL_ILLOPN, task.rip, _INVALID_OPCODE)
+        else:
+            self._vector(task, trap.vector, trap.error_code)
+
+    def _unresolved_fault(self, task: Task, fault: PageFault | GeneralProtection) -> None:
+        if isinstance(fault, GeneralProtection):
+            self._force(task, Sig.SEGV, SiCode.KERNEL, 0, _GENERAL_PROTECTION)
+            return
+        result, task.fault_result = task.fault_result, None
+        signals = {
+            FaultResult.MAPERR: (Sig.SEGV, SEGV_MAPERR),
+            FaultResult.ACCERR: (Sig.SEGV, SEGV_ACCERR),
+            FaultResult.ADRERR: (Sig.BUS, BUS_ADRERR),
+        }
+        if result == FaultResult.OOM:
+            self._kernel.out_of_memory(task)
+            return
+        assert result in signals, f"a fault at {fault.vaddr:#x} ended as {result!r}"
+        signo, code = signals[FaultResult(result)]
+        self._force(task, signo, code, fault.vaddr, _PAGE_FAULT, fault.error_code, fault.vaddr)
+
+    def _vector(self, task: Task, vector: int, error_code: int) -> None:
+        rip = task.rip
+        if vector == _DIVIDE_ERROR:
+            self._force(task, Sig.FPE, FPE_INTDIV, rip, vector)
+        elif vector == _DEBUG:
+            self._force(task, Sig.TRAP, TRAP_TRACE, rip, vector)
+        elif vector == _BREAKPOINT:
+            self._force(task, Sig.TRAP, SiCode.KERNEL, 0, vector)
+        elif vector in (_FPU, _SIMD):
+            self._force(task, Sig.FPE, FPE_FLTINV, rip, vector)
+        elif vector == 0x80:
+            self._kernel.log_once("int 0x80: 32-bit system calls are not supported")
+            self._force(task, Sig.SEGV, SiCode.KERNEL, 0, _GENERAL_PROTECTION)
+        else:
+            self._force(task, Sig.SEGV, SiCode.KERNEL, 0, _GENERAL_PROTECTION, error_code)
+
+    def _force(
+        self, task: Task, signo: int, code: int, address: int, vector: int, error_code: int = 0, cr2: int | None = None
+    ) -> None:
+        task.fault_words = (error_code, vector, task.fault_words[2] if cr2 is None else cr2)
+        self._kernel.signals.force(task, SigInfo(signo, code, address=address))

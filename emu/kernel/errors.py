@@ -1,0 +1,27 @@
+"""What the guest did wrong, as an errno.
+
+A :class:`LinuxError` flows to the guest as ``-errno``; it never means that the emulator is at fault.
+Whatever is wrong with the emulator itself is an ordinary exception.
+"""
+
+import errno as _errno
+
+
+class LinuxError(Exception):
+    """A system call fails with this errno (``LinuxError(errno.EINVAL)``)."""
+
+    def __init__(self, errno: int, detail: str = "") -> None:
+        super().__init__(errno, detail)
+        self.errno = errno
+        self.detail = detail
+
+    def __str__(self) -> str:
+        name = _errno.errorcode.get(self.errno, str(self.errno))
+        return f"{name}: {self.detail}" if self.detail else name
+
+
+class Interrupted(LinuxError):
+    """A signal arrived while a system call slept: EINTR, or the call is started again (SA_RESTART)."""
+
+    def __init__(self) -> None:
+        super().__init__(_errno.EINTR)

@@ -1,0 +1,212 @@
+"""execve: a new address space from an ELF program, with its stack (fs/exec.c, fs/binfmt_elf.c, fs/binfmt_script.c)."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from emu.fs.file import File
+from emu.kernel.elf import ElfProgram, NotExecutable, read_elf
+from emu.kernel.errors import LinuxError
+from emu.kernel.signal_state import SIG_DFL, SIG_IGN, SigAction
+from emu.kernel.task import Task
+from emu.mm.address_space import TASK_SIZE, AddressSpace, page_align
+from emu.mm.vma import MapFlags, Prot, Vma, VmFlags
+from mmu.memory import PAGE_SIZE
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+
+#: Where a position-independent program goes, and the top of the mmap area below the stack (no randomisation).
+ELF_ET_DYN_BASE = 0x5555_5555_4000
+STACK_TOP = TASK_SIZE
+STACK_INITIAL = 132 << 10
+_STACK_GAP = 128 << 20
+#: Limits of argv and envp (MAX_ARG_STRLEN, and a quarter of the stack limit for all of them).
+MAX_ARG_STRLEN = 32 * PAGE_SIZE
+MAX_ARG_TOTAL = 2 << 20
+_MAX_INTERPRETERS = 4
+
+_AT = dict(
+    PHDR=3, PHENT=4, PHNUM=5, PAGESZ=6, BASE=7, FLAGS=8, ENTRY=9, UID=11, EUID=12, GID=13, EGID=14, PLATFORM=15,
+    HWCAP=16, CLKTCK=17, SECURE=23, RANDOM=25, HWCAP2=26, EXECFN=31, MINSIGSTKSZ=51,
+)  # fmt: skip
+
+
+@dataclass
+class _Loaded:
+    program: ElfProgram
+    bias: int
+
+    @property
+    def entry(self) -> int:
+        return self.program.entry + self.bias
+
+
+def do_execve(kernel: Kernel, task: Task, path: str, argv: Sequence[bytes], envp: Sequence[bytes]) -> None:
+    """Replace the program of ``task``.  Raises LinuxError while the old one is still whole.
+
+    The task's registers and RIP are those of the new program afterwards; CPU state is loaded if it is the current one.
+    """
+    if sum(len(s) + 9 for s in (*argv, *envp)) > MAX_ARG_TOTAL or any(len(s) >= MAX_ARG_STRLEN for s in (*argv, *envp)):
+        raise LinuxError(errno.E2BIG)
+    file, argv = _open_program(kernel, task, path, list(argv) or [b""])
+    mm = None
+    try:
+        program = read_elf(file, file.inode.size)
+        interpreter = _open_interpreter(kernel, task, program)
+        try:
+            mm = AddressSpace(kernel.mm_context, path.rsplit("/", 1)[-1])
+            stack_limit = task.limits.get(3, (8 << 20, 0))[0]
+            mm.stack_limit = min(stack_limit, 1 << 30)
+            rip, rsp = _load(kernel, task, mm, file, program, interpreter, path, argv, envp)
+        finally:
+            if interpreter is not None:
+                interpreter[0].put()
+        exe = file.path
+    except LinuxError:
+        if mm is not None:
+            mm.put()
+        raise
+    finally:
+        file.put()
+    _commit(kernel, task, mm, path, argv)
+    task.exe = exe
+    kernel.start_program(task, rip, rsp)
+
+
+def _open_program(kernel: Kernel, task: Task, path: str, argv: list[bytes]) -> tuple[File, list[bytes]]:
+    """Open what is to be run, following #! lines."""
+    for _ in range(_MAX_INTERPRETERS):
+        file = _open_executable(kernel, task, path)
+        head = file.pread(256, 0)
+        if head[:2] != b"#!":
+            return file, argv
+        file.put()
+        words = head[2:].split(b"\n")[0].strip().split(None, 1)
+        if not words:
+            raise NotExecutable("a script without an interpreter")
+        argv = [words[0], *words[1:], path.encode("utf-8", "surrogateescape"), *argv[1:]]
+        path = words[0].decode("utf-8", "surrogateescape")
+    raise LinuxError(errno.ELOOP)
+
+
+def _open_executable(kernel: Kernel, task: Task, path: str) -> File:
+    file = kernel.vfs.open(path, task=task)
+    inode = file.inode
+    if not inode.is_regular or not inode.mode & 0o111:
+        file.put()
+        raise LinuxError(errno.EACCES)
+    return file
+
+
+def _open_interpreter(kernel: Kernel, task: Task, program: ElfProgram) -> tuple[File, ElfProgram] | None:
+    if program.interpreter is None:
+        return None
+    try:
+        file = _open_executable(kernel, task, program.interpreter)
+    except LinuxError as error:
+        raise LinuxError(error.errno, f"its interpreter {program.interpreter} is missing (a dynamic program)") from None
+    try:
+        return file, read_elf(file, file.inode.size)
+    except LinuxError:
+        file.put()
+        raise LinuxError(errno.ELIBBAD, f"its interpreter {program.interpreter} is not a usable program") from None
+
+
+def _load(
+    kernel: Kernel, task: Task, mm: AddressSpace, file: File, program: ElfProgram,
+    interpreter: tuple[File, ElfProgram] | None, path: str, argv: Sequence[bytes], envp: Sequence[bytes],
+) -> tuple[int, int]:  # fmt: skip
+    mm.mmap_base = STACK_TOP - _STACK_GAP
+    main = _map_program(mm, file, program, ELF_ET_DYN_BASE if program.position_independent else 0)
+    mm.start_brk = mm.brk_end = page_align(program.high + main.bias)
+    rip, base = main.entry, 0
+    if interpreter is not None:
+        shared = interpreter[1]
+        at = mm.unmapped_area(page_align(shared.high - shared.low)) - shared.low
+        loaded = _map_program(mm, interpreter[0], shared, at)
+        rip, base = loaded.entry, loaded.bias
+    prot = Prot.READ | Prot.WRITE | (Prot.EXEC if program.executable_stack else Prot.NONE)
+    mm.insert(
+        Vma(STACK_TOP - STACK_INITIAL, STACK_TOP, prot, VmFlags.GROWSDOWN | VmFlags.STACK, pgoff=(STACK_TOP - STACK_INITIAL) >> 12)
+    )
+    rsp = _build_stack(kernel, task, mm, main, base, path, argv, envp)
+    return rip, rsp
+
+
+def _map_program(mm: AddressSpace, file: File, program: ElfProgram, bias: int) -> _Loaded:
+    for segment in program.segments:
+        start = (segment.vaddr + bias) & -PAGE_SIZE
+        file_end = segment.vaddr + bias + segment.filesz
+        memory_end = segment.vaddr + bias + segment.memsz
+        if segment.filesz:
+            offset = segment.offset - (segment.vaddr + bias - start)
+            mm.mmap(start, file_end - start, segment.prot, MapFlags.PRIVATE | MapFlags.FIXED, file, offset)
+            if memory_end > file_end and segment.prot & Prot.WRITE:
+                mm.write(file_end, bytes(min(-file_end % PAGE_SIZE, memory_end - file_end)))
+        zero_start, zero_end = (page_align(file_end) if segment.filesz else start), page_align(memory_end)
+        if zero_end > zero_start:
+            flags = MapFlags.PRIVATE | MapFlags.FIXED | MapFlags.ANONYMOUS
+            mm.mmap(zero_start, zero_end - zero_start, segment.prot, flags)
+    return _Loaded(program, bias)
+
+
+def _build_stack(
+    kernel: Kernel, task: Task, mm: AddressSpace, main: _Loaded, base: int, path: str,
+    argv: Sequence[bytes], envp: Sequence[bytes],
+) -> int:  # fmt: skip
+    """Strings at the top, then auxv, envp, argv and argc, as the System V ABI wants them (AMD64 psABI 3.4.1)."""
+    top = STACK_TOP - 8
+    blob = bytearray()
+    name = path.encode("utf-8", "surrogateescape")
+    total = sum(len(s) + 1 for s in (*argv, *envp, name))
+    start = top - total
+    addresses = []
+    for text in (*argv, *envp, name):
+        addresses.append(start + len(blob))
+        blob += text + b"\0"
+    mm.write(start, bytes(blob))
+    mm.arg_start, mm.arg_end = start, start + sum(len(s) + 1 for s in argv)
+    mm.env_start, mm.env_end = mm.arg_end, mm.arg_end + sum(len(s) + 1 for s in envp)
+    platform = (start & -16) - 16
+    random = platform - 16
+    mm.write(platform, b"x86_64\0")
+    mm.write(random, kernel.random.randbytes(16))
+    who = task.credentials
+    auxv = dict(
+        HWCAP=kernel.cpu.hwcap, PAGESZ=PAGE_SIZE, CLKTCK=100, PHDR=main.program.phdr_vaddr + main.bias, PHENT=56,
+        PHNUM=main.program.phnum, BASE=base, FLAGS=0, ENTRY=main.entry, UID=who.uid, EUID=who.euid, GID=who.gid,
+        EGID=who.egid, SECURE=0, RANDOM=random, HWCAP2=0, EXECFN=addresses[-1], PLATFORM=platform, MINSIGSTKSZ=2048,
+    )  # fmt: skip
+    words = [len(argv), *addresses[: len(argv)], 0, *addresses[len(argv) : len(argv) + len(envp)], 0]
+    pairs = [word for key, value in auxv.items() for word in (_AT[key], value)] + [0, 0]
+    mm.auxv = struct.pack(f"<{len(pairs)}Q", *pairs)
+    rsp = (random - 8 * (len(words) + len(pairs))) & -16
+    mm.start_stack = rsp
+    mm.write(rsp, struct.pack(f"<{len(words)}Q", *words) + mm.auxv)
+    return rsp
+
+
+def _commit(kernel: Kernel, task: Task, mm: AddressSpace, path: str, argv: Sequence[bytes]) -> None:
+    """The point of no return: the old program goes."""
+    old, task.mm = task.mm, mm
+    if task is kernel.current:
+        kernel.flusher.switch_mm(mm)
+    old.put()
+    if task.vfork_done is not None:
+        task.vfork_done.wake_all()
+        task.vfork_done = None
+    task.files = kernel.unshare_files(task.files)
+    task.files.close_on_exec()
+    for number, action in enumerate(task.signals.actions):
+        if action.handler not in (SIG_DFL, SIG_IGN):
+            task.signals.actions[number] = SigAction()
+    task.signals.alt_stack = (0, 0, 2)
+    task.clear_child_tid = 0
+    task.comm = path.rsplit("/", 1)[-1][:15]
+    task.argv = tuple(argv)
+    mm.on_kernel_fault = kernel.count_kernel_fault

@@ -1,0 +1,168 @@
+"""The kernel: everything that a machine's processes share, and who is running."""
+
+from __future__ import annotations
+
+import errno
+import random
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from emu.cpu import Cpu
+from emu.fs.boot import populate
+from emu.fs.fdtable import FdTable
+from emu.fs.procmem import PID_FILES, PID_READERS, add_memory_files
+from emu.fs.vfs import Vfs
+from emu.kernel.clock import Clock
+from emu.kernel.entry import Entry
+from emu.kernel.errors import LinuxError
+from emu.kernel.exit import do_exit
+from emu.kernel.sched import Scheduler
+from emu.kernel.signal_state import Sig
+from emu.kernel.signals import Signals
+from emu.kernel.task import Task
+from emu.kernel.tracer import Tracer
+from emu.mm.address_space import MmContext
+from emu.mm.frames import FrameAllocator
+from emu.mm.pagetable import ShareCounts
+from emu.mm.tlbflush import TlbFlusher
+from emu.mm.vma import FaultResult
+from emu.syscalls import all_tables
+from mmu import PhysicalMemory
+
+if TYPE_CHECKING:
+    from emu.kernel.modules import Init
+
+FIRST_PID = 100
+MAX_TASKS = 4096
+
+
+class Kernel:
+    """One machine's kernel.
+
+    ``modules`` are the init functions of kernel modules; ``log`` is told what a user should know (once each for what repeats).
+    """
+
+    def __init__(
+        self,
+        ram: PhysicalMemory,
+        *,
+        seed: int = 0,
+        modules: dict[str, Init] | None = None,
+        log: Callable[[str], None] | None = None,
+    ) -> None:
+        self._log = log or (lambda message: print(f"unimmu: {message}", file=sys.stderr))
+        self._logged: set[str] = set()
+        #: The only source of randomness.
+        self.random = random.Random(seed)
+        self.ram = ram
+        self.cpu = Cpu(ram, entry_frame=2)
+        self.frames = FrameAllocator(ram, self.cpu.mmu.code_written)
+        self.flusher = TlbFlusher(self.cpu.mmu)
+        self.share_counts = ShareCounts()
+        self.mm_context = MmContext(self.frames, self.flusher, self.share_counts, {})
+        self.clock = Clock(lambda: self.cpu.clock)
+        self.tracer = Tracer()
+        self.tasks: dict[int, Task] = {}
+        #: What is kept of processes that have ended, for the report.
+        self.finished: list[dict[str, Any]] = []
+        self.current: Task | None = None
+        self._next_pid = FIRST_PID
+        self.scheduler = Scheduler(self)
+        self.signals = Signals(self)
+        self.entry = Entry(self)
+        for table in all_tables():
+            for call in table:
+                self.entry.register(call)
+        self.vfs = Vfs(self)
+        populate(self, pid_files=PID_FILES, pid_readers=PID_READERS)
+        add_memory_files(self)
+        #: (file system type, path, options) that a module wants mounted unless the user mounts something there.
+        self.default_mounts: list[tuple[str, str, str]] = []
+        #: Sections that modules add to the ``--json`` report, by name.
+        self.reporters: dict[str, Callable[[], Any]] = {}
+        for init in (modules or {}).values():
+            init(self)
+
+    # -- services --------------------------------------------------------------------------------------------------
+
+    def log(self, message: str) -> None:
+        """Tell the user."""
+        self._log(message)
+
+    def log_once(self, message: str) -> None:
+        """Tell the user, unless they were told already."""
+        if message not in self._logged:
+            self._logged.add(message)
+            self._log(message)
+
+    def new_pid(self) -> int:
+        """A pid that no process has.  LinuxError(EAGAIN) at the limit."""
+        if len(self.tasks) >= MAX_TASKS:
+            raise LinuxError(errno.EAGAIN)
+        pid = self._next_pid
+        self._next_pid += 1
+        return pid
+
+    def count_kernel_fault(self, result: int) -> None:
+        """A fault that the kernel took on user memory counts for the current task, except as a hardware fault."""
+        if self.current is not None:
+            if result == FaultResult.MINOR:
+                self.current.usage.min_flt += 1
+            elif result == FaultResult.LINKED:
+                self.current.usage.link_faults += 1
+
+    @staticmethod
+    def unshare_files(files: FdTable) -> FdTable:
+        """A table of its own for a task that shared one (execve after CLONE_FILES)."""
+        if files.users == 1:
+            return files
+        own = files.copy()
+        files.put()
+        return own
+
+    # -- the life of processes -------------------------------------------------------------------------------------
+
+    def start_program(self, task: Task, rip: int, rsp: int) -> None:
+        """Give a task the registers of a new program (ELF psABI: all zero but RSP)."""
+        task.rip = rip
+        if task is self.current:
+            self.cpu.load_fresh(rsp)
+            task.registers_replaced = True
+        else:
+            task.context = self.cpu.fresh_context(rsp)
+
+    def exit(self, task: Task, status: int) -> None:
+        """End a process; ``status`` as wait4 gives it (exit code << 8, or the signal)."""
+        do_exit(self, task, status)
+
+    def out_of_memory(self, task: Task) -> None:
+        """No frame is left for a page that the task must have: it is killed, as the OOM killer would."""
+        self.log(f"out of memory: killed process {task.pid} ({task.comm}); {self.frames.free} of {self.frames.total} frames are free")
+        self.exit(task, Sig.KILL)
+
+    def remember(self, task: Task) -> None:
+        """Keep the figures of a process that ends."""
+        self.finished.append(describe_task(task))
+
+
+def describe_task(task: Task) -> dict[str, Any]:
+    """A process as the ``--json`` report shows it."""
+    status = task.exit_code
+    code = (128 + (status & 0x7F) if status & 0x7F else status >> 8) if not task.alive else None
+    usage = task.usage
+    return {
+        "pid": task.pid,
+        "ppid": task.ppid,
+        "argv": [a.decode("utf-8", "replace") for a in task.argv],
+        "exit_status": code,
+        "minor_faults": usage.min_flt,
+        "major_faults": usage.maj_flt,
+        "link_faults": usage.link_faults,
+        "hardware_faults": usage.hw_faults,
+        "instructions": usage.instructions,
+        "rss_bytes": (task.mm.rss_anon + task.mm.rss_cache) << 12,
+        "pagetable_bytes": task.mm.tables.table_bytes,
+    }
+
+

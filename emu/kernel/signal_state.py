@@ -1,0 +1,137 @@
+"""Signals: numbers, siginfo, actions, and what is pending and blocked in one task (include/uapi/asm-generic/siginfo.h)."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from enum import IntEnum, IntFlag
+
+NSIG = 64
+
+
+class Sig(IntEnum):
+    """SIG* of x86-64."""
+
+    HUP, INT, QUIT, ILL, TRAP, ABRT, BUS, FPE, KILL, USR1, SEGV, USR2, PIPE, ALRM, TERM, STKFLT, CHLD, CONT, STOP = range(1, 20)
+    TSTP, TTIN, TTOU, URG, XCPU, XFSZ, VTALRM, PROF, WINCH, IO, PWR, SYS = range(20, 32)
+
+
+class SaFlags(IntFlag):
+    """SA_*."""
+
+    NOCLDSTOP = 0x1
+    NOCLDWAIT = 0x2
+    SIGINFO = 0x4
+    RESTORER = 0x04000000
+    ONSTACK = 0x08000000
+    RESTART = 0x10000000
+    NODEFER = 0x40000000
+    RESETHAND = 0x80000000
+
+
+class SiCode(IntEnum):
+    """si_code values that belong to more than one signal."""
+
+    USER = 0
+    KERNEL = 0x80
+    QUEUE = -1
+    TIMER = -2
+    TKILL = -6
+
+
+SEGV_MAPERR, SEGV_ACCERR = 1, 2
+BUS_ADRALN, BUS_ADRERR = 1, 2
+FPE_INTDIV, FPE_FLTINV = 1, 7
+ILL_ILLOPN, ILL_PRVOPC = 2, 5
+TRAP_BRKPT, TRAP_TRACE = 1, 2
+CLD_EXITED, CLD_KILLED, CLD_DUMPED = 1, 2, 3
+
+SIG_DFL, SIG_IGN = 0, 1
+
+#: Default actions other than "terminate".
+IGNORED_BY_DEFAULT = frozenset({Sig.CHLD, Sig.URG, Sig.WINCH, Sig.CONT})
+STOPS_BY_DEFAULT = frozenset({Sig.STOP, Sig.TSTP, Sig.TTIN, Sig.TTOU})
+DUMPS_CORE = frozenset(
+    {Sig.QUIT, Sig.ILL, Sig.TRAP, Sig.ABRT, Sig.BUS, Sig.FPE, Sig.SEGV, Sig.XCPU, Sig.XFSZ, Sig.SYS}
+)
+UNBLOCKABLE = 1 << (Sig.KILL - 1) | 1 << (Sig.STOP - 1)
+SYNCHRONOUS = (Sig.SEGV, Sig.BUS, Sig.ILL, Sig.TRAP, Sig.FPE, Sig.SYS)
+
+
+def signal_name(number: int) -> str:
+    """``SIGSEGV``, or ``SIGRT_n``."""
+    return f"SIG{Sig(number).name}" if number < 32 else f"SIGRT_{number - 32}"
+
+
+@dataclass(frozen=True)
+class SigInfo:
+    """siginfo_t: which signal, why, and the fields of its kind."""
+
+    signo: int
+    code: int
+    address: int = 0
+    pid: int = 0
+    uid: int = 0
+    status: int = 0
+    value: int = 0
+
+    def pack(self) -> bytes:
+        """The 128 bytes that a handler gets."""
+        head = struct.pack("<iiii", self.signo, 0, self.code, 0)
+        if self.signo in (Sig.SEGV, Sig.BUS, Sig.ILL, Sig.FPE, Sig.TRAP) and self.code > 0:
+            body = struct.pack("<Q", self.address)
+        elif self.signo == Sig.CHLD and self.code > 0:
+            body = struct.pack("<iIi", self.pid, self.uid, self.status)
+        else:
+            body = struct.pack("<iIQ", self.pid, self.uid, self.value)
+        return (head + body).ljust(128, b"\0")
+
+
+@dataclass
+class SigAction:
+    """struct sigaction of the kernel."""
+
+    handler: int = SIG_DFL
+    flags: int = 0
+    restorer: int = 0
+    mask: int = 0
+
+
+@dataclass
+class SignalState:
+    """What one task does with signals, and which ones wait."""
+
+    actions: list[SigAction] = field(default_factory=lambda: [SigAction() for _ in range(NSIG + 1)])
+    blocked: int = 0
+    pending: list[SigInfo] = field(default_factory=list)
+    alt_stack: tuple[int, int, int] = (0, 0, 2)  # sp, size, flags (SS_DISABLE)
+    #: The mask to put back after rt_sigsuspend, once a handler has its frame.
+    saved_mask: int | None = None
+
+    def add(self, info: SigInfo) -> None:
+        """Make a signal pending; a standard signal that is pending already is not queued twice."""
+        if info.signo < 32 and any(p.signo == info.signo for p in self.pending):
+            return
+        if len(self.pending) < 1024:
+            self.pending.append(info)
+
+    def deliverable(self) -> bool:
+        """Whether a pending signal is not blocked."""
+        return any(not self.blocked >> (info.signo - 1) & 1 for info in self.pending)
+
+    def take(self) -> SigInfo | None:
+        """The next signal to deliver: synchronous ones first, then the lowest number."""
+        ready = [info for info in self.pending if not self.blocked >> (info.signo - 1) & 1]
+        if not ready:
+            return None
+        chosen = min(ready, key=lambda info: (info.signo not in SYNCHRONOUS, info.signo))
+        self.pending.remove(chosen)
+        return chosen
+
+    @property
+    def pending_mask(self) -> int:
+        """The set of pending signals (sigset_t)."""
+        mask = 0
+        for info in self.pending:
+            mask |= 1 << (info.signo - 1)
+        return mask

@@ -1,0 +1,105 @@
+"""Sending signals, and what they do when they are delivered (kernel/signal.c)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emu.kernel.sigframe import setup_frame
+from emu.kernel.signal_state import (
+    DUMPS_CORE,
+    IGNORED_BY_DEFAULT,
+    SIG_DFL,
+    SIG_IGN,
+    STOPS_BY_DEFAULT,
+    SaFlags,
+    Sig,
+    SigAction,
+    SiCode,
+    SigInfo,
+)
+from emu.kernel.task import Task
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+
+
+class Signals:
+    """The signal side of a kernel."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    def send(self, task: Task, signo: int, info: SigInfo | None = None) -> None:
+        """Send a signal to a task; it is woken if it sleeps and the signal is not blocked."""
+        if not task.alive:
+            return
+        info = info or SigInfo(signo, SiCode.KERNEL)
+        action = task.signals.actions[signo]
+        blocked = task.signals.blocked >> (signo - 1) & 1
+        if not blocked and signo not in (Sig.KILL, Sig.STOP) and self._ignored(signo, action):
+            return
+        task.signals.add(info)
+        if task.signals.deliverable():
+            self._kernel.scheduler.wake(task)
+
+    def force(self, task: Task, info: SigInfo) -> None:
+        """A signal that the task cannot put off (a fault): if it is blocked or ignored the default action is taken."""
+        signals = task.signals
+        action = signals.actions[info.signo]
+        bit = 1 << (info.signo - 1)
+        if action.handler == SIG_IGN or signals.blocked & bit:
+            signals.actions[info.signo] = SigAction()
+            signals.blocked &= ~bit
+        signals.add(info)
+
+    @staticmethod
+    def _ignored(signo: int, action: SigAction) -> bool:
+        if action.handler == SIG_DFL:
+            return signo in IGNORED_BY_DEFAULT
+        return action.handler == SIG_IGN
+
+    def deliver(self, task: Task) -> bool:
+        """On the way back to user mode, with the task's registers in the CPU: act on every deliverable signal.
+
+        False if the task has ended.
+        """
+        while task.alive:
+            info = task.signals.take()
+            if info is None:
+                break
+            self._kernel.tracer.signal(task, info)
+            action = task.signals.actions[info.signo]
+            if action.handler == SIG_IGN and info.signo not in (Sig.KILL, Sig.STOP):
+                continue
+            if action.handler == SIG_DFL or info.signo in (Sig.KILL, Sig.STOP):
+                if info.signo in IGNORED_BY_DEFAULT:
+                    continue
+                if info.signo in STOPS_BY_DEFAULT:
+                    # job control has no terminal here: a stopped process could never be continued by anybody
+                    self._kernel.log_once(f"{Sig(info.signo)!r}: stopping a process is not supported; it goes on")
+                    continue
+                core = 0x80 if info.signo in DUMPS_CORE else 0
+                self._kernel.exit(task, info.signo | core)
+                return False
+            self._handle(task, info, action)
+            return task.alive
+        if task.signals.saved_mask is not None:
+            task.signals.blocked, task.signals.saved_mask = task.signals.saved_mask, None
+        return task.alive
+
+    def _handle(self, task: Task, info: SigInfo, action: SigAction) -> None:
+        signals = task.signals
+        old_mask = signals.blocked if signals.saved_mask is None else signals.saved_mask
+        signals.saved_mask = None
+        if not setup_frame(self._kernel.cpu, task, info, action, old_mask):
+            # no room for the frame: SIGSEGV by default action (force_sigsegv)
+            if info.signo == Sig.SEGV:
+                signals.actions[Sig.SEGV] = SigAction()
+            self.force(task, SigInfo(Sig.SEGV, SiCode.KERNEL))
+            self.deliver(task)
+            return
+        signals.blocked |= action.mask
+        if not action.flags & SaFlags.NODEFER:
+            signals.blocked |= 1 << (info.signo - 1)
+        if action.flags & SaFlags.RESETHAND:
+            signals.actions[info.signo] = SigAction()

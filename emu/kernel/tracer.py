@@ -1,0 +1,40 @@
+"""What the kernel tells whoever records a run.  This one records nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from emu.kernel.signal_state import SigInfo
+    from emu.kernel.task import Task
+    from emu.syscalls.table import Syscall
+
+
+class Tracer:
+    """Base of every recorder; each method is told of one kind of event, as it happens."""
+
+    #: Whether system calls are to be told at all (they are the hot path).
+    syscalls = False
+    #: Whether :meth:`event` does anything, so that callers need not gather the fields in vain.
+    active = False
+
+    def syscall_enter(self, task: Task, number: int, call: Syscall | None, arguments: tuple[int, ...]) -> None:
+        """A system call begins; ``call`` is None for one that does not exist."""
+
+    def syscall_exit(self, task: Task, number: int, call: Syscall | None, result: int) -> None:
+        """A system call has its result (negative: -errno)."""
+
+    def signal(self, task: Task, info: SigInfo) -> None:
+        """A signal is delivered."""
+
+    def fork(self, parent: Task, child: Task) -> None:
+        """A child exists."""
+
+    def exec(self, task: Task, path: str, argv: tuple[bytes, ...]) -> None:
+        """A task runs a new program."""
+
+    def exit(self, task: Task, status: int) -> None:
+        """A task ends."""
+
+    def event(self, kind: str, **fields: Any) -> None:
+        """Any other event, for instance a table that is linked; field values are ints, strings or None."""

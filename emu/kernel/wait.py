@@ -1,0 +1,46 @@
+"""Wait queues: where a task sleeps until somebody wakes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from emu.kernel.task import Task
+
+
+class WaitQueue:
+    """Tasks that sleep until an event, woken in the order in which they came.
+
+    Waking only makes a task runnable: it must look at its condition again, as with the kernel's ``wait_event``.
+    """
+
+    __slots__ = ("_sleepers",)
+
+    def __init__(self) -> None:
+        self._sleepers: dict[Task, Callable[[Task], None]] = {}
+
+    def add(self, task: Task, wake: Callable[[Task], None]) -> None:
+        """Put ``task`` to sleep here; ``wake(task)`` is the scheduler's way to make it runnable."""
+        self._sleepers[task] = wake
+
+    def remove(self, task: Task) -> None:
+        """Forget ``task`` (it was woken by something else); no error if it is not here."""
+        self._sleepers.pop(task, None)
+
+    def wake_all(self) -> int:
+        """Wake every sleeper; return how many there were."""
+        sleepers, self._sleepers = self._sleepers, {}
+        for task, wake in sleepers.items():
+            wake(task)
+        return len(sleepers)
+
+    def wake_one(self) -> int:
+        """Wake the one that has slept longest; return 1, or 0 if nobody sleeps."""
+        for task in self._sleepers:
+            self._sleepers.pop(task)(task)
+            return 1
+        return 0
+
+    def __len__(self) -> int:
+        return len(self._sleepers)

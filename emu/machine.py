@@ -1,0 +1,229 @@
+"""Machine: memory, a CPU and a kernel, to put programs in and run them."""
+
+from __future__ import annotations
+
+import errno
+import pathlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from emu.fs.console import Console
+from emu.fs.fdtable import FdTable, FsContext
+from emu.kernel.elf import NotExecutable
+from emu.kernel.errors import LinuxError
+from emu.kernel.exec import do_execve
+from emu.kernel.kernel import Kernel, describe_task
+from emu.kernel.modules import Init, find_modules
+from emu.kernel.sched import StopReason
+from emu.kernel.signal_state import SiCode, SigInfo
+from emu.kernel.task import Task
+from emu.mm.address_space import AddressSpace
+from emu.mm.audit import audit
+from mmu import PhysicalMemory
+
+DEFAULT_MEMORY = 256 << 20
+#: The least memory that a machine can be made with, in bytes.
+MIN_MEMORY = 1 << 20
+
+
+class LaunchError(Exception):
+    """A program cannot be started; ``status`` is what a shell would exit with (126: not executable, 127: not found)."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A file system to mount: ``TYPE:PATH[:OPTIONS]`` on the command line."""
+
+    fstype: str
+    path: str
+    options: str = ""
+
+
+class Machine:
+    """A small Linux-like machine.
+
+    >>> machine = Machine(stdout=sys.stdout.buffer)         # doctest: +SKIP
+    >>> machine.spawn("guests/bin/hello")                   # doctest: +SKIP
+    >>> machine.run()                                       # doctest: +SKIP
+
+    ``memory`` in bytes; ``mounts`` replace or add to what modules mount; ``modules`` default to every installed one.
+    Raises ValueError for a bad size or mount.
+    """
+
+    def __init__(
+        self,
+        memory: int = DEFAULT_MEMORY,
+        *,
+        mounts: Sequence[Mount] = (),
+        seed: int = 0,
+        modules: Mapping[str, Init] | None = None,
+        stdin: BinaryIO | None = None,
+        stdout: Any = None,
+        stderr: Any = None,
+        log: Callable[[str], None] | None = None,
+    ) -> None:
+        if memory < MIN_MEMORY:
+            raise ValueError(f"a machine needs at least {MIN_MEMORY} bytes of memory, not {memory}")
+        self.ram = PhysicalMemory(memory)
+        found = find_modules() if modules is None else dict(modules)
+        try:
+            self.kernel = Kernel(self.ram, seed=seed, modules=found, log=log)
+        except LinuxError as error:
+            raise ValueError(f"a machine with {memory} bytes of memory cannot start: {error}") from None
+        self.console = Console(self.kernel.vfs, stdin, stdout or _to_host(sys.stdout), stderr or _to_host(sys.stderr))
+        self._mount_all(mounts)
+
+    def _mount_all(self, mounts: Sequence[Mount]) -> None:
+        taken = {mount.path.rstrip("/") for mount in mounts}
+        defaults = [Mount(*m) for m in self.kernel.default_mounts if m[1] not in taken]
+        for mount in (*defaults, *mounts):
+            if mount.fstype not in self.kernel.vfs.filesystems:
+                known = ", ".join(sorted(self.kernel.vfs.filesystems))
+                raise ValueError(f"there is no file system {mount.fstype!r} (there are: {known})")
+            try:
+                self.kernel.vfs.mkdir(mount.path)
+            except LinuxError as error:
+                if error.errno not in (errno.EEXIST, errno.EPERM, errno.EROFS):
+                    raise ValueError(f"cannot make the mount point {mount.path}: {error}") from None
+            try:
+                self.kernel.vfs.mount(mount.fstype, mount.path, mount.options, source=mount.fstype)
+            except LinuxError as error:
+                raise ValueError(
+                    f"cannot mount {mount.fstype} on {mount.path} with options {mount.options!r}: {error}"
+                ) from None
+
+    # -- programs --------------------------------------------------------------------------------------------------
+
+    def install(self, host_path: str | pathlib.Path, guest_path: str | None = None) -> str:
+        """Copy a host file into the machine (default: /bin/NAME, mode 755); returns its path there.
+
+        :class:`LaunchError` if it cannot be read.
+        """
+        source = pathlib.Path(host_path)
+        target = guest_path or f"/bin/{source.name}"
+        try:
+            if source.is_dir():
+                raise LaunchError(f"{host_path}: is a directory", 126)
+            data = source.read_bytes()
+        except FileNotFoundError:
+            raise LaunchError(f"{host_path}: no such file", 127) from None
+        except OSError as error:
+            raise LaunchError(f"{host_path}: {error.strerror}", 126) from None
+        try:
+            self.kernel.vfs.mkdir(target.rsplit("/", 1)[0] or "/")
+            self.kernel.vfs.write_file(target, data, 0o755)
+        except LinuxError as error:
+            raise LaunchError(f"{host_path}: does not fit into the machine's memory ({error})", 2) from None
+        return target
+
+    def spawn(
+        self,
+        program: str | pathlib.Path,
+        arguments: Sequence[str | bytes] = (),
+        env: Mapping[str, str] | None = None,
+        *,
+        in_guest: bool = False,
+    ) -> Task:
+        """Start a program from the host (or, ``in_guest``, one that is in the machine already).
+
+        argv[0] is the program as given.  :class:`LaunchError` if it cannot run.
+        """
+        path = str(program) if in_guest else self.install(program)
+        argv = [_encode(str(program)), *(_encode(a) for a in arguments)]
+        envp = [_encode(f"{k}={v}") for k, v in (env or {}).items()]
+        task = self._new_task()
+        try:
+            do_execve(self.kernel, task, path, argv, envp)
+        except LinuxError as error:
+            self._discard(task)
+            raise LaunchError(f"{program}: {_explain(error)}", 127 if error.errno == errno.ENOENT else 126) from None
+        self.kernel.tracer.exec(task, path, task.argv)
+        self.kernel.scheduler.add(task)
+        return task
+
+    def _new_task(self) -> Task:
+        kernel = self.kernel
+        pid = kernel.new_pid()
+        files = FdTable()
+        try:
+            self.console.install(files)
+            mm = AddressSpace(kernel.mm_context, "init")
+        except LinuxError as error:
+            raise LaunchError(f"the machine has not enough memory for another process ({error})", 2) from None
+        root = kernel.vfs.root
+        task = Task(
+            pid=pid, ppid=1, mm=mm, files=files, fs=FsContext(root, root), context=kernel.cpu.fresh_context(0),
+            pgid=pid, sid=pid, start_ns=kernel.clock.now_ns(),
+        )  # fmt: skip
+        kernel.tasks[pid] = task
+        return task
+
+    def _discard(self, task: Task) -> None:
+        task.files.put()
+        task.mm.put()
+        del self.kernel.tasks[task.pid]
+
+    # -- running ---------------------------------------------------------------------------------------------------
+
+    def run(self, until: Callable[[], bool] | None = None, timeout_s: float | None = None) -> StopReason:
+        """Run until every process has ended, or all wait for ever, or ``until()`` holds, or ``timeout_s`` seconds have passed."""
+        return self.kernel.scheduler.run(until, timeout_s)
+
+    def send_signal(self, task: Task, signo: int) -> None:
+        """Send a signal as the machine's owner would."""
+        self.kernel.signals.send(task, signo, SigInfo(signo, SiCode.USER))
+
+    def kill_all(self) -> None:
+        """End every process at once (SIGKILL)."""
+        for task in list(self.kernel.tasks.values()):
+            if task.alive:
+                self.kernel.exit(task, 9)
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    @property
+    def tasks(self) -> list[Task]:
+        """Every process that lives, by pid."""
+        return [task for _, task in sorted(self.kernel.tasks.items()) if task.alive]
+
+    def audit(self) -> list[str]:
+        """Recount everything; every finding is a sentence."""
+        return audit(self.kernel)
+
+    def processes(self) -> list[dict[str, Any]]:
+        """Figures of every process, ended ones included, by pid."""
+        living = [describe_task(task) for task in self.tasks]
+        return sorted([*self.kernel.finished, *living], key=lambda p: int(p["pid"]))
+
+
+def exit_status(status: int) -> int:
+    """A wait status as a shell shows it: the exit code, or 128 + the signal."""
+    return 128 + (status & 0x7F) if status & 0x7F else status >> 8
+
+
+def _to_host(stream: Any) -> Callable[[bytes], object]:
+    """Writes bytes to a text stream of the host at once, so that what the guest prints and what we print keep their order."""
+
+    def write(data: bytes) -> None:
+        stream.buffer.write(data)
+        stream.buffer.flush()
+
+    return write
+
+
+def _encode(text: str | bytes) -> bytes:
+    return text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
+
+
+def _explain(error: LinuxError) -> str:
+    if isinstance(error, NotExecutable) or error.detail:
+        return error.detail
+    if error.errno == errno.ENOMEM:
+        return "not enough memory in the machine (see --mem)"
+    return str(error)

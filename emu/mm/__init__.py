@@ -1,0 +1,1 @@
+"""Memory management: frames, page tables, VMAs, address spaces, page faults, the audit."""

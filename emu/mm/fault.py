@@ -1,0 +1,165 @@
+"""Page faults: demand zero, file pages, copy-on-write (mm/memory.c)."""
+
+from __future__ import annotations
+
+from emu.kernel.errors import LinuxError
+from emu.mm.address_space import AddressSpace
+from emu.mm.frames import FrameKind
+from emu.mm.pagetable import ADDRESS, RW, SPECIAL, US, XD, A, D, P
+from emu.mm.vma import FaultResult, Prot, Vma, VmFlags
+from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+from mmu.registers import Access
+
+FAULT_AROUND_BYTES = 64 << 10
+
+
+def handle_mm_fault(mm: AddressSpace, address: int, access: Access) -> FaultResult:
+    """Resolve one page fault at a user address, or say which signal it is.  Never raises for what the guest did."""
+    vma = mm.vmas.find(address)
+    if vma is None:
+        vma = expand_stack(mm, address)
+        if vma is None:
+            return FaultResult.MAPERR
+    try:
+        if vma.ops is not None and vma.ops.owns_tables:
+            return vma.ops.fault(mm, vma, address, access)
+        return fault_in_vma(mm, vma, address, access)
+    except LinuxError:  # no frame for a table or a page
+        return FaultResult.OOM
+
+
+def expand_stack(mm: AddressSpace, address: int) -> Vma | None:
+    """Grow a MAP_GROWSDOWN mapping down to ``address`` if it lies just above and its limit allows (stack_guard_gap is 1 MiB)."""
+    vma = mm.vmas.next_above(address)
+    if vma is None or not vma.flags & VmFlags.GROWSDOWN:
+        return None
+    start = address & -PAGE_SIZE
+    below = mm.vmas.find(max(start - (1 << 20), 0)) or mm.vmas.next_above(max(start - (1 << 20), 0))
+    if vma.end - start > mm.stack_limit or (below is not None and below is not vma and below.prot):
+        return None
+    mm.vmas.remove(vma)
+    mm.total_bytes += vma.start - start
+    vma.pgoff -= (vma.start - start) >> PAGE_SHIFT
+    vma.start = start
+    mm.vmas.add(vma)
+    return vma
+
+
+def fault_in_vma(mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:
+    """The part of the fault that knows the VMA (__handle_mm_fault): rights, then the kind of page.
+
+    LinuxError(ENOMEM) if memory ran out; the tables are consistent then.
+    """
+    if not vma.allows(access):
+        return FaultResult.ACCERR
+    slot = mm.tables.entry_slot_alloc(address, 1)
+    pte = mm.frames.ram.qwords[slot]
+    try:
+        if pte == 0:
+            if vma.page_cache is None:
+                return _anonymous_page(mm, vma, address, access, slot)
+            return _file_page(mm, vma, address, access, slot)
+        if access == Access.WRITE and not pte & RW:
+            return _write_protected_page(mm, vma, address, slot, pte)
+    except LinuxError:
+        mm.tables.free_tables(address & -PAGE_SIZE, (address & -PAGE_SIZE) + PAGE_SIZE)
+        raise
+    mm.obligation(address & -PAGE_SIZE, (address & -PAGE_SIZE) + PAGE_SIZE).flush()
+    return FaultResult.RACED
+
+
+def _pte_bits(vma: Vma, *, writable: bool) -> int:
+    bits = P | US | A
+    if writable:
+        bits |= RW
+    if not vma.prot & Prot.EXEC:
+        bits |= XD
+    return bits
+
+
+def _set_new_pte(mm: AddressSpace, address: int, slot: int, pte: int) -> None:
+    """Install an entry where none was."""
+    mm.frames.ram.qwords[slot] = pte
+    mm.obligation(address & -PAGE_SIZE, (address & -PAGE_SIZE) + PAGE_SIZE).none_needed(
+        "no TLB holds a translation of a not-present entry (SDM vol. 3, 4.10.2.3)"
+    )
+
+
+def _anonymous_page(mm: AddressSpace, vma: Vma, address: int, access: Access, slot: int) -> FaultResult:
+    """do_anonymous_page(): a page of zeros; for a read, the one that everybody shares."""
+    if access == Access.WRITE:
+        frame = mm.frames.alloc(FrameKind.ANON)
+        mm.rss_anon += 1
+        _set_new_pte(mm, address, slot, frame << PAGE_SHIFT | _pte_bits(vma, writable=True) | D)
+    else:
+        _set_new_pte(mm, address, slot, mm.frames.zero_frame << PAGE_SHIFT | _pte_bits(vma, writable=False) | SPECIAL)
+    return FaultResult.MINOR
+
+
+def _file_page(mm: AddressSpace, vma: Vma, address: int, access: Access, slot: int) -> FaultResult:
+    """do_fault(): a page of the page cache, or a private copy of it."""
+    cache = vma.page_cache
+    assert cache is not None
+    index = vma.index_of(address)
+    if not cache.check_index(index):
+        return FaultResult.ADRERR
+    frame = cache.get_page(index)
+    if access == Access.WRITE and not vma.shared:
+        copy = mm.frames.copy(frame, FrameKind.ANON)
+        mm.rss_anon += 1
+        _set_new_pte(mm, address, slot, copy << PAGE_SHIFT | _pte_bits(vma, writable=True) | D)
+        return FaultResult.MINOR
+    bits = _pte_bits(vma, writable=vma.shared and bool(vma.prot & Prot.WRITE))
+    mm.frames.get(frame)
+    mm.rss_cache += 1
+    _set_new_pte(mm, address, slot, frame << PAGE_SHIFT | bits | (D if access == Access.WRITE else 0))
+    if access != Access.WRITE:
+        _fault_around(mm, vma, address, slot, bits)
+    return FaultResult.MINOR
+
+
+def _fault_around(mm: AddressSpace, vma: Vma, address: int, slot: int, bits: int) -> None:
+    """do_fault_around(): map the neighbours that the page cache holds already, within the aligned 64 KiB."""
+    assert vma.page_cache is not None
+    page = address & -PAGE_SIZE
+    low = max(address & -FAULT_AROUND_BYTES, vma.start)
+    high = min((address & -FAULT_AROUND_BYTES) + FAULT_AROUND_BYTES, vma.end)
+    q, frames, find = mm.frames.ram.qwords, mm.frames, vma.page_cache.find
+    bits &= ~A
+    for other in range(low, high, PAGE_SIZE):
+        at = slot + ((other - page) >> PAGE_SHIFT)
+        if q[at]:
+            continue
+        index = vma.index_of(other)
+        frame = find(index)
+        if frame is not None and vma.page_cache.check_index(index):
+            frames.get(frame)
+            mm.rss_cache += 1
+            _set_new_pte(mm, other, at, frame << PAGE_SHIFT | bits)
+
+
+def _write_protected_page(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: int) -> FaultResult:
+    """do_wp_page(): make the page writable, copying it if anybody else can see it."""
+    frames = mm.frames
+    page = address & -PAGE_SIZE
+    flush = mm.obligation(page, page + PAGE_SIZE)
+    frame = (pte & ADDRESS) >> PAGE_SHIFT
+    if vma.shared or (frames.kind(frame) == FrameKind.ANON and frames.count(frame) == 1):
+        frames.ram.qwords[slot] = pte | RW | D | A
+        flush.flush()
+        return FaultResult.MINOR
+    try:
+        copy = frames.copy(frame, FrameKind.ANON)
+    except LinuxError:
+        flush.none_needed("the entry was not changed")
+        raise
+    frames.ram.qwords[slot] = copy << PAGE_SHIFT | _pte_bits(vma, writable=True) | D
+    flush.flush()
+    mm.rss_anon += 1
+    if not pte & SPECIAL:
+        if frames.kind(frame) == FrameKind.ANON:
+            mm.rss_anon -= 1
+        else:
+            mm.rss_cache -= 1
+        frames.put(frame)
+    return FaultResult.MINOR

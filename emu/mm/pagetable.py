@@ -1,0 +1,190 @@
+"""Page tables of one address space, in guest physical memory, in the hardware's format.
+
+Level 4 is the PGD (PML4 table), 3 the PUD (PDPT), 2 the PMD (PD), 1 the PTE table (PT).  A *slot* is the index of an entry in
+``PhysicalMemory.qwords`` (its physical address / 8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from emu.mm.frames import FrameAllocator, FrameKind
+from mmu import entries
+from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+
+P, RW, US, A, D, XD = (int(bit) for bit in (entries.P, entries.RW, entries.US, entries.A, entries.D, entries.XD))
+ADDRESS = int(entries.ADDRESS)
+#: A software bit (AVL): the entry maps a frame that is not counted (the zero page).  pte_special() in Linux.
+SPECIAL = 1 << 9
+#: What an entry that points to a table carries (_KERNPG_TABLE | _PAGE_USER in Linux).
+TABLE_FLAGS = P | RW | US | A
+
+#: The kernel's name of a table, by level.
+LEVEL_NAME = {4: "pgd", 3: "pud", 2: "pmd", 1: "pte"}
+LEVEL_OF = {name: level for level, name in LEVEL_NAME.items()}
+
+_PTE_TABLE_SPAN = 1 << 21
+
+
+def span(level: int) -> int:
+    """Bytes of address space that one entry of a table of this level covers."""
+    return 1 << (PAGE_SHIFT + 9 * (level - 1))
+
+
+class ShareCounts:
+    """How many entries of other address spaces point at a table, by the table's frame."""
+
+    def __init__(self) -> None:
+        self._counts: dict[int, int] = {}
+
+    def inc(self, frame: int) -> None:
+        """One more sharer."""
+        self._counts[frame] = self._counts.get(frame, 0) + 1
+
+    def dec(self, frame: int) -> None:
+        """One sharer less."""
+        left = self._counts[frame] - 1
+        if left:
+            self._counts[frame] = left
+        else:
+            del self._counts[frame]
+
+    def __getitem__(self, frame: int) -> int:
+        return self._counts.get(frame, 0)
+
+    def items(self) -> list[tuple[int, int]]:
+        """(frame, count) of every table with sharers."""
+        return list(self._counts.items())
+
+
+class PageTables:
+    """The tree under one PGD.  Tables are made on demand and freed when their last entry goes."""
+
+    def __init__(self, frames: FrameAllocator, share_counts: ShareCounts) -> None:
+        self._frames = frames
+        self._q = frames.ram.qwords
+        self.words = frames.ram.words
+        self.share_counts = share_counts
+        self.pgd_frame = frames.alloc(FrameKind.PAGETABLE)
+        #: Tables that this tree owns, by level (4 is the PGD itself).
+        self.tables = {4: 1, 3: 0, 2: 0, 1: 0}
+
+    @property
+    def pgd_paddr(self) -> int:
+        """What CR3 holds."""
+        return self.pgd_frame << PAGE_SHIFT
+
+    @property
+    def table_bytes(self) -> int:
+        """Bytes of all tables of this tree, the PGD included."""
+        return sum(self.tables.values()) * PAGE_SIZE
+
+    @property
+    def vm_pte_bytes(self) -> int:
+        """What VmPTE in /proc/PID/status counts: every table but the PGD."""
+        return self.table_bytes - PAGE_SIZE
+
+    # -- finding entries -------------------------------------------------------------------------------------------
+
+    def entry_slot(self, vaddr: int, level: int) -> int | None:
+        """The slot of the entry of a table of ``level`` that covers ``vaddr``; None where a table above is missing."""
+        slot = (self.pgd_frame << 9) + ((vaddr >> 39) & 511)
+        at = 4
+        while at > level:
+            entry = self._q[slot]
+            if not entry & P:
+                return None
+            at -= 1
+            slot = ((entry & ADDRESS) >> 3) + ((vaddr >> (PAGE_SHIFT + 9 * (at - 1))) & 511)
+        return slot
+
+    def entry_slot_alloc(self, vaddr: int, level: int) -> int:
+        """As :meth:`entry_slot`, making the tables above.  LinuxError(ENOMEM) changes nothing that matters."""
+        q = self._q
+        slot = (self.pgd_frame << 9) + ((vaddr >> 39) & 511)
+        at = 4
+        while at > level:
+            entry = q[slot]
+            at -= 1
+            if not entry & P:
+                frame = self._frames.alloc(FrameKind.PAGETABLE)
+                self.tables[at] += 1
+                entry = q[slot] = frame << PAGE_SHIFT | TABLE_FLAGS
+            slot = ((entry & ADDRESS) >> 3) + ((vaddr >> (PAGE_SHIFT + 9 * (at - 1))) & 511)
+        return slot
+
+    def pte(self, vaddr: int) -> int:
+        """The PTE that maps ``vaddr``, or 0."""
+        slot = self.entry_slot(vaddr, 1)
+        return 0 if slot is None else self._q[slot]
+
+    def pte_tables(self, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+        """Each PTE table that covers a part of [start, end): (first vaddr, first slot, number of entries)."""
+        vaddr = start
+        while vaddr < end:
+            stop = min((vaddr & -_PTE_TABLE_SPAN) + _PTE_TABLE_SPAN, end)
+            slot = self.entry_slot(vaddr, 1)
+            if slot is not None:
+                yield vaddr, slot, (stop - vaddr) >> PAGE_SHIFT
+                vaddr = stop
+            else:
+                vaddr = self._skip_missing(vaddr)
+
+    def _skip_missing(self, vaddr: int) -> int:
+        """The next address after ``vaddr`` that a present table could cover."""
+        for level in (4, 3):
+            slot = self.entry_slot(vaddr, level)
+            if slot is None or not self._q[slot] & P:
+                return (vaddr & -span(level)) + span(level)
+        return (vaddr & -_PTE_TABLE_SPAN) + _PTE_TABLE_SPAN
+
+    # -- changing entries ------------------------------------------------------------------------------------------
+
+    def clear_range(self, start: int, end: int) -> npt.NDArray[np.uint64]:
+        """Clear every PTE of [start, end); return those that were set.  The caller owes a flush and the frames' references."""
+        cleared = []
+        for _, slot, number in self.pte_tables(start, end):
+            view = self.words[slot : slot + number]
+            present = view[view != 0]
+            if len(present):
+                cleared.append(present)
+                view[:] = 0
+        return np.concatenate(cleared) if cleared else np.zeros(0, dtype=np.uint64)
+
+    def free_tables(self, start: int, end: int) -> None:
+        """free_pgtables(): free every empty table that covers a part of [start, end), except those that others share.
+
+        A shared table stays linked where it is: freeing it would leave the sharers' entries pointing at a free frame.
+        """
+        self._free_below(4, self.pgd_frame, start, end)
+
+    def _free_below(self, level: int, table: int, start: int, end: int) -> None:
+        step = span(level)
+        first, last = (start // step) & 511, ((end - 1) // step) & 511
+        base = table << 9
+        if level == 4:
+            origin = 0
+        else:
+            origin = start & -(step << 9)
+        for index in (np.flatnonzero(self.words[base + first : base + last + 1]) + first).tolist():
+            slot = base + index
+            child = (self._q[slot] & ADDRESS) >> PAGE_SHIFT
+            low = origin + index * step
+            if level > 2:
+                self._free_below(level - 1, child, max(start, low), min(end, low + step))
+            child_base = child << 9
+            if not self.share_counts[child] and not self.words[child_base : child_base + 512].any():
+                self._q[slot] = 0
+                self.tables[level - 1] -= 1
+                self._frames.put(child)
+
+    def destroy(self) -> None:
+        """Free the PGD; every other table must be gone."""
+        left = {LEVEL_NAME[level]: n for level, n in self.tables.items() if n and level != 4}
+        if left:
+            raise AssertionError(f"PageTables.destroy: tables are left: {left}")
+        self._frames.put(self.pgd_frame)
+        self.tables[4] = 0

@@ -1,0 +1,226 @@
+"""Virtual memory areas: what is mapped where, with which rights, from what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import IntEnum, IntFlag
+from typing import TYPE_CHECKING, Any
+
+from sortedcontainers import SortedDict
+
+from mmu.registers import Access
+
+if TYPE_CHECKING:
+    from emu.fs.file import File
+    from emu.mm.address_space import AddressSpace
+    from emu.mm.pagecache import PageCache
+
+
+class Prot(IntFlag):
+    """PROT_* (asm-generic/mman-common.h)."""
+
+    NONE = 0
+    READ = 1
+    WRITE = 2
+    EXEC = 4
+
+
+class MapFlags(IntFlag):
+    """MAP_* (asm-generic/mman.h, asm/mman.h)."""
+
+    SHARED = 0x01
+    PRIVATE = 0x02
+    SHARED_VALIDATE = 0x03
+    TYPE = 0x0F
+    FIXED = 0x10
+    ANONYMOUS = 0x20
+    MAP_32BIT = 0x40
+    GROWSDOWN = 0x100
+    DENYWRITE = 0x800
+    EXECUTABLE = 0x1000
+    LOCKED = 0x2000
+    NORESERVE = 0x4000
+    POPULATE = 0x8000
+    NONBLOCK = 0x10000
+    STACK = 0x20000
+    HUGETLB = 0x40000
+    SYNC = 0x80000
+    FIXED_NOREPLACE = 0x100000
+
+
+class VmFlags(IntFlag):
+    """VM_* that are not rights."""
+
+    NONE = 0
+    SHARED = 1 << 0
+    GROWSDOWN = 1 << 1
+    DONTEXPAND = 1 << 2
+    DONTCOPY = 1 << 3
+    NORESERVE = 1 << 4
+    HEAP = 1 << 5  # only to name it in /proc/PID/maps
+    STACK = 1 << 6
+
+
+class FaultResult(IntEnum):
+    """How a page fault ended (vm_fault_t)."""
+
+    MINOR = 0  # the tables were changed; try again
+    LINKED = 1  # a shared table was linked; counted apart from minor faults
+    RACED = 2  # nothing to do: the entry allows the access already
+    MAPERR = 3  # SIGSEGV, SEGV_MAPERR
+    ACCERR = 4  # SIGSEGV, SEGV_ACCERR
+    ADRERR = 5  # SIGBUS, BUS_ADRERR
+    OOM = 6  # no memory left: SIGKILL
+
+    @property
+    def resolved(self) -> bool:
+        """Whether the access is to be tried again."""
+        return self <= FaultResult.RACED
+
+
+class VmOperations:
+    """What a VMA's owner wants to decide itself (vm_operations_struct).  The defaults are those of ordinary memory."""
+
+    #: True if :meth:`fault` resolves every fault; the tables below the VMA are then not the address space's own.
+    owns_tables = False
+
+    def fault(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:
+        """Resolve a fault (only asked where :attr:`owns_tables`)."""
+        raise NotImplementedError(f"{type(self).__name__} owns its tables but has no fault handler")
+
+    def open(self, mm: AddressSpace, vma: Vma) -> None:
+        """One more VMA exists: after fork, split or mmap."""
+
+    def close(self, mm: AddressSpace, vma: Vma) -> None:
+        """The VMA is gone."""
+
+    def may_split(self, vma: Vma, address: int) -> None:
+        """Raise LinuxError if the VMA cannot be split at this address."""
+
+    def mprotect(self, vma: Vma, start: int, end: int, prot: Prot) -> None:
+        """Raise LinuxError if the rights cannot be changed."""
+
+    def mremap(self, vma: Vma, new_start: int) -> None:
+        """Raise LinuxError if the VMA cannot be moved."""
+
+    def unmap(self, mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
+        """Take [start, end) out of the tables (only asked where :attr:`owns_tables`)."""
+
+    def name(self, vma: Vma) -> str:
+        """The name in /proc/PID/maps; empty for the file's path."""
+        return ""
+
+
+class Vma:
+    """[start, end) of an address space: rights, flags, and the page cache behind it (None: private anonymous memory)."""
+
+    __slots__ = ("end", "file", "flags", "ops", "page_cache", "pgoff", "private_data", "prot", "start")
+
+    def __init__(
+        self,
+        start: int,
+        end: int,
+        prot: Prot,
+        flags: VmFlags = VmFlags.NONE,
+        *,
+        page_cache: PageCache | None = None,
+        file: File | None = None,
+        pgoff: int = 0,
+        ops: VmOperations | None = None,
+        private_data: Any = None,
+    ) -> None:
+        self.start = start
+        self.end = end
+        self.prot = prot
+        self.flags = flags
+        self.page_cache = page_cache
+        self.file = file
+        self.pgoff = pgoff
+        self.ops = ops
+        self.private_data = private_data
+
+    @property
+    def length(self) -> int:
+        """Bytes."""
+        return self.end - self.start
+
+    @property
+    def shared(self) -> bool:
+        """MAP_SHARED."""
+        return bool(self.flags & VmFlags.SHARED)
+
+    def index_of(self, address: int) -> int:
+        """The page of the page cache that ``address`` shows."""
+        return self.pgoff + ((address - self.start) >> 12)
+
+    def allows(self, access: Access) -> bool:
+        """Whether the VMA's rights cover the access.  On x86 anything writable or executable can be read."""
+        if access == Access.WRITE:
+            return bool(self.prot & Prot.WRITE)
+        if access == Access.FETCH:
+            return bool(self.prot & Prot.EXEC)
+        return bool(self.prot)
+
+    def copy(self, start: int, end: int) -> Vma:
+        """A VMA for [start, end) of the same mapping."""
+        pgoff = self.pgoff + ((start - self.start) >> 12)
+        return Vma(
+            start, end, self.prot, self.flags, page_cache=self.page_cache, file=self.file, pgoff=pgoff, ops=self.ops,
+            private_data=self.private_data,
+        )  # fmt: skip
+
+    def __repr__(self) -> str:
+        return f"<Vma {self.start:x}-{self.end:x} {self.prot!r} {self.flags!r}>"
+
+
+class VmaTree:
+    """The VMAs of an address space, by address; they never overlap."""
+
+    def __init__(self) -> None:
+        self._by_start: SortedDict = SortedDict()
+        self._last: Vma | None = None
+
+    def find(self, address: int) -> Vma | None:
+        """The VMA that holds the address."""
+        last = self._last
+        if last is not None and last.start <= address < last.end:
+            return last
+        index = self._by_start.bisect_right(address) - 1
+        if index < 0:
+            return None
+        vma: Vma = self._by_start.peekitem(index)[1]
+        if address < vma.end:
+            self._last = vma
+            return vma
+        return None
+
+    def next_above(self, address: int) -> Vma | None:
+        """The lowest VMA that starts above the address."""
+        index = self._by_start.bisect_right(address)
+        return self._by_start.peekitem(index)[1] if index < len(self._by_start) else None
+
+    def overlapping(self, start: int, end: int) -> list[Vma]:
+        """Every VMA that shares an address with [start, end), lowest first."""
+        first = self.find(start)
+        found = [first] if first is not None else []
+        found += [self._by_start[key] for key in self._by_start.irange(start, end, (first is None, False))]
+        return found
+
+    def add(self, vma: Vma) -> None:
+        """Insert; it must not overlap any other."""
+        self._by_start[vma.start] = vma
+        self._last = None
+
+    def remove(self, vma: Vma) -> None:
+        """Take out."""
+        del self._by_start[vma.start]
+        self._last = None
+
+    def __iter__(self) -> Iterator[Vma]:
+        return iter(self._by_start.values())
+
+    def __reversed__(self) -> Iterator[Vma]:
+        return reversed(self._by_start.values())
+
+    def __len__(self) -> int:
+        return len(self._by_start)

@@ -1,0 +1,20 @@
+"""System calls: one module a subject, each a table of handlers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from emu.syscalls.table import Syscall
+
+
+def all_tables() -> Iterator[tuple[Syscall, ...]]:
+    """The tables of every subject."""
+    from emu.syscalls import attributes, directories, fdctl, files, memory, naming, openclose, poll, process
+    from emu.syscalls import signals, system, times
+
+    for subject in (
+        openclose, files, fdctl, naming, attributes, directories, poll, memory, process, signals, system, times
+    ):  # fmt: skip
+        yield subject.TABLE

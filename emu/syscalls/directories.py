@@ -1,0 +1,144 @@
+"""getdents64, statfs, mount and umount: directories and file systems as a whole."""
+
+from __future__ import annotations
+
+import errno
+import stat
+import struct
+from typing import TYPE_CHECKING
+
+from emu.fs.dentry import Path, decode_name, encode_name
+from emu.fs.flags import PATH_MAX, MountFlags, UmountFlags
+from emu.kernel.errors import LinuxError
+from emu.syscalls.paths import resolve
+from emu.syscalls.table import Syscall, s32
+
+if TYPE_CHECKING:
+    from emu.fs.inode import DirectoryEntry
+    from emu.fs.mount import Mount
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task
+
+#: struct statfs, 120 bytes.
+STATFS = struct.Struct("<qqQQQQQiiqqq32x")
+#: struct linux_dirent64 up to the name.
+DIRENT = struct.Struct("<QqHB")
+#: f_flags: ST_VALID, and those that are mount flags under other numbers.
+ST_VALID = 0x20
+ST_RDONLY = 1
+ST_NOSUID = 2
+ST_NODEV = 4
+ST_NOEXEC = 8
+ST_NOATIME = 1024
+ST_RELATIME = 4096
+#: getdents64 gives at most this many bytes a call, whatever size the guest passes.
+DIRENTS_MAX = 1 << 20
+#: What may stand in the flags of mount() and is of no effect here.
+_PROPAGATION = MountFlags.UNBINDABLE | MountFlags.PRIVATE | MountFlags.SLAVE | MountFlags.SHARED
+MS_MGC_VAL = 0xC0ED0000
+
+
+def pack_dirent(entry: DirectoryEntry, offset: int) -> bytes:
+    """struct linux_dirent64; ``offset`` is where the next entry starts."""
+    name = encode_name(entry.name)
+    length = DIRENT.size + len(name) + 1 + 7 & ~7
+    return (DIRENT.pack(entry.ino, offset, length, stat.S_IFMT(entry.kind) >> 12) + name).ljust(length, b"\0")
+
+
+def sys_getdents64(kernel: Kernel, task: Task, fd: int, buffer: int, size: int) -> int:
+    """getdents64(2): as many whole entries as fit; EINVAL if not even one does."""
+    file = task.files.get(s32(fd))
+    size = min(size & 0xFFFFFFFF, DIRENTS_MAX)
+    parts: list[bytes] = []
+    used = 0
+    entries = file.readdir()
+    for number, entry in enumerate(entries):
+        record = pack_dirent(entry, file.pos + number + 1)
+        if used + len(record) > size:
+            break
+        parts.append(record)
+        used += len(record)
+    if entries and not parts:
+        raise LinuxError(errno.EINVAL)
+    task.mm.write(buffer, b"".join(parts))
+    file.pos += len(parts)
+    return used
+
+
+def _statfs(task: Task, path: Path, buffer: int) -> int:
+    s = path.mount.sb.statfs()
+    device = path.mount.sb.dev
+    task.mm.write(
+        buffer,
+        STATFS.pack(
+            s.type, s.bsize, s.blocks, s.bfree, s.bavail, s.files, s.ffree, device, 0, s.namelen, s.bsize,
+            _statfs_flags(path.mount),
+        ),
+    )  # fmt: skip
+    return 0
+
+
+def _statfs_flags(mount: Mount) -> int:
+    flags = ST_VALID | (mount.flags & (ST_NOSUID | ST_NODEV | ST_NOEXEC | ST_NOATIME))
+    if mount.read_only:
+        flags |= ST_RDONLY
+    if not mount.flags & (MountFlags.NOATIME | MountFlags.STRICTATIME):
+        flags |= ST_RELATIME
+    return int(flags)
+
+
+def sys_statfs(kernel: Kernel, task: Task, address: int, buffer: int) -> int:
+    """statfs(2)."""
+    return _statfs(task, resolve(kernel, task, address)[1], buffer)
+
+
+def sys_fstatfs(kernel: Kernel, task: Task, fd: int, buffer: int) -> int:
+    """fstatfs(2)."""
+    return _statfs(task, task.files.get_any(s32(fd)).path, buffer)
+
+
+def sys_mount(kernel: Kernel, task: Task, source: int, target: int, fstype: int, flags: int, data: int) -> int:
+    """mount(2): new mounts and MS_REMOUNT; bind and move mounts are not built (ENOSYS)."""
+    if flags & 0xFFFF0000 == MS_MGC_VAL:
+        flags &= 0xFFFF
+    kind = _optional_text(task, fstype)
+    options = _optional_text(task, data)
+    device = _optional_text(task, source)
+    walker, path = resolve(kernel, task, target)
+    if walker.who.euid != 0:
+        raise LinuxError(errno.EPERM)
+    if flags & MountFlags.REMOUNT:
+        kernel.vfs.remount(path, flags)
+        return 0
+    if flags & (MountFlags.BIND | MountFlags.MOVE):
+        raise LinuxError(errno.ENOSYS, "bind and move mounts")
+    if flags & _PROPAGATION:
+        return 0
+    if kind is None:
+        raise LinuxError(errno.EINVAL)
+    kernel.vfs.mount(kind, path, options or "", device or "none", flags)
+    return 0
+
+
+def _optional_text(task: Task, address: int) -> str | None:
+    return decode_name(task.mm.read_cstring(address, PATH_MAX)) if address else None
+
+
+def sys_umount2(kernel: Kernel, task: Task, target: int, flags: int) -> int:
+    """umount2(2)."""
+    if flags & 0xFFFFFFFF & ~int(UmountFlags.FORCE | UmountFlags.DETACH | UmountFlags.NOFOLLOW):
+        raise LinuxError(errno.EINVAL)
+    walker, path = resolve(kernel, task, target, not flags & UmountFlags.NOFOLLOW)
+    if walker.who.euid != 0:
+        raise LinuxError(errno.EPERM)
+    kernel.vfs.umount(path, flags)
+    return 0
+
+
+TABLE = (
+    Syscall(137, "statfs", sys_statfs, ("path", "ptr")),
+    Syscall(138, "fstatfs", sys_fstatfs, ("fd", "ptr")),
+    Syscall(165, "mount", sys_mount, ("path", "path", "str", "hex", "ptr")),
+    Syscall(166, "umount2", sys_umount2, ("path", "hex")),
+    Syscall(217, "getdents64", sys_getdents64, ("fd", "ptr", "size")),
+)

@@ -1,0 +1,132 @@
+"""flock(2), and the lock commands of fcntl(2)."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+from emu.fs.fdtable import FdTable
+from emu.fs.file import File
+from emu.fs.flags import MAX_FILE_SIZE, Whence
+from emu.fs.locks import TO_EOF, FileLocks, Lock, check_deadlock, locks_of
+from emu.kernel.errors import LinuxError
+from emu.syscalls.table import Result, Syscall, s32
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task
+    from emu.kernel.wait import WaitQueue
+
+LOCK_SH, LOCK_EX, LOCK_NB, LOCK_UN = 1, 2, 4, 8
+F_RDLCK, F_WRLCK, F_UNLCK = range(3)
+F_GETLK, F_SETLK, F_SETLKW = 5, 6, 7
+F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW = 36, 37, 38
+COMMANDS = frozenset({F_GETLK, F_SETLK, F_SETLKW, F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW})
+#: struct flock: type, whence, start, len, pid.
+FLOCK = struct.Struct("<hh4xqqi4x")
+
+
+def sys_flock(kernel: Kernel, task: Task, fd: int, operation: int) -> Result:
+    """flock(2)."""
+    operation = s32(operation)
+    file = task.files.get(s32(fd))
+    kind = operation & ~LOCK_NB
+    if kind not in (LOCK_SH, LOCK_EX, LOCK_UN):
+        raise LinuxError(errno.EINVAL)
+    exclusive = None if kind == LOCK_UN else kind == LOCK_EX
+    queue = locks_of(file.inode).flock(file, exclusive)
+    if queue is None:
+        return 0
+    if operation & LOCK_NB:
+        raise LinuxError(errno.EWOULDBLOCK)
+    return _flock_later(file.get(), exclusive, queue)
+
+
+def _flock_later(file: File, exclusive: bool | None, queue: WaitQueue | None) -> Generator[WaitQueue, None, int]:
+    try:
+        while queue is not None:
+            yield queue
+            queue = locks_of(file.inode).flock(file, exclusive)
+        return 0
+    finally:
+        file.put()
+
+
+def fcntl_lock(task: Task, file: File, command: int, address: int) -> Result:
+    """F_GETLK, F_SETLK, F_SETLKW and their F_OFD_ forms."""
+    kind, whence, start, length, pid = FLOCK.unpack(task.mm.read(address, FLOCK.size))
+    if kind not in (F_RDLCK, F_WRLCK, F_UNLCK):
+        raise LinuxError(errno.EINVAL)
+    ofd = command >= F_OFD_GETLK
+    if ofd and pid:
+        raise LinuxError(errno.EINVAL)
+    owner: FdTable | File = file if ofd else task.files
+    first, end = _range(file, whence, start, length)
+    wanted = Lock(owner, kind == F_WRLCK, first, end, -1 if ofd else task.tgid)
+    locks = locks_of(file.inode)
+    if command in (F_GETLK, F_OFD_GETLK):
+        if kind == F_UNLCK:
+            raise LinuxError(errno.EINVAL)
+        _report(task, address, locks.conflict(wanted), (whence, start, length, pid))
+        return 0
+    if kind == F_UNLCK:
+        locks.unlock(owner, first, end)
+        return 0
+    if (kind == F_RDLCK and not file.readable) or (kind == F_WRLCK and not file.writable):
+        raise LinuxError(errno.EBADF)
+    blocker = locks.conflict(wanted)
+    if blocker is None:
+        locks.lock(wanted)
+        return 0
+    if command in (F_SETLK, F_OFD_SETLK):
+        raise LinuxError(errno.EAGAIN)
+    return _lock_later(file.get(), locks, wanted, blocker)
+
+
+def _lock_later(file: File, locks: FileLocks, wanted: Lock, blocker: Lock | None) -> Generator[WaitQueue, None, int]:
+    owner = wanted.owner
+    try:
+        while blocker is not None:
+            if isinstance(owner, FdTable):
+                check_deadlock(owner, blocker.owner)
+                owner.waiting_for = blocker.owner if isinstance(blocker.owner, FdTable) else None
+            yield locks.changed
+            blocker = locks.conflict(wanted)
+        locks.lock(wanted)
+        return 0
+    finally:
+        if isinstance(owner, FdTable):
+            owner.waiting_for = None
+        file.put()
+
+
+def _range(file: File, whence: int, start: int, length: int) -> tuple[int, int]:
+    """The bytes [first, end) that a struct flock means (flock64_to_posix_lock)."""
+    if whence not in (Whence.SET, Whence.CUR, Whence.END):
+        raise LinuxError(errno.EINVAL)
+    first = start + {Whence.SET: 0, Whence.CUR: file.pos, Whence.END: file.inode.size}[Whence(whence)]
+    if first > MAX_FILE_SIZE:
+        raise LinuxError(errno.EOVERFLOW)
+    end = TO_EOF if length == 0 else first + length
+    if length < 0:
+        first, end = end, first
+    if first < 0:
+        raise LinuxError(errno.EINVAL)
+    if end > TO_EOF:
+        raise LinuxError(errno.EOVERFLOW)
+    return first, end
+
+
+def _report(task: Task, address: int, lock: Lock | None, asked: tuple[int, int, int, int]) -> None:
+    """F_GETLK's answer: the lock in the way, or F_UNLCK and the rest as it was."""
+    if lock is None:
+        task.mm.write(address, FLOCK.pack(F_UNLCK, *asked))
+        return
+    kind = F_WRLCK if lock.exclusive else F_RDLCK
+    length = 0 if lock.end == TO_EOF else lock.end - lock.start
+    task.mm.write(address, FLOCK.pack(kind, Whence.SET, lock.start, length, lock.pid))
+
+
+TABLE = (Syscall(73, "flock", sys_flock, ("fd", "hex")),)

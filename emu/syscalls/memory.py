@@ -1,0 +1,136 @@
+"""mmap, munmap, mprotect, mremap, brk, madvise, mincore, msync."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from emu.kernel.errors import LinuxError
+from emu.mm.address_space import page_align
+from emu.mm.mremap import do_mremap
+from emu.mm.vma import MapFlags, Prot
+from emu.syscalls.table import Syscall, s32
+from mmu.memory import PAGE_SIZE
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task
+
+_KNOWN_PROT = int(Prot.READ | Prot.WRITE | Prot.EXEC)
+_LEGACY_FLAGS = int(
+    MapFlags.SHARED | MapFlags.PRIVATE | MapFlags.FIXED | MapFlags.ANONYMOUS | MapFlags.MAP_32BIT | MapFlags.GROWSDOWN
+    | MapFlags.DENYWRITE | MapFlags.EXECUTABLE | MapFlags.LOCKED | MapFlags.NORESERVE | MapFlags.POPULATE
+    | MapFlags.NONBLOCK | MapFlags.STACK | MapFlags.HUGETLB
+)  # fmt: skip
+_MADV_NORMAL, _MADV_DONTNEED, _MADV_FREE = 0, 4, 8
+#: Advice that may be ignored: RANDOM SEQUENTIAL WILLNEED MERGEABLE UNMERGEABLE HUGEPAGE NOHUGEPAGE DONTDUMP DODUMP COLD PAGEOUT
+_MADV_HINTS = frozenset({0, 1, 2, 3, 12, 13, 14, 15, 16, 17, 20, 21})
+
+
+def sys_mmap(kernel: Kernel, task: Task, addr: int, length: int, prot: int, flags: int, fd: int, offset: int) -> int:
+    """mmap(2)."""
+    if offset & (PAGE_SIZE - 1):
+        raise LinuxError(errno.EINVAL)
+    kind = flags & MapFlags.TYPE
+    if kind not in (MapFlags.SHARED, MapFlags.PRIVATE, MapFlags.SHARED_VALIDATE):
+        raise LinuxError(errno.EINVAL)
+    if flags & MapFlags.HUGETLB:
+        kernel.log_once("mmap with MAP_HUGETLB: there are no huge pages, ENOMEM")
+        raise LinuxError(errno.ENOMEM)
+    wanted = Prot(prot & _KNOWN_PROT)
+    if flags & MapFlags.ANONYMOUS:
+        if kind == MapFlags.SHARED_VALIDATE:
+            raise LinuxError(errno.EINVAL)
+        return task.mm.mmap(addr, length, wanted, MapFlags(flags & _LEGACY_FLAGS | flags & MapFlags.FIXED_NOREPLACE))
+    file = task.files.get(s32(fd))
+    if kind == MapFlags.SHARED_VALIDATE and flags & ~(_LEGACY_FLAGS | int(MapFlags.FIXED_NOREPLACE)):
+        raise LinuxError(errno.EOPNOTSUPP)
+    if not file.readable:
+        raise LinuxError(errno.EACCES)
+    if kind != MapFlags.PRIVATE and wanted & Prot.WRITE and not file.writable:
+        raise LinuxError(errno.EACCES)
+    return task.mm.mmap(addr, length, wanted, MapFlags(flags & 0x1FFFFF), file, offset)
+
+
+def sys_munmap(kernel: Kernel, task: Task, addr: int, length: int) -> int:
+    """munmap(2)."""
+    task.mm.munmap(addr, length)
+    return 0
+
+
+def sys_mprotect(kernel: Kernel, task: Task, addr: int, length: int, prot: int) -> int:
+    """mprotect(2)."""
+    if prot & ~0x0100_0007 or length > 1 << 47:
+        raise LinuxError(errno.EINVAL if prot & ~0x0100_0007 else errno.ENOMEM)
+    task.mm.mprotect(addr, length, Prot(prot & _KNOWN_PROT))
+    return 0
+
+
+def sys_mremap(kernel: Kernel, task: Task, old: int, old_length: int, new_length: int, flags: int, new: int) -> int:
+    """mremap(2)."""
+    return do_mremap(task.mm, old, old_length, new_length, flags, new)
+
+
+def sys_brk(kernel: Kernel, task: Task, addr: int) -> int:
+    """brk(2): never an error, always the end of the heap."""
+    return task.mm.brk(addr)
+
+
+def sys_madvise(kernel: Kernel, task: Task, addr: int, length: int, advice: int) -> int:
+    """madvise(2): DONTNEED and FREE drop private pages; hints are accepted; the rest is EINVAL."""
+    if addr & (PAGE_SIZE - 1) or length > 1 << 47:
+        raise LinuxError(errno.EINVAL)
+    end = addr + page_align(length)
+    advice = s32(advice)
+    if advice not in _MADV_HINTS and advice not in (_MADV_DONTNEED, _MADV_FREE):
+        raise LinuxError(errno.EINVAL)
+    vmas = task.mm.vmas.overlapping(addr, end) if end > addr else []
+    if advice in (_MADV_DONTNEED, _MADV_FREE):
+        for vma in vmas:
+            task.mm.zap_range(vma, max(addr, vma.start), min(end, vma.end))
+    covered = sum(min(end, vma.end) - max(addr, vma.start) for vma in vmas)
+    if covered < end - addr:
+        raise LinuxError(errno.ENOMEM)
+    return 0
+
+
+def sys_mincore(kernel: Kernel, task: Task, addr: int, length: int, vector: int) -> int:
+    """mincore(2): 1 for each page that is present."""
+    if addr & (PAGE_SIZE - 1):
+        raise LinuxError(errno.EINVAL)
+    if length > 1 << 47:
+        raise LinuxError(errno.ENOMEM)
+    for first in range(addr, addr + page_align(length), PAGE_SIZE * 4096):
+        last = min(first + PAGE_SIZE * 4096, addr + page_align(length))
+        present = bytearray()
+        for page in range(first, last, PAGE_SIZE):
+            vma = task.mm.vmas.find(page)
+            if vma is None:
+                raise LinuxError(errno.ENOMEM)
+            cached = vma.page_cache is not None and vma.page_cache.find(vma.index_of(page)) is not None
+            present.append(1 if cached or task.mm.tables.pte(page) else 0)
+        task.mm.write(vector + ((first - addr) >> 12), bytes(present))
+    return 0
+
+
+def sys_msync(kernel: Kernel, task: Task, addr: int, length: int, flags: int) -> int:
+    """msync(2): nothing to write back, since every file is memory."""
+    if addr & (PAGE_SIZE - 1) or flags & ~7 or flags & 5 == 5:
+        raise LinuxError(errno.EINVAL)
+    end = addr + page_align(length)
+    vmas = task.mm.vmas.overlapping(addr, end) if end > addr else []
+    if sum(min(end, vma.end) - max(addr, vma.start) for vma in vmas) < end - addr:
+        raise LinuxError(errno.ENOMEM)
+    return 0
+
+
+TABLE = (
+    Syscall(9, "mmap", sys_mmap, ("ptr", "size", "prot", "mapflags", "fd", "hex")),
+    Syscall(10, "mprotect", sys_mprotect, ("ptr", "size", "prot")),
+    Syscall(11, "munmap", sys_munmap, ("ptr", "size")),
+    Syscall(12, "brk", sys_brk, ("ptr",)),
+    Syscall(25, "mremap", sys_mremap, ("ptr", "size", "size", "hex", "ptr")),
+    Syscall(26, "msync", sys_msync, ("ptr", "size", "int")),
+    Syscall(27, "mincore", sys_mincore, ("ptr", "size", "ptr")),
+    Syscall(28, "madvise", sys_madvise, ("ptr", "size", "int")),
+)

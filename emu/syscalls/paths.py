@@ -1,0 +1,202 @@
+"""How file system calls read their arguments: path names, directories to start from, buffers of user memory."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from typing import TYPE_CHECKING
+
+from emu.fs.dentry import Path, decode_name
+from emu.fs.flags import AT_FDCWD, IOV_MAX, MAX_RW_COUNT, PAGE_SIZE, PATH_MAX, AtFlags
+from emu.fs.namei import Walker
+from emu.kernel.errors import LinuxError
+from emu.syscalls.table import s32
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task
+    from emu.mm.address_space import AddressSpace
+
+#: The end of user addresses: access_ok().
+USER_END = (1 << 47) - PAGE_SIZE
+_CWD = AT_FDCWD & 0xFFFFFFFF
+
+
+def user_path(task: Task, address: int) -> str:
+    """A path name from user memory: EFAULT, ENAMETOOLONG, ENOENT if it is empty."""
+    name = task.mm.read_cstring(address, PATH_MAX)
+    if not name:
+        raise LinuxError(errno.ENOENT)
+    return decode_name(name)
+
+
+def start_of(task: Task, dirfd: int) -> Path | None:
+    """The directory that a dirfd stands for; None for AT_FDCWD. (A file that is no directory fails in the walk.)"""
+    if dirfd & 0xFFFFFFFF == _CWD:
+        return None
+    return task.files.get_any(s32(dirfd)).path
+
+
+def at_path(kernel: Kernel, task: Task, dirfd: int, address: int) -> tuple[Walker, str, Path | None]:
+    """(walker, name, start) for a *at() call; an absolute name ignores dirfd, even a bad one."""
+    name = user_path(task, address)
+    start = None if name[0] == "/" else start_of(task, dirfd)
+    return Walker(kernel.vfs, task.fs, task.credentials, task), name, start
+
+
+def resolve_at(kernel: Kernel, task: Task, dirfd: int, address: int, flags: int) -> tuple[Walker, Path]:
+    """The place that (dirfd, name) means; AT_EMPTY_PATH and AT_SYMLINK_NOFOLLOW are understood."""
+    walker = Walker(kernel.vfs, task.fs, task.credentials, task)
+    raw = b"" if address == 0 and flags & AtFlags.EMPTY_PATH else task.mm.read_cstring(address, PATH_MAX)
+    if not raw:
+        if not flags & AtFlags.EMPTY_PATH:
+            raise LinuxError(errno.ENOENT)
+        return walker, start_of(task, dirfd) or task.fs.cwd
+    start = None if raw[0] == 0x2F else start_of(task, dirfd)
+    return walker, walker.resolve(decode_name(raw), start, not flags & AtFlags.SYMLINK_NOFOLLOW)
+
+
+def resolve(kernel: Kernel, task: Task, address: int, follow: bool = True) -> tuple[Walker, Path]:
+    """The place that a name in user memory means."""
+    walker = Walker(kernel.vfs, task.fs, task.credentials, task)
+    return walker, walker.resolve(user_path(task, address), None, follow)
+
+
+class UserBuffer:
+    """The memory that a read or write call names: one stretch, or the pieces of an iovec, walked from the start."""
+
+    __slots__ = ("_address", "_back", "_left", "_mm", "_rest", "count")
+
+    def __init__(self, mm: AddressSpace, address: int, count: int) -> None:
+        self._mm = mm
+        if address + count > USER_END:
+            raise LinuxError(errno.EFAULT)
+        self.count = min(count, MAX_RW_COUNT)
+        self._address = address
+        self._left = self.count
+        self._rest: list[tuple[int, int]] = []
+        self._back = b""
+
+    @classmethod
+    def from_iovec(cls, mm: AddressSpace, address: int, number: int) -> UserBuffer:
+        """The pieces of an iovec array: EINVAL for more than 1024 or for a negative length."""
+        if number > IOV_MAX:
+            raise LinuxError(errno.EINVAL)
+        raw = mm.read(address, number * 16) if number else b""
+        pieces: list[tuple[int, int]] = []
+        total = 0
+        for base, length in struct.iter_unpack("<QQ", raw):
+            if length >> 63:
+                raise LinuxError(errno.EINVAL)
+            if base + length > USER_END:
+                raise LinuxError(errno.EFAULT)
+            length = min(length, MAX_RW_COUNT - total)
+            total += length
+            if length:
+                pieces.append((base, length))
+        buffer = cls(mm, 0, 0)
+        buffer.count = total
+        pieces.reverse()
+        buffer._rest = pieces
+        return buffer
+
+    def take(self, count: int, whole_pages: bool) -> bytes:
+        """Up to ``count`` of the next bytes: fewer at a page that cannot be read, EFAULT if that is the first one.
+
+        With ``whole_pages`` fewer means a multiple of a page, as a pipe takes them.
+        """
+        if self._back:
+            data, self._back = self._back[:count], self._back[count:]
+            return data
+        if count <= self._left:
+            try:
+                data = self._mm.read(self._address, count)
+            except LinuxError:
+                return self._take_readable(count, whole_pages)
+            self._address += count
+            self._left -= count
+            return data
+        pieces: list[bytes] = []
+        done = 0
+        while done < count and self._next_piece():
+            want = min(self._left, count - done)
+            try:
+                piece = self.take(want, False)
+            except LinuxError:
+                if not done or (whole_pages and done < PAGE_SIZE):
+                    raise
+                break
+            pieces.append(piece)
+            done += len(piece)
+            if len(piece) < want:
+                break
+        return b"".join(pieces)
+
+    def put(self, data: bytes) -> int:
+        """Store ``data`` in what comes next; returns how much could be stored, EFAULT if that is nothing."""
+        size = len(data)
+        if size <= self._left:
+            try:
+                self._mm.write(self._address, data)
+            except LinuxError:
+                return self._put_writable(data)
+            self._address += size
+            self._left -= size
+            return size
+        done = 0
+        view = memoryview(data)
+        while done < size and self._next_piece():
+            want = min(self._left, size - done)
+            try:
+                stored = self.put(bytes(view[done : done + want]))
+            except LinuxError:
+                if not done:
+                    raise
+                break
+            done += stored
+            if stored < want:
+                break
+        return done
+
+    def back(self, data: bytes) -> None:
+        """Hand the end of what take() gave out again."""
+        self._back = data + self._back
+
+    def _next_piece(self) -> bool:
+        if not self._left:
+            if not self._rest:
+                return False
+            self._address, self._left = self._rest.pop()
+        return True
+
+    def _take_readable(self, count: int, whole_pages: bool) -> bytes:
+        pieces: list[bytes] = []
+        done = 0
+        while done < count:
+            step = min(PAGE_SIZE if whole_pages else PAGE_SIZE - self._address % PAGE_SIZE, count - done)
+            try:
+                piece = self._mm.read(self._address, step)
+            except LinuxError:
+                if not done:
+                    raise
+                break
+            pieces.append(piece)
+            done += step
+            self._address += step
+            self._left -= step
+        return b"".join(pieces)
+
+    def _put_writable(self, data: bytes) -> int:
+        done = 0
+        while done < len(data):
+            step = min(PAGE_SIZE - self._address % PAGE_SIZE, len(data) - done)
+            try:
+                self._mm.write(self._address, data[done : done + step])
+            except LinuxError:
+                if not done:
+                    raise
+                break
+            done += step
+            self._address += step
+            self._left -= step
+        return done

@@ -1,0 +1,241 @@
+"""poll, ppoll, select, pselect6: waiting for several files at once."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import struct
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING
+
+from emu.fs.flags import PollEvents
+from emu.kernel.errors import Interrupted, LinuxError
+from emu.syscalls.table import Syscall, s32
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task
+    from emu.kernel.wait import WaitQueue
+
+    Wait = Generator[tuple[tuple[WaitQueue, ...], int | None], None, int]
+
+NANO = 1_000_000_000
+#: struct pollfd.
+POLLFD = struct.Struct("<ihh")
+#: What poll() reports whether it was asked for or not.
+ALWAYS = int(PollEvents.ERR | PollEvents.HUP | PollEvents.NVAL)
+#: The events behind each of select()'s three sets (fs/select.c).
+SELECT_IN = int(PollEvents.RDNORM | PollEvents.RDBAND | PollEvents.IN | PollEvents.HUP | PollEvents.ERR)
+SELECT_OUT = int(PollEvents.WRBAND | PollEvents.WRNORM | PollEvents.OUT | PollEvents.ERR)
+SELECT_EX = int(PollEvents.PRI)
+SIGSET_SIZE = 8
+#: SIGKILL and SIGSTOP cannot be blocked.
+UNBLOCKABLE = 1 << (signal.SIGKILL - 1) | 1 << (signal.SIGSTOP - 1)
+
+#: Looks at every file once: how many are ready, and what to sleep on.
+Scan = Callable[[], tuple[int, tuple["WaitQueue", ...]]]
+
+
+def _wait(kernel: Kernel, task: Task, scan: Scan, deadline: int | None, finish: Callable[[], None]) -> Wait:
+    """Sleep until ``scan`` finds something or the deadline (ns) has passed; then ``finish`` writes the answer."""
+    while True:
+        ready, queues = scan()
+        if ready or (deadline is not None and kernel.clock.now_ns() >= deadline):
+            finish()
+            return ready
+        if task.signals.deliverable():
+            raise Interrupted
+        yield queues, deadline
+
+
+# poll
+
+
+class _PollSet:
+    """The pollfd array of one call."""
+
+    def __init__(self, task: Task, address: int, number: int) -> None:
+        if number > task.files.limit:
+            raise LinuxError(errno.EINVAL)
+        self._task = task
+        self._address = address
+        raw = task.mm.read(address, number * POLLFD.size) if number else b""
+        self._entries = list(POLLFD.iter_unpack(raw))
+        self._revents = [0] * number
+
+    def scan(self) -> tuple[int, tuple[WaitQueue, ...]]:
+        """Look at every descriptor."""
+        files = self._task.files
+        queues: list[WaitQueue] = []
+        ready = 0
+        for number, (fd, events, _) in enumerate(self._entries):
+            found = 0
+            if fd >= 0:
+                try:
+                    mask, more = files.get(fd).poll()
+                    queues += more
+                except LinuxError:
+                    mask = int(PollEvents.NVAL)
+                found = mask & (events & 0xFFFF | ALWAYS)
+                ready += found != 0
+            self._revents[number] = found
+        return ready, tuple(queues)
+
+    def store(self) -> None:
+        """Write revents back."""
+        entries = zip(self._entries, self._revents, strict=True)
+        data = b"".join(POLLFD.pack(fd, events, revents) for (fd, events, _), revents in entries)
+        if data:
+            self._task.mm.write(self._address, data)
+
+
+def sys_poll(kernel: Kernel, task: Task, address: int, number: int, timeout: int) -> Wait:
+    """poll(2); the timeout is in milliseconds, negative for none."""
+    milliseconds = s32(timeout)
+    deadline = None if milliseconds < 0 else kernel.clock.now_ns() + milliseconds * 1_000_000
+    polled = _PollSet(task, address, number & 0xFFFFFFFF)
+    return _wait(kernel, task, polled.scan, deadline, polled.store)
+
+
+def sys_ppoll(kernel: Kernel, task: Task, address: int, number: int, timeout: int, mask: int, mask_size: int) -> Wait:
+    """ppoll(2)."""
+    deadline = _deadline(kernel, task, timeout, NANO)
+    new_mask = _read_mask(task, mask, mask_size)
+    polled = _PollSet(task, address, number & 0xFFFFFFFF)
+    waiting = _wait(kernel, task, polled.scan, deadline, polled.store)
+    return _masked(kernel, task, waiting, new_mask, timeout, deadline, NANO)
+
+
+# select
+
+
+class _SelectSets:
+    """The three sets of one call, each an int in which bit n is descriptor n."""
+
+    def __init__(self, task: Task, number: int, addresses: tuple[int, int, int]) -> None:
+        if number < 0:
+            raise LinuxError(errno.EINVAL)
+        self._task = task
+        self._number = min(number, max(task.files.limit, 64))
+        self._size = (self._number + 63) // 64 * 8
+        self._addresses = addresses
+        below = (1 << self._number) - 1
+        self._wanted = [
+            int.from_bytes(task.mm.read(address, self._size), "little") & below if address and self._size else 0
+            for address in addresses
+        ]
+        self._found = [0, 0, 0]
+        for fd in self._descriptors():
+            task.files.get(fd)
+
+    def _descriptors(self) -> list[int]:
+        union = self._wanted[0] | self._wanted[1] | self._wanted[2]
+        return [fd for fd in range(union.bit_length()) if union >> fd & 1]
+
+    def scan(self) -> tuple[int, tuple[WaitQueue, ...]]:
+        """Look at every descriptor."""
+        self._found = [0, 0, 0]
+        queues: list[WaitQueue] = []
+        ready = 0
+        for fd in self._descriptors():
+            try:
+                mask, more = self._task.files.get(fd).poll()
+            except LinuxError:
+                continue
+            queues += more
+            for which, events in enumerate((SELECT_IN, SELECT_OUT, SELECT_EX)):
+                if self._wanted[which] >> fd & 1 and mask & events:
+                    self._found[which] |= 1 << fd
+                    ready += 1
+        return ready, tuple(queues)
+
+    def store(self) -> None:
+        """Write the sets back."""
+        for address, found in zip(self._addresses, self._found, strict=True):
+            if address and self._size:
+                self._task.mm.write(address, found.to_bytes(self._size, "little"))
+
+
+def sys_select(kernel: Kernel, task: Task, number: int, read: int, write: int, other: int, timeout: int) -> Wait:
+    """select(2); the timeval is replaced by the time that was left, as on Linux."""
+    deadline = _deadline(kernel, task, timeout, 1_000_000)
+    sets = _SelectSets(task, s32(number), (read, write, other))
+    waiting = _wait(kernel, task, sets.scan, deadline, sets.store)
+    return _masked(kernel, task, waiting, None, timeout, deadline, 1_000_000)
+
+
+def sys_pselect6(
+    kernel: Kernel, task: Task, number: int, read: int, write: int, other: int, timeout: int, mask: int
+) -> Wait:
+    """pselect6(2); ``mask`` points to {sigset pointer, size}."""
+    deadline = _deadline(kernel, task, timeout, NANO)
+    new_mask = None
+    if mask:
+        address, size = struct.unpack("<QQ", task.mm.read(mask, 16))
+        new_mask = _read_mask(task, address, size)
+    sets = _SelectSets(task, s32(number), (read, write, other))
+    waiting = _wait(kernel, task, sets.scan, deadline, sets.store)
+    return _masked(kernel, task, waiting, new_mask, timeout, deadline, NANO)
+
+
+# Timeouts and signal masks
+
+
+def _deadline(kernel: Kernel, task: Task, address: int, unit: int) -> int | None:
+    """The end of a timespec (``unit`` 10^9) or timeval (10^6) from now; None without one; EINVAL."""
+    if not address:
+        return None
+    seconds, fraction = struct.unpack("<qq", task.mm.read(address, 16))
+    if seconds < 0 or fraction < 0 or (fraction >= unit and unit == NANO):
+        raise LinuxError(errno.EINVAL)
+    return kernel.clock.now_ns() + int(seconds) * NANO + int(fraction) * (NANO // unit)
+
+
+def _read_mask(task: Task, address: int, size: int) -> int | None:
+    if not address:
+        return None
+    if size != SIGSET_SIZE:
+        raise LinuxError(errno.EINVAL)
+    return task.mm.read_u64(address) & ~UNBLOCKABLE
+
+
+def _masked(
+    kernel: Kernel, task: Task, waiting: Wait, mask: int | None, timeout: int, deadline: int | None, unit: int
+) -> Wait:
+    """Wait under another signal mask. After a signal the old one comes back only when its handler has its frame."""
+    signals = task.signals
+    old = signals.blocked
+    if mask is not None:
+        signals.blocked = mask
+    try:
+        result = yield from waiting
+    except Interrupted:
+        if mask is not None:
+            signals.saved_mask = old
+        _store_left(kernel, task, timeout, deadline, unit)
+        raise
+    except BaseException:
+        signals.blocked = old
+        raise
+    signals.blocked = old
+    _store_left(kernel, task, timeout, deadline, unit)
+    return result
+
+
+def _store_left(kernel: Kernel, task: Task, address: int, deadline: int | None, unit: int) -> None:
+    """Write the time that was left where the timeout stood; a read-only timeout is no error."""
+    if deadline is None:
+        return
+    left = max(0, deadline - kernel.clock.now_ns())
+    try:
+        task.mm.write(address, struct.pack("<qq", left // NANO, left % NANO // (NANO // unit)))
+    except LinuxError:
+        return
+
+
+TABLE = (
+    Syscall(7, "poll", sys_poll, ("ptr", "uint", "int")),
+    Syscall(23, "select", sys_select, ("int", "ptr", "ptr", "ptr", "ptr")),
+    Syscall(270, "pselect6", sys_pselect6, ("int", "ptr", "ptr", "ptr", "ptr", "ptr")),
+    Syscall(271, "ppoll", sys_ppoll, ("ptr", "uint", "ptr", "ptr", "size")),
+)

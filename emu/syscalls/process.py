@@ -1,0 +1,274 @@
+"""fork, clone, execve, exit, wait4, and the numbers that a process has."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+from emu.kernel.errors import LinuxError
+from emu.kernel.exec import MAX_ARG_STRLEN, MAX_ARG_TOTAL, do_execve
+from emu.kernel.exit import do_wait, release
+from emu.kernel.fork import CloneFlags, do_clone
+from emu.kernel.signal_state import Sig
+from emu.syscalls.table import Result, Syscall, s32
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task, Usage
+
+_ARCH_SET_GS, _ARCH_SET_FS, _ARCH_GET_FS, _ARCH_GET_GS = 0x1001, 0x1002, 0x1003, 0x1004
+_PR_SET_PDEATHSIG, _PR_GET_DUMPABLE, _PR_SET_DUMPABLE, _PR_SET_NAME, _PR_GET_NAME = 1, 3, 4, 15, 16
+_W_KNOWN = 1 | 2 | 8 | 0x2000_0000 | 0x4000_0000 | 0x8000_0000
+
+
+def sys_fork(kernel: Kernel, task: Task) -> Result:
+    """fork(2)."""
+    return do_clone(kernel, task, Sig.CHLD, 0, 0, 0, 0)
+
+
+def sys_vfork(kernel: Kernel, task: Task) -> Result:
+    """vfork(2)."""
+    return do_clone(kernel, task, CloneFlags.VFORK | CloneFlags.VM | Sig.CHLD, 0, 0, 0, 0)
+
+
+def sys_clone(kernel: Kernel, task: Task, flags: int, stack: int, parent_tid: int, child_tid: int, tls: int) -> Result:
+    """clone(2) with the argument order of x86-64."""
+    return do_clone(kernel, task, flags, stack, parent_tid, child_tid, tls)
+
+
+def _strings(task: Task, address: int) -> list[bytes]:
+    """A NULL-terminated vector of strings (argv, envp); a NULL vector is empty, as Linux allows."""
+    strings: list[bytes] = []
+    total = 0
+    while address:
+        pointer = task.mm.read_u64(address + 8 * len(strings))
+        if not pointer:
+            break
+        try:
+            text = task.mm.read_cstring(pointer, MAX_ARG_STRLEN)
+        except LinuxError as error:
+            raise LinuxError(errno.E2BIG if error.errno == errno.ENAMETOOLONG else error.errno) from None
+        strings.append(text)
+        total += len(text) + 9
+        if total > MAX_ARG_TOTAL:
+            raise LinuxError(errno.E2BIG)
+    return strings
+
+
+def sys_execve(kernel: Kernel, task: Task, path: int, argv: int, envp: int) -> int:
+    """execve(2)."""
+    name = task.mm.read_cstring(path).decode("utf-8", "surrogateescape")
+    do_execve(kernel, task, name, _strings(task, argv), _strings(task, envp))
+    kernel.tracer.exec(task, name, task.argv)
+    return 0
+
+
+def sys_exit(kernel: Kernel, task: Task, status: int) -> int:
+    """exit(2) and exit_group(2): a process has one thread."""
+    kernel.exit(task, (status & 0xFF) << 8)
+    return 0
+
+
+def sys_wait4(
+    kernel: Kernel, task: Task, pid: int, status: int, options: int, rusage: int
+) -> Generator[Any, None, int]:
+    """wait4(2)."""
+    if options & ~_W_KNOWN:
+        raise LinuxError(errno.EINVAL)
+    child = yield from do_wait(kernel, task, s32(pid), options)
+    if child is None:
+        return 0
+    if status:
+        task.mm.write_u32(status, child.exit_code)
+    if rusage:
+        task.mm.write(rusage, pack_rusage(child.usage))
+    release(kernel, child)
+    return child.pid
+
+
+def sys_waitid(
+    kernel: Kernel, task: Task, kind: int, number: int, info: int, options: int, rusage: int
+) -> Generator[Any, None, int]:
+    """waitid(2) for children that have ended (WEXITED)."""
+    if not options & 4 or options & ~(_W_KNOWN | 4 | 0x0100_0000) or kind > 2:
+        raise LinuxError(errno.EINVAL)
+    pid = {0: -1, 1: number, 2: -number if number else 0}[kind]
+    child = yield from do_wait(kernel, task, s32(pid), options)
+    if info:
+        code = 0 if child is None else child.exit_code
+        fields = (0, 0, 0, 0, 0) if child is None else (
+            Sig.CHLD, 1 if not code & 0x7F else 3 if code & 0x80 else 2, child.pid, child.credentials.uid,
+            code & 0x7F or code >> 8,
+        )  # fmt: skip
+        signo, si_code, si_pid, uid, value = fields
+        task.mm.write(info, struct.pack("<iiiiiIi", signo, 0, si_code, 0, si_pid, uid, value).ljust(128, b"\0"))
+    if child is not None:
+        if rusage:
+            task.mm.write(rusage, pack_rusage(child.usage))
+        if not options & 0x0100_0000:  # WNOWAIT
+            release(kernel, child)
+    return 0
+
+
+def pack_rusage(usage: Usage) -> bytes:
+    """struct rusage: user time at one nanosecond an instruction, and the fault and switch counters."""
+    seconds, nanoseconds = divmod(usage.instructions, 1_000_000_000)
+    return struct.pack(
+        "<18q", seconds, nanoseconds // 1000, 0, 0, 0, 0, 0, 0, usage.min_flt, usage.maj_flt, 0, 0, 0, 0, 0, 0,
+        usage.voluntary_switches, usage.involuntary_switches,
+    )  # fmt: skip
+
+
+def sys_getrusage(kernel: Kernel, task: Task, who: int, buffer: int) -> int:
+    """getrusage(2)."""
+    who = s32(who)
+    if who not in (-1, 0, 1):
+        raise LinuxError(errno.EINVAL)
+    task.mm.write(buffer, pack_rusage(task.children_usage if who == -1 else task.usage))
+    return 0
+
+
+def sys_getpid(kernel: Kernel, task: Task) -> int:
+    """getpid(2), and gettid(2): a process has one thread."""
+    return task.pid
+
+
+def sys_getppid(kernel: Kernel, task: Task) -> int:
+    """getppid(2)."""
+    return task.ppid
+
+
+def sys_getuid(kernel: Kernel, task: Task) -> int:
+    """getuid(2)."""
+    return task.credentials.uid
+
+
+def sys_geteuid(kernel: Kernel, task: Task) -> int:
+    """geteuid(2)."""
+    return task.credentials.euid
+
+
+def sys_getgid(kernel: Kernel, task: Task) -> int:
+    """getgid(2)."""
+    return task.credentials.gid
+
+
+def sys_getegid(kernel: Kernel, task: Task) -> int:
+    """getegid(2)."""
+    return task.credentials.egid
+
+
+def sys_getpgrp(kernel: Kernel, task: Task) -> int:
+    """getpgrp(2)."""
+    return task.pgid
+
+
+def _process(kernel: Kernel, task: Task, pid: int) -> Task:
+    found = task if pid == 0 else kernel.tasks.get(pid)
+    if found is None:
+        raise LinuxError(errno.ESRCH)
+    return found
+
+
+def sys_getpgid(kernel: Kernel, task: Task, pid: int) -> int:
+    """getpgid(2)."""
+    return _process(kernel, task, s32(pid)).pgid
+
+
+def sys_getsid(kernel: Kernel, task: Task, pid: int) -> int:
+    """getsid(2)."""
+    return _process(kernel, task, s32(pid)).sid
+
+
+def sys_setpgid(kernel: Kernel, task: Task, pid: int, pgid: int) -> int:
+    """setpgid(2)."""
+    if s32(pgid) < 0:
+        raise LinuxError(errno.EINVAL)
+    target = _process(kernel, task, s32(pid))
+    if target is not task and target.parent is not task:
+        raise LinuxError(errno.ESRCH)
+    target.pgid = s32(pgid) or target.pid
+    return 0
+
+
+def sys_setsid(kernel: Kernel, task: Task) -> int:
+    """setsid(2)."""
+    if task.pgid == task.pid:
+        raise LinuxError(errno.EPERM)
+    task.sid = task.pgid = task.pid
+    return task.pid
+
+
+def sys_arch_prctl(kernel: Kernel, task: Task, option: int, address: int) -> int:
+    """arch_prctl(2): the bases of FS and GS."""
+    cpu = kernel.cpu
+    if option in (_ARCH_SET_FS, _ARCH_SET_GS) and address >= 1 << 47:
+        raise LinuxError(errno.EPERM)
+    if option == _ARCH_SET_FS:
+        cpu.fs_base = address
+    elif option == _ARCH_SET_GS:
+        cpu.gs_base = address
+    elif option == _ARCH_GET_FS:
+        task.mm.write_u64(address, cpu.fs_base)
+    elif option == _ARCH_GET_GS:
+        task.mm.write_u64(address, cpu.gs_base)
+    else:
+        raise LinuxError(errno.EINVAL)
+    return 0
+
+
+def sys_set_tid_address(kernel: Kernel, task: Task, address: int) -> int:
+    """set_tid_address(2)."""
+    task.clear_child_tid = address
+    return task.pid
+
+
+def sys_set_robust_list(kernel: Kernel, task: Task, head: int, length: int) -> int:
+    """set_robust_list(2): accepted; a list matters only to threads that die holding a futex."""
+    if length != 24:
+        raise LinuxError(errno.EINVAL)
+    return 0
+
+
+def sys_prctl(kernel: Kernel, task: Task, option: int, argument: int) -> int:
+    """prctl(2): names; the rest is EINVAL."""
+    if option == _PR_SET_NAME:
+        task.comm = task.mm.read_cstring(argument, 4096)[:15].decode("utf-8", "surrogateescape")
+    elif option == _PR_GET_NAME:
+        task.mm.write(argument, task.comm.encode("utf-8", "surrogateescape").ljust(16, b"\0"))
+    elif option == _PR_GET_DUMPABLE:
+        return 1
+    elif option not in (_PR_SET_DUMPABLE, _PR_SET_PDEATHSIG):
+        raise LinuxError(errno.EINVAL)
+    return 0
+
+
+TABLE = (
+    Syscall(39, "getpid", sys_getpid),
+    Syscall(56, "clone", sys_clone, ("hex", "ptr", "ptr", "ptr", "ptr")),
+    Syscall(57, "fork", sys_fork),
+    Syscall(58, "vfork", sys_vfork),
+    Syscall(59, "execve", sys_execve, ("path", "argv", "ptr")),
+    Syscall(60, "exit", sys_exit, ("int",)),
+    Syscall(61, "wait4", sys_wait4, ("pid", "ptr", "int", "ptr")),
+    Syscall(98, "getrusage", sys_getrusage, ("int", "ptr")),
+    Syscall(102, "getuid", sys_getuid),
+    Syscall(104, "getgid", sys_getgid),
+    Syscall(107, "geteuid", sys_geteuid),
+    Syscall(108, "getegid", sys_getegid),
+    Syscall(109, "setpgid", sys_setpgid, ("pid", "pid")),
+    Syscall(110, "getppid", sys_getppid),
+    Syscall(111, "getpgrp", sys_getpgrp),
+    Syscall(112, "setsid", sys_setsid),
+    Syscall(121, "getpgid", sys_getpgid, ("pid",)),
+    Syscall(124, "getsid", sys_getsid, ("pid",)),
+    Syscall(157, "prctl", sys_prctl, ("int", "ptr")),
+    Syscall(158, "arch_prctl", sys_arch_prctl, ("hex", "ptr")),
+    Syscall(186, "gettid", sys_getpid),
+    Syscall(218, "set_tid_address", sys_set_tid_address, ("ptr",)),
+    Syscall(231, "exit_group", sys_exit, ("int",)),
+    Syscall(247, "waitid", sys_waitid, ("int", "pid", "ptr", "int", "ptr")),
+    Syscall(273, "set_robust_list", sys_set_robust_list, ("ptr", "size")),
+)

@@ -1,0 +1,125 @@
+"""uname, sysinfo, limits, randomness, scheduling."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from typing import TYPE_CHECKING
+
+from emu.fs.boot import RELEASE, VERSION
+from emu.kernel.errors import LinuxError
+from emu.syscalls.table import Syscall, s32
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task
+
+_INFINITY = 0xFFFFFFFFFFFFFFFF
+_RLIMIT_STACK, _RLIMIT_NOFILE, _RLIMIT_AS, _RLIM_NLIMITS = 3, 7, 9, 16
+_DEFAULT_LIMITS = {3: (8 << 20, _INFINITY), 4: (0, _INFINITY), 6: (4096, 4096), 7: (1024, 1 << 20), 8: (8 << 20, 8 << 20)}
+_GRND_KNOWN = 7
+
+
+def sys_uname(kernel: Kernel, task: Task, buffer: int) -> int:
+    """uname(2)."""
+    fields = ("Linux", "unimmu", RELEASE, VERSION, "x86_64", "(none)")
+    task.mm.write(buffer, b"".join(text.encode().ljust(65, b"\0") for text in fields))
+    return 0
+
+
+def sys_sysinfo(kernel: Kernel, task: Task, buffer: int) -> int:
+    """sysinfo(2)."""
+    frames = kernel.frames
+    uptime = kernel.clock.now_ns() // 1_000_000_000
+    task.mm.write(
+        buffer,
+        struct.pack(
+            "<q3Q2Q2Q2QHH4xQQI4x", uptime, 0, 0, 0, frames.total << 12, frames.free << 12, 0, 0, 0, 0,
+            len(kernel.tasks), 0, 0, 0, 1,
+        ),
+    )  # fmt: skip
+    return 0
+
+
+def sys_prlimit64(kernel: Kernel, task: Task, pid: int, resource: int, new: int, old: int) -> int:
+    """prlimit64(2); STACK, NOFILE and AS have an effect."""
+    target = task if s32(pid) == 0 else kernel.tasks.get(s32(pid))
+    if target is None:
+        raise LinuxError(errno.ESRCH)
+    if resource >= _RLIM_NLIMITS:
+        raise LinuxError(errno.EINVAL)
+    current = target.limits.get(resource, _DEFAULT_LIMITS.get(resource, (_INFINITY, _INFINITY)))
+    if new:
+        soft, hard = struct.unpack("<QQ", task.mm.read(new, 16))
+        if soft > hard:
+            raise LinuxError(errno.EINVAL)
+        if hard > current[1] and task.credentials.euid != 0:
+            raise LinuxError(errno.EPERM)
+        if resource == _RLIMIT_NOFILE:
+            if hard > 1 << 20:
+                raise LinuxError(errno.EPERM)
+            target.files.limit = soft
+        elif resource == _RLIMIT_STACK:
+            target.mm.stack_limit = min(soft, 1 << 30)
+        elif resource == _RLIMIT_AS:
+            target.mm.limit_bytes = None if soft == _INFINITY else soft
+        target.limits[resource] = (soft, hard)
+    if old:
+        task.mm.write(old, struct.pack("<QQ", *current))
+    return 0
+
+
+def sys_getrlimit(kernel: Kernel, task: Task, resource: int, buffer: int) -> int:
+    """getrlimit(2)."""
+    return sys_prlimit64(kernel, task, 0, resource, 0, buffer)
+
+
+def sys_setrlimit(kernel: Kernel, task: Task, resource: int, buffer: int) -> int:
+    """setrlimit(2)."""
+    return sys_prlimit64(kernel, task, 0, resource, buffer, 0)
+
+
+def sys_getrandom(kernel: Kernel, task: Task, buffer: int, length: int, flags: int) -> int:
+    """getrandom(2): from the machine's seed."""
+    if flags & ~_GRND_KNOWN:
+        raise LinuxError(errno.EINVAL)
+    length = min(length, 1 << 20)
+    task.mm.write(buffer, kernel.random.randbytes(length))
+    return length
+
+
+def sys_sched_yield(kernel: Kernel, task: Task) -> int:
+    """sched_yield(2)."""
+    kernel.scheduler.yielded = True
+    return 0
+
+
+def sys_sched_getaffinity(kernel: Kernel, task: Task, pid: int, length: int, mask: int) -> int:
+    """sched_getaffinity(2): one CPU."""
+    if s32(pid) and s32(pid) not in kernel.tasks:
+        raise LinuxError(errno.ESRCH)
+    if length < 8 or length & 7:
+        raise LinuxError(errno.EINVAL)
+    task.mm.write_u64(mask, 1)
+    return 8
+
+
+def sys_getcpu(kernel: Kernel, task: Task, cpu: int, node: int) -> int:
+    """getcpu(2)."""
+    for address in (cpu, node):
+        if address:
+            task.mm.write_u32(address, 0)
+    return 0
+
+
+TABLE = (
+    Syscall(24, "sched_yield", sys_sched_yield),
+    Syscall(63, "uname", sys_uname, ("ptr",)),
+    Syscall(97, "getrlimit", sys_getrlimit, ("int", "ptr")),
+    Syscall(99, "sysinfo", sys_sysinfo, ("ptr",)),
+    Syscall(160, "setrlimit", sys_setrlimit, ("int", "ptr")),
+    Syscall(204, "sched_getaffinity", sys_sched_getaffinity, ("pid", "size", "ptr")),
+    Syscall(302, "prlimit64", sys_prlimit64, ("pid", "int", "ptr", "ptr")),
+    Syscall(309, "getcpu", sys_getcpu, ("ptr", "ptr")),
+    Syscall(318, "getrandom", sys_getrandom, ("ptr", "size", "hex")),
+)

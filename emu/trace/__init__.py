@@ -1,0 +1,1 @@
+"""Recording what happens, and the formats it is written in."""

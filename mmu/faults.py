@@ -1,0 +1,56 @@
+"""The exceptions that a translation raises, with the architectural error code."""
+
+from __future__ import annotations
+
+from enum import IntFlag
+
+from mmu.registers import Access
+
+
+class ErrorCode(IntFlag):
+    """The page-fault error code (SDM vol. 3, 4.7)."""
+
+    P = 1 << 0  # 0: an entry was not present; 1: the access was not allowed
+    WR = 1 << 1
+    US = 1 << 2
+    RSVD = 1 << 3
+    ID = 1 << 4
+    PK = 1 << 5
+
+    def describe(self) -> str:
+        """In words: "user write to a page that is not present"."""
+        who = "user" if self & self.US else "supervisor"
+        what = "write" if self & self.WR else "fetch" if self & self.ID else "read"
+        if self & self.RSVD:
+            return f"{who} {what}: a reserved bit is set"
+        return f"{who} {what}: " + ("not allowed" if self & self.P else "not present")
+
+
+class PageFault(Exception):
+    """#PF: ``vaddr`` is what CR2 would hold, ``error_code`` the code that is pushed."""
+
+    def __init__(self, vaddr: int, error_code: int) -> None:
+        super().__init__(vaddr, error_code)
+        self.vaddr = vaddr
+        self.error_code = error_code
+
+    @property
+    def access(self) -> Access:
+        """The access as the error code tells it (a fetch is told apart from a read only if EFER.NXE is set)."""
+        if self.error_code & ErrorCode.WR:
+            return Access.WRITE
+        return Access.FETCH if self.error_code & ErrorCode.ID else Access.READ
+
+    def __str__(self) -> str:
+        return f"#PF at {self.vaddr:#x}, error code {self.error_code:#x} ({ErrorCode(self.error_code).describe()})"
+
+
+class GeneralProtection(Exception):
+    """#GP(0) because a linear address is not canonical."""
+
+    def __init__(self, vaddr: int) -> None:
+        super().__init__(vaddr)
+        self.vaddr = vaddr
+
+    def __str__(self) -> str:
+        return f"#GP: {self.vaddr:#x} is not canonical"

@@ -1,0 +1,211 @@
+"""Loading the entry points of a module: from the object cache (native mode) or as ctypes callbacks (reference mode)."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import importlib
+import importlib.util
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from types import ModuleType
+from typing import Any
+
+from mmu.native import Entry, reference_mode
+
+
+class CompileError(RuntimeError):
+    """The native code could not be compiled or loaded; the message holds what the compiler said."""
+
+
+class Function:
+    """A loaded entry point: ``address`` for C, and callable from Python (records are given as addresses)."""
+
+    def __init__(self, address: int, prototype: Any, keep: Any = None) -> None:
+        self.address = address
+        self.call = prototype(address)
+        self._keep = keep
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.call(*arguments)
+
+
+class Library:
+    """The entry points of one module, by name.
+
+    ``failures`` collects exceptions that Python code raised inside a callback (reference mode only); whoever runs the
+    guest looks there afterwards, since an exception cannot cross Unicorn's frames.
+    """
+
+    def __init__(self, mode: str) -> None:
+        self.mode = mode
+        self.functions: dict[str, Function] = {}
+        self.failures: list[BaseException] = []
+        self._keep: list[Any] = []
+
+    def __getitem__(self, name: str) -> Function:
+        return self.functions[name]
+
+    def raise_failures(self) -> None:
+        """Raise the first exception that a callback met, if any."""
+        if self.failures:
+            failures, self.failures = self.failures, []
+            raise failures[0]
+
+
+def _entries(module: ModuleType) -> dict[str, Entry]:
+    return {name: value for name, value in vars(module).items() if isinstance(value, Entry)}
+
+
+def _reference(module: ModuleType) -> Library:
+    library = Library("reference")
+    for name, entry in _entries(module).items():
+        prototype = entry.prototype()
+        callback = prototype(_guarded(entry, library))
+        address = ctypes.cast(callback, ctypes.c_void_p).value
+        assert address is not None
+        library.functions[name] = Function(address, prototype, callback)
+    return library
+
+
+def _guarded(entry: Entry, library: Library) -> Any:
+    records = [(i, p) for i, p in enumerate(entry.signature[1:]) if not isinstance(p, str)]
+    function = entry.function
+
+    def call(*arguments: Any) -> Any:
+        given = list(arguments)
+        for i, structure in records:
+            given[i] = structure.from_address(given[i])
+        try:
+            return function(*given)
+        except BaseException as failure:
+            library.failures.append(failure)
+            return 0
+
+    return call
+
+
+def cache_directory() -> pathlib.Path:
+    """``$UNIMMU_CACHE_DIR``, or ``unimmu`` below ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    chosen = os.environ.get("UNIMMU_CACHE_DIR")
+    if chosen:
+        return pathlib.Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return pathlib.Path(base) / "unimmu" if base else pathlib.Path(os.path.expanduser("~")) / ".cache" / "unimmu"
+
+
+def _key(sources: tuple[pathlib.Path, ...]) -> str:
+    """A digest of everything that decides the code: sources, compiler, interpreter, CPU."""
+    import llvmlite
+    import llvmlite.binding as llvm
+
+    digest = hashlib.sha256()
+    numba = importlib.util.find_spec("numba")
+    if numba is None or numba.origin is None:
+        raise CompileError("numba is not installed; unimmu needs it once, to compile its hooks")
+    for path in (*sources, pathlib.Path(numba.origin).with_name("_version.py")):
+        digest.update(path.read_bytes())
+    features = llvm.get_host_cpu_features().flatten()
+    for fact in (llvmlite.__version__, sys.version, llvm.get_host_cpu_name(), features):
+        digest.update(fact.encode() + b"\0")
+    return digest.hexdigest()[:32]
+
+
+def _compile(module: str, target: pathlib.Path) -> pathlib.Path:
+    """Compile in a child process into ``target`` (atomically), or a temporary directory where that cannot be written."""
+    print(f"unimmu: compiling {module} (once; kept in {target.parent}) ...", file=sys.stderr, flush=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        work = pathlib.Path(tempfile.mkdtemp(prefix=".compile-", dir=target.parent))
+    except OSError as error:
+        print(f"unimmu: {target.parent} cannot be written ({error.strerror}); compiling for this run only", file=sys.stderr)
+        work = target = pathlib.Path(tempfile.mkdtemp(prefix="unimmu-"))
+    root = str(pathlib.Path(__file__).resolve().parent.parent)
+    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "UNIMMU_NATIVE_BUILD": "1", "PYTHONPATH": path}
+    environment.pop("NUMBA_DISABLE_JIT", None)
+    command = [sys.executable, "-m", "mmu.compiler", module, str(work)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        shutil.rmtree(work, ignore_errors=True)
+        raise CompileError(f"compiling {module} failed:\n{done.stderr.strip()}")
+    if work != target:
+        try:
+            work.rename(target)
+        except OSError:  # somebody else was faster, or a broken one stands there
+            if _index(target) is not None:
+                shutil.rmtree(work)
+            else:
+                shutil.rmtree(target)
+                work.rename(target)
+    return target
+
+
+def _index(directory: pathlib.Path) -> dict[str, Any] | None:
+    """``names.json`` with the object code under ``code``; None where something is missing or damaged."""
+    try:
+        index: dict[str, Any] = json.loads((directory / "names.json").read_text())
+        for name, entry in index.items():
+            entry["code"] = (directory / f"{name}.o").read_bytes()
+            if hashlib.sha256(entry["code"]).hexdigest() != entry["sha256"]:
+                return None
+    except (OSError, ValueError, KeyError):
+        return None
+    return index
+
+
+def _load_native(module: ModuleType, sources: tuple[pathlib.Path, ...]) -> Library:
+    import llvmlite.binding as llvm
+
+    directory = cache_directory() / f"{module.__name__}-{_key(sources)}"
+    index = _index(directory)
+    if index is None:
+        compiled = _compile(module.__name__, directory)
+        index = _index(compiled)
+        if compiled != directory:
+            shutil.rmtree(compiled)
+    if index is None:
+        raise CompileError(f"the object code of {module.__name__} in {directory} cannot be read back")
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    # numba's wrapper names these for a Python exception; our functions raise none
+    fatal = ctypes.cast(ctypes.pythonapi.Py_FatalError, ctypes.c_void_p).value
+    for symbol in ("NRT_MemInfo_call_dtor", "numba_gil_ensure", "numba_gil_release"):
+        llvm.add_symbol(symbol, fatal)
+    for entry in index.values():
+        engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(entry["code"]))
+    engine.finalize_object()
+    library = Library("native")
+    library._keep.append(engine)
+    for name, entry in _entries(module).items():
+        address = engine.get_function_address(index[name]["symbol"])
+        if not address:
+            raise CompileError(f"{module.__name__}.{name} is missing from its object code in {directory}")
+        library.functions[name] = Function(address, entry.prototype())
+    return library
+
+
+@functools.lru_cache(maxsize=None)
+def load(module_name: str, *source_modules: str) -> Library:
+    """The entry points of a module, in the mode that the environment asks for.
+
+    ``source_modules`` names every other module whose source decides the code (what the entry points call).
+    Raises :class:`CompileError`.
+    """
+    module = importlib.import_module(module_name)
+    if reference_mode():
+        return _reference(module)
+    files = []
+    for name in ("mmu.native", "mmu.compiler", module_name, *source_modules):
+        spec = importlib.util.find_spec(name)
+        assert spec is not None and spec.origin is not None
+        files.append(pathlib.Path(spec.origin))
+    return _load_native(module, tuple(files))

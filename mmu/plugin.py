@@ -1,0 +1,220 @@
+"""Mmu: the page walk attached to a ``unicorn.Uc``."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from unicorn import UC_HOOK_TLB_FILL, UC_PROT_ALL, Uc
+
+from mmu import unicorn_abi
+from mmu.events import EventKind, EventRing
+from mmu.faults import GeneralProtection, PageFault
+from mmu.hooks import PHYSMAP
+from mmu.memory import PAGE_SHIFT, PAGE_SIZE, BusError, PhysicalMemory
+from mmu.registers import Access, Registers
+from mmu.state import MmuState, Status
+from mmu.translation import library, load_registers
+
+_UC_MEM_READ = 16
+#: A fault handler that says "fixed" this often for one access without making the walk succeed is broken.
+_MAX_RETRIES = 64
+
+Fault = PageFault | GeneralProtection
+FaultHandler = Callable[[PageFault], bool]
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What the MMU has done since it was attached."""
+
+    fills: int
+    walks: int
+    walk_loads: int
+    page_faults: int
+    ad_updates: int
+    flushes: int
+    cr3_loads: int
+
+
+class Mmu:
+    """Resolves every address that ``uc`` touches through page tables in ``ram``.
+
+    Maps ``ram`` at physical address 0 of ``uc``, switches ``uc`` to UC_TLB_VIRTUAL and answers its TLB fills: natively where the walk
+    succeeds, else by asking :attr:`on_page_fault`.  Call :meth:`load_cr3` before the first ``emu_start``.
+
+    ``tlb``: "off" (filtered mode: fills are reported, no TLB is modelled) is the only choice so far.
+    """
+
+    def __init__(self, uc: Uc, ram: PhysicalMemory, *, tlb: str = "off", ring_capacity: int = 1 << 15) -> None:
+        if tlb != "off":
+            raise ValueError(f"TLB model {tlb!r} is not built yet; 'off' is")
+        unicorn_abi.self_test()
+        self.uc = uc
+        self.ram = ram
+        self.state = MmuState()
+        #: Asked for each page fault, inside the fill: True if the tables were changed so that the access is to be tried again.
+        self.on_page_fault: FaultHandler | None = None
+        #: The last access that could not be resolved (emu_start ended with UC_ERR_EXCEPTION).
+        self._failed: tuple[int, int, int, int] | None = None
+        self._error: BaseException | None = None
+        self._slots = np.zeros(8, dtype=np.uint64)
+        self._has_code = np.zeros(ram.frames, dtype=np.uint8)
+        self._written_epoch = np.zeros(ram.frames, dtype=np.uint32)
+        self.has_code = memoryview(self._has_code)  # type: ignore[arg-type]
+        self._prepare_state(ring_capacity)
+        self.events = EventRing(self.state, ring_capacity)
+        self.mode = library().mode
+        self._attach()
+
+    def _prepare_state(self, ring_capacity: int) -> None:
+        state = self.state
+        state.ram, state.ram_bytes = self.ram.host, self.ram.size
+        state.slots = self._slots.ctypes.data
+        state.has_code = self._has_code.ctypes.data
+        state.written_epoch = self._written_epoch.ctypes.data
+        state.epoch = 1
+        load_registers(state, Registers(cr3=0, cpl=0))
+        self._state_address = ctypes.addressof(state)
+
+    def _attach(self) -> None:
+        uc: Any = self.uc
+        uc._unimmu = self  # as with its own hooks, the engine keeps what it is going to call
+        uc.mem_map_ptr(0, self.ram.size, UC_PROT_ALL, ctypes.c_void_p(self.ram.host))
+        unicorn_abi.use_virtual_tlb(uc)
+        self._fill = library()["fill"]
+        unicorn_abi.hook_add(uc, UC_HOOK_TLB_FILL, self._fill.address, self._state_address)
+        self._callback = unicorn_abi.FILL_CALLBACK(self._on_unresolved)
+        address = ctypes.cast(self._callback, ctypes.c_void_p).value
+        assert address is not None
+        unicorn_abi.hook_add(uc, UC_HOOK_TLB_FILL, address, 0)
+
+    # -- registers ------------------------------------------------------------------------------------------------
+
+    @property
+    def registers(self) -> Registers:
+        """The paging registers.  Assigning flushes, as a change of CR0, CR4 or EFER does."""
+        s = self.state
+        return Registers(cr3=s.cr3, cr0=s.cr0, cr4=s.cr4, efer=s.efer, cpl=s.cpl, maxphyaddr=s.maxphyaddr)
+
+    @registers.setter
+    def registers(self, registers: Registers) -> None:
+        load_registers(self.state, registers)
+        self.flush()
+
+    def load_cr3(self, cr3: int) -> None:
+        """MOV to CR3: use the tables at this physical address; every translation is invalidated (SDM vol. 3, 4.10.4.1)."""
+        state = self.state
+        old, state.cr3 = state.cr3, cr3
+        state.cr3_loads += 1
+        if state.event_mask:
+            self.events.emit(EventKind.CR3_LOAD, old=old, new=cr3)
+        unicorn_abi.flush_tlb(self.uc)
+        state.epoch += 1
+
+    # -- invalidation ---------------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Invalidate every translation."""
+        self._count_flush(0, 0)
+        unicorn_abi.flush_tlb(self.uc)
+        self.state.epoch += 1
+
+    def invlpg(self, vaddr: int) -> None:
+        """Invalidate the translation of one page (of 4 KiB; every page of the range if ``vaddr`` lies in a large one)."""
+        self.flush_range(vaddr & -PAGE_SIZE, PAGE_SIZE)
+
+    def flush_range(self, start: int, length: int) -> None:
+        """Invalidate the translations of every page that has a byte in [start, start + length)."""
+        self._count_flush(start, length)
+        # Unicorn holds a large page in pieces of 4 KiB, and which ones is not known
+        large = self.state.large_epoch == self.state.epoch
+        if length <= 32 * PAGE_SIZE and not large:
+            for vaddr in range(start & -PAGE_SIZE, start + length, PAGE_SIZE):
+                unicorn_abi.flush_page(self.uc, vaddr)
+        else:
+            unicorn_abi.flush_tlb(self.uc)
+            self.state.epoch += 1
+
+    def _count_flush(self, start: int, length: int) -> None:
+        self.state.flushes += 1
+        if self.state.event_mask:
+            self.events.emit(EventKind.FLUSH, vaddr=start, length=length)
+
+    def code_written(self, frame: int) -> None:
+        """Somebody other than the guest changed this frame: drop the code that was translated from it."""
+        if self.has_code[frame]:
+            self._drop_code(frame)
+            unicorn_abi.flush_tlb(self.uc)
+            self.state.epoch += 1
+
+    def _drop_code(self, frame: int) -> None:
+        """Invalidate translated code by physical address: the physmap makes the frame reachable for uc_ctl_remove_cache."""
+        self.state.physmap_open = 1
+        try:
+            start = PHYSMAP + (frame << PAGE_SHIFT)
+            self.uc.ctl_remove_cache(start, start + PAGE_SIZE)
+        finally:
+            self.state.physmap_open = 0
+        self.has_code[frame] = 0
+
+    # -- what the native hook could not do ------------------------------------------------------------------------
+
+    def _on_unresolved(self, uc: int, vaddr: int, kind: int, result: int, _data: int) -> bool:
+        try:
+            return self._resolve(uc, vaddr, kind, result)
+        except BaseException as error:
+            self._error, self._failed = error, None
+            return False
+
+    def _resolve(self, uc: int, vaddr: int, kind: int, result: int) -> bool:
+        state = self.state
+        for _ in range(_MAX_RETRIES):
+            status = state.status
+            if status == Status.PAGE_FAULT:
+                fault = PageFault(vaddr, state.error_code)
+                if self.on_page_fault is None or not self.on_page_fault(fault):
+                    self._failed = (status, kind - _UC_MEM_READ, fault.error_code, vaddr)
+                    return False
+            elif status == Status.RING_FULL:
+                self.events.make_room()
+            elif status == Status.CODE_WRITTEN:
+                self.code_written(state.paddr >> PAGE_SHIFT)
+            elif status == Status.WRITTEN_CODE:
+                unicorn_abi.flush_tlb(self.uc)
+                state.epoch += 1
+            else:
+                self._failed = (status, kind - _UC_MEM_READ, 0, vaddr)
+                return False
+            if self._fill.call(uc, vaddr, kind, result, self._state_address):
+                return True
+        raise RuntimeError(f"Mmu: the page-fault handler said {_MAX_RETRIES} times that {vaddr:#x} is fixed, and it is not")
+
+    def take_failure(self) -> tuple[Fault, Access] | None:
+        """After emu_start ended with UC_ERR_EXCEPTION: the fault that nobody resolved, and what the access was.
+
+        The fault carries the exact address (CR2).  None if no access failed.  Raises what a fault handler raised, or
+        :class:`mmu.BusError` if a table or a page lies outside physical memory.
+        """
+        library().raise_failures()
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        if self._failed is None:
+            return None
+        (status, access, error_code, page), self._failed = self._failed, None
+        vaddr = unicorn_abi.invalid_address(self.uc)
+        if status == Status.BUS:
+            raise BusError(f"the tables map {page:#x} outside physical memory of {self.ram.size:#x} bytes")
+        if status == Status.GENERAL_PROTECTION:
+            return GeneralProtection(vaddr), Access(access)
+        return PageFault(vaddr, error_code), Access(access)
+
+    @property
+    def counters(self) -> Counters:
+        """What was done so far."""
+        return Counters(*(int(getattr(self.state, name)) for name in Counters.__dataclass_fields__))
+

@@ -1,0 +1,236 @@
+"""Every part of Unicorn 2.1.4 that its Python class does not offer, and the self-test that it is where we think it is.
+
+Offsets are those of the x86-64 Linux wheel of unicorn 2.1.4.  :func:`self_test` exercises each one on a scratch engine and
+raises :class:`UnicornMismatch`, which names what it did not find, before anything relies on it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from typing import Any
+
+import unicorn
+from unicorn import UC_ARCH_X86, UC_HOOK_INTR, UC_HOOK_TLB_FILL, UC_MODE_64, UC_TLB_VIRTUAL, Uc, UcError
+from unicorn.unicorn_const import UC_CTL_IO_WRITE, UC_CTL_TLB_FLUSH, UC_ERR_EXCEPTION
+from unicorn.unicorn_py3.unicorn import uclib
+
+UNICORN_VERSION = "2.1.4"
+#: ``uc_struct.invalid_addr``: the exact address of the access that ended emu_start with UC_ERR_EXCEPTION.
+INVALID_ADDR = 0x588
+#: ``uc_struct.cpu``: the CPUState that the exported softmmu functions take.
+CPU_STATE = 0x1B8
+#: In a saved context: ``env.error_code`` and ``env.old_exception``.
+CONTEXT_ERROR_CODE = 0x1530
+CONTEXT_OLD_EXCEPTION = 0x15A0
+
+#: ``uc_cb_tlbevent_t``: uc, vaddr, type, uc_tlb_entry *, user_data -> bool
+FILL_CALLBACK = ctypes.CFUNCTYPE(
+    ctypes.c_bool, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int32, ctypes.c_uint64, ctypes.c_uint64
+)
+
+
+class UnicornMismatch(RuntimeError):
+    """The installed Unicorn is not the one whose internals are known."""
+
+
+class TlbEntry(ctypes.Structure):
+    """``uc_tlb_entry``: what a fill hook answers."""
+
+    _fields_ = (("paddr", ctypes.c_uint64), ("perms", ctypes.c_uint32))
+
+
+def _prototype(name: str, result: Any, *parameters: Any) -> Any:
+    try:
+        return ctypes.CFUNCTYPE(result, *parameters)((name, uclib))
+    except AttributeError:
+        raise UnicornMismatch(f"the Unicorn library does not export {name}") from None
+
+
+_void_p, _u64, _size_t, _int = ctypes.c_void_p, ctypes.c_uint64, ctypes.c_size_t, ctypes.c_int
+emu_start = _prototype("uc_emu_start", _int, _void_p, _u64, _u64, _u64, _size_t)
+reg_read_batch = _prototype("uc_reg_read_batch", _int, _void_p, _void_p, _void_p, _int)
+reg_write_batch = _prototype("uc_reg_write_batch", _int, _void_p, _void_p, _void_p, _int)
+context_save = _prototype("uc_context_save", _int, _void_p, _void_p)
+context_restore = _prototype("uc_context_restore", _int, _void_p, _void_p)
+context_alloc = _prototype("uc_context_alloc", _int, _void_p, _void_p)
+context_free = _prototype("uc_context_free", _int, _void_p)
+_flush_page = _prototype("tlb_flush_page_x86_64", None, _void_p, _u64)
+
+
+def symbol_address(name: str) -> int:
+    """The host address of an exported function of the Unicorn library, for native code to call."""
+    address = ctypes.cast(getattr(uclib, name), _void_p).value
+    assert address is not None
+    return address
+
+
+def check(status: int, what: str) -> None:
+    """Raise UcError if a raw call failed."""
+    if status:
+        error = UcError(status)
+        error.add_note(what)
+        raise error
+
+
+def handle(uc: Uc) -> int:
+    """``uc_struct *`` as an integer."""
+    value: Any = uc._uch
+    return int(value if isinstance(value, int) else value.value)
+
+
+def hook_add(uc: Uc, kind: int, function: int, user_data: int, *extra: int, begin: int = 1, end: int = 0) -> int:
+    """uc_hook_add with a raw function address; ``extra`` is the instruction of UC_HOOK_INSN.  Returns the hook's handle."""
+    hook = ctypes.c_size_t()
+    status = uclib.uc_hook_add(
+        ctypes.c_void_p(handle(uc)),
+        ctypes.byref(hook),
+        ctypes.c_int(kind),
+        ctypes.c_void_p(function),
+        ctypes.c_void_p(user_data),
+        ctypes.c_uint64(begin),
+        ctypes.c_uint64(end),
+        *(ctypes.c_int(e) for e in extra),
+    )
+    check(status, "uc_hook_add")
+    return int(hook.value)
+
+
+def use_virtual_tlb(uc: Uc) -> None:
+    """Switch to UC_TLB_VIRTUAL: translations come from the fill hooks."""
+    engine: Any = uc  # the class makes its ctl_ methods at run time
+    engine.ctl_set_tlb_mode(UC_TLB_VIRTUAL)
+
+
+def flush_tlb(uc: Uc) -> None:
+    """Forget every translation (and Unicorn's jump cache)."""
+    uc.ctl(UC_CTL_TLB_FLUSH, UC_CTL_IO_WRITE)
+
+
+def flush_page(uc: Uc, vaddr: int) -> None:
+    """Forget the translation of one page."""
+    _flush_page(ctypes.c_uint64.from_address(handle(uc) + CPU_STATE).value, vaddr)
+
+
+def invalid_address(uc: Uc) -> int:
+    """The first byte that the access which ended emu_start with UC_ERR_EXCEPTION could not reach."""
+    return ctypes.c_uint64.from_address(handle(uc) + INVALID_ADDR).value
+
+
+class Context:
+    """A saved register context (``uc_context``), with the two private words that matter."""
+
+    def __init__(self, uc: Uc) -> None:
+        self._uc = handle(uc)
+        pointer = ctypes.c_void_p()
+        check(context_alloc(self._uc, ctypes.byref(pointer)), "uc_context_alloc")
+        assert pointer.value is not None
+        self.address = pointer.value
+
+    def save(self) -> None:
+        """Copy the engine's registers here."""
+        check(context_save(self._uc, self.address), "uc_context_save")
+
+    def restore(self) -> None:
+        """Copy these registers to the engine.  RIP is to be given to emu_start; the TLB is not touched."""
+        check(context_restore(self._uc, self.address), "uc_context_restore")
+
+    @property
+    def error_code(self) -> int:
+        """The error code of the last exception."""
+        return ctypes.c_uint32.from_address(self.address + CONTEXT_ERROR_CODE).value
+
+    @property
+    def old_exception(self) -> int:
+        """-1, or the exception that Unicorn believes is still being delivered."""
+        return ctypes.c_int32.from_address(self.address + CONTEXT_OLD_EXCEPTION).value
+
+    def exception_delivered(self) -> None:
+        """Clear "exception in flight", which UC_HOOK_INTR never does: the next #GP would arrive as a double fault."""
+        ctypes.c_int32.from_address(self.address + CONTEXT_OLD_EXCEPTION).value = -1
+
+    def __del__(self) -> None:
+        if getattr(self, "address", 0):
+            context_free(self.address)
+            self.address = 0
+
+
+def _expect(condition: bool, what: str) -> None:
+    if not condition:
+        raise UnicornMismatch(
+            f"unicorn {unicorn.__version__}: {what} is not where unimmu expects it; unimmu needs the unicorn "
+            f"{UNICORN_VERSION} wheel for x86-64 Linux"
+        )
+
+
+@functools.lru_cache(maxsize=None)
+def self_test() -> None:
+    """Exercise every private offset and symbol once a process.  :class:`UnicornMismatch` if one is not as expected."""
+    _expect(unicorn.__version__ == UNICORN_VERSION, f"the release {UNICORN_VERSION}")
+    _test_translation()
+    _test_exceptions()
+
+
+def _scratch(code: bytes, buffer: Any) -> Uc:
+    uc = Uc(UC_ARCH_X86, UC_MODE_64)
+    buffer[: len(code)] = code
+    uc.mem_map_ptr(0, len(buffer), unicorn.UC_PROT_ALL, ctypes.addressof(buffer))
+    uc.ctl_exits_enabled(True)
+    return uc
+
+
+def _test_translation() -> None:
+    """invalid_addr holds the byte that faulted; tlb_flush_page makes exactly that page be asked for again."""
+    buffer = (ctypes.c_char * 0x4000)()
+    # mov rax,[0x1000]; mov rax,[0x2000]; nop; mov rax,[0x7ffd]
+    uc = _scratch(bytes.fromhex("488b042500100000" "488b042500200000" "90" "488b0425fd7f0000"), buffer)
+    use_virtual_tlb(uc)
+    uc.ctl_set_exits([16])
+    asked: list[int] = []
+
+    def answer(_uc: int, vaddr: int, _kind: int, result: int, _data: int) -> bool:
+        asked.append(vaddr)
+        entry = TlbEntry.from_address(result)
+        entry.paddr, entry.perms = vaddr & 0x3000, unicorn.UC_PROT_ALL
+        return vaddr < 0x8000
+
+    callback = FILL_CALLBACK(answer)
+    address = ctypes.cast(callback, ctypes.c_void_p).value
+    assert address is not None
+    hook_add(uc, UC_HOOK_TLB_FILL, address, 0)
+    check(emu_start(handle(uc), 0, 0, 0, 0), "uc_emu_start")
+    _expect(asked == [0, 0x1000, 0x2000], "the TLB fill hook")
+    asked.clear()
+    pointer = ctypes.c_uint64.from_address(handle(uc) + CPU_STATE).value
+    _expect(pointer % 8 == 0 and pointer > 1 << 16, "uc_struct.cpu")
+    flush_page(uc, 0x2000)
+    check(emu_start(handle(uc), 0, 0, 0, 0), "uc_emu_start")
+    _expect(asked == [0x2000], "tlb_flush_page")
+    uc.ctl_set_exits([])
+    status = emu_start(handle(uc), 17, 0, 0, 0)
+    _expect(status == UC_ERR_EXCEPTION and invalid_address(uc) == 0x8000, "uc_struct.invalid_addr")
+
+
+def _test_exceptions() -> None:
+    """A divide error sets old_exception; #GP leaves its error code; both are read from a saved context."""
+    buffer = (ctypes.c_char * 0x1000)()
+    # xor ecx,ecx; div ecx; nop; mov eax,0x28; mov ds,eax (no GDT: #GP with the selector as error code)
+    uc = _scratch(bytes.fromhex("31c9" "f7f1" "90" "b828000000" "8ed8"), buffer)
+    seen: list[int] = []
+
+    def interrupt(engine: Uc, number: int, _data: Any) -> None:
+        seen.append(number)
+        engine.emu_stop()
+
+    uc.hook_add(UC_HOOK_INTR, interrupt)
+    context = Context(uc)
+    context.save()
+    before = context.old_exception
+    check(emu_start(handle(uc), 0, 0, 0, 0), "uc_emu_start")
+    context.save()
+    _expect(seen == [0] and (before, context.old_exception) == (-1, 0), "env.old_exception")
+    context.exception_delivered()
+    context.restore()
+    check(emu_start(handle(uc), 5, 0, 0, 0), "uc_emu_start")
+    context.save()
+    _expect(seen == [0, 13] and context.error_code == 0x28, "env.error_code")

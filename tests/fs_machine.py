@@ -1,0 +1,223 @@
+"""A machine without a CPU for the file system tests: a real VFS and real frames, tasks with a flat memory."""
+
+from __future__ import annotations
+
+import errno
+import random
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import Any
+
+from emu.fs.boot import populate
+from emu.fs.fdtable import FdTable, FsContext
+from emu.fs.vfs import Vfs
+from emu.kernel.errors import Interrupted, LinuxError
+from emu.mm.frames import FrameAllocator
+from emu.syscalls import attributes, directories, fdctl, files, locks, naming, openclose, poll
+from emu.syscalls.table import Syscall
+from mmu.memory import PhysicalMemory
+
+PAGE = 4096
+MODULES = (attributes, directories, fdctl, files, locks, naming, openclose, poll)
+TABLE: dict[str, Syscall] = {call.name: call for module in MODULES for call in module.TABLE}
+
+
+class FlatMemory:
+    """User memory from 0x10000 on, with pages that may be taken away."""
+
+    BASE = 0x10000
+
+    def __init__(self, size: int = 1 << 20) -> None:
+        self.bytes = bytearray(size)
+        self.missing: set[int] = set()
+        self._next = self.BASE + PAGE
+
+    def _check(self, address: int, length: int) -> int:
+        if address < self.BASE or address + length > self.BASE + len(self.bytes):
+            raise LinuxError(errno.EFAULT)
+        for page in range(address // PAGE, (address + max(length, 1) - 1) // PAGE + 1):
+            if page in self.missing:
+                raise LinuxError(errno.EFAULT)
+        return address - self.BASE
+
+    def read(self, address: int, length: int) -> bytes:
+        at = self._check(address, length)
+        return bytes(self.bytes[at : at + length])
+
+    def write(self, address: int, data: bytes) -> None:
+        at = self._check(address, len(data))
+        self.bytes[at : at + len(data)] = data
+
+    def read_cstring(self, address: int, limit: int = 4096) -> bytes:
+        at = self._check(address, 1)
+        end = self.bytes.find(0, at, at + limit)
+        if end < 0:
+            raise LinuxError(errno.ENAMETOOLONG)
+        return bytes(self.bytes[at:end])
+
+    def read_u32(self, address: int) -> int:
+        return int.from_bytes(self.read(address, 4), "little")
+
+    def read_u64(self, address: int) -> int:
+        return int.from_bytes(self.read(address, 8), "little")
+
+    def write_u32(self, address: int, value: int) -> None:
+        self.write(address, value.to_bytes(4, "little"))
+
+    def write_u64(self, address: int, value: int) -> None:
+        self.write(address, value.to_bytes(8, "little"))
+
+    def place(self, data: bytes) -> int:
+        """Put ``data`` somewhere new and return its address."""
+        address = self._next
+        self._next += (len(data) + 15) & ~15
+        if self._next > self.BASE + len(self.bytes):
+            address, self._next = self.BASE + PAGE, self.BASE + PAGE + ((len(data) + 15) & ~15)
+        self.write(address, data)
+        return address
+
+
+@dataclass
+class FakeCredentials:
+    uid: int = 0
+    gid: int = 0
+    euid: int = 0
+    egid: int = 0
+    groups: tuple[int, ...] = ()
+
+
+class FakeSignals:
+    """Remembers what was sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[int] = []
+
+    def send(self, task: Any, signo: int) -> None:
+        self.sent.append(int(signo))
+
+
+@dataclass
+class FakeSignalState:
+    blocked: int = 0
+    saved_mask: int | None = None
+    pending: int = 0
+
+    def deliverable(self) -> bool:
+        return bool(self.pending & ~self.blocked)
+
+
+@dataclass(eq=False)
+class FakeTask:
+    pid: int
+    files: FdTable
+    fs: FsContext
+    mm: FlatMemory = field(default_factory=FlatMemory)
+    credentials: FakeCredentials = field(default_factory=FakeCredentials)
+    signals: FakeSignalState = field(default_factory=FakeSignalState)
+    limits: dict[int, tuple[int, int]] = field(default_factory=dict)
+    comm: str = "test"
+    argv: tuple[bytes, ...] = (b"test", b"-x")
+    exe: Any = None
+    alive: bool = True
+    ppid: int = 1
+
+    @property
+    def tgid(self) -> int:
+        return self.pid
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.ns = 1000
+
+    def now_ns(self) -> int:
+        self.ns += 1
+        return self.ns
+
+    def realtime_ns(self) -> int:
+        return 1_700_000_000_000_000_000 + self.now_ns()
+
+
+class Machine:
+    """What the file system needs of a kernel, and a way to make system calls by name."""
+
+    def __init__(self, memory: int = 16 << 20) -> None:
+        self.frames = FrameAllocator(PhysicalMemory(memory), lambda frame: None)
+        self.clock = FakeClock()
+        self.random = random.Random(1)
+        self.tasks: dict[int, Any] = {}
+        self.signals = FakeSignals()
+        self.vfs = Vfs(self)  # type: ignore[arg-type]
+        populate(self, cpus=2)  # type: ignore[arg-type]
+        self.task = self.new_task()
+
+    def new_task(self, uid: int = 0) -> FakeTask:
+        root = self.vfs.root
+        task = FakeTask(100 + len(self.tasks), FdTable(), FsContext(root, root))
+        task.credentials = FakeCredentials(uid, uid, uid, uid)
+        self.tasks[task.pid] = task
+        return task
+
+    def start(self, name: str, *arguments: Any, task: FakeTask | None = None) -> Any:
+        """Begin a system call: its result, -errno, or the generator that it sleeps in.
+
+        ``str`` and ``bytes`` arguments are put into the task's memory, a string with its NUL.
+        """
+        task = task or self.task
+        call = TABLE[name]
+        raw = [self._raw(task, argument) for argument in arguments]
+        raw += [0] * (len(call.arguments) - len(raw))
+        try:
+            return call.handler(self, task, *raw)
+        except LinuxError as error:
+            return -error.errno
+
+    def call(self, name: str, *arguments: Any, task: FakeTask | None = None) -> int:
+        """A system call to its end: a result or -errno. One that would sleep for ever is an error of the test."""
+        result = self.start(name, *arguments, task=task)
+        if isinstance(result, int):
+            return result
+        done, value = self.step(result)
+        if not done:
+            raise AssertionError(f"{name} sleeps: {value}")
+        return int(value)
+
+    @staticmethod
+    def step(sleeping: Generator[Any, None, int], interrupt: bool = False) -> tuple[bool, Any]:
+        """Run a sleeping call once: (True, result) or (False, what it waits for)."""
+        try:
+            return False, sleeping.throw(Interrupted()) if interrupt else next(sleeping)
+        except StopIteration as stop:
+            return True, stop.value
+        except LinuxError as error:
+            return True, -error.errno
+
+    def write(self, fd: int, data: bytes) -> int:
+        return self.call("write", fd, data, len(data))
+
+    def read(self, fd: int, count: int = 4096) -> bytes:
+        address = self.task.mm.place(bytes(count))
+        result = self.call("read", fd, address, count)
+        if result < 0:
+            raise LinuxError(-result)
+        return self.task.mm.read(address, result)
+
+    def text(self, name: str) -> str:
+        return self.vfs.read_file(name).decode()
+
+    @staticmethod
+    def _raw(task: FakeTask, argument: Any) -> int:
+        if isinstance(argument, str):
+            argument = argument.encode("utf-8", "surrogateescape") + b"\0"
+        if isinstance(argument, bytes):
+            return task.mm.place(argument)
+        return int(argument) & 0xFFFFFFFFFFFFFFFF
+
+
+def fails(code: int, action: Callable[[], Any]) -> bool:
+    """Whether ``action`` raises LinuxError(code)."""
+    try:
+        action()
+    except LinuxError as error:
+        return error.errno == code
+    return False
