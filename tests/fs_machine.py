@@ -13,12 +13,12 @@ from emu.fs.fdtable import FdTable, FsContext
 from emu.fs.vfs import Vfs
 from emu.kernel.errors import Interrupted, LinuxError
 from emu.mm.frames import FrameAllocator
-from emu.syscalls import attributes, directories, fdctl, files, locks, naming, openclose, poll
+from emu.syscalls import attributes, directories, fdctl, files, naming, openclose, poll
 from emu.syscalls.table import Syscall
 from mmu.memory import PhysicalMemory
 
 PAGE = 4096
-MODULES = (attributes, directories, fdctl, files, locks, naming, openclose, poll)
+MODULES = (attributes, directories, fdctl, files, naming, openclose, poll)
 TABLE: dict[str, Syscall] = {call.name: call for module in MODULES for call in module.TABLE}
 
 

@@ -46,9 +46,9 @@ class Entry:
         self._registers = kernel.cpu.syscall_registers
         kernel.cpu.mmu.on_page_fault = self._page_fault
 
-    def register(self, syscall: Syscall) -> None:
-        """Make a system call known; a number can be taken once."""
-        if syscall.number in self._table:
+    def register(self, syscall: Syscall, *, replace: bool = False) -> None:
+        """Make a system call known; a number can be taken once, unless a module means to ``replace`` what stands there."""
+        if syscall.number in self._table and not replace:
             raise ValueError(f"system call {syscall.number} ({syscall.name}) is registered already")
         self._table[syscall.number] = syscall
 

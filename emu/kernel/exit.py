@@ -35,6 +35,8 @@ def do_exit(kernel: Kernel, task: Task, status: int) -> None:
     if task is kernel.current:
         kernel.scheduler.account(task)
     kernel.remember(task)
+    for hook in kernel.exit_hooks:
+        hook(task)
     task.files.put()
     task.mm.put()
     if task.vfork_done is not None:

@@ -22,7 +22,7 @@ from emu.kernel.signal_state import Sig
 from emu.kernel.signals import Signals
 from emu.kernel.task import Task
 from emu.kernel.tracer import Tracer
-from emu.mm.address_space import MmContext
+from emu.mm.address_space import AddressSpace, MmContext
 from emu.mm.frames import FrameAllocator
 from emu.mm.pagetable import ShareCounts
 from emu.mm.tlbflush import TlbFlusher
@@ -79,6 +79,8 @@ class Kernel:
         add_memory_files(self)
         #: (file system type, path, options) that a module wants mounted unless the user mounts something there.
         self.default_mounts: list[tuple[str, str, str]] = []
+        #: Told of each process that ends, before its memory goes.
+        self.exit_hooks: list[Callable[[Task], None]] = []
         #: Sections that modules add to the ``--json`` report, by name.
         self.reporters: dict[str, Callable[[], Any]] = {}
         for init in (modules or {}).values():
@@ -111,6 +113,12 @@ class Kernel:
                 self.current.usage.min_flt += 1
             elif result == FaultResult.LINKED:
                 self.current.usage.link_faults += 1
+
+    def pid_of(self, mm: AddressSpace) -> int | None:
+        """A process that has this address space."""
+        if self.current is not None and self.current.mm is mm:
+            return self.current.pid
+        return next((task.pid for task in self.tasks.values() if task.mm is mm), None)
 
     @staticmethod
     def unshare_files(files: FdTable) -> FdTable:

@@ -401,6 +401,7 @@ class AddressSpace(UserCopy):
         if self.users == 0:
             for vma in list(self.vmas):
                 self.remove(vma)
+            self.tables.free_tables(0, TASK_SIZE)  # those that were kept because others shared them
             self.context.flusher.forget(self)
             self.tables.destroy()
             del self.context.address_spaces[self.serial]

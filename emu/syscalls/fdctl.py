@@ -13,7 +13,7 @@ from emu.fs.operations import truncate_path
 from emu.fs.pipe import PipeFile
 from emu.kernel.errors import LinuxError
 from emu.syscalls.locks import COMMANDS as LOCK_COMMANDS
-from emu.syscalls.locks import fcntl_lock
+from emu.syscalls.locks import fcntl_lock, sys_flock
 from emu.syscalls.paths import resolve
 from emu.syscalls.table import Result, Syscall, s32, s64
 
@@ -269,6 +269,7 @@ TABLE = (
     Syscall(32, "dup", sys_dup, ("fd",)),
     Syscall(33, "dup2", sys_dup2, ("fd", "fd")),
     Syscall(72, "fcntl", sys_fcntl, ("fd", "int", "hex")),
+    Syscall(73, "flock", sys_flock, ("fd", "hex")),
     Syscall(74, "fsync", sys_fsync, ("fd",)),
     Syscall(75, "fdatasync", sys_fdatasync, ("fd",)),
     Syscall(76, "truncate", sys_truncate, ("path", "offset")),

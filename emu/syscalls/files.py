@@ -8,7 +8,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from emu.fs.file import BrokenPipe, File, WouldBlock
-from emu.fs.flags import CHUNK, MAX_RW_COUNT, OpenFlags
+from emu.fs.flags import CHUNK, MAX_FILE_SIZE, MAX_RW_COUNT, OpenFlags
 from emu.kernel.errors import LinuxError
 from emu.syscalls.paths import UserBuffer
 from emu.syscalls.table import Result, Syscall, s32, s64
@@ -59,7 +59,14 @@ def _unread(file: File, pos: int | None, data: bytes) -> None:
         file.unread(data)
 
 
+def _verify_area(file: File, buffer: UserBuffer, pos: int | None) -> None:
+    """EINVAL if the range goes beyond the largest offset (rw_verify_area)."""
+    if (file.pos if pos is None else pos) + buffer.count > MAX_FILE_SIZE:
+        raise LinuxError(errno.EINVAL)
+
+
 def _read(file: File, buffer: UserBuffer, pos: int | None = None) -> Result:
+    _verify_area(file, buffer, pos)
     try:
         return read_into(file, buffer, pos)
     except WouldBlock as block:
@@ -145,6 +152,7 @@ def _within_limit(kernel: Kernel, task: Task, file: File, data: bytes, pos: int 
 def _write(kernel: Kernel, task: Task, file: File, buffer: UserBuffer, pos: int | None = None) -> Result:
     if not buffer.count:
         return 0
+    _verify_area(file, buffer, pos)
     done, queue = write_from(kernel, task, file, buffer, pos, 0)
     if queue is None:
         return done

@@ -1,4 +1,4 @@
-"""flock(2), and the lock commands of fcntl(2)."""
+"""flock(2), and the lock commands of fcntl(2); both are in the table of :mod:`emu.syscalls.fdctl`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from emu.fs.file import File
 from emu.fs.flags import MAX_FILE_SIZE, Whence
 from emu.fs.locks import TO_EOF, FileLocks, Lock, check_deadlock, locks_of
 from emu.kernel.errors import LinuxError
-from emu.syscalls.table import Result, Syscall, s32
+from emu.syscalls.table import Result, s32
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -127,6 +127,3 @@ def _report(task: Task, address: int, lock: Lock | None, asked: tuple[int, int, 
     kind = F_WRLCK if lock.exclusive else F_RDLCK
     length = 0 if lock.end == TO_EOF else lock.end - lock.start
     task.mm.write(address, FLOCK.pack(kind, Whence.SET, lock.start, length, lock.pid))
-
-
-TABLE = (Syscall(73, "flock", sys_flock, ("fd", "hex")),)

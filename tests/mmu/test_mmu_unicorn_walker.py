@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import random
 from collections import Counter
-from dataclasses import dataclass
 from itertools import product
 
 import pytest
@@ -25,19 +24,17 @@ from unicorn.x86_const import (
     UC_X86_REG_RCX,
 )
 
-from mmu import CR0, EFER, Access, PageFault, PhysicalMemory, Registers
+from mmu import CR0, EFER, Access, PhysicalMemory, Registers
 from mmu.registers import CR0_LONG_MODE, CR4_LONG_MODE, EFER_LONG_MODE
 from mmu.translation import Walker
 from mmu.unicorn_abi import Context, emu_start, flush_tlb, handle
+from tests.mmu.random_trees import CR3, RAM_BYTES, Tree, random_tree
 from tests.mmu.tables import Tables
 
 MAXPHYADDR = 40  # fixed in Unicorn
 SEED = 20231
 TREES = 2000  # for each of the eight combinations of controls
 CONTROLS = list(product((0, 3), (False, True), (False, True)))  # CPL, CR0.WP, EFER.NXE
-RAM_BYTES = 4 << 30
-CR3 = 0x1000
-TABLES = {4: CR3, 3: 0x11000, 2: 0x12000, 1: 0x13000}
 CODE, CODE_PADDR = 0x40_0000, 0x20000
 MSR_EFER, MSR_STAR = 0xC000_0080, 0xC000_0081
 #: One instruction a kind of access, each alone in 16 bytes, with the address in RBX.
@@ -114,64 +111,13 @@ class Engine:
         return self._after.error_code
 
 
-def random_path(rng: random.Random) -> tuple[int, dict[int, int]]:
-    """An address and the entries on the way to it: mostly a page, with all that the format allows, and some errors."""
-    vaddr = rng.randrange(1 << 39, 1 << 48)  # not below the code's PML4E
-    if vaddr >> 47:
-        vaddr |= 0xFFFF << 48
-    leaf = rng.choices((1, 2, 3), (5, 3, 2))[0]
-    entries = {}
-    for level in (4, 3, 2, 1):
-        entry = rng.getrandbits(64) & 0x7FF0_0000_0000_0F78  # PWT PCD A D G AVL PKEY and what is ignored
-        for bit, chance in ((0, 0.97), (1, 0.8), (2, 0.8), (63, 0.1)):  # P RW US XD
-            entry |= (rng.random() < chance) << bit
-        if level > leaf:
-            entry |= TABLES[level - 1]
-        else:
-            page_bytes = 1 << (3 + 9 * level)
-            entry |= rng.randrange(RAM_BYTES // page_bytes) * page_bytes
-        if level == leaf and level > 1:
-            entry |= 1 << 7 | rng.getrandbits(1) << 12  # PS, PAT
-        if rng.random() < 0.04:
-            entry |= 1 << rng.choice([*range(MAXPHYADDR, 52), *(range(7, 30) if level == leaf else [7])])
-        entries[level] = entry
-    return vaddr, entries
-
-
-@dataclass
-class Tree:
-    """One path in memory.  A result is an address with the entries afterwards, or a fault."""
-
-    ram: PhysicalMemory
-    vaddr: int
-    entries: dict[int, int]
-
-    def __post_init__(self) -> None:
-        self.slots = {level: TABLES[level] + 8 * (self.vaddr >> (3 + 9 * level) & 511) for level in self.entries}
-
-    def write(self) -> None:
-        for level, slot in self.slots.items():
-            self.ram.write_u64(slot, self.entries[level])
-
-    def erase(self) -> None:
-        for slot in self.slots.values():
-            self.ram.write_u64(slot, 0)
-
-    def _result(self, paddr: int) -> tuple[str, list[int]]:
-        return f"{paddr:#x}", [self.ram.read_u64(slot) for slot in self.slots.values()]
-
-    def ours(self, walker: Walker, registers: Registers, access: Access) -> tuple[str, list[int]]:
-        self.write()
-        try:
-            return self._result(walker.translate(registers, self.vaddr, access).paddr)
-        except PageFault as fault:
-            return f"#PF {fault.error_code:#x}", []
-
-    def theirs(self, engine: Engine, context: Context, access: Access) -> tuple[str, list[int]]:
-        self.write()
-        context.restore()
-        paddr = engine.translate(self.vaddr, access)
-        return (f"#PF {engine.error_code(self.vaddr, access):#x}", []) if paddr is None else self._result(paddr)
+def theirs(tree: Tree, engine: Engine, context: Context, access: Access) -> tuple[str, list[int]]:
+    tree.write()
+    context.restore()
+    paddr = engine.translate(tree.vaddr, access)
+    if paddr is None:
+        return f"#PF {engine.error_code(tree.vaddr, access):#x}", []
+    return f"{paddr:#x}", tree.read()
 
 
 @pytest.mark.parametrize(("cpl", "wp", "nxe"), CONTROLS)
@@ -182,10 +128,10 @@ def test_random_tables(cpl: int, wp: bool, nxe: bool) -> None:
     context, registers = engine.contexts[cpl, wp, nxe]
     seen: Counter[str] = Counter()
     for _ in range(TREES):
-        tree = Tree(ram, *random_path(rng))
+        tree = random_tree(rng, ram, MAXPHYADDR)
         for access in Access:
-            ours, theirs = tree.ours(walker, registers, access), tree.theirs(engine, context, access)
-            assert ours == theirs, (access, tree)
+            ours = tree.translate(walker, registers, access)
+            assert ours == theirs(tree, engine, context, access), (access, tree)
             seen[ours[0] if ours[0].startswith("#PF") else "paddr"] += 1
         tree.erase()
     assert seen["paddr"] > TREES / 2

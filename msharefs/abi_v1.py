@@ -1,0 +1,224 @@
+"""The two system calls of the first series (Khalid Aziz, April 2022), which the project's founding document describes.
+
+mshare() gives a name to a range of the caller, whose mappings move into the region; others attach to the name at the same
+address.  A region's file is immutable and tells where the region is; mshare_unlink() removes it when everybody has called it.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+from enum import IntFlag
+from typing import TYPE_CHECKING
+
+from emu.fs.dentry import Path
+from emu.fs.file import File
+from emu.fs.flags import OpenFlags
+from emu.fs.inode import NewOwner
+from emu.kernel.errors import LinuxError
+from emu.mm.address_space import TASK_SIZE, AddressSpace
+from emu.mm.frames import FrameKind
+from emu.mm.pagetable import ADDRESS, SPECIAL
+from emu.mm.vma import Prot, Vma, VmFlags
+from emu.syscalls.table import Syscall
+from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+from msharefs.filesystem import MshareSuperBlock, RegionInode
+from msharefs.region import Region
+from msharefs.window import WindowOperations
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task
+    from msharefs.module import Mshare
+
+NR_MSHARE, NR_MSHARE_UNLINK = 451, 452
+_INFO = struct.Struct("<QQ")
+
+
+class Oflag(IntFlag):
+    """The flags of mshare(): those of open(2)."""
+
+    WRONLY = 0o1
+    RDWR = 0o2
+    ACCMODE = 0o3
+    CREAT = 0o100
+    EXCL = 0o200
+
+
+class RegionV1(RegionInode):
+    """A region's file: 16 bytes that say where the region is."""
+
+    immutable = True
+
+    def __init__(
+        self, sb: MshareSuperBlock, mode: int, uid: int, gid: int, region: Region, start: int, creator: Task, oflag: int
+    ) -> None:
+        super().__init__(sb, mode, uid, gid, region)
+        self.start = start
+        self.creator = creator
+        self.oflag = oflag
+        #: mshare() calls that have not been undone by mshare_unlink().
+        self.users = 1
+        self.size = _INFO.size
+        self.ops = WindowOperations(region, identity=True)
+
+    def open(self, path: Path, flags: int, task: Task | None) -> File:
+        if flags & OpenFlags.ACCMODE != OpenFlags.RDONLY and task is not None:
+            raise LinuxError(errno.EPERM)
+        return InfoV1File(path, flags)
+
+    def truncate(self, size: int) -> None:
+        raise LinuxError(errno.EPERM)
+
+
+class InfoV1File(File):
+    """An open region file: every read starts over (struct mshare_info: start, size)."""
+
+    inode: RegionV1
+    seekable = False
+
+    def pread(self, count: int, pos: int) -> bytes:
+        return _INFO.pack(self.inode.start, self.inode.region.size)[:count]
+
+    def read(self, count: int) -> bytes:
+        return self.pread(count, 0)
+
+
+class MshareCalls:
+    """mshare(2) and mshare_unlink(2)."""
+
+    def __init__(self, mshare: Mshare) -> None:
+        self._mshare = mshare
+        self.table = (
+            Syscall(NR_MSHARE, "mshare", self.sys_mshare, ("str", "ptr", "size", "oflags", "mode")),
+            Syscall(NR_MSHARE_UNLINK, "mshare_unlink", self.sys_mshare_unlink, ("str",)),
+        )
+
+    def _superblock(self) -> MshareSuperBlock:
+        if not self._mshare.mounted:
+            raise LinuxError(errno.ENOENT)
+        return self._mshare.mounted[0]
+
+    @staticmethod
+    def _name(task: Task, address: int) -> str:
+        """The name as getname() reads it: a whole name below the root, never a path to walk."""
+        name = task.mm.read_cstring(address).decode("utf-8", "surrogateescape")
+        if not name:
+            raise LinuxError(errno.ENOENT)
+        return name
+
+    def sys_mshare(self, kernel: Kernel, task: Task, name: int, addr: int, length: int, oflag: int, mode: int) -> int:
+        """int mshare(const char *name, unsigned long addr, unsigned long len, int oflag, mode_t mode)."""
+        sb = self._superblock()
+        if (addr | length) % sb.unit:
+            raise LinuxError(errno.EINVAL)
+        text = self._name(task, name)
+        inode = sb.root.entries.get(text)
+        if inode is not None and oflag & (Oflag.CREAT | Oflag.EXCL):
+            raise LinuxError(errno.EEXIST)
+        if inode is None:
+            self._create(kernel, sb, task, text, addr, length, oflag & Oflag.ACCMODE, mode)
+        elif not isinstance(inode, RegionV1):
+            raise LinuxError(errno.EINVAL)
+        else:
+            self._attach(kernel, sb, task, text, inode, addr, length, oflag & Oflag.ACCMODE)
+        return 0
+
+    def _create(
+        self, kernel: Kernel, sb: MshareSuperBlock, task: Task, name: str, start: int, length: int, oflag: int, mode: int
+    ) -> None:
+        end = start + length
+        vmas = task.mm.vmas.overlapping(start, end) if length and end <= TASK_SIZE else []
+        if not vmas or vmas[0].start < start or vmas[-1].end > end or any(v.ops is not None for v in vmas):
+            raise LinuxError(errno.EINVAL)
+        region = Region(kernel, sb.level, name, task, host_base=start)
+        region.size = length
+        try:
+            self._move_in(task.mm, region.host, vmas)
+        except LinuxError:
+            # give back what was moved: the donor's mappings are whole again, or were never touched
+            self._move_in(region.host, task.mm, list(region.host.vmas))
+            region.host.put()
+            raise
+        who = task.credentials
+        owner = NewOwner(mode & 0o444 | 0o400, who.euid, who.egid)
+        inode = RegionV1(sb, owner.mode, owner.uid, owner.gid, region, start, task, oflag)
+        self._mshare.regions.append(region)
+        sb.root.add(name, inode)
+        self._open_window(kernel, task, inode, name, start, length, Prot.READ | Prot.WRITE)
+
+    @staticmethod
+    def _move_in(source: AddressSpace, target: AddressSpace, vmas: list[Vma]) -> None:
+        """Move VMAs and their entries to another address space, at the same addresses; data and references do not move."""
+        q, frames = source.frames.ram.qwords, source.frames
+        for vma in vmas:
+            flush = source.obligation(vma.start, vma.end)
+            try:
+                for vaddr, slot, number in source.tables.pte_tables(vma.start, vma.end):
+                    for i in range(number):
+                        pte = q[slot + i]
+                        if not pte:
+                            continue
+                        q[target.tables.entry_slot_alloc(vaddr + i * PAGE_SIZE, 1)] = pte
+                        q[slot + i] = 0
+                        if not pte & SPECIAL:
+                            anon = frames.kind((pte & ADDRESS) >> PAGE_SHIFT) == FrameKind.ANON
+                            source.rss_anon, target.rss_anon = source.rss_anon - anon, target.rss_anon + anon
+                            source.rss_cache, target.rss_cache = source.rss_cache - (not anon), target.rss_cache + (not anon)
+            finally:
+                flush.flush()
+            target.insert(vma.copy(vma.start, vma.end))
+            source.remove(vma)
+
+    def _attach(
+        self, kernel: Kernel, sb: MshareSuperBlock, task: Task, name: str, inode: RegionV1, start: int, length: int, oflag: int
+    ) -> None:
+        if task.mm.vmas.overlapping(start, start + length) or not length or start + length > TASK_SIZE:
+            raise LinuxError(errno.EINVAL)
+        if oflag != oflag & inode.oflag:
+            raise LinuxError(errno.EPERM)
+        # O_RDONLY is 0: the posted code makes PROT_NONE of it, without effect, since rights come from the region's objects
+        prot = Prot.NONE
+        if oflag & Oflag.RDWR:
+            prot = Prot.READ | Prot.WRITE
+        elif oflag & Oflag.WRONLY:
+            prot = Prot.WRITE
+        self._open_window(kernel, task, inode, name, start, length, prot)
+        inode.users += 1
+
+    @staticmethod
+    def _open_window(kernel: Kernel, task: Task, inode: RegionV1, name: str, start: int, length: int, prot: Prot) -> None:
+        file = InfoV1File(_place(kernel, inode, name), OpenFlags.RDONLY)
+        flags = VmFlags.SHARED | VmFlags.DONTEXPAND
+        task.mm.insert(Vma(start, start + length, prot, flags, file=file, ops=inode.ops))
+        file.put()  # the VMA has its own reference
+
+    def sys_mshare_unlink(self, kernel: Kernel, task: Task, name: int) -> int:
+        """int mshare_unlink(const char *name)."""
+        sb = self._superblock()
+        text = self._name(task, name)
+        inode = sb.root.entries.get(text)
+        if not isinstance(inode, RegionV1):
+            raise LinuxError(errno.EINVAL)
+        inode.users -= 1
+        if inode.users:
+            if task is not inode.creator:
+                start = inode.start
+                for vma in task.mm.vmas.overlapping(start, start + inode.region.size):
+                    if vma.ops is inode.ops:
+                        task.mm.remove(vma)
+            return 0
+        place = _place(kernel, inode, text)
+        sb.root.remove(text)
+        place.mount.root.drop(text)
+        inode.nlink -= 1
+        inode.drop_if_unused()
+        return 0
+
+
+def _place(kernel: Kernel, inode: RegionV1, name: str) -> Path:
+    """Where the region's file is."""
+    for mount in kernel.vfs.mount_table:
+        if mount.sb is inode.sb:
+            return kernel.vfs.walker(None).lookup(mount.root_path, name)
+    raise LinuxError(errno.ENOENT)

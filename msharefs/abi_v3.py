@@ -1,0 +1,150 @@
+"""The interface of the last posting (third series of Anthony Yznaga, August 2025): everything through the region's file.
+
+ftruncate or fallocate sets the size, once; two ioctls map objects into the region and unmap them; mmap of the whole file makes a window.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+from typing import TYPE_CHECKING
+
+from emu.fs.dentry import Path
+from emu.fs.file import File
+from emu.kernel.errors import LinuxError
+from emu.mm.address_space import TASK_SIZE, AddressSpace, page_align
+from emu.mm.vma import MapFlags, Prot, Vma, VmFlags
+from emu.syscalls.table import s32
+from mmu.memory import PAGE_SIZE
+from msharefs.filesystem import MshareSuperBlock, RegionInode
+from msharefs.region import Region
+from msharefs.window import WindowOperations
+
+if TYPE_CHECKING:
+    from emu.kernel.task import Task
+
+#: _IOW('x', 0, struct mshare_create) and _IOW('x', 1, struct mshare_unmap).
+MSHAREFS_CREATE_MAPPING = 0x40287800
+MSHAREFS_UNMAP = 0x40107801
+#: region_offset, size, offset (in the mapped file), prot, flags, fd, padding; and region_offset, size.
+_CREATE = struct.Struct("<QQQIIII")
+_UNMAP = struct.Struct("<QQ")
+_U64 = (1 << 64) - 1
+#: What is handed on to the mapping in the host mm; POPULATE and LOCKED have no effect there, as observed.
+_PASSED_ON = MapFlags.TYPE | MapFlags.ANONYMOUS | MapFlags.NORESERVE | MapFlags.FIXED_NOREPLACE | MapFlags.FIXED
+
+
+class RegionV3(RegionInode):
+    """A region's file."""
+
+    def __init__(self, sb: MshareSuperBlock, mode: int, uid: int, gid: int, region: Region) -> None:
+        super().__init__(sb, mode, uid, gid, region)
+        #: The size has been set; 0 is then a size like any other, and a region of no use.
+        self.sized = False
+        self.ops = WindowOperations(region)
+
+    def truncate(self, size: int) -> None:
+        """Set the size: once, a multiple of the unit (EINVAL).  A size of 0 makes the region useless for ever, as observed."""
+        if self.sized or size % self.region.unit:
+            raise LinuxError(errno.EINVAL)
+        self.sized = True
+        self.size = self.region.size = size
+        self.touch()
+
+    def open(self, path: Path, flags: int, task: Task | None) -> File:
+        return RegionFile(path, flags)
+
+
+class RegionFile(File):
+    """An open region."""
+
+    inode: RegionV3
+    seekable = False
+
+    @property
+    def region(self) -> Region:
+        """The region behind the file."""
+        return self.inode.region
+
+    def pread(self, count: int, pos: int) -> bytes:
+        raise LinuxError(errno.EINVAL)
+
+    def fsync(self, data_only: bool) -> None:
+        raise LinuxError(errno.EINVAL)
+
+    def fallocate(self, mode: int, offset: int, length: int) -> None:
+        if mode:
+            raise LinuxError(errno.EOPNOTSUPP)
+        if offset:
+            raise LinuxError(errno.EINVAL)
+        self.inode.truncate(length)
+
+    # -- the window ------------------------------------------------------------------------------------------------
+
+    def get_unmapped_area(self, mm: AddressSpace, address: int, length: int, pgoff: int, flags: int) -> int | None:
+        """MAP_FIXED must be aligned to the unit; a hint is rounded up to it; else the highest aligned place."""
+        unit = self.region.unit
+        if flags & (MapFlags.FIXED | MapFlags.FIXED_NOREPLACE):
+            if address % unit:
+                raise LinuxError(errno.EINVAL)
+            return address
+        return mm.unmapped_area(length, address, unit)
+
+    def mmap(self, mm: AddressSpace, vma: Vma) -> None:
+        inode, region = self.inode, self.region
+        if not inode.sized or region.owner is None or not vma.shared or vma.length != page_align(region.size):
+            raise LinuxError(errno.EINVAL)
+        vma.ops = inode.ops
+        vma.flags |= VmFlags.DONTEXPAND
+
+    # -- the objects -----------------------------------------------------------------------------------------------
+
+    def ioctl(self, task: Task, command: int, argument: int) -> int:
+        if not self.inode.sized:
+            raise LinuxError(errno.EINVAL)
+        if command == MSHAREFS_CREATE_MAPPING:
+            self._create_mapping(task, *_CREATE.unpack(task.mm.read(argument, _CREATE.size))[:6])
+        elif command == MSHAREFS_UNMAP:
+            self._unmap(*_UNMAP.unpack(task.mm.read(argument, _UNMAP.size)))
+        else:
+            raise LinuxError(errno.ENOTTY)
+        return 0
+
+    def _create_mapping(
+        self, task: Task, region_offset: int, size: int, offset: int, prot: int, flags: int, fd: int
+    ) -> None:
+        """MSHAREFS_CREATE_MAPPING, its checks in the order of the posting (18/22 and 20/22)."""
+        region = self.region
+        if region_offset >= region.size:
+            raise LinuxError(errno.EINVAL)
+        if not flags & MapFlags.FIXED or flags & MapFlags.TYPE not in (MapFlags.SHARED, MapFlags.SHARED_VALIDATE):
+            raise LinuxError(errno.EINVAL)
+        file = None if flags & MapFlags.ANONYMOUS else self._object_file(task, s32(fd), flags, prot)
+        if flags & MapFlags.HUGETLB:
+            region.kernel.log_once("MSHAREFS_CREATE_MAPPING with MAP_HUGETLB: there are no huge pages, ENOMEM")
+            raise LinuxError(errno.ENOMEM)
+        if (region_offset + size) & _U64 > region.size or region_offset % PAGE_SIZE or not size:
+            raise LinuxError(errno.EINVAL)
+        if flags & MapFlags.TYPE == MapFlags.SHARED_VALIDATE and file is None or flags & MapFlags.GROWSDOWN:
+            raise LinuxError(errno.EINVAL)
+        if page_align(size) > TASK_SIZE or region.host_base + region_offset + size > TASK_SIZE:
+            raise LinuxError(errno.ENOMEM)
+        region.host.mmap(
+            region.host_base + region_offset, size, Prot(prot & 7), MapFlags(flags & int(_PASSED_ON)), file, offset & -PAGE_SIZE
+        )
+
+    def _object_file(self, task: Task, fd: int, flags: int, prot: int) -> File:
+        file = task.files.get(fd)
+        if flags & MapFlags.HUGETLB or isinstance(file.inode, RegionInode):
+            raise LinuxError(errno.EINVAL)
+        if not file.readable or (prot & Prot.WRITE and not file.writable):
+            raise LinuxError(errno.EACCES)
+        return file
+
+    def _unmap(self, region_offset: int, size: int) -> None:
+        """MSHAREFS_UNMAP: all sharers lose the pages at once."""
+        region = self.region
+        if size > region.size or region_offset >= region.size or region_offset + size > region.size:
+            raise LinuxError(errno.EINVAL)
+        region.note_peaks()
+        region.host.munmap(region.host_base + region_offset, size)

@@ -1,0 +1,151 @@
+"""The file system: regions as files, directories, and mshare_info (observed: mshare-observed section 1)."""
+
+from __future__ import annotations
+
+import errno
+import stat
+from typing import TYPE_CHECKING
+
+from emu.fs.dentry import Path
+from emu.fs.file import File
+from emu.fs.flags import RenameFlags
+from emu.fs.inode import Inode, NewOwner
+from emu.fs.libfs import SimpleDirectory
+from emu.fs.superblock import FileSystemType, SuperBlock, parse_options
+from emu.kernel.errors import LinuxError
+from msharefs.region import LEVELS, Region, unit_of
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task
+    from msharefs.module import Mshare
+
+MSHARE_MAGIC = 0x4D534852
+INFO_NAME = "mshare_info"
+DEFAULT_LEVEL = "pmd"
+
+
+class InfoFile(File):
+    """An open mshare_info."""
+
+    inode: InfoInode
+
+    def pread(self, count: int, pos: int) -> bytes:
+        return self.inode.text[pos : pos + count]
+
+    def lseek(self, offset: int, whence: int) -> int:
+        return self.pos  # noop_llseek
+
+
+class InfoInode(Inode):
+    """``mshare_info``: the unit in bytes, as decimal text."""
+
+    def __init__(self, sb: MshareSuperBlock) -> None:
+        super().__init__(sb, stat.S_IFREG | 0o444)
+        self.text = f"{sb.unit}\n".encode()
+
+    def open(self, path: Path, flags: int, task: Task | None) -> File:
+        return InfoFile(path, flags)
+
+    def truncate(self, size: int) -> None:
+        """Succeeds and does nothing, as observed."""
+
+
+class RegionInode(Inode):
+    """A region's file.  How it is opened, and what can be done with it, is up to the interface generation."""
+
+    #: Made by mshare(2): only mshare_unlink(2) removes it (S_IMMUTABLE).
+    immutable = False
+
+    def __init__(self, sb: MshareSuperBlock, mode: int, uid: int, gid: int, region: Region) -> None:
+        super().__init__(sb, stat.S_IFREG | mode & 0o7777, uid, gid)
+        self.region = region
+        self._mshare = sb.mshare
+
+    def evict(self) -> None:
+        self._mshare.forget(self.region)
+
+
+class MshareDirectory(SimpleDirectory):
+    """The root, or a directory that a guest made."""
+
+    sb: MshareSuperBlock
+
+    def create(self, name: str, owner: NewOwner) -> Inode:
+        inode = self.sb.mshare.new_region_file(self.sb, name, owner)
+        self.add(name, inode)
+        return inode
+
+    def mkdir(self, name: str, owner: NewOwner) -> Inode:
+        inode = MshareDirectory(self.sb, owner.mode, owner.uid, owner.gid)
+        self.add(name, inode)
+        return inode
+
+    def _refuse(self, name: str) -> None:
+        inode = self.entries.get(name)
+        if self is self.sb.root and name == INFO_NAME:
+            raise LinuxError(errno.EPERM)
+        if isinstance(inode, RegionInode) and inode.immutable:
+            raise LinuxError(errno.EPERM)
+
+    def link(self, name: str, inode: Inode) -> None:
+        if isinstance(inode, RegionInode) and inode.immutable:
+            raise LinuxError(errno.EPERM)
+        super().link(name, inode)
+
+    def unlink(self, name: str, inode: Inode) -> None:
+        self._refuse(name)
+        super().unlink(name, inode)
+
+    def rename(self, name: str, new_directory: Inode, new_name: str, flags: RenameFlags) -> None:
+        self._refuse(name)
+        if isinstance(new_directory, MshareDirectory):
+            new_directory._refuse(new_name)
+        super().rename(name, new_directory, new_name, flags)
+
+
+class MshareSuperBlock(SuperBlock):
+    """One mounted instance."""
+
+    magic = MSHARE_MAGIC
+
+    def __init__(self, kernel: Kernel, fstype: FileSystemType, mshare: Mshare, level: str) -> None:
+        super().__init__(kernel, fstype)
+        self.mshare = mshare
+        self.level = level
+        self.unit = unit_of(level)
+        self.root: MshareDirectory = MshareDirectory(self, 0o777)
+        self.root.add(INFO_NAME, InfoInode(self))
+
+    def show_options(self) -> str:
+        return f",level={self.level}"
+
+    def put_super(self) -> None:
+        """The last mount is gone: regions that still have a name go too."""
+        pending: list[Inode] = [self.root]
+        while pending:
+            inode = pending.pop()
+            if isinstance(inode, MshareDirectory):
+                pending += inode.entries.values()
+                inode.entries.clear()
+            elif isinstance(inode, RegionInode) and inode.nlink:
+                inode.nlink = 0
+                inode.drop_if_unused()
+
+
+class MshareFsType(FileSystemType):
+    """``msharefs``; option ``level=pmd|pud|pte``."""
+
+    name = "msharefs"
+
+    def __init__(self, mshare: Mshare) -> None:
+        self._mshare = mshare
+
+    def mount(self, kernel: Kernel, options: str) -> SuperBlock:
+        words = parse_options(options, frozenset({"level"}))
+        level = words.get("level", DEFAULT_LEVEL)
+        if level not in LEVELS:
+            raise LinuxError(errno.EINVAL, f"level={level}: the levels are {', '.join(LEVELS)}")
+        sb = MshareSuperBlock(kernel, self, self._mshare, level)
+        self._mshare.mounted.append(sb)
+        return sb

@@ -1,0 +1,67 @@
+"""The module's entry point: registers the file system, the system calls, the sysctl and the report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from emu.fs.inode import NewOwner
+from msharefs.abi_v1 import MshareCalls
+from msharefs.abi_v3 import RegionV3
+from msharefs.filesystem import MshareFsType, MshareSuperBlock, RegionInode
+from msharefs.region import Region, unit_of
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task
+
+MOUNT_POINT = "/sys/fs/mshare"
+
+
+class Mshare:
+    """What the module knows of one machine: mounted instances and regions, the ended ones as they were at most."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.mounted: list[MshareSuperBlock] = []
+        self.regions: list[Region] = []
+        self._ended: list[dict[str, Any]] = []
+
+    def new_region_file(self, sb: MshareSuperBlock, name: str, owner: NewOwner) -> RegionInode:
+        """creat(2) of a file: a region without a size, owned by the caller."""
+        region = Region(self.kernel, sb.level, name, self.kernel.current)
+        self.regions.append(region)
+        return RegionV3(sb, owner.mode, owner.uid, owner.gid, region)
+
+    def forget(self, region: Region) -> None:
+        """The region's last reference is gone."""
+        region.destroy()
+        self._ended.append(region.report(ended=True))
+        self.regions.remove(region)
+
+    def exit_task(self, task: Task) -> None:
+        """A process ends: so do the contents of every region that it owns through the file interface."""
+        for region in self.regions:
+            if region.owner is task:
+                region.lose_owner()
+
+    def report(self) -> list[dict[str, Any]]:
+        """Every region, those that live first."""
+        return [region.report(ended=False) for region in self.regions] + self._ended
+
+    def size_text(self) -> bytes:
+        """/proc/sys/vm/mshare_size: the unit of the first mounted instance."""
+        unit = self.mounted[0].unit if self.mounted else unit_of("pmd")
+        return f"{unit}\n".encode()
+
+
+def init(kernel: Kernel) -> None:
+    """fs_initcall: make the mount point, register the file system, the calls and the files of other file systems."""
+    mshare = Mshare(kernel)
+    kernel.vfs.sysfs.create_mount_point("fs/mshare")
+    kernel.vfs.register_filesystem(MshareFsType(mshare))
+    kernel.vfs.procfs.add_sysctl("vm/mshare_size", mshare.size_text)
+    for call in MshareCalls(mshare).table:
+        kernel.entry.register(call, replace=True)  # later kernels gave these numbers to cachestat and fchmodat2
+    kernel.exit_hooks.append(mshare.exit_task)
+    kernel.default_mounts.append(("msharefs", MOUNT_POINT, ""))
+    kernel.reporters["regions"] = mshare.report

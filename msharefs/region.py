@@ -1,0 +1,206 @@
+"""Regions: the host mm that owns shared tables, and the linking of these tables into the windows of processes.
+
+The level is that of the table which is shared.  Linking copies one entry, from the host mm's table one level up to the sharer's:
+
+    level   shared table   linking entry   unit
+    pmd     PMD (PD)       PUD entry       1 GiB    (the default)
+    pud     PUD (PDPT)     P4D/PGD entry   512 GiB  (every posting)
+    pte     PTE (PT)       PMD entry       2 MiB
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from emu.mm.address_space import AddressSpace
+from emu.mm.fault import fault_in_vma
+from emu.mm.pagetable import ADDRESS, LEVEL_NAME, LEVEL_OF, A, P, span
+from emu.mm.vma import FaultResult
+from mmu.memory import PAGE_SHIFT
+from mmu.registers import Access
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task
+
+#: Where region byte 0 lies in the host mm (mshare_base in the third series): the same below every unit as any aligned address.
+MSHARE_BASE = 1 << 39
+LEVELS = ("pte", "pmd", "pud")
+
+
+def unit_of(level: str) -> int:
+    """The alignment and granule of regions, in bytes: what one linking entry covers."""
+    return span(LEVEL_OF[level] + 1)
+
+
+@dataclass(eq=False)
+class Window:
+    """One process's mapping of a region, and the slots of it that are linked: slot address -> frame of the shared table."""
+
+    region: Region
+    mm: AddressSpace
+    linked: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass
+class Peaks:
+    """The most that a region ever had."""
+
+    sharers: int = 0
+    pagetable_bytes: int = 0
+    resident_bytes: int = 0
+
+
+class Region:
+    """A shared range.  ``size`` is in bytes, 0 until it is set; ``host_base`` is where its first byte lies in the host mm."""
+
+    def __init__(self, kernel: Kernel, level: str, name: str, owner: Task | None, host_base: int = MSHARE_BASE) -> None:
+        self.kernel = kernel
+        self.level = level
+        self.name = name
+        self.size = 0
+        self.host_base = host_base
+        self.host = AddressSpace(kernel.mm_context, f"host mm of {name}", shared_tables=True)
+        #: Whose death ends the region (third series), while that process lives.
+        self.owner = owner
+        self.windows: set[Window] = set()
+        self.peaks = Peaks()
+        self._table_level = LEVEL_OF[level]
+
+    @property
+    def unit(self) -> int:
+        """Bytes that one link covers."""
+        return span(self._table_level + 1)
+
+    @property
+    def sharers(self) -> int:
+        """How many address spaces have a window."""
+        return len({window.mm.serial for window in self.windows})
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes of data that the shared tables map."""
+        return (self.host.rss_anon + self.host.rss_cache) << PAGE_SHIFT
+
+    # -- windows ---------------------------------------------------------------------------------------------------
+
+    def add_window(self, mm: AddressSpace) -> Window:
+        """A process maps the region (or inherits a mapping); nothing is linked yet."""
+        window = Window(self, mm)
+        self.windows.add(window)
+        self.note_peaks()
+        return window
+
+    def drop_window(self, window: Window) -> None:
+        """The mapping is gone; its slots have been unlinked."""
+        self.note_peaks()
+        self.windows.discard(window)
+
+    def note_peaks(self) -> None:
+        """Keep the largest figures seen, for the report on a region that has ended."""
+        peaks = self.peaks
+        peaks.sharers = max(peaks.sharers, self.sharers)
+        peaks.pagetable_bytes = max(peaks.pagetable_bytes, self.host.tables.table_bytes)
+        peaks.resident_bytes = max(peaks.resident_bytes, self.resident_bytes)
+
+    # -- faults ----------------------------------------------------------------------------------------------------
+
+    def fault(self, window: Window, address: int, host_address: int, access: Access) -> FaultResult:
+        """A fault in a window: link the slot if the host mm has a table for it, else resolve the fault in the host mm.
+
+        The first touch of a fresh slot therefore faults twice, and the first touch of a populated one once (link, no minor fault).
+        """
+        host_entry = self._entry(self.host, host_address)
+        if host_entry & P and self._entry(window.mm, address) & ~A != host_entry & ~A:
+            self._link(window, address & -self.unit, host_address & -self.unit)
+            return FaultResult.LINKED
+        vma = self.host.vmas.find(host_address)
+        if vma is None:
+            return FaultResult.MAPERR
+        return fault_in_vma(self.host, vma, host_address, access)
+
+    def _entry(self, mm: AddressSpace, address: int) -> int:
+        """The linking entry for an address, 0 where a table above is missing."""
+        slot = mm.tables.entry_slot(address, self._table_level + 1)
+        return 0 if slot is None else mm.frames.ram.qwords[slot]
+
+    def _link(self, window: Window, slot_address: int, host_address: int) -> None:
+        """Copy the host mm's entry for a slot into the sharer's table.  LinuxError(ENOMEM) without memory for the tables above."""
+        mm, q = window.mm, self.host.frames.ram.qwords
+        slot = mm.tables.entry_slot_alloc(slot_address, self._table_level + 1)
+        host_slot = self.host.tables.entry_slot(host_address, self._table_level + 1)
+        assert host_slot is not None
+        before, entry = q[slot], q[host_slot]
+        assert not before & P, "Region: a slot is linked to another table"
+        table = (entry & ADDRESS) >> PAGE_SHIFT
+        mm.context.share_counts.inc(table)
+        window.linked[slot_address] = table
+        q[slot] = entry
+        mm.obligation(slot_address, slot_address + self.unit).none_needed("no TLB holds a not-present entry")
+        self._tell("link", window, slot_address, slot, before, entry, host_slot)
+
+    def unlink(self, window: Window, start: int, end: int) -> None:
+        """Clear the linking entry of every slot that overlaps [start, end); the region's tables and data stay."""
+        q, context = self.host.frames.ram.qwords, window.mm.context
+        for slot_address in [a for a in window.linked if a < end and a + self.unit > start]:
+            table = window.linked.pop(slot_address)
+            slot = window.mm.tables.entry_slot(slot_address, self._table_level + 1)
+            assert slot is not None
+            before, q[slot] = q[slot], 0
+            context.share_counts.dec(table)
+            window.mm.obligation(slot_address, slot_address + self.unit).flush()
+            self._tell("unlink", window, slot_address, slot, before, 0, None)
+        self.host.tables.free_tables(self.host_base, self.host_base + max(self.size, self.unit))
+
+    def _tell(
+        self, kind: str, window: Window, vaddr: int, slot: int, before: int, after: int, host_slot: int | None
+    ) -> None:
+        tracer = self.kernel.tracer
+        if not tracer.active:
+            return
+        q = self.host.frames.ram.qwords
+        tracer.event(
+            kind,
+            pid=self.kernel.pid_of(window.mm),
+            region=self.name,
+            level=self.level,
+            vaddr=vaddr,
+            length=self.unit,
+            entry_level=LEVEL_NAME[self._table_level + 1],
+            entry_paddr=slot << 3,
+            before=before,
+            after=after,
+            host_entry_paddr=None if host_slot is None else host_slot << 3,
+            host_entry=None if host_slot is None else q[host_slot],
+            sharers=self.sharers,
+        )
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    def lose_owner(self) -> None:
+        """The owner has exited: everything in the region is unmapped, and nobody can map it again (third series, 17/22)."""
+        self.note_peaks()
+        self.owner = None
+        for vma in list(self.host.vmas):
+            self.host.remove(vma)
+
+    def destroy(self) -> None:
+        """No name, no open file and no window is left."""
+        assert not self.windows, "Region.destroy: there are windows"
+        self.note_peaks()
+        self.host.put()
+
+    def report(self, *, ended: bool) -> dict[str, Any]:
+        """The region as ``--json`` shows it; for one that has ended, its largest figures."""
+        peaks = self.peaks
+        return {
+            "name": self.name,
+            "level": self.level,
+            "size_bytes": self.size,
+            "sharers": peaks.sharers if ended else self.sharers,
+            "pagetable_bytes": peaks.pagetable_bytes if ended else self.host.tables.table_bytes,
+            "resident_bytes": peaks.resident_bytes if ended else self.resident_bytes,
+            "ended": ended,
+        }
+

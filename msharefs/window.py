@@ -1,0 +1,54 @@
+"""The VMA of a window: what the kernel's memory management asks of it."""
+
+from __future__ import annotations
+
+import errno
+
+from emu.kernel.errors import LinuxError
+from emu.mm.address_space import AddressSpace
+from emu.mm.vma import FaultResult, Prot, Vma, VmOperations
+from mmu.registers import Access
+from msharefs.region import Region, Window
+
+
+class WindowOperations(VmOperations):
+    """vm_operations_struct of a window.  It is mapped and unmapped whole, and its rights are those of the region's objects.
+
+    ``identity``: host address and window address are the same (first series), instead of counted from the window's start.
+    """
+
+    owns_tables = True
+
+    def __init__(self, region: Region, *, identity: bool = False) -> None:
+        self.region = region
+        self._identity = identity
+
+    def _window(self, vma: Vma) -> Window:
+        window = vma.private_data
+        assert isinstance(window, Window)
+        return window
+
+    def open(self, mm: AddressSpace, vma: Vma) -> None:
+        vma.private_data = self.region.add_window(mm)
+
+    def close(self, mm: AddressSpace, vma: Vma) -> None:
+        self.region.drop_window(self._window(vma))
+
+    def fault(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:
+        host_address = address if self._identity else address - vma.start + self.region.host_base
+        return self.region.fault(self._window(vma), address, host_address, access)
+
+    def unmap(self, mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
+        self.region.unlink(self._window(vma), start, end)
+        if (start, end) == (vma.start, vma.end):
+            mm.tables.free_tables(start, end)
+
+    def may_split(self, vma: Vma, address: int) -> None:
+        raise LinuxError(errno.EINVAL)
+
+    def mprotect(self, vma: Vma, start: int, end: int, prot: Prot) -> None:
+        raise LinuxError(errno.EINVAL)
+
+    def mremap(self, vma: Vma, new_start: int) -> None:
+        # the posted code moves the VMA and leaves the links behind, which corrupts the tables at exit
+        raise LinuxError(errno.EINVAL)

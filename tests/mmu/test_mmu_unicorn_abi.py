@@ -1,0 +1,117 @@
+"""The private parts of Unicorn: each is where it is said to be, and a wrong one is found out and named."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+
+import pytest
+import unicorn
+from unicorn import UC_ARCH_X86, UC_HOOK_INTR, UC_MODE_64, Uc, UcError
+
+from mmu import Mmu, PhysicalMemory, unicorn_abi
+from mmu.unicorn_abi import Context, UnicornMismatch, emu_start, handle
+
+self_test = unicorn_abi.self_test.__wrapped__  # the test itself, without its memory
+
+#: name: what the message calls it
+OFFSETS = {
+    "INVALID_ADDR": "uc_struct.invalid_addr",
+    "CPU_STATE": "uc_struct.cpu",
+    "CPU_UC": "uc_struct.cpu",
+    "CONTEXT_ERROR_CODE": "env.error_code",
+    "CONTEXT_OLD_EXCEPTION": "env.old_exception",
+}
+
+
+def finds(what: str) -> None:
+    with pytest.raises(UnicornMismatch, match=rf"unicorn 2\.1\.4: {re.escape(what)} is not where unimmu expects it"):
+        self_test()
+
+
+def test_the_installed_unicorn_passes() -> None:
+    self_test()
+
+
+@pytest.mark.parametrize("name", OFFSETS)
+def test_a_wrong_offset(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Every offset around the right one is refused, and none of them crashes the process."""
+    right = getattr(unicorn_abi, name)
+    for wrong in range(right - 0x100, right + 0x44, 4):  # not beyond the end of a context
+        if wrong != right:
+            monkeypatch.setattr(unicorn_abi, name, wrong)
+            finds(OFFSETS[name])
+    monkeypatch.setattr(unicorn_abi, name, right)
+    self_test()
+
+
+@pytest.mark.parametrize("name", ["CONTEXT_ERROR_CODE", "CONTEXT_OLD_EXCEPTION"])
+def test_a_general_register_is_not_taken_for_it(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for wrong in range(0, 0xC0, 4):
+        monkeypatch.setattr(unicorn_abi, name, wrong)
+        finds(OFFSETS[name])
+
+
+@pytest.mark.parametrize("too_much", [False, True])
+def test_a_wrong_flush_function(monkeypatch: pytest.MonkeyPatch, too_much: bool) -> None:
+    """One that does nothing, and one that forgets more than the page."""
+    everything = unicorn_abi._prototype("tlb_flush_x86_64", None, ctypes.c_void_p)
+    monkeypatch.setattr(unicorn_abi, "_flush_page", lambda cpu, vaddr: everything(cpu) if too_much else None)
+    finds("tlb_flush_page")
+
+
+def test_another_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unicorn, "__version__", "2.2.0")
+    with pytest.raises(UnicornMismatch, match=r"unicorn 2\.2\.0: the release 2\.1\.4 is not where unimmu expects it"):
+        self_test()
+
+
+def test_a_symbol_that_is_not_exported() -> None:
+    with pytest.raises(UnicornMismatch, match="does not export tlb_flush_nothing"):
+        unicorn_abi._prototype("tlb_flush_nothing", None)
+
+
+def test_an_mmu_is_not_attached_to_an_unknown_unicorn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unicorn_abi, "self_test", self_test)
+    monkeypatch.setattr(unicorn_abi, "INVALID_ADDR", 0x580)
+    with pytest.raises(UnicornMismatch):
+        Mmu(Uc(UC_ARCH_X86, UC_MODE_64), PhysicalMemory(4096))
+
+
+def test_a_failed_raw_call_says_what_it_was() -> None:
+    unicorn_abi.check(0, "nothing")
+    with pytest.raises(UcError) as caught:
+        unicorn_abi.check(unicorn.UC_ERR_ARG, "uc_something")
+    assert caught.value.errno == unicorn.UC_ERR_ARG
+    assert caught.value.__notes__ == ["uc_something"]
+
+
+def test_contexts_cure_the_exception_in_flight() -> None:
+    """Unicorn would deliver the second of two divide errors as a double fault (8)."""
+    buffer = (ctypes.c_char * 0x1000)()
+    buffer[:4] = bytes.fromhex("31c9f7f1")  # xor ecx, ecx; div ecx
+    uc = Uc(UC_ARCH_X86, UC_MODE_64)
+    uc.mem_map_ptr(0, 0x1000, unicorn.UC_PROT_ALL, ctypes.addressof(buffer))
+    uc.ctl_exits_enabled(True)
+    seen: list[int] = []
+
+    def on_interrupt(engine: Uc, number: int, _data: object) -> None:
+        seen.append(number)
+        engine.emu_stop()
+
+    uc.hook_add(UC_HOOK_INTR, on_interrupt)
+    context = Context(uc)
+    for _ in range(3):
+        emu_start(handle(uc), 0, 0, 0, 0)
+        context.save()
+        assert context.old_exception == 0
+        context.exception_delivered()
+        assert context.old_exception == -1
+        context.restore()
+    assert seen == [0, 0, 0]
+
+
+def test_symbol_addresses() -> None:
+    stop = unicorn_abi.symbol_address("uc_emu_stop")
+    uc = Uc(UC_ARCH_X86, UC_MODE_64)
+    assert ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(stop)(handle(uc)) == 0
