@@ -35,7 +35,9 @@ CPU_MODEL = x86.UC_CPU_X86_SANDYBRIDGE
 _TF = 1 << 8
 _RSP_TO_R15 = ("RAX", "RBX", "RCX", "RDX", "RSI", "RDI", "RBP", "RSP", *(f"R{n}" for n in range(8, 16)))
 #: The general registers by name, with RIP and RFLAGS.
-REGISTERS: dict[str, int] = {name.lower(): getattr(x86, f"UC_X86_REG_{name}") for name in (*_RSP_TO_R15, "RIP", "RFLAGS")}
+REGISTERS: dict[str, int] = {
+    name.lower(): getattr(x86, f"UC_X86_REG_{name}") for name in (*_RSP_TO_R15, "RIP", "RFLAGS")
+}
 _SYSCALL_REGISTERS = ("rip", "rax", "rdi", "rsi", "rdx", "r10", "r8", "r9", "rflags")
 
 
@@ -82,7 +84,7 @@ class RegisterSet:
 
     def write(self, *values: int) -> None:
         """Set the registers, in the order of the names."""
-        self.values[:] = values
+        self.values[:] = list(values)
         unicorn_abi.reg_write_batch(*self._arguments)
 
 
@@ -115,7 +117,9 @@ class Cpu:
         trap.table = self._table.ctypes.data
         trap.emu_stop = unicorn_abi.symbol_address("uc_emu_stop")
         trap.clock = ctypes.addressof(self.mmu.state) + MmuState.clock.offset  # type: ignore[attr-defined]
-        self._count = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint64)(self._count_block)
+        self._count = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint64)(
+            self._count_block
+        )
         trap.count_block = ctypes.cast(self._count, ctypes.c_void_p).value or 0
         self._library = load("emu.hooks")
         at = ctypes.addressof(trap)
@@ -128,10 +132,13 @@ class Cpu:
         self.uc.hook_add(UC_HOOK_INTR, self._on_interrupt)
 
     def _enter_cpl3(self, frame: int) -> unicorn_abi.Context:
-        """Run SYSRETQ once, the only way to CPL 3 without a GDT, and keep the context it leaves (flat user segments)."""
-        uc, mmu = self.uc, self.mmu
+        """Run SYSRETQ once, the only way to CPL 3 without a GDT, and keep the context it leaves (flat user
+        segments).
+        """
+        mmu = self.mmu
+        uc: Any = self.uc  # the class makes its msr_ methods at run time
         # mov eax,1; cpuid; xor ecx,ecx; sysretq
-        mmu.ram.write(frame << 12, bytes.fromhex("b801000000" "0fa2" "31c9" "480f07"))
+        mmu.ram.write(frame << 12, bytes.fromhex("b8010000000fa231c9480f07"))
         uc.msr_write(0xC0000080, uc.msr_read(0xC0000080) | 1)  # IA32_EFER.SCE
         uc.msr_write(0xC0000081, 0x0023_0010 << 32)  # IA32_STAR: user CS 0x33, SS 0x2b
         uc.reg_write(x86.UC_X86_REG_R11, 0x202)

@@ -33,7 +33,8 @@ class TrapState(ctypes.Structure):
     _fields_ = tuple((name, ctypes.c_uint64) for name in __annotations__)
 
 
-#: Known blocks: TABLE_ENTRIES records of three words (address, code_id and size, instructions), direct-mapped by address.
+#: Known blocks: TABLE_ENTRIES records of three words (address, code_id and size, instructions), direct-mapped by
+#: address.
 TABLE_ENTRIES = 1 << 15
 TABLE_WORDS = 3
 

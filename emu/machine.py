@@ -172,7 +172,9 @@ class Machine:
     # -- running ---------------------------------------------------------------------------------------------------
 
     def run(self, until: Callable[[], bool] | None = None, timeout_s: float | None = None) -> StopReason:
-        """Run until every process has ended, or all wait for ever, or ``until()`` holds, or ``timeout_s`` seconds have passed."""
+        """Run until every process has ended, or all wait for ever, or ``until()`` holds, or ``timeout_s`` seconds
+        have passed.
+        """
         return self.kernel.scheduler.run(until, timeout_s)
 
     def send_signal(self, task: Task, signo: int) -> None:
@@ -208,7 +210,9 @@ def exit_status(status: int) -> int:
 
 
 def _to_host(stream: Any) -> Callable[[bytes], object]:
-    """Writes bytes to a text stream of the host at once, so that what the guest prints and what we print keep their order."""
+    """Writes bytes to a text stream of the host at once, so that what the guest prints and what we print keep their
+    order.
+    """
 
     def write(data: bytes) -> None:
         stream.buffer.write(data)

@@ -1,4 +1,5 @@
-"""The hardware: physical memory, paging registers, paging-structure entries, the page walk, and its attachment to Unicorn.
+"""The hardware: physical memory, paging registers, paging-structure entries, the page walk, and its attachment to
+Unicorn.
 
 Knows Unicorn; knows nothing of processes, files or system calls.
 """

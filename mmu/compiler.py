@@ -1,4 +1,5 @@
-"""The child process that turns :mod:`mmu.native` functions into object code: ``python -m mmu.compiler MODULE DIRECTORY``.
+"""The child process that turns :mod:`mmu.native` functions into object code: ``python -m mmu.compiler MODULE
+DIRECTORY``.
 
 This is the only module that imports numba.
 """
@@ -39,7 +40,7 @@ def _memory_access(bits: int, numba_type: Any) -> tuple[Any, Any]:
     """(load, store) intrinsics for an integer of this width, widened to uint64 as in reference mode."""
     pointer = ir.IntType(bits).as_pointer()
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def load(typingctx: Any, address: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             value = builder.load(builder.inttoptr(arguments[0], pointer))
@@ -47,7 +48,7 @@ def _memory_access(bits: int, numba_type: Any) -> tuple[Any, Any]:
 
         return types.uint64(types.uint64), codegen
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def store(typingctx: Any, address: Any, value: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             value = arguments[1] if bits == 64 else builder.trunc(arguments[1], ir.IntType(bits))
@@ -70,7 +71,7 @@ def _call(builder: Any, arguments: Any) -> Any:
     return builder.call(builder.inttoptr(arguments[0], function_type.as_pointer()), arguments[1:])
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def call1(typingctx: Any, function: Any, a: Any) -> Any:
     """Call the C function at a host address with one 64-bit argument."""
 
@@ -80,7 +81,7 @@ def call1(typingctx: Any, function: Any, a: Any) -> Any:
     return types.uint64(types.uint64, types.uint64), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def call3(typingctx: Any, function: Any, a: Any, b: Any, c: Any) -> Any:
     """Call the C function at a host address with three 64-bit arguments."""
 
@@ -107,7 +108,8 @@ def compile_entry(entry: Any) -> tuple[str, bytes]:
     exec(f"def {entry.name}({', '.join(names)}):\n    return body({passed})\n", scope)
     signature = TYPES[result](*(_record(p) if r else TYPES[p] for p, r in zip(parameters, records, strict=True)))
     compiled = numba.cfunc(signature, error_model="numpy")(scope[entry.name])
-    return compiled._wrapper_name, compiled._library._get_compiled_object()
+    wrapper: Any = compiled  # where numba keeps the symbol and the object code is private to it
+    return wrapper._wrapper_name, wrapper._library._get_compiled_object()
 
 
 def main(module_name: str, directory: str) -> None:

@@ -1,6 +1,7 @@
 """The paging-structure entry of each level, from one table of fields (SDM vol. 3, tables 4-15 to 4-20).
 
-Level 4 is a PML4E, 3 a PDPTE, 2 a PDE, 1 a PTE.  An entry is a *leaf* if it maps a page: every PTE, and a PDPTE or PDE whose PS is 1.
+Level 4 is a PML4E, 3 a PDPTE, 2 a PDE, 1 a PTE.  An entry is a *leaf* if it maps a page: every PTE, and a PDPTE or
+PDE whose PS is 1.
 
 >>> describe(1, encode(1, P=1, RW=1, US=1, ADDRESS=0x5000))
 'PTE 4K page at 0x5000: P RW US'
@@ -20,7 +21,9 @@ PAGE_SIZE_NAME = {1: "4K", 2: "2M", 3: "1G"}
 
 @dataclass(frozen=True)
 class Field:
-    """One field: bits ``low`` to ``high`` (inclusive) of the entries of ``levels`` that are a leaf, a table pointer, or either."""
+    """One field: bits ``low`` to ``high`` (inclusive) of the entries of ``levels`` that are a leaf, a table pointer,
+    or either.
+    """
 
     name: str
     low: int
@@ -106,7 +109,9 @@ def encode(level: int, **values: int) -> int:
     for name, value in values.items():
         field = fields.get(name)
         if field is None:
-            raise ValueError(f"a {ENTRY_NAME[level]} that {'maps a page' if leaf else 'points to a table'} has no field {name}")
+            raise ValueError(
+                f"a {ENTRY_NAME[level]} that {'maps a page' if leaf else 'points to a table'} has no field {name}"
+            )
         bits = value if name == "ADDRESS" else value << field.low
         if value < 0 or bits & ~field.mask:
             raise ValueError(f"{name}={value:#x} does not fit bits {field.high}:{field.low} of a {ENTRY_NAME[level]}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import struct
 from collections.abc import Callable
 from enum import IntEnum
@@ -112,8 +111,8 @@ Events = npt.NDArray[np.void]
 class EventRing:
     """Events in the order in which they happened.
 
-    Nothing is recorded until :meth:`enable`.  A full ring is given to the subscribers before the next event, so they lose nothing;
-    with no subscriber the oldest events are dropped and counted in :attr:`lost`.
+    Nothing is recorded until :meth:`enable`.  A full ring is given to the subscribers before the next event, so they
+    lose nothing; with no subscriber the oldest events are dropped and counted in :attr:`lost`.
     """
 
     def __init__(self, state: MmuState, capacity: int = 1 << 15) -> None:
@@ -167,7 +166,9 @@ class EventRing:
         self.lost += dropped
         self._state.ring_tail += dropped
 
-    def emit(self, kind: EventKind, *, vaddr: int = 0, paddr: int = 0, old: int = 0, new: int = 0, length: int = 0) -> None:
+    def emit(
+        self, kind: EventKind, *, vaddr: int = 0, paddr: int = 0, old: int = 0, new: int = 0, length: int = 0
+    ) -> None:
         """Record an event from Python, if its kind is enabled."""
         state = self._state
         if not state.event_mask >> kind & 1:
@@ -181,5 +182,3 @@ class EventRing:
             vaddr, paddr, 0, 0, 0, 0, 0, 0, old, new, length,
         )  # fmt: skip
         state.ring_head += 1
-
-

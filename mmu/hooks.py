@@ -32,8 +32,8 @@ def walk_once(state: MmuState, vaddr: int, access: int) -> int:
 def fill(uc: int, vaddr: int, access_type: int, result: int, state: MmuState) -> bool:
     """UC_HOOK_TLB_FILL: walk the tables and answer, or say no and leave the reason in ``state.status``.
 
-    ``result`` is a ``uc_tlb_entry``: uint64 paddr, uint32 perms.  The rules of code coherence: a frame never has translated
-    code while the TLB lets it be written without X, because Unicorn would not notice the write.
+    ``result`` is a ``uc_tlb_entry``: uint64 paddr, uint32 perms.  The rules of code coherence: a frame never has
+    translated code while the TLB lets it be written without X, because Unicorn would not notice the write.
     """
     if state.physmap_open != _ZERO and vaddr >= _PHYSMAP:
         store64(result, (vaddr - _PHYSMAP) & _PAGE_MASK)

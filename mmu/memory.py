@@ -32,9 +32,13 @@ class PhysicalMemory:
     """
 
     def __init__(self, size: int) -> None:
-        """``size`` in bytes: a multiple of 4096, at most 512 GiB; otherwise ValueError.  MemoryError if the host refuses."""
+        """``size`` in bytes: a multiple of 4096, at most 512 GiB; otherwise ValueError.  MemoryError if the host
+        refuses.
+        """
         if size <= 0 or size % PAGE_SIZE or size > MAX_BYTES:
-            raise ValueError(f"memory size must be a positive multiple of {PAGE_SIZE} up to {MAX_BYTES} bytes, not {size}")
+            raise ValueError(
+                f"memory size must be a positive multiple of {PAGE_SIZE} up to {MAX_BYTES} bytes, not {size}"
+            )
         self.size = size
         try:
             flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
@@ -57,7 +61,9 @@ class PhysicalMemory:
 
     def _check(self, paddr: int, length: int) -> None:
         if paddr < 0 or length < 0 or paddr + length > self.size:
-            raise BusError(f"physical range [{paddr:#x}, {paddr + length:#x}) is outside memory of {self.size:#x} bytes")
+            raise BusError(
+                f"physical range [{paddr:#x}, {paddr + length:#x}) is outside memory of {self.size:#x} bytes"
+            )
 
     def read(self, paddr: int, length: int) -> bytes:
         """``length`` bytes at a physical address.  :class:`BusError` outside memory."""

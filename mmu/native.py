@@ -1,16 +1,16 @@
 """Functions that are Python, and native code too.
 
-A function marked :func:`native` and an entry point marked :func:`entry` are plain Python over integers and host addresses.
-They run in two modes:
+A function marked :func:`native` and an entry point marked :func:`entry` are plain Python over integers and host
+addresses. They run in two modes:
 
-*native*: a child process compiles them with numba (:mod:`mmu.compiler`) and keeps the object code; this process only loads
-that object with llvmlite and hands raw function pointers to Unicorn.  numba is never imported here.
+*native*: a child process compiles them with numba (:mod:`mmu.compiler`) and keeps the object code; this process only
+loads that object with llvmlite and hands raw function pointers to Unicorn.  numba is never imported here.
 
-*reference* (``NUMBA_DISABLE_JIT=1``): the very same functions run as Python behind ctypes callbacks, where a breakpoint can stand
-inside the MMU.
+*reference* (``NUMBA_DISABLE_JIT=1``): the very same functions run as Python behind ctypes callbacks, where a
+breakpoint can stand inside the MMU.
 
-In native mode every integer is a ``uint64``; in reference mode it is a Python ``int``.  ``U`` is the name of that type.  No function
-may rely on wrap-around, and every literal that meets such an integer is written ``U(...)``.
+In native mode every integer is a ``uint64``; in reference mode it is a Python ``int``.  ``U`` is the name of that
+type.  No function may rely on wrap-around, and every literal that meets such an integer is written ``U(...)``.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ class Entry:
         """The ctypes function type; records travel as addresses."""
         result, *parameters = self.signature
         assert isinstance(result, str)
-        return ctypes.CFUNCTYPE(CTYPES[result], *(CTYPES[p] if isinstance(p, str) else ctypes.c_uint64 for p in parameters))
+        return ctypes.CFUNCTYPE(
+            CTYPES[result], *(CTYPES[p] if isinstance(p, str) else ctypes.c_uint64 for p in parameters)
+        )
 
     def __call__(self, *arguments: Any) -> Any:
         return self.function(*arguments)

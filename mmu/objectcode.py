@@ -118,13 +118,18 @@ def _key(sources: tuple[pathlib.Path, ...]) -> str:
 
 
 def _compile(module: str, target: pathlib.Path) -> pathlib.Path:
-    """Compile in a child process into ``target`` (atomically), or a temporary directory where that cannot be written."""
+    """Compile in a child process into ``target`` (atomically), or a temporary directory where that cannot be
+    written.
+    """
     print(f"unimmu: compiling {module} (once; kept in {target.parent}) ...", file=sys.stderr, flush=True)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         work = pathlib.Path(tempfile.mkdtemp(prefix=".compile-", dir=target.parent))
     except OSError as error:
-        print(f"unimmu: {target.parent} cannot be written ({error.strerror}); compiling for this run only", file=sys.stderr)
+        print(
+            f"unimmu: {target.parent} cannot be written ({error.strerror}); compiling for this run only",
+            file=sys.stderr,
+        )
         work = target = pathlib.Path(tempfile.mkdtemp(prefix="unimmu-"))
     root = str(pathlib.Path(__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
@@ -193,7 +198,7 @@ def _load_native(module: ModuleType, sources: tuple[pathlib.Path, ...]) -> Libra
     return library
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def load(module_name: str, *source_modules: str) -> Library:
     """The entry points of a module, in the mode that the environment asks for.
 

@@ -43,7 +43,8 @@ class Counters:
 class Mmu:
     """Resolves every address that ``uc`` touches through page tables in ``ram``.
 
-    Maps ``ram`` at physical address 0 of ``uc``, switches ``uc`` to UC_TLB_VIRTUAL and answers its TLB fills: natively where the walk
+    Maps ``ram`` at physical address 0 of ``uc``, switches ``uc`` to UC_TLB_VIRTUAL and answers its TLB fills:
+    natively where the walk
     succeeds, else by asking :attr:`on_page_fault`.  Call :meth:`load_cr3` before the first ``emu_start``.
 
     ``tlb``: "off" (filtered mode: fills are reported, no TLB is modelled) is the only choice so far.
@@ -56,7 +57,8 @@ class Mmu:
         self.uc = uc
         self.ram = ram
         self.state = MmuState()
-        #: Asked for each page fault, inside the fill: True if the tables were changed so that the access is to be tried again.
+        #: Asked for each page fault, inside the fill: True if the tables were changed so that the access is to be
+        #: tried again.
         self.on_page_fault: FaultHandler | None = None
         #: The last access that could not be resolved (emu_start ended with UC_ERR_EXCEPTION).
         self._failed: tuple[int, int, int, int] | None = None
@@ -106,7 +108,9 @@ class Mmu:
         self.flush()
 
     def load_cr3(self, cr3: int) -> None:
-        """MOV to CR3: use the tables at this physical address; every translation is invalidated (SDM vol. 3, 4.10.4.1)."""
+        """MOV to CR3: use the tables at this physical address; every translation is invalidated (SDM vol. 3,
+        4.10.4.1).
+        """
         state = self.state
         old, state.cr3 = state.cr3, cr3
         state.cr3_loads += 1
@@ -124,7 +128,9 @@ class Mmu:
         self.state.epoch += 1
 
     def invlpg(self, vaddr: int) -> None:
-        """Invalidate the translation of one page (of 4 KiB; every page of the range if ``vaddr`` lies in a large one)."""
+        """Invalidate the translation of one page (of 4 KiB; every page of the range if ``vaddr`` lies in a large
+        one).
+        """
         self.flush_range(vaddr & -PAGE_SIZE, PAGE_SIZE)
 
     def flush_range(self, start: int, length: int) -> None:
@@ -152,7 +158,9 @@ class Mmu:
             self.state.epoch += 1
 
     def _drop_code(self, frame: int) -> None:
-        """Invalidate translated code by physical address: the physmap makes the frame reachable for uc_ctl_remove_cache."""
+        """Invalidate translated code by physical address: the physmap makes the frame reachable for
+        uc_ctl_remove_cache.
+        """
         self.state.physmap_open = 1
         try:
             start = PHYSMAP + (frame << PAGE_SHIFT)
@@ -191,7 +199,9 @@ class Mmu:
                 return False
             if self._fill.call(uc, vaddr, kind, result, self._state_address):
                 return True
-        raise RuntimeError(f"Mmu: the page-fault handler said {_MAX_RETRIES} times that {vaddr:#x} is fixed, and it is not")
+        raise RuntimeError(
+            f"Mmu: the page-fault handler said {_MAX_RETRIES} times that {vaddr:#x} is fixed, and it is not"
+        )
 
     def take_failure(self) -> tuple[Fault, Access] | None:
         """After emu_start ended with UC_ERR_EXCEPTION: the fault that nobody resolved, and what the access was.
@@ -217,4 +227,3 @@ class Mmu:
     def counters(self) -> Counters:
         """What was done so far."""
         return Counters(*(int(getattr(self.state, name)) for name in Counters.__dataclass_fields__))
-

@@ -58,7 +58,8 @@ _UNSUPPORTED = CR4.LA57 | CR4.PCIDE | CR4.SMEP | CR4.SMAP | CR4.PKE | CR4.PKS
 class Registers:
     """The state that decides a translation.
 
-    ``cr3`` is the physical address of the PML4 table (with PCD/PWT as on hardware); ``cpl`` 0 to 3; ``maxphyaddr`` in bits (36 to 52).
+    ``cr3`` is the physical address of the PML4 table (with PCD/PWT as on hardware); ``cpl`` 0 to 3; ``maxphyaddr`` in
+    bits (36 to 52).
     Raises ValueError for a state that IA-32e 4-level paging does not have, or a feature that is not modelled.
     """
 
@@ -73,7 +74,9 @@ class Registers:
 
     def __post_init__(self) -> None:
         if not (self.cr0 & CR0.PG and self.cr0 & CR0.PE and self.cr4 & CR4.PAE and self.efer & EFER.LME):
-            raise ValueError("IA-32e paging needs CR0.PE, CR0.PG, CR4.PAE and EFER.LME; other paging modes are not modelled")
+            raise ValueError(
+                "IA-32e paging needs CR0.PE, CR0.PG, CR4.PAE and EFER.LME; other paging modes are not modelled"
+            )
         if self.cr4 & _UNSUPPORTED:
             raise ValueError(f"CR4 {CR4(self.cr4 & _UNSUPPORTED)!r} is not modelled")
         if self.pkru:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from enum import IntEnum
 
+
 class Status(IntEnum):
     """How a walk or a fill ended.  Zero is success; the rest says what somebody has to do about it."""
 
@@ -63,4 +64,4 @@ class MmuState(ctypes.Structure):
     large_epoch: int  # the epoch of the last fill from a 2M or 1G page
     physmap_open: int
 
-    _fields_ = tuple((name, ctypes.c_uint64) for name in __annotations__)  # noqa: RUF012
+    _fields_ = tuple((name, ctypes.c_uint64) for name in __annotations__)

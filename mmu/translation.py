@@ -41,7 +41,9 @@ class WalkStep:
 
 @dataclass(frozen=True)
 class Translation:
-    """A successful walk: the physical address, the page's size in bytes, the level of its leaf entry, and what was read."""
+    """A successful walk: the physical address, the page's size in bytes, the level of its leaf entry, and what was
+    read.
+    """
 
     vaddr: int
     paddr: int
@@ -87,7 +89,8 @@ class Walker:
 def translate(ram: PhysicalMemory, registers: Registers, vaddr: int, access: Access = Access.READ) -> Translation:
     """Translate one linear address as the processor would (SDM vol. 3, 4.5), setting A and D.
 
-    Raises :class:`PageFault`, :class:`GeneralProtection` (not canonical), or :class:`BusError` (tables outside ``ram``).
+    Raises :class:`PageFault`, :class:`GeneralProtection` (not canonical), or :class:`BusError` (tables outside
+    ``ram``).
 
     >>> ram = PhysicalMemory(1 << 20)
     >>> translate(ram, Registers(cr3=0x1000), 0x400000)

@@ -1,7 +1,7 @@
 """Every part of Unicorn 2.1.4 that its Python class does not offer, and the self-test that it is where we think it is.
 
-Offsets are those of the x86-64 Linux wheel of unicorn 2.1.4.  :func:`self_test` exercises each one on a scratch engine and
-raises :class:`UnicornMismatch`, which names what it did not find, before anything relies on it.
+Offsets are those of the x86-64 Linux wheel of unicorn 2.1.4.  :func:`self_test` exercises each one on a scratch
+engine and raises :class:`UnicornMismatch`, which names what it did not find, before anything relies on it.
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ def handle(uc: Uc) -> int:
 
 
 def hook_add(uc: Uc, kind: int, function: int, user_data: int, *extra: int, begin: int = 1, end: int = 0) -> int:
-    """uc_hook_add with a raw function address; ``extra`` is the instruction of UC_HOOK_INSN.  Returns the hook's handle."""
+    """uc_hook_add with a raw function address; ``extra`` is the instruction of UC_HOOK_INSN.  Returns the hook's
+    handle.
+    """
     hook = ctypes.c_size_t()
     status = uclib.uc_hook_add(
         ctypes.c_void_p(handle(uc)),
@@ -179,7 +181,7 @@ def _peek(address: int) -> int | None:
         os.close(writer)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def self_test() -> None:
     """Exercise every private offset and symbol once a process.  :class:`UnicornMismatch` if one is not as expected."""
     _expect(unicorn.__version__ == UNICORN_VERSION, f"the release {UNICORN_VERSION}")
@@ -199,7 +201,7 @@ def _test_translation() -> None:
     """invalid_addr holds the byte that faulted; tlb_flush_page makes exactly that page be asked for again."""
     buffer = (ctypes.c_char * 0x4000)()
     # mov rax,[0x1000]; mov rax,[0x2000]; nop; mov rax,[0x7ffd]
-    uc = _scratch(bytes.fromhex("488b042500100000" "488b042500200000" "90" "488b0425fd7f0000"), buffer)
+    uc = _scratch(bytes.fromhex("488b042500100000488b04250020000090488b0425fd7f0000"), buffer)
     use_virtual_tlb(uc)
     uc.ctl_set_exits([16])
     asked: list[int] = []
@@ -231,7 +233,7 @@ def _test_exceptions() -> None:
     """A divide error sets old_exception; #GP leaves its error code; both are read from a saved context."""
     buffer = (ctypes.c_char * 0x1000)()
     # xor ecx,ecx; div ecx; nop; mov eax,0x2b; mov ds,eax (no GDT: #GP; the error code is the selector without its RPL)
-    uc = _scratch(bytes.fromhex("31c9" "f7f1" "90" "b82b000000" "8ed8"), buffer)
+    uc = _scratch(bytes.fromhex("31c9f7f190b82b0000008ed8"), buffer)
     seen: list[int] = []
 
     def interrupt(engine: Uc, number: int, _data: Any) -> None:

@@ -3,8 +3,8 @@
     63          48 47    39 38    30 29    21 20    12 11         0
     | sign ext.   | PML4   | PDPT   | PD     | PT     | offset     |
 
-Rights are the AND of R/W and U/S, and the OR of XD, over every level.  The walk sets A in every entry it used, and D in the
-leaf on a write, only once the access is known to be allowed.
+Rights are the AND of R/W and U/S, and the OR of XD, over every level.  The walk sets A in every entry it used, and D
+in the leaf on a write, only once the access is known to be allowed.
 """
 
 from __future__ import annotations
@@ -114,7 +114,8 @@ def _set_accessed_dirty(state: MmuState, vaddr: int, access: int, leaf_level: in
 def walk(state: MmuState, vaddr: int, access: int) -> int:
     """Translate ``vaddr`` for ``access`` with the registers in ``state``.
 
-    Returns a :class:`mmu.state.Status`; leaves the result in ``state``: paddr, level and rights, or status and error_code.
+    Returns a :class:`mmu.state.Status`; leaves the result in ``state``: paddr, level and rights, or status and
+    error_code.
     """
     state.walks += _ONE
     state.status = _OK

@@ -1,7 +1,8 @@
 """The two system calls of the first series (Khalid Aziz, April 2022), which the project's founding document describes.
 
-mshare() gives a name to a range of the caller, whose mappings move into the region; others attach to the name at the same
-address.  A region's file is immutable and tells where the region is; mshare_unlink() removes it when everybody has called it.
+mshare() gives a name to a range of the caller, whose mappings move into the region; others attach to the name at the
+same address.  A region's file is immutable and tells where the region is; mshare_unlink() removes it when everybody has
+called it.
 """
 
 from __future__ import annotations
@@ -125,7 +126,15 @@ class MshareCalls:
         return 0
 
     def _create(
-        self, kernel: Kernel, sb: MshareSuperBlock, task: Task, name: str, start: int, length: int, oflag: int, mode: int
+        self,
+        kernel: Kernel,
+        sb: MshareSuperBlock,
+        task: Task,
+        name: str,
+        start: int,
+        length: int,
+        oflag: int,
+        mode: int,
     ) -> None:
         end = start + length
         vmas = task.mm.vmas.overlapping(start, end) if length and end <= TASK_SIZE else []
@@ -149,7 +158,9 @@ class MshareCalls:
 
     @staticmethod
     def _move_in(source: AddressSpace, target: AddressSpace, vmas: list[Vma]) -> None:
-        """Move VMAs and their entries to another address space, at the same addresses; data and references do not move."""
+        """Move VMAs and their entries to another address space, at the same addresses; data and references do not
+        move.
+        """
         q, frames = source.frames.ram.qwords, source.frames
         for vma in vmas:
             flush = source.obligation(vma.start, vma.end)
@@ -164,20 +175,32 @@ class MshareCalls:
                         if not pte & SPECIAL:
                             anon = frames.kind((pte & ADDRESS) >> PAGE_SHIFT) == FrameKind.ANON
                             source.rss_anon, target.rss_anon = source.rss_anon - anon, target.rss_anon + anon
-                            source.rss_cache, target.rss_cache = source.rss_cache - (not anon), target.rss_cache + (not anon)
+                            source.rss_cache, target.rss_cache = (
+                                source.rss_cache - (not anon),
+                                target.rss_cache + (not anon),
+                            )
             finally:
                 flush.flush()
             target.insert(vma.copy(vma.start, vma.end))
             source.remove(vma)
 
     def _attach(
-        self, kernel: Kernel, sb: MshareSuperBlock, task: Task, name: str, inode: RegionV1, start: int, length: int, oflag: int
+        self,
+        kernel: Kernel,
+        sb: MshareSuperBlock,
+        task: Task,
+        name: str,
+        inode: RegionV1,
+        start: int,
+        length: int,
+        oflag: int,
     ) -> None:
         if task.mm.vmas.overlapping(start, start + length) or not length or start + length > TASK_SIZE:
             raise LinuxError(errno.EINVAL)
         if oflag != oflag & inode.oflag:
             raise LinuxError(errno.EPERM)
-        # O_RDONLY is 0: the posted code makes PROT_NONE of it, without effect, since rights come from the region's objects
+        # O_RDONLY is 0: the posted code makes PROT_NONE of it, without effect, since rights come from the region's
+        # objects
         prot = Prot.NONE
         if oflag & Oflag.RDWR:
             prot = Prot.READ | Prot.WRITE
@@ -187,7 +210,9 @@ class MshareCalls:
         inode.users += 1
 
     @staticmethod
-    def _open_window(kernel: Kernel, task: Task, inode: RegionV1, name: str, start: int, length: int, prot: Prot) -> None:
+    def _open_window(
+        kernel: Kernel, task: Task, inode: RegionV1, name: str, start: int, length: int, prot: Prot
+    ) -> None:
         file = InfoV1File(_place(kernel, inode, name), OpenFlags.RDONLY)
         flags = VmFlags.SHARED | VmFlags.DONTEXPAND
         task.mm.insert(Vma(start, start + length, prot, flags, file=file, ops=inode.ops))

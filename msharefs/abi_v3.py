@@ -1,6 +1,8 @@
-"""The interface of the last posting (third series of Anthony Yznaga, August 2025): everything through the region's file.
+"""The interface of the last posting (third series of Anthony Yznaga, August 2025): everything through the region's
+file.
 
-ftruncate or fallocate sets the size, once; two ioctls map objects into the region and unmap them; mmap of the whole file makes a window.
+ftruncate or fallocate sets the size, once; two ioctls map objects into the region and unmap them; mmap of the whole
+file makes a window.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ class RegionV3(RegionInode):
         self.ops = WindowOperations(region)
 
     def truncate(self, size: int) -> None:
-        """Set the size: once, a multiple of the unit (EINVAL).  A size of 0 makes the region useless for ever, as observed."""
+        """Set the size: once, a multiple of the unit (EINVAL).  A size of 0 makes the region useless for ever, as
+        observed.
+        """
         if self.sized or size % self.region.unit:
             raise LinuxError(errno.EINVAL)
         self.sized = True
@@ -125,12 +129,17 @@ class RegionFile(File):
             raise LinuxError(errno.ENOMEM)
         if (region_offset + size) & _U64 > region.size or region_offset % PAGE_SIZE or not size:
             raise LinuxError(errno.EINVAL)
-        if flags & MapFlags.TYPE == MapFlags.SHARED_VALIDATE and file is None or flags & MapFlags.GROWSDOWN:
+        if (flags & MapFlags.TYPE == MapFlags.SHARED_VALIDATE and file is None) or flags & MapFlags.GROWSDOWN:
             raise LinuxError(errno.EINVAL)
         if page_align(size) > TASK_SIZE or region.host_base + region_offset + size > TASK_SIZE:
             raise LinuxError(errno.ENOMEM)
         region.host.mmap(
-            region.host_base + region_offset, size, Prot(prot & 7), MapFlags(flags & int(_PASSED_ON)), file, offset & -PAGE_SIZE
+            region.host_base + region_offset,
+            size,
+            Prot(prot & 7),
+            MapFlags(flags & int(_PASSED_ON)),
+            file,
+            offset & -PAGE_SIZE,
         )
 
     def _object_file(self, task: Task, fd: int, flags: int, prot: int) -> File:

@@ -1,6 +1,7 @@
 """Regions: the host mm that owns shared tables, and the linking of these tables into the windows of processes.
 
-The level is that of the table which is shared.  Linking copies one entry, from the host mm's table one level up to the sharer's:
+The level is that of the table which is shared.  Linking copies one entry, from the host mm's table one level up to
+the sharer's:
 
     level   shared table   linking entry   unit
     pmd     PMD (PD)       PUD entry       1 GiB    (the default)
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
 
-#: Where region byte 0 lies in the host mm (mshare_base in the third series): the same below every unit as any aligned address.
+#: Where region byte 0 lies in the host mm (mshare_base in the third series): the same below every unit as any aligned
+#: address.
 MSHARE_BASE = 1 << 39
 LEVELS = ("pte", "pmd", "pud")
 
@@ -36,7 +38,9 @@ def unit_of(level: str) -> int:
 
 @dataclass(eq=False)
 class Window:
-    """One process's mapping of a region, and the slots of it that are linked: slot address -> frame of the shared table."""
+    """One process's mapping of a region, and the slots of it that are linked: slot address -> frame of the shared
+    table.
+    """
 
     region: Region
     mm: AddressSpace
@@ -53,7 +57,9 @@ class Peaks:
 
 
 class Region:
-    """A shared range.  ``size`` is in bytes, 0 until it is set; ``host_base`` is where its first byte lies in the host mm."""
+    """A shared range.  ``size`` is in bytes, 0 until it is set; ``host_base`` is where its first byte lies in the
+    host mm.
+    """
 
     def __init__(self, kernel: Kernel, level: str, name: str, owner: Task | None, host_base: int = MSHARE_BASE) -> None:
         self.kernel = kernel
@@ -109,7 +115,8 @@ class Region:
     def fault(self, window: Window, address: int, host_address: int, access: Access) -> FaultResult:
         """A fault in a window: link the slot if the host mm has a table for it, else resolve the fault in the host mm.
 
-        The first touch of a fresh slot therefore faults twice, and the first touch of a populated one once (link, no minor fault).
+        The first touch of a fresh slot therefore faults twice, and the first touch of a populated one once (link, no
+        minor fault).
         """
         host_entry = self._entry(self.host, host_address)
         if host_entry & P and self._entry(window.mm, address) & ~A != host_entry & ~A:
@@ -126,7 +133,9 @@ class Region:
         return 0 if slot is None else mm.frames.ram.qwords[slot]
 
     def _link(self, window: Window, slot_address: int, host_address: int) -> None:
-        """Copy the host mm's entry for a slot into the sharer's table.  LinuxError(ENOMEM) without memory for the tables above."""
+        """Copy the host mm's entry for a slot into the sharer's table.  LinuxError(ENOMEM) without memory for the
+        tables above.
+        """
         mm, q = window.mm, self.host.frames.ram.qwords
         slot = mm.tables.entry_slot_alloc(slot_address, self._table_level + 1)
         host_slot = self.host.tables.entry_slot(host_address, self._table_level + 1)
@@ -179,7 +188,9 @@ class Region:
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def lose_owner(self) -> None:
-        """The owner has exited: everything in the region is unmapped, and nobody can map it again (third series, 17/22)."""
+        """The owner has exited: everything in the region is unmapped, and nobody can map it again (third series,
+        17/22).
+        """
         self.note_peaks()
         self.owner = None
         for vma in list(self.host.vmas):
@@ -203,4 +214,3 @@ class Region:
             "resident_bytes": peaks.resident_bytes if ended else self.resident_bytes,
             "ended": ended,
         }
-

@@ -12,9 +12,11 @@ from msharefs.region import Region, Window
 
 
 class WindowOperations(VmOperations):
-    """vm_operations_struct of a window.  It is mapped and unmapped whole, and its rights are those of the region's objects.
+    """vm_operations_struct of a window.  It is mapped and unmapped whole, and its rights are those of the region's
+    objects.
 
-    ``identity``: host address and window address are the same (first series), instead of counted from the window's start.
+    ``identity``: host address and window address are the same (first series), instead of counted from the window's
+    start.
     """
 
     owns_tables = True

@@ -29,7 +29,7 @@ _ACCESS = (int(Access.READ), int(Access.WRITE), int(Access.READ | Access.WRITE),
 
 def open_file(walker: Walker, name: str, flags: int, mode: int = 0, start: Path | None = None) -> File:
     """Open ``name``; the new file has one reference. The caller still has to ``wait_open()`` (FIFOs)."""
-    flags = _check_flags(int(flags), mode)
+    flags = check_open_flags(int(flags))
     if flags & _TMPFILE:
         return _open_tmpfile(walker, walker.resolve(name, start), flags, mode)
     if flags & _CREAT:
@@ -63,7 +63,8 @@ def open_path(walker: Walker, path: Path, flags: int, created: bool = False) -> 
     return file
 
 
-def _check_flags(flags: int, mode: int) -> int:
+def check_open_flags(flags: int) -> int:
+    """EINVAL for combinations that make no sense; O_PATH keeps only what goes with it (build_open_flags)."""
     if flags & _PATH:
         return flags & int(OpenFlags.DIRECTORY | OpenFlags.NOFOLLOW | OpenFlags.PATH | OpenFlags.CLOEXEC)
     if flags & _TMPFILE:

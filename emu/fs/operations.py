@@ -69,13 +69,19 @@ def mkdir(walker: Walker, name: str, mode: int, start: Path | None = None) -> No
     last.parent.dentry.inode.mkdir(last.name, owner)
 
 
-def mknod(walker: Walker, name: str, mode: int, rdev: int, start: Path | None = None) -> None:
-    """Make a node: a FIFO, a socket name, an empty regular file, or (root only) a device."""
+def node_kind(mode: int) -> int:
+    """The S_IFMT part of mknod's mode (0 means a regular file); EPERM for a directory, EINVAL for no kind at all."""
     kind = stat.S_IFMT(mode) or stat.S_IFREG
     if kind == stat.S_IFDIR:
         raise LinuxError(errno.EPERM)
     if kind not in (stat.S_IFREG, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK):
         raise LinuxError(errno.EINVAL)
+    return kind
+
+
+def mknod(walker: Walker, name: str, mode: int, rdev: int, start: Path | None = None) -> None:
+    """Make a node: a FIFO, a socket name, an empty regular file, or (root only) a device."""
+    kind = node_kind(mode)
     last = _place_for_new(walker, name, start, directory=False)
     directory, owner = last.parent.dentry.inode, new_owner(walker, last.parent, mode)
     if kind == stat.S_IFREG:
@@ -137,13 +143,19 @@ def rmdir(walker: Walker, name: str, start: Path | None = None) -> None:
     last.parent.dentry.drop(last.name)
 
 
+def check_rename_flags(flags: int) -> RenameFlags:
+    """EINVAL for flags that do not exist or exclude each other."""
+    wanted = RenameFlags(flags & 7)
+    if flags & ~7 or (wanted & RenameFlags.EXCHANGE and wanted & (RenameFlags.NOREPLACE | RenameFlags.WHITEOUT)):
+        raise LinuxError(errno.EINVAL)
+    return wanted
+
+
 def rename(
     walker: Walker, old_name: str, new_name: str, old_start: Path | None, new_start: Path | None, flags: int
 ) -> None:
     """renameat2(2)."""
-    wanted = RenameFlags(flags & 7)
-    if flags & ~7 or (wanted & RenameFlags.EXCHANGE and wanted & (RenameFlags.NOREPLACE | RenameFlags.WHITEOUT)):
-        raise LinuxError(errno.EINVAL)
+    wanted = check_rename_flags(flags)
     old, new = walker.resolve_last(old_name, old_start), walker.resolve_last(new_name, new_start)
     if old.parent.mount is not new.parent.mount:
         raise LinuxError(errno.EXDEV)

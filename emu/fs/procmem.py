@@ -44,7 +44,8 @@ def _maps_line(kernel: Kernel, task: Task, vma: Vma) -> str:
     elif vma.page_cache is not None:
         device = 1
     major, minor = device >> 8 & 0xFFF, device & 0xFF
-    head = f"{vma.start:08x}-{vma.end:08x} {rights}{'s' if vma.shared else 'p'} {pgoff:08x} {major:02x}:{minor:02x} {inode} "
+    rights += "s" if vma.shared else "p"
+    head = f"{vma.start:08x}-{vma.end:08x} {rights} {pgoff:08x} {major:02x}:{minor:02x} {inode} "
     name = _vma_name(kernel, task, vma)
     return f"{head:<73}{name}" if name else head
 
@@ -102,18 +103,34 @@ def status(kernel: Kernel, task: Task) -> bytes:
     letter = STATE_LETTER[task.state]
     words = {"R": "running", "S": "sleeping", "Z": "zombie", "X": "dead"}
     rss = (mm.rss_anon + mm.rss_cache) << 2
-    lines = [
-        f"Name:\t{task.comm}", f"Umask:\t{task.fs.umask:04o}", f"State:\t{letter} ({words[letter]})", f"Tgid:\t{task.tgid}",
-        f"Pid:\t{task.pid}", f"PPid:\t{task.ppid}", "TracerPid:\t0", f"Uid:\t{who.uid}\t{who.euid}\t{who.euid}\t{who.euid}",
-        f"Gid:\t{who.gid}\t{who.egid}\t{who.egid}\t{who.egid}", f"FDSize:\t{max(64, len(task.files))}",
-        f"VmSize:\t{mm.total_bytes >> 10:>8} kB", "VmLck:\t       0 kB", f"VmRSS:\t{rss:>8} kB",
-        f"RssAnon:\t{mm.rss_anon << 2:>8} kB", f"RssFile:\t{0:>8} kB", f"RssShmem:\t{mm.rss_cache << 2:>8} kB",
-        f"VmPTE:\t{mm.tables.vm_pte_bytes >> 10:>8} kB", "VmSwap:\t       0 kB", "Threads:\t1",
-        f"SigPnd:\t{task.signals.pending_mask:016x}", f"SigBlk:\t{task.signals.blocked:016x}", "Cpus_allowed:\t1",
-        "Cpus_allowed_list:\t0", f"voluntary_ctxt_switches:\t{task.usage.voluntary_switches}",
-        f"nonvoluntary_ctxt_switches:\t{task.usage.involuntary_switches}",
-    ]  # fmt: skip
-    return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
+    fields = {
+        "Name": task.comm,
+        "Umask": f"{task.fs.umask:04o}",
+        "State": f"{letter} ({words[letter]})",
+        "Tgid": task.tgid,
+        "Pid": task.pid,
+        "PPid": task.ppid,
+        "TracerPid": 0,
+        "Uid": f"{who.uid}\t{who.euid}\t{who.euid}\t{who.euid}",
+        "Gid": f"{who.gid}\t{who.egid}\t{who.egid}\t{who.egid}",
+        "FDSize": max(64, len(task.files)),
+        "VmSize": f"{mm.total_bytes >> 10:>8} kB",
+        "VmLck": "       0 kB",
+        "VmRSS": f"{rss:>8} kB",
+        "RssAnon": f"{mm.rss_anon << 2:>8} kB",
+        "RssFile": "       0 kB",
+        "RssShmem": f"{mm.rss_cache << 2:>8} kB",
+        "VmPTE": f"{mm.tables.vm_pte_bytes >> 10:>8} kB",
+        "VmSwap": "       0 kB",
+        "Threads": 1,
+        "SigPnd": f"{task.signals.pending_mask:016x}",
+        "SigBlk": f"{task.signals.blocked:016x}",
+        "Cpus_allowed": 1,
+        "Cpus_allowed_list": 0,
+        "voluntary_ctxt_switches": task.usage.voluntary_switches,
+        "nonvoluntary_ctxt_switches": task.usage.involuntary_switches,
+    }
+    return "".join(f"{name}:\t{value}\n" for name, value in fields.items()).encode("utf-8", "surrogateescape")
 
 
 def pagemap(kernel: Kernel, task: Task, count: int, pos: int) -> bytes:
@@ -145,7 +162,8 @@ def meminfo(kernel: Kernel) -> bytes:
     used = frames.used
     figures = {
         "MemTotal": frames.total, "MemFree": frames.free, "MemAvailable": frames.free, "Buffers": 0,
-        "Cached": used[FrameKind.CACHE], "SwapCached": 0, "SwapTotal": 0, "SwapFree": 0, "AnonPages": used[FrameKind.ANON],
+        "Cached": used[FrameKind.CACHE], "SwapCached": 0, "SwapTotal": 0, "SwapFree": 0, "AnonPages":
+        used[FrameKind.ANON],
         "Mapped": sum(mm.rss_cache for mm in kernel.mm_context.address_spaces.values()), "Shmem": used[FrameKind.CACHE],
         "PageTables": used[FrameKind.PAGETABLE],
     }  # fmt: skip

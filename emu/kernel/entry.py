@@ -1,4 +1,6 @@
-"""Entries into the kernel from user mode: system calls, page faults, exceptions (arch/x86/entry, arch/x86/mm/fault.c)."""
+"""Entries into the kernel from user mode: system calls, page faults, exceptions (arch/x86/entry,
+arch/x86/mm/fault.c).
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,8 @@ from emu.kernel.signal_state import (
     SEGV_MAPERR,
     TRAP_TRACE,
     SaFlags,
-    Sig,
     SiCode,
+    Sig,
     SigInfo,
 )
 from emu.kernel.task import Task, TaskState
@@ -47,7 +49,9 @@ class Entry:
         kernel.cpu.mmu.on_page_fault = self._page_fault
 
     def register(self, syscall: Syscall, *, replace: bool = False) -> None:
-        """Make a system call known; a number can be taken once, unless a module means to ``replace`` what stands there."""
+        """Make a system call known; a number can be taken once, unless a module means to ``replace`` what stands
+        there.
+        """
         if syscall.number in self._table and not replace:
             raise ValueError(f"system call {syscall.number} ({syscall.name}) is registered already")
         self._table[syscall.number] = syscall

@@ -132,7 +132,13 @@ def _load(
         rip, base = loaded.entry, loaded.bias
     prot = Prot.READ | Prot.WRITE | (Prot.EXEC if program.executable_stack else Prot.NONE)
     mm.insert(
-        Vma(STACK_TOP - STACK_INITIAL, STACK_TOP, prot, VmFlags.GROWSDOWN | VmFlags.STACK, pgoff=(STACK_TOP - STACK_INITIAL) >> 12)
+        Vma(
+            STACK_TOP - STACK_INITIAL,
+            STACK_TOP,
+            prot,
+            VmFlags.GROWSDOWN | VmFlags.STACK,
+            pgoff=(STACK_TOP - STACK_INITIAL) >> 12,
+        )
     )
     rsp = _build_stack(kernel, task, mm, main, base, path, argv, envp)
     return rip, rsp

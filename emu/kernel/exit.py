@@ -82,7 +82,8 @@ def release(kernel: Kernel, task: Task) -> None:
 
 
 def do_wait(kernel: Kernel, task: Task, pid: int, options: int) -> Generator[Any, None, Task | None]:
-    """The child that has ended and matches ``pid`` as in wait4(2), after waiting for it; None with WNOHANG if none has yet.
+    """The child that has ended and matches ``pid`` as in wait4(2), after waiting for it; None with WNOHANG if none
+    has yet.
 
     LinuxError(ECHILD) if there is no such child.  The child is still a zombie: the caller releases it.
     """

@@ -41,8 +41,8 @@ class CloneFlags(IntFlag):
 
 _KNOWN = (
     CloneFlags.SIGNAL | CloneFlags.VM | CloneFlags.FS | CloneFlags.FILES | CloneFlags.VFORK | CloneFlags.PARENT_SETTID
-    | CloneFlags.CHILD_CLEARTID | CloneFlags.CHILD_SETTID | CloneFlags.SETTLS | CloneFlags.DETACHED | CloneFlags.UNTRACED
-    | CloneFlags.CLEAR_SIGHAND
+    | CloneFlags.CHILD_CLEARTID | CloneFlags.CHILD_SETTID | CloneFlags.SETTLS | CloneFlags.DETACHED |
+    CloneFlags.UNTRACED | CloneFlags.CLEAR_SIGHAND
 )  # fmt: skip
 
 
@@ -123,7 +123,9 @@ def _write_tids(task: Task, child: Task, flags: int, parent_tid: int, child_tid:
 
 
 def _wait_for_vfork(child: Task) -> Generator[Any, None, int]:
-    """The parent sleeps until the child has a memory of its own; only a kill could end that, and then there is no caller."""
+    """The parent sleeps until the child has a memory of its own; only a kill could end that, and then there is no
+    caller.
+    """
     while child.vfork_done is not None:
         try:
             yield child.vfork_done

@@ -40,7 +40,8 @@ MAX_TASKS = 4096
 class Kernel:
     """One machine's kernel.
 
-    ``modules`` are the init functions of kernel modules; ``log`` is told what a user should know (once each for what repeats).
+    ``modules`` are the init functions of kernel modules; ``log`` is told what a user should know (once each for what
+    repeats).
     """
 
     def __init__(
@@ -146,7 +147,10 @@ class Kernel:
 
     def out_of_memory(self, task: Task) -> None:
         """No frame is left for a page that the task must have: it is killed, as the OOM killer would."""
-        self.log(f"out of memory: killed process {task.pid} ({task.comm}); {self.frames.free} of {self.frames.total} frames are free")
+        self.log(
+            f"out of memory: killed process {task.pid} ({task.comm}); "
+            f"{self.frames.free} of {self.frames.total} frames are free"
+        )
         self.exit(task, Sig.KILL)
 
     def remember(self, task: Task) -> None:
@@ -172,5 +176,3 @@ def describe_task(task: Task) -> dict[str, Any]:
         "rss_bytes": (task.mm.rss_anon + task.mm.rss_cache) << 12,
         "pagetable_bytes": task.mm.tables.table_bytes,
     }
-
-

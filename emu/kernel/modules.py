@@ -1,6 +1,7 @@
 """Kernel modules: whatever registers itself under the entry-point group ``unimmu.modules``.
 
-A module is an ``init(kernel)`` that registers file systems, system calls, mount points and reports, as an fs_initcall does.
+A module is an ``init(kernel)`` that registers file systems, system calls, mount points and reports, as an fs_initcall
+does.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The frame that a signal handler finds on its stack, and the way back (arch/x86/kernel/signal_64.c).
 
-struct rt_sigframe: the return address (restorer), struct ucontext (flags, link, stack_t, struct sigcontext, sigset_t), siginfo_t.
-The floating-point state lies above it in FXSAVE format, 16-byte aligned.
+struct rt_sigframe: the return address (restorer), struct ucontext (flags, link, stack_t, struct sigcontext,
+sigset_t), siginfo_t. The floating-point state lies above it in FXSAVE format, 16-byte aligned.
 """
 
 from __future__ import annotations
@@ -18,7 +18,24 @@ from emu.kernel.task import Task
 if TYPE_CHECKING:
     from emu.cpu import Cpu
 
-_SIGCONTEXT = ("r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rdi", "rsi", "rbp", "rbx", "rdx", "rax", "rcx", "rsp")
+_SIGCONTEXT = (
+    "r8",
+    "r9",
+    "r10",
+    "r11",
+    "r12",
+    "r13",
+    "r14",
+    "r15",
+    "rdi",
+    "rsi",
+    "rbp",
+    "rbx",
+    "rdx",
+    "rax",
+    "rcx",
+    "rsp",
+)
 _UCONTEXT_HEAD = struct.Struct("<QQQiiQ")  # uc_flags, uc_link, ss_sp, ss_flags, pad, ss_size
 _SIGCONTEXT_TAIL = struct.Struct("<HHHHQQQQQ8Q")  # cs, gs, fs, ss, err, trapno, oldmask, cr2, fpstate, reserved
 _FXSAVE_BYTES = 512

@@ -1,4 +1,6 @@
-"""Signals: numbers, siginfo, actions, and what is pending and blocked in one task (include/uapi/asm-generic/siginfo.h)."""
+"""Signals: numbers, siginfo, actions, and what is pending and blocked in one task
+(include/uapi/asm-generic/siginfo.h).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ NSIG = 64
 class Sig(IntEnum):
     """SIG* of x86-64."""
 
-    HUP, INT, QUIT, ILL, TRAP, ABRT, BUS, FPE, KILL, USR1, SEGV, USR2, PIPE, ALRM, TERM, STKFLT, CHLD, CONT, STOP = range(1, 20)
+    HUP, INT, QUIT, ILL, TRAP, ABRT, BUS, FPE, KILL, USR1, SEGV, USR2, PIPE, ALRM, TERM, STKFLT, CHLD, CONT, STOP = (
+        range(1, 20)
+    )
     TSTP, TTIN, TTOU, URG, XCPU, XFSZ, VTALRM, PROF, WINCH, IO, PWR, SYS = range(20, 32)
 
 
@@ -51,9 +55,7 @@ SIG_DFL, SIG_IGN = 0, 1
 #: Default actions other than "terminate".
 IGNORED_BY_DEFAULT = frozenset({Sig.CHLD, Sig.URG, Sig.WINCH, Sig.CONT})
 STOPS_BY_DEFAULT = frozenset({Sig.STOP, Sig.TSTP, Sig.TTIN, Sig.TTOU})
-DUMPS_CORE = frozenset(
-    {Sig.QUIT, Sig.ILL, Sig.TRAP, Sig.ABRT, Sig.BUS, Sig.FPE, Sig.SEGV, Sig.XCPU, Sig.XFSZ, Sig.SYS}
-)
+DUMPS_CORE = frozenset({Sig.QUIT, Sig.ILL, Sig.TRAP, Sig.ABRT, Sig.BUS, Sig.FPE, Sig.SEGV, Sig.XCPU, Sig.XFSZ, Sig.SYS})
 UNBLOCKABLE = 1 << (Sig.KILL - 1) | 1 << (Sig.STOP - 1)
 SYNCHRONOUS = (Sig.SEGV, Sig.BUS, Sig.ILL, Sig.TRAP, Sig.FPE, Sig.SYS)
 

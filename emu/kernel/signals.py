@@ -12,9 +12,9 @@ from emu.kernel.signal_state import (
     SIG_IGN,
     STOPS_BY_DEFAULT,
     SaFlags,
+    SiCode,
     Sig,
     SigAction,
-    SiCode,
     SigInfo,
 )
 from emu.kernel.task import Task

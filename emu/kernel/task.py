@@ -41,8 +41,8 @@ class Credentials:
 
 @dataclass
 class Usage:
-    """What a task has used, under getrusage's names where there is one; ``hw_faults`` are #PF exceptions, ``link_faults`` shared
-    tables linked."""
+    """What a task has used, under getrusage's names where there is one; ``hw_faults`` are #PF exceptions,
+    ``link_faults`` shared tables linked."""
 
     min_flt: int = 0
     maj_flt: int = 0

@@ -54,8 +54,8 @@ class MmContext:
 class AddressSpace(UserCopy):
     """One process's memory.
 
-    ``name`` is for reports.  ``shared_tables`` says that other address spaces link to these tables (a host mm), so that a
-    change must reach every TLB.  ``on_kernel_fault`` is told of faults that the kernel takes on user memory.
+    ``name`` is for reports.  ``shared_tables`` says that other address spaces link to these tables (a host mm), so
+    that a change must reach every TLB.  ``on_kernel_fault`` is told of faults that the kernel takes on user memory.
     """
 
     def __init__(self, context: MmContext, name: str = "", *, shared_tables: bool = False) -> None:
@@ -77,7 +77,8 @@ class AddressSpace(UserCopy):
         self.total_bytes = 0
         self.limit_bytes: int | None = None  # RLIMIT_AS
         self.stack_limit = 8 << 20
-        #: Changes whenever the code at some address may be another (mmap, munmap, mprotect with PROT_EXEC); kept by fork.
+        #: Changes whenever the code at some address may be another (mmap, munmap, mprotect with PROT_EXEC); kept by
+        #: fork.
         self.code_id = context.new_code_id()
         self.on_kernel_fault: Callable[[int], None] | None = None
 
@@ -88,7 +89,8 @@ class AddressSpace(UserCopy):
         return Flush(self.context.flusher, self, start, end)
 
     def unmapped_area(self, length: int, hint: int = 0, align: int = PAGE_SIZE) -> int:
-        """A free range of ``length`` bytes: at the hint if that is free, else as high as possible below mmap_base, else anywhere.
+        """A free range of ``length`` bytes: at the hint if that is free, else as high as possible below mmap_base,
+        else anywhere.
 
         LinuxError(ENOMEM) if there is none.
         """
@@ -96,7 +98,7 @@ class AddressSpace(UserCopy):
             raise LinuxError(errno.ENOMEM)
         if hint:
             at = (hint + align - 1) & -align
-            if MMAP_MIN_ADDR <= at and at + length <= TASK_SIZE and not self.vmas.overlapping(at, at + length):
+            if at >= MMAP_MIN_ADDR and at + length <= TASK_SIZE and not self.vmas.overlapping(at, at + length):
                 return at
         for ceiling in (self.mmap_base, TASK_SIZE):
             found = self._topdown(length, ceiling, align)

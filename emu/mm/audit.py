@@ -88,7 +88,9 @@ def _claim_tables(books: _Books, mm: AddressSpace) -> None:
             elif _linked(windows, low, low + span(level)):
                 books.links[child] += 1
             elif child in books.tables:
-                books.say(f"{where} points at table {child << PAGE_SHIFT:#x}, which {books.tables[child].name} owns already")
+                books.say(
+                    f"{where} points at table {child << PAGE_SHIFT:#x}, which {books.tables[child].name} owns already"
+                )
             else:
                 books.tables[child] = mm
                 found[level - 1] += 1
@@ -137,7 +139,8 @@ def _walk_leaves(books: _Books, mm: AddressSpace) -> None:
                 books.say(f"{where} maps frame {frame:#x}, which is {kind.name}")
     if (anon, cached) != (mm.rss_anon, mm.rss_cache):
         books.say(
-            f"{mm.name} accounts for {mm.rss_anon} anonymous and {mm.rss_cache} cached pages and maps {anon} and {cached}"
+            f"{mm.name} accounts for {mm.rss_anon} anonymous and {mm.rss_cache} cached pages, "
+            f"and maps {anon} and {cached}"
         )
 
 
@@ -192,7 +195,8 @@ def _check_tables(books: _Books, kernel: Kernel) -> None:
     for frame, owner in books.tables.items():
         if frames.kind(frame) != FrameKind.PAGETABLE or frames.count(frame) != 1:
             books.say(
-                f"table {frame << PAGE_SHIFT:#x} of {owner.name} is {frames.kind(frame).name} with {frames.count(frame)} references"
+                f"table {frame << PAGE_SHIFT:#x} of {owner.name} is {frames.kind(frame).name} "
+                f"with {frames.count(frame)} references"
             )
     counted = dict(kernel.share_counts.items())
     for frame in counted.keys() | books.links.keys():
@@ -204,7 +208,8 @@ def _check_tables(books: _Books, kernel: Kernel) -> None:
     accounted = frames.used[FrameKind.PAGETABLE]
     if accounted != len(books.tables):
         books.say(
-            f"{accounted * PAGE_SIZE} bytes of page tables are accounted for, and {len(books.tables) * PAGE_SIZE} are reachable"
+            f"{accounted * PAGE_SIZE} bytes of page tables are accounted for, "
+            f"and {len(books.tables) * PAGE_SIZE} are reachable"
         )
 
 
@@ -222,10 +227,16 @@ def _check_frames(books: _Books, kernel: Kernel, caches: list[PageCache]) -> Non
     counts = frames.counts
     for frame, number in expected.items():
         if int(counts[frame]) != number:
-            books.say(f"frame {frame:#x} ({frames.kind(frame).name}) has {int(counts[frame])} references, and {number} were found")
+            books.say(
+                f"frame {frame:#x} ({frames.kind(frame).name}) has {int(counts[frame])} references, "
+                f"and {number} were found"
+            )
     for frame in np.flatnonzero(counts).tolist():
         if frame not in expected and frames.kind(frame) != FrameKind.RESERVED:
-            books.say(f"frame {frame:#x} ({frames.kind(frame).name}) has {int(counts[frame])} references, and none was found: leaked")
+            books.say(
+                f"frame {frame:#x} ({frames.kind(frame).name}) has {int(counts[frame])} references, "
+                f"and none was found: leaked"
+            )
     used = np.bincount(frames.kinds, minlength=len(FrameKind))
     for kind in FrameKind:
         if kind != FrameKind.FREE and int(used[kind]) != frames.used[kind]:

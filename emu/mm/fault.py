@@ -29,7 +29,9 @@ def handle_mm_fault(mm: AddressSpace, address: int, access: Access) -> FaultResu
 
 
 def expand_stack(mm: AddressSpace, address: int) -> Vma | None:
-    """Grow a MAP_GROWSDOWN mapping down to ``address`` if it lies just above and its limit allows (stack_guard_gap is 1 MiB)."""
+    """Grow a MAP_GROWSDOWN mapping down to ``address`` if it lies just above and its limit allows (stack_guard_gap is
+    1 MiB).
+    """
     vma = mm.vmas.next_above(address)
     if vma is None or not vma.flags & VmFlags.GROWSDOWN:
         return None

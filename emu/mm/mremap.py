@@ -38,7 +38,11 @@ def do_mremap(mm: AddressSpace, old: int, old_length: int, new_length: int, flag
         return old
     if vma.flags & VmFlags.DONTEXPAND:
         raise LinuxError(errno.EFAULT)
-    if old + old_length == vma.end and not mm.vmas.overlapping(vma.end, old + new_length) and old + new_length <= TASK_SIZE:
+    if (
+        old + old_length == vma.end
+        and not mm.vmas.overlapping(vma.end, old + new_length)
+        and old + new_length <= TASK_SIZE
+    ):
         mm.total_bytes += new_length - old_length
         vma.end = old + new_length
         return old

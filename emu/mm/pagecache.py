@@ -20,7 +20,8 @@ Charge = Callable[[int], None]
 class PageCache:
     """Pages of one file or of one shared anonymous object, each a frame with one reference held here.
 
-    A page that does not exist reads as zeros.  ``size`` is the object's size in bytes: a mapping faults with SIGBUS beyond the last
+    A page that does not exist reads as zeros.  ``size`` is the object's size in bytes: a mapping faults with SIGBUS
+    beyond the last
     page that holds a byte of it.  ``mappings`` are the VMAs that show it (i_mmap), so that truncation can unmap.
     """
 
@@ -110,7 +111,9 @@ class PageCache:
             high = min(vma.end, vma.start + (last - vma.pgoff) * PAGE_SIZE)
             if low < high:
                 mm.zap_range(vma, low, high, even_cows=False)
-        doomed = [i for i in self._pages if first <= i < last] if last - first > len(self._pages) else range(first, last)
+        doomed = (
+            [i for i in self._pages if first <= i < last] if last - first > len(self._pages) else range(first, last)
+        )
         dropped = 0
         for index in doomed:
             frame = self._pages.pop(index, None)
@@ -134,4 +137,3 @@ class PageCache:
     def check_index(self, index: int) -> bool:
         """Whether a mapping may touch this page (else SIGBUS)."""
         return index < -(-self.size // PAGE_SIZE)
-

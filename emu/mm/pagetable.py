@@ -1,7 +1,7 @@
 """Page tables of one address space, in guest physical memory, in the hardware's format.
 
-Level 4 is the PGD (PML4 table), 3 the PUD (PDPT), 2 the PMD (PD), 1 the PTE table (PT).  A *slot* is the index of an entry in
-``PhysicalMemory.qwords`` (its physical address / 8).
+Level 4 is the PGD (PML4 table), 3 the PUD (PDPT), 2 the PMD (PD), 1 the PTE table (PT).  A *slot* is the index of an
+entry in ``PhysicalMemory.qwords`` (its physical address / 8).
 """
 
 from __future__ import annotations
@@ -144,7 +144,9 @@ class PageTables:
     # -- changing entries ------------------------------------------------------------------------------------------
 
     def clear_range(self, start: int, end: int) -> npt.NDArray[np.uint64]:
-        """Clear every PTE of [start, end); return those that were set.  The caller owes a flush and the frames' references."""
+        """Clear every PTE of [start, end); return those that were set.  The caller owes a flush and the frames'
+        references.
+        """
         cleared = []
         for _, slot, number in self.pte_tables(start, end):
             view = self.words[slot : slot + number]

@@ -1,7 +1,7 @@
 """Obligations to flush: what a change of a page table owes the TLBs.
 
-Whoever changes an entry gets a :class:`Flush` and must discharge it, by :meth:`Flush.flush` or by saying why none is needed.
-The audit reports one that was forgotten.
+Whoever changes an entry gets a :class:`Flush` and must discharge it, by :meth:`Flush.flush` or by saying why none is
+needed. The audit reports one that was forgotten.
 """
 
 from __future__ import annotations

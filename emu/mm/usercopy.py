@@ -88,7 +88,9 @@ class UserCopy:
             address += step
 
     def read_cstring(self, address: int, limit: int = 4096) -> bytes:
-        """A NUL-terminated string without its NUL.  LinuxError(ENAMETOOLONG) if there is none within ``limit`` bytes."""
+        """A NUL-terminated string without its NUL.  LinuxError(ENAMETOOLONG) if there is none within ``limit``
+        bytes.
+        """
         parts = []
         got = 0
         while got < limit:

@@ -112,7 +112,9 @@ class VmOperations:
 
 
 class Vma:
-    """[start, end) of an address space: rights, flags, and the page cache behind it (None: private anonymous memory)."""
+    """[start, end) of an address space: rights, flags, and the page cache behind it (None: private anonymous
+    memory).
+    """
 
     __slots__ = ("end", "file", "flags", "ops", "page_cache", "pgoff", "private_data", "prot", "start")
 
@@ -177,7 +179,7 @@ class VmaTree:
     """The VMAs of an address space, by address; they never overlap."""
 
     def __init__(self) -> None:
-        self._by_start: SortedDict = SortedDict()
+        self._by_start: SortedDict[int, Vma] = SortedDict()
         self._last: Vma | None = None
 
     def find(self, address: int) -> Vma | None:

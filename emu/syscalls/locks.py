@@ -31,10 +31,10 @@ FLOCK = struct.Struct("<hh4xqqi4x")
 def sys_flock(kernel: Kernel, task: Task, fd: int, operation: int) -> Result:
     """flock(2)."""
     operation = s32(operation)
-    file = task.files.get(s32(fd))
     kind = operation & ~LOCK_NB
     if kind not in (LOCK_SH, LOCK_EX, LOCK_UN):
         raise LinuxError(errno.EINVAL)
+    file = task.files.get(s32(fd))
     exclusive = None if kind == LOCK_UN else kind == LOCK_EX
     queue = locks_of(file.inode).flock(file, exclusive)
     if queue is None:

@@ -32,6 +32,7 @@ def sys_mkdir(kernel: Kernel, task: Task, address: int, mode: int) -> int:
 
 def sys_mknodat(kernel: Kernel, task: Task, dirfd: int, address: int, mode: int, device: int) -> int:
     """mknodat(2)."""
+    operations.node_kind(mode & 0xFFFF)
     walker, name, start = at_path(kernel, task, dirfd, address)
     operations.mknod(walker, name, mode & 0xFFFF, device & 0xFFFFFFFF, start)
     return 0
@@ -95,6 +96,7 @@ def sys_link(kernel: Kernel, task: Task, old: int, address: int) -> int:
 
 def sys_renameat2(kernel: Kernel, task: Task, old_dirfd: int, old: int, new_dirfd: int, new: int, flags: int) -> int:
     """renameat2(2)."""
+    operations.check_rename_flags(flags & 0xFFFFFFFF)
     walker, old_name, old_start = at_path(kernel, task, old_dirfd, old)
     _, new_name, new_start = at_path(kernel, task, new_dirfd, new)
     operations.rename(walker, old_name, new_name, old_start, new_start, flags & 0xFFFFFFFF)

@@ -10,7 +10,7 @@ from emu.fs.dentry import Path, decode_name
 from emu.fs.file import File, WouldBlock
 from emu.fs.flags import AT_FDCWD, OpenFlags
 from emu.fs.namei import Walker
-from emu.fs.open import open_file
+from emu.fs.open import check_open_flags, open_file
 from emu.kernel.errors import LinuxError
 from emu.syscalls.paths import at_path
 from emu.syscalls.table import Result, Syscall, s32
@@ -33,6 +33,7 @@ CLOSE_RANGE_CLOEXEC = 4
 
 def sys_openat(kernel: Kernel, task: Task, dirfd: int, address: int, flags: int, mode: int) -> Result:
     """openat(2); sleeps only on a FIFO whose other end is not open."""
+    check_open_flags(flags & 0xFFFFFFFF)
     walker, name, start = at_path(kernel, task, dirfd, address)
     return _open(task, walker, name, start, flags & 0xFFFFFFFF, mode)
 

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 _INFINITY = 0xFFFFFFFFFFFFFFFF
 _RLIMIT_STACK, _RLIMIT_NOFILE, _RLIMIT_AS, _RLIM_NLIMITS = 3, 7, 9, 16
-_DEFAULT_LIMITS = {3: (8 << 20, _INFINITY), 4: (0, _INFINITY), 6: (4096, 4096), 7: (1024, 1 << 20), 8: (8 << 20, 8 << 20)}
+_DEFAULT_LIMITS = {
+    3: (8 << 20, _INFINITY),
+    4: (0, _INFINITY),
+    6: (4096, 4096),
+    7: (1024, 1 << 20),
+    8: (8 << 20, 8 << 20),
+}
 _GRND_KNOWN = 7
 
 

@@ -1,0 +1,328 @@
+"""The object cache: compiled once, loaded without numba, compiled again where it is damaged."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmu import objectcode
+from mmu.native import CTYPES
+from mmu.objectcode import CompileError, cache_directory
+
+ROOT = Path(__file__).resolve().parents[2]
+load = objectcode.load.__wrapped__  # without its memory
+
+TINY = """
+from mmu.native import U, entry, load64, native
+
+@native
+def twice(x):
+    return x + x
+
+@entry("u64", "u64")
+def add_one_to_twice(x):
+    return twice(x) + U(1)
+
+@entry("bool", "u64", "u32")
+def word_is(address, value):
+    return load64(address) == value
+"""
+
+
+@pytest.fixture(autouse=True)
+def native_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NUMBA_DISABLE_JIT", raising=False)
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with tiny.py and a cache that holds it, made by another process."""
+    directory = tmp_path_factory.mktemp("tiny")
+    (directory / "tiny.py").write_text(TINY)
+    done = run(directory, "import tiny; from mmu.objectcode import load; assert load('tiny')['add_one_to_twice'](20) == 41")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == f"unimmu: compiling tiny (once; kept in {directory / 'cache'}) ...\n"
+    return directory
+
+
+@pytest.fixture
+def tiny(compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same in this process: a cache of its own to damage, and tiny to be imported."""
+    shutil.copytree(compiled / "cache", tmp_path / "cache")
+    monkeypatch.syspath_prepend(compiled)
+    monkeypatch.setenv("PYTHONPATH", str(compiled))
+    monkeypatch.setenv("UNIMMU_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def run(directory: Path, program: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join((str(ROOT), str(directory)))
+    environment = {**os.environ, "PYTHONPATH": path, "UNIMMU_CACHE_DIR": str(directory / "cache")}
+    environment.pop("NUMBA_DISABLE_JIT", None)
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, env=environment, cwd=directory, capture_output=True, text=True, check=False)
+
+
+def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objectcode, "_compile", lambda *_: pytest.fail("nothing had to be compiled"))
+
+
+def entry_directory(cache: Path) -> Path:
+    (directory,) = cache.iterdir()
+    assert directory.name.startswith("tiny-")
+    return directory
+
+
+# ---- what works
+
+
+def test_a_cache_hit_imports_no_numba(compiled: Path) -> None:
+    done = run(compiled, "import sys; from mmu.objectcode import load; load('tiny'); print('numba' in sys.modules)")
+    assert (done.stdout, done.stderr, done.returncode) == ("False\n", "", 0)
+
+
+def test_the_mmu_itself_imports_no_numba() -> None:
+    program = "import sys; import mmu; mmu.Walker(mmu.PhysicalMemory(4096)); print('numba' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_a_loaded_function(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_compiler(monkeypatch)
+    library = load("tiny")
+    assert library.mode == "native"
+    assert sorted(library.functions) == ["add_one_to_twice", "word_is"]
+    assert library["add_one_to_twice"](2**63) == 1, "native integers wrap"
+    word = CTYPES["u64"](7)
+    import ctypes
+
+    assert library["word_is"](ctypes.addressof(word), 7) is True
+    assert library["word_is"](ctypes.addressof(word), 8) is False
+    library.raise_failures()
+
+
+def test_the_index_tells_symbols_and_digests(tiny: Path) -> None:
+    directory = entry_directory(tiny)
+    index = json.loads((directory / "names.json").read_text())
+    assert sorted(index) == ["add_one_to_twice", "word_is"]
+    assert sorted(path.name for path in directory.iterdir()) == ["add_one_to_twice.o", "names.json", "word_is.o"]
+    assert "add_one_to_twice" in index["add_one_to_twice"]["symbol"]
+
+
+def test_the_key_depends_on_the_sources(tmp_path: Path) -> None:
+    source = tmp_path / "a.py"
+    source.write_text("x = 1\n")
+    before = objectcode._key((source,))
+    assert objectcode._key((source,)) == before
+    source.write_text("x = 2\n")
+    assert objectcode._key((source,)) != before
+
+
+def test_every_module_that_hooks_call_is_in_the_key() -> None:
+    """mmu.translation.library names them by hand."""
+    program = (
+        "import sys; before = set(sys.modules); import mmu.hooks;"
+        "print(*sorted(name for name in sys.modules if name.startswith('mmu.') and name != 'mmu.hooks'))"
+    )
+    needed = {"mmu.native"}
+    waiting = ["mmu.hooks"]
+    while waiting:
+        source = (ROOT / waiting.pop().replace(".", "/")).with_suffix(".py").read_text()
+        for line in source.splitlines():
+            name = line.split()[1] if line.startswith("from mmu.") else ""
+            if name and name not in needed:
+                needed.add(name)
+                waiting.append(name)
+    del program
+    listed = (ROOT / "mmu" / "translation.py").read_text().split("load(", 1)[1].split(")", 1)[0]
+    assert needed - {"mmu.native", "mmu.compiler"} <= {name.strip('" ,\n') for name in listed.split(",")}
+
+
+# ---- a damaged cache
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+DAMAGE: dict[str, Any] = {
+    "a flipped bit": lambda d: flip(d / "word_is.o"),
+    "a short object": lambda d: (d / "word_is.o").write_bytes((d / "word_is.o").read_bytes()[:100]),
+    "an empty object": lambda d: (d / "word_is.o").write_bytes(b""),
+    "no object": lambda d: (d / "word_is.o").unlink(),
+    "no index": lambda d: (d / "names.json").unlink(),
+    "an empty index": lambda d: (d / "names.json").write_text(""),
+    "half an index": lambda d: (d / "names.json").write_text((d / "names.json").read_text()[:40]),
+    "an index of bytes": lambda d: (d / "names.json").write_bytes(b"\xff\xfe\0"),
+    "an index of nothing": lambda d: (d / "names.json").write_text("{}"),
+    "an index that is a list": lambda d: (d / "names.json").write_text("[]"),
+    "an index that is null": lambda d: (d / "names.json").write_text("null"),
+    "an index of numbers": lambda d: (d / "names.json").write_text('{"word_is": 1, "add_one_to_twice": 2}'),
+    "no digest": lambda d: (d / "names.json").write_text('{"word_is": {"symbol": "x"}}'),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_is_noticed(tiny: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
+    """Whatever is wrong, the answer is to compile."""
+    DAMAGE[damage](entry_directory(tiny))
+
+    class Compiling(Exception):
+        pass
+
+    def compile_it(*_: object) -> None:
+        raise Compiling
+
+    monkeypatch.setattr(objectcode, "_compile", compile_it)
+    with pytest.raises(Compiling):
+        load("tiny")
+
+
+def test_a_damaged_object_is_compiled_again(tiny: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    directory = entry_directory(tiny)
+    flip(directory / "add_one_to_twice.o")
+    assert load("tiny")["add_one_to_twice"](1) == 3
+    assert capfd.readouterr().err == f"unimmu: compiling tiny (once; kept in {tiny}) ...\n"
+    assert entry_directory(tiny) == directory, "nothing is left of the damaged one or of the work"
+    assert load("tiny")["add_one_to_twice"](2) == 5
+    assert capfd.readouterr().err == ""
+
+
+def pretend_to_compile(monkeypatch: pytest.MonkeyPatch, good: Path, *, meanwhile: Any = None) -> None:
+    """The compiler's child process is replaced by a copy of what it made before."""
+
+    def run(command: list[str], **_options: object) -> subprocess.CompletedProcess[str]:
+        for path in good.iterdir():
+            shutil.copy(path, command[-1])
+        if meanwhile is not None:
+            meanwhile()
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(objectcode.subprocess, "run", run)
+
+
+def test_two_processes_compile_at_once(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slower one takes what the faster one has put there."""
+    directory = entry_directory(tiny)
+    good = tmp_path / "good"
+    directory.rename(good)
+
+    def other_process() -> None:
+        shutil.copytree(good, directory)
+        (directory / "of the other").touch()
+
+    pretend_to_compile(monkeypatch, good, meanwhile=other_process)
+    assert load("tiny")["add_one_to_twice"](1) == 3
+    assert [path.name for path in tiny.iterdir()] == [directory.name]
+    assert (directory / "of the other").exists()
+
+
+# ---- a cache that cannot be written
+
+
+def test_an_unwritable_cache_serves_this_run(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Below a regular file not even root can make a directory."""
+    (tmp_path / "file").write_text("")
+    cache, temporary = tmp_path / "file" / "cache", tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("UNIMMU_CACHE_DIR", str(cache))
+    monkeypatch.setattr(objectcode.tempfile, "tempdir", str(temporary))
+    pretend_to_compile(monkeypatch, entry_directory(tiny))
+    assert load("tiny")["add_one_to_twice"](1) == 3
+    said = capfd.readouterr().err
+    assert f"unimmu: {cache} cannot be written (Not a directory); compiling for this run only\n" in said
+    assert list(temporary.iterdir()) == [], "nothing is left behind"
+
+
+def test_an_unwritable_cache_for_real(tmp_path: Path) -> None:
+    """As a user meets it: the whole MMU, another process, and it works."""
+    (tmp_path / "cache").write_text("a file, not a directory")
+    done = run(tmp_path, "import mmu; print(mmu.Walker(mmu.PhysicalMemory(4096)))")
+    assert done.returncode == 0, done.stderr
+    assert "compiling mmu.hooks" in done.stderr
+    assert f"unimmu: {tmp_path / 'cache'} cannot be written (File exists); compiling for this run only" in done.stderr
+
+
+# ---- errors
+
+
+def test_an_error_of_the_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_hooks.py").write_text(
+        'from mmu.native import entry\n@entry("u64", "u64")\ndef bad(x):\n    return x.no_such_attribute\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("UNIMMU_CACHE_DIR", str(tmp_path / "cache"))
+    with pytest.raises(CompileError, match="compiling broken_hooks failed:") as caught:
+        load("broken_hooks")
+    assert "Unknown attribute 'no_such_attribute'" in str(caught.value)
+    assert list((tmp_path / "cache").iterdir()) == [], "no work directory stays"
+
+
+def test_without_numba(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find_spec = objectcode.importlib.util.find_spec
+    monkeypatch.setattr(objectcode.importlib.util, "find_spec", lambda name: find_spec(name) if name != "numba" else None)
+    with pytest.raises(CompileError, match="numba is not installed; unimmu needs it once"):
+        load("tiny")
+
+
+# ---- where the cache is
+
+
+@pytest.mark.parametrize(
+    ("environment", "directory"),
+    [
+        ({"UNIMMU_CACHE_DIR": "/a/b", "XDG_CACHE_HOME": "/x", "HOME": "/h"}, "/a/b"),
+        ({"XDG_CACHE_HOME": "/x", "HOME": "/h"}, "/x/unimmu"),
+        ({"HOME": "/h"}, "/h/.cache/unimmu"),
+        ({"UNIMMU_CACHE_DIR": "", "XDG_CACHE_HOME": "", "HOME": "/h"}, "/h/.cache/unimmu"),
+    ],
+)
+def test_the_cache_directory(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], directory: str) -> None:
+    for name in ("UNIMMU_CACHE_DIR", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert cache_directory() == Path(directory)
+
+
+# ---- reference mode
+
+
+def test_reference_mode_is_python(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    no_compiler(monkeypatch)
+    library = load("tiny")
+    assert library.mode == "reference"
+    assert library["add_one_to_twice"](20) == 41
+    assert library["add_one_to_twice"].address
+
+
+def test_an_exception_in_reference_mode_is_kept(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It cannot cross C; whoever called looks afterwards."""
+    import tiny as module
+
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    library = load("tiny")
+
+    def bad(_x: int) -> int:
+        raise ZeroDivisionError("in a hook")
+
+    monkeypatch.setattr(module, "twice", bad)
+    assert library["add_one_to_twice"](20) == 0
+    with pytest.raises(ZeroDivisionError, match="in a hook"):
+        library.raise_failures()
+    library.raise_failures()
