@@ -38,7 +38,6 @@ _RSP_TO_R15 = ("RAX", "RBX", "RCX", "RDX", "RSI", "RDI", "RBP", "RSP", *(f"R{n}"
 REGISTERS: dict[str, int] = {
     name.lower(): getattr(x86, f"UC_X86_REG_{name}") for name in (*_RSP_TO_R15, "RIP", "RFLAGS")
 }
-_SYSCALL_REGISTERS = ("rip", "rax", "rdi", "rsi", "rdx", "r10", "r8", "r9", "rflags")
 
 
 class TrapKind(IntEnum):
@@ -103,8 +102,7 @@ class Cpu:
         self._vector: int | None = None
         self._block_sizes: dict[tuple[int, int, int], int] = {}
         self._install_hooks()
-        self.syscall_registers = RegisterSet(self._engine, _SYSCALL_REGISTERS)
-        self._syscall_result = RegisterSet(self._engine, ("rax", "rcx", "r11"))
+        self._env = unicorn_abi.general_registers(uc)
         self._all = RegisterSet(self._engine, tuple(REGISTERS))
         self._template = self._enter_cpl3(entry_frame)
         self._vector_context = self.new_context_like_current()
@@ -115,6 +113,8 @@ class Cpu:
         trap = self.trap
         self._table = np.zeros(TABLE_ENTRIES * TABLE_WORDS, dtype=np.uint64)
         trap.table = self._table.ctypes.data
+        trap.reg_read = unicorn_abi.symbol_address("uc_reg_read")
+        trap.rflags_at = ctypes.addressof(trap) + TrapState.rflags.offset  # type: ignore[attr-defined]
         trap.emu_stop = unicorn_abi.symbol_address("uc_emu_stop")
         trap.clock = ctypes.addressof(self.mmu.state) + MmuState.clock.offset  # type: ignore[attr-defined]
         self._count = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint64)(
@@ -249,9 +249,22 @@ class Cpu:
         """Set every general register, RIP and RFLAGS."""
         self._all.write(*(values[name] for name in REGISTERS))
 
-    def syscall_return(self, result: int, rip: int, rflags: int) -> None:
-        """What SYSRET leaves: the result in RAX, RIP in RCX, RFLAGS in R11."""
-        self._syscall_result.write(result & 0xFFFFFFFFFFFFFFFF, rip, rflags)
+    @property
+    def rip(self) -> int:
+        """Where the guest is."""
+        return int(self._env[16])
+
+    def syscall_registers(self) -> tuple[int, int, tuple[int, int, int, int, int, int]]:
+        """RIP behind the SYSCALL instruction, its number, and its six arguments."""
+        rax, _, rdx, _, _, _, rsi, rdi, r8, r9, r10, *_, rip = self._env[:]
+        return rip, rax, (rdi, rsi, rdx, r10, r8, r9)
+
+    def syscall_return(self, result: int, rip: int) -> None:
+        """What SYSRET leaves: the result in RAX, RIP in RCX, RFLAGS (of the last system call) in R11."""
+        env = self._env
+        env[0] = result & 0xFFFFFFFFFFFFFFFF
+        env[1] = rip
+        env[11] = self.trap.rflags
 
     # -- running ---------------------------------------------------------------------------------------------------
 
@@ -296,6 +309,6 @@ class Cpu:
             self.write("rflags", self.read("rflags") | _TF)
             trap = self.enter(rip)
             self.write("rflags", self.read("rflags") & ~_TF)
-            rip = self.read("rip")
+            rip = self.rip
             if trap.kind != TrapKind.EXCEPTION or trap.vector != 1:
                 return trap

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 from enum import IntEnum
 
+from unicorn.x86_const import UC_X86_REG_RFLAGS
+
 from mmu.native import U, call1, call3, entry, load64, store64
 
 
@@ -25,6 +27,9 @@ class TrapState(ctypes.Structure):
     block: int  # where the block that is executed now begins, and how many instructions it has
     block_instructions: int
     blocks: int
+    rflags: int  # at a system call
+    rflags_at: int  # host address of the field above
+    reg_read: int  # host address of uc_reg_read
     emu_stop: int  # host address of uc_emu_stop
     count_block: int  # host address of count(uc, address, size) -> instructions, asked once per block of code
     table: int  # host address of the table of known blocks
@@ -41,6 +46,7 @@ TABLE_WORDS = 3
 _MASK = U(TABLE_ENTRIES - 1)
 _RECORD = U(TABLE_WORDS * 8)
 _ZERO, _ONE = U(0), U(1)
+_RFLAGS = U(UC_X86_REG_RFLAGS)
 _SLICE, _SYSCALL = U(TrapReason.SLICE), U(TrapReason.SYSCALL)
 
 
@@ -72,6 +78,7 @@ def on_block(uc: int, address: int, size: int, trap: TrapState) -> None:
 
 @entry("void", "u64", TrapState)
 def on_syscall(uc: int, trap: TrapState) -> None:
-    """UC_HOOK_INSN for SYSCALL: leave emulation; RIP will be behind the instruction."""
+    """UC_HOOK_INSN for SYSCALL: leave emulation with RFLAGS at hand; RIP will be behind the instruction."""
+    call3(trap.reg_read, uc, _RFLAGS, trap.rflags_at)
     trap.reason = _SYSCALL
     call1(trap.emu_stop, uc)

@@ -26,6 +26,9 @@ class ErrorCode(IntFlag):
         return f"{who} {what}: " + ("not allowed" if self & self.P else "not present")
 
 
+_ACCESS_OF = {0: Access.READ, 0x02: Access.WRITE, 0x10: Access.FETCH}
+
+
 class PageFault(Exception):
     """#PF: ``vaddr`` is what CR2 would hold, ``error_code`` the code that is pushed."""
 
@@ -37,9 +40,7 @@ class PageFault(Exception):
     @property
     def access(self) -> Access:
         """The access as the error code tells it (a fetch is told apart from a read only if EFER.NXE is set)."""
-        if self.error_code & ErrorCode.WR:
-            return Access.WRITE
-        return Access.FETCH if self.error_code & ErrorCode.ID else Access.READ
+        return _ACCESS_OF[self.error_code & 0x12]
 
     def __str__(self) -> str:
         return f"#PF at {self.vaddr:#x}, error code {self.error_code:#x} ({ErrorCode(self.error_code).describe()})"

@@ -160,9 +160,9 @@ def _index(directory: pathlib.Path) -> dict[str, Any] | None:
             entry["code"] = (directory / f"{name}.o").read_bytes()
             if hashlib.sha256(entry["code"]).hexdigest() != entry["sha256"]:
                 return None
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # also JSON, but not ours
         return None
-    return index
+    return index or None
 
 
 def _load_native(module: ModuleType, sources: tuple[pathlib.Path, ...]) -> Library:

@@ -20,6 +20,7 @@ from mmu.state import MmuState, Status
 from mmu.translation import library, load_registers
 
 _UC_MEM_READ = 16
+_PAGE_FAULT = int(Status.PAGE_FAULT)
 #: A fault handler that says "fixed" this often for one access without making the walk succeed is broken.
 _MAX_RETRIES = 64
 
@@ -182,7 +183,7 @@ class Mmu:
         state = self.state
         for _ in range(_MAX_RETRIES):
             status = state.status
-            if status == Status.PAGE_FAULT:
+            if status == _PAGE_FAULT:
                 fault = PageFault(vaddr, state.error_code)
                 if self.on_page_fault is None or not self.on_page_fault(fault):
                     self._failed = (status, kind - _UC_MEM_READ, fault.error_code, vaddr)

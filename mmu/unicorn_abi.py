@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 import unicorn
-from unicorn import UC_ARCH_X86, UC_HOOK_INTR, UC_HOOK_TLB_FILL, UC_MODE_64, UC_TLB_VIRTUAL, Uc, UcError
+from unicorn import UC_ARCH_X86, UC_HOOK_INTR, UC_HOOK_TLB_FILL, UC_MODE_64, UC_TLB_VIRTUAL, Uc, UcError, x86_const
 from unicorn.unicorn_const import UC_CTL_IO_WRITE, UC_CTL_TLB_FLUSH, UC_ERR_EXCEPTION
 from unicorn.unicorn_py3.unicorn import uclib
 
@@ -24,6 +24,8 @@ INVALID_ADDR = 0x588
 CPU_STATE = 0x1B8
 #: ``CPUState.uc``, which points back: how the self-test knows a CPUState before it gives one to those functions.
 CPU_UC = 0x81A8
+#: From the CPUState: ``env.regs`` (RAX RCX RDX RBX RSP RBP RSI RDI R8 ... R15), then ``env.eip``.
+ENV_REGS = 0x8A50
 #: In a saved context: ``env.error_code`` and ``env.old_exception``.
 CONTEXT_ERROR_CODE = 0x1530
 CONTEXT_OLD_EXCEPTION = 0x15A0
@@ -108,6 +110,17 @@ def use_virtual_tlb(uc: Uc) -> None:
     engine.ctl_set_tlb_mode(UC_TLB_VIRTUAL)
 
 
+GeneralRegisters = ctypes.c_uint64 * 17
+
+
+def general_registers(uc: Uc) -> Any:
+    """RAX RCX RDX RBX RSP RBP RSI RDI R8 ... R15 RIP, where the engine keeps them: an array that reads and writes them.
+
+    Ten times faster than the register calls.  RIP must be given to emu_start to have an effect.
+    """
+    return GeneralRegisters.from_address(ctypes.c_uint64.from_address(handle(uc) + CPU_STATE).value + ENV_REGS)
+
+
 def flush_tlb(uc: Uc) -> None:
     """Forget every translation (and Unicorn's jump cache)."""
     uc.ctl(UC_CTL_TLB_FLUSH, UC_CTL_IO_WRITE)
@@ -187,6 +200,7 @@ def self_test() -> None:
     _expect(unicorn.__version__ == UNICORN_VERSION, f"the release {UNICORN_VERSION}")
     _test_translation()
     _test_exceptions()
+    _test_registers()
 
 
 def _scratch(code: bytes, buffer: Any) -> Uc:
@@ -252,3 +266,20 @@ def _test_exceptions() -> None:
     check(emu_start(handle(uc), 5, 0, 0, 0), "uc_emu_start")
     context.save()
     _expect(seen == [0, 13] and context.error_code == 0x28, "env.error_code")
+
+
+def _test_registers() -> None:
+    """env.regs and env.eip hold what uc_reg_write wrote; read through /proc/self/mem, which cannot crash."""
+    uc = Uc(UC_ARCH_X86, UC_MODE_64)
+    names = ("RAX", "RCX", "RDX", "RBX", "RSP", "RBP", "RSI", "RDI", *(f"R{n}" for n in range(8, 16)), "RIP")
+    values = [0x1122334455660000 + n for n in range(len(names))]
+    for name, value in zip(names, values, strict=True):
+        uc.reg_write(getattr(x86_const, f"UC_X86_REG_{name}"), value)
+    at = ctypes.c_uint64.from_address(handle(uc) + CPU_STATE).value + ENV_REGS
+    try:
+        with open("/proc/self/mem", "rb", buffering=0) as memory:
+            memory.seek(at)
+            found = memory.read(8 * len(names))
+    except OSError:
+        found = b""
+    _expect(found == b"".join(v.to_bytes(8, "little") for v in values), "env.regs")

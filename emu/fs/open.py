@@ -99,7 +99,9 @@ def _find_or_create(walker: Walker, name: str, flags: int, mode: int, start: Pat
     """Follow symbolic links to where the file is, or is to be made."""
     while True:
         last = walker.resolve_last(name, start)
-        if last.slash or not last.normal:
+        if not last.normal:
+            raise LinuxError(errno.EEXIST if flags & _EXCL else errno.EISDIR)
+        if last.slash:
             raise LinuxError(errno.EISDIR)
         found = walker.lookup_or_none(last.parent, last.name)
         if found is None:

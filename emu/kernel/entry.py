@@ -45,7 +45,6 @@ class Entry:
         self._kernel = kernel
         self._cpu = kernel.cpu
         self._table: dict[int, Syscall] = {}
-        self._registers = kernel.cpu.syscall_registers
         kernel.cpu.mmu.on_page_fault = self._page_fault
 
     def register(self, syscall: Syscall, *, replace: bool = False) -> None:
@@ -81,7 +80,7 @@ class Entry:
                     kernel.scheduler.yielded = False
                     return
             else:
-                task.rip = cpu.read("rip")
+                task.rip = cpu.rip
                 if kind == TrapKind.SLICE:
                     if kernel.scheduler.runnable:
                         task.usage.involuntary_switches += 1
@@ -92,14 +91,14 @@ class Entry:
 
     def _system_call(self, task: Task) -> bool:
         """False if the task sleeps or has ended."""
-        rip, number, *arguments, rflags = self._registers.read()
+        rip, number, arguments = self._cpu.syscall_registers()
         task.rip = rip
         call = self._table.get(number)
         if call is None:
-            self._kernel.tracer.syscall_enter(task, number, None, tuple(arguments))
+            self._kernel.tracer.syscall_enter(task, number, None, arguments)
             self._unknown(number)
-            return self._finish(task, number, -errno.ENOSYS, rip, rflags)
-        wanted = tuple(arguments[: len(call.arguments)])
+            return self._finish(task, number, -errno.ENOSYS)
+        wanted = arguments[: len(call.arguments)]
         tracer = self._kernel.tracer
         if tracer.syscalls:
             tracer.syscall_enter(task, number, call, wanted)
@@ -110,23 +109,25 @@ class Entry:
         if type(result) is GeneratorType:
             task.sleeping = result
             task.syscall = (number, wanted)
+            task.syscall_rflags = self._cpu.trap.rflags
             return self._advance(task, interrupted=False)
-        return self._finish(task, number, result, rip, rflags)
+        return self._finish(task, number, result)
 
-    def _finish(self, task: Task, number: int, result: int, rip: int, rflags: int) -> bool:
+    def _finish(self, task: Task, number: int, result: int) -> bool:
         tracer = self._kernel.tracer
         if tracer.syscalls:
             tracer.syscall_exit(task, number, self._table.get(number), result)
         if task.registers_replaced:  # execve, rt_sigreturn
             task.registers_replaced = False
             return True
-        if not task.alive:
+        if task.state >= TaskState.ZOMBIE:
             return False
-        self._cpu.syscall_return(result, rip, rflags)
+        self._cpu.syscall_return(result, task.rip)
         return True
 
     def _resume(self, task: Task) -> bool:
         """Go on with a system call that slept.  False if it sleeps again or the task has ended."""
+        self._cpu.trap.rflags = task.syscall_rflags
         return self._advance(task, interrupted=task.signals.deliverable())
 
     def _advance(self, task: Task, *, interrupted: bool) -> bool:
@@ -150,7 +151,7 @@ class Entry:
         task.sleeping = task.syscall = None
         if task.state != TaskState.RUNNABLE:
             return False
-        return self._finish(task, call[0], result, task.rip, self._cpu.read("rflags"))
+        return self._finish(task, call[0], result)
 
     def _restarts(self, task: Task) -> bool:
         """Whether the signal that will be delivered lets the call start again (SA_RESTART, or no handler at all)."""
@@ -164,7 +165,7 @@ class Entry:
     def _restart(self, task: Task, number: int) -> bool:
         task.sleeping = task.syscall = None
         task.rip -= 2  # the SYSCALL instruction
-        self._cpu.syscall_return(number, task.rip + 2, self._cpu.read("rflags"))
+        self._cpu.syscall_return(number, task.rip + 2)
         return True
 
     def _unknown(self, number: int) -> None:
@@ -196,7 +197,7 @@ class Entry:
             if trap.fault.vaddr >> 12 != task.rip >> 12:
                 # Unicorn fetches ahead while it translates: go there by single steps, and see whether it is reached
                 trap = self._cpu.find_faulting_instruction(task.rip)
-                task.rip = self._cpu.read("rip")
+                task.rip = self._cpu.rip
                 if trap.kind == TrapKind.SYSCALL:
                     self._system_call(task)
                     return

@@ -94,6 +94,7 @@ class Task:
     #: The system call that sleeps, if one does, with its number and arguments.
     sleeping: Sleeping | None = None
     syscall: tuple[int, tuple[int, ...]] | None = None
+    syscall_rflags: int = 0
     sleeping_on: tuple[WaitQueue, ...] = ()
     timer: int | None = None
     alarm: tuple[int, int] | None = None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from emu.kernel.errors import LinuxError
 from emu.mm.address_space import AddressSpace
 from emu.mm.frames import FrameKind
-from emu.mm.pagetable import ADDRESS, RW, SPECIAL, US, XD, A, D, P
-from emu.mm.vma import FaultResult, Prot, Vma, VmFlags
+from emu.mm.pagetable import ADDRESS, RW, SPECIAL, A, D
+from emu.mm.vma import FaultResult, Vma, VmFlags
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
 
@@ -70,15 +70,6 @@ def fault_in_vma(mm: AddressSpace, vma: Vma, address: int, access: Access) -> Fa
     return FaultResult.RACED
 
 
-def _pte_bits(vma: Vma, *, writable: bool) -> int:
-    bits = P | US | A
-    if writable:
-        bits |= RW
-    if not vma.prot & Prot.EXEC:
-        bits |= XD
-    return bits
-
-
 def _set_new_pte(mm: AddressSpace, address: int, slot: int, pte: int) -> None:
     """Install an entry where none was."""
     mm.frames.ram.qwords[slot] = pte
@@ -92,9 +83,9 @@ def _anonymous_page(mm: AddressSpace, vma: Vma, address: int, access: Access, sl
     if access == Access.WRITE:
         frame = mm.frames.alloc(FrameKind.ANON)
         mm.rss_anon += 1
-        _set_new_pte(mm, address, slot, frame << PAGE_SHIFT | _pte_bits(vma, writable=True) | D)
+        _set_new_pte(mm, address, slot, frame << PAGE_SHIFT | vma.page_bits | RW | D)
     else:
-        _set_new_pte(mm, address, slot, mm.frames.zero_frame << PAGE_SHIFT | _pte_bits(vma, writable=False) | SPECIAL)
+        _set_new_pte(mm, address, slot, mm.frames.zero_frame << PAGE_SHIFT | vma.page_bits | SPECIAL)
     return FaultResult.MINOR
 
 
@@ -109,9 +100,9 @@ def _file_page(mm: AddressSpace, vma: Vma, address: int, access: Access, slot: i
     if access == Access.WRITE and not vma.shared:
         copy = mm.frames.copy(frame, FrameKind.ANON)
         mm.rss_anon += 1
-        _set_new_pte(mm, address, slot, copy << PAGE_SHIFT | _pte_bits(vma, writable=True) | D)
+        _set_new_pte(mm, address, slot, copy << PAGE_SHIFT | vma.page_bits | RW | D)
         return FaultResult.MINOR
-    bits = _pte_bits(vma, writable=vma.shared and bool(vma.prot & Prot.WRITE))
+    bits = vma.page_bits | (RW if vma.shared and vma.allows(Access.WRITE) else 0)
     mm.frames.get(frame)
     mm.rss_cache += 1
     _set_new_pte(mm, address, slot, frame << PAGE_SHIFT | bits | (D if access == Access.WRITE else 0))
@@ -155,7 +146,7 @@ def _write_protected_page(mm: AddressSpace, vma: Vma, address: int, slot: int, p
     except LinuxError:
         flush.none_needed("the entry was not changed")
         raise
-    frames.ram.qwords[slot] = copy << PAGE_SHIFT | _pte_bits(vma, writable=True) | D
+    frames.ram.qwords[slot] = copy << PAGE_SHIFT | vma.page_bits | RW | D
     flush.flush()
     mm.rss_anon += 1
     if not pte & SPECIAL:

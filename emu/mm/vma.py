@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sortedcontainers import SortedDict
 
+from mmu import entries
 from mmu.registers import Access
 
 if TYPE_CHECKING:
@@ -111,12 +112,18 @@ class VmOperations:
         return ""
 
 
+_PAGE_BITS = int(entries.P | entries.US | entries.A)
+_XD = int(entries.XD)
+
+
 class Vma:
     """[start, end) of an address space: rights, flags, and the page cache behind it (None: private anonymous
     memory).
     """
 
-    __slots__ = ("end", "file", "flags", "ops", "page_cache", "pgoff", "private_data", "prot", "start")
+    __slots__ = (
+        "_allowed", "_prot", "end", "file", "flags", "ops", "page_bits", "page_cache", "pgoff", "private_data", "start",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -142,6 +149,19 @@ class Vma:
         self.private_data = private_data
 
     @property
+    def prot(self) -> Prot:
+        """The rights."""
+        return self._prot
+
+    @prot.setter
+    def prot(self, prot: Prot) -> None:
+        self._prot = prot
+        # faults ask these questions often: answer them once, in plain integers
+        self._allowed = (bool(prot), bool(prot & Prot.WRITE), bool(prot & Prot.EXEC))
+        #: What every entry of the VMA carries, but for RW: vm_page_prot.
+        self.page_bits = _PAGE_BITS | (0 if prot & Prot.EXEC else _XD)
+
+    @property
     def length(self) -> int:
         """Bytes."""
         return self.end - self.start
@@ -149,7 +169,7 @@ class Vma:
     @property
     def shared(self) -> bool:
         """MAP_SHARED."""
-        return bool(self.flags & VmFlags.SHARED)
+        return VmFlags.SHARED in self.flags
 
     def index_of(self, address: int) -> int:
         """The page of the page cache that ``address`` shows."""
@@ -157,11 +177,7 @@ class Vma:
 
     def allows(self, access: Access) -> bool:
         """Whether the VMA's rights cover the access.  On x86 anything writable or executable can be read."""
-        if access == Access.WRITE:
-            return bool(self.prot & Prot.WRITE)
-        if access == Access.FETCH:
-            return bool(self.prot & Prot.EXEC)
-        return bool(self.prot)
+        return self._allowed[access]
 
     def copy(self, start: int, end: int) -> Vma:
         """A VMA for [start, end) of the same mapping."""

@@ -93,7 +93,7 @@ def _setfd(task: Task, fd: int, file: File, argument: int) -> int:
 
 
 def _getfl(task: Task, fd: int, file: File, argument: int) -> int:
-    return file.flags | int(OpenFlags.LARGEFILE)
+    return file.flags
 
 
 def _setfl(task: Task, fd: int, file: File, argument: int) -> int:

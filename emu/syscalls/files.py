@@ -339,15 +339,15 @@ def sys_copy_file_range(
     kernel: Kernel, task: Task, in_fd: int, in_offset: int, out_fd: int, out_offset: int, count: int, flags: int
 ) -> int:
     """copy_file_range(2) within one file system."""
-    source, target = _readable(task, in_fd), _writable(task, out_fd)
+    source, target = task.files.get(s32(in_fd)), task.files.get(s32(out_fd))
     if flags & 0xFFFFFFFF:
         raise LinuxError(errno.EINVAL)
-    if target.flags & _APPEND:
-        raise LinuxError(errno.EBADF)
     if source.inode.is_directory or target.inode.is_directory:
         raise LinuxError(errno.EISDIR)
     if not (source.inode.is_regular and target.inode.is_regular):
         raise LinuxError(errno.EINVAL)
+    if not source.readable or not target.writable or target.flags & _APPEND:
+        raise LinuxError(errno.EBADF)
     if source.inode.sb is not target.inode.sb:
         raise LinuxError(errno.EXDEV)
     start = _offset(task.mm.read_u64(in_offset)) if in_offset else source.pos

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from emu.kernel.wait import WaitQueue
 
 _CLOEXEC = int(OpenFlags.CLOEXEC)
+#: Every open of a 64-bit process has it (force_o_largefile).
+_LARGEFILE = int(OpenFlags.LARGEFILE)
 MFD_CLOEXEC = 1
 MFD_ALLOW_SEALING = 2
 MFD_HUGETLB = 4
@@ -35,7 +37,7 @@ def sys_openat(kernel: Kernel, task: Task, dirfd: int, address: int, flags: int,
     """openat(2); sleeps only on a FIFO whose other end is not open."""
     check_open_flags(flags & 0xFFFFFFFF)
     walker, name, start = at_path(kernel, task, dirfd, address)
-    return _open(task, walker, name, start, flags & 0xFFFFFFFF, mode)
+    return _open(task, walker, name, start, flags & 0xFFFFFFFF | _LARGEFILE, mode)
 
 
 def sys_open(kernel: Kernel, task: Task, address: int, flags: int, mode: int) -> Result:
@@ -140,6 +142,7 @@ def sys_memfd_create(kernel: Kernel, task: Task, address: int, flags: int) -> in
     except LinuxError as error:
         raise LinuxError(errno.EINVAL if error.errno == errno.ENAMETOOLONG else error.errno) from None
     file = kernel.vfs.shmem_file_setup("memfd:" + decode_name(name))
+    file.flags |= _LARGEFILE
     if flags & MFD_NOEXEC_SEAL:
         file.inode.mode &= ~0o111
     return task.files.open(file, bool(flags & MFD_CLOEXEC))

@@ -23,11 +23,8 @@ _CWD = AT_FDCWD & 0xFFFFFFFF
 
 
 def user_path(task: Task, address: int) -> str:
-    """A path name from user memory: EFAULT, ENAMETOOLONG, ENOENT if it is empty."""
-    name = task.mm.read_cstring(address, PATH_MAX)
-    if not name:
-        raise LinuxError(errno.ENOENT)
-    return decode_name(name)
+    """A path name from user memory: EFAULT, ENAMETOOLONG. (An empty one fails in the walk, as getname() defers it.)"""
+    return decode_name(task.mm.read_cstring(address, PATH_MAX))
 
 
 def start_of(task: Task, dirfd: int) -> Path | None:
@@ -40,7 +37,7 @@ def start_of(task: Task, dirfd: int) -> Path | None:
 def at_path(kernel: Kernel, task: Task, dirfd: int, address: int) -> tuple[Walker, str, Path | None]:
     """(walker, name, start) for a *at() call; an absolute name ignores dirfd, even a bad one."""
     name = user_path(task, address)
-    start = None if name[0] == "/" else start_of(task, dirfd)
+    start = None if name[:1] in ("/", "") else start_of(task, dirfd)
     return Walker(kernel.vfs, task.fs, task.credentials, task), name, start
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,9 +14,8 @@ from typing import Any
 
 import pytest
 
-from mmu import objectcode
-from mmu.native import CTYPES
-from mmu.objectcode import CompileError, cache_directory
+from mmu import objectcode, translation
+from mmu.objectcode import CompileError, Library, cache_directory
 
 ROOT = Path(__file__).resolve().parents[2]
 load = objectcode.load.__wrapped__  # without its memory
@@ -46,7 +47,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with tiny.py and a cache that holds it, made by another process."""
     directory = tmp_path_factory.mktemp("tiny")
     (directory / "tiny.py").write_text(TINY)
-    done = run(directory, "import tiny; from mmu.objectcode import load; assert load('tiny')['add_one_to_twice'](20) == 41")
+    done = run(directory, "from mmu.objectcode import load; assert load('tiny')['add_one_to_twice'](20) == 41")
     assert done.returncode == 0, done.stderr
     assert done.stderr == f"unimmu: compiling tiny (once; kept in {directory / 'cache'}) ...\n"
     return directory
@@ -72,6 +73,10 @@ def run(directory: Path, program: str) -> subprocess.CompletedProcess[str]:
 
 def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(objectcode, "_compile", lambda *_: pytest.fail("nothing had to be compiled"))
+
+
+def works(library: Library) -> None:
+    assert library["add_one_to_twice"](1) == 3
 
 
 def entry_directory(cache: Path) -> Path:
@@ -102,9 +107,7 @@ def test_a_loaded_function(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert library.mode == "native"
     assert sorted(library.functions) == ["add_one_to_twice", "word_is"]
     assert library["add_one_to_twice"](2**63) == 1, "native integers wrap"
-    word = CTYPES["u64"](7)
-    import ctypes
-
+    word = ctypes.c_uint64(7)
     assert library["word_is"](ctypes.addressof(word), 7) is True
     assert library["word_is"](ctypes.addressof(word), 8) is False
     library.raise_failures()
@@ -127,24 +130,18 @@ def test_the_key_depends_on_the_sources(tmp_path: Path) -> None:
     assert objectcode._key((source,)) != before
 
 
-def test_every_module_that_hooks_call_is_in_the_key() -> None:
+def test_every_module_that_hooks_call_is_in_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """mmu.translation.library names them by hand."""
-    program = (
-        "import sys; before = set(sys.modules); import mmu.hooks;"
-        "print(*sorted(name for name in sys.modules if name.startswith('mmu.') and name != 'mmu.hooks'))"
-    )
-    needed = {"mmu.native"}
-    waiting = ["mmu.hooks"]
+    needed, waiting = {"mmu.hooks"}, ["mmu.hooks"]
     while waiting:
         source = (ROOT / waiting.pop().replace(".", "/")).with_suffix(".py").read_text()
-        for line in source.splitlines():
-            name = line.split()[1] if line.startswith("from mmu.") else ""
-            if name and name not in needed:
-                needed.add(name)
-                waiting.append(name)
-    del program
-    listed = (ROOT / "mmu" / "translation.py").read_text().split("load(", 1)[1].split(")", 1)[0]
-    assert needed - {"mmu.native", "mmu.compiler"} <= {name.strip('" ,\n') for name in listed.split(",")}
+        found = set(re.findall(r"^from (mmu\.\w+) import", source, re.MULTILINE)) - needed
+        needed |= found
+        waiting += found
+    listed: list[str] = []
+    monkeypatch.setattr(translation, "load", lambda *names: listed.extend(names))
+    translation.library()
+    assert needed - {"mmu.native"} == set(listed)
 
 
 # ---- a damaged cache
@@ -192,10 +189,10 @@ def test_damage_is_noticed(tiny: Path, monkeypatch: pytest.MonkeyPatch, damage: 
 def test_a_damaged_object_is_compiled_again(tiny: Path, capfd: pytest.CaptureFixture[str]) -> None:
     directory = entry_directory(tiny)
     flip(directory / "add_one_to_twice.o")
-    assert load("tiny")["add_one_to_twice"](1) == 3
+    works(load("tiny"))
     assert capfd.readouterr().err == f"unimmu: compiling tiny (once; kept in {tiny}) ...\n"
     assert entry_directory(tiny) == directory, "nothing is left of the damaged one or of the work"
-    assert load("tiny")["add_one_to_twice"](2) == 5
+    works(load("tiny"))
     assert capfd.readouterr().err == ""
 
 
@@ -223,7 +220,7 @@ def test_two_processes_compile_at_once(tiny: Path, tmp_path: Path, monkeypatch: 
         (directory / "of the other").touch()
 
     pretend_to_compile(monkeypatch, good, meanwhile=other_process)
-    assert load("tiny")["add_one_to_twice"](1) == 3
+    works(load("tiny"))
     assert [path.name for path in tiny.iterdir()] == [directory.name]
     assert (directory / "of the other").exists()
 
@@ -241,7 +238,7 @@ def test_an_unwritable_cache_serves_this_run(
     monkeypatch.setenv("UNIMMU_CACHE_DIR", str(cache))
     monkeypatch.setattr(objectcode.tempfile, "tempdir", str(temporary))
     pretend_to_compile(monkeypatch, entry_directory(tiny))
-    assert load("tiny")["add_one_to_twice"](1) == 3
+    works(load("tiny"))
     said = capfd.readouterr().err
     assert f"unimmu: {cache} cannot be written (Not a directory); compiling for this run only\n" in said
     assert list(temporary.iterdir()) == [], "nothing is left behind"
@@ -273,8 +270,9 @@ def test_an_error_of_the_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_without_numba(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    find_spec = objectcode.importlib.util.find_spec
-    monkeypatch.setattr(objectcode.importlib.util, "find_spec", lambda name: find_spec(name) if name != "numba" else None)
+    util = objectcode.importlib.util
+    find_spec = util.find_spec
+    monkeypatch.setattr(util, "find_spec", lambda name: None if name == "numba" else find_spec(name))
     with pytest.raises(CompileError, match="numba is not installed; unimmu needs it once"):
         load("tiny")
 
