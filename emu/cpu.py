@@ -100,6 +100,7 @@ class Cpu:
         self.trap = TrapState()
         self._error: BaseException | None = None
         self._vector: int | None = None
+        self._port_rip: int | None = None
         self._block_sizes: dict[tuple[int, int, int], int] = {}
         self._install_hooks()
         self._env = unicorn_abi.general_registers(uc)
@@ -130,6 +131,8 @@ class Cpu:
             address = ctypes.cast(self._read_tsc, ctypes.c_void_p).value or 0
             unicorn_abi.hook_add(self.uc, UC_HOOK_INSN, address, 0, instruction)
         self.uc.hook_add(UC_HOOK_INTR, self._on_interrupt)
+        self.uc.hook_add(UC_HOOK_INSN, self._on_port, None, 1, 0, x86.UC_X86_INS_IN)
+        self.uc.hook_add(UC_HOOK_INSN, self._on_port, None, 1, 0, x86.UC_X86_INS_OUT)
 
     def _enter_cpl3(self, frame: int) -> unicorn_abi.Context:
         """Run SYSRETQ once, the only way to CPL 3 without a GDT, and keep the context it leaves (flat user
@@ -201,6 +204,16 @@ class Cpu:
     def _on_interrupt(self, uc: Uc, vector: int, _data: Any) -> None:
         self._vector = vector
         uc.emu_stop()
+
+    def _on_port(self, uc: Uc, *_arguments: Any) -> int:
+        """IN or OUT, which a process may not execute (IOPL 0): #GP.
+
+        Unicorn goes on to the end of the block before it stops, so only RIP is exact when the signal is delivered.
+        """
+        self._port_rip = self.rip
+        self._vector = 13
+        uc.emu_stop()
+        return 0
 
     def _on_rdtsc(self, _uc: int, _data: int) -> int:
         clock = self.clock
@@ -287,6 +300,9 @@ class Cpu:
             raise error
         if self._vector is not None:
             vector, self._vector = self._vector, None
+            if self._port_rip is not None:
+                self.write("rip", self._port_rip)
+                self._port_rip = None
             context = self._vector_context
             context.save()
             trap = Trap(TrapKind.EXCEPTION, vector=vector, error_code=context.error_code)

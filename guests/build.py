@@ -69,6 +69,7 @@ GUESTS: tuple[Guest, ...] = (
     Guest("mshare_call_consumer", "mshare_call_consumer.c"),
     Guest("region_stress", "region_stress.c"),
     Guest("sharers", "sharers.c"),
+    Guest("calls", "calls.c"),
     Guest("spin", "spin.c"),
     Guest("touch_pages", "touch_pages.c"),
     Guest("getpid_loop", "getpid_loop.c"),

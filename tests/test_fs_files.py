@@ -51,6 +51,17 @@ def test_hole_reads_as_zeros_and_takes_no_memory(machine: Machine) -> None:
     assert machine.vfs.walker(None).resolve("/tmp/f").inode.getattr().blocks == 8
 
 
+def test_seek_data_and_hole(machine: Machine) -> None:
+    machine.call("ftruncate", 0, 10 * PAGE)
+    assert machine.call("lseek", 0, 0, 3) == -errno.ENXIO
+    machine.call("pwrite64", 0, b"x" * 10, 10, 2 * PAGE + 5)
+    assert machine.call("lseek", 0, 0, 3) == 2 * PAGE
+    assert machine.call("lseek", 0, 2 * PAGE + 7, 3) == 2 * PAGE + 7
+    assert machine.call("lseek", 0, 0, 4) == 0
+    assert machine.call("lseek", 0, 2 * PAGE + 7, 4) == 3 * PAGE
+    assert machine.call("lseek", 0, 10 * PAGE, 4) == -errno.ENXIO
+
+
 def test_hostile_sizes(machine: Machine) -> None:
     machine.write(0, b"abc")
     address = machine.task.mm.place(bytes(16))

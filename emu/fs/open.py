@@ -56,7 +56,7 @@ def open_path(walker: Walker, path: Path, flags: int, created: bool = False) -> 
     file = inode.open(path, flags, walker.task)
     if truncating:
         try:
-            truncate_path(path, 0)
+            truncate_path(path, 0, walker.who)
         except BaseException:
             file.put()
             raise

@@ -12,7 +12,7 @@ from emu.fs.inode import Attributes, NewOwner
 from emu.kernel.errors import LinuxError
 
 if TYPE_CHECKING:
-    from emu.fs.inode import Inode
+    from emu.fs.inode import Credentials, Inode
     from emu.fs.namei import Last, Walker
 
 _WRITE_EXEC = int(Access.WRITE | Access.EXEC)
@@ -48,14 +48,20 @@ def new_owner(walker: Walker, parent: Path, mode: int) -> NewOwner:
     return NewOwner(mode & 0o7777 & ~walker.fs.umask, walker.who.euid, directory.gid if inherits else walker.who.egid)
 
 
-def _place_for_new(walker: Walker, name: str, start: Path | None, directory: bool) -> Last:
-    """The place for something new: EEXIST if the name is taken."""
+def _free_place(walker: Walker, name: str, start: Path | None, directory: bool) -> Last:
+    """Where something new goes: EEXIST if the name is taken, EROFS."""
     last = walker.resolve_last(name, start)
     if not last.normal or walker.lookup_or_none(last.parent, last.name) is not None:
         raise LinuxError(errno.EEXIST)
     if last.slash and not directory:
         raise LinuxError(errno.ENOENT)
     last.parent.mount.want_write()
+    return last
+
+
+def _place_for_new(walker: Walker, name: str, start: Path | None, directory: bool) -> Last:
+    """:func:`_free_place`, and the permission to make something there."""
+    last = _free_place(walker, name, start, directory)
     check_may_create(walker, last.parent)
     return last
 
@@ -103,16 +109,34 @@ def symlink(walker: Walker, target: str, name: str, start: Path | None = None) -
 
 def link(walker: Walker, old: Path, name: str, start: Path | None = None) -> None:
     """Make a hard link ``name`` to what is at ``old``."""
-    last = _place_for_new(walker, name, start, directory=False)
+    last = _free_place(walker, name, start, directory=False)
     if last.parent.mount is not old.mount:
         raise LinuxError(errno.EXDEV)
     inode = old.dentry.inode
+    _may_link(walker, inode)
+    check_may_create(walker, last.parent)
     if inode.is_directory:
         raise LinuxError(errno.EPERM)
     if inode.nlink == 0 and not getattr(inode, "linkable", False):
         raise LinuxError(errno.ENOENT)
     last.parent.dentry.inode.link(last.name, inode)
     inode.ctime = inode.sb.now()
+
+
+def _may_link(walker: Walker, inode: Inode) -> None:
+    """EPERM for a hard link to another's file that one could not write, or that is special or set-ID.
+
+    This is fs.protected_hardlinks = 1, which every distribution sets.
+    """
+    if walker.who.euid in (0, inode.uid):
+        return
+    set_group_id = inode.mode & (stat.S_ISGID | stat.S_IXGRP) == stat.S_ISGID | stat.S_IXGRP
+    if not inode.is_regular or inode.mode & stat.S_ISUID or set_group_id:
+        raise LinuxError(errno.EPERM)
+    try:
+        inode.permission(int(Access.READ | Access.WRITE), walker.who)
+    except LinuxError:
+        raise LinuxError(errno.EPERM) from None
 
 
 def unlink(walker: Walker, name: str, start: Path | None = None) -> None:
@@ -225,8 +249,29 @@ def _do_rename(old: Last, new: Last, inode: Inode, target: Path | None, flags: R
 # Attributes
 
 
-def truncate_path(path: Path, size: int) -> None:
-    """Set the size of a file for which the caller has write permission."""
+def in_group(who: Credentials, gid: int) -> bool:
+    """Whether ``who`` belongs to a group, or may act as if."""
+    return who.euid == 0 or gid == who.egid or gid in who.groups
+
+
+def kept_set_ids(inode: Inode, who: Credentials) -> int:
+    """The mode without the set-ID bits that a change by ``who`` takes away (setattr_should_drop_suidgid)."""
+    mode = inode.mode & 0o7777 & ~stat.S_ISUID
+    if mode & stat.S_ISGID and (mode & stat.S_IXGRP or not in_group(who, inode.gid)):
+        mode &= ~stat.S_ISGID
+    return mode
+
+
+def remove_privileges(inode: Inode, who: Credentials) -> None:
+    """Writing to a set-ID program makes it an ordinary one, unless root writes (file_remove_privs)."""
+    if inode.mode & (stat.S_ISUID | stat.S_ISGID) and who.euid != 0 and inode.is_regular:
+        mode = kept_set_ids(inode, who)
+        if mode != inode.mode & 0o7777:
+            inode.setattr(Attributes(mode=mode))
+
+
+def truncate_path(path: Path, size: int, who: Credentials | None = None) -> None:
+    """Set the size of a file for which the caller (None: the kernel) has write permission."""
     inode = path.dentry.inode
     if size < 0:
         raise LinuxError(errno.EINVAL)
@@ -238,6 +283,8 @@ def truncate_path(path: Path, size: int) -> None:
         raise LinuxError(errno.EFBIG)
     path.mount.want_write()
     inode.setattr(Attributes(size=size))
+    if who is not None:
+        remove_privileges(inode, who)
 
 
 def chmod(walker: Walker, path: Path, mode: int) -> None:
@@ -248,7 +295,7 @@ def chmod(walker: Walker, path: Path, mode: int) -> None:
         raise LinuxError(errno.EOPNOTSUPP)
     if walker.who.euid not in (0, inode.uid):
         raise LinuxError(errno.EPERM)
-    if walker.who.euid != 0 and walker.who.egid != inode.gid:
+    if not in_group(walker.who, inode.gid):
         mode &= ~stat.S_ISGID
     inode.setattr(Attributes(mode=mode & 0o7777))
 
@@ -261,14 +308,10 @@ def chown(walker: Walker, path: Path, uid: int | None, gid: int | None) -> None:
     if who.euid != 0:
         if uid is not None and (who.euid != inode.uid or uid != inode.uid):
             raise LinuxError(errno.EPERM)
-        if gid is not None and (who.euid != inode.uid or gid not in (who.egid, inode.gid)):
+        if gid is not None and (who.euid != inode.uid or not (gid == inode.gid or in_group(who, gid))):
             raise LinuxError(errno.EPERM)
-    mode = None
-    if not inode.is_directory and inode.mode & 0o6000:
-        # Changing the owner takes the set-ID bits away (the group's only where the group may execute).
-        mode = inode.mode & 0o7777 & ~stat.S_ISUID
-        if mode & stat.S_IXGRP:
-            mode &= ~stat.S_ISGID
+    # A new owner takes the set-ID bits away, from root's hands as well.
+    mode = None if inode.is_directory or not inode.mode & 0o6000 else kept_set_ids(inode, who)
     inode.setattr(Attributes(mode=mode, uid=uid, gid=gid))
 
 

@@ -7,7 +7,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from emu.fs.file import File
-from emu.fs.flags import MAX_FILE_SIZE, PAGE_SIZE, FallocateFlags
+from emu.fs.flags import MAX_FILE_SIZE, PAGE_SIZE, FallocateFlags, Whence
 from emu.fs.inode import Inode, NewOwner
 from emu.fs.libfs import Node, SimpleDirectory, Symlink
 from emu.fs.superblock import FileSystemType, StatFs, SuperBlock, parse_options, parse_size
@@ -66,6 +66,12 @@ class TmpfsFile(File):
             raise LinuxError(errno.EOPNOTSUPP)
         self.inode.touch()
 
+    def lseek(self, offset: int, whence: int) -> int:
+        if whence in (Whence.DATA, Whence.HOLE) and 0 <= offset < self.inode.size:
+            self.pos = self.inode.seek(offset, whence == Whence.DATA)
+            return self.pos
+        return super().lseek(offset, whence)
+
     def mmap(self, mm: AddressSpace, vma: Vma) -> None:
         self.inode.accessed()
         vma.page_cache = self.inode.page_cache
@@ -96,9 +102,9 @@ class TmpfsInode(Inode):
             self.size = self.page_cache.size = size
 
     def truncate(self, size: int) -> None:
-        shrinks = size < self.size
+        frees = size <= self.size
         self.page_cache.truncate(size)
-        if shrinks:
+        if frees:
             # Pages past the old end too: fallocate() with KEEP_SIZE puts some there.
             self.page_cache.punch(-(-size // PAGE_SIZE), LAST_PAGE)
         self.size = size
@@ -114,6 +120,18 @@ class TmpfsInode(Inode):
         self._zero(last * PAGE_SIZE, end)
         if first < last:
             self.page_cache.punch(first, last)
+
+    def seek(self, offset: int, data: bool) -> int:
+        """The next offset with (or without) a page, at most the size; ENXIO if no data follows."""
+        cache, index = self.page_cache, offset // PAGE_SIZE
+        if data:
+            index = min((number for number, _ in cache.pages() if number >= index), default=LAST_PAGE)
+            if index * PAGE_SIZE >= self.size:
+                raise LinuxError(errno.ENXIO)
+        else:
+            while cache.find(index) is not None:
+                index += 1
+        return min(max(offset, index * PAGE_SIZE), self.size)
 
     def _zero(self, start: int, end: int) -> None:
         """Zero a range inside one page, if the page exists."""

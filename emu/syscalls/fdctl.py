@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from emu.fs.file import File
 from emu.fs.flags import MAX_FILE_SIZE, SETFL_MASK, FallocateFlags, OpenFlags
-from emu.fs.operations import truncate_path
+from emu.fs.operations import remove_privileges, truncate_path
 from emu.fs.pipe import PipeFile
 from emu.kernel.errors import LinuxError
 from emu.syscalls.locks import COMMANDS as LOCK_COMMANDS
@@ -161,7 +161,7 @@ def sys_ftruncate(kernel: Kernel, task: Task, fd: int, length: int) -> int:
     if not file.inode.is_regular or not file.writable:
         raise LinuxError(errno.EINVAL)
     check_file_size(kernel, task, size)
-    truncate_path(file.path, size)
+    truncate_path(file.path, size, task.credentials)
     return 0
 
 
@@ -179,7 +179,7 @@ def sys_truncate(kernel: Kernel, task: Task, address: int, length: int) -> int:
     path.mount.want_write()
     inode.permission(2, walker.who)
     check_file_size(kernel, task, size)
-    truncate_path(path, size)
+    truncate_path(path, size, task.credentials)
     return 0
 
 
@@ -207,6 +207,7 @@ def sys_fallocate(kernel: Kernel, task: Task, fd: int, mode: int, offset: int, l
     if not mode & FallocateFlags.KEEP_SIZE:
         check_file_size(kernel, task, start + size)
     file.fallocate(mode, start, size)
+    remove_privileges(inode, task.credentials)
     return 0
 
 

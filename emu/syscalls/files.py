@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from emu.fs.file import BrokenPipe, File, WouldBlock
 from emu.fs.flags import CHUNK, MAX_FILE_SIZE, MAX_RW_COUNT, OpenFlags
+from emu.fs.operations import remove_privileges
 from emu.kernel.errors import LinuxError
 from emu.syscalls.paths import UserBuffer
 from emu.syscalls.table import Result, Syscall, s32, s64
@@ -118,6 +119,8 @@ def write_piece(
 ) -> tuple[int, WaitQueue | None]:
     """Write one piece as far as it goes; an error counts only if nothing (``done``) went before."""
     written = 0
+    if file.inode.mode & 0o6000:
+        remove_privileges(file.inode, task.credentials)
     try:
         if RLIMIT_FSIZE in task.limits:
             data = _within_limit(kernel, task, file, data, pos)
@@ -355,6 +358,8 @@ def sys_copy_file_range(
     count = max(min(count, source.inode.size - start, MAX_RW_COUNT), 0)
     if source.inode is target.inode and start < to + count and to < start + count:
         raise LinuxError(errno.EINVAL)
+    if count:
+        remove_privileges(target.inode, task.credentials)
     done = _copy_range(source, target, start, to, count)
     for file, address, pos in ((source, in_offset, start + done), (target, out_offset, to + done)):
         if address:

@@ -1,0 +1,97 @@
+"""Command lines: a parser whose every complaint is one line, and the values that several commands understand."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from typing import NoReturn
+
+_SIZE = re.compile(r"(\d+)([KMGT]?)(?:i?B)?", re.IGNORECASE)
+_UNITS = ("", "K", "M", "G", "T")
+
+
+class UsageError(Exception):
+    """The user asked for something that cannot be; the message is one line that says what."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that raises :class:`UsageError` instead of printing its usage and leaving."""
+
+    def __init__(self, prog: str, description: str | None = None, epilog: str | None = None) -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            epilog=epilog,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        self._program: str | None = None
+
+    def add_program(self, help: str) -> None:
+        """Take a program and its arguments at the end, as ``arguments.program`` (None: none given) and ``.arguments``.
+
+        Nothing after the program is looked at: argparse's own REMAINDER swallows a ``--`` there.
+        """
+        self._program = help
+        self.usage = "%(prog)s [options] PROG [ARGS ...]"
+
+    def parse(self, argv: Sequence[str]) -> argparse.Namespace:
+        """Parse a command line without the command's name."""
+        if self._program is None:
+            return self.parse_args(argv)
+        at = self._first_positional(argv)
+        arguments = self.parse_args([word for word in argv[:at] if word != "--"])
+        arguments.program = argv[at] if at < len(argv) else None
+        arguments.arguments = list(argv[at + 1 :])
+        return arguments
+
+    def _first_positional(self, argv: Sequence[str]) -> int:
+        with_value = {s for action in self._actions if action.nargs != 0 for s in action.option_strings}
+        at = 0
+        while at < len(argv):
+            word = argv[at]
+            if word == "--":
+                return at + 1
+            if not word.startswith("-") or word == "-":
+                return at
+            at += 2 if word in with_value else 1
+        return len(argv)
+
+    def format_help(self) -> str:
+        text = super().format_help()
+        if self._program is None:
+            return text
+        head, separator, options = text.partition("\noptions:\n")
+        return f"{head}\n{self._program}\n{separator}{options}"
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
+def parse_size(text: str) -> int:
+    """``4096``, ``512M``, ``1G``, ``2TiB`` in bytes; anything else is told to argparse."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size (examples: 4096, 512M, 1G)")
+    return int(match[1]) << 10 * _UNITS.index(match[2].upper())
+
+
+def format_size(size: int) -> str:
+    """A size as :func:`parse_size` takes it, in the largest unit that leaves a whole number."""
+    unit = 0
+    while size and size % 1024 == 0 and unit < len(_UNITS) - 1:
+        size >>= 10
+        unit += 1
+    return f"{size}{_UNITS[unit]}"
+
+
+def positive_seconds(text: str) -> float:
+    """A time in seconds, above 0; anything else is told to argparse."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time in seconds above 0")
+    return seconds

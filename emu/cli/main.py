@@ -1,0 +1,106 @@
+"""``unimmu``: finds the command and runs it.  A command's module is imported only when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from emu.cli.arguments import Parser, UsageError
+from emu.cli.messages import complain, version
+
+#: name -> (module with ``add_arguments(parser)`` and ``run(arguments) -> int``, what it is for)
+COMMANDS = {
+    "demo": ("emu.cli.demo", "the two-minute story: processes that share page tables, counted and drawn"),
+    "run": ("emu.cli.run", "run an x86-64 Linux program"),
+    "trace": ("emu.cli.trace", "look at what `unimmu run --trace` recorded"),
+    "bench": ("emu.cli.bench", "the benchmark suite"),
+}
+
+# Exit statuses of our own.
+USAGE = 2
+INTERNAL = 70  # EX_SOFTWARE of sysexits.h
+INTERRUPTED = 130  # 128 + SIGINT, as a shell's
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The entry point of the ``unimmu`` command; returns its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    name = "unimmu"
+    try:
+        try:
+            if words and words[0] in COMMANDS:
+                name = f"unimmu {words[0]}"
+                return _run_command(words[0], words[1:])
+            return _without_command(words)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # here, where a closed pipe can still be dealt with
+    except SystemExit as leaving:  # argparse's --help and --version
+        return leaving.code if isinstance(leaving.code, int) else 0
+    except UsageError as error:
+        complain(f"{name}: {error}")
+        return USAGE
+    except BrokenPipeError:
+        _throw_stdout_away()
+        return 141  # 128 + SIGPIPE: what a program that does not catch it ends with
+    except KeyboardInterrupt:
+        complain(f"{name}: interrupted")
+        return INTERRUPTED
+    except Exception as error:
+        return _our_fault(name, error)
+
+
+def _run_command(command: str, words: list[str]) -> int:
+    module = importlib.import_module(COMMANDS[command][0])
+    parser = Parser(f"unimmu {command}", description=COMMANDS[command][1])
+    module.add_arguments(parser)
+    return int(module.run(parser.parse(words)))
+
+
+def _without_command(words: list[str]) -> int:
+    width = max(map(len, COMMANDS))
+    parser = Parser(
+        "unimmu",
+        description="An emulated-hardware MMU, and a small Linux-like machine whose processes share page tables.",
+        epilog="commands:\n"
+        + "".join(f"  {name:{width}}  {help}\n" for name, (_, help) in COMMANDS.items())
+        + "\n`unimmu COMMAND --help` says more about each.",
+    )
+    parser.usage = "unimmu COMMAND [...]"
+    parser.add_argument("--version", action="store_true", help="print the version and leave")
+    if words and not words[0].startswith("-"):
+        raise UsageError(f"there is no command {words[0]!r} (there are: {', '.join(COMMANDS)})")
+    if parser.parse(words).version:
+        print(f"unimmu {version()}")
+        return 0
+    if not words:
+        raise UsageError(f"a command is needed: {', '.join(COMMANDS)} (`unimmu --help` says more)")
+    parser.print_help()
+    return 0
+
+
+def _throw_stdout_away() -> None:
+    """Nobody reads stdout any more: let what is still buffered go nowhere, or the interpreter would complain at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def _our_fault(name: str, error: Exception) -> int:
+    from emu.kernel.modules import ModuleError
+    from mmu.objectcode import CompileError
+    from mmu.unicorn_abi import UnicornMismatch
+
+    if isinstance(error, (CompileError, ModuleError, UnicornMismatch)):  # the message says all there is to say
+        complain(f"{name}: {error}")
+    elif sys.stderr is not None:
+        traceback.print_exception(error)
+        complain(f"{name}: this is a mistake in unimmu {version()}: please report it, with the lines above")
+    return INTERNAL
+
+
+if __name__ == "__main__":
+    sys.exit(main())

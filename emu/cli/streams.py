@@ -1,0 +1,134 @@
+"""The host's standard streams as the guest's, and stopping a run from outside (Ctrl-C, SIGTERM, a time limit)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from collections.abc import Callable
+from enum import Enum
+from types import FrameType, TracebackType
+from typing import IO, Any
+
+from emu.cli.messages import complain
+from emu.kernel.errors import LinuxError
+
+
+class Cause(Enum):
+    """Why a run was stopped from outside."""
+
+    INTERRUPT = "interrupted"
+    TERMINATE = "terminated"
+    TIMEOUT = "time limit"
+
+
+class Stopped(Exception):
+    """The run was stopped while the guest waited for input from the host."""
+
+
+class Stopper:
+    """Notes the signals that end a run; the machine asks once a time slice, so that it always stops between two instructions.
+
+    A second Ctrl-C is an ordinary KeyboardInterrupt.
+    """
+
+    def __init__(self, timeout_s: float | None = None) -> None:
+        self.cause: Cause | None = None
+        self._timeout_s = timeout_s
+        self._reading = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Stopper:
+        causes = {signal.SIGINT: Cause.INTERRUPT, signal.SIGTERM: Cause.TERMINATE}
+        if self._timeout_s is not None:
+            causes[signal.SIGALRM] = Cause.TIMEOUT
+        for number, cause in causes.items():
+            self._before[number] = signal.signal(number, self._handler(cause))
+        if self._timeout_s is not None:
+            signal.setitimer(signal.ITIMER_REAL, self._timeout_s)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._timeout_s is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handler(self, cause: Cause) -> Callable[[int, FrameType | None], None]:
+        def handler(_number: int, _frame: FrameType | None) -> None:
+            if self.cause is not None and cause != Cause.TIMEOUT:
+                raise KeyboardInterrupt
+            self.cause = self.cause or cause
+            if self._reading:  # the host's read would otherwise go on (PEP 475)
+                raise Stopped
+
+        return handler
+
+    def read(self, function: Callable[[int], bytes | None], count: int) -> bytes | None:
+        """``function(count)``, ended by :class:`Stopped` if the run is."""
+        self._reading = True
+        try:
+            if self.cause is not None:
+                raise Stopped
+            return function(count)
+        finally:
+            self._reading = False
+
+
+class HostInput:
+    """The host's stdin, for the guest to read.  A stream that is closed or cannot be read is at its end."""
+
+    def __init__(self, stream: IO[str] | None, stopper: Stopper) -> None:
+        self._stream: Any = None if stream is None else stream.buffer
+        self._stopper = stopper
+
+    def isatty(self) -> bool:
+        """Whether a person types there."""
+        return self._stream is not None and bool(self._stream.isatty())
+
+    def read(self, count: int) -> bytes | None:
+        """Up to ``count`` bytes."""
+        return self._receive("read", count)
+
+    def readline(self, count: int) -> bytes | None:
+        """One line, or as much of it as fits."""
+        return self._receive("readline", count)
+
+    def _receive(self, method: str, count: int) -> bytes | None:
+        if self._stream is None:
+            return b""
+        try:
+            return self._stopper.read(getattr(self._stream, method), count)
+        except OSError as error:  # for instance a directory: the guest gets what it would get natively
+            raise LinuxError(error.errno or errno.EIO) from None
+
+
+class HostOutput:
+    """The host's stdout or stderr, for the guest to write to, at once and unbuffered.
+
+    What fails there (closed, disk full) is the guest's error, as it would be natively, and is said once on our stderr.
+    """
+
+    def __init__(self, stream: IO[str] | None, name: str) -> None:
+        self._stream = stream
+        self._name = name
+        self._complained = False
+
+    def __call__(self, data: bytes) -> None:
+        if self._stream is None:
+            self._fail(errno.EBADF, "is closed")
+        try:
+            self._stream.flush()
+            fd, view = self._stream.fileno(), memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
+        except BrokenPipeError:
+            raise  # SIGPIPE for the guest, which says it all
+        except OSError as error:
+            self._fail(error.errno or errno.EIO, f"cannot be written: {error.strerror}")
+
+    def _fail(self, number: int, why: str) -> None:
+        if not self._complained:
+            self._complained = True
+            complain(f"unimmu run: {self._name} {why}")
+        raise LinuxError(number)
