@@ -132,11 +132,26 @@ def test_small_writes_are_atomic() -> None:
     pipe = Pipe(O.NONBLOCK)
     m = pipe.machine
     assert m.call("read", 0, pipe.buffer, 1) == -errno.EAGAIN
-    assert m.write(1, b"f" * (CAPACITY - 100)) == CAPACITY - 100
-    assert m.write(1, b"s" * 101) == -errno.EAGAIN
+    assert m.write(1, b"f" * (CAPACITY - PAGE - 100)) == CAPACITY - PAGE - 100
+    assert m.write(1, b"s" * 3000) == 3000, "a page of its own: it does not fit into the 100 bytes left of the last"
+    assert m.write(1, b"s" * 1097) == -errno.EAGAIN, "one byte too many for what is left of the last page"
     assert m.write(1, b"s" * PAGE) == -errno.EAGAIN
-    assert m.write(1, b"l" * (PAGE + 1)) == 100, "a large write goes in parts"
+    assert m.write(1, b"l" * (PAGE + 5)) == 5, "a large write goes in parts"
+    assert m.write(1, b"s" * 1091) == 1091
     assert m.write(1, b"x") == -errno.EAGAIN
+
+
+def test_room_is_counted_in_pages() -> None:
+    pipe = Pipe(O.NONBLOCK)
+    m = pipe.machine
+    written = 0
+    while m.write(1, b"x" * 3000) == 3000:
+        written += 3000
+    assert written == 16 * 3000
+    assert m.read(0, 2999) == b"x" * 2999
+    assert m.write(1, b"x" * 3000) == -errno.EAGAIN, "the first page is free only when all of it was read"
+    m.read(0, 1)
+    assert m.write(1, b"x" * 3000) == 3000
 
 
 def test_vector_write_is_one_write() -> None:
@@ -168,15 +183,19 @@ def test_pipe2_flags() -> None:
     assert len(m.task.files) == 2
 
 
-def test_sendfile_into_a_full_pipe(pipe: Pipe) -> None:
+def test_sendfile_into_a_pipe_waits_for_a_page_and_is_short(pipe: Pipe) -> None:
     m = pipe.machine
     m.vfs.write_file("/tmp/f", b"z" * (CAPACITY + 5000))
     source = m.call("open", "/tmp/f", 0)
+    assert m.call("sendfile", 1, source, 0, 1 << 30) == CAPACITY
     sending = m.start("sendfile", 1, source, 0, 1 << 30)
     assert m.step(sending)[0] is False
     assert m.read(0, CAPACITY) == b"z" * CAPACITY
-    assert m.step(sending) == (True, CAPACITY + 5000)
+    assert m.step(sending) == (True, 5000)
     assert m.call("lseek", source, 0, 1) == CAPACITY + 5000
+    m.call("close", 0)
+    assert m.call("sendfile", 1, source, 0, 1) == -errno.EPIPE
+    assert m.signals.sent == [signal.SIGPIPE]
 
 
 def test_console_in_and_out() -> None:

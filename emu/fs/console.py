@@ -47,8 +47,9 @@ class ConsoleFile(File):
     def read(self, count: int) -> bytes:
         return self.inode.receive(count) if count else b""
 
-    def unread(self, data: bytes) -> None:
-        self.inode.put_back(data)
+    def unread(self, data: bytes, stored: int) -> int:
+        self.inode.put_back(data[stored:])
+        return stored
 
     def write(self, data: bytes) -> int:
         send = self.inode.send

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -33,8 +34,8 @@ def check_name(name: str) -> None:
 class Dentry:
     """One name of an inode: ``name`` in ``parent``; a root is its own parent.
 
-    A parent knows its children weakly: a dentry lives as long as an open file, a working directory, a mount or a
-    child needs it. File systems never see dentries; they work with names and inodes.
+    File systems never see dentries; they work with names and inodes, and are asked for the inode at every step.
+    A parent remembers its children: where inodes come and go without the VFS (procfs), as long as somebody else does.
     """
 
     __slots__ = ("__weakref__", "_children", "deleted", "inode", "label", "name", "parent")
@@ -47,16 +48,17 @@ class Dentry:
         self.label = label
         #: The name is gone (unlinked); the inode lives on for whoever holds it.
         self.deleted = False
-        self._children: WeakValueDictionary[str, Dentry] | None = None
+        self._children: MutableMapping[str, Dentry] | None = None
 
     def child(self, name: str, inode: Inode) -> Dentry:
         """The dentry of ``name``, which the file system has just said to be ``inode``."""
-        if self._children is None:
-            self._children = WeakValueDictionary()
-        dentry = self._children.get(name)
+        children = self._children
+        if children is None:
+            children = self._children = self._new_map()
+        dentry = children.get(name)
         if dentry is None or dentry.inode is not inode:
             dentry = Dentry(name, inode, self)
-            self._children[name] = dentry
+            children[name] = dentry
         return dentry
 
     def cached(self, name: str) -> Dentry | None:
@@ -95,8 +97,11 @@ class Dentry:
     def _adopt(self, parent: Dentry, name: str) -> None:
         self.parent, self.name = parent, name
         if parent._children is None:
-            parent._children = WeakValueDictionary()
+            parent._children = parent._new_map()
         parent._children[name] = self
+
+    def _new_map(self) -> MutableMapping[str, Dentry]:
+        return {} if self.inode.sb.keeps_dentries else WeakValueDictionary()
 
     def __repr__(self) -> str:
         return f"Dentry({self.name!r}, inode {self.inode.ino})"

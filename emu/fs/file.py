@@ -6,7 +6,7 @@ import errno
 import stat
 from typing import TYPE_CHECKING
 
-from emu.fs.flags import MAX_FILE_SIZE, OpenFlags, PollEvents, Whence
+from emu.fs.flags import MAX_FILE_SIZE, PAGE_SIZE, OpenFlags, PollEvents, Whence
 from emu.kernel.errors import LinuxError
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ class File:
         self.pos = 0
         mode = self.flags & _ACCMODE
         opened = not self.flags & _PATH
-        self.readable = opened and mode in (OpenFlags.RDONLY, OpenFlags.RDWR)
-        self.writable = opened and mode in (OpenFlags.WRONLY, OpenFlags.RDWR)
+        self.readable = opened and mode in (0, 2)  # O_RDONLY, O_RDWR
+        self.writable = opened and mode in (1, 2)  # O_WRONLY, O_RDWR
         self._references = 1
         path.mount.pins += 1
         self.inode.open_count += 1
@@ -123,9 +123,20 @@ class File:
         self.pos = pos + written
         return written
 
-    def unread(self, data: bytes) -> None:
-        """Take back the end of what the last read() gave: the guest's buffer could not hold it."""
-        self.pos -= len(data)
+    def prepare_write(self, count: int) -> int:
+        """Asked of streams before ``count`` bytes are read from user memory: raise what stands in the way anyway.
+
+        Returns the size of the first piece; after it come pages. A fault in the buffer loses the whole piece it is in.
+        """
+        return PAGE_SIZE
+
+    def unread(self, data: bytes, stored: int) -> int:
+        """The guest's buffer could hold only ``stored`` bytes of what the last read() gave: take back the rest.
+
+        Returns how many bytes then count as read.
+        """
+        self.pos -= len(data) - stored
+        return stored
 
     def pread(self, count: int, pos: int) -> bytes:
         """At most ``count`` bytes from ``pos``."""

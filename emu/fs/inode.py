@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from emu.kernel.task import Task
 
 
+_EXEC = int(Access.EXEC)
+
+
 class Credentials(Protocol):
     """Who asks: the ids that count for file access."""
 
@@ -242,7 +245,7 @@ class Inode:
         mode = self.mode
         if who.euid == 0:
             # Root may do everything but execute a file that nobody may execute.
-            if mask & Access.EXEC and not (mode & 0o111 or self.is_directory):
+            if mask & _EXEC and not (mode & 0o111 or self.is_directory):
                 raise LinuxError(errno.EACCES)
             return
         if who.euid == self.uid:

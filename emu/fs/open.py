@@ -22,6 +22,8 @@ _DIRECTORY = int(OpenFlags.DIRECTORY)
 _NOFOLLOW = int(OpenFlags.NOFOLLOW)
 _PATH = int(OpenFlags.PATH)
 _TMPFILE = int(OpenFlags.TMPFILE) & ~_DIRECTORY
+_WRITE = int(Access.WRITE)
+_NOATIME = int(OpenFlags.NOATIME)
 _DIRECT = int(OpenFlags.DIRECT)
 #: The access that each O_ACCMODE value asks for; 3 is "for ioctl only" and needs both.
 _ACCESS = (int(Access.READ), int(Access.WRITE), int(Access.READ | Access.WRITE), int(Access.READ | Access.WRITE))
@@ -79,19 +81,19 @@ def _may_open(walker: Walker, path: Path, flags: int) -> None:
     inode = path.dentry.inode
     access = _ACCESS[flags & 3]
     if flags & _TRUNC:
-        access |= Access.WRITE
+        access |= _WRITE
     if inode.is_symlink:
         raise LinuxError(errno.ELOOP)
     if inode.is_directory:
-        if access & Access.WRITE or flags & _CREAT:
+        if access & _WRITE or flags & _CREAT:
             raise LinuxError(errno.EISDIR)
     elif stat.S_ISCHR(inode.mode) or stat.S_ISBLK(inode.mode):
         if path.mount.flags & MountFlags.NODEV:
             raise LinuxError(errno.EACCES)
-    elif inode.is_regular and access & Access.WRITE:
+    elif inode.is_regular and access & _WRITE:
         path.mount.want_write()
     inode.permission(access, walker.who)
-    if flags & OpenFlags.NOATIME and walker.who.euid not in (0, inode.uid):
+    if flags & _NOATIME and walker.who.euid not in (0, inode.uid):
         raise LinuxError(errno.EPERM)
 
 

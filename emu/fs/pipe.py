@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from emu.fs.file import BrokenPipe, File, WouldBlock
-from emu.fs.flags import PIPE_BUF, OpenFlags, PollEvents
+from emu.fs.flags import PAGE_SIZE, OpenFlags, PollEvents
 from emu.kernel.errors import LinuxError
 from emu.kernel.wait import WaitQueue
 
@@ -23,13 +23,29 @@ FIONREAD = 0x541B
 
 _READABLE = int(PollEvents.IN | PollEvents.RDNORM)
 _WRITABLE = int(PollEvents.OUT | PollEvents.WRNORM)
+_HANGUP = int(PollEvents.HUP)
+_ERROR = int(PollEvents.ERR)
+
+
+class Slot:
+    """One page of a pipe: the bytes not yet read, and how far into the page they reach."""
+
+    __slots__ = ("data", "end")
+
+    def __init__(self, data: bytes, end: int) -> None:
+        self.data = data
+        self.end = end
 
 
 class Pipe:
-    """The buffer, its two kinds of users and the queue on which both sleep."""
+    """The slots, the two kinds of users and the queues on which they sleep.
+
+    As on Linux the room is counted in slots of a page: a write that does not fit into what is left of the last page
+    starts a new one, so that a full pipe may hold less than its capacity.
+    """
 
     def __init__(self) -> None:
-        self.capacity = DEFAULT_CAPACITY
+        self.slots = DEFAULT_CAPACITY // PAGE_SIZE
         self.length = 0
         self.readers = 0
         self.writers = 0
@@ -38,62 +54,106 @@ class Pipe:
         self.writers_opened = 0
         self.not_empty = WaitQueue()
         self.not_full = WaitQueue()
-        self._pieces: deque[bytes] = deque()
+        self._used: deque[Slot] = deque()
+        #: What the last read() gave, by the slot that it came from.
+        self._taken: list[tuple[Slot, bytes]] = []
+
+    @property
+    def full(self) -> bool:
+        """No slot is free."""
+        return len(self._used) >= self.slots
+
+    @property
+    def capacity(self) -> int:
+        """F_GETPIPE_SZ, in bytes."""
+        return self.slots * PAGE_SIZE
 
     def read(self, count: int) -> bytes:
         """What is there, at most ``count`` bytes; ``b""`` if nobody can write any more."""
         if not count:
             return b""
-        if not self.length:
+        used = self._used
+        if not used:
             if not self.writers:
                 return b""
             raise WouldBlock(self.not_empty)
-        pieces = self._pieces
-        taken: list[bytes] = []
+        taken: list[tuple[Slot, bytes]] = []
         left = count
-        while left and pieces:
-            piece = pieces.popleft()
-            if len(piece) > left:
-                pieces.appendleft(piece[left:])
-                piece = piece[:left]
-            taken.append(piece)
-            left -= len(piece)
-        data = taken[0] if len(taken) == 1 else b"".join(taken)
-        self.length -= len(data)
+        while left and used:
+            slot = used[0]
+            data = slot.data[:left]
+            slot.data = slot.data[left:]
+            if not slot.data:
+                used.popleft()
+            taken.append((slot, data))
+            left -= len(data)
+        self.length -= count - left
         self.not_full.wake_all()
-        return data
+        self._taken = taken
+        return taken[0][1] if len(taken) == 1 else b"".join(data for _, data in taken)
 
     def write(self, data: bytes) -> int:
-        """Put in as much as fits, all or nothing up to PIPE_BUF bytes; BrokenPipe without a reader."""
-        if not self.readers:
-            raise BrokenPipe
+        """Put in as much as fits (a write of up to PIPE_BUF bytes: all or nothing); BrokenPipe without a reader."""
         if not data:
             return 0
-        room = self.capacity - self.length
-        if len(data) > room:
-            if len(data) <= PIPE_BUF or room <= 0:
-                raise WouldBlock(self.not_full)
-            data = data[:room]
-        self._pieces.append(data)
-        self.length += len(data)
+        done = self.prepare(len(data)) % PAGE_SIZE
+        if done:
+            last = self._used[-1]
+            last.data += data[:done]
+            last.end += done
+        while done < len(data) and not self.full:
+            piece = data[done : done + PAGE_SIZE]
+            self._used.append(Slot(piece, len(piece)))
+            done += len(piece)
+        self.length += done
         self.not_empty.wake_all()
-        return len(data)
+        return done
 
-    def unread(self, data: bytes) -> None:
-        """Put back what was just read."""
-        self._pieces.appendleft(data)
-        self.length += len(data)
+    def prepare(self, count: int) -> int:
+        """The size of the first piece of a write: what is beyond whole pages if the last page has room for it.
+
+        BrokenPipe without a reader, WouldBlock if not even the first piece fits.
+        """
+        if not self.readers:
+            raise BrokenPipe
+        odd = count % PAGE_SIZE
+        if odd and self._used and self._used[-1].end + odd <= PAGE_SIZE:
+            return odd
+        if self.full:
+            raise WouldBlock(self.not_full)
+        return PAGE_SIZE
+
+    def unread(self, data: bytes, stored: int) -> int:
+        """Put back what the last read() gave beyond ``stored``, and with it the whole piece in which that ends."""
+        kept = 0
+        pieces = self._taken
+        while pieces and kept + len(pieces[0][1]) <= stored:
+            kept += len(pieces.pop(0)[1])
+        for slot, piece in reversed(pieces):
+            if not slot.data:
+                self._used.appendleft(slot)
+            slot.data = piece + slot.data
+        self.length += len(data) - kept
+        return kept
+
+    def append(self, page: bytes) -> None:
+        """Take a part of a file's page (sendfile): it gets a slot of its own, and nothing is merged into it."""
+        self._used.append(Slot(page, PAGE_SIZE))
+        self.length += len(page)
+        self.not_empty.wake_all()
 
     def resize(self, size: int) -> int:
         """F_SETPIPE_SZ: round up to a power of two of pages; EBUSY below what is in the pipe."""
-        if not 0 < size <= MAX_CAPACITY:
-            raise LinuxError(errno.EPERM if size > MAX_CAPACITY else errno.EINVAL)
-        capacity = max(PIPE_BUF, 1 << (size - 1).bit_length())
-        if capacity < self.length:
+        if size > 1 << 31 or not size:
+            raise LinuxError(errno.EINVAL)
+        slots = 1 << (-(-size // PAGE_SIZE) - 1).bit_length()
+        if slots > self.slots and slots * PAGE_SIZE > MAX_CAPACITY:
+            raise LinuxError(errno.EPERM)
+        if slots < len(self._used):
             raise LinuxError(errno.EBUSY)
-        self.capacity = capacity
+        self.slots = slots
         self.not_full.wake_all()
-        return capacity
+        return self.capacity
 
     def wake_everyone(self) -> None:
         """An end was opened or closed."""
@@ -131,8 +191,11 @@ class PipeFile(File):
     def read(self, count: int) -> bytes:
         return self.pipe.read(count)
 
-    def unread(self, data: bytes) -> None:
-        self.pipe.unread(data)
+    def prepare_write(self, count: int) -> int:
+        return self.pipe.prepare(count)
+
+    def unread(self, data: bytes, stored: int) -> int:
+        return self.pipe.unread(data, stored)
 
     def write(self, data: bytes) -> int:
         return self.pipe.write(data)
@@ -155,14 +218,14 @@ class PipeFile(File):
             if pipe.length:
                 mask |= _READABLE
             if not pipe.writers and pipe.writers_opened != self._writers_before:
-                mask |= PollEvents.HUP
+                mask |= _HANGUP
         if self.writable:
             queues += (pipe.not_full,)
-            if pipe.capacity - pipe.length >= PIPE_BUF:
+            if not pipe.full:
                 mask |= _WRITABLE
             if not pipe.readers:
-                mask |= PollEvents.ERR
-        return int(mask), queues
+                mask |= _ERROR
+        return mask, queues
 
 
 class FifoFile(PipeFile):

@@ -30,6 +30,7 @@ class ProcSuperBlock(SuperBlock):
     """The one tree of procfs."""
 
     magic = PROC_MAGIC
+    keeps_dentries = False
 
     def __init__(
         self,

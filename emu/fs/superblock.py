@@ -31,6 +31,8 @@ class SuperBlock:
 
     magic = 0
     root: Inode
+    #: Names go only through unlink, rmdir and rename, so that what was looked up may be remembered.
+    keeps_dentries = True
 
     def __init__(self, kernel: Kernel, fstype: FileSystemType) -> None:
         self.kernel = kernel

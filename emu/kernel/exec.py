@@ -94,6 +94,11 @@ def _open_program(kernel: Kernel, task: Task, path: str, argv: list[bytes]) -> t
     raise LinuxError(errno.ELOOP)
 
 
+def check_executable(kernel: Kernel, task: Task, path: str) -> None:
+    """LinuxError if there is no program of that name: execve looks before it reads argv and envp."""
+    _open_executable(kernel, task, path).put()
+
+
 def _open_executable(kernel: Kernel, task: Task, path: str) -> File:
     file = kernel.vfs.open(path, task=task)
     inode = file.inode

@@ -210,6 +210,7 @@ class AddressSpace(UserCopy):
         if (before.prot, before.flags) != (vma.prot, vma.flags):
             return False
         before.end = vma.end
+        before.anon |= vma.anon
         return True
 
     def populate(self, vma: Vma) -> None:
@@ -283,7 +284,7 @@ class AddressSpace(UserCopy):
     def zap_range(self, vma: Vma, start: int, end: int, *, even_cows: bool = True) -> None:
         """Take the pages of [start, end) out of the tables and drop their references.
 
-        With ``even_cows`` False, private copies stay (truncation of the file does not take them in this model).
+        With ``even_cows`` False, private copies stay (a hole punched into the file does not take them, truncation does).
         """
         if vma.ops is not None and vma.ops.owns_tables:
             vma.ops.unmap(self, vma, start, end)

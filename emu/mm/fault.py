@@ -53,7 +53,10 @@ def fault_in_vma(mm: AddressSpace, vma: Vma, address: int, access: Access) -> Fa
     LinuxError(ENOMEM) if memory ran out; the tables are consistent then.
     """
     if not vma.allows(access):
-        return FaultResult.ACCERR
+        # access_error(): to fetch from a page that is not there yet is a read, and the fault after that is refused
+        if access != Access.FETCH or not vma.allows(Access.READ) or mm.tables.pte(address):
+            return FaultResult.ACCERR
+        access = Access.READ
     slot = mm.tables.entry_slot_alloc(address, 1)
     pte = mm.frames.ram.qwords[slot]
     try:
@@ -82,6 +85,7 @@ def _anonymous_page(mm: AddressSpace, vma: Vma, address: int, access: Access, sl
     """do_anonymous_page(): a page of zeros; for a read, the one that everybody shares."""
     if access == Access.WRITE:
         frame = mm.frames.alloc(FrameKind.ANON)
+        vma.anon = True
         mm.rss_anon += 1
         _set_new_pte(mm, address, slot, frame << PAGE_SHIFT | vma.page_bits | RW | D)
     else:
@@ -99,6 +103,7 @@ def _file_page(mm: AddressSpace, vma: Vma, address: int, access: Access, slot: i
     frame = cache.get_page(index)
     if access == Access.WRITE and not vma.shared:
         copy = mm.frames.copy(frame, FrameKind.ANON)
+        vma.anon = True
         mm.rss_anon += 1
         _set_new_pte(mm, address, slot, copy << PAGE_SHIFT | vma.page_bits | RW | D)
         return FaultResult.MINOR
@@ -148,6 +153,7 @@ def _write_protected_page(mm: AddressSpace, vma: Vma, address: int, slot: int, p
         raise
     frames.ram.qwords[slot] = copy << PAGE_SHIFT | vma.page_bits | RW | D
     flush.flush()
+    vma.anon = True
     mm.rss_anon += 1
     if not pte & SPECIAL:
         if frames.kind(frame) == FrameKind.ANON:

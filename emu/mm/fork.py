@@ -14,8 +14,9 @@ from mmu.memory import PAGE_SHIFT
 def dup_mm(parent: AddressSpace, name: str) -> AddressSpace:
     """A copy of ``parent``: every VMA, and the tables of private ones with write access taken from both sides.
 
-    Shared mappings are not copied entry by entry: the child faults them in from the page cache (vma_needs_copy() in
-    Linux). LinuxError(ENOMEM) leaves the parent as it was, apart from pages that it must now fault on to write.
+    Mappings without private pages are not copied entry by entry: the child faults them in from the page cache
+    (vma_needs_copy() in Linux). LinuxError(ENOMEM) leaves the parent as it was, apart from pages that it must now
+    fault on to write.
     """
     child = AddressSpace(parent.context, name)
     for attribute in (
@@ -48,7 +49,7 @@ def _dup_vma(parent: AddressSpace, child: AddressSpace, vma: Vma) -> None:
         copy.file.get()
     if copy.ops is not None:
         copy.ops.open(child, copy)
-    if vma.shared or (vma.ops is not None and vma.ops.owns_tables):
+    if not vma.anon or (vma.ops is not None and vma.ops.owns_tables):
         return
     frames, words = parent.frames, parent.tables.words
     for vaddr, slot, number in parent.tables.pte_tables(vma.start, vma.end):

@@ -21,14 +21,15 @@ def do_mremap(mm: AddressSpace, old: int, old_length: int, new_length: int, flag
     old_length, new_length = page_align(old_length), page_align(new_length)
     if old & (PAGE_SIZE - 1) or not new_length or max(old, old_length, new_length) > TASK_SIZE:
         raise LinuxError(errno.EINVAL)
-    vma = mm.vmas.find(old)
-    if vma is None or old + old_length > vma.end:
-        raise LinuxError(errno.EFAULT)
-    if not old_length:
-        raise LinuxError(errno.EINVAL)  # duplicating a shared mapping this way is not built
     if flags & MREMAP_FIXED:
         if new & (PAGE_SIZE - 1) or new + new_length > TASK_SIZE or (new < old + old_length and old < new + new_length):
             raise LinuxError(errno.EINVAL)
+    vma = mm.vmas.find(old)
+    if vma is None or old + old_length > vma.end:
+        raise LinuxError(errno.EFAULT)
+    if not old_length:  # duplicating a shared mapping this way is not built
+        raise LinuxError(errno.EFAULT if vma.flags & VmFlags.DONTEXPAND else errno.EINVAL)
+    if flags & MREMAP_FIXED:
         _check_move(vma, new)
         mm.munmap(new, new_length)
         return _move(mm, old, old_length, new, new_length)

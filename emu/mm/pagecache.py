@@ -98,19 +98,19 @@ class PageCache:
         old, self.size = self.size, size
         if size < old:
             keep = -(-size // PAGE_SIZE)
-            self.punch(keep, -(-old // PAGE_SIZE))
+            self.punch(keep, -(-old // PAGE_SIZE), even_cows=True)
             tail = size & (PAGE_SIZE - 1)
             frame = self._pages.get(size >> PAGE_SHIFT) if tail else None
             if frame is not None:
                 self._frames.write(frame, tail, bytes(PAGE_SIZE - tail))
 
-    def punch(self, first: int, last: int) -> None:
-        """Drop the pages [first, last), unmapping them everywhere."""
+    def punch(self, first: int, last: int, *, even_cows: bool = False) -> None:
+        """Drop the pages [first, last), unmapping them everywhere; private copies only where ``even_cows`` is set."""
         for vma, mm in list(self.mappings.items()):
             low = max(vma.start, vma.start + (first - vma.pgoff) * PAGE_SIZE)
             high = min(vma.end, vma.start + (last - vma.pgoff) * PAGE_SIZE)
             if low < high:
-                mm.zap_range(vma, low, high, even_cows=False)
+                mm.zap_range(vma, low, high, even_cows=even_cows)
         doomed = (
             [i for i in self._pages if first <= i < last] if last - first > len(self._pages) else range(first, last)
         )

@@ -122,7 +122,8 @@ class Vma:
     """
 
     __slots__ = (
-        "_allowed", "_prot", "end", "file", "flags", "ops", "page_bits", "page_cache", "pgoff", "private_data", "start",
+        "_allowed", "_prot", "anon", "end", "file", "flags", "ops", "page_bits", "page_cache", "pgoff", "private_data",
+        "start",
     )  # fmt: skip
 
     def __init__(
@@ -147,6 +148,8 @@ class Vma:
         self.pgoff = pgoff
         self.ops = ops
         self.private_data = private_data
+        #: It has had private pages, so that fork must copy its entries (the kernel's anon_vma).
+        self.anon = False
 
     @property
     def prot(self) -> Prot:
@@ -182,10 +185,12 @@ class Vma:
     def copy(self, start: int, end: int) -> Vma:
         """A VMA for [start, end) of the same mapping."""
         pgoff = self.pgoff + ((start - self.start) >> 12)
-        return Vma(
+        part = Vma(
             start, end, self.prot, self.flags, page_cache=self.page_cache, file=self.file, pgoff=pgoff, ops=self.ops,
             private_data=self.private_data,
         )  # fmt: skip
+        part.anon = self.anon
+        return part
 
     def __repr__(self) -> str:
         return f"<Vma {self.start:x}-{self.end:x} {self.prot!r} {self.flags!r}>"

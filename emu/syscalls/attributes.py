@@ -29,6 +29,7 @@ STATX_RESERVED = 0x80000000
 #: stx_attributes: the root of a mount.
 STATX_ATTR_MOUNT_ROOT = 0x2000
 _STAT_FLAGS = int(AtFlags.SYMLINK_NOFOLLOW | AtFlags.NO_AUTOMOUNT | AtFlags.EMPTY_PATH)
+_SYNC = int(AtFlags.STATX_FORCE_SYNC | AtFlags.STATX_DONT_SYNC)
 _NOFOLLOW = int(AtFlags.SYMLINK_NOFOLLOW)
 _EMPTY = int(AtFlags.EMPTY_PATH)
 #: struct stat (arch/x86/include/uapi/asm/stat.h), 144 bytes.
@@ -57,7 +58,7 @@ def pack_statx(s: Stat, mount_id: int, attributes: int) -> bytes:
 
 def sys_newfstatat(kernel: Kernel, task: Task, dirfd: int, address: int, buffer: int, flags: int) -> int:
     """newfstatat(2)."""
-    if flags & 0xFFFFFFFF & ~(_STAT_FLAGS | AtFlags.STATX_FORCE_SYNC | AtFlags.STATX_DONT_SYNC):
+    if flags & 0xFFFFFFFF & ~(_STAT_FLAGS | _SYNC):
         raise LinuxError(errno.EINVAL)
     _, path = resolve_at(kernel, task, dirfd, address, flags)
     task.mm.write(buffer, pack_stat(path.dentry.inode.getattr()))
@@ -82,8 +83,7 @@ def sys_fstat(kernel: Kernel, task: Task, fd: int, buffer: int) -> int:
 
 def sys_statx(kernel: Kernel, task: Task, dirfd: int, address: int, flags: int, mask: int, buffer: int) -> int:
     """statx(2)."""
-    sync = AtFlags.STATX_FORCE_SYNC | AtFlags.STATX_DONT_SYNC
-    if flags & 0xFFFFFFFF & ~(_STAT_FLAGS | sync) or flags & sync == sync or mask & STATX_RESERVED:
+    if flags & 0xFFFFFFFF & ~(_STAT_FLAGS | _SYNC) or flags & _SYNC == _SYNC or mask & STATX_RESERVED:
         raise LinuxError(errno.EINVAL)
     _, path = resolve_at(kernel, task, dirfd, address, flags)
     attributes = STATX_ATTR_MOUNT_ROOT if path.dentry is path.mount.root else 0

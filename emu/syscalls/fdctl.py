@@ -16,6 +16,7 @@ from emu.syscalls.locks import COMMANDS as LOCK_COMMANDS
 from emu.syscalls.locks import fcntl_lock, sys_flock
 from emu.syscalls.paths import resolve
 from emu.syscalls.table import Result, Syscall, s32, s64
+from emu.syscalls.transfer import RLIMIT_FSIZE
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -34,7 +35,6 @@ FIOASYNC = 0x5452
 FIONREAD = 0x541B
 
 FADVISE_LAST = 5
-RLIMIT_FSIZE = 1
 
 
 def sys_dup(kernel: Kernel, task: Task, fd: int) -> int:

@@ -3,187 +3,24 @@
 from __future__ import annotations
 
 import errno
-import signal
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from emu.fs.file import BrokenPipe, File, WouldBlock
-from emu.fs.flags import CHUNK, MAX_FILE_SIZE, MAX_RW_COUNT, OpenFlags
+from emu.fs.flags import CHUNK, MAX_RW_COUNT, PAGE_SIZE, OpenFlags
 from emu.fs.operations import remove_privileges
+from emu.fs.pipe import Pipe, PipeFile
 from emu.kernel.errors import LinuxError
 from emu.syscalls.paths import UserBuffer
 from emu.syscalls.table import Result, Syscall, s32, s64
+from emu.syscalls.transfer import read_file, signal_broken_pipe, write_file, write_piece
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
     from emu.kernel.wait import WaitQueue
 
-RLIMIT_FSIZE = 1
 _APPEND = int(OpenFlags.APPEND)
-
-
-# Reading
-
-
-def read_into(file: File, buffer: UserBuffer, pos: int | None) -> int:
-    """Fill ``buffer`` from the file's position, or from ``pos``; WouldBlock only if nothing was read."""
-    total = 0
-    left = buffer.count
-    while True:
-        want = left if left < CHUNK else CHUNK
-        try:
-            data = file.read(want) if pos is None else file.pread(want, pos + total)
-        except (WouldBlock, LinuxError):
-            if total:
-                return total
-            raise
-        if data:
-            try:
-                stored = buffer.put(data)
-            except LinuxError:
-                stored = 0
-                if not total:
-                    _unread(file, pos, data)
-                    raise
-            total += stored
-            left -= stored
-            if stored < len(data):
-                _unread(file, pos, data[stored:])
-                return total
-        if len(data) < want or not left:
-            return total
-
-
-def _unread(file: File, pos: int | None, data: bytes) -> None:
-    if pos is None:
-        file.unread(data)
-
-
-def _verify_area(file: File, buffer: UserBuffer, pos: int | None) -> None:
-    """EINVAL if the range goes beyond the largest offset (rw_verify_area)."""
-    if (file.pos if pos is None else pos) + buffer.count > MAX_FILE_SIZE:
-        raise LinuxError(errno.EINVAL)
-
-
-def _read(file: File, buffer: UserBuffer, pos: int | None = None) -> Result:
-    _verify_area(file, buffer, pos)
-    try:
-        return read_into(file, buffer, pos)
-    except WouldBlock as block:
-        if file.nonblocking:
-            raise LinuxError(errno.EAGAIN) from None
-        return _read_later(file.get(), buffer, pos, block.queue)
-
-
-def _read_later(file: File, buffer: UserBuffer, pos: int | None, queue: WaitQueue) -> Generator[WaitQueue, None, int]:
-    """Sleep until something can be read; the file stays open meanwhile, whoever closes the descriptor."""
-    try:
-        while True:
-            yield queue
-            try:
-                return read_into(file, buffer, pos)
-            except WouldBlock as block:
-                queue = block.queue
-    finally:
-        file.put()
-
-
-# Writing
-
-
-def write_from(
-    kernel: Kernel, task: Task, file: File, buffer: UserBuffer, pos: int | None, done: int
-) -> tuple[int, WaitQueue | None]:
-    """Write what is left of ``buffer`` after ``done`` bytes: how many are written now, and what to wait for."""
-    whole_pages = not file.seekable
-    while done < buffer.count:
-        want = min(buffer.count - done, CHUNK)
-        try:
-            data = buffer.take(want, whole_pages)
-        except LinuxError:
-            if done:
-                return done, None
-            raise
-        written, queue = write_piece(kernel, task, file, data, pos if pos is None else pos + done, done)
-        done += written
-        if written < len(data):
-            buffer.back(data[written:])
-            if queue is not None or file.seekable:
-                return done, queue
-    return done, None
-
-
-def write_piece(
-    kernel: Kernel, task: Task, file: File, data: bytes, pos: int | None, done: int
-) -> tuple[int, WaitQueue | None]:
-    """Write one piece as far as it goes; an error counts only if nothing (``done``) went before."""
-    written = 0
-    if file.inode.mode & 0o6000:
-        remove_privileges(file.inode, task.credentials)
-    try:
-        if RLIMIT_FSIZE in task.limits:
-            data = _within_limit(kernel, task, file, data, pos)
-        if pos is not None:
-            return file.pwrite(data, file.inode.size if file.flags & _APPEND else pos), None
-        while True:
-            written += file.write(data[written:] if written else data)
-            if written == len(data) or file.seekable:
-                return written, None
-    except WouldBlock as block:
-        return written, block.queue
-    except LinuxError as error:
-        if isinstance(error, BrokenPipe):
-            kernel.signals.send(task, signal.SIGPIPE)
-        if done + written:
-            return written, None
-        raise
-
-
-def _within_limit(kernel: Kernel, task: Task, file: File, data: bytes, pos: int | None) -> bytes:
-    """RLIMIT_FSIZE: cut at the limit; SIGXFSZ and EFBIG at or beyond it."""
-    if not file.inode.is_regular:
-        return data
-    start = file.inode.size if file.flags & _APPEND else file.pos if pos is None else pos
-    room = task.limits[RLIMIT_FSIZE][0] - start
-    if room <= 0:
-        kernel.signals.send(task, signal.SIGXFSZ)
-        raise LinuxError(errno.EFBIG)
-    return data[:room]
-
-
-def _write(kernel: Kernel, task: Task, file: File, buffer: UserBuffer, pos: int | None = None) -> Result:
-    if not buffer.count:
-        return 0
-    _verify_area(file, buffer, pos)
-    done, queue = write_from(kernel, task, file, buffer, pos, 0)
-    if queue is None:
-        return done
-    if file.nonblocking:
-        if done:
-            return done
-        raise LinuxError(errno.EAGAIN)
-    return _write_later(kernel, task, file.get(), buffer, pos, done, queue)
-
-
-def _write_later(
-    kernel: Kernel, task: Task, file: File, buffer: UserBuffer, pos: int | None, done: int, queue: WaitQueue | None
-) -> Generator[WaitQueue, None, int]:
-    try:
-        while queue is not None:
-            try:
-                yield queue
-            except LinuxError:
-                if done:
-                    return done
-                raise
-            done, queue = write_from(kernel, task, file, buffer, pos, done)
-        return done
-    finally:
-        file.put()
-
-
-# Handlers
 
 
 def _readable(task: Task, fd: int) -> File:
@@ -216,12 +53,12 @@ def _offset(raw: int) -> int:
 
 def sys_read(kernel: Kernel, task: Task, fd: int, address: int, count: int) -> Result:
     """read(2)."""
-    return _read(_readable(task, fd), UserBuffer(task.mm, address, count))
+    return read_file(_readable(task, fd), UserBuffer(task.mm, address, count))
 
 
 def sys_write(kernel: Kernel, task: Task, fd: int, address: int, count: int) -> Result:
     """write(2)."""
-    return _write(kernel, task, _writable(task, fd), UserBuffer(task.mm, address, count))
+    return write_file(kernel, task, _writable(task, fd), UserBuffer(task.mm, address, count))
 
 
 def sys_pread64(kernel: Kernel, task: Task, fd: int, address: int, count: int, offset: int) -> Result:
@@ -229,7 +66,7 @@ def sys_pread64(kernel: Kernel, task: Task, fd: int, address: int, count: int, o
     pos = _offset(offset)
     file = task.files.get(s32(fd))
     _at(file, pos)
-    return _read(_readable(task, fd), UserBuffer(task.mm, address, count), pos)
+    return read_file(_readable(task, fd), UserBuffer(task.mm, address, count), pos)
 
 
 def sys_pwrite64(kernel: Kernel, task: Task, fd: int, address: int, count: int, offset: int) -> Result:
@@ -237,19 +74,19 @@ def sys_pwrite64(kernel: Kernel, task: Task, fd: int, address: int, count: int, 
     pos = _offset(offset)
     file = task.files.get(s32(fd))
     _at(file, pos)
-    return _write(kernel, task, _writable(task, fd), UserBuffer(task.mm, address, count), pos)
+    return write_file(kernel, task, _writable(task, fd), UserBuffer(task.mm, address, count), pos)
 
 
 def sys_readv(kernel: Kernel, task: Task, fd: int, iov: int, number: int) -> Result:
     """readv(2)."""
     file = _readable(task, fd)
     buffer = UserBuffer.from_iovec(task.mm, iov, number)
-    return _read(file, buffer) if buffer.count else 0
+    return read_file(file, buffer) if buffer.count else 0
 
 
 def sys_writev(kernel: Kernel, task: Task, fd: int, iov: int, number: int) -> Result:
     """writev(2)."""
-    return _write(kernel, task, _writable(task, fd), UserBuffer.from_iovec(task.mm, iov, number))
+    return write_file(kernel, task, _writable(task, fd), UserBuffer.from_iovec(task.mm, iov, number))
 
 
 def sys_preadv(kernel: Kernel, task: Task, fd: int, iov: int, number: int, low: int, high: int) -> Result:
@@ -258,7 +95,7 @@ def sys_preadv(kernel: Kernel, task: Task, fd: int, iov: int, number: int, low: 
     file = task.files.get(s32(fd))
     _at(file, pos)
     buffer = UserBuffer.from_iovec(task.mm, iov, number)
-    return _read(_readable(task, fd), buffer, pos)
+    return read_file(_readable(task, fd), buffer, pos)
 
 
 def sys_pwritev(kernel: Kernel, task: Task, fd: int, iov: int, number: int, low: int, high: int) -> Result:
@@ -266,7 +103,7 @@ def sys_pwritev(kernel: Kernel, task: Task, fd: int, iov: int, number: int, low:
     pos = _offset(low)
     file = task.files.get(s32(fd))
     _at(file, pos)
-    return _write(kernel, task, _writable(task, fd), UserBuffer.from_iovec(task.mm, iov, number), pos)
+    return write_file(kernel, task, _writable(task, fd), UserBuffer.from_iovec(task.mm, iov, number), pos)
 
 
 def sys_preadv2(kernel: Kernel, task: Task, fd: int, iov: int, number: int, low: int, high: int, flags: int) -> Result:
@@ -297,12 +134,13 @@ def sys_lseek(kernel: Kernel, task: Task, fd: int, offset: int, whence: int) -> 
 
 def sys_sendfile(kernel: Kernel, task: Task, out_fd: int, in_fd: int, offset_address: int, count: int) -> Result:
     """sendfile(2): from a regular file to any file."""
-    source, target = _readable(task, in_fd), _writable(task, out_fd)
+    source = _readable(task, in_fd)
     pos = s64(task.mm.read_u64(offset_address)) if offset_address else source.pos
-    if not source.seekable:
-        raise LinuxError(errno.ESPIPE if offset_address else errno.EINVAL)
-    if pos < 0 or target.flags & _APPEND or not source.inode.is_regular:
+    if not source.seekable and offset_address:
+        raise LinuxError(errno.ESPIPE)
+    if pos < 0 or s64(count) < 0:
         raise LinuxError(errno.EINVAL)
+    target = _writable(task, out_fd)
     return _send(kernel, task, source.get(), target.get(), offset_address, pos, min(count, MAX_RW_COUNT))
 
 
@@ -311,31 +149,66 @@ def _send(
 ) -> Generator[WaitQueue, None, int]:
     done = 0
     try:
-        while done < count:
-            data = source.pread(min(count - done, CHUNK), pos + done)
-            if not data:
-                break
-            written, queue = write_piece(kernel, task, target, data, None, done)
-            done += written
-            if queue is not None:
-                if target.nonblocking:
-                    if done:
-                        break
-                    raise LinuxError(errno.EAGAIN)
-                yield queue
-            elif written < len(data):
-                break
-    except LinuxError:
-        if not done:
-            raise
-    finally:
-        if done and not offset_address:
+        if isinstance(target, PipeFile):
+            yield from _wait_for_space(kernel, task, target)
+            done = _fill_pipe(source, target.pipe, pos, count)
+        else:
+            done = _copy_out(kernel, task, source, target, pos, count)
+        if not offset_address:
             source.pos = pos + done
+    finally:
         source.put()
         target.put()
     if offset_address:
         task.mm.write_u64(offset_address, pos + done)
     return done
+
+
+def _wait_for_space(kernel: Kernel, task: Task, target: PipeFile) -> Generator[WaitQueue, None, None]:
+    """Sleep until a slot of the pipe is free (wait_for_space() of fs/splice.c)."""
+    while True:
+        try:
+            target.prepare_write(PAGE_SIZE)
+            return
+        except WouldBlock as block:
+            if target.nonblocking:
+                raise LinuxError(errno.EAGAIN) from None
+            queue = block.queue
+        except BrokenPipe as error:
+            signal_broken_pipe(kernel, task, error)
+            raise
+        yield queue
+
+
+def _fill_pipe(source: File, pipe: Pipe, pos: int, count: int) -> int:
+    """Put pages of a file into the free slots of a pipe, once; sendfile() is short where they are too few."""
+    if not _sendable(source):
+        raise LinuxError(errno.EINVAL)
+    done = 0
+    while done < count and not pipe.full:
+        page = source.pread(min(count - done, PAGE_SIZE - (pos + done) % PAGE_SIZE), pos + done)
+        if not page:
+            break
+        pipe.append(page)
+        done += len(page)
+    return done
+
+
+def _copy_out(kernel: Kernel, task: Task, source: File, target: File, pos: int, count: int) -> int:
+    if target.flags & _APPEND or not _sendable(source):
+        raise LinuxError(errno.EINVAL)
+    done = 0
+    while done < count:
+        data = source.pread(min(count - done, CHUNK), pos + done)
+        written, _ = write_piece(kernel, task, target, data, None, done) if data else (0, None)
+        done += written
+        if not written or written < len(data):
+            break
+    return done
+
+
+def _sendable(source: File) -> bool:
+    return source.seekable and source.inode.is_regular
 
 
 def sys_copy_file_range(

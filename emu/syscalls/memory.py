@@ -32,18 +32,21 @@ def sys_mmap(kernel: Kernel, task: Task, addr: int, length: int, prot: int, flag
     """mmap(2)."""
     if offset & (PAGE_SIZE - 1):
         raise LinuxError(errno.EINVAL)
-    kind = flags & MapFlags.TYPE
-    if kind not in (MapFlags.SHARED, MapFlags.PRIVATE, MapFlags.SHARED_VALIDATE):
-        raise LinuxError(errno.EINVAL)
+    # the order of the checks is that of ksys_mmap_pgoff() and do_mmap()
+    file = None if flags & MapFlags.ANONYMOUS else task.files.get(s32(fd))
     if flags & MapFlags.HUGETLB:
+        if file is not None:
+            raise LinuxError(errno.EINVAL)
         kernel.log_once("mmap with MAP_HUGETLB: there are no huge pages, ENOMEM")
         raise LinuxError(errno.ENOMEM)
+    kind = flags & MapFlags.TYPE
+    if not length or kind not in (MapFlags.SHARED, MapFlags.PRIVATE, MapFlags.SHARED_VALIDATE):
+        raise LinuxError(errno.EINVAL)
     wanted = Prot(prot & _KNOWN_PROT)
-    if flags & MapFlags.ANONYMOUS:
+    if file is None:
         if kind == MapFlags.SHARED_VALIDATE:
             raise LinuxError(errno.EINVAL)
         return task.mm.mmap(addr, length, wanted, MapFlags(flags & _LEGACY_FLAGS | flags & MapFlags.FIXED_NOREPLACE))
-    file = task.files.get(s32(fd))
     if kind == MapFlags.SHARED_VALIDATE and flags & ~(_LEGACY_FLAGS | int(MapFlags.FIXED_NOREPLACE)):
         raise LinuxError(errno.EOPNOTSUPP)
     if not file.readable:
@@ -101,16 +104,18 @@ def sys_mincore(kernel: Kernel, task: Task, addr: int, length: int, vector: int)
         raise LinuxError(errno.EINVAL)
     if length > 1 << 47:
         raise LinuxError(errno.ENOMEM)
-    for first in range(addr, addr + page_align(length), PAGE_SIZE * 4096):
-        last = min(first + PAGE_SIZE * 4096, addr + page_align(length))
+    first, end = addr, addr + page_align(length)
+    while first < end:  # one VMA at a time: what comes before a hole is told
+        vma = task.mm.vmas.find(first)
+        if vma is None:
+            raise LinuxError(errno.ENOMEM)
+        last = min(first + PAGE_SIZE * 4096, vma.end, end)
         present = bytearray()
         for page in range(first, last, PAGE_SIZE):
-            vma = task.mm.vmas.find(page)
-            if vma is None:
-                raise LinuxError(errno.ENOMEM)
             cached = vma.page_cache is not None and vma.page_cache.find(vma.index_of(page)) is not None
             present.append(1 if cached or task.mm.tables.pte(page) else 0)
         task.mm.write(vector + ((first - addr) >> 12), bytes(present))
+        first = last
     return 0
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: The end of user addresses: access_ok().
 USER_END = (1 << 47) - PAGE_SIZE
+_EMPTY_PATH = int(AtFlags.EMPTY_PATH)
+_NOFOLLOW = int(AtFlags.SYMLINK_NOFOLLOW)
 _CWD = AT_FDCWD & 0xFFFFFFFF
 
 
@@ -44,13 +46,13 @@ def at_path(kernel: Kernel, task: Task, dirfd: int, address: int) -> tuple[Walke
 def resolve_at(kernel: Kernel, task: Task, dirfd: int, address: int, flags: int) -> tuple[Walker, Path]:
     """The place that (dirfd, name) means; AT_EMPTY_PATH and AT_SYMLINK_NOFOLLOW are understood."""
     walker = Walker(kernel.vfs, task.fs, task.credentials, task)
-    raw = b"" if address == 0 and flags & AtFlags.EMPTY_PATH else task.mm.read_cstring(address, PATH_MAX)
+    raw = b"" if address == 0 and flags & _EMPTY_PATH else task.mm.read_cstring(address, PATH_MAX)
     if not raw:
-        if not flags & AtFlags.EMPTY_PATH:
+        if not flags & _EMPTY_PATH:
             raise LinuxError(errno.ENOENT)
         return walker, start_of(task, dirfd) or task.fs.cwd
     start = None if raw[0] == 0x2F else start_of(task, dirfd)
-    return walker, walker.resolve(decode_name(raw), start, not flags & AtFlags.SYMLINK_NOFOLLOW)
+    return walker, walker.resolve(decode_name(raw), start, not flags & _NOFOLLOW)
 
 
 def resolve(kernel: Kernel, task: Task, address: int, follow: bool = True) -> tuple[Walker, Path]:
@@ -97,10 +99,10 @@ class UserBuffer:
         buffer._rest = pieces
         return buffer
 
-    def take(self, count: int, whole_pages: bool) -> bytes:
-        """Up to ``count`` of the next bytes: fewer at a page that cannot be read, EFAULT if that is the first one.
+    def take(self, count: int, first: int = 0) -> bytes:
+        """Up to ``count`` of the next bytes: fewer before one that cannot be read, EFAULT if that is the next one.
 
-        With ``whole_pages`` fewer means a multiple of a page, as a pipe takes them.
+        With ``first`` fewer means that many, or that many and whole pages, as a pipe takes them.
         """
         if self._back:
             data, self._back = self._back[:count], self._back[count:]
@@ -109,7 +111,7 @@ class UserBuffer:
             try:
                 data = self._mm.read(self._address, count)
             except LinuxError:
-                return self._take_readable(count, whole_pages)
+                return self._whole(self._take_readable(count), first)
             self._address += count
             self._left -= count
             return data
@@ -118,16 +120,25 @@ class UserBuffer:
         while done < count and self._next_piece():
             want = min(self._left, count - done)
             try:
-                piece = self.take(want, False)
+                piece = self.take(want)
             except LinuxError:
-                if not done or (whole_pages and done < PAGE_SIZE):
+                if not done:
                     raise
-                break
+                return self._whole(b"".join(pieces), first)
             pieces.append(piece)
             done += len(piece)
             if len(piece) < want:
-                break
+                return self._whole(b"".join(pieces), first)
         return b"".join(pieces)
+
+    @staticmethod
+    def _whole(data: bytes, first: int) -> bytes:
+        """What a fault leaves of the bytes before it."""
+        if first:
+            data = data[: first + (len(data) - first) // PAGE_SIZE * PAGE_SIZE] if len(data) >= first else b""
+            if not data:
+                raise LinuxError(errno.EFAULT)
+        return data
 
     def put(self, data: bytes) -> int:
         """Store ``data`` in what comes next; returns how much could be stored, EFAULT if that is nothing."""
@@ -166,11 +177,11 @@ class UserBuffer:
             self._address, self._left = self._rest.pop()
         return True
 
-    def _take_readable(self, count: int, whole_pages: bool) -> bytes:
+    def _take_readable(self, count: int) -> bytes:
         pieces: list[bytes] = []
         done = 0
         while done < count:
-            step = min(PAGE_SIZE if whole_pages else PAGE_SIZE - self._address % PAGE_SIZE, count - done)
+            step = min(PAGE_SIZE - self._address % PAGE_SIZE, count - done)
             try:
                 piece = self._mm.read(self._address, step)
             except LinuxError:

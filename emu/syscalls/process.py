@@ -8,7 +8,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from emu.kernel.errors import LinuxError
-from emu.kernel.exec import MAX_ARG_STRLEN, MAX_ARG_TOTAL, do_execve
+from emu.kernel.exec import MAX_ARG_STRLEN, MAX_ARG_TOTAL, check_executable, do_execve
 from emu.kernel.exit import do_wait, release
 from emu.kernel.fork import CloneFlags, do_clone
 from emu.kernel.signal_state import Sig
@@ -60,6 +60,7 @@ def _strings(task: Task, address: int) -> list[bytes]:
 def sys_execve(kernel: Kernel, task: Task, path: int, argv: int, envp: int) -> int:
     """execve(2)."""
     name = task.mm.read_cstring(path).decode("utf-8", "surrogateescape")
+    check_executable(kernel, task, name)
     do_execve(kernel, task, name, _strings(task, argv), _strings(task, envp))
     kernel.tracer.exec(task, name, task.argv)
     return 0

@@ -15,7 +15,7 @@ from unicorn.x86_const import (
     UC_X86_REG_RSP,
 )
 
-from mmu import Access, EventKind, Mmu, PhysicalMemory
+from mmu import Access, Mmu, PhysicalMemory
 from mmu.plugin import Fault
 from tests.mmu.tables import Tables
 
@@ -71,11 +71,15 @@ class Guest:
         self.uc.emu_start(start, 0)
         return self["rax"]
 
-    def fails(self, start: int = CODE, **registers: int) -> tuple[Fault, Access]:
-        """Run to an access that nobody resolves; returns it."""
+    def stops(self, start: int = CODE, **registers: int) -> None:
+        """Run to an access that stops emulation; why is left for take_failure."""
         with pytest.raises(UcError) as caught:
             self.run(start, **registers)
         assert caught.value.errno == UC_ERR_EXCEPTION
+
+    def fails(self, start: int = CODE, **registers: int) -> tuple[Fault, Access]:
+        """Run to an access that nobody resolves; returns it."""
+        self.stops(start, **registers)
         failure = self.mmu.take_failure()
         assert failure is not None
         return failure
@@ -85,7 +89,3 @@ class Guest:
 
     def __setitem__(self, register: str, value: int) -> None:
         self.uc.reg_write(REGISTERS[register], value)
-
-    def kinds(self) -> list[str]:
-        """The names of the events since the last call."""
-        return [EventKind(kind).name for kind in self.mmu.events.drain()["kind"]]

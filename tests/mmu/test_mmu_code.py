@@ -7,9 +7,11 @@ and calls it, so that stale code shows in a sum.
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
-from mmu import Mmu, PageFault
+from mmu import Access, Mmu, PageFault
 from mmu.memory import PAGE_SIZE
 from tests.mmu.guest import CODE, CODE_PADDR, DATA, DATA_PADDR, HLT, LOAD, Guest, returns
 from tests.mmu.tables import Tables
@@ -288,6 +290,59 @@ def test_the_window_on_physical_memory_is_closed_again(jit: Guest) -> None:
     jit.fails(rbx=1 << 63 | PADDR)
 
 
+# ---- all of it at once
+
+CODE_PAGES = range(0x51_0000, 0x51_9000, 0x1000)
+FRAMES = (0x41_0000, 0x41_1000, 0x41_2000)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_writers_and_callers(guest: Guest, seed: int) -> None:
+    """Three frames, each at three addresses with random rights; whatever the order, a call runs what was written last.
+
+    A write to a page without W and a jump to one without X are page faults that flip the rights, as mprotect does.
+    """
+    rng = random.Random(seed)
+    value = dict.fromkeys(FRAMES, 0)
+    frame_of = {}
+    for number, page in enumerate(CODE_PAGES):
+        frame_of[page] = FRAMES[number % 3]
+        guest.tables.map_page(page, frame_of[page], D=rng.randrange(2), **rng.choice((RX, RW, RWX)))
+    for frame in FRAMES:
+        guest.ram.write(frame, returns(0))
+
+    def on_page_fault(fault: PageFault) -> bool:
+        rights = RX if fault.access == Access.FETCH else RW
+        guest.tables.map_page(fault.vaddr, frame_of[fault.vaddr], D=rng.randrange(2), **rights)
+        guest.mmu.invlpg(fault.vaddr)
+        return True
+
+    guest.mmu.on_page_fault = on_page_fault
+    for _ in range(10):
+        program, expected = [], 0
+        for _ in range(60):
+            page = rng.choice(CODE_PAGES)
+            mov_rbx = "48bb" + page.to_bytes(8, "little").hex()
+            what = rng.randrange(4)
+            if what == 0:  # mov dword [rbx + 1], number
+                number = rng.randrange(1 << 31)
+                program += [mov_rbx, "c74301", number.to_bytes(4, "little").hex()]
+                value[frame_of[page]] = number
+            elif what == 1:  # mov [rbx + 0x800], eax; mov eax, [rbx]
+                program += [mov_rbx, "898300080000", "8b03"]
+            else:  # call rbx; imul rsi, rsi, 31; add rsi, rax
+                program += [mov_rbx, "ffd3", "486bf61f", "4801c6"]
+                expected = (31 * expected + value[frame_of[page]]) % 2**64
+        guest.program(*program)
+        guest.run(rsi=0, rsp=STACK)
+        assert guest["rsi"] == expected
+        if rng.random() < 0.3:
+            frame, number = rng.choice(FRAMES), rng.randrange(1 << 31)
+            guest.ram.write(frame, returns(number))
+            guest.mmu.code_written(frame >> 12)
+            value[frame] = number
+
+
 # ---- what it costs, and how long it lasts
 
 
@@ -303,6 +358,15 @@ def test_reading_code_drops_nothing(jit: Guest) -> None:
     jit.run(rdx=ALIAS, rcx=8)
     assert not jit.mmu.has_code[PADDR >> 12]
     assert call(jit) == 8
+
+
+@pytest.mark.parametrize("dirty", [0, 1])
+def test_a_read_of_code_grants_no_write(jit: Guest, dirty: int) -> None:
+    """Without a flush in between: run it, read it through the alias, write it there, run it."""
+    jit.tables.map_page(FUNCTION, PADDR, **RX)
+    jit.tables.map_page(ALIAS, PADDR, D=dirty, **RW)
+    jit.program("ffd3", "8b02", REWRITE, "ffd3")  # call rbx; mov eax, [rdx]; ...; call rbx
+    assert jit.run(rbx=FUNCTION, rdx=ALIAS, rcx=6, rsp=STACK) == 6
 
 
 @pytest.mark.parametrize("flushes", [(1 << 32) - 3, (1 << 32) + 5, (1 << 33) - 1])

@@ -276,6 +276,18 @@ def test_without_a_subscriber_the_oldest_are_lost() -> None:
     assert len(left) >= HEADROOM
 
 
+def test_a_full_ring_that_records_nothing_any_more() -> None:
+    """What waits in it is not dropped for events that nobody wants."""
+    guest = walker(CAPACITY, CAPACITY)
+    guest.mmu.events.enable(EventKind.FLUSH)
+    while len(guest.mmu.events) <= CAPACITY - HEADROOM:
+        guest.mmu.invlpg(0)
+    guest.mmu.events.enable()
+    guest.run(rbx=OTHER - 0x100_0000, rcx=CAPACITY)
+    assert (len(guest.mmu.events), guest.mmu.events.lost) == (CAPACITY - HEADROOM + 1, 0)
+    assert set(guest.mmu.events.drain()["kind"]) == {EventKind.FLUSH}
+
+
 @pytest.mark.parametrize("listening", [False, True])
 def test_events_from_python_fill_the_ring_too(listening: bool) -> None:
     guest = Guest(ring_capacity=CAPACITY)

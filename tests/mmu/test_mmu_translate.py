@@ -304,6 +304,14 @@ def test_a_table_outside_memory(level: int) -> None:
         translate(ram, Registers(cr3=cr3), VADDR)
 
 
+def test_the_first_word_outside_memory() -> None:
+    ram = PhysicalMemory(1 << 20)
+    with pytest.raises(BusError):
+        translate(ram, Registers(cr3=1 << 20), 0)
+    with pytest.raises(PageFault):
+        translate(ram, Registers(cr3=(1 << 20) - 0x1000), 0xFFFF_FFFF_FFFF_FFFF)
+
+
 def test_a_page_outside_memory() -> None:
     ram = PhysicalMemory(1 << 20)
     tables = Tables(ram)

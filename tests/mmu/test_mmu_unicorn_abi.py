@@ -8,6 +8,7 @@ import re
 import pytest
 import unicorn
 from unicorn import UC_ARCH_X86, UC_HOOK_INTR, UC_MODE_64, Uc, UcError
+from unicorn.x86_const import UC_X86_REG_RAX
 
 from mmu import Mmu, PhysicalMemory, unicorn_abi
 from mmu.unicorn_abi import Context, UnicornMismatch, emu_start, handle
@@ -19,6 +20,7 @@ OFFSETS = {
     "INVALID_ADDR": "uc_struct.invalid_addr",
     "CPU_STATE": "uc_struct.cpu",
     "CPU_UC": "uc_struct.cpu",
+    "ENV_REGS": "env.regs",
     "CONTEXT_ERROR_CODE": "env.error_code",
     "CONTEXT_OLD_EXCEPTION": "env.old_exception",
 }
@@ -109,6 +111,19 @@ def test_contexts_cure_the_exception_in_flight() -> None:
         assert context.old_exception == -1
         context.restore()
     assert seen == [0, 0, 0]
+
+
+def test_the_general_registers_are_the_engine_s_own() -> None:
+    """Read and written without a call; R15 is the last before RIP."""
+    buffer = (ctypes.c_char * 0x1000)()
+    buffer[:8] = bytes.fromhex("4c01f8" "49ffc7" "90" "f4")  # add rax, r15; inc r15; nop; hlt
+    uc = Uc(UC_ARCH_X86, UC_MODE_64)
+    uc.mem_map_ptr(0x5000, 0x1000, unicorn.UC_PROT_ALL, ctypes.addressof(buffer))
+    registers = unicorn_abi.general_registers(uc)
+    registers[0], registers[15] = 40, 2
+    uc.emu_start(0x5000, 0)
+    assert (registers[0], registers[15], registers[16]) == (42, 3, 0x5008)
+    assert uc.reg_read(UC_X86_REG_RAX) == 42
 
 
 def test_symbol_addresses() -> None:

@@ -1,0 +1,205 @@
+"""``unimmu demo``: the two-minute story.  Several processes use one memory, without and with shared page tables."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+import guests
+from emu.cli.arguments import UsageError, parse_size
+from emu.kernel.sched import StopReason
+from emu.kernel.signal_state import Sig
+from emu.machine import Machine, Mount
+from emu.trace.report.figures import Grid, costs, machine_work, walks
+from emu.trace.report.page import sharing_page
+from emu.trace.report.sharing import describe_sharing, draw_sharing
+from emu.trace.report.snapshot import Snapshot, take_snapshot
+from emu.trace.report.units import plural, size_text
+from mmu.memory import MAX_BYTES, PAGE_SHIFT, PAGE_SIZE
+
+#: Where the guest program `sharers` maps its object in every mode.
+OBJECT = 2 << 40
+_MOUNT_POINT = "/sys/fs/mshare"
+_DEFAULT_OUTPUT = "unimmu-demo.svg"
+_MAX_PROCESSES = 512  # of `sharers`
+#: Instructions from one look at the progress to the next.
+_STEP = 100_000
+#: Rows of a table on the terminal, besides sums.
+_MOST_ROWS = 16
+
+
+@dataclass(frozen=True)
+class Mode:
+    """One way to share memory: how `sharers` calls it, a word for the tables, and words for people."""
+
+    argument: str
+    label: str
+    title: str
+
+
+_MODES = (Mode("plain", "plain", "Plain MAP_SHARED"), Mode("mshare", "msharefs", "Through msharefs"))
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to run; ``size`` in bytes."""
+
+    processes: int
+    size: int
+    level: str
+    output: pathlib.Path
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the machine needs: the data, a set of tables for each process, and what the programs take."""
+        tables = self.processes * ((self.size >> 9) + (256 << 10))
+        return (self.size + tables + (64 << 20) + PAGE_SIZE - 1) & -PAGE_SIZE
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``unimmu demo``."""
+    parser.add_argument("--quick", action="store_true", help="4 processes and 64M instead of 8 and 1G")
+    parser.add_argument("--processes", type=int, metavar="N", help=f"how many, 1 to {_MAX_PROCESSES}")
+    parser.add_argument("--size", metavar="SIZE", help="of the memory that they share (examples: 64M, 1G)")
+    parser.add_argument(
+        "--level", choices=("pmd", "pud"), default="pmd", help="which tables are shared: PMD tables (default) or PUD tables"
+    )
+    parser.add_argument(
+        "--output", type=pathlib.Path, default=pathlib.Path(_DEFAULT_OUTPUT), metavar="FILE",
+        help=f"where the picture goes: FILE.svg, or FILE.html for a page with the figures too (default: {_DEFAULT_OUTPUT})",
+    )  # fmt: skip
+
+
+def options_from(arguments: argparse.Namespace) -> Options:
+    """Check everything that can be checked before a long run.  :class:`UsageError` says what is wrong."""
+    processes = arguments.processes if arguments.processes is not None else 4 if arguments.quick else 8
+    size = parse_size(arguments.size) if arguments.size is not None else (64 << 20) if arguments.quick else 1 << 30
+    output: pathlib.Path = arguments.output
+    if not 1 <= processes <= _MAX_PROCESSES:
+        raise UsageError(f"--processes {processes}: it must be 1 to {_MAX_PROCESSES}")
+    if size < PAGE_SIZE or size % PAGE_SIZE:
+        raise UsageError(f"--size {arguments.size}: it must be a multiple of {PAGE_SIZE} bytes, and not 0")
+    if output.suffix not in (".svg", ".html"):
+        raise UsageError(f"--output {output}: the name must end in .svg or .html")
+    if output.is_dir() or not output.resolve().parent.is_dir():
+        raise UsageError(f"--output {output}: there is no such directory, or it is one")
+    options = Options(processes, size, arguments.level, output)
+    if options.memory > MAX_BYTES:
+        raise UsageError(f"--size {arguments.size}: too large; a machine has at most {size_text(MAX_BYTES)} of memory")
+    return options
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run both, print the figures, write the picture."""
+    options = options_from(arguments)
+    console = Console(highlight=False)
+    snapshots = [_run_sharers(options, mode) for mode in _MODES]
+    apart, shared = snapshots
+    for grid in (costs(snapshots), machine_work(snapshots), walks(apart), walks(shared)):
+        _show(console, grid.shortened(_MOST_ROWS))
+    picture = sharing_page(apart, shared) if options.output.suffix == ".html" else draw_sharing(apart, shared)
+    try:
+        options.output.write_text(picture, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--output {options.output}: {error.strerror}") from None
+    console.print("audit: nothing lost; every table, frame and reference of both machines was counted again")
+    console.print(f"picture: {options.output}\n", soft_wrap=True)
+    for sentence in describe_sharing(apart, shared):
+        console.print(sentence, style="bold", soft_wrap=True)
+    return 0
+
+
+# -- the machine -------------------------------------------------------------------------------------------------------
+
+
+def _run_sharers(options: Options, mode: Mode) -> Snapshot:
+    """One machine from start to end; measured while all processes sleep with the whole object touched."""
+    output, errors = io.BytesIO(), io.BytesIO()
+    try:
+        machine = Machine(
+            options.memory, stdout=output, stderr=errors,
+            mounts=[Mount("msharefs", _MOUNT_POINT, f"level={options.level}")],
+        )  # fmt: skip
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    state, scheduler = machine.kernel.cpu.mmu.state, machine.kernel.scheduler
+    scheduler.time_slice = _STEP
+    parent = machine.spawn(guests.path("sharers"), [mode.argument, str(options.processes), str(options.size)])
+    start = time.perf_counter()
+    # each process reaches each page once, and the TLB keeps few: the fills say how far they are
+    with _progress(_title(options, mode), options.processes * (options.size >> PAGE_SHIFT)) as report:
+
+        def look() -> bool:
+            report(state.fills)
+            return False
+
+        reason = machine.run(until=look)
+    _expect(reason == StopReason.IDLE, f"the processes ended as: {reason.value}", output, errors)
+    snapshot = take_snapshot(machine, mode.label, mode.title, OBJECT, options.size, time.perf_counter() - start)
+    machine.send_signal(parent, Sig.USR1)
+    reason = machine.run()
+    _expect(reason == StopReason.EXITED, f"the processes did not end: {reason.value}", output, errors)
+    _expect(output.getvalue().endswith(b"sum ok\n"), "the processes read wrong data", output, errors)
+    findings = machine.audit()
+    _expect(not findings, "the audit found: " + "; ".join(findings), output, errors)
+    machine.ram.discard(0, machine.ram.size)  # now, not when Python happens to drop the machine
+    return snapshot
+
+
+def _title(options: Options, mode: Mode) -> str:
+    return f"{mode.title}: {plural(options.processes, 'process', 'processes')}, {size_text(options.size)}"
+
+
+def _expect(condition: bool, complaint: str, output: io.BytesIO, errors: io.BytesIO) -> None:
+    if not condition:
+        said = (output.getvalue() + errors.getvalue()).decode("utf-8", "replace").strip()
+        raise RuntimeError(f"demo: {complaint}" + (f"\nthe guest said: {said}" if said else ""))
+
+
+# -- the terminal ------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr; without a terminal, a line before and after.  Gives a function to be told how much is done."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        start = time.perf_counter()
+        print(f"{title} ...", file=sys.stderr, flush=True)
+        yield lambda _: None
+        print(f"{title}: {time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, auto_refresh=False) as progress:
+        task = progress.add_task(title, total=total)
+
+        def report(done: int) -> None:
+            progress.update(task, completed=min(done, total), refresh=True)
+
+        yield report
+        report(total)
+
+
+def _show(console: Console, grid: Grid) -> None:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for number, header in enumerate(grid.headers):
+        table.add_column(header, justify="left" if number == 0 else "right", no_wrap=True)
+    ordinary = len(grid.rows) - grid.totals
+    for number, row in enumerate(grid.rows):
+        last = number == len(grid.rows) - 1
+        table.add_row(*row, end_section=number == ordinary - 1, style="bold" if grid.totals and last else None)
+    console.print(grid.title, style="bold", soft_wrap=True)
+    console.print(table)
+    if grid.note:
+        console.print(f"{grid.note}\n", style="dim", soft_wrap=True)

@@ -1,0 +1,109 @@
+"""How a run ended: the exit status, and what to say about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from emu.cli.streams import Cause
+from emu.kernel.sched import StopReason
+from emu.kernel.signal_state import (
+    BUS_ADRERR,
+    SEGV_ACCERR,
+    SEGV_MAPERR,
+    Sig,
+    SiCode,
+    SigInfo,
+    signal_name,
+)
+from emu.kernel.task import Task
+from emu.kernel.tracer import Tracer
+from emu.machine import Machine, exit_status
+from mmu.faults import ErrorCode
+
+TIMED_OUT = 124  # as timeout(1)'s
+IDLE = 125
+_CAUSE_STATUS = {Cause.INTERRUPT: 128 + Sig.INT, Cause.TERMINATE: 128 + Sig.TERM, Cause.TIMEOUT: TIMED_OUT}
+
+_WHY = {
+    (Sig.SEGV, SEGV_MAPERR): "where nothing is mapped",
+    (Sig.SEGV, SEGV_ACCERR): "which it has no right to",
+    (Sig.BUS, BUS_ADRERR): "beyond the end of the file that is mapped there",
+}
+_VERB = {"write": "writing to", "read": "reading", "fetch": "executing"}
+
+
+class Deaths(Tracer):
+    """Notes the signal of which each process died, for the last line."""
+
+    def __init__(self) -> None:
+        self._last: dict[int, SigInfo] = {}
+        #: pid -> a line, for processes that a signal has ended.
+        self.lines: dict[int, str] = {}
+
+    def signal(self, task: Task, info: SigInfo) -> None:
+        self._last[task.pid] = info
+
+    def exit(self, task: Task, status: int) -> None:
+        signo = status & 0x7F
+        info = self._last.pop(task.pid, None)
+        if signo:
+            detail = _death(task, info) if info is not None and info.signo == signo else ""
+            self.lines[task.pid] = f"{_name(task)} was killed by {signal_name(signo)}{detail}"
+
+
+def _death(task: Task, info: SigInfo) -> str:
+    at = f"the instruction at {task.rip:#x}"
+    why = _WHY.get((Sig(info.signo), info.code)) if info.signo < 32 else None
+    if why is not None:
+        code = ErrorCode(task.fault_words[0])
+        verb = _VERB["write" if code & ErrorCode.WR else "fetch" if code & ErrorCode.ID else "read"]
+        return f": {verb} {info.address:#x}, {why} ({at})"
+    if info.code in (SiCode.USER, SiCode.TKILL, SiCode.QUEUE):
+        return f", sent by {'itself' if info.pid == task.pid else f'process {info.pid}'}"
+    return f": {at}" if info.signo in (Sig.SEGV, Sig.BUS, Sig.ILL, Sig.FPE, Sig.TRAP) else ""
+
+
+@dataclass
+class Ending:
+    """``reason`` in one word, for ``--json``; ``lines`` for stderr."""
+
+    status: int
+    reason: str
+    lines: list[str] = field(default_factory=list)
+
+
+def ending_of(machine: Machine, first: Task, reason: StopReason, cause: Cause | None, deaths: Deaths) -> Ending:
+    """What became of the run whose first process was ``first``."""
+    if cause is not None:
+        return Ending(_CAUSE_STATUS[cause], cause.name.lower(), [f"{_STOPPED[cause]}: {_activities(machine)}"])
+    if reason == StopReason.IDLE:
+        lines = [f"{_name(task)} {_activity(machine, task)}" for task in machine.tasks]
+        lines.append("every process waits for ever: nothing is left that could wake one")
+        return Ending(IDLE, "idle", lines)
+    status = exit_status(first.exit_code)
+    if first.exit_code & 0x7F:
+        return Ending(status, "signal", [deaths.lines[first.pid]])
+    return Ending(status, "exit")
+
+
+_STOPPED = {Cause.INTERRUPT: "interrupted", Cause.TERMINATE: "terminated", Cause.TIMEOUT: "stopped by --timeout"}
+
+
+def _name(task: Task) -> str:
+    return f"{task.pid} ({task.comm})"
+
+
+def _activities(machine: Machine) -> str:
+    shown = [f"{_name(task)} {_activity(machine, task)}" for task in machine.tasks]
+    return "; ".join(shown[:8]) + (f"; and {len(shown) - 8} more" if len(shown) > 8 else "")
+
+
+def _activity(machine: Machine, task: Task) -> str:
+    """What a living process is doing."""
+    if task.syscall is not None:
+        number, _ = task.syscall
+        call = machine.kernel.entry.lookup(number)
+        return f"waits in {call.name if call else number}"
+    if machine.kernel.current is task:
+        return "reads its input"
+    return f"runs at {task.rip:#x}"

@@ -1,0 +1,101 @@
+"""From a command line to a machine with a program in it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import guests
+from emu.cli.arguments import UsageError, format_size
+from emu.cli.streams import HostInput, HostOutput, Stopper
+from emu.kernel.task import Task
+from emu.machine import DEFAULT_MEMORY, MIN_MEMORY, LaunchError, Machine, Mount
+from mmu.memory import MAX_BYTES
+
+#: What a program finds in its environment unless ``--env`` says otherwise.
+DEFAULT_ENVIRONMENT = {"PATH": "/bin"}
+
+
+def build_machine(arguments: argparse.Namespace, stopper: Stopper, log: Callable[[str], None]) -> Machine:
+    """The machine that the options describe.  :class:`UsageError` if there can be none."""
+    memory = DEFAULT_MEMORY if arguments.mem is None else arguments.mem
+    if not MIN_MEMORY <= memory <= MAX_BYTES:
+        raise UsageError(f"--mem {format_size(memory)}: from {format_size(MIN_MEMORY)} to {format_size(MAX_BYTES)} are possible")
+    try:
+        return Machine(
+            memory,
+            mounts=[parse_mount(text) for text in arguments.mount],
+            seed=arguments.seed,
+            stdin=HostInput(sys.stdin, stopper),
+            stdout=HostOutput(sys.stdout, "standard output"),
+            stderr=HostOutput(sys.stderr, "standard error"),
+            log=log,
+        )
+    except (ValueError, MemoryError) as error:
+        raise UsageError(str(error)) from None
+
+
+def parse_mount(text: str) -> Mount:
+    """``TYPE:PATH[:OPTIONS]``."""
+    fstype, _, rest = text.partition(":")
+    path, _, options = rest.partition(":")
+    if not fstype or not path.startswith("/"):
+        raise UsageError(f"--mount {text}: TYPE:/PATH or TYPE:/PATH:OPTIONS is wanted")
+    return Mount(fstype, path, options)
+
+
+def start_program(machine: Machine, arguments: argparse.Namespace) -> tuple[Task, str]:
+    """Put the files and the program into the machine; its task, and where it lies there.  :class:`LaunchError` if the program cannot run there."""
+    for text in arguments.file:
+        host, _, guest = text.partition(":")
+        if not host or (guest and not guest.startswith("/")):
+            raise UsageError(f"--file {text}: HOST or HOST:/GUEST/PATH is wanted")
+        try:
+            machine.install(_checked(machine, host), guest or None)
+        except LaunchError as error:
+            raise UsageError(f"--file {error}") from None
+    environment = parse_environment(arguments.env)
+    name: str = arguments.program
+    if "/" not in name and not os.path.lexists(name) and name in guests.NAMES:
+        path = machine.install(guests.path(name))
+        return machine.spawn(path, arguments.arguments, environment, in_guest=True), path
+    if not _checked(machine, name).stat().st_mode & 0o111:
+        raise LaunchError(f"{name}: is not executable (chmod +x makes it so)", 126)
+    return machine.spawn(name, arguments.arguments, environment), f"/bin/{os.path.basename(name)}"
+
+
+def _checked(machine: Machine, name: str) -> Path:
+    """A host file of which a copy can be made: a regular one that is not larger than memory."""
+    try:
+        status = os.stat(name)
+    except FileNotFoundError:
+        raise LaunchError(f"{name}: no such file", 127) from None
+    except (OSError, ValueError) as error:
+        raise LaunchError(f"{name}: {getattr(error, 'strerror', None) or error}", 126) from None
+    if stat.S_ISDIR(status.st_mode):
+        raise LaunchError(f"{name}: is a directory", 126)
+    if not stat.S_ISREG(status.st_mode):
+        raise LaunchError(f"{name}: is not a regular file", 126)
+    if status.st_size > machine.ram.size:
+        raise LaunchError(f"{name}: does not fit into the machine's memory of {format_size(machine.ram.size)} (see --mem)", 2)
+    return Path(name)
+
+
+def parse_environment(settings: list[str]) -> dict[str, str]:
+    """The program's environment: PATH=/bin, and what ``K=V`` and ``K`` (with the host's value) add or change."""
+    environment = dict(DEFAULT_ENVIRONMENT)
+    for text in settings:
+        name, equals, value = text.partition("=")
+        if not name:
+            raise UsageError(f"--env {text}: K=V or K is wanted")
+        if equals:
+            environment[name] = value
+        elif name in os.environ:
+            environment[name] = os.environ[name]
+        else:
+            raise UsageError(f"--env {name}: there is no such variable here (K=V gives it a value)")
+    return environment

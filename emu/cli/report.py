@@ -1,0 +1,106 @@
+"""The figures of a run: as a dictionary for ``--json``, and as text for ``--stats``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from emu.machine import Machine
+
+#: Columns of the process table: heading, key in the figures.
+_PROCESS_COLUMNS = (
+    ("PID", "pid"),
+    ("PPID", "ppid"),
+    ("EXIT", "exit_status"),
+    ("INSTRUCTIONS", "instructions"),
+    ("FAULTS", "hardware_faults"),
+    ("MINOR", "minor_faults"),
+    ("MAJOR", "major_faults"),
+    ("LINK", "link_faults"),
+    ("RSS kB", "rss_bytes"),
+    ("TABLES kB", "pagetable_bytes"),
+)
+_REGION_COLUMNS = (
+    ("LEVEL", "level"),
+    ("SIZE kB", "size_bytes"),
+    ("SHARERS", "sharers"),
+    ("RSS kB", "resident_bytes"),
+    ("TABLES kB", "pagetable_bytes"),
+)
+_MMU_LINES = (
+    ("fills", "translations that the CPU asked for"),
+    ("walks", "page walks"),
+    ("walk_loads", "entries read by walks"),
+    ("page_faults", "walks that ended in a page fault"),
+    ("ad_updates", "entries that got their A or D bit"),
+    ("flushes", "invalidations"),
+    ("cr3_loads", "loads of CR3"),
+)
+
+
+def figures(machine: Machine, status: int, reason: str, wall_s: float, findings: list[str] | None) -> dict[str, Any]:
+    """Everything that was counted, under the names of DESIGN.md section 3.
+
+    Names match perf and /proc where the meaning is the same.  ``findings`` is None if nobody asked for an audit.
+    """
+    kernel = machine.kernel
+    counters = dataclasses.asdict(kernel.cpu.mmu.counters)
+    return {
+        "exit_status": status,
+        "ended_by": reason,
+        "instructions": kernel.cpu.clock,
+        "context_switches": kernel.scheduler.switches,
+        "wall_s": round(wall_s, 6),
+        "memory_bytes": machine.ram.size,
+        "processes": machine.processes(),
+        "regions": [],
+        "mmu": {"mode": "filtered", "code": kernel.cpu.mmu.mode, **counters, "tlb": {}, "shootdowns": 0},
+        "audit": {"ran": findings is not None, "findings": findings or []},
+        **{name: report() for name, report in kernel.reporters.items()},
+    }
+
+
+def to_json(run: dict[str, Any]) -> bytes:
+    """The figures as an indented JSON document."""
+    return (json.dumps(run, indent=2) + "\n").encode()
+
+
+def stats_text(run: dict[str, Any], command: str) -> str:
+    """The figures as perf-stat shows its own."""
+    mmu, processes, wall_s = run["mmu"], run["processes"], run["wall_s"]
+    speed = f"{run['instructions'] / wall_s / 1e6:,.1f} million a second" if wall_s else ""
+    lines = ["", f" Statistics for '{command}':", ""]
+    lines.append(_count(run["instructions"], "instructions", speed))
+    lines.append(_count(run["context_switches"], "context switches", ""))
+    lines += [_count(mmu[key], key.replace("_", " "), meaning) for key, meaning in _MMU_LINES]
+    lines += ["", *_table(_PROCESS_COLUMNS, processes, "COMMAND", lambda p: " ".join(p["argv"]))]
+    if run["regions"]:
+        lines += ["", *_table(_REGION_COLUMNS, run["regions"], "REGION", lambda r: r["name"] + (" (ended)" if r["ended"] else ""))]
+    lines += ["", f" {wall_s:15.6f}  seconds", ""]
+    return "\n".join(lines)
+
+
+def _count(value: int, name: str, meaning: str) -> str:
+    return f" {value:15,}  {name:17}" + (f" # {meaning}" if meaning else "")
+
+
+def _table(columns: Iterable[tuple[str, str]], rows: list[dict[str, Any]], last: str, name: Any) -> list[str]:
+    columns = list(columns)
+    cells = [[heading for heading, _ in columns]]
+    cells += [[_cell(heading, row[key]) for heading, key in columns] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    names = [last, *(name(row) for row in rows)]
+    return [
+        " " + "  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)) + f"  {what}"
+        for line, what in zip(cells, names, strict=True)
+    ]
+
+
+def _cell(heading: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, str):
+        return value
+    return f"{value >> 10 if heading.endswith('kB') else value:,}" if heading not in ("PID", "PPID") else str(value)

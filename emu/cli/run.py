@@ -1,0 +1,136 @@
+"""``unimmu run``: a machine, a program in it, and what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import TYPE_CHECKING
+
+from emu.cli.arguments import Parser, UsageError, parse_size, positive_seconds
+from emu.cli.messages import complain
+
+if TYPE_CHECKING:
+    from emu.cli.ending import Ending
+    from emu.cli.outputs import Outputs
+    from emu.cli.streams import Stopper
+    from emu.kernel.task import Task
+    from emu.machine import Machine
+
+AUDIT_FAILED = 70  # EX_SOFTWARE of sysexits.h
+OUTPUT_FAILED = 74  # EX_IOERR
+
+_PROGRAM_HELP = """\
+program:
+  PROG              an x86-64 Linux ELF file (static, or with its interpreter given by --file), or the name of a
+                    program that comes with unimmu: {guests}
+  ARGS              its arguments, whatever they look like
+
+exit status: the program's; 128+N if signal N ended it; 2 for a mistake on this command line; 126 if PROG cannot be
+run, 127 if there is none; 124 after --timeout; 125 if every process waits for ever; 130 after Ctrl-C; 70 if --audit
+found something"""
+
+
+def add_arguments(parser: Parser) -> None:
+    """The command line of ``unimmu run``."""
+    parser.description = "Run an x86-64 Linux program; every address it uses goes through real-format page tables."
+    parser.add_program(_PROGRAM_HELP)
+    machine = parser.add_argument_group("the machine")
+    add = machine.add_argument
+    add("--mem", type=parse_size, metavar="SIZE", help="physical memory: 512M, 1G, ... (default: 256M)")
+    add("--tlb", default="off", metavar="off", help="the TLB model; 'off' is the only one so far")
+    add(
+        "--mount", action="append", default=[], metavar="TYPE:PATH[:OPTS]",
+        help="mount a file system, e.g. msharefs:/sys/fs/mshare:level=pud (repeatable)",
+    )  # fmt: skip
+    add("--seed", type=int, default=0, metavar="N", help="seed of all that is random to the program (default: 0)")
+    program = parser.add_argument_group("the program")
+    add = program.add_argument
+    add(
+        "--env", action="append", default=[], metavar="K[=V]",
+        help="a variable of its environment (K alone: with the value it has here); there is PATH=/bin otherwise",
+    )  # fmt: skip
+    add(
+        "--file", action="append", default=[], metavar="HOST[:GUEST]",
+        help="copy a file into the machine, executable, as GUEST or /bin/NAME (repeatable)",
+    )  # fmt: skip
+    add("--timeout", type=positive_seconds, metavar="S", help="stop after this many seconds, with exit status 124")
+    seen = parser.add_argument_group("what is seen of it")
+    add = seen.add_argument
+    add("--strace", action="store_true", help="print system calls and signals, in strace's format, on stderr")
+    add("-o", dest="strace_file", metavar="FILE", help="write what --strace prints to FILE")
+    add("--trace", metavar="FILE", help="record every event as a line of JSON; `unimmu trace view FILE` prints them")
+    add("--stats", action="store_true", help="print counts of instructions, faults, walks and tables on stderr")
+    add("--json", metavar="FILE", help="write the same figures to FILE as JSON")
+    add("--audit", action="store_true", help="recount all page tables and frames at the end; findings: exit status 70")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the program; the exit status is its own, or one of those that ``--help`` lists."""
+    if arguments.program is None:
+        raise UsageError("a program is needed (`unimmu run --help` says more)")
+    if arguments.tlb != "off":
+        raise UsageError(f"--tlb {arguments.tlb}: TLB models are not built yet; 'off' is the only choice")
+    if arguments.strace_file and not arguments.strace:
+        raise UsageError("-o says where --strace writes to, and there is no --strace")
+    from emu.cli.launch import build_machine, start_program
+    from emu.cli.outputs import Outputs
+    from emu.cli.streams import Stopper
+    from emu.machine import LaunchError
+
+    stopper = Stopper(arguments.timeout)
+    machine = build_machine(arguments, stopper, log=lambda message: complain(f"unimmu: {message}"))
+    try:
+        first, path = start_program(machine, arguments)
+    except LaunchError as error:
+        complain(f"unimmu run: {error}")
+        return error.status
+    with Outputs(machine, first, path, arguments) as outputs:
+        ending, wall_s = _run_to_the_end(machine, first, stopper, outputs)
+        status = _report(machine, arguments, ending, wall_s, outputs)
+    return OUTPUT_FAILED if outputs.failed else status
+
+
+def _run_to_the_end(machine: Machine, first: Task, stopper: Stopper, outputs: Outputs) -> tuple[Ending, float]:
+    """How the run ended, and how many seconds it took."""
+    from emu.cli.ending import ending_of
+    from emu.cli.streams import Stopped
+    from emu.kernel.sched import StopReason
+
+    started = time.perf_counter()
+    with stopper:
+        try:
+            reason = machine.run(until=lambda: stopper.cause is not None)
+        except Stopped:
+            reason = StopReason.CONDITION
+        finally:
+            outputs.finish()
+    return ending_of(machine, first, reason, stopper.cause, outputs.deaths), time.perf_counter() - started
+
+
+def _report(
+    machine: Machine, arguments: argparse.Namespace, ending: Ending, wall_s: float, outputs: Outputs
+) -> int:  # fmt: skip
+    """Say everything that is to be said after a run; the exit status."""
+    for line in ending.lines:
+        complain(f"unimmu: {line}")
+    findings = machine.audit() if arguments.audit else None
+    status = AUDIT_FAILED if findings else ending.status
+    if arguments.stats or outputs.json is not None:
+        from emu.cli.report import figures, stats_text, to_json
+
+        run = figures(machine, status, ending.reason, wall_s, findings)
+        if arguments.stats:
+            complain(stats_text(run, " ".join([arguments.program, *arguments.arguments])))
+        if outputs.json is not None:
+            outputs.json.write(to_json(run))
+    if findings is not None:
+        for finding in findings:
+            complain(f"unimmu: audit: {finding}")
+        complain(f"unimmu: audit: {_number_of(findings)}")
+    return status
+
+
+def _number_of(findings: list[str]) -> str:
+    if not findings:
+        return "every table and every frame is accounted for"
+    return "1 finding" if len(findings) == 1 else f"{len(findings)} findings"

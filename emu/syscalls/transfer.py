@@ -1,0 +1,190 @@
+"""Moving bytes between an open file and user memory, at once or asleep: what every read and write call ends in."""
+
+from __future__ import annotations
+
+import errno
+import signal
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+from emu.fs.file import BrokenPipe, File, WouldBlock
+from emu.fs.flags import CHUNK, MAX_FILE_SIZE, OpenFlags
+from emu.fs.operations import remove_privileges
+from emu.kernel.errors import LinuxError
+from emu.syscalls.paths import UserBuffer
+from emu.syscalls.table import Result
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task
+    from emu.kernel.wait import WaitQueue
+
+RLIMIT_FSIZE = 1
+_APPEND = int(OpenFlags.APPEND)
+
+
+# Reading
+
+
+def read_into(file: File, buffer: UserBuffer, pos: int | None) -> int:
+    """Fill ``buffer`` from the file's position, or from ``pos``; WouldBlock only if nothing was read."""
+    total = 0
+    left = buffer.count
+    while True:
+        want = left if left < CHUNK else CHUNK
+        try:
+            data = file.read(want) if pos is None else file.pread(want, pos + total)
+        except (WouldBlock, LinuxError):
+            if total:
+                return total
+            raise
+        if data:
+            try:
+                stored = buffer.put(data)
+            except LinuxError:
+                stored = 0
+            total += stored
+            left -= stored
+            if stored < len(data):
+                if pos is None:
+                    total += file.unread(data, stored) - stored
+                if not total:
+                    raise LinuxError(errno.EFAULT)
+                return total
+        if len(data) < want or not left:
+            return total
+
+
+def _verify_area(file: File, buffer: UserBuffer, pos: int | None) -> None:
+    """EINVAL if the range goes beyond the largest offset (rw_verify_area)."""
+    if (file.pos if pos is None else pos) + buffer.count > MAX_FILE_SIZE:
+        raise LinuxError(errno.EINVAL)
+
+
+def read_file(file: File, buffer: UserBuffer, pos: int | None = None) -> Result:
+    """A whole read call, from the position or from ``pos``: the count, or a generator that sleeps for it."""
+    _verify_area(file, buffer, pos)
+    try:
+        return read_into(file, buffer, pos)
+    except WouldBlock as block:
+        if file.nonblocking:
+            raise LinuxError(errno.EAGAIN) from None
+        return _read_later(file.get(), buffer, pos, block.queue)
+
+
+def _read_later(file: File, buffer: UserBuffer, pos: int | None, queue: WaitQueue) -> Generator[WaitQueue, None, int]:
+    """Sleep until something can be read; the file stays open meanwhile, whoever closes the descriptor."""
+    try:
+        while True:
+            yield queue
+            try:
+                return read_into(file, buffer, pos)
+            except WouldBlock as block:
+                queue = block.queue
+    finally:
+        file.put()
+
+
+# Writing
+
+
+def write_from(
+    kernel: Kernel, task: Task, file: File, buffer: UserBuffer, pos: int | None, done: int
+) -> tuple[int, WaitQueue | None]:
+    """Write what is left of ``buffer`` after ``done`` bytes: how many are written now, and what to wait for."""
+    first = 0
+    while done < buffer.count:
+        want = min(buffer.count - done, CHUNK)
+        try:
+            if not file.seekable:
+                first = file.prepare_write(want)
+            data = buffer.take(want, first)
+        except WouldBlock as block:
+            return done, block.queue
+        except LinuxError as error:
+            signal_broken_pipe(kernel, task, error)
+            if done:
+                return done, None
+            raise
+        written, queue = write_piece(kernel, task, file, data, pos if pos is None else pos + done, done)
+        done += written
+        if written < len(data):
+            buffer.back(data[written:])
+            if queue is not None or file.seekable:
+                return done, queue
+    return done, None
+
+
+def write_piece(
+    kernel: Kernel, task: Task, file: File, data: bytes, pos: int | None, done: int
+) -> tuple[int, WaitQueue | None]:
+    """Write one piece as far as it goes; an error counts only if nothing (``done``) went before."""
+    written = 0
+    if file.inode.mode & 0o6000:
+        remove_privileges(file.inode, task.credentials)
+    try:
+        if RLIMIT_FSIZE in task.limits:
+            data = _within_limit(kernel, task, file, data, pos)
+        if pos is not None:
+            return file.pwrite(data, file.inode.size if file.flags & _APPEND else pos), None
+        while True:
+            written += file.write(data[written:] if written else data)
+            if written == len(data) or file.seekable:
+                return written, None
+    except WouldBlock as block:
+        return written, block.queue
+    except LinuxError as error:
+        signal_broken_pipe(kernel, task, error)
+        if done + written:
+            return written, None
+        raise
+
+
+def signal_broken_pipe(kernel: Kernel, task: Task, error: LinuxError) -> None:
+    """SIGPIPE, if that is what went wrong."""
+    if isinstance(error, BrokenPipe):
+        kernel.signals.send(task, signal.SIGPIPE)
+
+
+def _within_limit(kernel: Kernel, task: Task, file: File, data: bytes, pos: int | None) -> bytes:
+    """RLIMIT_FSIZE: cut at the limit; SIGXFSZ and EFBIG at or beyond it."""
+    if not file.inode.is_regular:
+        return data
+    start = file.inode.size if file.flags & _APPEND else file.pos if pos is None else pos
+    room = task.limits[RLIMIT_FSIZE][0] - start
+    if room <= 0:
+        kernel.signals.send(task, signal.SIGXFSZ)
+        raise LinuxError(errno.EFBIG)
+    return data[:room]
+
+
+def write_file(kernel: Kernel, task: Task, file: File, buffer: UserBuffer, pos: int | None = None) -> Result:
+    """A whole write call, at the position or at ``pos``: the count, or a generator that sleeps for it."""
+    if not buffer.count:
+        return 0
+    _verify_area(file, buffer, pos)
+    done, queue = write_from(kernel, task, file, buffer, pos, 0)
+    if queue is None:
+        return done
+    if file.nonblocking:
+        if done:
+            return done
+        raise LinuxError(errno.EAGAIN)
+    return _write_later(kernel, task, file.get(), buffer, pos, done, queue)
+
+
+def _write_later(
+    kernel: Kernel, task: Task, file: File, buffer: UserBuffer, pos: int | None, done: int, queue: WaitQueue | None
+) -> Generator[WaitQueue, None, int]:
+    try:
+        while queue is not None:
+            try:
+                yield queue
+            except LinuxError:
+                if done:
+                    return done
+                raise
+            done, queue = write_from(kernel, task, file, buffer, pos, done)
+        return done
+    finally:
+        file.put()

@@ -1,0 +1,52 @@
+"""Several tracers at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from emu.kernel.tracer import Tracer
+
+if TYPE_CHECKING:
+    from emu.kernel.signal_state import SigInfo
+    from emu.kernel.task import Task
+    from emu.syscalls.table import Syscall
+
+
+class Fanout(Tracer):
+    """Tells each of ``tracers``, in their order, what it wants to know."""
+
+    def __init__(self, tracers: Sequence[Tracer]) -> None:
+        self._all = tuple(tracers)
+        self._of_syscalls = tuple(t for t in tracers if t.syscalls)
+        self._of_events = tuple(t for t in tracers if t.active)
+        self.syscalls = bool(self._of_syscalls)
+        self.active = bool(self._of_events)
+
+    def syscall_enter(self, task: Task, number: int, call: Syscall | None, arguments: tuple[int, ...]) -> None:
+        for tracer in self._of_syscalls:
+            tracer.syscall_enter(task, number, call, arguments)
+
+    def syscall_exit(self, task: Task, number: int, call: Syscall | None, result: int) -> None:
+        for tracer in self._of_syscalls:
+            tracer.syscall_exit(task, number, call, result)
+
+    def signal(self, task: Task, info: SigInfo) -> None:
+        for tracer in self._all:
+            tracer.signal(task, info)
+
+    def fork(self, parent: Task, child: Task) -> None:
+        for tracer in self._all:
+            tracer.fork(parent, child)
+
+    def exec(self, task: Task, path: str, argv: tuple[bytes, ...]) -> None:
+        for tracer in self._all:
+            tracer.exec(task, path, argv)
+
+    def exit(self, task: Task, status: int) -> None:
+        for tracer in self._all:
+            tracer.exit(task, status)
+
+    def event(self, kind: str, **fields: Any) -> None:
+        for tracer in self._of_events:
+            tracer.event(kind, **fields)

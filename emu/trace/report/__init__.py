@@ -1,0 +1,1 @@
+"""Reports: what was measured, as pictures and pages for people."""

@@ -1,0 +1,305 @@
+"""The picture of what sharing page tables saves: two sets of tables, and the bytes and faults of each to one scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from emu.mm.pagetable import LEVEL_NAME, span
+from emu.trace.report.snapshot import HostTables, ProcessTables, Snapshot, Tables
+from emu.trace.report.svg import Drawing, Style
+from emu.trace.report.units import kib, plural, size_text
+from mmu.entries import TABLE_NAME
+
+WIDTH = 1400.0
+#: Where the columns of processes begin and how far apart they are, how wide a table is, the region's column, the sums.
+_LEFT, _PITCH, _BOX, _HOST_X, _TOTAL_X = 150.0, 118.0, 96.0, 1114.0, 1226.0
+_SHARED_BOX = 250.0
+_MAX_COLUMNS = 8
+_ROW_HEIGHT, _ROW_GAP = 30.0, 24.0
+_LINK_GAP = 26.0  # more room where the processes' arrows meet
+_PILE = 12.0  # how far a pile looks out above its top sheet
+_BAR_HEIGHT = 22.0
+
+_OWN = Style()
+_SHARED = Style(fill="#14365c", ink="#ffffff", stroke="#000000", width=1.6)
+_HOST = Style(stroke="#14365c", width=1.6, dash="5 3")
+_DATA = Style(fill="#dddddd", stroke="#777777")
+_PANEL = Style(fill="#fafafa", stroke="#bbbbbb")
+_SOFT = "#555555"
+
+
+def draw_sharing(apart: Snapshot, shared: Snapshot) -> str:
+    """An SVG (1400 units wide, A4 landscape) of the same work done without and with shared tables.
+
+    Only what the two snapshots hold is drawn: a table is dark where a region owns it.
+    """
+    count = len(shared.processes)
+    title = f"{size_text(shared.length)} of memory, {plural(count, 'process', 'processes')}: who has which page tables"
+    panels = [_Panel(snapshot) for snapshot in (apart, shared)]
+    tops = [78.0, 78.0 + panels[0].height + 12]
+    below = tops[1] + panels[1].height
+    drawing = Drawing(WIDTH, below + 130, title, " ".join(describe_sharing(apart, shared)))
+    drawing.text(20, 36, title, 24, bold=True)
+    _legend(drawing, 52)
+    for panel, top in zip(panels, tops, strict=True):
+        panel.draw(drawing, top)
+    _bars(drawing, below + 30, apart, shared)
+    _footnote(drawing, below + 118, shared)
+    return drawing.to_text()
+
+
+def describe_sharing(apart: Snapshot, shared: Snapshot) -> tuple[str, str]:
+    """What was saved, in two sentences."""
+    count = len(shared.processes)
+    saved = (
+        f"{plural(count, 'process', 'processes')}: {size_text(apart.pagetable_bytes)} of page tables without sharing, "
+        f"{size_text(shared.pagetable_bytes)} with."
+    )
+    if count == 1:
+        return saved, "With one process there is nobody to share with."
+    return saved, (
+        f"The {plural(count - 1, 'process', 'processes')} that came after the first took "
+        f"{_followers_faults(shared):,} minor faults instead of {_followers_faults(apart):,}."
+    )
+
+
+def _followers_faults(snapshot: Snapshot) -> int:
+    return sum(process.minor_faults for process in snapshot.processes[1:])
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One process, or several that there is no room for."""
+
+    x: float  # the middle
+    processes: tuple[ProcessTables, ...]
+
+    @property
+    def one(self) -> ProcessTables | None:
+        return self.processes[0] if len(self.processes) == 1 else None
+
+
+def _columns(processes: Sequence[ProcessTables]) -> list[_Column]:
+    """Up to eight columns; of more processes, the first six, the last, and the rest in one between them."""
+    if len(processes) <= _MAX_COLUMNS:
+        groups = [(process,) for process in processes]
+    else:
+        groups = [(p,) for p in processes[:6]] + [tuple(processes[6:-1]), (processes[-1],)]
+    room = _MAX_COLUMNS * _PITCH
+    return [_Column(_LEFT + room * (2 * i + 1) / (2 * len(groups)), group) for i, group in enumerate(groups)]
+
+
+class _Panel:
+    """One snapshot: the processes side by side, each above its tables, level below level."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._columns = _columns(snapshot.processes)
+        self._first_shared = next((level for level in (3, 2, 1) if snapshot.is_shared(level)), 0)
+        self._middle = _LEFT + _MAX_COLUMNS * _PITCH / 2
+        self._rows: dict[int, float] = {}  # the top of each level's boxes; 0 is the data
+        y = 66.0
+        for level in (4, 3, 2, 1, 0):
+            y += _LINK_GAP if self._first_shared and level == self._first_shared else 0
+            y += _PILE if self._is_pile(level) else 0
+            self._rows[level] = y
+            y += _ROW_HEIGHT + _ROW_GAP
+        self.height = y + 32
+
+    def _is_pile(self, level: int) -> bool:
+        return any(len(process.tables.get(level, ())) > 1 for process in self._snapshot.processes)
+
+    def draw(self, drawing: Drawing, top: float) -> None:
+        """Draw everything, from ``top`` down."""
+        snapshot = self._snapshot
+        self._drawing = drawing
+        self._rows = {level: y + top for level, y in self._rows.items()}
+        drawing.box(8, top, WIDTH - 16, self.height, _PANEL)
+        drawing.text(20, top + 26, f"{snapshot.title}:", 19, bold=True, then=self._says(), then_size=18)
+        for level in (4, 3, 2, 1):
+            self._row_label(self._rows[level], LEVEL_NAME[level].upper(), TABLE_NAME[level], span(level))
+        for column in self._columns:
+            self._process(column)
+        if self._first_shared:
+            self._shared_tables()
+            self._host(snapshot.hosts[0])
+        self._data()
+        self._sums(self._rows[0] + _ROW_HEIGHT + 24)
+
+    def _says(self) -> str:
+        level = self._first_shared
+        if not level:
+            return "each process has all tables for itself"
+        tables = self._snapshot.processes[0].tables[level]
+        name = LEVEL_NAME[level].upper()
+        which = f"one and the same {name} table" if len(tables) == 1 else f"the same {len(tables)} {name} tables"
+        return f"all processes reach {which}, and everything below it"
+
+    def _row_label(self, y: float, name: str, manual_name: str, covers: int) -> None:
+        self._drawing.text(20, y + 14, name, 15, bold=True, then=f"({manual_name})")
+        self._drawing.text(20, y + 29, f"{size_text(covers)} an entry", 12, ink=_SOFT)
+
+    # -- tables ----------------------------------------------------------------------------------------------------
+
+    def _process(self, column: _Column) -> None:
+        process, y = column.one, self._rows[4] - 12
+        if process is None:
+            self._drawing.text(column.x, y, f"{len(column.processes)} more", 14, anchor="middle")
+            for level in range(4, self._first_shared, -1):
+                self._drawing.text(column.x, self._rows[level] + 21, "...", 18, anchor="middle")
+            if self._first_shared:
+                self._link(column.x)
+            return
+        self._drawing.text(column.x, y, f"process {process.pid}", 14, anchor="middle", bold=True)
+        for level in range(4, self._first_shared, -1):
+            self._tables(column.x, level, process.tables, _OWN, process.walk[4 - level].paddr)
+            if level - 1 > self._first_shared:
+                self._down(column.x, level)
+            elif self._first_shared:
+                self._link(column.x)
+            else:
+                self._down(column.x, level)
+
+    def _tables(self, x: float, level: int, tables: Tables, style: Style, entry: int | None, width: float = _BOX) -> None:
+        """The tables of one level: one with its address, several as a pile with their number."""
+        addresses, y, left = tables[level], self._rows[level], x - width / 2
+        name = LEVEL_NAME[level].upper()
+        if len(addresses) == 1:
+            hint = f"{name} table at {addresses[0]:#x}" + (f", walked through its entry at {entry:#x}" if entry else "")
+            self._drawing.box(left, y, width, _ROW_HEIGHT, style, hint=hint)
+            self._drawing.text(x, y + 20, f"{addresses[0]:#x}", 13, anchor="middle", mono=True, ink=style.ink)
+        else:
+            hint = f"{len(addresses)} {name} tables, the first at {addresses[0]:#x}"
+            self._drawing.pile(left, y, width, _ROW_HEIGHT, style, hint=hint)
+            self._drawing.text(x, y + 20, f"{len(addresses):,} tables", 13, anchor="middle", ink=style.ink)
+
+    def _below(self, level: int) -> float:
+        """Where an arrow from this level down ends: at the edge of the next row, or of the pile that stands there."""
+        return self._rows[level - 1] - (_PILE if self._is_pile(level - 1) else 0)
+
+    def _down(self, x: float, level: int, width: float = 1.2) -> None:
+        self._drawing.arrow([(x, self._rows[level] + _ROW_HEIGHT), (x, self._below(level))], width=width)
+
+    def _link(self, x: float) -> None:
+        """From a process's last table of its own to the shared one in the middle, spread along its upper edge."""
+        level = self._first_shared + 1
+        to_x = self._middle + (x - self._middle) / (_MAX_COLUMNS * _PITCH) * _SHARED_BOX * 0.95
+        from_y, to_y = self._rows[level] + _ROW_HEIGHT, self._below(level)
+        self._drawing.arrow([(x, from_y), (x, from_y + 5), (to_x, to_y - 13), (to_x, to_y)], width=1.8, ink=_SHARED.fill)
+
+    def _shared_tables(self) -> None:
+        process = self._snapshot.processes[0]
+        for level in range(self._first_shared, 0, -1):
+            entry = process.walk[4 - level].paddr
+            self._tables(self._middle, level, process.tables, _SHARED, entry, _SHARED_BOX)
+            self._down(self._middle, level, 2.4)
+        values = {p.walk[4 - (self._first_shared + 1)].value for p in self._snapshot.processes}
+        name = LEVEL_NAME[self._first_shared + 1].upper()
+        left, y = self._middle - _SHARED_BOX / 2 - 14, self._rows[self._first_shared]
+        if len(values) == 1 and len(process.tables[self._first_shared]) == 1:
+            number = len(self._snapshot.processes)
+            self._drawing.text(left, y + 12, f"{plural(number, f'{name} entry', f'{name} entries')}:", 13, anchor="end")
+            self._drawing.text(left, y + 28, f"{values.pop():#x}", 13, anchor="end", mono=True)
+
+    def _host(self, host: HostTables) -> None:
+        """The region's own address space, and its way to the tables that it owns."""
+        x, level = _HOST_X + _BOX / 2, self._first_shared
+        self._drawing.text(x, self._rows[4] - 27, "the region's own", 13, anchor="middle", bold=True)
+        self._drawing.text(x, self._rows[4] - 11, "(in no CPU's CR3)", 12, anchor="middle", ink=_SOFT)
+        for own in range(4, level, -1):
+            self._tables(x, own, host.tables, _HOST, None)
+            if own - 1 > level:
+                self._down(x, own)
+        y = self._rows[level] + _ROW_HEIGHT / 2
+        from_y = self._rows[level + 1] + _ROW_HEIGHT
+        edge = self._middle + _SHARED_BOX / 2
+        self._drawing.arrow([(x, from_y), (x, y + 8), (edge, y + 8)], ink=_HOST.stroke, dash="5 3")
+
+    # -- data and sums ---------------------------------------------------------------------------------------------
+
+    def _data(self) -> None:
+        snapshot, y = self._snapshot, self._rows[0]
+        width = _MAX_COLUMNS * _PITCH - (_PITCH - _BOX)
+        self._drawing.text(20, y + 14, "data", 15, bold=True)
+        self._drawing.text(20, y + 29, "4 KiB pages", 12, ink=_SOFT)
+        self._drawing.box(_LEFT + (_PITCH - _BOX) / 2, y, width, _ROW_HEIGHT, _DATA)
+        words = f"{size_text(snapshot.length)}: {snapshot.length >> 12:,} pages, in memory once, the same for all"
+        self._drawing.text(self._middle, y + 20, words, 14, anchor="middle")
+
+    def _sums(self, y: float) -> None:
+        snapshot, drawing = self._snapshot, self._drawing
+        drawing.text(20, y, "KiB of tables", 14, bold=True)
+        drawing.text(20, y + 22, "minor faults", 14, bold=True)
+        for column in self._columns:
+            tables = sum(process.pagetable_bytes for process in column.processes)
+            faults = sum(process.minor_faults for process in column.processes)
+            drawing.text(column.x, y, kib(tables), 14, anchor="middle")
+            drawing.text(column.x, y + 22, f"{faults:,}", 14, anchor="middle")
+        if snapshot.hosts:
+            hosts = sum(host.pagetable_bytes for host in snapshot.hosts)
+            drawing.text(_HOST_X + _BOX / 2, y, kib(hosts), 14, anchor="middle")
+        total = sum(process.minor_faults for process in snapshot.processes)
+        drawing.text(_TOTAL_X, y, f"= {kib(snapshot.pagetable_bytes)} KiB", 16, bold=True)
+        drawing.text(_TOTAL_X, y + 22, f"= {total:,}", 16, bold=True)
+
+
+def _legend(drawing: Drawing, y: float) -> None:
+    for x, style, words in (
+        (20, _OWN, "a table of one process"),
+        (240, _SHARED, "a table that all processes share"),
+        (528, _HOST, "tables through which the kernel alone reaches the shared ones"),
+    ):
+        drawing.box(x, y, 26, 16, style)
+        drawing.text(x + 34, y + 13, words, 13)
+    drawing.text(1022, y + 13, "0x...: the physical address of a table", 13)
+
+
+def _bars(drawing: Drawing, top: float, apart: Snapshot, shared: Snapshot) -> None:
+    """Bytes and faults of both snapshots, each pair to one scale, a segment a process and one for the region."""
+    _chart(
+        drawing, 20, top, "Page tables, to scale",
+        [
+            (s.label, [p.pagetable_bytes for p in s.processes], sum(h.pagetable_bytes for h in s.hosts), words)
+            for s, words in ((apart, size_text(apart.pagetable_bytes)), (shared, _less(apart, shared)))
+        ],
+    )  # fmt: skip
+    if len(shared.processes) > 1:
+        _chart(
+            drawing, 720, top, "Minor faults of the processes after the first, to scale",
+            [(s.label, [p.minor_faults for p in s.processes[1:]], 0, f"{_followers_faults(s):,}") for s in (apart, shared)],
+        )  # fmt: skip
+
+
+def _less(apart: Snapshot, shared: Snapshot) -> str:
+    ratio = apart.pagetable_bytes / shared.pagetable_bytes
+    return size_text(shared.pagetable_bytes) + (f", {ratio:.1f} times less" if ratio >= 1.05 else "")
+
+
+def _chart(
+    drawing: Drawing, x: float, top: float, title: str, rows: list[tuple[str, list[int], int, str]]
+) -> None:
+    drawing.text(x, top, title, 15, bold=True)
+    most = max(sum(own) + common for _, own, common, _ in rows) or 1
+    left, room = x + 122, 430.0
+    for index, (label, own, common, words) in enumerate(rows):
+        y, at = top + 12 + index * (_BAR_HEIGHT + 8), left
+        drawing.text(x, y + 16, label, 14)
+        parts = [(common, _SHARED)] if common else []
+        if room / len(own) < 4:  # too many to tell apart
+            own = [sum(own)]
+        for value, style in [*parts, *((value, _OWN) for value in own)]:
+            width = room * value / most
+            drawing.box(at, y, width, _BAR_HEIGHT, style, round=0)
+            at += width
+        drawing.text(at + 8, y + 16, words, 14, bold=True)
+
+
+def _footnote(drawing: Drawing, y: float, snapshot: Snapshot) -> None:
+    others = [snapshot.other_tables(process) for process in snapshot.processes]
+    low, high = min(others), max(others)
+    number = f"{low}" if low == high else f"{low} to {high}"
+    drawing.text(
+        20, y, f"Each process also has {number} tables for its program and its stack, not drawn; they are in the sums. "
+        "A process's CR3 holds the address of its PGD. Every address and number was read from the running machine.", 12, ink=_SOFT,
+    )  # fmt: skip

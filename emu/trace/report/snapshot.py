@@ -1,0 +1,155 @@
+"""A machine's page tables at one moment: what each process has, and which tables its own CR3 leads to.
+
+Everything about sharing is read from the entries in physical memory, so that a report cannot claim what is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from emu.kernel.kernel import describe_task
+from emu.mm.address_space import TASK_SIZE
+from emu.mm.pagetable import ADDRESS, P, span
+from mmu import Access, PhysicalMemory, Walker, WalkStep
+from mmu.entries import PS
+from mmu.memory import PAGE_SIZE
+
+if TYPE_CHECKING:
+    from emu.kernel.task import Task
+    from emu.machine import Machine
+
+_PRESENT, _PS, _ADDRESS = np.uint64(P), np.uint64(int(PS)), np.uint64(ADDRESS)
+
+#: The physical addresses of tables, by their level (4 is the PGD).
+Tables = Mapping[int, tuple[int, ...]]
+
+
+def tables_of_range(ram: PhysicalMemory, pgd: int, start: int, end: int) -> dict[int, tuple[int, ...]]:
+    """Every table that translates a part of [start, end), found from the PGD down; no entry is changed."""
+    found = {4: (pgd,)}
+    covered = [(pgd, 0)]  # each table of a level, and the first address that it covers
+    for level in (4, 3, 2):
+        step = span(level)
+        below: list[tuple[int, int]] = []
+        for table, origin in covered:
+            first = max(start - origin, 0) // step
+            last = min((end - 1 - origin) // step, 511)
+            entries = ram.words[(table >> 3) + first : (table >> 3) + last + 1]
+            mask, wanted = (_PRESENT, _PRESENT) if level == 4 else (_PRESENT | _PS, _PRESENT)  # a large page is no table
+            for index in np.flatnonzero((entries & mask) == wanted).tolist():
+                below.append((int(entries[index] & _ADDRESS), origin + (first + index) * step))
+        covered = below
+        found[level - 1] = tuple(dict.fromkeys(table for table, _ in covered))
+    return found
+
+
+@dataclass(frozen=True)
+class ProcessTables:
+    """One process: its figures, the tables that translate the range for it, and its own vCPU's walk of the first address."""
+
+    pid: int
+    minor_faults: int
+    link_faults: int
+    hardware_faults: int
+    pagetable_bytes: int  # tables that it owns, the PGD included
+    tables: Tables
+    walk: tuple[WalkStep, ...]
+
+
+@dataclass(frozen=True)
+class HostTables:
+    """A region's own address space, which no CPU loads: the owner of the tables that processes share."""
+
+    name: str
+    pagetable_bytes: int
+    tables: Tables
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Processes that use one range of ``length`` bytes at ``start``; ``wall_s`` is what it took to get there, in seconds.
+
+    ``label`` is a word for tables, ``title`` the same in words for people.
+    """
+
+    label: str
+    title: str
+    start: int
+    length: int
+    processes: tuple[ProcessTables, ...]
+    hosts: tuple[HostTables, ...]
+    walks: int
+    walk_loads: int
+    fills: int
+    wall_s: float
+
+    @property
+    def pagetable_bytes(self) -> int:
+        """All tables of the processes and of the regions, each counted once."""
+        return sum(owner.pagetable_bytes for owner in (*self.processes, *self.hosts))
+
+    @property
+    def shared_tables(self) -> frozenset[int]:
+        """The physical addresses of tables that processes are linked to but do not own."""
+        return frozenset(table for host in self.hosts for level in host.tables.values() for table in level)
+
+    def is_shared(self, level: int) -> bool:
+        """Whether every process reaches the range's tables of this level through tables that a region owns."""
+        shared = self.shared_tables
+        tables = [process.tables[level] for process in self.processes]
+        return all(tables) and all(shared.issuperset(t) for t in tables)
+
+    def other_tables(self, process: ProcessTables) -> int:
+        """How many tables the process has besides those that translate the range: for its program and its stack."""
+        own = {table for level in process.tables.values() for table in level} - self.shared_tables
+        return process.pagetable_bytes // PAGE_SIZE - len(own)
+
+
+def take_snapshot(
+    machine: Machine, label: str, title: str, start: int, length: int, wall_s: float
+) -> Snapshot:
+    """Measure every living process, in the order of their pids.
+
+    Each process's walk is the MMU's, from its own CR3 (and sets A bits, as any walk does).  Raises
+    :class:`mmu.PageFault` where a process has not touched the range's first page.
+    """
+    kernel = machine.kernel
+    counters = kernel.cpu.mmu.counters
+    walker = Walker(machine.ram)
+    hosts = [mm for mm in kernel.mm_context.address_spaces.values() if mm.shared_tables]
+    return Snapshot(
+        label=label,
+        title=title,
+        start=start,
+        length=length,
+        processes=tuple(_process(machine, walker, task, start, length) for task in machine.tasks),
+        hosts=tuple(
+            HostTables(
+                mm.name, mm.tables.table_bytes, tables_of_range(machine.ram, mm.tables.pgd_paddr, 0, TASK_SIZE)
+            )
+            for mm in hosts
+        ),
+        walks=counters.walks,
+        walk_loads=counters.walk_loads,
+        fills=counters.fills,
+        wall_s=wall_s,
+    )
+
+
+def _process(machine: Machine, walker: Walker, task: Task, start: int, length: int) -> ProcessTables:
+    figures = describe_task(task)
+    pgd = task.mm.tables.pgd_paddr
+    registers = replace(machine.kernel.cpu.mmu.registers, cr3=pgd)
+    return ProcessTables(
+        pid=task.pid,
+        minor_faults=figures["minor_faults"],
+        link_faults=figures["link_faults"],
+        hardware_faults=figures["hardware_faults"],
+        pagetable_bytes=figures["pagetable_bytes"],
+        tables=tables_of_range(machine.ram, pgd, start, start + length),
+        walk=walker.translate(registers, start, Access.READ).steps,
+    )

@@ -1,0 +1,106 @@
+"""Drawing: the few shapes that the reports need, as SVG 1.1 text that browsers, slides and printers all take."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+_NAMESPACE = "http://www.w3.org/2000/svg"
+_SANS = "DejaVu Sans, Verdana, Helvetica, Arial, sans-serif"
+_MONO = "DejaVu Sans Mono, Menlo, Consolas, monospace"
+_HEAD_LENGTH, _HEAD_WIDTH = 9.0, 8.0
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a shape looks.  ``dash`` as SVG's stroke-dasharray; colours differ in lightness too, for printing without them."""
+
+    fill: str = "#ffffff"
+    ink: str = "#000000"  # of text on the fill
+    stroke: str = "#333333"
+    width: float = 1.2
+    dash: str = ""
+
+
+class Drawing:
+    """A picture of ``width`` by ``height`` units on white, with a title and a description for those who cannot see it."""
+
+    def __init__(self, width: float, height: float, title: str, description: str) -> None:
+        self.width, self.height = width, height
+        self._root = ElementTree.Element(
+            "svg",
+            {
+                "xmlns": _NAMESPACE, "width": f"{width:g}", "height": f"{height:g}",
+                "viewBox": f"0 0 {width:g} {height:g}", "role": "img", "font-family": _SANS,
+            },  # fmt: skip
+        )
+        ElementTree.SubElement(self._root, "title").text = title
+        ElementTree.SubElement(self._root, "desc").text = description
+        self._add("rect", width=width, height=height, fill="#ffffff")
+
+    def _add(self, tag: str, **attributes: object) -> ElementTree.Element:
+        words = {name.replace("_", "-"): _word(value) for name, value in attributes.items() if value != ""}
+        return ElementTree.SubElement(self._root, tag, words)
+
+    def to_text(self) -> str:
+        """The SVG element, without an XML declaration."""
+        ElementTree.indent(self._root)
+        return ElementTree.tostring(self._root, encoding="unicode") + "\n"
+
+    # -- shapes ----------------------------------------------------------------------------------------------------
+
+    def text(
+        self, x: float, y: float, words: str, size: float = 14, *, anchor: str = "start", bold: bool = False,
+        mono: bool = False, ink: str = "#000000", then: str = "", then_size: float = 13,
+    ) -> None:  # fmt: skip
+        """Words whose base line is at ``y``; ``anchor`` is start, middle or end.  ``then`` follows in plain letters."""
+        element = self._add(
+            "text", x=x, y=y, font_size=size, fill=ink, text_anchor="" if anchor == "start" else anchor,
+            font_weight="bold" if bold else "", font_family=_MONO if mono else "",
+        )  # fmt: skip
+        element.text = words
+        if then:
+            style = {"dx": f"{then_size * 0.6:g}", "font-size": f"{then_size:g}", "font-weight": "normal"}
+            ElementTree.SubElement(element, "tspan", style).text = then
+
+    def box(
+        self, x: float, y: float, width: float, height: float, style: Style, *, hint: str = "", round: float = 3
+    ) -> None:
+        """A rectangle; ``hint`` is shown when the pointer rests on it."""
+        element = self._add(
+            "rect", x=x, y=y, width=width, height=height, rx=round, fill=style.fill, stroke=style.stroke,
+            stroke_width=style.width, stroke_dasharray=style.dash,
+        )  # fmt: skip
+        if hint:
+            ElementTree.SubElement(element, "title").text = hint
+
+    def pile(self, x: float, y: float, width: float, height: float, style: Style, *, hint: str = "") -> None:
+        """A pile of sheets, the top one at the given place, the others looking out on both sides above it."""
+        for sheet in (3, 2, 1, 0):
+            inset = 3.0 * sheet
+            self.box(x + inset, y - 4.0 * sheet, width - 2 * inset, height, style, hint=hint)
+
+    def arrow(
+        self, points: list[tuple[float, float]], *, ink: str = "#000000", width: float = 1.4, dash: str = ""
+    ) -> None:
+        """A line through the points, with a head at the last."""
+        (from_x, from_y), (x, y) = points[-2:]
+        length = math.hypot(x - from_x, y - from_y)
+        along_x, along_y = (x - from_x) / length, (y - from_y) / length
+        back_x, back_y = x - along_x * _HEAD_LENGTH, y - along_y * _HEAD_LENGTH
+        self._add(
+            "polyline", points=_points([*points[:-1], (back_x, back_y)]), fill="none", stroke=ink, stroke_width=width,
+            stroke_dasharray=dash,
+        )  # fmt: skip
+        wing_x, wing_y = -along_y * _HEAD_WIDTH / 2, along_x * _HEAD_WIDTH / 2
+        corners = [(x, y), (back_x + wing_x, back_y + wing_y), (back_x - wing_x, back_y - wing_y)]
+        self._add("polygon", points=_points(corners), fill=ink)
+
+
+def _points(points: list[tuple[float, float]]) -> str:
+    return " ".join(f"{round(x, 1):g},{round(y, 1):g}" for x, y in points)
+
+
+def _word(value: object) -> str:
+    return f"{round(value, 2):.10g}" if isinstance(value, (int, float)) else str(value)

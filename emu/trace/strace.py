@@ -1,0 +1,137 @@
+"""System calls and signals in the format of strace -f, every line with its process."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from emu.kernel.signal_state import Sig, SigInfo, signal_name
+from emu.kernel.tracer import Tracer
+from emu.syscalls.names import name_of
+from emu.trace import words
+from emu.trace.arguments import CallArguments
+from emu.trace.peek import peek
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task
+    from emu.syscalls.table import Syscall
+
+#: Where strace's " = " stands if there is room.
+_RESULT_COLUMN = 39
+#: Calls whose result is an address.
+_ADDRESS_RESULTS = frozenset({"mmap", "mremap", "brk", "shmat"})
+
+
+@dataclass
+class _Pending:
+    """A system call that has begun: the text of its arguments as far as they were known then."""
+
+    name: str
+    arguments: CallArguments
+    texts: list[str]
+    printed: bool = False
+    rest: list[str] = field(default_factory=list)
+
+
+class Strace(Tracer):
+    """``write`` gets one line at a time, without its newline."""
+
+    syscalls = True
+
+    def __init__(self, kernel: Kernel, write: Callable[[str], None]) -> None:
+        self._kernel = kernel
+        self._write = write
+        self._pending: dict[int, _Pending] = {}
+        #: Whose call stands on the line that is not finished yet.
+        self._current: int | None = None
+
+    # -- system calls ----------------------------------------------------------------------------------------------
+
+    def syscall_enter(self, task: Task, number: int, call: Syscall | None, arguments: tuple[int, ...]) -> None:
+        self._break_line(task.pid)
+        name = call.name if call is not None else name_of(number)
+        kinds = ("hex",) * len(arguments) if call is None else call.arguments
+        shown = CallArguments(task, name, kinds, arguments)
+        self._pending[task.pid] = _Pending(name, shown, shown.before())
+        self._current = task.pid
+
+    def syscall_exit(self, task: Task, number: int, call: Syscall | None, result: int) -> None:
+        pending = self._pending.pop(task.pid, None)
+        if pending is None:  # the task has ended within the call
+            return
+        pending.rest = pending.arguments.after(len(pending.texts), result)
+        self._finish_line(task.pid, pending, _result(pending.name, result))
+
+    def _finish_line(self, pid: int, pending: _Pending, result: str) -> None:
+        if pending.printed:
+            self._break_line(pid)
+            comma = ", " if pending.texts and pending.rest else ""
+            line = f"<... {pending.name} resumed>{comma}{', '.join(pending.rest)})"
+        else:
+            line = f"{pending.name}({', '.join(pending.texts + pending.rest)})"
+            self._current = None
+        self._say(pid, f"{line:<{_RESULT_COLUMN}} = {result}")
+
+    def _break_line(self, pid: int) -> None:
+        """Another process speaks: the line of the call that has not returned yet is printed as far as it goes."""
+        if self._current is None or self._current == pid:
+            return
+        pending = self._pending[self._current]
+        pending.printed = True
+        self._say(self._current, f"{pending.name}({', '.join(pending.texts)} <unfinished ...>")
+        self._current = None
+
+    def _say(self, pid: int, text: str) -> None:
+        self._write(f"[pid {pid}] {text}")
+
+    # -- everything else -------------------------------------------------------------------------------------------
+
+    def signal(self, task: Task, info: SigInfo) -> None:
+        self._abandon(task.pid, "? ERESTARTSYS (To be restarted)")
+        self._break_line(task.pid)
+        self._say(task.pid, f"--- {signal_name(info.signo)} {{{_siginfo(info)}}} ---")
+
+    def exec(self, task: Task, path: str, argv: tuple[bytes, ...]) -> None:
+        if task.pid not in self._pending:  # the first program: nobody called execve for it
+            environment = peek(task.mm, task.mm.env_start, task.mm.env_end - task.mm.env_start)
+            variables = words.number_of_vars(environment.count(0))
+            line = f"execve({words.quote(os.fsencode(path))}, {words.quote_list(argv)}, [/* {variables} */])"
+            self._say(task.pid, f"{line:<{_RESULT_COLUMN}} = 0")
+
+    def exit(self, task: Task, status: int) -> None:
+        self._abandon(task.pid, "?")
+        self._break_line(task.pid)
+        signo = status & 0x7F
+        how = f"killed by {signal_name(signo)}" if signo else f"exited with {status >> 8}"
+        self._say(task.pid, f"+++ {how} +++")
+
+    def _abandon(self, pid: int, result: str) -> None:
+        """The call that the process is in will not return."""
+        pending = self._pending.pop(pid, None)
+        if pending is not None:
+            pending.rest = pending.arguments.after(len(pending.texts), None)
+            self._finish_line(pid, pending, result)
+
+
+def _result(name: str, result: int) -> str:
+    if -4096 < result < 0:
+        return f"-1 {errno.errorcode.get(-result, str(-result))} ({os.strerror(-result)})"
+    if name in _ADDRESS_RESULTS:
+        return f"{result:#x}"
+    return f"{result:#o}".replace("0o", "0") if name == "umask" else str(result)
+
+
+def _siginfo(info: SigInfo) -> str:
+    text = f"si_signo={signal_name(info.signo)}, si_code={words.si_code(info)}"
+    if info.signo == Sig.CHLD and info.code > 0:
+        status = signal_name(info.status) if info.code != 1 else info.status
+        return f"{text}, si_pid={info.pid}, si_uid={info.uid}, si_status={status}, si_utime=0, si_stime=0"
+    if info.code <= 0:
+        return f"{text}, si_pid={info.pid}, si_uid={info.uid}"
+    if info.code == 0x80:
+        return text
+    return f"{text}, si_addr={words.pointer(info.address)}"
