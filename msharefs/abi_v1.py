@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from emu.fs.dentry import Path
 from emu.fs.file import File
 from emu.fs.flags import OpenFlags
-from emu.fs.inode import NewOwner
+from emu.fs.inode import Attributes, NewOwner
 from emu.kernel.errors import LinuxError
 from emu.mm.address_space import TASK_SIZE, AddressSpace
 from emu.mm.frames import FrameKind
@@ -68,7 +68,7 @@ class RegionV1(RegionInode):
             raise LinuxError(errno.EPERM)
         return InfoV1File(path, flags)
 
-    def truncate(self, size: int) -> None:
+    def setattr(self, change: Attributes) -> None:
         raise LinuxError(errno.EPERM)
 
 
@@ -79,6 +79,8 @@ class InfoV1File(File):
     seekable = False
 
     def pread(self, count: int, pos: int) -> bytes:
+        if not count:
+            raise LinuxError(errno.EFAULT)  # the posted code takes "nothing was copied" for a fault
         return _INFO.pack(self.inode.start, self.inode.region.size)[:count]
 
     def read(self, count: int) -> bytes:
@@ -140,7 +142,7 @@ class MshareCalls:
         vmas = task.mm.vmas.overlapping(start, end) if length and end <= TASK_SIZE else []
         if not vmas or vmas[0].start < start or vmas[-1].end > end or any(v.ops is not None for v in vmas):
             raise LinuxError(errno.EINVAL)
-        region = Region(kernel, sb.level, name, task, host_base=start)
+        region = Region(kernel, sb.level, name, None, host_base=start)  # it outlives its creator
         region.size = length
         try:
             self._move_in(task.mm, region.host, vmas)

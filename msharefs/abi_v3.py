@@ -63,7 +63,6 @@ class RegionFile(File):
     """An open region."""
 
     inode: RegionV3
-    seekable = False
 
     @property
     def region(self) -> Region:
@@ -72,6 +71,9 @@ class RegionFile(File):
 
     def pread(self, count: int, pos: int) -> bytes:
         raise LinuxError(errno.EINVAL)
+
+    def lseek(self, offset: int, whence: int) -> int:
+        raise LinuxError(errno.ESPIPE)
 
     def fsync(self, data_only: bool) -> None:
         raise LinuxError(errno.EINVAL)
@@ -133,6 +135,11 @@ class RegionFile(File):
             raise LinuxError(errno.EINVAL)
         if page_align(size) > TASK_SIZE or region.host_base + region_offset + size > TASK_SIZE:
             raise LinuxError(errno.ENOMEM)
+        limit = task.mm.limit_bytes  # RLIMIT_AS of the caller, held against the size of the host mm
+        if limit is not None and region.host.total_bytes + page_align(size) > limit:
+            raise LinuxError(errno.ENOMEM)
+        if flags & MapFlags.TYPE == MapFlags.SHARED_VALIDATE and flags & MapFlags.SYNC:
+            raise LinuxError(errno.EOPNOTSUPP)
         region.host.mmap(
             region.host_base + region_offset,
             size,

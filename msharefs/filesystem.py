@@ -122,6 +122,7 @@ class MshareSuperBlock(SuperBlock):
 
     def put_super(self) -> None:
         """The last mount is gone: regions that still have a name go too."""
+        self.mshare.mounted.remove(self)
         pending: list[Inode] = [self.root]
         while pending:
             inode = pending.pop()

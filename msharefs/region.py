@@ -11,6 +11,7 @@ the sharer's:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,11 @@ class Region:
     def unit(self) -> int:
         """Bytes that one link covers."""
         return span(self._table_level + 1)
+
+    @property
+    def link_level(self) -> int:
+        """The level of the entries that link."""
+        return self._table_level + 1
 
     @property
     def sharers(self) -> int:
@@ -161,6 +167,16 @@ class Region:
             window.mm.obligation(slot_address, slot_address + self.unit).flush()
             self._tell("unlink", window, slot_address, slot, before, 0, None)
         self.host.tables.free_tables(self.host_base, self.host_base + max(self.size, self.unit))
+
+    def check(self, window: Window, to_host: int) -> Iterator[str]:
+        """For the audit: every link of a window must be the host mm's own entry (A is the CPU's affair)."""
+        for address, table in window.linked.items():
+            entry, host_entry = self._entry(window.mm, address), self._entry(self.host, address + to_host)
+            if entry & ~A != host_entry & ~A or (entry & ADDRESS) >> PAGE_SHIFT != table:
+                yield (
+                    f"{window.mm.name}: the link at {address:#x} is {entry:#x}, the entry of {self.host.name} is"
+                    f" {host_entry:#x}, and table {table << PAGE_SHIFT:#x} was linked"
+                )
 
     def _tell(
         self, kind: str, window: Window, vaddr: int, slot: int, before: int, after: int, host_slot: int | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable
 
 from emu.kernel.errors import LinuxError
 from emu.mm.address_space import AddressSpace
@@ -39,6 +40,13 @@ class WindowOperations(VmOperations):
     def fault(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:
         host_address = address if self._identity else address - vma.start + self.region.host_base
         return self.region.fault(self._window(vma), address, host_address, access)
+
+    @property
+    def link_level(self) -> int:  # type: ignore[override]
+        return self.region.link_level
+
+    def check(self, mm: AddressSpace, vma: Vma) -> Iterable[str]:
+        return self.region.check(self._window(vma), 0 if self._identity else self.region.host_base - vma.start)
 
     def unmap(self, mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
         self.region.unlink(self._window(vma), start, end)

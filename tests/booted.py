@@ -156,27 +156,46 @@ def machine() -> Iterator[MakeMachine]:
     assert not found, "\n".join(found)
 
 
+class Mark(NamedTuple):
+    """What stood on the counters when the guest ``calls`` came to a ``mark``."""
+
+    hardware: int  # page-fault exceptions of the process
+    minor: int
+    link: int
+    tables_kb: int  # of the whole system: PageTables in /proc/meminfo
+    vm_pte_kb: int  # of the process
+    vm_rss_kb: int
+
+    def since(self, earlier: Mark) -> tuple[int, int, int]:
+        """Faults since then: hardware, minor, link."""
+        return self.hardware - earlier.hardware, self.minor - earlier.minor, self.link - earlier.link
+
+
 class Recorder(Tracer):
-    """Keeps every event, and the counters of a task at each ``mark`` of the guest ``calls``."""
+    """Keeps every event, and the marks of a script by number."""
 
     active = True
 
-    def __init__(self) -> None:
+    def __init__(self, booted: Booted) -> None:
+        self.booted = booted
         self.events: list[dict[str, Any]] = []
-        self.marks: dict[int, tuple[int, int, int]] = {}
+        self.marks: dict[int, Mark] = {}
+        booted.kernel.tracer = self
 
     def event(self, kind: str, **fields: Any) -> None:
         self.events.append({"kind": kind, **fields})
 
     def syscall_enter(self, task: Task, number: int, call: object, arguments: tuple[int, ...]) -> None:
         if number == 1_000_000:
-            usage = task.usage
-            self.marks[arguments[0]] = (usage.hw_faults, usage.min_flt, usage.link_faults)
-
-    def between(self, first: int, last: int) -> tuple[int, int, int]:
-        """(hardware, minor, link) faults from one mark to another."""
-        a, b = self.marks[first], self.marks[last]
-        return b[0] - a[0], b[1] - a[1], b[2] - a[2]
+            usage, mm = task.usage, task.mm
+            self.marks[arguments[0]] = Mark(
+                usage.hw_faults,
+                usage.min_flt,
+                usage.link_faults,
+                self.booted.pagetable_kb,
+                mm.tables.vm_pte_bytes >> 10,
+                (mm.rss_anon + mm.rss_cache) << 2,
+            )
 
 
 def native(program: Path, arguments: Sequence[object] = (), *, timeout_s: float = 60, **options: Any) -> Outcome:

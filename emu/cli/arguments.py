@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 _SIZE = re.compile(r"(\d+)([KMGT]?)(?:i?B)?", re.IGNORECASE)
@@ -13,6 +13,13 @@ _UNITS = ("", "K", "M", "G", "T")
 
 class UsageError(Exception):
     """The user asked for something that cannot be; the message is one line that says what."""
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Wider than argparse's own, and the same on every terminal."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=26, width=100)
 
 
 class Parser(argparse.ArgumentParser):
@@ -24,14 +31,15 @@ class Parser(argparse.ArgumentParser):
             description=description,
             epilog=epilog,
             allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_HelpFormatter,
         )
-        self._program: str | None = None
+        self._program: Callable[[], str] | None = None
 
-    def add_program(self, help: str) -> None:
+    def add_program(self, help: Callable[[], str]) -> None:
         """Take a program and its arguments at the end, as ``arguments.program`` (None: none given) and ``.arguments``.
 
-        Nothing after the program is looked at: argparse's own REMAINDER swallows a ``--`` there.
+        Nothing after the program is looked at: argparse's own REMAINDER swallows a ``--`` there.  ``help()`` gives the text
+        that ``--help`` has above the options.
         """
         self._program = help
         self.usage = "%(prog)s [options] PROG [ARGS ...]"
@@ -63,10 +71,10 @@ class Parser(argparse.ArgumentParser):
         if self._program is None:
             return text
         head, separator, options = text.partition("\noptions:\n")
-        return f"{head}\n{self._program}\n{separator}{options}"
+        return f"{head}\n{self._program()}\n{separator}{options}"
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(message)
+        raise UsageError(message.removeprefix("argument "))
 
 
 def parse_size(text: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import pathlib
 import sys
 import time
@@ -17,7 +18,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 import guests
-from emu.cli.arguments import UsageError, parse_size
+from emu.cli.arguments import UsageError, format_size, parse_size
 from emu.kernel.sched import StopReason
 from emu.kernel.signal_state import Sig
 from emu.machine import Machine, Mount
@@ -71,39 +72,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``unimmu demo``."""
     parser.add_argument("--quick", action="store_true", help="4 processes and 64M instead of 8 and 1G")
     parser.add_argument("--processes", type=int, metavar="N", help=f"how many, 1 to {_MAX_PROCESSES}")
-    parser.add_argument("--size", metavar="SIZE", help="of the memory that they share (examples: 64M, 1G)")
-    parser.add_argument(
-        "--level", choices=("pmd", "pud"), default="pmd", help="which tables are shared: PMD tables (default) or PUD tables"
-    )
+    parser.add_argument("--size", type=parse_size, metavar="SIZE", help="of the memory that they share, as 64M or 1G")
+    parser.add_argument("--level", choices=("pmd", "pud"), default="pmd", help="which tables are shared (default: pmd)")
     parser.add_argument(
         "--output", type=pathlib.Path, default=pathlib.Path(_DEFAULT_OUTPUT), metavar="FILE",
-        help=f"where the picture goes: FILE.svg, or FILE.html for a page with the figures too (default: {_DEFAULT_OUTPUT})",
+        help=f"the picture: FILE.svg, or FILE.html for a page with the figures too (default: {_DEFAULT_OUTPUT})",
     )  # fmt: skip
 
 
 def options_from(arguments: argparse.Namespace) -> Options:
     """Check everything that can be checked before a long run.  :class:`UsageError` says what is wrong."""
     processes = arguments.processes if arguments.processes is not None else 4 if arguments.quick else 8
-    size = parse_size(arguments.size) if arguments.size is not None else (64 << 20) if arguments.quick else 1 << 30
+    size = arguments.size if arguments.size is not None else (64 << 20) if arguments.quick else 1 << 30
     output: pathlib.Path = arguments.output
     if not 1 <= processes <= _MAX_PROCESSES:
         raise UsageError(f"--processes {processes}: it must be 1 to {_MAX_PROCESSES}")
     if size < PAGE_SIZE or size % PAGE_SIZE:
-        raise UsageError(f"--size {arguments.size}: it must be a multiple of {PAGE_SIZE} bytes, and not 0")
+        raise UsageError(f"--size {format_size(size)}: it must be a multiple of {PAGE_SIZE} bytes, and not 0")
     if output.suffix not in (".svg", ".html"):
         raise UsageError(f"--output {output}: the name must end in .svg or .html")
-    if output.is_dir() or not output.resolve().parent.is_dir():
+    directory = output.resolve().parent
+    if output.is_dir() or not directory.is_dir():
         raise UsageError(f"--output {output}: there is no such directory, or it is one")
+    if not os.access(output if output.exists() else directory, os.W_OK):
+        raise UsageError(f"--output {output}: it cannot be written")
     options = Options(processes, size, arguments.level, output)
     if options.memory > MAX_BYTES:
-        raise UsageError(f"--size {arguments.size}: too large; a machine has at most {size_text(MAX_BYTES)} of memory")
+        raise UsageError(f"--size {format_size(size)}: too large: a machine has at most {size_text(MAX_BYTES)}")
     return options
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run both, print the figures, write the picture."""
     options = options_from(arguments)
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = 120  # a file has no width: cut nothing off
     snapshots = [_run_sharers(options, mode) for mode in _MODES]
     apart, shared = snapshots
     for grid in (costs(snapshots), machine_work(snapshots), walks(apart), walks(shared)):
@@ -113,7 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
         options.output.write_text(picture, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"--output {options.output}: {error.strerror}") from None
-    console.print("audit: nothing lost; every table, frame and reference of both machines was counted again")
+    console.print("audit: nothing lost: every table, frame and reference of both machines was counted again")
     console.print(f"picture: {options.output}\n", soft_wrap=True)
     for sentence in describe_sharing(apart, shared):
         console.print(sentence, style="bold", soft_wrap=True)
@@ -131,7 +135,7 @@ def _run_sharers(options: Options, mode: Mode) -> Snapshot:
             options.memory, stdout=output, stderr=errors,
             mounts=[Mount("msharefs", _MOUNT_POINT, f"level={options.level}")],
         )  # fmt: skip
-    except ValueError as error:
+    except (ValueError, MemoryError) as error:
         raise UsageError(str(error)) from None
     state, scheduler = machine.kernel.cpu.mmu.state, machine.kernel.scheduler
     scheduler.time_slice = _STEP
@@ -192,7 +196,8 @@ def _progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 def _show(console: Console, grid: Grid) -> None:
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    padding = (0, 1, 0, 0) if len(grid.headers) < 8 else (0, 0)  # within 80 columns
+    table = Table(box=SIMPLE_HEAD, padding=padding, pad_edge=False)
     for number, header in enumerate(grid.headers):
         table.add_column(header, justify="left" if number == 0 else "right", no_wrap=True)
     ordinary = len(grid.rows) - grid.totals

@@ -14,7 +14,7 @@ from emu.cli.arguments import UsageError, format_size
 from emu.cli.streams import HostInput, HostOutput, Stopper
 from emu.kernel.task import Task
 from emu.machine import DEFAULT_MEMORY, MIN_MEMORY, LaunchError, Machine, Mount
-from mmu.memory import MAX_BYTES
+from mmu.memory import MAX_BYTES, PAGE_SIZE
 
 #: What a program finds in its environment unless ``--env`` says otherwise.
 DEFAULT_ENVIRONMENT = {"PATH": "/bin"}
@@ -25,6 +25,8 @@ def build_machine(arguments: argparse.Namespace, stopper: Stopper, log: Callable
     memory = DEFAULT_MEMORY if arguments.mem is None else arguments.mem
     if not MIN_MEMORY <= memory <= MAX_BYTES:
         raise UsageError(f"--mem {format_size(memory)}: from {format_size(MIN_MEMORY)} to {format_size(MAX_BYTES)} are possible")
+    if memory % PAGE_SIZE:
+        raise UsageError(f"--mem {memory}: it must be a multiple of {PAGE_SIZE}")
     try:
         return Machine(
             memory,
@@ -60,12 +62,31 @@ def start_program(machine: Machine, arguments: argparse.Namespace) -> tuple[Task
             raise UsageError(f"--file {error}") from None
     environment = parse_environment(arguments.env)
     name: str = arguments.program
-    if "/" not in name and not os.path.lexists(name) and name in guests.NAMES:
+    try:
+        program = _checked(machine, name)
+    except LaunchError as error:
+        if "/" in name or error.status != 127:
+            raise
+        if name not in guests.NAMES:
+            known = ", ".join(guests.NAMES)
+            raise LaunchError(f"{error}, and no program of that name comes with unimmu ({known})", 127) from None
         path = machine.install(guests.path(name))
         return machine.spawn(path, arguments.arguments, environment, in_guest=True), path
-    if not _checked(machine, name).stat().st_mode & 0o111:
+    if not program.stat().st_mode & 0o111:
         raise LaunchError(f"{name}: is not executable (chmod +x makes it so)", 126)
-    return machine.spawn(name, arguments.arguments, environment), f"/bin/{os.path.basename(name)}"
+    try:
+        return machine.spawn(name, arguments.arguments, environment), f"/bin/{program.name}"
+    except LaunchError as error:
+        if error.status == 127:  # the program is there, so it is what runs it that is not
+            raise LaunchError(f"{_missing_interpreter(program, error)} ; --file HOST:GUEST puts a file there", 127) from None
+        raise
+
+
+def _missing_interpreter(program: Path, error: LaunchError) -> str:
+    """What to say if something that the program needs is not in the machine."""
+    with program.open("rb") as file:
+        first = file.readline(256)
+    return f"{program}: there is no {first[2:].decode(errors='replace').strip()} in the machine" if first[:2] == b"#!" else str(error)
 
 
 def _checked(machine: Machine, name: str) -> Path:

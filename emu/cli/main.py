@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -22,7 +23,11 @@ COMMANDS = {
 # Exit statuses of our own.
 USAGE = 2
 INTERNAL = 70  # EX_SOFTWARE of sysexits.h
+OUTPUT_FAILED = 74  # EX_IOERR
 INTERRUPTED = 130  # 128 + SIGINT, as a shell's
+
+#: What printing meets; files that are opened by name have one in their errors.
+_WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,6 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         complain(f"{name}: interrupted")
         return INTERRUPTED
+    except OSError as error:
+        if error.filename is None and error.errno in _WRITE_ERRORS:
+            _throw_stdout_away()
+            complain(f"{name}: standard output cannot be written: {error.strerror}")
+            return OUTPUT_FAILED
+        return _our_fault(name, error)
     except Exception as error:
         return _our_fault(name, error)
 
@@ -83,7 +94,7 @@ def _without_command(words: list[str]) -> int:
 
 
 def _throw_stdout_away() -> None:
-    """Nobody reads stdout any more: let what is still buffered go nowhere, or the interpreter would complain at exit."""
+    """Nobody takes what we print any more: let what is still buffered go nowhere, or the interpreter would complain at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

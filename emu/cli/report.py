@@ -30,13 +30,13 @@ _REGION_COLUMNS = (
     ("TABLES kB", "pagetable_bytes"),
 )
 _MMU_LINES = (
-    ("fills", "translations that the CPU asked for"),
-    ("walks", "page walks"),
-    ("walk_loads", "entries read by walks"),
-    ("page_faults", "walks that ended in a page fault"),
-    ("ad_updates", "entries that got their A or D bit"),
-    ("flushes", "invalidations"),
-    ("cr3_loads", "loads of CR3"),
+    ("fills", "fills", "translations that the CPU asked the MMU for"),
+    ("walks", "page walks", ""),
+    ("walk_loads", "walk loads", "entries that the walks read"),
+    ("page_faults", "page faults", "walks that could not end"),
+    ("ad_updates", "A/D updates", "entries that a walk marked as accessed or dirty"),
+    ("flushes", "flushes", "invalidations of a page, a range or all"),
+    ("cr3_loads", "CR3 loads", ""),
 )
 
 
@@ -70,11 +70,11 @@ def to_json(run: dict[str, Any]) -> bytes:
 def stats_text(run: dict[str, Any], command: str) -> str:
     """The figures as perf-stat shows its own."""
     mmu, processes, wall_s = run["mmu"], run["processes"], run["wall_s"]
-    speed = f"{run['instructions'] / wall_s / 1e6:,.1f} million a second" if wall_s else ""
+    speed = f"{run['instructions'] / wall_s / 1e6:,.1f} million a second" if run["instructions"] > 1e6 else ""
     lines = ["", f" Statistics for '{command}':", ""]
     lines.append(_count(run["instructions"], "instructions", speed))
     lines.append(_count(run["context_switches"], "context switches", ""))
-    lines += [_count(mmu[key], key.replace("_", " "), meaning) for key, meaning in _MMU_LINES]
+    lines += [_count(mmu[key], name, meaning) for key, name, meaning in _MMU_LINES]
     lines += ["", *_table(_PROCESS_COLUMNS, processes, "COMMAND", lambda p: " ".join(p["argv"]))]
     if run["regions"]:
         lines += ["", *_table(_REGION_COLUMNS, run["regions"], "REGION", lambda r: r["name"] + (" (ended)" if r["ended"] else ""))]
@@ -83,7 +83,7 @@ def stats_text(run: dict[str, Any], command: str) -> str:
 
 
 def _count(value: int, name: str, meaning: str) -> str:
-    return f" {value:15,}  {name:17}" + (f" # {meaning}" if meaning else "")
+    return f" {value:15,}  {name:17} # {meaning}" if meaning else f" {value:15,}  {name}"
 
 
 def _table(columns: Iterable[tuple[str, str]], rows: list[dict[str, Any]], last: str, name: Any) -> list[str]:

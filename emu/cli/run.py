@@ -21,19 +21,31 @@ OUTPUT_FAILED = 74  # EX_IOERR
 
 _PROGRAM_HELP = """\
 program:
-  PROG              an x86-64 Linux ELF file (static, or with its interpreter given by --file), or the name of a
-                    program that comes with unimmu: {guests}
-  ARGS              its arguments, whatever they look like
+  PROG                    an x86-64 Linux ELF file: static, or with its interpreter given by --file;
+                          or one that comes with unimmu:
+{guests}
+  ARGS                    its arguments, whatever they look like
 
-exit status: the program's; 128+N if signal N ended it; 2 for a mistake on this command line; 126 if PROG cannot be
-run, 127 if there is none; 124 after --timeout; 125 if every process waits for ever; 130 after Ctrl-C; 70 if --audit
-found something"""
+exit status:
+  that of PROG; 128+N if signal N ended it; 126 if PROG cannot be run, 127 if there is none;
+  2: a mistake on the command line; 70: --audit found something; 74: a file could not be written;
+  124: --timeout; 125: every process waits for ever; 130: Ctrl-C"""
+
+
+def _program_help() -> str:
+    import textwrap
+
+    import guests
+
+    indent = " " * 26
+    names = textwrap.fill(", ".join(guests.NAMES), 100, initial_indent=indent, subsequent_indent=indent)
+    return _PROGRAM_HELP.format(guests=names)
 
 
 def add_arguments(parser: Parser) -> None:
     """The command line of ``unimmu run``."""
     parser.description = "Run an x86-64 Linux program; every address it uses goes through real-format page tables."
-    parser.add_program(_PROGRAM_HELP)
+    parser.add_program(_program_help)
     machine = parser.add_argument_group("the machine")
     add = machine.add_argument
     add("--mem", type=parse_size, metavar="SIZE", help="physical memory: 512M, 1G, ... (default: 256M)")

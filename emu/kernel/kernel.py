@@ -116,10 +116,11 @@ class Kernel:
                 self.current.usage.link_faults += 1
 
     def pid_of(self, mm: AddressSpace) -> int | None:
-        """A process that has this address space."""
+        """A process that has this address space; the current one if none has, since execve takes down what it had."""
         if self.current is not None and self.current.mm is mm:
             return self.current.pid
-        return next((task.pid for task in self.tasks.values() if task.mm is mm), None)
+        fallback = None if self.current is None else self.current.pid
+        return next((task.pid for task in self.tasks.values() if task.mm is mm), fallback)
 
     @staticmethod
     def unshare_files(files: FdTable) -> FdTable:

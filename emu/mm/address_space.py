@@ -130,6 +130,8 @@ class AddressSpace(UserCopy):
         if flags & MapFlags.TYPE in (MapFlags.SHARED, MapFlags.SHARED_VALIDATE):
             vm_flags |= VmFlags.SHARED
         if flags & MapFlags.GROWSDOWN:
+            if file is not None or VmFlags.SHARED in vm_flags:
+                raise LinuxError(errno.EINVAL)
             vm_flags |= VmFlags.GROWSDOWN
         if flags & MapFlags.NORESERVE:
             vm_flags |= VmFlags.NORESERVE
@@ -218,10 +220,16 @@ class AddressSpace(UserCopy):
         from emu.mm.fault import handle_mm_fault
         from mmu.registers import Access
 
-        access = Access.WRITE if vma.prot & Prot.WRITE else Access.READ
+        if vma.ops is not None and vma.ops.owns_tables:
+            return
+        # a shared mapping is only read: nothing would be gained by making its pages dirty
+        access = Access.WRITE if vma.prot & Prot.WRITE and not vma.shared else Access.READ
         for address in range(vma.start, vma.end, PAGE_SIZE):
-            if not handle_mm_fault(self, address, access).resolved:
+            result = handle_mm_fault(self, address, access)
+            if not result.resolved:
                 return
+            if self.on_kernel_fault is not None:
+                self.on_kernel_fault(result)
 
     # -- munmap ----------------------------------------------------------------------------------------------------
 

@@ -46,7 +46,8 @@ class _Books:
 def audit(kernel: Kernel) -> list[str]:
     """Every inconsistency found, a sentence each; an empty list means that the books are right."""
     books = _Books()
-    spaces = list(kernel.mm_context.address_spaces.values())
+    # host mms first, so that an entry of a process that points at a shared table never makes the process its owner
+    spaces = sorted(kernel.mm_context.address_spaces.values(), key=lambda mm: not mm.shared_tables)
     for mm in spaces:  # owned tables first, so that a link can be told from a table that is owned twice
         _claim_tables(books, mm)
     for mm in spaces:
@@ -63,9 +64,9 @@ def _windows(mm: AddressSpace) -> list[Vma]:
     return [vma for vma in mm.vmas if vma.ops is not None and vma.ops.owns_tables]
 
 
-def _linked(windows: Iterable[Vma], low: int, high: int) -> bool:
-    """Whether an entry that covers [low, high) lies within a window, so that it may point at somebody else's table."""
-    return any(vma.start <= low and high <= vma.end for vma in windows)
+def _linked(windows: Iterable[Vma], level: int, low: int) -> bool:
+    """Whether the entry of this level for ``low`` lies within a window and links somebody else's table."""
+    return any(vma.ops is not None and vma.ops.link_level == level and vma.start <= low < vma.end for vma in windows)
 
 
 def _claim_tables(books: _Books, mm: AddressSpace) -> None:
@@ -85,7 +86,7 @@ def _claim_tables(books: _Books, mm: AddressSpace) -> None:
             where = f"{mm.name} ({LEVEL_NAME[level]} entry for {low:#x})"
             if child >= mm.frames.total:
                 books.say(f"{where} points at {child << PAGE_SHIFT:#x}, outside memory")
-            elif _linked(windows, low, low + span(level)):
+            elif _linked(windows, level, low):
                 books.links[child] += 1
             elif child in books.tables:
                 books.say(
@@ -95,6 +96,9 @@ def _claim_tables(books: _Books, mm: AddressSpace) -> None:
                 books.tables[child] = mm
                 found[level - 1] += 1
                 todo.append((level - 1, child, low))
+    for vma in windows:
+        for finding in vma.ops.check(mm, vma) if vma.ops is not None else ():
+            books.say(finding)
     for level, number in found.items():
         if number != tables.tables[level]:
             books.say(f"{mm.name} accounts for {tables.tables[level]} {LEVEL_NAME[level]} tables and has {number}")

@@ -118,22 +118,23 @@ def _file_page(mm: AddressSpace, vma: Vma, address: int, access: Access, slot: i
 
 def _fault_around(mm: AddressSpace, vma: Vma, address: int, slot: int, bits: int) -> None:
     """do_fault_around(): map the neighbours that the page cache holds already, within the aligned 64 KiB."""
-    assert vma.page_cache is not None
-    page = address & -PAGE_SIZE
+    cache = vma.page_cache
+    assert cache is not None
     low = max(address & -FAULT_AROUND_BYTES, vma.start)
     high = min((address & -FAULT_AROUND_BYTES) + FAULT_AROUND_BYTES, vma.end)
-    q, frames, find = mm.frames.ram.qwords, mm.frames, vma.page_cache.find
+    q, frames, find = mm.frames.ram.qwords, mm.frames, cache.find
     bits &= ~A
-    for other in range(low, high, PAGE_SIZE):
-        at = slot + ((other - page) >> PAGE_SHIFT)
-        if q[at]:
-            continue
-        index = vma.index_of(other)
-        frame = find(index)
-        if frame is not None and vma.page_cache.check_index(index):
+    at = slot - ((address - low) >> PAGE_SHIFT)
+    first = vma.index_of(low)
+    mapped = 0
+    for index in range(first, min(first + ((high - low) >> PAGE_SHIFT), cache.end_index)):
+        if not q[at] and (frame := find(index)) is not None:
             frames.get(frame)
-            mm.rss_cache += 1
-            _set_new_pte(mm, other, at, frame << PAGE_SHIFT | bits)
+            q[at] = frame << PAGE_SHIFT | bits
+            mapped += 1
+        at += 1
+    mm.rss_cache += mapped
+    mm.obligation(low, high).none_needed("no TLB holds a translation of a not-present entry (SDM vol. 3, 4.10.2.3)")
 
 
 def _write_protected_page(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: int) -> FaultResult:

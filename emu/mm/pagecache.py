@@ -136,4 +136,9 @@ class PageCache:
 
     def check_index(self, index: int) -> bool:
         """Whether a mapping may touch this page (else SIGBUS)."""
-        return index < -(-self.size // PAGE_SIZE)
+        return index < self.end_index
+
+    @property
+    def end_index(self) -> int:
+        """The index behind the last page that holds a byte of the object."""
+        return -(-self.size // PAGE_SIZE)

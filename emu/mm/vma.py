@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import IntEnum, IntFlag
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +84,8 @@ class VmOperations:
 
     #: True if :meth:`fault` resolves every fault; the tables below the VMA are then not the address space's own.
     owns_tables = False
+    #: Where :attr:`owns_tables`: the level of the entries in the address space's own tables that point at others' tables.
+    link_level = 0
 
     def fault(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:
         """Resolve a fault (only asked where :attr:`owns_tables`)."""
@@ -107,6 +109,10 @@ class VmOperations:
     def unmap(self, mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
         """Take [start, end) out of the tables (only asked where :attr:`owns_tables`)."""
 
+    def check(self, mm: AddressSpace, vma: Vma) -> Iterable[str]:
+        """For the audit: what is wrong below the VMA, in sentences (only asked where :attr:`owns_tables`)."""
+        return ()
+
     def name(self, vma: Vma) -> str:
         """The name in /proc/PID/maps; empty for the file's path."""
         return ""
@@ -122,8 +128,8 @@ class Vma:
     """
 
     __slots__ = (
-        "_allowed", "_prot", "anon", "end", "file", "flags", "ops", "page_bits", "page_cache", "pgoff", "private_data",
-        "start",
+        "_allowed", "_flags", "_prot", "anon", "end", "file", "ops", "page_bits", "page_cache", "pgoff", "private_data",
+        "shared", "start",
     )  # fmt: skip
 
     def __init__(
@@ -165,14 +171,20 @@ class Vma:
         self.page_bits = _PAGE_BITS | (0 if prot & Prot.EXEC else _XD)
 
     @property
+    def flags(self) -> VmFlags:
+        """VM_* that are not rights."""
+        return self._flags
+
+    @flags.setter
+    def flags(self, flags: VmFlags) -> None:
+        self._flags = flags
+        #: MAP_SHARED.
+        self.shared = bool(flags & VmFlags.SHARED)
+
+    @property
     def length(self) -> int:
         """Bytes."""
         return self.end - self.start
-
-    @property
-    def shared(self) -> bool:
-        """MAP_SHARED."""
-        return VmFlags.SHARED in self.flags
 
     def index_of(self, address: int) -> int:
         """The page of the page cache that ``address`` shows."""

@@ -22,6 +22,7 @@ _LEGACY_FLAGS = int(
     | MapFlags.DENYWRITE | MapFlags.EXECUTABLE | MapFlags.LOCKED | MapFlags.NORESERVE | MapFlags.POPULATE
     | MapFlags.NONBLOCK | MapFlags.STACK | MapFlags.HUGETLB
 )  # fmt: skip
+_MS_SYNC = 4
 _MADV_NORMAL, _MADV_DONTNEED, _MADV_FREE = 0, 4, 8
 #: Advice that may be ignored: RANDOM SEQUENTIAL WILLNEED MERGEABLE UNMERGEABLE HUGEPAGE NOHUGEPAGE DONTDUMP DODUMP
 #: COLD PAGEOUT
@@ -81,7 +82,7 @@ def sys_brk(kernel: Kernel, task: Task, addr: int) -> int:
 
 
 def sys_madvise(kernel: Kernel, task: Task, addr: int, length: int, advice: int) -> int:
-    """madvise(2): DONTNEED and FREE drop private pages; hints are accepted; the rest is EINVAL."""
+    """madvise(2): DONTNEED drops entries, and FREE private anonymous pages; hints are accepted; the rest is EINVAL."""
     if addr & (PAGE_SIZE - 1) or length > 1 << 47:
         raise LinuxError(errno.EINVAL)
     end = addr + page_align(length)
@@ -91,6 +92,8 @@ def sys_madvise(kernel: Kernel, task: Task, addr: int, length: int, advice: int)
     vmas = task.mm.vmas.overlapping(addr, end) if end > addr else []
     if advice in (_MADV_DONTNEED, _MADV_FREE):
         for vma in vmas:
+            if advice == _MADV_FREE and (vma.page_cache is not None or vma.ops is not None):
+                raise LinuxError(errno.EINVAL)
             task.mm.zap_range(vma, max(addr, vma.start), min(end, vma.end))
     covered = sum(min(end, vma.end) - max(addr, vma.start) for vma in vmas)
     if covered < end - addr:
@@ -120,11 +123,14 @@ def sys_mincore(kernel: Kernel, task: Task, addr: int, length: int, vector: int)
 
 
 def sys_msync(kernel: Kernel, task: Task, addr: int, length: int, flags: int) -> int:
-    """msync(2): nothing to write back, since every file is memory."""
+    """msync(2): nothing to write back, since every file is memory; MS_SYNC asks each shared file all the same."""
     if addr & (PAGE_SIZE - 1) or flags & ~7 or flags & 5 == 5:
         raise LinuxError(errno.EINVAL)
     end = addr + page_align(length)
     vmas = task.mm.vmas.overlapping(addr, end) if end > addr else []
+    for vma in vmas if flags & _MS_SYNC else ():
+        if vma.file is not None and vma.shared:
+            vma.file.fsync(True)
     if sum(min(end, vma.end) - max(addr, vma.start) for vma in vmas) < end - addr:
         raise LinuxError(errno.ENOMEM)
     return 0

@@ -161,6 +161,32 @@ def sys_getegid(kernel: Kernel, task: Task) -> int:
     return task.credentials.egid
 
 
+def sys_setuid(kernel: Kernel, task: Task, uid: int) -> int:
+    """setuid(2): root becomes anybody, others only themselves again."""
+    who, uid = task.credentials, uid & 0xFFFF_FFFF
+    if uid == 0xFFFF_FFFF:
+        raise LinuxError(errno.EINVAL)
+    if who.euid == 0:
+        who.uid = uid
+    elif uid != who.uid:
+        raise LinuxError(errno.EPERM)
+    who.euid = uid
+    return 0
+
+
+def sys_setgid(kernel: Kernel, task: Task, gid: int) -> int:
+    """setgid(2): the same for the group."""
+    who, gid = task.credentials, gid & 0xFFFF_FFFF
+    if gid == 0xFFFF_FFFF:
+        raise LinuxError(errno.EINVAL)
+    if who.euid == 0:
+        who.gid = gid
+    elif gid != who.gid:
+        raise LinuxError(errno.EPERM)
+    who.egid = gid
+    return 0
+
+
 def sys_getpgrp(kernel: Kernel, task: Task) -> int:
     """getpgrp(2)."""
     return task.pgid
@@ -257,6 +283,8 @@ TABLE = (
     Syscall(98, "getrusage", sys_getrusage, ("int", "ptr")),
     Syscall(102, "getuid", sys_getuid),
     Syscall(104, "getgid", sys_getgid),
+    Syscall(105, "setuid", sys_setuid, ("int",)),
+    Syscall(106, "setgid", sys_setgid, ("int",)),
     Syscall(107, "geteuid", sys_geteuid),
     Syscall(108, "getegid", sys_getegid),
     Syscall(109, "setpgid", sys_setpgid, ("pid", "pid")),

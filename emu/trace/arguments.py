@@ -24,6 +24,12 @@ _KINDS = {
     "clock_gettime": ("clock", "timespec>"),
     "clock_nanosleep": ("clock", "int", "timespec", "ptr"),
     "clone": ("clone",),
+    "fallocate": ("fd", "fallocate_mode", "offset", "size"),
+    "memfd_create": ("str", "memfd_flags"),
+    "mknod": ("path", "file_mode", "hex"),
+    "mknodat": ("dirfd", "path", "file_mode", "hex"),
+    "msync": ("ptr", "size", "msync_flags"),
+    "waitid": ("id_type", "pid", "ptr", "wait_options", "ptr"),
     "dup3": ("fd", "fd", "fdflags"),
     "execve": ("path", "argv", "envp"),
     "faccessat": ("dirfd", "path", "access"),
@@ -32,7 +38,7 @@ _KINDS = {
     "fstat": ("fd", "stat>"),
     "getcwd": ("string>", "size"),
     "getrandom": ("buf>", "size", "hex"),
-    "ioctl": ("fd", "ioctl", "ptr"),
+    "ioctl": ("fd", "ioctl", "hex"),
     "linkat": ("dirfd", "path", "dirfd", "path", "atflags"),
     "lseek": ("fd", "offset", "whence"),
     "lstat": ("path", "stat>"),
@@ -52,6 +58,7 @@ _KINDS = {
     "rt_sigaction": ("signal", "sigaction", "sigaction>", "size"),
     "rt_sigprocmask": ("sig_how", "sigset", "sigset>", "size"),
     "rt_sigsuspend": ("sigset", "size"),
+    "sigaltstack": ("stack", "stack>"),
     "stat": ("path", "stat>"),
     "unlinkat": ("dirfd", "path", "atflags"),
     "wait4": ("pid", "wait_status>", "wait_options", "ptr"),
@@ -69,16 +76,20 @@ _NAMES = {
         0: "F_DUPFD", 1: "F_GETFD", 2: "F_SETFD", 3: "F_GETFL", 4: "F_SETFL", 5: "F_GETLK", 6: "F_SETLK",
         7: "F_SETLKW", 1030: "F_DUPFD_CLOEXEC", 1031: "F_SETPIPE_SZ", 1032: "F_GETPIPE_SZ",
     },
+    "id_type": {0: "P_ALL", 1: "P_PID", 2: "P_PGID", 3: "P_PIDFD"},
     "sig_how": {0: "SIG_BLOCK", 1: "SIG_UNBLOCK", 2: "SIG_SETMASK"},
     "whence": {0: "SEEK_SET", 1: "SEEK_CUR", 2: "SEEK_END", 3: "SEEK_DATA", 4: "SEEK_HOLE"},
 }  # fmt: skip
 _BITS = {
+    "fallocate_mode": ({1: "FALLOC_FL_KEEP_SIZE", 2: "FALLOC_FL_PUNCH_HOLE", 16: "FALLOC_FL_ZERO_RANGE"}, "0"),
+    "memfd_flags": ({1: "MFD_CLOEXEC", 2: "MFD_ALLOW_SEALING", 4: "MFD_HUGETLB"}, "0"),
+    "msync_flags": ({1: "MS_ASYNC", 2: "MS_INVALIDATE", 4: "MS_SYNC"}, "0"),
     "access": ({4: "R_OK", 2: "W_OK", 1: "X_OK"}, "F_OK"),
     "mremap_flags": ({1: "MREMAP_MAYMOVE", 2: "MREMAP_FIXED", 4: "MREMAP_DONTUNMAP"}, "0"),
-    "wait_options": ({1: "WNOHANG", 2: "WUNTRACED", 8: "WCONTINUED"}, "0"),
+    "wait_options": ({1: "WNOHANG", 2: "WSTOPPED", 4: "WEXITED", 8: "WCONTINUED", 0x1000000: "WNOWAIT"}, "0"),
 }
 _O_CREAT_OR_TMPFILE = 0o100 | 0o20000000
-_F_GETFD, _F_SETFD, _F_GETFL, _F_SETFL = 1, 2, 3, 4
+_F_DUPFD, _F_GETFD, _F_SETFD, _F_GETFL, _F_SETFL, _F_DUPFD_CLOEXEC, _F_GETPIPE_SZ = 0, 1, 2, 3, 4, 1030, 1032
 _MREMAP_FIXED = 2
 
 
@@ -89,6 +100,16 @@ class CallArguments:
         self._task = task
         self._values = values
         self._kinds = _without_unused(name, _KINDS.get(name, declared), values)
+
+    @property
+    def count(self) -> int:
+        """How many arguments are shown."""
+        return len(self._kinds)
+
+    @property
+    def asks_for_flags(self) -> bool:
+        """fcntl(F_GETFL): the result is flags of open."""
+        return self._kinds == ("fd", "fcntl") and self._values[1] == _F_GETFL
 
     def before(self) -> list[str]:
         """The arguments up to the first that the call itself is going to write."""
@@ -106,6 +127,8 @@ class CallArguments:
             kind = self._kinds[at]
             if not kind.endswith(">"):
                 texts.append(self._input(at, kind))
+            elif kind == "iov>":
+                texts.append(self._iovec(self._values[at], max(result or 0, 0)) or words.pointer(self._values[at]))
             elif result is None or result < 0:
                 texts.append(words.pointer(self._values[at]))
             else:
@@ -122,7 +145,8 @@ class CallArguments:
         if plain is not None:
             return plain(value)
         if kind in _NAMES:
-            return _NAMES[kind].get(value, words.hexadecimal(value))
+            names = _NAMES[kind]
+            return names.get(value) or f"{value:#x} /* {names[min(names)].partition('_')[0]}_??? */"
         if kind in _BITS:
             return words.named_bits(value & 0xFFFFFFFF, *_BITS[kind])
         if kind == "buf":
@@ -139,8 +163,6 @@ class CallArguments:
             return "NULL"
         if kind == "buf>":
             return self._buffer(value, result)
-        if kind == "iov>":
-            return self._iovec(value, result) or words.pointer(value)
         return _FROM_MEMORY[kind.rstrip(">")](self, value) or words.pointer(value)
 
     def _buffer(self, address: int, length: int) -> str:
@@ -187,6 +209,10 @@ class CallArguments:
         action = self._structure(address, "<4Q")
         return action and words.sigaction(*action)
 
+    def _stack(self, address: int) -> str | None:
+        stack = self._structure(address, "<QiiQ")
+        return stack and words.signal_stack(stack[0], stack[1], stack[3])
+
     def _timespec(self, address: int) -> str | None:
         time = self._structure(address, "<2q")
         return time and f"{{tv_sec={time[0]}, tv_nsec={time[1]}}}"
@@ -210,7 +236,7 @@ class CallArguments:
             base, length = piece
             held = length if filled is None else min(length, filled)
             filled = None if filled is None else filled - held
-            shown = self._buffer(base, held) if base else "NULL"
+            shown = words.pointer(base) if not base or (filled is not None and not held) else self._buffer(base, held)
             texts.append(f"{{iov_base={shown}, iov_len={length}}}")
         return "[" + ", ".join(texts) + (", ...]" if count > _MAX_SHOWN else "]")
 
@@ -218,6 +244,8 @@ class CallArguments:
         command = self._values[1]
         if command == _F_SETFD:
             return words.named_bits(value, {1: "FD_CLOEXEC"})
+        if command in (_F_DUPFD, _F_DUPFD_CLOEXEC):
+            return str(value)
         return words.open_flags(value) if command == _F_SETFL else words.hexadecimal(value)
 
 
@@ -240,9 +268,11 @@ def _without_unused(name: str, kinds: tuple[str, ...], values: tuple[int, ...]) 
         return kinds if flags & _O_CREAT_OR_TMPFILE else kinds[:-1]
     if name == "mremap":
         return kinds if values[3] & _MREMAP_FIXED else kinds[:4]
+    if name in ("mknod", "mknodat") and not values[kinds.index("file_mode")] & 0o060000 in (0o020000, 0o060000):
+        return kinds[:-1]
     if name == "fcntl":
         kinds = ("fd", "fcntl", "fcntl_argument")
-        return kinds[:2] if values[1] in (_F_GETFD, _F_GETFL, 1032) else kinds
+        return kinds[:2] if values[1] in (_F_GETFD, _F_GETFL, _F_GETPIPE_SZ) else kinds
     return kinds
 
 
@@ -263,6 +293,7 @@ _PLAIN: dict[str, Callable[[int], str]] = {
     "oflags": words.open_flags,
     "fdflags": words.descriptor_flags,
     "atflags": words.at_flags,
+    "file_mode": words.file_mode,
     "prot": words.prot,
     "mapflags": words.map_flags,
     "mode": words.octal,
@@ -280,6 +311,7 @@ _FROM_MEMORY: dict[str, Callable[[CallArguments, int], str | None]] = {
     "sigaction": CallArguments._sigaction,
     "timespec": CallArguments._timespec,
     "wait_status": CallArguments._wait_status,
+    "stack": CallArguments._stack,
     "stat": CallArguments._stat,
     "iov": CallArguments._iovec,
 }

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from emu.kernel.signal_state import Sig, SigInfo, signal_name
+from emu.kernel.signal_state import SYNCHRONOUS, Sig, SiCode, SigInfo, signal_name
 from emu.kernel.tracer import Tracer
 from emu.syscalls.names import name_of
 from emu.trace import words
 from emu.trace.arguments import CallArguments
-from emu.trace.peek import peek
+from emu.trace.peek import peek, peek_u64
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 #: Where strace's " = " stands if there is room.
 _RESULT_COLUMN = 39
+#: From RSP in rt_sigreturn to uc_sigmask of the ucontext that lies there.
+_SIGNAL_MASK_OF_FRAME = 296
+#: Calls whose result 0 says that time is up.
+_TIMED = frozenset({"poll", "ppoll", "select", "pselect6"})
 #: Calls whose result is an address.
 _ADDRESS_RESULTS = frozenset({"mmap", "mremap", "brk", "shmat"})
 
@@ -53,10 +57,14 @@ class Strace(Tracer):
 
     def syscall_enter(self, task: Task, number: int, call: Syscall | None, arguments: tuple[int, ...]) -> None:
         self._break_line(task.pid)
-        name = call.name if call is not None else name_of(number)
+        name = call.name if call is not None else name_of(number).replace(f"#{number}", f"syscall_{number:#x}")
         kinds = ("hex",) * len(arguments) if call is None else call.arguments
         shown = CallArguments(task, name, kinds, arguments)
-        self._pending[task.pid] = _Pending(name, shown, shown.before())
+        texts = shown.before()
+        if name == "rt_sigreturn":
+            mask = peek_u64(task.mm, self._kernel.cpu.read("rsp") + _SIGNAL_MASK_OF_FRAME)
+            texts = [f"{{mask={words.sigset(mask or 0)}}}"]
+        self._pending[task.pid] = _Pending(name, shown, texts)
         self._current = task.pid
 
     def syscall_exit(self, task: Task, number: int, call: Syscall | None, result: int) -> None:
@@ -64,17 +72,16 @@ class Strace(Tracer):
         if pending is None:  # the task has ended within the call
             return
         pending.rest = pending.arguments.after(len(pending.texts), result)
-        self._finish_line(task.pid, pending, _result(pending.name, result))
+        self._finish_line(task.pid, pending, _result(pending, result))
 
     def _finish_line(self, pid: int, pending: _Pending, result: str) -> None:
         if pending.printed:
             self._break_line(pid)
-            comma = ", " if pending.texts and pending.rest else ""
-            line = f"<... {pending.name} resumed>{comma}{', '.join(pending.rest)})"
+            line = f"<... {pending.name} resumed>{', '.join(pending.rest)})"
         else:
             line = f"{pending.name}({', '.join(pending.texts + pending.rest)})"
             self._current = None
-        self._say(pid, f"{line:<{_RESULT_COLUMN}} = {result}")
+        self._say(pid, line, result)
 
     def _break_line(self, pid: int) -> None:
         """Another process speaks: the line of the call that has not returned yet is printed as far as it goes."""
@@ -82,11 +89,13 @@ class Strace(Tracer):
             return
         pending = self._pending[self._current]
         pending.printed = True
-        self._say(self._current, f"{pending.name}({', '.join(pending.texts)} <unfinished ...>")
+        comma = ", " if 0 < len(pending.texts) < pending.arguments.count else ""
+        self._say(self._current, f"{pending.name}({', '.join(pending.texts)}{comma} <unfinished ...>")
         self._current = None
 
-    def _say(self, pid: int, text: str) -> None:
-        self._write(f"[pid {pid}] {text}")
+    def _say(self, pid: int, text: str, result: str | None = None) -> None:
+        line = f"[pid {pid}] {text}"
+        self._write(line if result is None else f"{line:<{_RESULT_COLUMN}} = {result}")
 
     # -- everything else -------------------------------------------------------------------------------------------
 
@@ -100,7 +109,7 @@ class Strace(Tracer):
             environment = peek(task.mm, task.mm.env_start, task.mm.env_end - task.mm.env_start)
             variables = words.number_of_vars(environment.count(0))
             line = f"execve({words.quote(os.fsencode(path))}, {words.quote_list(argv)}, [/* {variables} */])"
-            self._say(task.pid, f"{line:<{_RESULT_COLUMN}} = 0")
+            self._say(task.pid, line, "0")
 
     def exit(self, task: Task, status: int) -> None:
         self._abandon(task.pid, "?")
@@ -117,12 +126,17 @@ class Strace(Tracer):
             self._finish_line(pid, pending, result)
 
 
-def _result(name: str, result: int) -> str:
+def _result(call: _Pending, result: int) -> str:
+    name = call.name
     if -4096 < result < 0:
         return f"-1 {errno.errorcode.get(-result, str(-result))} ({os.strerror(-result)})"
     if name in _ADDRESS_RESULTS:
         return f"{result:#x}"
-    return f"{result:#o}".replace("0o", "0") if name == "umask" else str(result)
+    if name == "umask":
+        return words.octal(result)
+    if call.arguments.asks_for_flags:
+        return f"{result:#x} (flags {words.open_flags(result)})"
+    return f"{result} (Timeout)" if name in _TIMED and not result else str(result)
 
 
 def _siginfo(info: SigInfo) -> str:
@@ -132,6 +146,6 @@ def _siginfo(info: SigInfo) -> str:
         return f"{text}, si_pid={info.pid}, si_uid={info.uid}, si_status={status}, si_utime=0, si_stime=0"
     if info.code <= 0:
         return f"{text}, si_pid={info.pid}, si_uid={info.uid}"
-    if info.code == 0x80:
+    if info.code == SiCode.KERNEL and info.signo not in SYNCHRONOUS:
         return text
     return f"{text}, si_addr={words.pointer(info.address)}"

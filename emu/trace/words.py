@@ -104,7 +104,7 @@ def _bits_of(flags: type[IntFlag], prefix: str) -> dict[int, str]:
 
 _PROT = _bits_of(Prot, "PROT_")
 _MAP = {bit: name for bit, name in _bits_of(MapFlags, "MAP_").items() if bit > MapFlags.TYPE}
-_MAP_TYPE = {1: "MAP_SHARED", 2: "MAP_PRIVATE", 3: "MAP_SHARED_VALIDATE"}
+_MAP_TYPE = {0: "MAP_FILE", 1: "MAP_SHARED", 2: "MAP_PRIVATE", 3: "MAP_SHARED_VALIDATE"}
 _OPEN = {
     int(OpenFlags.TMPFILE): "O_TMPFILE",
     int(OpenFlags.SYNC): "O_SYNC",
@@ -124,7 +124,7 @@ def prot(value: int) -> str:
 
 def map_flags(value: int) -> str:
     """MAP_*."""
-    kind = _MAP_TYPE.get(value & MapFlags.TYPE, hexadecimal(value & MapFlags.TYPE))
+    kind = _MAP_TYPE.get(value & MapFlags.TYPE, f"{value & MapFlags.TYPE:#x}")
     rest = value & ~int(MapFlags.TYPE)
     return f"{kind}|{named_bits(rest, _MAP)}" if rest else kind
 
@@ -175,6 +175,12 @@ def sigaction(handler: int, flags: int, restorer: int, mask: int) -> str:
     return "{" + text + (f", sa_restorer={restorer:#x}" if flags & 0x04000000 else "") + "}"
 
 
+def signal_stack(address: int, flags: int, size: int) -> str:
+    """stack_t of sigaltstack."""
+    names = {1: "SS_ONSTACK", 2: "SS_DISABLE"}
+    return f"{{ss_sp={pointer(address)}, ss_flags={named_bits(flags, names)}, ss_size={size}}}"
+
+
 def si_code(info: SigInfo) -> str:
     """Why there is a signal."""
     names = _SI_CODES.get(Sig(info.signo), ()) if info.signo < 32 else ()
@@ -191,15 +197,19 @@ def wait_status(status: int) -> str:
     return f"[{{WIFSIGNALED(s) && WTERMSIG(s) == {signal(status & 0x7F)}{core}}}]"
 
 
+def file_mode(mode: int) -> str:
+    """st_mode: the type of a file and its permissions."""
+    return f"{_FILE_TYPES.get(stat.S_IFMT(mode), hexadecimal(stat.S_IFMT(mode)))}|{octal(mode & 0o7777)}"
+
+
 def stat_fields(mode: int, size: int, device: int) -> str:
     """The most important fields of struct stat."""
-    kind = _FILE_TYPES.get(stat.S_IFMT(mode), hexadecimal(stat.S_IFMT(mode)))
     if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
         major, minor = (device >> 8) & 0xFFF, (device & 0xFF) | (device >> 12) & 0xFFF00
         what = f"st_rdev=makedev({major:#x}, {minor:#x})"
     else:
         what = f"st_size={size}"
-    return f"{{st_mode={kind}|{octal(mode & 0o7777)}, {what}, ...}}"
+    return f"{{st_mode={file_mode(mode)}, {what}, ...}}"
 
 
 def ioctl_request(request: int, names: Mapping[int, str]) -> str:
@@ -207,4 +217,5 @@ def ioctl_request(request: int, names: Mapping[int, str]) -> str:
     if request in names:
         return names[request]
     direction = ("_IOC_NONE", "_IOC_WRITE", "_IOC_READ", "_IOC_READ|_IOC_WRITE")[request >> 30 & 3]
-    return f"_IOC({direction}, {request >> 8 & 0xFF:#x}, {request & 0xFF:#x}, {request >> 16 & 0x3FFF:#x})"
+    parts = (request >> 8 & 0xFF, request & 0xFF, request >> 16 & 0x3FFF)
+    return f"_IOC({direction}, {', '.join(map(hexadecimal, parts))})"

@@ -21,7 +21,7 @@ class Grid:
     note: str = ""
 
     def shortened(self, most: int) -> Grid:
-        """The same with at most ``most`` rows besides the sums; one row stands for those in the middle that are left out."""
+        """The same with at most ``most`` rows besides the sums; one row stands for those that are left out."""
         body = self.rows[: len(self.rows) - self.totals]
         if len(body) <= most:
             return self
@@ -53,8 +53,8 @@ def costs(snapshots: Sequence[Snapshot]) -> Grid:
         ("process", *(f"{column}\n{name}" for column in columns for name in names)),
         (*rows, ("region", *_cells(regions)), ("in all", *_cells(sums))),
         totals=2,
-        note="tables: KiB of page tables that it owns; minor: faults resolved from memory; #PF: page-fault exceptions;\n"
-        "links: shared tables that were linked into its own",
+        note="tables: KiB of page tables that it owns; minor: faults resolved from memory; "
+        "#PF: page-fault exceptions;\nlinks: shared tables that were linked into its own",
     )
 
 
@@ -104,4 +104,5 @@ def walks(snapshot: Snapshot) -> Grid:
         found = plural(len(tables), "PMD table", "different PMD tables")
         title = f"{snapshot.title}: the walks of {snapshot.start:#x} come to {found}"
     headers = ("process", "CR3: PGD", "PDPTE at", "its value", "PMD table")
-    return Grid(title, headers, tuple(rows), note=f"in words, the first: {describe(3, snapshot.processes[0].walk[1].value)}")
+    in_words = describe(3, snapshot.processes[0].walk[1].value)
+    return Grid(title, headers, tuple(rows), note=f"in words, the first: {in_words}")

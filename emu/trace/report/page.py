@@ -10,10 +10,11 @@ from emu.trace.report.sharing import describe_sharing, draw_sharing
 from emu.trace.report.snapshot import Snapshot
 
 _STYLE = """
-body { font: 15px/1.5 "DejaVu Sans", Verdana, Helvetica, Arial, sans-serif; max-width: 1440px; margin: 1.5em auto; padding: 0 1em }
+body { font: 15px/1.5 "DejaVu Sans", Verdana, Helvetica, Arial, sans-serif }
+body { max-width: 1440px; margin: 1.5em auto; padding: 0 1em }
 svg { width: 100%; height: auto }
 table { border-collapse: collapse; margin: 0.5em 0 }
-caption { text-align: left; font-weight: bold; padding: 0.7em 0 0.3em }
+caption { text-align: left; white-space: nowrap; font-weight: bold; padding: 0.7em 0 0.3em }
 th, td { padding: 0.15em 0.9em 0.15em 0; text-align: right; font-variant-numeric: tabular-nums }
 th { border-bottom: 1px solid #333; vertical-align: bottom }
 tr.total td { font-weight: bold }

@@ -83,11 +83,16 @@ class _Column:
 def _columns(processes: Sequence[ProcessTables]) -> list[_Column]:
     """Up to eight columns; of more processes, the first six, the last, and the rest in one between them."""
     if len(processes) <= _MAX_COLUMNS:
-        groups = [(process,) for process in processes]
+        groups: list[tuple[ProcessTables, ...]] = [(process,) for process in processes]
     else:
         groups = [(p,) for p in processes[:6]] + [tuple(processes[6:-1]), (processes[-1],)]
     room = _MAX_COLUMNS * _PITCH
     return [_Column(_LEFT + room * (2 * i + 1) / (2 * len(groups)), group) for i, group in enumerate(groups)]
+
+
+def _entry_above(process: ProcessTables, level: int) -> int | None:
+    """Where the entry lies through which a process's walk comes to the table of this level; None for the PGD."""
+    return process.walk[3 - level].paddr if level < 4 else None
 
 
 class _Panel:
@@ -153,7 +158,7 @@ class _Panel:
             return
         self._drawing.text(column.x, y, f"process {process.pid}", 14, anchor="middle", bold=True)
         for level in range(4, self._first_shared, -1):
-            self._tables(column.x, level, process.tables, _OWN, process.walk[4 - level].paddr)
+            self._tables(column.x, level, process.tables, _OWN, _entry_above(process, level))
             if level - 1 > self._first_shared:
                 self._down(column.x, level)
             elif self._first_shared:
@@ -161,12 +166,16 @@ class _Panel:
             else:
                 self._down(column.x, level)
 
-    def _tables(self, x: float, level: int, tables: Tables, style: Style, entry: int | None, width: float = _BOX) -> None:
+    def _tables(
+        self, x: float, level: int, tables: Tables, style: Style, entry: int | None, width: float = _BOX
+    ) -> None:
         """The tables of one level: one with its address, several as a pile with their number."""
         addresses, y, left = tables[level], self._rows[level], x - width / 2
         name = LEVEL_NAME[level].upper()
         if len(addresses) == 1:
-            hint = f"{name} table at {addresses[0]:#x}" + (f", walked through its entry at {entry:#x}" if entry else "")
+            hint = f"{name} table at {addresses[0]:#x}" + (
+                f", reached through the entry at {entry:#x}" if entry else ""
+            )
             self._drawing.box(left, y, width, _ROW_HEIGHT, style, hint=hint)
             self._drawing.text(x, y + 20, f"{addresses[0]:#x}", 13, anchor="middle", mono=True, ink=style.ink)
         else:
@@ -186,13 +195,14 @@ class _Panel:
         level = self._first_shared + 1
         to_x = self._middle + (x - self._middle) / (_MAX_COLUMNS * _PITCH) * _SHARED_BOX * 0.95
         from_y, to_y = self._rows[level] + _ROW_HEIGHT, self._below(level)
-        self._drawing.arrow([(x, from_y), (x, from_y + 5), (to_x, to_y - 13), (to_x, to_y)], width=1.8, ink=_SHARED.fill)
+        self._drawing.arrow(
+            [(x, from_y), (x, from_y + 5), (to_x, to_y - 13), (to_x, to_y)], width=1.8, ink=_SHARED.fill
+        )
 
     def _shared_tables(self) -> None:
         process = self._snapshot.processes[0]
         for level in range(self._first_shared, 0, -1):
-            entry = process.walk[4 - level].paddr
-            self._tables(self._middle, level, process.tables, _SHARED, entry, _SHARED_BOX)
+            self._tables(self._middle, level, process.tables, _SHARED, None, _SHARED_BOX)
             self._down(self._middle, level, 2.4)
         values = {p.walk[4 - (self._first_shared + 1)].value for p in self._snapshot.processes}
         name = LEVEL_NAME[self._first_shared + 1].upper()
@@ -267,7 +277,10 @@ def _bars(drawing: Drawing, top: float, apart: Snapshot, shared: Snapshot) -> No
     if len(shared.processes) > 1:
         _chart(
             drawing, 720, top, "Minor faults of the processes after the first, to scale",
-            [(s.label, [p.minor_faults for p in s.processes[1:]], 0, f"{_followers_faults(s):,}") for s in (apart, shared)],
+            [
+                (s.label, [p.minor_faults for p in s.processes[1:]], 0, f"{_followers_faults(s):,}")
+                for s in (apart, shared)
+            ],
         )  # fmt: skip
 
 
@@ -276,9 +289,7 @@ def _less(apart: Snapshot, shared: Snapshot) -> str:
     return size_text(shared.pagetable_bytes) + (f", {ratio:.1f} times less" if ratio >= 1.05 else "")
 
 
-def _chart(
-    drawing: Drawing, x: float, top: float, title: str, rows: list[tuple[str, list[int], int, str]]
-) -> None:
+def _chart(drawing: Drawing, x: float, top: float, title: str, rows: list[tuple[str, list[int], int, str]]) -> None:
     drawing.text(x, top, title, 15, bold=True)
     most = max(sum(own) + common for _, own, common, _ in rows) or 1
     left, room = x + 122, 430.0
@@ -299,7 +310,8 @@ def _footnote(drawing: Drawing, y: float, snapshot: Snapshot) -> None:
     others = [snapshot.other_tables(process) for process in snapshot.processes]
     low, high = min(others), max(others)
     number = f"{low}" if low == high else f"{low} to {high}"
-    drawing.text(
-        20, y, f"Each process also has {number} tables for its program and its stack, not drawn; they are in the sums. "
-        "A process's CR3 holds the address of its PGD. Every address and number was read from the running machine.", 12, ink=_SOFT,
-    )  # fmt: skip
+    words = (
+        f"Each process also has {number} tables for its program and its stack, not drawn; they are in the sums. "
+        "A process's CR3 holds the address of its PGD. Every address and number was read from the running machine."
+    )
+    drawing.text(20, y, words, 12, ink=_SOFT)

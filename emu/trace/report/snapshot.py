@@ -30,7 +30,7 @@ Tables = Mapping[int, tuple[int, ...]]
 
 def tables_of_range(ram: PhysicalMemory, pgd: int, start: int, end: int) -> dict[int, tuple[int, ...]]:
     """Every table that translates a part of [start, end), found from the PGD down; no entry is changed."""
-    found = {4: (pgd,)}
+    found: dict[int, tuple[int, ...]] = {4: (pgd,)}
     covered = [(pgd, 0)]  # each table of a level, and the first address that it covers
     for level in (4, 3, 2):
         step = span(level)
@@ -39,8 +39,8 @@ def tables_of_range(ram: PhysicalMemory, pgd: int, start: int, end: int) -> dict
             first = max(start - origin, 0) // step
             last = min((end - 1 - origin) // step, 511)
             entries = ram.words[(table >> 3) + first : (table >> 3) + last + 1]
-            mask, wanted = (_PRESENT, _PRESENT) if level == 4 else (_PRESENT | _PS, _PRESENT)  # a large page is no table
-            for index in np.flatnonzero((entries & mask) == wanted).tolist():
+            mask = _PRESENT if level == 4 else _PRESENT | _PS  # a large page is no table
+            for index in np.flatnonzero((entries & mask) == _PRESENT).tolist():
                 below.append((int(entries[index] & _ADDRESS), origin + (first + index) * step))
         covered = below
         found[level - 1] = tuple(dict.fromkeys(table for table, _ in covered))
@@ -49,7 +49,7 @@ def tables_of_range(ram: PhysicalMemory, pgd: int, start: int, end: int) -> dict
 
 @dataclass(frozen=True)
 class ProcessTables:
-    """One process: its figures, the tables that translate the range for it, and its own vCPU's walk of the first address."""
+    """One process: its figures, the tables that translate the range for it, and its own walk of the first address."""
 
     pid: int
     minor_faults: int
@@ -71,9 +71,9 @@ class HostTables:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Processes that use one range of ``length`` bytes at ``start``; ``wall_s`` is what it took to get there, in seconds.
+    """Processes that use one range of ``length`` bytes at ``start``.
 
-    ``label`` is a word for tables, ``title`` the same in words for people.
+    ``label`` is one word, ``title`` the same in words for people; ``wall_s`` is how long it took, in seconds.
     """
 
     label: str
@@ -90,7 +90,7 @@ class Snapshot:
     @property
     def pagetable_bytes(self) -> int:
         """All tables of the processes and of the regions, each counted once."""
-        return sum(owner.pagetable_bytes for owner in (*self.processes, *self.hosts))
+        return sum(p.pagetable_bytes for p in self.processes) + sum(h.pagetable_bytes for h in self.hosts)
 
     @property
     def shared_tables(self) -> frozenset[int]:
@@ -109,9 +109,7 @@ class Snapshot:
         return process.pagetable_bytes // PAGE_SIZE - len(own)
 
 
-def take_snapshot(
-    machine: Machine, label: str, title: str, start: int, length: int, wall_s: float
-) -> Snapshot:
+def take_snapshot(machine: Machine, label: str, title: str, start: int, length: int, wall_s: float) -> Snapshot:
     """Measure every living process, in the order of their pids.
 
     Each process's walk is the MMU's, from its own CR3 (and sets A bits, as any walk does).  Raises
@@ -128,9 +126,7 @@ def take_snapshot(
         length=length,
         processes=tuple(_process(machine, walker, task, start, length) for task in machine.tasks),
         hosts=tuple(
-            HostTables(
-                mm.name, mm.tables.table_bytes, tables_of_range(machine.ram, mm.tables.pgd_paddr, 0, TASK_SIZE)
-            )
+            HostTables(mm.name, mm.tables.table_bytes, tables_of_range(machine.ram, mm.tables.pgd_paddr, 0, TASK_SIZE))
             for mm in hosts
         ),
         walks=counters.walks,

@@ -14,7 +14,7 @@ _HEAD_LENGTH, _HEAD_WIDTH = 9.0, 8.0
 
 @dataclass(frozen=True)
 class Style:
-    """How a shape looks.  ``dash`` as SVG's stroke-dasharray; colours differ in lightness too, for printing without them."""
+    """How a shape looks; ``dash`` is SVG's stroke-dasharray.  Colours differ in lightness too, for printing without."""
 
     fill: str = "#ffffff"
     ink: str = "#000000"  # of text on the fill
@@ -24,17 +24,16 @@ class Style:
 
 
 class Drawing:
-    """A picture of ``width`` by ``height`` units on white, with a title and a description for those who cannot see it."""
+    """A picture of ``width`` by ``height`` units on white, with a title and a description for who cannot see it."""
 
     def __init__(self, width: float, height: float, title: str, description: str) -> None:
         self.width, self.height = width, height
         self._root = ElementTree.Element(
             "svg",
-            {
-                "xmlns": _NAMESPACE, "width": f"{width:g}", "height": f"{height:g}",
-                "viewBox": f"0 0 {width:g} {height:g}", "role": "img", "font-family": _SANS,
-            },  # fmt: skip
+            {"xmlns": _NAMESPACE, "viewBox": f"0 0 {width:g} {height:g}", "role": "img", "font-family": _SANS},
         )
+        self._root.set("width", f"{width:g}")  # how large a program that places the picture makes it
+        self._root.set("height", f"{height:g}")
         ElementTree.SubElement(self._root, "title").text = title
         ElementTree.SubElement(self._root, "desc").text = description
         self._add("rect", width=width, height=height, fill="#ffffff")

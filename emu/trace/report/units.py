@@ -6,7 +6,7 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def size_text(size: int) -> str:
-    """A size in bytes in its largest fitting unit, with one decimal where it is not whole: ``512 GiB``, ``16.3 MiB``."""
+    """A size in bytes in its largest fitting unit, with one decimal if it is not whole: ``512 GiB``, ``16.3 MiB``."""
     value, unit = float(size), 0
     while value >= 1024 and unit < len(_UNITS) - 1:
         value /= 1024

@@ -1,0 +1,99 @@
+"""A figure of the suite: what was measured, every round of it, and what we aim at."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+#: Seconds of each round, by what was measured.
+Rounds = dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Aim:
+    """``value`` is the limit; ``at_most`` False: it is the least that we want."""
+
+    value: float
+    at_most: bool = True
+
+    def met(self, value: float) -> bool:
+        """Whether a figure is within the limit."""
+        return value <= self.value if self.at_most else value >= self.value
+
+    def __str__(self) -> str:
+        return f"{'<=' if self.at_most else '>='} {self.value:g}"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number; ``unit`` is "" for a ratio.  ``what`` is indented where it goes with the figure before."""
+
+    name: str
+    what: str
+    value: float
+    unit: str = ""
+    aim: Aim | None = None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the aim is met; None without one."""
+        return None if self.aim is None else self.aim.met(self.value)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Some things measured in turns: the figures, and the seconds of every round that they come from."""
+
+    name: str
+    rounds: Rounds
+    figures: tuple[Figure, ...]
+
+    def figures_json(self) -> list[dict[str, Any]]:
+        """The figures as the ``--json`` file has them."""
+        return [
+            {
+                "name": figure.name,
+                "measurement": self.name,
+                "what": figure.what.strip(),
+                "value": figure.value,
+                "unit": figure.unit,
+                "aim": figure.aim
+                and {"limit": "at most" if figure.aim.at_most else "at least", "value": figure.aim.value},
+                "met": figure.met,
+            }
+            for figure in self.figures
+        ]
+
+
+def alternate(rounds: int, subjects: Mapping[str, Callable[[], float]]) -> Rounds:
+    """Measure the subjects in turns, ``rounds`` times each, after one turn that does not count.
+
+    Turns, so that what disturbs the host for a while disturbs them all.
+    """
+    for subject in subjects.values():
+        subject()
+    results: Rounds = {name: [] for name in subjects}
+    for _ in range(rounds):
+        for name, subject in subjects.items():
+            results[name].append(subject())
+    return results
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """How long the action takes, in seconds."""
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def median_ratio(above: list[float], below: list[float]) -> float:
+    """The median of the rounds' ratios."""
+    return statistics.median(a / b for a, b in zip(above, below, strict=True))
+
+
+def median_difference(more: list[float], less: list[float], units: int) -> float:
+    """The median of the rounds' differences, for one of ``units``."""
+    return statistics.median((a - b) / units for a, b in zip(more, less, strict=True))

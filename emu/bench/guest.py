@@ -1,0 +1,50 @@
+"""Programs that are timed inside the machine."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import guests
+from emu.bench.figure import seconds
+from emu.bench.loops import compute, program
+from emu.kernel.sched import StopReason
+from emu.machine import Machine
+
+_TEXT, _DATA = 0x40_0000, 0x50_0000
+
+
+class Timer:
+    """A machine in which one program after the other runs."""
+
+    def __init__(self, memory: int = 128 << 20) -> None:
+        self.machine = Machine(memory, stdout=io.BytesIO(), stderr=io.BytesIO())
+
+    def time(self, path: str, arguments: Sequence[str] = ()) -> float:
+        """From the program's first instruction to its end, in seconds.  ``path`` is one inside the machine."""
+        task = self.machine.spawn(path, arguments, in_guest=True)
+        reason: list[StopReason] = []
+        taken = seconds(lambda: reason.append(self.machine.run()))
+        if reason != [StopReason.EXITED] or task.exit_code != 0:
+            raise RuntimeError(f"bench: {path} {' '.join(arguments)} ended as {reason}, status {task.exit_code:#x}")
+        return taken
+
+    def install(self, guest: str) -> str:
+        """Put a prebuilt guest program into the machine; its path there."""
+        return self.machine.install(guests.path(guest))
+
+
+class MachineLoop:
+    """The compute loop of the bare engines as a process of the machine."""
+
+    def __init__(self, turns: int) -> None:
+        self._timer = Timer()
+        self._timer.machine.kernel.vfs.write_file("/compute", self._image(turns), 0o755)
+
+    @staticmethod
+    def _image(turns: int) -> bytes:
+        return program(compute(_DATA, turns), _TEXT, _DATA, 3 << 12)
+
+    def run(self) -> float:
+        """Seconds from exec to exit."""
+        return self._timer.time("/compute")

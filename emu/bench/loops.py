@@ -1,0 +1,73 @@
+"""The loops that are measured, as x86-64 machine code that runs the same at any privilege, mapped or not.
+
+Addresses are equal to physical addresses everywhere, so that one piece of code serves an engine without paging too.
+"""
+
+from __future__ import annotations
+
+import struct
+
+#: Where bare engines have the code, the first page of data, and the tables.
+CODE = 0x10_0000
+DATA = 0x400_0000
+TABLES = 0x20_0000
+
+#: Instructions of one turn of :func:`compute`.
+COMPUTE_INSTRUCTIONS = 14
+
+
+def compute(data: int, turns: int) -> bytes:
+    """``turns`` turns of arithmetic, two loads and two stores, on three neighbouring pages from ``data``."""
+    body = bytes.fromhex(
+        "488b03"  # mov rax, [rbx]
+        "4801c8"  # add rax, rcx
+        "4869c095e9d15b"  # imul rax, rax, 0x5bd1e995
+        "4931c0"  # xor r8, rax
+        "4c894308"  # mov [rbx+8], r8
+        "4c8b8b00100000"  # mov r9, [rbx+0x1000]
+        "4d01c1"  # add r9, r8
+        "4c898b00200000"  # mov [rbx+0x2000], r9
+        "4f8d1441"  # lea r10, [r9+r8*2]
+        "49c1ea03"  # shr r10, 3
+        "4c01d7"  # add rdi, r10
+        "4883f655"  # xor rsi, 0x55
+        "48ffc9"  # dec rcx
+    )
+    return _load("bb", data) + _load("b9", turns) + body + _jump_back(len(body))
+
+
+def touch(data: int, pages: int, stride: int, passes: int) -> bytes:
+    """``passes`` times one load from each of ``pages`` addresses, ``stride`` bytes apart."""
+    inner = bytes.fromhex("488b034801f348ffc9")  # mov rax, [rbx]; add rbx, rsi; dec rcx
+    inner += _jump_back(len(inner))
+    outer = _load("bb", data) + _load("b9", pages) + inner + bytes.fromhex("48ffca")  # ...; dec rdx
+    return _load("be", stride) + _load("ba", passes) + outer + _jump_back(len(outer))
+
+
+def count_down(turns: int) -> bytes:
+    """``turns`` turns of a loop that is a single block."""
+    body = bytes.fromhex("48ffc9")  # dec rcx
+    return _load("b9", turns) + body + _jump_back(len(body))
+
+
+def _load(opcode: str, value: int) -> bytes:
+    """mov r32, value (bb: EBX, b9: ECX, be: ESI, ba: EDX); the upper half becomes 0."""
+    return bytes.fromhex(opcode) + struct.pack("<I", value)
+
+
+def _jump_back(distance: int) -> bytes:
+    """jnz to ``distance`` bytes before it."""
+    return b"\x0f\x85" + struct.pack("<i", -distance - 6)
+
+
+def program(code: bytes, address: int, data: int, data_bytes: int) -> bytes:
+    """A static ELF file that runs the code at ``address`` and exits; ``data_bytes`` of zeros lie at ``data``."""
+    code += bytes.fromhex("b83c00000031ff0f05")  # mov eax, 60 (exit); xor edi, edi; syscall
+    headers = 64 + 2 * 56
+    identification = b"\x7fELF" + bytes([2, 1, 1]) + bytes(9)
+    entry = address + headers
+    header = struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, entry, 64, 0, 0, 64, 56, 2, 0, 0, 0)
+    size = headers + len(code)
+    text = struct.pack("<IIQQQQQQ", 1, 5, 0, address, address, size, size, 0x1000)
+    bss = struct.pack("<IIQQQQQQ", 1, 6, 0, data, data, 0, data_bytes, 0x1000)
+    return identification + header + text + bss + code

@@ -1,0 +1,106 @@
+"""``unimmu bench``: the benchmark suite.  A missed aim is shown, never an error."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from emu.bench.figure import Figure, Measurement
+from emu.bench.hardware import computing, fills
+from emu.bench.kernel import traps
+from emu.bench.startup import startup
+from emu.cli.arguments import UsageError
+from emu.cli.messages import version
+from mmu.native import reference_mode
+
+_SCHEMA = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``unimmu bench``."""
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and shorter loops, for a rough idea")
+    parser.add_argument(
+        "--json", type=pathlib.Path, metavar="FILE", help="write every figure, with every round, as JSON"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure everything, show it, and write the file if one is wanted."""
+    target: pathlib.Path | None = arguments.json
+    if target is not None and (target.is_dir() or not target.resolve().parent.is_dir()):
+        raise UsageError(f"--json {target}: there is no such directory, or it is one")
+    measurements = []
+    for what, measure in _suite(quick=arguments.quick):
+        print(f"measuring {what} ...", file=sys.stderr, flush=True)
+        measurements.append(measure())
+    _show([figure for measurement in measurements for figure in measurement.figures])
+    if target is not None:
+        try:
+            target.write_text(
+                json.dumps(_report(measurements, quick=arguments.quick), indent=1) + "\n", encoding="utf-8"
+            )
+        except OSError as error:
+            raise UsageError(f"--json {target}: {error.strerror}") from None
+    return 0
+
+
+def _suite(*, quick: bool) -> list[tuple[str, Callable[[], Measurement]]]:
+    rounds = 3 if quick else 9
+    shrink = 8 if quick else 1
+    return [
+        ("fills", lambda: fills(rounds, 16 // shrink)),
+        ("a compute loop", lambda: computing(rounds, 8_000_000 // shrink)),
+        ("system calls and page faults", lambda: traps(rounds, 32_000 // shrink)),
+        ("start-up", lambda: startup(rounds)),
+    ]
+
+
+def _report(measurements: list[Measurement], *, quick: bool) -> dict[str, Any]:
+    import unicorn
+
+    return {
+        "schema": _SCHEMA,
+        "unimmu": version(),
+        "quick": quick,
+        "mode": "reference" if reference_mode() else "native",
+        "host": {
+            "python": platform.python_version(),
+            "unicorn": unicorn.__version__,
+            "system": platform.platform(),
+            "cpus": os.cpu_count(),
+        },
+        "figures": [figure for measurement in measurements for figure in measurement.figures_json()],
+        "rounds_s": {measurement.name: measurement.rounds for measurement in measurements},
+    }
+
+
+def _show(figures: list[Figure]) -> None:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 160  # a file has no width: wrap nothing
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("what")
+    for header in ("figure", "aim", ""):
+        table.add_column(header, justify="right", no_wrap=True)
+    for figure in figures:
+        met = {None: "", True: "met", False: "[bold]missed[/bold]"}[figure.met]
+        table.add_row(figure.what, _value(figure), str(figure.aim or ""), met)
+    if reference_mode():
+        console.print("[bold]reference mode:[/bold] the MMU's hooks ran as plain Python (NUMBA_DISABLE_JIT)")
+    console.print(table)
+    console.print("Each is the median of several rounds, taken in turns; of a ratio, the median of the rounds' ratios.")
+
+
+def _value(figure: Figure) -> str:
+    number = f"{figure.value:.0f}" if figure.value >= 100 else f"{figure.value:.2f}"
+    return f"{number} {figure.unit}" if figure.unit else f"{number} ×"

@@ -1,0 +1,140 @@
+"""The recorder: every event of a run as a line of JSON, in the order in which they happened.
+
+The first line is the header, the last one says "end"; docs/trace.md describes the events.  Addresses and entries are strings in
+hexadecimal, because JSON numbers lose 64-bit integers.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from emu.kernel.signal_state import signal_name
+from emu.kernel.tracer import Tracer
+from emu.syscalls.names import name_of
+from emu.trace.lines import format_events
+from mmu.events import EventKind, Events
+
+if TYPE_CHECKING:
+    from emu.kernel.signal_state import SigInfo
+    from emu.kernel.task import Task
+    from emu.machine import Machine
+    from emu.syscalls.table import Syscall
+
+FORMAT = "unimmu-trace"
+FORMAT_VERSION = 1
+#: Characters that are collected before they are written.
+_BUFFER = 1 << 20
+
+#: Integer fields of :meth:`Tracer.event` with such an ending are addresses or entries.
+_HEX_FIELDS = ("addr", "entry", "before", "after")
+
+
+class Recorder(Tracer):
+    """Writes the events of a machine; ``write`` gets bytes, whole lines at a time.
+
+    Recording starts at once.  Call :meth:`finish` at the end.
+    """
+
+    syscalls = True
+    active = True
+
+    def __init__(
+        self, machine: Machine, write: Callable[[bytes], None], *, command: Sequence[str], seed: int, version: str
+    ) -> None:
+        self._write = write
+        self._cpu = machine.kernel.cpu
+        self._ring = machine.kernel.cpu.mmu.events
+        self._lines: list[str] = []
+        self._buffered = 0
+        self._seq = 0
+        self._recording = True
+        header = {
+            "format": FORMAT,
+            "version": FORMAT_VERSION,
+            "unimmu": version,
+            "command": list(command),
+            "memory_bytes": machine.ram.size,
+            "seed": seed,
+        }
+        self._put(json.dumps(header, separators=(",", ":")))
+        self._ring.subscribe(self._hardware)
+        self._ring.enable(*EventKind)
+
+    def finish(self) -> None:
+        """Write what is left, and record no more."""
+        if self._recording:
+            self._kernel("end", None, {})
+            self._ring.enable()
+            self._recording = False
+            self._flush()
+
+    # -- the MMU's events ------------------------------------------------------------------------------------------
+
+    def _hardware(self, events: Events) -> None:
+        """A batch from the ring: its own sequence numbers give way to those of the file."""
+        if not self._recording:
+            return
+        self._put("\n".join(format_events(events, self._seq)))
+        self._seq += len(events)
+
+    # -- the kernel's events ---------------------------------------------------------------------------------------
+
+    def _kernel(self, kind: str, pid: int | None, fields: dict[str, Any]) -> None:
+        if not self._recording:
+            return
+        self._ring.flush()
+        who = {} if pid is None else {"pid": pid}
+        record = {"seq": self._seq, "clock": self._cpu.clock, **who, "event": kind, **fields}
+        self._seq += 1
+        self._put(json.dumps(record, separators=(",", ":")))
+
+    def syscall_enter(self, task: Task, number: int, call: Syscall | None, arguments: tuple[int, ...]) -> None:
+        name = call.name if call is not None else name_of(number)
+        shown = [f"{argument:#x}" for argument in arguments]
+        self._kernel("syscall_enter", task.pid, {"number": number, "name": name, "arguments": shown})
+
+    def syscall_exit(self, task: Task, number: int, call: Syscall | None, result: int) -> None:
+        name = call.name if call is not None else name_of(number)
+        outcome = {"errno": errno.errorcode.get(-result, str(-result))} if result < 0 else {"result": f"{result:#x}"}
+        self._kernel("syscall_exit", task.pid, {"number": number, "name": name, **outcome})
+
+    def signal(self, task: Task, info: SigInfo) -> None:
+        fields = {"signal": signal_name(info.signo), "code": info.code, "addr": f"{info.address:#x}", "from": info.pid}
+        self._kernel("signal", task.pid, fields)
+
+    def fork(self, parent: Task, child: Task) -> None:
+        self._kernel("fork", parent.pid, {"child": child.pid})
+
+    def exec(self, task: Task, path: str, argv: tuple[bytes, ...]) -> None:
+        texts = [argument.decode("utf-8", "surrogateescape") for argument in argv]
+        self._kernel("exec", task.pid, {"path": path, "argv": texts})
+
+    def exit(self, task: Task, status: int) -> None:
+        signo = status & 0x7F
+        self._kernel("exit", task.pid, {"signal": signal_name(signo)} if signo else {"status": status >> 8})
+
+    def event(self, kind: str, **fields: Any) -> None:
+        shown = {
+            name: f"{value:#x}" if isinstance(value, int) and name.endswith(_HEX_FIELDS) else value
+            for name, value in fields.items()
+            if name != "pid"
+        }
+        self._kernel(kind, fields.get("pid"), shown)
+
+    # -- the file --------------------------------------------------------------------------------------------------
+
+    def _put(self, text: str) -> None:
+        self._lines.append(text)
+        self._buffered += len(text)
+        if self._buffered > _BUFFER:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._lines:
+            self._lines.append("")
+            self._write("\n".join(self._lines).encode("ascii"))
+            self._lines.clear()
+            self._buffered = 0

@@ -1,0 +1,110 @@
+"""``unimmu bench``: it runs, and its file has the form that others rely on.  No time is asserted: hosts differ."""
+
+from __future__ import annotations
+
+import json
+import math
+import pathlib
+
+import pytest
+
+from emu.bench.figure import Aim, Figure, Measurement, alternate, median_difference, median_ratio
+from emu.cli import bench
+from emu.cli.main import main
+
+AIMS = {
+    "fill_ratio": ("at most", 1.0),
+    "compute_ratio": ("at least", 0.9),
+    "getpid_us": ("at most", 5),
+    "fault_us": ("at most", 10),
+    "startup_ratio": ("at most", 2.0),
+}
+
+
+def test_quick(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "bench.json"
+    assert main(["bench", "--quick", "--json", str(target)]) == 0
+    out, err = capfd.readouterr()
+    report = json.loads(target.read_text())
+    assert (report["schema"], report["quick"], report["mode"]) == (1, True, "native")
+    assert set(report["host"]) == {"python", "unicorn", "system", "cpus"}
+    figures = {figure["name"]: figure for figure in report["figures"]}
+    assert len(figures) == len(report["figures"]), "names are unique"
+    for figure in figures.values():
+        assert set(figure) == {"name", "measurement", "what", "value", "unit", "aim", "met"}
+        assert math.isfinite(figure["value"])
+        assert figure["measurement"] in report["rounds_s"]
+        assert (figure["met"] is None) == (figure["aim"] is None)
+        assert figure["what"].split(" (")[0] in out
+    assert {n: (f["aim"]["limit"], f["aim"]["value"]) for n, f in figures.items() if f["aim"]} == AIMS
+    for name, rounds in report["rounds_s"].items():
+        assert len(rounds) >= 2, "something to compare with"
+        assert {len(series) for series in rounds.values()} == {3}, name
+        assert all(value > 0 for series in rounds.values() for value in series)
+    assert [line for line in err.splitlines() if line.startswith("measuring")] == [
+        "measuring fills ...",
+        "measuring a compute loop ...",
+        "measuring system calls and page faults ...",
+        "measuring start-up ...",
+    ]
+
+
+def _suite(value: float) -> list[tuple[str, object]]:
+    figure = Figure("x_ratio", "x / y", value, aim=Aim(1.0))
+    return [("x", lambda: Measurement("x", {"x": [value], "y": [1.0]}, (figure,)))]
+
+
+@pytest.mark.parametrize(("value", "word"), [(0.5, "met"), (1.0, "met"), (1.01, "missed")])
+def test_a_missed_aim_is_no_failure(
+    value: float, word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path
+) -> None:
+    monkeypatch.setattr(bench, "_suite", lambda quick: _suite(value))
+    target = tmp_path / "b.json"
+    assert main(["bench", "--json", str(target)]) == 0
+    row = next(line for line in capsys.readouterr().out.splitlines() if "x / y" in line)
+    assert row.split() == ["x", "/", "y", f"{value:.2f}", "×", "<=", "1", word]
+    assert json.loads(target.read_text())["figures"] == [
+        {
+            "name": "x_ratio",
+            "measurement": "x",
+            "what": "x / y",
+            "value": value,
+            "unit": "",
+            "aim": {"limit": "at most", "value": 1.0},
+            "met": word == "met",
+        }
+    ]
+
+
+@pytest.mark.parametrize("name", ["no/b.json", "."])
+def test_a_file_that_cannot_be_is_told_at_once(
+    name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: pathlib.Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["bench", "--json", name]) == 2
+    assert capfd.readouterr() == ("", f"unimmu bench: --json {name}: there is no such directory, or it is one\n")
+
+
+def test_subjects_take_turns_after_one_that_does_not_count() -> None:
+    order: list[str] = []
+
+    def subject(name: str, value: float) -> float:
+        order.append(name)
+        return value * len(order)
+
+    taken = alternate(2, {"a": lambda: subject("a", 1.0), "b": lambda: subject("b", 10.0)})
+    assert order == ["a", "b"] * 3
+    assert taken == {"a": [3.0, 5.0], "b": [40.0, 60.0]}
+
+
+def test_medians() -> None:
+    assert median_ratio([2.0, 9.0, 8.0], [1.0, 3.0, 2.0]) == 3.0
+    assert median_difference([10.0, 14.0, 90.0], [2.0, 4.0, 10.0], 2) == 5.0
+
+
+@pytest.mark.parametrize(
+    ("aim", "value", "met", "text"),
+    [(Aim(2.0), 2.0, True, "<= 2"), (Aim(2.0), 2.1, False, "<= 2"), (Aim(0.9, at_most=False), 0.95, True, ">= 0.9")],
+)
+def test_aims(aim: Aim, value: float, met: bool, text: str) -> None:
+    assert (aim.met(value), str(aim)) == (met, text)

@@ -1,0 +1,214 @@
+"""Whatever is wrong with a command line or a program is one clear line, and never a traceback."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+import pytest
+
+import guests
+
+E_CLASS, E_DATA, E_TYPE, E_MACHINE, E_PHOFF, E_PHENTSIZE, E_PHNUM = 4, 5, 16, 18, 32, 54, 56
+FIRST_PHDR = 64
+P_OFFSET, P_VADDR, P_FILESZ = 8, 16, 32
+
+
+def u16(value: int) -> bytes:
+    return struct.pack("<H", value)
+
+
+def u64(value: int) -> bytes:
+    return struct.pack("<Q", value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "length", "says"),
+    [
+        ({}, 0, "not an ELF file"),
+        ({0: b"#include <stdio.h>"}, None, "not an ELF file"),
+        ({E_CLASS: b"\1"}, None, "a 32-bit ELF file; only 64-bit x86-64 programs can run"),
+        ({E_MACHINE: u16(183)}, None, "an ELF file for another machine (EM_AARCH64); only x86-64 programs can run"),
+        ({E_MACHINE: u16(0x9999)}, None, "an ELF file for another machine"),
+        ({E_DATA: b"\2"}, None, "a big-endian ELF file"),
+        ({E_TYPE: u16(1)}, None, "an ELF file that is no program (ET_REL)"),
+        ({}, 40, "truncated ELF header"),
+        ({}, 100, "truncated: the program headers lie beyond the end of the file"),
+        ({}, 5000, "truncated: a segment lies beyond the end of the file"),
+        ({E_PHOFF: u64(1 << 63)}, None, "truncated: the program headers lie beyond the end of the file"),
+        ({E_PHNUM: u16(0)}, None, "an ELF file without usable program headers"),
+        ({E_PHENTSIZE: u16(1)}, None, "an ELF file without usable program headers"),
+        ({FIRST_PHDR + P_VADDR: u64(1 << 62)}, None, "a damaged ELF file"),
+        ({FIRST_PHDR + P_OFFSET: u64(1 << 62)}, None, ""),
+        ({0: b"#!/bin/sh\n"}, None, "there is no /bin/sh in the machine"),
+    ],
+)
+def test_a_program_that_is_none(unimmu, hello_with, changes, length, says):
+    program = hello_with(changes, length)
+    ran = unimmu("run", program)
+    assert ran.status == (127 if "/bin/sh" in says else 126)
+    assert ran.out == ""
+    assert ran.err.startswith(f"unimmu run: {program}: ") and says in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_no_header_makes_a_traceback(unimmu, hello_with):
+    """Every 16-bit word of the headers set to all ones, one at a time."""
+    for offset in range(0, FIRST_PHDR + 56 * 2, 2):
+        ran = unimmu("run", "--timeout", "5", hello_with({offset: b"\xff\xff"}))
+        assert "Traceback" not in ran.err, offset
+        assert ran.err.count("\n") <= 1
+        assert ran.status in (0, 2, 126, 127, 139), offset
+
+
+def test_a_dynamic_program_without_its_interpreter(unimmu, tmp_path):
+    image = bytearray(guests.path("hello").read_bytes())
+    phnum = image[E_PHNUM]
+    for header in range(FIRST_PHDR, FIRST_PHDR + 56 * phnum, 56):
+        if image[header] == 1:
+            continue
+        name = len(image)
+        image += b"/lib64/ld-linux-x86-64.so.2\0"
+        struct.pack_into("<IIQQQQQQ", image, header, 3, 4, name, 0, 0, len(image) - name, len(image) - name, 1)
+        break
+    else:
+        pytest.skip("hello has no program header to spare")
+    program = tmp_path / "dynamic"
+    program.write_bytes(image)
+    program.chmod(0o755)
+    ran = unimmu("run", program)
+    assert ran.status == 127
+    assert "its interpreter /lib64/ld-linux-x86-64.so.2 is missing" in ran.err and "--file" in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_things_that_are_no_program(unimmu, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("dir").mkdir()
+    os.mkfifo("fifo")
+    Path("plain").write_bytes(guests.path("hello").read_bytes())
+    Path("plain").chmod(0o644)
+    Path("huge").touch(0o755)
+    os.truncate("huge", 1 << 40)
+    for name, status, says in [
+        ("missing", 127, "no such file, and no program of that name comes with unimmu (calls, "),
+        ("./missing", 127, "no such file"),
+        ("missing/hello", 127, "no such file"),
+        ("plain/hello", 126, "Not a directory"),
+        ("dir", 126, "is a directory"),
+        ("/", 126, "is a directory"),
+        ("fifo", 126, "is not a regular file"),
+        ("/dev/zero", 126, "is not a regular file"),
+        ("plain", 126, "is not executable (chmod +x makes it so)"),
+        ("huge", 2, "does not fit into the machine's memory of 256M (see --mem)"),
+        ("", 127, "no such file"),
+        ("a\0b", 126, "null byte"),
+        ("x" * 5000, 126, "File name too long"),
+    ]:
+        ran = unimmu("run", name)
+        assert (ran.status, ran.out) == (status, ""), name
+        assert ran.err.startswith(f"unimmu run: {name}: ") and says in ran.err, name
+        assert ran.err.count("\n") == 1, name
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_program_that_may_not_be_read(unimmu, hello_with):
+    program = hello_with()
+    program.chmod(0o111)
+    assert unimmu("run", program) == (126, "", f"unimmu run: {program}: Permission denied\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("", "a program is needed"),
+        ("--stats", "a program is needed"),
+        ("--", "a program is needed"),
+        ("--bogus hello", "unrecognized arguments: --bogus"),
+        ("--stat hello", "unrecognized arguments: --stat"),
+        ("--cpus 2 hello", "unrecognized arguments: --cpus"),
+        ("--mem", "--mem: expected one argument"),
+        ("--mem lots hello", "--mem: 'lots' is not a size (examples: 4096, 512M, 1G)"),
+        ("--mem 1.5G hello", "--mem: '1.5G' is not a size"),
+        ("--mem 2T hello", "--mem 2T: from 1M to 512G are possible"),
+        ("--mem 0 hello", "--mem 0: from 1M to 512G are possible"),
+        ("--mem 4K hello", "--mem 4K: from 1M to 512G are possible"),
+        ("--mem 1048577 hello", "--mem 1048577: it must be a multiple of 4096"),
+        ("--tlb skylake-sp hello", "--tlb skylake-sp: TLB models are not built yet; 'off' is the only choice"),
+        ("--mount hello hello", "--mount hello: TYPE:/PATH or TYPE:/PATH:OPTIONS is wanted"),
+        ("--mount msharefs:x hello", "--mount msharefs:x: TYPE:/PATH or TYPE:/PATH:OPTIONS is wanted"),
+        ("--mount ext4:/x hello", "there is no file system 'ext4' (there are: devtmpfs, msharefs, proc, sysfs, tmpfs)"),
+        ("--mount msharefs:/x:level=p4d hello", "level=p4d: the levels are pte, pmd, pud"),
+        ("--mount msharefs:/x:size=1 hello", "unknown parameter 'size'"),
+        ("--mount tmpfs:/dev/null/x hello", "cannot make the mount point /dev/null/x"),
+        ("--env =x hello", "--env =x: K=V or K is wanted"),
+        ("--env UNIMMU_NOT_SET hello", "--env UNIMMU_NOT_SET: there is no such variable here"),
+        ("--file /nonexistent hello", "--file /nonexistent: no such file"),
+        ("--file / hello", "--file /: is a directory"),
+        ("--file /etc/passwd:relative hello", "--file /etc/passwd:relative: HOST or HOST:/GUEST/PATH is wanted"),
+        ("--timeout soon hello", "--timeout: 'soon' is not a time in seconds above 0"),
+        ("--timeout -1 hello", "--timeout: '-1' is not a time in seconds above 0"),
+        ("--timeout nan hello", "--timeout: 'nan' is not a time in seconds above 0"),
+        ("--seed x hello", "--seed: invalid int value: 'x'"),
+        ("-o log hello", "-o says where --strace writes to, and there is no --strace"),
+        ("--trace /nonexistent/x hello", "--trace /nonexistent/x: cannot be written: No such file or directory"),
+        ("--json /nonexistent/x hello", "--json /nonexistent/x: cannot be written: No such file or directory"),
+        ("--json / hello", "--json /: cannot be written: Is a directory"),
+        ("--strace -o /nonexistent/x hello", "-o /nonexistent/x: cannot be written: No such file or directory"),
+    ],
+)
+def test_usage(unimmu, words, says):
+    ran = unimmu("run", *words.split())
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.startswith("unimmu run: ") and says in ran.err
+    assert ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("", "unimmu: a command is needed: demo, run, trace, bench"),
+        ("fly", "unimmu: there is no command 'fly' (there are: demo, run, trace, bench)"),
+        ("--fly", "unimmu: unrecognized arguments: --fly"),
+        ("trace", "unimmu trace: what to do with the trace: view"),
+        ("trace stat x", "unimmu trace: COMMAND: invalid choice: 'stat'"),
+        ("trace view", "unimmu trace: the following arguments are required: FILE"),
+    ],
+)
+def test_usage_of_the_rest(unimmu, words, says):
+    ran = unimmu(*words.split())
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.startswith(says)
+    assert ran.err.count("\n") == 1
+
+
+def test_the_output_is_not_touched_if_the_program_cannot_start(unimmu, tmp_path):
+    trace = tmp_path / "trace"
+    trace.write_text("precious")
+    assert unimmu("run", "--trace", trace, "./nothing").status == 127
+    assert trace.read_text() == "precious"
+
+
+@pytest.mark.parametrize("padding", [400 << 10, 1000 << 10, 2 << 20])
+def test_a_memory_that_is_too_small_for_the_program(unimmu, tmp_path, padding):
+    program = tmp_path / "big"
+    program.write_bytes(guests.path("hello").read_bytes() + bytes(padding))
+    program.chmod(0o755)
+    ran = unimmu("run", "--mem", "1M", program)
+    if padding == 400 << 10:
+        assert ran == (0, "hello, world\n", "")
+    else:
+        assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
+        assert ran.err.startswith(f"unimmu run: {program}: does not fit into the machine's memory")
+
+
+def test_a_memory_that_runs_out(unimmu):
+    script = "p = mmap 0 4M RW ANON|MAP_NORESERVE -1 0; touch p 4M"
+    ran = unimmu("run", "--mem", "2M", "--audit", "calls", script)
+    assert ran.status == 137
+    first, second, third = ran.err.splitlines()
+    assert first.startswith("unimmu: out of memory: killed process 100 (calls)")
+    assert second == "unimmu: 100 (calls) was killed by SIGKILL"
+    assert third == "unimmu: audit: every table and every frame is accounted for"
+    assert unimmu("run", "--mem", "8M", "calls", script).status == 0

@@ -1,0 +1,122 @@
+"""``unimmu run --json``: the figures that DESIGN.md section 3 promises, under their names."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from emu.machine import Machine
+
+NUMBER = (int, float)
+SCHEMA: dict[str, Any] = {
+    "exit_status": int,
+    "ended_by": str,
+    "instructions": int,
+    "context_switches": int,
+    "wall_s": NUMBER,
+    "memory_bytes": int,
+    "processes": [
+        {
+            "pid": int, "ppid": int, "argv": [str], "exit_status": (int, type(None)), "minor_faults": int,
+            "major_faults": int, "link_faults": int, "hardware_faults": int, "instructions": int, "rss_bytes": int,
+            "pagetable_bytes": int,
+        }
+    ],
+    "regions": [
+        {
+            "name": str, "level": str, "size_bytes": int, "sharers": int, "pagetable_bytes": int,
+            "resident_bytes": int, "ended": bool,
+        }
+    ],
+    "mmu": {
+        "mode": str, "code": str, "fills": int, "walks": int, "walk_loads": int, "page_faults": int, "ad_updates": int,
+        "flushes": int, "cr3_loads": int, "tlb": {}, "shootdowns": int,
+    },
+    "audit": {"ran": bool, "findings": [str]},
+}  # fmt: skip
+
+
+def check(schema: Any, value: Any, where: str = "run") -> None:
+    """``value`` has exactly the keys and types of ``schema``."""
+    if isinstance(schema, dict):
+        assert set(value) == set(schema), where
+        for key, inner in schema.items():
+            check(inner, value[key], f"{where}.{key}")
+    elif isinstance(schema, list):
+        assert isinstance(value, list), where
+        for item in value:
+            check(schema[0], item, f"{where}[]")
+    else:
+        assert isinstance(value, schema), where
+
+
+@pytest.fixture
+def figures(unimmu, tmp_path):
+    def run(*words: object) -> dict[str, Any]:
+        ran = unimmu("run", "--json", tmp_path / "figures.json", *words)
+        result: dict[str, Any] = json.loads((tmp_path / "figures.json").read_bytes())
+        assert result["exit_status"] == ran.status
+        return result
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("words", "ended_by"),
+    [
+        (["hello"], "exit"),
+        (["--audit", "mshare_donor"], "exit"),
+        (["calls", "kill 100 9"], "signal"),
+        (["calls", "pause"], "idle"),
+        (["--timeout", "0.1", "spin"], "timeout"),
+    ],
+)
+def test_the_schema(figures, words, ended_by):
+    run = figures(*words)
+    check(SCHEMA, run)
+    assert run["ended_by"] == ended_by
+    assert run["audit"]["ran"] == ("--audit" in words)
+
+
+def test_the_figures_of_hello(figures):
+    run = figures("--mem", "64M", "hello")
+    (hello,) = run["processes"]
+    assert (run["memory_bytes"], run["regions"], run["exit_status"]) == (64 << 20, [], 0)
+    assert run["instructions"] == hello["instructions"] > 100
+    assert (hello["pid"], hello["ppid"], hello["argv"], hello["exit_status"]) == (100, 1, ["/bin/hello"], 0)
+    assert hello["minor_faults"] == hello["hardware_faults"] == 2
+    assert hello["pagetable_bytes"] % 4096 == hello["rss_bytes"] % 4096 == 0
+    assert 0 < run["wall_s"] < 60
+    mmu = run["mmu"]
+    assert mmu["mode"] == "filtered"
+    assert 4 * (mmu["walks"] - mmu["page_faults"]) <= mmu["walk_loads"] <= 4 * mmu["walks"]
+    assert mmu["fills"] == mmu["walks"] - mmu["page_faults"]
+
+
+def test_the_figures_of_a_region(figures):
+    run = figures("mshare_donor")
+    (region,) = run["regions"]
+    assert (region["name"], region["level"], region["size_bytes"]) == ("shareme", "pmd", 2 << 30)
+    assert (region["sharers"], region["resident_bytes"], region["ended"]) == (2, 8192, True)
+    assert [process["link_faults"] for process in run["processes"]] == [2, 2]
+
+
+def test_processes_that_live_have_no_exit_status(figures):
+    run = figures("--timeout", "0.1", "calls", "fork c; pause; end; repeat 1000000000; getpid; end")
+    assert run["exit_status"] == 124
+    assert [process["exit_status"] for process in run["processes"]] == [None, None]
+
+
+def test_findings_of_the_audit(figures, monkeypatch):
+    monkeypatch.setattr(Machine, "audit", lambda machine: ["frame 5 is lost"])
+    run = figures("--audit", "hello")
+    assert (run["exit_status"], run["audit"]) == (70, {"ran": True, "findings": ["frame 5 is lost"]})
+
+
+def test_the_same_run_has_the_same_figures(figures):
+    def timeless() -> dict[str, Any]:
+        return {**figures("mshare_donor"), "wall_s": 0}
+
+    assert timeless() == timeless()

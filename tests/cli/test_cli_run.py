@@ -1,0 +1,198 @@
+"""``unimmu run``: options, exit statuses and what is said."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import guests
+from emu.cli.main import main
+from emu.machine import Machine
+
+NR_MARK = 1_000_000  # a system call that no kernel has
+
+
+def test_a_program_runs(unimmu):
+    assert unimmu("run", guests.path("hello")) == (0, "hello, world\n", "")
+
+
+def test_a_program_that_comes_with_unimmu_needs_no_path(unimmu, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert unimmu("run", "hello") == (0, "hello, world\n", "")
+
+
+def test_a_file_of_that_name_comes_first(unimmu, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("hello").write_text("no program")
+    Path("hello").chmod(0o755)
+    assert unimmu("run", "hello") == (126, "", "unimmu run: hello: not an ELF file\n")
+
+
+@pytest.mark.parametrize(
+    ("ours", "program", "theirs"),
+    [
+        ([], "calls", ["--stats"]),
+        (["--stats"], "calls", ["--audit", "-o", "x"]),
+        ([], "calls", ["--", "--json"]),
+        (["--"], "calls", ["--", "-h"]),
+        (["--seed", "1", "--"], "calls", ["-1"]),
+        (["--seed=1", "-o", "calls", "--strace"], "calls", ["--help"]),
+        ([], "calls", []),
+    ],
+)
+def test_what_follows_the_program_belongs_to_it(ours, program, theirs, monkeypatch):
+    seen = []
+    monkeypatch.setattr("emu.cli.run.run", lambda arguments: seen.append((arguments.program, arguments.arguments)) or 0)
+    assert main(["run", *ours, program, *theirs]) == 0
+    assert seen == [(program, theirs)]
+
+
+def test_the_arguments_arrive(unimmu):
+    ran = unimmu("run", "hello_libc" if "hello_libc" in guests.NAMES else "hello_musl", "--stats", "--", "")
+    assert ran.out.splitlines()[1] == "argc 4"
+    assert ran.err == ""
+
+
+def test_the_environment(unimmu, monkeypatch):
+    monkeypatch.setenv("GREETING", "from the host")
+    monkeypatch.setenv("SECRET", "x")
+    assert "GREETING (unset)" in unimmu("run", "hello_musl").out
+    assert "GREETING moin" in unimmu("run", "--env", "GREETING=moin", "hello_musl").out
+    assert "GREETING from the host" in unimmu("run", "--env", "GREETING", "hello_musl").out
+    assert "[/* 1 var */]" in unimmu("run", "--strace", "hello").err
+    assert "[/* 2 vars */]" in unimmu("run", "--strace", "--env", "A=", "hello").err
+
+
+def test_a_second_program_by_file(unimmu):
+    consumer = guests.path("mshare_consumer")
+    ran = unimmu("run", "--file", f"{consumer}:/opt/consumer", "--audit", "mshare_donor", "/opt/consumer")
+    assert ran.status == 0
+    assert 'consumer: the first unit says "Some random shared text"' in ran.out
+    assert unimmu("run", "--file", consumer, "mshare_donor", "/bin/mshare_consumer").out == ran.out
+    assert unimmu("run", "mshare_donor", "/bin/mshare_consumer").status == 1
+
+
+def test_mount_chooses_the_level(unimmu):
+    assert "1073741824" in unimmu("run", "--strace", "mshare_donor").err
+    ran = unimmu("run", "--strace", "--mount", "msharefs:/sys/fs/mshare:level=pud", "mshare_donor")
+    assert (ran.status, "549755813888" in ran.err) == (0, True)
+    ran = unimmu("run", "--mount", "tmpfs:/mnt/a", "--mount", "tmpfs:/mnt/b", "calls", 'open "/mnt/a/x" 0102 0600; rename "/mnt/a/x" "/mnt/b/x"')
+    assert ran.out == "open = 3\nrename = EXDEV\n"
+
+
+def test_the_seed_decides_all_that_is_random(unimmu):
+    def random(*options: object) -> str:
+        return unimmu("run", *options, "--strace", "calls", "@b = bytes 8; syscall 318 b 8 0").err
+
+    assert random() == random("--seed", "0") == random() != random("--seed", "1")
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "said"),
+    [
+        ("exit 7", 7, ""),
+        ("kill 100 SIGTERM", 143, "unimmu: 100 (calls) was killed by SIGTERM, sent by itself\n"),
+        ("fork c; kill 100 SIGKILL; end; pause", 137, "unimmu: 100 (calls) was killed by SIGKILL, sent by process 101\n"),
+        ("on SIGSEGV 0; text 16", 139, r"unimmu: 100 \(calls\) was killed by SIGSEGV: reading 0x10, where nothing is mapped \(the instruction at 0x\w+\)\n"),
+        (
+            "on SIGSEGV 0; p = mmap 0x10000 4096 PROT_READ PRIVATE -1 0; touch p 1",
+            139,
+            r"unimmu: 100 \(calls\) was killed by SIGSEGV: writing to 0x10000, which it has no right to \(the instruction at 0x\w+\)\n",
+        ),
+        (
+            'on SIGBUS 0; f = open "/tmp/f" 0102 0600; p = mmap 0x10000 4096 PROT_READ MAP_SHARED f 0; scan p 1',
+            135,
+            r"unimmu: 100 \(calls\) was killed by SIGBUS: reading 0x10000, beyond the end of the file that is mapped there .*\n",
+        ),
+    ],
+)
+def test_the_exit_status_is_the_programs(unimmu, script, status, said):
+    ran = unimmu("run", "calls", script)
+    assert ran.status == status
+    assert ran.err == said or re.fullmatch(said, ran.err)
+
+
+def test_a_child_that_is_killed_is_its_parents_business(unimmu):
+    ran = unimmu("run", "calls", "on SIGSEGV 0; fork c; text 0; end; wait c")
+    assert (ran.status, ran.err) == (0, "")
+    assert "wait = killed SIGSEGV" in ran.out
+
+
+def test_all_wait_for_ever(unimmu):
+    ran = unimmu("run", "calls", "fork c; pause; end; wait c")
+    assert ran.status == 125
+    assert ran.err.splitlines() == [
+        "unimmu: 100 (calls) waits in wait4",
+        "unimmu: 101 (calls) waits in pause",
+        "unimmu: every process waits for ever: nothing is left that could wake one",
+    ]
+
+
+def test_the_time_limit(unimmu):
+    ran = unimmu("run", "--timeout", "0.2", "--audit", "spin")
+    assert ran.status == 124
+    first, second = ran.err.splitlines()
+    assert re.fullmatch(r"unimmu: stopped by --timeout: 100 \(spin\) runs at 0x40\w+", first)
+    assert second == "unimmu: audit: every table and every frame is accounted for"
+    assert unimmu("run", "--timeout", "20", "hello").status == 0
+
+
+def test_a_system_call_that_is_not_there_is_said_once(unimmu):
+    ran = unimmu("run", "calls", f"repeat 3; syscall {NR_MARK}; end; syscall 435")
+    assert ran.err.splitlines() == [
+        f"unimmu: system call {NR_MARK} (#{NR_MARK}) is not implemented: ENOSYS",
+        "unimmu: system call 435 (clone3) is not implemented: ENOSYS",
+    ]
+
+
+def test_strace_to_a_file(unimmu, tmp_path):
+    ran = unimmu("run", "--strace", "-o", tmp_path / "log", "hello")
+    assert ran == (0, "hello, world\n", "")
+    assert (tmp_path / "log").read_text().splitlines()[-1] == "[pid 100] +++ exited with 0 +++"
+
+
+def test_stats(unimmu):
+    ran = unimmu("run", "--stats", "mshare_donor", "")
+    lines = {line.split("#")[0].strip() for line in ran.err.splitlines()}
+    assert " Statistics for 'mshare_donor ':" in ran.err.splitlines()
+    for name in ("instructions", "fills", "page walks", "walk loads", "page faults", "flushes", "CR3 loads"):
+        assert [line for line in lines if re.fullmatch(rf"[\d,]+  {name}", line)], name
+    assert re.search(r"^ 100 +1 +1 .* mshare_donor $|^ 100 +1 .*/bin/mshare_donor", ran.err, re.MULTILINE)
+    assert re.search(r"^ +pmd  2,097,152 .*  shareme \(ended\)$", ran.err, re.MULTILINE)
+
+
+def test_audit(unimmu, monkeypatch, tmp_path):
+    assert unimmu("run", "--audit", "hello") == (
+        0, "hello, world\n", "unimmu: audit: every table and every frame is accounted for\n",
+    )  # fmt: skip
+    monkeypatch.setattr(Machine, "audit", lambda machine: ["frame 5 is lost", "frame 6 is lost"])
+    ran = unimmu("run", "--audit", "hello")
+    assert ran.status == 70
+    assert ran.err == "unimmu: audit: frame 5 is lost\nunimmu: audit: frame 6 is lost\nunimmu: audit: 2 findings\n"
+    assert unimmu("run", "hello").status == 0
+
+
+def test_version_and_help(unimmu):
+    assert re.fullmatch(r"unimmu (\d+\.\d+\.\d+|unknown)\n", unimmu("--version").out)
+    ran = unimmu("--help")
+    assert ran.status == 0
+    for name in ("run", "demo", "bench", "trace"):
+        assert re.search(rf"^  {name} ", ran.out, re.MULTILINE)
+    ran = unimmu("run", "--help")
+    assert (ran.status, ran.err) == (0, "")
+    assert "fork_shared" in ran.out
+    assert "view" in unimmu("trace", "--help").out
+    assert max(map(len, ran.out.splitlines())) <= 100
+
+
+def test_our_own_mistakes_come_with_a_traceback(unimmu, monkeypatch):
+    def broken(machine: Machine) -> list[str]:
+        raise AssertionError("the books are on fire")
+
+    monkeypatch.setattr(Machine, "audit", broken)
+    ran = unimmu("run", "--audit", "hello")
+    assert ran.status == 70
+    assert "Traceback" in ran.err and "AssertionError: the books are on fire" in ran.err
+    assert re.match(r"unimmu run: this is a mistake in unimmu .*: please report it", ran.err.splitlines()[-1])

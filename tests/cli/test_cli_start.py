@@ -1,0 +1,69 @@
+"""What a plain run imports: nothing that it does not use, since a warm start is to be quick."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import guests
+from tests.cli.conftest import environment
+
+#: Every package from outside the standard library that a plain run may import.
+THIRD_PARTY = {"numpy", "unicorn", "llvmlite", "elftools", "sortedcontainers"}
+#: unicorn asks for them (importlib.resources of old Pythons), or a .pth file of setuptools puts them there.
+HARMLESS = {"importlib_resources", "_distutils_hack", "pkg_resources", "setuptools", "sitecustomize", "usercustomize"}
+#: Parts that are large and that a run has no use for.
+NEVER = (
+    "numba", "rich", "capstone", "elftools.dwarf", "elftools.elf.elffile", "pyarrow",
+    "emu.trace.recorder", "emu.trace.strace", "emu.trace.view", "emu.cli.demo", "emu.cli.bench", "emu.cli.trace",
+    "emu.cli.report", "emu.trace.report", "emu.syscalls.names", "mmu.compiler", "guests.build",
+)  # fmt: skip
+MOST_OF_OUR_OWN = 110
+
+PROGRAM = """
+import json, sys
+from emu.cli.main import main
+status = main(sys.argv[1:])
+print(json.dumps(sorted(sys.modules)), file=sys.stderr)
+sys.exit(status)
+"""
+
+
+def modules_after(*words: object) -> set[str]:
+    ran = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *map(str, words)], env=environment(), capture_output=True, text=True, check=True
+    )
+    return set(json.loads(ran.stderr.splitlines()[-1]))
+
+
+@pytest.fixture(scope="module")
+def plain() -> set[str]:
+    """Of the second run: the first may have to compile."""
+    modules_after("run", guests.path("hello"))
+    return modules_after("run", guests.path("hello"))
+
+
+def test_only_these_libraries(plain):
+    ours = {"emu", "mmu", "msharefs", "guests"}
+    known = set(sys.stdlib_module_names) | THIRD_PARTY | HARMLESS | ours | {"__main__", "__mp_main__"}
+    roots = {name.partition(".")[0] for name in plain}
+    foreign = {root for root in roots - known if not root.startswith(("__editable__", "_"))}
+    assert foreign == set()
+
+
+@pytest.mark.parametrize("module", NEVER)
+def test_never(plain, module):
+    assert {name for name in plain if name == module or name.startswith(f"{module}.")} == set()
+
+
+def test_not_more_of_our_own_than_needed(plain):
+    own = sorted(name for name in plain if name.partition(".")[0] in ("emu", "mmu", "msharefs", "guests"))
+    assert len(own) <= MOST_OF_OUR_OWN, own
+
+
+def test_help_starts_no_machine():
+    assert {"unicorn", "numpy", "llvmlite"} & modules_after("run", "--help") == set()
+    assert {"unicorn", "numpy", "emu.machine"} & modules_after("--version") == set()

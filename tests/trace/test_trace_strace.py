@@ -1,0 +1,382 @@
+"""--strace: the lines, and that looking changes nothing."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import guests
+from emu.kernel.errors import LinuxError
+from emu.kernel.signal_state import SiCode, SigInfo
+from emu.trace import words
+from emu.trace.peek import peek, peek_string, peek_u64
+from emu.trace.strace import Strace
+from tests.booted import Booted
+
+FORK_SHARED = """\
+[pid 100] execve("/bin/fork_shared", ["fork_shared"], [/* 0 vars */]) = 0
+[pid 100] mmap(NULL, 4096, PROT_READ|PROT_WRITE, MAP_SHARED|MAP_ANONYMOUS, -1, 0) = 0x7ffff7ffe000
+[pid 100] fork()                        = 101
+[pid 100] wait4(101,  <unfinished ...>
+[pid 101] exit_group(0)                 = ?
+[pid 101] +++ exited with 0 +++
+[pid 100] <... wait4 resumed>[{WIFEXITED(s) && WEXITSTATUS(s) == 0}], 0, NULL) = 101
+[pid 100] write(1, "42\\n", 3)           = 3
+[pid 100] exit_group(0)                 = ?
+[pid 100] +++ exited with 0 +++
+"""
+
+
+def traced(machine: Booted, name: str, *arguments: object) -> list[str]:
+    """The lines of a guest; argv[0] is its bare name."""
+    lines: list[str] = []
+    path = machine.install(guests.path(name))
+    machine.kernel.tracer = Strace(machine.kernel, lines.append)
+    machine.spawn(path, [str(argument) for argument in arguments], in_guest=True)
+    machine.run(timeout_s=60)
+    assert machine.audit() == []
+    return [line.replace(f'["{path}"', f'["{name}"') for line in lines]
+
+
+def calls(script: str, **options: Any) -> list[str]:
+    """The lines of a script of the guest ``calls``, without its start, its end and what it prints."""
+    lines = [line.removeprefix("[pid 100] ") for line in traced(Booted(**options), "calls", script)]
+    lines = [line for line in lines if not re.match(r'write\(1, "\w+ = |rt_sigaction|sigaltstack|execve\("/bin/calls"', line)]
+    lines = [re.sub(r"\) += ", ") = ", line) for line in lines]
+    return [line for line in lines if not re.match(r"exit_group\(0\)|\+\+\+ exited with 0", line)]
+
+
+def test_fork_shared():
+    assert "".join(line + "\n" for line in traced(Booted(), "fork_shared")) == FORK_SHARED
+
+
+@pytest.mark.parametrize(
+    ("script", "line"),
+    [
+        ('open "/tmp/a" O_RDWR|O_CREAT|O_EXCL 0600', 'open("/tmp/a", O_RDWR|O_CREAT|O_EXCL, 0600) = 3'),
+        ('open "/tmp" 0x410000', 'open("/tmp", O_RDONLY|O_TMPFILE, 000)'),
+        ('open "/nope" 0', 'open("/nope", O_RDONLY) = -1 ENOENT (No such file or directory)'),
+        ("open 16 1", "open(0x10, O_WRONLY) = -1 EFAULT (Bad address)"),
+        ('syscall 257 0xffffffffffffff9c "/etc/passwd" 0x80000', 'openat(AT_FDCWD, "/etc/passwd", O_RDONLY|O_CLOEXEC) = 3'),
+        ('syscall 257 3 "x" 2', 'openat(3, "x", O_RDWR) = -1 EBADF (Bad file descriptor)'),
+        ('write 2 "" 0', 'write(2, "", 0) = 0'),
+        ("write 7 16 5", "write(7, 0x10, 5) = -1 EBADF (Bad file descriptor)"),
+        ("read 0 16 0", "read(0, \"\", 0) = 0"),
+        ("read 77 16 9", "read(77, 0x10, 9) = -1 EBADF (Bad file descriptor)"),
+        ("lseek 1 0 2", "lseek(1, 0, SEEK_END) = -1 ESPIPE (Illegal seek)"),
+        ("@p = mmap 0x10000 8K RW PRIVATE|MAP_FIXED -1 0; mprotect p 4K PROT_NONE", "mprotect(0x10000, 4096, PROT_NONE) = 0"),
+        ("mmap 0 4K RWX 0x4022 -1 0", "mmap(NULL, 4096, PROT_READ|PROT_WRITE|PROT_EXEC, MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE, -1, 0) = 0x7"),
+        ("mmap 0 4K 1 MAP_SHARED 9 0x3000", "mmap(NULL, 4096, PROT_READ, MAP_SHARED, 9, 0x3000) = -1 EBADF"),
+        ("mmap 0 4K 1 0 9 0", "mmap(NULL, 4096, PROT_READ, MAP_FILE, 9, 0) = -1 EBADF"),
+        ("munmap 4095 1", "munmap(0xfff, 1) = -1 EINVAL (Invalid argument)"),
+        ("brk 0", "brk(NULL) = 0x"),
+        ("madvise 0 0 4", "madvise(NULL, 0, MADV_DONTNEED) = 0"),
+        ("mremap 0 1 2 1 5", "mremap(NULL, 1, 2, MREMAP_MAYMOVE) = -1"),
+        ("mremap 4096 1 2 3 4096", "mremap(0x1000, 1, 2, MREMAP_MAYMOVE|MREMAP_FIXED, 0x1000) = -1"),
+        ("@b = bytes 8; pipe2 b 0x80800", "pipe2([3, 4], O_NONBLOCK|O_CLOEXEC) = 0"),
+        ("pipe2 16 0", "pipe2(0x10, 0) = -1 EFAULT (Bad address)"),
+        ("dup2 1 9", "dup2(1, 9) = 9"),
+        ("syscall 292 1 9 0x80000", "dup3(1, 9, O_CLOEXEC) = 9"),
+        ("syscall 72 1 2 1", "fcntl(1, F_SETFD, FD_CLOEXEC) = 0"),
+        ("syscall 72 1 3 77", "fcntl(1, F_GETFL) = 0x1 (flags O_WRONLY)"),
+        ("syscall 72 1 4 0x801", "fcntl(1, F_SETFL, O_WRONLY|O_NONBLOCK) = 0"),
+        ("ioctl 1 0x5413 16", "ioctl(1, TIOCGWINSZ, 0x10) = -1 ENOTTY (Inappropriate ioctl for device)"),
+        ("ioctl 1 CREATE_MAPPING 0", "ioctl(1, _IOC(_IOC_WRITE, 0x78, 0, 0x28), 0) = -1 ENOTTY"),
+        ("kill 1 SIGKILL", "kill(1, SIGKILL) = "),
+        ("kill 100 0", "kill(100, 0) = 0"),
+        ("syscall 95 022", "umask(022) = 022"),
+        ('mkdir "/tmp/d" 0755', 'mkdir("/tmp/d", 0755) = 0'),
+        ('rename "/a" "/b"', 'rename("/a", "/b") = -1 ENOENT (No such file or directory)'),
+        ('syscall 21 "/etc/passwd" 5', 'access("/etc/passwd", R_OK|X_OK) = -1 EACCES (Permission denied)'),
+        ('syscall 263 0xffffffffffffff9c "/bin" 0x200', 'unlinkat(AT_FDCWD, "/bin", AT_REMOVEDIR) = -1'),
+        ("@b = bytes 144; syscall 5 1 b", "fstat(1, {st_mode=S_IFIFO|0600, st_size=0, ...}) = 0"),
+        ('@b = bytes 144; syscall 4 "/dev/null" b', 'stat("/dev/null", {st_mode=S_IFCHR|0666, st_rdev=makedev(0x1, 0x3), ...}) = 0'),
+        ('@b = bytes 144; syscall 262 0xffffffffffffff9c "/" b 0x100', 'newfstatat(AT_FDCWD, "/", {st_mode=S_IFDIR|0755, st_size='),
+        ('@b = bytes 9; syscall 89 "/proc/self/exe" b 9', 'readlink("/proc/self/exe", "/bin/call", 9) = 9'),
+        ("@b = bytes 9; syscall 79 b 9", 'getcwd("/", 9) = 2'),
+        ("@t = words 1 500; syscall 35 t 0", "nanosleep({tv_sec=1, tv_nsec=500}, NULL) = 0"),
+        ("@t = bytes 16; syscall 228 1 t", "clock_gettime(CLOCK_MONOTONIC, {tv_sec=0, tv_nsec="),
+        ("@m = words 0x10204; @o = bytes 8; syscall 14 2 m o 8", "rt_sigprocmask(SIG_SETMASK, [QUIT USR1 CHLD], [], 8) = 0"),
+        ("@m = words 0xffffffffffffffff; syscall 14 2 m 0 8", "rt_sigprocmask(SIG_SETMASK, ~[], NULL, 8) = 0"),
+        ("@o = bytes 16; syscall 20 2 o 1", "writev(2, [{iov_base=NULL, iov_len=0}], 1) = 0"),
+        ("syscall 20 2 16 1", "writev(2, 0x10, 1) = -1 EFAULT (Bad address)"),
+        ("syscall 56 0x200011 0 0 0x5000 0", "clone(child_stack=NULL, flags=CLONE_CHILD_CLEARTID|SIGCHLD, child_tidptr=0x5000) = 101"),
+        ("syscall 56 0x10f11 0 0 0 0", "clone(child_stack=NULL, flags=CLONE_VM|CLONE_FS|CLONE_FILES|CLONE_SIGHAND|CLONE_THREAD|SIGCHLD) = -1 ENOSYS"),
+        ("syscall 158 0x1003 16", "arch_prctl(ARCH_GET_FS, 0x10) = -1 EFAULT (Bad address)"),
+        ("syscall 1000000 1 2 3 4 5 6", "syscall_0xf4240(0x1, 0x2, 0x3, 0x4, 0x5, 0x6) = -1 ENOSYS (Function not implemented)"),
+        ("syscall 435 0 88", "clone3(0, 0x58, 0, 0, 0, 0) = -1 ENOSYS (Function not implemented)"),
+        ('@a = words 0; execve "/nope" a a', 'execve("/nope", [], 0x'),
+        ('syscall 319 "a name that is longer than thirty-two letters" 1', 'memfd_create("a name that is longer than thirt"..., MFD_CLOEXEC) = 3'),
+    ],
+)  # fmt: skip
+def test_calls(script, line):
+    assert any(each.startswith(line) for each in calls(script)), calls(script)
+
+
+def test_strings_are_cut_and_paths_are_not():
+    path = "/" + "p" * 200
+    assert calls(f'open "{path}" 0')[0].startswith(f'open("{path}", O_RDONLY) =')
+    assert calls('write 2 "0123456789012345678901234567890123456789" 40')[0] == (
+        'write(2, "01234567890123456789012345678901"..., 40) = 40'
+    )
+
+
+def test_a_call_that_sleeps_is_resumed():
+    script = '@b = bytes 16; @pipe2 b 0; fork c; write 4 "from the child" 14; end; read 3 b 16'
+    lines = traced(Booted(), "calls", script)
+    start = lines.index("[pid 100] read(3,  <unfinished ...>")
+    end = lines.index('[pid 100] <... read resumed>"from the child", 16) = 14')
+    assert '[pid 101] write(4, "from the child", 14) = 14' in lines[start:end]
+
+
+def test_a_process_that_is_killed_in_a_call():
+    lines = traced(Booted(), "calls", "fork c; kill 100 SIGTERM; end; pause")
+    at = lines.index("[pid 100] pause( <unfinished ...>")
+    assert [line for line in lines[at:] if line.startswith("[pid 100]")][1:] == [
+        "[pid 100] <... pause resumed>)          = -1 EINTR (Interrupted system call)",
+        "[pid 100] --- SIGTERM {si_signo=SIGTERM, si_code=SI_USER, si_pid=101, si_uid=0} ---",
+        "[pid 100] +++ killed by SIGTERM +++",
+    ]
+    machine = Booted()
+    lines = []
+    machine.kernel.tracer = Strace(machine.kernel, lines.append)
+    machine.spawn(guests.path("calls"), ["pause"])
+    machine.run()
+    machine.kill_all()
+    assert lines[-2:] == [
+        "[pid 100] pause()                       = ?",
+        "[pid 100] +++ killed by SIGKILL +++",
+    ]
+
+
+def test_faults_and_their_signals():
+    text = "\n".join(traced(Booted(), "faults"))
+    assert re.search(r"--- SIGSEGV \{si_signo=SIGSEGV, si_code=SEGV_MAPERR, si_addr=NULL\} ---", text)
+    assert re.search(r"--- SIGSEGV \{si_signo=SIGSEGV, si_code=SEGV_ACCERR, si_addr=0x7\w+\} ---", text)
+    assert re.search(r"--- SIGBUS \{si_signo=SIGBUS, si_code=BUS_ADRERR, si_addr=0x7\w+\} ---", text)
+    assert re.search(r"--- SIGFPE \{si_signo=SIGFPE, si_code=FPE_INTDIV, si_addr=0x40\w+\} ---", text)
+    assert re.search(r"--- SIGSEGV \{si_signo=SIGSEGV, si_code=SI_KERNEL, si_addr=NULL\} ---", text)
+    assert "+++ killed by SIGSEGV +++" in text
+
+
+def test_exec_and_its_arguments():
+    lines = traced(Booted(), "exec_self")
+    assert any(
+        re.fullmatch(r'\[pid 100\] execve\("/proc/self/exe", \["exec_self", "second", "", "two words", "100", "\d+"\], 0x\w+ /\* 2 vars \*/\) = 0', line)
+        for line in lines
+    )
+
+
+@pytest.mark.parametrize("name", ["fork_shared", "cow", "mshare_donor", "pipes", "procinfo", "hello_musl"])
+def test_looking_changes_nothing(name):
+    """Counts and page tables of a run that is traced are those of one that is not."""
+
+    def figures(watch: Callable[[Booted], None]) -> tuple[Any, ...]:
+        machine = Booted()
+        watch(machine)
+        machine.spawn(guests.path(name))
+        machine.run(timeout_s=60)
+        return machine.kernel.cpu.mmu.counters, machine.processes(), machine.stdout, machine.kernel.frames.used
+
+    def straced(machine: Booted) -> None:
+        machine.kernel.tracer = Strace(machine.kernel, lambda line: None)
+
+    assert figures(straced) == figures(lambda machine: None)
+
+
+def test_peek_sees_what_the_process_would_see_and_touches_nothing():
+    machine = Booted()
+    task = machine.spawn(guests.path("spin"))
+    machine.run(timeout_s=0.05)
+    mm = task.mm
+    anonymous = mm.mmap(0, 4 * 4096, 3, 0x22)
+    before = (dict(mm.tables.tables), mm.rss_anon, mm.rss_cache)
+    assert peek(mm, anonymous + 10, 5000) == bytes(5000)
+    assert peek(mm, anonymous + 4 * 4096 - 3, 10) in (bytes(3), bytes(10))
+    text = next(vma for vma in mm.vmas if vma.file is not None)
+    image = guests.path("spin").read_bytes()
+    assert peek(mm, text.start, 4) == image[text.pgoff << 12 :][:4]
+    assert peek(mm, 16, 8) == b"" == peek(mm, 1 << 63, 8)
+    assert peek_u64(mm, 16) is None and peek_string(mm, 16, 100) is None
+    assert (dict(mm.tables.tables), mm.rss_anon, mm.rss_cache) == before
+    mm.write(anonymous + 4090, b"across a page\0")
+    assert peek(mm, anonymous + 4090, 13) == b"across a page"
+    assert peek_string(mm, anonymous + 4090, 4096) == b"across a page"
+    assert peek_string(mm, anonymous + 4090, 6) == b"across"
+    with pytest.raises(LinuxError):
+        mm.read(16, 8)
+
+
+@pytest.mark.parametrize(
+    ("data", "limit", "text"),
+    [
+        (b"plain", None, '"plain"'),
+        (b'a"b\\c\n\t\r\v\f', None, r'"a\"b\\c\n\t\r\v\f"'),
+        (b"\0\x001\x7f\xff", None, r'"\0\0001\177\377"'),
+        (b"x" * 33, 32, '"' + "x" * 32 + '"...'),
+        (b"x" * 32, 32, '"' + "x" * 32 + '"'),
+    ],
+)
+def test_quote(data, limit, text):
+    assert words.quote(data, limit) == text
+
+
+def test_words():
+    assert words.named_bits(0, {1: "A"}) == "0"
+    assert words.named_bits(0x13, {1: "A", 2: "B"}) == "A|B|0x10"
+    assert words.octal(0) == "000" and words.octal(0o644) == "0644" and words.octal(0o7) == "07"
+    assert words.sigset(1 << 31 | 1 << 32) == "[RTMIN RT_1]"
+    assert words.sigset(~(1 << 8) & (1 << 64) - 1) == "~[KILL]"
+    assert words.signal(99) == "99"
+    assert words.wait_status(0x8B) == "[{WIFSIGNALED(s) && WTERMSIG(s) == SIGSEGV && WCOREDUMP(s)}]"
+    assert words.si_code(SigInfo(14, SiCode.KERNEL)) == "SI_KERNEL"
+    assert words.si_code(SigInfo(14, 77)) == "77"
+    assert words.open_flags(0o4010000) == "O_RDONLY|O_SYNC"
+
+
+# -- the same programs under the real one -------------------------------------------------------------------------
+
+
+def host_strace(name: str, *arguments: str) -> list[str]:
+    if shutil.which("strace") is None:
+        pytest.skip("there is no strace on this host")
+    ran = subprocess.run(
+        ["strace", "-o", "/dev/stderr", str(guests.path(name)), *arguments],
+        capture_output=True, text=True, env={}, stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+    if "execve(" not in ran.stderr:
+        pytest.skip(f"strace cannot trace here: {ran.stderr.strip()}")
+    return ran.stderr.splitlines()
+
+
+def masked(lines: list[str]) -> list[str]:
+    """Without what differs from run to run: addresses, and numbers of processes."""
+    lines = [line.removeprefix("[pid 100] ") for line in lines if "execve(" not in line]
+    lines = [re.sub(r"0x[0-9a-f]{5,}", "ADDRESS", line) for line in lines]
+    lines = [re.sub(r"^((?:set_tid_address|getpid|gettid)\(.*= )\d+", r"\1PID", line) for line in lines]
+    return [re.sub(r" +", " ", line) for line in lines]
+
+
+SCRIPT = r"""
+@b = bytes 64; @t = bytes 256; @x = bytes 16
+@open "/tmp" 0
+@open "/nope/nope" O_RDWR|O_CREAT 0640
+@open 16 1
+@open "/tmp" 0x410000
+@open "/dev/null" 04010001
+@pipe2 b 0x80000
+@write 4 "eins\nzwei\0" 10
+@write 7 16 5
+@write 4 "" 0
+@write 4 "0123456789012345678901234567890123456789" 40
+@read 3 t 64
+@read 77 16 9
+@read 3 16 0
+@lseek 3 0 0
+@syscall 72 3 1 0
+@syscall 72 3 3 0
+@syscall 72 3 4 0x800
+@syscall 72 3 2 1
+@syscall 72 3 0 20
+@syscall 72 3 1030 20
+@p = mmap 0 8K RW PRIVATE -1 0
+@mprotect p 4K PROT_READ
+@mprotect p 4K 0
+@munmap p 8K
+@munmap 1 2
+@mmap 0 4K 1 0 99 0
+@mmap 0 4K 1 MAP_SHARED 99 0x3000
+@mmap 0 4K RWX 0x4022 -1 0
+@mmap 0x10000 4K RWX 0x100032 -1 0
+@mremap 0 1 2 1 5
+@mremap 4096 1 2 3 4096
+@madvise 0 0 4
+@madvise 0 0 8
+@msync 4096 0 4
+@syscall 14 0 0 t 8
+@m = words 0x10204
+@syscall 14 2 m t 8
+@syscall 14 99 m t 8
+@m2 = words 0xffffffffffffffff
+@syscall 14 2 m2 0 8
+@syscall 14 1 m2 t 8
+@syscall 95 077
+@syscall 21 "/" 4
+@syscall 21 "/nope" 0
+@syscall 21 "/" 7
+@syscall 20 2 t 1
+@syscall 20 2 16 1
+@syscall 19 3 t 1
+@syscall 263 0xffffffffffffff9c "/nope" 0x200
+@syscall 262 0xffffffffffffff9c "/dev/null" t 0x100
+@syscall 5 99 t
+@syscall 257 0xffffffffffffff9c "/dev/null" 0x80000
+@syscall 257 3 "x" 2
+@syscall 292 1 9 0x80000
+@dup2 1 9
+@ioctl 1 0x5413 16
+@ioctl 99 CREATE_MAPPING 0
+@ioctl 99 0x80047801 0
+@ioctl 99 0x7801 0
+@ioctl 99 0xc0047801 0
+@kill 999999999 SIGKILL
+@kill 999999999 0
+@rename "/nope" "/nopo"
+@mkdir "/nope/d" 0755
+@rmdir "/nope/d"
+@symlink "a" "/nope/d"
+@syscall 89 "/nope" t 9
+@syscall 88 "a" "/nope/d"
+@syscall 86 "/nope" "/nope/d"
+@syscall 265 0xffffffffffffff9c "/nope" 5 "/nope" 0x400
+@syscall 35 x 0
+@syscall 228 99 t
+@syscall 229 1 t
+@syscall 230 1 0 x 0
+@syscall 158 0x1003 16
+@syscall 158 77 16
+@syscall 1000000 1 2 3 4 5 6
+@execve "/nope" x x
+@a = words b 0
+@execve "/nope" a 0
+@syscall 319 "a name that is longer than thirty-two letters" 77
+@truncate "/nope" 5
+@ftruncate 99 5
+@fallocate 99 1 2 3
+@syscall 61 77 0 0 0
+@syscall 61 -1 t 1 0
+@wait4 -1 0 3 0
+@syscall 247 0 5 0 4 0
+@syscall 13 10 0 t 8
+@syscall 13 99 0 t 8
+@syscall 131 0 t
+@syscall 24
+@syscall 102
+@syscall 109 0 0
+@syscall 90 "/nope" 0644
+@syscall 92 "/nope" 1 2
+@syscall 260 0xffffffffffffff9c "/nope" 1 2 0x1000
+@syscall 268 0xffffffffffffff9c "/nope" 0644
+@syscall 133 "/nope/x" 010644 0
+@syscall 258 7 "/nope/x" 0755
+@syscall 259 7 "/nope/x" 010644 0
+@syscall 161 "/nope"
+@syscall 40 1 99 0 5
+@syscall 17 99 t 5 7
+@syscall 18 99 t 5 7
+@syscall 7 0 0 0
+@syscall 273 0 24
+@close 99
+"""
+
+
+@pytest.mark.parametrize("guest", [("hello",), ("hello_musl",), ("calls", SCRIPT)])
+def test_the_lines_are_those_of_strace(guest):
+    theirs = masked(host_strace(*guest))
+    ours = masked(traced(Booted(), *guest))
+    assert ours == theirs
