@@ -226,8 +226,8 @@ def _encode(text: str | bytes) -> bytes:
 
 
 def _explain(error: LinuxError) -> str:
-    if isinstance(error, NotExecutable) or error.detail:
-        return error.detail
     if error.errno == errno.ENOMEM:
         return "not enough memory in the machine (see --mem)"
+    if isinstance(error, NotExecutable) or error.detail:
+        return error.detail
     return str(error)

@@ -145,12 +145,12 @@ class MshareCalls:
         region = Region(kernel, sb.level, name, None, host_base=start)  # it outlives its creator
         region.size = length
         try:
-            self._move_in(task.mm, region.host, vmas)
+            for vma in vmas:
+                region.host.tables.make_tables_for(task.mm.tables, vma.start, vma.end, vma.start)
         except LinuxError:
-            # give back what was moved: the donor's mappings are whole again, or were never touched
-            self._move_in(region.host, task.mm, list(region.host.vmas))
             region.host.put()
             raise
+        self._move_in(task.mm, region.host, vmas)
         who = task.credentials
         owner = NewOwner(mode & 0o444 | 0o400, who.euid, who.egid)
         inode = RegionV1(sb, owner.mode, owner.uid, owner.gid, region, start, task, oflag)
@@ -161,28 +161,26 @@ class MshareCalls:
     @staticmethod
     def _move_in(source: AddressSpace, target: AddressSpace, vmas: list[Vma]) -> None:
         """Move VMAs and their entries to another address space, at the same addresses; data and references do not
-        move.
+        move.  The target's tables are there already.
         """
         q, frames = source.frames.ram.qwords, source.frames
         for vma in vmas:
             flush = source.obligation(vma.start, vma.end)
-            try:
-                for vaddr, slot, number in source.tables.pte_tables(vma.start, vma.end):
-                    for i in range(number):
-                        pte = q[slot + i]
-                        if not pte:
-                            continue
-                        q[target.tables.entry_slot_alloc(vaddr + i * PAGE_SIZE, 1)] = pte
-                        q[slot + i] = 0
-                        if not pte & SPECIAL:
-                            anon = frames.kind((pte & ADDRESS) >> PAGE_SHIFT) == FrameKind.ANON
-                            source.rss_anon, target.rss_anon = source.rss_anon - anon, target.rss_anon + anon
-                            source.rss_cache, target.rss_cache = (
-                                source.rss_cache - (not anon),
-                                target.rss_cache + (not anon),
-                            )
-            finally:
-                flush.flush()
+            for vaddr, slot, number in source.tables.pte_tables(vma.start, vma.end):
+                for i in range(number):
+                    pte = q[slot + i]
+                    if not pte:
+                        continue
+                    q[target.tables.entry_slot_alloc(vaddr + i * PAGE_SIZE, 1)] = pte
+                    q[slot + i] = 0
+                    if not pte & SPECIAL:
+                        anon = frames.kind((pte & ADDRESS) >> PAGE_SHIFT) == FrameKind.ANON
+                        source.rss_anon, target.rss_anon = source.rss_anon - anon, target.rss_anon + anon
+                        source.rss_cache, target.rss_cache = (
+                            source.rss_cache - (not anon),
+                            target.rss_cache + (not anon),
+                        )
+            flush.flush()
             target.insert(vma.copy(vma.start, vma.end))
             source.remove(vma)
 

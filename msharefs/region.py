@@ -164,8 +164,8 @@ class Region:
             assert slot is not None
             before, q[slot] = q[slot], 0
             context.share_counts.dec(table)
-            window.mm.obligation(slot_address, slot_address + self.unit).flush()
             self._tell("unlink", window, slot_address, slot, before, 0, None)
+            window.mm.obligation(slot_address, slot_address + self.unit).flush()
         self.host.tables.free_tables(self.host_base, self.host_base + max(self.size, self.unit))
 
     def check(self, window: Window, to_host: int) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import signal
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from emu.kernel.task import Task
 from emu.kernel.tracer import Tracer
 from emu.machine import Machine, Mount
 from emu.mm.frames import FrameKind
+from emu.mm.pagetable import ADDRESS
 from msharefs.module import MOUNT_POINT
 from msharefs.region import Region
 
@@ -196,6 +198,42 @@ class Recorder(Tracer):
                 mm.tables.vm_pte_bytes >> 10,
                 (mm.rss_anon + mm.rss_cache) << 2,
             )
+
+
+class LinkChecker(Recorder):
+    """Holds every event against memory and the share counts, at the moment when it is told."""
+
+    def __init__(self, booted: Booted) -> None:
+        super().__init__(booted)
+        #: Links of each table, by its frame.
+        self.linked: Counter[int] = Counter()
+
+    def event(self, kind: str, **fields: Any) -> None:
+        super().event(kind, **fields)
+        words = self.booted.ram.qwords
+        entry_paddr, before, after = fields["entry_paddr"], fields["before"], fields["after"]
+        assert words[entry_paddr >> 3] == after
+        if kind == "link":
+            assert before == 0
+            assert after == fields["host_entry"] == words[fields["host_entry_paddr"] >> 3]
+            table, change = (after & ADDRESS) >> 12, 1
+        else:
+            assert kind == "unlink" and after == 0
+            table, change = (before & ADDRESS) >> 12, -1
+            assert before & 1 and fields["host_entry"] is None
+        self.linked[table] += change
+        assert self.linked[table] == self.booted.kernel.share_counts[table] >= 0
+        assert fields["length"] == UNIT[fields["level"]] and fields["vaddr"] % fields["length"] == 0
+        assert fields["entry_level"] == {"pte": "pmd", "pmd": "pud", "pud": "pgd"}[fields["level"]]
+
+    def story(self) -> list[str]:
+        """The events in short: ``link 0 a 2T+1`` is process 0 (the first), region a, the second slot at 2 TiB."""
+        lines = []
+        for event in self.events:
+            base, rest = divmod(event["vaddr"], 1 << 40)
+            slot = f"+{rest // event['length']}" if rest else ""
+            lines.append(f"{event['kind']} {event['pid'] - 100} {event['region']} {base}T{slot}")
+        return lines
 
 
 def native(program: Path, arguments: Sequence[object] = (), *, timeout_s: float = 60, **options: Any) -> Outcome:

@@ -92,7 +92,7 @@ class FakeSignals:
     def __init__(self) -> None:
         self.sent: list[int] = []
 
-    def send(self, task: Any, signo: int) -> None:
+    def send(self, task: Any, signo: int, info: Any = None) -> None:
         self.sent.append(int(signo))
 
 

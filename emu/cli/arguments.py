@@ -38,8 +38,8 @@ class Parser(argparse.ArgumentParser):
     def add_program(self, help: Callable[[], str]) -> None:
         """Take a program and its arguments at the end, as ``arguments.program`` (None: none given) and ``.arguments``.
 
-        Nothing after the program is looked at: argparse's own REMAINDER swallows a ``--`` there.  ``help()`` gives the text
-        that ``--help`` has above the options.
+        Nothing after the program is looked at: argparse's own REMAINDER swallows a ``--`` there.  ``help()`` gives the
+        text that ``--help`` has above the options.
         """
         self._program = help
         self.usage = "%(prog)s [options] PROG [ARGS ...]"

@@ -10,8 +10,8 @@ from emu.kernel.signal_state import (
     BUS_ADRERR,
     SEGV_ACCERR,
     SEGV_MAPERR,
-    Sig,
     SiCode,
+    Sig,
     SigInfo,
     signal_name,
 )
@@ -58,7 +58,7 @@ def _death(task: Task, info: SigInfo) -> str:
         code = ErrorCode(task.fault_words[0])
         verb = _VERB["write" if code & ErrorCode.WR else "fetch" if code & ErrorCode.ID else "read"]
         return f": {verb} {info.address:#x}, {why} ({at})"
-    if info.code in (SiCode.USER, SiCode.TKILL, SiCode.QUEUE):
+    if info.code in (SiCode.USER, SiCode.TKILL, SiCode.QUEUE) and info.signo != Sig.PIPE:
         return f", sent by {'itself' if info.pid == task.pid else f'process {info.pid}'}"
     return f": {at}" if info.signo in (Sig.SEGV, Sig.BUS, Sig.ILL, Sig.FPE, Sig.TRAP) else ""
 

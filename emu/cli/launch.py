@@ -8,6 +8,7 @@ import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import guests
 from emu.cli.arguments import UsageError, format_size
@@ -24,15 +25,17 @@ def build_machine(arguments: argparse.Namespace, stopper: Stopper, log: Callable
     """The machine that the options describe.  :class:`UsageError` if there can be none."""
     memory = DEFAULT_MEMORY if arguments.mem is None else arguments.mem
     if not MIN_MEMORY <= memory <= MAX_BYTES:
-        raise UsageError(f"--mem {format_size(memory)}: from {format_size(MIN_MEMORY)} to {format_size(MAX_BYTES)} are possible")
+        possible = f"from {format_size(MIN_MEMORY)} to {format_size(MAX_BYTES)} are possible"
+        raise UsageError(f"--mem {format_size(memory)}: {possible}")
     if memory % PAGE_SIZE:
         raise UsageError(f"--mem {memory}: it must be a multiple of {PAGE_SIZE}")
+    stdin: Any = HostInput(sys.stdin, stopper)
     try:
         return Machine(
             memory,
             mounts=[parse_mount(text) for text in arguments.mount],
             seed=arguments.seed,
-            stdin=HostInput(sys.stdin, stopper),
+            stdin=stdin,
             stdout=HostOutput(sys.stdout, "standard output"),
             stderr=HostOutput(sys.stderr, "standard error"),
             log=log,
@@ -51,7 +54,10 @@ def parse_mount(text: str) -> Mount:
 
 
 def start_program(machine: Machine, arguments: argparse.Namespace) -> tuple[Task, str]:
-    """Put the files and the program into the machine; its task, and where it lies there.  :class:`LaunchError` if the program cannot run there."""
+    """Put the files and the program into the machine; the program's task, and its path there.
+
+    :class:`LaunchError` if it cannot run there.
+    """
     for text in arguments.file:
         host, _, guest = text.partition(":")
         if not host or (guest and not guest.startswith("/")):
@@ -78,7 +84,8 @@ def start_program(machine: Machine, arguments: argparse.Namespace) -> tuple[Task
         return machine.spawn(name, arguments.arguments, environment), f"/bin/{program.name}"
     except LaunchError as error:
         if error.status == 127:  # the program is there, so it is what runs it that is not
-            raise LaunchError(f"{_missing_interpreter(program, error)} ; --file HOST:GUEST puts a file there", 127) from None
+            why = _missing_interpreter(program, error)
+            raise LaunchError(f"{why}; --file HOST:GUEST puts a file there", 127) from None
         raise
 
 
@@ -86,7 +93,9 @@ def _missing_interpreter(program: Path, error: LaunchError) -> str:
     """What to say if something that the program needs is not in the machine."""
     with program.open("rb") as file:
         first = file.readline(256)
-    return f"{program}: there is no {first[2:].decode(errors='replace').strip()} in the machine" if first[:2] == b"#!" else str(error)
+    if first[:2] != b"#!":
+        return str(error)
+    return f"{program}: there is no {first[2:].decode(errors='replace').strip()} in the machine"
 
 
 def _checked(machine: Machine, name: str) -> Path:
@@ -102,7 +111,8 @@ def _checked(machine: Machine, name: str) -> Path:
     if not stat.S_ISREG(status.st_mode):
         raise LaunchError(f"{name}: is not a regular file", 126)
     if status.st_size > machine.ram.size:
-        raise LaunchError(f"{name}: does not fit into the machine's memory of {format_size(machine.ram.size)} (see --mem)", 2)
+        size = format_size(machine.ram.size)
+        raise LaunchError(f"{name}: does not fit into the machine's memory of {size} (see --mem)", 2)
     return Path(name)
 
 

@@ -26,13 +26,32 @@ INTERNAL = 70  # EX_SOFTWARE of sysexits.h
 OUTPUT_FAILED = 74  # EX_IOERR
 INTERRUPTED = 130  # 128 + SIGINT, as a shell's
 
+_OUR_PACKAGES = ("emu", "mmu", "msharefs", "guests")
+#: Exceptions whose message says all there is to say; by name, since a plain run does not import the modules of all.
+_SPEAK_FOR_THEMSELVES = ("CompileError", "ModuleError", "UnicornMismatch")
 #: What printing meets; files that are opened by name have one in their errors.
 _WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The entry point of the ``unimmu`` command; returns its exit status."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    """The ``unimmu`` command; returns its exit status.
+
+    As the entry point of a process, without ``argv``, it does not return: to take the interpreter and the engine down
+    piece by piece costs more than a short program does.
+    """
+    if argv is not None:
+        return _main(list(argv))
+    status = _main(sys.argv[1:])
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            pass  # said already, or nowhere left to complain
+    os._exit(status)
+
+
+def _main(words: list[str]) -> int:
     name = "unimmu"
     try:
         try:
@@ -94,18 +113,16 @@ def _without_command(words: list[str]) -> int:
 
 
 def _throw_stdout_away() -> None:
-    """Nobody takes what we print any more: let what is still buffered go nowhere, or the interpreter would complain at exit."""
+    """Nobody takes what we print any more: what is still buffered goes nowhere, or Python would complain at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
 
 
 def _our_fault(name: str, error: Exception) -> int:
-    from emu.kernel.modules import ModuleError
-    from mmu.objectcode import CompileError
-    from mmu.unicorn_abi import UnicornMismatch
-
-    if isinstance(error, (CompileError, ModuleError, UnicornMismatch)):  # the message says all there is to say
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] not in _OUR_PACKAGES:
+        complain(f"{name}: the Python package {error.name} is needed and not installed")
+    elif type(error).__name__ in _SPEAK_FOR_THEMSELVES:
         complain(f"{name}: {error}")
     elif sys.stderr is not None:
         traceback.print_exception(error)

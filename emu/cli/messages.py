@@ -15,7 +15,7 @@ def complain(line: str) -> None:
 
 
 def version() -> str:
-    """The version of the installed distribution, or ``unknown`` where it runs from a source tree that is not installed."""
+    """The version of the installed distribution; ``unknown`` in a source tree that is not installed."""
     from importlib import metadata
 
     try:

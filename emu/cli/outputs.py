@@ -57,7 +57,7 @@ class Outputs:
     """All of a run's files and tracers."""
 
     def __init__(self, machine: Machine, first: Task, path: str, arguments: argparse.Namespace) -> None:
-        """Open the files and attach the tracers to the machine, in which ``first`` is about to run the program at ``path``."""
+        """Open the files and attach the tracers to the machine, where ``first`` is about to run ``path``."""
         self.deaths = Deaths()
         self.files: list[OutputFile] = []
         self.json = self._open(arguments.json, "--json") if arguments.json else None

@@ -77,9 +77,13 @@ def stats_text(run: dict[str, Any], command: str) -> str:
     lines += [_count(mmu[key], name, meaning) for key, name, meaning in _MMU_LINES]
     lines += ["", *_table(_PROCESS_COLUMNS, processes, "COMMAND", lambda p: " ".join(p["argv"]))]
     if run["regions"]:
-        lines += ["", *_table(_REGION_COLUMNS, run["regions"], "REGION", lambda r: r["name"] + (" (ended)" if r["ended"] else ""))]
+        lines += ["", *_table(_REGION_COLUMNS, run["regions"], "REGION", _region_name)]
     lines += ["", f" {wall_s:15.6f}  seconds", ""]
     return "\n".join(lines)
+
+
+def _region_name(region: dict[str, Any]) -> str:
+    return f"{region['name']} (ended)" if region["ended"] else str(region["name"])
 
 
 def _count(value: int, name: str, meaning: str) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import gc
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from emu.cli.arguments import Parser, UsageError, parse_size, positive_seconds
@@ -84,22 +87,35 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--tlb {arguments.tlb}: TLB models are not built yet; 'off' is the only choice")
     if arguments.strace_file and not arguments.strace:
         raise UsageError("-o says where --strace writes to, and there is no --strace")
-    from emu.cli.launch import build_machine, start_program
-    from emu.cli.outputs import Outputs
-    from emu.cli.streams import Stopper
-    from emu.machine import LaunchError
+    with _without_collections():
+        from emu.cli.launch import build_machine, start_program
+        from emu.cli.outputs import Outputs
+        from emu.cli.streams import Stopper
+        from emu.machine import LaunchError
 
-    stopper = Stopper(arguments.timeout)
-    machine = build_machine(arguments, stopper, log=lambda message: complain(f"unimmu: {message}"))
-    try:
-        first, path = start_program(machine, arguments)
-    except LaunchError as error:
-        complain(f"unimmu run: {error}")
-        return error.status
+        stopper = Stopper(arguments.timeout)
+        machine = build_machine(arguments, stopper, log=lambda message: complain(f"unimmu: {message}"))
+        try:
+            first, path = start_program(machine, arguments)
+        except LaunchError as error:
+            complain(f"unimmu run: {error}")
+            return error.status
     with Outputs(machine, first, path, arguments) as outputs:
         ending, wall_s = _run_to_the_end(machine, first, stopper, outputs)
         status = _report(machine, arguments, ending, wall_s, outputs)
     return OUTPUT_FAILED if outputs.failed else status
+
+
+@contextlib.contextmanager
+def _without_collections() -> Iterator[None]:
+    """While modules are imported and a machine is built nothing becomes garbage, and to look for it takes time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _run_to_the_end(machine: Machine, first: Task, stopper: Stopper, outputs: Outputs) -> tuple[Ending, float]:
@@ -114,6 +130,8 @@ def _run_to_the_end(machine: Machine, first: Task, stopper: Stopper, outputs: Ou
             reason = machine.run(until=lambda: stopper.cause is not None)
         except Stopped:
             reason = StopReason.CONDITION
+            assert machine.kernel.current is not None
+            machine.kernel.scheduler.account(machine.kernel.current)
         finally:
             outputs.finish()
     return ending_of(machine, first, reason, stopper.cause, outputs.deaths), time.perf_counter() - started

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 from enum import Enum
 from types import FrameType, TracebackType
-from typing import IO, Any
+from typing import Any, NoReturn, TextIO
 
 from emu.cli.messages import complain
 from emu.kernel.errors import LinuxError
@@ -27,7 +27,7 @@ class Stopped(Exception):
 
 
 class Stopper:
-    """Notes the signals that end a run; the machine asks once a time slice, so that it always stops between two instructions.
+    """Notes the signals that end a run; the machine asks once a slice, so that it stops between two instructions.
 
     A second Ctrl-C is an ordinary KeyboardInterrupt.
     """
@@ -78,7 +78,7 @@ class Stopper:
 class HostInput:
     """The host's stdin, for the guest to read.  A stream that is closed or cannot be read is at its end."""
 
-    def __init__(self, stream: IO[str] | None, stopper: Stopper) -> None:
+    def __init__(self, stream: TextIO | None, stopper: Stopper) -> None:
         self._stream: Any = None if stream is None else stream.buffer
         self._stopper = stopper
 
@@ -109,7 +109,7 @@ class HostOutput:
     What fails there (closed, disk full) is the guest's error, as it would be natively, and is said once on our stderr.
     """
 
-    def __init__(self, stream: IO[str] | None, name: str) -> None:
+    def __init__(self, stream: TextIO | None, name: str) -> None:
         self._stream = stream
         self._name = name
         self._complained = False
@@ -127,7 +127,7 @@ class HostOutput:
         except OSError as error:
             self._fail(error.errno or errno.EIO, f"cannot be written: {error.strerror}")
 
-    def _fail(self, number: int, why: str) -> None:
+    def _fail(self, number: int, why: str) -> NoReturn:
         if not self._complained:
             self._complained = True
             complain(f"unimmu run: {self._name} {why}")

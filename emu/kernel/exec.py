@@ -158,7 +158,7 @@ def _map_program(mm: AddressSpace, file: File, program: ElfProgram, bias: int) -
             offset = segment.offset - (segment.vaddr + bias - start)
             mm.mmap(start, file_end - start, segment.prot, MapFlags.PRIVATE | MapFlags.FIXED, file, offset)
             if memory_end > file_end and segment.prot & Prot.WRITE:
-                mm.write(file_end, bytes(min(-file_end % PAGE_SIZE, memory_end - file_end)))
+                mm.write(file_end, bytes(-file_end % PAGE_SIZE))  # all of the page: ld.so allocates from its rest
         zero_start, zero_end = (page_align(file_end) if segment.filesz else start), page_align(memory_end)
         if zero_end > zero_start:
             flags = MapFlags.PRIVATE | MapFlags.FIXED | MapFlags.ANONYMOUS
@@ -214,8 +214,7 @@ def _commit(kernel: Kernel, task: Task, mm: AddressSpace, path: str, argv: Seque
     task.files = kernel.unshare_files(task.files)
     task.files.close_on_exec()
     for number, action in enumerate(task.signals.actions):
-        if action.handler not in (SIG_DFL, SIG_IGN):
-            task.signals.actions[number] = SigAction()
+        task.signals.actions[number] = SigAction(SIG_IGN if action.handler == SIG_IGN else SIG_DFL)
     task.signals.alt_stack = (0, 0, 2)
     task.clear_child_tid = 0
     task.comm = path.rsplit("/", 1)[-1][:15]

@@ -7,7 +7,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from emu.kernel.errors import LinuxError
-from emu.kernel.signal_state import CLD_DUMPED, CLD_EXITED, CLD_KILLED, SIG_IGN, SaFlags, Sig, SigInfo
+from emu.kernel.signal_state import CLD_EXITED, CLD_KILLED, SIG_IGN, SaFlags, Sig, SigInfo
 from emu.kernel.task import Task, TaskState
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def notify_parent(kernel: Kernel, task: Task) -> None:
     reaped = task.exit_signal == Sig.CHLD and (action.handler == SIG_IGN or action.flags & SaFlags.NOCLDWAIT)
     signo = task.exit_code & 0x7F
     if signo:
-        info = SigInfo(Sig.CHLD, CLD_DUMPED if task.exit_code & 0x80 else CLD_KILLED, pid=task.pid, status=signo)
+        info = SigInfo(Sig.CHLD, CLD_KILLED, pid=task.pid, status=signo)
     else:
         info = SigInfo(Sig.CHLD, CLD_EXITED, pid=task.pid, status=task.exit_code >> 8)
     if task.exit_signal and action.handler != SIG_IGN:

@@ -114,10 +114,15 @@ def _copy_process(kernel: Kernel, task: Task, flags: int) -> Task:
 
 
 def _write_tids(task: Task, child: Task, flags: int, parent_tid: int, child_tid: int) -> None:
-    if flags & CloneFlags.PARENT_SETTID:
-        task.mm.write_u32(parent_tid, child.pid)
-    if flags & CloneFlags.CHILD_SETTID:
-        child.mm.write_u32(child_tid, child.pid)
+    for flag, mm, address in (
+        (CloneFlags.PARENT_SETTID, task.mm, parent_tid),
+        (CloneFlags.CHILD_SETTID, child.mm, child_tid),
+    ):
+        if flags & flag:
+            try:
+                mm.write_u32(address, child.pid)
+            except LinuxError:
+                pass  # the kernel does not look at what put_user() says here: the child exists
     if flags & CloneFlags.CHILD_CLEARTID:
         child.clear_child_tid = child_tid
 

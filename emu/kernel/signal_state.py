@@ -48,14 +48,13 @@ BUS_ADRALN, BUS_ADRERR = 1, 2
 FPE_INTDIV, FPE_FLTINV = 1, 7
 ILL_ILLOPN, ILL_PRVOPC = 2, 5
 TRAP_BRKPT, TRAP_TRACE = 1, 2
-CLD_EXITED, CLD_KILLED, CLD_DUMPED = 1, 2, 3
+CLD_EXITED, CLD_KILLED = 1, 2
 
 SIG_DFL, SIG_IGN = 0, 1
 
 #: Default actions other than "terminate".
 IGNORED_BY_DEFAULT = frozenset({Sig.CHLD, Sig.URG, Sig.WINCH, Sig.CONT})
 STOPS_BY_DEFAULT = frozenset({Sig.STOP, Sig.TSTP, Sig.TTIN, Sig.TTOU})
-DUMPS_CORE = frozenset({Sig.QUIT, Sig.ILL, Sig.TRAP, Sig.ABRT, Sig.BUS, Sig.FPE, Sig.SEGV, Sig.XCPU, Sig.XFSZ, Sig.SYS})
 UNBLOCKABLE = 1 << (Sig.KILL - 1) | 1 << (Sig.STOP - 1)
 SYNCHRONOUS = (Sig.SEGV, Sig.BUS, Sig.ILL, Sig.TRAP, Sig.FPE, Sig.SYS)
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from emu.kernel.sigframe import setup_frame
 from emu.kernel.signal_state import (
-    DUMPS_CORE,
     IGNORED_BY_DEFAULT,
     SIG_DFL,
     SIG_IGN,
@@ -78,8 +77,7 @@ class Signals:
                     # job control has no terminal here: a stopped process could never be continued by anybody
                     self._kernel.log_once(f"{Sig(info.signo)!r}: stopping a process is not supported; it goes on")
                     continue
-                core = 0x80 if info.signo in DUMPS_CORE else 0
-                self._kernel.exit(task, info.signo | core)
+                self._kernel.exit(task, info.signo)  # no core is ever dumped: RLIMIT_CORE is 0 from the start
                 return False
             self._handle(task, info, action)
             return task.alive

@@ -292,7 +292,7 @@ class AddressSpace(UserCopy):
     def zap_range(self, vma: Vma, start: int, end: int, *, even_cows: bool = True) -> None:
         """Take the pages of [start, end) out of the tables and drop their references.
 
-        With ``even_cows`` False, private copies stay (a hole punched into the file does not take them, truncation does).
+        With ``even_cows`` False, private copies stay: a hole punched into the file does not take them, truncation does.
         """
         if vma.ops is not None and vma.ops.owns_tables:
             vma.ops.unmap(self, vma, start, end)

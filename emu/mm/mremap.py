@@ -60,6 +60,7 @@ def _check_move(vma: Vma, new: int) -> None:
 
 def _move(mm: AddressSpace, old: int, old_length: int, new: int, new_length: int) -> int:
     kept = min(old_length, new_length)
+    mm.tables.make_tables_for(mm.tables, old, old + kept, new)
     if new_length < old_length:
         mm.munmap(old + new_length, old_length - new_length)
     source = mm.vmas.find(old)

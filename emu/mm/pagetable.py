@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from emu.kernel.errors import LinuxError
 from emu.mm.frames import FrameAllocator, FrameKind
 from mmu import entries
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -115,6 +116,19 @@ class PageTables:
                 entry = q[slot] = frame << PAGE_SHIFT | TABLE_FLAGS
             slot = ((entry & ADDRESS) >> 3) + ((vaddr >> (PAGE_SHIFT + 9 * (at - 1))) & 511)
         return slot
+
+    def make_tables_for(self, source: PageTables, start: int, end: int, to: int) -> None:
+        """Make every table that the PTEs of [start, end) of ``source`` need at ``to``: moving them cannot fail then.
+
+        LinuxError(ENOMEM), with the new tables freed again.
+        """
+        try:
+            for vaddr, slot, number in source.pte_tables(start, end):
+                for index in np.flatnonzero(self.words[slot : slot + number]).tolist():
+                    self.entry_slot_alloc(vaddr + (index << PAGE_SHIFT) - start + to, 1)
+        except LinuxError:
+            self.free_tables(to, to + end - start)
+            raise
 
     def pte(self, vaddr: int) -> int:
         """The PTE that maps ``vaddr``, or 0."""

@@ -24,7 +24,8 @@ _PAGE_MASK = PAGE_SIZE - 1
 class UserCopy:
     """Reads and writes user addresses through the tables, faulting pages in as the kernel would.
 
-    Every method raises LinuxError(EFAULT) for what the process could not access itself.
+    Every method raises LinuxError(EFAULT) for what the process could not access itself, and (ENOMEM) where memory ran
+    out on the way.
     """
 
     frames: FrameAllocator
@@ -49,7 +50,7 @@ class UserCopy:
                     return (pte & ADDRESS) | (address & _PAGE_MASK)
             result = self._fault(address, access)
             if not result.resolved:
-                raise LinuxError(errno.EFAULT)
+                raise LinuxError(errno.ENOMEM if result == FaultResult.OOM else errno.EFAULT)
             if self.on_kernel_fault is not None:
                 self.on_kernel_fault(result)
         raise AssertionError(f"UserCopy: {address:#x} stays inaccessible although every fault was resolved")

@@ -84,7 +84,7 @@ class VmOperations:
 
     #: True if :meth:`fault` resolves every fault; the tables below the VMA are then not the address space's own.
     owns_tables = False
-    #: Where :attr:`owns_tables`: the level of the entries in the address space's own tables that point at others' tables.
+    #: Where :attr:`owns_tables`: the level of the entries, in the address space's own tables, that point at others'.
     link_level = 0
 
     def fault(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:

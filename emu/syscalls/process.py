@@ -100,7 +100,7 @@ def sys_waitid(
     if info:
         code = 0 if child is None else child.exit_code
         fields = (0, 0, 0, 0, 0) if child is None else (
-            Sig.CHLD, 1 if not code & 0x7F else 3 if code & 0x80 else 2, child.pid, child.credentials.uid,
+            Sig.CHLD, 2 if code & 0x7F else 1, child.pid, child.credentials.uid,
             code & 0x7F or code >> 8,
         )  # fmt: skip
         signo, si_code, si_pid, uid, value = fields

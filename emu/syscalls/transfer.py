@@ -11,6 +11,7 @@ from emu.fs.file import BrokenPipe, File, WouldBlock
 from emu.fs.flags import CHUNK, MAX_FILE_SIZE, OpenFlags
 from emu.fs.operations import remove_privileges
 from emu.kernel.errors import LinuxError
+from emu.kernel.signal_state import SiCode, SigInfo
 from emu.syscalls.paths import UserBuffer
 from emu.syscalls.table import Result
 
@@ -143,7 +144,7 @@ def write_piece(
 def signal_broken_pipe(kernel: Kernel, task: Task, error: LinuxError) -> None:
     """SIGPIPE, if that is what went wrong."""
     if isinstance(error, BrokenPipe):
-        kernel.signals.send(task, signal.SIGPIPE)
+        kernel.signals.send(task, signal.SIGPIPE, SigInfo(signal.SIGPIPE, SiCode.USER, pid=task.pid))
 
 
 def _within_limit(kernel: Kernel, task: Task, file: File, data: bytes, pos: int | None) -> bytes:

@@ -1,4 +1,4 @@
-"""The arguments of one system call as strace prints them: some are known when it begins, some only when it has returned."""
+"""The arguments of one system call as strace prints them: some when it begins, some only once it has returned."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _PATH_MAX = 4096
 _MAX_SHOWN = 32
 
-#: What a call's arguments are, where that can be said better than its own table does; ``>`` marks what the call writes.
+#: What a call's arguments are, where that can be said better than its table does; ``>`` marks what the call writes.
 _KINDS = {
     "access": ("path", "access"),
     "arch_prctl": ("arch_code", "ptr"),
@@ -199,7 +199,7 @@ class CallArguments:
 
     def _fds(self, address: int) -> str | None:
         pair = self._structure(address, "<2i")
-        return pair and f"[{pair[0]}, {pair[1]}]"
+        return None if pair is None else f"[{pair[0]}, {pair[1]}]"
 
     def _sigset(self, address: int) -> str | None:
         mask = peek_u64(self._task.mm, address)
@@ -207,23 +207,23 @@ class CallArguments:
 
     def _sigaction(self, address: int) -> str | None:
         action = self._structure(address, "<4Q")
-        return action and words.sigaction(*action)
+        return None if action is None else words.sigaction(*action)
 
     def _stack(self, address: int) -> str | None:
         stack = self._structure(address, "<QiiQ")
-        return stack and words.signal_stack(stack[0], stack[1], stack[3])
+        return None if stack is None else words.signal_stack(stack[0], stack[1], stack[3])
 
     def _timespec(self, address: int) -> str | None:
         time = self._structure(address, "<2q")
-        return time and f"{{tv_sec={time[0]}, tv_nsec={time[1]}}}"
+        return None if time is None else f"{{tv_sec={time[0]}, tv_nsec={time[1]}}}"
 
     def _wait_status(self, address: int) -> str | None:
         status = self._structure(address, "<I")
-        return status and words.wait_status(*status)
+        return None if status is None else words.wait_status(*status)
 
     def _stat(self, address: int) -> str | None:
         fields = self._structure(address, "<24xI12xQQ")
-        return fields and words.stat_fields(fields[0], fields[2], fields[1])
+        return None if fields is None else words.stat_fields(fields[0], fields[2], fields[1])
 
     def _iovec(self, address: int, filled: int | None = None) -> str | None:
         """``filled`` bytes of the buffers hold data; None: all."""
@@ -268,7 +268,7 @@ def _without_unused(name: str, kinds: tuple[str, ...], values: tuple[int, ...]) 
         return kinds if flags & _O_CREAT_OR_TMPFILE else kinds[:-1]
     if name == "mremap":
         return kinds if values[3] & _MREMAP_FIXED else kinds[:4]
-    if name in ("mknod", "mknodat") and not values[kinds.index("file_mode")] & 0o060000 in (0o020000, 0o060000):
+    if name in ("mknod", "mknodat") and values[kinds.index("file_mode")] & 0o060000 not in (0o020000, 0o060000):
         return kinds[:-1]
     if name == "fcntl":
         kinds = ("fd", "fcntl", "fcntl_argument")

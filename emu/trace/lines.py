@@ -23,9 +23,8 @@ _CR3_LOAD = _WHO + '"cr3_load","before":"%#x","after":"%#x"}'
 def _walk_template(last_level: int, end: str) -> str:
     """A walk that read the entries from the top level to ``last_level``."""
     entries = ",".join(f'"{level}":"%#x"' for level in range(_TOP_LEVEL, last_level - 1, -1))
-    return (
-        _WHO + f'"walk","access":"%s","vaddr":"%#x","cpl":%d,"cr3":"%#x","level":{last_level},"entries":{{{entries}}},{end}}}'
-    )
+    start = '"walk","access":"%s","vaddr":"%#x","cpl":%d,"cr3":"%#x",'
+    return _WHO + start + f'"level":{last_level},"entries":{{{entries}}},{end}}}'
 
 
 _LEVELS = range(_TOP_LEVEL + 1)

@@ -10,6 +10,7 @@ from emu.trace.recorder import FORMAT, FORMAT_VERSION
 
 #: A line that is longer than this is no event.
 _MAX_LINE = 1 << 20
+_HEADER = {"unimmu": str, "command": list, "memory_bytes": int, "seed": int}
 
 
 class TraceError(Exception):
@@ -19,8 +20,9 @@ class TraceError(Exception):
 class TraceReader:
     """The events of a trace file.
 
-    ``header`` is its first line.  Iterating gives every event as a dictionary; afterwards ``complete`` says whether the recorder
-    came to its end, and ``cut_off`` whether the last line is only a part of one.  :class:`TraceError` for anything else.
+    ``header`` is its first line.  Iterating gives every event as a dictionary; afterwards ``complete`` says whether
+    the recorder came to its end, and ``cut_off`` whether the last line is only a part of one.  :class:`TraceError` for
+    anything else.
     """
 
     def __init__(self, file: BinaryIO, name: str) -> None:
@@ -42,9 +44,10 @@ class TraceReader:
         if header is None or header.get("format") != FORMAT:
             raise TraceError(f"{self.name}: this is not a trace that `unimmu run --trace` wrote")
         if header.get("version") != FORMAT_VERSION:
-            raise TraceError(
-                f"{self.name}: format version {header.get('version')} is not known; this unimmu reads version {FORMAT_VERSION}"
-            )
+            found = header.get("version")
+            raise TraceError(f"{self.name}: format version {found} is not known; this unimmu reads {FORMAT_VERSION}")
+        if not all(isinstance(header.get(name), kind) for name, kind in _HEADER.items()):
+            raise TraceError(f"{self.name}: line 1 is not a header")
         return header
 
     def __iter__(self) -> Iterator[dict[str, Any]]:

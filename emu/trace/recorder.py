@@ -1,7 +1,7 @@
 """The recorder: every event of a run as a line of JSON, in the order in which they happened.
 
-The first line is the header, the last one says "end"; docs/trace.md describes the events.  Addresses and entries are strings in
-hexadecimal, because JSON numbers lose 64-bit integers.
+The first line is the header, the last one says "end".  Addresses and entries are strings in hexadecimal, because JSON
+numbers lose 64-bit integers.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from emu.kernel.signal_state import SYNCHRONOUS, Sig, SiCode, SigInfo, signal_name
+from emu.kernel.signal_state import SYNCHRONOUS, SiCode, Sig, SigInfo, signal_name
 from emu.kernel.tracer import Tracer
 from emu.syscalls.names import name_of
 from emu.trace import words

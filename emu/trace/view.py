@@ -8,12 +8,12 @@ from typing import Any
 
 from emu.mm.pagetable import LEVEL_OF
 from emu.trace.reader import TraceReader
-from mmu.entries import ENTRY_NAME, PAGE_SIZE_NAME, decode, describe
+from mmu.entries import PAGE_SIZE_NAME, decode, describe
 from mmu.faults import ErrorCode
 
 Event = dict[str, Any]
 
-_INDENT = " " * 44
+_INDENT = " " * 45
 _ADDRESS = ((1 << 52) - 1) & -4096
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
@@ -22,7 +22,7 @@ def view(reader: TraceReader, kinds: Collection[str] = (), pids: Collection[int]
     """The lines of the text; ``kinds`` and ``pids`` choose events (empty: all)."""
     header = reader.header
     yield (
-        f"{' '.join(header['command'])}   ({size(header['memory_bytes'])} of memory, seed {header['seed']}, "
+        f"{' '.join(map(str, header['command']))}   ({size(header['memory_bytes'])} of memory, seed {header['seed']}, "
         f"unimmu {header['unimmu']})"
     )
     yield f"{'SEQ':>9} {'INSTRUCTIONS':>13} {'PID':>5}  EVENT"
@@ -31,7 +31,7 @@ def view(reader: TraceReader, kinds: Collection[str] = (), pids: Collection[int]
         if (not kinds or kind in kinds) and (not pids or event.get("pid") in pids):
             try:
                 lines = _TEXTS.get(kind, _anything)(event)
-                yield f"{event['seq']:9} {event['clock']:13,} {event.get('pid', ''):>5}  {kind:14}{lines[0]}"
+                yield f"{event['seq']:9} {event['clock']:13,} {event.get('pid', ''):>5}  {kind:15}{lines[0]}"
                 yield from (_INDENT + line for line in lines[1:])
             except (KeyError, IndexError, TypeError, ValueError):
                 raise reader.damaged() from None
@@ -132,13 +132,15 @@ def _linking(verb: str, preposition: str) -> Callable[[Event], list[str]]:
         address, before, after = (_number(e[name]) for name in ("entry_paddr", "before", "after"))
         table = (before | after) & _ADDRESS
         lines = [
-            f"the {e['level'].upper()} table at {table:#x} of region {e['region']} is {verb} {preposition} {e['vaddr']} "
-            f"({size(e['length'])}); sharers: {e['sharers']}",
+            f"the {e['level'].upper()} table at {table:#x} of region {e['region']} is {verb} {preposition} "
+            f"{e['vaddr']} ({size(e['length'])}); sharers: {e['sharers']}",
             f"before: {_entry(address, before, level)}",
             f"after:  {_entry(address, after, level)}",
         ]
         if e["host_entry"] is not None:
-            lines.append(f"copied from the host mm: {_entry(_number(e['host_entry_paddr']), _number(e['host_entry']), level)}")
+            lines.append(
+                f"copied from the host mm: {_entry(_number(e['host_entry_paddr']), _number(e['host_entry']), level)}"
+            )
         return lines
 
     return text

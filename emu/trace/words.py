@@ -111,10 +111,7 @@ _OPEN = {
     **{bit: name for bit, name in _bits_of(OpenFlags, "O_").items() if bit > OpenFlags.ACCMODE},
 }
 _CLONE = {bit: name for bit, name in _bits_of(CloneFlags, "CLONE_").items() if bit > CloneFlags.SIGNAL}
-_AT = {
-    int(flag): f"AT_{flag.name}"
-    for flag in (AtFlags.SYMLINK_NOFOLLOW, AtFlags.REMOVEDIR, AtFlags.SYMLINK_FOLLOW, AtFlags.NO_AUTOMOUNT, AtFlags.EMPTY_PATH)
-}
+_AT = {int(flag): f"AT_{flag.name}" for flag in AtFlags if flag <= AtFlags.EMPTY_PATH}
 
 
 def prot(value: int) -> str:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
 import guests
 from emu.cli.main import main
+from emu.kernel.modules import ModuleError
 from emu.machine import Machine
+from mmu.objectcode import CompileError
+from mmu.unicorn_abi import UnicornMismatch
 
 NR_MARK = 1_000_000  # a system call that no kernel has
 
@@ -78,7 +82,8 @@ def test_mount_chooses_the_level(unimmu):
     assert "1073741824" in unimmu("run", "--strace", "mshare_donor").err
     ran = unimmu("run", "--strace", "--mount", "msharefs:/sys/fs/mshare:level=pud", "mshare_donor")
     assert (ran.status, "549755813888" in ran.err) == (0, True)
-    ran = unimmu("run", "--mount", "tmpfs:/mnt/a", "--mount", "tmpfs:/mnt/b", "calls", 'open "/mnt/a/x" 0102 0600; rename "/mnt/a/x" "/mnt/b/x"')
+    script = 'open "/mnt/a/x" 0102 0600; rename "/mnt/a/x" "/mnt/b/x"'
+    ran = unimmu("run", "--mount", "tmpfs:/mnt/a", "--mount", "tmpfs:/mnt/b", "calls", script)
     assert ran.out == "open = 3\nrename = EXDEV\n"
 
 
@@ -93,25 +98,26 @@ def test_the_seed_decides_all_that_is_random(unimmu):
     ("script", "status", "said"),
     [
         ("exit 7", 7, ""),
-        ("kill 100 SIGTERM", 143, "unimmu: 100 (calls) was killed by SIGTERM, sent by itself\n"),
-        ("fork c; kill 100 SIGKILL; end; pause", 137, "unimmu: 100 (calls) was killed by SIGKILL, sent by process 101\n"),
-        ("on SIGSEGV 0; text 16", 139, r"unimmu: 100 \(calls\) was killed by SIGSEGV: reading 0x10, where nothing is mapped \(the instruction at 0x\w+\)\n"),
+        ("kill 100 SIGTERM", 143, "SIGTERM, sent by itself"),
+        ("fork c; kill 100 SIGKILL; end; pause", 137, "SIGKILL, sent by process 101"),
+        ("on SIGSEGV 0; text 16", 139, "SIGSEGV: reading 0x10, where nothing is mapped (the instruction at 0x40...)"),
         (
-            "on SIGSEGV 0; p = mmap 0x10000 4096 PROT_READ PRIVATE -1 0; touch p 1",
+            "on SIGSEGV 0; p = mmap 0x10000 4K PROT_READ PRIVATE -1 0; touch p 1",
             139,
-            r"unimmu: 100 \(calls\) was killed by SIGSEGV: writing to 0x10000, which it has no right to \(the instruction at 0x\w+\)\n",
+            "SIGSEGV: writing to 0x10000, which it has no right to (the instruction at 0x40...)",
         ),
         (
-            'on SIGBUS 0; f = open "/tmp/f" 0102 0600; p = mmap 0x10000 4096 PROT_READ MAP_SHARED f 0; scan p 1',
+            'on SIGBUS 0; f = open "/tmp/f" 0102 0600; p = mmap 0x10000 4K PROT_READ MAP_SHARED f 0; scan p 1',
             135,
-            r"unimmu: 100 \(calls\) was killed by SIGBUS: reading 0x10000, beyond the end of the file that is mapped there .*\n",
+            "SIGBUS: reading 0x10000, beyond the end of the file that is mapped there (the instruction at 0x40...)",
         ),
     ],
 )
 def test_the_exit_status_is_the_programs(unimmu, script, status, said):
     ran = unimmu("run", "calls", script)
     assert ran.status == status
-    assert ran.err == said or re.fullmatch(said, ran.err)
+    expected = f"unimmu: 100 (calls) was killed by {said}\n" if said else ""
+    assert re.sub(r"0x40\w+", "0x40...", ran.err) == expected
 
 
 def test_a_child_that_is_killed_is_its_parents_business(unimmu):
@@ -196,3 +202,25 @@ def test_our_own_mistakes_come_with_a_traceback(unimmu, monkeypatch):
     assert ran.status == 70
     assert "Traceback" in ran.err and "AssertionError: the books are on fire" in ran.err
     assert re.match(r"unimmu run: this is a mistake in unimmu .*: please report it", ran.err.splitlines()[-1])
+
+
+def test_what_is_not_installed_is_named(unimmu, monkeypatch):
+    monkeypatch.setitem(sys.modules, "emu.cli.launch", None)
+    assert "Traceback" in unimmu("run", "hello").err  # a part of our own is missing
+    monkeypatch.delitem(sys.modules, "emu.cli.launch")
+
+    def missing(*_: object, **__: object) -> None:
+        raise ModuleNotFoundError("No module named 'unicorn'", name="unicorn")
+
+    monkeypatch.setattr("emu.cli.run.run", missing)
+    ran = unimmu("run", "hello")
+    assert (ran.status, ran.err) == (70, "unimmu run: the Python package unicorn is needed and not installed\n")
+
+
+@pytest.mark.parametrize("kind", [CompileError, ModuleError, UnicornMismatch])
+def test_what_speaks_for_itself_needs_no_traceback(unimmu, monkeypatch, kind):
+    def broken(*_: object, **__: object) -> None:
+        raise kind("this and that is wrong")
+
+    monkeypatch.setattr("emu.cli.run.run", broken)
+    assert unimmu("run", "hello") == (70, "", "unimmu run: this and that is wrong\n")

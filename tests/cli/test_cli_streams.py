@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -35,7 +36,10 @@ def test_standard_input_that_is_closed_is_at_its_end():
 
 def test_standard_output_that_is_full():
     ran = run("run", "hello", shell=">/dev/full")
-    assert (ran.returncode, ran.stderr) == (0, "unimmu run: standard output cannot be written: No space left on device\n")
+    assert (ran.returncode, ran.stderr) == (
+        0,
+        "unimmu run: standard output cannot be written: No space left on device\n",
+    )
 
 
 def test_standard_output_that_is_closed():
@@ -85,8 +89,12 @@ def wait_for(path: Path) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize(("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")])
-@pytest.mark.parametrize(("program", "doing"), [(["spin"], "100 (spin) runs at 0x401012"), (["calls"], "100 (calls) reads its input")])
+@pytest.mark.parametrize(
+    ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+@pytest.mark.parametrize(
+    ("program", "doing"), [(["spin"], "100 (spin) runs at 0x401012"), (["calls"], "100 (calls) reads its input")]
+)
 def test_a_signal_ends_the_run_and_what_is_known_is_said(tmp_path, number, status, word, program, doing):
     log, figures = tmp_path / "log", tmp_path / "figures"
     process = start(
@@ -98,8 +106,13 @@ def test_a_signal_ends_the_run_and_what_is_known_is_said(tmp_path, number, statu
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == status
-    assert said.splitlines() == [f"unimmu: {word}: {doing}", "unimmu: audit: every table and every frame is accounted for"]
-    assert f'"exit_status": {status}' in figures.read_text()
+    assert said.splitlines() == [
+        f"unimmu: {word}: {doing}",
+        "unimmu: audit: every table and every frame is accounted for",
+    ]
+    run = json.loads(figures.read_bytes())
+    assert run["exit_status"] == status
+    assert run["processes"][0]["instructions"] == run["instructions"] > 0
 
 
 def test_a_time_limit_while_the_guest_waits_for_input():

@@ -18,7 +18,8 @@ PRIVATE, READ_ONLY, SHARED, NO_ACCESS, SECOND = (0x100_0000_0000 + n * 0x10_0000
 WINDOW = 1 << 41
 SCRIPT = f"""
 @s = mmap {SHARED} 8K RW ANON|MAP_FIXED -1 0; @store s 1
-@fd = open "/sys/fs/mshare/a" O_RDWR|O_CREAT 0600; @ftruncate fd 2G; @create fd 0 8K RW OBJECT; @create fd 1G 4K RW OBJECT
+@fd = open "/sys/fs/mshare/a" O_RDWR|O_CREAT 0600; @ftruncate fd 2G; @create fd 0 8K RW OBJECT
+@create fd 1G 4K RW OBJECT
 @w = mmap {WINDOW} 2G RW MAP_SHARED|MAP_FIXED fd 0; @store w 1; @store w+1G 1
 @fork c; @load w; @store s 2; @pause; end
 @p = mmap {PRIVATE} 16K RW PRIVATE|MAP_FIXED -1 0; @store p 1; @load p+4K; @store p+8K 1

@@ -44,8 +44,8 @@ class Writer:
         at, size = self.range()
         prot = self.random.choice(PROTECTIONS)
         kind = self.random.choice(
-            ("PRIVATE|MAP_FIXED -1 0", "ANON|MAP_FIXED -1 0", "MAP_SHARED|MAP_FIXED fd 4K", "MAP_PRIVATE|MAP_FIXED fd 0",
-             "PRIVATE|MAP_FIXED_NOREPLACE -1 0", "PRIVATE|MAP_FIXED|MAP_POPULATE -1 0",
+            ("PRIVATE|MAP_FIXED -1 0", "ANON|MAP_FIXED -1 0", "MAP_SHARED|MAP_FIXED fd 4K",
+             "MAP_PRIVATE|MAP_FIXED fd 0", "PRIVATE|MAP_FIXED_NOREPLACE -1 0", "PRIVATE|MAP_FIXED|MAP_POPULATE -1 0",
              "MAP_PRIVATE|MAP_FIXED z 0", "MAP_SHARED|MAP_FIXED z 0")
         )  # fmt: skip
         return f"mmap {at} {size}K {prot} {kind}"

@@ -2,55 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import Any
-
 import pytest
 
 import guests
 from emu.kernel.sched import StopReason
-from emu.mm.pagetable import ADDRESS, A
-from tests.booted import UNIT, Booted, MakeMachine, Recorder
+from emu.mm.pagetable import A
+from tests.booted import UNIT, Booted, LinkChecker, MakeMachine
 
 TIB = 1 << 40
 A_REGION = '@fd = open "/sys/fs/mshare/a" O_RDWR|O_CREAT 0600; @ftruncate fd SIZE; @create fd 0 8K RW OBJECT'
 A_WINDOW = "@w = mmap 2T SIZE RW MAP_SHARED|MAP_FIXED fd 0"
-
-
-class LinkChecker(Recorder):
-    """Holds every event against memory and the share counts, at the moment when it is told."""
-
-    def __init__(self, booted: Booted) -> None:
-        super().__init__(booted)
-        self.linked: Counter[int] = Counter()
-        self.first_pid = 0
-
-    def event(self, kind: str, **fields: Any) -> None:
-        super().event(kind, **fields)
-        words = self.booted.ram.qwords
-        entry_paddr, before, after = fields["entry_paddr"], fields["before"], fields["after"]
-        assert words[entry_paddr >> 3] == after
-        if kind == "link":
-            assert before == 0
-            assert after == fields["host_entry"] == words[fields["host_entry_paddr"] >> 3]
-            table, change = (after & ADDRESS) >> 12, 1
-        else:
-            assert kind == "unlink" and after == 0
-            table, change = (before & ADDRESS) >> 12, -1
-            assert before & 1 and fields["host_entry"] is None
-        self.linked[table] += change
-        assert self.linked[table] == self.booted.kernel.share_counts[table] >= 0
-        assert fields["length"] == UNIT[fields["level"]] and fields["vaddr"] % fields["length"] == 0
-        assert fields["entry_level"] == {"pte": "pmd", "pmd": "pud", "pud": "pgd"}[fields["level"]]
-
-    def story(self) -> list[str]:
-        """The events in short: ``link 0 a 2T+1`` is process 0 (the first), region a, the second slot at 2 TiB."""
-        lines = []
-        for event in self.events:
-            base, rest = divmod(event["vaddr"], TIB)
-            slot = f"+{rest // event['length']}" if rest else ""
-            lines.append(f"{event['kind']} {event['pid'] - 100} {event['region']} {base}T{slot}")
-        return lines
 
 
 def story(booted: Booted, script: str, lines: list[str] | None = None) -> list[str]:
@@ -92,7 +53,8 @@ def test_munmap_unlinks(machine: MakeMachine, level: str) -> None:
 
 
 def test_exit_and_a_deadly_signal_unlink(machine: MakeMachine) -> None:
-    text = f"{A_REGION}; {A_WINDOW}; @load w; @fork c; @load w; end; @wait c; @fork d; @load w; @kill 102 9; end; @wait d"
+    text = f"""{A_REGION}; {A_WINDOW}; @load w
+        @fork c; @load w; end; @wait c; @fork d; @load w; @kill 102 9; end; @wait d"""
     assert story(machine(), text) == [
         "link 0 a 2T", "link 1 a 2T", "unlink 1 a 2T", "link 2 a 2T", "unlink 2 a 2T", "unlink 0 a 2T",
     ]  # fmt: skip
@@ -101,7 +63,8 @@ def test_exit_and_a_deadly_signal_unlink(machine: MakeMachine) -> None:
 def test_execve_unlinks(machine: MakeMachine) -> None:
     booted = machine()
     path = booted.install(guests.path("hello"))
-    text = f'{A_REGION}; {A_WINDOW}; @load w; @fork c; @load w; @a = words "hello" 0; execve "{path}" a 0; end; @wait c; load w'
+    text = f"""{A_REGION}; {A_WINDOW}; @load w
+        @fork c; @load w; @a = words "hello" 0; execve "{path}" a 0; end; @wait c; load w"""
     assert story(booted, text, ["hello, world", "load = 0"]) == [
         "link 0 a 2T", "link 1 a 2T", "unlink 1 a 2T", "unlink 0 a 2T",
     ]  # fmt: skip
@@ -133,9 +96,11 @@ def test_fork_inherits_the_window_but_no_link(machine: MakeMachine) -> None:
 
 
 def test_two_windows_on_one_region_in_one_process(machine: MakeMachine) -> None:
-    text = f"{A_REGION}; {A_WINDOW}; @v = mmap 4T SIZE RW MAP_SHARED|MAP_FIXED fd 0; @store w 1; load v; @store v 2; load w;"
-    text += "munmap w SIZE; load v; load w; munmap v SIZE"
-    assert story(machine(), text, ["load = 1", "load = 2", "munmap = 0", "load = 2", "load = SEGV_MAPERR", "munmap = 0"]) == [
+    text = f"""{A_REGION}; {A_WINDOW}; @v = mmap 4T SIZE RW MAP_SHARED|MAP_FIXED fd 0
+        @store w 1; load v; @store v 2; load w
+        munmap w SIZE; load v; load w; munmap v SIZE"""
+    lines = ["load = 1", "load = 2", "munmap = 0", "load = 2", "load = SEGV_MAPERR", "munmap = 0"]
+    assert story(machine(), text, lines) == [
         "link 0 a 2T", "link 0 a 4T", "unlink 0 a 2T", "unlink 0 a 4T",
     ]  # fmt: skip
 
@@ -169,14 +134,16 @@ def test_every_slot_of_a_window_is_linked_by_itself(machine: MakeMachine) -> Non
 
 
 def test_a_mapping_over_the_whole_window_replaces_it(machine: MakeMachine) -> None:
-    text = f"{A_REGION}; {A_WINDOW}; @store w 9; @mmap w SIZE RW PRIVATE|MAP_FIXED|MAP_NORESERVE -1 0; load w; munmap w SIZE"
+    text = f"""{A_REGION}; {A_WINDOW}; @store w 9
+        @mmap w SIZE RW PRIVATE|MAP_FIXED|MAP_NORESERVE -1 0; load w; munmap w SIZE"""
     assert story(machine(), text, ["load = 0", "munmap = 0"]) == ["link 0 a 2T", "unlink 0 a 2T"]
 
 
 def test_the_name_goes_while_it_is_mapped(machine: MakeMachine) -> None:
     booted = machine()
     text = f"""{A_REGION}; {A_WINDOW}; @store w 3; unlink "/sys/fs/mshare/a"; @close fd; load w; store w+4K 4
-        open "/sys/fs/mshare/a" O_RDWR; gd = open "/sys/fs/mshare/a" O_RDWR|O_CREAT 0600; mmap 6T SIZE RW MAP_SHARED gd 0
+        open "/sys/fs/mshare/a" O_RDWR; gd = open "/sys/fs/mshare/a" O_RDWR|O_CREAT 0600
+        mmap 6T SIZE RW MAP_SHARED gd 0
         @fork c; load w; load w+4K; end; wait c; munmap w SIZE"""
     lines = ["unlink = 0", "load = 3", "store = 0", "open = ENOENT", "gd = 3", "mmap = EINVAL", "load = 3", "load = 4",
              "wait = 0", "munmap = 0"]  # fmt: skip
@@ -200,7 +167,8 @@ def test_the_region_ends_with_its_creator(machine: MakeMachine, end: str) -> Non
 
 def test_ownership_is_not_inherited(machine: MakeMachine) -> None:
     text = f"""@s = mmap 0 4K RW ANON -1 0
-        @fork c; {A_REGION}; {A_WINDOW}; @store w 1; @fork d; load w; @store s 1; @await s 2; load w; @store s 3; end; @await s 1
+        @fork c; {A_REGION}; {A_WINDOW}; @store w 1
+        @fork d; load w; @store s 1; @await s 2; load w; @store s 3; end; @await s 1
         end; @wait c; @store s 2; @await s 3"""
     assert story(machine(), text, ["load = 1", "load = SEGV_MAPERR"]) == [
         "link 1 a 2T", "link 2 a 2T", "unlink 1 a 2T", "unlink 2 a 2T",

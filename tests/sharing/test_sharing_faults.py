@@ -33,7 +33,8 @@ ROWS = (
     Row("other process, write to present page", 2, "store w+4M 3", 0, 0, 0),
     Row("other process populates a page in a linked slot", 2, "store w+8K 4", 1, 1, 0),
     Row("first process then reads that page", 1, "load w+8K", 0, 0, 0),
-    Row("same process, window moved (munmap + mmap), first touch", 1, "munmap w SIZE; w = mmap w+1T SIZE WINDOW; load w",
+    Row("same process, window moved (munmap + mmap), first touch", 1, "munmap w SIZE; w = mmap w+1T SIZE WINDOW;"
+                                                                      "load w",
         1, 0, 1),
     Row("advised DONTNEED: unlinked, and linked again", 1, "madvise w 4K 4; load w", 1, 0, 1),
     Row("first read of an anonymous object's page", 1, "load w+12K", 1, 1, 0),
@@ -62,7 +63,7 @@ WARM = "@touch p 4K; @scan p 4K; @load p; @store p 1; @jump p+1; @madvise p 0 0;
 def script(size: int) -> str:
     sides: dict[int, list[str]] = {1: [], 2: []}
     for n, row in enumerate(ROWS):
-        quiet = "; ".join(f"@{statement}" for statement in row.statements.split("; ")).replace("@end", "end")
+        quiet = "; ".join(f"@{statement.strip()}" for statement in row.statements.split(";"))
         sides[row.process].append(f"@await s {n}; @mark {2 * n}; {quiet}; @mark {2 * n + 1}; @store s {n + 1}")
     first, second = ("\n".join([WARM, *sides[n]]) for n in (1, 2))
     text = f"""{SETUP}
@@ -88,7 +89,8 @@ def test_every_slot_is_linked_once(machine: MakeMachine) -> None:
     booted.calls("""
         @fd = open "/sys/fs/mshare/a" O_RDWR|O_CREAT 0600; @ftruncate fd 16M; @create fd 0 16M RW OBJECT
         @w = mmap 2T 16M RW MAP_SHARED|MAP_FIXED fd 0; @s = mmap 0 4K RW ANON -1 0
-        @mark 0; @touch w 16M; @mark 1; @fork c; @touch s 4K; @scan s 4K; @mark 99; @mark 2; @scan w 16M; @mark 3; end; @wait c
+        @mark 0; @touch w 16M; @mark 1; @fork c; @touch s 4K; @scan s 4K; @mark 99; @mark 2; @scan w 16M; @mark 3
+        end; @wait c
         """)
     assert recorder.marks[1].since(recorder.marks[0]) == (4096 + 8, 4096, 8)
     assert recorder.marks[3].since(recorder.marks[2]) == (8, 0, 8)

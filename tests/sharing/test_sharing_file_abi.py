@@ -1,6 +1,7 @@
-"""The file interface, call by call: what a real kernel with the third series answered (spec/mshare-observed.md, 1 to 6).
+"""The file interface, call by call: what a real kernel with the third series answered (mshare-observed.md, 1 to 6).
 
-Each table row is a script for the guest ``calls`` and its results.  ``fd`` is a fresh region file, ``u`` the unit; where a
+Each table row is a script for the guest ``calls`` and its results.  ``fd`` is a fresh region file, ``u`` the unit
+where a
 table says so, the region has one unit, or an object and a window ``w`` too.
 """
 
@@ -40,7 +41,10 @@ SIZING: Table = {
     "one unit": (f"ftruncate fd u; {SIZE}", "0 U"),
     "several units": (f"ftruncate fd u+u+u; {SIZE}", "0 3U"),
     "blocks stay 0": ("ftruncate fd u; @syscall 5 fd st; load st+64", "0 0"),
-    "not a multiple": ("ftruncate fd 1; ftruncate fd 4K; ftruncate fd u-1; ftruncate fd u+4K; ftruncate fd 1M", "EINVAL " * 5),
+    "not a multiple": (
+        "ftruncate fd 1; ftruncate fd 4K; ftruncate fd u-1; ftruncate fd u+4K; ftruncate fd 1M",
+        "EINVAL " * 5,
+    ),
     "negative": ("ftruncate fd -1; ftruncate fd -4K; syscall 77 fd 0x8000000000000000", "EINVAL " * 3),
     "twice": (f"ftruncate fd u; ftruncate fd u; ftruncate fd u+u; ftruncate fd 0; {SIZE}", "0 EINVAL EINVAL EINVAL U"),
     "twice, by path or fallocate": (
@@ -79,14 +83,19 @@ SIZING: Table = {
 SIZING_512G: Table = {
     f"ftruncate {size}": (f"ftruncate fd {size}; {SIZE}", f"0 {value}")
     for size, value in {
-        "512G": "0x8000000000", "1T": "0x10000000000", "64T": "0x400000000000", "128T-512G": "0x7f8000000000",
-        "128T": "0x800000000000", "256T": "0x1000000000000", "0x4000000000000000": "0x4000000000000000",
+        "512G": "0x8000000000",
+        "1T": "0x10000000000",
+        "64T": "0x400000000000",
+        "128T-512G": "0x7f8000000000",
+        "128T": "0x800000000000",
+        "256T": "0x1000000000000",
+        "0x4000000000000000": "0x4000000000000000",
         "0x7fffff8000000000": "0x7fffff8000000000",
     }.items()
 } | {
     f"ftruncate {size}": (f"ftruncate fd {size}; fallocate fd 0 0 {size}", "EINVAL EINVAL")
     for size in ("1", "4096", "2M", "1G", "256G", "512G-1", "512G+4096", "768G")
-}  # fmt: skip
+}
 
 CREATING: Table = {
     "one page; twice": ("create fd 0 4K RW OBJECT; create fd 0 4K RW OBJECT", "0 0"),
@@ -107,21 +116,25 @@ CREATING: Table = {
         "ENOMEM ENOMEM EINVAL",
     ),
     "more than there is": (
-        '@g = open "/sys/fs/mshare/g" O_RDWR|O_CREAT 0600; @unlink "/sys/fs/mshare/g"; @ftruncate g 512G; create g 0 1G RW OBJECT;'
+        '@g = open "/sys/fs/mshare/g" O_RDWR|O_CREAT 0600; @unlink "/sys/fs/mshare/g"; @ftruncate g 512G;'
+        "create g 0 1G RW OBJECT;"
         "create g 0 512G RW OBJECT|MAP_NORESERVE",
         "ENOMEM 0",
     ),
     "not fixed, private, no type, other types": (
-        "create fd 0 4K RW ANON; create fd 0 4K RW 0x32; create fd 0 4K RW 0x30; create fd 0 4K RW 0x38; create fd 0 4K RW 0x39",
+        "create fd 0 4K RW ANON; create fd 0 4K RW 0x32; create fd 0 4K RW 0x30; create fd 0 4K RW 0x38;"
+        "create fd 0 4K RW 0x39",
         "EINVAL " * 5,
     ),
-    "SHARED_VALIDATE": ("create fd 0 4K RW 0x33; m = memfd_create \"m\" 0; create fd 0 4K RW 0x13 m", "EINVAL 4 0"),
+    "SHARED_VALIDATE": ('create fd 0 4K RW 0x33; m = memfd_create "m" 0; create fd 0 4K RW 0x13 m', "EINVAL 4 0"),
     "SYNC": (
-        "m = memfd_create \"m\" 0; create fd 0 4K RW 0x80013 m; create fd 0 4K RW 0x80011 m; create fd 0 4K RW OBJECT|0x80000",
+        'm = memfd_create "m" 0; create fd 0 4K RW 0x80013 m; create fd 0 4K RW 0x80011 m;'
+        "create fd 0 4K RW OBJECT|0x80000",
         "4 EOPNOTSUPP 0 0",
     ),
     "FIXED_NOREPLACE": (
-        "create fd 0 4K RW OBJECT; create fd 0 4K RW OBJECT|MAP_FIXED_NOREPLACE; create fd 4K 4K RW OBJECT|MAP_FIXED_NOREPLACE",
+        "create fd 0 4K RW OBJECT; create fd 0 4K RW OBJECT|MAP_FIXED_NOREPLACE;"
+        "create fd 4K 4K RW OBJECT|MAP_FIXED_NOREPLACE",
         "0 EEXIST 0",
     ),
     "other flags": (
@@ -134,7 +147,10 @@ CREATING: Table = {
         " @w = mmap 0 u RW MAP_SHARED fd 0; @v = bytes 8; mincore w 4K v; load v",
         "0 0 0 0",
     ),
-    "anonymous: file and its offset are ignored": ("create fd 0 4K RW OBJECT 0 1; create fd 0 4K RW OBJECT 0 4096", "0 0"),
+    "anonymous: file and its offset are ignored": (
+        "create fd 0 4K RW OBJECT 0 1; create fd 0 4K RW OBJECT 0 4096",
+        "0 0",
+    ),
     "rights": (
         "create fd 0 4K 0 OBJECT; create fd 0 4K 1 OBJECT; create fd 0 4K 2 OBJECT; create fd 0 4K 4 OBJECT;"
         "create fd 0 4K 7 OBJECT; create fd 0 4K 0x103 OBJECT; create fd 0 4K 0x1000003 OBJECT",
@@ -151,24 +167,29 @@ CREATING: Table = {
         "4 EINVAL EINVAL 0",
     ),
     "file: what cannot be mapped": (
-        'd = open "/tmp" O_RDONLY; create fd 0 4K PROT_READ MAP_SHARED|MAP_FIXED d; i = open "/sys/fs/mshare/mshare_info" O_RDONLY;'
+        'd = open "/tmp" O_RDONLY; create fd 0 4K PROT_READ MAP_SHARED|MAP_FIXED d;'
+        'i = open "/sys/fs/mshare/mshare_info" O_RDONLY;'
         'create fd 0 4K PROT_READ MAP_SHARED|MAP_FIXED i; p = open "/proc/self/status" O_RDONLY;'
-        "create fd 0 4K PROT_READ MAP_SHARED|MAP_FIXED p; @f = bytes 8; @pipe2 f 0; create fd 0 4K PROT_READ MAP_SHARED|MAP_FIXED 7",
+        "create fd 0 4K PROT_READ MAP_SHARED|MAP_FIXED p; @f = bytes 8; @pipe2 f 0;"
+        "create fd 0 4K PROT_READ MAP_SHARED|MAP_FIXED 7",
         "4 ENODEV 5 ENODEV 6 ENODEV ENODEV",
     ),
     "file: /dev/zero": (
-        'z = open "/dev/zero" O_RDWR; create fd 0 4K RW MAP_SHARED|MAP_FIXED z; @w = mmap 0 u RW MAP_SHARED fd 0; store w 1; load w',
+        'z = open "/dev/zero" O_RDWR; create fd 0 4K RW MAP_SHARED|MAP_FIXED z; @w = mmap 0 u RW MAP_SHARED fd 0;'
+        "store w 1; load w",
         "4 0 0 1",
     ),
     "file: offsets": (
         'm = memfd_create "m" 0; @ftruncate m 8K; create fd 0 4K RW MAP_SHARED|MAP_FIXED m 0;'
         "create fd 4K 4K RW MAP_SHARED|MAP_FIXED m 4K; create fd 8K 4K RW MAP_SHARED|MAP_FIXED m 1M;"
         "create fd 12K 4K RW MAP_SHARED|MAP_FIXED m 100; create fd 16K 4K RW MAP_SHARED|MAP_FIXED m -4K;"
-        '@pwrite m "x" 1 0; @pwrite m "y" 1 4096; @w = mmap 0 u RW MAP_SHARED fd 0; load w; load w+4K; load w+8K; load w+12K',
+        '@pwrite m "x" 1 0; @pwrite m "y" 1 4096; @w = mmap 0 u RW MAP_SHARED fd 0; load w; load w+4K; load w+8K;'
+        "load w+12K",
         "4 0 0 0 0 EOVERFLOW 120 121 BUS_ADRERR 120",
     ),
     "file: HUGETLB, PRIVATE": (
-        'm = memfd_create "m" 0; create fd 0 4K RW MAP_SHARED|MAP_FIXED|MAP_HUGETLB m; create fd 0 4K RW MAP_PRIVATE|MAP_FIXED m',
+        'm = memfd_create "m" 0; create fd 0 4K RW MAP_SHARED|MAP_FIXED|MAP_HUGETLB m;'
+        "create fd 0 4K RW MAP_PRIVATE|MAP_FIXED m",
         "4 EINVAL EINVAL",
     ),
     "file: its mode": (
@@ -179,7 +200,8 @@ CREATING: Table = {
     ),
     "huge pages: there are none": ("create fd 0 2M RW OBJECT|MAP_HUGETLB", "ENOMEM"),
     "through a descriptor for reading, or writing, only": (
-        'r = open "/sys/fs/mshare/r" O_RDONLY; w = open "/sys/fs/mshare/r" O_WRONLY; create r 0 4K RW OBJECT; create w 0 4K RW OBJECT;'
+        'r = open "/sys/fs/mshare/r" O_RDONLY; w = open "/sys/fs/mshare/r" O_WRONLY; create r 0 4K RW OBJECT;'
+        "create w 0 4K RW OBJECT;"
         'unmap r 0 4K; unmap w 0 4K; p = open "/sys/fs/mshare/r" O_PATH; create p 0 4K RW OBJECT; unmap p 0 4K',
         "4 5 0 0 0 0 6 EBADF EBADF",
     ),
@@ -187,22 +209,28 @@ CREATING: Table = {
         "@fork c; create fd 0 4K RW OBJECT; @setuid 1000; create fd 4K 4K RW OBJECT; unmap fd 0 4K; end; wait c",
         "0 0 0 0",
     ),
-    "beyond the caller's RLIMIT_AS": ("@l = words 512K 512K; @setrlimit 9 l; create fd 0 1M RW OBJECT; create fd 0 512K RW OBJECT", "ENOMEM 0"),
-    "bad pointers": ("ioctl fd CREATE_MAPPING 0; ioctl fd CREATE_MAPPING 1; ioctl fd UNMAP 0; ioctl fd UNMAP -8", "EFAULT " * 4),
+    "beyond the caller's RLIMIT_AS": (
+        "@l = words 512K 512K; @setrlimit 9 l; create fd 0 1M RW OBJECT; create fd 0 512K RW OBJECT",
+        "ENOMEM 0",
+    ),
+    "bad pointers": (
+        "ioctl fd CREATE_MAPPING 0; ioctl fd CREATE_MAPPING 1; ioctl fd UNMAP 0; ioctl fd UNMAP -8",
+        "EFAULT " * 4,
+    ),
     "other commands": ("ioctl fd 0x7801 0; ioctl fd 0x5401 0; ioctl fd 0x80107800 0", "ENOTTY " * 3),
     "a new object replaces what it overlaps": (
         "@create fd 0 16K RW OBJECT; @w = mmap 0 u RW MAP_SHARED fd 0; @store w 1; @store w+4K 2; @store w+12K 3;"
         "create fd 4K 4K RW OBJECT; load w; load w+4K; load w+12K",
         "0 1 0 3",
     ),
-}  # fmt: skip
+}
 CREATING_512G: Table = {
     "a region larger than the address space": (
-        "@unlink \"/sys/fs/mshare/r\"; fd = open \"/sys/fs/mshare/r\" O_RDWR|O_CREAT 0600; ftruncate fd 256T;"
+        '@unlink "/sys/fs/mshare/r"; fd = open "/sys/fs/mshare/r" O_RDWR|O_CREAT 0600; ftruncate fd 256T;'
         "create fd 100T 4K RW OBJECT; create fd 200T 4K RW OBJECT; mmap 0 256T RW MAP_SHARED fd 0",
         "4 0 0 ENOMEM ENOMEM",
     ),
-}  # fmt: skip
+}
 UNSIZED: Table = {
     "nothing works before there is a size": (
         "create fd 0 4K RW OBJECT; unmap fd 0 4K; ioctl fd 1 0; mmap 0 u RW MAP_SHARED fd 0; ioctl fd CREATE_MAPPING 0",
@@ -237,11 +265,13 @@ MAPPING: Table = {
     ),
     "private": ("mmap 0 u RW MAP_PRIVATE fd 0", "EINVAL"),
     "the kernel chooses: aligned, from the top": (
-        "@v = mmap 0 u RW MAP_SHARED fd 0; @w = mmap 0 u RW MAP_SHARED fd 0; mod v u; say v-w-u; store v+8K 5; load w+8K",
+        "@v = mmap 0 u RW MAP_SHARED fd 0; @w = mmap 0 u RW MAP_SHARED fd 0; mod v u; say v-w-u; store v+8K 5;"
+        "load w+8K",
         "0 0 0 5",
     ),
     "a hint": (
-        "mmap 5T u RW MAP_SHARED fd 0; @v = mmap 6T+4K u RW MAP_SHARED fd 0; say v-6T-u; @w = mmap 5T u RW MAP_SHARED fd 0; mod w u;"
+        "mmap 5T u RW MAP_SHARED fd 0; @v = mmap 6T+4K u RW MAP_SHARED fd 0; say v-6T-u;"
+        "@w = mmap 5T u RW MAP_SHARED fd 0; mod w u;"
         "load w+8K; load w-8",
         "0x50000000000 0 0 0 SEGV_MAPERR",
     ),
@@ -252,7 +282,8 @@ MAPPING: Table = {
         "0x20000000000 0x20000000000 EEXIST EINVAL EINVAL 0x40000000000",
     ),
     "over other mappings": (
-        "@p = mmap 2T+64K 64K RW PRIVATE|MAP_FIXED -1 0; @store p 1; w = mmap 2T u RW MAP_SHARED|MAP_FIXED fd 0; load p; load w+8K",
+        "@p = mmap 2T+64K 64K RW PRIVATE|MAP_FIXED -1 0; @store p 1; w = mmap 2T u RW MAP_SHARED|MAP_FIXED fd 0;"
+        "load p; load w+8K",
         "0x20000000000 SEGV_MAPERR 0",
     ),
     "the file's offset is ignored": (
@@ -271,13 +302,14 @@ MAPPING: Table = {
         "0x20000000000 0 0 0",
     ),
     "descriptors for reading, or writing, only": (
-        'r = open "/sys/fs/mshare/r" O_RDONLY; @w = open "/sys/fs/mshare/r" O_WRONLY; mmap 2T u PROT_READ MAP_SHARED|MAP_FIXED r 0;'
+        'r = open "/sys/fs/mshare/r" O_RDONLY; @w = open "/sys/fs/mshare/r" O_WRONLY;'
+        "mmap 2T u PROT_READ MAP_SHARED|MAP_FIXED r 0;"
         "mmap 0 u RW MAP_SHARED r 0; mmap 0 u PROT_WRITE MAP_SHARED w 0; mmap 4T u PROT_NONE MAP_SHARED|MAP_FIXED r 0;"
         "mmap 4T u PROT_READ|PROT_EXEC MAP_SHARED|MAP_FIXED r 0",
         "4 0x20000000000 EACCES EACCES 0x40000000000 0x40000000000",
     ),
     "beyond RLIMIT_AS": ("@l = words u u; @setrlimit 9 l; mmap 0 u RW MAP_SHARED fd 0", "ENOMEM"),
-}  # fmt: skip
+}
 
 ACCESSING: Table = {
     "holes: before, between, after, the rest": (
@@ -293,7 +325,8 @@ ACCESSING: Table = {
     ),
     "no rights": ("@create fd 0 4K 0 OBJECT; load w; store w 1; jump w", "SEGV_ACCERR " * 3),
     "write-only and execute-only objects can be read": (
-        "@create fd 0 4K PROT_WRITE OBJECT; @create fd 4K 4K PROT_EXEC OBJECT; load w; store w 1; load w; load w+4K; store w+4K 1",
+        "@create fd 0 4K PROT_WRITE OBJECT; @create fd 4K 4K PROT_EXEC OBJECT; load w; store w 1; load w; load w+4K;"
+        "store w+4K 1",
         "0 0 1 0 SEGV_ACCERR",
     ),
     "the window's own rights do not count": (
@@ -302,17 +335,20 @@ ACCESSING: Table = {
         "0 1 0 2 1 SEGV_ACCERR",
     ),
     "execution": (
-        "@create fd 0 4K RWX OBJECT; store w 0xc3; jump w; @x = mmap 4T u PROT_READ|PROT_EXEC MAP_SHARED|MAP_FIXED fd 0; jump x;"
+        "@create fd 0 4K RWX OBJECT; store w 0xc3; jump w;"
+        "@x = mmap 4T u PROT_READ|PROT_EXEC MAP_SHARED|MAP_FIXED fd 0; jump x;"
         "jump x+8K",
         "0 0 0 SEGV_ACCERR",
     ),
     "another user, with a window of a descriptor for reading": (
-        '@fork c; @setuid 1000; @r = open "/sys/fs/mshare/r" O_RDONLY; v = mmap 4T u PROT_READ MAP_SHARED|MAP_FIXED r 0; store v+8K 6;'
+        '@fork c; @setuid 1000; @r = open "/sys/fs/mshare/r" O_RDONLY;'
+        "v = mmap 4T u PROT_READ MAP_SHARED|MAP_FIXED r 0; store v+8K 6;"
         "create r 0 4K RW OBJECT; unmap r 0 4K; end; @wait c; load w+8K",
         "0x40000000000 0 0 0 6",
     ),
     "a file: within, beyond its end, truncated, grown again": (
-        '@m = memfd_create "m" 0; @ftruncate m 4K; @pwrite m "A" 1 0; @create fd 0 8K RW MAP_SHARED|MAP_FIXED m; load w; load w+4K;'
+        '@m = memfd_create "m" 0; @ftruncate m 4K; @pwrite m "A" 1 0; @create fd 0 8K RW MAP_SHARED|MAP_FIXED m;'
+        "load w; load w+4K;"
         "store w 0x42; @b = bytes 8; pread m b 1 0; load b; ftruncate m 0; load w; ftruncate m 8K; load w; load w+4K",
         "65 BUS_ADRERR 0 1 66 0 BUS_ADRERR 0 0 0",
     ),
@@ -322,32 +358,42 @@ ACCESSING: Table = {
         "0 0 0 0 2",
     ),
     "a file that is closed, and without a name": (
-        '@m = open "/tmp/gone" O_RDWR|O_CREAT 0600; @ftruncate m 4K; @create fd 0 4K RW MAP_SHARED|MAP_FIXED m; @unlink "/tmp/gone";'
+        '@m = open "/tmp/gone" O_RDWR|O_CREAT 0600; @ftruncate m 4K; @create fd 0 4K RW MAP_SHARED|MAP_FIXED m;'
+        '@unlink "/tmp/gone";'
         "close m; store w 3; load w",
         "0 0 3",
     ),
     "write(2) from it": (
-        '@m = memfd_create "m" 0; store w+8K 1; write m w+8K 8; write m w+12K 8; write m w 8; write m w+16K-8 16; write m w+16K-8 8',
+        '@m = memfd_create "m" 0; store w+8K 1; write m w+8K 8; write m w+12K 8; write m w 8; write m w+16K-8 16;'
+        "write m w+16K-8 8",
         "0 8 8 EFAULT 8 8",
     ),
     "read(2) into it": (
-        '@z = open "/dev/zero" O_RDONLY; store w+8K 1; read z w+8K 8; load w+8K; read z w+20K 8; read z w 8; read z w+12K 8',
+        '@z = open "/dev/zero" O_RDONLY; store w+8K 1; read z w+8K 8; load w+8K; read z w+20K 8; read z w 8;'
+        "read z w+12K 8",
         "0 8 0 EFAULT EFAULT 8",
     ),
-    "a path, and a stack, in it": ('store w+8K 0x706d742f; open w+8K O_RDONLY; open w O_RDONLY; text w+8K', "0 4 EFAULT /tmp"),
+    "a path, and a stack, in it": (
+        "store w+8K 0x706d742f; open w+8K O_RDONLY; open w O_RDONLY; text w+8K",
+        "0 4 EFAULT /tmp",
+    ),
     "one object across a slot boundary": (
-        '@g = open "/sys/fs/mshare/two" O_RDWR|O_CREAT 0600; @unlink "/sys/fs/mshare/two"; @ftruncate g u+u; create g u-4K 8K RW OBJECT;'
-        "@v = mmap 8T u+u RW MAP_SHARED|MAP_FIXED g 0; store v+u-4 0x1122334455667788; load v+u-4; load v+u-8K; load v+u+4K",
+        '@g = open "/sys/fs/mshare/two" O_RDWR|O_CREAT 0600; @unlink "/sys/fs/mshare/two"; @ftruncate g u+u;'
+        "create g u-4K 8K RW OBJECT;"
+        "@v = mmap 8T u+u RW MAP_SHARED|MAP_FIXED g 0; store v+u-4 0x1122334455667788; load v+u-4; load v+u-8K;"
+        "load v+u+4K",
         "0 0 0x1122334455667788 SEGV_MAPERR SEGV_MAPERR",
     ),
     "one object in two regions, twice in one, and mapped": (
-        '@m = memfd_create "m" 0; @ftruncate m 4K; @create fd 0 4K RW MAP_SHARED|MAP_FIXED m; @create fd 4K 4K RW MAP_SHARED|MAP_FIXED m;'
-        '@p = mmap 0 4K RW MAP_SHARED m 0; @g = open "/sys/fs/mshare/two" O_RDWR|O_CREAT 0600; @unlink "/sys/fs/mshare/two";'
+        '@m = memfd_create "m" 0; @ftruncate m 4K; @create fd 0 4K RW MAP_SHARED|MAP_FIXED m;'
+        "@create fd 4K 4K RW MAP_SHARED|MAP_FIXED m;"
+        '@p = mmap 0 4K RW MAP_SHARED m 0; @g = open "/sys/fs/mshare/two" O_RDWR|O_CREAT 0600;'
+        '@unlink "/sys/fs/mshare/two";'
         "@ftruncate g u; @create g 0 4K RW MAP_SHARED|MAP_FIXED m; @v = mmap 8T u RW MAP_SHARED|MAP_FIXED g 0;"
         "store w 1; load w+4K; load p; load v; store v 2; load w; load p; store p 3; load w+4K; load v",
         "0 1 1 1 0 2 2 0 3 3",
     ),
-}  # fmt: skip
+}
 
 CALLS_ON_A_WINDOW: Table = {
     "munmap of a part": (
@@ -359,15 +405,20 @@ CALLS_ON_A_WINDOW: Table = {
         "EINVAL 5 EINVAL 5",
     ),
     "munmap of all, and of more": (
-        "@store w+8K 4; munmap w u; load w+8K; mmap w u RW MAP_SHARED|MAP_FIXED fd 0; load w+8K; munmap w-4K u+8K; load w+8K",
+        "@store w+8K 4; munmap w u; load w+8K; mmap w u RW MAP_SHARED|MAP_FIXED fd 0; load w+8K; munmap w-4K u+8K;"
+        "load w+8K",
         "0 SEGV_MAPERR 0x20000000000 4 0 SEGV_MAPERR",
     ),
     "a mapping over a part": (
-        "mmap w+8K 4K RW PRIVATE|MAP_FIXED -1 0; mmap w 4K RW PRIVATE|MAP_FIXED -1 0; mmap w+8K 4K RW PRIVATE|MAP_FIXED_NOREPLACE -1 0;"
+        "mmap w+8K 4K RW PRIVATE|MAP_FIXED -1 0; mmap w 4K RW PRIVATE|MAP_FIXED -1 0;"
+        "mmap w+8K 4K RW PRIVATE|MAP_FIXED_NOREPLACE -1 0;"
         "@p = mmap w+8K 4K RW PRIVATE -1 0; store p 1; load w+8K; load p",
         "EINVAL EINVAL EEXIST 0 0 1",
     ),
-    "a mapping over all of it": ("store w+8K 1; mmap w u RW PRIVATE|MAP_NORESERVE|MAP_FIXED -1 0; load w+8K", "0 0x20000000000 0"),
+    "a mapping over all of it": (
+        "store w+8K 1; mmap w u RW PRIVATE|MAP_NORESERVE|MAP_FIXED -1 0; load w+8K",
+        "0 0x20000000000 0",
+    ),
     "mprotect": (
         "mprotect w u PROT_READ; mprotect w u RW; mprotect w+8K 4K PROT_READ; mprotect w 4K PROT_NONE; store w+8K 1",
         "EINVAL EINVAL EINVAL EINVAL 0",
@@ -396,39 +447,49 @@ CALLS_ON_A_WINDOW: Table = {
         "@store w+8K 7;" + "".join(f"madvise w u {n};" for n in (8, 18, 25, 102, 103)) + "load w+8K",
         "EINVAL " * 5 + "7",
     ),
-}  # fmt: skip
+}
 
 FILES: Table = {
     "a new file": (
-        '@syscall 5 fd st; load st+48; load st+64; open "/sys/fs/mshare/r" O_RDWR|O_CREAT|O_EXCL 0600;'
-        "",
+        '@syscall 5 fd st; load st+48; load st+64; open "/sys/fs/mshare/r" O_RDWR|O_CREAT|O_EXCL 0600;',
         "0 0 EEXIST",
     ),
     "reading and writing": (
-        '@b = bytes 64; read fd b 8; pread fd b 8 0; write fd b 8; pwrite fd b 8 0; syscall 74 fd; syscall 75 fd; lseek fd 0 0; lseek fd 0 2',
+        "@b = bytes 64; read fd b 8; pread fd b 8 0; write fd b 8; pwrite fd b 8 0; syscall 74 fd; syscall 75 fd;"
+        "lseek fd 0 0; lseek fd 0 2",
         "EINVAL EINVAL EINVAL EINVAL EINVAL EINVAL ESPIPE ESPIPE",
     ),
     "names": (
-        'open "/sys/fs/mshare/none" O_RDWR; unlink "/sys/fs/mshare/none"; mkdir "/sys/fs/mshare/d" 0755; unlink "/sys/fs/mshare/d";'
-        'g = open "/sys/fs/mshare/d/r" O_RDWR|O_CREAT 0600; ftruncate g u; create g 0 4K RW OBJECT; mmap 8T u RW MAP_SHARED|MAP_FIXED g 0;'
-        'rmdir "/sys/fs/mshare/d"; open "/sys/fs/mshare/d/mshare_info" O_RDONLY; unlink "/sys/fs/mshare/d/r"; rmdir "/sys/fs/mshare/d"',
+        'open "/sys/fs/mshare/none" O_RDWR; unlink "/sys/fs/mshare/none"; mkdir "/sys/fs/mshare/d" 0755;'
+        'unlink "/sys/fs/mshare/d";'
+        'g = open "/sys/fs/mshare/d/r" O_RDWR|O_CREAT 0600; ftruncate g u; create g 0 4K RW OBJECT;'
+        "mmap 8T u RW MAP_SHARED|MAP_FIXED g 0;"
+        'rmdir "/sys/fs/mshare/d"; open "/sys/fs/mshare/d/mshare_info" O_RDONLY; unlink "/sys/fs/mshare/d/r";'
+        'rmdir "/sys/fs/mshare/d"',
         "ENOENT ENOENT 0 EISDIR 4 0 0 0x80000000000 ENOTEMPTY ENOENT 0 0",
     ),
     "links and renames": (
-        'link "/sys/fs/mshare/r" "/sys/fs/mshare/s"; @ftruncate fd u; @create fd 0 4K RW OBJECT; @w = mmap 2T u RW MAP_SHARED|MAP_FIXED fd 0;'
-        'unlink "/sys/fs/mshare/r"; rename "/sys/fs/mshare/s" "/sys/fs/mshare/r"; store w 1; g = open "/sys/fs/mshare/r" O_RDWR;'
-        'v = mmap 4T u RW MAP_SHARED|MAP_FIXED g 0; load v; rename "/sys/fs/mshare/r" "/tmp/r"; rename "/sys/fs/mshare/x" "/sys/fs/mshare/y"',
+        'link "/sys/fs/mshare/r" "/sys/fs/mshare/s"; @ftruncate fd u; @create fd 0 4K RW OBJECT;'
+        "@w = mmap 2T u RW MAP_SHARED|MAP_FIXED fd 0;"
+        'unlink "/sys/fs/mshare/r"; rename "/sys/fs/mshare/s" "/sys/fs/mshare/r"; store w 1;'
+        'g = open "/sys/fs/mshare/r" O_RDWR;'
+        'v = mmap 4T u RW MAP_SHARED|MAP_FIXED g 0; load v; rename "/sys/fs/mshare/r" "/tmp/r";'
+        'rename "/sys/fs/mshare/x" "/sys/fs/mshare/y"',
         "0 0 0 0 4 0x40000000000 1 EXDEV ENOENT",
     ),
     "other kinds of files": (
         'symlink "x" "/sys/fs/mshare/l"; mknod "/sys/fs/mshare/p" 0010600 0; mknod "/sys/fs/mshare/s" 0140600 0;'
-        'mknod "/sys/fs/mshare/q" 0100600 0; g = open "/sys/fs/mshare/q" O_RDWR; ftruncate g u; unlink "/sys/fs/mshare/q"',
+        'mknod "/sys/fs/mshare/q" 0100600 0; g = open "/sys/fs/mshare/q" O_RDWR; ftruncate g u;'
+        'unlink "/sys/fs/mshare/q"',
         "EPERM EPERM EPERM 0 4 0 0",
     ),
     "mshare_info": (
-        '@b = bytes 64; i = open "/sys/fs/mshare/mshare_info" O_RDONLY; read i b 63; read i b 63; pread i b 4 0; lseek i 5 0; lseek i 0 2;'
-        'unlink "/sys/fs/mshare/mshare_info"; rename "/sys/fs/mshare/mshare_info" "/sys/fs/mshare/x"; ioctl i 1 0; mmap 0 4K PROT_READ MAP_SHARED i 0;'
-        'rename "/sys/fs/mshare/r" "/sys/fs/mshare/mshare_info"; open "/sys/fs/mshare/mshare_info" O_RDWR|O_CREAT|O_EXCL 0600',
+        '@b = bytes 64; i = open "/sys/fs/mshare/mshare_info" O_RDONLY; read i b 63; read i b 63; pread i b 4 0;'
+        "lseek i 5 0; lseek i 0 2;"
+        'unlink "/sys/fs/mshare/mshare_info"; rename "/sys/fs/mshare/mshare_info" "/sys/fs/mshare/x"; ioctl i 1 0;'
+        "mmap 0 4K PROT_READ MAP_SHARED i 0;"
+        'rename "/sys/fs/mshare/r" "/sys/fs/mshare/mshare_info";'
+        'open "/sys/fs/mshare/mshare_info" O_RDWR|O_CREAT|O_EXCL 0600',
         "4 N 0 4 N N EPERM EPERM ENOTTY ENODEV EPERM EEXIST",
     ),
     "mshare_info, for writing": (
@@ -436,10 +497,11 @@ FILES: Table = {
         "4 EINVAL 0",
     ),
     "another user": (
-        "@fork c; @setuid 1000; open \"/sys/fs/mshare/mshare_info\" O_RDWR; open \"/sys/fs/mshare/r\" O_RDWR; unlink \"/sys/fs/mshare/r\"; end; wait c",
+        '@fork c; @setuid 1000; open "/sys/fs/mshare/mshare_info" O_RDWR; open "/sys/fs/mshare/r" O_RDWR;'
+        'unlink "/sys/fs/mshare/r"; end; wait c',
         "EACCES EACCES 0 0",
     ),
-}  # fmt: skip
+}
 
 TABLES: dict[str, tuple[Table, str]] = {
     "the file system": (FILES, FRESH),

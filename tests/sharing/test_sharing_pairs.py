@@ -44,7 +44,10 @@ donor: open after the last unlink: ENOENT
 @pytest.mark.parametrize("consumer", ["a forked child", "a program"])
 @pytest.mark.parametrize(
     ("donor", "name", "output"),
-    [("mshare_donor", "mshare_consumer", FILE_INTERFACE), ("mshare_call_donor", "mshare_call_consumer", CALL_INTERFACE)],
+    [
+        ("mshare_donor", "mshare_consumer", FILE_INTERFACE),
+        ("mshare_call_donor", "mshare_call_consumer", CALL_INTERFACE),
+    ],
 )
 def test_donor_and_consumer(
     machine: MakeMachine, level: str, donor: str, name: str, output: str, consumer: str

@@ -21,7 +21,8 @@ def mshare_object(unit: int, size: int, *, memfd: bool = False) -> str:
     file = f'@m = memfd_create "m" 0; @ftruncate m {size}; ' if memfd else ""
     flags = "MAP_SHARED|MAP_FIXED m" if memfd else "OBJECT|MAP_NORESERVE"
     return (
-        f'{file}@fd = open "/sys/fs/mshare/a" O_RDWR|O_CREAT 0600; @ftruncate fd {region}; create fd 0 {size} RW {flags}\n'
+        f'{file}@fd = open "/sys/fs/mshare/a" O_RDWR|O_CREAT 0600; @ftruncate fd {region};'
+        f"create fd 0 {size} RW {flags}\n"
         f"@w = mmap {WINDOW} {region} RW MAP_SHARED|MAP_FIXED fd 0\n"
     )
 

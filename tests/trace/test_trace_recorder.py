@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import guests
@@ -22,6 +27,8 @@ COUNTED = {
     "fill": "fills", "walk": "walks", "fault": "page_faults", "accessed_dirty": "ad_updates", "flush": "flushes",
     "cr3_load": "cr3_loads",
 }  # fmt: skip
+
+ROOT = Path(__file__).resolve().parents[2]
 
 Event = dict[str, Any]
 
@@ -126,7 +133,12 @@ def test_links_and_unlinks_have_the_entry_before_and_after(donor):
     assert len(links) == len(unlinks) == 4  # two units, two processes
     assert {e["pid"] for e in links} == {100, 101}
     for link in links:
-        assert (link["region"], link["level"], link["entry_level"], link["length"]) == ("shareme", "pmd", "pud", 1 << 30)
+        assert (link["region"], link["level"], link["entry_level"], link["length"]) == (
+            "shareme",
+            "pmd",
+            "pud",
+            1 << 30,
+        )
         assert link["before"] == "0x0"
         assert link["after"] == link["host_entry"] != "0x0"
     for unlink in unlinks:
@@ -175,7 +187,9 @@ def test_the_life_of_processes(donor):
 def test_kernel_events_stand_among_the_mmus_where_they_happened(donor):
     """The child's exit comes after its last walk and before the parent's next one."""
     at = next(n for n, e in enumerate(donor.events) if e["event"] == "exit" and e["pid"] == 101)
-    assert all(e["pid"] != 101 for e in donor.events[at:] if e["event"] in ("walk", "fill", "syscall_enter") and "pid" in e)
+    assert all(
+        e["pid"] != 101 for e in donor.events[at:] if e["event"] in ("walk", "fill", "syscall_enter") and "pid" in e
+    )
     before = [e for e in donor.events[:at] if e["event"] == "syscall_enter" and e["pid"] == 101]
     assert before[-1]["name"] == "exit_group"
 
@@ -212,8 +226,6 @@ def test_events_of_other_modules_are_kept_as_they_are():
 
 
 def test_every_kind_has_a_line():
-    import numpy as np
-
     events = np.zeros(len(EventKind), dtype=EVENT)
     events["kind"] = list(EventKind)
     events["level"], events["clock"], events["asid"] = 1, 2**63, 5
@@ -243,11 +255,39 @@ def test_fanout_tells_each_tracer_what_it_asks_for():
                 return lambda *_, **__: self.told.append(name)
             return super().__getattribute__(name)
 
-    quiet, calls, events = Notes(syscalls=False, active=False), Notes(syscalls=True, active=False), Notes(syscalls=False, active=True)
+    quiet, calls, events = (
+        Notes(syscalls=False, active=False),
+        Notes(syscalls=True, active=False),
+        Notes(syscalls=False, active=True),
+    )
     both = Fanout([quiet, calls, events])
     assert (both.syscalls, both.active) == (True, True)
     assert (Fanout([quiet]).syscalls, Fanout([quiet]).active) == (False, False)
-    for name, arguments in {"syscall_enter": 4, "syscall_exit": 4, "signal": 2, "fork": 2, "exec": 3, "exit": 2, "event": 1}.items():
+    for name, arguments in {
+        "syscall_enter": 4,
+        "syscall_exit": 4,
+        "signal": 2,
+        "fork": 2,
+        "exec": 3,
+        "exit": 2,
+        "event": 1,
+    }.items():
         getattr(both, name)(*[None] * arguments)
     common = ["signal", "fork", "exec", "exit"]
-    assert (quiet.told, calls.told, events.told) == (common, ["syscall_enter", "syscall_exit", *common], [*common, "event"])
+    assert (quiet.told, calls.told, events.told) == (
+        common,
+        ["syscall_enter", "syscall_exit", *common],
+        [*common, "event"],
+    )
+
+
+def test_both_modes_give_the_same_file(tmp_path):
+    """Native hooks and plain Python (NUMBA_DISABLE_JIT=1): every event, byte for byte."""
+    program = "import sys; from tests.trace.test_trace_recorder import Recorded; "
+    program += "open(sys.argv[1], 'wb').write(Recorded('mshare_donor').file)"
+    files = [tmp_path / flag for flag in "01"]
+    for file in files:
+        environment = {**os.environ, "NUMBA_DISABLE_JIT": file.name, "PYTHONPATH": str(ROOT)}
+        subprocess.run([sys.executable, "-c", program, str(file)], cwd=ROOT, env=environment, check=True)
+    native, reference = (file.read_bytes() for file in files)
+    assert native == reference and len(native) > 10_000
