@@ -55,6 +55,7 @@ class Booted(Machine):
             **options,
         )
         self.unit = UNIT[level]
+        self._taken: list[int] = []
 
     # -- running ---------------------------------------------------------------------------------------------------
 
@@ -99,6 +100,19 @@ class Booted(Machine):
     def stderr(self) -> str:
         """What programs have complained of."""
         return self.err.decode()
+
+    # -- scarcity --------------------------------------------------------------------------------------------------
+
+    def take_frames(self, left: int) -> None:
+        """Take all frames but ``left``; the audit does not ask who has reserved frames."""
+        frames = self.kernel.frames
+        self._taken += [frames.alloc(FrameKind.RESERVED) for _ in range(frames.free - left)]
+
+    def give_back_frames(self) -> None:
+        """Undo that."""
+        for frame in self._taken:
+            self.kernel.frames.put(frame)
+        self._taken.clear()
 
     # -- looking ---------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import subprocess
 import sys
@@ -164,6 +165,15 @@ def without_pids(text: str) -> list[str]:
 
 
 # -- programs that are built here ----------------------------------------------------------------------------------
+
+
+def test_the_prebuilt_guests_are_of_these_sources() -> None:
+    recorded = build.recorded()
+    assert recorded.keys() == {guest.name for guest in build.GUESTS if guest.prebuilt} == set(guests.NAMES)
+    for name, built in recorded.items():
+        assert built.source_sha256 == build.source_sha256(build.find(name)), f"{name}: the source has changed"
+        assert built.sha256 == hashlib.sha256(guests.path(name).read_bytes()).hexdigest(), f"{name}: another file"
+
 
 REBUILT = {"hello": "", "hello_pie": "", "cow": "", "faults": "regs", "exec_self": "", "pipes": "", "mshare_donor": ""}
 
