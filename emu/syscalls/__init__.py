@@ -11,8 +11,20 @@ if TYPE_CHECKING:
 
 def all_tables() -> Iterator[tuple[Syscall, ...]]:
     """The tables of every subject."""
-    from emu.syscalls import attributes, directories, fdctl, files, memory, naming, openclose, poll, process
-    from emu.syscalls import signals, system, times
+    from emu.syscalls import (
+        attributes,
+        directories,
+        fdctl,
+        files,
+        memory,
+        naming,
+        openclose,
+        poll,
+        process,
+        signals,
+        system,
+        times,
+    )
 
     for subject in (
         openclose, files, fdctl, naming, attributes, directories, poll, memory, process, signals, system, times
