@@ -189,12 +189,12 @@ class AddressSpace(UserCopy):
         if not vm_flags & VmFlags.NORESERVE and length >> PAGE_SHIFT > self.frames.total:
             raise LinuxError(errno.ENOMEM)
 
-    def insert(self, vma: Vma) -> None:
+    def insert(self, vma: Vma, *, merge: bool = True) -> None:
         """Add a VMA to the tree, merging it with a like neighbour where both are private anonymous memory."""
         self.total_bytes += vma.length
         if vma.prot & Prot.EXEC:
             self.code_id = self.context.new_code_id()
-        if not self._merge(vma):
+        if not (merge and self._merge(vma)):
             self.vmas.add(vma)
         if vma.page_cache is not None:
             vma.page_cache.mappings[vma] = self
@@ -344,9 +344,9 @@ class AddressSpace(UserCopy):
             if vma.start > reached:
                 break
             self._check_mprotect(vma, max(vma.start, address), min(vma.end, end), prot)
-            part = self.carve(vma, address, end)
-            self._protect(part, prot)
-            reached = part.end
+            reached = min(vma.end, end)
+            if vma.prot != prot:  # else nothing changes, and nothing is split
+                self._protect(self.carve(vma, address, end), prot)
         if reached < end:
             raise LinuxError(errno.ENOMEM)
 

@@ -73,7 +73,7 @@ def _move(mm: AddressSpace, old: int, old_length: int, new: int, new_length: int
     target.start, target.end = new, new + new_length
     if target.page_cache is None:
         target.pgoff = new >> PAGE_SHIFT
-    mm.insert(target)
+    mm.insert(target, merge=False)  # not with the source, which goes
     flush = mm.obligation(old, old + kept)
     q = mm.frames.ram.qwords
     for vaddr, slot, number in mm.tables.pte_tables(old, old + kept):

@@ -21,7 +21,7 @@ PROTECTIONS = ("PROT_NONE", "PROT_READ", "PROT_READ", "RW", "RW", "RW", "PROT_WR
 SETUP = """
 @a = say 0x10000000000
 @fd = memfd_create "x" 0; @ftruncate fd 48K; @pwrite fd "0123456789abcdef" 16 4088
-@g = memfd_create "y" 0; @ftruncate g 8K; @z = open "/dev/zero" O_RDWR; @v = bytes 64
+@g = memfd_create "y" 0; @ftruncate g 8K; @pwrite g "fedcba9876543210" 16 4088; @z = open "/dev/zero" O_RDWR; @v = bytes 64
 """
 
 
@@ -71,7 +71,7 @@ class Writer:
         at, value = self.address(), self.random.getrandbits(40) << 8 | 0xC3
         return self.random.choice(
             (f"load {at}", f"load {at}", f"store {at} {value}", f"store {at} {value}", f"pwrite g {at} 20 4090",
-             f"read z {at} 5000", f"pread fd {at} 100 4K", f"jump a+{self.random.randrange(PAGES) * 4}K")
+             f"read z {at} 5000", f"pread g {at} 100 4K", f"jump a+{self.random.randrange(PAGES) * 4}K")
         )  # fmt: skip
 
     def script(self, statements: int) -> str:

@@ -264,7 +264,7 @@ SCRIPT = r"""
 @syscall 262 0xffffffffffffff9c "/dev/null" t 0x100
 @syscall 5 99 t
 @syscall 257 0xffffffffffffff9c "/dev/null" 0x80000
-@syscall 257 3 "x" 2
+@syscall 257 3 "no-such-name" 2
 @syscall 292 1 9 0x80000
 @dup2 1 9
 @ioctl 1 0x5413 16
