@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from emu.fs.devfs import DevTmpfs, register_devices
+from emu.fs.fdtable import NR_OPEN
 from emu.fs.procfs import PidReadAt, PidText, Procfs, ProcSuperBlock
 from emu.fs.sysfs import Sysfs, add_cpus
 from emu.fs.tmpfs import Tmpfs
@@ -71,8 +72,8 @@ def _add_proc_files(kernel: Kernel, vfs: Vfs, procfs: ProcSuperBlock, cpus: int)
         "vm/max_map_count": "65530",
         "vm/mmap_min_addr": "65536",
         "fs/pipe-max-size": "1048576",
-        "fs/nr_open": "1048576",
-        "fs/file-max": "9223372036854775807",
+        "fs/nr_open": str(NR_OPEN),
+        "fs/file-max": str(kernel.vfs.max_files),
     }
     for name, value in fixed.items():
         procfs.add_sysctl(name, f"{value}\n".encode)

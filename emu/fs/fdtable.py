@@ -12,7 +12,7 @@ from emu.kernel.errors import LinuxError
 #: The soft RLIMIT_NOFILE of a first process.
 DEFAULT_LIMIT = 1024
 #: The hard limit (/proc/sys/fs/nr_open).
-NR_OPEN = 1 << 20
+NR_OPEN = 1 << 14
 
 
 class FdTable:

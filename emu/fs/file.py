@@ -55,8 +55,13 @@ class File:
     seekable = True
 
     def __init__(self, path: Path, flags: int) -> None:
+        """LinuxError(ENFILE) if the machine has as many open files as it can."""
         self.path = path
         self.inode: Inode = path.dentry.inode
+        vfs = self.inode.sb.kernel.vfs
+        if vfs.open_files >= vfs.max_files:
+            raise LinuxError(errno.ENFILE)
+        vfs.open_files += 1
         self.flags = int(flags) & ~_OPEN_ONLY
         self.pos = 0
         mode = self.flags & _ACCMODE
@@ -95,6 +100,7 @@ class File:
             self.release()
         if self.inode.locks is not None:
             self.inode.locks.release(self)
+        self.inode.sb.kernel.vfs.open_files -= 1
         self.inode.open_count -= 1
         self.inode.drop_if_unused()
         self.path.mount.unpin()

@@ -44,8 +44,8 @@ class Pipe:
     starts a new one, so that a full pipe may hold less than its capacity.
     """
 
-    def __init__(self) -> None:
-        self.slots = DEFAULT_CAPACITY // PAGE_SIZE
+    def __init__(self, capacity: int = DEFAULT_CAPACITY) -> None:
+        self.slots = capacity // PAGE_SIZE
         self.length = 0
         self.readers = 0
         self.writers = 0
@@ -251,5 +251,5 @@ def open_fifo(path: Path, flags: int) -> FifoFile:
     if flags & OpenFlags.ACCMODE == OpenFlags.ACCMODE:
         raise LinuxError(errno.EINVAL)
     if inode.pipe is None:
-        inode.pipe = Pipe()
+        inode.pipe = inode.sb.kernel.vfs.new_pipe()
     return FifoFile(path, flags, inode.pipe)

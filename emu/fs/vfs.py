@@ -6,16 +6,17 @@ import errno
 import stat
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from emu.fs import open as vfs_open
 from emu.fs import operations
 from emu.fs.dentry import Dentry, Path
 from emu.fs.fdtable import FsContext
 from emu.fs.file import File
-from emu.fs.flags import CHUNK, MountFlags, OpenFlags, UmountFlags, makedev
+from emu.fs.flags import CHUNK, PAGE_SIZE, MountFlags, OpenFlags, UmountFlags, makedev
 from emu.fs.mount import KEPT, Mount, MountTable
 from emu.fs.namei import Walker
-from emu.fs.pipe import Pipe, PipeFile, open_fifo
+from emu.fs.pipe import DEFAULT_CAPACITY, Pipe, PipeFile, open_fifo
 from emu.fs.pipefs import PipeFsType, PipeInode
 from emu.fs.superblock import FileSystemType
 from emu.fs.tmpfs import ShmemType, TmpfsInode, TmpfsSuperBlock
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
 
+#: Pipes with a buffer of 64 KiB: 16384 pages in all.
+MAX_FULL_PIPES = 1024
 #: Opens a device node.
 DeviceOpen = Callable[[Path, int], File]
 
@@ -54,6 +57,11 @@ class Vfs:
         self.mount_table = MountTable()
         self._devices: dict[int, DeviceOpen] = {}
         self._last_device = 0
+        self._pipes: WeakSet[Pipe] = WeakSet()
+        #: Open file descriptions in the whole machine, and the most there may be (fs.file-max: a tenth of memory at
+        #: a KiB each, as on Linux).
+        self.open_files = 0
+        self.max_files = max(1024, kernel.frames.total * 4 // 10)
         self._internal_types: dict[str, FileSystemType] = {fs.name: fs for fs in (PipeFsType(), ShmemType())}
         self._internal: dict[str, Mount] = {}
 
@@ -261,11 +269,17 @@ class Vfs:
         """Make a symbolic link ``name`` -> ``target``."""
         operations.symlink(self.walker(None), target, name)
 
+    def new_pipe(self) -> Pipe:
+        """A pipe's buffer; beyond a number of pipes (pipe-user-pages-soft) only of one page, as on Linux."""
+        pipe = Pipe(DEFAULT_CAPACITY if len(self._pipes) < MAX_FULL_PIPES else PAGE_SIZE)
+        self._pipes.add(pipe)
+        return pipe
+
     def pipe(self, flags: int = 0) -> tuple[File, File]:
         """A new pipe: its read end and its write end."""
         mount = self.internal_mount("pipefs")
         inode = PipeInode(mount.sb)
-        inode.pipe = Pipe()
+        inode.pipe = self.new_pipe()
         path = self.unnamed_path(mount, inode, f"pipe:[{inode.ino}]")
         kept = flags & OpenFlags.NONBLOCK
         reader = PipeFile(path, OpenFlags.RDONLY | kept, inode.pipe)

@@ -224,7 +224,9 @@ class AddressSpace(UserCopy):
             return
         # a shared mapping is only read: nothing would be gained by making its pages dirty
         access = Access.WRITE if vma.prot & Prot.WRITE and not vma.shared else Access.READ
-        for address in range(vma.start, vma.end, PAGE_SIZE):
+        # no more pages than there is memory: the zero page could be mapped for ever
+        end = min(vma.end, vma.start + self.frames.total * PAGE_SIZE)
+        for address in range(vma.start, end, PAGE_SIZE):
             result = handle_mm_fault(self, address, access)
             if not result.resolved:
                 return
@@ -305,14 +307,13 @@ class AddressSpace(UserCopy):
 
     def _zap_cached(self, vma: Vma, start: int, end: int) -> None:
         assert vma.page_cache is not None
-        for address in range(start, end, PAGE_SIZE):
-            slot = self.tables.entry_slot(address, 1)
-            if slot is None:
-                continue
-            pte = self.frames.ram.qwords[slot]
-            if pte and (pte & ADDRESS) >> PAGE_SHIFT == vma.page_cache.find(vma.index_of(address)):
-                self.frames.ram.qwords[slot] = 0
-                self._drop(np.array([pte], dtype=np.uint64), self.obligation(address, address + PAGE_SIZE))
+        q, find = self.frames.ram.qwords, vma.page_cache.find
+        for first, slot, number in self.tables.pte_tables(start, end):
+            for i in range(number):
+                pte, address = q[slot + i], first + i * PAGE_SIZE
+                if pte and (pte & ADDRESS) >> PAGE_SHIFT == find(vma.index_of(address)):
+                    q[slot + i] = 0
+                    self._drop(np.array([pte], dtype=np.uint64), self.obligation(address, address + PAGE_SIZE))
 
     def _drop(self, entries: np.ndarray[tuple[int], np.dtype[np.uint64]], flush: Flush) -> None:
         """Flush, then give up the frames of cleared entries."""

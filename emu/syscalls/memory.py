@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from emu.kernel.errors import LinuxError
 from emu.mm.address_space import page_align
 from emu.mm.mremap import do_mremap
-from emu.mm.vma import MapFlags, Prot
+from emu.mm.vma import MapFlags, Prot, Vma
 from emu.syscalls.table import Syscall, s32
 from mmu.memory import PAGE_SIZE
 
@@ -101,6 +101,18 @@ def sys_madvise(kernel: Kernel, task: Task, addr: int, length: int, advice: int)
     return 0
 
 
+def _mark_resident(task: Task, vma: Vma, low: int, high: int, first: int, present: bytearray) -> None:
+    """Set a 1 for each page of [low, high) that is mapped, or in the page cache; ``present`` begins at ``first``."""
+    for vaddr, slot, number in task.mm.tables.pte_tables(low, high):
+        for i in range(number):
+            if task.mm.frames.ram.qwords[slot + i]:
+                present[((vaddr - first) >> 12) + i] = 1
+    if vma.page_cache is not None and vma.page_cache.nr_pages:
+        for page in range(low, high, PAGE_SIZE):
+            if vma.page_cache.find(vma.index_of(page)) is not None:
+                present[(page - first) >> 12] = 1
+
+
 def sys_mincore(kernel: Kernel, task: Task, addr: int, length: int, vector: int) -> int:
     """mincore(2): 1 for each page that is present."""
     if addr & (PAGE_SIZE - 1):
@@ -113,10 +125,16 @@ def sys_mincore(kernel: Kernel, task: Task, addr: int, length: int, vector: int)
         if vma is None:
             raise LinuxError(errno.ENOMEM)
         last = min(first + PAGE_SIZE * 4096, vma.end, end)
-        present = bytearray()
-        for page in range(first, last, PAGE_SIZE):
-            cached = vma.page_cache is not None and vma.page_cache.find(vma.index_of(page)) is not None
-            present.append(1 if cached or task.mm.tables.pte(page) else 0)
+        present = bytearray((last - first) >> 12)
+        covered = first
+        for vma in task.mm.vmas.overlapping(first, last):
+            low, high = max(vma.start, first), min(vma.end, last)
+            if low != covered:
+                break
+            covered = high
+            _mark_resident(task, vma, low, high, first, present)
+        if covered != last:
+            raise LinuxError(errno.ENOMEM)
         task.mm.write(vector + ((first - addr) >> 12), bytes(present))
         first = last
     return 0

@@ -7,6 +7,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from emu.fs.boot import RELEASE, VERSION
+from emu.fs.fdtable import NR_OPEN
 from emu.kernel.errors import LinuxError
 from emu.syscalls.table import Syscall, s32
 
@@ -20,7 +21,7 @@ _DEFAULT_LIMITS = {
     3: (8 << 20, _INFINITY),
     4: (0, _INFINITY),
     6: (4096, 4096),
-    7: (1024, 1 << 20),
+    7: (1024, NR_OPEN),
     8: (8 << 20, 8 << 20),
 }
 _GRND_KNOWN = 7
@@ -62,7 +63,7 @@ def sys_prlimit64(kernel: Kernel, task: Task, pid: int, resource: int, new: int,
         if hard > current[1] and task.credentials.euid != 0:
             raise LinuxError(errno.EPERM)
         if resource == _RLIMIT_NOFILE:
-            if hard > 1 << 20:
+            if hard > NR_OPEN:
                 raise LinuxError(errno.EPERM)
             target.files.limit = soft
         elif resource == _RLIMIT_STACK:

@@ -108,7 +108,8 @@ SCRIPTS = {
         pipe2 16 0; wait4 -1 16 0; @fork c; exit 3; end; wait4 c 16 0
         @p = mmap 0 8K RW PRIVATE -1 0; @munmap p+4K 4K; read n p 8K; read n p+4K 1; read n p+4090 100""",
     "execve that cannot be": """
-        @a = words "x" 0; execve "/no/such/file" a NULL; execve "/" a NULL; execve 16 a NULL; execve "/no/such/x" 16 NULL
+        @a = words "x" 0; execve "/no/such/file" a NULL; execve "/" a NULL; execve 16 a NULL
+        execve "/no/such/x" 16 NULL
         f = open "/tmp/UNIQUE" O_RDWR|O_CREAT 0700; write f "\\x7fELF and no more" 16; close f
         execve "/tmp/UNIQUE" a NULL; truncate "/tmp/UNIQUE" 0; execve "/tmp/UNIQUE" a NULL
         f = open "/tmp/UNIQUE" O_RDWR 0; write f "#!\\n" 3; close f; execve "/tmp/UNIQUE" a NULL

@@ -21,7 +21,8 @@ PROTECTIONS = ("PROT_NONE", "PROT_READ", "PROT_READ", "RW", "RW", "RW", "PROT_WR
 SETUP = """
 @a = say 0x10000000000
 @fd = memfd_create "x" 0; @ftruncate fd 48K; @pwrite fd "0123456789abcdef" 16 4088
-@g = memfd_create "y" 0; @ftruncate g 8K; @pwrite g "fedcba9876543210" 16 4088; @z = open "/dev/zero" O_RDWR; @v = bytes 64
+@g = memfd_create "y" 0; @ftruncate g 8K; @pwrite g "fedcba9876543210" 16 4088
+@z = open "/dev/zero" O_RDWR; @v = bytes 64
 """
 
 
