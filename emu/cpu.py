@@ -24,6 +24,7 @@ from unicorn import x86_const as x86
 
 from emu.hooks import TABLE_ENTRIES, TABLE_WORDS, TrapReason, TrapState
 from mmu import GeneralProtection, Mmu, PageFault, PhysicalMemory, unicorn_abi
+from mmu.geometry import Geometry
 from mmu.hooks import PHYSMAP
 from mmu.objectcode import load
 from mmu.registers import Access
@@ -90,13 +91,17 @@ class RegisterSet:
 class Cpu:
     """One vCPU."""
 
-    def __init__(self, ram: PhysicalMemory, entry_frame: int) -> None:
-        """``entry_frame`` is a free frame that is used once, for the instruction that enters CPL 3."""
+    def __init__(
+        self, ram: PhysicalMemory, entry_frame: int, *, tlb: str | Geometry = "off", seed: int = 0
+    ) -> None:
+        """``entry_frame`` is a free frame that is used once, for the instruction that enters CPL 3; ``tlb`` as for
+        :class:`mmu.Mmu`.
+        """
         self.uc = uc = Uc(UC_ARCH_X86, UC_MODE_64)
         uc.ctl_set_cpu_model(CPU_MODEL)
         uc.ctl_exits_enabled(True)
         self._engine = unicorn_abi.handle(uc)
-        self.mmu = Mmu(uc, ram)
+        self.mmu = Mmu(uc, ram, tlb=tlb, seed=seed)
         self.trap = TrapState()
         self._error: BaseException | None = None
         self._vector: int | None = None

@@ -22,6 +22,7 @@ from emu.kernel.task import Task
 from emu.mm.address_space import AddressSpace
 from emu.mm.audit import audit
 from mmu import PhysicalMemory
+from mmu.geometry import Geometry
 
 DEFAULT_MEMORY = 256 << 20
 #: The least memory that a machine can be made with, in bytes.
@@ -62,6 +63,8 @@ class Machine:
         *,
         mounts: Sequence[Mount] = (),
         seed: int = 0,
+        tlb: str | Geometry = "off",
+        check_tlb: bool = False,
         modules: Mapping[str, Init] | None = None,
         stdin: BinaryIO | None = None,
         stdout: Any = None,
@@ -73,10 +76,12 @@ class Machine:
         self.ram = PhysicalMemory(memory)
         found = find_modules() if modules is None else dict(modules)
         try:
-            self.kernel = Kernel(self.ram, seed=seed, modules=found, log=log)
+            self.kernel = Kernel(self.ram, seed=seed, tlb=tlb, modules=found, log=log)
         except LinuxError as error:
             raise ValueError(f"a machine with {memory} bytes of memory cannot start: {error}") from None
         self.console = Console(self.kernel.vfs, stdin, stdout or _to_host(sys.stdout), stderr or _to_host(sys.stderr))
+        if check_tlb:
+            self.kernel.flusher.watch()
         self._mount_all(mounts)
 
     def _mount_all(self, mounts: Sequence[Mount]) -> None:
@@ -197,6 +202,12 @@ class Machine:
     def audit(self) -> list[str]:
         """Recount everything; every finding is a sentence."""
         return audit(self.kernel)
+
+    def stale_translations(self) -> list[str]:
+        """With ``check_tlb``: each modelled TLB hit that the tables no longer bore out, a sentence each, with who
+        changed the entry and what became of the flush that it owed.
+        """
+        return self.kernel.flusher.stale_findings()
 
     def processes(self) -> list[dict[str, Any]]:
         """Figures of every process, ended ones included, by pid."""

@@ -1,15 +1,38 @@
-"""The hardware: physical memory, paging registers, paging-structure entries, the page walk, and its attachment to
-Unicorn.
+"""The hardware: physical memory, paging registers, paging-structure entries, the page walk, TLB models, and all that
+attached to Unicorn.
 
 Knows Unicorn; knows nothing of processes, files or system calls.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from mmu.events import EVENT, EventKind, EventRing
-from mmu.faults import ErrorCode, GeneralProtection, PageFault
+from mmu.faults import ErrorCode, GeneralProtection, NotCanonical, PageFault, StackFault
+from mmu.geometry import Geometry
 from mmu.memory import BusError, PhysicalMemory
+from mmu.memtype import MemoryType
 from mmu.plugin import Mmu
-from mmu.registers import CR0, CR4, EFER, Access, Registers
-from mmu.translation import Translation, Walker, WalkStep, translate
+from mmu.registers import CR0, CR4, EFER, Access, Registers, Rights
+from mmu.translation import Translation, Walker, WalkStep, translate, translate_many
+
+if TYPE_CHECKING:
+    from mmu.model import Invpcid, TlbModel
+    from mmu.presets import load_preset
+
+#: What only exact mode needs is imported when it is asked for.
+_LATE = {
+    "Invpcid": "mmu.model",
+    "TlbModel": "mmu.model",
+    "load_preset": "mmu.presets",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module 'mmu' has no attribute {name!r}")
+    return getattr(import_module(_LATE[name]), name)
+
 
 __all__ = [
     "CR0",
@@ -22,12 +45,21 @@ __all__ = [
     "EventKind",
     "EventRing",
     "GeneralProtection",
+    "Geometry",
+    "Invpcid",
+    "MemoryType",
     "Mmu",
+    "NotCanonical",
     "PageFault",
     "PhysicalMemory",
     "Registers",
+    "Rights",
+    "StackFault",
+    "TlbModel",
     "Translation",
     "WalkStep",
     "Walker",
+    "load_preset",
     "translate",
+    "translate_many",
 ]

@@ -36,6 +36,11 @@ def njit(function: Callable[..., Any]) -> Any:
     return numba.njit(error_model="numpy", boundscheck=False)(function)
 
 
+def njit_inlined(function: Callable[..., Any]) -> Any:
+    """The same, always inlined into its callers."""
+    return numba.njit(error_model="numpy", boundscheck=False, forceinline=True)(function)
+
+
 def _memory_access(bits: int, numba_type: Any) -> tuple[Any, Any]:
     """(load, store) intrinsics for an integer of this width, widened to uint64 as in reference mode."""
     pointer = ir.IntType(bits).as_pointer()
@@ -104,7 +109,7 @@ def compile_entry(entry: Any) -> tuple[str, bytes]:
         f"carray({name}, 1)[0]" if is_record else (name if p in ("bool", "u64") else f"U({name})")
         for name, is_record, p in zip(names, records, parameters, strict=True)
     )
-    scope = {"carray": carray, "U": np.uint64, "body": njit(entry.function)}
+    scope = {"carray": carray, "U": np.uint64, "body": njit_inlined(entry.function)}
     exec(f"def {entry.name}({', '.join(names)}):\n    return body({passed})\n", scope)
     signature = TYPES[result](*(_record(p) if r else TYPES[p] for p, r in zip(parameters, records, strict=True)))
     compiled = numba.cfunc(signature, error_model="numpy")(scope[entry.name])

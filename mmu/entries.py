@@ -1,7 +1,7 @@
-"""The paging-structure entry of each level, from one table of fields (SDM vol. 3, tables 4-15 to 4-20).
+"""The paging-structure entry of each level, from one table of fields (SDM vol. 3, tables 4-14 to 4-20).
 
-Level 4 is a PML4E, 3 a PDPTE, 2 a PDE, 1 a PTE.  An entry is a *leaf* if it maps a page: every PTE, and a PDPTE or
-PDE whose PS is 1.
+Level 5 is a PML5E, 4 a PML4E, 3 a PDPTE, 2 a PDE, 1 a PTE.  An entry is a *leaf* if it maps a page: every PTE, and a
+PDPTE or PDE whose PS is 1.  Each of the 64 bits of an entry belongs to exactly one field.
 
 >>> describe(1, encode(1, P=1, RW=1, US=1, ADDRESS=0x5000))
 'PTE 4K page at 0x5000: P RW US'
@@ -9,11 +9,12 @@ PDE whose PS is 1.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from mmu.native import U
 
-LEVELS = (4, 3, 2, 1)
+LEVELS = (5, 4, 3, 2, 1)
 ENTRY_NAME = {5: "PML5E", 4: "PML4E", 3: "PDPTE", 2: "PDE", 1: "PTE"}
 TABLE_NAME = {5: "PML5", 4: "PML4", 3: "PDPT", 2: "PD", 1: "PT"}
 PAGE_SIZE_NAME = {1: "4K", 2: "2M", 3: "1G"}
@@ -42,7 +43,7 @@ class Field:
         return level in self.levels and self.where in ("both", "leaf" if leaf else "table")
 
 
-_ALL = (5, 4, 3, 2, 1)
+_ALL = LEVELS
 FIELDS = (
     Field("P", 0, 0, _ALL, "both", "present"),
     Field("RW", 1, 1, _ALL, "both", "writes are allowed"),
@@ -51,17 +52,24 @@ FIELDS = (
     Field("PCD", 4, 4, _ALL, "both", "page-level cache disable"),
     Field("A", 5, 5, _ALL, "both", "accessed: used for a translation"),
     Field("D", 6, 6, (3, 2, 1), "leaf", "dirty: written"),
+    Field("IGN6", 6, 6, (5, 4, 3, 2), "table", "ignored by the processor"),
     Field("PS", 7, 7, (3, 2), "both", "page size: this entry maps a page"),
+    Field("RSVD", 7, 7, (5, 4), "both", "must be 0"),
     Field("PAT", 7, 7, (1,), "leaf", "page attribute table index, high bit"),
     Field("G", 8, 8, (3, 2, 1), "leaf", "global: survives a MOV to CR3"),
+    Field("IGN8", 8, 8, (5, 4, 3, 2), "table", "ignored by the processor"),
     Field("AVL", 9, 11, _ALL, "both", "ignored by the processor, free for software"),
     Field("PAT", 12, 12, (3, 2), "leaf", "page attribute table index, high bit"),
+    Field("RSVD", 13, 20, (2,), "leaf", "must be 0"),
+    Field("RSVD", 13, 29, (3,), "leaf", "must be 0"),
     Field("ADDRESS", 12, 51, (5, 4, 3, 2), "table", "physical address of the next table"),
     Field("ADDRESS", 12, 51, (1,), "leaf", "physical address of the 4K page"),
     Field("ADDRESS", 21, 51, (2,), "leaf", "physical address of the 2M page"),
     Field("ADDRESS", 30, 51, (3,), "leaf", "physical address of the 1G page"),
-    Field("PKEY", 59, 62, (3, 2, 1), "leaf", "protection key"),
-    Field("XD", 63, 63, _ALL, "both", "execute disable"),
+    Field("AVL_HIGH", 52, 58, (3, 2, 1), "leaf", "ignored by the processor, free for software"),
+    Field("AVL_HIGH", 52, 62, (5, 4, 3, 2), "table", "ignored by the processor, free for software"),
+    Field("PKEY", 59, 62, (3, 2, 1), "leaf", "protection key; ignored unless CR4.PKE or CR4.PKS"),
+    Field("XD", 63, 63, _ALL, "both", "execute disable; must be 0 unless EFER.NXE"),
 )
 
 
@@ -86,6 +94,7 @@ def is_leaf(level: int, value: int) -> bool:
     return level == 1 or (level in (2, 3) and bool(value & int(PS)))
 
 
+@functools.cache
 def fields_of(level: int, leaf: bool) -> tuple[Field, ...]:
     """The fields of an entry, low bits first.  ValueError for a level that does not exist."""
     if level not in ENTRY_NAME:
@@ -127,24 +136,49 @@ def decode(level: int, value: int) -> dict[str, int]:
     }
 
 
-def reserved_bits(level: int, leaf: bool, maxphyaddr: int) -> int:
-    """The bits that must be 0 in a present entry: above MAXPHYADDR, PS of a PML4E, low address bits of a large page."""
-    reserved = ((1 << 52) - 1) & ~((1 << maxphyaddr) - 1)
-    if level >= 4:
-        reserved |= 1 << 7
-    if leaf and level > 1:
-        reserved |= (page_bytes(level) - 1) & ~((1 << 13) - 1)
+def reserved_bits(
+    level: int, leaf: bool, maxphyaddr: int, *, nxe: bool = True, pages_1g: bool = True, upper_g_reserved: bool = False
+) -> int:
+    """The bits that must be 0 in a present entry (SDM vol. 3, tables 4-14 to 4-20).
+
+    What the table of fields calls RSVD, the address bits from MAXPHYADDR on, PS of a PDPTE where there are no 1G pages,
+    XD unless EFER.NXE, and bit 8 of a PML5E or PML4E with ``upper_g_reserved`` (AMD).
+    """
+    reserved = 0
+    for field in fields_of(level, leaf):
+        if field.name == "RSVD" or (field.name == "XD" and not nxe):
+            reserved |= field.mask
+        elif field.name == "PS" and level == 3 and leaf and not pages_1g:
+            reserved |= field.mask
+        elif field.name == "IGN8" and level >= 4 and upper_g_reserved:
+            reserved |= field.mask
+        elif field.name == "ADDRESS":
+            reserved |= field.mask >> maxphyaddr << maxphyaddr
     return reserved
 
 
-def describe(level: int, value: int) -> str:
-    """An entry in words: what it is, where it points, and the names of its flags that are set."""
-    name = ENTRY_NAME[level]
+def describe(level: int, value: int, pat: int | None = None) -> str:
+    """An entry in words: what it is, where it points, and its fields that are not zero.
+
+    With ``pat``, the contents of IA32_PAT, also the memory type of the page or of the table.
+    """
     fields = decode(level, value)
+    name = ENTRY_NAME[level]
     if not fields["P"]:
         return f"{name} not present" + (f" (software bits {value:#x})" if value else "")
     leaf = is_leaf(level, value)
     target = f"{PAGE_SIZE_NAME[level]} page" if leaf else f"{TABLE_NAME[level - 1]} table"
-    flags = [f.name for f in fields_of(level, leaf) if f.low == f.high and fields[f.name] and f.name != "PS"]
-    flags += [f"{f}={fields[f]}" for f in ("AVL", "PKEY") if fields.get(f)]
-    return f"{name} {target} at {fields['ADDRESS']:#x}: {' '.join(flags)}"
+    words = f"{name} {target} at {fields['ADDRESS']:#x}: {' '.join(_set_fields(level, leaf, fields))}"
+    if pat is None:
+        return words
+    from mmu.memtype import memory_type  # which decodes with this module
+
+    return f"{words}; memory type {memory_type(level, value, pat)}"
+
+
+def _set_fields(level: int, leaf: bool, fields: dict[str, int]) -> list[str]:
+    """The flags that are set, then the numbers that are not zero."""
+    found = [f for f in fields_of(level, leaf) if fields[f.name] and f.name not in ("ADDRESS", "PS")]
+    flags = [f.name for f in found if f.low == f.high]
+    numbers = [(f.name, fields[f.name]) for f in found if f.low != f.high]
+    return flags + [f"{name}={value}" if value < 16 else f"{name}={value:#x}" for name, value in numbers]

@@ -22,6 +22,7 @@ class EventKind(IntEnum):
     ACCESSED_DIRTY = 4  # an entry got A or D: where, before, after
     FLUSH = 5  # translations were invalidated: a range, or all
     CR3_LOAD = 6
+    ACCESS = 7  # exact mode: a data access or a fetch; ``level``: TLB level 1 or 2 where it hit, 0: a walk follows
 
 
 #: One record, 128 bytes.  ``entries[k]`` is the entry read at level k+1 (0 where none was).
@@ -55,7 +56,7 @@ assert RECORD_BYTES == 128
 _ONE = U(1)
 _RECORD = U(RECORD_BYTES)
 _KIND = {kind: U(kind) for kind in EventKind}
-KIND_FILL, KIND_WALK, KIND_FAULT, KIND_AD = U(1), U(2), U(3), U(4)
+KIND_FILL, KIND_WALK, KIND_FAULT, KIND_AD, KIND_ACCESS = U(1), U(2), U(3), U(4), U(7)
 
 
 @native

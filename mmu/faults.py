@@ -23,6 +23,8 @@ class ErrorCode(IntFlag):
         what = "write" if self & self.WR else "fetch" if self & self.ID else "read"
         if self & self.RSVD:
             return f"{who} {what}: a reserved bit is set"
+        if self & self.PK:
+            return f"{who} {what}: not allowed by the protection key"
         return f"{who} {what}: " + ("not allowed" if self & self.P else "not present")
 
 
@@ -32,6 +34,8 @@ _ACCESS_OF = {0: Access.READ, 0x02: Access.WRITE, 0x10: Access.FETCH}
 class PageFault(Exception):
     """#PF: ``vaddr`` is what CR2 would hold, ``error_code`` the code that is pushed."""
 
+    vector = 14
+
     def __init__(self, vaddr: int, error_code: int) -> None:
         super().__init__(vaddr, error_code)
         self.vaddr = vaddr
@@ -39,19 +43,37 @@ class PageFault(Exception):
 
     @property
     def access(self) -> Access:
-        """The access as the error code tells it (a fetch is told apart from a read only if EFER.NXE is set)."""
+        """The access as the error code tells it (a fetch looks like a read unless EFER.NXE or CR4.SMEP is set)."""
         return _ACCESS_OF[self.error_code & 0x12]
 
     def __str__(self) -> str:
         return f"#PF at {self.vaddr:#x}, error code {self.error_code:#x} ({ErrorCode(self.error_code).describe()})"
 
 
-class GeneralProtection(Exception):
-    """#GP(0) because a linear address is not canonical."""
+class NotCanonical(Exception):
+    """A linear address whose bits above its width are not all equal to its highest bit (SDM vol. 1, 3.3.7.1)."""
+
+    vector: int
+    mnemonic: str
+    error_code = 0
 
     def __init__(self, vaddr: int) -> None:
         super().__init__(vaddr)
         self.vaddr = vaddr
 
     def __str__(self) -> str:
-        return f"#GP: {self.vaddr:#x} is not canonical"
+        return f"{self.mnemonic}: {self.vaddr:#x} is not canonical"
+
+
+class GeneralProtection(NotCanonical):
+    """#GP(0) because a linear address is not canonical."""
+
+    vector = 13
+    mnemonic = "#GP"
+
+
+class StackFault(NotCanonical):
+    """#SS(0): the same for an access through the stack segment."""
+
+    vector = 12
+    mnemonic = "#SS"

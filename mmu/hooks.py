@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mmu.events import KIND_FILL, commit, ring_is_full
-from mmu.native import U, entry, load8, load32, store8, store32, store64
+from mmu.native import U, call3, entry, load8, load32, native, store8, store32, store64
 from mmu.registers import Access
 from mmu.state import MmuState, Status
 from mmu.walk import CAN_EXECUTE, CAN_READ, CAN_WRITE, walk
@@ -12,7 +12,7 @@ from mmu.walk import CAN_EXECUTE, CAN_READ, CAN_WRITE, walk
 PHYSMAP = 1 << 63
 _PHYSMAP = U(PHYSMAP)
 _ALL_RIGHTS = U(7)
-_ZERO, _ONE, _FOUR, _TWELVE = U(0), U(1), U(4), U(12)
+_ZERO, _ONE, _TWO, _FOUR, _TWELVE = U(0), U(1), U(2), U(4), U(12)
 _UC_MEM_READ = U(16)
 _OK, _BUS = U(Status.OK), U(Status.BUS)
 _RING_FULL, _CODE_WRITTEN, _WRITTEN_CODE = (U(s) for s in (Status.RING_FULL, Status.CODE_WRITTEN, Status.WRITTEN_CODE))
@@ -28,13 +28,58 @@ def walk_once(state: MmuState, vaddr: int, access: int) -> int:
     return walk(state, vaddr, access)
 
 
+@native
+def grant(state: MmuState, vaddr: int, access: int, result: int, alone: bool) -> bool:
+    """Answer a fill with the translation in ``state``, under the rules of code coherence.
+
+    A frame never has translated code while the TLB lets it be written without X, because Unicorn would not notice the
+    write; with W and X in one entry it does, unless the frame is reached under another physical address too (not
+    ``alone``). ``result`` is a ``uc_tlb_entry``: uint64 paddr, uint32 perms.
+    """
+    paddr, level, rights, epoch = state.paddr, state.level, state.rights, state.epoch
+    frame = paddr >> _TWELVE
+    if paddr >= state.ram_bytes:
+        state.status = _BUS
+        return False
+    coded = load8(state.has_code + frame) != _ZERO
+    if access != _FETCH and not coded:
+        rights &= CAN_READ | CAN_WRITE  # X comes with a fetch, which marks the frame
+        if rights & CAN_WRITE != _ZERO:
+            store32(state.written_epoch + frame * _FOUR, epoch)
+    elif access == _FETCH:
+        if load32(state.written_epoch + frame * _FOUR) == epoch & _LOW_32:
+            state.status = _WRITTEN_CODE
+            return False
+        if not alone and load8(state.has_code + frame) == _TWO:  # its writable alias must go first
+            store8(state.has_code + frame, _ONE)
+            state.status = _WRITTEN_CODE
+            return False
+        if not coded and state.on_code != _ZERO:
+            call3(state.on_code, vaddr, frame, _ZERO)
+        store8(state.has_code + frame, _ONE)
+        if not alone:
+            rights &= CAN_READ | CAN_EXECUTE
+    elif alone and rights & _WRITE_EXECUTE == _WRITE_EXECUTE:
+        pass  # W and X in one entry: Unicorn sees every store
+    elif access == _WRITE:
+        state.status = _CODE_WRITTEN
+        return False
+    else:
+        rights &= CAN_READ  # only a write is worth dropping the code for
+    if rights & _WRITE_EXECUTE == _WRITE_EXECUTE:
+        store8(state.has_code + frame, _TWO)
+    if level != _ONE:
+        state.large_epoch = epoch
+    state.fills += _ONE
+    commit(state, KIND_FILL, access, level, _ZERO, vaddr, paddr)
+    store64(result, paddr & _PAGE_MASK)
+    store32(result + U(8), rights)
+    return True
+
+
 @entry("bool", "u64", "u64", "i32", "u64", MmuState)
 def fill(uc: int, vaddr: int, access_type: int, result: int, state: MmuState) -> bool:
-    """UC_HOOK_TLB_FILL: walk the tables and answer, or say no and leave the reason in ``state.status``.
-
-    ``result`` is a ``uc_tlb_entry``: uint64 paddr, uint32 perms.  The rules of code coherence: a frame never has
-    translated code while the TLB lets it be written without X, because Unicorn would not notice the write.
-    """
+    """UC_HOOK_TLB_FILL: walk the tables and answer, or say no and leave the reason in ``state.status``."""
     if state.physmap_open != _ZERO and vaddr >= _PHYSMAP:
         store64(result, (vaddr - _PHYSMAP) & _PAGE_MASK)
         store32(result + U(8), _ALL_RIGHTS)
@@ -45,32 +90,4 @@ def fill(uc: int, vaddr: int, access_type: int, result: int, state: MmuState) ->
     access = access_type - _UC_MEM_READ
     if walk(state, vaddr, access) != _OK:
         return False
-    frame = state.paddr >> _TWELVE
-    if state.paddr >= state.ram_bytes:
-        state.status = _BUS
-        return False
-    rights = state.rights
-    coded = load8(state.has_code + frame) != _ZERO
-    if access == _FETCH:
-        if load32(state.written_epoch + frame * _FOUR) == state.epoch & _LOW_32:
-            state.status = _WRITTEN_CODE
-            return False
-        store8(state.has_code + frame, _ONE)
-    elif coded and rights & _WRITE_EXECUTE == _WRITE_EXECUTE:
-        pass  # W and X in one entry: Unicorn sees every store
-    else:
-        rights &= CAN_READ | CAN_WRITE  # X comes with a fetch, which marks the frame
-        if coded and access == _WRITE:
-            state.status = _CODE_WRITTEN
-            return False
-        if coded:
-            rights &= CAN_READ  # only a write is worth dropping the code for
-        elif rights & CAN_WRITE != _ZERO:
-            store32(state.written_epoch + frame * _FOUR, state.epoch)
-    if state.level != _ONE:
-        state.large_epoch = state.epoch
-    state.fills += _ONE
-    commit(state, KIND_FILL, access, state.level, _ZERO, vaddr, state.paddr)
-    store64(result, state.paddr & _PAGE_MASK)
-    store32(result + U(8), rights)
-    return True
+    return grant(state, vaddr, access, result, True)

@@ -75,18 +75,26 @@ def entry(*signature: Parameter) -> Callable[[Callable[..., Any]], Entry]:
 if BUILDING and not TYPE_CHECKING:
     import numpy as np
 
-    from mmu.compiler import call1, call3, load8, load32, load64, njit, store8, store32, store64
+    from mmu.compiler import call1, call3, load8, load32, load64, njit, njit_inlined, store8, store32, store64
 
     U = np.uint64
 
     def native(function: F) -> F:
         """Mark a function that compiled code may call."""
         return njit(function)
+
+    def inlined(function: F) -> F:
+        """The same, for one that is worth inlining wherever it is called."""
+        return njit_inlined(function)
 else:
     U = int
 
     def native(function: F) -> F:
         """Mark a function that compiled code may call."""
+        return function
+
+    def inlined(function: F) -> F:
+        """The same, for one that is worth inlining wherever it is called."""
         return function
 
     def load64(address: int) -> int:
@@ -130,6 +138,7 @@ __all__ = [
     "call1",
     "call3",
     "entry",
+    "inlined",
     "load8",
     "load32",
     "load64",

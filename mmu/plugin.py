@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from unicorn import UC_HOOK_TLB_FILL, UC_PROT_ALL, Uc
+from unicorn import UC_HOOK_BLOCK, UC_HOOK_MEM_READ, UC_HOOK_MEM_WRITE, UC_HOOK_TLB_FILL, UC_PROT_ALL, Uc
 
 from mmu import unicorn_abi
 from mmu.events import EventKind, EventRing
 from mmu.faults import GeneralProtection, PageFault
+from mmu.geometry import Geometry
 from mmu.hooks import PHYSMAP
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE, BusError, PhysicalMemory
-from mmu.registers import Access, Registers
+from mmu.registers import CR3_NO_FLUSH, Access, Registers
 from mmu.state import MmuState, Status
 from mmu.translation import library, load_registers
+
+if TYPE_CHECKING:
+    from mmu.model import Invpcid, TlbModel
 
 _UC_MEM_READ = 16
 _PAGE_FAULT = int(Status.PAGE_FAULT)
 #: A fault handler that says "fixed" this often for one access without making the walk succeed is broken.
 _MAX_RETRIES = 64
+#: Beyond so many bytes a range is flushed by flushing all (tlb_single_page_flush_ceiling is 33 pages in Linux).
+_FULL_FLUSH_BYTES = 32 * PAGE_SIZE
+_WINDOW_SHIFT = 40
+_MAX_STALE = 1000
+_NOTICE1 = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64)
+_NOTICE3 = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint64)
 
 Fault = PageFault | GeneralProtection
 FaultHandler = Callable[[PageFault], bool]
@@ -41,6 +51,30 @@ class Counters:
     cr3_loads: int
 
 
+@dataclass(frozen=True)
+class StaleHit:
+    """A modelled TLB hit that the page tables no longer bear out: what the TLB held, and what a walk finds (None: a
+    fault)."""
+
+    vaddr: int
+    access: Access
+    cached_paddr: int
+    fresh_paddr: int | None
+    asid: int
+    cpu: int
+    clock: int
+
+
+def _geometry(tlb: str | Geometry) -> Geometry | None:
+    if isinstance(tlb, Geometry):
+        return tlb
+    if tlb == "off":
+        return None
+    from mmu.presets import load_preset
+
+    return load_preset(tlb)
+
+
 class Mmu:
     """Resolves every address that ``uc`` touches through page tables in ``ram``.
 
@@ -48,12 +82,16 @@ class Mmu:
     natively where the walk
     succeeds, else by asking :attr:`on_page_fault`.  Call :meth:`load_cr3` before the first ``emu_start``.
 
-    ``tlb``: "off" (filtered mode: fills are reported, no TLB is modelled) is the only choice so far.
+    ``tlb``: "off" is *filtered* mode: fills are reported, and a fill is never called a TLB miss, since Unicorn's own
+    translation cache stands before it.  A preset's name or a :class:`mmu.geometry.Geometry` is *exact* mode: every data
+    access and every fetch goes through the model :attr:`tlb`, and a guest gets what the model holds, stale or not.
+    ``seed`` is for random replacement.
     """
 
-    def __init__(self, uc: Uc, ram: PhysicalMemory, *, tlb: str = "off", ring_capacity: int = 1 << 15) -> None:
-        if tlb != "off":
-            raise ValueError(f"TLB model {tlb!r} is not built yet; 'off' is")
+    def __init__(
+        self, uc: Uc, ram: PhysicalMemory, *, tlb: str | Geometry = "off", seed: int = 0, ring_capacity: int = 1 << 15
+    ) -> None:
+        geometry = _geometry(tlb)
         unicorn_abi.self_test()
         self.uc = uc
         self.ram = ram
@@ -70,7 +108,14 @@ class Mmu:
         self.has_code = memoryview(self._has_code)  # type: ignore[arg-type]
         self._prepare_state(ring_capacity)
         self.events = EventRing(self.state, ring_capacity)
-        self.mode = library().mode
+        #: "native" or "reference": how the hooks run.
+        self.code = library().mode
+        #: The TLB model; None in filtered mode.
+        self.tlb: TlbModel | None = None
+        #: Stale translations that the detector has seen (see :meth:`check_tlb`).
+        self.stale: list[StaleHit] = []
+        if geometry is not None:
+            self._prepare_exact(geometry, seed)
         self._attach()
 
     def _prepare_state(self, ring_capacity: int) -> None:
@@ -80,15 +125,47 @@ class Mmu:
         state.has_code = self._has_code.ctypes.data
         state.written_epoch = self._written_epoch.ctypes.data
         state.epoch = 1
-        load_registers(state, Registers(cr3=0, cpl=0))
+        self._reserved = np.zeros(12, dtype=np.uint64)
+        state.reserved = self._reserved.ctypes.data
+        self._facts = Registers(cr3=0, cpl=0)
+        load_registers(state, self._facts)
         self._state_address = ctypes.addressof(state)
+
+    @property
+    def mode(self) -> str:
+        """"filtered" or "exact"."""
+        return "filtered" if self.tlb is None else "exact"
+
+    def _prepare_exact(self, geometry: Geometry, seed: int) -> None:
+        from mmu.exact import WINDOWS
+        from mmu.model import TlbModel
+
+        state = self.state
+        self._page_of = np.zeros(WINDOWS * self.ram.frames, dtype=np.uint64)
+        state.page_of, state.frames, state.windows = self._page_of.ctypes.data, self.ram.frames, WINDOWS
+        state.engine_flush_page = unicorn_abi.symbol_address("tlb_flush_page_x86_64")
+        state.engine_flush = unicorn_abi.symbol_address("tlb_flush_x86_64")
+        self._make_room = _NOTICE1(self._on_full)
+        self._stale_callback = _NOTICE3(self._on_stale)
+        state.make_room = ctypes.cast(self._make_room, ctypes.c_void_p).value or 0
+        state.on_stale = ctypes.cast(self._stale_callback, ctypes.c_void_p).value or 0
+        self.tlb = TlbModel(state, geometry, seed)
 
     def _attach(self) -> None:
         uc: Any = self.uc
         uc._unimmu = self  # as with its own hooks, the engine keeps what it is going to call
-        uc.mem_map_ptr(0, self.ram.size, UC_PROT_ALL, ctypes.c_void_p(self.ram.host))
+        windows = self.state.windows or 1
+        for k in range(windows):
+            uc.mem_map_ptr(k << _WINDOW_SHIFT, self.ram.size, UC_PROT_ALL, ctypes.c_void_p(self.ram.host))
         unicorn_abi.use_virtual_tlb(uc)
         self._fill = library()["fill"]
+        if self.tlb is not None:
+            from mmu.model import exact_library
+
+            self.state.engine_cpu = unicorn_abi.cpu_state(uc)  # which is there only now that memory is mapped
+            self._fill = exact_library()["fill_exact"]
+            for kind, name in ((UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE, "on_memory"), (UC_HOOK_BLOCK, "on_fetch")):
+                unicorn_abi.hook_add(uc, kind, exact_library()[name].address, self._state_address)
         unicorn_abi.hook_add(uc, UC_HOOK_TLB_FILL, self._fill.address, self._state_address)
         self._callback = unicorn_abi.FILL_CALLBACK(self._on_unresolved)
         address = ctypes.cast(self._callback, ctypes.c_void_p).value
@@ -101,11 +178,16 @@ class Mmu:
     def registers(self) -> Registers:
         """The paging registers.  Assigning flushes, as a change of CR0, CR4 or EFER does."""
         s = self.state
-        return Registers(cr3=s.cr3, cr0=s.cr0, cr4=s.cr4, efer=s.efer, cpl=s.cpl, maxphyaddr=s.maxphyaddr)
+        return replace(
+            self._facts, cr3=s.cr3, cr0=s.cr0, cr4=s.cr4, efer=s.efer, cpl=s.cpl, ac=bool(s.ac), pkru=s.pkru,
+            pkrs=s.pkrs,
+        )  # fmt: skip
 
     @registers.setter
     def registers(self, registers: Registers) -> None:
         load_registers(self.state, registers)
+        self.state.pcid = registers.pcid
+        self._facts = registers
         self.flush()
 
     def load_cr3(self, cr3: int) -> None:
@@ -113,10 +195,14 @@ class Mmu:
         4.10.4.1).
         """
         state = self.state
-        old, state.cr3 = state.cr3, cr3
+        old = state.cr3
         state.cr3_loads += 1
         if state.event_mask:
             self.events.emit(EventKind.CR3_LOAD, old=old, new=cr3)
+        if self.tlb is not None:
+            self.tlb.mov_cr3(cr3)
+        else:
+            state.cr3 = cr3 & ~CR3_NO_FLUSH
         unicorn_abi.flush_tlb(self.uc)
         state.epoch += 1
 
@@ -125,6 +211,16 @@ class Mmu:
     def flush(self) -> None:
         """Invalidate every translation."""
         self._count_flush(0, 0)
+        if self.tlb is not None:
+            self.tlb.flush_all()
+        unicorn_abi.flush_tlb(self.uc)
+        self.state.epoch += 1
+
+    def invpcid(self, kind: Invpcid, pcid: int = 0, vaddr: int = 0) -> None:
+        """INVPCID (SDM vol. 2): its four types.  Filtered mode models no PCID and invalidates everything."""
+        self._count_flush(vaddr, 0)
+        if self.tlb is not None:
+            self.tlb.invpcid(kind, pcid, vaddr)
         unicorn_abi.flush_tlb(self.uc)
         self.state.epoch += 1
 
@@ -137,9 +233,15 @@ class Mmu:
     def flush_range(self, start: int, length: int) -> None:
         """Invalidate the translations of every page that has a byte in [start, start + length)."""
         self._count_flush(start, length)
+        if self.tlb is not None:
+            if length <= _FULL_FLUSH_BYTES:
+                for vaddr in range(start & -PAGE_SIZE, start + length, PAGE_SIZE):
+                    self.tlb.invlpg(vaddr)
+            else:
+                self.tlb.mov_cr3(self.state.cr3)
         # Unicorn holds a large page in pieces of 4 KiB, and which ones is not known
         large = self.state.large_epoch == self.state.epoch
-        if length <= 32 * PAGE_SIZE and not large:
+        if length <= _FULL_FLUSH_BYTES and not large:
             for vaddr in range(start & -PAGE_SIZE, start + length, PAGE_SIZE):
                 unicorn_abi.flush_page(self.uc, vaddr)
         else:
@@ -164,11 +266,52 @@ class Mmu:
         """
         self.state.physmap_open = 1
         try:
-            start = PHYSMAP + (frame << PAGE_SHIFT)
-            self.uc.ctl_remove_cache(start, start + PAGE_SIZE)
+            for window in range(self.state.windows or 1):
+                start = PHYSMAP + (window << _WINDOW_SHIFT) + (frame << PAGE_SHIFT)
+                self.uc.ctl_remove_cache(start, start + PAGE_SIZE)
         finally:
             self.state.physmap_open = 0
         self.has_code[frame] = 0
+
+    def watch_privileged_instructions(self) -> None:
+        """Let INVLPG and MOV to CR3, executed by the guest at CPL 0, take effect (see :mod:`mmu.privileged` for how far
+        that goes).  To be called before the code is run."""
+        from mmu.privileged import PrivilegedInstructions
+
+        watcher = PrivilegedInstructions(self)
+
+        def fetched(vaddr: int, frame: int, _nothing: int) -> int:
+            try:
+                watcher.page_fetched(vaddr, frame)
+            except BaseException as error:
+                self._error = error
+            return 0
+
+        self._code_callback = _NOTICE3(fetched)
+        self.state.on_code = ctypes.cast(self._code_callback, ctypes.c_void_p).value or 0
+
+    # -- exact mode ------------------------------------------------------------------------------------------------
+
+    def check_tlb(self, enable: bool = True) -> None:
+        """The stale-translation detector: hold each modelled hit against a fresh walk, and collect what differs in
+        :attr:`stale`.  ValueError in filtered mode, which models no TLB."""
+        if self.tlb is None:
+            raise ValueError("the stale-translation detector needs a modelled TLB (exact mode)")
+        self.state.check = int(enable)
+
+    def _on_full(self, _nothing: int) -> int:
+        try:
+            self.events.make_room()
+        except BaseException as error:
+            self._error = error
+        return 0
+
+    def _on_stale(self, vaddr: int, access: int, cached: int) -> int:
+        state = self.state
+        if len(self.stale) < _MAX_STALE:
+            fresh = state.paddr if state.status == Status.OK else None
+            self.stale.append(StaleHit(vaddr, Access(access), cached, fresh, state.asid, state.cpu, state.clock))
+        return 0
 
     # -- what the native hook could not do ------------------------------------------------------------------------
 

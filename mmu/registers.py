@@ -14,6 +14,14 @@ class Access(IntEnum):
     FETCH = 2
 
 
+class Rights(IntFlag):
+    """What the current mode may do with a page."""
+
+    READ = 1 << Access.READ
+    WRITE = 1 << Access.WRITE
+    EXECUTE = 1 << Access.FETCH
+
+
 class CR0(IntFlag):
     """Control register 0, the bits of paging."""
 
@@ -34,6 +42,7 @@ class CR4(IntFlag):
     SMAP = 1 << 21
     PKE = 1 << 22
     PKS = 1 << 24
+    LAM_SUP = 1 << 28
 
 
 class EFER(IntFlag):
@@ -49,18 +58,26 @@ class EFER(IntFlag):
 CR0_LONG_MODE = int(CR0.PE | CR0.WP | CR0.PG)
 CR4_LONG_MODE = int(CR4.PAE)
 EFER_LONG_MODE = int(EFER.SCE | EFER.LME | EFER.LMA | EFER.NXE)
-
-#: Bits whose meaning this walker does not have yet: using them is an error, never a silent difference.
-_UNSUPPORTED = CR4.LA57 | CR4.PCIDE | CR4.SMEP | CR4.SMAP | CR4.PKE | CR4.PKS
+#: IA32_PAT after reset: WB WT UC- UC, twice (SDM vol. 3, 11.12.4).
+PAT_RESET = 0x0007_0406_0007_0406
+#: Bit 63 of the source of MOV to CR3: with CR4.PCIDE, keep the translations of the new PCID.
+CR3_NO_FLUSH = 1 << 63
+PCID_MASK = 0xFFF
 
 
 @dataclass(frozen=True)
 class Registers:
-    """The state that decides a translation.
+    """The state that decides a translation (SDM vol. 3, 4.1).
 
-    ``cr3`` is the physical address of the PML4 table (with PCD/PWT as on hardware); ``cpl`` 0 to 3; ``maxphyaddr`` in
-    bits (36 to 52).
-    Raises ValueError for a state that IA-32e 4-level paging does not have, or a feature that is not modelled.
+    ``cr3`` is the physical address of the top-level table, with PCD/PWT or, if CR4.PCIDE, the PCID in its low bits (and
+    bit 63 as in the source of a MOV to CR3); ``cpl`` 0 to 3; ``ac`` is RFLAGS.AC; ``pkru`` and ``pkrs`` have two bits
+    (AD, WD) a key.  ``implicit`` makes every data access an implicit supervisor access, as to a descriptor table,
+    whatever ``cpl`` is.
+
+    Facts in which processors differ: ``maxphyaddr`` in bits (36 to 52), ``pages_1g`` (CPUID.80000001H:EDX.Page1GB),
+    ``upper_g_reserved``: bit 8 (G) of a PML5E or PML4E must be 0, as AMD has it (APM vol. 2, 5.3); Intel ignores it.
+
+    Raises ValueError for a state that a processor would not let you load.
     """
 
     cr3: int
@@ -71,19 +88,41 @@ class Registers:
     ac: bool = False
     pkru: int = 0
     maxphyaddr: int = 48
+    pkrs: int = 0
+    pat: int = PAT_RESET
+    pages_1g: bool = True
+    implicit: bool = False
+    upper_g_reserved: bool = False
 
     def __post_init__(self) -> None:
         if not (self.cr0 & CR0.PG and self.cr0 & CR0.PE and self.cr4 & CR4.PAE and self.efer & EFER.LME):
             raise ValueError(
                 "IA-32e paging needs CR0.PE, CR0.PG, CR4.PAE and EFER.LME; other paging modes are not modelled"
             )
-        if self.cr4 & _UNSUPPORTED:
-            raise ValueError(f"CR4 {CR4(self.cr4 & _UNSUPPORTED)!r} is not modelled")
-        if self.pkru:
-            raise ValueError("protection keys are not modelled: pkru must be 0")
+        if self.cr4 & CR4.LAM_SUP:
+            raise ValueError("linear-address masking (CR4.LAM_SUP) is not modelled")
         if not 0 <= self.cpl <= 3:
             raise ValueError(f"CPL is 0 to 3, not {self.cpl}")
         if not 36 <= self.maxphyaddr <= 52:
             raise ValueError(f"MAXPHYADDR is 36 to 52 bits, not {self.maxphyaddr}")
-        if self.cr3 >> self.maxphyaddr:
+        self._check_cr3()
+        if self.pkru >> 32 or self.pkrs >> 32:
+            raise ValueError("PKRU and IA32_PKRS have 32 bits")
+        if self.pat >> 64 or any((self.pat >> (8 * i)) & 0xFF not in (0, 1, 4, 5, 6, 7) for i in range(8)):
+            raise ValueError(f"IA32_PAT {self.pat:#x} holds a memory type that does not exist")
+
+    def _check_cr3(self) -> None:
+        if self.cr3 & CR3_NO_FLUSH and not self.cr4 & CR4.PCIDE:
+            raise ValueError(f"CR3 {self.cr3:#x}: bit 63 needs CR4.PCIDE")
+        if (self.cr3 & ~CR3_NO_FLUSH) >> self.maxphyaddr:
             raise ValueError(f"CR3 {self.cr3:#x} has bits set at or above MAXPHYADDR {self.maxphyaddr}")
+
+    @property
+    def levels(self) -> int:
+        """4, or 5 with CR4.LA57."""
+        return 5 if self.cr4 & CR4.LA57 else 4
+
+    @property
+    def pcid(self) -> int:
+        """The current process-context identifier: 0 without CR4.PCIDE."""
+        return self.cr3 & PCID_MASK if self.cr4 & CR4.PCIDE else 0

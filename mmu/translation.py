@@ -1,19 +1,26 @@
-"""translate: one page walk from Python, with the same code that the hooks run."""
+"""translate and translate_many: page walks from Python, with the same code that the hooks run."""
 
 from __future__ import annotations
 
 import ctypes
+import functools
+import struct
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
+import numpy.typing as npt
 
-from mmu.entries import describe
+from mmu.batch import OUTCOME
+from mmu.entries import PS, G, decode, describe, page_bytes, reserved_bits
 from mmu.events import EVENT
-from mmu.faults import GeneralProtection, PageFault
+from mmu.faults import GeneralProtection, PageFault, StackFault
 from mmu.memory import BusError, PhysicalMemory
+from mmu.memtype import MemoryType, memory_type
 from mmu.objectcode import Library, load
-from mmu.registers import Access, Registers
+from mmu.registers import CR4, EFER, Access, Registers, Rights
 from mmu.state import MmuState, Status
+from mmu.walk import key_denies, page_rights
 
 
 def library() -> Library:
@@ -21,10 +28,36 @@ def library() -> Library:
     return load("mmu.hooks", "mmu.walk", "mmu.events", "mmu.state", "mmu.entries", "mmu.registers")
 
 
+def batch_library() -> Library:
+    """The entry point for whole arrays."""
+    return load("mmu.batch", "mmu.walk", "mmu.events", "mmu.state", "mmu.entries", "mmu.registers")
+
+
 def load_registers(state: MmuState, registers: Registers) -> None:
     """Copy the registers to the record that native code sees."""
     state.cr0, state.cr3, state.cr4 = registers.cr0, registers.cr3, registers.cr4
     state.efer, state.cpl, state.maxphyaddr = registers.efer, registers.cpl, registers.maxphyaddr
+    state.ac, state.pkru, state.pkrs, state.implicit = registers.ac, registers.pkru, registers.pkrs, registers.implicit
+    nxe = bool(registers.efer & EFER.NXE)
+    masks = _reserved_masks(registers.maxphyaddr, nxe, registers.pages_1g, registers.upper_g_reserved)
+    ctypes.memmove(state.reserved, masks, len(masks))
+
+
+@functools.cache
+def _reserved_masks(maxphyaddr: int, nxe: bool, pages_1g: bool, upper_g_reserved: bool) -> bytes:
+    """What :attr:`mmu.state.MmuState.reserved` points to."""
+    masks = [
+        reserved_bits(level, leaf, maxphyaddr, nxe=nxe, pages_1g=pages_1g, upper_g_reserved=upper_g_reserved)
+        for level, leaf in product(range(1, 6), (False, True))
+    ]
+    unusual = int(PS) | masks[2] | masks[4] | masks[6]  # in an entry of level 4, 3 or 2
+    return struct.pack("<12Q", unusual, masks[1], *masks)
+
+
+#: An event mask for no kind of event, with which a walk leaves the entries that it reads in the event record.
+_ENTRIES = 1
+#: An array of OUTCOME.
+Outcomes = npt.NDArray[np.void]
 
 
 @dataclass(frozen=True)
@@ -41,8 +74,11 @@ class WalkStep:
 
 @dataclass(frozen=True)
 class Translation:
-    """A successful walk: the physical address, the page's size in bytes, the level of its leaf entry, and what was
-    read.
+    """A successful walk.
+
+    The physical address; the page's size in bytes; the level of its leaf entry; what was read; what the current mode
+    may do with the page (``rights``, its protection key included); whether the translation is global (CR4.PGE and G);
+    IA32_PAT as it was.
     """
 
     vaddr: int
@@ -50,51 +86,125 @@ class Translation:
     page_size: int
     level: int
     steps: tuple[WalkStep, ...]
+    rights: Rights
+    is_global: bool
+    pat: int
+
+    @property
+    def key(self) -> int:
+        """The protection key in the leaf, which counts with CR4.PKE (a user page) or CR4.PKS (a supervisor page)."""
+        return decode(self.level, self.steps[-1].value)["PKEY"]
+
+    @property
+    def memory_type(self) -> MemoryType:
+        """The memory type that the leaf entry selects from IA32_PAT."""
+        return memory_type(self.level, self.steps[-1].value, self.pat)
 
 
 class Walker:
-    """Walks the tables in one memory; keep it where many addresses are translated."""
+    """Walks the tables in one memory; keep it where many addresses are translated.
+
+    Nothing it does is recorded: no event, and no counter of an :class:`mmu.Mmu`.
+    """
 
     def __init__(self, ram: PhysicalMemory) -> None:
         self._record = np.zeros(1, dtype=EVENT)
         self._slots = np.zeros(8, dtype=np.uint64)
+        self._reserved = np.zeros(12, dtype=np.uint64)
         self._state = MmuState(ram=ram.host, ram_bytes=ram.size, ring=self._record.ctypes.data, ring_capacity=1)
+        self._state.reserved = self._reserved.ctypes.data
         self._state.slots = self._slots.ctypes.data
         self._ram = ram
         self._address = ctypes.addressof(self._state)
+        self._levels = 4
+        self._loaded: Registers | None = None
         self._walk = library()["walk_once"].call
+        self._walk_many = batch_library()["walk_many"].call
+
+    def _load(self, registers: Registers) -> None:
+        if registers is not self._loaded:
+            load_registers(self._state, registers)
+            self._levels, self._loaded = registers.levels, registers
 
     def steps(self) -> tuple[WalkStep, ...]:
         """What the last walk read, top level first."""
         entries = self._record["entries"][0]
         lowest = self._state.level
-        return tuple(WalkStep(k, int(self._slots[k]), int(entries[k - 1])) for k in range(4, lowest - 1, -1))
+        return tuple(WalkStep(k, int(self._slots[k]), int(entries[k - 1])) for k in range(self._levels, lowest - 1, -1))
 
-    def translate(self, registers: Registers, vaddr: int, access: Access) -> Translation:
+    def translate(self, registers: Registers, vaddr: int, access: Access, *, stack: bool = False) -> Translation:
         """See :func:`translate`."""
         state = self._state
-        load_registers(state, registers)
+        self._load(registers)
+        state.event_mask = _ENTRIES
         status = self._walk(self._address, vaddr, access)
         library().raise_failures()
         if status == Status.PAGE_FAULT:
             raise PageFault(vaddr, state.error_code)
         if status == Status.GENERAL_PROTECTION:
-            raise GeneralProtection(vaddr)
+            raise StackFault(vaddr) if stack else GeneralProtection(vaddr)
         if status == Status.BUS or state.paddr >= self._ram.size:
             raise BusError(f"the tables for {vaddr:#x} lead outside physical memory of {self._ram.size:#x} bytes")
-        level = state.level
-        return Translation(vaddr, state.paddr, 1 << (12 + 9 * (level - 1)), level, self.steps())
+        return self._translation(registers, vaddr)
+
+    def _translation(self, registers: Registers, vaddr: int) -> Translation:
+        state = self._state
+        level, leaf = state.level, state.leaf
+        rights = page_rights(state, state.every, state.any) & ~key_denies(state, state.every, leaf)
+        return Translation(
+            vaddr=vaddr,
+            paddr=state.paddr,
+            page_size=page_bytes(level),
+            level=level,
+            steps=self.steps(),
+            rights=Rights(rights),
+            is_global=bool(leaf & G and registers.cr4 & CR4.PGE),
+            pat=registers.pat,
+        )
+
+    def translate_many(self, registers: Registers, vaddrs: npt.NDArray[np.uint64], access: Access) -> Outcomes:
+        """See :func:`translate_many`."""
+        addresses = np.ascontiguousarray(vaddrs, dtype=np.uint64)
+        if addresses.ndim != 1:
+            raise ValueError(f"the addresses are a one-dimensional array, not one of {addresses.ndim} dimensions")
+        outcomes: Outcomes = np.zeros(len(addresses), dtype=OUTCOME)
+        self._load(registers)
+        self._state.event_mask = 0
+        self._walk_many(self._address, addresses.ctypes.data, len(addresses), access, outcomes.ctypes.data)
+        batch_library().raise_failures()
+        return outcomes
 
 
-def translate(ram: PhysicalMemory, registers: Registers, vaddr: int, access: Access = Access.READ) -> Translation:
+def translate(
+    ram: PhysicalMemory, registers: Registers, vaddr: int, access: Access = Access.READ, *, stack: bool = False
+) -> Translation:
     """Translate one linear address as the processor would (SDM vol. 3, 4.5), setting A and D.
 
-    Raises :class:`PageFault`, :class:`GeneralProtection` (not canonical), or :class:`BusError` (tables outside
-    ``ram``).
+    Raises :class:`PageFault`; where the address is not canonical :class:`GeneralProtection` or, for an access through
+    the ``stack`` segment, :class:`StackFault`; :class:`BusError` if a table or the page lies outside ``ram``.
 
     >>> ram = PhysicalMemory(1 << 20)
     >>> translate(ram, Registers(cr3=0x1000), 0x400000)
     Traceback (most recent call last):
     mmu.faults.PageFault: #PF at 0x400000, error code 0x4 (user read: not present)
     """
-    return Walker(ram).translate(registers, vaddr, access)
+    return Walker(ram).translate(registers, vaddr, access, stack=stack)
+
+
+def translate_many(
+    ram: PhysicalMemory, registers: Registers, vaddrs: npt.NDArray[np.uint64], access: Access = Access.READ
+) -> Outcomes:
+    """Translate many linear addresses, one after the other, each as :func:`translate` does; nothing is raised for them.
+
+    Returns an array of :data:`mmu.batch.OUTCOME`, one record an address: ``status`` (a :class:`mmu.state.Status`: OK,
+    PAGE_FAULT, GENERAL_PROTECTION for one that is not canonical, BUS for tables or a page outside ``ram``), ``paddr``
+    (0 unless OK), ``error_code`` (0 unless PAGE_FAULT), and ``level``: of the leaf entry, or of the entry that faulted.
+
+    One call of native code for all of them.  No event is recorded and nothing is counted.
+
+    >>> ram = PhysicalMemory(1 << 20)
+    >>> found = translate_many(ram, Registers(cr3=0x1000), np.array([0x400000, 1 << 63], dtype=np.uint64))
+    >>> found["status"].tolist(), found["error_code"].tolist()
+    ([1, 2], [4, 0])
+    """
+    return Walker(ram).translate_many(registers, vaddrs, access)

@@ -118,7 +118,12 @@ def general_registers(uc: Uc) -> Any:
 
     Ten times faster than the register calls.  RIP must be given to emu_start to have an effect.
     """
-    return GeneralRegisters.from_address(ctypes.c_uint64.from_address(handle(uc) + CPU_STATE).value + ENV_REGS)
+    return GeneralRegisters.from_address(cpu_state(uc) + ENV_REGS)
+
+
+def cpu_state(uc: Uc) -> int:
+    """The address of the engine's CPUState, which its exported softmmu functions take."""
+    return ctypes.c_uint64.from_address(handle(uc) + CPU_STATE).value
 
 
 def flush_tlb(uc: Uc) -> None:
@@ -128,7 +133,7 @@ def flush_tlb(uc: Uc) -> None:
 
 def flush_page(uc: Uc, vaddr: int) -> None:
     """Forget the translation of one page."""
-    _flush_page(ctypes.c_uint64.from_address(handle(uc) + CPU_STATE).value, vaddr)
+    _flush_page(cpu_state(uc), vaddr)
 
 
 def invalid_address(uc: Uc) -> int:
@@ -233,7 +238,7 @@ def _test_translation() -> None:
     check(emu_start(handle(uc), 0, 0, 0, 0), "uc_emu_start")
     _expect(asked == [0, 0x1000, 0x2000], "the TLB fill hook")
     asked.clear()
-    pointer = ctypes.c_uint64.from_address(handle(uc) + CPU_STATE).value
+    pointer = cpu_state(uc)
     _expect(_peek(pointer + CPU_UC) == handle(uc), "uc_struct.cpu")
     flush_page(uc, 0x2000)
     check(emu_start(handle(uc), 0, 0, 0, 0), "uc_emu_start")
@@ -275,7 +280,7 @@ def _test_registers() -> None:
     values = [0x1122334455660000 + n for n in range(len(names))]
     for name, value in zip(names, values, strict=True):
         uc.reg_write(getattr(x86_const, f"UC_X86_REG_{name}"), value)
-    at = ctypes.c_uint64.from_address(handle(uc) + CPU_STATE).value + ENV_REGS
+    at = cpu_state(uc) + ENV_REGS
     try:
         with open("/proc/self/mem", "rb", buffering=0) as memory:
             memory.seek(at)

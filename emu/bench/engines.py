@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from unicorn import UC_ARCH_X86, UC_MODE_64, UC_PROT_ALL, UC_PROT_READ, UC_PROT_WRITE, UC_TLB_CPU, Uc
+from unicorn import (
+    UC_ARCH_X86,
+    UC_HOOK_MEM_READ,
+    UC_HOOK_MEM_WRITE,
+    UC_MODE_64,
+    UC_PROT_ALL,
+    UC_PROT_READ,
+    UC_PROT_WRITE,
+    UC_TLB_CPU,
+    Uc,
+)
 from unicorn import x86_const as x86
 
 from emu.bench.figure import seconds
 from emu.bench.loops import CODE, DATA, TABLES
-from mmu import Mmu, PhysicalMemory
+from mmu import Mmu, PhysicalMemory, unicorn_abi
 from mmu.entries import encode
 from mmu.memory import PAGE_SIZE
+from mmu.objectcode import load as load_native
 from mmu.registers import CR0_LONG_MODE, CR4_LONG_MODE, EFER_LONG_MODE
 
 _MSR_EFER = 0xC000_0080
@@ -61,10 +72,14 @@ class OwnWalker(Bare):
 
 
 class WithMmu(Bare):
-    """Unicorn behind our Mmu, over the same tables."""
+    """Unicorn behind our Mmu, over the same tables; ``tlb`` as for :class:`mmu.Mmu`."""
+
+    def __init__(self, memory: int, tlb: str = "off") -> None:
+        self._tlb = tlb
+        super().__init__(memory)
 
     def _attach(self) -> None:
-        self.mmu = Mmu(self.uc, self.ram)
+        self.mmu = Mmu(self.uc, self.ram, tlb=self._tlb)
         map_all(self.ram)
         self.mmu.load_cr3(TABLES)
 
@@ -72,6 +87,27 @@ class WithMmu(Bare):
         self.ram.write(CODE, code)
         self._end = CODE + len(code)
         self.mmu.code_written(CODE // PAGE_SIZE)
+
+
+class NativelyHooked(WithMmu):
+    """The same with an empty native hook on each load and store."""
+
+    def _attach(self) -> None:
+        super()._attach()
+        self._hooks = load_native("emu.bench.empty")
+        unicorn_abi.hook_add(self.uc, UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE, self._hooks["on_access"].address, 0)
+
+
+class PythonHooked(WithMmu):
+    """The same with an empty Python function on each load and store."""
+
+    def _attach(self) -> None:
+        super()._attach()
+        self.uc.hook_add(UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE, _nothing)
+
+
+def _nothing(_uc: Uc, _access: int, _address: int, _size: int, _value: int, _data: Any) -> None:
+    """What the Python hook calls."""
 
 
 def map_all(ram: PhysicalMemory) -> None:

@@ -17,8 +17,8 @@ _TEXT, _DATA = 0x40_0000, 0x50_0000
 class Timer:
     """A machine in which one program after the other runs."""
 
-    def __init__(self, memory: int = 128 << 20) -> None:
-        self.machine = Machine(memory, stdout=io.BytesIO(), stderr=io.BytesIO())
+    def __init__(self, memory: int = 128 << 20, tlb: str = "off") -> None:
+        self.machine = Machine(memory, tlb=tlb, stdout=io.BytesIO(), stderr=io.BytesIO())
 
     def time(self, path: str, arguments: Sequence[str] = ()) -> float:
         """From the program's first instruction to its end, in seconds.  ``path`` is one inside the machine."""

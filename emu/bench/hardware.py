@@ -46,7 +46,7 @@ def fills(rounds: int, passes: int) -> Measurement:
             "fill_ratio",
             "fill + 4-level walk: time of a loop of TLB misses, Mmu / Unicorn's UC_TLB_CPU",
             median_ratio(taken["mmu"], taken["unicorn"]),
-            aim=Aim(1.0),
+            aim=Aim(0.7),
         )
     ]
     for name, words in (("mmu", "Mmu"), ("unicorn", "UC_TLB_CPU")):

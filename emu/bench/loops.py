@@ -36,9 +36,10 @@ def compute(data: int, turns: int) -> bytes:
     return _load("bb", data) + _load("b9", turns) + body + _jump_back(len(body))
 
 
-def touch(data: int, pages: int, stride: int, passes: int) -> bytes:
-    """``passes`` times one load from each of ``pages`` addresses, ``stride`` bytes apart."""
-    inner = bytes.fromhex("488b034801f348ffc9")  # mov rax, [rbx]; add rbx, rsi; dec rcx
+def touch(data: int, pages: int, stride: int, passes: int, *, store: bool = False) -> bytes:
+    """``passes`` times one load from (or store to) each of ``pages`` addresses, ``stride`` bytes apart."""
+    inner = bytes.fromhex("488903" if store else "488b03")  # mov [rbx], rax; mov rax, [rbx]
+    inner += bytes.fromhex("4801f348ffc9")  # add rbx, rsi; dec rcx
     inner += _jump_back(len(inner))
     outer = _load("bb", data) + _load("b9", pages) + inner + bytes.fromhex("48ffca")  # ...; dec rdx
     return _load("be", stride) + _load("ba", passes) + outer + _jump_back(len(outer))

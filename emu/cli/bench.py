@@ -15,9 +15,11 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from emu.bench.exact import exact_mode, walks_from_python
 from emu.bench.figure import Figure, Measurement
 from emu.bench.hardware import computing, fills
 from emu.bench.kernel import traps
+from emu.bench.scale import memory_sizes, process_numbers
 from emu.bench.startup import startup
 from emu.cli.arguments import UsageError
 from emu.cli.messages import version
@@ -60,6 +62,10 @@ def _suite(*, quick: bool) -> list[tuple[str, Callable[[], Measurement]]]:
     return [
         ("fills", lambda: fills(rounds, 16 // shrink)),
         ("a compute loop", lambda: computing(rounds, 8_000_000 // shrink)),
+        ("exact mode", lambda: exact_mode(rounds, 800_000 // shrink)),
+        ("translate_many", lambda: walks_from_python(rounds, 1_000_000 // shrink)),
+        ("guest memory from 1 to 256 GiB", lambda: memory_sizes(rounds, 64 // shrink)),
+        ("from 1 to 1000 processes", lambda: process_numbers(rounds, 64 // shrink)),
         ("system calls and page faults", lambda: traps(rounds, 32_000 // shrink)),
         ("start-up", lambda: startup(rounds)),
     ]

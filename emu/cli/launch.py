@@ -8,7 +8,7 @@ import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import guests
 from emu.cli.arguments import UsageError, format_size
@@ -16,6 +16,9 @@ from emu.cli.streams import HostInput, HostOutput, Stopper
 from emu.kernel.task import Task
 from emu.machine import DEFAULT_MEMORY, MIN_MEMORY, LaunchError, Machine, Mount
 from mmu.memory import MAX_BYTES, PAGE_SIZE
+
+if TYPE_CHECKING:
+    from mmu.geometry import Geometry
 
 #: What a program finds in its environment unless ``--env`` says otherwise.
 DEFAULT_ENVIRONMENT = {"PATH": "/bin"}
@@ -29,12 +32,15 @@ def build_machine(arguments: argparse.Namespace, stopper: Stopper, log: Callable
         raise UsageError(f"--mem {format_size(memory)}: {possible}")
     if memory % PAGE_SIZE:
         raise UsageError(f"--mem {memory}: it must be a multiple of {PAGE_SIZE}")
+    tlb = _tlb(arguments)
     stdin: Any = HostInput(sys.stdin, stopper)
     try:
         return Machine(
             memory,
             mounts=[parse_mount(text) for text in arguments.mount],
             seed=arguments.seed,
+            tlb=tlb,
+            check_tlb=arguments.check_tlb,
             stdin=stdin,
             stdout=HostOutput(sys.stdout, "standard output"),
             stderr=HostOutput(sys.stderr, "standard error"),
@@ -42,6 +48,17 @@ def build_machine(arguments: argparse.Namespace, stopper: Stopper, log: Callable
         )
     except (ValueError, MemoryError) as error:
         raise UsageError(str(error)) from None
+
+
+def _tlb(arguments: argparse.Namespace) -> str | Geometry:
+    """What TLB is to be modelled: "off", or a geometry."""
+    if arguments.tlb == "off" and arguments.tlb_from_cpuid is None:
+        return "off"
+    from emu.cli.tlb import geometry_from_cpuid, geometry_of_preset
+
+    if arguments.tlb_from_cpuid is not None:
+        return geometry_from_cpuid(arguments.tlb_from_cpuid, "--tlb-from-cpuid")
+    return geometry_of_preset(arguments.tlb)
 
 
 def parse_mount(text: str) -> Mount:

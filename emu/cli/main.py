@@ -16,6 +16,7 @@ from emu.cli.messages import complain, version
 COMMANDS = {
     "demo": ("emu.cli.demo", "the two-minute story: processes that share page tables, counted and drawn"),
     "run": ("emu.cli.run", "run an x86-64 Linux program"),
+    "presets": ("emu.cli.presets", "the TLBs of known processors, and where each number comes from"),
     "trace": ("emu.cli.trace", "look at what `unimmu run --trace` recorded"),
     "bench": ("emu.cli.bench", "the benchmark suite"),
 }

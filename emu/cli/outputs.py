@@ -108,7 +108,10 @@ class Outputs:
 
         file = self._open(arguments.trace, "--trace")
         command = [argument.decode("utf-8", "backslashreplace") for argument in first.argv]
-        return Recorder(machine, file.write, command=command, seed=arguments.seed, version=version())
+        accesses: bool = arguments.trace_accesses
+        return Recorder(
+            machine, file.write, command=command, seed=arguments.seed, version=version(), accesses=accesses
+        )  # fmt: skip
 
 
 def _fanout(tracers: list[Tracer]) -> Tracer:

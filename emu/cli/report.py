@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from emu.machine import Machine
+from mmu import Mmu
 
 #: Columns of the process table: heading, key in the figures.
 _PROCESS_COLUMNS = (
@@ -29,6 +30,14 @@ _REGION_COLUMNS = (
     ("RSS kB", "resident_bytes"),
     ("TABLES kB", "pagetable_bytes"),
 )
+_TLB_COLUMNS = (
+    ("LOOKUPS", "lookups"),
+    ("HITS", "hits"),
+    ("MISSES", "misses"),
+    ("EVICTIONS", "evictions"),
+    ("INVALIDATIONS", "invalidations"),
+)
+_STRUCTURE_COLUMNS = (("LOOKUPS", "lookups"), ("HITS", "hits"))
 _MMU_LINES = (
     ("fills", "fills", "translations that the CPU asked the MMU for"),
     ("walks", "page walks", ""),
@@ -40,10 +49,18 @@ _MMU_LINES = (
 )
 
 
-def figures(machine: Machine, status: int, reason: str, wall_s: float, findings: list[str] | None) -> dict[str, Any]:
-    """Everything that was counted, under the names of DESIGN.md section 3.
+def figures(
+    machine: Machine,
+    status: int,
+    reason: str,
+    wall_s: float,
+    findings: list[str] | None,
+    stale: list[str] | None = None,
+) -> dict[str, Any]:
+    """Everything that was counted, by name.
 
-    Names match perf and /proc where the meaning is the same.  ``findings`` is None if nobody asked for an audit.
+    Names match perf and /proc where the meaning is the same.  ``findings`` is None if nobody asked for an audit,
+    ``stale`` if nobody asked to check the TLB.
     """
     kernel = machine.kernel
     counters = dataclasses.asdict(kernel.cpu.mmu.counters)
@@ -56,9 +73,42 @@ def figures(machine: Machine, status: int, reason: str, wall_s: float, findings:
         "memory_bytes": machine.ram.size,
         "processes": machine.processes(),
         "regions": [],
-        "mmu": {"mode": "filtered", "code": kernel.cpu.mmu.mode, **counters, "tlb": {}, "shootdowns": 0},
-        "audit": {"ran": findings is not None, "findings": findings or []},
+        "mmu": {
+            "mode": kernel.cpu.mmu.mode,
+            "code": kernel.cpu.mmu.code,
+            **counters,
+            **_tlb(kernel.cpu.mmu),
+            "shootdowns": 0,
+        },
+        "audit": {
+            "ran": findings is not None,
+            "findings": findings or [],
+            "tlb_checked": stale is not None,
+            "stale": stale or [],
+        },
         **{name: report() for name, report in kernel.reporters.items()},
+    }
+
+
+def _tlb(mmu: Mmu) -> dict[str, Any]:
+    """What the modelled TLB counted, by level and array; nothing in filtered mode, which models none."""
+    if mmu.tlb is None:
+        return {"geometry": None, "tlb": {}, "structure_caches": {}, "perf": {}}
+    from mmu.entries import ENTRY_NAME
+    from mmu.perf_events import perf_events
+
+    levels: dict[str, dict[str, Any]] = {}
+    counters = mmu.tlb.array_counters()
+    for array in mmu.tlb.geometry.arrays:
+        levels.setdefault(f"L{array.level}", {})[array.name] = dataclasses.asdict(counters[array.name])
+    return {
+        "geometry": mmu.tlb.geometry.name,
+        "tlb": levels,
+        "structure_caches": {
+            ENTRY_NAME[level]: {"lookups": lookups, "hits": hits}
+            for level, (lookups, hits) in mmu.tlb.structure_counters().items()
+        },
+        "perf": perf_events(mmu),
     }
 
 
@@ -75,11 +125,34 @@ def stats_text(run: dict[str, Any], command: str) -> str:
     lines.append(_count(run["instructions"], "instructions", speed))
     lines.append(_count(run["context_switches"], "context switches", ""))
     lines += [_count(mmu[key], name, meaning) for key, name, meaning in _MMU_LINES]
+    if mmu["mode"] == "exact":
+        lines += ["", f" TLB: {mmu['geometry']}", "", *_perf_lines(mmu["perf"]), "", *_tlb_lines(mmu)]
     lines += ["", *_table(_PROCESS_COLUMNS, processes, "COMMAND", lambda p: " ".join(p["argv"]))]
     if run["regions"]:
         lines += ["", *_table(_REGION_COLUMNS, run["regions"], "REGION", _region_name)]
     lines += ["", f" {wall_s:15.6f}  seconds", ""]
     return "\n".join(lines)
+
+
+def _perf_lines(perf: dict[str, int]) -> list[str]:
+    """Accesses and misses with their ratio, as perf stat has them; then every other event that happened."""
+    lines = []
+    for kind in ("dTLB-load", "dTLB-store", "iTLB-load"):
+        accesses, misses = perf[f"{kind}s"], perf[f"{kind}-misses"]
+        lines.append(f" {accesses:15,}  {kind}s")
+        share = f"# {misses / accesses:8.2%} of all {kind}s" if accesses else ""
+        lines.append(f" {misses:15,}  {kind + '-misses':17} {share}".rstrip())
+    generic = ("dTLB", "iTLB")
+    return lines + [f" {n:15,}  {name}" for name, n in perf.items() if n and not name.startswith(generic)]
+
+
+def _tlb_lines(mmu: dict[str, Any]) -> list[str]:
+    rows = [{"array": name, **row} for arrays in mmu["tlb"].values() for name, row in arrays.items()]
+    lines = _table(_TLB_COLUMNS, rows, "TLB", lambda row: row["array"]) if rows else []
+    cached = [{"cache": name, **row} for name, row in mmu["structure_caches"].items()]
+    if cached:
+        lines += ["", *_table(_STRUCTURE_COLUMNS, cached, "PAGING-STRUCTURE CACHE", lambda row: row["cache"])]
+    return lines
 
 
 def _region_name(region: dict[str, Any]) -> str:

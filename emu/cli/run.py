@@ -31,8 +31,8 @@ program:
 
 exit status:
   that of PROG; 128+N if signal N ended it; 126 if PROG cannot be run, 127 if there is none;
-  2: a mistake on the command line; 70: --audit found something; 74: a file could not be written;
-  124: --timeout; 125: every process waits for ever; 130: Ctrl-C"""
+  2: a mistake on the command line; 70: --audit or --check-tlb found something;
+  74: a file could not be written; 124: --timeout; 125: every process waits for ever; 130: Ctrl-C"""
 
 
 def _program_help() -> str:
@@ -52,7 +52,14 @@ def add_arguments(parser: Parser) -> None:
     machine = parser.add_argument_group("the machine")
     add = machine.add_argument
     add("--mem", type=parse_size, metavar="SIZE", help="physical memory: 512M, 1G, ... (default: 256M)")
-    add("--tlb", default="off", metavar="off", help="the TLB model; 'off' is the only one so far")
+    add(
+        "--tlb", default="off", metavar="PRESET|off",
+        help="model the TLBs of a processor, access by access (`unimmu presets` lists them; slower; default: off)",
+    )  # fmt: skip
+    add(
+        "--tlb-from-cpuid", metavar="FILE",
+        help="model the TLBs that a CPUID dump describes (InstLatx64 or `cpuid -r`), or this host's: host",
+    )  # fmt: skip
     add(
         "--mount", action="append", default=[], metavar="TYPE:PATH[:OPTS]",
         help="mount a file system, e.g. msharefs:/sys/fs/mshare:level=pud (repeatable)",
@@ -76,15 +83,22 @@ def add_arguments(parser: Parser) -> None:
     add("--trace", metavar="FILE", help="record every event as a line of JSON; `unimmu trace view FILE` prints them")
     add("--stats", action="store_true", help="print counts of instructions, faults, walks and tables on stderr")
     add("--json", metavar="FILE", help="write the same figures to FILE as JSON")
+    add(
+        "--trace-accesses", action="store_true",
+        help="with --tlb: --trace records each access too, and where the TLB had it (many lines)",
+    )  # fmt: skip
     add("--audit", action="store_true", help="recount all page tables and frames at the end; findings: exit status 70")
+    add(
+        "--check-tlb", action="store_true",
+        help="with --tlb: hold each TLB hit against the page tables; stale translations: exit status 70",
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the program; the exit status is its own, or one of those that ``--help`` lists."""
     if arguments.program is None:
         raise UsageError("a program is needed (`unimmu run --help` says more)")
-    if arguments.tlb != "off":
-        raise UsageError(f"--tlb {arguments.tlb}: TLB models are not built yet; 'off' is the only choice")
+    _check_tlb_options(arguments)
     if arguments.strace_file and not arguments.strace:
         raise UsageError("-o says where --strace writes to, and there is no --strace")
     with _without_collections():
@@ -104,6 +118,18 @@ def run(arguments: argparse.Namespace) -> int:
         ending, wall_s = _run_to_the_end(machine, first, stopper, outputs)
         status = _report(machine, arguments, ending, wall_s, outputs)
     return OUTPUT_FAILED if outputs.failed else status
+
+
+def _check_tlb_options(arguments: argparse.Namespace) -> None:
+    modelled = arguments.tlb != "off" or arguments.tlb_from_cpuid is not None
+    if arguments.tlb != "off" and arguments.tlb_from_cpuid is not None:
+        raise UsageError("--tlb and --tlb-from-cpuid both say what TLB there is: only one of them can be")
+    if arguments.check_tlb and not modelled:
+        raise UsageError("--check-tlb looks at each hit in a modelled TLB: --tlb PRESET or --tlb-from-cpuid is needed")
+    if arguments.trace_accesses and not modelled:
+        raise UsageError("--trace-accesses records lookups in a modelled TLB: --tlb or --tlb-from-cpuid is needed")
+    if arguments.trace_accesses and not arguments.trace:
+        raise UsageError("--trace-accesses adds to what --trace FILE records, and there is no --trace")
 
 
 @contextlib.contextmanager
@@ -144,23 +170,26 @@ def _report(
     for line in ending.lines:
         complain(f"unimmu: {line}")
     findings = machine.audit() if arguments.audit else None
-    status = AUDIT_FAILED if findings else ending.status
+    stale = machine.stale_translations() if arguments.check_tlb else None
+    status = AUDIT_FAILED if findings or stale else ending.status
     if arguments.stats or outputs.json is not None:
         from emu.cli.report import figures, stats_text, to_json
 
-        run = figures(machine, status, ending.reason, wall_s, findings)
+        run = figures(machine, status, ending.reason, wall_s, findings, stale)
         if arguments.stats:
             complain(stats_text(run, " ".join([arguments.program, *arguments.arguments])))
         if outputs.json is not None:
             outputs.json.write(to_json(run))
-    if findings is not None:
-        for finding in findings:
-            complain(f"unimmu: audit: {finding}")
-        complain(f"unimmu: audit: {_number_of(findings)}")
+    for what, found, nothing in (
+        ("audit", findings, "every table and every frame is accounted for"),
+        ("check-tlb", stale, "every TLB hit was what the page tables say"),
+    ):
+        if found is not None:
+            for finding in found:
+                complain(f"unimmu: {what}: {finding}")
+            complain(f"unimmu: {what}: {_number_of(found) if found else nothing}")
     return status
 
 
 def _number_of(findings: list[str]) -> str:
-    if not findings:
-        return "every table and every frame is accounted for"
     return "1 finding" if len(findings) == 1 else f"{len(findings)} findings"

@@ -29,6 +29,7 @@ from emu.mm.tlbflush import TlbFlusher
 from emu.mm.vma import FaultResult
 from emu.syscalls import all_tables
 from mmu import PhysicalMemory
+from mmu.geometry import Geometry
 
 if TYPE_CHECKING:
     from emu.kernel.modules import Init
@@ -49,6 +50,7 @@ class Kernel:
         ram: PhysicalMemory,
         *,
         seed: int = 0,
+        tlb: str | Geometry = "off",
         modules: dict[str, Init] | None = None,
         log: Callable[[str], None] | None = None,
     ) -> None:
@@ -57,9 +59,10 @@ class Kernel:
         #: The only source of randomness.
         self.random = random.Random(seed)
         self.ram = ram
-        self.cpu = Cpu(ram, entry_frame=2)
+        self.cpu = Cpu(ram, entry_frame=2, tlb=tlb, seed=seed)
         self.frames = FrameAllocator(ram, self.cpu.mmu.code_written)
         self.flusher = TlbFlusher(self.cpu.mmu)
+        self.flusher.current_pid = lambda: None if self.current is None else self.current.pid
         self.share_counts = ShareCounts()
         self.mm_context = MmContext(self.frames, self.flusher, self.share_counts, {})
         self.clock = Clock(lambda: self.cpu.clock)

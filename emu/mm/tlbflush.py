@@ -6,12 +6,18 @@ needed. The audit reports one that was forgotten.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mmu import Mmu
+from mmu.plugin import StaleHit
 
 if TYPE_CHECKING:
     from emu.mm.address_space import AddressSpace
+
+_REMEMBERED = 10_000
 
 
 class Flush:
@@ -29,12 +35,29 @@ class Flush:
     def flush(self) -> None:
         """Invalidate the range wherever the address space may be loaded."""
         self._flusher.pending -= 1
+        if self._flusher.changes is not None:
+            self._flusher.note(self, "flushed")
         self._flusher.flush_range(self.mm, self.start, self.end)
 
     def none_needed(self, why: str) -> None:
         """Discharge the obligation without a flush; ``why`` is the argument, for the reader."""
         assert why
         self._flusher.pending -= 1
+        if self._flusher.changes is not None:
+            self._flusher.note(self, f"no flush: {why}")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of page tables: whose, where, when (instructions retired), by which process, and what became of its
+    flush."""
+
+    mm_name: str
+    start: int
+    end: int
+    clock: int
+    pid: int | None
+    outcome: str
 
 
 class TlbFlusher:
@@ -45,6 +68,10 @@ class TlbFlusher:
         self._loaded: AddressSpace | None = None
         #: Obligations that nobody has discharged yet.
         self.pending = 0
+        #: The latest changes of tables, while somebody looks for stale translations.
+        self.changes: deque[Change] | None = None
+        #: Who runs, for the record of changes.
+        self.current_pid: Callable[[], int | None] = lambda: None
 
     @property
     def loaded(self) -> AddressSpace | None:
@@ -69,3 +96,43 @@ class TlbFlusher:
         elif mm is self._loaded:
             self._mmu.flush_range(start, end - start)
         # else: no TLB holds anything of it, since loading CR3 without PCID flushed it all
+
+    # -- the stale-translation detector ----------------------------------------------------------------------------
+
+    def watch(self) -> None:
+        """Hold every modelled TLB hit against the tables, and remember who changes these.
+
+        ValueError without a TLB model.
+        """
+        self._mmu.check_tlb()
+        self.changes = deque(maxlen=_REMEMBERED)
+
+    def note(self, flush: Flush, outcome: str) -> None:
+        """Remember a change of tables."""
+        assert self.changes is not None
+        clock = self._mmu.state.clock
+        self.changes.append(Change(flush.mm.name, flush.start, flush.end, clock, self.current_pid(), outcome))
+
+    def stale_findings(self) -> list[str]:
+        """Every stale translation that was used, a sentence each: the first hit, and how many more there were."""
+        hits: dict[tuple[int, ...], list[StaleHit]] = {}
+        for hit in self._mmu.stale:
+            hits.setdefault((hit.cpu, hit.asid, hit.vaddr >> 12, hit.cached_paddr >> 12), []).append(hit)
+        return [
+            self._explain(first) + (f" ({len(more)} more hits on it were seen)" if more else "")
+            for first, *more in hits.values()
+        ]
+
+    def _explain(self, hit: StaleHit) -> str:
+        fresh = "nothing" if hit.fresh_paddr is None else f"{hit.fresh_paddr:#x}"
+        text = (
+            f"stale translation: process {hit.asid} on CPU {hit.cpu} {hit.access.name.lower()}s {hit.vaddr:#x} at "
+            f"{hit.cached_paddr:#x}, which its TLB holds, and the tables say {fresh}"
+        )
+        blame = [c for c in self.changes or () if c.start <= hit.vaddr < c.end and c.clock <= hit.clock]
+        if not blame:
+            return f"{text}; no change of that entry was announced, so CPU {hit.cpu} was never told"
+        last = blame[-1]
+        who = "the kernel" if last.pid is None else f"process {last.pid}"
+        change = f"{who} changed it at instruction {last.clock} ({last.mm_name}; {last.outcome})"
+        return f"{text}; {change}, and CPU {hit.cpu} was not told"

@@ -42,15 +42,27 @@ class Recorder(Tracer):
     active = True
 
     def __init__(
-        self, machine: Machine, write: Callable[[bytes], None], *, command: Sequence[str], seed: int, version: str
+        self,
+        machine: Machine,
+        write: Callable[[bytes], None],
+        *,
+        command: Sequence[str],
+        seed: int,
+        version: str,
+        accesses: bool = False,
     ) -> None:
+        """``accesses``: record each access too, which only a modelled TLB sees."""
+        mmu = machine.kernel.cpu.mmu
+        if accesses and mmu.tlb is None:
+            raise ValueError("there is nothing to record of each access where no TLB is modelled")
         self._write = write
         self._cpu = machine.kernel.cpu
-        self._ring = machine.kernel.cpu.mmu.events
+        self._ring = mmu.events
         self._lines: list[str] = []
         self._buffered = 0
         self._seq = 0
         self._recording = True
+        self._levels = mmu.registers.levels
         header = {
             "format": FORMAT,
             "version": FORMAT_VERSION,
@@ -58,10 +70,11 @@ class Recorder(Tracer):
             "command": list(command),
             "memory_bytes": machine.ram.size,
             "seed": seed,
+            "tlb": "off" if mmu.tlb is None else mmu.tlb.geometry.name,
         }
         self._put(json.dumps(header, separators=(",", ":")))
         self._ring.subscribe(self._hardware)
-        self._ring.enable(*EventKind)
+        self._ring.enable(*(kind for kind in EventKind if accesses or kind != EventKind.ACCESS))
 
     def finish(self) -> None:
         """Write what is left, and record no more."""
@@ -77,7 +90,7 @@ class Recorder(Tracer):
         """A batch from the ring: its own sequence numbers give way to those of the file."""
         if not self._recording:
             return
-        self._put("\n".join(format_events(events, self._seq)))
+        self._put("\n".join(format_events(events, self._seq, self._levels)))
         self._seq += len(events)
 
     # -- the kernel's events ---------------------------------------------------------------------------------------

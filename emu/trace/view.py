@@ -8,7 +8,7 @@ from typing import Any
 
 from emu.mm.pagetable import LEVEL_OF
 from emu.trace.reader import TraceReader
-from mmu.entries import PAGE_SIZE_NAME, decode, describe
+from mmu.entries import ENTRY_NAME, PAGE_SIZE_NAME, decode, describe
 from mmu.faults import ErrorCode
 
 Event = dict[str, Any]
@@ -69,13 +69,25 @@ def _walk(e: Event) -> list[str]:
         end = f"{e['paddr']}, {e['rights']}"
     else:
         end = f"page fault ({ErrorCode(e['error_code']).describe()})"
-    lines = [f"{e['access']} {e['vaddr']} through CR3 {e['cr3']} -> {end}"]
-    table, vaddr = _number(e["cr3"]) & _ADDRESS, _number(e["vaddr"])
+    start, table = f"CR3 {e['cr3']}", _number(e["cr3"]) & _ADDRESS
+    if "cached_level" in e:
+        start, table = f"a cached {ENTRY_NAME[e['cached_level']]}", -1  # where its table is was not recorded
+    lines = [f"{e['access']} {e['vaddr']} through {start} -> {end}"]
+    vaddr = _number(e["vaddr"])
     for name, text in e["entries"].items():
         level, value = int(name), _number(text)
-        lines.append(_entry(table | (vaddr >> 12 + 9 * (level - 1) & 511) << 3, value, level))
+        if table < 0:
+            lines.append(f"[cached table] = {_in_words(level, value)}")
+        else:
+            lines.append(_entry(table | (vaddr >> 12 + 9 * (level - 1) & 511) << 3, value, level))
         table = value & _ADDRESS
     return lines
+
+
+def _access(e: Event) -> list[str]:
+    if e["tlb_level"] is None:
+        return [f"{e['access']} {e['vaddr']} misses every TLB"]
+    return [f"{e['access']} {e['vaddr']} hits in the L{e['tlb_level']} TLB -> {e['paddr']}"]
 
 
 def _fault(e: Event) -> list[str]:
@@ -158,6 +170,7 @@ def _anything(e: Event) -> list[str]:
 _TEXTS: dict[str, Callable[[Event], list[str]]] = {
     "fill": _fill,
     "walk": _walk,
+    "access": _access,
     "fault": _fault,
     "accessed_dirty": _accessed_dirty,
     "flush": _flush,

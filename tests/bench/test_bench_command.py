@@ -13,11 +13,18 @@ from emu.cli import bench
 from emu.cli.main import main
 
 AIMS = {
-    "fill_ratio": ("at most", 1.0),
+    "fill_ratio": ("at most", 0.7),
     "compute_ratio": ("at least", 0.9),
     "getpid_us": ("at most", 5),
     "fault_us": ("at most", 10),
     "startup_ratio": ("at most", 2.0),
+    "exact_native_ratio": ("at most", 3),
+    "exact_python_ratio": ("at least", 8),
+    "translate_many_mps": ("at least", 5),
+    "memory_filtered_growth": ("at most", 1.25),
+    "memory_exact_growth": ("at most", 1.25),
+    "processes_filtered_growth": ("at most", 1.25),
+    "processes_exact_growth": ("at most", 1.25),
 }
 
 
@@ -44,6 +51,10 @@ def test_quick(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]) -> Non
     assert [line for line in err.splitlines() if line.startswith("measuring")] == [
         "measuring fills ...",
         "measuring a compute loop ...",
+        "measuring exact mode ...",
+        "measuring translate_many ...",
+        "measuring guest memory from 1 to 256 GiB ...",
+        "measuring from 1 to 1000 processes ...",
         "measuring system calls and page faults ...",
         "measuring start-up ...",
     ]

@@ -6,15 +6,19 @@ import capstone
 import pytest
 from unicorn import x86_const as x86
 
-from emu.bench.engines import Bare, OwnWalker, WithMmu
-from emu.bench.guest import MachineLoop
+from emu.bench.engines import Bare, NativelyHooked, OwnWalker, PythonHooked, WithMmu
+from emu.bench.exact import exact_mode, walks_from_python
+from emu.bench.guest import MachineLoop, Timer
 from emu.bench.kernel import HOOK, traps
 from emu.bench.loops import CODE, COMPUTE_INSTRUCTIONS, DATA, compute, count_down, touch
+from emu.bench.scale import PAGES as SCALE_PAGES
+from emu.bench.scale import FarEnd, populate
 from mmu.memory import PAGE_SIZE
+from mmu.perf_events import perf_events
 
 MEMORY = DATA + 64 * PAGE_SIZE
 PAGES = 32
-ENGINES = (Bare, OwnWalker, WithMmu)
+ENGINES = (Bare, OwnWalker, WithMmu, NativelyHooked, PythonHooked)
 REGISTERS = (x86.UC_X86_REG_RAX, x86.UC_X86_REG_RDI, x86.UC_X86_REG_R8, x86.UC_X86_REG_R9, x86.UC_X86_REG_R10)
 
 
@@ -109,3 +113,37 @@ def test_traps_are_counted_in_hooks() -> None:
     }
     assert measurement.figures[0].what == HOOK
     assert {len(rounds) for rounds in measurement.rounds.values()} == {1}
+
+
+def test_a_pass_of_stores_writes_every_page() -> None:
+    subject = WithMmu(MEMORY)
+    subject.load(bytes.fromhex("b8") + (7).to_bytes(4, "little") + touch(DATA, PAGES, PAGE_SIZE, 1, store=True))
+    subject.run()
+    assert [subject.ram.read_u64(DATA + page * PAGE_SIZE) for page in range(PAGES + 1)] == [7] * PAGES + [0]
+
+
+def test_the_figures_of_exact_mode() -> None:
+    measurement = exact_mode(1, 20_000)
+    assert {figure.name for figure in measurement.figures if figure.aim} == {"exact_native_ratio", "exact_python_ratio"}
+    assert all(figure.value > 0 for figure in walks_from_python(1, 5_000).figures)
+
+
+@pytest.mark.parametrize("tlb", ["off", "textbook"])
+def test_the_far_end_of_a_large_memory(tlb: str) -> None:
+    subject = FarEnd(16, tlb)
+    subject.load(touch(DATA, SCALE_PAGES, PAGE_SIZE, 2))
+    subject.ram.write_u64(subject.ram.size - PAGE_SIZE, 0x1234)
+    subject.run()
+    assert subject.uc.reg_read(x86.UC_X86_REG_RAX) == 0x1234, "what the last page holds"
+    if tlb != "off":
+        assert perf_events(subject.mmu)["dTLB-loads"] == 2 * SCALE_PAGES
+
+
+def test_address_spaces_by_the_hundred() -> None:
+    timer = Timer()
+    before = len(timer.machine.kernel.mm_context.address_spaces)
+    populate(timer, 100)
+    spaces = list(timer.machine.kernel.mm_context.address_spaces.values())
+    assert len(spaces) == before + 100
+    assert [mm.rss_anon for mm in spaces[-100:]] == [1] * 100
+    assert timer.machine.audit() == []

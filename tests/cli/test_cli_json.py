@@ -32,10 +32,12 @@ SCHEMA: dict[str, Any] = {
     ],
     "mmu": {
         "mode": str, "code": str, "fills": int, "walks": int, "walk_loads": int, "page_faults": int, "ad_updates": int,
-        "flushes": int, "cr3_loads": int, "tlb": {}, "shootdowns": int,
+        "flushes": int, "cr3_loads": int, "geometry": type(None), "tlb": {}, "structure_caches": {}, "perf": {},
+        "shootdowns": int,
     },
-    "audit": {"ran": bool, "findings": [str]},
+    "audit": {"ran": bool, "findings": [str], "tlb_checked": bool, "stale": [str]},
 }  # fmt: skip
+ARRAY = dict.fromkeys(("lookups", "hits", "misses", "evictions", "invalidations", "installs", "drops"), int)
 
 
 def check(schema: Any, value: Any, where: str = "run") -> None:
@@ -112,7 +114,32 @@ def test_processes_that_live_have_no_exit_status(figures):
 def test_findings_of_the_audit(figures, monkeypatch):
     monkeypatch.setattr(Machine, "audit", lambda machine: ["frame 5 is lost"])
     run = figures("--audit", "hello")
-    assert (run["exit_status"], run["audit"]) == (70, {"ran": True, "findings": ["frame 5 is lost"]})
+    assert run["exit_status"] == 70
+    assert run["audit"] == {"ran": True, "findings": ["frame 5 is lost"], "tlb_checked": False, "stale": []}
+
+
+def test_a_modelled_tlb(figures):
+    run = figures("--tlb", "textbook", "--check-tlb", "hello")
+    plain = figures("hello")
+    modelled = {"geometry": str, "perf": dict, "tlb": {"L1": {"L1I": ARRAY, "L1D": ARRAY}, "L2": {"L2": ARRAY}}}
+    modelled["structure_caches"] = {name: {"lookups": int, "hits": int} for name in ("PDE", "PDPTE", "PML4E", "PML5E")}
+    check({**SCHEMA, "mmu": {**SCHEMA["mmu"], **modelled}}, run)
+    mmu = run["mmu"]
+    assert (mmu["mode"], mmu["geometry"]) == ("exact", "textbook")
+    for arrays in mmu["tlb"].values():
+        for array in arrays.values():
+            assert array["lookups"] == array["hits"] + array["misses"]
+    assert mmu["perf"]["dTLB-loads"] > mmu["perf"]["dTLB-load-misses"] > 0
+    assert mmu["perf"]["PAGE_WALKER_LOADS"] == mmu["walk_loads"]
+    assert run["audit"] == {"ran": False, "findings": [], "tlb_checked": True, "stale": []}
+    assert (run["processes"], run["instructions"]) == (plain["processes"], plain["instructions"])
+
+
+def test_stale_translations(figures, monkeypatch):
+    monkeypatch.setattr(Machine, "stale_translations", lambda machine: ["process 7 is behind"])
+    run = figures("--tlb", "textbook", "--check-tlb", "hello")
+    assert run["exit_status"] == 70
+    assert run["audit"] == {"ran": False, "findings": [], "tlb_checked": True, "stale": ["process 7 is behind"]}
 
 
 def test_the_same_run_has_the_same_figures(figures):

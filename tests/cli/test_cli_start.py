@@ -19,6 +19,8 @@ HARMLESS = {"importlib_resources", "_distutils_hack", "pkg_resources", "setuptoo
 NEVER = (
     "numba", "rich", "capstone", "elftools.dwarf", "elftools.elf.elffile", "pyarrow",
     "emu.trace.recorder", "emu.trace.strace", "emu.trace.view", "emu.cli.demo", "emu.cli.bench", "emu.cli.trace",
+    "emu.cli.presets", "emu.cli.tlb", "mmu.cpuid", "mmu.exact", "mmu.model", "mmu.perf_events", "mmu.presets",
+    "mmu.tlb",
     "emu.cli.report", "emu.trace.report", "emu.syscalls.names", "mmu.compiler", "guests.build",
 )  # fmt: skip
 MOST_OF_OUR_OWN = 110

@@ -51,7 +51,7 @@ def test_the_reference_mode_counts_the_same(machine: MakeMachine) -> None:
         "from tests.booted import Booted\n"
         "from tests.machine.test_machine_determinism import PROGRAMS, figures\n"
         "booted = [Booted() for _ in PROGRAMS]\n"
-        "assert booted[0].kernel.cpu.mmu.mode == 'reference', booted[0].kernel.cpu.mmu.mode\n"
+        "assert booted[0].kernel.cpu.mmu.code == 'reference', booted[0].kernel.cpu.mmu.code\n"
         "json.dump([figures(b, *command) for b, command in zip(booted, PROGRAMS)], sys.stdout)\n"
     )
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}

@@ -51,11 +51,11 @@ def returns(number: int) -> bytes:
 class Guest:
     """16 MiB of memory, tables from 0x1000 on, and an engine whose CR3 is loaded."""
 
-    def __init__(self, ram_bytes: int = 16 << 20, *, ring_capacity: int = 1 << 15) -> None:
+    def __init__(self, ram_bytes: int = 16 << 20, *, ring_capacity: int = 1 << 15, tlb: str = "off") -> None:
         self.ram = PhysicalMemory(ram_bytes)
         self.tables = Tables(self.ram)
         self.uc = Uc(UC_ARCH_X86, UC_MODE_64)
-        self.mmu = Mmu(self.uc, self.ram, ring_capacity=ring_capacity)
+        self.mmu = Mmu(self.uc, self.ram, ring_capacity=ring_capacity, tlb=tlb)
         self.mmu.load_cr3(self.tables.cr3)
 
     def program(self, *instructions: str) -> None:

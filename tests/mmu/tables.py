@@ -7,17 +7,17 @@ from mmu.entries import decode, encode, is_leaf
 
 
 class Tables:
-    """A PML4 at ``cr3``; the tables below it are taken one after the other from the frames that follow."""
+    """A top table at ``cr3``, of four levels or five; those below it take the frames that follow, one by one."""
 
-    def __init__(self, ram: PhysicalMemory, cr3: int = 0x1000) -> None:
+    def __init__(self, ram: PhysicalMemory, cr3: int = 0x1000, levels: int = 4) -> None:
         self.ram = ram
-        self.cr3 = cr3
+        self.cr3, self.levels = cr3, levels
         self._next_table = cr3 + 0x1000
 
     def slot(self, vaddr: int, level: int = 1) -> int:
         """The physical address of the entry of this level for ``vaddr``; makes the tables on the way, open to all."""
         table = self.cr3
-        for upper in range(4, level, -1):
+        for upper in range(self.levels, level, -1):
             slot = table + 8 * (vaddr >> (12 + 9 * (upper - 1)) & 511)
             if not self.ram.read_u64(slot):
                 self.ram.write_u64(slot, encode(upper, P=1, RW=1, US=1, ADDRESS=self._next_table))

@@ -10,6 +10,7 @@ from unicorn import UC_ARCH_X86, UC_MODE_64, Uc
 
 from mmu import CR0, Access, EventKind, Mmu, PageFault, PhysicalMemory, Registers
 from mmu.native import reference_mode
+from mmu.presets import UnknownPreset
 from mmu.registers import CR0_LONG_MODE, EFER_LONG_MODE
 from tests.mmu.guest import (
     ADD,
@@ -32,13 +33,14 @@ A, D = 1 << 5, 1 << 6
 # ---- attaching
 
 
-def test_the_mode_is_what_the_environment_asks_for(guest: Guest) -> None:
-    assert guest.mmu.mode == ("reference" if reference_mode() else "native")
+def test_the_code_is_what_the_environment_asks_for(guest: Guest) -> None:
+    assert guest.mmu.code == ("reference" if reference_mode() else "native")
+    assert guest.mmu.mode == "filtered"
 
 
 def test_a_tlb_model_that_is_not_there_is_refused() -> None:
-    with pytest.raises(ValueError, match="'skylake-sp' is not built yet"):
-        Mmu(Uc(UC_ARCH_X86, UC_MODE_64), PhysicalMemory(4096), tlb="skylake-sp")
+    with pytest.raises(UnknownPreset, match="no TLB preset 'pentium-ii'; there are textbook"):
+        Mmu(Uc(UC_ARCH_X86, UC_MODE_64), PhysicalMemory(4096), tlb="pentium-ii")
 
 
 @pytest.mark.parametrize("capacity", [0, 1, 16, 32, 100, -64])

@@ -1,18 +1,18 @@
-"""translate, held against an oracle that was written from the manual (SDM vol. 3, 4.5 to 4.8) and not from mmu.walk."""
+"""translate, held against an oracle that was written from the manual: every bit of every entry of four levels."""
 
 from __future__ import annotations
 
 import doctest
 import importlib
-from dataclasses import dataclass
 from itertools import product
 
 import pytest
 
 from mmu import CR0, CR4, EFER, Access, BusError, GeneralProtection, PageFault, PhysicalMemory, Registers, translate
 from mmu.faults import ErrorCode
-from mmu.registers import CR0_LONG_MODE, CR4_LONG_MODE, EFER_LONG_MODE
+from mmu.registers import CR0_LONG_MODE, CR3_NO_FLUSH, CR4_LONG_MODE, EFER_LONG_MODE
 from mmu.translation import Walker
+from tests.mmu.oracle import Answer, oracle
 from tests.mmu.tables import Tables
 
 CR3 = 0x1000
@@ -20,78 +20,6 @@ CR3 = 0x1000
 VADDR = 0x0000_7654_3210_FEDC
 PAGE = {1: 0x0000_0070_0000, 2: 0x0000_0060_0000, 3: 0}
 ADDRESS_OF = {4: 0x2000, 3: 0x3000, 2: 0x4000}
-
-
-# ---- the oracle
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the processor does: ``error`` None and an address, or an error code; and the entries afterwards."""
-
-    error: int | None
-    paddr: int | None
-    entries: dict[int, int]
-
-
-def reserved_bit_is_set(level: int, entry: int, maps_a_page: bool, nxe: bool, maxphyaddr: int) -> bool:
-    must_be_zero = list(range(maxphyaddr, 52))
-    if level == 4:
-        must_be_zero.append(7)
-    if level == 3 and maps_a_page:
-        must_be_zero += range(13, 30)
-    if level == 2 and maps_a_page:
-        must_be_zero += range(13, 21)
-    if not nxe:
-        must_be_zero.append(63)
-    return any(entry >> bit & 1 for bit in must_be_zero)
-
-
-def allowed(path: list[int], access: Access, user_mode: bool, wp: bool, nxe: bool) -> bool:
-    user_page = all(entry >> 2 & 1 for entry in path)
-    writable = all(entry >> 1 & 1 for entry in path)
-    no_execute = nxe and any(entry >> 63 for entry in path)
-    if user_mode and not user_page:
-        return False
-    if access == Access.WRITE:
-        return writable or (not user_mode and not wp)
-    if access == Access.FETCH:
-        return not no_execute
-    return True
-
-
-def oracle(entries: dict[int, int], vaddr: int, access: Access, registers: Registers) -> Answer:
-    """``entries`` holds the entry of each level on the way (levels below a leaf are not looked at)."""
-    user_mode = registers.cpl == 3
-    wp, nxe = bool(registers.cr0 & 1 << 16), bool(registers.efer & 1 << 11)
-    error = 0
-    if access == Access.WRITE:
-        error |= 1 << 1
-    if user_mode:
-        error |= 1 << 2
-    if access == Access.FETCH and nxe:
-        error |= 1 << 4
-    path = []
-    for level in (4, 3, 2, 1):
-        entry = entries[level]
-        if not entry & 1:
-            return Answer(error, None, entries)
-        maps_a_page = level == 1 or (level in (2, 3) and bool(entry & 1 << 7))
-        if reserved_bit_is_set(level, entry, maps_a_page, nxe, registers.maxphyaddr):
-            return Answer(error | 1 << 0 | 1 << 3, None, entries)
-        path.append(entry)
-        if maps_a_page:
-            break
-    if not allowed(path, access, user_mode, wp, nxe):
-        return Answer(error | 1 << 0, None, entries)
-    offset_bits = {1: 12, 2: 21, 3: 30}[level]
-    page = entry & (1 << 52) - 1 & ~((1 << offset_bits) - 1)
-    after = dict(entries)
-    for used in range(4, level - 1, -1):
-        after[used] |= 1 << 5
-    if access == Access.WRITE:
-        after[level] |= 1 << 6
-    return Answer(None, page + vaddr % (1 << offset_bits), after)
 
 
 # ---- the walker under test, on one path through tables whose every entry the test writes itself
@@ -290,6 +218,18 @@ def test_cr3_flags_are_no_address() -> None:
     assert translate(ram, Registers(cr3=CR3 | 0x18), 0).paddr == 0x9000
 
 
+@pytest.mark.parametrize("low", [0, 1, 0x18, 0xABC, 0xFFF])
+@pytest.mark.parametrize("keep", [0, CR3_NO_FLUSH])
+def test_a_pcid_is_no_address(low: int, keep: int) -> None:
+    """Nor is bit 63, which is about what a MOV to CR3 invalidates."""
+    ram = PhysicalMemory(1 << 20)
+    Tables(ram).map_page(0, 0x9000)
+    registers = Registers(cr3=CR3 | low | keep, cr4=CR4_LONG_MODE | CR4.PCIDE)
+    assert registers.pcid == low
+    assert translate(ram, registers, 0).paddr == 0x9000
+    assert Registers(cr3=CR3 | low).pcid == 0, "without CR4.PCIDE"
+
+
 @pytest.mark.parametrize("level", [4, 3, 2, 1])
 def test_a_table_outside_memory(level: int) -> None:
     ram = PhysicalMemory(1 << 20)
@@ -349,14 +289,23 @@ def test_one_walker_forgets_the_walk_before() -> None:
         (dict(cr0=CR0_LONG_MODE & ~CR0.PG), "IA-32e paging needs"),
         (dict(cr4=0), "IA-32e paging needs"),
         (dict(efer=int(EFER.LMA)), "IA-32e paging needs"),
-        *((dict(cr4=CR4_LONG_MODE | bit), f"CR4.{bit.name}.* not modelled") for bit in (
-            CR4.LA57, CR4.PCIDE, CR4.SMEP, CR4.SMAP, CR4.PKE, CR4.PKS)),
-        (dict(pkru=4), "protection keys"),
+        (dict(cr4=CR4_LONG_MODE | CR4.LAM_SUP), "CR4.LAM_SUP.* not modelled"),
+        (dict(pkru=1 << 32), "PKRU and IA32_PKRS have 32 bits"),
+        (dict(pkrs=1 << 32), "PKRU and IA32_PKRS have 32 bits"),
+        (dict(pkru=-1), "have 32 bits"),
+        (dict(pat=2), "IA32_PAT 0x2 holds a memory type that does not exist"),
+        (dict(pat=3 << 56), "holds a memory type that does not exist"),
+        (dict(pat=1 << 64), "holds a memory type that does not exist"),
         (dict(cpl=4), "CPL is 0 to 3"),
         (dict(cpl=-1), "CPL is 0 to 3"),
         (dict(maxphyaddr=35), "36 to 52 bits, not 35"),
         (dict(maxphyaddr=53), "36 to 52 bits, not 53"),
         (dict(cr3=1 << 40, maxphyaddr=40), "at or above MAXPHYADDR 40"),
+        (dict(cr3=1 << 52, maxphyaddr=52), "at or above MAXPHYADDR 52"),
+        (dict(cr3=1 << 61), "at or above MAXPHYADDR 48"),  # CR3.LAM_U57
+        (dict(cr3=1 << 62, cr4=CR4_LONG_MODE | CR4.PCIDE), "at or above MAXPHYADDR 48"),
+        (dict(cr3=CR3 | CR3_NO_FLUSH), "bit 63 needs CR4.PCIDE"),
+        (dict(cr3=CR3 | CR3_NO_FLUSH | 1 << 48, cr4=CR4_LONG_MODE | CR4.PCIDE), "at or above MAXPHYADDR 48"),
     ],
 )  # fmt: skip
 def test_registers_that_are_refused(change: dict[str, int], message: str) -> None:
@@ -372,6 +321,7 @@ def test_registers_that_are_refused(change: dict[str, int], message: str) -> Non
         (0x7, Access.WRITE, "user write: not allowed"),
         (0x15, Access.FETCH, "user fetch: not allowed"),
         (0xB, Access.WRITE, "supervisor write: a reserved bit is set"),
+        (0x25, Access.READ, "user read: not allowed by the protection key"),
     ],
 )
 def test_a_page_fault_in_words(code: int, access: Access, words: str) -> None:
@@ -380,7 +330,7 @@ def test_a_page_fault_in_words(code: int, access: Access, words: str) -> None:
     assert str(fault) == f"#PF at 0x1234, error code {code:#x} ({words})"
 
 
-@pytest.mark.parametrize("module", ["mmu.memory", "mmu.entries", "mmu.translation"])
+@pytest.mark.parametrize("module", ["mmu.memory", "mmu.entries", "mmu.memtype", "mmu.translation"])
 def test_the_examples_in_the_docstrings(module: str) -> None:
     results = doctest.testmod(importlib.import_module(module), extraglobs=vars(importlib.import_module("mmu")))
     assert results.attempted and not results.failed

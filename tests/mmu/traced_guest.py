@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from unicorn import UcError
 
-from mmu import CR0, EFER, Access, EventKind, PageFault, PhysicalMemory, Registers
-from mmu.registers import CR0_LONG_MODE, EFER_LONG_MODE
+from mmu import CR0, CR4, EFER, Access, EventKind, PageFault, PhysicalMemory, Registers
+from mmu.registers import CR0_LONG_MODE, CR4_LONG_MODE, EFER_LONG_MODE
 from mmu.translation import Walker
 from tests.mmu.guest import CODE, REGISTERS, Guest, returns
 from tests.mmu.random_trees import CR3, RAM_BYTES, random_tree
@@ -169,6 +169,12 @@ def run_walks(seed: int) -> list[str]:
             efer=EFER_LONG_MODE & ~rng.choice((0, EFER.NXE)),
             cpl=rng.randrange(4),
             maxphyaddr=maxphyaddr,
+            cr4=CR4_LONG_MODE | sum(bit * rng.randrange(2) for bit in (CR4.SMEP, CR4.SMAP, CR4.PKE, CR4.PKS)),
+            ac=rng.random() < 0.5,
+            implicit=rng.random() < 0.1,
+            pkru=rng.getrandbits(32) & rng.getrandbits(32),
+            pkrs=rng.getrandbits(32) & rng.getrandbits(32),
+            pages_1g=rng.random() < 0.9,
         )
         for access in Access:
             found, after = tree.translate(walker, registers, access)
@@ -180,6 +186,6 @@ def run_walks(seed: int) -> list[str]:
 
 if __name__ == "__main__":
     seed, path = int(sys.argv[1]), sys.argv[2]
-    told = {"mode": Guest().mmu.mode, "guest": run_guest(seed), "walks": run_walks(seed)}
+    told = {"mode": Guest().mmu.code, "guest": run_guest(seed), "walks": run_walks(seed)}
     with open(path, "w", encoding="utf-8") as out:
         json.dump(told, out)

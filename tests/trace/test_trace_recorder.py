@@ -67,7 +67,7 @@ def donor() -> Recorded:
 def test_the_first_line_says_what_this_is(donor):
     assert donor.header == {
         "format": "unimmu-trace", "version": 1, "unimmu": "0", "command": ["mshare_donor"], "memory_bytes": 64 << 20,
-        "seed": 0,
+        "seed": 0, "tlb": "off",
     }  # fmt: skip
 
 
@@ -231,15 +231,75 @@ def test_every_kind_has_a_line():
     events["level"], events["clock"], events["asid"] = 1, 2**63, 5
     for name in ("vaddr", "paddr", "cr3", "old", "new", "length"):
         events[name] = 2**64 - 1
-    events["entries"], events["rights"] = 2**64 - 1, 7
+    events["entries"][:, :4], events["rights"] = 2**64 - 1, 7
     lines = [json.loads(line) for line in format_events(events, 10)]
     assert [line["event"] for line in lines] == [kind.name.lower() for kind in EventKind]
-    assert [line["seq"] for line in lines] == list(range(10, 16))
+    assert [line["seq"] for line in lines] == list(range(10, 17))
     assert all(line["clock"] == 2**63 and line["pid"] == 5 for line in lines)
     assert lines[1]["entries"] == dict.fromkeys("4321", "0xffffffffffffffff")
     events["kind"] = 99
     with pytest.raises(ValueError, match="kind 99"):
         format_events(events, 0)
+
+
+def walk_lines(levels: int, *walks: tuple[int, dict[int, int]]) -> list[dict[str, Any]]:
+    """Walks of (last level, entries by level) as the trace has them."""
+    events = np.zeros(len(walks), dtype=EVENT)
+    events["kind"], events["rights"] = EventKind.WALK, 1
+    for event, (last, entries) in zip(events, walks, strict=True):
+        event["level"] = last
+        for level, entry in entries.items():
+            event["entries"][level - 1] = entry
+    return [json.loads(line) for line in format_events(events, 0, levels)]
+
+
+def test_walks_of_five_levels():
+    full, top = walk_lines(5, (1, {5: 0x51, 4: 0x41, 3: 0x31, 2: 0x21, 1: 0x11}), (5, {5: 0}))
+    assert full["entries"] == {"5": "0x51", "4": "0x41", "3": "0x31", "2": "0x21", "1": "0x11"}
+    assert top["entries"] == {"5": "0x0"}
+    assert "cached_level" not in full and "cached_level" not in top
+
+
+def test_walks_that_begin_behind_a_cached_entry():
+    walks = [(1, {1: 0}), (1, {1: 0x11}), (2, {3: 0x31, 2: 0}), (3, {4: 0x41, 3: 0x80})]
+    four, five = walk_lines(4, *walks), walk_lines(5, *walks)
+    assert [list(walk["entries"]) for walk in four] == [["1"], ["1"], ["3", "2"], ["4", "3"]]
+    assert [walk.get("cached_level") for walk in four] == [2, 2, 4, None]
+    assert [walk.get("cached_level") for walk in five] == [2, 2, 4, 5]
+
+
+def test_accesses_are_recorded_where_a_tlb_is_modelled():
+    machine = Booted(tlb="textbook")
+    mmu, pieces = machine.kernel.cpu.mmu, list[bytes]()
+    assert mmu.tlb is not None
+    before = {access: counted["accesses"] for access, counted in mmu.tlb.access_counters().items()}
+    recorder = Recorder(machine, pieces.append, command=[], seed=0, version="0", accesses=True)
+    machine.outcome("touch_pages", "40K")
+    recorder.finish()
+    header, *events = (json.loads(line) for line in b"".join(pieces).splitlines())
+    assert header["tlb"] == "textbook"
+    accesses = [event for event in events if event["event"] == "access"]
+    found = Counter(event["access"] for event in accesses)
+    for access, counted in mmu.tlb.access_counters().items():
+        assert found[access.name.lower()] == counted["accesses"] - before[access] > 0
+    hits = [event for event in accesses if event["tlb_level"]]
+    assert {1, None} <= {event["tlb_level"] for event in accesses} <= {1, 2, None}
+    assert all(("paddr" in event) == (event["tlb_level"] is not None) for event in accesses)
+    assert all(int(e["vaddr"], 16) & 0xFFF == int(e["paddr"], 16) & 0xFFF for e in hits)
+    for at, event in enumerate(events):
+        if event["event"] == "access" and not event["tlb_level"]:
+            assert (events[at + 1]["event"], events[at + 1]["vaddr"]) == ("walk", event["vaddr"])
+    assert {walk.get("cached_level") for walk in events if walk["event"] == "walk"} >= {None, 2}
+
+
+def test_accesses_are_recorded_only_if_asked_for():
+    machine, pieces = Booted(tlb="textbook"), list[bytes]()
+    recorder = Recorder(machine, pieces.append, command=[], seed=0, version="0")
+    machine.outcome("hello")
+    recorder.finish()
+    assert b'"access",' not in b"".join(pieces) and b'"walk",' in b"".join(pieces)
+    with pytest.raises(ValueError, match="no TLB is modelled"):
+        Recorder(Booted(), pieces.append, command=[], seed=0, version="0", accesses=True)
 
 
 def test_fanout_tells_each_tracer_what_it_asks_for():

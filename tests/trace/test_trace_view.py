@@ -156,6 +156,19 @@ def test_the_reader_says_what_it_has_seen():
         list(TraceReader(io.BytesIO(EXAMPLE.replace('"exec"', '"exec"\n').encode()), "x"))
 
 
+def test_a_modelled_tlb(viewed, monkeypatch, tmp_path):
+    """Each access, and walks that begin behind a cached entry."""
+    monkeypatch.setattr(emu.machine, "find_modules", dict)
+    trace = tmp_path / "trace"
+    words = ["run", "--tlb", "textbook", "--trace-accesses", "--trace", str(trace), "touch_pages", "40K"]
+    assert main(words) == 0
+    status, out, err = viewed(trace)
+    assert (status, err) == (0, "")
+    assert re.search(r"access +fetch 0x\w+ misses every TLB\n", out)
+    assert re.search(r"access +write 0x(\w+) hits in the L1 TLB -> 0x\w+\n", out)
+    assert re.search(r"walk .* through a cached PDE -> page fault .*\n +\[cached table\] = 0x0  PTE not present\n", out)
+
+
 @pytest.mark.parametrize("program", ["mshare_donor", "faults", "fork_shared", "hello_musl"])
 def test_what_run_records_can_be_viewed(viewed, monkeypatch, tmp_path, program):
     monkeypatch.setattr(emu.machine, "find_modules", lambda: {"msharefs": msharefs.module.init})

@@ -1,0 +1,164 @@
+"""``unimmu presets``: the translation caches of known processors, and where each number comes from."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from emu.cli.arguments import UsageError
+from emu.cli.tlb import HOST, geometry_from_cpuid
+from mmu.geometry import Array, Geometry, Kinds, PageSizes
+from mmu.presets import STRUCTURE_LEVELS, Preset, UnknownPreset, all_presets, find_preset
+
+_KINDS = {Kinds.LOAD: "load", Kinds.STORE: "store", Kinds.FETCH: "fetch"}
+_SIZES = {PageSizes.K4: "4K", PageSizes.M2: "2M", PageSizes.G1: "1G"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``unimmu presets``."""
+    parser.add_argument("names", metavar="NAME", nargs="*", help="show these presets only; a name may lack its variant")
+    parser.add_argument("--cpuid", metavar="FILE", help="show what a CPUID dump (InstLatx64 or `cpuid -r`) describes")
+    parser.add_argument("--host", action="store_true", help="show what this host's CPUID describes")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the presets; returns the exit status."""
+    presets = _chosen(arguments)
+    if arguments.json:
+        print(json.dumps([_as_json(preset) for preset in presets], indent=2))
+        return 0
+    console = Console(soft_wrap=False, highlight=False)
+    for preset in presets:
+        console.print(_as_text(preset), markup=False)
+    return 0
+
+
+def _chosen(arguments: argparse.Namespace) -> Sequence[Preset]:
+    try:
+        chosen = [find_preset(name) for name in arguments.names]
+    except UnknownPreset as error:
+        raise UsageError(str(error)) from None
+    if arguments.cpuid is not None:
+        chosen.append(_from_leaves(geometry_from_cpuid(arguments.cpuid, "--cpuid"), "from a CPUID dump"))
+    if arguments.host:
+        chosen.append(_from_leaves(geometry_from_cpuid(HOST, "--cpuid"), "this host, as its CPUID tells"))
+    return chosen or list(all_presets().values())
+
+
+def _from_leaves(geometry: Geometry, title: str) -> Preset:
+    """What CPUID said, in the form of a preset: its provenance has a line an array, then remarks."""
+    lines = geometry.provenance.splitlines()
+    count = len(geometry.arrays)
+    sources = {array.name: line.partition(": ")[2] for array, line in zip(geometry.arrays, lines[:count], strict=True)}
+    structures = lines[-1].partition(": ")[2]
+    return Preset(geometry.name, title, geometry, sources, structures, tuple(lines[count:-1]), default=False)
+
+
+# ---- text
+
+
+def _as_text(preset: Preset) -> Group:
+    default = ", what the name without the variant means" if preset.default and ":" in preset.name else ""
+    parts: list[Text | Table] = [Text.assemble((preset.name, "bold"), f"{default}: {preset.title}")]
+    if preset.geometry.arrays or any(preset.geometry.structure_caches.values()):
+        parts.extend([_arrays_table(preset.geometry), _remarks_table(preset)])
+    return Group(*parts, Text())
+
+
+def _arrays_table(geometry: Geometry) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("ARRAY", "FOR", "PAGES"):
+        table.add_column(heading)
+    for heading in ("ENTRIES", "SETS", "WAYS"):
+        table.add_column(heading, justify="right")
+    for heading in ("REPLACEMENT", "INDEX"):
+        table.add_column(heading)
+    for array in geometry.arrays:
+        table.add_row(
+            array.name,
+            _for(array),
+            " ".join(_sizes(array)),
+            str(array.entries),
+            str(array.sets),
+            str(array.ways),
+            _policy(array),
+            array.index_hash.name.lower() if array.sets > 1 else "",
+        )
+    for name, level in STRUCTURE_LEVELS.items():
+        entries = geometry.structure_caches.get(level, 0)
+        if entries:
+            table.add_row(name, "walks", "", str(entries), "1", str(entries), "lru", "")
+    return table
+
+
+def _remarks_table(preset: Preset) -> Table:
+    """Where each number comes from, and what to beware of."""
+    structures = [name for name, level in STRUCTURE_LEVELS.items() if preset.geometry.structure_caches.get(level)]
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for name, source in preset.sources.items():
+        table.add_row(name, Text(source))
+    if structures:
+        table.add_row(" to ".join(dict.fromkeys((structures[0], structures[-1]))), Text(preset.structure_source))
+    if preset.geometry.smash_1g:
+        table.add_row("1G pages", Text("smashed: they enter the second level as 2M pieces"))
+    for caution in preset.cautions:
+        table.add_row("Caution", Text(caution))
+    return table
+
+
+def _for(array: Array) -> str:
+    return "all" if array.kinds == Kinds.ALL else "data" if array.kinds == Kinds.DATA else " ".join(_kinds(array))
+
+
+def _kinds(array: Array) -> list[str]:
+    return [text for kind, text in _KINDS.items() if kind in array.kinds]
+
+
+def _sizes(array: Array) -> list[str]:
+    return [text for size, text in _SIZES.items() if size in array.page_sizes]
+
+
+def _policy(array: Array) -> str:
+    return array.replacement.name.lower().replace("_", "-")
+
+
+# ---- JSON
+
+
+def _as_json(preset: Preset) -> dict[str, Any]:
+    geometry = preset.geometry
+    return {
+        "name": preset.name,
+        "title": preset.title,
+        "default": preset.default,
+        "inclusive": geometry.inclusive,
+        "smash_1g": geometry.smash_1g,
+        "arrays": [
+            {
+                "name": array.name,
+                "level": array.level,
+                "kinds": _kinds(array),
+                "page_sizes": _sizes(array),
+                "entries": array.entries,
+                "sets": array.sets,
+                "ways": array.ways,
+                "replacement": _policy(array),
+                "index_hash": array.index_hash.name.lower(),
+                "source": preset.sources[array.name],
+            }
+            for array in geometry.arrays
+        ],
+        "structure_caches": {name: geometry.structure_caches.get(level, 0) for name, level in STRUCTURE_LEVELS.items()},
+        "structure_source": preset.structure_source,
+        "cautions": list(preset.cautions),
+    }

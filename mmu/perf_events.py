@@ -1,0 +1,45 @@
+"""What the TLB model has counted, under the names of the events of ``perf`` whose meaning it shares.
+
+docs/mmu.md has the mapping, and where it differs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mmu.registers import Access
+
+if TYPE_CHECKING:
+    from mmu.plugin import Mmu
+
+#: Intel's prefix for each kind of access (SDM vol. 3, chapter 20, and the event files of Skylake-SP).
+_PREFIX = {Access.READ: "DTLB_LOAD_MISSES", Access.WRITE: "DTLB_STORE_MISSES", Access.FETCH: "ITLB_MISSES"}
+#: The generic names of perf: accesses and misses.
+_GENERIC = {
+    Access.READ: ("dTLB-loads", "dTLB-load-misses"),
+    Access.WRITE: ("dTLB-stores", "dTLB-store-misses"),
+    Access.FETCH: ("iTLB-loads", "iTLB-load-misses"),
+}
+_COMPLETED = {"_4K": "walk_completed_4k", "_2M_4M": "walk_completed_2m", "_1G": "walk_completed_1g"}
+
+
+def perf_events(mmu: Mmu) -> dict[str, int]:
+    """Every event by its name; none in filtered mode, which models no TLB."""
+    if mmu.tlb is None:
+        return {}
+    counted = mmu.tlb.access_counters()
+    events: dict[str, int] = {}
+    for access, (accesses, misses) in _GENERIC.items():
+        kind = counted[access]
+        events[accesses] = kind["accesses"] - kind["walk_faults"]
+        events[misses] = sum(kind[name] for name in _COMPLETED.values())
+    for access, prefix in _PREFIX.items():
+        kind = counted[access]
+        completed = sum(kind[name] for name in _COMPLETED.values())
+        events[f"{prefix}.STLB_HIT"] = kind["stlb_hits"]
+        events[f"{prefix}.MISS_CAUSES_A_WALK"] = completed + kind["walk_faults"]
+        events[f"{prefix}.WALK_COMPLETED"] = completed
+        for suffix, name in _COMPLETED.items():
+            events[f"{prefix}.WALK_COMPLETED{suffix}"] = kind[name]
+    events["PAGE_WALKER_LOADS"] = mmu.counters.walk_loads
+    return events

@@ -1,0 +1,125 @@
+"""Paging-structure caches (SDM vol. 3, 4.10.3): for each level, the entries that refer to a table; fully associative,
+LRU.
+
+Entries come from completed walks only.  An entry is found by the address bits that select it and the PCID, and keeps
+the table's address, the AND of R/W and U/S and the OR of XD from the top down to here.  No cache above the tables' own
+number of levels is asked.
+"""
+
+from __future__ import annotations
+
+from mmu.array_record import page_of
+from mmu.entries import A
+from mmu.native import U, load64, native, store64
+from mmu.registers import PCID_MASK
+from mmu.state import MmuState
+
+#: Words of an entry: key (0: free), table address, AND, OR, time of last use.
+STRUCTURE_WORDS = 5
+_ENTRY = U(STRUCTURE_WORDS * 8)
+TABLE_AT, EVERY_AT, ANY_AT, TIME_AT = U(8), U(16), U(24), U(32)
+_PCID = U(PCID_MASK)
+_ZERO, _ONE, _TWO, _THREE, _FIVE, _EIGHT, _SIXTEEN = U(0), U(1), U(2), U(3), U(5), U(8), U(16)
+_ALL_ONES = U(0xFFFF_FFFF_FFFF_FFFF)
+
+
+@native
+def _key(vaddr: int, level: int, pcid: int) -> int:
+    """The bits of the address that select the entry, and the PCID; never 0."""
+    return (page_of(vaddr, level) << _SIXTEEN) | (pcid << _THREE) | _ONE
+
+
+@native
+def _find(state: MmuState, vaddr: int, level: int, pcid: int) -> int:
+    """The address of the entry; 0 if it is not held."""
+    key = _key(vaddr, level, pcid)
+    at = load64(state.psc + level * _EIGHT)
+    end = at + load64(state.psc_entries + level * _EIGHT) * _ENTRY
+    while at < end:
+        if load64(at) == key:
+            return at
+        at += _ENTRY
+    return _ZERO
+
+
+@native
+def _count(words: int, level: int) -> None:
+    store64(words + level * _EIGHT, load64(words + level * _EIGHT) + _ONE)
+
+
+@native
+def begin_walk(state: MmuState, vaddr: int, levels: int, root: int, every: int, quiet: bool) -> int:
+    """Where the next walk begins: below the deepest cached entry for the address, or at the root.
+
+    Returns the level of that entry, 0 for the root.  ``quiet``: no statistics, and no use is noted.
+    """
+    state.walk_level, state.walk_table, state.walk_every, state.walk_any = levels, root, every, _ZERO
+    level = _TWO
+    while level <= levels:
+        if load64(state.psc_entries + level * _EIGHT) != _ZERO:
+            if not quiet:
+                _count(state.psc_lookups, level)
+            at = _find(state, vaddr, level, state.pcid)
+            if at != _ZERO:
+                state.walk_level = level - _ONE
+                state.walk_table = load64(at + TABLE_AT)
+                state.walk_every = load64(at + EVERY_AT)
+                state.walk_any = load64(at + ANY_AT)
+                if not quiet:
+                    _count(state.psc_hits, level)
+                    state.tlb_time += _ONE
+                    store64(at + TIME_AT, state.tlb_time)
+                return level
+        level += _ONE
+    return _ZERO
+
+
+@native
+def cache_structure_entry(state: MmuState, vaddr: int, level: int, table: int, every: int, any_xd: int) -> None:
+    """An entry that refers to a table, read by a completed walk, enters the cache of its level."""
+    entries = load64(state.psc_entries + level * _EIGHT)
+    if entries == _ZERO:
+        return
+    at = load64(state.psc + level * _EIGHT)
+    end = at + entries * _ENTRY
+    chosen, oldest = at, _ALL_ONES
+    while at < end:
+        if load64(at) == _ZERO:
+            chosen = at
+            break
+        if load64(at + TIME_AT) < oldest:
+            chosen, oldest = at, load64(at + TIME_AT)
+        at += _ENTRY
+    state.tlb_time += _ONE
+    store64(chosen, _key(vaddr, level, state.pcid))
+    store64(chosen + TABLE_AT, table)
+    store64(chosen + EVERY_AT, every | A)
+    store64(chosen + ANY_AT, any_xd)
+    store64(chosen + TIME_AT, state.tlb_time)
+
+
+@native
+def invalidate_structures(state: MmuState, pcid: int, every_pcid: bool) -> None:
+    """Forget every entry of a PCID, or of all."""
+    level = _TWO
+    while level <= _FIVE:
+        at = load64(state.psc + level * _EIGHT)
+        end = at + load64(state.psc_entries + level * _EIGHT) * _ENTRY
+        while at < end:
+            key = load64(at)
+            if key != _ZERO and (every_pcid or (key >> _THREE) & _PCID == pcid):
+                store64(at, _ZERO)
+            at += _ENTRY
+        level += _ONE
+
+
+@native
+def invalidate_structures_of(state: MmuState, vaddr: int, pcid: int) -> None:
+    """Forget the entries that this address would use."""
+    level = _TWO
+    while level <= _FIVE:
+        if load64(state.psc_entries + level * _EIGHT) != _ZERO:
+            at = _find(state, vaddr, level, pcid)
+            if at != _ZERO:
+                store64(at, _ZERO)
+        level += _ONE

@@ -1,0 +1,493 @@
+"""The TLB model once more: slow and obvious, dicts and lists, written from the manual and not from mmu.tlb.
+
+What the manual leaves open is decided here as the native model decides it:
+
+* Arrays are asked in the order of the geometry, those of level 1 first; inside an array page sizes from 4K up.  The
+  first match ends the search: later arrays are not asked, and their counters and replacement state do not move.
+* A hit that cannot be used (a store to a page whose D the entry does not know to be set; rights that do not allow the
+  access) counts as a hit and touches; then all that is cached for the address is dropped, and a walk follows.
+* Paging-structure caches take entries from completed walks only (a processor may cache those above the one that
+  faulted).
+* Nothing is prefetched, and no entry leaves but by replacement, an invalidation, a hit that could not be used, or
+  inclusion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+from mmu.geometry import Array, Geometry, IndexHash, Kinds, Replacement
+from mmu.registers import CR4
+
+SIZE_4K, SIZE_2M, SIZE_1G = 1, 2, 3
+_64_BITS = (1 << 64) - 1
+
+
+def shift_of(level: int) -> int:
+    """How many low bits of an address an entry of this level does not look at; for a leaf, the page's offset bits."""
+    return 12 + 9 * (level - 1)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A cached translation.
+
+    ``size`` is the level of the leaf entry (1: 4K, 2: 2M, 3: 1G), ``number`` the page number of that size, ``frame``
+    the physical address of the page; ``every`` (AND of R/W and U/S), ``xd`` (OR of XD), ``key`` and ``dirty`` are what
+    rights are computed from.  ``smashed``: this 2M entry is a piece of a 1G page.
+    """
+
+    size: int
+    number: int
+    pcid: int
+    is_global: bool
+    frame: int
+    every: int = 0
+    xd: int = 0
+    key: int = 0
+    dirty: bool = True
+    smashed: bool = False
+
+    def usable(self, pcid: int) -> bool:
+        """Whether accesses with this PCID may use it."""
+        return self.is_global or self.pcid == pcid
+
+    def is_only_of(self, pcid: int) -> bool:
+        """Whether it is of this PCID and not global."""
+        return self.pcid == pcid and not self.is_global
+
+    def same_page(self, other: Entry) -> bool:
+        """Whether both translate the same page for the same address space."""
+        if (self.size, self.number, self.is_global) != (other.size, other.number, other.is_global):
+            return False
+        return self.is_global or self.pcid == other.pcid
+
+
+@dataclass(frozen=True)
+class Table:
+    """A paging-structure entry that refers to a table: where that is, and the rights down to here."""
+
+    level: int
+    address: int
+    every: int = 0
+    xd: int = 0
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What a walk that did not fault found: the page, and the entries it read that refer to tables, top level first."""
+
+    size: int
+    frame: int
+    is_global: bool = False
+    every: int = 0
+    xd: int = 0
+    key: int = 0
+    dirty: bool = True
+    tables: tuple[Table, ...] = ()
+
+
+#: walk(vaddr, kind, start): a page walk from the table that ``start`` refers to (None: from CR3's); None: it faulted.
+Walker = Callable[[int, Kinds, Table | None], Walk | None]
+Unwanted = Callable[[Entry], bool]
+#: unwanted(cache, key): whether what the cache holds under the key is to go.
+UnwantedStructure = Callable[["StructureCache", tuple[int, int]], bool]
+#: allows(entry, kind): whether the current mode may do this with the page.
+Allows = Callable[[Entry, Kinds], bool]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an access.
+
+    ``level``: where it hit (0: nowhere), ``array`` in which; ``walked``: a walk followed (with level > 0: because the
+    hit could not be used), from the structure-cache entry of level ``start`` (0: from CR3); ``paddr`` is None if it
+    faulted.
+    """
+
+    level: int
+    array: str | None
+    walked: bool
+    start: int
+    paddr: int | None
+
+
+@dataclass
+class Counters:
+    """What an array has seen; installs = evictions + invalidations + drops + what it holds."""
+
+    lookups: int = 0
+    hits: int = 0
+    misses: int = 0
+    evictions: int = 0
+    invalidations: int = 0
+    installs: int = 0
+    drops: int = 0  # entries that went because a hit could not be used, or for inclusion
+
+
+@dataclass
+class Way:
+    """One place of a set: what is in it, and the times (0: never) that LRU and FIFO ask for."""
+
+    entry: Entry | None = None
+    touched: int = 0
+    installed: int = 0
+
+
+@dataclass
+class Set:
+    """The ways that one page number may be in, and the bits of the two PLRU policies."""
+
+    ways: list[Way]
+    tree: list[int] = field(default_factory=list)  # node n has children 2n and 2n + 1; 0: the victim is to the left
+    used: list[int] = field(default_factory=list)
+
+
+def _empty_set(ways: int) -> Set:
+    return Set([Way() for _ in range(ways)], [0] * ways, [0] * ways)
+
+
+class SlowArray:
+    """One array: sets of ways, and its counters."""
+
+    def __init__(self, shape: Array) -> None:
+        if shape.sets < 1 or shape.sets & (shape.sets - 1):
+            raise ValueError(f"{shape.name}: {shape.sets} sets are not a power of two")
+        if shape.replacement == Replacement.TREE_PLRU and shape.ways & (shape.ways - 1):
+            raise ValueError(f"{shape.name}: a tree needs a power of two of ways, not {shape.ways}")
+        self.shape = shape
+        self.sets = [_empty_set(shape.ways) for _ in range(shape.sets)]
+        self.counters = Counters()
+
+    def sizes(self) -> list[int]:
+        """The page sizes that may be here, as levels, smallest first."""
+        return [size for size in (SIZE_4K, SIZE_2M, SIZE_1G) if self.shape.page_sizes & (1 << (size - 1))]
+
+    def set_of(self, number: int) -> Set:
+        """The set of a page number."""
+        if self.shape.index_hash == IndexHash.XOR:
+            index_bits = len(bin(self.shape.sets)) - 3
+            number = number ^ (number >> index_bits)
+        return self.sets[number % self.shape.sets]
+
+    def find(self, vaddr: int, pcid: int) -> tuple[Set, int] | None:
+        """The set and the way that translate ``vaddr``."""
+        for size in self.sizes():
+            number = vaddr >> shift_of(size)
+            here = self.set_of(number)
+            for index, way in enumerate(here.ways):
+                entry = way.entry
+                if entry is not None and entry.size == size and entry.number == number:
+                    if entry.usable(pcid):
+                        return here, index
+        return None
+
+    def remove(self, unwanted: Callable[[Entry], bool]) -> int:
+        """Free the ways of all unwanted entries, leaving replacement state alone; returns how many there were."""
+        removed = 0
+        for one in self.sets:
+            for way in one.ways:
+                if way.entry is not None and unwanted(way.entry):
+                    way.entry = None
+                    removed += 1
+        return removed
+
+    def entries(self) -> Iterator[Entry]:
+        """All that is held."""
+        for one in self.sets:
+            for way in one.ways:
+                if way.entry is not None:
+                    yield way.entry
+
+
+class StructureCache:
+    """The cache of the paging-structure entries of one level: fully associative, LRU."""
+
+    def __init__(self, level: int, capacity: int) -> None:
+        self.level = level
+        self.capacity = capacity
+        self.held: list[tuple[tuple[int, int], Table]] = []  # least recently used first
+        self.counters = Counters()
+
+    def key(self, vaddr: int, pcid: int) -> tuple[int, int]:
+        """What an entry is found by: the PCID and the address bits that select it."""
+        return pcid, vaddr >> shift_of(self.level)
+
+    def look_up(self, vaddr: int, pcid: int) -> Table | None:
+        """Find, and touch."""
+        self.counters.lookups += 1
+        for item in self.held:
+            if item[0] == self.key(vaddr, pcid):
+                self.held.remove(item)
+                self.held.append(item)
+                self.counters.hits += 1
+                return item[1]
+        self.counters.misses += 1
+        return None
+
+    def install(self, vaddr: int, pcid: int, table: Table) -> None:
+        """Put in, and evict the least recently used if there is no room."""
+        if len(self.held) == self.capacity:
+            del self.held[0]
+            self.counters.evictions += 1
+        self.held.append((self.key(vaddr, pcid), table))
+        self.counters.installs += 1
+
+    def invalidate(self, unwanted: Callable[[tuple[int, int]], bool]) -> None:
+        """Forget all entries with an unwanted key."""
+        kept = [item for item in self.held if not unwanted(item[0])]
+        self.counters.invalidations += len(self.held) - len(kept)
+        self.held = kept
+
+
+def always(entry: Entry, kind: Kinds) -> bool:
+    """Everybody may do everything."""
+    return True
+
+
+class SlowTlb:
+    """All translation caches of one logical processor."""
+
+    def __init__(self, geometry: Geometry, seed: int = 1) -> None:
+        self.geometry = geometry
+        self.arrays = [SlowArray(shape) for shape in geometry.arrays]
+        sizes = geometry.structure_caches
+        self.structures = {level: StructureCache(level, sizes[level]) for level in sorted(sizes) if sizes[level]}
+        self.levels = 4  # of the tables; caches of higher levels are not asked
+        self.time = 0
+        self.random = seed or 1
+
+    # ---- accesses
+
+    def access(self, kind: Kinds, vaddr: int, pcid: int, walk: Walker, allows: Allows = always) -> Outcome:
+        """Translate ``vaddr`` for one access (``kind`` is LOAD, STORE or FETCH)."""
+        for level in (1, 2):
+            for array in self._arrays(level, kind):
+                entry = self._look_up(array, vaddr, pcid)
+                if entry is None:
+                    continue
+                if not allows(entry, kind) or (kind == Kinds.STORE and not entry.dirty):
+                    self._drop(vaddr, pcid)
+                    start, paddr = self._walk(kind, vaddr, pcid, walk)
+                    return Outcome(level, array.shape.name, True, start, paddr)
+                if level == 2:
+                    self._install_everywhere(1, kind, entry)
+                return Outcome(level, array.shape.name, False, 0, _physical(entry.frame, entry.size, vaddr))
+        start, paddr = self._walk(kind, vaddr, pcid, walk)
+        return Outcome(0, None, True, start, paddr)
+
+    def _arrays(self, level: int, kind: Kinds) -> list[SlowArray]:
+        return [array for array in self.arrays if array.shape.level == level and array.shape.kinds & kind]
+
+    def _look_up(self, array: SlowArray, vaddr: int, pcid: int) -> Entry | None:
+        array.counters.lookups += 1
+        found = array.find(vaddr, pcid)
+        if found is None:
+            array.counters.misses += 1
+            return None
+        array.counters.hits += 1
+        self._touch(*found)
+        return found[0].ways[found[1]].entry
+
+    def _drop(self, vaddr: int, pcid: int) -> None:
+        """Forget every translation of an address, of any page size, in all arrays."""
+        for array in self.arrays:
+            array.counters.drops += array.remove(lambda entry: _is_for(entry, vaddr) and entry.usable(pcid))
+
+    def _walk(self, kind: Kinds, vaddr: int, pcid: int, walk: Walker) -> tuple[int, int | None]:
+        start = None
+        for level in sorted(self.structures):  # the deepest that knows the address
+            if level > self.levels:
+                break
+            start = self.structures[level].look_up(vaddr, pcid)
+            if start is not None:
+                break
+        start_level = 0 if start is None else start.level
+        result = walk(vaddr, kind, start)
+        if result is None:
+            return start_level, None
+        for table in result.tables:
+            if table.level in self.structures:
+                self.structures[table.level].install(vaddr, pcid, table)
+        number = vaddr >> shift_of(result.size)
+        entry = Entry(
+            result.size, number, pcid, result.is_global, result.frame, result.every, result.xd, result.key, result.dirty
+        )
+        self._install_walked(kind, vaddr, entry)
+        return start_level, _physical(result.frame, result.size, vaddr)
+
+    def _install_walked(self, kind: Kinds, vaddr: int, entry: Entry) -> None:
+        at_1 = at_2 = entry
+        if self.geometry.smash_1g and entry.size == SIZE_1G:
+            number = vaddr >> shift_of(SIZE_2M)
+            frame = entry.frame | (number % 512) << shift_of(SIZE_2M)
+            at_2 = replace(entry, size=SIZE_2M, number=number, frame=frame, smashed=True)
+            if not any(SIZE_1G in array.sizes() for array in self._arrays(1, kind)):
+                at_1 = at_2
+        self._install_everywhere(2, kind, at_2)
+        self._install_everywhere(1, kind, at_1)
+
+    def _install_everywhere(self, level: int, kind: Kinds, entry: Entry) -> None:
+        for array in self._arrays(level, kind):
+            if entry.size in array.sizes():
+                self._install(array, entry)
+
+    # ---- replacement
+
+    def _install(self, array: SlowArray, entry: Entry) -> None:
+        here = array.set_of(entry.number)
+        assert not any(way.entry and way.entry.same_page(entry) for way in here.ways), "it would have been a hit"
+        free = [index for index, way in enumerate(here.ways) if way.entry is None]
+        evicted = None
+        if free:
+            index = free[0]
+        else:
+            index = self._victim(array.shape.replacement, here)
+            evicted = here.ways[index].entry
+            array.counters.evictions += 1
+        here.ways[index].entry = entry
+        array.counters.installs += 1
+        self._touch(here, index)
+        here.ways[index].installed = self.time
+        if evicted is not None and self.geometry.inclusive and array.shape.level == 2:
+            self._left_level_2(evicted)
+
+    def _left_level_2(self, evicted: Entry) -> None:
+        """Keep inclusion: what no array of level 2 holds any more leaves level 1.
+
+        A 1G page in level 1 stays, whatever becomes of the 2M pieces that it was smashed into.
+        """
+        if any(array.shape.level == 2 and any(map(evicted.same_page, array.entries())) for array in self.arrays):
+            return
+        for array in self.arrays:
+            if array.shape.level == 1:
+                array.counters.drops += array.remove(evicted.same_page)
+
+    def _touch(self, here: Set, index: int) -> None:
+        self.time += 1
+        here.ways[index].touched = self.time
+        count = len(here.ways)
+        here.used[index] = 1
+        if all(here.used):
+            here.used = [int(way == index) for way in range(count)]
+        if count & (count - 1) == 0:
+            node, low, high = 1, 0, count
+            while high - low > 1:
+                middle = (low + high) // 2
+                if index < middle:
+                    here.tree[node] = 1
+                    node, high = 2 * node, middle
+                else:
+                    here.tree[node] = 0
+                    node, low = 2 * node + 1, middle
+
+    def _victim(self, policy: Replacement, here: Set) -> int:
+        indices = range(len(here.ways))
+        if policy == Replacement.LRU:
+            return min(indices, key=lambda index: here.ways[index].touched)
+        if policy == Replacement.FIFO:
+            return min(indices, key=lambda index: here.ways[index].installed)
+        if policy == Replacement.BIT_PLRU:
+            return next((index for index in indices if not here.used[index]), 0)  # a single way is always in use
+        if policy == Replacement.TREE_PLRU:
+            node = 1
+            while node < len(here.ways):
+                node = 2 * node + here.tree[node]
+            return node - len(here.ways)
+        return self._random() % len(here.ways)
+
+    def _random(self) -> int:
+        """32 bits of xorshift64*."""
+        x = self.random
+        x ^= x >> 12
+        x = (x ^ x << 25) & _64_BITS
+        x ^= x >> 27
+        self.random = x
+        return (x * 2685821657736338717 & _64_BITS) >> 32
+
+    # ---- invalidations (SDM vol. 3, 4.10.4.1)
+
+    def _invalidate(self, unwanted: Unwanted, structure: UnwantedStructure) -> None:
+        for array in self.arrays:
+            array.counters.invalidations += array.remove(unwanted)
+        for cache in self.structures.values():
+            cache.invalidate(lambda key, cache=cache: structure(cache, key))  # type: ignore[misc]
+
+    def invlpg(self, vaddr: int, pcid: int) -> None:
+        """INVLPG with ``pcid`` current: the page, even a global one, and every structure-cache entry of the PCID."""
+        self._invalidate(
+            lambda entry: _is_for(entry, vaddr) and entry.usable(pcid),
+            lambda cache, key: key[0] == pcid,
+        )
+
+    def page_fault(self, vaddr: int, pcid: int) -> None:
+        """The delivery of a #PF: the page, and the structure-cache entries that the address would use."""
+        self._invalidate(
+            lambda entry: _is_for(entry, vaddr) and entry.usable(pcid),
+            lambda cache, key: key == cache.key(vaddr, pcid),
+        )
+
+    def mov_cr3(self, pcid: int, pcide: bool, bit_63: bool = False) -> None:
+        """MOV to CR3; ``pcid`` is bits 11:0 of the new value and counts only with CR4.PCIDE, as does bit 63."""
+        if not pcide:
+            pcid = 0
+        elif bit_63:
+            return
+        self._invalidate(lambda entry: entry.is_only_of(pcid), lambda cache, key: key[0] == pcid)
+
+    def invpcid(self, kind: int, pcid: int = 0, vaddr: int = 0) -> None:
+        """INVPCID of one of the four types."""
+        if kind == 0:
+            self._invalidate(
+                lambda entry: _is_for(entry, vaddr) and entry.is_only_of(pcid),
+                lambda cache, key: key == cache.key(vaddr, pcid),
+            )
+        elif kind == 1:
+            self._invalidate(lambda entry: entry.is_only_of(pcid), lambda cache, key: key[0] == pcid)
+        elif kind == 2:
+            self.flush_all()
+        elif kind == 3:
+            self._invalidate(lambda entry: not entry.is_global, lambda cache, key: True)
+        else:
+            raise ValueError(f"INVPCID has no type {kind}")
+
+    def mov_cr4(self, old: int, new: int) -> None:
+        """MOV to CR4: where the manual asks for the current PCID only (SMEP), everything goes, which it allows."""
+        self.levels = 5 if new & CR4.LA57 else 4
+        set_now, cleared_now = new & ~old, old & ~new
+        if (set_now | cleared_now) & (CR4.PGE | CR4.LA57) or cleared_now & CR4.PCIDE or set_now & CR4.SMEP:
+            self.flush_all()
+
+    def flush_all(self) -> None:
+        """Everything, global or not, of every PCID."""
+        self._invalidate(lambda entry: True, lambda cache, key: True)
+
+    # ---- for tests
+
+    def counters(self) -> dict[str, Counters]:
+        """A copy of the counters of each array."""
+        return {array.shape.name: replace(array.counters) for array in self.arrays}
+
+    def structure_counters(self) -> dict[int, Counters]:
+        """A copy of the counters of each paging-structure cache."""
+        return {level: replace(cache.counters) for level, cache in self.structures.items()}
+
+    def contents(self) -> dict[str, list[list[Entry | None]]]:
+        """What is in each way of each set of each array."""
+        return {array.shape.name: [[way.entry for way in one.ways] for one in array.sets] for array in self.arrays}
+
+    def structure_contents(self) -> dict[int, dict[tuple[int, int], Table]]:
+        """By level what the structure caches hold, under (PCID, address bits), least recently used first."""
+        return {level: dict(cache.held) for level, cache in self.structures.items()}
+
+
+def _is_for(entry: Entry, vaddr: int) -> bool:
+    """Whether the entry is for the page of ``vaddr``: it covers the address, or is a piece of the 1G page that does."""
+    if entry.smashed and entry.number >> 9 == vaddr >> shift_of(SIZE_1G):
+        return True
+    return entry.number == vaddr >> shift_of(entry.size)
+
+
+def _physical(frame: int, size: int, vaddr: int) -> int:
+    return frame | vaddr & ((1 << shift_of(size)) - 1)
