@@ -158,6 +158,7 @@ class Mmu:
         for k in range(windows):
             uc.mem_map_ptr(k << _WINDOW_SHIFT, self.ram.size, UC_PROT_ALL, ctypes.c_void_p(self.ram.host))
         unicorn_abi.use_virtual_tlb(uc)
+        unicorn_abi.steady_tlb(uc)
         self._fill = library()["fill"]
         if self.tlb is not None:
             from mmu.model import exact_library

@@ -10,6 +10,7 @@ import ctypes
 import functools
 import os
 import sys
+import time
 from typing import Any
 
 import unicorn
@@ -26,6 +27,12 @@ CPU_STATE = 0x1B8
 CPU_UC = 0x81A8
 #: From the CPUState: ``env.regs`` (RAX RCX RDX RBX RSP RBP RSI RDI R8 ... R15), then ``env.eip``.
 ENV_REGS = 0x8A50
+#: From the CPUState: ``CPUTLBDesc.window_begin_ns`` of the first mmu index, and how far it is to the next of three.
+TLB_WINDOW = 0x81F0
+TLB_WINDOW_STRIDE = 0x2B8
+_MMU_INDICES = 3
+_NEVER_NS = 1 << 62
+_CLOCK_SLACK_NS = 3600 * 10**9
 #: In a saved context: ``env.error_code`` and ``env.old_exception``.
 CONTEXT_ERROR_CODE = 0x1530
 CONTEXT_OLD_EXCEPTION = 0x15A0
@@ -126,8 +133,24 @@ def cpu_state(uc: Uc) -> int:
     return ctypes.c_uint64.from_address(handle(uc) + CPU_STATE).value
 
 
+def steady_tlb(uc: Uc) -> None:
+    """Make Unicorn's translation cache change its size by what the guest does alone.
+
+    It shrinks at the end of a window of 100 ms of the host's clock, so that the number of fills would depend on how
+    fast the host is.  A window that begins in the far future never ends; since growing, which happens in a flush,
+    begins a new one, :func:`flush_tlb` sees to it each time.
+    """
+    first = cpu_state(uc) + TLB_WINDOW
+    engine: Any = uc
+    engine._unimmu_windows = [
+        ctypes.c_int64.from_address(first + index * TLB_WINDOW_STRIDE) for index in range(_MMU_INDICES)
+    ]
+
+
 def flush_tlb(uc: Uc) -> None:
     """Forget every translation (and Unicorn's jump cache)."""
+    for window in getattr(uc, "_unimmu_windows", ()):
+        window.value = _NEVER_NS
     uc.ctl(UC_CTL_TLB_FLUSH, UC_CTL_IO_WRITE)
 
 
@@ -206,6 +229,7 @@ def self_test() -> None:
     _test_translation()
     _test_exceptions()
     _test_registers()
+    _test_tlb_windows()
 
 
 def _scratch(code: bytes, buffer: Any) -> Uc:
@@ -288,3 +312,13 @@ def _test_registers() -> None:
     except OSError:
         found = b""
     _expect(found == b"".join(v.to_bytes(8, "little") for v in values), "env.regs")
+
+
+def _test_tlb_windows() -> None:
+    """Three TLB windows have begun when the engine was made."""
+    buffer = (ctypes.c_char * 0x1000)()
+    uc = _scratch(b"\x90", buffer)
+    now = time.time_ns()
+    first = cpu_state(uc) + TLB_WINDOW
+    begun = [_peek(first + index * TLB_WINDOW_STRIDE) for index in range(_MMU_INDICES)]
+    _expect(all(at is not None and abs(now - at) < _CLOCK_SLACK_NS for at in begun), "CPUTLBDesc.window_begin_ns")

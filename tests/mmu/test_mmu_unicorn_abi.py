@@ -21,6 +21,7 @@ OFFSETS = {
     "CPU_STATE": "uc_struct.cpu",
     "CPU_UC": "uc_struct.cpu",
     "ENV_REGS": "env.regs",
+    "TLB_WINDOW": "CPUTLBDesc.window_begin_ns",
     "CONTEXT_ERROR_CODE": "env.error_code",
     "CONTEXT_OLD_EXCEPTION": "env.old_exception",
 }
