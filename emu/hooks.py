@@ -24,9 +24,6 @@ class TrapState(ctypes.Structure):
     budget: int  # instructions left in this slice
     reason: int
     clock: int  # host address of the count of retired instructions
-    block: int  # where the block that is executed now begins, and how many instructions it has
-    block_instructions: int
-    blocks: int
     rflags: int  # at a system call
     rflags_at: int  # host address of the field above
     reg_read: int  # host address of uc_reg_read
@@ -45,7 +42,7 @@ TABLE_WORDS = 3
 
 _MASK = U(TABLE_ENTRIES - 1)
 _RECORD = U(TABLE_WORDS * 8)
-_ZERO, _ONE = U(0), U(1)
+_ZERO = U(0)
 _RFLAGS = U(UC_X86_REG_RFLAGS)
 _SLICE, _SYSCALL = U(TrapReason.SLICE), U(TrapReason.SYSCALL)
 
@@ -66,9 +63,6 @@ def on_block(uc: int, address: int, size: int, trap: TrapState) -> None:
         store64(record, address)
         store64(record + U(8), key)
         store64(record + U(16), instructions)
-    trap.block = address
-    trap.block_instructions = instructions
-    trap.blocks += _ONE
     store64(trap.clock, load64(trap.clock) + instructions)
     if trap.budget > instructions:
         trap.budget -= instructions

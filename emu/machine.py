@@ -164,7 +164,7 @@ class Machine:
         root = kernel.vfs.root
         task = Task(
             pid=pid, ppid=1, mm=mm, files=files, fs=FsContext(root, root), context=kernel.cpu.fresh_context(0),
-            pgid=pid, sid=pid, start_ns=kernel.clock.now_ns(),
+            pgid=pid, sid=pid,
         )  # fmt: skip
         kernel.tasks[pid] = task
         return task

@@ -226,11 +226,6 @@ def on_fetch(uc: int, address: int, size: int, state: MmuState) -> None:
         _access(state, last & _PAGE_MASK, _FETCH, False)
 
 
-@entry("void", "u64", "i32", "u64", "i32", "i64", MmuState)
-def on_memory_nothing(uc: int, access_type: int, paddr: int, size: int, value: int, state: MmuState) -> None:
-    """An empty memory hook: what exact mode's speed is measured against."""
-
-
 # -- for Python --------------------------------------------------------------------------------------------------------
 
 

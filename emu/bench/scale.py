@@ -38,7 +38,6 @@ class FarEnd(WithMmu):
     """
 
     def __init__(self, gib: int, tlb: str) -> None:
-        self._gib = gib
         super().__init__(gib * GIB, tlb)
 
     def _attach(self) -> None:

@@ -102,7 +102,6 @@ def _copy_process(kernel: Kernel, task: Task, flags: int) -> Task:
         limits=dict(task.limits),
         parent=task,
         exit_signal=flags & CloneFlags.SIGNAL,
-        start_ns=kernel.clock.now_ns(),
     )
     child.signals.actions = [copy.copy(action) for action in task.signals.actions]
     child.signals.blocked = task.signals.blocked

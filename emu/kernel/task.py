@@ -99,8 +99,6 @@ class Task:
     timer: int | None = None
     alarm: tuple[int, int] | None = None
     vfork_done: WaitQueue | None = None
-    start_ns: int = 0
-    peak_rss_bytes: int = 0
     fault_result: int | None = None
     #: A system call has set every register itself (execve, rt_sigreturn).
     registers_replaced: bool = False
