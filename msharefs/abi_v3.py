@@ -15,6 +15,8 @@ from emu.fs.dentry import Path
 from emu.fs.file import File
 from emu.kernel.errors import LinuxError
 from emu.mm.address_space import TASK_SIZE, AddressSpace, page_align
+from emu.mm.mmap import do_mmap, unmapped_area
+from emu.mm.munmap import do_munmap
 from emu.mm.vma import MapFlags, Prot, Vma, VmFlags
 from emu.syscalls.table import s32
 from mmu.memory import PAGE_SIZE
@@ -94,7 +96,7 @@ class RegionFile(File):
             if address % unit:
                 raise LinuxError(errno.EINVAL)
             return address
-        return mm.unmapped_area(length, address, unit)
+        return unmapped_area(mm, length, address, unit)
 
     def mmap(self, mm: AddressSpace, vma: Vma) -> None:
         inode, region = self.inode, self.region
@@ -140,7 +142,8 @@ class RegionFile(File):
             raise LinuxError(errno.ENOMEM)
         if flags & MapFlags.TYPE == MapFlags.SHARED_VALIDATE and flags & MapFlags.SYNC:
             raise LinuxError(errno.EOPNOTSUPP)
-        region.host.mmap(
+        do_mmap(
+            region.host,
             region.host_base + region_offset,
             size,
             Prot(prot & 7),
@@ -163,4 +166,4 @@ class RegionFile(File):
         if size > region.size or region_offset >= region.size or region_offset + size > region.size:
             raise LinuxError(errno.EINVAL)
         region.note_peaks()
-        region.host.munmap(region.host_base + region_offset, size)
+        do_munmap(region.host, region.host_base + region_offset, size)

@@ -11,6 +11,7 @@ from emu.bench.figure import Aim, Figure, Measurement, Rounds, alternate
 from emu.bench.guest import Timer
 from emu.bench.loops import CODE, DATA, TABLES, program, touch
 from emu.mm.address_space import AddressSpace
+from emu.mm.mmap import do_mmap
 from emu.mm.vma import MapFlags, Prot
 from mmu import Mmu
 from mmu.entries import encode
@@ -109,7 +110,7 @@ def populate(timer: Timer, number: int) -> None:
     context = timer.machine.kernel.mm_context
     flags = MapFlags.PRIVATE | MapFlags.ANONYMOUS | MapFlags.FIXED | MapFlags.POPULATE
     for index in range(number):
-        AddressSpace(context, f"idle {index}").mmap(_DATA, PAGE_SIZE, Prot.READ | Prot.WRITE, flags)
+        do_mmap(AddressSpace(context, f"idle {index}"), _DATA, PAGE_SIZE, Prot.READ | Prot.WRITE, flags)
 
 
 def _growth(

@@ -14,6 +14,7 @@ from emu.kernel.errors import LinuxError
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, SigAction
 from emu.kernel.task import Task
 from emu.mm.address_space import TASK_SIZE, AddressSpace, page_align
+from emu.mm.mmap import do_mmap, unmapped_area
 from emu.mm.vma import MapFlags, Prot, Vma, VmFlags
 from mmu.memory import PAGE_SIZE
 
@@ -132,7 +133,7 @@ def _load(
     rip, base = main.entry, 0
     if interpreter is not None:
         shared = interpreter[1]
-        at = mm.unmapped_area(page_align(shared.high - shared.low)) - shared.low
+        at = unmapped_area(mm, page_align(shared.high - shared.low)) - shared.low
         loaded = _map_program(mm, interpreter[0], shared, at)
         rip, base = loaded.entry, loaded.bias
     prot = Prot.READ | Prot.WRITE | (Prot.EXEC if program.executable_stack else Prot.NONE)
@@ -156,13 +157,13 @@ def _map_program(mm: AddressSpace, file: File, program: ElfProgram, bias: int) -
         memory_end = segment.vaddr + bias + segment.memsz
         if segment.filesz:
             offset = segment.offset - (segment.vaddr + bias - start)
-            mm.mmap(start, file_end - start, segment.prot, MapFlags.PRIVATE | MapFlags.FIXED, file, offset)
+            do_mmap(mm, start, file_end - start, segment.prot, MapFlags.PRIVATE | MapFlags.FIXED, file, offset)
             if memory_end > file_end and segment.prot & Prot.WRITE:
                 mm.write(file_end, bytes(-file_end % PAGE_SIZE))  # all of the page: ld.so allocates from its rest
         zero_start, zero_end = (page_align(file_end) if segment.filesz else start), page_align(memory_end)
         if zero_end > zero_start:
             flags = MapFlags.PRIVATE | MapFlags.FIXED | MapFlags.ANONYMOUS
-            mm.mmap(zero_start, zero_end - zero_start, segment.prot, flags)
+            do_mmap(mm, zero_start, zero_end - zero_start, segment.prot, flags)
     return _Loaded(program, bias)
 
 

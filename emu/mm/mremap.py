@@ -6,6 +6,8 @@ import errno
 
 from emu.kernel.errors import LinuxError
 from emu.mm.address_space import TASK_SIZE, AddressSpace, page_align
+from emu.mm.mmap import unmapped_area
+from emu.mm.munmap import do_munmap
 from emu.mm.vma import Vma, VmFlags
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -31,11 +33,11 @@ def do_mremap(mm: AddressSpace, old: int, old_length: int, new_length: int, flag
         raise LinuxError(errno.EFAULT if vma.flags & VmFlags.DONTEXPAND else errno.EINVAL)
     if flags & MREMAP_FIXED:
         _check_move(vma, new)
-        mm.munmap(new, new_length)
+        do_munmap(mm, new, new_length)
         return _move(mm, old, old_length, new, new_length)
     if new_length <= old_length:
         if new_length < old_length:
-            mm.munmap(old + new_length, old_length - new_length)
+            do_munmap(mm, old + new_length, old_length - new_length)
         return old
     if vma.flags & VmFlags.DONTEXPAND:
         raise LinuxError(errno.EFAULT)
@@ -50,7 +52,7 @@ def do_mremap(mm: AddressSpace, old: int, old_length: int, new_length: int, flag
     if not flags & MREMAP_MAYMOVE:
         raise LinuxError(errno.ENOMEM)
     _check_move(vma, 0)
-    return _move(mm, old, old_length, mm.unmapped_area(new_length), new_length)
+    return _move(mm, old, old_length, unmapped_area(mm, new_length), new_length)
 
 
 def _check_move(vma: Vma, new: int) -> None:
@@ -62,7 +64,7 @@ def _move(mm: AddressSpace, old: int, old_length: int, new: int, new_length: int
     kept = min(old_length, new_length)
     mm.tables.make_tables_for(mm.tables, old, old + kept, new)
     if new_length < old_length:
-        mm.munmap(old + new_length, old_length - new_length)
+        do_munmap(mm, old + new_length, old_length - new_length)
     source = mm.vmas.find(old)
     assert source is not None
     if source.start < old:

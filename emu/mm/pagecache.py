@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from emu.kernel.errors import LinuxError
 from emu.mm.frames import FrameAllocator, FrameKind
+from emu.mm.zap import zap_range
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class PageCache:
             low = max(vma.start, vma.start + (first - vma.pgoff) * PAGE_SIZE)
             high = min(vma.end, vma.start + (last - vma.pgoff) * PAGE_SIZE)
             if low < high:
-                mm.zap_range(vma, low, high, even_cows=even_cows)
+                zap_range(mm, vma, low, high, even_cows=even_cows)
         doomed = (
             [i for i in self._pages if first <= i < last] if last - first > len(self._pages) else range(first, last)
         )

@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING
 
 from emu.kernel.errors import LinuxError
 from emu.mm.address_space import page_align
+from emu.mm.brk import do_brk
+from emu.mm.mmap import do_mmap
+from emu.mm.mprotect import do_mprotect
 from emu.mm.mremap import do_mremap
+from emu.mm.munmap import do_munmap
 from emu.mm.vma import MapFlags, Prot, Vma
+from emu.mm.zap import zap_range
 from emu.syscalls.table import Syscall, s32
 from mmu.memory import PAGE_SIZE
 
@@ -47,19 +52,21 @@ def sys_mmap(kernel: Kernel, task: Task, addr: int, length: int, prot: int, flag
     if file is None:
         if kind == MapFlags.SHARED_VALIDATE:
             raise LinuxError(errno.EINVAL)
-        return task.mm.mmap(addr, length, wanted, MapFlags(flags & _LEGACY_FLAGS | flags & MapFlags.FIXED_NOREPLACE))
+        return do_mmap(
+            task.mm, addr, length, wanted, MapFlags(flags & _LEGACY_FLAGS | flags & MapFlags.FIXED_NOREPLACE)
+        )
     if kind == MapFlags.SHARED_VALIDATE and flags & ~(_LEGACY_FLAGS | int(MapFlags.FIXED_NOREPLACE)):
         raise LinuxError(errno.EOPNOTSUPP)
     if not file.readable:
         raise LinuxError(errno.EACCES)
     if kind != MapFlags.PRIVATE and wanted & Prot.WRITE and not file.writable:
         raise LinuxError(errno.EACCES)
-    return task.mm.mmap(addr, length, wanted, MapFlags(flags & 0x1FFFFF), file, offset)
+    return do_mmap(task.mm, addr, length, wanted, MapFlags(flags & 0x1FFFFF), file, offset)
 
 
 def sys_munmap(kernel: Kernel, task: Task, addr: int, length: int) -> int:
     """munmap(2)."""
-    task.mm.munmap(addr, length)
+    do_munmap(task.mm, addr, length)
     return 0
 
 
@@ -67,7 +74,7 @@ def sys_mprotect(kernel: Kernel, task: Task, addr: int, length: int, prot: int) 
     """mprotect(2)."""
     if prot & ~0x0100_0007 or length > 1 << 47:
         raise LinuxError(errno.EINVAL if prot & ~0x0100_0007 else errno.ENOMEM)
-    task.mm.mprotect(addr, length, Prot(prot & _KNOWN_PROT))
+    do_mprotect(task.mm, addr, length, Prot(prot & _KNOWN_PROT))
     return 0
 
 
@@ -78,7 +85,7 @@ def sys_mremap(kernel: Kernel, task: Task, old: int, old_length: int, new_length
 
 def sys_brk(kernel: Kernel, task: Task, addr: int) -> int:
     """brk(2): never an error, always the end of the heap."""
-    return task.mm.brk(addr)
+    return do_brk(task.mm, addr)
 
 
 def sys_madvise(kernel: Kernel, task: Task, addr: int, length: int, advice: int) -> int:
@@ -94,7 +101,7 @@ def sys_madvise(kernel: Kernel, task: Task, addr: int, length: int, advice: int)
         for vma in vmas:
             if advice == _MADV_FREE and (vma.page_cache is not None or vma.ops is not None):
                 raise LinuxError(errno.EINVAL)
-            task.mm.zap_range(vma, max(addr, vma.start), min(end, vma.end))
+            zap_range(task.mm, vma, max(addr, vma.start), min(end, vma.end))
     covered = sum(min(end, vma.end) - max(addr, vma.start) for vma in vmas)
     if covered < end - addr:
         raise LinuxError(errno.ENOMEM)

@@ -9,6 +9,7 @@ import pytest
 
 from emu.fs.vfs import MAX_FULL_PIPES
 from emu.kernel.errors import LinuxError
+from emu.mm.mmap import do_mmap
 from emu.mm.vma import MapFlags, Prot
 from mmu.memory import PAGE_SIZE
 from tests.booted import Booted
@@ -44,7 +45,7 @@ def test_populating_64_tib_of_zero_page_ends(machine: Callable[..., Booted]) -> 
     m = machine()
     task = m.guest("spin")
     flags = MapFlags.PRIVATE | MapFlags.ANONYMOUS | MapFlags.NORESERVE | MapFlags.POPULATE
-    at = task.mm.mmap(0, HUGE, Prot.READ, flags)
+    at = do_mmap(task.mm, 0, HUGE, Prot.READ, flags)
     assert task.mm.tables.pte(at) and not task.mm.tables.pte(at + m.ram.size)
     m.kill_all()
 
@@ -53,7 +54,7 @@ def test_truncation_under_a_private_mapping_of_64_tib_ends(machine: Callable[...
     m = machine()
     task = m.guest("spin")
     file = m.kernel.vfs.shmem_file_setup("big", HUGE)
-    at = task.mm.mmap(0, HUGE, Prot.READ | Prot.WRITE, MapFlags.PRIVATE, file)
+    at = do_mmap(task.mm, 0, HUGE, Prot.READ | Prot.WRITE, MapFlags.PRIVATE, file)
     file.pwrite(b"x", 0)
     assert task.mm.read(at, 1) == b"x" and task.mm.tables.pte(at)
     file.inode.truncate(0)

@@ -1,0 +1,66 @@
+"""mprotect: other rights for a range (mm/mprotect.c)."""
+
+from __future__ import annotations
+
+import errno
+
+import numpy as np
+
+from emu.kernel.errors import LinuxError
+from emu.mm.address_space import TASK_SIZE, AddressSpace, page_align
+from emu.mm.pagetable import RW, XD
+from emu.mm.vma import Prot, Vma
+from mmu.memory import PAGE_SIZE
+
+
+def do_mprotect(mm: AddressSpace, address: int, length: int, prot: Prot) -> None:
+    """mprotect(2)."""
+    if address & (PAGE_SIZE - 1):
+        raise LinuxError(errno.EINVAL)
+    if length == 0:
+        return
+    end = address + page_align(length)
+    if end > TASK_SIZE:
+        raise LinuxError(errno.ENOMEM)
+    vmas = mm.vmas.overlapping(address, end)
+    reached = address
+    for vma in vmas:
+        if vma.start > reached:
+            break
+        _check_mprotect(mm, vma, max(vma.start, address), min(vma.end, end), prot)
+        reached = min(vma.end, end)
+        if vma.prot != prot:  # else nothing changes, and nothing is split
+            _protect(mm, mm.carve(vma, address, end), prot)
+    if reached < end:
+        raise LinuxError(errno.ENOMEM)
+
+
+def _check_mprotect(mm: AddressSpace, vma: Vma, start: int, end: int, prot: Prot) -> None:
+    if vma.ops is not None:
+        vma.ops.mprotect(vma, start, end, prot)
+    if prot & Prot.WRITE and vma.shared and vma.file is not None and not vma.file.writable:
+        raise LinuxError(errno.EACCES)
+
+
+def _protect(mm: AddressSpace, vma: Vma, prot: Prot) -> None:
+    old, vma.prot = vma.prot, prot
+    if (old | prot) & Prot.EXEC:
+        mm.code_id = mm.context.new_code_id()
+    flush = mm.obligation(vma.start, vma.end)
+    changed = False
+    for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
+        view = mm.tables.words[slot : slot + number]
+        present = view != 0
+        if not present.any():
+            continue
+        changed = True
+        # P goes and comes with PROT_NONE; RW is taken away here and given back by the fault, which knows about COW
+        view[present] &= np.uint64(~(RW | XD | 1) & (1 << 64) - 1)
+        bits = (1 if prot else 0) | (0 if prot & Prot.EXEC else XD)
+        if prot & Prot.WRITE and vma.shared:
+            bits |= RW
+        view[present] |= np.uint64(bits)
+    if changed:
+        flush.flush()
+    else:
+        flush.none_needed("no entry was present")

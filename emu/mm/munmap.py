@@ -1,0 +1,26 @@
+"""munmap: taking a range out of an address space, whatever VMAs it crosses (do_vmi_munmap)."""
+
+from __future__ import annotations
+
+import errno
+
+from emu.kernel.errors import LinuxError
+from emu.mm.address_space import TASK_SIZE, AddressSpace, page_align
+from mmu.memory import PAGE_SIZE
+
+
+def do_munmap(mm: AddressSpace, address: int, length: int) -> None:
+    """munmap(2)."""
+    if address & (PAGE_SIZE - 1) or length == 0 or address > TASK_SIZE or length > TASK_SIZE - address:
+        raise LinuxError(errno.EINVAL)
+    unmap_range(mm, address, address + page_align(length))
+
+
+def unmap_range(mm: AddressSpace, start: int, end: int) -> None:
+    doomed = mm.vmas.overlapping(start, end)
+    for vma in doomed:  # every refusal before the first change
+        for edge in (start, end):
+            if vma.start < edge < vma.end and vma.ops is not None:
+                vma.ops.may_split(vma, edge)
+    for vma in doomed:
+        mm.remove(mm.carve(vma, start, end))

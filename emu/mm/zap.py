@@ -1,0 +1,55 @@
+"""Zapping: taking pages out of the tables and giving up their frames (mm/memory.c: zap_page_range)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from emu.mm.pagetable import ADDRESS, SPECIAL
+from emu.mm.tlbflush import Flush
+from emu.mm.vma import Vma
+from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+
+if TYPE_CHECKING:
+    from emu.mm.address_space import AddressSpace
+
+
+def zap_range(mm: AddressSpace, vma: Vma, start: int, end: int, *, even_cows: bool = True) -> None:
+    """Take the pages of [start, end) out of the tables and drop their references.
+
+    With ``even_cows`` False, private copies stay: a hole punched into the file does not take them, truncation does.
+    """
+    if vma.ops is not None and vma.ops.owns_tables:
+        vma.ops.unmap(mm, vma, start, end)
+        return
+    if not even_cows and not vma.shared:
+        _zap_cached(mm, vma, start, end)
+        return
+    entries = mm.tables.clear_range(start, end)
+    _drop(mm, entries, mm.obligation(start, end))
+
+
+def _zap_cached(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
+    assert vma.page_cache is not None
+    q, find = mm.frames.ram.qwords, vma.page_cache.find
+    for first, slot, number in mm.tables.pte_tables(start, end):
+        for i in range(number):
+            pte, address = q[slot + i], first + i * PAGE_SIZE
+            if pte and (pte & ADDRESS) >> PAGE_SHIFT == find(vma.index_of(address)):
+                q[slot + i] = 0
+                _drop(mm, np.array([pte], dtype=np.uint64), mm.obligation(address, address + PAGE_SIZE))
+
+
+def _drop(mm: AddressSpace, entries: np.ndarray[tuple[int], np.dtype[np.uint64]], flush: Flush) -> None:
+    """Flush, then give up the frames of cleared entries."""
+    if len(entries) == 0:
+        flush.none_needed("no entry was present")
+        return
+    flush.flush()
+    counted = entries[(entries & np.uint64(SPECIAL)) == 0]
+    frames = ((counted & np.uint64(ADDRESS)) >> np.uint64(PAGE_SHIFT)).astype(np.int64)
+    anon = int(np.count_nonzero(mm.frames.kinds[frames] == 3))
+    mm.rss_anon -= anon
+    mm.rss_cache -= len(frames) - anon
+    mm.frames.put_many(frames)
