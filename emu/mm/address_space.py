@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from emu.mm.frames import FrameAllocator
@@ -55,6 +55,10 @@ class AddressSpace(UserCopy):
         self.frames = context.frames
         self.name = name
         self.shared_tables = shared_tables
+        #: For shared tables: which vCPUs hear of a change (one of ``TLB_POLICIES`` of :mod:`emu.mm.tlbflush`), and who
+        #: links to them now.
+        self.tlb_policy = "all"
+        self.sharers: Callable[[], Iterable[AddressSpace]] | None = None
         self.tables = PageTables(context.frames, context.share_counts)
         self.vmas = VmaTree()
         context.serial += 1

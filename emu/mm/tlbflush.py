@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from emu.mm.address_space import AddressSpace
 
 _REMEMBERED = 10_000
+#: Which vCPUs hear of a change of tables that others link to: every one (the flush_tlb_all of the third series), those
+#: that have an address space loaded that shares them (the design of 2026), or only the one that makes the change (the
+#: early series, whose other vCPUs then use stale translations).
+TLB_POLICIES = ("all", "sharers", "local")
 
 
 class Flush:
