@@ -98,9 +98,13 @@ class MshareCalls:
         )
 
     def _superblock(self) -> MshareSuperBlock:
+        """The first instance; ENOSYS if it is mounted with ``syscalls=off``."""
         if not self._mshare.mounted:
             raise LinuxError(errno.ENOENT)
-        return self._mshare.mounted[0]
+        sb = self._mshare.mounted[0]
+        if sb.options.syscalls == "off":
+            raise LinuxError(errno.ENOSYS)
+        return sb
 
     @staticmethod
     def _name(task: Task, address: int) -> str:
@@ -142,19 +146,18 @@ class MshareCalls:
         vmas = task.mm.vmas.overlapping(start, end) if length and end <= TASK_SIZE else []
         if not vmas or vmas[0].start < start or vmas[-1].end > end or any(v.ops is not None for v in vmas):
             raise LinuxError(errno.EINVAL)
-        region = Region(kernel, sb.level, name, None, host_base=start)  # it outlives its creator
+        region = self._mshare.new_region(sb, name, host_base=start)  # it outlives its creator
         region.size = length
         try:
             for vma in vmas:
                 region.host.tables.make_tables_for(task.mm.tables, vma.start, vma.end, vma.start)
         except LinuxError:
-            region.host.put()
+            self._mshare.abandon(region)
             raise
         self._move_in(task.mm, region.host, vmas)
         who = task.credentials
         owner = NewOwner(mode & 0o444 | 0o400, who.euid, who.egid)
         inode = RegionV1(sb, owner.mode, owner.uid, owner.gid, region, start, task, oflag)
-        self._mshare.regions.append(region)
         sb.root.add(name, inode)
         self._open_window(kernel, task, inode, name, start, length, Prot.READ | Prot.WRITE)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path
 from emu.fs.file import File
+from emu.fs.inode import NewOwner
 from emu.kernel.errors import LinuxError
 from emu.mm.address_space import TASK_SIZE, AddressSpace, page_align
 from emu.mm.mmap import do_mmap, unmapped_area
@@ -61,6 +62,12 @@ class RegionV3(RegionInode):
         return RegionFile(path, flags)
 
 
+def create_v3(sb: MshareSuperBlock, name: str, owner: NewOwner) -> RegionV3:
+    """creat(2): a region without a size, which ends with the process that makes it."""
+    region = sb.mshare.new_region(sb, name, at_owner_exit="die")
+    return RegionV3(sb, owner.mode, owner.uid, owner.gid, region)
+
+
 class RegionFile(File):
     """An open region."""
 
@@ -100,7 +107,7 @@ class RegionFile(File):
 
     def mmap(self, mm: AddressSpace, vma: Vma) -> None:
         inode, region = self.inode, self.region
-        if not inode.sized or region.owner is None or not vma.shared or vma.length != page_align(region.size):
+        if not inode.sized or region.orphaned or not vma.shared or vma.length != page_align(region.size):
             raise LinuxError(errno.EINVAL)
         vma.ops = inode.ops
         vma.flags |= VmFlags.DONTEXPAND
@@ -110,6 +117,8 @@ class RegionFile(File):
     def ioctl(self, task: Task, command: int, argument: int) -> int:
         if not self.inode.sized:
             raise LinuxError(errno.EINVAL)
+        if self.region.options.strict_fd == "on" and not self.writable:
+            raise LinuxError(errno.EACCES)
         if command == MSHAREFS_CREATE_MAPPING:
             self._create_mapping(task, *_CREATE.unpack(task.mm.read(argument, _CREATE.size))[:6])
         elif command == MSHAREFS_UNMAP:

@@ -11,9 +11,10 @@ from emu.fs.file import File
 from emu.fs.flags import RenameFlags
 from emu.fs.inode import Inode, NewOwner
 from emu.fs.libfs import SimpleDirectory
-from emu.fs.superblock import FileSystemType, SuperBlock, parse_options
+from emu.fs.superblock import FileSystemType, SuperBlock
 from emu.kernel.errors import LinuxError
-from msharefs.region import LEVELS, Region, unit_of
+from msharefs.options import MountOptions, parse
+from msharefs.region import Region, unit_of
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 MSHARE_MAGIC = 0x4D534852
 INFO_NAME = "mshare_info"
-DEFAULT_LEVEL = "pmd"
 
 
 class InfoFile(File):
@@ -72,7 +72,7 @@ class MshareDirectory(SimpleDirectory):
     sb: MshareSuperBlock
 
     def create(self, name: str, owner: NewOwner) -> Inode:
-        inode = self.sb.mshare.new_region_file(self.sb, name, owner)
+        inode = self.sb.abi.create(self.sb, name, owner)
         self.add(name, inode)
         return inode
 
@@ -109,16 +109,25 @@ class MshareSuperBlock(SuperBlock):
 
     magic = MSHARE_MAGIC
 
-    def __init__(self, kernel: Kernel, fstype: FileSystemType, mshare: Mshare, level: str) -> None:
+    def __init__(self, kernel: Kernel, fstype: FileSystemType, mshare: Mshare, options: MountOptions) -> None:
         super().__init__(kernel, fstype)
         self.mshare = mshare
-        self.level = level
-        self.unit = unit_of(level)
+        self.options = options
+        self.abi = mshare.abis[options.abi]
+        self.level = options.level
+        self.unit = unit_of(options.level)
         self.root: MshareDirectory = MshareDirectory(self, 0o777)
         self.root.add(INFO_NAME, InfoInode(self))
 
     def show_options(self) -> str:
-        return f",level={self.level}"
+        return self.options.shown()
+
+    def remount(self, options: str) -> None:
+        """What may change takes effect at once, for the regions that exist too."""
+        self.options = parse(options, self.mshare.abis, self.options)
+        for region, sb in self.mshare.regions.items():
+            if sb is self:
+                region.configure(self.options)
 
     def put_super(self) -> None:
         """The last mount is gone: regions that still have a name go too."""
@@ -135,7 +144,7 @@ class MshareSuperBlock(SuperBlock):
 
 
 class MshareFsType(FileSystemType):
-    """``msharefs``; option ``level=pmd|pud|pte``."""
+    """``msharefs``; its options are those of :class:`MountOptions`."""
 
     name = "msharefs"
 
@@ -143,10 +152,6 @@ class MshareFsType(FileSystemType):
         self._mshare = mshare
 
     def mount(self, kernel: Kernel, options: str) -> SuperBlock:
-        words = parse_options(options, frozenset({"level"}))
-        level = words.get("level", DEFAULT_LEVEL)
-        if level not in LEVELS:
-            raise LinuxError(errno.EINVAL, f"level={level}: the levels are {', '.join(LEVELS)}")
-        sb = MshareSuperBlock(kernel, self, self._mshare, level)
+        sb = MshareSuperBlock(kernel, self, self._mshare, parse(options, self._mshare.abis))
         self._mshare.mounted.append(sb)
         return sb

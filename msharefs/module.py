@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from emu.fs.inode import NewOwner
+from msharefs.abi import ABIS
 from msharefs.abi_v1 import MshareCalls
-from msharefs.abi_v3 import RegionV3
-from msharefs.filesystem import MshareFsType, MshareSuperBlock, RegionInode
-from msharefs.region import Region, unit_of
+from msharefs.filesystem import MshareFsType, MshareSuperBlock
+from msharefs.region import MSHARE_BASE, Region, unit_of
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -22,26 +21,43 @@ class Mshare:
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
+        #: The interface generations, by the value of ``abi=``.
+        self.abis = ABIS
         self.mounted: list[MshareSuperBlock] = []
-        self.regions: list[Region] = []
+        #: The regions that exist, and the instance that each belongs to.
+        self.regions: dict[Region, MshareSuperBlock] = {}
         self._ended: list[dict[str, Any]] = []
 
-    def new_region_file(self, sb: MshareSuperBlock, name: str, owner: NewOwner) -> RegionInode:
-        """creat(2) of a file: a region without a size, owned by the caller."""
-        region = Region(self.kernel, sb.level, name, self.kernel.current)
-        self.regions.append(region)
-        return RegionV3(sb, owner.mode, owner.uid, owner.gid, region)
+    def new_region(
+        self,
+        sb: MshareSuperBlock,
+        name: str,
+        *,
+        host_base: int = MSHARE_BASE,
+        at_owner_exit: str = "persist",
+    ) -> Region:
+        """A region without a size, owned by the caller; see :class:`Region`.  LinuxError(ENOMEM)."""
+        region = Region(
+            self.kernel, sb.options, name, self.kernel.current, host_base=host_base, at_owner_exit=at_owner_exit
+        )
+        self.regions[region] = sb
+        return region
+
+    def abandon(self, region: Region) -> None:
+        """A region could not be made after all."""
+        del self.regions[region]
+        region.destroy()
 
     def forget(self, region: Region) -> None:
         """The region's last reference is gone."""
         region.destroy()
         self._ended.append(region.report(ended=True))
-        self.regions.remove(region)
+        del self.regions[region]
 
     def exit_task(self, task: Task) -> None:
-        """A process ends: so do the contents of every region that it owns through the file interface."""
+        """A process ends: so do the contents of every region that it owns and that is to end with its owner."""
         for region in self.regions:
-            if region.owner is task:
+            if region.owner is task and region.dies_with_owner and not region.orphaned:
                 region.lose_owner()
 
     def report(self) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from emu.mm.pagetable import ADDRESS, LEVEL_NAME, LEVEL_OF, A, P, span
 from emu.mm.vma import FaultResult
 from mmu.memory import PAGE_SHIFT
 from mmu.registers import Access
+from msharefs.options import MountOptions
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 #: Where region byte 0 lies in the host mm (mshare_base in the third series): the same below every unit as any aligned
 #: address.
 MSHARE_BASE = 1 << 39
-LEVELS = ("pte", "pmd", "pud")
 
 
 def unit_of(level: str) -> int:
@@ -62,18 +62,45 @@ class Region:
     host mm.
     """
 
-    def __init__(self, kernel: Kernel, level: str, name: str, owner: Task | None, host_base: int = MSHARE_BASE) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        options: MountOptions,
+        name: str,
+        owner: Task | None,
+        *,
+        host_base: int = MSHARE_BASE,
+        at_owner_exit: str = "persist",
+    ) -> None:
+        """``at_owner_exit`` is what the interface says, ``die`` or ``persist``; the mount option ``owner`` overrides
+        it.
+
+        LinuxError(ENOMEM) without a frame for the host mm's PGD.
+        """
         self.kernel = kernel
-        self.level = level
+        self.level = options.level
         self.name = name
         self.size = 0
         self.host_base = host_base
         self.host = AddressSpace(kernel.mm_context, f"host mm of {name}", shared_tables=True)
-        #: Whose death ends the region (third series), while that process lives.
+        #: The process that made the region.
         self.owner = owner
+        self._at_owner_exit = at_owner_exit
+        #: The owner's exit has emptied the region.
+        self.orphaned = False
         self.windows: set[Window] = set()
         self.peaks = Peaks()
-        self._table_level = LEVEL_OF[level]
+        self._table_level = LEVEL_OF[options.level]
+        self.configure(options)
+
+    def configure(self, options: MountOptions) -> None:
+        """Take over the options of the mounted instance, also when that is mounted anew with others."""
+        self.options = options
+
+    @property
+    def dies_with_owner(self) -> bool:
+        """Whether the owner's exit empties the region (third series)."""
+        return (self.options.owner or self._at_owner_exit) == "die"
 
     @property
     def unit(self) -> int:
@@ -208,7 +235,7 @@ class Region:
         17/22).
         """
         self.note_peaks()
-        self.owner = None
+        self.orphaned = True
         for vma in list(self.host.vmas):
             self.host.remove(vma)
 

@@ -60,6 +60,11 @@ class SuperBlock:
         """This file system's own options as /proc/mounts shows them, each with a leading comma."""
         return ""
 
+    def remount(self, options: str) -> None:
+        """Change the options that can change; EINVAL for others."""
+        if options:
+            raise LinuxError(errno.EINVAL, f"{self.fstype.name}: no option can change: {options}")
+
     def put_super(self) -> None:
         """The last mount is gone: free everything."""
 

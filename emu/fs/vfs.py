@@ -115,9 +115,10 @@ class Vfs:
         self.mount_table.add(mount)
         return mount
 
-    def remount(self, path: Path, flags: int) -> None:
-        """MS_REMOUNT: change the flags of the mount whose root ``path`` is (EINVAL if it is none)."""
+    def remount(self, path: Path, flags: int, options: str = "") -> None:
+        """MS_REMOUNT: change the flags and options of the mount whose root ``path`` is (EINVAL if it is none)."""
         mount = self._mount_at(path)
+        mount.sb.remount(options)
         mount.flags = MountFlags(flags & KEPT)
 
     def umount(self, target: str | Path, flags: int = 0) -> None:

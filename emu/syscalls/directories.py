@@ -108,7 +108,7 @@ def sys_mount(kernel: Kernel, task: Task, source: int, target: int, fstype: int,
     if walker.who.euid != 0:
         raise LinuxError(errno.EPERM)
     if flags & MountFlags.REMOUNT:
-        kernel.vfs.remount(path, flags)
+        kernel.vfs.remount(path, flags, options or "")
         return 0
     if flags & (MountFlags.BIND | MountFlags.MOVE):
         raise LinuxError(errno.ENOSYS, "bind and move mounts")

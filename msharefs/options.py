@@ -1,0 +1,78 @@
+"""Mount options: one frozen dataclass whose fields are the table of names, values, defaults and meanings.
+
+``level=pud,tlb=all,quirk=a,b`` is read by :func:`parse`; a mount shows its options in /proc/mounts, and
+``mount -o remount`` changes those that may change under a mounted instance.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from emu.kernel.errors import LinuxError
+
+#: The shared table: see msharefs.region.
+LEVELS = ("pte", "pmd", "pud")
+ON_OFF = ("on", "off")
+
+
+def _option(default: str, values: Collection[str], meaning: str, *, fixed: bool = False) -> Any:
+    """A field: its values (empty: those that :func:`parse` is told), and whether it is ``fixed`` once mounted."""
+    return dataclasses.field(default=default, metadata={"values": tuple(values), "meaning": meaning, "fixed": fixed})
+
+
+@dataclass(frozen=True)
+class MountOptions:
+    """What a mounted instance does.  An option's name is the field's, with ``-`` for ``_``; a bare name of an option
+    that is on or off means on.
+    """
+
+    level: str = _option("pmd", LEVELS, "the table that is shared; with it the unit", fixed=True)
+    abi: str = _option("v3", (), "the interface generation of region files", fixed=True)
+    owner: str = _option(
+        "", ("die", "persist"), "whether a region ends with its owner (default: as the interface has it)"
+    )
+    strict_fd: str = _option("off", ON_OFF, "a descriptor for reading only changes nothing")
+    syscalls: str = _option("on", ON_OFF, "mshare(2) and mshare_unlink(2) beside the files")
+
+    def shown(self) -> str:
+        """The options for /proc/mounts: the level, which no posting has, and whatever is not the default."""
+        words = [
+            f"{_name(f)}={value}"
+            for f in dataclasses.fields(self)
+            if (value := getattr(self, f.name)) != f.default or f.name == "level"
+        ]
+        return "".join(f",{word}" for word in words)
+
+
+def _name(option: dataclasses.Field[Any]) -> str:
+    return option.name.replace("_", "-")
+
+
+_BY_NAME = {_name(f): f for f in dataclasses.fields(MountOptions)}
+
+
+def parse(text: str, abis: Collection[str], before: MountOptions | None = None) -> MountOptions:
+    """The options of a mount, or of a remount that changes ``before``.  LinuxError(EINVAL) says what is wrong."""
+    values: dict[str, str] = {}
+    for word in filter(None, text.split(",")):
+        name, given, value = word.partition("=")
+        option = _BY_NAME.get(name)
+        if option is None:
+            raise LinuxError(errno.EINVAL, f"unknown parameter '{name}' (there are: {', '.join(_BY_NAME)})")
+        known = tuple(abis) if name == "abi" else option.metadata["values"]
+        if not given and known == ON_OFF:
+            value = "on"
+        if value not in known:
+            raise LinuxError(errno.EINVAL, f"{name}={value}: the {_plural(name)} are {', '.join(known)}")
+        if before is not None and option.metadata["fixed"] and value != getattr(before, option.name):
+            raise LinuxError(errno.EINVAL, f"{name} cannot change from {getattr(before, option.name)} to {value}")
+        values[option.name] = value
+    return dataclasses.replace(before or MountOptions(), **values)
+
+
+def _plural(name: str) -> str:
+    return f"{name}s" if name in ("level", "abi") else f"values of {name}"

@@ -1,0 +1,98 @@
+"""The mount options: what is refused and how, what /proc/mounts shows, what a remount may change."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from emu.kernel.errors import LinuxError
+from emu.machine import Mount
+from msharefs.abi import ABIS
+from msharefs.module import MOUNT_POINT
+from msharefs.options import MountOptions, parse
+from tests.booted import MakeMachine
+
+SCRIPT = '@fd = open "/sys/fs/mshare/r" O_RDWR|O_CREAT 0644; @ftruncate fd 1G; '
+
+
+def mounted(options: str) -> dict[str, object]:
+    return {"mounts": [Mount("msharefs", MOUNT_POINT, options)]}
+
+
+def test_no_option_is_the_default() -> None:
+    assert parse("", ABIS) == MountOptions(level="pmd", abi="v3", owner="", strict_fd="off", syscalls="on")
+
+
+def test_a_switch_without_a_value_is_on_and_the_last_of_two_counts() -> None:
+    assert parse("strict-fd,level=pte,level=pud", ABIS) == MountOptions(level="pud", strict_fd="on")
+    assert parse("strict-fd,strict-fd=off", ABIS) == MountOptions()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("size=1G", "unknown parameter 'size' (there are: level, abi, owner"),
+        ("level=p4d", "level=p4d: the levels are pte, pmd, pud"),
+        ("level", "level=: the levels are pte, pmd, pud"),
+        ("abi=v9", "abi=v9: the abis are "),
+        ("owner=live", "owner=live: the values of owner are die, persist"),
+        ("strict-fd=yes", "strict-fd=yes: the values of strict-fd are on, off"),
+        ("strict_fd", "unknown parameter 'strict_fd'"),
+    ],
+)
+def test_what_is_wrong_is_said(text: str, message: str) -> None:
+    with pytest.raises(LinuxError) as caught:
+        parse(text, ABIS)
+    assert caught.value.errno == errno.EINVAL
+    assert message in str(caught.value)
+
+
+def test_the_level_and_what_is_not_the_default_are_shown(machine: MakeMachine) -> None:
+    shown = machine().kernel.vfs.mounts()
+    assert "msharefs /sys/fs/mshare msharefs rw,relatime,level=pmd 0 0\n" in shown
+    booted = machine(**mounted("strict-fd,level=pud,owner=persist"))
+    shown = booted.kernel.vfs.mounts()
+    assert "msharefs rw,relatime,level=pud,owner=persist,strict-fd=on 0 0\n" in shown
+
+
+def test_a_remount_changes_what_it_names_but_neither_level_nor_interface(machine: MakeMachine) -> None:
+    booted = machine(**mounted("owner=persist"))
+    lines = booted.calls(
+        "".join(
+            f'mount "x" "/sys/fs/mshare" "msharefs" {flags} "{options}";'
+            for flags, options in (
+                (32, "strict-fd"),
+                (33, ""),
+                (32, "level=pmd"),
+                (32, "level=pud"),
+                (32, "strict-fd=maybe"),
+            )
+        )
+        + 'open "/sys/fs/mshare/x" O_RDWR|O_CREAT 0600; mount "x" "/sys/fs/mshare" "msharefs" 32 "";'
+    )
+    assert lines == ["mount = 0", "mount = 0", "mount = 0", "mount = EINVAL", "mount = EINVAL", "open = 3", "mount = 0"]
+    assert "msharefs rw,relatime,level=pmd,owner=persist,strict-fd=on 0 0\n" in booted.kernel.vfs.mounts()
+
+
+def test_the_last_remount_decides_what_the_owner_s_end_does(machine: MakeMachine) -> None:
+    booted = machine(**mounted("owner=persist"))
+    assert booted.calls(
+        "@fork c; " + SCRIPT + "@create fd 0 4K RW OBJECT; end; @wait c;"
+        '@fd = open "/sys/fs/mshare/r" O_RDWR; w = mmap 2T 1G RW MAP_SHARED|MAP_FIXED fd 0; store w 5; load w;'
+        '@mount "x" "/sys/fs/mshare" "msharefs" 32 "owner=die";'
+        '@fork c; @g = open "/sys/fs/mshare/s" O_RDWR|O_CREAT 0600; @ftruncate g 1G; end; @wait c;'
+        '@g = open "/sys/fs/mshare/s" O_RDWR; mmap 0 1G RW MAP_SHARED g 0; load w'
+    ) == ["w = 0x20000000000", "store = 0", "load = 5", "mmap = EINVAL", "load = 5"]
+
+
+def test_a_strict_descriptor_for_reading_changes_nothing(machine: MakeMachine) -> None:
+    script = SCRIPT + '@r = open "/sys/fs/mshare/r" O_RDONLY; create r 0 4K RW OBJECT; unmap r 0 4K; unmap fd 0 4K;'
+    assert machine().calls(script) == ["create = 0", "unmap = 0", "unmap = 0"]
+    assert machine(**mounted("strict-fd")).calls(script) == ["create = EACCES", "unmap = EACCES", "unmap = 0"]
+
+
+def test_the_two_calls_can_be_turned_off(machine: MakeMachine) -> None:
+    script = 'mshare "a" 1T 1G O_CREAT|O_RDWR 0600; mshare_unlink "a"'
+    assert machine().calls(script) == ["mshare = EINVAL", "mshare_unlink = EINVAL"]
+    assert machine(**mounted("syscalls=off")).calls(script) == ["mshare = ENOSYS", "mshare_unlink = ENOSYS"]
