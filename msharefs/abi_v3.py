@@ -15,13 +15,14 @@ from emu.fs.dentry import Path
 from emu.fs.file import File
 from emu.fs.inode import NewOwner
 from emu.kernel.errors import LinuxError
-from emu.mm.address_space import TASK_SIZE, AddressSpace, page_align
-from emu.mm.mmap import do_mmap, unmapped_area
+from emu.mm.address_space import AddressSpace, page_align
+from emu.mm.mmap import unmapped_area
 from emu.mm.munmap import do_munmap
 from emu.mm.vma import MapFlags, Prot, Vma, VmFlags
 from emu.syscalls.table import s32
-from mmu.memory import PAGE_SIZE
+from msharefs.control import ControlFile
 from msharefs.filesystem import MshareSuperBlock, RegionInode
+from msharefs.objects import is_shared_fixed, map_object
 from msharefs.region import Region
 from msharefs.window import WindowOperations
 
@@ -35,8 +36,6 @@ MSHAREFS_UNMAP = 0x40107801
 _CREATE = struct.Struct("<QQQIIII")
 _UNMAP = struct.Struct("<QQ")
 _U64 = (1 << 64) - 1
-#: What is handed on to the mapping in the host mm; POPULATE and LOCKED have no effect there, as observed.
-_PASSED_ON = MapFlags.TYPE | MapFlags.ANONYMOUS | MapFlags.NORESERVE | MapFlags.FIXED_NOREPLACE | MapFlags.FIXED
 
 
 class RegionV3(RegionInode):
@@ -68,24 +67,10 @@ def create_v3(sb: MshareSuperBlock, name: str, owner: NewOwner) -> RegionV3:
     return RegionV3(sb, owner.mode, owner.uid, owner.gid, region)
 
 
-class RegionFile(File):
+class RegionFile(ControlFile):
     """An open region."""
 
     inode: RegionV3
-
-    @property
-    def region(self) -> Region:
-        """The region behind the file."""
-        return self.inode.region
-
-    def pread(self, count: int, pos: int) -> bytes:
-        raise LinuxError(errno.EINVAL)
-
-    def lseek(self, offset: int, whence: int) -> int:
-        raise LinuxError(errno.ESPIPE)
-
-    def fsync(self, data_only: bool) -> None:
-        raise LinuxError(errno.EINVAL)
 
     def fallocate(self, mode: int, offset: int, length: int) -> None:
         if mode:
@@ -134,32 +119,12 @@ class RegionFile(File):
         region = self.region
         if region_offset >= region.size:
             raise LinuxError(errno.EINVAL)
-        if not flags & MapFlags.FIXED or flags & MapFlags.TYPE not in (MapFlags.SHARED, MapFlags.SHARED_VALIDATE):
+        if not is_shared_fixed(flags):
             raise LinuxError(errno.EINVAL)
         file = None if flags & MapFlags.ANONYMOUS else self._object_file(task, s32(fd), flags, prot)
-        if flags & MapFlags.HUGETLB:
-            region.kernel.log_once("MSHAREFS_CREATE_MAPPING with MAP_HUGETLB: there are no huge pages, ENOMEM")
-            raise LinuxError(errno.ENOMEM)
-        if (region_offset + size) & _U64 > region.size or region_offset % PAGE_SIZE or not size:
+        if (region_offset + size) & _U64 > region.size:
             raise LinuxError(errno.EINVAL)
-        if (flags & MapFlags.TYPE == MapFlags.SHARED_VALIDATE and file is None) or flags & MapFlags.GROWSDOWN:
-            raise LinuxError(errno.EINVAL)
-        if page_align(size) > TASK_SIZE or region.host_base + region_offset + size > TASK_SIZE:
-            raise LinuxError(errno.ENOMEM)
-        limit = task.mm.limit_bytes  # RLIMIT_AS of the caller, held against the size of the host mm
-        if limit is not None and region.host.total_bytes + page_align(size) > limit:
-            raise LinuxError(errno.ENOMEM)
-        if flags & MapFlags.TYPE == MapFlags.SHARED_VALIDATE and flags & MapFlags.SYNC:
-            raise LinuxError(errno.EOPNOTSUPP)
-        do_mmap(
-            region.host,
-            region.host_base + region_offset,
-            size,
-            Prot(prot & 7),
-            MapFlags(flags & int(_PASSED_ON)),
-            file,
-            offset & -PAGE_SIZE,
-        )
+        map_object(region, task, region_offset, size, prot, flags, file, offset)
 
     def _object_file(self, task: Task, fd: int, flags: int, prot: int) -> File:
         file = task.files.get(fd)

@@ -46,6 +46,8 @@ class Window:
     region: Region
     mm: AddressSpace
     linked: dict[int, int] = field(default_factory=dict)
+    #: VMAs that the window consists of, where it can be split.
+    parts: int = 0
 
 
 @dataclass

@@ -37,16 +37,19 @@ class WindowOperations(VmOperations):
     def close(self, mm: AddressSpace, vma: Vma) -> None:
         self.region.drop_window(self._window(vma))
 
+    def to_host(self, vma: Vma) -> int:
+        """What must be added to an address in the window to get the address in the host mm."""
+        return 0 if self._identity else self.region.host_base - vma.start
+
     def fault(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:
-        host_address = address if self._identity else address - vma.start + self.region.host_base
-        return self.region.fault(self._window(vma), address, host_address, access)
+        return self.region.fault(self._window(vma), address, address + self.to_host(vma), access)
 
     @property
     def link_level(self) -> int:  # type: ignore[override]
         return self.region.link_level
 
     def check(self, mm: AddressSpace, vma: Vma) -> Iterable[str]:
-        return self.region.check(self._window(vma), 0 if self._identity else self.region.host_base - vma.start)
+        return self.region.check(self._window(vma), self.to_host(vma))
 
     def unmap(self, mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
         self.region.unlink(self._window(vma), start, end)

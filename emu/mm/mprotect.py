@@ -46,6 +46,9 @@ def _protect(mm: AddressSpace, vma: Vma, prot: Prot) -> None:
     old, vma.prot = vma.prot, prot
     if (old | prot) & Prot.EXEC:
         mm.code_id = mm.context.new_code_id()
+    if vma.ops is not None and vma.ops.owns_tables:
+        vma.ops.protected(mm, vma)
+        return
     flush = mm.obligation(vma.start, vma.end)
     changed = False
     for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):

@@ -19,8 +19,11 @@ def do_munmap(mm: AddressSpace, address: int, length: int) -> None:
 def unmap_range(mm: AddressSpace, start: int, end: int) -> None:
     doomed = mm.vmas.overlapping(start, end)
     for vma in doomed:  # every refusal before the first change
+        if vma.ops is None:
+            continue
         for edge in (start, end):
-            if vma.start < edge < vma.end and vma.ops is not None:
+            if vma.start < edge < vma.end:
                 vma.ops.may_split(vma, edge)
+        vma.ops.may_unmap(vma, start, end)
     for vma in doomed:
         mm.remove(mm.carve(vma, start, end))

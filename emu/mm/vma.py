@@ -100,8 +100,14 @@ class VmOperations:
     def may_split(self, vma: Vma, address: int) -> None:
         """Raise LinuxError if the VMA cannot be split at this address."""
 
+    def may_unmap(self, vma: Vma, start: int, end: int) -> None:
+        """Raise LinuxError if the VMA cannot go when [start, end), which holds a part of it or all, is unmapped."""
+
     def mprotect(self, vma: Vma, start: int, end: int, prot: Prot) -> None:
         """Raise LinuxError if the rights cannot be changed."""
+
+    def protected(self, mm: AddressSpace, vma: Vma) -> None:
+        """The VMA's rights have changed (only told where :attr:`owns_tables`: the entries are not mprotect's then)."""
 
     def mremap(self, vma: Vma, new_start: int) -> None:
         """Raise LinuxError if the VMA cannot be moved."""

@@ -1,0 +1,65 @@
+"""What the files of several interface generations have in common: a control file, and one that tells its range."""
+
+from __future__ import annotations
+
+import errno
+import struct
+
+from emu.fs.file import File
+from emu.kernel.errors import LinuxError
+from msharefs.filesystem import RegionInode
+from msharefs.region import Region
+
+#: struct mshare_info: start, size.
+MSHARE_INFO = struct.Struct("<QQ")
+#: s_maxbytes of a file system that does not set it: 2 GiB - 1 (MAX_NON_LFS).
+MAX_NON_LFS = (1 << 31) - 1
+
+
+class ControlFile(File):
+    """An open region: its contents cannot be read or written."""
+
+    inode: RegionInode
+
+    @property
+    def region(self) -> Region:
+        """The region behind the file."""
+        return self.inode.region
+
+    def lseek(self, offset: int, whence: int) -> int:
+        raise LinuxError(errno.ESPIPE)
+
+    def fsync(self, data_only: bool) -> None:
+        raise LinuxError(errno.EINVAL)
+
+
+class RangeFile(ControlFile):
+    """An open region whose range can be read: 16 bytes, the same at every position (first and second series)."""
+
+    def range(self) -> tuple[int, int]:
+        """Start and size, both 0 as long as the region has no size."""
+        region = self.region
+        return (region.host_base, region.size) if region.size else (0, 0)
+
+    def pread(self, count: int, pos: int) -> bytes:
+        if not count:
+            raise LinuxError(errno.EFAULT)  # the posted code takes "nothing was copied" for a fault
+        return MSHARE_INFO.pack(*self.range())[:count]
+
+    def read(self, count: int) -> bytes:
+        return self.pread(count, 0)
+
+
+class EarlyRegionInode(RegionInode):
+    """A region's file whose size has no meaning: ftruncate takes what any small file may have, and st_size stays 0
+    (mshare-observed.md, section 13).
+    """
+
+    def truncate(self, size: int) -> None:
+        if size > MAX_NON_LFS:
+            raise LinuxError(errno.EFBIG)
+
+
+def early_fallocate(offset: int, length: int) -> None:
+    """fallocate(2) on a file without that operation: the size limit is looked at first."""
+    raise LinuxError(errno.EFBIG if offset + length > MAX_NON_LFS else errno.EOPNOTSUPP)

@@ -1,0 +1,99 @@
+"""Windows of the series up to September 2024, whose faults went through the generic handler.
+
+That handler tests the rights of the window before it looks for the shared table, so they count where a page is not
+there yet; once it is, the hardware asks the shared entry alone (mshare-observed.md, section 13).
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from emu.kernel.errors import LinuxError
+from emu.mm.pagetable import RW
+from emu.mm.vma import FaultResult, Prot, Vma
+from mmu.registers import Access
+from msharefs.window import WindowOperations
+
+if TYPE_CHECKING:
+    from emu.mm.address_space import AddressSpace
+    from msharefs.region import Region, Window
+
+_READ_ONLY = np.uint64(~RW & (1 << 64) - 1)
+
+
+class EarlyWindow(WindowOperations):
+    """A window at the region's own address.  It is unmapped whole; mprotect of the whole is allowed, since these
+    series stopped splits only.
+    """
+
+    def __init__(self, region: Region) -> None:
+        super().__init__(region, identity=True)
+
+    def fault(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:
+        # access_error(): a fetch or a read needs a window that allows anything; what exactly, the entry says later
+        if not (vma.allows(access) if access == Access.WRITE else vma.prot):
+            return FaultResult.ACCERR
+        return super().fault(mm, vma, address, access)
+
+    def mprotect(self, vma: Vma, start: int, end: int, prot: Prot) -> None:
+        if start > vma.start or end < vma.end:
+            raise LinuxError(errno.EINVAL)
+
+    def protected(self, mm: AddressSpace, vma: Vma) -> None:
+        """Take write access from the shared entries, so that the next store comes to :meth:`fault`, in every process.
+
+        Where a window allows it, it is given back then.
+        """
+        if vma.prot & Prot.WRITE:
+            return
+        to_host, host = self.to_host(vma), self.region.host
+        flush = host.obligation(vma.start + to_host, vma.end + to_host)
+        changed = False
+        for _, slot, number in host.tables.pte_tables(vma.start + to_host, vma.end + to_host):
+            entries = host.tables.words[slot : slot + number]
+            changed |= bool((entries & np.uint64(RW)).any())
+            entries &= _READ_ONLY
+        if changed:
+            flush.flush()
+        else:
+            flush.none_needed("no entry allowed writes")
+
+
+class PartedWindow(EarlyWindow):
+    """A window that mprotect may cut into parts with rights of their own (June 2022).  The parts go together.
+
+    The posted code lets munmap take a part out, whose page stays reachable through the slot's link: "prevented until
+    it is supported", says its author (30 Jun 2022), so here that is EINVAL.
+    """
+
+    def open(self, mm: AddressSpace, vma: Vma) -> None:
+        window = self._of(mm)
+        if window is None:
+            super().open(mm, vma)
+            window = self._window(vma)
+        window.parts += 1
+        vma.private_data = window
+
+    def _of(self, mm: AddressSpace) -> Window | None:
+        """The window of an address space: there is one at most, since all are at the region's address."""
+        return next((window for window in self.region.windows if window.mm is mm), None)
+
+    def close(self, mm: AddressSpace, vma: Vma) -> None:
+        window = self._window(vma)
+        window.parts -= 1
+        if not window.parts:
+            super().close(mm, vma)
+
+    def may_split(self, vma: Vma, address: int) -> None:
+        """mprotect may; see :meth:`may_unmap` for the rest."""
+
+    def may_unmap(self, vma: Vma, start: int, end: int) -> None:
+        region = self.region
+        if start > region.host_base or end < region.host_base + region.size:
+            raise LinuxError(errno.EINVAL)
+
+    def mprotect(self, vma: Vma, start: int, end: int, prot: Prot) -> None:
+        """Any part."""
