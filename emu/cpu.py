@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
@@ -27,7 +27,7 @@ from mmu import GeneralProtection, Mmu, PageFault, PhysicalMemory, unicorn_abi
 from mmu.geometry import Geometry
 from mmu.hooks import PHYSMAP
 from mmu.objectcode import load
-from mmu.registers import Access
+from mmu.registers import CR4, Access
 from mmu.state import MmuState
 
 #: No RDRAND, no RDSEED (they could not be made deterministic), and everything that x86-64-v2 asks for.
@@ -92,16 +92,18 @@ class Cpu:
     """One vCPU."""
 
     def __init__(
-        self, ram: PhysicalMemory, entry_frame: int, *, tlb: str | Geometry = "off", seed: int = 0
+        self, ram: PhysicalMemory, entry_frame: int, *, tlb: str | Geometry = "off", seed: int = 0, la57: bool = False
     ) -> None:
         """``entry_frame`` is a free frame that is used once, for the instruction that enters CPL 3; ``tlb`` as for
-        :class:`mmu.Mmu`.
+        :class:`mmu.Mmu`; with ``la57`` the tables have 5 levels.
         """
         self.uc = uc = Uc(UC_ARCH_X86, UC_MODE_64)
         uc.ctl_set_cpu_model(CPU_MODEL)
         uc.ctl_exits_enabled(True)
         self._engine = unicorn_abi.handle(uc)
         self.mmu = Mmu(uc, ram, tlb=tlb, seed=seed)
+        if la57:
+            self.mmu.registers = replace(self.mmu.registers, cr4=self.mmu.registers.cr4 | CR4.LA57)
         self.trap = TrapState()
         self._error: BaseException | None = None
         self._vector: int | None = None

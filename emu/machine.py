@@ -53,7 +53,8 @@ class Machine:
     >>> machine.spawn("guests/bin/hello")                   # doctest: +SKIP
     >>> machine.run()                                       # doctest: +SKIP
 
-    ``memory`` in bytes; ``mounts`` replace or add to what modules mount; ``modules`` default to every installed one.
+    ``memory`` in bytes; ``la57``: page tables of 5 levels, and user addresses of 56 bits; ``mounts`` replace or add to
+    what modules mount; ``modules`` default to every installed one.
     Raises ValueError for a bad size or mount.
     """
 
@@ -65,6 +66,7 @@ class Machine:
         seed: int = 0,
         tlb: str | Geometry = "off",
         check_tlb: bool = False,
+        la57: bool = False,
         modules: Mapping[str, Init] | None = None,
         stdin: BinaryIO | None = None,
         stdout: Any = None,
@@ -76,7 +78,7 @@ class Machine:
         self.ram = PhysicalMemory(memory)
         found = find_modules() if modules is None else dict(modules)
         try:
-            self.kernel = Kernel(self.ram, seed=seed, tlb=tlb, modules=found, log=log)
+            self.kernel = Kernel(self.ram, seed=seed, tlb=tlb, la57=la57, modules=found, log=log)
         except LinuxError as error:
             raise ValueError(f"a machine with {memory} bytes of memory cannot start: {error}") from None
         self.console = Console(self.kernel.vfs, stdin, stdout or _to_host(sys.stdout), stderr or _to_host(sys.stderr))

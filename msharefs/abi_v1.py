@@ -17,7 +17,7 @@ from emu.fs.file import File
 from emu.fs.flags import OpenFlags
 from emu.fs.inode import Attributes, NewOwner
 from emu.kernel.errors import LinuxError
-from emu.mm.address_space import TASK_SIZE, AddressSpace
+from emu.mm.address_space import AddressSpace
 from emu.mm.frames import FrameKind
 from emu.mm.pagetable import ADDRESS, SPECIAL
 from emu.mm.vma import Prot, Vma, VmFlags
@@ -143,7 +143,7 @@ class MshareCalls:
         mode: int,
     ) -> None:
         end = start + length
-        vmas = task.mm.vmas.overlapping(start, end) if length and end <= TASK_SIZE else []
+        vmas = task.mm.vmas.overlapping(start, end) if length and end <= task.mm.task_size else []
         if not vmas or vmas[0].start < start or vmas[-1].end > end or any(v.ops is not None for v in vmas):
             raise LinuxError(errno.EINVAL)
         region = self._mshare.new_region(sb, name, host_base=start)  # it outlives its creator
@@ -198,7 +198,7 @@ class MshareCalls:
         length: int,
         oflag: int,
     ) -> None:
-        if task.mm.vmas.overlapping(start, start + length) or not length or start + length > TASK_SIZE:
+        if task.mm.vmas.overlapping(start, start + length) or not length or start + length > task.mm.task_size:
             raise LinuxError(errno.EINVAL)
         if oflag != oflag & inode.oflag:
             raise LinuxError(errno.EPERM)

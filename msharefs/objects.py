@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from emu.kernel.errors import LinuxError
-from emu.mm.address_space import TASK_SIZE, page_align
+from emu.mm.address_space import page_align
 from emu.mm.mmap import do_mmap
 from emu.mm.vma import MapFlags, Prot
 from mmu.memory import PAGE_SIZE
@@ -41,7 +41,7 @@ def map_object(
     validate = flags & MapFlags.TYPE == MapFlags.SHARED_VALIDATE
     if (validate and file is None) or flags & MapFlags.GROWSDOWN:
         raise LinuxError(errno.EINVAL)
-    if page_align(size) > TASK_SIZE or region.host_base + offset + size > TASK_SIZE:
+    if page_align(size) > region.host.task_size or region.host_base + offset + size > region.host.task_size:
         raise LinuxError(errno.ENOMEM)
     limit = task.mm.limit_bytes  # RLIMIT_AS of the caller, held against the size of the host mm
     if limit is not None and region.host.total_bytes + page_align(size) > limit:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from emu.mm.address_space import AddressSpace
 from emu.mm.fault import fault_in_vma
-from emu.mm.pagetable import ADDRESS, LEVEL_NAME, LEVEL_OF, A, P, span
+from emu.mm.pagetable import ADDRESS, LEVEL_OF, A, P, level_name, span
 from emu.mm.vma import FaultResult
 from mmu.memory import PAGE_SHIFT
 from mmu.registers import Access
@@ -221,7 +221,7 @@ class Region:
             level=self.level,
             vaddr=vaddr,
             length=self.unit,
-            entry_level=LEVEL_NAME[self._table_level + 1],
+            entry_level=level_name(self._table_level + 1, window.mm.tables.levels),
             entry_paddr=slot << 3,
             before=before,
             after=after,

@@ -21,7 +21,7 @@ from emu.kernel.task import Task
 from emu.kernel.tracer import Tracer
 from emu.machine import Machine, Mount
 from emu.mm.frames import FrameKind
-from emu.mm.pagetable import ADDRESS
+from emu.mm.pagetable import ADDRESS, LEVEL_OF, level_name
 from msharefs.module import MOUNT_POINT
 from msharefs.region import Region
 
@@ -238,7 +238,8 @@ class LinkChecker(Recorder):
         self.linked[table] += change
         assert self.linked[table] == self.booted.kernel.share_counts[table] >= 0
         assert fields["length"] == UNIT[fields["level"]] and fields["vaddr"] % fields["length"] == 0
-        assert fields["entry_level"] == {"pte": "pmd", "pmd": "pud", "pud": "pgd"}[fields["level"]]
+        levels = self.booted.kernel.mm_context.levels
+        assert fields["entry_level"] == level_name(LEVEL_OF[fields["level"]] + 1, levels)
 
     def story(self) -> list[str]:
         """The events in short: ``link 0 a 2T+1`` is process 0 (the first), region a, the second slot at 2 TiB."""

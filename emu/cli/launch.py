@@ -41,6 +41,7 @@ def build_machine(arguments: argparse.Namespace, stopper: Stopper, log: Callable
             seed=arguments.seed,
             tlb=tlb,
             check_tlb=arguments.check_tlb,
+            la57=arguments.la57,
             stdin=stdin,
             stdout=HostOutput(sys.stdout, "standard output"),
             stderr=HostOutput(sys.stderr, "standard error"),

@@ -24,7 +24,6 @@ from emu.kernel.signal_state import (
     SigInfo,
 )
 from emu.kernel.task import Task, TaskState
-from emu.mm.address_space import TASK_SIZE
 from emu.mm.fault import handle_mm_fault
 from emu.mm.vma import FaultResult
 from emu.syscalls.table import Syscall
@@ -229,7 +228,7 @@ class Entry:
         assert result in signals, f"a fault at {fault.vaddr:#x} ended as {result!r}"
         signo, code = signals[FaultResult(result)]
         # sanitize_error_code(): a fault on the kernel's half never tells whether something is mapped there
-        error_code = fault.error_code | (ErrorCode.P if fault.vaddr >= TASK_SIZE else 0)
+        error_code = fault.error_code | (ErrorCode.P if fault.vaddr >= task.mm.task_size else 0)
         self._force(task, signo, code, fault.vaddr, _PAGE_FAULT, error_code, fault.vaddr)
 
     def _vector(self, task: Task, vector: int, error_code: int) -> None:

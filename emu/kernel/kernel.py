@@ -51,6 +51,7 @@ class Kernel:
         *,
         seed: int = 0,
         tlb: str | Geometry = "off",
+        la57: bool = False,
         modules: dict[str, Init] | None = None,
         log: Callable[[str], None] | None = None,
     ) -> None:
@@ -59,12 +60,12 @@ class Kernel:
         #: The only source of randomness.
         self.random = random.Random(seed)
         self.ram = ram
-        self.cpu = Cpu(ram, entry_frame=2, tlb=tlb, seed=seed)
+        self.cpu = Cpu(ram, entry_frame=2, tlb=tlb, seed=seed, la57=la57)
         self.frames = FrameAllocator(ram, self.cpu.mmu.code_written)
         self.flusher = TlbFlusher(self.cpu.mmu)
         self.flusher.current_pid = lambda: None if self.current is None else self.current.pid
         self.share_counts = ShareCounts()
-        self.mm_context = MmContext(self.frames, self.flusher, self.share_counts, {})
+        self.mm_context = MmContext(self.frames, self.flusher, self.share_counts, {}, levels=5 if la57 else 4)
         self.clock = Clock(lambda: self.cpu.clock)
         self.tracer = Tracer()
         self.tasks: dict[int, Task] = {}

@@ -13,8 +13,11 @@ from emu.mm.vma import Prot, Vma, VmaTree
 from emu.mm.zap import zap_range
 from mmu.memory import PAGE_SIZE
 
-#: The end of user addresses with 4-level paging (TASK_SIZE_MAX).
+#: The end of user addresses with 4-level paging, and with 5-level paging of those that nobody has to ask for
+#: (DEFAULT_MAP_WINDOW).
 TASK_SIZE = (1 << 47) - PAGE_SIZE
+#: The end of user addresses, by the number of levels (TASK_SIZE_MAX).
+TASK_SIZE_MAX = {4: TASK_SIZE, 5: (1 << 56) - PAGE_SIZE}
 #: sysctl vm.mmap_min_addr and vm.max_map_count.
 MMAP_MIN_ADDR = 0x10000
 MAX_MAP_COUNT = 65530
@@ -34,6 +37,8 @@ class MmContext:
     share_counts: ShareCounts
     #: Every address space that exists, host mms included, by serial number: the audit walks them.
     address_spaces: dict[int, AddressSpace]
+    #: Levels of the page tables: 4, or 5 (CR4.LA57).
+    levels: int = 4
     serial: int = 0
     code_ids: int = 0
 
@@ -59,7 +64,9 @@ class AddressSpace(UserCopy):
         #: links to them now.
         self.tlb_policy = "all"
         self.sharers: Callable[[], Iterable[AddressSpace]] | None = None
-        self.tables = PageTables(context.frames, context.share_counts)
+        self.tables = PageTables(context.frames, context.share_counts, context.levels)
+        #: The end of user addresses.
+        self.task_size = TASK_SIZE_MAX[context.levels]
         self.vmas = VmaTree()
         context.serial += 1
         self.serial = context.serial
@@ -162,7 +169,7 @@ class AddressSpace(UserCopy):
         if self.users == 0:
             for vma in list(self.vmas):
                 self.remove(vma)
-            self.tables.free_tables(0, TASK_SIZE)  # those that were kept because others shared them
+            self.tables.free_tables(0, self.task_size)  # those that were kept because others shared them
             self.context.flusher.forget(self)
             self.tables.destroy()
             del self.context.address_spaces[self.serial]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emu.mm.frames import FrameKind
-from emu.mm.pagetable import ADDRESS, LEVEL_NAME, RW, SPECIAL, US, XD, P, span
+from emu.mm.pagetable import ADDRESS, RW, SPECIAL, US, XD, P, level_name, span
 from emu.mm.vma import Prot, Vma
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -73,9 +73,9 @@ def _claim_tables(books: _Books, mm: AddressSpace) -> None:
     """Visit every table that belongs to this address space, and count the entries that are links."""
     tables = mm.tables
     windows = _windows(mm)
-    found = {4: 1, 3: 0, 2: 0, 1: 0}
+    found = {level: int(level == tables.levels) for level in tables.tables}
     books.tables[tables.pgd_frame] = mm
-    todo = [(4, tables.pgd_frame, 0)]
+    todo = [(tables.levels, tables.pgd_frame, 0)]
     while todo:
         level, frame, base = todo.pop()
         if level == 1:
@@ -83,7 +83,7 @@ def _claim_tables(books: _Books, mm: AddressSpace) -> None:
         for index, entry in _present(mm, frame):
             low = base + index * span(level)
             child = (entry & ADDRESS) >> PAGE_SHIFT
-            where = f"{mm.name} ({LEVEL_NAME[level]} entry for {low:#x})"
+            where = f"{mm.name} ({level_name(level, tables.levels)} entry for {low:#x})"
             if child >= mm.frames.total:
                 books.say(f"{where} points at {child << PAGE_SHIFT:#x}, outside memory")
             elif _linked(windows, level, low):
@@ -101,7 +101,8 @@ def _claim_tables(books: _Books, mm: AddressSpace) -> None:
             books.say(finding)
     for level, number in found.items():
         if number != tables.tables[level]:
-            books.say(f"{mm.name} accounts for {tables.tables[level]} {LEVEL_NAME[level]} tables and has {number}")
+            name = level_name(level, tables.levels)
+            books.say(f"{mm.name} accounts for {tables.tables[level]} {name} tables and has {number}")
 
 
 def _present(mm: AddressSpace, frame: int) -> list[tuple[int, int]]:
@@ -150,7 +151,7 @@ def _walk_leaves(books: _Books, mm: AddressSpace) -> None:
 
 def _pte_tables(books: _Books, mm: AddressSpace) -> Iterable[tuple[int, int]]:
     """(first address, frame) of each PTE table that the address space owns."""
-    todo = [(4, mm.tables.pgd_frame, 0)]
+    todo = [(mm.tables.levels, mm.tables.pgd_frame, 0)]
     while todo:
         level, frame, base = todo.pop()
         if level == 1:

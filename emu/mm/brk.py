@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from emu.kernel.errors import LinuxError
-from emu.mm.address_space import TASK_SIZE, AddressSpace, page_align
+from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.mmap import check_overcommit
 from emu.mm.munmap import unmap_range
 from emu.mm.vma import Prot, Vma, VmFlags
@@ -19,7 +19,7 @@ def do_brk(mm: AddressSpace, address: int) -> int:
         if new < old:
             unmap_range(mm, new, old)
         elif new > old:
-            if mm.vmas.overlapping(old, new) or new > TASK_SIZE:
+            if mm.vmas.overlapping(old, new) or new > mm.task_size:
                 return mm.brk_end
             if mm.limit_bytes is not None and mm.total_bytes + new - old > mm.limit_bytes:
                 return mm.brk_end

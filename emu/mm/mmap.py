@@ -55,7 +55,7 @@ def _check_mmap(mm: AddressSpace, address: int, length: int, flags: MapFlags, of
     if length == 0 or offset & (PAGE_SIZE - 1):
         raise LinuxError(errno.EINVAL)
     length = page_align(length)
-    if length > TASK_SIZE:
+    if length > mm.task_size:
         raise LinuxError(errno.ENOMEM)
     if (offset >> PAGE_SHIFT) + (length >> PAGE_SHIFT) >= 1 << 52:
         raise LinuxError(errno.EOVERFLOW)
@@ -66,7 +66,7 @@ def _check_mmap(mm: AddressSpace, address: int, length: int, flags: MapFlags, of
     if flags & (MapFlags.FIXED | MapFlags.FIXED_NOREPLACE):
         if address & (PAGE_SIZE - 1):
             raise LinuxError(errno.EINVAL)
-        if address + length > TASK_SIZE:
+        if address + length > mm.task_size:
             raise LinuxError(errno.ENOMEM)
         if address < MMAP_MIN_ADDR:
             raise LinuxError(errno.EPERM)
@@ -87,17 +87,20 @@ def _place(mm: AddressSpace, address: int, length: int, flags: MapFlags, file: F
 
 def unmapped_area(mm: AddressSpace, length: int, hint: int = 0, align: int = PAGE_SIZE) -> int:
     """A free range of ``length`` bytes: at the hint if that is free, else as high as possible below mmap_base,
-    else anywhere.
+    else anywhere.  With 5-level paging, what lies beyond the 47 bits of 4-level paging is given only to who hints at
+    an address there (Documentation/arch/x86/x86_64/5level-paging.rst).
 
     LinuxError(ENOMEM) if there is none.
     """
-    if length > TASK_SIZE:
+    if length > mm.task_size:
         raise LinuxError(errno.ENOMEM)
     if hint:
         at = (hint + align - 1) & -align
-        if at >= MMAP_MIN_ADDR and at + length <= TASK_SIZE and not mm.vmas.overlapping(at, at + length):
+        fits = at + length <= mm.task_size and (at > TASK_SIZE) == (at + length > TASK_SIZE)
+        if at >= MMAP_MIN_ADDR and fits and not mm.vmas.overlapping(at, at + length):
             return at
-    for ceiling in (mm.mmap_base, TASK_SIZE):
+    beyond = mm.task_size - TASK_SIZE if hint > TASK_SIZE else 0
+    for ceiling in (mm.mmap_base + beyond, TASK_SIZE + beyond):
         found = _topdown(mm, length, ceiling, align)
         if found is not None:
             return found

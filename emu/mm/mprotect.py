@@ -7,7 +7,7 @@ import errno
 import numpy as np
 
 from emu.kernel.errors import LinuxError
-from emu.mm.address_space import TASK_SIZE, AddressSpace, page_align
+from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.pagetable import RW, XD
 from emu.mm.vma import Prot, Vma
 from mmu.memory import PAGE_SIZE
@@ -20,7 +20,7 @@ def do_mprotect(mm: AddressSpace, address: int, length: int, prot: Prot) -> None
     if length == 0:
         return
     end = address + page_align(length)
-    if end > TASK_SIZE:
+    if end > mm.task_size:
         raise LinuxError(errno.ENOMEM)
     vmas = mm.vmas.overlapping(address, end)
     reached = address

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 from emu.kernel.errors import LinuxError
-from emu.mm.address_space import TASK_SIZE, AddressSpace, page_align
+from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.mmap import unmapped_area
 from emu.mm.munmap import do_munmap
 from emu.mm.vma import Vma, VmFlags
@@ -21,10 +21,11 @@ def do_mremap(mm: AddressSpace, old: int, old_length: int, new_length: int, flag
     if flags & MREMAP_FIXED and not flags & MREMAP_MAYMOVE:
         raise LinuxError(errno.EINVAL)
     old_length, new_length = page_align(old_length), page_align(new_length)
-    if old & (PAGE_SIZE - 1) or not new_length or max(old, old_length, new_length) > TASK_SIZE:
+    if old & (PAGE_SIZE - 1) or not new_length or max(old, old_length, new_length) > mm.task_size:
         raise LinuxError(errno.EINVAL)
     if flags & MREMAP_FIXED:
-        if new & (PAGE_SIZE - 1) or new + new_length > TASK_SIZE or (new < old + old_length and old < new + new_length):
+        overlap = new < old + old_length and old < new + new_length
+        if new & (PAGE_SIZE - 1) or new + new_length > mm.task_size or overlap:
             raise LinuxError(errno.EINVAL)
     vma = mm.vmas.find(old)
     if vma is None or old + old_length > vma.end:
@@ -44,7 +45,7 @@ def do_mremap(mm: AddressSpace, old: int, old_length: int, new_length: int, flag
     if (
         old + old_length == vma.end
         and not mm.vmas.overlapping(vma.end, old + new_length)
-        and old + new_length <= TASK_SIZE
+        and old + new_length <= mm.task_size
     ):
         mm.total_bytes += new_length - old_length
         vma.end = old + new_length

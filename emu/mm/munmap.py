@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 
 from emu.kernel.errors import LinuxError
-from emu.mm.address_space import TASK_SIZE, AddressSpace, page_align
+from emu.mm.address_space import AddressSpace, page_align
 from mmu.memory import PAGE_SIZE
 
 
 def do_munmap(mm: AddressSpace, address: int, length: int) -> None:
     """munmap(2)."""
-    if address & (PAGE_SIZE - 1) or length == 0 or address > TASK_SIZE or length > TASK_SIZE - address:
+    if address & (PAGE_SIZE - 1) or length == 0 or address > mm.task_size or length > mm.task_size - address:
         raise LinuxError(errno.EINVAL)
     unmap_range(mm, address, address + page_align(length))
 

@@ -1,7 +1,8 @@
 """Page tables of one address space, in guest physical memory, in the hardware's format.
 
-Level 4 is the PGD (PML4 table), 3 the PUD (PDPT), 2 the PMD (PD), 1 the PTE table (PT).  A *slot* is the index of an
-entry in ``PhysicalMemory.qwords`` (its physical address / 8).
+Level 1 is the PTE table (PT), 2 the PMD (PD), 3 the PUD (PDPT); the PGD is level 4 (PML4 table), or with 5-level
+paging level 5 (PML5 table), and level 4 the P4D.  A *slot* is the index of an entry in ``PhysicalMemory.qwords`` (its
+physical address / 8).
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ SPECIAL = 1 << 9
 #: What an entry that points to a table carries (_KERNPG_TABLE | _PAGE_USER in Linux).
 TABLE_FLAGS = P | RW | US | A
 
-#: The kernel's name of a table, by level.
-LEVEL_NAME = {4: "pgd", 3: "pud", 2: "pmd", 1: "pte"}
-LEVEL_OF = {name: level for level, name in LEVEL_NAME.items()}
+#: The level of the tables whose level does not depend on how many there are.
+LEVEL_OF = {"pte": 1, "pmd": 2, "pud": 3}
+_NAMES = {4: ("pte", "pmd", "pud", "pgd"), 5: ("pte", "pmd", "pud", "p4d", "pgd")}
 
 _PTE_TABLE_SPAN = 1 << 21
 
@@ -33,6 +34,11 @@ _PTE_TABLE_SPAN = 1 << 21
 def span(level: int) -> int:
     """Bytes of address space that one entry of a table of this level covers."""
     return 1 << (PAGE_SHIFT + 9 * (level - 1))
+
+
+def level_name(level: int, levels: int = 4) -> str:
+    """The kernel's name of a table of this level, where there are ``levels`` of them: pgd, p4d, pud, pmd or pte."""
+    return _NAMES[levels][level - 1]
 
 
 class ShareCounts:
@@ -64,14 +70,16 @@ class ShareCounts:
 class PageTables:
     """The tree under one PGD.  Tables are made on demand and freed when their last entry goes."""
 
-    def __init__(self, frames: FrameAllocator, share_counts: ShareCounts) -> None:
+    def __init__(self, frames: FrameAllocator, share_counts: ShareCounts, levels: int = 4) -> None:
+        self.levels = levels
+        self._top_shift = PAGE_SHIFT + 9 * (levels - 1)
         self._frames = frames
         self._q = frames.ram.qwords
         self.words = frames.ram.words
         self.share_counts = share_counts
         self.pgd_frame = frames.alloc(FrameKind.PAGETABLE)
-        #: Tables that this tree owns, by level (4 is the PGD itself).
-        self.tables = {4: 1, 3: 0, 2: 0, 1: 0}
+        #: Tables that this tree owns, by level (the highest is the PGD itself).
+        self.tables = {levels: 1, **dict.fromkeys(range(levels - 1, 0, -1), 0)}
 
     @property
     def pgd_paddr(self) -> int:
@@ -92,8 +100,8 @@ class PageTables:
 
     def entry_slot(self, vaddr: int, level: int) -> int | None:
         """The slot of the entry of a table of ``level`` that covers ``vaddr``; None where a table above is missing."""
-        slot = (self.pgd_frame << 9) + ((vaddr >> 39) & 511)
-        at = 4
+        slot = (self.pgd_frame << 9) + ((vaddr >> self._top_shift) & 511)
+        at = self.levels
         while at > level:
             entry = self._q[slot]
             if not entry & P:
@@ -105,8 +113,8 @@ class PageTables:
     def entry_slot_alloc(self, vaddr: int, level: int) -> int:
         """As :meth:`entry_slot`, making the tables above.  LinuxError(ENOMEM) changes nothing that matters."""
         q = self._q
-        slot = (self.pgd_frame << 9) + ((vaddr >> 39) & 511)
-        at = 4
+        slot = (self.pgd_frame << 9) + ((vaddr >> self._top_shift) & 511)
+        at = self.levels
         while at > level:
             entry = q[slot]
             at -= 1
@@ -149,7 +157,7 @@ class PageTables:
 
     def _skip_missing(self, vaddr: int) -> int:
         """The next address after ``vaddr`` that a present table could cover."""
-        for level in (4, 3):
+        for level in range(self.levels, 2, -1):
             slot = self.entry_slot(vaddr, level)
             if slot is None or not self._q[slot] & P:
                 return (vaddr & -span(level)) + span(level)
@@ -175,13 +183,13 @@ class PageTables:
 
         A shared table stays linked where it is: freeing it would leave the sharers' entries pointing at a free frame.
         """
-        self._free_below(4, self.pgd_frame, start, end)
+        self._free_below(self.levels, self.pgd_frame, start, end)
 
     def _free_below(self, level: int, table: int, start: int, end: int) -> None:
         step = span(level)
         first, last = (start // step) & 511, ((end - 1) // step) & 511
         base = table << 9
-        if level == 4:
+        if level == self.levels:
             origin = 0
         else:
             origin = start & -(step << 9)
@@ -199,8 +207,8 @@ class PageTables:
 
     def destroy(self) -> None:
         """Free the PGD; every other table must be gone."""
-        left = {LEVEL_NAME[level]: n for level, n in self.tables.items() if n and level != 4}
+        left = {level_name(level, self.levels): n for level, n in self.tables.items() if n and level != self.levels}
         if left:
             raise AssertionError(f"PageTables.destroy: tables are left: {left}")
         self._frames.put(self.pgd_frame)
-        self.tables[4] = 0
+        self.tables[self.levels] = 0

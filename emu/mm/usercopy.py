@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from emu.mm.frames import FrameAllocator
     from emu.mm.pagetable import PageTables
 
-_USER_END = 1 << 47
 _PAGE_MASK = PAGE_SIZE - 1
 
 
@@ -30,12 +29,13 @@ class UserCopy:
 
     frames: FrameAllocator
     tables: PageTables
+    task_size: int
     #: Told of each fault that was resolved (a FaultResult), so that it can be counted for the current task.
     on_kernel_fault: Callable[[int], None] | None
 
     def _locate(self, address: int, access: Access) -> int:
         """The physical address of a user address, after making the access possible."""
-        if not 0 <= address < _USER_END:
+        if not 0 <= address < self.task_size:
             raise LinuxError(errno.EFAULT)
         needed = P | US | (RW if access == Access.WRITE else 0)
         q = self.frames.ram.qwords

@@ -72,7 +72,7 @@ def sys_munmap(kernel: Kernel, task: Task, addr: int, length: int) -> int:
 
 def sys_mprotect(kernel: Kernel, task: Task, addr: int, length: int, prot: int) -> int:
     """mprotect(2)."""
-    if prot & ~0x0100_0007 or length > 1 << 47:
+    if prot & ~0x0100_0007 or length > task.mm.task_size:
         raise LinuxError(errno.EINVAL if prot & ~0x0100_0007 else errno.ENOMEM)
     do_mprotect(task.mm, addr, length, Prot(prot & _KNOWN_PROT))
     return 0
@@ -90,7 +90,7 @@ def sys_brk(kernel: Kernel, task: Task, addr: int) -> int:
 
 def sys_madvise(kernel: Kernel, task: Task, addr: int, length: int, advice: int) -> int:
     """madvise(2): DONTNEED drops entries, and FREE private anonymous pages; hints are accepted; the rest is EINVAL."""
-    if addr & (PAGE_SIZE - 1) or length > 1 << 47:
+    if addr & (PAGE_SIZE - 1) or length > task.mm.task_size:
         raise LinuxError(errno.EINVAL)
     end = addr + page_align(length)
     advice = s32(advice)
@@ -124,7 +124,7 @@ def sys_mincore(kernel: Kernel, task: Task, addr: int, length: int, vector: int)
     """mincore(2): 1 for each page that is present."""
     if addr & (PAGE_SIZE - 1):
         raise LinuxError(errno.EINVAL)
-    if length > 1 << 47:
+    if length > task.mm.task_size:
         raise LinuxError(errno.ENOMEM)
     first, end = addr, addr + page_align(length)
     while first < end:  # one VMA at a time: what comes before a hole is told

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from emu.kernel.task import Task
     from emu.mm.address_space import AddressSpace
 
-#: The end of user addresses: access_ok().
-USER_END = (1 << 47) - PAGE_SIZE
 _EMPTY_PATH = int(AtFlags.EMPTY_PATH)
 _NOFOLLOW = int(AtFlags.SYMLINK_NOFOLLOW)
 _CWD = AT_FDCWD & 0xFFFFFFFF
@@ -68,7 +66,7 @@ class UserBuffer:
 
     def __init__(self, mm: AddressSpace, address: int, count: int) -> None:
         self._mm = mm
-        if address + count > USER_END:
+        if address + count > mm.task_size:  # access_ok()
             raise LinuxError(errno.EFAULT)
         self.count = min(count, MAX_RW_COUNT)
         self._address = address
@@ -87,7 +85,7 @@ class UserBuffer:
         for base, length in struct.iter_unpack("<QQ", raw):
             if length >> 63:
                 raise LinuxError(errno.EINVAL)
-            if base + length > USER_END:
+            if base + length > mm.task_size:
                 raise LinuxError(errno.EFAULT)
             length = min(length, MAX_RW_COUNT - total)
             total += length

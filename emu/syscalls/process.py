@@ -231,7 +231,7 @@ def sys_setsid(kernel: Kernel, task: Task) -> int:
 def sys_arch_prctl(kernel: Kernel, task: Task, option: int, address: int) -> int:
     """arch_prctl(2): the bases of FS and GS."""
     cpu = kernel.cpu
-    if option in (_ARCH_SET_FS, _ARCH_SET_GS) and address >= 1 << 47:
+    if option in (_ARCH_SET_FS, _ARCH_SET_GS) and address >= task.mm.task_size:
         raise LinuxError(errno.EPERM)
     if option == _ARCH_SET_FS:
         cpu.fs_base = address

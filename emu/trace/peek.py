@@ -10,13 +10,11 @@ from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 if TYPE_CHECKING:
     from emu.mm.address_space import AddressSpace
 
-_USER_END = 1 << 47
-
 
 def peek(mm: AddressSpace, address: int, length: int) -> bytes:
     """What the process would read at ``address``: ``length`` bytes, or fewer if the rest cannot be read."""
     parts = []
-    end = min(address + length, _USER_END)
+    end = min(address + length, mm.task_size)
     while address < end:
         offset = address & (PAGE_SIZE - 1)
         step = min(PAGE_SIZE - offset, end - address)

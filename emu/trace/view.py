@@ -140,7 +140,7 @@ def _linking(verb: str, preposition: str) -> Callable[[Event], list[str]]:
     """A shared table that is linked into a process, or unlinked from it."""
 
     def text(e: Event) -> list[str]:
-        level = LEVEL_OF[e["entry_level"]]
+        level = LEVEL_OF[e["level"]] + 1
         address, before, after = (_number(e[name]) for name in ("entry_paddr", "before", "after"))
         table = (before | after) & _ADDRESS
         lines = [

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from emu.trace.report.snapshot import ProcessTables, Snapshot
 from emu.trace.report.units import kib, plural
+from mmu import WalkStep
 from mmu.entries import ADDRESS, describe
 
 
@@ -83,15 +84,20 @@ def machine_work(snapshots: Sequence[Snapshot]) -> Grid:
     return Grid("What the MMU did", ("", *(s.label for s in snapshots)), rows)
 
 
+def _pdpte(process: ProcessTables) -> WalkStep:
+    """The entry of the PDPT (PUD) that the process's walk reads: the second step, or with 5 levels the third."""
+    return process.walk[max(process.tables) - 3]
+
+
 def walks(snapshot: Snapshot) -> Grid:
     """Each process's own walk of the range's first address, down to the PMD table that it leads to."""
     rows = []
     for process in snapshot.processes:
-        pdpte = process.walk[1]
+        pdpte = _pdpte(process)
         rows.append(
             (
                 f"{process.pid}",
-                f"{process.tables[4][0]:#x}",
+                f"{process.tables[max(process.tables)][0]:#x}",
                 f"{pdpte.paddr:#x}",
                 f"{pdpte.value:#x}",
                 f"{pdpte.value & int(ADDRESS):#x}",
@@ -104,5 +110,5 @@ def walks(snapshot: Snapshot) -> Grid:
         found = plural(len(tables), "PMD table", "different PMD tables")
         title = f"{snapshot.title}: the walks of {snapshot.start:#x} come to {found}"
     headers = ("process", "CR3: PGD", "PDPTE at", "its value", "PMD table")
-    in_words = describe(3, snapshot.processes[0].walk[1].value)
+    in_words = describe(3, _pdpte(snapshot.processes[0]).value)
     return Grid(title, headers, tuple(rows), note=f"in words, the first: {in_words}")

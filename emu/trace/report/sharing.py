@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from emu.mm.pagetable import LEVEL_NAME, span
+from emu.mm.pagetable import level_name, span
 from emu.trace.report.snapshot import HostTables, ProcessTables, Snapshot, Tables
 from emu.trace.report.svg import Drawing, Style
 from emu.trace.report.units import kib, plural, size_text
@@ -92,7 +92,7 @@ def _columns(processes: Sequence[ProcessTables]) -> list[_Column]:
 
 def _entry_above(process: ProcessTables, level: int) -> int | None:
     """Where the entry lies through which a process's walk comes to the table of this level; None for the PGD."""
-    return process.walk[3 - level].paddr if level < 4 else None
+    return process.walk[len(process.walk) - level - 1].paddr if level < len(process.walk) else None
 
 
 class _Panel:
@@ -101,16 +101,20 @@ class _Panel:
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._columns = _columns(snapshot.processes)
+        self._levels = max(snapshot.processes[0].tables)
         self._first_shared = next((level for level in (3, 2, 1) if snapshot.is_shared(level)), 0)
         self._middle = _LEFT + _MAX_COLUMNS * _PITCH / 2
         self._rows: dict[int, float] = {}  # the top of each level's boxes; 0 is the data
         y = 66.0
-        for level in (4, 3, 2, 1, 0):
+        for level in range(self._levels, -1, -1):
             y += _LINK_GAP if self._first_shared and level == self._first_shared else 0
             y += _PILE if self._is_pile(level) else 0
             self._rows[level] = y
             y += _ROW_HEIGHT + _ROW_GAP
         self.height = y + 32
+
+    def _name(self, level: int) -> str:
+        return level_name(level, self._levels).upper()
 
     def _is_pile(self, level: int) -> bool:
         return any(len(process.tables.get(level, ())) > 1 for process in self._snapshot.processes)
@@ -122,8 +126,8 @@ class _Panel:
         self._rows = {level: y + top for level, y in self._rows.items()}
         drawing.box(8, top, WIDTH - 16, self.height, _PANEL)
         drawing.text(20, top + 26, f"{snapshot.title}:", 19, bold=True, then=self._says(), then_size=18)
-        for level in (4, 3, 2, 1):
-            self._row_label(self._rows[level], LEVEL_NAME[level].upper(), TABLE_NAME[level], span(level))
+        for level in range(self._levels, 0, -1):
+            self._row_label(self._rows[level], self._name(level), TABLE_NAME[level], span(level))
         for column in self._columns:
             self._process(column)
         if self._first_shared:
@@ -137,7 +141,7 @@ class _Panel:
         if not level:
             return "each process has all tables for itself"
         tables = self._snapshot.processes[0].tables[level]
-        name = LEVEL_NAME[level].upper()
+        name = self._name(level)
         which = f"one and the same {name} table" if len(tables) == 1 else f"the same {len(tables)} {name} tables"
         return f"all processes reach {which}, and everything below it"
 
@@ -148,16 +152,16 @@ class _Panel:
     # -- tables ----------------------------------------------------------------------------------------------------
 
     def _process(self, column: _Column) -> None:
-        process, y = column.one, self._rows[4] - 12
+        process, y = column.one, self._rows[self._levels] - 12
         if process is None:
             self._drawing.text(column.x, y, f"{len(column.processes)} more", 14, anchor="middle")
-            for level in range(4, self._first_shared, -1):
+            for level in range(self._levels, self._first_shared, -1):
                 self._drawing.text(column.x, self._rows[level] + 21, "...", 18, anchor="middle")
             if self._first_shared:
                 self._link(column.x)
             return
         self._drawing.text(column.x, y, f"process {process.pid}", 14, anchor="middle", bold=True)
-        for level in range(4, self._first_shared, -1):
+        for level in range(self._levels, self._first_shared, -1):
             self._tables(column.x, level, process.tables, _OWN, _entry_above(process, level))
             if level - 1 > self._first_shared:
                 self._down(column.x, level)
@@ -171,7 +175,7 @@ class _Panel:
     ) -> None:
         """The tables of one level: one with its address, several as a pile with their number."""
         addresses, y, left = tables[level], self._rows[level], x - width / 2
-        name = LEVEL_NAME[level].upper()
+        name = self._name(level)
         if len(addresses) == 1:
             hint = f"{name} table at {addresses[0]:#x}" + (
                 f", reached through the entry at {entry:#x}" if entry else ""
@@ -204,8 +208,8 @@ class _Panel:
         for level in range(self._first_shared, 0, -1):
             self._tables(self._middle, level, process.tables, _SHARED, None, _SHARED_BOX)
             self._down(self._middle, level, 2.4)
-        values = {p.walk[4 - (self._first_shared + 1)].value for p in self._snapshot.processes}
-        name = LEVEL_NAME[self._first_shared + 1].upper()
+        values = {p.walk[self._levels - (self._first_shared + 1)].value for p in self._snapshot.processes}
+        name = self._name(self._first_shared + 1)
         left, y = self._middle - _SHARED_BOX / 2 - 14, self._rows[self._first_shared]
         if len(values) == 1 and len(process.tables[self._first_shared]) == 1:
             number = len(self._snapshot.processes)
@@ -215,9 +219,9 @@ class _Panel:
     def _host(self, host: HostTables) -> None:
         """The region's own address space, and its way to the tables that it owns."""
         x, level = _HOST_X + _BOX / 2, self._first_shared
-        self._drawing.text(x, self._rows[4] - 27, "the region's own", 13, anchor="middle", bold=True)
-        self._drawing.text(x, self._rows[4] - 11, "(in no CPU's CR3)", 12, anchor="middle", ink=_SOFT)
-        for own in range(4, level, -1):
+        self._drawing.text(x, self._rows[self._levels] - 27, "the region's own", 13, anchor="middle", bold=True)
+        self._drawing.text(x, self._rows[self._levels] - 11, "(in no CPU's CR3)", 12, anchor="middle", ink=_SOFT)
+        for own in range(self._levels, level, -1):
             self._tables(x, own, host.tables, _HOST, None)
             if own - 1 > level:
                 self._down(x, own)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emu.kernel.kernel import describe_task
-from emu.mm.address_space import TASK_SIZE
 from emu.mm.pagetable import ADDRESS, P, span
 from mmu import Access, PhysicalMemory, Walker, WalkStep
 from mmu.entries import PS
@@ -21,25 +20,28 @@ from mmu.memory import PAGE_SIZE
 if TYPE_CHECKING:
     from emu.kernel.task import Task
     from emu.machine import Machine
+    from emu.mm.address_space import AddressSpace
 
 _PRESENT, _PS, _ADDRESS = np.uint64(P), np.uint64(int(PS)), np.uint64(ADDRESS)
 
-#: The physical addresses of tables, by their level (4 is the PGD).
+#: The physical addresses of tables, by their level (the highest is the PGD).
 Tables = Mapping[int, tuple[int, ...]]
 
 
-def tables_of_range(ram: PhysicalMemory, pgd: int, start: int, end: int) -> dict[int, tuple[int, ...]]:
+def tables_of_range(
+    ram: PhysicalMemory, pgd: int, start: int, end: int, levels: int = 4
+) -> dict[int, tuple[int, ...]]:
     """Every table that translates a part of [start, end), found from the PGD down; no entry is changed."""
-    found: dict[int, tuple[int, ...]] = {4: (pgd,)}
+    found: dict[int, tuple[int, ...]] = {levels: (pgd,)}
     covered = [(pgd, 0)]  # each table of a level, and the first address that it covers
-    for level in (4, 3, 2):
+    for level in range(levels, 1, -1):
         step = span(level)
         below: list[tuple[int, int]] = []
         for table, origin in covered:
             first = max(start - origin, 0) // step
             last = min((end - 1 - origin) // step, 511)
             entries = ram.words[(table >> 3) + first : (table >> 3) + last + 1]
-            mask = _PRESENT if level == 4 else _PRESENT | _PS  # a large page is no table
+            mask = _PRESENT if level >= 4 else _PRESENT | _PS  # a large page is no table
             for index in np.flatnonzero((entries & mask) == _PRESENT).tolist():
                 below.append((int(entries[index] & _ADDRESS), origin + (first + index) * step))
         covered = below
@@ -126,7 +128,7 @@ def take_snapshot(machine: Machine, label: str, title: str, start: int, length: 
         length=length,
         processes=tuple(_process(machine, walker, task, start, length) for task in machine.tasks),
         hosts=tuple(
-            HostTables(mm.name, mm.tables.table_bytes, tables_of_range(machine.ram, mm.tables.pgd_paddr, 0, TASK_SIZE))
+            HostTables(mm.name, mm.tables.table_bytes, _all_tables(mm))
             for mm in hosts
         ),
         walks=counters.walks,
@@ -134,6 +136,10 @@ def take_snapshot(machine: Machine, label: str, title: str, start: int, length: 
         fills=counters.fills,
         wall_s=wall_s,
     )
+
+
+def _all_tables(mm: AddressSpace) -> Tables:
+    return tables_of_range(mm.frames.ram, mm.tables.pgd_paddr, 0, mm.task_size, mm.tables.levels)
 
 
 def _process(machine: Machine, walker: Walker, task: Task, start: int, length: int) -> ProcessTables:
@@ -146,6 +152,6 @@ def _process(machine: Machine, walker: Walker, task: Task, start: int, length: i
         link_faults=figures["link_faults"],
         hardware_faults=figures["hardware_faults"],
         pagetable_bytes=figures["pagetable_bytes"],
-        tables=tables_of_range(machine.ram, pgd, start, start + length),
+        tables=tables_of_range(machine.ram, pgd, start, start + length, task.mm.tables.levels),
         walk=walker.translate(registers, start, Access.READ).steps,
     )
