@@ -79,7 +79,7 @@ class PartedWindow(EarlyWindow):
 
     def _of(self, mm: AddressSpace) -> Window | None:
         """The window of an address space: there is one at most, since all are at the region's address."""
-        return next((window for window in self.region.windows if window.mm is mm), None)
+        return next(iter(self.region.windows_of(mm)), None)
 
     def close(self, mm: AddressSpace, vma: Vma) -> None:
         window = self._window(vma)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from msharefs.abi import ABIS
 from msharefs.abi_v1 import MshareCalls
+from msharefs.accounting import describe, text
 from msharefs.filesystem import MshareFsType, MshareSuperBlock
 from msharefs.region import MSHARE_BASE, Region, unit_of
 
@@ -51,7 +52,7 @@ class Mshare:
     def forget(self, region: Region) -> None:
         """The region's last reference is gone."""
         region.destroy()
-        self._ended.append(region.report(ended=True))
+        self._ended.append(describe(region, {}, ended=True))
         del self.regions[region]
 
     def exit_task(self, task: Task) -> None:
@@ -62,7 +63,12 @@ class Mshare:
 
     def report(self) -> list[dict[str, Any]]:
         """Every region, those that live first."""
-        return [region.report(ended=False) for region in self.regions] + self._ended
+        pids = {task.mm.serial: task.pid for task in self.kernel.tasks.values() if task.alive}
+        return [describe(region, pids, ended=False) for region in self.regions] + self._ended
+
+    def debug_text(self) -> bytes:
+        """/sys/kernel/debug/mshare."""
+        return text(self.report()).encode()
 
     def size_text(self) -> bytes:
         """/proc/sys/vm/mshare_size: the unit of the first mounted instance."""
@@ -78,6 +84,7 @@ def init(kernel: Kernel) -> None:
     kernel.vfs.procfs.add_sysctl("vm/mshare_size", mshare.size_text)
     for call in MshareCalls(mshare).table:
         kernel.entry.register(call, replace=True)  # later kernels gave these numbers to cachestat and fchmodat2
+    kernel.vfs.debugfs.create_file("mshare", mshare.debug_text, size=0)
     kernel.exit_hooks.append(mshare.exit_task)
     kernel.default_mounts.append(("msharefs", MOUNT_POINT, ""))
     kernel.reporters["regions"] = mshare.report

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emu.kernel.errors import LinuxError
+from emu.mm.tlbflush import TLB_POLICIES
 
 #: The shared table: see msharefs.region.
 LEVELS = ("pte", "pmd", "pud")
@@ -35,6 +36,7 @@ class MountOptions:
     owner: str = _option(
         "", ("die", "persist"), "whether a region ends with its owner (default: as the interface has it)"
     )
+    tlb: str = _option("all", TLB_POLICIES, "which vCPUs hear of a change of shared tables")
     strict_fd: str = _option("off", ON_OFF, "a descriptor for reading only changes nothing")
     syscalls: str = _option("on", ON_OFF, "mshare(2) and mshare_unlink(2) beside the files")
 

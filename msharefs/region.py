@@ -11,9 +11,10 @@ the sharer's:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
 
 from emu.mm.address_space import AddressSpace
 from emu.mm.fault import fault_in_vma
@@ -21,6 +22,7 @@ from emu.mm.pagetable import ADDRESS, LEVEL_OF, A, P, level_name, span
 from emu.mm.vma import FaultResult
 from mmu.memory import PAGE_SHIFT
 from mmu.registers import Access
+from msharefs.accounting import Figures
 from msharefs.options import MountOptions
 
 if TYPE_CHECKING:
@@ -37,26 +39,22 @@ def unit_of(level: str) -> int:
     return span(LEVEL_OF[level] + 1)
 
 
+class Link(NamedTuple):
+    """A slot's link: the frame of the shared table, and the slot's address in the host mm."""
+
+    table: int
+    host_address: int
+
+
 @dataclass(eq=False)
 class Window:
-    """One process's mapping of a region, and the slots of it that are linked: slot address -> frame of the shared
-    table.
-    """
+    """One process's mapping of a region, and the slots of it that are linked, by address."""
 
     region: Region
     mm: AddressSpace
-    linked: dict[int, int] = field(default_factory=dict)
+    linked: dict[int, Link] = field(default_factory=dict)
     #: VMAs that the window consists of, where it can be split.
     parts: int = 0
-
-
-@dataclass
-class Peaks:
-    """The most that a region ever had."""
-
-    sharers: int = 0
-    pagetable_bytes: int = 0
-    resident_bytes: int = 0
 
 
 class Region:
@@ -90,14 +88,17 @@ class Region:
         self._at_owner_exit = at_owner_exit
         #: The owner's exit has emptied the region.
         self.orphaned = False
-        self.windows: set[Window] = set()
-        self.peaks = Peaks()
+        #: The windows of each address space that has any.
+        self._windows: dict[AddressSpace, set[Window]] = {}
+        self.host.sharers = self._windows.keys
+        self.figures = Figures()
         self._table_level = LEVEL_OF[options.level]
         self.configure(options)
 
     def configure(self, options: MountOptions) -> None:
         """Take over the options of the mounted instance, also when that is mounted anew with others."""
         self.options = options
+        self.host.tlb_policy = options.tlb
 
     @property
     def dies_with_owner(self) -> bool:
@@ -115,9 +116,23 @@ class Region:
         return self._table_level + 1
 
     @property
+    def windows(self) -> Iterator[Window]:
+        """Every window."""
+        return chain.from_iterable(self._windows.values())
+
+    def windows_of(self, mm: AddressSpace) -> Collection[Window]:
+        """The windows of one address space."""
+        return self._windows.get(mm, ())
+
+    @property
+    def sharing(self) -> Collection[AddressSpace]:
+        """Every address space that has a window."""
+        return self._windows.keys()
+
+    @property
     def sharers(self) -> int:
         """How many address spaces have a window."""
-        return len({window.mm.serial for window in self.windows})
+        return len(self._windows)
 
     @property
     def resident_bytes(self) -> int:
@@ -129,19 +144,22 @@ class Region:
     def add_window(self, mm: AddressSpace) -> Window:
         """A process maps the region (or inherits a mapping); nothing is linked yet."""
         window = Window(self, mm)
-        self.windows.add(window)
+        self._windows.setdefault(mm, set()).add(window)
         self.note_peaks()
         return window
 
     def drop_window(self, window: Window) -> None:
         """The mapping is gone; its slots have been unlinked."""
         self.note_peaks()
-        self.windows.discard(window)
+        of_mm = self._windows[window.mm]
+        of_mm.discard(window)
+        if not of_mm:
+            del self._windows[window.mm]
 
     def note_peaks(self) -> None:
         """Keep the largest figures seen, for the report on a region that has ended."""
-        peaks = self.peaks
-        peaks.sharers = max(peaks.sharers, self.sharers)
+        peaks = self.figures.peaks
+        peaks.sharers = max(peaks.sharers, len(self._windows))
         peaks.pagetable_bytes = max(peaks.pagetable_bytes, self.host.tables.table_bytes)
         peaks.resident_bytes = max(peaks.resident_bytes, self.resident_bytes)
 
@@ -156,11 +174,24 @@ class Region:
         host_entry = self._entry(self.host, host_address)
         if host_entry & P and self._entry(window.mm, address) & ~A != host_entry & ~A:
             self._link(window, address & -self.unit, host_address & -self.unit)
+            self.figures.link_faults += 1
             return FaultResult.LINKED
         vma = self.host.vmas.find(host_address)
         if vma is None:
             return FaultResult.MAPERR
-        return fault_in_vma(self.host, vma, host_address, access)
+        before = self.resident_bytes
+        result = fault_in_vma(self.host, vma, host_address, access)
+        if result == FaultResult.MINOR:
+            pid = self.kernel.pid_of(window.mm) or 0
+            self.figures.populated(pid, (self.resident_bytes - before) >> PAGE_SHIFT)
+            if not host_entry & P:
+                self.figures.table_makers[host_address & -self.unit] = pid
+        return result
+
+    def shared_table(self, host_address: int) -> int | None:
+        """The frame of the table that a slot's links point at, if there is one."""
+        entry = self._entry(self.host, host_address)
+        return (entry & ADDRESS) >> PAGE_SHIFT if entry & P else None
 
     def _entry(self, mm: AddressSpace, address: int) -> int:
         """The linking entry for an address, 0 where a table above is missing."""
@@ -179,7 +210,8 @@ class Region:
         assert not before & P, "Region: a slot is linked to another table"
         table = (entry & ADDRESS) >> PAGE_SHIFT
         mm.context.share_counts.inc(table)
-        window.linked[slot_address] = table
+        window.linked[slot_address] = Link(table, host_address)
+        self.figures.links += 1
         q[slot] = entry
         mm.obligation(slot_address, slot_address + self.unit).none_needed("no TLB holds a not-present entry")
         self._tell("link", window, slot_address, slot, before, entry, host_slot)
@@ -188,18 +220,26 @@ class Region:
         """Clear the linking entry of every slot that overlaps [start, end); the region's tables and data stay."""
         q, context = self.host.frames.ram.qwords, window.mm.context
         for slot_address in [a for a in window.linked if a < end and a + self.unit > start]:
-            table = window.linked.pop(slot_address)
+            table, host_address = window.linked.pop(slot_address)
             slot = window.mm.tables.entry_slot(slot_address, self._table_level + 1)
             assert slot is not None
             before, q[slot] = q[slot], 0
             context.share_counts.dec(table)
+            self.figures.unlinks += 1
             self._tell("unlink", window, slot_address, slot, before, 0, None)
             window.mm.obligation(slot_address, slot_address + self.unit).flush()
-        self.host.tables.free_tables(self.host_base, self.host_base + max(self.size, self.unit))
+            if not context.share_counts[table]:
+                self._free_if_empty(table, host_address)
+
+    def _free_if_empty(self, table: int, host_address: int) -> None:
+        """Free the table that was kept for its sharers while the region was emptied, and those above it."""
+        first = table << 9
+        if not self.host.tables.words[first : first + 512].any():
+            self.host.tables.free_tables(host_address, host_address + self.unit)
 
     def check(self, window: Window, to_host: int) -> Iterator[str]:
         """For the audit: every link of a window must be the host mm's own entry (A is the CPU's affair)."""
-        for address, table in window.linked.items():
+        for address, (table, _) in window.linked.items():
             entry, host_entry = self._entry(window.mm, address), self._entry(self.host, address + to_host)
             if entry & ~A != host_entry & ~A or (entry & ADDRESS) >> PAGE_SHIFT != table:
                 yield (
@@ -243,19 +283,6 @@ class Region:
 
     def destroy(self) -> None:
         """No name, no open file and no window is left."""
-        assert not self.windows, "Region.destroy: there are windows"
+        assert not self._windows, "Region.destroy: there are windows"
         self.note_peaks()
         self.host.put()
-
-    def report(self, *, ended: bool) -> dict[str, Any]:
-        """The region as ``--json`` shows it; for one that has ended, its largest figures."""
-        peaks = self.peaks
-        return {
-            "name": self.name,
-            "level": self.level,
-            "size_bytes": self.size,
-            "sharers": peaks.sharers if ended else self.sharers,
-            "pagetable_bytes": peaks.pagetable_bytes if ended else self.host.tables.table_bytes,
-            "resident_bytes": peaks.resident_bytes if ended else self.resident_bytes,
-            "ended": ended,
-        }

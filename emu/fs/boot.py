@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from emu.fs.devfs import DevTmpfs, register_devices
 from emu.fs.fdtable import NR_OPEN
 from emu.fs.procfs import PidReadAt, PidText, Procfs, ProcSuperBlock
-from emu.fs.sysfs import Sysfs, add_cpus
+from emu.fs.sysfs import Debugfs, Sysfs, add_cpus
 from emu.fs.tmpfs import Tmpfs
 
 if TYPE_CHECKING:
@@ -27,15 +27,16 @@ def populate(
     pid_files: Mapping[str, PidText] | None = None,
     pid_readers: Mapping[str, PidReadAt] | None = None,
 ) -> None:
-    """Register the file systems, mount ``/``, ``/dev``, ``/proc``, ``/sys``, and make the usual directories.
+    """Register the file systems, mount ``/``, ``/dev``, ``/proc``, ``/sys`` and ``/sys/kernel/debug``, and make the
+    usual directories.
 
     ``pid_files`` and ``pid_readers`` add files to every /proc/<pid>.
     """
     vfs = kernel.vfs
-    sysfs, procfs = Sysfs(kernel), Procfs(kernel, pid_files, pid_readers)
-    for fstype in (sysfs, Tmpfs(), procfs, DevTmpfs(kernel)):
+    sysfs, debugfs, procfs = Sysfs(kernel), Debugfs(kernel), Procfs(kernel, pid_files, pid_readers)
+    for fstype in (sysfs, Tmpfs(), procfs, DevTmpfs(kernel), debugfs):
         vfs.register_filesystem(fstype)
-    vfs.sysfs, vfs.procfs = sysfs.tree, procfs.tree
+    vfs.sysfs, vfs.debugfs, vfs.procfs = sysfs.tree, debugfs.tree, procfs.tree
     register_devices(vfs)
     vfs.mount("tmpfs", "/", "mode=755", source="rootfs")
     for name in ("bin", "dev", "etc", "home", "lib", "lib64", "proc", "root", "run", "sys", "usr/bin", "var"):
@@ -48,6 +49,8 @@ def populate(
     vfs.mount("sysfs", "/sys", source="sysfs")
     add_cpus(vfs.sysfs, cpus)
     vfs.sysfs.create_directory("fs")
+    vfs.sysfs.create_mount_point("kernel/debug")
+    vfs.mount("debugfs", "/sys/kernel/debug", source="debugfs")
     vfs.write_file("/etc/passwd", PASSWD)
     vfs.write_file("/etc/group", GROUP)
     _add_proc_files(kernel, vfs, vfs.procfs, cpus)

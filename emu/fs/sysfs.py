@@ -1,4 +1,4 @@
-"""sysfs: what the kernel and its modules show about devices; guests only read it."""
+"""sysfs and debugfs: what the kernel and its modules show; guests only read it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
 
 SYSFS_MAGIC = 0x62656572
+DEBUGFS_MAGIC = 0x64626720
 
 
 class SysfsSuperBlock(SuperBlock):
-    """The one tree of sysfs."""
+    """The one tree of a type; ``mode`` is that of its root."""
 
-    magic = SYSFS_MAGIC
-
-    def __init__(self, kernel: Kernel, fstype: FileSystemType) -> None:
+    def __init__(self, kernel: Kernel, fstype: FileSystemType, magic: int, mode: int) -> None:
         super().__init__(kernel, fstype)
-        self.root: FixedDirectory = FixedDirectory(self)
+        self.magic = magic
+        self.root: FixedDirectory = FixedDirectory(self, mode)
 
     def create_directory(self, name: str) -> FixedDirectory:
         """The directory ``a/b/c``, made with those above it where they are missing."""
@@ -33,7 +33,7 @@ class SysfsSuperBlock(SuperBlock):
                 inode = FixedDirectory(self)
                 directory.add(part, inode)
             if not isinstance(inode, FixedDirectory):
-                raise ValueError(f"sysfs: {part} in {name} is no directory")
+                raise ValueError(f"{self.fstype.name}: {part} in {name} is no directory")
             directory = inode
         return directory
 
@@ -47,11 +47,11 @@ class SysfsSuperBlock(SuperBlock):
         directory = self.create_directory(parent) if parent else self.root
         directory.remove(last).nlink = 0
 
-    def create_file(self, name: str, text: Text, mode: int = 0o444) -> None:
+    def create_file(self, name: str, text: Text, mode: int = 0o444, size: int = 4096) -> None:
         """A text file ``a/b/c``; its directories are made where they are missing."""
         parent, _, last = name.rpartition("/")
         directory = self.create_directory(parent) if parent else self.root
-        directory.add(last, TextFile(self, text, mode, size=4096))
+        directory.add(last, TextFile(self, text, mode, size))
 
 
 class Sysfs(FileSystemType):
@@ -60,7 +60,19 @@ class Sysfs(FileSystemType):
     name = "sysfs"
 
     def __init__(self, kernel: Kernel) -> None:
-        self.tree = SysfsSuperBlock(kernel, self)
+        self.tree = SysfsSuperBlock(kernel, self, SYSFS_MAGIC, 0o555)
+
+    def mount(self, kernel: Kernel, options: str) -> SuperBlock:
+        return self.tree
+
+
+class Debugfs(FileSystemType):
+    """The file system type ``debugfs``: only root can enter it; every mount shows the same tree."""
+
+    name = "debugfs"
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.tree = SysfsSuperBlock(kernel, self, DEBUGFS_MAGIC, 0o700)
 
     def mount(self, kernel: Kernel, options: str) -> SuperBlock:
         return self.tree

@@ -49,6 +49,7 @@ class Vfs:
     root: Path
     #: The one tree of each, for modules that add files and mount points to it; set when the machine boots.
     sysfs: SysfsSuperBlock
+    debugfs: SysfsSuperBlock
     procfs: ProcSuperBlock
 
     def __init__(self, kernel: Kernel) -> None:

@@ -27,7 +27,14 @@ SCHEMA: dict[str, Any] = {
     "regions": [
         {
             "name": str, "level": str, "size_bytes": int, "sharers": int, "pagetable_bytes": int,
-            "resident_bytes": int, "ended": bool,
+            "resident_bytes": int, "ended": bool, "abi": str, "sharer_pids": [int], "owner_pid": int, "owner_exit": str,
+            "orphaned": bool, "peak_sharers": int, "peak_pagetable_bytes": int, "peak_resident_bytes": int,
+            "links": int, "unlinks": int, "link_faults": int, "populate_faults": int,
+            "populated": [{"pid": int, "pages": int}],
+            "shared_tables": [
+                {"paddr": int, "level": str, "region_offset": int, "share_count": int, "made_by": int}
+            ],
+            "objects": [{"region_offset": int, "size_bytes": int, "prot": str, "backing": str}],
         }
     ],
     "mmu": {
@@ -102,6 +109,7 @@ def test_the_figures_of_a_region(figures):
     (region,) = run["regions"]
     assert (region["name"], region["level"], region["size_bytes"]) == ("shareme", "pmd", 2 << 30)
     assert (region["sharers"], region["resident_bytes"], region["ended"]) == (2, 8192, True)
+    assert region["populated"] == [{"pid": 100, "pages": 1}, {"pid": 101, "pages": 1}]
     assert [process["link_faults"] for process in run["processes"]] == [2, 2]
 
 
