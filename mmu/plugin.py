@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 from unicorn import UC_HOOK_BLOCK, UC_HOOK_MEM_READ, UC_HOOK_MEM_WRITE, UC_HOOK_TLB_FILL, UC_PROT_ALL, Uc
 
 from mmu import unicorn_abi
@@ -260,6 +261,11 @@ class Mmu:
             self._drop_code(frame)
             unicorn_abi.flush_tlb(self.uc)
             self.state.epoch += 1
+
+    def code_written_many(self, frames: npt.NDArray[np.int64]) -> None:
+        """As :meth:`code_written`, for each frame of an array."""
+        for frame in frames[self._has_code[frames] != 0].tolist():
+            self.code_written(frame)
 
     def _drop_code(self, frame: int) -> None:
         """Invalidate translated code by physical address: the physmap makes the frame reachable for

@@ -142,7 +142,7 @@ class Machine:
     """What the file system needs of a kernel, and a way to make system calls by name."""
 
     def __init__(self, memory: int = 16 << 20) -> None:
-        self.frames = FrameAllocator(PhysicalMemory(memory), lambda frame: None)
+        self.frames = FrameAllocator(PhysicalMemory(memory), lambda frame: None, lambda frames: None)
         self.clock = FakeClock()
         self.random = random.Random(1)
         self.tasks: dict[int, Any] = {}

@@ -6,6 +6,8 @@ import errno
 import stat
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from emu.fs.file import File
 from emu.fs.flags import MAX_FILE_SIZE, PAGE_SIZE, FallocateFlags, Whence
 from emu.fs.inode import Inode, NewOwner
@@ -27,6 +29,8 @@ DIRENT_SIZE = 20
 OPTIONS = frozenset({"size", "nr_blocks", "nr_inodes", "mode", "uid", "gid"})
 #: Beyond the index of any page.
 LAST_PAGE = 1 << 52
+#: Pages that fallocate() makes at a time.
+_ALLOCATION = 1 << 16
 #: relatime: a read updates an access time that is older than a day.
 DAY_NS = 86400 * 1_000_000_000
 
@@ -125,9 +129,10 @@ class TmpfsInode(Inode):
         """The next offset with (or without) a page, at most the size; ENXIO if no data follows."""
         cache, index = self.page_cache, offset // PAGE_SIZE
         if data:
-            index = min((number for number, _ in cache.pages() if number >= index), default=LAST_PAGE)
-            if index * PAGE_SIZE >= self.size:
+            found = cache.next_page(index)
+            if found is None or found * PAGE_SIZE >= self.size:
                 raise LinuxError(errno.ENXIO)
+            index = found
         else:
             while cache.find(index) is not None:
                 index += 1
@@ -144,10 +149,9 @@ class TmpfsInode(Inode):
         self._sb.check_room(last - first - self.page_cache.nr_pages)
         added: list[int] = []
         try:
-            for index in range(first, last):
-                if self.page_cache.find(index) is None:
-                    self.page_cache.get_page(index)
-                    added.append(index)
+            for at in range(first, last, _ALLOCATION):
+                _, fresh = self.page_cache.get_many(at, min(_ALLOCATION, last - at))
+                added += (np.flatnonzero(fresh) + at).tolist()
         except LinuxError:
             for index in added:
                 self.page_cache.punch(index, index + 1)

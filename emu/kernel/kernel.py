@@ -61,7 +61,7 @@ class Kernel:
         self.random = random.Random(seed)
         self.ram = ram
         self.cpu = Cpu(ram, entry_frame=2, tlb=tlb, seed=seed, la57=la57)
-        self.frames = FrameAllocator(ram, self.cpu.mmu.code_written)
+        self.frames = FrameAllocator(ram, self.cpu.mmu.code_written, self.cpu.mmu.code_written_many)
         self.flusher = TlbFlusher(self.cpu.mmu)
         self.flusher.current_pid = lambda: None if self.current is None else self.current.pid
         self.share_counts = ShareCounts()
@@ -111,13 +111,13 @@ class Kernel:
         self._next_pid += 1
         return pid
 
-    def count_kernel_fault(self, result: int) -> None:
-        """A fault that the kernel took on user memory counts for the current task, except as a hardware fault."""
+    def count_kernel_fault(self, result: int, number: int) -> None:
+        """Faults that the kernel took on user memory count for the current task, except as hardware faults."""
         if self.current is not None:
             if result == FaultResult.MINOR:
-                self.current.usage.min_flt += 1
+                self.current.usage.min_flt += number
             elif result == FaultResult.LINKED:
-                self.current.usage.link_faults += 1
+                self.current.usage.link_faults += number
 
     def pid_of(self, mm: AddressSpace) -> int | None:
         """A process that has this address space; the current one if none has, since execve takes down what it had."""

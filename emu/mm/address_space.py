@@ -52,7 +52,8 @@ class AddressSpace(UserCopy):
     """One process's memory.
 
     ``name`` is for reports.  ``shared_tables`` says that other address spaces link to these tables (a host mm), so
-    that a change must reach every TLB.  ``on_kernel_fault`` is told of faults that the kernel takes on user memory.
+    that a change must reach every TLB.  ``on_kernel_fault`` is told of faults that the kernel takes on user memory,
+    and how many of a kind.
     """
 
     def __init__(self, context: MmContext, name: str = "", *, shared_tables: bool = False) -> None:
@@ -83,7 +84,7 @@ class AddressSpace(UserCopy):
         #: Changes whenever the code at some address may be another (mmap, munmap, mprotect with PROT_EXEC); kept by
         #: fork.
         self.code_id = context.new_code_id()
-        self.on_kernel_fault: Callable[[int], None] | None = None
+        self.on_kernel_fault: Callable[[int, int], None] | None = None
 
     def obligation(self, start: int, end: int) -> Flush:
         """A change of the tables of [start, end) owes this."""

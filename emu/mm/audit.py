@@ -1,18 +1,20 @@
 """The audit: recount every reference from the tables up, and say where the books are wrong.
 
 Nothing here trusts a counter: it walks every table of every address space and of every page cache, and compares.
+Mapping entries are looked at in great number at once; those that are not as they most often are, one by one.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
-from emu.mm.frames import FrameKind
+from emu.mm.frames import FrameKind, Frames
 from emu.mm.pagetable import ADDRESS, RW, SPECIAL, US, XD, P, level_name, span
 from emu.mm.vma import Prot, Vma
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -24,14 +26,24 @@ if TYPE_CHECKING:
 
 _MAX_FINDINGS = 100
 _ADDRESS = np.uint64(ADDRESS)
+_SHIFT = np.uint64(PAGE_SHIFT)
+_SPECIAL = np.uint64(SPECIAL)
+_RW = np.uint64(RW)
+#: PTE tables, and frames, that are looked at together.
+_TABLES, _FRAMES = 512, 1 << 20
+
+Entries = npt.NDArray[np.uint64]
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass
 class _Books:
     """What the walk has counted."""
 
-    #: Mapping entries by the frame they map.
-    mapped: Counter[int] = field(default_factory=Counter)
+    #: Mapping entries, page caches and trees of tables that hold each frame: what its reference count must be.
+    references: npt.NDArray[np.int32]
+    #: No frame from this one on is held.
+    limit: int = 0
     #: The address space that owns each table, by frame.
     tables: dict[int, AddressSpace] = field(default_factory=dict)
     #: Entries of other address spaces that point at a table.
@@ -42,10 +54,21 @@ class _Books:
         if len(self.findings) < _MAX_FINDINGS:
             self.findings.append(finding)
 
+    def hold(self, frames: Frames) -> None:
+        """Each frame of an array is held once, or as often as it stands there."""
+        if len(frames) == 0:
+            return
+        low, high = int(frames.min()), int(frames.max()) + 1
+        self.limit = max(self.limit, high)
+        if high - low <= 4 * len(frames):  # neighbours, mostly: to count them is quicker
+            self.references[low:high] += np.bincount(frames - low, minlength=high - low).astype(np.int32)
+        else:
+            np.add.at(self.references, frames, 1)
+
 
 def audit(kernel: Kernel) -> list[str]:
     """Every inconsistency found, a sentence each; an empty list means that the books are right."""
-    books = _Books()
+    books = _Books(np.zeros(kernel.frames.total, dtype=np.int32))
     # host mms first, so that an entry of a process that points at a shared table never makes the process its owner
     spaces = sorted(kernel.mm_context.address_spaces.values(), key=lambda mm: not mm.shared_tables)
     for mm in spaces:  # owned tables first, so that a link can be told from a table that is owned twice
@@ -114,39 +137,38 @@ def _present(mm: AddressSpace, frame: int) -> list[tuple[int, int]]:
 def _walk_leaves(books: _Books, mm: AddressSpace) -> None:
     """Every mapping entry that this address space owns: counted, and held against the VMA that covers it."""
     anon = cached = 0
-    for base, table in _pte_tables(books, mm):
-        for index, pte in _present(mm, table):
-            vaddr = base + (index << PAGE_SHIFT)
-            frame = (pte & ADDRESS) >> PAGE_SHIFT
-            vma = mm.vmas.find(vaddr)
-            where = f"{mm.name}: the PTE of {vaddr:#x}"
-            if frame >= mm.frames.total:
-                books.say(f"{where} maps {frame << PAGE_SHIFT:#x}, outside memory")
-                continue
-            if vma is None:
-                books.say(f"{where} is set, but no VMA is there")
-            else:
-                _check_rights(books, where, vma, pte)
-                _check_content(books, where, mm, vma, vaddr, pte, frame)
-            if pte & SPECIAL:
-                if frame != mm.frames.zero_frame:
-                    books.say(f"{where} is special, but does not map the zero page")
-                elif pte & RW:
-                    books.say(f"{where} maps the zero page writable")
-                continue
-            books.mapped[frame] += 1
-            kind = mm.frames.kind(frame)
-            if kind == FrameKind.ANON:
-                anon += 1
-            elif kind == FrameKind.CACHE:
-                cached += 1
-            else:
-                books.say(f"{where} maps frame {frame:#x}, which is {kind.name}")
+    for vaddrs, ptes in _leaves(books, mm):
+        frames = ((ptes & _ADDRESS) >> _SHIFT).astype(np.int64)
+        there = frames < mm.frames.total
+        if not there.all():
+            for vaddr, frame in zip(vaddrs[~there].tolist(), frames[~there].tolist(), strict=True):
+                books.say(f"{mm.name}: the PTE of {vaddr:#x} maps {frame << PAGE_SHIFT:#x}, outside memory")
+            vaddrs, ptes, frames = vaddrs[there], ptes[there], frames[there]
+        kinds = mm.frames.kinds[frames]
+        _hold_against_vmas(books, mm, vaddrs, ptes, frames, kinds)
+        counted = (ptes & _SPECIAL) == 0
+        if not counted.all():
+            frames, kinds = frames[counted], kinds[counted]
+        books.hold(frames)
+        anon += int(np.count_nonzero(kinds == FrameKind.ANON))
+        cached += int(np.count_nonzero(kinds == FrameKind.CACHE))
     if (anon, cached) != (mm.rss_anon, mm.rss_cache):
         books.say(
             f"{mm.name} accounts for {mm.rss_anon} anonymous and {mm.rss_cache} cached pages, "
             f"and maps {anon} and {cached}"
         )
+
+
+def _leaves(books: _Books, mm: AddressSpace) -> Iterator[tuple[Frames, Entries]]:
+    """The addresses and entries that are set in the PTE tables of the address space, ascending, some tables at once."""
+    tables = sorted(_pte_tables(books, mm))
+    by_table = mm.tables.words.reshape(-1, 512)
+    for at in range(0, len(tables), _TABLES):
+        bases, frames = (np.array(column, dtype=np.int64) for column in zip(*tables[at : at + _TABLES], strict=True))
+        ptes = by_table[frames].ravel()
+        vaddrs = (bases[:, None] + (np.arange(512, dtype=np.int64) << PAGE_SHIFT)[None, :]).ravel()
+        present = ptes != 0
+        yield (vaddrs, ptes) if present.all() else (vaddrs[present], ptes[present])
 
 
 def _pte_tables(books: _Books, mm: AddressSpace) -> Iterable[tuple[int, int]]:
@@ -161,6 +183,67 @@ def _pte_tables(books: _Books, mm: AddressSpace) -> Iterable[tuple[int, int]]:
             child = (entry & ADDRESS) >> PAGE_SHIFT
             if books.tables.get(child) is mm:
                 todo.append((level - 1, child, base + index * span(level)))
+
+
+def _hold_against_vmas(
+    books: _Books, mm: AddressSpace, vaddrs: Frames, ptes: Entries, frames: Frames, kinds: npt.NDArray[np.uint8]
+) -> None:
+    """Say what is wrong with entries at ascending addresses."""
+    if len(vaddrs) == 0:
+        return
+    strange = np.ones(len(ptes), dtype=bool)
+    for vma in mm.vmas.overlapping(int(vaddrs[0]), int(vaddrs[-1]) + PAGE_SIZE):
+        low, high = np.searchsorted(vaddrs, (vma.start, vma.end)).tolist()
+        part = slice(low, high)
+        if low < high:
+            strange[part] = ~_ordinary(mm, vma, vaddrs[part], ptes[part], frames[part], kinds[part])
+    for at in np.flatnonzero(strange).tolist():
+        _check_entry(books, mm, int(vaddrs[at]), int(ptes[at]), int(frames[at]))
+
+
+def _ordinary(
+    mm: AddressSpace, vma: Vma, vaddrs: Frames, ptes: Entries, frames: Frames, kinds: npt.NDArray[np.uint8]
+) -> Mask:
+    """Which entries of a VMA have nothing that would have to be looked at."""
+    looked_at, right = P, 0
+    if vma.prot:
+        looked_at, right = P | US, P | US
+        if not vma.prot & Prot.WRITE:
+            looked_at |= RW
+        if not vma.prot & Prot.EXEC:
+            looked_at, right = looked_at | XD, right | XD
+    fine: Mask = np.equal(ptes & np.uint64(looked_at), np.uint64(right))
+    special = (ptes & _SPECIAL) != 0
+    if vma.shared and vma.page_cache is not None:
+        first = vma.index_of(int(vaddrs[0]))
+        pages = vma.page_cache.find_many(first, vma.index_of(int(vaddrs[-1])) - first + 1)
+        if len(pages) != len(vaddrs):
+            pages = pages[(vaddrs - vaddrs[0]) >> PAGE_SHIFT]
+        fine &= (pages == frames) & (kinds == FrameKind.CACHE) & ~special
+        return fine
+    read_only = (ptes & _RW) == 0
+    own = (kinds == FrameKind.ANON) & (mm.frames.counts[frames] == 1)
+    others = read_only & ((kinds == FrameKind.ANON) | (kinds == FrameKind.CACHE))
+    fine &= np.where(special, read_only & (frames == mm.frames.zero_frame), own | others)
+    return fine
+
+
+def _check_entry(books: _Books, mm: AddressSpace, vaddr: int, pte: int, frame: int) -> None:
+    """Everything that can be wrong with one entry."""
+    vma = mm.vmas.find(vaddr)
+    where = f"{mm.name}: the PTE of {vaddr:#x}"
+    if vma is None:
+        books.say(f"{where} is set, but no VMA is there")
+    else:
+        _check_rights(books, where, vma, pte)
+        _check_content(books, where, mm, vma, vaddr, pte, frame)
+    if pte & SPECIAL:
+        if frame != mm.frames.zero_frame:
+            books.say(f"{where} is special, but does not map the zero page")
+        elif pte & RW:
+            books.say(f"{where} maps the zero page writable")
+    elif mm.frames.kind(frame) not in (FrameKind.ANON, FrameKind.CACHE):
+        books.say(f"{where} maps frame {frame:#x}, which is {mm.frames.kind(frame).name}")
 
 
 def _check_rights(books: _Books, where: str, vma: Vma, pte: int) -> None:
@@ -197,12 +280,13 @@ def _page_caches(books: _Books, kernel: Kernel, spaces: list[AddressSpace]) -> l
 
 def _check_tables(books: _Books, kernel: Kernel) -> None:
     frames = kernel.frames
-    for frame, owner in books.tables.items():
-        if frames.kind(frame) != FrameKind.PAGETABLE or frames.count(frame) != 1:
-            books.say(
-                f"table {frame << PAGE_SHIFT:#x} of {owner.name} is {frames.kind(frame).name} "
-                f"with {frames.count(frame)} references"
-            )
+    owned = np.fromiter(books.tables, dtype=np.int64, count=len(books.tables))
+    for frame in owned[(frames.kinds[owned] != FrameKind.PAGETABLE) | (frames.counts[owned] != 1)].tolist():
+        books.say(
+            f"table {frame << PAGE_SHIFT:#x} of {books.tables[frame].name} is {frames.kind(frame).name} "
+            f"with {frames.count(frame)} references"
+        )
+    books.hold(owned)
     counted = dict(kernel.share_counts.items())
     for frame in counted.keys() | books.links.keys():
         links, count = books.links.get(frame, 0), counted.get(frame, 0)
@@ -221,28 +305,27 @@ def _check_tables(books: _Books, kernel: Kernel) -> None:
 def _check_frames(books: _Books, kernel: Kernel, caches: list[PageCache]) -> None:
     """The reference count of every frame against the entries and caches that hold it."""
     frames = kernel.frames
-    expected = Counter(books.mapped)
     for cache in caches:
-        for _, frame in cache.pages():
-            expected[frame] += 1
-            if frames.kind(frame) != FrameKind.CACHE:
+        for held in cache.frames_in_batches():
+            for frame in held[frames.kinds[held] != FrameKind.CACHE].tolist():
                 books.say(f"a page cache holds frame {frame:#x}, which is {frames.kind(frame).name}")
-    for frame in books.tables:
-        expected[frame] += 1
-    counts = frames.counts
-    for frame, number in expected.items():
-        if int(counts[frame]) != number:
-            books.say(
-                f"frame {frame:#x} ({frames.kind(frame).name}) has {int(counts[frame])} references, "
-                f"and {number} were found"
-            )
-    for frame in np.flatnonzero(counts).tolist():
-        if frame not in expected and frames.kind(frame) != FrameKind.RESERVED:
-            books.say(
-                f"frame {frame:#x} ({frames.kind(frame).name}) has {int(counts[frame])} references, "
-                f"and none was found: leaked"
-            )
-    used = np.bincount(frames.kinds, minlength=len(FrameKind))
+            books.hold(held)
+    used = np.zeros(len(FrameKind), dtype=np.int64)
+    limit = max(books.limit, frames.high_water)
+    for start in range(0, limit, _FRAMES):
+        part = slice(start, min(start + _FRAMES, limit))
+        used += np.bincount(frames.kinds[part], minlength=len(FrameKind))
+        wrong = np.flatnonzero(frames.counts[part] != books.references[part]) + start
+        for frame in wrong.tolist():
+            _say_references(books, kernel, frame)
     for kind in FrameKind:
         if kind != FrameKind.FREE and int(used[kind]) != frames.used[kind]:
             books.say(f"{frames.used[kind]} frames are accounted for as {kind.name}, and {int(used[kind])} are")
+
+
+def _say_references(books: _Books, kernel: Kernel, frame: int) -> None:
+    number, found, kind = kernel.frames.count(frame), int(books.references[frame]), kernel.frames.kind(frame)
+    if found:
+        books.say(f"frame {frame:#x} ({kind.name}) has {number} references, and {found} were found")
+    elif kind != FrameKind.RESERVED:
+        books.say(f"frame {frame:#x} ({kind.name}) has {number} references, and none was found: leaked")

@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from emu.mm.pagecache import PageCache
 
 _ZERO_PAGE = bytes(PAGE_SIZE)
+#: So many frames that are freed at once are kept as one block.
+_BLOCK = 2048
+#: Of so many the host gets the memory back: to fault it in again costs more than to zero it, so a few are kept.
+_GIVE_BACK = 65536
+#: Runs of frames shorter than this on average are not worth a system call each.
+_WORTHWHILE_RUN = 16
+
+Frames = npt.NDArray[np.int64]
 
 
 class FrameKind(IntEnum):
@@ -30,22 +38,115 @@ class FrameKind(IntEnum):
     CACHE = 4  # a page of a file or of shared anonymous memory
 
 
+class FreeFrames:
+    """Frames that were in use and are free again: the last freed is the first to be taken.
+
+    Single frames lie on a list.  What is freed in great number lies below it in blocks, which take 4 bytes a frame.
+    """
+
+    def __init__(self, ram: PhysicalMemory) -> None:
+        self._ram = ram
+        self._single: list[int] = []
+        #: (frames, the next to be taken last; whether their memory has been given back to the host and so is zero)
+        self._blocks: list[tuple[npt.NDArray[np.int32], bool]] = []
+        self._in_blocks = 0
+
+    def __len__(self) -> int:
+        return len(self._single) + self._in_blocks
+
+    def push(self, frame: int) -> None:
+        """One frame is free."""
+        self._single.append(frame)
+
+    def push_many(self, frames: Frames) -> None:
+        """An ascending array of frames is free; the lowest is to be taken first."""
+        if len(frames) < _BLOCK:
+            self._single.extend(frames[::-1].tolist())
+            return
+        if self._single:  # what is freed later lies above
+            self._add_block(np.array(self._single, dtype=np.int32), zero=False)
+            self._single.clear()
+        self._add_block(frames[::-1].astype(np.int32), zero=self._give_back(frames))
+
+    def pop(self) -> int:
+        """The next frame, zeroed."""
+        if self._single:
+            frame, zero = self._single.pop(), False
+        else:
+            frames, zero = self._take_from_block(1)
+            frame = int(frames[0])
+        if not zero:
+            self._zero(frame)
+        return frame
+
+    def pop_many(self, number: int) -> Frames:
+        """As many single :meth:`pop` would give; no more than there are."""
+        taken = []
+        while number and len(self):
+            if self._single:
+                some = self._single[: -number - 1 : -1]
+                del self._single[-len(some) :]
+                frames, zero = np.array(some, dtype=np.int64), False
+            else:
+                frames, zero = self._take_from_block(number)
+            if not zero:
+                for frame in frames.tolist():
+                    self._zero(frame)
+            taken.append(frames)
+            number -= len(frames)
+        return np.concatenate(taken) if taken else np.zeros(0, dtype=np.int64)
+
+    def _add_block(self, frames: npt.NDArray[np.int32], *, zero: bool) -> None:
+        self._blocks.append((frames, zero))
+        self._in_blocks += len(frames)
+
+    def _take_from_block(self, number: int) -> tuple[Frames, bool]:
+        block, zero = self._blocks.pop()
+        rest = max(len(block) - number, 0)
+        if rest:
+            self._blocks.append((block[:rest], zero))
+        self._in_blocks -= len(block) - rest
+        return block[rest:][::-1].astype(np.int64), zero
+
+    def _give_back(self, frames: Frames) -> bool:
+        """Give the memory of many frames back to the host; False if they are few, or lie in too short runs."""
+        if len(frames) < _GIVE_BACK:
+            return False
+        breaks = np.flatnonzero(np.diff(frames) != 1) + 1
+        if len(frames) < _WORTHWHILE_RUN * (len(breaks) + 1):
+            return False
+        starts = frames[np.concatenate(([0], breaks))]
+        ends = frames[np.concatenate((breaks - 1, [len(frames) - 1]))] + 1
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+            self._ram.discard(start << PAGE_SHIFT, (end - start) << PAGE_SHIFT)
+        return True
+
+    def _zero(self, frame: int) -> None:
+        start = frame << PAGE_SHIFT
+        self._ram.view[start : start + PAGE_SIZE] = _ZERO_PAGE
+
+
 class FrameAllocator:
     """Allocates frames, lowest first, and counts references.
 
     Every mapping entry holds one reference, and so does a page cache.  A frame is free when its count falls to 0.
     """
 
-    def __init__(self, ram: PhysicalMemory, on_write: Callable[[int], None]) -> None:
-        """``on_write(frame)`` is told when the contents of a frame are changed by the kernel (code coherence)."""
+    def __init__(
+        self, ram: PhysicalMemory, on_write: Callable[[int], None], on_write_many: Callable[[Frames], None]
+    ) -> None:
+        """``on_write(frame)`` is told when the contents of a frame are changed by the kernel (code coherence), and
+        ``on_write_many`` of an array of frames.
+        """
         self.ram = ram
         self.total = ram.frames
         self._on_write = on_write
+        self._on_write_many = on_write_many
         self.counts: npt.NDArray[np.int32] = np.zeros(ram.frames, dtype=np.int32)
         self.kinds: npt.NDArray[np.uint8] = np.zeros(ram.frames, dtype=np.uint8)
         self._count = memoryview(self.counts)  # type: ignore[arg-type]
         self._kind = memoryview(self.kinds)  # type: ignore[arg-type]
-        self._freed: list[int] = []
+        self._freed = FreeFrames(ram)
         self._next = 0
         self.used = [0] * len(FrameKind)
         #: Every page cache whose pages come from here: the audit asks them.
@@ -59,12 +160,15 @@ class FrameAllocator:
         """How many frames are left."""
         return self.total - self._next + len(self._freed)
 
+    @property
+    def high_water(self) -> int:
+        """No frame from this one on has ever been used."""
+        return self._next
+
     def alloc(self, kind: FrameKind) -> int:
         """A zeroed frame with one reference.  LinuxError(ENOMEM) if none is left."""
         if self._freed:
             frame = self._freed.pop()
-            start = frame << PAGE_SHIFT
-            self.ram.view[start : start + PAGE_SIZE] = _ZERO_PAGE
             self._on_write(frame)
         elif self._next < self.total:
             frame = self._next
@@ -75,6 +179,22 @@ class FrameAllocator:
         self._kind[frame] = kind
         self.used[kind] += 1
         return frame
+
+    def alloc_many(self, kind: FrameKind, number: int) -> Frames:
+        """The frames that as many calls of :meth:`alloc` would give; fewer if no more are left."""
+        reused = self._freed.pop_many(number)
+        if len(reused):
+            self._on_write_many(reused)
+        start = self._next
+        self._next = end = min(start + number - len(reused), self.total)
+        frames = np.arange(start, end, dtype=np.int64)
+        if len(reused):
+            frames = np.concatenate((reused, frames))
+            self.counts[frames], self.kinds[frames] = 1, kind
+        else:
+            self.counts[start:end], self.kinds[start:end] = 1, kind
+        self.used[kind] += len(frames)
+        return frames
 
     def kind(self, frame: int) -> FrameKind:
         """What the frame is used for."""
@@ -97,13 +217,13 @@ class FrameAllocator:
         if left == 0:
             self.used[self._kind[frame]] -= 1
             self._kind[frame] = FrameKind.FREE
-            self._freed.append(frame)
+            self._freed.push(frame)
 
-    def get_many(self, frames: npt.NDArray[np.int64]) -> None:
+    def get_many(self, frames: Frames) -> None:
         """One more reference for each frame of an array (each as often as it stands there)."""
         np.add.at(self.counts, frames, 1)
 
-    def put_many(self, frames: npt.NDArray[np.int64]) -> None:
+    def put_many(self, frames: Frames) -> None:
         """Drop one reference for each frame of an array."""
         np.subtract.at(self.counts, frames, 1)
         dead = np.sort(frames[self.counts[frames] <= 0])
@@ -115,7 +235,7 @@ class FrameAllocator:
         for kind, number in enumerate(np.bincount(self.kinds[dead], minlength=len(FrameKind)).tolist()):
             self.used[kind] -= number
         self.kinds[dead] = FrameKind.FREE
-        self._freed.extend(dead[::-1].tolist())
+        self._freed.push_many(dead)
 
     def copy(self, source: int, kind: FrameKind) -> int:
         """A new frame with the contents of ``source``."""

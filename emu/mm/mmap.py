@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from emu.kernel.errors import LinuxError
 from emu.mm.address_space import MAX_MAP_COUNT, MMAP_MIN_ADDR, TASK_SIZE, AddressSpace, page_align
-from emu.mm.fault import handle_mm_fault
 from emu.mm.munmap import unmap_range
 from emu.mm.pagecache import PageCache
+from emu.mm.populate import populate
 from emu.mm.vma import MapFlags, Prot, Vma, VmFlags
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
-from mmu.registers import Access
 
 if TYPE_CHECKING:
     from emu.fs.file import File
@@ -124,19 +123,3 @@ def check_overcommit(mm: AddressSpace, length: int, vm_flags: VmFlags) -> None:
     """vm.overcommit_memory 0: refuse only what can obviously never fit (MAP_NORESERVE is always let through)."""
     if not vm_flags & VmFlags.NORESERVE and length >> PAGE_SHIFT > mm.frames.total:
         raise LinuxError(errno.ENOMEM)
-
-
-def populate(mm: AddressSpace, vma: Vma) -> None:
-    """MAP_POPULATE: fault every page in; stops quietly where that fails, as the kernel does."""
-    if vma.ops is not None and vma.ops.owns_tables:
-        return
-    # a shared mapping is only read: nothing would be gained by making its pages dirty
-    access = Access.WRITE if vma.prot & Prot.WRITE and not vma.shared else Access.READ
-    # no more pages than there is memory: the zero page could be mapped for ever
-    end = min(vma.end, vma.start + mm.frames.total * PAGE_SIZE)
-    for address in range(vma.start, end, PAGE_SIZE):
-        result = handle_mm_fault(mm, address, access)
-        if not result.resolved:
-            return
-        if mm.on_kernel_fault is not None:
-            mm.on_kernel_fault(result)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+from array import array
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
 from emu.kernel.errors import LinuxError
-from emu.mm.frames import FrameAllocator, FrameKind
+from emu.mm.frames import FrameAllocator, FrameKind, Frames
 from emu.mm.zap import zap_range
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -16,6 +21,27 @@ if TYPE_CHECKING:
 
 #: Called with the change in pages before pages are added, and after they went; may raise LinuxError(ENOSPC).
 Charge = Callable[[int], None]
+
+#: Pages of a node: those of one table of PTEs.
+_NODE_SHIFT = 9
+_NODE = 1 << _NODE_SHIFT
+_EMPTY_NODE = bytes(4 * _NODE)
+#: Nodes whose frames are looked at together.
+_BATCH = 512
+
+
+def _parts(first: int, last: int) -> Iterator[tuple[int, slice, slice]]:
+    """For each node that [first, last) touches: its number, the part of it, and the part of the range."""
+    at = first
+    while at < last:
+        stop = min((at | _NODE - 1) + 1, last)
+        start = at & _NODE - 1
+        yield at >> _NODE_SHIFT, slice(start, start + stop - at), slice(at - first, stop - first)
+        at = stop
+
+
+def _view(node: array[int]) -> npt.NDArray[np.int32]:
+    return np.frombuffer(node, dtype=np.int32)
 
 
 class PageCache:
@@ -28,28 +54,55 @@ class PageCache:
 
     def __init__(self, frames: FrameAllocator, size: int = 0, charge: Charge | None = None) -> None:
         self._frames = frames
-        self._pages: dict[int, int] = {}
+        #: Frames in nodes of 512 pages, by index / 512; 0: there is no page.  4 bytes a page: a sparse object may have
+        #: 300 GiB.
+        self._nodes: dict[int, array[int]] = {}
+        #: How many pages exist.
+        self.nr_pages = 0
         self._charge = charge
         self.size = size
         self.mappings: dict[Vma, AddressSpace] = {}
         frames.page_caches.add(self)
 
-    @property
-    def nr_pages(self) -> int:
-        """How many pages exist."""
-        return len(self._pages)
-
     def pages(self) -> Iterator[tuple[int, int]]:
         """(index, frame) of every page."""
-        return iter(self._pages.items())
+        for number, node in self._nodes.items():
+            for at in np.flatnonzero(_view(node)).tolist():
+                yield (number << _NODE_SHIFT) + at, node[at]
+
+    def frames_in_batches(self) -> Iterator[Frames]:
+        """The frames of all pages, some hundred thousand at a time."""
+        nodes = list(self._nodes.values())
+        for at in range(0, len(nodes), _BATCH):
+            batch = np.frombuffer(b"".join(nodes[at : at + _BATCH]), dtype=np.int32)
+            yield batch[batch != 0].astype(np.int64)
 
     def find(self, index: int) -> int | None:
         """The frame of a page, if it exists."""
-        return self._pages.get(index)
+        node = self._nodes.get(index >> _NODE_SHIFT)
+        return None if node is None else node[index & _NODE - 1] or None
+
+    def find_many(self, first: int, number: int) -> Frames:
+        """The frames of so many pages; 0 where there is none."""
+        found = np.zeros(number, dtype=np.int64)
+        for node_number, part, where in _parts(first, first + number):
+            node = self._nodes.get(node_number)
+            if node is not None:
+                found[where] = _view(node)[part]
+        return found
+
+    def next_page(self, index: int) -> int | None:
+        """The index of the first page that exists, from ``index`` on."""
+        for number in sorted(n for n in self._nodes if n >= index >> _NODE_SHIFT):
+            there = np.flatnonzero(_view(self._nodes[number])) + (number << _NODE_SHIFT)
+            there = there[there >= index]
+            if len(there):
+                return int(there[0])
+        return None
 
     def get_page(self, index: int) -> int:
         """The frame of a page, made if it does not exist.  LinuxError(ENOMEM or ENOSPC)."""
-        frame = self._pages.get(index)
+        frame = self.find(index)
         if frame is None:
             if self._charge is not None:
                 self._charge(1)
@@ -59,8 +112,37 @@ class PageCache:
                 if self._charge is not None:
                     self._charge(-1)
                 raise
-            self._pages[index] = frame
+            self._make_node(index >> _NODE_SHIFT)[index & _NODE - 1] = frame
+            self.nr_pages += 1
         return frame
+
+    def _make_node(self, number: int) -> array[int]:
+        node = self._nodes.get(number)
+        if node is None:
+            node = self._nodes[number] = array("i", _EMPTY_NODE)
+        return node
+
+    def get_many(self, first: int, number: int) -> tuple[Frames, npt.NDArray[np.bool_]]:
+        """The frames of so many pages, and which of these pages did not exist and were made, in their order.
+
+        LinuxError(ENOMEM or ENOSPC) changes nothing.
+        """
+        frames = self.find_many(first, number)
+        fresh = frames == 0
+        missing = int(np.count_nonzero(fresh))
+        if missing:
+            if self._charge is not None:
+                self._charge(missing)
+            if missing > self._frames.free:
+                if self._charge is not None:
+                    self._charge(-missing)
+                raise LinuxError(errno.ENOMEM, "no frame is left")
+            frames[fresh] = self._frames.alloc_many(FrameKind.CACHE, missing)
+            for node_number, part, where in _parts(first, first + number):
+                if fresh[where].any():
+                    _view(self._make_node(node_number))[part] = frames[where]
+            self.nr_pages += missing
+        return frames, fresh
 
     def read(self, position: int, length: int) -> bytes:
         """Bytes at a position; the caller cuts at the end of the file."""
@@ -69,7 +151,7 @@ class PageCache:
         while position < end:
             offset = position & (PAGE_SIZE - 1)
             step = min(PAGE_SIZE - offset, end - position)
-            frame = self._pages.get(position >> PAGE_SHIFT)
+            frame = self.find(position >> PAGE_SHIFT)
             parts.append(bytes(step) if frame is None else self._frames.read(frame, offset, step))
             position += step
         return b"".join(parts)
@@ -101,7 +183,7 @@ class PageCache:
             keep = -(-size // PAGE_SIZE)
             self.punch(keep, -(-old // PAGE_SIZE), even_cows=True)
             tail = size & (PAGE_SIZE - 1)
-            frame = self._pages.get(size >> PAGE_SHIFT) if tail else None
+            frame = self.find(size >> PAGE_SHIFT) if tail else None
             if frame is not None:
                 self._frames.write(frame, tail, bytes(PAGE_SIZE - tail))
 
@@ -112,28 +194,45 @@ class PageCache:
             high = min(vma.end, vma.start + (last - vma.pgoff) * PAGE_SIZE)
             if low < high:
                 zap_range(mm, vma, low, high, even_cows=even_cows)
-        doomed = (
-            [i for i in self._pages if first <= i < last] if last - first > len(self._pages) else range(first, last)
-        )
-        dropped = 0
-        for index in doomed:
-            frame = self._pages.pop(index, None)
-            if frame is not None:
-                self._frames.put(frame)
-                dropped += 1
-        if dropped and self._charge is not None:
-            self._charge(-dropped)
+        self._drop(first, last)
+
+    def _drop(self, first: int, last: int) -> None:
+        """Forget the pages [first, last), and give up their frames."""
+        doomed: list[npt.NDArray[np.int32]] = []
+        for number in self._nodes_between(first, last):
+            view = _view(self._nodes[number])
+            base = number << _NODE_SHIFT
+            part = view[max(first - base, 0) : max(last - base, 0)]
+            doomed.append(part[part != 0])
+            part[:] = 0
+            if not view.any():
+                del view, part
+                del self._nodes[number]
+            if len(doomed) == _BATCH:
+                self._put(doomed)
+        self._put(doomed)
+
+    def _nodes_between(self, first: int, last: int) -> list[int]:
+        low, high = first >> _NODE_SHIFT, (last - 1 >> _NODE_SHIFT) + 1
+        if high - low > len(self._nodes):
+            return sorted(n for n in self._nodes if low <= n < high)
+        return [n for n in range(low, high) if n in self._nodes]
+
+    def _put(self, doomed: list[npt.NDArray[np.int32]]) -> None:
+        frames = np.concatenate(doomed or [np.zeros(0, np.int32)]).astype(np.int64)
+        doomed.clear()
+        if len(frames):
+            self._frames.put_many(frames)
+            self.nr_pages -= len(frames)
+            if self._charge is not None:
+                self._charge(-len(frames))
 
     def release(self) -> None:
         """The object is gone: drop every page.  Nothing may map it any more."""
         if self.mappings:
             raise AssertionError("PageCache.release: the object is still mapped")
         self.truncate(0)
-        for frame in self._pages.values():  # pages past the size (fallocate with KEEP_SIZE)
-            self._frames.put(frame)
-        if self._pages and self._charge is not None:
-            self._charge(-len(self._pages))
-        self._pages.clear()
+        self._drop(0, 1 << 52)  # pages past the size too (fallocate with KEEP_SIZE)
 
     def check_index(self, index: int) -> bool:
         """Whether a mapping may touch this page (else SIGBUS)."""

@@ -29,6 +29,8 @@ LEVEL_OF = {"pte": 1, "pmd": 2, "pud": 3}
 _NAMES = {4: ("pte", "pmd", "pud", "pgd"), 5: ("pte", "pmd", "pud", "p4d", "pgd")}
 
 _PTE_TABLE_SPAN = 1 << 21
+#: Tables whose entries are given up together (a batch of mmu_gather).
+_CLEARED_TABLES = 512
 
 
 def span(level: int) -> int:
@@ -165,9 +167,9 @@ class PageTables:
 
     # -- changing entries ------------------------------------------------------------------------------------------
 
-    def clear_range(self, start: int, end: int) -> npt.NDArray[np.uint64]:
-        """Clear every PTE of [start, end); return those that were set.  The caller owes a flush and the frames'
-        references.
+    def clear_range(self, start: int, end: int) -> Iterator[npt.NDArray[np.uint64]]:
+        """Clear every PTE of [start, end); gives those that were set, some hundred thousand at a time.  The caller owes
+        a flush and the frames' references for each time.
         """
         cleared = []
         for _, slot, number in self.pte_tables(start, end):
@@ -176,7 +178,11 @@ class PageTables:
             if len(present):
                 cleared.append(present)
                 view[:] = 0
-        return np.concatenate(cleared) if cleared else np.zeros(0, dtype=np.uint64)
+                if len(cleared) == _CLEARED_TABLES:
+                    yield np.concatenate(cleared)
+                    cleared = []
+        if cleared:
+            yield np.concatenate(cleared)
 
     def free_tables(self, start: int, end: int) -> None:
         """free_pgtables(): free every empty table that covers a part of [start, end), except those that others share.

@@ -31,7 +31,7 @@ class UserCopy:
     tables: PageTables
     task_size: int
     #: Told of each fault that was resolved (a FaultResult), so that it can be counted for the current task.
-    on_kernel_fault: Callable[[int], None] | None
+    on_kernel_fault: Callable[[int, int], None] | None
 
     def _locate(self, address: int, access: Access) -> int:
         """The physical address of a user address, after making the access possible."""
@@ -52,7 +52,7 @@ class UserCopy:
             if not result.resolved:
                 raise LinuxError(errno.ENOMEM if result == FaultResult.OOM else errno.EFAULT)
             if self.on_kernel_fault is not None:
-                self.on_kernel_fault(result)
+                self.on_kernel_fault(result, 1)
         raise AssertionError(f"UserCopy: {address:#x} stays inaccessible although every fault was resolved")
 
     def _fault(self, address: int, access: Access) -> FaultResult:

@@ -26,8 +26,12 @@ def zap_range(mm: AddressSpace, vma: Vma, start: int, end: int, *, even_cows: bo
     if not even_cows and not vma.shared:
         _zap_cached(mm, vma, start, end)
         return
-    entries = mm.tables.clear_range(start, end)
-    _drop(mm, entries, mm.obligation(start, end))
+    found = False
+    for entries in mm.tables.clear_range(start, end):
+        _drop(mm, entries, mm.obligation(start, end))
+        found = True
+    if not found:
+        mm.obligation(start, end).none_needed("no entry was present")
 
 
 def _zap_cached(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
@@ -43,9 +47,6 @@ def _zap_cached(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
 
 def _drop(mm: AddressSpace, entries: np.ndarray[tuple[int], np.dtype[np.uint64]], flush: Flush) -> None:
     """Flush, then give up the frames of cleared entries."""
-    if len(entries) == 0:
-        flush.none_needed("no entry was present")
-        return
     flush.flush()
     counted = entries[(entries & np.uint64(SPECIAL)) == 0]
     frames = ((counted & np.uint64(ADDRESS)) >> np.uint64(PAGE_SHIFT)).astype(np.int64)
