@@ -26,6 +26,7 @@ class FlatMemory:
     """User memory from 0x10000 on, with pages that may be taken away."""
 
     BASE = 0x10000
+    task_size = (1 << 47) - PAGE
 
     def __init__(self, size: int = 1 << 20) -> None:
         self.bytes = bytearray(size)
