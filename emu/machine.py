@@ -54,7 +54,7 @@ class Machine:
     >>> machine.run()                                       # doctest: +SKIP
 
     ``memory`` in bytes; ``la57``: page tables of 5 levels, and user addresses of 56 bits; ``mounts`` replace or add to
-    what modules mount; ``modules`` default to every installed one.
+    what modules mount, ``mount_options`` are options for the latter; ``modules`` default to every installed one.
     Raises ValueError for a bad size or mount.
     """
 
@@ -63,6 +63,7 @@ class Machine:
         memory: int = DEFAULT_MEMORY,
         *,
         mounts: Sequence[Mount] = (),
+        mount_options: Mapping[str, str] | None = None,
         seed: int = 0,
         tlb: str | Geometry = "off",
         check_tlb: bool = False,
@@ -84,11 +85,18 @@ class Machine:
         self.console = Console(self.kernel.vfs, stdin, stdout or _to_host(sys.stdout), stderr or _to_host(sys.stderr))
         if check_tlb:
             self.kernel.flusher.watch()
-        self._mount_all(mounts)
+        self._mount_all(mounts, mount_options or {})
 
-    def _mount_all(self, mounts: Sequence[Mount]) -> None:
+    def _mount_all(self, mounts: Sequence[Mount], options: Mapping[str, str]) -> None:
         taken = {mount.path.rstrip("/") for mount in mounts}
-        defaults = [Mount(*m) for m in self.kernel.default_mounts if m[1] not in taken]
+        chosen = [f"{name}={value}" for name, value in options.items()]
+        defaults = [
+            Mount(fstype, path, ",".join(filter(None, (given, *chosen))))
+            for fstype, path, given in self.kernel.default_mounts
+            if path not in taken
+        ]
+        if chosen and not self.kernel.default_mounts:
+            raise ValueError(f"no module mounts a file system that could take {', '.join(chosen)}")
         for mount in (*defaults, *mounts):
             if mount.fstype not in self.kernel.vfs.filesystems:
                 known = ", ".join(sorted(self.kernel.vfs.filesystems))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import signal
 import subprocess
 from collections import Counter
@@ -14,15 +13,11 @@ import pytest
 
 import guests
 import msharefs.module
-from emu.fs.tmpfs import TmpfsSuperBlock
-from emu.kernel.errors import LinuxError
-from emu.kernel.sched import StopReason
 from emu.kernel.task import Task
 from emu.kernel.tracer import Tracer
-from emu.machine import Machine, Mount
 from emu.mm.frames import FrameKind
 from emu.mm.pagetable import ADDRESS, LEVEL_OF, level_name
-from msharefs.module import MOUNT_POINT
+from emu.testing import GuestMachine
 from msharefs.region import Region
 
 MIB = 1 << 20
@@ -39,34 +34,18 @@ class Outcome(NamedTuple):
     signal: str = ""
 
 
-class Booted(Machine):
-    """A machine whose output is kept and whose end is checked."""
+class Booted(GuestMachine):
+    """The machine of the pytest plugin, with msharefs whether or not it is installed, and what our own tests need."""
 
-    def __init__(self, memory: int = 64 * MIB, *, level: str = "pmd", stdin: str = "", **options: Any) -> None:
-        self.out, self.err, self.logged = bytearray(), bytearray(), list[str]()
-        options.setdefault("mounts", [Mount("msharefs", MOUNT_POINT, f"level={level}")])
+    def __init__(self, memory: int = 64 * MIB, *, level: str = "pmd", **options: Any) -> None:
+        self._taken: list[int] = []
         super().__init__(
             memory,
-            modules={"msharefs": msharefs.module.init},
-            stdin=io.BytesIO(stdin.encode()),
-            stdout=self.out.extend,
-            stderr=self.err.extend,
-            log=self.logged.append,
-            **options,
+            level=level,
+            **{"modules": {"msharefs": msharefs.module.init}, "record": False, "check_tlb": False, **options},
         )
-        self.unit = UNIT[level]
-        self._taken: list[int] = []
 
     # -- running ---------------------------------------------------------------------------------------------------
-
-    def guest(self, name: str, *arguments: object, env: dict[str, str] | None = None) -> Task:
-        """Start a prebuilt guest program."""
-        return self.spawn(guests.path(name), [str(a) for a in arguments], env)
-
-    def finish(self, timeout_s: float = 60) -> None:
-        """Run until every process has ended; anything else fails the test."""
-        reason = self.run(timeout_s=timeout_s)
-        assert reason == StopReason.EXITED, f"{reason.value}; output so far:\n{self.stdout}{self.stderr}"
 
     def outcome(self, name: str | Path, *arguments: object) -> Outcome:
         """Run a prebuilt guest, or a program of the host, to its end."""
@@ -75,31 +54,14 @@ class Booted(Machine):
 
     def outcome_of(self, task: Task) -> Outcome:
         """Run everything to its end; what became of ``task`` and what was printed meanwhile."""
-        printed, complained = len(self.out), len(self.err)
-        self.finish()
-        signo = task.exit_code & 0x7F
-        return Outcome(
-            self.out[printed:].decode(),
-            self.err[complained:].decode(),
-            None if signo else task.exit_code >> 8,
-            signal.Signals(signo).name if signo else "",
-        )
+        result = self.result_of(task)
+        return Outcome(result.stdout, result.stderr, result.status, result.signal)
 
     def calls(self, script: str) -> list[str]:
         """Run a script of the guest ``calls`` to its end; the lines that it printed, and then those of its children."""
         outcome = self.outcome("calls", script)
         assert (outcome.stderr, outcome.exit_status) == ("", 0), outcome
         return outcome.stdout.splitlines()
-
-    @property
-    def stdout(self) -> str:
-        """What programs have printed."""
-        return self.out.decode()
-
-    @property
-    def stderr(self) -> str:
-        """What programs have complained of."""
-        return self.err.decode()
 
     # -- scarcity --------------------------------------------------------------------------------------------------
 
@@ -126,31 +88,7 @@ class Booted(Machine):
     @property
     def pagetable_kb(self) -> int:
         """What /proc/meminfo calls PageTables."""
-        return self.kernel.frames.used[FrameKind.PAGETABLE] * 4
-
-    # -- the end ---------------------------------------------------------------------------------------------------
-
-    def close(self) -> list[str]:
-        """End everything; whatever is wrong then, in sentences."""
-        found = self.audit()
-        self.kill_all()
-        found += [f"after the last process: {finding}" for finding in self.audit()]
-        try:
-            self.kernel.vfs.umount(MOUNT_POINT)
-        except LinuxError as error:
-            found.append(f"umount {MOUNT_POINT}: {error}")
-        found += [f"{mm.name} is left" for mm in self.kernel.mm_context.address_spaces.values()]
-        used, files = self.kernel.frames.used, 0
-        for mount in self.kernel.vfs.mount_table:
-            if isinstance(mount.sb, TmpfsSuperBlock):
-                files += mount.sb.used_blocks
-        expected = {FrameKind.PAGETABLE: 0, FrameKind.ANON: 0, FrameKind.CACHE: files}
-        found += [
-            f"{used[kind]} frames of {kind.name} are left, {n} are right"
-            for kind, n in expected.items()
-            if used[kind] != n
-        ]
-        return found + [f"after everything: {finding}" for finding in self.audit()]
+        return self.pagetable_bytes >> 10
 
 
 MakeMachine = Callable[..., Booted]
@@ -197,21 +135,21 @@ class Recorder(Tracer):
         self.events: list[dict[str, Any]] = []
         self.marks: dict[int, Mark] = {}
         booted.kernel.tracer = self
+        booted.marks.listeners.append(self.note_mark)
 
     def event(self, kind: str, **fields: Any) -> None:
         self.events.append({"kind": kind, **fields})
 
-    def syscall_enter(self, task: Task, number: int, call: object, arguments: tuple[int, ...]) -> None:
-        if number == 1_000_000:
-            usage, mm = task.usage, task.mm
-            self.marks[arguments[0]] = Mark(
-                usage.hw_faults,
-                usage.min_flt,
-                usage.link_faults,
-                self.booted.pagetable_kb,
-                mm.tables.vm_pte_bytes >> 10,
-                (mm.rss_anon + mm.rss_cache) << 2,
-            )
+    def note_mark(self, task: Task, number: int) -> None:
+        usage, mm = task.usage, task.mm
+        self.marks[number] = Mark(
+            usage.hw_faults,
+            usage.min_flt,
+            usage.link_faults,
+            self.booted.pagetable_kb,
+            mm.tables.vm_pte_bytes >> 10,
+            (mm.rss_anon + mm.rss_cache) << 2,
+        )
 
 
 class LinkChecker(Recorder):

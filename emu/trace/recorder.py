@@ -82,7 +82,7 @@ class Recorder(Tracer):
             self._kernel("end", None, {})
             self._ring.enable()
             self._recording = False
-            self._flush()
+            self.flush()
 
     # -- the MMU's events ------------------------------------------------------------------------------------------
 
@@ -143,9 +143,10 @@ class Recorder(Tracer):
         self._lines.append(text)
         self._buffered += len(text)
         if self._buffered > _BUFFER:
-            self._flush()
+            self.flush()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write what has been collected."""
         if self._lines:
             self._lines.append("")
             self._write("\n".join(self._lines).encode("ascii"))

@@ -30,11 +30,16 @@ def view(reader: TraceReader, kinds: Collection[str] = (), pids: Collection[int]
         kind = event["event"]
         if (not kinds or kind in kinds) and (not pids or event.get("pid") in pids):
             try:
-                lines = _TEXTS.get(kind, _anything)(event)
+                lines = describe_event(event)
                 yield f"{event['seq']:9} {event['clock']:13,} {event.get('pid', ''):>5}  {kind:15}{lines[0]}"
                 yield from (_INDENT + line for line in lines[1:])
             except (KeyError, IndexError, TypeError, ValueError):
                 raise reader.damaged() from None
+
+
+def describe_event(event: Event) -> list[str]:
+    """One event of a trace in words: a line, and perhaps more below it."""
+    return _TEXTS.get(event["event"], _anything)(event)
 
 
 def size(count: int) -> str:

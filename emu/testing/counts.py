@@ -1,0 +1,143 @@
+"""What is counted while a test looks on, and the expectation that holds the figures against what should come."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from emu.kernel.task import Task
+from emu.testing.walks import name_of
+
+if TYPE_CHECKING:
+    from emu.testing.events import MmuEvents
+    from emu.testing.machine import GuestMachine
+
+_MAX_SHOWN = 30
+#: Which events explain a figure.
+_EXPLAINED_BY = {
+    "minor_faults": ("fault", "link", "unlink"),
+    "major_faults": ("fault", "link", "unlink"),
+    "hardware_faults": ("fault", "link", "unlink"),
+    "page_faults": ("fault", "link", "unlink"),
+    "link_faults": ("fault", "link", "unlink"),
+    "flushes": ("flush",),
+    "shootdowns": ("flush", "shootdown"),
+    "walks": ("walk",),
+    "fills": ("fill",),
+}
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Figures of a machine, or of one process where it has them (faults and instructions).
+
+    ``minor_faults`` and ``major_faults`` are getrusage's; ``link_faults`` linked a shared table and are no minor
+    faults; ``hardware_faults`` are page-fault exceptions taken in user mode; ``page_faults`` are walks that could not
+    end.  The rest is as in ``unimmu run --json``.
+    """
+
+    minor_faults: int
+    major_faults: int
+    link_faults: int
+    hardware_faults: int
+    instructions: int
+    fills: int = 0
+    walks: int = 0
+    walk_loads: int = 0
+    page_faults: int = 0
+    ad_updates: int = 0
+    flushes: int = 0
+    cr3_loads: int = 0
+
+    def since(self, earlier: Counts) -> Counts:
+        """What has been added."""
+        after, before = dataclasses.astuple(self), dataclasses.astuple(earlier)
+        return Counts(*(new - old for new, old in zip(after, before, strict=True)))
+
+
+NAMES = tuple(field.name for field in dataclasses.fields(Counts))
+_OF_PROCESS = NAMES[:5]
+
+
+def counts_of_task(task: Task) -> Counts:
+    """A process's own figures."""
+    usage = task.usage
+    return Counts(usage.min_flt, usage.maj_flt, usage.link_faults, usage.hw_faults, usage.instructions)
+
+
+def counts_of_machine(machine: GuestMachine) -> Counts:
+    """The sum over all processes, ended ones included, and what the MMU counts."""
+    processes = machine.processes()
+    sums = [sum(int(process[name]) for process in processes) for name in _OF_PROCESS]
+    mmu = machine.kernel.cpu.mmu.counters
+    return Counts(*sums, *(getattr(mmu, name) for name in NAMES[5:]))
+
+
+class Expectation:
+    """``with machine.expect(link_faults=1, minor_faults=0): ...``: in the end exactly these have been counted.
+
+    :attr:`counts` is then everything that was counted, and :attr:`events` what was recorded meanwhile.
+    """
+
+    counts: Counts
+    events: MmuEvents
+
+    def __init__(self, machine: GuestMachine, task: Task | None, expected: dict[str, int]) -> None:
+        known = NAMES if task is None else _OF_PROCESS
+        for name in expected:
+            if name not in known:
+                whose = "a machine" if task is None else "one process"
+                raise ValueError(f"there is no figure {name!r} of {whose}; there are: {', '.join(known)}")
+        if not expected:
+            raise ValueError("nothing is expected: name a figure, such as link_faults=1")
+        self._machine, self._task, self._expected = machine, task, expected
+
+    def _now(self) -> Counts:
+        return counts_of_machine(self._machine) if self._task is None else counts_of_task(self._task)
+
+    def __enter__(self) -> Expectation:
+        self._before = self._now()
+        self._first = len(self._machine.events)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        __tracebackhide__ = True
+        self.counts = self._now().since(self._before)
+        self.events = self._machine.events[self._first :]
+        if kind is None and any(getattr(self.counts, name) != value for name, value in self._expected.items()):
+            raise AssertionError(self._explanation())
+
+    def _explanation(self) -> str:
+        counted = {name: getattr(self.counts, name) for name in NAMES}
+        wrong = {name: value for name, value in self._expected.items() if counted[name] != value}
+        whose = "the machine" if self._task is None else name_of(self._task)
+        sentence = "; ".join(f"expected {_number(n, name)}, counted {counted[name]}" for name, n in wrong.items())
+        width = max(map(len, counted))
+        lines = [f"{whose}: {sentence}.", ""]
+        for name, value in counted.items():
+            if name in self._expected:
+                words = f"<- expected {self._expected[name]}" if name in wrong else "as expected"
+                lines.append(f"{name:{width}} {value:6}  {words}")
+            elif value and name in (NAMES if self._task is None else _OF_PROCESS):
+                lines.append(f"{name:{width}} {value:6}")
+        return "\n".join([*lines, "", *self._happenings(wrong)])
+
+    def _happenings(self, wrong: dict[str, int]) -> list[str]:
+        kinds = {kind for name in wrong for kind in _EXPLAINED_BY.get(name, ())}
+        pid = None if self._task is None else self._task.pid
+        seen = self.events.where(pid=pid, test=lambda event: event.kind in kinds)
+        if not len(seen):
+            return ["Nothing of the kind was recorded meanwhile."] if kinds else []
+        more = [f"  ... and {len(seen) - _MAX_SHOWN} more"] if len(seen) > _MAX_SHOWN else []
+        return ["What happened meanwhile:", *(f"  {event}" for event in seen[:_MAX_SHOWN]), *more]
+
+
+def _number(count: int, name: str) -> str:
+    words = name.replace("_", " ")
+    if count == 1:
+        words = {"flushes": "flush"}.get(words, words.removesuffix("s"))
+    return f"{count or 'no'} {words}"

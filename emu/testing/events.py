@@ -1,0 +1,193 @@
+"""What happened in a machine, as a list that can be filtered: walks, fills, faults, flushes, links and the rest.
+
+The events are those of the trace format (docs/tracing.md), with its names; addresses and entries are numbers here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, overload
+
+from emu import __name__ as _PACKAGE
+from emu.trace.recorder import Recorder
+from emu.trace.view import describe_event
+from mmu.events import EventKind
+
+if TYPE_CHECKING:
+    from emu.machine import Machine
+
+#: What every machine for tests records: enough to say why a count is not the expected one, and cheap.
+FEW = (EventKind.FAULT, EventKind.FLUSH)
+#: Everything but each single access.
+MANY = tuple(kind for kind in EventKind if kind != EventKind.ACCESS)
+
+
+@dataclass(frozen=True)
+class MmuEvent:
+    """One event: ``kind`` is its name in the trace format, every other field of it is an attribute.
+
+    ``pid`` is None where no process is concerned; ``clock`` counts retired instructions.
+    """
+
+    kind: str
+    pid: int | None
+    clock: int
+    fields: Mapping[str, Any]
+    #: The event as the trace file has it.
+    raw: Mapping[str, Any]
+
+    def __getattr__(self, name: str) -> Any:
+        fields = self.__dict__.get("fields", {})
+        if name in fields:
+            return fields[name]
+        raise AttributeError(f"a {self.__dict__.get('kind')} event has no field {name!r}; it has {', '.join(fields)}")
+
+    def touches(self, vaddr: int) -> bool:
+        """Whether the event concerns ``vaddr``: its page, or the range that it names."""
+        start = self.fields.get("vaddr")
+        if start is None:
+            return bool(self.fields.get("all"))
+        length = self.fields.get("length") or 4096
+        low = start & -4096 if length == 4096 else start
+        return bool(low <= vaddr < low + length)
+
+    def __str__(self) -> str:
+        who = "" if self.pid is None else f"{self.pid} "
+        return f"{who}{self.kind}: {describe_event(dict(self.raw))[0]}"
+
+
+def parse_event(line: str) -> MmuEvent:
+    """One line of a trace."""
+    raw = json.loads(line)
+    fields = {name: _number(value) for name, value in raw.items() if name not in ("seq", "clock", "pid", "event")}
+    if "entries" in fields:
+        fields["entries"] = {int(level): int(value, 16) for level, value in raw["entries"].items()}
+    return MmuEvent(raw["event"], raw.get("pid"), raw["clock"], fields, raw)
+
+
+def _number(value: Any) -> Any:
+    return int(value, 16) if isinstance(value, str) and value.startswith("0x") else value
+
+
+class MmuEvents(Sequence[MmuEvent]):
+    """Events in the order in which they happened; a selection of them is such a list again.
+
+    The whole list of a machine grows while the machine runs, a selection does not.
+    """
+
+    def __init__(self, source: Callable[[], Sequence[MmuEvent]]) -> None:
+        self._source = source
+
+    def where(
+        self,
+        kind: str | None = None,
+        *,
+        pid: int | None = None,
+        vaddr: int | None = None,
+        test: Callable[[MmuEvent], bool] | None = None,
+        **fields: object,
+    ) -> MmuEvents:
+        """Those of a kind, of a process, that concern an address, for which ``test`` holds, with these fields."""
+        chosen = [
+            event
+            for event in self._source()
+            if (kind is None or event.kind == kind)
+            and (pid is None or event.pid == pid)
+            and (vaddr is None or event.touches(vaddr))
+            and all(event.fields.get(name) == value for name, value in fields.items())
+            and (test is None or test(event))
+        ]
+        return MmuEvents(lambda: chosen)
+
+    @property
+    def walks(self) -> MmuEvents:
+        """Page walks, each with the entries that it read (``entries``, by level)."""
+        return self.where("walk")
+
+    @property
+    def fills(self) -> MmuEvents:
+        """Translations that the CPU asked for and got."""
+        return self.where("fill")
+
+    @property
+    def faults(self) -> MmuEvents:
+        """Page faults, resolved or not (``error_code``)."""
+        return self.where("fault")
+
+    @property
+    def flushes(self) -> MmuEvents:
+        """Invalidations: a range, or ``all``."""
+        return self.where("flush")
+
+    @property
+    def links(self) -> MmuEvents:
+        """Shared tables that were linked into a process."""
+        return self.where("link")
+
+    @property
+    def unlinks(self) -> MmuEvents:
+        """Shared tables that were unlinked from a process."""
+        return self.where("unlink")
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kind of each event, in order."""
+        return [event.kind for event in self._source()]
+
+    @overload
+    def __getitem__(self, index: int) -> MmuEvent: ...
+    @overload
+    def __getitem__(self, index: slice) -> MmuEvents: ...
+    def __getitem__(self, index: int | slice) -> MmuEvent | MmuEvents:
+        if isinstance(index, int):
+            return self._source()[index]
+        chosen = self._source()[index]
+        return MmuEvents(lambda: chosen)
+
+    def __len__(self) -> int:
+        return len(self._source())
+
+    def __iter__(self) -> Iterator[MmuEvent]:
+        return iter(self._source())
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self._source())) or "no events"
+
+    def __repr__(self) -> str:
+        kinds = Counter(self.kinds)
+        return f"<{len(self)} events: {', '.join(f'{n} {kind}' for kind, n in kinds.items())}>"
+
+
+class EventLog:
+    """Records a machine from now on."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._chunks: list[bytes] = []
+        self._parsed: list[MmuEvent] = []
+        self._ring = machine.kernel.cpu.mmu.events
+        self._recorder = Recorder(machine, self._chunks.append, command=[_PACKAGE], seed=0, version="")
+        self._recorder.syscalls = False
+        self._header = True
+        machine.kernel.tracer = self._recorder
+        self.record(FEW)
+        #: Everything that was recorded.
+        self.events = MmuEvents(self._all)
+
+    def record(self, kinds: Sequence[EventKind], *, syscalls: bool = False) -> None:
+        """From now on, these kinds of the MMU's events; the kernel's always, its system calls if wanted."""
+        self._ring.enable(*kinds)
+        self._recorder.syscalls = syscalls
+
+    def _all(self) -> list[MmuEvent]:
+        self._ring.flush()
+        self._recorder.flush()
+        lines = b"".join(self._chunks).decode("ascii").splitlines()
+        self._chunks.clear()
+        if self._header and lines:
+            del lines[0]
+            self._header = False
+        self._parsed += map(parse_event, lines)
+        return self._parsed

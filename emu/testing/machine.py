@@ -1,0 +1,310 @@
+"""GuestMachine: a small machine for a test, with captured output, that is audited in the end."""
+
+from __future__ import annotations
+
+import io
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import guests
+from emu.fs.tmpfs import TmpfsSuperBlock
+from emu.kernel.errors import LinuxError
+from emu.kernel.sched import StopReason
+from emu.kernel.task import Task, TaskState
+from emu.machine import Machine
+from emu.mm.address_space import AddressSpace
+from emu.mm.frames import FrameKind
+from emu.mm.pagetable import LEVEL_OF, span
+from emu.syscalls.names import name_of as name_of_call
+from emu.testing.compiled import compile_guest
+from emu.testing.counts import Counts, Expectation, counts_of_machine
+from emu.testing.events import MANY, EventLog, MmuEvents
+from emu.testing.marks import Marks
+from emu.testing.walks import Step, name_of, walk_of
+
+DEFAULT_MEMORY = 64 << 20
+#: Seconds of host time after which a guest counts as stuck.
+DEFAULT_TIMEOUT_S = 60.0
+#: A guest: see :meth:`GuestMachine.guest`.
+Source = str | Path
+
+
+@dataclass(frozen=True)
+class GuestResult:
+    """What became of a program: what was printed while it ran, and how it ended."""
+
+    stdout: str
+    stderr: str
+    #: The exit status; None if a signal ended it.
+    status: int | None
+    #: The signal's name, such as "SIGSEGV"; empty if none did.
+    signal: str
+    #: What the whole machine counted meanwhile.
+    counts: Counts
+    task: Task
+
+    def __str__(self) -> str:
+        end = f"killed by {self.signal}" if self.signal else f"exit status {self.status}"
+        return f"{end}\nstdout:\n{self.stdout}stderr:\n{self.stderr}"
+
+
+class GuestMachine(Machine):
+    """A machine whose output is kept, whose events are recorded and whose end is checked.
+
+    ``level`` (of the tables that are shared: "pte", "pmd", "pud") and ``abi`` go to the file systems that modules
+    mount, as mount options of these names; None leaves the choice to them.  The rest is as for :class:`Machine`.
+    With a modelled TLB the stale-translation detector runs too.  Without ``record``, events are recorded only from the
+    moment on when somebody first asks for them.
+    """
+
+    def __init__(
+        self,
+        memory: int = DEFAULT_MEMORY,
+        *,
+        level: str | None = None,
+        abi: str | None = None,
+        stdin: str = "",
+        mount_options: Mapping[str, str] | None = None,
+        record: bool = True,
+        **options: Any,
+    ) -> None:
+        self.out, self.err, self.logged = bytearray(), bytearray(), list[str]()
+        self.level, self.abi = level, abi
+        wanted = {"level": level, "abi": abi, **(mount_options or {})}
+        options.setdefault("check_tlb", options.get("tlb", "off") != "off")
+        super().__init__(
+            memory,
+            stdin=io.BytesIO(stdin.encode()),
+            stdout=self.out.extend,
+            stderr=self.err.extend,
+            log=self.logged.append,
+            mount_options={name: value for name, value in wanted.items() if value is not None},
+            **options,
+        )
+        self.marks = Marks(self.kernel)
+        self._log = EventLog(self) if record else None
+        self.closed = False
+
+    # -- programs --------------------------------------------------------------------------------------------------
+
+    def guest(
+        self, program: Source, *arguments: object, env: Mapping[str, str] | None = None, name: str | None = None
+    ) -> Task:
+        """Start a guest: the path of a program, the name of a prebuilt guest, or the text of a C program.
+
+        ``name`` is what it is called in the machine.  :class:`NoCompiler`, which pytest and unittest take for a skip,
+        if there is C and no compiler.
+        """
+        __tracebackhide__ = True
+        file = _program(program)
+        path = self.install(file, f"/bin/{name or file.name}")
+        return self.spawn(path, [str(a) for a in arguments], env, in_guest=True)
+
+    def run_guest(
+        self,
+        program: Source,
+        *arguments: object,
+        env: Mapping[str, str] | None = None,
+        name: str | None = None,
+        timeout_s: float | None = None,
+    ) -> GuestResult:
+        """Run a guest to its end, and every other process too."""
+        __tracebackhide__ = True
+        return self.result_of(self.guest(program, *arguments, env=env, name=name), timeout_s)
+
+    def result_of(self, task: Task, timeout_s: float | None = None) -> GuestResult:
+        """Run everything to its end; what became of ``task``, and what was printed meanwhile."""
+        __tracebackhide__ = True
+        printed, complained, before = len(self.out), len(self.err), counts_of_machine(self)
+        self.finish(timeout_s)
+        signo = task.exit_code & 0x7F
+        return GuestResult(
+            self.out[printed:].decode("utf-8", "replace"),
+            self.err[complained:].decode("utf-8", "replace"),
+            None if signo else task.exit_code >> 8,
+            signal.Signals(signo).name if signo else "",
+            counts_of_machine(self).since(before),
+            task,
+        )
+
+    # -- running ---------------------------------------------------------------------------------------------------
+
+    def finish(self, timeout_s: float | None = None) -> None:
+        """Run until every process has ended; AssertionError if one waits for ever or time is up."""
+        __tracebackhide__ = True
+        self.marks.release_all()
+        reason = self.run(timeout_s=DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s)
+        if reason != StopReason.EXITED:
+            raise AssertionError(self._stuck(f"the machine should run to its end, but {reason.value}"))
+
+    def run_until_mark(self, task: Task | None, number: int, timeout_s: float | None = None) -> Task:
+        """Run until ``task`` (None: any process) comes to ``unimmu_mark(number)``, and stop it there; which one it is.
+
+        It stands there until it is waited for at another mark, :meth:`resume` or :meth:`finish`; processes that stand
+        at other marks stay.  AssertionError if it never comes.
+        """
+        __tracebackhide__ = True
+        if task is not None:
+            self.marks.release(task)
+        self.marks.wait_for(task, number)
+        arrived = lambda: self.marks.arrived is not None or (task is not None and not task.alive)  # noqa: E731
+        reason = self.run(arrived, timeout_s=DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s)
+        if self.marks.arrived is None:
+            who = "a process" if task is None else name_of(task)
+            why = self._state(task) if task is not None and not task.alive else reason.value
+            raise AssertionError(self._stuck(f"{who} should come to mark {number}, but {why}"))
+        return self.marks.arrived
+
+    def run_until_idle(self, timeout_s: float | None = None) -> None:
+        """Run until every process waits (in pause(2), for a child, at a mark) or has ended."""
+        __tracebackhide__ = True
+        reason = self.run(timeout_s=DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s)
+        if reason not in (StopReason.IDLE, StopReason.EXITED):
+            raise AssertionError(self._stuck(f"every process should wait or end, but {reason.value}"))
+
+    def resume(self, task: Task) -> None:
+        """Let a process that stands at a mark go on, when the machine next runs."""
+        self.marks.release(task)
+
+    def children_of(self, task: Task) -> list[Task]:
+        """The living children of a process, oldest first."""
+        return [child for _, child in sorted(task.children.items()) if child.alive]
+
+    def _stuck(self, sentence: str) -> str:
+        lines = [f"{sentence}.", "", *(f"  {name_of(task)}: {self._state(task)}" for task in self.tasks)]
+        for name, text in (("stdout", self.stdout), ("stderr", self.stderr)):
+            lines += [f"{name} so far:", text.rstrip()] if text else []
+        return "\n".join(lines)
+
+    def _state(self, task: Task) -> str:
+        if not task.alive:
+            signo, status = task.exit_code & 0x7F, task.exit_code >> 8
+            return f"it was killed by {signal.Signals(signo).name}" if signo else f"it ended with status {status}"
+        if self.marks.stands(task):
+            return "stands at a mark"
+        if task.state == TaskState.SLEEPING and task.syscall is not None:
+            return f"waits in {name_of_call(task.syscall[0])}"
+        return "runs"
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    @property
+    def stdout(self) -> str:
+        """What programs have printed."""
+        return self.out.decode("utf-8", "replace")
+
+    @property
+    def stderr(self) -> str:
+        """What programs have complained of."""
+        return self.err.decode("utf-8", "replace")
+
+    @property
+    def unit(self) -> int:
+        """Bytes that one entry covers which links a table of :attr:`level`: the alignment of what is shared."""
+        if self.level is None:
+            raise ValueError("this machine was made without level=, so its unit is the file system's affair")
+        return span(LEVEL_OF[self.level] + 1)
+
+    @property
+    def events(self) -> MmuEvents:
+        """What was recorded: faults, flushes and the kernel's events; after :meth:`record_all` walks and fills too."""
+        return self._recording.events
+
+    @property
+    def _recording(self) -> EventLog:
+        if self._log is None:
+            self._log = EventLog(self)
+        return self._log
+
+    def record_all(self, *, syscalls: bool = False) -> MmuEvents:
+        """From now on, record walks, fills and A/D updates as well (and system calls)."""
+        self._recording.record(MANY, syscalls=syscalls)
+        return self.events
+
+    @property
+    def counts(self) -> Counts:
+        """What has been counted so far."""
+        return counts_of_machine(self)
+
+    def expect(self, *, task: Task | None = None, **figures: int) -> Expectation:
+        """``with machine.expect(link_faults=1, minor_faults=0):`` exactly these are counted meanwhile, of the machine
+        or of one process; AssertionError otherwise.
+        """
+        return Expectation(self, task, figures)
+
+    def walk(self, task: Task, vaddr: int) -> tuple[Step, ...]:
+        """The entries that translate an address for a process, top level first."""
+        return walk_of(task, vaddr).steps
+
+    @property
+    def host_mms(self) -> list[AddressSpace]:
+        """The address spaces that own shared tables, oldest first; no process runs in them."""
+        return [mm for mm in self.kernel.mm_context.address_spaces.values() if mm.shared_tables]
+
+    @property
+    def pagetable_bytes(self) -> int:
+        """Of the whole machine: PageTables in /proc/meminfo."""
+        return self.kernel.frames.used[FrameKind.PAGETABLE] << 12
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    def close(self) -> list[str]:
+        """End everything; whatever is wrong then, in sentences."""
+        if self.closed:
+            return []
+        self.closed = True
+        found = self.audit()
+        if self.kernel.flusher.changes is not None:
+            found += self.stale_translations()
+        self.marks.release_all()
+        self.kill_all()
+        found += self._news(found, "after the last process")
+        for _, path, _ in self.kernel.default_mounts:
+            try:
+                self.kernel.vfs.umount(path)
+            except LinuxError as error:
+                found.append(f"umount {path}: {error}")
+        found += [f"{mm.name} is left" for mm in self.kernel.mm_context.address_spaces.values()]
+        return found + self._news(found, "after everything") + self._left()
+
+    def _news(self, known: list[str], when: str) -> list[str]:
+        """What the audit finds beyond what is known."""
+        return [f"{when}: {finding}" for finding in self.audit() if not any(finding in old for old in known)]
+
+    def _left(self) -> list[str]:
+        """Frames that nobody can use any more."""
+        used, files = self.kernel.frames.used, 0
+        for mount in self.kernel.vfs.mount_table:
+            if isinstance(mount.sb, TmpfsSuperBlock):
+                files += mount.sb.used_blocks
+        right = {FrameKind.PAGETABLE: 0, FrameKind.ANON: 0, FrameKind.CACHE: files}
+        return [
+            f"after everything: {used[kind]} frames of {kind.name} are in use, {n} should be"
+            for kind, n in right.items()
+            if used[kind] != n
+        ]
+
+    def __repr__(self) -> str:
+        words = [f"{self.ram.size >> 20} MiB", *filter(None, (self.level, self.abi))]
+        return f"<GuestMachine {' '.join(words)}>"
+
+
+def _program(program: Source) -> Path:
+    """The file of a guest."""
+    __tracebackhide__ = True
+    if isinstance(program, Path):
+        return program
+    if "\n" in program or "{" in program:
+        return compile_guest(program)
+    if program in guests.NAMES:
+        return guests.path(program)
+    path = Path(program)
+    if path.suffix == ".c":
+        return compile_guest(path.read_text(), path)
+    if not path.exists():
+        names = ", ".join(guests.NAMES)
+        raise ValueError(f"{program!r} is no file, no C program and no prebuilt guest (these are: {names})")
+    return path

@@ -1,0 +1,76 @@
+"""Marks: points of a guest program at which a test can stop it and look (``unimmu_mark(n)`` in ``unimmu.h``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from emu.kernel.wait import WaitQueue
+from emu.syscalls.table import Syscall
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task
+
+#: A system call that no kernel has.
+NR_MARK = 1_000_000
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A process came to a mark."""
+
+    task: Task
+    number: int
+
+
+class Marks:
+    """The marks that processes have come to, and the processes that stand at one."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.passed: list[Mark] = []
+        #: Told of each mark, before the process may stop there.
+        self.listeners: list[Callable[[Task, int], None]] = []
+        self._awaited: tuple[Task | None, int] | None = None
+        self._held: dict[Task, WaitQueue] = {}
+        self.arrived: Task | None = None
+        kernel.entry.register(Syscall(NR_MARK, "unimmu_mark", self._sys_mark, ("int",)))
+
+    def _sys_mark(self, kernel: Kernel, task: Task, number: int) -> int | Generator[WaitQueue, None, int]:
+        self.passed.append(Mark(task, number))
+        for listener in self.listeners:
+            listener(task, number)
+        if self._awaited is None or self._awaited[1] != number or self._awaited[0] not in (None, task):
+            return 0
+        self._awaited, self.arrived = None, task
+        return self._stand(task)
+
+    def _stand(self, task: Task) -> Generator[WaitQueue, None, int]:
+        queue = self._held[task] = WaitQueue()
+        try:
+            while task in self._held:
+                yield queue
+        finally:
+            self._held.pop(task, None)
+        return 0
+
+    def wait_for(self, task: Task | None, number: int) -> None:
+        """The next time that ``task`` (None: anyone) comes to the mark, it stops there and is :attr:`arrived`."""
+        self._awaited, self.arrived = (task, number), None
+
+    def stands(self, task: Task) -> bool:
+        """Whether the process stands at a mark."""
+        return task in self._held
+
+    def release(self, task: Task) -> None:
+        """Let a process that stands at a mark go on, when the machine next runs."""
+        queue = self._held.pop(task, None)
+        if queue is not None:
+            queue.wake_all()
+
+    def release_all(self) -> None:
+        """Let all of them go on; nothing is waited for any more."""
+        self._awaited = None
+        for task in list(self._held):
+            self.release(task)
