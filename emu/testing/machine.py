@@ -57,8 +57,8 @@ class GuestMachine(Machine):
     ``level`` (of the tables that are shared: "pte", "pmd", "pud") and ``abi`` go to the file systems that modules
     mount, as mount options of these names; None leaves the choice to them.  The rest is as for :class:`Machine`.
     With a modelled TLB the stale-translation detector runs too, and what it finds is wrong in the end, unless
-    ``check_tlb`` is given: then its findings are the test's affair (:meth:`stale_translations`).  Without ``record``, events are recorded only from the
-    moment on when somebody first asks for them.
+    ``check_tlb`` is given: then its findings are the test's affair (:meth:`stale_translations`).  Without ``record``,
+    events are recorded only from the moment on when somebody first asks for them.
     """
 
     def __init__(
