@@ -8,7 +8,6 @@ called it.
 from __future__ import annotations
 
 import errno
-import struct
 from enum import IntFlag
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,8 @@ from emu.mm.pagetable import ADDRESS, SPECIAL
 from emu.mm.vma import Prot, Vma, VmFlags
 from emu.syscalls.table import Syscall
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+from msharefs.control import MSHARE_INFO, RangeFile
+from msharefs.early_window import EarlyWindow
 from msharefs.filesystem import MshareSuperBlock, RegionInode
 from msharefs.region import Region
 from msharefs.window import WindowOperations
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from msharefs.module import Mshare
 
 NR_MSHARE, NR_MSHARE_UNLINK = 451, 452
-_INFO = struct.Struct("<QQ")
 
 
 class Oflag(IntFlag):
@@ -52,16 +52,17 @@ class RegionV1(RegionInode):
     immutable = True
 
     def __init__(
-        self, sb: MshareSuperBlock, mode: int, uid: int, gid: int, region: Region, start: int, creator: Task, oflag: int
+        self, sb: MshareSuperBlock, mode: int, uid: int, gid: int, region: Region, creator: Task, oflag: int
     ) -> None:
         super().__init__(sb, mode, uid, gid, region)
-        self.start = start
         self.creator = creator
         self.oflag = oflag
         #: mshare() calls that have not been undone by mshare_unlink().
         self.users = 1
-        self.size = _INFO.size
-        self.ops = WindowOperations(region, identity=True)
+        self.size = MSHARE_INFO.size
+        # the posted fault handler tests the window's rights first, which makes a window for reading only useless
+        posted = sb.options.abi == "v1"
+        self.ops = EarlyWindow(region) if posted else WindowOperations(region, identity=True)
 
     def open(self, path: Path, flags: int, task: Task | None) -> File:
         if flags & OpenFlags.ACCMODE != OpenFlags.RDONLY and task is not None:
@@ -72,19 +73,8 @@ class RegionV1(RegionInode):
         raise LinuxError(errno.EPERM)
 
 
-class InfoV1File(File):
-    """An open region file: every read starts over (struct mshare_info: start, size)."""
-
-    inode: RegionV1
-    seekable = False
-
-    def pread(self, count: int, pos: int) -> bytes:
-        if not count:
-            raise LinuxError(errno.EFAULT)  # the posted code takes "nothing was copied" for a fault
-        return _INFO.pack(self.inode.start, self.inode.region.size)[:count]
-
-    def read(self, count: int) -> bytes:
-        return self.pread(count, 0)
+class InfoV1File(RangeFile):
+    """An open region file."""
 
 
 class MshareCalls:
@@ -96,15 +86,22 @@ class MshareCalls:
             Syscall(NR_MSHARE, "mshare", self.sys_mshare, ("str", "ptr", "size", "oflags", "mode")),
             Syscall(NR_MSHARE_UNLINK, "mshare_unlink", self.sys_mshare_unlink, ("str",)),
         )
+        #: What the kernel has under these numbers without msharefs (later kernels: cachestat and fchmodat2).
+        registered = {call.number: mshare.kernel.entry.lookup(call.number) for call in self.table}
+        self.later = {number: call for number, call in registered.items() if call is not None}
 
     def _superblock(self) -> MshareSuperBlock:
-        """The first instance; ENOSYS if it is mounted with ``syscalls=off``."""
-        if not self._mshare.mounted:
+        """The instance that the calls act on: the one with ``abi=v1``, or else the first that has them.
+
+        LinuxError: ENOENT if nothing is mounted, ENOSYS if no instance has the calls.
+        """
+        mounted = self._mshare.mounted
+        if not mounted:
             raise LinuxError(errno.ENOENT)
-        sb = self._mshare.mounted[0]
-        if sb.options.syscalls == "off":
+        ready = [sb for sb in mounted if sb.has_calls]
+        if not ready:
             raise LinuxError(errno.ENOSYS)
-        return sb
+        return next((sb for sb in ready if sb.options.abi == "v1"), ready[0])
 
     @staticmethod
     def _name(task: Task, address: int) -> str:
@@ -157,7 +154,7 @@ class MshareCalls:
         self._move_in(task.mm, region.host, vmas)
         who = task.credentials
         owner = NewOwner(mode & 0o444 | 0o400, who.euid, who.egid)
-        inode = RegionV1(sb, owner.mode, owner.uid, owner.gid, region, start, task, oflag)
+        inode = RegionV1(sb, owner.mode, owner.uid, owner.gid, region, task, oflag)
         sb.root.add(name, inode)
         self._open_window(kernel, task, inode, name, start, length, Prot.READ | Prot.WRITE)
 
@@ -202,8 +199,8 @@ class MshareCalls:
             raise LinuxError(errno.EINVAL)
         if oflag != oflag & inode.oflag:
             raise LinuxError(errno.EPERM)
-        # O_RDONLY is 0: the posted code makes PROT_NONE of it, without effect, since rights come from the region's
-        # objects
+        # O_RDONLY is 0: the posted code makes PROT_NONE of it. With abi=v1 nothing can be read then; beside the file
+        # interface it is without effect, since rights come from the region's objects
         prot = Prot.NONE
         if oflag & Oflag.RDWR:
             prot = Prot.READ | Prot.WRITE
@@ -231,7 +228,7 @@ class MshareCalls:
         inode.users -= 1
         if inode.users:
             if task is not inode.creator:
-                start = inode.start
+                start = inode.region.host_base
                 for vma in task.mm.vmas.overlapping(start, start + inode.region.size):
                     if vma.ops is inode.ops:
                         task.mm.remove(vma)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 MSHAREFS_CREATE_MAPPING = 0x40287800
 MSHAREFS_UNMAP = 0x40107801
 #: region_offset, size, offset (in the mapped file), prot, flags, fd, padding; and region_offset, size.
-_CREATE = struct.Struct("<QQQIIII")
+_CREATE = struct.Struct("<QQQIII4x")
 _UNMAP = struct.Struct("<QQ")
 _U64 = (1 << 64) - 1
 
@@ -100,33 +100,44 @@ class RegionFile(ControlFile):
     # -- the objects -----------------------------------------------------------------------------------------------
 
     def ioctl(self, task: Task, command: int, argument: int) -> int:
-        if not self.inode.sized:
-            raise LinuxError(errno.EINVAL)
-        if self.region.options.strict_fd == "on" and not self.writable:
-            raise LinuxError(errno.EACCES)
-        if command == MSHAREFS_CREATE_MAPPING:
-            self._create_mapping(task, *_CREATE.unpack(task.mm.read(argument, _CREATE.size))[:6])
-        elif command == MSHAREFS_UNMAP:
-            self._unmap(*_UNMAP.unpack(task.mm.read(argument, _UNMAP.size)))
-        else:
+        self.check_sized(task, command, argument)
+        self.check_may_change()
+        layout = self.ioctl_layout(command)
+        if layout is None:
             raise LinuxError(errno.ENOTTY)
+        fields = layout.unpack(task.mm.read(argument, layout.size))
+        if command == MSHAREFS_CREATE_MAPPING:
+            self.create_mapping(task, *fields)
+        else:
+            self._unmap(*fields)
         return 0
 
-    def _create_mapping(
+    @staticmethod
+    def ioctl_layout(command: int) -> struct.Struct | None:
+        """What the command's argument points at; None for an unknown command."""
+        return {MSHAREFS_CREATE_MAPPING: _CREATE, MSHAREFS_UNMAP: _UNMAP}.get(command)
+
+    def check_sized(self, task: Task, command: int, argument: int) -> None:
+        """EINVAL without a size, whatever the command is."""
+        if not self.inode.sized:
+            raise LinuxError(errno.EINVAL)
+
+    def create_mapping(
         self, task: Task, region_offset: int, size: int, offset: int, prot: int, flags: int, fd: int
     ) -> None:
         """MSHAREFS_CREATE_MAPPING, its checks in the order of the posting (18/22 and 20/22)."""
         region = self.region
-        if region_offset >= region.size:
+        if region_offset >= region.size or not is_shared_fixed(flags):
             raise LinuxError(errno.EINVAL)
-        if not is_shared_fixed(flags):
-            raise LinuxError(errno.EINVAL)
-        file = None if flags & MapFlags.ANONYMOUS else self._object_file(task, s32(fd), flags, prot)
+        file = self.object_file(task, s32(fd), flags, prot)
         if (region_offset + size) & _U64 > region.size:
             raise LinuxError(errno.EINVAL)
         map_object(region, task, region_offset, size, prot, flags, file, offset)
 
-    def _object_file(self, task: Task, fd: int, flags: int, prot: int) -> File:
+    def object_file(self, task: Task, fd: int, flags: int, prot: int) -> File | None:
+        """The file of an object; None for zero pages."""
+        if flags & MapFlags.ANONYMOUS:
+            return None
         file = task.files.get(fd)
         if flags & MapFlags.HUGETLB or isinstance(file.inode, RegionInode):
             raise LinuxError(errno.EINVAL)

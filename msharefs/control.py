@@ -26,6 +26,11 @@ class ControlFile(File):
         """The region behind the file."""
         return self.inode.region
 
+    def check_may_change(self) -> None:
+        """EACCES where the mount option ``strict-fd`` wants a descriptor for writing, and this is none."""
+        if self.region.options.strict_fd == "on" and not self.writable:
+            raise LinuxError(errno.EACCES)
+
     def lseek(self, offset: int, whence: int) -> int:
         raise LinuxError(errno.ESPIPE)
 

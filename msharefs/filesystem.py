@@ -77,7 +77,7 @@ class MshareDirectory(SimpleDirectory):
         return inode
 
     def mkdir(self, name: str, owner: NewOwner) -> Inode:
-        inode = MshareDirectory(self.sb, owner.mode, owner.uid, owner.gid)
+        inode = type(self)(self.sb, owner.mode, owner.uid, owner.gid)
         self.add(name, inode)
         return inode
 
@@ -104,6 +104,25 @@ class MshareDirectory(SimpleDirectory):
         super().rename(name, new_directory, new_name, flags)
 
 
+class ClosedDirectory(MshareDirectory):
+    """The root where system calls make the files: looking and listing is all that can be done with it."""
+
+    def create(self, name: str, owner: NewOwner) -> Inode:
+        raise LinuxError(errno.EACCES)
+
+    def mkdir(self, name: str, owner: NewOwner) -> Inode:
+        raise LinuxError(errno.EPERM)
+
+    def link(self, name: str, inode: Inode) -> None:
+        raise LinuxError(errno.EPERM)
+
+    def unlink(self, name: str, inode: Inode) -> None:
+        raise LinuxError(errno.EPERM)
+
+    def rename(self, name: str, new_directory: Inode, new_name: str, flags: RenameFlags) -> None:
+        raise LinuxError(errno.EPERM)
+
+
 class MshareSuperBlock(SuperBlock):
     """One mounted instance."""
 
@@ -116,8 +135,14 @@ class MshareSuperBlock(SuperBlock):
         self.abi = mshare.abis[options.abi]
         self.level = options.level
         self.unit = unit_of(options.level)
-        self.root: MshareDirectory = MshareDirectory(self, 0o777)
-        self.root.add(INFO_NAME, InfoInode(self))
+        self.root: MshareDirectory = self.abi.directory(self, self.abi.root_mode)
+        if self.abi.has_info:
+            self.root.add(INFO_NAME, InfoInode(self))
+
+    @property
+    def has_calls(self) -> bool:
+        """Whether mshare(2) and mshare_unlink(2) act on this instance."""
+        return (self.options.syscalls or ("on" if self.abi.calls else "off")) == "on"
 
     def show_options(self) -> str:
         return self.options.shown()
@@ -125,6 +150,7 @@ class MshareSuperBlock(SuperBlock):
     def remount(self, options: str) -> None:
         """What may change takes effect at once, for the regions that exist too."""
         self.options = parse(options, self.mshare.abis, self.options)
+        self.mshare.mounts_changed()
         for region, sb in self.mshare.regions.items():
             if sb is self:
                 region.configure(self.options)
@@ -132,6 +158,7 @@ class MshareSuperBlock(SuperBlock):
     def put_super(self) -> None:
         """The last mount is gone: regions that still have a name go too."""
         self.mshare.mounted.remove(self)
+        self.mshare.mounts_changed()
         pending: list[Inode] = [self.root]
         while pending:
             inode = pending.pop()
@@ -152,6 +179,13 @@ class MshareFsType(FileSystemType):
         self._mshare = mshare
 
     def mount(self, kernel: Kernel, options: str) -> SuperBlock:
-        sb = MshareSuperBlock(kernel, self, self._mshare, parse(options, self._mshare.abis))
+        wanted = parse(options, self._mshare.abis)
+        if self._mshare.abis[wanted.abi].single:
+            for mounted in self._mshare.mounted:
+                if mounted.options.abi == wanted.abi:
+                    mounted.remount(options)
+                    return mounted
+        sb = MshareSuperBlock(kernel, self, self._mshare, wanted)
         self._mshare.mounted.append(sb)
+        self._mshare.mounts_changed()
         return sb

@@ -28,6 +28,7 @@ class Mshare:
         #: The regions that exist, and the instance that each belongs to.
         self.regions: dict[Region, MshareSuperBlock] = {}
         self._ended: list[dict[str, Any]] = []
+        self.calls = MshareCalls(self)
 
     def new_region(
         self,
@@ -43,6 +44,13 @@ class Mshare:
         )
         self.regions[region] = sb
         return region
+
+    def mounts_changed(self) -> None:
+        """Where every mounted instance is without mshare(2), its numbers are what later kernels use them for."""
+        entry = self.kernel.entry
+        off = bool(self.mounted) and not any(sb.has_calls for sb in self.mounted)
+        for call in self.calls.table:
+            entry.register(self.calls.later.get(call.number, call) if off else call, replace=True)
 
     def abandon(self, region: Region) -> None:
         """A region could not be made after all."""
@@ -82,8 +90,7 @@ def init(kernel: Kernel) -> None:
     kernel.vfs.sysfs.create_mount_point("fs/mshare")
     kernel.vfs.register_filesystem(MshareFsType(mshare))
     kernel.vfs.procfs.add_sysctl("vm/mshare_size", mshare.size_text)
-    for call in MshareCalls(mshare).table:
-        kernel.entry.register(call, replace=True)  # later kernels gave these numbers to cachestat and fchmodat2
+    mshare.mounts_changed()
     kernel.vfs.debugfs.create_file("mshare", mshare.debug_text, size=0)
     kernel.exit_hooks.append(mshare.exit_task)
     kernel.default_mounts.append(("msharefs", MOUNT_POINT, ""))

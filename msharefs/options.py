@@ -38,7 +38,9 @@ class MountOptions:
     )
     tlb: str = _option("all", TLB_POLICIES, "which vCPUs hear of a change of shared tables")
     strict_fd: str = _option("off", ON_OFF, "a descriptor for reading only changes nothing")
-    syscalls: str = _option("on", ON_OFF, "mshare(2) and mshare_unlink(2) beside the files")
+    syscalls: str = _option(
+        "", ON_OFF, "mshare(2) and mshare_unlink(2) (default: on with abi=v1 and abi=v3, off with the others)"
+    )
 
     def shown(self) -> str:
         """The options for /proc/mounts: the level, which no posting has, and whatever is not the default."""

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The two mshare interfaces that these programs speak.
+ * The mshare interfaces that these programs speak.
  *
  * "file": the third series of Anthony Yznaga (August 2025). A region is a file
  *   in msharefs; ftruncate() gives its size, an ioctl puts objects into it, and
  *   mmap() of the whole file gives a process its window on it.
+ * "ioctl": the two postings before it (September 2024, January 2025). Regions
+ *   have addresses, and ioctls of other numbers.
+ * "descriptor": the calls that were described in 2026; numbers and structs are
+ *   unimmu's own (docs/mshare-g4.md).
  * "call": the first series of Khalid Aziz (April 2022). Two system calls take
  *   the name of a region. Today's kernels use these numbers for cachestat and
  *   fchmodat2, so ask mshare_unit() first: it ends the program where there is
@@ -65,7 +69,67 @@ static inline long sys_mshare_unlink(const char *name)
 	return syscall3(__NR_mshare_unlink, (u64)name, 0, 0);
 }
 
-/* ---- both ---- */
+/* ---- ioctl interface ---- */
+
+#define MSHAREFS_GET_SIZE 0x80107800UL /* _IOR('x', 0, struct mshare_info) */
+#define MSHAREFS_SET_SIZE 0x40107801UL /* _IOW('x', 1, struct mshare_info) */
+#define MSHAREFS_CREATE_AT 0x40287802UL /* _IOW('x', 2, struct mshare_create), an address for the offset */
+#define MSHAREFS_UNMAP_AT 0x40107803UL /* _IOW('x', 3, struct mshare_unmap), an address for the offset */
+
+/* ---- descriptor interface ---- */
+
+#define __NR_mshare_create 600
+#define __NR_mshare_attach 601
+#define __NR_mshare_detach 602
+#define __NR_mshare_map 603
+#define __NR_mshare_unmap 604
+#define __NR_mshare_protect 605
+#define __NR_mshare_advise 606
+
+#define MSHARE_CLOEXEC 02000000
+#define MSHARE_ATTACH_FIXED 1
+
+/* What mshare_map() puts into a region. */
+struct mshare_map_args {
+	u64 offset; /* in the region */
+	u64 size;
+	u64 file_offset;
+	u32 prot, flags;
+	int fd; /* of the mapped file, or -1 */
+	u32 reserved; /* 0 */
+};
+_Static_assert(sizeof(struct mshare_map_args) == 40, "the size is an argument of mshare_map");
+
+static inline long sys_mshare_create(unsigned int flags) { return syscall3(__NR_mshare_create, flags, 0, 0); }
+
+static inline long sys_mshare_attach(int fd, u64 offset, u64 size, u64 address, unsigned int flags)
+{
+	return syscall6(__NR_mshare_attach, fd, offset, size, address, flags, 0);
+}
+
+static inline long sys_mshare_detach(u64 address) { return syscall3(__NR_mshare_detach, address, 0, 0); }
+
+static inline long sys_mshare_map(int fd, const struct mshare_map_args *args, size_t size)
+{
+	return syscall3(__NR_mshare_map, fd, (u64)args, size);
+}
+
+static inline long sys_mshare_unmap(int fd, u64 offset, u64 size)
+{
+	return syscall3(__NR_mshare_unmap, fd, offset, size);
+}
+
+static inline long sys_mshare_protect(int fd, u64 offset, u64 size, unsigned int prot)
+{
+	return syscall6(__NR_mshare_protect, fd, offset, size, prot, 0, 0);
+}
+
+static inline long sys_mshare_advise(int fd, u64 offset, u64 size, int advice)
+{
+	return syscall6(__NR_mshare_advise, fd, offset, size, advice, 0, 0);
+}
+
+/* ---- all ---- */
 
 /* The decimal number in a small file; -errno if the file cannot be read, -EINVAL if it has none. */
 static inline long number_in_file(const char *path)

@@ -24,6 +24,9 @@
  *   touch A SIZE, scan A SIZE   write 1 to, or sum up, the first byte of each page
  *   text A, bytes N, words V... the string at A; N zero bytes; 64-bit words (an address)
  *   create FD AT SIZE PROT FLAGS [FILE [OFFSET]], unmap FD AT SIZE     mshare's ioctls
+ *   create_at, unmap_at         the same of the postings whose regions have addresses
+ *   set_size FD START SIZE      their MSHAREFS_SET_SIZE
+ *   place FD AT SIZE PROT FLAGS [FILE [OFFSET]]    mshare_map
  *   fork NAME ... end           a child does what stands between, and exits with 0
  *   repeat N ... end
  *   wait PID                    the exit status, or "killed" and the signal
@@ -47,7 +50,11 @@
 	X(truncate, 76) X(ftruncate, 77) X(rename, 82) X(mkdir, 83) X(rmdir, 84) X(link, 86)     \
 	X(unlink, 87) X(symlink, 88) X(setuid, 105) X(mknod, 133) X(mlock, 149) X(setrlimit, 160) \
 	X(mount, 165) X(umount2, 166) X(exit, 231) X(fallocate, 285) X(pipe2, 293)               \
-	X(memfd_create, 319) X(mshare, 451) X(mshare_unlink, 452)
+	X(memfd_create, 319) X(mshare, 451) X(mshare_unlink, 452)                                \
+	X(mshare_create, __NR_mshare_create) X(mshare_attach, __NR_mshare_attach)                \
+	X(mshare_detach, __NR_mshare_detach) X(mshare_map, __NR_mshare_map)                      \
+	X(mshare_unmap, __NR_mshare_unmap) X(mshare_protect, __NR_mshare_protect)                \
+	X(mshare_advise, __NR_mshare_advise)
 
 #define CONSTANTS(X)                                                                             \
 	X(NULL, 0) X(O_RDONLY, 0) X(O_WRONLY, 01) X(O_RDWR, 02) X(O_CREAT, 0100) X(O_EXCL, 0200) \
@@ -57,7 +64,9 @@
 	X(MAP_ANONYMOUS, 0x20) X(MAP_GROWSDOWN, 0x100) X(MAP_LOCKED, 0x2000)                     \
 	X(MAP_NORESERVE, 0x4000) X(MAP_POPULATE, 0x8000) X(MAP_HUGETLB, 0x40000)                 \
 	X(MAP_FIXED_NOREPLACE, 0x100000) X(ANON, 0x21) X(PRIVATE, 0x22) X(OBJECT, 0x31)          \
-	X(CREATE_MAPPING, MSHAREFS_CREATE_MAPPING) X(UNMAP, MSHAREFS_UNMAP)
+	X(CREATE_MAPPING, MSHAREFS_CREATE_MAPPING) X(UNMAP, MSHAREFS_UNMAP)                      \
+	X(GET_SIZE, MSHAREFS_GET_SIZE) X(SET_SIZE, MSHAREFS_SET_SIZE)                            \
+	X(CREATE_AT, MSHAREFS_CREATE_AT) X(UNMAP_AT, MSHAREFS_UNMAP_AT)
 
 #define NR_MARK 1000000
 
@@ -385,18 +394,32 @@ static u64 op_text(const u64 *v)
 
 static u64 op_bytes(const u64 *v) { return (u64)allocate(v[0]); }
 
-static u64 op_create(const u64 *v)
+static u64 create(u64 command, const u64 *v)
 {
 	struct mshare_create object = { v[1], v[2], v[6], v[3], v[4], v[5], 0 };
 
-	return sys_ioctl(v[0], MSHAREFS_CREATE_MAPPING, &object);
+	return sys_ioctl(v[0], command, &object);
 }
 
-static u64 op_unmap(const u64 *v)
+static u64 op_create(const u64 *v) { return create(MSHAREFS_CREATE_MAPPING, v); }
+static u64 op_create_at(const u64 *v) { return create(MSHAREFS_CREATE_AT, v); }
+
+static u64 range(u64 command, const u64 *v)
 {
 	struct mshare_unmap range = { v[1], v[2] };
 
-	return sys_ioctl(v[0], MSHAREFS_UNMAP, &range);
+	return sys_ioctl(v[0], command, &range);
+}
+
+static u64 op_unmap(const u64 *v) { return range(MSHAREFS_UNMAP, v); }
+static u64 op_unmap_at(const u64 *v) { return range(MSHAREFS_UNMAP_AT, v); }
+static u64 op_set_size(const u64 *v) { return range(MSHAREFS_SET_SIZE, v); }
+
+static u64 op_place(const u64 *v)
+{
+	struct mshare_map_args object = { v[1], v[2], v[6], v[3], v[4], v[5], 0 };
+
+	return sys_mshare_map(v[0], &object, sizeof(object));
 }
 
 static u64 op_wait(const u64 *v)
@@ -460,7 +483,8 @@ static const struct operation {
 	{ "scan", op_scan }, { "text", op_text }, { "bytes", op_bytes }, { "create", op_create },
 	{ "unmap", op_unmap }, { "wait", op_wait }, { "await", op_await }, { "on", op_on },
 	{ "minor", op_minor }, { "mark", op_mark }, { "recurse", op_recurse }, { "say", op_say },
-	{ "mod", op_mod }, { "syscall", op_syscall },
+	{ "mod", op_mod }, { "syscall", op_syscall }, { "create_at", op_create_at },
+	{ "unmap_at", op_unmap_at }, { "set_size", op_set_size }, { "place", op_place },
 };
 
 /* ---- running ---- */
@@ -479,7 +503,7 @@ static u64 operate(struct word name, const struct word *words, int n)
 	}
 	if (n > NR_ARGUMENTS)
 		bad("too many values", name);
-	if (is(name, "create"))
+	if (is(name, "create") || is(name, "create_at") || is(name, "place"))
 		v[5] = MSHARE_NO_FD;
 	for (int i = 0; i < n; i++)
 		v[i] = value(words[i]);

@@ -1,0 +1,22 @@
+"""Tables of system calls: a row is a script for the guest ``calls`` and its results, by what it is about."""
+
+from __future__ import annotations
+
+from tests.booted import Booted
+
+Table = dict[str, tuple[str, str]]
+
+
+def results(booted: Booted, table: Table, before: str, after: str = '@unlink "/sys/fs/mshare/r"') -> dict[str, str]:
+    """What every row gives, in a process of its own; ``u`` is the unit."""
+    found = {}
+    for name, (script, _) in table.items():
+        lines = booted.calls(f"@u = say {booted.unit}; {before}\n{script}\n{after}")
+        found[name] = " ".join(line.split(" = ", 1)[1] for line in lines)
+    return found
+
+
+def expected(table: Table, unit: int) -> dict[str, str]:
+    """What must come, with U for the unit, 2U and 3U for two and three of them."""
+    values = {"U": hex(unit), "2U": hex(2 * unit), "3U": hex(3 * unit)}
+    return {name: " ".join(values.get(word, word) for word in result.split()) for name, (_, result) in table.items()}
