@@ -89,19 +89,26 @@ class RegisterSet:
 
 
 class Cpu:
-    """One vCPU."""
+    """The engine on which every vCPU has its turns."""
 
     def __init__(
-        self, ram: PhysicalMemory, entry_frame: int, *, tlb: str | Geometry = "off", seed: int = 0, la57: bool = False
+        self,
+        ram: PhysicalMemory,
+        entry_frame: int,
+        *,
+        tlb: str | Geometry = "off",
+        seed: int = 0,
+        la57: bool = False,
+        cpus: int = 1,
     ) -> None:
         """``entry_frame`` is a free frame that is used once, for the instruction that enters CPL 3; ``tlb`` as for
-        :class:`mmu.Mmu`; with ``la57`` the tables have 5 levels.
+        :class:`mmu.Mmu`; with ``la57`` the tables have 5 levels; ``cpus`` are its logical processors.
         """
         self.uc = uc = Uc(UC_ARCH_X86, UC_MODE_64)
         uc.ctl_set_cpu_model(CPU_MODEL)
         uc.ctl_exits_enabled(True)
         self._engine = unicorn_abi.handle(uc)
-        self.mmu = Mmu(uc, ram, tlb=tlb, seed=seed)
+        self.mmu = Mmu(uc, ram, tlb=tlb, seed=seed, processors=cpus)
         if la57:
             self.mmu.registers = replace(self.mmu.registers, cr4=self.mmu.registers.cr4 | CR4.LA57)
         self.trap = TrapState()

@@ -16,7 +16,7 @@ from emu.kernel.errors import LinuxError
 from emu.kernel.exec import do_execve
 from emu.kernel.kernel import Kernel, describe_task
 from emu.kernel.modules import Init, find_modules
-from emu.kernel.sched import StopReason
+from emu.kernel.sched import MAX_CPUS, StopReason
 from emu.kernel.signal_state import SiCode, SigInfo
 from emu.kernel.task import Task
 from emu.mm.address_space import AddressSpace
@@ -53,8 +53,10 @@ class Machine:
     >>> machine.spawn("guests/bin/hello")                   # doctest: +SKIP
     >>> machine.run()                                       # doctest: +SKIP
 
-    ``memory`` in bytes; ``la57``: page tables of 5 levels, and user addresses of 56 bits; ``mounts`` replace or add to
-    what modules mount, ``mount_options`` are options for the latter; ``modules`` default to every installed one.
+    ``memory`` in bytes; ``la57``: page tables of 5 levels, and user addresses of 56 bits; ``cpus``: how many vCPUs,
+    which take turns of ``turn`` instructions (docs/cpus.md; with one vCPU, ``turn`` is the time slice of a task);
+    ``mounts`` replace or add to what modules mount, ``mount_options`` are options for the latter; ``modules`` default
+    to every installed one.
     Raises ValueError for a bad size or mount.
     """
 
@@ -68,6 +70,8 @@ class Machine:
         tlb: str | Geometry = "off",
         check_tlb: bool = False,
         la57: bool = False,
+        cpus: int = 1,
+        turn: int | None = None,
         modules: Mapping[str, Init] | None = None,
         stdin: BinaryIO | None = None,
         stdout: Any = None,
@@ -76,10 +80,16 @@ class Machine:
     ) -> None:
         if memory < MIN_MEMORY:
             raise ValueError(f"a machine needs at least {MIN_MEMORY} bytes of memory, not {memory}")
+        if not 1 <= cpus <= MAX_CPUS:
+            raise ValueError(f"a machine has from 1 to {MAX_CPUS} vCPUs, not {cpus}")
+        if turn is not None and turn < 1:
+            raise ValueError(f"the turn of a vCPU is at least 1 instruction, not {turn}")
         self.ram = PhysicalMemory(memory)
         found = find_modules() if modules is None else dict(modules)
         try:
-            self.kernel = Kernel(self.ram, seed=seed, tlb=tlb, la57=la57, modules=found, log=log)
+            self.kernel = Kernel(
+                self.ram, seed=seed, tlb=tlb, la57=la57, cpus=cpus, turn=turn, modules=found, log=log
+            )
         except LinuxError as error:
             raise ValueError(f"a machine with {memory} bytes of memory cannot start: {error}") from None
         self.console = Console(self.kernel.vfs, stdin, stdout or _to_host(sys.stdout), stderr or _to_host(sys.stderr))
@@ -209,9 +219,12 @@ class Machine:
         """Every process that lives, by pid."""
         return [task for _, task in sorted(self.kernel.tasks.items()) if task.alive]
 
-    def audit(self) -> list[str]:
-        """Recount everything; every finding is a sentence."""
-        return audit(self.kernel)
+    def audit(self, *, tlbs: bool | None = None) -> list[str]:
+        """Recount everything; every finding is a sentence.
+
+        ``tlbs``: look into the modelled TLBs too (default: with ``check_tlb``).
+        """
+        return audit(self.kernel, tlbs)
 
     def stale_translations(self) -> list[str]:
         """With ``check_tlb``: each modelled TLB hit that the tables no longer bore out, a sentence each, with who

@@ -35,6 +35,7 @@ from mmu.array_record import (
     WAYS,
 )
 from mmu.engine_sync import MAX_PIECES
+from mmu.entries import RW, XD, D
 from mmu.geometry import Array, Geometry, IndexHash, Kinds, PageSizes, Replacement
 from mmu.objectcode import Library, load
 from mmu.registers import CR3_NO_FLUSH, CR4, PCID_MASK, Access
@@ -86,6 +87,7 @@ class ArrayCounters:
 class CachedTranslation:
     """One entry of an array: the page, its size in bytes, whose it is, and the frame it stands for.
 
+    ``writable`` and ``executable`` are the AND and the OR over the entries of every level, whatever the registers say.
     ``smashed``: it is a 2M piece of a 1G page.
     """
 
@@ -95,6 +97,8 @@ class CachedTranslation:
     paddr: int
     dirty: bool
     smashed: bool
+    writable: bool
+    executable: bool
 
 
 @dataclass(frozen=True)
@@ -334,8 +338,11 @@ def _describe(tag: int, facts: list[int]) -> CachedTranslation:
     if vaddr >> 56 & 1:
         vaddr |= 0xFE00_0000_0000_0000
     pcid = None if context == _GLOBAL else context
-    frame, leaf = facts[0], facts[3]
-    return CachedTranslation(vaddr, 1 << (12 + 9 * (level - 1)), pcid, frame & ~1, bool(leaf & 0x40), bool(frame & 1))
+    frame, every, any_xd, leaf = facts[:4]
+    return CachedTranslation(
+        vaddr, 1 << (12 + 9 * (level - 1)), pcid, frame & ~1, bool(leaf & D), bool(frame & 1), bool(every & RW),
+        not any_xd & XD,
+    )  # fmt: skip
 
 
 def _check_geometry(geometry: Geometry) -> None:

@@ -23,11 +23,16 @@ _GENERIC = {
 _COMPLETED = {"_4K": "walk_completed_4k", "_2M_4M": "walk_completed_2m", "_1G": "walk_completed_1g"}
 
 
-def perf_events(mmu: Mmu) -> dict[str, int]:
-    """Every event by its name; none in filtered mode, which models no TLB."""
-    if mmu.tlb is None:
+def perf_events(mmu: Mmu, processor: int | None = None) -> dict[str, int]:
+    """Every event by its name, of one logical processor or of all together; none in filtered mode, which models no
+    TLB.
+    """
+    if processor is None:
+        each = [perf_events(mmu, one) for one in range(mmu.processors)]
+        return {name: sum(events[name] for events in each) for name in each[0]}
+    if not mmu.tlbs:
         return {}
-    counted = mmu.tlb.access_counters()
+    counted = mmu.tlbs[processor].access_counters()
     events: dict[str, int] = {}
     for access, (accesses, misses) in _GENERIC.items():
         kind = counted[access]
@@ -41,5 +46,5 @@ def perf_events(mmu: Mmu) -> dict[str, int]:
         events[f"{prefix}.WALK_COMPLETED"] = completed
         for suffix, name in _COMPLETED.items():
             events[f"{prefix}.WALK_COMPLETED{suffix}"] = kind[name]
-    events["PAGE_WALKER_LOADS"] = mmu.counters.walk_loads
+    events["PAGE_WALKER_LOADS"] = mmu.counters_of(processor).walk_loads
     return events

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from mmu.faults import GeneralProtection, PageFault
 from mmu.geometry import Geometry
 from mmu.hooks import PHYSMAP
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE, BusError, PhysicalMemory
+from mmu.processors import COUNTERS, Processors
 from mmu.registers import CR3_NO_FLUSH, Access, Registers
 from mmu.state import MmuState, Status
 from mmu.translation import library, load_registers
@@ -28,8 +30,9 @@ _UC_MEM_READ = 16
 _PAGE_FAULT = int(Status.PAGE_FAULT)
 #: A fault handler that says "fixed" this often for one access without making the walk succeed is broken.
 _MAX_RETRIES = 64
-#: Beyond so many bytes a range is flushed by flushing all (tlb_single_page_flush_ceiling is 33 pages in Linux).
-_FULL_FLUSH_BYTES = 32 * PAGE_SIZE
+#: A range of more pages than this is flushed by flushing all (Linux's tlb_single_page_flush_ceiling).
+SINGLE_PAGE_CEILING = 33
+_CEILING_BYTES = SINGLE_PAGE_CEILING * PAGE_SIZE
 _WINDOW_SHIFT = 40
 _MAX_STALE = 1000
 _NOTICE1 = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64)
@@ -87,10 +90,20 @@ class Mmu:
     translation cache stands before it.  A preset's name or a :class:`mmu.geometry.Geometry` is *exact* mode: every data
     access and every fetch goes through the model :attr:`tlb`, and a guest gets what the model holds, stale or not.
     ``seed`` is for random replacement.
+
+    ``processors``: logical processors that take turns (:meth:`switch_to`), each with CR3, translation caches and
+    counters of its own.
     """
 
     def __init__(
-        self, uc: Uc, ram: PhysicalMemory, *, tlb: str | Geometry = "off", seed: int = 0, ring_capacity: int = 1 << 15
+        self,
+        uc: Uc,
+        ram: PhysicalMemory,
+        *,
+        tlb: str | Geometry = "off",
+        seed: int = 0,
+        ring_capacity: int = 1 << 15,
+        processors: int = 1,
     ) -> None:
         geometry = _geometry(tlb)
         unicorn_abi.self_test()
@@ -111,10 +124,16 @@ class Mmu:
         self.events = EventRing(self.state, ring_capacity)
         #: "native" or "reference": how the hooks run.
         self.code = library().mode
-        #: The TLB model; None in filtered mode.
+        self._processors = Processors(self.state, processors)
+        #: An operation is being done on a processor that does not have its turn: the engine holds nothing of it.
+        self._elsewhere = False
+        #: The TLB model of the processor that has its turn; None in filtered mode.
         self.tlb: TlbModel | None = None
-        #: Stale translations that the detector has seen (see :meth:`check_tlb`).
+        #: The models of all processors; empty in filtered mode.
+        self.tlbs: tuple[TlbModel, ...] = ()
+        #: Stale translations that the detector has seen (see :meth:`check_tlb`), and who is told of each.
         self.stale: list[StaleHit] = []
+        self.on_stale_hit: Callable[[StaleHit], None] | None = None
         if geometry is not None:
             self._prepare_exact(geometry, seed)
         self._attach()
@@ -150,7 +169,12 @@ class Mmu:
         self._stale_callback = _NOTICE3(self._on_stale)
         state.make_room = ctypes.cast(self._make_room, ctypes.c_void_p).value or 0
         state.on_stale = ctypes.cast(self._stale_callback, ctypes.c_void_p).value or 0
-        self.tlb = TlbModel(state, geometry, seed)
+        models: list[TlbModel] = []
+        for processor in reversed(range(self.processors)):  # the first one has its turn in the end
+            if processor != self.processor:
+                self._processors.select(processor)
+            models.insert(0, TlbModel(state, geometry, seed + processor))
+        self.tlb, self.tlbs = models[0], tuple(models)
 
     def _attach(self) -> None:
         uc: Any = self.uc
@@ -173,6 +197,55 @@ class Mmu:
         address = ctypes.cast(self._callback, ctypes.c_void_p).value
         assert address is not None
         unicorn_abi.hook_add(uc, UC_HOOK_TLB_FILL, address, 0)
+
+    # -- processors -----------------------------------------------------------------------------------------------
+
+    @property
+    def processors(self) -> int:
+        """How many logical processors there are."""
+        return self._processors.number
+
+    @property
+    def processor(self) -> int:
+        """The number of the one that has its turn."""
+        return self._processors.current
+
+    def switch_to(self, processor: int, *, loads_cr3: bool = False) -> None:
+        """Let another processor have its turn.  Not within emulation.
+
+        Unicorn's own translations are those of the one before: they go, unless both use the same tables and no TLB is
+        modelled, or the caller ``loads_cr3`` next, which flushes them anyway.
+        """
+        state, old_cr3 = self.state, self.state.cr3
+        self._processors.select(processor)
+        if self.tlbs:
+            self.tlb = self.tlbs[processor]
+        if not loads_cr3 and (self.tlbs or state.cr3 != old_cr3):
+            unicorn_abi.flush_tlb(self.uc)
+            state.epoch += 1
+        state.late_page = state.pieces_number = 0
+
+    @contextmanager
+    def on(self, processor: int) -> Iterator[None]:
+        """Within the block :meth:`flush`, :meth:`flush_range` and :meth:`invlpg` are what ``processor`` does, as the
+        handler of an IPI would, while another one has its turn."""
+        here, state = self.processor, self.state
+        if processor == here:
+            yield
+            return
+        engine_cpu, state.engine_cpu = state.engine_cpu, 0
+        self._processors.select(processor)
+        self.tlb, self._elsewhere = self.tlbs[processor] if self.tlbs else None, True
+        try:
+            yield
+        finally:
+            self._processors.select(here)
+            self.tlb, self._elsewhere = self.tlbs[here] if self.tlbs else None, False
+            state.engine_cpu = engine_cpu
+
+    def cr3_of(self, processor: int) -> int:
+        """CR3 of a processor."""
+        return self._processors.register(processor, "cr3")
 
     # -- registers ------------------------------------------------------------------------------------------------
 
@@ -215,8 +288,9 @@ class Mmu:
         self._count_flush(0, 0)
         if self.tlb is not None:
             self.tlb.flush_all()
-        unicorn_abi.flush_tlb(self.uc)
-        self.state.epoch += 1
+        if not self._elsewhere:
+            unicorn_abi.flush_tlb(self.uc)
+            self.state.epoch += 1
 
     def invpcid(self, kind: Invpcid, pcid: int = 0, vaddr: int = 0) -> None:
         """INVPCID (SDM vol. 2): its four types.  Filtered mode models no PCID and invalidates everything."""
@@ -236,14 +310,16 @@ class Mmu:
         """Invalidate the translations of every page that has a byte in [start, start + length)."""
         self._count_flush(start, length)
         if self.tlb is not None:
-            if length <= _FULL_FLUSH_BYTES:
+            if length <= _CEILING_BYTES:
                 for vaddr in range(start & -PAGE_SIZE, start + length, PAGE_SIZE):
                     self.tlb.invlpg(vaddr)
             else:
                 self.tlb.mov_cr3(self.state.cr3)
+        if self._elsewhere:
+            return
         # Unicorn holds a large page in pieces of 4 KiB, and which ones is not known
         large = self.state.large_epoch == self.state.epoch
-        if length <= _FULL_FLUSH_BYTES and not large:
+        if length <= _CEILING_BYTES and not large:
             for vaddr in range(start & -PAGE_SIZE, start + length, PAGE_SIZE):
                 unicorn_abi.flush_page(self.uc, vaddr)
         else:
@@ -315,9 +391,15 @@ class Mmu:
 
     def _on_stale(self, vaddr: int, access: int, cached: int) -> int:
         state = self.state
+        fresh = state.paddr if state.status == Status.OK else None
+        hit = StaleHit(vaddr, Access(access), cached, fresh, state.asid, state.cpu, state.clock)
         if len(self.stale) < _MAX_STALE:
-            fresh = state.paddr if state.status == Status.OK else None
-            self.stale.append(StaleHit(vaddr, Access(access), cached, fresh, state.asid, state.cpu, state.clock))
+            self.stale.append(hit)
+        if self.on_stale_hit is not None:
+            try:
+                self.on_stale_hit(hit)
+            except BaseException as error:
+                self._error = error
         return 0
 
     # -- what the native hook could not do ------------------------------------------------------------------------
@@ -376,5 +458,10 @@ class Mmu:
 
     @property
     def counters(self) -> Counters:
-        """What was done so far."""
-        return Counters(*(int(getattr(self.state, name)) for name in Counters.__dataclass_fields__))
+        """What was done so far, by all processors together."""
+        each = [self.counters_of(processor) for processor in range(self.processors)]
+        return Counters(*(sum(getattr(c, name) for c in each) for name in COUNTERS))
+
+    def counters_of(self, processor: int) -> Counters:
+        """What one processor has done so far."""
+        return Counters(*(self._processors.register(processor, name) for name in COUNTERS))

@@ -50,7 +50,7 @@ class EarlyWindow(WindowOperations):
         if vma.prot & Prot.WRITE:
             return
         to_host, host = self.to_host(vma), self.region.host
-        flush = host.obligation(vma.start + to_host, vma.end + to_host)
+        flush = host.obligation(vma.start + to_host, vma.end + to_host, "mprotect")
         changed = False
         for _, slot, number in host.tables.pte_tables(vma.start + to_host, vma.end + to_host):
             entries = host.tables.words[slot : slot + number]

@@ -227,7 +227,7 @@ class Region:
             context.share_counts.dec(table)
             self.figures.unlinks += 1
             self._tell("unlink", window, slot_address, slot, before, 0, None)
-            window.mm.obligation(slot_address, slot_address + self.unit).flush()
+            window.mm.obligation(slot_address, slot_address + self.unit, "unlink").flush()
             if not context.share_counts[table]:
                 self._free_if_empty(table, host_address)
 

@@ -41,6 +41,9 @@ class WindowOperations(VmOperations):
         """What must be added to an address in the window to get the address in the host mm."""
         return 0 if self._identity else self.region.host_base - vma.start
 
+    def backing(self, vma: Vma) -> tuple[AddressSpace, int]:
+        return self.region.host, vma.start + self.to_host(vma)
+
     def fault(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:
         return self.region.fault(self._window(vma), address, address + self.to_host(vma), access)
 

@@ -94,6 +94,21 @@ def format_size(size: int) -> str:
     return f"{size}{_UNITS[unit]}"
 
 
+def number_from(least: int) -> Callable[[str], int]:
+    """Reads whole numbers that are not below ``least``; anything else is told to argparse."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if number < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} on")
+        return number
+
+    return read
+
+
 def positive_seconds(text: str) -> float:
     """A time in seconds, above 0; anything else is told to argparse."""
     try:

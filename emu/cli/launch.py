@@ -41,6 +41,8 @@ def build_machine(arguments: argparse.Namespace, stopper: Stopper, log: Callable
             seed=arguments.seed,
             tlb=tlb,
             check_tlb=arguments.check_tlb,
+            cpus=arguments.cpus,
+            turn=arguments.slice,
             la57=arguments.la57,
             stdin=stdin,
             stdout=HostOutput(sys.stdout, "standard output"),

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from emu.kernel.kernel import Kernel
 from emu.machine import Machine
 from mmu import Mmu
 
@@ -30,6 +31,18 @@ _REGION_COLUMNS = (
     ("RSS kB", "resident_bytes"),
     ("TABLES kB", "pagetable_bytes"),
 )
+_CPU_COLUMNS = (
+    ("CPU", "cpu"),
+    ("INSTRUCTIONS", "instructions"),
+    ("SWITCHES", "context_switches"),
+    ("FILLS", "fills"),
+    ("WALKS", "walks"),
+    ("FLUSHES", "flushes"),
+    ("CR3 LOADS", "cr3_loads"),
+    ("SHOOTDOWNS", "shootdowns_sent"),
+    ("IPIS", "ipis_received"),
+)
+_POLICY_COLUMNS = (("FLUSHES", "flushes"), ("SHOOTDOWNS", "sent"), ("IPIS", "ipis"), ("CYCLES", "cost_cycles"))
 _TLB_COLUMNS = (
     ("LOOKUPS", "lookups"),
     ("HITS", "hits"),
@@ -78,8 +91,9 @@ def figures(
             "code": kernel.cpu.mmu.code,
             **counters,
             **_tlb(kernel.cpu.mmu),
-            "shootdowns": 0,
+            "shootdowns": kernel.flusher.shootdowns.report(),
         },
+        "cpus": _cpus(kernel),
         "audit": {
             "ran": findings is not None,
             "findings": findings or [],
@@ -90,25 +104,49 @@ def figures(
     }
 
 
-def _tlb(mmu: Mmu) -> dict[str, Any]:
-    """What the modelled TLB counted, by level and array; nothing in filtered mode, which models none."""
+def _cpus(kernel: Kernel) -> list[dict[str, Any]]:
+    """What each vCPU did."""
+    mmu, shootdowns = kernel.cpu.mmu, kernel.flusher.shootdowns
+    return [
+        {
+            "cpu": vcpu.number,
+            "instructions": vcpu.instructions,
+            "context_switches": vcpu.switches,
+            **dataclasses.asdict(mmu.counters_of(vcpu.number)),
+            **{name: value for name, value in _tlb(mmu, vcpu.number).items() if name != "geometry"},
+            "shootdowns_sent": shootdowns.sent_by[vcpu.number],
+            "ipis_received": shootdowns.received_by[vcpu.number],
+        }
+        for vcpu in kernel.scheduler.vcpus
+    ]
+
+
+def _tlb(mmu: Mmu, cpu: int | None = None) -> dict[str, Any]:
+    """What the modelled TLB of a vCPU counted, or all of them together, by level and array; nothing in filtered mode,
+    which models none.
+    """
     if mmu.tlb is None:
         return {"geometry": None, "tlb": {}, "structure_caches": {}, "perf": {}}
     from mmu.entries import ENTRY_NAME
     from mmu.perf_events import perf_events
 
+    geometry, models = mmu.tlb.geometry, mmu.tlbs if cpu is None else (mmu.tlbs[cpu],)
+    counted = [model.array_counters() for model in models]
     levels: dict[str, dict[str, Any]] = {}
-    counters = mmu.tlb.array_counters()
-    for array in mmu.tlb.geometry.arrays:
-        levels.setdefault(f"L{array.level}", {})[array.name] = dataclasses.asdict(counters[array.name])
+    for array in geometry.arrays:
+        each = [dataclasses.asdict(counters[array.name]) for counters in counted]
+        levels.setdefault(f"L{array.level}", {})[array.name] = {name: sum(c[name] for c in each) for name in each[0]}
+    structures: dict[str, dict[str, int]] = {}
+    for model in models:
+        for level, (lookups, hits) in model.structure_counters().items():
+            cache = structures.setdefault(ENTRY_NAME[level], {"lookups": 0, "hits": 0})
+            cache["lookups"] += lookups
+            cache["hits"] += hits
     return {
-        "geometry": mmu.tlb.geometry.name,
+        "geometry": geometry.name,
         "tlb": levels,
-        "structure_caches": {
-            ENTRY_NAME[level]: {"lookups": lookups, "hits": hits}
-            for level, (lookups, hits) in mmu.tlb.structure_counters().items()
-        },
-        "perf": perf_events(mmu),
+        "structure_caches": structures,
+        "perf": perf_events(mmu, cpu),
     }
 
 
@@ -127,11 +165,24 @@ def stats_text(run: dict[str, Any], command: str) -> str:
     lines += [_count(mmu[key], name, meaning) for key, name, meaning in _MMU_LINES]
     if mmu["mode"] == "exact":
         lines += ["", f" TLB: {mmu['geometry']}", "", *_perf_lines(mmu["perf"]), "", *_tlb_lines(mmu)]
+    if len(run["cpus"]) > 1:
+        lines += ["", *_shootdown_lines(mmu["shootdowns"]), "", *_table(_CPU_COLUMNS, run["cpus"], "", lambda _: "")]
     lines += ["", *_table(_PROCESS_COLUMNS, processes, "COMMAND", lambda p: " ".join(p["argv"]))]
     if run["regions"]:
         lines += ["", *_table(_REGION_COLUMNS, run["regions"], "REGION", _region_name)]
     lines += ["", f" {wall_s:15.6f}  seconds", ""]
     return "\n".join(lines)
+
+
+def _shootdown_lines(shootdowns: dict[str, Any]) -> list[str]:
+    """The sums, and what each policy has sent."""
+    lines = [
+        _count(shootdowns["sent"], "TLB shootdowns", "flushes that other vCPUs were told of"),
+        _count(shootdowns["ipis"], "shootdown IPIs", ""),
+        _count(shootdowns["cost_cycles"], "shootdown cycles", "by the cost model; the clock does not count them"),
+    ]
+    rows = [{"policy": policy, **one} for policy, one in shootdowns["by_policy"].items()]
+    return lines + (["", *_table(_POLICY_COLUMNS, rows, "POLICY", lambda row: row["policy"])] if rows else [])
 
 
 def _perf_lines(perf: dict[str, int]) -> list[str]:
@@ -170,7 +221,7 @@ def _table(columns: Iterable[tuple[str, str]], rows: list[dict[str, Any]], last:
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     names = [last, *(name(row) for row in rows)]
     return [
-        " " + "  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)) + f"  {what}"
+        " " + "  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)) + f"  {what}".rstrip()
         for line, what in zip(cells, names, strict=True)
     ]
 

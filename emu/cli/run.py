@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from emu.cli.arguments import Parser, UsageError, parse_size, positive_seconds
+from emu.cli.arguments import Parser, UsageError, number_from, parse_size, positive_seconds
 from emu.cli.messages import complain
 
 if TYPE_CHECKING:
@@ -51,6 +51,11 @@ def add_arguments(parser: Parser) -> None:
     parser.add_program(_program_help)
     machine = parser.add_argument_group("the machine")
     add = machine.add_argument
+    add("--cpus", type=number_from(1), default=1, metavar="N", help="vCPUs, which take turns (default: 1)")
+    add(
+        "--slice", type=number_from(1), metavar="N",
+        help="instructions of a vCPU's turn (default: 20000; of the only vCPU: a task's time slice, 1000000)",
+    )  # fmt: skip
     add("--mem", type=parse_size, metavar="SIZE", help="physical memory: 512M, 1G, ... (default: 256M)")
     add(
         "--tlb", default="off", metavar="PRESET|off",

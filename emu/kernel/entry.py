@@ -83,8 +83,7 @@ class Entry:
             else:
                 task.rip = cpu.rip
                 if kind == TrapKind.SLICE:
-                    if kernel.scheduler.runnable:
-                        task.usage.involuntary_switches += 1
+                    kernel.scheduler.slice_is_over()
                     return
                 self._exception(task, trap)
 

@@ -100,6 +100,7 @@ def _copy_process(kernel: Kernel, task: Task, flags: int) -> Task:
         pgid=task.pgid,
         sid=task.sid,
         limits=dict(task.limits),
+        affinity=task.affinity,
         parent=task,
         exit_signal=flags & CloneFlags.SIGNAL,
     )

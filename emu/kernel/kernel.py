@@ -41,8 +41,8 @@ MAX_TASKS = 4096
 class Kernel:
     """One machine's kernel.
 
-    ``modules`` are the init functions of kernel modules; ``log`` is told what a user should know (once each for what
-    repeats).
+    ``cpus`` and ``turn``: vCPUs, and how many instructions each runs at a time; ``modules`` are the init functions of
+    kernel modules; ``log`` is told what a user should know (once each for what repeats).
     """
 
     def __init__(
@@ -52,6 +52,8 @@ class Kernel:
         seed: int = 0,
         tlb: str | Geometry = "off",
         la57: bool = False,
+        cpus: int = 1,
+        turn: int | None = None,
         modules: dict[str, Init] | None = None,
         log: Callable[[str], None] | None = None,
     ) -> None:
@@ -60,10 +62,11 @@ class Kernel:
         #: The only source of randomness.
         self.random = random.Random(seed)
         self.ram = ram
-        self.cpu = Cpu(ram, entry_frame=2, tlb=tlb, seed=seed, la57=la57)
+        self.cpu = Cpu(ram, entry_frame=2, tlb=tlb, seed=seed, la57=la57, cpus=cpus)
         self.frames = FrameAllocator(ram, self.cpu.mmu.code_written, self.cpu.mmu.code_written_many)
         self.flusher = TlbFlusher(self.cpu.mmu)
         self.flusher.current_pid = lambda: None if self.current is None else self.current.pid
+        self.flusher.tracer = lambda: self.tracer
         self.share_counts = ShareCounts()
         self.mm_context = MmContext(self.frames, self.flusher, self.share_counts, {}, levels=5 if la57 else 4)
         self.clock = Clock(lambda: self.cpu.clock)
@@ -73,14 +76,14 @@ class Kernel:
         self.finished: list[dict[str, Any]] = []
         self.current: Task | None = None
         self._next_pid = FIRST_PID
-        self.scheduler = Scheduler(self)
+        self.scheduler = Scheduler(self, cpus, turn)
         self.signals = Signals(self)
         self.entry = Entry(self)
         for table in all_tables():
             for call in table:
                 self.entry.register(call)
         self.vfs = Vfs(self)
-        populate(self, pid_files=PID_FILES, pid_readers=PID_READERS)
+        populate(self, cpus, pid_files=PID_FILES, pid_readers=PID_READERS)
         add_memory_files(self)
         #: (file system type, path, options) that a module wants mounted unless the user mounts something there.
         self.default_mounts: list[tuple[str, str, str]] = []

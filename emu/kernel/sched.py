@@ -1,10 +1,14 @@
-"""The scheduler: a deterministic round robin, and the loop that runs the machine."""
+"""The scheduler: vCPUs that take turns, each with a run queue, and the loop that runs the machine.
+
+Everything here is deterministic: vCPUs have their turns in the order of their numbers, one after the other, each for so
+many instructions.  Kernel code is never preempted and never runs on two vCPUs, as if under one big lock.
+"""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +18,12 @@ from emu.kernel.wait import WaitQueue
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
 
-#: Instructions a task may retire before the next one runs.
+#: Instructions a task may retire before the next one of its vCPU runs.
 TIME_SLICE = 1_000_000
+#: Instructions in the turn of one of several vCPUs.
+TURN = 20_000
+#: sched_getaffinity(2) and its like give one word of CPUs.
+MAX_CPUS = 64
 
 
 class StopReason(Enum):
@@ -27,17 +35,50 @@ class StopReason(Enum):
     CONDITION = "the caller's condition holds"
 
 
-class Scheduler:
-    """Who runs next: first come, first served, one time slice each."""
+class Vcpu:
+    """A virtual CPU: who runs on it, and who waits for it."""
 
-    def __init__(self, kernel: Kernel, time_slice: int = TIME_SLICE) -> None:
-        self._kernel = kernel
-        self._queue: deque[Task] = deque()
-        self.time_slice = time_slice
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.queue: deque[Task] = deque()
+        #: Who has it until its time slice is over, and how many instructions of that are left.
+        self.task: Task | None = None
+        self.slice_left = 0
+        #: Who had it last: another one is a context switch.
+        self.last: Task | None = None
+        self.instructions = 0
         self.switches = 0
+
+    @property
+    def load(self) -> int:
+        """How many tasks it has to run."""
+        return len(self.queue) + (self.task is not None)
+
+
+class Scheduler:
+    """Who runs next: on each vCPU first come, first served, one time slice each.
+
+    A new task goes to the vCPU with the fewest tasks (the lowest number of those), one that wakes to where it ran last,
+    and a vCPU without any takes the first that waits for the one with the most.
+    """
+
+    def __init__(self, kernel: Kernel, cpus: int = 1, turn: int | None = None) -> None:
+        """``turn``: instructions of a vCPU's turn; of one vCPU it is the time slice."""
+        self._kernel = kernel
+        self.vcpus = [Vcpu(number) for number in range(cpus)]
+        self.time_slice = TIME_SLICE if turn is None or cpus > 1 else turn
+        self.turn = None if cpus == 1 else turn or TURN
+        self.all_cpus = (1 << cpus) - 1
+        self._next_turn = 0
         self._loaded: Task | None = None
         self.yielded = False
+        self._slice_over = False
         self._since = 0
+
+    @property
+    def switches(self) -> int:
+        """Context switches of all vCPUs."""
+        return sum(vcpu.switches for vcpu in self.vcpus)
 
     def running_instructions(self) -> int:
         """Instructions that the current task has retired since its usage was last added up."""
@@ -47,7 +88,7 @@ class Scheduler:
 
     def add(self, task: Task) -> None:
         """A new task is runnable."""
-        self._queue.append(task)
+        self._put(task, self._least_loaded(task))
 
     def wake(self, task: Task) -> None:
         """Make a sleeping task runnable; nothing happens to any other."""
@@ -55,7 +96,7 @@ class Scheduler:
             return
         self._forget_sleep(task)
         task.state = TaskState.RUNNABLE
-        self._queue.append(task)
+        self._enqueue(task)
 
     def _forget_sleep(self, task: Task) -> None:
         for queue in task.sleeping_on:
@@ -83,27 +124,88 @@ class Scheduler:
     def remove(self, task: Task) -> None:
         """The task has ended."""
         self._forget_sleep(task)
-        if task in self._queue:
-            self._queue.remove(task)
+        self._take_off(task)
+        for vcpu in self.vcpus:
+            if vcpu.last is task:
+                vcpu.last = None
         if self._loaded is task:
             self._loaded = None
 
-    @property
-    def runnable(self) -> int:
-        """How many tasks could run now."""
-        return len(self._queue)
-
     def account(self, task: Task) -> None:
         """Add what the current task has retired to its usage."""
-        task.usage.instructions += self.running_instructions()
+        retired = self.running_instructions()
+        task.usage.instructions += retired
+        self.vcpus[task.cpu].instructions += retired
         self._since = self._kernel.cpu.clock
+
+    def slice_is_over(self) -> None:
+        """The current task has used up its turn."""
+        self._slice_over = True
+
+    # -- which vCPU ------------------------------------------------------------------------------------------------
+
+    def allowed(self, task: Task) -> int:
+        """The mask of the vCPUs on which a task may run."""
+        return task.affinity & self.all_cpus
+
+    def set_affinity(self, task: Task, mask: int) -> None:
+        """Let a task run on these vCPUs only; it moves at once if its own is none of them."""
+        task.affinity = mask
+        if not mask >> task.cpu & 1 and task.state == TaskState.RUNNABLE:
+            if task is self._kernel.current:
+                self.yielded = True  # it is enqueued anew when it has left the CPU
+            else:
+                self._take_off(task)
+                self._enqueue(task)
+
+    def _least_loaded(self, task: Task) -> Vcpu:
+        allowed = self.allowed(task)
+        return min((v for v in self.vcpus if allowed >> v.number & 1), key=lambda v: (v.load, v.number))
+
+    def _enqueue(self, task: Task) -> None:
+        vcpu = self.vcpus[task.cpu]
+        self._put(task, vcpu if self.allowed(task) >> task.cpu & 1 else self._least_loaded(task))
+
+    def _put(self, task: Task, vcpu: Vcpu) -> None:
+        task.cpu = vcpu.number
+        vcpu.queue.append(task)
+
+    def _take_off(self, task: Task) -> None:
+        vcpu = self.vcpus[task.cpu]
+        if vcpu.task is task:
+            vcpu.task = None
+        if task in vcpu.queue:
+            vcpu.queue.remove(task)
+
+    def _find_work(self) -> Vcpu | None:
+        """The vCPU whose turn it is: the next in order that has, or can get, something to run."""
+        number = len(self.vcpus)
+        for offset in range(number):
+            vcpu = self.vcpus[(self._next_turn + offset) % number]
+            if vcpu.task is None:
+                if not vcpu.queue and not (number > 1 and self._pull(vcpu)):
+                    continue
+                vcpu.task, vcpu.slice_left = vcpu.queue.popleft(), self.time_slice
+            self._next_turn = (vcpu.number + 1) % number
+            return vcpu
+        return None
+
+    def _pull(self, idle: Vcpu) -> bool:
+        """Move a waiting task to an idle vCPU, from one that has something else to run."""
+        for vcpu in sorted((v for v in self.vcpus if v.load > 1), key=lambda v: (-v.load, v.number)):
+            task = _first(t for t in vcpu.queue if self.allowed(t) >> idle.number & 1)
+            if task is not None:
+                vcpu.queue.remove(task)
+                self._put(task, idle)
+                return True
+        return False
 
     # -- running ---------------------------------------------------------------------------------------------------
 
     def run(self, until: Callable[[], bool] | None = None, timeout_s: float | None = None) -> StopReason:
-        """Run until every process has ended or waits for ever, ``until()`` holds (asked once a slice), or time is up.
+        """Run until every process has ended or waits for ever, ``until()`` holds (asked once a turn), or time is up.
 
-        ``timeout_s`` is in seconds of host time, looked at once a slice.
+        ``timeout_s`` is in seconds of host time, looked at once a turn.
         """
         kernel = self._kernel
         limit = None if timeout_s is None else time.monotonic() + timeout_s
@@ -113,33 +215,53 @@ class Scheduler:
                 return StopReason.CONDITION
             if limit is not None and time.monotonic() >= limit:
                 return StopReason.TIMEOUT
-            if self._queue:
-                self._run_one(self._queue.popleft())
+            vcpu = self._find_work()
+            if vcpu is not None:
+                self._take_turn(vcpu)
             elif not any(task.alive for task in kernel.tasks.values()):
                 return StopReason.EXITED
             elif not kernel.clock.skip_to_next_timer():
                 return StopReason.IDLE
 
-    def _run_one(self, task: Task) -> None:
-        """One turn of a task: load it, run it to the end of its slice, save it."""
-        kernel = self._kernel
+    def _take_turn(self, vcpu: Vcpu) -> None:
+        """A vCPU's turn: load its task, run it, save it."""
+        task, kernel = vcpu.task, self._kernel
+        assert task is not None
         if self._loaded is not task:
             task.context.restore()
             self._loaded = task
-            self.switches += 1
+        if vcpu.last is not task:
+            vcpu.last = task
+            vcpu.switches += 1
         kernel.current = task
         cpu = kernel.cpu
-        cpu.mmu.state.asid = task.pid
-        kernel.flusher.switch_mm(task.mm)
-        self._since = cpu.clock
-        cpu.trap.budget = self.time_slice
+        kernel.flusher.switch_cpu(vcpu.number, task.mm, task.pid)
+        self._since = start = cpu.clock
+        cpu.trap.budget = vcpu.slice_left if self.turn is None else min(self.turn, vcpu.slice_left)
         kernel.entry.run(task)
         self.account(task)
         kernel.current = None
         if task.alive:
             task.context.save()
-            if task.state == TaskState.RUNNABLE:
-                self._queue.append(task)
+        vcpu.slice_left -= cpu.clock - start
+        self._end_turn(vcpu, task)
+
+    def _end_turn(self, vcpu: Vcpu, task: Task) -> None:
+        """What becomes of a task after its turn: it keeps its vCPU until its time slice is over."""
+        slice_over, self._slice_over = self._slice_over, False
+        if vcpu.task is not task:
+            return  # it has ended
+        if slice_over and vcpu.slice_left > 0 and task.state == TaskState.RUNNABLE:
+            return
+        vcpu.task = None
+        if task.state == TaskState.RUNNABLE:
+            if slice_over and vcpu.queue:
+                task.usage.involuntary_switches += 1
+            self._enqueue(task)
+
+
+def _first(tasks: Iterable[Task]) -> Task | None:
+    return next(iter(tasks), None)
 
 
 def _what_to_wait_for(wanted: Any) -> tuple[tuple[WaitQueue, ...], int | None]:

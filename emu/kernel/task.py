@@ -85,6 +85,9 @@ class Task:
     usage: Usage = field(default_factory=Usage)
     children_usage: Usage = field(default_factory=Usage)
     limits: dict[int, tuple[int, int]] = field(default_factory=dict)
+    #: The vCPU on which it runs or ran last, and the mask of those on which it may.
+    cpu: int = 0
+    affinity: int = -1
     children: dict[int, Task] = field(default_factory=dict)
     parent: Task | None = None
     #: Woken when a child changes state, or a signal arrives.

@@ -37,7 +37,8 @@ class Tracer:
         """A task ends."""
 
     def event(self, kind: str, **fields: Any) -> None:
-        """Any other event, for instance a table that is linked; field values are ints, strings or None.
+        """Any other event, for instance a table that is linked; field values are ints, strings, None or
+        lists of ints.
 
         Names that end with "addr", "entry", "before" or "after" are those of addresses and page-table entries; ``pid``
         is the process that it happened to.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from emu.mm.frames import FrameAllocator
@@ -62,9 +62,9 @@ class AddressSpace(UserCopy):
         self.name = name
         self.shared_tables = shared_tables
         #: For shared tables: which vCPUs hear of a change (one of ``TLB_POLICIES`` of :mod:`emu.mm.tlbflush`), and who
-        #: links to them now.
+        #: links to them now, by VMAs that say so (``backing``).
         self.tlb_policy = "all"
-        self.sharers: Callable[[], Iterable[AddressSpace]] | None = None
+        self.sharers: Callable[[], Collection[AddressSpace]] | None = None
         self.tables = PageTables(context.frames, context.share_counts, context.levels)
         #: The end of user addresses.
         self.task_size = TASK_SIZE_MAX[context.levels]
@@ -86,9 +86,29 @@ class AddressSpace(UserCopy):
         self.code_id = context.new_code_id()
         self.on_kernel_fault: Callable[[int, int], None] | None = None
 
-    def obligation(self, start: int, end: int) -> Flush:
-        """A change of the tables of [start, end) owes this."""
-        return Flush(self.context.flusher, self, start, end)
+    def obligation(self, start: int, end: int, reason: str = "change") -> Flush:
+        """A change of the tables of [start, end) owes this; ``reason`` is what a shootdown will say."""
+        return Flush(self.context.flusher, self, start, end, reason)
+
+    def linked_from(self, address: int) -> list[tuple[int, int]]:
+        """Whose tables translate this address if they are not its own: that address space's serial number, and the
+        address there.
+        """
+        vma = self.vmas.find(address)
+        backing = None if vma is None or vma.ops is None else vma.ops.backing(vma)
+        return [] if vma is None or backing is None else [(backing[0].serial, address - vma.start + backing[1])]
+
+    def links_to(self, host: AddressSpace, start: int, end: int) -> list[tuple[int, int]]:
+        """Where [start, end) of a host mm lies in this address space: ranges of addresses."""
+        found = []
+        for vma in self.vmas:
+            backing = None if vma.ops is None else vma.ops.backing(vma)
+            if backing is not None and backing[0] is host:
+                to_here = vma.start - backing[1]
+                low, high = max(start + to_here, vma.start), min(end + to_here, vma.end)
+                if low < high:
+                    found.append((low, high))
+        return found
 
     def insert(self, vma: Vma, *, merge: bool = True) -> None:
         """Add a VMA to the tree, merging it with a like neighbour where both are private anonymous memory."""
@@ -168,6 +188,7 @@ class AddressSpace(UserCopy):
         """A task stops using it; with the last one everything is given back (exit_mmap)."""
         self.users -= 1
         if self.users == 0:
+            self.context.flusher.leave(self)
             for vma in list(self.vmas):
                 self.remove(vma)
             self.tables.free_tables(0, self.task_size)  # those that were kept because others shared them

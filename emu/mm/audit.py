@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from emu.mm.audit_tlb import check_tlbs
 from emu.mm.frames import FrameKind, Frames
 from emu.mm.pagetable import ADDRESS, RW, SPECIAL, US, XD, P, level_name, span
 from emu.mm.vma import Prot, Vma
@@ -66,8 +67,25 @@ class _Books:
             np.add.at(self.references, frames, 1)
 
 
-def audit(kernel: Kernel) -> list[str]:
-    """Every inconsistency found, a sentence each; an empty list means that the books are right."""
+def audit(kernel: Kernel, tlbs: bool | None = None) -> list[str]:
+    """Every inconsistency found, a sentence each; an empty list means that the books are right.
+
+    ``tlbs``: hold what the modelled TLBs hold against the tables too (default: if the detector of stale translations
+    is on).
+    """
+    counts, waiting = kernel.frames.counts, np.array(kernel.flusher.held_frames(), dtype=np.int64)
+    np.subtract.at(counts, waiting, 1)  # what is kept for vCPUs that were not told is nobody else's affair
+    try:
+        books = _keep_books(kernel, waiting)
+    finally:
+        np.add.at(counts, waiting, 1)
+    if kernel.flusher.detector is not None if tlbs is None else tlbs:
+        for finding in check_tlbs(kernel):
+            books.say(finding)
+    return books.findings
+
+
+def _keep_books(kernel: Kernel, waiting: Frames) -> _Books:
     books = _Books(np.zeros(kernel.frames.total, dtype=np.int32))
     # host mms first, so that an entry of a process that points at a shared table never makes the process its owner
     spaces = sorted(kernel.mm_context.address_spaces.values(), key=lambda mm: not mm.shared_tables)
@@ -76,11 +94,11 @@ def audit(kernel: Kernel) -> list[str]:
     for mm in spaces:
         _walk_leaves(books, mm)
     caches = _page_caches(books, kernel, spaces)
-    _check_tables(books, kernel)
+    _check_tables(books, kernel, waiting)
     _check_frames(books, kernel, caches)
     if kernel.flusher.pending:
         books.say(f"{kernel.flusher.pending} changes of page tables were neither flushed nor said to need none")
-    return books.findings
+    return books
 
 
 def _windows(mm: AddressSpace) -> list[Vma]:
@@ -278,7 +296,7 @@ def _page_caches(books: _Books, kernel: Kernel, spaces: list[AddressSpace]) -> l
     return list(kernel.frames.page_caches)
 
 
-def _check_tables(books: _Books, kernel: Kernel) -> None:
+def _check_tables(books: _Books, kernel: Kernel, waiting: Frames) -> None:
     frames = kernel.frames
     owned = np.fromiter(books.tables, dtype=np.int64, count=len(books.tables))
     for frame in owned[(frames.kinds[owned] != FrameKind.PAGETABLE) | (frames.counts[owned] != 1)].tolist():
@@ -294,7 +312,8 @@ def _check_tables(books: _Books, kernel: Kernel) -> None:
             books.say(f"table {frame << PAGE_SHIFT:#x} is linked {links} times and its share count is {count}")
         if frame not in books.tables:
             books.say(f"table {frame << PAGE_SHIFT:#x} is linked, but nobody owns it: it is {frames.kind(frame).name}")
-    accounted = frames.used[FrameKind.PAGETABLE]
+    freed = {f for f in waiting.tolist() if frames.kind(f) == FrameKind.PAGETABLE and not frames.count(f)}
+    accounted = frames.used[FrameKind.PAGETABLE] - len(freed)
     if accounted != len(books.tables):
         books.say(
             f"{accounted * PAGE_SIZE} bytes of page tables are accounted for, "

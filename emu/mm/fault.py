@@ -69,7 +69,8 @@ def fault_in_vma(mm: AddressSpace, vma: Vma, address: int, access: Access) -> Fa
     except LinuxError:
         mm.tables.free_tables(address & -PAGE_SIZE, (address & -PAGE_SIZE) + PAGE_SIZE)
         raise
-    mm.obligation(address & -PAGE_SIZE, (address & -PAGE_SIZE) + PAGE_SIZE).flush()
+    page = address & -PAGE_SIZE
+    mm.obligation(page, page + PAGE_SIZE).flush_here("nothing was changed: only this vCPU had an old entry")
     return FaultResult.RACED
 
 
@@ -141,11 +142,11 @@ def _write_protected_page(mm: AddressSpace, vma: Vma, address: int, slot: int, p
     """do_wp_page(): make the page writable, copying it if anybody else can see it."""
     frames = mm.frames
     page = address & -PAGE_SIZE
-    flush = mm.obligation(page, page + PAGE_SIZE)
+    flush = mm.obligation(page, page + PAGE_SIZE, "copy on write")
     frame = (pte & ADDRESS) >> PAGE_SHIFT
     if vma.shared or (frames.kind(frame) == FrameKind.ANON and frames.count(frame) == 1):
         frames.ram.qwords[slot] = pte | RW | D | A
-        flush.flush()
+        flush.flush_here("rights were only added: another vCPU walks again before it faults")
         return FaultResult.MINOR
     try:
         copy = frames.copy(frame, FrameKind.ANON)

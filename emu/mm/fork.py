@@ -24,7 +24,7 @@ def dup_mm(parent: AddressSpace, name: str) -> AddressSpace:
         "limit_bytes", "stack_limit",
     ):  # fmt: skip
         setattr(child, attribute, getattr(parent, attribute))
-    flush = parent.obligation(0, parent.task_size)
+    flush = parent.obligation(0, parent.task_size, "fork")
     try:
         for vma in parent.vmas:
             if not vma.flags & VmFlags.DONTCOPY:

@@ -49,7 +49,7 @@ def _protect(mm: AddressSpace, vma: Vma, prot: Prot) -> None:
     if vma.ops is not None and vma.ops.owns_tables:
         vma.ops.protected(mm, vma)
         return
-    flush = mm.obligation(vma.start, vma.end)
+    flush = mm.obligation(vma.start, vma.end, "mprotect")
     changed = False
     for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
         view = mm.tables.words[slot : slot + number]

@@ -77,7 +77,7 @@ def _move(mm: AddressSpace, old: int, old_length: int, new: int, new_length: int
     if target.page_cache is None:
         target.pgoff = new >> PAGE_SHIFT
     mm.insert(target, merge=False)  # not with the source, which goes
-    flush = mm.obligation(old, old + kept)
+    flush = mm.obligation(old, old + kept, "mremap")
     q = mm.frames.ram.qwords
     for vaddr, slot, number in mm.tables.pte_tables(old, old + kept):
         for i in range(number):

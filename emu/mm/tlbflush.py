@@ -1,105 +1,291 @@
-"""Obligations to flush: what a change of a page table owes the TLBs.
+"""Flushing TLBs: what a change of a page table owes them, and which vCPUs hear of it.
 
 Whoever changes an entry gets a :class:`Flush` and must discharge it, by :meth:`Flush.flush` or by saying why none is
 needed. The audit reports one that was forgotten.
+
+A vCPU keeps its CR3 while others have their turn, and while it idles.  PCIDs are not used: loading CR3 empties the TLB,
+so that a vCPU holds translations of the one address space that it has loaded, and of no other.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from emu.mm.frames import FrameKind
+from emu.mm.pagetable import span
+from emu.mm.shootdown import OWN, TLB_POLICIES, ShootdownCost, Shootdowns
+from emu.mm.stale import Change, StaleDetector
 from mmu import Mmu
-from mmu.plugin import StaleHit
+from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+from mmu.plugin import SINGLE_PAGE_CEILING, StaleHit
 
 if TYPE_CHECKING:
+    from emu.kernel.tracer import Tracer
     from emu.mm.address_space import AddressSpace
 
-_REMEMBERED = 10_000
-#: Which vCPUs hear of a change of tables that others link to: every one (the flush_tlb_all of the third series), those
-#: that have an address space loaded that shares them (the design of 2026), or only the one that makes the change (the
-#: early series, whose other vCPUs then use stale translations).
-TLB_POLICIES = ("all", "sharers", "local")
+__all__ = ["TLB_POLICIES", "Flush", "TlbFlusher"]
+
+#: Ranges of addresses to be invalidated; None: everything.
+Ranges = list[tuple[int, int]] | None
 
 
 class Flush:
     """Translations of [start, end) of an address space may be stale in a TLB."""
 
-    __slots__ = ("_flusher", "end", "mm", "start")
+    __slots__ = ("_flusher", "end", "mm", "reason", "start")
 
-    def __init__(self, flusher: TlbFlusher, mm: AddressSpace, start: int, end: int) -> None:
+    def __init__(self, flusher: TlbFlusher, mm: AddressSpace, start: int, end: int, reason: str) -> None:
         self._flusher = flusher
         self.mm = mm
         self.start = start
         self.end = end
+        self.reason = reason
         flusher.pending += 1
 
     def flush(self) -> None:
         """Invalidate the range wherever the address space may be loaded."""
-        self._flusher.pending -= 1
-        if self._flusher.changes is not None:
-            self._flusher.note(self, "flushed")
-        self._flusher.flush_range(self.mm, self.start, self.end)
+        flusher = self._flusher
+        flusher.pending -= 1
+        outcome = flusher.flush_range(self.mm, self.start, self.end, self.reason)
+        if flusher.detector is not None:
+            flusher.note(self, outcome)
+
+    def flush_here(self, why: str) -> None:
+        """Invalidate the range on the vCPU that made the change only; ``why`` is the argument that others may keep what
+        they have."""
+        assert why
+        flusher = self._flusher
+        flusher.pending -= 1
+        flusher.flush_range_here(self.mm, self.start, self.end)
+        if flusher.detector is not None:
+            flusher.note(self, f"flushed on this CPU only: {why}")
 
     def none_needed(self, why: str) -> None:
         """Discharge the obligation without a flush; ``why`` is the argument, for the reader."""
         assert why
         self._flusher.pending -= 1
-        if self._flusher.changes is not None:
+        if self._flusher.detector is not None:
             self._flusher.note(self, f"no flush: {why}")
-
-
-@dataclass(frozen=True)
-class Change:
-    """One change of page tables: whose, where, when (instructions retired), by which process, and what became of its
-    flush."""
-
-    mm_name: str
-    start: int
-    end: int
-    clock: int
-    pid: int | None
-    outcome: str
 
 
 class TlbFlusher:
     """Knows which address space each vCPU has loaded, and flushes."""
 
-    def __init__(self, mmu: Mmu) -> None:
+    def __init__(self, mmu: Mmu, cost: ShootdownCost | None = None) -> None:
         self._mmu = mmu
-        self._loaded: AddressSpace | None = None
+        self.cpus = mmu.processors
+        self._loaded: list[AddressSpace | None] = [None] * self.cpus
+        #: Frames that a vCPU's TLB may lead to although their references are gone, since it was not told.
+        self._held: list[dict[int, AddressSpace]] = [{} for _ in range(self.cpus)]
         #: Obligations that nobody has discharged yet.
         self.pending = 0
-        #: The latest changes of tables, while somebody looks for stale translations.
-        self.changes: deque[Change] | None = None
+        self.detector: StaleDetector | None = None
+        self.shootdowns = Shootdowns(self.cpus, cost or ShootdownCost())
         #: Who runs, for the record of changes.
         self.current_pid: Callable[[], int | None] = lambda: None
+        #: Who is told of shootdowns.
+        self.tracer: Callable[[], Tracer | None] = lambda: None
+
+    @property
+    def cpu(self) -> int:
+        """The vCPU that has its turn."""
+        return self._mmu.processor
 
     @property
     def loaded(self) -> AddressSpace | None:
-        """The address space whose PGD is in CR3."""
-        return self._loaded
+        """The address space whose PGD is in its CR3."""
+        return self._loaded[self.cpu]
+
+    def loaded_on(self, cpu: int) -> AddressSpace | None:
+        """The address space whose PGD is in the CR3 of a vCPU."""
+        return self._loaded[cpu]
+
+    # -- loading ---------------------------------------------------------------------------------------------------
+
+    def switch_cpu(self, cpu: int, mm: AddressSpace, pid: int) -> None:
+        """Let a vCPU have its turn, with the process ``pid`` and its ``mm``."""
+        if cpu != self.cpu:
+            self._mmu.switch_to(cpu, loads_cr3=mm is not self._loaded[cpu])
+        self._mmu.state.asid = pid
+        self.switch_mm(mm)
 
     def switch_mm(self, mm: AddressSpace) -> None:
         """Load CR3 (which flushes), unless these tables are loaded already."""
-        if mm is not self._loaded:
-            self._loaded = mm
+        here = self.cpu
+        if mm is not self._loaded[here]:
+            self._loaded[here] = mm
             self._mmu.load_cr3(mm.tables.pgd_paddr)
+            self._release(here)
+
+    def leave(self, mm: AddressSpace) -> None:
+        """An address space is about to be taken down: vCPUs that have it loaded without running it let go of it, by one
+        IPI instead of one for each range that is unmapped (exit_mmap flushes once)."""
+        if self.cpus == 1:
+            return
+        receivers: dict[int, Ranges] = {cpu: None for cpu in self._others() if self._loaded[cpu] is mm}
+        if receivers:
+            self.shootdowns.by_policy[OWN].flushes += 1
+            self._shoot(mm, 0, 0, "exit", OWN, receivers)
+            for cpu in receivers:
+                self._loaded[cpu] = None
 
     def forget(self, mm: AddressSpace) -> None:
         """The address space is going away: its tables must not stay loaded."""
-        if mm is self._loaded:
-            self._loaded = None
+        for cpu, loaded in enumerate(self._loaded):
+            if loaded is mm:
+                self._loaded[cpu] = None
+                self._release(cpu)
 
-    def flush_range(self, mm: AddressSpace, start: int, end: int) -> None:
-        """Invalidate [start, end) of an address space; all of every TLB if its tables are shared with others."""
+    # -- flushing --------------------------------------------------------------------------------------------------
+
+    def flush_range(self, mm: AddressSpace, start: int, end: int, reason: str = "") -> str:
+        """Invalidate [start, end) of an address space on every vCPU that may hold something of it; of shared tables as
+        their policy says.  Returns what was done, in words.
+        """
+        if mm.shared_tables:
+            return self._flush_shared(mm, start, end, reason)
+        if mm is self._loaded[self.cpu]:
+            self._mmu.flush_range(start, end - start)
+        # no TLB holds anything of it where it is not loaded: loading CR3 without PCID flushed it all
+        if self.cpus > 1:
+            self.shootdowns.by_policy[OWN].flushes += 1
+            self._shoot(
+                mm, start, end, reason, OWN, {c: [(start, end)] for c in self._others() if self._loaded[c] is mm}
+            )
+        return "flushed"
+
+    def flush_range_here(self, mm: AddressSpace, start: int, end: int) -> None:
+        """The same on the vCPU that has its turn only."""
         if mm.shared_tables:
             self._mmu.flush()
-        elif mm is self._loaded:
+        elif mm is self._loaded[self.cpu]:
             self._mmu.flush_range(start, end - start)
-        # else: no TLB holds anything of it, since loading CR3 without PCID flushed it all
+
+    def _others(self) -> list[int]:
+        here = self.cpu
+        return [cpu for cpu in range(self.cpus) if cpu != here]
+
+    def _flush_shared(self, mm: AddressSpace, start: int, end: int, reason: str) -> str:
+        policy = mm.tlb_policy
+        several = self.cpus > 1
+        if several:
+            self.shootdowns.by_policy[policy].flushes += 1
+        receivers: dict[int, Ranges] = {}
+        if policy == "sharers":
+            receivers.update(self._windows_on_cpus(mm, start, end))
+            self._invalidate(receivers.pop(self.cpu, []))
+        else:
+            self._mmu.flush()
+            if policy == "all" and several:
+                receivers.update(dict.fromkeys(self._others()))
+        if policy == "local" and several:
+            return self._keep_stale(mm, start, end, reason)
+        self._shoot(mm, start, end, reason, policy, receivers)
+        return "flushed"
+
+    def _windows_on_cpus(self, host: AddressSpace, start: int, end: int) -> dict[int, list[tuple[int, int]]]:
+        """Each vCPU that has a sharer loaded, and where the range of the host mm lies in its addresses."""
+        sharers = host.sharers() if host.sharers is not None else ()
+        found = {}
+        for cpu, loaded in enumerate(self._loaded):
+            if loaded is not None and loaded in sharers:
+                ranges = loaded.links_to(host, start, end)
+                if ranges:
+                    found[cpu] = ranges
+        return found
+
+    def _invalidate(self, ranges: Ranges) -> None:
+        if ranges is None:
+            self._mmu.flush()
+        else:
+            for low, high in ranges:
+                self._mmu.flush_range(low, high - low)
+
+    def _shoot(
+        self, mm: AddressSpace, start: int, end: int, reason: str, policy: str, receivers: dict[int, Ranges]
+    ) -> None:
+        """IPIs to the receivers, which invalidate at once."""
+        if not receivers:
+            return
+        pages = {cpu: _pages(ranges) for cpu, ranges in receivers.items()}
+        of_sender, cost = self.shootdowns.count(policy, self.cpu, pages)
+        most = None if None in pages.values() else max(p for p in pages.values() if p is not None)
+        self._tell(mm, start, end, reason, policy, list(receivers), [], most, of_sender, cost)
+        for cpu, ranges in receivers.items():
+            with self._mmu.on(cpu):
+                self._invalidate(ranges)
+            if pages[cpu] is None:
+                self._release(cpu)
+
+    def _keep_stale(self, mm: AddressSpace, start: int, end: int, reason: str) -> str:
+        """The policy "local": the other vCPUs are not told.
+
+        Frames that their TLBs lead to are kept from being used again: the guest shall see stale data, not take the
+        kernel's tables for its own.
+        """
+        untold = self._windows_on_cpus(mm, start, end)
+        untold.pop(self.cpu, None)
+        if not untold:
+            return "flushed"
+        for cpu, ranges in untold.items():
+            self._hold(cpu, mm, ranges)
+        self._tell(mm, start, end, reason, "local", [], list(untold), None, 0, 0)
+        return f"flushed on CPU {self.cpu} only (tlb=local)"
+
+    def _tell(
+        self,
+        mm: AddressSpace,
+        start: int,
+        end: int,
+        reason: str,
+        policy: str,
+        receivers: list[int],
+        not_told: list[int],
+        pages: int | None,
+        of_sender: int,
+        cost: int,
+    ) -> None:
+        tracer = self.tracer()
+        if tracer is None or not tracer.active:
+            return
+        tracer.event(
+            "shootdown", pid=self.current_pid(), sender=self.cpu, receivers=receivers, not_told=not_told, mm=mm.name,
+            vaddr=start, length=end - start, pages=pages, reason=reason, policy=policy, sender_cycles=of_sender,
+            cost_cycles=cost,
+        )  # fmt: skip
+
+    # -- frames that an untold vCPU may still use ------------------------------------------------------------------
+
+    def _hold(self, cpu: int, mm: AddressSpace, ranges: list[tuple[int, int]]) -> None:
+        if not self._mmu.tlbs:
+            return  # nothing stale outlives a turn: Unicorn's own translations are dropped when vCPUs take turns
+        model, frames, held = self._mmu.tlbs[cpu], mm.frames, self._held[cpu]
+        used = set[int]()
+        for entries in model.contents().values():
+            for entry in entries:
+                if _overlaps(ranges, entry.vaddr, entry.vaddr + entry.page_size):
+                    first = entry.paddr >> PAGE_SHIFT
+                    used.update(range(first, first + (entry.page_size >> PAGE_SHIFT)))
+        for level, rows in model.structure_contents().items():
+            for _, number, table in rows:
+                if _overlaps(ranges, number * span(level), (number + 1) * span(level)):
+                    used.add(table >> PAGE_SHIFT)
+        for frame in sorted(used - held.keys()):
+            if frame < frames.total and frames.kind(frame) > FrameKind.RESERVED:
+                frames.get(frame)
+                held[frame] = mm
+
+    def _release(self, cpu: int) -> None:
+        held = self._held[cpu]
+        if held:
+            self._held[cpu] = {}
+            for frame, mm in held.items():
+                mm.frames.put(frame)
+
+    def held_frames(self) -> list[int]:
+        """Frames that are kept because an untold vCPU may still use them, once for each such vCPU: for the audit."""
+        return [frame for held in self._held for frame in held]
 
     # -- the stale-translation detector ----------------------------------------------------------------------------
 
@@ -109,34 +295,33 @@ class TlbFlusher:
         ValueError without a TLB model.
         """
         self._mmu.check_tlb()
-        self.changes = deque(maxlen=_REMEMBERED)
+        self.detector = detector = StaleDetector()
+
+        def stale(hit: StaleHit) -> None:
+            detector.hit(hit, self._loaded[hit.cpu], self.cpus)
+
+        self._mmu.on_stale_hit = stale
 
     def note(self, flush: Flush, outcome: str) -> None:
         """Remember a change of tables."""
-        assert self.changes is not None
-        clock = self._mmu.state.clock
-        self.changes.append(Change(flush.mm.name, flush.start, flush.end, clock, self.current_pid(), outcome))
+        assert self.detector is not None
+        mm, clock = flush.mm, self._mmu.state.clock
+        self.detector.note(
+            Change(mm.serial, mm.name, flush.start, flush.end, clock, self.current_pid(), self.cpu, outcome)
+        )
 
     def stale_findings(self) -> list[str]:
-        """Every stale translation that was used, a sentence each: the first hit, and how many more there were."""
-        hits: dict[tuple[int, ...], list[StaleHit]] = {}
-        for hit in self._mmu.stale:
-            hits.setdefault((hit.cpu, hit.asid, hit.vaddr >> 12, hit.cached_paddr >> 12), []).append(hit)
-        return [
-            self._explain(first) + (f" ({len(more)} more hits on it were seen)" if more else "")
-            for first, *more in hits.values()
-        ]
+        """Every stale translation that was used, a sentence each."""
+        return [] if self.detector is None else self.detector.findings()
 
-    def _explain(self, hit: StaleHit) -> str:
-        fresh = "nothing" if hit.fresh_paddr is None else f"{hit.fresh_paddr:#x}"
-        text = (
-            f"stale translation: process {hit.asid} on CPU {hit.cpu} {hit.access.name.lower()}s {hit.vaddr:#x} at "
-            f"{hit.cached_paddr:#x}, which its TLB holds, and the tables say {fresh}"
-        )
-        blame = [c for c in self.changes or () if c.start <= hit.vaddr < c.end and c.clock <= hit.clock]
-        if not blame:
-            return f"{text}; no change of that entry was announced, so CPU {hit.cpu} was never told"
-        last = blame[-1]
-        who = "the kernel" if last.pid is None else f"process {last.pid}"
-        change = f"{who} changed it at instruction {last.clock} ({last.mm_name}; {last.outcome})"
-        return f"{text}; {change}, and CPU {hit.cpu} was not told"
+
+def _overlaps(ranges: list[tuple[int, int]], start: int, end: int) -> bool:
+    return any(low < end and start < high for low, high in ranges)
+
+
+def _pages(ranges: Ranges) -> int | None:
+    """How many pages are invalidated one by one; None if everything is."""
+    if ranges is None:
+        return None
+    sizes = [(high - (low & -PAGE_SIZE) + PAGE_SIZE - 1) >> PAGE_SHIFT for low, high in ranges]
+    return None if max(sizes, default=0) > SINGLE_PAGE_CEILING else sum(sizes)

@@ -115,6 +115,11 @@ class VmOperations:
     def unmap(self, mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
         """Take [start, end) out of the tables (only asked where :attr:`owns_tables`)."""
 
+    def backing(self, vma: Vma) -> tuple[AddressSpace, int] | None:
+        """Where :attr:`owns_tables`: the address space whose tables are linked, and the address there of the VMA's
+        first byte."""
+        return None
+
     def check(self, mm: AddressSpace, vma: Vma) -> Iterable[str]:
         """For the audit: what is wrong below the VMA, in sentences (only asked where :attr:`owns_tables`)."""
         return ()

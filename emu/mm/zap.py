@@ -28,7 +28,7 @@ def zap_range(mm: AddressSpace, vma: Vma, start: int, end: int, *, even_cows: bo
         return
     found = False
     for entries in mm.tables.clear_range(start, end):
-        _drop(mm, entries, mm.obligation(start, end))
+        _drop(mm, entries, mm.obligation(start, end, "unmap"))
         found = True
     if not found:
         mm.obligation(start, end).none_needed("no entry was present")
@@ -42,7 +42,7 @@ def _zap_cached(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
             pte, address = q[slot + i], first + i * PAGE_SIZE
             if pte and (pte & ADDRESS) >> PAGE_SHIFT == find(vma.index_of(address)):
                 q[slot + i] = 0
-                _drop(mm, np.array([pte], dtype=np.uint64), mm.obligation(address, address + PAGE_SIZE))
+                _drop(mm, np.array([pte], dtype=np.uint64), mm.obligation(address, address + PAGE_SIZE, "unmap"))
 
 
 def _drop(mm: AddressSpace, entries: np.ndarray[tuple[int], np.dtype[np.uint64]], flush: Flush) -> None:

@@ -55,8 +55,21 @@ def _levels_read(entries: Sequence[int], last: int) -> int:
     return last
 
 
-def format_events(events: Events, seq: int, levels: int = 4) -> list[str]:
-    """A line for each event, numbered from ``seq`` on; the tables have ``levels`` levels."""
+def format_events(events: Events, seq: int, levels: int = 4, *, cpus: int = 1) -> list[str]:
+    """A line for each event, numbered from ``seq`` on; the tables have ``levels`` levels.
+
+    Of several vCPUs each line says which one it was.
+    """
+    lines = _format(events, seq, levels)
+    if cpus == 1:
+        return lines
+    return [
+        line.replace('"event":', f'"cpu":{cpu},"event":', 1)
+        for cpu, line in zip(events["cpu"].tolist(), lines, strict=True)
+    ]
+
+
+def _format(events: Events, seq: int, levels: int) -> list[str]:
     lines = []
     columns = [events[name].tolist() for name in ("kind", "clock", "asid", "access", "level", "cpl", "error_code")]
     columns += [events[name].tolist() for name in ("cr3", "vaddr", "paddr", "rights", "old", "new", "length")]

@@ -63,6 +63,7 @@ class Recorder(Tracer):
         self._seq = 0
         self._recording = True
         self._levels = mmu.registers.levels
+        self._cpus = mmu.processors
         header = {
             "format": FORMAT,
             "version": FORMAT_VERSION,
@@ -71,6 +72,7 @@ class Recorder(Tracer):
             "memory_bytes": machine.ram.size,
             "seed": seed,
             "tlb": "off" if mmu.tlb is None else mmu.tlb.geometry.name,
+            **({"cpus": self._cpus} if self._cpus > 1 else {}),
         }
         self._put(json.dumps(header, separators=(",", ":")))
         self._ring.subscribe(self._hardware)
@@ -90,7 +92,7 @@ class Recorder(Tracer):
         """A batch from the ring: its own sequence numbers give way to those of the file."""
         if not self._recording:
             return
-        self._put("\n".join(format_events(events, self._seq, self._levels)))
+        self._put("\n".join(format_events(events, self._seq, self._levels, cpus=self._cpus)))
         self._seq += len(events)
 
     # -- the kernel's events ---------------------------------------------------------------------------------------
@@ -100,6 +102,8 @@ class Recorder(Tracer):
             return
         self._ring.flush()
         who = {} if pid is None else {"pid": pid}
+        if self._cpus > 1:
+            who["cpu"] = self._cpu.mmu.processor
         record = {"seq": self._seq, "clock": self._cpu.clock, **who, "event": kind, **fields}
         self._seq += 1
         self._put(json.dumps(record, separators=(",", ":")))

@@ -25,13 +25,15 @@ def view(reader: TraceReader, kinds: Collection[str] = (), pids: Collection[int]
         f"{' '.join(map(str, header['command']))}   ({size(header['memory_bytes'])} of memory, seed {header['seed']}, "
         f"unimmu {header['unimmu']})"
     )
-    yield f"{'SEQ':>9} {'INSTRUCTIONS':>13} {'PID':>5}  EVENT"
+    several = header.get("cpus", 1) > 1
+    yield f"{'SEQ':>9} {'INSTRUCTIONS':>13} {'CPU ' if several else ''}{'PID':>5}  EVENT"
     for event in reader:
         kind = event["event"]
         if (not kinds or kind in kinds) and (not pids or event.get("pid") in pids):
             try:
                 lines = describe_event(event)
-                yield f"{event['seq']:9} {event['clock']:13,} {event.get('pid', ''):>5}  {kind:15}{lines[0]}"
+                who = f"{_on(event, several)}{event.get('pid', ''):>5}"
+                yield f"{event['seq']:9} {event['clock']:13,} {who}  {kind:15}{lines[0]}"
                 yield from (_INDENT + line for line in lines[1:])
             except (KeyError, IndexError, TypeError, ValueError):
                 raise reader.damaged() from None
@@ -40,6 +42,10 @@ def view(reader: TraceReader, kinds: Collection[str] = (), pids: Collection[int]
 def describe_event(event: Event) -> list[str]:
     """One event of a trace in words: a line, and perhaps more below it."""
     return _TEXTS.get(event["event"], _anything)(event)
+
+
+def _on(event: Event, several: bool) -> str:
+    return f"{event['cpu']:3} " if several else ""
 
 
 def size(count: int) -> str:
@@ -117,6 +123,20 @@ def _cr3_load(e: Event) -> list[str]:
     return [f"{e['before']} -> {e['after']}"]
 
 
+def _shootdown(e: Event) -> list[str]:
+    """Who was told of what; on the second line at what cost, or who was not told."""
+    what = f"{_number(e['vaddr']):#x}, {size(e['length'])}" if e["length"] else "everything"
+    line = f"CPU {e['sender']} to {_cpus(e['receivers'])}: {what} of {e['mm']} ({e['reason']}, tlb={e['policy']})"
+    if e["not_told"]:
+        return [line, f"not told: {_cpus(e['not_told'])}"]
+    pages = "everything" if e["pages"] is None else f"{e['pages']} pages"
+    return [line, f"each invalidates {pages}; {e['cost_cycles']:,} cycles, {e['sender_cycles']:,} of them the sender's"]
+
+
+def _cpus(numbers: list[int]) -> str:
+    return f"CPU {', '.join(map(str, numbers))}" if numbers else "nobody"
+
+
 def _syscall_enter(e: Event) -> list[str]:
     return [f"{e['name']}({', '.join(e['arguments'])})"]
 
@@ -169,7 +189,8 @@ def _end(e: Event) -> list[str]:
 
 def _anything(e: Event) -> list[str]:
     """An event of a kind that this program has never heard of."""
-    return [", ".join(f"{name} {value}" for name, value in e.items() if name not in ("seq", "clock", "pid", "event"))]
+    known = ("seq", "clock", "pid", "cpu", "event")
+    return [", ".join(f"{name} {value}" for name, value in e.items() if name not in known)]
 
 
 _TEXTS: dict[str, Callable[[Event], list[str]]] = {
@@ -180,6 +201,7 @@ _TEXTS: dict[str, Callable[[Event], list[str]]] = {
     "accessed_dirty": _accessed_dirty,
     "flush": _flush,
     "cr3_load": _cr3_load,
+    "shootdown": _shootdown,
     "syscall_enter": _syscall_enter,
     "syscall_exit": _syscall_exit,
     "signal": _signal,

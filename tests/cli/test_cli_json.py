@@ -40,8 +40,15 @@ SCHEMA: dict[str, Any] = {
     "mmu": {
         "mode": str, "code": str, "fills": int, "walks": int, "walk_loads": int, "page_faults": int, "ad_updates": int,
         "flushes": int, "cr3_loads": int, "geometry": type(None), "tlb": {}, "structure_caches": {}, "perf": {},
-        "shootdowns": int,
+        "shootdowns": {"sent": int, "ipis": int, "cost_cycles": int, "by_policy": {}},
     },
+    "cpus": [
+        {
+            "cpu": int, "instructions": int, "context_switches": int, "fills": int, "walks": int, "walk_loads": int,
+            "page_faults": int, "ad_updates": int, "flushes": int, "cr3_loads": int, "tlb": {}, "structure_caches": {},
+            "perf": {}, "shootdowns_sent": int, "ipis_received": int,
+        }
+    ],
     "audit": {"ran": bool, "findings": [str], "tlb_checked": bool, "stale": [str]},
 }  # fmt: skip
 ARRAY = dict.fromkeys(("lookups", "hits", "misses", "evictions", "invalidations", "installs", "drops"), int)
@@ -131,7 +138,9 @@ def test_a_modelled_tlb(figures):
     plain = figures("hello")
     modelled = {"geometry": str, "perf": dict, "tlb": {"L1": {"L1I": ARRAY, "L1D": ARRAY}, "L2": {"L2": ARRAY}}}
     modelled["structure_caches"] = {name: {"lookups": int, "hits": int} for name in ("PDE", "PDPTE", "PML4E", "PML5E")}
-    check({**SCHEMA, "mmu": {**SCHEMA["mmu"], **modelled}}, run)
+    of_cpu = {name: value for name, value in modelled.items() if name != "geometry"}
+    cpus = [{**SCHEMA["cpus"][0], **of_cpu}]
+    check({**SCHEMA, "mmu": {**SCHEMA["mmu"], **modelled}, "cpus": cpus}, run)
     mmu = run["mmu"]
     assert (mmu["mode"], mmu["geometry"]) == ("exact", "textbook")
     for arrays in mmu["tlb"].values():

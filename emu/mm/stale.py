@@ -1,0 +1,76 @@
+"""The stale-translation detector: who changed the entry that a TLB still holds, and why the vCPU was not told."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mmu.plugin import StaleHit
+
+if TYPE_CHECKING:
+    from emu.mm.address_space import AddressSpace
+
+_REMEMBERED = 10_000
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of page tables: whose, where, when (instructions retired), by which process on which vCPU, and what
+    became of its flush."""
+
+    mm_serial: int
+    mm_name: str
+    start: int
+    end: int
+    clock: int
+    pid: int | None
+    cpu: int
+    outcome: str
+
+
+class StaleDetector:
+    """Remembers the latest changes, and explains each stale hit when it is seen."""
+
+    def __init__(self) -> None:
+        self._changes: deque[Change] = deque(maxlen=_REMEMBERED)
+        #: By vCPU, process, page and frame: the finding, and how many hits there were.
+        self._found: dict[tuple[int, int, int, int], tuple[str, int]] = {}
+
+    def note(self, change: Change) -> None:
+        """Tables have changed."""
+        self._changes.append(change)
+
+    def hit(self, hit: StaleHit, mm: AddressSpace | None, cpus: int) -> None:
+        """A stale translation was used, in ``mm``."""
+        key = (hit.cpu, hit.asid, hit.vaddr >> 12, hit.cached_paddr >> 12)
+        text, number = self._found.get(key, ("", 0))
+        self._found[key] = (text or self._explain(hit, mm, cpus), number + 1)
+
+    def findings(self) -> list[str]:
+        """Every stale translation that was used, a sentence each: the first hit, and how many more there were."""
+        return [
+            text + (f" ({number - 1} more hits on it were seen)" if number > 1 else "")
+            for text, number in self._found.values()
+        ]
+
+    def _explain(self, hit: StaleHit, mm: AddressSpace | None, cpus: int) -> str:
+        fresh = "nothing" if hit.fresh_paddr is None else f"{hit.fresh_paddr:#x}"
+        text = (
+            f"stale translation: process {hit.asid} on CPU {hit.cpu} {hit.access.name.lower()}s {hit.vaddr:#x} at "
+            f"{hit.cached_paddr:#x}, which its TLB holds, and the tables say {fresh}"
+        )
+        last = self._last_change(hit, mm)
+        if last is None:
+            return f"{text}; no change of that entry was announced, so CPU {hit.cpu} was never told"
+        who = "the kernel" if last.pid is None else f"process {last.pid}"
+        on = f" on CPU {last.cpu}" if cpus > 1 else ""
+        change = f"{who}{on} changed it at instruction {last.clock} ({last.mm_name}; {last.outcome})"
+        return f"{text}; {change}, and CPU {hit.cpu} was not told"
+
+    def _last_change(self, hit: StaleHit, mm: AddressSpace | None) -> Change | None:
+        places = [] if mm is None else [(mm.serial, hit.vaddr), *mm.linked_from(hit.vaddr)]
+        for change in reversed(self._changes):
+            if any(change.mm_serial == serial and change.start <= vaddr < change.end for serial, vaddr in places):
+                return change
+        return None

@@ -1,0 +1,48 @@
+"""Logical processors that take turns on one engine: what each has for itself.
+
+There is one :class:`mmu.state.MmuState`, which native code looks at.  A processor that is not having its turn has its
+registers, its translation caches and its counters put aside here.  Everything else (control registers, memory, the
+event ring, marks of code) belongs to all of them.
+"""
+
+from __future__ import annotations
+
+from mmu.state import MmuState
+
+#: The registers that processors have apart; ``asid`` says who runs there.
+REGISTERS = ("cr3", "pcid", "asid")
+#: The counters, which :class:`mmu.Counters` sums up.
+COUNTERS = ("fills", "walks", "walk_loads", "page_faults", "ad_updates", "flushes", "cr3_loads")
+#: Where the translation caches are, and what they remember of the last access.
+MODEL = (
+    "tlb_number", "tlb_arrays", "tlb_lists", "tlb_shared", "tlb_stats", "tlb_outcome", "tlb_time", "tlb_random",
+    "found_array", "found_way", "pieces", "pieces_number", "psc", "psc_entries", "psc_lookups", "psc_hits",
+)  # fmt: skip
+_FIELDS = REGISTERS + COUNTERS + MODEL
+
+
+class Processors:
+    """``number`` logical processors on one state; the first one has the state to begin with."""
+
+    def __init__(self, state: MmuState, number: int) -> None:
+        if number < 1:
+            raise ValueError(f"a machine has at least one processor, not {number}")
+        self._state = state
+        self.number = number
+        self.current = 0
+        fresh = [0] * len(_FIELDS)
+        self._aside = [list(fresh) for _ in range(number)]
+
+    def select(self, processor: int) -> None:
+        """Let ``processor`` have the state; the engine's own translations are the caller's affair."""
+        state = self._state
+        self._aside[self.current] = [getattr(state, name) for name in _FIELDS]
+        for name, value in zip(_FIELDS, self._aside[processor], strict=True):
+            setattr(state, name, value)
+        state.cpu = self.current = processor
+
+    def register(self, processor: int, name: str) -> int:
+        """A field of one processor, whoever has the state."""
+        if processor == self.current:
+            return int(getattr(self._state, name))
+        return self._aside[processor][_FIELDS.index(name)]
