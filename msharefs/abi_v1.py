@@ -16,12 +16,9 @@ from emu.fs.file import File
 from emu.fs.flags import OpenFlags
 from emu.fs.inode import Attributes, NewOwner
 from emu.kernel.errors import LinuxError
-from emu.mm.address_space import AddressSpace
-from emu.mm.frames import FrameKind
-from emu.mm.pagetable import ADDRESS, SPECIAL
+from emu.mm.handover import hand_over
 from emu.mm.vma import Prot, Vma, VmFlags
 from emu.syscalls.table import Syscall
-from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from msharefs.control import MSHARE_INFO, RangeFile
 from msharefs.early_window import EarlyWindow
 from msharefs.filesystem import MshareSuperBlock, RegionInode
@@ -146,43 +143,15 @@ class MshareCalls:
         region = self._mshare.new_region(sb, name, host_base=start)  # it outlives its creator
         region.size = length
         try:
-            for vma in vmas:
-                region.host.tables.make_tables_for(task.mm.tables, vma.start, vma.end, vma.start)
+            hand_over(task.mm, region.host, vmas)
         except LinuxError:
             self._mshare.abandon(region)
             raise
-        self._move_in(task.mm, region.host, vmas)
         who = task.credentials
         owner = NewOwner(mode & 0o444 | 0o400, who.euid, who.egid)
         inode = RegionV1(sb, owner.mode, owner.uid, owner.gid, region, task, oflag)
         sb.root.add(name, inode)
         self._open_window(kernel, task, inode, name, start, length, Prot.READ | Prot.WRITE)
-
-    @staticmethod
-    def _move_in(source: AddressSpace, target: AddressSpace, vmas: list[Vma]) -> None:
-        """Move VMAs and their entries to another address space, at the same addresses; data and references do not
-        move.  The target's tables are there already.
-        """
-        q, frames = source.frames.ram.qwords, source.frames
-        for vma in vmas:
-            flush = source.obligation(vma.start, vma.end)
-            for vaddr, slot, number in source.tables.pte_tables(vma.start, vma.end):
-                for i in range(number):
-                    pte = q[slot + i]
-                    if not pte:
-                        continue
-                    q[target.tables.entry_slot_alloc(vaddr + i * PAGE_SIZE, 1)] = pte
-                    q[slot + i] = 0
-                    if not pte & SPECIAL:
-                        anon = frames.kind((pte & ADDRESS) >> PAGE_SHIFT) == FrameKind.ANON
-                        source.rss_anon, target.rss_anon = source.rss_anon - anon, target.rss_anon + anon
-                        source.rss_cache, target.rss_cache = (
-                            source.rss_cache - (not anon),
-                            target.rss_cache + (not anon),
-                        )
-            flush.flush()
-            target.insert(vma.copy(vma.start, vma.end))
-            source.remove(vma)
 
     def _attach(
         self,
