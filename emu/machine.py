@@ -55,8 +55,8 @@ class Machine:
 
     ``memory`` in bytes; ``la57``: page tables of 5 levels, and user addresses of 56 bits; ``cpus``: how many vCPUs,
     which take turns of ``turn`` instructions (docs/cpus.md; with one vCPU, ``turn`` is the time slice of a task);
-    ``mounts`` replace or add to what modules mount, ``mount_options`` are options for the latter; ``modules`` default
-    to every installed one.
+    ``hugepages``: how many pages of 2 MiB are set aside for MAP_HUGETLB (vm.nr_hugepages); ``mounts`` replace or
+    add to what modules mount, ``mount_options`` are options for the latter; ``modules`` default to every installed one.
     Raises ValueError for a bad size or mount.
     """
 
@@ -72,6 +72,7 @@ class Machine:
         la57: bool = False,
         cpus: int = 1,
         turn: int | None = None,
+        hugepages: int = 0,
         modules: Mapping[str, Init] | None = None,
         stdin: BinaryIO | None = None,
         stdout: Any = None,
@@ -92,6 +93,10 @@ class Machine:
             )
         except LinuxError as error:
             raise ValueError(f"a machine with {memory} bytes of memory cannot start: {error}") from None
+        self.kernel.huge_pages.resize(hugepages)
+        if self.kernel.huge_pages.total < hugepages:
+            room = self.kernel.huge_pages.total
+            raise ValueError(f"{memory} bytes of memory have room for {room} huge pages, not {hugepages}")
         self.console = Console(self.kernel.vfs, stdin, stdout or _to_host(sys.stdout), stderr or _to_host(sys.stderr))
         if check_tlb:
             self.kernel.flusher.watch()

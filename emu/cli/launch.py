@@ -44,6 +44,7 @@ def build_machine(arguments: argparse.Namespace, stopper: Stopper, log: Callable
             cpus=arguments.cpus,
             turn=arguments.slice,
             la57=arguments.la57,
+            hugepages=arguments.hugepages,
             stdin=stdin,
             stdout=HostOutput(sys.stdout, "standard output"),
             stderr=HostOutput(sys.stderr, "standard error"),

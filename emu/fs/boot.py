@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from emu.fs.devfs import DevTmpfs, register_devices
 from emu.fs.fdtable import NR_OPEN
+from emu.fs.hugetlbfs import Hugetlbfs
 from emu.fs.procfs import PidReadAt, PidText, Procfs, ProcSuperBlock
 from emu.fs.sysfs import Debugfs, Sysfs, add_cpus
 from emu.fs.tmpfs import Tmpfs
@@ -34,7 +35,7 @@ def populate(
     """
     vfs = kernel.vfs
     sysfs, debugfs, procfs = Sysfs(kernel), Debugfs(kernel), Procfs(kernel, pid_files, pid_readers)
-    for fstype in (sysfs, Tmpfs(), procfs, DevTmpfs(kernel), debugfs):
+    for fstype in (sysfs, Tmpfs(), Hugetlbfs(), procfs, DevTmpfs(kernel), debugfs):
         vfs.register_filesystem(fstype)
     vfs.sysfs, vfs.debugfs, vfs.procfs = sysfs.tree, debugfs.tree, procfs.tree
     register_devices(vfs)
@@ -78,6 +79,8 @@ def _add_proc_files(kernel: Kernel, vfs: Vfs, procfs: ProcSuperBlock, cpus: int)
         "fs/nr_open": str(NR_OPEN),
         "fs/file-max": str(kernel.vfs.max_files),
     }
+    pool = kernel.huge_pages
+    procfs.add_sysctl("vm/nr_hugepages", lambda: f"{pool.size}\n".encode(), pool.resize)
     for name, value in fixed.items():
         procfs.add_sysctl(name, f"{value}\n".encode)
 

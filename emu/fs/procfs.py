@@ -11,7 +11,7 @@ from emu.fs.dentry import Path, encode_name
 from emu.fs.file import File
 from emu.fs.inode import DirectoryEntry, Inode
 from emu.fs.libfs import FixedDirectory
-from emu.fs.pseudo import LinkFile, MagicLink, SeekableFile, Text, TextFile
+from emu.fs.pseudo import LinkFile, MagicLink, SeekableFile, Store, Text, TextFile
 from emu.fs.superblock import FileSystemType, SuperBlock
 from emu.kernel.errors import LinuxError
 
@@ -44,8 +44,10 @@ class ProcSuperBlock(SuperBlock):
         self.pid_readers = dict(pid_readers)
         self.root: ProcRoot = ProcRoot(self)
 
-    def create_file(self, name: str, text: Text, mode: int = 0o444) -> None:
-        """A text file ``a/b`` under /proc; its directories are made where they are missing."""
+    def create_file(self, name: str, text: Text, mode: int = 0o444, store: Store | None = None) -> None:
+        """A text file ``a/b`` under /proc; its directories are made where they are missing.  What is written to it goes
+        to ``store``.
+        """
         *parts, last = name.split("/")
         directory: FixedDirectory = self.root
         for part in parts:
@@ -56,11 +58,24 @@ class ProcSuperBlock(SuperBlock):
             if not isinstance(inode, FixedDirectory):
                 raise ValueError(f"procfs: {part} in {name} is no directory")
             directory = inode
-        directory.add(last, TextFile(self, text, mode))
+        directory.add(last, TextFile(self, text, mode, store=store))
 
-    def add_sysctl(self, name: str, text: Text) -> None:
-        """A read-only /proc/sys/``name``, for example ``vm/mshare_size``; ``text`` includes the newline."""
-        self.create_file(f"sys/{name}", text)
+    def add_sysctl(self, name: str, text: Text, store: Callable[[int], None] | None = None) -> None:
+        """/proc/sys/``name``, for example ``vm/mshare_size``; ``text`` includes the newline.  Read-only, unless
+        ``store`` takes a number that is written to it (EINVAL for what is none).
+        """
+        if store is None:
+            self.create_file(f"sys/{name}", text)
+        else:
+            self.create_file(f"sys/{name}", text, 0o644, lambda data: store(_decimal(data)))
+
+
+def _decimal(data: bytes) -> int:
+    """The number that is written to a sysctl (proc_doulongvec_minmax)."""
+    word = data.strip(b" \t\n\0")
+    if not word.isdigit() or len(word) > 20:
+        raise LinuxError(errno.EINVAL)
+    return int(word)
 
 
 class ProcRoot(FixedDirectory):

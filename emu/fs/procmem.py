@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from emu.kernel.task import STATE_LETTER
 from emu.mm.frames import FrameKind
+from emu.mm.hugefault import head_of, huge_bytes
+from emu.mm.hugetlb import HPAGE_SIZE, cache_of
 from emu.mm.pagetable import ADDRESS, SPECIAL, A, D, P
 from emu.mm.vma import Prot, Vma, VmFlags
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -82,17 +84,33 @@ def _smaps_figures(mm: AddressSpace, vma: Vma) -> dict[str, int]:
     return figures
 
 
+def _huge_figures(mm: AddressSpace, vma: Vma) -> dict[str, int]:
+    """Huge pages, which count for nothing above: those that several map, and those that one does."""
+    figures = {"Shared_Hugetlb": 0, "Private_Hugetlb": 0}
+    if vma.huge:
+        cache = cache_of(vma)
+        cached = set(cache.heads.values())
+        for _, slot in mm.tables.huge_slots(vma.start, vma.end):
+            head = head_of(mm.frames.ram.qwords[slot])
+            mapped = cache.pool.counts[head] - (head in cached)
+            figures["Shared_Hugetlb" if mapped > 1 else "Private_Hugetlb"] += HPAGE_SIZE >> 10
+    return figures
+
+
 def smaps(kernel: Kernel, task: Task) -> bytes:
     """/proc/PID/smaps: kilobytes by VMA, counted from the tables."""
     lines = []
     for vma in task.mm.vmas:
         lines.append(_maps_line(kernel, task, vma))
-        lines += [f"Size:{vma.length >> 10:>19} kB", "KernelPageSize:        4 kB", "MMUPageSize:           4 kB"]
+        page = (vma.ops.page_size if vma.ops is not None else PAGE_SIZE) >> 10
+        lines += [f"Size:{vma.length >> 10:>19} kB", f"KernelPageSize:{page:>9} kB", f"MMUPageSize:{page:>12} kB"]
         lines += [f"{name + ':':<16}{value:>8} kB" for name, value in _smaps_figures(task.mm, vma).items()]
+        lines += [f"{name + ':':<16}{value:>8} kB" for name, value in _huge_figures(task.mm, vma).items()]
         flags = [word for bit, word in ((Prot.READ, "rd"), (Prot.WRITE, "wr"), (Prot.EXEC, "ex")) if vma.prot & bit]
         flags += ["sh"] if vma.shared else []
         flags += ["mr", "mw", "me"] + (["gd"] if vma.flags & VmFlags.GROWSDOWN else [])
         flags += ["de"] if vma.flags & VmFlags.DONTEXPAND else []
+        flags += ["ht"] if vma.huge else []
         lines.append("VmFlags: " + " ".join(flags) + " ")
     return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
 
@@ -122,6 +140,7 @@ def status(kernel: Kernel, task: Task) -> bytes:
         "RssShmem": f"{mm.rss_cache << 2:>8} kB",
         "VmPTE": f"{mm.tables.vm_pte_bytes >> 10:>8} kB",
         "VmSwap": "       0 kB",
+        "HugetlbPages": f"{huge_bytes(mm) >> 10:>8} kB",
         "Threads": 1,
         "SigPnd": f"{task.signals.pending_mask:016x}",
         "SigBlk": f"{task.signals.blocked:016x}",
@@ -131,6 +150,16 @@ def status(kernel: Kernel, task: Task) -> bytes:
         "nonvoluntary_ctxt_switches": task.usage.involuntary_switches,
     }
     return "".join(f"{name}:\t{value}\n" for name, value in fields.items()).encode("utf-8", "surrogateescape")
+
+
+def _huge_pagemap_bits(mm: AddressSpace, address: int, frame: int) -> int:
+    vma = mm.vmas.find(address)
+    if vma is None or not vma.huge:  # a page of a region, whose VMA is in the host mm
+        return _PAGEMAP_FILE
+    cache = cache_of(vma)
+    cached = cache.find(vma.index_of(address)) == frame
+    alone = cache.pool.counts[head_of(frame << PAGE_SHIFT)] - cached == 1
+    return (_PAGEMAP_FILE if cached else 0) | (_PAGEMAP_EXCLUSIVE if alone else 0)
 
 
 def pagemap(kernel: Kernel, task: Task, count: int, pos: int) -> bytes:
@@ -147,7 +176,9 @@ def pagemap(kernel: Kernel, task: Task, count: int, pos: int) -> bytes:
             continue
         frame = (pte & ADDRESS) >> PAGE_SHIFT
         word = _PAGEMAP_PRESENT | frame
-        if not pte & SPECIAL:
+        if kernel.huge_pages.holds(frame):
+            word |= _huge_pagemap_bits(mm, page << PAGE_SHIFT, frame)
+        elif not pte & SPECIAL:
             anon = mm.frames.kind(frame) == FrameKind.ANON
             word |= 0 if anon else _PAGEMAP_FILE
             if mm.frames.count(frame) - (0 if anon else 1) == 1:
@@ -167,7 +198,9 @@ def meminfo(kernel: Kernel) -> bytes:
         "Mapped": sum(mm.rss_cache for mm in kernel.mm_context.address_spaces.values()), "Shmem": used[FrameKind.CACHE],
         "PageTables": used[FrameKind.PAGETABLE],
     }  # fmt: skip
-    return "".join(f"{name + ':':<16}{pages * PAGE_SIZE >> 10:>8} kB\n" for name, pages in figures.items()).encode()
+    text = "".join(f"{name + ':':<16}{pages * PAGE_SIZE >> 10:>8} kB\n" for name, pages in figures.items())
+    text += "".join(f"{name + ':':<16}{number:>8}{unit}\n" for name, number, unit in kernel.huge_pages.meminfo())
+    return text.encode()
 
 
 PID_FILES = {"maps": maps, "smaps": smaps, "status": status}

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Makes the whole text of a file.
 Text = Callable[[], bytes]
+#: Takes what is written to a file.  LinuxError(EINVAL) for what makes no sense.
+Store = Callable[[bytes], None]
 #: Reads ``count`` bytes at ``pos`` of a file too large to make at once.
 ReadAt = Callable[[int, int], bytes]
 
@@ -36,18 +38,29 @@ class TextHandle(File):
             self._text = self.inode.text()
         return self._text[pos : pos + count]
 
+    def pwrite(self, data: bytes, pos: int) -> int:
+        assert self.inode.store is not None  # else it cannot be opened for writing
+        self.inode.store(data)
+        return len(data)
+
 
 class TextFile(Inode):
-    """A read-only file with generated text; its size is 0, as in /proc, unless ``size`` says otherwise (/sys: 4096)."""
+    """A file with generated text; its size is 0, as in /proc, unless ``size`` says otherwise (/sys: 4096).  Each write
+    goes to ``store`` as a whole; without one it is read-only.
+    """
 
-    def __init__(self, sb: SuperBlock, text: Text, mode: int = 0o444, size: int = 0, ino: int | None = None) -> None:
+    def __init__(
+        self, sb: SuperBlock, text: Text, mode: int = 0o444, size: int = 0, ino: int | None = None,
+        store: Store | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(sb, stat.S_IFREG | mode, ino=ino)
         self.text = text
         self.size = size
+        self.store = store
 
     def open(self, path: Path, flags: int, task: Task | None) -> File:
         file = TextHandle(path, flags)
-        if file.writable:
+        if file.writable and self.store is None:
             file.put()
             raise LinuxError(errno.EACCES)
         return file

@@ -14,6 +14,7 @@ from emu.fs.dentry import Dentry, Path
 from emu.fs.fdtable import FsContext
 from emu.fs.file import File
 from emu.fs.flags import CHUNK, PAGE_SIZE, MountFlags, OpenFlags, UmountFlags, makedev
+from emu.fs.hugetlbfs import Hugetlbfs
 from emu.fs.mount import KEPT, Mount, MountTable
 from emu.fs.namei import Walker
 from emu.fs.pipe import DEFAULT_CAPACITY, Pipe, PipeFile, open_fifo
@@ -63,7 +64,8 @@ class Vfs:
         #: a KiB each, as on Linux).
         self.open_files = 0
         self.max_files = max(1024, kernel.frames.total * 4 // 10)
-        self._internal_types: dict[str, FileSystemType] = {fs.name: fs for fs in (PipeFsType(), ShmemType())}
+        internal = (PipeFsType(), ShmemType(), Hugetlbfs())
+        self._internal_types: dict[str, FileSystemType] = {fs.name: fs for fs in internal}
         self._internal: dict[str, Mount] = {}
 
     # Services for file systems

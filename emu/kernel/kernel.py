@@ -24,6 +24,7 @@ from emu.kernel.task import Task
 from emu.kernel.tracer import Tracer
 from emu.mm.address_space import AddressSpace, MmContext
 from emu.mm.frames import FrameAllocator
+from emu.mm.hugetlb import HugePagePool
 from emu.mm.pagetable import ShareCounts
 from emu.mm.tlbflush import TlbFlusher
 from emu.mm.vma import FaultResult
@@ -64,6 +65,8 @@ class Kernel:
         self.ram = ram
         self.cpu = Cpu(ram, entry_frame=2, tlb=tlb, seed=seed, la57=la57, cpus=cpus)
         self.frames = FrameAllocator(ram, self.cpu.mmu.code_written, self.cpu.mmu.code_written_many)
+        #: The pool of 2 MiB pages.
+        self.huge_pages = HugePagePool(self.frames)
         self.flusher = TlbFlusher(self.cpu.mmu)
         self.flusher.current_pid = lambda: None if self.current is None else self.current.pid
         self.flusher.tracer = lambda: self.tracer

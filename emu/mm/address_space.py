@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from emu.mm.frames import FrameAllocator
 from emu.mm.pagetable import PageTables, ShareCounts
 from emu.mm.tlbflush import Flush, TlbFlusher
 from emu.mm.usercopy import UserCopy
-from emu.mm.vma import Prot, Vma, VmaTree
+from emu.mm.vma import Prot, TableSharer, Vma, VmaTree
 from emu.mm.zap import zap_range
 from mmu.memory import PAGE_SIZE
 
@@ -39,6 +39,8 @@ class MmContext:
     address_spaces: dict[int, AddressSpace]
     #: Levels of the page tables: 4, or 5 (CR4.LA57).
     levels: int = 4
+    #: Who shares tables of huge mappings between address spaces, unasked.
+    table_sharers: list[TableSharer] = field(default_factory=list)
     serial: int = 0
     code_ids: int = 0
 
@@ -79,6 +81,8 @@ class AddressSpace(UserCopy):
         self.auxv = b""
         self.rss_anon = self.rss_cache = 0
         self.total_bytes = 0
+        #: VMAs of huge pages.
+        self.huge_vmas = 0
         self.limit_bytes: int | None = None  # RLIMIT_AS
         self.stack_limit = 8 << 20
         #: Changes whenever the code at some address may be another (mmap, munmap, mprotect with PROT_EXEC); kept by

@@ -16,7 +16,9 @@ import numpy.typing as npt
 
 from emu.mm.audit_tlb import check_tlbs
 from emu.mm.frames import FrameKind, Frames
-from emu.mm.pagetable import ADDRESS, RW, SPECIAL, US, XD, P, level_name, span
+from emu.mm.hugefault import PMD, head_of
+from emu.mm.hugetlb import HugePageCache, cache_of, number_of, promised_pages
+from emu.mm.pagetable import ADDRESS, PS, RW, SPECIAL, US, XD, P, level_name, span
 from emu.mm.vma import Prot, Vma
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -47,6 +49,8 @@ class _Books:
     limit: int = 0
     #: The address space that owns each table, by frame.
     tables: dict[int, AddressSpace] = field(default_factory=dict)
+    #: References to huge pages, by their heads.
+    huge: Counter[int] = field(default_factory=Counter)
     #: Entries of other address spaces that point at a table.
     links: Counter[int] = field(default_factory=Counter)
     findings: list[str] = field(default_factory=list)
@@ -95,6 +99,7 @@ def _keep_books(kernel: Kernel, waiting: Frames) -> _Books:
         _walk_leaves(books, mm)
     caches = _page_caches(books, kernel, spaces)
     _check_tables(books, kernel, waiting)
+    _check_huge_pages(books, kernel, spaces, caches)
     _check_frames(books, kernel, caches)
     if kernel.flusher.pending:
         books.say(f"{kernel.flusher.pending} changes of page tables were neither flushed nor said to need none")
@@ -127,7 +132,9 @@ def _claim_tables(books: _Books, mm: AddressSpace) -> None:
             where = f"{mm.name} ({level_name(level, tables.levels)} entry for {low:#x})"
             if child >= mm.frames.total:
                 books.say(f"{where} points at {child << PAGE_SHIFT:#x}, outside memory")
-            elif _linked(windows, level, low):
+            elif level == PMD and entry & PS:
+                _check_huge_entry(books, mm, low, entry)
+            elif _linked(windows, level, low) or _is_shared_link(mm, level, low):
                 books.links[child] += 1
             elif child in books.tables:
                 books.say(
@@ -144,6 +151,37 @@ def _claim_tables(books: _Books, mm: AddressSpace) -> None:
         if number != tables.tables[level]:
             name = level_name(level, tables.levels)
             books.say(f"{mm.name} accounts for {tables.tables[level]} {name} tables and has {number}")
+
+
+def _is_shared_link(mm: AddressSpace, level: int, low: int) -> bool:
+    return any(sharer.is_link(mm, level, low) for sharer in mm.context.table_sharers)
+
+
+def _check_huge_entry(books: _Books, mm: AddressSpace, vaddr: int, entry: int) -> None:
+    """An entry of 2 MiB in a table that the address space owns."""
+    vma, head = mm.vmas.find(vaddr), head_of(entry)
+    where = f"{mm.name}: the PMD entry of {vaddr:#x}"
+    books.huge[head] += 1
+    if vma is None or not vma.huge:
+        books.say(f"{where} maps a huge page, but no VMA of huge pages is there")
+        return
+    _check_rights(books, where, vma, entry)
+    cache, number = cache_of(vma), number_of(vma, vaddr)
+    if vma.shared and cache.heads.get(number) != head:
+        books.say(f"{where} maps huge page {head:#x}, but the file's page is another")
+    if not vma.shared and entry & RW and cache.pool.counts.get(head) != 1:
+        books.say(f"{where} lets a private mapping write to huge page {head:#x}, which others can see")
+
+
+def _check_huge_pages(books: _Books, kernel: Kernel, spaces: list[AddressSpace], caches: list[PageCache]) -> None:
+    for cache in caches:
+        if isinstance(cache, HugePageCache):
+            books.huge.update(cache.heads.values())
+    for finding in kernel.huge_pages.check(books.huge, promised_pages(spaces, caches)):
+        books.say(finding)
+    for sharer in kernel.mm_context.table_sharers:
+        for finding in sharer.check():
+            books.say(finding)
 
 
 def _present(mm: AddressSpace, frame: int) -> list[tuple[int, int]]:
@@ -199,7 +237,7 @@ def _pte_tables(books: _Books, mm: AddressSpace) -> Iterable[tuple[int, int]]:
             continue
         for index, entry in _present(mm, frame):
             child = (entry & ADDRESS) >> PAGE_SHIFT
-            if books.tables.get(child) is mm:
+            if books.tables.get(child) is mm and not (level == PMD and entry & PS):
                 todo.append((level - 1, child, base + index * span(level)))
 
 

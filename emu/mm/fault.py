@@ -5,6 +5,7 @@ from __future__ import annotations
 from emu.kernel.errors import LinuxError
 from emu.mm.address_space import AddressSpace
 from emu.mm.frames import FrameKind
+from emu.mm.hugefault import hugetlb_fault
 from emu.mm.pagetable import ADDRESS, RW, SPECIAL, A, D
 from emu.mm.vma import FaultResult, Vma, VmFlags
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -57,6 +58,8 @@ def fault_in_vma(mm: AddressSpace, vma: Vma, address: int, access: Access) -> Fa
         if access != Access.FETCH or not vma.allows(Access.READ) or mm.tables.pte(address):
             return FaultResult.ACCERR
         access = Access.READ
+    if vma.huge:
+        return hugetlb_fault(mm, vma, address, access)
     slot = mm.tables.entry_slot_alloc(address, 1)
     pte = mm.frames.ram.qwords[slot]
     try:

@@ -6,6 +6,8 @@ import numpy as np
 
 from emu.kernel.errors import LinuxError
 from emu.mm.address_space import AddressSpace
+from emu.mm.hugefault import copy_huge_range
+from emu.mm.hugetlb import Promises
 from emu.mm.pagetable import ADDRESS, RW, SPECIAL
 from emu.mm.vma import Vma, VmFlags
 from mmu.memory import PAGE_SHIFT
@@ -41,6 +43,8 @@ def dup_mm(parent: AddressSpace, name: str) -> AddressSpace:
 def _dup_vma(parent: AddressSpace, child: AddressSpace, vma: Vma) -> None:
     copy = vma.copy(vma.start, vma.end)
     copy.pgoff = vma.pgoff
+    if vma.huge:
+        copy.private_data = Promises(owner=False)
     child.vmas.add(copy)
     child.total_bytes += copy.length
     if copy.page_cache is not None:
@@ -50,6 +54,9 @@ def _dup_vma(parent: AddressSpace, child: AddressSpace, vma: Vma) -> None:
     if copy.ops is not None:
         copy.ops.open(child, copy)
     if not vma.anon or (vma.ops is not None and vma.ops.owns_tables):
+        return
+    if vma.huge:
+        copy_huge_range(parent, child, vma, copy)
         return
     frames, words = parent.frames, parent.tables.words
     for vaddr, slot, number in parent.tables.pte_tables(vma.start, vma.end):

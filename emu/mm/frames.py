@@ -24,6 +24,8 @@ _BLOCK = 2048
 _GIVE_BACK = 65536
 #: Runs of frames shorter than this on average are not worth a system call each.
 _WORTHWHILE_RUN = 16
+#: Frames of a huge page.
+BLOCK_FRAMES = 512
 
 Frames = npt.NDArray[np.int64]
 
@@ -153,6 +155,9 @@ class FrameAllocator:
         self._kind = memoryview(self.kinds)  # type: ignore[arg-type]
         self._freed = FreeFrames(ram)
         self._next = 0
+        #: What lies from here on has been taken in blocks; those that were given back whole are in ``_spare``.
+        self._end = self.total
+        self._spare: list[int] = []
         self.used = [0] * len(FrameKind)
         #: Every page cache whose pages come from here: the audit asks them.
         self.page_caches: WeakSet[PageCache] = WeakSet()
@@ -163,21 +168,24 @@ class FrameAllocator:
     @property
     def free(self) -> int:
         """How many frames are left."""
-        return self.total - self._next + len(self._freed)
+        return self._end - self._next + len(self._freed) + BLOCK_FRAMES * len(self._spare)
 
     @property
     def high_water(self) -> int:
-        """No frame from this one on has ever been used."""
-        return self._next
+        """No frame from this one on has ever been used, except in blocks."""
+        return self._next if self._end == self.total else self.total
 
     def alloc(self, kind: FrameKind) -> int:
         """A zeroed frame with one reference.  LinuxError(ENOMEM) if none is left."""
         if self._freed:
             frame = self._freed.pop()
             self._on_write(frame)
-        elif self._next < self.total:
+        elif self._next < self._end:
             frame = self._next
             self._next += 1
+        elif self._spare:
+            self._split_spares(1)
+            return self.alloc(kind)
         else:
             raise LinuxError(errno.ENOMEM, "no frame is left")
         self._count[frame] = 1
@@ -187,11 +195,12 @@ class FrameAllocator:
 
     def alloc_many(self, kind: FrameKind, number: int) -> Frames:
         """The frames that as many calls of :meth:`alloc` would give; fewer if no more are left."""
+        self._split_spares(number - len(self._freed) - (self._end - self._next))
         reused = self._freed.pop_many(number)
         if len(reused):
             self._on_write_many(reused)
         start = self._next
-        self._next = end = min(start + number - len(reused), self.total)
+        self._next = end = min(start + number - len(reused), self._end)
         frames = np.arange(start, end, dtype=np.int64)
         if len(reused):
             frames = np.concatenate((reused, frames))
@@ -200,6 +209,48 @@ class FrameAllocator:
             self.counts[start:end], self.kinds[start:end] = 1, kind
         self.used[kind] += len(frames)
         return frames
+
+    def take_block(self) -> int:
+        """512 zeroed frames, contiguous and aligned, from the upper end of memory: the first of them.  They are the
+        caller's, and nothing about them is counted here.
+
+        LinuxError(ENOMEM) if there is none; frames that have been in use one by one are not gathered.
+        """
+        if self._spare:
+            return self._spare.pop()
+        head = (self._end - BLOCK_FRAMES) & -BLOCK_FRAMES
+        if head < self._next:
+            raise LinuxError(errno.ENOMEM, "no block of frames is left")
+        self._freed.push_many(np.arange(head + BLOCK_FRAMES, self._end))
+        self._end = head
+        return head
+
+    def give_block(self, head: int) -> None:
+        """A block comes back."""
+        self.clear_block(head)
+        self._spare.append(head)
+
+    def _split_spares(self, wanted: int) -> None:
+        """Make single frames of blocks, so many at least, if there are any."""
+        while wanted > 0 and self._spare:
+            head = self._spare.pop()
+            self._freed.push_many(np.arange(head, head + BLOCK_FRAMES))
+            wanted -= BLOCK_FRAMES
+
+    def clear_block(self, head: int) -> None:
+        """Zero a block."""
+        start = head << PAGE_SHIFT
+        self.ram.view[start : start + BLOCK_FRAMES * PAGE_SIZE] = _ZERO_PAGE * BLOCK_FRAMES
+        self._block_written(head)
+
+    def copy_block(self, target: int, source: int) -> None:
+        """Copy a block to another."""
+        to, start, size = target << PAGE_SHIFT, source << PAGE_SHIFT, BLOCK_FRAMES * PAGE_SIZE
+        self.ram.view[to : to + size] = self.ram.view[start : start + size]
+        self._block_written(target)
+
+    def _block_written(self, head: int) -> None:
+        self._on_write_many(np.arange(head, head + BLOCK_FRAMES))
 
     def kind(self, frame: int) -> FrameKind:
         """What the frame is used for."""

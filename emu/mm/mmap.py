@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from emu.kernel.errors import LinuxError
 from emu.mm.address_space import MAX_MAP_COUNT, MMAP_MIN_ADDR, TASK_SIZE, AddressSpace, page_align
-from emu.mm.munmap import unmap_range
+from emu.mm.munmap import check_unmap, unmap_range
 from emu.mm.pagecache import PageCache
 from emu.mm.populate import populate
 from emu.mm.vma import MapFlags, Prot, Vma, VmFlags
@@ -33,6 +33,8 @@ def do_mmap(
     if flags & MapFlags.NORESERVE:
         vm_flags |= VmFlags.NORESERVE
     vma = Vma(address, address + length, prot, vm_flags, file=file, pgoff=offset >> PAGE_SHIFT)
+    if flags & (MapFlags.FIXED | MapFlags.FIXED_NOREPLACE):
+        check_unmap(mm, address, address + length)
     if file is not None:
         file.mmap(mm, vma)  # may refuse; nothing has changed yet
     elif vma.shared:

@@ -8,6 +8,7 @@ import numpy as np
 
 from emu.kernel.errors import LinuxError
 from emu.mm.address_space import AddressSpace, page_align
+from emu.mm.hugefault import protect_huge_range
 from emu.mm.pagetable import RW, XD
 from emu.mm.vma import Prot, Vma
 from mmu.memory import PAGE_SIZE
@@ -48,6 +49,9 @@ def _protect(mm: AddressSpace, vma: Vma, prot: Prot) -> None:
         mm.code_id = mm.context.new_code_id()
     if vma.ops is not None and vma.ops.owns_tables:
         vma.ops.protected(mm, vma)
+        return
+    if vma.huge:
+        protect_huge_range(mm, vma)
         return
     flush = mm.obligation(vma.start, vma.end, "mprotect")
     changed = False

@@ -6,6 +6,8 @@ import errno
 
 from emu.kernel.errors import LinuxError
 from emu.mm.address_space import AddressSpace, page_align
+from emu.mm.hugefault import make_tables_for_huge, move_huge_range
+from emu.mm.hugetlb import HPAGE_SIZE, hpage_align
 from emu.mm.mmap import unmapped_area
 from emu.mm.munmap import do_munmap
 from emu.mm.vma import Vma, VmFlags
@@ -28,6 +30,8 @@ def do_mremap(mm: AddressSpace, old: int, old_length: int, new_length: int, flag
         if new & (PAGE_SIZE - 1) or new + new_length > mm.task_size or overlap:
             raise LinuxError(errno.EINVAL)
     vma = mm.vmas.find(old)
+    if vma is not None and vma.huge:
+        old_length, new_length = _huge_lengths(old, old_length, new_length, new if flags & MREMAP_FIXED else 0)
     if vma is None or old + old_length > vma.end:
         raise LinuxError(errno.EFAULT)
     if not old_length:  # duplicating a shared mapping this way is not built
@@ -56,6 +60,14 @@ def do_mremap(mm: AddressSpace, old: int, old_length: int, new_length: int, flag
     return _move(mm, old, old_length, unmapped_area(mm, new_length), new_length)
 
 
+def _huge_lengths(old: int, old_length: int, new_length: int, new: int) -> tuple[int, int]:
+    """The lengths for a mapping of huge pages: it cannot grow, since its reservation cannot."""
+    old_length, new_length = hpage_align(old_length), hpage_align(new_length)
+    if old % HPAGE_SIZE or new % HPAGE_SIZE or new_length > old_length:
+        raise LinuxError(errno.EINVAL)
+    return old_length, new_length
+
+
 def _check_move(vma: Vma, new: int) -> None:
     if vma.ops is not None:
         vma.ops.mremap(vma, new)
@@ -63,7 +75,12 @@ def _check_move(vma: Vma, new: int) -> None:
 
 def _move(mm: AddressSpace, old: int, old_length: int, new: int, new_length: int) -> int:
     kept = min(old_length, new_length)
-    mm.tables.make_tables_for(mm.tables, old, old + kept, new)
+    source = mm.vmas.find(old)
+    assert source is not None
+    if source.huge:
+        make_tables_for_huge(mm, source, old, kept, new)
+    else:
+        mm.tables.make_tables_for(mm.tables, old, old + kept, new)
     if new_length < old_length:
         do_munmap(mm, old + new_length, old_length - new_length)
     source = mm.vmas.find(old)
@@ -78,6 +95,8 @@ def _move(mm: AddressSpace, old: int, old_length: int, new: int, new_length: int
         target.pgoff = new >> PAGE_SHIFT
     mm.insert(target, merge=False)  # not with the source, which goes
     flush = mm.obligation(old, old + kept, "mremap")
+    if source.huge:
+        move_huge_range(mm, source, old, kept, new)
     q = mm.frames.ram.qwords
     for vaddr, slot, number in mm.tables.pte_tables(old, old + kept):
         for i in range(number):

@@ -16,14 +16,19 @@ def do_munmap(mm: AddressSpace, address: int, length: int) -> None:
     unmap_range(mm, address, address + page_align(length))
 
 
-def unmap_range(mm: AddressSpace, start: int, end: int) -> None:
-    doomed = mm.vmas.overlapping(start, end)
-    for vma in doomed:  # every refusal before the first change
+def check_unmap(mm: AddressSpace, start: int, end: int) -> None:
+    """LinuxError if a mapping in [start, end) cannot be unmapped, or not a part of it."""
+    for vma in mm.vmas.overlapping(start, end):
         if vma.ops is None:
             continue
         for edge in (start, end):
             if vma.start < edge < vma.end:
                 vma.ops.may_split(vma, edge)
         vma.ops.may_unmap(vma, start, end)
-    for vma in doomed:
+
+
+def unmap_range(mm: AddressSpace, start: int, end: int) -> None:
+    """Unmap all of [start, end), or nothing (LinuxError)."""
+    check_unmap(mm, start, end)
+    for vma in mm.vmas.overlapping(start, end):
         mm.remove(mm.carve(vma, start, end))

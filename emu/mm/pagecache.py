@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from emu.kernel.errors import LinuxError
 from emu.mm.frames import FrameAllocator, FrameKind, Frames
-from emu.mm.zap import zap_range
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -189,11 +188,7 @@ class PageCache:
 
     def punch(self, first: int, last: int, *, even_cows: bool = False) -> None:
         """Drop the pages [first, last), unmapping them everywhere; private copies only where ``even_cows`` is set."""
-        for vma, mm in list(self.mappings.items()):
-            low = max(vma.start, vma.start + (first - vma.pgoff) * PAGE_SIZE)
-            high = min(vma.end, vma.start + (last - vma.pgoff) * PAGE_SIZE)
-            if low < high:
-                zap_range(mm, vma, low, high, even_cows=even_cows)
+        self.unmap(first, last, even_cows=even_cows)
         self._drop(first, last)
 
     def _drop(self, first: int, last: int) -> None:
@@ -226,6 +221,16 @@ class PageCache:
             self.nr_pages -= len(frames)
             if self._charge is not None:
                 self._charge(-len(frames))
+
+    def unmap(self, first: int, last: int, *, even_cows: bool) -> None:
+        """Take the pages [first, last) out of every mapping (unmap_mapping_pages)."""
+        from emu.mm.zap import zap_range  # which knows huge pages, and these are a page cache too
+
+        for vma, mm in list(self.mappings.items()):
+            low = max(vma.start, vma.start + (first - vma.pgoff) * PAGE_SIZE)
+            high = min(vma.end, vma.start + (last - vma.pgoff) * PAGE_SIZE)
+            if low < high:
+                zap_range(mm, vma, low, high, even_cows=even_cows)
 
     def release(self) -> None:
         """The object is gone: drop every page.  Nothing may map it any more."""

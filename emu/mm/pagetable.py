@@ -17,10 +17,14 @@ from emu.mm.frames import FrameAllocator, FrameKind
 from mmu import entries
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
-P, RW, US, A, D, XD = (int(bit) for bit in (entries.P, entries.RW, entries.US, entries.A, entries.D, entries.XD))
+P, RW, US, A, D, PS, XD = (
+    int(bit) for bit in (entries.P, entries.RW, entries.US, entries.A, entries.D, entries.PS, entries.XD)
+)
 ADDRESS = int(entries.ADDRESS)
 #: A software bit (AVL): the entry maps a frame that is not counted (the zero page).  pte_special() in Linux.
 SPECIAL = 1 << 9
+#: A present entry of which these bits are P alone points to a table: one with PS maps a large page.
+_TABLE = P | PS
 #: What an entry that points to a table carries (_KERNPG_TABLE | _PAGE_USER in Linux).
 TABLE_FLAGS = P | RW | US | A
 
@@ -101,12 +105,12 @@ class PageTables:
     # -- finding entries -------------------------------------------------------------------------------------------
 
     def entry_slot(self, vaddr: int, level: int) -> int | None:
-        """The slot of the entry of a table of ``level`` that covers ``vaddr``; None where a table above is missing."""
+        """The slot of the entry of a table of ``level`` that covers ``vaddr``; None where there is no such table."""
         slot = (self.pgd_frame << 9) + ((vaddr >> self._top_shift) & 511)
         at = self.levels
         while at > level:
             entry = self._q[slot]
-            if not entry & P:
+            if entry & _TABLE != P:
                 return None
             at -= 1
             slot = ((entry & ADDRESS) >> 3) + ((vaddr >> (PAGE_SHIFT + 9 * (at - 1))) & 511)
@@ -120,7 +124,8 @@ class PageTables:
         while at > level:
             entry = q[slot]
             at -= 1
-            if not entry & P:
+            if entry & _TABLE != P:
+                assert not entry, f"PageTables: {vaddr:#x} is mapped by a large page"
                 frame = self._frames.alloc(FrameKind.PAGETABLE)
                 self.tables[at] += 1
                 entry = q[slot] = frame << PAGE_SHIFT | TABLE_FLAGS
@@ -141,29 +146,49 @@ class PageTables:
             raise
 
     def pte(self, vaddr: int) -> int:
-        """The PTE that maps ``vaddr``, or 0."""
+        """The PTE that maps ``vaddr``, or 0; within a large page, what a PTE for these 4 KiB would be."""
         slot = self.entry_slot(vaddr, 1)
-        return 0 if slot is None else self._q[slot]
+        if slot is not None:
+            return self._q[slot]
+        entry = self.huge_entry(vaddr)
+        return entry & ~PS | (vaddr & (span(2) - PAGE_SIZE) if entry else 0)
+
+    def huge_entry(self, vaddr: int) -> int:
+        """The entry that maps ``vaddr`` by a page of 2 MiB, or 0."""
+        slot = self.entry_slot(vaddr, 2)
+        entry = 0 if slot is None else self._q[slot]
+        return entry if entry & PS else 0
+
+    def huge_slots(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """(address, slot) of each entry of 2 MiB pages within [start, end)."""
+        for vaddr, slot, number in self.leaf_tables(2, start, end):
+            for index in np.flatnonzero(self.words[slot : slot + number] & np.uint64(PS)).tolist():
+                yield vaddr + (index << 21), slot + index
 
     def pte_tables(self, start: int, end: int) -> Iterator[tuple[int, int, int]]:
         """Each PTE table that covers a part of [start, end): (first vaddr, first slot, number of entries)."""
+        return self.leaf_tables(1, start, end)
+
+    def leaf_tables(self, level: int, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+        """Each table of ``level`` that covers a part of [start, end): (first vaddr, first slot, number of entries)."""
+        covers, shift = span(level + 1), PAGE_SHIFT + 9 * (level - 1)
         vaddr = start
         while vaddr < end:
-            stop = min((vaddr & -_PTE_TABLE_SPAN) + _PTE_TABLE_SPAN, end)
-            slot = self.entry_slot(vaddr, 1)
+            stop = min((vaddr & -covers) + covers, end)
+            slot = self.entry_slot(vaddr, level)
             if slot is not None:
-                yield vaddr, slot, (stop - vaddr) >> PAGE_SHIFT
+                yield vaddr, slot, (stop - vaddr) >> shift
                 vaddr = stop
             else:
-                vaddr = self._skip_missing(vaddr)
+                vaddr = self._skip_missing(vaddr, level)
 
-    def _skip_missing(self, vaddr: int) -> int:
-        """The next address after ``vaddr`` that a present table could cover."""
-        for level in range(self.levels, 2, -1):
+    def _skip_missing(self, vaddr: int, below: int) -> int:
+        """The next address after ``vaddr`` that a present table of level ``below`` could cover."""
+        for level in range(self.levels, below + 1, -1):
             slot = self.entry_slot(vaddr, level)
             if slot is None or not self._q[slot] & P:
                 return (vaddr & -span(level)) + span(level)
-        return (vaddr & -_PTE_TABLE_SPAN) + _PTE_TABLE_SPAN
+        return (vaddr & -span(below + 1)) + span(below + 1)
 
     # -- changing entries ------------------------------------------------------------------------------------------
 
@@ -201,6 +226,8 @@ class PageTables:
             origin = start & -(step << 9)
         for index in (np.flatnonzero(self.words[base + first : base + last + 1]) + first).tolist():
             slot = base + index
+            if self._q[slot] & PS:  # a large page
+                continue
             child = (self._q[slot] & ADDRESS) >> PAGE_SHIFT
             low = origin + index * step
             if level > 2:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from emu.kernel.errors import LinuxError
 from emu.mm.fault import FAULT_AROUND_BYTES, handle_mm_fault
 from emu.mm.frames import FrameKind
+from emu.mm.hugetlb import HPAGE_SIZE
 from emu.mm.pagetable import RW, SPECIAL, A, D, span
 from emu.mm.vma import FaultResult, Prot, Vma
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -45,9 +46,9 @@ def populate_range(mm: AddressSpace, vma: Vma, start: int, end: int, access: Acc
     address = start
     while address < end:
         stop = min((address & -_PTE_TABLE_SPAN) + _PTE_TABLE_SPAN, end)
-        faults = _fill_table(mm, vma, address, stop, access)
+        faults = None if vma.huge else _fill_table(mm, vma, address, stop, access)
         if faults is None:
-            for page in range(address, stop, PAGE_SIZE):
+            for page in range(address, stop, HPAGE_SIZE if vma.huge else PAGE_SIZE):
                 result = handle_mm_fault(mm, page, access)
                 if not result.resolved:
                     return result

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from emu.kernel.errors import LinuxError
-from emu.mm.pagetable import ADDRESS, RW, US, A, D, P
+from emu.mm.pagetable import ADDRESS, PS, RW, US, A, D, P, span
 from emu.mm.vma import FaultResult
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
@@ -48,6 +48,11 @@ class UserCopy:
                     if used != pte:
                         q[slot] = used
                     return (pte & ADDRESS) | (address & _PAGE_MASK)
+            elif (slot := self.tables.entry_slot(address, 2)) is not None:
+                pte = q[slot]
+                if pte & (needed | PS) == needed | PS:
+                    q[slot] = pte | (A | D if access == Access.WRITE else A)
+                    return (pte & ADDRESS & -span(2)) | (address & (span(2) - 1))
             result = self._fault(address, access)
             if not result.resolved:
                 raise LinuxError(errno.ENOMEM if result == FaultResult.OOM else errno.EFAULT)

@@ -60,6 +60,7 @@ class VmFlags(IntFlag):
     NORESERVE = 1 << 4
     HEAP = 1 << 5  # only to name it in /proc/PID/maps
     STACK = 1 << 6
+    HUGETLB = 1 << 22
 
 
 class FaultResult(IntEnum):
@@ -82,6 +83,8 @@ class FaultResult(IntEnum):
 class VmOperations:
     """What a VMA's owner wants to decide itself (vm_operations_struct).  The defaults are those of ordinary memory."""
 
+    #: The size of its pages in bytes.
+    page_size = 4096
     #: True if :meth:`fault` resolves every fault; the tables below the VMA are then not the address space's own.
     owns_tables = False
     #: Where :attr:`owns_tables`: the level of the entries, in the address space's own tables, that point at others'.
@@ -129,6 +132,32 @@ class VmOperations:
         return ""
 
 
+class TableSharer:
+    """A design that lets address spaces share tables of huge mappings unasked, as x86 once did (huge_pmd_share).
+
+    Registered in ``MmContext.table_sharers``.  A shared table belongs to one address space, its owner; the entries of
+    the others that point at it are links, and counted in ``MmContext.share_counts``.
+    """
+
+    def share(self, mm: AddressSpace, vma: Vma, address: int) -> bool:
+        """A fault in a huge VMA, and no PMD table there: True if one was linked.  LinuxError(ENOMEM)."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what it shares")
+
+    def unshare(self, mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
+        """Entries of [start, end) are going to change for this address space alone: afterwards no table that covers
+        a part of it may be shared (munmap, mprotect, mremap, truncation).
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how to stop sharing")
+
+    def is_link(self, mm: AddressSpace, level: int, address: int) -> bool:
+        """For the audit: whether the entry of ``level`` for ``address`` is a link to another's table."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what is a link")
+
+    def check(self) -> Iterable[str]:
+        """For the audit: what is wrong, in sentences."""
+        return ()
+
+
 _PAGE_BITS = int(entries.P | entries.US | entries.A)
 _XD = int(entries.XD)
 
@@ -139,8 +168,8 @@ class Vma:
     """
 
     __slots__ = (
-        "_allowed", "_flags", "_prot", "anon", "end", "file", "ops", "page_bits", "page_cache", "pgoff", "private_data",
-        "shared", "start",
+        "_allowed", "_flags", "_prot", "anon", "end", "file", "huge", "ops", "page_bits", "page_cache", "pgoff",
+        "private_data", "shared", "start",
     )  # fmt: skip
 
     def __init__(
@@ -191,6 +220,8 @@ class Vma:
         self._flags = flags
         #: MAP_SHARED.
         self.shared = bool(flags & VmFlags.SHARED)
+        #: Mapped by entries for 2 MiB, from the pool of huge pages.
+        self.huge = bool(flags & VmFlags.HUGETLB)
 
     @property
     def length(self) -> int:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from emu.mm.hugefault import unmap_huge_range
 from emu.mm.pagetable import ADDRESS, SPECIAL
 from emu.mm.tlbflush import Flush
 from emu.mm.vma import Vma
@@ -22,6 +23,9 @@ def zap_range(mm: AddressSpace, vma: Vma, start: int, end: int, *, even_cows: bo
     """
     if vma.ops is not None and vma.ops.owns_tables:
         vma.ops.unmap(mm, vma, start, end)
+        return
+    if vma.huge:
+        unmap_huge_range(mm, vma, start, end, even_cows=even_cows)
         return
     if not even_cows and not vma.shared:
         _zap_cached(mm, vma, start, end)

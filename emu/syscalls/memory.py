@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from emu.fs.hugetlbfs import HugetlbFile, hugetlb_file_setup
 from emu.kernel.errors import LinuxError
 from emu.mm.address_space import page_align
 from emu.mm.brk import do_brk
+from emu.mm.hugetlb import HPAGE_SIZE, hpage_align, is_huge_size
 from emu.mm.mmap import do_mmap
 from emu.mm.mprotect import do_mprotect
 from emu.mm.mremap import do_mremap
@@ -18,6 +20,7 @@ from emu.syscalls.table import Syscall, s32
 from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
+    from emu.fs.file import File
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
 
@@ -27,6 +30,7 @@ _LEGACY_FLAGS = int(
     | MapFlags.DENYWRITE | MapFlags.EXECUTABLE | MapFlags.LOCKED | MapFlags.NORESERVE | MapFlags.POPULATE
     | MapFlags.NONBLOCK | MapFlags.STACK | MapFlags.HUGETLB
 )  # fmt: skip
+_U64 = (1 << 64) - 1
 _MS_SYNC = 4
 _MADV_NORMAL, _MADV_DONTNEED, _MADV_FREE = 0, 4, 8
 #: Advice that may be ignored: RANDOM SEQUENTIAL WILLNEED MERGEABLE UNMERGEABLE HUGEPAGE NOHUGEPAGE DONTDUMP DODUMP
@@ -39,12 +43,27 @@ def sys_mmap(kernel: Kernel, task: Task, addr: int, length: int, prot: int, flag
     if offset & (PAGE_SIZE - 1):
         raise LinuxError(errno.EINVAL)
     # the order of the checks is that of ksys_mmap_pgoff() and do_mmap()
-    file = None if flags & MapFlags.ANONYMOUS else task.files.get(s32(fd))
-    if flags & MapFlags.HUGETLB:
-        if file is not None:
+    if not flags & MapFlags.ANONYMOUS:
+        file = task.files.get(s32(fd))
+        if isinstance(file, HugetlbFile):
+            length = hpage_align(length) & _U64
+        elif flags & MapFlags.HUGETLB:
             raise LinuxError(errno.EINVAL)
-        kernel.log_once("mmap with MAP_HUGETLB: there are no huge pages, ENOMEM")
-        raise LinuxError(errno.ENOMEM)
+    elif flags & MapFlags.HUGETLB:
+        if not is_huge_size(flags):
+            raise LinuxError(errno.EINVAL)
+        length = hpage_align(length) & _U64
+        file = hugetlb_file_setup(kernel, "anon_hugepage", length)
+        try:
+            return _mmap(task, addr, length, prot, flags, file, offset)
+        finally:
+            file.put()  # the VMA has its own reference
+    else:
+        file = None
+    return _mmap(task, addr, length, prot, flags, file, offset)
+
+
+def _mmap(task: Task, addr: int, length: int, prot: int, flags: int, file: File | None, offset: int) -> int:
     kind = flags & MapFlags.TYPE
     if not length or kind not in (MapFlags.SHARED, MapFlags.PRIVATE, MapFlags.SHARED_VALIDATE):
         raise LinuxError(errno.EINVAL)
@@ -101,7 +120,13 @@ def sys_madvise(kernel: Kernel, task: Task, addr: int, length: int, advice: int)
         for vma in vmas:
             if advice == _MADV_FREE and (vma.page_cache is not None or vma.ops is not None):
                 raise LinuxError(errno.EINVAL)
-            zap_range(task.mm, vma, max(addr, vma.start), min(end, vma.end))
+            low, high = max(addr, vma.start), min(end, vma.end)
+            if vma.huge:
+                if low % HPAGE_SIZE:
+                    raise LinuxError(errno.EINVAL)
+                high &= -HPAGE_SIZE
+            if low < high:
+                zap_range(task.mm, vma, low, high)
     covered = sum(min(end, vma.end) - max(addr, vma.start) for vma in vmas)
     if covered < end - addr:
         raise LinuxError(errno.ENOMEM)
@@ -114,6 +139,10 @@ def _mark_resident(task: Task, vma: Vma, low: int, high: int, first: int, presen
         for i in range(number):
             if task.mm.frames.ram.qwords[slot + i]:
                 present[((vaddr - first) >> 12) + i] = 1
+    if vma.huge:
+        for page in range(low, high, PAGE_SIZE):
+            present[(page - first) >> 12] = task.mm.tables.huge_entry(page) != 0
+        return
     if vma.page_cache is not None and vma.page_cache.nr_pages:
         for page in range(low, high, PAGE_SIZE):
             if vma.page_cache.find(vma.index_of(page)) is not None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Generator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path, decode_name
 from emu.fs.file import File, WouldBlock
 from emu.fs.flags import AT_FDCWD, OpenFlags
+from emu.fs.hugetlbfs import hugetlb_file_setup
 from emu.fs.namei import Walker
 from emu.fs.open import check_open_flags, open_file
 from emu.kernel.errors import LinuxError
+from emu.mm.hugetlb import HUGE_SIZE_MASK, HUGE_SIZE_SHIFT, is_huge_size
 from emu.syscalls.paths import at_path
 from emu.syscalls.table import Result, Syscall, s32
 
@@ -131,9 +134,11 @@ def sys_pipe(kernel: Kernel, task: Task, address: int) -> int:
 
 
 def sys_memfd_create(kernel: Kernel, task: Task, address: int, flags: int) -> int:
-    """memfd_create(2); huge pages are not built (EINVAL), nor are seals (fcntl says EINVAL)."""
+    """memfd_create(2); seals are not built (fcntl says EINVAL)."""
     flags &= 0xFFFFFFFF
-    if flags & ~(MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL | MFD_EXEC):
+    huge = flags & MFD_HUGETLB
+    sizes = HUGE_SIZE_MASK << HUGE_SIZE_SHIFT if huge else 0
+    if flags & ~(MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL | MFD_EXEC | MFD_HUGETLB | sizes):
         raise LinuxError(errno.EINVAL)
     if flags & MFD_EXEC and flags & MFD_NOEXEC_SEAL:
         raise LinuxError(errno.EINVAL)
@@ -141,7 +146,10 @@ def sys_memfd_create(kernel: Kernel, task: Task, address: int, flags: int) -> in
         name = task.mm.read_cstring(address, MFD_NAME_MAX + 1)
     except LinuxError as error:
         raise LinuxError(errno.EINVAL if error.errno == errno.ENAMETOOLONG else error.errno) from None
-    file = kernel.vfs.shmem_file_setup("memfd:" + decode_name(name))
+    if huge and not is_huge_size(flags):
+        raise LinuxError(errno.ENODEV)
+    setup = partial(hugetlb_file_setup, kernel) if huge else kernel.vfs.shmem_file_setup
+    file = setup("memfd:" + decode_name(name))
     file.flags |= _LARGEFILE
     if flags & MFD_NOEXEC_SEAL:
         file.inode.mode &= ~0o111

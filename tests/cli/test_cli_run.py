@@ -230,3 +230,13 @@ def test_what_speaks_for_itself_needs_no_traceback(unimmu, monkeypatch, kind):
 
     monkeypatch.setattr("emu.cli.run.run", broken)
     assert unimmu("run", "hello") == (70, "", "unimmu run: this and that is wrong\n")
+
+
+def test_huge_pages(unimmu):
+    script = "p = mmap 4G 2M RW PRIVATE|MAP_HUGETLB|MAP_FIXED -1 0; store p 5; load p"
+    assert unimmu("run", "--hugepages", 1, "calls", script) == (0, "p = 0x100000000\nstore = 0\nload = 5\n", "")
+    assert unimmu("run", "calls", script)[1].startswith("p = ENOMEM\n")
+    assert unimmu("run", "--hugepages", "1000000", "hello") == (
+        2, "", "unimmu run: 268435456 bytes of memory have room for 127 huge pages, not 1000000\n",
+    )  # fmt: skip
+    assert unimmu("run", "--hugepages", "-1", "hello")[0] == 2

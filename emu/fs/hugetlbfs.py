@@ -1,0 +1,204 @@
+"""hugetlbfs: files whose pages are huge ones (fs/hugetlbfs/inode.c), and the unnamed files behind MAP_HUGETLB and
+memfd_create(MFD_HUGETLB).
+"""
+
+from __future__ import annotations
+
+import errno
+import stat
+from typing import TYPE_CHECKING
+
+from emu.fs.file import File
+from emu.fs.flags import FallocateFlags, OpenFlags
+from emu.fs.inode import Inode, NewOwner, Stat
+from emu.fs.libfs import SimpleDirectory, Symlink
+from emu.fs.superblock import FileSystemType, StatFs, SuperBlock, parse_options, parse_size
+from emu.kernel.errors import LinuxError
+from emu.mm.hugetlb import HPAGE_SHIFT, HPAGE_SIZE, HugePageCache, HugetlbOperations, Promises
+from emu.mm.mmap import unmapped_area
+from emu.mm.vma import MapFlags, Prot, VmFlags
+from mmu.memory import PAGE_SHIFT
+
+if TYPE_CHECKING:
+    from emu.fs.dentry import Path
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task
+    from emu.mm.address_space import AddressSpace
+    from emu.mm.vma import Vma
+
+HUGETLBFS_MAGIC = 0x958458F6
+
+
+class HugetlbFile(File):
+    """An open file of huge pages: read(2) works, write(2) does not."""
+
+    inode: HugetlbInode
+
+    def pread(self, count: int, pos: int) -> bytes:
+        count = min(count, self.inode.size - pos)
+        return self.inode.page_cache.read(pos, count) if count > 0 else b""
+
+    def fallocate(self, mode: int, offset: int, length: int) -> None:
+        end = offset + length
+        if mode == FallocateFlags.PUNCH_HOLE | FallocateFlags.KEEP_SIZE:
+            self.inode.punch_hole(offset, end)
+        elif mode in (0, FallocateFlags.KEEP_SIZE):
+            for number in range(offset >> HPAGE_SHIFT, -(-end // HPAGE_SIZE)):
+                self.inode.page_cache.get_huge(number)  # what it got stays if the next one cannot be had
+            if not mode and end > self.inode.size:
+                self.inode.grow(end)
+        else:
+            raise LinuxError(errno.EOPNOTSUPP)
+        self.inode.touch()
+
+    def get_unmapped_area(self, mm: AddressSpace, address: int, length: int, pgoff: int, flags: int) -> int | None:
+        """hugetlb_get_unmapped_area(): whole huge pages, aligned."""
+        if length % HPAGE_SIZE:
+            raise LinuxError(errno.EINVAL)
+        if flags & (MapFlags.FIXED | MapFlags.FIXED_NOREPLACE):
+            if address % HPAGE_SIZE:
+                raise LinuxError(errno.EINVAL)
+            return address
+        return unmapped_area(mm, length, address, HPAGE_SIZE)
+
+    def mmap(self, mm: AddressSpace, vma: Vma) -> None:
+        """Promise the pages to the mapping, or to the file if it is shared.  LinuxError(ENOMEM): there are too few."""
+        if (vma.pgoff << PAGE_SHIFT) % HPAGE_SIZE:
+            raise LinuxError(errno.EINVAL)
+        inode, cache = self.inode, self.inode.page_cache
+        start = vma.pgoff << PAGE_SHIFT
+        reserve = not vma.flags & VmFlags.NORESERVE
+        if vma.shared:
+            if reserve:
+                cache.promise(start >> HPAGE_SHIFT, start + vma.length >> HPAGE_SHIFT)
+        else:
+            if reserve:
+                cache.pool.reserve(vma.length >> HPAGE_SHIFT)
+            vma.private_data = Promises(owner=reserve)
+        vma.page_cache, vma.ops = cache, inode.hugetlb.operations
+        vma.flags |= VmFlags.HUGETLB | VmFlags.DONTEXPAND
+        if vma.prot & Prot.WRITE and inode.size < start + vma.length:
+            inode.grow(start + vma.length)
+
+
+class HugetlbInode(Inode):
+    """A file of huge pages; its size is a multiple of theirs, but for what fallocate(2) does."""
+
+    def __init__(self, sb: HugetlbSuperBlock, mode: int, uid: int = 0, gid: int = 0) -> None:
+        super().__init__(sb, stat.S_IFREG | mode & 0o7777, uid, gid)
+        self.hugetlb = sb
+        self.page_cache = HugePageCache(sb.kernel.huge_pages)
+
+    @property
+    def blocks(self) -> int:
+        return len(self.page_cache.heads) * (HPAGE_SIZE // 512)
+
+    def getattr(self) -> Stat:
+        return super().getattr()._replace(blksize=HPAGE_SIZE)
+
+    def open(self, path: Path, flags: int, task: Task | None) -> File:
+        return HugetlbFile(path, flags)
+
+    def grow(self, size: int) -> None:
+        """The file reaches at least to ``size``."""
+        self.size = self.page_cache.size = size
+
+    def truncate(self, size: int) -> None:
+        if size % HPAGE_SIZE:
+            raise LinuxError(errno.EINVAL)
+        self.page_cache.truncate(size)
+        self.size = size
+        self.touch()
+
+    def punch_hole(self, start: int, end: int) -> None:
+        """Whole huge pages are freed, parts of them zeroed."""
+        first, last = -(-start // HPAGE_SIZE) * HPAGE_SIZE, end & -HPAGE_SIZE
+        cache = self.page_cache
+        if first > last:
+            cache.clear(start, end)
+            return
+        cache.clear(start, first)
+        cache.clear(last, end)
+        if first < last:
+            cache.punch(first >> PAGE_SHIFT, last >> PAGE_SHIFT)
+
+    def evict(self) -> None:
+        self.page_cache.release()
+
+
+class HugetlbDirectory(SimpleDirectory):
+    """A directory."""
+
+    sb: HugetlbSuperBlock
+
+    def create(self, name: str, owner: NewOwner) -> Inode:
+        inode = HugetlbInode(self.sb, *owner)
+        self.add(name, inode)
+        return inode
+
+    def mkdir(self, name: str, owner: NewOwner) -> Inode:
+        inode = HugetlbDirectory(self.sb, *owner)
+        self.add(name, inode)
+        return inode
+
+    def symlink(self, name: str, owner: NewOwner, target: str) -> Inode:
+        inode = Symlink(self.sb, target, owner.uid, owner.gid)
+        self.add(name, inode)
+        return inode
+
+
+class HugetlbSuperBlock(SuperBlock):
+    """One instance; all take their pages from the machine's one pool."""
+
+    magic = HUGETLBFS_MAGIC
+
+    def __init__(self, kernel: Kernel, fstype: FileSystemType, options: str) -> None:
+        super().__init__(kernel, fstype)
+        words = parse_options(options, frozenset({"pagesize", "mode", "uid", "gid"}))
+        if parse_size(words.get("pagesize", "2M")) != HPAGE_SIZE:
+            raise LinuxError(errno.EINVAL, f"pagesize={words['pagesize']}: the only huge pages are of 2M")
+        try:
+            mode = int(words.get("mode", "755"), 8) & 0o1777
+        except ValueError:
+            raise LinuxError(errno.EINVAL, f"bad mode '{words['mode']}'") from None
+        self.operations = HugetlbOperations()
+        self.root = HugetlbDirectory(self, mode, parse_size(words.get("uid", "0")), parse_size(words.get("gid", "0")))
+
+    def statfs(self) -> StatFs:
+        return StatFs(self.magic, HPAGE_SIZE)
+
+    def show_options(self) -> str:
+        return ",pagesize=2M"
+
+    def put_super(self) -> None:
+        pending: list[Inode] = [self.root]
+        while pending:
+            inode = pending.pop()
+            if isinstance(inode, SimpleDirectory):
+                pending += inode.entries.values()
+                inode.entries.clear()
+            elif inode.nlink:
+                inode.nlink = 0
+                inode.drop_if_unused()
+
+
+class Hugetlbfs(FileSystemType):
+    """The file system type ``hugetlbfs``: options pagesize (2M), mode, uid, gid."""
+
+    name = "hugetlbfs"
+
+    def mount(self, kernel: Kernel, options: str) -> SuperBlock:
+        return HugetlbSuperBlock(kernel, self, options)
+
+
+def hugetlb_file_setup(kernel: Kernel, name: str, size: int = 0) -> File:
+    """An unnamed file of huge pages, open for reading and writing; it is gone with its last reference."""
+    mount = kernel.vfs.internal_mount("hugetlbfs")
+    sb = mount.sb
+    assert isinstance(sb, HugetlbSuperBlock)
+    inode = HugetlbInode(sb, 0o777)
+    inode.nlink = 0
+    if size:
+        inode.grow(size)
+    path = kernel.vfs.unnamed_path(mount, inode, f"/{name} (deleted)")
+    return inode.open(path, OpenFlags.RDWR, None)

@@ -1,0 +1,235 @@
+"""Entries of 2 MiB: faults on them, and what unmapping, fork, mprotect and mremap do to them (mm/hugetlb.c)."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from emu.kernel.errors import LinuxError
+from emu.mm.hugetlb import HPAGE_SIZE, HugePagePool, Promises, cache_of, number_of, promises_of
+from emu.mm.pagetable import ADDRESS, PS, RW, XD, A, D, P
+from emu.mm.vma import FaultResult, Prot, Vma
+from mmu.memory import PAGE_SHIFT
+from mmu.registers import Access
+
+if TYPE_CHECKING:
+    from emu.mm.address_space import AddressSpace
+
+#: The level of the entries.
+PMD = 2
+
+
+def hugetlb_fault(mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:
+    """The part of a fault that comes after the VMA's rights have been checked.
+
+    LinuxError(ENOMEM): no frame for a table.
+    """
+    page = address & -HPAGE_SIZE
+    linked = share_tables(mm, vma, page)
+    slot = mm.tables.entry_slot_alloc(page, PMD)
+    entry = mm.frames.ram.qwords[slot]
+    try:
+        if entry == 0:
+            return _no_page(mm, vma, page, access, slot)
+        if access == Access.WRITE and not entry & RW:
+            return _write_protected(mm, vma, page, slot, entry)
+    except LinuxError:  # the pool has no page left
+        mm.tables.free_tables(page, page + HPAGE_SIZE)
+        return FaultResult.ADRERR
+    if linked:
+        return FaultResult.LINKED
+    mm.obligation(page, page + HPAGE_SIZE).flush_here("nothing was changed: only this vCPU had an old entry")
+    return FaultResult.RACED
+
+
+def share_tables(mm: AddressSpace, vma: Vma, address: int) -> bool:
+    """Let those who share tables link one, if there is none yet (huge_pmd_share); whether one of them did."""
+    slot = mm.tables.entry_slot(address, PMD + 1)
+    if slot is not None and mm.frames.ram.qwords[slot]:
+        return False
+    return any(sharer.share(mm, vma, address) for sharer in mm.context.table_sharers)
+
+
+def unshare_tables(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
+    """Entries of [start, end) are going to change in this address space only: no table there may be shared."""
+    for sharer in mm.context.table_sharers:
+        sharer.unshare(mm, vma, start, end)
+
+
+def head_of(entry: int) -> int:
+    """The page that an entry maps."""
+    return (entry & ADDRESS & -HPAGE_SIZE) >> PAGE_SHIFT
+
+
+def _set(mm: AddressSpace, page: int, slot: int, head: int, bits: int) -> None:
+    """Install an entry where none was."""
+    mm.frames.ram.qwords[slot] = head << PAGE_SHIFT | bits | PS
+    mm.obligation(page, page + HPAGE_SIZE).none_needed(
+        "no TLB holds a translation of a not-present entry (SDM vol. 3, 4.10.2.3)"
+    )
+
+
+def _no_page(mm: AddressSpace, vma: Vma, page: int, access: Access, slot: int) -> FaultResult:
+    """hugetlb_no_page(): the file's page, or for a private mapping a page of its own."""
+    cache, number = cache_of(vma), number_of(vma, page)
+    if number >= cache.size // HPAGE_SIZE:
+        return FaultResult.ADRERR
+    if vma.shared:
+        head = cache.get_huge(number)
+        cache.pool.get(head)
+        _set(mm, page, slot, head, vma.page_bits | (RW | D if vma.allows(Access.WRITE) else 0))
+        return FaultResult.MINOR
+    vma.anon = True
+    found = cache.heads.get(number)
+    if found is not None and access != Access.WRITE:
+        cache.pool.get(found)
+        _set(mm, page, slot, found, vma.page_bits)
+        return FaultResult.MINOR
+    head = _private_page(vma, number)
+    if found is not None:
+        mm.frames.copy_block(head, found)
+    _set(mm, page, slot, head, vma.page_bits | (RW | D if access == Access.WRITE else 0))
+    return FaultResult.MINOR
+
+
+def _private_page(vma: Vma, number: int) -> int:
+    """A page for a private mapping.  LinuxError(ENOSPC) if there is none for it."""
+    promises, pool = promises_of(vma), cache_of(vma).pool
+    if promises.robbed:
+        raise LinuxError(errno.ENOSPC, "the owner of the mapping needed the page itself")
+    head = pool.alloc(promised=promises.owner and number not in promises.used)
+    promises.used.add(number)
+    return head
+
+
+def _write_protected(mm: AddressSpace, vma: Vma, page: int, slot: int, entry: int) -> FaultResult:
+    """hugetlb_wp(): a private page that others see too is copied."""
+    cache, number, head = cache_of(vma), number_of(vma, page), head_of(entry)
+    pool = cache.pool
+    if not vma.shared and pool.counts[head] > 1:
+        try:
+            copy = _private_page(vma, number)
+        except LinuxError:
+            if not promises_of(vma).owner or cache.heads.get(number) == head:
+                raise
+            _rob_copies(mm, vma, page, head)
+        else:
+            mm.frames.copy_block(copy, head)
+            flush = mm.obligation(page, page + HPAGE_SIZE, "copy on write")
+            mm.frames.ram.qwords[slot] = copy << PAGE_SHIFT | vma.page_bits | PS | RW | D
+            flush.flush()
+            pool.put(head)
+            return FaultResult.MINOR
+    flush = mm.obligation(page, page + HPAGE_SIZE, "copy on write")
+    mm.frames.ram.qwords[slot] = entry | RW | D | A
+    flush.flush_here("rights were only added: another vCPU walks again before it faults")
+    return FaultResult.MINOR
+
+
+def _rob_copies(mm: AddressSpace, vma: Vma, page: int, head: int) -> None:
+    """unmap_ref_private(): the one who was promised the page takes it from the children that still share it."""
+    cache, number = cache_of(vma), number_of(vma, page)
+    for other, other_mm in list(cache.mappings.items()):
+        if other is vma or other.shared or promises_of(other).owner:
+            continue
+        address = other.start + ((number << 9) - other.pgoff << PAGE_SHIFT)
+        if other.start <= address < other.end:
+            slot = other_mm.tables.entry_slot(address, PMD)
+            if slot is not None and head_of(mm.frames.ram.qwords[slot]) == head:
+                promises_of(other).robbed = True
+                unmap_huge_range(other_mm, other, address, address + HPAGE_SIZE)
+    assert cache.pool.counts[head] == 1, "hugetlb: a page that is promised to one mapping is used by others"
+
+
+def unmap_huge_range(mm: AddressSpace, vma: Vma, start: int, end: int, *, even_cows: bool = True) -> None:
+    """Take the pages of [start, end) out of the tables and drop their references (unmap_hugepage_range)."""
+    unshare_tables(mm, vma, start, end)
+    q, cache = mm.frames.ram.qwords, cache_of(vma)
+    flush = mm.obligation(start, end, "unmap")
+    doomed = []
+    for address, slot in mm.tables.huge_slots(start, end):
+        number, head = number_of(vma, address), head_of(q[slot])
+        if even_cows or vma.shared or cache.heads.get(number) == head:
+            q[slot] = 0
+            doomed.append((number, head))
+    if not doomed:
+        flush.none_needed("no entry was present")
+        return
+    flush.flush()
+    for number, head in doomed:
+        if cache.pool.put(head) and not vma.shared:
+            _promise_again(cache.pool, promises_of(vma), number)
+
+
+def _promise_again(pool: HugePagePool, promises: Promises, number: int) -> None:
+    """A private page is gone: its mapping may have it again (MADV_DONTNEED); where the mapping goes too, close()
+    takes the promise back.
+    """
+    if promises.owner and number in promises.used and pool.free > pool.reserved:
+        promises.used.discard(number)
+        pool.reserve(1)
+
+
+def protect_huge_range(mm: AddressSpace, vma: Vma) -> None:
+    """hugetlb_change_protection(): every entry of a VMA gets the rights that the VMA has now."""
+    unshare_tables(mm, vma, vma.start, vma.end)
+    q = mm.frames.ram.qwords
+    flush = mm.obligation(vma.start, vma.end, "mprotect")
+    bits = (P if vma.prot else 0) | (0 if vma.prot & Prot.EXEC else XD) | (RW if _gets_write(vma) else 0)
+    changed = False
+    for _, slot in mm.tables.huge_slots(vma.start, vma.end):
+        q[slot] = q[slot] & ~(RW | XD | P) | bits
+        changed = True
+    if changed:
+        flush.flush()
+    else:
+        flush.none_needed("no entry was present")
+
+
+def _gets_write(vma: Vma) -> bool:
+    """For a private mapping the fault gives write access back, which knows about copy-on-write."""
+    return bool(vma.prot & Prot.WRITE) and vma.shared
+
+
+def copy_huge_range(parent: AddressSpace, child: AddressSpace, vma: Vma, copy: Vma) -> None:
+    """copy_hugetlb_page_range(): at fork, of a private mapping.  LinuxError(ENOMEM): no frame for a table."""
+    q, pool = parent.frames.ram.qwords, cache_of(vma).pool
+    for address, slot in parent.tables.huge_slots(vma.start, vma.end):
+        target = child.tables.entry_slot_alloc(address, PMD)
+        q[slot] &= ~RW
+        q[target] = q[slot]
+        pool.get(head_of(q[slot]))
+    copy.anon = vma.anon
+
+
+def make_tables_for_huge(mm: AddressSpace, vma: Vma, old: int, length: int, new: int) -> None:
+    """Make every table that the entries of [old, old + length) need at ``new``, so that moving them cannot fail.
+
+    LinuxError(ENOMEM), with the new tables freed again.
+    """
+    unshare_tables(mm, vma, old, old + length)
+    try:
+        for address, _ in mm.tables.huge_slots(old, old + length):
+            mm.tables.entry_slot_alloc(address - old + new, PMD)
+    except LinuxError:
+        mm.tables.free_tables(new, new + length)
+        raise
+
+
+def move_huge_range(mm: AddressSpace, source: Vma, old: int, length: int, new: int) -> None:
+    """move_hugetlb_page_tables(): the entries, and the promises, go to ``new``, where the tables are already."""
+    if not source.shared:
+        source.private_data = Promises(owner=False)  # the VMA at the new place has them
+    q = mm.frames.ram.qwords
+    for address, slot in mm.tables.huge_slots(old, old + length):
+        target = mm.tables.entry_slot(address - old + new, PMD)
+        assert target is not None
+        q[target], q[slot] = q[slot], 0
+
+
+def huge_bytes(mm: AddressSpace) -> int:
+    """What HugetlbPages in /proc/PID/status counts: bytes mapped by entries of huge VMAs."""
+    if not mm.huge_vmas:
+        return 0
+    slots = (mm.tables.huge_slots(vma.start, vma.end) for vma in mm.vmas if vma.huge)
+    return sum(HPAGE_SIZE for found in slots for _ in found)
