@@ -1,0 +1,202 @@
+"""The plugin inside pytest: fixtures, marks, options, and what a failing test shows."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import emu.testing.machine  # so that the tests within tests do not load it anew
+import guests.build
+from mmu.objectcode import cache_directory
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFTEST = """
+import pytest
+import msharefs.module
+
+@pytest.fixture
+def unimmu_modules():
+    return {"msharefs": msharefs.module.init}
+"""
+CACHE = cache_directory()
+HAS_COMPILER = guests.build.compiler() is not None
+needs_compiler = pytest.mark.skipif(not HAS_COMPILER, reason="there is no gcc on the PATH")
+
+assert emu.testing.machine.DEFAULT_MEMORY == 64 << 20
+
+
+@pytest.fixture
+def outside(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """Somebody else's project, with no other plugin."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("UNIMMU_CACHE_DIR", str(CACHE))  # pytester gives the test another home
+    pytester.makeconftest(CONFTEST)
+    pytester.makeini("[pytest]\naddopts = --strict-markers -p emu.testing.plugin\n")
+    return pytester
+
+
+def test_fixtures_and_guest(outside: pytest.Pytester) -> None:
+    outside.makepyfile("""
+        def test_guest(machine, run_guest, mmu_events):
+            result = run_guest("hello")
+            assert result.stdout == "hello, world\\n"
+            assert mmu_events.walks and mmu_events is machine.events
+        def test_several(make_machine):
+            a, b = make_machine(), make_machine(memory=16 << 20)
+            assert (a.ram.size, b.ram.size) == (64 << 20, 16 << 20)
+    """)
+    outside.runpytest().assert_outcomes(passed=2)
+
+
+def test_the_mark_chooses_and_multiplies(outside: pytest.Pytester) -> None:
+    outside.makepyfile("""
+        import pytest
+        pytestmark = pytest.mark.unimmu(memory="32M", level="pte")
+        @pytest.mark.unimmu(level=["pmd", "pud"], tlb=["off", "skylake-sp"])
+        def test_many(machine):
+            assert machine.ram.size == 32 << 20
+            print("ran", machine.level, machine.kernel.cpu.mmu.mode)
+        def test_one(machine):
+            assert machine.unit == 2 << 20
+        def test_without(): pass
+    """)
+    result = outside.runpytest("-v", "-s")
+    result.assert_outcomes(passed=6)
+    result.stdout.fnmatch_lines_random([
+        "*test_many?pmd-off?*", "*test_many?pud-skylake-sp?*", "*test_one *", "*ran pmd filtered*", "*ran pud exact*",
+    ])  # fmt: skip
+
+
+def test_the_command_line_chooses_too(outside: pytest.Pytester) -> None:
+    outside.makepyfile("""
+        import pytest
+        def test_any(machine): assert machine.level in ("pte", "pud") and machine.ram.size == 16 << 20
+        @pytest.mark.unimmu(level=["pmd", "pud"])
+        def test_some(machine): assert machine.level == "pud"
+        @pytest.mark.unimmu(level="pmd")
+        def test_other(machine): assert 0
+        def test_without(): pass
+    """)
+    result = outside.runpytest("-v", "-rs", "--unimmu-levels", "pte,pud", "--unimmu-memory", "16M")
+    result.assert_outcomes(passed=4, skipped=1)
+    result.stdout.fnmatch_lines(["*test_any?pte?*", "*test_any?pud?*", "*test_some?pud?*", "SKIPPED*level pmd only*"])
+
+
+def test_interface_generations_are_mount_options(outside: pytest.Pytester) -> None:
+    outside.makepyfile("""
+        def test_abi(machine): assert machine.abi in ("v3", "v9")
+    """)
+    result = outside.runpytest("--unimmu-abis", "v3,v9")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*ValueError: cannot mount msharefs on /sys/fs/mshare with options 'abi=v9'*"])
+
+
+def test_a_wrong_mark_is_refused(outside: pytest.Pytester) -> None:
+    outside.makepyfile("""
+        import pytest
+        @pytest.mark.unimmu("pmd")
+        def test(machine): pass
+    """)
+    result = outside.runpytest()
+    result.stdout.fnmatch_lines(["*pytest.mark.unimmu takes keywords only, such as level='pmd'*"])
+    assert result.ret
+
+
+def test_the_audit_fails_the_test_itself(outside: pytest.Pytester) -> None:
+    outside.makepyfile("""
+        from emu.mm.frames import FrameKind
+        def test_leak(machine, run_guest):
+            run_guest("hello")
+            machine.kernel.frames.alloc(FrameKind.PAGETABLE)
+        def test_leak_and_failure(machine):
+            machine.kernel.frames.alloc(FrameKind.PAGETABLE)
+            assert 0
+    """)
+    result = outside.runpytest()
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines([
+        "the audit after the test found 3 things wrong:",
+        "4096 bytes of page tables are accounted for, and 0 are reachable",
+        "frame 0x* (PAGETABLE) has 1 references, and none was found: leaked",
+        "*Captured guest stdout call*",
+        "hello, world",
+        "*assert 0*",
+        "*Captured audit call*",
+        "4096 bytes of page tables*",
+    ])  # fmt: skip
+
+
+def test_a_failing_assertion_ends_at_the_test_s_own_line(outside: pytest.Pytester) -> None:
+    outside.makepyfile("""
+        from emu.testing import assert_same_frame
+        def test(machine):
+            task = machine.guest("calls", "mark 1")
+            machine.run_until_mark(task, 1)
+            assert_same_frame(task, task, 0, 4096)
+    """)
+    result = outside.runpytest()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([
+        ">       assert_same_frame(task, task, 0, 4096)",
+        "E       AssertionError: process 100 (calls) does not see the same memory as * (0x1000 and 0x0).",
+        "E         process 100 (calls): nothing, its P* entry is not present",
+        "E       PGD  *0x* = 0x* = *0x* = 0x*",
+    ])  # fmt: skip
+    assert "assertions.py" not in result.stdout.str()
+
+
+@needs_compiler
+def test_guests_are_compiled_on_the_fly(outside: pytest.Pytester) -> None:
+    outside.makepyfile(r"""
+        LIBC = '#include <stdio.h>\n#include <unimmu.h>\nint main(void) { unimmu_mark(4); puts("libc"); return 3; }'
+        BARE = '#include "guest.h"\nint main(int c, char **v, char **e) { print("%d\\n", c); return 4; }'
+        def test_libc(machine, run_guest):
+            result = run_guest(LIBC, name="one")
+            assert (result.stdout, result.status) == ("libc\n", 3)
+            assert [mark.number for mark in machine.marks.passed] == [4]
+        def test_bare(run_guest):
+            result = run_guest(BARE, "argument")
+            assert (result.stdout, result.status) == ("2\n", 4)
+        def test_wrong(run_guest):
+            run_guest("int main(void) {\n return x; }")
+    """)
+    result = outside.runpytest()
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines([
+        ">       run_guest(*", "E       emu.testing.compiled.GuestBuildError: *gcc does not compile this guest:*",
+        "E       guest.c:2:*undeclared*",
+    ])  # fmt: skip
+    assert "_compile(" not in result.stdout.str()
+
+
+def test_without_a_compiler_c_is_skipped(outside: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    outside.makepyfile("""
+        def test_c(run_guest): run_guest("int main(void) { return 0; }")
+        def test_prebuilt(run_guest): assert run_guest("hello").status == 0
+    """)
+    result = outside.runpytest("-rs")
+    result.assert_outcomes(passed=1, skipped=1)
+    result.stdout.fnmatch_lines(["SKIPPED*this guest is C source, and there is no gcc on the PATH to compile it"])
+
+
+def test_other_projects_pay_nothing() -> None:
+    """pytest loads the plugin wherever unimmu is installed: it must load nothing else of it."""
+    code = (
+        "import sys, pytest; before = set(sys.modules); import emu.testing.plugin; "
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["emu", "emu.testing", "emu.testing.plugin"]
+
+
+def test_help_names_the_options(outside: pytest.Pytester) -> None:
+    result = outside.runpytest("--help")
+    result.stdout.fnmatch_lines(["machines whose processes share page tables:", "*--unimmu-levels=LIST*", "*--unimmu-abis=LIST*", "*--unimmu-tlbs=LIST*"])
+    result = outside.runpytest("--markers")
+    result.stdout.fnmatch_lines(["@pytest.mark.unimmu(level=, abi=, tlb=*"])
