@@ -24,6 +24,7 @@ _EXPLAINED_BY = {
     "link_faults": ("fault", "link", "unlink"),
     "flushes": ("flush",),
     "shootdowns": ("flush", "shootdown"),
+    "ipis": ("flush", "shootdown"),
     "walks": ("walk",),
     "fills": ("fill",),
 }
@@ -50,6 +51,8 @@ class Counts:
     ad_updates: int = 0
     flushes: int = 0
     cr3_loads: int = 0
+    shootdowns: int = 0
+    ipis: int = 0
 
     def since(self, earlier: Counts) -> Counts:
         """What has been added."""
@@ -72,7 +75,9 @@ def counts_of_machine(machine: GuestMachine) -> Counts:
     processes = machine.processes()
     sums = [sum(int(process[name]) for process in processes) for name in _OF_PROCESS]
     mmu = machine.kernel.cpu.mmu.counters
-    return Counts(*sums, *(getattr(mmu, name) for name in NAMES[5:]))
+    shootdowns = machine.kernel.flusher.shootdowns.by_policy.values()
+    hardware = [getattr(mmu, name) for name in NAMES[len(_OF_PROCESS) : -2]]
+    return Counts(*sums, *hardware, sum(one.sent for one in shootdowns), sum(one.ipis for one in shootdowns))
 
 
 class Expectation:

@@ -179,6 +179,19 @@ def test_the_block_s_own_error_comes_first(machine: GuestMachine) -> None:
         raise KeyError
 
 
+def test_shootdowns_are_counted(make_machine: Callable[..., GuestMachine]) -> None:
+    machine = make_machine(cpus=2)
+    script = """
+        @fd = open "/sys/fs/mshare/r" O_RDWR|O_CREAT 0600; @ftruncate fd 1G; @create fd 0 8K RW OBJECT
+        @w = mmap 2T 1G RW MAP_SHARED|MAP_FIXED fd 0; @store w 7; @fork c; @load w; @await w 8; end; @store w+4K 1
+        @await w+4K 1; @mark 1; @unmap fd 4K 4K; @mark 2; @store w 8; @wait c"""
+    a = machine.guest("calls", script)
+    machine.run_until_mark(a, 1)
+    with machine.expect(shootdowns=1, ipis=1):
+        machine.run_until_mark(a, 2)
+    machine.finish()
+
+
 def test_bytes_of_tables(machine: GuestMachine) -> None:
     a, _ = start(machine)
     assert_pagetable_bytes(machine.host_mms[0], 4 * 4096)
