@@ -77,7 +77,8 @@ def counts_of_machine(machine: GuestMachine) -> Counts:
     mmu = machine.kernel.cpu.mmu.counters
     shootdowns = machine.kernel.flusher.shootdowns.by_policy.values()
     hardware = [getattr(mmu, name) for name in NAMES[len(_OF_PROCESS) : -2]]
-    return Counts(*sums, *hardware, sum(one.sent for one in shootdowns), sum(one.ipis for one in shootdowns))
+    told = [sum(one.sent for one in shootdowns), sum(one.ipis for one in shootdowns)]
+    return Counts(*sums, *hardware, *told)
 
 
 class Expectation:
