@@ -22,6 +22,8 @@ from emu.syscalls.table import Syscall
 from msharefs.control import MSHARE_INFO, RangeFile
 from msharefs.early_window import EarlyWindow
 from msharefs.filesystem import MshareSuperBlock, RegionInode
+from msharefs.objects import check_window
+from msharefs.quirks import Quirk, copy_and_leak
 from msharefs.region import Region
 from msharefs.window import WindowOperations
 
@@ -140,10 +142,16 @@ class MshareCalls:
         vmas = task.mm.vmas.overlapping(start, end) if length and end <= task.mm.task_size else []
         if not vmas or vmas[0].start < start or vmas[-1].end > end or any(v.ops is not None for v in vmas):
             raise LinuxError(errno.EINVAL)
+        rights = Prot.READ | Prot.WRITE
+        if sb.options.strict_prot == "on" and any(vma.prot & ~rights for vma in vmas):
+            raise LinuxError(errno.EACCES)
         region = self._mshare.new_region(sb, name, host_base=start)  # it outlives its creator
         region.size = length
         try:
-            hand_over(task.mm, region.host, vmas)
+            if Quirk.A1_LEAKS in sb.options.quirks:
+                copy_and_leak(region, task.mm, vmas)
+            else:
+                hand_over(task.mm, region.host, vmas)
         except LinuxError:
             self._mshare.abandon(region)
             raise
@@ -151,7 +159,7 @@ class MshareCalls:
         owner = NewOwner(mode & 0o444 | 0o400, who.euid, who.egid)
         inode = RegionV1(sb, owner.mode, owner.uid, owner.gid, region, task, oflag)
         sb.root.add(name, inode)
-        self._open_window(kernel, task, inode, name, start, length, Prot.READ | Prot.WRITE)
+        self._open_window(kernel, task, inode, name, start, length, rights)
 
     def _attach(
         self,
@@ -175,6 +183,7 @@ class MshareCalls:
             prot = Prot.READ | Prot.WRITE
         elif oflag & Oflag.WRONLY:
             prot = Prot.WRITE
+        check_window(inode.region, prot)
         self._open_window(kernel, task, inode, name, start, length, prot)
         inode.users += 1
 

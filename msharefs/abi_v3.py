@@ -22,7 +22,7 @@ from emu.mm.vma import MapFlags, Prot, Vma, VmFlags
 from emu.syscalls.table import s32
 from msharefs.control import ControlFile
 from msharefs.filesystem import MshareSuperBlock, RegionInode
-from msharefs.objects import is_shared_fixed, map_object
+from msharefs.objects import advise_range, check_window, is_shared_fixed, map_object, protect_range
 from msharefs.region import Region
 from msharefs.window import WindowOperations
 
@@ -35,6 +35,11 @@ MSHAREFS_UNMAP = 0x40107801
 #: region_offset, size, offset (in the mapped file), prot, flags, fd, padding; and region_offset, size.
 _CREATE = struct.Struct("<QQQIII4x")
 _UNMAP = struct.Struct("<QQ")
+#: Not in any posting: _IOW('x', 0x20, ...) and _IOW('x', 0x21, ...), behind the block 00-1F that the third series
+#: reserves, with region_offset, size, and rights or advice, and padding.
+MSHAREFS_PROTECT = 0x40187820
+MSHAREFS_ADVISE = 0x40187821
+_CHANGE = struct.Struct("<QQI4x")
 _U64 = (1 << 64) - 1
 
 
@@ -94,6 +99,7 @@ class RegionFile(ControlFile):
         inode, region = self.inode, self.region
         if not inode.sized or region.orphaned or not vma.shared or vma.length != page_align(region.size):
             raise LinuxError(errno.EINVAL)
+        check_window(region, vma.prot)
         vma.ops = inode.ops
         vma.flags |= VmFlags.DONTEXPAND
 
@@ -108,6 +114,10 @@ class RegionFile(ControlFile):
         fields = layout.unpack(task.mm.read(argument, layout.size))
         if command == MSHAREFS_CREATE_MAPPING:
             self.create_mapping(task, *fields)
+        elif command == MSHAREFS_PROTECT:
+            protect_range(self.region, *fields)
+        elif command == MSHAREFS_ADVISE:
+            advise_range(self.region, task, *fields)
         else:
             self._unmap(*fields)
         return 0
@@ -115,7 +125,12 @@ class RegionFile(ControlFile):
     @staticmethod
     def ioctl_layout(command: int) -> struct.Struct | None:
         """What the command's argument points at; None for an unknown command."""
-        return {MSHAREFS_CREATE_MAPPING: _CREATE, MSHAREFS_UNMAP: _UNMAP}.get(command)
+        return {
+            MSHAREFS_CREATE_MAPPING: _CREATE,
+            MSHAREFS_UNMAP: _UNMAP,
+            MSHAREFS_PROTECT: _CHANGE,
+            MSHAREFS_ADVISE: _CHANGE,
+        }.get(command)
 
     def check_sized(self, task: Task, command: int, argument: int) -> None:
         """EINVAL without a size, whatever the command is."""

@@ -13,6 +13,8 @@ from emu.fs.inode import Inode, NewOwner
 from emu.fs.libfs import SimpleDirectory
 from emu.fs.superblock import FileSystemType, SuperBlock
 from emu.kernel.errors import LinuxError
+from emu.mm.vma import Prot
+from msharefs.objects import window_rights
 from msharefs.options import MountOptions, parse
 from msharefs.region import Region, unit_of
 
@@ -148,8 +150,19 @@ class MshareSuperBlock(SuperBlock):
         return self.options.shown()
 
     def remount(self, options: str) -> None:
-        """What may change takes effect at once, for the regions that exist too."""
-        self.options = parse(options, self.mshare.abis, self.options)
+        """What may change takes effect at once, for the regions that exist too.
+
+        LinuxError(EBUSY) if a window is not what ``strict-prot`` wants.
+        """
+        changed = parse(options, self.mshare.abis, self.options)
+        if changed.strict_prot == "on":
+            for region, sb in self.mshare.regions.items():
+                allowed = Prot(7)
+                for window in window_rights(region) if sb is self else ():
+                    allowed &= window
+                if any(vma.prot & ~allowed for vma in region.host.vmas):
+                    raise LinuxError(errno.EBUSY, f"a window on {region.name} allows less than its objects")
+        self.options = changed
         self.mshare.mounts_changed()
         for region, sb in self.mshare.regions.items():
             if sb is self:

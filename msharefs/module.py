@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from msharefs.abi import ABIS
@@ -74,6 +75,11 @@ class Mshare:
         pids = {task.mm.serial: task.pid for task in self.kernel.tasks.values() if task.alive}
         return [describe(region, pids, ended=False) for region in self.regions] + self._ended
 
+    def audit(self) -> Iterator[str]:
+        """What is wrong with regions whether or not anybody maps them."""
+        for region in self.regions:
+            yield from region.check_objects()
+
     def debug_text(self) -> bytes:
         """/sys/kernel/debug/mshare."""
         return text(self.report()).encode()
@@ -92,6 +98,7 @@ def init(kernel: Kernel) -> None:
     kernel.vfs.procfs.add_sysctl("vm/mshare_size", mshare.size_text)
     mshare.mounts_changed()
     kernel.vfs.debugfs.create_file("mshare", mshare.debug_text, size=0)
+    kernel.audit_hooks.append(mshare.audit)
     kernel.exit_hooks.append(mshare.exit_task)
     kernel.default_mounts.append(("msharefs", MOUNT_POINT, ""))
     kernel.reporters["regions"] = mshare.report

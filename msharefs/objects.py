@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from emu.kernel.errors import LinuxError
 from emu.mm.address_space import page_align
 from emu.mm.mmap import do_mmap
-from emu.mm.vma import MapFlags, Prot
+from emu.mm.mprotect import change_protection
+from emu.mm.vma import FaultResult, MapFlags, Prot, Vma
+from emu.mm.zap import zap_range
 from mmu.memory import PAGE_SIZE
+from mmu.registers import Access
+from msharefs.quirks import rights_of_object
 
 if TYPE_CHECKING:
     from emu.fs.file import File
@@ -48,12 +54,135 @@ def map_object(
         raise LinuxError(errno.ENOMEM)
     if validate and flags & MapFlags.SYNC:
         raise LinuxError(errno.EOPNOTSUPP)
-    do_mmap(
-        region.host,
-        region.host_base + offset,
-        size,
-        Prot(prot & 7),
-        MapFlags(flags & int(_PASSED_ON)),
-        file,
-        file_offset & -PAGE_SIZE,
-    )
+    rights = Prot(prot & 7)
+    check_object(region, rights)
+    start = region.host_base + offset
+    given = rights_of_object(region, rights)
+    do_mmap(region.host, start, size, given, MapFlags(flags & int(_PASSED_ON)), file, file_offset & -PAGE_SIZE)
+    if given != rights:
+        region.asked.append((start, start + page_align(size), rights))
+
+
+def _range(region: Region, offset: int, size: int) -> tuple[int, int]:
+    """The host addresses of a range of the region.  LinuxError(EINVAL) if it is not one, or not of whole pages."""
+    if offset % PAGE_SIZE or not size or offset >= region.size or size > region.size - offset:
+        raise LinuxError(errno.EINVAL)
+    start = region.host_base + offset
+    return start, start + page_align(size)
+
+
+def _covering(region: Region, start: int, end: int) -> list[Vma]:
+    """The objects of a range.  LinuxError(ENOMEM) if there is a hole in it."""
+    vmas = region.host.vmas.overlapping(start, end)
+    if sum(min(vma.end, end) - max(vma.start, start) for vma in vmas) < end - start:
+        raise LinuxError(errno.ENOMEM)
+    return vmas
+
+
+def protect_range(region: Region, offset: int, size: int, prot: int) -> int:
+    """Give a range other rights, in every sharer at once: each entry of the shared tables is written once, and there
+    is one flush.  Returns how many entries were there.
+
+    LinuxError as mprotect(2) gives it, before anything changes: EINVAL, ENOMEM for a hole, EACCES for a file that may
+    not be written, or (``strict-prot``) a window that allows less.
+    """
+    if prot & ~int(Prot.READ | Prot.WRITE | Prot.EXEC):
+        raise LinuxError(errno.EINVAL)
+    rights, host = Prot(prot), region.host
+    start, end = _range(region, offset, size)
+    vmas = _covering(region, start, end)
+    check_object(region, rights)
+    if rights & Prot.WRITE and any(v.shared and v.file is not None and not v.file.writable for v in vmas):
+        raise LinuxError(errno.EACCES)
+    flush = host.obligation(start, end, "protect")
+    changed = 0
+    for vma in vmas:
+        if vma.prot != rights:
+            part = host.carve(vma, start, end)
+            if (part.prot | rights) & Prot.EXEC:
+                host.code_id = host.context.new_code_id()
+            part.prot = rights
+            changed += change_protection(host, part, rights)
+    if changed:
+        flush.flush()
+    else:
+        flush.none_needed("no entry was present")
+    if region.asked:
+        region.asked.append((start, end, rights))
+    return changed
+
+
+class Advice(IntEnum):
+    """MADV_* that a region takes."""
+
+    NORMAL = 0
+    RANDOM = 1
+    SEQUENTIAL = 2
+    WILLNEED = 3
+    DONTNEED = 4
+    REMOVE = 9
+    HUGEPAGE = 14
+    NOHUGEPAGE = 15
+    COLD = 20
+    PAGEOUT = 21
+    POPULATE_READ = 22
+    POPULATE_WRITE = 23
+
+
+def advise_range(region: Region, task: Task, offset: int, size: int, advice: int) -> None:
+    """Advise on a range, for every sharer at once.
+
+    DONTNEED takes the pages out of the shared tables (their contents stay where an object is shared), REMOVE drops
+    the contents too, POPULATE_READ and POPULATE_WRITE fill the tables; the others have no effect.  LinuxError(EINVAL)
+    for a bad range or other advice, ENOMEM for a hole, EACCES for REMOVE where an object cannot be written, EFAULT or
+    ENOMEM where a page cannot be made.
+    """
+    start, end = _range(region, offset, size)
+    if advice not in list(Advice):
+        raise LinuxError(errno.EINVAL)
+    vmas = _covering(region, start, end)
+    if advice == Advice.DONTNEED:
+        zap_range(region.host, vmas[0], start, end)  # all of them: the tables do not tell objects apart
+    elif advice == Advice.REMOVE:
+        _remove(vmas, start, end)
+    elif advice in (Advice.POPULATE_READ, Advice.POPULATE_WRITE):
+        _populate(region, task, start, end, Access.WRITE if advice == Advice.POPULATE_WRITE else Access.READ)
+
+
+def _remove(vmas: list[Vma], start: int, end: int) -> None:
+    for vma in vmas:
+        if vma.page_cache is None:
+            raise LinuxError(errno.EINVAL)
+        if vma.file is not None and not vma.file.writable:
+            raise LinuxError(errno.EACCES)
+    for vma in vmas:
+        assert vma.page_cache is not None
+        low, high = max(vma.start, start), min(vma.end, end)
+        vma.page_cache.punch(vma.index_of(low), vma.index_of(high))
+
+
+def _populate(region: Region, task: Task, start: int, end: int, access: Access) -> None:
+    for address in range(start, end, PAGE_SIZE):
+        result = region.populate(task.pid, address, access)
+        if not result.resolved:
+            raise LinuxError(errno.ENOMEM if result == FaultResult.OOM else errno.EFAULT)
+
+
+def check_object(region: Region, prot: Prot) -> None:
+    """``strict-prot``: LinuxError(EACCES) if a window does not allow what an object is to allow."""
+    if region.options.strict_prot == "on" and any(prot & ~window for window in window_rights(region)):
+        raise LinuxError(errno.EACCES)
+
+
+def check_window(region: Region, prot: Prot) -> None:
+    """``strict-prot``: LinuxError(EACCES) if an object allows what a window is not to allow."""
+    if region.options.strict_prot == "on" and any(vma.prot & ~prot for vma in region.host.vmas):
+        raise LinuxError(errno.EACCES)
+
+
+def window_rights(region: Region) -> Iterator[Prot]:
+    """The rights of every window."""
+    for mm in region.sharing:
+        for vma in mm.vmas:
+            if getattr(vma.ops, "region", None) is region:
+                yield vma.prot

@@ -14,6 +14,7 @@ from typing import Any
 
 from emu.kernel.errors import LinuxError
 from emu.mm.tlbflush import TLB_POLICIES
+from msharefs.quirks import Quirk
 
 #: The shared table: see msharefs.region.
 LEVELS = ("pte", "pmd", "pud")
@@ -28,7 +29,8 @@ def _option(default: str, values: Collection[str], meaning: str, *, fixed: bool 
 @dataclass(frozen=True)
 class MountOptions:
     """What a mounted instance does.  An option's name is the field's, with ``-`` for ``_``; a bare name of an option
-    that is on or off means on.
+    that is on or off means on.  ``quirk=`` can be given several times and be followed by more names; ``quirk=none``
+    clears what came before.
     """
 
     level: str = _option("pmd", LEVELS, "the table that is shared; with it the unit", fixed=True)
@@ -37,23 +39,30 @@ class MountOptions:
         "", ("die", "persist"), "whether a region ends with its owner (default: as the interface has it)"
     )
     tlb: str = _option("all", TLB_POLICIES, "which vCPUs hear of a change of shared tables")
+    strict_prot: str = _option("off", ON_OFF, "a window must allow whatever the region's objects allow")
     strict_fd: str = _option("off", ON_OFF, "a descriptor for reading only changes nothing")
+    quirks: frozenset[Quirk] = dataclasses.field(
+        default=frozenset(),
+        metadata={"values": tuple(Quirk), "meaning": "defects of the postings that are to be there", "fixed": False},
+    )
     syscalls: str = _option(
         "", ON_OFF, "mshare(2) and mshare_unlink(2) (default: on with abi=v1 and abi=v3, off with the others)"
     )
 
     def shown(self) -> str:
         """The options for /proc/mounts: the level, which no posting has, and whatever is not the default."""
-        words = [
-            f"{_name(f)}={value}"
-            for f in dataclasses.fields(self)
-            if (value := getattr(self, f.name)) != f.default or f.name == "level"
-        ]
+        words = [f"level={self.level}"]
+        for option in dataclasses.fields(self):
+            value = getattr(self, option.name)
+            if option.name == "quirks":
+                words += [f"quirk={quirk}" for quirk in sorted(value)]
+            elif value != option.default and option.name != "level":
+                words.append(f"{_name(option)}={value}")
         return "".join(f",{word}" for word in words)
 
 
 def _name(option: dataclasses.Field[Any]) -> str:
-    return option.name.replace("_", "-")
+    return "quirk" if option.name == "quirks" else option.name.replace("_", "-")
 
 
 _BY_NAME = {_name(f): f for f in dataclasses.fields(MountOptions)}
@@ -61,9 +70,16 @@ _BY_NAME = {_name(f): f for f in dataclasses.fields(MountOptions)}
 
 def parse(text: str, abis: Collection[str], before: MountOptions | None = None) -> MountOptions:
     """The options of a mount, or of a remount that changes ``before``.  LinuxError(EINVAL) says what is wrong."""
-    values: dict[str, str] = {}
+    start = before or MountOptions()
+    values: dict[str, Any] = {}
+    quirks = set(start.quirks)
+    in_quirks = False
     for word in filter(None, text.split(",")):
         name, given, value = word.partition("=")
+        in_quirks = name == "quirk" or (in_quirks and not given and name in tuple(Quirk))
+        if in_quirks:
+            _add_quirk(quirks, value if given else name)
+            continue
         option = _BY_NAME.get(name)
         if option is None:
             raise LinuxError(errno.EINVAL, f"unknown parameter '{name}' (there are: {', '.join(_BY_NAME)})")
@@ -75,7 +91,16 @@ def parse(text: str, abis: Collection[str], before: MountOptions | None = None) 
         if before is not None and option.metadata["fixed"] and value != getattr(before, option.name):
             raise LinuxError(errno.EINVAL, f"{name} cannot change from {getattr(before, option.name)} to {value}")
         values[option.name] = value
-    return dataclasses.replace(before or MountOptions(), **values)
+    return dataclasses.replace(start, quirks=frozenset(quirks), **values)
+
+
+def _add_quirk(quirks: set[Quirk], name: str) -> None:
+    if name == "none":
+        quirks.clear()
+    elif name in tuple(Quirk):
+        quirks.add(Quirk(name))
+    else:
+        raise LinuxError(errno.EINVAL, f"quirk={name}: the quirks are {', '.join(Quirk)}")
 
 
 def _plural(name: str) -> str:

@@ -16,14 +16,16 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
+from emu.kernel.errors import LinuxError
 from emu.mm.address_space import AddressSpace
 from emu.mm.fault import fault_in_vma
 from emu.mm.pagetable import ADDRESS, LEVEL_OF, A, P, level_name, span
-from emu.mm.vma import FaultResult
+from emu.mm.vma import FaultResult, Prot, Vma
 from mmu.memory import PAGE_SHIFT
 from mmu.registers import Access
-from msharefs.accounting import Figures
+from msharefs.accounting import Figures, prot_text
 from msharefs.options import MountOptions
+from msharefs.quirks import flush_slot, leaves_links, write_zero_page
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -88,6 +90,8 @@ class Region:
         self._at_owner_exit = at_owner_exit
         #: The owner's exit has emptied the region.
         self.orphaned = False
+        #: What each object was asked to allow, the latest last: [start, end) in the host mm, and the rights.
+        self.asked: list[tuple[int, int, Prot]] = []
         #: The windows of each address space that has any.
         self._windows: dict[AddressSpace, set[Window]] = {}
         self.host.sharers = self._windows.keys
@@ -179,12 +183,26 @@ class Region:
         vma = self.host.vmas.find(host_address)
         if vma is None:
             return FaultResult.MAPERR
-        before = self.resident_bytes
+        if access == Access.WRITE and write_zero_page(self, host_address):
+            return FaultResult.MINOR
+        return self._populate(self.kernel.pid_of(window.mm) or 0, vma, host_address, access)
+
+    def populate(self, pid: int, host_address: int, access: Access) -> FaultResult:
+        """Resolve a fault in the host mm alone, on behalf of a process."""
+        vma = self.host.vmas.find(host_address)
+        if vma is None:
+            return FaultResult.MAPERR
+        try:
+            return self._populate(pid, vma, host_address, access)
+        except LinuxError:
+            return FaultResult.OOM
+
+    def _populate(self, pid: int, vma: Vma, host_address: int, access: Access) -> FaultResult:
+        pages, had_table = self.resident_bytes >> PAGE_SHIFT, self._entry(self.host, host_address) & P
         result = fault_in_vma(self.host, vma, host_address, access)
         if result == FaultResult.MINOR:
-            pid = self.kernel.pid_of(window.mm) or 0
-            self.figures.populated(pid, (self.resident_bytes - before) >> PAGE_SHIFT)
-            if not host_entry & P:
+            self.figures.populated(pid, (self.resident_bytes >> PAGE_SHIFT) - pages)
+            if not had_table:
                 self.figures.table_makers[host_address & -self.unit] = pid
         return result
 
@@ -207,27 +225,41 @@ class Region:
         host_slot = self.host.tables.entry_slot(host_address, self._table_level + 1)
         assert host_slot is not None
         before, entry = q[slot], q[host_slot]
-        assert not before & P, "Region: a slot is linked to another table"
+        if before & P:
+            self._displace(mm, slot_address, slot, before)
         table = (entry & ADDRESS) >> PAGE_SHIFT
         mm.context.share_counts.inc(table)
         window.linked[slot_address] = Link(table, host_address)
+        mm.tables.links[slot] = True
         self.figures.links += 1
         q[slot] = entry
         mm.obligation(slot_address, slot_address + self.unit).none_needed("no TLB holds a not-present entry")
         self._tell("link", window, slot_address, slot, before, entry, host_slot)
+
+    def _displace(self, mm: AddressSpace, slot_address: int, slot: int, before: int) -> None:
+        """A quirk has left a table where a link is to be."""
+        assert mm.tables.damaged, "Region: a slot is linked to another table"
+        if mm.tables.links.pop(slot, False):
+            mm.context.share_counts.dec((before & ADDRESS) >> PAGE_SHIFT)
+        self.host.frames.ram.qwords[slot] = 0
+        mm.obligation(slot_address, slot_address + self.unit).flush()
 
     def unlink(self, window: Window, start: int, end: int) -> None:
         """Clear the linking entry of every slot that overlaps [start, end); the region's tables and data stay."""
         q, context = self.host.frames.ram.qwords, window.mm.context
         for slot_address in [a for a in window.linked if a < end and a + self.unit > start]:
             table, host_address = window.linked.pop(slot_address)
+            if leaves_links(self, window.mm):
+                window.mm.tables.damaged = self.host.tables.damaged = True
+                continue
             slot = window.mm.tables.entry_slot(slot_address, self._table_level + 1)
             assert slot is not None
             before, q[slot] = q[slot], 0
+            del window.mm.tables.links[slot]
             context.share_counts.dec(table)
             self.figures.unlinks += 1
             self._tell("unlink", window, slot_address, slot, before, 0, None)
-            window.mm.obligation(slot_address, slot_address + self.unit, "unlink").flush()
+            flush_slot(self, window.mm, slot_address)
             if not context.share_counts[table]:
                 self._free_if_empty(table, host_address)
 
@@ -236,6 +268,16 @@ class Region:
         first = table << 9
         if not self.host.tables.words[first : first + 512].any():
             self.host.tables.free_tables(host_address, host_address + self.unit)
+
+    def check_objects(self) -> Iterator[str]:
+        """For the audit: no object may have other rights than it was asked to have."""
+        for vma in self.host.vmas:
+            asked = next((prot for start, end, prot in reversed(self.asked) if start <= vma.start < end), vma.prot)
+            if vma.prot != asked:
+                yield (
+                    f"{self.host.name}: the object at {vma.start - self.host_base:#x} is {prot_text(vma.prot)}, and"
+                    f" {prot_text(asked)} was asked for"
+                )
 
     def check(self, window: Window, to_host: int) -> Iterator[str]:
         """For the audit: every link of a window must be the host mm's own entry (A is the CPU's affair)."""

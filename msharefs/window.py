@@ -9,6 +9,7 @@ from emu.kernel.errors import LinuxError
 from emu.mm.address_space import AddressSpace
 from emu.mm.vma import FaultResult, Prot, Vma, VmOperations
 from mmu.registers import Access
+from msharefs.quirks import move_window
 from msharefs.region import Region, Window
 
 
@@ -66,5 +67,6 @@ class WindowOperations(VmOperations):
         raise LinuxError(errno.EINVAL)
 
     def mremap(self, vma: Vma, new_start: int) -> None:
-        # the posted code moves the VMA and leaves the links behind, which corrupts the tables at exit
-        raise LinuxError(errno.EINVAL)
+        # the posted code moves the VMA and the entries of the shared tables, which corrupts them
+        if not move_window(self.region, self._window(vma).mm, new_start):
+            raise LinuxError(errno.EINVAL)

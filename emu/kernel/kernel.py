@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from emu.cpu import Cpu
@@ -92,6 +92,8 @@ class Kernel:
         self.default_mounts: list[tuple[str, str, str]] = []
         #: Told of each process that ends, before its memory goes.
         self.exit_hooks: list[Callable[[Task], None]] = []
+        #: Told by modules to the audit: what is wrong, in sentences.
+        self.audit_hooks: list[Callable[[], Iterable[str]]] = []
         #: Sections that modules add to the ``--json`` report, by name.
         self.reporters: dict[str, Callable[[], Any]] = {}
         for init in (modules or {}).values():

@@ -195,6 +195,7 @@ class AddressSpace(UserCopy):
             self.context.flusher.leave(self)
             for vma in list(self.vmas):
                 self.remove(vma)
+            self.tables.drop_links()
             self.tables.free_tables(0, self.task_size)  # those that were kept because others shared them
             self.context.flusher.forget(self)
             self.tables.destroy()

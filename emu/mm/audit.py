@@ -101,6 +101,11 @@ def _keep_books(kernel: Kernel, waiting: Frames) -> _Books:
     _check_tables(books, kernel, waiting)
     _check_huge_pages(books, kernel, spaces, caches)
     _check_frames(books, kernel, caches)
+    for hook in kernel.audit_hooks:
+        for finding in hook():
+            books.say(finding)
+    if kernel.frames.read(kernel.frames.zero_frame, 0, PAGE_SIZE) != bytes(PAGE_SIZE):
+        books.say("the zero page, which every untouched page shows, is not zero")
     if kernel.flusher.pending:
         books.say(f"{kernel.flusher.pending} changes of page tables were neither flushed nor said to need none")
     return books

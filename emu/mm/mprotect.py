@@ -54,20 +54,25 @@ def _protect(mm: AddressSpace, vma: Vma, prot: Prot) -> None:
         protect_huge_range(mm, vma)
         return
     flush = mm.obligation(vma.start, vma.end, "mprotect")
-    changed = False
+    if change_protection(mm, vma, prot):
+        flush.flush()
+    else:
+        flush.none_needed("no entry was present")
+
+
+def change_protection(mm: AddressSpace, vma: Vma, prot: Prot) -> int:
+    """Give every entry of a VMA other rights; how many were there.  The caller owes a flush if any was."""
+    changed = 0
     for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
         view = mm.tables.words[slot : slot + number]
         present = view != 0
         if not present.any():
             continue
-        changed = True
+        changed += int(np.count_nonzero(present))
         # P goes and comes with PROT_NONE; RW is taken away here and given back by the fault, which knows about COW
         view[present] &= np.uint64(~(RW | XD | 1) & (1 << 64) - 1)
         bits = (1 if prot else 0) | (0 if prot & Prot.EXEC else XD)
         if prot & Prot.WRITE and vma.shared:
             bits |= RW
         view[present] |= np.uint64(bits)
-    if changed:
-        flush.flush()
-    else:
-        flush.none_needed("no entry was present")
+    return changed

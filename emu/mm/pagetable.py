@@ -86,6 +86,11 @@ class PageTables:
         self.pgd_frame = frames.alloc(FrameKind.PAGETABLE)
         #: Tables that this tree owns, by level (the highest is the PGD itself).
         self.tables = {levels: 1, **dict.fromkeys(range(levels - 1, 0, -1), 0)}
+        #: Entries, by slot, that link a table of another tree: what is below them is never freed from here.  True if
+        #: the link's share is given back when it goes.
+        self.links: dict[int, bool] = {}
+        #: A defect that was asked for has left tables or links behind: the audit tells, and the end is quiet.
+        self.damaged = False
 
     @property
     def pgd_paddr(self) -> int:
@@ -226,7 +231,7 @@ class PageTables:
             origin = start & -(step << 9)
         for index in (np.flatnonzero(self.words[base + first : base + last + 1]) + first).tolist():
             slot = base + index
-            if self._q[slot] & PS:  # a large page
+            if slot in self.links or self._q[slot] & PS:  # a large page
                 continue
             child = (self._q[slot] & ADDRESS) >> PAGE_SHIFT
             low = origin + index * step
@@ -238,10 +243,18 @@ class PageTables:
                 self.tables[level - 1] -= 1
                 self._frames.put(child)
 
+    def drop_links(self) -> None:
+        """Clear the links that nobody has cleared."""
+        for slot, counted in self.links.items():
+            table, self._q[slot] = (self._q[slot] & ADDRESS) >> PAGE_SHIFT, 0
+            if counted:
+                self.share_counts.dec(table)
+        self.links.clear()
+
     def destroy(self) -> None:
-        """Free the PGD; every other table must be gone."""
+        """Free the PGD; every other table must be gone, unless the tree is damaged."""
         left = {level_name(level, self.levels): n for level, n in self.tables.items() if n and level != self.levels}
-        if left:
+        if left and not self.damaged:
             raise AssertionError(f"PageTables.destroy: tables are left: {left}")
         self._frames.put(self.pgd_frame)
         self.tables[self.levels] = 0

@@ -11,7 +11,8 @@ from emu.machine import Mount
 from msharefs.abi import ABIS
 from msharefs.module import MOUNT_POINT
 from msharefs.options import MountOptions, parse
-from tests.booted import MakeMachine
+from msharefs.quirks import Quirk
+from tests.booted import UNIT, MakeMachine
 
 SCRIPT = '@fd = open "/sys/fs/mshare/r" O_RDWR|O_CREAT 0644; @ftruncate fd 1G; '
 
@@ -38,6 +39,11 @@ def test_a_switch_without_a_value_is_on_and_the_last_of_two_counts() -> None:
         ("abi=v9", "abi=v9: the abis are "),
         ("owner=live", "owner=live: the values of owner are die, persist"),
         ("strict-fd=yes", "strict-fd=yes: the values of strict-fd are on, off"),
+        ("quirk=none,y2k", "unknown parameter 'y2k'"),
+        ("quirk=y2k", "quirk=y2k: the quirks are stale-munmap, mremap-window,"),
+        ("stale-munmap", "unknown parameter 'stale-munmap'"),
+        ("quirk=stale-munmap,strict-fd,mremap-window", "unknown parameter 'mremap-window'"),
+        ("tlb=none", "tlb=none: the values of tlb are all, sharers, local"),
         ("strict_fd", "unknown parameter 'strict_fd'"),
     ],
 )
@@ -46,6 +52,16 @@ def test_what_is_wrong_is_said(text: str, message: str) -> None:
         parse(text, ABIS)
     assert caught.value.errno == errno.EINVAL
     assert message in str(caught.value)
+
+
+def test_quirks_are_a_list_or_repeated() -> None:
+    both = frozenset({Quirk.STALE_MUNMAP, Quirk.MREMAP_WINDOW})
+    for text in ("quirk=stale-munmap,mremap-window", "quirk=stale-munmap,level=pmd,quirk=mremap-window"):
+        assert parse(text, ABIS) == MountOptions(quirks=both)
+        assert parse("quirk=a1-leaks", ABIS, parse(text, ABIS)).quirks == both | {Quirk.A1_LEAKS}
+    assert parse("quirk=none,a1-leaks", ABIS, MountOptions(quirks=both)).quirks == {Quirk.A1_LEAKS}
+    assert MountOptions(quirks=both).shown() == ",level=pmd,quirk=mremap-window,quirk=stale-munmap"
+    assert parse(MountOptions(quirks=both).shown(), ABIS).quirks == both
 
 
 def test_the_level_and_what_is_not_the_default_are_shown(machine: MakeMachine) -> None:
@@ -96,3 +112,43 @@ def test_the_two_calls_can_be_turned_off(machine: MakeMachine) -> None:
     script = 'mshare "a" 1T 1G O_CREAT|O_RDWR 0600; mshare_unlink "a"'
     assert machine().calls(script) == ["mshare = EINVAL", "mshare_unlink = EINVAL"]
     assert machine(**mounted("syscalls=off")).calls(script) == ["mshare = ENOSYS", "mshare_unlink = ENOSYS"]
+
+
+STRICT = SCRIPT.replace("1G", "u") + "create fd 0 4K RW OBJECT; w = mmap 2T u PROT_READ MAP_SHARED|MAP_FIXED fd 0;"
+
+
+@pytest.mark.parametrize("level", UNIT)
+def test_a_window_must_allow_what_the_objects_allow(machine: MakeMachine, level: str) -> None:
+    """strict-prot: the superset rule of the reviewers, held at mmap, CREATE_MAPPING and PROTECT."""
+    booted = machine(**mounted(f"strict-prot,level={level}"))
+    script = f"@u = say {UNIT[level]};" + STRICT + "@create fd 0 4K PROT_READ OBJECT;"
+    assert booted.calls(
+        script + "w = mmap 2T u PROT_READ MAP_SHARED|MAP_FIXED fd 0; load w; store w 1;"
+        "create fd 4K 4K RW OBJECT; create fd 4K 4K PROT_NONE OBJECT; create fd 8K 4K PROT_READ OBJECT;"
+        "@c = words 8K 4K RW; ioctl fd 0x40187820 c; munmap w u; ioctl fd 0x40187820 c;"
+        "mmap 2T u PROT_READ MAP_SHARED|MAP_FIXED fd 0; w = mmap 2T u RW MAP_SHARED|MAP_FIXED fd 0; store w+8K 1"
+    ) == [
+        "create = 0", "w = EACCES",
+        "w = 0x20000000000", "load = 0", "store = SEGV_ACCERR",
+        "create = EACCES", "create = 0", "create = 0",
+        "ioctl = EACCES", "munmap = 0", "ioctl = 0",
+        "mmap = EACCES", "w = 0x20000000000", "store = 0",
+    ]  # fmt: skip
+
+
+def test_what_is_mapped_against_the_rule_stops_it_from_being_switched_on(machine: MakeMachine) -> None:
+    booted = machine()
+    assert booted.calls(
+        "@u = say 1G;" + STRICT + 'mount "x" "/sys/fs/mshare" "x" 32 "strict-prot"; munmap w u;'
+        'mount "x" "/sys/fs/mshare" "x" 32 "strict-prot"; mmap 2T u PROT_READ MAP_SHARED|MAP_FIXED fd 0'
+    ) == ["create = 0", "w = 0x20000000000", "mount = EBUSY", "munmap = 0", "mount = 0", "mmap = EACCES"]
+
+
+def test_the_calls_keep_to_the_rule(machine: MakeMachine) -> None:
+    memory = "@p = mmap 1T 4K {} PRIVATE|MAP_FIXED -1 0;"
+    attach = '@fork c; mshare "a" 1T 1G O_RDONLY 0; mshare "a" 1T 1G O_RDWR 0; end; @wait c;'
+    booted = machine(**mounted("strict-prot"))
+    assert booted.calls(memory.format("RWX") + 'mshare "a" 1T 1G O_CREAT|O_RDWR 0600') == ["mshare = EACCES"]
+    assert booted.calls(memory.format("RW") + 'mshare "a" 1T 1G O_CREAT|O_RDWR 0600; munmap 1T 1G;' + attach) == [
+        "mshare = 0", "munmap = 0", "mshare = EACCES", "mshare = 0",
+    ]  # fmt: skip

@@ -1,0 +1,118 @@
+"""Defects of the posted kernels, as switches that are off: ``-o quirk=stale-munmap,y0-stale-link``.
+
+Each does what the posted code did, as far as that can be seen from a guest, and no harm to the emulator: what is left
+dangling keeps its frames, the audit or the stale-translation detector says what is wrong, and the machine ends.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from emu.mm.frames import FrameKind
+from emu.mm.pagetable import ADDRESS, RW, SPECIAL, D
+from emu.mm.vma import Prot, Vma
+from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+
+if TYPE_CHECKING:
+    from emu.mm.address_space import AddressSpace
+    from msharefs.region import Region
+
+
+class Quirk(StrEnum):
+    """The name of a defect; see docs/mshare.md for what each shows, and :data:`FOUND_BY`."""
+
+    #: Third series, 13/22: unlinking a window flushes with a stride of 512 GiB, so one page of each slot.
+    STALE_MUNMAP = "stale-munmap"
+    #: First to third series: mremap moves a window, and with it the shared tables' entries into private tables.
+    MREMAP_WINDOW = "mremap-window"
+    #: Second series and 2024: munmap of a window leaves the linking entries in place.
+    Y0_STALE_LINK = "y0-stale-link"
+    #: Third series: an object is mapped with VMA flags that nobody initialised; here, with random rights more.
+    UNINIT_VMFLAGS = "uninit-vmflags"
+    #: First series: what mapped the donor's memory before leaks when the region takes it over.
+    A1_LEAKS = "a1-leaks"
+    #: Second series: a page that was read before it is written is the zero page of the whole machine.
+    ZERO_PAGE_WRITE = "zero-page-write"
+
+
+#: What finds it: the stale-translation detector (``--check-tlb``) or the audit (``--audit``).
+FOUND_BY = {quirk: "detector" if quirk == Quirk.STALE_MUNMAP else "audit" for quirk in Quirk}
+
+
+def flush_slot(region: Region, mm: AddressSpace, slot_address: int) -> None:
+    """A link has gone: no TLB may keep anything of the slot."""
+    flush = mm.obligation(slot_address, slot_address + region.unit, "unlink")
+    if Quirk.STALE_MUNMAP not in region.options.quirks:
+        flush.flush()
+        return
+    flush.none_needed(f"quirk={Quirk.STALE_MUNMAP}: the first page of the slot alone is flushed")
+    mm.obligation(slot_address, slot_address + PAGE_SIZE, "unlink").flush()
+
+
+def leaves_links(region: Region, mm: AddressSpace) -> bool:
+    """Whether an address space that unmaps a window keeps its links; at its end they go in any case."""
+    return Quirk.Y0_STALE_LINK in region.options.quirks and mm.users > 0
+
+
+def rights_of_object(region: Region, prot: Prot) -> Prot:
+    """The rights that an object gets for those asked for."""
+    if Quirk.UNINIT_VMFLAGS in region.options.quirks:
+        return prot | Prot(region.kernel.random.getrandbits(3))
+    return prot
+
+
+def write_zero_page(region: Region, host_address: int) -> bool:
+    """Make the entry of a page that was only read writable as it is; False if it does not map the zero page."""
+    if Quirk.ZERO_PAGE_WRITE not in region.options.quirks:
+        return False
+    q, slot = region.host.frames.ram.qwords, region.host.tables.entry_slot(host_address, 1)
+    if slot is None or not q[slot] & SPECIAL:
+        return False
+    q[slot] |= RW | D
+    page = host_address & -PAGE_SIZE
+    region.host.obligation(page, page + PAGE_SIZE).flush()
+    return True
+
+
+def copy_and_leak(region: Region, mm: AddressSpace, vmas: list[Vma]) -> None:
+    """Copy the donor's entries to the region as fork would, and forget the donor's tables with all they hold.
+
+    LinuxError(ENOMEM), with tables in the region that its end frees.
+    """
+    host, frames, start, end = region.host, mm.frames, region.host_base, region.host_base + region.size
+    for vma in vmas:
+        host.tables.make_tables_for(mm.tables, vma.start, vma.end, vma.start)
+    for vma in vmas:
+        for vaddr, slot, number in mm.tables.pte_tables(vma.start, vma.end):
+            entries = mm.tables.words[slot : slot + number]
+            if not entries.any():
+                continue
+            at = host.tables.entry_slot_alloc(vaddr, 1)
+            host.tables.words[at : at + number] = entries
+            pages = entries[(entries != 0) & ((entries & np.uint64(SPECIAL)) == 0)]
+            numbers = ((pages & np.uint64(ADDRESS)) >> np.uint64(PAGE_SHIFT)).astype(np.int64)
+            frames.get_many(numbers)
+            anon = int(np.count_nonzero(frames.kinds[numbers] == FrameKind.ANON))
+            host.rss_anon += anon
+            host.rss_cache += len(numbers) - anon
+        host.insert(vma.copy(vma.start, vma.end))
+    flush = mm.obligation(start, end)
+    for address in range(start, end, region.unit):
+        at_link = mm.tables.entry_slot(address, region.link_level)
+        if at_link is not None:
+            frames.ram.qwords[at_link] = 0
+    mm.tables.damaged = True
+    flush.flush()
+    for vma in vmas:
+        mm.remove(vma)
+
+
+def move_window(region: Region, mm: AddressSpace, new_start: int) -> bool:
+    """Whether mremap may move a window there: to an aligned address, and the tables are wrong from then on."""
+    if Quirk.MREMAP_WINDOW not in region.options.quirks or new_start % region.unit:
+        return False
+    mm.tables.damaged = region.host.tables.damaged = True
+    return True
