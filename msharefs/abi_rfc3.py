@@ -18,7 +18,7 @@ from emu.mm.vma import MapFlags, Vma, VmFlags
 from msharefs.control import MSHARE_INFO, ControlFile, EarlyRegionInode, early_fallocate
 from msharefs.early_window import EarlyWindow
 from msharefs.filesystem import MshareSuperBlock
-from msharefs.objects import is_shared_fixed, map_object
+from msharefs.objects import check_window, is_shared_fixed, map_object
 from msharefs.region import Region
 from msharefs.window import WindowOperations
 
@@ -69,6 +69,7 @@ class FileRfc3(ControlFile):
         self._make_window(vma)
 
     def _make_window(self, vma: Vma) -> None:
+        check_window(self.region, vma.prot)
         vma.ops = self.inode.ops
         vma.flags |= VmFlags.DONTEXPAND
 

@@ -22,6 +22,7 @@ from emu.mm.vma import MapFlags, Prot, Vma, VmFlags
 from msharefs.control import EarlyRegionInode, RangeFile, early_fallocate
 from msharefs.early_window import PartedWindow
 from msharefs.filesystem import MshareDirectory, MshareSuperBlock
+from msharefs.objects import check_window
 from msharefs.region import Region
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class FileV2(RangeFile):
             self.inode.fix_range(vma.start, vma.length, vma.prot)
         elif (vma.start, vma.length) != (region.host_base, region.size):
             raise LinuxError(errno.EINVAL)
+        check_window(region, vma.prot)
         vma.ops = self.inode.ops
         vma.flags |= VmFlags.SHARED | VmFlags.DONTEXPAND
 

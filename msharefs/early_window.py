@@ -15,6 +15,7 @@ from emu.kernel.errors import LinuxError
 from emu.mm.pagetable import RW
 from emu.mm.vma import FaultResult, Prot, Vma
 from mmu.registers import Access
+from msharefs.objects import check_window
 from msharefs.window import WindowOperations
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class EarlyWindow(WindowOperations):
     def mprotect(self, vma: Vma, start: int, end: int, prot: Prot) -> None:
         if start > vma.start or end < vma.end:
             raise LinuxError(errno.EINVAL)
+        check_window(self.region, prot)
 
     def protected(self, mm: AddressSpace, vma: Vma) -> None:
         """Take write access from the shared entries, so that the next store comes to :meth:`fault`, in every process.
@@ -97,3 +99,4 @@ class PartedWindow(EarlyWindow):
 
     def mprotect(self, vma: Vma, start: int, end: int, prot: Prot) -> None:
         """Any part."""
+        check_window(self.region, prot)

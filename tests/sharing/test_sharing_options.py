@@ -22,7 +22,7 @@ def mounted(options: str) -> dict[str, object]:
 
 
 def test_no_option_is_the_default() -> None:
-    assert parse("", ABIS) == MountOptions(level="pmd", abi="v3", owner="", strict_fd="off", syscalls="on")
+    assert parse("", ABIS) == MountOptions(level="pmd", abi="v3", owner="", tlb="all", quirks=frozenset())
 
 
 def test_a_switch_without_a_value_is_on_and_the_last_of_two_counts() -> None:
@@ -109,9 +109,9 @@ def test_a_strict_descriptor_for_reading_changes_nothing(machine: MakeMachine) -
 
 
 def test_the_two_calls_can_be_turned_off(machine: MakeMachine) -> None:
-    script = 'mshare "a" 1T 1G O_CREAT|O_RDWR 0600; mshare_unlink "a"'
-    assert machine().calls(script) == ["mshare = EINVAL", "mshare_unlink = EINVAL"]
-    assert machine(**mounted("syscalls=off")).calls(script) == ["mshare = ENOSYS", "mshare_unlink = ENOSYS"]
+    script = 'mshare "a" 1T 1G O_CREAT|O_RDWR 0600'
+    assert machine().calls(script) == ["mshare = EINVAL"]
+    assert machine(**mounted("syscalls=off")).calls(script) == ["mshare = ENOSYS"]
 
 
 STRICT = SCRIPT.replace("1G", "u") + "create fd 0 4K RW OBJECT; w = mmap 2T u PROT_READ MAP_SHARED|MAP_FIXED fd 0;"
@@ -152,3 +152,15 @@ def test_the_calls_keep_to_the_rule(machine: MakeMachine) -> None:
     assert booted.calls(memory.format("RW") + 'mshare "a" 1T 1G O_CREAT|O_RDWR 0600; munmap 1T 1G;' + attach) == [
         "mshare = 0", "munmap = 0", "mshare = EACCES", "mshare = 0",
     ]  # fmt: skip
+
+
+def test_the_early_interfaces_keep_to_the_rule(machine: MakeMachine) -> None:
+    open_r = '@fd = open "/sys/fs/mshare/r" O_RDWR|O_CREAT 0600;'
+    assert machine(**mounted("strict-prot,abi=v2")).calls(
+        open_r + "w = mmap 1T 1G RW MAP_SHARED|MAP_FIXED fd 0; @fork c; munmap w 1G;"
+        "mmap 1T 1G PROT_READ MAP_SHARED|MAP_FIXED fd 0; end; @wait c; mprotect w 4K PROT_READ; mprotect w 4K RWX"
+    ) == ["w = 0x10000000000", "munmap = 0", "mmap = EACCES", "mprotect = EACCES", "mprotect = 0"]
+    assert machine(**mounted("strict-prot,abi=y1")).calls(
+        open_r + "@i = words 1T 1G; @ioctl fd 0x40107801 i; @c = words 1T 4K 0 0x3100000003 0xffffffff;"
+        "ioctl fd 0x40287802 c; mmap 1T 1G PROT_READ MAP_SHARED|MAP_FIXED fd 0; mmap 1T 1G RW MAP_SHARED|MAP_FIXED fd 0"
+    ) == ["ioctl = 0", "mmap = EACCES", "mmap = 0x10000000000"]

@@ -41,9 +41,9 @@ class Tables(Recorder):
         self.at_mark: dict[int, tuple[dict[int, Any], int]] = {}
         flush_range = booted.kernel.flusher.flush_range
 
-        def counted(mm: Any, start: int, end: int) -> None:
+        def counted(mm: Any, *arguments: Any) -> str:
             self.flushes.append(mm.name)
-            flush_range(mm, start, end)
+            return flush_range(mm, *arguments)
 
         booted.kernel.flusher.flush_range = counted  # type: ignore[method-assign]
 

@@ -102,8 +102,6 @@ def test_with_the_switch_it_is_there_and_found(quirk: Quirk, level: str) -> None
     assert printed == broken
     found = findings(booted)
     assert any(finding in line for line in found), found
-    if FOUND_BY[quirk] == "detector":
-        assert booted.audit() == []
     booted.close()  # complains of what is left, and raises nothing
     assert not booted.kernel.tasks
 
