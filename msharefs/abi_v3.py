@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path
 from emu.fs.file import File
+from emu.fs.hugetlbfs import HugetlbFile
 from emu.fs.inode import NewOwner
 from emu.kernel.errors import LinuxError
 from emu.mm.address_space import AddressSpace, page_align
@@ -154,7 +155,7 @@ class RegionFile(ControlFile):
         if flags & MapFlags.ANONYMOUS:
             return None
         file = task.files.get(fd)
-        if flags & MapFlags.HUGETLB or isinstance(file.inode, RegionInode):
+        if (flags & MapFlags.HUGETLB and not isinstance(file, HugetlbFile)) or isinstance(file.inode, RegionInode):
             raise LinuxError(errno.EINVAL)
         if not file.readable or (prot & Prot.WRITE and not file.writable):
             raise LinuxError(errno.EACCES)

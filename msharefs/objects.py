@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from emu.fs.hugetlbfs import HugetlbFile, hugetlb_file_setup
 from emu.kernel.errors import LinuxError
 from emu.mm.address_space import page_align
+from emu.mm.hugetlb import hpage_align, is_huge_size
 from emu.mm.mmap import do_mmap
 from emu.mm.mprotect import change_protection
 from emu.mm.vma import FaultResult, MapFlags, Prot, Vma
@@ -39,9 +41,30 @@ def map_object(
 
     LinuxError as mmap(2) gives it (mshare-observed.md, section 3).
     """
-    if flags & MapFlags.HUGETLB:
-        region.kernel.log_once("a region's object with MAP_HUGETLB: there are no huge pages, ENOMEM")
-        raise LinuxError(errno.ENOMEM)
+    if flags & MapFlags.HUGETLB and file is None:
+        if not is_huge_size(flags):
+            raise LinuxError(errno.EINVAL)
+        file = hugetlb_file_setup(region.kernel, "anon_hugepage", hpage_align(size))
+        try:
+            _map(region, task, offset, hpage_align(size), prot, flags, file, 0)
+        finally:
+            file.put()  # the VMA has its own reference
+    else:
+        size = hpage_align(size) if isinstance(file, HugetlbFile) else size
+        _map(region, task, offset, size, prot, flags, file, file_offset)
+
+
+def _map(
+    region: Region, task: Task, offset: int, size: int, prot: int, flags: int, file: File | None, file_offset: int
+) -> None:
+    if isinstance(file, HugetlbFile):
+        if region.level == "pte":
+            region.kernel.log_once(
+                "level=pte shares PTE tables, and a huge page has none: objects of huge pages need level=pmd or pud"
+            )
+            raise LinuxError(errno.EINVAL)
+        if offset + size > region.size:  # now that it is rounded up
+            raise LinuxError(errno.EINVAL)
     if offset % PAGE_SIZE or not size:
         raise LinuxError(errno.EINVAL)
     validate = flags & MapFlags.TYPE == MapFlags.SHARED_VALIDATE

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from emu.kernel.errors import LinuxError
 from emu.mm.address_space import AddressSpace
 from emu.mm.fault import fault_in_vma
+from emu.mm.hugetlb import HPAGE_SIZE
 from emu.mm.pagetable import ADDRESS, LEVEL_OF, A, P, level_name, span
 from emu.mm.vma import FaultResult, Prot, Vma
 from mmu.memory import PAGE_SHIFT
@@ -141,7 +142,8 @@ class Region:
     @property
     def resident_bytes(self) -> int:
         """Bytes of data that the shared tables map."""
-        return (self.host.rss_anon + self.host.rss_cache) << PAGE_SHIFT
+        host = self.host
+        return ((host.rss_anon + host.rss_cache) << PAGE_SHIFT) + host.huge_pages * HPAGE_SIZE
 
     # -- windows ---------------------------------------------------------------------------------------------------
 

@@ -81,8 +81,8 @@ class AddressSpace(UserCopy):
         self.auxv = b""
         self.rss_anon = self.rss_cache = 0
         self.total_bytes = 0
-        #: VMAs of huge pages.
-        self.huge_vmas = 0
+        #: VMAs of huge pages; and the huge pages that faults here have mapped, less those that were unmapped here.
+        self.huge_vmas = self.huge_pages = 0
         self.limit_bytes: int | None = None  # RLIMIT_AS
         self.stack_limit = 8 << 20
         #: Changes whenever the code at some address may be another (mmap, munmap, mprotect with PROT_EXEC); kept by

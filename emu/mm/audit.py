@@ -124,6 +124,7 @@ def _claim_tables(books: _Books, mm: AddressSpace) -> None:
     """Visit every table that belongs to this address space, and count the entries that are links."""
     tables = mm.tables
     windows = _windows(mm)
+    huge_before = books.huge.total()
     found = {level: int(level == tables.levels) for level in tables.tables}
     books.tables[tables.pgd_frame] = mm
     todo = [(tables.levels, tables.pgd_frame, 0)]
@@ -152,6 +153,9 @@ def _claim_tables(books: _Books, mm: AddressSpace) -> None:
     for vma in windows:
         for finding in vma.ops.check(mm, vma) if vma.ops is not None else ():
             books.say(finding)
+    huge = books.huge.total() - huge_before
+    if mm.shared_tables and huge != mm.huge_pages:
+        books.say(f"{mm.name} accounts for {mm.huge_pages} huge pages, and maps {huge}")
     for level, number in found.items():
         if number != tables.tables[level]:
             name = level_name(level, tables.levels)

@@ -64,6 +64,7 @@ def head_of(entry: int) -> int:
 def _set(mm: AddressSpace, page: int, slot: int, head: int, bits: int) -> None:
     """Install an entry where none was."""
     mm.frames.ram.qwords[slot] = head << PAGE_SHIFT | bits | PS
+    mm.huge_pages += 1
     mm.obligation(page, page + HPAGE_SIZE).none_needed(
         "no TLB holds a translation of a not-present entry (SDM vol. 3, 4.10.2.3)"
     )
@@ -156,6 +157,7 @@ def unmap_huge_range(mm: AddressSpace, vma: Vma, start: int, end: int, *, even_c
         flush.none_needed("no entry was present")
         return
     flush.flush()
+    mm.huge_pages -= len(doomed)
     for number, head in doomed:
         if cache.pool.put(head) and not vma.shared:
             _promise_again(cache.pool, promises_of(vma), number)
@@ -199,6 +201,7 @@ def copy_huge_range(parent: AddressSpace, child: AddressSpace, vma: Vma, copy: V
         q[slot] &= ~RW
         q[target] = q[slot]
         pool.get(head_of(q[slot]))
+        child.huge_pages += 1
     copy.anon = vma.anon
 
 

@@ -165,7 +165,7 @@ class PageTables:
         return entry if entry & PS else 0
 
     def huge_slots(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """(address, slot) of each entry of 2 MiB pages within [start, end)."""
+        """(address, slot) of each entry of 2 MiB pages that maps a part of [start, end); ``start`` is aligned."""
         for vaddr, slot, number in self.leaf_tables(2, start, end):
             for index in np.flatnonzero(self.words[slot : slot + number] & np.uint64(PS)).tolist():
                 yield vaddr + (index << 21), slot + index
@@ -182,7 +182,7 @@ class PageTables:
             stop = min((vaddr & -covers) + covers, end)
             slot = self.entry_slot(vaddr, level)
             if slot is not None:
-                yield vaddr, slot, (stop - vaddr) >> shift
+                yield vaddr, slot, -(-(stop - vaddr) >> shift)
                 vaddr = stop
             else:
                 vaddr = self._skip_missing(vaddr, level)

@@ -139,9 +139,10 @@ def _mark_resident(task: Task, vma: Vma, low: int, high: int, first: int, presen
         for i in range(number):
             if task.mm.frames.ram.qwords[slot + i]:
                 present[((vaddr - first) >> 12) + i] = 1
+    for vaddr, _ in task.mm.tables.huge_slots(low & -HPAGE_SIZE, high):
+        for page in range(max(vaddr, low), min(vaddr + HPAGE_SIZE, high), PAGE_SIZE):
+            present[(page - first) >> 12] = 1
     if vma.huge:
-        for page in range(low, high, PAGE_SIZE):
-            present[(page - first) >> 12] = task.mm.tables.huge_entry(page) != 0
         return
     if vma.page_cache is not None and vma.page_cache.nr_pages:
         for page in range(low, high, PAGE_SIZE):

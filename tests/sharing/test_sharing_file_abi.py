@@ -198,7 +198,6 @@ CREATING: Table = {
         'create fd 0 4K PROT_WRITE MAP_SHARED|MAP_FIXED w; unlink "/tmp/f"',
         "4 5 6 EACCES 0 EACCES 0",
     ),
-    "huge pages: there are none": ("create fd 0 2M RW OBJECT|MAP_HUGETLB", "ENOMEM"),
     "through a descriptor for reading, or writing, only": (
         'r = open "/sys/fs/mshare/r" O_RDONLY; w = open "/sys/fs/mshare/r" O_WRONLY; create r 0 4K RW OBJECT;'
         "create w 0 4K RW OBJECT;"
