@@ -1,25 +1,31 @@
-"""The interface generations, by the name that the mount option ``abi=`` has for them."""
+"""The interface generations, by the name that the mount option ``abi=`` has for them.
+
+Each is a module ``abi_NAME`` whose ``ABI`` says what an instance that is mounted with it has; it is imported when the
+first one is mounted.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from emu.fs.inode import NewOwner
-from msharefs.abi_rfc3 import create_rfc3
-from msharefs.abi_v2 import DirectoryV2, create_v2
-from msharefs.abi_v3 import create_v3
-from msharefs.abi_y1 import create_y1
-from msharefs.abi_y2 import create_y2
-from msharefs.filesystem import ClosedDirectory, MshareDirectory
+from msharefs.filesystem import MshareDirectory
 
 if TYPE_CHECKING:
+    from emu.syscalls.table import Syscall
     from msharefs.filesystem import MshareSuperBlock, RegionInode
+    from msharefs.module import Mshare
 
 
 def _never(sb: MshareSuperBlock, name: str, owner: NewOwner) -> RegionInode:
     raise AssertionError(f"abi={sb.abi.name}: its directory does not make files")
+
+
+def _none(mshare: Mshare) -> tuple[Syscall, ...]:
+    return ()
 
 
 @dataclass(frozen=True)
@@ -38,26 +44,26 @@ class Abi:
     has_info: bool = True
     #: mshare(2) and mshare_unlink(2) act on the instance, unless the mount option ``syscalls`` says otherwise.
     calls: bool = False
+    #: System calls of its own, which the machine has once an instance has been mounted.
+    own_calls: Callable[[Mshare], tuple[Syscall, ...]] = _none
     #: Every mount shows the same instance.
     single: bool = False
 
 
-ABIS: Mapping[str, Abi] = {
-    abi.name: abi
-    for abi in (
-        Abi(
-            "v1",
-            "Khalid Aziz, first series, April 2022",
-            directory=ClosedDirectory,
-            root_mode=0o755,
-            has_info=False,
-            calls=True,
-            single=True,
-        ),
-        Abi("v2", "Khalid Aziz, second series, June 2022", create_v2, directory=DirectoryV2),
-        Abi("rfc3", "Anthony Yznaga, RFC v3, September 2024", create_rfc3),
-        Abi("y1", "Anthony Yznaga, first series, January 2025", create_y1),
-        Abi("y2", "Anthony Yznaga, second series, April 2025", create_y2),
-        Abi("v3", "Anthony Yznaga, third series, August 2025", create_v3, calls=True),
-    )
-}
+class Generations(Mapping[str, Abi]):
+    """Every generation, oldest first."""
+
+    _NAMES = ("v1", "v2", "rfc3", "y1", "y2", "v3")
+
+    def __getitem__(self, name: str) -> Abi:
+        if name not in self._NAMES:
+            raise KeyError(name)
+        abi = import_module(f"msharefs.abi_{name}").ABI
+        assert isinstance(abi, Abi)
+        return abi
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._NAMES)
+
+    def __len__(self) -> int:
+        return len(self._NAMES)

@@ -15,6 +15,7 @@ from emu.fs.file import File
 from emu.fs.inode import NewOwner
 from emu.kernel.errors import LinuxError
 from emu.mm.vma import MapFlags, Vma, VmFlags
+from msharefs.abi import Abi
 from msharefs.control import MSHARE_INFO, ControlFile, EarlyRegionInode, early_fallocate
 from msharefs.early_window import EarlyWindow
 from msharefs.filesystem import MshareSuperBlock
@@ -112,3 +113,6 @@ class FileRfc3(ControlFile):
             raise LinuxError(errno.EINVAL)
         flags = flags & ~int(MapFlags.HUGETLB) | MapFlags.ANONYMOUS
         map_object(region, task, address - region.host_base, size, prot, flags, None)
+
+
+ABI = Abi("rfc3", "Anthony Yznaga, RFC v3, September 2024", create_rfc3)

@@ -19,9 +19,10 @@ from emu.kernel.errors import LinuxError
 from emu.mm.handover import hand_over
 from emu.mm.vma import Prot, Vma, VmFlags
 from emu.syscalls.table import Syscall
+from msharefs.abi import Abi
 from msharefs.control import MSHARE_INFO, RangeFile
 from msharefs.early_window import EarlyWindow
-from msharefs.filesystem import MshareSuperBlock, RegionInode
+from msharefs.filesystem import ClosedDirectory, MshareSuperBlock, RegionInode
 from msharefs.objects import check_window
 from msharefs.quirks import Quirk, copy_and_leak
 from msharefs.region import Region
@@ -226,3 +227,14 @@ def _place(kernel: Kernel, inode: RegionV1, name: str) -> Path:
         if mount.sb is inode.sb:
             return kernel.vfs.walker(None).lookup(mount.root_path, name)
     raise LinuxError(errno.ENOENT)
+
+
+ABI = Abi(
+    "v1",
+    "Khalid Aziz, first series, April 2022",
+    directory=ClosedDirectory,
+    root_mode=0o755,
+    has_info=False,
+    calls=True,
+    single=True,
+)

@@ -19,6 +19,7 @@ from emu.kernel.errors import LinuxError
 from emu.mm.address_space import AddressSpace
 from emu.mm.mmap import check_overcommit, do_mmap
 from emu.mm.vma import MapFlags, Prot, Vma, VmFlags
+from msharefs.abi import Abi
 from msharefs.control import EarlyRegionInode, RangeFile, early_fallocate
 from msharefs.early_window import PartedWindow
 from msharefs.filesystem import MshareDirectory, MshareSuperBlock
@@ -100,3 +101,6 @@ class DirectoryV2(MshareDirectory):
         task = self.sb.kernel.current
         if isinstance(inode, RegionV2) and task is not None:
             inode.leave(task.mm)
+
+
+ABI = Abi("v2", "Khalid Aziz, second series, June 2022", create_v2, directory=DirectoryV2)

@@ -21,6 +21,7 @@ from emu.mm.mmap import unmapped_area
 from emu.mm.munmap import do_munmap
 from emu.mm.vma import MapFlags, Prot, Vma, VmFlags
 from emu.syscalls.table import s32
+from msharefs.abi import Abi
 from msharefs.control import ControlFile
 from msharefs.filesystem import MshareSuperBlock, RegionInode
 from msharefs.objects import advise_range, check_window, is_shared_fixed, map_object, protect_range
@@ -168,3 +169,6 @@ class RegionFile(ControlFile):
             raise LinuxError(errno.EINVAL)
         region.note_peaks()
         do_munmap(region.host, region.host_base + region_offset, size)
+
+
+ABI = Abi("v3", "Anthony Yznaga, third series, August 2025", create_v3, calls=True)

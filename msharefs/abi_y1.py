@@ -16,6 +16,7 @@ from emu.kernel.errors import LinuxError
 from emu.mm.address_space import page_align
 from emu.mm.munmap import do_munmap
 from emu.mm.vma import MapFlags, Vma
+from msharefs.abi import Abi
 from msharefs.abi_rfc3 import FileRfc3, RegionRfc3
 from msharefs.filesystem import MshareSuperBlock
 from msharefs.region import Region
@@ -89,3 +90,6 @@ class FileY1(FileRfc3):
             raise LinuxError(errno.EINVAL)
         region.note_peaks()
         do_munmap(region.host, address, size)
+
+
+ABI = Abi("y1", "Anthony Yznaga, first series, January 2025", create_y1)

@@ -13,6 +13,7 @@ from emu.fs.file import File
 from emu.fs.inode import NewOwner
 from emu.kernel.errors import LinuxError
 from emu.mm.vma import MapFlags
+from msharefs.abi import Abi
 from msharefs.abi_rfc3 import NO_FD
 from msharefs.abi_v3 import RegionFile, RegionV3
 from msharefs.filesystem import MshareSuperBlock
@@ -55,3 +56,6 @@ class FileY2(RegionFile):
         if fd & NO_FD != NO_FD:
             raise LinuxError(errno.EINVAL)
         return None
+
+
+ABI = Abi("y2", "Anthony Yznaga, second series, April 2025", create_y2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from msharefs.abi import ABIS
+from msharefs.abi import Generations
 from msharefs.abi_v1 import MshareCalls
 from msharefs.accounting import describe, text
 from msharefs.filesystem import MshareFsType, MshareSuperBlock
@@ -24,7 +24,7 @@ class Mshare:
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         #: The interface generations, by the value of ``abi=``.
-        self.abis = ABIS
+        self.abis = Generations()
         self.mounted: list[MshareSuperBlock] = []
         #: The regions that exist, and the instance that each belongs to.
         self.regions: dict[Region, MshareSuperBlock] = {}
@@ -52,6 +52,9 @@ class Mshare:
         off = bool(self.mounted) and not any(sb.has_calls for sb in self.mounted)
         for call in self.calls.table:
             entry.register(self.calls.later.get(call.number, call) if off else call, replace=True)
+        for sb in self.mounted:
+            for call in sb.abi.own_calls(self):
+                entry.register(call, replace=True)
 
     def abandon(self, region: Region) -> None:
         """A region could not be made after all."""

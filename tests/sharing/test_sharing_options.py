@@ -8,7 +8,7 @@ import pytest
 
 from emu.kernel.errors import LinuxError
 from emu.machine import Mount
-from msharefs.abi import ABIS
+from msharefs.abi import Generations
 from msharefs.module import MOUNT_POINT
 from msharefs.options import MountOptions, parse
 from msharefs.quirks import Quirk
@@ -22,12 +22,12 @@ def mounted(options: str) -> dict[str, object]:
 
 
 def test_no_option_is_the_default() -> None:
-    assert parse("", ABIS) == MountOptions(level="pmd", abi="v3", owner="", tlb="all", quirks=frozenset())
+    assert parse("", Generations()) == MountOptions(level="pmd", abi="v3", owner="", tlb="all", quirks=frozenset())
 
 
 def test_a_switch_without_a_value_is_on_and_the_last_of_two_counts() -> None:
-    assert parse("strict-fd,level=pte,level=pud", ABIS) == MountOptions(level="pud", strict_fd="on")
-    assert parse("strict-fd,strict-fd=off", ABIS) == MountOptions()
+    assert parse("strict-fd,level=pte,level=pud", Generations()) == MountOptions(level="pud", strict_fd="on")
+    assert parse("strict-fd,strict-fd=off", Generations()) == MountOptions()
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_switch_without_a_value_is_on_and_the_last_of_two_counts() -> None:
 )
 def test_what_is_wrong_is_said(text: str, message: str) -> None:
     with pytest.raises(LinuxError) as caught:
-        parse(text, ABIS)
+        parse(text, Generations())
     assert caught.value.errno == errno.EINVAL
     assert message in str(caught.value)
 
@@ -57,11 +57,11 @@ def test_what_is_wrong_is_said(text: str, message: str) -> None:
 def test_quirks_are_a_list_or_repeated() -> None:
     both = frozenset({Quirk.STALE_MUNMAP, Quirk.MREMAP_WINDOW})
     for text in ("quirk=stale-munmap,mremap-window", "quirk=stale-munmap,level=pmd,quirk=mremap-window"):
-        assert parse(text, ABIS) == MountOptions(quirks=both)
-        assert parse("quirk=a1-leaks", ABIS, parse(text, ABIS)).quirks == both | {Quirk.A1_LEAKS}
-    assert parse("quirk=none,a1-leaks", ABIS, MountOptions(quirks=both)).quirks == {Quirk.A1_LEAKS}
+        assert parse(text, Generations()) == MountOptions(quirks=both)
+        assert parse("quirk=a1-leaks", Generations(), parse(text, Generations())).quirks == both | {Quirk.A1_LEAKS}
+    assert parse("quirk=none,a1-leaks", Generations(), MountOptions(quirks=both)).quirks == {Quirk.A1_LEAKS}
     assert MountOptions(quirks=both).shown() == ",level=pmd,quirk=mremap-window,quirk=stale-munmap"
-    assert parse(MountOptions(quirks=both).shown(), ABIS).quirks == both
+    assert parse(MountOptions(quirks=both).shown(), Generations()).quirks == both
 
 
 def test_the_level_and_what_is_not_the_default_are_shown(machine: MakeMachine) -> None:
