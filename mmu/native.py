@@ -75,7 +75,19 @@ def entry(*signature: Parameter) -> Callable[[Callable[..., Any]], Entry]:
 if BUILDING and not TYPE_CHECKING:
     import numpy as np
 
-    from mmu.compiler import call1, call3, load8, load32, load64, njit, njit_inlined, store8, store32, store64
+    from mmu.compiler import (
+        call1,
+        call3,
+        load8,
+        load32,
+        load64,
+        njit,
+        njit_cold,
+        njit_inlined,
+        store8,
+        store32,
+        store64,
+    )
 
     U = np.uint64
 
@@ -86,6 +98,10 @@ if BUILDING and not TYPE_CHECKING:
     def inlined(function: F) -> F:
         """The same, for one that is worth inlining wherever it is called."""
         return njit_inlined(function)
+
+    def cold(function: F) -> F:
+        """The same, for one that is called seldom: it is never inlined."""
+        return njit_cold(function)
 else:
     U = int
 
@@ -95,6 +111,10 @@ else:
 
     def inlined(function: F) -> F:
         """The same, for one that is worth inlining wherever it is called."""
+        return function
+
+    def cold(function: F) -> F:
+        """The same, for one that is called seldom: it is never inlined."""
         return function
 
     def load64(address: int) -> int:
@@ -137,6 +157,7 @@ __all__ = [
     "U",
     "call1",
     "call3",
+    "cold",
     "entry",
     "inlined",
     "load8",

@@ -144,7 +144,7 @@ def _compile(module: str, target: pathlib.Path) -> pathlib.Path:
         try:
             work.rename(target)
         except OSError:  # somebody else was faster, or a broken one stands there
-            if _index(target) is not None:
+            if _read(target) is not None:
                 shutil.rmtree(work)
             else:
                 shutil.rmtree(target)
@@ -152,46 +152,41 @@ def _compile(module: str, target: pathlib.Path) -> pathlib.Path:
     return target
 
 
-def _index(directory: pathlib.Path) -> dict[str, Any] | None:
-    """``names.json`` with the object code under ``code``; None where something is missing or damaged."""
+def _read(directory: pathlib.Path) -> tuple[dict[str, str], bytes] | None:
+    """The symbols of the entry points, and the object code; None where something is missing or damaged."""
     try:
         index: dict[str, Any] = json.loads((directory / "names.json").read_text())
-        for name, entry in index.items():
-            entry["code"] = (directory / f"{name}.o").read_bytes()
-            if hashlib.sha256(entry["code"]).hexdigest() != entry["sha256"]:
-                return None
+        code = (directory / "code.o").read_bytes()
+        if hashlib.sha256(code).hexdigest() != index["sha256"]:
+            return None
+        return dict(index["symbols"]), code
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # also JSON, but not ours
         return None
-    return index or None
 
 
 def _load_native(module: ModuleType, sources: tuple[pathlib.Path, ...]) -> Library:
     import llvmlite.binding as llvm
 
     directory = cache_directory() / f"{module.__name__}-{_key(sources)}"
-    index = _index(directory)
-    if index is None:
+    found = _read(directory)
+    if found is None:
         compiled = _compile(module.__name__, directory)
-        index = _index(compiled)
+        found = _read(compiled)
         if compiled != directory:
             shutil.rmtree(compiled)
-    if index is None:
+    if found is None:
         raise CompileError(f"the object code of {module.__name__} in {directory} cannot be read back")
+    symbols, code = found
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_default_triple().create_target_machine()
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-    # numba's wrapper names these for a Python exception; our functions raise none
-    fatal = ctypes.cast(ctypes.pythonapi.Py_FatalError, ctypes.c_void_p).value
-    for symbol in ("NRT_MemInfo_call_dtor", "numba_gil_ensure", "numba_gil_release"):
-        llvm.add_symbol(symbol, fatal)
-    for entry in index.values():
-        engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(entry["code"]))
+    engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(code))
     engine.finalize_object()
     library = Library("native")
     library._keep.append(engine)
     for name, entry in _entries(module).items():
-        address = engine.get_function_address(index[name]["symbol"])
+        address = engine.get_function_address(symbols[name])
         if not address:
             raise CompileError(f"{module.__name__}.{name} is missing from its object code in {directory}")
         library.functions[name] = Function(address, entry.prototype())

@@ -18,7 +18,7 @@ from mmu.faults import GeneralProtection, PageFault
 from mmu.geometry import Geometry
 from mmu.hooks import PHYSMAP
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE, BusError, PhysicalMemory
-from mmu.processors import COUNTERS, Processors
+from mmu.processors import COUNTERS, PLAIN_FILLS, Processors
 from mmu.registers import CR3_NO_FLUSH, Access, Registers
 from mmu.state import MmuState, Status
 from mmu.translation import library, load_registers
@@ -464,4 +464,8 @@ class Mmu:
 
     def counters_of(self, processor: int) -> Counters:
         """What one processor has done so far."""
-        return Counters(*(self._processors.register(processor, name) for name in COUNTERS))
+        counted = {name: self._processors.register(processor, name) for name in COUNTERS}
+        plain = self._processors.register(processor, PLAIN_FILLS)
+        for name, each in (("fills", 1), ("walks", 1), ("walk_loads", 4)):
+            counted[name] += each * plain
+        return Counters(**counted)

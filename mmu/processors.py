@@ -13,12 +13,14 @@ from mmu.state import MmuState
 REGISTERS = ("cr3", "pcid", "asid")
 #: The counters, which :class:`mmu.Counters` sums up.
 COUNTERS = ("fills", "walks", "walk_loads", "page_faults", "ad_updates", "flushes", "cr3_loads")
+#: Fills that are counted here only, each with a walk of four entries.
+PLAIN_FILLS = "plain_fills"
 #: Where the translation caches are, and what they remember of the last access.
 MODEL = (
     "tlb_number", "tlb_arrays", "tlb_lists", "tlb_shared", "tlb_stats", "tlb_outcome", "tlb_time", "tlb_random",
     "found_array", "found_way", "pieces", "pieces_number", "psc", "psc_entries", "psc_lookups", "psc_hits",
 )  # fmt: skip
-_FIELDS = REGISTERS + COUNTERS + MODEL
+_FIELDS = (*REGISTERS, *COUNTERS, PLAIN_FILLS, *MODEL)
 
 
 class Processors:

@@ -54,6 +54,7 @@ class MmuState(ctypes.Structure):
     leaf: int  # the leaf entry, before the walk touched it
     slots: int  # address of uint64[6]: the physical address of the entry read at each level
     # counters
+    plain_fills: int  # each with a walk of four entries; counted in none of the others
     fills: int
     walks: int
     walk_loads: int

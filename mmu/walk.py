@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from mmu.entries import ADDRESS, PS, RW, US, XD, A, D, P
 from mmu.events import KIND_AD, KIND_FAULT, KIND_WALK, commit, next_record, words
-from mmu.native import U, load64, native, store64
+from mmu.native import U, cold, inlined, load64, native, store64
 from mmu.registers import CR0, CR4, EFER, Access
 from mmu.state import MmuState, Status
 
@@ -47,7 +47,7 @@ def levels(state: MmuState) -> int:
     return _FIVE if state.cr4 & _LA57 != _ZERO else _FOUR
 
 
-@native
+@inlined
 def canonical(state: MmuState, vaddr: int) -> bool:
     """Whether the bits above the linear-address width are all equal to its highest bit."""
     if state.cr4 & _LA57 != _ZERO:
@@ -57,7 +57,7 @@ def canonical(state: MmuState, vaddr: int) -> bool:
     return high == _ZERO or high == _LOW_16_OF_48  # compiled: no tuples here
 
 
-@native
+@inlined
 def user_mode(state: MmuState) -> bool:
     """Whether data accesses are user-mode accesses (SDM vol. 3, 4.6); fetches are wherever CPL is 3."""
     return state.cpl == _THREE and state.implicit == _ZERO
@@ -84,33 +84,35 @@ def key_denies(state: MmuState, every: int, leaf: int) -> int:
     return _ZERO
 
 
+@inlined
+def data_rights(state: MmuState, every: int) -> int:
+    """What the current mode may do with the page as data, protection keys apart (SDM vol. 3, 4.6.1)."""
+    user_page = every & US != _ZERO
+    writable = every & RW != _ZERO
+    if user_mode(state):
+        if not user_page:
+            return _ZERO
+    else:
+        if user_page and state.cr4 & _SMAP != _ZERO and (state.ac == _ZERO or state.implicit != _ZERO):
+            return _ZERO
+        writable = writable or state.cr0 & _WP == _ZERO
+    return CAN_DATA if writable else CAN_READ
+
+
 @native
 def page_rights(state: MmuState, every: int, any_xd: int) -> int:
     """What the current mode may do with the page, protection keys apart (SDM vol. 3, 4.6.1)."""
     user_page = every & US != _ZERO
-    writable = every & RW != _ZERO
-    rights = CAN_READ
-    if user_mode(state):
-        if writable:
-            rights |= CAN_WRITE
-        if not user_page:
-            rights = _ZERO
-    else:
-        if writable or state.cr0 & _WP == _ZERO:
-            rights |= CAN_WRITE
-        if user_page and state.cr4 & _SMAP != _ZERO and (state.ac == _ZERO or state.implicit != _ZERO):
-            rights = _ZERO
     executable = any_xd & XD == _ZERO or state.efer & _NXE == _ZERO
     if state.cpl == _THREE:
         executable = executable and user_page
     elif user_page and state.cr4 & _SMEP != _ZERO:
         executable = False
-    if executable:
-        rights |= CAN_EXECUTE
-    return rights
+    rights = data_rights(state, every)
+    return rights | CAN_EXECUTE if executable else rights
 
 
-@native
+@cold
 def fault(state: MmuState, vaddr: int, access: int, level: int, cause: int) -> int:
     """Compose the error code: ``cause`` is P, RSVD and PK; W/R, U/S and I/D describe the access."""
     code = cause
@@ -130,7 +132,7 @@ def fault(state: MmuState, vaddr: int, access: int, level: int, cause: int) -> i
     return _PAGE_FAULT
 
 
-@native
+@cold
 def _set_accessed_dirty(state: MmuState, vaddr: int, access: int, first: int, leaf_level: int) -> None:
     """Set A in each entry of the walk and, on a write, D in the leaf (SDM vol. 3, 4.8)."""
     level = first
@@ -215,38 +217,49 @@ def walk_from(state: MmuState, vaddr: int, access: int, first: int, table: int, 
     return _OK
 
 
-@native
-def _walk_4k(state: MmuState, vaddr: int, access: int) -> bool:
-    """The walk that is made most: four levels to a 4K page, allowed, and with nothing to set or to record.
+@inlined
+def plain_walk(state: MmuState, vaddr: int) -> tuple[int, int, int]:
+    """The walk that is made most: four levels to a 4K page, with nothing to set in the tables above the leaf.
 
-    Tests all entries at once.  False, and nothing has changed, where :func:`walk_from` must look more closely.
-    Of the result only paddr, level and rights are left: every store counts here.
+    Tests all entries at once.  Returns the leaf, and the AND and the OR of all entries; the AND is 0, and nothing has
+    changed, where :func:`walk_from` must look more closely.
     """
     ram, ram_bytes, reserved = state.ram, state.ram_bytes, state.reserved
     slot = (state.cr3 & ADDRESS) | (((vaddr >> _SHIFT_4) & _INDEX) << _THREE)
     if slot >= ram_bytes:
-        return False
+        return _ZERO, _ZERO, _ZERO
     pml4e = load64(ram + slot)
     slot = (pml4e & ADDRESS) | (((vaddr >> _SHIFT_3) & _INDEX) << _THREE)
     if slot >= ram_bytes:
-        return False
+        return _ZERO, _ZERO, _ZERO
     pdpte = load64(ram + slot)
     slot = (pdpte & ADDRESS) | (((vaddr >> _SHIFT_2) & _INDEX) << _THREE)
     if slot >= ram_bytes:
-        return False
+        return _ZERO, _ZERO, _ZERO
     pde = load64(ram + slot)
     slot = (pde & ADDRESS) | (((vaddr >> _TWELVE) & _INDEX) << _THREE)
     if slot >= ram_bytes:
-        return False
+        return _ZERO, _ZERO, _ZERO
     pte = load64(ram + slot)
     every = pml4e & pdpte & pde & pte
     tables = pml4e | pdpte | pde
     if every & _USED != _USED or (tables & load64(reserved)) | (pte & load64(reserved + _EIGHT)) != _ZERO:
+        return _ZERO, _ZERO, _ZERO
+    return pte, every, tables | pte
+
+
+@inlined
+def _walk_4k(state: MmuState, vaddr: int, access: int) -> bool:
+    """A :func:`plain_walk` that is allowed, and with nothing to set in the leaf either.
+
+    Of the result only paddr, level and rights are left: every store counts here.
+    """
+    pte, every, any_xd = plain_walk(state, vaddr)
+    if every == _ZERO:
         return False
-    rights = page_rights(state, every, tables | pte)
+    rights = page_rights(state, every, any_xd) & (_ALL_ONES ^ key_denies(state, every, pte))
     if pte & D == _ZERO:
         rights &= CAN_READ | CAN_EXECUTE
-    rights &= _ALL_ONES ^ key_denies(state, every, pte)
     if rights & (_ONE << access) == _ZERO:
         return False
     state.walks += _ONE

@@ -137,7 +137,7 @@ def _run_sharers(options: Options, mode: Mode) -> Snapshot:
         )  # fmt: skip
     except (ValueError, MemoryError) as error:
         raise UsageError(str(error)) from None
-    state, scheduler = machine.kernel.cpu.mmu.state, machine.kernel.scheduler
+    mmu, scheduler = machine.kernel.cpu.mmu, machine.kernel.scheduler
     scheduler.time_slice = _STEP
     parent = machine.spawn(guests.path("sharers"), [mode.argument, str(options.processes), str(options.size)])
     start = time.perf_counter()
@@ -145,7 +145,7 @@ def _run_sharers(options: Options, mode: Mode) -> Snapshot:
     with _progress(_title(options, mode), options.processes * (options.size >> PAGE_SHIFT)) as report:
 
         def look() -> bool:
-            report(state.fills)
+            report(mmu.counters.fills)
             return False
 
         reason = machine.run(until=look)

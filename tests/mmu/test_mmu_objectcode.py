@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import json
 import os
 import re
@@ -21,9 +22,9 @@ ROOT = Path(__file__).resolve().parents[2]
 load = objectcode.load.__wrapped__  # without its memory
 
 TINY = """
-from mmu.native import U, entry, load64, native
+from mmu.native import U, cold, entry, load64
 
-@native
+@cold
 def twice(x):
     return x + x
 
@@ -113,12 +114,13 @@ def test_a_loaded_function(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     library.raise_failures()
 
 
-def test_the_index_tells_symbols_and_digests(tiny: Path) -> None:
+def test_the_index_tells_the_symbols_and_the_digest(tiny: Path) -> None:
     directory = entry_directory(tiny)
     index = json.loads((directory / "names.json").read_text())
-    assert sorted(index) == ["add_one_to_twice", "word_is"]
-    assert sorted(path.name for path in directory.iterdir()) == ["add_one_to_twice.o", "names.json", "word_is.o"]
-    assert "add_one_to_twice" in index["add_one_to_twice"]["symbol"]
+    assert sorted(path.name for path in directory.iterdir()) == ["code.o", "names.json"]
+    assert sorted(index["symbols"]) == ["add_one_to_twice", "word_is"]
+    assert "add_one_to_twice" in index["symbols"]["add_one_to_twice"]
+    assert index["sha256"] == hashlib.sha256((directory / "code.o").read_bytes()).hexdigest()
 
 
 def test_the_key_depends_on_the_sources(tmp_path: Path) -> None:
@@ -154,10 +156,10 @@ def flip(path: Path) -> None:
 
 
 DAMAGE: dict[str, Any] = {
-    "a flipped bit": lambda d: flip(d / "word_is.o"),
-    "a short object": lambda d: (d / "word_is.o").write_bytes((d / "word_is.o").read_bytes()[:100]),
-    "an empty object": lambda d: (d / "word_is.o").write_bytes(b""),
-    "no object": lambda d: (d / "word_is.o").unlink(),
+    "a flipped bit": lambda d: flip(d / "code.o"),
+    "a short object": lambda d: (d / "code.o").write_bytes((d / "code.o").read_bytes()[:100]),
+    "an empty object": lambda d: (d / "code.o").write_bytes(b""),
+    "no object": lambda d: (d / "code.o").unlink(),
     "no index": lambda d: (d / "names.json").unlink(),
     "an empty index": lambda d: (d / "names.json").write_text(""),
     "half an index": lambda d: (d / "names.json").write_text((d / "names.json").read_text()[:40]),
@@ -165,8 +167,8 @@ DAMAGE: dict[str, Any] = {
     "an index of nothing": lambda d: (d / "names.json").write_text("{}"),
     "an index that is a list": lambda d: (d / "names.json").write_text("[]"),
     "an index that is null": lambda d: (d / "names.json").write_text("null"),
-    "an index of numbers": lambda d: (d / "names.json").write_text('{"word_is": 1, "add_one_to_twice": 2}'),
-    "no digest": lambda d: (d / "names.json").write_text('{"word_is": {"symbol": "x"}}'),
+    "an index of numbers": lambda d: (d / "names.json").write_text('{"symbols": 1, "sha256": 2}'),
+    "no digest": lambda d: (d / "names.json").write_text('{"symbols": {"word_is": "x"}}'),
 }
 
 
@@ -188,7 +190,7 @@ def test_damage_is_noticed(tiny: Path, monkeypatch: pytest.MonkeyPatch, damage: 
 
 def test_a_damaged_object_is_compiled_again(tiny: Path, capfd: pytest.CaptureFixture[str]) -> None:
     directory = entry_directory(tiny)
-    flip(directory / "add_one_to_twice.o")
+    flip(directory / "code.o")
     works(load("tiny"))
     assert capfd.readouterr().err == f"unimmu: compiling tiny (once; kept in {tiny}) ...\n"
     assert entry_directory(tiny) == directory, "nothing is left of the damaged one or of the work"
@@ -267,6 +269,19 @@ def test_an_error_of_the_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         load("broken_hooks")
     assert "Unknown attribute 'no_such_attribute'" in str(caught.value)
     assert list((tmp_path / "cache").iterdir()) == [], "no work directory stays"
+
+
+def test_compiled_code_cannot_call_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception could not cross Unicorn's frames, and nothing of numba is there to raise it."""
+    (tmp_path / "raising_hooks.py").write_text(
+        'from mmu.native import U, entry\n@entry("u64", "u64")\ndef bad(x):\n'
+        "    if x == U(7):\n        raise ValueError('seven')\n    return x\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("UNIMMU_CACHE_DIR", str(tmp_path / "cache"))
+    with pytest.raises(CompileError, match=r"compiled functions cannot call .*numba_gil_ensure"):
+        load("raising_hooks")
 
 
 def test_without_numba(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
