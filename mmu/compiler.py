@@ -1,5 +1,4 @@
-"""The child process that turns :mod:`mmu.native` functions into object code: ``python -m mmu.compiler MODULE
-DIRECTORY``.
+"""What turns :mod:`mmu.native` functions into object code, in a child process: see :func:`main`.
 
 This is the only module that imports numba, and it takes only the LLVM code of each function from it.  numba would
 optimise and assemble every function together with all that it calls, again for each of its callers; here a module's
@@ -13,7 +12,6 @@ import hashlib
 import importlib
 import json
 import pathlib
-import sys
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -234,9 +232,3 @@ def main(module_name: str, directory: str) -> None:
     out = pathlib.Path(directory)
     (out / "code.o").write_bytes(code)
     (out / "names.json").write_text(json.dumps({"symbols": symbols, "sha256": hashlib.sha256(code).hexdigest()}))
-
-
-if __name__ == "__main__":
-    from mmu.compiler import main as main_of_the_module  # the one that mmu.native imports, not this second copy
-
-    main_of_the_module(*sys.argv[1:])

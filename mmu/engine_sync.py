@@ -7,13 +7,15 @@ under way, since Unicorn uses that entry after the hook.
 
 from __future__ import annotations
 
-from mmu.native import U, call3, load64, native, store64
+from mmu.native import U, call3, cold, load64, native, store64
 from mmu.state import MmuState
+from mmu.unicorn_abi import MMU_INDICES, NEVER_NS, TLB_WINDOW_STRIDE
 
 #: How many pieces of large pages Unicorn may hold before a fill empties its whole cache.
 MAX_PIECES = 1024
 _MAX_PIECES = U(MAX_PIECES)
 _ZERO, _ONE, _EIGHT, _NINE, _TWELVE = U(0), U(1), U(8), U(9), U(12)
+_WINDOWS_BYTES, _WINDOW_STRIDE, _NEVER = U(MMU_INDICES * TLB_WINDOW_STRIDE), U(TLB_WINDOW_STRIDE), U(NEVER_NS)
 
 
 @native
@@ -56,6 +58,18 @@ def tell_engine(state: MmuState, vaddr: int, level: int) -> None:
     state.pieces_number = kept
 
 
+@cold
+def _forget_all(state: MmuState) -> None:
+    """Unicorn forgets everything; as :func:`mmu.unicorn_abi.flush_tlb` does it, whatever the host's clock says.  Safe
+    inside a fill."""
+    offset = _ZERO
+    while offset < _WINDOWS_BYTES and state.engine_windows != _ZERO:
+        store64(state.engine_windows + offset, _NEVER)
+        offset += _WINDOW_STRIDE
+    call3(state.engine_flush, state.engine_cpu, _ZERO, _ZERO)
+    state.epoch += _ONE
+
+
 @native
 def remember_piece(state: MmuState, vaddr: int) -> None:
     """A fill is about to give Unicorn a piece of a large page."""
@@ -64,8 +78,7 @@ def remember_piece(state: MmuState, vaddr: int) -> None:
     if number != _ZERO and load64(state.pieces + (number - _ONE) * _EIGHT) == page:
         return
     if number == _MAX_PIECES:
-        call3(state.engine_flush, state.engine_cpu, _ZERO, _ZERO)  # inside a fill that is safe
-        state.epoch += _ONE
+        _forget_all(state)
         number = _ZERO
     store64(state.pieces + number * _EIGHT, page)
     state.pieces_number = number + _ONE

@@ -15,9 +15,9 @@ from __future__ import annotations
 from mmu.access import access_once, quiet_walk, rights_of_found
 from mmu.engine_sync import catch_up, forget_page, remember_piece
 from mmu.events import ring_is_full
-from mmu.hooks import PHYSMAP, grant
+from mmu.hooks import answer_physmap, grant
 from mmu.invalidation import invalidate_context, invalidate_individual, invalidate_linear, page_fault
-from mmu.native import U, call1, call3, entry, inlined, load8, load64, native, store32, store64
+from mmu.native import U, call1, call3, entry, inlined, load8, load64, native, store64
 from mmu.registers import Access
 from mmu.state import MmuState, Status
 from mmu.tlb import found_level, found_paddr, kind_bit, peek
@@ -26,13 +26,11 @@ from mmu.walk import CAN_EXECUTE, CAN_WRITE, canonical
 WINDOW_SHIFT = 40
 WINDOWS = 8
 
-_PHYSMAP = U(PHYSMAP)
 _WINDOW_SHIFT = U(WINDOW_SHIFT)
 _IN_WINDOW = U((1 << WINDOW_SHIFT) - 1)
 _ZERO, _ONE, _FOUR, _EIGHT, _TWELVE = U(0), U(1), U(4), U(8), U(12)
 _OFFSET, _PAGE = U(0xFFF), U(0x1000)
 _PAGE_MASK = U(0xFFFF_FFFF_FFFF_F000)
-_ALL_RIGHTS = U(7)
 _WRITE_EXECUTE = CAN_WRITE | CAN_EXECUTE
 _UC_MEM_READ = U(16)
 _READ, _WRITE, _FETCH = U(Access.READ), U(Access.WRITE), U(Access.FETCH)
@@ -128,10 +126,8 @@ def _translate(state: MmuState, vaddr: int, access: int) -> int:
 def fill_exact(uc: int, vaddr: int, access_type: int, result: int, state: MmuState) -> bool:
     """UC_HOOK_TLB_FILL: what the model holds, or a walk that counts nothing; a fault is the access's end, and
     counts."""
-    if state.physmap_open != _ZERO and vaddr >= _PHYSMAP:
-        store64(result, (vaddr - _PHYSMAP) & _PAGE_MASK)
-        store32(result + _EIGHT, _ALL_RIGHTS)
-        return True
+    if state.physmap_open != _ZERO:
+        return answer_physmap(state, vaddr, result)
     if ring_is_full(state):
         state.status = _RING_FULL
         return False
@@ -215,6 +211,8 @@ def on_memory(uc: int, access_type: int, paddr: int, size: int, value: int, stat
 @entry("void", "u64", "u64", "u32", MmuState)
 def on_fetch(uc: int, address: int, size: int, state: MmuState) -> None:
     """UC_HOOK_BLOCK: one fetch a block and page."""
+    if state.physmap_open != _ZERO:
+        return
     if state.event_mask != _ZERO:
         _room(state)
     state.second_page = _ZERO

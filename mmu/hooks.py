@@ -9,14 +9,15 @@ from mmu.registers import CR4, Access
 from mmu.state import MmuState, Status
 from mmu.walk import CAN_EXECUTE, CAN_READ, CAN_WRITE, data_rights, key_denies, plain_walk, walk
 
-#: A fetch from PHYSMAP + paddr sees physical memory while ``physmap_open`` is set; no guest can form such an address.
+#: PHYSMAP + paddr is physical memory, and nothing else is there, while ``physmap_open`` is set; no guest can form such
+#: an address.
 PHYSMAP = 1 << 63
 _PHYSMAP = U(PHYSMAP)
 _ALL_RIGHTS = U(7)
 _ZERO, _ONE, _TWO, _FOUR, _EIGHT, _TWELVE, _SHIFT_47 = U(0), U(1), U(2), U(4), U(8), U(12), U(47)
 _UC_MEM_READ, _UC_MEM_WRITE = U(16), U(17)
 _LA57, _KEYS_OR_LA57 = U(CR4.LA57), U(CR4.LA57 | CR4.PKE | CR4.PKS)
-_OK, _BUS = U(Status.OK), U(Status.BUS)
+_OK, _GP, _BUS = U(Status.OK), U(Status.GENERAL_PROTECTION), U(Status.BUS)
 _RING_FULL, _CODE_WRITTEN, _WRITTEN_CODE = (U(s) for s in (Status.RING_FULL, Status.CODE_WRITTEN, Status.WRITTEN_CODE))
 _WRITE, _FETCH = U(Access.WRITE), U(Access.FETCH)
 _LOW_32 = U(0xFFFF_FFFF)
@@ -28,6 +29,17 @@ _WRITE_EXECUTE = CAN_WRITE | CAN_EXECUTE
 def walk_once(state: MmuState, vaddr: int, access: int) -> int:
     """One walk; the result is in ``state``."""
     return walk(state, vaddr, access)
+
+
+@native
+def answer_physmap(state: MmuState, vaddr: int, result: int) -> bool:
+    """A fill while the physmap is open; nothing else is there then, and nothing is an event of the guest."""
+    if vaddr < _PHYSMAP:
+        state.status = _GP
+        return False
+    store64(result, (vaddr - _PHYSMAP) & _PAGE_MASK)
+    store32(result + _EIGHT, _ALL_RIGHTS)
+    return True
 
 
 @native
@@ -115,10 +127,8 @@ def _fill_plainly(state: MmuState, vaddr: int, access_type: int, result: int) ->
 @cold
 def _fill_carefully(state: MmuState, vaddr: int, access_type: int, result: int) -> bool:
     """Any other fill."""
-    if state.physmap_open != _ZERO and vaddr >= _PHYSMAP:
-        store64(result, (vaddr - _PHYSMAP) & _PAGE_MASK)
-        store32(result + _EIGHT, _ALL_RIGHTS)
-        return True
+    if state.physmap_open != _ZERO:
+        return answer_physmap(state, vaddr, result)
     if ring_is_full(state):
         state.status = _RING_FULL
         return False

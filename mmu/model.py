@@ -52,7 +52,7 @@ def exact_library() -> Library:
     return load(
         "mmu.exact", "mmu.access", "mmu.array_record", "mmu.engine_sync", "mmu.entries", "mmu.events", "mmu.geometry",
         "mmu.hooks", "mmu.invalidation", "mmu.registers", "mmu.replacement", "mmu.state", "mmu.structure_cache",
-        "mmu.tlb", "mmu.walk",
+        "mmu.tlb", "mmu.unicorn_abi", "mmu.walk",
     )  # fmt: skip
 
 

@@ -135,7 +135,8 @@ def _compile(module: str, target: pathlib.Path) -> pathlib.Path:
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     environment = {**os.environ, "UNIMMU_NATIVE_BUILD": "1", "PYTHONPATH": path}
     environment.pop("NUMBA_DISABLE_JIT", None)
-    command = [sys.executable, "-m", "mmu.compiler", module, str(work)]
+    program = "import sys; from mmu.compiler import main; main(*sys.argv[1:])"
+    command = [sys.executable, "-c", program, module, str(work)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         shutil.rmtree(work, ignore_errors=True)

@@ -189,6 +189,7 @@ class Mmu:
             from mmu.model import exact_library
 
             self.state.engine_cpu = unicorn_abi.cpu_state(uc)  # which is there only now that memory is mapped
+            self.state.engine_windows = unicorn_abi.tlb_windows(uc)
             self._fill = exact_library()["fill_exact"]
             for kind, name in ((UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE, "on_memory"), (UC_HOOK_BLOCK, "on_fetch")):
                 unicorn_abi.hook_add(uc, kind, exact_library()[name].address, self._state_address)

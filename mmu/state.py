@@ -111,6 +111,7 @@ class MmuState(ctypes.Structure):
     pieces_number: int
     engine_flush_page: int  # address of tlb_flush_page
     engine_flush: int  # address of tlb_flush
+    engine_windows: int  # address of its TLB windows: see mmu.unicorn_abi.steady_tlb
     make_room: int  # address of a function that empties the event ring
     read_only: int  # a walk that must not set A and D
     check: int  # compare each hit with a fresh walk

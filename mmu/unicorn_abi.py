@@ -30,8 +30,9 @@ ENV_REGS = 0x8A50
 #: From the CPUState: ``CPUTLBDesc.window_begin_ns`` of the first mmu index, and how far it is to the next of three.
 TLB_WINDOW = 0x81F0
 TLB_WINDOW_STRIDE = 0x2B8
-_MMU_INDICES = 3
-_NEVER_NS = 1 << 62
+MMU_INDICES = 3
+#: When a window begins that is never to end, in nanoseconds.
+NEVER_NS = 1 << 62
 _CLOCK_SLACK_NS = 3600 * 10**9
 #: In a saved context: ``env.error_code`` and ``env.old_exception``.
 CONTEXT_ERROR_CODE = 0x1530
@@ -133,6 +134,11 @@ def cpu_state(uc: Uc) -> int:
     return ctypes.c_uint64.from_address(handle(uc) + CPU_STATE).value
 
 
+def tlb_windows(uc: Uc) -> int:
+    """The address of the first of the engine's three TLB windows, TLB_WINDOW_STRIDE bytes from one to the next."""
+    return cpu_state(uc) + TLB_WINDOW
+
+
 def steady_tlb(uc: Uc) -> None:
     """Make Unicorn's translation cache change its size by what the guest does alone.
 
@@ -140,17 +146,17 @@ def steady_tlb(uc: Uc) -> None:
     fast the host is.  A window that begins in the far future never ends; since growing, which happens in a flush,
     begins a new one, :func:`flush_tlb` sees to it each time.
     """
-    first = cpu_state(uc) + TLB_WINDOW
+    first = tlb_windows(uc)
     engine: Any = uc
     engine._unimmu_windows = [
-        ctypes.c_int64.from_address(first + index * TLB_WINDOW_STRIDE) for index in range(_MMU_INDICES)
+        ctypes.c_int64.from_address(first + index * TLB_WINDOW_STRIDE) for index in range(MMU_INDICES)
     ]
 
 
 def flush_tlb(uc: Uc) -> None:
     """Forget every translation (and Unicorn's jump cache)."""
     for window in getattr(uc, "_unimmu_windows", ()):
-        window.value = _NEVER_NS
+        window.value = NEVER_NS
     uc.ctl(UC_CTL_TLB_FLUSH, UC_CTL_IO_WRITE)
 
 
@@ -320,5 +326,5 @@ def _test_tlb_windows() -> None:
     uc = _scratch(b"\x90", buffer)
     now = time.time_ns()
     first = cpu_state(uc) + TLB_WINDOW
-    begun = [_peek(first + index * TLB_WINDOW_STRIDE) for index in range(_MMU_INDICES)]
+    begun = [_peek(first + index * TLB_WINDOW_STRIDE) for index in range(MMU_INDICES)]
     _expect(all(at is not None and abs(now - at) < _CLOCK_SLACK_NS for at in begun), "CPUTLBDesc.window_begin_ns")

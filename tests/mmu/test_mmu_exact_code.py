@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from mmu import Access
-from tests.mmu.exact_guest import PAGE, ExactGuest
-from tests.mmu.guest import DATA, DATA_PADDR, returns
+from mmu.hooks import PHYSMAP
+from tests.mmu.exact_guest import PAGE, ExactGuest, X, rbx, tiny
+from tests.mmu.guest import CODE_PADDR, DATA, DATA_PADDR, JUMP, returns
 
 FUNCTION, FUNCTION_PADDR = 0x7000_0000, 0x60_0000
 STACK, STACK_PADDR = 0x9000_0000, 0x50_0000
@@ -126,3 +127,15 @@ def test_the_host_writes_code(jit: ExactGuest) -> None:
         jit.mmu.code_written(FUNCTION_PADDR >> 12)
         for n in range(3):
             assert jit.run(rbx=FUNCTION + n * PAGE, rsp=TOP) == number
+
+
+def test_what_runs_in_the_physmap_is_not_counted() -> None:
+    """So the machine's own start-up code is in no statistics, nor is where it leads."""
+    guest = ExactGuest(tiny(4))
+    guest.program("eb00" + rbx(DATA) + JUMP)
+    guest.mmu.state.physmap_open = 1
+    guest.stops(PHYSMAP + CODE_PADDR)
+    guest.mmu.state.physmap_open = 0
+    guest.mmu.take_failure()
+    assert guest["rip"] == DATA and guest.tlb.access_counters()[X]["accesses"] == 0
+    assert (guest.mmu.counters.walks, guest.mmu.counters.page_faults) == (0, 0)
