@@ -71,5 +71,5 @@ PIP_INSTALL = bin/python -m pip --quiet --disable-pip-version-check install
 
 clean:
 	rm -rf .venv .venv-tox .tox build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find mmu emu msharefs guests tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find mmu emu msharefs sharing guests tests -name __pycache__ -type d -prune -exec rm -rf {} +
 	echo 'unimmu: removed virtual environments, builds and caches'

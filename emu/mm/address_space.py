@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from emu.mm.frames import FrameAllocator
+from emu.mm.map_hook import MapHook
 from emu.mm.pagetable import PageTables, ShareCounts
 from emu.mm.tlbflush import Flush, TlbFlusher
 from emu.mm.usercopy import UserCopy
@@ -41,8 +43,15 @@ class MmContext:
     levels: int = 4
     #: Who shares tables of huge mappings between address spaces, unasked.
     table_sharers: list[TableSharer] = field(default_factory=list)
+    #: Modules that are told of new mappings.
+    map_hooks: list[MapHook] = field(default_factory=list)
     serial: int = 0
     code_ids: int = 0
+
+    @property
+    def map_flags(self) -> int:
+        """The flags of mmap(2) that modules have added."""
+        return functools.reduce(int.__or__, (hook.flags for hook in self.map_hooks), 0)
 
     def new_code_id(self) -> int:
         """A number that no code had before (32 bits)."""

@@ -46,6 +46,8 @@ def do_mmap(
         vma.pgoff = address >> PAGE_SHIFT
     if flags & (MapFlags.FIXED | MapFlags.FIXED_NOREPLACE):
         unmap_range(mm, address, address + length)
+    for hook in mm.context.map_hooks:
+        hook.mapped(mm, vma, flags)
     mm.insert(vma)
     if flags & (MapFlags.POPULATE | MapFlags.LOCKED) and not flags & MapFlags.NONBLOCK:
         populate(mm, vma)

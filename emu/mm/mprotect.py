@@ -28,8 +28,10 @@ def do_mprotect(mm: AddressSpace, address: int, length: int, prot: Prot) -> None
     for vma in vmas:
         if vma.start > reached:
             break
-        _check_mprotect(mm, vma, max(vma.start, address), min(vma.end, end), prot)
-        reached = min(vma.end, end)
+        start, reached = max(vma.start, address), min(vma.end, end)
+        _check_mprotect(mm, vma, start, reached, prot)
+        if vma.ops is not None and vma.ops.protect(mm, vma, start, reached, prot):
+            continue
         if vma.prot != prot:  # else nothing changes, and nothing is split
             _protect(mm, mm.carve(vma, address, end), prot)
     if reached < end:

@@ -109,6 +109,10 @@ class VmOperations:
     def mprotect(self, vma: Vma, start: int, end: int, prot: Prot) -> None:
         """Raise LinuxError if the rights cannot be changed."""
 
+    def protect(self, mm: AddressSpace, vma: Vma, start: int, end: int, prot: Prot) -> bool:
+        """Change the rights of [start, end) in place of mprotect: True if that is done, and the VMA stays as it is."""
+        return False
+
     def protected(self, mm: AddressSpace, vma: Vma) -> None:
         """The VMA's rights have changed (only told where :attr:`owns_tables`: the entries are not mprotect's then)."""
 

@@ -67,6 +67,9 @@ def _mmap(task: Task, addr: int, length: int, prot: int, flags: int, file: File 
     kind = flags & MapFlags.TYPE
     if not length or kind not in (MapFlags.SHARED, MapFlags.PRIVATE, MapFlags.SHARED_VALIDATE):
         raise LinuxError(errno.EINVAL)
+    of_modules = flags & task.mm.context.map_flags
+    for hook in task.mm.context.map_hooks if of_modules else ():
+        hook.check(flags)
     wanted = Prot(prot & _KNOWN_PROT)
     if file is None:
         if kind == MapFlags.SHARED_VALIDATE:
@@ -74,13 +77,13 @@ def _mmap(task: Task, addr: int, length: int, prot: int, flags: int, file: File 
         return do_mmap(
             task.mm, addr, length, wanted, MapFlags(flags & _LEGACY_FLAGS | flags & MapFlags.FIXED_NOREPLACE)
         )
-    if kind == MapFlags.SHARED_VALIDATE and flags & ~(_LEGACY_FLAGS | int(MapFlags.FIXED_NOREPLACE)):
+    if kind == MapFlags.SHARED_VALIDATE and flags & ~(_LEGACY_FLAGS | int(MapFlags.FIXED_NOREPLACE) | of_modules):
         raise LinuxError(errno.EOPNOTSUPP)
     if not file.readable:
         raise LinuxError(errno.EACCES)
     if kind != MapFlags.PRIVATE and wanted & Prot.WRITE and not file.writable:
         raise LinuxError(errno.EACCES)
-    return do_mmap(task.mm, addr, length, wanted, MapFlags(flags & 0x1FFFFF), file, offset)
+    return do_mmap(task.mm, addr, length, wanted, MapFlags(flags & 0x1FFFFF | of_modules), file, offset)
 
 
 def sys_munmap(kernel: Kernel, task: Task, addr: int, length: int) -> int:

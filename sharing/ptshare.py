@@ -1,0 +1,128 @@
+"""ptshare: processes that map the same file at the same place share the page tables of the mapping.
+
+The design of Khalid Aziz's posting of April 2023 ("Sharing page tables across processes", RFC v2), here as a kernel
+module that knows nothing of the other designs.  ``mmap(MAP_SHARED | MAP_SHARED_PT)`` of a file whose range is aligned
+to 2 MiB makes a host mm for the file; who maps the same range with at least the same rights joins it, and its PMD
+entries then point at the host mm's PTE pages.  Whatever does not fit is an ordinary mapping, silently.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from emu.kernel.errors import LinuxError
+from emu.mm.address_space import AddressSpace
+from emu.mm.map_hook import MapHook
+from emu.mm.mprotect import do_mprotect
+from emu.mm.vma import MapFlags, Prot, Vma, VmFlags
+from sharing.linked import HostTables, LinkedOperations
+
+if TYPE_CHECKING:
+    from emu.fs.inode import Inode
+    from emu.kernel.kernel import Kernel
+
+#: The posting's flag of mmap(2).
+MAP_SHARED_PT = 0x200000
+#: What one PMD entry covers: the alignment that sharing needs.
+UNIT = 2 << 20
+_SHARED_TYPES = (MapFlags.SHARED, MapFlags.SHARED_VALIDATE)
+
+
+@dataclass(eq=False)
+class Share:
+    """What the processes that share a file's page tables have agreed on: the first mapping."""
+
+    inode: Inode
+    start: int
+    end: int
+    pgoff: int
+    prot: Prot
+    tables: HostTables
+
+    def fits(self, vma: Vma) -> bool:
+        """Whether a later mapping can join: the same range of the same part of the file, and no fewer rights."""
+        same = (vma.start, vma.end, vma.pgoff) == (self.start, self.end, self.pgoff)
+        return same and vma.prot & self.prot == self.prot
+
+
+class SharedMappingOperations(LinkedOperations):
+    """vm_operations_struct of a mapping whose tables are shared."""
+
+    def __init__(self, module: PtShare, share: Share) -> None:
+        super().__init__(share.tables)
+        self._module = module
+        self._share = share
+
+    def close(self, mm: AddressSpace, vma: Vma) -> None:
+        if self.tables.close(self.window(vma)):
+            self._module.end(self._share)
+
+    def may_split(self, vma: Vma, address: int) -> None:
+        raise LinuxError(errno.EINVAL)
+
+    def mremap(self, vma: Vma, new_start: int) -> None:
+        raise LinuxError(errno.EINVAL)
+
+    def protect(self, mm: AddressSpace, vma: Vma, start: int, end: int, prot: Prot) -> bool:
+        """mprotect(2) by one affects everyone: the entries are common."""
+        do_mprotect(self.tables.host, start, end - start, prot)
+        return True
+
+
+class PtShare(MapHook):
+    """The module in one machine."""
+
+    flags = MAP_SHARED_PT
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        #: A file has one shared range at a time.
+        self._shares: dict[Inode, Share] = {}
+
+    def check(self, flags: int) -> None:
+        if flags & MAP_SHARED_PT and flags & MapFlags.TYPE not in _SHARED_TYPES:
+            raise LinuxError(errno.EINVAL)
+
+    def mapped(self, mm: AddressSpace, vma: Vma, flags: int) -> None:
+        ordinary = vma.page_cache is not None and vma.ops is None and not vma.huge
+        if not flags & MAP_SHARED_PT or vma.file is None or not ordinary:
+            return
+        share = self._shares.get(vma.file.inode)
+        if share is None:
+            share = self._begin(vma)
+        if share is not None and share.fits(vma):
+            vma.ops = SharedMappingOperations(self, share)
+            vma.flags |= VmFlags.DONTEXPAND
+            vma.page_cache = None  # it is the host mm that maps the pages
+
+    def _begin(self, vma: Vma) -> Share | None:
+        """The first mapping of a file; None if it cannot be shared."""
+        assert vma.file is not None
+        if vma.start % UNIT or vma.end % UNIT:
+            return None
+        inode = vma.file.inode
+        try:
+            tables = HostTables(self._kernel, vma.file.path.dentry.name, "pte")
+        except LinuxError:  # no memory for it: an ordinary mapping
+            return None
+        tables.host.insert(vma.copy(vma.start, vma.end))
+        share = self._shares[inode] = Share(inode, vma.start, vma.end, vma.pgoff, vma.prot, tables)
+        return share
+
+    def end(self, share: Share) -> None:
+        """Nobody maps it any more."""
+        del self._shares[share.inode]
+        share.tables.host.put()
+
+    def report(self) -> list[dict[str, Any]]:
+        """Every shared range, for ``--json``."""
+        return [share.tables.report() for share in self._shares.values()]
+
+
+def init(kernel: Kernel) -> None:
+    """fs_initcall."""
+    module = PtShare(kernel)
+    kernel.mm_context.map_hooks.append(module)
+    kernel.reporters["ptshare"] = module.report
