@@ -53,7 +53,7 @@ class Abi:
 class Generations(Mapping[str, Abi]):
     """Every generation, oldest first."""
 
-    _NAMES = ("v1", "v2", "rfc3", "y1", "y2", "v3")
+    _NAMES = ("v1", "v2", "rfc3", "y1", "y2", "v3", "g4")
 
     def __getitem__(self, name: str) -> Abi:
         if name not in self._NAMES:

@@ -13,18 +13,16 @@ from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path
 from emu.fs.file import File
-from emu.fs.hugetlbfs import HugetlbFile
 from emu.fs.inode import NewOwner
 from emu.kernel.errors import LinuxError
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.mmap import unmapped_area
-from emu.mm.munmap import do_munmap
-from emu.mm.vma import MapFlags, Prot, Vma, VmFlags
+from emu.mm.vma import MapFlags, Vma, VmFlags
 from emu.syscalls.table import s32
 from msharefs.abi import Abi
-from msharefs.control import ControlFile
+from msharefs.control import ControlFile, object_file
 from msharefs.filesystem import MshareSuperBlock, RegionInode
-from msharefs.objects import advise_range, check_window, is_shared_fixed, map_object, protect_range
+from msharefs.objects import advise_range, check_window, is_shared_fixed, map_object, protect_range, unmap_range
 from msharefs.region import Region
 from msharefs.window import WindowOperations
 
@@ -121,7 +119,7 @@ class RegionFile(ControlFile):
         elif command == MSHAREFS_ADVISE:
             advise_range(self.region, task, *fields)
         else:
-            self._unmap(*fields)
+            unmap_range(self.region, *fields)
         return 0
 
     @staticmethod
@@ -155,20 +153,7 @@ class RegionFile(ControlFile):
         """The file of an object; None for zero pages."""
         if flags & MapFlags.ANONYMOUS:
             return None
-        file = task.files.get(fd)
-        if (flags & MapFlags.HUGETLB and not isinstance(file, HugetlbFile)) or isinstance(file.inode, RegionInode):
-            raise LinuxError(errno.EINVAL)
-        if not file.readable or (prot & Prot.WRITE and not file.writable):
-            raise LinuxError(errno.EACCES)
-        return file
-
-    def _unmap(self, region_offset: int, size: int) -> None:
-        """MSHAREFS_UNMAP: all sharers lose the pages at once."""
-        region = self.region
-        if size > region.size or region_offset >= region.size or region_offset + size > region.size:
-            raise LinuxError(errno.EINVAL)
-        region.note_peaks()
-        do_munmap(region.host, region.host_base + region_offset, size)
+        return object_file(task, fd, flags, prot)
 
 
 ABI = Abi("v3", "Anthony Yznaga, third series, August 2025", create_v3, calls=True)

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import errno
 import struct
+from typing import TYPE_CHECKING
 
 from emu.fs.file import File
+from emu.fs.hugetlbfs import HugetlbFile
 from emu.kernel.errors import LinuxError
+from emu.mm.vma import MapFlags, Prot
 from msharefs.filesystem import RegionInode
 from msharefs.region import Region
+
+if TYPE_CHECKING:
+    from emu.kernel.task import Task
 
 #: struct mshare_info: start, size.
 MSHARE_INFO = struct.Struct("<QQ")
@@ -36,6 +42,18 @@ class ControlFile(File):
 
     def fsync(self, data_only: bool) -> None:
         raise LinuxError(errno.EINVAL)
+
+
+def object_file(task: Task, fd: int, flags: int, prot: int) -> File:
+    """The open file of an object.  LinuxError: EBADF; EINVAL for a region, or MAP_HUGETLB with another kind of file;
+    EACCES for what the descriptor does not allow.
+    """
+    file = task.files.get(fd)
+    if (flags & MapFlags.HUGETLB and not isinstance(file, HugetlbFile)) or isinstance(file.inode, RegionInode):
+        raise LinuxError(errno.EINVAL)
+    if not file.readable or (prot & Prot.WRITE and not file.writable):
+        raise LinuxError(errno.EACCES)
+    return file
 
 
 class RangeFile(ControlFile):

@@ -38,10 +38,17 @@ class Mshare:
         *,
         host_base: int = MSHARE_BASE,
         at_owner_exit: str = "persist",
+        tlb: str = "all",
     ) -> Region:
         """A region without a size, owned by the caller; see :class:`Region`.  LinuxError(ENOMEM)."""
         region = Region(
-            self.kernel, sb.options, name, self.kernel.current, host_base=host_base, at_owner_exit=at_owner_exit
+            self.kernel,
+            sb.options,
+            name,
+            self.kernel.current,
+            host_base=host_base,
+            at_owner_exit=at_owner_exit,
+            tlb=tlb,
         )
         self.regions[region] = sb
         return region

@@ -13,6 +13,7 @@ from emu.mm.address_space import page_align
 from emu.mm.hugetlb import hpage_align, is_huge_size
 from emu.mm.mmap import do_mmap
 from emu.mm.mprotect import change_protection
+from emu.mm.munmap import do_munmap
 from emu.mm.vma import FaultResult, MapFlags, Prot, Vma
 from emu.mm.zap import zap_range
 from mmu.memory import PAGE_SIZE
@@ -84,6 +85,14 @@ def _map(
     do_mmap(region.host, start, size, given, MapFlags(flags & int(_PASSED_ON)), file, file_offset & -PAGE_SIZE)
     if given != rights:
         region.asked.append((start, start + page_align(size), rights))
+
+
+def unmap_range(region: Region, offset: int, size: int) -> None:
+    """Take the objects out of a range: all sharers lose the pages at once.  LinuxError(EINVAL) for a bad range."""
+    if size > region.size or offset >= region.size or offset + size > region.size:
+        raise LinuxError(errno.EINVAL)
+    region.note_peaks()
+    do_munmap(region.host, region.host_base + offset, size)
 
 
 def _range(region: Region, offset: int, size: int) -> tuple[int, int]:

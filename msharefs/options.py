@@ -38,7 +38,9 @@ class MountOptions:
     owner: str = _option(
         "", ("die", "persist"), "whether a region ends with its owner (default: as the interface has it)"
     )
-    tlb: str = _option("all", TLB_POLICIES, "which vCPUs hear of a change of shared tables")
+    tlb: str = _option(
+        "", TLB_POLICIES, "which vCPUs hear of a change of shared tables (default: sharers with abi=g4, else all)"
+    )
     strict_prot: str = _option("off", ON_OFF, "a window must allow whatever the region's objects allow")
     strict_fd: str = _option("off", ON_OFF, "a descriptor for reading only changes nothing")
     quirks: frozenset[Quirk] = dataclasses.field(

@@ -74,9 +74,10 @@ class Region:
         *,
         host_base: int = MSHARE_BASE,
         at_owner_exit: str = "persist",
+        tlb: str = "all",
     ) -> None:
-        """``at_owner_exit`` is what the interface says, ``die`` or ``persist``; the mount option ``owner`` overrides
-        it.
+        """``at_owner_exit`` (``die`` or ``persist``) and ``tlb`` are what the interface says; the mount options
+        ``owner`` and ``tlb`` override it.
 
         LinuxError(ENOMEM) without a frame for the host mm's PGD.
         """
@@ -89,6 +90,7 @@ class Region:
         #: The process that made the region.
         self.owner = owner
         self._at_owner_exit = at_owner_exit
+        self._tlb = tlb
         #: The owner's exit has emptied the region.
         self.orphaned = False
         #: What each object was asked to allow, the latest last: [start, end) in the host mm, and the rights.
@@ -103,7 +105,7 @@ class Region:
     def configure(self, options: MountOptions) -> None:
         """Take over the options of the mounted instance, also when that is mounted anew with others."""
         self.options = options
-        self.host.tlb_policy = options.tlb
+        self.host.tlb_policy = options.tlb or self._tlb
 
     @property
     def dies_with_owner(self) -> bool:

@@ -22,7 +22,7 @@ def mounted(options: str) -> dict[str, object]:
 
 
 def test_no_option_is_the_default() -> None:
-    assert parse("", Generations()) == MountOptions(level="pmd", abi="v3", owner="", tlb="all", quirks=frozenset())
+    assert parse("", Generations()) == MountOptions(level="pmd", abi="v3", owner="", tlb="", quirks=frozenset())
 
 
 def test_a_switch_without_a_value_is_on_and_the_last_of_two_counts() -> None:

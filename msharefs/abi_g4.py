@@ -1,0 +1,276 @@
+"""The calls that were described in 2026: regions are descriptors, and have no names (LWN "Revisiting mshare", 13 May
+2026; Anthony Yznaga's topic for LSF/MM/BPF, 23 February 2026).
+
+Nobody has published numbers, structs or errors: those here are **unimmu's own** and may change when somebody does.
+docs/mshare-g4.md has them all.  A machine has the calls once an instance with ``abi=g4`` has been mounted; regions are
+made in the first one.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+from enum import IntEnum, IntFlag
+from typing import TYPE_CHECKING
+
+from emu.fs.dentry import Path
+from emu.fs.file import File
+from emu.fs.flags import OpenFlags
+from emu.fs.hugetlbfs import HugetlbFile
+from emu.kernel.errors import LinuxError
+from emu.mm.hugetlb import HPAGE_SIZE
+from emu.mm.mmap import do_mmap, unmapped_area
+from emu.mm.munmap import do_munmap
+from emu.mm.vma import MapFlags, Prot, Vma, VmFlags
+from emu.syscalls.table import Syscall, s32
+from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+from msharefs.abi import Abi
+from msharefs.control import ControlFile, object_file
+from msharefs.filesystem import ClosedDirectory, MshareSuperBlock, RegionInode
+from msharefs.objects import advise_range, check_window, map_object, protect_range, unmap_range
+from msharefs.region import Region
+from msharefs.window import WindowOperations
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task
+    from emu.mm.address_space import AddressSpace
+    from msharefs.module import Mshare
+
+
+class Number(IntEnum):
+    """The calls' numbers, which no kernel has."""
+
+    CREATE = 600
+    ATTACH = 601
+    DETACH = 602
+    MAP = 603
+    UNMAP = 604
+    PROTECT = 605
+    ADVISE = 606
+
+
+class AttachFlags(IntFlag):
+    """MSHARE_ATTACH_*."""
+
+    #: At the address that was given, or not at all.
+    FIXED = 1
+
+
+_CLOEXEC = int(OpenFlags.CLOEXEC)
+#: struct mshare_map_args: offset, size, file_offset, prot, flags, fd, reserved.
+MAP_ARGS = struct.Struct("<QQQIIiI")
+_HUGE_SIZE = 0x3F << 26
+_MAP_FLAGS = int(
+    MapFlags.TYPE | MapFlags.ANONYMOUS | MapFlags.FIXED | MapFlags.FIXED_NOREPLACE | MapFlags.NORESERVE
+    | MapFlags.HUGETLB | _HUGE_SIZE
+)  # fmt: skip
+_RIGHTS = int(Prot.READ | Prot.WRITE | Prot.EXEC)
+
+
+class PartOfRegion(WindowOperations):
+    """A window on whole units of a region: the VMA's offset says from where on."""
+
+    def to_host(self, vma: Vma) -> int:
+        return self.region.host_base + (vma.pgoff << PAGE_SHIFT) - vma.start
+
+
+class RegionG4(RegionInode):
+    """What a region's descriptors refer to."""
+
+    def __init__(self, sb: MshareSuperBlock, uid: int, gid: int, region: Region) -> None:
+        super().__init__(sb, 0o600, uid, gid, region)
+        self.nlink = 0
+        self.ops = PartOfRegion(region)
+
+    def open(self, path: Path, flags: int, task: Task | None) -> File:
+        return FileG4(path, flags)
+
+    def truncate(self, size: int) -> None:
+        """Set the size: once, a multiple of the unit, and not 0."""
+        region = self.region
+        if region.size or not size or size % region.unit:
+            raise LinuxError(errno.EINVAL)
+        self.size = region.size = size
+        self.touch()
+
+
+class FileG4(ControlFile):
+    """A region's descriptor."""
+
+    inode: RegionG4
+
+    def flush(self) -> None:
+        """The owner has closed its last descriptor: the region ends, whoever else has one."""
+        region = self.region
+        owner = region.owner
+        if owner is None or region.kernel.current is not owner or not region.dies_with_owner or region.orphaned:
+            return
+        if not any(owner.files.get_any(fd).inode is self.inode for fd in owner.files):
+            region.lose_owner()
+
+    def check_alive(self) -> None:
+        """LinuxError: EOWNERDEAD for a region that has ended with its owner, EINVAL for one without a size."""
+        if self.region.orphaned:
+            raise LinuxError(errno.EOWNERDEAD)
+        if not self.region.size:
+            raise LinuxError(errno.EINVAL)
+
+
+class AttachedFile(FileG4):
+    """What the VMA of a window refers to: unlike the descriptor, it can be mapped."""
+
+    def get_unmapped_area(self, mm: AddressSpace, address: int, length: int, pgoff: int, flags: int) -> int | None:
+        return address if flags & MapFlags.FIXED_NOREPLACE else unmapped_area(mm, length, address, self.region.unit)
+
+    def mmap(self, mm: AddressSpace, vma: Vma) -> None:
+        check_window(self.region, vma.prot)
+        vma.ops = self.inode.ops
+        vma.flags |= VmFlags.DONTEXPAND
+
+
+class DescriptorCalls:
+    """mshare_create(2) and the rest."""
+
+    def __init__(self, mshare: Mshare) -> None:
+        self._mshare = mshare
+        self.table = (
+            Syscall(Number.CREATE, "mshare_create", self.create, ("fdflags",)),
+            Syscall(Number.ATTACH, "mshare_attach", self.attach, ("fd", "hex", "size", "ptr", "hex")),
+            Syscall(Number.DETACH, "mshare_detach", self.detach, ("ptr",)),
+            Syscall(Number.MAP, "mshare_map", self.map, ("fd", "ptr", "size")),
+            Syscall(Number.UNMAP, "mshare_unmap", self.unmap, ("fd", "hex", "size")),
+            Syscall(Number.PROTECT, "mshare_protect", self.protect, ("fd", "hex", "size", "prot")),
+            Syscall(Number.ADVISE, "mshare_advise", self.advise, ("fd", "hex", "size", "advice")),
+        )
+
+    def create(self, kernel: Kernel, task: Task, flags: int) -> int:
+        """int mshare_create(unsigned int flags): a region without a size, owned by the caller."""
+        sb = next((sb for sb in self._mshare.mounted if sb.options.abi == "g4"), None)
+        if sb is None:
+            raise LinuxError(errno.ENOSYS)
+        flags &= 0xFFFFFFFF
+        if flags & ~_CLOEXEC:
+            raise LinuxError(errno.EINVAL)
+        task.files.check_room()
+        name = f"mshare:{sb.next_ino()}"
+        region = self._mshare.new_region(sb, name, at_owner_exit="die", tlb="sharers")
+        inode = RegionG4(sb, task.credentials.euid, task.credentials.egid, region)
+        mount = next(mount for mount in kernel.vfs.mount_table if mount.sb is sb)
+        try:
+            file = inode.open(kernel.vfs.unnamed_path(mount, inode, f"/{name} (deleted)"), OpenFlags.RDWR, task)
+        except LinuxError:
+            self._mshare.abandon(region)
+            raise
+        return task.files.open(file, bool(flags & _CLOEXEC))
+
+    @staticmethod
+    def _file(task: Task, fd: int, *, to_change: bool = True) -> FileG4:
+        """The region's descriptor.  LinuxError: EBADF, also for one that may only read ``to_change``; EINVAL for
+        another kind of file.
+        """
+        file = task.files.get(s32(fd))
+        if not isinstance(file, FileG4):
+            raise LinuxError(errno.EINVAL)
+        if to_change and not file.writable:
+            raise LinuxError(errno.EBADF)
+        file.check_alive()
+        return file
+
+    def attach(self, kernel: Kernel, task: Task, fd: int, offset: int, size: int, address: int, flags: int) -> int:
+        """long mshare_attach(int fd, u64 offset, u64 size, void *addr, unsigned int flags): a window; its address."""
+        file = self._file(task, fd, to_change=False)
+        region, flags = file.region, flags & 0xFFFFFFFF
+        if flags & ~int(AttachFlags.FIXED) or not size or (offset | size) % region.unit or offset + size > region.size:
+            raise LinuxError(errno.EINVAL)
+        if flags & AttachFlags.FIXED and address % region.unit:
+            raise LinuxError(errno.EINVAL)
+        how = MapFlags.SHARED | (MapFlags.FIXED_NOREPLACE if flags & AttachFlags.FIXED else 0)
+        attached = AttachedFile(file.path, OpenFlags.RDWR)
+        try:
+            return do_mmap(task.mm, address, size, Prot.READ | Prot.WRITE, how, attached, offset)
+        finally:
+            attached.put()  # the VMA has its own reference
+
+    def detach(self, kernel: Kernel, task: Task, address: int) -> int:
+        """int mshare_detach(void *addr): take out the window that begins there."""
+        vma = task.mm.vmas.find(address)
+        if vma is None or vma.start != address or not isinstance(vma.ops, PartOfRegion):
+            raise LinuxError(errno.EINVAL)
+        do_munmap(task.mm, address, vma.length)
+        return 0
+
+    def map(self, kernel: Kernel, task: Task, fd: int, pointer: int, size: int) -> int:
+        """long mshare_map(int fd, const struct mshare_map_args *args, size_t size): an object; its offset."""
+        file = self._file(task, fd)
+        at, length, file_offset, prot, flags, object_fd, reserved = self._map_args(task, pointer, size)
+        region, anonymous = file.region, flags & MapFlags.ANONYMOUS
+        if reserved or prot & ~_RIGHTS or flags & ~_MAP_FLAGS or flags & MapFlags.TYPE != MapFlags.SHARED:
+            raise LinuxError(errno.EINVAL)
+        if not length or at % PAGE_SIZE or file_offset % PAGE_SIZE or (anonymous and object_fd != -1):
+            raise LinuxError(errno.EINVAL)
+        mapped = None if anonymous else object_file(task, object_fd, flags, prot)
+        if not flags & (MapFlags.FIXED | MapFlags.FIXED_NOREPLACE):
+            at = self._place(region, at, length, mapped, flags)
+        elif at + length > region.size:
+            raise LinuxError(errno.EINVAL)
+        map_object(region, task, at, length, prot, flags | MapFlags.FIXED, mapped, file_offset)
+        return at
+
+    @staticmethod
+    def _map_args(task: Task, pointer: int, size: int) -> tuple[int, ...]:
+        """copy_struct_from_user(): a longer struct is fine as long as what is unknown is 0."""
+        if size < MAP_ARGS.size:
+            raise LinuxError(errno.EINVAL)
+        if size > PAGE_SIZE:
+            raise LinuxError(errno.E2BIG)
+        data = task.mm.read(pointer, size)
+        if any(data[MAP_ARGS.size :]):
+            raise LinuxError(errno.E2BIG)
+        return MAP_ARGS.unpack(data[: MAP_ARGS.size])
+
+    @staticmethod
+    def _place(region: Region, hint: int, length: int, mapped: File | None, flags: int) -> int:
+        """A free range of the region: at the hint if that is free, else the lowest.  LinuxError(ENOMEM)."""
+        align = HPAGE_SIZE if flags & MapFlags.HUGETLB or isinstance(mapped, HugetlbFile) else PAGE_SIZE
+        length = (length + align - 1) & -align
+        base, end = region.host_base, region.host_base + region.size
+        for first in (base + hint, base):
+            at = (first + align - 1) & -align
+            while at + length <= end:
+                busy = region.host.vmas.overlapping(at, at + length)
+                if not busy:
+                    return at - base
+                if first != base:
+                    break
+                at = (busy[-1].end + align - 1) & -align
+        raise LinuxError(errno.ENOMEM)
+
+    def unmap(self, kernel: Kernel, task: Task, fd: int, offset: int, size: int) -> int:
+        """int mshare_unmap(int fd, u64 offset, u64 size): every sharer loses the range."""
+        unmap_range(self._file(task, fd).region, offset, size)
+        return 0
+
+    def protect(self, kernel: Kernel, task: Task, fd: int, offset: int, size: int, prot: int) -> int:
+        """int mshare_protect(int fd, u64 offset, u64 size, int prot): other rights, for every sharer at once."""
+        protect_range(self._file(task, fd).region, offset, size, prot & 0xFFFFFFFF)
+        return 0
+
+    def advise(self, kernel: Kernel, task: Task, fd: int, offset: int, size: int, advice: int) -> int:
+        """int mshare_advise(int fd, u64 offset, u64 size, int advice): MADV_* on the shared tables."""
+        advise_range(self._file(task, fd).region, task, offset, size, s32(advice))
+        return 0
+
+
+def own_calls(mshare: Mshare) -> tuple[Syscall, ...]:
+    """The calls, for a machine that has mounted an instance."""
+    return DescriptorCalls(mshare).table
+
+
+ABI = Abi(
+    "g4",
+    "calls on descriptors, as described in 2026; numbers, structs and errors are unimmu's own",
+    directory=ClosedDirectory,
+    root_mode=0o755,
+    own_calls=own_calls,
+)
