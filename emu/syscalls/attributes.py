@@ -268,6 +268,40 @@ def sys_fxattr(kernel: Kernel, task: Task, fd: int, *_: int) -> int:
     raise LinuxError(errno.EOPNOTSUPP)
 
 
+_ACL_NAMES = (b"system.posix_acl_access", b"system.posix_acl_default")
+_XATTR_SIZE_MAX = 65536
+
+
+def _check_value(task: Task, name: int, value: int, size: int, flags: int) -> None:
+    """What setxattr_copy() and posix_acl_from_xattr() look at before the file system is asked."""
+    if flags & ~3:
+        raise LinuxError(errno.EINVAL)
+    text = task.mm.read_cstring(name)
+    if size > _XATTR_SIZE_MAX:
+        raise LinuxError(errno.E2BIG)
+    data = task.mm.read(value, size)
+    if text in _ACL_NAMES and data and (len(data) < 4 or (data[:4] == b"\2\0\0\0" and len(data) % 8 != 4)):
+        raise LinuxError(errno.EINVAL)
+
+
+def sys_setxattr(kernel: Kernel, task: Task, address: int, name: int, value: int, size: int, flags: int) -> int:
+    """setxattr(2): EINVAL for what cannot be an ACL, else as the others."""
+    _check_value(task, name, value, size, flags)
+    return sys_xattr(kernel, task, address)
+
+
+def sys_lsetxattr(kernel: Kernel, task: Task, address: int, name: int, value: int, size: int, flags: int) -> int:
+    """lsetxattr(2)."""
+    _check_value(task, name, value, size, flags)
+    return sys_lxattr(kernel, task, address)
+
+
+def sys_fsetxattr(kernel: Kernel, task: Task, fd: int, name: int, value: int, size: int, flags: int) -> int:
+    """fsetxattr(2)."""
+    _check_value(task, name, value, size, flags)
+    return sys_fxattr(kernel, task, fd)
+
+
 def sys_listxattr(kernel: Kernel, task: Task, address: int, buffer: int, size: int) -> int:
     """listxattr(2): an empty list."""
     resolve(kernel, task, address)
@@ -297,9 +331,9 @@ TABLE = (
     Syscall(93, "fchown", sys_fchown, ("fd", "int", "int")),
     Syscall(94, "lchown", sys_lchown, ("path", "int", "int")),
     Syscall(132, "utime", sys_utime, ("path", "ptr")),
-    Syscall(188, "setxattr", sys_xattr, ("path", "str", "ptr", "size", "hex")),
-    Syscall(189, "lsetxattr", sys_lxattr, ("path", "str", "ptr", "size", "hex")),
-    Syscall(190, "fsetxattr", sys_fxattr, ("fd", "str", "ptr", "size", "hex")),
+    Syscall(188, "setxattr", sys_setxattr, ("path", "str", "ptr", "size", "hex")),
+    Syscall(189, "lsetxattr", sys_lsetxattr, ("path", "str", "ptr", "size", "hex")),
+    Syscall(190, "fsetxattr", sys_fsetxattr, ("fd", "str", "ptr", "size", "hex")),
     Syscall(191, "getxattr", sys_xattr, ("path", "str", "ptr", "size")),
     Syscall(192, "lgetxattr", sys_lxattr, ("path", "str", "ptr", "size")),
     Syscall(193, "fgetxattr", sys_fxattr, ("fd", "str", "ptr", "size")),

@@ -1,4 +1,4 @@
-"""The file interface, call by call: what a real kernel with the third series answered (mshare-observed.md, 1 to 6).
+"""The file interface, call by call: what a real kernel with the third series answered (mshare-observed.md, 2 to 6).
 
 Each table row is a script for the guest ``calls`` and its results.  ``fd`` is a fresh region file, ``u`` the unit
 where a
@@ -448,62 +448,7 @@ CALLS_ON_A_WINDOW: Table = {
     ),
 }
 
-FILES: Table = {
-    "a new file": (
-        '@syscall 5 fd st; load st+48; load st+64; open "/sys/fs/mshare/r" O_RDWR|O_CREAT|O_EXCL 0600;',
-        "0 0 EEXIST",
-    ),
-    "reading and writing": (
-        "@b = bytes 64; read fd b 8; pread fd b 8 0; write fd b 8; pwrite fd b 8 0; syscall 74 fd; syscall 75 fd;"
-        "lseek fd 0 0; lseek fd 0 2",
-        "EINVAL EINVAL EINVAL EINVAL EINVAL EINVAL ESPIPE ESPIPE",
-    ),
-    "names": (
-        'open "/sys/fs/mshare/none" O_RDWR; unlink "/sys/fs/mshare/none"; mkdir "/sys/fs/mshare/d" 0755;'
-        'unlink "/sys/fs/mshare/d";'
-        'g = open "/sys/fs/mshare/d/r" O_RDWR|O_CREAT 0600; ftruncate g u; create g 0 4K RW OBJECT;'
-        "mmap 8T u RW MAP_SHARED|MAP_FIXED g 0;"
-        'rmdir "/sys/fs/mshare/d"; open "/sys/fs/mshare/d/mshare_info" O_RDONLY; unlink "/sys/fs/mshare/d/r";'
-        'rmdir "/sys/fs/mshare/d"',
-        "ENOENT ENOENT 0 EISDIR 4 0 0 0x80000000000 ENOTEMPTY ENOENT 0 0",
-    ),
-    "links and renames": (
-        'link "/sys/fs/mshare/r" "/sys/fs/mshare/s"; @ftruncate fd u; @create fd 0 4K RW OBJECT;'
-        "@w = mmap 2T u RW MAP_SHARED|MAP_FIXED fd 0;"
-        'unlink "/sys/fs/mshare/r"; rename "/sys/fs/mshare/s" "/sys/fs/mshare/r"; store w 1;'
-        'g = open "/sys/fs/mshare/r" O_RDWR;'
-        'v = mmap 4T u RW MAP_SHARED|MAP_FIXED g 0; load v; rename "/sys/fs/mshare/r" "/tmp/r";'
-        'rename "/sys/fs/mshare/x" "/sys/fs/mshare/y"',
-        "0 0 0 0 4 0x40000000000 1 EXDEV ENOENT",
-    ),
-    "other kinds of files": (
-        'symlink "x" "/sys/fs/mshare/l"; mknod "/sys/fs/mshare/p" 0010600 0; mknod "/sys/fs/mshare/s" 0140600 0;'
-        'mknod "/sys/fs/mshare/q" 0100600 0; g = open "/sys/fs/mshare/q" O_RDWR; ftruncate g u;'
-        'unlink "/sys/fs/mshare/q"',
-        "EPERM EPERM EPERM 0 4 0 0",
-    ),
-    "mshare_info": (
-        '@b = bytes 64; i = open "/sys/fs/mshare/mshare_info" O_RDONLY; read i b 63; read i b 63; pread i b 4 0;'
-        "lseek i 5 0; lseek i 0 2;"
-        'unlink "/sys/fs/mshare/mshare_info"; rename "/sys/fs/mshare/mshare_info" "/sys/fs/mshare/x"; ioctl i 1 0;'
-        "mmap 0 4K PROT_READ MAP_SHARED i 0;"
-        'rename "/sys/fs/mshare/r" "/sys/fs/mshare/mshare_info";'
-        'open "/sys/fs/mshare/mshare_info" O_RDWR|O_CREAT|O_EXCL 0600',
-        "4 N 0 4 N N EPERM EPERM ENOTTY ENODEV EPERM EEXIST",
-    ),
-    "mshare_info, for writing": (
-        'i = open "/sys/fs/mshare/mshare_info" O_RDWR|O_TRUNC; write i "1" 1; ftruncate i 0',
-        "4 EINVAL 0",
-    ),
-    "another user": (
-        '@fork c; @setuid 1000; open "/sys/fs/mshare/mshare_info" O_RDWR; open "/sys/fs/mshare/r" O_RDWR;'
-        'unlink "/sys/fs/mshare/r"; end; wait c',
-        "EACCES EACCES 0 0",
-    ),
-}
-
 TABLES: dict[str, tuple[Table, str]] = {
-    "the file system": (FILES, FRESH),
     "the size": (SIZING, FRESH),
     "before there is a size": (UNSIZED, FRESH),
     "MSHAREFS_CREATE_MAPPING": (CREATING, SIZED),
