@@ -22,7 +22,7 @@ from emu.mm.hugetlb import HPAGE_SIZE
 from emu.mm.mmap import do_mmap, unmapped_area
 from emu.mm.munmap import do_munmap
 from emu.mm.vma import MapFlags, Prot, Vma, VmFlags
-from emu.syscalls.table import Syscall, s32
+from emu.syscalls.table import StructWords, Syscall, s32
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from msharefs.abi import Abi
 from msharefs.control import ControlFile, object_file
@@ -60,6 +60,17 @@ class AttachFlags(IntFlag):
 _CLOEXEC = int(OpenFlags.CLOEXEC)
 #: struct mshare_map_args: offset, size, file_offset, prot, flags, fd, reserved.
 MAP_ARGS = struct.Struct("<QQQIIiI")
+_MAP_WORDS = StructWords(
+    "<QQQIIi4x",
+    (
+        ("offset", "hex"),
+        ("size", "size"),
+        ("file_offset", "size"),
+        ("prot", "prot"),
+        ("flags", "mapflags"),
+        ("fd", "fd"),
+    ),
+)  # fmt: skip
 _HUGE_SIZE = 0x3F << 26
 _MAP_FLAGS = int(
     MapFlags.TYPE | MapFlags.ANONYMOUS | MapFlags.FIXED | MapFlags.FIXED_NOREPLACE | MapFlags.NORESERVE
@@ -136,9 +147,9 @@ class DescriptorCalls:
         self._mshare = mshare
         self.table = (
             Syscall(Number.CREATE, "mshare_create", self.create, ("fdflags",)),
-            Syscall(Number.ATTACH, "mshare_attach", self.attach, ("fd", "hex", "size", "ptr", "hex")),
+            Syscall(Number.ATTACH, "mshare_attach", self.attach, ("fd", "hex", "size", "ptr", "hex"), True),
             Syscall(Number.DETACH, "mshare_detach", self.detach, ("ptr",)),
-            Syscall(Number.MAP, "mshare_map", self.map, ("fd", "ptr", "size")),
+            Syscall(Number.MAP, "mshare_map", self.map, ("fd", _MAP_WORDS, "size")),
             Syscall(Number.UNMAP, "mshare_unmap", self.unmap, ("fd", "hex", "size")),
             Syscall(Number.PROTECT, "mshare_protect", self.protect, ("fd", "hex", "size", "prot")),
             Syscall(Number.ADVISE, "mshare_advise", self.advise, ("fd", "hex", "size", "advice")),

@@ -15,8 +15,9 @@ from emu.fs.file import File
 from emu.fs.inode import NewOwner
 from emu.kernel.errors import LinuxError
 from emu.mm.vma import MapFlags, Vma, VmFlags
+from emu.syscalls.table import IoctlWords
 from msharefs.abi import Abi
-from msharefs.control import MSHARE_INFO, ControlFile, EarlyRegionInode, early_fallocate
+from msharefs.control import INFO_WORDS, MSHARE_INFO, ControlFile, EarlyRegionInode, create_words, early_fallocate
 from msharefs.early_window import EarlyWindow
 from msharefs.filesystem import MshareSuperBlock
 from msharefs.objects import check_window, is_shared_fixed, map_object
@@ -34,6 +35,12 @@ MSHAREFS_CREATE_MAPPING = 0x40287802
 #: struct mshare_create: addr, size, offset (in the mapped file), prot, flags, fd, padding.
 MSHARE_CREATE = struct.Struct("<QQQIII4x")
 NO_FD = 0xFFFFFFFF
+
+_WORDS = {
+    MSHAREFS_GET_SIZE: IoctlWords("MSHAREFS_GET_SIZE", INFO_WORDS, written=True),
+    MSHAREFS_SET_SIZE: IoctlWords("MSHAREFS_SET_SIZE", INFO_WORDS),
+    MSHAREFS_CREATE_MAPPING: IoctlWords("MSHAREFS_CREATE_MAPPING", create_words("addr")),
+}
 
 
 class RegionRfc3(EarlyRegionInode):
@@ -92,6 +99,9 @@ class FileRfc3(ControlFile):
         else:
             raise LinuxError(errno.ENOTTY)
         return 0
+
+    def ioctl_words(self, command: int) -> IoctlWords | None:
+        return _WORDS.get(command)
 
     def set_size(self, start: int, size: int) -> None:
         """MSHAREFS_SET_SIZE: once, as the posting has it: what counts is the start, so at 0 it can be set again."""

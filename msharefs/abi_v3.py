@@ -18,9 +18,9 @@ from emu.kernel.errors import LinuxError
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.mmap import unmapped_area
 from emu.mm.vma import MapFlags, Vma, VmFlags
-from emu.syscalls.table import s32
+from emu.syscalls.table import IoctlWords, StructWords, s32
 from msharefs.abi import Abi
-from msharefs.control import ControlFile, object_file
+from msharefs.control import ControlFile, create_words, object_file, unmap_words
 from msharefs.filesystem import MshareSuperBlock, RegionInode
 from msharefs.objects import advise_range, check_window, is_shared_fixed, map_object, protect_range, unmap_range
 from msharefs.region import Region
@@ -41,6 +41,19 @@ MSHAREFS_PROTECT = 0x40187820
 MSHAREFS_ADVISE = 0x40187821
 _CHANGE = struct.Struct("<QQI4x")
 _U64 = (1 << 64) - 1
+
+_WORDS = {
+    MSHAREFS_CREATE_MAPPING: IoctlWords("MSHAREFS_CREATE_MAPPING", create_words("region_offset")),
+    MSHAREFS_UNMAP: IoctlWords("MSHAREFS_UNMAP", unmap_words("region_offset")),
+    MSHAREFS_PROTECT: IoctlWords(
+        "MSHAREFS_PROTECT",
+        StructWords("<QQI4x", (("region_offset", "hex"), ("size", "size"), ("prot", "prot"))),
+    ),
+    MSHAREFS_ADVISE: IoctlWords(
+        "MSHAREFS_ADVISE",
+        StructWords("<QQI4x", (("region_offset", "hex"), ("size", "size"), ("advice", "advice"))),
+    ),
+}
 
 
 class RegionV3(RegionInode):
@@ -121,6 +134,9 @@ class RegionFile(ControlFile):
         else:
             unmap_range(self.region, *fields)
         return 0
+
+    def ioctl_words(self, command: int) -> IoctlWords | None:
+        return _WORDS.get(command)
 
     @staticmethod
     def ioctl_layout(command: int) -> struct.Struct | None:

@@ -16,8 +16,10 @@ from emu.kernel.errors import LinuxError
 from emu.mm.address_space import page_align
 from emu.mm.munmap import do_munmap
 from emu.mm.vma import MapFlags, Vma
+from emu.syscalls.table import IoctlWords
 from msharefs.abi import Abi
 from msharefs.abi_rfc3 import FileRfc3, RegionRfc3
+from msharefs.control import unmap_words
 from msharefs.filesystem import MshareSuperBlock
 from msharefs.region import Region
 from msharefs.window import WindowOperations
@@ -71,6 +73,11 @@ class FileY1(FileRfc3):
         self.check_may_change()
         self._unmap(*MSHARE_UNMAP.unpack(task.mm.read(argument, MSHARE_UNMAP.size)))
         return 0
+
+    def ioctl_words(self, command: int) -> IoctlWords | None:
+        if command == MSHAREFS_UNMAP:
+            return IoctlWords("MSHAREFS_UNMAP", unmap_words("addr"))
+        return super().ioctl_words(command)
 
     def set_size(self, start: int, size: int) -> None:
         """MSHAREFS_SET_SIZE: once, at multiples of the unit."""

@@ -10,6 +10,7 @@ from emu.fs.file import File
 from emu.fs.hugetlbfs import HugetlbFile
 from emu.kernel.errors import LinuxError
 from emu.mm.vma import MapFlags, Prot
+from emu.syscalls.table import StructWords
 from msharefs.filesystem import RegionInode
 from msharefs.region import Region
 
@@ -18,6 +19,20 @@ if TYPE_CHECKING:
 
 #: struct mshare_info: start, size.
 MSHARE_INFO = struct.Struct("<QQ")
+INFO_WORDS = StructWords("<QQ", (("start", "hex"), ("size", "size")))
+
+
+def create_words(where: str) -> StructWords:
+    """struct mshare_create, whose first field has been an address and is an offset."""
+    fields = ("size", "size"), ("offset", "size"), ("prot", "prot"), ("flags", "mapflags"), ("fd", "fd")
+    return StructWords("<QQQIII4x", ((where, "hex"), *fields))
+
+
+def unmap_words(where: str) -> StructWords:
+    """struct mshare_unmap likewise."""
+    return StructWords("<QQ", ((where, "hex"), ("size", "size")))
+
+
 #: s_maxbytes of a file system that does not set it: 2 GiB - 1 (MAX_NON_LFS).
 MAX_NON_LFS = (1 << 31) - 1
 

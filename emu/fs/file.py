@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from emu.kernel.wait import WaitQueue
     from emu.mm.address_space import AddressSpace
     from emu.mm.vma import Vma
+    from emu.syscalls.table import IoctlWords
 
 #: Flags that matter while opening and are not kept (F_GETFL does not show them).
 _OPEN_ONLY = int(OpenFlags.CREAT | OpenFlags.EXCL | OpenFlags.NOCTTY | OpenFlags.TRUNC | OpenFlags.CLOEXEC)
@@ -186,6 +187,10 @@ class File:
     def ioctl(self, task: Task, command: int, argument: int) -> int:
         """A device control call; ENOTTY for a command that the file does not know."""
         raise LinuxError(errno.ENOTTY)
+
+    def ioctl_words(self, command: int) -> IoctlWords | None:
+        """How a command of :meth:`ioctl` is printed; None for one that has no name here."""
+        return None
 
     def poll(self) -> tuple[int, tuple[WaitQueue, ...]]:
         """Event bits that hold now (PollEvents), and the queues that are woken when they change."""

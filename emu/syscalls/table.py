@@ -12,13 +12,33 @@ if TYPE_CHECKING:
 Result = int | Generator["WaitQueue | tuple[WaitQueue | None, int | None]", None, int]
 
 
+class StructWords(NamedTuple):
+    """How to print a structure that an argument points at: its layout (as the struct module writes it), and the name
+    and kind of each field.  Kinds are those of arguments.
+    """
+
+    layout: str
+    fields: tuple[tuple[str, str], ...]
+
+
+class IoctlWords(NamedTuple):
+    """How to print an ioctl of one kind of file: the command's name, and what its argument points at."""
+
+    name: str
+    argument: StructWords | None = None
+    #: The call writes the structure, rather than reads it.
+    written: bool = False
+
+
 class Syscall(NamedTuple):
     """One system call (numbers: arch/x86/entry/syscalls/syscall_64.tbl)."""
 
     number: int
     name: str
     handler: Callable[..., Any]
-    arguments: tuple[str, ...] = ()
+    arguments: tuple[str | StructWords, ...] = ()
+    #: The result is an address, for who prints it.
+    gives_address: bool = False
 
 
 def s32(value: int) -> int:

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from emu.syscalls.table import s32, s64
+from emu.syscalls.table import IoctlWords, StructWords, s32, s64
 from emu.trace import words
 from emu.trace.peek import peek, peek_string, peek_u64
 
@@ -96,10 +96,20 @@ _MREMAP_FIXED = 2
 class CallArguments:
     """The arguments of one call of one task."""
 
-    def __init__(self, task: Task, name: str, declared: tuple[str, ...], values: tuple[int, ...]) -> None:
+    def __init__(
+        self, task: Task, name: str, declared: tuple[str | StructWords, ...], values: tuple[int, ...]
+    ) -> None:
         self._task = task
         self._values = values
-        self._kinds = _without_unused(name, _KINDS.get(name, declared), values)
+        #: The structures that arguments of kind ``struct`` point at, by position.
+        self._structs = {at: kind for at, kind in enumerate(declared) if isinstance(kind, StructWords)}
+        plain = tuple("struct" if isinstance(kind, StructWords) else kind for kind in declared)
+        self._ioctl = _ioctl_words(task, values) if name == "ioctl" else None
+        kinds = _KINDS.get(name, plain)
+        if self._ioctl is not None and self._ioctl.argument is not None:
+            self._structs[2] = self._ioctl.argument
+            kinds = (*kinds[:2], "struct>" if self._ioctl.written else "struct")
+        self._kinds = _without_unused(name, kinds, values)
 
     @property
     def count(self) -> int:
@@ -131,6 +141,8 @@ class CallArguments:
                 texts.append(self._iovec(self._values[at], max(result or 0, 0)) or words.pointer(self._values[at]))
             elif result is None or result < 0:
                 texts.append(words.pointer(self._values[at]))
+            elif kind == "struct>":
+                texts.append(self._struct(at))
             else:
                 texts.append(self._output(kind, self._values[at], result))
         return texts
@@ -141,14 +153,13 @@ class CallArguments:
         value = self._values[at]
         if kind == "clone":
             return _clone(self._values)
-        plain = _PLAIN.get(kind)
-        if plain is not None:
-            return plain(value)
-        if kind in _NAMES:
-            names = _NAMES[kind]
-            return names.get(value) or f"{value:#x} /* {names[min(names)].partition('_')[0]}_??? */"
-        if kind in _BITS:
-            return words.named_bits(value & 0xFFFFFFFF, *_BITS[kind])
+        if kind == "struct":
+            return self._struct(at)
+        if kind == "ioctl" and self._ioctl is not None:
+            return self._ioctl.name
+        scalar = _scalar(kind, value)
+        if scalar is not None:
+            return scalar
         if kind == "buf":
             return self._buffer(value, self._values[at + 1])
         if kind == "fcntl_argument":
@@ -164,6 +175,16 @@ class CallArguments:
         if kind == "buf>":
             return self._buffer(value, result)
         return _FROM_MEMORY[kind.rstrip(">")](self, value) or words.pointer(value)
+
+    def _struct(self, at: int) -> str:
+        """What an argument of a call or an ioctl points at."""
+        shape, address = self._structs[at], self._values[at]
+        values = self._structure(address, shape.layout)
+        if values is None:
+            return words.pointer(address)
+        fields = zip(shape.fields, values, strict=True)
+        texts = [f"{name}={_scalar(kind, value) or words.hexadecimal(value)}" for (name, kind), value in fields]
+        return "{" + ", ".join(texts) + "}"
 
     def _buffer(self, address: int, length: int) -> str:
         shown = peek(self._task.mm, address, min(length, _MAX_SHOWN))
@@ -247,6 +268,25 @@ class CallArguments:
         if command in (_F_DUPFD, _F_DUPFD_CLOEXEC):
             return str(value)
         return words.open_flags(value) if command == _F_SETFL else words.hexadecimal(value)
+
+
+def _ioctl_words(task: Task, values: tuple[int, ...]) -> IoctlWords | None:
+    """What the file behind the descriptor says of the command."""
+    fd = s32(values[0])
+    return task.files.get_any(fd).ioctl_words(values[1] & 0xFFFFFFFF) if fd in iter(task.files) else None
+
+
+def _scalar(kind: str, value: int) -> str | None:
+    """A value that needs no memory to be understood; None for a kind that does."""
+    plain = _PLAIN.get(kind)
+    if plain is not None:
+        return plain(value)
+    if kind in _NAMES:
+        names = _NAMES[kind]
+        return names.get(value) or f"{value:#x} /* {names[min(names)].partition('_')[0]}_??? */"
+    if kind in _BITS:
+        return words.named_bits(value & 0xFFFFFFFF, *_BITS[kind])
+    return None
 
 
 def _clone(values: tuple[int, ...]) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from emu.kernel.signal_state import SYNCHRONOUS, SiCode, Sig, SigInfo, signal_name
 from emu.kernel.tracer import Tracer
 from emu.syscalls.names import name_of
+from emu.syscalls.table import StructWords
 from emu.trace import words
 from emu.trace.arguments import CallArguments
 from emu.trace.peek import peek, peek_u64
@@ -58,7 +59,7 @@ class Strace(Tracer):
     def syscall_enter(self, task: Task, number: int, call: Syscall | None, arguments: tuple[int, ...]) -> None:
         self._break_line(task.pid)
         name = call.name if call is not None else name_of(number).replace(f"#{number}", f"syscall_{number:#x}")
-        kinds = ("hex",) * len(arguments) if call is None else call.arguments
+        kinds: tuple[str | StructWords, ...] = ("hex",) * len(arguments) if call is None else call.arguments
         shown = CallArguments(task, name, kinds, arguments)
         texts = shown.before()
         if name == "rt_sigreturn":
@@ -72,7 +73,7 @@ class Strace(Tracer):
         if pending is None:  # the task has ended within the call
             return
         pending.rest = pending.arguments.after(len(pending.texts), result)
-        self._finish_line(task.pid, pending, _result(pending, result))
+        self._finish_line(task.pid, pending, _result(pending, call, result))
 
     def _finish_line(self, pid: int, pending: _Pending, result: str) -> None:
         if pending.printed:
@@ -126,15 +127,15 @@ class Strace(Tracer):
             self._finish_line(pid, pending, result)
 
 
-def _result(call: _Pending, result: int) -> str:
-    name = call.name
+def _result(pending: _Pending, call: Syscall | None, result: int) -> str:
+    name = pending.name
     if -4096 < result < 0:
         return f"-1 {errno.errorcode.get(-result, str(-result))} ({os.strerror(-result)})"
-    if name in _ADDRESS_RESULTS:
+    if name in _ADDRESS_RESULTS or (call is not None and call.gives_address):
         return f"{result:#x}"
     if name == "umask":
         return words.octal(result)
-    if call.arguments.asks_for_flags:
+    if pending.arguments.asks_for_flags:
         return f"{result:#x} (flags {words.open_flags(result)})"
     return f"{result} (Timeout)" if name in _TIMED and not result else str(result)
 
