@@ -17,7 +17,7 @@ from emu.fs.inode import Inode, NewOwner
 from emu.fs.libfs import Node
 from emu.kernel.errors import LinuxError
 from emu.mm.address_space import AddressSpace
-from emu.mm.mmap import check_overcommit, do_mmap
+from emu.mm.mmap import do_mmap
 from emu.mm.vma import MapFlags, Prot, Vma, VmFlags
 from msharefs.abi import Abi
 from msharefs.control import EarlyRegionInode, RangeFile, early_fallocate
@@ -71,8 +71,6 @@ class FileV2(RangeFile):
     def mmap(self, mm: AddressSpace, vma: Vma) -> None:
         """The first fixes the range, at multiples of the unit; every other must be the same (EINVAL)."""
         region = self.region
-        if not vma.shared and vma.prot & Prot.WRITE:
-            check_overcommit(mm, vma.length, vma.flags)  # private: accounted before the file is asked
         if not region.size:
             if (vma.start | vma.end) % region.unit:
                 raise LinuxError(errno.EINVAL)

@@ -102,6 +102,8 @@ class RegionFile(ControlFile):
     def get_unmapped_area(self, mm: AddressSpace, address: int, length: int, pgoff: int, flags: int) -> int | None:
         """MAP_FIXED must be aligned to the unit; a hint is rounded up to it; else the highest aligned place."""
         unit = self.region.unit
+        if flags & MapFlags.TYPE == MapFlags.PRIVATE:  # before anything is accounted
+            raise LinuxError(errno.EINVAL)
         if flags & (MapFlags.FIXED | MapFlags.FIXED_NOREPLACE):
             if address % unit:
                 raise LinuxError(errno.EINVAL)

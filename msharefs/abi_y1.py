@@ -56,7 +56,11 @@ class FileY1(FileRfc3):
         """The region's own address: EINVAL for another, EEXIST if it is taken and MAP_FIXED does not replace that."""
         region = self.region
         fixed = flags & (MapFlags.FIXED | MapFlags.FIXED_NOREPLACE)
-        if length != page_align(region.size) or ((address or fixed) and address != region.host_base):
+        if (
+            flags & MapFlags.TYPE == MapFlags.PRIVATE
+            or length != page_align(region.size)
+            or ((address or fixed) and address != region.host_base)
+        ):
             raise LinuxError(errno.EINVAL)
         if not fixed and mm.vmas.overlapping(region.host_base, region.host_base + length):
             raise LinuxError(errno.EEXIST)

@@ -25,8 +25,12 @@ if TYPE_CHECKING:
     from emu.kernel.task import Task
     from msharefs.region import Region
 
-#: What is handed on to the mapping in the host mm; POPULATE and LOCKED have no effect there, as observed.
-_PASSED_ON = MapFlags.TYPE | MapFlags.ANONYMOUS | MapFlags.NORESERVE | MapFlags.FIXED_NOREPLACE | MapFlags.FIXED
+#: What is handed on to the mapping in the host mm; POPULATE has no effect there, and pages of LOCKED objects are locked
+#: when they are touched, as observed.
+_PASSED_ON = (
+    MapFlags.TYPE | MapFlags.ANONYMOUS | MapFlags.NORESERVE | MapFlags.FIXED_NOREPLACE | MapFlags.FIXED
+    | MapFlags.LOCKED
+)  # fmt: skip
 
 
 def is_shared_fixed(flags: int) -> bool:
@@ -72,9 +76,6 @@ def _map(
     if (validate and file is None) or flags & MapFlags.GROWSDOWN:
         raise LinuxError(errno.EINVAL)
     if page_align(size) > region.host.task_size or region.host_base + offset + size > region.host.task_size:
-        raise LinuxError(errno.ENOMEM)
-    limit = task.mm.limit_bytes  # RLIMIT_AS of the caller, held against the size of the host mm
-    if limit is not None and region.host.total_bytes + page_align(size) > limit:
         raise LinuxError(errno.ENOMEM)
     if validate and flags & MapFlags.SYNC:
         raise LinuxError(errno.EOPNOTSUPP)

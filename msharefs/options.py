@@ -42,6 +42,11 @@ class MountOptions:
         "", TLB_POLICIES, "which vCPUs hear of a change of shared tables (default: sharers with abi=g4, else all)"
     )
     strict_prot: str = _option("off", ON_OFF, "a window must allow whatever the region's objects allow")
+    gup: str = _option(
+        "strict",
+        ("strict", "resolve"),
+        "whether process_vm_readv, futex and their like see pages that this process has not touched yet",
+    )
     strict_fd: str = _option("off", ON_OFF, "a descriptor for reading only changes nothing")
     quirks: frozenset[Quirk] = dataclasses.field(
         default=frozenset(),

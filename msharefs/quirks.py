@@ -13,7 +13,7 @@ import numpy as np
 
 from emu.mm.frames import FrameKind
 from emu.mm.pagetable import ADDRESS, RW, SPECIAL, D
-from emu.mm.vma import Prot, Vma
+from emu.mm.vma import Prot, Vma, VmFlags
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ def copy_and_leak(region: Region, mm: AddressSpace, vmas: list[Vma]) -> None:
             host.rss_anon += anon
             host.rss_cache += len(numbers) - anon
         host.insert(vma.copy(vma.start, vma.end))
+        vma.flags &= ~VmFlags.ACCOUNT  # the region has taken the promise over
     flush = mm.obligation(start, end)
     for address in range(start, end, region.unit):
         at_link = mm.tables.entry_slot(address, region.link_level)

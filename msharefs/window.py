@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from emu.kernel.errors import LinuxError
 from emu.mm.address_space import AddressSpace
+from emu.mm.pagecache import PageCache
 from emu.mm.vma import FaultResult, Prot, Vma, VmOperations
 from mmu.registers import Access
 from msharefs.quirks import move_window
@@ -47,6 +48,25 @@ class WindowOperations(VmOperations):
 
     def fault(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:
         return self.region.fault(self._window(vma), address, address + self.to_host(vma), access)
+
+    def gup_fault(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:
+        """The posted kernels have no way to resolve a fault for somebody else in a window: EFAULT where the page is not
+        in this process's own tables yet.  ``gup=resolve`` resolves it in the host mm.
+        """
+        if self.region.options.gup == "resolve":
+            return self.fault(mm, vma, address, access)
+        self.region.kernel.log_once(
+            "the kernel looked at a page of a window that the process had not touched yet: EFAULT, as with the posted"
+            " kernels (mount with gup=resolve to let it through)"
+        )
+        return FaultResult.MAPERR
+
+    def object_at(self, vma: Vma, address: int) -> tuple[PageCache, int] | None:
+        host_address = address + self.to_host(vma)
+        inner = self.region.host.vmas.find(host_address)
+        if inner is None or inner.page_cache is None:
+            return None
+        return inner.page_cache, inner.index_of(host_address)
 
     @property
     def link_level(self) -> int:  # type: ignore[override]

@@ -7,12 +7,12 @@ import stat
 from typing import TYPE_CHECKING
 
 from emu.fs.file import File
-from emu.fs.flags import PAGE_SIZE, makedev
+from emu.fs.flags import makedev
 from emu.fs.libfs import FixedDirectory, Node, Symlink
 from emu.fs.superblock import FileSystemType, SuperBlock
 from emu.fs.tmpfs import TmpfsDirectory, TmpfsSuperBlock
 from emu.kernel.errors import LinuxError
-from emu.mm.pagecache import PageCache
+from emu.mm.shmem import SharedAnonymous
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
@@ -59,10 +59,11 @@ class ZeroFile(NullFile):
         return bytes(count)
 
     def mmap(self, mm: AddressSpace, vma: Vma) -> None:
-        # As shmem_zero_setup(): a shared mapping is a new object of its own; a private one is anonymous memory.
-        vma.file = None
-        vma.pgoff = 0 if vma.shared else vma.start // PAGE_SIZE
-        vma.page_cache = PageCache(mm.frames, vma.length) if vma.shared else None
+        # As shmem_zero_setup(): a shared mapping is a new object of its own; a private one is anonymous memory, which
+        # only /proc/PID/maps knows to be the device's.
+        if vma.shared:
+            vma.file, vma.pgoff = None, 0
+            vma.page_cache = SharedAnonymous(mm, vma.length, vma.flags)
 
 
 class FullFile(ZeroFile):

@@ -29,10 +29,10 @@ def _vma_name(kernel: Kernel, task: Task, vma: Vma) -> str:
         return kernel.vfs.path_string(vma.file.path, task.fs.root)
     if vma.page_cache is not None:
         return "/dev/zero (deleted)"
-    if vma.flags & VmFlags.STACK:
-        return "[stack]"
-    if vma.flags & VmFlags.HEAP:
+    if vma.start < task.mm.brk_end and vma.end > task.mm.start_brk:
         return "[heap]"
+    if vma.start <= task.mm.start_stack < vma.end:
+        return "[stack]"
     return ""
 
 
@@ -133,7 +133,7 @@ def status(kernel: Kernel, task: Task) -> bytes:
         "Gid": f"{who.gid}\t{who.egid}\t{who.egid}\t{who.egid}",
         "FDSize": max(64, len(task.files)),
         "VmSize": f"{mm.total_bytes >> 10:>8} kB",
-        "VmLck": "       0 kB",
+        "VmLck": f"{mm.locked_bytes >> 10:>8} kB",
         "VmRSS": f"{rss:>8} kB",
         "RssAnon": f"{mm.rss_anon << 2:>8} kB",
         "RssFile": "       0 kB",

@@ -61,8 +61,6 @@ def do_execve(kernel: Kernel, task: Task, path: str, argv: Sequence[bytes], envp
         interpreter = _open_interpreter(kernel, task, program)
         try:
             mm = AddressSpace(kernel.mm_context, path.rsplit("/", 1)[-1])
-            stack_limit = task.limits.get(3, (8 << 20, 0))[0]
-            mm.stack_limit = min(stack_limit, 1 << 30)
             rip, rsp = _load(kernel, task, mm, file, program, interpreter, path, argv, envp)
         finally:
             if interpreter is not None:
@@ -137,12 +135,13 @@ def _load(
         loaded = _map_program(mm, interpreter[0], shared, at)
         rip, base = loaded.entry, loaded.bias
     prot = Prot.READ | Prot.WRITE | (Prot.EXEC if program.executable_stack else Prot.NONE)
+    mm.context.commit.charge(STACK_INITIAL // PAGE_SIZE)
     mm.insert(
         Vma(
             STACK_TOP - STACK_INITIAL,
             STACK_TOP,
             prot,
-            VmFlags.GROWSDOWN | VmFlags.STACK,
+            VmFlags.GROWSDOWN | VmFlags.ACCOUNT,
             pgoff=(STACK_TOP - STACK_INITIAL) >> 12,
         )
     )

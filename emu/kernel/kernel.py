@@ -17,6 +17,7 @@ from emu.kernel.clock import Clock
 from emu.kernel.entry import Entry
 from emu.kernel.errors import LinuxError
 from emu.kernel.exit import do_exit
+from emu.kernel.limits import soft_limit
 from emu.kernel.sched import Scheduler
 from emu.kernel.signal_state import Sig
 from emu.kernel.signals import Signals
@@ -78,6 +79,7 @@ class Kernel:
         #: What is kept of processes that have ended, for the report.
         self.finished: list[dict[str, Any]] = []
         self.current: Task | None = None
+        self.mm_context.limit = lambda resource: soft_limit(self.current, resource)
         self._next_pid = FIRST_PID
         self.scheduler = Scheduler(self, cpus, turn)
         self.signals = Signals(self)

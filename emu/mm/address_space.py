@@ -6,14 +6,17 @@ import functools
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
+from emu.kernel.limits import Rlimit, soft_limit
+from emu.mm.commit import Commit
 from emu.mm.frames import FrameAllocator
 from emu.mm.map_hook import MapHook
+from emu.mm.merge import merge_neighbours
 from emu.mm.pagetable import PageTables, ShareCounts
 from emu.mm.tlbflush import Flush, TlbFlusher
 from emu.mm.usercopy import UserCopy
-from emu.mm.vma import Prot, TableSharer, Vma, VmaTree
+from emu.mm.vma import Prot, TableSharer, Vma, VmaTree, VmFlags
 from emu.mm.zap import zap_range
-from mmu.memory import PAGE_SIZE
+from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 #: The end of user addresses with 4-level paging, and with 5-level paging of those that nobody has to ask for
 #: (DEFAULT_MAP_WINDOW).
@@ -28,6 +31,11 @@ MAX_MAP_COUNT = 65530
 def page_align(length: int) -> int:
     """Rounded up to whole pages."""
     return (length + PAGE_SIZE - 1) & -PAGE_SIZE
+
+
+def is_data(prot: Prot, flags: VmFlags) -> bool:
+    """Whether memory with these rights and flags counts for RLIMIT_DATA."""
+    return bool(prot & Prot.WRITE) and not flags & (VmFlags.SHARED | VmFlags.GROWSDOWN)
 
 
 @dataclass
@@ -45,8 +53,13 @@ class MmContext:
     table_sharers: list[TableSharer] = field(default_factory=list)
     #: Modules that are told of new mappings.
     map_hooks: list[MapHook] = field(default_factory=list)
+    #: The current task's soft limit of a resource, None for infinite.
+    limit: Callable[[Rlimit], int | None] = lambda resource: soft_limit(None, resource)
     serial: int = 0
     code_ids: int = 0
+
+    def __post_init__(self) -> None:
+        self.commit = Commit(self.frames.total)
 
     @property
     def map_flags(self) -> int:
@@ -92,8 +105,8 @@ class AddressSpace(UserCopy):
         self.total_bytes = 0
         #: VMAs of huge pages; and the huge pages that faults here have mapped, less those that were unmapped here.
         self.huge_vmas = self.huge_pages = 0
-        self.limit_bytes: int | None = None  # RLIMIT_AS
-        self.stack_limit = 8 << 20
+        #: What later mappings are locked with (mlockall with MCL_FUTURE).
+        self.default_lock = VmFlags.NONE
         #: Changes whenever the code at some address may be another (mmap, munmap, mprotect with PROT_EXEC); kept by
         #: fork.
         self.code_id = context.new_code_id()
@@ -123,13 +136,20 @@ class AddressSpace(UserCopy):
                     found.append((low, high))
         return found
 
-    def insert(self, vma: Vma, *, merge: bool = True) -> None:
-        """Add a VMA to the tree, merging it with a like neighbour where both are private anonymous memory."""
+    def insert(self, vma: Vma, *, merge: bool = True) -> Vma:
+        """Add a VMA to the tree, joined with its neighbours where they are alike; returns what it became part of.
+
+        What it promises (VM_ACCOUNT) has been charged by the caller.
+        """
         self.total_bytes += vma.length
         if vma.prot & Prot.EXEC:
             self.code_id = self.context.new_code_id()
-        if not (merge and self._merge(vma)):
-            self.vmas.add(vma)
+        self.vmas.add(vma)
+        self._hold(vma)
+        return merge_neighbours(self, vma) if merge else vma
+
+    def _hold(self, vma: Vma) -> None:
+        """A VMA has come into being: tell its object, its file and its owner."""
         if vma.page_cache is not None:
             vma.page_cache.mappings[vma] = self
         if vma.file is not None:
@@ -137,17 +157,15 @@ class AddressSpace(UserCopy):
         if vma.ops is not None:
             vma.ops.open(self, vma)
 
-    def _merge(self, vma: Vma) -> bool:
-        if vma.ops is not None or vma.page_cache is not None or vma.file is not None:
-            return False
-        before = self.vmas.find(vma.start - 1)
-        if before is None or before.ops or before.page_cache or before.file:
-            return False
-        if (before.prot, before.flags) != (vma.prot, vma.flags):
-            return False
-        before.end = vma.end
-        before.anon |= vma.anon
-        return True
+    @property
+    def data_bytes(self) -> int:
+        """What RLIMIT_DATA counts: private writable memory that is no stack (is_data_mapping)."""
+        return sum(vma.length for vma in self.vmas if is_data(vma.prot, vma.flags))
+
+    @property
+    def locked_bytes(self) -> int:
+        """VmLck: what mlock and its like have locked."""
+        return sum(vma.length for vma in self.vmas if vma.flags & VmFlags.LOCKED)
 
     def carve(self, vma: Vma, start: int, end: int) -> Vma:
         """Split so that the part of ``vma`` within [start, end) is a VMA of its own; return that."""
@@ -164,12 +182,7 @@ class AddressSpace(UserCopy):
         upper = vma.copy(address, vma.end)
         vma.end = address
         self.vmas.add(upper)
-        if upper.page_cache is not None:
-            upper.page_cache.mappings[upper] = self
-        if upper.file is not None:
-            upper.file.get()
-        if upper.ops is not None:
-            upper.ops.open(self, upper)
+        self._hold(upper)
         return upper
 
     def remove(self, vma: Vma) -> None:
@@ -177,6 +190,8 @@ class AddressSpace(UserCopy):
         zap_range(self, vma, vma.start, vma.end)
         self.vmas.remove(vma)
         self.total_bytes -= vma.length
+        if vma.flags & VmFlags.ACCOUNT:
+            self.context.commit.uncharge(vma.length >> PAGE_SHIFT)
         if vma.prot & Prot.EXEC:
             self.code_id = self.context.new_code_id()
         if not (vma.ops is not None and vma.ops.owns_tables):

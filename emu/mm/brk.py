@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+
 from emu.kernel.errors import LinuxError
 from emu.mm.address_space import AddressSpace, page_align
-from emu.mm.mmap import check_overcommit
+from emu.mm.merge import merge_neighbours
+from emu.mm.mmap import check_may_lock, may_expand, wants_populating
 from emu.mm.munmap import unmap_range
+from emu.mm.populate import populate
 from emu.mm.vma import Prot, Vma, VmFlags
 from mmu.memory import PAGE_SHIFT
 
@@ -21,11 +25,20 @@ def do_brk(mm: AddressSpace, address: int) -> int:
         elif new > old:
             if mm.vmas.overlapping(old, new) or new > mm.task_size:
                 return mm.brk_end
-            if mm.limit_bytes is not None and mm.total_bytes + new - old > mm.limit_bytes:
-                return mm.brk_end
-            check_overcommit(mm, new - old, VmFlags.NONE)
-            mm.insert(Vma(old, new, Prot.READ | Prot.WRITE, VmFlags.HEAP, pgoff=old >> PAGE_SHIFT))
+            _grow(mm, old, new)
     except LinuxError:
         return mm.brk_end
     mm.brk_end = address
     return address
+
+
+def _grow(mm: AddressSpace, old: int, new: int) -> None:
+    prot, flags = Prot.READ | Prot.WRITE, mm.default_lock | VmFlags.ACCOUNT
+    check_may_lock(mm, flags, new - old)
+    if not may_expand(mm, prot, flags, new - old):
+        raise LinuxError(errno.ENOMEM)
+    mm.context.commit.charge((new - old) >> PAGE_SHIFT, mm)
+    heap = mm.insert(Vma(old, new, prot, flags, pgoff=old >> PAGE_SHIFT), merge=False)
+    if wants_populating(mm, heap):
+        populate(mm, heap)
+    merge_neighbours(mm, heap)

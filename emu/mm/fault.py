@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from emu.kernel.errors import LinuxError
+from emu.kernel.limits import Rlimit
 from emu.mm.address_space import AddressSpace
 from emu.mm.frames import FrameKind
 from emu.mm.hugefault import hugetlb_fault
@@ -12,6 +13,7 @@ from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
 
 FAULT_AROUND_BYTES = 64 << 10
+_MAX_STACK = 1 << 30
 
 
 def handle_mm_fault(mm: AddressSpace, address: int, access: Access) -> FaultResult:
@@ -38,14 +40,24 @@ def expand_stack(mm: AddressSpace, address: int) -> Vma | None:
         return None
     start = address & -PAGE_SIZE
     below = mm.vmas.find(max(start - (1 << 20), 0)) or mm.vmas.next_above(max(start - (1 << 20), 0))
-    if vma.end - start > mm.stack_limit or (below is not None and below is not vma and below.prot):
+    if not _stack_may_grow(mm, vma, start) or (below is not None and below is not vma and below.prot):
         return None
     mm.vmas.remove(vma)
+    if vma.flags & VmFlags.ACCOUNT:
+        mm.context.commit.charge((vma.start - start) >> PAGE_SHIFT, mm)
     mm.total_bytes += vma.start - start
     vma.pgoff -= (vma.start - start) >> PAGE_SHIFT
     vma.start = start
     mm.vmas.add(vma)
     return vma
+
+
+def _stack_may_grow(mm: AddressSpace, vma: Vma, start: int) -> bool:
+    """RLIMIT_STACK (at most 1 GiB), and RLIMIT_AS."""
+    limit, space = mm.context.limit(Rlimit.STACK), mm.context.limit(Rlimit.AS)
+    if vma.end - start > min(_MAX_STACK if limit is None else limit, _MAX_STACK):
+        return False
+    return space is None or mm.total_bytes + vma.start - start <= space
 
 
 def fault_in_vma(mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:

@@ -23,7 +23,6 @@ def dup_mm(parent: AddressSpace, name: str) -> AddressSpace:
     child = AddressSpace(parent.context, name)
     for attribute in (
         "mmap_base", "start_brk", "brk_end", "start_stack", "arg_start", "arg_end", "env_start", "env_end", "auxv",
-        "limit_bytes", "stack_limit",
     ):  # fmt: skip
         setattr(child, attribute, getattr(parent, attribute))
     flush = parent.obligation(0, parent.task_size, "fork")
@@ -45,6 +44,11 @@ def _dup_vma(parent: AddressSpace, child: AddressSpace, vma: Vma) -> None:
     copy.pgoff = vma.pgoff
     if vma.huge:
         copy.private_data = Promises(owner=False)
+    copy.flags &= ~(VmFlags.LOCKED | VmFlags.LOCKONFAULT)
+    copied = vma.anon and not vma.flags & VmFlags.WIPEONFORK
+    copy.inherited, copy.anon = object() if copied else None, copied
+    if copy.flags & VmFlags.ACCOUNT:
+        parent.context.commit.charge(copy.length >> PAGE_SHIFT, parent)
     child.vmas.add(copy)
     child.total_bytes += copy.length
     if copy.page_cache is not None:
@@ -53,7 +57,7 @@ def _dup_vma(parent: AddressSpace, child: AddressSpace, vma: Vma) -> None:
         copy.file.get()
     if copy.ops is not None:
         copy.ops.open(child, copy)
-    if not vma.anon or (vma.ops is not None and vma.ops.owns_tables):
+    if not copied or (vma.ops is not None and vma.ops.owns_tables):
         return
     if vma.huge:
         copy_huge_range(parent, child, vma, copy)

@@ -14,7 +14,7 @@ import numpy as np
 
 from emu.mm.frames import FrameKind
 from emu.mm.pagetable import ADDRESS, SPECIAL, P, PageTables, span
-from emu.mm.vma import Vma
+from emu.mm.vma import Vma, VmFlags
 from mmu.entries import PS
 from mmu.memory import PAGE_SHIFT
 
@@ -53,6 +53,7 @@ def hand_over(source: AddressSpace, target: AddressSpace, vmas: list[Vma]) -> No
                 _move_entries(source, target, piece)
         flush.flush()
         target.insert(vma.copy(vma.start, vma.end))
+        vma.flags &= ~VmFlags.ACCOUNT  # the target has taken the promise over
         source.remove(vma)
 
 

@@ -6,10 +6,13 @@ import errno
 from typing import TYPE_CHECKING
 
 from emu.kernel.errors import LinuxError
-from emu.mm.address_space import MAX_MAP_COUNT, MMAP_MIN_ADDR, TASK_SIZE, AddressSpace, page_align
+from emu.kernel.limits import Rlimit
+from emu.mm.address_space import MAX_MAP_COUNT, MMAP_MIN_ADDR, TASK_SIZE, AddressSpace, is_data, page_align
+from emu.mm.commit import Overcommit
+from emu.mm.merge import merge_neighbours
 from emu.mm.munmap import check_unmap, unmap_range
-from emu.mm.pagecache import PageCache
 from emu.mm.populate import populate
+from emu.mm.shmem import SharedAnonymous
 from emu.mm.vma import MapFlags, Prot, Vma, VmFlags
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -23,35 +26,100 @@ def do_mmap(
     """mmap(2); the caller has checked the file's mode.  Returns the address."""
     length = _check_mmap(mm, address, length, flags, offset)
     address = _place(mm, address, length, flags, file, offset >> PAGE_SHIFT)
-    vm_flags = VmFlags.NONE
-    if flags & MapFlags.TYPE in (MapFlags.SHARED, MapFlags.SHARED_VALIDATE):
-        vm_flags |= VmFlags.SHARED
-    if flags & MapFlags.GROWSDOWN:
-        if file is not None or VmFlags.SHARED in vm_flags:
-            raise LinuxError(errno.EINVAL)
-        vm_flags |= VmFlags.GROWSDOWN
-    if flags & MapFlags.NORESERVE:
-        vm_flags |= VmFlags.NORESERVE
-    vma = Vma(address, address + length, prot, vm_flags, file=file, pgoff=offset >> PAGE_SHIFT)
+    vm_flags = _vm_flags(mm, flags, file)
+    check_may_lock(mm, vm_flags, length)
+    _check_expansion(mm, address, length, prot, vm_flags, fixed=bool(flags & MapFlags.FIXED))
     if flags & (MapFlags.FIXED | MapFlags.FIXED_NOREPLACE):
         check_unmap(mm, address, address + length)
-    if file is not None:
-        file.mmap(mm, vma)  # may refuse; nothing has changed yet
-    elif vma.shared:
-        check_overcommit(mm, length, vm_flags)
-        vma.pgoff = 0
-        vma.page_cache = PageCache(mm.frames, length)
-    else:
-        check_overcommit(mm, length, vm_flags)
-        vma.pgoff = address >> PAGE_SHIFT
+    vma = Vma(address, address + length, prot, vm_flags, file=file, pgoff=offset >> PAGE_SHIFT)
+    if is_accountable(prot, vm_flags):
+        mm.context.commit.charge(length >> PAGE_SHIFT, mm)
+        vma.flags |= VmFlags.ACCOUNT
+    _back(mm, vma)
+    if vma.huge and vma.flags & VmFlags.ACCOUNT:  # promised by the pool of huge pages
+        mm.context.commit.uncharge(length >> PAGE_SHIFT)
+        vma.flags &= ~VmFlags.ACCOUNT
     if flags & (MapFlags.FIXED | MapFlags.FIXED_NOREPLACE):
         unmap_range(mm, address, address + length)
     for hook in mm.context.map_hooks:
         hook.mapped(mm, vma, flags)
-    mm.insert(vma)
-    if flags & (MapFlags.POPULATE | MapFlags.LOCKED) and not flags & MapFlags.NONBLOCK:
+    mm.insert(vma, merge=False)
+    if wants_populating(mm, vma) or flags & (MapFlags.POPULATE | MapFlags.NONBLOCK) == MapFlags.POPULATE:
         populate(mm, vma)
+    merge_neighbours(mm, vma)
     return address
+
+
+def _back(mm: AddressSpace, vma: Vma) -> None:
+    """Give a VMA what is behind it.  It may be refused; nothing has changed then."""
+    if vma.file is not None:
+        try:
+            vma.file.mmap(mm, vma)
+        except LinuxError:
+            if vma.flags & VmFlags.ACCOUNT:
+                mm.context.commit.uncharge(vma.length >> PAGE_SHIFT)
+            raise
+        if vma.flags & VmFlags.DONTEXPAND:
+            vma.flags &= ~(VmFlags.LOCKED | VmFlags.LOCKONFAULT)
+    elif vma.shared:
+        vma.pgoff = 0
+        vma.page_cache = SharedAnonymous(mm, vma.length, vma.flags)
+    else:
+        vma.pgoff = vma.start >> PAGE_SHIFT
+
+
+def _vm_flags(mm: AddressSpace, flags: MapFlags, file: File | None) -> VmFlags:
+    """The flags of a new VMA, its rights apart (calc_vm_flag_bits)."""
+    vm_flags = mm.default_lock
+    if flags & MapFlags.TYPE in (MapFlags.SHARED, MapFlags.SHARED_VALIDATE):
+        vm_flags |= VmFlags.SHARED
+        if file is not None and not file.writable:
+            vm_flags |= VmFlags.NEVERWRITE
+    if flags & MapFlags.GROWSDOWN:
+        if file is not None or VmFlags.SHARED in vm_flags:
+            raise LinuxError(errno.EINVAL)
+        vm_flags |= VmFlags.GROWSDOWN
+    if flags & MapFlags.LOCKED:
+        if mm.context.limit(Rlimit.MEMLOCK) == 0:
+            raise LinuxError(errno.EPERM)
+        vm_flags |= VmFlags.LOCKED
+    if flags & MapFlags.NORESERVE and mm.context.commit.mode != Overcommit.NEVER:
+        vm_flags |= VmFlags.NORESERVE
+    return vm_flags
+
+
+def check_may_lock(mm: AddressSpace, flags: VmFlags, length: int) -> None:
+    """LinuxError(EAGAIN) if memory that would be locked at once goes over RLIMIT_MEMLOCK (mlock_future_ok)."""
+    limit = mm.context.limit(Rlimit.MEMLOCK)
+    if flags & VmFlags.LOCKED and limit is not None and mm.locked_bytes + length > limit & -PAGE_SIZE:
+        raise LinuxError(errno.EAGAIN)
+
+
+def may_expand(mm: AddressSpace, prot: Prot, flags: VmFlags, length: int) -> bool:
+    """Whether so many more bytes stay within RLIMIT_AS and RLIMIT_DATA (may_expand_vm)."""
+    space, data = mm.context.limit(Rlimit.AS), mm.context.limit(Rlimit.DATA)
+    if space is not None and mm.total_bytes + length > space & -PAGE_SIZE:
+        return False
+    return data is None or not is_data(prot, flags) or mm.data_bytes + length <= data & -PAGE_SIZE
+
+
+def _check_expansion(mm: AddressSpace, address: int, length: int, prot: Prot, flags: VmFlags, *, fixed: bool) -> None:
+    if may_expand(mm, prot, flags, length):
+        return
+    end = address + length
+    replaced = sum(min(vma.end, end) - max(vma.start, address) for vma in mm.vmas.overlapping(address, end))
+    if not fixed or not may_expand(mm, prot, flags, length - replaced):
+        raise LinuxError(errno.ENOMEM)
+
+
+def is_accountable(prot: Prot, flags: VmFlags) -> bool:
+    """Whether memory counts as promised: private and writable, without MAP_NORESERVE (accountable_mapping)."""
+    return bool(prot & Prot.WRITE) and not flags & (VmFlags.SHARED | VmFlags.NORESERVE)
+
+
+def wants_populating(mm: AddressSpace, vma: Vma) -> bool:
+    """Whether a new VMA is locked, and so faulted in at once; the objects of a region never are."""
+    return vma.flags & (VmFlags.LOCKED | VmFlags.LOCKONFAULT) == VmFlags.LOCKED and not mm.shared_tables
 
 
 def _check_mmap(mm: AddressSpace, address: int, length: int, flags: MapFlags, offset: int) -> int:
@@ -63,8 +131,6 @@ def _check_mmap(mm: AddressSpace, address: int, length: int, flags: MapFlags, of
     if (offset >> PAGE_SHIFT) + (length >> PAGE_SHIFT) >= 1 << 52:
         raise LinuxError(errno.EOVERFLOW)
     if len(mm.vmas) >= MAX_MAP_COUNT:
-        raise LinuxError(errno.ENOMEM)
-    if mm.limit_bytes is not None and mm.total_bytes + length > mm.limit_bytes:
         raise LinuxError(errno.ENOMEM)
     if flags & (MapFlags.FIXED | MapFlags.FIXED_NOREPLACE):
         if address & (PAGE_SIZE - 1):
@@ -121,9 +187,3 @@ def _topdown(mm: AddressSpace, length: int, ceiling: int, align: int) -> int | N
         high = min(high, vma.start)
     at = (high - length) & -align
     return at if high >= length and at >= MMAP_MIN_ADDR else None
-
-
-def check_overcommit(mm: AddressSpace, length: int, vm_flags: VmFlags) -> None:
-    """vm.overcommit_memory 0: refuse only what can obviously never fit (MAP_NORESERVE is always let through)."""
-    if not vm_flags & VmFlags.NORESERVE and length >> PAGE_SHIFT > mm.frames.total:
-        raise LinuxError(errno.ENOMEM)

@@ -7,11 +7,14 @@ import errno
 import numpy as np
 
 from emu.kernel.errors import LinuxError
-from emu.mm.address_space import AddressSpace, page_align
+from emu.kernel.limits import Rlimit
+from emu.mm.address_space import AddressSpace, is_data, page_align
 from emu.mm.hugefault import protect_huge_range
+from emu.mm.merge import merge_neighbours
+from emu.mm.mmap import is_accountable
 from emu.mm.pagetable import RW, XD
-from emu.mm.vma import Prot, Vma
-from mmu.memory import PAGE_SIZE
+from emu.mm.vma import Prot, Vma, VmFlags
+from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 
 def do_mprotect(mm: AddressSpace, address: int, length: int, prot: Prot) -> None:
@@ -33,7 +36,11 @@ def do_mprotect(mm: AddressSpace, address: int, length: int, prot: Prot) -> None
         if vma.ops is not None and vma.ops.protect(mm, vma, start, reached, prot):
             continue
         if vma.prot != prot:  # else nothing changes, and nothing is split
-            _protect(mm, mm.carve(vma, address, end), prot)
+            promised = _charge(mm, vma, max(vma.start, address), min(vma.end, end), prot)
+            part = mm.carve(vma, address, end)
+            part.flags = part.flags & ~VmFlags.ACCOUNT | promised
+            _protect(mm, part, prot)
+            merge_neighbours(mm, part)
     if reached < end:
         raise LinuxError(errno.ENOMEM)
 
@@ -41,8 +48,30 @@ def do_mprotect(mm: AddressSpace, address: int, length: int, prot: Prot) -> None
 def _check_mprotect(mm: AddressSpace, vma: Vma, start: int, end: int, prot: Prot) -> None:
     if vma.ops is not None:
         vma.ops.mprotect(vma, start, end, prot)
-    if prot & Prot.WRITE and vma.shared and vma.file is not None and not vma.file.writable:
+    if vma.flags & VmFlags.SEALED:
+        raise LinuxError(errno.EPERM)
+    if prot & Prot.WRITE and vma.flags & VmFlags.NEVERWRITE:
         raise LinuxError(errno.EACCES)
+
+
+def _charge(mm: AddressSpace, vma: Vma, start: int, end: int, prot: Prot) -> VmFlags:
+    """Private memory that becomes writable is promised from then on: the VM_ACCOUNT that it is to have.
+
+    If the right to write is taken back, the promise is too, unless there are pages that were written.
+    """
+    accounted = vma.flags & VmFlags.ACCOUNT
+    if not prot & Prot.WRITE and accounted and vma.anonymous and not vma.anon:
+        mm.context.commit.uncharge((end - start) >> PAGE_SHIFT)
+        return VmFlags.NONE
+    if vma.prot & Prot.WRITE or not is_accountable(prot, vma.flags):
+        return accounted
+    data = mm.context.limit(Rlimit.DATA)
+    if data is not None and is_data(prot, vma.flags) and mm.data_bytes + end - start > data & -PAGE_SIZE:
+        raise LinuxError(errno.ENOMEM)
+    if accounted:
+        return accounted
+    mm.context.commit.charge((end - start) >> PAGE_SHIFT, mm)
+    return VmFlags.ACCOUNT
 
 
 def _protect(mm: AddressSpace, vma: Vma, prot: Prot) -> None:

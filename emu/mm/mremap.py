@@ -8,51 +8,44 @@ from emu.kernel.errors import LinuxError
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.hugefault import make_tables_for_huge, move_huge_range
 from emu.mm.hugetlb import HPAGE_SIZE, hpage_align
-from emu.mm.mmap import unmapped_area
-from emu.mm.munmap import do_munmap
+from emu.mm.merge import merge_neighbours
+from emu.mm.mmap import check_may_lock, may_expand, unmapped_area, wants_populating
+from emu.mm.munmap import check_unmap, do_munmap
+from emu.mm.populate import populate
 from emu.mm.vma import Vma, VmFlags
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 MREMAP_MAYMOVE, MREMAP_FIXED, MREMAP_DONTUNMAP = 1, 2, 4
+_LOCKED = VmFlags.LOCKED | VmFlags.LOCKONFAULT
 
 
 def do_mremap(mm: AddressSpace, old: int, old_length: int, new_length: int, flags: int, new: int) -> int:
     """mremap(2); returns the address of the mapping."""
-    if flags & MREMAP_DONTUNMAP or flags & ~7:
-        raise LinuxError(errno.EINVAL)
-    if flags & MREMAP_FIXED and not flags & MREMAP_MAYMOVE:
-        raise LinuxError(errno.EINVAL)
-    old_length, new_length = page_align(old_length), page_align(new_length)
-    if old & (PAGE_SIZE - 1) or not new_length or max(old, old_length, new_length) > mm.task_size:
-        raise LinuxError(errno.EINVAL)
-    if flags & MREMAP_FIXED:
-        overlap = new < old + old_length and old < new + new_length
-        if new & (PAGE_SIZE - 1) or new + new_length > mm.task_size or overlap:
-            raise LinuxError(errno.EINVAL)
+    old_length, new_length = _check_arguments(mm, old, old_length, new_length, flags, new)
     vma = mm.vmas.find(old)
-    if vma is not None and vma.huge:
+    if vma is None:
+        raise LinuxError(errno.EFAULT)
+    if vma.flags & VmFlags.SEALED:
+        raise LinuxError(errno.EPERM)
+    if vma.huge:
         old_length, new_length = _huge_lengths(old, old_length, new_length, new if flags & MREMAP_FIXED else 0)
-    if vma is None or old + old_length > vma.end:
-        raise LinuxError(errno.EFAULT)
-    if not old_length:  # duplicating a shared mapping this way is not built
-        raise LinuxError(errno.EFAULT if vma.flags & VmFlags.DONTEXPAND else errno.EINVAL)
     if flags & MREMAP_FIXED:
-        _check_move(vma, new)
-        do_munmap(mm, new, new_length)
-        return _move(mm, old, old_length, new, new_length)
-    if new_length <= old_length:
-        if new_length < old_length:
-            do_munmap(mm, old + new_length, old_length - new_length)
+        check_unmap(mm, new, new + new_length)
+    shrinks = old_length and new_length < old_length
+    if shrinks and not flags & MREMAP_FIXED:
+        do_munmap(mm, old + new_length, old_length - new_length)
         return old
-    if vma.flags & VmFlags.DONTEXPAND:
-        raise LinuxError(errno.EFAULT)
-    if (
-        old + old_length == vma.end
-        and not mm.vmas.overlapping(vma.end, old + new_length)
-        and old + new_length <= mm.task_size
-    ):
-        mm.total_bytes += new_length - old_length
-        vma.end = old + new_length
+    _check_resize(mm, vma, old, old_length, new_length, flags)
+    if flags & (MREMAP_FIXED | MREMAP_DONTUNMAP):
+        _check_move(vma, new)
+        if flags & MREMAP_FIXED:
+            do_munmap(mm, new, new_length)
+        else:
+            new = unmapped_area(mm, new_length, new & -PAGE_SIZE)
+        return _move(mm, old, old_length, new, new_length, keep=bool(flags & MREMAP_DONTUNMAP))
+    if new_length == old_length:
+        return old
+    if _grow_in_place(mm, vma, old, old_length, new_length):
         return old
     if not flags & MREMAP_MAYMOVE:
         raise LinuxError(errno.ENOMEM)
@@ -68,42 +61,111 @@ def _huge_lengths(old: int, old_length: int, new_length: int, new: int) -> tuple
     return old_length, new_length
 
 
+def _check_arguments(
+    mm: AddressSpace, old: int, old_length: int, new_length: int, flags: int, new: int
+) -> tuple[int, int]:
+    """What can be said without looking at the mapping; the lengths in whole pages."""
+    moves = flags & MREMAP_MAYMOVE
+    if flags & ~7 or (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) and not moves):
+        raise LinuxError(errno.EINVAL)
+    old_length, new_length = page_align(old_length), page_align(new_length)
+    if old & (PAGE_SIZE - 1) or not new_length or max(old, old_length, new_length) > mm.task_size:
+        raise LinuxError(errno.EINVAL)
+    if flags & MREMAP_DONTUNMAP and old_length != new_length:
+        raise LinuxError(errno.EINVAL)
+    if flags & MREMAP_FIXED:
+        overlap = new < old + old_length and old < new + new_length
+        if new & (PAGE_SIZE - 1) or new + new_length > mm.task_size or overlap:
+            raise LinuxError(errno.EINVAL)
+    return old_length, new_length
+
+
+def _check_resize(mm: AddressSpace, vma: Vma, old: int, old_length: int, new_length: int, flags: int) -> None:
+    """Whether the mapping may become that long (vma_to_resize): EFAULT, EINVAL, EAGAIN, ENOMEM."""
+    if not old_length and not vma.shared:  # a second mapping of the same pages: only of shared memory
+        raise LinuxError(errno.EINVAL)
+    if flags & MREMAP_DONTUNMAP and vma.flags & VmFlags.DONTEXPAND:
+        raise LinuxError(errno.EINVAL)
+    if old + old_length > vma.end:
+        raise LinuxError(errno.EFAULT)
+    more = new_length - old_length
+    if more > 0:
+        if vma.flags & VmFlags.DONTEXPAND:
+            raise LinuxError(errno.EFAULT)
+        check_may_lock(mm, vma.flags, more)
+    added = new_length if flags & MREMAP_DONTUNMAP else more
+    if added > 0 and not may_expand(mm, vma.prot, vma.flags, added):
+        raise LinuxError(errno.ENOMEM)
+
+
+def _grow_in_place(mm: AddressSpace, vma: Vma, old: int, old_length: int, new_length: int) -> bool:
+    end = old + new_length
+    if not old_length or old + old_length != vma.end or end > mm.task_size or mm.vmas.overlapping(vma.end, end):
+        return False
+    grown = vma.copy(vma.end, end)
+    if vma.flags & VmFlags.ACCOUNT:
+        mm.context.commit.charge(grown.length >> PAGE_SHIFT, mm)
+    mm.total_bytes += grown.length
+    vma.end = end
+    if wants_populating(mm, vma):
+        populate(mm, grown)
+    merge_neighbours(mm, vma)
+    return True
+
+
 def _check_move(vma: Vma, new: int) -> None:
     if vma.ops is not None:
         vma.ops.mremap(vma, new)
 
 
-def _move(mm: AddressSpace, old: int, old_length: int, new: int, new_length: int) -> int:
+def _move(mm: AddressSpace, old: int, old_length: int, new: int, new_length: int, *, keep: bool = False) -> int:
+    """Move [old, old + old_length) to ``new``; ``keep`` leaves the VMA there, without pages (MREMAP_DONTUNMAP).
+
+    With an old length of 0, ``new`` becomes a second mapping of the object.
+    """
     kept = min(old_length, new_length)
-    source = mm.vmas.find(old)
-    assert source is not None
-    if source.huge:
-        make_tables_for_huge(mm, source, old, kept, new)
+    vma = mm.vmas.find(old)
+    assert vma is not None
+    promised = new_length - (0 if keep or not old_length else old_length) if vma.flags & VmFlags.ACCOUNT else 0
+    if vma.huge:
+        make_tables_for_huge(mm, vma, old, kept, new)
     else:
         mm.tables.make_tables_for(mm.tables, old, old + kept, new)
+    if promised > 0:
+        mm.context.commit.charge(promised >> PAGE_SHIFT, mm)
     if new_length < old_length:
         do_munmap(mm, old + new_length, old_length - new_length)
-    source = mm.vmas.find(old)
-    assert source is not None
-    if source.start < old:
-        source = mm.split(source, old)
-    if source.end > old + kept:
-        mm.split(source, old + kept)
-    target = source.copy(source.start, source.end)
+    source = mm.carve(vma, old, old + kept) if kept and not keep else vma
+    target = source.copy(old, source.end)
     target.start, target.end = new, new + new_length
-    if target.page_cache is None:
+    if target.anonymous and not target.anon:
         target.pgoff = new >> PAGE_SHIFT
     mm.insert(target, merge=False)  # not with the source, which goes
-    flush = mm.obligation(old, old + kept, "mremap")
-    if source.huge:
-        move_huge_range(mm, source, old, kept, new)
+    if kept:
+        flush = mm.obligation(old, old + kept, "mremap")
+        if source.huge:
+            move_huge_range(mm, source, old, kept, new)
+        else:
+            _move_entries(mm, old, old + kept, new)
+        flush.flush()
+        if keep:
+            source.flags &= ~_LOCKED
+            if (source.start, source.end) == (old, old + kept):
+                source.anon, source.inherited = False, None
+        else:
+            source.flags &= ~VmFlags.ACCOUNT  # the target has taken the promise over
+            mm.remove(source)
+    if wants_populating(mm, target):
+        populate(mm, target)
+    merge_neighbours(mm, target)
+    return new
+
+
+def _move_entries(mm: AddressSpace, start: int, end: int, to: int) -> None:
     q = mm.frames.ram.qwords
-    for vaddr, slot, number in mm.tables.pte_tables(old, old + kept):
+    for vaddr, slot, number in mm.tables.pte_tables(start, end):
         for i in range(number):
             pte = q[slot + i]
             if pte:
-                q[mm.tables.entry_slot_alloc(vaddr - old + new + i * PAGE_SIZE, 1)] = pte
+                q[mm.tables.entry_slot_alloc(vaddr - start + to + i * PAGE_SIZE, 1)] = pte
                 q[slot + i] = 0
-    flush.flush()
-    mm.remove(source)
-    return new

@@ -6,6 +6,7 @@ import errno
 
 from emu.kernel.errors import LinuxError
 from emu.mm.address_space import AddressSpace, page_align
+from emu.mm.vma import VmFlags
 from mmu.memory import PAGE_SIZE
 
 
@@ -16,19 +17,21 @@ def do_munmap(mm: AddressSpace, address: int, length: int) -> None:
     unmap_range(mm, address, address + page_align(length))
 
 
-def check_unmap(mm: AddressSpace, start: int, end: int) -> None:
-    """LinuxError if a mapping in [start, end) cannot be unmapped, or not a part of it."""
+def unmap_range(mm: AddressSpace, start: int, end: int) -> None:
+    """Unmap whatever lies in [start, end); all or nothing."""
+    check_unmap(mm, start, end)
     for vma in mm.vmas.overlapping(start, end):
+        mm.remove(mm.carve(vma, start, end))
+
+
+def check_unmap(mm: AddressSpace, start: int, end: int) -> None:
+    """Every refusal before the first change: LinuxError(EPERM) for what is sealed, and whatever a VMA's owner says."""
+    for vma in mm.vmas.overlapping(start, end):
+        if vma.flags & VmFlags.SEALED:
+            raise LinuxError(errno.EPERM)
         if vma.ops is None:
             continue
         for edge in (start, end):
             if vma.start < edge < vma.end:
                 vma.ops.may_split(vma, edge)
         vma.ops.may_unmap(vma, start, end)
-
-
-def unmap_range(mm: AddressSpace, start: int, end: int) -> None:
-    """Unmap all of [start, end), or nothing (LinuxError)."""
-    check_unmap(mm, start, end)
-    for vma in mm.vmas.overlapping(start, end):
-        mm.remove(mm.carve(vma, start, end))

@@ -58,8 +58,18 @@ class VmFlags(IntFlag):
     DONTEXPAND = 1 << 2
     DONTCOPY = 1 << 3
     NORESERVE = 1 << 4
-    HEAP = 1 << 5  # only to name it in /proc/PID/maps
-    STACK = 1 << 6
+    ACCOUNT = 1 << 5  # its length is promised memory (Committed_AS)
+    NEVERWRITE = 1 << 6  # no VM_MAYWRITE: mprotect cannot make it writable (a read-only file, a write seal)
+    LOCKED = 1 << 7
+    LOCKONFAULT = 1 << 8
+    SEQ_READ = 1 << 9
+    RAND_READ = 1 << 10
+    WIPEONFORK = 1 << 11
+    DONTDUMP = 1 << 12
+    MERGEABLE = 1 << 13
+    HUGEPAGE = 1 << 14
+    NOHUGEPAGE = 1 << 15
+    SEALED = 1 << 16
     HUGETLB = 1 << 22
 
 
@@ -93,6 +103,14 @@ class VmOperations:
     def fault(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:
         """Resolve a fault (only asked where :attr:`owns_tables`)."""
         raise NotImplementedError(f"{type(self).__name__} owns its tables but has no fault handler")
+
+    def gup_fault(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:
+        """Resolve a fault that the kernel takes on somebody's behalf (only asked where :attr:`owns_tables`)."""
+        return self.fault(mm, vma, address, access)
+
+    def object_at(self, vma: Vma, address: int) -> tuple[PageCache, int] | None:
+        """What is behind an address: an object and the index of its page (only asked where :attr:`owns_tables`)."""
+        return None
 
     def open(self, mm: AddressSpace, vma: Vma) -> None:
         """One more VMA exists: after fork, split or mmap."""
@@ -172,7 +190,8 @@ class Vma:
     """
 
     __slots__ = (
-        "_allowed", "_flags", "_prot", "anon", "end", "file", "huge", "ops", "page_bits", "page_cache", "pgoff",
+        "_allowed", "_flags", "_prot", "anon", "end", "file", "huge", "inherited", "ops", "page_bits", "page_cache",
+        "pgoff",
         "private_data", "shared", "start",
     )  # fmt: skip
 
@@ -200,6 +219,8 @@ class Vma:
         self.private_data = private_data
         #: It has had private pages, so that fork must copy its entries (the kernel's anon_vma).
         self.anon = False
+        #: Where its private pages were there when fork made this VMA: which that was (an anon_vma of its own).
+        self.inherited: object = None
 
     @property
     def prot(self) -> Prot:
@@ -232,6 +253,11 @@ class Vma:
         """Bytes."""
         return self.end - self.start
 
+    @property
+    def anonymous(self) -> bool:
+        """Private anonymous memory (vma_is_anonymous), that of /dev/zero included."""
+        return self.page_cache is None and self.ops is None
+
     def index_of(self, address: int) -> int:
         """The page of the page cache that ``address`` shows."""
         return self.pgoff + ((address - self.start) >> 12)
@@ -248,6 +274,7 @@ class Vma:
             private_data=self.private_data,
         )  # fmt: skip
         part.anon = self.anon
+        part.inherited = self.inherited
         return part
 
     def __repr__(self) -> str:

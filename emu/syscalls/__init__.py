@@ -16,17 +16,20 @@ def all_tables() -> Iterator[tuple[Syscall, ...]]:
         directories,
         fdctl,
         files,
+        limits,
         memory,
         naming,
         openclose,
         poll,
         process,
+        residence,
         signals,
         system,
         times,
     )
 
     for subject in (
-        openclose, files, fdctl, naming, attributes, directories, poll, memory, process, signals, system, times
+        openclose, files, fdctl, naming, attributes, directories, poll, memory, residence, limits,
+        process, signals, system, times,
     ):  # fmt: skip
         yield subject.TABLE

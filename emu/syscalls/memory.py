@@ -1,4 +1,4 @@
-"""mmap, munmap, mprotect, mremap, brk, madvise, mincore, msync."""
+"""mmap, munmap, mprotect, mremap, brk, mseal and their like: calls that change what is mapped."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from emu.fs.hugetlbfs import HugetlbFile, hugetlb_file_setup
 from emu.kernel.errors import LinuxError
 from emu.mm.address_space import page_align
 from emu.mm.brk import do_brk
-from emu.mm.hugetlb import HPAGE_SIZE, hpage_align, is_huge_size
+from emu.mm.hugetlb import hpage_align, is_huge_size
 from emu.mm.mmap import do_mmap
 from emu.mm.mprotect import do_mprotect
 from emu.mm.mremap import do_mremap
 from emu.mm.munmap import do_munmap
-from emu.mm.vma import MapFlags, Prot, Vma
-from emu.mm.zap import zap_range
+from emu.mm.vma import MapFlags, Prot, VmFlags
+from emu.mm.vmaflags import pieces_to_the_hole, set_flags
 from emu.syscalls.table import Syscall, s32
 from mmu.memory import PAGE_SIZE
 
@@ -31,11 +31,6 @@ _LEGACY_FLAGS = int(
     | MapFlags.NONBLOCK | MapFlags.STACK | MapFlags.HUGETLB
 )  # fmt: skip
 _U64 = (1 << 64) - 1
-_MS_SYNC = 4
-_MADV_NORMAL, _MADV_DONTNEED, _MADV_FREE = 0, 4, 8
-#: Advice that may be ignored: RANDOM SEQUENTIAL WILLNEED MERGEABLE UNMERGEABLE HUGEPAGE NOHUGEPAGE DONTDUMP DODUMP
-#: COLD PAGEOUT
-_MADV_HINTS = frozenset({0, 1, 2, 3, 12, 13, 14, 15, 16, 17, 20, 21})
 
 
 def sys_mmap(kernel: Kernel, task: Task, addr: int, length: int, prot: int, flags: int, fd: int, offset: int) -> int:
@@ -110,87 +105,47 @@ def sys_brk(kernel: Kernel, task: Task, addr: int) -> int:
     return do_brk(task.mm, addr)
 
 
-def sys_madvise(kernel: Kernel, task: Task, addr: int, length: int, advice: int) -> int:
-    """madvise(2): DONTNEED drops entries, and FREE private anonymous pages; hints are accepted; the rest is EINVAL."""
-    if addr & (PAGE_SIZE - 1) or length > task.mm.task_size:
+def sys_pkey_mprotect(kernel: Kernel, task: Task, addr: int, length: int, prot: int, key: int) -> int:
+    """pkey_mprotect(2): protection keys other than 0 cannot be had (pkey_alloc), so all others are EINVAL."""
+    if s32(key) not in (-1, 0):
         raise LinuxError(errno.EINVAL)
-    end = addr + page_align(length)
-    advice = s32(advice)
-    if advice not in _MADV_HINTS and advice not in (_MADV_DONTNEED, _MADV_FREE):
+    return sys_mprotect(kernel, task, addr, length, prot)
+
+
+def sys_pkey_alloc(kernel: Kernel, task: Task, flags: int, rights: int) -> int:
+    """pkey_alloc(2): the CPU has no protection keys to give to user programs."""
+    raise LinuxError(errno.EINVAL)
+
+
+def sys_pkey_free(kernel: Kernel, task: Task, key: int) -> int:
+    """pkey_free(2): none was allocated."""
+    raise LinuxError(errno.EINVAL)
+
+
+def sys_remap_file_pages(kernel: Kernel, task: Task, start: int, size: int, prot: int, pgoff: int, flags: int) -> int:
+    """remap_file_pages(2), as the kernel emulates it: a new mapping of the file over a part of the old one."""
+    start, size = start & -PAGE_SIZE, size & -PAGE_SIZE
+    if prot or start + size <= start or pgoff + (size >> 12) < pgoff or pgoff + (size >> 12) > 1 << 52:
         raise LinuxError(errno.EINVAL)
-    vmas = task.mm.vmas.overlapping(addr, end) if end > addr else []
-    if advice in (_MADV_DONTNEED, _MADV_FREE):
-        for vma in vmas:
-            if advice == _MADV_FREE and (vma.page_cache is not None or vma.ops is not None):
-                raise LinuxError(errno.EINVAL)
-            low, high = max(addr, vma.start), min(end, vma.end)
-            if vma.huge:
-                if low % HPAGE_SIZE:
-                    raise LinuxError(errno.EINVAL)
-                high &= -HPAGE_SIZE
-            if low < high:
-                zap_range(task.mm, vma, low, high)
-    covered = sum(min(end, vma.end) - max(addr, vma.start) for vma in vmas)
-    if covered < end - addr:
-        raise LinuxError(errno.ENOMEM)
+    vma = task.mm.vmas.find(start)
+    if vma is None or not vma.shared or vma.file is None or start + size > vma.end:
+        raise LinuxError(errno.EINVAL)
+    kinds = MapFlags.SHARED | MapFlags.FIXED | MapFlags.POPULATE | MapFlags(flags & MapFlags.NONBLOCK)
+    do_mmap(task.mm, start, size, vma.prot, kinds, vma.file, pgoff << 12)
     return 0
 
 
-def _mark_resident(task: Task, vma: Vma, low: int, high: int, first: int, present: bytearray) -> None:
-    """Set a 1 for each page of [low, high) that is mapped, or in the page cache; ``present`` begins at ``first``."""
-    for vaddr, slot, number in task.mm.tables.pte_tables(low, high):
-        for i in range(number):
-            if task.mm.frames.ram.qwords[slot + i]:
-                present[((vaddr - first) >> 12) + i] = 1
-    for vaddr, _ in task.mm.tables.huge_slots(low & -HPAGE_SIZE, high):
-        for page in range(max(vaddr, low), min(vaddr + HPAGE_SIZE, high), PAGE_SIZE):
-            present[(page - first) >> 12] = 1
-    if vma.huge:
-        return
-    if vma.page_cache is not None and vma.page_cache.nr_pages:
-        for page in range(low, high, PAGE_SIZE):
-            if vma.page_cache.find(vma.index_of(page)) is not None:
-                present[(page - first) >> 12] = 1
-
-
-def sys_mincore(kernel: Kernel, task: Task, addr: int, length: int, vector: int) -> int:
-    """mincore(2): 1 for each page that is present."""
-    if addr & (PAGE_SIZE - 1):
+def sys_mseal(kernel: Kernel, task: Task, start: int, length: int, flags: int) -> int:
+    """mseal(2): what is sealed cannot be unmapped, moved, replaced or given other rights."""
+    if flags or start & (PAGE_SIZE - 1) or length >= 1 << 63:
         raise LinuxError(errno.EINVAL)
-    if length > task.mm.task_size:
-        raise LinuxError(errno.ENOMEM)
-    first, end = addr, addr + page_align(length)
-    while first < end:  # one VMA at a time: what comes before a hole is told
-        vma = task.mm.vmas.find(first)
-        if vma is None:
-            raise LinuxError(errno.ENOMEM)
-        last = min(first + PAGE_SIZE * 4096, vma.end, end)
-        present = bytearray((last - first) >> 12)
-        covered = first
-        for vma in task.mm.vmas.overlapping(first, last):
-            low, high = max(vma.start, first), min(vma.end, last)
-            if low != covered:
-                break
-            covered = high
-            _mark_resident(task, vma, low, high, first, present)
-        if covered != last:
-            raise LinuxError(errno.ENOMEM)
-        task.mm.write(vector + ((first - addr) >> 12), bytes(present))
-        first = last
-    return 0
-
-
-def sys_msync(kernel: Kernel, task: Task, addr: int, length: int, flags: int) -> int:
-    """msync(2): nothing to write back, since every file is memory; MS_SYNC asks each shared file all the same."""
-    if addr & (PAGE_SIZE - 1) or flags & ~7 or flags & 5 == 5:
+    end = start + page_align(length)
+    if end > 1 << 64:
         raise LinuxError(errno.EINVAL)
-    end = addr + page_align(length)
-    vmas = task.mm.vmas.overlapping(addr, end) if end > addr else []
-    for vma in vmas if flags & _MS_SYNC else ():
-        if vma.file is not None and vma.shared:
-            vma.file.fsync(True)
-    if sum(min(end, vma.end) - max(addr, vma.start) for vma in vmas) < end - addr:
-        raise LinuxError(errno.ENOMEM)
+    for _ in pieces_to_the_hole(task.mm, start, end):
+        pass  # all of it must be there before anything changes
+    for vma, low, high in pieces_to_the_hole(task.mm, start, end):
+        set_flags(task.mm, vma, low, high, vma.flags | VmFlags.SEALED)
     return 0
 
 
@@ -200,7 +155,9 @@ TABLE = (
     Syscall(11, "munmap", sys_munmap, ("ptr", "size")),
     Syscall(12, "brk", sys_brk, ("ptr",)),
     Syscall(25, "mremap", sys_mremap, ("ptr", "size", "size", "hex", "ptr")),
-    Syscall(26, "msync", sys_msync, ("ptr", "size", "int")),
-    Syscall(27, "mincore", sys_mincore, ("ptr", "size", "ptr")),
-    Syscall(28, "madvise", sys_madvise, ("ptr", "size", "int")),
+    Syscall(216, "remap_file_pages", sys_remap_file_pages, ("ptr", "size", "prot", "size", "hex")),
+    Syscall(329, "pkey_mprotect", sys_pkey_mprotect, ("ptr", "size", "prot", "int")),
+    Syscall(330, "pkey_alloc", sys_pkey_alloc, ("hex", "hex")),
+    Syscall(331, "pkey_free", sys_pkey_free, ("int",)),
+    Syscall(462, "mseal", sys_mseal, ("ptr", "size", "hex")),
 )

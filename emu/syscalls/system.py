@@ -1,4 +1,4 @@
-"""uname, sysinfo, limits, randomness, scheduling."""
+"""uname, sysinfo, randomness, scheduling."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import struct
 from typing import TYPE_CHECKING
 
 from emu.fs.boot import RELEASE, VERSION
-from emu.fs.fdtable import NR_OPEN
 from emu.kernel.errors import LinuxError
 from emu.syscalls.table import Syscall, s32
 
@@ -15,15 +14,6 @@ if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
 
-_INFINITY = 0xFFFFFFFFFFFFFFFF
-_RLIMIT_STACK, _RLIMIT_NOFILE, _RLIMIT_AS, _RLIM_NLIMITS = 3, 7, 9, 16
-_DEFAULT_LIMITS = {
-    3: (8 << 20, _INFINITY),
-    4: (0, _INFINITY),
-    6: (4096, 4096),
-    7: (1024, NR_OPEN),
-    8: (8 << 20, 8 << 20),
-}
 _GRND_KNOWN = 7
 
 
@@ -46,44 +36,6 @@ def sys_sysinfo(kernel: Kernel, task: Task, buffer: int) -> int:
         ),
     )  # fmt: skip
     return 0
-
-
-def sys_prlimit64(kernel: Kernel, task: Task, pid: int, resource: int, new: int, old: int) -> int:
-    """prlimit64(2); STACK, NOFILE and AS have an effect."""
-    target = task if s32(pid) == 0 else kernel.tasks.get(s32(pid))
-    if target is None:
-        raise LinuxError(errno.ESRCH)
-    if resource >= _RLIM_NLIMITS:
-        raise LinuxError(errno.EINVAL)
-    current = target.limits.get(resource, _DEFAULT_LIMITS.get(resource, (_INFINITY, _INFINITY)))
-    if new:
-        soft, hard = struct.unpack("<QQ", task.mm.read(new, 16))
-        if soft > hard:
-            raise LinuxError(errno.EINVAL)
-        if hard > current[1] and task.credentials.euid != 0:
-            raise LinuxError(errno.EPERM)
-        if resource == _RLIMIT_NOFILE:
-            if hard > NR_OPEN:
-                raise LinuxError(errno.EPERM)
-            target.files.limit = soft
-        elif resource == _RLIMIT_STACK:
-            target.mm.stack_limit = min(soft, 1 << 30)
-        elif resource == _RLIMIT_AS:
-            target.mm.limit_bytes = None if soft == _INFINITY else soft
-        target.limits[resource] = (soft, hard)
-    if old:
-        task.mm.write(old, struct.pack("<QQ", *current))
-    return 0
-
-
-def sys_getrlimit(kernel: Kernel, task: Task, resource: int, buffer: int) -> int:
-    """getrlimit(2)."""
-    return sys_prlimit64(kernel, task, 0, resource, 0, buffer)
-
-
-def sys_setrlimit(kernel: Kernel, task: Task, resource: int, buffer: int) -> int:
-    """setrlimit(2)."""
-    return sys_prlimit64(kernel, task, 0, resource, buffer, 0)
 
 
 def sys_getrandom(kernel: Kernel, task: Task, buffer: int, length: int, flags: int) -> int:
@@ -122,11 +74,8 @@ def sys_getcpu(kernel: Kernel, task: Task, cpu: int, node: int) -> int:
 TABLE = (
     Syscall(24, "sched_yield", sys_sched_yield),
     Syscall(63, "uname", sys_uname, ("ptr",)),
-    Syscall(97, "getrlimit", sys_getrlimit, ("int", "ptr")),
     Syscall(99, "sysinfo", sys_sysinfo, ("ptr",)),
-    Syscall(160, "setrlimit", sys_setrlimit, ("int", "ptr")),
     Syscall(204, "sched_getaffinity", sys_sched_getaffinity, ("pid", "size", "ptr")),
-    Syscall(302, "prlimit64", sys_prlimit64, ("pid", "int", "ptr", "ptr")),
     Syscall(309, "getcpu", sys_getcpu, ("ptr", "ptr")),
     Syscall(318, "getrandom", sys_getrandom, ("ptr", "size", "hex")),
 )

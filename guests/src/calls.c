@@ -32,6 +32,9 @@
  *   wait PID                    the exit status, or "killed" and the signal
  *   await A V                   yield the CPU until the word at A is V
  *   on SIGNAL HANDLER           rt_sigaction: an address, 0 for default, 1 for ignore
+ *   maps A SIZE                 the lines of /proc/self/maps within the range: from and to (counted
+ *                               from A, in hex), rights and offset in the file
+ *   field PATH NAME             the number behind "NAME:" in a file
  *   minor                       minor faults of this process since the last "minor"
  *   mark N                      nothing, but an observer sees it (a call that no kernel has)
  *   recurse                     push until the stack ends
@@ -43,12 +46,17 @@
 #include "mshare.h"
 
 #define CALLS(X)                                                                                 \
-	X(read, 0) X(write, 1) X(open, 2) X(close, 3) X(lseek, 8) X(mmap, 9) X(mprotect, 10)     \
+	X(read, 0) X(write, 1) X(open, 2) X(close, 3) X(fstat, 5) X(lseek, 8) X(mmap, 9) X(mprotect, 10)     \
 	X(munmap, 11) X(brk, 12) X(ioctl, 16) X(pread, 17) X(pwrite, 18) X(sched_yield, 24)      \
 	X(mremap, 25) X(msync, 26) X(mincore, 27) X(madvise, 28) X(dup, 32) X(dup2, 33)          \
 	X(pause, 34) X(getpid, 39) X(vfork, 58) X(execve, 59) X(wait4, 61) X(kill, 62)           \
-	X(truncate, 76) X(ftruncate, 77) X(rename, 82) X(mkdir, 83) X(rmdir, 84) X(link, 86)     \
-	X(unlink, 87) X(symlink, 88) X(setuid, 105) X(mknod, 133) X(mlock, 149) X(setrlimit, 160) \
+	X(fcntl, 72) X(truncate, 76) X(ftruncate, 77) X(rename, 82) X(mkdir, 83) X(rmdir, 84)    \
+	X(link, 86) X(unlink, 87) X(symlink, 88) X(chmod, 90) X(chown, 92) X(getrlimit, 97)      \
+	X(setuid, 105) X(setgid, 106) X(setreuid, 113) X(setregid, 114) X(setgroups, 116)        \
+	X(setresuid, 117) X(setresgid, 119) X(mknod, 133) X(mlock, 149) X(munlock, 150)          \
+	X(mlockall, 151) X(munlockall, 152) X(prctl, 157) X(setrlimit, 160) X(futex, 202)        \
+	X(remap_file_pages, 216) X(vmsplice, 278) X(prlimit, 302) X(process_vm_readv, 310)       \
+	X(process_vm_writev, 311) X(mlock2, 325) X(pkey_mprotect, 329) X(mseal, 462)             \
 	X(mount, 165) X(umount2, 166) X(exit, 231) X(fallocate, 285) X(pipe2, 293)               \
 	X(memfd_create, 319) X(mshare, 451) X(mshare_unlink, 452)                                \
 	X(mshare_create, __NR_mshare_create) X(mshare_attach, __NR_mshare_attach)                \
@@ -450,6 +458,98 @@ static u64 op_on(const u64 *v)
 	return sys_rt_sigaction(v[0], &action, NULL);
 }
 
+#define MAX_CONTENTS 32768
+
+/* The whole of a file, or as much as there is room for, as a string. The caller frees the arena. */
+static const char *contents(const char *path)
+{
+	char *text = allocate(MAX_CONTENTS);
+	long fd = sys_open(path, O_RDONLY, 0), got, used = 0;
+
+	must(fd, "open");
+	while ((got = sys_read(fd, text + used, MAX_CONTENTS - 1 - used)) > 0)
+		used += got;
+	sys_close(fd);
+	text[used] = 0;
+	return text;
+}
+
+static u64 hexadecimal(const char **at)
+{
+	u64 result = 0;
+
+	for (;; (*at)++) {
+		char c = **at;
+		int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+
+		if (digit < 0)
+			return result;
+		result = result * 16 + digit;
+	}
+}
+
+static u64 op_maps(const u64 *v)
+{
+	struct output out = { -1, 0, "" };
+	size_t arena_before = arena_used;
+	const char *p = contents("/proc/self/maps");
+
+	arena_used = arena_before;
+	while (*p) {
+		u64 start = hexadecimal(&p), end;
+		const char *rights;
+
+		p++;
+		end = hexadecimal(&p);
+		rights = ++p;
+		p += 5;
+		if (start < v[0] + v[1] && end > v[0] && out.used < sizeof(result_text) - 64) {
+			if (out.used)
+				output_string(&out, ", ");
+			output_number(&out, start - v[0], 16);
+			output_char(&out, '-');
+			output_number(&out, end - v[0], 16);
+			output_char(&out, ' ');
+			for (int i = 0; i < 4; i++)
+				output_char(&out, rights[i]);
+			output_char(&out, ' ');
+			output_number(&out, hexadecimal(&p), 16);
+		}
+		while (*p && *p++ != '\n')
+			;
+	}
+	memcpy(result_text, out.used ? out.text : "nothing", out.used ? out.used : 8);
+	result_text[out.used ? out.used : 7] = 0;
+	return 0;
+}
+
+static u64 op_field(const u64 *v)
+{
+	size_t arena_before = arena_used;
+	const char *p = contents((const char *)v[0]), *name = (const char *)v[1];
+	size_t n = strlen(name);
+	u64 result = 0;
+
+	arena_used = arena_before;
+	for (;;) {
+		size_t i = 0;
+
+		while (i < n && p[i] == name[i])
+			i++;
+		if (i == n && p[n] == ':')
+			break;
+		while (*p && *p++ != '\n')
+			;
+		if (!*p)
+			return -(u64)ENOENT;
+	}
+	for (p += n + 1; *p == ' ' || *p == '\t'; p++)
+		;
+	while (*p >= '0' && *p <= '9')
+		result = result * 10 + *p++ - '0';
+	return result;
+}
+
 static u64 op_minor(const u64 *v)
 {
 	static u64 rusage[18], last;
@@ -485,6 +585,7 @@ static const struct operation {
 	{ "minor", op_minor }, { "mark", op_mark }, { "recurse", op_recurse }, { "say", op_say },
 	{ "mod", op_mod }, { "syscall", op_syscall }, { "create_at", op_create_at },
 	{ "unmap_at", op_unmap_at }, { "set_size", op_set_size }, { "place", op_place },
+	{ "maps", op_maps }, { "field", op_field },
 };
 
 /* ---- running ---- */

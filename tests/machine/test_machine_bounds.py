@@ -54,7 +54,7 @@ def test_truncation_under_a_private_mapping_of_64_tib_ends(machine: Callable[...
     m = machine()
     task = m.guest("spin")
     file = m.kernel.vfs.shmem_file_setup("big", HUGE)
-    at = do_mmap(task.mm, 0, HUGE, Prot.READ | Prot.WRITE, MapFlags.PRIVATE, file)
+    at = do_mmap(task.mm, 0, HUGE, Prot.READ | Prot.WRITE, MapFlags.PRIVATE | MapFlags.NORESERVE, file)
     file.pwrite(b"x", 0)
     assert task.mm.read(at, 1) == b"x" and task.mm.tables.pte(at)
     file.inode.truncate(0)

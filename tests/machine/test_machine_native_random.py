@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import platform
 import random
-import sys
 
 import pytest
 
 import guests
 from tests.booted import MakeMachine, native
+from tests.machine.native_host import ON_X86_LINUX, host_is, needs_host
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or platform.machine() != "x86_64", reason="the host is no x86-64 Linux"
-)
+pytestmark = needs_host
 
 PAGES = 24
+#: What was merged into one line: as Linux 6.10 and later do it.
+MAPS = f"maps a {4 * PAGES}K" if ON_X86_LINUX and host_is(6, 10) else "say 0"
 PROTECTIONS = ("PROT_NONE", "PROT_READ", "PROT_READ", "RW", "RW", "RW", "PROT_WRITE", "RWX", "PROT_READ|PROT_EXEC")
 #: A page of nobody, where the arena begins: far from everything that the host's kernel places itself.
 SETUP = """
@@ -54,13 +53,17 @@ class Writer:
     def change(self) -> str:
         at, size = self.range()
         to, _ = self.range()
-        kind = self.random.choice(("munmap", "mprotect", "mprotect", "mremap", "madvise", "truncate", "mincore"))
+        kind = self.random.choice(
+            ("munmap", "mprotect", "mprotect", "mremap", "madvise", "truncate", "mincore", "maps")
+        )
         if kind == "mprotect":
             return f"mprotect {at} {size}K {self.random.choice(PROTECTIONS)}"
+        if kind == "maps":
+            return MAPS
         if kind == "mremap":
             return f"mremap {at} 4K {4 * self.random.randint(0, 2)}K {self.random.choice((0, 3))} {to}"
         if kind == "madvise":
-            return f"madvise {at} {size}K {self.random.choice((0, 1, 4, 4))}"
+            return f"madvise {at} {size}K {self.random.choice((0, 1, 4, 4, 10, 18))}"
         if kind == "mincore":
             return f"mincore {at} {size}K v; load v"
         if kind == "truncate":
@@ -90,7 +93,8 @@ class Writer:
                 self.lines.append(self.access())
         # executing what is no code has results that depend on registers: only pages that begin with RET are called
         self.lines = [f"@store {s.split()[1]} 0xc3\n{s}" if s.startswith("jump") else s for s in self.lines]
-        return SETUP + "\n".join(self.lines) + "\n" + "\n".join(f"load a+{4 * n}K" for n in range(PAGES))
+        ends = [*(f"load a+{4 * n}K" for n in range(PAGES)), MAPS]
+        return SETUP + "\n".join(self.lines + ends)
 
 
 @pytest.mark.parametrize("seed", range(24))

@@ -140,7 +140,8 @@ MAPPING_RFC3: Table = {
         "0x20000000000 EINVAL",
     ),
     "private is not looked at": (
-        "mmap 2T u RW MAP_PRIVATE|MAP_FIXED fd 0; store 2T+8K 5; mmap 2T u RW MAP_SHARED|MAP_FIXED fd 0; load 2T+8K",
+        "mmap 2T u RW MAP_PRIVATE|MAP_FIXED|MAP_NORESERVE fd 0; store 2T+8K 5; mmap 2T u RW MAP_SHARED|MAP_FIXED fd 0;"
+        "load 2T+8K",
         "0x20000000000 0 0x20000000000 5",
     ),
     "the file's offset is ignored": ("mmap 2T u RW MAP_SHARED|MAP_FIXED fd 4K; store 2T+8K 5", "0x20000000000 0"),

@@ -394,60 +394,6 @@ ACCESSING: Table = {
     ),
 }
 
-CALLS_ON_A_WINDOW: Table = {
-    "munmap of a part": (
-        "munmap w 4K; munmap w+8K 4K; munmap w+1M 4K; munmap w+4K u-4K; munmap w-4K 8K; munmap w+u-4K 8K; load w+8K",
-        "EINVAL EINVAL EINVAL EINVAL EINVAL EINVAL 0",
-    ),
-    "a refused munmap unmaps no neighbour": (
-        "@p = mmap w+u 4K RW PRIVATE|MAP_FIXED -1 0; @store p 5; munmap w+u-4K 8K; load p; munmap w+4K u; load p",
-        "EINVAL 5 EINVAL 5",
-    ),
-    "munmap of all, and of more": (
-        "@store w+8K 4; munmap w u; load w+8K; mmap w u RW MAP_SHARED|MAP_FIXED fd 0; load w+8K; munmap w-4K u+8K;"
-        "load w+8K",
-        "0 SEGV_MAPERR 0x20000000000 4 0 SEGV_MAPERR",
-    ),
-    "a mapping over a part": (
-        "mmap w+8K 4K RW PRIVATE|MAP_FIXED -1 0; mmap w 4K RW PRIVATE|MAP_FIXED -1 0;"
-        "mmap w+8K 4K RW PRIVATE|MAP_FIXED_NOREPLACE -1 0;"
-        "@p = mmap w+8K 4K RW PRIVATE -1 0; store p 1; load w+8K; load p",
-        "EINVAL EINVAL EEXIST 0 0 1",
-    ),
-    "a mapping over all of it": (
-        "store w+8K 1; mmap w u RW PRIVATE|MAP_NORESERVE|MAP_FIXED -1 0; load w+8K",
-        "0 0x20000000000 0",
-    ),
-    "mprotect": (
-        "mprotect w u PROT_READ; mprotect w u RW; mprotect w+8K 4K PROT_READ; mprotect w 4K PROT_NONE; store w+8K 1",
-        "EINVAL EINVAL EINVAL EINVAL 0",
-    ),
-    "mremap": (
-        "mremap w u u+u 1; mremap w u u+u 0; mremap w 0 u 1; mremap w u u-4K 1; mremap w+8K 4K 4K 5; mremap w 4K 8K 1;"
-        "mremap w u u 0; mremap w u u 3 8T+4K; load w+8K",
-        "EFAULT EFAULT EFAULT EINVAL EINVAL EFAULT 0x20000000000 EINVAL 0",
-    ),
-    "mremap to another place (which the posted code let through, and which corrupted its tables)": (
-        "store w+8K 3; mremap w u u 3 8T; load w+8K; load 8T+8K",
-        "0 EINVAL 3 SEGV_MAPERR",
-    ),
-    "mincore": (
-        "@v = bytes 8; store w+8K 1; mincore w+8K 8K v; load v; mincore w 4K v",
-        "0 0 1 0",
-    ),
-    "msync": ("msync w+8K 4K 4; msync w+8K 4K 1; msync w+8K 4K 2", "EINVAL 0 0"),
-    "madvise": (
-        "@store w+8K 7; @store w+12K 8;"
-        + "".join(f"madvise w u {n}; madvise w+8K 4K {n};" for n in (0, 3, 4, 12, 13, 20, 21))
-        + "load w+8K; load w+12K",
-        "0 " * 14 + "7 8",
-    ),
-    "madvise, refused": (
-        "@store w+8K 7;" + "".join(f"madvise w u {n};" for n in (8, 18, 25, 102, 103)) + "load w+8K",
-        "EINVAL " * 5 + "7",
-    ),
-}
-
 TABLES: dict[str, tuple[Table, str]] = {
     "the size": (SIZING, FRESH),
     "before there is a size": (UNSIZED, FRESH),
@@ -455,7 +401,6 @@ TABLES: dict[str, tuple[Table, str]] = {
     "MSHAREFS_UNMAP": (UNMAPPING, OBJECT),
     "mmap of the file": (MAPPING, OBJECT),
     "accesses": (ACCESSING, WINDOW),
-    "calls on a window": (CALLS_ON_A_WINDOW, WINDOW),
 }
 
 

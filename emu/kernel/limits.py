@@ -1,0 +1,83 @@
+"""Resource limits: their numbers, what they are at the start, and /proc/PID/limits (include/asm-generic/resource.h)."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from emu.fs.fdtable import DEFAULT_LIMIT, NR_OPEN
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task
+
+INFINITY = 0xFFFF_FFFF_FFFF_FFFF
+_MLOCK_LIMIT = 8 << 20
+
+
+class Rlimit(IntEnum):
+    """RLIMIT_*."""
+
+    CPU = 0
+    FSIZE = 1
+    DATA = 2
+    STACK = 3
+    CORE = 4
+    RSS = 5
+    NPROC = 6
+    NOFILE = 7
+    MEMLOCK = 8
+    AS = 9
+    LOCKS = 10
+    SIGPENDING = 11
+    MSGQUEUE = 12
+    NICE = 13
+    RTPRIO = 14
+    RTTIME = 15
+
+
+#: (soft, hard) of a first process, where they are not infinite.
+_INITIAL = {
+    Rlimit.STACK: (8 << 20, INFINITY),
+    Rlimit.CORE: (0, INFINITY),
+    Rlimit.NPROC: (4096, 4096),
+    Rlimit.NOFILE: (DEFAULT_LIMIT, NR_OPEN),
+    Rlimit.MEMLOCK: (_MLOCK_LIMIT, _MLOCK_LIMIT),
+    Rlimit.SIGPENDING: (4096, 4096),
+    Rlimit.MSGQUEUE: (819200, 819200),
+    Rlimit.NICE: (0, 0),
+    Rlimit.RTPRIO: (0, 0),
+}
+#: Name and unit in /proc/PID/limits.
+_SHOWN = (
+    ("Max cpu time", "seconds"), ("Max file size", "bytes"), ("Max data size", "bytes"), ("Max stack size", "bytes"),
+    ("Max core file size", "bytes"), ("Max resident set", "bytes"), ("Max processes", "processes"),
+    ("Max open files", "files"), ("Max locked memory", "bytes"), ("Max address space", "bytes"),
+    ("Max file locks", "locks"), ("Max pending signals", "signals"), ("Max msgqueue size", "bytes"),
+    ("Max nice priority", ""), ("Max realtime priority", ""), ("Max realtime timeout", "us"),
+)  # fmt: skip
+
+
+def limits_of(task: Task, resource: Rlimit) -> tuple[int, int]:
+    """(soft, hard)."""
+    return task.limits.get(resource) or _INITIAL.get(resource, (INFINITY, INFINITY))
+
+
+def soft_limit(task: Task | None, resource: Rlimit) -> int | None:
+    """What holds for a task (None: for the kernel itself, the initial value); None if nothing does.
+
+    Who may lock as much as they like (CAP_IPC_LOCK: root) has no limit of locked memory.
+    """
+    if resource == Rlimit.MEMLOCK and (task is None or task.credentials.euid == 0):
+        return None
+    soft = (_INITIAL.get(resource, (INFINITY, INFINITY)) if task is None else limits_of(task, resource))[0]
+    return None if soft == INFINITY else soft
+
+
+def limits_text(kernel: Kernel, task: Task) -> bytes:
+    """/proc/PID/limits."""
+    lines = [f"{'Limit':<25} {'Soft Limit':<20} {'Hard Limit':<20} {'Units':<10}\n"]
+    for resource, (name, unit) in zip(Rlimit, _SHOWN, strict=True):
+        soft, hard = ("unlimited" if value == INFINITY else str(value) for value in limits_of(task, resource))
+        lines.append(f"{name:<25} {soft:<20} {hard:<20} {f'{unit:<10}' if unit else ''}\n")
+    return "".join(lines).encode()

@@ -1,0 +1,57 @@
+"""What memory has been promised, and how much may be: overcommit (mm/util.c, __vm_enough_memory)."""
+
+from __future__ import annotations
+
+import errno
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from emu.kernel.errors import LinuxError
+from mmu.memory import PAGE_SHIFT
+
+if TYPE_CHECKING:
+    from emu.mm.address_space import AddressSpace
+
+#: At most this much is kept back from one process in mode 2, so that others can go on (vm.user_reserve_kbytes).
+_USER_RESERVE_PAGES = (128 << 20) >> PAGE_SHIFT
+
+
+class Overcommit(IntEnum):
+    """vm.overcommit_memory."""
+
+    GUESS = 0  # refuse only what can obviously never fit
+    ALWAYS = 1
+    NEVER = 2  # refuse what goes over CommitLimit
+
+
+class Commit:
+    """The pages that a machine has promised (Committed_AS) of its ``total``; there is no swap."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self.mode = Overcommit.GUESS
+        #: vm.overcommit_ratio in percent, and vm.overcommit_kbytes, which goes first where it is not 0.
+        self.ratio = 50
+        self.kbytes = 0
+        self.pages = 0
+
+    @property
+    def limit(self) -> int:
+        """CommitLimit, in pages."""
+        return self.kbytes >> (PAGE_SHIFT - 10) if self.kbytes else self._total * self.ratio // 100
+
+    def charge(self, pages: int, mm: AddressSpace | None = None) -> None:
+        """Promise pages; LinuxError(ENOMEM) if the mode says no.  ``mm`` is who asks, where one process does."""
+        if self.mode == Overcommit.GUESS and pages > self._total:
+            raise LinuxError(errno.ENOMEM)
+        if self.mode == Overcommit.NEVER:
+            reserve = 0 if mm is None else min((mm.total_bytes >> PAGE_SHIFT) // 32, _USER_RESERVE_PAGES)
+            if self.pages + pages > self.limit - reserve:
+                raise LinuxError(errno.ENOMEM)
+        self.pages += pages
+
+    def uncharge(self, pages: int) -> None:
+        """Take a promise back."""
+        self.pages -= pages
+        if self.pages < 0:
+            raise AssertionError(f"Commit.uncharge: {-self.pages} pages more than were promised")

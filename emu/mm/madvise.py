@@ -1,0 +1,144 @@
+"""madvise: what each advice does to a range (mm/madvise.c)."""
+
+from __future__ import annotations
+
+import errno
+from enum import IntEnum
+
+from emu.fs.flags import FallocateFlags
+from emu.kernel.errors import LinuxError
+from emu.mm.address_space import AddressSpace, page_align
+from emu.mm.gup import allows_access, fault_in
+from emu.mm.hugetlb import HPAGE_SIZE
+from emu.mm.vma import Prot, Vma, VmFlags
+from emu.mm.vmaflags import pieces, pieces_to_the_hole, set_flags
+from emu.mm.zap import zap_range
+from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+from mmu.registers import Access
+
+
+class Advice(IntEnum):
+    """MADV_*."""
+
+    NORMAL = 0
+    RANDOM = 1
+    SEQUENTIAL = 2
+    WILLNEED = 3
+    DONTNEED = 4
+    FREE = 8
+    REMOVE = 9
+    DONTFORK = 10
+    DOFORK = 11
+    MERGEABLE = 12
+    UNMERGEABLE = 13
+    HUGEPAGE = 14
+    NOHUGEPAGE = 15
+    DONTDUMP = 16
+    DODUMP = 17
+    WIPEONFORK = 18
+    KEEPONFORK = 19
+    COLD = 20
+    PAGEOUT = 21
+    POPULATE_READ = 22
+    POPULATE_WRITE = 23
+    DONTNEED_LOCKED = 24
+    COLLAPSE = 25
+
+
+#: What is only a note on the VMA: flags to take away, flags to set.
+_NOTES = {
+    Advice.NORMAL: (VmFlags.RAND_READ | VmFlags.SEQ_READ, VmFlags.NONE),
+    Advice.RANDOM: (VmFlags.SEQ_READ, VmFlags.RAND_READ),
+    Advice.SEQUENTIAL: (VmFlags.RAND_READ, VmFlags.SEQ_READ),
+    Advice.DONTFORK: (VmFlags.NONE, VmFlags.DONTCOPY),
+    Advice.DOFORK: (VmFlags.DONTCOPY, VmFlags.NONE),
+    Advice.WIPEONFORK: (VmFlags.NONE, VmFlags.WIPEONFORK),
+    Advice.KEEPONFORK: (VmFlags.WIPEONFORK, VmFlags.NONE),
+    Advice.DONTDUMP: (VmFlags.NONE, VmFlags.DONTDUMP),
+    Advice.DODUMP: (VmFlags.DONTDUMP, VmFlags.NONE),
+    Advice.HUGEPAGE: (VmFlags.NOHUGEPAGE, VmFlags.HUGEPAGE),
+    Advice.NOHUGEPAGE: (VmFlags.HUGEPAGE, VmFlags.NOHUGEPAGE),
+    Advice.MERGEABLE: (VmFlags.NONE, VmFlags.MERGEABLE),
+    Advice.UNMERGEABLE: (VmFlags.MERGEABLE, VmFlags.NONE),
+}
+#: Advice that throws content away: refused on sealed memory that the process could not write to itself.
+_DISCARDS = frozenset(
+    {Advice.DONTNEED, Advice.DONTNEED_LOCKED, Advice.FREE, Advice.REMOVE, Advice.DONTFORK, Advice.WIPEONFORK}
+)
+
+
+def do_madvise(mm: AddressSpace, address: int, length: int, number: int) -> None:
+    """madvise(2): EINVAL for what no kernel knows or this one has not (MADV_COLLAPSE, guards, poisoning)."""
+    try:
+        advice = Advice(number)
+    except ValueError:
+        raise LinuxError(errno.EINVAL) from None
+    if advice == Advice.COLLAPSE or address & (PAGE_SIZE - 1) or length >= 1 << 63:
+        raise LinuxError(errno.EINVAL)
+    end = address + page_align(length)
+    if end > 1 << 64:
+        raise LinuxError(errno.EINVAL)
+    if advice in (Advice.POPULATE_READ, Advice.POPULATE_WRITE):
+        _populate(mm, address, end, Access.WRITE if advice == Advice.POPULATE_WRITE else Access.READ)
+        return
+    for vma, low, high in pieces(mm, address, end):
+        if advice in _DISCARDS and vma.flags & VmFlags.SEALED and vma.anonymous and not vma.prot & Prot.WRITE:
+            raise LinuxError(errno.EPERM)
+        _advise(mm, vma, low, high, advice)
+
+
+def _advise(mm: AddressSpace, vma: Vma, start: int, end: int, advice: Advice) -> None:
+    if advice in _NOTES:
+        _note(mm, vma, start, end, advice)
+    elif advice in (Advice.DONTNEED, Advice.DONTNEED_LOCKED, Advice.FREE):
+        if advice == Advice.FREE and not vma.anonymous:
+            raise LinuxError(errno.EINVAL)
+        _refuse_locked(vma, unless=advice == Advice.DONTNEED_LOCKED)
+        if vma.huge and start % HPAGE_SIZE:
+            raise LinuxError(errno.EINVAL)
+        end = end & -HPAGE_SIZE if vma.huge else end
+        if start < end:
+            zap_range(mm, vma, start, end)
+    elif advice == Advice.REMOVE:
+        _remove(vma, start, end)
+    elif advice in (Advice.COLD, Advice.PAGEOUT):  # nothing is ever reclaimed
+        _refuse_locked(vma)
+
+
+def _refuse_locked(vma: Vma, *, unless: bool = False) -> None:
+    if vma.flags & VmFlags.LOCKED and not unless:
+        raise LinuxError(errno.EINVAL)
+
+
+def _note(mm: AddressSpace, vma: Vma, start: int, end: int, advice: Advice) -> None:
+    if advice == Advice.WIPEONFORK and (vma.file is not None or vma.shared):
+        raise LinuxError(errno.EINVAL)
+    if advice == Advice.DODUMP and vma.flags & VmFlags.DONTEXPAND:
+        raise LinuxError(errno.EINVAL)
+    if advice in (Advice.MERGEABLE, Advice.UNMERGEABLE) and (vma.shared or vma.flags & VmFlags.DONTEXPAND):
+        return  # same-page merging passes over what it cannot merge
+    cleared, added = _NOTES[advice]
+    set_flags(mm, vma, start, end, vma.flags & ~cleared | added)
+
+
+def _remove(vma: Vma, start: int, end: int) -> None:
+    """MADV_REMOVE: punch a hole into what is mapped."""
+    _refuse_locked(vma)
+    if vma.page_cache is None and vma.file is None:
+        raise LinuxError(errno.EINVAL)
+    if not vma.shared or vma.flags & VmFlags.NEVERWRITE:
+        raise LinuxError(errno.EACCES)
+    first = vma.index_of(start)
+    if vma.file is not None:
+        mode = FallocateFlags.PUNCH_HOLE | FallocateFlags.KEEP_SIZE
+        vma.file.fallocate(mode, first << PAGE_SHIFT, end - start)
+    elif vma.page_cache is not None:
+        vma.page_cache.punch(first, first + ((end - start) >> PAGE_SHIFT))
+
+
+def _populate(mm: AddressSpace, start: int, end: int, access: Access) -> None:
+    """MADV_POPULATE_READ and _WRITE: ENOMEM in a hole, EINVAL without the right, EFAULT where a signal would come."""
+    for vma, low, high in pieces_to_the_hole(mm, start, end):
+        if not allows_access(vma, access, force=False):
+            raise LinuxError(errno.EINVAL)
+        fault_in(mm, vma, low, high, access)

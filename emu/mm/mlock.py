@@ -1,0 +1,114 @@
+"""mlock and its like (mm/mlock.c).  Nothing is ever swapped here: what is left is the accounting, and that pages come
+at once.
+"""
+
+from __future__ import annotations
+
+import errno
+from enum import IntFlag
+
+from emu.kernel.errors import LinuxError
+from emu.kernel.limits import Rlimit
+from emu.mm.address_space import AddressSpace, page_align
+from emu.mm.gup import fault_in
+from emu.mm.vma import Prot, Vma, VmFlags
+from emu.mm.vmaflags import pieces_to_the_hole, set_flags
+from mmu.memory import PAGE_SIZE
+from mmu.registers import Access
+
+LOCK_FLAGS = VmFlags.LOCKED | VmFlags.LOCKONFAULT
+
+
+class MlockAll(IntFlag):
+    """MCL_*."""
+
+    CURRENT = 1
+    FUTURE = 2
+    ONFAULT = 4
+
+
+def do_mlock(mm: AddressSpace, address: int, length: int, flags: VmFlags) -> None:
+    """mlock(2) and mlock2(2); ``flags`` are VM_LOCKED, with VM_LOCKONFAULT where pages need not come at once."""
+    limit = mm.context.limit(Rlimit.MEMLOCK)
+    if limit == 0:
+        raise LinuxError(errno.EPERM)
+    start, end = _range(address, length)
+    if limit is not None and mm.locked_bytes + end - start > limit & -PAGE_SIZE:
+        already = sum(
+            min(vma.end, end) - max(vma.start, start)
+            for vma in mm.vmas.overlapping(start, end)
+            if vma.flags & VmFlags.LOCKED
+        )
+        if mm.locked_bytes + end - start - already > limit & -PAGE_SIZE:
+            raise LinuxError(errno.ENOMEM)
+    _apply(mm, start, end, flags)
+    for vma, low, high in pieces_to_the_hole(mm, start, end):
+        try:
+            _populate(mm, vma, low, high)
+        except LinuxError as error:  # __mlock_posix_error_return()
+            raise LinuxError(errno.ENOMEM if error.errno == errno.EFAULT else errno.EAGAIN) from None
+
+
+def do_munlock(mm: AddressSpace, address: int, length: int) -> None:
+    """munlock(2)."""
+    _apply(mm, *_range(address, length), VmFlags.NONE)
+
+
+def do_mlockall(mm: AddressSpace, flags: int) -> None:
+    """mlockall(2); what cannot be faulted in stays out."""
+    wanted = MlockAll(flags & 7)
+    if not flags or flags & ~7 or wanted == MlockAll.ONFAULT:
+        raise LinuxError(errno.EINVAL)
+    limit = mm.context.limit(Rlimit.MEMLOCK)
+    if limit == 0:
+        raise LinuxError(errno.EPERM)
+    if limit is not None and wanted & MlockAll.CURRENT and mm.total_bytes > limit & -PAGE_SIZE:
+        raise LinuxError(errno.ENOMEM)
+    lock = VmFlags.LOCKED | (VmFlags.LOCKONFAULT if wanted & MlockAll.ONFAULT else VmFlags.NONE)
+    mm.default_lock = lock if wanted & MlockAll.FUTURE else VmFlags.NONE
+    if not wanted & MlockAll.CURRENT:
+        return
+    for vma in list(mm.vmas):
+        _fix_up(mm, vma, vma.start, vma.end, lock)
+    for vma in list(mm.vmas):
+        try:
+            _populate(mm, vma, vma.start, vma.end)
+        except LinuxError:
+            continue
+
+
+def do_munlockall(mm: AddressSpace) -> None:
+    """munlockall(2)."""
+    mm.default_lock = VmFlags.NONE
+    for vma in list(mm.vmas):
+        _fix_up(mm, vma, vma.start, vma.end, VmFlags.NONE)
+
+
+def _range(address: int, length: int) -> tuple[int, int]:
+    start = address & -PAGE_SIZE
+    end = start + (page_align(length + (address & (PAGE_SIZE - 1))) & 0xFFFF_FFFF_FFFF_FFFF)
+    if end > 0xFFFF_FFFF_FFFF_FFFF:
+        raise LinuxError(errno.EINVAL)
+    return start, end
+
+
+def _apply(mm: AddressSpace, start: int, end: int, lock: VmFlags) -> None:
+    for vma, low, high in pieces_to_the_hole(mm, start, end):
+        _fix_up(mm, vma, low, high, lock)
+
+
+def _fix_up(mm: AddressSpace, vma: Vma, start: int, end: int, lock: VmFlags) -> None:
+    """mlock_fixup(): a VMA that is special (a window) is passed over, and stays unlocked."""
+    if not vma.flags & VmFlags.DONTEXPAND:
+        set_flags(mm, vma, start, end, vma.flags & ~LOCK_FLAGS | lock)
+
+
+def _populate(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
+    if vma.flags & VmFlags.LOCKONFAULT:
+        return
+    access = Access.WRITE if vma.prot & Prot.WRITE and not vma.shared else Access.READ
+    if not vma.prot:
+        raise LinuxError(errno.EFAULT)
+    if not vma.prot & Prot.READ and access == Access.READ:
+        raise LinuxError(errno.EFAULT)
+    fault_in(mm, vma, start, end, access)

@@ -1,0 +1,39 @@
+"""Shared anonymous memory: an object without a name that lives while somebody maps it (shmem_zero_setup)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emu.mm.commit import Commit, Overcommit
+from emu.mm.pagecache import PageCache
+from emu.mm.vma import VmFlags
+from mmu.memory import PAGE_SHIFT
+
+if TYPE_CHECKING:
+    from emu.mm.address_space import AddressSpace
+
+
+class SharedAnonymous(PageCache):
+    """The pages behind MAP_SHARED|MAP_ANONYMOUS.  The whole size is promised at once; with MAP_NORESERVE each page as
+    it comes.
+
+    LinuxError(ENOMEM) if that is more than the overcommit mode allows.
+    """
+
+    def __init__(self, mm: AddressSpace, length: int, flags: VmFlags) -> None:
+        self._commit: Commit = mm.context.commit
+        by_page = bool(flags & VmFlags.NORESERVE) and self._commit.mode != Overcommit.NEVER
+        self._promised = 0 if by_page else length >> PAGE_SHIFT
+        self._commit.charge(self._promised, mm)
+        super().__init__(mm.frames, length, self._charge_pages if by_page else None)
+
+    def _charge_pages(self, pages: int) -> None:
+        if pages > 0:
+            self._commit.charge(pages)
+        else:
+            self._commit.uncharge(-pages)
+
+    def release(self) -> None:
+        super().release()
+        self._commit.uncharge(self._promised)
+        self._promised = 0

@@ -1,0 +1,134 @@
+"""madvise, mincore, msync and the mlock family: whether pages are there, and what for."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from emu.kernel.errors import LinuxError
+from emu.mm.address_space import page_align
+from emu.mm.hugetlb import HPAGE_SIZE
+from emu.mm.madvise import do_madvise
+from emu.mm.mlock import do_mlock, do_mlockall, do_munlock, do_munlockall
+from emu.mm.vma import Vma, VmFlags
+from emu.syscalls.table import Syscall, s32
+from mmu.memory import PAGE_SIZE
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task
+
+_MS_INVALIDATE, _MS_SYNC = 2, 4
+_MLOCK_ONFAULT = 1
+
+
+def sys_madvise(kernel: Kernel, task: Task, addr: int, length: int, advice: int) -> int:
+    """madvise(2)."""
+    do_madvise(task.mm, addr, length, s32(advice))
+    return 0
+
+
+def sys_mlock(kernel: Kernel, task: Task, addr: int, length: int) -> int:
+    """mlock(2)."""
+    do_mlock(task.mm, addr, length, VmFlags.LOCKED)
+    return 0
+
+
+def sys_mlock2(kernel: Kernel, task: Task, addr: int, length: int, flags: int) -> int:
+    """mlock2(2)."""
+    if flags & 0xFFFF_FFFF & ~_MLOCK_ONFAULT:
+        raise LinuxError(errno.EINVAL)
+    do_mlock(task.mm, addr, length, VmFlags.LOCKED | (VmFlags.LOCKONFAULT if flags else VmFlags.NONE))
+    return 0
+
+
+def sys_munlock(kernel: Kernel, task: Task, addr: int, length: int) -> int:
+    """munlock(2)."""
+    do_munlock(task.mm, addr, length)
+    return 0
+
+
+def sys_mlockall(kernel: Kernel, task: Task, flags: int) -> int:
+    """mlockall(2)."""
+    do_mlockall(task.mm, flags & 0xFFFF_FFFF)
+    return 0
+
+
+def sys_munlockall(kernel: Kernel, task: Task) -> int:
+    """munlockall(2)."""
+    do_munlockall(task.mm)
+    return 0
+
+
+def _mark_resident(task: Task, vma: Vma, low: int, high: int, first: int, present: bytearray) -> None:
+    """Set a 1 for each page of [low, high) that is mapped, or in the page cache; ``present`` begins at ``first``."""
+    for vaddr, slot, number in task.mm.tables.pte_tables(low, high):
+        for i in range(number):
+            if task.mm.frames.ram.qwords[slot + i]:
+                present[((vaddr - first) >> 12) + i] = 1
+    for vaddr, _ in task.mm.tables.huge_slots(low & -HPAGE_SIZE, high):
+        for page in range(max(vaddr, low), min(vaddr + HPAGE_SIZE, high), PAGE_SIZE):
+            present[(page - first) >> 12] = 1
+    if vma.huge:
+        return
+    if vma.page_cache is not None and vma.page_cache.nr_pages:
+        for page in range(low, high, PAGE_SIZE):
+            if vma.page_cache.find(vma.index_of(page)) is not None:
+                present[(page - first) >> 12] = 1
+
+
+def sys_mincore(kernel: Kernel, task: Task, addr: int, length: int, vector: int) -> int:
+    """mincore(2): 1 for each page that is present."""
+    if addr & (PAGE_SIZE - 1):
+        raise LinuxError(errno.EINVAL)
+    if length > task.mm.task_size:
+        raise LinuxError(errno.ENOMEM)
+    first, end = addr, addr + page_align(length)
+    while first < end:  # one VMA at a time: what comes before a hole is told
+        vma = task.mm.vmas.find(first)
+        if vma is None:
+            raise LinuxError(errno.ENOMEM)
+        last = min(first + PAGE_SIZE * 4096, vma.end, end)
+        present = bytearray((last - first) >> 12)
+        covered = first
+        for vma in task.mm.vmas.overlapping(first, last):
+            low, high = max(vma.start, first), min(vma.end, last)
+            if low != covered:
+                break
+            covered = high
+            _mark_resident(task, vma, low, high, first, present)
+        if covered != last:
+            raise LinuxError(errno.ENOMEM)
+        task.mm.write(vector + ((first - addr) >> 12), bytes(present))
+        first = last
+    return 0
+
+
+def sys_msync(kernel: Kernel, task: Task, addr: int, length: int, flags: int) -> int:
+    """msync(2): nothing to write back, since every file is memory; MS_SYNC asks each shared file all the same."""
+    if addr & (PAGE_SIZE - 1) or flags & ~7 or flags & 5 == 5:
+        raise LinuxError(errno.EINVAL)
+    end = addr + (page_align(length) & 0xFFFF_FFFF_FFFF_FFFF)
+    if end > 0xFFFF_FFFF_FFFF_FFFF:
+        raise LinuxError(errno.ENOMEM)
+    vmas = task.mm.vmas.overlapping(addr, end) if end > addr else []
+    if flags & _MS_INVALIDATE and any(vma.flags & VmFlags.LOCKED for vma in vmas):
+        raise LinuxError(errno.EBUSY)
+    for vma in vmas if flags & _MS_SYNC else ():
+        if vma.file is not None and vma.shared:
+            vma.file.fsync(True)
+    if sum(min(end, vma.end) - max(addr, vma.start) for vma in vmas) < end - addr:
+        raise LinuxError(errno.ENOMEM)
+    return 0
+
+
+TABLE = (
+    Syscall(26, "msync", sys_msync, ("ptr", "size", "int")),
+    Syscall(27, "mincore", sys_mincore, ("ptr", "size", "ptr")),
+    Syscall(28, "madvise", sys_madvise, ("ptr", "size", "int")),
+    Syscall(149, "mlock", sys_mlock, ("ptr", "size")),
+    Syscall(150, "munlock", sys_munlock, ("ptr", "size")),
+    Syscall(151, "mlockall", sys_mlockall, ("hex",)),
+    Syscall(152, "munlockall", sys_munlockall),
+    Syscall(325, "mlock2", sys_mlock2, ("ptr", "size", "hex")),
+)

@@ -1,0 +1,17 @@
+"""Whether there is a Linux host to compare with, and which."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+
+import pytest
+
+ON_X86_LINUX = sys.platform == "linux" and platform.machine() == "x86_64"
+needs_host = pytest.mark.skipif(not ON_X86_LINUX, reason="the host is no x86-64 Linux: nothing to compare with")
+
+
+def host_is(major: int, minor: int) -> bool:
+    """Whether the host's kernel is at least that new."""
+    return tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2]) >= (major, minor)
