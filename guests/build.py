@@ -75,6 +75,7 @@ GUESTS: tuple[Guest, ...] = (
     Guest("mshare_consumer_ioctl", "mshare_consumer_ioctl.c"),
     Guest("region_stress", "region_stress.c"),
     Guest("sharers", "sharers.c"),
+    Guest("sga", "sga.c"),
     Guest("calls", "calls.c"),
     Guest("spin", "spin.c"),
     Guest("touch_pages", "touch_pages.c"),

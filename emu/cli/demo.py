@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 import guests
+from emu.cli import sga
 from emu.cli.arguments import UsageError, format_size, parse_size
 from emu.kernel.sched import StopReason
 from emu.kernel.signal_state import Sig
@@ -70,21 +71,34 @@ class Options:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``unimmu demo``."""
-    parser.add_argument("--quick", action="store_true", help="4 processes and 64M instead of 8 and 1G")
-    parser.add_argument("--processes", type=int, metavar="N", help=f"how many, 1 to {_MAX_PROCESSES}")
+    parser.add_argument(
+        "--sga", action="store_true",
+        help="the problem that mshare was made for: 1500 processes that share 300G, all of it mapped",
+    )  # fmt: skip
+    parser.add_argument(
+        "--quick", action="store_true", help="4 processes and 64M instead of 8 and 1G; with --sga 100 and 16G"
+    )
+    parser.add_argument("--processes", type=int, metavar="N", help=f"how many, 1 to {_MAX_PROCESSES} (--sga: 4000)")
     parser.add_argument("--size", type=parse_size, metavar="SIZE", help="of the memory that they share, as 64M or 1G")
     parser.add_argument("--level", choices=("pmd", "pud"), default="pmd", help="which tables are shared (default: pmd)")
     parser.add_argument(
-        "--output", type=pathlib.Path, default=pathlib.Path(_DEFAULT_OUTPUT), metavar="FILE",
+        "--output", type=pathlib.Path, metavar="FILE",
         help=f"the picture: FILE.svg, or FILE.html for a page with the figures too (default: {_DEFAULT_OUTPUT})",
     )  # fmt: skip
+    parser.add_argument(
+        "--plain", type=int, metavar="N", help="with --sga: processes that map the memory by themselves (default: 3)"
+    )
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="with --sga: write the figures as JSON")
 
 
 def options_from(arguments: argparse.Namespace) -> Options:
     """Check everything that can be checked before a long run.  :class:`UsageError` says what is wrong."""
     processes = arguments.processes if arguments.processes is not None else 4 if arguments.quick else 8
     size = arguments.size if arguments.size is not None else (64 << 20) if arguments.quick else 1 << 30
-    output: pathlib.Path = arguments.output
+    output: pathlib.Path = arguments.output or pathlib.Path(_DEFAULT_OUTPUT)
+    for option in ("plain", "json"):
+        if getattr(arguments, option) is not None:
+            raise UsageError(f"--{option}: it goes with --sga")
     if not 1 <= processes <= _MAX_PROCESSES:
         raise UsageError(f"--processes {processes}: it must be 1 to {_MAX_PROCESSES}")
     if size < PAGE_SIZE or size % PAGE_SIZE:
@@ -104,6 +118,10 @@ def options_from(arguments: argparse.Namespace) -> Options:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run both, print the figures, write the picture."""
+    if arguments.sga:
+        if arguments.output is not None:
+            raise UsageError("--output: --sga draws no picture")
+        return sga.run(arguments, _show)
     options = options_from(arguments)
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
@@ -137,7 +155,7 @@ def _run_sharers(options: Options, mode: Mode) -> Snapshot:
         )  # fmt: skip
     except (ValueError, MemoryError) as error:
         raise UsageError(str(error)) from None
-    mmu, scheduler = machine.kernel.cpu.mmu, machine.kernel.scheduler
+    state, scheduler = machine.kernel.cpu.mmu.state, machine.kernel.scheduler
     scheduler.time_slice = _STEP
     parent = machine.spawn(guests.path("sharers"), [mode.argument, str(options.processes), str(options.size)])
     start = time.perf_counter()
@@ -145,7 +163,7 @@ def _run_sharers(options: Options, mode: Mode) -> Snapshot:
     with _progress(_title(options, mode), options.processes * (options.size >> PAGE_SHIFT)) as report:
 
         def look() -> bool:
-            report(mmu.counters.fills)
+            report(state.fills)
             return False
 
         reason = machine.run(until=look)

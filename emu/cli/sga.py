@@ -1,0 +1,276 @@
+"""``unimmu demo --sga``: the problem that mshare was made for, at its full size.
+
+A database keeps 300 GiB in shared memory and serves 1,500 clients, each a process; with 4 KiB pages their page tables
+are larger than the memory.  This builds it: every leaf entry is written, every client is a process that reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from rich.console import Console
+
+import guests
+from emu.cli.arguments import UsageError, format_size
+from emu.cli.messages import version
+from emu.kernel.sched import StopReason
+from emu.kernel.signal_state import Sig
+from emu.kernel.task import Task
+from emu.machine import Machine, Mount
+from emu.mm.pagetable import LEVEL_OF, span
+from emu.trace.report.figures import Grid
+from emu.trace.report.sga import Sga, grid, in_words, measure
+from emu.trace.report.units import plural, size_text
+from mmu.memory import MAX_BYTES, PAGE_SHIFT, PAGE_SIZE
+
+#: Where the guest program `sga` maps the memory.
+START = 2 << 40
+SIZE, PROCESSES, PLAIN = 300 << 30, 1500, 3
+QUICK_SIZE, QUICK_PROCESSES = 16 << 30, 100
+#: Words that each process reads where the donor wrote, and as many elsewhere.
+READS = 32
+_SEED = 7
+_MAX_PROCESSES = 4000
+_MOUNT_POINT = "/sys/fs/mshare"
+_PROGRAM = "/bin/sga"
+_SCHEMA = 1
+#: Bytes of host memory for a page of guest memory: the frame's count and kind, the page cache's entry, the audit's
+#: count, and the host's own PTE, since tables lie all over the memory.
+_BOOKS = 4 + 1 + 4 + 4 + 8
+#: Bytes of host memory of the emulator itself, and of a guest process.
+_EMULATOR, _PROCESS = 512 << 20, 256 << 10
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to build; ``size`` in bytes, ``plain`` the number of processes that map the memory by themselves."""
+
+    size: int
+    processes: int
+    plain: int
+    level: str
+    json: pathlib.Path | None
+
+    @property
+    def memory(self) -> int:
+        """Bytes of the machine: the data, every set of tables, and what the processes take."""
+        sets = 2 + self.plain
+        tables = sets * ((self.size >> 9) + (self.size >> 18) + (1 << 20))
+        every = (self.processes + self.plain) * (256 << 10)
+        return (self.size + tables + every + (256 << 20) + PAGE_SIZE - 1) & -PAGE_SIZE
+
+    @property
+    def host_memory(self) -> int:
+        """Bytes that this takes of the host, about."""
+        tables = (1 + self.plain) * (self.size >> 9)
+        return tables + (self.size >> PAGE_SHIFT) * _BOOKS + _EMULATOR + self.processes * _PROCESS
+
+
+def options_from(arguments: argparse.Namespace) -> Options:
+    """Check everything that can be checked before a long run.  :class:`UsageError` says what is wrong."""
+    quick = arguments.quick
+    size = arguments.size if arguments.size is not None else QUICK_SIZE if quick else SIZE
+    processes = arguments.processes if arguments.processes is not None else QUICK_PROCESSES if quick else PROCESSES
+    plain = arguments.plain if arguments.plain is not None else PLAIN
+    unit = span(LEVEL_OF[arguments.level] + 1)
+    if size <= 0 or size % unit:
+        wanted = f"with --sga it must be a multiple of {size_text(unit)}, and not 0"
+        raise UsageError(f"--size {format_size(size)}: {wanted}")
+    if processes < 1:
+        raise UsageError(f"--processes {processes}: it must be at least 1")
+    if plain < 0:
+        raise UsageError(f"--plain {plain}: it must be at least 0")
+    if processes + plain > _MAX_PROCESSES:
+        raise UsageError(f"--processes {processes}: a machine has at most {_MAX_PROCESSES} processes")
+    options = Options(size, processes, plain, arguments.level, arguments.json)
+    if options.memory > MAX_BYTES:
+        raise UsageError(f"--size {format_size(size)}: too large: a machine has at most {size_text(MAX_BYTES)}")
+    if options.json is not None and (options.json.is_dir() or not options.json.resolve().parent.is_dir()):
+        raise UsageError(f"--json {options.json}: there is no such directory, or it is one")
+    available = _available_memory()
+    if available is not None and options.host_memory > available:
+        needed = f"about {size_text(options.host_memory >> 20 << 20)} of this host's memory are needed"
+        advice = ", or fewer --plain" if plain else ""
+        raise UsageError(f"{needed} and {size_text(available >> 20 << 20)} are free: use a smaller --size{advice}")
+    return options
+
+
+def run(arguments: argparse.Namespace, show: Callable[[Console, Grid], None]) -> int:
+    """Build it, measure it while everybody is alive, take it down again."""
+    options = options_from(arguments)
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = 120  # a file has no width: cut nothing off
+    begun = time.perf_counter()
+    try:
+        measured = _Run(options).go()
+    except MemoryError as error:
+        raise UsageError(f"the host has not enough memory: {error}") from None
+    wall = time.perf_counter() - begun
+    show(console, grid(measured.sga))
+    peak, tables = _peak_rss(), measured.host_tables
+    took = f"{wall:.0f} s on this host, {size_text(_rounded(peak))} of its memory at the peak"
+    if tables:
+        took += f", and {size_text(_rounded(tables))} for its own page tables"
+    console.print("interface: mshare(2), first series: it makes a region of the donor's mapping by moving its tables")
+    console.print(f"audit: nothing lost: every table, frame and reference was counted in {measured.audit_s:.1f} s")
+    console.print(f"took: {took}\n", soft_wrap=True)
+    console.print(in_words(measured.sga), style="bold", soft_wrap=True)
+    if options.json is not None:
+        report = {
+            "schema": _SCHEMA,
+            "unimmu": version(),
+            **measured.sga.as_json(),
+            "host": {"wall_s": wall, "peak_rss_bytes": peak, "pagetable_bytes": tables},
+            "stages_s": measured.stages_s,
+            "audit": {"findings": [], "wall_s": measured.audit_s},
+        }
+        try:
+            options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"--json {options.json}: {error.strerror}") from None
+    return 0
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What a run gives: the figures, the seconds of each stage and of the audit, and the host's page tables for it."""
+
+    sga: Sga
+    stages_s: dict[str, float]
+    audit_s: float
+    host_tables: int
+
+
+@dataclass
+class _Run:
+    """The machine from start to end, and when the guest said what."""
+
+    options: Options
+    #: Lines of the guest, and when each was complete.
+    lines: list[tuple[str, float]] = field(default_factory=list)
+    complaints: bytearray = field(default_factory=bytearray)
+    _unfinished: bytes = b""
+
+    def go(self) -> _Measured:
+        """Everything, from the first process to the last."""
+        options = self.options
+        _say(f"{size_text(options.size)}, {plural(options.processes, 'process', 'processes')} ...")
+        start = time.perf_counter()
+        machine = self._machine()
+        donor = self._start(machine)
+        reason = machine.run()
+        self._expect(reason == StopReason.IDLE, f"the processes ended as: {reason.value}")
+        self._expect(self.lines[-1][0].endswith(": ok"), "the processes read wrong data")
+        stages = self._stages(start)
+        seconds = (stages.get("plain", 0.0), stages["attach"])
+        sga = measure(machine, START, options.size, options.level, seconds)
+        self._check(sga)
+        _say("measured; now the audit ...")
+        begun = time.perf_counter()
+        findings = machine.audit()
+        audit_s, host_tables = time.perf_counter() - begun, _own_tables()
+        self._expect(not findings, "the audit found: " + "; ".join(findings))
+        begun = time.perf_counter()
+        machine.send_signal(donor, Sig.USR1)
+        reason = machine.run()
+        self._expect(reason == StopReason.EXITED, f"the processes did not end: {reason.value}")
+        self._expect(donor.exit_code == 0, f"the donor ended with status {donor.exit_code:#x}")
+        stages["end"] = time.perf_counter() - begun
+        findings = machine.audit()
+        self._expect(not findings, "after the end, the audit found: " + "; ".join(findings))
+        machine.ram.discard(0, machine.ram.size)  # now, not when Python happens to drop the machine
+        return _Measured(sga, stages, audit_s, host_tables)
+
+    def _machine(self) -> Machine:
+        mount = Mount("msharefs", _MOUNT_POINT, f"level={self.options.level}")
+        try:
+            return Machine(self.options.memory, stdout=self._hear, stderr=self.complaints.extend, mounts=[mount])
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+
+    def _start(self, machine: Machine) -> Task:
+        options = self.options
+        machine.install(guests.path("sga"), _PROGRAM)
+        numbers = (options.size, options.processes, options.plain, READS, _SEED)
+        return machine.spawn(_PROGRAM, [str(number) for number in numbers], in_guest=True)
+
+    def _hear(self, data: bytes) -> None:
+        *lines, self._unfinished = (self._unfinished + data).split(b"\n")
+        for line in lines:
+            self.lines.append((line.decode(), time.perf_counter()))
+            _say(line.decode().removeprefix("sga: "))
+
+    def _stages(self, start: float) -> dict[str, float]:
+        """Seconds from one of the guest's lines to the next."""
+        names = ["populate", "marks", *(["plain"] if self.options.plain else []), "mshare", "attach"]
+        seconds = {}
+        for name, (_, end) in zip(names, self.lines, strict=False):
+            seconds[name], start = end - start, end
+        return seconds
+
+    def _check(self, sga: Sga) -> None:
+        """What cannot be otherwise, or the figures are worth nothing."""
+        options = self.options
+        alive = (sga.plain.processes, sga.sharing.processes)
+        self._expect(alive == (options.plain, options.processes), f"{alive} processes were alive")
+        leaf = sga.leaf_formula(1)
+        self._expect(sga.region_leaf_bytes == leaf, f"the region has {sga.region_leaf_bytes} bytes of leaf tables")
+        self._expect(sga.plain.leaf_bytes == leaf * options.plain, f"{sga.plain.leaf_bytes} bytes of leaf tables")
+
+    def _expect(self, condition: bool, complaint: str) -> None:
+        if not condition:
+            said = "\n".join([*(line for line, _ in self.lines), self.complaints.decode("utf-8", "replace")]).strip()
+            raise RuntimeError(f"demo: {complaint}" + (f"\nthe guest said: {said}" if said else ""))
+
+
+# -- the host ----------------------------------------------------------------------------------------------------------
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _rounded(size: int) -> int:
+    """To whole MiB, so that it reads well."""
+    return size >> 20 << 20
+
+
+def _peak_rss() -> int:
+    """Bytes of this process in the host's memory, at most so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+
+def _own_tables() -> int:
+    """Bytes of the page tables that the host has for this process; 0 where it does not say."""
+    return _field("/proc/self/status", "VmPTE:") or 0
+
+
+def _available_memory() -> int | None:
+    """Bytes that the host, or the control group, can still give; None where it does not say."""
+    known = [_field("/proc/meminfo", "MemAvailable:")]
+    try:
+        group = pathlib.Path("/sys/fs/cgroup")
+        limit, used = ((group / name).read_text() for name in ("memory.max", "memory.current"))
+        known.append(int(limit) - int(used) if limit.strip() != "max" else None)
+    except (OSError, ValueError):
+        pass
+    return min((size for size in known if size is not None), default=None)
+
+
+def _field(path: str, name: str) -> int | None:
+    """The value of a line of a /proc file that counts in kB, in bytes."""
+    try:
+        for line in pathlib.Path(path).read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith(name):
+                return int(line.split()[1]) << 10
+    except (OSError, ValueError):
+        pass
+    return None
