@@ -95,10 +95,10 @@ class DirectoryV2(MshareDirectory):
 
     def unlink(self, name: str, inode: Inode) -> None:
         """unlink(2) of a region unmaps it from the caller too (7/9)."""
-        super().unlink(name, inode)
         task = self.sb.kernel.current
         if isinstance(inode, RegionV2) and task is not None:
-            inode.leave(task.mm)
+            inode.leave(task.mm)  # while it has a name: the last window must not take the region away beneath us
+        super().unlink(name, inode)
 
 
 ABI = Abi("v2", "Khalid Aziz, second series, June 2022", create_v2, directory=DirectoryV2)
