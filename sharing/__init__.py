@@ -1,2 +1,5 @@
-"""Other ways to share page tables than msharefs: kernel modules to compare it with, and proof that one can be written
-outside :mod:`emu`."""
+"""Other ways to share page tables between processes, each a kernel module of its own, to compare msharefs with.
+
+Every module here is an ``init(kernel)`` in the entry-point group ``unimmu.modules``, and uses what a design outside of
+this repository could use too.
+"""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from emu.kernel.limits import Rlimit, soft_limit
 from emu.mm.commit import Commit
 from emu.mm.frames import FrameAllocator
+from emu.mm.hugefault import unshare_at_split
 from emu.mm.map_hook import MapHook
 from emu.mm.merge import merge_neighbours
 from emu.mm.pagetable import PageTables, ShareCounts
@@ -179,6 +180,8 @@ class AddressSpace(UserCopy):
         """Cut at ``address``; the VMA keeps the lower part, the upper one is returned."""
         if vma.ops is not None:
             vma.ops.may_split(vma, address)
+        if vma.huge:
+            unshare_at_split(self, vma, address)
         upper = vma.copy(address, vma.end)
         vma.end = address
         self.vmas.add(upper)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from emu.kernel.errors import LinuxError
 from emu.mm.hugetlb import HPAGE_SIZE, HugePagePool, Promises, cache_of, number_of, promises_of
-from emu.mm.pagetable import ADDRESS, PS, RW, XD, A, D, P
+from emu.mm.pagetable import ADDRESS, PS, RW, XD, A, D, P, span
 from emu.mm.vma import FaultResult, Prot, Vma
 from mmu.memory import PAGE_SHIFT
 from mmu.registers import Access
@@ -54,6 +54,12 @@ def unshare_tables(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
     """Entries of [start, end) are going to change in this address space only: no table there may be shared."""
     for sharer in mm.context.table_sharers:
         sharer.unshare(mm, vma, start, end)
+
+
+def unshare_at_split(mm: AddressSpace, vma: Vma, address: int) -> None:
+    """A VMA is going to be cut at ``address``: no table that covers both parts may be shared (hugetlb_split)."""
+    if address % span(PMD + 1):
+        unshare_tables(mm, vma, address, address + HPAGE_SIZE)
 
 
 def head_of(entry: int) -> int:

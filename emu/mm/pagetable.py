@@ -251,6 +251,11 @@ class PageTables:
                 self.share_counts.dec(table)
         self.links.clear()
 
+    def give_table(self, heir: PageTables, level: int) -> None:
+        """A table of this level belongs to another tree from now on, which has an entry that points at it."""
+        self.tables[level] -= 1
+        heir.tables[level] += 1
+
     def destroy(self) -> None:
         """Free the PGD; every other table must be gone, unless the tree is damaged."""
         left = {level_name(level, self.levels): n for level, n in self.tables.items() if n and level != self.levels}
