@@ -82,6 +82,8 @@ class Mshare:
 
     def report(self) -> list[dict[str, Any]]:
         """Every region, those that live first."""
+        for region in self.regions:
+            region.note_peaks()
         pids = {task.mm.serial: task.pid for task in self.kernel.tasks.values() if task.alive}
         return [describe(region, pids, ended=False) for region in self.regions] + self._ended
 

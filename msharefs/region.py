@@ -206,6 +206,7 @@ class Region:
         result = fault_in_vma(self.host, vma, host_address, access)
         if result == FaultResult.MINOR:
             self.figures.populated(pid, (self.resident_bytes >> PAGE_SHIFT) - pages)
+            self.figures.peaks.resident_bytes = max(self.figures.peaks.resident_bytes, self.resident_bytes)
             if not had_table:
                 self.figures.table_makers[host_address & -self.unit] = pid
         return result
