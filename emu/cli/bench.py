@@ -20,6 +20,7 @@ from emu.bench.figure import Figure, Measurement
 from emu.bench.hardware import computing, fills
 from emu.bench.kernel import traps
 from emu.bench.scale import memory_sizes, process_numbers
+from emu.bench.sharers import sharer_numbers
 from emu.bench.startup import startup
 from emu.cli.arguments import UsageError
 from emu.cli.messages import version
@@ -66,6 +67,7 @@ def _suite(*, quick: bool) -> list[tuple[str, Callable[[], Measurement]]]:
         ("translate_many", lambda: walks_from_python(rounds, 1_000_000 // shrink)),
         ("guest memory from 1 to 256 GiB", lambda: memory_sizes(rounds, 64 // shrink)),
         ("from 1 to 1000 processes", lambda: process_numbers(rounds, 64 // shrink)),
+        ("from 1 to 10,000 sharers of a region", lambda: sharer_numbers(rounds, 800 // shrink)),
         ("system calls and page faults", lambda: traps(rounds, 32_000 // shrink)),
         ("start-up", lambda: startup(rounds)),
     ]

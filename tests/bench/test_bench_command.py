@@ -8,6 +8,7 @@ import pathlib
 
 import pytest
 
+import msharefs.module
 from emu.bench.figure import Aim, Figure, Measurement, alternate, median_difference, median_ratio
 from emu.cli import bench
 from emu.cli.main import main
@@ -25,10 +26,15 @@ AIMS = {
     "memory_exact_growth": ("at most", 1.25),
     "processes_filtered_growth": ("at most", 1.25),
     "processes_exact_growth": ("at most", 1.25),
+    "sharers_attach_growth": ("at most", 1.3),
+    "sharers_link_growth": ("at most", 1.3),
+    "sharers_detach_growth": ("at most", 1.3),
 }
 
 
-def test_quick(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_quick(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    # installed or not
+    monkeypatch.setattr("emu.machine.find_modules", lambda: {"msharefs": msharefs.module.init})
     target = tmp_path / "bench.json"
     assert main(["bench", "--quick", "--json", str(target)]) == 0
     out, err = capfd.readouterr()
@@ -55,6 +61,7 @@ def test_quick(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]) -> Non
         "measuring translate_many ...",
         "measuring guest memory from 1 to 256 GiB ...",
         "measuring from 1 to 1000 processes ...",
+        "measuring from 1 to 10,000 sharers of a region ...",
         "measuring system calls and page faults ...",
         "measuring start-up ...",
     ]

@@ -6,6 +6,7 @@ import capstone
 import pytest
 from unicorn import x86_const as x86
 
+import msharefs.module
 from emu.bench.engines import Bare, NativelyHooked, OwnWalker, PythonHooked, WithMmu
 from emu.bench.exact import exact_mode, walks_from_python
 from emu.bench.guest import MachineLoop, Timer
@@ -13,6 +14,7 @@ from emu.bench.kernel import HOOK, traps
 from emu.bench.loops import CODE, COMPUTE_INSTRUCTIONS, DATA, compute, count_down, touch
 from emu.bench.scale import PAGES as SCALE_PAGES
 from emu.bench.scale import FarEnd, populate
+from emu.bench.sharers import Region
 from mmu.memory import PAGE_SIZE
 from mmu.perf_events import perf_events
 
@@ -137,6 +139,18 @@ def test_the_far_end_of_a_large_memory(tlb: str) -> None:
     assert subject.uc.reg_read(x86.UC_X86_REG_RAX) == 0x1234, "what the last page holds"
     if tlb != "off":
         assert perf_events(subject.mmu)["dTLB-loads"] == 2 * SCALE_PAGES
+
+
+def test_sharers_by_the_hundred(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("emu.machine.find_modules", lambda: {"msharefs": msharefs.module.init})
+    region = Region(100, 20)
+    counts = region.machine.kernel.share_counts
+    assert [count for _, count in counts.items()] == [100]
+    for _ in range(2):
+        for step, shared in (("attach", 100), ("link", 120), ("detach", 100)):
+            assert region.time(step) > 0
+            assert [count for _, count in counts.items()] == [shared], step
+    assert region.machine.audit() == []
 
 
 def test_address_spaces_by_the_hundred() -> None:
