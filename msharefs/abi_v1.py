@@ -90,18 +90,17 @@ class MshareCalls:
         registered = {call.number: mshare.kernel.entry.lookup(call.number) for call in self.table}
         self.later = {number: call for number, call in registered.items() if call is not None}
 
-    def _superblock(self) -> MshareSuperBlock:
-        """The instance that the calls act on: the one with ``abi=v1``, or else the first that has them.
+    def instance(self) -> MshareSuperBlock | None:
+        """The instance that the calls act on: the one with ``abi=v1``, or else the first that has them."""
+        ready = [sb for sb in self._mshare.mounted if sb.has_calls]
+        return next((sb for sb in ready if sb.options.abi == "v1"), ready[0] if ready else None)
 
-        LinuxError: ENOENT if nothing is mounted, ENOSYS if no instance has the calls.
-        """
-        mounted = self._mshare.mounted
-        if not mounted:
-            raise LinuxError(errno.ENOENT)
-        ready = [sb for sb in mounted if sb.has_calls]
-        if not ready:
-            raise LinuxError(errno.ENOSYS)
-        return next((sb for sb in ready if sb.options.abi == "v1"), ready[0])
+    def _superblock(self) -> MshareSuperBlock:
+        """LinuxError: ENOENT if nothing is mounted, ENOSYS if no instance has the calls."""
+        instance = self.instance()
+        if instance is None:
+            raise LinuxError(errno.ENOSYS if self._mshare.mounted else errno.ENOENT)
+        return instance
 
     @staticmethod
     def _name(task: Task, address: int) -> str:
@@ -141,7 +140,12 @@ class MshareCalls:
     ) -> None:
         end = start + length
         vmas = task.mm.vmas.overlapping(start, end) if length and end <= task.mm.task_size else []
-        if not vmas or vmas[0].start < start or vmas[-1].end > end or any(v.ops is not None for v in vmas):
+        if not vmas or vmas[0].start < start or vmas[-1].end > end:
+            raise LinuxError(errno.EINVAL)
+        if any(vma.ops is not None and vma.ops.owns_tables for vma in vmas):  # windows
+            raise LinuxError(errno.EINVAL)
+        if sb.level == "pte" and any(vma.huge for vma in vmas):
+            kernel.log_once("level=pte shares PTE tables, and huge pages have none: mshare() of them needs pmd or pud")
             raise LinuxError(errno.EINVAL)
         rights = Prot.READ | Prot.WRITE
         if sb.options.strict_prot == "on" and any(vma.prot & ~rights for vma in vmas):

@@ -97,8 +97,9 @@ class Mshare:
         return text(self.report()).encode()
 
     def size_text(self) -> bytes:
-        """/proc/sys/vm/mshare_size: the unit of the first mounted instance."""
-        unit = self.mounted[0].unit if self.mounted else unit_of("pmd")
+        """/proc/sys/vm/mshare_size: the unit of the instance that mshare(2) acts on, or else of the first."""
+        instance = self.calls.instance() or next(iter(self.mounted), None)
+        unit = unit_of("pmd") if instance is None else instance.unit
         return f"{unit}\n".encode()
 
 

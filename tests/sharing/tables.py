@@ -18,9 +18,12 @@ def results(booted: Booted, table: Table, before: str, after: str = '@unlink "/s
 
 def expected(table: Table, unit: int) -> dict[str, str]:
     """What must come, with U for the unit, 2U and 3U for two and three of them, N for the length of its decimal text
-    with a newline, and octal numbers as 0o644.
+    with a newline, 2T+U for the second unit at 2 TiB, and octal numbers as 0o644.
     """
-    values = {"U": hex(unit), "2U": hex(2 * unit), "3U": hex(3 * unit), "N": str(len(str(unit)) + 1)}
+    values = {
+        "U": hex(unit), "2U": hex(2 * unit), "3U": hex(3 * unit), "N": str(len(str(unit)) + 1),
+        "2T+U": hex((2 << 40) + unit),
+    }  # fmt: skip
 
     def word_of(word: str) -> str:
         return str(int(word, 8)) if word.startswith("0o") else values.get(word, word)

@@ -85,6 +85,10 @@ ROOT: Table = {
         ' open "/proc/sys/vm/mshare_size" O_RDWR',
         "0 33060 EACCES",
     ),
+    "a name that is too long": (
+        f'mshare "{"a" * 4096}" p u O_RDWR|O_CREAT 0600; mshare_unlink "{"a" * 4096}"',
+        "ENAMETOOLONG ENAMETOOLONG",
+    ),
     "pread starts over too": (
         '@mshare "r" p u O_RDWR|O_CREAT 0600; @f = open "/sys/fs/mshare/r" O_RDONLY; pread f b 16 8; load b;'
         "lseek f 0 0",
@@ -111,6 +115,32 @@ def test_the_first_series_alone(machine: MakeMachine, name: str, level: str) -> 
         table = {row: texts for row, texts in table.items() if row not in OTHERWISE}
     undo = f'{UNDO}\nrepeat 2\n@mshare_unlink "q"\nend'
     assert results(machine(level=level, abi="v1"), table, before, undo) == expected(table, UNIT[level])
+
+
+HUGE: Table = {
+    "shared": (
+        "@mmap p 4M RW ANON|MAP_FIXED|MAP_HUGETLB -1 0; @store p 7; @store p+2M 8;"
+        'mshare "r" p u O_RDWR 0600; load p; store p+2M+8 9; @fork c; load p; @munmap p u; mshare "r" p u O_RDWR 0600;'
+        " load p+2M+8; store p 5; end; @wait c; load p; load p+4M",
+        "0 7 0 7 0 9 0 5 SEGV_MAPERR",
+    ),
+    "private": (
+        "@mmap p 2M RW PRIVATE|MAP_FIXED|MAP_HUGETLB -1 0; @store p 7;"
+        'mshare "r" p u O_RDWR 0600; load p; @fork c; store p 8; end; @wait c; load p',
+        "0 7 0 8",
+    ),
+}
+
+
+@pytest.mark.parametrize("level", UNIT)
+def test_a_donor_with_huge_pages(machine: MakeMachine, level: str) -> None:
+    """They go over as they are; level=pte has no tables to share for them."""
+    booted = machine(level=level, abi="v1", hugepages=4)
+    before = "@p = say 2T"
+    table = HUGE
+    if level == "pte":
+        table = {row: (script.split("; load p;")[0] + "; load p", "EINVAL 7") for row, (script, _) in HUGE.items()}
+    assert results(booted, table, before, UNDO) == expected(table, UNIT[level])
 
 
 def test_every_mount_shows_the_same_instance(machine: MakeMachine) -> None:
