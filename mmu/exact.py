@@ -38,6 +38,7 @@ _OK, _PAGE_FAULT, _GP, _RING_FULL = (
     U(s) for s in (Status.OK, Status.PAGE_FAULT, Status.GENERAL_PROTECTION, Status.RING_FULL)
 )
 _WALKED = U(1 << 8)
+_LAST_PAGE = U((1 << 52) - 1)
 
 
 @native
@@ -204,7 +205,7 @@ def on_memory(uc: int, access_type: int, paddr: int, size: int, value: int, stat
     _access(state, (page << _TWELVE) | offset, access, state.unsure == _ZERO)
     state.unsure = _ZERO
     if offset + size > _PAGE:
-        _second(state, page + _ONE, access)
+        _second(state, (page + _ONE) & _LAST_PAGE, access)  # behind the last page comes the first
     state.busy_page = _ZERO
 
 

@@ -17,6 +17,7 @@ from mmu.native import U, native
 from mmu.state import MmuState
 from mmu.structure_cache import invalidate_structures, invalidate_structures_of
 from mmu.tlb import remove_page
+from mmu.walk import canonical
 
 _ZERO, _ONE = U(0), U(1)
 
@@ -36,7 +37,12 @@ def page_fault(state: MmuState, vaddr: int, pcid: int) -> None:
 
 @native
 def invalidate_linear(state: MmuState, vaddr: int) -> None:
-    """INVLPG: the page in the current PCID, even a global one, and every structure-cache entry of the PCID."""
+    """INVLPG: the page in the current PCID, even a global one, and every structure-cache entry of the PCID.
+
+    Of an address that is not canonical it does nothing.
+    """
+    if not canonical(state, vaddr):
+        return
     remove_page(state, vaddr, state.pcid, True, INVALIDATIONS)
     invalidate_structures(state, state.pcid, False)
 

@@ -41,6 +41,7 @@ from mmu.objectcode import Library, load
 from mmu.registers import CR3_NO_FLUSH, CR4, PCID_MASK, Access
 from mmu.state import MmuState, Status
 from mmu.structure_cache import STRUCTURE_WORDS
+from mmu.walk import canonical
 
 Words = npt.NDArray[np.uint64]
 _GLOBAL = 0x1000
@@ -63,6 +64,18 @@ class Invpcid(IntEnum):
     SINGLE_CONTEXT = 1
     ALL_INCLUDING_GLOBAL = 2
     ALL_BUT_GLOBAL = 3
+
+
+def check_invpcid(state: MmuState, kind: int, pcid: int, vaddr: int) -> None:
+    """ValueError if INVPCID raises #GP(0) for this type and descriptor (SDM vol. 2)."""
+    if kind not in tuple(Invpcid):
+        raise ValueError(f"#GP(0): there is no INVPCID of type {kind}")
+    if pcid >> 12:
+        raise ValueError(f"#GP(0): bits 63:12 of the INVPCID descriptor are not 0: {pcid:#x}")
+    if kind <= Invpcid.SINGLE_CONTEXT and pcid and not state.cr4 & CR4.PCIDE:
+        raise ValueError(f"#GP(0): INVPCID of PCID {pcid} without CR4.PCIDE")
+    if kind == Invpcid.INDIVIDUAL_ADDRESS and not canonical(state, vaddr):
+        raise ValueError(f"#GP(0): INVPCID of {vaddr:#x}, which is not canonical")
 
 
 @dataclass(frozen=True)
@@ -249,7 +262,8 @@ class TlbModel:
             self._library["invalidate_all"](self._address, state.pcid, 0, 0)
 
     def invpcid(self, kind: Invpcid, pcid: int = 0, vaddr: int = 0) -> None:
-        """INVPCID, its four types."""
+        """INVPCID, its four types.  ValueError where it raises #GP(0)."""
+        check_invpcid(self._state, kind, pcid, vaddr)
         if kind == Invpcid.INDIVIDUAL_ADDRESS:
             self._library["model_invpcid_address"](self._address, vaddr, pcid)
         elif kind == Invpcid.SINGLE_CONTEXT:

@@ -19,7 +19,7 @@ from mmu.geometry import Geometry
 from mmu.hooks import PHYSMAP
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE, BusError, PhysicalMemory
 from mmu.processors import COUNTERS, PLAIN_FILLS, Processors
-from mmu.registers import CR3_NO_FLUSH, Access, Registers
+from mmu.registers import CR3_NO_FLUSH, Access, Registers, check_cr3, check_cr4
 from mmu.state import MmuState, Status
 from mmu.translation import library, load_registers
 
@@ -268,10 +268,11 @@ class Mmu:
 
     def load_cr3(self, cr3: int) -> None:
         """MOV to CR3: use the tables at this physical address; every translation is invalidated (SDM vol. 3,
-        4.10.4.1).
+        4.10.4.1).  ValueError where a processor raises #GP(0).
         """
         state = self.state
         old = state.cr3
+        check_cr3(cr3, state.cr4, state.maxphyaddr)
         state.cr3_loads += 1
         if state.event_mask:
             self.events.emit(EventKind.CR3_LOAD, old=old, new=cr3)
@@ -279,6 +280,18 @@ class Mmu:
             self.tlb.mov_cr3(cr3)
         else:
             state.cr3 = cr3 & ~CR3_NO_FLUSH
+        unicorn_abi.flush_tlb(self.uc)
+        state.epoch += 1
+
+    def load_cr4(self, cr4: int) -> None:
+        """MOV to CR4, and what it invalidates (SDM vol. 3, 4.10.4.1).  ValueError where a processor raises #GP(0)."""
+        state = self.state
+        check_cr4(state.cr4, cr4, state.cr3)
+        changed = replace(self.registers, cr4=cr4)
+        if self.tlb is not None:
+            self.tlb.mov_cr4(state.cr4, cr4)
+        load_registers(state, changed)
+        state.pcid, self._facts = changed.pcid, changed
         unicorn_abi.flush_tlb(self.uc)
         state.epoch += 1
 
@@ -294,7 +307,11 @@ class Mmu:
             self.state.epoch += 1
 
     def invpcid(self, kind: Invpcid, pcid: int = 0, vaddr: int = 0) -> None:
-        """INVPCID (SDM vol. 2): its four types.  Filtered mode models no PCID and invalidates everything."""
+        """INVPCID (SDM vol. 2): its four types.  Filtered mode models no PCID and invalidates everything.  ValueError
+        where a processor raises #GP(0)."""
+        from mmu.model import check_invpcid
+
+        check_invpcid(self.state, kind, pcid, vaddr)
         self._count_flush(vaddr, 0)
         if self.tlb is not None:
             self.tlb.invpcid(kind, pcid, vaddr)

@@ -4,9 +4,10 @@ Unicorn has no hook for them.  A page is looked through for their opcodes when i
 translates it, and a code hook is put on every place where one could begin; it runs only where an instruction really
 begins there.
 
-How far this goes: INVLPG and MOV to CR3 take effect.  INVPCID raises #UD in Unicorn whatever the model says; MOV to CR0
-or CR4, WRMSR of IA32_EFER, IA32_PKRS or IA32_PAT, WRPKRU, STAC and CLAC are not seen: set :attr:`mmu.Mmu.registers`
-instead. Code that is written after its page was first fetched from is looked through again only when it is dropped
+How far this goes: INVLPG and MOV to CR3 take effect; a value that raises #GP on a processor ends emulation with the
+ValueError of :meth:`mmu.Mmu.load_cr3`.  INVPCID raises #UD in Unicorn whatever the model says; MOV to CR0 or CR4, WRMSR
+of IA32_EFER, IA32_PKRS or IA32_PAT, WRPKRU, STAC and CLAC are not seen: set :attr:`mmu.Mmu.registers` instead.  Code
+that is written after its page was first fetched from is looked through again only when it is dropped
 (:meth:`mmu.Mmu.code_written`).
 """
 

@@ -65,6 +65,24 @@ CR3_NO_FLUSH = 1 << 63
 PCID_MASK = 0xFFF
 
 
+def check_cr3(value: int, cr4: int, maxphyaddr: int) -> None:
+    """ValueError if MOV to CR3 of this value raises #GP(0) (SDM vol. 2, MOV to control registers)."""
+    if value & CR3_NO_FLUSH and not cr4 & CR4.PCIDE:
+        raise ValueError(f"#GP(0): CR3 {value:#x}: bit 63 needs CR4.PCIDE")
+    if (value & ~CR3_NO_FLUSH) >> maxphyaddr:
+        raise ValueError(f"#GP(0): CR3 {value:#x} has bits set at or above MAXPHYADDR {maxphyaddr}")
+
+
+def check_cr4(old: int, new: int, cr3: int) -> None:
+    """ValueError if MOV to CR4 of ``new`` raises #GP(0) in IA-32e mode (SDM vol. 2, MOV to control registers)."""
+    if not new & CR4.PAE:
+        raise ValueError("#GP(0): CR4.PAE cannot be cleared in IA-32e mode")
+    if (old ^ new) & CR4.LA57:
+        raise ValueError("#GP(0): CR4.LA57 cannot be changed in IA-32e mode")
+    if new & ~old & CR4.PCIDE and cr3 & PCID_MASK:
+        raise ValueError(f"#GP(0): CR4.PCIDE cannot be set while bits 11:0 of CR3 ({cr3:#x}) are not 0")
+
+
 @dataclass(frozen=True)
 class Registers:
     """The state that decides a translation (SDM vol. 3, 4.1).
@@ -105,17 +123,11 @@ class Registers:
             raise ValueError(f"CPL is 0 to 3, not {self.cpl}")
         if not 36 <= self.maxphyaddr <= 52:
             raise ValueError(f"MAXPHYADDR is 36 to 52 bits, not {self.maxphyaddr}")
-        self._check_cr3()
+        check_cr3(self.cr3, self.cr4, self.maxphyaddr)
         if self.pkru >> 32 or self.pkrs >> 32:
             raise ValueError("PKRU and IA32_PKRS have 32 bits")
         if self.pat >> 64 or any((self.pat >> (8 * i)) & 0xFF not in (0, 1, 4, 5, 6, 7) for i in range(8)):
             raise ValueError(f"IA32_PAT {self.pat:#x} holds a memory type that does not exist")
-
-    def _check_cr3(self) -> None:
-        if self.cr3 & CR3_NO_FLUSH and not self.cr4 & CR4.PCIDE:
-            raise ValueError(f"CR3 {self.cr3:#x}: bit 63 needs CR4.PCIDE")
-        if (self.cr3 & ~CR3_NO_FLUSH) >> self.maxphyaddr:
-            raise ValueError(f"CR3 {self.cr3:#x} has bits set at or above MAXPHYADDR {self.maxphyaddr}")
 
     @property
     def levels(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mmu.privileged import candidates
 from tests.mmu.guest import CODE, CODE_PADDR, DATA, DATA_PADDR, HLT, LOAD, OTHER_PADDR, Guest
 
@@ -42,6 +44,14 @@ def test_invlpg() -> None:
 
 def test_mov_to_cr3() -> None:
     assert loaded_by(MOV_CR3_RCX) == NEW
+
+
+def test_mov_to_cr3_of_what_a_processor_refuses() -> None:
+    guest = guest_with_a_stale_translation(MOV_CR3_RCX, watched=True)
+    with pytest.raises(ValueError, match=r"^#GP\(0\): CR3 0x8000000000001000: bit 63 needs CR4.PCIDE"):
+        guest.run(CODE + 0x100, rbx=DATA, rcx=1 << 63 | guest.tables.cr3)
+    assert guest["rip"] == CODE + 0x100
+    assert guest.mmu.registers.cr3 == guest.tables.cr3
 
 
 def test_they_go_unseen_unless_they_are_watched_for() -> None:

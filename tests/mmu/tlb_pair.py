@@ -214,6 +214,9 @@ class Trace:
         vaddr, level = self.rng.choice(self.where)
         return vaddr + self.rng.randrange(1 << shift_of(level))
 
+    def _pcid(self) -> int:
+        return self.rng.choice((0, 1, 2, 3)) if self.pair.registers.cr4 & CR4.PCIDE else 0
+
     def step(self) -> None:
         rng, pair = self.rng, self.pair
         if rng.random() < 0.9:
@@ -234,12 +237,12 @@ class Trace:
             if what == 1:
                 pair.invlpg(vaddr)
         elif what == 3:
-            pair.invpcid(0, rng.choice((0, 1, 2, 3)), self._address())
+            pair.invpcid(0, self._pcid(), self._address())
         elif what == 4 and rng.random() < 0.3:
-            pair.invpcid(rng.choice((1, 2, 3)), rng.choice((0, 1, 2, 3)))
+            pair.invpcid(rng.choice((1, 2, 3)), self._pcid())
         elif what in (5, 6, 7):
             self.space = rng.randrange(2)
-            pcid = rng.choice((0, 1, 2, 3)) if pair.registers.cr4 & CR4.PCIDE else 0
+            pcid = self._pcid()
             keep = bool(pair.registers.cr4 & CR4.PCIDE) and rng.random() < 0.8
             pair.mov_cr3(self.spaces[self.space][0].cr3 | pcid, keep=keep)
         elif what == 8 and rng.random() < 0.2:
