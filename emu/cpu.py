@@ -140,9 +140,10 @@ class Cpu:
         at = ctypes.addressof(trap)
         unicorn_abi.hook_add(self.uc, UC_HOOK_BLOCK, self._library["on_block"].address, at)
         unicorn_abi.hook_add(self.uc, UC_HOOK_INSN, self._library["on_syscall"].address, at, x86.UC_X86_INS_SYSCALL)
-        self._read_tsc = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_uint64, ctypes.c_uint64)(self._on_rdtsc)
-        for instruction in (x86.UC_X86_INS_RDTSC, x86.UC_X86_INS_RDTSCP):
-            address = ctypes.cast(self._read_tsc, ctypes.c_void_p).value or 0
+        callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_uint64, ctypes.c_uint64)
+        self._read_tsc = callback(self._on_rdtsc), callback(self._on_rdtscp)
+        for read_tsc, instruction in zip(self._read_tsc, (x86.UC_X86_INS_RDTSC, x86.UC_X86_INS_RDTSCP), strict=True):
+            address = ctypes.cast(read_tsc, ctypes.c_void_p).value or 0
             unicorn_abi.hook_add(self.uc, UC_HOOK_INSN, address, 0, instruction)
         self.uc.hook_add(UC_HOOK_INTR, self._on_interrupt)
         self.uc.hook_add(UC_HOOK_INSN, self._on_port, None, 1, 0, x86.UC_X86_INS_IN)
@@ -234,6 +235,10 @@ class Cpu:
         self.uc.reg_write(x86.UC_X86_REG_RAX, clock & 0xFFFFFFFF)
         self.uc.reg_write(x86.UC_X86_REG_RDX, clock >> 32)
         return 1
+
+    def _on_rdtscp(self, uc: int, data: int) -> int:
+        self.uc.reg_write(x86.UC_X86_REG_RCX, self.mmu.processor)  # IA32_TSC_AUX, as Linux sets it on node 0
+        return self._on_rdtsc(uc, data)
 
     @property
     def fs_base(self) -> int:

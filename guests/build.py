@@ -74,6 +74,8 @@ GUESTS: tuple[Guest, ...] = (
     Guest("mshare_donor_ioctl", "mshare_donor_ioctl.c"),
     Guest("mshare_consumer_ioctl", "mshare_consumer_ioctl.c"),
     Guest("region_stress", "region_stress.c"),
+    Guest("stale_reader", "stale_reader.c"),
+    Guest("region_churn", "region_churn.c"),
     Guest("sharers", "sharers.c"),
     Guest("sga", "sga.c"),
     Guest("concurrent_populate", "concurrent_populate.c"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from emu.fs.devfs import DevTmpfs, register_devices
 from emu.fs.fdtable import NR_OPEN
 from emu.fs.hugetlbfs import Hugetlbfs
+from emu.fs.proccpu import cpuinfo, stat
 from emu.fs.procfs import PidReadAt, PidText, Procfs, ProcSuperBlock
 from emu.fs.sysfs import Debugfs, Sysfs, add_cpus
 from emu.fs.tmpfs import Tmpfs
@@ -61,7 +62,8 @@ def _add_proc_files(kernel: Kernel, vfs: Vfs, procfs: ProcSuperBlock, cpus: int)
     procfs.create_file("filesystems", lambda: _filesystems(vfs))
     procfs.create_file("version", f"Linux version {RELEASE} (unimmu) {VERSION}\n".encode)
     procfs.create_file("uptime", lambda: _uptime(kernel))
-    procfs.create_file("cpuinfo", lambda: _cpuinfo(cpus))
+    procfs.create_file("cpuinfo", lambda: cpuinfo(cpus))
+    procfs.create_file("stat", lambda: stat(kernel))
     procfs.root.add_link("mounts", "self/mounts")
     fixed = {
         "kernel/osrelease": RELEASE,
@@ -92,11 +94,3 @@ def _filesystems(vfs: Vfs) -> bytes:
 def _uptime(kernel: Kernel) -> bytes:
     seconds = kernel.clock.now_ns() / 1e9
     return f"{seconds:.2f} 0.00\n".encode()
-
-
-def _cpuinfo(cpus: int) -> bytes:
-    return "".join(
-        f"processor\t: {cpu}\nvendor_id\t: GenuineIntel\nmodel name\t: unimmu emulated CPU\n"
-        f"siblings\t: {cpus}\ncpu cores\t: {cpus}\n\n"
-        for cpu in range(cpus)
-    ).encode()

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from emu.fs.proccpu import cpu_list
 from emu.kernel.task import STATE_LETTER
 from emu.mm.frames import FrameKind
 from emu.mm.hugefault import head_of, huge_bytes
@@ -144,8 +145,8 @@ def status(kernel: Kernel, task: Task) -> bytes:
         "Threads": 1,
         "SigPnd": f"{task.signals.pending_mask:016x}",
         "SigBlk": f"{task.signals.blocked:016x}",
-        "Cpus_allowed": 1,
-        "Cpus_allowed_list": 0,
+        "Cpus_allowed": f"{kernel.scheduler.allowed(task):x}",
+        "Cpus_allowed_list": cpu_list(kernel.scheduler.allowed(task)),
         "voluntary_ctxt_switches": task.usage.voluntary_switches,
         "nonvoluntary_ctxt_switches": task.usage.involuntary_switches,
     }

@@ -121,6 +121,11 @@ class Kernel:
         self._next_pid += 1
         return pid
 
+    @property
+    def forks(self) -> int:
+        """How many processes there have been."""
+        return self._next_pid - FIRST_PID
+
     def count_kernel_fault(self, result: int, number: int) -> None:
         """Faults that the kernel took on user memory count for the current task, except as hardware faults."""
         if self.current is not None:

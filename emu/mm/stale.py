@@ -16,8 +16,8 @@ _REMEMBERED = 10_000
 
 @dataclass(frozen=True)
 class Change:
-    """One change of page tables: whose, where, when (instructions retired), by which process on which vCPU, and what
-    became of its flush."""
+    """One change of page tables: whose, where, when (instructions retired), by which process on which vCPU, what became
+    of its flush, and which vCPUs were not told although they may hold the old translation."""
 
     mm_serial: int
     mm_name: str
@@ -27,6 +27,7 @@ class Change:
     pid: int | None
     cpu: int
     outcome: str
+    not_told: tuple[int, ...] = ()
 
 
 class StaleDetector:
@@ -69,8 +70,12 @@ class StaleDetector:
         return f"{text}; {change}, and CPU {hit.cpu} was not told"
 
     def _last_change(self, hit: StaleHit, mm: AddressSpace | None) -> Change | None:
+        """The latest change of the entry of which the vCPU was known not to be told, or else the latest of all."""
         places = [] if mm is None else [(mm.serial, hit.vaddr), *mm.linked_from(hit.vaddr)]
-        for change in reversed(self._changes):
-            if any(change.mm_serial == serial and change.start <= vaddr < change.end for serial, vaddr in places):
-                return change
-        return None
+        found = [
+            change
+            for change in self._changes
+            if any(change.mm_serial == serial and change.start <= vaddr < change.end for serial, vaddr in places)
+        ]
+        untold = [change for change in found if hit.cpu in change.not_told]
+        return untold[-1] if untold else found[-1] if found else None

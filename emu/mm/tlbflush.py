@@ -47,9 +47,9 @@ class Flush:
         """Invalidate the range wherever the address space may be loaded."""
         flusher = self._flusher
         flusher.pending -= 1
-        outcome = flusher.flush_range(self.mm, self.start, self.end, self.reason)
+        not_told = flusher.flush_range(self.mm, self.start, self.end, self.reason)
         if flusher.detector is not None:
-            flusher.note(self, outcome)
+            flusher.note(self, f"flushed on CPU {flusher.cpu} only, tlb=local" if not_told else "flushed", not_told)
 
     def flush_here(self, why: str) -> None:
         """Invalidate the range on the vCPU that made the change only; ``why`` is the argument that others may keep what
@@ -139,9 +139,9 @@ class TlbFlusher:
 
     # -- flushing --------------------------------------------------------------------------------------------------
 
-    def flush_range(self, mm: AddressSpace, start: int, end: int, reason: str = "") -> str:
+    def flush_range(self, mm: AddressSpace, start: int, end: int, reason: str = "") -> tuple[int, ...]:
         """Invalidate [start, end) of an address space on every vCPU that may hold something of it; of shared tables as
-        their policy says.  Returns what was done, in words.
+        their policy says.  Returns the vCPUs that should have been told and were not.
         """
         if mm.shared_tables:
             return self._flush_shared(mm, start, end, reason)
@@ -153,7 +153,7 @@ class TlbFlusher:
             self._shoot(
                 mm, start, end, reason, OWN, {c: [(start, end)] for c in self._others() if self._loaded[c] is mm}
             )
-        return "flushed"
+        return ()
 
     def flush_range_here(self, mm: AddressSpace, start: int, end: int) -> None:
         """The same on the vCPU that has its turn only."""
@@ -166,7 +166,7 @@ class TlbFlusher:
         here = self.cpu
         return [cpu for cpu in range(self.cpus) if cpu != here]
 
-    def _flush_shared(self, mm: AddressSpace, start: int, end: int, reason: str) -> str:
+    def _flush_shared(self, mm: AddressSpace, start: int, end: int, reason: str) -> tuple[int, ...]:
         policy = mm.tlb_policy
         several = self.cpus > 1
         if several:
@@ -182,7 +182,7 @@ class TlbFlusher:
         if policy == "local" and several:
             return self._keep_stale(mm, start, end, reason)
         self._shoot(mm, start, end, reason, policy, receivers)
-        return "flushed"
+        return ()
 
     def _windows_on_cpus(self, host: AddressSpace, start: int, end: int) -> dict[int, list[tuple[int, int]]]:
         """Each vCPU that has a sharer loaded, and where the range of the host mm lies in its addresses."""
@@ -218,7 +218,7 @@ class TlbFlusher:
             if pages[cpu] is None:
                 self._release(cpu)
 
-    def _keep_stale(self, mm: AddressSpace, start: int, end: int, reason: str) -> str:
+    def _keep_stale(self, mm: AddressSpace, start: int, end: int, reason: str) -> tuple[int, ...]:
         """The policy "local": the other vCPUs are not told.
 
         Frames that their TLBs lead to are kept from being used again: the guest shall see stale data, not take the
@@ -227,11 +227,11 @@ class TlbFlusher:
         untold = self._windows_on_cpus(mm, start, end)
         untold.pop(self.cpu, None)
         if not untold:
-            return "flushed"
+            return ()
         for cpu, ranges in untold.items():
             self._hold(cpu, mm, ranges)
         self._tell(mm, start, end, reason, "local", [], list(untold), None, 0, 0)
-        return f"flushed on CPU {self.cpu} only (tlb=local)"
+        return tuple(untold)
 
     def _tell(
         self,
@@ -302,12 +302,12 @@ class TlbFlusher:
 
         self._mmu.on_stale_hit = stale
 
-    def note(self, flush: Flush, outcome: str) -> None:
+    def note(self, flush: Flush, outcome: str, not_told: tuple[int, ...] = ()) -> None:
         """Remember a change of tables."""
         assert self.detector is not None
         mm, clock = flush.mm, self._mmu.state.clock
         self.detector.note(
-            Change(mm.serial, mm.name, flush.start, flush.end, clock, self.current_pid(), self.cpu, outcome)
+            Change(mm.serial, mm.name, flush.start, flush.end, clock, self.current_pid(), self.cpu, outcome, not_told)
         )
 
     def stale_findings(self) -> list[str]:

@@ -23,6 +23,7 @@ def all_tables() -> Iterator[tuple[Syscall, ...]]:
         poll,
         process,
         residence,
+        scheduling,
         signals,
         system,
         times,
@@ -30,6 +31,6 @@ def all_tables() -> Iterator[tuple[Syscall, ...]]:
 
     for subject in (
         openclose, files, fdctl, naming, attributes, directories, poll, memory, residence, limits,
-        process, signals, system, times,
+        process, scheduling, signals, system, times,
     ):  # fmt: skip
         yield subject.TABLE

@@ -1,4 +1,4 @@
-"""uname, sysinfo, randomness, scheduling."""
+"""uname, sysinfo, randomness."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from emu.fs.boot import RELEASE, VERSION
 from emu.kernel.errors import LinuxError
-from emu.syscalls.table import Syscall, s32
+from emu.syscalls.table import Syscall
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -47,35 +47,8 @@ def sys_getrandom(kernel: Kernel, task: Task, buffer: int, length: int, flags: i
     return length
 
 
-def sys_sched_yield(kernel: Kernel, task: Task) -> int:
-    """sched_yield(2)."""
-    kernel.scheduler.yielded = True
-    return 0
-
-
-def sys_sched_getaffinity(kernel: Kernel, task: Task, pid: int, length: int, mask: int) -> int:
-    """sched_getaffinity(2): one CPU."""
-    if s32(pid) and s32(pid) not in kernel.tasks:
-        raise LinuxError(errno.ESRCH)
-    if length < 8 or length & 7:
-        raise LinuxError(errno.EINVAL)
-    task.mm.write_u64(mask, 1)
-    return 8
-
-
-def sys_getcpu(kernel: Kernel, task: Task, cpu: int, node: int) -> int:
-    """getcpu(2)."""
-    for address in (cpu, node):
-        if address:
-            task.mm.write_u32(address, 0)
-    return 0
-
-
 TABLE = (
-    Syscall(24, "sched_yield", sys_sched_yield),
     Syscall(63, "uname", sys_uname, ("ptr",)),
     Syscall(99, "sysinfo", sys_sysinfo, ("ptr",)),
-    Syscall(204, "sched_getaffinity", sys_sched_getaffinity, ("pid", "size", "ptr")),
-    Syscall(309, "getcpu", sys_getcpu, ("ptr", "ptr")),
     Syscall(318, "getrandom", sys_getrandom, ("ptr", "size", "hex")),
 )
