@@ -126,12 +126,12 @@ def side_by_side(left: PageWalk, right: PageWalk, note: dict[int, str] | None = 
 
     Between the columns: ``=`` one and the same entry of one table; ``->`` entries of two tables that lead to the same
     place, which is how a table is shared; ``≠`` entries that lead to different places.  ``note`` puts words behind a
-    level; without it, the first level that leads to different places is marked.
+    level; without it, the level is marked from which on the walks lead to different places.
     """
     rows: list[tuple[str, str, str, str]] = [("", left.name, "", right.name)]
     rows.append(("", f"{left.vaddr:#x}, CR3 {left.pgd:#x}", "", f"{right.vaddr:#x}, CR3 {right.pgd:#x}"))
     top = max(left.steps[0].level, right.steps[0].level)
-    notes = _first_difference(left, right) if note is None else note
+    notes = _difference(left, right) if note is None else note
     for level in range(top, 0, -1):
         steps = left.step(level), right.step(level)
         if steps == (None, None):
@@ -155,11 +155,15 @@ def listing(walk: PageWalk, note: dict[int, str]) -> str:
     return "\n".join([*lines, f"     {_address(walk)}"])
 
 
-def _first_difference(left: PageWalk, right: PageWalk) -> dict[int, str]:
+def _difference(left: PageWalk, right: PageWalk) -> dict[int, str]:
+    """Where two walks part: behind the last entry that leads both to the same place, or at the top."""
+    parted: int | None = None
     for step in left.steps:
-        if _sign(step, right.step(step.level)) == "≠":
-            return {step.level: "<- the first difference"}
-    return {}
+        if _sign(step, right.step(step.level)) != "≠":
+            parted = None
+        elif parted is None:
+            parted = step.level
+    return {} if parted is None else {parted: "<- here they part"}
 
 
 def _sign(left: Step | None, right: Step | None) -> str:

@@ -107,7 +107,10 @@ def test_other_memory_is_shown(machine: GuestMachine) -> None:
     lines = refused(lambda: assert_same_frame(a, b, stack))
     assert lines[0] == f"process 101 (calls) does not see the same memory as process 100 (calls) at {stack:#x}."
     assert lines[1:3] == ["  process 100 (calls): physical X", "  process 101 (calls): physical X"]
-    assert lines[6].endswith("<- the first difference")
+    assert lines[6].startswith("PGD ") and lines[6].endswith("<- here they part")
+    machine.run_until_mark(b, 3)
+    lines = refused(lambda: assert_same_frame(a, b, 2 * TIB, 6 * TIB + 4096))
+    assert [line.split()[0] for line in lines if line.endswith("<- here they part")] == ["PTE"]
     lines = refused(lambda: assert_same_frame(a, b, 3 * TIB))
     assert lines[1] == "  process 100 (calls): nothing, its PGD entry is not present"
 
