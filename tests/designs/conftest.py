@@ -7,10 +7,15 @@ from collections.abc import Mapping
 import pytest
 
 import msharefs.module
+import sharing.hugetlb_pmd
 import sharing.ptshare
 from emu.kernel.modules import Init
 
 
 @pytest.fixture
 def unimmu_modules() -> Mapping[str, Init]:
-    return {"msharefs": msharefs.module.init, "ptshare": sharing.ptshare.init}
+    return {
+        "hugetlb_pmd": sharing.hugetlb_pmd.init,
+        "msharefs": msharefs.module.init,
+        "ptshare": sharing.ptshare.init,
+    }

@@ -6,18 +6,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msharefs.module
+import sharing.hugetlb_pmd
 import sharing.ptshare
 from emu.kernel.modules import Init
+from emu.machine import Mount
 from emu.testing import GuestMachine
 
 MIB = 1 << 20
 SIZE = 16 * MIB
 PROCESSES = (1, 4, 16)
 MODULES: Mapping[str, Init] = {"msharefs": msharefs.module.init, "ptshare": sharing.ptshare.init}
+HUGE: Mapping[str, Init] = {"hugetlb_pmd": sharing.hugetlb_pmd.init}
 _FILE = '@m = open "/tmp/f" O_RDWR|O_CREAT 0600; @ftruncate m 16M; @p = mmap 2T 16M RW {flags} m 0'
+_HUGE = '@m = open "/huge/f" O_RDWR|O_CREAT 0600; @ftruncate m 1G; @p = mmap 2T 1G RW 0x4011 m 0'
 _OPEN = '@fd = open "/sys/fs/mshare/r" O_RDWR|O_CREAT 0600; @ftruncate fd {size}'
 _CREATE = "; @create fd 0 16M RW OBJECT"
 _WINDOW = "; @p = mmap 2T {size} RW 0x11 fd 0"
@@ -31,7 +35,7 @@ class Design(NamedTuple):
     unit: str
     first: str
     others: str
-    level: str | None = None
+    options: Mapping[str, Any]
 
 
 def _region(level: str, unit: int) -> tuple[str, str]:
@@ -41,13 +45,22 @@ def _region(level: str, unit: int) -> tuple[str, str]:
     return first.format(size=size), others.format(size=size)
 
 
+def _region_design(level: str, entry: str, unit: str, size: int) -> Design:
+    return Design(f"msharefs, level={level}", entry, unit, *_region(level, size), {"level": level, "modules": MODULES})
+
+
+_POOL = {"hugepages": 8, "mounts": [Mount("hugetlbfs", "/huge")]}
 DESIGNS = (
-    Design("tables of their own (MAP_SHARED)", "-", "-", *(_FILE.format(flags="0x11"),) * 2),
-    Design("ptshare (MAP_SHARED_PT)", "PMD", "2 MiB", *(_FILE.format(flags="0x200011"),) * 2),
-    Design("msharefs, level=pte", "PMD", "2 MiB", *_region("pte", 2 * MIB), "pte"),
-    Design("msharefs, level=pmd", "PUD", "1 GiB", *_region("pmd", 1 << 30), "pmd"),
-    Design("msharefs, level=pud", "PGD", "512 GiB", *_region("pud", 1 << 39), "pud"),
-)
+    Design("tables of their own (MAP_SHARED)", "-", "-", *(_FILE.format(flags="0x11"),) * 2, {"modules": MODULES}),
+    Design(
+        "ptshare (MAP_SHARED_PT)", "PMD", "2 MiB", *(_FILE.format(flags="0x200011"),) * 2, {"modules": MODULES}
+    ),
+    _region_design("pte", "PMD", "2 MiB", 2 * MIB),
+    _region_design("pmd", "PUD", "1 GiB", 1 << 30),
+    _region_design("pud", "PGD", "512 GiB", 1 << 39),
+    Design("huge pages, tables of their own", "-", "-", _HUGE, _HUGE, {"modules": {}, **_POOL}),
+    Design("huge pages, hugetlb_pmd", "PUD", "1 GiB", _HUGE, _HUGE, {"modules": HUGE, **_POOL}),
+)  # fmt: skip
 
 
 class Cost(NamedTuple):
@@ -64,7 +77,7 @@ def measure(design: Design) -> Cost:
     tables = {}
     faults: list[tuple[int, int]] = []
     for idle in (True, False):
-        machine = GuestMachine(memory=96 * MIB, level=design.level, modules=MODULES)
+        machine = GuestMachine(memory=96 * MIB, **design.options)
         for number in range(1, max(PROCESSES) + 1):
             script = "" if idle else (design.first if number == 1 else design.others) + "; "
             task = machine.guest("calls", f"@mark 0; {script}@mark 1; {'' if idle else '@touch p 16M; '}@mark 2")
