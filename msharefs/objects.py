@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from emu.fs.hugetlbfs import HugetlbFile, hugetlb_file_setup
 from emu.kernel.errors import LinuxError
 from emu.mm.address_space import page_align
+from emu.mm.hugefault import change_huge_protection
 from emu.mm.hugetlb import hpage_align, is_huge_size
+from emu.mm.madvise import Advice, remove_contents
 from emu.mm.mmap import do_mmap
 from emu.mm.mprotect import change_protection
 from emu.mm.munmap import do_munmap
-from emu.mm.vma import FaultResult, MapFlags, Prot, Vma
+from emu.mm.vma import FaultResult, MapFlags, Prot, Vma, VmFlags
 from emu.mm.zap import zap_range
 from mmu.memory import PAGE_SIZE
 from mmu.registers import Access
@@ -109,6 +110,10 @@ def _covering(region: Region, start: int, end: int) -> list[Vma]:
     vmas = region.host.vmas.overlapping(start, end)
     if sum(min(vma.end, end) - max(vma.start, start) for vma in vmas) < end - start:
         raise LinuxError(errno.ENOMEM)
+    for vma in vmas:  # every refusal before the first change
+        for edge in (start, end):
+            if vma.start < edge < vma.end and vma.ops is not None:
+                vma.ops.may_split(vma, edge)
     return vmas
 
 
@@ -125,7 +130,7 @@ def protect_range(region: Region, offset: int, size: int, prot: int) -> int:
     start, end = _range(region, offset, size)
     vmas = _covering(region, start, end)
     check_object(region, rights)
-    if rights & Prot.WRITE and any(v.shared and v.file is not None and not v.file.writable for v in vmas):
+    if rights & Prot.WRITE and any(vma.flags & VmFlags.NEVERWRITE for vma in vmas):
         raise LinuxError(errno.EACCES)
     flush = host.obligation(start, end, "protect")
     changed = 0
@@ -135,7 +140,7 @@ def protect_range(region: Region, offset: int, size: int, prot: int) -> int:
             if (part.prot | rights) & Prot.EXEC:
                 host.code_id = host.context.new_code_id()
             part.prot = rights
-            changed += change_protection(host, part, rights)
+            changed += change_huge_protection(host, part) if part.huge else change_protection(host, part, rights)
     if changed:
         flush.flush()
     else:
@@ -145,21 +150,11 @@ def protect_range(region: Region, offset: int, size: int, prot: int) -> int:
     return changed
 
 
-class Advice(IntEnum):
-    """MADV_* that a region takes."""
-
-    NORMAL = 0
-    RANDOM = 1
-    SEQUENTIAL = 2
-    WILLNEED = 3
-    DONTNEED = 4
-    REMOVE = 9
-    HUGEPAGE = 14
-    NOHUGEPAGE = 15
-    COLD = 20
-    PAGEOUT = 21
-    POPULATE_READ = 22
-    POPULATE_WRITE = 23
+#: What a region takes.
+_ADVICE = frozenset({
+    Advice.NORMAL, Advice.RANDOM, Advice.SEQUENTIAL, Advice.WILLNEED, Advice.DONTNEED, Advice.REMOVE, Advice.HUGEPAGE,
+    Advice.NOHUGEPAGE, Advice.COLD, Advice.PAGEOUT, Advice.POPULATE_READ, Advice.POPULATE_WRITE,
+})  # fmt: skip
 
 
 def advise_range(region: Region, task: Task, offset: int, size: int, advice: int) -> None:
@@ -167,31 +162,24 @@ def advise_range(region: Region, task: Task, offset: int, size: int, advice: int
 
     DONTNEED takes the pages out of the shared tables (their contents stay where an object is shared), REMOVE drops
     the contents too, POPULATE_READ and POPULATE_WRITE fill the tables; the others have no effect.  LinuxError(EINVAL)
-    for a bad range or other advice, ENOMEM for a hole, EACCES for REMOVE where an object cannot be written, EFAULT or
-    ENOMEM where a page cannot be made.
+    for a bad range, a part of a huge page or other advice, ENOMEM for a hole, EACCES for REMOVE where an object cannot
+    be written, EFAULT or ENOMEM where a page cannot be made.
     """
     start, end = _range(region, offset, size)
-    if advice not in list(Advice):
+    if advice not in _ADVICE:
         raise LinuxError(errno.EINVAL)
     vmas = _covering(region, start, end)
     if advice == Advice.DONTNEED:
-        zap_range(region.host, vmas[0], start, end)  # all of them: the tables do not tell objects apart
+        if any(vma.huge for vma in vmas):
+            for vma in vmas:
+                zap_range(region.host, vma, max(vma.start, start), min(vma.end, end))
+        else:
+            zap_range(region.host, vmas[0], start, end)  # all of them: the tables do not tell objects apart
     elif advice == Advice.REMOVE:
-        _remove(vmas, start, end)
+        for vma in vmas:
+            remove_contents(vma, max(vma.start, start), min(vma.end, end))
     elif advice in (Advice.POPULATE_READ, Advice.POPULATE_WRITE):
         _populate(region, task, start, end, Access.WRITE if advice == Advice.POPULATE_WRITE else Access.READ)
-
-
-def _remove(vmas: list[Vma], start: int, end: int) -> None:
-    for vma in vmas:
-        if vma.page_cache is None:
-            raise LinuxError(errno.EINVAL)
-        if vma.file is not None and not vma.file.writable:
-            raise LinuxError(errno.EACCES)
-    for vma in vmas:
-        assert vma.page_cache is not None
-        low, high = max(vma.start, start), min(vma.end, end)
-        vma.page_cache.punch(vma.index_of(low), vma.index_of(high))
 
 
 def _populate(region: Region, task: Task, start: int, end: int, access: Access) -> None:

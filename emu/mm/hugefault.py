@@ -180,18 +180,23 @@ def _promise_again(pool: HugePagePool, promises: Promises, number: int) -> None:
 
 def protect_huge_range(mm: AddressSpace, vma: Vma) -> None:
     """hugetlb_change_protection(): every entry of a VMA gets the rights that the VMA has now."""
-    unshare_tables(mm, vma, vma.start, vma.end)
-    q = mm.frames.ram.qwords
     flush = mm.obligation(vma.start, vma.end, "mprotect")
-    bits = (P if vma.prot else 0) | (0 if vma.prot & Prot.EXEC else XD) | (RW if _gets_write(vma) else 0)
-    changed = False
-    for _, slot in mm.tables.huge_slots(vma.start, vma.end):
-        q[slot] = q[slot] & ~(RW | XD | P) | bits
-        changed = True
-    if changed:
+    if change_huge_protection(mm, vma):
         flush.flush()
     else:
         flush.none_needed("no entry was present")
+
+
+def change_huge_protection(mm: AddressSpace, vma: Vma) -> int:
+    """The entries alone; how many were there.  The caller owes a flush if any was."""
+    unshare_tables(mm, vma, vma.start, vma.end)
+    q = mm.frames.ram.qwords
+    bits = (P if vma.prot else 0) | (0 if vma.prot & Prot.EXEC else XD) | (RW if _gets_write(vma) else 0)
+    changed = 0
+    for _, slot in mm.tables.huge_slots(vma.start, vma.end):
+        q[slot] = q[slot] & ~(RW | XD | P) | bits
+        changed += 1
+    return changed
 
 
 def _gets_write(vma: Vma) -> bool:

@@ -100,7 +100,7 @@ def _advise(mm: AddressSpace, vma: Vma, start: int, end: int, advice: Advice) ->
         if start < end:
             zap_range(mm, vma, start, end)
     elif advice == Advice.REMOVE:
-        _remove(vma, start, end)
+        remove_contents(vma, start, end)
     elif advice in (Advice.COLD, Advice.PAGEOUT):  # nothing is ever reclaimed
         _refuse_locked(vma)
 
@@ -121,8 +121,8 @@ def _note(mm: AddressSpace, vma: Vma, start: int, end: int, advice: Advice) -> N
     set_flags(mm, vma, start, end, vma.flags & ~cleared | added)
 
 
-def _remove(vma: Vma, start: int, end: int) -> None:
-    """MADV_REMOVE: punch a hole into what is mapped."""
+def remove_contents(vma: Vma, start: int, end: int) -> None:
+    """MADV_REMOVE: punch a hole into what is mapped.  LinuxError: EINVAL, EACCES."""
     _refuse_locked(vma)
     if vma.page_cache is None and vma.file is None:
         raise LinuxError(errno.EINVAL)

@@ -130,7 +130,7 @@ def _check_mmap(mm: AddressSpace, address: int, length: int, flags: MapFlags, of
         raise LinuxError(errno.ENOMEM)
     if (offset >> PAGE_SHIFT) + (length >> PAGE_SHIFT) >= 1 << 52:
         raise LinuxError(errno.EOVERFLOW)
-    if len(mm.vmas) >= MAX_MAP_COUNT:
+    if len(mm.vmas) > MAX_MAP_COUNT:  # one more than the limit says, as in do_mmap()
         raise LinuxError(errno.ENOMEM)
     if flags & (MapFlags.FIXED | MapFlags.FIXED_NOREPLACE):
         if address & (PAGE_SIZE - 1):

@@ -6,6 +6,13 @@ from tests.booted import Booted
 
 Table = dict[str, tuple[str, str]]
 
+#: What rows begin with: a fresh region file ``fd``; one unit long; with objects at 8K (8K, RW) and 20K (8K, read only);
+#: and with a window ``w`` at 2 TiB.
+FRESH = '@st = bytes 144; @fd = open "/sys/fs/mshare/r" O_RDWR|O_CREAT|O_EXCL 0644'
+SIZED = FRESH + "; @ftruncate fd u"
+OBJECTS = SIZED + "; @create fd 8K 8K RW OBJECT; @create fd 20K 8K PROT_READ OBJECT"
+WINDOW = OBJECTS + "; @w = mmap 2T u RW MAP_SHARED|MAP_FIXED fd 0"
+
 
 def results(booted: Booted, table: Table, before: str, after: str = '@unlink "/sys/fs/mshare/r"') -> dict[str, str]:
     """What every row gives, in a process of its own; ``u`` is the unit."""

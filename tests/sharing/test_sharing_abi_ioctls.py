@@ -2,7 +2,7 @@
 (spec/mshare.md, 1.4 and 1.5).
 
 ``fd`` is a fresh region file.  A region of rfc3 and y1 has an address, here 2 TiB, and two units; one of y2 has a size.
-What a row of y2 does not say is as in the third series (test_sharing_file_abi).
+What a row of y2 does not say is as in the third series (test_sharing_objects and its like).
 """
 
 from __future__ import annotations

@@ -8,9 +8,8 @@ from __future__ import annotations
 import pytest
 
 from tests.booted import UNIT, MakeMachine
-from tests.sharing.tables import Table, expected, results
+from tests.sharing.tables import FRESH, Table, expected, results
 
-FRESH = '@st = bytes 144; @fd = open "/sys/fs/mshare/r" O_RDWR|O_CREAT|O_EXCL 0644'
 #: stat(2) and fstat(2) of what follows; mode and uid, links, inode number, size and blocks are then at these places.
 MODE, NLINK, INO, SIZE, BLOCKS = "load st+24", "load st+16", "load st+8", "load st+48", "load st+64"
 STAT = "@syscall 4"

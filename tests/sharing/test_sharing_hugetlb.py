@@ -8,7 +8,7 @@ import pytest
 
 from emu.mm.pagetable import ADDRESS
 from tests.booted import MIB, UNIT, Booted, MakeMachine, Recorder
-from tests.sharing.test_sharing_file_abi import SIZED, Table, expected, results
+from tests.sharing.tables import SIZED, Table, expected, results
 
 POOL = 4
 

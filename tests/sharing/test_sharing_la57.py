@@ -8,9 +8,21 @@ from emu.mm.pagetable import level_name
 from mmu import Access, Walker
 from tests.booted import MIB, UNIT, LinkChecker, MakeMachine, Recorder
 from tests.sharing import test_sharing_faults as faults
-from tests.sharing.test_sharing_file_abi import TABLES, expected, results
+from tests.sharing.tables import FRESH, OBJECTS, SIZED, WINDOW, Table, expected, results
+from tests.sharing.test_sharing_accesses import ACCESSING
+from tests.sharing.test_sharing_mapping import MAPPING
+from tests.sharing.test_sharing_objects import CREATING, UNMAPPING
+from tests.sharing.test_sharing_sizing import SIZING, UNSIZED
 from tests.sharing.test_sharing_truth import done, growth_kb, mshare_object, own_kb, run
 
+TABLES: dict[str, tuple[Table, str]] = {
+    "the size": (SIZING, FRESH),
+    "before there is a size": (UNSIZED, FRESH),
+    "MSHAREFS_CREATE_MAPPING": (CREATING, SIZED),
+    "MSHAREFS_UNMAP": (UNMAPPING, OBJECTS),
+    "mmap of the file": (MAPPING, OBJECTS),
+    "accesses": (ACCESSING, WINDOW),
+}
 #: Beyond the 47 bits of 4-level paging.
 HIGH = 1 << 52
 

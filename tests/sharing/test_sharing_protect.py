@@ -197,3 +197,22 @@ def test_advice_that_cannot_be_followed(machine: MakeMachine) -> None:
         + advise("1M", "512M", 9)
     )
     assert results(booted, WINDOW + script) == "EFAULT EACCES ENOMEM 0"
+
+
+@pytest.mark.parametrize("level", ["pmd", "pud"])
+def test_huge_pages(machine: MakeMachine, level: str) -> None:
+    """One entry of 2 MiB; a part of a huge page is EINVAL, and nothing has changed then."""
+    booted = machine(level=level, hugepages=4)
+    seen = Tables(booted)
+    huge = WINDOW + "@create fd 2M 4M RW OBJECT|MAP_HUGETLB; @store w+2M 7; @store w+4M 8;"
+    parts = protect("2M", "4K", "PROT_READ") + protect("60K", "3M", "0") + advise("3M", "1M", 4) + advise("2M", "4K", 9)
+    assert results(booted, f"{huge} {parts} store w+2M 7; store w 1") == "EINVAL ENOMEM EINVAL EINVAL 0 0"
+    script = huge + "@mark 1;" + protect("2M", "2M", "PROT_READ") + "@mark 2; store w+2M 1; load w+3M-8; store w+4M 9;"
+    more = advise("2M", "4M", 4) + "load w+2M; load w+4M;" + advise("4M", "2M", 9) + "load w+4M"
+    again = '@unlink "/sys/fs/mshare/r";'
+    assert results(booted, again + script + more) == "0 SEGV_ACCERR 0 0 0 7 9 0 0"
+    changed, flushes = seen.changed(1, 2)
+    assert ([number for _, number in changed], flushes) == ([1], ["host mm of r"])
+    populate = again + WINDOW + "@create fd 2M 4M RW OBJECT|MAP_HUGETLB;" + advise("2M", "4M", 23)
+    assert results(booted, populate + "@mark 3; scan w+2M 4M; @mark 4") == "0 0"
+    assert seen.marks[4].since(seen.marks[3])[1] == 0
