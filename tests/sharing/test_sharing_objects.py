@@ -134,6 +134,11 @@ CREATING: Table = {
         "load w+u-4K; load w+u; load w+u-8K; load w+u+4K; unmap g u-4K 8K; load w+u",
         "0 0 0 0 1 2 SEGV_MAPERR SEGV_MAPERR 0 SEGV_MAPERR",
     ),
+    "LOCKED beyond RLIMIT_MEMLOCK": (
+        "@l = words 4K 4K; @setrlimit 8 l; create fd 0 8K RW OBJECT|MAP_LOCKED; @fork c; @setuid 1000;"
+        "create fd 16K 8K RW OBJECT|MAP_LOCKED; create fd 16K 4K RW OBJECT; end; wait c",
+        "0 EAGAIN 0 0",
+    ),
     "bad pointers": (
         "ioctl fd CREATE_MAPPING 0; ioctl fd CREATE_MAPPING 1; ioctl fd UNMAP 0; ioctl fd UNMAP -8",
         "EFAULT " * 4,
@@ -237,10 +242,13 @@ def test_what_is_promised(machine: MakeMachine, level: str) -> None:
 def test_an_object_of_512_gib(machine: MakeMachine, mode: Overcommit, answers: list[str]) -> None:
     booted = machine(level="pud")
     booted.kernel.mm_context.commit.mode = mode
-    assert booted.calls(
-        '@fd = open "/sys/fs/mshare/r" O_RDWR|O_CREAT 0600; @ftruncate fd 512G; create fd 0 512G RW OBJECT;'
-        "create fd 0 512G RW OBJECT|MAP_NORESERVE"
-    ) == answers
+    assert (
+        booted.calls(
+            '@fd = open "/sys/fs/mshare/r" O_RDWR|O_CREAT 0600; @ftruncate fd 512G; create fd 0 512G RW OBJECT;'
+            "create fd 0 512G RW OBJECT|MAP_NORESERVE"
+        )
+        == answers
+    )
 
 
 def test_so_many_objects_and_no_more(machine: MakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,3 +259,22 @@ def test_so_many_objects_and_no_more(machine: MakeMachine, monkeypatch: pytest.M
         "repeat 60; @create fd at 4K RW OBJECT; @at = say at+4K; end; create fd at 4K RW OBJECT;"
         "create fd at+4K 4K RW OBJECT; unmap fd 0 4K; create fd 8M 4K RW OBJECT"
     ) == ["create = 0", "create = ENOMEM", "unmap = 0", "create = 0"]
+
+
+def test_a_memfd_that_is_sealed_against_writing(machine: MakeMachine) -> None:
+    lines = machine().calls(
+        '@fd = open "/sys/fs/mshare/r" O_RDWR|O_CREAT 0600; @ftruncate fd 1G; @m = memfd_create "m" 2; @ftruncate m 8K;'
+        "syscall 72 m 1033 8; create fd 0 4K RW MAP_SHARED|MAP_FIXED m; create fd 0 4K PROT_READ MAP_SHARED|MAP_FIXED m"
+    )
+    if lines[0] == "syscall = EINVAL":
+        pytest.skip("needs seals (fcntl F_ADD_SEALS)")
+    assert lines == ["syscall = 0", "create = EPERM", "create = 0"]
+
+
+def test_locked_objects_are_nobodys(machine: MakeMachine) -> None:
+    """VmLck of every process stays 0."""
+    booted = machine()
+    assert booted.calls(
+        '@fd = open "/sys/fs/mshare/r" O_RDWR|O_CREAT 0600; @ftruncate fd 1G; create fd 0 64K RW OBJECT|MAP_LOCKED;'
+        '@w = mmap 2T 1G RW MAP_SHARED|MAP_FIXED fd 0; @touch w 64K; field "/proc/self/status" "VmLck"'
+    ) == ["create = 0", "field = 0"]
