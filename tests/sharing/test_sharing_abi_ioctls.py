@@ -332,3 +332,16 @@ def test_strict_fd_wants_a_descriptor_for_writing(machine: MakeMachine, abi: str
         f' {create} fd {at} 4K RW OBJECT; @unlink "/sys/fs/mshare/r"'
     )
     assert booted.calls(script) == [f"{create} = EACCES", f"{create} = 0"]
+
+
+@pytest.mark.parametrize(
+    ("row", "missing"),
+    [
+        ("CREATE_MAPPING: EINTR for a fatal signal while it waits for the host mm's lock", "calls that wait for locks"),
+        ("UNMAP: EINTR likewise", "calls that wait for locks"),
+        ("CREATE_MAPPING (Y3): what a security module refuses is its errno", "security modules"),
+        ("fork (A2) with userfaultfd in the kernel: the child's access is SIGBUS, BUS_ADRERR", "userfaultfd"),
+    ],
+)
+def test_what_needs_more_kernel(row: str, missing: str) -> None:
+    pytest.skip(f"{row}: the machine has no {missing}")

@@ -164,6 +164,14 @@ CHANGING: Table = {
         "munmap w+4K 4K; munmap w 8K; load w",
         "EINVAL EINVAL EINVAL EINVAL EINVAL 1",
     ),
+    "madvise changes nothing": (
+        "@store w 1; madvise w 4K 4; load w; madvise w u 4; load w; @mprotect w+4K 4K PROT_READ; madvise w u 4; load w",
+        "0 1 0 1 0 1",
+    ),
+    "a mapping over all of its parts": (
+        "@store w 1; @mprotect w+4K 4K PROT_READ; mmap w u RW PRIVATE|MAP_FIXED|MAP_NORESERVE -1 0; load w",
+        "0x20000000000 0",
+    ),
     "mremap": ("mremap w u u+u 1; mremap w u 4K 0; mremap w u u 3 4T", "EFAULT EINVAL EINVAL"),
     "munmap: gone at once (the posted code leaves it readable)": (
         "@store w 1; munmap w u; load w; load w+u-8; mmap 2T u RW MAP_SHARED|MAP_FIXED fd 0; load w",
