@@ -103,6 +103,8 @@ def _advise(mm: AddressSpace, vma: Vma, start: int, end: int, advice: Advice) ->
         remove_contents(vma, start, end)
     elif advice in (Advice.COLD, Advice.PAGEOUT):  # nothing is ever reclaimed
         _refuse_locked(vma)
+        if vma.huge:
+            raise LinuxError(errno.EINVAL)
 
 
 def _refuse_locked(vma: Vma, *, unless: bool = False) -> None:

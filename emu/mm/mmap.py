@@ -113,8 +113,10 @@ def _check_expansion(mm: AddressSpace, address: int, length: int, prot: Prot, fl
 
 
 def is_accountable(prot: Prot, flags: VmFlags) -> bool:
-    """Whether memory counts as promised: private and writable, without MAP_NORESERVE (accountable_mapping)."""
-    return bool(prot & Prot.WRITE) and not flags & (VmFlags.SHARED | VmFlags.NORESERVE)
+    """Whether memory counts as promised: private and writable, without MAP_NORESERVE (accountable_mapping).  Huge pages
+    are promised by their pool.
+    """
+    return bool(prot & Prot.WRITE) and not flags & (VmFlags.SHARED | VmFlags.NORESERVE | VmFlags.HUGETLB)
 
 
 def wants_populating(mm: AddressSpace, vma: Vma) -> bool:

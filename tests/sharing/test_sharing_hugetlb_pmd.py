@@ -256,3 +256,18 @@ def test_the_audit_finds_a_link_that_is_gone(start: Start) -> None:
     frame = (entry & ADDRESS) >> 12
     assert f"table {frame << 12:#x} is linked 0 times and its share count is 1" in found
     assert any("the PUD entry of 0x50000000000 is 0x0" in finding for finding in found)
+
+
+@pytest.mark.parametrize("deed", ["munmap w 1G", "mprotect w 1G PROT_NONE", "madvise w 1G 4"])
+def test_no_vcpu_keeps_what_was_shared(machine: MakeMachine, deed: str) -> None:
+    """On two vCPUs with modelled TLBs: after the owner let go, neither TLB knows more than the tables."""
+    booted = machine(modules=MODULES, hugepages=POOL, cpus=2, tlb="skylake-sp", check_tlb=True)
+    booted.guest(
+        "calls",
+        f"{FILE}\n@fork c; @await s 1; @v = mmap 5T 1G {MAP} 0; @load v; @store v+2M 2; @store s 2; @await s 3;"
+        f"@load v; load v+2M; end; @w = mmap 2T 1G {MAP} 0; @store w 1; @store s 1; @await s 2; @load w+2M;"
+        f"{deed}; @load w; @store s 3; @wait c",
+    )
+    booted.finish()
+    assert sorted(booted.stdout.splitlines()) == ["load = 2", f"{deed.split()[0]} = 0"]
+    assert booted.stale_translations() == []
