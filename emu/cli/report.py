@@ -42,6 +42,10 @@ _CPU_COLUMNS = (
     ("SHOOTDOWNS", "shootdowns_sent"),
     ("IPIS", "ipis_received"),
 )
+_CPU_PERF_COLUMNS = (
+    ("CPU", "cpu"),
+    *((f"{kind}{what}",) * 2 for kind in ("dTLB-load", "dTLB-store", "iTLB-load") for what in ("s", "-misses")),
+)
 _POLICY_COLUMNS = (("FLUSHES", "flushes"), ("SHOOTDOWNS", "sent"), ("IPIS", "ipis"), ("CYCLES", "cost_cycles"))
 _TLB_COLUMNS = (
     ("LOOKUPS", "lookups"),
@@ -167,6 +171,9 @@ def stats_text(run: dict[str, Any], command: str) -> str:
         lines += ["", f" TLB: {mmu['geometry']}", "", *_perf_lines(mmu["perf"]), "", *_tlb_lines(mmu)]
     if len(run["cpus"]) > 1:
         lines += ["", *_shootdown_lines(mmu["shootdowns"]), "", *_table(_CPU_COLUMNS, run["cpus"], "", lambda _: "")]
+        if mmu["mode"] == "exact":
+            rows = [{"cpu": cpu["cpu"], **cpu["perf"]} for cpu in run["cpus"]]
+            lines += ["", *_table(_CPU_PERF_COLUMNS, rows, "", lambda _: "")]
     lines += ["", *_table(_PROCESS_COLUMNS, processes, "COMMAND", lambda p: " ".join(p["argv"]))]
     if run["regions"]:
         lines += ["", *_table(_REGION_COLUMNS, run["regions"], "REGION", _region_name)]

@@ -129,7 +129,7 @@ def _shootdown(e: Event) -> list[str]:
     line = f"CPU {e['sender']} to {_cpus(e['receivers'])}: {what} of {e['mm']} ({e['reason']}, tlb={e['policy']})"
     if e["not_told"]:
         return [line, f"not told: {_cpus(e['not_told'])}"]
-    pages = "everything" if e["pages"] is None else f"{e['pages']} pages"
+    pages = "everything" if e["pages"] is None else "1 page" if e["pages"] == 1 else f"{e['pages']} pages"
     return [line, f"each invalidates {pages}; {e['cost_cycles']:,} cycles, {e['sender_cycles']:,} of them the sender's"]
 
 
