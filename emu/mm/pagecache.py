@@ -101,8 +101,9 @@ class PageCache:
 
     def get_page(self, index: int) -> int:
         """The frame of a page, made if it does not exist.  LinuxError(ENOMEM or ENOSPC)."""
-        frame = self.find(index)
-        if frame is None:
+        node = self._nodes.get(index >> _NODE_SHIFT)
+        frame = node[index & _NODE - 1] if node is not None else 0
+        if not frame:
             if self._charge is not None:
                 self._charge(1)
             try:
@@ -111,7 +112,9 @@ class PageCache:
                 if self._charge is not None:
                     self._charge(-1)
                 raise
-            self._make_node(index >> _NODE_SHIFT)[index & _NODE - 1] = frame
+            if node is None:
+                node = self._make_node(index >> _NODE_SHIFT)
+            node[index & _NODE - 1] = frame
             self.nr_pages += 1
         return frame
 
