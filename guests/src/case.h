@@ -9,6 +9,8 @@
  *   ioctl    a region file of September 2024 and January 2025 (abi=rfc3, y1)
  *   v2       a region file of June 2022, made by its first mmap
  *   v1       the calls mshare() and mshare_unlink() of April 2022
+ *   g4       the calls on descriptors of 2026: no name, so case_open() and
+ *            case_attach() are not for it
  */
 #ifndef CASE_H
 #define CASE_H
@@ -24,13 +26,13 @@ static const char *way = "";
 /* Takes the first argument. */
 static inline void case_begin(int argc, char **argv)
 {
-	static const char *const ways[] = { "plain", "ptshare", "file", "ioctl", "v2", "v1" };
+	static const char *const ways[] = { "plain", "ptshare", "file", "ioctl", "v2", "v1", "g4" };
 
 	for (unsigned int i = 0; argc > 1 && i < sizeof(ways) / sizeof(*ways); i++)
 		if (!strcmp(argv[1], ways[i]))
 			way = ways[i];
 	if (!*way)
-		usage("NAME plain|ptshare|file|ioctl|v2|v1");
+		usage("NAME plain|ptshare|file|ioctl|v2|v1|g4");
 }
 
 static inline int by(const char *name)
@@ -76,6 +78,8 @@ static inline long case_remove(void)
 {
 	long result;
 
+	if (by("g4"))
+		return 0;
 	if (!by("v1"))
 		return sys_unlink(case_path());
 	result = sys_mshare_unlink("case");
@@ -101,6 +105,15 @@ static inline char *case_make(u64 size)
 		     "mmap what becomes the region");
 		must(sys_mshare("case", MSHARE_WINDOW, whole, O_RDWR | O_CREAT | O_EXCL, 0600), "mshare");
 		return (char *)MSHARE_WINDOW;
+	}
+	if (by("g4")) {
+		struct mshare_map_args object = { .size = size, .prot = RW, .fd = -1,
+						  .flags = MAP_ANONYMOUS | MAP_SHARED | MAP_FIXED };
+
+		fd = must(sys_mshare_create(0), "mshare_create");
+		must(sys_ftruncate(fd, whole), "ftruncate");
+		must(sys_mshare_map(fd, &object, sizeof(object)), "mshare_map");
+		return (char *)must(sys_mshare_attach(fd, 0, whole, MSHARE_WINDOW, MSHARE_ATTACH_FIXED), "mshare_attach");
 	}
 	if (by("file"))
 		return case_map(mshare_region(case_path(), size, -1));

@@ -161,6 +161,22 @@ def test_mprotect_by_one_is_seen_by_all(machine: GuestMachine) -> None:
     assert result.stdout.splitlines()[-4:] == ["store = SEGV_ACCERR", "mprotect = 0", "store = 0", "load = 4"]
 
 
+@pytest.mark.unimmu(tlb="skylake-sp", cpus=2)
+def test_a_change_reaches_the_other_cpu(machine: GuestMachine) -> None:
+    """One reads in a loop, the other takes the right to write away and cuts the file; the audit looks at the TLBs."""
+    reader = "@fork c; @on 7 0; @load p; @store p+8 1; @await p+16 1; end"
+    a = start(machine, f"{MAP}; @store p 1; {reader}; @await p+8 1; @mark 1; @mprotect p 4M PROT_READ; @mark 2", 1)
+    with machine.expect(shootdowns=1, ipis=1):
+        machine.run_until_mark(a, 2)
+    machine.run_guest("calls", f"{OPEN}; @ftruncate m 0", timeout_s=20)
+    told = machine.events.where("shootdown", mm="host mm of f")
+    assert [(event.reason, event.vaddr, event.length) for event in told] == [
+        ("mprotect", 2 * TIB, 4 * MIB), ("unmap", 2 * TIB, 4 * MIB)
+    ]  # fmt: skip
+    (child,) = [process for process in machine.processes() if process["ppid"] == a.pid]
+    assert child["exit_status"] == 128 + 7
+
+
 def test_a_forked_child_shares_and_goes(machine: GuestMachine) -> None:
     child = "@fork c; load p; @store p 2; @mark 2; end"
     a = start(machine, f"{MAP}; @store p 1; {child}; @mark 1; @wait c; load p; @mark 3")

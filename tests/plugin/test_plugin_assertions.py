@@ -80,6 +80,15 @@ def test_a_table_that_is_not_shared_is_shown(machine: GuestMachine) -> None:
     assert lines[10].endswith("<- not one PMD table")
 
 
+@pytest.mark.unimmu(la57=True)
+def test_five_levels_are_shown(machine: GuestMachine) -> None:
+    a, b = start(machine)
+    lines = refused(lambda: assert_shares_table(a, b, TIB, level="pte"))
+    rows = [line.split()[0] for line in lines[6:] if line.startswith("P")]
+    assert rows == ["PGD", "P4D", "PUD", "PMD", "PTE"]
+    assert "PML5E PML4 table at X: P RW US A" in lines[7]
+
+
 def test_private_tables_are_not_shared(machine: GuestMachine) -> None:
     a, b = start(machine)
     assert_same_frame(a, b, TIB)  # MAP_SHARED memory, each through tables of its own

@@ -78,6 +78,30 @@ def test_the_calls_of_the_first_series(run_guest: RunGuest, name: str) -> None:
     check(run_guest, name, "v1")
 
 
+@pytest.mark.unimmu(level=["pte", "pmd"], tlb="skylake-sp", cpus=2)
+@pytest.mark.parametrize("name", [*ANYWHERE, "several_windows", "unlink_while_mapped", "unmapped_under_reader"])
+def test_on_two_cpus_with_modelled_tlbs(run_guest: RunGuest, name: str) -> None:
+    """No CPU ever uses a translation that the tables no longer bear out: the audit would say so."""
+    check(run_guest, name, "file")
+
+
+@pytest.mark.unimmu(tlb="skylake-sp", cpus=2)
+@pytest.mark.parametrize("name", [*ANYWHERE, "several_windows", "unlink_while_mapped"])
+def test_ptshare_on_two_cpus_with_modelled_tlbs(run_guest: RunGuest, name: str) -> None:
+    check(run_guest, name, "ptshare")
+
+
+@pytest.mark.unimmu(la57=True, level=LEVELS, abi="v3")
+@pytest.mark.parametrize("name", ["concurrent_populate", "unmapped_under_reader"])
+def test_with_five_levels(run_guest: RunGuest, name: str) -> None:
+    check(run_guest, name, "file")
+
+
+@pytest.mark.unimmu(level=LEVELS, abi="g4")
+def test_the_calls_of_2026(run_guest: RunGuest) -> None:
+    check(run_guest, "concurrent_populate", "g4")
+
+
 #: Which interfaces let a region end with the process that made it.
 OWNERS = {"v1": "v1", "v2": "v2", "rfc3": "ioctl", "y1": "ioctl", "y2": "file", "v3": "file"}
 
