@@ -23,6 +23,8 @@ class WindowOperations(VmOperations):
     """
 
     owns_tables = True
+    #: VM_MSHARE, for which no kernel has a mnemonic.
+    flag_names = ("??",)
 
     def __init__(self, region: Region, *, identity: bool = False) -> None:
         self.region = region

@@ -74,7 +74,6 @@ def _add_proc_files(kernel: Kernel, vfs: Vfs, procfs: ProcSuperBlock, cpus: int)
         "kernel/ngroups_max": "65536",
         "kernel/cap_last_cap": "40",
         "kernel/randomize_va_space": "0",
-        "vm/overcommit_memory": "0",
         "vm/max_map_count": "65530",
         "vm/mmap_min_addr": "65536",
         "fs/pipe-max-size": "1048576",

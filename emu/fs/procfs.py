@@ -13,7 +13,10 @@ from emu.fs.inode import DirectoryEntry, Inode
 from emu.fs.libfs import FixedDirectory
 from emu.fs.pseudo import LinkFile, MagicLink, SeekableFile, Store, Text, TextFile
 from emu.fs.superblock import FileSystemType, SuperBlock
+from emu.kernel.credentials import may_access
 from emu.kernel.errors import LinuxError
+from emu.mm.clear_refs import clear_refs
+from emu.mm.gup import read_remote, write_remote
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -129,12 +132,44 @@ class PidDirectory(FixedDirectory):
             self.add(name, TextFile(sb, _bind(make, sb.kernel, task)))
         for name, read_at in sb.pid_readers.items():
             self.add(name, SeekableFile(sb, _bind_reader(read_at, sb.kernel, task)))
+        self.add("mem", MemFile(sb, task))
+        self.add("clear_refs", TextFile(sb, bytes, 0o200, store=lambda data: clear_refs(task.mm, data)))
         self.add("exe", MagicLink(sb, lambda: _exe(task)))
         self.add("cwd", MagicLink(sb, lambda: task.fs.cwd))
         self.add("root", MagicLink(sb, lambda: task.fs.root))
         self.add("fd", FdDirectory(sb, task))
         if not thread:
             self.add("task", TaskDirectory(sb, task))
+
+
+class MemFile(SeekableFile):
+    """/proc/<pid>/mem: the memory of a process, past the rights of its mappings as a debugger sees it."""
+
+    def __init__(self, sb: SuperBlock, task: Task) -> None:
+        super().__init__(sb, self._read, 0o600, self._write)
+        self.uid, self.gid = task.credentials.euid, task.credentials.egid
+        self._task = task
+
+    def open(self, path: Path, flags: int, task: Task | None) -> File:
+        if task is not None and not may_access(task, self._task):
+            raise LinuxError(errno.EACCES)
+        return super().open(path, flags, task)
+
+    def _read(self, count: int, pos: int) -> bytes:
+        if not self._task.alive:
+            return b""
+        try:
+            return read_remote(self._task.mm, pos, count, force=True)
+        except LinuxError as error:
+            raise LinuxError(errno.EIO if error.errno == errno.EFAULT else error.errno) from None
+
+    def _write(self, data: bytes, pos: int) -> int:
+        if not self._task.alive:
+            return 0
+        try:
+            return write_remote(self._task.mm, pos, data, force=True)
+        except LinuxError as error:
+            raise LinuxError(errno.EIO if error.errno == errno.EFAULT else error.errno) from None
 
 
 class TaskDirectory(FixedDirectory):

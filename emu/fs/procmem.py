@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from emu.fs.proccpu import cpu_list
+from emu.kernel.limits import limits_text
 from emu.kernel.task import STATE_LETTER
 from emu.mm.frames import FrameKind
 from emu.mm.hugefault import head_of, huge_bytes
@@ -98,6 +99,34 @@ def _huge_figures(mm: AddressSpace, vma: Vma) -> dict[str, int]:
     return figures
 
 
+#: Mnemonics in the order of the bits (show_smap_vma_flags).
+_FLAG_NAMES = (
+    (VmFlags.GROWSDOWN, "gd"), (VmFlags.LOCKED, "lo"), (VmFlags.SEQ_READ, "sr"), (VmFlags.RAND_READ, "rr"),
+    (VmFlags.DONTCOPY, "dc"), (VmFlags.DONTEXPAND, "de"), (VmFlags.LOCKONFAULT, "lf"), (VmFlags.ACCOUNT, "ac"),
+    (VmFlags.NORESERVE, "nr"), (VmFlags.HUGETLB, "ht"), (VmFlags.WIPEONFORK, "wf"), (VmFlags.DONTDUMP, "dd"),
+    (VmFlags.HUGEPAGE, "hg"), (VmFlags.NOHUGEPAGE, "nh"), (VmFlags.MERGEABLE, "mg"), (VmFlags.SEALED, "sl"),
+)  # fmt: skip
+
+
+def _flag_names(vma: Vma) -> list[str]:
+    writable = not vma.flags & VmFlags.NEVERWRITE
+    names = [word for bit, word in ((Prot.READ, "rd"), (Prot.WRITE, "wr"), (Prot.EXEC, "ex")) if vma.prot & bit]
+    names += ["sh"] if vma.shared and writable else []
+    names += ["mr", "mw", "me"] if writable else ["mr", "me"]
+    names += ["ms"] if vma.shared else []
+    names += [name for flag, name in _FLAG_NAMES if vma.flags & flag]
+    return names + list(vma.ops.flag_names if vma.ops is not None else ())
+
+
+def statm(kernel: Kernel, task: Task) -> bytes:
+    """/proc/PID/statm: size, resident, shared, text, 0, data and stack, 0; in pages."""
+    mm = task.mm
+    text = sum(vma.length for vma in mm.vmas if vma.prot & Prot.EXEC and not vma.prot & Prot.WRITE)
+    data = sum(vma.length for vma in mm.vmas if vma.prot & Prot.WRITE and not vma.shared)
+    pages = (mm.total_bytes // PAGE_SIZE, mm.rss_anon + mm.rss_cache, mm.rss_cache, text // PAGE_SIZE, 0)
+    return " ".join(map(str, (*pages, data // PAGE_SIZE, 0))).encode() + b"\n"
+
+
 def smaps(kernel: Kernel, task: Task) -> bytes:
     """/proc/PID/smaps: kilobytes by VMA, counted from the tables."""
     lines = []
@@ -107,11 +136,7 @@ def smaps(kernel: Kernel, task: Task) -> bytes:
         lines += [f"Size:{vma.length >> 10:>19} kB", f"KernelPageSize:{page:>9} kB", f"MMUPageSize:{page:>12} kB"]
         lines += [f"{name + ':':<16}{value:>8} kB" for name, value in _smaps_figures(task.mm, vma).items()]
         lines += [f"{name + ':':<16}{value:>8} kB" for name, value in _huge_figures(task.mm, vma).items()]
-        flags = [word for bit, word in ((Prot.READ, "rd"), (Prot.WRITE, "wr"), (Prot.EXEC, "ex")) if vma.prot & bit]
-        flags += ["sh"] if vma.shared else []
-        flags += ["mr", "mw", "me"] + (["gd"] if vma.flags & VmFlags.GROWSDOWN else [])
-        flags += ["de"] if vma.flags & VmFlags.DONTEXPAND else []
-        flags += ["ht"] if vma.huge else []
+        flags = _flag_names(vma)
         lines.append("VmFlags: " + " ".join(flags) + " ")
     return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
 
@@ -140,6 +165,7 @@ def status(kernel: Kernel, task: Task) -> bytes:
         "RssFile": "       0 kB",
         "RssShmem": f"{mm.rss_cache << 2:>8} kB",
         "VmPTE": f"{mm.tables.vm_pte_bytes >> 10:>8} kB",
+        "VmData": f"{mm.data_bytes >> 10:>8} kB",
         "VmSwap": "       0 kB",
         "HugetlbPages": f"{huge_bytes(mm) >> 10:>8} kB",
         "Threads": 1,
@@ -191,23 +217,28 @@ def pagemap(kernel: Kernel, task: Task, count: int, pos: int) -> bytes:
 def meminfo(kernel: Kernel) -> bytes:
     """/proc/meminfo."""
     frames = kernel.frames
-    used = frames.used
+    used, commit = frames.used, kernel.mm_context.commit
     figures = {
         "MemTotal": frames.total, "MemFree": frames.free, "MemAvailable": frames.free, "Buffers": 0,
         "Cached": used[FrameKind.CACHE], "SwapCached": 0, "SwapTotal": 0, "SwapFree": 0, "AnonPages":
         used[FrameKind.ANON],
         "Mapped": sum(mm.rss_cache for mm in kernel.mm_context.address_spaces.values()), "Shmem": used[FrameKind.CACHE],
-        "PageTables": used[FrameKind.PAGETABLE],
+        "PageTables": used[FrameKind.PAGETABLE], "CommitLimit": commit.limit, "Committed_AS": commit.pages,
     }  # fmt: skip
     text = "".join(f"{name + ':':<16}{pages * PAGE_SIZE >> 10:>8} kB\n" for name, pages in figures.items())
     text += "".join(f"{name + ':':<16}{number:>8}{unit}\n" for name, number, unit in kernel.huge_pages.meminfo())
     return text.encode()
 
 
-PID_FILES = {"maps": maps, "smaps": smaps, "status": status}
+PID_FILES = {"limits": limits_text, "maps": maps, "smaps": smaps, "statm": statm, "status": status}
 PID_READERS = {"pagemap": pagemap}
 
 
 def add_memory_files(kernel: Kernel) -> None:
-    """/proc/meminfo."""
+    """/proc/meminfo, and /proc/sys/vm/overcommit_*."""
+    commit = kernel.mm_context.commit
+    add_sysctl = kernel.vfs.procfs.add_sysctl
+    add_sysctl("vm/overcommit_memory", lambda: b"%d\n" % commit.mode, commit.set_mode)
+    add_sysctl("vm/overcommit_ratio", lambda: b"%d\n" % commit.ratio, commit.set_ratio)
+    add_sysctl("vm/overcommit_kbytes", lambda: b"%d\n" % commit.kbytes, commit.set_kbytes)
     kernel.vfs.procfs.create_file("meminfo", lambda: meminfo(kernel))

@@ -22,6 +22,8 @@ Text = Callable[[], bytes]
 Store = Callable[[bytes], None]
 #: Reads ``count`` bytes at ``pos`` of a file too large to make at once.
 ReadAt = Callable[[int, int], bytes]
+#: Stores bytes at a position; returns how many.
+WriteAt = Callable[[bytes, int], int]
 
 
 class TextHandle(File):
@@ -70,20 +72,28 @@ class TextFile(Inode):
 
 
 class SeekableHandle(File):
-    """An open file that is read at any offset."""
+    """An open file that is read, and perhaps written, at any offset."""
 
     inode: SeekableFile
 
     def pread(self, count: int, pos: int) -> bytes:
         return self.inode.read_at(count, pos)
 
+    def pwrite(self, data: bytes, pos: int) -> int:
+        if self.inode.write_at is None:
+            raise LinuxError(errno.EINVAL)
+        return self.inode.write_at(data, pos)
+
 
 class SeekableFile(Inode):
-    """A read-only file of which a function makes any part (pagemap)."""
+    """A file of which a function makes any part (pagemap), and that takes bytes at any place if there is ``write_at``
+    (mem).
+    """
 
-    def __init__(self, sb: SuperBlock, read_at: ReadAt, mode: int = 0o400, ino: int | None = None) -> None:
-        super().__init__(sb, stat.S_IFREG | mode, ino=ino)
+    def __init__(self, sb: SuperBlock, read_at: ReadAt, mode: int = 0o400, write_at: WriteAt | None = None) -> None:
+        super().__init__(sb, stat.S_IFREG | mode)
         self.read_at = read_at
+        self.write_at = write_at
 
     def open(self, path: Path, flags: int, task: Task | None) -> File:
         return SeekableHandle(path, flags)

@@ -30,6 +30,7 @@ def do_exit(kernel: Kernel, task: Task, status: int) -> None:
             task.mm.write_u32(task.clear_child_tid, 0)
         except LinuxError:
             pass  # as the kernel does: the address is the guest's affair
+        kernel.futexes.wake_word(task.mm, task.clear_child_tid)
     if task.alarm is not None:
         kernel.clock.cancel(task.alarm[1])
     if task is kernel.current:

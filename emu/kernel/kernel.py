@@ -17,6 +17,7 @@ from emu.kernel.clock import Clock
 from emu.kernel.entry import Entry
 from emu.kernel.errors import LinuxError
 from emu.kernel.exit import do_exit
+from emu.kernel.futex import Futexes
 from emu.kernel.limits import soft_limit
 from emu.kernel.sched import Scheduler
 from emu.kernel.signal_state import Sig
@@ -81,6 +82,7 @@ class Kernel:
         self.current: Task | None = None
         self.mm_context.limit = lambda resource: soft_limit(self.current, resource)
         self._next_pid = FIRST_PID
+        self.futexes = Futexes()
         self.scheduler = Scheduler(self, cpus, turn)
         self.signals = Signals(self)
         self.entry = Entry(self)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
+from emu.kernel.credentials import Credentials
 from emu.kernel.signal_state import SignalState
 from emu.kernel.wait import WaitQueue
 
@@ -26,17 +27,6 @@ class TaskState(IntEnum):
 
 
 STATE_LETTER = {TaskState.RUNNABLE: "R", TaskState.SLEEPING: "S", TaskState.ZOMBIE: "Z", TaskState.DEAD: "X"}
-
-
-@dataclass
-class Credentials:
-    """Whose rights a task has (effective ids decide)."""
-
-    uid: int = 0
-    gid: int = 0
-    euid: int = 0
-    egid: int = 0
-    groups: tuple[int, ...] = ()
 
 
 @dataclass
@@ -94,6 +84,7 @@ class Task:
     child_exit: WaitQueue = field(default_factory=WaitQueue)
     exit_signal: int = 17
     clear_child_tid: int = 0
+    robust_list: int = 0
     #: The system call that sleeps, if one does, with its number and arguments.
     sleeping: Sleeping | None = None
     syscall: tuple[int, tuple[int, ...]] | None = None

@@ -19,7 +19,8 @@ from emu.mm.frames import FrameKind, Frames
 from emu.mm.hugefault import PMD, head_of
 from emu.mm.hugetlb import HugePageCache, cache_of, number_of, promised_pages
 from emu.mm.pagetable import ADDRESS, PS, RW, SPECIAL, US, XD, P, level_name, span
-from emu.mm.vma import Prot, Vma
+from emu.mm.shmem import SharedAnonymous
+from emu.mm.vma import Prot, Vma, VmFlags
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def _keep_books(kernel: Kernel, waiting: Frames) -> _Books:
     caches = _page_caches(books, kernel, spaces)
     _check_tables(books, kernel, waiting)
     _check_huge_pages(books, kernel, spaces, caches)
+    _check_commit(books, kernel, spaces, caches)
     _check_frames(books, kernel, caches)
     for hook in kernel.audit_hooks:
         for finding in hook():
@@ -341,6 +343,14 @@ def _page_caches(books: _Books, kernel: Kernel, spaces: list[AddressSpace]) -> l
             if vma.page_cache is not None and vma.page_cache.mappings.get(vma) is not mm:
                 books.say(f"{mm.name} maps an object at {vma.start:#x} that does not know of it")
     return list(kernel.frames.page_caches)
+
+
+def _check_commit(books: _Books, kernel: Kernel, spaces: list[AddressSpace], caches: list[PageCache]) -> None:
+    """Committed_AS against what VMAs and shared objects promise."""
+    promised = sum(vma.length for mm in spaces for vma in mm.vmas if vma.flags & VmFlags.ACCOUNT) >> PAGE_SHIFT
+    promised += sum(cache.promised_pages for cache in caches if isinstance(cache, SharedAnonymous))
+    if promised != kernel.mm_context.commit.pages:
+        books.say(f"{kernel.mm_context.commit.pages} pages are accounted for as promised, and {promised} are")
 
 
 def _check_tables(books: _Books, kernel: Kernel, waiting: Frames) -> None:

@@ -40,6 +40,24 @@ class Commit:
         """CommitLimit, in pages."""
         return self.kbytes >> (PAGE_SHIFT - 10) if self.kbytes else self._total * self.ratio // 100
 
+    def set_mode(self, mode: int) -> None:
+        """Write vm.overcommit_memory.  LinuxError(EINVAL) for a mode that there is not."""
+        if mode not in tuple(Overcommit):
+            raise LinuxError(errno.EINVAL)
+        self.mode = Overcommit(mode)
+
+    def set_ratio(self, ratio: int) -> None:
+        """Write vm.overcommit_ratio, which puts an absolute limit out of force."""
+        if ratio < 0:
+            raise LinuxError(errno.EINVAL)
+        self.ratio, self.kbytes = ratio, 0
+
+    def set_kbytes(self, kbytes: int) -> None:
+        """Write vm.overcommit_kbytes."""
+        if kbytes < 0:
+            raise LinuxError(errno.EINVAL)
+        self.ratio, self.kbytes = 0, kbytes
+
     def charge(self, pages: int, mm: AddressSpace | None = None) -> None:
         """Promise pages; LinuxError(ENOMEM) if the mode says no.  ``mm`` is who asks, where one process does."""
         if self.mode == Overcommit.GUESS and pages > self._total:

@@ -22,10 +22,15 @@ class SharedAnonymous(PageCache):
 
     def __init__(self, mm: AddressSpace, length: int, flags: VmFlags) -> None:
         self._commit: Commit = mm.context.commit
-        by_page = bool(flags & VmFlags.NORESERVE) and self._commit.mode != Overcommit.NEVER
+        self._by_page = by_page = bool(flags & VmFlags.NORESERVE) and self._commit.mode != Overcommit.NEVER
         self._promised = 0 if by_page else length >> PAGE_SHIFT
         self._commit.charge(self._promised, mm)
         super().__init__(mm.frames, length, self._charge_pages if by_page else None)
+
+    @property
+    def promised_pages(self) -> int:
+        """What Committed_AS holds for this object."""
+        return self._promised or (self.nr_pages if self._by_page else 0)
 
     def _charge_pages(self, pages: int) -> None:
         if pages > 0:

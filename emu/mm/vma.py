@@ -99,6 +99,8 @@ class VmOperations:
     owns_tables = False
     #: Where :attr:`owns_tables`: the level of the entries, in the address space's own tables, that point at others'.
     link_level = 0
+    #: What /proc/PID/smaps shows in VmFlags besides the usual.
+    flag_names: tuple[str, ...] = ()
 
     def fault(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:
         """Resolve a fault (only asked where :attr:`owns_tables`)."""

@@ -16,12 +16,14 @@ def all_tables() -> Iterator[tuple[Syscall, ...]]:
         directories,
         fdctl,
         files,
+        futex,
         limits,
         memory,
         naming,
         openclose,
         poll,
         process,
+        remote,
         residence,
         scheduling,
         signals,
@@ -30,7 +32,7 @@ def all_tables() -> Iterator[tuple[Syscall, ...]]:
     )
 
     for subject in (
-        openclose, files, fdctl, naming, attributes, directories, poll, memory, residence, limits,
+        openclose, files, fdctl, naming, attributes, directories, poll, memory, residence, remote, futex, limits,
         process, scheduling, signals, system, times,
     ):  # fmt: skip
         yield subject.TABLE

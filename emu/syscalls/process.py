@@ -252,13 +252,6 @@ def sys_set_tid_address(kernel: Kernel, task: Task, address: int) -> int:
     return task.pid
 
 
-def sys_set_robust_list(kernel: Kernel, task: Task, head: int, length: int) -> int:
-    """set_robust_list(2): accepted; a list matters only to threads that die holding a futex."""
-    if length != 24:
-        raise LinuxError(errno.EINVAL)
-    return 0
-
-
 def sys_prctl(kernel: Kernel, task: Task, option: int, argument: int) -> int:
     """prctl(2): names; the rest is EINVAL."""
     if option == _PR_SET_NAME:
@@ -299,5 +292,4 @@ TABLE = (
     Syscall(218, "set_tid_address", sys_set_tid_address, ("ptr",)),
     Syscall(231, "exit_group", sys_exit, ("int",)),
     Syscall(247, "waitid", sys_waitid, ("int", "pid", "ptr", "int", "ptr")),
-    Syscall(273, "set_robust_list", sys_set_robust_list, ("ptr", "size")),
 )

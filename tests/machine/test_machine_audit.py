@@ -118,8 +118,26 @@ def a_pte_maps_what_is_no_memory(state: State) -> tuple[Callable[[], object], li
 def a_pte_without_a_vma(state: State) -> tuple[Callable[[], object], list[str]]:
     vma = state.mm.vmas.find(SECOND)
     assert vma is not None
+    commit, promised = state.mm.context.commit, vma.length >> 12
     state.mm.vmas.remove(vma)
-    return lambda: state.mm.vmas.add(vma), [f"calls: the PTE of {SECOND:#x} is set, but no VMA is there"]
+    commit.pages -= promised
+
+    def undo() -> None:
+        state.mm.vmas.add(vma)
+        commit.pages += promised
+
+    return undo, [f"calls: the PTE of {SECOND:#x} is set, but no VMA is there"]
+
+
+@corruption
+def promises_that_nobody_has(state: State) -> tuple[Callable[[], object], list[str]]:
+    commit = state.mm.context.commit
+    commit.pages += 7
+
+    def undo() -> None:
+        commit.pages -= 7
+
+    return undo, [f"{commit.pages} pages are accounted for as promised, and {commit.pages - 7} are"]
 
 
 @corruption

@@ -121,6 +121,38 @@ SCRIPTS = {
         remap_file_pages s 4K 0 1 0; load s; maps s 32K; remap_file_pages s 4K 1 1 0; remap_file_pages s 0 0 0 0
         remap_file_pages s 1G 0 0 0; @p = mmap 0 8K RW PRIVATE -1 0; remap_file_pages p 4K 0 1 0
         remap_file_pages s 4K 0 -1 0; remap_file_pages 64K 4K 0 0 0""",
+    "futexes with nobody else": """
+        @a = mmap 0 64K RW PRIVATE -1 0; @s = mmap 0 64K RW ANON -1 0; store a 5; store s 5; futex a 0 6 0
+        futex a+1 0 6 0; futex a 1 1; futex a 129 1; futex a 99 1; futex 16 1 1; futex 16 129 1; futex a 10 1 0 0 0
+        futex a 9 5 0 0 0; futex a 257 5 0; @t = words 0 1000; futex a 0 5 t; futex a 128 5 t; futex a 9 5 t 0 1
+        futex s 0 5 t; @t2 = words -1 0; futex a 0 5 t2; @t3 = words 0 1000000000; futex a 0 5 t3; futex a 0 5 16
+        futex a 4 1 1 a+64 6; futex a 4 1 1 a+64 5; futex a 3 -1 0 a+64; futex a 3 1 -1 a+64; futex a 3 1 1 16
+        store a+64 7; futex a 5 1 1 a+64 0x04001007; load a+64; futex a 5 1 1 a+64 0x81002007; load a+64
+        futex a 5 1 1 a+64 0x72001007; futex a 5 1 1 16 0; syscall 273 a 24; syscall 273 a 23; @b = bytes 16
+        syscall 274 0 b b+8; load b+8; syscall 274 99999999 b b+8; futex -4 1 1; futex -4 129 1; futex 0 1 1""",
+    "one's own memory as another process sees it": """
+        @b = bytes 64; @me = getpid; @s = mmap 0 8K RW ANON -1 0; store s 5; @l = words b 8; @r = words s 8
+        process_vm_readv me l 1 r 1 0; load b; @n = words 16 8; process_vm_readv me l 1 n 1 0
+        process_vm_readv 99999999 l 1 r 1 0; process_vm_readv me l 1 r 1 1; process_vm_readv me l 2000 r 1 0
+        process_vm_readv me 16 1 r 1 0; process_vm_readv me l 1 16 1 0; process_vm_readv me l 0 r 1 0
+        @p = mmap 0 8K RW PRIVATE -1 0; munmap p+4K 4K; @e = words p+4K-8 16; @l = words b 16
+        process_vm_readv me l 1 e 1 0; @r = words p 4 p+4K 8; @l = words b 32; process_vm_readv me l 1 r 2 0
+        process_vm_writev me l 1 r 2 0; mprotect p 4K PROT_READ; process_vm_writev me l 1 r 1 0
+        process_vm_readv me l 1 r 1 0; mprotect p 4K PROT_NONE; process_vm_readv me l 1 r 1 0; @h = words b -1
+        process_vm_readv me h 1 r 1 0; process_vm_readv me l 1 h 1 0; process_vm_readv -1 l 1 r 1 0""",
+    "/proc/self/mem": """
+        @w = mmap 0 4K RW PRIVATE -1 0; @b = bytes 64; store w 1; mprotect w 4K PROT_READ
+        f = open "/proc/self/mem" O_RDWR; pread f b 8 w; load b; store b 99; pwrite f b 8 w; load w; pread f b 8 16
+        mprotect w 4K PROT_NONE; pread f b 8 w; load b; pwrite f b 8 w; load w; mprotect w 4K RW; load w
+        @m = memfd_create "m" 0; @ftruncate m 8K; @z = mmap 0 8K PROT_READ MAP_SHARED m 0; pwrite f b 8 z; pread f b 8 z
+        @q = mmap 0 8K PROT_READ MAP_PRIVATE m 0; pwrite f b 8 q; load q; load z; store q 1; pread f b 8 z+8K-4
+        @x = mmap 0 8K PROT_NONE PRIVATE -1 0; pread f b 8 x; store b 5; pwrite f b 8 x+4K; mprotect x 8K PROT_READ
+        load x; load x+4K; store x+4K 1; pread f b 8 -8; pread f b 0 w""",
+    "vmsplice": """
+        @w = mmap 0 4K RW PRIVATE -1 0; store w 99; @b = bytes 8; @f = bytes 8; @m = memfd_create "m" 0; pipe2 f 0
+        @v = words w 8; vmsplice 5 v 1 0; read 4 b 8; load b; @n = words 16 8; vmsplice 5 n 1 0; vmsplice 5 v 1 99
+        vmsplice m v 1 0; store b 3; write 5 b 8; vmsplice 4 v 1 0; load w; vmsplice 99 v 1 0; vmsplice 5 v 0 0
+        vmsplice 5 v 2000 0; vmsplice 5 16 1 0""",
     "msync": f"""
         {A}; @mmap a 16K RW PRIVATE|MAP_FIXED -1 0; msync a 16K 4; msync a 4K 2; mlock a 4K; msync a 4K 2; msync a 4K 6
         msync a 4K 1; munlock a 4K; msync a+16K 4K 0; msync a 0 0; msync a -1 4; msync a 4K 7; msync a 4K 16""",

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import pytest
 
+from emu.machine import Mount
 from emu.mm.madvise import Advice
+from msharefs.module import MOUNT_POINT
 from tests.booted import UNIT, MakeMachine
 from tests.sharing.tables import Table, expected, results
 
@@ -142,7 +144,71 @@ OTHERS: Table = {
     "prctl PR_SET_VMA": ('prctl 0x53564d41 0 w u "name"; prctl 0x53564d41 0 w+8K 4K "name"', "EINVAL EINVAL"),
 }
 
-TABLES = {"mappings": MAPPINGS, "locks": LOCKS, "advice": ADVICE, "others": OTHERS}
+#: ``b`` is 64 bytes of this process, ``l`` their iovec; ``present``, ``untouched`` and ``hole`` are iovecs of 8 bytes.
+REMOTE_SETUP = """; @b = bytes 64; @l = words b 8; @present = words w+8K 8; @untouched = words w+12K 8
+@hole = words w+1M 8; @me = getpid; @store w+8K 7; @m = open "/proc/self/mem" O_RDWR"""
+REMOTE: Table = {
+    "process_vm_readv": (
+        "process_vm_readv me l 1 present 1 0; load b; process_vm_readv me l 1 untouched 1 0;"
+        "process_vm_readv me l 1 hole 1 0; load w+12K; process_vm_readv me l 1 untouched 1 0",
+        "8 7 EFAULT EFAULT 0 8",
+    ),
+    "process_vm_writev": (
+        "store b 9; process_vm_writev me l 1 present 1 0; load w+8K; process_vm_writev me l 1 untouched 1 0;"
+        "process_vm_writev me l 1 hole 1 0; @ro = words w+20K 8; load w+20K; process_vm_writev me l 1 ro 1 0;"
+        "load w+20K",
+        "0 8 9 EFAULT EFAULT 0 EFAULT 0",
+    ),
+    "/proc/pid/mem": (
+        "pread m b 8 w+8K; load b; pread m b 8 w+12K; pread m b 8 w+1M; store b 9; pwrite m b 8 w+8K; load w+8K;"
+        "pwrite m b 8 w+12K; pwrite m b 8 w+1M; load w+12K; pwrite m b 8 w+12K; load w+12K",
+        "8 7 EIO EIO 0 8 9 EIO EIO 0 8 9",
+    ),
+    "another process's window, by the slots that it has touched": (
+        "@s = mmap 0 4K RW ANON -1 0; @fork c; await s 1; load w+8K; store s 2; await s 3; end;"
+        "process_vm_readv c l 1 present 1 0; store s 1; await s 2; process_vm_readv c l 1 present 1 0; load b;"
+        "process_vm_readv c l 1 hole 1 0; store s 3; wait c",
+        "EFAULT 0 1 7 0 2 8 7 EFAULT 0 3 0",
+    ),
+    "vmsplice": (
+        "@f = bytes 8; pipe2 f 0; vmsplice 6 present 1 0; vmsplice 6 hole 1 0; vmsplice 6 untouched 1 0; read 5 b 8;"
+        "load b",
+        "0 8 EFAULT EFAULT 8 7",
+    ),
+    "futexes: untouched, present, hole": (
+        "futex w+12K 1 1; futex w+12K 0 0 0; futex w+8K 1 1; futex w+8K 0 6 0; futex w+1M 1 1; futex w+12K 129 1",
+        "EFAULT EFAULT 0 EAGAIN EFAULT 0",
+    ),
+    "a futex between two processes and two addresses": (
+        "@t = words 0 1000000; @fork c; v = mmap 4T u RW MAP_SHARED|MAP_FIXED fd 0; load v+8K; futex v+8K 0 7 0; end;"
+        "@syscall 35 t 0; futex w+8K 1 1; wait c",
+        "0x40000000000 7 1 0 0",
+    ),
+    "clear_refs": (
+        'c = open "/proc/self/clear_refs" O_WRONLY; write c "1" 1; load w+8K; write c "9" 1; write c "x" 1',
+        "5 1 7 EINVAL EINVAL",
+    ),
+    "system calls with a buffer there": (
+        "@f = bytes 8; @pipe2 f 0; write 6 w+8K 8; write 6 w+12K 8; write 6 w+1M 8; write 6 w+16K-4 8; read 5 w+8K 8;"
+        "read 5 w+20K 8; read 5 w+1M 8",
+        "8 8 EFAULT EFAULT 8 EFAULT EFAULT",
+    ),
+}
+#: The same with gup=resolve, where it makes a difference.
+RESOLVED: Table = {
+    "process_vm_readv": (
+        "process_vm_readv me l 1 present 1 0; process_vm_readv me l 1 untouched 1 0; process_vm_readv me l 1 hole 1 0",
+        "8 8 EFAULT",
+    ),
+    "/proc/pid/mem": ("store b 9; pwrite m b 8 w+12K; pread m b 8 w+16K; load w+12K", "0 8 EIO 9"),
+    "futexes": ("futex w+12K 1 1; futex w+1M 1 1", "0 EFAULT"),
+    "mlock, POPULATE": (f"mlock w+12K 4K; {advise('POPULATE_WRITE', 'w+8K 8K')}; mlock w u", "0 0 ENOMEM"),
+}
+
+TABLES = {
+    "mappings": (MAPPINGS, WINDOW), "locks": (LOCKS, WINDOW), "advice": (ADVICE, WINDOW), "others": (OTHERS, WINDOW),
+    "the kernel's own accesses": (REMOTE, WINDOW + REMOTE_SETUP),
+}  # fmt: skip
 
 #: Rows that ask for a part of the kernel which is not here.
 SKIPPED = {
@@ -156,7 +222,22 @@ SKIPPED = {
 @pytest.mark.parametrize("level", UNIT)
 @pytest.mark.parametrize("name", TABLES)
 def test_calls_on_a_window(machine: MakeMachine, name: str, level: str) -> None:
-    assert results(machine(level=level), TABLES[name], WINDOW) == expected(TABLES[name], UNIT[level])
+    table, before = TABLES[name]
+    assert results(machine(level=level), table, before) == expected(table, UNIT[level])
+
+
+def test_accesses_that_the_posted_kernels_refuse_are_told_of_once(machine: MakeMachine) -> None:
+    booted = machine()
+    results(booted, REMOTE, WINDOW + REMOTE_SETUP)
+    assert [line for line in booted.logged if "had not touched" in line][1:] == []
+    assert "gup=resolve" in "".join(booted.logged)
+
+
+@pytest.mark.parametrize("level", UNIT)
+def test_accesses_that_a_mount_option_resolves(machine: MakeMachine, level: str) -> None:
+    booted = machine(level=level, mounts=[Mount("msharefs", MOUNT_POINT, f"level={level},gup=resolve")])
+    assert results(booted, RESOLVED, WINDOW + REMOTE_SETUP) == expected(RESOLVED, booted.unit)
+    assert booted.logged == []
 
 
 @pytest.mark.parametrize("row", SKIPPED)

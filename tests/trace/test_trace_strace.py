@@ -14,6 +14,8 @@ import pytest
 import guests
 from emu.kernel.errors import LinuxError
 from emu.kernel.signal_state import SiCode, SigInfo
+from emu.mm.mmap import do_mmap
+from emu.mm.vma import MapFlags, Prot
 from emu.trace import words
 from emu.trace.peek import peek, peek_string, peek_u64
 from emu.trace.strace import Strace
@@ -142,7 +144,7 @@ def test_peek_sees_what_the_process_would_see_and_touches_nothing():
     task = machine.spawn(guests.path("spin"))
     machine.run(timeout_s=0.05)
     mm = task.mm
-    anonymous = mm.mmap(0, 4 * 4096, 3, 0x22)
+    anonymous = do_mmap(mm, 0, 4 * 4096, Prot.READ | Prot.WRITE, MapFlags.PRIVATE | MapFlags.ANONYMOUS)
     before = (dict(mm.tables.tables), mm.rss_anon, mm.rss_cache)
     assert peek(mm, anonymous + 10, 5000) == bytes(5000)
     assert peek(mm, anonymous + 4 * 4096 - 3, 10) in (bytes(3), bytes(10))

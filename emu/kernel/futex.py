@@ -1,0 +1,131 @@
+"""Futexes: who waits at which word of memory (kernel/futex/).
+
+A word of private memory is known by its address space and address, one of shared memory by the object and the page
+behind it, so that processes meet there whatever address each of them sees it at.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Generator, Hashable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from emu.kernel.errors import Interrupted, LinuxError
+from emu.kernel.wait import WaitQueue
+from emu.mm.gup import get_user_page
+from mmu.memory import PAGE_SIZE
+from mmu.registers import Access
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task
+    from emu.mm.address_space import AddressSpace
+
+ANY_BIT = 0xFFFF_FFFF
+Key = Hashable
+
+
+def futex_key(mm: AddressSpace, address: int, *, private: bool) -> Key:
+    """What stands for a word.  LinuxError(EINVAL) if it is not aligned, (EFAULT) if it is not there.
+
+    A shared one must be present, or become so: in a window on a region the posted kernels give EFAULT for a page that
+    this process has not touched.
+    """
+    if address % 4:
+        raise LinuxError(errno.EINVAL)
+    if address + 4 > mm.task_size:
+        raise LinuxError(errno.EFAULT)
+    if private:
+        return mm.serial, address
+    try:
+        get_user_page(mm, address, Access.WRITE)
+    except LinuxError as error:
+        if error.errno != errno.EFAULT:
+            raise
+        get_user_page(mm, address, Access.READ)  # a futex that is only looked at
+    vma = mm.vmas.find(address)
+    assert vma is not None, "futex_key: the page is there and no VMA is"
+    if vma.ops is not None and vma.ops.owns_tables:
+        behind = vma.ops.object_at(vma, address)
+    else:
+        behind = (vma.page_cache, vma.index_of(address)) if vma.shared and vma.page_cache is not None else None
+    return (mm.serial, address) if behind is None else (*behind, address % PAGE_SIZE)
+
+
+@dataclass(eq=False)
+class Waiter:
+    """One task that waits; woken if any of its bits is."""
+
+    key: Key
+    bits: int
+    queue: WaitQueue = field(default_factory=WaitQueue)
+    woken: bool = False
+
+
+class Futexes:
+    """Every waiter of the machine, at each word in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._waiters: dict[Key, list[Waiter]] = {}
+
+    def add(self, waiter: Waiter) -> None:
+        """Queue a waiter at its key."""
+        self._waiters.setdefault(waiter.key, []).append(waiter)
+
+    def discard(self, waiter: Waiter) -> None:
+        """Forget a waiter, if it is still there."""
+        queue = self._waiters.get(waiter.key, [])
+        if waiter in queue:
+            queue.remove(waiter)
+            if not queue:
+                del self._waiters[waiter.key]
+
+    def wake(self, key: Key, most: int, bits: int = ANY_BIT) -> int:
+        """Wake at most so many waiters of a word (one at least); returns how many."""
+        chosen: list[Waiter] = []
+        for waiter in self._waiters.get(key, []):
+            if waiter.bits & bits:
+                chosen.append(waiter)
+                if len(chosen) >= most:
+                    break
+        for waiter in chosen:
+            self.discard(waiter)
+            waiter.woken = True
+            waiter.queue.wake_all()
+        return len(chosen)
+
+    def requeue(self, source: Key, target: Key, most: int) -> int:
+        """Let at most so many waiters of one word wait at another; returns how many."""
+        moved = self._waiters.get(source, [])[: max(most, 0)]
+        if source == target:
+            return len(moved)
+        for waiter in moved:
+            self.discard(waiter)
+            waiter.key = target
+            self.add(waiter)
+        return len(moved)
+
+    def wake_word(self, mm: AddressSpace, address: int) -> None:
+        """One waiter of a word that the kernel has just written (CLONE_CHILD_CLEARTID)."""
+        try:
+            self.wake(futex_key(mm, address, private=False), 1)
+        except LinuxError:
+            pass  # nobody can wait where nothing is
+
+
+def futex_wait(kernel: Kernel, task: Task, waiter: Waiter, deadline: int | None) -> Generator[Any, None, int]:
+    """Sleep until woken: 0; LinuxError(ETIMEDOUT) at the deadline (ns of the monotonic clock), (EINTR) for a signal."""
+    kernel.futexes.add(waiter)
+    try:
+        while not waiter.woken:
+            if deadline is not None and kernel.clock.now_ns() >= deadline:
+                raise LinuxError(errno.ETIMEDOUT)
+            try:
+                yield (waiter.queue, deadline)
+            except Interrupted:
+                if not waiter.woken:
+                    raise
+        return 0
+    finally:
+        kernel.futexes.discard(waiter)

@@ -1,0 +1,157 @@
+"""futex(2), and the list of robust ones."""
+
+from __future__ import annotations
+
+import errno
+import operator
+import struct
+from collections.abc import Callable
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from emu.kernel.clock import BOOT_REALTIME_NS
+from emu.kernel.errors import LinuxError
+from emu.kernel.futex import ANY_BIT, Waiter, futex_key, futex_wait
+from emu.syscalls.table import Result, Syscall, s32
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task
+
+_PRIVATE, _CLOCK_REALTIME = 128, 256
+_NS = 1_000_000_000
+
+
+class FutexOp(IntEnum):
+    """FUTEX_*; those with priority inheritance are not built."""
+
+    WAIT = 0
+    WAKE = 1
+    REQUEUE = 3
+    CMP_REQUEUE = 4
+    WAKE_OP = 5
+    WAIT_BITSET = 9
+    WAKE_BITSET = 10
+
+
+_OPERATORS = (
+    lambda _, argument: argument,
+    operator.add,
+    operator.or_,
+    lambda old, argument: old & ~argument,
+    operator.xor,
+)
+_COMPARISONS: tuple[Callable[[int, int], bool], ...] = (
+    operator.eq,
+    operator.ne,
+    operator.lt,
+    operator.le,
+    operator.gt,
+    operator.ge,
+)
+
+
+def sys_futex(
+    kernel: Kernel, task: Task, address: int, op: int, value: int, timeout: int, other: int, value3: int
+) -> Result:
+    """futex(2): WAIT, WAKE, their BITSET forms, REQUEUE, CMP_REQUEUE, WAKE_OP."""
+    op &= 0xFFFF_FFFF
+    value, value3, private = value & 0xFFFF_FFFF, value3 & 0xFFFF_FFFF, bool(op & _PRIVATE)
+    try:
+        command = FutexOp(op & ~(_PRIVATE | _CLOCK_REALTIME))
+    except ValueError:
+        kernel.log_once(f"futex operation {op & 127} is not built: ENOSYS")
+        raise LinuxError(errno.ENOSYS) from None
+    if op & _CLOCK_REALTIME and command != FutexOp.WAIT_BITSET:
+        raise LinuxError(errno.ENOSYS)
+    if command in (FutexOp.WAIT, FutexOp.WAIT_BITSET):
+        deadline = _deadline(kernel, task, timeout, op, command) if timeout else None
+        bits = value3 if command == FutexOp.WAIT_BITSET else ANY_BIT
+        return _wait(kernel, task, address, value, private, bits, deadline)
+    if command in (FutexOp.WAKE, FutexOp.WAKE_BITSET):
+        bits = value3 if command == FutexOp.WAKE_BITSET else ANY_BIT
+        if not bits:
+            raise LinuxError(errno.EINVAL)
+        return kernel.futexes.wake(futex_key(task.mm, address, private=private), s32(value), bits)
+    second = s32(timeout)
+    if command == FutexOp.WAKE_OP:
+        return _wake_op(kernel, task, (address, other), (s32(value), second), private, value3)
+    if s32(value) < 0 or second < 0:
+        raise LinuxError(errno.EINVAL)
+    source = futex_key(task.mm, address, private=private)
+    target = futex_key(task.mm, other, private=private)
+    if command == FutexOp.CMP_REQUEUE and task.mm.read_u32(address) != value3:
+        raise LinuxError(errno.EAGAIN)
+    woken = kernel.futexes.wake(source, s32(value)) if s32(value) else 0
+    return woken + kernel.futexes.requeue(source, target, second)
+
+
+def _deadline(kernel: Kernel, task: Task, timeout: int, op: int, command: FutexOp) -> int:
+    """In nanoseconds of the monotonic clock: WAIT has a time to wait, WAIT_BITSET a time of day or of that clock."""
+    seconds, nanoseconds = struct.unpack("<qq", task.mm.read(timeout, 16))
+    if seconds < 0 or not 0 <= nanoseconds < _NS:
+        raise LinuxError(errno.EINVAL)
+    time = int(seconds) * _NS + int(nanoseconds)
+    if command == FutexOp.WAIT:
+        return kernel.clock.now_ns() + time
+    return time - BOOT_REALTIME_NS if op & _CLOCK_REALTIME else time
+
+
+def _wait(
+    kernel: Kernel, task: Task, address: int, value: int, private: bool, bits: int, deadline: int | None
+) -> Result:
+    if not bits:
+        raise LinuxError(errno.EINVAL)
+    key = futex_key(task.mm, address, private=private)
+    if task.mm.read_u32(address) != value:
+        raise LinuxError(errno.EAGAIN)
+    return futex_wait(kernel, task, Waiter(key, bits), deadline)
+
+
+def _wake_op(
+    kernel: Kernel, task: Task, addresses: tuple[int, int], numbers: tuple[int, int], private: bool, encoded: int
+) -> int:
+    """FUTEX_WAKE_OP: change the second word, wake at the first, and at the second if its old value compares."""
+    first, second = (futex_key(task.mm, address, private=private) for address in addresses)
+    action, comparison = encoded >> 28 & 7, encoded >> 24 & 15
+    argument, against = _signed12(encoded >> 12), _signed12(encoded)
+    if encoded >> 31:  # FUTEX_OP_OPARG_SHIFT
+        argument = 1 << (argument & 31)
+    if action >= len(_OPERATORS) or comparison >= len(_COMPARISONS):
+        raise LinuxError(errno.ENOSYS)
+    old = task.mm.read_u32(addresses[1])
+    task.mm.write_u32(addresses[1], _OPERATORS[action](old, argument & 0xFFFF_FFFF))
+    woken = kernel.futexes.wake(first, numbers[0])
+    if _COMPARISONS[comparison](s32(old), against):
+        woken += kernel.futexes.wake(second, numbers[1])
+    return woken
+
+
+def _signed12(value: int) -> int:
+    value &= 0xFFF
+    return value - 0x1000 if value & 0x800 else value
+
+
+def sys_set_robust_list(kernel: Kernel, task: Task, head: int, length: int) -> int:
+    """set_robust_list(2): accepted; a list matters only to threads that die holding a futex."""
+    if length != 24:
+        raise LinuxError(errno.EINVAL)
+    task.robust_list = head
+    return 0
+
+
+def sys_get_robust_list(kernel: Kernel, task: Task, pid: int, head: int, length: int) -> int:
+    """get_robust_list(2)."""
+    target = task if s32(pid) == 0 else kernel.tasks.get(s32(pid))
+    if target is None:
+        raise LinuxError(errno.ESRCH)
+    task.mm.write_u64(length, 24)
+    task.mm.write_u64(head, target.robust_list)
+    return 0
+
+
+TABLE = (
+    Syscall(202, "futex", sys_futex, ("ptr", "int", "int", "ptr", "ptr", "int")),
+    Syscall(273, "set_robust_list", sys_set_robust_list, ("ptr", "size")),
+    Syscall(274, "get_robust_list", sys_get_robust_list, ("pid", "ptr", "ptr")),
+)

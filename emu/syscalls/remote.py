@@ -1,0 +1,130 @@
+"""process_vm_readv, process_vm_writev, vmsplice: other processes' memory, and memory into pipes."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from typing import TYPE_CHECKING
+
+from emu.fs.flags import IOV_MAX
+from emu.fs.pipe import PipeFile
+from emu.kernel.credentials import may_access
+from emu.kernel.errors import LinuxError
+from emu.mm.gup import read_remote, write_remote
+from emu.syscalls.paths import UserBuffer
+from emu.syscalls.table import Result, Syscall, s32
+from emu.syscalls.transfer import read_file, write_file
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task
+    from emu.mm.address_space import AddressSpace
+
+#: What one call moves at most: a call that moves less is nothing unusual.
+_MOST = 1 << 20
+_SPLICE_FLAGS = 15
+
+
+def _pieces(task: Task, address: int, number: int) -> list[tuple[int, int]]:
+    """An iovec array: EINVAL for more than 1024 or a negative length."""
+    if number > IOV_MAX:
+        raise LinuxError(errno.EINVAL)
+    pieces = list(struct.iter_unpack("<QQ", task.mm.read(address, number * 16) if number else b""))
+    if any(length >> 63 for _, length in pieces):
+        raise LinuxError(errno.EINVAL)
+    return [(base, length) for base, length in pieces if length]
+
+
+def _target(kernel: Kernel, task: Task, pid: int) -> AddressSpace:
+    found = kernel.tasks.get(s32(pid))
+    if found is None or not found.alive:
+        raise LinuxError(errno.ESRCH)
+    if not may_access(task, found):
+        raise LinuxError(errno.EPERM)
+    return found.mm
+
+
+def sys_process_vm_readv(
+    kernel: Kernel, task: Task, pid: int, local: int, locals_: int, remote: int, remotes: int, flags: int
+) -> int:
+    """process_vm_readv(2): as far as it goes; EFAULT if that is nowhere."""
+    if flags:
+        raise LinuxError(errno.EINVAL)
+    buffer = UserBuffer.from_iovec(task.mm, local, locals_)
+    pieces = _pieces(task, remote, remotes)
+    if not buffer.count or not pieces:
+        return 0
+    mm, done = _target(kernel, task, pid), 0
+    for base, length in pieces:
+        want = min(length, buffer.count - done, _MOST - done)
+        try:
+            data = read_remote(mm, base, want)
+            stored = buffer.put(data)
+        except LinuxError:
+            if not done:
+                raise
+            return done
+        done += stored
+        if stored < want or done >= _MOST:
+            break
+    return done
+
+
+def sys_process_vm_writev(
+    kernel: Kernel, task: Task, pid: int, local: int, locals_: int, remote: int, remotes: int, flags: int
+) -> int:
+    """process_vm_writev(2)."""
+    if flags:
+        raise LinuxError(errno.EINVAL)
+    buffer = UserBuffer.from_iovec(task.mm, local, locals_)
+    pieces = _pieces(task, remote, remotes)
+    if not buffer.count or not pieces:
+        return 0
+    mm, done = _target(kernel, task, pid), 0
+    for base, length in pieces:
+        want = min(length, buffer.count - done, _MOST - done)
+        try:
+            data = buffer.take(want)
+            stored = write_remote(mm, base, data)
+        except LinuxError:
+            if not done:
+                raise
+            return done
+        done += stored
+        if stored < want or done >= _MOST:
+            break
+    return done
+
+
+def sys_vmsplice(kernel: Kernel, task: Task, fd: int, iov: int, number: int, flags: int) -> Result:
+    """vmsplice(2): memory into a pipe (by copying it), or out of one."""
+    if flags & 0xFFFF_FFFF & ~_SPLICE_FLAGS:
+        raise LinuxError(errno.EINVAL)
+    file = task.files.get(s32(fd))
+    if not isinstance(file, PipeFile):
+        raise LinuxError(errno.EBADF)
+    if not file.writable:
+        return read_file(file, UserBuffer.from_iovec(task.mm, iov, number))
+    data = bytearray()
+    for base, length in _pieces(task, iov, number):
+        want = min(length, _MOST - len(data))
+        try:
+            piece = read_remote(task.mm, base, want)
+        except LinuxError:
+            if not data:
+                raise
+            break
+        data += piece
+        if len(piece) < length:
+            break
+    buffer = UserBuffer(task.mm, 0, 0)
+    buffer.count = len(data)
+    buffer.back(bytes(data))
+    return write_file(kernel, task, file, buffer)
+
+
+TABLE = (
+    Syscall(278, "vmsplice", sys_vmsplice, ("fd", "ptr", "size", "hex")),
+    Syscall(310, "process_vm_readv", sys_process_vm_readv, ("pid", "ptr", "size", "ptr", "size", "hex")),
+    Syscall(311, "process_vm_writev", sys_process_vm_writev, ("pid", "ptr", "size", "ptr", "size", "hex")),
+)
