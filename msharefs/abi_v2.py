@@ -71,13 +71,13 @@ class FileV2(RangeFile):
     def mmap(self, mm: AddressSpace, vma: Vma) -> None:
         """The first fixes the range, at multiples of the unit; every other must be the same (EINVAL)."""
         region = self.region
+        check_window(region, vma.prot)
         if not region.size:
             if (vma.start | vma.end) % region.unit:
                 raise LinuxError(errno.EINVAL)
             self.inode.fix_range(vma.start, vma.length, vma.prot)
         elif (vma.start, vma.length) != (region.host_base, region.size):
             raise LinuxError(errno.EINVAL)
-        check_window(region, vma.prot)
         vma.ops = self.inode.ops
         vma.flags |= VmFlags.SHARED | VmFlags.DONTEXPAND
 

@@ -112,7 +112,7 @@ class RegionFile(ControlFile):
 
     def mmap(self, mm: AddressSpace, vma: Vma) -> None:
         inode, region = self.inode, self.region
-        if not inode.sized or region.orphaned or not vma.shared or vma.length != page_align(region.size):
+        if not inode.sized or not vma.shared or vma.length != page_align(region.size):
             raise LinuxError(errno.EINVAL)
         check_window(region, vma.prot)
         vma.ops = inode.ops

@@ -10,7 +10,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from emu.mm.pagetable import ADDRESS, span
 from emu.mm.vma import Prot, Vma
+from mmu.entries import PS
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
@@ -50,17 +54,33 @@ class Figures:
 
 def shared_tables(region: Region) -> Iterator[dict[str, Any]]:
     """Each table that can be linked: where it is, what it covers, how many entries of sharers point at it."""
-    share_counts = region.kernel.share_counts
-    for offset in range(0, max(region.size, 1), region.unit):
-        frame = region.shared_table(region.host_base + offset)
-        if frame is not None:
-            yield {
-                "paddr": frame << PAGE_SHIFT,
-                "level": region.level,
-                "region_offset": offset,
-                "share_count": share_counts[frame],
-                "made_by": region.figures.table_makers.get(region.host_base + offset),
-            }
+    share_counts, makers = region.kernel.share_counts, region.figures.table_makers
+    for address, frame in sorted(_linkable(region)):
+        yield {
+            "paddr": frame << PAGE_SHIFT,
+            "level": region.level,
+            "region_offset": address - region.host_base,
+            "share_count": share_counts[frame],
+            "made_by": makers.get(address),
+        }
+
+
+def _linkable(region: Region) -> Iterator[tuple[int, int]]:
+    """(host address, frame) of the tables that slots link."""
+    tables = region.host.tables
+    todo = [(tables.levels, tables.pgd_frame, 0)]
+    while todo:
+        level, frame, base = todo.pop()
+        entries = tables.words[frame << 9 : (frame + 1) << 9]
+        for index in np.flatnonzero(entries).tolist():
+            address, entry = base + index * span(level), int(entries[index])
+            if entry & PS:
+                continue
+            child = (entry & ADDRESS) >> PAGE_SHIFT
+            if level == region.link_level:
+                yield address, child
+            else:
+                todo.append((level - 1, child, address))
 
 
 def objects(region: Region) -> Iterator[dict[str, Any]]:

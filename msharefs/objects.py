@@ -196,7 +196,11 @@ def check_object(region: Region, prot: Prot) -> None:
 
 
 def check_window(region: Region, prot: Prot) -> None:
-    """``strict-prot``: LinuxError(EACCES) if an object allows what a window is not to allow."""
+    """Whether a window may be made: LinuxError(EINVAL) once the owner's exit has emptied the region, and
+    (``strict-prot``) EACCES if an object allows what the window is not to allow.
+    """
+    if region.orphaned:
+        raise LinuxError(errno.EINVAL)
     if region.options.strict_prot == "on" and any(vma.prot & ~prot for vma in region.host.vmas):
         raise LinuxError(errno.EACCES)
 

@@ -101,10 +101,11 @@ def copy_and_leak(region: Region, mm: AddressSpace, vmas: list[Vma]) -> None:
         host.insert(vma.copy(vma.start, vma.end))
         vma.flags &= ~VmFlags.ACCOUNT  # the region has taken the promise over
     flush = mm.obligation(start, end)
-    for address in range(start, end, region.unit):
-        at_link = mm.tables.entry_slot(address, region.link_level)
-        if at_link is not None:
-            frames.ram.qwords[at_link] = 0
+    for vma in vmas:
+        for address in range(vma.start & -region.unit, vma.end, region.unit):
+            at_link = mm.tables.entry_slot(address, region.link_level)
+            if at_link is not None:
+                frames.ram.qwords[at_link] = 0
     mm.tables.damaged = True
     flush.flush()
     for vma in vmas:

@@ -211,11 +211,6 @@ class Region:
                 self.figures.table_makers[host_address & -self.unit] = pid
         return result
 
-    def shared_table(self, host_address: int) -> int | None:
-        """The frame of the table that a slot's links point at, if there is one."""
-        entry = self._entry(self.host, host_address)
-        return (entry & ADDRESS) >> PAGE_SHIFT if entry & P else None
-
     def _entry(self, mm: AddressSpace, address: int) -> int:
         """The linking entry for an address, 0 where a table above is missing."""
         slot = mm.tables.entry_slot(address, self._table_level + 1)

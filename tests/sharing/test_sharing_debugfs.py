@@ -77,3 +77,19 @@ def test_only_root_looks_into_debugfs(machine: MakeMachine) -> None:
         "open = EACCES",
         "open = EACCES",
     ]
+
+
+@pytest.mark.parametrize("level", UNIT)
+def test_the_report_on_an_enormous_region_is_quick(machine: MakeMachine, level: str) -> None:
+    """It walks the tables that there are, not the slots that there could be."""
+    booted = machine(level=level)
+    booted.guest(
+        "calls",
+        '@fd = open "/sys/fs/mshare/r" O_RDWR|O_CREAT 0600; @ftruncate fd 0x4000000000000000;'
+        "@create fd 96T 64K RW OBJECT; @c = words 96T 64K 23; @ioctl fd 0x40187821 c; @create fd 0 4K RW OBJECT;"
+        "@c = words 0 4K 23; @ioctl fd 0x40187821 c; @pause",
+    )
+    booted.run(timeout_s=20)
+    (region,) = booted.kernel.reporters["regions"]()
+    tables = region["shared_tables"]
+    assert [(t["region_offset"], t["share_count"], t["made_by"]) for t in tables] == [(0, 0, 100), (96 << 40, 0, 100)]

@@ -189,3 +189,39 @@ def test_execve_keeps_the_region_and_its_owner(machine: MakeMachine, owner: str)
 @pytest.mark.parametrize("row", ABSENT)
 def test_rows_that_need_what_there_is_not(row: str) -> None:
     pytest.skip(f"{row}: needs {ABSENT[row]}")
+
+
+#: By interface: the owner makes region r and writes 7 to it; how somebody else maps it at the same address.
+EARLY = {
+    "v1": (
+        "@p = mmap 2T 64K RW PRIVATE|MAP_FIXED -1 0; @store p 7; @mshare \"r\" 2T 1G O_CREAT|O_RDWR 0600",
+        'mshare "r" 2T 1G O_RDWR 0',
+    ),
+    "v2": (
+        f"@fd = open {R} O_RDWR|O_CREAT 0600; @mmap 2T 1G RW MAP_SHARED|MAP_FIXED fd 0; @store 2T 7",
+        f"@fd = open {R} O_RDWR; mmap 2T 1G RW MAP_SHARED|MAP_FIXED fd 0",
+    ),
+    "y1": (
+        f"@fd = open {R} O_RDWR|O_CREAT 0600; @i = words 2T 1G; @ioctl fd 0x40107801 i;"
+        "@c = words 2T 4K 0 0x3100000003 0xffffffff; @ioctl fd 0x40287802 c;"
+        "@mmap 2T 1G RW MAP_SHARED|MAP_FIXED fd 0; @store 2T 7",
+        f"@fd = open {R} O_RDWR; mmap 2T 1G RW MAP_SHARED|MAP_FIXED fd 0",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("owner", ["", "die", "persist"])
+@pytest.mark.parametrize("abi", EARLY)
+def test_the_owner_with_the_early_interfaces(machine: MakeMachine, abi: str, owner: str) -> None:
+    """They persist unless the mount says that they die."""
+    options = f"abi={abi}" + (f",owner={owner}" if owner else "")
+    booted = machine(mounts=[Mount("msharefs", MOUNT_POINT, options)])
+    make, attach = EARLY[abi]
+    lines = booted.calls(
+        f"{START}; @fork c; {make}; {next_turn(1)} {turn(2)} end; {turn(1)} {attach}; load 2T; {next_turn(2)} @wait c;"
+        f"load 2T; @munmap 2T 1G; {attach}; load 2T"
+    )
+    mapped = lines[0].split(" = ")[1]
+    assert mapped in ("0", "0x20000000000")
+    answers = [line.split(" = ")[1] for line in lines[1:]]
+    assert answers == (["7", "SEGV_MAPERR", "EINVAL", "SEGV_MAPERR"] if owner == "die" else ["7", "7", mapped, "7"])
