@@ -9,6 +9,7 @@ import pytest
 
 import guests
 from emu.kernel.errors import LinuxError
+from emu.mm.frames import FrameKind
 from tests.booted import GIB, MIB, Booted, MakeMachine, Recorder, native
 from tests.machine.test_machine_native import needs_host
 
@@ -312,7 +313,7 @@ def test_one_entry_of_the_pmd_maps_a_page(machine: MakeMachine) -> None:
     assert "/anon_hugepage (deleted)\n" in vma.splitlines(keepends=True)[0]
     assert re.search(r"^KernelPageSize:     2048 kB\nMMUPageSize:        2048 kB\nRss: +0 kB$", vma, re.M)
     assert re.search(r"^Shared_Hugetlb: +2048 kB\nPrivate_Hugetlb: +2048 kB$", vma, re.M)
-    assert re.search(r"^VmFlags: rd wr sh mr mw me de ht", vma, re.M)
+    assert re.search(r"^VmFlags: rd wr sh mr mw me ms de ht $", vma, re.M)
     assert figures(booted, f"/proc/{parent.pid}/status")["HugetlbPages"] == 4096
 
 
@@ -343,3 +344,81 @@ def test_out_of_frames_for_tables(machine: MakeMachine) -> None:
     assert booted.audit() == []
     booted.give_back_frames()
     assert task.mm.read_u64(4 * GIB) == 0
+
+
+def test_what_the_pool_gives_back_serves_as_small_pages(machine: MakeMachine) -> None:
+    booted = machine(16 * MIB, hugepages=4)
+    frames, pool = booted.kernel.frames, booted.kernel.huge_pages
+    before = frames.free
+    pool.resize(0)
+    assert frames.free == before + 4 * 512 and pool.total == 0
+    pool.resize(3)
+    pool.resize(1)
+    assert (frames.free, pool.total) == (before + 3 * 512, 1)
+    booted.take_frames(left=0)
+    assert frames.free == 0 and booted.audit() == []
+    booted.give_back_frames()
+    many = frames.alloc_many(FrameKind.RESERVED, 10_000)  # as many as there are
+    assert len(set(many.tolist())) == len(many) == before + 3 * 512
+    assert not any(pool.holds(frame) for frame in many.tolist())
+    frames.put_many(many)
+
+
+@pytest.fixture
+def mapped(machine: MakeMachine) -> Booted:
+    """A process with a private huge page, and a shared one, at 4 and 5 GiB; each mapping is promised one more."""
+    booted = machine(hugepages=POOL)
+    booted.guest(
+        "calls",
+        "@p = mmap 4G 4M RW PRIVATE|MAP_HUGETLB|MAP_FIXED -1 0; @store p 1;"
+        "@s = mmap 5G 4M RW ANON|MAP_HUGETLB|MAP_FIXED -1 0; @store s 1; @pause",
+    )
+    booted.run(timeout_s=60)
+    assert booted.audit() == []
+    return booted
+
+
+def test_the_audit_counts_references(mapped: Booted) -> None:
+    pool = mapped.kernel.huge_pages
+    head = mapped.tasks[0].mm.tables.pte(5 * GIB) >> 12 & 0xFFFFFFF
+    pool.counts[head] += 1
+    found = mapped.audit()
+    pool.counts[head] -= 1
+    assert found == [f"huge page {head:#x} has 3 references, and 2 were found"]
+
+
+def test_the_audit_counts_promises(mapped: Booted) -> None:
+    pool = mapped.kernel.huge_pages
+    pool.reserved += 1
+    found = mapped.audit()
+    pool.reserved -= 1
+    assert found == ["3 of 6 free huge pages are accounted for as promised, 2 are"]
+
+
+def test_the_audit_finds_a_wrong_page(mapped: Booted) -> None:
+    tables = mapped.tasks[0].mm.tables
+    private, shared = (tables.entry_slot(at, 2) for at in (4 * GIB, 5 * GIB))
+    assert private is not None and shared is not None
+    words = mapped.ram.qwords
+    one, other = words[private], words[shared]
+    words[private], words[shared] = other, one
+    found = mapped.audit()
+    words[private], words[shared] = one, other
+    head = {name: entry >> 12 & 0xFFFFFFF for name, entry in (("private", one), ("shared", other))}
+    assert found == [
+        f"calls: the PMD entry of {5 * GIB:#x} maps huge page {head['private']:#x}, but the file's page is another",
+        f"calls: the PMD entry of {4 * GIB:#x} lets a private mapping write to huge page {head['shared']:#x}, which "
+        "others can see",
+    ]
+
+
+def test_the_audit_finds_an_entry_without_a_mapping(mapped: Booted) -> None:
+    tables = mapped.tasks[0].mm.tables
+    slot = tables.entry_slot(4 * GIB, 2)
+    assert slot is not None
+    words = mapped.ram.qwords
+    words[slot + 8] = words[slot]
+    found = mapped.audit()
+    words[slot + 8] = 0
+    where = f"calls: the PMD entry of {4 * GIB + (16 << 20):#x}"
+    assert f"{where} maps a huge page, but no VMA of huge pages is there" in found
