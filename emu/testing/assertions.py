@@ -14,7 +14,7 @@ from emu.kernel.task import Task
 from emu.mm.address_space import AddressSpace
 from emu.mm.frames import FrameKind
 from emu.mm.pagetable import level_name
-from emu.testing.walks import PageWalk, Who, level_number, listing, name_of, side_by_side, walk_of
+from emu.testing.walks import PageWalk, Who, level_number, listing, memory_of, name_of, side_by_side, walk_of
 from mmu.memory import PAGE_SIZE
 from mmu.registers import Access
 
@@ -96,7 +96,7 @@ def assert_pagetable_bytes(whose: GuestMachine | Who, expected: int) -> None:
     """
     __tracebackhide__ = True
     if isinstance(whose, Task | AddressSpace):
-        mm = whose.mm if isinstance(whose, Task) else whose
+        mm = memory_of(whose)
         name, found = name_of(whose), mm.tables.table_bytes
         counted = sorted(mm.tables.tables.items(), reverse=True)
         parts = [f"{n} {level_name(level, mm.tables.levels).upper()}" for level, n in counted]

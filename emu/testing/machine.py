@@ -246,6 +246,17 @@ class GuestMachine(Machine):
         """The address spaces that own shared tables, oldest first; no process runs in them."""
         return [mm for mm in self.kernel.mm_context.address_spaces.values() if mm.shared_tables]
 
+    def host_mm(self, name: str) -> AddressSpace:
+        """The address space that owns the shared tables of what is called ``name``: a region, or a file.
+
+        ValueError if there is none, or more than one.
+        """
+        found = [mm for mm in self.host_mms if mm.name == f"host mm of {name}"]
+        if len(found) != 1:
+            names = ", ".join(mm.name for mm in self.host_mms) or "none"
+            raise ValueError(f"there are {len(found)} host mms of {name!r} (host mms: {names})")
+        return found[0]
+
     @property
     def pagetable_bytes(self) -> int:
         """Of the whole machine: PageTables in /proc/meminfo."""

@@ -206,7 +206,11 @@ def test_shootdowns_are_counted(make_machine: Callable[..., GuestMachine]) -> No
 
 def test_bytes_of_tables(machine: GuestMachine) -> None:
     a, _ = start(machine)
-    assert_pagetable_bytes(machine.host_mms[0], 4 * 4096)
+    host = machine.host_mm("r")
+    assert machine.host_mms == [host]
+    with pytest.raises(ValueError, match=r"there are 0 host mms of 's' \(host mms: host mm of r\)"):
+        machine.host_mm("s")
+    assert_pagetable_bytes(host, 4 * 4096)
     assert_pagetable_bytes(a, a.mm.tables.table_bytes)
     assert_pagetable_bytes(machine, machine.pagetable_bytes)
     assert refused(lambda: assert_pagetable_bytes(machine.host_mms[0], 8192)) == [
@@ -234,3 +238,5 @@ def test_bad_questions(machine: GuestMachine) -> None:
     machine.finish()
     with pytest.raises(ValueError, match="has ended, and its page tables are gone"):
         assert_same_frame(a, b, 0)
+    with pytest.raises(ValueError, match="has ended, and its page tables are gone"):
+        assert_pagetable_bytes(a, 0)
