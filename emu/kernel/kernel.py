@@ -71,6 +71,7 @@ class Kernel:
         self.huge_pages = HugePagePool(self.frames)
         self.flusher = TlbFlusher(self.cpu.mmu)
         self.flusher.current_pid = lambda: None if self.current is None else self.current.pid
+        self.huge_pages.before_give_back = self.flusher.empty_untold
         self.flusher.tracer = lambda: self.tracer
         self.share_counts = ShareCounts()
         self.mm_context = MmContext(self.frames, self.flusher, self.share_counts, {}, levels=5 if la57 else 4)

@@ -7,7 +7,7 @@ as a whole: each entry that maps it holds one reference, and so does a page cach
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from emu.kernel.errors import LinuxError
@@ -42,6 +42,8 @@ class HugePagePool:
 
     def __init__(self, frames: FrameAllocator) -> None:
         self.frames = frames
+        #: Called before a page leaves the pool, so that no TLB leads to what it becomes.
+        self.before_give_back: Callable[[], None] = lambda: None
         #: References to each page of the pool, by its head; 0 for a free one.
         self.counts: dict[int, int] = {}
         self._free: list[int] = []
@@ -84,6 +86,7 @@ class HugePagePool:
         self.surplus += max(0, self.size - size)
 
     def _give_back(self, head: int) -> None:
+        self.before_give_back()
         del self.counts[head]
         self._dirty.discard(head)
         self.frames.give_block(head)

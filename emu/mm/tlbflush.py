@@ -78,6 +78,8 @@ class TlbFlusher:
         self._loaded: list[AddressSpace | None] = [None] * self.cpus
         #: Frames that a vCPU's TLB may lead to although their references are gone, since it was not told.
         self._held: list[dict[int, AddressSpace]] = [{} for _ in range(self.cpus)]
+        #: vCPUs that were not told of a change.
+        self._untold: set[int] = set()
         #: Obligations that nobody has discharged yet.
         self.pending = 0
         self.detector: StaleDetector | None = None
@@ -177,6 +179,7 @@ class TlbFlusher:
             self._invalidate(receivers.pop(self.cpu, []))
         else:
             self._mmu.flush()
+            self._release(self.cpu)
             if policy == "all" and several:
                 receivers.update(dict.fromkeys(self._others()))
         if policy == "local" and several:
@@ -228,6 +231,7 @@ class TlbFlusher:
         untold.pop(self.cpu, None)
         if not untold:
             return ()
+        self._untold.update(untold)
         for cpu, ranges in untold.items():
             self._hold(cpu, mm, ranges)
         self._tell(mm, start, end, reason, "local", [], list(untold), None, 0, 0)
@@ -276,7 +280,16 @@ class TlbFlusher:
                 frames.get(frame)
                 held[frame] = mm
 
+    def empty_untold(self) -> None:
+        """Empty the TLB of every vCPU that was not told of something: what it may lead to is about to become other
+        memory, and huge pages are not kept as frames are."""
+        for cpu in sorted(self._untold):
+            with self._mmu.on(cpu):
+                self._mmu.flush()
+            self._release(cpu)
+
     def _release(self, cpu: int) -> None:
+        self._untold.discard(cpu)
         held = self._held[cpu]
         if held:
             self._held[cpu] = {}

@@ -11,6 +11,7 @@ from emu.kernel.sched import TIME_SLICE, TURN
 from emu.machine import Machine
 from emu.trace.recorder import Recorder
 from tests.booted import Booted, MakeMachine
+from tests.machine.test_machine_native import SCRIPTS, without_pids
 
 COMMANDS = (
     "cow", "exec_self", "faults", "fork_shared", "hello", "hello_musl one two", "hello_musl_pie", "pipes", "procinfo",
@@ -25,6 +26,15 @@ def test_a_program_does_the_same_on_any_number_of_cpus(machine: MakeMachine, com
     alone = machine().outcome(name, *arguments)
     for cpus, turn in ((2, None), (4, None), (4, 333)):
         assert machine(cpus=cpus, turn=turn).outcome(name, *arguments) == alone, (cpus, turn)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_does_the_same_on_four_cpus(machine: MakeMachine, name: str) -> None:
+    """The scripts that are held against the host."""
+    script = SCRIPTS[name].replace("UNIQUE", "x")
+    alone, several = (machine(cpus=cpus, turn=turn).outcome("calls", script) for cpus, turn in ((1, None), (4, 200)))
+    assert without_pids(several.stdout) == without_pids(alone.stdout)
+    assert several[1:] == alone[1:]
 
 
 @pytest.mark.parametrize("command", ["mshare_donor", "region_stress 3 1 16K", "cow"])

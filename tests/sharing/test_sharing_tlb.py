@@ -75,6 +75,21 @@ def test_the_audit_looks_into_the_tlbs(machine: MakeMachine) -> None:
     assert booted.audit(tlbs=True) == []
 
 
+def test_a_huge_page_that_leaves_the_pool_is_in_no_tlb(machine: MakeMachine) -> None:
+    """Huge pages are not kept for untold vCPUs: these are emptied before the memory becomes anything else."""
+    booted = boot(machine, "local", cpus=2, tlb="textbook")
+    recorder = Recorder(booted)
+    booted.guest("stale_reader", "replace")
+    booted.run(until=lambda: any(event["kind"] == "shootdown" for event in recorder.events))
+    booted.kernel.huge_pages.resize(1)
+    assert booted.audit(tlbs=True) != []
+    booted.kernel.huge_pages.resize(0)
+    assert booted.audit(tlbs=True) == []
+    assert booted.kernel.flusher.held_frames() == []
+    booted.finish()
+    assert booted.stdout == FRESH
+
+
 # -- who is told, and the price ------------------------------------------------------------------------------------
 
 #: A region of two units: CPU 0 makes it, a child on CPU 1 uses it, one on CPU 2 does not; CPU 3 is idle.
