@@ -107,16 +107,22 @@ def sys_mount(kernel: Kernel, task: Task, source: int, target: int, fstype: int,
     walker, path = resolve(kernel, task, target)
     if walker.who.euid != 0:
         raise LinuxError(errno.EPERM)
-    if flags & MountFlags.REMOUNT:
-        kernel.vfs.remount(path, flags, options or "")
-        return 0
-    if flags & (MountFlags.BIND | MountFlags.MOVE):
-        raise LinuxError(errno.ENOSYS, "bind and move mounts")
-    if flags & _PROPAGATION:
-        return 0
-    if kind is None:
-        raise LinuxError(errno.EINVAL)
-    kernel.vfs.mount(kind, path, options or "", device or "none", flags)
+    if not flags & MountFlags.REMOUNT:
+        if flags & (MountFlags.BIND | MountFlags.MOVE):
+            raise LinuxError(errno.ENOSYS, "bind and move mounts")
+        if flags & _PROPAGATION:
+            return 0
+        if kind is None:
+            raise LinuxError(errno.EINVAL)
+    try:
+        if flags & MountFlags.REMOUNT:
+            kernel.vfs.remount(path, flags, options or "")
+        else:
+            kernel.vfs.mount(kind or "", path, options or "", device or "none", flags)
+    except LinuxError as error:
+        if error.detail:  # what a kernel says in its log
+            kernel.log_once(f"mount: {error.detail}")
+        raise
     return 0
 
 

@@ -89,6 +89,10 @@ def test_a_remount_changes_what_it_names_but_neither_level_nor_interface(machine
     )
     assert lines == ["mount = 0", "mount = 0", "mount = 0", "mount = EINVAL", "mount = EINVAL", "open = 3", "mount = 0"]
     assert "msharefs rw,relatime,level=pmd,owner=persist,strict-fd=on 0 0\n" in booted.kernel.vfs.mounts()
+    assert booted.logged == [
+        "mount: level cannot change from pmd to pud",
+        "mount: strict-fd=maybe: the values of strict-fd are on, off",
+    ]
 
 
 def test_the_last_remount_decides_what_the_owner_s_end_does(machine: MakeMachine) -> None:
