@@ -277,3 +277,17 @@ def test_a_change_is_told_to_sharers_alone(machine: MakeMachine) -> None:
     policies = {mm.tlb_policy for mm in booted.kernel.mm_context.address_spaces.values() if "mshare" in mm.name}
     assert policies == {"sharers"}
     booted.kill_all()
+
+
+@pytest.mark.parametrize(("policy", "seen"), [("", "SEGV_MAPERR"), ("all", "SEGV_MAPERR"), ("local", "5")])
+def test_what_another_vcpu_sees_of_mshare_unmap(machine: MakeMachine, policy: str, seen: str) -> None:
+    """With tlb=local its TLB keeps the page, and the detector says so."""
+    options = {"tlb": policy} if policy else {}
+    booted = machine(level="pmd", abi="g4", cpus=2, tlb="textbook", check_tlb=True, mount_options=options)
+    script = (
+        f"@u = say {booted.unit}; {WINDOW}; @store w+8K 5; @s = mmap 0 4K RW ANON -1 0; @fork c; @load w+8K;"
+        f"@store s 1;"
+        " @await s 2; load w+8K; end; @await s 1; @mshare_unmap fd 8K 4K; @store s 2; @wait c"
+    )
+    assert booted.calls(script) == [f"load = {seen}"]
+    assert bool(booted.stale_translations()) == (policy == "local")

@@ -290,7 +290,7 @@ SCRIPT = r"""
 @syscall 230 1 0 x 0
 @syscall 158 0x1003 16
 @syscall 158 77 16
-@syscall 1000000 1 2 3 4 5 6
+@syscall 1000001 1 2 3 4 5 6
 @execve "/nope" x x
 @a = words b 0
 @execve "/nope" a 0
