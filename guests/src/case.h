@@ -3,7 +3,7 @@
  * What the cases of tests/sharing/cases have in common: memory that processes
  * share, by whichever way the first argument names, at MSHARE_WINDOW.
  *
- *   plain    a file in /tmp, mapped MAP_SHARED: runs on any Linux host too
+ *   plain    a file in the current directory, mapped MAP_SHARED: on any Linux host
  *   ptshare  the same with MAP_SHARED_PT (April 2023)
  *   file     a region file of the last two series (abi=v3, abi=y2)
  *   ioctl    a region file of September 2024 and January 2025 (abi=rfc3, y1)
@@ -53,7 +53,7 @@ static inline void mark(u64 n)
 /* What the range is called in the file system. */
 static inline const char *case_path(void)
 {
-	return by_plain_file() ? "/tmp/unimmu-case" : MSHARE_ROOT "case";
+	return by_plain_file() ? "unimmu-case" : MSHARE_ROOT "case";
 }
 
 /* The length of the range: what a single link covers, but 2 MiB in a plain file. */

@@ -42,8 +42,8 @@ def test_files(run_guest: RunGuest, name: str, way: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*ANYWHERE, "several_windows", "unlink_while_mapped"])
-def test_on_the_host(name: str) -> None:
-    done = native(guests.path(name), ["plain"])
+def test_on_the_host(name: str, tmp_path: Path) -> None:
+    done = native(guests.path(name), ["plain"], cwd=tmp_path)
     assert (done.stdout, done.stderr, done.exit_status) == (must_print(name), "", 0), done
 
 
