@@ -25,6 +25,8 @@ Charge = Callable[[int], None]
 _NODE_SHIFT = 9
 _NODE = 1 << _NODE_SHIFT
 _EMPTY_NODE = bytes(4 * _NODE)
+#: So many frames are given up one by one: that is quicker than an array.
+_FEW = 32
 #: Nodes whose frames are looked at together.
 _BATCH = 512
 
@@ -200,15 +202,19 @@ class PageCache:
         for number in self._nodes_between(first, last):
             view = _view(self._nodes[number])
             base = number << _NODE_SHIFT
-            part = view[max(first - base, 0) : max(last - base, 0)]
-            doomed.append(part[part != 0])
-            part[:] = 0
-            if not view.any():
-                del view, part
+            if first <= base and base + _NODE <= last:
+                doomed.append(view[view != 0])
                 del self._nodes[number]
+            else:
+                part = view[max(first - base, 0) : max(last - base, 0)]
+                doomed.append(part[part != 0])
+                part[:] = 0
+                if not view.any():
+                    del self._nodes[number]
             if len(doomed) == _BATCH:
                 self._put(doomed)
-        self._put(doomed)
+        if doomed:
+            self._put(doomed)
 
     def _nodes_between(self, first: int, last: int) -> list[int]:
         low, high = first >> _NODE_SHIFT, (last - 1 >> _NODE_SHIFT) + 1
@@ -217,13 +223,17 @@ class PageCache:
         return [n for n in range(low, high) if n in self._nodes]
 
     def _put(self, doomed: list[npt.NDArray[np.int32]]) -> None:
-        frames = np.concatenate(doomed or [np.zeros(0, np.int32)]).astype(np.int64)
+        frames = doomed[0] if len(doomed) == 1 else np.concatenate(doomed)
         doomed.clear()
-        if len(frames):
-            self._frames.put_many(frames)
-            self.nr_pages -= len(frames)
-            if self._charge is not None:
-                self._charge(-len(frames))
+        number = len(frames)
+        if number <= _FEW:
+            for frame in sorted(frames.tolist(), reverse=True):
+                self._frames.put(frame)
+        else:
+            self._frames.put_many(frames.astype(np.int64))
+        self.nr_pages -= number
+        if number and self._charge is not None:
+            self._charge(-number)
 
     def unmap(self, first: int, last: int, *, even_cows: bool) -> None:
         """Take the pages [first, last) out of every mapping (unmap_mapping_pages)."""
@@ -239,7 +249,7 @@ class PageCache:
         """The object is gone: drop every page.  Nothing may map it any more."""
         if self.mappings:
             raise AssertionError("PageCache.release: the object is still mapped")
-        self.truncate(0)
+        self.size = 0
         self._drop(0, 1 << 52)  # pages past the size too (fallocate with KEEP_SIZE)
 
     def check_index(self, index: int) -> bool:
