@@ -13,6 +13,7 @@ from emu.fs.fdtable import FdTable, FsContext
 from emu.fs.vfs import Vfs
 from emu.kernel.errors import Interrupted, LinuxError
 from emu.mm.frames import FrameAllocator
+from emu.mm.hugetlb import HugePagePool
 from emu.syscalls import attributes, directories, fdctl, files, naming, openclose, poll
 from emu.syscalls.table import Syscall
 from mmu.memory import PhysicalMemory
@@ -144,13 +145,19 @@ class Machine:
 
     def __init__(self, memory: int = 16 << 20) -> None:
         self.frames = FrameAllocator(PhysicalMemory(memory), lambda frame: None, lambda frames: None)
+        self.huge_pages = HugePagePool(self.frames)
         self.clock = FakeClock()
         self.random = random.Random(1)
         self.tasks: dict[int, Any] = {}
         self.signals = FakeSignals()
+        self.logged: list[str] = []
         self.vfs = Vfs(self)  # type: ignore[arg-type]
         populate(self, cpus=2)  # type: ignore[arg-type]
         self.task = self.new_task()
+
+    def log_once(self, message: str) -> None:
+        """What a user would be told."""
+        self.logged.append(message)
 
     def new_task(self, uid: int = 0) -> FakeTask:
         root = self.vfs.root

@@ -258,7 +258,7 @@ def test_memfd(machine: Machine) -> None:
     machine.call("close", again)
     assert machine.frames.free == free
     assert machine.call("memfd_create", "n" * 250, 0) == -errno.EINVAL
-    assert machine.call("memfd_create", "n", 4) == -errno.EINVAL
+    assert machine.call("memfd_create", "n", 0x20) == -errno.EINVAL
 
 
 class Model:

@@ -6,6 +6,7 @@ import errno
 import stat
 import struct
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -213,15 +214,17 @@ def test_devices(machine: Machine) -> None:
 
 
 def test_zero_mapping() -> None:
+    from emu.mm.commit import Commit
     from emu.mm.vma import Prot, Vma, VmFlags
 
     machine = Machine()
     file = machine.vfs.open("/dev/zero", O.RDWR)
     shared = Vma(0x100000, 0x104000, Prot.READ, VmFlags.SHARED, file=file, pgoff=7)
-    file.mmap(machine, shared)  # type: ignore[arg-type]
+    mm = SimpleNamespace(frames=machine.frames, context=SimpleNamespace(commit=Commit(machine.frames.total)))
+    file.mmap(mm, shared)  # type: ignore[arg-type]
     assert shared.file is None and shared.page_cache is not None and shared.page_cache.size == 0x4000
     private = Vma(0x100000, 0x104000, Prot.READ, file=file)
-    file.mmap(machine, private)  # type: ignore[arg-type]
+    file.mmap(mm, private)  # type: ignore[arg-type]
     assert private.page_cache is None
 
 
@@ -267,7 +270,7 @@ def test_proc_texts(machine: Machine) -> None:
     assert machine.text("/proc/version").startswith(f"Linux version {RELEASE}")
     assert machine.text("/proc/cpuinfo").count("processor\t:") == 2
     assert float(machine.text("/proc/uptime").split()[0]) >= 0
-    assert machine.text("/proc/sys/vm/overcommit_memory") == "0\n"
+    assert machine.text("/proc/sys/vm/max_map_count") == "65530\n"
     machine.vfs.procfs.add_sysctl("vm/mshare_size", lambda: b"549755813888\n")
     assert machine.text("/proc/sys/vm/mshare_size") == "549755813888\n"
     assert machine.vfs.walker(None).resolve("/proc/version").inode.size == 0
