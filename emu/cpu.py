@@ -6,7 +6,7 @@ import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from unicorn import (
@@ -24,11 +24,13 @@ from unicorn import x86_const as x86
 
 from emu.hooks import TABLE_ENTRIES, TABLE_WORDS, TrapReason, TrapState
 from mmu import GeneralProtection, Mmu, PageFault, PhysicalMemory, unicorn_abi
-from mmu.geometry import Geometry
 from mmu.hooks import PHYSMAP
 from mmu.objectcode import load
 from mmu.registers import CR4, Access
 from mmu.state import MmuState
+
+if TYPE_CHECKING:
+    from mmu.geometry import Geometry
 
 #: No RDRAND, no RDSEED (they could not be made deterministic), and everything that x86-64-v2 asks for.
 CPU_MODEL = x86.UC_CPU_X86_SANDYBRIDGE

@@ -7,7 +7,7 @@ import pathlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from emu.fs.console import Console
 from emu.fs.fdtable import FdTable, FsContext
@@ -20,9 +20,10 @@ from emu.kernel.sched import MAX_CPUS, StopReason
 from emu.kernel.signal_state import SiCode, SigInfo
 from emu.kernel.task import Task
 from emu.mm.address_space import AddressSpace
-from emu.mm.audit import audit
 from mmu import PhysicalMemory
-from mmu.geometry import Geometry
+
+if TYPE_CHECKING:
+    from mmu.geometry import Geometry
 
 DEFAULT_MEMORY = 256 << 20
 #: The least memory that a machine can be made with, in bytes.
@@ -229,6 +230,8 @@ class Machine:
 
         ``tlbs``: look into the modelled TLBs too (default: with ``check_tlb``).
         """
+        from emu.mm.audit import audit  # few runs ask for it
+
         return audit(self.kernel, tlbs)
 
     def stale_translations(self) -> list[str]:

@@ -9,20 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 from mmu.events import EVENT, EventKind, EventRing
 from mmu.faults import ErrorCode, GeneralProtection, NotCanonical, PageFault, StackFault
-from mmu.geometry import Geometry
 from mmu.memory import BusError, PhysicalMemory
-from mmu.memtype import MemoryType
 from mmu.plugin import Mmu
 from mmu.registers import CR0, CR4, EFER, Access, Registers, Rights
 from mmu.translation import Translation, Walker, WalkStep, translate, translate_many
 
 if TYPE_CHECKING:
+    from mmu.geometry import Geometry
+    from mmu.memtype import MemoryType
     from mmu.model import Invpcid, TlbModel
     from mmu.presets import load_preset
 
-#: What only exact mode needs is imported when it is asked for.
+#: What most users do not need is imported when it is asked for.
 _LATE = {
+    "Geometry": "mmu.geometry",
     "Invpcid": "mmu.model",
+    "MemoryType": "mmu.memtype",
     "TlbModel": "mmu.model",
     "load_preset": "mmu.presets",
 }

@@ -7,20 +7,22 @@ import functools
 import struct
 from dataclasses import dataclass
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from mmu.batch import OUTCOME
 from mmu.entries import PS, G, decode, describe, page_bytes, reserved_bits
 from mmu.events import EVENT
 from mmu.faults import GeneralProtection, PageFault, StackFault
 from mmu.memory import BusError, PhysicalMemory
-from mmu.memtype import MemoryType, memory_type
 from mmu.objectcode import Library, load
 from mmu.registers import CR4, EFER, Access, Registers, Rights
 from mmu.state import MmuState, Status
 from mmu.walk import key_denies, page_rights
+
+if TYPE_CHECKING:
+    from mmu.memtype import MemoryType
 
 
 def library() -> Library:
@@ -56,7 +58,7 @@ def _reserved_masks(maxphyaddr: int, nxe: bool, pages_1g: bool, upper_g_reserved
 
 #: An event mask for no kind of event, with which a walk leaves the entries that it reads in the event record.
 _ENTRIES = 1
-#: An array of OUTCOME.
+#: An array of :data:`mmu.batch.OUTCOME`.
 Outcomes = npt.NDArray[np.void]
 
 
@@ -98,6 +100,8 @@ class Translation:
     @property
     def memory_type(self) -> MemoryType:
         """The memory type that the leaf entry selects from IA32_PAT."""
+        from mmu.memtype import memory_type
+
         return memory_type(self.level, self.steps[-1].value, self.pat)
 
 
@@ -164,6 +168,8 @@ class Walker:
 
     def translate_many(self, registers: Registers, vaddrs: npt.NDArray[np.uint64], access: Access) -> Outcomes:
         """See :func:`translate_many`."""
+        from mmu.batch import OUTCOME
+
         addresses = np.ascontiguousarray(vaddrs, dtype=np.uint64)
         if addresses.ndim != 1:
             raise ValueError(f"the addresses are a one-dimensional array, not one of {addresses.ndim} dimensions")

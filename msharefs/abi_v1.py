@@ -16,7 +16,6 @@ from emu.fs.file import File
 from emu.fs.flags import OpenFlags
 from emu.fs.inode import Attributes, NewOwner
 from emu.kernel.errors import LinuxError
-from emu.mm.handover import hand_over
 from emu.mm.vma import Prot, Vma, VmFlags
 from emu.syscalls.table import Syscall
 from msharefs.abi import Abi
@@ -156,6 +155,8 @@ class MshareCalls:
             if Quirk.A1_LEAKS in sb.options.quirks:
                 copy_and_leak(region, task.mm, vmas)
             else:
+                from emu.mm.handover import hand_over  # mshare() is there from the start, and few call it
+
                 hand_over(task.mm, region.host, vmas)
         except LinuxError:
             self._mshare.abandon(region)

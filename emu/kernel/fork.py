@@ -12,7 +12,6 @@ from emu.kernel.errors import LinuxError
 from emu.kernel.signal_state import NSIG
 from emu.kernel.task import Task
 from emu.kernel.wait import WaitQueue
-from emu.mm.fork import dup_mm
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -83,7 +82,12 @@ def do_clone(
 
 def _copy_process(kernel: Kernel, task: Task, flags: int) -> Task:
     pid = kernel.new_pid()
-    mm = task.mm.get() if flags & CloneFlags.VM else dup_mm(task.mm, task.mm.name)
+    if flags & CloneFlags.VM:
+        mm = task.mm.get()
+    else:
+        from emu.mm.fork import dup_mm  # many programs never fork
+
+        mm = dup_mm(task.mm, task.mm.name)
     mm.on_kernel_fault = kernel.count_kernel_fault
     child = Task(
         pid=pid,

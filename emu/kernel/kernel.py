@@ -32,10 +32,10 @@ from emu.mm.tlbflush import TlbFlusher
 from emu.mm.vma import FaultResult
 from emu.syscalls import all_tables
 from mmu import PhysicalMemory
-from mmu.geometry import Geometry
 
 if TYPE_CHECKING:
     from emu.kernel.modules import Init
+    from mmu.geometry import Geometry
 
 FIRST_PID = 100
 MAX_TASKS = 4096

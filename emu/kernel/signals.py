@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from emu.kernel.sigframe import setup_frame
 from emu.kernel.signal_state import (
     IGNORED_BY_DEFAULT,
     SIG_DFL,
@@ -86,6 +85,8 @@ class Signals:
         return task.alive
 
     def _handle(self, task: Task, info: SigInfo, action: SigAction) -> None:
+        from emu.kernel.sigframe import setup_frame  # many programs never get a signal
+
         signals = task.signals
         old_mask = signals.blocked if signals.saved_mask is None else signals.saved_mask
         signals.saved_mask = None

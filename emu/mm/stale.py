@@ -6,10 +6,10 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mmu.plugin import StaleHit
-
 if TYPE_CHECKING:
     from emu.mm.address_space import AddressSpace
+    from emu.mm.tlbflush import Flush
+    from mmu.stale import StaleHit
 
 _REMEMBERED = 10_000
 
@@ -38,9 +38,12 @@ class StaleDetector:
         #: By vCPU, process, page and frame: the finding, and how many hits there were.
         self._found: dict[tuple[int, int, int, int], tuple[str, int]] = {}
 
-    def note(self, change: Change) -> None:
+    def note(
+        self, flush: Flush, clock: int, pid: int | None, cpu: int, outcome: str, not_told: tuple[int, ...]
+    ) -> None:
         """Tables have changed."""
-        self._changes.append(change)
+        mm = flush.mm
+        self._changes.append(Change(mm.serial, mm.name, flush.start, flush.end, clock, pid, cpu, outcome, not_told))
 
     def hit(self, hit: StaleHit, mm: AddressSpace | None, cpus: int) -> None:
         """A stale translation was used, in ``mm``."""

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING
 from emu.mm.frames import FrameKind
 from emu.mm.pagetable import span
 from emu.mm.shootdown import OWN, TLB_POLICIES, ShootdownCost, Shootdowns
-from emu.mm.stale import Change, StaleDetector
 from mmu import Mmu
+from mmu.control import SINGLE_PAGE_CEILING
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
-from mmu.plugin import SINGLE_PAGE_CEILING, StaleHit
 
 if TYPE_CHECKING:
     from emu.kernel.tracer import Tracer
     from emu.mm.address_space import AddressSpace
+    from emu.mm.stale import StaleDetector
+    from mmu.stale import StaleHit
 
 __all__ = ["TLB_POLICIES", "Flush", "TlbFlusher"]
 
@@ -307,6 +308,8 @@ class TlbFlusher:
 
         ValueError without a TLB model.
         """
+        from emu.mm.stale import StaleDetector  # with all that it needs: few runs do
+
         self._mmu.check_tlb()
         self.detector = detector = StaleDetector()
 
@@ -318,10 +321,8 @@ class TlbFlusher:
     def note(self, flush: Flush, outcome: str, not_told: tuple[int, ...] = ()) -> None:
         """Remember a change of tables."""
         assert self.detector is not None
-        mm, clock = flush.mm, self._mmu.state.clock
-        self.detector.note(
-            Change(mm.serial, mm.name, flush.start, flush.end, clock, self.current_pid(), self.cpu, outcome, not_told)
-        )
+        clock = self._mmu.state.clock
+        self.detector.note(flush, clock, self.current_pid(), self.cpu, outcome, not_told)
 
     def stale_findings(self) -> list[str]:
         """Every stale translation that was used, a sentence each."""

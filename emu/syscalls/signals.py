@@ -8,7 +8,6 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from emu.kernel.errors import LinuxError
-from emu.kernel.sigframe import restore_frame
 from emu.kernel.signal_state import NSIG, UNBLOCKABLE, SiCode, Sig, SigAction, SigInfo
 from emu.kernel.wait import WaitQueue
 from emu.syscalls.table import Syscall, s32
@@ -70,6 +69,8 @@ def sys_rt_sigprocmask(kernel: Kernel, task: Task, how: int, new: int, old: int,
 
 def sys_rt_sigreturn(kernel: Kernel, task: Task) -> int:
     """rt_sigreturn(2): a frame that cannot be read is SIGSEGV."""
+    from emu.kernel.sigframe import restore_frame
+
     try:
         result = restore_frame(kernel.cpu, task)
     except LinuxError:

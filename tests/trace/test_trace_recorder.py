@@ -18,8 +18,8 @@ from emu.trace.fanout import Fanout
 from emu.trace.lines import format_events
 from emu.trace.recorder import Recorder
 from mmu import EVENT
+from mmu.control import Counters
 from mmu.events import EventKind, EventRing
-from mmu.plugin import Counters
 from tests.booted import Booted
 
 #: event kind -> the MMU's counter of it

@@ -1,0 +1,236 @@
+"""What instructions and the operating system do to an Mmu: control registers, invalidations, whose turn it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from unicorn import Uc
+
+from mmu import unicorn_abi
+from mmu.events import EventKind, EventRing
+from mmu.memory import PAGE_SIZE, PhysicalMemory
+from mmu.processors import COUNTERS, PLAIN_FILLS, Processors
+from mmu.registers import CR3_NO_FLUSH, Registers, check_cr3, check_cr4
+from mmu.state import MmuState
+from mmu.translation import load_registers
+
+if TYPE_CHECKING:
+    from mmu.model import Invpcid, TlbModel
+
+#: A range of more pages than this is flushed by flushing all (Linux's tlb_single_page_flush_ceiling).
+SINGLE_PAGE_CEILING = 33
+_CEILING_BYTES = SINGLE_PAGE_CEILING * PAGE_SIZE
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What the MMU has done since it was attached."""
+
+    fills: int
+    walks: int
+    walk_loads: int
+    page_faults: int
+    ad_updates: int
+    flushes: int
+    cr3_loads: int
+
+
+class Control:
+    """The registers and the cached translations of an :class:`mmu.Mmu`: those of the TLB model and, kept within them,
+    the engine's own."""
+
+    def __init__(self, uc: Uc, ram: PhysicalMemory, ring_capacity: int, processors: int) -> None:
+        self.uc = uc
+        self.ram = ram
+        self.state = MmuState()
+        self._slots = np.zeros(8, dtype=np.uint64)
+        self._reserved = np.zeros(12, dtype=np.uint64)
+        state = self.state
+        state.ram, state.ram_bytes = ram.host, ram.size
+        state.slots, state.reserved = self._slots.ctypes.data, self._reserved.ctypes.data
+        state.epoch = 1
+        self._facts = Registers(cr3=0, cpl=0)
+        load_registers(state, self._facts)
+        self.events = EventRing(state, ring_capacity)
+        self._processors = Processors(state, processors)
+        #: An operation is being done on a processor that does not have its turn: the engine holds nothing of it.
+        self._elsewhere = False
+        #: The TLB model of the processor that has its turn; None in filtered mode.
+        self.tlb: TlbModel | None = None
+        #: The models of all processors; empty in filtered mode.
+        self.tlbs: tuple[TlbModel, ...] = ()
+
+    @property
+    def mode(self) -> str:
+        """"filtered" or "exact"."""
+        return "filtered" if self.tlb is None else "exact"
+
+    # -- processors -----------------------------------------------------------------------------------------------
+
+    @property
+    def processors(self) -> int:
+        """How many logical processors there are."""
+        return self._processors.number
+
+    @property
+    def processor(self) -> int:
+        """The number of the one that has its turn."""
+        return self._processors.current
+
+    def switch_to(self, processor: int, *, loads_cr3: bool = False) -> None:
+        """Let another processor have its turn.  Not within emulation.
+
+        Unicorn's own translations are those of the one before: they go, unless both use the same tables and no TLB is
+        modelled, or the caller ``loads_cr3`` next, which flushes them anyway.
+        """
+        state, old_cr3 = self.state, self.state.cr3
+        self._processors.select(processor)
+        if self.tlbs:
+            self.tlb = self.tlbs[processor]
+        if not loads_cr3 and (self.tlbs or state.cr3 != old_cr3):
+            unicorn_abi.flush_tlb(self.uc)
+            state.epoch += 1
+        state.late_page = state.pieces_number = 0
+
+    @contextmanager
+    def on(self, processor: int) -> Iterator[None]:
+        """Within the block :meth:`flush`, :meth:`flush_range` and :meth:`invlpg` are what ``processor`` does, as the
+        handler of an IPI would, while another one has its turn."""
+        here, state = self.processor, self.state
+        if processor == here:
+            yield
+            return
+        engine_cpu, state.engine_cpu = state.engine_cpu, 0
+        self._processors.select(processor)
+        self.tlb, self._elsewhere = self.tlbs[processor] if self.tlbs else None, True
+        try:
+            yield
+        finally:
+            self._processors.select(here)
+            self.tlb, self._elsewhere = self.tlbs[here] if self.tlbs else None, False
+            state.engine_cpu = engine_cpu
+
+    def cr3_of(self, processor: int) -> int:
+        """CR3 of a processor."""
+        return self._processors.register(processor, "cr3")
+
+    # -- registers ------------------------------------------------------------------------------------------------
+
+    @property
+    def registers(self) -> Registers:
+        """The paging registers.  Assigning flushes, as a change of CR0, CR4 or EFER does."""
+        s = self.state
+        return replace(
+            self._facts, cr3=s.cr3, cr0=s.cr0, cr4=s.cr4, efer=s.efer, cpl=s.cpl, ac=bool(s.ac), pkru=s.pkru,
+            pkrs=s.pkrs,
+        )  # fmt: skip
+
+    @registers.setter
+    def registers(self, registers: Registers) -> None:
+        load_registers(self.state, registers)
+        self.state.pcid = registers.pcid
+        self._facts = registers
+        self.flush()
+
+    def load_cr3(self, cr3: int) -> None:
+        """MOV to CR3: use the tables at this physical address; every translation is invalidated (SDM vol. 3,
+        4.10.4.1).  ValueError where a processor raises #GP(0).
+        """
+        state = self.state
+        old = state.cr3
+        check_cr3(cr3, state.cr4, state.maxphyaddr)
+        state.cr3_loads += 1
+        if state.event_mask:
+            self.events.emit(EventKind.CR3_LOAD, old=old, new=cr3)
+        if self.tlb is not None:
+            self.tlb.mov_cr3(cr3)
+        else:
+            state.cr3 = cr3 & ~CR3_NO_FLUSH
+        unicorn_abi.flush_tlb(self.uc)
+        state.epoch += 1
+
+    def load_cr4(self, cr4: int) -> None:
+        """MOV to CR4, and what it invalidates (SDM vol. 3, 4.10.4.1).  ValueError where a processor raises #GP(0)."""
+        state = self.state
+        check_cr4(state.cr4, cr4, state.cr3)
+        changed = replace(self.registers, cr4=cr4)
+        if self.tlb is not None:
+            self.tlb.mov_cr4(state.cr4, cr4)
+        load_registers(state, changed)
+        state.pcid, self._facts = changed.pcid, changed
+        unicorn_abi.flush_tlb(self.uc)
+        state.epoch += 1
+
+    # -- invalidation ---------------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Invalidate every translation."""
+        self._count_flush(0, 0)
+        if self.tlb is not None:
+            self.tlb.flush_all()
+        if not self._elsewhere:
+            unicorn_abi.flush_tlb(self.uc)
+            self.state.epoch += 1
+
+    def invpcid(self, kind: Invpcid, pcid: int = 0, vaddr: int = 0) -> None:
+        """INVPCID (SDM vol. 2): its four types.  Filtered mode models no PCID and invalidates everything.  ValueError
+        where a processor raises #GP(0)."""
+        from mmu.model import check_invpcid
+
+        check_invpcid(self.state, kind, pcid, vaddr)
+        self._count_flush(vaddr, 0)
+        if self.tlb is not None:
+            self.tlb.invpcid(kind, pcid, vaddr)
+        unicorn_abi.flush_tlb(self.uc)
+        self.state.epoch += 1
+
+    def invlpg(self, vaddr: int) -> None:
+        """Invalidate the translation of one page (of 4 KiB; every page of the range if ``vaddr`` lies in a large
+        one).
+        """
+        self.flush_range(vaddr & -PAGE_SIZE, PAGE_SIZE)
+
+    def flush_range(self, start: int, length: int) -> None:
+        """Invalidate the translations of every page that has a byte in [start, start + length)."""
+        self._count_flush(start, length)
+        if self.tlb is not None:
+            if length <= _CEILING_BYTES:
+                for vaddr in range(start & -PAGE_SIZE, start + length, PAGE_SIZE):
+                    self.tlb.invlpg(vaddr)
+            else:
+                self.tlb.mov_cr3(self.state.cr3)
+        if self._elsewhere:
+            return
+        # Unicorn holds a large page in pieces of 4 KiB, and which ones is not known
+        large = self.state.large_epoch == self.state.epoch
+        if length <= _CEILING_BYTES and not large:
+            for vaddr in range(start & -PAGE_SIZE, start + length, PAGE_SIZE):
+                unicorn_abi.flush_page(self.uc, vaddr)
+        else:
+            unicorn_abi.flush_tlb(self.uc)
+            self.state.epoch += 1
+
+    def _count_flush(self, start: int, length: int) -> None:
+        self.state.flushes += 1
+        if self.state.event_mask:
+            self.events.emit(EventKind.FLUSH, vaddr=start, length=length)
+
+    # -- counters -----------------------------------------------------------------------------------------------------
+
+    @property
+    def counters(self) -> Counters:
+        """What was done so far, by all processors together."""
+        each = [self.counters_of(processor) for processor in range(self.processors)]
+        return Counters(*(sum(getattr(c, name) for c in each) for name in COUNTERS))
+
+    def counters_of(self, processor: int) -> Counters:
+        """What one processor has done so far."""
+        counted = {name: self._processors.register(processor, name) for name in COUNTERS}
+        plain = self._processors.register(processor, PLAIN_FILLS)
+        for name, each in (("fills", 1), ("walks", 1), ("walk_loads", 4)):
+            counted[name] += each * plain
+        return Counters(**counted)

@@ -1,0 +1,53 @@
+"""The stale-translation detector: modelled hits that a fresh walk of the page tables does not bear out."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mmu.registers import Access
+from mmu.state import MmuState, Status
+
+_MOST = 1000
+_NOTICE = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint64)
+
+
+@dataclass(frozen=True)
+class StaleHit:
+    """A modelled TLB hit that the page tables no longer bear out: what the TLB held, and what a walk finds (None: a
+    fault)."""
+
+    vaddr: int
+    access: Access
+    cached_paddr: int
+    fresh_paddr: int | None
+    asid: int
+    cpu: int
+    clock: int
+
+
+class StaleHits:
+    """Collects the first 1000 stale hits, and tells of each; ``failed`` is given what goes wrong while telling."""
+
+    def __init__(self, state: MmuState, failed: Callable[[BaseException], None]) -> None:
+        self._state = state
+        self._failed = failed
+        self.hits: list[StaleHit] = []
+        self.on_hit: Callable[[StaleHit], None] | None = None
+        self._callback = _NOTICE(self._on_stale)
+        state.on_stale = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
+
+    def _on_stale(self, vaddr: int, access: int, cached: int) -> int:
+        """Called by native code, which has just walked."""
+        state = self._state
+        fresh = state.paddr if state.status == Status.OK else None
+        hit = StaleHit(vaddr, Access(access), cached, fresh, state.asid, state.cpu, state.clock)
+        if len(self.hits) < _MOST:
+            self.hits.append(hit)
+        if self.on_hit is not None:
+            try:
+                self.on_hit(hit)
+            except BaseException as error:
+                self._failed(error)
+        return 0
