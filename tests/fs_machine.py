@@ -6,12 +6,14 @@ import errno
 import random
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 from emu.fs.boot import populate
 from emu.fs.fdtable import FdTable, FsContext
 from emu.fs.vfs import Vfs
 from emu.kernel.errors import Interrupted, LinuxError
+from emu.mm.commit import Commit
 from emu.mm.frames import FrameAllocator
 from emu.mm.hugetlb import HugePagePool
 from emu.syscalls import attributes, directories, fdctl, files, naming, openclose, poll
@@ -146,6 +148,8 @@ class Machine:
     def __init__(self, memory: int = 16 << 20) -> None:
         self.frames = FrameAllocator(PhysicalMemory(memory), lambda frame: None, lambda frames: None)
         self.huge_pages = HugePagePool(self.frames)
+        #: What a mapping of /dev/zero asks of an address space.
+        self.context, self.total_bytes = SimpleNamespace(commit=Commit(self.frames.total)), 0
         self.clock = FakeClock()
         self.random = random.Random(1)
         self.tasks: dict[int, Any] = {}

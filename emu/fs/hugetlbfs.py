@@ -12,6 +12,7 @@ from emu.fs.file import File
 from emu.fs.flags import FallocateFlags, OpenFlags
 from emu.fs.inode import Inode, NewOwner, Stat
 from emu.fs.libfs import SimpleDirectory, Symlink
+from emu.fs.seals import Seal, check_mapping, check_punch, check_size
 from emu.fs.superblock import FileSystemType, StatFs, SuperBlock, parse_options, parse_size
 from emu.kernel.errors import LinuxError
 from emu.mm.hugetlb import HPAGE_SHIFT, HPAGE_SIZE, HugePageCache, HugetlbOperations, Promises
@@ -41,6 +42,7 @@ class HugetlbFile(File):
     def fallocate(self, mode: int, offset: int, length: int) -> None:
         end = offset + length
         if mode == FallocateFlags.PUNCH_HOLE | FallocateFlags.KEEP_SIZE:
+            check_punch(self.inode)
             self.inode.punch_hole(offset, end)
         elif mode in (0, FallocateFlags.KEEP_SIZE):
             for number in range(offset >> HPAGE_SHIFT, -(-end // HPAGE_SIZE)):
@@ -66,6 +68,7 @@ class HugetlbFile(File):
         if (vma.pgoff << PAGE_SHIFT) % HPAGE_SIZE:
             raise LinuxError(errno.EINVAL)
         inode, cache = self.inode, self.inode.page_cache
+        check_mapping(inode, vma)
         start = vma.pgoff << PAGE_SHIFT
         reserve = not vma.flags & VmFlags.NORESERVE
         if vma.shared:
@@ -88,6 +91,7 @@ class HugetlbInode(Inode):
         super().__init__(sb, stat.S_IFREG | mode & 0o7777, uid, gid)
         self.hugetlb = sb
         self.page_cache = HugePageCache(sb.kernel.huge_pages)
+        self.seals = Seal.SEAL
 
     @property
     def blocks(self) -> int:
@@ -106,6 +110,7 @@ class HugetlbInode(Inode):
     def truncate(self, size: int) -> None:
         if size % HPAGE_SIZE:
             raise LinuxError(errno.EINVAL)
+        check_size(self, size)
         self.page_cache.truncate(size)
         self.size = size
         self.touch()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from emu.fs.file import DirectoryFile, File
 from emu.fs.flags import PAGE_SIZE, Access, RenameFlags
+from emu.fs.seals import Seal, check_mode
 from emu.kernel.errors import LinuxError
 
 if TYPE_CHECKING:
@@ -105,6 +106,8 @@ class Inode:
         self.open_count = 0
         #: The pipe behind a FIFO, while somebody has it open.
         self.pipe: Pipe | None = None
+        #: What may no longer be done to it (fcntl F_ADD_SEALS); None for a file that can have no seals.
+        self.seals: Seal | None = None
         #: Advisory locks, once somebody has asked for one.
         self.locks: FileLocks | None = None
 
@@ -205,6 +208,7 @@ class Inode:
         if change.size is not None:
             self.truncate(change.size)
         if change.mode is not None:
+            check_mode(self, change.mode)
             self.mode = self.kind | change.mode & 0o7777
         if change.uid is not None:
             self.uid = change.uid

@@ -12,6 +12,7 @@ from emu.fs.file import File
 from emu.fs.flags import MAX_FILE_SIZE, PAGE_SIZE, FallocateFlags, Whence
 from emu.fs.inode import Inode, NewOwner
 from emu.fs.libfs import Node, SimpleDirectory, Symlink
+from emu.fs.seals import Seal, check_mapping, check_punch, check_size, writable_bytes
 from emu.fs.superblock import FileSystemType, StatFs, SuperBlock, parse_options, parse_size
 from emu.kernel.errors import LinuxError
 from emu.mm.pagecache import PageCache
@@ -53,6 +54,7 @@ class TmpfsFile(File):
         room = MAX_FILE_SIZE - pos
         if room <= 0:
             raise LinuxError(errno.EFBIG)
+        room = min(room, writable_bytes(inode, pos, len(data)))
         written = inode.page_cache.write(pos, data[:room])
         inode.grow(pos + written)
         inode.touch()
@@ -61,8 +63,11 @@ class TmpfsFile(File):
     def fallocate(self, mode: int, offset: int, length: int) -> None:
         end = offset + length
         if mode == FallocateFlags.PUNCH_HOLE | FallocateFlags.KEEP_SIZE:
+            check_punch(self.inode)
             self.inode.punch_hole(offset, end)
         elif mode in (0, FallocateFlags.KEEP_SIZE):
+            if not mode and end > self.inode.size:
+                check_size(self.inode, end)
             self.inode.allocate(offset, end)
             if not mode:
                 self.inode.grow(end)
@@ -77,6 +82,7 @@ class TmpfsFile(File):
         return super().lseek(offset, whence)
 
     def mmap(self, mm: AddressSpace, vma: Vma) -> None:
+        check_mapping(self.inode, vma)
         self.inode.accessed()
         vma.page_cache = self.inode.page_cache
 
@@ -90,6 +96,7 @@ class TmpfsInode(Inode):
         super().__init__(sb, stat.S_IFREG | mode & 0o7777, uid, gid)
         self.page_cache = PageCache(sb.kernel.frames, charge=sb.charge)
         self._sb = sb
+        self.seals = Seal.SEAL
         #: Made with O_TMPFILE: linkat() may give it its first name.
         self.linkable = False
 
@@ -106,6 +113,7 @@ class TmpfsInode(Inode):
             self.size = self.page_cache.size = size
 
     def truncate(self, size: int) -> None:
+        check_size(self, size)
         frees = size <= self.size
         self.page_cache.truncate(size)
         if frees:

@@ -9,6 +9,7 @@ from enum import IntFlag
 from typing import TYPE_CHECKING, Any
 
 from emu.kernel.errors import LinuxError
+from emu.kernel.limits import INFINITY, Rlimit, limits_of
 from emu.kernel.signal_state import NSIG
 from emu.kernel.task import Task
 from emu.kernel.wait import WaitQueue
@@ -81,6 +82,7 @@ def do_clone(
 
 
 def _copy_process(kernel: Kernel, task: Task, flags: int) -> Task:
+    _check_processes(kernel, task)
     pid = kernel.new_pid()
     if flags & CloneFlags.VM:
         mm = task.mm.get()
@@ -115,6 +117,14 @@ def _copy_process(kernel: Kernel, task: Task, flags: int) -> Task:
     task.children[pid] = child
     kernel.tasks[pid] = child
     return child
+
+
+def _check_processes(kernel: Kernel, task: Task) -> None:
+    """RLIMIT_NPROC, which does not hold for root.  LinuxError(EAGAIN)."""
+    limit, uid = limits_of(task, Rlimit.NPROC)[0], task.credentials.uid
+    if uid and task.credentials.euid and limit < INFINITY:
+        if sum(other.credentials.uid == uid for other in kernel.tasks.values()) >= limit:
+            raise LinuxError(errno.EAGAIN)
 
 
 def _write_tids(task: Task, child: Task, flags: int, parent_tid: int, child_tid: int) -> None:

@@ -17,6 +17,7 @@ def all_tables() -> Iterator[tuple[Syscall, ...]]:
         fdctl,
         files,
         futex,
+        identity,
         limits,
         memory,
         naming,
@@ -33,6 +34,6 @@ def all_tables() -> Iterator[tuple[Syscall, ...]]:
 
     for subject in (
         openclose, files, fdctl, naming, attributes, directories, poll, memory, residence, remote, futex, limits,
-        process, scheduling, signals, system, times,
+        process, identity, scheduling, signals, system, times,
     ):  # fmt: skip
         yield subject.TABLE

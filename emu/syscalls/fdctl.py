@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 
 from emu.fs.file import File
 from emu.fs.flags import MAX_FILE_SIZE, SETFL_MASK, FallocateFlags, OpenFlags
+from emu.fs.hugetlbfs import HugetlbInode
 from emu.fs.operations import remove_privileges, truncate_path
 from emu.fs.pipe import PipeFile
+from emu.fs.seals import add_seals, get_seals
+from emu.fs.tmpfs import TmpfsInode
 from emu.kernel.errors import LinuxError
 from emu.syscalls.locks import COMMANDS as LOCK_COMMANDS
 from emu.syscalls.locks import fcntl_lock, sys_flock
@@ -26,6 +29,8 @@ F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL = range(5)
 F_DUPFD_CLOEXEC = 1030
 F_SETPIPE_SZ = 1031
 F_GETPIPE_SZ = 1032
+F_ADD_SEALS = 1033
+F_GET_SEALS = 1034
 FD_CLOEXEC = 1
 
 FIONBIO = 0x5421
@@ -117,6 +122,16 @@ def _set_pipe_size(task: Task, fd: int, file: File, argument: int) -> int:
     return _pipe_of(file).pipe.resize(argument & 0xFFFFFFFF)
 
 
+def _add_seals(task: Task, fd: int, file: File, argument: int) -> int:
+    inode = file.inode
+    add_seals(file, argument & 0xFFFFFFFF, inode.page_cache if isinstance(inode, TmpfsInode | HugetlbInode) else None)
+    return 0
+
+
+def _get_seals(task: Task, fd: int, file: File, argument: int) -> int:
+    return get_seals(file)
+
+
 _FCNTL: dict[int, Callable[[Task, int, File, int], int]] = {
     F_DUPFD: _dupfd,
     F_DUPFD_CLOEXEC: _dupfd_cloexec,
@@ -126,6 +141,8 @@ _FCNTL: dict[int, Callable[[Task, int, File, int], int]] = {
     F_SETFL: _setfl,
     F_GETPIPE_SZ: _get_pipe_size,
     F_SETPIPE_SZ: _set_pipe_size,
+    F_ADD_SEALS: _add_seals,
+    F_GET_SEALS: _get_seals,
 }
 
 

@@ -13,6 +13,7 @@ from emu.fs.flags import AT_FDCWD, OpenFlags
 from emu.fs.hugetlbfs import hugetlb_file_setup
 from emu.fs.namei import Walker
 from emu.fs.open import check_open_flags, open_file
+from emu.fs.seals import Seal
 from emu.kernel.errors import LinuxError
 from emu.mm.hugetlb import HUGE_SIZE_MASK, HUGE_SIZE_SHIFT, is_huge_size
 from emu.syscalls.paths import at_path
@@ -134,7 +135,7 @@ def sys_pipe(kernel: Kernel, task: Task, address: int) -> int:
 
 
 def sys_memfd_create(kernel: Kernel, task: Task, address: int, flags: int) -> int:
-    """memfd_create(2); seals are not built (fcntl says EINVAL)."""
+    """memfd_create(2)."""
     flags &= 0xFFFFFFFF
     huge = flags & MFD_HUGETLB
     sizes = HUGE_SIZE_MASK << HUGE_SIZE_SHIFT if huge else 0
@@ -151,8 +152,13 @@ def sys_memfd_create(kernel: Kernel, task: Task, address: int, flags: int) -> in
     setup = partial(hugetlb_file_setup, kernel) if huge else kernel.vfs.shmem_file_setup
     file = setup("memfd:" + decode_name(name))
     file.flags |= _LARGEFILE
+    inode = file.inode
+    if inode.seals is not None and flags & (MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL):
+        inode.seals &= ~Seal.SEAL
     if flags & MFD_NOEXEC_SEAL:
-        file.inode.mode &= ~0o111
+        inode.mode &= ~0o111
+        if inode.seals is not None:
+            inode.seals |= Seal.EXEC
     return task.files.open(file, bool(flags & MFD_CLOEXEC))
 
 

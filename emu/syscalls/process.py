@@ -141,52 +141,6 @@ def sys_getppid(kernel: Kernel, task: Task) -> int:
     return task.ppid
 
 
-def sys_getuid(kernel: Kernel, task: Task) -> int:
-    """getuid(2)."""
-    return task.credentials.uid
-
-
-def sys_geteuid(kernel: Kernel, task: Task) -> int:
-    """geteuid(2)."""
-    return task.credentials.euid
-
-
-def sys_getgid(kernel: Kernel, task: Task) -> int:
-    """getgid(2)."""
-    return task.credentials.gid
-
-
-def sys_getegid(kernel: Kernel, task: Task) -> int:
-    """getegid(2)."""
-    return task.credentials.egid
-
-
-def sys_setuid(kernel: Kernel, task: Task, uid: int) -> int:
-    """setuid(2): root becomes anybody, others only themselves again."""
-    who, uid = task.credentials, uid & 0xFFFF_FFFF
-    if uid == 0xFFFF_FFFF:
-        raise LinuxError(errno.EINVAL)
-    if who.euid == 0:
-        who.uid = uid
-    elif uid != who.uid:
-        raise LinuxError(errno.EPERM)
-    who.euid = uid
-    return 0
-
-
-def sys_setgid(kernel: Kernel, task: Task, gid: int) -> int:
-    """setgid(2): the same for the group."""
-    who, gid = task.credentials, gid & 0xFFFF_FFFF
-    if gid == 0xFFFF_FFFF:
-        raise LinuxError(errno.EINVAL)
-    if who.euid == 0:
-        who.gid = gid
-    elif gid != who.gid:
-        raise LinuxError(errno.EPERM)
-    who.egid = gid
-    return 0
-
-
 def sys_getpgrp(kernel: Kernel, task: Task) -> int:
     """getpgrp(2)."""
     return task.pgid
@@ -274,12 +228,6 @@ TABLE = (
     Syscall(60, "exit", sys_exit, ("int",)),
     Syscall(61, "wait4", sys_wait4, ("pid", "ptr", "int", "ptr")),
     Syscall(98, "getrusage", sys_getrusage, ("int", "ptr")),
-    Syscall(102, "getuid", sys_getuid),
-    Syscall(104, "getgid", sys_getgid),
-    Syscall(105, "setuid", sys_setuid, ("int",)),
-    Syscall(106, "setgid", sys_setgid, ("int",)),
-    Syscall(107, "geteuid", sys_geteuid),
-    Syscall(108, "getegid", sys_getegid),
     Syscall(109, "setpgid", sys_setpgid, ("pid", "pid")),
     Syscall(110, "getppid", sys_getppid),
     Syscall(111, "getpgrp", sys_getpgrp),

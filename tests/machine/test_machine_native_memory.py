@@ -153,6 +153,30 @@ SCRIPTS = {
         @v = words w 8; vmsplice 5 v 1 0; read 4 b 8; load b; @n = words 16 8; vmsplice 5 n 1 0; vmsplice 5 v 1 99
         vmsplice m v 1 0; store b 3; write 5 b 8; vmsplice 4 v 1 0; load w; vmsplice 99 v 1 0; vmsplice 5 v 0 0
         vmsplice 5 v 2000 0; vmsplice 5 16 1 0""",
+    "seals": """
+        m = memfd_create "m" 0; fcntl m 1034; fcntl m 1033 2; @k = memfd_create "k" 2; @ftruncate k 8K; fcntl k 1034
+        fcntl k 1033 2; ftruncate k 4K; ftruncate k 16K; ftruncate k 12K; ftruncate k 16K; fcntl k 1033 4
+        ftruncate k 20K; pwrite k "abcdefgh" 8 16K; pwrite k "abcdefgh" 8 0; pwrite k "abcdefgh" 8 16380
+        @big = bytes 5000; pwrite k big 5000 12280; fallocate k 0 0 20K; fallocate k 0 0 16K; fallocate k 3 0 4K
+        fcntl k 1034; @s = mmap 0 4K RW MAP_SHARED k 0; fcntl k 1033 8; munmap s 4K
+        @r = mmap 0 4K PROT_READ MAP_SHARED k 0; fcntl k 1033 8; munmap r 4K; @p = mmap 0 4K RW MAP_PRIVATE k 0
+        fcntl k 1033 8; mmap 0 4K RW MAP_SHARED k 0; @r = mmap 0 4K PROT_READ MAP_SHARED k 0; mprotect r 4K RW
+        pwrite k "a" 1 0; write k "a" 1; fallocate k 3 0 4K; store p 1; madvise r 4K 9; fcntl k 1034
+        @f = memfd_create "f" 2; @ftruncate f 8K; @s = mmap 0 4K RW MAP_SHARED f 0; fcntl f 1033 0x10; store s 1
+        mmap 0 4K RW MAP_SHARED f 0; pwrite f "a" 1 0; fcntl f 1033 1; fcntl f 1033 2; fcntl f 1034
+        fcntl f 1033 0x100; mprotect s 4K PROT_READ; mprotect s 4K RW
+        @x = memfd_create "x" 8; fcntl x 1034; syscall 91 x 0777; syscall 91 x 0666; syscall 91 x 0600
+        @y = memfd_create "y" 2; fcntl y 1033 0x20; fcntl y 1034; syscall 91 y 0666; memfd_create "z" 0x18
+        memfd_create "z" 0x100
+        fcntl 0 1034; pipe2 big 0; d = open "/tmp" O_RDONLY; fcntl d 1034; fcntl d 1033 1; fcntl 99 1034
+        fcntl m 1033 0x100""",
+    "who a process is": """
+        @b = bytes 64; syscall 118 b b+4 b+8; load b; setresuid 1000 1001 1002; syscall 118 b b+4 b+8; load b
+        load b+8; setuid 1000; syscall 107; setuid 1002; setuid 5; setresuid -1 1001 -1; setresuid 7 -1 -1
+        setreuid 1002 -1; setreuid 1000 1002; syscall 118 b b+4 b+8; load b; load b+8; setreuid -1 5
+        syscall 118 16 b b
+        @fork c; setgid 5; setresgid 1 2 3; setgroups 0 0; end; wait c; syscall 115 0 0; syscall 115 -1 0
+        syscall 102; syscall 104""",
     "msync": f"""
         {A}; @mmap a 16K RW PRIVATE|MAP_FIXED -1 0; msync a 16K 4; msync a 4K 2; mlock a 4K; msync a 4K 2; msync a 4K 6
         msync a 4K 1; munlock a 4K; msync a+16K 4K 0; msync a 0 0; msync a -1 4; msync a 4K 7; msync a 4K 16""",

@@ -129,3 +129,10 @@ def test_flags_and_limits_in_proc(machine: MakeMachine) -> None:
     size, resident, shared, _, _, data, _ = map(int, text("statm").split())
     assert size == task.mm.total_bytes >> 12 > GIB >> 12
     assert 0 < shared <= resident < 100 and 0 < data < 100
+
+
+def test_the_number_of_processes_of_a_user(machine: MakeMachine) -> None:
+    """RLIMIT_NPROC counts the user's processes, and holds for everybody but root."""
+    script = "@l = words 2 2; setrlimit 6 l; @fork c; @fork d; say 1; end; @wait d; end; @wait c; setuid 1000"
+    script += "; @fork c; say 2; syscall 57; end; wait c; say 3"
+    assert values(machine(), script) == ["0", "1", "0", "2", "EAGAIN", "0", "3"]
