@@ -80,8 +80,6 @@ def _add_proc_files(kernel: Kernel, vfs: Vfs, procfs: ProcSuperBlock, cpus: int)
         "fs/nr_open": str(NR_OPEN),
         "fs/file-max": str(kernel.vfs.max_files),
     }
-    pool = kernel.huge_pages
-    procfs.add_sysctl("vm/nr_hugepages", lambda: f"{pool.size}\n".encode(), pool.resize)
     for name, value in fixed.items():
         procfs.add_sysctl(name, f"{value}\n".encode)
 

@@ -235,10 +235,11 @@ PID_READERS = {"pagemap": pagemap}
 
 
 def add_memory_files(kernel: Kernel) -> None:
-    """/proc/meminfo, and /proc/sys/vm/overcommit_*."""
-    commit = kernel.mm_context.commit
+    """/proc/meminfo, and /proc/sys/vm: overcommit_*, nr_hugepages."""
+    commit, pool = kernel.mm_context.commit, kernel.huge_pages
     add_sysctl = kernel.vfs.procfs.add_sysctl
     add_sysctl("vm/overcommit_memory", lambda: b"%d\n" % commit.mode, commit.set_mode)
     add_sysctl("vm/overcommit_ratio", lambda: b"%d\n" % commit.ratio, commit.set_ratio)
     add_sysctl("vm/overcommit_kbytes", lambda: b"%d\n" % commit.kbytes, commit.set_kbytes)
+    add_sysctl("vm/nr_hugepages", lambda: b"%d\n" % pool.size, pool.resize)
     kernel.vfs.procfs.create_file("meminfo", lambda: meminfo(kernel))
