@@ -138,7 +138,7 @@ class Control:
 
     def load_cr3(self, cr3: int) -> None:
         """MOV to CR3: use the tables at this physical address; every translation is invalidated (SDM vol. 3,
-        4.10.4.1).  ValueError where a processor raises #GP(0).
+        4.10.4.1).  :class:`mmu.registers.Refused`, a ValueError, where a processor raises #GP(0).
         """
         state = self.state
         old = state.cr3
@@ -202,7 +202,7 @@ class Control:
                 for vaddr in range(start & -PAGE_SIZE, start + length, PAGE_SIZE):
                     self.tlb.invlpg(vaddr)
             else:
-                self.tlb.mov_cr3(self.state.cr3)
+                self.tlb.flush_current()
         if self._elsewhere:
             return
         # Unicorn holds a large page in pieces of 4 KiB, and which ones is not known

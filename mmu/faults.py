@@ -66,10 +66,18 @@ class NotCanonical(Exception):
 
 
 class GeneralProtection(NotCanonical):
-    """#GP(0) because a linear address is not canonical."""
+    """#GP(0): a linear address is not canonical; or an instruction was refused, for the ``reason`` given, and ``vaddr``
+    is its own address."""
 
     vector = 13
     mnemonic = "#GP"
+
+    def __init__(self, vaddr: int, reason: str | None = None) -> None:
+        super().__init__(vaddr)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return super().__str__() if self.reason is None else f"#GP at {self.vaddr:#x}: {self.reason}"
 
 
 class StackFault(NotCanonical):

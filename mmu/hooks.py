@@ -68,7 +68,7 @@ def grant(state: MmuState, vaddr: int, access: int, result: int, alone: bool) ->
             store8(state.has_code + frame, _ONE)
             state.status = _WRITTEN_CODE
             return False
-        if not coded and state.on_code != _ZERO:
+        if state.on_code != _ZERO:
             call3(state.on_code, vaddr, frame, _ZERO)
         store8(state.has_code + frame, _ONE)
         if not alone:

@@ -38,7 +38,7 @@ from mmu.engine_sync import MAX_PIECES
 from mmu.entries import RW, XD, D
 from mmu.geometry import Array, Geometry, IndexHash, Kinds, PageSizes, Replacement
 from mmu.objectcode import Library, load
-from mmu.registers import CR3_NO_FLUSH, CR4, PCID_MASK, Access
+from mmu.registers import CR3_NO_FLUSH, CR4, PCID_MASK, Access, Refused
 from mmu.state import MmuState, Status
 from mmu.structure_cache import STRUCTURE_WORDS
 from mmu.walk import canonical
@@ -67,15 +67,15 @@ class Invpcid(IntEnum):
 
 
 def check_invpcid(state: MmuState, kind: int, pcid: int, vaddr: int) -> None:
-    """ValueError if INVPCID raises #GP(0) for this type and descriptor (SDM vol. 2)."""
+    """:class:`mmu.registers.Refused` if INVPCID raises #GP(0) for this type and descriptor (SDM vol. 2)."""
     if kind not in tuple(Invpcid):
-        raise ValueError(f"#GP(0): there is no INVPCID of type {kind}")
+        raise Refused(f"#GP(0): there is no INVPCID of type {kind}")
     if pcid >> 12:
-        raise ValueError(f"#GP(0): bits 63:12 of the INVPCID descriptor are not 0: {pcid:#x}")
+        raise Refused(f"#GP(0): bits 63:12 of the INVPCID descriptor are not 0: {pcid:#x}")
     if kind <= Invpcid.SINGLE_CONTEXT and pcid and not state.cr4 & CR4.PCIDE:
-        raise ValueError(f"#GP(0): INVPCID of PCID {pcid} without CR4.PCIDE")
+        raise Refused(f"#GP(0): INVPCID of PCID {pcid} without CR4.PCIDE")
     if kind == Invpcid.INDIVIDUAL_ADDRESS and not canonical(state, vaddr):
-        raise ValueError(f"#GP(0): INVPCID of {vaddr:#x}, which is not canonical")
+        raise Refused(f"#GP(0): INVPCID of {vaddr:#x}, which is not canonical")
 
 
 @dataclass(frozen=True)
@@ -272,14 +272,20 @@ class TlbModel:
             self._library["invalidate_all"](self._address, 0, 1, int(kind == Invpcid.ALL_INCLUDING_GLOBAL))
 
     def mov_cr4(self, old: int, new: int) -> None:
-        """MOV to CR4: the state's cr4 and pcid change.  Everything goes where PGE or LA57 changes, PCIDE is cleared or
-        SMEP is set (for SMEP the manual asks for the current PCID only, and allows this)."""
+        """MOV to CR4: the state's cr4 and pcid change.  Everything goes where PGE or LA57 changes or PCIDE is cleared;
+        where SMEP is set, what is of the current PCID, and what is global."""
         state = self._state
         set_now, cleared_now = new & ~old, old & ~new
         state.cr4 = new
         state.pcid = state.cr3 & PCID_MASK if new & CR4.PCIDE else 0
-        if (set_now | cleared_now) & (CR4.PGE | CR4.LA57) or cleared_now & CR4.PCIDE or set_now & CR4.SMEP:
+        if (set_now | cleared_now) & (CR4.PGE | CR4.LA57) or cleared_now & CR4.PCIDE:
             self.flush_all()
+        elif set_now & CR4.SMEP:
+            self.flush_current()
+
+    def flush_current(self) -> None:
+        """Everything of the current PCID, and every global translation."""
+        self._library["invalidate_all"](self._address, self._state.pcid, 0, 1)
 
     def flush_all(self) -> None:
         """Everything, global or not, of every PCID: a change of CR0.PG, and the like."""

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
-from unicorn import UC_HOOK_BLOCK, UC_HOOK_MEM_READ, UC_HOOK_MEM_WRITE, UC_HOOK_TLB_FILL, UC_PROT_ALL, Uc
+from unicorn import (
+    UC_ERR_EXCEPTION,
+    UC_HOOK_BLOCK,
+    UC_HOOK_MEM_READ,
+    UC_HOOK_MEM_WRITE,
+    UC_HOOK_TLB_FILL,
+    UC_PROT_ALL,
+    Uc,
+    UcError,
+)
 
 from mmu import unicorn_abi
 from mmu.control import Control
@@ -79,6 +88,8 @@ class Mmu(Control):
         self.on_page_fault: FaultHandler | None = None
         #: The last access that could not be resolved (emu_start ended with UC_ERR_EXCEPTION).
         self._failed: tuple[int, int, int, int] | None = None
+        #: An exception of an instruction that was done here.
+        self._raised: tuple[Fault, Access] | None = None
         self._error: BaseException | None = None
         self._has_code = np.zeros(ram.frames, dtype=np.uint8)
         self._written_epoch = np.zeros(ram.frames, dtype=np.uint32)
@@ -161,8 +172,8 @@ class Mmu(Control):
         self.has_code[frame] = 0
 
     def watch_privileged_instructions(self) -> None:
-        """Let INVLPG and MOV to CR3, executed by the guest at CPL 0, take effect (see :mod:`mmu.privileged` for how far
-        that goes).  To be called before the code is run."""
+        """Let INVLPG, INVPCID and MOV to and from CR3 and CR4, executed by the guest at CPL 0, take effect (see
+        :mod:`mmu.privileged` for how far that goes).  To be called before the code is run."""
         from mmu.privileged import PrivilegedInstructions
 
         watcher = PrivilegedInstructions(self)
@@ -249,16 +260,26 @@ class Mmu(Control):
             f"Mmu: the page-fault handler said {_MAX_RETRIES} times that {vaddr:#x} is fixed, and it is not"
         )
 
+    def fail(self, fault: Fault, access: Access) -> NoReturn:
+        """An instruction that was done in a Python hook raises this: emulation ends with UC_ERR_EXCEPTION, by the
+        UcError raised here, and :meth:`take_failure` says so."""
+        self._raised = fault, access
+        raise UcError(UC_ERR_EXCEPTION)
+
     def take_failure(self) -> tuple[Fault, Access] | None:
         """After emu_start ended with UC_ERR_EXCEPTION: the fault that nobody resolved, and what the access was.
 
-        The fault carries the exact address (CR2).  None if no access failed.  Raises what a fault handler raised, or
-        :class:`mmu.BusError` if a table or a page lies outside physical memory.
+        The fault carries the exact address (CR2), and that of the instruction if it was this that was refused (a
+        :class:`GeneralProtection` with a ``reason``).  None if no access failed.  Raises what a fault handler raised,
+        or :class:`mmu.BusError` if a table or a page lies outside physical memory.
         """
         library().raise_failures()
         if self._error is not None:
             error, self._error = self._error, None
             raise error
+        if self._raised is not None:
+            raised, self._raised = self._raised, None
+            return raised
         if self._failed is None:
             return None
         (status, access, error_code, page), self._failed = self._failed, None

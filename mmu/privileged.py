@@ -1,51 +1,75 @@
-"""Instructions at CPL 0 that change what the MMU holds, when a guest executes them: INVLPG and MOV to CR3.
+"""Instructions at CPL 0 that change what the MMU holds, when a guest executes them: INVLPG, INVPCID, and MOV to and
+from CR3 and CR4.
 
-Unicorn has no hook for them.  A page is looked through for their opcodes when it is first fetched from, before Unicorn
-translates it, and a code hook is put on every place where one could begin; it runs only where an instruction really
-begins there.
+Unicorn has no hook for them.  A page is looked through for their opcodes whenever Unicorn asks for it to fetch code,
+and a code hook is put on every place where one could begin; it runs only where an instruction really begins there.
 
-How far this goes: INVLPG and MOV to CR3 take effect; a value that raises #GP on a processor ends emulation with the
-ValueError of :meth:`mmu.Mmu.load_cr3`.  INVPCID raises #UD in Unicorn whatever the model says; MOV to CR0 or CR4, WRMSR
-of IA32_EFER, IA32_PKRS or IA32_PAT, WRPKRU, STAC and CLAC are not seen: set :attr:`mmu.Mmu.registers` instead.  Code
-that is written after its page was first fetched from is looked through again only when it is dropped
-(:meth:`mmu.Mmu.code_written`).
+How far this goes.  What a processor refuses with #GP(0) ends emulation with UC_ERR_EXCEPTION, and
+:meth:`mmu.Mmu.take_failure` says why; so does any of them at another CPL than 0.  INVPCID is not Unicorn's to execute
+(it raises #UD there): it is done here and skipped.  MOV from CR3 and CR4 gives what the :class:`mmu.Mmu` has, with
+Unicorn's own for the bits of CR4 that are no affair of paging.  MOV to and from CR0, WRMSR of IA32_EFER, IA32_PKRS or
+IA32_PAT, WRPKRU, STAC and CLAC are not seen: set :attr:`mmu.Mmu.registers` instead.  An instruction that a page with W
+and X has just had written over another one is found the next time that its page is asked for; one that code elsewhere
+in the page has written is found only when the page is dropped (:meth:`mmu.Mmu.code_written`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from unicorn import UC_HOOK_CODE, Uc
 from unicorn import x86_const as x86
 
+from mmu.faults import GeneralProtection, PageFault
 from mmu.memory import PAGE_SIZE
+from mmu.registers import CR4, Access, Refused
 
 if TYPE_CHECKING:
     from mmu.plugin import Mmu
 
 _MAX_INSTRUCTION = 15
-_MOV_TO_CR = b"\x0f\x22"
-_GROUP_7 = b"\x0f\x01"
+#: A page-fault handler that says "fixed" this often for one load without making it succeed is broken.
+_MAX_RETRIES = 64
+_ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
+_MOV_FROM_CR, _MOV_TO_CR, _GROUP_7, _INVPCID = b"\x0f\x20", b"\x0f\x22", b"\x0f\x01", b"\x0f\x38\x82"
 _PREFIXES = frozenset((0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF2, 0xF3, *range(0x40, 0x50)))
+#: The bits of CR4 that :class:`mmu.Registers` knows.
+_PAGING = int(
+    CR4.PSE | CR4.PAE | CR4.PGE | CR4.LA57 | CR4.PCIDE | CR4.SMEP | CR4.SMAP | CR4.PKE | CR4.PKS
+)  # fmt: skip
 
 
 def candidates(page: bytes) -> Iterator[int]:
-    """Offsets at which INVLPG or MOV to CR3 could begin, prefixes included."""
-    for opcode in (_GROUP_7, _MOV_TO_CR):
+    """Offsets at which one of them could begin, prefixes included; also those of which the next page has the rest."""
+    for opcode in (_GROUP_7, _MOV_FROM_CR, _MOV_TO_CR, _INVPCID):
         at = page.find(opcode)
         while at >= 0:
-            modrm = page[at + 2] if at + 2 < len(page) else None
-            wanted = modrm is None or (
-                (modrm >> 3) & 7 == 7 and modrm >> 6 != 3 if opcode == _GROUP_7 else (modrm >> 3) & 7 == 3
-            )
-            if wanted:
-                yield at
-                start = at
-                while start > 0 and page[start - 1] in _PREFIXES and at - start < _MAX_INSTRUCTION - 3:
-                    start -= 1
-                    yield start
+            if _is_wanted(opcode, page[at + len(opcode) : at + len(opcode) + 1]):
+                yield from _with_prefixes(page, at)
             at = page.find(opcode, at + 1)
+    for rest in (b"", b"\x0f", b"\x0f\x38"):
+        if page.endswith(rest):
+            at = len(page) - len(rest)
+            yield from (start for start in _with_prefixes(page, at) if start < len(page))
+
+
+def _is_wanted(opcode: bytes, modrm: bytes) -> bool:
+    """Whether the byte behind the opcode makes it one of them; it may lie in the next page."""
+    if not modrm:
+        return True
+    register, memory = modrm[0] >> 3 & 7, modrm[0] >> 6 != 3
+    if opcode == _GROUP_7:
+        return register == 7 and memory
+    return memory if opcode == _INVPCID else register in (3, 4)
+
+
+def _with_prefixes(page: bytes, at: int) -> Iterator[int]:
+    yield at
+    start = at
+    while start > 0 and page[start - 1] in _PREFIXES and at - start < _MAX_INSTRUCTION - 3:
+        start -= 1
+        yield start
 
 
 class PrivilegedInstructions:
@@ -58,9 +82,12 @@ class PrivilegedInstructions:
         self._decoder = Cs(CS_ARCH_X86, CS_MODE_64)
         self._decoder.detail = True
         self._hooked: set[int] = set()
+        #: By page of code, the frame that Unicorn fetches it from.
+        self._frames: dict[int, int] = {}
 
     def page_fetched(self, vaddr: int, frame: int) -> None:
-        """Code of this frame is about to be translated for the first time."""
+        """Code of this frame is about to be translated."""
+        self._frames[vaddr // PAGE_SIZE] = frame
         page = self._mmu.ram.read(frame * PAGE_SIZE, PAGE_SIZE)
         for offset in candidates(page):
             address = (vaddr & -PAGE_SIZE) + offset
@@ -69,26 +96,95 @@ class PrivilegedInstructions:
                 self._mmu.uc.hook_add(UC_HOOK_CODE, self._on_instruction, None, address, address)
 
     def _on_instruction(self, uc: Uc, address: int, size: int, _data: Any) -> None:
-        if self._mmu.state.cpl:
-            return  # #GP, which Unicorn raises
-        from mmu.translation import translate
-
-        code = b""
-        for at in range(address, address + size):
-            code += self._mmu.ram.read(translate(self._mmu.ram, self._mmu.registers, at).paddr, 1)
+        code = self._code(address, min(size, _MAX_INSTRUCTION))
         instruction = next(self._decoder.disasm(code, address), None)
         if instruction is None:
             return
-        if instruction.mnemonic == "invlpg":
-            self._mmu.invlpg(self._effective_address(uc, instruction))
-        elif instruction.mnemonic == "mov" and instruction.op_str.startswith("cr3,"):
-            name = instruction.op_str.split(",")[1].strip()
-            self._mmu.load_cr3(int(uc.reg_read(_register(name))))
+        work = self._work_of(instruction)
+        if work is None:
+            return
+        if self._mmu.state.cpl:
+            self._refuse(address, f"{instruction.mnemonic} at CPL {self._mmu.state.cpl}")
+        try:
+            work(uc, instruction)
+        except Refused as error:
+            self._refuse(address, str(error).removeprefix("#GP(0): "))
+
+    def _refuse(self, address: int, reason: str) -> NoReturn:
+        self._mmu.fail(GeneralProtection(address, reason), Access.FETCH)
+
+    def _work_of(self, instruction: Any) -> Any:
+        """What executes it; None for an instruction that is none of them."""
+        first, _, second = (part.strip() for part in instruction.op_str.partition(","))
+        match instruction.mnemonic, first, second:
+            case "invlpg", _, _:
+                return self._invlpg
+            case "invpcid", _, _:
+                return self._invpcid
+            case "mov", "cr3" | "cr4", _:
+                return self._mov_to
+            case "mov", _, "cr3" | "cr4":
+                return self._mov_from
+        return None
+
+    def _invlpg(self, uc: Uc, instruction: Any) -> None:
+        self._mmu.invlpg(self._effective_address(uc, instruction, 0))
+
+    def _invpcid(self, uc: Uc, instruction: Any) -> None:
+        kind = int(uc.reg_read(_register(instruction.reg_name(instruction.operands[0].reg))))
+        at = self._effective_address(uc, instruction, 1)
+        descriptor = self._load(at, 16)
+        pcid, vaddr = (int.from_bytes(descriptor[k : k + 8], "little") for k in (0, 8))
+        self._mmu.invpcid(kind, pcid, vaddr)  # type: ignore[arg-type]
+        uc.reg_write(x86.UC_X86_REG_RIP, instruction.address + instruction.size)
+
+    def _mov_to(self, uc: Uc, instruction: Any) -> None:
+        control, _, name = (part.strip() for part in instruction.op_str.partition(","))
+        value = int(uc.reg_read(_register(name)))
+        if control == "cr3":
+            self._mmu.load_cr3(value)
+        else:
+            self._mmu.load_cr4(value)
+
+    def _mov_from(self, uc: Uc, instruction: Any) -> None:
+        name, _, control = (part.strip() for part in instruction.op_str.partition(","))
+        registers = self._mmu.registers
+        value = registers.cr3
+        if control == "cr4":
+            value = registers.cr4 | int(uc.reg_read(x86.UC_X86_REG_CR4)) & ~_PAGING
+        uc.reg_write(_register(name), value)
+        uc.reg_write(x86.UC_X86_REG_RIP, instruction.address + instruction.size)
+
+    def _code(self, address: int, length: int) -> bytes:
+        """The bytes that Unicorn has fetched, whatever the tables say by now."""
+        ram = self._mmu.ram
+        return b"".join(
+            ram.read(self._frames[at // PAGE_SIZE] * PAGE_SIZE + at % PAGE_SIZE, 1)
+            for at in range(address, address + length)
+        )
+
+    def _load(self, vaddr: int, length: int) -> bytes:
+        """A load of the guest's, which the TLB model sees; what it cannot reach is the guest's fault."""
+        here = min(length, PAGE_SIZE - vaddr % PAGE_SIZE)
+        data = self._mmu.ram.read(self._load_address(vaddr), here)
+        return data + self._load(vaddr + here & _ALL_ONES, length - here) if here < length else data
+
+    def _load_address(self, vaddr: int) -> int:
+        mmu = self._mmu
+        for _ in range(_MAX_RETRIES):
+            try:
+                return _translated(mmu, vaddr)
+            except GeneralProtection as fault:
+                mmu.fail(fault, Access.READ)
+            except PageFault as fault:
+                if mmu.on_page_fault is None or not mmu.on_page_fault(fault):
+                    mmu.fail(fault, Access.READ)
+        raise RuntimeError(f"Mmu: the page-fault handler does not fix {vaddr:#x}, which it says is fixed")
 
     @staticmethod
-    def _effective_address(uc: Uc, instruction: Any) -> int:
+    def _effective_address(uc: Uc, instruction: Any, number: int) -> int:
         """The linear address of a memory operand."""
-        operand = instruction.operands[0].mem
+        operand = instruction.operands[number].mem
         address = operand.disp
         for register, scale in ((operand.base, 1), (operand.index, operand.scale)):
             if register:
@@ -97,7 +193,23 @@ class PrivilegedInstructions:
                 address += value * scale
         if operand.segment and instruction.reg_name(operand.segment) in ("fs", "gs"):
             address += int(uc.reg_read(_register(f"{instruction.reg_name(operand.segment)}_base")))
-        return int(address) & 0xFFFF_FFFF_FFFF_FFFF
+        return int(address) & _ALL_ONES
+
+
+def _translated(mmu: Mmu, vaddr: int) -> int:
+    """Where a load finds an address.  Raises :class:`PageFault` or :class:`GeneralProtection`."""
+    from mmu.translation import translate
+
+    if mmu.tlb is None:
+        return translate(mmu.ram, mmu.registers, vaddr, Access.READ).paddr
+    found = mmu.tlb.lookup(vaddr, Access.READ)
+    if found is None:
+        raise GeneralProtection(vaddr)
+    if found.paddr is None:
+        fault = PageFault(vaddr, mmu.state.error_code)
+        mmu.tlb.page_fault(vaddr, mmu.state.pcid)
+        raise fault
+    return found.paddr
 
 
 def _register(name: str) -> int:

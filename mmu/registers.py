@@ -65,22 +65,33 @@ CR3_NO_FLUSH = 1 << 63
 PCID_MASK = 0xFFF
 
 
+#: The bits of CR4 that some processor has in IA-32e mode, of those that are modelled or do not concern paging: all but
+#: 15 and 26 to 63 (LAM_SUP and FRED are not offered).
+CR4_KNOWN = 0x03FF_7FFF
+
+
+class Refused(ValueError):
+    """A processor refuses this with #GP(0): the value that an instruction was given."""
+
+
 def check_cr3(value: int, cr4: int, maxphyaddr: int) -> None:
-    """ValueError if MOV to CR3 of this value raises #GP(0) (SDM vol. 2, MOV to control registers)."""
+    """:class:`Refused` if MOV to CR3 of this value raises #GP(0) (SDM vol. 2, MOV to control registers)."""
     if value & CR3_NO_FLUSH and not cr4 & CR4.PCIDE:
-        raise ValueError(f"#GP(0): CR3 {value:#x}: bit 63 needs CR4.PCIDE")
+        raise Refused(f"#GP(0): CR3 {value:#x}: bit 63 needs CR4.PCIDE")
     if (value & ~CR3_NO_FLUSH) >> maxphyaddr:
-        raise ValueError(f"#GP(0): CR3 {value:#x} has bits set at or above MAXPHYADDR {maxphyaddr}")
+        raise Refused(f"#GP(0): CR3 {value:#x} has bits set at or above MAXPHYADDR {maxphyaddr}")
 
 
 def check_cr4(old: int, new: int, cr3: int) -> None:
-    """ValueError if MOV to CR4 of ``new`` raises #GP(0) in IA-32e mode (SDM vol. 2, MOV to control registers)."""
+    """:class:`Refused` if MOV to CR4 of ``new`` raises #GP(0) in IA-32e mode (SDM vol. 2, MOV to control registers)."""
+    if new & ~CR4_KNOWN:
+        raise Refused(f"#GP(0): CR4 {new:#x} has reserved bits set ({new & ~CR4_KNOWN:#x})")
     if not new & CR4.PAE:
-        raise ValueError("#GP(0): CR4.PAE cannot be cleared in IA-32e mode")
+        raise Refused("#GP(0): CR4.PAE cannot be cleared in IA-32e mode")
     if (old ^ new) & CR4.LA57:
-        raise ValueError("#GP(0): CR4.LA57 cannot be changed in IA-32e mode")
+        raise Refused("#GP(0): CR4.LA57 cannot be changed in IA-32e mode")
     if new & ~old & CR4.PCIDE and cr3 & PCID_MASK:
-        raise ValueError(f"#GP(0): CR4.PCIDE cannot be set while bits 11:0 of CR3 ({cr3:#x}) are not 0")
+        raise Refused(f"#GP(0): CR4.PCIDE cannot be set while bits 11:0 of CR3 ({cr3:#x}) are not 0")
 
 
 @dataclass(frozen=True)

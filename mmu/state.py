@@ -74,7 +74,7 @@ class MmuState(ctypes.Structure):
     epoch: int  # counts TLB flushes
     large_epoch: int  # the epoch of the last fill from a 2M or 1G page
     physmap_open: int
-    on_code: int  # address of fetched(vaddr, frame): called before code of a frame is translated for the first time
+    on_code: int  # address of fetched(vaddr, frame): called for each fill of a fetch, before its code is translated
 
     # the TLB model (exact mode): see mmu.tlb
     pcid: int

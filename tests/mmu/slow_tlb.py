@@ -452,12 +452,14 @@ class SlowTlb:
         else:
             raise ValueError(f"INVPCID has no type {kind}")
 
-    def mov_cr4(self, old: int, new: int) -> None:
-        """MOV to CR4: where the manual asks for the current PCID only (SMEP), everything goes, which it allows."""
+    def mov_cr4(self, old: int, new: int, pcid: int = 0) -> None:
+        """MOV to CR4 with ``pcid`` current; a new SMEP is for what this PCID uses only."""
         self.levels = 5 if new & CR4.LA57 else 4
         set_now, cleared_now = new & ~old, old & ~new
-        if (set_now | cleared_now) & (CR4.PGE | CR4.LA57) or cleared_now & CR4.PCIDE or set_now & CR4.SMEP:
+        if (set_now | cleared_now) & (CR4.PGE | CR4.LA57) or cleared_now & CR4.PCIDE:
             self.flush_all()
+        elif set_now & CR4.SMEP:
+            self._invalidate(lambda entry: entry.usable(pcid), lambda cache, key: key[0] == pcid)
 
     def flush_all(self) -> None:
         """Everything, global or not, of every PCID."""

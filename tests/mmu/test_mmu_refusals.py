@@ -45,6 +45,9 @@ REFUSED: dict[str, tuple[bool, Callable[[Mmu], None], str]] = {
         False, lambda m: (m.load_cr3(0x1018), m.load_cr4(m.registers.cr4 | CR4.PCIDE))[1], "CR3",
     ),
     "MOV to CR4: LA57 in IA-32e mode": (True, lambda m: m.load_cr4(m.registers.cr4 ^ CR4.LA57), "LA57"),
+    "MOV to CR4: bit 15": (True, lambda m: m.load_cr4(m.registers.cr4 | 1 << 15), "reserved"),
+    "MOV to CR4: LAM_SUP, which is not offered": (True, lambda m: m.load_cr4(m.registers.cr4 | 1 << 28), "reserved"),
+    "MOV to CR4: bit 63": (True, lambda m: m.load_cr4(m.registers.cr4 | 1 << 63), "reserved"),
     "MOV to CR4: without PAE in IA-32e mode": (True, lambda m: m.load_cr4(m.registers.cr4 & ~CR4.PAE), "PAE"),
 }  # fmt: skip
 
@@ -131,6 +134,11 @@ INVALIDATIONS: dict[str, tuple[Callable[[Mmu], None], set[tuple[int, int | None]
     "MOV to CR3 with bit 63": (
         lambda m: m.load_cr3(m.registers.cr3 | CR3_NO_FLUSH), {(DATA, 0), (OTHER, None), (DATA, 1)},
     ),
+    "MOV to CR4: SMEP set": (lambda m: m.load_cr4(m.registers.cr4 | CR4.SMEP), {(DATA, 1)}),
+    "MOV to CR4: SMAP set": (
+        lambda m: m.load_cr4(m.registers.cr4 | CR4.SMAP), {(DATA, 0), (OTHER, None), (DATA, 1)},
+    ),
+    "a range of many pages": (lambda m: m.flush_range(0, 1 << 47), {(DATA, 1)}),
     "MOV to CR4: PGE cleared": (lambda m: m.load_cr4(m.registers.cr4 & ~CR4.PGE), set()),
     "MOV to CR4: PCIDE cleared": (lambda m: m.load_cr4(m.registers.cr4 & ~CR4.PCIDE), set()),
     "MOV to CR4: nothing new": (lambda m: m.load_cr4(m.registers.cr4), {(DATA, 0), (OTHER, None), (DATA, 1)}),

@@ -406,7 +406,7 @@ def test_pcids_do_not_see_each_other_and_all_see_globals() -> None:
         (lambda tlb: tlb.mov_cr4(CR4.PGE, 0), None, ALL_STRUCTURES),
         (lambda tlb: tlb.mov_cr4(0, CR4.PCIDE), set(), set()),
         (lambda tlb: tlb.mov_cr4(CR4.PCIDE, 0), None, ALL_STRUCTURES),
-        (lambda tlb: tlb.mov_cr4(0, CR4.SMEP), None, ALL_STRUCTURES),
+        (lambda tlb: tlb.mov_cr4(0, CR4.SMEP, 1), {(1, 1), (1, 600), (101, 3)}, of(1)),
         (lambda tlb: tlb.mov_cr4(CR4.SMEP, 0), set(), set()),
         (lambda tlb: tlb.mov_cr4(0, CR4.SMAP | CR4.PKE), set(), set()),
         (lambda tlb: tlb.page_fault(600 * PAGE, 0), {(0, 600)}, {(2, 0, 1), (3, 0, 0)}),

@@ -137,9 +137,9 @@ class Pair:
         assert (self.state.cr3, self.state.pcid) == (cr3, self.registers.pcid)
 
     def mov_cr4(self, new: int) -> None:
-        old = self.registers.cr4
+        old, pcid = self.registers.cr4, self.registers.pcid if new & CR4.PCIDE else 0
         self.model.mov_cr4(old, new)
-        self.slow.tlb.mov_cr4(old, new)
+        self.slow.tlb.mov_cr4(old, new, pcid)
         self._load(replace(self.registers, cr4=new))
 
     def invpcid(self, kind: int, pcid: int = 0, vaddr: int = 0) -> None:
