@@ -20,7 +20,8 @@ from msharefs.window import WindowOperations
 
 if TYPE_CHECKING:
     from emu.mm.address_space import AddressSpace
-    from msharefs.region import Region, Window
+    from emu.mm.shared_tables import Window
+    from msharefs.region import Region
 
 _READ_ONLY = np.uint64(~RW & (1 << 64) - 1)
 
@@ -75,7 +76,7 @@ class PartedWindow(EarlyWindow):
         window = self._of(mm)
         if window is None:
             super().open(mm, vma)
-            window = self._window(vma)
+            window = self.window(vma)
         window.parts += 1
         vma.private_data = window
 
@@ -84,7 +85,7 @@ class PartedWindow(EarlyWindow):
         return next(iter(self.region.windows_of(mm)), None)
 
     def close(self, mm: AddressSpace, vma: Vma) -> None:
-        window = self._window(vma)
+        window = self.window(vma)
         window.parts -= 1
         if not window.parts:
             super().close(mm, vma)

@@ -13,10 +13,11 @@ from emu.fs.inode import Inode, NewOwner
 from emu.fs.libfs import SimpleDirectory
 from emu.fs.superblock import FileSystemType, SuperBlock
 from emu.kernel.errors import LinuxError
+from emu.mm.shared_tables import unit_of
 from emu.mm.vma import Prot
 from msharefs.objects import window_rights
 from msharefs.options import MountOptions, parse
-from msharefs.region import Region, unit_of
+from msharefs.region import Region
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel

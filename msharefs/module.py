@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from emu.mm.shared_tables import unit_of
 from msharefs.abi import Generations
 from msharefs.abi_v1 import MshareCalls
 from msharefs.accounting import describe, text
 from msharefs.filesystem import MshareFsType, MshareSuperBlock
-from msharefs.region import MSHARE_BASE, Region, unit_of
+from msharefs.region import MSHARE_BASE, Region
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel

@@ -184,7 +184,7 @@ def advise_range(region: Region, task: Task, offset: int, size: int, advice: int
 
 def _populate(region: Region, task: Task, start: int, end: int, access: Access) -> None:
     for address in range(start, end, PAGE_SIZE):
-        result = region.populate(task.pid, address, access)
+        result = region.fault_for(task, address, access)
         if not result.resolved:
             raise LinuxError(errno.ENOMEM if result == FaultResult.OOM else errno.EFAULT)
 

@@ -42,14 +42,15 @@ class Quirk(StrEnum):
 FOUND_BY = {quirk: "detector" if quirk == Quirk.STALE_MUNMAP else "audit" for quirk in Quirk}
 
 
-def flush_slot(region: Region, mm: AddressSpace, slot_address: int) -> None:
-    """A link has gone: no TLB may keep anything of the slot."""
-    flush = mm.obligation(slot_address, slot_address + region.unit, "unlink")
+def flushes_first_page(region: Region, mm: AddressSpace, slot_address: int) -> bool:
+    """Flush only the first page of a slot whose link has gone; False if it is to be flushed whole."""
     if Quirk.STALE_MUNMAP not in region.options.quirks:
-        flush.flush()
-        return
-    flush.none_needed(f"quirk={Quirk.STALE_MUNMAP}: the first page of the slot alone is flushed")
+        return False
+    mm.obligation(slot_address, slot_address + region.unit, "unlink").none_needed(
+        f"quirk={Quirk.STALE_MUNMAP}: the first page of the slot alone is flushed"
+    )
     mm.obligation(slot_address, slot_address + PAGE_SIZE, "unlink").flush()
+    return True
 
 
 def leaves_links(region: Region, mm: AddressSpace) -> bool:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
 
 from emu.kernel.errors import LinuxError
 from emu.mm.address_space import AddressSpace
 from emu.mm.pagecache import PageCache
-from emu.mm.vma import FaultResult, Prot, Vma, VmOperations
+from emu.mm.shared_tables import SharedTableOperations
+from emu.mm.vma import FaultResult, Prot, Vma
 from mmu.registers import Access
 from msharefs.quirks import move_window
-from msharefs.region import Region, Window
+from msharefs.region import Region
 
 
-class WindowOperations(VmOperations):
+class WindowOperations(SharedTableOperations):
     """vm_operations_struct of a window.  It is mapped and unmapped whole, and its rights are those of the region's
     objects.
 
@@ -22,34 +22,16 @@ class WindowOperations(VmOperations):
     start.
     """
 
-    owns_tables = True
     #: VM_MSHARE, for which no kernel has a mnemonic.
     flag_names = ("??",)
 
     def __init__(self, region: Region, *, identity: bool = False) -> None:
+        super().__init__(region)
         self.region = region
         self._identity = identity
 
-    def _window(self, vma: Vma) -> Window:
-        window = vma.private_data
-        assert isinstance(window, Window)
-        return window
-
-    def open(self, mm: AddressSpace, vma: Vma) -> None:
-        vma.private_data = self.region.add_window(mm)
-
-    def close(self, mm: AddressSpace, vma: Vma) -> None:
-        self.region.drop_window(self._window(vma))
-
     def to_host(self, vma: Vma) -> int:
-        """What must be added to an address in the window to get the address in the host mm."""
         return 0 if self._identity else self.region.host_base - vma.start
-
-    def backing(self, vma: Vma) -> tuple[AddressSpace, int]:
-        return self.region.host, vma.start + self.to_host(vma)
-
-    def fault(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:
-        return self.region.fault(self._window(vma), address, address + self.to_host(vma), access)
 
     def gup_fault(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:
         """The posted kernels have no way to resolve a fault for somebody else in a window: EFAULT where the page is not
@@ -70,18 +52,6 @@ class WindowOperations(VmOperations):
             return None
         return inner.page_cache, inner.index_of(host_address)
 
-    @property
-    def link_level(self) -> int:  # type: ignore[override]
-        return self.region.link_level
-
-    def check(self, mm: AddressSpace, vma: Vma) -> Iterable[str]:
-        return self.region.check(self._window(vma), self.to_host(vma))
-
-    def unmap(self, mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
-        self.region.unlink(self._window(vma), start, end)
-        if (start, end) == (vma.start, vma.end):
-            mm.tables.free_tables(start, end)
-
     def may_split(self, vma: Vma, address: int) -> None:
         raise LinuxError(errno.EINVAL)
 
@@ -90,5 +60,5 @@ class WindowOperations(VmOperations):
 
     def mremap(self, vma: Vma, new_start: int) -> None:
         # the posted code moves the VMA and the entries of the shared tables, which corrupts them
-        if not move_window(self.region, self._window(vma).mm, new_start):
+        if not move_window(self.region, self.window(vma).mm, new_start):
             raise LinuxError(errno.EINVAL)

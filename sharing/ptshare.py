@@ -16,8 +16,8 @@ from emu.kernel.errors import LinuxError
 from emu.mm.address_space import AddressSpace
 from emu.mm.map_hook import MapHook
 from emu.mm.mprotect import do_mprotect
+from emu.mm.shared_tables import SharedTableOperations, SharedTables
 from emu.mm.vma import MapFlags, Prot, Vma, VmFlags
-from sharing.linked import HostTables, LinkedOperations
 
 if TYPE_CHECKING:
     from emu.fs.inode import Inode
@@ -39,7 +39,7 @@ class Share:
     end: int
     pgoff: int
     prot: Prot
-    tables: HostTables
+    tables: SharedTables
 
     def fits(self, vma: Vma) -> bool:
         """Whether a later mapping can join: the same range of the same part of the file, and no fewer rights."""
@@ -47,7 +47,7 @@ class Share:
         return same and vma.prot & self.prot == self.prot
 
 
-class SharedMappingOperations(LinkedOperations):
+class SharedMappingOperations(SharedTableOperations):
     """vm_operations_struct of a mapping whose tables are shared."""
 
     def __init__(self, module: PtShare, share: Share) -> None:
@@ -56,7 +56,8 @@ class SharedMappingOperations(LinkedOperations):
         self._share = share
 
     def close(self, mm: AddressSpace, vma: Vma) -> None:
-        if self.tables.close(self.window(vma)):
+        super().close(mm, vma)
+        if not self._share.tables.sharers:
             self._module.end(self._share)
 
     def may_split(self, vma: Vma, address: int) -> None:
@@ -67,7 +68,7 @@ class SharedMappingOperations(LinkedOperations):
 
     def protect(self, mm: AddressSpace, vma: Vma, start: int, end: int, prot: Prot) -> bool:
         """mprotect(2) by one affects everyone: the entries are common."""
-        do_mprotect(self.tables.host, start, end - start, prot)
+        do_mprotect(self._share.tables.host, start, end - start, prot)
         return True
 
 
@@ -104,7 +105,7 @@ class PtShare(MapHook):
             return None
         inode = vma.file.inode
         try:
-            tables = HostTables(self._kernel, vma.file.path.dentry.name, "pte")
+            tables = SharedTables(self._kernel, vma.file.path.dentry.name, "pte")
         except LinuxError:  # no memory for it: an ordinary mapping
             return None
         tables.host.insert(vma.copy(vma.start, vma.end))
@@ -118,7 +119,16 @@ class PtShare(MapHook):
 
     def report(self) -> list[dict[str, Any]]:
         """Every shared range, for ``--json``."""
-        return [share.tables.report() for share in self._shares.values()]
+        return [
+            {
+                "name": tables.name,
+                "level": tables.level,
+                "sharers": tables.sharers,
+                "pagetable_bytes": tables.host.tables.table_bytes,
+                "resident_bytes": tables.resident_bytes,
+            }
+            for tables in (share.tables for share in self._shares.values())
+        ]
 
 
 def init(kernel: Kernel) -> None:

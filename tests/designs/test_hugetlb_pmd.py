@@ -11,7 +11,9 @@ import sharing.hugetlb_pmd
 from emu.kernel.task import Task
 from emu.mm.pagetable import ADDRESS
 from sharing.hugetlb_pmd import HugetlbPmd
-from tests.booted import Booted, MakeMachine, Recorder
+from tests.booted import Booted, MakeMachine, Recorder, machine
+
+__all__ = ["machine"]  # not the plugin's
 
 POOL = 8
 TIB = 1 << 40

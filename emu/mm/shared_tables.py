@@ -1,0 +1,261 @@
+"""Tables of a host mm that processes link to: what a kernel module that shares page tables is built on.
+
+The host mm owns tables and pages and is never loaded on a CPU.  Linking copies one of its entries, that of
+``link_level``, into a sharer's tables; unlinking clears it.  Nothing is copied below, and nothing of it is ever freed
+from a sharer's side.  The level is that of the table which is shared:
+
+    level   shared table   linking entry   unit
+    pte     PTE (PT)       PMD entry       2 MiB
+    pmd     PMD (PD)       PUD entry       1 GiB
+    pud     PUD (PDPT)     P4D/PGD entry   512 GiB
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
+
+from emu.mm.address_space import AddressSpace
+from emu.mm.fault import fault_in_vma
+from emu.mm.hugetlb import HPAGE_SIZE
+from emu.mm.pagetable import ADDRESS, LEVEL_OF, A, P, level_name, span
+from emu.mm.vma import FaultResult, Vma, VmOperations
+from mmu.memory import PAGE_SHIFT
+from mmu.registers import Access
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+
+
+def unit_of(level: str) -> int:
+    """Bytes that one link to a table of ``level`` covers."""
+    return span(LEVEL_OF[level] + 1)
+
+
+class Link(NamedTuple):
+    """A slot's link: the frame of the shared table, and the slot's address in the host mm."""
+
+    table: int
+    host_address: int
+
+
+@dataclass(eq=False)
+class Window:
+    """What an address space sees of a host mm through one mapping, and the slots of it that are linked, by address."""
+
+    mm: AddressSpace
+    linked: dict[int, Link] = field(default_factory=dict)
+    #: VMAs that the window consists of, where it can be split.
+    parts: int = 0
+
+
+class SharedTables:
+    """A host mm, and the windows that link to its tables of ``level``."""
+
+    def __init__(self, kernel: Kernel, name: str, level: str) -> None:
+        """LinuxError(ENOMEM) without a frame for the host mm's PGD."""
+        self.kernel = kernel
+        self.name = name
+        self.level = level
+        #: The level of the entries that link.
+        self.link_level = LEVEL_OF[level] + 1
+        #: Bytes that one link covers.
+        self.unit = span(self.link_level)
+        self.host = AddressSpace(kernel.mm_context, f"host mm of {name}", shared_tables=True)
+        #: The windows of each address space that has any.
+        self._windows: dict[AddressSpace, set[Window]] = {}
+        self.host.sharers = self._windows.keys
+
+    # -- windows ---------------------------------------------------------------------------------------------------
+
+    @property
+    def windows(self) -> Iterator[Window]:
+        """Every window."""
+        return chain.from_iterable(self._windows.values())
+
+    def windows_of(self, mm: AddressSpace) -> Collection[Window]:
+        """The windows of one address space."""
+        return self._windows.get(mm, ())
+
+    @property
+    def sharing(self) -> Collection[AddressSpace]:
+        """Every address space that has a window."""
+        return self._windows.keys()
+
+    @property
+    def sharers(self) -> int:
+        """How many address spaces have a window."""
+        return len(self._windows)
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes of data that the shared tables map."""
+        host = self.host
+        return ((host.rss_anon + host.rss_cache) << PAGE_SHIFT) + host.huge_pages * HPAGE_SIZE
+
+    def add_window(self, mm: AddressSpace) -> Window:
+        """An address space gets (or inherits) a mapping; nothing is linked yet."""
+        window = Window(mm)
+        self._windows.setdefault(mm, set()).add(window)
+        return window
+
+    def drop_window(self, window: Window) -> None:
+        """The mapping is gone; its slots have been unlinked."""
+        of_mm = self._windows[window.mm]
+        of_mm.discard(window)
+        if not of_mm:
+            del self._windows[window.mm]
+
+    # -- faults ----------------------------------------------------------------------------------------------------
+
+    def fault(self, window: Window, address: int, host_address: int, access: Access) -> FaultResult:
+        """A fault in a window: link the slot if the host mm has a table for it, else resolve the fault in the host mm.
+
+        The first touch of a fresh slot therefore faults twice, and the first touch of a populated one once (link, no
+        minor fault).  LinuxError(ENOMEM) if memory ran out.
+        """
+        host_entry = self.entry(self.host, host_address)
+        if host_entry & P and self.entry(window.mm, address) & ~A != host_entry & ~A:
+            self.link(window, address & -self.unit, host_address & -self.unit)
+            return FaultResult.LINKED
+        vma = self.host.vmas.find(host_address)
+        return FaultResult.MAPERR if vma is None else self.populate(window.mm, vma, host_address, access)
+
+    def populate(self, mm: AddressSpace, vma: Vma, host_address: int, access: Access) -> FaultResult:
+        """Resolve a fault in the host mm, on behalf of ``mm``."""
+        return fault_in_vma(self.host, vma, host_address, access)
+
+    def entry(self, mm: AddressSpace, address: int) -> int:
+        """The linking entry for an address, 0 where a table above is missing."""
+        slot = mm.tables.entry_slot(address, self.link_level)
+        return 0 if slot is None else mm.frames.ram.qwords[slot]
+
+    # -- linking ---------------------------------------------------------------------------------------------------
+
+    def link(self, window: Window, address: int, host_address: int) -> None:
+        """Copy the host mm's entry for a slot into the sharer's table.  LinuxError(ENOMEM) without memory for the
+        tables above.
+        """
+        mm, q = window.mm, self.host.frames.ram.qwords
+        slot = mm.tables.entry_slot_alloc(address, self.link_level)
+        host_slot = self.host.tables.entry_slot(host_address, self.link_level)
+        assert host_slot is not None
+        before, entry = q[slot], q[host_slot]
+        if before & P:
+            self.displace(mm, address, slot)
+        table = (entry & ADDRESS) >> PAGE_SHIFT
+        mm.context.share_counts.inc(table)
+        window.linked[address] = Link(table, host_address)
+        mm.tables.links[slot] = True
+        q[slot] = entry
+        mm.obligation(address, address + self.unit).none_needed("no TLB holds a not-present entry")
+        self._tell("link", window, address, slot, before, host_slot)
+
+    def displace(self, mm: AddressSpace, address: int, slot: int) -> None:
+        """A table is where a link is to be."""
+        raise AssertionError(f"SharedTables: the slot of {address:#x} in {mm.name} is linked to another table")
+
+    def unlink(self, window: Window, start: int, end: int) -> None:
+        """Clear the linking entry of every slot that overlaps [start, end); the host mm's tables and data stay."""
+        for address in [a for a in window.linked if a < end and a + self.unit > start]:
+            self.unlink_slot(window, address)
+
+    def unlink_slot(self, window: Window, address: int) -> None:
+        """Clear one linking entry, and flush it."""
+        mm, q = window.mm, self.host.frames.ram.qwords
+        table, host_address = window.linked.pop(address)
+        slot = mm.tables.entry_slot(address, self.link_level)
+        assert slot is not None
+        before, q[slot] = q[slot], 0
+        del mm.tables.links[slot]
+        mm.context.share_counts.dec(table)
+        self._tell("unlink", window, address, slot, before, None)
+        self.flush_slot(mm, address)
+        if not mm.context.share_counts[table]:
+            self._free_if_empty(table, host_address)
+
+    def flush_slot(self, mm: AddressSpace, address: int) -> None:
+        """A link has gone: no TLB may keep anything of the slot."""
+        mm.obligation(address, address + self.unit, "unlink").flush()
+
+    def _free_if_empty(self, table: int, host_address: int) -> None:
+        """Free the table that was kept for its sharers while the host mm was emptied, and those above it."""
+        first = table << 9
+        if not self.host.tables.words[first : first + 512].any():
+            self.host.tables.free_tables(host_address, host_address + self.unit)
+
+    def _tell(self, kind: str, window: Window, vaddr: int, slot: int, before: int, host_slot: int | None) -> None:
+        tracer, q = self.kernel.tracer, self.host.frames.ram.qwords
+        if not tracer.active:
+            return
+        tracer.event(
+            kind,
+            pid=self.kernel.pid_of(window.mm),
+            region=self.name,
+            level=self.level,
+            vaddr=vaddr,
+            length=self.unit,
+            entry_level=level_name(self.link_level, window.mm.tables.levels),
+            entry_paddr=slot << 3,
+            before=before,
+            after=q[slot],
+            host_entry_paddr=None if host_slot is None else host_slot << 3,
+            host_entry=None if host_slot is None else q[host_slot],
+            sharers=self.sharers,
+        )
+
+    def check(self, window: Window, to_host: int) -> Iterator[str]:
+        """For the audit: every link of a window must be the host mm's own entry (A is the CPU's affair)."""
+        for address, (table, _) in window.linked.items():
+            entry, host_entry = self.entry(window.mm, address), self.entry(self.host, address + to_host)
+            if entry & ~A != host_entry & ~A or (entry & ADDRESS) >> PAGE_SHIFT != table:
+                yield (
+                    f"{window.mm.name}: the link at {address:#x} is {entry:#x}, the entry of {self.host.name} is"
+                    f" {host_entry:#x}, and table {table << PAGE_SHIFT:#x} was linked"
+                )
+
+
+class SharedTableOperations(VmOperations):
+    """vm_operations_struct of a VMA that sees a host mm, at the same addresses unless :meth:`to_host` says others."""
+
+    owns_tables = True
+
+    def __init__(self, tables: SharedTables) -> None:
+        self._tables = tables
+
+    @property
+    def link_level(self) -> int:  # type: ignore[override]
+        return self._tables.link_level
+
+    @staticmethod
+    def window(vma: Vma) -> Window:
+        """The VMA's window."""
+        window = vma.private_data
+        assert isinstance(window, Window)
+        return window
+
+    def to_host(self, vma: Vma) -> int:
+        """What must be added to an address of the VMA to get the address in the host mm."""
+        return 0
+
+    def open(self, mm: AddressSpace, vma: Vma) -> None:
+        vma.private_data = self._tables.add_window(mm)
+
+    def close(self, mm: AddressSpace, vma: Vma) -> None:
+        self._tables.drop_window(self.window(vma))
+
+    def fault(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:
+        return self._tables.fault(self.window(vma), address, address + self.to_host(vma), access)
+
+    def unmap(self, mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
+        self._tables.unlink(self.window(vma), start, end)
+        if (start, end) == (vma.start, vma.end):
+            mm.tables.free_tables(start, end)
+
+    def backing(self, vma: Vma) -> tuple[AddressSpace, int] | None:
+        return self._tables.host, vma.start + self.to_host(vma)
+
+    def check(self, mm: AddressSpace, vma: Vma) -> Iterable[str]:
+        return self._tables.check(self.window(vma), self.to_host(vma))
