@@ -282,10 +282,7 @@ def _ordinary(
     fine: Mask = np.equal(ptes & np.uint64(looked_at), np.uint64(right))
     special = (ptes & _SPECIAL) != 0
     if vma.shared and vma.page_cache is not None:
-        first = vma.index_of(int(vaddrs[0]))
-        pages = vma.page_cache.find_many(first, vma.index_of(int(vaddrs[-1])) - first + 1)
-        if len(pages) != len(vaddrs):
-            pages = pages[(vaddrs - vaddrs[0]) >> PAGE_SHIFT]
+        pages = vma.page_cache.find_each(((vaddrs - vma.start) >> PAGE_SHIFT) + vma.pgoff)
         fine &= (pages == frames) & (kinds == FrameKind.CACHE) & ~special
         return fine
     read_only = (ptes & _RW) == 0

@@ -42,9 +42,12 @@ def expand_stack(mm: AddressSpace, address: int) -> Vma | None:
     below = mm.vmas.find(max(start - (1 << 20), 0)) or mm.vmas.next_above(max(start - (1 << 20), 0))
     if not _stack_may_grow(mm, vma, start) or (below is not None and below is not vma and below.prot):
         return None
-    mm.vmas.remove(vma)
     if vma.flags & VmFlags.ACCOUNT:
-        mm.context.commit.charge((vma.start - start) >> PAGE_SHIFT, mm)
+        try:
+            mm.context.commit.charge((vma.start - start) >> PAGE_SHIFT, mm)
+        except LinuxError:
+            return None
+    mm.vmas.remove(vma)
     mm.total_bytes += vma.start - start
     vma.pgoff -= (vma.start - start) >> PAGE_SHIFT
     vma.start = start

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from emu.mm.frames import FrameKind
+from emu.mm.hugefault import unshare_tables
 from emu.mm.pagetable import ADDRESS, SPECIAL, P, PageTables, span
 from emu.mm.vma import Vma, VmFlags
 from mmu.entries import PS
@@ -40,6 +41,9 @@ def hand_over(source: AddressSpace, target: AddressSpace, vmas: list[Vma]) -> No
 
     LinuxError(ENOMEM) leaves ``source`` as it was; ``target`` may have got empty tables then.
     """
+    for vma in vmas:
+        if vma.huge:
+            unshare_tables(source, vma, vma.start, vma.end)
     pieces = [list(_pieces(source.tables, vma.start, vma.end)) for vma in vmas]
     for of_vma in pieces:
         for piece in of_vma:
@@ -87,6 +91,8 @@ def _move_table(source: AddressSpace, target: AddressSpace, piece: _Piece) -> No
     q[to] = entry
     if entry & int(_TABLE[1]) == P:
         _change_hands(source, target, piece.level, np.array([(entry & ADDRESS) >> PAGE_SHIFT]))
+    elif entry:
+        _count_huge_pages(source, target, 1)
 
 
 def _change_hands(
@@ -102,6 +108,7 @@ def _change_hands(
     for table in tables.tolist():
         entries = words[table]
         below = entries[(entries & _TABLE[1]) == _TABLE[0]]
+        _count_huge_pages(source, target, int(np.count_nonzero(entries)) - len(below))
         if len(below):
             _change_hands(source, target, level - 1, ((below & _ADDRESS) >> _SHIFT).astype(np.int64))
 
@@ -114,6 +121,11 @@ def _move_entries(source: AddressSpace, target: AddressSpace, piece: _Piece) -> 
     words[to : to + piece.entries] = entries
     words[at : at + piece.entries] = 0
     _count_pages(source, target, entries)
+
+
+def _count_huge_pages(source: AddressSpace, target: AddressSpace, number: int) -> None:
+    source.huge_pages -= number
+    target.huge_pages += number
 
 
 def _count_pages(source: AddressSpace, target: AddressSpace, ptes: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> None:

@@ -40,6 +40,8 @@ def do_mremap(mm: AddressSpace, old: int, old_length: int, new_length: int, flag
         _check_move(vma, new)
         if flags & MREMAP_FIXED:
             do_munmap(mm, new, new_length)
+            if mm.vmas.find(old) is None:  # with an old length of 0 the ranges may overlap
+                raise LinuxError(errno.EFAULT)
         else:
             new = unmapped_area(mm, new_length, new & -PAGE_SIZE)
         return _move(mm, old, old_length, new, new_length, keep=bool(flags & MREMAP_DONTUNMAP))

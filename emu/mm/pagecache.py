@@ -92,6 +92,17 @@ class PageCache:
                 found[where] = _view(node)[part]
         return found
 
+    def find_each(self, indexes: Frames) -> Frames:
+        """The frames of the pages with these ascending numbers; 0 where there is none."""
+        found = np.zeros(len(indexes), dtype=np.int64)
+        numbers, within = indexes >> _NODE_SHIFT, indexes & _NODE - 1
+        starts = np.flatnonzero(np.diff(numbers, prepend=-1)).tolist()
+        for start, stop in zip(starts, (*starts[1:], len(indexes)), strict=True):
+            node = self._nodes.get(int(numbers[start]))
+            if node is not None:
+                found[start:stop] = _view(node)[within[start:stop]]
+        return found
+
     def next_page(self, index: int) -> int | None:
         """The index of the first page that exists, from ``index`` on."""
         for number in sorted(n for n in self._nodes if n >= index >> _NODE_SHIFT):

@@ -273,3 +273,12 @@ def test_no_vcpu_keeps_what_was_shared(machine: MakeMachine, deed: str) -> None:
     booted.finish()
     assert sorted(booted.stdout.splitlines()) == ["load = 2", f"{deed.split()[0]} = 0"]
     assert booted.stale_translations() == []
+
+
+def test_mshare_takes_no_table_over_that_others_use(machine: MakeMachine) -> None:
+    booted = machine(modules=MODULES, hugepages=POOL)
+    printed = booted.calls(
+        f"{FILE}\n@p = mmap 4T 1G {MAP} 0; @store p 5; @fork c; load p; store p+2M 6; @store s 1; @await s 2; load p;"
+        'end; @await s 1; mshare "r" p 1G O_RDWR|O_CREAT 0600; store p 9; @store s 2; @wait c; load p+2M; load p'
+    )
+    assert printed == ["load = 5", "store = 0", "mshare = 0", "store = 0", "load = 9", "load = 6", "load = 9"]

@@ -268,6 +268,8 @@ def test_a_page_cache_against_a_dict() -> None:
             case 3:
                 assert cache.find(index) == model.get(index)
                 assert cache.find_many(index, 700).tolist() == [model.get(i, 0) for i in range(index, index + 700)]
+                some = sorted({index, *model, index + 100_000})
+                assert cache.find_each(np.array(some)).tolist() == [model.get(i, 0) for i in some]
             case _:
                 assert cache.next_page(index) == min((i for i in model if i >= index), default=None)
         assert cache.nr_pages == len(model)

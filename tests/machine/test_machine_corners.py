@@ -1,0 +1,55 @@
+"""Scripts that random calls have led to: each once broke the machine, its books, or took too long."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from emu.mm.mmap import do_mmap
+from emu.mm.vma import MapFlags, Prot
+from tests.booted import MakeMachine
+
+#: Script, what it prints (without the names of the calls), and options of the machine.
+CORNERS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "mremap of nothing onto itself": (
+        "@p = mmap 2T 64K RW ANON|MAP_FIXED -1 0; mremap p 0 16K 3 p; load p; load p+16K",
+        "EFAULT SEGV_MAPERR 0",
+        {},
+    ),
+    "mremap of nothing into itself": (
+        "@p = mmap 2T 64K RW ANON|MAP_FIXED -1 0; @store p+4K 7; q = mremap p 0 8K 3 p+32K; load q+4K; load p+44K",
+        "0x20000008000 7 0",
+        {},
+    ),
+    "a stack that cannot be promised": (
+        '@f = open "/proc/sys/vm/overcommit_kbytes" O_RDWR; @g = open "/proc/sys/vm/overcommit_memory" O_RDWR;'
+        "@p = mmap 2T 64K RW PRIVATE|MAP_FIXED|MAP_GROWSDOWN -1 0; @store p 5; @write f \"4\" 1; @write g \"2\" 1;"
+        'load p-8K; load p; @write g "0" 1; load p-8K',
+        "SEGV_MAPERR 5 0",
+        {},
+    ),
+    "mshare of huge pages": (
+        "@p = mmap 512G 1G RW PRIVATE|MAP_FIXED|MAP_HUGETLB|MAP_NORESERVE -1 0; @store p 7; @store p+4M 8;"
+        'mshare "h" p 1G O_RDWR|O_CREAT 0600; load p; load p+4M; @fork c; load p; end; wait c',
+        "0 7 8 7 0",
+        {"hugepages": 4},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CORNERS)
+def test_corner(machine: MakeMachine, name: str) -> None:
+    script, expected, options = CORNERS[name]
+    lines = machine(**options).calls(script)
+    assert [line.rsplit(" = ", 1)[1] for line in lines] == expected.split()
+
+
+def test_audit_of_two_pages_that_are_far_apart(machine: MakeMachine) -> None:
+    booted = machine()
+    task = booted.guest("spin")
+    flags = MapFlags.SHARED | MapFlags.ANONYMOUS | MapFlags.NORESERVE
+    at = do_mmap(task.mm, 0, 64 << 40, Prot.READ | Prot.WRITE, flags)
+    task.mm.write_u64(at, 1)
+    task.mm.write_u64(at + (64 << 40) - 8, 2)
+    assert booted.audit() == []
