@@ -151,6 +151,10 @@ def _base_name(level: int, kinds: Kinds) -> str:
 
 # ---- Intel
 
+#: No processor has a TLB of more entries: what says so is no description of one.
+_MOST_ENTRIES = 1 << 20
+#: Nor has leaf 18h as many sub-leaves.
+_MOST_SUBLEAVES = 255
 _TYPES = {1: Kinds.DATA, 2: Kinds.FETCH, 3: Kinds.ALL, 4: Kinds.LOAD, 5: Kinds.STORE}
 
 
@@ -171,6 +175,10 @@ def _leaf_18h(leaves: Leaves) -> list[_Found]:
         if not sizes:
             continue
         ways = value.ebx >> 16
+        if not 0 < ways * value.ecx <= _MOST_ENTRIES:
+            raise CpuidError(
+                f"leaf 18h, sub-leaf {subleaf}: {value.ecx} sets of {ways} ways; a TLB has 1 to {_MOST_ENTRIES} entries"
+            )
         shape, note = _array(_base_name(level, _TYPES[kind]), level, _TYPES[kind], sizes, ways * value.ecx, ways)
         found.append(_Found(shape, f"CPUID leaf 18h, sub-leaf {subleaf}{note}"))
     return sorted(found, key=lambda one: one.array.level)
@@ -367,6 +375,6 @@ def _read_all(cpuid: Callable[[int, int], Registers]) -> Leaves:
                 subleaf += 1
                 leaves[leaf, subleaf] = cpuid(leaf, subleaf)
         elif leaf == 0x18:
-            for subleaf in range(1, leaves[leaf, 0].eax + 1):
+            for subleaf in range(1, min(leaves[leaf, 0].eax, _MOST_SUBLEAVES) + 1):
                 leaves[leaf, subleaf] = cpuid(leaf, subleaf)
     return leaves

@@ -264,3 +264,18 @@ def test_another_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpuid.platform, "machine", lambda: "aarch64")
     with pytest.raises(CpuidError, match="x86-64 Linux only, not on aarch64"):
         host_leaves()
+
+
+@pytest.mark.parametrize(
+    ("ebx", "ecx", "said"),
+    [
+        (0x00FF_0001, 0xFFFF_FFFF, "4294967295 sets of 255 ways"),
+        (0x0000_0001, 16, "16 sets of 0 ways"),
+        (0x0004_0001, 0, "0 sets of 4 ways"),
+    ],
+)
+def test_a_leaf_18h_of_a_size_that_no_tlb_has(ebx: int, ecx: int, said: str) -> None:
+    """Refused at once: to look for a power of two of sets took hours."""
+    text = f"CPUID 00000018: 00000000-{ebx:08X}-{ecx:08X}-00000022 [SL 01]"
+    with pytest.raises(CpuidError, match=f"leaf 18h, sub-leaf 1: {said}"):
+        from_cpuid(parse_dump(text))
