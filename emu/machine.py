@@ -150,7 +150,9 @@ class Machine:
             self.kernel.vfs.mkdir(target.rsplit("/", 1)[0] or "/")
             self.kernel.vfs.write_file(target, data, 0o755)
         except LinuxError as error:
-            raise LaunchError(f"{host_path}: does not fit into the machine's memory ({error})", 2) from None
+            if error.errno in (errno.ENOSPC, errno.ENOMEM, errno.EFBIG):
+                raise LaunchError(f"{host_path}: does not fit into the machine's memory ({error})", 2) from None
+            raise LaunchError(f"{host_path}: cannot become {target} in the machine: {error}", 2) from None
         return target
 
     def spawn(

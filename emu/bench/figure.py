@@ -39,8 +39,10 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Whether the aim is met; None without one."""
-        return None if self.aim is None else self.aim.met(self.value)
+        """Whether the aim is met; None without one, and where a cost came out as nothing or less: that is noise."""
+        if self.aim is None or (self.aim.at_most and self.value <= 0):
+            return None
+        return self.aim.met(self.value)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import pathlib
 import re
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -20,6 +21,12 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=26, width=100)
+
+    def _format_action(self, action: argparse.Action) -> str:
+        """Subcommands stand below the title as they are, without a line for the choice between them."""
+        if isinstance(action, argparse._SubParsersAction):
+            return "".join(map(super()._format_action, action._get_subactions()))
+        return super()._format_action(action)
 
 
 class Parser(argparse.ArgumentParser):
@@ -107,6 +114,26 @@ def number_from(least: int) -> Callable[[str], int]:
         return number
 
     return read
+
+
+def whole_number(text: str) -> int:
+    """A whole number; anything else is told to argparse."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def output_name(text: str) -> str:
+    """The name of a file to write.  "-" is told to argparse: what else is printed would stand in the middle of it."""
+    if text == "-":
+        raise argparse.ArgumentTypeError("standard output has other text on it: a file, or /dev/fd/N, is wanted")
+    return text
+
+
+def output_path(text: str) -> pathlib.Path:
+    """:func:`output_name`, as a path."""
+    return pathlib.Path(output_name(text))
 
 
 def positive_seconds(text: str) -> float:

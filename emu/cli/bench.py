@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from emu.bench.exact import exact_mode, walks_from_python
@@ -22,18 +21,21 @@ from emu.bench.kernel import traps
 from emu.bench.scale import memory_sizes, process_numbers
 from emu.bench.sharers import sharer_numbers
 from emu.bench.startup import startup
-from emu.cli.arguments import UsageError
+from emu.cli.arguments import Parser, UsageError, output_path
 from emu.cli.messages import version
+from emu.cli.screen import Screen
 from mmu.native import reference_mode
 
 _SCHEMA = 1
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """The options of ``unimmu bench``."""
+    parser.description = "The benchmark suite, in some minutes.  A missed aim is shown, never an error."
+    parser.epilog = "examples:\n  unimmu bench --quick\n  unimmu bench --json bench.json\n"
     parser.add_argument("--quick", action="store_true", help="fewer rounds and shorter loops, for a rough idea")
     parser.add_argument(
-        "--json", type=pathlib.Path, metavar="FILE", help="write every figure, with every round, as JSON"
+        "--json", type=output_path, metavar="FILE", help="write every figure, with every round, as JSON"
     )
 
 
@@ -93,20 +95,20 @@ def _report(measurements: list[Measurement], *, quick: bool) -> dict[str, Any]:
 
 
 def _show(figures: list[Figure]) -> None:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 160  # a file has no width: wrap nothing
+    console = Screen(file_width=160, markup=True)
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("what")
     for header in ("figure", "aim", ""):
         table.add_column(header, justify="right", no_wrap=True)
     for figure in figures:
-        met = {None: "", True: "met", False: "[bold]missed[/bold]"}[figure.met]
+        met = {None: "noise" if figure.aim else "", True: "met", False: "[bold]missed[/bold]"}[figure.met]
         table.add_row(figure.what, _value(figure), str(figure.aim or ""), met)
     if reference_mode():
         console.print("[bold]reference mode:[/bold] the MMU's hooks ran as plain Python (NUMBA_DISABLE_JIT)")
     console.print(table)
     console.print("Each is the median of several rounds, taken in turns; of a ratio, the median of the rounds' ratios.")
+    if any(figure.aim is not None and figure.met is None for figure in figures):
+        console.print("noise: less than nothing came out, since the host was busy; without --quick there is less of it")
 
 
 def _value(figure: Figure) -> str:

@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 import guests
 from emu.cli import sga
-from emu.cli.arguments import UsageError, format_size, parse_size
+from emu.cli.arguments import Parser, UsageError, format_size, output_path, parse_size, whole_number
+from emu.cli.screen import Screen
 from emu.kernel.sched import StopReason
 from emu.kernel.signal_state import Sig
 from emu.machine import Machine, Mount
@@ -69,8 +69,17 @@ class Options:
         return (self.size + tables + (64 << 20) + PAGE_SIZE - 1) & -PAGE_SIZE
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+_EXAMPLES = """\
+examples:
+  unimmu demo --quick
+  unimmu demo --processes 64 --size 256M --output demo.html
+  unimmu demo --sga --quick --json sga.json
+"""
+
+
+def add_arguments(parser: Parser) -> None:
     """The options of ``unimmu demo``."""
+    parser.epilog = _EXAMPLES
     parser.add_argument(
         "--sga", action="store_true",
         help="the problem that mshare was made for: 1500 processes that share 300G, all of it mapped",
@@ -78,7 +87,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quick", action="store_true", help="4 processes and 64M instead of 8 and 1G; with --sga 100 and 16G"
     )
-    parser.add_argument("--processes", type=int, metavar="N", help=f"how many, 1 to {_MAX_PROCESSES} (--sga: 4000)")
+    parser.add_argument(
+        "--processes", type=whole_number, metavar="N", help=f"how many, 1 to {_MAX_PROCESSES} (--sga: 4000)"
+    )
     parser.add_argument("--size", type=parse_size, metavar="SIZE", help="of the memory that they share, as 64M or 1G")
     parser.add_argument("--level", choices=("pmd", "pud"), default="pmd", help="which tables are shared (default: pmd)")
     parser.add_argument(
@@ -86,9 +97,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"the picture: FILE.svg, or FILE.html for a page with the figures too (default: {_DEFAULT_OUTPUT})",
     )  # fmt: skip
     parser.add_argument(
-        "--plain", type=int, metavar="N", help="with --sga: processes that map the memory by themselves (default: 3)"
-    )
-    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="with --sga: write the figures as JSON")
+        "--plain", type=whole_number, metavar="N",
+        help="with --sga: processes that map the memory by themselves (default: 3)",
+    )  # fmt: skip
+    parser.add_argument("--json", type=output_path, metavar="FILE", help="with --sga: write the figures as JSON")
 
 
 def options_from(arguments: argparse.Namespace) -> Options:
@@ -123,9 +135,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise UsageError("--output: --sga draws no picture")
         return sga.run(arguments, _show)
     options = options_from(arguments)
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = 120  # a file has no width: cut nothing off
+    console = Screen(file_width=120)
     snapshots = [_run_sharers(options, mode) for mode in _MODES]
     apart, shared = snapshots
     for grid in (costs(snapshots), machine_work(snapshots), walks(apart), walks(shared)):
@@ -195,7 +205,7 @@ def _expect(condition: bool, complaint: str, output: io.BytesIO, errors: io.Byte
 @contextmanager
 def _progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
     """A bar on stderr; without a terminal, a line before and after.  Gives a function to be told how much is done."""
-    console = Console(stderr=True, highlight=False)
+    console = Screen(stderr=True)
     if not console.is_terminal:
         start = time.perf_counter()
         print(f"{title} ...", file=sys.stderr, flush=True)
@@ -213,7 +223,7 @@ def _progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
         report(total)
 
 
-def _show(console: Console, grid: Grid) -> None:
+def _show(console: Screen, grid: Grid) -> None:
     padding = (0, 1, 0, 0) if len(grid.headers) < 8 else (0, 0)  # within 80 columns
     table = Table(box=SIMPLE_HEAD, padding=padding, pad_edge=False)
     for number, header in enumerate(grid.headers):

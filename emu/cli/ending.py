@@ -22,6 +22,7 @@ from mmu.faults import ErrorCode
 
 TIMED_OUT = 124  # as timeout(1)'s
 IDLE = 125
+_MOST_SHOWN = 8  # processes
 _CAUSE_STATUS = {Cause.INTERRUPT: 128 + Sig.INT, Cause.TERMINATE: 128 + Sig.TERM, Cause.TIMEOUT: TIMED_OUT}
 
 _WHY = {
@@ -75,9 +76,9 @@ class Ending:
 def ending_of(machine: Machine, first: Task, reason: StopReason, cause: Cause | None, deaths: Deaths) -> Ending:
     """What became of the run whose first process was ``first``."""
     if cause is not None:
-        return Ending(_CAUSE_STATUS[cause], cause.name.lower(), [f"{_STOPPED[cause]}: {_activities(machine)}"])
+        return Ending(_CAUSE_STATUS[cause], cause.name.lower(), [f"{_STOPPED[cause]}: {'; '.join(_shown(machine))}"])
     if reason == StopReason.IDLE:
-        lines = [f"{_name(task)} {_activity(machine, task)}" for task in machine.tasks]
+        lines = _shown(machine)
         lines.append("every process waits for ever: nothing is left that could wake one")
         return Ending(IDLE, "idle", lines)
     status = exit_status(first.exit_code)
@@ -93,9 +94,11 @@ def _name(task: Task) -> str:
     return f"{task.pid} ({task.comm})"
 
 
-def _activities(machine: Machine) -> str:
-    shown = [f"{_name(task)} {_activity(machine, task)}" for task in machine.tasks]
-    return "; ".join(shown[:8]) + (f"; and {len(shown) - 8} more" if len(shown) > 8 else "")
+def _shown(machine: Machine) -> list[str]:
+    """What each living process is doing, of many the first."""
+    tasks = machine.tasks
+    shown = [f"{_name(task)} {_activity(machine, task)}" for task in tasks[:_MOST_SHOWN]]
+    return shown + ([f"and {len(tasks) - _MOST_SHOWN} more"] if len(tasks) > _MOST_SHOWN else [])
 
 
 def _activity(machine: Machine, task: Task) -> str:

@@ -27,7 +27,7 @@ INTERNAL = 70  # EX_SOFTWARE of sysexits.h
 OUTPUT_FAILED = 74  # EX_IOERR
 INTERRUPTED = 130  # 128 + SIGINT, as a shell's
 
-_OUR_PACKAGES = ("emu", "mmu", "msharefs", "guests")
+_OUR_PACKAGES = ("emu", "mmu", "msharefs", "sharing", "guests")
 #: Exceptions whose message says all there is to say; by name, since a plain run does not import the modules of all.
 _SPEAK_FOR_THEMSELVES = ("CompileError", "ModuleError", "UnicornMismatch")
 #: What printing meets; files that are opened by name have one in their errors.
@@ -86,7 +86,8 @@ def _main(words: list[str]) -> int:
 
 def _run_command(command: str, words: list[str]) -> int:
     module = importlib.import_module(COMMANDS[command][0])
-    parser = Parser(f"unimmu {command}", description=COMMANDS[command][1])
+    what = COMMANDS[command][1]
+    parser = Parser(f"unimmu {command}", description=f"{what[0].upper()}{what[1:]}.")
     module.add_arguments(parser)
     return int(module.run(parser.parse(words)))
 

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from emu.cli.arguments import UsageError
+from emu.cli.arguments import Parser, UsageError
+from emu.cli.screen import Screen
 from emu.cli.tlb import HOST, geometry_from_cpuid
 from mmu.geometry import Array, Geometry, Kinds, PageSizes
 from mmu.presets import STRUCTURE_LEVELS, Preset, UnknownPreset, all_presets, find_preset
@@ -21,8 +22,16 @@ _KINDS = {Kinds.LOAD: "load", Kinds.STORE: "store", Kinds.FETCH: "fetch"}
 _SIZES = {PageSizes.K4: "4K", PageSizes.M2: "2M", PageSizes.G1: "1G"}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+_EXAMPLES = """\
+examples:
+  unimmu presets skylake-sp zen4
+  unimmu presets --host --json
+"""
+
+
+def add_arguments(parser: Parser) -> None:
     """The options of ``unimmu presets``."""
+    parser.epilog = _EXAMPLES
     parser.add_argument("names", metavar="NAME", nargs="*", help="show these presets only; a name may lack its variant")
     parser.add_argument("--cpuid", metavar="FILE", help="show what a CPUID dump (InstLatx64 or `cpuid -r`) describes")
     parser.add_argument("--host", action="store_true", help="show what this host's CPUID describes")
@@ -35,9 +44,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps([_as_json(preset) for preset in presets], indent=2))
         return 0
-    console = Console(soft_wrap=False, highlight=False)
+    screen = Screen()
     for preset in presets:
-        console.print(_as_text(preset), markup=False)
+        screen.print(_as_text(preset))
     return 0
 
 

@@ -9,7 +9,15 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from emu.cli.arguments import Parser, UsageError, number_from, parse_size, positive_seconds
+from emu.cli.arguments import (
+    Parser,
+    UsageError,
+    number_from,
+    output_name,
+    parse_size,
+    positive_seconds,
+    whole_number,
+)
 from emu.cli.messages import complain
 
 if TYPE_CHECKING:
@@ -34,6 +42,17 @@ exit status:
   2: a mistake on the command line; 70: --audit or --check-tlb found something;
   74: a file could not be written; 124: --timeout; 125: every process waits for ever; 130: Ctrl-C"""
 
+_EXAMPLES = """\
+examples:
+  unimmu run --strace mshare_donor                       the worked example of the file interface
+  unimmu run --stats --audit region_stress 8 10          what 9 processes and their region cost
+  unimmu run --mount msharefs:/sys/fs/mshare:abi=y2,level=pte owner_death file
+                                                         an earlier interface, another unit
+  unimmu run --cpus 2 --tlb zen4 --check-tlb --mount msharefs:/sys/fs/mshare:tlb=local stale_reader
+                                                         a shootdown that is missing, found
+  unimmu run --trace t.jsonl cow && unimmu trace view --kind fault,flush t.jsonl
+"""
+
 
 def _program_help() -> str:
     import textwrap
@@ -49,6 +68,7 @@ def add_arguments(parser: Parser) -> None:
     """The command line of ``unimmu run``."""
     parser.description = "Run an x86-64 Linux program; every address it uses goes through real-format page tables."
     parser.add_program(_program_help)
+    parser.epilog = _EXAMPLES
     machine = parser.add_argument_group("the machine")
     add = machine.add_argument
     add("--cpus", type=number_from(1), default=1, metavar="N", help="vCPUs, which take turns (default: 1)")
@@ -71,7 +91,7 @@ def add_arguments(parser: Parser) -> None:
         "--mount", action="append", default=[], metavar="TYPE:PATH[:OPTS]",
         help="mount a file system, e.g. msharefs:/sys/fs/mshare:level=pud (repeatable)",
     )  # fmt: skip
-    add("--seed", type=int, default=0, metavar="N", help="seed of all that is random to the program (default: 0)")
+    add("--seed", type=whole_number, default=0, metavar="N", help="seed of all that is random (default: 0)")
     program = parser.add_argument_group("the program")
     add = program.add_argument
     add(
@@ -86,10 +106,13 @@ def add_arguments(parser: Parser) -> None:
     seen = parser.add_argument_group("what is seen of it")
     add = seen.add_argument
     add("--strace", action="store_true", help="print system calls and signals, in strace's format, on stderr")
-    add("-o", dest="strace_file", metavar="FILE", help="write what --strace prints to FILE")
-    add("--trace", metavar="FILE", help="record every event as a line of JSON; `unimmu trace view FILE` prints them")
+    add("-o", dest="strace_file", type=output_name, metavar="FILE", help="write what --strace prints to FILE")
+    add(
+        "--trace", type=output_name, metavar="FILE",
+        help="record every event as a line of JSON; `unimmu trace view FILE` prints them",
+    )  # fmt: skip
     add("--stats", action="store_true", help="print counts of instructions, faults, walks and tables on stderr")
-    add("--json", metavar="FILE", help="write the same figures to FILE as JSON")
+    add("--json", type=output_name, metavar="FILE", help="write the same figures to FILE as JSON")
     add(
         "--trace-accesses", action="store_true",
         help="with --tlb: --trace records each access too, and where the TLB had it (many lines)",

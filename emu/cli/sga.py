@@ -15,11 +15,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from rich.console import Console
-
 import guests
 from emu.cli.arguments import UsageError, format_size
 from emu.cli.messages import version
+from emu.cli.screen import Screen
 from emu.kernel.sched import StopReason
 from emu.kernel.signal_state import Sig
 from emu.kernel.task import Task
@@ -102,12 +101,10 @@ def options_from(arguments: argparse.Namespace) -> Options:
     return options
 
 
-def run(arguments: argparse.Namespace, show: Callable[[Console, Grid], None]) -> int:
+def run(arguments: argparse.Namespace, show: Callable[[Screen, Grid], None]) -> int:
     """Build it, measure it while everybody is alive, take it down again."""
     options = options_from(arguments)
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = 120  # a file has no width: cut nothing off
+    console = Screen(file_width=120)
     begun = time.perf_counter()
     try:
         measured = _Run(options).go()

@@ -10,6 +10,13 @@ from typing import BinaryIO
 from emu.cli.arguments import Parser, UsageError
 from emu.cli.messages import complain
 
+_EXAMPLES = """\
+examples:
+  unimmu trace view t.jsonl | less
+  unimmu trace view --kind link,unlink,shootdown t.jsonl
+  unimmu trace view --kind walk --pid 101 t.jsonl
+"""
+
 
 def add_arguments(parser: Parser) -> None:
     """The command line of ``unimmu trace``."""
@@ -17,6 +24,7 @@ def add_arguments(parser: Parser) -> None:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="action")
     view = commands.add_parser("view", help="print the events as text, a walk with its entries in words")
     view.description = "Print the events of a trace as text, a walk with its entries in words."
+    view.epilog = _EXAMPLES
     view.add_argument("file", metavar="FILE", help="the trace; - is standard input")
     view.add_argument(
         "--kind", type=_names, action="extend", default=[], metavar="K,...",

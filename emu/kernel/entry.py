@@ -171,7 +171,9 @@ class Entry:
     def _unknown(self, number: int) -> None:
         from emu.syscalls.names import name_of
 
-        self._kernel.log_once(f"system call {number} ({name_of(number)}) is not implemented: ENOSYS")
+        name = name_of(number)
+        known = "" if name == f"#{number}" else f" ({name})"
+        self._kernel.log_once(f"system call {number}{known} is not implemented: ENOSYS")
 
     # -- faults and exceptions -------------------------------------------------------------------------------------
 

@@ -21,11 +21,13 @@ _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 def view(reader: TraceReader, kinds: Collection[str] = (), pids: Collection[int] = ()) -> Iterator[str]:
     """The lines of the text; ``kinds`` and ``pids`` choose events (empty: all)."""
     header = reader.header
-    yield (
-        f"{' '.join(map(str, header['command']))}   ({size(header['memory_bytes'])} of memory, seed {header['seed']}, "
-        f"unimmu {header['unimmu']})"
-    )
     several = header.get("cpus", 1) > 1
+    machine = [f"{size(header['memory_bytes'])} of memory", f"seed {header['seed']}", f"unimmu {header['unimmu']}"]
+    if several:
+        machine.insert(0, f"{header['cpus']} CPUs")
+    if header.get("tlb", "off") != "off":
+        machine.insert(-1, f"TLB {header['tlb']}")
+    yield f"{' '.join(map(str, header['command']))}   ({', '.join(machine)})"
     yield f"{'SEQ':>9} {'INSTRUCTIONS':>13} {'CPU ' if several else ''}{'PID':>5}  EVENT"
     for event in reader:
         kind = event["event"]

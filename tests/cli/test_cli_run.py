@@ -142,6 +142,16 @@ def test_all_wait_for_ever(unimmu):
     ]
 
 
+def test_of_many_that_wait_for_ever_eight_are_named(unimmu):
+    ran = unimmu("run", "calls", "repeat 9; fork c; pause; end; end; pause")
+    assert ran.status == 125
+    assert ran.err.splitlines()[7:] == [
+        "unimmu: 107 (calls) waits in pause",
+        "unimmu: and 2 more",
+        "unimmu: every process waits for ever: nothing is left that could wake one",
+    ]
+
+
 def test_the_time_limit(unimmu):
     ran = unimmu("run", "--timeout", "0.2", "--audit", "spin")
     assert ran.status == 124
@@ -154,7 +164,7 @@ def test_the_time_limit(unimmu):
 def test_a_system_call_that_is_not_there_is_said_once(unimmu):
     ran = unimmu("run", "calls", f"repeat 3; syscall {NR_MARK}; end; syscall 435")
     assert ran.err.splitlines() == [
-        f"unimmu: system call {NR_MARK} (#{NR_MARK}) is not implemented: ENOSYS",
+        f"unimmu: system call {NR_MARK} is not implemented: ENOSYS",
         "unimmu: system call 435 (clone3) is not implemented: ENOSYS",
     ]
 
@@ -184,6 +194,19 @@ def test_audit(unimmu, monkeypatch, tmp_path):
     assert ran.status == 70
     assert ran.err == "unimmu: audit: frame 5 is lost\nunimmu: audit: frame 6 is lost\nunimmu: audit: 2 findings\n"
     assert unimmu("run", "hello").status == 0
+
+
+def test_the_examples_in_the_help_run(unimmu, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    examples = unimmu("run", "--help").out.partition("\nexamples:\n")[2]
+    lines = [line.strip() for line in examples.splitlines() if line.startswith("  unimmu ")]
+    assert len(lines) == 5
+    for line in lines:
+        for command in re.split(r" && |\s{3,}", line):
+            if command.startswith("unimmu "):
+                ran = unimmu(*command.split()[1:])
+                assert ran.status == (70 if "--check-tlb" in command else 0), command
+                assert "WRONG" not in ran.out and (ran.out or "trace" in command)
 
 
 def test_version_and_help(unimmu):

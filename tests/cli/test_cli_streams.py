@@ -65,6 +65,12 @@ def test_a_reader_that_is_gone_is_no_mistake_of_ours(words):
     assert (ran.returncode, ran.stderr) in ((141, ""), (0, ""))
 
 
+def test_nor_of_rich_s():
+    """Tables are printed by rich, which would end the program with status 1."""
+    ran = run("presets", shell="| true; exit ${PIPESTATUS[0]}")
+    assert (ran.returncode, ran.stderr) == (141, "")
+
+
 def test_output_of_our_own_that_cannot_be_written():
     ran = run("--version", shell=">/dev/full")
     assert (ran.returncode, ran.stderr) == (74, "unimmu: standard output cannot be written: No space left on device\n")

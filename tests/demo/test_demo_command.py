@@ -70,7 +70,7 @@ def test_the_same_twice(directory: pathlib.Path, capfd: pytest.CaptureFixture[st
     [
         (["--processes", "0"], "--processes 0: it must be 1 to 512"),
         (["--processes", "513"], "--processes 513: it must be 1 to 512"),
-        (["--processes", "x"], "--processes: invalid int value: 'x'"),
+        (["--processes", "x"], "--processes: 'x' is not a whole number"),
         (["--size", "0"], "--size 0: it must be a multiple of 4096 bytes, and not 0"),
         (["--size", "5000"], "--size 5000: it must be a multiple of 4096 bytes, and not 0"),
         (["--size", "lots"], "--size: 'lots' is not a size (examples: 4096, 512M, 1G)"),
