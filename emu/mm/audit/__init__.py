@@ -1,0 +1,62 @@
+"""The audit: recount every reference from the tables up, and say where the books are wrong.
+
+Nothing here trusts a counter: it walks every table of every address space and of every page cache, and compares.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from emu.mm.audit.accounts import check_commit, check_frames, check_huge_pages, page_caches
+from emu.mm.audit.books import Books
+from emu.mm.audit.leaves import walk_leaves
+from emu.mm.audit.tables import check_tables, claim_tables
+from emu.mm.audit.tlb import check_tlbs
+from emu.mm.frames import Frames
+from mmu.memory import PAGE_SIZE
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+
+
+def audit(kernel: Kernel, tlbs: bool | None = None) -> list[str]:
+    """Every inconsistency found, a sentence each; an empty list means that the books are right.
+
+    ``tlbs``: hold what the modelled TLBs hold against the tables too (default: if the detector of stale translations
+    is on).
+    """
+    counts, waiting = kernel.frames.counts, np.array(kernel.flusher.held_frames(), dtype=np.int64)
+    np.subtract.at(counts, waiting, 1)  # what is kept for vCPUs that were not told is nobody else's affair
+    try:
+        books = _keep_books(kernel, waiting)
+    finally:
+        np.add.at(counts, waiting, 1)
+    if kernel.flusher.detector is not None if tlbs is None else tlbs:
+        for finding in check_tlbs(kernel):
+            books.say(finding)
+    return books.findings
+
+
+def _keep_books(kernel: Kernel, waiting: Frames) -> Books:
+    books = Books(np.zeros(kernel.frames.total, dtype=np.int32))
+    # host mms first, so that an entry of a process that points at a shared table never makes the process its owner
+    spaces = sorted(kernel.mm_context.address_spaces.values(), key=lambda mm: not mm.shared_tables)
+    for mm in spaces:  # owned tables first, so that a link can be told from a table that is owned twice
+        claim_tables(books, mm)
+    for mm in spaces:
+        walk_leaves(books, mm)
+    caches = page_caches(books, kernel, spaces)
+    check_tables(books, kernel, waiting)
+    check_huge_pages(books, kernel, spaces, caches)
+    check_commit(books, kernel, spaces, caches)
+    check_frames(books, kernel, caches)
+    for hook in kernel.audit_hooks:
+        for finding in hook():
+            books.say(finding)
+    if kernel.frames.read(kernel.frames.zero_frame, 0, PAGE_SIZE) != bytes(PAGE_SIZE):
+        books.say("the zero page, which every untouched page shows, is not zero")
+    if kernel.flusher.pending:
+        books.say(f"{kernel.flusher.pending} changes of page tables were neither flushed nor said to need none")
+    return books

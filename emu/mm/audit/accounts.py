@@ -1,0 +1,79 @@
+"""What the kernel has on its books (references of frames and huge pages, promised memory) against what was found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from emu.mm.audit.books import Books
+from emu.mm.frames import FrameKind
+from emu.mm.hugetlb import HugePageCache, promised_pages
+from emu.mm.shmem import SharedAnonymous
+from emu.mm.vma import VmFlags
+from mmu.memory import PAGE_SHIFT
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.mm.address_space import AddressSpace
+    from emu.mm.pagecache import PageCache
+
+#: Frames that are looked at together.
+_FRAMES = 1 << 20
+
+
+def page_caches(books: Books, kernel: Kernel, spaces: list[AddressSpace]) -> list[PageCache]:
+    """Every page cache, after checking that each knows the VMAs that show it."""
+    for mm in spaces:
+        for vma in mm.vmas:
+            if vma.page_cache is not None and vma.page_cache.mappings.get(vma) is not mm:
+                books.say(f"{mm.name} maps an object at {vma.start:#x} that does not know of it")
+    return list(kernel.frames.page_caches)
+
+
+def check_huge_pages(books: Books, kernel: Kernel, spaces: list[AddressSpace], caches: list[PageCache]) -> None:
+    for cache in caches:
+        if isinstance(cache, HugePageCache):
+            books.huge.update(cache.heads.values())
+    for finding in kernel.huge_pages.check(books.huge, promised_pages(spaces, caches)):
+        books.say(finding)
+    for sharer in kernel.mm_context.table_sharers:
+        for finding in sharer.check():
+            books.say(finding)
+
+
+def check_commit(books: Books, kernel: Kernel, spaces: list[AddressSpace], caches: list[PageCache]) -> None:
+    """Committed_AS against what VMAs and shared objects promise."""
+    promised = sum(vma.length for mm in spaces for vma in mm.vmas if vma.flags & VmFlags.ACCOUNT) >> PAGE_SHIFT
+    promised += sum(cache.promised_pages for cache in caches if isinstance(cache, SharedAnonymous))
+    if promised != kernel.mm_context.commit.pages:
+        books.say(f"{kernel.mm_context.commit.pages} pages are accounted for as promised, and {promised} are")
+
+
+def check_frames(books: Books, kernel: Kernel, caches: list[PageCache]) -> None:
+    """The reference count of every frame against the entries and caches that hold it."""
+    frames = kernel.frames
+    for cache in caches:
+        for held in cache.frames_in_batches():
+            for frame in held[frames.kinds[held] != FrameKind.CACHE].tolist():
+                books.say(f"a page cache holds frame {frame:#x}, which is {frames.kind(frame).name}")
+            books.hold(held)
+    used = np.zeros(len(FrameKind), dtype=np.int64)
+    limit = max(books.limit, frames.high_water)
+    for start in range(0, limit, _FRAMES):
+        part = slice(start, min(start + _FRAMES, limit))
+        used += np.bincount(frames.kinds[part], minlength=len(FrameKind))
+        wrong = np.flatnonzero(frames.counts[part] != books.references[part]) + start
+        for frame in wrong.tolist():
+            _say_references(books, kernel, frame)
+    for kind in FrameKind:
+        if kind != FrameKind.FREE and int(used[kind]) != frames.used[kind]:
+            books.say(f"{frames.used[kind]} frames are accounted for as {kind.name}, and {int(used[kind])} are")
+
+
+def _say_references(books: Books, kernel: Kernel, frame: int) -> None:
+    number, found, kind = kernel.frames.count(frame), int(books.references[frame]), kernel.frames.kind(frame)
+    if found:
+        books.say(f"frame {frame:#x} ({kind.name}) has {number} references, and {found} were found")
+    elif kind != FrameKind.RESERVED:
+        books.say(f"frame {frame:#x} ({kind.name}) has {number} references, and none was found: leaked")

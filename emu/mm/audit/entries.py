@@ -1,0 +1,72 @@
+"""One mapping entry held against the VMA that covers it, and what it maps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emu.mm.audit.books import Books
+from emu.mm.frames import FrameKind
+from emu.mm.hugefault import head_of
+from emu.mm.hugetlb import cache_of, number_of
+from emu.mm.pagetable import RW, SPECIAL, US, XD, P
+from emu.mm.vma import Prot, Vma
+
+if TYPE_CHECKING:
+    from emu.mm.address_space import AddressSpace
+
+
+def check_entry(books: Books, mm: AddressSpace, vaddr: int, pte: int, frame: int) -> None:
+    """Everything that can be wrong with one entry."""
+    vma = mm.vmas.find(vaddr)
+    where = f"{mm.name}: the PTE of {vaddr:#x}"
+    if vma is None:
+        books.say(f"{where} is set, but no VMA is there")
+    else:
+        _check_rights(books, where, vma, pte)
+        _check_content(books, where, mm, vma, vaddr, pte, frame)
+    if pte & SPECIAL:
+        if frame != mm.frames.zero_frame:
+            books.say(f"{where} is special, but does not map the zero page")
+        elif pte & RW:
+            books.say(f"{where} maps the zero page writable")
+    elif mm.frames.kind(frame) not in (FrameKind.ANON, FrameKind.CACHE):
+        books.say(f"{where} maps frame {frame:#x}, which is {mm.frames.kind(frame).name}")
+
+
+def check_huge_entry(books: Books, mm: AddressSpace, vaddr: int, entry: int) -> None:
+    """An entry of 2 MiB in a table that the address space owns."""
+    vma, head = mm.vmas.find(vaddr), head_of(entry)
+    where = f"{mm.name}: the PMD entry of {vaddr:#x}"
+    books.huge[head] += 1
+    if vma is None or not vma.huge:
+        books.say(f"{where} maps a huge page, but no VMA of huge pages is there")
+        return
+    _check_rights(books, where, vma, entry)
+    cache, number = cache_of(vma), number_of(vma, vaddr)
+    if vma.shared and cache.heads.get(number) != head:
+        books.say(f"{where} maps huge page {head:#x}, but the file's page is another")
+    if not vma.shared and entry & RW and cache.pool.counts.get(head) != 1:
+        books.say(f"{where} lets a private mapping write to huge page {head:#x}, which others can see")
+
+
+def _check_rights(books: Books, where: str, vma: Vma, pte: int) -> None:
+    if not pte & P:
+        if vma.prot:
+            books.say(f"{where} is not present although its VMA allows {vma.prot!r}")
+        return
+    if not vma.prot:
+        books.say(f"{where} is present although its VMA allows nothing")
+    if not pte & US:
+        books.say(f"{where} is not for user mode")
+    if pte & RW and not vma.prot & Prot.WRITE:
+        books.say(f"{where} allows writes, its VMA does not")
+    if not pte & XD and not vma.prot & Prot.EXEC:
+        books.say(f"{where} allows execution, its VMA does not")
+
+
+def _check_content(books: Books, where: str, mm: AddressSpace, vma: Vma, vaddr: int, pte: int, frame: int) -> None:
+    if vma.shared and vma.page_cache is not None and vma.page_cache.find(vma.index_of(vaddr)) != frame:
+        books.say(f"{where} maps frame {frame:#x}, but the file's page is another")
+    if not vma.shared and pte & RW and not pte & SPECIAL:
+        if mm.frames.kind(frame) != FrameKind.ANON or mm.frames.count(frame) != 1:
+            books.say(f"{where} lets a private mapping write to frame {frame:#x}, which others can see")

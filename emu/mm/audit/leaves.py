@@ -1,0 +1,119 @@
+"""Every PTE: looked at in great number at once; those that are not as they most often are, one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from emu.mm.address_space import AddressSpace
+from emu.mm.audit.books import Books
+from emu.mm.audit.entries import check_entry
+from emu.mm.audit.tables import present
+from emu.mm.frames import FrameKind, Frames
+from emu.mm.hugefault import PMD
+from emu.mm.pagetable import ADDRESS, PS, RW, SPECIAL, US, XD, P, span
+from emu.mm.vma import Prot, Vma
+from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+
+_ADDRESS = np.uint64(ADDRESS)
+_SHIFT = np.uint64(PAGE_SHIFT)
+_SPECIAL = np.uint64(SPECIAL)
+_RW = np.uint64(RW)
+#: PTE tables that are looked at together.
+_TABLES = 512
+
+Entries = npt.NDArray[np.uint64]
+Mask = npt.NDArray[np.bool_]
+
+
+def walk_leaves(books: Books, mm: AddressSpace) -> None:
+    """Every mapping entry that this address space owns: counted, and held against the VMA that covers it."""
+    anon = cached = 0
+    for vaddrs, ptes in _leaves(books, mm):
+        frames = ((ptes & _ADDRESS) >> _SHIFT).astype(np.int64)
+        there = frames < mm.frames.total
+        if not there.all():
+            for vaddr, frame in zip(vaddrs[~there].tolist(), frames[~there].tolist(), strict=True):
+                books.say(f"{mm.name}: the PTE of {vaddr:#x} maps {frame << PAGE_SHIFT:#x}, outside memory")
+            vaddrs, ptes, frames = vaddrs[there], ptes[there], frames[there]
+        kinds = mm.frames.kinds[frames]
+        _hold_against_vmas(books, mm, vaddrs, ptes, frames, kinds)
+        counted = (ptes & _SPECIAL) == 0
+        if not counted.all():
+            frames, kinds = frames[counted], kinds[counted]
+        books.hold(frames)
+        anon += int(np.count_nonzero(kinds == FrameKind.ANON))
+        cached += int(np.count_nonzero(kinds == FrameKind.CACHE))
+    if (anon, cached) != (mm.rss_anon, mm.rss_cache):
+        books.say(
+            f"{mm.name} accounts for {mm.rss_anon} anonymous and {mm.rss_cache} cached pages, "
+            f"and maps {anon} and {cached}"
+        )
+
+
+def _leaves(books: Books, mm: AddressSpace) -> Iterator[tuple[Frames, Entries]]:
+    """The addresses and entries that are set in the PTE tables of the address space, ascending, some tables at once."""
+    tables = sorted(_pte_tables(books, mm))
+    by_table = mm.tables.words.reshape(-1, 512)
+    for at in range(0, len(tables), _TABLES):
+        bases, frames = (np.array(column, dtype=np.int64) for column in zip(*tables[at : at + _TABLES], strict=True))
+        ptes = by_table[frames].ravel()
+        vaddrs = (bases[:, None] + (np.arange(512, dtype=np.int64) << PAGE_SHIFT)[None, :]).ravel()
+        present = ptes != 0
+        yield (vaddrs, ptes) if present.all() else (vaddrs[present], ptes[present])
+
+
+def _pte_tables(books: Books, mm: AddressSpace) -> Iterable[tuple[int, int]]:
+    """(first address, frame) of each PTE table that the address space owns."""
+    todo = [(mm.tables.levels, mm.tables.pgd_frame, 0)]
+    while todo:
+        level, frame, base = todo.pop()
+        if level == 1:
+            yield base, frame
+            continue
+        for index, entry in present(mm, frame):
+            child = (entry & ADDRESS) >> PAGE_SHIFT
+            if books.tables.get(child) is mm and not (level == PMD and entry & PS):
+                todo.append((level - 1, child, base + index * span(level)))
+
+
+def _hold_against_vmas(
+    books: Books, mm: AddressSpace, vaddrs: Frames, ptes: Entries, frames: Frames, kinds: npt.NDArray[np.uint8]
+) -> None:
+    """Say what is wrong with entries at ascending addresses."""
+    if len(vaddrs) == 0:
+        return
+    strange = np.ones(len(ptes), dtype=bool)
+    for vma in mm.vmas.overlapping(int(vaddrs[0]), int(vaddrs[-1]) + PAGE_SIZE):
+        low, high = np.searchsorted(vaddrs, (vma.start, vma.end)).tolist()
+        part = slice(low, high)
+        if low < high:
+            strange[part] = ~_ordinary(mm, vma, vaddrs[part], ptes[part], frames[part], kinds[part])
+    for at in np.flatnonzero(strange).tolist():
+        check_entry(books, mm, int(vaddrs[at]), int(ptes[at]), int(frames[at]))
+
+
+def _ordinary(
+    mm: AddressSpace, vma: Vma, vaddrs: Frames, ptes: Entries, frames: Frames, kinds: npt.NDArray[np.uint8]
+) -> Mask:
+    """Which entries of a VMA have nothing that would have to be looked at."""
+    looked_at, right = P, 0
+    if vma.prot:
+        looked_at, right = P | US, P | US
+        if not vma.prot & Prot.WRITE:
+            looked_at |= RW
+        if not vma.prot & Prot.EXEC:
+            looked_at, right = looked_at | XD, right | XD
+    fine: Mask = np.equal(ptes & np.uint64(looked_at), np.uint64(right))
+    special = (ptes & _SPECIAL) != 0
+    if vma.shared and vma.page_cache is not None:
+        pages = vma.page_cache.find_each(((vaddrs - vma.start) >> PAGE_SHIFT) + vma.pgoff)
+        fine &= (pages == frames) & (kinds == FrameKind.CACHE) & ~special
+        return fine
+    read_only = (ptes & _RW) == 0
+    own = (kinds == FrameKind.ANON) & (mm.frames.counts[frames] == 1)
+    others = read_only & ((kinds == FrameKind.ANON) | (kinds == FrameKind.CACHE))
+    fine &= np.where(special, read_only & (frames == mm.frames.zero_frame), own | others)
+    return fine
