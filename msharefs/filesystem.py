@@ -10,7 +10,7 @@ from emu.fs.dentry import Path
 from emu.fs.file import File
 from emu.fs.flags import RenameFlags
 from emu.fs.inode import Inode, NewOwner
-from emu.fs.libfs import SimpleDirectory
+from emu.fs.libfs import SimpleDirectory, drop_tree
 from emu.fs.superblock import FileSystemType, SuperBlock
 from emu.kernel.errors import LinuxError
 from emu.mm.shared_tables import unit_of
@@ -173,15 +173,7 @@ class MshareSuperBlock(SuperBlock):
         """The last mount is gone: regions that still have a name go too."""
         self.mshare.mounted.remove(self)
         self.mshare.mounts_changed()
-        pending: list[Inode] = [self.root]
-        while pending:
-            inode = pending.pop()
-            if isinstance(inode, MshareDirectory):
-                pending += inode.entries.values()
-                inode.entries.clear()
-            elif isinstance(inode, RegionInode) and inode.nlink:
-                inode.nlink = 0
-                inode.drop_if_unused()
+        drop_tree(self.root)
 
 
 class MshareFsType(FileSystemType):

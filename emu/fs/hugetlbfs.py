@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from emu.fs.file import File
 from emu.fs.flags import FallocateFlags, OpenFlags
 from emu.fs.inode import Inode, NewOwner, Stat
-from emu.fs.libfs import SimpleDirectory, Symlink
+from emu.fs.libfs import SimpleDirectory, Symlink, drop_tree
 from emu.fs.seals import Seal, check_mapping, check_punch, check_size
 from emu.fs.superblock import FileSystemType, StatFs, SuperBlock, parse_options, parse_size
 from emu.kernel.errors import LinuxError
@@ -176,15 +176,7 @@ class HugetlbSuperBlock(SuperBlock):
         return ",pagesize=2M"
 
     def put_super(self) -> None:
-        pending: list[Inode] = [self.root]
-        while pending:
-            inode = pending.pop()
-            if isinstance(inode, SimpleDirectory):
-                pending += inode.entries.values()
-                inode.entries.clear()
-            elif inode.nlink:
-                inode.nlink = 0
-                inode.drop_if_unused()
+        drop_tree(self.root)
 
 
 class Hugetlbfs(FileSystemType):

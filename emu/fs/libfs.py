@@ -99,6 +99,19 @@ class SimpleDirectory(FixedDirectory):
         mine.ctime = theirs.ctime = self.ctime
 
 
+def drop_tree(root: Inode) -> None:
+    """Take every name below a directory away: nothing is left of files that nobody has open (kill_litter_super)."""
+    pending = [root]
+    while pending:
+        inode = pending.pop()
+        if isinstance(inode, SimpleDirectory):
+            pending += inode.entries.values()
+            inode.entries.clear()
+        elif inode.nlink:
+            inode.nlink = 0
+            inode.drop_if_unused()
+
+
 class Symlink(Inode):
     """A symbolic link with a fixed target."""
 

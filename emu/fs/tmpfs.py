@@ -11,7 +11,7 @@ import numpy as np
 from emu.fs.file import File
 from emu.fs.flags import MAX_FILE_SIZE, PAGE_SIZE, FallocateFlags, Whence
 from emu.fs.inode import Inode, NewOwner
-from emu.fs.libfs import Node, SimpleDirectory, Symlink
+from emu.fs.libfs import Node, SimpleDirectory, Symlink, drop_tree
 from emu.fs.seals import Seal, check_mapping, check_punch, check_size, writable_bytes
 from emu.fs.superblock import FileSystemType, StatFs, SuperBlock, parse_options, parse_size
 from emu.kernel.errors import LinuxError
@@ -292,18 +292,7 @@ class TmpfsSuperBlock(SuperBlock):
         return self._shown
 
     def put_super(self) -> None:
-        self._free_tree(self.root)
-
-    def _free_tree(self, directory: Inode) -> None:
-        pending = [directory]
-        while pending:
-            inode = pending.pop()
-            if isinstance(inode, SimpleDirectory):
-                pending += inode.entries.values()
-                inode.entries.clear()
-            elif inode.nlink:
-                inode.nlink = 0
-                inode.evict()
+        drop_tree(self.root)
 
 
 class Tmpfs(FileSystemType):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import struct
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from emu.fs.flags import IOV_MAX
@@ -44,56 +45,55 @@ def _target(kernel: Kernel, task: Task, pid: int) -> AddressSpace:
     return found.mm
 
 
-def sys_process_vm_readv(
-    kernel: Kernel, task: Task, pid: int, local: int, locals_: int, remote: int, remotes: int, flags: int
-) -> int:
-    """process_vm_readv(2): as far as it goes; EFAULT if that is nowhere."""
+def _sides(
+    task: Task, local: int, locals_: int, remote: int, remotes: int, flags: int
+) -> tuple[UserBuffer, list[tuple[int, int]]]:
+    """The caller's memory, and the pieces of the other's."""
     if flags:
         raise LinuxError(errno.EINVAL)
-    buffer = UserBuffer.from_iovec(task.mm, local, locals_)
-    pieces = _pieces(task, remote, remotes)
+    return UserBuffer.from_iovec(task.mm, local, locals_), _pieces(task, remote, remotes)
+
+
+def _copy(
+    kernel: Kernel,
+    task: Task,
+    pid: int,
+    buffer: UserBuffer,
+    pieces: list[tuple[int, int]],
+    move: Callable[[AddressSpace, int, int], int],
+) -> int:
+    """Move piece by piece as far as it goes; EFAULT if that is nowhere.  ``move`` says how many bytes it did."""
     if not buffer.count or not pieces:
         return 0
     mm, done = _target(kernel, task, pid), 0
     for base, length in pieces:
         want = min(length, buffer.count - done, _MOST - done)
         try:
-            data = read_remote(mm, base, want)
-            stored = buffer.put(data)
+            moved = move(mm, base, want)
         except LinuxError:
             if not done:
                 raise
             return done
-        done += stored
-        if stored < want or done >= _MOST:
+        done += moved
+        if moved < want or done >= _MOST:
             break
     return done
+
+
+def sys_process_vm_readv(
+    kernel: Kernel, task: Task, pid: int, local: int, locals_: int, remote: int, remotes: int, flags: int
+) -> int:
+    """process_vm_readv(2)."""
+    buffer, pieces = _sides(task, local, locals_, remote, remotes, flags)
+    return _copy(kernel, task, pid, buffer, pieces, lambda mm, base, want: buffer.put(read_remote(mm, base, want)))
 
 
 def sys_process_vm_writev(
     kernel: Kernel, task: Task, pid: int, local: int, locals_: int, remote: int, remotes: int, flags: int
 ) -> int:
     """process_vm_writev(2)."""
-    if flags:
-        raise LinuxError(errno.EINVAL)
-    buffer = UserBuffer.from_iovec(task.mm, local, locals_)
-    pieces = _pieces(task, remote, remotes)
-    if not buffer.count or not pieces:
-        return 0
-    mm, done = _target(kernel, task, pid), 0
-    for base, length in pieces:
-        want = min(length, buffer.count - done, _MOST - done)
-        try:
-            data = buffer.take(want)
-            stored = write_remote(mm, base, data)
-        except LinuxError:
-            if not done:
-                raise
-            return done
-        done += stored
-        if stored < want or done >= _MOST:
-            break
-    return done
+    buffer, pieces = _sides(task, local, locals_, remote, remotes, flags)
+    return _copy(kernel, task, pid, buffer, pieces, lambda mm, base, want: write_remote(mm, base, buffer.take(want)))
 
 
 def sys_vmsplice(kernel: Kernel, task: Task, fd: int, iov: int, number: int, flags: int) -> Result:
