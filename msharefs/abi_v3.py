@@ -163,7 +163,9 @@ class RegionFile(ControlFile):
         if region_offset >= region.size or not is_shared_fixed(flags):
             raise LinuxError(errno.EINVAL)
         file = self.object_file(task, s32(fd), flags, prot)
-        if (region_offset + size) & _U64 > region.size:
+        # as posted, in 64 bits with the host's address: a sum that wraps passes, and mmap says ENOMEM to such a size
+        end = region.host_base + region.size
+        if (region.host_base + region_offset + size) & _U64 > end:
             raise LinuxError(errno.EINVAL)
         map_object(region, task, region_offset, size, prot, flags, file, offset)
 

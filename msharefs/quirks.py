@@ -42,13 +42,17 @@ class Quirk(StrEnum):
 FOUND_BY = {quirk: "detector" if quirk == Quirk.STALE_MUNMAP else "audit" for quirk in Quirk}
 
 
-def flushes_first_page(region: Region, mm: AddressSpace, slot_address: int) -> bool:
-    """Flush only the first page of a slot whose link has gone; False if it is to be flushed whole."""
+def keeps_translations(region: Region, mm: AddressSpace, slot_address: int) -> bool:
+    """Flush only the first page of a slot whose link has gone, and under 5-level paging nothing, as observed; False if
+    it is to be flushed whole.
+    """
     if Quirk.STALE_MUNMAP not in region.options.quirks:
         return False
-    mm.obligation(slot_address, slot_address + region.unit, "unlink").none_needed(
-        f"quirk={Quirk.STALE_MUNMAP}: the first page of the slot alone is flushed"
-    )
+    flush = mm.obligation(slot_address, slot_address + region.unit, "unlink")
+    if mm.tables.levels == 5:
+        flush.none_needed(f"quirk={Quirk.STALE_MUNMAP}: with 5 levels nothing is flushed")
+        return True
+    flush.none_needed(f"quirk={Quirk.STALE_MUNMAP}: the first page of the slot alone is flushed")
     mm.obligation(slot_address, slot_address + PAGE_SIZE, "unlink").flush()
     return True
 

@@ -17,7 +17,7 @@ from mmu.memory import PAGE_SHIFT
 from mmu.registers import Access
 from msharefs.accounting import Figures, prot_text
 from msharefs.options import MountOptions
-from msharefs.quirks import flushes_first_page, leaves_links, write_zero_page
+from msharefs.quirks import keeps_translations, leaves_links, write_zero_page
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -146,7 +146,7 @@ class Region(SharedTables):
         self.figures.unlinks += 1
 
     def flush_slot(self, mm: AddressSpace, address: int) -> None:
-        if not flushes_first_page(self, mm, address):
+        if not keeps_translations(self, mm, address):
             super().flush_slot(mm, address)
 
     def check_objects(self) -> Iterator[str]:

@@ -12,6 +12,7 @@ from emu.kernel.task import STATE_LETTER
 from emu.mm.frames import FrameKind
 from emu.mm.hugefault import head_of, huge_bytes
 from emu.mm.hugetlb import HPAGE_SIZE, cache_of
+from emu.mm.mlock import locked_pages
 from emu.mm.pagetable import ADDRESS, SPECIAL, A, D, P
 from emu.mm.vma import Prot, Vma, VmFlags
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -218,11 +219,12 @@ def meminfo(kernel: Kernel) -> bytes:
     """/proc/meminfo."""
     frames = kernel.frames
     used, commit = frames.used, kernel.mm_context.commit
+    spaces = kernel.mm_context.address_spaces.values()
     figures = {
         "MemTotal": frames.total, "MemFree": frames.free, "MemAvailable": frames.free, "Buffers": 0,
-        "Cached": used[FrameKind.CACHE], "SwapCached": 0, "SwapTotal": 0, "SwapFree": 0, "AnonPages":
-        used[FrameKind.ANON],
-        "Mapped": sum(mm.rss_cache for mm in kernel.mm_context.address_spaces.values()), "Shmem": used[FrameKind.CACHE],
+        "Cached": used[FrameKind.CACHE], "SwapCached": 0, "Mlocked": locked_pages(spaces), "SwapTotal": 0,
+        "SwapFree": 0, "AnonPages": used[FrameKind.ANON],
+        "Mapped": sum(mm.rss_cache for mm in spaces), "Shmem": used[FrameKind.CACHE],
         "PageTables": used[FrameKind.PAGETABLE], "CommitLimit": commit.limit, "Committed_AS": commit.pages,
     }  # fmt: skip
     text = "".join(f"{name + ':':<16}{pages * PAGE_SIZE >> 10:>8} kB\n" for name, pages in figures.items())

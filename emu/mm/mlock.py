@@ -5,15 +5,19 @@ at once.
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable
 from enum import IntFlag
+
+import numpy as np
 
 from emu.kernel.errors import LinuxError
 from emu.kernel.limits import Rlimit
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.gup import fault_in
+from emu.mm.pagetable import ADDRESS, SPECIAL, P
 from emu.mm.vma import Prot, Vma, VmFlags
 from emu.mm.vmaflags import pieces_to_the_hole, set_flags
-from mmu.memory import PAGE_SIZE
+from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
 
 LOCK_FLAGS = VmFlags.LOCKED | VmFlags.LOCKONFAULT
@@ -47,6 +51,20 @@ def do_mlock(mm: AddressSpace, address: int, length: int, flags: VmFlags) -> Non
             _populate(mm, vma, low, high)
         except LinuxError as error:  # __mlock_posix_error_return()
             raise LinuxError(errno.ENOMEM if error.errno == errno.EFAULT else errno.EAGAIN) from None
+
+
+def locked_pages(spaces: Iterable[AddressSpace]) -> int:
+    """Pages that a locked mapping has present: Mlocked in /proc/meminfo, which leaves huge pages out."""
+    frames: set[int] = set()
+    for mm in spaces:
+        for vma in mm.vmas:
+            if not vma.flags & VmFlags.LOCKED or vma.huge:
+                continue
+            for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
+                view = mm.tables.words[slot : slot + number]
+                pages = view[(view & np.uint64(P | SPECIAL)) == P]
+                frames.update(((pages & np.uint64(ADDRESS)) >> np.uint64(PAGE_SHIFT)).tolist())
+    return len(frames)
 
 
 def do_munlock(mm: AddressSpace, address: int, length: int) -> None:

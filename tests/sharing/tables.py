@@ -25,11 +25,12 @@ def results(booted: Booted, table: Table, before: str, after: str = '@unlink "/s
 
 def expected(table: Table, unit: int) -> dict[str, str]:
     """What must come, with U for the unit, 2U and 3U for two and three of them, N for the length of its decimal text
-    with a newline, 2T+U for the second unit at 2 TiB, and octal numbers as 0o644.
+    with a newline, 2T+U for the second unit at 2 TiB, 0-U for the range of a unit as ``maps`` tells it, and octal
+    numbers as 0o644.
     """
     values = {
         "U": hex(unit), "2U": hex(2 * unit), "3U": hex(3 * unit), "N": str(len(str(unit)) + 1),
-        "2T+U": hex((2 << 40) + unit),
+        "2T+U": hex((2 << 40) + unit), "0-U": f"0-{unit:x}",
     }  # fmt: skip
 
     def word_of(word: str) -> str:

@@ -127,6 +127,10 @@ ACCESSING: Table = {
         "@store w 1; @mmap 2T u PROT_READ MAP_SHARED|MAP_FIXED fd 0; load w; store w 2; load w; store w+4K 1;load w+4K",
         "1 0 2 SEGV_ACCERR 0",
     ),
+    "its line in /proc/self/maps": (
+        'maps w u; @unlink "/sys/fs/mshare/r"; maps w u',
+        "0-U rw-s 0 nothing",
+    ),
     "a system call reads and writes": (
         '@store w 65; @m = memfd_create "m" 0; write m w 8; pread m w+4K 8 0; load w+4K',
         "8 8 65",
@@ -231,6 +235,26 @@ def test_tables_and_faults_of_16_mib_read_by_four(machine: MakeMachine) -> None:
     # PTE pages for 16 MiB and one PMD page; the PUD page and the host's PGD are there since the window
     assert marks[1].tables_kb - marks[0].tables_kb == 8 * 4 + 4 + 4
     assert marks[1].vm_pte_kb == marks[0].vm_pte_kb
+
+
+def test_faults_of_a_consumer_and_whose_the_memory_is(machine: MakeMachine) -> None:
+    """1 hardware fault (link), whatever it reads; AnonPages, not Shmem, nobody's VmRSS; all is back in the end."""
+    booted = machine(level="pud", abi="v2")
+    recorder = Recorder(booted)
+    anon, shmem = (f'field "/proc/meminfo" "{name}"' for name in ("AnonPages", "Shmem"))
+    lines = booted.calls(
+        f"@u = say {booted.unit}; @s = mmap 0 4K RW ANON -1 0; @store s 0; {FRESH}; @a = {anon}; @h = {shmem};"
+        "@w = mmap 2T u RW MAP_SHARED|MAP_FIXED fd 0; @mark 0; @touch w 1M; @mark 1;"
+        f"@b = {anon}; say b-a; @b = {shmem}; say b-h;"
+        "@fork c; @scan s 4K; @touch s 1; @mark 9; @mark 2; @scan w 1M; @mark 3; @touch w+512K 4K; @mark 4; end;"
+        f'@wait c; @unlink "/sys/fs/mshare/r"; @close fd; @munmap w u; @b = {anon}; say b-a'
+    )
+    marks = recorder.marks
+    assert lines == ["say = 1024", "say = 0", "say = 0"]
+    assert marks[1].since(marks[0]) == (257, 256, 1)
+    assert marks[3].since(marks[2]) == (1, 0, 1) and marks[4].since(marks[3]) == (0, 0, 0)
+    assert marks[1].vm_rss_kb == marks[0].vm_rss_kb and marks[3].vm_rss_kb == marks[2].vm_rss_kb
+    assert marks[1].vm_pte_kb == marks[0].vm_pte_kb and marks[3].vm_pte_kb == marks[2].vm_pte_kb
 
 
 def test_a_region_outlives_everybody_until_it_is_unlinked(machine: MakeMachine) -> None:

@@ -12,10 +12,19 @@ from tests.sharing.tables import WINDOW, Table, expected, results
 
 ACCESSING: Table = {
     "holes: before, between, after, the rest": (
-        "load w; load w+7K; store w+16K 1; load w+28K; load w+1M; store w+u-8 1",
-        "SEGV_MAPERR " * 6,
+        "load w; load w+7K; store w+16K 1; load w+28K; load w+1M; store w+u-8 1; jump w; jump w+u-4K",
+        "SEGV_MAPERR " * 8,
     ),
-    "around the window": ("load w-8; load w+u; load w-4", "SEGV_MAPERR SEGV_MAPERR SEGV_MAPERR"),
+    "around the window": (
+        "load w-8; load w+u; load w-4; load w-1; store w-1 1; load w+u+1; jump w+u",
+        "SEGV_MAPERR " * 7,
+    ),
+    "si_addr where an access begins before what is not there": (
+        "@create fd 0 4K RW OBJECT; load w-4; load w+4K-4; store w+4K-4 1; load w+4K-1; load w+16K-4; load w+20K-4;"
+        "store w+20K-4 1; @store w 0; @v = mmap 6T+u u RW MAP_SHARED|MAP_FIXED fd 0; load v+4K-4; load v+4K",
+        "SEGV_MAPERR SEGV_MAPERR at +4 SEGV_MAPERR at +4 SEGV_MAPERR at +1 SEGV_MAPERR at +4 SEGV_MAPERR SEGV_MAPERR"
+        " SEGV_MAPERR at +4 SEGV_MAPERR",
+    ),
     "the last page": ("@create fd u-4K 4K RW OBJECT; store w+u-8 9; load w+u-8; load w+u-4", "0 9 SEGV_MAPERR at +4"),
     "an object: read, write, execute": ("load w+8K; store w+8K 1; load w+8K; jump w+8K", "0 0 1 SEGV_ACCERR"),
     "a read-only object": (
@@ -61,6 +70,11 @@ ACCESSING: Table = {
         '@unlink "/tmp/gone";'
         "close m; store w 3; load w",
         "0 0 3",
+    ),
+    "write(2) from it, to a pipe: an untouched page, a hole, across an object's end": (
+        "@f = bytes 8; @pipe2 f 0; store w+8K 1; write 5 w+8K 8; write 5 w+12K 8;"
+        "write 5 w 8; write 5 w+16K-4 8",
+        "0 8 8 EFAULT EFAULT",
     ),
     "write(2) from it": (
         '@m = memfd_create "m" 0; store w+8K 1; write m w+8K 8; write m w+12K 8; write m w 8; write m w+16K-8 16;'

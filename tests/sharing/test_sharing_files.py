@@ -134,6 +134,14 @@ FILES: Table = {
     ),
     "lseek": ("lseek fd 0 0; lseek fd 5 1; lseek fd 0 2; lseek fd 0 3; lseek fd 0 4", "ESPIPE " * 5),
     "readahead, fadvise": ("syscall 187 fd 0 4096; syscall 221 fd 0 4096 3; syscall 221 fd 0 4096 4", "0 0 0"),
+    "poll: always ready": (
+        "@p = words fd|0x500000000 0; syscall 7 p 1 0; @r = load p; say r-fd-0x5000500000000", "1 0",
+    ),
+    "posix_fallocate, and times": (
+        f"fallocate fd 0 0 u; @t = words 5 7 9 11; syscall 280 -100 {R} t 0; {STAT} {R} st; load st+72; load st+80;"
+        "load st+88; load st+96",
+        "0 0 5 7 9 11",
+    ),
     "flock, fcntl lock, O_APPEND": (
         "@l = words 1 0 0 0; syscall 73 fd 2; syscall 73 fd 8; syscall 72 fd 6 l; syscall 72 fd 4 02000;"
         "syscall 72 fd 4 0",
@@ -227,3 +235,29 @@ def test_mount_and_umount(machine: MakeMachine, level: str) -> None:
     assert f"msharefs /sys/fs/mshare msharefs rw,relatime,level={level} 0 0\n" in vfs.mounts()
     assert "nodev\tmsharefs\n" in vfs.read_file("/proc/filesystems").decode()
     assert vfs.read_file("/sys/fs/mshare/mshare_info") == f"{UNIT[level]}\n".encode()
+
+
+#: Rows that size a region, or use one, as the third series does.
+USING = {
+    "posix_fallocate, and times", "hard links", "other kinds of files", "renameat2", "in a subdirectory",
+    "ioctl before there is a size, and generic ones", "a second mount is another instance",
+    "umount while a file is mapped only", "MNT_DETACH: the mapping keeps working",
+    "umount with region files that nobody uses",
+}  # fmt: skip
+#: Where a file can be read, since reading tells its range.
+READING = {"reading and writing", "sendfile from it, copy_file_range"}
+
+
+@pytest.mark.parametrize("abi", ["v2", "rfc3", "y1", "y2"])
+def test_the_file_system_of_the_earlier_postings(machine: MakeMachine, abi: str) -> None:
+    """As that of the third series (mshare-observed.md, 13: statfs, root, mshare_info; mshare.md, 1.6)."""
+    level = "pud"
+    elsewhere = USING | (READING if abi == "v2" else set())
+    for table, before, after in ((INFORMATION, FRESH, f"@unlink {R}"), (FILES, FRESH, f"@unlink {R}"),
+                                 (MOUNTING, "@st = bytes 144", "")):  # fmt: skip
+        rows = {
+            name: (script.replace("OPTIONS", f'"level={level},abi={abi}"'), result)
+            for name, (script, result) in table.items()
+            if name not in elsewhere
+        }
+        assert results(machine(level=level, abi=abi), rows, before, after) == expected(rows, UNIT[level])

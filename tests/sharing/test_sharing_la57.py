@@ -8,6 +8,9 @@ from emu.mm.pagetable import level_name
 from mmu import Access, Walker
 from tests.booted import MIB, UNIT, LinkChecker, MakeMachine, Recorder
 from tests.sharing import test_sharing_faults as faults
+from tests.sharing import test_sharing_files as files
+from tests.sharing import test_sharing_lifetime as lifetime
+from tests.sharing import test_sharing_window_calls as calls
 from tests.sharing.tables import FRESH, OBJECTS, SIZED, WINDOW, Table, expected, results
 from tests.sharing.test_sharing_accesses import ACCESSING
 from tests.sharing.test_sharing_mapping import MAPPING
@@ -22,6 +25,10 @@ TABLES: dict[str, tuple[Table, str]] = {
     "MSHAREFS_UNMAP": (UNMAPPING, OBJECTS),
     "mmap of the file": (MAPPING, OBJECTS),
     "accesses": (ACCESSING, WINDOW),
+    "mshare_info": (files.INFORMATION, FRESH),
+    "files and directories": (files.FILES, FRESH),
+    "sharing, fork and lifetime": (lifetime.SHARING, lifetime.START),
+    **{f"calls: {name}": tables for name, tables in calls.TABLES.items()},
 }
 #: Beyond the 47 bits of 4-level paging.
 HIGH = 1 << 52
@@ -34,14 +41,14 @@ def test_the_file_interface(machine: MakeMachine, name: str, level: str) -> None
     assert results(machine(level=level, la57=True), table, before) == expected(table, UNIT[level])
 
 
-@pytest.mark.parametrize("level", ["pud", "pmd"])
+@pytest.mark.parametrize("level", UNIT)
 def test_faults_are_counted_as_with_4_levels(machine: MakeMachine, level: str) -> None:
     booted = machine(level=level, la57=True)
     recorder = Recorder(booted)
-    assert booted.calls(faults.script(booted.unit)) == ["create = 0"] * 3 + ["wait = 0"]
+    assert booted.calls(faults.script(faults.region_of(level))) == ["create = 0"] * 3 + ["wait = 0"]
     marks = recorder.marks
     counted = {row.event: marks[2 * n + 1].since(marks[2 * n]) for n, row in enumerate(faults.ROWS)}
-    assert counted == {row.event: (row.hardware, row.minor, row.link) for row in faults.ROWS}
+    assert counted == {row.event: row.counts(level) for row in faults.ROWS}
 
 
 #: 64 MiB at 2 TiB: kB of tables that each process needs above the links.  It has its P4D page, and the PUD page where

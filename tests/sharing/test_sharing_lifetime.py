@@ -13,6 +13,7 @@ from msharefs.module import MOUNT_POINT
 from tests.booted import UNIT, MakeMachine
 from tests.sharing.tables import Table, expected, results
 
+SHMEM = '"/proc/meminfo" "Shmem"'
 START = "@s = mmap 0 4K RW ANON -1 0"
 R = '"/sys/fs/mshare/r"'
 REGION = f"@fd = open {R} O_RDWR|O_CREAT 0644; @ftruncate fd u;"
@@ -71,6 +72,17 @@ SHARING: Table = {
         f"{WINDOW} @store w 7; @munmap w u; @close fd; fd = open {R} O_RDWR;"
         f"w = mmap 2T u RW MAP_SHARED|MAP_FIXED fd 0; load w; munmap w u; close fd; unlink {R}; open {R} O_RDWR",
         "3 0x20000000000 7 0 0 0 ENOENT",
+    ),
+    "memory stays while there is a name, and unlink frees it (Shmem)": (
+        f'@a = field {SHMEM}; {WINDOW} @touch w 16K; @munmap w u; @close fd; @b = field {SHMEM}; say b-a; unlink {R};'
+        f"@b = field {SHMEM}; say b-a; open {R} O_RDWR",
+        "16 0 0 ENOENT",
+    ),
+    "memory stays while a descriptor, or another's window, is there": (
+        f"{next_turn(0)} @a = field {SHMEM}; {WINDOW} @touch w 16K; @fork c; {turn(1)} load w; {next_turn(2)}"
+        f"{turn(3)} end; unlink {R}; @munmap w u; @b = field {SHMEM}; say b-a; {next_turn(1)} {turn(2)} @close fd;"
+        f"@b = field {SHMEM}; say b-a; {next_turn(3)} @wait c; @b = field {SHMEM}; say b-a",
+        "0 16 1 16 0",
     ),
     "a name made anew is another region": (
         f"{WINDOW} @store w 7; @unlink {R}; g = open {R} O_RDWR|O_CREAT|O_EXCL 0600; ftruncate g u;"

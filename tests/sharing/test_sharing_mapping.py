@@ -58,6 +58,11 @@ MAPPING: Table = {
         "@x = mmap 0 u RW MAP_SHARED|0x40 fd 0; @y = mmap 0 u RW MAP_SHARED fd 0; say x-y-u",
         "0",
     ),
+    "/proc/self/maps prints the file's offset": (
+        "@mmap 2T u RW MAP_SHARED|MAP_FIXED fd 4K; @mmap 4T u PROT_READ MAP_SHARED|MAP_FIXED fd 512G; maps 2T 1;"
+        "maps 4T 1",
+        "0-U rw-s 1000 0-U r--s 8000000000",
+    ),
     "several windows in one process": (
         "@a = mmap 2T u RW MAP_SHARED|MAP_FIXED fd 0; @b = mmap 4T u PROT_READ MAP_SHARED|MAP_FIXED fd 0;"
         "@c = mmap 6T u RW MAP_SHARED|MAP_FIXED fd 0; store a+8K 1; load b+8K; store c+12K 2; load a+12K; munmap a u;"
@@ -123,9 +128,10 @@ MAPPING_512G: Table = {
         "0 0 0 ENOMEM 0 ENOMEM",
     ),
     "until the address space is full": (
-        "@w = mmap 0 u RW MAP_SHARED fd 0; repeat 249; @x = mmap 0 u RW MAP_SHARED fd 0; end; mod x u; store w+8K 3;"
-        "load x+8K; repeat 8; @x = mmap 0 u RW MAP_SHARED fd 0; end; say x",
-        "0 0 3 ENOMEM",
+        # 256 slots but the first, with the program, and the last, with the stack
+        "@w = mmap 0 u RW MAP_SHARED fd 0; repeat 252; @x = mmap 0 u RW MAP_SHARED fd 0; end; mod x u; store w+8K 3;"
+        "load x+8K; mmap 0 u RW MAP_SHARED fd 0; mmap 0 u RW MAP_SHARED fd 0; munmap w u; mmap 0 u RW MAP_SHARED fd 0",
+        "0 0 3 U ENOMEM 0 0x7f0000000000",
     ),
 }
 

@@ -30,6 +30,13 @@ CREATING: Table = {
         "create fd 4K -4K RW OBJECT; create fd 4K -1 RW OBJECT; create fd 0 0x8000000000000000 RW OBJECT",
         "ENOMEM ENOMEM EINVAL",
     ),
+    "a size that wraps with the host's address, which begins at 512 GiB": (
+        "create fd 0 -4096 RW OBJECT; create fd 0 -1 RW OBJECT; create fd 0 -512G RW OBJECT;"
+        "create fd 4K -512G RW OBJECT; create fd 0 -512G-4K RW OBJECT; create fd 0 0x8000000000000000 RW OBJECT;"
+        'm = memfd_create "m" 0; create fd 0 -4096 RW MAP_SHARED|MAP_FIXED m;'
+        "create fd 0 -4096 RW OBJECT|MAP_NORESERVE; @w = mmap 0 u RW MAP_SHARED fd 0; load w",
+        "ENOMEM ENOMEM ENOMEM ENOMEM EINVAL EINVAL 4 ENOMEM ENOMEM SEGV_MAPERR",
+    ),
     "more than there is": (
         '@g = open "/sys/fs/mshare/g" O_RDWR|O_CREAT 0600; @unlink "/sys/fs/mshare/g"; @ftruncate g 512G;'
         "create g 0 1G RW OBJECT;"
@@ -269,10 +276,40 @@ def test_a_memfd_that_is_sealed_against_writing(machine: MakeMachine) -> None:
     assert lines == ["syscall = 0", "create = EPERM", "create = 0"]
 
 
-def test_locked_objects_are_nobodys(machine: MakeMachine) -> None:
-    """VmLck of every process stays 0."""
-    booted = machine()
-    assert booted.calls(
-        '@fd = open "/sys/fs/mshare/r" O_RDWR|O_CREAT 0600; @ftruncate fd 1G; create fd 0 64K RW OBJECT|MAP_LOCKED;'
-        '@w = mmap 2T 1G RW MAP_SHARED|MAP_FIXED fd 0; @touch w 64K; field "/proc/self/status" "VmLck"'
-    ) == ["create = 0", "field = 0"]
+MEMINFO = '"/proc/meminfo"'
+LOCKED: Table = {
+    "VmLck of every process stays 0": (
+        "create fd 0 64K RW OBJECT|MAP_LOCKED; @w = mmap 2T u RW MAP_SHARED|MAP_FIXED fd 0; @touch w 64K;"
+        'field "/proc/self/status" "VmLck"; @fork c; @scan w 64K; field "/proc/self/status" "VmLck"; end; @wait c',
+        "0 0 0",
+    ),
+    "its pages are Mlocked when they are touched": (
+        f'create fd 0 64K RW OBJECT|MAP_LOCKED; field {MEMINFO} "Mlocked"; @w = mmap 2T u RW MAP_SHARED|MAP_FIXED fd 0;'
+        f'load w; @touch w+4K 8K; field {MEMINFO} "Mlocked"; @fork c; @scan w 16K; end; @wait c;'
+        f'field {MEMINFO} "Mlocked"; unmap fd 0 u; field {MEMINFO} "Mlocked"',
+        "0 0 0 12 16 0 0",
+    ),
+}
+POPULATED: Table = {
+    "POPULATE, and LOCKED, touch nothing (Shmem)": (
+        f'@a = field {MEMINFO} "Shmem"; create fd 0 64K RW OBJECT|MAP_POPULATE|MAP_LOCKED;'
+        f'@b = field {MEMINFO} "Shmem"; say b-a; @w = mmap 2T u RW MAP_SHARED|MAP_FIXED fd 0; @store w 1;'
+        f'@b = field {MEMINFO} "Shmem"; say b-a',
+        "0 0 4",
+    ),
+}
+COMMITTED: Table = {
+    "Committed_AS": (
+        f'@a = field {MEMINFO} "Committed_AS"; create fd 0 1M RW OBJECT; @b = field {MEMINFO} "Committed_AS"; say b-a;'
+        f'@mmap 2T u RW MAP_SHARED|MAP_FIXED fd 0; @b = field {MEMINFO} "Committed_AS"; say b-a; unmap fd 0 1M;'
+        f'@b = field {MEMINFO} "Committed_AS"; say b-a; create fd 0 1M RW OBJECT|MAP_NORESERVE;'
+        f'@b = field {MEMINFO} "Committed_AS"; say b-a',
+        "0 1024 1024 0 0 0 0",
+    ),
+}
+
+
+@pytest.mark.parametrize("level", UNIT)
+def test_what_meminfo_says(machine: MakeMachine, level: str) -> None:
+    table = LOCKED | POPULATED | COMMITTED
+    assert results(machine(level=level), table, SIZED) == expected(table, UNIT[level])

@@ -143,3 +143,79 @@ def test_whatever_follows_the_machine_ends(quirk: Quirk) -> None:
             booted.close()
             assert not booted.kernel.tasks, (name, level)
             assert task.exit_code in (0, 9), (name, level, booted.stderr)
+
+
+#: mshare-observed.md, section 10: what each row reads at the first and at the last page that was touched.
+TOUCHED = WINDOW + "@touch w 1M; @load w; @store w+1020K 7;"
+READ = "load w; load w+1020K;"
+STALE_READS = {
+    "munmap, then read at once": (f"{TOUCHED} munmap w u; {READ}", "0 SEGV_MAPERR 7", "0 1 7"),
+    "after a fork, which flushes all": (
+        f"{TOUCHED} munmap w u; @fork c; end; @wait c; {READ}",
+        "0 SEGV_MAPERR SEGV_MAPERR",
+        "0 SEGV_MAPERR SEGV_MAPERR",
+    ),
+    "control: UNMAP in the region": (
+        f"{TOUCHED} unmap fd 0 u; {READ}",
+        "0 SEGV_MAPERR SEGV_MAPERR",
+        "0 SEGV_MAPERR SEGV_MAPERR",
+    ),
+    "control: munmap of other memory": (
+        f"{TOUCHED} @p = mmap 0 4K RW PRIVATE -1 0; @store p 1; munmap p 4K; load p",
+        "0 SEGV_MAPERR",
+        "0 SEGV_MAPERR",
+    ),
+}
+
+
+@pytest.mark.parametrize("la57", [False, True], ids=["4-levels", "5-levels"])
+@pytest.mark.parametrize("row", STALE_READS)
+def test_what_a_munmap_leaves_in_the_tlb(row: str, la57: bool) -> None:
+    """With 4 levels the slot's first page is flushed, and with 5 nothing."""
+    script, four, five = STALE_READS[row]
+    for quirk, expected in ((",quirk=stale-munmap", five if la57 else four), ("", "0 SEGV_MAPERR SEGV_MAPERR")):
+        options = f"level=pud{quirk}"
+        booted = Booted(mounts=[Mount("msharefs", MOUNT_POINT, options)], la57=la57, tlb="skylake-sp", check_tlb=True)
+        lines = booted_calls(booted, f"@u = say 512G;{script}")
+        assert [line.split(" = ", 1)[1] for line in lines] == expected.split()[: len(lines)]
+        found = booted.kernel.flusher.stale_findings()
+        assert bool(found) == ("7" in expected)
+        booted.close()
+
+
+#: A defect with an interface of its own: mshare-observed.md, section 13, for abi=v2; and rfc3.
+EARLIER = {
+    ("v2", Quirk.Y0_STALE_LINK): (
+        "@store w 5; @store w+4K 6; munmap w u; load w; store w+4K 7; load w+8K;"
+        "w = mmap 2T u RW MAP_SHARED|MAP_FIXED fd 0; load w; load w+4K; munmap w u; load w+4K",
+        "0 5 0 SEGV_MAPERR 0x20000000000 5 7 0 7",
+        "which host mm of r owns already",
+    ),
+    ("v2", Quirk.ZERO_PAGE_WRITE): (
+        "@z = mmap 0 8K RW PRIVATE -1 0; load w+8K; store w+8K 7; load w+12K; load z; @fork c; load z+4K; end; @wait c",
+        "0 0 7 7 7",
+        "the zero page, which every untouched page shows, is not zero",
+    ),
+    ("rfc3", Quirk.Y0_STALE_LINK): (
+        "@store w 5; munmap w u; load w; store w 6; load w",
+        "0 5 0 6",
+        "which host mm of r owns already",
+    ),
+}
+OPEN = '@fd = open "/sys/fs/mshare/r" O_RDWR|O_CREAT 0600;'
+MADE = {
+    "v2": OPEN + "@w = mmap 2T u RW MAP_SHARED|MAP_FIXED fd 0;",
+    "rfc3": OPEN + "@set_size fd 2T u; @create_at fd 2T 64K RW OBJECT; @w = mmap 2T u RW MAP_SHARED|MAP_FIXED fd 0;",
+}
+
+
+@pytest.mark.parametrize("level", UNIT)
+@pytest.mark.parametrize(("abi", "quirk"), EARLIER)
+def test_with_the_interface_that_had_it(abi: str, quirk: Quirk, level: str) -> None:
+    script, broken, finding = EARLIER[abi, quirk]
+    booted = Booted(mounts=[Mount("msharefs", MOUNT_POINT, f"level={level},abi={abi},quirk={quirk}")])
+    lines = booted_calls(booted, f"@u = say {UNIT[level]};{MADE[abi]}{script}")
+    assert " ".join(line.split(" = ", 1)[1] for line in lines) == broken
+    found = findings(booted)
+    assert any(finding in line for line in found), found
+    booted.close()

@@ -99,8 +99,7 @@ def test_one_gib_through_mshare(machine: MakeMachine) -> None:
 
     (region,) = booted.regions
     assert region.host.tables.tables == {4: 1, 3: 1, 2: 1, 1: 512}
-    meminfo = booted.kernel.vfs.read_file("/proc/meminfo").decode().splitlines()
-    figures = {line.split(":")[0]: int(line.split()[1]) for line in meminfo}
+    figures = meminfo(booted)
     assert 0 <= figures["Shmem"] - 1048576 < 200  # the program's own file is in the page cache too
     assert figures["PageTables"] == booted.pagetable_kb
 
@@ -141,6 +140,15 @@ def test_64_mib_through_mshare(machine: MakeMachine, level: str, memfd: bool) ->
     assert marks[1].since(marks[5]) == (pages + links, pages, links)
     for n in (2, 3, 4):
         assert marks[10 * n + 1].since(marks[10 * n]) == (links, 0, links)
+
+    booted.kill_all()
+    assert booted.calls('unlink "/sys/fs/mshare/a"') == ["unlink = 0"]
+    assert booted.pagetable_kb == 0 and meminfo(booted)["Shmem"] < 200  # the program's own file, which stays
+
+
+def meminfo(booted: Booted) -> dict[str, int]:
+    lines = booted.kernel.vfs.read_file("/proc/meminfo").decode().splitlines()
+    return {line.split(":")[0]: int(line.split()[1]) for line in lines}
 
 
 def test_64_mib_without_mshare(machine: MakeMachine) -> None:
