@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import signal
+from argparse import ArgumentTypeError
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import guests
+from emu.cli.arguments import parse_size
 from emu.fs.tmpfs import TmpfsSuperBlock
 from emu.kernel.errors import LinuxError
 from emu.kernel.sched import StopReason
@@ -55,7 +57,8 @@ class GuestMachine(Machine):
     """A machine whose output is kept, whose events are recorded and whose end is checked.
 
     ``level`` (of the tables that are shared: "pte", "pmd", "pud") and ``abi`` go to the file systems that modules
-    mount, as mount options of these names; None leaves the choice to them.  The rest is as for :class:`Machine`.
+    mount, as mount options of these names, and so does what is in ``mount_options``; None leaves the choice to them.
+    ``memory`` is a number of bytes, or text such as "256M".  The rest is as for :class:`Machine`.
     With a modelled TLB the stale-translation detector runs too, and what it finds is wrong in the end, unless
     ``check_tlb`` is given: then its findings are the test's affair (:meth:`stale_translations`).  Without ``record``,
     events are recorded only from the moment on when somebody first asks for them.
@@ -63,7 +66,7 @@ class GuestMachine(Machine):
 
     def __init__(
         self,
-        memory: int = DEFAULT_MEMORY,
+        memory: int | str = DEFAULT_MEMORY,
         *,
         level: str | None = None,
         abi: str | None = None,
@@ -78,7 +81,7 @@ class GuestMachine(Machine):
         self._tlb_is_audited = "check_tlb" not in options and options.get("tlb", "off") != "off"
         options.setdefault("check_tlb", self._tlb_is_audited)
         super().__init__(
-            memory,
+            memory_size(memory),
             stdin=io.BytesIO(stdin.encode()),
             stdout=self.out.extend,
             stderr=self.err.extend,
@@ -122,12 +125,12 @@ class GuestMachine(Machine):
         __tracebackhide__ = True
         printed, complained, before = len(self.out), len(self.err), counts_of_machine(self)
         self.finish(timeout_s)
-        signo = task.exit_code & 0x7F
+        end = self.ending(task)
         return GuestResult(
             self.out[printed:].decode("utf-8", "replace"),
             self.err[complained:].decode("utf-8", "replace"),
-            None if signo else task.exit_code >> 8,
-            signal.Signals(signo).name if signo else "",
+            end if isinstance(end, int) else None,
+            end if isinstance(end, str) else "",
             counts_of_machine(self).since(before),
             task,
         )
@@ -175,6 +178,13 @@ class GuestMachine(Machine):
         """The living children of a process, oldest first."""
         return [child for _, child in sorted(task.children.items()) if child.alive]
 
+    def ending(self, task: Task) -> int | str | None:
+        """How a process has ended: its exit status, or the name of the signal that ended it; None while it lives."""
+        if task.alive:
+            return None
+        signo = task.exit_code & 0x7F
+        return signal.Signals(signo).name if signo else task.exit_code >> 8
+
     def _stuck(self, sentence: str) -> str:
         lines = [f"{sentence}.", "", *(f"  {name_of(task)}: {self._state(task)}" for task in self.tasks)]
         for name, text in (("stdout", self.stdout), ("stderr", self.stderr)):
@@ -182,9 +192,9 @@ class GuestMachine(Machine):
         return "\n".join(lines)
 
     def _state(self, task: Task) -> str:
-        if not task.alive:
-            signo, status = task.exit_code & 0x7F, task.exit_code >> 8
-            return f"it was killed by {signal.Signals(signo).name}" if signo else f"it ended with status {status}"
+        end = self.ending(task)
+        if end is not None:
+            return f"it was killed by {end}" if isinstance(end, str) else f"it ended with status {end}"
         if self.marks.stands(task):
             return "stands at a mark"
         if task.state == TaskState.SLEEPING and task.syscall is not None:
@@ -301,8 +311,18 @@ class GuestMachine(Machine):
         ]
 
     def __repr__(self) -> str:
-        words = [f"{self.ram.size >> 20} MiB", *filter(None, (self.level, self.abi))]
-        return f"<GuestMachine {' '.join(words)}>"
+        memory = f"{self.ram.size >> 20} MiB" if hasattr(self, "ram") else "not made yet"
+        return f"<GuestMachine {' '.join(filter(None, (memory, self.level, self.abi)))}>"
+
+
+def memory_size(value: int | str) -> int:
+    """A number of bytes, or a size as ``unimmu run --mem`` takes it ("256M"); ValueError for other text."""
+    if isinstance(value, int):
+        return value
+    try:
+        return parse_size(value)
+    except ArgumentTypeError as error:
+        raise ValueError(f"memory: {error}") from None
 
 
 def _program(program: Source) -> Path:

@@ -5,6 +5,7 @@ pytest imports this module in every project where unimmu is installed, so it imp
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
@@ -59,7 +60,7 @@ def _marked(node: pytest.Item | pytest.Collector) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for mark in reversed(list(node.iter_markers("unimmu"))):
         if mark.args:
-            raise pytest.UsageError(f"{node.nodeid}: pytest.mark.unimmu takes keywords only, such as level='pmd'")
+            pytest.fail(f"{node.nodeid}: pytest.mark.unimmu takes keywords only, such as level='pmd'", pytrace=False)
         found |= mark.kwargs
     return found
 
@@ -108,18 +109,10 @@ def unimmu_settings(request: pytest.FixtureRequest) -> Settings:
     options = {name: _listed(value)[0] if name in _AXES else value for name, value in _marked(request.node).items()}
     memory = options.get("memory", request.config.getoption("unimmu_memory"))
     if memory is not None:
-        options["memory"] = _size(memory)
+        options["memory"] = memory
     if hasattr(request, "param"):
         options |= request.param.options
     return Settings(options)
-
-
-def _size(value: int | str) -> int:
-    if isinstance(value, int):
-        return value
-    from emu.cli.arguments import parse_size
-
-    return parse_size(value)
 
 
 # -- machines ----------------------------------------------------------------------------------------------------------
@@ -159,9 +152,28 @@ def make_machine(
 
 
 @pytest.fixture
-def machine(make_machine: Callable[..., GuestMachine]) -> GuestMachine:
+def machine(make_machine: Callable[..., GuestMachine], unimmu_settings: Settings) -> GuestMachine:
     """A fresh small machine (64 MiB), audited when the test is over."""
-    return make_machine()
+    if unknown := [name for name in unimmu_settings.options if name not in _keywords()]:
+        there_are = f"there are: {', '.join(_keywords())}"
+        mounts = f"what a file system is mounted with goes into mount_options={{{unknown[0]!r}: ...}}"
+        pytest.fail(f"pytest.mark.unimmu has no {unknown[0]!r}; {mounts}; {there_are}", pytrace=False)
+    from mmu.presets import UnknownPreset
+
+    try:
+        return make_machine()
+    except (ValueError, UnknownPreset) as error:
+        wanted = ", ".join(f"{name}={value!r}" for name, value in unimmu_settings.options.items())
+        pytest.fail(f"there can be no machine with {wanted}: {error}", pytrace=False)
+
+
+def _keywords() -> list[str]:
+    """What a machine for tests can be made with, besides its streams."""
+    from emu.machine import Machine
+    from emu.testing.machine import GuestMachine
+
+    names = [name for made in (GuestMachine, Machine) for name in inspect.signature(made).parameters]
+    return [name for name in dict.fromkeys(names) if name not in ("options", "stdout", "stderr", "log")]
 
 
 @pytest.fixture

@@ -25,6 +25,19 @@ def test_a_guest_that_a_signal_ends(machine: GuestMachine) -> None:
     assert (result.status, result.signal) == (None, "SIGKILL")
 
 
+def test_how_processes_have_ended(machine: GuestMachine) -> None:
+    a, b, c = (machine.guest("calls", script) for script in ("exit 3", "p = getpid; kill p 15", "pause"))
+    assert machine.ending(a) is None
+    machine.run_until_idle()
+    assert [machine.ending(task) for task in (a, b, c)] == [3, "SIGTERM", None]
+
+
+def test_memory_may_be_said_in_words() -> None:
+    assert GuestMachine("16M", modules={}).ram.size == 16 << 20
+    with pytest.raises(ValueError, match=r"^memory: 'lots' is not a size"):
+        GuestMachine("lots")
+
+
 def test_a_program_that_is_not_there(machine: GuestMachine) -> None:
     with pytest.raises(ValueError, match="'helo' is no file, no C program and no prebuilt guest \\(these are: calls, "):
         machine.run_guest("helo")

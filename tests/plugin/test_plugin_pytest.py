@@ -92,7 +92,9 @@ def test_interface_generations_are_mount_options(outside: pytest.Pytester) -> No
     """)
     result = outside.runpytest("--unimmu-abis", "v3,v9")
     result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["*ValueError: cannot mount msharefs on /sys/fs/mshare with options 'abi=v9'*"])
+    result.stdout.fnmatch_lines(
+        ["there can be no machine with abi='v9': cannot mount msharefs on /sys/fs/mshare with options 'abi=v9'*"]
+    )
 
 
 def test_a_wrong_mark_is_refused(outside: pytest.Pytester) -> None:
@@ -102,8 +104,45 @@ def test_a_wrong_mark_is_refused(outside: pytest.Pytester) -> None:
         def test(machine): pass
     """)
     result = outside.runpytest()
-    result.stdout.fnmatch_lines(["*pytest.mark.unimmu takes keywords only, such as level='pmd'*"])
+    result.stdout.fnmatch_lines(["*::test: pytest.mark.unimmu takes keywords only, such as level='pmd'"])
+    result.stdout.no_fnmatch_line("*Error*:*")  # no traceback
     assert result.ret
+
+
+@pytest.mark.parametrize(
+    ("mark", "says"),
+    [
+        ('quirk="none"', "pytest.mark.unimmu has no 'quirk'; what a file system is mounted with goes into "
+         "mount_options={'quirk': ...}; there are: memory, level, abi, stdin, mount_options, record, *"),
+        ('memory="lots"', "there can be no machine with memory='lots': memory: 'lots' is not a size *"),
+        ('tlb="zen17"', "there can be no machine with tlb='zen17': no TLB preset 'zen17'; there are textbook, *"),
+        ('mount_options={"quirk": "x"}', "there can be no machine with mount_options=*quirk=x: the quirks are *"),
+        ("cpus=99", "there can be no machine with cpus=99: a machine has from 1 to 64 vCPUs, not 99"),
+    ],
+)  # fmt: skip
+def test_a_mark_that_makes_no_machine_is_one_line(outside: pytest.Pytester, mark: str, says: str) -> None:
+    outside.makepyfile(f"""
+        import pytest
+        @pytest.mark.unimmu({mark})
+        def test(machine): pass
+    """)
+    result = outside.runpytest()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([says])
+    result.stdout.no_fnmatch_line("*>*machine*")  # no traceback
+
+
+def test_mount_options(outside: pytest.Pytester) -> None:
+    outside.makepyfile("""
+        import pytest
+        @pytest.mark.unimmu(mount_options={"tlb": "local", "quirk": "stale-munmap"}, abi="y2")
+        def test(machine):
+            mounts = machine.run_guest("calls", 'fd = open "/proc/mounts" O_RDONLY; b = bytes 1K; n = read fd b 1K;'
+                                       'write 1 b n').stdout
+            (line,) = [line for line in mounts.splitlines() if "msharefs" in line]
+            assert {"abi=y2", "tlb=local", "quirk=stale-munmap"} <= set(line.split()[3].split(","))
+    """)
+    outside.runpytest().assert_outcomes(passed=1)
 
 
 def test_the_audit_fails_the_test_itself(outside: pytest.Pytester) -> None:
