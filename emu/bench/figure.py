@@ -20,8 +20,8 @@ class Aim:
     at_most: bool = True
 
     def met(self, value: float) -> bool:
-        """Whether a figure is within the limit.  One that is not above 0 is noise, and within none."""
-        return 0 < value <= self.value if self.at_most else value >= self.value
+        """Whether a figure is within the limit."""
+        return value <= self.value if self.at_most else value >= self.value
 
     def __str__(self) -> str:
         return f"{'<=' if self.at_most else '>='} {self.value:g}"

@@ -122,8 +122,7 @@ def test_medians() -> None:
 
 @pytest.mark.parametrize(
     ("aim", "value", "met", "text"),
-    [(Aim(2.0), 2.0, True, "<= 2"), (Aim(2.0), 2.1, False, "<= 2"), (Aim(2.0), -0.5, False, "<= 2"),
-     (Aim(0.9, at_most=False), 0.95, True, ">= 0.9")],
+    [(Aim(2.0), 2.0, True, "<= 2"), (Aim(2.0), 2.1, False, "<= 2"), (Aim(0.9, at_most=False), 0.95, True, ">= 0.9")],
 )
 def test_aims(aim: Aim, value: float, met: bool, text: str) -> None:
     assert (aim.met(value), str(aim)) == (met, text)
