@@ -25,12 +25,13 @@ CASES: dict[str, tuple[str, Table, str, str]] = {
 FOUR_LEVELS = {"private, or too long", "ranges"}
 
 
+@pytest.mark.parametrize("level", UNIT)
 @pytest.mark.parametrize("name", CASES)
-def test_the_same_answers(machine: MakeMachine, name: str) -> None:
+def test_the_same_answers(machine: MakeMachine, name: str, level: str) -> None:
     abi, table, before, after = CASES[name]
     table = {row: texts for row, texts in table.items() if row not in FOUR_LEVELS}
-    before = f"@d = say {len(str(UNIT[LEVEL])) + 1}; {before}"
-    assert results(machine(level=LEVEL, abi=abi, la57=True), table, before, after) == expected(table, UNIT[LEVEL])
+    before = f"@d = say {len(str(UNIT[level])) + 1}; {before}"
+    assert results(machine(level=level, abi=abi, la57=True), table, before, after) == expected(table, UNIT[level])
 
 
 @pytest.mark.parametrize("abi", ["rfc3", "y1"])

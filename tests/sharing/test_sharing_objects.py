@@ -9,6 +9,7 @@ import pytest
 
 from emu.mm.commit import Overcommit
 from emu.mm.frames import FrameKind
+from emu.mm.mmap import MAX_MAP_COUNT
 from tests.booted import GIB, UNIT, Booted, MakeMachine, Recorder
 from tests.sharing.tables import OBJECTS, SIZED, Table, expected, results
 
@@ -260,6 +261,7 @@ def test_an_object_of_512_gib(machine: MakeMachine, mode: Overcommit, answers: l
 
 def test_so_many_objects_and_no_more(machine: MakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
     """vm.max_map_count holds for the host mm: 65530 there, and one more fits."""
+    assert MAX_MAP_COUNT == 65530  # which takes a quarter of a minute to reach
     monkeypatch.setattr("emu.mm.mmap.MAX_MAP_COUNT", 60)
     assert machine().calls(
         f'@fd = open "/sys/fs/mshare/r" O_RDWR|O_CREAT 0600; @ftruncate fd {GIB}; @at = say 0;'
