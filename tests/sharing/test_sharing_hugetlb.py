@@ -11,12 +11,18 @@ from tests.booted import MIB, UNIT, Booted, MakeMachine, Recorder
 from tests.sharing.tables import SIZED, Table, expected, results
 
 POOL = 4
+POOL_FIELDS = '; '.join(f'field "/proc/meminfo" "HugePages_{name}"' for name in ("Rsvd", "Free"))
 
 CREATING: Table = {
     "anonymous": (
         "create fd 0 2M RW OBJECT|MAP_HUGETLB; create fd 2M 4096 RW OBJECT|MAP_HUGETLB;"
         "@w = mmap 2T u RW MAP_SHARED|MAP_FIXED fd 0; store w+4M-8 1; load w+4M-8; load w+4M",
         "0 0 0 1 SEGV_MAPERR",
+    ),
+    "what /proc/meminfo says of the pool": (
+        f"@create fd 0 4M RW OBJECT|MAP_HUGETLB; {POOL_FIELDS}; @w = mmap 2T u RW MAP_SHARED|MAP_FIXED fd 0;"
+        f"@store w 1; {POOL_FIELDS}; @unmap fd 0 4M; {POOL_FIELDS}",
+        "2 4 1 3 0 4",
     ),
     "unaligned offset": (
         "create fd 4K 2M RW OBJECT|MAP_HUGETLB; create fd 1M 2M RW OBJECT|MAP_HUGETLB",

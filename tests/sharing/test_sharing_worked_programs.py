@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pytest
 
+from emu.mm.commit import Overcommit
 from tests.booted import UNIT, MakeMachine
 
 DONOR_V1 = """\
@@ -126,14 +127,18 @@ def test_first_draft(machine: MakeMachine, name: str, level: str, abi: str) -> N
 @pytest.mark.parametrize("variant", ["ANON_4k", "ANON_8k", "ANON_512G", "ANON_1T"])
 @pytest.mark.parametrize("test", ["shared_mem", "ioctl_unmap"])
 def test_basic(machine: MakeMachine, test: str, variant: str, level: str) -> None:
-    """The variants of T1 (objects of one and two units, which need MAP_NORESERVE here) and T2 (one and two pages)."""
+    """The variants of T1 (objects of one and two units, with vm.overcommit_memory=1, as observed) and T2 (one and two
+    pages).
+    """
     booted = machine(level=level)
+    if variant in ("ANON_512G", "ANON_1T"):
+        booted.kernel.mm_context.commit.mode = Overcommit.ALWAYS
     size, units = {"ANON_4k": ("4K", "u"), "ANON_8k": ("8K", "u"), "ANON_512G": ("u", "u"), "ANON_1T": ("u+u", "u+u")}[
         variant
     ]
     setup = (
         f'@u = say {booted.unit}; @fd = open "/sys/fs/mshare/t" O_RDWR|O_CREAT 0600; ftruncate fd {units};'
-        f"create fd 0 {size} RW OBJECT|MAP_NORESERVE; close fd"
+        f"create fd 0 {size} RW OBJECT; close fd"
     )
     window = f'@f = open "/sys/fs/mshare/t" O_RDWR; @w = mmap 0 {units} RW MAP_SHARED f 0'
     if test == "shared_mem":
