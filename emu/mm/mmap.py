@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from emu.fs.file import File
 
 
+_IN_PLACE = MapFlags.FIXED | MapFlags.FIXED_NOREPLACE
+#: Memory with one of these is not promised to the process.
+_UNPROMISED = VmFlags.SHARED | VmFlags.NORESERVE | VmFlags.HUGETLB
+_LOCKS = VmFlags.LOCKED | VmFlags.LOCKONFAULT
+
+
 def do_mmap(
     mm: AddressSpace, address: int, length: int, prot: Prot, flags: MapFlags, file: File | None = None, offset: int = 0
 ) -> int:
@@ -29,17 +35,18 @@ def do_mmap(
     vm_flags = _vm_flags(mm, flags, file)
     check_may_lock(mm, vm_flags, length)
     _check_expansion(mm, address, length, prot, vm_flags, fixed=bool(flags & MapFlags.FIXED))
-    if flags & (MapFlags.FIXED | MapFlags.FIXED_NOREPLACE):
+    in_place = bool(flags & _IN_PLACE)
+    if in_place:
         check_unmap(mm, address, address + length)
-    vma = Vma(address, address + length, prot, vm_flags, file=file, pgoff=offset >> PAGE_SHIFT)
     if is_accountable(prot, vm_flags):
         mm.context.commit.charge(length >> PAGE_SHIFT, mm)
-        vma.flags |= VmFlags.ACCOUNT
+        vm_flags |= VmFlags.ACCOUNT
+    vma = Vma(address, address + length, prot, vm_flags, file=file, pgoff=offset >> PAGE_SHIFT)
     _back(mm, vma)
     if vma.huge and vma.flags & VmFlags.ACCOUNT:  # promised by the pool of huge pages
         mm.context.commit.uncharge(length >> PAGE_SHIFT)
         vma.flags &= ~VmFlags.ACCOUNT
-    if flags & (MapFlags.FIXED | MapFlags.FIXED_NOREPLACE):
+    if in_place:
         unmap_range(mm, address, address + length)
     for hook in mm.context.map_hooks:
         hook.mapped(mm, vma, flags)
@@ -60,7 +67,7 @@ def _back(mm: AddressSpace, vma: Vma) -> None:
                 mm.context.commit.uncharge(vma.length >> PAGE_SHIFT)
             raise
         if vma.flags & VmFlags.DONTEXPAND:
-            vma.flags &= ~(VmFlags.LOCKED | VmFlags.LOCKONFAULT)
+            vma.flags &= ~_LOCKS
     elif vma.shared:
         vma.pgoff = 0
         vma.page_cache = SharedAnonymous(mm, vma.length, vma.flags)
@@ -90,8 +97,10 @@ def _vm_flags(mm: AddressSpace, flags: MapFlags, file: File | None) -> VmFlags:
 
 def check_may_lock(mm: AddressSpace, flags: VmFlags, length: int) -> None:
     """LinuxError(EAGAIN) if memory that would be locked at once goes over RLIMIT_MEMLOCK (mlock_future_ok)."""
+    if not flags & VmFlags.LOCKED:
+        return
     limit = mm.context.limit(Rlimit.MEMLOCK)
-    if flags & VmFlags.LOCKED and limit is not None and mm.locked_bytes + length > limit & -PAGE_SIZE:
+    if limit is not None and mm.locked_bytes + length > limit & -PAGE_SIZE:
         raise LinuxError(errno.EAGAIN)
 
 
@@ -116,12 +125,12 @@ def is_accountable(prot: Prot, flags: VmFlags) -> bool:
     """Whether memory counts as promised: private and writable, without MAP_NORESERVE (accountable_mapping).  Huge pages
     are promised by their pool.
     """
-    return bool(prot & Prot.WRITE) and not flags & (VmFlags.SHARED | VmFlags.NORESERVE | VmFlags.HUGETLB)
+    return bool(prot & Prot.WRITE) and not flags & _UNPROMISED
 
 
 def wants_populating(mm: AddressSpace, vma: Vma) -> bool:
     """Whether a new VMA is locked, and so faulted in at once; the objects of a region never are."""
-    return vma.flags & (VmFlags.LOCKED | VmFlags.LOCKONFAULT) == VmFlags.LOCKED and not mm.shared_tables
+    return vma.flags & _LOCKS == VmFlags.LOCKED and not mm.shared_tables
 
 
 def _check_mmap(mm: AddressSpace, address: int, length: int, flags: MapFlags, offset: int) -> int:
@@ -134,7 +143,7 @@ def _check_mmap(mm: AddressSpace, address: int, length: int, flags: MapFlags, of
         raise LinuxError(errno.EOVERFLOW)
     if len(mm.vmas) > MAX_MAP_COUNT:  # one more than the limit says, as in do_mmap()
         raise LinuxError(errno.ENOMEM)
-    if flags & (MapFlags.FIXED | MapFlags.FIXED_NOREPLACE):
+    if flags & _IN_PLACE:
         if address & (PAGE_SIZE - 1):
             raise LinuxError(errno.EINVAL)
         if address + length > mm.task_size:
@@ -151,7 +160,7 @@ def _place(mm: AddressSpace, address: int, length: int, flags: MapFlags, file: F
         chosen = file.get_unmapped_area(mm, address, length, pgoff, flags)
         if chosen is not None:
             return chosen
-    if flags & (MapFlags.FIXED | MapFlags.FIXED_NOREPLACE):
+    if flags & _IN_PLACE:
         return address
     return unmapped_area(mm, length, address & -PAGE_SIZE)
 

@@ -12,9 +12,12 @@ from emu.mm.address_space import AddressSpace, is_data, page_align
 from emu.mm.hugefault import protect_huge_range
 from emu.mm.merge import merge_neighbours
 from emu.mm.mmap import is_accountable
-from emu.mm.pagetable import RW, XD
+from emu.mm.pagetable import RW, XD, P
 from emu.mm.vma import Prot, Vma, VmFlags
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+
+#: What an entry keeps when its rights change.
+_CONTENT = np.uint64(~(RW | XD | P) & (1 << 64) - 1)
 
 
 def do_mprotect(mm: AddressSpace, address: int, length: int, prot: Prot) -> None:
@@ -36,7 +39,7 @@ def do_mprotect(mm: AddressSpace, address: int, length: int, prot: Prot) -> None
         if vma.ops is not None and vma.ops.protect(mm, vma, start, reached, prot):
             continue
         if vma.prot != prot:  # else nothing changes, and nothing is split
-            promised = _charge(mm, vma, max(vma.start, address), min(vma.end, end), prot)
+            promised = _charge(mm, vma, start, reached, prot)
             part = mm.carve(vma, address, end)
             part.flags = part.flags & ~VmFlags.ACCOUNT | promised
             _protect(mm, part, prot)
@@ -93,17 +96,14 @@ def _protect(mm: AddressSpace, vma: Vma, prot: Prot) -> None:
 
 def change_protection(mm: AddressSpace, vma: Vma, prot: Prot) -> int:
     """Give every entry of a VMA other rights; how many were there.  The caller owes a flush if any was."""
+    # P goes and comes with PROT_NONE; RW is taken away here and given back by the fault, which knows about COW
+    writable = prot & Prot.WRITE and vma.shared
+    bits = np.uint64((P if prot else 0) | (0 if prot & Prot.EXEC else XD) | (RW if writable else 0))
     changed = 0
     for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
         view = mm.tables.words[slot : slot + number]
-        present = view != 0
-        if not present.any():
-            continue
-        changed += int(np.count_nonzero(present))
-        # P goes and comes with PROT_NONE; RW is taken away here and given back by the fault, which knows about COW
-        view[present] &= np.uint64(~(RW | XD | 1) & (1 << 64) - 1)
-        bits = (1 if prot else 0) | (0 if prot & Prot.EXEC else XD)
-        if prot & Prot.WRITE and vma.shared:
-            bits |= RW
-        view[present] |= np.uint64(bits)
+        present = np.flatnonzero(view)
+        if len(present):
+            changed += len(present)
+            view[present] = view[present] & _CONTENT | bits
     return changed

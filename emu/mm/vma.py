@@ -184,6 +184,8 @@ class TableSharer:
 
 _PAGE_BITS = int(entries.P | entries.US | entries.A)
 _XD = int(entries.XD)
+# plain integers: to ask a flag of an enum takes ten times as long
+_WRITE, _EXEC, _SHARED, _HUGETLB = int(Prot.WRITE), int(Prot.EXEC), int(VmFlags.SHARED), int(VmFlags.HUGETLB)
 
 
 class Vma:
@@ -193,8 +195,7 @@ class Vma:
 
     __slots__ = (
         "_allowed", "_flags", "_prot", "anon", "end", "file", "huge", "inherited", "ops", "page_bits", "page_cache",
-        "pgoff",
-        "private_data", "shared", "start",
+        "pgoff", "private_data", "shared", "start",
     )  # fmt: skip
 
     def __init__(
@@ -233,9 +234,10 @@ class Vma:
     def prot(self, prot: Prot) -> None:
         self._prot = prot
         # faults ask these questions often: answer them once, in plain integers
-        self._allowed = (bool(prot), bool(prot & Prot.WRITE), bool(prot & Prot.EXEC))
+        bits = int(prot)
+        self._allowed = (bits != 0, bits & _WRITE != 0, bits & _EXEC != 0)
         #: What every entry of the VMA carries, but for RW: vm_page_prot.
-        self.page_bits = _PAGE_BITS | (0 if prot & Prot.EXEC else _XD)
+        self.page_bits = _PAGE_BITS | (0 if bits & _EXEC else _XD)
 
     @property
     def flags(self) -> VmFlags:
@@ -245,10 +247,11 @@ class Vma:
     @flags.setter
     def flags(self, flags: VmFlags) -> None:
         self._flags = flags
+        bits = int(flags)
         #: MAP_SHARED.
-        self.shared = bool(flags & VmFlags.SHARED)
+        self.shared = bits & _SHARED != 0
         #: Mapped by entries for 2 MiB, from the pool of huge pages.
-        self.huge = bool(flags & VmFlags.HUGETLB)
+        self.huge = bits & _HUGETLB != 0
 
     @property
     def length(self) -> int:
