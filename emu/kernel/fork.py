@@ -110,7 +110,7 @@ def _copy_process(kernel: Kernel, task: Task, flags: int) -> Task:
         parent=task,
         exit_signal=flags & CloneFlags.SIGNAL,
     )
-    child.signals.actions = [copy.copy(action) for action in task.signals.actions]
+    child.signals.actions = list(task.signals.actions)
     child.signals.blocked = task.signals.blocked
     if not flags & CloneFlags.VM:
         child.signals.alt_stack = task.signals.alt_stack

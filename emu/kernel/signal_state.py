@@ -7,6 +7,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
+from typing import NamedTuple
 
 NSIG = 64
 
@@ -88,8 +89,7 @@ class SigInfo:
         return (head + body).ljust(128, b"\0")
 
 
-@dataclass
-class SigAction:
+class SigAction(NamedTuple):
     """struct sigaction of the kernel."""
 
     handler: int = SIG_DFL
@@ -102,7 +102,7 @@ class SigAction:
 class SignalState:
     """What one task does with signals, and which ones wait."""
 
-    actions: list[SigAction] = field(default_factory=lambda: [SigAction() for _ in range(NSIG + 1)])
+    actions: list[SigAction] = field(default_factory=lambda: [SigAction()] * (NSIG + 1))
     blocked: int = 0
     pending: list[SigInfo] = field(default_factory=list)
     alt_stack: tuple[int, int, int] = (0, 0, 2)  # sp, size, flags (SS_DISABLE)
