@@ -55,7 +55,10 @@ def do_clone(
     LinuxError(EAGAIN) at the process limit, (ENOMEM) without memory.
     """
     if flags & ~_KNOWN or (flags & CloneFlags.VM and not flags & CloneFlags.VFORK):
-        kernel.log_once(f"clone with flags {CloneFlags(flags)!r}: threads are not supported, ENOSYS")
+        names = "|".join(str(f.name) for f in CloneFlags if f & flags and f != CloneFlags.SIGNAL)
+        what = "threads are" if flags & CloneFlags.VM else "it is"
+        named = f" ({names})" if names else ""
+        kernel.log_once(f"clone with flags {flags:#x}{named}: {what} not supported: ENOSYS")
         raise LinuxError(errno.ENOSYS)
     if flags & CloneFlags.SIGNAL > NSIG:
         raise LinuxError(errno.EINVAL)

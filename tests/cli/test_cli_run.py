@@ -169,6 +169,15 @@ def test_a_system_call_that_is_not_there_is_said_once(unimmu):
     ]
 
 
+def test_a_thread_is_not_there(unimmu):
+    ran = unimmu("run", "calls", "syscall 56 0x10d00 0 0 0 0; syscall 56 0x2000011 0 0 0 0")
+    assert ran.out == "syscall = ENOSYS\n" * 2
+    assert ran.err.splitlines() == [
+        "unimmu: clone with flags 0x10d00 (VM|FILES|SIGHAND|THREAD): threads are not supported: ENOSYS",
+        "unimmu: clone with flags 0x2000011: it is not supported: ENOSYS",
+    ]
+
+
 def test_strace_to_a_file(unimmu, tmp_path):
     ran = unimmu("run", "--strace", "-o", tmp_path / "log", "hello")
     assert ran == (0, "hello, world\n", "")
