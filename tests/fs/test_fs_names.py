@@ -7,7 +7,7 @@ import errno
 import pytest
 
 from emu.fs.flags import OpenFlags as O
-from tests.fs_machine import Machine, fails
+from tests.fs.machine import Machine, fails
 
 
 @pytest.fixture

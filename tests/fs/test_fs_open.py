@@ -9,7 +9,7 @@ import pytest
 
 from emu.fs.fdtable import FdTable
 from emu.fs.flags import OpenFlags as O
-from tests.fs_machine import Machine
+from tests.fs.machine import Machine
 
 
 @pytest.fixture

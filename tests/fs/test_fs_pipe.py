@@ -12,7 +12,7 @@ import pytest
 from emu.fs.console import Console
 from emu.fs.flags import OpenFlags as O
 from emu.fs.flags import PollEvents as P
-from tests.fs_machine import PAGE, Machine
+from tests.fs.machine import PAGE, Machine
 
 CAPACITY = 65536
 

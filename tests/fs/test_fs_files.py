@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emu.fs.flags import OpenFlags as O
-from tests.fs_machine import PAGE, Machine
+from tests.fs.machine import PAGE, Machine
 
 BIG = 1 << 62
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import random
-from collections.abc import Callable, Generator
+import struct
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 from emu.fs.boot import populate
 from emu.fs.fdtable import FdTable, FsContext
+from emu.fs.flags import OpenFlags as O
 from emu.fs.vfs import Vfs
 from emu.kernel.errors import Interrupted, LinuxError
 from emu.mm.commit import Commit
@@ -233,3 +235,32 @@ def fails(code: int, action: Callable[[], Any]) -> bool:
     except LinuxError as error:
         return error.errno == code
     return False
+
+
+def names(machine: Machine, name: str, size: int = 4096) -> list[str]:
+    """A listing by getdents64."""
+    return [entry[1] for entry in listing(machine, name, size)]
+
+
+def listing(machine: Machine, name: str, size: int = 4096) -> list[tuple[int, str, int]]:
+    """(inode number, name, kind) of each entry, by getdents64 with a buffer of so many bytes."""
+    fd = machine.call("open", name, O.DIRECTORY)
+    result = []
+    while True:
+        address = machine.task.mm.place(bytes(size))
+        length = machine.call("getdents64", fd, address, size)
+        if length <= 0:
+            assert length == 0
+            break
+        result += list(dirents(machine.task.mm.read(address, length)))
+    machine.call("close", fd)
+    return result
+
+
+def dirents(raw: bytes) -> Iterator[tuple[int, str, int]]:
+    """The entries in a buffer of getdents64."""
+    while raw:
+        ino, _, length, kind = struct.unpack_from("<QqHB", raw)
+        assert length % 8 == 0
+        yield ino, raw[19:length].split(b"\0")[0].decode(), kind
+        raw = raw[length:]
