@@ -20,6 +20,9 @@ from mmu.memory import PAGE_SHIFT
 if TYPE_CHECKING:
     from msharefs.region import Region
 
+#: Processes that a region's figures name; the pages of further ones count as nobody's.
+MAX_PIDS = 4096
+
 
 @dataclass
 class Peaks:
@@ -49,6 +52,8 @@ class Figures:
         """A fault in the host mm, on behalf of a process, has added pages."""
         self.populate_faults += 1
         if pages:
+            if pid not in self.pages_by_pid and len(self.pages_by_pid) >= MAX_PIDS:
+                pid = 0
             self.pages_by_pid[pid] = self.pages_by_pid.get(pid, 0) + pages
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from emu.kernel.task import Task
 
 MOUNT_POINT = "/sys/fs/mshare"
+#: Regions that have ended and are still reported.
+MAX_ENDED = 1024
 
 
 class Mshare:
@@ -29,7 +32,7 @@ class Mshare:
         self.mounted: list[MshareSuperBlock] = []
         #: The regions that exist, and the instance that each belongs to.
         self.regions: dict[Region, MshareSuperBlock] = {}
-        self._ended: list[dict[str, Any]] = []
+        self._ended: deque[dict[str, Any]] = deque(maxlen=MAX_ENDED)
         self.calls = MshareCalls(self)
 
     def new_region(
@@ -86,7 +89,7 @@ class Mshare:
         for region in self.regions:
             region.note_peaks()
         pids = {task.mm.serial: task.pid for task in self.kernel.tasks.values() if task.alive}
-        return [describe(region, pids, ended=False) for region in self.regions] + self._ended
+        return [*(describe(region, pids, ended=False) for region in self.regions), *self._ended]
 
     def audit(self) -> Iterator[str]:
         """What is wrong with regions whether or not anybody maps them."""

@@ -119,7 +119,7 @@ class Region(SharedTables):
             self.figures.populated(pid, resident - before >> PAGE_SHIFT)
             self.figures.peaks.resident_bytes = max(self.figures.peaks.resident_bytes, resident)
             if not had_table:
-                self.figures.table_makers[host_address & -self.unit] = pid
+                self._note_maker(host_address & -self.unit, pid)
         return result
 
     # -- linking ---------------------------------------------------------------------------------------------------
@@ -158,6 +158,13 @@ class Region(SharedTables):
                     f"{self.host.name}: the object at {vma.start - self.host_base:#x} is {prot_text(vma.prot)}, and"
                     f" {prot_text(asked)} was asked for"
                 )
+
+    def _note_maker(self, address: int, pid: int) -> None:
+        makers = self.figures.table_makers
+        if len(makers) > 1024 + 2 * self.host.tables.tables[self.link_level - 1]:  # most of those tables are gone
+            for gone in [at for at in makers if not self.entry(self.host, at)]:
+                del makers[gone]
+        makers[address] = pid
 
     # -- the end ---------------------------------------------------------------------------------------------------
 

@@ -61,6 +61,19 @@ class FixedDirectory(Inode):
 class SimpleDirectory(FixedDirectory):
     """A directory that guests may change. What new entries are is up to the subclass (create, mkdir, ...)."""
 
+    def remove(self, name: str) -> Inode:
+        inode = super().remove(name)
+        self._count(-1)
+        return inode
+
+    def _put(self, name: str, inode: Inode) -> None:
+        super()._put(name, inode)
+        self._count(1)
+
+    def _count(self, names: int) -> None:
+        self.sb.names += names
+        self.sb.kernel.vfs.names += names
+
     def link(self, name: str, inode: Inode) -> None:
         self.add(name, inode)
         inode.nlink += 1

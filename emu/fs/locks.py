@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: The end of a lock that reaches to the end of the file, wherever that will be.
 TO_EOF = MAX_FILE_SIZE + 1
+#: Record locks that one file can have: the host keeps them.
+MAX_RECORDS = 10_000
 
 
 class Lock(NamedTuple):
@@ -50,7 +52,7 @@ class FileLocks:
         return next((lock for lock in self.records if lock.conflicts(wanted)), None)
 
     def unlock(self, owner: FdTable | File, start: int, end: int) -> None:
-        """Take ``owner``'s locks off [start, end), splitting what reaches beyond."""
+        """Take ``owner``'s locks off [start, end), splitting what reaches beyond.  LinuxError(ENOLCK)."""
         kept: list[Lock] = []
         for lock in self.records:
             if lock.owner is not owner or lock.end <= start or end <= lock.start:
@@ -60,11 +62,18 @@ class FileLocks:
                 kept.append(lock._replace(end=start))
             if end < lock.end:
                 kept.append(lock._replace(start=end))
+        if len(kept) > max(len(self.records), MAX_RECORDS):
+            raise LinuxError(errno.ENOLCK)
         self.records = kept
         self.changed.wake_all()
 
     def lock(self, wanted: Lock) -> None:
-        """Set a lock that conflicts with none, in place of what the owner had there; like neighbours are joined."""
+        """Set a lock that conflicts with none, in place of what the owner had there; like neighbours are joined.
+
+        LinuxError(ENOLCK) if there are too many.
+        """
+        if len(self.records) >= MAX_RECORDS:
+            raise LinuxError(errno.ENOLCK)
         self.unlock(wanted.owner, wanted.start, wanted.end)
         for lock in list(self.records):
             alike = lock.owner is wanted.owner and lock.exclusive == wanted.exclusive

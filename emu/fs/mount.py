@@ -82,6 +82,8 @@ class Mount:
         self.sb.active -= 1
         if not self.sb.active:
             self.sb.put_super()
+            self.sb.kernel.vfs.names -= self.sb.names
+            self.sb.names = 0
 
 
 class MountTable:

@@ -19,11 +19,13 @@ _WRITE_EXEC = int(Access.WRITE | Access.EXEC)
 
 
 def check_may_create(walker: Walker, parent: Path) -> None:
-    """ENOENT in a removed directory, EACCES without write permission."""
+    """ENOENT in a removed directory, EACCES without write permission; ENOSPC if there are too many names."""
     directory = parent.dentry.inode
     if directory.nlink == 0:
         raise LinuxError(errno.ENOENT)
     directory.permission(_WRITE_EXEC, walker.who)
+    if walker.vfs.names >= walker.vfs.max_names:
+        raise LinuxError(errno.ENOSPC)
 
 
 def check_may_delete(walker: Walker, parent: Path, victim: Path, want_directory: bool) -> None:

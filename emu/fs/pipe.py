@@ -142,12 +142,14 @@ class Pipe:
         self.length += len(page)
         self.not_empty.wake_all()
 
-    def resize(self, size: int) -> int:
-        """F_SETPIPE_SZ: round up to a power of two of pages; EBUSY below what is in the pipe."""
+    def resize(self, size: int, room: int = MAX_CAPACITY) -> int:
+        """F_SETPIPE_SZ: round up to a power of two of pages; EPERM beyond ``room`` or the limit of every pipe, EBUSY
+        below what is in the pipe.
+        """
         if size > 1 << 31 or not size:
             raise LinuxError(errno.EINVAL)
         slots = 1 << (-(-size // PAGE_SIZE) - 1).bit_length()
-        if slots > self.slots and slots * PAGE_SIZE > MAX_CAPACITY:
+        if slots > self.slots and slots * PAGE_SIZE > min(room, MAX_CAPACITY):
             raise LinuxError(errno.EPERM)
         if slots < len(self._used):
             raise LinuxError(errno.EBUSY)

@@ -41,6 +41,8 @@ class SuperBlock:
         self.dev = kernel.vfs.new_device_number()
         #: Mounts of this instance; put_super() when the last goes.
         self.active = 0
+        #: How many names guests may remove again.
+        self.names = 0
         self._last_ino = 0
 
     def next_ino(self) -> int:

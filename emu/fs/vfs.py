@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 #: Pipes with a buffer of 64 KiB: 16384 pages in all.
 MAX_FULL_PIPES = 1024
+#: fs.mount-max, which is 100,000 on Linux.
+MAX_MOUNTS = 10_000
 #: Opens a device node.
 DeviceOpen = Callable[[Path, int], File]
 
@@ -64,6 +66,9 @@ class Vfs:
         #: a KiB each, as on Linux).
         self.open_files = 0
         self.max_files = max(1024, kernel.frames.total * 4 // 10)
+        #: Names in all file systems that guests can change: the host keeps them, so there is an end to it.
+        self.names = 0
+        self.max_names = max(1 << 16, kernel.frames.total)
         internal = (PipeFsType(), ShmemType(), Hugetlbfs())
         self._internal_types: dict[str, FileSystemType] = {fs.name: fs for fs in internal}
         self._internal: dict[str, Mount] = {}
@@ -114,6 +119,8 @@ class Vfs:
         path = self.walker(None).resolve(target) if isinstance(target, str) else target
         if not path.dentry.inode.is_directory:
             raise LinuxError(errno.ENOTDIR)
+        if len(list(self.mount_table)) >= MAX_MOUNTS:
+            raise LinuxError(errno.ENOSPC)
         mount = Mount(kind.mount(self.kernel, options), source, flags, self.mount_table.cross(path))
         self.mount_table.add(mount)
         return mount
@@ -278,6 +285,13 @@ class Vfs:
         pipe = Pipe(DEFAULT_CAPACITY if len(self._pipes) < MAX_FULL_PIPES else PAGE_SIZE)
         self._pipes.add(pipe)
         return pipe
+
+    def pipe_room(self, pipe: Pipe) -> int:
+        """How many bytes a pipe may be made to hold: all pipes together no more than there is memory
+        (pipe-user-pages-hard).
+        """
+        others = sum(other.slots for other in self._pipes if other is not pipe)
+        return max(0, self.kernel.frames.total - others) * PAGE_SIZE
 
     def pipe(self, flags: int = 0) -> tuple[File, File]:
         """A new pipe: its read end and its write end."""

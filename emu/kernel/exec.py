@@ -81,7 +81,11 @@ def _open_program(kernel: Kernel, task: Task, path: str, argv: list[bytes]) -> t
     """Open what is to be run, following #! lines."""
     for _ in range(_MAX_INTERPRETERS):
         file = _open_executable(kernel, task, path)
-        head = file.pread(256, 0)
+        try:
+            head = file.pread(256, 0)
+        except LinuxError:
+            file.put()
+            raise
         if head[:2] != b"#!":
             return file, argv
         file.put()

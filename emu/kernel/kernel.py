@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 FIRST_PID = 100
 MAX_TASKS = 4096
+#: What the host keeps, whatever guests do: messages, ended processes, and bytes of the arguments of each.
+MAX_LOGGED, MAX_FINISHED, MAX_ARGUMENTS = 1000, 1 << 16, 4096
 
 
 class Kernel:
@@ -112,9 +114,10 @@ class Kernel:
 
     def log_once(self, message: str) -> None:
         """Tell the user, unless they were told already."""
-        if message not in self._logged:
-            self._logged.add(message)
-            self._log(message)
+        if message in self._logged or len(self._logged) > MAX_LOGGED:
+            return
+        self._logged.add(message)
+        self._log(message if len(self._logged) <= MAX_LOGGED else "whatever else is new will not be told any more")
 
     def new_pid(self) -> int:
         """A pid that no process has.  LinuxError(EAGAIN) at the limit."""
@@ -177,8 +180,22 @@ class Kernel:
         self.exit(task, Sig.KILL)
 
     def remember(self, task: Task) -> None:
-        """Keep the figures of a process that ends."""
+        """Keep the figures of a process that ends; of very many, the last ones."""
+        if len(self.finished) >= MAX_FINISHED:
+            self.log_once(f"more than {MAX_FINISHED} processes have ended: the report forgets the first ones")
+            del self.finished[0]
         self.finished.append(describe_task(task))
+
+
+def _shown_arguments(argv: tuple[bytes, ...]) -> list[str]:
+    """Arguments for the report, cut off after some thousand bytes."""
+    shown, left = [], MAX_ARGUMENTS
+    for argument in argv:
+        shown.append(argument[:left].decode("utf-8", "replace"))
+        left -= len(argument) + 1
+        if left <= 0:
+            break
+    return shown
 
 
 def describe_task(task: Task) -> dict[str, Any]:
@@ -189,7 +206,7 @@ def describe_task(task: Task) -> dict[str, Any]:
     return {
         "pid": task.pid,
         "ppid": task.ppid,
-        "argv": [a.decode("utf-8", "replace") for a in task.argv],
+        "argv": _shown_arguments(task.argv),
         "exit_status": code,
         "minor_faults": usage.min_flt,
         "major_faults": usage.maj_flt,

@@ -148,7 +148,7 @@ def _move(mm: AddressSpace, old: int, old_length: int, new: int, new_length: int
         if source.huge:
             move_huge_range(mm, source, old, kept, new)
         else:
-            _move_entries(mm, old, old + kept, new)
+            mm.tables.move_entries(old, old + kept, new)
         flush.flush()
         if keep:
             source.flags &= ~_LOCKED
@@ -161,13 +161,3 @@ def _move(mm: AddressSpace, old: int, old_length: int, new: int, new_length: int
         populate(mm, target)
     merge_neighbours(mm, target)
     return new
-
-
-def _move_entries(mm: AddressSpace, start: int, end: int, to: int) -> None:
-    q = mm.frames.ram.qwords
-    for vaddr, slot, number in mm.tables.pte_tables(start, end):
-        for i in range(number):
-            pte = q[slot + i]
-            if pte:
-                q[mm.tables.entry_slot_alloc(vaddr - start + to + i * PAGE_SIZE, 1)] = pte
-                q[slot + i] = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from array import array
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -97,7 +98,7 @@ class PageCache:
         found = np.zeros(len(indexes), dtype=np.int64)
         numbers, within = indexes >> _NODE_SHIFT, indexes & _NODE - 1
         starts = np.flatnonzero(np.diff(numbers, prepend=-1)).tolist()
-        for start, stop in zip(starts, (*starts[1:], len(indexes)), strict=True):
+        for start, stop in pairwise((*starts, len(indexes))):
             node = self._nodes.get(int(numbers[start]))
             if node is not None:
                 found[start:stop] = _view(node)[within[start:stop]]

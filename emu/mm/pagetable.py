@@ -73,6 +73,16 @@ class ShareCounts:
         return list(self._counts.items())
 
 
+def _parts_of_tables(vaddr: int, slot: int, number: int) -> Iterator[tuple[int, int, int]]:
+    """So many entries from a slot on, as those that one PTE table would hold each if the first translated ``vaddr``:
+    address, first slot, number.
+    """
+    fits = min(number, 512 - (vaddr >> PAGE_SHIFT & 511))
+    yield vaddr, slot, fits
+    if fits < number:
+        yield vaddr + (fits << PAGE_SHIFT), slot + fits, number - fits
+
+
 class PageTables:
     """The tree under one PGD.  Tables are made on demand and freed when their last entry goes."""
 
@@ -144,11 +154,24 @@ class PageTables:
         """
         try:
             for vaddr, slot, number in source.pte_tables(start, end):
-                for index in np.flatnonzero(self.words[slot : slot + number]).tolist():
-                    self.entry_slot_alloc(vaddr + (index << PAGE_SHIFT) - start + to, 1)
+                for at, first, fits in _parts_of_tables(vaddr - start + to, slot, number):
+                    if self.words[first : first + fits].any():
+                        self.entry_slot_alloc(at, 1)
         except LinuxError:
             self.free_tables(to, to + end - start)
             raise
+
+    def move_entries(self, start: int, end: int, to: int) -> None:
+        """Move the PTEs of [start, end) to ``to``, where their tables are; the caller owes a flush."""
+        words = self.words
+        for vaddr, slot, number in self.pte_tables(start, end):
+            for at, first, fits in _parts_of_tables(vaddr - start + to, slot, number):
+                moved = words[first : first + fits]
+                if moved.any():
+                    target = self.entry_slot(at, 1)
+                    assert target is not None, "PageTables.move_entries: a table is missing"
+                    words[target : target + fits] = moved
+                    moved[:] = 0
 
     def pte(self, vaddr: int) -> int:
         """The PTE that maps ``vaddr``, or 0; within a large page, what a PTE for these 4 KiB would be."""

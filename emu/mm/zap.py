@@ -40,13 +40,16 @@ def zap_range(mm: AddressSpace, vma: Vma, start: int, end: int, *, even_cows: bo
 
 def _zap_cached(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
     assert vma.page_cache is not None
-    q, find = mm.frames.ram.qwords, vma.page_cache.find
     for first, slot, number in mm.tables.pte_tables(start, end):
-        for i in range(number):
-            pte, address = q[slot + i], first + i * PAGE_SIZE
-            if pte and (pte & ADDRESS) >> PAGE_SHIFT == find(vma.index_of(address)):
-                q[slot + i] = 0
-                _drop(mm, np.array([pte], dtype=np.uint64), mm.obligation(address, address + PAGE_SIZE, "unmap"))
+        entries = mm.tables.words[slot : slot + number]
+        at = np.flatnonzero(entries)
+        frames = ((entries[at] & np.uint64(ADDRESS)) >> np.uint64(PAGE_SHIFT)).astype(np.int64)
+        at = at[frames == vma.page_cache.find_each(at + vma.index_of(first))]
+        if len(at):
+            cleared = entries[at]
+            entries[at] = 0
+            low, high = (first + (int(at[edge]) << PAGE_SHIFT) for edge in (0, -1))
+            _drop(mm, cleared, mm.obligation(low, high + PAGE_SIZE, "unmap"))
 
 
 def _drop(mm: AddressSpace, entries: np.ndarray[tuple[int], np.dtype[np.uint64]], flush: Flush) -> None:

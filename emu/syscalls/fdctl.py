@@ -119,7 +119,8 @@ def _get_pipe_size(task: Task, fd: int, file: File, argument: int) -> int:
 
 
 def _set_pipe_size(task: Task, fd: int, file: File, argument: int) -> int:
-    return _pipe_of(file).pipe.resize(argument & 0xFFFFFFFF)
+    pipe = _pipe_of(file).pipe
+    return pipe.resize(argument & 0xFFFFFFFF, file.inode.sb.kernel.vfs.pipe_room(pipe))
 
 
 def _add_seals(task: Task, fd: int, file: File, argument: int) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from emu.kernel.errors import LinuxError
 from emu.mm.address_space import page_align
 from emu.mm.hugetlb import HPAGE_SIZE
@@ -62,19 +64,17 @@ def sys_munlockall(kernel: Kernel, task: Task) -> int:
 
 def _mark_resident(task: Task, vma: Vma, low: int, high: int, first: int, present: bytearray) -> None:
     """Set a 1 for each page of [low, high) that is mapped, or in the page cache; ``present`` begins at ``first``."""
+    told = np.frombuffer(present, dtype=np.uint8)
     for vaddr, slot, number in task.mm.tables.pte_tables(low, high):
-        for i in range(number):
-            if task.mm.frames.ram.qwords[slot + i]:
-                present[((vaddr - first) >> 12) + i] = 1
+        at = (vaddr - first) >> 12
+        told[at : at + number] |= task.mm.tables.words[slot : slot + number] != 0
     for vaddr, _ in task.mm.tables.huge_slots(low & -HPAGE_SIZE, high):
-        for page in range(max(vaddr, low), min(vaddr + HPAGE_SIZE, high), PAGE_SIZE):
-            present[(page - first) >> 12] = 1
+        told[(max(vaddr, low) - first) >> 12 : (min(vaddr + HPAGE_SIZE, high) - first) >> 12] = 1
     if vma.huge:
         return
     if vma.page_cache is not None and vma.page_cache.nr_pages:
-        for page in range(low, high, PAGE_SIZE):
-            if vma.page_cache.find(vma.index_of(page)) is not None:
-                present[(page - first) >> 12] = 1
+        pages = vma.page_cache.find_many(vma.index_of(low), (high - low) >> 12)
+        told[(low - first) >> 12 : (high - first) >> 12] |= pages != 0
 
 
 def sys_mincore(kernel: Kernel, task: Task, addr: int, length: int, vector: int) -> int:

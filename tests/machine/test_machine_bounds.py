@@ -66,3 +66,73 @@ def test_truncation_under_a_private_mapping_of_64_tib_ends(machine: Callable[...
 def test_mincore_of_64_tib_is_quick_where_nothing_is_mapped(machine: Callable[..., Booted]) -> None:
     outcome = machine().outcome("calls", "mincore 64K 64T 4096")
     assert "ENOMEM" in outcome.stdout
+
+
+def refused(call: Callable[[], object], number: int) -> None:
+    with pytest.raises(LinuxError) as caught:
+        call()
+    assert caught.value.errno == number
+
+
+def test_names_are_limited_and_counted_back(machine: Callable[..., Booted]) -> None:
+    vfs = machine().kernel.vfs
+    before = vfs.names
+    vfs.max_names = before + 4
+    vfs.mount("tmpfs", "/tmp", "nr_inodes=0")
+    vfs.mkdir("/tmp/a/b")
+    for number in range(2):
+        vfs.symlink("/", f"/tmp/a/{number}")
+    refused(lambda: vfs.write_file("/one", b""), errno.ENOSPC)
+    vfs.umount("/tmp")
+    assert vfs.names == before
+    vfs.write_file("/one", b"")
+
+
+def test_mounts_are_limited(machine: Callable[..., Booted], monkeypatch: pytest.MonkeyPatch) -> None:
+    vfs = machine().kernel.vfs
+    monkeypatch.setattr("emu.fs.vfs.MAX_MOUNTS", len(list(vfs.mount_table)) + 1)
+    vfs.mount("tmpfs", "/tmp")
+    refused(lambda: vfs.mount("tmpfs", "/tmp"), errno.ENOSPC)
+
+
+def test_all_pipes_together_hold_no_more_than_memory(machine: Callable[..., Booted]) -> None:
+    script = "@f = bytes 8; @pipe2 f 0; @n = fcntl 3 1031 1M; say n"
+    full = "fcntl 3 1031 512K; fcntl 3 1031 1M"
+    forty = "\n".join("@pipe2 f 0; @r = load f; @r = mod r 4G; @fcntl r 1031 1M" for _ in range(64))
+    printed = machine(32 << 20).calls(f"{script}\n@r = 0\n{forty}\n{full}".replace("@r = 0\n", ""))
+    assert printed == ["say = 0x100000", "fcntl = 524288", "fcntl = EPERM"]
+
+
+def test_record_locks_are_limited(machine: Callable[..., Booted], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("emu.fs.locks.MAX_RECORDS", 2)
+    lock = "@l = words {kind} {start} 1 0; fcntl fd 6 l"  # F_SETLK, from SEEK_SET
+    script = "\n".join(lock.format(kind=1, start=start) for start in (0, 2, 4))
+    printed = machine().calls(f'@fd = open "/tmp/a" O_RDWR|O_CREAT 0600\n{script}\n@l = words 2 0 0 0; fcntl fd 6 l')
+    assert printed == ["fcntl = 0", "fcntl = 0", "fcntl = -37", "fcntl = 0"]
+
+
+def test_what_the_host_keeps_is_limited(machine: Callable[..., Booted], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("MAX_LOGGED", 3), ("MAX_FINISHED", 4), ("MAX_ARGUMENTS", 20)):
+        monkeypatch.setattr(f"emu.kernel.kernel.{name}", value)
+    m = machine()
+    calls = "\n".join(f"@syscall {70000 + number}" for number in range(9))
+    m.calls(f"{calls}\n" + "\n".join(["@fork c; end; @wait c"] * 9))
+    assert m.logged[2:] == [
+        "system call 70002 (#70002) is not implemented: ENOSYS",
+        "whatever else is new will not be told any more",
+    ]
+    kept = m.processes()
+    assert [p["pid"] for p in kept] == [100, 107, 108, 109]
+    assert all(sum(map(len, p["argv"])) <= 20 for p in kept)
+
+
+@pytest.mark.parametrize("populated", [16 << 20, 2 << 30])
+def test_moving_and_telling_of_what_is_populated(machine: Callable[..., Booted], populated: int) -> None:
+    """By whole tables: a page at a time would take minutes for what a small machine can map of the zero page."""
+    script = f"""@p = mmap 2T {populated} PROT_READ PRIVATE|MAP_FIXED|MAP_NORESERVE -1 0
+        madvise p {populated} 22; q = mremap p {populated} {populated} 3 4T+12K; load q+{populated - 4096}
+        @v = mmap 0 {populated >> 12} RW PRIVATE -1 0; mincore q {populated} v; load v; load v+{(populated >> 12) - 8}"""
+    printed = machine().calls(script)
+    here = "0x101010101010101"
+    told = here if populated < 64 << 20 else "0x100000000000000"
+    assert printed == ["madvise = 0", "q = 0x40000003000", "load = 0", "mincore = 0", f"load = {here}", f"load = {told}"]

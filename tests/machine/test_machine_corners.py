@@ -29,6 +29,11 @@ CORNERS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "SEGV_MAPERR 5 0",
         {},
     ),
+    "a program that cannot be read": (
+        '@fd = open "/sys/fs/mshare/a" O_RDWR|O_CREAT 0755; execve "/sys/fs/mshare/a" 0 0',
+        "EINVAL",
+        {},
+    ),
     "mshare of huge pages": (
         "@p = mmap 512G 1G RW PRIVATE|MAP_FIXED|MAP_HUGETLB|MAP_NORESERVE -1 0; @store p 7; @store p+4M 8;"
         'mshare "h" p 1G O_RDWR|O_CREAT 0600; load p; load p+4M; @fork c; load p; end; wait c',
