@@ -132,6 +132,9 @@ class AttachedFile(FileG4):
     """What the VMA of a window refers to: unlike the descriptor, it can be mapped."""
 
     def get_unmapped_area(self, mm: AddressSpace, address: int, length: int, pgoff: int, flags: int) -> int | None:
+        """As mshare_attach() wants it.  LinuxError(EINVAL) for remap_file_pages(), which would replace a part."""
+        if flags & MapFlags.FIXED:
+            raise LinuxError(errno.EINVAL)
         return address if flags & MapFlags.FIXED_NOREPLACE else unmapped_area(mm, length, address, self.region.unit)
 
     def mmap(self, mm: AddressSpace, vma: Vma) -> None:

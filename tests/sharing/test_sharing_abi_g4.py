@@ -149,6 +149,10 @@ ATTACHING: Table = {
 }
 
 USING: Table = {
+    "remap_file_pages does not make a window of a part": (
+        "syscall 216 w+4K 8K 0 0 0; syscall 216 w u 0 0 0; load w+8K",
+        "EINVAL EINVAL 0",
+    ),
     "detaching": (
         "mshare_detach w+4K; mshare_detach 0; mshare_detach w+u; mshare_detach w; mshare_detach w; load w+8K;"
         "@p = mmap 0 4K RW PRIVATE -1 0; mshare_detach p",
