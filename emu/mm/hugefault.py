@@ -31,6 +31,9 @@ def hugetlb_fault(mm: AddressSpace, vma: Vma, address: int, access: Access) -> F
     try:
         if entry == 0:
             return _no_page(mm, vma, page, access, slot)
+        if not entry & PS:
+            assert mm.tables.damaged, f"hugetlb_fault: {page:#x} has a table of small pages"
+            return FaultResult.ADRERR
         if access == Access.WRITE and not entry & RW:
             return _write_protected(mm, vma, page, slot, entry)
     except LinuxError:  # the pool has no page left

@@ -219,3 +219,14 @@ def test_with_the_interface_that_had_it(abi: str, quirk: Quirk, level: str) -> N
     found = findings(booted)
     assert any(finding in line for line in found), found
     booted.close()
+
+
+def test_a_huge_page_where_a_link_was_left() -> None:
+    """What the hardware would make of it no posting says; it must come to an end."""
+    booted = Booted(
+        mounts=[Mount("msharefs", MOUNT_POINT, f"level=pte,quirk={Quirk.Y0_STALE_LINK}")], hugepages=2, memory=32 << 20
+    )
+    script = WINDOW.replace("u;", "2M;").replace(" u ", " 2M ") + "@store w 5; munmap w 2M;"
+    printed = booted.calls(f"{script} h = mmap 2T 2M RW ANON|MAP_FIXED|MAP_HUGETLB -1 0; load h; store h 1")
+    assert printed == ["munmap = 0", "h = 0x20000000000", "load = BUS_ADRERR", "store = BUS_ADRERR"]
+    booted.close()
