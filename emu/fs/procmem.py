@@ -191,8 +191,10 @@ def _huge_pagemap_bits(mm: AddressSpace, address: int, frame: int) -> int:
 
 
 def pagemap(kernel: Kernel, task: Task, count: int, pos: int) -> bytes:
-    """/proc/PID/pagemap: one 64-bit word a page (Documentation/admin-guide/mm/pagemap.rst)."""
-    if pos % 8 or count % 8:
+    """/proc/PID/pagemap: one 64-bit word a page (Documentation/admin-guide/mm/pagemap.rst); nothing of an ended
+    process, whose tables are others' memory.
+    """
+    if pos % 8 or count % 8 or not task.alive:
         return b""
     mm = task.mm
     first = pos // 8

@@ -33,6 +33,8 @@ from mmu.faults import ErrorCode
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
 
+#: Calls that wait for a vfork child: only SIGKILL ends that.
+_UNINTERRUPTIBLE = frozenset({56, 58})
 #: Calls that end with EINTR even if the handler has SA_RESTART (signal(7)).
 _NEVER_RESTARTED = frozenset({7, 23, 34, 35, 128, 130, 202, 230, 232, 270, 271, 281})
 _DIVIDE_ERROR, _DEBUG, _BREAKPOINT, _INVALID_OPCODE, _FPU, _SIMD = 0, 1, 3, 6, 16, 19
@@ -136,9 +138,13 @@ class Entry:
         kernel = self._kernel
         try:
             wanted: Any = sleeping.throw(Interrupted()) if interrupted else next(sleeping)
-            kernel.scheduler.sleep(task, wanted)
             if interrupted:
-                raise AssertionError(f"system call {call[0]} went back to sleep although a signal interrupts it")
+                if call[0] not in _UNINTERRUPTIBLE:
+                    raise AssertionError(f"system call {call[0]} went back to sleep although a signal interrupts it")
+                if task.signals.pending_mask >> (Sig.KILL - 1) & 1:
+                    sleeping.close()
+                    raise Interrupted
+            kernel.scheduler.sleep(task, wanted)
             return False
         except StopIteration as done:
             result = int(done.value or 0)

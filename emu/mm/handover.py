@@ -14,6 +14,7 @@ import numpy as np
 
 from emu.mm.frames import FrameKind
 from emu.mm.hugefault import unshare_tables
+from emu.mm.hugetlb import Promises
 from emu.mm.pagetable import ADDRESS, SPECIAL, P, PageTables, span
 from emu.mm.vma import Vma, VmFlags
 from mmu.entries import PS
@@ -58,6 +59,8 @@ def hand_over(source: AddressSpace, target: AddressSpace, vmas: list[Vma]) -> No
         flush.flush()
         target.insert(vma.copy(vma.start, vma.end))
         vma.flags &= ~VmFlags.ACCOUNT  # the target has taken the promise over
+        if vma.huge and not vma.shared:
+            vma.private_data = Promises(owner=False)  # and that of the pool
         source.remove(vma)
 
 

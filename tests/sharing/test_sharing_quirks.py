@@ -227,6 +227,7 @@ def test_a_huge_page_where_a_link_was_left() -> None:
         mounts=[Mount("msharefs", MOUNT_POINT, f"level=pte,quirk={Quirk.Y0_STALE_LINK}")], hugepages=2, memory=32 << 20
     )
     script = WINDOW.replace("u;", "2M;").replace(" u ", " 2M ") + "@store w 5; munmap w 2M;"
-    printed = booted.calls(f"{script} h = mmap 2T 2M RW ANON|MAP_FIXED|MAP_HUGETLB -1 0; load h; store h 1")
-    assert printed == ["munmap = 0", "h = 0x20000000000", "load = BUS_ADRERR", "store = BUS_ADRERR"]
+    script += "h = mmap 2T 2M RW ANON|MAP_FIXED|MAP_HUGETLB -1 0; load h; load h+1M; store h+1M 1"
+    printed = booted.calls(script)
+    assert printed == ["munmap = 0", "h = 0x20000000000", "load = 5", "load = BUS_ADRERR", "store = BUS_ADRERR"]
     booted.close()
