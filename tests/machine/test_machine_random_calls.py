@@ -1,0 +1,41 @@
+"""Whatever several processes call, in whatever order: no exception of ours, a clean audit, and nothing is left over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import msharefs.module
+import sharing.hugetlb_pmd
+import sharing.ptshare
+from tests.booted import MIB, MakeMachine
+from tests.machine.random_calls import Player
+
+STEPS = 400
+MODULES = {"msharefs": msharefs.module.init}
+ALL = {**MODULES, "hugetlb_pmd": sharing.hugetlb_pmd.init, "ptshare": sharing.ptshare.init}
+MACHINES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "little memory": {"memory": 4 * MIB, "level": "pte"},
+    "huge pages": {"memory": 32 * MIB, "hugepages": 4, "modules": ALL},
+    "five levels, two vCPUs": {"la57": True, "cpus": 2, "level": "pud"},
+    "v1": {"abi": "v1", "hugepages": 3},
+    "v2": {"abi": "v2", "level": "pte"},
+    "persist": {"level": "pte", "mount_options": {"owner": "persist", "gup": "resolve"}, "modules": ALL},
+}
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("name", MACHINES)
+def test_random_calls(machine: MakeMachine, name: str, seed: int) -> None:
+    booted = machine(**MACHINES[name])
+    player = Player(booted, seed)
+    for step in range(STEPS):
+        try:
+            player.step()
+        except Exception as error:
+            raise AssertionError(f"step {step}: {player.last}") from error
+        if step % 50 == 0:
+            assert booted.audit() == [], f"step {step}: {player.last}"
+    booted.give_back_frames()
