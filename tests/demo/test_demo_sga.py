@@ -122,7 +122,8 @@ def test_a_finding_of_the_audit_is_an_error(
 
 
 def test_interrupted(directory: pathlib.Path) -> None:
-    program = (
+    program = (  # a shell ignores SIGINT for what it runs in the background, and that is inherited
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
         "import sys, msharefs.module, emu.machine;"
         "emu.machine.find_modules = lambda: {'msharefs': msharefs.module.init};"
         "from emu.cli.main import main; main()"
