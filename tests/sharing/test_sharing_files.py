@@ -226,9 +226,10 @@ def test_the_file_system(machine: MakeMachine, name: str, level: str) -> None:
     assert results(machine(level=level), TABLES[name], FRESH) == expected(TABLES[name], UNIT[level])
 
 
+@pytest.mark.parametrize("la57", [False, True], ids=["4-levels", "5-levels"])
 @pytest.mark.parametrize("level", UNIT)
-def test_mount_and_umount(machine: MakeMachine, level: str) -> None:
-    booted = machine(level=level)
+def test_mount_and_umount(machine: MakeMachine, level: str, la57: bool) -> None:
+    booted = machine(level=level, la57=la57)
     table = {name: (script.replace("OPTIONS", f'"level={level}"'), r) for name, (script, r) in MOUNTING.items()}
     assert results(booted, table, "@st = bytes 144", after="") == expected(table, UNIT[level])
     vfs = booted.kernel.vfs

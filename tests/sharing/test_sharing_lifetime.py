@@ -6,6 +6,8 @@ on which they take turns.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from emu.machine import Mount
@@ -174,13 +176,24 @@ def test_sharing(machine: MakeMachine, level: str) -> None:
     assert results(machine(level=level), SHARING, START) == expected(SHARING, UNIT[level])
 
 
+#: 4-level paging, 5-level paging, and several vCPUs, each of which must forget what the owner's end takes away.
+MACHINES: dict[str, dict[str, Any]] = {
+    "4-levels": {},
+    "5-levels": {"la57": True},
+    "3-vCPUs": {"cpus": 3, "tlb": "skylake-sp", "check_tlb": True},
+}
+
+
+@pytest.mark.parametrize("kind", MACHINES)
 @pytest.mark.parametrize("owner", ["die", "persist"])
 @pytest.mark.parametrize("level", UNIT)
-def test_the_owner(machine: MakeMachine, level: str, owner: str) -> None:
+def test_the_owner(machine: MakeMachine, level: str, owner: str, kind: str) -> None:
     rows = {name: (script, a if owner == "die" else b) for name, (script, a, b) in OWNER.items()}
     table: Table = {name: (script, result) for name, (script, result) in rows.items() if result is not None}
-    booted = machine(level=level, mounts=[Mount("msharefs", MOUNT_POINT, f"level={level},owner={owner}")])
+    mounts = [Mount("msharefs", MOUNT_POINT, f"level={level},owner={owner}")]
+    booted = machine(level=level, mounts=mounts, **MACHINES[kind])
     assert results(booted, table, START) == expected(table, UNIT[level])
+    assert kind != "3-vCPUs" or booted.stale_translations() == []
 
 
 @pytest.mark.parametrize("owner", ["die", "persist"])
