@@ -129,14 +129,14 @@ def _move(mm: AddressSpace, old: int, old_length: int, new: int, new_length: int
     vma = mm.vmas.find(old)
     assert vma is not None
     promised = new_length - (0 if keep or not old_length else old_length) if vma.flags & VmFlags.ACCOUNT else 0
+    if new_length < old_length:  # first, since it frees empty tables
+        do_munmap(mm, old + new_length, old_length - new_length)
     if vma.huge:
         make_tables_for_huge(mm, vma, old, kept, new)
     else:
         mm.tables.make_tables_for(mm.tables, old, old + kept, new)
     if promised > 0:
         mm.context.commit.charge(promised >> PAGE_SHIFT, mm)
-    if new_length < old_length:
-        do_munmap(mm, old + new_length, old_length - new_length)
     source = mm.carve(vma, old, old + kept) if kept and not keep else vma
     target = source.copy(old, source.end)
     target.start, target.end = new, new + new_length

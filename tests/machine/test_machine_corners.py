@@ -17,6 +17,11 @@ CORNERS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "EFAULT SEGV_MAPERR 0",
         {},
     ),
+    "mremap of the beginning to just behind the end": (
+        "@p = mmap 2T 3M RW PRIVATE|MAP_FIXED -1 0; @store p 5; q = mremap p 3M 4K 3 p+3M; load q; load p",
+        "0x20000300000 5 SEGV_MAPERR",
+        {},
+    ),
     "mremap of nothing into itself": (
         "@p = mmap 2T 64K RW ANON|MAP_FIXED -1 0; @store p+4K 7; q = mremap p 0 8K 3 p+32K; load q+4K; load p+44K",
         "0x20000008000 7 0",
