@@ -35,12 +35,5 @@ class WaitQueue:
             wake(task)
         return len(sleepers)
 
-    def wake_one(self) -> int:
-        """Wake the one that has slept longest; return 1, or 0 if nobody sleeps."""
-        for task in self._sleepers:
-            self._sleepers.pop(task)(task)
-            return 1
-        return 0
-
     def __len__(self) -> int:
         return len(self._sleepers)
