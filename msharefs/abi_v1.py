@@ -151,21 +151,36 @@ class MshareCalls:
             raise LinuxError(errno.EACCES)
         region = self._mshare.new_region(sb, name, host_base=start)  # it outlives its creator
         region.size = length
-        try:
-            if Quirk.A1_LEAKS in sb.options.quirks:
-                copy_and_leak(region, task.mm, vmas)
-            else:
-                from emu.mm.handover import hand_over  # mshare() is there from the start, and few call it
-
-                hand_over(task.mm, region.host, vmas)
-        except LinuxError:
-            self._mshare.abandon(region)
-            raise
         who = task.credentials
         owner = NewOwner(mode & 0o444 | 0o400, who.euid, who.egid)
         inode = RegionV1(sb, owner.mode, owner.uid, owner.gid, region, task, oflag)
-        sb.root.add(name, inode)
-        self._open_window(kernel, task, inode, name, start, length, rights)
+        try:
+            sb.root.add(name, inode)
+        except LinuxError:
+            self._mshare.abandon(region)
+            raise
+        try:
+            file = _open(kernel, inode, name)  # all that can be refused comes before the memory moves
+            try:
+                self._take_over(sb, task, region, vmas)
+            except LinuxError:
+                file.put()
+                raise
+        except LinuxError:
+            _remove_name(kernel, sb, inode, name)
+            self._mshare.abandon(region)
+            raise
+        self._insert_window(task, inode, file, start, length, rights)
+
+    @staticmethod
+    def _take_over(sb: MshareSuperBlock, task: Task, region: Region, vmas: list[Vma]) -> None:
+        """The caller's mappings become the region's.  LinuxError(ENOMEM) leaves them with the caller."""
+        if Quirk.A1_LEAKS in sb.options.quirks:
+            copy_and_leak(region, task.mm, vmas)
+        else:
+            from emu.mm.handover import hand_over  # mshare() is there from the start, and few call it
+
+            hand_over(task.mm, region.host, vmas)
 
     def _attach(
         self,
@@ -190,15 +205,11 @@ class MshareCalls:
         elif oflag & Oflag.WRONLY:
             prot = Prot.WRITE
         check_window(inode.region, prot)
-        self._open_window(kernel, task, inode, name, start, length, prot)
+        self._insert_window(task, inode, _open(kernel, inode, name), start, length, prot)
         inode.users += 1
 
     @staticmethod
-    def _open_window(
-        kernel: Kernel, task: Task, inode: RegionV1, name: str, start: int, length: int, prot: Prot
-    ) -> None:
-        # for writing too: what the file allows is no limit to the window's rights
-        file = InfoV1File(_place(kernel, inode, name), OpenFlags.RDWR)
+    def _insert_window(task: Task, inode: RegionV1, file: InfoV1File, start: int, length: int, prot: Prot) -> None:
         flags = VmFlags.SHARED | VmFlags.DONTEXPAND
         task.mm.insert(Vma(start, start + length, prot, flags, file=file, ops=inode.ops))
         file.put()  # the VMA has its own reference
@@ -218,12 +229,23 @@ class MshareCalls:
                     if vma.ops is inode.ops:
                         task.mm.remove(vma)
             return 0
-        place = _place(kernel, inode, text)
-        sb.root.remove(text)
-        place.mount.root.drop(text)
+        _remove_name(kernel, sb, inode, text)
         inode.nlink -= 1
         inode.drop_if_unused()
         return 0
+
+
+def _open(kernel: Kernel, inode: RegionV1, name: str) -> InfoV1File:
+    """The file of a window.  LinuxError(ENFILE) if the machine has as many open files as it can."""
+    # for writing too: what the file allows is no limit to the window's rights
+    return InfoV1File(_place(kernel, inode, name), OpenFlags.RDWR)
+
+
+def _remove_name(kernel: Kernel, sb: MshareSuperBlock, inode: RegionV1, name: str) -> None:
+    """Take the name out of the root."""
+    place = _place(kernel, inode, name)
+    sb.root.remove(name)
+    place.mount.root.drop(name)
 
 
 def _place(kernel: Kernel, inode: RegionV1, name: str) -> Path:

@@ -250,3 +250,16 @@ def test_without_a_mounted_msharefs(machine: MakeMachine) -> None:
     assert booted.calls('mmap 2T 2M RW ANON|MAP_FIXED -1 0; mshare "r" 2T 2M O_RDWR 0600; mshare_unlink "r"')[1:] == [
         "mshare = 0", "mshare_unlink = 0",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("level", UNIT)
+def test_without_room_for_an_open_file_nothing_moves(machine: MakeMachine, level: str) -> None:
+    booted = machine(level=level)
+    script = f'@u = say {booted.unit}; {MAPPED}; @mark 1; mshare "r" p u O_RDWR|O_CREAT 0600; load p; mshare_unlink "r"'
+    task = booted.guest("calls", script)
+    booted.run_until_mark(task, 1)
+    vfs = booted.kernel.vfs
+    before, vfs.max_files = vfs.max_files, vfs.open_files
+    booted.finish()
+    assert booted.stdout.splitlines() == ["mshare = ENFILE", "load = 7", "mshare_unlink = EINVAL"]
+    vfs.max_files = before
