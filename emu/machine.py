@@ -14,7 +14,8 @@ from emu.fs.fdtable import FdTable, FsContext
 from emu.kernel.elf import NotExecutable
 from emu.kernel.errors import LinuxError
 from emu.kernel.exec import do_execve
-from emu.kernel.kernel import Kernel, describe_task
+from emu.kernel.group import ThreadGroup
+from emu.kernel.kernel import Kernel, describe_process
 from emu.kernel.modules import Init, find_modules
 from emu.kernel.sched import MAX_CPUS, StopReason
 from emu.kernel.signal_state import SiCode, SigInfo
@@ -191,8 +192,8 @@ class Machine:
             raise LaunchError(f"the machine has not enough memory for another process ({error})", 2) from None
         root = kernel.vfs.root
         task = Task(
-            pid=pid, ppid=1, mm=mm, files=files, fs=FsContext(root, root), context=kernel.cpu.fresh_context(0),
-            pgid=pid, sid=pid,
+            pid=pid, group=ThreadGroup(tgid=pid, ppid=1, pgid=pid, sid=pid), mm=mm, files=files,
+            fs=FsContext(root, root), context=kernel.cpu.fresh_context(0),
         )  # fmt: skip
         kernel.tasks[pid] = task
         return task
@@ -212,7 +213,7 @@ class Machine:
 
     def send_signal(self, task: Task, signo: int) -> None:
         """Send a signal as the machine's owner would."""
-        self.kernel.signals.send(task, signo, SigInfo(signo, SiCode.USER))
+        self.kernel.signals.send_to_process(task, signo, SigInfo(signo, SiCode.USER))
 
     def kill_all(self) -> None:
         """End every process at once (SIGKILL)."""
@@ -224,8 +225,9 @@ class Machine:
 
     @property
     def tasks(self) -> list[Task]:
-        """Every process that lives, by pid."""
-        return [task for _, task in sorted(self.kernel.tasks.items()) if task.alive]
+        """Every process that lives, by pid: its leader."""
+        leaders = {task.tgid: task.group.leader for task in self.kernel.tasks.values() if task.alive}
+        return [leader for _, leader in sorted(leaders.items())]
 
     def audit(self, *, tlbs: bool | None = None) -> list[str]:
         """Recount everything; every finding is a sentence.
@@ -244,7 +246,7 @@ class Machine:
 
     def processes(self) -> list[dict[str, Any]]:
         """Figures of every process, ended ones included, by pid."""
-        living = [describe_task(task) for task in self.tasks]
+        living = [describe_process(task.group) for task in self.tasks]
         return sorted([*self.kernel.finished, *living], key=lambda p: int(p["pid"]))
 
 

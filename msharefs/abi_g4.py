@@ -114,10 +114,12 @@ class FileG4(ControlFile):
     def flush(self) -> None:
         """The owner has closed its last descriptor: the region ends, whoever else has one."""
         region = self.region
-        owner = region.owner
-        if owner is None or region.kernel.current is not owner or not region.dies_with_owner or region.orphaned:
+        owner, current = region.owner, region.kernel.current
+        if owner is None or current is None or current.group is not owner.group:
             return
-        if not any(owner.files.get_any(fd).inode is self.inode for fd in owner.files):
+        if not region.dies_with_owner or region.orphaned:
+            return
+        if not any(current.files.get_any(fd).inode is self.inode for fd in current.files):
             region.lose_owner()
 
     def check_alive(self) -> None:

@@ -11,6 +11,7 @@ from msharefs.abi import Generations
 from msharefs.abi_v1 import MshareCalls
 from msharefs.accounting import describe, text
 from msharefs.filesystem import MshareFsType, MshareSuperBlock
+from msharefs.quirks import owner_is_thread
 from msharefs.region import MSHARE_BASE, Region
 
 if TYPE_CHECKING:
@@ -81,14 +82,21 @@ class Mshare:
     def exit_task(self, task: Task) -> None:
         """A process ends: so do the contents of every region that it owns and that is to end with its owner."""
         for region in self.regions:
-            if region.owner is task and region.dies_with_owner and not region.orphaned:
+            owner = region.owner
+            if owner is not None and owner.group is task.group and region.dies_with_owner and not region.orphaned:
+                region.lose_owner()
+
+    def exit_thread(self, task: Task) -> None:
+        """A thread ends, and takes what it owns with it where the owner is a thread."""
+        for region in self.regions:
+            if region.owner is task and owner_is_thread(region) and region.dies_with_owner and not region.orphaned:
                 region.lose_owner()
 
     def report(self) -> list[dict[str, Any]]:
         """Every region, those that live first."""
         for region in self.regions:
             region.note_peaks()
-        pids = {task.mm.serial: task.pid for task in self.kernel.tasks.values() if task.alive}
+        pids = {task.mm.serial: task.tgid for task in self.kernel.tasks.values() if task.alive}
         return [*(describe(region, pids, ended=False) for region in self.regions), *self._ended]
 
     def audit(self) -> Iterator[str]:
@@ -117,5 +125,6 @@ def init(kernel: Kernel) -> None:
     kernel.vfs.debugfs.create_file("mshare", mshare.debug_text, size=0)
     kernel.audit_hooks.append(mshare.audit)
     kernel.exit_hooks.append(mshare.exit_task)
+    kernel.thread_exit_hooks.append(mshare.exit_thread)
     kernel.default_mounts.append(("msharefs", MOUNT_POINT, ""))
     kernel.reporters["regions"] = mshare.report

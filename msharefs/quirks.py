@@ -36,10 +36,12 @@ class Quirk(StrEnum):
     A1_LEAKS = "a1-leaks"
     #: Second series: a page that was read before it is written is the zero page of the whole machine.
     ZERO_PAGE_WRITE = "zero-page-write"
+    #: Third series: the thread that made a region owns it, so that its end empties the region while its process lives.
+    THREAD_OWNER = "thread-owner"
 
 
-#: What finds it: the stale-translation detector (``--check-tlb``) or the audit (``--audit``).
-FOUND_BY = {quirk: "detector" if quirk == Quirk.STALE_MUNMAP else "audit" for quirk in Quirk}
+#: What finds it: the stale-translation detector (``--check-tlb``), the audit (``--audit``), or the program alone.
+FOUND_BY = dict.fromkeys(Quirk, "audit") | {Quirk.STALE_MUNMAP: "detector", Quirk.THREAD_OWNER: "program"}
 
 
 def keeps_translations(region: Region, mm: AddressSpace, slot_address: int) -> bool:
@@ -60,6 +62,11 @@ def keeps_translations(region: Region, mm: AddressSpace, slot_address: int) -> b
 def leaves_links(region: Region, mm: AddressSpace) -> bool:
     """Whether an address space that unmaps a window keeps its links; at its end they go in any case."""
     return Quirk.Y0_STALE_LINK in region.options.quirks and mm.users > 0
+
+
+def owner_is_thread(region: Region) -> bool:
+    """Whether a region ends with the thread that made it, and not with the process."""
+    return Quirk.THREAD_OWNER in region.options.quirks
 
 
 def rights_of_object(region: Region, prot: Prot) -> Prot:

@@ -47,9 +47,12 @@ class Deaths(Tracer):
     def exit(self, task: Task, status: int) -> None:
         signo = status & 0x7F
         info = self._last.pop(task.pid, None)
-        if signo:
-            detail = _death(task, info) if info is not None and info.signo == signo else ""
-            self.lines[task.pid] = f"{_name(task)} was killed by {signal_name(signo)}{detail}"
+        if signo:  # of several threads, the one that took the signal knows more
+            line = f"{_name(task)} was killed by {signal_name(signo)}"
+            if info is not None and info.signo == signo:
+                self.lines[task.tgid] = line + _death(task, info)
+            else:
+                self.lines.setdefault(task.tgid, line)
 
 
 def _death(task: Task, info: SigInfo) -> str:
@@ -60,7 +63,7 @@ def _death(task: Task, info: SigInfo) -> str:
         verb = _VERB["write" if code & ErrorCode.WR else "fetch" if code & ErrorCode.ID else "read"]
         return f": {verb} {info.address:#x}, {why} ({at})"
     if info.code in (SiCode.USER, SiCode.TKILL, SiCode.QUEUE) and info.signo != Sig.PIPE:
-        return f", sent by {'itself' if info.pid == task.pid else f'process {info.pid}'}"
+        return f", sent by {'itself' if info.pid == task.tgid else f'process {info.pid}'}"
     return f": {at}" if info.signo in (Sig.SEGV, Sig.BUS, Sig.ILL, Sig.FPE, Sig.TRAP) else ""
 
 
@@ -83,7 +86,7 @@ def ending_of(machine: Machine, first: Task, reason: StopReason, cause: Cause | 
         return Ending(IDLE, "idle", lines)
     status = exit_status(first.exit_code)
     if first.exit_code & 0x7F:
-        return Ending(status, "signal", [deaths.lines[first.pid]])
+        return Ending(status, "signal", [deaths.lines[first.tgid]])
     return Ending(status, "exit")
 
 
@@ -91,7 +94,7 @@ _STOPPED = {Cause.INTERRUPT: "interrupted", Cause.TERMINATE: "terminated", Cause
 
 
 def _name(task: Task) -> str:
-    return f"{task.pid} ({task.comm})"
+    return f"{task.tgid} ({task.comm})"
 
 
 def _shown(machine: Machine) -> list[str]:

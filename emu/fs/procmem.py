@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from emu.fs.proccpu import cpu_list
 from emu.kernel.limits import limits_text
+from emu.kernel.signal_state import mask_of
 from emu.kernel.task import STATE_LETTER
 from emu.mm.frames import FrameKind
 from emu.mm.hugefault import head_of, huge_bytes
@@ -169,8 +170,9 @@ def status(kernel: Kernel, task: Task) -> bytes:
         "VmData": f"{mm.data_bytes >> 10:>8} kB",
         "VmSwap": "       0 kB",
         "HugetlbPages": f"{huge_bytes(mm) >> 10:>8} kB",
-        "Threads": 1,
-        "SigPnd": f"{task.signals.pending_mask:016x}",
+        "Threads": len(task.group.threads.keys() | {task.tgid}),
+        "SigPnd": f"{mask_of(task.signals.pending):016x}",
+        "ShdPnd": f"{mask_of(task.signals.shared):016x}",
         "SigBlk": f"{task.signals.blocked:016x}",
         "Cpus_allowed": f"{kernel.scheduler.allowed(task):x}",
         "Cpus_allowed_list": cpu_list(kernel.scheduler.allowed(task)),

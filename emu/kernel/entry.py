@@ -70,7 +70,8 @@ class Entry:
         if task.sleeping is not None and not self._resume(task):
             return
         while True:
-            if task.signals.pending or task.signals.saved_mask is not None:
+            signals = task.signals
+            if signals.pending or signals.shared or signals.saved_mask is not None:
                 if not kernel.signals.deliver(task):
                     return
             cpu.trap.code_id = task.mm.code_id
@@ -162,7 +163,8 @@ class Entry:
     def _restarts(self, task: Task) -> bool:
         """Whether the signal that will be delivered lets the call start again (SA_RESTART, or no handler at all)."""
         signals = task.signals
-        ready = [info for info in signals.pending if not signals.blocked >> (info.signo - 1) & 1]
+        waiting = (*signals.pending, *signals.shared)
+        ready = [info for info in waiting if not signals.blocked >> (info.signo - 1) & 1]
         return all(
             signals.actions[info.signo].handler <= 1 or signals.actions[info.signo].flags & SaFlags.RESTART
             for info in ready

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from emu.fs.file import File
 from emu.kernel.elf import ElfProgram, NotExecutable, read_elf
 from emu.kernel.errors import LinuxError
+from emu.kernel.exit import de_thread, release_memory, vfork_done
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, SigAction
 from emu.kernel.task import Task
 from emu.mm.address_space import TASK_SIZE, AddressSpace, page_align
@@ -208,19 +209,17 @@ def _build_stack(
 
 def _commit(kernel: Kernel, task: Task, mm: AddressSpace, path: str, argv: Sequence[bytes]) -> None:
     """The point of no return: the old program goes."""
+    de_thread(kernel, task)
+    release_memory(kernel, task)
     old, task.mm = task.mm, mm
     if task is kernel.current:
         kernel.flusher.switch_mm(mm)
     old.put()
-    if task.vfork_done is not None:
-        task.vfork_done.wake_all()
-        task.vfork_done = None
+    vfork_done(task)
     task.files = kernel.unshare_files(task.files)
     task.files.close_on_exec()
-    for number, action in enumerate(task.signals.actions):
-        task.signals.actions[number] = SigAction(SIG_IGN if action.handler == SIG_IGN else SIG_DFL)
+    task.signals.actions = [SigAction(SIG_IGN if a.handler == SIG_IGN else SIG_DFL) for a in task.signals.actions]
     task.signals.alt_stack = (0, 0, 2)
-    task.clear_child_tid = 0
     task.comm = path.rsplit("/", 1)[-1][:15]
     task.argv = tuple(argv)
     mm.on_kernel_fault = kernel.count_kernel_fault

@@ -1,4 +1,4 @@
-"""The end of a process, and waiting for it (kernel/exit.c)."""
+"""The end of threads and processes, and waiting for them (kernel/exit.c)."""
 
 from __future__ import annotations
 
@@ -7,84 +7,161 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from emu.kernel.errors import LinuxError
-from emu.kernel.signal_state import CLD_EXITED, CLD_KILLED, SIG_IGN, SaFlags, Sig, SigInfo
+from emu.kernel.futex import exit_robust_list
+from emu.kernel.signal_state import CLD_EXITED, CLD_KILLED, NSIG, SIG_IGN, SaFlags, Sig, SigInfo
 from emu.kernel.task import Task, TaskState
 
 if TYPE_CHECKING:
+    from emu.kernel.group import ThreadGroup
     from emu.kernel.kernel import Kernel
 
 WNOHANG = 1
 
 
-def do_exit(kernel: Kernel, task: Task, status: int) -> None:
-    """End a task: give back everything, tell the parent.  ``status`` is the word that wait4 will give."""
-    task.exit_code = status
-    kernel.tracer.exit(task, status)
+def do_group_exit(kernel: Kernel, task: Task, status: int) -> None:
+    """End every thread of a process (exit_group, a fatal signal).  ``status`` is the word that wait4 will give, unless
+    another thread has ended the process before.
+    """
+    group = task.group
+    if group.exiting is None:
+        group.exiting = status
+    for other in list(group.threads.values()):
+        if other is not task:
+            do_exit(kernel, other, group.exiting)
+    if task.alive:
+        do_exit(kernel, task, group.exiting)
+
+
+def do_exit(kernel: Kernel, task: Task, status: int, *, told: bool = True) -> None:
+    """End one thread; with the last one the process ends: everything is given back, and the parent is told.
+
+    ``status``: the process's status word if this is the last thread.  ``told``: whether the tracer hears of it.
+    """
+    group = task.group
+    if told:
+        kernel.tracer.exit(task, status)
     task.state = TaskState.ZOMBIE
     kernel.scheduler.remove(task)
     if task.sleeping is not None:
         task.sleeping.close()
         task.sleeping = None
-    if task.clear_child_tid:
-        try:
-            task.mm.write_u32(task.clear_child_tid, 0)
-        except LinuxError:
-            pass  # as the kernel does: the address is the guest's affair
-        kernel.futexes.wake_word(task.mm, task.clear_child_tid)
-    if task.alarm is not None:
-        kernel.clock.cancel(task.alarm[1])
     if task is kernel.current:
         kernel.scheduler.account(task)
-    kernel.remember(task)
-    for hook in kernel.exit_hooks:
+    release_memory(kernel, task)
+    del group.threads[task.pid]
+    for hook in kernel.thread_exit_hooks:
         hook(task)
+    if not group.threads:
+        _end_process(kernel, task, status)
     task.files.put()
     task.mm.put()
+    vfork_done(task)
+    if not group.threads:
+        _leave_family(kernel, group)
+    if task is not group.leader:  # nobody waits for a thread
+        group.ended_usage.add(task.usage)
+        task.state = TaskState.DEAD
+        del kernel.tasks[task.pid]
+
+
+def _end_process(kernel: Kernel, last: Task, status: int) -> None:
+    """The last thread has ended, and its memory is still there."""
+    group = last.group
+    group.exit_code = status if group.exiting is None else group.exiting
+    if group.alarm is not None:
+        kernel.clock.cancel(group.alarm[1])
+    kernel.remember(group)
+    for hook in kernel.exit_hooks:
+        hook(last)
+
+
+def release_memory(kernel: Kernel, task: Task) -> None:
+    """A task is about to leave its address space (mm_release): locks that it held are marked, and who waits for its end
+    is woken.
+    """
+    if task.robust_list:
+        exit_robust_list(kernel, task)
+        task.robust_list = 0
+    if task.clear_child_tid:
+        if task.mm.users > 1:  # as the kernel does: else nobody could see it
+            try:
+                task.mm.write_u32(task.clear_child_tid, 0)
+            except LinuxError:
+                pass  # as the kernel does: the address is the guest's affair
+            kernel.futexes.wake_word(task.mm, task.clear_child_tid)
+        task.clear_child_tid = 0
+
+
+def vfork_done(task: Task) -> None:
+    """The task has left the memory that its parent lent it."""
     if task.vfork_done is not None:
         task.vfork_done.wake_all()
         task.vfork_done = None
-    for child in list(task.children.values()):
-        child.parent, child.ppid = None, 1
-        if child.state == TaskState.ZOMBIE:
+
+
+def _leave_family(kernel: Kernel, group: ThreadGroup) -> None:
+    """The process has ended: its children have no parent any more, and its own parent is told."""
+    for child in list(group.children.values()):
+        child.group.parent, child.group.ppid = None, 1
+        if child.group.waitable:
             release(kernel, child)
-    task.children.clear()
-    notify_parent(kernel, task)
+    group.children.clear()
+    notify_parent(kernel, group)
 
 
-def notify_parent(kernel: Kernel, task: Task) -> None:
+def notify_parent(kernel: Kernel, group: ThreadGroup) -> None:
     """SIGCHLD and the wake-up; a parent that ignores SIGCHLD, or that there is none, means the zombie goes at once."""
-    parent = task.parent
+    parent = group.parent
     if parent is None:
-        release(kernel, task)
+        release(kernel, group.leader)
         return
-    action = parent.signals.actions[Sig.CHLD]
-    reaped = task.exit_signal == Sig.CHLD and (action.handler == SIG_IGN or action.flags & SaFlags.NOCLDWAIT)
-    signo = task.exit_code & 0x7F
+    action = parent.leader.signals.actions[Sig.CHLD]
+    reaped = group.exit_signal == Sig.CHLD and (action.handler == SIG_IGN or action.flags & SaFlags.NOCLDWAIT)
+    signo = group.exit_code & 0x7F
     if signo:
-        info = SigInfo(Sig.CHLD, CLD_KILLED, pid=task.pid, status=signo)
+        info = SigInfo(Sig.CHLD, CLD_KILLED, pid=group.tgid, status=signo)
     else:
-        info = SigInfo(Sig.CHLD, CLD_EXITED, pid=task.pid, status=task.exit_code >> 8)
-    if task.exit_signal and action.handler != SIG_IGN:
-        kernel.signals.send(parent, task.exit_signal, info if task.exit_signal == Sig.CHLD else None)
+        info = SigInfo(Sig.CHLD, CLD_EXITED, pid=group.tgid, status=group.exit_code >> 8)
+    if 0 < group.exit_signal <= NSIG and action.handler != SIG_IGN:
+        told = info if group.exit_signal == Sig.CHLD else None
+        kernel.signals.send_to_process(parent.leader, group.exit_signal, told)
     if reaped:
-        release(kernel, task)
+        release(kernel, group.leader)
     parent.child_exit.wake_all()
 
 
-def release(kernel: Kernel, task: Task) -> None:
-    """Forget a zombie."""
-    task.state = TaskState.DEAD
-    del kernel.tasks[task.pid]
-    if task.parent is not None:
-        task.parent.children.pop(task.pid, None)
-        usage = task.parent.children_usage
-        usage.add(task.usage)
-        usage.add(task.children_usage)
+def release(kernel: Kernel, leader: Task) -> None:
+    """Forget a zombie process."""
+    leader.state = TaskState.DEAD
+    del kernel.tasks[leader.pid]
+    parent = leader.group.parent
+    if parent is not None:
+        parent.children.pop(leader.pid, None)
+        parent.children_usage.add(leader.group.usage())
+        parent.children_usage.add(leader.group.children_usage)
+
+
+def de_thread(kernel: Kernel, task: Task) -> None:
+    """execve: the other threads end, and the caller becomes the leader, with the leader's number."""
+    group, leader = task.group, task.group.leader
+    for other in list(group.threads.values()):
+        if other is not task:
+            do_exit(kernel, other, 0, told=other is not leader)
+    if leader is task:
+        return
+    kernel.tracer.supersede(task, leader)
+    group.ended_usage.add(leader.usage)
+    leader.state = TaskState.DEAD
+    del kernel.tasks[task.pid], group.threads[task.pid]
+    task.pid = leader.pid
+    kernel.tasks[task.pid] = group.threads[task.pid] = group.leader = task
+    if group.parent is not None:
+        group.parent.children[task.pid] = task
 
 
 def do_wait(kernel: Kernel, task: Task, pid: int, options: int) -> Generator[Any, None, Task | None]:
-    """The child that has ended and matches ``pid`` as in wait4(2), after waiting for it; None with WNOHANG if none
-    has yet.
+    """The child of this process that has ended and matches ``pid`` as in wait4(2), after waiting for it; None with
+    WNOHANG if none has yet.
 
     LinuxError(ECHILD) if there is no such child.  The child is still a zombie: the caller releases it.
     """
@@ -93,11 +170,11 @@ def do_wait(kernel: Kernel, task: Task, pid: int, options: int) -> Generator[Any
         if not candidates:
             raise LinuxError(errno.ECHILD)
         for child in candidates:
-            if child.state == TaskState.ZOMBIE:
+            if child.group.waitable:
                 return child
         if options & WNOHANG:
             return None
-        yield task.child_exit
+        yield task.group.child_exit
 
 
 def _matches(task: Task, child: Task, pid: int) -> bool:

@@ -9,8 +9,9 @@ from enum import IntFlag
 from typing import TYPE_CHECKING, Any
 
 from emu.kernel.errors import LinuxError
+from emu.kernel.group import ThreadGroup
 from emu.kernel.limits import INFINITY, Rlimit, limits_of
-from emu.kernel.signal_state import NSIG
+from emu.kernel.signal_state import SIG_DFL, SIG_IGN, SigAction
 from emu.kernel.task import Task
 from emu.kernel.wait import WaitQueue
 
@@ -36,32 +37,28 @@ class CloneFlags(IntFlag):
     DETACHED = 0x400000
     UNTRACED = 0x800000
     CHILD_SETTID = 0x1000000
+    IO = 0x80000000
     CLEAR_SIGHAND = 0x100000000
 
 
+#: What there is nothing to do for: no System V semaphores, no debuggers, no I/O priorities.
+_IGNORED = CloneFlags.SYSVSEM | CloneFlags.DETACHED | CloneFlags.UNTRACED | CloneFlags.IO
 _KNOWN = (
-    CloneFlags.SIGNAL | CloneFlags.VM | CloneFlags.FS | CloneFlags.FILES | CloneFlags.VFORK | CloneFlags.PARENT_SETTID
-    | CloneFlags.CHILD_CLEARTID | CloneFlags.CHILD_SETTID | CloneFlags.SETTLS | CloneFlags.DETACHED |
-    CloneFlags.UNTRACED | CloneFlags.CLEAR_SIGHAND
+    CloneFlags.SIGNAL | CloneFlags.VM | CloneFlags.FS | CloneFlags.FILES | CloneFlags.SIGHAND | CloneFlags.VFORK |
+    CloneFlags.THREAD | CloneFlags.SETTLS | CloneFlags.PARENT_SETTID | CloneFlags.CHILD_CLEARTID |
+    CloneFlags.CHILD_SETTID | CloneFlags.CLEAR_SIGHAND | _IGNORED
 )  # fmt: skip
 
 
 def do_clone(
     kernel: Kernel, task: Task, flags: int, stack: int, parent_tid: int, child_tid: int, tls: int
 ) -> int | Generator[Any, None, int]:
-    """Make a child process; the result is its pid.
+    """Make a child process, or with CLONE_THREAD another thread; the result is its number.
 
-    A child that shares memory (CLONE_VM) is only made together with CLONE_VFORK: threads are not built yet.
-    LinuxError(EAGAIN) at the process limit, (ENOMEM) without memory.
+    LinuxError(EAGAIN) at the process limit, (ENOMEM) without memory, (EINVAL) for flags that do not go together,
+    (ENOSYS) for what is not built: namespaces, CLONE_PIDFD, CLONE_PARENT, CLONE_PTRACE.
     """
-    if flags & ~_KNOWN or (flags & CloneFlags.VM and not flags & CloneFlags.VFORK):
-        names = "|".join(str(f.name) for f in CloneFlags if f & flags and f != CloneFlags.SIGNAL)
-        what = "threads are" if flags & CloneFlags.VM else "it is"
-        named = f" ({names})" if names else ""
-        kernel.log_once(f"clone with flags {flags:#x}{named}: {what} not supported: ENOSYS")
-        raise LinuxError(errno.ENOSYS)
-    if flags & CloneFlags.SIGNAL > NSIG:
-        raise LinuxError(errno.EINVAL)
+    _check_flags(kernel, task, flags, tls)
     child = _copy_process(kernel, task, flags)
     cpu = kernel.cpu
     saved = {name: cpu.read(name) for name in ("rax", "rsp")}
@@ -84,6 +81,21 @@ def do_clone(
     return child.pid
 
 
+def _check_flags(kernel: Kernel, task: Task, flags: int, tls: int) -> None:
+    """As copy_process() does."""
+    if flags & CloneFlags.THREAD and not flags & CloneFlags.SIGHAND:
+        raise LinuxError(errno.EINVAL)
+    if flags & CloneFlags.SIGHAND and (not flags & CloneFlags.VM or flags & CloneFlags.CLEAR_SIGHAND):
+        raise LinuxError(errno.EINVAL)
+    if flags & ~_KNOWN:
+        names = "|".join(str(f.name) for f in CloneFlags if f & flags & ~_KNOWN)
+        named = f" ({names})" if names else ""
+        kernel.log_once(f"clone with flags {flags & ~_KNOWN:#x}{named}: not supported: ENOSYS")
+        raise LinuxError(errno.ENOSYS)
+    if flags & CloneFlags.SETTLS and tls >= task.mm.task_size:
+        raise LinuxError(errno.EPERM)
+
+
 def _copy_process(kernel: Kernel, task: Task, flags: int) -> Task:
     _check_processes(kernel, task)
     pid = kernel.new_pid()
@@ -96,7 +108,7 @@ def _copy_process(kernel: Kernel, task: Task, flags: int) -> Task:
     mm.on_kernel_fault = kernel.count_kernel_fault
     child = Task(
         pid=pid,
-        ppid=task.pid,
+        group=task.group if flags & CloneFlags.THREAD else _new_group(task, pid, flags),
         mm=mm,
         files=task.files.share() if flags & CloneFlags.FILES else task.files.copy(),
         fs=task.fs if flags & CloneFlags.FS else task.fs.copy(),
@@ -106,20 +118,32 @@ def _copy_process(kernel: Kernel, task: Task, flags: int) -> Task:
         argv=task.argv,
         exe=task.exe,
         rip=task.rip,
-        pgid=task.pgid,
-        sid=task.sid,
-        limits=dict(task.limits),
         affinity=task.affinity,
-        parent=task,
-        exit_signal=flags & CloneFlags.SIGNAL,
     )
-    child.signals.actions = list(task.signals.actions)
-    child.signals.blocked = task.signals.blocked
-    if not flags & CloneFlags.VM:
-        child.signals.alt_stack = task.signals.alt_stack
-    task.children[pid] = child
+    _copy_signals(task, child, flags)
+    if not flags & CloneFlags.THREAD:
+        task.children[pid] = child
     kernel.tasks[pid] = child
     return child
+
+
+def _new_group(task: Task, pid: int, flags: int) -> ThreadGroup:
+    """The process of a child that is no thread."""
+    return ThreadGroup(
+        tgid=pid, ppid=task.tgid, pgid=task.pgid, sid=task.sid, parent=task.group,
+        exit_signal=flags & CloneFlags.SIGNAL, limits=dict(task.limits),
+    )  # fmt: skip
+
+
+def _copy_signals(task: Task, child: Task, flags: int) -> None:
+    actions = task.signals.actions
+    if flags & CloneFlags.CLEAR_SIGHAND:
+        child.signals.actions = [SigAction(SIG_IGN if a.handler == SIG_IGN else SIG_DFL) for a in actions]
+    else:
+        child.signals.actions = actions if flags & CloneFlags.SIGHAND else list(actions)
+    child.signals.blocked = task.signals.blocked
+    if flags & (CloneFlags.VM | CloneFlags.VFORK) != CloneFlags.VM:
+        child.signals.alt_stack = task.signals.alt_stack
 
 
 def _check_processes(kernel: Kernel, task: Task) -> None:

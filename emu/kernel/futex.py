@@ -7,6 +7,7 @@ behind it, so that processes meet there whatever address each of them sees it at
 from __future__ import annotations
 
 import errno
+import struct
 from collections.abc import Generator, Hashable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from emu.mm.address_space import AddressSpace
 
 ANY_BIT = 0xFFFF_FFFF
+#: FUTEX_WAITERS, FUTEX_OWNER_DIED, FUTEX_TID_MASK, ROBUST_LIST_LIMIT.
+_WAITERS, _OWNER_DIED, _TID_MASK, _ROBUST_LIMIT = 1 << 31, 1 << 30, (1 << 30) - 1, 2048
 Key = Hashable
 
 
@@ -112,6 +115,38 @@ class Futexes:
             self.wake(futex_key(mm, address, private=False), 1)
         except LinuxError:
             pass  # nobody can wait where nothing is
+
+
+def exit_robust_list(kernel: Kernel, task: Task) -> None:
+    """A task ends: futexes that it holds, by the list that it has told of, are marked, and one waiter of each is woken
+    (kernel/futex/core.c).
+    """
+    try:
+        head = task.robust_list
+        entry, offset, pending = struct.unpack("<QqQ", task.mm.read(head, 24))
+        for _ in range(_ROBUST_LIMIT):
+            if entry & ~1 == head:
+                break
+            following = task.mm.read_u64(entry & ~1)
+            if entry & ~1 != pending & ~1:
+                _owner_died(kernel, task, (entry & ~1) + offset, bool(entry & 1), pending=False)
+            entry = following
+        if pending & ~1:
+            _owner_died(kernel, task, (pending & ~1) + offset, bool(pending & 1), pending=True)
+    except LinuxError:
+        pass  # as the kernel does: a list that cannot be read ends there
+
+
+def _owner_died(kernel: Kernel, task: Task, address: int, inheriting: bool, *, pending: bool) -> None:
+    if address % 4:
+        raise LinuxError(errno.EINVAL)
+    word = task.mm.read_u32(address)
+    if pending and not inheriting and not word:
+        kernel.futexes.wake_word(task.mm, address)
+    elif word & _TID_MASK == task.pid:
+        task.mm.write_u32(address, word & _WAITERS | _OWNER_DIED)
+        if word & _WAITERS and not inheriting:
+            kernel.futexes.wake_word(task.mm, address)
 
 
 def futex_wait(kernel: Kernel, task: Task, waiter: Waiter, deadline: int | None) -> Generator[Any, None, int]:

@@ -16,7 +16,7 @@ from emu.fs.vfs import Vfs
 from emu.kernel.clock import Clock
 from emu.kernel.entry import Entry
 from emu.kernel.errors import LinuxError
-from emu.kernel.exit import do_exit
+from emu.kernel.exit import do_exit, do_group_exit
 from emu.kernel.futex import Futexes
 from emu.kernel.limits import soft_limit
 from emu.kernel.sched import Scheduler
@@ -34,6 +34,7 @@ from emu.syscalls import all_tables
 from mmu import PhysicalMemory
 
 if TYPE_CHECKING:
+    from emu.kernel.group import ThreadGroup
     from emu.kernel.modules import Init
     from mmu.geometry import Geometry
 
@@ -72,7 +73,7 @@ class Kernel:
         #: The pool of 2 MiB pages.
         self.huge_pages = HugePagePool(self.frames)
         self.flusher = TlbFlusher(self.cpu.mmu)
-        self.flusher.current_pid = lambda: None if self.current is None else self.current.pid
+        self.flusher.current_pid = lambda: None if self.current is None else self.current.tgid
         self.huge_pages.before_give_back = self.flusher.empty_untold
         self.flusher.tracer = lambda: self.tracer
         self.share_counts = ShareCounts()
@@ -97,8 +98,9 @@ class Kernel:
         add_memory_files(self)
         #: (file system type, path, options) that a module wants mounted unless the user mounts something there.
         self.default_mounts: list[tuple[str, str, str]] = []
-        #: Told of each process that ends, before its memory goes.
+        #: Told of each process that ends, by its last thread, and of each thread; before its memory goes.
         self.exit_hooks: list[Callable[[Task], None]] = []
+        self.thread_exit_hooks: list[Callable[[Task], None]] = []
         #: Told by modules to the audit: what is wrong, in sentences.
         self.audit_hooks: list[Callable[[], Iterable[str]]] = []
         #: Sections that modules add to the ``--json`` report, by name.
@@ -120,7 +122,7 @@ class Kernel:
         self._log(message if len(self._logged) <= MAX_LOGGED else "whatever else is new will not be told any more")
 
     def new_pid(self) -> int:
-        """A pid that no process has.  LinuxError(EAGAIN) at the limit."""
+        """A number that no task has.  LinuxError(EAGAIN) at the limit."""
         if len(self.tasks) >= MAX_TASKS:
             raise LinuxError(errno.EAGAIN)
         pid = self._next_pid
@@ -129,7 +131,7 @@ class Kernel:
 
     @property
     def forks(self) -> int:
-        """How many processes there have been."""
+        """How many processes and threads there have been."""
         return self._next_pid - FIRST_PID
 
     def count_kernel_fault(self, result: int, number: int) -> None:
@@ -143,9 +145,9 @@ class Kernel:
     def pid_of(self, mm: AddressSpace) -> int | None:
         """A process that has this address space; the current one if none has, since execve takes down what it had."""
         if self.current is not None and self.current.mm is mm:
-            return self.current.pid
-        fallback = None if self.current is None else self.current.pid
-        return next((task.pid for task in self.tasks.values() if task.mm is mm), fallback)
+            return self.current.tgid
+        fallback = None if self.current is None else self.current.tgid
+        return next((task.tgid for task in self.tasks.values() if task.mm is mm), fallback)
 
     @staticmethod
     def unshare_files(files: FdTable) -> FdTable:
@@ -168,7 +170,11 @@ class Kernel:
             task.context = self.cpu.fresh_context(rsp)
 
     def exit(self, task: Task, status: int) -> None:
-        """End a process; ``status`` as wait4 gives it (exit code << 8, or the signal)."""
+        """End the process of a task; ``status`` as wait4 gives it (exit code << 8, or the signal)."""
+        do_group_exit(self, task, status)
+
+    def exit_thread(self, task: Task, status: int) -> None:
+        """End one thread, and with the last one the process."""
         do_exit(self, task, status)
 
     def out_of_memory(self, task: Task) -> None:
@@ -179,12 +185,12 @@ class Kernel:
         )
         self.exit(task, Sig.KILL)
 
-    def remember(self, task: Task) -> None:
+    def remember(self, group: ThreadGroup) -> None:
         """Keep the figures of a process that ends; of very many, the last ones."""
         if len(self.finished) >= MAX_FINISHED:
             self.log_once(f"more than {MAX_FINISHED} processes have ended: the report forgets the first ones")
             del self.finished[0]
-        self.finished.append(describe_task(task))
+        self.finished.append(describe_process(group))
 
 
 def _shown_arguments(argv: tuple[bytes, ...]) -> list[str]:
@@ -198,16 +204,16 @@ def _shown_arguments(argv: tuple[bytes, ...]) -> list[str]:
     return shown
 
 
-def describe_task(task: Task) -> dict[str, Any]:
-    """A process as the ``--json`` report shows it."""
-    status = task.exit_code
-    code = (128 + (status & 0x7F) if status & 0x7F else status >> 8) if not task.alive else None
-    usage = task.usage
+def describe_process(group: ThreadGroup) -> dict[str, Any]:
+    """A process as the ``--json`` report shows it; ``threads``: how many it has had."""
+    status, task, usage = group.exit_code, group.leader, group.usage()
+    code = (128 + (status & 0x7F) if status & 0x7F else status >> 8) if not group.alive else None
     return {
-        "pid": task.pid,
+        "pid": group.tgid,
         "ppid": task.ppid,
         "argv": _shown_arguments(task.argv),
         "exit_status": code,
+        "threads": group.started,
         "minor_faults": usage.min_flt,
         "major_faults": usage.maj_flt,
         "link_faults": usage.link_faults,

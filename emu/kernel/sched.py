@@ -235,7 +235,7 @@ class Scheduler:
             vcpu.switches += 1
         kernel.current = task
         cpu = kernel.cpu
-        kernel.flusher.switch_cpu(vcpu.number, task.mm, task.pid)
+        kernel.flusher.switch_cpu(vcpu.number, task.mm, task.tgid)
         self._since = start = cpu.clock
         cpu.trap.budget = vcpu.slice_left if self.turn is None else min(self.turn, vcpu.slice_left)
         kernel.entry.run(task)

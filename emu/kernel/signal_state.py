@@ -98,41 +98,63 @@ class SigAction(NamedTuple):
     mask: int = 0
 
 
+def enqueue(queue: list[SigInfo], info: SigInfo) -> None:
+    """Make a signal pending; a standard signal that is pending already is not queued twice."""
+    if info.signo < 32 and any(p.signo == info.signo for p in queue):
+        return
+    if len(queue) < 1024:
+        queue.append(info)
+
+
+def mask_of(queue: list[SigInfo]) -> int:
+    """The set of signals in a queue."""
+    mask = 0
+    for info in queue:
+        mask |= 1 << (info.signo - 1)
+    return mask
+
+
 @dataclass
 class SignalState:
-    """What one task does with signals, and which ones wait."""
+    """What one task does with signals, and which ones wait.
+
+    ``actions`` and ``shared``, the signals that any thread of the process may take, are the same for all its threads.
+    """
 
     actions: list[SigAction] = field(default_factory=lambda: [SigAction()] * (NSIG + 1))
     blocked: int = 0
     pending: list[SigInfo] = field(default_factory=list)
+    shared: list[SigInfo] = field(default_factory=list)
     alt_stack: tuple[int, int, int] = (0, 0, 2)  # sp, size, flags (SS_DISABLE)
     #: The mask to put back after rt_sigsuspend, once a handler has its frame.
     saved_mask: int | None = None
 
     def add(self, info: SigInfo) -> None:
-        """Make a signal pending; a standard signal that is pending already is not queued twice."""
-        if info.signo < 32 and any(p.signo == info.signo for p in self.pending):
-            return
-        if len(self.pending) < 1024:
-            self.pending.append(info)
+        """Make a signal pending for this task."""
+        enqueue(self.pending, info)
 
     def deliverable(self) -> bool:
         """Whether a pending signal is not blocked."""
-        return any(not self.blocked >> (info.signo - 1) & 1 for info in self.pending)
+        return self.has(~self.blocked)
 
-    def take(self) -> SigInfo | None:
-        """The next signal to deliver: synchronous ones first, then the lowest number."""
-        ready = [info for info in self.pending if not self.blocked >> (info.signo - 1) & 1]
-        if not ready:
-            return None
-        chosen = min(ready, key=lambda info: (info.signo not in SYNCHRONOUS, info.signo))
-        self.pending.remove(chosen)
-        return chosen
+    def has(self, wanted: int) -> bool:
+        """Whether a signal of this set is pending."""
+        return any(wanted >> (info.signo - 1) & 1 for queue in (self.pending, self.shared) for info in queue)
+
+    def take(self, wanted: int | None = None) -> SigInfo | None:
+        """The next signal of a set (default: of those that are not blocked): the task's own before the process's, and
+        of either synchronous ones first, then the lowest number (dequeue_signal).
+        """
+        mask = ~self.blocked if wanted is None else wanted
+        for queue in (self.pending, self.shared):
+            ready = [info for info in queue if mask >> (info.signo - 1) & 1]
+            if ready:
+                chosen = min(ready, key=lambda info: (info.signo not in SYNCHRONOUS, info.signo))
+                queue.remove(chosen)
+                return chosen
+        return None
 
     @property
     def pending_mask(self) -> int:
-        """The set of pending signals (sigset_t)."""
-        mask = 0
-        for info in self.pending:
-            mask |= 1 << (info.signo - 1)
-        return mask
+        """The set of pending signals (sigset_t), the process's included."""
+        return mask_of(self.pending) | mask_of(self.shared)

@@ -14,6 +14,7 @@ from emu.kernel.signal_state import (
     Sig,
     SigAction,
     SigInfo,
+    enqueue,
 )
 from emu.kernel.task import Task
 
@@ -28,17 +29,31 @@ class Signals:
         self._kernel = kernel
 
     def send(self, task: Task, signo: int, info: SigInfo | None = None) -> None:
-        """Send a signal to a task; it is woken if it sleeps and the signal is not blocked."""
-        if not task.alive:
+        """Send a signal to this one task; it is woken if it sleeps and the signal is not blocked."""
+        if not task.alive or self._dropped(task, signo):
             return
-        info = info or SigInfo(signo, SiCode.KERNEL)
-        action = task.signals.actions[signo]
-        blocked = task.signals.blocked >> (signo - 1) & 1
-        if not blocked and signo not in (Sig.KILL, Sig.STOP) and self._ignored(signo, action):
-            return
-        task.signals.add(info)
+        task.signals.add(info or SigInfo(signo, SiCode.KERNEL))
         if task.signals.deliverable():
             self._kernel.scheduler.wake(task)
+
+    def send_to_process(self, task: Task, signo: int, info: SigInfo | None = None) -> None:
+        """Send a signal to the process of a task: to any thread that does not block it, the leader before the others
+        (complete_signal).  If all block it, whoever unblocks it first takes it.
+        """
+        group = task.group
+        if not group.alive or self._dropped(group.leader, signo):
+            return
+        enqueue(group.pending, info or SigInfo(signo, SiCode.KERNEL))
+        for thread in sorted(group.threads.values(), key=lambda thread: thread is not group.leader):
+            if not thread.signals.blocked >> (signo - 1) & 1:
+                self._kernel.scheduler.wake(thread)
+                return
+
+    def _dropped(self, task: Task, signo: int) -> bool:
+        """Whether a signal is not even made pending, since it would be ignored (sig_ignored)."""
+        if task.signals.blocked >> (signo - 1) & 1 or signo in (Sig.KILL, Sig.STOP):
+            return False
+        return self._ignored(signo, task.signals.actions[signo])
 
     def force(self, task: Task, info: SigInfo) -> None:
         """A signal that the task cannot put off (a fault): if it is blocked or ignored the default action is taken."""

@@ -1,4 +1,4 @@
-"""A task: what the scheduler runs."""
+"""A task: a thread, which is what the scheduler runs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from emu.kernel.wait import WaitQueue
 
 if TYPE_CHECKING:
     from emu.fs.fdtable import FdTable, FsContext
+    from emu.kernel.group import ThreadGroup
     from emu.mm.address_space import AddressSpace
     from mmu.unicorn_abi import Context
 
@@ -54,10 +55,10 @@ Sleeping = Generator[Any, None, int]
 
 @dataclass(eq=False)
 class Task:
-    """One process (threads share nothing yet: each task has its own address space unless vfork lends it)."""
+    """One thread; ``pid`` is its own number (gettid), ``group`` is its process."""
 
     pid: int
-    ppid: int
+    group: ThreadGroup
     mm: AddressSpace
     files: FdTable
     fs: FsContext
@@ -68,21 +69,11 @@ class Task:
     exe: Any = None  # the Path of the program
     state: TaskState = TaskState.RUNNABLE
     rip: int = 0
-    pgid: int = 0
-    sid: int = 0
-    exit_code: int = 0  # the status word that wait4 gives
     signals: SignalState = field(default_factory=SignalState)
     usage: Usage = field(default_factory=Usage)
-    children_usage: Usage = field(default_factory=Usage)
-    limits: dict[int, tuple[int, int]] = field(default_factory=dict)
     #: The vCPU on which it runs or ran last, and the mask of those on which it may.
     cpu: int = 0
     affinity: int = -1
-    children: dict[int, Task] = field(default_factory=dict)
-    parent: Task | None = None
-    #: Woken when a child changes state, or a signal arrives.
-    child_exit: WaitQueue = field(default_factory=WaitQueue)
-    exit_signal: int = 17
     clear_child_tid: int = 0
     robust_list: int = 0
     #: The system call that sleeps, if one does, with its number and arguments.
@@ -91,7 +82,6 @@ class Task:
     syscall_rflags: int = 0
     sleeping_on: tuple[WaitQueue, ...] = ()
     timer: int | None = None
-    alarm: tuple[int, int] | None = None
     vfork_done: WaitQueue | None = None
     fault_result: int | None = None
     #: A system call has set every register itself (execve, rt_sigreturn).
@@ -99,15 +89,54 @@ class Task:
     #: error code, vector and CR2 of the last exception, for the signal frame.
     fault_words: tuple[int, int, int] = (0, 0, 0)
 
+    def __post_init__(self) -> None:
+        self.signals.shared = self.group.pending
+        self.group.add(self)
+
     @property
     def tgid(self) -> int:
-        """The process (every task is one of its own)."""
-        return self.pid
+        """The number of its process (getpid)."""
+        return self.group.tgid
+
+    @property
+    def ppid(self) -> int:
+        """The process that made its process."""
+        return self.group.ppid
+
+    @property
+    def pgid(self) -> int:
+        """The group of processes that its process is in."""
+        return self.group.pgid
+
+    @property
+    def sid(self) -> int:
+        """The session that its process is in."""
+        return self.group.sid
+
+    @property
+    def children(self) -> dict[int, Task]:
+        """The leaders of its process's children, by pid."""
+        return self.group.children
+
+    @property
+    def limits(self) -> dict[int, tuple[int, int]]:
+        """The resource limits of its process: (soft, hard) of those that were set."""
+        return self.group.limits
+
+    @property
+    def exit_code(self) -> int:
+        """The status word of its process, as wait4 gives it."""
+        return self.group.exit_code
 
     @property
     def alive(self) -> bool:
         """Neither a zombie nor gone."""
         return self.state < TaskState.ZOMBIE
+
+    @property
+    def gone(self) -> bool:
+        """Nobody knows it any more."""
+        return self.state == TaskState.DEAD
 
     def __repr__(self) -> str:
         return f"<Task {self.pid} {self.comm} {self.state.name}>"

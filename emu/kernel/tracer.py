@@ -36,6 +36,9 @@ class Tracer:
     def exit(self, task: Task, status: int) -> None:
         """A task ends."""
 
+    def supersede(self, task: Task, leader: Task) -> None:
+        """A thread that calls execve is about to take the number of the leader of its process."""
+
     def event(self, kind: str, **fields: Any) -> None:
         """Any other event, for instance a table that is linked; field values are ints, strings, None or
         lists of ints.

@@ -133,7 +133,7 @@ def _signed12(value: int) -> int:
 
 
 def sys_set_robust_list(kernel: Kernel, task: Task, head: int, length: int) -> int:
-    """set_robust_list(2): accepted; a list matters only to threads that die holding a futex."""
+    """set_robust_list(2): the futexes on the list are marked if the thread ends while it holds them."""
     if length != 24:
         raise LinuxError(errno.EINVAL)
     task.robust_list = head

@@ -11,8 +11,9 @@ from emu.kernel.errors import LinuxError
 from emu.kernel.exec import MAX_ARG_STRLEN, MAX_ARG_TOTAL, check_executable, do_execve
 from emu.kernel.exit import do_wait, release
 from emu.kernel.fork import CloneFlags, do_clone
-from emu.kernel.signal_state import Sig
+from emu.kernel.signal_state import NSIG, Sig
 from emu.syscalls.table import Result, Syscall, s32
+from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 _ARCH_SET_GS, _ARCH_SET_FS, _ARCH_GET_FS, _ARCH_GET_GS = 0x1001, 0x1002, 0x1003, 0x1004
 _PR_SET_PDEATHSIG, _PR_GET_DUMPABLE, _PR_SET_DUMPABLE, _PR_SET_NAME, _PR_GET_NAME = 1, 3, 4, 15, 16
+_RUSAGE_THREAD = 1
+#: struct clone_args as it was made and as it has grown, in bytes.
+_CLONE_ARGS_SIZES = (64, 80, 88)
 _W_KNOWN = 1 | 2 | 8 | 0x2000_0000 | 0x4000_0000 | 0x8000_0000
 
 
@@ -36,6 +40,29 @@ def sys_vfork(kernel: Kernel, task: Task) -> Result:
 def sys_clone(kernel: Kernel, task: Task, flags: int, stack: int, parent_tid: int, child_tid: int, tls: int) -> Result:
     """clone(2) with the argument order of x86-64."""
     return do_clone(kernel, task, flags, stack, parent_tid, child_tid, tls)
+
+
+def sys_clone3(kernel: Kernel, task: Task, arguments: int, size: int) -> Result:
+    """clone3(2)."""
+    if size > PAGE_SIZE:
+        raise LinuxError(errno.E2BIG)
+    if size < _CLONE_ARGS_SIZES[0]:
+        raise LinuxError(errno.EINVAL)
+    data = task.mm.read(arguments, size)
+    if any(data[_CLONE_ARGS_SIZES[-1] :]):
+        raise LinuxError(errno.E2BIG)
+    words = struct.unpack("<11Q", data[: _CLONE_ARGS_SIZES[-1]].ljust(_CLONE_ARGS_SIZES[-1], b"\0"))
+    flags, _, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, _ = words
+    if flags & (CloneFlags.DETACHED | CloneFlags.SIGNAL) or bool(stack) != bool(stack_size):
+        raise LinuxError(errno.EINVAL)
+    if exit_signal > NSIG or (flags & (CloneFlags.THREAD | CloneFlags.PARENT) and exit_signal):
+        raise LinuxError(errno.EINVAL)
+    if set_tid or set_tid_size:
+        kernel.log_once("clone3 with set_tid: not built, EINVAL")
+        raise LinuxError(errno.EINVAL)
+    if stack + stack_size > task.mm.task_size:
+        raise LinuxError(errno.EINVAL)
+    return do_clone(kernel, task, flags | exit_signal, stack + stack_size, parent_tid, child_tid, tls)
 
 
 def _strings(task: Task, address: int) -> list[bytes]:
@@ -67,7 +94,13 @@ def sys_execve(kernel: Kernel, task: Task, path: int, argv: int, envp: int) -> i
 
 
 def sys_exit(kernel: Kernel, task: Task, status: int) -> int:
-    """exit(2) and exit_group(2): a process has one thread."""
+    """exit(2): the one thread ends."""
+    kernel.exit_thread(task, (status & 0xFF) << 8)
+    return 0
+
+
+def sys_exit_group(kernel: Kernel, task: Task, status: int) -> int:
+    """exit_group(2): the process ends."""
     kernel.exit(task, (status & 0xFF) << 8)
     return 0
 
@@ -84,7 +117,7 @@ def sys_wait4(
     if status:
         task.mm.write_u32(status, child.exit_code)
     if rusage:
-        task.mm.write(rusage, pack_rusage(child.usage))
+        task.mm.write(rusage, pack_rusage(child.group.usage()))
     release(kernel, child)
     return child.pid
 
@@ -107,7 +140,7 @@ def sys_waitid(
         task.mm.write(info, struct.pack("<iiiiiIi", signo, 0, si_code, 0, si_pid, uid, value).ljust(128, b"\0"))
     if child is not None:
         if rusage:
-            task.mm.write(rusage, pack_rusage(child.usage))
+            task.mm.write(rusage, pack_rusage(child.group.usage()))
         if not options & 0x0100_0000:  # WNOWAIT
             release(kernel, child)
     return 0
@@ -125,14 +158,21 @@ def pack_rusage(usage: Usage) -> bytes:
 def sys_getrusage(kernel: Kernel, task: Task, who: int, buffer: int) -> int:
     """getrusage(2)."""
     who = s32(who)
-    if who not in (-1, 0, 1):
+    if who not in (-1, 0, _RUSAGE_THREAD):
         raise LinuxError(errno.EINVAL)
-    task.mm.write(buffer, pack_rusage(task.children_usage if who == -1 else task.usage))
+    group = task.group
+    usage = task.usage if who == _RUSAGE_THREAD else group.children_usage if who == -1 else group.usage()
+    task.mm.write(buffer, pack_rusage(usage))
     return 0
 
 
 def sys_getpid(kernel: Kernel, task: Task) -> int:
-    """getpid(2), and gettid(2): a process has one thread."""
+    """getpid(2)."""
+    return task.tgid
+
+
+def sys_gettid(kernel: Kernel, task: Task) -> int:
+    """gettid(2)."""
     return task.pid
 
 
@@ -168,18 +208,22 @@ def sys_setpgid(kernel: Kernel, task: Task, pid: int, pgid: int) -> int:
     if s32(pgid) < 0:
         raise LinuxError(errno.EINVAL)
     target = _process(kernel, task, s32(pid))
-    if target is not task and target.parent is not task:
+    if target is not target.group.leader and s32(pid):
+        raise LinuxError(errno.EINVAL)
+    group = target.group
+    if group is not task.group and group.parent is not task.group:
         raise LinuxError(errno.ESRCH)
-    target.pgid = s32(pgid) or target.pid
+    group.pgid = s32(pgid) or group.tgid
     return 0
 
 
 def sys_setsid(kernel: Kernel, task: Task) -> int:
     """setsid(2)."""
-    if task.pgid == task.pid:
+    group = task.group
+    if group.pgid == group.tgid:
         raise LinuxError(errno.EPERM)
-    task.sid = task.pgid = task.pid
-    return task.pid
+    group.sid = group.pgid = group.tgid
+    return group.tgid
 
 
 def sys_arch_prctl(kernel: Kernel, task: Task, option: int, address: int) -> int:
@@ -236,8 +280,9 @@ TABLE = (
     Syscall(124, "getsid", sys_getsid, ("pid",)),
     Syscall(157, "prctl", sys_prctl, ("int", "ptr")),
     Syscall(158, "arch_prctl", sys_arch_prctl, ("hex", "ptr")),
-    Syscall(186, "gettid", sys_getpid),
+    Syscall(186, "gettid", sys_gettid),
     Syscall(218, "set_tid_address", sys_set_tid_address, ("ptr",)),
-    Syscall(231, "exit_group", sys_exit, ("int",)),
+    Syscall(231, "exit_group", sys_exit_group, ("int",)),
     Syscall(247, "waitid", sys_waitid, ("int", "pid", "ptr", "int", "ptr")),
+    Syscall(435, "clone3", sys_clone3, ("ptr", "size")),
 )

@@ -117,9 +117,8 @@ def sys_rt_sigtimedwait(
     queue = WaitQueue()
     try:
         while True:
-            found = next((p for p in task.signals.pending if wanted >> (p.signo - 1) & 1), None)
+            found = task.signals.take(wanted)
             if found is not None:
-                task.signals.pending.remove(found)
                 if info:
                     task.mm.write(info, found.pack())
                 return found.signo
@@ -128,7 +127,7 @@ def sys_rt_sigtimedwait(
             try:
                 yield (queue, deadline)
             except LinuxError:
-                if not any(wanted >> (p.signo - 1) & 1 for p in task.signals.pending):
+                if not task.signals.has(wanted):
                     raise
     finally:
         task.signals.blocked = blocked
@@ -173,20 +172,22 @@ def sys_kill(kernel: Kernel, task: Task, pid: int, signo: int) -> int:
     """kill(2)."""
     number = _signal_number(signo, zero=True)
     wanted = s32(pid)
+    leaders = [t for t in kernel.tasks.values() if t is t.group.leader] if wanted <= 0 else []
     if wanted > 0:
         targets = [t for t in (kernel.tasks.get(wanted),) if t is not None]
     elif wanted == -1:
-        targets = [t for t in kernel.tasks.values() if t is not task]
+        targets = [t for t in leaders if t.group is not task.group]
     else:
         group = -wanted if wanted else task.pgid
-        targets = [t for t in kernel.tasks.values() if t.pgid == group]
+        targets = [t for t in leaders if t.pgid == group]
     if not targets:
         raise LinuxError(errno.ESRCH)
     allowed = [t for t in targets if _permitted(task, t)]
     if not allowed:
         raise LinuxError(errno.EPERM)
     for target in allowed if number else ():
-        kernel.signals.send(target, number, SigInfo(number, SiCode.USER, pid=task.pid, uid=task.credentials.uid))
+        info = SigInfo(number, SiCode.USER, pid=task.tgid, uid=task.credentials.uid)
+        kernel.signals.send_to_process(target, number, info)
     return 0
 
 
@@ -194,21 +195,25 @@ def sys_tgkill(kernel: Kernel, task: Task, tgid: int, tid: int, signo: int) -> i
     """tgkill(2)."""
     if s32(tgid) <= 0 or s32(tid) <= 0:
         raise LinuxError(errno.EINVAL)
-    if s32(tgid) != s32(tid):
-        raise LinuxError(errno.ESRCH)
-    return sys_tkill(kernel, task, tid, signo)
+    return _send_to_thread(kernel, task, s32(tid), signo, s32(tgid))
 
 
 def sys_tkill(kernel: Kernel, task: Task, tid: int, signo: int) -> int:
     """tkill(2)."""
+    if s32(tid) <= 0:
+        raise LinuxError(errno.EINVAL)
+    return _send_to_thread(kernel, task, s32(tid), signo)
+
+
+def _send_to_thread(kernel: Kernel, task: Task, tid: int, signo: int, tgid: int | None = None) -> int:
     number = _signal_number(signo, zero=True)
-    target = kernel.tasks.get(s32(tid))
-    if target is None:
+    target = kernel.tasks.get(tid)
+    if target is None or tgid not in (None, target.tgid):
         raise LinuxError(errno.ESRCH)
     if not _permitted(task, target):
         raise LinuxError(errno.EPERM)
     if number:
-        kernel.signals.send(target, number, SigInfo(number, SiCode.TKILL, pid=task.pid, uid=task.credentials.uid))
+        kernel.signals.send(target, number, SigInfo(number, SiCode.TKILL, pid=task.tgid, uid=task.credentials.uid))
     return 0
 
 

@@ -19,7 +19,8 @@ _NS = 1_000_000_000
 _TIMER_ABSTIME = 1
 _REALTIME = frozenset({0, 5, 11})
 _MONOTONIC = frozenset({1, 4, 6, 7})
-_CPUTIME = frozenset({2, 3})
+_THREAD_CPUTIME = 3
+_CPUTIME = frozenset({2, _THREAD_CPUTIME})
 
 
 def _clock_ns(kernel: Kernel, task: Task, clock: int) -> int:
@@ -28,7 +29,8 @@ def _clock_ns(kernel: Kernel, task: Task, clock: int) -> int:
     if clock in _MONOTONIC:
         return kernel.clock.now_ns()
     if clock in _CPUTIME:
-        return task.usage.instructions + kernel.scheduler.running_instructions()
+        usage = task.usage if clock == _THREAD_CPUTIME else task.group.usage()
+        return usage.instructions + kernel.scheduler.running_instructions()
     raise LinuxError(errno.EINVAL)
 
 
@@ -108,20 +110,21 @@ def sys_alarm(kernel: Kernel, task: Task, seconds: int) -> int:
     """alarm(2)."""
     clock = kernel.clock
     left = 0
-    if task.alarm is not None:
-        deadline, handle = task.alarm
+    group = task.group
+    if group.alarm is not None:
+        deadline, handle = group.alarm
         clock.cancel(handle)
         left = -(-max(0, deadline - clock.now_ns()) // _NS)
-        task.alarm = None
+        group.alarm = None
     seconds &= 0xFFFFFFFF
     if seconds:
         deadline = clock.now_ns() + seconds * _NS
 
         def ring() -> None:
-            task.alarm = None
-            kernel.signals.send(task, Sig.ALRM)
+            group.alarm = None
+            kernel.signals.send_to_process(group.leader, Sig.ALRM)
 
-        task.alarm = (deadline, clock.add_timer(deadline, ring))
+        group.alarm = (deadline, clock.add_timer(deadline, ring))
     return left
 
 

@@ -144,7 +144,7 @@ def write_piece(
 def signal_broken_pipe(kernel: Kernel, task: Task, error: LinuxError) -> None:
     """SIGPIPE, if that is what went wrong."""
     if isinstance(error, BrokenPipe):
-        kernel.signals.send(task, signal.SIGPIPE, SigInfo(signal.SIGPIPE, SiCode.USER, pid=task.pid))
+        kernel.signals.send(task, signal.SIGPIPE, SigInfo(signal.SIGPIPE, SiCode.USER, pid=task.tgid))
 
 
 def _within_limit(kernel: Kernel, task: Task, file: File, data: bytes, pos: int | None) -> bytes:

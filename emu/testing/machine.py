@@ -176,7 +176,7 @@ class GuestMachine(Machine):
 
     def children_of(self, task: Task) -> list[Task]:
         """The living children of a process, oldest first."""
-        return [child for _, child in sorted(task.children.items()) if child.alive]
+        return [child for _, child in sorted(task.children.items()) if child.group.alive]
 
     def ending(self, task: Task) -> int | str | None:
         """How a process has ended: its exit status, or the name of the signal that ended it; None while it lives."""

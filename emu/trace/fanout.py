@@ -47,6 +47,10 @@ class Fanout(Tracer):
         for tracer in self._all:
             tracer.exit(task, status)
 
+    def supersede(self, task: Task, leader: Task) -> None:
+        for tracer in self._all:
+            tracer.supersede(task, leader)
+
     def event(self, kind: str, **fields: Any) -> None:
         for tracer in self._of_events:
             tracer.event(kind, **fields)

@@ -133,6 +133,9 @@ class Recorder(Tracer):
         signo = status & 0x7F
         self._kernel("exit", task.pid, {"signal": signal_name(signo)} if signo else {"status": status >> 8})
 
+    def supersede(self, task: Task, leader: Task) -> None:
+        self._kernel("supersede", task.pid, {"leader": leader.pid})
+
     def event(self, kind: str, **fields: Any) -> None:
         shown = {
             name: f"{value:#x}" if isinstance(value, int) and name.endswith(_HEX_FIELDS) else value

@@ -119,6 +119,16 @@ class Strace(Tracer):
         how = f"killed by {signal_name(signo)}" if signo else f"exited with {status >> 8}"
         self._say(task.pid, f"+++ {how} +++")
 
+    def supersede(self, task: Task, leader: Task) -> None:
+        self._abandon(leader.pid, "?")
+        self._break_line(leader.pid)
+        self._say(leader.pid, f"+++ superseded by execve in pid {task.pid} +++")
+        pending = self._pending.pop(task.pid, None)
+        if pending is not None:
+            self._pending[leader.pid] = pending
+        if self._current == task.pid:
+            self._current = leader.pid
+
     def _abandon(self, pid: int, result: str) -> None:
         """The call that the process is in will not return."""
         pending = self._pending.pop(pid, None)

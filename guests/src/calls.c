@@ -28,6 +28,9 @@
  *   set_size FD START SIZE      their MSHAREFS_SET_SIZE
  *   place FD AT SIZE PROT FLAGS [FILE [OFFSET]]    mshare_map
  *   fork NAME ... end           a child does what stands between, and exits with 0
+ *   thread NAME ... end         a thread does what stands between; statements of threads take turns, and where
+ *                               one waits in a system call the others go on
+ *   join NAME                   wait for the end of a thread
  *   repeat N ... end
  *   wait PID                    the exit status, or "killed" and the signal
  *   await A V                   yield the CPU until the word at A is V
@@ -44,6 +47,7 @@
  * has a stack of its own; a fault outside load, store and jump ends the program.
  */
 #include "mshare.h"
+#include "thread.h"
 
 #define CALLS(X)                                                                                 \
 	X(read, 0) X(write, 1) X(open, 2) X(close, 3) X(fstat, 5) X(lseek, 8) X(mmap, 9) X(mprotect, 10)     \
@@ -174,7 +178,8 @@ static const char *after_block(const char *at)
 
 	while (depth && *at)
 		if (statement(&at, words)) {
-			depth += is(words[0], "fork") || is(words[0], "@fork") || is(words[0], "repeat");
+			depth += is(words[0], "fork") || is(words[0], "@fork") || is(words[0], "repeat") ||
+				 is(words[0], "thread") || is(words[0], "@thread");
 			depth -= is(words[0], "end");
 		}
 	return at;
@@ -347,6 +352,45 @@ static const char *signal_text(void)
 	return signalled == SIGBUS && signal_code == BUS_ADRERR ? "BUS_ADRERR" : signal_name(signalled);
 }
 
+/* ---- threads ---- */
+
+#define MAX_THREADS 16
+
+static struct {
+	long number;
+	volatile int tid;
+} threads[MAX_THREADS];
+static int nr_threads;
+static volatile u32 taken; /* by the thread whose statement it is */
+
+static void take(void)
+{
+	u32 was = 1;
+
+	for (;;) {
+		__asm__ volatile("xchg %0, %1" : "+r"(was), "+m"(taken) : : "memory");
+		if (!was)
+			return;
+		sys_sched_yield();
+	}
+}
+
+static void give(void)
+{
+	taken = 0;
+}
+
+/* A system call during which other threads may do their statements. */
+static u64 waiting_call(u64 number, const u64 *v)
+{
+	u64 result;
+
+	give();
+	result = syscall6(number, v[0], v[1], v[2], v[3], v[4], v[5]);
+	take();
+	return result;
+}
+
 /* ---- the operations that are no system calls ---- */
 
 #define NR_ARGUMENTS 8
@@ -433,8 +477,10 @@ static u64 op_place(const u64 *v)
 static u64 op_wait(const u64 *v)
 {
 	int status = 0;
-	long pid = sys_wait4(v[0], &status, 0);
+	u64 arguments[6] = { v[0], (u64)&status };
+	long pid = waiting_call(__NR_wait4, arguments);
 
+	result_text[0] = 0;
 	if (pid < 0)
 		return pid;
 	if (killed_by(status)) {
@@ -446,9 +492,26 @@ static u64 op_wait(const u64 *v)
 
 static u64 op_await(const u64 *v)
 {
-	while (*(volatile u64 *)v[0] != v[1])
+	while (*(volatile u64 *)v[0] != v[1]) {
+		give();
 		sys_sched_yield();
+		take();
+	}
+	result_text[0] = 0;
 	return v[1];
+}
+
+static u64 op_join(const u64 *v)
+{
+	for (int i = 0; i < nr_threads; i++)
+		if (threads[i].number == (long)v[0]) {
+			give();
+			join_thread(&threads[i].tid);
+			take();
+			result_text[0] = 0;
+			return 0;
+		}
+	return -(u64)ESRCH;
 }
 
 static u64 op_on(const u64 *v)
@@ -573,7 +636,13 @@ static u64 op_recurse(const u64 *v)
 
 static u64 op_say(const u64 *v) { return v[0]; }
 static u64 op_mod(const u64 *v) { return v[0] % v[1]; }
-static u64 op_syscall(const u64 *v) { return syscall6(v[0], v[1], v[2], v[3], v[4], v[5], v[6]); }
+static u64 op_syscall(const u64 *v)
+{
+	u64 result = waiting_call(v[0], v + 1);
+
+	result_text[0] = 0;
+	return result;
+}
 
 static const struct operation {
 	const char *name;
@@ -585,7 +654,7 @@ static const struct operation {
 	{ "minor", op_minor }, { "mark", op_mark }, { "recurse", op_recurse }, { "say", op_say },
 	{ "mod", op_mod }, { "syscall", op_syscall }, { "create_at", op_create_at },
 	{ "unmap_at", op_unmap_at }, { "set_size", op_set_size }, { "place", op_place },
-	{ "maps", op_maps }, { "field", op_field },
+	{ "maps", op_maps }, { "field", op_field }, { "join", op_join },
 };
 
 /* ---- running ---- */
@@ -608,8 +677,12 @@ static u64 operate(struct word name, const struct word *words, int n)
 		v[5] = MSHARE_NO_FD;
 	for (int i = 0; i < n; i++)
 		v[i] = value(words[i]);
-	if (call)
-		return syscall6(call->value, v[0], v[1], v[2], v[3], v[4], v[5]);
+	if (call) {
+		u64 result = waiting_call(call->value, v);
+
+		result_text[0] = 0;
+		return result;
+	}
 	for (u64 i = 0; i < sizeof(operations) / sizeof(operations[0]); i++)
 		if (is(name, operations[i].name))
 			return operations[i].run(v);
@@ -654,6 +727,33 @@ static const char *run_child(const char *at, struct word name, int quiet)
 	return after_block(at);
 }
 
+static const struct sigstack probe_stack = { handler_stack, 0, sizeof(handler_stack) };
+
+static int thread_main(u64 at)
+{
+	take();
+	sys_sigaltstack(&probe_stack, NULL); /* one is enough: only the thread whose statement it is probes */
+	run((const char *)at);
+	give();
+	return 0;
+}
+
+static const char *run_thread(const char *at, struct word name, int quiet)
+{
+	long tid;
+
+	if (nr_threads == MAX_THREADS)
+		bad("too many threads", name);
+	tid = start_thread(thread_main, (u64)at, &threads[nr_threads].tid, 0, 0);
+	threads[nr_threads].number = tid;
+	nr_threads += !is_error(tid);
+	keep(name, tid);
+	result_text[0] = 0;
+	if (!quiet)
+		show(name, tid);
+	return after_block(at);
+}
+
 static const char *repeat(const char *at, u64 times)
 {
 	size_t used = arena_used;
@@ -685,6 +785,10 @@ static const char *run(const char *at)
 			at = run_child(at, words[1], quiet);
 			continue;
 		}
+		if (is(words[0], "thread") && n == 2) {
+			at = run_thread(at, words[1], quiet);
+			continue;
+		}
 		if (is(words[0], "repeat") && n == 2) {
 			at = repeat(at, value(words[1]));
 			continue;
@@ -703,16 +807,16 @@ static const char *run(const char *at)
 
 int main(int argc, char **argv, char **envp)
 {
-	static const struct sigstack stack = { handler_stack, 0, sizeof(handler_stack) };
 	size_t used = 0;
 	long n;
 
 	(void)envp;
 	while (argc == 1 && (n = must(sys_read(0, script + used, sizeof(script) - 1 - used), "read")) > 0)
 		used += n;
-	must(sys_sigaltstack(&stack, NULL), "sigaltstack");
+	must(sys_sigaltstack(&probe_stack, NULL), "sigaltstack");
 	on_signal(SIGSEGV, handler, SA_SIGINFO | SA_ONSTACK, 0);
 	on_signal(SIGBUS, handler, SA_SIGINFO | SA_ONSTACK, 0);
+	take();
 	run(argc > 1 ? argv[1] : script);
 	return 0;
 }

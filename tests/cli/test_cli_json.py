@@ -19,9 +19,9 @@ SCHEMA: dict[str, Any] = {
     "memory_bytes": int,
     "processes": [
         {
-            "pid": int, "ppid": int, "argv": [str], "exit_status": (int, type(None)), "minor_faults": int,
-            "major_faults": int, "link_faults": int, "hardware_faults": int, "instructions": int, "rss_bytes": int,
-            "pagetable_bytes": int,
+            "pid": int, "ppid": int, "argv": [str], "exit_status": (int, type(None)), "threads": int,
+            "minor_faults": int, "major_faults": int, "link_faults": int, "hardware_faults": int, "instructions": int,
+            "rss_bytes": int, "pagetable_bytes": int,
         }
     ],
     "regions": [

@@ -163,9 +163,13 @@ OWNER = {
         "ENOENT 0",
     ),
 }  # fmt: skip
+#: Region made by a thread, the thread ends, the process lives: a real kernel has torn it down by then.
+THREAD = (
+    f"@thread t; {WINDOW} @store w 7; end; @join t; load w; mmap 8T u RW MAP_SHARED|MAP_FIXED fd 0; unmap fd 0 4K"
+)
+PROCESS_OWNS, THREAD_OWNED = ["7", "0x80000000000", "0"], ["SEGV_MAPERR", "EINVAL", "0"]
 #: Rows that need what the machine does not have.
 ABSENT = {
-    "region made by a thread, the thread ends, the process lives": "threads (clone with CLONE_THREAD)",
     "swap: 60 MiB of a 64 MiB object reclaimed": "swap",
     "memcg: a consumer in another cgroup touches first": "control groups",
 }
@@ -209,6 +213,36 @@ def test_execve_keeps_the_region_and_its_owner(machine: MakeMachine, owner: str)
     assert lines[:4] == ["load = SEGV_MAPERR", "w = 0x40000000000", "load = 7", "store = 0"]
     ended = ["wait = 0", "v = EINVAL", "load = SEGV_MAPERR"]
     assert lines[4:] == (["wait = 0", "v = 0x60000000000", "load = 3"] if owner == "persist" else ended)
+
+
+@pytest.mark.parametrize("cpus", [1, 2])
+@pytest.mark.parametrize(
+    ("options", "answers"),
+    [
+        ("", PROCESS_OWNS),
+        ("owner=persist", PROCESS_OWNS),
+        ("quirk=thread-owner", THREAD_OWNED),
+        ("quirk=thread-owner,owner=persist", PROCESS_OWNS),
+    ],
+)
+@pytest.mark.parametrize("level", UNIT)
+def test_the_thread_that_made_a_region_ends(
+    machine: MakeMachine, level: str, options: str, answers: list[str], cpus: int
+) -> None:
+    mount = Mount("msharefs", MOUNT_POINT, ",".join(filter(None, (f"level={level}", options))))
+    lines = machine(level=level, mounts=[mount], cpus=cpus).calls(f"@u = say {UNIT[level]}; {THREAD}")
+    assert [line.split(" = ")[1] for line in lines] == answers
+
+
+def test_the_region_of_a_thread_ends_with_the_process(machine: MakeMachine) -> None:
+    """Whichever thread made it, and whichever thread ends last."""
+    booted = machine()
+    lines = booted.calls(
+        f"@u = say {booted.unit}; {START}; @fork c; @thread t; {WINDOW} @store w 7; end; @join t; @thread v;"
+        f"{next_turn(1)} {turn(2)} @syscall 60 0; end; @syscall 60 0; end; {turn(1)} {OTHER} load v; {next_turn(2)}"
+        "wait c; load v"
+    )
+    assert [line.split(" = ")[1] for line in lines] == ["7", "0", "SEGV_MAPERR"]
 
 
 @pytest.mark.parametrize("row", ABSENT)

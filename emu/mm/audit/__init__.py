@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emu.mm.audit.accounts import check_commit, check_frames, check_huge_pages, page_caches
+from emu.mm.audit.accounts import check_commit, check_frames, check_huge_pages, check_users, page_caches
 from emu.mm.audit.books import Books
 from emu.mm.audit.leaves import walk_leaves
 from emu.mm.audit.tables import check_tables, claim_tables
@@ -52,6 +52,7 @@ def _keep_books(kernel: Kernel, waiting: Frames) -> Books:
     check_huge_pages(books, kernel, spaces, caches)
     check_commit(books, kernel, spaces, caches)
     check_frames(books, kernel, caches)
+    check_users(books, kernel)
     for hook in kernel.audit_hooks:
         for finding in hook():
             books.say(finding)

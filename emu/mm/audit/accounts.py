@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,6 +70,18 @@ def check_frames(books: Books, kernel: Kernel, caches: list[PageCache]) -> None:
     for kind in FrameKind:
         if kind != FrameKind.FREE and int(used[kind]) != frames.used[kind]:
             books.say(f"{frames.used[kind]} frames are accounted for as {kind.name}, and {int(used[kind])} are")
+
+
+def check_users(books: Books, kernel: Kernel) -> None:
+    """How many tasks use an address space, and a table of descriptors, against the tasks that there are."""
+    tasks = [task for task in kernel.tasks.values() if task.alive]
+    for what, users in (
+        ("an address space", Counter((task.mm, task.mm.users) for task in tasks)),
+        ("a descriptor table", Counter((task.files, task.files.users) for task in tasks)),
+    ):
+        for (_, said), number in users.items():
+            if number != said:
+                books.say(f"{number} tasks use {what} that counts {said} users")
 
 
 def _say_references(books: Books, kernel: Kernel, frame: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from emu.kernel.kernel import describe_task
+from emu.kernel.kernel import describe_process
 from emu.trace.report.figures import Grid
 from emu.trace.report.snapshot import tables_of_range
 from emu.trace.report.units import plural, size_text
@@ -93,7 +93,7 @@ def measure(machine: Machine, start: int, size: int, level: str, seconds: tuple[
     groups: dict[bytes, list[int]] = {b"plain": [0] * 5, b"client": [0] * 5}
     donor_faults = 0
     for task in machine.tasks:
-        figures = describe_task(task)
+        figures = describe_process(task.group)
         sums = groups.get(task.argv[1])
         if sums is None:
             donor_faults = figures["minor_faults"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emu.kernel.kernel import describe_task
+from emu.kernel.kernel import describe_process
 from emu.mm.pagetable import ADDRESS, P, span
 from mmu import Access, PhysicalMemory, Walker, WalkStep
 from mmu.entries import PS
@@ -143,7 +143,7 @@ def _all_tables(mm: AddressSpace) -> Tables:
 
 
 def _process(machine: Machine, walker: Walker, task: Task, start: int, length: int) -> ProcessTables:
-    figures = describe_task(task)
+    figures = describe_process(task.group)
     pgd = task.mm.tables.pgd_paddr
     registers = replace(machine.kernel.cpu.mmu.registers, cr3=pgd)
     return ProcessTables(
