@@ -117,7 +117,8 @@ def test_more_rights_need_no_flush(guest: Guest) -> None:
     guest.program(LOAD, STORE)
     guest.fails(rbx=DATA)
     guest.tables.map_page(DATA, DATA_PADDR, RW=1)
-    guest.run(rbx=DATA)
+    guest.ram.write_u64(DATA_PADDR, 5)
+    assert guest.run(rbx=DATA) == 5, "the load and the store were done"
 
 
 def test_address_spaces(guest: Guest) -> None:
