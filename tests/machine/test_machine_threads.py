@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 import guests
 from emu.kernel.kernel import Kernel
 from emu.trace.strace import Strace
+from guests import build
 from tests.booted import Booted, MakeMachine, Recorder, native
 from tests.machine.native_host import host_is, needs_host
 
@@ -22,6 +24,35 @@ COMMANDS = ("threads", "threads 9 300", "threads 1 10", "pthreads", "pthreads 9 
 def test_a_program_with_threads_does_what_it_does_on_the_host(machine: MakeMachine, command: str, cpus: int) -> None:
     name, *arguments = command.split()
     assert machine(cpus=cpus, turn=5000).outcome(name, *arguments) == native(guests.path(name), arguments)
+
+
+@needs_host
+@pytest.mark.skipif(build.compiler() is None, reason="there is no gcc to build guest programs with")
+def test_static_glibc(machine: MakeMachine, tmp_path: Path) -> None:
+    """glibc makes threads with clone3, and gives each a robust list."""
+    try:
+        build.build(tmp_path, names=["pthreads_glibc"])
+    except build.BuildError as error:
+        pytest.skip(f"the host cannot link a static glibc program: {error}")
+    booted, program = machine(cpus=2), tmp_path / "pthreads_glibc"
+    kernel: Kernel = booted.kernel
+    lines: list[str] = []
+    kernel.tracer = Strace(kernel, lines.append)
+    assert booted.outcome(program, 5, 50) == native(program, [5, 50])
+    assert sum("clone3(" in line and "resumed" not in line for line in lines) == 5
+
+
+@pytest.mark.parametrize("cpus", [1, 2, 4])
+def test_a_mutex_and_a_condition_with_modelled_tlbs(machine: MakeMachine, cpus: int) -> None:
+    """The books are right whenever one looks."""
+    booted = machine(cpus=cpus, turn=700, tlb="skylake-sp", check_tlb=True)
+    task = booted.guest(guests.path("pthreads"), 6, 20)
+    for instructions in range(30_000, 150_000, 30_000):
+        booted.run(until=lambda most=instructions: booted.kernel.cpu.clock > most)
+        assert booted.audit() == []
+    booted.run()
+    expected = "pthreads: 6 threads, counter 120, results 55, destroyed 21, once 1, mine 7\n"
+    assert (booted.stdout, task.exit_code, booted.stale_translations()) == (expected, 0, [])
 
 
 @pytest.mark.parametrize("cpus", [2, 4])
@@ -193,6 +224,15 @@ def test_strace_names_threads(machine: MakeMachine) -> None:
     assert any(line.startswith("[pid 101] execve(") for line in lines[:superseded])
     assert lines[superseded + 1].startswith("[pid 100] <... execve resumed>")
     assert lines[-1] == "[pid 100] +++ exited with 0 +++"
+
+
+def test_a_trace_has_threads(machine: MakeMachine) -> None:
+    """System calls and exits under the thread's number, what happens to memory under the process's."""
+    booted = machine()
+    recorder = Recorder(booted)
+    booted.calls('@fd = open "/sys/fs/mshare/r" O_RDWR|O_CREAT 0644; @ftruncate fd 1G; @create fd 0 64K RW OBJECT;'
+                 "@thread t; @w = mmap 2T 1G RW MAP_SHARED|MAP_FIXED fd 0; @store w 7; end; @join t")  # fmt: skip
+    assert {event["pid"] for event in recorder.events if event["kind"] in ("link", "unlink")} == {100}
 
 
 PAGES = "@p = mmap 0 256K RW PRIVATE -1 0; @touch p 256K; @x = bytes 8; @a = words 1; @b = words 2; @syscall 203 0 8 a"
