@@ -105,7 +105,9 @@ def _shown(machine: Machine) -> list[str]:
 
 
 def _activity(machine: Machine, task: Task) -> str:
-    """What a living process is doing."""
+    """What a living process is doing, by its leader or else its first thread."""
+    if not task.alive:
+        task = next(iter(task.group.threads.values()))
     if task.syscall is not None:
         number, _ = task.syscall
         call = machine.kernel.entry.lookup(number)

@@ -151,6 +151,10 @@ def _signal(e: Event) -> list[str]:
     return [f"{e['signal']}, code {e['code']}, address {e['addr']}" + (f", from {e['from']}" if e["from"] else "")]
 
 
+def _supersede(e: Event) -> list[str]:
+    return [f"takes the number of its leader, {e['leader']}"]
+
+
 def _fork(e: Event) -> list[str]:
     return [f"a child: {e['child']}"]
 
@@ -210,6 +214,7 @@ _TEXTS: dict[str, Callable[[Event], list[str]]] = {
     "fork": _fork,
     "exec": _exec,
     "exit": _exit,
+    "supersede": _supersede,
     "link": _linking("linked", "at"),
     "unlink": _linking("unlinked", "from"),
     "end": _end,

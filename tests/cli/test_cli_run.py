@@ -178,6 +178,18 @@ def test_a_clone_of_a_kind_that_is_not_there(unimmu):
     ]
 
 
+def test_what_waits_where_the_leader_has_ended(unimmu):
+    ran = unimmu("run", "calls", "@thread t; @pause; end; @syscall 60 0")
+    assert ran.status == 125 and ran.err.splitlines()[0] == "unimmu: 100 (calls) waits in pause"
+
+
+def test_the_signal_of_a_thread(unimmu):
+    ran = unimmu("run", "calls", "@x = bytes 8; @on SIGSEGV 0; @thread t; @store 16 0; end; @await x 1")
+    (line,) = ran.err.splitlines()
+    assert ran.status == 139
+    assert line.startswith("unimmu: 100 (calls) was killed by SIGSEGV: writing to 0x10, where nothing is mapped")
+
+
 def test_strace_to_a_file(unimmu, tmp_path):
     ran = unimmu("run", "--strace", "-o", tmp_path / "log", "hello")
     assert ran == (0, "hello, world\n", "")
