@@ -23,16 +23,17 @@
 
 static const char *way = "";
 
-/* Takes the first argument. */
-static inline void case_begin(int argc, char **argv)
+/* Takes the first argument; `by_name` says that the case looks the range up by its name. */
+static inline void case_begin(int argc, char **argv, int by_name)
 {
 	static const char *const ways[] = { "plain", "ptshare", "file", "ioctl", "v2", "v1", "g4" };
+	unsigned int number = sizeof(ways) / sizeof(*ways) - (by_name ? 1 : 0);
 
-	for (unsigned int i = 0; argc > 1 && i < sizeof(ways) / sizeof(*ways); i++)
+	for (unsigned int i = 0; argc > 1 && i < number; i++)
 		if (!strcmp(argv[1], ways[i]))
 			way = ways[i];
 	if (!*way)
-		usage("NAME plain|ptshare|file|ioctl|v2|v1|g4");
+		usage(by_name ? "NAME plain|ptshare|file|ioctl|v2|v1" : "NAME plain|ptshare|file|ioctl|v2|v1|g4");
 }
 
 static inline int by(const char *name)

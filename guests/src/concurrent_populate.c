@@ -38,7 +38,7 @@ int main(int argc, char **argv, char **envp)
 	int wrong = 0;
 
 	(void)envp;
-	case_begin(argc, argv);
+	case_begin(argc, argv, 0);
 	turn = shared_word();
 	range = case_make(PAGES * PAGE_SIZE);
 	for (u64 me = 1; me < PROCESSES; me++)

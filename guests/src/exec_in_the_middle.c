@@ -32,7 +32,7 @@ int main(int argc, char **argv, char **envp)
 	char *again[] = { argv[0], argv[1], "again", NULL };
 	long child;
 
-	case_begin(argc, argv);
+	case_begin(argc, argv, 1);
 	if (argc == 3)
 		return second_half();
 	range = (volatile u64 *)case_make(PAGE_SIZE);

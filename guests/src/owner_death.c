@@ -33,7 +33,7 @@ int main(int argc, char **argv, char **envp)
 	long child;
 
 	(void)envp;
-	case_begin(argc, argv);
+	case_begin(argc, argv, 1);
 	step = shared_word();
 	child = child_that(owner);
 	wait_until(step, 1);

@@ -26,7 +26,7 @@ int main(int argc, char **argv, char **envp)
 	u64 next = PAGE_SIZE / 8;
 
 	(void)envp;
-	case_begin(argc, argv);
+	case_begin(argc, argv, 1);
 	first = (volatile u64 *)case_make(2 * PAGE_SIZE);
 	second = another(2 * MSHARE_WINDOW);
 	third = another(4 * MSHARE_WINDOW);

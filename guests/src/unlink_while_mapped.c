@@ -31,7 +31,7 @@ int main(int argc, char **argv, char **envp)
 	long child;
 
 	(void)envp;
-	case_begin(argc, argv);
+	case_begin(argc, argv, 1);
 	step = shared_word();
 	range = (volatile u64 *)case_make(2 * PAGE_SIZE);
 	range[0] = 1;

@@ -123,3 +123,10 @@ def test_a_file_outlives_who_made_it(run_guest: RunGuest, way: str) -> None:
 
 def test_each_head_is_read() -> None:
     assert must_print("concurrent_populate") == "concurrent_populate: 4 processes filled 256 pages, all right\n"
+
+
+@pytest.mark.unimmu(abi="g4")
+def test_a_case_that_needs_a_name_refuses_g4(run_guest: RunGuest) -> None:
+    """Regions of abi=g4 have none: it is a mistake of usage, not an endless wait for a child that has failed."""
+    result = run_guest("owner_death", "g4")
+    assert result.status == 2 and "plain|ptshare|file|ioctl|v2|v1\n" in result.stdout + result.stderr
