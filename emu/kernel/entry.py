@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
 
 #: Calls that wait for a vfork child: only SIGKILL ends that.
-_UNINTERRUPTIBLE = frozenset({56, 58})
+_UNINTERRUPTIBLE = frozenset({56, 58, 435})
 #: Calls that end with EINTR even if the handler has SA_RESTART (signal(7)).
 _NEVER_RESTARTED = frozenset({7, 23, 34, 35, 128, 130, 202, 230, 232, 270, 271, 281})
 _DIVIDE_ERROR, _DEBUG, _BREAKPOINT, _INVALID_OPCODE, _FPU, _SIMD = 0, 1, 3, 6, 16, 19
@@ -89,6 +89,8 @@ class Entry:
                     kernel.scheduler.slice_is_over()
                     return
                 self._exception(task, trap)
+                if not task.alive:  # without memory; others may still have its address space
+                    return
 
     # -- system calls ----------------------------------------------------------------------------------------------
 

@@ -60,7 +60,7 @@
 	X(setresuid, 117) X(setresgid, 119) X(mknod, 133) X(mlock, 149) X(munlock, 150)          \
 	X(mlockall, 151) X(munlockall, 152) X(prctl, 157) X(setrlimit, 160) X(futex, 202)        \
 	X(remap_file_pages, 216) X(vmsplice, 278) X(prlimit, 302) X(process_vm_readv, 310)       \
-	X(process_vm_writev, 311) X(mlock2, 325) X(pkey_mprotect, 329) X(mseal, 462)             \
+	X(process_vm_writev, 311) X(mlock2, 325) X(pkey_mprotect, 329) X(mseal, 462) X(clone3, 435) \
 	X(mount, 165) X(umount2, 166) X(exit, 231) X(fallocate, 285) X(pipe2, 293)               \
 	X(memfd_create, 319) X(mshare, 451) X(mshare_unlink, 452)                                \
 	X(mshare_create, __NR_mshare_create) X(mshare_attach, __NR_mshare_attach)                \

@@ -45,6 +45,12 @@ CORNERS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "SIGUSR1 SIGKILL",
         {},
     ),
+    "a signal while the vfork child of clone3 runs": (
+        "@fork c; @a = words 0x4100 0 0 0 17 0 0 0; @me = getpid; @v = clone3 a 64; @kill me 10; @sched_yield; @exit 0;"
+        "end; wait c",
+        "SIGUSR1",
+        {},
+    ),
     "pagemap of a process that has ended": (
         '@s = bytes 8; @b = bytes 64; @fork c; @pause; end; @g = open "/proc/101/pagemap" 0; pread g b 64 0; @kill c 9;'
         "@wait c; pread g b 64 0",

@@ -39,3 +39,17 @@ def test_random_calls(machine: MakeMachine, name: str, seed: int) -> None:
         if step % 50 == 0:
             assert booted.audit() == [], f"step {step}: {player.last}"
     booted.give_back_frames()
+
+
+def test_who_is_killed_for_want_of_memory_runs_no_more_though_the_address_space_lives(machine: MakeMachine) -> None:
+    """With CLONE_VM it has users still, in which the same fault would be taken again for ever."""
+    booted = machine()
+    player = Player(booted, 0)
+    task = booted.tasks[0]
+    player.as_process(task, lambda: player.call(task, 56, 0x100 | 17))
+    (child,) = booted.children_of(task)
+    assert child.mm is task.mm
+    booted.take_frames(0)
+    booted.finish(timeout_s=10)
+    assert (booted.ending(task), booted.ending(child)) == ("SIGKILL", "SIGKILL")
+    booted.give_back_frames()
