@@ -145,9 +145,13 @@ class Player:
 
     # -- what is done ----------------------------------------------------------------------------------------------
 
+    def ready(self) -> list[Task]:
+        """Who can make a call now."""
+        return self.booted.tasks
+
     def step(self) -> None:
         """One thing."""
-        tasks = self.booted.tasks
+        tasks = self.ready()
         if len(tasks) < 2:
             self.start()
             return
@@ -187,7 +191,7 @@ class Player:
         at, size = self.mapping(task)
         offset = chance.choice((0, 0, 4 * KIB, 2 * MIB, unit - 4 * KIB))
         prot, flags = chance.choice(KINDS["prot"]), chance.choice(KINDS["mapflags"])
-        some = chance.choice(list(task.files))
+        some = chance.choice([*task.files] or [0])
         create = struct.pack("<QQQIII4x", offset, chance.choice((4096, 65536, 2 * MIB)), 0, prot, 0x31, 0xFFFFFFFF)
         calls: tuple[tuple[int, ...], ...] = (
             (2, self.store(task, b"/sys/fs/mshare/" + chance.choice((b"a", b"b")) + b"\0"), 0o102, 0o600),

@@ -9,8 +9,9 @@ import pytest
 import msharefs.module
 import sharing.hugetlb_pmd
 import sharing.ptshare
-from tests.booted import MIB, MakeMachine
+from tests.booted import MIB, Booted, MakeMachine
 from tests.machine.random_calls import Player
+from tests.machine.random_threads import ThreadPlayer
 
 STEPS = 400
 MODULES = {"msharefs": msharefs.module.init}
@@ -26,11 +27,36 @@ MACHINES: dict[str, dict[str, Any]] = {
 }
 
 
+THREADED: dict[str, dict[str, Any]] = {
+    "plain": {"level": "pte"},
+    "little memory": {"memory": 4 * MIB, "level": "pte", "cpus": 2},
+    "g4": {"abi": "g4", "level": "pte", "cpus": 4},
+    "thread-owner": {"level": "pte", "cpus": 2, "mount_options": {"quirk": "thread-owner"}, "modules": ALL},
+    "modelled TLBs": {"level": "pte", "cpus": 4, "tlb": "skylake-sp"},
+}
+
+
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("name", MACHINES)
 def test_random_calls(machine: MakeMachine, name: str, seed: int) -> None:
     booted = machine(**MACHINES[name])
-    player = Player(booted, seed)
+    play(booted, Player(booted, seed))
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("name", THREADED)
+def test_random_calls_of_threads(machine: MakeMachine, name: str, seed: int) -> None:
+    booted = machine(**{"turn": 200, **THREADED[name]})
+    play(booted, ThreadPlayer(booted, seed))
+    booted.kill_all()
+    kernel = booted.kernel
+    assert not kernel.futexes._waiters
+    assert not any(vcpu.load for vcpu in kernel.scheduler.vcpus)
+    assert not any(task.alive for task in kernel.tasks.values())
+
+
+def play(booted: Booted, player: Player) -> None:
+    """So many steps, with an audit from time to time."""
     for step in range(STEPS):
         try:
             player.step()
