@@ -131,12 +131,19 @@ def _move(mm: AddressSpace, old: int, old_length: int, new: int, new_length: int
     promised = new_length - (0 if keep or not old_length else old_length) if vma.flags & VmFlags.ACCOUNT else 0
     if new_length < old_length:  # first, since it frees empty tables
         do_munmap(mm, old + new_length, old_length - new_length)
-    if vma.huge:
-        make_tables_for_huge(mm, vma, old, kept, new)
-    else:
-        mm.tables.make_tables_for(mm.tables, old, old + kept, new)
-    if promised > 0:
-        mm.context.commit.charge(promised >> PAGE_SHIFT, mm)
+    try:
+        if vma.huge:
+            make_tables_for_huge(mm, vma, old, kept, new)
+        else:
+            mm.tables.make_tables_for(mm.tables, old, old + kept, new)
+        if promised > 0:
+            mm.context.commit.charge(promised >> PAGE_SHIFT, mm)
+    except LinuxError:  # no tables are left where no mapping is: a window that comes there has its own
+        if kept:
+            flush = mm.obligation(new, new + kept, "mremap")
+            mm.tables.free_tables(new, new + kept)
+            flush.flush()
+        raise
     source = mm.carve(vma, old, old + kept) if kept and not keep else vma
     target = source.copy(old, source.end)
     target.start, target.end = new, new + new_length

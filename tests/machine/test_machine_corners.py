@@ -51,6 +51,13 @@ CORNERS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "SIGUSR1",
         {},
     ),
+    "a window where an mremap has failed for want of promises": (
+        "@p = mmap 512G 4K RW PRIVATE|MAP_FIXED -1 0; @store p 1; mremap p 4K 64T 3 2T; load p;"
+        '@f = open "/sys/fs/mshare/a" O_RDWR|O_CREAT 0600; @ftruncate f 2M; @create f 0 64K RW OBJECT;'
+        "@w = mmap 2T 2M RW MAP_SHARED|MAP_FIXED f 0; store w 7; load w",
+        "ENOMEM 1 0 7",
+        {"level": "pte"},
+    ),
     "pagemap of a process that has ended": (
         '@s = bytes 8; @b = bytes 64; @fork c; @pause; end; @g = open "/proc/101/pagemap" 0; pread g b 64 0; @kill c 9;'
         "@wait c; pread g b 64 0",
