@@ -16,7 +16,7 @@ from emu.fs.file import File
 from emu.fs.inode import NewOwner
 from emu.kernel.errors import LinuxError
 from emu.mm.address_space import AddressSpace, page_align
-from emu.mm.mmap import unmapped_area
+from emu.mm.mmap import aligned_area
 from emu.mm.vma import MapFlags, Vma, VmFlags
 from emu.syscalls.table import IoctlWords, StructWords, s32
 from msharefs.abi import Abi
@@ -101,14 +101,9 @@ class RegionFile(ControlFile):
 
     def get_unmapped_area(self, mm: AddressSpace, address: int, length: int, pgoff: int, flags: int) -> int | None:
         """MAP_FIXED must be aligned to the unit; a hint is rounded up to it; else the highest aligned place."""
-        unit = self.region.unit
         if flags & MapFlags.TYPE == MapFlags.PRIVATE:  # before anything is accounted
             raise LinuxError(errno.EINVAL)
-        if flags & (MapFlags.FIXED | MapFlags.FIXED_NOREPLACE):
-            if address % unit:
-                raise LinuxError(errno.EINVAL)
-            return address
-        return unmapped_area(mm, length, address, unit)
+        return aligned_area(mm, address, length, self.region.unit, flags)
 
     def mmap(self, mm: AddressSpace, vma: Vma) -> None:
         inode, region = self.inode, self.region

@@ -16,8 +16,8 @@ from emu.fs.seals import Seal, check_mapping, check_punch, check_size
 from emu.fs.superblock import FileSystemType, StatFs, SuperBlock, parse_options, parse_size
 from emu.kernel.errors import LinuxError
 from emu.mm.hugetlb import HPAGE_SHIFT, HPAGE_SIZE, HugePageCache, HugetlbOperations, Promises
-from emu.mm.mmap import unmapped_area
-from emu.mm.vma import MapFlags, Prot, VmFlags
+from emu.mm.mmap import aligned_area
+from emu.mm.vma import Prot, VmFlags
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
@@ -57,11 +57,7 @@ class HugetlbFile(File):
         """hugetlb_get_unmapped_area(): whole huge pages, aligned."""
         if length % HPAGE_SIZE:
             raise LinuxError(errno.EINVAL)
-        if flags & (MapFlags.FIXED | MapFlags.FIXED_NOREPLACE):
-            if address % HPAGE_SIZE:
-                raise LinuxError(errno.EINVAL)
-            return address
-        return unmapped_area(mm, length, address, HPAGE_SIZE)
+        return aligned_area(mm, address, length, HPAGE_SIZE, flags)
 
     def mmap(self, mm: AddressSpace, vma: Vma) -> None:
         """Promise the pages to the mapping, or to the file if it is shared.  LinuxError(ENOMEM): there are too few."""

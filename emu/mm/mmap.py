@@ -187,6 +187,17 @@ def unmapped_area(mm: AddressSpace, length: int, hint: int = 0, align: int = PAG
     raise LinuxError(errno.ENOMEM)
 
 
+def aligned_area(mm: AddressSpace, address: int, length: int, align: int, flags: int) -> int:
+    """get_unmapped_area() of what can only begin at a multiple of ``align``: MAP_FIXED elsewhere is EINVAL, a hint is
+    rounded up.  LinuxError(ENOMEM) if there is no free place.
+    """
+    if not flags & _IN_PLACE:
+        return unmapped_area(mm, length, address, align)
+    if address % align:
+        raise LinuxError(errno.EINVAL)
+    return address
+
+
 def _topdown(mm: AddressSpace, length: int, ceiling: int, align: int) -> int | None:
     high = ceiling
     for vma in reversed(mm.vmas):

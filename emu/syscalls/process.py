@@ -114,11 +114,11 @@ def sys_wait4(
     child = yield from do_wait(kernel, task, s32(pid), options)
     if child is None:
         return 0
+    release(kernel, child)  # before the copies: a bad pointer does not keep the zombie
     if status:
         task.mm.write_u32(status, child.exit_code)
     if rusage:
         task.mm.write(rusage, pack_rusage(child.group.usage()))
-    release(kernel, child)
     return child.pid
 
 

@@ -102,7 +102,7 @@ SCRIPTS = {
     "system calls with bad addresses": """
         open 16 O_RDONLY; open "" O_RDONLY; open "/no/such/file" O_RDONLY; open "/tmp" O_RDWR
         @n = open "/dev/zero" O_RDWR; read n 16 8; read n -8 8; write 1 16 8; read 99 "12345678" 8
-        pipe2 16 0; wait4 -1 16 0; @fork c; exit 3; end; wait4 c 16 0
+        pipe2 16 0; wait4 -1 16 0; @fork c; exit 3; end; wait4 c 16 0; wait4 c 0 0
         @p = mmap 0 8K RW PRIVATE -1 0; @munmap p+4K 4K; read n p 8K; read n p+4K 1; read n p+4090 100""",
     "execve that cannot be": """
         @a = words "x" 0; execve "/no/such/file" a NULL; execve "/" a NULL; execve 16 a NULL
