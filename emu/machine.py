@@ -90,9 +90,7 @@ class Machine:
         self.ram = PhysicalMemory(memory)
         found = find_modules() if modules is None else dict(modules)
         try:
-            self.kernel = Kernel(
-                self.ram, seed=seed, tlb=tlb, la57=la57, cpus=cpus, turn=turn, modules=found, log=log
-            )
+            self.kernel = Kernel(self.ram, seed=seed, tlb=tlb, la57=la57, cpus=cpus, turn=turn, modules=found, log=log)
         except LinuxError as error:
             raise ValueError(f"a machine with {memory} bytes of memory cannot start: {error}") from None
         self.kernel.huge_pages.resize(hugepages)

@@ -14,11 +14,8 @@ ram.write_u64(PML4 + 8 * 0, encode(4, P=1, RW=1, US=1, ADDRESS=PDPT))
 ram.write_u64(PDPT + 8 * 0, encode(3, P=1, RW=1, US=1, ADDRESS=PD))
 ram.write_u64(PD + 8 * 2, encode(2, P=1, RW=1, US=1, ADDRESS=PT))
 ram.write_u64(PT + 8 * 0, encode(1, P=1, RW=0, US=1, ADDRESS=CODE_FRAME))
-ram.write(CODE_FRAME, bytes.fromhex(
-    "c70425105040002a000000"  # mov dword [0x405010], 42
-    "8b042510504000"  # mov eax, [0x405010]
-    "f4"  # hlt
-))
+# mov dword [0x405010], 42; mov eax, [0x405010]; hlt
+ram.write(CODE_FRAME, bytes.fromhex("c70425105040002a000000 8b042510504000 f4"))
 
 
 def on_page_fault(fault: PageFault) -> bool:

@@ -66,7 +66,7 @@ class Control:
 
     @property
     def mode(self) -> str:
-        """"filtered" or "exact"."""
+        """The mode: "filtered" or "exact"."""
         return "filtered" if self.tlb is None else "exact"
 
     # -- processors -----------------------------------------------------------------------------------------------

@@ -133,5 +133,3 @@ def walks_from_python(rounds: int, number: int) -> Measurement:
             Figure("translate_mps", "  translate, a call an address", single, "M/s"),
         ),
     )
-
-

@@ -96,9 +96,7 @@ _MREMAP_FIXED = 2
 class CallArguments:
     """The arguments of one call of one task."""
 
-    def __init__(
-        self, task: Task, name: str, declared: tuple[str | StructWords, ...], values: tuple[int, ...]
-    ) -> None:
+    def __init__(self, task: Task, name: str, declared: tuple[str | StructWords, ...], values: tuple[int, ...]) -> None:
         self._task = task
         self._values = values
         #: The structures that arguments of kind ``struct`` point at, by position.

@@ -113,9 +113,7 @@ def test_a_host_that_refuses(monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capt
 
 
 @pytest.mark.usefixtures("modules")
-def test_a_finding_of_the_audit_is_an_error(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_finding_of_the_audit_is_an_error(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(Machine, "audit", lambda self: ["a frame was lost"])
     assert main(["demo", "--sga", "--size", "1G", "--processes", "1", "--plain", "0"]) == 70
     assert "demo: the audit found: a frame was lost" in capfd.readouterr().err

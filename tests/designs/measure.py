@@ -1,6 +1,6 @@
 """What each design costs: processes that all write every page of one object, and the tables and faults that it takes.
 
-    python -m tests.designs.measure        prints the table of docs/sharing-designs.md
+``python -m tests.designs.measure`` prints the table of docs/sharing-designs.md
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ CORNERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     ),
     "a stack that cannot be promised": (
         '@f = open "/proc/sys/vm/overcommit_kbytes" O_RDWR; @g = open "/proc/sys/vm/overcommit_memory" O_RDWR;'
-        "@p = mmap 2T 64K RW PRIVATE|MAP_FIXED|MAP_GROWSDOWN -1 0; @store p 5; @write f \"4\" 1; @write g \"2\" 1;"
+        '@p = mmap 2T 64K RW PRIVATE|MAP_FIXED|MAP_GROWSDOWN -1 0; @store p 5; @write f "4" 1; @write g "2" 1;'
         'load p-8K; load p; @write g "0" 1; load p-8K',
         "SEGV_MAPERR 5 0",
         {},
@@ -67,7 +67,7 @@ CORNERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "mshare of huge pages that are promised": (
         "@p = mmap 512G 4M RW PRIVATE|MAP_FIXED|MAP_HUGETLB -1 0; @store p 7;"
         'mshare "h" p 1G O_RDWR|O_CREAT 0600; load p; store p+2M 8; load p+2M; @q = mmap 0 4M RW ANON|MAP_HUGETLB -1 0;'
-        "store q+2M 1; mmap 0 2M RW ANON|MAP_HUGETLB -1 0; mshare_unlink \"h\"; munmap p 1G",
+        'store q+2M 1; mmap 0 2M RW ANON|MAP_HUGETLB -1 0; mshare_unlink "h"; munmap p 1G',
         "0 7 0 8 0 ENOMEM 0 0",
         {"hugepages": 4},
     ),

@@ -26,7 +26,7 @@ RWX = dict(RW=1, XD=0)
 ROUNDS = 20
 #: RSI += f() for RCX = ROUNDS ... 1, where the second store makes f return RCX.  The first one is there because Unicorn
 #: itself notices the first store through a new translation.
-REWRITE = "898a00080000" "894a01"  # mov [rdx + 0x800], ecx; mov [rdx + 1], ecx: the immediate of "mov eax, imm32"
+REWRITE = "898a00080000 894a01"  # mov [rdx + 0x800], ecx; mov [rdx + 1], ecx: the immediate of "mov eax, imm32"
 LOOP = (REWRITE, "ffd3", "4801c6", "48ffc9", "75ed")  # call rbx; add rsi, rax; dec rcx; jnz to the start
 SUM = ROUNDS * (ROUNDS + 1) // 2
 
@@ -212,7 +212,7 @@ def test_a_page_with_all_rights(jit: Guest, dirty: int) -> None:
 def test_an_instruction_that_changes_the_next_one(jit: Guest) -> None:
     """In the same block (SDM vol. 3, 11.6: a processor checks whether a write may modify prefetched instructions)."""
     # mov [rdx + 4], ecx; mov eax, imm32; hlt
-    jit.ram.write(PADDR, bytes.fromhex("894a04" "b8e8030000" "f4"))
+    jit.ram.write(PADDR, bytes.fromhex("894a04 b8e8030000 f4"))
     jit.tables.map_page(FUNCTION, PADDR, **RWX)
     for number in (1, 2, 3):
         assert jit.run(FUNCTION, rdx=FUNCTION, rcx=number) == number

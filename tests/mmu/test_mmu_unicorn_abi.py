@@ -117,7 +117,7 @@ def test_contexts_cure_the_exception_in_flight() -> None:
 def test_the_general_registers_are_the_engine_s_own() -> None:
     """Read and written without a call; R15 is the last before RIP."""
     buffer = (ctypes.c_char * 0x1000)()
-    buffer[:8] = bytes.fromhex("4c01f8" "49ffc7" "90" "f4")  # add rax, r15; inc r15; nop; hlt
+    buffer[:8] = bytes.fromhex("4c01f8 49ffc7 90 f4")  # add rax, r15; inc r15; nop; hlt
     uc = Uc(UC_ARCH_X86, UC_MODE_64)
     uc.mem_map_ptr(0x5000, 0x1000, unicorn.UC_PROT_ALL, ctypes.addressof(buffer))
     registers = unicorn_abi.general_registers(uc)

@@ -97,7 +97,7 @@ def instruction(rng: random.Random) -> bytes:
     alias = ALIAS if choice == 7 else FLIPPING
     # mov rbx, alias; add byte [rbx + 1], 1; mov rbx, function; call rbx; add rdx, rax
     write = b"\x48\xbb" + alias.to_bytes(8, "little") + bytes.fromhex("80430101")
-    return write + b"\x48\xbb" + function.to_bytes(8, "little") + bytes.fromhex("ffd3" "4801c2")
+    return write + b"\x48\xbb" + function.to_bytes(8, "little") + bytes.fromhex("ffd3 4801c2")
 
 
 def between(rng: random.Random, guest: Guest) -> None:

@@ -72,8 +72,7 @@ ACCESSING: Table = {
         "0 0 3",
     ),
     "write(2) from it, to a pipe: an untouched page, a hole, across an object's end": (
-        "@f = bytes 8; @pipe2 f 0; store w+8K 1; write 5 w+8K 8; write 5 w+12K 8;"
-        "write 5 w 8; write 5 w+16K-4 8",
+        "@f = bytes 8; @pipe2 f 0; store w+8K 1; write 5 w+8K 8; write 5 w+12K 8; write 5 w 8; write 5 w+16K-4 8",
         "0 8 8 EFAULT EFAULT",
     ),
     "write(2) from it": (

@@ -56,8 +56,8 @@ MOUNTING: Table = {
     ),
     "the root": (f"{STAT} {ROOT} st; {MODE}; {NLINK}; {INO}; {SIZE}; {BLOCKS}", "0o40777 2 1 0 0"),
     "the root is not sticky": (
-        'g = open "/sys/fs/mshare/g" O_RDWR|O_CREAT 0600; @fork c; @setuid 1000; unlink "/sys/fs/mshare/g"; end;'
-        "wait c",
+        'g = open "/sys/fs/mshare/g" O_RDWR|O_CREAT 0600; @fork c; @setuid 1000; unlink "/sys/fs/mshare/g"; '
+        "end; wait c",
         "3 0 0",
     ),
     "umount while a file is open": (

@@ -11,7 +11,7 @@ from tests.booted import MIB, UNIT, Booted, MakeMachine, Recorder
 from tests.sharing.tables import SIZED, Table, expected, results
 
 POOL = 4
-POOL_FIELDS = '; '.join(f'field "/proc/meminfo" "HugePages_{name}"' for name in ("Rsvd", "Free"))
+POOL_FIELDS = "; ".join(f'field "/proc/meminfo" "HugePages_{name}"' for name in ("Rsvd", "Free"))
 
 CREATING: Table = {
     "anonymous": (

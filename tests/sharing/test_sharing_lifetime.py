@@ -57,7 +57,7 @@ SHARING: Table = {
         "0 killed SIGSEGV",
     ),
     "an object replaced by another, and by a read-only file": (
-        f'@fork c; {turn(1)} {OTHER} load v; {next_turn(2)} {turn(3)} load v; {next_turn(4)} {turn(5)} load v;'
+        f"@fork c; {turn(1)} {OTHER} load v; {next_turn(2)} {turn(3)} load v; {next_turn(4)} {turn(5)} load v;"
         f"store v 1; end; {WINDOW} @store w 9; {next_turn(1)} {turn(2)} @create fd 0 4K RW OBJECT; {next_turn(3)}"
         f'{turn(4)} @m = open "/tmp/f" O_RDWR|O_CREAT 0600; @pwrite m "A" 1 0; @r = open "/tmp/f" O_RDONLY;'
         f"@create fd 0 4K PROT_READ MAP_SHARED|MAP_FIXED r; {next_turn(5)} @wait c",
@@ -76,7 +76,7 @@ SHARING: Table = {
         "3 0x20000000000 7 0 0 0 ENOENT",
     ),
     "memory stays while there is a name, and unlink frees it (Shmem)": (
-        f'@a = field {SHMEM}; {WINDOW} @touch w 16K; @munmap w u; @close fd; @b = field {SHMEM}; say b-a; unlink {R};'
+        f"@a = field {SHMEM}; {WINDOW} @touch w 16K; @munmap w u; @close fd; @b = field {SHMEM}; say b-a; unlink {R};"
         f"@b = field {SHMEM}; say b-a; open {R} O_RDWR",
         "16 0 0 ENOENT",
     ),
@@ -164,9 +164,7 @@ OWNER = {
     ),
 }  # fmt: skip
 #: Region made by a thread, the thread ends, the process lives: a real kernel has torn it down by then.
-THREAD = (
-    f"@thread t; {WINDOW} @store w 7; end; @join t; load w; mmap 8T u RW MAP_SHARED|MAP_FIXED fd 0; unmap fd 0 4K"
-)
+THREAD = f"@thread t; {WINDOW} @store w 7; end; @join t; load w; mmap 8T u RW MAP_SHARED|MAP_FIXED fd 0; unmap fd 0 4K"
 PROCESS_OWNS, THREAD_OWNED = ["7", "0x80000000000", "0"], ["SEGV_MAPERR", "EINVAL", "0"]
 #: Rows that need what the machine does not have.
 ABSENT = {

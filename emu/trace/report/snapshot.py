@@ -28,9 +28,7 @@ _PRESENT, _PS, _ADDRESS = np.uint64(P), np.uint64(int(PS)), np.uint64(ADDRESS)
 Tables = Mapping[int, tuple[int, ...]]
 
 
-def tables_of_range(
-    ram: PhysicalMemory, pgd: int, start: int, end: int, levels: int = 4
-) -> dict[int, tuple[int, ...]]:
+def tables_of_range(ram: PhysicalMemory, pgd: int, start: int, end: int, levels: int = 4) -> dict[int, tuple[int, ...]]:
     """Every table that translates a part of [start, end), found from the PGD down; no entry is changed."""
     found: dict[int, tuple[int, ...]] = {levels: (pgd,)}
     covered = [(pgd, 0)]  # each table of a level, and the first address that it covers
@@ -127,10 +125,7 @@ def take_snapshot(machine: Machine, label: str, title: str, start: int, length: 
         start=start,
         length=length,
         processes=tuple(_process(machine, walker, task, start, length) for task in machine.tasks),
-        hosts=tuple(
-            HostTables(mm.name, mm.tables.table_bytes, _all_tables(mm))
-            for mm in hosts
-        ),
+        hosts=tuple(HostTables(mm.name, mm.tables.table_bytes, _all_tables(mm)) for mm in hosts),
         walks=counters.walks,
         walk_loads=counters.walk_loads,
         fills=counters.fills,

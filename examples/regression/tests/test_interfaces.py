@@ -1,6 +1,6 @@
-"""The same expectation, of every interface generation and level that is asked for:
+"""The same expectation, of every interface generation and level that is asked for.
 
-    pytest --unimmu-levels pte,pmd --unimmu-abis v3,y2
+Run: pytest --unimmu-levels pte,pmd --unimmu-abis v3,y2
 """
 
 import pytest
