@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from emu.fs.console import Console
 from emu.fs.fdtable import FdTable, FsContext
 from emu.kernel.elf import NotExecutable
-from emu.kernel.errors import LinuxError
 from emu.kernel.exec import do_execve
 from emu.kernel.group import ThreadGroup
 from emu.kernel.kernel import Kernel, describe_process
@@ -20,6 +19,7 @@ from emu.kernel.modules import Init, find_modules
 from emu.kernel.sched import MAX_CPUS, StopReason
 from emu.kernel.signal_state import SiCode, SigInfo
 from emu.kernel.task import Task
+from emu.linux.errors import LinuxError
 from emu.mm.address_space import AddressSpace
 from mmu import PhysicalMemory
 
@@ -232,7 +232,7 @@ class Machine:
 
         ``tlbs``: look into the modelled TLBs too (default: with ``check_tlb``).
         """
-        from emu.mm.audit import audit  # few runs ask for it
+        from emu.audit import audit  # few runs ask for it
 
         return audit(self.kernel, tlbs)
 

@@ -15,7 +15,7 @@ from emu.fs.inode import NewOwner
 from msharefs.filesystem import MshareDirectory
 
 if TYPE_CHECKING:
-    from emu.syscalls.table import Syscall
+    from emu.linux.syscall import Syscall
     from msharefs.filesystem import MshareSuperBlock, RegionInode
     from msharefs.module import Mshare
 

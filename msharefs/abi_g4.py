@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path
 from emu.fs.file import File
-from emu.fs.flags import OpenFlags
 from emu.fs.hugetlbfs import HugetlbFile
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import OpenFlags
+from emu.linux.syscall import StructWords, Syscall, s32
 from emu.mm.hugetlb import HPAGE_SIZE
-from emu.mm.mmap import do_mmap, unmapped_area
-from emu.mm.munmap import do_munmap
+from emu.mm.mmap import do_mmap, do_munmap, unmapped_area
 from emu.mm.vma import MapFlags, Prot, Vma, VmFlags
-from emu.syscalls.table import StructWords, Syscall, s32
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from msharefs.abi import Abi
 from msharefs.control import ControlFile, object_file

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from emu.fs.dentry import Path
 from emu.fs.file import File
 from emu.fs.inode import NewOwner
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
+from emu.linux.syscall import IoctlWords
 from emu.mm.vma import MapFlags, Vma, VmFlags
-from emu.syscalls.table import IoctlWords
 from msharefs.abi import Abi
 from msharefs.control import INFO_WORDS, MSHARE_INFO, ControlFile, EarlyRegionInode, create_words, early_fallocate
 from msharefs.early_window import EarlyWindow

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path
 from emu.fs.file import File
-from emu.fs.flags import OpenFlags
 from emu.fs.inode import Attributes, NewOwner
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import OpenFlags
+from emu.linux.syscall import Syscall
 from emu.mm.vma import Prot, Vma, VmFlags
-from emu.syscalls.table import Syscall
 from msharefs.abi import Abi
 from msharefs.control import MSHARE_INFO, RangeFile
 from msharefs.early_window import EarlyWindow

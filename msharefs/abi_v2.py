@@ -15,7 +15,7 @@ from emu.fs.dentry import Path
 from emu.fs.file import File
 from emu.fs.inode import Inode, NewOwner
 from emu.fs.libfs import Node
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
 from emu.mm.address_space import AddressSpace
 from emu.mm.mmap import do_mmap
 from emu.mm.vma import MapFlags, Prot, Vma, VmFlags

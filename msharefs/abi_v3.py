@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from emu.fs.dentry import Path
 from emu.fs.file import File
 from emu.fs.inode import NewOwner
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
+from emu.linux.syscall import IoctlWords, StructWords, s32
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.mmap import aligned_area
 from emu.mm.vma import MapFlags, Vma, VmFlags
-from emu.syscalls.table import IoctlWords, StructWords, s32
 from msharefs.abi import Abi
 from msharefs.control import ControlFile, create_words, object_file, unmap_words
 from msharefs.filesystem import MshareSuperBlock, RegionInode

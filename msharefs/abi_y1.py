@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from emu.fs.dentry import Path
 from emu.fs.file import File
 from emu.fs.inode import NewOwner
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
+from emu.linux.syscall import IoctlWords
 from emu.mm.address_space import page_align
-from emu.mm.munmap import do_munmap
+from emu.mm.mmap import do_munmap
 from emu.mm.vma import MapFlags, Vma
-from emu.syscalls.table import IoctlWords
 from msharefs.abi import Abi
 from msharefs.abi_rfc3 import FileRfc3, RegionRfc3
 from msharefs.control import unmap_words

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from emu.fs.dentry import Path
 from emu.fs.file import File
 from emu.fs.inode import NewOwner
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
 from emu.mm.vma import MapFlags
 from msharefs.abi import Abi
 from msharefs.abi_rfc3 import NO_FD

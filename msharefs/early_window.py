@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
 from emu.mm.pagetable import RW
 from emu.mm.vma import FaultResult, Prot, Vma
 from mmu.registers import Access

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path
 from emu.fs.file import File
-from emu.fs.flags import RenameFlags
 from emu.fs.inode import Inode, NewOwner
 from emu.fs.libfs import SimpleDirectory, drop_tree
 from emu.fs.superblock import FileSystemType, SuperBlock
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import RenameFlags
 from emu.mm.shared_tables import unit_of
 from emu.mm.vma import Prot
 from msharefs.objects import window_rights

@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from emu.fs.hugetlbfs import HugetlbFile, hugetlb_file_setup
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
 from emu.mm.address_space import page_align
 from emu.mm.hugefault import change_huge_protection
 from emu.mm.hugetlb import hpage_align, is_huge_size
 from emu.mm.madvise import Advice, remove_contents
-from emu.mm.mmap import do_mmap
+from emu.mm.mmap import do_mmap, do_munmap
 from emu.mm.mprotect import change_protection
-from emu.mm.munmap import do_munmap
 from emu.mm.vma import FaultResult, MapFlags, Prot, Vma, VmFlags
 from emu.mm.zap import zap_range
 from mmu.memory import PAGE_SIZE

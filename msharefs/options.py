@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
 from emu.mm.tlbflush import TLB_POLICIES
 from msharefs.quirks import Quirk
 

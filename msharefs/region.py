@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
 from emu.mm.address_space import AddressSpace
 from emu.mm.pagetable import ADDRESS, P
 from emu.mm.shared_tables import SharedTables, Window

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
 from emu.mm.address_space import AddressSpace
 from emu.mm.pagecache import PageCache
 from emu.mm.shared_tables import SharedTableOperations

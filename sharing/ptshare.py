@@ -12,7 +12,7 @@ import errno
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
 from emu.mm.address_space import AddressSpace
 from emu.mm.map_hook import MapHook
 from emu.mm.mprotect import do_mprotect

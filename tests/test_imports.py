@@ -252,7 +252,7 @@ def test_downward_imports_are_allowed() -> None:
         ("mmu.walk", False, "from . import entries", "mmu"),
         ("mmu", True, "from . import entries", "mmu"),
         ("mmu", True, "from .walk import translate", "mmu.walk"),
-        ("emu.mm.fault", False, "from ..kernel.errors import LinuxError", "emu.kernel.errors"),
+        ("emu.mm.fault", False, "from ..linux.errors import LinuxError", "emu.linux.errors"),
     ],
 )
 def test_relative_imports_are_resolved(name: str, is_package: bool, source: str, base: str) -> None:

@@ -14,8 +14,7 @@ from emu.kernel.sched import StopReason
 from emu.machine import Machine
 from emu.mm.address_space import AddressSpace
 from emu.mm.fault import handle_mm_fault
-from emu.mm.mmap import do_mmap
-from emu.mm.munmap import do_munmap
+from emu.mm.mmap import do_mmap, do_munmap
 from emu.mm.vma import FaultResult, MapFlags, Prot
 from mmu import Access
 

@@ -11,7 +11,7 @@ from types import FrameType, TracebackType
 from typing import Any, NoReturn, TextIO
 
 from emu.cli.messages import complain
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
 
 
 class Cause(Enum):

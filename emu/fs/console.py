@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from emu.fs.dentry import Path
 from emu.fs.file import BrokenPipe, File
-from emu.fs.flags import OpenFlags, PollEvents
 from emu.fs.inode import Inode
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import OpenFlags, PollEvents
 
 if TYPE_CHECKING:
     from emu.fs.fdtable import FdTable

@@ -7,8 +7,8 @@ from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakValueDictionary
 
-from emu.fs.flags import NAME_MAX
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import NAME_MAX
 
 if TYPE_CHECKING:
     from emu.fs.inode import Inode

@@ -7,11 +7,11 @@ import stat
 from typing import TYPE_CHECKING
 
 from emu.fs.file import File
-from emu.fs.flags import makedev
 from emu.fs.libfs import FixedDirectory, Node, Symlink
 from emu.fs.superblock import FileSystemType, SuperBlock
 from emu.fs.tmpfs import TmpfsDirectory, TmpfsSuperBlock
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import makedev
 from emu.mm.shmem import SharedAnonymous
 
 if TYPE_CHECKING:

@@ -7,12 +7,8 @@ from collections.abc import Iterator
 
 from emu.fs.dentry import Path
 from emu.fs.file import File
-from emu.kernel.errors import LinuxError
-
-#: The soft RLIMIT_NOFILE of a first process.
-DEFAULT_LIMIT = 1024
-#: The hard limit (/proc/sys/fs/nr_open).
-NR_OPEN = 1 << 14
+from emu.linux.errors import LinuxError
+from emu.linux.limits import INR_OPEN_CUR
 
 
 class FdTable:
@@ -21,7 +17,7 @@ class FdTable:
     Each entry holds one reference on its File. ``limit`` is RLIMIT_NOFILE: setrlimit writes it.
     """
 
-    def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
+    def __init__(self, limit: int = INR_OPEN_CUR) -> None:
         self.limit = limit
         self._files: dict[int, File] = {}
         self._cloexec: set[int] = set()

@@ -6,17 +6,17 @@ import errno
 import stat
 from typing import TYPE_CHECKING
 
-from emu.fs.flags import MAX_FILE_SIZE, PAGE_SIZE, OpenFlags, PollEvents, Whence
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import MAX_FILE_SIZE, PAGE_SIZE, OpenFlags, PollEvents, Whence
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.fs.inode import DirectoryEntry, Inode
     from emu.kernel.task import Task
-    from emu.kernel.wait import WaitQueue
+    from emu.linux.syscall import IoctlWords
+    from emu.linux.wait import WaitQueue
     from emu.mm.address_space import AddressSpace
     from emu.mm.vma import Vma
-    from emu.syscalls.table import IoctlWords
 
 #: Flags that matter while opening and are not kept (F_GETFL does not show them).
 _OPEN_ONLY = int(OpenFlags.CREAT | OpenFlags.EXCL | OpenFlags.NOCTTY | OpenFlags.TRUNC | OpenFlags.CLOEXEC)

@@ -9,12 +9,12 @@ import stat
 from typing import TYPE_CHECKING
 
 from emu.fs.file import File
-from emu.fs.flags import FallocateFlags, OpenFlags
 from emu.fs.inode import Inode, NewOwner, Stat
 from emu.fs.libfs import SimpleDirectory, Symlink, drop_tree
 from emu.fs.seals import Seal, check_mapping, check_punch, check_size
 from emu.fs.superblock import FileSystemType, StatFs, SuperBlock, parse_options, parse_size
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import FallocateFlags, OpenFlags
 from emu.mm.hugetlb import HPAGE_SHIFT, HPAGE_SIZE, HugePageCache, HugetlbOperations, Promises
 from emu.mm.mmap import aligned_area
 from emu.mm.vma import Prot, VmFlags

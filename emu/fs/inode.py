@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from emu.fs.file import DirectoryFile, File
-from emu.fs.flags import PAGE_SIZE, Access, RenameFlags
 from emu.fs.seals import Seal, check_mode
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import PAGE_SIZE, Access, RenameFlags
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path

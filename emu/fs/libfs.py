@@ -7,9 +7,9 @@ import stat
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from emu.fs.flags import RenameFlags
 from emu.fs.inode import DirectoryEntry, Inode
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import RenameFlags
 
 if TYPE_CHECKING:
     from emu.fs.superblock import SuperBlock

@@ -6,9 +6,9 @@ import errno
 from typing import TYPE_CHECKING, NamedTuple
 
 from emu.fs.fdtable import FdTable
-from emu.fs.flags import MAX_FILE_SIZE
-from emu.kernel.errors import LinuxError
-from emu.kernel.wait import WaitQueue
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import MAX_FILE_SIZE
+from emu.linux.wait import WaitQueue
 
 if TYPE_CHECKING:
     from emu.fs.file import File

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Dentry, Path
-from emu.fs.flags import MountFlags
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import MountFlags
 
 if TYPE_CHECKING:
     from emu.fs.superblock import SuperBlock

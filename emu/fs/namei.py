@@ -6,8 +6,8 @@ import errno
 from typing import TYPE_CHECKING, NamedTuple
 
 from emu.fs.dentry import Path, check_name
-from emu.fs.flags import MAX_SYMLINKS, PATH_MAX, Access, MountFlags
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import MAX_SYMLINKS, PATH_MAX, Access, MountFlags
 
 if TYPE_CHECKING:
     from emu.fs.fdtable import FsContext

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path
 from emu.fs.file import File
-from emu.fs.flags import Access, MountFlags, OpenFlags
 from emu.fs.operations import check_may_create, new_owner, truncate_path
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import Access, MountFlags, OpenFlags
 
 if TYPE_CHECKING:
     from emu.fs.namei import Last, Walker

@@ -7,9 +7,9 @@ import stat
 from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path
-from emu.fs.flags import MAX_FILE_SIZE, Access, RenameFlags
 from emu.fs.inode import Attributes, NewOwner
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import MAX_FILE_SIZE, Access, RenameFlags
 
 if TYPE_CHECKING:
     from emu.fs.inode import Credentials, Inode

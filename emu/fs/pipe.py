@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import errno
+import stat
 from collections import deque
 from typing import TYPE_CHECKING
 
 from emu.fs.file import BrokenPipe, File, WouldBlock
-from emu.fs.flags import PAGE_SIZE, OpenFlags, PollEvents
-from emu.kernel.errors import LinuxError
-from emu.kernel.wait import WaitQueue
+from emu.fs.inode import Inode
+from emu.fs.libfs import FixedDirectory
+from emu.fs.superblock import FileSystemType, SuperBlock
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import PAGE_SIZE, OpenFlags, PollEvents
+from emu.linux.wait import WaitQueue
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
+    from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
 
 #: Bytes that a pipe holds unless F_SETPIPE_SZ says otherwise.
@@ -255,3 +260,32 @@ def open_fifo(path: Path, flags: int) -> FifoFile:
     if inode.pipe is None:
         inode.pipe = inode.sb.kernel.vfs.new_pipe()
     return FifoFile(path, flags, inode.pipe)
+
+
+PIPEFS_MAGIC = 0x50495045
+
+
+class PipeInode(Inode):
+    """The inode of a pipe."""
+
+    def __init__(self, sb: SuperBlock) -> None:
+        super().__init__(sb, stat.S_IFIFO | 0o600)
+
+
+class PipeSuperBlock(SuperBlock):
+    """The one instance."""
+
+    magic = PIPEFS_MAGIC
+
+    def __init__(self, kernel: Kernel, fstype: FileSystemType) -> None:
+        super().__init__(kernel, fstype)
+        self.root = FixedDirectory(self)
+
+
+class PipeFsType(FileSystemType):
+    """The type ``pipefs``."""
+
+    name = "pipefs"
+
+    def mount(self, kernel: Kernel, options: str) -> SuperBlock:
+        return PipeSuperBlock(kernel, self)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from emu.fs.file import File
 from emu.fs.inode import Inode
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path

@@ -6,8 +6,8 @@ import errno
 from enum import IntFlag
 from typing import TYPE_CHECKING
 
-from emu.fs.flags import PAGE_SIZE
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import PAGE_SIZE
 from emu.mm.vma import Prot, VmFlags
 
 if TYPE_CHECKING:

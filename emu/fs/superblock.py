@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, NamedTuple
 
-from emu.fs.flags import NAME_MAX, PAGE_SIZE
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import NAME_MAX, PAGE_SIZE
 
 if TYPE_CHECKING:
     from emu.fs.inode import Inode

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emu.fs.file import File
-from emu.fs.flags import MAX_FILE_SIZE, PAGE_SIZE, FallocateFlags, Whence
 from emu.fs.inode import Inode, NewOwner
 from emu.fs.libfs import Node, SimpleDirectory, Symlink, drop_tree
 from emu.fs.seals import Seal, check_mapping, check_punch, check_size, writable_bytes
 from emu.fs.superblock import FileSystemType, StatFs, SuperBlock, parse_options, parse_size
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import MAX_FILE_SIZE, PAGE_SIZE, FallocateFlags, Whence
 from emu.mm.pagecache import PageCache
 
 if TYPE_CHECKING:

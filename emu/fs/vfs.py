@@ -13,22 +13,21 @@ from emu.fs import operations
 from emu.fs.dentry import Dentry, Path
 from emu.fs.fdtable import FsContext
 from emu.fs.file import File
-from emu.fs.flags import CHUNK, PAGE_SIZE, MountFlags, OpenFlags, UmountFlags, makedev
 from emu.fs.hugetlbfs import Hugetlbfs
 from emu.fs.mount import KEPT, Mount, MountTable
 from emu.fs.namei import Walker
-from emu.fs.pipe import DEFAULT_CAPACITY, Pipe, PipeFile, open_fifo
-from emu.fs.pipefs import PipeFsType, PipeInode
+from emu.fs.pipe import DEFAULT_CAPACITY, Pipe, PipeFile, PipeFsType, PipeInode, open_fifo
 from emu.fs.superblock import FileSystemType
 from emu.fs.tmpfs import ShmemType, TmpfsInode, TmpfsSuperBlock
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import CHUNK, PAGE_SIZE, MountFlags, OpenFlags, UmountFlags, makedev
 
 if TYPE_CHECKING:
     from emu.fs.inode import Inode
-    from emu.fs.procfs import ProcSuperBlock
-    from emu.fs.sysfs import SysfsSuperBlock
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
+    from emu.proc.procfs import ProcSuperBlock
+    from emu.proc.sysfs import SysfsSuperBlock
 
 #: Pipes with a buffer of 64 KiB: 16384 pages in all.
 MAX_FULL_PIPES = 1024

@@ -6,7 +6,7 @@ import errno
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
 from emu.mm.vma import Prot
 
 _HEADER_BYTES = 64

@@ -9,7 +9,6 @@ from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from emu.cpu import Trap, TrapKind
-from emu.kernel.errors import Interrupted, LinuxError
 from emu.kernel.signal_state import (
     BUS_ADRERR,
     FPE_FLTINV,
@@ -24,9 +23,10 @@ from emu.kernel.signal_state import (
     SigInfo,
 )
 from emu.kernel.task import Task, TaskState
+from emu.linux.errors import Interrupted, LinuxError
+from emu.linux.syscall import Syscall
 from emu.mm.fault import handle_mm_fault
 from emu.mm.vma import FaultResult
-from emu.syscalls.table import Syscall
 from mmu import Access, GeneralProtection, PageFault
 from mmu.faults import ErrorCode
 
@@ -179,7 +179,7 @@ class Entry:
         return True
 
     def _unknown(self, number: int) -> None:
-        from emu.syscalls.names import name_of
+        from emu.linux.syscall_names import name_of
 
         name = name_of(number)
         known = "" if name == f"#{number}" else f" ({name})"

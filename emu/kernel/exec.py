@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from emu.fs.file import File
 from emu.kernel.elf import ElfProgram, NotExecutable, read_elf
-from emu.kernel.errors import LinuxError
 from emu.kernel.exit import de_thread, release_memory, vfork_done
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, SigAction
 from emu.kernel.task import Task
+from emu.linux.errors import LinuxError
 from emu.mm.address_space import TASK_SIZE, AddressSpace, page_align
 from emu.mm.mmap import do_mmap, unmapped_area
 from emu.mm.vma import MapFlags, Prot, Vma, VmFlags

@@ -6,10 +6,10 @@ import errno
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from emu.kernel.errors import LinuxError
 from emu.kernel.futex import exit_robust_list
 from emu.kernel.signal_state import CLD_EXITED, CLD_KILLED, NSIG, SIG_IGN, SaFlags, Sig, SigInfo
 from emu.kernel.task import Task, TaskState
+from emu.linux.errors import LinuxError
 
 if TYPE_CHECKING:
     from emu.kernel.group import ThreadGroup

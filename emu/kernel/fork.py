@@ -8,12 +8,13 @@ from collections.abc import Generator
 from enum import IntFlag
 from typing import TYPE_CHECKING, Any
 
-from emu.kernel.errors import LinuxError
 from emu.kernel.group import ThreadGroup
-from emu.kernel.limits import INFINITY, Rlimit, limits_of
+from emu.kernel.limits import limits_of
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, SigAction
 from emu.kernel.task import Task
-from emu.kernel.wait import WaitQueue
+from emu.linux.errors import LinuxError
+from emu.linux.limits import INFINITY, Rlimit
+from emu.linux.wait import WaitQueue
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel

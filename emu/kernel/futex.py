@@ -12,8 +12,8 @@ from collections.abc import Generator, Hashable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from emu.kernel.errors import Interrupted, LinuxError
-from emu.kernel.wait import WaitQueue
+from emu.linux.errors import Interrupted, LinuxError
+from emu.linux.wait import WaitQueue
 from emu.mm.gup import get_user_page
 from mmu.memory import PAGE_SIZE
 from mmu.registers import Access

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from emu.kernel.task import Task, Usage
-from emu.kernel.wait import WaitQueue
+from emu.linux.wait import WaitQueue
 
 if TYPE_CHECKING:
     from emu.kernel.signal_state import SigInfo

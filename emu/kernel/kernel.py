@@ -8,14 +8,11 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from emu.boot import populate
 from emu.cpu import Cpu
-from emu.fs.boot import populate
 from emu.fs.fdtable import FdTable
-from emu.fs.procmem import PID_FILES, PID_READERS, add_memory_files
 from emu.fs.vfs import Vfs
-from emu.kernel.clock import Clock
 from emu.kernel.entry import Entry
-from emu.kernel.errors import LinuxError
 from emu.kernel.exit import do_exit, do_group_exit
 from emu.kernel.futex import Futexes
 from emu.kernel.limits import soft_limit
@@ -23,13 +20,16 @@ from emu.kernel.sched import Scheduler
 from emu.kernel.signal_state import Sig
 from emu.kernel.signals import Signals
 from emu.kernel.task import Task
-from emu.kernel.tracer import Tracer
+from emu.linux.clock import Clock
+from emu.linux.errors import LinuxError
+from emu.linux.tracer import Tracer
 from emu.mm.address_space import AddressSpace, MmContext
 from emu.mm.frames import FrameAllocator
 from emu.mm.hugetlb import HugePagePool
 from emu.mm.pagetable import ShareCounts
 from emu.mm.tlbflush import TlbFlusher
 from emu.mm.vma import FaultResult
+from emu.proc.memory import PID_FILES, PID_READERS, add_memory_files
 from emu.syscalls import all_tables
 from mmu import PhysicalMemory
 

@@ -1,39 +1,16 @@
-"""Resource limits: their numbers, what they are at the start, and /proc/PID/limits (include/asm-generic/resource.h)."""
+"""Resource limits of a task: what they are at the start, and /proc/PID/limits."""
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from emu.fs.fdtable import DEFAULT_LIMIT, NR_OPEN
+from emu.linux.limits import INFINITY, INR_OPEN_CUR, NR_OPEN, Rlimit
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
 
-INFINITY = 0xFFFF_FFFF_FFFF_FFFF
 _MLOCK_LIMIT = 8 << 20
-
-
-class Rlimit(IntEnum):
-    """RLIMIT_*."""
-
-    CPU = 0
-    FSIZE = 1
-    DATA = 2
-    STACK = 3
-    CORE = 4
-    RSS = 5
-    NPROC = 6
-    NOFILE = 7
-    MEMLOCK = 8
-    AS = 9
-    LOCKS = 10
-    SIGPENDING = 11
-    MSGQUEUE = 12
-    NICE = 13
-    RTPRIO = 14
-    RTTIME = 15
 
 
 #: (soft, hard) of a first process, where they are not infinite.
@@ -41,7 +18,7 @@ _INITIAL = {
     Rlimit.STACK: (8 << 20, INFINITY),
     Rlimit.CORE: (0, INFINITY),
     Rlimit.NPROC: (4096, 4096),
-    Rlimit.NOFILE: (DEFAULT_LIMIT, NR_OPEN),
+    Rlimit.NOFILE: (INR_OPEN_CUR, NR_OPEN),
     Rlimit.MEMLOCK: (_MLOCK_LIMIT, _MLOCK_LIMIT),
     Rlimit.SIGPENDING: (4096, 4096),
     Rlimit.MSGQUEUE: (819200, 819200),

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from emu.kernel.task import Task, TaskState
-from emu.kernel.wait import WaitQueue
+from emu.linux.wait import WaitQueue
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from unicorn import x86_const as x86
 
-from emu.kernel.errors import LinuxError
 from emu.kernel.signal_state import UNBLOCKABLE, SaFlags, SigAction, SigInfo
 from emu.kernel.task import Task
+from emu.linux.errors import LinuxError
 
 if TYPE_CHECKING:
     from emu.cpu import Cpu

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
-from emu.kernel.credentials import Credentials
 from emu.kernel.signal_state import SignalState
-from emu.kernel.wait import WaitQueue
+from emu.linux.credentials import Credentials
+from emu.linux.wait import WaitQueue
 
 if TYPE_CHECKING:
     from emu.fs.fdtable import FdTable, FsContext

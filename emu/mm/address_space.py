@@ -6,16 +6,16 @@ import functools
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from emu.kernel.limits import Rlimit, soft_limit
+from emu.kernel.limits import soft_limit
+from emu.linux.limits import Rlimit
 from emu.mm.commit import Commit
 from emu.mm.frames import FrameAllocator
 from emu.mm.hugefault import unshare_at_split
 from emu.mm.map_hook import MapHook
-from emu.mm.merge import merge_neighbours
 from emu.mm.pagetable import PageTables, ShareCounts
 from emu.mm.tlbflush import Flush, TlbFlusher
 from emu.mm.usercopy import UserCopy
-from emu.mm.vma import Prot, TableSharer, Vma, VmaTree, VmFlags
+from emu.mm.vma import Prot, TableSharer, Vma, VmaTree, VmFlags, merge_neighbours
 from emu.mm.zap import zap_range
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -147,7 +147,7 @@ class AddressSpace(UserCopy):
             self.code_id = self.context.new_code_id()
         self.vmas.add(vma)
         self._hold(vma)
-        return merge_neighbours(self, vma) if merge else vma
+        return merge_neighbours(self.vmas, vma) if merge else vma
 
     def _hold(self, vma: Vma) -> None:
         """A VMA has come into being: tell its object, its file and its owner."""

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import errno
 
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
 from emu.mm.address_space import AddressSpace, page_align
-from emu.mm.merge import merge_neighbours
-from emu.mm.mmap import check_may_lock, may_expand, wants_populating
-from emu.mm.munmap import unmap_range
+from emu.mm.mmap import check_may_lock, may_expand, unmap_range, wants_populating
 from emu.mm.populate import populate
-from emu.mm.vma import Prot, Vma, VmFlags
+from emu.mm.vma import Prot, Vma, VmFlags, merge_neighbours
 from mmu.memory import PAGE_SHIFT
 
 
@@ -41,4 +39,4 @@ def _grow(mm: AddressSpace, old: int, new: int) -> None:
     heap = mm.insert(Vma(old, new, prot, flags, pgoff=old >> PAGE_SHIFT), merge=False)
     if wants_populating(mm, heap):
         populate(mm, heap)
-    merge_neighbours(mm, heap)
+    merge_neighbours(mm.vmas, heap)

@@ -6,7 +6,7 @@ import errno
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from emu.kernel.errors import LinuxError
-from emu.kernel.limits import Rlimit
+from emu.linux.errors import LinuxError
+from emu.linux.limits import Rlimit
 from emu.mm.address_space import AddressSpace
 from emu.mm.frames import FrameKind
 from emu.mm.hugefault import hugetlb_fault

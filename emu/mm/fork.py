@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
 from emu.mm.address_space import AddressSpace
 from emu.mm.hugefault import copy_huge_range
 from emu.mm.hugetlb import Promises

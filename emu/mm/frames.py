@@ -11,7 +11,7 @@ from weakref import WeakSet
 import numpy as np
 import numpy.typing as npt
 
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE, PhysicalMemory
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
 from emu.mm.fault import expand_stack, fault_in_vma
 from emu.mm.pagetable import ADDRESS, RW, XD, P
 from emu.mm.populate import populate_range

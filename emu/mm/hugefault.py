@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
 from emu.mm.hugetlb import HPAGE_SIZE, HugePagePool, Promises, cache_of, number_of, promises_of
 from emu.mm.pagetable import ADDRESS, PS, RW, XD, A, D, P, span
 from emu.mm.vma import FaultResult, Prot, Vma

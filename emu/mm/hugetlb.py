@@ -10,7 +10,7 @@ import errno
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
 from emu.mm.frames import BLOCK_FRAMES, FrameAllocator
 from emu.mm.pagecache import PageCache
 from emu.mm.vma import VmOperations

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 from enum import IntEnum
 
-from emu.fs.flags import FallocateFlags
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import FallocateFlags
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.gup import allows_access, fault_in
 from emu.mm.hugetlb import HPAGE_SIZE

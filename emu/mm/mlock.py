@@ -10,8 +10,8 @@ from enum import IntFlag
 
 import numpy as np
 
-from emu.kernel.errors import LinuxError
-from emu.kernel.limits import Rlimit
+from emu.linux.errors import LinuxError
+from emu.linux.limits import Rlimit
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.gup import fault_in
 from emu.mm.pagetable import ADDRESS, SPECIAL, P

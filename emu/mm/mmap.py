@@ -5,15 +5,13 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from emu.kernel.errors import LinuxError
-from emu.kernel.limits import Rlimit
+from emu.linux.errors import LinuxError
+from emu.linux.limits import Rlimit
 from emu.mm.address_space import MAX_MAP_COUNT, MMAP_MIN_ADDR, TASK_SIZE, AddressSpace, is_data, page_align
 from emu.mm.commit import Overcommit
-from emu.mm.merge import merge_neighbours
-from emu.mm.munmap import check_unmap, unmap_range
 from emu.mm.populate import populate
 from emu.mm.shmem import SharedAnonymous
-from emu.mm.vma import MapFlags, Prot, Vma, VmFlags
+from emu.mm.vma import MapFlags, Prot, Vma, VmFlags, merge_neighbours
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -53,7 +51,7 @@ def do_mmap(
     mm.insert(vma, merge=False)
     if wants_populating(mm, vma) or flags & (MapFlags.POPULATE | MapFlags.NONBLOCK) == MapFlags.POPULATE:
         populate(mm, vma)
-    merge_neighbours(mm, vma)
+    merge_neighbours(mm.vmas, vma)
     return address
 
 
@@ -209,3 +207,30 @@ def _topdown(mm: AddressSpace, length: int, ceiling: int, align: int) -> int | N
         high = min(high, vma.start)
     at = (high - length) & -align
     return at if high >= length and at >= MMAP_MIN_ADDR else None
+
+
+def do_munmap(mm: AddressSpace, address: int, length: int) -> None:
+    """munmap(2)."""
+    if address & (PAGE_SIZE - 1) or length == 0 or address > mm.task_size or length > mm.task_size - address:
+        raise LinuxError(errno.EINVAL)
+    unmap_range(mm, address, address + page_align(length))
+
+
+def unmap_range(mm: AddressSpace, start: int, end: int) -> None:
+    """Unmap whatever lies in [start, end); all or nothing."""
+    check_unmap(mm, start, end)
+    for vma in mm.vmas.overlapping(start, end):
+        mm.remove(mm.carve(vma, start, end))
+
+
+def check_unmap(mm: AddressSpace, start: int, end: int) -> None:
+    """Every refusal before the first change: LinuxError(EPERM) for what is sealed, and whatever a VMA's owner says."""
+    for vma in mm.vmas.overlapping(start, end):
+        if vma.flags & VmFlags.SEALED:
+            raise LinuxError(errno.EPERM)
+        if vma.ops is None:
+            continue
+        for edge in (start, end):
+            if vma.start < edge < vma.end:
+                vma.ops.may_split(vma, edge)
+        vma.ops.may_unmap(vma, start, end)

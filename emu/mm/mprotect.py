@@ -6,14 +6,13 @@ import errno
 
 import numpy as np
 
-from emu.kernel.errors import LinuxError
-from emu.kernel.limits import Rlimit
+from emu.linux.errors import LinuxError
+from emu.linux.limits import Rlimit
 from emu.mm.address_space import AddressSpace, is_data, page_align
 from emu.mm.hugefault import protect_huge_range
-from emu.mm.merge import merge_neighbours
 from emu.mm.mmap import is_accountable
 from emu.mm.pagetable import RW, XD, P
-from emu.mm.vma import Prot, Vma, VmFlags
+from emu.mm.vma import Prot, Vma, VmFlags, merge_neighbours
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 #: What an entry keeps when its rights change.
@@ -43,7 +42,7 @@ def do_mprotect(mm: AddressSpace, address: int, length: int, prot: Prot) -> None
             part = mm.carve(vma, address, end)
             part.flags = part.flags & ~VmFlags.ACCOUNT | promised
             _protect(mm, part, prot)
-            merge_neighbours(mm, part)
+            merge_neighbours(mm.vmas, part)
     if reached < end:
         raise LinuxError(errno.ENOMEM)
 

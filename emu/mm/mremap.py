@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import errno
 
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.hugefault import make_tables_for_huge, move_huge_range
 from emu.mm.hugetlb import HPAGE_SIZE, hpage_align
-from emu.mm.merge import merge_neighbours
-from emu.mm.mmap import check_may_lock, may_expand, unmapped_area, wants_populating
-from emu.mm.munmap import check_unmap, do_munmap
+from emu.mm.mmap import check_may_lock, check_unmap, do_munmap, may_expand, unmapped_area, wants_populating
 from emu.mm.populate import populate
-from emu.mm.vma import Vma, VmFlags
+from emu.mm.vma import Vma, VmFlags, merge_neighbours
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 MREMAP_MAYMOVE, MREMAP_FIXED, MREMAP_DONTUNMAP = 1, 2, 4
@@ -111,7 +109,7 @@ def _grow_in_place(mm: AddressSpace, vma: Vma, old: int, old_length: int, new_le
     vma.end = end
     if wants_populating(mm, vma):
         populate(mm, grown)
-    merge_neighbours(mm, vma)
+    merge_neighbours(mm.vmas, vma)
     return True
 
 
@@ -166,5 +164,5 @@ def _move(mm: AddressSpace, old: int, old_length: int, new: int, new_length: int
             mm.remove(source)
     if wants_populating(mm, target):
         populate(mm, target)
-    merge_neighbours(mm, target)
+    merge_neighbours(mm.vmas, target)
     return new

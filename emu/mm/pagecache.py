@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
 from emu.mm.frames import FrameAllocator, FrameKind, Frames
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
 from emu.mm.frames import FrameAllocator, FrameKind
 from mmu import entries
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
 from emu.mm.fault import FAULT_AROUND_BYTES, handle_mm_fault
 from emu.mm.frames import FrameKind
 from emu.mm.hugetlb import HPAGE_SIZE

@@ -20,7 +20,7 @@ from mmu.control import SINGLE_PAGE_CEILING
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
-    from emu.kernel.tracer import Tracer
+    from emu.linux.tracer import Tracer
     from emu.mm.address_space import AddressSpace
     from emu.mm.stale import StaleDetector
     from mmu.stale import StaleHit

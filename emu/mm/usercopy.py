@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
 from emu.mm.pagetable import ADDRESS, PS, RW, US, A, D, P, span
 from emu.mm.vma import FaultResult
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sortedcontainers import SortedDict
 
 from mmu import entries
+from mmu.memory import PAGE_SHIFT
 from mmu.registers import Access
 
 if TYPE_CHECKING:
@@ -337,3 +338,44 @@ class VmaTree:
 
     def __len__(self) -> int:
         return len(self._by_start)
+
+
+#: VM_SPECIAL: VMAs that are never merged.
+_NEVER_MERGED = VmFlags.DONTEXPAND
+
+
+def can_merge(low: Vma, high: Vma) -> bool:
+    """Whether two VMAs may become one: they adjoin, have the same rights and flags, and show the same object in order.
+
+    Private pages that fork has brought must be of the same VMA of the parent's, so that the kernel finds them from both
+    processes (is_mergeable_anon_vma).
+    """
+    if low.end != high.start or low.prot != high.prot or low.flags != high.flags or low.flags & _NEVER_MERGED:
+        return False
+    if low.file is not high.file or low.page_cache is not high.page_cache or low.ops or high.ops:
+        return False
+    if low.pgoff + (low.length >> PAGE_SHIFT) != high.pgoff:
+        return False
+    return low.inherited is high.inherited and (low.anon == high.anon or low.inherited is None)
+
+
+def merge_neighbours(vmas: VmaTree, vma: Vma) -> Vma:
+    """Join a VMA of the tree with the one below and the one above where that is possible; returns what it became."""
+    below = vmas.find(vma.start - 1)
+    if below is not None and can_merge(below, vma):
+        vma = _absorb(vmas, below, vma)
+    above = vmas.find(vma.end)
+    if above is not None and can_merge(vma, above):
+        vma = _absorb(vmas, vma, above)
+    return vma
+
+
+def _absorb(vmas: VmaTree, low: Vma, high: Vma) -> Vma:
+    vmas.remove(high)
+    low.end = high.end
+    low.anon |= high.anon
+    if high.page_cache is not None:
+        del high.page_cache.mappings[high]
+    if high.file is not None:
+        high.file.put()
+    return low

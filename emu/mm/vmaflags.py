@@ -6,9 +6,8 @@ import errno
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from emu.kernel.errors import LinuxError
-from emu.mm.merge import merge_neighbours
-from emu.mm.vma import Vma, VmFlags
+from emu.linux.errors import LinuxError
+from emu.mm.vma import Vma, VmFlags, merge_neighbours
 
 if TYPE_CHECKING:
     from emu.mm.address_space import AddressSpace
@@ -60,4 +59,4 @@ def set_flags(mm: AddressSpace, vma: Vma, start: int, end: int, flags: VmFlags) 
                 vma.ops.may_split(vma, edge)
     part = mm.carve(vma, start, end)
     part.flags = flags
-    return merge_neighbours(mm, part)
+    return merge_neighbours(mm.vmas, part)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from emu.syscalls.table import Syscall
+    from emu.linux.syscall import Syscall
 
 
 def all_tables() -> Iterator[tuple[Syscall, ...]]:
@@ -26,7 +26,6 @@ def all_tables() -> Iterator[tuple[Syscall, ...]]:
         process,
         remote,
         residence,
-        scheduling,
         signals,
         system,
         times,
@@ -34,6 +33,6 @@ def all_tables() -> Iterator[tuple[Syscall, ...]]:
 
     for subject in (
         openclose, files, fdctl, naming, attributes, directories, poll, memory, residence, remote, futex, limits,
-        process, identity, scheduling, signals, system, times,
+        process, identity, signals, system, times,
     ):  # fmt: skip
         yield subject.TABLE

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from emu.fs import operations
-from emu.fs.flags import AT_FDCWD, AtFlags, major, minor
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import AT_FDCWD, AtFlags, major, minor
+from emu.linux.syscall import Syscall, s32, s64
 from emu.syscalls.paths import resolve, resolve_at, start_of
-from emu.syscalls.table import Syscall, s32, s64
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path

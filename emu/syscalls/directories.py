@@ -8,10 +8,10 @@ import struct
 from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path, decode_name, encode_name
-from emu.fs.flags import PATH_MAX, MountFlags, UmountFlags
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import PATH_MAX, MountFlags, UmountFlags
+from emu.linux.syscall import Syscall, s32
 from emu.syscalls.paths import resolve
-from emu.syscalls.table import Syscall, s32
 
 if TYPE_CHECKING:
     from emu.fs.inode import DirectoryEntry

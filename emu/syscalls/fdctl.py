@@ -8,17 +8,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from emu.fs.file import File
-from emu.fs.flags import MAX_FILE_SIZE, SETFL_MASK, FallocateFlags, OpenFlags
 from emu.fs.hugetlbfs import HugetlbInode
 from emu.fs.operations import remove_privileges, truncate_path
 from emu.fs.pipe import PipeFile
 from emu.fs.seals import add_seals, get_seals
 from emu.fs.tmpfs import TmpfsInode
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import MAX_FILE_SIZE, SETFL_MASK, FallocateFlags, OpenFlags
+from emu.linux.syscall import Result, Syscall, s32, s64
 from emu.syscalls.locks import COMMANDS as LOCK_COMMANDS
 from emu.syscalls.locks import fcntl_lock, sys_flock
 from emu.syscalls.paths import resolve
-from emu.syscalls.table import Result, Syscall, s32, s64
 from emu.syscalls.transfer import RLIMIT_FSIZE
 
 if TYPE_CHECKING:

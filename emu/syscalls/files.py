@@ -7,18 +7,18 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from emu.fs.file import BrokenPipe, File, WouldBlock
-from emu.fs.flags import CHUNK, MAX_RW_COUNT, PAGE_SIZE, OpenFlags
 from emu.fs.operations import remove_privileges
 from emu.fs.pipe import Pipe, PipeFile
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import CHUNK, MAX_RW_COUNT, PAGE_SIZE, OpenFlags
+from emu.linux.syscall import Result, Syscall, s32, s64
 from emu.syscalls.paths import UserBuffer
-from emu.syscalls.table import Result, Syscall, s32, s64
 from emu.syscalls.transfer import read_file, signal_broken_pipe, write_file, write_piece
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
-    from emu.kernel.wait import WaitQueue
+    from emu.linux.wait import WaitQueue
 
 _APPEND = int(OpenFlags.APPEND)
 

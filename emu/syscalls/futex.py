@@ -9,10 +9,10 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from emu.kernel.clock import BOOT_REALTIME_NS
-from emu.kernel.errors import LinuxError
 from emu.kernel.futex import ANY_BIT, Waiter, futex_key, futex_wait
-from emu.syscalls.table import Result, Syscall, s32
+from emu.linux.clock import BOOT_REALTIME_NS
+from emu.linux.errors import LinuxError
+from emu.linux.syscall import Result, Syscall, s32
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel

@@ -6,8 +6,8 @@ import errno
 import struct
 from typing import TYPE_CHECKING
 
-from emu.kernel.errors import LinuxError
-from emu.syscalls.table import Syscall, s32
+from emu.linux.errors import LinuxError
+from emu.linux.syscall import Syscall, s32
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel

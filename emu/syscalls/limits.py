@@ -6,10 +6,10 @@ import errno
 import struct
 from typing import TYPE_CHECKING
 
-from emu.fs.fdtable import NR_OPEN
-from emu.kernel.errors import LinuxError
-from emu.kernel.limits import Rlimit, limits_of
-from emu.syscalls.table import Syscall, s32
+from emu.kernel.limits import limits_of
+from emu.linux.errors import LinuxError
+from emu.linux.limits import NR_OPEN, Rlimit
+from emu.linux.syscall import Syscall, s32
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel

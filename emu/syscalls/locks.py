@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from emu.fs.fdtable import FdTable
 from emu.fs.file import File
-from emu.fs.flags import MAX_FILE_SIZE, Whence
 from emu.fs.locks import TO_EOF, FileLocks, Lock, check_deadlock, locks_of
-from emu.kernel.errors import LinuxError
-from emu.syscalls.table import Result, s32
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import MAX_FILE_SIZE, Whence
+from emu.linux.syscall import Result, s32
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
-    from emu.kernel.wait import WaitQueue
+    from emu.linux.wait import WaitQueue
 
 LOCK_SH, LOCK_EX, LOCK_NB, LOCK_UN = 1, 2, 4, 8
 F_RDLCK, F_WRLCK, F_UNLCK = range(3)

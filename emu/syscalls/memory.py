@@ -6,17 +6,16 @@ import errno
 from typing import TYPE_CHECKING
 
 from emu.fs.hugetlbfs import HugetlbFile, hugetlb_file_setup
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
+from emu.linux.syscall import Syscall, s32
 from emu.mm.address_space import page_align
 from emu.mm.brk import do_brk
 from emu.mm.hugetlb import hpage_align, is_huge_size
-from emu.mm.mmap import do_mmap
+from emu.mm.mmap import do_mmap, do_munmap
 from emu.mm.mprotect import do_mprotect
 from emu.mm.mremap import do_mremap
-from emu.mm.munmap import do_munmap
 from emu.mm.vma import MapFlags, Prot, VmFlags
 from emu.mm.vmaflags import pieces_to_the_hole, set_flags
-from emu.syscalls.table import Syscall, s32
 from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:

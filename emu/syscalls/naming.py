@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from emu.fs import operations
 from emu.fs.dentry import encode_name
-from emu.fs.flags import AT_FDCWD, Access, AtFlags
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import AT_FDCWD, Access, AtFlags
+from emu.linux.syscall import Syscall, s32
 from emu.syscalls.paths import at_path, resolve, resolve_at, start_of, user_path
-from emu.syscalls.table import Syscall, s32
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path, decode_name
 from emu.fs.file import File, WouldBlock
-from emu.fs.flags import AT_FDCWD, OpenFlags
 from emu.fs.hugetlbfs import hugetlb_file_setup
 from emu.fs.namei import Walker
 from emu.fs.open import check_open_flags, open_file
 from emu.fs.seals import Seal
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import AT_FDCWD, OpenFlags
+from emu.linux.syscall import Result, Syscall, s32
 from emu.mm.hugetlb import HUGE_SIZE_MASK, HUGE_SIZE_SHIFT, is_huge_size
 from emu.syscalls.paths import at_path
-from emu.syscalls.table import Result, Syscall, s32
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
-    from emu.kernel.wait import WaitQueue
+    from emu.linux.wait import WaitQueue
 
 _CLOEXEC = int(OpenFlags.CLOEXEC)
 #: Every open of a 64-bit process has it (force_o_largefile).

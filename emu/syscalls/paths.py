@@ -7,10 +7,10 @@ import struct
 from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path, decode_name
-from emu.fs.flags import AT_FDCWD, IOV_MAX, MAX_RW_COUNT, PAGE_SIZE, PATH_MAX, AtFlags
 from emu.fs.namei import Walker
-from emu.kernel.errors import LinuxError
-from emu.syscalls.table import s32
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import AT_FDCWD, IOV_MAX, MAX_RW_COUNT, PAGE_SIZE, PATH_MAX, AtFlags
+from emu.linux.syscall import s32
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel

@@ -8,14 +8,14 @@ import struct
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
-from emu.fs.flags import PollEvents
-from emu.kernel.errors import Interrupted, LinuxError
-from emu.syscalls.table import Syscall, s32
+from emu.linux.errors import Interrupted, LinuxError
+from emu.linux.fileflags import PollEvents
+from emu.linux.syscall import Syscall, s32
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
-    from emu.kernel.wait import WaitQueue
+    from emu.linux.wait import WaitQueue
 
     Wait = Generator[tuple[tuple[WaitQueue, ...], int | None], None, int]
 

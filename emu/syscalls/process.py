@@ -7,12 +7,12 @@ import struct
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from emu.kernel.errors import LinuxError
 from emu.kernel.exec import MAX_ARG_STRLEN, MAX_ARG_TOTAL, check_executable, do_execve
 from emu.kernel.exit import do_wait, release
 from emu.kernel.fork import CloneFlags, do_clone
 from emu.kernel.signal_state import NSIG, Sig
-from emu.syscalls.table import Result, Syscall, s32
+from emu.linux.errors import LinuxError
+from emu.linux.syscall import Result, Syscall, s32
 from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -263,6 +263,55 @@ def sys_prctl(kernel: Kernel, task: Task, option: int, argument: int) -> int:
     return 0
 
 
+#: Bytes of the kernel's own mask: one word, for 64 CPUs.
+_MASK_BYTES = 8
+
+
+def sys_sched_yield(kernel: Kernel, task: Task) -> int:
+    """sched_yield(2)."""
+    kernel.scheduler.yielded = True
+    return 0
+
+
+def _target(kernel: Kernel, task: Task, pid: int) -> Task:
+    if not s32(pid):
+        return task
+    target = kernel.tasks.get(s32(pid))
+    if target is None or not target.alive:
+        raise LinuxError(errno.ESRCH)
+    return target
+
+
+def sys_sched_setaffinity(kernel: Kernel, task: Task, pid: int, length: int, mask: int) -> int:
+    """sched_setaffinity(2): a task on a vCPU that is not in the mask moves at once."""
+    words = task.mm.read(mask, min(length & 0xFFFFFFFF, _MASK_BYTES))
+    target = _target(kernel, task, pid)
+    if task.credentials.euid not in (0, target.credentials.uid, target.credentials.euid):
+        raise LinuxError(errno.EPERM)
+    wanted = int.from_bytes(words, "little") & kernel.scheduler.all_cpus
+    if not wanted:
+        raise LinuxError(errno.EINVAL)
+    kernel.scheduler.set_affinity(target, wanted)
+    return 0
+
+
+def sys_sched_getaffinity(kernel: Kernel, task: Task, pid: int, length: int, mask: int) -> int:
+    """sched_getaffinity(2); returns how many bytes of the mask it has written."""
+    length &= 0xFFFFFFFF
+    if length < _MASK_BYTES or length & (_MASK_BYTES - 1):
+        raise LinuxError(errno.EINVAL)
+    task.mm.write_u64(mask, kernel.scheduler.allowed(_target(kernel, task, pid)))
+    return _MASK_BYTES
+
+
+def sys_getcpu(kernel: Kernel, task: Task, cpu: int, node: int) -> int:
+    """getcpu(2): there is one node."""
+    for address, value in ((cpu, task.cpu), (node, 0)):
+        if address:
+            task.mm.write_u32(address, value)
+    return 0
+
+
 TABLE = (
     Syscall(39, "getpid", sys_getpid),
     Syscall(56, "clone", sys_clone, ("hex", "ptr", "ptr", "ptr", "ptr")),
@@ -285,4 +334,8 @@ TABLE = (
     Syscall(231, "exit_group", sys_exit_group, ("int",)),
     Syscall(247, "waitid", sys_waitid, ("int", "pid", "ptr", "int", "ptr")),
     Syscall(435, "clone3", sys_clone3, ("ptr", "size")),
+    Syscall(24, "sched_yield", sys_sched_yield),
+    Syscall(203, "sched_setaffinity", sys_sched_setaffinity, ("pid", "size", "ptr")),
+    Syscall(204, "sched_getaffinity", sys_sched_getaffinity, ("pid", "size", "ptr")),
+    Syscall(309, "getcpu", sys_getcpu, ("ptr", "ptr")),
 )

@@ -7,13 +7,13 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from emu.fs.flags import IOV_MAX
 from emu.fs.pipe import PipeFile
-from emu.kernel.credentials import may_access
-from emu.kernel.errors import LinuxError
+from emu.linux.credentials import may_access
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import IOV_MAX
+from emu.linux.syscall import Result, Syscall, s32
 from emu.mm.gup import read_remote, write_remote
 from emu.syscalls.paths import UserBuffer
-from emu.syscalls.table import Result, Syscall, s32
 from emu.syscalls.transfer import read_file, write_file
 
 if TYPE_CHECKING:

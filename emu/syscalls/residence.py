@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
+from emu.linux.syscall import Syscall, s32
 from emu.mm.address_space import page_align
 from emu.mm.hugetlb import HPAGE_SIZE
 from emu.mm.madvise import do_madvise
 from emu.mm.mlock import do_mlock, do_mlockall, do_munlock, do_munlockall
 from emu.mm.vma import Vma, VmFlags
-from emu.syscalls.table import Syscall, s32
 from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:

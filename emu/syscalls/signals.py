@@ -7,10 +7,10 @@ import struct
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from emu.kernel.errors import LinuxError
 from emu.kernel.signal_state import NSIG, UNBLOCKABLE, SiCode, Sig, SigAction, SigInfo
-from emu.kernel.wait import WaitQueue
-from emu.syscalls.table import Syscall, s32
+from emu.linux.errors import LinuxError
+from emu.linux.syscall import Syscall, s32
+from emu.linux.wait import WaitQueue
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel

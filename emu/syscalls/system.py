@@ -6,9 +6,9 @@ import errno
 import struct
 from typing import TYPE_CHECKING
 
-from emu.fs.boot import RELEASE, VERSION
-from emu.kernel.errors import LinuxError
-from emu.syscalls.table import Syscall
+from emu.linux.errors import LinuxError
+from emu.linux.syscall import Syscall
+from emu.linux.version import RELEASE, VERSION
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel

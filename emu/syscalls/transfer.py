@@ -8,17 +8,17 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from emu.fs.file import BrokenPipe, File, WouldBlock
-from emu.fs.flags import CHUNK, MAX_FILE_SIZE, OpenFlags
 from emu.fs.operations import remove_privileges
-from emu.kernel.errors import LinuxError
 from emu.kernel.signal_state import SiCode, SigInfo
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import CHUNK, MAX_FILE_SIZE, OpenFlags
+from emu.linux.syscall import Result
 from emu.syscalls.paths import UserBuffer
-from emu.syscalls.table import Result
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
-    from emu.kernel.wait import WaitQueue
+    from emu.linux.wait import WaitQueue
 
 RLIMIT_FSIZE = 1
 _APPEND = int(OpenFlags.APPEND)

@@ -13,14 +13,14 @@ from typing import Any
 import guests
 from emu.cli.arguments import parse_size
 from emu.fs.tmpfs import TmpfsSuperBlock
-from emu.kernel.errors import LinuxError
 from emu.kernel.sched import StopReason
 from emu.kernel.task import Task, TaskState
+from emu.linux.errors import LinuxError
+from emu.linux.syscall_names import name_of as name_of_call
 from emu.machine import Machine
 from emu.mm.address_space import AddressSpace
 from emu.mm.frames import FrameKind
 from emu.mm.pagetable import LEVEL_OF, span
-from emu.syscalls.names import name_of as name_of_call
 from emu.testing.compiled import compile_guest
 from emu.testing.counts import Counts, Expectation, counts_of_machine
 from emu.testing.events import MANY, EventLog, MmuEvents

@@ -6,8 +6,8 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from emu.kernel.wait import WaitQueue
-from emu.syscalls.table import Syscall
+from emu.linux.syscall import Syscall
+from emu.linux.wait import WaitQueue
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel

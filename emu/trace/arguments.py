@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from emu.syscalls.table import IoctlWords, StructWords, s32, s64
+from emu.linux.syscall import IoctlWords, StructWords, s32, s64
 from emu.trace import words
 from emu.trace.peek import peek, peek_string, peek_u64
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from emu.kernel.tracer import Tracer
+from emu.linux.tracer import Tracer
 
 if TYPE_CHECKING:
     from emu.kernel.signal_state import SigInfo
     from emu.kernel.task import Task
-    from emu.syscalls.table import Syscall
+    from emu.linux.syscall import Syscall
 
 
 class Fanout(Tracer):

@@ -12,16 +12,16 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from emu.kernel.signal_state import signal_name
-from emu.kernel.tracer import Tracer
-from emu.syscalls.names import name_of
+from emu.linux.syscall_names import name_of
+from emu.linux.tracer import Tracer
 from emu.trace.lines import format_events
 from mmu.events import EventKind, Events
 
 if TYPE_CHECKING:
     from emu.kernel.signal_state import SigInfo
     from emu.kernel.task import Task
+    from emu.linux.syscall import Syscall
     from emu.machine import Machine
-    from emu.syscalls.table import Syscall
 
 FORMAT = "unimmu-trace"
 FORMAT_VERSION = 1

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from emu.kernel.signal_state import SYNCHRONOUS, SiCode, Sig, SigInfo, signal_name
-from emu.kernel.tracer import Tracer
-from emu.syscalls.names import name_of
-from emu.syscalls.table import StructWords
+from emu.linux.syscall import StructWords
+from emu.linux.syscall_names import name_of
+from emu.linux.tracer import Tracer
 from emu.trace import words
 from emu.trace.arguments import CallArguments
 from emu.trace.peek import peek, peek_u64
@@ -19,7 +19,7 @@ from emu.trace.peek import peek, peek_u64
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
-    from emu.syscalls.table import Syscall
+    from emu.linux.syscall import Syscall
 
 #: Where strace's " = " stands if there is room.
 _RESULT_COLUMN = 39

@@ -6,9 +6,9 @@ import stat
 from collections.abc import Iterable, Mapping
 from enum import IntFlag
 
-from emu.fs.flags import AtFlags, OpenFlags
 from emu.kernel.fork import CloneFlags
 from emu.kernel.signal_state import SiCode, Sig, SigInfo, signal_name
+from emu.linux.fileflags import AtFlags, OpenFlags
 from emu.mm.vma import MapFlags, Prot
 
 #: Characters of a string that is not a path.

@@ -21,8 +21,8 @@ NEVER = (
     "emu.trace.recorder", "emu.trace.strace", "emu.trace.view", "emu.cli.demo", "emu.cli.bench", "emu.cli.trace",
     "emu.cli.presets", "emu.cli.tlb", "mmu.cpuid", "mmu.exact", "mmu.model", "mmu.perf_events", "mmu.presets",
     "mmu.tlb",
-    "emu.kernel.sigframe", "emu.mm.audit", "emu.mm.fork", "emu.mm.stale", "mmu.batch", "mmu.geometry", "mmu.memtype",
-    "mmu.stale", "emu.cli.report", "emu.trace.report", "emu.syscalls.names", "mmu.compiler", "guests.build",
+    "emu.kernel.sigframe", "emu.audit", "emu.mm.fork", "emu.mm.stale", "mmu.batch", "mmu.geometry", "mmu.memtype",
+    "mmu.stale", "emu.cli.report", "emu.trace.report", "emu.linux.syscall_names", "mmu.compiler", "guests.build",
 )  # fmt: skip
 #: Each subject of system calls is one of them: all tables are there from the start.
 MOST_OF_OUR_OWN = 130

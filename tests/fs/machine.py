@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from emu.fs.boot import populate
+from emu.boot import populate
 from emu.fs.fdtable import FdTable, FsContext
-from emu.fs.flags import OpenFlags as O
 from emu.fs.vfs import Vfs
-from emu.kernel.errors import Interrupted, LinuxError
+from emu.linux.errors import Interrupted, LinuxError
+from emu.linux.fileflags import OpenFlags as O
+from emu.linux.syscall import Syscall
 from emu.mm.commit import Commit
 from emu.mm.frames import FrameAllocator
 from emu.mm.hugetlb import HugePagePool
 from emu.syscalls import attributes, directories, fdctl, files, naming, openclose, poll
-from emu.syscalls.table import Syscall
 from mmu.memory import PhysicalMemory
 
 PAGE = 4096

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import struct
 
-from emu.fs.flags import OpenFlags as O
+from emu.linux.fileflags import OpenFlags as O
 from tests.fs.machine import PAGE, Machine, dirents, listing
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emu.fs.flags import OpenFlags as O
+from emu.linux.fileflags import OpenFlags as O
 from tests.fs.machine import PAGE, Machine
 
 BIG = 1 << 62

@@ -8,11 +8,11 @@ import stat
 import pytest
 
 from emu.fs.file import File
-from emu.fs.flags import OpenFlags as O
 from emu.fs.inode import Inode, NewOwner
 from emu.fs.libfs import SimpleDirectory
 from emu.fs.superblock import FileSystemType, StatFs, SuperBlock, parse_options, parse_size
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import OpenFlags as O
 from tests.fs.machine import Machine, fails
 
 

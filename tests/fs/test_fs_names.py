@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from emu.fs.flags import OpenFlags as O
+from emu.linux.fileflags import OpenFlags as O
 from tests.fs.machine import Machine, fails
 
 

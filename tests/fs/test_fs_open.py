@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from emu.fs.fdtable import FdTable
-from emu.fs.flags import OpenFlags as O
+from emu.linux.fileflags import OpenFlags as O
 from tests.fs.machine import Machine
 
 

@@ -10,8 +10,8 @@ import struct
 import pytest
 
 from emu.fs.console import Console
-from emu.fs.flags import OpenFlags as O
-from emu.fs.flags import PollEvents as P
+from emu.linux.fileflags import OpenFlags as O
+from emu.linux.fileflags import PollEvents as P
 from tests.fs.machine import PAGE, Machine
 
 CAPACITY = 65536

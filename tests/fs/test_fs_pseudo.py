@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 from types import SimpleNamespace
 
-from emu.fs.boot import RELEASE
-from emu.fs.flags import OpenFlags as O
+from emu.linux.fileflags import OpenFlags as O
+from emu.linux.version import RELEASE
 from tests.fs.machine import Machine, fails, names
 
 

@@ -11,8 +11,8 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from emu.kernel.errors import Interrupted, LinuxError
 from emu.kernel.task import Task
+from emu.linux.errors import Interrupted, LinuxError
 from emu.machine import LaunchError
 from emu.mm.vma import Vma
 from msharefs.filesystem import RegionInode

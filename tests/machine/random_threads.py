@@ -8,9 +8,9 @@ import struct
 from collections.abc import Callable
 from types import GeneratorType
 
-from emu.kernel.errors import LinuxError
 from emu.kernel.fork import CloneFlags
 from emu.kernel.task import Task, TaskState
+from emu.linux.errors import LinuxError
 from tests.booted import Booted
 from tests.machine.random_calls import KIB, SCRATCH, Player
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from emu.fs.vfs import MAX_FULL_PIPES
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
 from emu.mm.mmap import do_mmap
 from emu.mm.vma import MapFlags, Prot
 from mmu.memory import PAGE_SIZE

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
 from emu.mm.address_space import AddressSpace
 from emu.mm.handover import hand_over
 from emu.mm.mmap import do_mmap

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import guests
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
 from emu.mm.frames import FrameKind
 from tests.booted import GIB, MIB, Booted, MakeMachine, Recorder, native
 from tests.machine.test_machine_native import needs_host

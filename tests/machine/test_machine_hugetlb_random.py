@@ -11,14 +11,13 @@ import pytest
 import msharefs.module
 import sharing.hugetlb_pmd
 from emu.fs.hugetlbfs import HugetlbFile, hugetlb_file_setup
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
 from emu.mm.address_space import AddressSpace
 from emu.mm.fork import dup_mm
 from emu.mm.hugetlb import HPAGE_SIZE
-from emu.mm.mmap import do_mmap
+from emu.mm.mmap import do_mmap, do_munmap
 from emu.mm.mprotect import do_mprotect
 from emu.mm.mremap import do_mremap
-from emu.mm.munmap import do_munmap
 from emu.mm.vma import MapFlags, Prot
 from emu.mm.zap import zap_range
 from tests.booted import GIB, Booted, MakeMachine

@@ -10,12 +10,11 @@ import zlib
 import numpy as np
 import pytest
 
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
 from emu.mm import populate as populate_module
 from emu.mm.address_space import AddressSpace
 from emu.mm.frames import FrameAllocator, FrameKind, FreeFrames
-from emu.mm.mmap import do_mmap
-from emu.mm.munmap import do_munmap
+from emu.mm.mmap import do_mmap, do_munmap
 from emu.mm.pagecache import PageCache
 from emu.mm.populate import populate, populate_range
 from emu.mm.vma import FaultResult, MapFlags, Prot, Vma, VmFlags

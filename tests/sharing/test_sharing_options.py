@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from emu.kernel.errors import LinuxError
+from emu.linux.errors import LinuxError
 from emu.machine import Mount
 from msharefs.abi import Generations
 from msharefs.module import MOUNT_POINT

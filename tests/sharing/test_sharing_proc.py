@@ -7,8 +7,8 @@ import struct
 
 import pytest
 
-from emu.kernel.errors import LinuxError
 from emu.kernel.sched import StopReason
+from emu.linux.errors import LinuxError
 from tests.booted import UNIT, Booted, MakeMachine
 
 WINDOW = 1 << 41

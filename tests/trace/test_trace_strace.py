@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import guests
-from emu.kernel.errors import LinuxError
 from emu.kernel.signal_state import SiCode, SigInfo
+from emu.linux.errors import LinuxError
 from emu.mm.mmap import do_mmap
 from emu.mm.vma import MapFlags, Prot
 from emu.trace import words

@@ -13,10 +13,10 @@ from emu.fs.inode import DirectoryEntry, Inode
 from emu.fs.libfs import FixedDirectory
 from emu.fs.pseudo import LinkFile, MagicLink, SeekableFile, Store, Text, TextFile
 from emu.fs.superblock import FileSystemType, SuperBlock
-from emu.kernel.credentials import may_access
-from emu.kernel.errors import LinuxError
-from emu.mm.clear_refs import clear_refs
+from emu.linux.credentials import may_access
+from emu.linux.errors import LinuxError
 from emu.mm.gup import read_remote, write_remote
+from emu.proc.memory import clear_refs
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel

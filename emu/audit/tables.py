@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emu.mm.audit.books import Books
-from emu.mm.audit.entries import check_huge_entry
+from emu.audit.books import Books
+from emu.audit.entries import check_huge_entry
 from emu.mm.frames import FrameKind, Frames
 from emu.mm.hugefault import PMD
 from emu.mm.pagetable import ADDRESS, PS, level_name, span

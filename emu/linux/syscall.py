@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from emu.kernel.wait import WaitQueue
+    from emu.linux.wait import WaitQueue
 
 #: What a handler gives: a result (>= 0), or a generator that yields what it waits for and returns the result.
 Result = int | Generator["WaitQueue | tuple[WaitQueue | None, int | None]", None, int]

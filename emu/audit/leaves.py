@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
+from emu.audit.books import Books
+from emu.audit.entries import check_entry
+from emu.audit.tables import present
 from emu.mm.address_space import AddressSpace
-from emu.mm.audit.books import Books
-from emu.mm.audit.entries import check_entry
-from emu.mm.audit.tables import present
 from emu.mm.frames import FrameKind, Frames
 from emu.mm.hugefault import PMD
 from emu.mm.pagetable import ADDRESS, PS, RW, SPECIAL, US, XD, P, span

@@ -6,19 +6,18 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from emu.fs.devfs import DevTmpfs, register_devices
-from emu.fs.fdtable import NR_OPEN
 from emu.fs.hugetlbfs import Hugetlbfs
-from emu.fs.proccpu import cpuinfo, stat
-from emu.fs.procfs import PidReadAt, PidText, Procfs, ProcSuperBlock
-from emu.fs.sysfs import Debugfs, Sysfs, add_cpus
 from emu.fs.tmpfs import Tmpfs
+from emu.linux.limits import NR_OPEN
+from emu.linux.version import RELEASE, VERSION
+from emu.proc.cpu import cpuinfo, stat
+from emu.proc.procfs import PidReadAt, PidText, Procfs, ProcSuperBlock
+from emu.proc.sysfs import Debugfs, Sysfs, add_cpus
 
 if TYPE_CHECKING:
     from emu.fs.vfs import Vfs
     from emu.kernel.kernel import Kernel
 
-RELEASE = "6.17.0-unimmu"
-VERSION = "#1 SMP PREEMPT_DYNAMIC"
 PASSWD = b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
 GROUP = b"root:x:0:\nnogroup:x:65534:\n"
 

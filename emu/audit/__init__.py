@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emu.mm.audit.accounts import check_commit, check_frames, check_huge_pages, check_users, page_caches
-from emu.mm.audit.books import Books
-from emu.mm.audit.leaves import walk_leaves
-from emu.mm.audit.tables import check_tables, claim_tables
-from emu.mm.audit.tlb import check_tlbs
+from emu.audit.accounts import check_commit, check_frames, check_huge_pages, check_users, page_caches
+from emu.audit.books import Books
+from emu.audit.leaves import walk_leaves
+from emu.audit.tables import check_tables, claim_tables
+from emu.audit.tlb import check_tlbs
 from emu.mm.frames import Frames
 from mmu.memory import PAGE_SIZE
 

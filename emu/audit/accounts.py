@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emu.mm.audit.books import Books
+from emu.audit.books import Books
 from emu.mm.frames import FrameKind
 from emu.mm.hugetlb import HugePageCache, promised_pages
 from emu.mm.shmem import SharedAnonymous

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from emu.kernel.clock import BOOT_REALTIME_NS
+from emu.linux.clock import BOOT_REALTIME_NS
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from emu.kernel.signal_state import SigInfo
     from emu.kernel.task import Task
-    from emu.syscalls.table import Syscall
+    from emu.linux.syscall import Syscall
 
 
 class Tracer:

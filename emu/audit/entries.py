@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from emu.mm.audit.books import Books
+from emu.audit.books import Books
 from emu.mm.frames import FrameKind
 from emu.mm.hugefault import head_of
 from emu.mm.hugetlb import cache_of, number_of

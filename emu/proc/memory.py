@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from emu.fs.proccpu import cpu_list
+import numpy as np
+
 from emu.kernel.limits import limits_text
 from emu.kernel.signal_state import mask_of
 from emu.kernel.task import STATE_LETTER
+from emu.linux.errors import LinuxError
 from emu.mm.frames import FrameKind
 from emu.mm.hugefault import head_of, huge_bytes
 from emu.mm.hugetlb import HPAGE_SIZE, cache_of
 from emu.mm.mlock import locked_pages
 from emu.mm.pagetable import ADDRESS, SPECIAL, A, D, P
 from emu.mm.vma import Prot, Vma, VmFlags
+from emu.proc.cpu import cpu_list
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -249,3 +253,29 @@ def add_memory_files(kernel: Kernel) -> None:
     add_sysctl("vm/overcommit_kbytes", lambda: b"%d\n" % commit.kbytes, commit.set_kbytes)
     add_sysctl("vm/nr_hugepages", lambda: b"%d\n" % pool.size, pool.resize)
     kernel.vfs.procfs.create_file("meminfo", lambda: meminfo(kernel))
+
+
+_ALL, _ANON, _MAPPED, _SOFT_DIRTY, _HIWATER = range(1, 6)
+
+
+def clear_refs(mm: AddressSpace, data: bytes) -> None:
+    """What is written to /proc/PID/clear_refs: 1 clears the A bit of all pages, 2 of anonymous, 3 of mapped ones.
+
+    4 (soft-dirty bits, of which there are none) and 5 are accepted.  LinuxError(EINVAL) for anything else.
+    """
+    try:
+        kind = int(data.strip(b" \n\0"))
+    except ValueError:
+        raise LinuxError(errno.EINVAL) from None
+    if kind not in (_ALL, _ANON, _MAPPED, _SOFT_DIRTY, _HIWATER):
+        raise LinuxError(errno.EINVAL)
+    if kind in (_SOFT_DIRTY, _HIWATER):
+        return
+    for vma in mm.vmas:
+        if kind != _ALL and (vma.file is None) != (kind == _ANON):
+            continue
+        flush = mm.obligation(vma.start, vma.end)
+        for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
+            view = mm.tables.words[slot : slot + number]
+            view[view != 0] &= np.uint64(~A & (1 << 64) - 1)
+        flush.flush()

@@ -1,0 +1,1 @@
+"""Words of Linux that everything above speaks: errors, limits, flags, names, wait queues, credentials, tracing."""

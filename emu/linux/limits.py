@@ -1,0 +1,32 @@
+"""Resource limits: their numbers (include/asm-generic/resource.h)."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+INFINITY = 0xFFFF_FFFF_FFFF_FFFF
+#: The soft RLIMIT_NOFILE of a first process.
+INR_OPEN_CUR = 1024
+#: The hard limit (/proc/sys/fs/nr_open).
+NR_OPEN = 1 << 14
+
+
+class Rlimit(IntEnum):
+    """RLIMIT_*."""
+
+    CPU = 0
+    FSIZE = 1
+    DATA = 2
+    STACK = 3
+    CORE = 4
+    RSS = 5
+    NPROC = 6
+    NOFILE = 7
+    MEMLOCK = 8
+    AS = 9
+    LOCKS = 10
+    SIGPENDING = 11
+    MSGQUEUE = 12
+    NICE = 13
+    RTPRIO = 14
+    RTTIME = 15

@@ -1,0 +1,6 @@
+"""What uname(2) and /proc/version say."""
+
+from __future__ import annotations
+
+RELEASE = "6.17.0-unimmu"
+VERSION = "#1 SMP PREEMPT_DYNAMIC"
