@@ -7,7 +7,7 @@ from enum import IntEnum
 
 from unicorn.x86_const import UC_X86_REG_RFLAGS
 
-from mmu.native import U, call1, call3, entry, load64, store64
+from mmu.native import call1, call3, entry, load64, store64
 
 
 class TrapReason(IntEnum):
@@ -40,39 +40,36 @@ class TrapState(ctypes.Structure):
 TABLE_ENTRIES = 1 << 15
 TABLE_WORDS = 3
 
-_MASK = U(TABLE_ENTRIES - 1)
-_RECORD = U(TABLE_WORDS * 8)
-_ZERO = U(0)
-_RFLAGS = U(UC_X86_REG_RFLAGS)
-_SLICE, _SYSCALL = U(TrapReason.SLICE), U(TrapReason.SYSCALL)
+_MASK = TABLE_ENTRIES - 1
+_RECORD = TABLE_WORDS * 8
 
 
 @entry("void", "u64", "u64", "u32", TrapState)
 def on_block(uc: int, address: int, size: int, trap: TrapState) -> None:
     """UC_HOOK_BLOCK: count the block's instructions, or stop before it where the slice is used up (an exact point)."""
-    if trap.budget == _ZERO:
-        trap.reason = _SLICE
+    if trap.budget == 0:
+        trap.reason = TrapReason.SLICE
         call1(trap.emu_stop, uc)
         return
-    record = trap.table + ((address ^ (address >> U(15))) & _MASK) * _RECORD
-    key = (trap.code_id << U(32)) | size
-    if load64(record) == address and load64(record + U(8)) == key:
-        instructions = load64(record + U(16))
+    record = trap.table + ((address ^ (address >> 15)) & _MASK) * _RECORD
+    key = (trap.code_id << 32) | size
+    if load64(record) == address and load64(record + 8) == key:
+        instructions = load64(record + 16)
     else:
         instructions = call3(trap.count_block, uc, address, size)
         store64(record, address)
-        store64(record + U(8), key)
-        store64(record + U(16), instructions)
+        store64(record + 8, key)
+        store64(record + 16, instructions)
     store64(trap.clock, load64(trap.clock) + instructions)
     if trap.budget > instructions:
         trap.budget -= instructions
     else:
-        trap.budget = _ZERO
+        trap.budget = 0
 
 
 @entry("void", "u64", TrapState)
 def on_syscall(uc: int, trap: TrapState) -> None:
     """UC_HOOK_INSN for SYSCALL: leave emulation with RFLAGS at hand; RIP will be behind the instruction."""
-    call3(trap.reg_read, uc, _RFLAGS, trap.rflags_at)
-    trap.reason = _SYSCALL
+    call3(trap.reg_read, uc, UC_X86_REG_RFLAGS, trap.rflags_at)
+    trap.reason = TrapReason.SYSCALL
     call1(trap.emu_stop, uc)

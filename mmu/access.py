@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from mmu.array_record import ANY, EVERY, LEAF
 from mmu.entries import ADDRESS, A, D
-from mmu.events import KIND_ACCESS, KIND_AD, commit
+from mmu.events import EventKind, commit
 from mmu.invalidation import drop_page
-from mmu.native import U, call3, inlined, load64, native, store64
+from mmu.native import call3, inlined, load64, native, store64
 from mmu.registers import Access
 from mmu.state import MmuState, Status
 from mmu.structure_cache import begin_walk, cache_structure_entry
@@ -17,21 +17,18 @@ from mmu.walk import CAN_EXECUTE, CAN_READ, EVERY_START, key_denies, levels, pag
 #: faulted.
 STATS = ("l1_hits", "stlb_hits", "walk_completed_4k", "walk_completed_2m", "walk_completed_1g", "walk_faults")
 STATS_WORDS = 8
-_STATS_BYTES = U(STATS_WORDS * 8)
-_L1_HITS, _STLB_HITS, _WALK_COMPLETED, _WALK_FAULTS = U(0), U(8), U(16), U(40)
+_STATS_BYTES = STATS_WORDS * 8
+_L1_HITS, _STLB_HITS, _WALK_COMPLETED, _WALK_FAULTS = 0, 8, 16, 40
 
-_ZERO, _ONE, _TWO, _EIGHT, _SIXTEEN = U(0), U(1), U(2), U(8), U(16)
-_ALL_ONES = U(0xFFFF_FFFF_FFFF_FFFF)
-_READ, _WRITE = U(Access.READ), U(Access.WRITE)
-_OK = U(Status.OK)
-_AD_EVENTS = _ONE << KIND_AD
-_WALKED = U(1 << 8)
+_ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
+_AD_EVENTS = 1 << EventKind.ACCESSED_DIRTY
+_WALKED = 1 << 8
 
 
 @inlined
 def _count(state: MmuState, access: int, word: int) -> None:
     at = state.tlb_stats + access * _STATS_BYTES + word
-    store64(at, load64(at) + _ONE)
+    store64(at, load64(at) + 1)
 
 
 @native
@@ -39,7 +36,7 @@ def rights_of_found(state: MmuState) -> int:
     """What the translation that a lookup found allows now; no write before D is set."""
     every, leaf = found(state, EVERY), found(state, LEAF)
     rights = page_rights(state, every, found(state, ANY)) & (_ALL_ONES ^ key_denies(state, every, leaf))
-    if leaf & D == _ZERO:
+    if leaf & D == 0:
         rights &= CAN_READ | CAN_EXECUTE
     return rights
 
@@ -63,9 +60,9 @@ def quiet_walk(state: MmuState, vaddr: int, access: int) -> int:
 def _fresh_walk(state: MmuState, vaddr: int, access: int) -> int:
     """What the tables say now: a walk from CR3 that changes nothing and counts nothing."""
     mask, walks, loads, faults = state.event_mask, state.walks, state.walk_loads, state.page_faults
-    state.event_mask, state.read_only = _ZERO, _ONE
-    status = walk_from(state, vaddr, access, levels(state), state.cr3 & ADDRESS, EVERY_START, _ZERO)
-    state.read_only = _ZERO
+    state.event_mask, state.read_only = 0, 1
+    status = walk_from(state, vaddr, access, levels(state), state.cr3 & ADDRESS, EVERY_START, 0)
+    state.read_only = 0
     state.event_mask, state.walks, state.walk_loads, state.page_faults = mask, walks, loads, faults
     return status
 
@@ -75,8 +72,8 @@ def _check_found(state: MmuState, vaddr: int, access: int) -> None:
     """The stale-translation detector: hold a hit against the tables."""
     cached = found_paddr(state, vaddr)
     array, way = state.found_array, state.found_way
-    status = _fresh_walk(state, vaddr, _READ if access == _WRITE else access)
-    if status != _OK or state.paddr != cached or state.rights & (_ONE << access) == _ZERO:
+    status = _fresh_walk(state, vaddr, Access.READ if access == Access.WRITE else access)
+    if status != Status.OK or state.paddr != cached or state.rights & (1 << access) == 0:
         call3(state.on_stale, vaddr, access, cached)
     state.found_array, state.found_way = array, way
 
@@ -86,43 +83,43 @@ def _cache_structures(state: MmuState, vaddr: int, first: int, leaf_level: int, 
     """Each entry that refers to a table, and that the walk has read, enters its structure cache."""
     level = first
     while level > leaf_level:
-        value = load64(state.ram + load64(state.slots + level * _EIGHT))
+        value = load64(state.ram + load64(state.slots + level * 8))
         every &= value
         any_xd |= value
         cache_structure_entry(state, vaddr, level, value & ADDRESS, every, any_xd)
-        level -= _ONE
+        level -= 1
 
 
 @native
 def _walk_and_install(state: MmuState, vaddr: int, access: int) -> int:
     """A miss: walk from the deepest structure-cache hit, and fill the caches."""
     start = begin_walk(state, vaddr, levels(state), state.cr3 & ADDRESS, EVERY_START, False)
-    state.tlb_outcome |= _WALKED | (start << _SIXTEEN)
+    state.tlb_outcome |= _WALKED | (start << 16)
     first, table, every, any_xd = state.walk_level, state.walk_table, state.walk_every, state.walk_any
     status = walk_from(state, vaddr, access, first, table, every, any_xd)
-    if status != _OK:
+    if status != Status.OK:
         _count(state, access, _WALK_FAULTS)
         return status
     level, paddr = state.level, state.paddr
-    _count(state, access, _WALK_COMPLETED + (level - _ONE) * _EIGHT)
+    _count(state, access, _WALK_COMPLETED + (level - 1) * 8)
     _cache_structures(state, vaddr, first, level, every, any_xd)
     leaf = state.leaf | A
-    if access == _WRITE:
+    if access == Access.WRITE:
         leaf |= D
     install_walked(state, access, vaddr, level, paddr, state.every | A, state.any, leaf)
-    return _OK
+    return Status.OK
 
 
 @inlined
 def _use_found(state: MmuState, vaddr: int, access: int, level: int, sure: bool) -> bool:
     """A hit at this level; False if it cannot be used."""
     state.tlb_outcome = level
-    if not sure and rights_of_found(state) & (_ONE << access) == _ZERO:
+    if not sure and rights_of_found(state) & (1 << access) == 0:
         return False
-    if state.check != _ZERO:
+    if state.check != 0:
         _check_found(state, vaddr, access)
-    if state.event_mask != _ZERO:
-        commit(state, KIND_ACCESS, access, level, _ZERO, vaddr, found_paddr(state, vaddr))
+    if state.event_mask != 0:
+        commit(state, EventKind.ACCESS, access, level, 0, vaddr, found_paddr(state, vaddr))
     return True
 
 
@@ -132,19 +129,19 @@ def access_once(state: MmuState, vaddr: int, access: int, sure: bool) -> int:
 
     ``sure``: what the model holds for this access, if anything, is known to allow it.
     """
-    if lookup(state, _ONE, access, vaddr):
-        if _use_found(state, vaddr, access, _ONE, sure):
+    if lookup(state, 1, access, vaddr):
+        if _use_found(state, vaddr, access, 1, sure):
             _count(state, access, _L1_HITS)
-            return _OK
+            return Status.OK
         drop_page(state, vaddr)
-    elif lookup(state, _TWO, access, vaddr):
-        if _use_found(state, vaddr, access, _TWO, sure):
+    elif lookup(state, 2, access, vaddr):
+        if _use_found(state, vaddr, access, 2, sure):
             _count(state, access, _STLB_HITS)
             promote(state, access, vaddr)
-            return _OK
+            return Status.OK
         drop_page(state, vaddr)
     else:
-        state.tlb_outcome = _ZERO
-    if state.event_mask != _ZERO:
-        commit(state, KIND_ACCESS, access, _ZERO, _ZERO, vaddr, _ZERO)
+        state.tlb_outcome = 0
+    if state.event_mask != 0:
+        commit(state, EventKind.ACCESS, access, 0, 0, vaddr, 0)
     return _walk_and_install(state, vaddr, access)

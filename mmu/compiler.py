@@ -7,12 +7,16 @@ entry points and all that they call are linked, optimised and assembled once, to
 
 from __future__ import annotations
 
-import ctypes
+import ast
 import hashlib
 import importlib
+import inspect
 import json
 import pathlib
-from collections.abc import Callable, Collection
+import textwrap
+from collections.abc import Collection
+from enum import EnumType
+from types import FunctionType
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -25,6 +29,9 @@ from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
+from mmu import native
+from mmu.native import EntryPoint, Inlining, Parameter, entry_points, global_names
+
 TYPES = {
     "void": types.void,
     "bool": types.boolean,
@@ -36,25 +43,92 @@ TYPES = {
 
 
 _OPTIONS: Any = {"error_model": "numpy", "boundscheck": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-#: How the symbols of the functions begin that are to stay out of their callers.
-_COLD: list[str] = []
 
 
-def njit(function: Callable[..., Any]) -> Any:
-    """numba's njit with C semantics for division, and no index checks (we index nothing)."""
-    return numba.njit(**_OPTIONS, forceinline=False)(function)  # said, for a callee inherits its caller's options
+class _PlainNumbers(ast.NodeTransformer):
+    """A function's syntax tree with every integer in it a uint64, as all integers of native code are.
+
+    numba takes a literal for an int64, compares one with a uint64 as two doubles, and adds them to one.  So literals
+    become constants, and so do members of enumerations (``Status.OK``): names that no source can have, in ``scope``.
+    """
+
+    def __init__(self, scope: dict[str, Any]) -> None:
+        self._scope = scope
+
+    def _constant(self, node: ast.expr, value: int) -> ast.expr:
+        name = f"<{value:#x}>"
+        self._scope[name] = np.uint64(value)
+        return ast.copy_location(ast.Name(name, ast.Load()), node)
+
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:
+        return self._constant(node, node.value) if type(node.value) is int else node
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        owner = self._scope.get(node.value.id) if isinstance(node.value, ast.Name) else None
+        if isinstance(owner, EnumType):
+            return self._constant(node, int(getattr(owner, node.attr)))
+        self.generic_visit(node)
+        return node
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
+        """SyntaxError for what is below 0 in Python, and not in native code."""
+        if isinstance(node.op, ast.USub | ast.Invert):
+            raise SyntaxError(f"native code has no numbers below 0: {ast.unparse(node)} in line {node.lineno}")
+        self.generic_visit(node)
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        """What only readers and type checkers look at goes: decorators, annotations, the docstring."""
+        node.decorator_list, node.returns = [], None
+        for argument in node.args.args:
+            argument.annotation = None
+        if ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+        self.generic_visit(node)
+        return node
 
 
-def njit_inlined(function: Callable[..., Any]) -> Any:
-    """The same, always inlined into its callers."""
-    return numba.njit(**_OPTIONS, forceinline=True)(function)
+class _Functions:
+    """The native functions of a module and all that they call, as numba has them, each made once."""
 
+    def __init__(self) -> None:
+        self._made: dict[Any, Any] = {}
+        #: How the symbols of the functions begin that are to stay out of their callers.
+        self.cold: list[str] = []
 
-def njit_cold(function: Callable[..., Any]) -> Any:
-    """The same, never inlined; paths that lead there are laid out as unlikely ones."""
-    names = (*function.__module__.split("."), function.__qualname__)
-    _COLD.append("_ZN" + "".join(f"{len(name)}{name}" for name in names))
-    return njit(function)
+    def made(self, function: Any) -> Any:
+        """numba's for a function that is marked as native."""
+        if function not in self._made:
+            self._made[function] = self._make(function)
+        return self._made[function]
+
+    def _make(self, function: Any) -> Any:
+        """numba's njit with C semantics for division, and no index checks (we index nothing)."""
+        if function.inlining is Inlining.NEVER:
+            names = (*function.__module__.split("."), function.__qualname__)
+            self.cold.append("_ZN" + "".join(f"{len(name)}{name}" for name in names))
+        # said for each, since a callee inherits its caller's options
+        return numba.njit(**_OPTIONS, forceinline=function.inlining is Inlining.ALWAYS)(
+            self._with_plain_numbers(function)
+        )
+
+    def _with_plain_numbers(self, function: Any) -> Any:
+        lines, first_line = inspect.getsourcelines(function)
+        tree = ast.parse(textwrap.dedent("".join(lines)))
+        ast.increment_lineno(tree, first_line - 1)
+        scope = {name: self._value(value) for name, value in global_names(function).items()}
+        scope["__name__"] = function.__module__
+        tree = ast.fix_missing_locations(_PlainNumbers(scope).visit(tree))
+        exec(compile(tree, function.__code__.co_filename, "exec", dont_inherit=True), scope)
+        return scope[function.__name__]
+
+    def _value(self, value: Any) -> Any:
+        """What a global name stands for in native code."""
+        if isinstance(value, int) and not isinstance(value, bool):
+            return np.uint64(value)
+        if isinstance(getattr(value, "inlining", None), Inlining):
+            return self.made(value)
+        return _INTRINSICS[value] if isinstance(value, FunctionType) and value in _INTRINSICS else value
 
 
 class _LlvmCode(JITCodeLibrary):
@@ -160,6 +234,19 @@ def call3(typingctx: Any, function: Any, a: Any, b: Any, c: Any) -> Any:
     return types.uint64(types.uint64, types.uint64, types.uint64, types.uint64), codegen
 
 
+#: Of functions of :mod:`mmu.native`, the instructions that stand for them.
+_INTRINSICS: dict[Any, Any] = {
+    native.load8: load8,
+    native.load32: load32,
+    native.load64: load64,
+    native.store8: store8,
+    native.store32: store32,
+    native.store64: store64,
+    native.call1: call1,
+    native.call3: call3,
+}
+
+
 @intrinsic
 def record_at(typingctx: Any, pointer: Any) -> Any:
     """The record that a pointer points to."""
@@ -170,14 +257,17 @@ def record_at(typingctx: Any, pointer: Any) -> Any:
     return pointer.dtype(pointer), codegen
 
 
-def _record(structure: type[ctypes.Structure]) -> Any:
-    record = numba.from_dtype(np.dtype(structure))
-    record.name = structure.__name__  # in place of a list of all fields, which would be part of every symbol
+def _type(parameter: Parameter) -> Any:
+    """numba's type of a parameter of an entry point."""
+    if isinstance(parameter, str):
+        return TYPES[parameter]
+    record = numba.from_dtype(np.dtype(parameter))
+    record.name = parameter.__name__  # in place of a list of all fields, which would be part of every symbol
     return types.CPointer(record)
 
 
-def _compile_entry(entry: Any) -> str:
-    """Have numba make the LLVM code of one entry point; returns its symbol."""
+def _compile_entry(entry: EntryPoint, body: Any) -> str:
+    """Have numba make the LLVM code of one entry point around its function; returns its symbol."""
     result, *parameters = entry.signature
     records = [not isinstance(p, str) for p in parameters]
     names = [f"a{i}" for i in range(len(parameters))]
@@ -185,18 +275,18 @@ def _compile_entry(entry: Any) -> str:
         f"record_at({name})" if is_record else (name if p in ("bool", "u64") else f"U({name})")
         for name, is_record, p in zip(names, records, parameters, strict=True)
     )
-    scope = {"record_at": record_at, "U": np.uint64, "body": njit_inlined(entry.function)}
+    scope = {"record_at": record_at, "U": np.uint64, "body": body}
     exec(f"def {entry.name}({', '.join(names)}):\n    return body({passed})\n", scope)
-    signature = TYPES[result](*(_record(p) if r else TYPES[p] for p, r in zip(parameters, records, strict=True)))
+    signature = _type(result)(*(_type(p) for p in parameters))
     return str(numba.cfunc(signature, error_model="numpy", forceinline=True)(scope[entry.name]).native_name)
 
 
-def _prepare(module: Any, symbols: Collection[str]) -> None:
-    """Only the symbols are to be called from outside; cold functions are marked."""
+def _prepare(module: Any, symbols: Collection[str], cold: list[str]) -> None:
+    """Only the symbols are to be called from outside; functions whose symbols begin as one of ``cold`` are marked."""
     for function in module.functions:
         if not function.is_declaration and function.name not in symbols:
             function.linkage = "internal"
-        if any(function.name.startswith(beginning) for beginning in _COLD):
+        if any(function.name.startswith(beginning) for beginning in cold):
             function.add_function_attribute("cold")
             function.add_function_attribute("noinline")
 
@@ -218,16 +308,14 @@ def _object_code(module: Any) -> bytes:
 
 def main(module_name: str, directory: str) -> None:
     """Compile every entry point of a module; ``names.json`` tells the loader their symbols in ``code.o``."""
-    from mmu.native import Entry
-
     gatherer = cpu_target.target_context._internal_codegen = _Gatherer("unimmu")
+    functions = _Functions()
     symbols = {
-        name: _compile_entry(value)
-        for name, value in vars(importlib.import_module(module_name)).items()
-        if isinstance(value, Entry)
+        name: _compile_entry(entry, functions.made(entry.function))
+        for name, entry in entry_points(importlib.import_module(module_name)).items()
     }
     whole = gatherer.take()
-    _prepare(whole, symbols.values())
+    _prepare(whole, symbols.values(), functions.cold)
     code = _object_code(whole)
     out = pathlib.Path(directory)
     (out / "code.o").write_bytes(code)

@@ -12,8 +12,6 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from mmu.native import U
-
 LEVELS = (5, 4, 3, 2, 1)
 ENTRY_NAME = {5: "PML5E", 4: "PML4E", 3: "PDPTE", 2: "PDE", 1: "PTE"}
 TABLE_NAME = {5: "PML5", 4: "PML4", 3: "PDPT", 2: "PD", 1: "PT"}
@@ -77,21 +75,21 @@ def _bit(name: str, level: int = 1) -> int:
     return next(f.mask for f in FIELDS if f.name == name and level in f.levels)
 
 
-# For the walk: integers of the mode's own type.
-P = U(_bit("P"))
-RW = U(_bit("RW"))
-US = U(_bit("US"))
-A = U(_bit("A"))
-D = U(_bit("D"))
-PS = U(_bit("PS", 2))
-G = U(_bit("G"))
-XD = U(_bit("XD"))
-ADDRESS = U(_bit("ADDRESS"))
+# For the walk.
+P = _bit("P")
+RW = _bit("RW")
+US = _bit("US")
+A = _bit("A")
+D = _bit("D")
+PS = _bit("PS", 2)
+G = _bit("G")
+XD = _bit("XD")
+ADDRESS = _bit("ADDRESS")
 
 
 def is_leaf(level: int, value: int) -> bool:
     """Whether a present entry of this level maps a page."""
-    return level == 1 or (level in (2, 3) and bool(value & int(PS)))
+    return level == 1 or (level in (2, 3) and bool(value & PS))
 
 
 @functools.cache

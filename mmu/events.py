@@ -9,7 +9,7 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
-from mmu.native import U, native, store64
+from mmu.native import native, store64
 from mmu.state import MmuState
 
 
@@ -53,16 +53,11 @@ HEADROOM = 16
 
 assert RECORD_BYTES == 128
 
-_ONE = U(1)
-_RECORD = U(RECORD_BYTES)
-_KIND = {kind: U(kind) for kind in EventKind}
-KIND_FILL, KIND_WALK, KIND_FAULT, KIND_AD, KIND_ACCESS = U(1), U(2), U(3), U(4), U(7)
-
 
 @native
 def next_record(state: MmuState) -> int:
     """The host address of the record to be written next."""
-    return state.ring + (state.ring_head & (state.ring_capacity - _ONE)) * _RECORD
+    return state.ring + (state.ring_head & (state.ring_capacity - 1)) * RECORD_BYTES
 
 
 @native
@@ -71,39 +66,39 @@ def commit(state: MmuState, kind: int, access: int, level: int, error_code: int,
 
     Words 8 to 12 (entries) hold what the walk left there.
     """
-    if (state.event_mask >> kind) & _ONE == U(0):
+    if (state.event_mask >> kind) & 1 == 0:
         return
     record = next_record(state)
     store64(record, state.ring_head)
-    store64(record + U(8), state.clock)
-    store64(record + U(16), kind | (access << U(8)) | (level << U(16)) | (state.cpl << U(24)) | (error_code << U(32)))
-    store64(record + U(24), state.asid | (state.cpu << U(32)))
-    store64(record + U(32), state.cr3)
-    store64(record + U(40), vaddr)
-    store64(record + U(48), paddr)
-    store64(record + U(56), state.rights)
-    if kind != KIND_WALK:
+    store64(record + 8, state.clock)
+    store64(record + 16, kind | (access << 8) | (level << 16) | (state.cpl << 24) | (error_code << 32))
+    store64(record + 24, state.asid | (state.cpu << 32))
+    store64(record + 32, state.cr3)
+    store64(record + 40, vaddr)
+    store64(record + 48, paddr)
+    store64(record + 56, state.rights)
+    if kind != EventKind.WALK:
         for word in range(5):
-            store64(record + U(64) + U(word) * U(8), U(0))
-    if kind != KIND_AD:
+            store64(record + 64 + word * 8, 0)
+    if kind != EventKind.ACCESSED_DIRTY:
         for word in range(3):
-            store64(record + U(104) + U(word) * U(8), U(0))
-    state.ring_head += _ONE
+            store64(record + 104 + word * 8, 0)
+    state.ring_head += 1
 
 
 @native
 def words(state: MmuState, old: int, new: int, length: int) -> None:
     """Words 13 to 15 of the next record."""
     record = next_record(state)
-    store64(record + U(104), old)
-    store64(record + U(112), new)
-    store64(record + U(120), length)
+    store64(record + 104, old)
+    store64(record + 112, new)
+    store64(record + 120, length)
 
 
 @native
 def ring_is_full(state: MmuState) -> bool:
     """Whether the next fill might not find room for its events."""
-    return state.event_mask != U(0) and state.ring_head - state.ring_tail + U(HEADROOM) > state.ring_capacity
+    return state.event_mask != 0 and state.ring_head - state.ring_tail + HEADROOM > state.ring_capacity
 
 
 Events = npt.NDArray[np.void]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mmu.entries import ADDRESS, D
-from mmu.events import KIND_FILL, commit, ring_is_full
-from mmu.native import U, call3, cold, entry, inlined, load8, load32, native, store8, store32, store64
+from mmu.events import EventKind, commit, ring_is_full
+from mmu.native import call3, cold, entry, inlined, load8, load32, native, store8, store32, store64
 from mmu.registers import CR4, Access
 from mmu.state import MmuState, Status
 from mmu.walk import CAN_EXECUTE, CAN_READ, CAN_WRITE, data_rights, key_denies, plain_walk, walk
@@ -12,16 +12,11 @@ from mmu.walk import CAN_EXECUTE, CAN_READ, CAN_WRITE, data_rights, key_denies, 
 #: PHYSMAP + paddr is physical memory, and nothing else is there, while ``physmap_open`` is set; no guest can form such
 #: an address.
 PHYSMAP = 1 << 63
-_PHYSMAP = U(PHYSMAP)
-_ALL_RIGHTS = U(7)
-_ZERO, _ONE, _TWO, _FOUR, _EIGHT, _TWELVE, _SHIFT_47 = U(0), U(1), U(2), U(4), U(8), U(12), U(47)
-_UC_MEM_READ, _UC_MEM_WRITE = U(16), U(17)
-_LA57, _KEYS_OR_LA57 = U(CR4.LA57), U(CR4.LA57 | CR4.PKE | CR4.PKS)
-_OK, _GP, _BUS = U(Status.OK), U(Status.GENERAL_PROTECTION), U(Status.BUS)
-_RING_FULL, _CODE_WRITTEN, _WRITTEN_CODE = (U(s) for s in (Status.RING_FULL, Status.CODE_WRITTEN, Status.WRITTEN_CODE))
-_WRITE, _FETCH = U(Access.WRITE), U(Access.FETCH)
-_LOW_32 = U(0xFFFF_FFFF)
-_PAGE_MASK = U(0xFFFF_FFFF_FFFF_F000)
+_ALL_RIGHTS = 7
+_UC_MEM_READ, _UC_MEM_WRITE = 16, 17
+_KEYS_OR_LA57 = CR4.LA57 | CR4.PKE | CR4.PKS
+_LOW_32 = 0xFFFF_FFFF
+_PAGE_MASK = 0xFFFF_FFFF_FFFF_F000
 _WRITE_EXECUTE = CAN_WRITE | CAN_EXECUTE
 
 
@@ -34,11 +29,11 @@ def walk_once(state: MmuState, vaddr: int, access: int) -> int:
 @native
 def answer_physmap(state: MmuState, vaddr: int, result: int) -> bool:
     """A fill while the physmap is open; nothing else is there then, and nothing is an event of the guest."""
-    if vaddr < _PHYSMAP:
-        state.status = _GP
+    if vaddr < PHYSMAP:
+        state.status = Status.GENERAL_PROTECTION
         return False
-    store64(result, (vaddr - _PHYSMAP) & _PAGE_MASK)
-    store32(result + _EIGHT, _ALL_RIGHTS)
+    store64(result, (vaddr - PHYSMAP) & _PAGE_MASK)
+    store32(result + 8, _ALL_RIGHTS)
     return True
 
 
@@ -51,43 +46,43 @@ def grant(state: MmuState, vaddr: int, access: int, result: int, alone: bool) ->
     ``alone``). ``result`` is a ``uc_tlb_entry``: uint64 paddr, uint32 perms.
     """
     paddr, level, rights, epoch = state.paddr, state.level, state.rights, state.epoch
-    frame = paddr >> _TWELVE
+    frame = paddr >> 12
     if paddr >= state.ram_bytes:
-        state.status = _BUS
+        state.status = Status.BUS
         return False
-    coded = load8(state.has_code + frame) != _ZERO
-    if access != _FETCH and not coded:
+    coded = load8(state.has_code + frame) != 0
+    if access != Access.FETCH and not coded:
         rights &= CAN_READ | CAN_WRITE  # X comes with a fetch, which marks the frame
-        if rights & CAN_WRITE != _ZERO:
-            store32(state.written_epoch + frame * _FOUR, epoch)
-    elif access == _FETCH:
-        if load32(state.written_epoch + frame * _FOUR) == epoch & _LOW_32:
-            state.status = _WRITTEN_CODE
+        if rights & CAN_WRITE != 0:
+            store32(state.written_epoch + frame * 4, epoch)
+    elif access == Access.FETCH:
+        if load32(state.written_epoch + frame * 4) == epoch & _LOW_32:
+            state.status = Status.WRITTEN_CODE
             return False
-        if not alone and load8(state.has_code + frame) == _TWO:  # its writable alias must go first
-            store8(state.has_code + frame, _ONE)
-            state.status = _WRITTEN_CODE
+        if not alone and load8(state.has_code + frame) == 2:  # its writable alias must go first
+            store8(state.has_code + frame, 1)
+            state.status = Status.WRITTEN_CODE
             return False
-        if state.on_code != _ZERO:
-            call3(state.on_code, vaddr, frame, _ZERO)
-        store8(state.has_code + frame, _ONE)
+        if state.on_code != 0:
+            call3(state.on_code, vaddr, frame, 0)
+        store8(state.has_code + frame, 1)
         if not alone:
             rights &= CAN_READ | CAN_EXECUTE
     elif alone and rights & _WRITE_EXECUTE == _WRITE_EXECUTE:
         pass  # W and X in one entry: Unicorn sees every store
-    elif access == _WRITE:
-        state.status = _CODE_WRITTEN
+    elif access == Access.WRITE:
+        state.status = Status.CODE_WRITTEN
         return False
     else:
         rights &= CAN_READ  # only a write is worth dropping the code for
     if rights & _WRITE_EXECUTE == _WRITE_EXECUTE:
-        store8(state.has_code + frame, _TWO)
-    if level != _ONE:
+        store8(state.has_code + frame, 2)
+    if level != 1:
         state.large_epoch = epoch
-    state.fills += _ONE
-    commit(state, KIND_FILL, access, level, _ZERO, vaddr, paddr)
+    state.fills += 1
+    commit(state, EventKind.FILL, access, level, 0, vaddr, paddr)
     store64(result, paddr & _PAGE_MASK)
-    store32(result + _EIGHT, rights)
+    store32(result + 8, rights)
     return True
 
 
@@ -98,42 +93,42 @@ def _fill_plainly(state: MmuState, vaddr: int, access_type: int, result: int) ->
 
     False, and nothing has changed, where it is not that.
     """
-    if state.event_mask != _ZERO or access_type > _UC_MEM_WRITE or vaddr >> _SHIFT_47 != _ZERO:
+    if state.event_mask != 0 or access_type > _UC_MEM_WRITE or vaddr >> 47 != 0:
         return False
     pte, every, _any_xd = plain_walk(state, vaddr)
-    if every == _ZERO:
+    if every == 0:
         return False
     rights = data_rights(state, every)
-    if state.cr4 & _KEYS_OR_LA57 != _ZERO:
-        if state.cr4 & _LA57 != _ZERO:
+    if state.cr4 & _KEYS_OR_LA57 != 0:
+        if state.cr4 & CR4.LA57 != 0:
             return False
         rights &= _ALL_RIGHTS ^ key_denies(state, every, pte)
-    if pte & D == _ZERO:
+    if pte & D == 0:
         rights &= CAN_READ
     paddr = pte & ADDRESS
-    frame = paddr >> _TWELVE
-    if rights & (_ONE << (access_type - _UC_MEM_READ)) == _ZERO or paddr >= state.ram_bytes:
+    frame = paddr >> 12
+    if rights & (1 << (access_type - _UC_MEM_READ)) == 0 or paddr >= state.ram_bytes:
         return False
-    if load8(state.has_code + frame) != _ZERO:
+    if load8(state.has_code + frame) != 0:
         return False
-    if rights & CAN_WRITE != _ZERO:
-        store32(state.written_epoch + frame * _FOUR, state.epoch)
-    state.plain_fills += _ONE
+    if rights & CAN_WRITE != 0:
+        store32(state.written_epoch + frame * 4, state.epoch)
+    state.plain_fills += 1
     store64(result, paddr)
-    store32(result + _EIGHT, rights)
+    store32(result + 8, rights)
     return True
 
 
 @cold
 def _fill_carefully(state: MmuState, vaddr: int, access_type: int, result: int) -> bool:
     """Any other fill."""
-    if state.physmap_open != _ZERO:
+    if state.physmap_open != 0:
         return answer_physmap(state, vaddr, result)
     if ring_is_full(state):
-        state.status = _RING_FULL
+        state.status = Status.RING_FULL
         return False
     access = access_type - _UC_MEM_READ
-    if walk(state, vaddr, access) != _OK:
+    if walk(state, vaddr, access) != Status.OK:
         return False
     return grant(state, vaddr, access, result, True)
 

@@ -13,13 +13,11 @@ from mmu.array_record import (
     forget,
     tag_at,
 )
-from mmu.native import U, native
+from mmu.native import native
 from mmu.state import MmuState
 from mmu.structure_cache import invalidate_structures, invalidate_structures_of
 from mmu.tlb import remove_page
 from mmu.walk import canonical
-
-_ZERO, _ONE = U(0), U(1)
 
 
 @native
@@ -60,17 +58,17 @@ def invalidate_context(state: MmuState, pcid: int, every_pcid: bool, globals_too
 
     Unicorn is not told: the caller flushes it.
     """
-    i = _ZERO
+    i = 0
     while i < state.tlb_number:
         array = state.tlb_arrays + i * RECORD_BYTES
-        index, end = _ZERO, entries_of(array)
+        index, end = 0, entries_of(array)
         while index < end:
             tag = tag_at(array, index)
-            if tag != _ZERO:
+            if tag != 0:
                 context = context_of(tag)
                 if globals_too if context == GLOBAL_TAG else (every_pcid or context == pcid):
                     forget(array, index)
                     bump(array, INVALIDATIONS)
-            index += _ONE
-        i += _ONE
+            index += 1
+        i += 1
     invalidate_structures(state, pcid, every_pcid)

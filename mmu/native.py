@@ -9,8 +9,8 @@ loads that object with llvmlite and hands raw function pointers to Unicorn.  num
 *reference* (``NUMBA_DISABLE_JIT=1``): the very same functions run as Python behind ctypes callbacks, where a
 breakpoint can stand inside the MMU.
 
-In native mode every integer is a ``uint64``; in reference mode it is a Python ``int``.  ``U`` is the name of that
-type.  No function may rely on wrap-around, and every literal that meets such an integer is written ``U(...)``.
+In native mode every integer is a ``uint64``, each literal and each constant included: the compiler writes them so.  In
+reference mode it is a Python ``int``.  No function may rely on wrap-around, nor on a number below 0.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
-
-#: True only in the child process that compiles.
-BUILDING = os.environ.get("UNIMMU_NATIVE_BUILD") == "1"
+from enum import Enum
+from types import ModuleType
+from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,11 +42,42 @@ def reference_mode() -> bool:
     return os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 
 
-class Entry:
-    """An entry point: a function that C code can call, with its C types (``result`` first in ``signature``)."""
+# -- marks -------------------------------------------------------------------------------------------------------------
+
+
+class Inlining(Enum):
+    """Whether a native function's code goes into its callers."""
+
+    AS_LLVM_LIKES = "native"
+    ALWAYS = "inlined"
+    NEVER = "cold"
+
+
+def _mark(function: F, inlining: Inlining) -> F:
+    setattr(function, "inlining", inlining)  # noqa: B010 (a function has no such attribute of its own)
+    return function
+
+
+def native(function: F) -> F:
+    """Mark a function that native code may call."""
+    return _mark(function, Inlining.AS_LLVM_LIKES)
+
+
+def inlined(function: F) -> F:
+    """The same, for one that is worth inlining wherever it is called."""
+    return _mark(function, Inlining.ALWAYS)
+
+
+def cold(function: F) -> F:
+    """The same, for one that is called seldom: it is never inlined, and paths that lead there count as unlikely."""
+    return _mark(function, Inlining.NEVER)
+
+
+class EntryPoint:
+    """A function that C code can call, with its C types (``result`` first in ``signature``)."""
 
     def __init__(self, function: Callable[..., Any], signature: tuple[Parameter, ...]) -> None:
-        self.function = function
+        self.function = inlined(function)
         self.name = function.__name__
         self.signature = signature
 
@@ -63,102 +93,79 @@ class Entry:
         return self.function(*arguments)
 
 
-def entry(*signature: Parameter) -> Callable[[Callable[..., Any]], Entry]:
+def entry(*signature: Parameter) -> Callable[[Callable[..., Any]], EntryPoint]:
     """Mark a function as an entry point: ``@entry("bool", "u64", State)`` is ``bool f(uint64_t, State *)``."""
 
-    def mark(function: Callable[..., Any]) -> Entry:
-        return Entry(function, signature)
+    def mark(function: Callable[..., Any]) -> EntryPoint:
+        return EntryPoint(function, signature)
 
     return mark
 
 
-if BUILDING and not TYPE_CHECKING:
-    import numpy as np
+def entry_points(module: ModuleType) -> dict[str, EntryPoint]:
+    """The entry points of a module, by name."""
+    return {name: value for name, value in vars(module).items() if isinstance(value, EntryPoint)}
 
-    from mmu.compiler import (
-        call1,
-        call3,
-        load8,
-        load32,
-        load64,
-        njit,
-        njit_cold,
-        njit_inlined,
-        store8,
-        store32,
-        store64,
-    )
 
-    U = np.uint64
+def global_names(function: Any) -> dict[str, Any]:
+    """What the global names that a function uses stand for."""
+    scope = function.__globals__
+    return {name: scope[name] for name in function.__code__.co_names if name in scope}
 
-    def native(function: F) -> F:
-        """Mark a function that compiled code may call."""
-        return njit(function)
 
-    def inlined(function: F) -> F:
-        """The same, for one that is worth inlining wherever it is called."""
-        return njit_inlined(function)
+# -- what native code does with addresses; the compiler has instructions for them --------------------------------------
 
-    def cold(function: F) -> F:
-        """The same, for one that is called seldom: it is never inlined."""
-        return njit_cold(function)
-else:
-    U = int
 
-    def native(function: F) -> F:
-        """Mark a function that compiled code may call."""
-        return function
+def load64(address: int) -> int:
+    """The uint64 at a host address."""
+    return ctypes.c_uint64.from_address(address).value
 
-    def inlined(function: F) -> F:
-        """The same, for one that is worth inlining wherever it is called."""
-        return function
 
-    def cold(function: F) -> F:
-        """The same, for one that is called seldom: it is never inlined."""
-        return function
+def store64(address: int, value: int) -> None:
+    """Write the uint64 at a host address."""
+    ctypes.c_uint64.from_address(address).value = value
 
-    def load64(address: int) -> int:
-        """The uint64 at a host address."""
-        return ctypes.c_uint64.from_address(address).value
 
-    def store64(address: int, value: int) -> None:
-        """Write the uint64 at a host address."""
-        ctypes.c_uint64.from_address(address).value = value
+def load32(address: int) -> int:
+    """The uint32 at a host address."""
+    return ctypes.c_uint32.from_address(address).value
 
-    def load32(address: int) -> int:
-        """The uint32 at a host address."""
-        return ctypes.c_uint32.from_address(address).value
 
-    def store32(address: int, value: int) -> None:
-        """Write the uint32 at a host address."""
-        ctypes.c_uint32.from_address(address).value = value
+def store32(address: int, value: int) -> None:
+    """Write the uint32 at a host address."""
+    ctypes.c_uint32.from_address(address).value = value
 
-    def load8(address: int) -> int:
-        """The byte at a host address."""
-        return ctypes.c_uint8.from_address(address).value
 
-    def store8(address: int, value: int) -> None:
-        """Write the byte at a host address."""
-        ctypes.c_uint8.from_address(address).value = value
+def load8(address: int) -> int:
+    """The byte at a host address."""
+    return ctypes.c_uint8.from_address(address).value
 
-    def call1(function: int, a: int) -> int:
-        """Call the C function at a host address with one 64-bit argument."""
-        return int(ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64)(function)(a))
 
-    def call3(function: int, a: int, b: int, c: int) -> int:
-        """Call the C function at a host address with three 64-bit arguments."""
-        u64 = ctypes.c_uint64
-        return int(ctypes.CFUNCTYPE(u64, u64, u64, u64)(function)(a, b, c))
+def store8(address: int, value: int) -> None:
+    """Write the byte at a host address."""
+    ctypes.c_uint8.from_address(address).value = value
+
+
+def call1(function: int, a: int) -> int:
+    """Call the C function at a host address with one 64-bit argument."""
+    return int(ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64)(function)(a))
+
+
+def call3(function: int, a: int, b: int, c: int) -> int:
+    """Call the C function at a host address with three 64-bit arguments."""
+    u64 = ctypes.c_uint64
+    return int(ctypes.CFUNCTYPE(u64, u64, u64, u64)(function)(a, b, c))
 
 
 __all__ = [
-    "BUILDING",
-    "Entry",
-    "U",
+    "EntryPoint",
+    "Inlining",
     "call1",
     "call3",
     "cold",
     "entry",
+    "entry_points",
+    "global_names",
     "inlined",
     "load8",
     "load32",

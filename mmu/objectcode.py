@@ -17,7 +17,7 @@ import tempfile
 from types import ModuleType
 from typing import Any
 
-from mmu.native import Entry, reference_mode
+from mmu.native import EntryPoint, entry_points, reference_mode
 
 
 class CompileError(RuntimeError):
@@ -59,13 +59,9 @@ class Library:
             raise failures[0]
 
 
-def _entries(module: ModuleType) -> dict[str, Entry]:
-    return {name: value for name, value in vars(module).items() if isinstance(value, Entry)}
-
-
 def _reference(module: ModuleType) -> Library:
     library = Library("reference")
-    for name, entry in _entries(module).items():
+    for name, entry in entry_points(module).items():
         prototype = entry.prototype()
         callback = prototype(_guarded(entry, library))
         address = ctypes.cast(callback, ctypes.c_void_p).value
@@ -74,7 +70,7 @@ def _reference(module: ModuleType) -> Library:
     return library
 
 
-def _guarded(entry: Entry, library: Library) -> Any:
+def _guarded(entry: EntryPoint, library: Library) -> Any:
     records = [(i, p) for i, p in enumerate(entry.signature[1:]) if not isinstance(p, str)]
     function = entry.function
 
@@ -133,7 +129,7 @@ def _compile(module: str, target: pathlib.Path) -> pathlib.Path:
         work = target = pathlib.Path(tempfile.mkdtemp(prefix="unimmu-"))
     root = str(pathlib.Path(__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    environment = {**os.environ, "UNIMMU_NATIVE_BUILD": "1", "PYTHONPATH": path}
+    environment = {**os.environ, "PYTHONPATH": path}
     environment.pop("NUMBA_DISABLE_JIT", None)
     program = "import sys; from mmu.compiler import main; main(*sys.argv[1:])"
     command = [sys.executable, "-c", program, module, str(work)]
@@ -186,7 +182,7 @@ def _load_native(module: ModuleType, sources: tuple[pathlib.Path, ...]) -> Libra
     engine.finalize_object()
     library = Library("native")
     library._keep.append(engine)
-    for name, entry in _entries(module).items():
+    for name, entry in entry_points(module).items():
         address = engine.get_function_address(symbols[name])
         if not address:
             raise CompileError(f"{module.__name__}.{name} is missing from its object code in {directory}")

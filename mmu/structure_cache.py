@@ -10,41 +10,39 @@ from __future__ import annotations
 
 from mmu.array_record import page_of
 from mmu.entries import A
-from mmu.native import U, load64, native, store64
+from mmu.native import load64, native, store64
 from mmu.registers import PCID_MASK
 from mmu.state import MmuState
 
 #: Words of an entry: key (0: free), table address, AND, OR, time of last use.
 STRUCTURE_WORDS = 5
-_ENTRY = U(STRUCTURE_WORDS * 8)
-TABLE_AT, EVERY_AT, ANY_AT, TIME_AT = U(8), U(16), U(24), U(32)
-_PCID = U(PCID_MASK)
-_ZERO, _ONE, _TWO, _THREE, _FIVE, _EIGHT, _SIXTEEN = U(0), U(1), U(2), U(3), U(5), U(8), U(16)
-_ALL_ONES = U(0xFFFF_FFFF_FFFF_FFFF)
+_ENTRY = STRUCTURE_WORDS * 8
+TABLE_AT, EVERY_AT, ANY_AT, TIME_AT = 8, 16, 24, 32
+_ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
 
 
 @native
 def _key(vaddr: int, level: int, pcid: int) -> int:
     """The bits of the address that select the entry, and the PCID; never 0."""
-    return (page_of(vaddr, level) << _SIXTEEN) | (pcid << _THREE) | _ONE
+    return (page_of(vaddr, level) << 16) | (pcid << 3) | 1
 
 
 @native
 def _find(state: MmuState, vaddr: int, level: int, pcid: int) -> int:
     """The address of the entry; 0 if it is not held."""
     key = _key(vaddr, level, pcid)
-    at = load64(state.psc + level * _EIGHT)
-    end = at + load64(state.psc_entries + level * _EIGHT) * _ENTRY
+    at = load64(state.psc + level * 8)
+    end = at + load64(state.psc_entries + level * 8) * _ENTRY
     while at < end:
         if load64(at) == key:
             return at
         at += _ENTRY
-    return _ZERO
+    return 0
 
 
 @native
 def _count(words: int, level: int) -> None:
-    store64(words + level * _EIGHT, load64(words + level * _EIGHT) + _ONE)
+    store64(words + level * 8, load64(words + level * 8) + 1)
 
 
 @native
@@ -53,44 +51,44 @@ def begin_walk(state: MmuState, vaddr: int, levels: int, root: int, every: int, 
 
     Returns the level of that entry, 0 for the root.  ``quiet``: no statistics, and no use is noted.
     """
-    state.walk_level, state.walk_table, state.walk_every, state.walk_any = levels, root, every, _ZERO
-    level = _TWO
+    state.walk_level, state.walk_table, state.walk_every, state.walk_any = levels, root, every, 0
+    level = 2
     while level <= levels:
-        if load64(state.psc_entries + level * _EIGHT) != _ZERO:
+        if load64(state.psc_entries + level * 8) != 0:
             if not quiet:
                 _count(state.psc_lookups, level)
             at = _find(state, vaddr, level, state.pcid)
-            if at != _ZERO:
-                state.walk_level = level - _ONE
+            if at != 0:
+                state.walk_level = level - 1
                 state.walk_table = load64(at + TABLE_AT)
                 state.walk_every = load64(at + EVERY_AT)
                 state.walk_any = load64(at + ANY_AT)
                 if not quiet:
                     _count(state.psc_hits, level)
-                    state.tlb_time += _ONE
+                    state.tlb_time += 1
                     store64(at + TIME_AT, state.tlb_time)
                 return level
-        level += _ONE
-    return _ZERO
+        level += 1
+    return 0
 
 
 @native
 def cache_structure_entry(state: MmuState, vaddr: int, level: int, table: int, every: int, any_xd: int) -> None:
     """An entry that refers to a table, read by a completed walk, enters the cache of its level."""
-    entries = load64(state.psc_entries + level * _EIGHT)
-    if entries == _ZERO:
+    entries = load64(state.psc_entries + level * 8)
+    if entries == 0:
         return
-    at = load64(state.psc + level * _EIGHT)
+    at = load64(state.psc + level * 8)
     end = at + entries * _ENTRY
     chosen, oldest = at, _ALL_ONES
     while at < end:
-        if load64(at) == _ZERO:
+        if load64(at) == 0:
             chosen = at
             break
         if load64(at + TIME_AT) < oldest:
             chosen, oldest = at, load64(at + TIME_AT)
         at += _ENTRY
-    state.tlb_time += _ONE
+    state.tlb_time += 1
     store64(chosen, _key(vaddr, level, state.pcid))
     store64(chosen + TABLE_AT, table)
     store64(chosen + EVERY_AT, every | A)
@@ -101,25 +99,25 @@ def cache_structure_entry(state: MmuState, vaddr: int, level: int, table: int, e
 @native
 def invalidate_structures(state: MmuState, pcid: int, every_pcid: bool) -> None:
     """Forget every entry of a PCID, or of all."""
-    level = _TWO
-    while level <= _FIVE:
-        at = load64(state.psc + level * _EIGHT)
-        end = at + load64(state.psc_entries + level * _EIGHT) * _ENTRY
+    level = 2
+    while level <= 5:
+        at = load64(state.psc + level * 8)
+        end = at + load64(state.psc_entries + level * 8) * _ENTRY
         while at < end:
             key = load64(at)
-            if key != _ZERO and (every_pcid or (key >> _THREE) & _PCID == pcid):
-                store64(at, _ZERO)
+            if key != 0 and (every_pcid or (key >> 3) & PCID_MASK == pcid):
+                store64(at, 0)
             at += _ENTRY
-        level += _ONE
+        level += 1
 
 
 @native
 def invalidate_structures_of(state: MmuState, vaddr: int, pcid: int) -> None:
     """Forget the entries that this address would use."""
-    level = _TWO
-    while level <= _FIVE:
-        if load64(state.psc_entries + level * _EIGHT) != _ZERO:
+    level = 2
+    while level <= 5:
+        if load64(state.psc_entries + level * 8) != 0:
             at = _find(state, vaddr, level, pcid)
-            if at != _ZERO:
-                store64(at, _ZERO)
-        level += _ONE
+            if at != 0:
+                store64(at, 0)
+        level += 1

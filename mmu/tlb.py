@@ -50,27 +50,25 @@ from mmu.array_record import (
 )
 from mmu.engine_sync import tell_engine
 from mmu.entries import G
-from mmu.native import U, inlined, load64, native, store64
+from mmu.native import inlined, load64, native, store64
 from mmu.registers import CR4
 from mmu.replacement import touch, victim
 from mmu.state import MmuState
 
-_ZERO, _ONE, _TWO, _THREE, _EIGHT, _NINE, _TWELVE = U(0), U(1), U(2), U(3), U(8), U(9), U(12)
-_ALL_ONES = U(0xFFFF_FFFF_FFFF_FFFF)
-_PGE = U(CR4.PGE)
-_PIECE = U(0xFFFF_FFFF_FFE0_0000)
+_ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
+_PIECE = 0xFFFF_FFFF_FFE0_0000
 
 
 @inlined
 def kind_bit(access: int) -> int:
     """Access READ, WRITE, FETCH as a bit of :class:`mmu.geometry.Kinds`."""
-    return _ONE << access
+    return 1 << access
 
 
 @inlined
 def arrays_for(state: MmuState, access: int, level: int) -> int:
     """The address of the list of the arrays of this TLB level that hold translations for this access."""
-    return state.tlb_lists + (access * _TWO + level - _ONE) * LIST_BYTES
+    return state.tlb_lists + (access * 2 + level - 1) * LIST_BYTES
 
 
 # -- looking up --------------------------------------------------------------------------------------------------------
@@ -81,23 +79,23 @@ def lookup(state: MmuState, level: int, access: int, vaddr: int) -> bool:
     """Ask the arrays of one level for a translation; the first that has it is in found_array and found_way."""
     entry = arrays_for(state, access, level)
     array = load64(entry)
-    while array != _ZERO:
+    while array != 0:
         sizes = load64(array + PRESENT)
-        size = _ONE
-        while sizes != _ZERO:
-            if sizes & _ONE != _ZERO:
+        size = 1
+        while sizes != 0:
+            if sizes & 1 != 0:
                 index = find(array, vaddr, size, state.pcid)
-                if index != _ZERO:
-                    index -= _ONE
+                if index != 0:
+                    index -= 1
                     bump(array, HITS)
                     touch(state, array, index, vaddr, size, False)
                     state.found_array = array
                     state.found_way = index
                     return True
-            sizes >>= _ONE
-            size += _ONE
+            sizes >>= 1
+            size += 1
         bump(array, MISSES)
-        entry += _EIGHT
+        entry += 8
         array = load64(entry)
     return False
 
@@ -105,23 +103,23 @@ def lookup(state: MmuState, level: int, access: int, vaddr: int) -> bool:
 @native
 def peek(state: MmuState, access: int, vaddr: int) -> bool:
     """As :func:`lookup` over both levels, without statistics and without touching anything."""
-    level = _ONE
-    while level <= _TWO:
+    level = 1
+    while level <= 2:
         entry = arrays_for(state, access, level)
         array = load64(entry)
-        while array != _ZERO:
-            size = _ONE
-            while size <= _THREE:
-                if load64(array + PRESENT) & (_ONE << (size - _ONE)) != _ZERO:
+        while array != 0:
+            size = 1
+            while size <= 3:
+                if load64(array + PRESENT) & (1 << (size - 1)) != 0:
                     index = find(array, vaddr, size, state.pcid)
-                    if index != _ZERO:
+                    if index != 0:
                         state.found_array = array
-                        state.found_way = index - _ONE
+                        state.found_way = index - 1
                         return True
-                size += _ONE
-            entry += _EIGHT
+                size += 1
+            entry += 8
             array = load64(entry)
-        level += _ONE
+        level += 1
     return False
 
 
@@ -140,7 +138,7 @@ def found_level(state: MmuState) -> int:
 @native
 def found_paddr(state: MmuState, vaddr: int) -> int:
     """Where it puts ``vaddr``."""
-    mask = (_ONE << (_TWELVE + _NINE * (found_level(state) - _ONE))) - _ONE
+    mask = (1 << (12 + 9 * (found_level(state) - 1))) - 1
     return (frame_at(state.found_array, state.found_way) & (_ALL_ONES ^ mask)) | (vaddr & mask)
 
 
@@ -152,22 +150,22 @@ def install(
     state: MmuState, array: int, vaddr: int, level: int, frame: int, every: int, any_xd: int, leaf: int
 ) -> None:
     """Put a translation into an array, evicting another if its set is full."""
-    is_global = leaf & G != _ZERO and state.cr4 & _PGE != _ZERO
+    is_global = leaf & G != 0 and state.cr4 & CR4.PGE != 0
     tag = tag_of(vaddr, level, GLOBAL_TAG if is_global else state.pcid)
     ways = load64(array + WAYS)
     set_number = set_of(array, vaddr, level)
     index = set_number * ways
     end = index + ways
-    while index < end and tag_at(array, index) != _ZERO:
-        index += _ONE
-    old, old_frame = _ZERO, _ZERO
+    while index < end and tag_at(array, index) != 0:
+        index += 1
+    old, old_frame = 0, 0
     if index == end:
         index = set_number * ways + victim(state, array, set_number)
         old, old_frame = tag_at(array, index), frame_at(array, index)
         bump(array, EVICTIONS)
         forget(array, index)
     if is_global and holds_page_as_another(array, tag):
-        store64(array + TWICE, _ONE)
+        store64(array + TWICE, 1)
     occupy(array, index, tag)
     facts = fact_of(array, index)
     store64(facts + FRAME, frame)
@@ -175,7 +173,7 @@ def install(
     store64(facts + ANY, any_xd)
     store64(facts + LEAF, leaf)
     touch(state, array, index, vaddr, level, True)
-    if old != _ZERO:
+    if old != 0:
         _evicted(state, array, old, old_frame)
 
 
@@ -186,22 +184,22 @@ def _install_level(
     """Install into every array of TLB level ``which`` that takes this access and page size."""
     entry = arrays_for(state, access, which)
     array = load64(entry)
-    while array != _ZERO:
-        if load64(array + SIZES) & (_ONE << (level - _ONE)) != _ZERO:
+    while array != 0:
+        if load64(array + SIZES) & (1 << (level - 1)) != 0:
             install(state, array, vaddr, level, frame, every, any_xd, leaf)
-        entry += _EIGHT
+        entry += 8
         array = load64(entry)
 
 
 @native
 def _takes_1g(state: MmuState, access: int) -> bool:
     """Whether the first level holds 1G pages for this access."""
-    entry = arrays_for(state, access, _ONE)
+    entry = arrays_for(state, access, 1)
     array = load64(entry)
-    while array != _ZERO:
-        if load64(array + SIZES) & (_ONE << _TWO) != _ZERO:
+    while array != 0:
+        if load64(array + SIZES) & (1 << 2) != 0:
             return True
-        entry += _EIGHT
+        entry += 8
         array = load64(entry)
     return False
 
@@ -211,7 +209,7 @@ def promote(state: MmuState, access: int, vaddr: int) -> None:
     """A second-level hit: the translation enters the first level."""
     level = found_level(state)
     frame, every, any_xd, leaf = found(state, FRAME), found(state, EVERY), found(state, ANY), found(state, LEAF)
-    _install_level(state, _ONE, access, vaddr, level, frame, every, any_xd, leaf)
+    _install_level(state, 1, access, vaddr, level, frame, every, any_xd, leaf)
 
 
 @native
@@ -220,18 +218,18 @@ def install_walked(
 ) -> None:
     """The result of a walk enters the second level, then the first; a 1G page as its 2M piece where the processor
     does so."""
-    mask = (_ONE << (_TWELVE + _NINE * (level - _ONE))) - _ONE
+    mask = (1 << (12 + 9 * (level - 1))) - 1
     frame = paddr & (_ALL_ONES ^ mask)
     piece = (paddr & _PIECE) | SMASHED
-    smash = level == _THREE and state.smash_1g != _ZERO
+    smash = level == 3 and state.smash_1g != 0
     if smash:
-        _install_level(state, _TWO, access, vaddr, _TWO, piece, every, any_xd, leaf)
+        _install_level(state, 2, access, vaddr, 2, piece, every, any_xd, leaf)
     else:
-        _install_level(state, _TWO, access, vaddr, level, frame, every, any_xd, leaf)
+        _install_level(state, 2, access, vaddr, level, frame, every, any_xd, leaf)
     if smash and not _takes_1g(state, access):
-        _install_level(state, _ONE, access, vaddr, _TWO, piece, every, any_xd, leaf)
+        _install_level(state, 1, access, vaddr, 2, piece, every, any_xd, leaf)
     else:
-        _install_level(state, _ONE, access, vaddr, level, frame, every, any_xd, leaf)
+        _install_level(state, 1, access, vaddr, level, frame, every, any_xd, leaf)
 
 
 # -- leaving -----------------------------------------------------------------------------------------------------------
@@ -240,25 +238,25 @@ def install_walked(
 @native
 def _kinds_with(state: MmuState, tag: int, frame: int) -> int:
     """The kinds of access that still find this very translation in some array."""
-    kinds = _ZERO
-    i = _ZERO
+    kinds = 0
+    i = 0
     while i < state.tlb_number:
         array = state.tlb_arrays + i * RECORD_BYTES
         index = find_tag(array, tag)
-        if index != _ZERO and frame_at(array, index - _ONE) == frame:
+        if index != 0 and frame_at(array, index - 1) == frame:
             kinds |= load64(array + KINDS)
-        i += _ONE
+        i += 1
     return kinds
 
 
 @native
 def _in_level_2(state: MmuState, tag: int) -> bool:
-    i = _ZERO
+    i = 0
     while i < state.tlb_number:
         array = state.tlb_arrays + i * RECORD_BYTES
-        if load64(array + LEVEL) == _TWO and find_tag(array, tag) != _ZERO:
+        if load64(array + LEVEL) == 2 and find_tag(array, tag) != 0:
             return True
-        i += _ONE
+        i += 1
     return False
 
 
@@ -270,21 +268,21 @@ def _evicted(state: MmuState, array: int, tag: int, frame: int) -> None:
     A 1G page in the first level stays, whatever becomes of the 2M pieces that it was smashed into.
     """
     kinds = load64(array + KINDS)
-    if state.inclusive != _ZERO and load64(array + LEVEL) == _TWO and not _in_level_2(state, tag):
-        i = _ZERO
+    if state.inclusive != 0 and load64(array + LEVEL) == 2 and not _in_level_2(state, tag):
+        i = 0
         while i < state.tlb_number:
             other = state.tlb_arrays + i * RECORD_BYTES
-            if load64(other + LEVEL) == _ONE:
+            if load64(other + LEVEL) == 1:
                 index = find_tag(other, tag)
-                if index != _ZERO:
-                    forget(other, index - _ONE)
+                if index != 0:
+                    forget(other, index - 1)
                     bump(other, DROPS)
                     kinds |= load64(other + KINDS)
-            i += _ONE
-    if state.engine_cpu != _ZERO:
+            i += 1
+    if state.engine_cpu != 0:
         context = context_of(tag)
         if context == state.pcid or context == GLOBAL_TAG:
-            if kinds & (_ALL_ONES ^ _kinds_with(state, tag, frame)) != _ZERO:
+            if kinds & (_ALL_ONES ^ _kinds_with(state, tag, frame)) != 0:
                 tell_engine(state, vaddr_of(tag), level_of(tag))
 
 
@@ -310,36 +308,36 @@ def _remove_in_set(
         tag = tag_at(array, index)
         if tag == own or (globals_too and tag == everybody):
             _remove_found(state, array, index, counter)
-        index += _ONE
+        index += 1
 
 
 @native
 def _remove_pieces(state: MmuState, array: int, vaddr: int, pcid: int, globals_too: bool, counter: int) -> None:
     """The pieces of the 1G page that ``vaddr`` is in, for they were one translation."""
-    giga = page_of(vaddr, _THREE)
-    index, end = _ZERO, entries_of(array)
+    giga = page_of(vaddr, 3)
+    index, end = 0, entries_of(array)
     while index < end:
         tag = tag_at(array, index)
-        if tag != _ZERO and level_of(tag) == _TWO and page_of(vaddr_of(tag), _THREE) == giga:
+        if tag != 0 and level_of(tag) == 2 and page_of(vaddr_of(tag), 3) == giga:
             context = context_of(tag)
             if context == pcid or (globals_too and context == GLOBAL_TAG):
-                if load64(fact_of(array, index) + FRAME) & SMASHED != _ZERO:
+                if load64(fact_of(array, index) + FRAME) & SMASHED != 0:
                     _remove_found(state, array, index, counter)
-        index += _ONE
+        index += 1
 
 
 @native
 def remove_page(state: MmuState, vaddr: int, pcid: int, globals_too: bool, counter: int) -> None:
     """Take every translation of the address, whatever its page size, with this PCID (and global ones) out of every
     array."""
-    i = _ZERO
+    i = 0
     while i < state.tlb_number:
         array = state.tlb_arrays + i * RECORD_BYTES
-        level = _ONE
-        while level <= _THREE:
-            if load64(array + PRESENT) & (_ONE << (level - _ONE)) != _ZERO:
+        level = 1
+        while level <= 3:
+            if load64(array + PRESENT) & (1 << (level - 1)) != 0:
                 _remove_in_set(state, array, vaddr, level, pcid, globals_too, counter)
-            level += _ONE
-        if state.smash_1g != _ZERO and load64(array + PRESENT) & _TWO != _ZERO:
+            level += 1
+        if state.smash_1g != 0 and load64(array + PRESENT) & 2 != 0:
             _remove_pieces(state, array, vaddr, pcid, globals_too, counter)
-        i += _ONE
+        i += 1

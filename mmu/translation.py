@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 def library() -> Library:
     """The MMU's entry points."""
-    return load("mmu.hooks", "mmu.walk", "mmu.events", "mmu.state", "mmu.entries", "mmu.registers")
+    return load("mmu.hooks", "mmu.walk", "mmu.events", "mmu.state", "mmu.entries", "mmu.faults", "mmu.registers")
 
 
 def batch_library() -> Library:
     """The entry point for whole arrays."""
-    return load("mmu.batch", "mmu.walk", "mmu.events", "mmu.state", "mmu.entries", "mmu.registers")
+    return load("mmu.batch", "mmu.walk", "mmu.events", "mmu.state", "mmu.entries", "mmu.faults", "mmu.registers")
 
 
 def load_registers(state: MmuState, registers: Registers) -> None:
@@ -52,7 +52,7 @@ def _reserved_masks(maxphyaddr: int, nxe: bool, pages_1g: bool, upper_g_reserved
         reserved_bits(level, leaf, maxphyaddr, nxe=nxe, pages_1g=pages_1g, upper_g_reserved=upper_g_reserved)
         for level, leaf in product(range(1, 6), (False, True))
     ]
-    unusual = int(PS) | masks[2] | masks[4] | masks[6]  # in an entry of level 4, 3 or 2
+    unusual = PS | masks[2] | masks[4] | masks[6]  # in an entry of level 4, 3 or 2
     return struct.pack("<12Q", unusual, masks[1], *masks)
 
 

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 load = objectcode.load.__wrapped__  # without its memory
 
 TINY = """
-from mmu.native import U, cold, entry, load64
+from mmu.native import cold, entry, load64
 
 @cold
 def twice(x):
@@ -30,7 +30,7 @@ def twice(x):
 
 @entry("u64", "u64")
 def add_one_to_twice(x):
-    return twice(x) + U(1)
+    return twice(x) + 1
 
 @entry("bool", "u64", "u32")
 def word_is(address, value):
@@ -274,8 +274,8 @@ def test_an_error_of_the_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_compiled_code_cannot_call_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception could not cross Unicorn's frames, and nothing of numba is there to raise it."""
     (tmp_path / "raising_hooks.py").write_text(
-        'from mmu.native import U, entry\n@entry("u64", "u64")\ndef bad(x):\n'
-        "    if x == U(7):\n        raise ValueError('seven')\n    return x\n"
+        'from mmu.native import entry\n@entry("u64", "u64")\ndef bad(x):\n'
+        "    if x == 7:\n        raise ValueError('seven')\n    return x\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

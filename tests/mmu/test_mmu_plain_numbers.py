@@ -1,0 +1,280 @@
+"""Numbers that a double cannot hold: every hook does with them what Python does.
+
+numba compares a uint64 with a Python int as two doubles, and adds the two to a double.  The compiler therefore makes
+each literal a uint64; here every entry point there is runs natively and as Python, on addresses of the upper half and
+above 2**53, over the same memory.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmu import Access, EventKind
+from mmu.exact import WINDOW_SHIFT
+from mmu.hooks import PHYSMAP
+from mmu.native import entry_points
+from mmu.objectcode import Library, _reference, load
+from tests.mmu.hook_world import ADDRESSES, ODD, UPPER, Call, HookWorld
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = ("emu.bench.empty", "emu.hooks", "mmu.batch", "mmu.exact", "mmu.hooks")
+_UC = UPPER + 6  # nobody looks there
+
+
+@pytest.fixture(autouse=True)
+def native_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NUMBA_DISABLE_JIT", raising=False)
+    load.cache_clear()
+
+
+def everywhere(world: HookWorld) -> list[tuple[int, Access]]:
+    return [(vaddr, access) for vaddr in ADDRESSES for access in Access]
+
+
+def walks(world: HookWorld, call: Call) -> None:
+    """Each walk and each fill, with events and without; then again, with A and D set."""
+    state = ctypes.addressof(world.state)
+    for kinds in ((), (), tuple(EventKind)):
+        world.events.enable(*kinds)
+        for vaddr, access in everywhere(world):
+            call("walk_once", state, vaddr, access)
+            call("fill", _UC, vaddr, 16 + access, world.scratch.ctypes.data, state)
+            world.calls.append(tuple(world.scratch[:2].tolist()))
+    world.state.physmap_open = 1
+    for vaddr in (*ADDRESSES, PHYSMAP + ODD, PHYSMAP - 1):
+        call("fill", _UC, vaddr, 16, world.scratch.ctypes.data, state)
+        world.calls.append(tuple(world.scratch[:2].tolist()))
+
+
+def batches(world: HookWorld, call: Call) -> None:
+    """All addresses in one call, for each kind of access."""
+    world.scratch[: len(ADDRESSES)] = ADDRESSES
+    for access in Access:
+        found = world.scratch[len(ADDRESSES) :].ctypes.data
+        call("walk_many", ctypes.addressof(world.state), world.scratch.ctypes.data, len(ADDRESSES), access, found)
+        world.calls.append(tuple(world.scratch.tolist()))
+
+
+def modelled(world: HookWorld, call: Call) -> None:
+    """The TLB model without Unicorn: translations of one page under PCIDs that differ in one bit of a large tag."""
+    state = ctypes.addressof(world.state)
+    world.events.enable(*EventKind)
+    for pcid in (1, 2, 3, 1, 0xFFF, 0xFFE):
+        world.state.pcid = pcid
+        for vaddr, access in everywhere(world):
+            if call("model_access", state, vaddr, access) == 0 and world.state.tlb_outcome & 0x1FF < 0x100:
+                call("found_address", state, vaddr)
+        call("model_invlpg", state, UPPER + 0x20_1000)
+        call("model_page_fault", state, ODD, pcid)
+        call("model_invpcid_address", state, UPPER, pcid ^ 1)
+    world.events.enable()
+    world.scratch[:6] = UPPER, ODD, UPPER - 1, Access.READ, Access.WRITE, Access.FETCH
+    addresses = world.scratch.ctypes.data
+    call("model_accesses", state, addresses, addresses + 3 * 8, 3)
+    for every_pcid, globals_too in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        call("invalidate_all", state, 0xFFF, every_pcid, globals_too)
+        for vaddr, access in everywhere(world):
+            call("model_access", state, vaddr, access)
+
+
+def exact(world: HookWorld, call: Call) -> None:
+    """What Unicorn calls in exact mode: a fill, then the access at the physical address that it was given."""
+    state, result = ctypes.addressof(world.state), world.scratch.ctypes.data
+    for again in range(3):
+        world.events.enable(*(EventKind if again else ()))
+        for vaddr, access in everywhere(world):
+            if not call("fill_exact", _UC, vaddr, 16 + access, result, state):
+                world.state.epoch += 1  # as after a flush: code may be executed that was written before
+                if not call("fill_exact", _UC, vaddr, 16 + access, result, state):
+                    continue
+            paddr = int(world.scratch[0]) | vaddr & 0xFFF
+            assert paddr >> WINDOW_SHIFT < 8
+            if access == Access.FETCH:
+                call("on_fetch", _UC, vaddr, 16, state)
+            else:
+                call("on_memory", _UC, 16 + access, paddr, 16, ODD, state)
+
+
+def slices(world: HookWorld, call: Call) -> None:
+    """Blocks and system calls of the machine, with a budget and a count that no double holds."""
+    trap = ctypes.addressof(world.trap)
+    for budget in (2**64 - 1, ODD + 1, ODD, ODD - 1, 0):
+        for code_id in (7, 8, 2**32 - 1):
+            world.trap.budget, world.trap.code_id = budget, code_id
+            for address in (*ADDRESSES, *ADDRESSES):
+                call("on_block", _UC, address, 16, trap)
+    call("on_syscall", _UC, trap)
+
+
+def nothing(world: HookWorld, call: Call) -> None:
+    call("on_access", _UC, 16, UPPER, 8, ODD, ODD)
+
+
+STORIES: dict[Callable[[HookWorld, Call], None], str] = {
+    walks: "mmu.hooks", batches: "mmu.batch", modelled: "mmu.exact", exact: "mmu.exact", slices: "emu.hooks",
+    nothing: "emu.bench.empty",
+}  # fmt: skip
+
+
+def both(module: str) -> tuple[Library, Library]:
+    native, reference = load(module), _reference(importlib.import_module(module))
+    assert (native.mode, reference.mode) == ("native", "reference")
+    return native, reference
+
+
+@pytest.mark.parametrize("levels", [4, 5])
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
+def test_hooks_do_what_python_does(story: Callable[[HookWorld, Call], None], levels: int) -> None:
+    world = HookWorld(levels)
+    (native, native_end), (reference, reference_end) = (world.told(library, story) for library in both(STORIES[story]))
+    for ours, theirs in zip(native, reference, strict=True):
+        assert ours == theirs
+    for ours_at, theirs_at in zip(native_end, reference_end, strict=True):
+        assert np.array_equal(ours_at, theirs_at)
+
+
+LITERALS = """
+import ctypes
+from enum import IntEnum
+
+from mmu.native import entry, load64, native
+
+LIMIT = 9007199254740993
+
+
+class Limits(IntEnum):
+    ODD = 9007199254740993
+    ONE = 1
+
+
+class Record(ctypes.Structure):
+    word: int
+    _fields_ = (("word", ctypes.c_uint64),)
+
+
+@entry("bool", "u64")
+def equals_a_literal(x):
+    return x == 9007199254740993
+
+
+@entry("bool", "u64")
+def is_below_a_literal(x):
+    return x < 9007199254740993
+
+
+@entry("bool", "u64")
+def equals_a_constant(x):
+    return x == LIMIT
+
+
+@entry("bool", "u64")
+def is_above_a_member(x):
+    return x > Limits.ODD
+
+
+@native
+def half(x, rest=1):
+    return (x + rest) >> Limits.ONE
+
+
+@entry("u64", "u64")
+def half_of_the_next(x):
+    return half(x) | 0
+
+
+@entry("u64", "u64")
+def page_of_the_one_before(x):
+    return (x - 1) & 0xFFFF_FFFF_FFFF_F000
+
+
+@entry("u64", "u64")
+def bit_of_the_last_digit(x):
+    return 1 << (x & 63)
+
+
+@entry("u64", "u64", "u64")
+def word_of_page(table, x):
+    return load64(table + ((x >> 12) % 4) * 8)
+
+
+@entry("u64", "u64")
+def four_times(x):
+    total = 0
+    for i in range(4):
+        total += (x >> 2) + i
+    return total
+
+
+@entry("bool", Record)
+def record_is_odd(record):
+    record.word += 1
+    record.word -= 1
+    return record.word == 9007199254740993
+
+
+@entry("bool", "u64", "i32", "u32")
+def widths(x, signed, unsigned):
+    return x - 1 == 9007199254740992 or signed + x == 9007199254740993 or unsigned == 4294967295
+"""
+
+
+def test_literals_are_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A comparison, a sum, a shift and a table lookup with each kind of number that stands in a source."""
+    (tmp_path / "literals.py").write_text(LITERALS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("UNIMMU_CACHE_DIR", str(tmp_path / "cache"))
+    native, reference = both("literals")
+    table = np.array([ODD, UPPER, 1, 2**64 - 1], dtype=np.uint64)
+    numbers = sorted({n for vaddr in ADDRESSES for n in (vaddr - 1, vaddr, vaddr + 1) if n < 2**64 - 4})
+    for name in entry_points(importlib.import_module("literals")):
+        for x in numbers:
+            cell = ctypes.c_uint64(x)
+            arguments = {
+                "word_of_page": (table.ctypes.data, x),
+                "record_is_odd": (ctypes.addressof(cell),),
+                "widths": (x, 1, 2**32 - 1 - x % 2),
+            }.get(name, (x,))
+            assert native[name](*arguments) == reference[name](*arguments), (name, hex(x))
+            assert cell.value == x
+
+
+@pytest.mark.parametrize("expression", ["-1", "~x", "x + -2"])
+def test_numbers_below_zero_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expression: str) -> None:
+    (tmp_path / "negative.py").write_text(
+        f'from mmu.native import entry\n\n@entry("u64", "u64")\ndef f(x):\n    return {expression}\n'
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", f"from mmu.compiler import main; main('negative', {str(tmp_path)!r})"],
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "SyntaxError: native code has no numbers below 0: " in ran.stderr
+    assert ran.stderr.strip().endswith("in line 5")
+
+
+def test_every_entry_point_is_in_a_story() -> None:
+    called = set()
+    for story, module in STORIES.items():
+        for calls, _ in [HookWorld(5).told(load(module), story)]:
+            called |= {(module, name) for name, *_ in calls if name in entry_points(importlib.import_module(module))}
+    there = {(module, name) for module in MODULES for name in entry_points(importlib.import_module(module))}
+    assert called == there
+
+
+def test_every_module_with_entry_points_is_listed() -> None:
+    marked = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for package in ("mmu", "emu", "msharefs", "sharing")
+        for path in (ROOT / package).rglob("*.py")
+        if "\n@entry(" in path.read_text()
+    ]
+    assert sorted(marked) == sorted(MODULES)
