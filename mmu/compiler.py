@@ -30,7 +30,8 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 from mmu import native
-from mmu.native import EntryPoint, Inlining, Parameter, entry_points, global_names
+from mmu.codekey import key
+from mmu.native import EntryPoint, Inlining, Parameter, entry_points, global_names, is_native
 
 TYPES = {
     "void": types.void,
@@ -126,7 +127,7 @@ class _Functions:
         """What a global name stands for in native code."""
         if isinstance(value, int) and not isinstance(value, bool):
             return np.uint64(value)
-        if isinstance(getattr(value, "inlining", None), Inlining):
+        if is_native(value):
             return self.made(value)
         return _INTRINSICS[value] if isinstance(value, FunctionType) and value in _INTRINSICS else value
 
@@ -306,13 +307,18 @@ def _object_code(module: Any) -> bytes:
     return code
 
 
-def main(module_name: str, directory: str) -> None:
-    """Compile every entry point of a module; ``names.json`` tells the loader their symbols in ``code.o``."""
+def main(module_name: str, wanted: str, directory: str) -> None:
+    """Compile every entry point of a module; ``names.json`` tells the loader their symbols in ``code.o``.
+
+    ``wanted`` is the key under which the code will be kept.  SystemExit if this process finds other sources.
+    """
+    module = importlib.import_module(module_name)
+    if key(module) != wanted:
+        raise SystemExit(f"the sources of {module_name} have changed since they were imported, or are others here")
     gatherer = cpu_target.target_context._internal_codegen = _Gatherer("unimmu")
     functions = _Functions()
     symbols = {
-        name: _compile_entry(entry, functions.made(entry.function))
-        for name, entry in entry_points(importlib.import_module(module_name)).items()
+        name: _compile_entry(entry, functions.made(entry.function)) for name, entry in entry_points(module).items()
     }
     whole = gatherer.take()
     _prepare(whole, symbols.values(), functions.cold)

@@ -50,11 +50,7 @@ _MAX_HINTS = 4096
 
 def exact_library() -> Library:
     """The entry points of exact mode."""
-    return load(
-        "mmu.exact", "mmu.access", "mmu.array_record", "mmu.engine_sync", "mmu.entries", "mmu.events", "mmu.faults",
-        "mmu.geometry", "mmu.hooks", "mmu.invalidation", "mmu.registers", "mmu.replacement", "mmu.state",
-        "mmu.structure_cache", "mmu.tlb", "mmu.unicorn_abi", "mmu.walk",
-    )  # fmt: skip
+    return load("mmu.exact")
 
 
 class Invpcid(IntEnum):

@@ -73,6 +73,11 @@ def cold(function: F) -> F:
     return _mark(function, Inlining.NEVER)
 
 
+def is_native(value: Any) -> bool:
+    """Whether something is a function that is marked as native."""
+    return isinstance(getattr(value, "inlining", None), Inlining)
+
+
 class EntryPoint:
     """A function that C code can call, with its C types (``result`` first in ``signature``)."""
 
@@ -167,6 +172,7 @@ __all__ = [
     "entry_points",
     "global_names",
     "inlined",
+    "is_native",
     "load8",
     "load32",
     "load64",

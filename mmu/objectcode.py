@@ -6,7 +6,6 @@ import ctypes
 import functools
 import hashlib
 import importlib
-import importlib.util
 import json
 import os
 import pathlib
@@ -17,6 +16,7 @@ import tempfile
 from types import ModuleType
 from typing import Any
 
+from mmu.codekey import key
 from mmu.native import EntryPoint, entry_points, reference_mode
 
 
@@ -96,24 +96,7 @@ def cache_directory() -> pathlib.Path:
     return pathlib.Path(base) / "unimmu" if base else pathlib.Path(os.path.expanduser("~")) / ".cache" / "unimmu"
 
 
-def _key(sources: tuple[pathlib.Path, ...]) -> str:
-    """A digest of everything that decides the code: sources, compiler, interpreter, CPU."""
-    import llvmlite
-    import llvmlite.binding as llvm
-
-    digest = hashlib.sha256()
-    numba = importlib.util.find_spec("numba")
-    if numba is None or numba.origin is None:
-        raise CompileError("numba is not installed; unimmu needs it once, to compile its hooks")
-    for path in (*sources, pathlib.Path(numba.origin).with_name("_version.py")):
-        digest.update(path.read_bytes())
-    features = llvm.get_host_cpu_features().flatten()
-    for fact in (llvmlite.__version__, sys.version, llvm.get_host_cpu_name(), features):
-        digest.update(fact.encode() + b"\0")
-    return digest.hexdigest()[:32]
-
-
-def _compile(module: str, target: pathlib.Path) -> pathlib.Path:
+def _compile(module: str, wanted: str, target: pathlib.Path) -> pathlib.Path:
     """Compile in a child process into ``target`` (atomically), or a temporary directory where that cannot be
     written.
     """
@@ -132,7 +115,7 @@ def _compile(module: str, target: pathlib.Path) -> pathlib.Path:
     environment = {**os.environ, "PYTHONPATH": path}
     environment.pop("NUMBA_DISABLE_JIT", None)
     program = "import sys; from mmu.compiler import main; main(*sys.argv[1:])"
-    command = [sys.executable, "-c", program, module, str(work)]
+    command = [sys.executable, *["-O"] * sys.flags.optimize, "-c", program, module, wanted, str(work)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         shutil.rmtree(work, ignore_errors=True)
@@ -161,13 +144,17 @@ def _read(directory: pathlib.Path) -> tuple[dict[str, str], bytes] | None:
         return None
 
 
-def _load_native(module: ModuleType, sources: tuple[pathlib.Path, ...]) -> Library:
+def _load_native(module: ModuleType) -> Library:
     import llvmlite.binding as llvm
 
-    directory = cache_directory() / f"{module.__name__}-{_key(sources)}"
+    try:
+        wanted = key(module)
+    except ModuleNotFoundError as error:
+        raise CompileError(str(error)) from None
+    directory = cache_directory() / f"{module.__name__}-{wanted}"
     found = _read(directory)
     if found is None:
-        compiled = _compile(module.__name__, directory)
+        compiled = _compile(module.__name__, wanted, directory)
         found = _read(compiled)
         if compiled != directory:
             shutil.rmtree(compiled)
@@ -191,18 +178,7 @@ def _load_native(module: ModuleType, sources: tuple[pathlib.Path, ...]) -> Libra
 
 
 @functools.cache
-def load(module_name: str, *source_modules: str) -> Library:
-    """The entry points of a module, in the mode that the environment asks for.
-
-    ``source_modules`` names every other module whose source decides the code (what the entry points call).
-    Raises :class:`CompileError`.
-    """
+def load(module_name: str) -> Library:
+    """The entry points of a module, in the mode that the environment asks for.  Raises :class:`CompileError`."""
     module = importlib.import_module(module_name)
-    if reference_mode():
-        return _reference(module)
-    files = []
-    for name in ("mmu.native", "mmu.compiler", module_name, *source_modules):
-        spec = importlib.util.find_spec(name)
-        assert spec is not None and spec.origin is not None
-        files.append(pathlib.Path(spec.origin))
-    return _load_native(module, tuple(files))
+    return _reference(module) if reference_mode() else _load_native(module)

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 def library() -> Library:
     """The MMU's entry points."""
-    return load("mmu.hooks", "mmu.walk", "mmu.events", "mmu.state", "mmu.entries", "mmu.faults", "mmu.registers")
+    return load("mmu.hooks")
 
 
 def batch_library() -> Library:
     """The entry point for whole arrays."""
-    return load("mmu.batch", "mmu.walk", "mmu.events", "mmu.state", "mmu.entries", "mmu.faults", "mmu.registers")
+    return load("mmu.batch")
 
 
 def load_registers(state: MmuState, registers: Registers) -> None:

@@ -6,7 +6,6 @@ import ctypes
 import hashlib
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from mmu import objectcode, translation
+from mmu import objectcode
 from mmu.objectcode import CompileError, Library, cache_directory
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -123,27 +122,27 @@ def test_the_index_tells_the_symbols_and_the_digest(tiny: Path) -> None:
     assert index["sha256"] == hashlib.sha256((directory / "code.o").read_bytes()).hexdigest()
 
 
-def test_the_key_depends_on_the_sources(tmp_path: Path) -> None:
-    source = tmp_path / "a.py"
-    source.write_text("x = 1\n")
-    before = objectcode._key((source,))
-    assert objectcode._key((source,)) == before
-    source.write_text("x = 2\n")
-    assert objectcode._key((source,)) != before
+def test_sources_that_changed_are_not_compiled(compiled: Path) -> None:
+    """The child looks at the files; the key is that of what was imported before."""
+    program = "from mmu.compiler import main; main('tiny', '0' * 32, '.')"
+    done = run(compiled, program)
+    assert done.returncode == 1
+    assert done.stderr == "the sources of tiny have changed since they were imported, or are others here\n"
 
 
-def test_every_module_that_hooks_call_is_in_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """mmu.translation.library names them by hand."""
-    needed, waiting = {"mmu.hooks"}, ["mmu.hooks"]
-    while waiting:
-        source = (ROOT / waiting.pop().replace(".", "/")).with_suffix(".py").read_text()
-        found = set(re.findall(r"^from (mmu\.\w+) import", source, re.MULTILINE)) - needed
-        needed |= found
-        waiting += found
-    listed: list[str] = []
-    monkeypatch.setattr(translation, "load", lambda *names: listed.extend(names))
-    translation.library()
-    assert needed - {"mmu.native"} == set(listed)
+def test_an_interpreter_that_drops_docstrings(tmp_path: Path) -> None:
+    """Its bytecode is another, and so must be that of the child that compiles."""
+    (tmp_path / "tiny.py").write_text(TINY)
+    path = os.pathsep.join((str(ROOT), str(tmp_path)))
+    environment = {**os.environ, "PYTHONPATH": path, "UNIMMU_CACHE_DIR": str(tmp_path / "cache")}
+    command = [
+        sys.executable,
+        "-OO",
+        "-c",
+        "from mmu.objectcode import load; print(load('tiny')['add_one_to_twice'](4))",
+    ]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout == "9\n", done.stderr
 
 
 # ---- a damaged cache

@@ -1,0 +1,91 @@
+"""The key of a module's object code: a digest of everything that decides it, and of nothing else.
+
+That is, from the entry points on: the bytecode of each native function that they reach, whether it is inlined, and the
+values of the constants, enumerations and records that it names; then the compiler and its libraries, the interpreter
+and the CPU.  No list of files is kept: a function that is not reached, a comment or a docstring makes no difference.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib.util
+import pathlib
+import sys
+from collections.abc import Iterator
+from enum import EnumType
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+from mmu import native
+from mmu.native import EntryPoint, entry_points, global_names, is_native
+
+
+def key(module: ModuleType) -> str:
+    """The key, 32 hexadecimal digits.
+
+    TypeError if a native function names something that native code cannot hold; ModuleNotFoundError without numba.
+    """
+    digest = hashlib.sha256()
+    numba = importlib.util.find_spec("numba")
+    if numba is None or numba.origin is None:
+        raise ModuleNotFoundError("numba is not installed; unimmu needs it once, to compile its hooks")
+    here = pathlib.Path(__file__)
+    version = pathlib.Path(numba.origin).with_name("_version.py")
+    for path in (here.with_name("native.py"), here.with_name("compiler.py"), version):
+        digest.update(path.read_bytes())
+    import llvmlite  # late: reference mode has no use for it
+    import llvmlite.binding as llvm
+
+    features = llvm.get_host_cpu_features().flatten()
+    for fact in (llvmlite.__version__, sys.version, llvm.get_host_cpu_name(), features, *facts(module)):
+        digest.update(fact.encode() + b"\0")
+    return digest.hexdigest()[:32]
+
+
+def facts(module: ModuleType) -> Iterator[str]:
+    """What the module's own part of the key is made of: a line for each function, constant, enumeration and record."""
+    seen: set[Any] = set()
+    for name, entry in entry_points(module).items():
+        yield f"{module.__name__}.{name}: {_signature(entry)}"
+        yield from _facts_of_function(entry.function, seen)
+
+
+def _signature(entry: EntryPoint) -> str:
+    return ", ".join(p if isinstance(p, str) else _record(p) for p in entry.signature)
+
+
+def _facts_of_function(function: Any, seen: set[Any]) -> Iterator[str]:
+    """Of a function and of all that it calls."""
+    if function in seen:
+        return
+    seen.add(function)
+    code, where = function.__code__, f"{function.__module__}.{function.__qualname__}"
+    constants = [value for value in code.co_consts if value != function.__doc__]
+    if function.__closure__ or any(isinstance(value, CodeType) for value in constants):
+        raise TypeError(f"{where} is native code and cannot have functions inside, nor be inside one")
+    parts = (code.co_code.hex(), constants, code.co_names, code.co_varnames, code.co_argcount, function.__defaults__)
+    yield f"{where} {function.inlining.value} {parts}"
+    for name, value in global_names(function).items():
+        if is_native(value):
+            yield from _facts_of_function(value, seen)
+        else:
+            yield f"{name} = {_constant(value, f'{where} uses {name}')}"
+
+
+def _constant(value: Any, where: str) -> str:
+    """A value that native code may name.  TypeError for any other."""
+    if isinstance(value, int):
+        return f"{bool(value)}" if isinstance(value, bool) else f"{int(value)}"
+    if isinstance(value, EnumType):
+        return str({name: int(getattr(value, name)) for name in value.__members__})
+    if isinstance(value, type) and issubclass(value, ctypes.Structure):
+        return _record(value)
+    if isinstance(value, FunctionType) and value.__module__ == native.__name__:
+        return value.__name__
+    raise TypeError(f"{where}, which native code cannot hold: {value!r}")
+
+
+def _record(structure: type[ctypes.Structure]) -> str:
+    fields = [(name, kind.__name__, getattr(structure, name).offset) for name, kind, *_ in structure._fields_]
+    return f"{structure.__name__} {ctypes.sizeof(structure)} {fields}"
