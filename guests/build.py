@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Builds the guest programs. From the top of the repository:
 
     python -m guests.build                       all prebuilt ones anew, and bin/BUILD.json

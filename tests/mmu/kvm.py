@@ -207,7 +207,7 @@ class Kvm:
 
     def _features(self) -> Features:
         count = struct.unpack_from("<I", self._cpuid)[0]
-        leaves = {}
+        leaves: dict[tuple[int, int], list[int]] = {}
         for index in range(count):
             function, subleaf, _, *registers = struct.unpack_from("<7I", self._cpuid, 8 + 40 * index)
             leaves.setdefault((function, subleaf), registers)
