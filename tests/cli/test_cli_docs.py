@@ -7,6 +7,10 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
+
+from tests.cli.conftest import Unimmu
+
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "experiments.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL)
 
@@ -25,7 +29,7 @@ def commands(block: str) -> list[tuple[list[str], list[str]]]:
     return found
 
 
-def test_every_command_says_what_stands_there(unimmu):
+def test_every_command_says_what_stands_there(unimmu: Unimmu) -> None:
     told = [pair for block in BLOCKS for pair in commands(block) if pair[1]]
     assert len(told) == 6
     for words, lines in told:
@@ -37,7 +41,7 @@ def test_every_command_says_what_stands_there(unimmu):
             assert any(each.startswith(line) for each in said), (words, line, said)
 
 
-def test_64_processes(unimmu, tmp_path, monkeypatch):
+def test_64_processes(unimmu: Unimmu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     rows = {name: tuple(int(n.replace(",", "")) for n in row) for name, *row in
             re.findall(r"^\| (\w+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|$", DOCUMENT, re.MULTILINE)}  # fmt: skip

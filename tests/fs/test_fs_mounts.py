@@ -11,6 +11,7 @@ from emu.fs.file import File
 from emu.fs.inode import Inode, NewOwner
 from emu.fs.libfs import SimpleDirectory
 from emu.fs.superblock import FileSystemType, StatFs, SuperBlock, parse_options, parse_size
+from emu.kernel.kernel import Kernel
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags as O
 from tests.fs.machine import Machine, fails
@@ -24,7 +25,7 @@ class PlainFs(FileSystemType):
     def __init__(self) -> None:
         self.released: list[SuperBlock] = []
 
-    def mount(self, kernel, options):  # type: ignore[no-untyped-def]
+    def mount(self, kernel: Kernel, options: str) -> SuperBlock:
         parse_options(options, frozenset({"level"}))
         return PlainSuper(kernel, self)
 
@@ -32,7 +33,7 @@ class PlainFs(FileSystemType):
 class PlainSuper(SuperBlock):
     magic = 0x1234
 
-    def __init__(self, kernel, fstype):  # type: ignore[no-untyped-def]
+    def __init__(self, kernel: Kernel, fstype: PlainFs) -> None:
         super().__init__(kernel, fstype)
         self.root = PlainDirectory(self, 0o777)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+from typing import cast
 
 import pytest
 
+from emu.kernel.task import Task
 from emu.linux.fileflags import OpenFlags as O
 from tests.fs.machine import Machine, fails
 
@@ -22,7 +24,7 @@ def touch(machine: Machine, name: str, data: bytes = b"", mode: int = 0o644) -> 
 
 
 def where(machine: Machine, name: str) -> str:
-    return machine.vfs.path_string(machine.vfs.walker(machine.task).resolve(name))
+    return machine.vfs.path_string(machine.vfs.walker(cast(Task, machine.task)).resolve(name))
 
 
 @pytest.mark.parametrize(

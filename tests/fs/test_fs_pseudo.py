@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 from types import SimpleNamespace
+from typing import cast
 
+from emu.kernel.task import Task
 from emu.linux.fileflags import OpenFlags as O
 from emu.linux.version import RELEASE
 from tests.fs.machine import Machine, fails, names
@@ -55,7 +57,7 @@ def test_proc_of_a_process(machine: Machine) -> None:
     assert machine.read(fd) == b"other\n"
     assert fails(errno.ENOENT, lambda: machine.text("/proc/999/comm"))
     assert fails(errno.ENOENT, lambda: machine.text("/proc/0100/comm"))
-    held = machine.vfs.walker(machine.task).resolve("/proc/self")
+    held = machine.vfs.walker(cast(Task, machine.task)).resolve("/proc/self")
     assert machine.vfs.path_string(held) == "/proc/100"
 
 

@@ -19,7 +19,7 @@ FIELDS = set(EVENT.names or ())
 
 def said(record: Any) -> dict[str, Any]:
     """The fields of a record that are not zero, without those that every record has; entries by level."""
-    told = {name: int(record[name]) for name in FIELDS - {"entries"} if record[name]}
+    told: dict[str, Any] = {name: int(record[name]) for name in FIELDS - {"entries"} if record[name]}
     told["entries"] = {level: int(entry) for level, entry in enumerate(record["entries"], 1) if entry}
     for name in ("seq", "kind", "cr3"):
         told.pop(name, None)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -207,7 +209,7 @@ def pretend_to_compile(monkeypatch: pytest.MonkeyPatch, good: Path, *, meanwhile
             meanwhile()
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(objectcode.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
 
 
 def test_two_processes_compile_at_once(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +239,7 @@ def test_an_unwritable_cache_serves_this_run(
     cache, temporary = tmp_path / "file" / "cache", tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setenv("UNIMMU_CACHE_DIR", str(cache))
-    monkeypatch.setattr(objectcode.tempfile, "tempdir", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     pretend_to_compile(monkeypatch, entry_directory(tiny))
     works(load("tiny"))
     said = capfd.readouterr().err
@@ -284,9 +286,8 @@ def test_compiled_code_cannot_call_python(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_without_numba(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    util = objectcode.importlib.util
-    find_spec = util.find_spec
-    monkeypatch.setattr(util, "find_spec", lambda name: None if name == "numba" else find_spec(name))
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "numba" else find_spec(name))
     with pytest.raises(CompileError, match="numba is not installed; unimmu needs it once"):
         load("tiny")
 
@@ -325,7 +326,7 @@ def test_reference_mode_is_python(tiny: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_an_exception_in_reference_mode_is_kept(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It cannot cross C; whoever called looks afterwards."""
-    import tiny as module
+    module = importlib.import_module("tiny")
 
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
     library = load("tiny")

@@ -108,7 +108,12 @@ def test_a_handler_that_refuses(guest: Guest) -> None:
 def test_a_broken_handler(guest: Guest) -> None:
     """It says that the page is there, and it is not."""
     calls: list[int] = []
-    guest.mmu.on_page_fault = lambda fault: calls.append(fault.vaddr) or True
+
+    def handler(fault: PageFault) -> bool:
+        calls.append(fault.vaddr)
+        return True
+
+    guest.mmu.on_page_fault = handler
     guest.program(LOAD)
     guest.stops(rbx=OTHER)
     with pytest.raises(RuntimeError, match="64 times that 0x7fffffff0000 is fixed, and it is not"):

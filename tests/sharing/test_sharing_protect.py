@@ -9,6 +9,7 @@ import pytest
 
 from emu.kernel.task import Task
 from emu.machine import Mount
+from emu.mm.address_space import AddressSpace
 from emu.mm.frames import FrameKind
 from emu.mm.pagetable import A, D
 from msharefs.module import MOUNT_POINT
@@ -41,9 +42,9 @@ class Tables(Recorder):
         self.at_mark: dict[int, tuple[dict[int, Any], int]] = {}
         flush_range = booted.kernel.flusher.flush_range
 
-        def counted(mm: Any, *arguments: Any) -> str:
+        def counted(mm: AddressSpace, start: int, end: int, reason: str = "") -> tuple[int, ...]:
             self.flushes.append(mm.name)
-            return flush_range(mm, *arguments)
+            return flush_range(mm, start, end, reason)
 
         booted.kernel.flusher.flush_range = counted  # type: ignore[method-assign]
 

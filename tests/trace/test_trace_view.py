@@ -6,6 +6,7 @@ import io
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,9 @@ HERE = Path(__file__).parent
 EXAMPLE = (HERE / "example.jsonl").read_text()
 TEXT = (HERE / "example.txt").read_text()  # what `unimmu trace view` makes of it
 
+#: ``viewed(*words)``: the exit status of `unimmu trace view`, and what it says
+Viewed = Callable[..., tuple[int, str, str]]
+
 
 @pytest.fixture
 def trace(tmp_path: Path) -> Path:
@@ -30,7 +34,7 @@ def trace(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def viewed(capfd):
+def viewed(capfd: pytest.CaptureFixture[str]) -> Viewed:
     def call(*words: object) -> tuple[int, str, str]:
         capfd.readouterr()
         return main(["trace", "view", *map(str, words)]), *capfd.readouterr()
@@ -42,11 +46,11 @@ def kinds(out: str) -> list[str]:
     return re.findall(r"^ +\d+ +[\d,]+ +\d*  (\w+)", out, re.MULTILINE)
 
 
-def test_every_kind_of_event(viewed, trace):
+def test_every_kind_of_event(viewed: Viewed, trace: Path) -> None:
     assert viewed(trace) == (0, TEXT, "")
 
 
-def test_some_kinds(viewed, trace):
+def test_some_kinds(viewed: Viewed, trace: Path) -> None:
     assert kinds(viewed("--kind", "walk", trace)[1]) == ["walk", "walk"]
     assert kinds(viewed("--kind", "link,unlink", "--kind", "fork", trace)[1]) == ["fork", "link", "unlink"]
     assert kinds(viewed("--kind", "migrate", trace)[1]) == ["migrate"]
@@ -55,14 +59,14 @@ def test_some_kinds(viewed, trace):
     assert re.fullmatch(r"unimmu trace: --kind knife: there are only accessed_dirty, cr3_load, .*, walk\n", err)
 
 
-def test_some_processes(viewed, trace):
+def test_some_processes(viewed: Viewed, trace: Path) -> None:
     assert kinds(viewed("--pid", "100", trace)[1]) == ["exec", "cr3_load", "walk", "fill", "exit", "migrate"]
     assert kinds(viewed("--pid", "100,101", "--kind", "exit", trace)[1]) == ["exit", "exit"]
     assert kinds(viewed("--pid", "77", trace)[1]) == []
     assert viewed("--pid", "x", trace) == (2, "", "unimmu trace: --pid: 'x' is not a process number\n")
 
 
-def test_standard_input(viewed, monkeypatch):
+def test_standard_input(viewed: Viewed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(EXAMPLE.encode())))
     assert viewed("-") == (0, TEXT, "")
     monkeypatch.setattr(sys, "stdin", None)
@@ -70,7 +74,7 @@ def test_standard_input(viewed, monkeypatch):
 
 
 @pytest.mark.parametrize("cut", [1, 10, 40])
-def test_a_last_line_that_is_cut_off_is_said(viewed, trace, cut):
+def test_a_last_line_that_is_cut_off_is_said(viewed: Viewed, trace: Path, cut: int) -> None:
     trace.write_text(EXAMPLE[:-cut])
     status, out, err = viewed(trace)
     lines = TEXT.splitlines(keepends=True)
@@ -82,7 +86,7 @@ def test_a_last_line_that_is_cut_off_is_said(viewed, trace, cut):
         assert err.startswith(f"unimmu trace: {trace}: line 20 is cut off; the run was stopped, or")
 
 
-def test_an_end_that_is_missing_is_said(viewed, trace):
+def test_an_end_that_is_missing_is_said(viewed: Viewed, trace: Path) -> None:
     trace.write_text("".join(EXAMPLE.splitlines(keepends=True)[:5]))
     status, out, err = viewed(trace)
     assert (status, kinds(out)) == (0, ["exec", "cr3_load", "walk", "fill"])
@@ -104,7 +108,7 @@ def test_an_end_that_is_missing_is_said(viewed, trace):
         (b'{"format":"unimmu-trace","version":1}\n', "line 1 is not a header"),
     ],
 )
-def test_files_that_are_no_trace(viewed, tmp_path, content, says):
+def test_files_that_are_no_trace(viewed: Viewed, tmp_path: Path, content: bytes, says: str) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
     status, out, err = viewed(path)
@@ -127,7 +131,7 @@ def test_files_that_are_no_trace(viewed, tmp_path, content, says):
         '{"event":"exit","seq":1,"clock":"x","status":1}',
     ],
 )
-def test_a_line_that_makes_no_sense_is_said(viewed, trace, line):
+def test_a_line_that_makes_no_sense_is_said(viewed: Viewed, trace: Path, line: str) -> None:
     lines = EXAMPLE.splitlines()
     trace.write_text("\n".join([*lines[:3], line, *lines[3:]]) + "\n")
     status, out, err = viewed(trace)
@@ -135,18 +139,18 @@ def test_a_line_that_makes_no_sense_is_said(viewed, trace, line):
     assert err == f"unimmu trace: {trace}: line 4 is not an event\n"
 
 
-def test_files_that_cannot_be_read(viewed, tmp_path):
+def test_files_that_cannot_be_read(viewed: Viewed, tmp_path: Path) -> None:
     assert viewed(tmp_path / "none") == (2, "", f"unimmu trace: {tmp_path / 'none'}: No such file or directory\n")
     assert viewed(tmp_path) == (2, "", f"unimmu trace: {tmp_path}: Is a directory\n")
 
 
-def test_size():
+def test_size() -> None:
     assert [size(n) for n in (0, 1, 4096, 1 << 20, 3 << 30, 1 << 40, 1 << 60, 1025)] == [
         "0 bytes", "1 bytes", "4 KiB", "1 MiB", "3 GiB", "1 TiB", "1048576 TiB", "1025 bytes",
     ]  # fmt: skip
 
 
-def test_the_reader_says_what_it_has_seen():
+def test_the_reader_says_what_it_has_seen() -> None:
     reader = TraceReader(io.BytesIO(EXAMPLE.encode()), "x")
     assert (reader.header["seed"], reader.complete) == (3, False)
     events = list(reader)
@@ -156,7 +160,7 @@ def test_the_reader_says_what_it_has_seen():
         list(TraceReader(io.BytesIO(EXAMPLE.replace('"exec"', '"exec"\n').encode()), "x"))
 
 
-def test_a_modelled_tlb(viewed, monkeypatch, tmp_path):
+def test_a_modelled_tlb(viewed: Viewed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Each access, and walks that begin behind a cached entry."""
     monkeypatch.setattr(emu.machine, "find_modules", dict)
     trace = tmp_path / "trace"
@@ -170,7 +174,9 @@ def test_a_modelled_tlb(viewed, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("program", ["mshare_donor", "faults", "fork_shared", "hello_musl"])
-def test_what_run_records_can_be_viewed(viewed, monkeypatch, tmp_path, program):
+def test_what_run_records_can_be_viewed(
+    viewed: Viewed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: str
+) -> None:
     monkeypatch.setattr(emu.machine, "find_modules", lambda: {"msharefs": msharefs.module.init})
     trace, again = tmp_path / "trace", tmp_path / "again"
     for file in (trace, again):
