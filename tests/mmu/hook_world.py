@@ -116,7 +116,7 @@ class HookWorld:
         trap.table = self.array(TABLE_ENTRIES * TABLE_WORDS).ctypes.data
 
     def _buffers(self) -> list[Any]:
-        records = [np.frombuffer(record, dtype=np.uint8) for record in (self.state, self.trap)]
+        records = [np.frombuffer(memoryview(record).cast("B"), dtype=np.uint8) for record in (self.state, self.trap)]
         return [self.ram.words, self.events._records.view(np.uint8), *records, *self._arrays]
 
     def _snapshot(self) -> list[Any]:
