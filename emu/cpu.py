@@ -22,7 +22,7 @@ from unicorn import (
 )
 from unicorn import x86_const as x86
 
-from emu.hooks import TABLE_ENTRIES, TABLE_WORDS, TrapReason, TrapState
+from emu.hooks import BLOCK_BYTES, TABLE_ENTRIES, TrapReason, TrapState
 from mmu import GeneralProtection, Mmu, PageFault, PhysicalMemory, unicorn_abi
 from mmu.hooks import PHYSMAP
 from mmu.objectcode import load
@@ -128,7 +128,7 @@ class Cpu:
 
     def _install_hooks(self) -> None:
         trap = self.trap
-        self._table = np.zeros(TABLE_ENTRIES * TABLE_WORDS, dtype=np.uint64)
+        self._table = np.zeros(TABLE_ENTRIES * BLOCK_BYTES, dtype=np.uint8)
         trap.table = self._table.ctypes.data
         trap.reg_read = unicorn_abi.symbol_address("uc_reg_read")
         trap.rflags_at = ctypes.addressof(trap) + TrapState.rflags.offset  # type: ignore[attr-defined]

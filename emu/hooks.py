@@ -8,6 +8,7 @@ from enum import IntEnum
 from unicorn.x86_const import UC_X86_REG_RFLAGS
 
 from mmu.native import call1, call3, entry, load64, store64
+from mmu.state import fields
 
 
 class TrapReason(IntEnum):
@@ -32,16 +33,22 @@ class TrapState(ctypes.Structure):
     table: int  # host address of the table of known blocks
     code_id: int  # tells code of different programs at one address apart
 
-    _fields_ = tuple((name, ctypes.c_uint64) for name in __annotations__)
+    _fields_ = fields(__annotations__)
 
 
-#: Known blocks: TABLE_ENTRIES records of three words (address, code_id and size, instructions), direct-mapped by
-#: address.
+class KnownBlock(ctypes.Structure):
+    """A block of code that was counted once.  Every field is a uint64."""
+
+    address: int
+    key: int  # code_id << 32 | size in bytes
+    instructions: int
+
+    _fields_ = fields(__annotations__)
+
+
+#: How many known blocks there may be; the table is direct-mapped by address.
 TABLE_ENTRIES = 1 << 15
-TABLE_WORDS = 3
-
-_MASK = TABLE_ENTRIES - 1
-_RECORD = TABLE_WORDS * 8
+BLOCK_BYTES = ctypes.sizeof(KnownBlock)
 
 
 @entry("void", "u64", "u64", "u32", TrapState)
@@ -51,15 +58,16 @@ def on_block(uc: int, address: int, size: int, trap: TrapState) -> None:
         trap.reason = TrapReason.SLICE
         call1(trap.emu_stop, uc)
         return
-    record = trap.table + ((address ^ (address >> 15)) & _MASK) * _RECORD
+    number = (address ^ (address >> 15)) & (TABLE_ENTRIES - 1)
+    block = KnownBlock.from_address(trap.table + number * BLOCK_BYTES)
     key = (trap.code_id << 32) | size
-    if load64(record) == address and load64(record + 8) == key:
-        instructions = load64(record + 16)
+    if block.address == address and block.key == key:
+        instructions = block.instructions
     else:
         instructions = call3(trap.count_block, uc, address, size)
-        store64(record, address)
-        store64(record + 8, key)
-        store64(record + 16, instructions)
+        block.address = address
+        block.key = key
+        block.instructions = instructions
     store64(trap.clock, load64(trap.clock) + instructions)
     if trap.budget > instructions:
         trap.budget -= instructions

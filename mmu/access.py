@@ -2,41 +2,48 @@
 
 from __future__ import annotations
 
-from mmu.array_record import ANY, EVERY, LEAF
-from mmu.entries import ADDRESS, A, D
+import ctypes
+
+from mmu.array_record import Found
+from mmu.entries import ADDRESS, D
 from mmu.events import EventKind, commit
 from mmu.invalidation import drop_page
-from mmu.native import call3, inlined, load64, native, store64
+from mmu.native import call3, cold, inlined, load64, native
 from mmu.registers import Access
-from mmu.state import MmuState, Status
+from mmu.state import MmuState, Status, Words, fields
 from mmu.structure_cache import begin_walk, cache_structure_entry
-from mmu.tlb import found, found_paddr, install_walked, lookup, promote
-from mmu.walk import CAN_EXECUTE, CAN_READ, EVERY_START, key_denies, levels, page_rights, walk_from
-
-#: What became of the accesses of one kind: hits at level 1, at level 2, walks completed by page size, walks that
-#: faulted.
-STATS = ("l1_hits", "stlb_hits", "walk_completed_4k", "walk_completed_2m", "walk_completed_1g", "walk_faults")
-STATS_WORDS = 8
-_STATS_BYTES = STATS_WORDS * 8
-_L1_HITS, _STLB_HITS, _WALK_COMPLETED, _WALK_FAULTS = 0, 8, 16, 40
+from mmu.tlb import install_walked, leaf_of, lookup, paddr_of, promote
+from mmu.walk import CAN_EXECUTE, CAN_READ, WalkStart, key_denies, page_rights, root, walk_from
 
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
 _AD_EVENTS = 1 << EventKind.ACCESSED_DIRTY
-_WALKED = 1 << 8
+
+
+class AccessCounts(ctypes.Structure):
+    """What became of the accesses of one kind.  Every field is a uint64, or an array of such."""
+
+    l1_hits: int
+    stlb_hits: int
+    walk_completed: Words  # by page size: 4K, 2M, 1G
+    walk_faults: int
+
+    _fields_ = fields(__annotations__, walk_completed=ctypes.c_uint64 * 3)
+
+
+COUNTS_BYTES = ctypes.sizeof(AccessCounts)
 
 
 @inlined
-def _count(state: MmuState, access: int, word: int) -> None:
-    at = state.tlb_stats + access * _STATS_BYTES + word
-    store64(at, load64(at) + 1)
+def _counts(state: MmuState, access: int) -> AccessCounts:
+    return AccessCounts.from_address(state.access_counts + access * COUNTS_BYTES)
 
 
 @native
-def rights_of_found(state: MmuState) -> int:
+def rights_of(state: MmuState, found: Found) -> int:
     """What the translation that a lookup found allows now; no write before D is set."""
-    every, leaf = found(state, EVERY), found(state, LEAF)
-    rights = page_rights(state, every, found(state, ANY)) & (_ALL_ONES ^ key_denies(state, every, leaf))
-    if leaf & D == 0:
+    leaf = leaf_of(found)
+    rights = page_rights(state, leaf.every, leaf.any_xd) & (_ALL_ONES ^ key_denies(state, leaf.every, leaf.entry))
+    if leaf.entry & D == 0:
         rights &= CAN_READ | CAN_EXECUTE
     return rights
 
@@ -49,9 +56,7 @@ def quiet_walk(state: MmuState, vaddr: int, access: int) -> int:
     """
     mask, walks, loads, faults = state.event_mask, state.walks, state.walk_loads, state.page_faults
     state.event_mask = mask & _AD_EVENTS
-    begin_walk(state, vaddr, levels(state), state.cr3 & ADDRESS, EVERY_START, True)
-    first, table, every, any_xd = state.walk_level, state.walk_table, state.walk_every, state.walk_any
-    status = walk_from(state, vaddr, access, first, table, every, any_xd)
+    status = walk_from(state, vaddr, access, begin_walk(state, vaddr, root(state), True))
     state.event_mask, state.walks, state.walk_loads, state.page_faults = mask, walks, loads, faults
     return status
 
@@ -61,65 +66,67 @@ def _fresh_walk(state: MmuState, vaddr: int, access: int) -> int:
     """What the tables say now: a walk from CR3 that changes nothing and counts nothing."""
     mask, walks, loads, faults = state.event_mask, state.walks, state.walk_loads, state.page_faults
     state.event_mask, state.read_only = 0, 1
-    status = walk_from(state, vaddr, access, levels(state), state.cr3 & ADDRESS, EVERY_START, 0)
+    status = walk_from(state, vaddr, access, root(state))
     state.read_only = 0
     state.event_mask, state.walks, state.walk_loads, state.page_faults = mask, walks, loads, faults
     return status
 
 
-@native
-def _check_found(state: MmuState, vaddr: int, access: int) -> None:
-    """The stale-translation detector: hold a hit against the tables."""
-    cached = found_paddr(state, vaddr)
-    array, way = state.found_array, state.found_way
-    status = _fresh_walk(state, vaddr, Access.READ if access == Access.WRITE else access)
-    if status != Status.OK or state.paddr != cached or state.rights & (1 << access) == 0:
-        call3(state.on_stale, vaddr, access, cached)
-    state.found_array, state.found_way = array, way
+@cold
+def _watch_found(state: MmuState, found: Found, vaddr: int, access: int, level: int) -> None:
+    """A hit is held against the tables by the stale-translation detector, and becomes an event, as wanted."""
+    paddr = paddr_of(found, vaddr)
+    if state.check != 0:
+        status = _fresh_walk(state, vaddr, Access.READ if access == Access.WRITE else access)
+        if status != Status.OK or state.walked.paddr != paddr or state.walked.rights & (1 << access) == 0:
+            call3(state.on_stale, vaddr, access, paddr)
+    if state.event_mask != 0:
+        commit(state, EventKind.ACCESS, access, level, 0, vaddr, paddr)
 
 
 @native
-def _cache_structures(state: MmuState, vaddr: int, first: int, leaf_level: int, every: int, any_xd: int) -> None:
+def _cache_structures(state: MmuState, vaddr: int, start: WalkStart, leaf_level: int) -> None:
     """Each entry that refers to a table, and that the walk has read, enters its structure cache."""
-    level = first
+    level, every, any_xd = start.level, start.every, start.any_xd
     while level > leaf_level:
-        value = load64(state.ram + load64(state.slots + level * 8))
+        value = load64(state.ram + state.slots[level])
         every &= value
         any_xd |= value
         cache_structure_entry(state, vaddr, level, value & ADDRESS, every, any_xd)
         level -= 1
 
 
-@native
+@cold
 def _walk_and_install(state: MmuState, vaddr: int, access: int) -> int:
     """A miss: walk from the deepest structure-cache hit, and fill the caches."""
-    start = begin_walk(state, vaddr, levels(state), state.cr3 & ADDRESS, EVERY_START, False)
-    state.tlb_outcome |= _WALKED | (start << 16)
-    first, table, every, any_xd = state.walk_level, state.walk_table, state.walk_every, state.walk_any
-    status = walk_from(state, vaddr, access, first, table, every, any_xd)
+    if state.event_mask != 0:
+        commit(state, EventKind.ACCESS, access, 0, 0, vaddr, 0)
+    start = begin_walk(state, vaddr, root(state), False)
+    state.last_access.walked = 1
+    state.last_access.start = start.cached
+    status = walk_from(state, vaddr, access, start)
+    counts = _counts(state, access)
     if status != Status.OK:
-        _count(state, access, _WALK_FAULTS)
+        counts.walk_faults += 1
         return status
-    level, paddr = state.level, state.paddr
-    _count(state, access, _WALK_COMPLETED + (level - 1) * 8)
-    _cache_structures(state, vaddr, first, level, every, any_xd)
-    leaf = state.leaf | A
-    if access == Access.WRITE:
-        leaf |= D
-    install_walked(state, access, vaddr, level, paddr, state.every | A, state.any, leaf)
+    counts.walk_completed[state.walked.level - 1] += 1
+    _cache_structures(state, vaddr, start, state.walked.level)
+    install_walked(state, access, vaddr)
     return Status.OK
 
 
 @inlined
-def _use_found(state: MmuState, vaddr: int, access: int, level: int, sure: bool) -> bool:
+def _use_found(state: MmuState, found: Found, vaddr: int, access: int, level: int, sure: bool) -> bool:
     """A hit at this level; False if it cannot be used."""
-    state.tlb_outcome = level
-    if not sure and rights_of_found(state) & (1 << access) == 0:
+    last = state.last_access
+    last.level = level
+    last.walked = 0
+    last.array = found.array
+    last.place = found.place
+    if not sure and rights_of(state, found) & (1 << access) == 0:
         return False
-    if state.check != 0:
-        _check_found(state, vaddr, access)
-    if state.event_mask != 0:
-        commit(state, EventKind.ACCESS, access, level, 0, vaddr, found_paddr(state, vaddr))
+    if state.check | state.event_mask != 0:
+        _watch_found(state, found, vaddr, access, level)
     return True
 
 
@@ -129,19 +136,20 @@ def access_once(state: MmuState, vaddr: int, access: int, sure: bool) -> int:
 
     ``sure``: what the model holds for this access, if anything, is known to allow it.
     """
-    if lookup(state, 1, access, vaddr):
-        if _use_found(state, vaddr, access, 1, sure):
-            _count(state, access, _L1_HITS)
-            return Status.OK
-        drop_page(state, vaddr)
-    elif lookup(state, 2, access, vaddr):
-        if _use_found(state, vaddr, access, 2, sure):
-            _count(state, access, _STLB_HITS)
-            promote(state, access, vaddr)
+    found = lookup(state, 1, access, vaddr)
+    if found.array != 0:
+        if _use_found(state, found, vaddr, access, 1, sure):
+            _counts(state, access).l1_hits += 1
             return Status.OK
         drop_page(state, vaddr)
     else:
-        state.tlb_outcome = 0
-    if state.event_mask != 0:
-        commit(state, EventKind.ACCESS, access, 0, 0, vaddr, 0)
+        found = lookup(state, 2, access, vaddr)
+        if found.array != 0:
+            if _use_found(state, found, vaddr, access, 2, sure):
+                _counts(state, access).stlb_hits += 1
+                promote(state, access, vaddr, found)
+                return Status.OK
+            drop_page(state, vaddr)
+        else:
+            state.last_access.level = 0
     return _walk_and_install(state, vaddr, access)

@@ -3,34 +3,22 @@
 An array keeps its tags apart from what they stand for, so that looking through the ways of a set stays within a cache
 line or two:
 
-    tag    = page number << 16 | (0x1000 if global, else PCID) << 3 | level << 1 | 1      (0: free)
-    facts  = frame address (bit 0: a piece of a 1G page), AND of the entries, OR of the entries, leaf entry,
-             time of last use or of installation
+    tag = page number << 16 | (0x1000 if global, else PCID) << 3 | level << 1 | 1      (0: free)
 """
 
 from __future__ import annotations
 
+import ctypes
+from typing import NamedTuple
+
 from mmu.native import inlined, load32, load64, native, store32, store64
 from mmu.registers import PCID_MASK
+from mmu.state import Words, fields
 
 MAX_ARRAYS = 16
-#: Words of an array's record, and where each is: addresses first (HINTS of uint32 way numbers, by page number).
-ARRAY_WORDS = 24
-TAGS, FACTS, META, HINTS, HINT_MASK, SET_MASK, WAYS, HASH_SHIFT = (8 * n for n in range(8))
-KINDS, SIZES, POLICY, LEVEL = (8 * n for n in range(8, 12))
-#: The page sizes of which something is held, how many of each, and whether a page was ever held both global and not.
-PRESENT, COUNTS, TWICE = 8 * 12, 8 * 13, 8 * 16
-HITS, MISSES, EVICTIONS, INVALIDATIONS, DROPS = (8 * n for n in range(17, 22))
-#: Words of what a tag stands for.
-FACT_WORDS = 5
-FRAME, EVERY, ANY, LEAF, TIME = (8 * n for n in range(FACT_WORDS))
-#: In FRAME: this 2M translation is a piece of a 1G page.
+#: In the frame of a held translation: this 2M page is a piece of a 1G page.
 SMASHED = 1
-
-RECORD_BYTES = ARRAY_WORDS * 8
-LIST_BYTES = (MAX_ARRAYS + 1) * 8
 GLOBAL_TAG = 0x1000
-_FACT = FACT_WORDS * 8
 _PCID_FIELD = 0x1FFF
 _EVERYBODY = GLOBAL_TAG << 3
 _NOT_CONTEXT = 0xFFFF_FFFF_FFFF_FFFF ^ (_PCID_FIELD << 3)
@@ -38,6 +26,56 @@ _NOT_SMASHED = 0xFFFF_FFFF_FFFF_F000
 _ADDRESS_57 = 0x1FF_FFFF_FFFF_FFFF
 _SIGN = 0xFE00_0000_0000_0000
 assert PCID_MASK == 0xFFF
+
+
+class TlbArray(ctypes.Structure):
+    """One array of a TLB.  Every field is a uint64, or an array of such."""
+
+    tags: int  # address of uint64[]
+    held: int  # address of Held[]: what each tag stands for
+    used: int  # address of uint64[], by set: the bits of the PLRU policies
+    hints: int  # address of uint32[], by page number: the index where that page was found last
+    hint_mask: int
+    set_mask: int
+    ways: int
+    hash_shift: int  # 0: the set number is that of the page; else it is XORed with the next bits
+    kinds: int  # as mmu.geometry.Kinds
+    page_sizes: int  # as mmu.geometry.PageSizes
+    replacement: int  # as mmu.geometry.Replacement
+    level: int
+    present: int  # the page sizes of which something is held
+    counts: Words  # how many of each
+    twice: int  # a page was once held both global and not
+    hits: int
+    misses: int
+    evictions: int
+    invalidations: int
+    drops: int
+
+    _fields_ = fields(__annotations__, counts=ctypes.c_uint64 * 3)
+
+
+class Held(ctypes.Structure):
+    """What a tag stands for."""
+
+    frame: int  # its address; bit 0: SMASHED
+    every: int  # AND of the entries
+    any_xd: int  # OR of the entries, of which XD counts
+    leaf: int  # the leaf entry
+    time: int  # of its last use, or of its installation
+
+    _fields_ = fields(__annotations__)
+
+
+class Found(NamedTuple):
+    """Where a translation is held: the address of the array's record (0: nowhere), and the place there."""
+
+    array: int
+    place: int
+
+
+ARRAY_BYTES = ctypes.sizeof(TlbArray)
+HELD_BYTES = ctypes.sizeof(Held)
 
 
 @inlined
@@ -74,51 +112,50 @@ def vaddr_of(tag: int) -> int:
 
 
 @native
-def entries_of(array: int) -> int:
+def entries_of(array: TlbArray) -> int:
     """How many places an array has."""
-    return (load64(array + SET_MASK) + 1) * load64(array + WAYS)
+    return (array.set_mask + 1) * array.ways
 
 
 @inlined
-def tag_at(array: int, index: int) -> int:
+def tag_at(array: TlbArray, index: int) -> int:
     """The tag of a place."""
-    return load64(load64(array + TAGS) + index * 8)
+    return load64(array.tags + index * 8)
 
 
 @inlined
-def fact_of(array: int, index: int) -> int:
-    """Where the facts of a place are."""
-    return load64(array + FACTS) + index * _FACT
+def held_at(array: TlbArray, index: int) -> Held:
+    """What the tag of a place stands for."""
+    return Held.from_address(array.held + index * HELD_BYTES)
 
 
 @native
-def frame_at(array: int, index: int) -> int:
+def frame_at(array: TlbArray, index: int) -> int:
     """The frame address of a place."""
-    return load64(fact_of(array, index) + FRAME) & _NOT_SMASHED
+    return held_at(array, index).frame & _NOT_SMASHED
 
 
 @inlined
-def set_of(array: int, vaddr: int, level: int) -> int:
+def set_of(array: TlbArray, vaddr: int, level: int) -> int:
     """The set in which a page is looked up."""
     page = page_of(vaddr, level)
-    shift = load64(array + HASH_SHIFT)
-    if shift != 0:
-        page ^= page >> shift
-    return page & load64(array + SET_MASK)
+    if array.hash_shift != 0:
+        page ^= page >> array.hash_shift
+    return page & array.set_mask
 
 
 @inlined
-def hint_of(array: int, vaddr: int, level: int) -> int:
+def hint_of(array: TlbArray, vaddr: int, level: int) -> int:
     """Where it is noted at which place the page was found last."""
-    return load64(array + HINTS) + (page_of(vaddr, level) & load64(array + HINT_MASK)) * 4
+    return array.hints + (page_of(vaddr, level) & array.hint_mask) * 4
 
 
 @inlined
-def find(array: int, vaddr: int, level: int, pcid: int) -> int:
+def find(array: TlbArray, vaddr: int, level: int, pcid: int) -> int:
     """The first place that holds the page for ``pcid``, plus 1; 0 if none does."""
     own = tag_of(vaddr, level, pcid)
     index = load32(hint_of(array, vaddr, level))
-    if load64(array + TWICE) == 0:
+    if array.twice == 0:
         tag = tag_at(array, index)
         if tag == own:
             return index + 1
@@ -128,12 +165,12 @@ def find(array: int, vaddr: int, level: int, pcid: int) -> int:
 
 
 @native
-def _search(array: int, vaddr: int, level: int, own: int) -> int:
+def _search(array: TlbArray, vaddr: int, level: int, own: int) -> int:
     """As :func:`find`, by looking at all ways."""
     everybody = (own & _NOT_CONTEXT) | _EVERYBODY
-    index = set_of(array, vaddr, level) * load64(array + WAYS)
-    at = load64(array + TAGS) + index * 8
-    end = at + load64(array + WAYS) * 8
+    index = set_of(array, vaddr, level) * array.ways
+    at = array.tags + index * 8
+    end = at + array.ways * 8
     while at < end:
         tag = load64(at)
         index += 1
@@ -145,10 +182,10 @@ def _search(array: int, vaddr: int, level: int, own: int) -> int:
 
 
 @native
-def find_tag(array: int, tag: int) -> int:
+def find_tag(array: TlbArray, tag: int) -> int:
     """The place of exactly this tag, plus 1; 0 if there is none."""
-    index = set_of(array, vaddr_of(tag), level_of(tag)) * load64(array + WAYS)
-    end = index + load64(array + WAYS)
+    index = set_of(array, vaddr_of(tag), level_of(tag)) * array.ways
+    end = index + array.ways
     while index < end:
         index += 1
         if tag_at(array, index - 1) == tag:
@@ -157,10 +194,10 @@ def find_tag(array: int, tag: int) -> int:
 
 
 @native
-def holds_page_as_another(array: int, tag: int) -> bool:
+def holds_page_as_another(array: TlbArray, tag: int) -> bool:
     """Whether the set of this global tag has the same page as one that is not global."""
-    index = set_of(array, vaddr_of(tag), level_of(tag)) * load64(array + WAYS)
-    end = index + load64(array + WAYS)
+    index = set_of(array, vaddr_of(tag), level_of(tag)) * array.ways
+    end = index + array.ways
     while index < end:
         other = tag_at(array, index)
         if other != tag and other & _NOT_CONTEXT == tag & _NOT_CONTEXT:
@@ -170,28 +207,20 @@ def holds_page_as_another(array: int, tag: int) -> bool:
 
 
 @native
-def occupy(array: int, index: int, tag: int) -> None:
+def occupy(array: TlbArray, index: int, tag: int) -> None:
     """Give a free place to a tag."""
-    store64(load64(array + TAGS) + index * 8, tag)
+    store64(array.tags + index * 8, tag)
     level = level_of(tag)
-    count = array + COUNTS + (level - 1) * 8
-    store64(count, load64(count) + 1)
-    store64(array + PRESENT, load64(array + PRESENT) | (1 << (level - 1)))
+    array.counts[level - 1] += 1
+    array.present |= 1 << (level - 1)
     store32(hint_of(array, vaddr_of(tag), level), index)
 
 
 @native
-def forget(array: int, index: int) -> None:
+def forget(array: TlbArray, index: int) -> None:
     """Free a place."""
     level = level_of(tag_at(array, index))
-    store64(load64(array + TAGS) + index * 8, 0)
-    count = array + COUNTS + (level - 1) * 8
-    store64(count, load64(count) - 1)
-    if load64(count) == 0:
-        store64(array + PRESENT, load64(array + PRESENT) ^ (1 << (level - 1)))
-
-
-@inlined
-def bump(array: int, counter: int) -> None:
-    """Count."""
-    store64(array + counter, load64(array + counter) + 1)
+    store64(array.tags + index * 8, 0)
+    array.counts[level - 1] -= 1
+    if array.counts[level - 1] == 0:
+        array.present ^= 1 << (level - 1)

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import ctypes
+from typing import cast
+
 import numpy as np
 
-from mmu.native import entry, load64, store64
-from mmu.state import MmuState, Status
+from mmu.native import entry, load64
+from mmu.state import MmuState, Status, fields
 from mmu.walk import walk
 
-#: What became of one address: see :func:`mmu.translation.translate_many`.
-OUTCOME: np.dtype[np.void] = np.dtype(
-    [("paddr", "<u8"), ("error_code", "<u4"), ("status", "<u2"), ("level", "<u2")]
-)  # fmt: skip
-_RECORD = OUTCOME.itemsize
+
+class Outcome(ctypes.Structure):
+    """What became of one address: see :func:`mmu.translation.translate_many`."""
+
+    paddr: int
+    error_code: int
+    status: int
+    level: int
+
+    _fields_ = fields(__annotations__, error_code=ctypes.c_uint32, status=ctypes.c_uint16, level=ctypes.c_uint16)
+
+
+#: The same for arrays of outcomes.
+OUTCOME = cast("np.dtype[np.void]", np.dtype(Outcome))
+_BYTES = OUTCOME.itemsize
 
 assert OUTCOME.itemsize == 16
 
@@ -22,21 +35,19 @@ def walk_many(state: MmuState, vaddrs: int, count: int, access: int, outcomes: i
     """Walk for ``count`` addresses (uint64, at the host address ``vaddrs``); ``outcomes`` is an array of OUTCOME."""
     end = vaddrs + count * 8
     while vaddrs != end:
+        outcome = Outcome.from_address(outcomes)
         status = walk(state, load64(vaddrs), access)
-        paddr = 0
-        level = 0
-        error_code = 0
+        paddr, level, error_code = 0, 0, 0
         if status == Status.OK:
-            paddr = state.paddr
-            level = state.level
-            if paddr >= state.ram_bytes:
+            if state.walked.paddr >= state.ram_bytes:
                 status = Status.BUS
-                paddr = 0
-                level = 0
+            else:
+                paddr, level = state.walked.paddr, state.walked.level
         elif status == Status.PAGE_FAULT:
-            error_code = state.error_code
-            level = state.level
-        store64(outcomes, paddr)
-        store64(outcomes + 8, error_code | (status << 32) | (level << 48))
+            error_code, level = state.walked.error_code, state.walked.level
+        outcome.paddr = paddr
+        outcome.error_code = error_code
+        outcome.status = status
+        outcome.level = level
         vaddrs += 8
-        outcomes += _RECORD
+        outcomes += _BYTES

@@ -18,7 +18,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from mmu import native
-from mmu.native import EntryPoint, entry_points, global_names, is_native
+from mmu.native import EntryPoint, entry_points, global_names, is_native, is_record, is_result
 
 
 def key(module: ModuleType) -> str:
@@ -79,13 +79,19 @@ def _constant(value: Any, where: str) -> str:
         return f"{bool(value)}" if isinstance(value, bool) else f"{int(value)}"
     if isinstance(value, EnumType):
         return str({name: int(getattr(value, name)) for name in value.__members__})
-    if isinstance(value, type) and issubclass(value, ctypes.Structure):
+    if is_record(value):
         return _record(value)
+    if is_result(value):
+        return f"{value.__name__} {value._fields}"
     if isinstance(value, FunctionType) and value.__module__ == native.__name__:
         return value.__name__
     raise TypeError(f"{where}, which native code cannot hold: {value!r}")
 
 
 def _record(structure: type[ctypes.Structure]) -> str:
-    fields = [(name, kind.__name__, getattr(structure, name).offset) for name, kind, *_ in structure._fields_]
+    """Its layout, with those of the records inside."""
+    fields = [
+        (name, _record(kind) if is_record(kind) else kind.__name__, getattr(structure, name).offset)
+        for name, kind, *_ in structure._fields_
+    ]
     return f"{structure.__name__} {ctypes.sizeof(structure)} {fields}"

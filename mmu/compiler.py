@@ -8,6 +8,8 @@ entry points and all that they call are linked, optimised and assembled once, to
 from __future__ import annotations
 
 import ast
+import ctypes
+import functools
 import hashlib
 import importlib
 import inspect
@@ -31,7 +33,7 @@ from numba.extending import intrinsic
 
 from mmu import native
 from mmu.codekey import key
-from mmu.native import EntryPoint, Inlining, Parameter, entry_points, global_names, is_native
+from mmu.native import EntryPoint, Inlining, entry_points, global_names, is_native, is_record
 
 TYPES = {
     "void": types.void,
@@ -43,7 +45,13 @@ TYPES = {
 }
 
 
-_OPTIONS: Any = {"error_model": "numpy", "boundscheck": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_OPTIONS: Any = {
+    "error_model": "numpy",
+    "boundscheck": False,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    "_nrt": False,  # an array inside a record is nobody's to free
+}
 
 
 class _PlainNumbers(ast.NodeTransformer):
@@ -68,6 +76,10 @@ class _PlainNumbers(ast.NodeTransformer):
         owner = self._scope.get(node.value.id) if isinstance(node.value, ast.Name) else None
         if isinstance(owner, EnumType):
             return self._constant(node, int(getattr(owner, node.attr)))
+        if is_record(owner) and node.attr == "from_address":
+            name = f"<{owner.__name__}>"
+            self._scope[name] = _record(owner)
+            return ast.copy_location(ast.Name(name, ast.Load()), node)
         self.generic_visit(node)
         return node
 
@@ -248,45 +260,44 @@ _INTRINSICS: dict[Any, Any] = {
 }
 
 
-@intrinsic
-def record_at(typingctx: Any, pointer: Any) -> Any:
-    """The record that a pointer points to."""
+@functools.cache
+def _record(structure: type[ctypes.Structure]) -> Any:
+    """What ``from_address`` of a record is in native code."""
+    record = numba.from_dtype(np.dtype(structure))
+    record.name = structure.__name__  # in place of a list of all fields, which would be part of every symbol
 
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
+    @intrinsic
+    def from_address(typingctx: Any, address: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
 
-    return pointer.dtype(pointer), codegen
+        return record(types.uint64), codegen
 
-
-def _type(parameter: Parameter) -> Any:
-    """numba's type of a parameter of an entry point."""
-    if isinstance(parameter, str):
-        return TYPES[parameter]
-    record = numba.from_dtype(np.dtype(parameter))
-    record.name = parameter.__name__  # in place of a list of all fields, which would be part of every symbol
-    return types.CPointer(record)
+    return from_address
 
 
 def _compile_entry(entry: EntryPoint, body: Any) -> str:
     """Have numba make the LLVM code of one entry point around its function; returns its symbol."""
     result, *parameters = entry.signature
-    records = [not isinstance(p, str) for p in parameters]
-    names = [f"a{i}" for i in range(len(parameters))]
-    passed = ", ".join(
-        f"record_at({name})" if is_record else (name if p in ("bool", "u64") else f"U({name})")
-        for name, is_record, p in zip(names, records, parameters, strict=True)
-    )
-    scope = {"record_at": record_at, "U": np.uint64, "body": body}
-    exec(f"def {entry.name}({', '.join(names)}):\n    return body({passed})\n", scope)
-    signature = _type(result)(*(_type(p) for p in parameters))
+    assert isinstance(result, str)
+    scope: dict[str, Any] = {"body": body}
+    passed = []
+    for i, parameter in enumerate(parameters):
+        scope[f"to_{i}"] = np.uint64 if isinstance(parameter, str) else _record(parameter)
+        passed.append(f"a{i}" if parameter in ("bool", "u64") else f"to_{i}(a{i})")
+    names = ", ".join(f"a{i}" for i in range(len(parameters)))
+    exec(f"def {entry.name}({names}):\n    return body({', '.join(passed)})\n", scope)
+    signature = TYPES[result](*(TYPES[p] if isinstance(p, str) else types.uint64 for p in parameters))
     return str(numba.cfunc(signature, error_model="numpy", forceinline=True)(scope[entry.name]).native_name)
 
 
 def _prepare(module: Any, symbols: Collection[str], cold: list[str]) -> None:
-    """Only the symbols are to be called from outside; functions whose symbols begin as one of ``cold`` are marked."""
+    """Only the symbols are to be seen from outside; functions whose symbols begin as one of ``cold`` are marked."""
+    for variable in module.global_variables:
+        variable.linkage = "private"  # numba's environments, which nobody uses
     for function in module.functions:
         if not function.is_declaration and function.name not in symbols:
-            function.linkage = "internal"
+            function.linkage = "private"
         if any(function.name.startswith(beginning) for beginning in cold):
             function.add_function_attribute("cold")
             function.add_function_attribute("noinline")

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 from unicorn import Uc
 
 from mmu import unicorn_abi
@@ -47,11 +46,8 @@ class Control:
         self.uc = uc
         self.ram = ram
         self.state = MmuState()
-        self._slots = np.zeros(8, dtype=np.uint64)
-        self._reserved = np.zeros(12, dtype=np.uint64)
         state = self.state
         state.ram, state.ram_bytes = ram.host, ram.size
-        state.slots, state.reserved = self._slots.ctypes.data, self._reserved.ctypes.data
         state.epoch = 1
         self._facts = Registers(cr3=0, cpl=0)
         load_registers(state, self._facts)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import struct
 from collections.abc import Callable
 from enum import IntEnum
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
-from mmu.native import native, store64
-from mmu.state import MmuState
+from mmu.native import native
+from mmu.state import MmuState, Words, fields
 
 
 class EventKind(IntEnum):
@@ -25,28 +27,37 @@ class EventKind(IntEnum):
     ACCESS = 7  # exact mode: a data access or a fetch; ``level``: TLB level 1 or 2 where it hit, 0: a walk follows
 
 
-#: One record, 128 bytes.  ``entries[k]`` is the entry read at level k+1 (0 where none was).
-EVENT: np.dtype[np.void] = np.dtype(
-    [
-        ("seq", "<u8"),
-        ("clock", "<u8"),
-        ("kind", "u1"),
-        ("access", "u1"),
-        ("level", "u1"),
-        ("cpl", "u1"),
-        ("error_code", "<u4"),
-        ("asid", "<u4"),
-        ("cpu", "<u4"),
-        ("cr3", "<u8"),
-        ("vaddr", "<u8"),
-        ("paddr", "<u8"),
-        ("rights", "<u8"),
-        ("entries", "<u8", (5,)),
-        ("old", "<u8"),
-        ("new", "<u8"),
-        ("length", "<u8"),
-    ]
-)
+class EventRecord(ctypes.Structure):
+    """One event, 128 bytes."""
+
+    seq: int
+    clock: int
+    kind: int
+    access: int
+    level: int
+    cpl: int
+    error_code: int
+    asid: int
+    cpu: int
+    cr3: int
+    vaddr: int
+    paddr: int
+    rights: int
+    entries: Words  # at k: the entry read at level k + 1, 0 where none was
+    old: int
+    new: int
+    length: int
+
+    _fields_ = fields(
+        __annotations__,
+        **dict.fromkeys(("kind", "access", "level", "cpl"), ctypes.c_uint8),
+        **dict.fromkeys(("error_code", "asid", "cpu"), ctypes.c_uint32),
+        entries=ctypes.c_uint64 * 5,
+    )
+
+
+#: The same for arrays of events.
+EVENT = cast("np.dtype[np.void]", np.dtype(EventRecord))
 RECORD_BYTES = EVENT.itemsize
 #: The most events that one fill may write; the ring is drained when less room is left.
 HEADROOM = 16
@@ -55,44 +66,41 @@ assert RECORD_BYTES == 128
 
 
 @native
-def next_record(state: MmuState) -> int:
-    """The host address of the record to be written next."""
-    return state.ring + (state.ring_head & (state.ring_capacity - 1)) * RECORD_BYTES
+def next_record(state: MmuState) -> EventRecord:
+    """The record to be written next."""
+    return EventRecord.from_address(state.ring + (state.ring_head & (state.ring_capacity - 1)) * RECORD_BYTES)
 
 
 @native
 def commit(state: MmuState, kind: int, access: int, level: int, error_code: int, vaddr: int, paddr: int) -> None:
-    """Fill in the common words of the next record and make it an event, if its kind is enabled.
+    """Fill in what every event has, and make the next record one, if its kind is enabled.
 
-    Words 8 to 12 (entries) hold what the walk left there.
+    A walk has left its entries there, and a change of A or D what it changed.
     """
     if (state.event_mask >> kind) & 1 == 0:
         return
     record = next_record(state)
-    store64(record, state.ring_head)
-    store64(record + 8, state.clock)
-    store64(record + 16, kind | (access << 8) | (level << 16) | (state.cpl << 24) | (error_code << 32))
-    store64(record + 24, state.asid | (state.cpu << 32))
-    store64(record + 32, state.cr3)
-    store64(record + 40, vaddr)
-    store64(record + 48, paddr)
-    store64(record + 56, state.rights)
+    record.seq = state.ring_head
+    record.clock = state.clock
+    record.kind = kind
+    record.access = access
+    record.level = level
+    record.cpl = state.cpl
+    record.error_code = error_code
+    record.asid = state.asid
+    record.cpu = state.cpu
+    record.cr3 = state.cr3
+    record.vaddr = vaddr
+    record.paddr = paddr
+    record.rights = state.walked.rights
     if kind != EventKind.WALK:
         for word in range(5):
-            store64(record + 64 + word * 8, 0)
+            record.entries[word] = 0
     if kind != EventKind.ACCESSED_DIRTY:
-        for word in range(3):
-            store64(record + 104 + word * 8, 0)
+        record.old = 0
+        record.new = 0
+        record.length = 0
     state.ring_head += 1
-
-
-@native
-def words(state: MmuState, old: int, new: int, length: int) -> None:
-    """Words 13 to 15 of the next record."""
-    record = next_record(state)
-    store64(record + 104, old)
-    store64(record + 112, new)
-    store64(record + 120, length)
 
 
 @native

@@ -12,7 +12,8 @@ back.
 
 from __future__ import annotations
 
-from mmu.access import access_once, quiet_walk, rights_of_found
+from mmu.access import access_once, quiet_walk, rights_of
+from mmu.array_record import Found
 from mmu.engine_sync import catch_up, forget_page, remember_piece
 from mmu.events import ring_is_full
 from mmu.hooks import answer_physmap, grant
@@ -20,7 +21,8 @@ from mmu.invalidation import invalidate_context, invalidate_individual, invalida
 from mmu.native import call1, call3, entry, inlined, load8, load64, native, store64
 from mmu.registers import Access
 from mmu.state import MmuState, Status
-from mmu.tlb import found_level, found_paddr, kind_bit, peek
+from mmu.tlb import kind_bit, level_of_found, paddr_of, peek
+from mmu.unicorn_abi import TlbEntry
 from mmu.walk import CAN_EXECUTE, CAN_WRITE, canonical
 
 WINDOW_SHIFT = 40
@@ -31,7 +33,6 @@ _OFFSET, _PAGE = 0xFFF, 0x1000
 _PAGE_MASK = 0xFFFF_FFFF_FFFF_F000
 _WRITE_EXECUTE = CAN_WRITE | CAN_EXECUTE
 _UC_MEM_READ = 16
-_WALKED = 1 << 8
 _LAST_PAGE = (1 << 52) - 1
 
 
@@ -81,16 +82,17 @@ def _alone(state: MmuState, vaddr: int, frame: int) -> bool:
 
 @native
 def _rights_to_grant(state: MmuState, vaddr: int, access: int, walked: bool) -> int:
-    """Of ``state.rights``, those of the kinds of access that find this very translation (after this access)."""
-    rights, paddr, level = state.rights, state.paddr, state.level
+    """Of the translation's rights, those of the kinds of access that find this very one (after this access)."""
+    rights, paddr, level = state.walked.rights, state.walked.paddr, state.walked.level
     shared = load64(state.tlb_shared + (access * 4 + level) * 8) if walked else 0
     granted = kind_bit(access)
     other: int = Access.READ
     while other <= Access.FETCH:
         bit = kind_bit(other)
         if other != access and rights & bit != 0:
-            if peek(state, other, vaddr):
-                if found_paddr(state, vaddr) == paddr and rights_of_found(state) & bit != 0:
+            found = peek(state, other, vaddr)
+            if found.array != 0:
+                if paddr_of(found, vaddr) == paddr and rights_of(state, found) & bit != 0:
                     granted |= bit
             elif shared & bit != 0:
                 granted |= bit
@@ -100,20 +102,25 @@ def _rights_to_grant(state: MmuState, vaddr: int, access: int, walked: bool) -> 
 
 @native
 def _translate(state: MmuState, vaddr: int, access: int) -> int:
-    """What the access will find: held by the model, or walked for."""
-    if peek(state, access, vaddr):
-        rights = rights_of_found(state)
+    """What the access will find, held by the model or walked for: in ``state.walked``, with the rights to grant.
+
+    Returns all its rights, 0 where there is no translation.
+    """
+    found = peek(state, access, vaddr)
+    walked = state.walked
+    if found.array != 0:
+        rights = rights_of(state, found)
         if rights & kind_bit(access) != 0:
-            state.level = found_level(state)
-            state.paddr = found_paddr(state, vaddr)
-            state.rights = rights
-            state.rights = _rights_to_grant(state, vaddr, access, False)
+            walked.level = level_of_found(found)
+            walked.paddr = paddr_of(found, vaddr)
+            walked.rights = rights
+            walked.rights = _rights_to_grant(state, vaddr, access, False)
             return rights
     state.unsure = 1
     if quiet_walk(state, vaddr, access) != Status.OK:
         return 0
-    rights = state.rights
-    state.rights = _rights_to_grant(state, vaddr, access, True)
+    rights = walked.rights
+    walked.rights = _rights_to_grant(state, vaddr, access, True)
     return rights
 
 
@@ -136,19 +143,19 @@ def fill_exact(uc: int, vaddr: int, access_type: int, result: int, state: MmuSta
             access_once(state, vaddr, access, False)
             page_fault(state, vaddr, state.pcid)
         return False
-    frame = state.paddr >> 12
+    frame = state.walked.paddr >> 12
     if frame < state.frames:
         window, alone = _window(state, vaddr, frame), _alone(state, vaddr, frame)
         if access == Access.WRITE and alone and rights & _WRITE_EXECUTE == _WRITE_EXECUTE:
             if load8(state.has_code + frame) != 0:
-                state.rights |= CAN_EXECUTE  # Unicorn sees writes to code through such an entry only
+                state.walked.rights |= CAN_EXECUTE  # Unicorn sees writes to code through such an entry only
     else:
         window, alone = 0, True
-    if state.level != 1:
+    if state.walked.level != 1:
         remember_piece(state, vaddr)
     if not grant(state, vaddr, access, result, alone):
         return False
-    store64(result, load64(result) | (window << WINDOW_SHIFT))
+    TlbEntry.from_address(result).paddr |= window << WINDOW_SHIFT
     if state.second_page == (vaddr >> 12) + 1 and access != Access.FETCH:
         state.second_page = 0
         access_once(state, vaddr, access, False)
@@ -162,7 +169,7 @@ def fill_exact(uc: int, vaddr: int, access_type: int, result: int, state: MmuSta
 def _access(state: MmuState, vaddr: int, access: int, sure: bool) -> None:
     """One access that the engine has a translation for."""
     access_once(state, vaddr, access, sure)
-    if state.tlb_outcome & _WALKED != 0 and not peek(state, access, vaddr):
+    if state.last_access.walked != 0 and peek(state, access, vaddr).array == 0:
         forget_page(state, vaddr >> 12)  # no array holds such a page
 
 
@@ -171,7 +178,8 @@ def _second(state: MmuState, page: int, access: int) -> None:
     """An access crosses into this page.  If that faults, the fill that follows counts it, and one more when it is
     resolved."""
     vaddr = page << 12
-    if peek(state, access, vaddr) and rights_of_found(state) & kind_bit(access) != 0:
+    found = peek(state, access, vaddr)
+    if found.array != 0 and rights_of(state, found) & kind_bit(access) != 0:
         _access(state, vaddr, access, True)
     elif canonical(state, vaddr) and quiet_walk(state, vaddr, access) == Status.OK:
         _access(state, vaddr, access, False)
@@ -248,7 +256,7 @@ def model_accesses(state: MmuState, vaddrs: int, kinds: int, number: int) -> Non
 @entry("u64", MmuState, "u64")
 def found_address(state: MmuState, vaddr: int) -> int:
     """Where the translation that the last access found puts an address; before anything else is done."""
-    return found_paddr(state, vaddr)
+    return paddr_of(Found(state.last_access.array, state.last_access.place), vaddr)
 
 
 @entry("void", MmuState, "u64")

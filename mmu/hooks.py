@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from mmu.entries import ADDRESS, D
 from mmu.events import EventKind, commit, ring_is_full
-from mmu.native import call3, cold, entry, inlined, load8, load32, native, store8, store32, store64
+from mmu.native import call3, cold, entry, inlined, load8, load32, native, store8, store32
 from mmu.registers import CR4, Access
 from mmu.state import MmuState, Status
+from mmu.unicorn_abi import TlbEntry
 from mmu.walk import CAN_EXECUTE, CAN_READ, CAN_WRITE, data_rights, key_denies, plain_walk, walk
 
 #: PHYSMAP + paddr is physical memory, and nothing else is there, while ``physmap_open`` is set; no guest can form such
@@ -32,20 +33,21 @@ def answer_physmap(state: MmuState, vaddr: int, result: int) -> bool:
     if vaddr < PHYSMAP:
         state.status = Status.GENERAL_PROTECTION
         return False
-    store64(result, (vaddr - PHYSMAP) & _PAGE_MASK)
-    store32(result + 8, _ALL_RIGHTS)
+    answer = TlbEntry.from_address(result)
+    answer.paddr = (vaddr - PHYSMAP) & _PAGE_MASK
+    answer.perms = _ALL_RIGHTS
     return True
 
 
 @native
 def grant(state: MmuState, vaddr: int, access: int, result: int, alone: bool) -> bool:
-    """Answer a fill with the translation in ``state``, under the rules of code coherence.
+    """Answer a fill with the translation in ``state.walked``, under the rules of code coherence.
 
     A frame never has translated code while the TLB lets it be written without X, because Unicorn would not notice the
     write; with W and X in one entry it does, unless the frame is reached under another physical address too (not
     ``alone``). ``result`` is a ``uc_tlb_entry``: uint64 paddr, uint32 perms.
     """
-    paddr, level, rights, epoch = state.paddr, state.level, state.rights, state.epoch
+    paddr, level, rights, epoch = state.walked.paddr, state.walked.level, state.walked.rights, state.epoch
     frame = paddr >> 12
     if paddr >= state.ram_bytes:
         state.status = Status.BUS
@@ -81,8 +83,9 @@ def grant(state: MmuState, vaddr: int, access: int, result: int, alone: bool) ->
         state.large_epoch = epoch
     state.fills += 1
     commit(state, EventKind.FILL, access, level, 0, vaddr, paddr)
-    store64(result, paddr & _PAGE_MASK)
-    store32(result + 8, rights)
+    answer = TlbEntry.from_address(result)
+    answer.paddr = paddr & _PAGE_MASK
+    answer.perms = rights
     return True
 
 
@@ -95,17 +98,17 @@ def _fill_plainly(state: MmuState, vaddr: int, access_type: int, result: int) ->
     """
     if state.event_mask != 0 or access_type > _UC_MEM_WRITE or vaddr >> 47 != 0:
         return False
-    pte, every, _any_xd = plain_walk(state, vaddr)
-    if every == 0:
+    found = plain_walk(state, vaddr)
+    if found.every == 0:
         return False
-    rights = data_rights(state, every)
+    rights = data_rights(state, found.every)
     if state.cr4 & _KEYS_OR_LA57 != 0:
         if state.cr4 & CR4.LA57 != 0:
             return False
-        rights &= _ALL_RIGHTS ^ key_denies(state, every, pte)
-    if pte & D == 0:
+        rights &= _ALL_RIGHTS ^ key_denies(state, found.every, found.pte)
+    if found.pte & D == 0:
         rights &= CAN_READ
-    paddr = pte & ADDRESS
+    paddr = found.pte & ADDRESS
     frame = paddr >> 12
     if rights & (1 << (access_type - _UC_MEM_READ)) == 0 or paddr >= state.ram_bytes:
         return False
@@ -114,8 +117,9 @@ def _fill_plainly(state: MmuState, vaddr: int, access_type: int, result: int) ->
     if rights & CAN_WRITE != 0:
         store32(state.written_epoch + frame * 4, state.epoch)
     state.plain_fills += 1
-    store64(result, paddr)
-    store32(result + 8, rights)
+    answer = TlbEntry.from_address(result)
+    answer.paddr = paddr
+    answer.perms = rights
     return True
 
 

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-from mmu.array_record import (
-    DROPS,
-    GLOBAL_TAG,
-    INVALIDATIONS,
-    RECORD_BYTES,
-    bump,
-    context_of,
-    entries_of,
-    forget,
-    tag_at,
-)
+from mmu.array_record import GLOBAL_TAG, context_of, entries_of, forget, tag_at
 from mmu.native import native
 from mmu.state import MmuState
 from mmu.structure_cache import invalidate_structures, invalidate_structures_of
-from mmu.tlb import remove_page
+from mmu.tlb import array_number, remove_page
 from mmu.walk import canonical
 
 
 @native
 def drop_page(state: MmuState, vaddr: int) -> None:
     """A hit could not be used: all that is cached for the address goes before the walk."""
-    remove_page(state, vaddr, state.pcid, True, DROPS)
+    remove_page(state, vaddr, state.pcid, globals_too=True, dropped=True)
 
 
 @native
 def page_fault(state: MmuState, vaddr: int, pcid: int) -> None:
     """The delivery of a #PF: the page, global or not, and the structure-cache entries that the address would use."""
-    remove_page(state, vaddr, pcid, True, INVALIDATIONS)
+    remove_page(state, vaddr, pcid, globals_too=True, dropped=False)
     invalidate_structures_of(state, vaddr, pcid)
 
 
@@ -41,14 +31,14 @@ def invalidate_linear(state: MmuState, vaddr: int) -> None:
     """
     if not canonical(state, vaddr):
         return
-    remove_page(state, vaddr, state.pcid, True, INVALIDATIONS)
+    remove_page(state, vaddr, state.pcid, globals_too=True, dropped=False)
     invalidate_structures(state, state.pcid, False)
 
 
 @native
 def invalidate_individual(state: MmuState, vaddr: int, pcid: int) -> None:
     """INVPCID type 0: the page in this PCID, not a global one, and the structure-cache entries that it would use."""
-    remove_page(state, vaddr, pcid, False, INVALIDATIONS)
+    remove_page(state, vaddr, pcid, globals_too=False, dropped=False)
     invalidate_structures_of(state, vaddr, pcid)
 
 
@@ -60,7 +50,7 @@ def invalidate_context(state: MmuState, pcid: int, every_pcid: bool, globals_too
     """
     i = 0
     while i < state.tlb_number:
-        array = state.tlb_arrays + i * RECORD_BYTES
+        array = array_number(state, i)
         index, end = 0, entries_of(array)
         while index < end:
             tag = tag_at(array, index)
@@ -68,7 +58,7 @@ def invalidate_context(state: MmuState, pcid: int, every_pcid: bool, globals_too
                 context = context_of(tag)
                 if globals_too if context == GLOBAL_TAG else (every_pcid or context == pcid):
                     forget(array, index)
-                    bump(array, INVALIDATIONS)
+                    array.invalidations += 1
             index += 1
         i += 1
     invalidate_structures(state, pcid, every_pcid)

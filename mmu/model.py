@@ -10,42 +10,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mmu.access import STATS, STATS_WORDS
-from mmu.array_record import (
-    ARRAY_WORDS,
-    COUNTS,
-    DROPS,
-    EVICTIONS,
-    FACT_WORDS,
-    FACTS,
-    HASH_SHIFT,
-    HINT_MASK,
-    HINTS,
-    HITS,
-    INVALIDATIONS,
-    KINDS,
-    LEVEL,
-    MAX_ARRAYS,
-    META,
-    MISSES,
-    POLICY,
-    SET_MASK,
-    SIZES,
-    TAGS,
-    WAYS,
-)
+from mmu.access import AccessCounts
+from mmu.array_record import GLOBAL_TAG, MAX_ARRAYS, SMASHED, Held, TlbArray, context_of, level_of, vaddr_of
 from mmu.engine_sync import MAX_PIECES
-from mmu.entries import RW, XD, D
+from mmu.entries import RW, XD, D, page_bytes
 from mmu.geometry import Array, Geometry, IndexHash, Kinds, PageSizes, Replacement
 from mmu.objectcode import Library, load
 from mmu.registers import CR3_NO_FLUSH, CR4, PCID_MASK, Access, Refused
 from mmu.state import MmuState, Status
-from mmu.structure_cache import STRUCTURE_WORDS
+from mmu.structure_cache import HeldTable, StructureCache
 from mmu.walk import canonical
 
 Words = npt.NDArray[np.uint64]
-_GLOBAL = 0x1000
 _MAX_HINTS = 4096
+#: Names of the walks that were completed, by page size.
+_COMPLETED = ("walk_completed_4k", "walk_completed_2m", "walk_completed_1g")
 
 
 def exact_library() -> Library:
@@ -138,16 +117,17 @@ class TlbModel:
         self._address = ctypes.addressof(state)
         self._library = exact_library()
         self._keep: list[npt.NDArray[Any]] = []
-        self._records = self._words(max(1, len(geometry.arrays)) * ARRAY_WORDS)
-        self._stats = self._words(3 * STATS_WORDS)
-        self._psc_words = {name: self._words(6) for name in ("psc", "psc_entries", "psc_lookups", "psc_hits")}
-        for record, array in zip(self._rows(), geometry.arrays, strict=True):
+        self._arrays = (TlbArray * len(geometry.arrays))()
+        self._counts = (AccessCounts * len(Access))()
+        self._caches = (StructureCache * 6)()
+        for record, array in zip(self._arrays, geometry.arrays, strict=True):
             self._make_array(record, array)
         self._make_structure_caches()
-        state.tlb_number, state.tlb_arrays = len(geometry.arrays), self._records.ctypes.data
+        state.tlb_number, state.tlb_arrays = len(geometry.arrays), ctypes.addressof(self._arrays)
         state.tlb_lists = self._lists().ctypes.data
         state.tlb_shared = self._shared().ctypes.data
-        state.tlb_stats = self._stats.ctypes.data
+        state.access_counts = ctypes.addressof(self._counts)
+        state.structure_caches = ctypes.addressof(self._caches)
         state.tlb_random = seed & 0xFFFF_FFFF_FFFF_FFFF or 1
         state.inclusive, state.smash_1g = geometry.inclusive, geometry.smash_1g
         state.pieces, state.pieces_number = self._words(MAX_PIECES).ctypes.data, 0
@@ -157,38 +137,30 @@ class TlbModel:
         self._keep.append(words)
         return words
 
-    def _rows(self) -> list[Words]:
-        return [self._records[i * ARRAY_WORDS : (i + 1) * ARRAY_WORDS] for i in range(len(self.geometry.arrays))]
-
-    def _make_array(self, record: Words, array: Array) -> None:
+    def _make_array(self, record: TlbArray, array: Array) -> None:
         hints = np.zeros(min(_MAX_HINTS, 2 << array.entries.bit_length()), dtype=np.uint32)
         self._keep.append(hints)
-        shift = array.sets.bit_length() - 1 if array.index_hash == IndexHash.XOR else 0
-        for at, value in (
-            (TAGS, self._words(array.entries).ctypes.data), (FACTS, self._words(array.entries *
-            FACT_WORDS).ctypes.data),
-            (META, self._words(array.sets).ctypes.data), (HINTS, hints.ctypes.data), (HINT_MASK, len(hints) - 1),
-            (SET_MASK, array.sets - 1), (WAYS, array.ways), (KINDS, array.kinds), (SIZES, array.page_sizes),
-            (POLICY, array.replacement), (HASH_SHIFT, shift), (LEVEL, array.level),
-        ):  # fmt: skip
-            record[int(at) // 8] = int(value)
+        record.tags = self._words(array.entries).ctypes.data
+        record.held = self._words(array.entries * (ctypes.sizeof(Held) // 8)).ctypes.data
+        record.used = self._words(array.sets).ctypes.data
+        record.hints, record.hint_mask = hints.ctypes.data, len(hints) - 1
+        record.set_mask, record.ways, record.level = array.sets - 1, array.ways, array.level
+        record.hash_shift = array.sets.bit_length() - 1 if array.index_hash == IndexHash.XOR else 0
+        record.kinds, record.page_sizes, record.replacement = array.kinds, array.page_sizes, array.replacement
 
     def _make_structure_caches(self) -> None:
-        state = self._state
         for level, entries in self.geometry.structure_caches.items():
-            self._psc_words["psc"][level] = self._words(max(1, entries) * STRUCTURE_WORDS).ctypes.data
-            self._psc_words["psc_entries"][level] = entries
-        for name, words in self._psc_words.items():
-            setattr(state, name, words.ctypes.data)
+            cache = self._caches[level]
+            cache.held, cache.entries = self._words(entries * (ctypes.sizeof(HeldTable) // 8)).ctypes.data, entries
 
     def _lists(self) -> Words:
-        """By access and level the records of the arrays to ask, in order."""
+        """By access and level the addresses of the arrays to ask, in order."""
         lists = self._words(3 * 2 * (MAX_ARRAYS + 1)).reshape(3, 2, MAX_ARRAYS + 1)
         for access in Access:
             for level in (1, 2):
-                asked = [row for row, array in zip(self._rows(), self.geometry.arrays, strict=True)
+                asked = [ctypes.addressof(array) for array in self._arrays
                          if array.level == level and array.kinds & (1 << access)]  # fmt: skip
-                lists[access, level - 1, : len(asked)] = [row.ctypes.data for row in asked]
+                lists[access, level - 1, : len(asked)] = asked
         return lists
 
     def _shared(self) -> Words:
@@ -227,16 +199,15 @@ class TlbModel:
         status = self.access(vaddr, access)
         if status == Status.GENERAL_PROTECTION:
             return None
-        state = self._state
-        level, walked, start = state.tlb_outcome & 0xFF, bool(state.tlb_outcome >> 8 & 1), state.tlb_outcome >> 16
-        name = self._name(state.found_array) if level else None
-        if walked:
-            return Lookup(level, name, True, start, state.paddr if status == Status.OK else None)
-        paddr = int(self._library["found_address"](self._address, vaddr))
-        return Lookup(level, name, False, 0, paddr)
+        last = self._state.last_access
+        name = self._name(last.array) if last.level else None
+        if last.walked:
+            paddr = self._state.walked.paddr if status == Status.OK else None
+            return Lookup(last.level, name, True, last.start, paddr)
+        return Lookup(last.level, name, False, 0, int(self._library["found_address"](self._address, vaddr)))
 
-    def _name(self, record: int) -> str:
-        return self.geometry.arrays[(record - self._records.ctypes.data) // (8 * ARRAY_WORDS)].name
+    def _name(self, address: int) -> str:
+        return self.geometry.arrays[(address - ctypes.addressof(self._arrays)) // ctypes.sizeof(TlbArray)].name
 
     # -- invalidation (SDM vol. 3, 4.10.4.1) -----------------------------------------------------------------------
 
@@ -292,39 +263,40 @@ class TlbModel:
     def array_counters(self) -> dict[str, ArrayCounters]:
         """Statistics by array."""
         counters = {}
-        for array, row in zip(self.geometry.arrays, self._rows(), strict=True):
-            hits, misses, evictions, invalidations, drops = (
-                int(row[int(at) // 8]) for at in (HITS, MISSES, EVICTIONS, INVALIDATIONS, DROPS)
+        for array, record in zip(self.geometry.arrays, self._arrays, strict=True):
+            counters[array.name] = ArrayCounters(
+                lookups=record.hits + record.misses,
+                hits=record.hits,
+                misses=record.misses,
+                evictions=record.evictions,
+                invalidations=record.invalidations,
+                installs=record.evictions + record.invalidations + record.drops + sum(record.counts),
+                drops=record.drops,
             )
-            held = sum(int(row[int(COUNTS) // 8 + size]) for size in range(3))
-            installs = evictions + invalidations + drops + held
-            counters[array.name] = ArrayCounters(hits + misses, hits, misses, evictions, invalidations, installs, drops)
         return counters
 
     def structure_counters(self) -> dict[int, tuple[int, int]]:
         """(lookups, hits) of the structure cache of each level that has one."""
-        words = self._psc_words
-        return {
-            level: (int(words["psc_lookups"][level]), int(words["psc_hits"][level]))
-            for level, entries in sorted(self.geometry.structure_caches.items())
-            if entries
-        }
+        return {level: (cache.lookups, cache.hits) for level, cache in enumerate(self._caches) if cache.entries}
 
     def structure_contents(self) -> dict[int, list[tuple[int, int, int]]]:
         """By level, least recently used first: PCID, the address bits that select the entry, the table's address."""
-        held = {}
-        for level, entries in sorted(self.geometry.structure_caches.items()):
-            words = _at(int(self._psc_words["psc"][level]), entries * STRUCTURE_WORDS).reshape(-1, STRUCTURE_WORDS)
-            rows = sorted((row for row in words.tolist() if row[0]), key=lambda row: row[4])
-            held[level] = [(row[0] >> 3 & PCID_MASK, row[0] >> 16, row[1]) for row in rows]
-        return held
+        contents = {}
+        for level in sorted(self.geometry.structure_caches):
+            cache = self._caches[level]
+            entries = sorted((e for e in _records(HeldTable, cache.held, cache.entries) if e.key), key=lambda e: e.time)
+            contents[level] = [(entry.key >> 3 & PCID_MASK, entry.key >> 16, entry.table) for entry in entries]
+        return contents
 
     def access_counters(self) -> dict[Access, dict[str, int]]:
         """What became of the accesses of each kind."""
-        rows = self._stats.reshape(3, STATS_WORDS)
-        counters = {access: dict(zip(STATS, rows[access].tolist(), strict=False)) for access in Access}
-        for counted in counters.values():
-            counted["accesses"] = sum(counted.values())
+        counters = {}
+        for access in Access:
+            counts = self._counts[access]
+            counted = {"l1_hits": counts.l1_hits, "stlb_hits": counts.stlb_hits}
+            counted |= zip(_COMPLETED, counts.walk_completed, strict=True)
+            counted["walk_faults"] = counts.walk_faults
+            counters[access] = counted | {"accesses": sum(counted.values())}
         return counters
 
     def contents(self) -> dict[str, list[CachedTranslation]]:
@@ -333,32 +305,31 @@ class TlbModel:
 
     def places(self) -> dict[str, list[CachedTranslation | None]]:
         """As :meth:`contents`, with None for each way that is free."""
-        held: dict[str, list[CachedTranslation | None]] = {}
-        for array, row in zip(self.geometry.arrays, self._rows(), strict=True):
-            tags = _at(int(row[int(TAGS) // 8]), array.entries)
-            facts = _at(int(row[int(FACTS) // 8]), array.entries * FACT_WORDS).reshape(-1, FACT_WORDS)
-            held[array.name] = [_describe(int(tag), facts[i].tolist()) if tag else None for i, tag in enumerate(tags)]
-        return held
+        places: dict[str, list[CachedTranslation | None]] = {}
+        for array, record in zip(self.geometry.arrays, self._arrays, strict=True):
+            tags = _records(ctypes.c_uint64, record.tags, array.entries)
+            each = zip(tags, _records(Held, record.held, array.entries), strict=True)
+            places[array.name] = [_describe(tag, held) if tag else None for tag, held in each]
+        return places
 
 
-def _at(address: int, number: int) -> Words:
-    words: Words = np.zeros(0, dtype=np.uint64)
-    if number:
-        words = np.frombuffer(memoryview((ctypes.c_uint64 * number).from_address(address)).cast("B"), dtype=np.uint64)
-    return words
+def _records(kind: Any, address: int, number: int) -> Any:
+    """Records that lie one after the other."""
+    return (kind * number).from_address(address)
 
 
-def _describe(tag: int, facts: list[int]) -> CachedTranslation:
-    level, context = tag >> 1 & 3, tag >> 3 & 0x1FFF
-    vaddr = (tag >> 16) << (12 + 9 * (level - 1))
-    if vaddr >> 56 & 1:
-        vaddr |= 0xFE00_0000_0000_0000
-    pcid = None if context == _GLOBAL else context
-    frame, every, any_xd, leaf = facts[:4]
+def _describe(tag: int, held: Held) -> CachedTranslation:
+    context = context_of(tag)
     return CachedTranslation(
-        vaddr, 1 << (12 + 9 * (level - 1)), pcid, frame & ~1, bool(leaf & D), bool(frame & 1), bool(every & RW),
-        not any_xd & XD,
-    )  # fmt: skip
+        vaddr=vaddr_of(tag),
+        page_size=page_bytes(level_of(tag)),
+        pcid=None if context == GLOBAL_TAG else context,
+        paddr=held.frame & ~SMASHED,
+        dirty=bool(held.leaf & D),
+        smashed=bool(held.frame & SMASHED),
+        writable=bool(held.every & RW),
+        executable=not held.any_xd & XD,
+    )
 
 
 def _check_geometry(geometry: Geometry) -> None:

@@ -20,7 +20,7 @@ import os
 from collections.abc import Callable
 from enum import Enum
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -76,6 +76,16 @@ def cold(function: F) -> F:
 def is_native(value: Any) -> bool:
     """Whether something is a function that is marked as native."""
     return isinstance(getattr(value, "inlining", None), Inlining)
+
+
+def is_record(value: Any) -> TypeGuard[type[ctypes.Structure]]:
+    """Whether something is the class of a record: what is at a host address, by the names of its fields."""
+    return isinstance(value, type) and issubclass(value, ctypes.Structure)
+
+
+def is_result(value: Any) -> bool:
+    """Whether something is the class of named results (a NamedTuple)."""
+    return isinstance(value, type) and issubclass(value, tuple) and hasattr(value, "_fields")
 
 
 class EntryPoint:
@@ -173,6 +183,8 @@ __all__ = [
     "global_names",
     "inlined",
     "is_native",
+    "is_record",
+    "is_result",
     "load8",
     "load32",
     "load64",

@@ -240,14 +240,14 @@ class Mmu(Control):
         for _ in range(_MAX_RETRIES):
             status = state.status
             if status == _PAGE_FAULT:
-                fault = PageFault(vaddr, state.error_code)
+                fault = PageFault(vaddr, state.walked.error_code)
                 if self.on_page_fault is None or not self.on_page_fault(fault):
                     self._failed = (status, kind - _UC_MEM_READ, fault.error_code, vaddr)
                     return False
             elif status == Status.RING_FULL:
                 self.events.make_room()
             elif status == Status.CODE_WRITTEN:
-                self.code_written(state.paddr >> PAGE_SHIFT)
+                self.code_written(state.walked.paddr >> PAGE_SHIFT)
             elif status == Status.WRITTEN_CODE:
                 unicorn_abi.flush_tlb(self.uc)
                 state.epoch += 1

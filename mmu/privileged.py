@@ -206,7 +206,7 @@ def _translated(mmu: Mmu, vaddr: int) -> int:
     if found is None:
         raise GeneralProtection(vaddr)
     if found.paddr is None:
-        fault = PageFault(vaddr, mmu.state.error_code)
+        fault = PageFault(vaddr, mmu.state.walked.error_code)
         mmu.tlb.page_fault(vaddr, mmu.state.pcid)
         raise fault
     return found.paddr

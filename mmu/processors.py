@@ -15,10 +15,10 @@ REGISTERS = ("cr3", "pcid", "asid")
 COUNTERS = ("fills", "walks", "walk_loads", "page_faults", "ad_updates", "flushes", "cr3_loads")
 #: Fills that are counted here only, each with a walk of four entries.
 PLAIN_FILLS = "plain_fills"
-#: Where the translation caches are, and what they remember of the last access.
+#: Where the translation caches are.
 MODEL = (
-    "tlb_number", "tlb_arrays", "tlb_lists", "tlb_shared", "tlb_stats", "tlb_outcome", "tlb_time", "tlb_random",
-    "found_array", "found_way", "pieces", "pieces_number", "psc", "psc_entries", "psc_lookups", "psc_hits",
+    "tlb_number", "tlb_arrays", "tlb_lists", "tlb_shared", "tlb_time", "tlb_random", "structure_caches",
+    "access_counts", "pieces", "pieces_number",
 )  # fmt: skip
 _FIELDS = (*REGISTERS, *COUNTERS, PLAIN_FILLS, *MODEL)
 

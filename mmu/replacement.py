@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmu.array_record import FACTS, META, POLICY, TIME, WAYS, fact_of, set_of
+from mmu.array_record import TlbArray, held_at, set_of
 from mmu.geometry import Replacement
 from mmu.native import inlined, load64, native, store64
 from mmu.state import MmuState
@@ -13,29 +13,29 @@ _MULTIPLIER_LOW, _MULTIPLIER_HIGH = 2685821657736338717 & _LOW_32, 2685821657736
 
 
 @inlined
-def touch(state: MmuState, array: int, index: int, vaddr: int, level: int, installed: bool) -> None:
+def touch(state: MmuState, array: TlbArray, index: int, vaddr: int, level: int, installed: bool) -> None:
     """The way at ``index``, in the set of that page, was used."""
-    policy = load64(array + POLICY)
+    policy = array.replacement
     if policy == Replacement.LRU or (policy == Replacement.FIFO and installed):
         state.tlb_time += 1
-        store64(fact_of(array, index) + TIME, state.tlb_time)
+        held_at(array, index).time = state.tlb_time
     elif policy != Replacement.FIFO and policy != Replacement.RANDOM:
         _note_use(array, index, vaddr, level)
 
 
 @native
-def _note_use(array: int, index: int, vaddr: int, level: int) -> None:
+def _note_use(array: TlbArray, index: int, vaddr: int, level: int) -> None:
     """The bits of the two PLRU policies."""
     set_number = set_of(array, vaddr, level)
-    ways = load64(array + WAYS)
+    ways = array.ways
     way = index - set_number * ways
-    meta = load64(array + META) + set_number * 8
-    if load64(array + POLICY) == Replacement.TREE_PLRU:
-        store64(meta, _point_away(load64(meta), way, ways))
+    used = array.used + set_number * 8
+    if array.replacement == Replacement.TREE_PLRU:
+        store64(used, _point_away(load64(used), way, ways))
         return
-    bits = load64(meta) | (1 << way)
+    bits = load64(used) | (1 << way)
     full = _ALL_ONES if ways == 64 else (1 << ways) - 1
-    store64(meta, 1 << way if bits == full else bits)
+    store64(used, 1 << way if bits == full else bits)
 
 
 @native
@@ -68,13 +68,13 @@ def next_random(state: MmuState) -> int:
 
 
 @native
-def victim(state: MmuState, array: int, set_number: int) -> int:
+def victim(state: MmuState, array: TlbArray, set_number: int) -> int:
     """The way of a full set that is to go."""
-    ways = load64(array + WAYS)
-    policy = load64(array + POLICY)
+    ways = array.ways
+    policy = array.replacement
     if policy == Replacement.LRU or policy == Replacement.FIFO:
-        return _oldest(fact_of(array, set_number * ways), fact_of(array, 1) - load64(array + FACTS), ways)
-    bits = load64(load64(array + META) + set_number * 8)
+        return _oldest(array, set_number * ways)
+    bits = load64(array.used + set_number * 8)
     if policy == Replacement.TREE_PLRU:
         node, way, span = 1, 0, ways >> 1
         while span != 0:
@@ -92,11 +92,12 @@ def victim(state: MmuState, array: int, set_number: int) -> int:
 
 
 @native
-def _oldest(fact: int, step: int, ways: int) -> int:
-    best, oldest = 0, load64(fact + TIME)
+def _oldest(array: TlbArray, first: int) -> int:
+    """Of the set that begins at index ``first``, the way that was used or installed longest ago."""
+    best, oldest = 0, held_at(array, first).time
     way = 1
-    while way < ways:
-        time = load64(fact + way * step + TIME)
+    while way < array.ways:
+        time = held_at(array, first + way).time
         if time < oldest:
             best, oldest = way, time
         way += 1

@@ -41,7 +41,7 @@ class StaleHits:
     def _on_stale(self, vaddr: int, access: int, cached: int) -> int:
         """Called by native code, which has just walked."""
         state = self._state
-        fresh = state.paddr if state.status == Status.OK else None
+        fresh = state.walked.paddr if state.status == Status.OK else None
         hit = StaleHit(vaddr, Access(access), cached, fresh, state.asid, state.cpu, state.clock)
         if len(self.hits) < _MOST:
             self.hits.append(hit)

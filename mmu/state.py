@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterable
 from enum import IntEnum
+from typing import Any
+
+Words = ctypes.Array[ctypes.c_uint64]
 
 
 class Status(IntEnum):
@@ -18,10 +22,41 @@ class Status(IntEnum):
     WRITTEN_CODE = 6  # a frame that may be written through the TLB is about to be executed
 
 
-class MmuState(ctypes.Structure):
-    """Registers, counters, the last walk's result, and where the event ring and the frame marks are (host addresses).
+def fields(annotations: Iterable[str], **others: Any) -> list[tuple[str, Any]]:
+    """The fields of a record that has these annotations: each a uint64, but for ``others``, whose C types are given."""
+    return [(name, others.get(name, ctypes.c_uint64)) for name in annotations]
 
-    Every field is a uint64.
+
+class Walked(ctypes.Structure):
+    """What a walk found.  Before a fill answers: the translation that it answers with, which the TLB model may hold."""
+
+    error_code: int  # of a page fault
+    paddr: int
+    level: int  # of the leaf entry, or of the one that made the walk fault
+    rights: int  # of the current mode; no write before D is set
+    every: int  # AND of all entries
+    any_xd: int  # OR of all entries, of which XD counts
+    leaf: int  # the leaf entry, before the walk touched it
+
+    _fields_ = fields(__annotations__)
+
+
+class LastAccess(ctypes.Structure):
+    """What the TLB model did for the last access."""
+
+    level: int  # the TLB level that hit, 0 for none
+    walked: int
+    start: int  # if so: the level of the structure-cache entry from which, 0 for CR3
+    array: int  # the address of the record of the array that hit, and the place there
+    place: int
+
+    _fields_ = fields(__annotations__, level=ctypes.c_uint32, walked=ctypes.c_uint32)
+
+
+class MmuState(ctypes.Structure):
+    """Registers, counters, what the last walk found, and where all else is (host addresses).
+
+    Every field is a uint64, but for the records and arrays of uint64 inside.
     """
 
     # memory and registers
@@ -37,22 +72,15 @@ class MmuState(ctypes.Structure):
     pkrs: int
     implicit: int  # data accesses are implicit supervisor accesses
     maxphyaddr: int
-    #: Address of uint64[12]: the reserved bits of an entry of level l, at 2*l for a table and 2*l+1 for a leaf.  At 0:
-    #: the bits that make an entry of level 4, 3 or 2 anything but a plain one that refers to a table; at 1: as at 3.
-    reserved: int
+    reserved: Words  # the bits that must be 0 in an entry of level l: at 2*l for a table, at 2*l+1 for a leaf
+    unusual: int  # the bits that make an entry of level 4, 3 or 2 anything but a plain one that refers to a table
     asid: int  # who runs, for the events: the machine puts the pid here
     cpu: int
     clock: int  # instructions retired
     # the last walk
     status: int
-    error_code: int
-    paddr: int
-    level: int
-    rights: int
-    every: int  # AND of all entries
-    any: int  # OR of all entries
-    leaf: int  # the leaf entry, before the walk touched it
-    slots: int  # address of uint64[6]: the physical address of the entry read at each level
+    walked: Walked
+    slots: Words  # by level: the physical address of the entry that was read
     # counters
     plain_fills: int  # each with a walk of four entries; counted in none of the others
     fills: int
@@ -79,26 +107,17 @@ class MmuState(ctypes.Structure):
     # the TLB model (exact mode): see mmu.tlb
     pcid: int
     tlb_number: int  # of arrays
-    tlb_arrays: int  # address of their records
-    #: Address of uint64[3][2][MAX_ARRAYS + 1]: the records of the arrays of an access and a level, then 0.
+    tlb_arrays: int  # address of TlbArray[]
+    #: Address of uint64[3][2][MAX_ARRAYS + 1]: the addresses of the arrays of an access and a level, then 0.
     tlb_lists: int
     tlb_shared: int  # address of uint64[3][4]: by access and page level, who else finds what such an access installs
-    tlb_outcome: int  # of the last access: level that hit | walked << 8 | level of the structure-cache entry << 16
     tlb_time: int  # counts touches
     tlb_random: int  # state of xorshift64*
     inclusive: int
     smash_1g: int
-    found_array: int  # what a lookup found: the array's record, and the index among its ways
-    found_way: int
-    psc: int  # address of uint64[6]: the structure cache of each level
-    psc_entries: int  # address of uint64[6]: how many entries it has
-    psc_lookups: int  # address of uint64[6]
-    psc_hits: int  # address of uint64[6]
-    walk_level: int  # where the next walk begins
-    walk_table: int
-    walk_every: int
-    walk_any: int
-    tlb_stats: int  # address of uint64[3][8], by access: see mmu.exact
+    structure_caches: int  # address of StructureCache[6], by level
+    access_counts: int  # address of AccessCounts[3], by access
+    last_access: LastAccess
     page_of: int  # address of uint64[windows][frames]: the page number that stands in a window for a frame, plus 1
     frames: int
     windows: int
@@ -117,4 +136,10 @@ class MmuState(ctypes.Structure):
     check: int  # compare each hit with a fresh walk
     on_stale: int  # address of stale(vaddr, access): called for a hit that differs from the tables
 
-    _fields_ = tuple((name, ctypes.c_uint64) for name in __annotations__)
+    _fields_ = fields(
+        __annotations__,
+        walked=Walked,
+        last_access=LastAccess,
+        reserved=ctypes.c_uint64 * 12,
+        slots=ctypes.c_uint64 * 6,
+    )

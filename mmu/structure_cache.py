@@ -8,17 +8,49 @@ number of levels is asked.
 
 from __future__ import annotations
 
+import ctypes
+
 from mmu.array_record import page_of
 from mmu.entries import A
-from mmu.native import load64, native, store64
+from mmu.native import inlined, native
 from mmu.registers import PCID_MASK
-from mmu.state import MmuState
+from mmu.state import MmuState, fields
+from mmu.walk import WalkStart
 
-#: Words of an entry: key (0: free), table address, AND, OR, time of last use.
-STRUCTURE_WORDS = 5
-_ENTRY = STRUCTURE_WORDS * 8
-TABLE_AT, EVERY_AT, ANY_AT, TIME_AT = 8, 16, 24, 32
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
+
+
+class StructureCache(ctypes.Structure):
+    """The structure cache of one level.  Every field is a uint64."""
+
+    held: int  # address of HeldTable[]
+    entries: int  # how many there are; 0: the processor has no such cache
+    lookups: int
+    hits: int
+
+    _fields_ = fields(__annotations__)
+
+
+class HeldTable(ctypes.Structure):
+    """An entry of a structure cache: the table that a paging-structure entry refers to.  Every field is a uint64."""
+
+    key: int  # 0: free
+    table: int  # its address
+    every: int  # AND of the entries from the top down to here
+    any_xd: int  # OR
+    time: int  # of its last use
+
+    _fields_ = fields(__annotations__)
+
+
+CACHE_BYTES = ctypes.sizeof(StructureCache)
+_HELD_BYTES = ctypes.sizeof(HeldTable)
+
+
+@inlined
+def _cache(state: MmuState, level: int) -> StructureCache:
+    """The cache of the entries of this level."""
+    return StructureCache.from_address(state.structure_caches + level * CACHE_BYTES)
 
 
 @native
@@ -28,72 +60,66 @@ def _key(vaddr: int, level: int, pcid: int) -> int:
 
 
 @native
-def _find(state: MmuState, vaddr: int, level: int, pcid: int) -> int:
-    """The address of the entry; 0 if it is not held."""
+def _find(cache: StructureCache, vaddr: int, level: int, pcid: int) -> int:
+    """The host address of the entry; 0 if it is not held."""
     key = _key(vaddr, level, pcid)
-    at = load64(state.psc + level * 8)
-    end = at + load64(state.psc_entries + level * 8) * _ENTRY
+    at = cache.held
+    end = at + cache.entries * _HELD_BYTES
     while at < end:
-        if load64(at) == key:
+        if HeldTable.from_address(at).key == key:
             return at
-        at += _ENTRY
+        at += _HELD_BYTES
     return 0
 
 
 @native
-def _count(words: int, level: int) -> None:
-    store64(words + level * 8, load64(words + level * 8) + 1)
-
-
-@native
-def begin_walk(state: MmuState, vaddr: int, levels: int, root: int, every: int, quiet: bool) -> int:
+def begin_walk(state: MmuState, vaddr: int, root: WalkStart, quiet: bool) -> WalkStart:
     """Where the next walk begins: below the deepest cached entry for the address, or at the root.
 
-    Returns the level of that entry, 0 for the root.  ``quiet``: no statistics, and no use is noted.
+    ``quiet``: no statistics, and no use is noted.
     """
-    state.walk_level, state.walk_table, state.walk_every, state.walk_any = levels, root, every, 0
     level = 2
-    while level <= levels:
-        if load64(state.psc_entries + level * 8) != 0:
+    while level <= root.level:
+        cache = _cache(state, level)
+        if cache.entries != 0:
             if not quiet:
-                _count(state.psc_lookups, level)
-            at = _find(state, vaddr, level, state.pcid)
+                cache.lookups += 1
+            at = _find(cache, vaddr, level, state.pcid)
             if at != 0:
-                state.walk_level = level - 1
-                state.walk_table = load64(at + TABLE_AT)
-                state.walk_every = load64(at + EVERY_AT)
-                state.walk_any = load64(at + ANY_AT)
+                held = HeldTable.from_address(at)
                 if not quiet:
-                    _count(state.psc_hits, level)
+                    cache.hits += 1
                     state.tlb_time += 1
-                    store64(at + TIME_AT, state.tlb_time)
-                return level
+                    held.time = state.tlb_time
+                return WalkStart(level, level - 1, held.table, held.every, held.any_xd)
         level += 1
-    return 0
+    return root
 
 
 @native
 def cache_structure_entry(state: MmuState, vaddr: int, level: int, table: int, every: int, any_xd: int) -> None:
     """An entry that refers to a table, read by a completed walk, enters the cache of its level."""
-    entries = load64(state.psc_entries + level * 8)
-    if entries == 0:
+    cache = _cache(state, level)
+    if cache.entries == 0:
         return
-    at = load64(state.psc + level * 8)
-    end = at + entries * _ENTRY
+    at = cache.held
+    end = at + cache.entries * _HELD_BYTES
     chosen, oldest = at, _ALL_ONES
     while at < end:
-        if load64(at) == 0:
+        held = HeldTable.from_address(at)
+        if held.key == 0:
             chosen = at
             break
-        if load64(at + TIME_AT) < oldest:
-            chosen, oldest = at, load64(at + TIME_AT)
-        at += _ENTRY
+        if held.time < oldest:
+            chosen, oldest = at, held.time
+        at += _HELD_BYTES
     state.tlb_time += 1
-    store64(chosen, _key(vaddr, level, state.pcid))
-    store64(chosen + TABLE_AT, table)
-    store64(chosen + EVERY_AT, every | A)
-    store64(chosen + ANY_AT, any_xd)
-    store64(chosen + TIME_AT, state.tlb_time)
+    held = HeldTable.from_address(chosen)
+    held.key = _key(vaddr, level, state.pcid)
+    held.table = table
+    held.every = every | A
+    held.any_xd = any_xd
+    held.time = state.tlb_time
 
 
 @native
@@ -101,13 +127,13 @@ def invalidate_structures(state: MmuState, pcid: int, every_pcid: bool) -> None:
     """Forget every entry of a PCID, or of all."""
     level = 2
     while level <= 5:
-        at = load64(state.psc + level * 8)
-        end = at + load64(state.psc_entries + level * 8) * _ENTRY
+        at = _cache(state, level).held
+        end = at + _cache(state, level).entries * _HELD_BYTES
         while at < end:
-            key = load64(at)
-            if key != 0 and (every_pcid or (key >> 3) & PCID_MASK == pcid):
-                store64(at, 0)
-            at += _ENTRY
+            held = HeldTable.from_address(at)
+            if held.key != 0 and (every_pcid or (held.key >> 3) & PCID_MASK == pcid):
+                held.key = 0
+            at += _HELD_BYTES
         level += 1
 
 
@@ -116,8 +142,9 @@ def invalidate_structures_of(state: MmuState, vaddr: int, pcid: int) -> None:
     """Forget the entries that this address would use."""
     level = 2
     while level <= 5:
-        if load64(state.psc_entries + level * 8) != 0:
-            at = _find(state, vaddr, level, pcid)
+        cache = _cache(state, level)
+        if cache.entries != 0:
+            at = _find(cache, vaddr, level, pcid)
             if at != 0:
-                store64(at, 0)
+                HeldTable.from_address(at).key = 0
         level += 1

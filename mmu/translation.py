@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import struct
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
@@ -41,19 +40,18 @@ def load_registers(state: MmuState, registers: Registers) -> None:
     state.efer, state.cpl, state.maxphyaddr = registers.efer, registers.cpl, registers.maxphyaddr
     state.ac, state.pkru, state.pkrs, state.implicit = registers.ac, registers.pkru, registers.pkrs, registers.implicit
     nxe = bool(registers.efer & EFER.NXE)
-    masks = _reserved_masks(registers.maxphyaddr, nxe, registers.pages_1g, registers.upper_g_reserved)
-    ctypes.memmove(state.reserved, masks, len(masks))
+    masks, state.unusual = _reserved_masks(registers.maxphyaddr, nxe, registers.pages_1g, registers.upper_g_reserved)
+    state.reserved[2:] = [*masks]
 
 
 @functools.cache
-def _reserved_masks(maxphyaddr: int, nxe: bool, pages_1g: bool, upper_g_reserved: bool) -> bytes:
-    """What :attr:`mmu.state.MmuState.reserved` points to."""
-    masks = [
+def _reserved_masks(maxphyaddr: int, nxe: bool, pages_1g: bool, upper_g_reserved: bool) -> tuple[tuple[int, ...], int]:
+    """What :class:`mmu.state.MmuState` has as reserved, from level 1 on, and as unusual."""
+    masks = tuple(
         reserved_bits(level, leaf, maxphyaddr, nxe=nxe, pages_1g=pages_1g, upper_g_reserved=upper_g_reserved)
         for level, leaf in product(range(1, 6), (False, True))
-    ]
-    unusual = PS | masks[2] | masks[4] | masks[6]  # in an entry of level 4, 3 or 2
-    return struct.pack("<12Q", unusual, masks[1], *masks)
+    )
+    return masks, PS | masks[2] | masks[4] | masks[6]  # the tables of level 4, 3 and 2
 
 
 #: An event mask for no kind of event, with which a walk leaves the entries that it reads in the event record.
@@ -113,11 +111,7 @@ class Walker:
 
     def __init__(self, ram: PhysicalMemory) -> None:
         self._record = np.zeros(1, dtype=EVENT)
-        self._slots = np.zeros(8, dtype=np.uint64)
-        self._reserved = np.zeros(12, dtype=np.uint64)
         self._state = MmuState(ram=ram.host, ram_bytes=ram.size, ring=self._record.ctypes.data, ring_capacity=1)
-        self._state.reserved = self._reserved.ctypes.data
-        self._state.slots = self._slots.ctypes.data
         self._ram = ram
         self._address = ctypes.addressof(self._state)
         self._levels = 4
@@ -133,8 +127,8 @@ class Walker:
     def steps(self) -> tuple[WalkStep, ...]:
         """What the last walk read, top level first."""
         entries = self._record["entries"][0]
-        lowest = self._state.level
-        return tuple(WalkStep(k, int(self._slots[k]), int(entries[k - 1])) for k in range(self._levels, lowest - 1, -1))
+        slots, lowest = self._state.slots, self._state.walked.level
+        return tuple(WalkStep(k, slots[k], int(entries[k - 1])) for k in range(self._levels, lowest - 1, -1))
 
     def translate(self, registers: Registers, vaddr: int, access: Access, *, stack: bool = False) -> Translation:
         """See :func:`translate`."""
@@ -144,20 +138,20 @@ class Walker:
         status = self._walk(self._address, vaddr, access)
         library().raise_failures()
         if status == Status.PAGE_FAULT:
-            raise PageFault(vaddr, state.error_code)
+            raise PageFault(vaddr, state.walked.error_code)
         if status == Status.GENERAL_PROTECTION:
             raise StackFault(vaddr) if stack else GeneralProtection(vaddr)
-        if status == Status.BUS or state.paddr >= self._ram.size:
+        if status == Status.BUS or state.walked.paddr >= self._ram.size:
             raise BusError(f"the tables for {vaddr:#x} lead outside physical memory of {self._ram.size:#x} bytes")
         return self._translation(registers, vaddr)
 
     def _translation(self, registers: Registers, vaddr: int) -> Translation:
         state = self._state
-        level, leaf = state.level, state.leaf
-        rights = page_rights(state, state.every, state.any) & ~key_denies(state, state.every, leaf)
+        walked, level, leaf = state.walked, state.walked.level, state.walked.leaf
+        rights = page_rights(state, walked.every, walked.any_xd) & ~key_denies(state, walked.every, leaf)
         return Translation(
             vaddr=vaddr,
-            paddr=state.paddr,
+            paddr=walked.paddr,
             page_size=page_bytes(level),
             level=level,
             steps=self.steps(),

@@ -51,6 +51,9 @@ class UnicornMismatch(RuntimeError):
 class TlbEntry(ctypes.Structure):
     """``uc_tlb_entry``: what a fill hook answers."""
 
+    paddr: int
+    perms: int  # UC_PROT_*
+
     _fields_ = (("paddr", ctypes.c_uint64), ("perms", ctypes.c_uint32))
 
 

@@ -10,8 +10,10 @@ be allowed.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from mmu.entries import ADDRESS, PS, RW, US, XD, A, D, P
-from mmu.events import EventKind, commit, next_record, words
+from mmu.events import EventKind, commit, next_record
 from mmu.faults import ErrorCode
 from mmu.native import cold, inlined, load64, native, store64
 from mmu.registers import CR0, CR4, EFER, Access
@@ -22,15 +24,39 @@ CAN_READ, CAN_WRITE, CAN_EXECUTE = 1, 2, 4
 CAN_DATA = CAN_READ | CAN_WRITE
 
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
-_ENTRIES = 64  # byte offset of the entry of level 1 in an event record
-EVERY_START = RW | US | A
 _USED = P | A
+
+
+class WalkStart(NamedTuple):
+    """Where a walk begins: the level of the structure-cache entry it found there (0: at CR3), that of the first entry
+    to be read, the table that holds it, and AND and OR of the entries above.
+    """
+
+    cached: int
+    level: int
+    table: int
+    every: int
+    any_xd: int
+
+
+class PlainWalk(NamedTuple):
+    """What a plain walk found: the PTE, AND and OR of the four entries; an AND of 0 says that it was no plain one."""
+
+    pte: int
+    every: int
+    any_xd: int
 
 
 @native
 def levels(state: MmuState) -> int:
     """How many levels the tables have."""
     return 5 if state.cr4 & CR4.LA57 != 0 else 4
+
+
+@inlined
+def root(state: MmuState) -> WalkStart:
+    """The top of the tables."""
+    return WalkStart(0, levels(state), state.cr3 & ADDRESS, RW | US | A, 0)
 
 
 @inlined
@@ -109,9 +135,10 @@ def fault(state: MmuState, vaddr: int, access: int, level: int, cause: int) -> i
     if access == Access.FETCH and (state.efer & EFER.NXE != 0 or state.cr4 & CR4.SMEP != 0):
         code |= ErrorCode.ID
     state.status = Status.PAGE_FAULT
-    state.error_code = code
-    state.level = level
-    state.rights = 0
+    walked = state.walked
+    walked.error_code = code
+    walked.level = level
+    walked.rights = 0
     state.page_faults += 1
     commit(state, EventKind.WALK, access, level, code, vaddr, 0)
     commit(state, EventKind.FAULT, access, level, code, vaddr, 0)
@@ -123,7 +150,7 @@ def _set_accessed_dirty(state: MmuState, vaddr: int, access: int, first: int, le
     """Set A in each entry of the walk and, on a write, D in the leaf (SDM vol. 3, 4.8)."""
     level = first
     while level >= leaf_level:
-        slot = load64(state.slots + level * 8)
+        slot = state.slots[level]
         old = load64(state.ram + slot)
         new = old | A
         if access == Access.WRITE and level == leaf_level:
@@ -131,44 +158,43 @@ def _set_accessed_dirty(state: MmuState, vaddr: int, access: int, first: int, le
         if new != old and state.read_only == 0:
             store64(state.ram + slot, new)
             state.ad_updates += 1
-            words(state, old, new, 8)
+            record = next_record(state)
+            record.old = old
+            record.new = new
+            record.length = 8
             commit(state, EventKind.ACCESSED_DIRTY, access, level, 0, vaddr, slot)
         level -= 1
 
 
 @native
-def walk_from(state: MmuState, vaddr: int, access: int, first: int, table: int, every: int, any_xd: int) -> int:
-    """Walk from the table at ``table``, whose entries are of level ``first``.
-
-    ``every`` and ``any_xd`` come from the levels above.
-    """
-    ram, ram_bytes, slots, reserved = state.ram, state.ram_bytes, state.slots, state.reserved
+def walk_from(state: MmuState, vaddr: int, access: int, start: WalkStart) -> int:
+    """Walk and check, set A and D; the result is in ``state``.  Returns a Status."""
+    ram, ram_bytes = state.ram, state.ram_bytes
     state.walks += 1
     state.status = Status.OK
-    state.error_code = 0
-    record = 0
-    if state.event_mask != 0:  # where nothing is recorded nobody looks at the record, and the stores cost time
-        record = next_record(state) + _ENTRIES
+    state.walked.error_code = 0
+    recorded = state.event_mask != 0  # where nothing is recorded nobody looks at the record, and the stores cost time
+    if recorded:
         for word in range(5):
-            store64(record + word * 8, 0)
-    level = first
+            next_record(state).entries[word] = 0
+    level, table, every, any_xd = start.level, start.table, start.every, start.any_xd
     shift = 12 + 9 * (level - 1)
     while True:
         slot = table | (((vaddr >> shift) & 511) << 3)
         if slot >= ram_bytes:
-            state.walk_loads += first - level
+            state.walk_loads += start.level - level
             state.status = Status.BUS
             return Status.BUS
         entry = load64(ram + slot)
-        store64(slots + level * 8, slot)
-        if record != 0:
-            store64(record + (level - 1) * 8, entry)
+        state.slots[level] = slot
+        if recorded:
+            next_record(state).entries[level - 1] = entry
         if entry & P == 0:
-            state.walk_loads += first - level + 1
+            state.walk_loads += start.level - level + 1
             return fault(state, vaddr, access, level, 0)
         leaf = level == 1 or (level < 4 and entry & PS != 0)
-        if entry & load64(reserved + (level * 2 + (1 if leaf else 0)) * 8) != 0:
-            state.walk_loads += first - level + 1
+        if entry & state.reserved[level * 2 + (1 if leaf else 0)] != 0:
+            state.walk_loads += start.level - level + 1
             return fault(state, vaddr, access, level, ErrorCode.P | ErrorCode.RSVD)
         every &= entry
         any_xd |= entry
@@ -177,7 +203,7 @@ def walk_from(state: MmuState, vaddr: int, access: int, first: int, table: int, 
         table = entry & ADDRESS
         level -= 1
         shift -= 9
-    state.walk_loads += first - level + 1
+    state.walk_loads += start.level - level + 1
     rights = page_rights(state, every, any_xd)
     denied = key_denies(state, every, entry)
     wanted = 1 << access
@@ -190,48 +216,48 @@ def walk_from(state: MmuState, vaddr: int, access: int, first: int, table: int, 
         rights &= CAN_READ | CAN_EXECUTE  # the first write must come back, to set D
     offset_mask = (1 << shift) - 1
     paddr = (entry & ADDRESS & (_ALL_ONES ^ offset_mask)) | (vaddr & offset_mask)
-    state.paddr = paddr
-    state.level = level
-    state.every = every
-    state.any = any_xd
-    state.leaf = entry
-    state.rights = rights
-    if record != 0:
+    walked = state.walked
+    walked.paddr = paddr
+    walked.level = level
+    walked.every = every
+    walked.any_xd = any_xd
+    walked.leaf = entry
+    walked.rights = rights
+    if recorded:
         commit(state, EventKind.WALK, access, level, 0, vaddr, paddr)
     if every & A == 0 or (access == Access.WRITE and entry & D == 0):
-        _set_accessed_dirty(state, vaddr, access, first, level)
+        _set_accessed_dirty(state, vaddr, access, start.level, level)
     return Status.OK
 
 
 @inlined
-def plain_walk(state: MmuState, vaddr: int) -> tuple[int, int, int]:
+def plain_walk(state: MmuState, vaddr: int) -> PlainWalk:
     """The walk that is made most: four levels to a 4K page, with nothing to set in the tables above the leaf.
 
-    Tests all entries at once.  Returns the leaf, and the AND and the OR of all entries; the AND is 0, and nothing has
-    changed, where :func:`walk_from` must look more closely.
+    Tests all entries at once; nothing has changed where :func:`walk_from` must look more closely.
     """
-    ram, ram_bytes, reserved = state.ram, state.ram_bytes, state.reserved
+    ram, ram_bytes = state.ram, state.ram_bytes
     slot = (state.cr3 & ADDRESS) | (((vaddr >> 39) & 511) << 3)
     if slot >= ram_bytes:
-        return 0, 0, 0
+        return PlainWalk(0, 0, 0)
     pml4e = load64(ram + slot)
     slot = (pml4e & ADDRESS) | (((vaddr >> 30) & 511) << 3)
     if slot >= ram_bytes:
-        return 0, 0, 0
+        return PlainWalk(0, 0, 0)
     pdpte = load64(ram + slot)
     slot = (pdpte & ADDRESS) | (((vaddr >> 21) & 511) << 3)
     if slot >= ram_bytes:
-        return 0, 0, 0
+        return PlainWalk(0, 0, 0)
     pde = load64(ram + slot)
     slot = (pde & ADDRESS) | (((vaddr >> 12) & 511) << 3)
     if slot >= ram_bytes:
-        return 0, 0, 0
+        return PlainWalk(0, 0, 0)
     pte = load64(ram + slot)
     every = pml4e & pdpte & pde & pte
     tables = pml4e | pdpte | pde
-    if every & _USED != _USED or (tables & load64(reserved)) | (pte & load64(reserved + 8)) != 0:
-        return 0, 0, 0
-    return pte, every, tables | pte
+    if every & _USED != _USED or (tables & state.unusual) | (pte & state.reserved[3]) != 0:
+        return PlainWalk(0, 0, 0)
+    return PlainWalk(pte, every, tables | pte)
 
 
 @inlined
@@ -240,20 +266,21 @@ def _walk_4k(state: MmuState, vaddr: int, access: int) -> bool:
 
     Of the result only paddr, level and rights are left: every store counts here.
     """
-    pte, every, any_xd = plain_walk(state, vaddr)
-    if every == 0:
+    found = plain_walk(state, vaddr)
+    if found.every == 0:
         return False
-    rights = page_rights(state, every, any_xd) & (_ALL_ONES ^ key_denies(state, every, pte))
-    if pte & D == 0:
+    rights = page_rights(state, found.every, found.any_xd) & (_ALL_ONES ^ key_denies(state, found.every, found.pte))
+    if found.pte & D == 0:
         rights &= CAN_READ | CAN_EXECUTE
     if rights & (1 << access) == 0:
         return False
     state.walks += 1
     state.walk_loads += 4
     state.status = Status.OK
-    state.paddr = (pte & ADDRESS) | (vaddr & 0xFFF)
-    state.level = 1
-    state.rights = rights
+    walked = state.walked
+    walked.paddr = (found.pte & ADDRESS) | (vaddr & 0xFFF)
+    walked.level = 1
+    walked.rights = rights
     return True
 
 
@@ -267,8 +294,8 @@ def walk(state: MmuState, vaddr: int, access: int) -> int:
     if not canonical(state, vaddr):
         state.walks += 1
         state.status = Status.GENERAL_PROTECTION
-        state.error_code = 0
+        state.walked.error_code = 0
         return Status.GENERAL_PROTECTION
     if state.event_mask == 0 and state.cr4 & CR4.LA57 == 0 and _walk_4k(state, vaddr, access):
         return Status.OK
-    return walk_from(state, vaddr, access, levels(state), state.cr3 & ADDRESS, EVERY_START, 0)
+    return walk_from(state, vaddr, access, root(state))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from emu.hooks import TABLE_ENTRIES, TABLE_WORDS, TrapState
+from emu.hooks import BLOCK_BYTES, TABLE_ENTRIES, TrapState
 from mmu import CR4, EventRing, PhysicalMemory, Registers
 from mmu.exact import WINDOWS
 from mmu.geometry import Array, Geometry, Kinds, PageSizes, Replacement
@@ -93,7 +93,6 @@ class HookWorld:
 
     def _fill_state(self) -> None:
         state, frames = self.state, self.ram.frames
-        state.slots, state.reserved = self.array(8).ctypes.data, self.array(12).ctypes.data
         state.page_of, state.frames, state.windows = self.array(WINDOWS * frames).ctypes.data, frames, WINDOWS
         state.has_code, state.written_epoch = self.array(frames).ctypes.data, self.array(frames).ctypes.data
         state.epoch, state.clock, state.asid = ODD, ODD, 7
@@ -113,10 +112,14 @@ class HookWorld:
         trap.reg_read = self._function("reg_read", 3)
         trap.count_block = self._function("count_block", 3, result=ODD)
         trap.rflags_at = ctypes.addressof(trap)
-        trap.table = self.array(TABLE_ENTRIES * TABLE_WORDS).ctypes.data
+        trap.table = self.array(TABLE_ENTRIES * BLOCK_BYTES // 8).ctypes.data
 
     def _buffers(self) -> list[Any]:
-        records = [np.frombuffer(memoryview(record).cast("B"), dtype=np.uint8) for record in (self.state, self.trap)]
+        model = self.model
+        records = [
+            np.frombuffer(memoryview(record).cast("B"), dtype=np.uint8)
+            for record in (self.state, self.trap, model._arrays, model._counts, model._caches)
+        ]
         return [self.ram.words, self.events._records.view(np.uint8), *records, *self._arrays]
 
     def _snapshot(self) -> list[Any]:
@@ -131,8 +134,7 @@ class HookWorld:
         def call(name: str, *arguments: int) -> Any:
             result = library[name](*arguments)
             library.raise_failures()
-            status = self.state.status, self.state.error_code, self.state.paddr, self.state.level, self.state.rights
-            self.calls.append((name, arguments, result, status))
+            self.calls.append((name, arguments, result, self.state.status, bytes(self.state.walked)))
             return result
 
         story(self, call)

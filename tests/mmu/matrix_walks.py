@@ -20,15 +20,11 @@ class _State:
 
     def __init__(self, forest: Forest) -> None:
         self._record = np.zeros(1, dtype=EVENT)
-        self._slots = np.zeros(8, dtype=np.uint64)
-        self._reserved = np.zeros(12, dtype=np.uint64)
         self.state = MmuState(
             ram=forest.ram.host,
             ram_bytes=forest.ram.size,
             ring=self._record.ctypes.data,
             ring_capacity=1,
-            slots=self._slots.ctypes.data,
-            reserved=self._reserved.ctypes.data,
         )
 
 
@@ -71,8 +67,8 @@ class ReferenceWalks(_State):
         state.cr3 = next(cr3 for cr3, start, end in forest.chunks if start <= case < end)
         status = walk(state, int(forest.vaddrs[case]), int(setting.access))
         if status == Status.OK:
-            return state.paddr, 0, status, state.level
-        return 0, state.error_code, status, state.level
+            return state.walked.paddr, 0, status, state.walked.level
+        return 0, state.walked.error_code, status, state.walked.level
 
     def entries(self, case: int) -> tuple[int, int]:
         """The two entries of a case as they are now."""

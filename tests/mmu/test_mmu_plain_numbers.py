@@ -69,7 +69,7 @@ def modelled(world: HookWorld, call: Call) -> None:
     for pcid in (1, 2, 3, 1, 0xFFF, 0xFFE):
         world.state.pcid = pcid
         for vaddr, access in everywhere(world):
-            if call("model_access", state, vaddr, access) == 0 and world.state.tlb_outcome & 0x1FF < 0x100:
+            if call("model_access", state, vaddr, access) == 0 and not world.state.last_access.walked:
                 call("found_address", state, vaddr)
         call("model_invlpg", state, UPPER + 0x20_1000)
         call("model_page_fault", state, ODD, pcid)

@@ -92,10 +92,8 @@ class Pair:
         cr4 = Registers(cr3=0).cr4 | (CR4.PCIDE if pcide else 0) | (CR4.PGE if pge else 0)
         self.registers = Registers(cr3=0x1000, cr4=cr4 | (CR4.LA57 if levels == 5 else 0), cpl=0)
         self.ram, slow_ram = PhysicalMemory(RAM_BYTES), PhysicalMemory(RAM_BYTES)
-        self._record, self._slots = np.zeros(1, dtype=EVENT), np.zeros(8, dtype=np.uint64)
-        self._reserved = np.zeros(12, dtype=np.uint64)
+        self._record = np.zeros(1, dtype=EVENT)
         self.state = MmuState(ram=self.ram.host, ram_bytes=RAM_BYTES, ring=self._record.ctypes.data, ring_capacity=1)
-        self.state.slots, self.state.reserved = self._slots.ctypes.data, self._reserved.ctypes.data
         self.state.ram_bytes = 1 << 52  # data pages need no memory
         load_registers(self.state, self.registers)
         self.model = TlbModel(self.state, geometry, seed)
