@@ -81,7 +81,11 @@ class Entry:
                 if not kernel.signals.deliver(task):
                     return
             cpu.trap.code_id = task.mm.code_id
-            trap = cpu.enter(task.rip)
+            try:
+                trap = cpu.enter(task.rip)
+            except BaseException:
+                task.rip = cpu.rip  # so that it can go on
+                raise
             kind = trap.kind
             if kind == TrapKind.SYSCALL:
                 if not self._system_call(task):

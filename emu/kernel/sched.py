@@ -65,6 +65,7 @@ class Scheduler:
     def __init__(self, kernel: Kernel, cpus: int = 1, turn: int | None = None) -> None:
         """``turn``: instructions of a vCPU's turn; of one vCPU it is the time slice."""
         self._kernel = kernel
+        kernel.cpu.guard.signals_wait_in(Scheduler.run, wait=False)
         self.vcpus = [Vcpu(number) for number in range(cpus)]
         self.time_slice = TIME_SLICE if turn is None or cpus > 1 else turn
         self.turn = None if cpus == 1 else turn or TURN
@@ -207,21 +208,30 @@ class Scheduler:
 
         ``timeout_s`` is in seconds of host time, looked at once a turn.
         """
-        kernel = self._kernel
         limit = None if timeout_s is None else time.monotonic() + timeout_s
-        while True:
-            kernel.clock.run_timers()
-            if until is not None and until():
-                return StopReason.CONDITION
-            if limit is not None and time.monotonic() >= limit:
-                return StopReason.TIMEOUT
-            vcpu = self._find_work()
-            if vcpu is not None:
-                self._take_turn(vcpu)
-            elif not any(task.alive for task in kernel.tasks.values()):
-                return StopReason.EXITED
-            elif not kernel.clock.skip_to_next_timer():
-                return StopReason.IDLE
+        with self._kernel.cpu.guard as guard:
+            while True:
+                guard.raise_interruption()
+                reason = self._run_turn(until, limit)
+                if reason is not None:
+                    return reason
+
+    def _run_turn(self, until: Callable[[], bool] | None, limit: float | None) -> StopReason | None:
+        """One turn of whoever is next; None if there may be another one."""
+        kernel = self._kernel
+        kernel.clock.run_timers()
+        if until is not None and until():
+            return StopReason.CONDITION
+        if limit is not None and time.monotonic() >= limit:
+            return StopReason.TIMEOUT
+        vcpu = self._find_work()
+        if vcpu is not None:
+            self._take_turn(vcpu)
+        elif not any(task.alive for task in kernel.tasks.values()):
+            return StopReason.EXITED
+        elif not kernel.clock.skip_to_next_timer():
+            return StopReason.IDLE
+        return None
 
     def _take_turn(self, vcpu: Vcpu) -> None:
         """A vCPU's turn: load its task, run it, save it."""
@@ -238,7 +248,13 @@ class Scheduler:
         kernel.flusher.switch_cpu(vcpu.number, task.mm, task.tgid)
         self._since = start = cpu.clock
         cpu.trap.budget = vcpu.slice_left if self.turn is None else min(self.turn, vcpu.slice_left)
-        kernel.entry.run(task)
+        try:
+            kernel.entry.run(task)
+        except BaseException:
+            self.account(task)
+            if task.alive:
+                task.context.save()
+            raise
         self.account(task)
         kernel.current = None
         if task.alive:
