@@ -13,7 +13,7 @@ import struct
 from enum import IntEnum, IntFlag
 from typing import TYPE_CHECKING
 
-from emu.fs.dentry import Path
+from emu.fs.dentry import Path, unnamed_path
 from emu.fs.file import File
 from emu.fs.hugetlbfs import HugetlbFile
 from emu.linux.errors import LinuxError
@@ -33,6 +33,7 @@ from msharefs.window import WindowOperations
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
+    from emu.linux.caller import Caller
     from emu.mm.address_space import AddressSpace
     from msharefs.module import Mshare
 
@@ -93,7 +94,7 @@ class RegionG4(RegionInode):
         self.nlink = 0
         self.ops = PartOfRegion(region)
 
-    def open(self, path: Path, flags: int, task: Task | None) -> File:
+    def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
         return FileG4(path, flags)
 
     def truncate(self, size: int) -> None:
@@ -173,7 +174,7 @@ class DescriptorCalls:
         inode = RegionG4(sb, task.credentials.euid, task.credentials.egid, region)
         mount = next(mount for mount in kernel.vfs.mount_table if mount.sb is sb)
         try:
-            file = inode.open(kernel.vfs.unnamed_path(mount, inode, f"/{name} (deleted)"), OpenFlags.RDWR, task)
+            file = inode.open(unnamed_path(mount, inode, f"/{name} (deleted)"), OpenFlags.RDWR, task)
         except LinuxError:
             self._mshare.abandon(region)
             raise

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from emu.fs.dentry import Path
 from emu.fs.file import File
 from emu.fs.inode import NewOwner
+from emu.kernel.task import task_of
 from emu.linux.errors import LinuxError
 from emu.linux.syscall import IoctlWords
 from emu.mm.vma import MapFlags, Vma, VmFlags
@@ -26,6 +27,7 @@ from msharefs.window import WindowOperations
 
 if TYPE_CHECKING:
     from emu.kernel.task import Task
+    from emu.linux.caller import Caller
     from emu.mm.address_space import AddressSpace
 
 #: _IOR('x', 0, struct mshare_info), _IOW('x', 1, struct mshare_info) and _IOW('x', 2, struct mshare_create).
@@ -50,7 +52,7 @@ class RegionRfc3(EarlyRegionInode):
         super().__init__(sb, mode, uid, gid, region)
         self.ops: WindowOperations = EarlyWindow(region)
 
-    def open(self, path: Path, flags: int, task: Task | None) -> File:
+    def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
         return FileRfc3(path, flags)
 
 
@@ -87,7 +89,8 @@ class FileRfc3(ControlFile):
 
     # -- the ioctls ------------------------------------------------------------------------------------------------
 
-    def ioctl(self, task: Task, command: int, argument: int) -> int:
+    def ioctl(self, caller: Caller[Path], command: int, argument: int) -> int:
+        task = task_of(caller)
         if command == MSHAREFS_GET_SIZE:
             task.mm.write(argument, MSHARE_INFO.pack(self.region.host_base, self.region.size))
         elif command == MSHAREFS_SET_SIZE:

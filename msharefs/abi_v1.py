@@ -30,6 +30,7 @@ from msharefs.window import WindowOperations
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
+    from emu.linux.caller import Caller
     from msharefs.module import Mshare
 
 NR_MSHARE, NR_MSHARE_UNLINK = 451, 452
@@ -63,8 +64,8 @@ class RegionV1(RegionInode):
         posted = sb.options.abi == "v1"
         self.ops = EarlyWindow(region) if posted else WindowOperations(region, identity=True)
 
-    def open(self, path: Path, flags: int, task: Task | None) -> File:
-        if flags & OpenFlags.ACCMODE != OpenFlags.RDONLY and task is not None:
+    def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
+        if flags & OpenFlags.ACCMODE != OpenFlags.RDONLY and caller is not None:
             raise LinuxError(errno.EPERM)
         return InfoV1File(path, flags)
 

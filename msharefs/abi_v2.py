@@ -27,7 +27,7 @@ from msharefs.objects import check_window
 from msharefs.region import Region
 
 if TYPE_CHECKING:
-    from emu.kernel.task import Task
+    from emu.linux.caller import Caller
 
 _HOST_FLAGS = MapFlags.PRIVATE | MapFlags.ANONYMOUS | MapFlags.FIXED | MapFlags.NORESERVE
 
@@ -39,7 +39,7 @@ class RegionV2(EarlyRegionInode):
         super().__init__(sb, mode, uid, gid, region)
         self.ops = PartedWindow(region)
 
-    def open(self, path: Path, flags: int, task: Task | None) -> File:
+    def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
         return FileV2(path, flags)
 
     def fix_range(self, start: int, length: int, prot: Prot) -> None:
@@ -95,7 +95,7 @@ class DirectoryV2(MshareDirectory):
 
     def unlink(self, name: str, inode: Inode) -> None:
         """unlink(2) of a region unmaps it from the caller too (7/9)."""
-        task = self.sb.kernel.current
+        task = self.sb.mshare.kernel.current
         if isinstance(inode, RegionV2) and task is not None:
             inode.leave(task.mm)  # while it has a name: the last window must not take the region away beneath us
         super().unlink(name, inode)

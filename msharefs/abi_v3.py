@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from emu.fs.dentry import Path
 from emu.fs.file import File
 from emu.fs.inode import NewOwner
+from emu.kernel.task import task_of
 from emu.linux.errors import LinuxError
 from emu.linux.syscall import IoctlWords, StructWords, s32
 from emu.mm.address_space import AddressSpace, page_align
@@ -28,6 +29,7 @@ from msharefs.window import WindowOperations
 
 if TYPE_CHECKING:
     from emu.kernel.task import Task
+    from emu.linux.caller import Caller
 
 #: _IOW('x', 0, struct mshare_create) and _IOW('x', 1, struct mshare_unmap).
 MSHAREFS_CREATE_MAPPING = 0x40287800
@@ -75,7 +77,7 @@ class RegionV3(RegionInode):
         self.size = self.region.size = size
         self.touch()
 
-    def open(self, path: Path, flags: int, task: Task | None) -> File:
+    def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
         return RegionFile(path, flags)
 
 
@@ -115,7 +117,8 @@ class RegionFile(ControlFile):
 
     # -- the objects -----------------------------------------------------------------------------------------------
 
-    def ioctl(self, task: Task, command: int, argument: int) -> int:
+    def ioctl(self, caller: Caller[Path], command: int, argument: int) -> int:
+        task = task_of(caller)
         self.check_sized(task, command, argument)
         self.check_may_change()
         layout = self.ioctl_layout(command)

@@ -26,6 +26,7 @@ from msharefs.window import WindowOperations
 
 if TYPE_CHECKING:
     from emu.kernel.task import Task
+    from emu.linux.caller import Caller
     from emu.mm.address_space import AddressSpace
 
 #: _IOW('x', 3, struct mshare_unmap): addr, size.
@@ -40,7 +41,7 @@ class RegionY1(RegionRfc3):
         super().__init__(sb, mode, uid, gid, region)
         self.ops = WindowOperations(region, identity=True)
 
-    def open(self, path: Path, flags: int, task: Task | None) -> File:
+    def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
         return FileY1(path, flags)
 
 
@@ -71,11 +72,11 @@ class FileY1(FileRfc3):
             raise LinuxError(errno.EINVAL)
         self._make_window(vma)
 
-    def ioctl(self, task: Task, command: int, argument: int) -> int:
+    def ioctl(self, caller: Caller[Path], command: int, argument: int) -> int:
         if command != MSHAREFS_UNMAP:
-            return super().ioctl(task, command, argument)
+            return super().ioctl(caller, command, argument)
         self.check_may_change()
-        self._unmap(*MSHARE_UNMAP.unpack(task.mm.read(argument, MSHARE_UNMAP.size)))
+        self._unmap(*MSHARE_UNMAP.unpack(caller.mm.read(argument, MSHARE_UNMAP.size)))
         return 0
 
     def ioctl_words(self, command: int) -> IoctlWords | None:

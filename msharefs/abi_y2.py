@@ -20,12 +20,13 @@ from msharefs.filesystem import MshareSuperBlock
 
 if TYPE_CHECKING:
     from emu.kernel.task import Task
+    from emu.linux.caller import Caller
 
 
 class RegionY2(RegionV3):
     """A region's file."""
 
-    def open(self, path: Path, flags: int, task: Task | None) -> File:
+    def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
         return FileY2(path, flags)
 
 

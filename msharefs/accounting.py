@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from emu.fs.dentry import d_path
 from emu.mm.pagetable import ADDRESS, span
 from emu.mm.vma import Prot, Vma
 from mmu.entries import PS
@@ -107,7 +108,7 @@ def prot_text(prot: Prot) -> str:
 
 def _backing(region: Region, vma: Vma) -> str:
     if vma.file is not None:
-        return region.kernel.vfs.path_string(vma.file.path)
+        return d_path(vma.file.path)
     return "anonymous, shared" if vma.page_cache is not None else "anonymous, private"
 
 

@@ -20,8 +20,8 @@ from msharefs.options import MountOptions, parse
 from msharefs.region import Region
 
 if TYPE_CHECKING:
-    from emu.kernel.kernel import Kernel
-    from emu.kernel.task import Task
+    from emu.fs.resources import Resources
+    from emu.linux.caller import Caller
     from msharefs.module import Mshare
 
 MSHARE_MAGIC = 0x4D534852
@@ -47,7 +47,7 @@ class InfoInode(Inode):
         super().__init__(sb, stat.S_IFREG | 0o444)
         self.text = f"{sb.unit}\n".encode()
 
-    def open(self, path: Path, flags: int, task: Task | None) -> File:
+    def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
         return InfoFile(path, flags)
 
     def truncate(self, size: int) -> None:
@@ -131,8 +131,8 @@ class MshareSuperBlock(SuperBlock):
 
     magic = MSHARE_MAGIC
 
-    def __init__(self, kernel: Kernel, fstype: FileSystemType, mshare: Mshare, options: MountOptions) -> None:
-        super().__init__(kernel, fstype)
+    def __init__(self, resources: Resources, fstype: FileSystemType, mshare: Mshare, options: MountOptions) -> None:
+        super().__init__(resources, fstype)
         self.mshare = mshare
         self.options = options
         self.abi = mshare.abis[options.abi]
@@ -184,14 +184,14 @@ class MshareFsType(FileSystemType):
     def __init__(self, mshare: Mshare) -> None:
         self._mshare = mshare
 
-    def mount(self, kernel: Kernel, options: str) -> SuperBlock:
+    def mount(self, resources: Resources, options: str) -> SuperBlock:
         wanted = parse(options, self._mshare.abis)
         if self._mshare.abis[wanted.abi].single:
             for mounted in self._mshare.mounted:
                 if mounted.options.abi == wanted.abi:
                     mounted.remount(options)
                     return mounted
-        sb = MshareSuperBlock(kernel, self, self._mshare, wanted)
+        sb = MshareSuperBlock(resources, self, self._mshare, wanted)
         self._mshare.mounted.append(sb)
         self._mshare.mounts_changed()
         return sb

@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from emu.fs.hugetlbfs import HugetlbFile, hugetlb_file_setup
+from emu.fs.hugetlbfs import HugetlbFile
 from emu.linux.errors import LinuxError
 from emu.mm.address_space import page_align
 from emu.mm.hugefault import change_huge_protection
@@ -49,7 +49,7 @@ def map_object(
     if flags & MapFlags.HUGETLB and file is None:
         if not is_huge_size(flags):
             raise LinuxError(errno.EINVAL)
-        file = hugetlb_file_setup(region.kernel, "anon_hugepage", hpage_align(size))
+        file = region.kernel.vfs.hugetlb_file_setup("anon_hugepage", hpage_align(size))
         try:
             _map(region, task, offset, hpage_align(size), prot, flags, file, 0)
         finally:
