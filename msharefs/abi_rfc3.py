@@ -17,10 +17,9 @@ from emu.kernel.task import task_of
 from emu.linux.errors import LinuxError
 from emu.linux.syscall import IoctlWords
 from emu.mm.vma import MapFlags, Vma, VmFlags
-from msharefs.abi import Abi
 from msharefs.control import INFO_WORDS, MSHARE_INFO, ControlFile, EarlyRegionInode, create_words, early_fallocate
 from msharefs.early_window import EarlyWindow
-from msharefs.filesystem import MshareSuperBlock
+from msharefs.filesystem import Abi, MshareSuperBlock
 from msharefs.objects import check_window, is_shared_fixed, map_object
 from msharefs.region import Region
 from msharefs.window import WindowOperations
@@ -58,7 +57,7 @@ class RegionRfc3(EarlyRegionInode):
 
 def create_rfc3(sb: MshareSuperBlock, name: str, owner: NewOwner) -> RegionRfc3:
     """creat(2): a region without a range, which outlives its creator."""
-    return RegionRfc3(sb, owner.mode, owner.uid, owner.gid, sb.mshare.new_region(sb, name, host_base=0))
+    return RegionRfc3(sb, owner.mode, owner.uid, owner.gid, sb.new_region(name, host_base=0))
 
 
 class FileRfc3(ControlFile):

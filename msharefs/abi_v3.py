@@ -20,9 +20,8 @@ from emu.linux.syscall import IoctlWords, StructWords, s32
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.mmap import aligned_area
 from emu.mm.vma import MapFlags, Vma, VmFlags
-from msharefs.abi import Abi
 from msharefs.control import ControlFile, create_words, object_file, unmap_words
-from msharefs.filesystem import MshareSuperBlock, RegionInode
+from msharefs.filesystem import Abi, MshareSuperBlock, RegionInode
 from msharefs.objects import advise_range, check_window, is_shared_fixed, map_object, protect_range, unmap_range
 from msharefs.region import Region
 from msharefs.window import WindowOperations
@@ -83,7 +82,7 @@ class RegionV3(RegionInode):
 
 def create_v3(sb: MshareSuperBlock, name: str, owner: NewOwner) -> RegionV3:
     """creat(2): a region without a size, which ends with the process that makes it."""
-    region = sb.mshare.new_region(sb, name, at_owner_exit="die")
+    region = sb.new_region(name, at_owner_exit="die")
     return RegionV3(sb, owner.mode, owner.uid, owner.gid, region)
 
 

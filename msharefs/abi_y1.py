@@ -17,10 +17,9 @@ from emu.linux.syscall import IoctlWords
 from emu.mm.address_space import page_align
 from emu.mm.mmap import do_munmap
 from emu.mm.vma import MapFlags, Vma
-from msharefs.abi import Abi
 from msharefs.abi_rfc3 import FileRfc3, RegionRfc3
 from msharefs.control import unmap_words
-from msharefs.filesystem import MshareSuperBlock
+from msharefs.filesystem import Abi, MshareSuperBlock
 from msharefs.region import Region
 from msharefs.window import WindowOperations
 
@@ -47,7 +46,7 @@ class RegionY1(RegionRfc3):
 
 def create_y1(sb: MshareSuperBlock, name: str, owner: NewOwner) -> RegionY1:
     """creat(2): a region without a range, which outlives its creator."""
-    return RegionY1(sb, owner.mode, owner.uid, owner.gid, sb.mshare.new_region(sb, name, host_base=0))
+    return RegionY1(sb, owner.mode, owner.uid, owner.gid, sb.new_region(name, host_base=0))
 
 
 class FileY1(FileRfc3):

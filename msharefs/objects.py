@@ -82,7 +82,7 @@ def _map(
     rights = Prot(prot & 7)
     check_object(region, rights)
     start = region.host_base + offset
-    given = rights_of_object(region, rights)
+    given = rights_of_object(region.options.quirks, rights, region.kernel.random)
     do_mmap(region.host, start, size, given, MapFlags(flags & int(_PASSED_ON)), file, file_offset & -PAGE_SIZE)
     if given != rights:
         region.asked.append((start, start + page_align(size), rights))
