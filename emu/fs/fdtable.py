@@ -24,7 +24,7 @@ class FdTable:
         self._next = 0
         self._users = 1
         #: Who holds the record lock that this process waits for (deadlock detection).
-        self.waiting_for: object = None
+        self.waiting_for: FdTable | None = None
 
     def __len__(self) -> int:
         return len(self._files)

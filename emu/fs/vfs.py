@@ -151,10 +151,10 @@ class Vfs:
     # Files for the kernel's own use
 
     def open(
-        self, name: str, flags: int = OpenFlags.RDONLY, mode: int = 0o644, task: Caller[Path] | None = None
+        self, name: str, flags: int = OpenFlags.RDONLY, mode: int = 0o644, caller: Caller[Path] | None = None
     ) -> File:
-        """Open a file as ``task`` (None: as the kernel). The caller puts the reference."""
-        return vfs_open.open_file(self.walker(task), name, flags, mode)
+        """Open a file for ``caller`` (None: for the kernel); who asked puts the reference."""
+        return vfs_open.open_file(self.walker(caller), name, flags, mode)
 
     def read_file(self, name: str, limit: int = 64 << 20) -> bytes:
         """The contents of a file, at most ``limit`` bytes."""

@@ -104,7 +104,7 @@ def check_executable(kernel: Kernel, task: Task, path: str) -> None:
 
 
 def _open_executable(kernel: Kernel, task: Task, path: str) -> File:
-    file = kernel.vfs.open(path, task=task)
+    file = kernel.vfs.open(path, caller=task)
     inode = file.inode
     if not inode.is_regular or not inode.mode & 0o111:
         file.put()
