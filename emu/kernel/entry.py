@@ -196,7 +196,7 @@ class Entry:
 
     def _page_fault(self, fault: PageFault) -> bool:
         """A page fault within a TLB fill: resolve it there, so that the instruction never notices."""
-        task = self._kernel.current
+        task = self._kernel.scheduler.current
         assert task is not None
         usage = task.usage
         usage.hw_faults += 1
