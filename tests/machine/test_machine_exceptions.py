@@ -21,6 +21,7 @@ from emu.cpu import Cpu
 from emu.kernel import entry
 from emu.kernel.sched import StopReason
 from emu.machine import Machine
+from emu.mm import fault as mm_fault
 from tests.booted import MakeMachine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -161,7 +162,7 @@ def test_a_machine_within_a_machine(machine: MakeMachine, monkeypatch: pytest.Mo
     """A callback of one runs another: a Ctrl-C in a callback of the inner one ends both, and both can go on."""
     inner, outer = machine(), machine()
     faults: list[object] = []
-    real = entry.handle_mm_fault
+    real = mm_fault.handle_mm_fault
 
     def fault(*arguments: Any) -> Any:
         faults.append(arguments)

@@ -375,8 +375,11 @@ def test_a_handler_that_a_hook_installs_stays() -> None:
     def handler(number: int, frame: FrameType | None) -> None:
         raise Broken
 
+    def install() -> None:
+        signal.signal(signal.SIGINT, handler)
+
     before = signal.getsignal(signal.SIGINT)
-    guest = in_page_fault(lambda: signal.signal(signal.SIGINT, handler) and None)
+    guest = in_page_fault(install)
     try:
         guest.run(rbx=OTHER)
         assert signal.getsignal(signal.SIGINT) is handler
