@@ -87,6 +87,7 @@ GUESTS: tuple[Guest, ...] = (
     Guest("file_three_ways", "file_three_ways.c"),
     Guest("calls", "calls.c"),
     Guest("threads", "threads.c"),
+    Guest("restart", "restart.c"),
     Guest("pthreads", "pthreads.c", (*COMMON, *STATIC, "-pthread"), "musl-gcc"),
     Guest("pthreads_glibc", "pthreads.c", (*COMMON, *STATIC, "-pthread"), prebuilt=False),
     Guest("spin", "spin.c"),

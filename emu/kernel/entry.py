@@ -36,9 +36,15 @@ if TYPE_CHECKING:
 #: Calls that wait for a vfork child: only SIGKILL ends that.
 _UNINTERRUPTIBLE = frozenset({56, 58, 435})
 #: Calls that end with EINTR even if the handler has SA_RESTART (signal(7)).
-_NEVER_RESTARTED = frozenset({7, 23, 34, 35, 128, 130, 202, 230, 232, 270, 271, 281})
+_NEVER_RESTARTED = frozenset({7, 23, 34, 35, 128, 130, 230, 232, 270, 271, 281})
+_FUTEX = 202
 _DIVIDE_ERROR, _DEBUG, _BREAKPOINT, _INVALID_OPCODE, _FPU, _SIMD = 0, 1, 3, 6, 16, 19
 _GENERAL_PROTECTION, _PAGE_FAULT = 13, 14
+
+
+def _restartable(number: int, arguments: tuple[int, ...]) -> bool:
+    """Whether SA_RESTART means anything to a call: to a wait for a futex it does if it has no timeout."""
+    return arguments[3] == 0 if number == _FUTEX else number not in _NEVER_RESTARTED
 
 
 class Entry:
@@ -153,7 +159,7 @@ class Entry:
             result = int(done.value or 0)
         except Interrupted:
             result = -errno.EINTR
-            if call[0] not in _NEVER_RESTARTED and self._restarts(task):
+            if _restartable(*call) and self._restarts(task):
                 return self._restart(task, call[0])
         except LinuxError as error:
             result = -error.errno
@@ -163,14 +169,11 @@ class Entry:
         return self._finish(task, call[0], result)
 
     def _restarts(self, task: Task) -> bool:
-        """Whether the signal that will be delivered lets the call start again (SA_RESTART, or no handler at all)."""
-        signals = task.signals
-        waiting = (*signals.pending, *signals.shared)
-        ready = [info for info in waiting if not signals.blocked >> (info.signo - 1) & 1]
-        return all(
-            signals.actions[info.signo].handler <= 1 or signals.actions[info.signo].flags & SaFlags.RESTART
-            for info in ready
-        )
+        """Whether the first signal with a handler lets the call start again (SA_RESTART), or none has one
+        (handle_signal): what is delivered after that interrupts a handler, and no call.
+        """
+        action = task.signals.first_caught()
+        return action is None or bool(action.flags & SaFlags.RESTART)
 
     def _restart(self, task: Task, number: int) -> bool:
         task.sleeping = task.syscall = None

@@ -93,8 +93,7 @@ class Signals:
                     continue
                 self._kernel.exit(task, info.signo)  # no core is ever dumped: RLIMIT_CORE is 0 from the start
                 return False
-            self._handle(task, info, action)
-            return task.alive
+            self._handle(task, info, action)  # the next frame lies on this one: its handler runs first
         if task.signals.saved_mask is not None:
             task.signals.blocked, task.signals.saved_mask = task.signals.saved_mask, None
         return task.alive
@@ -110,7 +109,6 @@ class Signals:
             if info.signo == Sig.SEGV:
                 signals.actions[Sig.SEGV] = SigAction()
             self.force(task, SigInfo(Sig.SEGV, SiCode.KERNEL))
-            self.deliver(task)
             return
         signals.blocked |= action.mask
         if not action.flags & SaFlags.NODEFER:
