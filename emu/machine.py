@@ -104,7 +104,9 @@ class Machine:
             raise ValueError(f"{memory} bytes of memory have room for {room} huge pages, not {hugepages}")
         self.console = Console(self.kernel.vfs, stdin, stdout or _to_host(sys.stdout), stderr or _to_host(sys.stderr))
         if check_tlb:
-            self.kernel.flusher.watch()
+            from emu.mm.stale import StaleDetector  # with all that it needs: few runs do
+
+            self.kernel.flusher.watch(StaleDetector())
         self._mount_all(mounts, mount_options or {})
 
     def _mount_all(self, mounts: Sequence[Mount], options: Mapping[str, str]) -> None:
