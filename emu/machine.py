@@ -9,16 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from emu.boot import boot
 from emu.fs.console import Console
-from emu.fs.fdtable import FdTable, FsContext
+from emu.fs.fdtable import FdTable
 from emu.kernel.elf import NotExecutable
 from emu.kernel.exec import do_execve
 from emu.kernel.group import ThreadGroup
-from emu.kernel.kernel import Kernel, describe_process
+from emu.kernel.kernel import Kernel
 from emu.kernel.modules import Init, find_modules
+from emu.kernel.report import Processes
 from emu.kernel.sched import MAX_CPUS, StopReason
 from emu.kernel.signal_state import SiCode, SigInfo
 from emu.kernel.task import Task
+from emu.linux.caller import FsContext
 from emu.linux.errors import LinuxError
 from emu.mm.address_space import AddressSpace
 from mmu import PhysicalMemory
@@ -107,7 +110,9 @@ class Machine:
         self.ram = PhysicalMemory(memory)
         found = find_modules() if modules is None else dict(modules)
         try:
-            self.kernel = Kernel(self.ram, seed=seed, tlb=tlb, la57=la57, cpus=cpus, turn=turn, modules=found, log=log)
+            self.kernel = Kernel(self.ram, seed=seed, tlb=tlb, la57=la57, cpus=cpus, turn=turn, log=log)
+            self._processes = Processes(self.kernel)
+            boot(self.kernel, found)
         except LinuxError as error:
             raise ValueError(f"a machine with {memory} bytes of memory cannot start: {error}") from None
         self.kernel.huge_pages.resize(hugepages)
@@ -245,7 +250,7 @@ class Machine:
         >>> machine.run(until=lambda: task.usage.instructions > 1_000_000).name
         'CONDITION'
         """
-        return self.kernel.scheduler.run(until, timeout_s)
+        return self.kernel.scheduler.run(self.kernel.entry.run, until, timeout_s)
 
     def send_signal(self, task: Task, signo: int) -> None:
         """Send a signal to a process as the machine's owner would: from process 0, which may do everything."""
@@ -293,8 +298,7 @@ class Machine:
         >>> hello["pid"], hello["exit_status"], hello["minor_faults"]
         (100, 0, 2)
         """
-        living = [describe_process(task.group) for task in self.tasks]
-        return sorted([*self.kernel.finished, *living], key=lambda p: int(p["pid"]))
+        return self._processes.describe()
 
 
 def exit_status(status: int) -> int:

@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from emu.fs.hugetlbfs import HugetlbFile, hugetlb_file_setup
+from emu.fs.hugetlbfs import HugetlbFile
 from emu.linux.errors import LinuxError
 from emu.mm.address_space import page_align
 from emu.mm.hugefault import change_huge_protection
@@ -49,7 +49,7 @@ def map_object(
     if flags & MapFlags.HUGETLB and file is None:
         if not is_huge_size(flags):
             raise LinuxError(errno.EINVAL)
-        file = hugetlb_file_setup(region.kernel, "anon_hugepage", hpage_align(size))
+        file = region.kernel.vfs.hugetlb_file_setup("anon_hugepage", hpage_align(size))
         try:
             _map(region, task, offset, hpage_align(size), prot, flags, file, 0)
         finally:
@@ -82,7 +82,7 @@ def _map(
     rights = Prot(prot & 7)
     check_object(region, rights)
     start = region.host_base + offset
-    given = rights_of_object(region, rights)
+    given = rights_of_object(region.options.quirks, rights, region.kernel.random)
     do_mmap(region.host, start, size, given, MapFlags(flags & int(_PASSED_ON)), file, file_offset & -PAGE_SIZE)
     if given != rights:
         region.asked.append((start, start + page_align(size), rights))

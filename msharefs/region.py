@@ -110,7 +110,7 @@ class Region(SharedTables):
             return FaultResult.OOM
 
     def populate(self, mm: AddressSpace, vma: Vma, host_address: int, access: Access) -> FaultResult:
-        if access == Access.WRITE and write_zero_page(self, host_address):
+        if access == Access.WRITE and write_zero_page(self.options.quirks, self.host, host_address):
             return FaultResult.MINOR
         before, had_table = self.resident_bytes, self.entry(self.host, host_address) & P
         result = super().populate(mm, vma, host_address, access)
@@ -138,7 +138,7 @@ class Region(SharedTables):
         mm.obligation(address, address + self.unit).flush()
 
     def unlink_slot(self, window: Window, address: int) -> None:
-        if leaves_links(self, window.mm):
+        if leaves_links(self.options.quirks, window.mm):
             del window.linked[address]
             window.mm.tables.damaged = self.host.tables.damaged = True
             return
@@ -146,7 +146,7 @@ class Region(SharedTables):
         self.figures.unlinks += 1
 
     def flush_slot(self, mm: AddressSpace, address: int) -> None:
-        if not keeps_translations(self, mm, address):
+        if not keeps_translations(self.options.quirks, self, mm, address):
             super().flush_slot(mm, address)
 
     def check_objects(self) -> Iterator[str]:

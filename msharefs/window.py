@@ -60,5 +60,5 @@ class WindowOperations(SharedTableOperations):
 
     def mremap(self, vma: Vma, new_start: int) -> None:
         # the posted code moves the VMA and the entries of the shared tables, which corrupts them
-        if not move_window(self.region, self.window(vma).mm, new_start):
+        if not move_window(self.region.options.quirks, self.region, self.window(vma).mm, new_start):
             raise LinuxError(errno.EINVAL)

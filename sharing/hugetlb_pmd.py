@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from emu.fs.dentry import d_path
 from emu.mm.pagetable import ADDRESS, A, P, level_name, span
 from emu.mm.vma import TableSharer, Vma, VmFlags
 from mmu.memory import PAGE_SHIFT
@@ -190,7 +191,7 @@ class HugetlbPmd(TableSharer):
 
 
 def _name(kernel: Kernel, vma: Vma) -> str:
-    return "" if vma.file is None else kernel.vfs.path_string(vma.file.path, kernel.vfs.root)
+    return "" if vma.file is None else d_path(vma.file.path, kernel.vfs.root)
 
 
 def init(kernel: Kernel) -> None:

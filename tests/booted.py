@@ -14,7 +14,7 @@ import pytest
 import guests
 import msharefs.module
 from emu.kernel.task import Task
-from emu.linux.tracer import Tracer
+from emu.kernel.tracer import Tracer
 from emu.mm.frames import FrameKind
 from emu.mm.pagetable import ADDRESS, LEVEL_OF, level_name
 from emu.testing import GuestMachine

@@ -81,7 +81,11 @@ class Entry:
                 if not kernel.signals.deliver(task):
                     return
             cpu.trap.code_id = task.mm.code_id
-            trap = cpu.enter(task.rip)
+            try:
+                trap = cpu.enter(task.rip)
+            except BaseException:
+                task.rip = cpu.rip  # so that it can go on
+                raise
             kind = trap.kind
             if kind == TrapKind.SYSCALL:
                 if not self._system_call(task):
@@ -192,7 +196,7 @@ class Entry:
 
     def _page_fault(self, fault: PageFault) -> bool:
         """A page fault within a TLB fill: resolve it there, so that the instruction never notices."""
-        task = self._kernel.current
+        task = self._kernel.scheduler.current
         assert task is not None
         usage = task.usage
         usage.hw_faults += 1

@@ -40,10 +40,10 @@ def is_huge_size(flags: int) -> bool:
 class HugePagePool:
     """The huge pages of a machine: sized by ``vm.nr_hugepages``, taken at faults, promised at mmap."""
 
-    def __init__(self, frames: FrameAllocator) -> None:
+    def __init__(self, frames: FrameAllocator, before_give_back: Callable[[], None] = lambda: None) -> None:
+        """``before_give_back`` is called before a page leaves the pool, so that no TLB leads to what it becomes."""
         self.frames = frames
-        #: Called before a page leaves the pool, so that no TLB leads to what it becomes.
-        self.before_give_back: Callable[[], None] = lambda: None
+        self._before_give_back = before_give_back
         #: References to each page of the pool, by its head; 0 for a free one.
         self.counts: dict[int, int] = {}
         self._free: list[int] = []
@@ -86,7 +86,7 @@ class HugePagePool:
         self.surplus += max(0, self.size - size)
 
     def _give_back(self, head: int) -> None:
-        self.before_give_back()
+        self._before_give_back()
         del self.counts[head]
         self._dirty.discard(head)
         self.frames.give_block(head)

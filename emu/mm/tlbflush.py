@@ -20,7 +20,7 @@ from mmu.control import SINGLE_PAGE_CEILING
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
-    from emu.linux.tracer import Tracer
+    from emu.linux.tracer import EventTracer
     from emu.mm.address_space import AddressSpace
     from emu.mm.stale import StaleDetector
     from mmu.stale import StaleHit
@@ -73,7 +73,15 @@ class Flush:
 class TlbFlusher:
     """Knows which address space each vCPU has loaded, and flushes."""
 
-    def __init__(self, mmu: Mmu, cost: ShootdownCost | None = None) -> None:
+    def __init__(
+        self,
+        mmu: Mmu,
+        cost: ShootdownCost | None = None,
+        *,
+        current_pid: Callable[[], int | None] = lambda: None,
+        tracer: Callable[[], EventTracer | None] = lambda: None,
+    ) -> None:
+        """``current_pid``: who runs, for the record of changes; ``tracer``: who is told of shootdowns."""
         self._mmu = mmu
         self.cpus = mmu.processors
         self._loaded: list[AddressSpace | None] = [None] * self.cpus
@@ -85,10 +93,8 @@ class TlbFlusher:
         self.pending = 0
         self.detector: StaleDetector | None = None
         self.shootdowns = Shootdowns(self.cpus, cost or ShootdownCost())
-        #: Who runs, for the record of changes.
-        self.current_pid: Callable[[], int | None] = lambda: None
-        #: Who is told of shootdowns.
-        self.tracer: Callable[[], Tracer | None] = lambda: None
+        self._current_pid = current_pid
+        self._tracer = tracer
 
     @property
     def cpu(self) -> int:
@@ -251,11 +257,11 @@ class TlbFlusher:
         of_sender: int,
         cost: int,
     ) -> None:
-        tracer = self.tracer()
+        tracer = self._tracer()
         if tracer is None or not tracer.active:
             return
         tracer.event(
-            "shootdown", pid=self.current_pid(), sender=self.cpu, receivers=receivers, not_told=not_told, mm=mm.name,
+            "shootdown", pid=self._current_pid(), sender=self.cpu, receivers=receivers, not_told=not_told, mm=mm.name,
             vaddr=start, length=end - start, pages=pages, reason=reason, policy=policy, sender_cycles=of_sender,
             cost_cycles=cost,
         )  # fmt: skip
@@ -322,7 +328,7 @@ class TlbFlusher:
         """Remember a change of tables."""
         assert self.detector is not None
         clock = self._mmu.state.clock
-        self.detector.note(flush, clock, self.current_pid(), self.cpu, outcome, not_told)
+        self.detector.note(flush, clock, self._current_pid(), self.cpu, outcome, not_told)
 
     def stale_findings(self) -> list[str]:
         """Every stale translation that was used, a sentence each."""

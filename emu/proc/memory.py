@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emu.kernel.limits import limits_text
+from emu.fs.dentry import d_path
+from emu.kernel.limits import limits_of
 from emu.kernel.signal_state import mask_of
 from emu.kernel.task import STATE_LETTER
 from emu.linux.errors import LinuxError
+from emu.linux.limits import INFINITY, Rlimit
 from emu.mm.frames import FrameKind
 from emu.mm.hugefault import head_of, huge_bytes
 from emu.mm.hugetlb import HPAGE_SIZE, cache_of
@@ -34,7 +36,7 @@ def _vma_name(kernel: Kernel, task: Task, vma: Vma) -> str:
     if vma.ops is not None and (name := vma.ops.name(vma)):
         return name
     if vma.file is not None:
-        return kernel.vfs.path_string(vma.file.path, task.fs.root)
+        return d_path(vma.file.path, task.fs.root)
     if vma.page_cache is not None:
         return "/dev/zero (deleted)"
     if vma.start < task.mm.brk_end and vma.end > task.mm.start_brk:
@@ -240,19 +242,37 @@ def meminfo(kernel: Kernel) -> bytes:
     return text.encode()
 
 
-PID_FILES = {"limits": limits_text, "maps": maps, "smaps": smaps, "statm": statm, "status": status}
+#: Name and unit in /proc/PID/limits.
+_SHOWN = (
+    ("Max cpu time", "seconds"), ("Max file size", "bytes"), ("Max data size", "bytes"), ("Max stack size", "bytes"),
+    ("Max core file size", "bytes"), ("Max resident set", "bytes"), ("Max processes", "processes"),
+    ("Max open files", "files"), ("Max locked memory", "bytes"), ("Max address space", "bytes"),
+    ("Max file locks", "locks"), ("Max pending signals", "signals"), ("Max msgqueue size", "bytes"),
+    ("Max nice priority", ""), ("Max realtime priority", ""), ("Max realtime timeout", "us"),
+)  # fmt: skip
+
+
+def limits(kernel: Kernel, task: Task) -> bytes:
+    """/proc/PID/limits."""
+    lines = [f"{'Limit':<25} {'Soft Limit':<20} {'Hard Limit':<20} {'Units':<10}\n"]
+    for resource, (name, unit) in zip(Rlimit, _SHOWN, strict=True):
+        soft, hard = ("unlimited" if value == INFINITY else str(value) for value in limits_of(task, resource))
+        lines.append(f"{name:<25} {soft:<20} {hard:<20} {f'{unit:<10}' if unit else ''}\n")
+    return "".join(lines).encode()
+
+
+PID_FILES = {"limits": limits, "maps": maps, "smaps": smaps, "statm": statm, "status": status}
 PID_READERS = {"pagemap": pagemap}
 
 
-def add_memory_files(kernel: Kernel) -> None:
+def init(kernel: Kernel) -> None:
     """/proc/meminfo, and /proc/sys/vm: overcommit_*, nr_hugepages."""
-    commit, pool = kernel.mm_context.commit, kernel.huge_pages
-    add_sysctl = kernel.vfs.procfs.add_sysctl
-    add_sysctl("vm/overcommit_memory", lambda: b"%d\n" % commit.mode, commit.set_mode)
-    add_sysctl("vm/overcommit_ratio", lambda: b"%d\n" % commit.ratio, commit.set_ratio)
-    add_sysctl("vm/overcommit_kbytes", lambda: b"%d\n" % commit.kbytes, commit.set_kbytes)
-    add_sysctl("vm/nr_hugepages", lambda: b"%d\n" % pool.size, pool.resize)
-    kernel.vfs.procfs.create_file("meminfo", lambda: meminfo(kernel))
+    commit, pool, procfs = kernel.mm_context.commit, kernel.huge_pages, kernel.vfs.procfs
+    procfs.add_sysctl("vm/overcommit_memory", lambda: b"%d\n" % commit.mode, commit.set_mode)
+    procfs.add_sysctl("vm/overcommit_ratio", lambda: b"%d\n" % commit.ratio, commit.set_ratio)
+    procfs.add_sysctl("vm/overcommit_kbytes", lambda: b"%d\n" % commit.kbytes, commit.set_kbytes)
+    procfs.add_sysctl("vm/nr_hugepages", lambda: b"%d\n" % pool.size, pool.resize)
+    procfs.create_file("meminfo", lambda: meminfo(kernel))
 
 
 _ALL, _ANON, _MAPPED, _SOFT_DIRTY, _HIWATER = range(1, 6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from emu.fs.hugetlbfs import HugetlbFile, hugetlb_file_setup
+from emu.fs.hugetlbfs import HugetlbFile
 from emu.linux.errors import LinuxError
 from emu.linux.syscall import Syscall, s32
 from emu.mm.address_space import page_align
@@ -47,7 +47,7 @@ def sys_mmap(kernel: Kernel, task: Task, addr: int, length: int, prot: int, flag
         if not is_huge_size(flags):
             raise LinuxError(errno.EINVAL)
         length = hpage_align(length) & _U64
-        file = hugetlb_file_setup(kernel, "anon_hugepage", length)
+        file = kernel.vfs.hugetlb_file_setup("anon_hugepage", length)
         try:
             return _mmap(task, addr, length, prot, flags, file, offset)
         finally:

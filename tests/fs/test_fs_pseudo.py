@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import errno
 from types import SimpleNamespace
-from typing import cast
 
-from emu.kernel.task import Task
+from emu.fs.dentry import d_path
 from emu.linux.fileflags import OpenFlags as O
 from emu.linux.version import RELEASE
 from tests.fs.machine import Machine, fails, names
@@ -57,8 +56,8 @@ def test_proc_of_a_process(machine: Machine) -> None:
     assert machine.read(fd) == b"other\n"
     assert fails(errno.ENOENT, lambda: machine.text("/proc/999/comm"))
     assert fails(errno.ENOENT, lambda: machine.text("/proc/0100/comm"))
-    held = machine.vfs.walker(cast(Task, machine.task)).resolve("/proc/self")
-    assert machine.vfs.path_string(held) == "/proc/100"
+    held = machine.vfs.walker(machine.task).resolve("/proc/self")
+    assert d_path(held) == "/proc/100"
 
 
 def test_proc_fd_and_links(machine: Machine) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 import msharefs.module
 import sharing.hugetlb_pmd
-from emu.fs.hugetlbfs import HugetlbFile, hugetlb_file_setup
+from emu.fs.hugetlbfs import HugetlbFile
 from emu.linux.errors import LinuxError
 from emu.mm.address_space import AddressSpace
 from emu.mm.fork import dup_mm
@@ -37,7 +37,7 @@ class Actor:
 
     def __init__(self, booted: Booted, seed: int) -> None:
         self.kernel, self.rng = booted.kernel, random.Random(seed)
-        file = hugetlb_file_setup(self.kernel, "memfd:m", LENGTH)
+        file = self.kernel.vfs.hugetlb_file_setup("memfd:m", LENGTH)
         assert isinstance(file, HugetlbFile)
         self.file = file
         self.spaces = [AddressSpace(self.kernel.mm_context, "first")]

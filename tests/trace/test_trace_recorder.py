@@ -303,7 +303,7 @@ def test_accesses_are_recorded_only_if_asked_for() -> None:
 
 
 def test_fanout_tells_each_tracer_what_it_asks_for() -> None:
-    from emu.linux.tracer import Tracer
+    from emu.kernel.tracer import Tracer
 
     class Notes(Tracer):
         def __init__(self, *, syscalls: bool, active: bool) -> None:
