@@ -36,6 +36,7 @@ from mmu import PhysicalMemory
 if TYPE_CHECKING:
     from emu.kernel.group import ThreadGroup
     from emu.kernel.modules import Init
+    from emu.linux.event_kind import Kind
     from mmu.geometry import Geometry
 
 FIRST_PID = 100
@@ -80,6 +81,8 @@ class Kernel:
         self.mm_context = MmContext(self.frames, self.flusher, self.share_counts, {}, levels=5 if la57 else 4)
         self.clock = Clock(lambda: self.cpu.clock)
         self.tracer = Tracer()
+        #: Rows that modules declare for what they tell the tracer: a trace knows no other kinds of events.
+        self.event_kinds: list[Kind] = []
         self.tasks: dict[int, Task] = {}
         #: What is kept of processes that have ended, for the report.
         self.finished: list[dict[str, Any]] = []

@@ -39,10 +39,7 @@ class Tracer:
     def supersede(self, task: Task, leader: Task) -> None:
         """A thread that calls execve is about to take the number of the leader of its process."""
 
-    def event(self, kind: str, **fields: Any) -> None:
-        """Any other event, for instance a table that is linked; field values are ints, strings, None or
-        lists of ints.
-
-        Names that end with "addr", "entry", "before" or "after" are those of addresses and page-table entries; ``pid``
-        is the process that it happened to.
+    def event(self, kind: str, *, pid: int | None = None, **fields: Any) -> None:
+        """Any other event, for instance a table that is linked, with the fields that the row of its kind declares
+        (:mod:`emu.linux.event_kind`); ``pid`` is the process that it happened to.
         """
