@@ -9,16 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from emu.boot import boot
 from emu.fs.console import Console
-from emu.fs.fdtable import FdTable, FsContext
+from emu.fs.fdtable import FdTable
 from emu.kernel.elf import NotExecutable
 from emu.kernel.exec import do_execve
 from emu.kernel.group import ThreadGroup
-from emu.kernel.kernel import Kernel, describe_process
+from emu.kernel.kernel import Kernel
 from emu.kernel.modules import Init, find_modules
+from emu.kernel.report import Processes
 from emu.kernel.sched import MAX_CPUS, StopReason
 from emu.kernel.signal_state import SiCode, SigInfo
 from emu.kernel.task import Task
+from emu.linux.caller import FsContext
 from emu.linux.errors import LinuxError
 from emu.mm.address_space import AddressSpace
 from mmu import PhysicalMemory
@@ -90,7 +93,9 @@ class Machine:
         self.ram = PhysicalMemory(memory)
         found = find_modules() if modules is None else dict(modules)
         try:
-            self.kernel = Kernel(self.ram, seed=seed, tlb=tlb, la57=la57, cpus=cpus, turn=turn, modules=found, log=log)
+            self.kernel = Kernel(self.ram, seed=seed, tlb=tlb, la57=la57, cpus=cpus, turn=turn, log=log)
+            self._processes = Processes(self.kernel)
+            boot(self.kernel, found)
         except LinuxError as error:
             raise ValueError(f"a machine with {memory} bytes of memory cannot start: {error}") from None
         self.kernel.huge_pages.resize(hugepages)
@@ -99,7 +104,9 @@ class Machine:
             raise ValueError(f"{memory} bytes of memory have room for {room} huge pages, not {hugepages}")
         self.console = Console(self.kernel.vfs, stdin, stdout or _to_host(sys.stdout), stderr or _to_host(sys.stderr))
         if check_tlb:
-            self.kernel.flusher.watch()
+            from emu.mm.stale import StaleDetector  # with all that it needs: few runs do
+
+            self.kernel.flusher.watch(StaleDetector())
         self._mount_all(mounts, mount_options or {})
 
     def _mount_all(self, mounts: Sequence[Mount], options: Mapping[str, str]) -> None:
@@ -207,7 +214,7 @@ class Machine:
         """Run until every process has ended, or all wait for ever, or ``until()`` holds, or ``timeout_s`` seconds
         have passed.
         """
-        return self.kernel.scheduler.run(until, timeout_s)
+        return self.kernel.scheduler.run(self.kernel.entry.run, until, timeout_s)
 
     def send_signal(self, task: Task, signo: int) -> None:
         """Send a signal as the machine's owner would."""
@@ -244,8 +251,7 @@ class Machine:
 
     def processes(self) -> list[dict[str, Any]]:
         """Figures of every process, ended ones included, by pid."""
-        living = [describe_process(task.group) for task in self.tasks]
-        return sorted([*self.kernel.finished, *living], key=lambda p: int(p["pid"]))
+        return self._processes.describe()
 
 
 def exit_status(status: int) -> int:

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Guest programs: small static x86-64 Linux programs, prebuilt in bin/, their sources in src/.
 
 >>> import guests

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Builds the guest programs. From the top of the repository:
 
     python -m guests.build                       all prebuilt ones anew, and bin/BUILD.json
@@ -87,6 +87,7 @@ GUESTS: tuple[Guest, ...] = (
     Guest("file_three_ways", "file_three_ways.c"),
     Guest("calls", "calls.c"),
     Guest("threads", "threads.c"),
+    Guest("restart", "restart.c"),
     Guest("pthreads", "pthreads.c", (*COMMON, *STATIC, "-pthread"), "musl-gcc"),
     Guest("pthreads_glibc", "pthreads.c", (*COMMON, *STATIC, "-pthread"), prebuilt=False),
     Guest("spin", "spin.c"),

@@ -142,7 +142,6 @@ class Walker:
         self._load(registers)
         state.event_mask = _ENTRIES
         status = self._walk(self._address, vaddr, access)
-        library().raise_failures()
         if status == Status.PAGE_FAULT:
             raise PageFault(vaddr, state.error_code)
         if status == Status.GENERAL_PROTECTION:
@@ -177,7 +176,6 @@ class Walker:
         self._load(registers)
         self._state.event_mask = 0
         self._walk_many(self._address, addresses.ctypes.data, len(addresses), access, outcomes.ctypes.data)
-        batch_library().raise_failures()
         return outcomes
 
 

@@ -14,12 +14,13 @@ import pytest
 import guests
 import msharefs.module
 from emu.kernel.task import Task
-from emu.linux.tracer import Tracer
+from emu.kernel.tracer import Tracer
 from emu.mm.frames import FrameKind
 from emu.mm.pagetable import ADDRESS, LEVEL_OF, level_name
 from emu.testing import GuestMachine
 from emu.trace.schema import Schema
 from msharefs.region import Region
+from msharefs.window import WindowOperations
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -83,8 +84,8 @@ class Booted(GuestMachine):
     def regions(self) -> list[Region]:
         """The regions that exist, oldest first."""
         addresses = self.kernel.mm_context.address_spaces.values()
-        windows = {vma.ops.region: None for mm in addresses for vma in mm.vmas if vma.ops and vma.ops.owns_tables}
-        return list(windows)
+        windows = [vma.ops for mm in addresses for vma in mm.vmas if isinstance(vma.ops, WindowOperations)]
+        return list(dict.fromkeys(window.region for window in windows))
 
     @property
     def pagetable_kb(self) -> int:

@@ -16,7 +16,7 @@ from emu.kernel.signal_state import (
     signal_name,
 )
 from emu.kernel.task import Task
-from emu.linux.tracer import Tracer
+from emu.kernel.tracer import Tracer
 from emu.machine import Machine, exit_status
 from mmu.faults import ErrorCode
 

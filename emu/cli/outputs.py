@@ -10,7 +10,7 @@ from emu.cli.arguments import UsageError
 from emu.cli.ending import Deaths
 from emu.cli.messages import complain, version
 from emu.kernel.task import Task
-from emu.linux.tracer import Tracer
+from emu.kernel.tracer import Tracer
 from emu.machine import Machine
 
 if TYPE_CHECKING:

@@ -25,8 +25,7 @@ from emu.kernel.signal_state import (
 from emu.kernel.task import Task, TaskState
 from emu.linux.errors import Interrupted, LinuxError
 from emu.linux.syscall import Syscall
-from emu.mm.fault import handle_mm_fault
-from emu.mm.vma import FaultResult
+from emu.mm.flags import FaultResult
 from mmu import Access, GeneralProtection, PageFault
 from mmu.faults import ErrorCode
 
@@ -36,9 +35,15 @@ if TYPE_CHECKING:
 #: Calls that wait for a vfork child: only SIGKILL ends that.
 _UNINTERRUPTIBLE = frozenset({56, 58, 435})
 #: Calls that end with EINTR even if the handler has SA_RESTART (signal(7)).
-_NEVER_RESTARTED = frozenset({7, 23, 34, 35, 128, 130, 202, 230, 232, 270, 271, 281})
+_NEVER_RESTARTED = frozenset({7, 23, 34, 35, 128, 130, 230, 232, 270, 271, 281})
+_FUTEX = 202
 _DIVIDE_ERROR, _DEBUG, _BREAKPOINT, _INVALID_OPCODE, _FPU, _SIMD = 0, 1, 3, 6, 16, 19
 _GENERAL_PROTECTION, _PAGE_FAULT = 13, 14
+
+
+def _restartable(number: int, arguments: tuple[int, ...]) -> bool:
+    """Whether SA_RESTART means anything to a call: to a wait for a futex it does if it has no timeout."""
+    return arguments[3] == 0 if number == _FUTEX else number not in _NEVER_RESTARTED
 
 
 class Entry:
@@ -75,7 +80,11 @@ class Entry:
                 if not kernel.signals.deliver(task):
                     return
             cpu.trap.code_id = task.mm.code_id
-            trap = cpu.enter(task.rip)
+            try:
+                trap = cpu.enter(task.rip)
+            except BaseException:
+                task.rip = cpu.rip  # so that it can go on
+                raise
             kind = trap.kind
             if kind == TrapKind.SYSCALL:
                 if not self._system_call(task):
@@ -153,7 +162,7 @@ class Entry:
             result = int(done.value or 0)
         except Interrupted:
             result = -errno.EINTR
-            if call[0] not in _NEVER_RESTARTED and self._restarts(task):
+            if _restartable(*call) and self._restarts(task):
                 return self._restart(task, call[0])
         except LinuxError as error:
             result = -error.errno
@@ -163,14 +172,11 @@ class Entry:
         return self._finish(task, call[0], result)
 
     def _restarts(self, task: Task) -> bool:
-        """Whether the signal that will be delivered lets the call start again (SA_RESTART, or no handler at all)."""
-        signals = task.signals
-        waiting = (*signals.pending, *signals.shared)
-        ready = [info for info in waiting if not signals.blocked >> (info.signo - 1) & 1]
-        return all(
-            signals.actions[info.signo].handler <= 1 or signals.actions[info.signo].flags & SaFlags.RESTART
-            for info in ready
-        )
+        """Whether the first signal with a handler lets the call start again (SA_RESTART), or none has one
+        (handle_signal): what is delivered after that interrupts a handler, and no call.
+        """
+        action = task.signals.first_caught()
+        return action is None or bool(action.flags & SaFlags.RESTART)
 
     def _restart(self, task: Task, number: int) -> bool:
         task.sleeping = task.syscall = None
@@ -189,11 +195,11 @@ class Entry:
 
     def _page_fault(self, fault: PageFault) -> bool:
         """A page fault within a TLB fill: resolve it there, so that the instruction never notices."""
-        task = self._kernel.current
+        task = self._kernel.scheduler.current
         assert task is not None
         usage = task.usage
         usage.hw_faults += 1
-        result = handle_mm_fault(task.mm, fault.vaddr, fault.access)
+        result = task.mm.handle_fault(fault.vaddr, fault.access)
         if result == FaultResult.MINOR:
             usage.min_flt += 1
         elif result == FaultResult.LINKED:

@@ -15,6 +15,7 @@ from emu.kernel.task import Task
 from emu.linux.errors import LinuxError
 from emu.linux.limits import INFINITY, Rlimit
 from emu.linux.wait import WaitQueue
+from emu.mm.fork import dup_mm
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -103,8 +104,6 @@ def _copy_process(kernel: Kernel, task: Task, flags: int) -> Task:
     if flags & CloneFlags.VM:
         mm = task.mm.get()
     else:
-        from emu.mm.fork import dup_mm  # many programs never fork
-
         mm = dup_mm(task.mm, task.mm.name)
     mm.on_kernel_fault = kernel.count_kernel_fault
     child = Task(

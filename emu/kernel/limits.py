@@ -1,4 +1,4 @@
-"""Resource limits of a task: what they are at the start, and /proc/PID/limits."""
+"""Resource limits of a task, and what they are at the start."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING
 from emu.linux.limits import INFINITY, INR_OPEN_CUR, NR_OPEN, Rlimit
 
 if TYPE_CHECKING:
-    from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
 
 _MLOCK_LIMIT = 8 << 20
-
-
 #: (soft, hard) of a first process, where they are not infinite.
 _INITIAL = {
     Rlimit.STACK: (8 << 20, INFINITY),
@@ -25,14 +22,6 @@ _INITIAL = {
     Rlimit.NICE: (0, 0),
     Rlimit.RTPRIO: (0, 0),
 }
-#: Name and unit in /proc/PID/limits.
-_SHOWN = (
-    ("Max cpu time", "seconds"), ("Max file size", "bytes"), ("Max data size", "bytes"), ("Max stack size", "bytes"),
-    ("Max core file size", "bytes"), ("Max resident set", "bytes"), ("Max processes", "processes"),
-    ("Max open files", "files"), ("Max locked memory", "bytes"), ("Max address space", "bytes"),
-    ("Max file locks", "locks"), ("Max pending signals", "signals"), ("Max msgqueue size", "bytes"),
-    ("Max nice priority", ""), ("Max realtime priority", ""), ("Max realtime timeout", "us"),
-)  # fmt: skip
 
 
 def limits_of(task: Task, resource: Rlimit) -> tuple[int, int]:
@@ -49,12 +38,3 @@ def soft_limit(task: Task | None, resource: Rlimit) -> int | None:
         return None
     soft = (_INITIAL.get(resource, (INFINITY, INFINITY)) if task is None else limits_of(task, resource))[0]
     return None if soft == INFINITY else soft
-
-
-def limits_text(kernel: Kernel, task: Task) -> bytes:
-    """/proc/PID/limits."""
-    lines = [f"{'Limit':<25} {'Soft Limit':<20} {'Hard Limit':<20} {'Units':<10}\n"]
-    for resource, (name, unit) in zip(Rlimit, _SHOWN, strict=True):
-        soft, hard = ("unlimited" if value == INFINITY else str(value) for value in limits_of(task, resource))
-        lines.append(f"{name:<25} {soft:<20} {hard:<20} {f'{unit:<10}' if unit else ''}\n")
-    return "".join(lines).encode()

@@ -88,7 +88,11 @@ def _restore_fpu(cpu: Cpu, image: bytes) -> None:
 
 
 def setup_frame(cpu: Cpu, task: Task, info: SigInfo, action: SigAction, old_mask: int) -> bool:
-    """Push the frame and point the CPU at the handler.  False if the stack cannot take it."""
+    """Push the frame and point the CPU at the handler.  False if the stack cannot take it.
+
+    The frame goes back to ``task.rip``, which a call that starts again has moved to its SYSCALL instruction; RIP of
+    the engine is still behind that.
+    """
     if not action.flags & SaFlags.RESTORER:
         return False
     registers = cpu.read_all()
@@ -103,7 +107,7 @@ def setup_frame(cpu: Cpu, task: Task, info: SigInfo, action: SigAction, old_mask
     stack_flags = _SS_DISABLE if flags & _SS_DISABLE else (_SS_ONSTACK if _on_alt_stack(task, stack) else 0)
     content = struct.pack("<Q", action.restorer)
     content += _UCONTEXT_HEAD.pack(_UC_SIGCONTEXT_SS | _UC_STRICT_RESTORE_SS, 0, sp, stack_flags, 0, size)
-    content += struct.pack("<18Q", *(registers[name] for name in _SIGCONTEXT), registers["rip"], registers["rflags"])
+    content += struct.pack("<18Q", *(registers[name] for name in _SIGCONTEXT), task.rip, registers["rflags"])
     error, vector, cr2 = task.fault_words
     content += _SIGCONTEXT_TAIL.pack(_USER_CS, 0, 0, _USER_SS, error, vector, old_mask, cr2, fpstate, *([0] * 8))
     content += struct.pack("<Q", old_mask)

@@ -106,6 +106,10 @@ def enqueue(queue: list[SigInfo], info: SigInfo) -> None:
         queue.append(info)
 
 
+def _precedence(info: SigInfo) -> tuple[bool, int]:
+    return info.signo not in SYNCHRONOUS, info.signo
+
+
 def mask_of(queue: list[SigInfo]) -> int:
     """The set of signals in a queue."""
     mask = 0
@@ -149,9 +153,18 @@ class SignalState:
         for queue in (self.pending, self.shared):
             ready = [info for info in queue if mask >> (info.signo - 1) & 1]
             if ready:
-                chosen = min(ready, key=lambda info: (info.signo not in SYNCHRONOUS, info.signo))
+                chosen = min(ready, key=_precedence)
                 queue.remove(chosen)
                 return chosen
+        return None
+
+    def first_caught(self) -> SigAction | None:
+        """The action of the first signal that :meth:`take` will find a handler for."""
+        for queue in (self.pending, self.shared):
+            for info in sorted(queue, key=_precedence):
+                action = self.actions[info.signo]
+                if not self.blocked >> (info.signo - 1) & 1 and action.handler not in (SIG_DFL, SIG_IGN):
+                    return action
         return None
 
     @property

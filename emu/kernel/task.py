@@ -12,8 +12,10 @@ from emu.linux.credentials import Credentials
 from emu.linux.wait import WaitQueue
 
 if TYPE_CHECKING:
-    from emu.fs.fdtable import FdTable, FsContext
+    from emu.fs.dentry import Path
+    from emu.fs.fdtable import FdTable
     from emu.kernel.group import ThreadGroup
+    from emu.linux.caller import Caller, FsContext
     from emu.mm.address_space import AddressSpace
     from mmu.unicorn_abi import Context
 
@@ -61,12 +63,12 @@ class Task:
     group: ThreadGroup
     mm: AddressSpace
     files: FdTable
-    fs: FsContext
+    fs: FsContext[Path]
     context: Context
     credentials: Credentials = field(default_factory=Credentials)
     comm: str = ""
     argv: tuple[bytes, ...] = ()
-    exe: Any = None  # the Path of the program
+    exe: Path | None = None
     state: TaskState = TaskState.RUNNABLE
     rip: int = 0
     signals: SignalState = field(default_factory=SignalState)
@@ -134,9 +136,23 @@ class Task:
         return self.state < TaskState.ZOMBIE
 
     @property
+    def places(self) -> tuple[Path, ...]:
+        """Where it stands in the tree, and the program that it runs; none if it has ended."""
+        if not self.alive:
+            return ()
+        standing = (self.fs.cwd, self.fs.root)
+        return standing if self.exe is None else (self.exe, *standing)
+
+    @property
     def gone(self) -> bool:
         """Nobody knows it any more."""
         return self.state == TaskState.DEAD
 
     def __repr__(self) -> str:
         return f"<Task {self.pid} {self.comm} {self.state.name}>"
+
+
+def task_of(caller: Caller[Path]) -> Task:
+    """The task that asks a file system for something: every caller is one."""
+    assert isinstance(caller, Task)
+    return caller

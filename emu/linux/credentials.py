@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from emu.kernel.task import Task
 
 
 @dataclass
@@ -20,15 +16,3 @@ class Credentials:
     groups: tuple[int, ...] = ()
     suid: int = 0
     sgid: int = 0
-
-
-def may_access(task: Task, target: Task) -> bool:
-    """Whether a task may look into another's memory (__ptrace_may_access): it is the same, root, or the same user in
-    every respect.
-    """
-    who, whose = task.credentials, target.credentials
-    if task.tgid == target.tgid or who.euid == 0:
-        return True
-    users = {who.euid, whose.uid, whose.euid, whose.suid}
-    groups = {who.egid, whose.gid, whose.egid, whose.sgid}
-    return len(users) == len(groups) == 1

@@ -245,7 +245,7 @@ class GuestMachine(Machine):
         """``with machine.expect(link_faults=1, minor_faults=0):`` exactly these are counted meanwhile, of the machine
         or of one process; AssertionError otherwise.
         """
-        return Expectation(self, task, figures)
+        return Expectation(self, lambda: self.events, task, figures)
 
     def walk(self, task: Task, vaddr: int) -> tuple[Step, ...]:
         """The entries that translate an address for a process, top level first."""

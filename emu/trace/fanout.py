@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from emu.linux.tracer import Tracer
+from emu.kernel.tracer import Tracer
 
 if TYPE_CHECKING:
     from emu.kernel.signal_state import SigInfo

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from emu.kernel.signal_state import signal_name
+from emu.kernel.tracer import Tracer
 from emu.linux.syscall_names import name_of
-from emu.linux.tracer import Tracer
 from emu.trace.header import make_header
 from emu.trace.lines import HardwareLines
 from emu.trace.schema import Schema

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * All that a guest program stands on: a start, printing, a few string
  * functions, and what to do when a system call fails. A program is one source

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What these programs use of the x86-64 Linux ABI: numbers, flags, structures
  * and one wrapper a system call. No libc and no kernel header is needed.

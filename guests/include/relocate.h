@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What a static position-independent program has to do for itself: the kernel
  * loads it anywhere, so every address that the linker stored as data is still

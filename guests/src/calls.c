@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * calls [SCRIPT]: does what a script says, statement by statement, and prints
  * what came of each. The script is the argument, or else standard input. With it

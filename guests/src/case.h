@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What the cases of tests/sharing/cases have in common: memory that processes
  * share, by whichever way the first argument names, at MSHARE_WINDOW.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * concurrent_populate WAY: four processes fill one range at the same time, each
  * every fourth page, so that page tables grow under all of them at once. Then

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * cow: private memory over fork, three generations. After fork each process has
  * a memory of its own, although the pages are copied only when one is written.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * exec_in_the_middle WAY: a process that has the range becomes another program
  * by execve. Its mapping is gone then, the range is not: it attaches again and

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * exec_self: what execve(2) gives a program, and what it takes away. The first
  * program leaves traces of itself everywhere and then executes itself; the second

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * faults [regs]: every kind of fault a program can make, and what the signal
  * handler is told: the signal, its si_code, si_addr as a distance from the

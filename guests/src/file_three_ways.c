@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * file_three_ways: one file is an object in two regions and mapped plainly
  * besides. Every byte written one way is seen the other ways, and by pread();

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * fork_shared: a MAP_SHARED page stays shared over fork. The child writes 42,
  * the parent waits and reads it.

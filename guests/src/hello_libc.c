@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * hello_libc: an ordinary C program, to see a real libc start, allocate and
  * print. Built as hello_musl (static), hello_musl_pie (static-pie) and

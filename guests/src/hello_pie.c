@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * hello_pie: the same as a static position-independent program (ET_DYN with no
  * interpreter). The loader chooses the address; the program puts right the

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * mshare_call_consumer: the second process of the worked example of the call
  * interface. mshare_call_donor starts it; see there.

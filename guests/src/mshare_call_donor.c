@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * mshare_call_donor [CONSUMER [ARGS]]: the worked example of the call interface
  * (cover letter of the first series, April 2022). The donor maps a range, and

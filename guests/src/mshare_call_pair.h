@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What mshare_call_donor and mshare_call_consumer have in common; see
  * mshare_pair.h, which is the same for the other interface.

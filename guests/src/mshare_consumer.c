@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * mshare_consumer: the second process of the worked example of the file
  * interface. mshare_donor starts it; see there.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * mshare_consumer_ioctl: the consumer of the worked example of September 2024 and
  * January 2025; run it after mshare_donor_ioctl.

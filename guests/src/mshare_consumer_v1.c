@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * mshare_consumer_v1: the consumer of the worked example of the first series; run
  * it after mshare_donor_v1. The region's file tells where the region is.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * mshare_consumer_v2: the consumer of the worked example of the second series;
  * run it after mshare_donor_v2. The file tells the range, which it must map as

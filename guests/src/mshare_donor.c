@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * mshare_donor [CONSUMER [ARGS]]: the worked example of the file interface (cover
  * letter of the third series, August 2025), without what is wrong in the posted

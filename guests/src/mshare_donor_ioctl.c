@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * mshare_donor_ioctl: the donor of the worked example of September 2024 and
  * January 2025. It makes a file, gives it a range with one ioctl and fills that

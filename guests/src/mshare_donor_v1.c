@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * mshare_donor_v1: the donor of the worked example of the first series (April
  * 2022): it maps a unit at 2 TiB, makes it the region "testregion", writes a text

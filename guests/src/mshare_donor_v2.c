@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * mshare_donor_v2: the donor of the worked example of the second series (June
  * 2022). It makes a file, and the first mmap fixes the region: two units at four

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What the worked examples of the generations before August 2025 share: a donor
  * writes a text into a region and ends; a consumer, run after it, finds out

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What mshare_donor and mshare_consumer have in common: the region's name, who
  * writes what where, and the consumer itself, which the donor also runs as a

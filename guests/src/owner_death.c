@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * owner_death WAY: a child makes the range and dies; its parent, which has
  * attached meanwhile, touches it again.

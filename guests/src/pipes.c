@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * pipes: what a pipe promises. A write of more than the pipe holds blocks and
  * goes on as the reader reads; bytes come out in order; the end of the last

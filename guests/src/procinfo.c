@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * procinfo: what /proc says about the process that reads it, as far as it is the
  * same in every run: maps, status, smaps and pagemap.

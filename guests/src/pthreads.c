@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * pthreads [THREADS [TURNS]]: create, join, a mutex, a condition, thread-local
  * variables, a key with a destructor, once, a barrier, and malloc in every thread.

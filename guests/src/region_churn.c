@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * region_churn N ROUNDS [PAGES]: N processes load and store words all over an mshare
  * region, while their parent puts a new object in the place of the old one ROUNDS

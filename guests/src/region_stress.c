@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * region_stress N ROUNDS [SIZE]: N processes write one mshare region by turns,
  * ROUNDS turns each. The object has SIZE bytes (2M if not given), the first page

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * several_windows WAY: one process has the same range at three addresses, and
  * what it writes through one it reads through the others. Two are unmapped; the

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * sga SIZE CLIENTS PLAIN READS SEED: a database's shared global area, the problem
  * that mshare was made for. SIZE bytes of shared memory with every page mapped,

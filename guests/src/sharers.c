@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * sharers MODE NPROC SIZE [read|write]: NPROC processes touch every page of one
  * object of SIZE bytes and then all sleep, so that an observer can count faults,

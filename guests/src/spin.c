@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * spin [N]: a loop of two instructions and nothing else. Without N it never
  * ends (to try time limits); with N it turns N times and exits with 0.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * stale_reader [replace|unmap]: a process takes the object of a region away while
  * another one, which has read and written its first page, goes on using it. The

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * threads [THREADS [TURNS]]: threads made by clone(2) count together, each with
  * its own FS base, and write to pages that others unmap and protect meanwhile.

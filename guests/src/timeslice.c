@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * timeslice: two children take turns on a shared word, each spinning while it is
  * the other's turn, without a system call. On one CPU this ends only if the

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * touch_pages SIZE: maps SIZE bytes of private anonymous memory and writes one
  * byte of each page: one page fault a page, and memory until there is no more.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * unlink_while_mapped WAY: the name of the range goes while two processes have
  * it. They go on seeing what the other writes, also in pages that nobody has

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * unmapped_under_reader WAY: what is in the region is unmapped while another
  * process reads it in a loop, without a system call between. WAY is file or

@@ -52,9 +52,11 @@ def command(*words: object) -> list[str]:
     return [sys.executable, "-m", "emu.cli.main", *(str(word) for word in words)]
 
 
-def start(*words: object, **options: object) -> subprocess.Popen[str]:
+def start(
+    *words: object, stdin: int | None = None, stdout: int | None = None, stderr: int | None = None
+) -> subprocess.Popen[str]:
     """The command as a process of its own."""
-    return subprocess.Popen(command(*words), env=environment(), text=True, **options)  # type: ignore[call-overload]
+    return subprocess.Popen(command(*words), env=environment(), text=True, stdin=stdin, stdout=stdout, stderr=stderr)
 
 
 @pytest.fixture

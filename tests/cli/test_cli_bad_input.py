@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import guests
+from tests.cli.conftest import Unimmu
 
 E_CLASS, E_DATA, E_TYPE, E_MACHINE, E_PHOFF, E_PHENTSIZE, E_PHNUM = 4, 5, 16, 18, 32, 54, 56
 FIRST_PHDR = 64
@@ -44,7 +46,9 @@ def u64(value: int) -> bytes:
         ({0: b"#!/bin/sh\n"}, None, "there is no /bin/sh in the machine"),
     ],
 )
-def test_a_program_that_is_none(unimmu, hello_with, changes, length, says):
+def test_a_program_that_is_none(
+    unimmu: Unimmu, hello_with: Callable[..., Path], changes: dict[int, bytes], length: int | None, says: str
+) -> None:
     program = hello_with(changes, length)
     ran = unimmu("run", program)
     assert ran.status == (127 if "/bin/sh" in says else 126)
@@ -53,7 +57,7 @@ def test_a_program_that_is_none(unimmu, hello_with, changes, length, says):
     assert ran.err.count("\n") == 1
 
 
-def test_no_header_makes_a_traceback(unimmu, hello_with):
+def test_no_header_makes_a_traceback(unimmu: Unimmu, hello_with: Callable[..., Path]) -> None:
     """Every 16-bit word of the headers set to all ones, one at a time."""
     for offset in range(0, FIRST_PHDR + 56 * 2, 2):
         ran = unimmu("run", "--timeout", "5", hello_with({offset: b"\xff\xff"}))
@@ -62,7 +66,7 @@ def test_no_header_makes_a_traceback(unimmu, hello_with):
         assert ran.status in (0, 2, 126, 127, 139), offset
 
 
-def test_a_dynamic_program_without_its_interpreter(unimmu, tmp_path):
+def test_a_dynamic_program_without_its_interpreter(unimmu: Unimmu, tmp_path: Path) -> None:
     image = bytearray(guests.path("hello").read_bytes())
     phnum = image[E_PHNUM]
     for header in range(FIRST_PHDR, FIRST_PHDR + 56 * phnum, 56):
@@ -83,7 +87,7 @@ def test_a_dynamic_program_without_its_interpreter(unimmu, tmp_path):
     assert ran.err.count("\n") == 1
 
 
-def test_things_that_are_no_program(unimmu, tmp_path, monkeypatch):
+def test_things_that_are_no_program(unimmu: Unimmu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("dir").mkdir()
     os.mkfifo("fifo")
@@ -113,7 +117,7 @@ def test_things_that_are_no_program(unimmu, tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_program_that_may_not_be_read(unimmu, hello_with):
+def test_a_program_that_may_not_be_read(unimmu: Unimmu, hello_with: Callable[..., Path]) -> None:
     program = hello_with()
     program.chmod(0o111)
     assert unimmu("run", program) == (126, "", f"unimmu run: {program}: Permission denied\n")
@@ -175,7 +179,7 @@ def test_a_program_that_may_not_be_read(unimmu, hello_with):
         ("--strace -o /nonexistent/x hello", "-o /nonexistent/x: cannot be written: No such file or directory"),
     ],
 )
-def test_usage(unimmu, words, says):
+def test_usage(unimmu: Unimmu, words: str, says: str) -> None:
     ran = unimmu("run", *words.split())
     assert (ran.status, ran.out) == (2, "")
     assert ran.err.startswith("unimmu run: ") and says in ran.err
@@ -196,14 +200,14 @@ def test_usage(unimmu, words, says):
         ("bench --json -", "unimmu bench: --json: standard output has other text on it"),
     ],
 )
-def test_usage_of_the_rest(unimmu, words, says):
+def test_usage_of_the_rest(unimmu: Unimmu, words: str, says: str) -> None:
     ran = unimmu(*words.split())
     assert (ran.status, ran.out) == (2, "")
     assert ran.err.startswith(says)
     assert ran.err.count("\n") == 1
 
 
-def test_the_output_is_not_touched_if_the_program_cannot_start(unimmu, tmp_path):
+def test_the_output_is_not_touched_if_the_program_cannot_start(unimmu: Unimmu, tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     trace.write_text("precious")
     assert unimmu("run", "--trace", trace, "./nothing").status == 127
@@ -211,7 +215,7 @@ def test_the_output_is_not_touched_if_the_program_cannot_start(unimmu, tmp_path)
 
 
 @pytest.mark.parametrize("padding", [400 << 10, 1000 << 10, 2 << 20])
-def test_a_memory_that_is_too_small_for_the_program(unimmu, tmp_path, padding):
+def test_a_memory_that_is_too_small_for_the_program(unimmu: Unimmu, tmp_path: Path, padding: int) -> None:
     program = tmp_path / "big"
     program.write_bytes(guests.path("hello").read_bytes() + bytes(padding))
     program.chmod(0o755)
@@ -223,7 +227,7 @@ def test_a_memory_that_is_too_small_for_the_program(unimmu, tmp_path, padding):
         assert ran.err.startswith(f"unimmu run: {program}: does not fit into the machine's memory")
 
 
-def test_a_memory_that_runs_out(unimmu):
+def test_a_memory_that_runs_out(unimmu: Unimmu) -> None:
     script = "p = mmap 0 4M RW ANON|MAP_NORESERVE -1 0; touch p 4M"
     ran = unimmu("run", "--mem", "2M", "--audit", "calls", script)
     assert ran.status == 137

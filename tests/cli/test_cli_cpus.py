@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
+
+from tests.cli.conftest import Unimmu
 
 STALE = ("--tlb", "textbook", "--check-tlb", "--audit", "--mount", "msharefs:/sys/fs/mshare:tlb=local", "stale_reader")
 
 
-def test_a_stale_page_and_who_is_to_blame(unimmu):
+def test_a_stale_page_and_who_is_to_blame(unimmu: Unimmu) -> None:
     ran = unimmu("run", "--cpus", 2, *STALE)
     assert ran.status == 70
     assert "reader: after the object was replaced: 1, a stale page\n" in ran.out
@@ -24,7 +27,7 @@ def test_a_stale_page_and_who_is_to_blame(unimmu):
     assert alone.status == 0 and "stale page" not in alone.out
 
 
-def test_stats_and_json(unimmu, tmp_path):
+def test_stats_and_json(unimmu: Unimmu, tmp_path: Path) -> None:
     words = ["run", "--cpus", 3, "--slice", 500, "--tlb", "textbook", "--stats", "--json", tmp_path / "figures"]
     ran = unimmu(*words, "region_churn", 2, 3, 2)
     assert ran.out == "ok 2 processes, 3 rounds\n"
@@ -48,11 +51,11 @@ def test_stats_and_json(unimmu, tmp_path):
     assert re.search(r"CPU +dTLB-loads +dTLB-load-misses .*\n +0 .*\n +1 .*\n +2 .*\n", ran.err)
 
 
-def test_one_cpu_has_no_table_of_cpus(unimmu):
+def test_one_cpu_has_no_table_of_cpus(unimmu: Unimmu) -> None:
     assert not re.search(r"shootdown|CPU +INSTR", unimmu("run", "--stats", "hello").err)
 
 
-def test_a_shootdown_in_a_trace(unimmu, tmp_path):
+def test_a_shootdown_in_a_trace(unimmu: Unimmu, tmp_path: Path) -> None:
     for policy, second in (
         ("sharers", "each invalidates 1 page; 7,806 cycles, 6,470 of them the sender's"),
         ("local", "not told: CPU 1"),
@@ -77,5 +80,5 @@ def test_a_shootdown_in_a_trace(unimmu, tmp_path):
         (["--slice", "x"], "--slice: 'x' is not a whole number from 1 on"),
     ],
 )
-def test_numbers_that_cannot_be(unimmu, words, message):
+def test_numbers_that_cannot_be(unimmu: Unimmu, words: list[str], message: str) -> None:
     assert unimmu("run", *words, "hello") == (2, "", f"unimmu run: {message}\n")

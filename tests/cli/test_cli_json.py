@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from emu.machine import Machine
+from tests.cli.conftest import Unimmu
 
 NUMBER = (int, float)
 SCHEMA: dict[str, Any] = {
@@ -68,8 +71,12 @@ def check(schema: Any, value: Any, where: str = "run") -> None:
         assert isinstance(value, schema), where
 
 
+#: ``figures(*words)``: what `unimmu run --json` writes
+Figures = Callable[..., dict[str, Any]]
+
+
 @pytest.fixture
-def figures(unimmu, tmp_path):
+def figures(unimmu: Unimmu, tmp_path: Path) -> Figures:
     def run(*words: object) -> dict[str, Any]:
         ran = unimmu("run", "--json", tmp_path / "figures.json", *words)
         result: dict[str, Any] = json.loads((tmp_path / "figures.json").read_bytes())
@@ -89,14 +96,14 @@ def figures(unimmu, tmp_path):
         (["--timeout", "0.1", "spin"], "timeout"),
     ],
 )
-def test_the_schema(figures, words, ended_by):
+def test_the_schema(figures: Figures, words: list[str], ended_by: str) -> None:
     run = figures(*words)
     check(SCHEMA, run)
     assert run["ended_by"] == ended_by
     assert run["audit"]["ran"] == ("--audit" in words)
 
 
-def test_the_figures_of_hello(figures):
+def test_the_figures_of_hello(figures: Figures) -> None:
     run = figures("--mem", "64M", "hello")
     (hello,) = run["processes"]
     assert (run["memory_bytes"], run["regions"], run["exit_status"]) == (64 << 20, [], 0)
@@ -111,7 +118,7 @@ def test_the_figures_of_hello(figures):
     assert mmu["fills"] == mmu["walks"] - mmu["page_faults"]
 
 
-def test_the_figures_of_a_region(figures):
+def test_the_figures_of_a_region(figures: Figures) -> None:
     run = figures("mshare_donor")
     (region,) = run["regions"]
     assert (region["name"], region["level"], region["size_bytes"]) == ("shareme", "pmd", 2 << 30)
@@ -120,20 +127,20 @@ def test_the_figures_of_a_region(figures):
     assert [process["link_faults"] for process in run["processes"]] == [2, 2]
 
 
-def test_processes_that_live_have_no_exit_status(figures):
+def test_processes_that_live_have_no_exit_status(figures: Figures) -> None:
     run = figures("--timeout", "0.1", "calls", "fork c; pause; end; repeat 1000000000; getpid; end")
     assert run["exit_status"] == 124
     assert [process["exit_status"] for process in run["processes"]] == [None, None]
 
 
-def test_findings_of_the_audit(figures, monkeypatch):
+def test_findings_of_the_audit(figures: Figures, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Machine, "audit", lambda machine: ["frame 5 is lost"])
     run = figures("--audit", "hello")
     assert run["exit_status"] == 70
     assert run["audit"] == {"ran": True, "findings": ["frame 5 is lost"], "tlb_checked": False, "stale": []}
 
 
-def test_a_modelled_tlb(figures):
+def test_a_modelled_tlb(figures: Figures) -> None:
     run = figures("--tlb", "textbook", "--check-tlb", "hello")
     plain = figures("hello")
     modelled = {"geometry": str, "perf": dict, "tlb": {"L1": {"L1I": ARRAY, "L1D": ARRAY}, "L2": {"L2": ARRAY}}}
@@ -152,14 +159,14 @@ def test_a_modelled_tlb(figures):
     assert (run["processes"], run["instructions"]) == (plain["processes"], plain["instructions"])
 
 
-def test_stale_translations(figures, monkeypatch):
+def test_stale_translations(figures: Figures, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Machine, "stale_translations", lambda machine: ["process 7 is behind"])
     run = figures("--tlb", "textbook", "--check-tlb", "hello")
     assert run["exit_status"] == 70
     assert run["audit"] == {"ran": False, "findings": [], "tlb_checked": True, "stale": ["process 7 is behind"]}
 
 
-def test_the_same_run_has_the_same_figures(figures):
+def test_the_same_run_has_the_same_figures(figures: Figures) -> None:
     def timeless() -> dict[str, Any]:
         return {**figures("mshare_donor"), "wall_s": 0}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -14,26 +15,29 @@ from emu.kernel.modules import ModuleError
 from emu.machine import Machine
 from mmu.objectcode import CompileError
 from mmu.unicorn_abi import UnicornMismatch
+from tests.cli.conftest import Unimmu
 
 NR_MARK = 1_000_000  # a system call that no kernel has
 
 
-def test_a_program_runs(unimmu):
+def test_a_program_runs(unimmu: Unimmu) -> None:
     assert unimmu("run", guests.path("hello")) == (0, "hello, world\n", "")
 
 
-def test_a_program_that_comes_with_unimmu_needs_no_path(unimmu, tmp_path, monkeypatch):
+def test_a_program_that_comes_with_unimmu_needs_no_path(
+    unimmu: Unimmu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert unimmu("run", "hello") == (0, "hello, world\n", "")
 
 
-def test_page_tables_of_5_levels(unimmu):
+def test_page_tables_of_5_levels(unimmu: Unimmu) -> None:
     script = "p = mmap 0x10000000000000 4K RW PRIVATE -1 0; store p 5; load p"
     assert unimmu("run", "--la57", "calls", script) == (0, "p = 0x10000000000000\nstore = 0\nload = 5\n", "")
     assert unimmu("run", "calls", script)[1].startswith("p = 0x7ff")
 
 
-def test_a_file_of_that_name_comes_first(unimmu, tmp_path, monkeypatch):
+def test_a_file_of_that_name_comes_first(unimmu: Unimmu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("hello").write_text("no program")
     Path("hello").chmod(0o755)
@@ -52,20 +56,27 @@ def test_a_file_of_that_name_comes_first(unimmu, tmp_path, monkeypatch):
         ([], "calls", []),
     ],
 )
-def test_what_follows_the_program_belongs_to_it(ours, program, theirs, monkeypatch):
-    seen = []
-    monkeypatch.setattr("emu.cli.run.run", lambda arguments: seen.append((arguments.program, arguments.arguments)) or 0)
+def test_what_follows_the_program_belongs_to_it(
+    ours: list[str], program: str, theirs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, list[str]]] = []
+
+    def run(arguments: Namespace) -> int:
+        seen.append((arguments.program, arguments.arguments))
+        return 0
+
+    monkeypatch.setattr("emu.cli.run.run", run)
     assert main(["run", *ours, program, *theirs]) == 0
     assert seen == [(program, theirs)]
 
 
-def test_the_arguments_arrive(unimmu):
+def test_the_arguments_arrive(unimmu: Unimmu) -> None:
     ran = unimmu("run", "hello_libc" if "hello_libc" in guests.NAMES else "hello_musl", "--stats", "--", "")
     assert ran.out.splitlines()[1] == "argc 4"
     assert ran.err == ""
 
 
-def test_the_environment(unimmu, monkeypatch):
+def test_the_environment(unimmu: Unimmu, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GREETING", "from the host")
     monkeypatch.setenv("SECRET", "x")
     assert "GREETING (unset)" in unimmu("run", "hello_musl").out
@@ -75,7 +86,7 @@ def test_the_environment(unimmu, monkeypatch):
     assert "[/* 2 vars */]" in unimmu("run", "--strace", "--env", "A=", "hello").err
 
 
-def test_a_second_program_by_file(unimmu):
+def test_a_second_program_by_file(unimmu: Unimmu) -> None:
     consumer = guests.path("mshare_consumer")
     ran = unimmu("run", "--file", f"{consumer}:/opt/consumer", "--audit", "mshare_donor", "/opt/consumer")
     assert ran.status == 0
@@ -84,7 +95,7 @@ def test_a_second_program_by_file(unimmu):
     assert unimmu("run", "mshare_donor", "/bin/mshare_consumer").status == 1
 
 
-def test_mount_chooses_the_level(unimmu):
+def test_mount_chooses_the_level(unimmu: Unimmu) -> None:
     assert "1073741824" in unimmu("run", "--strace", "mshare_donor").err
     ran = unimmu("run", "--strace", "--mount", "msharefs:/sys/fs/mshare:level=pud", "mshare_donor")
     assert (ran.status, "549755813888" in ran.err) == (0, True)
@@ -93,7 +104,7 @@ def test_mount_chooses_the_level(unimmu):
     assert ran.out == "open = 3\nrename = EXDEV\n"
 
 
-def test_the_seed_decides_all_that_is_random(unimmu):
+def test_the_seed_decides_all_that_is_random(unimmu: Unimmu) -> None:
     def random(*options: object) -> str:
         return unimmu("run", *options, "--strace", "calls", "@b = bytes 8; syscall 318 b 8 0").err
 
@@ -119,20 +130,20 @@ def test_the_seed_decides_all_that_is_random(unimmu):
         ),
     ],
 )
-def test_the_exit_status_is_the_programs(unimmu, script, status, said):
+def test_the_exit_status_is_the_programs(unimmu: Unimmu, script: str, status: int, said: str) -> None:
     ran = unimmu("run", "calls", script)
     assert ran.status == status
     expected = f"unimmu: 100 (calls) was killed by {said}\n" if said else ""
     assert re.sub(r"0x40\w+", "0x40...", ran.err) == expected
 
 
-def test_a_child_that_is_killed_is_its_parents_business(unimmu):
+def test_a_child_that_is_killed_is_its_parents_business(unimmu: Unimmu) -> None:
     ran = unimmu("run", "calls", "on SIGSEGV 0; fork c; text 0; end; wait c")
     assert (ran.status, ran.err) == (0, "")
     assert "wait = killed SIGSEGV" in ran.out
 
 
-def test_all_wait_for_ever(unimmu):
+def test_all_wait_for_ever(unimmu: Unimmu) -> None:
     ran = unimmu("run", "calls", "fork c; pause; end; wait c")
     assert ran.status == 125
     assert ran.err.splitlines() == [
@@ -142,7 +153,7 @@ def test_all_wait_for_ever(unimmu):
     ]
 
 
-def test_of_many_that_wait_for_ever_eight_are_named(unimmu):
+def test_of_many_that_wait_for_ever_eight_are_named(unimmu: Unimmu) -> None:
     ran = unimmu("run", "calls", "repeat 9; fork c; pause; end; end; pause")
     assert ran.status == 125
     assert ran.err.splitlines()[7:] == [
@@ -152,7 +163,7 @@ def test_of_many_that_wait_for_ever_eight_are_named(unimmu):
     ]
 
 
-def test_the_time_limit(unimmu):
+def test_the_time_limit(unimmu: Unimmu) -> None:
     ran = unimmu("run", "--timeout", "0.2", "--audit", "spin")
     assert ran.status == 124
     first, second = ran.err.splitlines()
@@ -161,7 +172,7 @@ def test_the_time_limit(unimmu):
     assert unimmu("run", "--timeout", "20", "hello").status == 0
 
 
-def test_a_system_call_that_is_not_there_is_said_once(unimmu):
+def test_a_system_call_that_is_not_there_is_said_once(unimmu: Unimmu) -> None:
     ran = unimmu("run", "calls", f"repeat 3; syscall {NR_MARK}; end; syscall 334")
     assert ran.err.splitlines() == [
         f"unimmu: system call {NR_MARK} is not implemented: ENOSYS",
@@ -169,7 +180,7 @@ def test_a_system_call_that_is_not_there_is_said_once(unimmu):
     ]
 
 
-def test_a_clone_of_a_kind_that_is_not_there(unimmu):
+def test_a_clone_of_a_kind_that_is_not_there(unimmu: Unimmu) -> None:
     ran = unimmu("run", "calls", "syscall 56 0x8011 0 0 0 0; syscall 56 0x2000011 0 0 0 0")
     assert ran.out == "syscall = ENOSYS\n" * 2
     assert ran.err.splitlines() == [
@@ -178,25 +189,25 @@ def test_a_clone_of_a_kind_that_is_not_there(unimmu):
     ]
 
 
-def test_what_waits_where_the_leader_has_ended(unimmu):
+def test_what_waits_where_the_leader_has_ended(unimmu: Unimmu) -> None:
     ran = unimmu("run", "calls", "@thread t; @pause; end; @syscall 60 0")
     assert ran.status == 125 and ran.err.splitlines()[0] == "unimmu: 100 (calls) waits in pause"
 
 
-def test_the_signal_of_a_thread(unimmu):
+def test_the_signal_of_a_thread(unimmu: Unimmu) -> None:
     ran = unimmu("run", "calls", "@x = bytes 8; @on SIGSEGV 0; @thread t; @store 16 0; end; @await x 1")
     (line,) = ran.err.splitlines()
     assert ran.status == 139
     assert line.startswith("unimmu: 100 (calls) was killed by SIGSEGV: writing to 0x10, where nothing is mapped")
 
 
-def test_strace_to_a_file(unimmu, tmp_path):
+def test_strace_to_a_file(unimmu: Unimmu, tmp_path: Path) -> None:
     ran = unimmu("run", "--strace", "-o", tmp_path / "log", "hello")
     assert ran == (0, "hello, world\n", "")
     assert (tmp_path / "log").read_text().splitlines()[-1] == "[pid 100] +++ exited with 0 +++"
 
 
-def test_stats(unimmu):
+def test_stats(unimmu: Unimmu) -> None:
     ran = unimmu("run", "--stats", "mshare_donor", "")
     lines = {line.split("#")[0].strip() for line in ran.err.splitlines()}
     assert " Statistics for 'mshare_donor ':" in ran.err.splitlines()
@@ -206,7 +217,7 @@ def test_stats(unimmu):
     assert re.search(r"^ +pmd  2,097,152 .*  shareme \(ended\)$", ran.err, re.MULTILINE)
 
 
-def test_audit(unimmu, monkeypatch, tmp_path):
+def test_audit(unimmu: Unimmu, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert unimmu("run", "--audit", "hello") == (
         0, "hello, world\n", "unimmu: audit: every table and every frame is accounted for\n",
     )  # fmt: skip
@@ -217,7 +228,7 @@ def test_audit(unimmu, monkeypatch, tmp_path):
     assert unimmu("run", "hello").status == 0
 
 
-def test_the_examples_in_the_help_run(unimmu, tmp_path, monkeypatch):
+def test_the_examples_in_the_help_run(unimmu: Unimmu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     examples = unimmu("run", "--help").out.partition("\nexamples:\n")[2]
     lines = [line.strip() for line in examples.splitlines() if line.startswith("  unimmu ")]
@@ -230,7 +241,7 @@ def test_the_examples_in_the_help_run(unimmu, tmp_path, monkeypatch):
                 assert "WRONG" not in ran.out and (ran.out or "trace" in command)
 
 
-def test_version_and_help(unimmu):
+def test_version_and_help(unimmu: Unimmu) -> None:
     assert re.fullmatch(r"unimmu (\d+\.\d+\.\d+|unknown)\n", unimmu("--version").out)
     ran = unimmu("--help")
     assert ran.status == 0
@@ -243,7 +254,7 @@ def test_version_and_help(unimmu):
     assert max(map(len, ran.out.splitlines())) <= 100
 
 
-def test_our_own_mistakes_come_with_a_traceback(unimmu, monkeypatch):
+def test_our_own_mistakes_come_with_a_traceback(unimmu: Unimmu, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(machine: Machine) -> list[str]:
         raise AssertionError("the books are on fire")
 
@@ -254,7 +265,7 @@ def test_our_own_mistakes_come_with_a_traceback(unimmu, monkeypatch):
     assert re.match(r"unimmu run: this is a mistake in unimmu .*: please report it", ran.err.splitlines()[-1])
 
 
-def test_what_is_not_installed_is_named(unimmu, monkeypatch):
+def test_what_is_not_installed_is_named(unimmu: Unimmu, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "emu.cli.launch", None)
     assert "Traceback" in unimmu("run", "hello").err  # a part of our own is missing
     monkeypatch.delitem(sys.modules, "emu.cli.launch")
@@ -268,7 +279,9 @@ def test_what_is_not_installed_is_named(unimmu, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", [CompileError, ModuleError, UnicornMismatch])
-def test_what_speaks_for_itself_needs_no_traceback(unimmu, monkeypatch, kind):
+def test_what_speaks_for_itself_needs_no_traceback(
+    unimmu: Unimmu, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
     def broken(*_: object, **__: object) -> None:
         raise kind("this and that is wrong")
 
@@ -276,7 +289,7 @@ def test_what_speaks_for_itself_needs_no_traceback(unimmu, monkeypatch, kind):
     assert unimmu("run", "hello") == (70, "", "unimmu run: this and that is wrong\n")
 
 
-def test_huge_pages(unimmu):
+def test_huge_pages(unimmu: Unimmu) -> None:
     script = "p = mmap 4G 2M RW PRIVATE|MAP_HUGETLB|MAP_FIXED -1 0; store p 5; load p"
     assert unimmu("run", "--hugepages", 1, "calls", script) == (0, "p = 0x100000000\nstore = 0\nload = 5\n", "")
     assert unimmu("run", "calls", script)[1].startswith("p = ENOMEM\n")

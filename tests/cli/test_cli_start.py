@@ -53,7 +53,7 @@ def plain() -> set[str]:
     return modules_after("run", guests.path("hello"))
 
 
-def test_only_these_libraries(plain):
+def test_only_these_libraries(plain: set[str]) -> None:
     ours = {"emu", "mmu", "msharefs", "sharing", "guests"}
     known = set(sys.stdlib_module_names) | THIRD_PARTY | HARMLESS | ours | {"__main__", "__mp_main__"}
     roots = {name.partition(".")[0] for name in plain}
@@ -62,16 +62,16 @@ def test_only_these_libraries(plain):
 
 
 @pytest.mark.parametrize("module", NEVER)
-def test_never(plain, module):
+def test_never(plain: set[str], module: str) -> None:
     assert {name for name in plain if name == module or name.startswith(f"{module}.")} == set()
 
 
-def test_not_more_of_our_own_than_needed(plain):
+def test_not_more_of_our_own_than_needed(plain: set[str]) -> None:
     for roots, most in ((("emu", "mmu", "guests"), MOST_OF_OUR_OWN), (("msharefs", "sharing"), MOST_OF_KERNEL_MODULES)):
         own = sorted(name for name in plain if name.partition(".")[0] in roots)
         assert len(own) <= most, own
 
 
-def test_help_starts_no_machine():
+def test_help_starts_no_machine() -> None:
     assert {"unicorn", "numpy", "llvmlite"} & modules_after("run", "--help") == set()
     assert {"unicorn", "numpy", "emu.machine"} & modules_after("--version") == set()

@@ -25,17 +25,17 @@ def run(*words: object, shell: str = "", stdin: str | None = None) -> subprocess
     )
 
 
-def test_standard_input_is_the_guests():
+def test_standard_input_is_the_guests() -> None:
     ran = run("run", "calls", ECHO, stdin="ein Fisch\n")
     assert ran.stdout.splitlines() == ["n = 10", "ein Fisch", "write = 10"]
 
 
-def test_standard_input_that_is_closed_is_at_its_end():
+def test_standard_input_that_is_closed_is_at_its_end() -> None:
     ran = run("run", "calls", ECHO, shell="<&-")
     assert (ran.stdout, ran.stderr) == ("n = 0\nwrite = 0\n", "")
 
 
-def test_standard_output_that_is_full():
+def test_standard_output_that_is_full() -> None:
     ran = run("run", "hello", shell=">/dev/full")
     assert (ran.returncode, ran.stderr) == (
         0,
@@ -43,47 +43,47 @@ def test_standard_output_that_is_full():
     )
 
 
-def test_standard_output_that_is_closed():
+def test_standard_output_that_is_closed() -> None:
     ran = run("run", "hello", shell=">&-")
     assert (ran.returncode, ran.stderr) == (0, "unimmu run: standard output is closed\n")
 
 
-def test_standard_error_that_is_closed():
+def test_standard_error_that_is_closed() -> None:
     ran = run("run", "--strace", "--stats", "--audit", "hello", shell="2>&-")
     assert (ran.returncode, ran.stdout) == (0, "hello, world\n")
 
 
-def test_a_reader_that_is_gone_is_sigpipe_for_the_guest():
+def test_a_reader_that_is_gone_is_sigpipe_for_the_guest() -> None:
     ran = run("run", "hello", shell="| true; exit ${PIPESTATUS[0]}")
     assert ran.returncode == 141
     assert ran.stderr == "unimmu: 100 (hello) was killed by SIGPIPE\n"
 
 
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["--version"]])
-def test_a_reader_that_is_gone_is_no_mistake_of_ours(words):
+def test_a_reader_that_is_gone_is_no_mistake_of_ours(words: list[str]) -> None:
     ran = run(*words, shell="| true; exit ${PIPESTATUS[0]}")
     assert (ran.returncode, ran.stderr) in ((141, ""), (0, ""))
 
 
-def test_nor_of_rich_s():
+def test_nor_of_rich_s() -> None:
     """Tables are printed by rich, which would end the program with status 1."""
     ran = run("presets", shell="| true; exit ${PIPESTATUS[0]}")
     assert (ran.returncode, ran.stderr) == (141, "")
 
 
-def test_output_of_our_own_that_cannot_be_written():
+def test_output_of_our_own_that_cannot_be_written() -> None:
     ran = run("--version", shell=">/dev/full")
     assert (ran.returncode, ran.stderr) == (74, "unimmu: standard output cannot be written: No space left on device\n")
 
 
 @pytest.mark.parametrize("option", ["--json", "--trace"])
-def test_a_file_that_cannot_be_written_to_its_end(option):
+def test_a_file_that_cannot_be_written_to_its_end(option: str) -> None:
     ran = run("run", option, "/dev/full", "hello")
     assert (ran.returncode, ran.stdout) == (74, "hello, world\n")
     assert ran.stderr == f"unimmu run: {option} /dev/full: No space left on device: the file is not complete\n"
 
 
-def test_what_the_guest_prints_keeps_its_place_among_our_lines():
+def test_what_the_guest_prints_keeps_its_place_among_our_lines() -> None:
     ran = run("run", "--strace", "fork_shared", shell="2>&1")
     lines = ran.stdout.splitlines()
     assert lines[lines.index("42") + 1].startswith('[pid 100] write(1, "42\\n", 3)')
@@ -106,7 +106,9 @@ def wait_for(path: Path) -> None:
         (["calls"], r"100 \(calls\) (reads its input|runs at 0x40[0-9a-f]{4})"),  # it may not have got that far
     ],
 )
-def test_a_signal_ends_the_run_and_what_is_known_is_said(tmp_path, number, status, word, program, doing):
+def test_a_signal_ends_the_run_and_what_is_known_is_said(
+    tmp_path: Path, number: int, status: int, word: str, program: list[str], doing: str
+) -> None:
     log, figures = tmp_path / "log", tmp_path / "figures"
     process = start(
         "run", "--strace", "-o", log, "--json", figures, "--audit", *program,
@@ -125,13 +127,14 @@ def test_a_signal_ends_the_run_and_what_is_known_is_said(tmp_path, number, statu
     assert run["processes"][0]["instructions"] == run["instructions"]
 
 
-def test_a_time_limit_while_the_guest_waits_for_input():
+def test_a_time_limit_while_the_guest_waits_for_input() -> None:
     with start("run", "--timeout", "0.3", "calls", stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
         assert process.stderr.read() == "unimmu: stopped by --timeout: 100 (calls) reads its input\n"
         assert process.wait(60) == 124
 
 
-def test_a_time_limit_that_ends_while_input_comes():
+def test_a_time_limit_that_ends_while_input_comes() -> None:
     read, write = os.pipe()
     process = start("run", "--timeout", "20", "calls", ECHO, stdin=read, stdout=subprocess.PIPE)
     os.close(read)

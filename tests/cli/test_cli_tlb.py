@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from emu.machine import Machine
-from mmu.cpuid import CpuidError, from_cpuid, host_leaves
+from mmu.cpuid import CpuidError, Registers, from_cpuid, host_leaves, parse_dump
+from tests.cli.conftest import Unimmu
 
 DUMP = "CPUID 00000002: 76036301-00F0B5FF-00000000-00C30000 [SL 00]\n"
 
 
 @pytest.mark.parametrize("preset", ["off", "none", "textbook", "skylake-sp", "zen5"])
-def test_the_program_does_not_notice(unimmu, preset):
+def test_the_program_does_not_notice(unimmu: Unimmu, preset: str) -> None:
     assert unimmu("run", "--tlb", preset, "hello") == (0, "hello, world\n", "")
 
 
-def test_counters_as_perf_stat_shows_them(unimmu):
+def test_counters_as_perf_stat_shows_them(unimmu: Unimmu) -> None:
     ran = unimmu("run", "--tlb", "skylake-sp", "--stats", "fork_shared")
     assert (ran.status, ran.out) == (0, "42\n")
     assert "\n TLB: skylake-sp:measured\n" in ran.err
-    loads, misses = re.search(r"([\d,]+)  dTLB-loads\n +([\d,]+)  dTLB-load-misses  # ", ran.err).groups()
+    found = re.search(r"([\d,]+)  dTLB-loads\n +([\d,]+)  dTLB-load-misses  # ", ran.err)
+    assert found is not None
+    loads, misses = found.groups()
     share = int(misses) / int(loads)
     assert f"{share:.2%} of all dTLB-loads" in ran.err
     for name in ("iTLB-loads", "DTLB_STORE_MISSES.WALK_COMPLETED_4K", "ITLB_MISSES.MISS_CAUSES_A_WALK"):
@@ -31,13 +35,13 @@ def test_counters_as_perf_stat_shows_them(unimmu):
     assert re.search(r"^ +[\d, ]+  PDE$", ran.err, re.MULTILINE)
 
 
-def test_a_processor_without_tlbs(unimmu):
+def test_a_processor_without_tlbs(unimmu: Unimmu) -> None:
     ran = unimmu("run", "--tlb", "none", "--stats", "hello")
     assert "100.00% of all dTLB-loads" in ran.err
     assert "LOOKUPS" not in ran.err
 
 
-def test_filtered_mode_never_says_miss(unimmu, tmp_path):
+def test_filtered_mode_never_says_miss(unimmu: Unimmu, tmp_path: Path) -> None:
     ran = unimmu(
         "run", "--stats", "--audit", "--json", tmp_path / "figures", "--trace", tmp_path / "trace", "mshare_donor"
     )
@@ -46,7 +50,7 @@ def test_filtered_mode_never_says_miss(unimmu, tmp_path):
         assert "miss" not in text.lower()
 
 
-def test_a_cpuid_dump(unimmu, tmp_path):
+def test_a_cpuid_dump(unimmu: Unimmu, tmp_path: Path) -> None:
     dump = tmp_path / "dump"
     dump.write_text(DUMP)
     ran = unimmu("run", "--tlb-from-cpuid", dump, "--stats", "--json", tmp_path / "figures", "hello")
@@ -56,13 +60,11 @@ def test_a_cpuid_dump(unimmu, tmp_path):
     assert {name for arrays in levels.values() for name in arrays} == {array.name for array in geometry.arrays}
 
 
-def _registers(line: str):
-    from mmu.cpuid import parse_dump
-
+def _registers(line: str) -> Registers:
     return parse_dump(line)[2, 0]
 
 
-def test_this_host(unimmu):
+def test_this_host(unimmu: Unimmu) -> None:
     try:
         from_cpuid(host_leaves())
     except CpuidError as error:
@@ -76,14 +78,14 @@ def test_this_host(unimmu):
         assert ran == (0, "hello, world\n", "")
 
 
-def test_nothing_stale(unimmu):
+def test_nothing_stale(unimmu: Unimmu) -> None:
     nothing = "unimmu: check-tlb: every TLB hit was what the page tables say\n"
     assert unimmu("run", "--tlb", "zen4", "--check-tlb", "hello") == (0, "hello, world\n", nothing)
     ran = unimmu("run", "--tlb", "zen4", "--check-tlb", "--audit", "hello")
     assert ran.err == f"unimmu: audit: every table and every frame is accounted for\n{nothing}"
 
 
-def test_stale_translations_are_said(unimmu, monkeypatch):
+def test_stale_translations_are_said(unimmu: Unimmu, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Machine, "stale_translations", lambda machine: ["process 7 is behind", "and 8"])
     ran = unimmu("run", "--tlb", "zen4", "--check-tlb", "hello")
     assert (ran.status, ran.out) == (70, "hello, world\n")
@@ -94,7 +96,7 @@ def test_stale_translations_are_said(unimmu, monkeypatch):
     ]
 
 
-def test_presets(unimmu):
+def test_presets(unimmu: Unimmu) -> None:
     ran = unimmu("presets", "textbook")
     assert (ran.status, ran.err) == (0, "") and "L1D" in ran.out
     assert unimmu("presets", "zen9").status == 2

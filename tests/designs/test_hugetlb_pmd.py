@@ -132,8 +132,8 @@ APART = {
 @pytest.mark.parametrize("name", APART)
 def test_not_shared(start: Start, name: str) -> None:
     statements = "; ".join(f"@{part.strip()}" for part in APART[name].replace(" n 4", ' "n" 4').split(";"))
-    first = f"@w = mmap 2T 1G {MAP} 0; @load w; @store s 1"
-    booted = start(f"@fork c; @await s 1; {statements}; @load v; @pause; end; {first}")
+    parent = f"@w = mmap 2T 1G {MAP} 0; @load w; @store s 1"
+    booted = start(f"@fork c; @await s 1; {statements}; @load v; @pause; end; {parent}")
     first, second = booted.tasks
     assert module(booted).tables() == []
     at = 5 * TIB + (2 << 20) if "aligned" in name else 5 * TIB

@@ -45,7 +45,8 @@ def test_who_maps_the_same_range_shares_its_tables(machine: GuestMachine) -> Non
 
 
 def test_table_bytes_do_not_grow_with_the_processes(machine: GuestMachine) -> None:
-    plain, shared = [], []
+    plain: list[int] = []
+    shared: list[int] = []
     for flags, found in (("0x11", plain), ("0x200011", shared)):
         for _ in range(3):
             before = machine.pagetable_bytes

@@ -200,7 +200,8 @@ def test_sendfile_into_a_pipe_waits_for_a_page_and_is_short(pipe: Pipe) -> None:
 
 def test_console_in_and_out() -> None:
     m = Machine()
-    out, err = io.BytesIO(), []
+    out = io.BytesIO()
+    err: list[bytes] = []
     Console(m.vfs, io.BytesIO(b"typed\nmore"), out, err.append).install(m.task.files)
     assert m.read(0, 6) == b"typed\n"
     assert m.read(0, 100) == b"more"

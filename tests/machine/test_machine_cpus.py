@@ -195,10 +195,10 @@ def test_cpu_lists() -> None:
     assert [cpu_list(mask) for mask in (0, 1, 2, 3, 0b1101, 0xFF)] == ["", "0", "1", "0-1", "0,2-3", "0-7"]
 
 
-@pytest.mark.parametrize("options", [{"cpus": 0}, {"cpus": 65}, {"cpus": 2, "turn": 0}])
-def test_numbers_that_cannot_be(options: dict[str, int]) -> None:
+@pytest.mark.parametrize(("cpus", "turn"), [(0, None), (65, None), (2, 0)])
+def test_numbers_that_cannot_be(cpus: int, turn: int | None) -> None:
     with pytest.raises(ValueError, match="CPU"):
-        Machine(**options)
+        Machine(cpus=cpus, turn=turn)
 
 
 def test_the_figures_of_each_cpu_add_up(machine: MakeMachine) -> None:

@@ -100,7 +100,7 @@ def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
     def munmap(*arguments: object) -> object:
         unmapping[0] = True
         try:
-            return entry.handler(*arguments)  # type: ignore[arg-type]
+            return entry.handler(*arguments)
         finally:
             unmapping[0] = False
 

@@ -11,7 +11,7 @@ import guests
 from emu.linux.errors import LinuxError
 from emu.mm.frames import FrameKind
 from tests.booted import GIB, MIB, Booted, MakeMachine, Recorder, native
-from tests.machine.test_machine_native import needs_host
+from tests.machine.native_host import needs_host
 
 POOL = 8
 

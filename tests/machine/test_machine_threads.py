@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,12 @@ def test_a_mutex_and_a_condition_with_modelled_tlbs(machine: MakeMachine, cpus: 
     """The books are right whenever one looks."""
     booted = machine(cpus=cpus, turn=700, tlb="skylake-sp", check_tlb=True)
     task = booted.guest(guests.path("pthreads"), 6, 20)
+
+    def later(most: int) -> bool:
+        return booted.kernel.cpu.clock > most
+
     for instructions in range(30_000, 150_000, 30_000):
-        booted.run(until=lambda most=instructions: booted.kernel.cpu.clock > most)
+        booted.run(until=partial(later, instructions))
         assert booted.audit() == []
     booted.run()
     expected = "pthreads: 6 threads, counter 120, results 55, destroyed 21, once 1, mine 7\n"

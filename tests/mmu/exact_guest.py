@@ -17,7 +17,9 @@ R, W, X = Access.READ, Access.WRITE, Access.FETCH
 PAGE = 0x1000
 
 
-def tiny(ways: int = 4, *, level_2: int = 0, structures: dict[int, int] | None = None, **more: bool) -> Geometry:
+def tiny(
+    ways: int = 4, *, level_2: int = 0, structures: dict[int, int] | None = None, inclusive: bool = False
+) -> Geometry:
     """One set for data and one for code; perhaps a second level."""
     arrays = [
         Array("L1I", 1, Kinds.FETCH, PageSizes.ALL, 1, 4),
@@ -25,7 +27,7 @@ def tiny(ways: int = 4, *, level_2: int = 0, structures: dict[int, int] | None =
     ]
     if level_2:
         arrays.append(Array("L2", 2, Kinds.ALL, PageSizes.ALL, 1, level_2))
-    return Geometry("tiny", tuple(arrays), structures or {}, **more)
+    return Geometry("tiny", tuple(arrays), structures or {}, inclusive=inclusive)
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import mmap
 import os
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from mmu import CR4, EFER, Access, PhysicalMemory, Registers
+from mmu import CR0, CR4, EFER, Access, PhysicalMemory, Registers
 from mmu.entries import RW, US, A, D, P
 from tests.mmu.paging_cases import DESCRIPTOR, OFFSET, Case, Features
 
@@ -172,12 +173,28 @@ class Kvm:
             self.features = self._features()
             self._machine = contextlib.ExitStack()
             self._new_machine()
+            if self.features.la57 and not self._takes_la57():
+                self.features = replace(self.features, la57=False)
         except OSError as error:
             self.close()
             raise Unavailable(f"/dev/kvm: {error.strerror}") from None
         except Unavailable:
             self.close()
             raise
+
+    def _takes_la57(self) -> bool:
+        """Whether a vCPU can have 5 levels: a KVM without nested paging may list the feature and refuse it."""
+        sregs = self._sregs
+        sregs.cr0, sregs.cr3, sregs.cr4 = CR0.PE | CR0.PG | 0x10, FIXED_PML4, CR4.PAE | CR4.LA57
+        sregs.efer = EFER.LME | EFER.LMA
+        sregs.cs, sregs.ss = self._segments[0]
+        try:
+            fcntl.ioctl(self._vcpu, SET_SREGS, sregs)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            return False
+        return True
 
     def close(self) -> None:
         if hasattr(self, "_machine"):
@@ -190,7 +207,7 @@ class Kvm:
 
     def _features(self) -> Features:
         count = struct.unpack_from("<I", self._cpuid)[0]
-        leaves = {}
+        leaves: dict[tuple[int, int], list[int]] = {}
         for index in range(count):
             function, subleaf, _, *registers = struct.unpack_from("<7I", self._cpuid, 8 + 40 * index)
             leaves.setdefault((function, subleaf), registers)

@@ -236,7 +236,7 @@ class Expected:
 
 
 def has(entries: Words, bits: int) -> Flags:
-    return entries & np.uint64(bits) != 0
+    return (entries & np.uint64(bits)).astype(bool)
 
 
 class Manual:

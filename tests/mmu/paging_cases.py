@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
+from typing import TypedDict
 
 from mmu import CR0, CR4, EFER, Access
 from mmu.entries import PS, RW, US, XD, A, D, P, page_bytes, reserved_bits
@@ -72,7 +73,17 @@ def combinations(*bits: int) -> list[int]:
     return [sum(chosen) for chosen in product(*((0, int(bit)) for bit in bits))]
 
 
-def controls(features: Features) -> Iterator[dict[str, int]]:
+class Controls(TypedDict):
+    """The registers that decide, as :class:`Case` has them."""
+
+    cr0: int
+    cr4: int
+    efer: int
+    ac: bool
+    pkru: int
+
+
+def controls(features: Features) -> Iterator[Controls]:
     """Every legal combination of CR0.WP, EFER.NXE, CR4.SMEP, CR4.SMAP with RFLAGS.AC, and CR4.PKE with PKRU."""
     smaps = [(0, False)] + ([(int(CR4.SMAP), False), (int(CR4.SMAP), True)] if features.smap else [])
     keys = [(0, 0)] + ([(int(CR4.PKE), 0b1100 & rights << 2) for rights in range(4)] if features.pku else [])
@@ -97,7 +108,7 @@ def sizes(features: Features) -> tuple[int, ...]:
     return (1, 2, 3) if features.pages_1g else (1, 2)
 
 
-class Matrix(Sequence[Case]):
+class Matrix:
     """Leaf P RW US XD A D and key × directory P RW US XD × controls × access, for one page size and privilege."""
 
     def __init__(self, features: Features, level: int, cpl: int) -> None:
@@ -107,16 +118,15 @@ class Matrix(Sequence[Case]):
         self._axes = (list(controls(features)), list(Access), leaves, directories)
 
     def __len__(self) -> int:
-        return math.prod(map(len, self._axes))
+        return math.prod(len(axis) for axis in self._axes)
 
     def __getitem__(self, index: int) -> Case:
-        chosen = []
-        for axis in reversed(self._axes):
-            index, position = divmod(index, len(axis))
-            chosen.append(axis[position])
-        directory, leaf, access, settings = chosen
-        entries = path(self._level, leaf, **{f"l{self._level + 1}": directory})
-        return Case(entries, access, self._cpl, **settings)
+        settings, accesses, leaves, directories = self._axes
+        index, directory = divmod(index, len(directories))
+        index, leaf = divmod(index, len(leaves))
+        index, access = divmod(index, len(accesses))
+        entries = path(self._level, leaves[leaf], **{f"l{self._level + 1}": directories[directory]})
+        return Case(entries, accesses[access], self._cpl, **settings[index])
 
 
 def _not_address(level: int, leaf: bool, features: Features) -> Iterable[int]:

@@ -11,7 +11,6 @@ import sys
 
 import pytest
 
-from mmu import cpuid
 from mmu.cpuid import CpuidError, from_cpuid, host_leaves, parse_dump
 from mmu.cpuid_descriptors import DESCRIPTORS
 from mmu.geometry import Array, Geometry, Kinds, PageSizes
@@ -261,7 +260,7 @@ def test_this_host() -> None:
 
 
 def test_another_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpuid.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     with pytest.raises(CpuidError, match="x86-64 Linux only, not on aarch64"):
         host_leaves()
 

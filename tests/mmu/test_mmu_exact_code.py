@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from mmu import Access
+from mmu import Access, PageFault
 from mmu.hooks import PHYSMAP
 from tests.mmu.exact_guest import PAGE, ExactGuest, X, rbx, tiny
 from tests.mmu.guest import CODE_PADDR, DATA, DATA_PADDR, JUMP, returns
@@ -105,13 +105,13 @@ def test_code_next_to_its_data(jit: ExactGuest) -> None:
 def test_writing_changing_rights_running(jit: ExactGuest) -> None:
     """A JIT that never has W and X at once: the handler of its page faults swaps them."""
 
-    def swap(fault: object) -> bool:
-        fetch = fault.access == Access.FETCH  # type: ignore[attr-defined]
+    def swap(fault: PageFault) -> bool:
+        fetch = fault.access == Access.FETCH
         jit.tables.map_page(FUNCTION, FUNCTION_PADDR, RW=int(not fetch), XD=int(fetch is False))
         jit.mmu.invlpg(FUNCTION)
         return True
 
-    jit.mmu.on_page_fault = swap  # type: ignore[assignment]
+    jit.mmu.on_page_fault = swap
     jit.mmu.registers = replace(jit.mmu.registers, cpl=3)
     jit.program(rounds([FUNCTION] * 15, [FUNCTION] * 15))
     jit.run(rsp=TOP, rsi=0)

@@ -33,7 +33,8 @@ GEOMETRIES: list[str | Geometry] = [
 
 def more(rng: random.Random) -> bytes:
     """What traced_guest does not: push and pop, SSE, bytes and words, copies of words, on pages that there are."""
-    address = rng.choice([*READ_ONLY, *ALIASES, *LARGE]) + rng.choice((0, 0x10, 0x7FF, 0xFF8, 0xFF9, 0xFFF))
+    pages: list[int] = [*READ_ONLY, *ALIASES, *LARGE]
+    address = rng.choice(pages) + rng.choice((0, 0x10, 0x7FF, 0xFF8, 0xFF9, 0xFFF))
     rbx = b"\x48\xbb" + address.to_bytes(8, "little")
     return rbx + bytes.fromhex(
         rng.choice((
@@ -183,7 +184,8 @@ def test_a_recorded_guest_replayed_through_the_slow_model(preset: str, seed: int
 def reference_guests() -> list[Any]:
     """A few short random guests, and every event of theirs."""
     told: list[Any] = []
-    for seed, geometry in enumerate((tiny(2, level_2=3, inclusive=True), "zen2", "none")):
+    geometries: tuple[str | Geometry, ...] = (tiny(2, level_2=3, inclusive=True), "zen2", "none")
+    for seed, geometry in enumerate(geometries):
         guest = ExactGuest(geometry, seed=seed)
         guest.mmu.events.enable(*EventKind)
         rng = random.Random(seed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from unicorn import UC_ARCH_X86, UC_MODE_64, Uc
 
@@ -50,10 +52,10 @@ def exact() -> Several:
 def test_every_field_that_a_model_sets_is_put_aside() -> None:
     """What building a model writes into the state must not be shared, apart from what every processor has alike."""
     state, before = MmuState(), {}
-    for name, _ in MmuState._fields_:
+    for name, *_ in MmuState._fields_:
         before[name] = getattr(state, name)
     TlbModel(state, tiny(4, level_2=8, structures={2: 4}, inclusive=True), seed=5)
-    changed = {name for name, _ in MmuState._fields_ if getattr(state, name) != before[name]}
+    changed = {name for name, *_ in MmuState._fields_ if getattr(state, name) != before[name]}
     assert changed - set(MODEL) == {"inclusive"}
     assert len({*MODEL, *COUNTERS, *REGISTERS}) == len(MODEL) + len(COUNTERS) + len(REGISTERS)
 
@@ -78,7 +80,12 @@ def test_an_invalidation_is_the_business_of_one_processor(exact: Several, what: 
         exact.load(OTHER)
     flushes = [mmu.counters_of(processor).flushes for processor in range(3)]
     mmu.switch_to(1)
-    {"invlpg": lambda: mmu.invlpg(DATA), "flush": mmu.flush, "load_cr3": lambda: mmu.load_cr3(exact.tables.cr3)}[what]()
+    invalidations: dict[str, Callable[[], None]] = {
+        "invlpg": lambda: mmu.invlpg(DATA),
+        "flush": mmu.flush,
+        "load_cr3": lambda: mmu.load_cr3(exact.tables.cr3),
+    }
+    invalidations[what]()
     left = {OTHER} if what == "invlpg" else set()
     assert exact.held() == [{DATA, OTHER}, left, {DATA, OTHER}]
     done = [mmu.counters_of(processor).flushes - n for processor, n in enumerate(flushes)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import TypedDict, Unpack
 
 import pytest
 
@@ -18,6 +19,18 @@ AD, WD = 1, 2
 KEYS = CR4_LONG_MODE | CR4.PKE | CR4.PKS
 
 
+class State(TypedDict, total=False):
+    """What :class:`Registers` may be made with."""
+
+    cr0: int
+    cr4: int
+    cpl: int
+    ac: bool
+    implicit: bool
+    pkru: int
+    pkrs: int
+
+
 class Page:
     """One page with a key."""
 
@@ -27,9 +40,10 @@ class Page:
         self.tables.map_page(VADDR, page_bytes(level) if level > 1 else 0x9000, level, **fields)
         self.walker = Walker(self.ram)
 
-    def error(self, access: Access, **registers: int) -> int | None:
+    def error(self, access: Access, **registers: Unpack[State]) -> int | None:
         try:
-            self.walker.translate(Registers(**({"cr3": self.tables.cr3, "cr4": KEYS} | registers)), VADDR, access)
+            state = State(cr4=KEYS) | registers
+            self.walker.translate(Registers(self.tables.cr3, **state), VADDR, access)
         except PageFault as fault:
             return fault.error_code
         return None
@@ -40,16 +54,17 @@ class Page:
 def test_every_key(key: int, user_page: bool) -> None:
     """The two bits of the page's own key count, in the register for this kind of page; all others say the opposite."""
     page = Page(US=int(user_page), PKEY=key)
-    register, other = ("pkru", "pkrs") if user_page else ("pkrs", "pkru")
     for bits, wp, cpl, access in product(range(4), (False, True), (0, 3), Access):
         if cpl == 3 and not user_page:
             continue  # not allowed anyway
         opposite = 0xFFFF_FFFF & ~(3 << 2 * key)
+        own, other = bits << 2 * key | opposite * (bits == 0), 0xFFFF_FFFF * (bits == 0)
         found = page.error(
             access,
             cpl=cpl,
             cr0=CR0_LONG_MODE if wp else CR0_LONG_MODE & ~CR0.WP,
-            **{register: bits << 2 * key | opposite * (bits == 0), other: 0xFFFF_FFFF * (bits == 0)},
+            pkru=own if user_page else other,
+            pkrs=other if user_page else own,
         )
         denied = access != Access.FETCH and bool(
             bits & AD or (bits & WD and access == Access.WRITE and (wp or cpl == 3))
@@ -131,7 +146,7 @@ def test_what_a_key_leaves(cpl: int) -> None:
 )
 def test_smap_and_smep(cpl: int, ac: bool, implicit: bool, read: int | None, fetch: int | None) -> None:
     page = Page()
-    state = dict(cpl=cpl, ac=ac, implicit=implicit, cr4=CR4_LONG_MODE | CR4.SMAP | CR4.SMEP)
+    state = State(cpl=cpl, ac=ac, implicit=implicit, cr4=CR4_LONG_MODE | CR4.SMAP | CR4.SMEP)
     assert page.error(Access.READ, **state) == read
     assert page.error(Access.FETCH, **state) == fetch
 

@@ -31,6 +31,11 @@ def guest(request: pytest.FixtureRequest) -> Guest:
     return guest
 
 
+def pcide_with_a_pcid(mmu: Mmu) -> None:
+    mmu.load_cr3(0x1018)
+    mmu.load_cr4(mmu.registers.cr4 | CR4.PCIDE)
+
+
 REFUSED: dict[str, tuple[bool, Callable[[Mmu], None], str]] = {
     "INVPCID: a type that does not exist": (True, lambda m: m.invpcid(4), "type 4"),  # type: ignore[arg-type]
     "INVPCID: descriptor bit 12": (True, lambda m: m.invpcid(Invpcid.ALL_INCLUDING_GLOBAL, 1 << 12), "63:12"),
@@ -42,7 +47,7 @@ REFUSED: dict[str, tuple[bool, Callable[[Mmu], None], str]] = {
     "MOV to CR3: bit 63 without CR4.PCIDE": (False, lambda m: m.load_cr3(0x1000 | CR3_NO_FLUSH), "bit 63"),
     "MOV to CR3: above MAXPHYADDR": (True, lambda m: m.load_cr3(0x1000 | 1 << 50), "MAXPHYADDR"),
     "MOV to CR4: PCIDE with a PCID in CR3": (
-        False, lambda m: (m.load_cr3(0x1018), m.load_cr4(m.registers.cr4 | CR4.PCIDE))[1], "CR3",
+        False, pcide_with_a_pcid, "CR3",
     ),
     "MOV to CR4: LA57 in IA-32e mode": (True, lambda m: m.load_cr4(m.registers.cr4 ^ CR4.LA57), "LA57"),
     "MOV to CR4: bit 15": (True, lambda m: m.load_cr4(m.registers.cr4 | 1 << 15), "reserved"),

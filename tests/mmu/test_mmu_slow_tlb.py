@@ -41,8 +41,14 @@ def array(sets: int = 1, ways: int = 4, name: str = "L1D", level: int = 1, **mor
     return replace(shape, **more)  # type: ignore[arg-type]
 
 
-def model(*arrays: Array, structures: dict[int, int] | None = None, seed: int = 1, **more: bool) -> SlowTlb:
-    return SlowTlb(Geometry("test", arrays, structures or {}, **more), seed)
+def model(
+    *arrays: Array,
+    structures: dict[int, int] | None = None,
+    seed: int = 1,
+    inclusive: bool = False,
+    smash_1g: bool = False,
+) -> SlowTlb:
+    return SlowTlb(Geometry("test", arrays, structures or {}, inclusive=inclusive, smash_1g=smash_1g), seed)
 
 
 def load_pages(tlb: SlowTlb, pages: Iterable[int], walk: Tables | None = None, kind: Kinds = LOAD) -> list[bool]:

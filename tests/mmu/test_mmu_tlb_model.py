@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,8 +32,10 @@ def array(sets: int = 1, ways: int = 4, name: str = "L1D", level: int = 1, **mor
     return replace(Array(name, level, Kinds.DATA, PageSizes.ALL, sets, ways), **more)  # type: ignore[arg-type]
 
 
-def geometry(*arrays: Array, structures: dict[int, int] | None = None, **more: bool) -> Geometry:
-    return Geometry("test", arrays, structures or {}, **more)
+def geometry(
+    *arrays: Array, structures: dict[int, int] | None = None, inclusive: bool = False, smash_1g: bool = False
+) -> Geometry:
+    return Geometry("test", arrays, structures or {}, inclusive=inclusive, smash_1g=smash_1g)
 
 
 # ---- against the slow model
@@ -153,9 +156,9 @@ def test_pml5e_caches_are_for_five_levels_only() -> None:
 # ---- closed forms
 
 
-def mapped(shape: Geometry, number: int, level: int = 1, first: int = 0x4000_0000, **options: bool) -> Pair:
+def mapped(shape: Geometry, number: int, level: int = 1, first: int = 0x4000_0000) -> Pair:
     """``number`` pages of one size, side by side."""
-    pair = Pair(shape, **options)  # type: ignore[arg-type]
+    pair = Pair(shape)
     step = 1 << 12 + 9 * (level - 1)
     for ram in pair.rams:
         tables = Tables(ram)
@@ -275,11 +278,12 @@ def test_a_stale_entry_serves_until_it_is_invalidated() -> None:
 
 def test_a_smashed_page_goes_as_one() -> None:
     level_2 = array(16, 4, name="L2", level=2, page_sizes=PageSizes.K4 | PageSizes.M2)
-    for invalidate in (
+    invalidations: tuple[Callable[[Pair], None], ...] = (
         lambda pair: pair.invlpg(GIB + 100 * MIB2),
         lambda pair: pair.page_fault(GIB + 100 * MIB2),
         lambda pair: pair.invpcid(0, 0, GIB + 100 * MIB2),
-    ):
+    )
+    for invalidate in invalidations:
         pair = Pair(geometry(level_2, smash_1g=True))
         for ram in pair.rams:
             tables = Tables(ram)

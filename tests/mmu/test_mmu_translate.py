@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 from itertools import product
+from typing import Required, TypedDict
 
 import pytest
 
@@ -283,6 +284,20 @@ def test_one_walker_forgets_the_walk_before() -> None:
 # ---- registers and faults in words
 
 
+class Change(TypedDict, total=False):
+    """What :class:`Registers` may be made with."""
+
+    cr3: Required[int]
+    cr0: int
+    cr4: int
+    efer: int
+    cpl: int
+    maxphyaddr: int
+    pkru: int
+    pkrs: int
+    pat: int
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -308,9 +323,9 @@ def test_one_walker_forgets_the_walk_before() -> None:
         (dict(cr3=CR3 | CR3_NO_FLUSH | 1 << 48, cr4=CR4_LONG_MODE | CR4.PCIDE), "at or above MAXPHYADDR 48"),
     ],
 )  # fmt: skip
-def test_registers_that_are_refused(change: dict[str, int], message: str) -> None:
+def test_registers_that_are_refused(change: Change, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Registers(**({"cr3": CR3} | change))
+        Registers(**(Change(cr3=CR3) | change))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmu import Access, PhysicalMemory, Registers
+from mmu import Access, EventKind, PhysicalMemory, Registers
 from mmu.batch import OUTCOME
 from mmu.native import reference_mode
 from mmu.translation import Walker, translate_many
@@ -64,7 +64,7 @@ def test_a_write_sets_dirty_and_a_read_does_not() -> None:
 def test_nothing_is_recorded() -> None:
     guest = Guest()
     guest.tables.map_page(DATA, 0x20_0000)
-    guest.mmu.events.enable(*range(1, 7))  # type: ignore[arg-type]
+    guest.mmu.events.enable(*EventKind)
     before = guest.mmu.counters
     vaddrs = np.array([DATA, 0, 1 << 63], dtype=np.uint64)
     outcomes = Walker(guest.ram).translate_many(guest.mmu.registers, vaddrs, Access.WRITE)

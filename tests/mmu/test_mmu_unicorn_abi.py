@@ -92,7 +92,7 @@ def test_a_failed_raw_call_says_what_it_was() -> None:
 def test_contexts_cure_the_exception_in_flight() -> None:
     """Unicorn would deliver the second of two divide errors as a double fault (8)."""
     buffer = (ctypes.c_char * 0x1000)()
-    buffer[:4] = bytes.fromhex("31c9f7f1")  # xor ecx, ecx; div ecx
+    buffer.value = bytes.fromhex("31c9f7f1")  # xor ecx, ecx; div ecx
     uc = Uc(UC_ARCH_X86, UC_MODE_64)
     uc.mem_map_ptr(0, 0x1000, unicorn.UC_PROT_ALL, ctypes.addressof(buffer))
     uc.ctl_exits_enabled(True)
@@ -117,7 +117,7 @@ def test_contexts_cure_the_exception_in_flight() -> None:
 def test_the_general_registers_are_the_engine_s_own() -> None:
     """Read and written without a call; R15 is the last before RIP."""
     buffer = (ctypes.c_char * 0x1000)()
-    buffer[:8] = bytes.fromhex("4c01f8 49ffc7 90 f4")  # add rax, r15; inc r15; nop; hlt
+    buffer.value = bytes.fromhex("4c01f8 49ffc7 90 f4")  # add rax, r15; inc r15; nop; hlt
     uc = Uc(UC_ARCH_X86, UC_MODE_64)
     uc.mem_map_ptr(0x5000, 0x1000, unicorn.UC_PROT_ALL, ctypes.addressof(buffer))
     registers = unicorn_abi.general_registers(uc)

@@ -54,7 +54,7 @@ class Engine:
             ram.write(CODE_PADDR + 16 * access, probe)
         self.uc = Uc(UC_ARCH_X86, UC_MODE_64)
         self.uc.ctl_set_cpu_model(UC_CPU_X86_ICELAKE_SERVER)
-        self.uc.mem_map_ptr(0, ram.size, UC_PROT_ALL, ctypes.c_void_p(ram.host))
+        self.uc.mem_map_ptr(0, ram.size, UC_PROT_ALL, ram.host)
         self.uc.ctl_set_tlb_mode(UC_TLB_CPU)
         self.uc.ctl_exits_enabled(True)
         self.uc.ctl_set_exits([])

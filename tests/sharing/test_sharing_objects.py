@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import pytest
 
+from emu.mm.address_space import MAX_MAP_COUNT
 from emu.mm.commit import Overcommit
 from emu.mm.frames import FrameKind
-from emu.mm.mmap import MAX_MAP_COUNT
 from tests.booted import GIB, UNIT, Booted, MakeMachine, Recorder
 from tests.sharing.tables import OBJECTS, SIZED, Table, expected, results
 

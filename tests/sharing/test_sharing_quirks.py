@@ -71,8 +71,9 @@ CASES: dict[Quirk, tuple[str, str, str, str]] = {
 def ran(script: str, level: str, quirk: Quirk | None) -> tuple[str, Booted]:
     """What a script prints, and its machine after the end of the process that ran it (its region still has a name)."""
     options = f"level={level}" + (f",quirk={quirk}" if quirk else "")
-    watched = {"tlb": "skylake-sp", "check_tlb": True} if quirk is None or FOUND_BY[quirk] == "detector" else {}
-    booted = Booted(mounts=[Mount("msharefs", MOUNT_POINT, options)], **watched)
+    watched = quirk is None or FOUND_BY[quirk] == "detector"
+    tlb = "skylake-sp" if watched else "off"
+    booted = Booted(mounts=[Mount("msharefs", MOUNT_POINT, options)], tlb=tlb, check_tlb=watched)
     # an end that keeps the tables until the audit has seen them
     lines = booted_calls(booted, f"@u = say {UNIT[level]};{script}")
     return " ".join(line.split(" = ", 1)[1] for line in lines), booted

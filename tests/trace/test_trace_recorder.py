@@ -65,14 +65,14 @@ def donor() -> Recorded:
     return Recorded("mshare_donor")
 
 
-def test_the_first_line_says_what_this_is(donor):
+def test_the_first_line_says_what_this_is(donor: Recorded) -> None:
     assert donor.header == {
         "format": "unimmu-trace", "version": 1, "unimmu": "0", "command": ["mshare_donor"], "memory_bytes": 64 << 20,
         "seed": 0, "tlb": "off",
     }  # fmt: skip
 
 
-def test_events_are_numbered_and_time_goes_on(donor):
+def test_events_are_numbered_and_time_goes_on(donor: Recorded) -> None:
     assert [event["seq"] for event in donor.events] == list(range(len(donor.events)))
     clocks = [event["clock"] for event in donor.events]
     assert clocks == sorted(clocks)
@@ -81,18 +81,18 @@ def test_events_are_numbered_and_time_goes_on(donor):
     assert all("pid" in event for event in donor.events[:-1])
 
 
-def test_the_same_run_gives_the_same_file(donor):
+def test_the_same_run_gives_the_same_file(donor: Recorded) -> None:
     assert Recorded("mshare_donor").file == donor.file
 
 
-def test_the_seed_changes_the_run_only(donor):
+def test_the_seed_changes_the_run_only(donor: Recorded) -> None:
     other = Recorded("mshare_donor", seed=4711)
     assert other.events == donor.events  # this guest asks for nothing random
 
 
 @pytest.mark.parametrize("ring", [64, 128, None])
 @pytest.mark.parametrize("program", [("mshare_donor",), ("region_stress", 3, 2), ("touch_pages", "700K"), ("faults",)])
-def test_every_event_that_the_mmu_counted_is_there(program, ring):
+def test_every_event_that_the_mmu_counted_is_there(program: tuple[str, ...], ring: int | None) -> None:
     recorded = Recorded(*program, ring=ring)
     found = Counter(event["event"] for event in recorded.events)
     not_canonical = sum(e["event"] == "signal" and e["code"] == 0x80 for e in recorded.events)
@@ -101,11 +101,11 @@ def test_every_event_that_the_mmu_counted_is_there(program, ring):
         assert missing == 0 or (kind == "walk" and 0 < missing <= 2 * not_canonical), kind
 
 
-def test_a_small_ring_loses_nothing_and_changes_nothing(donor):
+def test_a_small_ring_loses_nothing_and_changes_nothing(donor: Recorded) -> None:
     assert Recorded("mshare_donor", ring=64).file == donor.file
 
 
-def test_a_walk_has_the_entry_of_every_level_that_it_read(donor):
+def test_a_walk_has_the_entry_of_every_level_that_it_read(donor: Recorded) -> None:
     walks = donor.of("walk")
     for walk in walks:
         assert list(walk["entries"]) == [str(level) for level in range(4, walk["level"] - 1, -1)]
@@ -119,7 +119,7 @@ def test_a_walk_has_the_entry_of_every_level_that_it_read(donor):
     assert {len(walk["entries"]) for walk in walks} >= {1, 4}
 
 
-def test_a_fault_follows_its_walk(donor):
+def test_a_fault_follows_its_walk(donor: Recorded) -> None:
     for at, event in enumerate(donor.events):
         if event["event"] == "fault":
             walk = donor.events[at - 1]
@@ -129,7 +129,7 @@ def test_a_fault_follows_its_walk(donor):
             ]
 
 
-def test_links_and_unlinks_have_the_entry_before_and_after(donor):
+def test_links_and_unlinks_have_the_entry_before_and_after(donor: Recorded) -> None:
     links, unlinks = donor.of("link"), donor.of("unlink")
     assert len(links) == len(unlinks) == 4  # two units, two processes
     assert {e["pid"] for e in links} == {100, 101}
@@ -150,7 +150,7 @@ def test_links_and_unlinks_have_the_entry_before_and_after(donor):
     assert len({link["entry_paddr"] for link in links}) == 4
 
 
-def test_a_linked_table_is_what_the_next_walk_goes_through(donor):
+def test_a_linked_table_is_what_the_next_walk_goes_through(donor: Recorded) -> None:
     for at, event in enumerate(donor.events):
         if event["event"] == "link":
             later = (e for e in donor.events[at:] if e["event"] == "walk" and e["pid"] == event["pid"])
@@ -159,7 +159,7 @@ def test_a_linked_table_is_what_the_next_walk_goes_through(donor):
             assert int(walk["entries"]["3"], 16) & ~0x20 == int(event["after"], 16) & ~0x20
 
 
-def test_system_calls_begin_and_end(donor):
+def test_system_calls_begin_and_end(donor: Recorded) -> None:
     open_calls: dict[int, str] = {}
     for event in donor.of("syscall_enter", "syscall_exit", "exit"):
         if event["event"] == "syscall_enter":
@@ -173,7 +173,7 @@ def test_system_calls_begin_and_end(donor):
     assert {e["errno"] for e in donor.of("syscall_exit") if "errno" in e} == {"ENOENT"}
 
 
-def test_the_life_of_processes(donor):
+def test_the_life_of_processes(donor: Recorded) -> None:
     assert [(e["event"], e["pid"]) for e in donor.of("exec", "fork", "exit")] == [
         ("exec", 100), ("fork", 100), ("exit", 101), ("exit", 100),
     ]  # fmt: skip
@@ -185,7 +185,7 @@ def test_the_life_of_processes(donor):
     assert (signal["signal"], signal["code"], signal["addr"]) == ("SIGSEGV", 1, "0x10")
 
 
-def test_kernel_events_stand_among_the_mmus_where_they_happened(donor):
+def test_kernel_events_stand_among_the_mmus_where_they_happened(donor: Recorded) -> None:
     """The child's exit comes after its last walk and before the parent's next one."""
     at = next(n for n, e in enumerate(donor.events) if e["event"] == "exit" and e["pid"] == 101)
     assert all(
@@ -195,7 +195,7 @@ def test_kernel_events_stand_among_the_mmus_where_they_happened(donor):
     assert before[-1]["name"] == "exit_group"
 
 
-def test_what_happens_after_the_end_is_not_recorded():
+def test_what_happens_after_the_end_is_not_recorded() -> None:
     machine = Booted()
     pieces: list[bytes] = []
     recorder = Recorder(machine, pieces.append, command=[], seed=0, version="0")
@@ -207,7 +207,7 @@ def test_what_happens_after_the_end_is_not_recorded():
     assert [json.loads(line).get("event") for line in b"".join(pieces).splitlines()] == [None, "end"]
 
 
-def test_long_traces_are_written_in_pieces():
+def test_long_traces_are_written_in_pieces() -> None:
     recorded = Recorded("touch_pages", "40M")
     assert len(recorded.pieces) > 2
     assert max(map(len, recorded.pieces)) < 8 << 20
@@ -236,7 +236,7 @@ MIGRATED: dict[str, Any] = {
 }  # fmt: skip
 
 
-def test_events_that_a_module_declares_are_written_as_declared():
+def test_events_that_a_module_declares_are_written_as_declared() -> None:
     recorder, pieces = recorder_of(Booted(), MIGRATE)
     Fanout([recorder]).event("migrate", pid=7, **dict(reversed(MIGRATED.items())))
     recorder.finish()
@@ -263,26 +263,26 @@ def test_events_that_a_module_declares_are_written_as_declared():
         ({"cpus": [1, "2"]}, r"migrate: cpus should be a list of numbers, and is \[1, '2'\]"),
     ],
 )
-def test_an_event_that_its_declaration_does_not_allow_is_an_error(change, says):
+def test_an_event_that_its_declaration_does_not_allow_is_an_error(change: Event, says: str) -> None:
     recorder, _ = recorder_of(Booted(), MIGRATE)
     with pytest.raises(EventError, match=says):
         recorder.event("migrate", pid=7, **{**MIGRATED, **change})
 
 
-def test_an_event_that_lacks_something_is_an_error():
+def test_an_event_that_lacks_something_is_an_error() -> None:
     recorder, _ = recorder_of(Booted(), MIGRATE)
     for name in MIGRATED:
         with pytest.raises(EventError, match=f"migrate: {name} is missing"):
             recorder.event("migrate", **{field: value for field, value in MIGRATED.items() if field != name})
 
 
-def test_an_event_of_a_kind_that_nobody_declares_is_an_error():
+def test_an_event_of_a_kind_that_nobody_declares_is_an_error() -> None:
     recorder, _ = recorder_of(Booted())
     with pytest.raises(EventError, match=r"there is no kind 'migrate'; the kinds are access, .*, walk$"):
         recorder.event("migrate", **MIGRATED)
 
 
-def test_a_kind_is_declared_once():
+def test_a_kind_is_declared_once() -> None:
     with pytest.raises(EventError, match="the event kind migrate is declared twice"):
         recorder_of(Booted(), MIGRATE, MIGRATE)
     with pytest.raises(EventError, match="the event kind link is declared twice"):
@@ -291,7 +291,7 @@ def test_a_kind_is_declared_once():
         recorder_of(Booted(), Kind.of("migrate", "it moves", words=lambda event: ["it moves"]))
 
 
-def test_every_kind_has_a_line():
+def test_every_kind_has_a_line() -> None:
     events = np.zeros(len(EventKind), dtype=EVENT)
     events["kind"] = list(EventKind)
     events["level"], events["clock"], events["asid"] = 1, 2**63, 5
@@ -319,14 +319,14 @@ def walk_lines(levels: int, *walks: tuple[int, dict[int, int]]) -> list[dict[str
     return [json.loads(line) for line in HardwareLines(levels).format(events, 0)]
 
 
-def test_walks_of_five_levels():
+def test_walks_of_five_levels() -> None:
     full, top = walk_lines(5, (1, {5: 0x51, 4: 0x41, 3: 0x31, 2: 0x21, 1: 0x11}), (5, {5: 0}))
     assert full["entries"] == {"5": "0x51", "4": "0x41", "3": "0x31", "2": "0x21", "1": "0x11"}
     assert top["entries"] == {"5": "0x0"}
     assert "cached_level" not in full and "cached_level" not in top
 
 
-def test_walks_that_begin_behind_a_cached_entry():
+def test_walks_that_begin_behind_a_cached_entry() -> None:
     walks = [(1, {1: 0}), (1, {1: 0x11}), (2, {3: 0x31, 2: 0}), (3, {4: 0x41, 3: 0x80})]
     four, five = walk_lines(4, *walks), walk_lines(5, *walks)
     assert [list(walk["entries"]) for walk in four] == [["1"], ["1"], ["3", "2"], ["4", "3"]]
@@ -334,7 +334,7 @@ def test_walks_that_begin_behind_a_cached_entry():
     assert [walk.get("cached_level") for walk in five] == [2, 2, 4, 5]
 
 
-def test_accesses_are_recorded_where_a_tlb_is_modelled():
+def test_accesses_are_recorded_where_a_tlb_is_modelled() -> None:
     machine = Booted(tlb="textbook")
     mmu, pieces = machine.kernel.cpu.mmu, list[bytes]()
     assert mmu.tlb is not None
@@ -358,7 +358,7 @@ def test_accesses_are_recorded_where_a_tlb_is_modelled():
     assert {walk.get("cached_level") for walk in events if walk["event"] == "walk"} >= {None, 2}
 
 
-def test_accesses_are_recorded_only_if_asked_for():
+def test_accesses_are_recorded_only_if_asked_for() -> None:
     machine, pieces = Booted(tlb="textbook"), list[bytes]()
     recorder = Recorder(machine, pieces.append, command=[], seed=0, version="0")
     machine.outcome("hello")
@@ -368,8 +368,8 @@ def test_accesses_are_recorded_only_if_asked_for():
         Recorder(Booted(), pieces.append, command=[], seed=0, version="0", accesses=True)
 
 
-def test_fanout_tells_each_tracer_what_it_asks_for():
-    from emu.linux.tracer import Tracer
+def test_fanout_tells_each_tracer_what_it_asks_for() -> None:
+    from emu.kernel.tracer import Tracer
 
     class Notes(Tracer):
         def __init__(self, *, syscalls: bool, active: bool) -> None:
@@ -407,7 +407,7 @@ def test_fanout_tells_each_tracer_what_it_asks_for():
     )
 
 
-def test_both_modes_give_the_same_file(tmp_path):
+def test_both_modes_give_the_same_file(tmp_path: Path) -> None:
     """Native hooks and plain Python (NUMBA_DISABLE_JIT=1): every event, byte for byte."""
     program = "import sys; from tests.trace.test_trace_recorder import Recorded; "
     program += "open(sys.argv[1], 'wb').write(Recorded('mshare_donor').file)"

@@ -20,14 +20,14 @@ from mmu.events import EVENT, EventKind
 MANUAL = Path(__file__).resolve().parents[2] / "docs" / "tracing.md"
 
 
-def test_the_manual_has_the_rows_of_the_schema():
+def test_the_manual_has_the_rows_of_the_schema() -> None:
     """Where this fails: python -m emu.trace.document docs/tracing.md"""
     text = MANUAL.read_text("utf-8")
     assert document.updated(text) == text
     assert re.findall("^### `(.*)`$", text, re.MULTILINE) == [kind.name for kind in KINDS]
 
 
-def test_the_generator_brings_a_manual_up_to_date(tmp_path):
+def test_the_generator_brings_a_manual_up_to_date(tmp_path: Path) -> None:
     path = tmp_path / "tracing.md"
     path.write_text(MANUAL.read_text("utf-8").replace("### `walk`", "### `wlak`"), "utf-8")
     document.main(path)
@@ -38,7 +38,7 @@ def test_the_generator_brings_a_manual_up_to_date(tmp_path):
         document.updated("# nothing")
 
 
-def test_the_examples_run():
+def test_the_examples_run() -> None:
     assert doctest.testmod(emu.linux.event_kind).failed == 0
     declaring, telling = re.findall(r"^```python\n(.*?)^```", MANUAL.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     names: dict[str, Any] = {}
@@ -51,7 +51,7 @@ def test_the_examples_run():
     assert told == [{"vaddr": "0x5000", "source": 0, "target": 1}]
 
 
-def test_every_kind_of_the_mmu_has_a_row():
+def test_every_kind_of_the_mmu_has_a_row() -> None:
     assert sorted(kind.number for kind in HARDWARE) == sorted(EventKind)
     for kind in HARDWARE:
         assert kind.decided_by in (EVENT.names or ()) and kind.columns.keys() <= {f.name for f in kind.forms[0].fields}
@@ -62,7 +62,7 @@ def test_every_kind_of_the_mmu_has_a_row():
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_forms_can_be_told_apart(kind):
+def test_forms_can_be_told_apart(kind: Kind) -> None:
     """By the names of their fields, or by null; and each says of which events it is."""
     assert len({form.when for form in kind.forms}) == len(kind.forms)
     assert all(form.when for form in kind.forms) or len(kind.forms) == 1
@@ -71,7 +71,7 @@ def test_forms_can_be_told_apart(kind):
         assert kind.form_of(event) is kind.forms[at]
 
 
-def test_every_field_says_what_it_means():
+def test_every_field_says_what_it_means() -> None:
     for kind in KINDS:
         for field in (field for form in kind.forms for field in form.fields):
             assert field.meaning and not field.meaning.endswith("."), (kind.name, field.name)
@@ -81,7 +81,7 @@ def test_every_field_says_what_it_means():
             )
 
 
-def test_rows_go_through_a_header_unchanged():
+def test_rows_go_through_a_header_unchanged() -> None:
     fields = (
         Field("a", Type.NUMBER, "one", "bytes", (1, 2), nullable=True),
         Field("b", Type.TEXT, "two", choices=("x", "y"), optional=True),
@@ -105,7 +105,7 @@ def test_rows_go_through_a_header_unchanged():
         (Type.TEXTS, ["a"], ["a"]), (Type.ENTRIES, {4: 1, 3: 0}, {"4": "0x1", "3": "0x0"}),
     ],
 )  # fmt: skip
-def test_values_go_both_ways(type, python, json):
+def test_values_go_both_ways(type: Type, python: Any, json: Any) -> None:
     field = Field("x", type, "what it is")
     assert field.encode(python) == json and field.decode(json) == python
     kind = Kind.of("k", "what happened", field)
@@ -118,6 +118,6 @@ def test_values_go_both_ways(type, python, json):
             kind.decode({"x": wrong})
 
 
-def test_what_is_not_printable_is_escaped():
+def test_what_is_not_printable_is_escaped() -> None:
     assert printable("é \\ a") == "é \\ a"
     assert printable("\n\t\x1b\x7f\x9b\u2028\udc80\0") == r"\n\t\x1b\x7f\x9b\u2028\udc80\x00"

@@ -14,8 +14,8 @@ import pytest
 import guests
 from emu.kernel.signal_state import SiCode, SigInfo
 from emu.linux.errors import LinuxError
+from emu.linux.mman import MapFlags, Prot
 from emu.mm.mmap import do_mmap
-from emu.mm.vma import MapFlags, Prot
 from emu.trace import words
 from emu.trace.peek import peek, peek_string, peek_u64
 from emu.trace.strace import Strace
@@ -56,7 +56,7 @@ def calls(script: str, **options: Any) -> list[str]:
     return [line for line in lines if not re.match(boring, line)]
 
 
-def test_fork_shared():
+def test_fork_shared() -> None:
     assert "".join(line + "\n" for line in traced(Booted(), "fork_shared")) == FORK_SHARED
 
 
@@ -66,11 +66,11 @@ def cases() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("script", "line"), cases())
-def test_calls(script, line):
+def test_calls(script: str, line: str) -> None:
     assert any(each.startswith(line) for each in calls(script)), calls(script)
 
 
-def test_strings_are_cut_and_paths_are_not():
+def test_strings_are_cut_and_paths_are_not() -> None:
     path = "/" + "p" * 200
     assert calls(f'open "{path}" 0')[0].startswith(f'open("{path}", O_RDONLY) =')
     assert calls('write 2 "0123456789012345678901234567890123456789" 40')[0] == (
@@ -78,7 +78,7 @@ def test_strings_are_cut_and_paths_are_not():
     )
 
 
-def test_a_call_that_sleeps_is_resumed():
+def test_a_call_that_sleeps_is_resumed() -> None:
     script = '@b = bytes 16; @pipe2 b 0; fork c; write 4 "from the child" 14; end; read 3 b 16'
     lines = traced(Booted(), "calls", script)
     start = lines.index("[pid 100] read(3,  <unfinished ...>")
@@ -86,7 +86,7 @@ def test_a_call_that_sleeps_is_resumed():
     assert '[pid 101] write(4, "from the child", 14) = 14' in lines[start:end]
 
 
-def test_a_process_that_is_killed_in_a_call():
+def test_a_process_that_is_killed_in_a_call() -> None:
     lines = traced(Booted(), "calls", "fork c; kill 100 SIGTERM; end; pause")
     at = lines.index("[pid 100] pause( <unfinished ...>")
     assert [line for line in lines[at:] if line.startswith("[pid 100]")][1:] == [
@@ -106,7 +106,7 @@ def test_a_process_that_is_killed_in_a_call():
     ]
 
 
-def test_faults_and_their_signals():
+def test_faults_and_their_signals() -> None:
     text = "\n".join(traced(Booted(), "faults"))
     assert re.search(r"--- SIGSEGV \{si_signo=SIGSEGV, si_code=SEGV_MAPERR, si_addr=NULL\} ---", text)
     assert re.search(r"--- SIGSEGV \{si_signo=SIGSEGV, si_code=SEGV_ACCERR, si_addr=0x7\w+\} ---", text)
@@ -116,14 +116,14 @@ def test_faults_and_their_signals():
     assert "+++ killed by SIGSEGV +++" in text
 
 
-def test_exec_and_its_arguments():
+def test_exec_and_its_arguments() -> None:
     arguments = r'\["exec_self", "second", "", "two words", "100", "\d+"\]'
     line = rf'\[pid 100\] execve\("/proc/self/exe", {arguments}, 0x\w+ /\* 2 vars \*/\) = 0'
     assert any(re.fullmatch(line, each) for each in traced(Booted(), "exec_self"))
 
 
 @pytest.mark.parametrize("name", ["fork_shared", "cow", "mshare_donor", "pipes", "procinfo", "hello_musl"])
-def test_looking_changes_nothing(name):
+def test_looking_changes_nothing(name: str) -> None:
     """Counts and page tables of a run that is traced are those of one that is not."""
 
     def figures(watch: Callable[[Booted], None]) -> tuple[Any, ...]:
@@ -139,7 +139,7 @@ def test_looking_changes_nothing(name):
     assert figures(straced) == figures(lambda machine: None)
 
 
-def test_peek_sees_what_the_process_would_see_and_touches_nothing():
+def test_peek_sees_what_the_process_would_see_and_touches_nothing() -> None:
     machine = Booted()
     task = machine.spawn(guests.path("spin"))
     machine.run(timeout_s=0.05)
@@ -172,11 +172,11 @@ def test_peek_sees_what_the_process_would_see_and_touches_nothing():
         (b"x" * 32, 32, '"' + "x" * 32 + '"'),
     ],
 )
-def test_quote(data, limit, text):
+def test_quote(data: bytes, limit: int | None, text: str) -> None:
     assert words.quote(data, limit) == text
 
 
-def test_words():
+def test_words() -> None:
     assert words.named_bits(0, {1: "A"}) == "0"
     assert words.named_bits(0x13, {1: "A", 2: "B"}) == "A|B|0x10"
     assert words.octal(0) == "000" and words.octal(0o644) == "0644" and words.octal(0o7) == "07"
@@ -326,7 +326,7 @@ SCRIPT = r"""
 
 
 @pytest.mark.parametrize("guest", [("hello",), ("hello_musl",), ("calls", SCRIPT)])
-def test_the_lines_are_those_of_strace(guest):
+def test_the_lines_are_those_of_strace(guest: tuple[str, ...]) -> None:
     theirs = masked(host_strace(*guest))
     ours = masked(traced(Booted(), *guest))
     assert ours == theirs

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -24,6 +25,9 @@ HERE = Path(__file__).parent
 EXAMPLE = (HERE / "example.jsonl").read_text()
 TEXT = (HERE / "example.txt").read_text()  # what `unimmu trace view` makes of it
 
+#: ``viewed(*words)``: the exit status of `unimmu trace view`, and what it says
+Viewed = Callable[..., tuple[int, str, str]]
+
 
 @pytest.fixture
 def trace(tmp_path: Path) -> Path:
@@ -33,7 +37,7 @@ def trace(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def viewed(capfd):
+def viewed(capfd: pytest.CaptureFixture[str]) -> Viewed:
     def call(*words: object) -> tuple[int, str, str]:
         capfd.readouterr()
         return main(["trace", "view", *map(str, words)]), *capfd.readouterr()
@@ -45,11 +49,11 @@ def kinds(out: str) -> list[str]:
     return re.findall(r"^ +\d+ +[\d,]+ +\d*  (\w+)", out, re.MULTILINE)
 
 
-def test_every_kind_of_event(viewed, trace):
+def test_every_kind_of_event(viewed: Viewed, trace: Path) -> None:
     assert viewed(trace) == (0, TEXT, "")
 
 
-def test_some_kinds(viewed, trace):
+def test_some_kinds(viewed: Viewed, trace: Path) -> None:
     assert kinds(viewed("--kind", "walk", trace)[1]) == ["walk", "walk"]
     assert kinds(viewed("--kind", "link,unlink", "--kind", "fork", trace)[1]) == ["fork", "link", "unlink"]
     assert kinds(viewed("--kind", "migrate", trace)[1]) == ["migrate"]
@@ -58,14 +62,14 @@ def test_some_kinds(viewed, trace):
     assert re.fullmatch(r"unimmu trace: --kind knife: there are only accessed_dirty, cr3_load, .*, walk\n", err)
 
 
-def test_some_processes(viewed, trace):
+def test_some_processes(viewed: Viewed, trace: Path) -> None:
     assert kinds(viewed("--pid", "100", trace)[1]) == ["exec", "cr3_load", "walk", "fill", "exit", "migrate"]
     assert kinds(viewed("--pid", "100,101", "--kind", "exit", trace)[1]) == ["exit", "exit"]
     assert kinds(viewed("--pid", "77", trace)[1]) == []
     assert viewed("--pid", "x", trace) == (2, "", "unimmu trace: --pid: 'x' is not a process number\n")
 
 
-def test_standard_input(viewed, monkeypatch):
+def test_standard_input(viewed: Viewed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(EXAMPLE.encode())))
     assert viewed("-") == (0, TEXT, "")
     monkeypatch.setattr(sys, "stdin", None)
@@ -73,7 +77,7 @@ def test_standard_input(viewed, monkeypatch):
 
 
 @pytest.mark.parametrize("cut", [1, 10, 40])
-def test_a_last_line_that_is_cut_off_is_said(viewed, trace, cut):
+def test_a_last_line_that_is_cut_off_is_said(viewed: Viewed, trace: Path, cut: int) -> None:
     trace.write_text(EXAMPLE[:-cut])
     status, out, err = viewed(trace)
     lines = TEXT.splitlines(keepends=True)
@@ -85,7 +89,7 @@ def test_a_last_line_that_is_cut_off_is_said(viewed, trace, cut):
         assert err.startswith(f"unimmu trace: {trace}: line 20 is cut off; the run was stopped, or")
 
 
-def test_an_end_that_is_missing_is_said(viewed, trace):
+def test_an_end_that_is_missing_is_said(viewed: Viewed, trace: Path) -> None:
     trace.write_text("".join(EXAMPLE.splitlines(keepends=True)[:5]))
     status, out, err = viewed(trace)
     assert (status, kinds(out)) == (0, ["exec", "cr3_load", "walk", "fill"])
@@ -107,7 +111,7 @@ def test_an_end_that_is_missing_is_said(viewed, trace):
         (b'{"format":"unimmu-trace","version":1}\n', "line 1: header: unimmu is missing"),
     ],
 )
-def test_files_that_are_no_trace(viewed, tmp_path, content, says):
+def test_files_that_are_no_trace(viewed: Viewed, tmp_path: Path, content: bytes, says: str) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
     status, out, err = viewed(path)
@@ -155,7 +159,9 @@ def declares(*, field: dict[str, Any] | None = None, form: dict[str, Any] | None
         (declares(field={"optional": 1}), "field: optional should be true, and is 1"),
     ],
 )
-def test_a_header_that_makes_no_sense_is_said(viewed, tmp_path, changed, says):
+def test_a_header_that_makes_no_sense_is_said(
+    viewed: Viewed, tmp_path: Path, changed: dict[str, Any], says: str
+) -> None:
     path = tmp_path / "file"
     path.write_text(json.dumps({**HEADER, **changed}) + "\n")
     status, out, err = viewed(path)
@@ -219,7 +225,7 @@ NO_ENTRIES = ": walk: entries should be an object of hexadecimal strings by leve
         ('{"event":"link","seq":1,"clock":1,"pid":1,"entry_level":"p9d"}', ": link: region is missing"),
     ],
 )  # fmt: skip
-def test_a_line_that_makes_no_sense_is_said(viewed, trace, line, says):
+def test_a_line_that_makes_no_sense_is_said(viewed: Viewed, trace: Path, line: str, says: str) -> None:
     lines = EXAMPLE.splitlines()
     trace.write_bytes("\n".join([*lines[:3], line, *lines[3:], ""]).encode("latin-1"))
     status, out, err = viewed(trace)
@@ -227,7 +233,7 @@ def test_a_line_that_makes_no_sense_is_said(viewed, trace, line, says):
     assert re.fullmatch(f"unimmu trace: {trace}: line 4{says}\n", err), err
 
 
-def test_of_several_cpus_each_event_says_which(viewed, trace):
+def test_of_several_cpus_each_event_says_which(viewed: Viewed, trace: Path) -> None:
     end = '{"seq":0,"clock":0,%s"event":"end"}'
     trace.write_text("\n".join([json.dumps({**HEADER, "cpus": 2}), end % '"cpu":1,', ""]))
     assert viewed(trace)[1].splitlines()[-1] == f"{0:9} {0:13} {1:3} {'':5}  end            the recording is complete"
@@ -245,7 +251,7 @@ def damaged(random: Random, value: Any) -> Any:
     if isinstance(value, list) and value and random.random() < 0.5:
         at = random.randrange(len(value))
         return [*value[:at], damaged(random, value[at]), *value[at + 1 :]]
-    others = (
+    others: tuple[Any, ...] = (
         None,
         True,
         -1,
@@ -266,7 +272,7 @@ def damaged(random: Random, value: Any) -> Any:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_damage_of_any_kind_is_said_or_does_no_harm(seed):
+def test_damage_of_any_kind_is_said_or_does_no_harm(seed: int) -> None:
     random, lines = Random(seed), EXAMPLE.splitlines()
     said = 0
     for _ in range(500):
@@ -282,7 +288,7 @@ def test_damage_of_any_kind_is_said_or_does_no_harm(seed):
     assert said > 250
 
 
-def test_what_a_terminal_would_obey_is_escaped(viewed, trace):
+def test_what_a_terminal_would_obey_is_escaped(viewed: Viewed, trace: Path) -> None:
     """Guests choose the names of regions, programs and arguments."""
     evil = "a\x1b[2J\n\u202eé\udcff"
     text = EXAMPLE.replace('"demo","a b"', f'"demo",{json.dumps(evil)}').replace('"r"', json.dumps(evil))
@@ -296,7 +302,7 @@ def test_what_a_terminal_would_obey_is_escaped(viewed, trace):
     )  # fmt: skip
 
 
-def test_kinds_that_modules_declare_are_shown_in_their_words(viewed, trace):
+def test_kinds_that_modules_declare_are_shown_in_their_words(viewed: Viewed, trace: Path) -> None:
     words = '"words":"from node {from} to {to},\\nfor ever"'
     trace.write_text(EXAMPLE.replace('"words":""', words))
     status, out, err = viewed("--kind", "migrate", trace)
@@ -305,18 +311,18 @@ def test_kinds_that_modules_declare_are_shown_in_their_words(viewed, trace):
     assert out.splitlines()[2:] == [f"{line}from node 3 to 0x5,", " " * 45 + "for ever"]
 
 
-def test_files_that_cannot_be_read(viewed, tmp_path):
+def test_files_that_cannot_be_read(viewed: Viewed, tmp_path: Path) -> None:
     assert viewed(tmp_path / "none") == (2, "", f"unimmu trace: {tmp_path / 'none'}: No such file or directory\n")
     assert viewed(tmp_path) == (2, "", f"unimmu trace: {tmp_path}: Is a directory\n")
 
 
-def test_size():
+def test_size() -> None:
     assert [size(n) for n in (0, 1, 4096, 1 << 20, 3 << 30, 1 << 40, 1 << 60, 1025)] == [
         "0 bytes", "1 bytes", "4 KiB", "1 MiB", "3 GiB", "1 TiB", "1048576 TiB", "1025 bytes",
     ]  # fmt: skip
 
 
-def test_the_reader_says_what_it_has_seen():
+def test_the_reader_says_what_it_has_seen() -> None:
     reader = TraceReader(io.BytesIO(EXAMPLE.encode()), "x")
     assert (reader.header["seed"], reader.complete) == (3, False)
     events = list(reader)
@@ -332,7 +338,7 @@ def test_the_reader_says_what_it_has_seen():
         list(TraceReader(io.BytesIO(EXAMPLE.replace('"exec"', '"exec"\n').encode()), "x"))
 
 
-def test_a_modelled_tlb(viewed, monkeypatch, tmp_path):
+def test_a_modelled_tlb(viewed: Viewed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Each access, and walks that begin behind a cached entry."""
     monkeypatch.setattr(emu.machine, "find_modules", dict)
     trace = tmp_path / "trace"
@@ -346,7 +352,9 @@ def test_a_modelled_tlb(viewed, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("program", ["mshare_donor", "faults", "fork_shared", "hello_musl"])
-def test_what_run_records_can_be_viewed(viewed, monkeypatch, tmp_path, program):
+def test_what_run_records_can_be_viewed(
+    viewed: Viewed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: str
+) -> None:
     monkeypatch.setattr(emu.machine, "find_modules", lambda: {"msharefs": msharefs.module.init})
     trace, again = tmp_path / "trace", tmp_path / "again"
     for file in (trace, again):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from emu.kernel.kernel import describe_process
+from emu.kernel.report import describe_process
 from emu.trace.report.figures import Grid
 from emu.trace.report.snapshot import tables_of_range
 from emu.trace.report.units import plural, size_text

@@ -1,15 +1,17 @@
 """What sharing costs and saves, with a prebuilt guest: `sharers MODE PROCESSES SIZE` touches an object and sleeps."""
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
 
-from emu.testing import assert_no_fault, assert_pagetable_bytes
+from emu.kernel.task import Task
+from emu.testing import GuestMachine, assert_no_fault, assert_pagetable_bytes
 
 KIB, MIB = 1 << 10, 1 << 20
 
 
-def asleep(machine, mode, processes, size=8 * MIB):
+def asleep(machine: GuestMachine, mode: str, processes: int, size: int = 8 * MIB) -> tuple[Task, int]:
     """`sharers` when all its processes have touched all pages: the parent, and the bytes of tables of the system."""
     parent = machine.guest("sharers", mode, processes, size, "write")
     machine.run_until_idle()
@@ -17,7 +19,7 @@ def asleep(machine, mode, processes, size=8 * MIB):
 
 
 @pytest.mark.unimmu(level="pmd")
-def test_only_the_first_process_pays_for_pages(machine):
+def test_only_the_first_process_pays_for_pages(machine: GuestMachine) -> None:
     """The parent takes a minor fault for each of 2048 pages; the child links their table, and that is all."""
     with machine.expect(link_faults=2):  # one for each process
         parent, _ = asleep(machine, "mshare", 2)
@@ -31,7 +33,7 @@ def test_only_the_first_process_pays_for_pages(machine):
 
 
 @pytest.mark.unimmu(level="pmd")
-def test_tables_are_paid_for_once(make_machine):
+def test_tables_are_paid_for_once(make_machine: Callable[..., GuestMachine]) -> None:
     """Without sharing each process adds tables for the whole object; with mshare it adds only its own few."""
     grown = {}
     for mode in ("plain", "mshare"):
@@ -43,7 +45,7 @@ def test_tables_are_paid_for_once(make_machine):
 
 
 @pytest.mark.unimmu(level="pmd")
-def test_the_region_s_own_tables(machine):
+def test_the_region_s_own_tables(machine: GuestMachine) -> None:
     asleep(machine, "mshare", 3)
     tables = 1 + 1 + 1 + 4  # PGD, PUD, PMD, and a PTE table for each 2 MiB
     assert_pagetable_bytes(machine.host_mm("sharers"), tables * 4 * KIB)

@@ -3,7 +3,11 @@
 Run: pytest --unimmu-levels pte,pmd --unimmu-abis v3,y2
 """
 
+from collections.abc import Callable
+
 import pytest
+
+from emu.testing import GuestMachine, GuestResult
 
 SCRIPT = """
     fd = open "/sys/fs/mshare/r" O_RDWR|O_CREAT 0600; ftruncate fd {size}; create fd 0 8K RW OBJECT
@@ -13,7 +17,8 @@ UNIT = {"pte": "2M", "pmd": "1G", "pud": "512G"}
 
 
 @pytest.mark.unimmu(level=["pte", "pmd", "pud"], abi=["y2", "v3"])
-def test_a_child_sees_what_its_parent_wrote(machine, run_guest):
+def test_a_child_sees_what_its_parent_wrote(machine: GuestMachine, run_guest: Callable[..., GuestResult]) -> None:
+    assert machine.level is not None
     result = run_guest("calls", SCRIPT.format(size=UNIT[machine.level]))
     assert result.stdout.splitlines()[3:] == ["store = 0", "load = 41", "wait = 0", "load = 42"]
     assert result.counts.link_faults == 2

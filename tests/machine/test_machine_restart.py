@@ -1,0 +1,53 @@
+"""System calls that a signal interrupts: with SA_RESTART they start again, here as on a Linux host."""
+
+from __future__ import annotations
+
+import pytest
+
+import guests
+from emu.trace.strace import Strace
+from tests.booted import MakeMachine, native
+from tests.machine.native_host import needs_host
+
+EXPECTED = """read: 1, handlers 1
+read without SA_RESTART: EINTR, handlers 1
+wait4: 7, handlers 1
+waitid: 7, handlers 1
+futex: woken, handlers 1
+read in a handler: 1, then 1, handlers 2
+reads of 3 threads: 3, handlers 3
+two at once: 21
+"""
+
+
+@needs_host
+def test_what_the_host_does() -> None:
+    assert native(guests.path("restart")) == (EXPECTED, "", 0, "")
+
+
+@pytest.mark.parametrize("options", [{}, {"tlb": "textbook"}, *({"cpus": n, "turn": 700} for n in (1, 2, 4))])
+def test_calls_start_again(machine: MakeMachine, options: dict[str, object]) -> None:
+    assert machine(**options).outcome("restart") == (EXPECTED, "", 0, "")
+
+
+def test_under_strace(machine: MakeMachine) -> None:
+    """The call is shown twice: to be restarted, and with its result after the handler."""
+    booted = machine()
+    lines: list[str] = []
+    booted.kernel.tracer = Strace(booted.kernel, lines.append)
+    assert booted.outcome("restart").stdout == EXPECTED
+    first = [line for line in lines if line.startswith("[pid 100]")]
+    at = next(i for i, line in enumerate(first) if "? ERESTARTSYS" in line)
+    returned = next(i for i, line in enumerate(first) if i > at and "rt_sigreturn(" in line)
+    assert first[at + 1].startswith("[pid 100] --- SIGUSR1 ")
+    assert first[returned + 1].startswith("[pid 100] read(3")
+    assert returned > at
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_the_first_of_several_signals_decides(machine: MakeMachine, first: int, second: int) -> None:
+    """handle_signal() looks at SA_RESTART of the signal that is delivered first; the others find a handler to
+    interrupt, and no call.
+    """
+    expected = "1" if first else "EINTR"
+    assert machine().outcome("restart", "pair", first, second).stdout == f"read: {expected}, handlers 2\n"
