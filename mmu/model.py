@@ -135,7 +135,15 @@ class TlbModel:
     """The translation caches of one vCPU; ``state`` holds its registers and where memory is.
 
     Invalidating here is not enough where Unicorn runs: :class:`mmu.Mmu` has the same operations, and flushes Unicorn
-    too.
+    too.  What each operation invalidates is what SDM vol. 3, 4.10.4.1 demands, and no more.
+
+    >>> from unicorn import UC_ARCH_X86, UC_MODE_64, Uc
+    >>> from mmu import Access, Mmu, PhysicalMemory
+    >>> mmu = Mmu(Uc(UC_ARCH_X86, UC_MODE_64), PhysicalMemory(1 << 20), tlb="textbook")
+    >>> mmu.load_cr3(0x1000)
+    >>> status = mmu.tlb.access(0x400000, Access.READ)      # a page fault, as nothing is mapped
+    >>> mmu.tlb.array_counters()["L1D"].misses
+    1
     """
 
     def __init__(self, state: MmuState, geometry: Geometry, seed: int = 0, guard: Guard | None = None) -> None:

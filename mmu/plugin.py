@@ -68,6 +68,21 @@ class Mmu(Control):
 
     ``processors``: logical processors that take turns (:meth:`switch_to`), each with CR3, translation caches and
     counters of its own.
+
+    A page fault that nobody resolves ends ``emu_start`` with UC_ERR_EXCEPTION, and :meth:`take_failure` says which it
+    was.  ValueError or :class:`mmu.presets.UnknownPreset` for a ``tlb`` that there is not, and
+    :class:`mmu.unicorn_abi.UnicornMismatch` if this is not the Unicorn that was calibrated.
+
+    >>> from unicorn import UC_ARCH_X86, UC_MODE_64, Uc, UcError
+    >>> ram = PhysicalMemory(1 << 20)
+    >>> mmu = Mmu(uc := Uc(UC_ARCH_X86, UC_MODE_64), ram)
+    >>> mmu.load_cr3(0x1000)
+    >>> try:
+    ...     uc.emu_start(0x400000, 0)
+    ... except UcError:
+    ...     fault, access = mmu.take_failure()
+    ...     print(fault)
+    #PF at 0x400000, error code 0x10 (supervisor fetch: not present)
     """
 
     def __init__(

@@ -108,7 +108,13 @@ class Translation:
 class Walker:
     """Walks the tables in one memory; keep it where many addresses are translated.
 
-    Nothing it does is recorded: no event, and no counter of an :class:`mmu.Mmu`.
+    Nothing it does is recorded: no event, and no counter of an :class:`mmu.Mmu`.  :meth:`translate` raises what
+    :func:`translate` does.
+
+    >>> walker = Walker(PhysicalMemory(1 << 20))
+    >>> walker.translate(Registers(cr3=0x1000), 0x400000, Access.WRITE)
+    Traceback (most recent call last):
+    mmu.faults.PageFault: #PF at 0x400000, error code 0x6 (user write: not present)
     """
 
     def __init__(self, ram: PhysicalMemory) -> None:

@@ -157,7 +157,7 @@ class MshareCalls:
         if Quirk.A1_LEAKS in sb.options.quirks:
             copy_and_leak(region, task.mm, region.host_base, region.host_base + region.size, vmas)
         else:
-            from emu.mm.handover import hand_over  # mshare() is there from the start, and few call it
+            from emu.mm.handover import hand_over  # 1 ms; mshare() is there from the start, and few call it
 
             hand_over(task.mm, region.host, vmas)
 

@@ -32,7 +32,12 @@ _APART = ("seq", "clock", "pid", "event")
 class MmuEvent:
     """One event: ``kind`` is its name in the trace format, every other field of it is an attribute.
 
-    ``pid`` is None where no process is concerned; ``clock`` counts retired instructions.
+    ``pid`` is None where no process is concerned; ``clock`` counts retired instructions.  Which fields there are is
+    said in docs/tracing.md; AttributeError names those of an event.
+
+    >>> link = machine.events.links[0]
+    >>> link.kind, link.pid, link.level, hex(link.vaddr), link.length >> 30
+    ('link', 100, 'pmd', '0x20000000000', 1)
     """
 
     kind: str
@@ -76,6 +81,11 @@ class MmuEvents(Sequence[MmuEvent]):
     """Events in the order in which they happened; a selection of them is such a list again.
 
     The whole list of a machine grows while the machine runs, a selection does not.  ``schema`` says what can be asked.
+
+    >>> [link.pid for link in machine.events.links]
+    [100, 101]
+    >>> len(machine.events.where("fault", vaddr=2 << 40, pid=child.pid))
+    1
     """
 
     def __init__(self, source: Callable[[], Sequence[MmuEvent]], schema: Schema) -> None:

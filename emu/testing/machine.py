@@ -36,7 +36,12 @@ Source = str | Path
 
 @dataclass(frozen=True)
 class GuestResult:
-    """What became of a program: what was printed while it ran, and how it ended."""
+    """What became of a program: what was printed while it ran, and how it ended.
+
+    >>> result = GuestMachine().run_guest("calls", "say 42; exit 3")
+    >>> result.stdout, result.status, result.signal, result.counts.link_faults
+    ('say = 42\\n', 3, '', 0)
+    """
 
     stdout: str
     stderr: str
@@ -54,7 +59,12 @@ class GuestResult:
 
 
 class GuestMachine(Machine):
-    """A machine whose output is kept, whose events are recorded and whose end is checked.
+    """A machine whose output is kept, whose events are recorded and whose end is checked: what the fixture ``machine``
+    gives.  Without pytest, :meth:`close` does what the fixture does when the test is over.
+
+    >>> machine = GuestMachine("16M", level="pte")
+    >>> machine.run_guest("hello").stdout, machine.unit, machine.close()
+    ('hello, world\\n', 2097152, [])
 
     ``level`` (of the tables that are shared: "pte", "pmd", "pud") and ``abi`` go to the file systems that modules
     mount, as mount options of these names, and so does what is in ``mount_options``; None leaves the choice to them.

@@ -19,13 +19,13 @@ from mmu.objectcode import cache_directory
 from tests.docs.pages import ROOT, Block, blocks, commands, is_edit
 
 PAGE = ROOT / "CONTRIBUTING.md"
-EDIT = re.compile(r"# ([\w./]+): (a new file|at its end|in (.*))\n")
+EDIT = re.compile(r"# ([\w./]+): (a new file|at its end|in place of|in) ?(.*)\n")
 SECTIONS = [
     (title, text)
     for title, text in re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     if re.search(r"^\*\*\d+ places?\.\*\*", text, re.MULTILINE)
 ]
-RECIPES = ["A kernel module", "A TLB preset"]
+RECIPES = ["A kernel module", "A TLB preset", "A file system", "An ABI generation"]
 
 
 def in_section(title: str) -> list[Block]:
@@ -46,7 +46,8 @@ def edit(tree: Path, block: Block) -> None:
     else:
         lines = file.read_text().splitlines(keepends=True)
         (at,) = (number for number, line in enumerate(lines) if line.startswith(found[3]))
-        file.write_text("".join([*lines[: at + 1], text, *lines[at + 1 :]]))
+        kept = lines[:at] if found[2] == "in place of" else lines[: at + 1]
+        file.write_text("".join([*kept, text, *lines[at + 1 :]]))
 
 
 def test_every_recipe_is_there() -> None:
