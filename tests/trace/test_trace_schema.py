@@ -5,7 +5,6 @@ from __future__ import annotations
 import doctest
 import re
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -38,17 +37,8 @@ def test_the_generator_brings_a_manual_up_to_date(tmp_path: Path) -> None:
         document.updated("# nothing")
 
 
-def test_the_examples_run() -> None:
+def test_the_example_runs() -> None:
     assert doctest.testmod(emu.linux.event_kind).failed == 0
-    declaring, telling = re.findall(r"^```python\n(.*?)^```", MANUAL.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    names: dict[str, Any] = {}
-    exec(declaring, names)
-    kernel = SimpleNamespace(event_kinds=[])
-    names["init"](kernel)
-    schema, told = Schema(kernel.event_kinds), list[dict[str, Any]]()
-    tracer = SimpleNamespace(active=True, event=lambda kind, pid, **fields: told.append(schema[kind].encode(fields)))
-    exec(telling, {"kernel": SimpleNamespace(tracer=tracer), "task": SimpleNamespace(pid=1)})
-    assert told == [{"vaddr": "0x5000", "source": 0, "target": 1}]
 
 
 def test_every_kind_of_the_mmu_has_a_row() -> None:
