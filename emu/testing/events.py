@@ -32,8 +32,8 @@ _APART = ("seq", "clock", "pid", "event")
 class MmuEvent:
     """One event: ``kind`` is its name in the trace format, every other field of it is an attribute.
 
-    ``pid`` is None where no process is concerned; ``clock`` counts retired instructions.  Which fields there are is
-    said in docs/tracing.md; AttributeError names those of an event.
+    ``pid`` is None where no process is concerned; ``clock`` counts retired instructions.  docs/tracing.md says
+    which fields there are; AttributeError names those of an event.
 
     >>> link = machine.events.links[0]
     >>> link.kind, link.pid, link.level, hex(link.vaddr), link.length >> 30
@@ -101,9 +101,9 @@ class MmuEvents(Sequence[MmuEvent]):
         test: Callable[[MmuEvent], bool] | None = None,
         **fields: object,
     ) -> MmuEvents:
-        """Those of a kind, of a process, that concern an address, for which ``test`` holds, with these fields.
+        """Those of a kind, of a process, that concern an address, for which ``test`` holds, and that have these fields.
 
-        :class:`EventError` for a kind that there is not, or fields that such events do not have.
+        :class:`EventError` if there is no such kind, or if its events do not have such fields or values.
         """
         self._schema.check_filter(kind, fields)
         chosen = [

@@ -59,7 +59,7 @@ def test_some_kinds(viewed: Viewed, trace: Path) -> None:
     assert kinds(viewed("--kind", "migrate", trace)[1]) == ["migrate"]
     status, out, err = viewed("--kind", "fork,knife", trace)
     assert (status, kinds(out)) == (2, ["fork"])
-    assert re.fullmatch(r"unimmu trace: --kind knife: there are only accessed_dirty, cr3_load, .*, walk\n", err)
+    assert re.fullmatch(r"unimmu trace: --kind knife: the trace has only accessed_dirty, cr3_load, .*, walk\n", err)
 
 
 def test_some_processes(viewed: Viewed, trace: Path) -> None:
