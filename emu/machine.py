@@ -121,7 +121,9 @@ class Machine:
             raise ValueError(f"{memory} bytes of memory have room for {room} huge pages, not {hugepages}")
         self.console = Console(self.kernel.vfs, stdin, stdout or _to_host(sys.stdout), stderr or _to_host(sys.stderr))
         if check_tlb:
-            self.kernel.flusher.watch()
+            from emu.mm.stale import StaleDetector  # with all that it needs: few runs do
+
+            self.kernel.flusher.watch(StaleDetector())
         self._mount_all(mounts, mount_options or {})
 
     def _mount_all(self, mounts: Sequence[Mount], options: Mapping[str, str]) -> None:
@@ -276,7 +278,7 @@ class Machine:
         ``tlbs``: look for translations in the modelled TLBs that the tables do not confirm (default: with
         ``check_tlb``).  It may be asked at any time between two runs, and changes nothing.
         """
-        from emu.audit import audit  # few runs ask for it
+        from emu.audit import audit  # 6 ms, and few runs ask for it
 
         return audit(self.kernel, tlbs)
 

@@ -19,10 +19,12 @@ from emu.fs.file import File
 from emu.fs.hugetlbfs import HugetlbFile
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags
+from emu.linux.mman import MapFlags, Prot
 from emu.linux.syscall import StructWords, Syscall, s32
+from emu.mm.flags import VmFlags
 from emu.mm.hugetlb import HPAGE_SIZE
 from emu.mm.mmap import do_mmap, do_munmap, unmapped_area
-from emu.mm.vma import MapFlags, Prot, Vma, VmFlags
+from emu.mm.vma import Vma
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from msharefs.control import ControlFile, object_file
 from msharefs.filesystem import Abi, ClosedDirectory, MshareSuperBlock, RegionInode

@@ -15,8 +15,10 @@ from emu.fs.file import File
 from emu.fs.inode import NewOwner
 from emu.kernel.task import task_of
 from emu.linux.errors import LinuxError
+from emu.linux.mman import MapFlags
 from emu.linux.syscall import IoctlWords
-from emu.mm.vma import MapFlags, Vma, VmFlags
+from emu.mm.flags import VmFlags
+from emu.mm.vma import Vma
 from msharefs.control import INFO_WORDS, MSHARE_INFO, ControlFile, EarlyRegionInode, create_words, early_fallocate
 from msharefs.early_window import EarlyWindow
 from msharefs.filesystem import Abi, MshareSuperBlock

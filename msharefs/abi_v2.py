@@ -16,9 +16,11 @@ from emu.fs.file import File
 from emu.fs.inode import Inode, NewOwner
 from emu.fs.libfs import Node
 from emu.linux.errors import LinuxError
+from emu.linux.mman import MapFlags, Prot
 from emu.mm.address_space import AddressSpace
+from emu.mm.flags import VmFlags
 from emu.mm.mmap import do_mmap
-from emu.mm.vma import MapFlags, Prot, Vma, VmFlags
+from emu.mm.vma import Vma
 from msharefs.control import EarlyRegionInode, RangeFile, early_fallocate
 from msharefs.early_window import PartedWindow
 from msharefs.filesystem import Abi, MshareDirectory, MshareSuperBlock

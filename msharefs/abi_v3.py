@@ -16,10 +16,12 @@ from emu.fs.file import File
 from emu.fs.inode import NewOwner
 from emu.kernel.task import task_of
 from emu.linux.errors import LinuxError
+from emu.linux.mman import MapFlags
 from emu.linux.syscall import IoctlWords, StructWords, s32
 from emu.mm.address_space import AddressSpace, page_align
+from emu.mm.flags import VmFlags
 from emu.mm.mmap import aligned_area
-from emu.mm.vma import MapFlags, Vma, VmFlags
+from emu.mm.vma import Vma
 from msharefs.control import ControlFile, create_words, object_file, unmap_words
 from msharefs.filesystem import Abi, MshareSuperBlock, RegionInode
 from msharefs.objects import advise_range, check_window, is_shared_fixed, map_object, protect_range, unmap_range

@@ -13,10 +13,11 @@ from emu.fs.dentry import Path
 from emu.fs.file import File
 from emu.fs.inode import NewOwner
 from emu.linux.errors import LinuxError
+from emu.linux.mman import MapFlags
 from emu.linux.syscall import IoctlWords
 from emu.mm.address_space import page_align
 from emu.mm.mmap import do_munmap
-from emu.mm.vma import MapFlags, Vma
+from emu.mm.vma import Vma
 from msharefs.abi_rfc3 import FileRfc3, RegionRfc3
 from msharefs.control import unmap_words
 from msharefs.filesystem import Abi, MshareSuperBlock

@@ -12,7 +12,7 @@ from emu.fs.dentry import Path
 from emu.fs.file import File
 from emu.fs.inode import NewOwner
 from emu.linux.errors import LinuxError
-from emu.mm.vma import MapFlags
+from emu.linux.mman import MapFlags
 from msharefs.abi_rfc3 import NO_FD
 from msharefs.abi_v3 import RegionFile, RegionV3
 from msharefs.filesystem import Abi, MshareSuperBlock

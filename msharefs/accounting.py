@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from emu.mm.vma import Prot
+from emu.linux.mman import Prot
 
 #: Processes that a region's figures name; the pages of further ones count as nobody's.
 MAX_PIDS = 4096

@@ -15,8 +15,11 @@ from emu.fs.dentry import Path
 from emu.fs.inode import NewOwner
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags
+from emu.linux.mman import Prot
 from emu.linux.syscall import Syscall
-from emu.mm.vma import Prot, Vma, VmFlags
+from emu.mm.flags import VmFlags
+from emu.mm.pagetable import LEVEL_OF
+from emu.mm.vma import Vma
 from msharefs.abi_v1 import InfoV1File, RegionV1
 from msharefs.filesystem import MshareSuperBlock
 from msharefs.objects import check_window
@@ -117,9 +120,9 @@ class MshareCalls:
         vmas = task.mm.vmas.overlapping(start, end) if length and end <= task.mm.task_size else []
         if not vmas or vmas[0].start < start or vmas[-1].end > end:
             raise LinuxError(errno.EINVAL)
-        if any(vma.ops is not None and vma.ops.owns_tables for vma in vmas):  # windows
+        if any(not vma.ops.leaf_level for vma in vmas):  # windows
             raise LinuxError(errno.EINVAL)
-        if sb.level == "pte" and any(vma.huge for vma in vmas):
+        if any(vma.ops.leaf_level > LEVEL_OF[sb.level] for vma in vmas):
             kernel.log_once("level=pte shares PTE tables, and huge pages have none: mshare() of them needs pmd or pud")
             raise LinuxError(errno.EINVAL)
         rights = Prot.READ | Prot.WRITE
@@ -154,7 +157,7 @@ class MshareCalls:
         if Quirk.A1_LEAKS in sb.options.quirks:
             copy_and_leak(region, task.mm, region.host_base, region.host_base + region.size, vmas)
         else:
-            from emu.mm.handover import hand_over  # mshare() is there from the start, and few call it
+            from emu.mm.handover import hand_over  # 1 ms; mshare() is there from the start, and few call it
 
             hand_over(task.mm, region.host, vmas)
 

@@ -15,8 +15,8 @@ from emu.fs.libfs import SimpleDirectory, drop_tree
 from emu.fs.superblock import FileSystemType, SuperBlock
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import RenameFlags
+from emu.linux.mman import Prot
 from emu.mm.shared_tables import unit_of
-from emu.mm.vma import Prot
 from msharefs.objects import window_rights
 from msharefs.options import MountOptions, parse
 from msharefs.region import MSHARE_BASE, Region

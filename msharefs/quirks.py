@@ -9,12 +9,12 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from emu.mm.frames import FrameKind
-from emu.mm.pagetable import ADDRESS, RW, SPECIAL, D
-from emu.mm.vma import Prot, Vma, VmFlags
-from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+from emu.linux.mman import Prot
+from emu.mm import rss
+from emu.mm.flags import VmFlags
+from emu.mm.pagetable import RW, SPECIAL, D
+from emu.mm.vma import Vma
+from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
     from random import Random
@@ -106,12 +106,7 @@ def copy_and_leak(tables: SharedTables, mm: AddressSpace, start: int, end: int, 
                 continue
             at = host.tables.entry_slot_alloc(vaddr, 1)
             host.tables.words[at : at + number] = entries
-            pages = entries[(entries != 0) & ((entries & np.uint64(SPECIAL)) == 0)]
-            numbers = ((pages & np.uint64(ADDRESS)) >> np.uint64(PAGE_SHIFT)).astype(np.int64)
-            frames.get_many(numbers)
-            anon = int(np.count_nonzero(frames.kinds[numbers] == FrameKind.ANON))
-            host.rss_anon += anon
-            host.rss_cache += len(numbers) - anon
+            rss.get_pages(host, entries[entries != 0])
         host.insert(vma.copy(vma.start, vma.end))
         vma.flags &= ~VmFlags.ACCOUNT  # the region has taken the promise over
     flush = mm.obligation(start, end)

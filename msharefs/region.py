@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
+from emu.linux.mman import Prot
 from emu.mm.address_space import AddressSpace
+from emu.mm.flags import FaultResult
 from emu.mm.pagetable import ADDRESS, P
 from emu.mm.shared_tables import SharedTables, Window
-from emu.mm.vma import FaultResult, Prot, Vma
+from emu.mm.vma import Vma
 from mmu.memory import PAGE_SHIFT
 from mmu.registers import Access
 from msharefs.accounting import Figures, prot_text
@@ -49,7 +51,8 @@ class Region(SharedTables):
 
         LinuxError(ENOMEM) without a frame for the host mm's PGD.
         """
-        super().__init__(kernel, name, options.level)
+        super().__init__(kernel.mm_context, name, options.level, tracer=lambda: kernel.tracer, pid_of=kernel.pid_of)
+        self.kernel = kernel
         self.size = 0
         self.host_base = host_base
         #: The process that made the region.

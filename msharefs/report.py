@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emu.fs.dentry import d_path
+from emu.fs.file import file_of
 from emu.mm.pagetable import ADDRESS, span
 from emu.mm.vma import Vma
 from mmu.entries import PS
@@ -64,8 +65,8 @@ def objects(region: Region) -> Iterator[dict[str, Any]]:
 
 
 def _backing(region: Region, vma: Vma) -> str:
-    if vma.file is not None:
-        return d_path(vma.file.path)
+    if (file := file_of(vma)) is not None:
+        return d_path(file.path)
     return "anonymous, shared" if vma.page_cache is not None else "anonymous, private"
 
 

@@ -216,6 +216,13 @@ class File:
         return f"{type(self).__name__}({self.inode!r}, flags {self.flags:o})"
 
 
+def file_of(vma: Vma) -> File | None:
+    """The open file behind a mapping."""
+    file = vma.file
+    assert file is None or isinstance(file, File), f"{file!r} is mapped and no file of the VFS"
+    return file
+
+
 class DirectoryEntry(NamedTuple):
     """One line of a directory listing; ``kind`` is the S_IFMT part of the mode."""
 

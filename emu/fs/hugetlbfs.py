@@ -15,9 +15,11 @@ from emu.fs.seals import Seal, check_mapping, check_punch, check_size
 from emu.fs.superblock import FileSystemType, StatFs, SuperBlock, parse_options, parse_size
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import FallocateFlags
-from emu.mm.hugetlb import HPAGE_SHIFT, HPAGE_SIZE, HugePageCache, HugetlbOperations, Promises
+from emu.linux.mman import Prot
+from emu.mm.flags import VmFlags
+from emu.mm.hugefault import HUGETLB
+from emu.mm.hugetlb import HPAGE_SHIFT, HPAGE_SIZE, HugePageCache, Promises
 from emu.mm.mmap import aligned_area
-from emu.mm.vma import Prot, VmFlags
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
@@ -74,8 +76,8 @@ class HugetlbFile(File):
             if reserve:
                 cache.pool.reserve(vma.length >> HPAGE_SHIFT)
             vma.private_data = Promises(owner=reserve)
-        vma.page_cache, vma.ops = cache, inode.hugetlb.operations
-        vma.flags |= VmFlags.HUGETLB | VmFlags.DONTEXPAND
+        vma.page_cache, vma.ops = cache, HUGETLB
+        vma.flags |= VmFlags.DONTEXPAND
         if vma.prot & Prot.WRITE and inode.size < start + vma.length:
             inode.grow(start + vma.length)
 
@@ -162,7 +164,6 @@ class HugetlbSuperBlock(SuperBlock):
             mode = int(words.get("mode", "755"), 8) & 0o1777
         except ValueError:
             raise LinuxError(errno.EINVAL, f"bad mode '{words['mode']}'") from None
-        self.operations = HugetlbOperations()
         self.root = HugetlbDirectory(self, mode, parse_size(words.get("uid", "0")), parse_size(words.get("gid", "0")))
 
     def statfs(self) -> StatFs:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import PAGE_SIZE
-from emu.mm.vma import Prot, VmFlags
+from emu.linux.mman import Prot
+from emu.mm.flags import VmFlags
 
 if TYPE_CHECKING:
     from emu.mm.pagecache import PageCache

@@ -25,8 +25,7 @@ from emu.kernel.signal_state import (
 from emu.kernel.task import Task, TaskState
 from emu.linux.errors import Interrupted, LinuxError
 from emu.linux.syscall import Syscall
-from emu.mm.fault import handle_mm_fault
-from emu.mm.vma import FaultResult
+from emu.mm.flags import FaultResult
 from mmu import Access, GeneralProtection, PageFault
 from mmu.faults import ErrorCode
 
@@ -200,7 +199,7 @@ class Entry:
         assert task is not None
         usage = task.usage
         usage.hw_faults += 1
-        result = handle_mm_fault(task.mm, fault.vaddr, fault.access)
+        result = task.mm.handle_fault(fault.vaddr, fault.access)
         if result == FaultResult.MINOR:
             usage.min_flt += 1
         elif result == FaultResult.LINKED:

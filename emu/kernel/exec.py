@@ -14,9 +14,11 @@ from emu.kernel.exit import de_thread, release_memory, vfork_done
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, SigAction
 from emu.kernel.task import Task
 from emu.linux.errors import LinuxError
+from emu.linux.mman import MapFlags, Prot
 from emu.mm.address_space import TASK_SIZE, AddressSpace, page_align
+from emu.mm.flags import VmFlags
 from emu.mm.mmap import do_mmap, unmapped_area
-from emu.mm.vma import MapFlags, Prot, Vma, VmFlags
+from emu.mm.vma import Vma
 from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:

@@ -49,10 +49,7 @@ def futex_key(mm: AddressSpace, address: int, *, private: bool) -> Key:
         get_user_page(mm, address, Access.READ)  # a futex that is only looked at
     vma = mm.vmas.find(address)
     assert vma is not None, "futex_key: the page is there and no VMA is"
-    if vma.ops is not None and vma.ops.owns_tables:
-        behind = vma.ops.object_at(vma, address)
-    else:
-        behind = (vma.page_cache, vma.index_of(address)) if vma.shared and vma.page_cache is not None else None
+    behind = vma.ops.object_at(vma, address)
     return (mm.serial, address) if behind is None else (*behind, address % PAGE_SIZE)
 
 

@@ -23,11 +23,11 @@ from emu.kernel.tracer import Tracer
 from emu.linux.clock import Clock
 from emu.linux.errors import LinuxError
 from emu.mm.address_space import AddressSpace, MmContext
+from emu.mm.flags import FaultResult
 from emu.mm.frames import FrameAllocator
 from emu.mm.hugetlb import HugePagePool
 from emu.mm.pagetable import ShareCounts
 from emu.mm.tlbflush import TlbFlusher
-from emu.mm.vma import FaultResult
 from mmu import PhysicalMemory
 
 if TYPE_CHECKING:

@@ -117,7 +117,7 @@ class Signals:
         return task.alive
 
     def _handle(self, task: Task, info: SigInfo, action: SigAction) -> None:
-        from emu.kernel.sigframe import setup_frame  # many programs never get a signal
+        from emu.kernel.sigframe import setup_frame  # 1 ms, and many programs never get a signal
 
         signals = task.signals
         old_mask = signals.blocked if signals.saved_mask is None else signals.saved_mask

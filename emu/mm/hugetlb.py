@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
-from emu.mm.frames import BLOCK_FRAMES, FrameAllocator
+from emu.mm.frames import BLOCK_FRAMES, FrameAllocator, FrameHolder
 from emu.mm.pagecache import PageCache
-from emu.mm.vma import VmOperations
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
@@ -295,24 +294,7 @@ def outstanding(vma: Vma) -> int:
     return vma.length // HPAGE_SIZE - sum(number in used for number in numbers_of(vma))
 
 
-class HugetlbOperations(VmOperations):
-    """hugetlb_vm_ops."""
-
-    page_size = HPAGE_SIZE
-
-    def may_split(self, vma: Vma, address: int) -> None:
-        if address % HPAGE_SIZE:
-            raise LinuxError(errno.EINVAL)
-
-    def open(self, mm: AddressSpace, vma: Vma) -> None:
-        mm.huge_vmas += 1
-
-    def close(self, mm: AddressSpace, vma: Vma) -> None:
-        mm.huge_vmas -= 1
-        cache_of(vma).pool.unreserve(outstanding(vma))
-
-
-def promised_pages(spaces: Iterable[AddressSpace], caches: Iterable[PageCache]) -> int:
+def promised_pages(spaces: Iterable[AddressSpace], caches: Iterable[FrameHolder]) -> int:
     """Every promise that files and private mappings hold: what the audit compares with the pool."""
     files = sum(cache.outstanding for cache in caches if isinstance(cache, HugePageCache))
-    return files + sum(outstanding(vma) for mm in spaces for vma in mm.vmas if vma.huge)
+    return files + sum(vma.ops.outstanding(vma) for mm in spaces for vma in mm.vmas)

@@ -241,7 +241,7 @@ def _bind_reader(read_at: PidReadAt, kernel: Kernel, task: Task) -> Callable[[in
 
 
 def _exe(task: Task) -> Path:
-    if not isinstance(task.exe, Path):
+    if task.exe is None:
         raise LinuxError(errno.ENOENT)
     return task.exe
 

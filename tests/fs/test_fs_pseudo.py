@@ -30,8 +30,10 @@ def test_devices(machine: Machine) -> None:
 
 
 def test_zero_mapping() -> None:
+    from emu.linux.mman import Prot
     from emu.mm.commit import Commit
-    from emu.mm.vma import Prot, Vma, VmFlags
+    from emu.mm.flags import VmFlags
+    from emu.mm.vma import Vma
 
     machine = Machine()
     file = machine.vfs.open("/dev/zero", O.RDWR)

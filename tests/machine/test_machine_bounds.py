@@ -9,8 +9,8 @@ import pytest
 
 from emu.fs.pipe import MAX_FULL_PIPES, PipeFile
 from emu.linux.errors import LinuxError
+from emu.linux.mman import MapFlags, Prot
 from emu.mm.mmap import do_mmap
-from emu.mm.vma import MapFlags, Prot
 from mmu.memory import PAGE_SIZE
 from tests.booted import Booted
 

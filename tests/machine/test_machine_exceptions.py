@@ -18,10 +18,9 @@ import pytest
 import guests
 import msharefs.module
 from emu.cpu import Cpu
-from emu.kernel import entry
 from emu.kernel.sched import StopReason
 from emu.machine import Machine
-from emu.mm import fault as mm_fault
+from emu.mm.address_space import AddressSpace
 from tests.booted import MakeMachine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,7 +69,7 @@ IN_A_CHILD = "@p = mmap 0 4K RWX PRIVATE -1 0; @store p 0xc303cd; @fork c; jump 
 
 #: Callback -> where it is, and a script that gets there.
 CALLBACKS: dict[str, tuple[Any, str]] = {
-    "handle_mm_fault": (entry, "@p = mmap 0 64K RW PRIVATE -1 0; touch p 64K; scan p 64K; say 7"),
+    "handle_fault": (AddressSpace, "@p = mmap 0 64K RW PRIVATE -1 0; touch p 64K; scan p 64K; say 7"),
     "_count_block": (Cpu, "say 7"),
     "_on_rdtsc": (Cpu, jump_to("0f31")),
     "_on_rdtscp": (Cpu, jump_to("0f01f9")),
@@ -127,7 +126,7 @@ def test_an_exception_and_then_an_interrupt(machine: MakeMachine, monkeypatch: p
         interrupt()
         raise Broken
 
-    once = Once(monkeypatch, entry, "handle_mm_fault", act)
+    once = Once(monkeypatch, AddressSpace, "handle_fault", act)
     booted = machine()
     booted.spawn(guests.path("hello"))
     once.left = 1
@@ -162,7 +161,7 @@ def test_a_machine_within_a_machine(machine: MakeMachine, monkeypatch: pytest.Mo
     """A callback of one runs another: a Ctrl-C in a callback of the inner one ends both, and both can go on."""
     inner, outer = machine(), machine()
     faults: list[object] = []
-    real = mm_fault.handle_mm_fault
+    real = AddressSpace.handle_fault
 
     def fault(*arguments: Any) -> Any:
         faults.append(arguments)
@@ -173,7 +172,7 @@ def test_a_machine_within_a_machine(machine: MakeMachine, monkeypatch: pytest.Mo
         return real(*arguments)
 
     tasks = [booted.spawn(guests.path("touch_pages"), ["64K"]) for booted in (inner, outer)]
-    monkeypatch.setattr(entry, "handle_mm_fault", fault)
+    monkeypatch.setattr(AddressSpace, "handle_fault", fault)
     with pytest.raises(KeyboardInterrupt):
         outer.run()
     assert len(faults) == 5
