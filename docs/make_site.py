@@ -32,7 +32,7 @@ API = (
     "mmu", "emu.machine", "emu.testing", "guests", "msharefs", "sharing",
     "emu.kernel.modules", "emu.kernel.kernel", "emu.kernel.task", "emu.linux.errors", "emu.linux.syscall",
     "emu.linux.tracer", "emu.kernel.tracer", "emu.fs.superblock", "emu.fs.inode", "emu.fs.file", "emu.fs.libfs",
-    "emu.mm.vma", "emu.mm.map_hook", "emu.mm.shared_tables",
+    "emu.linux.mman", "emu.mm.flags", "emu.mm.vma", "emu.mm.vmops", "emu.mm.memory", "emu.mm.shared_tables",
 )  # fmt: skip
 STYLE = """
 :root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 20%, transparent); }
