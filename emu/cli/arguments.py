@@ -127,7 +127,7 @@ def whole_number(text: str) -> int:
 def output_name(text: str) -> str:
     """The name of a file to write.  "-" is told to argparse: what else is printed would stand in the middle of it."""
     if text == "-":
-        raise argparse.ArgumentTypeError("standard output has other text on it: a file, or /dev/fd/N, is wanted")
+        raise argparse.ArgumentTypeError("standard output carries other text: give a file, or /dev/fd/N")
     return text
 
 

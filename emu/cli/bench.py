@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure everything, show it, and write the file if one is wanted."""
     target: pathlib.Path | None = arguments.json
     if target is not None and (target.is_dir() or not target.resolve().parent.is_dir()):
-        raise UsageError(f"--json {target}: there is no such directory, or it is one")
+        raise UsageError(f"--json {target}: no such directory, or it is a directory itself")
     measurements = []
     for what, measure in _suite(quick=arguments.quick):
         print(f"measuring {what} ...", file=sys.stderr, flush=True)

@@ -119,7 +119,7 @@ def options_from(arguments: argparse.Namespace) -> Options:
         raise UsageError(f"--output {output}: the name must end in .svg or .html")
     directory = output.resolve().parent
     if output.is_dir() or not directory.is_dir():
-        raise UsageError(f"--output {output}: there is no such directory, or it is one")
+        raise UsageError(f"--output {output}: no such directory, or it is a directory itself")
     if not os.access(output if output.exists() else directory, os.W_OK):
         raise UsageError(f"--output {output}: it cannot be written")
     options = Options(processes, size, arguments.level, output)

@@ -70,7 +70,7 @@ def parse_mount(text: str) -> Mount:
     fstype, _, rest = text.partition(":")
     path, _, options = rest.partition(":")
     if not fstype or not path.startswith("/"):
-        raise UsageError(f"--mount {text}: TYPE:/PATH or TYPE:/PATH:OPTIONS is wanted")
+        raise UsageError(f"--mount {text}: expected TYPE:/PATH[:OPTIONS]")
     return Mount(fstype, path, options)
 
 
@@ -82,7 +82,7 @@ def start_program(machine: Machine, arguments: argparse.Namespace) -> tuple[Task
     for text in arguments.file:
         host, _, guest = text.partition(":")
         if not host or (guest and not guest.startswith("/")):
-            raise UsageError(f"--file {text}: HOST or HOST:/GUEST/PATH is wanted")
+            raise UsageError(f"--file {text}: expected HOST[:/GUEST/PATH]")
         try:
             machine.install(_checked(machine, host), guest or None)
         except LaunchError as error:
@@ -143,7 +143,7 @@ def parse_environment(settings: list[str]) -> dict[str, str]:
     for text in settings:
         name, equals, value = text.partition("=")
         if not name:
-            raise UsageError(f"--env {text}: K=V or K is wanted")
+            raise UsageError(f"--env {text}: expected K=V or K")
         if equals:
             environment[name] = value
         elif name in os.environ:

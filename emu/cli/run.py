@@ -130,7 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("a program is needed (`unimmu run --help` says more)")
     _check_tlb_options(arguments)
     if arguments.strace_file and not arguments.strace:
-        raise UsageError("-o says where --strace writes to, and there is no --strace")
+        raise UsageError("-o says where --strace writes to: it needs --strace")
     with _without_collections():
         from emu.cli.launch import build_machine, start_program
         from emu.cli.outputs import Outputs
@@ -159,7 +159,7 @@ def _check_tlb_options(arguments: argparse.Namespace) -> None:
     if arguments.trace_accesses and not modelled:
         raise UsageError("--trace-accesses records lookups in a modelled TLB: --tlb or --tlb-from-cpuid is needed")
     if arguments.trace_accesses and not arguments.trace:
-        raise UsageError("--trace-accesses adds to what --trace FILE records, and there is no --trace")
+        raise UsageError("--trace-accesses adds to what --trace FILE records: it needs --trace")
 
 
 @contextlib.contextmanager

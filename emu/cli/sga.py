@@ -92,7 +92,7 @@ def options_from(arguments: argparse.Namespace) -> Options:
     if options.memory > MAX_BYTES:
         raise UsageError(f"--size {format_size(size)}: too large: a machine has at most {size_text(MAX_BYTES)}")
     if options.json is not None and (options.json.is_dir() or not options.json.resolve().parent.is_dir()):
-        raise UsageError(f"--json {options.json}: there is no such directory, or it is one")
+        raise UsageError(f"--json {options.json}: no such directory, or it is a directory itself")
     available = _available_memory()
     if available is not None and options.host_memory > available:
         needed = f"about {size_text(options.host_memory >> 20 << 20)} of this host's memory are needed"

@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     from emu.trace.view import KINDS, view
 
     if arguments.action is None:
-        raise UsageError("what to do with the trace: view (`unimmu trace --help` says more)")
+        raise UsageError("expected a command: view (`unimmu trace --help` says more)")
     with contextlib.ExitStack() as stack:
         file, name = _open(arguments.file, stack)
         try:

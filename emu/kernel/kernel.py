@@ -126,7 +126,7 @@ class Kernel:
         if message in self._logged or len(self._logged) > MAX_LOGGED:
             return
         self._logged.add(message)
-        self._log(message if len(self._logged) <= MAX_LOGGED else "whatever else is new will not be told any more")
+        self._log(message if len(self._logged) <= MAX_LOGGED else "further messages are suppressed")
 
     def new_pid(self) -> int:
         """A number that no task has.  LinuxError(EAGAIN) at the limit."""

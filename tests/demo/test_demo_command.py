@@ -76,8 +76,8 @@ def test_the_same_twice(directory: pathlib.Path, capfd: pytest.CaptureFixture[st
         (["--size", "lots"], "--size: 'lots' is not a size (examples: 4096, 512M, 1G)"),
         (["--size", "512G"], "--size 512G: too large: a machine has at most 512 GiB"),
         (["--output", "picture.png"], "--output picture.png: the name must end in .svg or .html"),
-        (["--output", "no/picture.svg"], "--output no/picture.svg: there is no such directory, or it is one"),
-        (["--output", "d.svg"], "--output d.svg: there is no such directory, or it is one"),
+        (["--output", "no/picture.svg"], "--output no/picture.svg: no such directory, or it is a directory itself"),
+        (["--output", "d.svg"], "--output d.svg: no such directory, or it is a directory itself"),
     ],
 )
 def test_bad_usage(

@@ -76,7 +76,7 @@ def test_without_plain_processes(capfd: pytest.CaptureFixture[str]) -> None:
         (["--processes", "0"], "--processes 0: it must be at least 1"),
         (["--processes", "4000"], "--processes 4000: a machine has at most 4000 processes"),
         (["--plain", "-1"], "--plain -1: it must be at least 0"),
-        (["--json", "no/sga.json"], "--json no/sga.json: there is no such directory, or it is one"),
+        (["--json", "no/sga.json"], "--json no/sga.json: no such directory, or it is a directory itself"),
         (["--output", "sga.svg"], "--output: --sga draws no picture"),
     ],
 )
