@@ -25,7 +25,7 @@ DEFAULT_ENVIRONMENT = {"PATH": "/bin"}
 
 
 def build_machine(arguments: argparse.Namespace, stopper: Stopper, log: Callable[[str], None]) -> Machine:
-    """The machine that the options describe.  :class:`UsageError` if there can be none."""
+    """The machine that the options describe.  :class:`UsageError` if no such machine is possible."""
     memory = DEFAULT_MEMORY if arguments.mem is None else arguments.mem
     if not MIN_MEMORY <= memory <= MAX_BYTES:
         possible = f"from {format_size(MIN_MEMORY)} to {format_size(MAX_BYTES)} are possible"
@@ -75,7 +75,7 @@ def parse_mount(text: str) -> Mount:
 
 
 def start_program(machine: Machine, arguments: argparse.Namespace) -> tuple[Task, str]:
-    """Put the files and the program into the machine; the program's task, and its path there.
+    """Put the files and the program into the machine; returns the program's task, and its path there.
 
     :class:`LaunchError` if it cannot run there.
     """
@@ -120,7 +120,7 @@ def _missing_interpreter(program: Path, error: LaunchError) -> str:
 
 
 def _checked(machine: Machine, name: str) -> Path:
-    """A host file of which a copy can be made: a regular one that is not larger than memory."""
+    """The host file, if it can be copied into the machine: a regular file that is not larger than memory."""
     try:
         status = os.stat(name)
     except FileNotFoundError:
@@ -149,5 +149,5 @@ def parse_environment(settings: list[str]) -> dict[str, str]:
         elif name in os.environ:
             environment[name] = os.environ[name]
         else:
-            raise UsageError(f"--env {name}: there is no such variable here (K=V gives it a value)")
+            raise UsageError(f"--env {name}: it has no value here (K=V gives it one)")
     return environment

@@ -32,6 +32,7 @@ from mmu import PhysicalMemory
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
+    from emu.linux.event_kind import Kind
     from mmu.geometry import Geometry
 
 FIRST_PID = 100
@@ -80,6 +81,8 @@ class Kernel:
         )
         self.clock = Clock(lambda: self.cpu.clock)
         self.tracer = Tracer()
+        #: Rows that modules declare for what they tell the tracer: a trace knows no other kinds of events.
+        self.event_kinds: list[Kind] = []
         self.tasks: dict[int, Task] = {}
         self._next_pid = FIRST_PID
         self.futexes = Futexes()

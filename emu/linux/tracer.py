@@ -11,9 +11,7 @@ class EventTracer:
     #: Whether :meth:`event` does anything, so that callers need not gather the fields in vain.
     active = False
 
-    def event(self, kind: str, **fields: Any) -> None:
-        """An event, for instance a table that is linked; field values are ints, strings, None or lists of ints.
-
-        Names that end with "addr", "entry", "before" or "after" are those of addresses and page-table entries; ``pid``
-        is the process that it happened to.
+    def event(self, kind: str, *, pid: int | None = None, **fields: Any) -> None:
+        """An event, for instance a table that is linked, with the fields that the row of its kind declares
+        (:mod:`emu.linux.event_kind`); ``pid`` is the process that it happened to.
         """

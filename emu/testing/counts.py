@@ -1,4 +1,4 @@
-"""What is counted while a test looks on, and the expectation that holds the figures against what should come."""
+"""What is counted while a test looks on, and the expectation that compares it with what should be counted."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Counts:
     """Figures of a machine, or of one process where it has them (faults and instructions).
 
     ``minor_faults`` and ``major_faults`` are getrusage's; ``link_faults`` linked a shared table and are no minor
-    faults; ``hardware_faults`` are page-fault exceptions taken in user mode; ``page_faults`` are walks that could not
-    end.  The rest is as in ``unimmu run --json``.
+    faults; ``hardware_faults`` are page-fault exceptions taken in user mode; ``page_faults`` are walks that
+    ended in a fault.  The rest is as in ``unimmu run --json``.
     """
 
     minor_faults: int

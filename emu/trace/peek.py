@@ -1,4 +1,4 @@
-"""Reading a process's memory without touching it: no fault, no accessed bit, so that to look changes nothing."""
+"""Reading a process's memory without touching it: no fault, no accessed bit, so that looking changes nothing."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Sga:
     links: int
 
     def leaf_formula(self, processes: int) -> int:
-        """Bytes of leaf tables of so many processes that map all of the memory by themselves."""
+        """Bytes of leaf tables of so many processes that map all of the memory without sharing tables."""
         return processes * (self.size // PAGE_SIZE) * ENTRY
 
     @property
