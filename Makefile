@@ -12,7 +12,7 @@ SHELL := /bin/sh
 
 help:
 	echo 'make demo    install into .venv and run `unimmu demo`'
-	echo 'make test    lint, types and tests with tox; ARGS="-e tests -- -k walk" goes to tox'
+	echo 'make test    lint, types, docs and tests with tox; ARGS="-e tests -- -k walk" goes to tox'
 	echo 'make clean   remove the virtual environments and all caches'
 	echo 'PYTHON=...   the Python to use, 3.11 or newer (now: $(PYTHON))'
 
@@ -70,6 +70,6 @@ PIP_INSTALL = bin/python -m pip --quiet --disable-pip-version-check install
 	touch $@
 
 clean:
-	rm -rf .venv .venv-tox .tox build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-tox .tox build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find mmu emu msharefs sharing guests tests -name __pycache__ -type d -prune -exec rm -rf {} +
 	echo 'unimmu: removed virtual environments, builds and caches'

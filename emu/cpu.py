@@ -36,6 +36,13 @@ if TYPE_CHECKING:
 CPU_MODEL = x86.UC_CPU_X86_SANDYBRIDGE
 
 _TF = 1 << 8
+_u32, _u64 = ctypes.c_uint32, ctypes.c_uint64
+# What Unicorn calls, the last argument being user data: and TrapState.count_block.
+_INTERRUPT = ctypes.CFUNCTYPE(None, _u64, _u32, _u64)
+_READ_TSC = ctypes.CFUNCTYPE(ctypes.c_int, _u64, _u64)
+_IN = ctypes.CFUNCTYPE(_u32, _u64, _u32, ctypes.c_int, _u64)
+_OUT = ctypes.CFUNCTYPE(None, _u64, _u32, ctypes.c_int, _u32, _u64)
+_COUNT = ctypes.CFUNCTYPE(_u64, _u64, _u64, _u64)
 _RSP_TO_R15 = ("RAX", "RBX", "RCX", "RDX", "RSI", "RDI", "RBP", "RSP", *(f"R{n}" for n in range(8, 16)))
 #: The general registers by name, with RIP and RFLAGS.
 REGISTERS: dict[str, int] = {
@@ -111,10 +118,12 @@ class Cpu:
         uc.ctl_exits_enabled(True)
         self._engine = unicorn_abi.handle(uc)
         self.mmu = Mmu(uc, ram, tlb=tlb, seed=seed, processors=cpus)
+        self.guard = self.mmu.guard
+        self.guard.stop_soon = self._end_slice
+        self.guard.signals_wait_in(Cpu.enter)
         if la57:
             self.mmu.registers = replace(self.mmu.registers, cr4=self.mmu.registers.cr4 | CR4.LA57)
         self.trap = TrapState()
-        self._error: BaseException | None = None
         self._vector: int | None = None
         self._port_rip: int | None = None
         self._block_sizes: dict[tuple[int, int, int], int] = {}
@@ -134,22 +143,21 @@ class Cpu:
         trap.rflags_at = ctypes.addressof(trap) + TrapState.rflags.offset  # type: ignore[attr-defined]
         trap.emu_stop = unicorn_abi.symbol_address("uc_emu_stop")
         trap.clock = ctypes.addressof(self.mmu.state) + MmuState.clock.offset  # type: ignore[attr-defined]
-        self._count = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint64)(
-            self._count_block
-        )
-        trap.count_block = ctypes.cast(self._count, ctypes.c_void_p).value or 0
+        pointer = self.guard.pointer
+        trap.count_block = pointer(_COUNT, self._count_block)
         self._library = load("emu.hooks")
+        self._library.guards[self._engine] = self.guard
         at = ctypes.addressof(trap)
         unicorn_abi.hook_add(self.uc, UC_HOOK_BLOCK, self._library["on_block"].address, at)
         unicorn_abi.hook_add(self.uc, UC_HOOK_INSN, self._library["on_syscall"].address, at, x86.UC_X86_INS_SYSCALL)
-        callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_uint64, ctypes.c_uint64)
-        self._read_tsc = callback(self._on_rdtsc), callback(self._on_rdtscp)
-        for read_tsc, instruction in zip(self._read_tsc, (x86.UC_X86_INS_RDTSC, x86.UC_X86_INS_RDTSCP), strict=True):
-            address = ctypes.cast(read_tsc, ctypes.c_void_p).value or 0
-            unicorn_abi.hook_add(self.uc, UC_HOOK_INSN, address, 0, instruction)
-        self.uc.hook_add(UC_HOOK_INTR, self._on_interrupt)
-        self.uc.hook_add(UC_HOOK_INSN, self._on_port, None, 1, 0, x86.UC_X86_INS_IN)
-        self.uc.hook_add(UC_HOOK_INSN, self._on_port, None, 1, 0, x86.UC_X86_INS_OUT)
+        unicorn_abi.hook_add(self.uc, UC_HOOK_INTR, pointer(_INTERRUPT, self._on_interrupt), 0)
+        for prototype, function, instruction in (
+            (_READ_TSC, self._on_rdtsc, x86.UC_X86_INS_RDTSC),
+            (_READ_TSC, self._on_rdtscp, x86.UC_X86_INS_RDTSCP),
+            (_IN, self._on_port, x86.UC_X86_INS_IN),
+            (_OUT, self._on_port, x86.UC_X86_INS_OUT),
+        ):
+            unicorn_abi.hook_add(self.uc, UC_HOOK_INSN, pointer(prototype, function), 0, instruction)
 
     def _enter_cpl3(self, frame: int) -> unicorn_abi.Context:
         """Run SYSRETQ once, the only way to CPL 3 without a GDT, and keep the context it leaves (flat user
@@ -164,7 +172,7 @@ class Cpu:
         uc.reg_write(x86.UC_X86_REG_R11, 0x202)
         mmu.state.physmap_open = 1
         self.trap.budget = 1000
-        status = unicorn_abi.emu_start(self._engine, PHYSMAP + (frame << 12), 0, 0, 0)
+        status = self.guard.start(PHYSMAP + (frame << 12))
         mmu.state.physmap_open = 0
         mmu.take_failure()
         if status != UC_ERR_EXCEPTION or uc.reg_read(x86.UC_X86_REG_CS) & 3 != 3:
@@ -207,29 +215,25 @@ class Cpu:
         key = (self.trap.code_id, address, size)
         known = self._block_sizes.get(key)
         if known is None:
-            try:
-                engine: Any = self.uc
-                _, known, _ = engine.ctl_request_cache(address)
-            except BaseException as error:
-                self._error = error
-                return 1
+            engine: Any = self.uc
+            _, known, _ = engine.ctl_request_cache(address)
             if len(self._block_sizes) > 1 << 18:
                 self._block_sizes.clear()
             self._block_sizes[key] = known
         return known
 
-    def _on_interrupt(self, uc: Uc, vector: int, _data: Any) -> None:
+    def _on_interrupt(self, _uc: int, vector: int, _data: int) -> None:
         self._vector = vector
-        uc.emu_stop()
+        self.uc.emu_stop()
 
-    def _on_port(self, uc: Uc, *_arguments: Any) -> int:
+    def _on_port(self, *_arguments: int) -> int:
         """IN or OUT, which a process may not execute (IOPL 0): #GP.
 
         Unicorn goes on to the end of the block before it stops, so only RIP is exact when the signal is delivered.
         """
         self._port_rip = self.rip
         self._vector = 13
-        uc.emu_stop()
+        self.uc.emu_stop()
         return 0
 
     def _on_rdtsc(self, _uc: int, _data: int) -> int:
@@ -302,12 +306,16 @@ class Cpu:
 
     # -- running ---------------------------------------------------------------------------------------------------
 
+    def _end_slice(self) -> None:
+        """Stop before the next block, as at the end of a slice."""
+        self.trap.budget = 0
+
     def enter(self, rip: int) -> Trap:
-        """Run at ``rip`` until something needs the kernel."""
+        """Run at ``rip`` until something needs the kernel.  Raises what a callback raised."""
         trap = self.trap
         trap.reason = TrapReason.NONE
         status = unicorn_abi.emu_start(self._engine, rip, 0, 0, 0)
-        if status == 0:
+        if status == 0 and self.guard.failure is None:
             if trap.reason == TrapReason.SYSCALL:
                 return _SYSCALL_TRAP
             if trap.reason == TrapReason.SLICE:
@@ -315,10 +323,10 @@ class Cpu:
         return self._explain(status)
 
     def _explain(self, status: int) -> Trap:
-        self._library.raise_failures()
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
+        if self.guard.failure is not None:
+            self._vector = self._port_rip = None
+            self._table.fill(0)  # of blocks that could not be counted
+            self.mmu.take_failure()
         if self._vector is not None:
             vector, self._vector = self._vector, None
             if self._port_rip is not None:

@@ -9,16 +9,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from emu.boot import boot
 from emu.fs.console import Console
-from emu.fs.fdtable import FdTable, FsContext
+from emu.fs.fdtable import FdTable
 from emu.kernel.elf import NotExecutable
 from emu.kernel.exec import do_execve
-from emu.kernel.group import ThreadGroup
-from emu.kernel.kernel import Kernel, describe_process
+from emu.kernel.kernel import Kernel
 from emu.kernel.modules import Init, find_modules
+from emu.kernel.report import Processes
 from emu.kernel.sched import MAX_CPUS, StopReason
 from emu.kernel.signal_state import SiCode, SigInfo
-from emu.kernel.task import Task
+from emu.kernel.task import Task, ThreadGroup
+from emu.linux.caller import FsContext
 from emu.linux.errors import LinuxError
 from emu.mm.address_space import AddressSpace
 from mmu import PhysicalMemory
@@ -41,7 +43,11 @@ class LaunchError(Exception):
 
 @dataclass(frozen=True)
 class Mount:
-    """A file system to mount: ``TYPE:PATH[:OPTIONS]`` on the command line."""
+    """A file system to mount: ``TYPE:PATH[:OPTIONS]`` on the command line, as in mount(2).
+
+    >>> Mount("msharefs", "/sys/fs/mshare", "level=pte,tlb=sharers").fstype
+    'msharefs'
+    """
 
     fstype: str
     path: str
@@ -49,17 +55,30 @@ class Mount:
 
 
 class Machine:
-    """A small Linux-like machine.
+    """A small Linux-like machine: physical memory, vCPUs and a kernel, without any process yet.
 
-    >>> machine = Machine(stdout=sys.stdout.buffer)         # doctest: +SKIP
-    >>> machine.spawn("guests/bin/hello")                   # doctest: +SKIP
-    >>> machine.run()                                       # doctest: +SKIP
+    >>> import guests
+    >>> printed = bytearray()
+    >>> machine = Machine(64 << 20, stdout=printed.extend)
+    >>> task = machine.spawn(guests.path("fork_shared"))
+    >>> machine.run().name, bytes(printed), machine.audit()
+    ('EXITED', b'42\\n', [])
 
-    ``memory`` in bytes; ``la57``: page tables of 5 levels, and user addresses of 56 bits; ``cpus``: how many vCPUs,
-    which take turns of ``turn`` instructions (docs/cpus.md; with one vCPU, ``turn`` is the time slice of a task);
-    ``hugepages``: how many pages of 2 MiB are set aside for MAP_HUGETLB (vm.nr_hugepages); ``mounts`` replace or
-    add to what modules mount, ``mount_options`` are options for the latter; ``modules`` default to every installed one.
-    Raises ValueError for a bad size or mount.
+    ``memory`` is in bytes, a multiple of 4096 from 1 MiB on.  ``seed`` decides all that is random.  ``tlb`` is a preset
+    (:func:`mmu.load_preset`) or a :class:`mmu.Geometry`, and "off" means no modelled TLB; ``check_tlb`` compares each
+    hit in it with the tables (:meth:`stale_translations`).  ``la57`` means page tables of 5 levels and user addresses
+    of 56 bits.  ``cpus`` are vCPUs, at most 64, which take turns of ``turn`` instructions (docs/cpus.md; with one vCPU,
+    ``turn`` is the time slice of a task).  ``hugepages`` is how many pages of 2 MiB are set aside for MAP_HUGETLB
+    (vm.nr_hugepages).
+
+    ``mounts`` replace or add to what modules mount; ``mount_options`` are options for the latter.  ``modules`` are
+    kernel modules by name; by default, every installed one is loaded (:func:`emu.kernel.modules.find_modules`).
+
+    ``stdin`` is a binary file (None: at its end).  ``stdout`` and ``stderr`` are called with the bytes that guests
+    write to descriptors 1 and 2 (None: the host's own streams).  ``log`` is called with what a user should know, one
+    sentence at a time (None: stderr).
+
+    ValueError if there can be no such machine, or if something cannot be mounted.
     """
 
     def __init__(
@@ -90,7 +109,9 @@ class Machine:
         self.ram = PhysicalMemory(memory)
         found = find_modules() if modules is None else dict(modules)
         try:
-            self.kernel = Kernel(self.ram, seed=seed, tlb=tlb, la57=la57, cpus=cpus, turn=turn, modules=found, log=log)
+            self.kernel = Kernel(self.ram, seed=seed, tlb=tlb, la57=la57, cpus=cpus, turn=turn, log=log)
+            self._processes = Processes(self.kernel)
+            boot(self.kernel, found)
         except LinuxError as error:
             raise ValueError(f"a machine with {memory} bytes of memory cannot start: {error}") from None
         self.kernel.huge_pages.resize(hugepages)
@@ -99,7 +120,9 @@ class Machine:
             raise ValueError(f"{memory} bytes of memory have room for {room} huge pages, not {hugepages}")
         self.console = Console(self.kernel.vfs, stdin, stdout or _to_host(sys.stdout), stderr or _to_host(sys.stderr))
         if check_tlb:
-            self.kernel.flusher.watch()
+            from emu.mm.stale import StaleDetector  # with all that it needs: few runs do
+
+            self.kernel.flusher.watch(StaleDetector())
         self._mount_all(mounts, mount_options or {})
 
     def _mount_all(self, mounts: Sequence[Mount], options: Mapping[str, str]) -> None:
@@ -131,9 +154,13 @@ class Machine:
     # -- programs --------------------------------------------------------------------------------------------------
 
     def install(self, host_path: str | pathlib.Path, guest_path: str | None = None) -> str:
-        """Copy a host file into the machine (default: /bin/NAME, mode 755); returns its path there.
+        """Copy a host file into the machine (by default to /bin/NAME, with mode 755), and return its path there.
 
-        :class:`LaunchError` if it cannot be read.
+        LaunchError if the file cannot be read, or does not fit.
+
+        >>> import guests
+        >>> Machine(16 << 20, modules={}).install(guests.path("hello"))
+        '/bin/hello'
         """
         source = pathlib.Path(host_path)
         target = guest_path or f"/bin/{source.name}"
@@ -162,9 +189,18 @@ class Machine:
         *,
         in_guest: bool = False,
     ) -> Task:
-        """Start a program from the host (or, ``in_guest``, one that is in the machine already).
+        """Start a program: a file of the host, which is installed first, or ``in_guest`` one that is in the machine.
 
-        argv[0] is the program as given.  :class:`LaunchError` if it cannot run.
+        It runs when the machine runs.  argv[0] is the program as given, and ``arguments`` follow it; ``env`` is the
+        whole environment.  LaunchError if it cannot run.  The task is the process's first thread.
+
+        >>> import guests
+        >>> printed = bytearray()
+        >>> machine = Machine(16 << 20, modules={}, stdout=printed.extend)
+        >>> task = machine.spawn(guests.path("calls"), ["say 42"])
+        >>> reason = machine.run()
+        >>> bytes(printed), exit_status(task.exit_code)
+        (b'say = 42\\n', 0)
         """
         path = str(program) if in_guest else self.install(program)
         argv = [_encode(str(program)), *(_encode(a) for a in arguments)]
@@ -204,13 +240,21 @@ class Machine:
     # -- running ---------------------------------------------------------------------------------------------------
 
     def run(self, until: Callable[[], bool] | None = None, timeout_s: float | None = None) -> StopReason:
-        """Run until every process has ended, or all wait for ever, or ``until()`` holds, or ``timeout_s`` seconds
-        have passed.
+        """Run until every process has ended, or all of them wait for ever, or ``until()`` holds, or ``timeout_s``
+        seconds of host time have passed.  The last two are asked once a turn of a vCPU.
+
+        The result says which it was.  It can be called again, and goes on where it stopped.
+
+        >>> import guests
+        >>> machine = Machine(16 << 20, modules={})
+        >>> task = machine.spawn(guests.path("spin"))
+        >>> machine.run(until=lambda: task.usage.instructions > 1_000_000).name
+        'CONDITION'
         """
-        return self.kernel.scheduler.run(until, timeout_s)
+        return self.kernel.scheduler.run(self.kernel.entry.run, until, timeout_s)
 
     def send_signal(self, task: Task, signo: int) -> None:
-        """Send a signal as the machine's owner would."""
+        """Send a signal to a process as the machine's owner would: from process 0, which may do everything."""
         self.kernel.signals.send_to_process(task, signo, SigInfo(signo, SiCode.USER))
 
     def kill_all(self) -> None:
@@ -228,28 +272,42 @@ class Machine:
         return [leader for _, leader in sorted(leaders.items())]
 
     def audit(self, *, tlbs: bool | None = None) -> list[str]:
-        """Recount everything; every finding is a sentence.
+        """Recount every table, frame, reference and link; each finding is a sentence, and none is what should be.
 
-        ``tlbs``: look into the modelled TLBs too (default: with ``check_tlb``).
+        ``tlbs``: look for translations in the modelled TLBs that the tables do not confirm (default: with
+        ``check_tlb``).  It may be asked at any time between two runs, and changes nothing.
         """
-        from emu.audit import audit  # few runs ask for it
+        from emu.audit import audit  # 6 ms, and few runs ask for it
 
         return audit(self.kernel, tlbs)
 
     def stale_translations(self) -> list[str]:
-        """With ``check_tlb``: each modelled TLB hit that the tables no longer bore out, a sentence each, with who
-        changed the entry and what became of the flush that it owed.
+        """With ``check_tlb``: a sentence for each hit in a modelled TLB that the tables no longer confirmed.  It says
+        who changed the entry, and what became of the flush that this owed.
         """
         return self.kernel.flusher.stale_findings()
 
     def processes(self) -> list[dict[str, Any]]:
-        """Figures of every process, ended ones included, by pid."""
-        living = [describe_process(task.group) for task in self.tasks]
-        return sorted([*self.kernel.finished, *living], key=lambda p: int(p["pid"]))
+        """Figures of every process, ended ones included, by pid: what ``--json`` has as ``processes``.
+
+        Sizes are in bytes; ``exit_status`` is None while the process lives.
+
+        >>> import guests
+        >>> machine = Machine(16 << 20, modules={}, stdout=lambda data: None)
+        >>> task, reason = machine.spawn(guests.path("hello")), machine.run()
+        >>> (hello,) = machine.processes()
+        >>> hello["pid"], hello["exit_status"], hello["minor_faults"]
+        (100, 0, 2)
+        """
+        return self._processes.describe()
 
 
 def exit_status(status: int) -> int:
-    """A wait status as a shell shows it: the exit code, or 128 + the signal."""
+    """A wait status (wait(2)) as a shell shows it: the exit code, or 128 + the signal.
+
+    >>> exit_status(3 << 8), exit_status(9)
+    (3, 137)
+    """
     return 128 + (status & 0x7F) if status & 0x7F else status >> 8
 
 

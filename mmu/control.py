@@ -11,6 +11,7 @@ from unicorn import Uc
 
 from mmu import unicorn_abi
 from mmu.events import EventKind, EventRing
+from mmu.guard import Guard
 from mmu.memory import PAGE_SIZE, PhysicalMemory
 from mmu.processors import COUNTERS, PLAIN_FILLS, Processors
 from mmu.registers import CR3_NO_FLUSH, Registers, check_cr3, check_cr4
@@ -45,6 +46,8 @@ class Control:
     def __init__(self, uc: Uc, ram: PhysicalMemory, ring_capacity: int, processors: int) -> None:
         self.uc = uc
         self.ram = ram
+        #: What is raised in callbacks.
+        self.guard = Guard(uc)
         self.state = MmuState()
         state = self.state
         state.ram, state.ram_bytes = ram.host, ram.size

@@ -117,6 +117,17 @@ class EventRing:
 
     Nothing is recorded until :meth:`enable`.  A full ring is given to the subscribers before the next event, so they
     lose nothing; with no subscriber the oldest events are dropped and counted in :attr:`lost`.
+
+    A record has the fields of :data:`EVENT`, a numpy structured type of 128 bytes: addresses and entries are whole
+    numbers, ``entries[level - 1]`` is what a walk read at a level, and ``clock`` counts retired instructions.
+
+    >>> from unicorn import UC_ARCH_X86, UC_MODE_64, Uc
+    >>> from mmu import Mmu, PhysicalMemory
+    >>> mmu = Mmu(Uc(UC_ARCH_X86, UC_MODE_64), PhysicalMemory(1 << 20))
+    >>> mmu.events.enable(EventKind.CR3_LOAD)
+    >>> mmu.load_cr3(0x1000)
+    >>> [(EventKind(event["kind"]).name, hex(event["new"])) for event in mmu.events.drain()]
+    [('CR3_LOAD', '0x1000')]
     """
 
     def __init__(self, state: MmuState, capacity: int = 1 << 15) -> None:

@@ -73,6 +73,13 @@ class Geometry:
     entries its fully associative LRU cache has; 0 or absent: none.  ``inclusive``: what leaves the second level leaves
     the first too. ``smash_1g``: a 1G page enters the second level as the 2M piece that was touched.  ``provenance``
     says where each number is from.
+
+    No source describes all of a processor; the presets (:func:`mmu.load_preset`) say which number is from where.
+
+    >>> l1 = Array("L1", 1, Kinds.ALL, PageSizes.ALL, sets=1, ways=4)
+    >>> tiny = Geometry("tiny", (l1,), structure_caches={2: 4})
+    >>> sum(array.sets * array.ways for array in tiny.arrays), tiny.inclusive
+    (4, False)
     """
 
     name: str

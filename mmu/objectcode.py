@@ -13,11 +13,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import weakref
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmu.codekey import key
-from mmu.native import EntryPoint, entry_points, reference_mode
+from mmu.native import CTYPES, EntryPoint, entry_points, reference_mode
+
+if TYPE_CHECKING:
+    from mmu.guard import Guard
 
 
 class CompileError(RuntimeError):
@@ -27,9 +31,9 @@ class CompileError(RuntimeError):
 class Function:
     """A loaded entry point: ``address`` for C, and callable from Python (records are given as addresses)."""
 
-    def __init__(self, address: int, prototype: Any, keep: Any = None) -> None:
+    def __init__(self, address: int, call: Any, keep: Any = None) -> None:
         self.address = address
-        self.call = prototype(address)
+        self.call = call
         self._keep = keep
 
     def __call__(self, *arguments: Any) -> Any:
@@ -39,49 +43,55 @@ class Function:
 class Library:
     """The entry points of one module, by name.
 
-    ``failures`` collects exceptions that Python code raised inside a callback (reference mode only); whoever runs the
-    guest looks there afterwards, since an exception cannot cross Unicorn's frames.
+    ``guards`` has the guard of each engine, by its address: in reference mode a hook may raise anything.
     """
 
     def __init__(self, mode: str) -> None:
         self.mode = mode
         self.functions: dict[str, Function] = {}
-        self.failures: list[BaseException] = []
+        self.guards: weakref.WeakValueDictionary[int, Guard] = weakref.WeakValueDictionary()
         self._keep: list[Any] = []
 
     def __getitem__(self, name: str) -> Function:
         return self.functions[name]
 
-    def raise_failures(self) -> None:
-        """Raise the first exception that a callback met, if any."""
-        if self.failures:
-            failures, self.failures = self.failures, []
-            raise failures[0]
-
 
 def _reference(module: ModuleType) -> Library:
     library = Library("reference")
     for name, entry in entry_points(module).items():
-        prototype = entry.prototype()
-        callback = prototype(_guarded(entry, library))
+        call = _plain(entry)
+        callback = entry.prototype()(_guarded(call, library))
         address = ctypes.cast(callback, ctypes.c_void_p).value
         assert address is not None
-        library.functions[name] = Function(address, prototype, callback)
+        library.functions[name] = Function(address, call, callback)
     return library
 
 
-def _guarded(entry: EntryPoint, library: Library) -> Any:
-    records = [(i, p) for i, p in enumerate(entry.signature[1:]) if not isinstance(p, str)]
-    function = entry.function
+def _plain(entry: EntryPoint) -> Any:
+    """The function as Python, with the conversions of its C types."""
+    result, *parameters = entry.signature
+    assert isinstance(result, str)
+    convert = [(lambda a, c=CTYPES[p]: c(a).value) if isinstance(p, str) else p.from_address for p in parameters]
+    function, result_type = entry.function, CTYPES[result]
 
     def call(*arguments: Any) -> Any:
-        given = list(arguments)
-        for i, structure in records:
-            given[i] = structure.from_address(given[i])
+        value = function(*(c(a) for c, a in zip(convert, arguments, strict=True)))
+        return None if result_type is None else result_type(value).value
+
+    return call
+
+
+def _guarded(function: Any, library: Library) -> Any:
+    """The function for C: Unicorn gives its hooks the engine first."""
+
+    def call(*arguments: Any) -> Any:
         try:
-            return function(*given)
-        except BaseException as failure:
-            library.failures.append(failure)
+            return function(*arguments)
+        except BaseException as error:
+            guard = library.guards.get(arguments[0])
+            if guard is None:
+                raise
+            guard.fail(error)
             return 0
 
     return call
@@ -173,7 +183,7 @@ def _load_native(module: ModuleType) -> Library:
         address = engine.get_function_address(symbols[name])
         if not address:
             raise CompileError(f"{module.__name__}.{name} is missing from its object code in {directory}")
-        library.functions[name] = Function(address, entry.prototype())
+        library.functions[name] = Function(address, entry.prototype()(address))
     return library
 
 

@@ -68,6 +68,21 @@ class Mmu(Control):
 
     ``processors``: logical processors that take turns (:meth:`switch_to`), each with CR3, translation caches and
     counters of its own.
+
+    A page fault that nobody resolves ends ``emu_start`` with UC_ERR_EXCEPTION, and :meth:`take_failure` says which it
+    was.  ValueError or :class:`mmu.presets.UnknownPreset` for a ``tlb`` that there is not, and
+    :class:`mmu.unicorn_abi.UnicornMismatch` if this is not the Unicorn that was calibrated.
+
+    >>> from unicorn import UC_ARCH_X86, UC_MODE_64, Uc, UcError
+    >>> ram = PhysicalMemory(1 << 20)
+    >>> mmu = Mmu(uc := Uc(UC_ARCH_X86, UC_MODE_64), ram)
+    >>> mmu.load_cr3(0x1000)
+    >>> try:
+    ...     uc.emu_start(0x400000, 0)
+    ... except UcError:
+    ...     fault, access = mmu.take_failure()
+    ...     print(fault)
+    #PF at 0x400000, error code 0x10 (supervisor fetch: not present)
     """
 
     def __init__(
@@ -90,7 +105,7 @@ class Mmu(Control):
         self._failed: tuple[int, int, int, int] | None = None
         #: An exception of an instruction that was done here.
         self._raised: tuple[Fault, Access] | None = None
-        self._error: BaseException | None = None
+        self._uc_emu_start = uc.emu_start
         self._has_code = np.zeros(ram.frames, dtype=np.uint8)
         self._written_epoch = np.zeros(ram.frames, dtype=np.uint32)
         self.state.has_code, self.state.written_epoch = self._has_code.ctypes.data, self._written_epoch.ctypes.data
@@ -113,19 +128,22 @@ class Mmu(Control):
         state.page_of, state.frames, state.windows = self._page_of.ctypes.data, self.ram.frames, WINDOWS
         state.engine_flush_page = unicorn_abi.symbol_address("tlb_flush_page_x86_64")
         state.engine_flush = unicorn_abi.symbol_address("tlb_flush_x86_64")
-        self._make_room = _NOTICE1(self._on_full)
-        state.make_room = ctypes.cast(self._make_room, ctypes.c_void_p).value or 0
-        self._stale = StaleHits(state, self._keep_error)
+        state.make_room = self.guard.pointer(_NOTICE1, self._on_full)
+        self._stale = StaleHits(state, self.guard)
         models: list[TlbModel] = []
         for processor in reversed(range(self.processors)):  # the first one has its turn in the end
             if processor != self.processor:
                 self._processors.select(processor)
-            models.insert(0, TlbModel(state, geometry, seed + processor))
+            models.insert(0, TlbModel(state, geometry, seed + processor, self.guard))
         self.tlb, self.tlbs = models[0], tuple(models)
 
     def _attach(self) -> None:
         uc: Any = self.uc
         uc._unimmu = self  # as with its own hooks, the engine keeps what it is going to call
+        uc.emu_start = self._emu_start
+        self.guard.signals_wait_in(Mmu._emu_start)
+        self.guard.signals_wait_in(Mmu._drop_code)  # in reference mode Python answers the fills
+        library().guards[unicorn_abi.handle(uc)] = self.guard
         windows = self.state.windows or 1
         for k in range(windows):
             uc.mem_map_ptr(k << _WINDOW_SHIFT, self.ram.size, UC_PROT_ALL, ctypes.c_void_p(self.ram.host))
@@ -135,16 +153,15 @@ class Mmu(Control):
         if self.tlb is not None:
             from mmu.model import exact_library
 
+            exact_library().guards[unicorn_abi.handle(uc)] = self.guard
             self.state.engine_cpu = unicorn_abi.cpu_state(uc)  # which is there only now that memory is mapped
             self.state.engine_windows = unicorn_abi.tlb_windows(uc)
             self._fill = exact_library()["fill_exact"]
             for kind, name in ((UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE, "on_memory"), (UC_HOOK_BLOCK, "on_fetch")):
                 unicorn_abi.hook_add(uc, kind, exact_library()[name].address, self._state_address)
         unicorn_abi.hook_add(uc, UC_HOOK_TLB_FILL, self._fill.address, self._state_address)
-        self._callback = unicorn_abi.FILL_CALLBACK(self._on_unresolved)
-        address = ctypes.cast(self._callback, ctypes.c_void_p).value
-        assert address is not None
-        unicorn_abi.hook_add(uc, UC_HOOK_TLB_FILL, address, 0)
+        resolve = self.guard.pointer(unicorn_abi.FILL_CALLBACK, self._resolve)
+        unicorn_abi.hook_add(uc, UC_HOOK_TLB_FILL, resolve, 0)
 
     def code_written(self, frame: int) -> None:
         """Somebody other than the guest changed this frame: drop the code that was translated from it."""
@@ -179,14 +196,10 @@ class Mmu(Control):
         watcher = PrivilegedInstructions(self)
 
         def fetched(vaddr: int, frame: int, _nothing: int) -> int:
-            try:
-                watcher.page_fetched(vaddr, frame)
-            except BaseException as error:
-                self._error = error
+            watcher.page_fetched(vaddr, frame)
             return 0
 
-        self._code_callback = _NOTICE3(fetched)
-        self.state.on_code = ctypes.cast(self._code_callback, ctypes.c_void_p).value or 0
+        self.state.on_code = self.guard.pointer(_NOTICE3, fetched)
 
     # -- exact mode ------------------------------------------------------------------------------------------------
 
@@ -215,27 +228,40 @@ class Mmu(Control):
             raise ValueError("the stale-translation detector needs a modelled TLB (exact mode)")
         return self._stale
 
-    def _keep_error(self, error: BaseException) -> None:
-        """What went wrong where no Python exception may pass; :meth:`take_failure` raises it."""
-        self._error = error
-
     def _on_full(self, _nothing: int) -> int:
-        try:
-            self.events.make_room()
-        except BaseException as error:
-            self._error = error
+        self.events.make_room()
         return 0
+
+    # -- running ---------------------------------------------------------------------------------------------------
+
+    def _emu_start(self, begin: int, until: int, timeout: int = 0, count: int = 0) -> None:
+        """Stands in for ``uc.emu_start``: what a hook or a handler of the user's raises comes out as itself, also where
+        the access that it was for could not be made.
+        """
+        uc: Any = self.uc
+        guard = self.guard
+        ended: BaseException | None = None
+        with guard:
+            outer = guard.failure, uc._hook_exception
+            guard.failure = uc._hook_exception = None
+            try:
+                if guard.interruption is None:
+                    self._uc_emu_start(begin, until, timeout, count)
+            except BaseException as error:
+                ended = error
+            for kept in (uc._hook_exception, guard.failure):
+                ended = ended if kept is None else kept
+            guard.failure, uc._hook_exception = outer
+            if not isinstance(ended, UcError):
+                self._failed = self._raised = None
+            elif guard.refuses:
+                ended = None  # a signal has ended it
+            if ended is not None:
+                raise ended
 
     # -- what the native hook could not do ------------------------------------------------------------------------
 
-    def _on_unresolved(self, uc: int, vaddr: int, kind: int, result: int, _data: int) -> bool:
-        try:
-            return self._resolve(uc, vaddr, kind, result)
-        except BaseException as error:
-            self._error, self._failed = error, None
-            return False
-
-    def _resolve(self, uc: int, vaddr: int, kind: int, result: int) -> bool:
+    def _resolve(self, uc: int, vaddr: int, kind: int, result: int, _data: int) -> bool:
         state = self.state
         for _ in range(_MAX_RETRIES):
             status = state.status
@@ -255,7 +281,7 @@ class Mmu(Control):
                 self._failed = (status, kind - _UC_MEM_READ, 0, vaddr)
                 return False
             if self._fill.call(uc, vaddr, kind, result, self._state_address):
-                return True
+                return not self.guard.refuses
         raise RuntimeError(
             f"Mmu: the page-fault handler said {_MAX_RETRIES} times that {vaddr:#x} is fixed, and it is not"
         )
@@ -270,13 +296,12 @@ class Mmu(Control):
         """After emu_start ended with UC_ERR_EXCEPTION: the fault that nobody resolved, and what the access was.
 
         The fault carries the exact address (CR2), and that of the instruction if it was this that was refused (a
-        :class:`GeneralProtection` with a ``reason``).  None if no access failed.  Raises what a fault handler raised,
-        or :class:`mmu.BusError` if a table or a page lies outside physical memory.
+        :class:`GeneralProtection` with a ``reason``).  None if no access failed.  Raises :class:`mmu.BusError` if a
+        table or a page lies outside physical memory, and what a callback raised while no emu_start was there to do so.
         """
-        library().raise_failures()
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
+        if self.guard.failure is not None:
+            self._failed = self._raised = None
+            self.guard.raise_failure()
         if self._raised is not None:
             raised, self._raised = self._raised, None
             return raised

@@ -107,6 +107,11 @@ class Registers:
     ``upper_g_reserved``: bit 8 (G) of a PML5E or PML4E must be 0, as AMD has it (APM vol. 2, 5.3); Intel ignores it.
 
     Raises ValueError for a state that a processor would not let you load.
+
+    >>> Registers(cr3=0x1000, cpl=0).levels
+    4
+    >>> Registers(cr3=0x1234_5000, cr4=CR4_LONG_MODE | CR4.PCIDE).pcid
+    0
     """
 
     cr3: int

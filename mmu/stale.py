@@ -6,6 +6,7 @@ import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mmu.guard import Guard
 from mmu.registers import Access
 from mmu.state import MmuState, Status
 
@@ -28,15 +29,13 @@ class StaleHit:
 
 
 class StaleHits:
-    """Collects the first 1000 stale hits, and tells of each; ``failed`` is given what goes wrong while telling."""
+    """Collects the first 1000 stale hits, and tells of each."""
 
-    def __init__(self, state: MmuState, failed: Callable[[BaseException], None]) -> None:
+    def __init__(self, state: MmuState, guard: Guard) -> None:
         self._state = state
-        self._failed = failed
         self.hits: list[StaleHit] = []
         self.on_hit: Callable[[StaleHit], None] | None = None
-        self._callback = _NOTICE(self._on_stale)
-        state.on_stale = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
+        state.on_stale = guard.pointer(_NOTICE, self._on_stale)
 
     def _on_stale(self, vaddr: int, access: int, cached: int) -> int:
         """Called by native code, which has just walked."""
@@ -46,8 +45,5 @@ class StaleHits:
         if len(self.hits) < _MOST:
             self.hits.append(hit)
         if self.on_hit is not None:
-            try:
-                self.on_hit(hit)
-            except BaseException as error:
-                self._failed(error)
+            self.on_hit(hit)
         return 0

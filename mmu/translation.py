@@ -106,7 +106,13 @@ class Translation:
 class Walker:
     """Walks the tables in one memory; keep it where many addresses are translated.
 
-    Nothing it does is recorded: no event, and no counter of an :class:`mmu.Mmu`.
+    Nothing it does is recorded: no event, and no counter of an :class:`mmu.Mmu`.  :meth:`translate` raises what
+    :func:`translate` does.
+
+    >>> walker = Walker(PhysicalMemory(1 << 20))
+    >>> walker.translate(Registers(cr3=0x1000), 0x400000, Access.WRITE)
+    Traceback (most recent call last):
+    mmu.faults.PageFault: #PF at 0x400000, error code 0x6 (user write: not present)
     """
 
     def __init__(self, ram: PhysicalMemory) -> None:
@@ -136,7 +142,6 @@ class Walker:
         self._load(registers)
         state.event_mask = _ENTRIES
         status = self._walk(self._address, vaddr, access)
-        library().raise_failures()
         if status == Status.PAGE_FAULT:
             raise PageFault(vaddr, state.walked.error_code)
         if status == Status.GENERAL_PROTECTION:
@@ -171,7 +176,6 @@ class Walker:
         self._load(registers)
         self._state.event_mask = 0
         self._walk_many(self._address, addresses.ctypes.data, len(addresses), access, outcomes.ctypes.data)
-        batch_library().raise_failures()
         return outcomes
 
 

@@ -18,6 +18,8 @@ from unicorn import UC_ARCH_X86, UC_HOOK_INTR, UC_HOOK_TLB_FILL, UC_MODE_64, UC_
 from unicorn.unicorn_const import UC_CTL_IO_WRITE, UC_CTL_TLB_FLUSH, UC_ERR_EXCEPTION
 from unicorn.unicorn_py3.unicorn import uclib
 
+from mmu.guard import Guard
+
 UNICORN_VERSION = "2.1.4"
 #: ``uc_struct.invalid_addr``: the exact address of the access that ended emu_start with UC_ERR_EXCEPTION.
 INVALID_ADDR = 0x588
@@ -264,20 +266,18 @@ def _test_translation() -> None:
         entry.paddr, entry.perms = vaddr & 0x3000, unicorn.UC_PROT_ALL
         return vaddr < 0x8000
 
-    callback = FILL_CALLBACK(answer)
-    address = ctypes.cast(callback, ctypes.c_void_p).value
-    assert address is not None
-    hook_add(uc, UC_HOOK_TLB_FILL, address, 0)
-    check(emu_start(handle(uc), 0, 0, 0, 0), "uc_emu_start")
+    guard = Guard(uc)
+    hook_add(uc, UC_HOOK_TLB_FILL, guard.pointer(FILL_CALLBACK, answer), 0)
+    check(guard.start(0), "uc_emu_start")
     _expect(asked == [0, 0x1000, 0x2000], "the TLB fill hook")
     asked.clear()
     pointer = cpu_state(uc)
     _expect(_peek(pointer + CPU_UC) == handle(uc), "uc_struct.cpu")
     flush_page(uc, 0x2000)
-    check(emu_start(handle(uc), 0, 0, 0, 0), "uc_emu_start")
+    check(guard.start(0), "uc_emu_start")
     _expect(asked == [0x2000], "tlb_flush_page")
     uc.ctl_set_exits([])
-    status = emu_start(handle(uc), 17, 0, 0, 0)
+    status = guard.start(17)
     _expect(status == UC_ERR_EXCEPTION and invalid_address(uc) == 0x8000, "uc_struct.invalid_addr")
 
 
@@ -296,12 +296,13 @@ def _test_exceptions() -> None:
     context = Context(uc)
     context.save()
     before = context.old_exception
-    check(emu_start(handle(uc), 0, 0, 0, 0), "uc_emu_start")
+    guard = Guard(uc)
+    check(guard.start(0), "uc_emu_start")
     context.save()
     _expect(seen == [0] and (before, context.old_exception) == (-1, 0), "env.old_exception")
     context.exception_delivered()
     context.restore()
-    check(emu_start(handle(uc), 5, 0, 0, 0), "uc_emu_start")
+    check(guard.start(5), "uc_emu_start")
     context.save()
     _expect(seen == [0, 13] and context.error_code == 0x28, "env.error_code")
 

@@ -10,22 +10,24 @@ from __future__ import annotations
 
 import errno
 import struct
+from collections.abc import Sequence
 from enum import IntEnum, IntFlag
 from typing import TYPE_CHECKING
 
-from emu.fs.dentry import Path
+from emu.fs.dentry import Path, unnamed_path
 from emu.fs.file import File
 from emu.fs.hugetlbfs import HugetlbFile
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags
+from emu.linux.mman import MapFlags, Prot
 from emu.linux.syscall import StructWords, Syscall, s32
+from emu.mm.flags import VmFlags
 from emu.mm.hugetlb import HPAGE_SIZE
 from emu.mm.mmap import do_mmap, do_munmap, unmapped_area
-from emu.mm.vma import MapFlags, Prot, Vma, VmFlags
+from emu.mm.vma import Vma
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
-from msharefs.abi import Abi
 from msharefs.control import ControlFile, object_file
-from msharefs.filesystem import ClosedDirectory, MshareSuperBlock, RegionInode
+from msharefs.filesystem import Abi, ClosedDirectory, MshareSuperBlock, RegionInode
 from msharefs.objects import advise_range, check_window, map_object, protect_range, unmap_range
 from msharefs.region import Region
 from msharefs.window import WindowOperations
@@ -33,8 +35,8 @@ from msharefs.window import WindowOperations
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
+    from emu.linux.caller import Caller
     from emu.mm.address_space import AddressSpace
-    from msharefs.module import Mshare
 
 
 class Number(IntEnum):
@@ -93,7 +95,7 @@ class RegionG4(RegionInode):
         self.nlink = 0
         self.ops = PartOfRegion(region)
 
-    def open(self, path: Path, flags: int, task: Task | None) -> File:
+    def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
         return FileG4(path, flags)
 
     def truncate(self, size: int) -> None:
@@ -147,8 +149,8 @@ class AttachedFile(FileG4):
 class DescriptorCalls:
     """mshare_create(2) and the rest."""
 
-    def __init__(self, mshare: Mshare) -> None:
-        self._mshare = mshare
+    def __init__(self, mounted: Sequence[MshareSuperBlock]) -> None:
+        self._mounted = mounted
         self.table = (
             Syscall(Number.CREATE, "mshare_create", self.create, ("fdflags",)),
             Syscall(Number.ATTACH, "mshare_attach", self.attach, ("fd", "hex", "size", "ptr", "hex"), True),
@@ -161,7 +163,7 @@ class DescriptorCalls:
 
     def create(self, kernel: Kernel, task: Task, flags: int) -> int:
         """int mshare_create(unsigned int flags): a region without a size, owned by the caller."""
-        sb = next((sb for sb in self._mshare.mounted if sb.options.abi == "g4"), None)
+        sb = next((sb for sb in self._mounted if sb.options.abi == "g4"), None)
         if sb is None:
             raise LinuxError(errno.ENOSYS)
         flags &= 0xFFFFFFFF
@@ -169,13 +171,13 @@ class DescriptorCalls:
             raise LinuxError(errno.EINVAL)
         task.files.check_room()
         name = f"mshare:{sb.next_ino()}"
-        region = self._mshare.new_region(sb, name, at_owner_exit="die", tlb="sharers")
+        region = sb.new_region(name, at_owner_exit="die", tlb="sharers")
         inode = RegionG4(sb, task.credentials.euid, task.credentials.egid, region)
         mount = next(mount for mount in kernel.vfs.mount_table if mount.sb is sb)
         try:
-            file = inode.open(kernel.vfs.unnamed_path(mount, inode, f"/{name} (deleted)"), OpenFlags.RDWR, task)
+            file = inode.open(unnamed_path(mount, inode, f"/{name} (deleted)"), OpenFlags.RDWR, task)
         except LinuxError:
-            self._mshare.abandon(region)
+            sb.regions.abandon(region)
             raise
         return task.files.open(file, bool(flags & _CLOEXEC))
 
@@ -277,9 +279,9 @@ class DescriptorCalls:
         return 0
 
 
-def own_calls(mshare: Mshare) -> tuple[Syscall, ...]:
+def own_calls(mounted: Sequence[MshareSuperBlock]) -> tuple[Syscall, ...]:
     """The calls, for a machine that has mounted an instance."""
-    return DescriptorCalls(mshare).table
+    return DescriptorCalls(mounted).table
 
 
 ABI = Abi(

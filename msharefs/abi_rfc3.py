@@ -13,19 +13,22 @@ from typing import TYPE_CHECKING
 from emu.fs.dentry import Path
 from emu.fs.file import File
 from emu.fs.inode import NewOwner
+from emu.kernel.task import task_of
 from emu.linux.errors import LinuxError
+from emu.linux.mman import MapFlags
 from emu.linux.syscall import IoctlWords
-from emu.mm.vma import MapFlags, Vma, VmFlags
-from msharefs.abi import Abi
+from emu.mm.flags import VmFlags
+from emu.mm.vma import Vma
 from msharefs.control import INFO_WORDS, MSHARE_INFO, ControlFile, EarlyRegionInode, create_words, early_fallocate
 from msharefs.early_window import EarlyWindow
-from msharefs.filesystem import MshareSuperBlock
+from msharefs.filesystem import Abi, MshareSuperBlock
 from msharefs.objects import check_window, is_shared_fixed, map_object
 from msharefs.region import Region
 from msharefs.window import WindowOperations
 
 if TYPE_CHECKING:
     from emu.kernel.task import Task
+    from emu.linux.caller import Caller
     from emu.mm.address_space import AddressSpace
 
 #: _IOR('x', 0, struct mshare_info), _IOW('x', 1, struct mshare_info) and _IOW('x', 2, struct mshare_create).
@@ -50,13 +53,13 @@ class RegionRfc3(EarlyRegionInode):
         super().__init__(sb, mode, uid, gid, region)
         self.ops: WindowOperations = EarlyWindow(region)
 
-    def open(self, path: Path, flags: int, task: Task | None) -> File:
+    def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
         return FileRfc3(path, flags)
 
 
 def create_rfc3(sb: MshareSuperBlock, name: str, owner: NewOwner) -> RegionRfc3:
     """creat(2): a region without a range, which outlives its creator."""
-    return RegionRfc3(sb, owner.mode, owner.uid, owner.gid, sb.mshare.new_region(sb, name, host_base=0))
+    return RegionRfc3(sb, owner.mode, owner.uid, owner.gid, sb.new_region(name, host_base=0))
 
 
 class FileRfc3(ControlFile):
@@ -87,7 +90,8 @@ class FileRfc3(ControlFile):
 
     # -- the ioctls ------------------------------------------------------------------------------------------------
 
-    def ioctl(self, task: Task, command: int, argument: int) -> int:
+    def ioctl(self, caller: Caller[Path], command: int, argument: int) -> int:
+        task = task_of(caller)
         if command == MSHAREFS_GET_SIZE:
             task.mm.write(argument, MSHARE_INFO.pack(self.region.host_base, self.region.size))
         elif command == MSHAREFS_SET_SIZE:

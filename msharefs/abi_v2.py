@@ -16,18 +16,19 @@ from emu.fs.file import File
 from emu.fs.inode import Inode, NewOwner
 from emu.fs.libfs import Node
 from emu.linux.errors import LinuxError
+from emu.linux.mman import MapFlags, Prot
 from emu.mm.address_space import AddressSpace
+from emu.mm.flags import VmFlags
 from emu.mm.mmap import do_mmap
-from emu.mm.vma import MapFlags, Prot, Vma, VmFlags
-from msharefs.abi import Abi
+from emu.mm.vma import Vma
 from msharefs.control import EarlyRegionInode, RangeFile, early_fallocate
 from msharefs.early_window import PartedWindow
-from msharefs.filesystem import MshareDirectory, MshareSuperBlock
+from msharefs.filesystem import Abi, MshareDirectory, MshareSuperBlock
 from msharefs.objects import check_window
 from msharefs.region import Region
 
 if TYPE_CHECKING:
-    from emu.kernel.task import Task
+    from emu.linux.caller import Caller
 
 _HOST_FLAGS = MapFlags.PRIVATE | MapFlags.ANONYMOUS | MapFlags.FIXED | MapFlags.NORESERVE
 
@@ -39,7 +40,7 @@ class RegionV2(EarlyRegionInode):
         super().__init__(sb, mode, uid, gid, region)
         self.ops = PartedWindow(region)
 
-    def open(self, path: Path, flags: int, task: Task | None) -> File:
+    def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
         return FileV2(path, flags)
 
     def fix_range(self, start: int, length: int, prot: Prot) -> None:
@@ -57,7 +58,7 @@ class RegionV2(EarlyRegionInode):
 
 def create_v2(sb: MshareSuperBlock, name: str, owner: NewOwner) -> RegionV2:
     """creat(2): a region without a range, which outlives its creator."""
-    return RegionV2(sb, owner.mode, owner.uid, owner.gid, sb.mshare.new_region(sb, name))
+    return RegionV2(sb, owner.mode, owner.uid, owner.gid, sb.new_region(name))
 
 
 class FileV2(RangeFile):
@@ -95,7 +96,7 @@ class DirectoryV2(MshareDirectory):
 
     def unlink(self, name: str, inode: Inode) -> None:
         """unlink(2) of a region unmaps it from the caller too (7/9)."""
-        task = self.sb.kernel.current
+        task = self.sb.regions.kernel.current
         if isinstance(inode, RegionV2) and task is not None:
             inode.leave(task.mm)  # while it has a name: the last window must not take the region away beneath us
         super().unlink(name, inode)

@@ -14,20 +14,23 @@ from typing import TYPE_CHECKING
 from emu.fs.dentry import Path
 from emu.fs.file import File
 from emu.fs.inode import NewOwner
+from emu.kernel.task import task_of
 from emu.linux.errors import LinuxError
+from emu.linux.mman import MapFlags
 from emu.linux.syscall import IoctlWords, StructWords, s32
 from emu.mm.address_space import AddressSpace, page_align
+from emu.mm.flags import VmFlags
 from emu.mm.mmap import aligned_area
-from emu.mm.vma import MapFlags, Vma, VmFlags
-from msharefs.abi import Abi
+from emu.mm.vma import Vma
 from msharefs.control import ControlFile, create_words, object_file, unmap_words
-from msharefs.filesystem import MshareSuperBlock, RegionInode
+from msharefs.filesystem import Abi, MshareSuperBlock, RegionInode
 from msharefs.objects import advise_range, check_window, is_shared_fixed, map_object, protect_range, unmap_range
 from msharefs.region import Region
 from msharefs.window import WindowOperations
 
 if TYPE_CHECKING:
     from emu.kernel.task import Task
+    from emu.linux.caller import Caller
 
 #: _IOW('x', 0, struct mshare_create) and _IOW('x', 1, struct mshare_unmap).
 MSHAREFS_CREATE_MAPPING = 0x40287800
@@ -75,13 +78,13 @@ class RegionV3(RegionInode):
         self.size = self.region.size = size
         self.touch()
 
-    def open(self, path: Path, flags: int, task: Task | None) -> File:
+    def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
         return RegionFile(path, flags)
 
 
 def create_v3(sb: MshareSuperBlock, name: str, owner: NewOwner) -> RegionV3:
     """creat(2): a region without a size, which ends with the process that makes it."""
-    region = sb.mshare.new_region(sb, name, at_owner_exit="die")
+    region = sb.new_region(name, at_owner_exit="die")
     return RegionV3(sb, owner.mode, owner.uid, owner.gid, region)
 
 
@@ -115,7 +118,8 @@ class RegionFile(ControlFile):
 
     # -- the objects -----------------------------------------------------------------------------------------------
 
-    def ioctl(self, task: Task, command: int, argument: int) -> int:
+    def ioctl(self, caller: Caller[Path], command: int, argument: int) -> int:
+        task = task_of(caller)
         self.check_sized(task, command, argument)
         self.check_may_change()
         layout = self.ioctl_layout(command)

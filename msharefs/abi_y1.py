@@ -13,19 +13,20 @@ from emu.fs.dentry import Path
 from emu.fs.file import File
 from emu.fs.inode import NewOwner
 from emu.linux.errors import LinuxError
+from emu.linux.mman import MapFlags
 from emu.linux.syscall import IoctlWords
 from emu.mm.address_space import page_align
 from emu.mm.mmap import do_munmap
-from emu.mm.vma import MapFlags, Vma
-from msharefs.abi import Abi
+from emu.mm.vma import Vma
 from msharefs.abi_rfc3 import FileRfc3, RegionRfc3
 from msharefs.control import unmap_words
-from msharefs.filesystem import MshareSuperBlock
+from msharefs.filesystem import Abi, MshareSuperBlock
 from msharefs.region import Region
 from msharefs.window import WindowOperations
 
 if TYPE_CHECKING:
     from emu.kernel.task import Task
+    from emu.linux.caller import Caller
     from emu.mm.address_space import AddressSpace
 
 #: _IOW('x', 3, struct mshare_unmap): addr, size.
@@ -40,13 +41,13 @@ class RegionY1(RegionRfc3):
         super().__init__(sb, mode, uid, gid, region)
         self.ops = WindowOperations(region, identity=True)
 
-    def open(self, path: Path, flags: int, task: Task | None) -> File:
+    def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
         return FileY1(path, flags)
 
 
 def create_y1(sb: MshareSuperBlock, name: str, owner: NewOwner) -> RegionY1:
     """creat(2): a region without a range, which outlives its creator."""
-    return RegionY1(sb, owner.mode, owner.uid, owner.gid, sb.mshare.new_region(sb, name, host_base=0))
+    return RegionY1(sb, owner.mode, owner.uid, owner.gid, sb.new_region(name, host_base=0))
 
 
 class FileY1(FileRfc3):
@@ -71,11 +72,11 @@ class FileY1(FileRfc3):
             raise LinuxError(errno.EINVAL)
         self._make_window(vma)
 
-    def ioctl(self, task: Task, command: int, argument: int) -> int:
+    def ioctl(self, caller: Caller[Path], command: int, argument: int) -> int:
         if command != MSHAREFS_UNMAP:
-            return super().ioctl(task, command, argument)
+            return super().ioctl(caller, command, argument)
         self.check_may_change()
-        self._unmap(*MSHARE_UNMAP.unpack(task.mm.read(argument, MSHARE_UNMAP.size)))
+        self._unmap(*MSHARE_UNMAP.unpack(caller.mm.read(argument, MSHARE_UNMAP.size)))
         return 0
 
     def ioctl_words(self, command: int) -> IoctlWords | None:

@@ -12,26 +12,26 @@ from emu.fs.dentry import Path
 from emu.fs.file import File
 from emu.fs.inode import NewOwner
 from emu.linux.errors import LinuxError
-from emu.mm.vma import MapFlags
-from msharefs.abi import Abi
+from emu.linux.mman import MapFlags
 from msharefs.abi_rfc3 import NO_FD
 from msharefs.abi_v3 import RegionFile, RegionV3
-from msharefs.filesystem import MshareSuperBlock
+from msharefs.filesystem import Abi, MshareSuperBlock
 
 if TYPE_CHECKING:
     from emu.kernel.task import Task
+    from emu.linux.caller import Caller
 
 
 class RegionY2(RegionV3):
     """A region's file."""
 
-    def open(self, path: Path, flags: int, task: Task | None) -> File:
+    def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
         return FileY2(path, flags)
 
 
 def create_y2(sb: MshareSuperBlock, name: str, owner: NewOwner) -> RegionY2:
     """creat(2): a region without a size, which outlives its creator."""
-    return RegionY2(sb, owner.mode, owner.uid, owner.gid, sb.mshare.new_region(sb, name))
+    return RegionY2(sb, owner.mode, owner.uid, owner.gid, sb.new_region(name))
 
 
 class FileY2(RegionFile):

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from emu.fs.file import File
 from emu.fs.hugetlbfs import HugetlbFile
 from emu.linux.errors import LinuxError
+from emu.linux.mman import MapFlags, Prot
 from emu.linux.syscall import StructWords
-from emu.mm.vma import MapFlags, Prot
 from msharefs.filesystem import RegionInode
 from msharefs.region import Region
 

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emu.linux.errors import LinuxError
+from emu.linux.mman import Prot
+from emu.mm.flags import FaultResult
 from emu.mm.pagetable import RW
-from emu.mm.vma import FaultResult, Prot, Vma
+from emu.mm.vma import Vma
 from mmu.registers import Access
 from msharefs.objects import check_window
 from msharefs.window import WindowOperations

@@ -1,9 +1,11 @@
-"""The file system: regions as files, directories, and mshare_info (observed: mshare-observed section 1)."""
+"""The file system: instances, regions as files, directories, and mshare_info (observed: mshare-observed section 1)."""
 
 from __future__ import annotations
 
 import errno
 import stat
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path
@@ -13,16 +15,17 @@ from emu.fs.libfs import SimpleDirectory, drop_tree
 from emu.fs.superblock import FileSystemType, SuperBlock
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import RenameFlags
+from emu.linux.mman import Prot
 from emu.mm.shared_tables import unit_of
-from emu.mm.vma import Prot
 from msharefs.objects import window_rights
 from msharefs.options import MountOptions, parse
-from msharefs.region import Region
+from msharefs.region import MSHARE_BASE, Region
 
 if TYPE_CHECKING:
-    from emu.kernel.kernel import Kernel
-    from emu.kernel.task import Task
-    from msharefs.module import Mshare
+    from emu.fs.resources import Resources
+    from emu.linux.caller import Caller
+    from emu.linux.syscall import Syscall
+    from msharefs.regions import Regions
 
 MSHARE_MAGIC = 0x4D534852
 INFO_NAME = "mshare_info"
@@ -47,7 +50,7 @@ class InfoInode(Inode):
         super().__init__(sb, stat.S_IFREG | 0o444)
         self.text = f"{sb.unit}\n".encode()
 
-    def open(self, path: Path, flags: int, task: Task | None) -> File:
+    def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
         return InfoFile(path, flags)
 
     def truncate(self, size: int) -> None:
@@ -63,10 +66,10 @@ class RegionInode(Inode):
     def __init__(self, sb: MshareSuperBlock, mode: int, uid: int, gid: int, region: Region) -> None:
         super().__init__(sb, stat.S_IFREG | mode & 0o7777, uid, gid)
         self.region = region
-        self._mshare = sb.mshare
+        self._regions = sb.regions
 
     def evict(self) -> None:
-        self._mshare.forget(self.region)
+        self._regions.forget(self.region)
 
 
 class MshareDirectory(SimpleDirectory):
@@ -126,21 +129,58 @@ class ClosedDirectory(MshareDirectory):
         raise LinuxError(errno.EPERM)
 
 
+def _never(sb: MshareSuperBlock, name: str, owner: NewOwner) -> RegionInode:
+    raise AssertionError(f"abi={sb.abi.name}: its directory does not make files")
+
+
+def _none(mounted: Sequence[MshareSuperBlock]) -> tuple[Syscall, ...]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Abi:
+    """One interface generation: what an instance that is mounted with it has."""
+
+    name: str
+    #: The posting.
+    source: str
+    #: creat(2) of a region's file: the instance, the name, the owner.
+    create: Callable[[MshareSuperBlock, str, NewOwner], RegionInode] = _never
+    #: What the root and the directories in it are.
+    directory: type[MshareDirectory] = MshareDirectory
+    root_mode: int = 0o777
+    #: There is a file mshare_info in the root.
+    has_info: bool = True
+    #: mshare(2) and mshare_unlink(2) act on the instance, unless the mount option ``syscalls`` says otherwise.
+    calls: bool = False
+    #: System calls of its own, which the machine has once an instance has been mounted, for all that are.
+    own_calls: Callable[[Sequence[MshareSuperBlock]], tuple[Syscall, ...]] = _none
+    #: Every mount shows the same instance.
+    single: bool = False
+
+
 class MshareSuperBlock(SuperBlock):
     """One mounted instance."""
 
     magic = MSHARE_MAGIC
+    fstype: MshareFsType
 
-    def __init__(self, kernel: Kernel, fstype: FileSystemType, mshare: Mshare, options: MountOptions) -> None:
-        super().__init__(kernel, fstype)
-        self.mshare = mshare
+    def __init__(self, resources: Resources, fstype: MshareFsType, options: MountOptions) -> None:
+        super().__init__(resources, fstype)
+        self.regions = fstype.regions
         self.options = options
-        self.abi = mshare.abis[options.abi]
+        self.abi = fstype.abis[options.abi]
         self.level = options.level
         self.unit = unit_of(options.level)
         self.root: MshareDirectory = self.abi.directory(self, self.abi.root_mode)
         if self.abi.has_info:
             self.root.add(INFO_NAME, InfoInode(self))
+
+    def new_region(
+        self, name: str, *, host_base: int = MSHARE_BASE, at_owner_exit: str = "persist", tlb: str = "all"
+    ) -> Region:
+        """A region without a size, owned by the caller; see :class:`Region`.  LinuxError(ENOMEM)."""
+        return self.regions.new(self, self.options, name, host_base=host_base, at_owner_exit=at_owner_exit, tlb=tlb)
 
     @property
     def has_calls(self) -> bool:
@@ -155,24 +195,23 @@ class MshareSuperBlock(SuperBlock):
 
         LinuxError(EBUSY) if a window is not what ``strict-prot`` wants.
         """
-        changed = parse(options, self.mshare.abis, self.options)
+        changed = parse(options, self.fstype.abis, self.options)
         if changed.strict_prot == "on":
-            for region, sb in self.mshare.regions.items():
+            for region in self.regions.of(self):
                 allowed = Prot(7)
-                for window in window_rights(region) if sb is self else ():
+                for window in window_rights(region):
                     allowed &= window
                 if any(vma.prot & ~allowed for vma in region.host.vmas):
                     raise LinuxError(errno.EBUSY, f"a window on {region.name} allows less than its objects")
         self.options = changed
-        self.mshare.mounts_changed()
-        for region, sb in self.mshare.regions.items():
-            if sb is self:
-                region.configure(self.options)
+        self.fstype.changed()
+        for region in self.regions.of(self):
+            region.configure(self.options)
 
     def put_super(self) -> None:
         """The last mount is gone: regions that still have a name go too."""
-        self.mshare.mounted.remove(self)
-        self.mshare.mounts_changed()
+        self.fstype.mounted.remove(self)
+        self.fstype.changed()
         drop_tree(self.root)
 
 
@@ -181,17 +220,29 @@ class MshareFsType(FileSystemType):
 
     name = "msharefs"
 
-    def __init__(self, mshare: Mshare) -> None:
-        self._mshare = mshare
+    def __init__(
+        self,
+        regions: Regions,
+        abis: Mapping[str, Abi],
+        mounted: list[MshareSuperBlock],
+        changed: Callable[[], None],
+    ) -> None:
+        """``abis``: the interface generations, by the value of ``abi=``; ``mounted``: the instances, of which
+        ``changed`` is told that they, or their options, are others.
+        """
+        self.regions = regions
+        self.abis = abis
+        self.mounted = mounted
+        self.changed = changed
 
-    def mount(self, kernel: Kernel, options: str) -> SuperBlock:
-        wanted = parse(options, self._mshare.abis)
-        if self._mshare.abis[wanted.abi].single:
-            for mounted in self._mshare.mounted:
+    def mount(self, resources: Resources, options: str) -> SuperBlock:
+        wanted = parse(options, self.abis)
+        if self.abis[wanted.abi].single:
+            for mounted in self.mounted:
                 if mounted.options.abi == wanted.abi:
                     mounted.remount(options)
                     return mounted
-        sb = MshareSuperBlock(kernel, self, self._mshare, wanted)
-        self._mshare.mounted.append(sb)
-        self._mshare.mounts_changed()
+        sb = MshareSuperBlock(resources, self, wanted)
+        self.mounted.append(sb)
+        self.changed()
         return sb

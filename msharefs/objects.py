@@ -6,16 +6,15 @@ import errno
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from emu.fs.hugetlbfs import HugetlbFile, hugetlb_file_setup
+from emu.fs.hugetlbfs import HugetlbFile
 from emu.linux.errors import LinuxError
+from emu.linux.mman import MapFlags, Prot
 from emu.mm.address_space import page_align
-from emu.mm.hugefault import change_huge_protection
+from emu.mm.flags import FaultResult, VmFlags
 from emu.mm.hugetlb import hpage_align, is_huge_size
 from emu.mm.madvise import Advice, remove_contents
 from emu.mm.mmap import do_mmap, do_munmap
-from emu.mm.mprotect import change_protection
-from emu.mm.vma import FaultResult, MapFlags, Prot, Vma, VmFlags
-from emu.mm.zap import zap_range
+from emu.mm.vma import Vma
 from mmu.memory import PAGE_SIZE
 from mmu.registers import Access
 from msharefs.quirks import rights_of_object
@@ -49,7 +48,7 @@ def map_object(
     if flags & MapFlags.HUGETLB and file is None:
         if not is_huge_size(flags):
             raise LinuxError(errno.EINVAL)
-        file = hugetlb_file_setup(region.kernel, "anon_hugepage", hpage_align(size))
+        file = region.kernel.vfs.hugetlb_file_setup("anon_hugepage", hpage_align(size))
         try:
             _map(region, task, offset, hpage_align(size), prot, flags, file, 0)
         finally:
@@ -82,7 +81,7 @@ def _map(
     rights = Prot(prot & 7)
     check_object(region, rights)
     start = region.host_base + offset
-    given = rights_of_object(region, rights)
+    given = rights_of_object(region.options.quirks, rights, region.kernel.random)
     do_mmap(region.host, start, size, given, MapFlags(flags & int(_PASSED_ON)), file, file_offset & -PAGE_SIZE)
     if given != rights:
         region.asked.append((start, start + page_align(size), rights))
@@ -111,7 +110,7 @@ def _covering(region: Region, start: int, end: int) -> list[Vma]:
         raise LinuxError(errno.ENOMEM)
     for vma in vmas:  # every refusal before the first change
         for edge in (start, end):
-            if vma.start < edge < vma.end and vma.ops is not None:
+            if vma.start < edge < vma.end:
                 vma.ops.may_split(vma, edge)
     return vmas
 
@@ -139,11 +138,11 @@ def protect_range(region: Region, offset: int, size: int, prot: int) -> int:
             if (part.prot | rights) & Prot.EXEC:
                 host.code_id = host.context.new_code_id()
             part.prot = rights
-            changed += change_huge_protection(host, part) if part.huge else change_protection(host, part, rights)
+            changed += part.ops.change_protection(host, part)
     if changed:
         flush.flush()
     else:
-        flush.none_needed("no entry was present")
+        flush.nothing_present()
     if region.asked:
         region.asked.append((start, end, rights))
     return changed
@@ -169,11 +168,12 @@ def advise_range(region: Region, task: Task, offset: int, size: int, advice: int
         raise LinuxError(errno.EINVAL)
     vmas = _covering(region, start, end)
     if advice == Advice.DONTNEED:
-        if any(vma.huge for vma in vmas):
-            for vma in vmas:
-                zap_range(region.host, vma, max(vma.start, start), min(vma.end, end))
+        ops = vmas[0].ops
+        if ops.page_size == PAGE_SIZE and all(vma.ops is ops for vma in vmas):
+            ops.zap(region.host, vmas[0], start, end)  # all of them: the tables do not tell objects apart
         else:
-            zap_range(region.host, vmas[0], start, end)  # all of them: the tables do not tell objects apart
+            for vma in vmas:
+                vma.ops.zap(region.host, vma, max(vma.start, start), min(vma.end, end))
     elif advice == Advice.REMOVE:
         for vma in vmas:
             remove_contents(vma, max(vma.start, start), min(vma.end, end))

@@ -9,16 +9,18 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from emu.mm.frames import FrameKind
-from emu.mm.pagetable import ADDRESS, RW, SPECIAL, D
-from emu.mm.vma import Prot, Vma, VmFlags
-from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+from emu.linux.mman import Prot
+from emu.mm import rss
+from emu.mm.flags import VmFlags
+from emu.mm.pagetable import RW, SPECIAL, D
+from emu.mm.vma import Vma
+from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
+    from random import Random
+
     from emu.mm.address_space import AddressSpace
-    from msharefs.region import Region
+    from emu.mm.shared_tables import SharedTables
 
 
 class Quirk(StrEnum):
@@ -44,13 +46,17 @@ class Quirk(StrEnum):
 FOUND_BY = dict.fromkeys(Quirk, "audit") | {Quirk.STALE_MUNMAP: "detector", Quirk.THREAD_OWNER: "program"}
 
 
-def keeps_translations(region: Region, mm: AddressSpace, slot_address: int) -> bool:
+#: The defects that a mounted instance has.
+Quirks = frozenset[Quirk]
+
+
+def keeps_translations(quirks: Quirks, tables: SharedTables, mm: AddressSpace, slot_address: int) -> bool:
     """Flush only the first page of a slot whose link has gone, and under 5-level paging nothing, as observed; False if
     it is to be flushed whole.
     """
-    if Quirk.STALE_MUNMAP not in region.options.quirks:
+    if Quirk.STALE_MUNMAP not in quirks:
         return False
-    flush = mm.obligation(slot_address, slot_address + region.unit, "unlink")
+    flush = mm.obligation(slot_address, slot_address + tables.unit, "unlink")
     if mm.tables.levels == 5:
         flush.none_needed(f"quirk={Quirk.STALE_MUNMAP}: with 5 levels nothing is flushed")
         return True
@@ -59,42 +65,38 @@ def keeps_translations(region: Region, mm: AddressSpace, slot_address: int) -> b
     return True
 
 
-def leaves_links(region: Region, mm: AddressSpace) -> bool:
+def leaves_links(quirks: Quirks, mm: AddressSpace) -> bool:
     """Whether an address space that unmaps a window keeps its links; at its end they go in any case."""
-    return Quirk.Y0_STALE_LINK in region.options.quirks and mm.users > 0
+    return Quirk.Y0_STALE_LINK in quirks and mm.users > 0
 
 
-def owner_is_thread(region: Region) -> bool:
-    """Whether a region ends with the thread that made it, and not with the process."""
-    return Quirk.THREAD_OWNER in region.options.quirks
-
-
-def rights_of_object(region: Region, prot: Prot) -> Prot:
+def rights_of_object(quirks: Quirks, prot: Prot, random: Random) -> Prot:
     """The rights that an object gets for those asked for."""
-    if Quirk.UNINIT_VMFLAGS in region.options.quirks:
-        return prot | Prot(region.kernel.random.getrandbits(3))
+    if Quirk.UNINIT_VMFLAGS in quirks:
+        return prot | Prot(random.getrandbits(3))
     return prot
 
 
-def write_zero_page(region: Region, host_address: int) -> bool:
+def write_zero_page(quirks: Quirks, host: AddressSpace, host_address: int) -> bool:
     """Make the entry of a page that was only read writable as it is; False if it does not map the zero page."""
-    if Quirk.ZERO_PAGE_WRITE not in region.options.quirks:
+    if Quirk.ZERO_PAGE_WRITE not in quirks:
         return False
-    q, slot = region.host.frames.ram.qwords, region.host.tables.entry_slot(host_address, 1)
+    q, slot = host.frames.ram.qwords, host.tables.entry_slot(host_address, 1)
     if slot is None or not q[slot] & SPECIAL:
         return False
     q[slot] |= RW | D
     page = host_address & -PAGE_SIZE
-    region.host.obligation(page, page + PAGE_SIZE).flush()
+    host.obligation(page, page + PAGE_SIZE).flush()
     return True
 
 
-def copy_and_leak(region: Region, mm: AddressSpace, vmas: list[Vma]) -> None:
-    """Copy the donor's entries to the region as fork would, and forget the donor's tables with all they hold.
+def copy_and_leak(tables: SharedTables, mm: AddressSpace, start: int, end: int, vmas: list[Vma]) -> None:
+    """Copy the donor's entries in [start, end) to the region as fork would, and forget the donor's tables with all they
+    hold.
 
     LinuxError(ENOMEM), with tables in the region that its end frees.
     """
-    host, frames, start, end = region.host, mm.frames, region.host_base, region.host_base + region.size
+    host, frames = tables.host, mm.frames
     for vma in vmas:
         host.tables.make_tables_for(mm.tables, vma.start, vma.end, vma.start)
     for vma in vmas:
@@ -104,18 +106,13 @@ def copy_and_leak(region: Region, mm: AddressSpace, vmas: list[Vma]) -> None:
                 continue
             at = host.tables.entry_slot_alloc(vaddr, 1)
             host.tables.words[at : at + number] = entries
-            pages = entries[(entries != 0) & ((entries & np.uint64(SPECIAL)) == 0)]
-            numbers = ((pages & np.uint64(ADDRESS)) >> np.uint64(PAGE_SHIFT)).astype(np.int64)
-            frames.get_many(numbers)
-            anon = int(np.count_nonzero(frames.kinds[numbers] == FrameKind.ANON))
-            host.rss_anon += anon
-            host.rss_cache += len(numbers) - anon
+            rss.get_pages(host, entries[entries != 0])
         host.insert(vma.copy(vma.start, vma.end))
         vma.flags &= ~VmFlags.ACCOUNT  # the region has taken the promise over
     flush = mm.obligation(start, end)
     for vma in vmas:
-        for address in range(vma.start & -region.unit, vma.end, region.unit):
-            at_link = mm.tables.entry_slot(address, region.link_level)
+        for address in range(vma.start & -tables.unit, vma.end, tables.unit):
+            at_link = mm.tables.entry_slot(address, tables.link_level)
             if at_link is not None:
                 frames.ram.qwords[at_link] = 0
     mm.tables.damaged = True
@@ -124,9 +121,9 @@ def copy_and_leak(region: Region, mm: AddressSpace, vmas: list[Vma]) -> None:
         mm.remove(vma)
 
 
-def move_window(region: Region, mm: AddressSpace, new_start: int) -> bool:
+def move_window(quirks: Quirks, tables: SharedTables, mm: AddressSpace, new_start: int) -> bool:
     """Whether mremap may move a window there: to an aligned address, and the tables are wrong from then on."""
-    if Quirk.MREMAP_WINDOW not in region.options.quirks or new_start % region.unit:
+    if Quirk.MREMAP_WINDOW not in quirks or new_start % tables.unit:
         return False
-    mm.tables.damaged = region.host.tables.damaged = True
+    mm.tables.damaged = tables.host.tables.damaged = True
     return True

@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
+from emu.linux.mman import Prot
 from emu.mm.address_space import AddressSpace
+from emu.mm.flags import FaultResult
 from emu.mm.pagetable import ADDRESS, P
 from emu.mm.shared_tables import SharedTables, Window
-from emu.mm.vma import FaultResult, Prot, Vma
+from emu.mm.vma import Vma
 from mmu.memory import PAGE_SHIFT
 from mmu.registers import Access
 from msharefs.accounting import Figures, prot_text
@@ -49,7 +51,8 @@ class Region(SharedTables):
 
         LinuxError(ENOMEM) without a frame for the host mm's PGD.
         """
-        super().__init__(kernel, name, options.level)
+        super().__init__(kernel.mm_context, name, options.level, tracer=lambda: kernel.tracer, pid_of=kernel.pid_of)
+        self.kernel = kernel
         self.size = 0
         self.host_base = host_base
         #: The process that made the region.
@@ -110,7 +113,7 @@ class Region(SharedTables):
             return FaultResult.OOM
 
     def populate(self, mm: AddressSpace, vma: Vma, host_address: int, access: Access) -> FaultResult:
-        if access == Access.WRITE and write_zero_page(self, host_address):
+        if access == Access.WRITE and write_zero_page(self.options.quirks, self.host, host_address):
             return FaultResult.MINOR
         before, had_table = self.resident_bytes, self.entry(self.host, host_address) & P
         result = super().populate(mm, vma, host_address, access)
@@ -138,7 +141,7 @@ class Region(SharedTables):
         mm.obligation(address, address + self.unit).flush()
 
     def unlink_slot(self, window: Window, address: int) -> None:
-        if leaves_links(self, window.mm):
+        if leaves_links(self.options.quirks, window.mm):
             del window.linked[address]
             window.mm.tables.damaged = self.host.tables.damaged = True
             return
@@ -146,7 +149,7 @@ class Region(SharedTables):
         self.figures.unlinks += 1
 
     def flush_slot(self, mm: AddressSpace, address: int) -> None:
-        if not keeps_translations(self, mm, address):
+        if not keeps_translations(self.options.quirks, self, mm, address):
             super().flush_slot(mm, address)
 
     def check_objects(self) -> Iterator[str]:

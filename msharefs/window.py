@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 
 from emu.linux.errors import LinuxError
+from emu.linux.mman import Prot
 from emu.mm.address_space import AddressSpace
+from emu.mm.flags import FaultResult
 from emu.mm.pagecache import PageCache
 from emu.mm.shared_tables import SharedTableOperations
-from emu.mm.vma import FaultResult, Prot, Vma
+from emu.mm.vma import Vma
 from mmu.registers import Access
 from msharefs.quirks import move_window
 from msharefs.region import Region
@@ -60,5 +62,5 @@ class WindowOperations(SharedTableOperations):
 
     def mremap(self, vma: Vma, new_start: int) -> None:
         # the posted code moves the VMA and the entries of the shared tables, which corrupts them
-        if not move_window(self.region, self.window(vma).mm, new_start):
+        if not move_window(self.region.options.quirks, self.region, self.window(vma).mm, new_start):
             raise LinuxError(errno.EINVAL)

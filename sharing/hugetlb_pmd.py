@@ -14,8 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from emu.fs.dentry import d_path
+from emu.fs.file import file_of
+from emu.mm.flags import VmFlags
 from emu.mm.pagetable import ADDRESS, A, P, level_name, span
-from emu.mm.vma import TableSharer, Vma, VmFlags
+from emu.mm.vma import Vma
+from emu.mm.vmops import TableSharer
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
@@ -81,7 +85,7 @@ class HugetlbPmd(TableSharer):
         self._remember(place, table)
         mm.context.share_counts.inc(table.frame)
         self._q[slot] = self._entry(partner)
-        mm.obligation(base, base + UNIT).none_needed("no TLB holds a not-present entry")
+        mm.obligation(base, base + UNIT).was_not_present()
         self._tell("link", vma, place, table, slot, 0)
         return True
 
@@ -190,7 +194,8 @@ class HugetlbPmd(TableSharer):
 
 
 def _name(kernel: Kernel, vma: Vma) -> str:
-    return "" if vma.file is None else kernel.vfs.path_string(vma.file.path, kernel.vfs.root)
+    file = file_of(vma)
+    return "" if file is None else d_path(file.path, kernel.vfs.root)
 
 
 def init(kernel: Kernel) -> None:

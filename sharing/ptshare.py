@@ -12,14 +12,19 @@ import errno
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from emu.fs.file import file_of
 from emu.linux.errors import LinuxError
+from emu.linux.mman import MapFlags, Prot
 from emu.mm.address_space import AddressSpace
-from emu.mm.map_hook import MapHook
+from emu.mm.flags import VmFlags
 from emu.mm.mprotect import do_mprotect
+from emu.mm.ordinary import ORDINARY
 from emu.mm.shared_tables import SharedTableOperations, SharedTables
-from emu.mm.vma import MapFlags, Prot, Vma, VmFlags
+from emu.mm.vma import Vma
+from emu.mm.vmops import MapHook
 
 if TYPE_CHECKING:
+    from emu.fs.file import File
     from emu.fs.inode import Inode
     from emu.kernel.kernel import Kernel
 
@@ -87,25 +92,28 @@ class PtShare(MapHook):
             raise LinuxError(errno.EINVAL)
 
     def mapped(self, mm: AddressSpace, vma: Vma, flags: int) -> None:
-        ordinary = vma.page_cache is not None and vma.ops is None and not vma.huge
-        if not flags & MAP_SHARED_PT or vma.file is None or not ordinary:
+        if not flags & MAP_SHARED_PT or vma.ops is not ORDINARY or vma.page_cache is None:
             return
-        share = self._shares.get(vma.file.inode)
+        file = file_of(vma)
+        if file is None:
+            return
+        share = self._shares.get(file.inode)
         if share is None:
-            share = self._begin(vma)
+            share = self._begin(vma, file)
         if share is not None and share.fits(vma):
             vma.ops = SharedMappingOperations(self, share)
             vma.flags |= VmFlags.DONTEXPAND
             vma.page_cache = None  # it is the host mm that maps the pages
 
-    def _begin(self, vma: Vma) -> Share | None:
+    def _begin(self, vma: Vma, file: File) -> Share | None:
         """The first mapping of a file; None if it cannot be shared."""
-        assert vma.file is not None
         if vma.start % UNIT or vma.end % UNIT:
             return None
-        inode = vma.file.inode
+        inode, kernel = file.inode, self._kernel
         try:
-            tables = SharedTables(self._kernel, vma.file.path.dentry.name, "pte")
+            tables = SharedTables(
+                kernel.mm_context, file.path.dentry.name, "pte", tracer=lambda: kernel.tracer, pid_of=kernel.pid_of
+            )
         except LinuxError:  # no memory for it: an ordinary mapping
             return None
         tables.host.insert(vma.copy(vma.start, vma.end))

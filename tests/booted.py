@@ -14,10 +14,11 @@ import pytest
 import guests
 import msharefs.module
 from emu.kernel.task import Task
-from emu.linux.tracer import Tracer
+from emu.kernel.tracer import Tracer
 from emu.mm.frames import FrameKind
 from emu.mm.pagetable import ADDRESS, LEVEL_OF, level_name
 from emu.testing import GuestMachine
+from emu.trace.schema import Schema
 from msharefs.region import Region
 from msharefs.window import WindowOperations
 
@@ -127,19 +128,21 @@ class Mark(NamedTuple):
 
 
 class Recorder(Tracer):
-    """Keeps every event, and the marks of a script by number."""
+    """Keeps every event, each of which must be as the schema declares it, and the marks of a script by number."""
 
     active = True
 
     def __init__(self, booted: Booted) -> None:
         self.booted = booted
         self.events: list[dict[str, Any]] = []
+        self.schema = Schema(booted.kernel.event_kinds)
         self.marks: dict[int, Mark] = {}
         booted.kernel.tracer = self
         booted.marks.listeners.append(self.note_mark)
 
-    def event(self, kind: str, **fields: Any) -> None:
-        self.events.append({"kind": kind, **fields})
+    def event(self, kind: str, *, pid: int | None = None, **fields: Any) -> None:
+        self.schema[kind].encode(fields)
+        self.events.append({"kind": kind, "pid": pid, **fields})
 
     def note_mark(self, task: Task, number: int) -> None:
         usage, mm = task.usage, task.mm
@@ -161,8 +164,8 @@ class LinkChecker(Recorder):
         #: Links of each table, by its frame.
         self.linked: Counter[int] = Counter()
 
-    def event(self, kind: str, **fields: Any) -> None:
-        super().event(kind, **fields)
+    def event(self, kind: str, *, pid: int | None = None, **fields: Any) -> None:
+        super().event(kind, pid=pid, **fields)
         words = self.booted.ram.qwords
         entry_paddr, before, after = fields["entry_paddr"], fields["before"], fields["after"]
         assert words[entry_paddr >> 3] == after

@@ -8,22 +8,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emu.audit.books import Books
-from emu.mm.frames import FrameKind
+from emu.mm.flags import VmFlags
+from emu.mm.frames import FrameHolder, FrameKind
 from emu.mm.hugetlb import HugePageCache, promised_pages
 from emu.mm.shmem import SharedAnonymous
-from emu.mm.vma import VmFlags
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.mm.address_space import AddressSpace
-    from emu.mm.pagecache import PageCache
 
 #: Frames that are looked at together.
 _FRAMES = 1 << 20
 
 
-def page_caches(books: Books, kernel: Kernel, spaces: list[AddressSpace]) -> list[PageCache]:
+def page_caches(books: Books, kernel: Kernel, spaces: list[AddressSpace]) -> list[FrameHolder]:
     """Every page cache, after checking that each knows the VMAs that show it."""
     for mm in spaces:
         for vma in mm.vmas:
@@ -32,18 +31,18 @@ def page_caches(books: Books, kernel: Kernel, spaces: list[AddressSpace]) -> lis
     return list(kernel.frames.page_caches)
 
 
-def check_huge_pages(books: Books, kernel: Kernel, spaces: list[AddressSpace], caches: list[PageCache]) -> None:
+def check_huge_pages(books: Books, kernel: Kernel, spaces: list[AddressSpace], caches: list[FrameHolder]) -> None:
     for cache in caches:
         if isinstance(cache, HugePageCache):
-            books.huge.update(cache.heads.values())
-    for finding in kernel.huge_pages.check(books.huge, promised_pages(spaces, caches)):
+            books.huge_pages.update(cache.heads.values())
+    for finding in kernel.huge_pages.check(books.huge_pages, promised_pages(spaces, caches)):
         books.say(finding)
     for sharer in kernel.mm_context.table_sharers:
         for finding in sharer.check():
             books.say(finding)
 
 
-def check_commit(books: Books, kernel: Kernel, spaces: list[AddressSpace], caches: list[PageCache]) -> None:
+def check_commit(books: Books, kernel: Kernel, spaces: list[AddressSpace], caches: list[FrameHolder]) -> None:
     """Committed_AS against what VMAs and shared objects promise."""
     promised = sum(vma.length for mm in spaces for vma in mm.vmas if vma.flags & VmFlags.ACCOUNT) >> PAGE_SHIFT
     promised += sum(cache.promised_pages for cache in caches if isinstance(cache, SharedAnonymous))
@@ -51,7 +50,7 @@ def check_commit(books: Books, kernel: Kernel, spaces: list[AddressSpace], cache
         books.say(f"{kernel.mm_context.commit.pages} pages are accounted for as promised, and {promised} are")
 
 
-def check_frames(books: Books, kernel: Kernel, caches: list[PageCache]) -> None:
+def check_frames(books: Books, kernel: Kernel, caches: list[FrameHolder]) -> None:
     """The reference count of every frame against the entries and caches that hold it."""
     frames = kernel.frames
     for cache in caches:

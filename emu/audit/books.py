@@ -28,7 +28,7 @@ class Books:
     #: The address space that owns each table, by frame.
     tables: dict[int, AddressSpace] = field(default_factory=dict)
     #: References to huge pages, by their heads.
-    huge: Counter[int] = field(default_factory=Counter)
+    huge_pages: Counter[int] = field(default_factory=Counter)
     #: Entries of other address spaces that point at a table.
     links: Counter[int] = field(default_factory=Counter)
     findings: list[str] = field(default_factory=list)

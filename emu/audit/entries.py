@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emu.audit.books import Books
+from emu.linux.mman import Prot
 from emu.mm.frames import FrameKind
-from emu.mm.hugefault import head_of
+from emu.mm.hugefault import PMD, head_of
 from emu.mm.hugetlb import cache_of, number_of
 from emu.mm.pagetable import RW, SPECIAL, US, XD, P
-from emu.mm.vma import Prot, Vma
+from emu.mm.vma import Vma
 
 if TYPE_CHECKING:
     from emu.mm.address_space import AddressSpace
@@ -37,8 +38,8 @@ def check_huge_entry(books: Books, mm: AddressSpace, vaddr: int, entry: int) -> 
     """An entry of 2 MiB in a table that the address space owns."""
     vma, head = mm.vmas.find(vaddr), head_of(entry)
     where = f"{mm.name}: the PMD entry of {vaddr:#x}"
-    books.huge[head] += 1
-    if vma is None or not vma.huge:
+    books.huge_pages[head] += 1
+    if vma is None or vma.ops.leaf_level != PMD:
         books.say(f"{where} maps a huge page, but no VMA of huge pages is there")
         return
     _check_rights(books, where, vma, entry)

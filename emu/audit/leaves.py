@@ -10,11 +10,12 @@ import numpy.typing as npt
 from emu.audit.books import Books
 from emu.audit.entries import check_entry
 from emu.audit.tables import present
+from emu.linux.mman import Prot
 from emu.mm.address_space import AddressSpace
 from emu.mm.frames import FrameKind, Frames
 from emu.mm.hugefault import PMD
 from emu.mm.pagetable import ADDRESS, PS, RW, SPECIAL, US, XD, P, span
-from emu.mm.vma import Prot, Vma
+from emu.mm.vma import Vma
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 _ADDRESS = np.uint64(ADDRESS)

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 def claim_tables(books: Books, mm: AddressSpace) -> None:
     """Visit every table that belongs to this address space, and hold what it accounts for against them."""
     windows = _windows(mm)
-    huge_before = books.huge.total()
+    huge_before = books.huge_pages.total()
     found = _visit_tables(books, mm, windows)
-    for vma in windows:
-        for finding in vma.ops.check(mm, vma) if vma.ops is not None else ():
+    for vma in mm.vmas:
+        for finding in vma.ops.check(mm, vma):
             books.say(finding)
-    huge = books.huge.total() - huge_before
+    huge = books.huge_pages.total() - huge_before
     if mm.shared_tables and huge != mm.huge_pages:
         books.say(f"{mm.name} accounts for {mm.huge_pages} huge pages, and maps {huge}")
     for level, number in found.items():
@@ -69,12 +69,12 @@ def _visit_tables(books: Books, mm: AddressSpace, windows: list[Vma]) -> dict[in
 
 
 def _windows(mm: AddressSpace) -> list[Vma]:
-    return [vma for vma in mm.vmas if vma.ops is not None and vma.ops.owns_tables]
+    return [vma for vma in mm.vmas if vma.ops.link_level]
 
 
 def _linked(windows: Iterable[Vma], level: int, low: int) -> bool:
     """Whether the entry of this level for ``low`` lies within a window and links somebody else's table."""
-    return any(vma.ops is not None and vma.ops.link_level == level and vma.start <= low < vma.end for vma in windows)
+    return any(vma.ops.link_level == level and vma.start <= low < vma.end for vma in windows)
 
 
 def _is_shared_link(mm: AddressSpace, level: int, low: int) -> bool:

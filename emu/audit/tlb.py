@@ -11,7 +11,7 @@ from mmu.entries import ENTRY_NAME, PS
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
-    from emu.mm.address_space import AddressSpace
+    from emu.mm.tlbflush import Flushed
     from mmu.model import TlbModel
 
 
@@ -38,7 +38,7 @@ def check_tlbs(kernel: Kernel) -> Iterator[str]:
                 yield f"CPU {cpu} ({mm.name}) {what}"
 
 
-def _walk(mm: AddressSpace, vaddr: int, to_level: int) -> _Walk:
+def _walk(mm: Flushed, vaddr: int, to_level: int) -> _Walk:
     q, level, slot = mm.frames.ram.qwords, mm.tables.levels, mm.tables.pgd_paddr >> 3
     writable = executable = True
     while True:
@@ -51,7 +51,7 @@ def _walk(mm: AddressSpace, vaddr: int, to_level: int) -> _Walk:
         level -= 1
 
 
-def _translations(model: TlbModel, mm: AddressSpace) -> Iterator[str]:
+def _translations(model: TlbModel, mm: Flushed) -> Iterator[str]:
     for array, entries in model.contents().items():
         for held in entries:
             walk = _walk(mm, held.vaddr, 1)
@@ -76,7 +76,7 @@ def _translations(model: TlbModel, mm: AddressSpace) -> Iterator[str]:
                     yield f"{where} as {' and '.join(beyond)}, which the tables do not say"
 
 
-def _structures(model: TlbModel, mm: AddressSpace) -> Iterator[str]:
+def _structures(model: TlbModel, mm: Flushed) -> Iterator[str]:
     for level, rows in model.structure_contents().items():
         for _, number, table in rows:
             vaddr = number * span(level)

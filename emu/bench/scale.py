@@ -10,9 +10,9 @@ from emu.bench.engines import WithMmu
 from emu.bench.figure import Aim, Figure, Measurement, Rounds, alternate
 from emu.bench.guest import Timer
 from emu.bench.loops import CODE, DATA, TABLES, program, touch
+from emu.linux.mman import MapFlags, Prot
 from emu.mm.address_space import AddressSpace
 from emu.mm.mmap import do_mmap
-from emu.mm.vma import MapFlags, Prot
 from mmu import Mmu
 from mmu.entries import encode
 from mmu.memory import PAGE_SIZE

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 import guests
 from emu.bench.figure import Aim, Figure, Measurement, Rounds, alternate
 from emu.kernel.sched import StopReason
+from emu.linux.mman import MapFlags, Prot
 from emu.machine import Machine
 from emu.mm.address_space import AddressSpace
-from emu.mm.fault import handle_mm_fault
+from emu.mm.flags import FaultResult
 from emu.mm.mmap import do_mmap, do_munmap
-from emu.mm.vma import FaultResult, MapFlags, Prot
 from mmu import Access
 
 if TYPE_CHECKING:
-    from emu.fs.file import File
+    from emu.mm.vmops import MappedFile
 
 SHARERS = (1, 10, 100, 1000, 10_000)
 #: Where the guest program `sharers` has the region, and how much of it there is.
@@ -34,7 +34,7 @@ _WORDS = {
 _GROWTH = Aim(1.3)
 
 
-class Region:
+class MeasuredRegion:
     """A machine with one region, so many address spaces that have linked it, and room for some more."""
 
     def __init__(self, sharers: int, more: int) -> None:
@@ -46,7 +46,7 @@ class Region:
         window = donor.mm.vmas.find(_WINDOW)
         if window is None or window.file is None:
             raise RuntimeError("bench: the donor of the region has no window")
-        self._file: File = window.file
+        self._file: MappedFile = window.file
         self._more = more
         self._extra: list[AddressSpace] = []
         self.others = [self._new() for _ in range(sharers - 1)]  # the donor is one
@@ -61,7 +61,7 @@ class Region:
         do_mmap(mm, _WINDOW, _SIZE, Prot.READ | Prot.WRITE, MapFlags.SHARED | MapFlags.FIXED, self._file)
 
     def _link(self, mm: AddressSpace) -> None:
-        if handle_mm_fault(mm, _WINDOW, Access.READ) != FaultResult.LINKED:
+        if mm.handle_fault(_WINDOW, Access.READ) != FaultResult.LINKED:
             raise RuntimeError("bench: the first touch of a window did not link the shared table")
 
     def time(self, step: str) -> float:
@@ -87,7 +87,7 @@ class Region:
 
 def sharer_numbers(rounds: int, more: int) -> Measurement:
     """What one more sharer costs where there are 1, 10, ... 10,000 already, each an address space with a window."""
-    regions = {number: Region(number, more) for number in SHARERS}
+    regions = {number: MeasuredRegion(number, more) for number in SHARERS}
     subjects = {
         f"{step}, {number} sharers": functools.partial(region.time, step)
         for number, region in regions.items()

@@ -1,4 +1,4 @@
-"""Command lines: a parser whose every complaint is one line, and the values that several commands understand."""
+"""The parser of command lines, which complains in one line, and the kinds of values that several commands take."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _UNITS = ("", "K", "M", "G", "T")
 
 
 class UsageError(Exception):
-    """The user asked for something that cannot be; the message is one line that says what."""
+    """The user asked for something that is not possible; the message says in one line what it is."""
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -30,7 +30,7 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that raises :class:`UsageError` instead of printing its usage and leaving."""
+    """An ArgumentParser that raises :class:`UsageError` instead of printing its usage and exiting."""
 
     def __init__(self, prog: str, description: str | None = None, epilog: str | None = None) -> None:
         super().__init__(
@@ -45,8 +45,8 @@ class Parser(argparse.ArgumentParser):
     def add_program(self, help: Callable[[], str]) -> None:
         """Take a program and its arguments at the end, as ``arguments.program`` (None: none given) and ``.arguments``.
 
-        Nothing after the program is looked at: argparse's own REMAINDER swallows a ``--`` there.  ``help()`` gives the
-        text that ``--help`` has above the options.
+        Nothing after the program is parsed; argparse's own REMAINDER would swallow a ``--`` there.  ``help()`` gives
+        the text that ``--help`` has above the options.
         """
         self._program = help
         self.usage = "%(prog)s [options] PROG [ARGS ...]"
@@ -85,7 +85,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse_size(text: str) -> int:
-    """``4096``, ``512M``, ``1G``, ``2TiB`` in bytes; anything else is told to argparse."""
+    """``4096``, ``512M``, ``1G``, ``2TiB`` in bytes; argparse reports anything else."""
     match = _SIZE.fullmatch(text.strip())
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size (examples: 4096, 512M, 1G)")
@@ -102,7 +102,7 @@ def format_size(size: int) -> str:
 
 
 def number_from(least: int) -> Callable[[str], int]:
-    """Reads whole numbers that are not below ``least``; anything else is told to argparse."""
+    """Reads whole numbers of at least ``least``; argparse reports anything else."""
 
     def read(text: str) -> int:
         try:
@@ -110,14 +110,14 @@ def number_from(least: int) -> Callable[[str], int]:
         except ValueError:
             number = least - 1
         if number < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} on")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
         return number
 
     return read
 
 
 def whole_number(text: str) -> int:
-    """A whole number; anything else is told to argparse."""
+    """A whole number; argparse reports anything else."""
     try:
         return int(text)
     except ValueError:
@@ -125,9 +125,9 @@ def whole_number(text: str) -> int:
 
 
 def output_name(text: str) -> str:
-    """The name of a file to write.  "-" is told to argparse: what else is printed would stand in the middle of it."""
+    """The name of a file to write.  argparse reports "-": other output would stand in the middle of it."""
     if text == "-":
-        raise argparse.ArgumentTypeError("standard output has other text on it: a file, or /dev/fd/N, is wanted")
+        raise argparse.ArgumentTypeError("standard output has other text on it: give a file, or /dev/fd/N")
     return text
 
 
@@ -137,11 +137,11 @@ def output_path(text: str) -> pathlib.Path:
 
 
 def positive_seconds(text: str) -> float:
-    """A time in seconds, above 0; anything else is told to argparse."""
+    """A positive number of seconds; argparse reports anything else."""
     try:
         seconds = float(text)
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time in seconds above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
     return seconds

@@ -1,4 +1,4 @@
-"""``unimmu bench``: the benchmark suite.  A missed aim is shown, never an error."""
+"""``unimmu bench``: the benchmark suite.  An aim that is missed is shown, and is no error."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ _SCHEMA = 1
 
 def add_arguments(parser: Parser) -> None:
     """The options of ``unimmu bench``."""
-    parser.description = "The benchmark suite, in some minutes.  A missed aim is shown, never an error."
+    parser.description = (
+        "Run the benchmark suite, which takes some minutes.  An aim that is missed is shown, and is no error."
+    )
     parser.epilog = "examples:\n  unimmu bench --quick\n  unimmu bench --json bench.json\n"
     parser.add_argument("--quick", action="store_true", help="fewer rounds and shorter loops, for a rough idea")
     parser.add_argument(
@@ -43,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure everything, show it, and write the file if one is wanted."""
     target: pathlib.Path | None = arguments.json
     if target is not None and (target.is_dir() or not target.resolve().parent.is_dir()):
-        raise UsageError(f"--json {target}: there is no such directory, or it is one")
+        raise UsageError(f"--json {target}: its directory does not exist, or it is a directory itself")
     measurements = []
     for what, measure in _suite(quick=arguments.quick):
         print(f"measuring {what} ...", file=sys.stderr, flush=True)
@@ -106,9 +108,13 @@ def _show(figures: list[Figure]) -> None:
     if reference_mode():
         console.print("[bold]reference mode:[/bold] the MMU's hooks ran as plain Python (NUMBA_DISABLE_JIT)")
     console.print(table)
-    console.print("Each is the median of several rounds, taken in turns; of a ratio, the median of the rounds' ratios.")
+    console.print(
+        "Each figure is the median of several rounds, which take turns. A ratio is the median of the rounds' ratios."
+    )
     if any(figure.aim is not None and figure.met is None for figure in figures):
-        console.print("noise: less than nothing came out, since the host was busy; without --quick there is less of it")
+        console.print(
+            "noise: the figure came out below zero, because the host was busy; without --quick there is less noise"
+        )
 
 
 def _value(figure: Figure) -> str:

@@ -54,7 +54,7 @@ _MODES = (Mode("plain", "plain", "Plain MAP_SHARED"), Mode("mshare", "msharefs",
 
 
 @dataclass(frozen=True)
-class Options:
+class DemoOptions:
     """What to run; ``size`` in bytes."""
 
     processes: int
@@ -85,44 +85,47 @@ def add_arguments(parser: Parser) -> None:
         help="the problem that mshare was made for: 1500 processes that share 300G, all of it mapped",
     )  # fmt: skip
     parser.add_argument(
-        "--quick", action="store_true", help="4 processes and 64M instead of 8 and 1G; with --sga 100 and 16G"
+        "--quick", action="store_true", help="4 processes and 64M instead of 8 and 1G (with --sga: 100 and 16G)"
     )
     parser.add_argument(
-        "--processes", type=whole_number, metavar="N", help=f"how many, 1 to {_MAX_PROCESSES} (--sga: 4000)"
+        "--processes",
+        type=whole_number,
+        metavar="N",
+        help=f"how many processes, 1 to {_MAX_PROCESSES} (with --sga: 4000)",
     )
-    parser.add_argument("--size", type=parse_size, metavar="SIZE", help="of the memory that they share, as 64M or 1G")
+    parser.add_argument("--size", type=parse_size, metavar="SIZE", help="how much memory they share, such as 64M or 1G")
     parser.add_argument("--level", choices=("pmd", "pud"), default="pmd", help="which tables are shared (default: pmd)")
     parser.add_argument(
         "--output", type=pathlib.Path, metavar="FILE",
-        help=f"the picture: FILE.svg, or FILE.html for a page with the figures too (default: {_DEFAULT_OUTPUT})",
+        help=f"the picture: FILE.svg, or FILE.html for a page that has the figures too (default: {_DEFAULT_OUTPUT})",
     )  # fmt: skip
     parser.add_argument(
         "--plain", type=whole_number, metavar="N",
-        help="with --sga: processes that map the memory by themselves (default: 3)",
+        help="with --sga: how many processes map the memory without sharing tables (default: 3)",
     )  # fmt: skip
     parser.add_argument("--json", type=output_path, metavar="FILE", help="with --sga: write the figures as JSON")
 
 
-def options_from(arguments: argparse.Namespace) -> Options:
+def options_from(arguments: argparse.Namespace) -> DemoOptions:
     """Check everything that can be checked before a long run.  :class:`UsageError` says what is wrong."""
     processes = arguments.processes if arguments.processes is not None else 4 if arguments.quick else 8
     size = arguments.size if arguments.size is not None else (64 << 20) if arguments.quick else 1 << 30
     output: pathlib.Path = arguments.output or pathlib.Path(_DEFAULT_OUTPUT)
     for option in ("plain", "json"):
         if getattr(arguments, option) is not None:
-            raise UsageError(f"--{option}: it goes with --sga")
+            raise UsageError(f"--{option} needs --sga")
     if not 1 <= processes <= _MAX_PROCESSES:
-        raise UsageError(f"--processes {processes}: it must be 1 to {_MAX_PROCESSES}")
+        raise UsageError(f"--processes {processes}: it must be from 1 to {_MAX_PROCESSES}")
     if size < PAGE_SIZE or size % PAGE_SIZE:
         raise UsageError(f"--size {format_size(size)}: it must be a multiple of {PAGE_SIZE} bytes, and not 0")
     if output.suffix not in (".svg", ".html"):
         raise UsageError(f"--output {output}: the name must end in .svg or .html")
     directory = output.resolve().parent
     if output.is_dir() or not directory.is_dir():
-        raise UsageError(f"--output {output}: there is no such directory, or it is one")
+        raise UsageError(f"--output {output}: its directory does not exist, or it is a directory itself")
     if not os.access(output if output.exists() else directory, os.W_OK):
         raise UsageError(f"--output {output}: it cannot be written")
-    options = Options(processes, size, arguments.level, output)
+    options = DemoOptions(processes, size, arguments.level, output)
     if options.memory > MAX_BYTES:
         raise UsageError(f"--size {format_size(size)}: too large: a machine has at most {size_text(MAX_BYTES)}")
     return options
@@ -145,7 +148,7 @@ def run(arguments: argparse.Namespace) -> int:
         options.output.write_text(picture, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"--output {options.output}: {error.strerror}") from None
-    console.print("audit: nothing lost: every table, frame and reference of both machines was counted again")
+    console.print("audit: nothing is lost: every table, frame and reference of both machines was recounted")
     console.print(f"picture: {options.output}\n", soft_wrap=True)
     for sentence in describe_sharing(apart, shared):
         console.print(sentence, style="bold", soft_wrap=True)
@@ -155,8 +158,8 @@ def run(arguments: argparse.Namespace) -> int:
 # -- the machine -------------------------------------------------------------------------------------------------------
 
 
-def _run_sharers(options: Options, mode: Mode) -> Snapshot:
-    """One machine from start to end; measured while all processes sleep with the whole object touched."""
+def _run_sharers(options: DemoOptions, mode: Mode) -> Snapshot:
+    """Run one machine from start to end; measure it while all processes sleep and have touched the whole object."""
     output, errors = io.BytesIO(), io.BytesIO()
     try:
         machine = Machine(
@@ -189,7 +192,7 @@ def _run_sharers(options: Options, mode: Mode) -> Snapshot:
     return snapshot
 
 
-def _title(options: Options, mode: Mode) -> str:
+def _title(options: DemoOptions, mode: Mode) -> str:
     return f"{mode.title}: {plural(options.processes, 'process', 'processes')}, {size_text(options.size)}"
 
 
@@ -204,7 +207,8 @@ def _expect(condition: bool, complaint: str, output: io.BytesIO, errors: io.Byte
 
 @contextmanager
 def _progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr; without a terminal, a line before and after.  Gives a function to be told how much is done."""
+    """Show a bar on stderr, or a line before and after where that is no terminal.  Gives a function that is told how
+    much is done."""
     console = Screen(stderr=True)
     if not console.is_terminal:
         start = time.perf_counter()

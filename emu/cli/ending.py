@@ -16,7 +16,7 @@ from emu.kernel.signal_state import (
     signal_name,
 )
 from emu.kernel.task import Task
-from emu.linux.tracer import Tracer
+from emu.kernel.tracer import Tracer
 from emu.machine import Machine, exit_status
 from mmu.faults import ErrorCode
 
@@ -34,7 +34,7 @@ _VERB = {"write": "writing to", "read": "reading", "fetch": "executing"}
 
 
 class Deaths(Tracer):
-    """Notes the signal of which each process died, for the last line."""
+    """Notes which signal ended each process, for the last line."""
 
     def __init__(self) -> None:
         self._last: dict[int, SigInfo] = {}
@@ -82,7 +82,7 @@ def ending_of(machine: Machine, first: Task, reason: StopReason, cause: Cause | 
         return Ending(_CAUSE_STATUS[cause], cause.name.lower(), [f"{_STOPPED[cause]}: {'; '.join(_shown(machine))}"])
     if reason == StopReason.IDLE:
         lines = _shown(machine)
-        lines.append("every process waits for ever: nothing is left that could wake one")
+        lines.append("every process waits, and nothing is left that could wake one")
         return Ending(IDLE, "idle", lines)
     status = exit_status(first.exit_code)
     if first.exit_code & 0x7F:
@@ -98,14 +98,14 @@ def _name(task: Task) -> str:
 
 
 def _shown(machine: Machine) -> list[str]:
-    """What each living process is doing, of many the first."""
+    """What each living process is doing; of many, only the first ones."""
     tasks = machine.tasks
     shown = [f"{_name(task)} {_activity(machine, task)}" for task in tasks[:_MOST_SHOWN]]
     return shown + ([f"and {len(tasks) - _MOST_SHOWN} more"] if len(tasks) > _MOST_SHOWN else [])
 
 
 def _activity(machine: Machine, task: Task) -> str:
-    """What a living process is doing, by its leader or else its first thread."""
+    """What a living process is doing: its leader, or its first thread if the leader has ended."""
     if not task.alive:
         task = next(iter(task.group.threads.values()))
     if task.syscall is not None:

@@ -25,7 +25,7 @@ DEFAULT_ENVIRONMENT = {"PATH": "/bin"}
 
 
 def build_machine(arguments: argparse.Namespace, stopper: Stopper, log: Callable[[str], None]) -> Machine:
-    """The machine that the options describe.  :class:`UsageError` if there can be none."""
+    """The machine that the options describe.  :class:`UsageError` if no such machine is possible."""
     memory = DEFAULT_MEMORY if arguments.mem is None else arguments.mem
     if not MIN_MEMORY <= memory <= MAX_BYTES:
         possible = f"from {format_size(MIN_MEMORY)} to {format_size(MAX_BYTES)} are possible"
@@ -70,19 +70,19 @@ def parse_mount(text: str) -> Mount:
     fstype, _, rest = text.partition(":")
     path, _, options = rest.partition(":")
     if not fstype or not path.startswith("/"):
-        raise UsageError(f"--mount {text}: TYPE:/PATH or TYPE:/PATH:OPTIONS is wanted")
+        raise UsageError(f"--mount {text}: expected TYPE:/PATH[:OPTIONS]")
     return Mount(fstype, path, options)
 
 
 def start_program(machine: Machine, arguments: argparse.Namespace) -> tuple[Task, str]:
-    """Put the files and the program into the machine; the program's task, and its path there.
+    """Put the files and the program into the machine; returns the program's task, and its path there.
 
     :class:`LaunchError` if it cannot run there.
     """
     for text in arguments.file:
         host, _, guest = text.partition(":")
         if not host or (guest and not guest.startswith("/")):
-            raise UsageError(f"--file {text}: HOST or HOST:/GUEST/PATH is wanted")
+            raise UsageError(f"--file {text}: expected HOST[:/GUEST/PATH]")
         try:
             machine.install(_checked(machine, host), guest or None)
         except LaunchError as error:
@@ -120,7 +120,7 @@ def _missing_interpreter(program: Path, error: LaunchError) -> str:
 
 
 def _checked(machine: Machine, name: str) -> Path:
-    """A host file of which a copy can be made: a regular one that is not larger than memory."""
+    """The host file, if it can be copied into the machine: a regular file that is not larger than memory."""
     try:
         status = os.stat(name)
     except FileNotFoundError:
@@ -143,11 +143,11 @@ def parse_environment(settings: list[str]) -> dict[str, str]:
     for text in settings:
         name, equals, value = text.partition("=")
         if not name:
-            raise UsageError(f"--env {text}: K=V or K is wanted")
+            raise UsageError(f"--env {text}: expected K=V or K")
         if equals:
             environment[name] = value
         elif name in os.environ:
             environment[name] = os.environ[name]
         else:
-            raise UsageError(f"--env {name}: there is no such variable here (K=V gives it a value)")
+            raise UsageError(f"--env {name}: it has no value here (K=V gives it one)")
     return environment

@@ -37,8 +37,8 @@ _WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF
 def main(argv: Sequence[str] | None = None) -> int:
     """The ``unimmu`` command; returns its exit status.
 
-    As the entry point of a process, without ``argv``, it does not return: to take the interpreter and the engine down
-    piece by piece costs more than a short program does.
+    As the entry point of a process, without ``argv``, it does not return: taking the interpreter and the engine down
+    piece by piece would cost more than a short program takes.
     """
     if argv is not None:
         return _main(list(argv))
@@ -102,9 +102,9 @@ def _without_command(words: list[str]) -> int:
         + "\n`unimmu COMMAND --help` says more about each.",
     )
     parser.usage = "unimmu COMMAND [...]"
-    parser.add_argument("--version", action="store_true", help="print the version and leave")
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
     if words and not words[0].startswith("-"):
-        raise UsageError(f"there is no command {words[0]!r} (there are: {', '.join(COMMANDS)})")
+        raise UsageError(f"there is no command {words[0]!r}; the commands are {', '.join(COMMANDS)}")
     if parser.parse(words).version:
         print(f"unimmu {version()}")
         return 0
@@ -115,7 +115,7 @@ def _without_command(words: list[str]) -> int:
 
 
 def _throw_stdout_away() -> None:
-    """Nobody takes what we print any more: what is still buffered goes nowhere, or Python would complain at exit."""
+    """Nobody reads what we print any more: discard what is still buffered, or Python would complain at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
@@ -123,12 +123,12 @@ def _throw_stdout_away() -> None:
 
 def _our_fault(name: str, error: Exception) -> int:
     if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] not in _OUR_PACKAGES:
-        complain(f"{name}: the Python package {error.name} is needed and not installed")
+        complain(f"{name}: the Python package {error.name} is needed, but is not installed")
     elif type(error).__name__ in _SPEAK_FOR_THEMSELVES:
         complain(f"{name}: {error}")
     elif sys.stderr is not None:
         traceback.print_exception(error)
-        complain(f"{name}: this is a mistake in unimmu {version()}: please report it, with the lines above")
+        complain(f"{name}: this is a bug in unimmu {version()}; please report it, with the lines above")
     return INTERNAL
 
 

@@ -6,7 +6,7 @@ import sys
 
 
 def complain(line: str) -> None:
-    """A line on stderr, if anybody still listens there."""
+    """Print a line on stderr, if anybody still listens there."""
     if sys.stderr is not None:
         try:
             print(line, file=sys.stderr, flush=True)

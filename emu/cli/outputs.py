@@ -10,7 +10,7 @@ from emu.cli.arguments import UsageError
 from emu.cli.ending import Deaths
 from emu.cli.messages import complain, version
 from emu.kernel.task import Task
-from emu.linux.tracer import Tracer
+from emu.kernel.tracer import Tracer
 from emu.machine import Machine
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class OutputFile:
-    """A file that is opened before the run, so that a mistake shows at once.  :class:`UsageError` if it cannot be.
+    """A file that is opened before the run, so that a wrong name is reported at once (:class:`UsageError`).
 
-    An error in the middle (disk full) is said once; what comes later is thrown away.
+    An error in the middle (disk full) is reported once; what comes later is thrown away.
     """
 
     def __init__(self, path: str, option: str) -> None:
@@ -49,7 +49,7 @@ class OutputFile:
 
     def _fail(self, error: OSError) -> None:
         if not self.failed:
-            complain(f"unimmu run: {self.name}: {error.strerror}: the file is not complete")
+            complain(f"unimmu run: {self.name}: {error.strerror}; the file is not complete")
         self.failed = True
 
 

@@ -32,7 +32,9 @@ examples:
 def add_arguments(parser: Parser) -> None:
     """The options of ``unimmu presets``."""
     parser.epilog = _EXAMPLES
-    parser.add_argument("names", metavar="NAME", nargs="*", help="show these presets only; a name may lack its variant")
+    parser.add_argument(
+        "names", metavar="NAME", nargs="*", help="show only these presets; the variant of a name may be left out"
+    )
     parser.add_argument("--cpuid", metavar="FILE", help="show what a CPUID dump (InstLatx64 or `cpuid -r`) describes")
     parser.add_argument("--host", action="store_true", help="show what this host's CPUID describes")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -59,9 +59,9 @@ _MMU_LINES = (
     ("fills", "fills", "translations that the CPU asked the MMU for"),
     ("walks", "page walks", ""),
     ("walk_loads", "walk loads", "entries that the walks read"),
-    ("page_faults", "page faults", "walks that could not end"),
+    ("page_faults", "page faults", "walks that ended in a fault"),
     ("ad_updates", "A/D updates", "entries that a walk marked as accessed or dirty"),
-    ("flushes", "flushes", "invalidations of a page, a range or all"),
+    ("flushes", "flushes", "invalidations of a page, of a range or of everything"),
     ("cr3_loads", "CR3 loads", ""),
 )
 
@@ -160,7 +160,7 @@ def to_json(run: dict[str, Any]) -> bytes:
 
 
 def stats_text(run: dict[str, Any], command: str) -> str:
-    """The figures as perf-stat shows its own."""
+    """The figures in the manner of perf stat."""
     mmu, processes, wall_s = run["mmu"], run["processes"], run["wall_s"]
     speed = f"{run['instructions'] / wall_s / 1e6:,.1f} million a second" if run["instructions"] > 1e6 else ""
     lines = ["", f" Statistics for '{command}':", ""]

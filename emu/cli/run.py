@@ -74,7 +74,7 @@ def add_arguments(parser: Parser) -> None:
     add("--cpus", type=number_from(1), default=1, metavar="N", help="vCPUs, which take turns (default: 1)")
     add(
         "--slice", type=number_from(1), metavar="N",
-        help="instructions of a vCPU's turn (default: 20000; of the only vCPU: a task's time slice, 1000000)",
+        help="instructions in a vCPU's turn (default: 20000; with one vCPU, a task's time slice of 1000000)",
     )  # fmt: skip
     add("--mem", type=parse_size, metavar="SIZE", help="physical memory: 512M, 1G, ... (default: 256M)")
     add(
@@ -91,19 +91,19 @@ def add_arguments(parser: Parser) -> None:
         "--mount", action="append", default=[], metavar="TYPE:PATH[:OPTS]",
         help="mount a file system, e.g. msharefs:/sys/fs/mshare:level=pud (repeatable)",
     )  # fmt: skip
-    add("--seed", type=whole_number, default=0, metavar="N", help="seed of all that is random (default: 0)")
+    add("--seed", type=whole_number, default=0, metavar="N", help="the seed of everything that is random (default: 0)")
     program = parser.add_argument_group("the program")
     add = program.add_argument
     add(
         "--env", action="append", default=[], metavar="K[=V]",
-        help="a variable of its environment (K alone: with the value it has here); there is PATH=/bin otherwise",
+        help="set a variable of its environment, which otherwise has PATH=/bin only; K alone takes its value from here",
     )  # fmt: skip
     add(
         "--file", action="append", default=[], metavar="HOST[:GUEST]",
-        help="copy a file into the machine, executable, as GUEST or /bin/NAME (repeatable)",
+        help="copy a file into the machine, as an executable, to GUEST or to /bin/NAME (repeatable)",
     )  # fmt: skip
     add("--timeout", type=positive_seconds, metavar="S", help="stop after this many seconds, with exit status 124")
-    seen = parser.add_argument_group("what is seen of it")
+    seen = parser.add_argument_group("what is shown and recorded")
     add = seen.add_argument
     add("--strace", action="store_true", help="print system calls and signals, in strace's format, on stderr")
     add("-o", dest="strace_file", type=output_name, metavar="FILE", help="write what --strace prints to FILE")
@@ -115,12 +115,16 @@ def add_arguments(parser: Parser) -> None:
     add("--json", type=output_name, metavar="FILE", help="write the same figures to FILE as JSON")
     add(
         "--trace-accesses", action="store_true",
-        help="with --tlb: --trace records each access too, and where the TLB had it (many lines)",
+        help="with --tlb and --trace: record each access too, and the TLB level that had it (many lines)",
     )  # fmt: skip
-    add("--audit", action="store_true", help="recount all page tables and frames at the end; findings: exit status 70")
+    add(
+        "--audit",
+        action="store_true",
+        help="recount all page tables and frames at the end; if anything is wrong, the exit status is 70",
+    )
     add(
         "--check-tlb", action="store_true",
-        help="with --tlb: hold each TLB hit against the page tables; stale translations: exit status 70",
+        help="with --tlb: compare each TLB hit with the page tables; if one is stale, the exit status is 70",
     )  # fmt: skip
 
 
@@ -130,7 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("a program is needed (`unimmu run --help` says more)")
     _check_tlb_options(arguments)
     if arguments.strace_file and not arguments.strace:
-        raise UsageError("-o says where --strace writes to, and there is no --strace")
+        raise UsageError("-o needs --strace, whose output it puts into a file")
     with _without_collections():
         from emu.cli.launch import build_machine, start_program
         from emu.cli.outputs import Outputs
@@ -153,18 +157,18 @@ def run(arguments: argparse.Namespace) -> int:
 def _check_tlb_options(arguments: argparse.Namespace) -> None:
     modelled = arguments.tlb != "off" or arguments.tlb_from_cpuid is not None
     if arguments.tlb != "off" and arguments.tlb_from_cpuid is not None:
-        raise UsageError("--tlb and --tlb-from-cpuid both say what TLB there is: only one of them can be")
+        raise UsageError("--tlb and --tlb-from-cpuid exclude each other: both say what TLB there is")
     if arguments.check_tlb and not modelled:
-        raise UsageError("--check-tlb looks at each hit in a modelled TLB: --tlb PRESET or --tlb-from-cpuid is needed")
+        raise UsageError("--check-tlb needs --tlb PRESET or --tlb-from-cpuid: it looks at each hit in a modelled TLB")
     if arguments.trace_accesses and not modelled:
-        raise UsageError("--trace-accesses records lookups in a modelled TLB: --tlb or --tlb-from-cpuid is needed")
+        raise UsageError("--trace-accesses needs --tlb or --tlb-from-cpuid: it records lookups in a modelled TLB")
     if arguments.trace_accesses and not arguments.trace:
-        raise UsageError("--trace-accesses adds to what --trace FILE records, and there is no --trace")
+        raise UsageError("--trace-accesses needs --trace FILE: it adds to what that records")
 
 
 @contextlib.contextmanager
 def _without_collections() -> Iterator[None]:
-    """While modules are imported and a machine is built nothing becomes garbage, and to look for it takes time."""
+    """Do not look for garbage: there is none while modules are imported and a machine is built, and looking costs."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -175,7 +179,7 @@ def _without_collections() -> Iterator[None]:
 
 
 def _run_to_the_end(machine: Machine, first: Task, stopper: Stopper, outputs: Outputs) -> tuple[Ending, float]:
-    """How the run ended, and how many seconds it took."""
+    """Run to the end; returns how the run ended, and how many seconds it took."""
     from emu.cli.ending import ending_of
     from emu.cli.streams import Stopped
     from emu.kernel.sched import StopReason
@@ -196,7 +200,7 @@ def _run_to_the_end(machine: Machine, first: Task, stopper: Stopper, outputs: Ou
 def _report(
     machine: Machine, arguments: argparse.Namespace, ending: Ending, wall_s: float, outputs: Outputs
 ) -> int:  # fmt: skip
-    """Say everything that is to be said after a run; the exit status."""
+    """Print what there is to say after a run; returns the exit status."""
     for line in ending.lines:
         complain(f"unimmu: {line}")
     findings = machine.audit() if arguments.audit else None
@@ -212,7 +216,7 @@ def _report(
             outputs.json.write(to_json(run))
     for what, found, nothing in (
         ("audit", findings, "every table and every frame is accounted for"),
-        ("check-tlb", stale, "every TLB hit was what the page tables say"),
+        ("check-tlb", stale, "every TLB hit agreed with the page tables"),
     ):
         if found is not None:
             for finding in found:

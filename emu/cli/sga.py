@@ -48,8 +48,8 @@ _EMULATOR, _PROCESS = 512 << 20, 256 << 10
 
 
 @dataclass(frozen=True)
-class Options:
-    """What to build; ``size`` in bytes, ``plain`` the number of processes that map the memory by themselves."""
+class SgaOptions:
+    """What to build; ``size`` in bytes, ``plain`` the number of processes that map the memory without mshare."""
 
     size: int
     processes: int
@@ -67,12 +67,12 @@ class Options:
 
     @property
     def host_memory(self) -> int:
-        """Bytes that this takes of the host, about."""
+        """About how many bytes of the host's memory this takes."""
         tables = (1 + self.plain) * (self.size >> 9)
         return tables + (self.size >> PAGE_SHIFT) * _BOOKS + _EMULATOR + self.processes * _PROCESS
 
 
-def options_from(arguments: argparse.Namespace) -> Options:
+def options_from(arguments: argparse.Namespace) -> SgaOptions:
     """Check everything that can be checked before a long run.  :class:`UsageError` says what is wrong."""
     quick = arguments.quick
     size = arguments.size if arguments.size is not None else QUICK_SIZE if quick else SIZE
@@ -88,11 +88,11 @@ def options_from(arguments: argparse.Namespace) -> Options:
         raise UsageError(f"--plain {plain}: it must be at least 0")
     if processes + plain > _MAX_PROCESSES:
         raise UsageError(f"--processes {processes}: a machine has at most {_MAX_PROCESSES} processes")
-    options = Options(size, processes, plain, arguments.level, arguments.json)
+    options = SgaOptions(size, processes, plain, arguments.level, arguments.json)
     if options.memory > MAX_BYTES:
         raise UsageError(f"--size {format_size(size)}: too large: a machine has at most {size_text(MAX_BYTES)}")
     if options.json is not None and (options.json.is_dir() or not options.json.resolve().parent.is_dir()):
-        raise UsageError(f"--json {options.json}: there is no such directory, or it is one")
+        raise UsageError(f"--json {options.json}: its directory does not exist, or it is a directory itself")
     available = _available_memory()
     if available is not None and options.host_memory > available:
         needed = f"about {size_text(options.host_memory >> 20 << 20)} of this host's memory are needed"
@@ -102,14 +102,14 @@ def options_from(arguments: argparse.Namespace) -> Options:
 
 
 def run(arguments: argparse.Namespace, show: Callable[[Screen, Grid], None]) -> int:
-    """Build it, measure it while everybody is alive, take it down again."""
+    """Build it, measure it while every process is alive, and take it down again."""
     options = options_from(arguments)
     console = Screen(file_width=120)
     begun = time.perf_counter()
     try:
         measured = _Run(options).go()
     except MemoryError as error:
-        raise UsageError(f"the host has not enough memory: {error}") from None
+        raise UsageError(f"the host does not have enough memory: {error}") from None
     wall = time.perf_counter() - begun
     show(console, grid(measured.sga))
     peak, tables = _peak_rss(), measured.host_tables
@@ -117,7 +117,9 @@ def run(arguments: argparse.Namespace, show: Callable[[Screen, Grid], None]) -> 
     if tables:
         took += f", and {size_text(_rounded(tables))} for its own page tables"
     console.print("interface: mshare(2), first series: it makes a region of the donor's mapping by moving its tables")
-    console.print(f"audit: nothing lost: every table, frame and reference was counted in {measured.audit_s:.1f} s")
+    console.print(
+        f"audit: nothing is lost: every table, frame and reference was recounted, which took {measured.audit_s:.1f} s"
+    )
     console.print(f"took: {took}\n", soft_wrap=True)
     console.print(in_words(measured.sga), style="bold", soft_wrap=True)
     if options.json is not None:
@@ -150,7 +152,7 @@ class _Measured:
 class _Run:
     """The machine from start to end, and when the guest said what."""
 
-    options: Options
+    options: SgaOptions
     #: Lines of the guest, and when each was complete.
     lines: list[tuple[str, float]] = field(default_factory=list)
     complaints: bytearray = field(default_factory=bytearray)
@@ -214,7 +216,7 @@ class _Run:
         return seconds
 
     def _check(self, sga: Sga) -> None:
-        """What cannot be otherwise, or the figures are worth nothing."""
+        """Check what must hold if the figures are to mean anything."""
         options = self.options
         alive = (sga.plain.processes, sga.sharing.processes)
         self._expect(alive == (options.plain, options.processes), f"{alive} processes were alive")
@@ -241,7 +243,7 @@ def _rounded(size: int) -> int:
 
 
 def _peak_rss() -> int:
-    """Bytes of this process in the host's memory, at most so far."""
+    """The most bytes that this process has had in the host's memory so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 

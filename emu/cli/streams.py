@@ -83,7 +83,7 @@ class HostInput:
         self._stopper = stopper
 
     def isatty(self) -> bool:
-        """Whether a person types there."""
+        """Whether it is a terminal."""
         return self._stream is not None and bool(self._stream.isatty())
 
     def read(self, count: int) -> bytes | None:
@@ -106,7 +106,7 @@ class HostInput:
 class HostOutput:
     """The host's stdout or stderr, for the guest to write to, at once and unbuffered.
 
-    What fails there (closed, disk full) is the guest's error, as it would be natively, and is said once on our stderr.
+    What fails there (closed, disk full) is the guest's error, as it would be natively, and is reported once on stderr.
     """
 
     def __init__(self, stream: TextIO | None, name: str) -> None:

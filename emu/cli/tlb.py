@@ -14,7 +14,7 @@ HOST = "host"
 
 
 def geometry_of_preset(name: str) -> Geometry:
-    """The geometry of a preset.  :class:`UsageError` with the names that there are."""
+    """The geometry of a preset.  :class:`UsageError` names the presets if there is none of that name."""
     try:
         return load_preset(name)
     except UnknownPreset as error:
@@ -24,7 +24,7 @@ def geometry_of_preset(name: str) -> Geometry:
 def geometry_from_cpuid(source: str, option: str) -> Geometry:
     """What a dump, or this host's CPUID where ``source`` is "host", describes.
 
-    :class:`UsageError` if that is nothing.
+    :class:`UsageError` if it describes none.
     """
     try:
         if source == HOST:

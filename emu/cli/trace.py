@@ -49,10 +49,10 @@ def _numbers(text: str) -> list[int]:
 def run(arguments: argparse.Namespace) -> int:
     """Print the trace."""
     from emu.trace.reader import TraceError, TraceReader
-    from emu.trace.view import KINDS, view
+    from emu.trace.view import view
 
     if arguments.action is None:
-        raise UsageError("what to do with the trace: view (`unimmu trace --help` says more)")
+        raise UsageError("a command is needed: view (`unimmu trace --help` says more)")
     with contextlib.ExitStack() as stack:
         file, name = _open(arguments.file, stack)
         try:
@@ -65,8 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stdout.flush()
         where = f"line {reader.line} is cut off" if reader.cut_off else "its end is missing"
         complain(f"unimmu trace: {name}: {where}; the run was stopped, or the file was not written to its end")
-    if unknown := [kind for kind in arguments.kind if kind not in KINDS and kind not in reader.kinds]:
-        raise UsageError(f"--kind {unknown[0]}: there are only {', '.join(sorted(reader.kinds))}")
+    if unknown := [kind for kind in arguments.kind if kind not in reader.schema.kinds]:
+        raise UsageError(f"--kind {unknown[0]}: the trace has only {', '.join(sorted(reader.kinds))}")
     return 0
 
 

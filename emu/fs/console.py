@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from emu.fs.dentry import Path
+from emu.fs.dentry import Path, unnamed_path
 from emu.fs.file import BrokenPipe, File
 from emu.fs.inode import Inode
 from emu.linux.errors import LinuxError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from emu.fs.fdtable import FdTable
     from emu.fs.superblock import SuperBlock
     from emu.fs.vfs import Vfs
-    from emu.kernel.task import Task
+    from emu.linux.caller import Caller
 
 
 class Source(Protocol):
@@ -98,7 +98,7 @@ class ConsoleInode(Inode):
         """Give ``data`` to the next read."""
         self._back = data + self._back
 
-    def open(self, path: Path, flags: int, task: Task | None) -> File:
+    def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
         if flags & OpenFlags.ACCMODE != OpenFlags.RDONLY and self.send is None:
             raise LinuxError(errno.EACCES)
         return ConsoleFile(path, flags)
@@ -118,7 +118,7 @@ class Console:
         self._paths: list[Path] = []
         for source, sink in ((stdin, None), (None, stdout or _discard), (None, stderr or _discard)):
             inode = ConsoleInode(mount.sb, source, sink)
-            self._paths.append(vfs.unnamed_path(mount, inode, f"pipe:[{inode.ino}]"))
+            self._paths.append(unnamed_path(mount, inode, f"pipe:[{inode.ino}]"))
 
     def open(self, stream: int) -> File:
         """A new open file for stream 0, 1 or 2."""

@@ -117,3 +117,41 @@ class Path(NamedTuple):
     def inode(self) -> Inode:
         """The inode that this place names."""
         return self.dentry.inode
+
+
+def d_path(path: Path, root: Path | None = None) -> str:
+    """The name of a place as seen from ``root``."""
+    dentry = path.dentry
+    if dentry.label is not None:
+        return dentry.label
+    deleted = " (deleted)" if dentry.deleted else ""
+    parts: list[str] = []
+    place = path
+    while place != root:
+        mount, dentry = place
+        if dentry is not mount.root:
+            parts.append(dentry.name)
+            place = Path(mount, dentry.parent)
+        elif mount.at is not None and not mount.detached:
+            place = mount.at
+        else:
+            break
+    return "/" + "/".join(reversed(parts)) + deleted
+
+
+def is_reachable(path: Path, root: Path) -> bool:
+    """Whether ``path`` is inside ``root`` (getcwd says "(unreachable)" otherwise)."""
+    while path != root:
+        mount, dentry = path
+        if dentry is not mount.root:
+            path = Path(mount, dentry.parent)
+        elif mount.at is not None and not mount.detached:
+            path = mount.at
+        else:
+            return False
+    return True
+
+
+def unnamed_path(mount: Mount, inode: Inode, label: str) -> Path:
+    """A place for an inode that has no name; ``label`` is what /proc/<pid>/fd shows."""
+    return Path(mount, Dentry(label, inode, None, label))

@@ -16,8 +16,7 @@ from emu.mm.shmem import SharedAnonymous
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
-    from emu.fs.vfs import Vfs
-    from emu.kernel.kernel import Kernel
+    from emu.fs.resources import Resources
     from emu.mm.address_space import AddressSpace
     from emu.mm.vma import Vma
 
@@ -83,7 +82,7 @@ class RandomFile(NullFile):
     """/dev/random and /dev/urandom: bytes from the machine's seed."""
 
     def read(self, count: int) -> bytes:
-        return self.inode.sb.kernel.random.randbytes(count)
+        return self.inode.sb.resources.random.randbytes(count)
 
     def pread(self, count: int, pos: int) -> bytes:
         return self.read(count)
@@ -97,14 +96,14 @@ def open_tty(path: Path, flags: int) -> File:
     raise LinuxError(errno.ENXIO)
 
 
-def register_devices(vfs: Vfs) -> None:
+def register_devices(resources: Resources) -> None:
     """What stands behind the device numbers."""
-    vfs.register_device(NULL, NullFile)
-    vfs.register_device(ZERO, ZeroFile)
-    vfs.register_device(FULL, FullFile)
-    vfs.register_device(RANDOM, RandomFile)
-    vfs.register_device(URANDOM, RandomFile)
-    vfs.register_device(TTY, open_tty)
+    resources.register_device(NULL, NullFile)
+    resources.register_device(ZERO, ZeroFile)
+    resources.register_device(FULL, FullFile)
+    resources.register_device(RANDOM, RandomFile)
+    resources.register_device(URANDOM, RandomFile)
+    resources.register_device(TTY, open_tty)
 
 
 class DevTmpfs(FileSystemType):
@@ -112,11 +111,11 @@ class DevTmpfs(FileSystemType):
 
     name = "devtmpfs"
 
-    def __init__(self, kernel: Kernel) -> None:
-        self.tree = TmpfsSuperBlock(kernel, self, "mode=755")
+    def __init__(self, resources: Resources) -> None:
+        self.tree = TmpfsSuperBlock(resources, self, "mode=755")
         _add_nodes(self.tree)
 
-    def mount(self, kernel: Kernel, options: str) -> SuperBlock:
+    def mount(self, resources: Resources, options: str) -> SuperBlock:
         return self.tree
 
 

@@ -1,11 +1,10 @@
-"""What a process has open, and where it stands in the tree: files_struct and fs_struct."""
+"""What a process has open (files_struct)."""
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
 
-from emu.fs.dentry import Path
 from emu.fs.file import File
 from emu.linux.errors import LinuxError
 from emu.linux.limits import INR_OPEN_CUR
@@ -171,15 +170,18 @@ class FdTable:
         """How many tasks share the table."""
         return self._users
 
+    def unshare(self) -> FdTable:
+        """execve after CLONE_FILES: a table of its own for a task that shared this one, which loses a user."""
+        if self._users == 1:
+            return self
+        own = self.copy()
+        self.put()
+        return own
 
-class FsContext:
-    """Root, working directory and umask; shared with CLONE_FS, else copied."""
 
-    def __init__(self, root: Path, cwd: Path, umask: int = 0o022) -> None:
-        self.root = root
-        self.cwd = cwd
-        self.umask = umask
-
-    def copy(self) -> FsContext:
-        """fork: a context of its own."""
-        return FsContext(self.root, self.cwd, self.umask)
+def check_deadlock(waiter: FdTable, blocker: object) -> None:
+    """EDEADLK if the owner ``blocker`` of a record lock waits, over any number of others, for ``waiter``."""
+    while isinstance(blocker, FdTable):
+        if blocker is waiter:
+            raise LinuxError(errno.EDEADLK)
+        blocker = blocker.waiting_for

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import errno
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE, PAGE_SIZE, OpenFlags, PollEvents, Whence
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
-    from emu.fs.inode import DirectoryEntry, Inode
-    from emu.kernel.task import Task
+    from emu.fs.inode import Inode
+    from emu.linux.caller import Caller
     from emu.linux.syscall import IoctlWords
     from emu.linux.wait import WaitQueue
     from emu.mm.address_space import AddressSpace
@@ -59,10 +59,10 @@ class File:
         """LinuxError(ENFILE) if the machine has as many open files as it can."""
         self.path = path
         self.inode: Inode = path.dentry.inode
-        vfs = self.inode.sb.kernel.vfs
-        if vfs.open_files >= vfs.max_files:
+        resources = self.inode.sb.resources
+        if resources.open_files >= resources.max_files:
             raise LinuxError(errno.ENFILE)
-        vfs.open_files += 1
+        resources.open_files += 1
         self.flags = int(flags) & ~_OPEN_ONLY
         self.pos = 0
         mode = self.flags & _ACCMODE
@@ -101,7 +101,7 @@ class File:
             self.release()
         if self.inode.locks is not None:
             self.inode.locks.release(self)
-        self.inode.sb.kernel.vfs.open_files -= 1
+        self.inode.sb.resources.open_files -= 1
         self.inode.open_count -= 1
         self.inode.drop_if_unused()
         self.path.mount.unpin()
@@ -184,7 +184,7 @@ class File:
         if not (self.inode.is_regular or self.inode.is_directory):
             raise LinuxError(errno.EINVAL)
 
-    def ioctl(self, task: Task, command: int, argument: int) -> int:
+    def ioctl(self, caller: Caller[Path], command: int, argument: int) -> int:
         """A device control call; ENOTTY for a command that the file does not know."""
         raise LinuxError(errno.ENOTTY)
 
@@ -216,6 +216,21 @@ class File:
         return f"{type(self).__name__}({self.inode!r}, flags {self.flags:o})"
 
 
+def file_of(vma: Vma) -> File | None:
+    """The open file behind a mapping."""
+    file = vma.file
+    assert file is None or isinstance(file, File), f"{file!r} is mapped and no file of the VFS"
+    return file
+
+
+class DirectoryEntry(NamedTuple):
+    """One line of a directory listing; ``kind`` is the S_IFMT part of the mode."""
+
+    name: str
+    ino: int
+    kind: int
+
+
 class DirectoryFile(File):
     """An open directory. The listing is taken when it is read from the start, so that offsets stay stable."""
 
@@ -243,9 +258,6 @@ class DirectoryFile(File):
         return pos
 
     def _list(self) -> list[DirectoryEntry]:
-        # Imported here because an inode opens files: the two modules need each other.
-        from emu.fs.inode import DirectoryEntry
-
         parent = self.path.dentry.parent.inode
         dots = [DirectoryEntry(".", self.inode.ino, stat.S_IFDIR), DirectoryEntry("..", parent.ino, stat.S_IFDIR)]
         return dots + list(self.inode.iterate())

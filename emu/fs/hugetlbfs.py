@@ -14,16 +14,18 @@ from emu.fs.libfs import SimpleDirectory, Symlink, drop_tree
 from emu.fs.seals import Seal, check_mapping, check_punch, check_size
 from emu.fs.superblock import FileSystemType, StatFs, SuperBlock, parse_options, parse_size
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import FallocateFlags, OpenFlags
-from emu.mm.hugetlb import HPAGE_SHIFT, HPAGE_SIZE, HugePageCache, HugetlbOperations, Promises
+from emu.linux.fileflags import FallocateFlags
+from emu.linux.mman import Prot
+from emu.mm.flags import VmFlags
+from emu.mm.hugefault import HUGETLB
+from emu.mm.hugetlb import HPAGE_SHIFT, HPAGE_SIZE, HugePageCache, Promises
 from emu.mm.mmap import aligned_area
-from emu.mm.vma import Prot, VmFlags
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
-    from emu.kernel.kernel import Kernel
-    from emu.kernel.task import Task
+    from emu.fs.resources import Resources
+    from emu.linux.caller import Caller
     from emu.mm.address_space import AddressSpace
     from emu.mm.vma import Vma
 
@@ -74,8 +76,8 @@ class HugetlbFile(File):
             if reserve:
                 cache.pool.reserve(vma.length >> HPAGE_SHIFT)
             vma.private_data = Promises(owner=reserve)
-        vma.page_cache, vma.ops = cache, inode.hugetlb.operations
-        vma.flags |= VmFlags.HUGETLB | VmFlags.DONTEXPAND
+        vma.page_cache, vma.ops = cache, HUGETLB
+        vma.flags |= VmFlags.DONTEXPAND
         if vma.prot & Prot.WRITE and inode.size < start + vma.length:
             inode.grow(start + vma.length)
 
@@ -86,7 +88,7 @@ class HugetlbInode(Inode):
     def __init__(self, sb: HugetlbSuperBlock, mode: int, uid: int = 0, gid: int = 0) -> None:
         super().__init__(sb, stat.S_IFREG | mode & 0o7777, uid, gid)
         self.hugetlb = sb
-        self.page_cache = HugePageCache(sb.kernel.huge_pages)
+        self.page_cache = HugePageCache(sb.resources.huge_pages)
         self.seals = Seal.SEAL
 
     @property
@@ -96,7 +98,7 @@ class HugetlbInode(Inode):
     def getattr(self) -> Stat:
         return super().getattr()._replace(blksize=HPAGE_SIZE)
 
-    def open(self, path: Path, flags: int, task: Task | None) -> File:
+    def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
         return HugetlbFile(path, flags)
 
     def grow(self, size: int) -> None:
@@ -153,8 +155,8 @@ class HugetlbSuperBlock(SuperBlock):
 
     magic = HUGETLBFS_MAGIC
 
-    def __init__(self, kernel: Kernel, fstype: FileSystemType, options: str) -> None:
-        super().__init__(kernel, fstype)
+    def __init__(self, resources: Resources, fstype: FileSystemType, options: str) -> None:
+        super().__init__(resources, fstype)
         words = parse_options(options, frozenset({"pagesize", "mode", "uid", "gid"}))
         if parse_size(words.get("pagesize", "2M")) != HPAGE_SIZE:
             raise LinuxError(errno.EINVAL, f"pagesize={words['pagesize']}: the only huge pages are of 2M")
@@ -162,7 +164,6 @@ class HugetlbSuperBlock(SuperBlock):
             mode = int(words.get("mode", "755"), 8) & 0o1777
         except ValueError:
             raise LinuxError(errno.EINVAL, f"bad mode '{words['mode']}'") from None
-        self.operations = HugetlbOperations()
         self.root = HugetlbDirectory(self, mode, parse_size(words.get("uid", "0")), parse_size(words.get("gid", "0")))
 
     def statfs(self) -> StatFs:
@@ -180,18 +181,5 @@ class Hugetlbfs(FileSystemType):
 
     name = "hugetlbfs"
 
-    def mount(self, kernel: Kernel, options: str) -> SuperBlock:
-        return HugetlbSuperBlock(kernel, self, options)
-
-
-def hugetlb_file_setup(kernel: Kernel, name: str, size: int = 0) -> File:
-    """An unnamed file of huge pages, open for reading and writing; it is gone with its last reference."""
-    mount = kernel.vfs.internal_mount("hugetlbfs")
-    sb = mount.sb
-    assert isinstance(sb, HugetlbSuperBlock)
-    inode = HugetlbInode(sb, 0o777)
-    inode.nlink = 0
-    if size:
-        inode.grow(size)
-    path = kernel.vfs.unnamed_path(mount, inode, f"/{name} (deleted)")
-    return inode.open(path, OpenFlags.RDWR, None)
+    def mount(self, resources: Resources, options: str) -> SuperBlock:
+        return HugetlbSuperBlock(resources, self, options)

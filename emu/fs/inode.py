@@ -5,38 +5,21 @@ from __future__ import annotations
 import errno
 import stat
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
-from emu.fs.file import DirectoryFile, File
+from emu.fs.file import DirectoryEntry, DirectoryFile, File
+from emu.fs.locks import FileLocks
 from emu.fs.seals import Seal, check_mode
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import PAGE_SIZE, Access, RenameFlags
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
-    from emu.fs.locks import FileLocks
-    from emu.fs.pipe import Pipe
     from emu.fs.superblock import SuperBlock
-    from emu.kernel.task import Task
+    from emu.linux.caller import Caller, Credentials
 
 
 _EXEC = int(Access.EXEC)
-
-
-class Credentials(Protocol):
-    """Who asks: the ids that count for file access."""
-
-    @property
-    def euid(self) -> int:
-        """Effective user id; 0 passes every check."""
-
-    @property
-    def egid(self) -> int:
-        """Effective group id."""
-
-    @property
-    def groups(self) -> tuple[int, ...]:
-        """Supplementary groups."""
 
 
 class Stat(NamedTuple):
@@ -69,14 +52,6 @@ class Attributes(NamedTuple):
     mtime: int | None = None
 
 
-class DirectoryEntry(NamedTuple):
-    """One line of a directory listing; ``kind`` is the S_IFMT part of the mode."""
-
-    name: str
-    ino: int
-    kind: int
-
-
 class NewOwner(NamedTuple):
     """Permission bits (umask already applied), uid and gid for an inode about to be made."""
 
@@ -104,8 +79,6 @@ class Inode:
         self.atime = self.mtime = self.ctime = self.btime = now
         #: Open file descriptions; a file without names lives until this is 0.
         self.open_count = 0
-        #: The pipe behind a FIFO, while somebody has it open.
-        self.pipe: Pipe | None = None
         #: What may no longer be done to it (fcntl F_ADD_SEALS); None for a file that can have no seals.
         self.seals: Seal | None = None
         #: Advisory locks, once somebody has asked for one.
@@ -181,23 +154,21 @@ class Inode:
 
     # Operations on the inode itself
 
-    def readlink(self, task: Task | None) -> str:
-        """The target of a symbolic link, as ``task`` sees it."""
+    def get_link(self, caller: Caller[Path] | None) -> str | Path:
+        """Where a symbolic link leads ``caller`` (None: the kernel): a text, or at once a place (/proc/<pid>/fd)."""
         raise LinuxError(errno.EINVAL)
 
-    def get_link(self, task: Task | None) -> str | Path:
-        """Where a walk goes on: a text, or at once a place (/proc/<pid>/fd)."""
-        return self.readlink(task)
-
-    def open(self, path: Path, flags: int, task: Task | None) -> File:
-        """An open file description; the default reads directories and fails every read and write of other kinds."""
+    def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
+        """An open file description; the default reads directories, fails every read and write of regular files, and
+        gives ENXIO for FIFOs, devices and sockets.
+        """
         if self.is_directory:
             return DirectoryFile(path, flags)
         if self.is_symlink:
             raise LinuxError(errno.ELOOP)
         if self.is_regular:
             return File(path, flags)
-        return self.sb.kernel.vfs.open_special(path, flags)
+        raise LinuxError(errno.ENXIO)
 
     def truncate(self, size: int) -> None:
         """Set the size in bytes; reached through ftruncate, truncate and O_TRUNC."""
@@ -258,6 +229,12 @@ class Inode:
             mode >>= 3
         if mask & ~mode & 7:
             raise LinuxError(errno.EACCES)
+
+    def file_locks(self) -> FileLocks:
+        """The advisory locks, which it has from now on."""
+        if self.locks is None:
+            self.locks = FileLocks()
+        return self.locks
 
     def evict(self) -> None:
         """The last name and the last open file are gone: free what the file holds."""

@@ -7,13 +7,15 @@ import stat
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from emu.fs.inode import DirectoryEntry, Inode
+from emu.fs.file import DirectoryEntry, File
+from emu.fs.inode import Inode
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import RenameFlags
 
 if TYPE_CHECKING:
+    from emu.fs.dentry import Path
     from emu.fs.superblock import SuperBlock
-    from emu.kernel.task import Task
+    from emu.linux.caller import Caller
 
 
 class FixedDirectory(Inode):
@@ -72,7 +74,7 @@ class SimpleDirectory(FixedDirectory):
 
     def _count(self, names: int) -> None:
         self.sb.names += names
-        self.sb.kernel.vfs.names += names
+        self.sb.resources.names += names
 
     def link(self, name: str, inode: Inode) -> None:
         self.add(name, inode)
@@ -133,7 +135,7 @@ class Symlink(Inode):
         self.target = target
         self.size = len(target.encode("utf-8", "surrogateescape"))
 
-    def readlink(self, task: Task | None) -> str:
+    def get_link(self, caller: Caller[Path] | None) -> str:
         return self.target
 
 
@@ -143,3 +145,8 @@ class Node(Inode):
     def __init__(self, sb: SuperBlock, mode: int, rdev: int = 0, uid: int = 0, gid: int = 0) -> None:
         super().__init__(sb, mode, uid, gid)
         self.rdev = rdev
+        #: What whoever has it open keeps there: the pipe of a FIFO.
+        self.private: object = None
+
+    def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
+        return self.sb.resources.open_special(path, flags)

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from emu.fs.fdtable import FdTable
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE
 from emu.linux.wait import WaitQueue
-
-if TYPE_CHECKING:
-    from emu.fs.file import File
-    from emu.fs.inode import Inode
 
 #: The end of a lock that reaches to the end of the file, wherever that will be.
 TO_EOF = MAX_FILE_SIZE + 1
@@ -23,7 +18,7 @@ MAX_RECORDS = 10_000
 class Lock(NamedTuple):
     """A lock on bytes [start, end). ``owner`` is an FdTable (POSIX) or a File (open file description, flock)."""
 
-    owner: FdTable | File
+    owner: object
     exclusive: bool
     start: int
     end: int
@@ -51,7 +46,7 @@ class FileLocks:
         """The first record lock that stands in the way."""
         return next((lock for lock in self.records if lock.conflicts(wanted)), None)
 
-    def unlock(self, owner: FdTable | File, start: int, end: int) -> None:
+    def unlock(self, owner: object, start: int, end: int) -> None:
         """Take ``owner``'s locks off [start, end), splitting what reaches beyond.  LinuxError(ENOLCK)."""
         kept: list[Lock] = []
         for lock in self.records:
@@ -83,7 +78,7 @@ class FileLocks:
         self.records.append(wanted)
         self.records.sort(key=lambda lock: lock.start)
 
-    def flock(self, file: File, exclusive: bool | None) -> WaitQueue | None:
+    def flock(self, file: object, exclusive: bool | None) -> WaitQueue | None:
         """Take (or with None give up) the lock on the whole file; the queue to sleep on if somebody is in the way."""
         wanted = Lock(file, bool(exclusive), 0, TO_EOF, 0)
         had = [lock for lock in self.whole if lock.owner is file]
@@ -100,26 +95,10 @@ class FileLocks:
         self.whole.append(wanted)
         return None
 
-    def release(self, owner: FdTable | File) -> None:
+    def release(self, owner: object) -> None:
         """Everything that ``owner`` holds goes: a descriptor, or the open file, was closed."""
         count = len(self.records) + len(self.whole)
         self.records = [lock for lock in self.records if lock.owner is not owner]
         self.whole = [lock for lock in self.whole if lock.owner is not owner]
         if len(self.records) + len(self.whole) != count:
             self.changed.wake_all()
-
-
-def locks_of(inode: Inode) -> FileLocks:
-    """The locks of an inode."""
-    if inode.locks is None:
-        inode.locks = FileLocks()
-    return inode.locks
-
-
-def check_deadlock(waiter: FdTable, blocker: FdTable | File) -> None:
-    """EDEADLK if ``blocker`` waits, over any number of others, for ``waiter``."""
-    owner: FdTable | File | None = blocker
-    while isinstance(owner, FdTable):
-        if owner is waiter:
-            raise LinuxError(errno.EDEADLK)
-        owner = owner.waiting_for

@@ -82,7 +82,7 @@ class Mount:
         self.sb.active -= 1
         if not self.sb.active:
             self.sb.put_super()
-            self.sb.kernel.vfs.names -= self.sb.names
+            self.sb.resources.names -= self.sb.names
             self.sb.names = 0
 
 

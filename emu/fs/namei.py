@@ -10,10 +10,9 @@ from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_SYMLINKS, PATH_MAX, Access, MountFlags
 
 if TYPE_CHECKING:
-    from emu.fs.fdtable import FsContext
-    from emu.fs.inode import Credentials, Inode
-    from emu.fs.vfs import Vfs
-    from emu.kernel.task import Task
+    from emu.fs.inode import Inode
+    from emu.fs.mount import MountTable
+    from emu.linux.caller import Caller, Credentials, FsContext
 
 _EXEC = int(Access.EXEC)
 
@@ -36,13 +35,17 @@ class Last(NamedTuple):
 
 
 class Walker:
-    """Looks names up for one system call: for whom, from which root, with one budget of symbolic links."""
+    """Looks names up for one system call: for whom (None: the kernel itself), with which rights, from which root, with
+    one budget of symbolic links.
+    """
 
-    def __init__(self, vfs: Vfs, fs: FsContext, who: Credentials, task: Task | None = None) -> None:
-        self.vfs = vfs
+    def __init__(
+        self, mounts: MountTable, fs: FsContext[Path], who: Credentials, caller: Caller[Path] | None = None
+    ) -> None:
+        self.mounts = mounts
         self.fs = fs
         self.who = who
-        self.task = task
+        self.caller = caller
         self._links = 0
 
     def resolve(self, name: str, start: Path | None = None, follow: bool = True) -> Path:
@@ -72,7 +75,7 @@ class Walker:
         check_name(name)
         dentry = parent.dentry
         found = Path(parent.mount, dentry.child(name, dentry.inode.lookup(name)))
-        return self.vfs.mount_table.cross(found)
+        return self.mounts.cross(found)
 
     def lookup_or_none(self, parent: Path, name: str) -> Path | None:
         """:meth:`lookup`, with None for ENOENT."""
@@ -88,7 +91,7 @@ class Walker:
         self._links += 1
         if self._links > MAX_SYMLINKS or link.mount.flags & MountFlags.NOSYMFOLLOW:
             raise LinuxError(errno.ELOOP)
-        target = link.dentry.inode.get_link(self.task)
+        target = link.dentry.inode.get_link(self.caller)
         if target == "":
             raise LinuxError(errno.ENOENT)
         return target
@@ -142,5 +145,5 @@ class Walker:
     def _dotdot(self, path: Path) -> Path:
         if path == self.fs.root:
             return path
-        path = self.vfs.mount_table.up(path)
-        return self.vfs.mount_table.cross(Path(path.mount, path.dentry.parent))
+        path = self.mounts.up(path)
+        return self.mounts.cross(Path(path.mount, path.dentry.parent))

@@ -6,7 +6,7 @@ import errno
 import stat
 from typing import TYPE_CHECKING
 
-from emu.fs.dentry import Path
+from emu.fs.dentry import Path, unnamed_path
 from emu.fs.file import File
 from emu.fs.operations import check_may_create, new_owner, truncate_path
 from emu.linux.errors import LinuxError
@@ -55,7 +55,7 @@ def open_path(walker: Walker, path: Path, flags: int, created: bool = False) -> 
         _may_open(walker, path, flags)
     if flags & _DIRECT and not inode.can_direct and not stat.S_ISCHR(inode.mode):
         raise LinuxError(errno.EINVAL)
-    file = inode.open(path, flags, walker.task)
+    file = inode.open(path, flags, walker.caller)
     if truncating:
         try:
             truncate_path(path, 0, walker.who)
@@ -133,5 +133,5 @@ def _open_tmpfile(walker: Walker, directory: Path, flags: int, mode: int) -> Fil
     directory.mount.want_write()
     inode.permission(int(Access.WRITE | Access.EXEC), walker.who)
     made = inode.tmpfile(new_owner(walker, directory, mode))
-    path = walker.vfs.unnamed_path(directory.mount, made, f"/#{made.ino} (deleted)")
-    return made.open(path, flags, walker.task)
+    path = unnamed_path(directory.mount, made, f"/#{made.ino} (deleted)")
+    return made.open(path, flags, walker.caller)

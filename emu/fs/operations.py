@@ -6,14 +6,15 @@ import errno
 import stat
 from typing import TYPE_CHECKING
 
-from emu.fs.dentry import Path
+from emu.fs.dentry import Path, d_path
 from emu.fs.inode import Attributes, NewOwner
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE, Access, RenameFlags
 
 if TYPE_CHECKING:
-    from emu.fs.inode import Credentials, Inode
+    from emu.fs.inode import Inode
     from emu.fs.namei import Last, Walker
+    from emu.linux.caller import Caller, Credentials
 
 _WRITE_EXEC = int(Access.WRITE | Access.EXEC)
 
@@ -24,7 +25,8 @@ def check_may_create(walker: Walker, parent: Path) -> None:
     if directory.nlink == 0:
         raise LinuxError(errno.ENOENT)
     directory.permission(_WRITE_EXEC, walker.who)
-    if walker.vfs.names >= walker.vfs.max_names:
+    resources = directory.sb.resources
+    if resources.names >= resources.max_names:
         raise LinuxError(errno.ENOSPC)
 
 
@@ -39,7 +41,7 @@ def check_may_delete(walker: Walker, parent: Path, victim: Path, want_directory:
             raise LinuxError(errno.ENOTDIR)
     elif inode.is_directory:
         raise LinuxError(errno.EISDIR)
-    if victim.mount is not parent.mount or walker.vfs.mount_table.is_mountpoint(victim.dentry):
+    if victim.mount is not parent.mount or walker.mounts.is_mountpoint(victim.dentry):
         raise LinuxError(errno.EBUSY)
 
 
@@ -139,6 +141,12 @@ def _may_link(walker: Walker, inode: Inode) -> None:
         inode.permission(int(Access.READ | Access.WRITE), walker.who)
     except LinuxError:
         raise LinuxError(errno.EPERM) from None
+
+
+def readlink(path: Path, caller: Caller[Path]) -> str:
+    """The target of a symbolic link; one that leads straight to a place says what ``caller`` would call that."""
+    target = path.dentry.inode.get_link(caller)
+    return target if isinstance(target, str) else d_path(target, caller.fs.root)
 
 
 def unlink(walker: Walker, name: str, start: Path | None = None) -> None:

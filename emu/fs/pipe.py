@@ -6,10 +6,10 @@ import errno
 import stat
 from collections import deque
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from emu.fs.file import BrokenPipe, File, WouldBlock
-from emu.fs.inode import Inode
-from emu.fs.libfs import FixedDirectory
+from emu.fs.libfs import FixedDirectory, Node
 from emu.fs.superblock import FileSystemType, SuperBlock
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import PAGE_SIZE, OpenFlags, PollEvents
@@ -17,13 +17,15 @@ from emu.linux.wait import WaitQueue
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
-    from emu.kernel.kernel import Kernel
-    from emu.kernel.task import Task
+    from emu.fs.resources import Resources
+    from emu.linux.caller import Caller
 
 #: Bytes that a pipe holds unless F_SETPIPE_SZ says otherwise.
 DEFAULT_CAPACITY = 65536
 #: /proc/sys/fs/pipe-max-size.
 MAX_CAPACITY = 1 << 20
+#: Pipes with a buffer of 64 KiB: 16384 pages in all.
+MAX_FULL_PIPES = 1024
 FIONREAD = 0x541B
 
 _READABLE = int(PollEvents.IN | PollEvents.RDNORM)
@@ -49,7 +51,9 @@ class Pipe:
     starts a new one, so that a full pipe may hold less than its capacity.
     """
 
-    def __init__(self, capacity: int = DEFAULT_CAPACITY) -> None:
+    def __init__(self, capacity: int = DEFAULT_CAPACITY, pipes: Pipes | None = None) -> None:
+        """``pipes``: the machine's, which limit together what each may be made to hold."""
+        self._pipes = pipes
         self.slots = capacity // PAGE_SIZE
         self.length = 0
         self.readers = 0
@@ -147,14 +151,15 @@ class Pipe:
         self.length += len(page)
         self.not_empty.wake_all()
 
-    def resize(self, size: int, room: int = MAX_CAPACITY) -> int:
-        """F_SETPIPE_SZ: round up to a power of two of pages; EPERM beyond ``room`` or the limit of every pipe, EBUSY
-        below what is in the pipe.
+    def resize(self, size: int) -> int:
+        """F_SETPIPE_SZ: round up to a power of two of pages; EPERM beyond what all pipes leave or the limit of every
+        pipe, EBUSY below what is in the pipe.
         """
         if size > 1 << 31 or not size:
             raise LinuxError(errno.EINVAL)
         slots = 1 << (-(-size // PAGE_SIZE) - 1).bit_length()
-        if slots > self.slots and slots * PAGE_SIZE > min(room, MAX_CAPACITY):
+        room = MAX_CAPACITY if self._pipes is None else min(MAX_CAPACITY, self._pipes.room(self))
+        if slots > self.slots and slots * PAGE_SIZE > room:
             raise LinuxError(errno.EPERM)
         if slots < len(self._used):
             raise LinuxError(errno.EBUSY)
@@ -168,10 +173,43 @@ class Pipe:
         self.not_full.wake_all()
 
 
+class Pipes:
+    """Every pipe of a machine with ``pages`` pages of memory."""
+
+    def __init__(self, pages: int) -> None:
+        self._pages = pages
+        self._pipes: WeakSet[Pipe] = WeakSet()
+
+    def new(self) -> Pipe:
+        """A pipe's buffer; beyond a number of pipes (pipe-user-pages-soft) only of one page, as on Linux."""
+        pipe = Pipe(DEFAULT_CAPACITY if len(self._pipes) < MAX_FULL_PIPES else PAGE_SIZE, self)
+        self._pipes.add(pipe)
+        return pipe
+
+    def room(self, pipe: Pipe) -> int:
+        """How many bytes a pipe may be made to hold: all pipes together no more than there is memory
+        (pipe-user-pages-hard).
+        """
+        others = sum(other.slots for other in self._pipes if other is not pipe)
+        return max(0, self._pages - others) * PAGE_SIZE
+
+    def open_fifo(self, path: Path, flags: int) -> FifoFile:
+        """Open a named pipe; the caller goes on to :meth:`File.wait_open`."""
+        inode = path.dentry.inode
+        assert isinstance(inode, Node)
+        if flags & OpenFlags.ACCMODE == OpenFlags.ACCMODE:
+            raise LinuxError(errno.EINVAL)
+        pipe = inode.private
+        if not isinstance(pipe, Pipe):
+            pipe = inode.private = self.new()
+        return FifoFile(path, flags, pipe)
+
+
 class PipeFile(File):
     """One end (or, for a FIFO opened O_RDWR, both ends) of a pipe."""
 
     seekable = False
+    inode: Node
 
     def __init__(self, path: Path, flags: int, pipe: Pipe) -> None:
         super().__init__(path, flags)
@@ -193,7 +231,7 @@ class PipeFile(File):
         pipe.writers -= self.writable
         pipe.wake_everyone()
         if not pipe.readers and not pipe.writers:
-            self.inode.pipe = None
+            self.inode.private = None
 
     def read(self, count: int) -> bytes:
         return self.pipe.read(count)
@@ -210,9 +248,9 @@ class PipeFile(File):
     def fsync(self, data_only: bool) -> None:
         raise LinuxError(errno.EINVAL)
 
-    def ioctl(self, task: Task, command: int, argument: int) -> int:
+    def ioctl(self, caller: Caller[Path], command: int, argument: int) -> int:
         if command == FIONREAD:
-            task.mm.write(argument, self.pipe.length.to_bytes(4, "little"))
+            caller.mm.write(argument, self.pipe.length.to_bytes(4, "little"))
             return 0
         raise LinuxError(errno.ENOTTY)
 
@@ -252,24 +290,15 @@ class FifoFile(PipeFile):
             raise WouldBlock(pipe.not_full)
 
 
-def open_fifo(path: Path, flags: int) -> FifoFile:
-    """Open a named pipe; the caller goes on to :meth:`File.wait_open`."""
-    inode = path.dentry.inode
-    if flags & OpenFlags.ACCMODE == OpenFlags.ACCMODE:
-        raise LinuxError(errno.EINVAL)
-    if inode.pipe is None:
-        inode.pipe = inode.sb.kernel.vfs.new_pipe()
-    return FifoFile(path, flags, inode.pipe)
-
-
 PIPEFS_MAGIC = 0x50495045
 
 
-class PipeInode(Inode):
-    """The inode of a pipe."""
+class PipeInode(Node):
+    """The inode of a pipe; opened again, through /proc/<pid>/fd, it is a FIFO."""
 
-    def __init__(self, sb: SuperBlock) -> None:
+    def __init__(self, sb: SuperBlock, pipe: Pipe) -> None:
         super().__init__(sb, stat.S_IFIFO | 0o600)
+        self.private = pipe
 
 
 class PipeSuperBlock(SuperBlock):
@@ -277,8 +306,8 @@ class PipeSuperBlock(SuperBlock):
 
     magic = PIPEFS_MAGIC
 
-    def __init__(self, kernel: Kernel, fstype: FileSystemType) -> None:
-        super().__init__(kernel, fstype)
+    def __init__(self, resources: Resources, fstype: FileSystemType) -> None:
+        super().__init__(resources, fstype)
         self.root = FixedDirectory(self)
 
 
@@ -287,5 +316,5 @@ class PipeFsType(FileSystemType):
 
     name = "pipefs"
 
-    def mount(self, kernel: Kernel, options: str) -> SuperBlock:
-        return PipeSuperBlock(kernel, self)
+    def mount(self, resources: Resources, options: str) -> SuperBlock:
+        return PipeSuperBlock(resources, self)

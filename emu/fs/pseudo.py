@@ -1,4 +1,4 @@
-"""Files whose text a function makes: what /proc and /sys consist of."""
+"""Files whose text a function makes, and trees of them: what /proc and /sys consist of."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from emu.fs.file import File
 from emu.fs.inode import Inode
+from emu.fs.libfs import FixedDirectory
+from emu.fs.superblock import SuperBlock
 from emu.linux.errors import LinuxError
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
-    from emu.fs.superblock import SuperBlock
-    from emu.kernel.task import Task
+    from emu.linux.caller import Caller
 
 #: Makes the whole text of a file.
 Text = Callable[[], bytes]
@@ -60,7 +61,7 @@ class TextFile(Inode):
         self.size = size
         self.store = store
 
-    def open(self, path: Path, flags: int, task: Task | None) -> File:
+    def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
         file = TextHandle(path, flags)
         if file.writable and self.store is None:
             file.put()
@@ -95,19 +96,19 @@ class SeekableFile(Inode):
         self.read_at = read_at
         self.write_at = write_at
 
-    def open(self, path: Path, flags: int, task: Task | None) -> File:
+    def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
         return SeekableHandle(path, flags)
 
 
 class LinkFile(Inode):
     """A symbolic link whose target depends on who looks (/proc/self)."""
 
-    def __init__(self, sb: SuperBlock, target: Callable[[Task | None], str], ino: int | None = None) -> None:
+    def __init__(self, sb: SuperBlock, target: Callable[[Caller[Path] | None], str], ino: int | None = None) -> None:
         super().__init__(sb, stat.S_IFLNK | 0o777, ino=ino)
         self._target = target
 
-    def readlink(self, task: Task | None) -> str:
-        return self._target(task)
+    def get_link(self, caller: Caller[Path] | None) -> str:
+        return self._target(caller)
 
 
 class MagicLink(Inode):
@@ -117,9 +118,74 @@ class MagicLink(Inode):
         super().__init__(sb, stat.S_IFLNK | mode, ino=ino)
         self._place = place
 
-    def readlink(self, task: Task | None) -> str:
-        root = task.fs.root if task is not None else None
-        return self.sb.kernel.vfs.path_string(self._place(), root)
-
-    def get_link(self, task: Task | None) -> str | Path:
+    def get_link(self, caller: Caller[Path] | None) -> Path:
         return self._place()
+
+
+class PseudoSuperBlock(SuperBlock):
+    """A tree that the kernel and its modules build and guests only look at (sysfs, debugfs, procfs)."""
+
+    root: FixedDirectory
+    #: st_size of its files.
+    file_size = 0
+
+    def create_directory(self, name: str) -> FixedDirectory:
+        """The directory ``a/b/c``, made with those above it where they are missing."""
+        directory = self.root
+        for part in name.split("/"):
+            inode: Inode | None = directory.entries.get(part)
+            if inode is None:
+                inode = FixedDirectory(self)
+                directory.add(part, inode)
+            if not isinstance(inode, FixedDirectory):
+                raise ValueError(f"{self.fstype.name}: {part} in {name} is no directory")
+            directory = inode
+        return directory
+
+    def create_mount_point(self, name: str) -> None:
+        """An empty directory on which a module's file system is to be mounted (sysfs_create_mount_point)."""
+        self.create_directory(name)
+
+    def remove_mount_point(self, name: str) -> None:
+        """Take the directory away again (sysfs_remove_mount_point)."""
+        directory, last = self._place(name)
+        directory.remove(last).nlink = 0
+
+    def create_file(
+        self, name: str, text: Text, mode: int = 0o444, size: int | None = None, store: Store | None = None
+    ) -> None:
+        """A text file ``a/b/c``; its directories are made where they are missing.  What is written to it goes to
+        ``store``.
+        """
+        directory, last = self._place(name)
+        directory.add(last, TextFile(self, text, mode, self.file_size if size is None else size, store=store))
+
+    def create_link(self, name: str, target: str) -> None:
+        """A symbolic link ``a/b/c`` with a fixed target."""
+        directory, last = self._place(name)
+        directory.add(last, LinkFile(self, lambda _: target))
+
+    def _place(self, name: str) -> tuple[FixedDirectory, str]:
+        parent, _, last = name.rpartition("/")
+        return self.create_directory(parent) if parent else self.root, last
+
+
+class SysctlSuperBlock(PseudoSuperBlock):
+    """A tree with the kernel's parameters in ``sys`` (procfs)."""
+
+    def add_sysctl(self, name: str, text: Text, store: Callable[[int], None] | None = None) -> None:
+        """/proc/sys/``name``, for example ``vm/mshare_size``; ``text`` includes the newline.  Read-only, unless
+        ``store`` takes a number that is written to it (EINVAL for what is none).
+        """
+        if store is None:
+            self.create_file(f"sys/{name}", text)
+        else:
+            self.create_file(f"sys/{name}", text, 0o644, store=lambda data: store(_decimal(data)))
+
+
+def _decimal(data: bytes) -> int:
+    """The number that is written to a sysctl (proc_doulongvec_minmax)."""
+    word = data.strip(b" \t\n\0")
+    if not word.isdigit() or len(word) > 20:
+        raise LinuxError(errno.EINVAL)
+    return int(word)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import errno
 from enum import IntFlag
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import PAGE_SIZE
-from emu.mm.vma import Prot, VmFlags
+from emu.linux.mman import Prot
+from emu.mm.flags import VmFlags
 
 if TYPE_CHECKING:
-    from emu.fs.file import File
-    from emu.fs.inode import Inode
     from emu.mm.pagecache import PageCache
     from emu.mm.vma import Vma
 
@@ -33,19 +32,26 @@ _ALL = Seal.SEAL | Seal.SHRINK | Seal.GROW | Seal.WRITE | Seal.FUTURE_WRITE | Se
 _NO_WRITES = Seal.WRITE | Seal.FUTURE_WRITE
 
 
-def get_seals(file: File) -> int:
+class Sealed(Protocol):
+    """An inode, as far as seals are concerned."""
+
+    seals: Seal | None
+    size: int
+    mode: int
+
+
+def get_seals(inode: Sealed) -> int:
     """F_GET_SEALS: EINVAL for a file that cannot have any."""
-    if file.inode.seals is None:
+    if inode.seals is None:
         raise LinuxError(errno.EINVAL)
-    return int(file.inode.seals)
+    return int(inode.seals)
 
 
-def add_seals(file: File, seals: int, cache: PageCache | None) -> None:
+def add_seals(inode: Sealed, seals: int, cache: PageCache | None, *, writable: bool) -> None:
     """F_ADD_SEALS: EPERM if the file is not open for writing or has F_SEAL_SEAL, EBUSY if something could still write
     through a mapping.
     """
-    inode = file.inode
-    if not file.writable:
+    if not writable:
         raise LinuxError(errno.EPERM)
     if seals & ~int(_ALL) or inode.seals is None:
         raise LinuxError(errno.EINVAL)
@@ -60,7 +66,7 @@ def add_seals(file: File, seals: int, cache: PageCache | None) -> None:
     inode.seals |= wanted
 
 
-def writable_bytes(inode: Inode, pos: int, count: int) -> int:
+def writable_bytes(inode: Sealed, pos: int, count: int) -> int:
     """How many of the bytes may be written there, a page at a time; LinuxError(EPERM) if not even the first."""
     seals = inode.seals or Seal.NONE
     if seals & _NO_WRITES:
@@ -73,20 +79,20 @@ def writable_bytes(inode: Inode, pos: int, count: int) -> int:
     return fits
 
 
-def check_size(inode: Inode, size: int) -> None:
+def check_size(inode: Sealed, size: int) -> None:
     """LinuxError(EPERM) if the file may not get this size."""
     seals = inode.seals or Seal.NONE
     if (seals & Seal.SHRINK and size < inode.size) or (seals & Seal.GROW and size > inode.size):
         raise LinuxError(errno.EPERM)
 
 
-def check_punch(inode: Inode) -> None:
+def check_punch(inode: Sealed) -> None:
     """LinuxError(EPERM) if no hole may be punched."""
     if (inode.seals or Seal.NONE) & _NO_WRITES:
         raise LinuxError(errno.EPERM)
 
 
-def check_mapping(inode: Inode, vma: Vma) -> None:
+def check_mapping(inode: Sealed, vma: Vma) -> None:
     """A shared mapping of a file sealed against writing can only be read, for ever; LinuxError(EPERM)."""
     if vma.shared and (inode.seals or Seal.NONE) & _NO_WRITES:
         if vma.prot & Prot.WRITE:
@@ -94,7 +100,7 @@ def check_mapping(inode: Inode, vma: Vma) -> None:
         vma.flags |= VmFlags.NEVERWRITE
 
 
-def check_mode(inode: Inode, mode: int) -> None:
+def check_mode(inode: Sealed, mode: int) -> None:
     """LinuxError(EPERM) if a sealed file's execute bits would change."""
     if (inode.seals or Seal.NONE) & Seal.EXEC and (inode.mode ^ mode) & 0o111:
         raise LinuxError(errno.EPERM)

@@ -10,7 +10,7 @@ from emu.linux.fileflags import NAME_MAX, PAGE_SIZE
 
 if TYPE_CHECKING:
     from emu.fs.inode import Inode
-    from emu.kernel.kernel import Kernel
+    from emu.fs.resources import Resources
 
 
 class StatFs(NamedTuple):
@@ -34,11 +34,11 @@ class SuperBlock:
     #: Names go only through unlink, rmdir and rename, so that what was looked up may be remembered.
     keeps_dentries = True
 
-    def __init__(self, kernel: Kernel, fstype: FileSystemType) -> None:
-        self.kernel = kernel
+    def __init__(self, resources: Resources, fstype: FileSystemType) -> None:
+        self.resources = resources
         self.fstype = fstype
         self.read_only = False
-        self.dev = kernel.vfs.new_device_number()
+        self.dev = resources.new_device_number()
         #: Mounts of this instance; put_super() when the last goes.
         self.active = 0
         #: How many names guests may remove again.
@@ -52,7 +52,7 @@ class SuperBlock:
 
     def now(self) -> int:
         """The time for an inode's timestamps, in nanoseconds since the epoch."""
-        return self.kernel.vfs.now()
+        return self.resources.now()
 
     def statfs(self) -> StatFs:
         """Sizes for statfs(2)."""
@@ -76,13 +76,17 @@ class FileSystemType:
 
     name = ""
 
-    def mount(self, kernel: Kernel, options: str) -> SuperBlock:
+    def mount(self, resources: Resources, options: str) -> SuperBlock:
         """Make an instance; EINVAL for an option that it does not know."""
         raise NotImplementedError(f"file system {self.name} has no mount()")
 
 
 def parse_options(options: str, known: frozenset[str]) -> dict[str, str]:
-    """``a=1,b`` as a dict (a flag has the value ""); EINVAL for a name outside ``known``."""
+    """``a=1,b`` as a dict (a flag has the value ""); LinuxError(EINVAL) for a name outside ``known``.
+
+    >>> parse_options("level=pmd,strict", frozenset({"level", "strict"}))
+    {'level': 'pmd', 'strict': ''}
+    """
     result: dict[str, str] = {}
     for word in filter(None, options.split(",")):
         name, _, value = word.partition("=")
@@ -93,7 +97,11 @@ def parse_options(options: str, known: frozenset[str]) -> dict[str, str]:
 
 
 def parse_size(text: str) -> int:
-    """``4k``, ``1G``, ``0x1000`` in bytes, as the kernel's memparse(); EINVAL for anything else."""
+    """``4k``, ``1G``, ``0x1000`` in bytes, as the kernel's memparse(); LinuxError(EINVAL) for anything else.
+
+    >>> parse_size("4k"), parse_size("0x1000")
+    (4096, 4096)
+    """
     units = {"k": 10, "m": 20, "g": 30, "t": 40, "p": 50, "e": 60}
     shift = units.get(text[-1:].lower(), 0)
     digits = text[:-1] if shift else text

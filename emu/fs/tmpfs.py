@@ -19,8 +19,8 @@ from emu.mm.pagecache import PageCache
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
-    from emu.kernel.kernel import Kernel
-    from emu.kernel.task import Task
+    from emu.fs.resources import Resources
+    from emu.linux.caller import Caller
     from emu.mm.address_space import AddressSpace
     from emu.mm.vma import Vma
 
@@ -94,7 +94,7 @@ class TmpfsInode(Inode):
 
     def __init__(self, sb: TmpfsSuperBlock, mode: int, uid: int = 0, gid: int = 0) -> None:
         super().__init__(sb, stat.S_IFREG | mode & 0o7777, uid, gid)
-        self.page_cache = PageCache(sb.kernel.frames, charge=sb.charge)
+        self.page_cache = PageCache(sb.resources.frames, charge=sb.charge)
         self._sb = sb
         self.seals = Seal.SEAL
         #: Made with O_TMPFILE: linkat() may give it its first name.
@@ -104,7 +104,7 @@ class TmpfsInode(Inode):
     def blocks(self) -> int:
         return self.page_cache.nr_pages * (PAGE_SIZE // 512)
 
-    def open(self, path: Path, flags: int, task: Task | None) -> File:
+    def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
         return TmpfsFile(path, flags)
 
     def grow(self, size: int) -> None:
@@ -250,10 +250,10 @@ class TmpfsSuperBlock(SuperBlock):
 
     magic = TMPFS_MAGIC
 
-    def __init__(self, kernel: Kernel, fstype: FileSystemType, options: str = "", limited: bool = True) -> None:
-        super().__init__(kernel, fstype)
+    def __init__(self, resources: Resources, fstype: FileSystemType, options: str = "", limited: bool = True) -> None:
+        super().__init__(resources, fstype)
         words = parse_options(options, OPTIONS)
-        half = kernel.frames.total // 2 if limited else 0
+        half = resources.frames.total // 2 if limited else 0
         self.max_blocks = _block_limit(words, half)
         self.max_inodes = parse_size(words["nr_inodes"]) if "nr_inodes" in words else half
         self.used_blocks = 0
@@ -300,8 +300,8 @@ class Tmpfs(FileSystemType):
 
     name = "tmpfs"
 
-    def mount(self, kernel: Kernel, options: str) -> SuperBlock:
-        return TmpfsSuperBlock(kernel, self, options)
+    def mount(self, resources: Resources, options: str) -> SuperBlock:
+        return TmpfsSuperBlock(resources, self, options)
 
 
 class ShmemType(FileSystemType):
@@ -309,8 +309,8 @@ class ShmemType(FileSystemType):
 
     name = "shmem"
 
-    def mount(self, kernel: Kernel, options: str) -> SuperBlock:
-        return TmpfsSuperBlock(kernel, self, options, limited=False)
+    def mount(self, resources: Resources, options: str) -> SuperBlock:
+        return TmpfsSuperBlock(resources, self, options, limited=False)
 
 
 def _block_limit(words: dict[str, str], default: int) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from emu.linux.errors import LinuxError
-from emu.mm.vma import Prot
+from emu.linux.mman import Prot
 
 _HEADER_BYTES = 64
 _MAX_PHDRS = 128

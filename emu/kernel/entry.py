@@ -25,8 +25,7 @@ from emu.kernel.signal_state import (
 from emu.kernel.task import Task, TaskState
 from emu.linux.errors import Interrupted, LinuxError
 from emu.linux.syscall import Syscall
-from emu.mm.fault import handle_mm_fault
-from emu.mm.vma import FaultResult
+from emu.mm.flags import FaultResult
 from mmu import Access, GeneralProtection, PageFault
 from mmu.faults import ErrorCode
 
@@ -81,7 +80,11 @@ class Entry:
                 if not kernel.signals.deliver(task):
                     return
             cpu.trap.code_id = task.mm.code_id
-            trap = cpu.enter(task.rip)
+            try:
+                trap = cpu.enter(task.rip)
+            except BaseException:
+                task.rip = cpu.rip  # so that it can go on
+                raise
             kind = trap.kind
             if kind == TrapKind.SYSCALL:
                 if not self._system_call(task):
@@ -192,11 +195,11 @@ class Entry:
 
     def _page_fault(self, fault: PageFault) -> bool:
         """A page fault within a TLB fill: resolve it there, so that the instruction never notices."""
-        task = self._kernel.current
+        task = self._kernel.scheduler.current
         assert task is not None
         usage = task.usage
         usage.hw_faults += 1
-        result = handle_mm_fault(task.mm, fault.vaddr, fault.access)
+        result = task.mm.handle_fault(fault.vaddr, fault.access)
         if result == FaultResult.MINOR:
             usage.min_flt += 1
         elif result == FaultResult.LINKED:

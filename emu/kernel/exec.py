@@ -14,9 +14,11 @@ from emu.kernel.exit import de_thread, release_memory, vfork_done
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, SigAction
 from emu.kernel.task import Task
 from emu.linux.errors import LinuxError
+from emu.linux.mman import MapFlags, Prot
 from emu.mm.address_space import TASK_SIZE, AddressSpace, page_align
+from emu.mm.flags import VmFlags
 from emu.mm.mmap import do_mmap, unmapped_area
-from emu.mm.vma import MapFlags, Prot, Vma, VmFlags
+from emu.mm.vma import Vma
 from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -75,7 +77,7 @@ def do_execve(kernel: Kernel, task: Task, path: str, argv: Sequence[bytes], envp
         file.put()
     _commit(kernel, task, mm, path, argv)
     task.exe = exe
-    kernel.start_program(task, rip, rsp)
+    _start_program(kernel, task, rip, rsp)
 
 
 def _open_program(kernel: Kernel, task: Task, path: str, argv: list[bytes]) -> tuple[File, list[bytes]]:
@@ -104,7 +106,7 @@ def check_executable(kernel: Kernel, task: Task, path: str) -> None:
 
 
 def _open_executable(kernel: Kernel, task: Task, path: str) -> File:
-    file = kernel.vfs.open(path, task=task)
+    file = kernel.vfs.open(path, caller=task)
     inode = file.inode
     if not inode.is_regular or not inode.mode & 0o111:
         file.put()
@@ -216,10 +218,20 @@ def _commit(kernel: Kernel, task: Task, mm: AddressSpace, path: str, argv: Seque
         kernel.flusher.switch_mm(mm)
     old.put()
     vfork_done(task)
-    task.files = kernel.unshare_files(task.files)
+    task.files = task.files.unshare()
     task.files.close_on_exec()
     task.signals.actions = [SigAction(SIG_IGN if a.handler == SIG_IGN else SIG_DFL) for a in task.signals.actions]
     task.signals.alt_stack = (0, 0, 2)
     task.comm = path.rsplit("/", 1)[-1][:15]
     task.argv = tuple(argv)
     mm.on_kernel_fault = kernel.count_kernel_fault
+
+
+def _start_program(kernel: Kernel, task: Task, rip: int, rsp: int) -> None:
+    """Give a task the registers of a new program (ELF psABI: all zero but RSP)."""
+    task.rip = rip
+    if task is kernel.current:
+        kernel.cpu.load_fresh(rsp)
+        task.registers_replaced = True
+    else:
+        task.context = kernel.cpu.fresh_context(rsp)

@@ -12,8 +12,8 @@ from emu.kernel.task import Task, TaskState
 from emu.linux.errors import LinuxError
 
 if TYPE_CHECKING:
-    from emu.kernel.group import ThreadGroup
     from emu.kernel.kernel import Kernel
+    from emu.kernel.task import ThreadGroup
 
 WNOHANG = 1
 
@@ -70,7 +70,6 @@ def _end_process(kernel: Kernel, last: Task, status: int) -> None:
     group.exit_code = status if group.exiting is None else group.exiting
     if group.alarm is not None:
         kernel.clock.cancel(group.alarm[1])
-    kernel.remember(group)
     for hook in kernel.exit_hooks:
         hook(last)
 
@@ -80,7 +79,7 @@ def release_memory(kernel: Kernel, task: Task) -> None:
     is woken.
     """
     if task.robust_list:
-        exit_robust_list(kernel, task)
+        exit_robust_list(kernel.futexes, task)
         task.robust_list = 0
     if task.clear_child_tid:
         if task.mm.users > 1:  # as the kernel does: else nobody could see it

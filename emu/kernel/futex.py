@@ -19,8 +19,8 @@ from mmu.memory import PAGE_SIZE
 from mmu.registers import Access
 
 if TYPE_CHECKING:
-    from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
+    from emu.linux.clock import Clock
     from emu.mm.address_space import AddressSpace
 
 ANY_BIT = 0xFFFF_FFFF
@@ -49,10 +49,7 @@ def futex_key(mm: AddressSpace, address: int, *, private: bool) -> Key:
         get_user_page(mm, address, Access.READ)  # a futex that is only looked at
     vma = mm.vmas.find(address)
     assert vma is not None, "futex_key: the page is there and no VMA is"
-    if vma.ops is not None and vma.ops.owns_tables:
-        behind = vma.ops.object_at(vma, address)
-    else:
-        behind = (vma.page_cache, vma.index_of(address)) if vma.shared and vma.page_cache is not None else None
+    behind = vma.ops.object_at(vma, address)
     return (mm.serial, address) if behind is None else (*behind, address % PAGE_SIZE)
 
 
@@ -117,7 +114,7 @@ class Futexes:
             pass  # nobody can wait where nothing is
 
 
-def exit_robust_list(kernel: Kernel, task: Task) -> None:
+def exit_robust_list(futexes: Futexes, task: Task) -> None:
     """A task ends: futexes that it holds, by the list that it has told of, are marked, and one waiter of each is woken
     (kernel/futex/core.c).
     """
@@ -129,32 +126,32 @@ def exit_robust_list(kernel: Kernel, task: Task) -> None:
                 break
             following = task.mm.read_u64(entry & ~1)
             if entry & ~1 != pending & ~1:
-                _owner_died(kernel, task, (entry & ~1) + offset, bool(entry & 1), pending=False)
+                _owner_died(futexes, task, (entry & ~1) + offset, bool(entry & 1), pending=False)
             entry = following
         if pending & ~1:
-            _owner_died(kernel, task, (pending & ~1) + offset, bool(pending & 1), pending=True)
+            _owner_died(futexes, task, (pending & ~1) + offset, bool(pending & 1), pending=True)
     except LinuxError:
         pass  # as the kernel does: a list that cannot be read ends there
 
 
-def _owner_died(kernel: Kernel, task: Task, address: int, inheriting: bool, *, pending: bool) -> None:
+def _owner_died(futexes: Futexes, task: Task, address: int, inheriting: bool, *, pending: bool) -> None:
     if address % 4:
         raise LinuxError(errno.EINVAL)
     word = task.mm.read_u32(address)
     if pending and not inheriting and not word:
-        kernel.futexes.wake_word(task.mm, address)
+        futexes.wake_word(task.mm, address)
     elif word & _TID_MASK == task.pid:
         task.mm.write_u32(address, word & _WAITERS | _OWNER_DIED)
         if word & _WAITERS and not inheriting:
-            kernel.futexes.wake_word(task.mm, address)
+            futexes.wake_word(task.mm, address)
 
 
-def futex_wait(kernel: Kernel, task: Task, waiter: Waiter, deadline: int | None) -> Generator[Any, None, int]:
+def futex_wait(futexes: Futexes, clock: Clock, waiter: Waiter, deadline: int | None) -> Generator[Any, None, int]:
     """Sleep until woken: 0; LinuxError(ETIMEDOUT) at the deadline (ns of the monotonic clock), (EINTR) for a signal."""
-    kernel.futexes.add(waiter)
+    futexes.add(waiter)
     try:
         while not waiter.woken:
-            if deadline is not None and kernel.clock.now_ns() >= deadline:
+            if deadline is not None and clock.now_ns() >= deadline:
                 raise LinuxError(errno.ETIMEDOUT)
             try:
                 yield (waiter.queue, deadline)
@@ -163,4 +160,4 @@ def futex_wait(kernel: Kernel, task: Task, waiter: Waiter, deadline: int | None)
                     raise
         return 0
     finally:
-        kernel.futexes.discard(waiter)
+        futexes.discard(waiter)

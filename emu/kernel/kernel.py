@@ -5,50 +5,46 @@ from __future__ import annotations
 import errno
 import random
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from emu.boot import populate
 from emu.cpu import Cpu
-from emu.fs.fdtable import FdTable
+from emu.fs.resources import Resources
 from emu.fs.vfs import Vfs
 from emu.kernel.entry import Entry
 from emu.kernel.exit import do_exit, do_group_exit
 from emu.kernel.futex import Futexes
-from emu.kernel.limits import soft_limit
 from emu.kernel.sched import Scheduler
 from emu.kernel.signal_state import Sig
 from emu.kernel.signals import Signals
-from emu.kernel.task import Task
+from emu.kernel.task import Task, soft_limit
+from emu.kernel.tracer import Tracer
 from emu.linux.clock import Clock
 from emu.linux.errors import LinuxError
-from emu.linux.tracer import Tracer
 from emu.mm.address_space import AddressSpace, MmContext
+from emu.mm.flags import FaultResult
 from emu.mm.frames import FrameAllocator
 from emu.mm.hugetlb import HugePagePool
 from emu.mm.pagetable import ShareCounts
 from emu.mm.tlbflush import TlbFlusher
-from emu.mm.vma import FaultResult
-from emu.proc.memory import PID_FILES, PID_READERS, add_memory_files
-from emu.syscalls import all_tables
 from mmu import PhysicalMemory
 
 if TYPE_CHECKING:
-    from emu.kernel.group import ThreadGroup
-    from emu.kernel.modules import Init
+    from emu.fs.dentry import Path
+    from emu.linux.event_kind import Kind
     from mmu.geometry import Geometry
 
 FIRST_PID = 100
 MAX_TASKS = 4096
-#: What the host keeps, whatever guests do: messages, ended processes, and bytes of the arguments of each.
-MAX_LOGGED, MAX_FINISHED, MAX_ARGUMENTS = 1000, 1 << 16, 4096
+#: How many messages the host keeps, whatever guests do.
+MAX_LOGGED = 1000
 
 
 class Kernel:
-    """One machine's kernel.
+    """One machine's kernel, as it is before :mod:`emu.boot` gives it system calls and file systems.
 
-    ``cpus`` and ``turn``: vCPUs, and how many instructions each runs at a time; ``modules`` are the init functions of
-    kernel modules; ``log`` is told what a user should know (once each for what repeats).
+    ``cpus`` and ``turn``: vCPUs, and how many instructions each runs at a time; ``log`` is told what a user should know
+    (once each for what repeats).
     """
 
     def __init__(
@@ -60,7 +56,6 @@ class Kernel:
         la57: bool = False,
         cpus: int = 1,
         turn: int | None = None,
-        modules: dict[str, Init] | None = None,
         log: Callable[[str], None] | None = None,
     ) -> None:
         self._log = log or (lambda message: print(f"unimmu: {message}", file=sys.stderr))
@@ -68,34 +63,38 @@ class Kernel:
         #: The only source of randomness.
         self.random = random.Random(seed)
         self.ram = ram
+        self.cpus = cpus
         self.cpu = Cpu(ram, entry_frame=2, tlb=tlb, seed=seed, la57=la57, cpus=cpus)
         self.frames = FrameAllocator(ram, self.cpu.mmu.code_written, self.cpu.mmu.code_written_many)
+        self.flusher = TlbFlusher(self.cpu.mmu, current_pid=self._current_pid, tracer=lambda: self.tracer)
         #: The pool of 2 MiB pages.
-        self.huge_pages = HugePagePool(self.frames)
-        self.flusher = TlbFlusher(self.cpu.mmu)
-        self.flusher.current_pid = lambda: None if self.current is None else self.current.tgid
-        self.huge_pages.before_give_back = self.flusher.empty_untold
-        self.flusher.tracer = lambda: self.tracer
+        self.huge_pages = HugePagePool(self.frames, self.flusher.empty_untold)
         self.share_counts = ShareCounts()
-        self.mm_context = MmContext(self.frames, self.flusher, self.share_counts, {}, levels=5 if la57 else 4)
+        self.mm_context = MmContext(
+            self.frames,
+            self.flusher,
+            self.share_counts,
+            {},
+            levels=5 if la57 else 4,
+            limit=lambda resource: soft_limit(self.current, resource),
+        )
         self.clock = Clock(lambda: self.cpu.clock)
         self.tracer = Tracer()
+        #: Rows that modules declare for what they tell the tracer: a trace knows no other kinds of events.
+        self.event_kinds: list[Kind] = []
         self.tasks: dict[int, Task] = {}
-        #: What is kept of processes that have ended, for the report.
-        self.finished: list[dict[str, Any]] = []
-        self.current: Task | None = None
-        self.mm_context.limit = lambda resource: soft_limit(self.current, resource)
         self._next_pid = FIRST_PID
         self.futexes = Futexes()
-        self.scheduler = Scheduler(self, cpus, turn)
-        self.signals = Signals(self)
+        self.scheduler = Scheduler(self.cpu, self.clock, self.flusher, self.tasks, cpus, turn)
+        self.signals = Signals(
+            self.cpu,
+            wake=self.scheduler.wake,
+            exit=self.exit,
+            log_once=self.log_once,
+            tracer=lambda: self.tracer,
+        )
         self.entry = Entry(self)
-        for table in all_tables():
-            for call in table:
-                self.entry.register(call)
-        self.vfs = Vfs(self)
-        populate(self, cpus, pid_files=PID_FILES, pid_readers=PID_READERS)
-        add_memory_files(self)
+        self.vfs = Vfs(Resources(self.frames, self.huge_pages, self.clock, self.random), self._places)
         #: (file system type, path, options) that a module wants mounted unless the user mounts something there.
         self.default_mounts: list[tuple[str, str, str]] = []
         #: Told of each process that ends, by its last thread, and of each thread; before its memory goes.
@@ -105,8 +104,18 @@ class Kernel:
         self.audit_hooks: list[Callable[[], Iterable[str]]] = []
         #: Sections that modules add to the ``--json`` report, by name.
         self.reporters: dict[str, Callable[[], Any]] = {}
-        for init in (modules or {}).values():
-            init(self)
+
+    @property
+    def current(self) -> Task | None:
+        """Whose turn it is."""
+        return self.scheduler.current
+
+    def _current_pid(self) -> int | None:
+        return None if self.current is None else self.current.tgid
+
+    def _places(self) -> Iterator[Path]:
+        for task in self.tasks.values():
+            yield from task.places
 
     # -- services --------------------------------------------------------------------------------------------------
 
@@ -119,7 +128,7 @@ class Kernel:
         if message in self._logged or len(self._logged) > MAX_LOGGED:
             return
         self._logged.add(message)
-        self._log(message if len(self._logged) <= MAX_LOGGED else "whatever else is new will not be told any more")
+        self._log(message if len(self._logged) <= MAX_LOGGED else "further messages are suppressed")
 
     def new_pid(self) -> int:
         """A number that no task has.  LinuxError(EAGAIN) at the limit."""
@@ -149,25 +158,7 @@ class Kernel:
         fallback = None if self.current is None else self.current.tgid
         return next((task.tgid for task in self.tasks.values() if task.mm is mm), fallback)
 
-    @staticmethod
-    def unshare_files(files: FdTable) -> FdTable:
-        """A table of its own for a task that shared one (execve after CLONE_FILES)."""
-        if files.users == 1:
-            return files
-        own = files.copy()
-        files.put()
-        return own
-
-    # -- the life of processes -------------------------------------------------------------------------------------
-
-    def start_program(self, task: Task, rip: int, rsp: int) -> None:
-        """Give a task the registers of a new program (ELF psABI: all zero but RSP)."""
-        task.rip = rip
-        if task is self.current:
-            self.cpu.load_fresh(rsp)
-            task.registers_replaced = True
-        else:
-            task.context = self.cpu.fresh_context(rsp)
+    # -- the end of processes --------------------------------------------------------------------------------------
 
     def exit(self, task: Task, status: int) -> None:
         """End the process of a task; ``status`` as wait4 gives it (exit code << 8, or the signal)."""
@@ -184,41 +175,3 @@ class Kernel:
             f"{self.frames.free} of {self.frames.total} frames are free"
         )
         self.exit(task, Sig.KILL)
-
-    def remember(self, group: ThreadGroup) -> None:
-        """Keep the figures of a process that ends; of very many, the last ones."""
-        if len(self.finished) >= MAX_FINISHED:
-            self.log_once(f"more than {MAX_FINISHED} processes have ended: the report forgets the first ones")
-            del self.finished[0]
-        self.finished.append(describe_process(group))
-
-
-def _shown_arguments(argv: tuple[bytes, ...]) -> list[str]:
-    """Arguments for the report, cut off after some thousand bytes."""
-    shown, left = [], MAX_ARGUMENTS
-    for argument in argv:
-        shown.append(argument[:left].decode("utf-8", "replace"))
-        left -= len(argument) + 1
-        if left <= 0:
-            break
-    return shown
-
-
-def describe_process(group: ThreadGroup) -> dict[str, Any]:
-    """A process as the ``--json`` report shows it; ``threads``: how many it has had."""
-    status, task, usage = group.exit_code, group.leader, group.usage()
-    code = (128 + (status & 0x7F) if status & 0x7F else status >> 8) if not group.alive else None
-    return {
-        "pid": group.tgid,
-        "ppid": task.ppid,
-        "argv": _shown_arguments(task.argv),
-        "exit_status": code,
-        "threads": group.started,
-        "minor_faults": usage.min_flt,
-        "major_faults": usage.maj_flt,
-        "link_faults": usage.link_faults,
-        "hardware_faults": usage.hw_faults,
-        "instructions": usage.instructions,
-        "rss_bytes": (task.mm.rss_anon + task.mm.rss_cache) << 12,
-        "pagetable_bytes": task.mm.tables.table_bytes,
-    }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,9 @@ from emu.kernel.task import Task, TaskState
 from emu.linux.wait import WaitQueue
 
 if TYPE_CHECKING:
-    from emu.kernel.kernel import Kernel
+    from emu.cpu import Cpu
+    from emu.linux.clock import Clock
+    from emu.mm.tlbflush import TlbFlusher
 
 #: Instructions a task may retire before the next one of its vCPU runs.
 TIME_SLICE = 1_000_000
@@ -62,9 +64,23 @@ class Scheduler:
     and a vCPU without any takes the first that waits for the one with the most.
     """
 
-    def __init__(self, kernel: Kernel, cpus: int = 1, turn: int | None = None) -> None:
-        """``turn``: instructions of a vCPU's turn; of one vCPU it is the time slice."""
-        self._kernel = kernel
+    def __init__(
+        self,
+        cpu: Cpu,
+        clock: Clock,
+        flusher: TlbFlusher,
+        tasks: Mapping[int, Task],
+        cpus: int = 1,
+        turn: int | None = None,
+    ) -> None:
+        """``tasks``: every task, by number; ``turn``: instructions of a vCPU's turn (of one vCPU: the time slice)."""
+        self._cpu = cpu
+        self._clock = clock
+        self._flusher = flusher
+        self._tasks = tasks
+        cpu.guard.signals_wait_in(Scheduler.run, wait=False)
+        #: Whose turn it is.
+        self.current: Task | None = None
         self.vcpus = [Vcpu(number) for number in range(cpus)]
         self.time_slice = TIME_SLICE if turn is None or cpus > 1 else turn
         self.turn = None if cpus == 1 else turn or TURN
@@ -82,7 +98,7 @@ class Scheduler:
 
     def running_instructions(self) -> int:
         """Instructions that the current task has retired since its usage was last added up."""
-        return self._kernel.cpu.clock - self._since
+        return self._cpu.clock - self._since
 
     # -- states ----------------------------------------------------------------------------------------------------
 
@@ -103,7 +119,7 @@ class Scheduler:
             queue.remove(task)
         task.sleeping_on = ()
         if task.timer is not None:
-            self._kernel.clock.cancel(task.timer)
+            self._clock.cancel(task.timer)
             task.timer = None
 
     def sleep(self, task: Task, wanted: object) -> None:
@@ -115,7 +131,7 @@ class Scheduler:
         for queue in queues:
             queue.add(task, self.wake)
         if deadline is not None:
-            task.timer = self._kernel.clock.add_timer(deadline, lambda: self._timed_out(task))
+            task.timer = self._clock.add_timer(deadline, lambda: self._timed_out(task))
 
     def _timed_out(self, task: Task) -> None:
         task.timer = None
@@ -136,7 +152,7 @@ class Scheduler:
         retired = self.running_instructions()
         task.usage.instructions += retired
         self.vcpus[task.cpu].instructions += retired
-        self._since = self._kernel.cpu.clock
+        self._since = self._cpu.clock
 
     def slice_is_over(self) -> None:
         """The current task has used up its turn."""
@@ -152,7 +168,7 @@ class Scheduler:
         """Let a task run on these vCPUs only; it moves at once if its own is none of them."""
         task.affinity = mask
         if not mask >> task.cpu & 1 and task.state == TaskState.RUNNABLE:
-            if task is self._kernel.current:
+            if task is self.current:
                 self.yielded = True  # it is enqueued anew when it has left the CPU
             else:
                 self._take_off(task)
@@ -202,30 +218,43 @@ class Scheduler:
 
     # -- running ---------------------------------------------------------------------------------------------------
 
-    def run(self, until: Callable[[], bool] | None = None, timeout_s: float | None = None) -> StopReason:
+    def run(
+        self, enter: Callable[[Task], None], until: Callable[[], bool] | None = None, timeout_s: float | None = None
+    ) -> StopReason:
         """Run until every process has ended or waits for ever, ``until()`` holds (asked once a turn), or time is up.
 
-        ``timeout_s`` is in seconds of host time, looked at once a turn.
+        ``enter`` runs a task, whose registers are in the CPU, until it has to leave it; ``timeout_s`` is in seconds of
+        host time, looked at once a turn.
         """
-        kernel = self._kernel
         limit = None if timeout_s is None else time.monotonic() + timeout_s
-        while True:
-            kernel.clock.run_timers()
-            if until is not None and until():
-                return StopReason.CONDITION
-            if limit is not None and time.monotonic() >= limit:
-                return StopReason.TIMEOUT
-            vcpu = self._find_work()
-            if vcpu is not None:
-                self._take_turn(vcpu)
-            elif not any(task.alive for task in kernel.tasks.values()):
-                return StopReason.EXITED
-            elif not kernel.clock.skip_to_next_timer():
-                return StopReason.IDLE
+        with self._cpu.guard as guard:
+            while True:
+                guard.raise_interruption()
+                reason = self._run_turn(enter, until, limit)
+                if reason is not None:
+                    return reason
 
-    def _take_turn(self, vcpu: Vcpu) -> None:
+    def _run_turn(
+        self, enter: Callable[[Task], None], until: Callable[[], bool] | None, limit: float | None
+    ) -> StopReason | None:
+        """One turn of whoever is next; None if there may be another one."""
+        self._clock.run_timers()
+        if until is not None and until():
+            return StopReason.CONDITION
+        if limit is not None and time.monotonic() >= limit:
+            return StopReason.TIMEOUT
+        vcpu = self._find_work()
+        if vcpu is not None:
+            self._take_turn(vcpu, enter)
+        elif not any(task.alive for task in self._tasks.values()):
+            return StopReason.EXITED
+        elif not self._clock.skip_to_next_timer():
+            return StopReason.IDLE
+        return None
+
+    def _take_turn(self, vcpu: Vcpu, enter: Callable[[Task], None]) -> None:
         """A vCPU's turn: load its task, run it, save it."""
-        task, kernel = vcpu.task, self._kernel
+        task, cpu = vcpu.task, self._cpu
         assert task is not None
         if self._loaded is not task:
             task.context.restore()
@@ -233,14 +262,19 @@ class Scheduler:
         if vcpu.last is not task:
             vcpu.last = task
             vcpu.switches += 1
-        kernel.current = task
-        cpu = kernel.cpu
-        kernel.flusher.switch_cpu(vcpu.number, task.mm, task.tgid)
+        self.current = task
+        self._flusher.switch_cpu(vcpu.number, task.mm, task.tgid)
         self._since = start = cpu.clock
         cpu.trap.budget = vcpu.slice_left if self.turn is None else min(self.turn, vcpu.slice_left)
-        kernel.entry.run(task)
+        try:
+            enter(task)
+        except BaseException:
+            self.account(task)
+            if task.alive:
+                task.context.save()
+            raise
         self.account(task)
-        kernel.current = None
+        self.current = None
         if task.alive:
             task.context.save()
         vcpu.slice_left -= cpu.clock - start

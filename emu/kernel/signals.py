@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from emu.kernel.signal_state import (
@@ -19,14 +20,31 @@ from emu.kernel.signal_state import (
 from emu.kernel.task import Task
 
 if TYPE_CHECKING:
-    from emu.kernel.kernel import Kernel
+    from emu.cpu import Cpu
+    from emu.kernel.tracer import Tracer
 
 
 class Signals:
-    """The signal side of a kernel."""
+    """The signal side of a kernel.
 
-    def __init__(self, kernel: Kernel) -> None:
-        self._kernel = kernel
+    ``wake`` makes a sleeping task runnable, ``exit`` ends the process of a task with a status, ``log_once`` tells the
+    user, ``tracer`` is asked for who is told of what is delivered.
+    """
+
+    def __init__(
+        self,
+        cpu: Cpu,
+        *,
+        wake: Callable[[Task], None],
+        exit: Callable[[Task, int], None],
+        log_once: Callable[[str], None],
+        tracer: Callable[[], Tracer],
+    ) -> None:
+        self._cpu = cpu
+        self._wake = wake
+        self._exit = exit
+        self._log_once = log_once
+        self._tracer = tracer
 
     def send(self, task: Task, signo: int, info: SigInfo | None = None) -> None:
         """Send a signal to this one task; it is woken if it sleeps and the signal is not blocked."""
@@ -34,7 +52,7 @@ class Signals:
             return
         task.signals.add(info or SigInfo(signo, SiCode.KERNEL))
         if task.signals.deliverable():
-            self._kernel.scheduler.wake(task)
+            self._wake(task)
 
     def send_to_process(self, task: Task, signo: int, info: SigInfo | None = None) -> None:
         """Send a signal to the process of a task: to any thread that does not block it, the leader before the others
@@ -46,7 +64,7 @@ class Signals:
         enqueue(group.pending, info or SigInfo(signo, SiCode.KERNEL))
         for thread in sorted(group.threads.values(), key=lambda thread: thread is not group.leader):
             if not thread.signals.blocked >> (signo - 1) & 1:
-                self._kernel.scheduler.wake(thread)
+                self._wake(thread)
                 return
 
     def _dropped(self, task: Task, signo: int) -> bool:
@@ -80,7 +98,7 @@ class Signals:
             info = task.signals.take()
             if info is None:
                 break
-            self._kernel.tracer.signal(task, info)
+            self._tracer().signal(task, info)
             action = task.signals.actions[info.signo]
             if action.handler == SIG_IGN and info.signo not in (Sig.KILL, Sig.STOP):
                 continue
@@ -89,9 +107,9 @@ class Signals:
                     continue
                 if info.signo in STOPS_BY_DEFAULT:
                     # job control has no terminal here: a stopped process could never be continued by anybody
-                    self._kernel.log_once(f"{Sig(info.signo)!r}: stopping a process is not supported; it goes on")
+                    self._log_once(f"{Sig(info.signo)!r}: stopping a process is not supported; it goes on")
                     continue
-                self._kernel.exit(task, info.signo)  # no core is ever dumped: RLIMIT_CORE is 0 from the start
+                self._exit(task, info.signo)  # no core is ever dumped: RLIMIT_CORE is 0 from the start
                 return False
             self._handle(task, info, action)  # the next frame lies on this one: its handler runs first
         if task.signals.saved_mask is not None:
@@ -99,12 +117,12 @@ class Signals:
         return task.alive
 
     def _handle(self, task: Task, info: SigInfo, action: SigAction) -> None:
-        from emu.kernel.sigframe import setup_frame  # many programs never get a signal
+        from emu.kernel.sigframe import setup_frame  # 1 ms, and many programs never get a signal
 
         signals = task.signals
         old_mask = signals.blocked if signals.saved_mask is None else signals.saved_mask
         signals.saved_mask = None
-        if not setup_frame(self._kernel.cpu, task, info, action, old_mask):
+        if not setup_frame(self._cpu, task, info, action, old_mask):
             # no room for the frame: SIGSEGV by default action (force_sigsegv)
             if info.signo == Sig.SEGV:
                 signals.actions[Sig.SEGV] = SigAction()

@@ -1,48 +1,17 @@
-"""What the kernel tells whoever records a run.  This one records nothing."""
+"""Who is told of what happens to memory: tables that are linked, TLBs that are shot down."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from emu.kernel.signal_state import SigInfo
-    from emu.kernel.task import Task
-    from emu.linux.syscall import Syscall
+from typing import Any
 
 
-class Tracer:
-    """Base of every recorder; each method is told of one kind of event, as it happens."""
+class EventTracer:
+    """Base of every recorder, as memory management and modules know it.  This one records nothing."""
 
-    #: Whether system calls are to be told at all (they are the hot path).
-    syscalls = False
     #: Whether :meth:`event` does anything, so that callers need not gather the fields in vain.
     active = False
 
-    def syscall_enter(self, task: Task, number: int, call: Syscall | None, arguments: tuple[int, ...]) -> None:
-        """A system call begins; ``call`` is None for one that does not exist."""
-
-    def syscall_exit(self, task: Task, number: int, call: Syscall | None, result: int) -> None:
-        """A system call has its result (negative: -errno)."""
-
-    def signal(self, task: Task, info: SigInfo) -> None:
-        """A signal is delivered."""
-
-    def fork(self, parent: Task, child: Task) -> None:
-        """A child exists."""
-
-    def exec(self, task: Task, path: str, argv: tuple[bytes, ...]) -> None:
-        """A task runs a new program."""
-
-    def exit(self, task: Task, status: int) -> None:
-        """A task ends."""
-
-    def supersede(self, task: Task, leader: Task) -> None:
-        """A thread that calls execve is about to take the number of the leader of its process."""
-
-    def event(self, kind: str, **fields: Any) -> None:
-        """Any other event, for instance a table that is linked; field values are ints, strings, None or
-        lists of ints.
-
-        Names that end with "addr", "entry", "before" or "after" are those of addresses and page-table entries; ``pid``
-        is the process that it happened to.
+    def event(self, kind: str, *, pid: int | None = None, **fields: Any) -> None:
+        """An event, for instance a table that is linked, with the fields that the row of its kind declares
+        (:mod:`emu.linux.event_kind`); ``pid`` is the process that it happened to.
         """

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
 
-if TYPE_CHECKING:
-    from emu.kernel.task import Task
+#: Who sleeps: a task of the scheduler.
+Sleeper = TypeVar("Sleeper", bound=Hashable)
 
 
 class WaitQueue:
@@ -18,13 +18,13 @@ class WaitQueue:
     __slots__ = ("_sleepers",)
 
     def __init__(self) -> None:
-        self._sleepers: dict[Task, Callable[[Task], None]] = {}
+        self._sleepers: dict[Hashable, Callable[[Any], None]] = {}
 
-    def add(self, task: Task, wake: Callable[[Task], None]) -> None:
+    def add(self, task: Sleeper, wake: Callable[[Sleeper], None]) -> None:
         """Put ``task`` to sleep here; ``wake(task)`` is the scheduler's way to make it runnable."""
         self._sleepers[task] = wake
 
-    def remove(self, task: Task) -> None:
+    def remove(self, task: Hashable) -> None:
         """Forget ``task`` (it was woken by something else); no error if it is not here."""
         self._sleepers.pop(task, None)
 

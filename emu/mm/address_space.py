@@ -6,18 +6,19 @@ import functools
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from emu.kernel.limits import soft_limit
+from emu.linux.errors import LinuxError
 from emu.linux.limits import Rlimit
+from emu.linux.mman import Prot
 from emu.mm.commit import Commit
+from emu.mm.flags import FaultResult, VmFlags
 from emu.mm.frames import FrameAllocator
-from emu.mm.hugefault import unshare_at_split
-from emu.mm.map_hook import MapHook
 from emu.mm.pagetable import PageTables, ShareCounts
-from emu.mm.tlbflush import Flush, TlbFlusher
+from emu.mm.tlbflush import Flush, Flushed, TlbFlusher
 from emu.mm.usercopy import UserCopy
-from emu.mm.vma import Prot, TableSharer, Vma, VmaTree, VmFlags, merge_neighbours
-from emu.mm.zap import zap_range
+from emu.mm.vma import Vma, VmaTree, merge_neighbours
+from emu.mm.vmops import MapHook, TableSharer
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+from mmu.registers import Access
 
 #: The end of user addresses with 4-level paging, and with 5-level paging of those that nobody has to ask for
 #: (DEFAULT_MAP_WINDOW).
@@ -27,6 +28,8 @@ TASK_SIZE_MAX = {4: TASK_SIZE, 5: (1 << 56) - PAGE_SIZE}
 #: sysctl vm.mmap_min_addr and vm.max_map_count.
 MMAP_MIN_ADDR = 0x10000
 MAX_MAP_COUNT = 65530
+#: How large a stack can grow, whatever its limit says, and how far it stays away from what is below.
+_MAX_STACK, _STACK_GUARD_GAP = 1 << 30, 1 << 20
 
 
 def page_align(length: int) -> int:
@@ -55,7 +58,7 @@ class MmContext:
     #: Modules that are told of new mappings.
     map_hooks: list[MapHook] = field(default_factory=list)
     #: The current task's soft limit of a resource, None for infinite.
-    limit: Callable[[Rlimit], int | None] = lambda resource: soft_limit(None, resource)
+    limit: Callable[[Rlimit], int | None] = lambda resource: None
     serial: int = 0
     code_ids: int = 0
 
@@ -122,14 +125,14 @@ class AddressSpace(UserCopy):
         address there.
         """
         vma = self.vmas.find(address)
-        backing = None if vma is None or vma.ops is None else vma.ops.backing(vma)
+        backing = None if vma is None else vma.ops.backing(vma)
         return [] if vma is None or backing is None else [(backing[0].serial, address - vma.start + backing[1])]
 
-    def links_to(self, host: AddressSpace, start: int, end: int) -> list[tuple[int, int]]:
+    def links_to(self, host: Flushed, start: int, end: int) -> list[tuple[int, int]]:
         """Where [start, end) of a host mm lies in this address space: ranges of addresses."""
         found = []
         for vma in self.vmas:
-            backing = None if vma.ops is None else vma.ops.backing(vma)
+            backing = vma.ops.backing(vma)
             if backing is not None and backing[0] is host:
                 to_here = vma.start - backing[1]
                 low, high = max(start + to_here, vma.start), min(end + to_here, vma.end)
@@ -142,12 +145,16 @@ class AddressSpace(UserCopy):
 
         What it promises (VM_ACCOUNT) has been charged by the caller.
         """
-        self.total_bytes += vma.length
         if vma.prot & Prot.EXEC:
             self.code_id = self.context.new_code_id()
+        self.adopt(vma)
+        return merge_neighbours(self.vmas, vma) if merge else vma
+
+    def adopt(self, vma: Vma) -> None:
+        """Add a VMA as it is; the code is what it was in the address space that it comes from (fork)."""
+        self.total_bytes += vma.length
         self.vmas.add(vma)
         self._hold(vma)
-        return merge_neighbours(self.vmas, vma) if merge else vma
 
     def _hold(self, vma: Vma) -> None:
         """A VMA has come into being: tell its object, its file and its owner."""
@@ -155,8 +162,7 @@ class AddressSpace(UserCopy):
             vma.page_cache.mappings[vma] = self
         if vma.file is not None:
             vma.file.get()
-        if vma.ops is not None:
-            vma.ops.open(self, vma)
+        vma.ops.open(self, vma)
 
     @property
     def data_bytes(self) -> int:
@@ -178,10 +184,8 @@ class AddressSpace(UserCopy):
 
     def split(self, vma: Vma, address: int) -> Vma:
         """Cut at ``address``; the VMA keeps the lower part, the upper one is returned."""
-        if vma.ops is not None:
-            vma.ops.may_split(vma, address)
-        if vma.huge:
-            unshare_at_split(self, vma, address)
+        vma.ops.may_split(vma, address)
+        vma.ops.split(self, vma, address)
         upper = vma.copy(address, vma.end)
         vma.end = address
         self.vmas.add(upper)
@@ -190,23 +194,77 @@ class AddressSpace(UserCopy):
 
     def remove(self, vma: Vma) -> None:
         """Unmap a whole VMA and forget it."""
-        zap_range(self, vma, vma.start, vma.end)
+        vma.ops.unmap(self, vma)
         self.vmas.remove(vma)
         self.total_bytes -= vma.length
         if vma.flags & VmFlags.ACCOUNT:
             self.context.commit.uncharge(vma.length >> PAGE_SHIFT)
         if vma.prot & Prot.EXEC:
             self.code_id = self.context.new_code_id()
-        if not (vma.ops is not None and vma.ops.owns_tables):
-            self.tables.free_tables(vma.start, vma.end)
-        if vma.ops is not None:
-            vma.ops.close(self, vma)
+        vma.ops.close(self, vma)
         if vma.page_cache is not None:
             del vma.page_cache.mappings[vma]
             if vma.file is None and not vma.page_cache.mappings:
                 vma.page_cache.release()  # shared anonymous memory that nobody maps any more
         if vma.file is not None:
             vma.file.put()
+
+    def set_flags(self, vma: Vma, start: int, end: int, flags: VmFlags) -> Vma:
+        """Give [start, end) of a VMA these flags; returns the VMA that it is part of then (vma_modify).
+
+        LinuxError(EINVAL) if it would have to be split and cannot be.
+        """
+        if flags == vma.flags:
+            return vma
+        for edge in (start, end):
+            if vma.start < edge < vma.end:
+                vma.ops.may_split(vma, edge)
+        part = self.carve(vma, start, end)
+        part.flags = flags
+        return merge_neighbours(self.vmas, part)
+
+    # -- faults ----------------------------------------------------------------------------------------------------
+
+    def handle_fault(self, address: int, access: Access) -> FaultResult:
+        """Resolve one page fault at a user address, or say which signal it is (handle_mm_fault).  Never raises for what
+        the guest did.
+        """
+        vma = self.vmas.find(address) or self.expand_stack(address)
+        if vma is None:
+            return FaultResult.MAPERR
+        try:
+            return vma.ops.fault(self, vma, address, access)
+        except LinuxError:  # no frame for a table or a page
+            return FaultResult.OOM
+
+    def expand_stack(self, address: int) -> Vma | None:
+        """Grow a MAP_GROWSDOWN mapping down to ``address`` if it lies just above and its limit allows."""
+        vma = self.vmas.next_above(address)
+        if vma is None or not vma.flags & VmFlags.GROWSDOWN:
+            return None
+        start = address & -PAGE_SIZE
+        guarded = max(start - _STACK_GUARD_GAP, 0)
+        below = self.vmas.find(guarded) or self.vmas.next_above(guarded)
+        if not self._stack_may_grow(vma, start) or (below is not None and below is not vma and below.prot):
+            return None
+        if vma.flags & VmFlags.ACCOUNT:
+            try:
+                self.context.commit.charge((vma.start - start) >> PAGE_SHIFT, self)
+            except LinuxError:
+                return None
+        self.vmas.remove(vma)
+        self.total_bytes += vma.start - start
+        vma.pgoff -= (vma.start - start) >> PAGE_SHIFT
+        vma.start = start
+        self.vmas.add(vma)
+        return vma
+
+    def _stack_may_grow(self, vma: Vma, start: int) -> bool:
+        """RLIMIT_STACK (at most 1 GiB), and RLIMIT_AS."""
+        limit, space = self.context.limit(Rlimit.STACK), self.context.limit(Rlimit.AS)
+        if vma.end - start > min(_MAX_STACK if limit is None else limit, _MAX_STACK):
+            return False
+        return space is None or self.total_bytes + vma.start - start <= space
 
     # -- lifetime --------------------------------------------------------------------------------------------------
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import errno
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from emu.linux.errors import LinuxError
 from mmu.memory import PAGE_SHIFT
 
-if TYPE_CHECKING:
-    from emu.mm.address_space import AddressSpace
-
 #: At most this much is kept back from one process in mode 2, so that others can go on (vm.user_reserve_kbytes).
 _USER_RESERVE_PAGES = (128 << 20) >> PAGE_SHIFT
+
+
+class Promisee(Protocol):
+    """Who asks for memory: an address space, of so many bytes by now."""
+
+    total_bytes: int
 
 
 class Overcommit(IntEnum):
@@ -58,7 +61,7 @@ class Commit:
             raise LinuxError(errno.EINVAL)
         self.ratio, self.kbytes = 0, kbytes
 
-    def charge(self, pages: int, mm: AddressSpace | None = None) -> None:
+    def charge(self, pages: int, mm: Promisee | None = None) -> None:
         """Promise pages; LinuxError(ENOMEM) if the mode says no.  ``mm`` is who asks, where one process does."""
         if self.mode == Overcommit.GUESS and pages > self._total:
             raise LinuxError(errno.ENOMEM)

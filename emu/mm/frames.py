@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import Protocol
 from weakref import WeakSet
 
 import numpy as np
@@ -13,9 +13,6 @@ import numpy.typing as npt
 
 from emu.linux.errors import LinuxError
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE, PhysicalMemory
-
-if TYPE_CHECKING:
-    from emu.mm.pagecache import PageCache
 
 _ZERO_PAGE = bytes(PAGE_SIZE)
 #: So many frames that are freed at once are kept as one block.
@@ -40,6 +37,16 @@ class FrameKind(IntEnum):
     PAGETABLE = 2
     ANON = 3  # private anonymous memory and private copies of file pages
     CACHE = 4  # a page of a file or of shared anonymous memory
+
+
+_ANON = int(FrameKind.ANON)
+
+
+class FrameHolder(Protocol):
+    """Who holds references to frames beside the entries that map them: a page cache."""
+
+    def frames_in_batches(self) -> Iterator[Frames]:
+        """The frames, some hundred thousand at a time."""
 
 
 def _ascending(frames: Frames) -> bool:
@@ -180,7 +187,7 @@ class FrameAllocator:
         self._spare: list[int] = []
         self.used = [0] * len(FrameKind)
         #: Every page cache whose pages come from here: the audit asks them.
-        self.page_caches: WeakSet[PageCache] = WeakSet()
+        self.page_caches: WeakSet[FrameHolder] = WeakSet()
         self.alloc(FrameKind.RESERVED)  # frame 0: no table and no page is ever at physical address 0
         #: The page of zeros that reads of untouched private memory see; it is never counted and never written.
         self.zero_frame = self.alloc(FrameKind.RESERVED)
@@ -275,6 +282,10 @@ class FrameAllocator:
     def kind(self, frame: int) -> FrameKind:
         """What the frame is used for."""
         return FrameKind(self._kind[frame])
+
+    def is_anon(self, frame: int) -> bool:
+        """Whether it is private memory: quicker than to ask for the kind."""
+        return self._kind[frame] == _ANON
 
     def count(self, frame: int) -> int:
         """How many references there are."""

@@ -1,7 +1,7 @@
-"""Finding the frame behind a user address of any process, faulting it in where that is needed (mm/gup.c).
+"""Finding the frame behind a user address of any process, and faulting ranges in (mm/gup.c).
 
-What locks, populates or looks into memory goes this way, and not through the process's own accesses: mlock,
-MADV_POPULATE, process_vm_readv, /proc/PID/mem, vmsplice, shared futexes.
+What locks, populates or looks into memory goes this way, and not through the process's own accesses: MAP_POPULATE,
+mlock, MADV_POPULATE, process_vm_readv, /proc/PID/mem, vmsplice, shared futexes.
 """
 
 from __future__ import annotations
@@ -10,17 +10,13 @@ import errno
 from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
-from emu.mm.fault import expand_stack, fault_in_vma
-from emu.mm.pagetable import ADDRESS, RW, XD, P
-from emu.mm.populate import populate_range
-from emu.mm.vma import FaultResult, Prot, Vma
+from emu.linux.mman import Prot
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
 
 if TYPE_CHECKING:
     from emu.mm.address_space import AddressSpace
-
-_ATTEMPTS = 8
+    from emu.mm.vma import Vma
 
 
 def allows_access(vma: Vma, access: Access, *, force: bool) -> bool:
@@ -39,74 +35,32 @@ def get_user_page(mm: AddressSpace, address: int, access: Access, *, force: bool
     """
     if not 0 <= address < mm.task_size:
         raise LinuxError(errno.EFAULT)
-    vma = mm.vmas.find(address) or expand_stack(mm, address)
+    vma = mm.vmas.find(address) or mm.expand_stack(address)
     if vma is None or not allows_access(vma, access, force=force):
         raise LinuxError(errno.EFAULT)
-    if vma.ops is not None and vma.ops.owns_tables:
-        return _page_of_shared_table(mm, vma, address, access)
-    if not vma.allows(access) or (access == Access.READ and not vma.prot):
-        return _forced(mm, vma, address, access)
-    for _ in range(_ATTEMPTS):
-        pte = mm.tables.pte(address)
-        if pte & P and (access != Access.WRITE or pte & RW):
-            return (pte & ADDRESS) >> PAGE_SHIFT
-        _take_fault(mm, fault_in_vma(mm, vma, address, access))
-    raise AssertionError(f"get_user_page: {address:#x} stays inaccessible although every fault was resolved")
+    gup = vma.ops.gup if vma.allows(access) else vma.ops.gup_forced
+    return gup(mm, vma, address, access)
 
 
-def _page_of_shared_table(mm: AddressSpace, vma: Vma, address: int, access: Access) -> int:
-    assert vma.ops is not None
-    for _ in range(_ATTEMPTS):
-        pte = mm.tables.pte(address)
-        if pte & P and (access != Access.WRITE or pte & RW):
-            return (pte & ADDRESS) >> PAGE_SHIFT
-        _take_fault(mm, vma.ops.gup_fault(mm, vma, address, access))
-    raise AssertionError(f"get_user_page: {address:#x} of a window stays inaccessible although faults were resolved")
+def access_to_populate(vma: Vma) -> Access:
+    """What a VMA's pages are faulted in for; those of a shared one only to be read: nothing would be gained by making
+    them dirty.
+    """
+    return Access.WRITE if vma.prot & Prot.WRITE and not vma.shared else Access.READ
 
 
-def _take_fault(mm: AddressSpace, result: FaultResult) -> None:
-    if not result.resolved:
-        raise LinuxError(errno.ENOMEM if result == FaultResult.OOM else errno.EFAULT)
-    if mm.on_kernel_fault is not None:
-        mm.on_kernel_fault(result, 1)
-
-
-def _forced(mm: AddressSpace, vma: Vma, address: int, access: Access) -> int:
-    """Fault as if the VMA allowed it, then take the rights away from the entry again (FOLL_FORCE)."""
-    page, allowed = address & -PAGE_SIZE, vma.prot
-    slot = mm.tables.entry_slot(page, 1)
-    q = mm.frames.ram.qwords
-    if slot is not None and q[slot] and access == Access.READ:
-        return (q[slot] & ADDRESS) >> PAGE_SHIFT
-    vma.prot = allowed | Prot.READ | (Prot.WRITE if access == Access.WRITE else Prot.NONE)
-    flush = mm.obligation(page, page + PAGE_SIZE)
-    try:
-        result = fault_in_vma(mm, vma, address, access)
-    finally:
-        vma.prot = allowed
-        slot = mm.tables.entry_slot(page, 1)
-        if slot is not None and q[slot]:
-            writable = RW if allowed & Prot.WRITE and q[slot] & RW else 0
-            rights = (P if allowed else 0) | (0 if allowed & Prot.EXEC else XD) | writable
-            q[slot] = q[slot] & ~(P | RW | XD) | rights
-        flush.flush()
-    _take_fault(mm, result)
-    assert slot is not None
-    return (q[slot] & ADDRESS) >> PAGE_SHIFT
+def populate(mm: AddressSpace, vma: Vma) -> None:
+    """MAP_POPULATE: fault every page in; stops quietly where that fails, as the kernel does."""
+    # no more pages than there is memory: the zero page could be mapped for ever
+    end = min(vma.end, vma.start + mm.frames.total * PAGE_SIZE)
+    vma.ops.populate(mm, vma, vma.start, end, access_to_populate(vma))
 
 
 def fault_in(mm: AddressSpace, vma: Vma, start: int, end: int, access: Access) -> None:
     """Make every page of [start, end), which lies in the VMA, present.  LinuxError(EFAULT, ENOMEM)."""
-    # no more pages than there is memory: the zero page could be mapped for ever
-    if (end - start) >> PAGE_SHIFT > mm.frames.total:
+    if (end - start) >> PAGE_SHIFT > mm.frames.total:  # as above; one page more is one too many
         end = start + (mm.frames.total + 1) * PAGE_SIZE
-    if vma.ops is not None and vma.ops.owns_tables:
-        for page in range(start, end, PAGE_SIZE):
-            get_user_page(mm, page, access)
-        return
-    failed = populate_range(mm, vma, start, end, access)
-    if failed is not None:
-        raise LinuxError(errno.ENOMEM if failed == FaultResult.OOM else errno.EFAULT)
+    vma.ops.fault_in(mm, vma, start, end, access)
 
 
 def read_remote(mm: AddressSpace, address: int, length: int, *, force: bool = False) -> bytes:

@@ -12,18 +12,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from emu.mm.frames import FrameKind
-from emu.mm.hugefault import unshare_tables
-from emu.mm.hugetlb import Promises
-from emu.mm.pagetable import ADDRESS, SPECIAL, P, PageTables, span
-from emu.mm.vma import Vma, VmFlags
+from emu.mm import rss
+from emu.mm.flags import VmFlags
+from emu.mm.pagetable import ADDRESS, P, PageTables, span
+from emu.mm.vma import Vma
 from mmu.entries import PS
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
     from emu.mm.address_space import AddressSpace
 
-_ADDRESS, _SPECIAL, _SHIFT = np.uint64(ADDRESS), np.uint64(SPECIAL), np.uint64(PAGE_SHIFT)
+_ADDRESS, _SHIFT = np.uint64(ADDRESS), np.uint64(PAGE_SHIFT)
 _TABLE = np.uint64(P), np.uint64(P | int(PS))  # a present entry that is not a large page
 
 
@@ -43,8 +42,7 @@ def hand_over(source: AddressSpace, target: AddressSpace, vmas: list[Vma]) -> No
     LinuxError(ENOMEM) leaves ``source`` as it was; ``target`` may have got empty tables then.
     """
     for vma in vmas:
-        if vma.huge:
-            unshare_tables(source, vma, vma.start, vma.end)
+        vma.ops.unshare(source, vma, vma.start, vma.end)
     pieces = [list(_pieces(source.tables, vma.start, vma.end)) for vma in vmas]
     for of_vma in pieces:
         for piece in of_vma:
@@ -59,8 +57,7 @@ def hand_over(source: AddressSpace, target: AddressSpace, vmas: list[Vma]) -> No
         flush.flush()
         target.insert(vma.copy(vma.start, vma.end))
         vma.flags &= ~VmFlags.ACCOUNT  # the target has taken the promise over
-        if vma.huge and not vma.shared:
-            vma.private_data = Promises(owner=False)  # and that of the pool
+        vma.ops.drop_promises(vma)  # and that of the pool
         source.remove(vma)
 
 
@@ -106,7 +103,8 @@ def _change_hands(
     target.tables.tables[level] += len(tables)
     words = source.tables.words.reshape(-1, 512)
     if level == 1:
-        _count_pages(source, target, words[tables].ravel())
+        entries = words[tables].ravel()
+        rss.hand_pages(source, target, entries[entries != 0])
         return
     for table in tables.tolist():
         entries = words[table]
@@ -123,19 +121,9 @@ def _move_entries(source: AddressSpace, target: AddressSpace, piece: _Piece) -> 
     entries = words[at : at + piece.entries].copy()
     words[to : to + piece.entries] = entries
     words[at : at + piece.entries] = 0
-    _count_pages(source, target, entries)
+    rss.hand_pages(source, target, entries[entries != 0])
 
 
 def _count_huge_pages(source: AddressSpace, target: AddressSpace, number: int) -> None:
     source.huge_pages -= number
     target.huge_pages += number
-
-
-def _count_pages(source: AddressSpace, target: AddressSpace, ptes: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> None:
-    """The pages that these entries map are resident elsewhere."""
-    counted = ptes[(ptes != 0) & ((ptes & _SPECIAL) == 0)]
-    kinds = source.frames.kinds[((counted & _ADDRESS) >> _SHIFT).astype(np.int64)]
-    anon = int(np.count_nonzero(kinds == FrameKind.ANON))
-    source.rss_anon, target.rss_anon = source.rss_anon - anon, target.rss_anon + anon
-    cached = len(counted) - anon
-    source.rss_cache, target.rss_cache = source.rss_cache - cached, target.rss_cache + cached

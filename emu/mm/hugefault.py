@@ -1,4 +1,6 @@
-"""Entries of 2 MiB: faults on them, and what unmapping, fork, mprotect and mremap do to them (mm/hugetlb.c)."""
+"""The operations of huge pages: entries of 2 MiB, faults on them, and what unmapping, fork, mprotect and mremap do to
+them (mm/hugetlb.c).
+"""
 
 from __future__ import annotations
 
@@ -6,26 +8,171 @@ import errno
 from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
-from emu.mm.hugetlb import HPAGE_SIZE, HugePagePool, Promises, cache_of, number_of, promises_of
+from emu.mm.flags import FaultResult
+from emu.mm.hugetlb import (
+    HPAGE_SIZE,
+    HugePagePool,
+    Promises,
+    cache_of,
+    hpage_align,
+    number_of,
+    outstanding,
+    promises_of,
+)  # fmt: skip
+from emu.mm.memory import fault_with_more_rights, reads_instead, rights_of
 from emu.mm.pagetable import ADDRESS, PS, RW, XD, A, D, P, span
-from emu.mm.vma import FaultResult, Prot, Vma
+from emu.mm.vmops import HugePageUse, VmOperations
 from mmu.memory import PAGE_SHIFT
 from mmu.registers import Access
 
 if TYPE_CHECKING:
     from emu.mm.address_space import AddressSpace
+    from emu.mm.vma import Vma
 
 #: The level of the entries.
 PMD = 2
 
 
-def hugetlb_fault(mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:
-    """The part of a fault that comes after the VMA's rights have been checked.
+class HugetlbOperations(VmOperations):
+    """hugetlb_vm_ops."""
 
-    LinuxError(ENOMEM): no frame for a table.
-    """
-    page = address & -HPAGE_SIZE
-    linked = share_tables(mm, vma, page)
+    page_size = HPAGE_SIZE
+    leaf_level = PMD
+    accountable = False  # the pool promises them
+    on_lru = False
+    flag_names = ("ht",)
+
+    # -- the life of a VMA -----------------------------------------------------------------------------------------
+
+    def open(self, mm: AddressSpace, vma: Vma) -> None:
+        mm.huge_vmas += 1
+
+    def close(self, mm: AddressSpace, vma: Vma) -> None:
+        mm.huge_vmas -= 1
+        cache_of(vma).pool.unreserve(outstanding(vma))
+
+    def may_split(self, vma: Vma, address: int) -> None:
+        if address % HPAGE_SIZE:
+            raise LinuxError(errno.EINVAL)
+
+    def split(self, mm: AddressSpace, vma: Vma, address: int) -> None:
+        """No table that covers both parts may be shared (hugetlb_split)."""
+        if address % span(PMD + 1):
+            self.unshare(mm, vma, address, address + HPAGE_SIZE)
+
+    def drop_promises(self, vma: Vma) -> None:
+        if not vma.shared:
+            vma.private_data = Promises(owner=False)
+
+    def outstanding(self, vma: Vma) -> int:
+        return outstanding(vma)
+
+    def mremap_lengths(self, old: int, old_length: int, new_length: int, new: int) -> tuple[int, int]:
+        """Whole huge pages; a mapping cannot grow, since its reservation cannot."""
+        old_length, new_length = hpage_align(old_length), hpage_align(new_length)
+        if old % HPAGE_SIZE or new % HPAGE_SIZE or new_length > old_length:
+            raise LinuxError(errno.EINVAL)
+        return old_length, new_length
+
+    # -- faults ----------------------------------------------------------------------------------------------------
+
+    def fault(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:
+        if not vma.allows(access):
+            if not reads_instead(mm, vma, address, access):
+                return FaultResult.ACCERR
+            access = Access.READ
+        return _hugetlb_fault(mm, vma, address & -HPAGE_SIZE, access)
+
+    def gup_forced(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> int:
+        if access == Access.WRITE:  # hugetlb does not support FOLL_FORCE|FOLL_WRITE (check_vma_flags)
+            raise LinuxError(errno.EFAULT)
+        return fault_with_more_rights(mm, vma, address, access)
+
+    # -- changing entries ------------------------------------------------------------------------------------------
+
+    def zap(self, mm: AddressSpace, vma: Vma, start: int, end: int, *, even_cows: bool = True) -> None:
+        """unmap_hugepage_range()."""
+        self.unshare(mm, vma, start, end)
+        q, cache = mm.frames.ram.qwords, cache_of(vma)
+        flush = mm.obligation(start, end, "unmap")
+        doomed = []
+        for address, slot in mm.tables.huge_slots(start, end):
+            number, head = number_of(vma, address), head_of(q[slot])
+            if even_cows or vma.shared or cache.heads.get(number) == head:
+                q[slot] = 0
+                doomed.append((number, head))
+        if not doomed:
+            flush.nothing_present()
+            return
+        flush.flush()
+        mm.huge_pages -= len(doomed)
+        for number, head in doomed:
+            if cache.pool.put(head) and not vma.shared:
+                _promise_again(cache.pool, promises_of(vma), number)
+
+    def copy(self, parent: AddressSpace, child: AddressSpace, vma: Vma, copy: Vma) -> None:
+        """copy_hugetlb_page_range(): of a private mapping."""
+        if not copy.anon:
+            return
+        q, pool = parent.frames.ram.qwords, cache_of(vma).pool
+        for address, slot in parent.tables.huge_slots(vma.start, vma.end):
+            target = child.tables.entry_slot_alloc(address, PMD)
+            q[slot] &= ~RW
+            q[target] = q[slot]
+            pool.get(head_of(q[slot]))
+            child.huge_pages += 1
+
+    def make_tables(self, mm: AddressSpace, vma: Vma, old: int, length: int, new: int) -> None:
+        self.unshare(mm, vma, old, old + length)
+        try:
+            for address, _ in mm.tables.huge_slots(old, old + length):
+                mm.tables.entry_slot_alloc(address - old + new, PMD)
+        except LinuxError:
+            mm.tables.free_tables(new, new + length)
+            raise
+
+    def move(self, mm: AddressSpace, vma: Vma, old: int, length: int, new: int) -> None:
+        """move_hugetlb_page_tables()."""
+        q = mm.frames.ram.qwords
+        for address, slot in mm.tables.huge_slots(old, old + length):
+            target = mm.tables.entry_slot(address - old + new, PMD)
+            assert target is not None
+            q[target], q[slot] = q[slot], 0
+
+    def change_protection(self, mm: AddressSpace, vma: Vma) -> int:
+        """hugetlb_change_protection()."""
+        self.unshare(mm, vma, vma.start, vma.end)
+        q, bits, changed = mm.frames.ram.qwords, rights_of(vma), 0
+        for _, slot in mm.tables.huge_slots(vma.start, vma.end):
+            q[slot] = q[slot] & ~(RW | XD | P) | bits
+            changed += 1
+        return changed
+
+    def unshare(self, mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
+        for sharer in mm.context.table_sharers:
+            sharer.unshare(mm, vma, start, end)
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    def frame_to_read(self, vma: Vma, address: int) -> int | None:
+        cache, index = cache_of(vma), vma.index_of(address)
+        return (cache.find(index) or 0) if cache.check_index(index) else None
+
+    def huge_page_use(self, vma: Vma, address: int, frame: int) -> HugePageUse:
+        cache = cache_of(vma)
+        of_file = cache.find(vma.index_of(address)) == frame
+        return HugePageUse(of_file, cache.pool.counts[head_of(frame << PAGE_SHIFT)] - of_file)
+
+
+HUGETLB = HugetlbOperations()
+
+
+# -- faults ------------------------------------------------------------------------------------------------------------
+
+
+def _hugetlb_fault(mm: AddressSpace, vma: Vma, page: int, access: Access) -> FaultResult:
+    """The part of a fault that comes after the VMA's rights have been checked."""
+    linked = _share_tables(mm, vma, page)
     slot = mm.tables.entry_slot_alloc(page, PMD)
     entry = mm.frames.ram.qwords[slot]
     try:
@@ -41,28 +188,16 @@ def hugetlb_fault(mm: AddressSpace, vma: Vma, address: int, access: Access) -> F
         return FaultResult.ADRERR
     if linked:
         return FaultResult.LINKED
-    mm.obligation(page, page + HPAGE_SIZE).flush_here("nothing was changed: only this vCPU had an old entry")
+    mm.obligation(page, page + HPAGE_SIZE).nothing_changed()
     return FaultResult.RACED
 
 
-def share_tables(mm: AddressSpace, vma: Vma, address: int) -> bool:
+def _share_tables(mm: AddressSpace, vma: Vma, address: int) -> bool:
     """Let those who share tables link one, if there is none yet (huge_pmd_share); whether one of them did."""
     slot = mm.tables.entry_slot(address, PMD + 1)
     if slot is not None and mm.frames.ram.qwords[slot]:
         return False
     return any(sharer.share(mm, vma, address) for sharer in mm.context.table_sharers)
-
-
-def unshare_tables(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
-    """Entries of [start, end) are going to change in this address space only: no table there may be shared."""
-    for sharer in mm.context.table_sharers:
-        sharer.unshare(mm, vma, start, end)
-
-
-def unshare_at_split(mm: AddressSpace, vma: Vma, address: int) -> None:
-    """A VMA is going to be cut at ``address``: no table that covers both parts may be shared (hugetlb_split)."""
-    if address % span(PMD + 1):
-        unshare_tables(mm, vma, address, address + HPAGE_SIZE)
 
 
 def head_of(entry: int) -> int:
@@ -74,9 +209,7 @@ def _set(mm: AddressSpace, page: int, slot: int, head: int, bits: int) -> None:
     """Install an entry where none was."""
     mm.frames.ram.qwords[slot] = head << PAGE_SHIFT | bits | PS
     mm.huge_pages += 1
-    mm.obligation(page, page + HPAGE_SIZE).none_needed(
-        "no TLB holds a translation of a not-present entry (SDM vol. 3, 4.10.2.3)"
-    )
+    mm.obligation(page, page + HPAGE_SIZE).was_not_present()
 
 
 def _no_page(mm: AddressSpace, vma: Vma, page: int, access: Access, slot: int) -> FaultResult:
@@ -132,7 +265,7 @@ def _write_protected(mm: AddressSpace, vma: Vma, page: int, slot: int, entry: in
             return FaultResult.MINOR
     flush = mm.obligation(page, page + HPAGE_SIZE, "copy on write")
     mm.frames.ram.qwords[slot] = entry | RW | D | A
-    flush.flush_here("rights were only added: another vCPU walks again before it faults")
+    flush.rights_added()
     return FaultResult.MINOR
 
 
@@ -147,29 +280,8 @@ def _rob_copies(mm: AddressSpace, vma: Vma, page: int, head: int) -> None:
             slot = other_mm.tables.entry_slot(address, PMD)
             if slot is not None and head_of(mm.frames.ram.qwords[slot]) == head:
                 promises_of(other).robbed = True
-                unmap_huge_range(other_mm, other, address, address + HPAGE_SIZE)
+                other.ops.zap(other_mm, other, address, address + HPAGE_SIZE)
     assert cache.pool.counts[head] == 1, "hugetlb: a page that is promised to one mapping is used by others"
-
-
-def unmap_huge_range(mm: AddressSpace, vma: Vma, start: int, end: int, *, even_cows: bool = True) -> None:
-    """Take the pages of [start, end) out of the tables and drop their references (unmap_hugepage_range)."""
-    unshare_tables(mm, vma, start, end)
-    q, cache = mm.frames.ram.qwords, cache_of(vma)
-    flush = mm.obligation(start, end, "unmap")
-    doomed = []
-    for address, slot in mm.tables.huge_slots(start, end):
-        number, head = number_of(vma, address), head_of(q[slot])
-        if even_cows or vma.shared or cache.heads.get(number) == head:
-            q[slot] = 0
-            doomed.append((number, head))
-    if not doomed:
-        flush.none_needed("no entry was present")
-        return
-    flush.flush()
-    mm.huge_pages -= len(doomed)
-    for number, head in doomed:
-        if cache.pool.put(head) and not vma.shared:
-            _promise_again(cache.pool, promises_of(vma), number)
 
 
 def _promise_again(pool: HugePagePool, promises: Promises, number: int) -> None:
@@ -181,72 +293,9 @@ def _promise_again(pool: HugePagePool, promises: Promises, number: int) -> None:
         pool.reserve(1)
 
 
-def protect_huge_range(mm: AddressSpace, vma: Vma) -> None:
-    """hugetlb_change_protection(): every entry of a VMA gets the rights that the VMA has now."""
-    flush = mm.obligation(vma.start, vma.end, "mprotect")
-    if change_huge_protection(mm, vma):
-        flush.flush()
-    else:
-        flush.none_needed("no entry was present")
-
-
-def change_huge_protection(mm: AddressSpace, vma: Vma) -> int:
-    """The entries alone; how many were there.  The caller owes a flush if any was."""
-    unshare_tables(mm, vma, vma.start, vma.end)
-    q = mm.frames.ram.qwords
-    bits = (P if vma.prot else 0) | (0 if vma.prot & Prot.EXEC else XD) | (RW if _gets_write(vma) else 0)
-    changed = 0
-    for _, slot in mm.tables.huge_slots(vma.start, vma.end):
-        q[slot] = q[slot] & ~(RW | XD | P) | bits
-        changed += 1
-    return changed
-
-
-def _gets_write(vma: Vma) -> bool:
-    """For a private mapping the fault gives write access back, which knows about copy-on-write."""
-    return bool(vma.prot & Prot.WRITE) and vma.shared
-
-
-def copy_huge_range(parent: AddressSpace, child: AddressSpace, vma: Vma, copy: Vma) -> None:
-    """copy_hugetlb_page_range(): at fork, of a private mapping.  LinuxError(ENOMEM): no frame for a table."""
-    q, pool = parent.frames.ram.qwords, cache_of(vma).pool
-    for address, slot in parent.tables.huge_slots(vma.start, vma.end):
-        target = child.tables.entry_slot_alloc(address, PMD)
-        q[slot] &= ~RW
-        q[target] = q[slot]
-        pool.get(head_of(q[slot]))
-        child.huge_pages += 1
-    copy.anon = vma.anon
-
-
-def make_tables_for_huge(mm: AddressSpace, vma: Vma, old: int, length: int, new: int) -> None:
-    """Make every table that the entries of [old, old + length) need at ``new``, so that moving them cannot fail.
-
-    LinuxError(ENOMEM), with the new tables freed again.
-    """
-    unshare_tables(mm, vma, old, old + length)
-    try:
-        for address, _ in mm.tables.huge_slots(old, old + length):
-            mm.tables.entry_slot_alloc(address - old + new, PMD)
-    except LinuxError:
-        mm.tables.free_tables(new, new + length)
-        raise
-
-
-def move_huge_range(mm: AddressSpace, source: Vma, old: int, length: int, new: int) -> None:
-    """move_hugetlb_page_tables(): the entries, and the promises, go to ``new``, where the tables are already."""
-    if not source.shared:
-        source.private_data = Promises(owner=False)  # the VMA at the new place has them
-    q = mm.frames.ram.qwords
-    for address, slot in mm.tables.huge_slots(old, old + length):
-        target = mm.tables.entry_slot(address - old + new, PMD)
-        assert target is not None
-        q[target], q[slot] = q[slot], 0
-
-
 def huge_bytes(mm: AddressSpace) -> int:
     """What HugetlbPages in /proc/PID/status counts: bytes mapped by entries of huge VMAs."""
     if not mm.huge_vmas:
         return 0
-    slots = (mm.tables.huge_slots(vma.start, vma.end) for vma in mm.vmas if vma.huge)
+    slots = (mm.tables.huge_slots(vma.start, vma.end) for vma in mm.vmas if vma.ops.leaf_level == PMD)
     return sum(HPAGE_SIZE for found in slots for _ in found)

@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
-from emu.mm.frames import BLOCK_FRAMES, FrameAllocator
+from emu.mm.frames import BLOCK_FRAMES, FrameAllocator, FrameHolder
 from emu.mm.pagecache import PageCache
-from emu.mm.vma import VmOperations
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
@@ -40,10 +39,10 @@ def is_huge_size(flags: int) -> bool:
 class HugePagePool:
     """The huge pages of a machine: sized by ``vm.nr_hugepages``, taken at faults, promised at mmap."""
 
-    def __init__(self, frames: FrameAllocator) -> None:
+    def __init__(self, frames: FrameAllocator, before_give_back: Callable[[], None] = lambda: None) -> None:
+        """``before_give_back`` is called before a page leaves the pool, so that no TLB leads to what it becomes."""
         self.frames = frames
-        #: Called before a page leaves the pool, so that no TLB leads to what it becomes.
-        self.before_give_back: Callable[[], None] = lambda: None
+        self._before_give_back = before_give_back
         #: References to each page of the pool, by its head; 0 for a free one.
         self.counts: dict[int, int] = {}
         self._free: list[int] = []
@@ -86,7 +85,7 @@ class HugePagePool:
         self.surplus += max(0, self.size - size)
 
     def _give_back(self, head: int) -> None:
-        self.before_give_back()
+        self._before_give_back()
         del self.counts[head]
         self._dirty.discard(head)
         self.frames.give_block(head)
@@ -295,24 +294,7 @@ def outstanding(vma: Vma) -> int:
     return vma.length // HPAGE_SIZE - sum(number in used for number in numbers_of(vma))
 
 
-class HugetlbOperations(VmOperations):
-    """hugetlb_vm_ops."""
-
-    page_size = HPAGE_SIZE
-
-    def may_split(self, vma: Vma, address: int) -> None:
-        if address % HPAGE_SIZE:
-            raise LinuxError(errno.EINVAL)
-
-    def open(self, mm: AddressSpace, vma: Vma) -> None:
-        mm.huge_vmas += 1
-
-    def close(self, mm: AddressSpace, vma: Vma) -> None:
-        mm.huge_vmas -= 1
-        cache_of(vma).pool.unreserve(outstanding(vma))
-
-
-def promised_pages(spaces: Iterable[AddressSpace], caches: Iterable[PageCache]) -> int:
+def promised_pages(spaces: Iterable[AddressSpace], caches: Iterable[FrameHolder]) -> int:
     """Every promise that files and private mappings hold: what the audit compares with the pool."""
     files = sum(cache.outstanding for cache in caches if isinstance(cache, HugePageCache))
-    return files + sum(outstanding(vma) for mm in spaces for vma in mm.vmas if vma.huge)
+    return files + sum(vma.ops.outstanding(vma) for mm in spaces for vma in mm.vmas)

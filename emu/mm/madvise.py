@@ -7,12 +7,11 @@ from enum import IntEnum
 
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import FallocateFlags
+from emu.linux.mman import Prot
 from emu.mm.address_space import AddressSpace, page_align
+from emu.mm.flags import VmFlags
 from emu.mm.gup import allows_access, fault_in
-from emu.mm.hugetlb import HPAGE_SIZE
-from emu.mm.vma import Prot, Vma, VmFlags
-from emu.mm.vmaflags import pieces, pieces_to_the_hole, set_flags
-from emu.mm.zap import zap_range
+from emu.mm.vma import Vma
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
 
@@ -81,7 +80,7 @@ def do_madvise(mm: AddressSpace, address: int, length: int, number: int) -> None
     if advice in (Advice.POPULATE_READ, Advice.POPULATE_WRITE):
         _populate(mm, address, end, Access.WRITE if advice == Advice.POPULATE_WRITE else Access.READ)
         return
-    for vma, low, high in pieces(mm, address, end):
+    for vma, low, high in mm.vmas.pieces(address, end):
         if advice in _DISCARDS and vma.flags & VmFlags.SEALED and vma.anonymous and not vma.prot & Prot.WRITE:
             raise LinuxError(errno.EPERM)
         _advise(mm, vma, low, high, advice)
@@ -94,16 +93,16 @@ def _advise(mm: AddressSpace, vma: Vma, start: int, end: int, advice: Advice) ->
         if advice == Advice.FREE and not vma.anonymous:
             raise LinuxError(errno.EINVAL)
         _refuse_locked(vma, unless=advice == Advice.DONTNEED_LOCKED)
-        if vma.huge and start % HPAGE_SIZE:
+        if start % vma.ops.page_size:
             raise LinuxError(errno.EINVAL)
-        end = end & -HPAGE_SIZE if vma.huge else end
+        end &= -vma.ops.page_size
         if start < end:
-            zap_range(mm, vma, start, end)
+            vma.ops.zap(mm, vma, start, end)
     elif advice == Advice.REMOVE:
         remove_contents(vma, start, end)
     elif advice in (Advice.COLD, Advice.PAGEOUT):  # nothing is ever reclaimed
         _refuse_locked(vma)
-        if vma.huge:
+        if not vma.ops.on_lru:
             raise LinuxError(errno.EINVAL)
 
 
@@ -120,7 +119,7 @@ def _note(mm: AddressSpace, vma: Vma, start: int, end: int, advice: Advice) -> N
     if advice in (Advice.MERGEABLE, Advice.UNMERGEABLE) and (vma.shared or vma.flags & VmFlags.DONTEXPAND):
         return  # same-page merging passes over what it cannot merge
     cleared, added = _NOTES[advice]
-    set_flags(mm, vma, start, end, vma.flags & ~cleared | added)
+    mm.set_flags(vma, start, end, vma.flags & ~cleared | added)
 
 
 def remove_contents(vma: Vma, start: int, end: int) -> None:
@@ -140,7 +139,7 @@ def remove_contents(vma: Vma, start: int, end: int) -> None:
 
 def _populate(mm: AddressSpace, start: int, end: int, access: Access) -> None:
     """MADV_POPULATE_READ and _WRITE: ENOMEM in a hole, EINVAL without the right, EFAULT where a signal would come."""
-    for vma, low, high in pieces_to_the_hole(mm, start, end):
+    for vma, low, high in mm.vmas.pieces_to_the_hole(start, end):
         if not allows_access(vma, access, force=False):
             raise LinuxError(errno.EINVAL)
         fault_in(mm, vma, low, high, access)

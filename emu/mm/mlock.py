@@ -12,15 +12,14 @@ import numpy as np
 
 from emu.linux.errors import LinuxError
 from emu.linux.limits import Rlimit
+from emu.linux.mman import Prot
 from emu.mm.address_space import AddressSpace, page_align
-from emu.mm.gup import fault_in
+from emu.mm.flags import LOCK_FLAGS, VmFlags
+from emu.mm.gup import access_to_populate, fault_in
 from emu.mm.pagetable import ADDRESS, SPECIAL, P
-from emu.mm.vma import Prot, Vma, VmFlags
-from emu.mm.vmaflags import pieces_to_the_hole, set_flags
+from emu.mm.vma import Vma
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
-
-LOCK_FLAGS = VmFlags.LOCKED | VmFlags.LOCKONFAULT
 
 
 class MlockAll(IntFlag):
@@ -46,7 +45,7 @@ def do_mlock(mm: AddressSpace, address: int, length: int, flags: VmFlags) -> Non
         if mm.locked_bytes + end - start - already > limit & -PAGE_SIZE:
             raise LinuxError(errno.ENOMEM)
     _apply(mm, start, end, flags)
-    for vma, low, high in pieces_to_the_hole(mm, start, end):
+    for vma, low, high in mm.vmas.pieces_to_the_hole(start, end):
         try:
             _populate(mm, vma, low, high)
         except LinuxError as error:  # __mlock_posix_error_return()
@@ -58,7 +57,7 @@ def locked_pages(spaces: Iterable[AddressSpace]) -> int:
     frames: set[int] = set()
     for mm in spaces:
         for vma in mm.vmas:
-            if not vma.flags & VmFlags.LOCKED or vma.huge:
+            if not vma.flags & VmFlags.LOCKED:
                 continue
             for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
                 view = mm.tables.words[slot : slot + number]
@@ -111,20 +110,20 @@ def _range(address: int, length: int) -> tuple[int, int]:
 
 
 def _apply(mm: AddressSpace, start: int, end: int, lock: VmFlags) -> None:
-    for vma, low, high in pieces_to_the_hole(mm, start, end):
+    for vma, low, high in mm.vmas.pieces_to_the_hole(start, end):
         _fix_up(mm, vma, low, high, lock)
 
 
 def _fix_up(mm: AddressSpace, vma: Vma, start: int, end: int, lock: VmFlags) -> None:
     """mlock_fixup(): a VMA that is special (a window) is passed over, and stays unlocked."""
     if not vma.flags & VmFlags.DONTEXPAND:
-        set_flags(mm, vma, start, end, vma.flags & ~LOCK_FLAGS | lock)
+        mm.set_flags(vma, start, end, vma.flags & ~LOCK_FLAGS | lock)
 
 
 def _populate(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
     if vma.flags & VmFlags.LOCKONFAULT:
         return
-    access = Access.WRITE if vma.prot & Prot.WRITE and not vma.shared else Access.READ
+    access = access_to_populate(vma)
     if not vma.prot:
         raise LinuxError(errno.EFAULT)
     if not vma.prot & Prot.READ and access == Access.READ:

@@ -1,4 +1,4 @@
-"""mmap: where a mapping may lie, whether there is memory for it, and making it (mm/mmap.c)."""
+"""mmap, munmap, brk: where a mapping may lie, whether there is memory for it, and making it (mm/mmap.c)."""
 
 from __future__ import annotations
 
@@ -7,25 +7,32 @@ from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
 from emu.linux.limits import Rlimit
+from emu.linux.mman import MapFlags, Prot
 from emu.mm.address_space import MAX_MAP_COUNT, MMAP_MIN_ADDR, TASK_SIZE, AddressSpace, is_data, page_align
 from emu.mm.commit import Overcommit
-from emu.mm.populate import populate
+from emu.mm.flags import LOCK_FLAGS, VmFlags
+from emu.mm.gup import populate
 from emu.mm.shmem import SharedAnonymous
-from emu.mm.vma import MapFlags, Prot, Vma, VmFlags, merge_neighbours
+from emu.mm.vma import Vma, merge_neighbours
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
-    from emu.fs.file import File
+    from emu.mm.vmops import MappedFile
 
 
 _IN_PLACE = MapFlags.FIXED | MapFlags.FIXED_NOREPLACE
 #: Memory with one of these is not promised to the process.
-_UNPROMISED = VmFlags.SHARED | VmFlags.NORESERVE | VmFlags.HUGETLB
-_LOCKS = VmFlags.LOCKED | VmFlags.LOCKONFAULT
+_UNPROMISED = VmFlags.SHARED | VmFlags.NORESERVE
 
 
 def do_mmap(
-    mm: AddressSpace, address: int, length: int, prot: Prot, flags: MapFlags, file: File | None = None, offset: int = 0
+    mm: AddressSpace,
+    address: int,
+    length: int,
+    prot: Prot,
+    flags: MapFlags,
+    file: MappedFile | None = None,
+    offset: int = 0,
 ) -> int:
     """mmap(2); the caller has checked the file's mode.  Returns the address."""
     length = _check_mmap(mm, address, length, flags, offset)
@@ -41,7 +48,7 @@ def do_mmap(
         vm_flags |= VmFlags.ACCOUNT
     vma = Vma(address, address + length, prot, vm_flags, file=file, pgoff=offset >> PAGE_SHIFT)
     _back(mm, vma)
-    if vma.huge and vma.flags & VmFlags.ACCOUNT:  # promised by the pool of huge pages
+    if not vma.ops.accountable and vma.flags & VmFlags.ACCOUNT:
         mm.context.commit.uncharge(length >> PAGE_SHIFT)
         vma.flags &= ~VmFlags.ACCOUNT
     if in_place:
@@ -65,7 +72,7 @@ def _back(mm: AddressSpace, vma: Vma) -> None:
                 mm.context.commit.uncharge(vma.length >> PAGE_SHIFT)
             raise
         if vma.flags & VmFlags.DONTEXPAND:
-            vma.flags &= ~_LOCKS
+            vma.flags &= ~LOCK_FLAGS
     elif vma.shared:
         vma.pgoff = 0
         vma.page_cache = SharedAnonymous(mm, vma.length, vma.flags)
@@ -73,7 +80,7 @@ def _back(mm: AddressSpace, vma: Vma) -> None:
         vma.pgoff = vma.start >> PAGE_SHIFT
 
 
-def _vm_flags(mm: AddressSpace, flags: MapFlags, file: File | None) -> VmFlags:
+def _vm_flags(mm: AddressSpace, flags: MapFlags, file: MappedFile | None) -> VmFlags:
     """The flags of a new VMA, its rights apart (calc_vm_flag_bits)."""
     vm_flags = mm.default_lock
     if flags & MapFlags.TYPE in (MapFlags.SHARED, MapFlags.SHARED_VALIDATE):
@@ -120,15 +127,13 @@ def _check_expansion(mm: AddressSpace, address: int, length: int, prot: Prot, fl
 
 
 def is_accountable(prot: Prot, flags: VmFlags) -> bool:
-    """Whether memory counts as promised: private and writable, without MAP_NORESERVE (accountable_mapping).  Huge pages
-    are promised by their pool.
-    """
+    """Whether memory counts as promised: private and writable, without MAP_NORESERVE (accountable_mapping)."""
     return bool(prot & Prot.WRITE) and not flags & _UNPROMISED
 
 
 def wants_populating(mm: AddressSpace, vma: Vma) -> bool:
     """Whether a new VMA is locked, and so faulted in at once; the objects of a region never are."""
-    return vma.flags & _LOCKS == VmFlags.LOCKED and not mm.shared_tables
+    return vma.flags & LOCK_FLAGS == VmFlags.LOCKED and not mm.shared_tables
 
 
 def _check_mmap(mm: AddressSpace, address: int, length: int, flags: MapFlags, offset: int) -> int:
@@ -153,7 +158,7 @@ def _check_mmap(mm: AddressSpace, address: int, length: int, flags: MapFlags, of
     return length
 
 
-def _place(mm: AddressSpace, address: int, length: int, flags: MapFlags, file: File | None, pgoff: int) -> int:
+def _place(mm: AddressSpace, address: int, length: int, flags: MapFlags, file: MappedFile | None, pgoff: int) -> int:
     if file is not None:
         chosen = file.get_unmapped_area(mm, address, length, pgoff, flags)
         if chosen is not None:
@@ -228,9 +233,37 @@ def check_unmap(mm: AddressSpace, start: int, end: int) -> None:
     for vma in mm.vmas.overlapping(start, end):
         if vma.flags & VmFlags.SEALED:
             raise LinuxError(errno.EPERM)
-        if vma.ops is None:
-            continue
         for edge in (start, end):
             if vma.start < edge < vma.end:
                 vma.ops.may_split(vma, edge)
         vma.ops.may_unmap(vma, start, end)
+
+
+def do_brk(mm: AddressSpace, address: int) -> int:
+    """brk(2): the new end of the heap, or the old one if it cannot be moved."""
+    if address < mm.start_brk:
+        return mm.brk_end
+    old, new = page_align(mm.brk_end), page_align(address)
+    try:
+        if new < old:
+            unmap_range(mm, new, old)
+        elif new > old:
+            if mm.vmas.overlapping(old, new) or new > mm.task_size:
+                return mm.brk_end
+            _grow(mm, old, new)
+    except LinuxError:
+        return mm.brk_end
+    mm.brk_end = address
+    return address
+
+
+def _grow(mm: AddressSpace, old: int, new: int) -> None:
+    prot, flags = Prot.READ | Prot.WRITE, mm.default_lock | VmFlags.ACCOUNT
+    check_may_lock(mm, flags, new - old)
+    if not may_expand(mm, prot, flags, new - old):
+        raise LinuxError(errno.ENOMEM)
+    mm.context.commit.charge((new - old) >> PAGE_SHIFT, mm)
+    heap = mm.insert(Vma(old, new, prot, flags, pgoff=old >> PAGE_SHIFT), merge=False)
+    if wants_populating(mm, heap):
+        populate(mm, heap)
+    merge_neighbours(mm.vmas, heap)

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import errno
 
-import numpy as np
-
 from emu.linux.errors import LinuxError
 from emu.linux.limits import Rlimit
+from emu.linux.mman import Prot
 from emu.mm.address_space import AddressSpace, is_data, page_align
-from emu.mm.hugefault import protect_huge_range
+from emu.mm.flags import VmFlags
 from emu.mm.mmap import is_accountable
-from emu.mm.pagetable import RW, XD, P
-from emu.mm.vma import Prot, Vma, VmFlags, merge_neighbours
+from emu.mm.vma import Vma, merge_neighbours
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
-
-#: What an entry keeps when its rights change.
-_CONTENT = np.uint64(~(RW | XD | P) & (1 << 64) - 1)
 
 
 def do_mprotect(mm: AddressSpace, address: int, length: int, prot: Prot) -> None:
@@ -35,7 +30,7 @@ def do_mprotect(mm: AddressSpace, address: int, length: int, prot: Prot) -> None
             break
         start, reached = max(vma.start, address), min(vma.end, end)
         _check_mprotect(mm, vma, start, reached, prot)
-        if vma.ops is not None and vma.ops.protect(mm, vma, start, reached, prot):
+        if vma.ops.protect(mm, vma, start, reached, prot):
             continue
         if vma.prot != prot:  # else nothing changes, and nothing is split
             promised = _charge(mm, vma, start, reached, prot)
@@ -48,8 +43,7 @@ def do_mprotect(mm: AddressSpace, address: int, length: int, prot: Prot) -> None
 
 
 def _check_mprotect(mm: AddressSpace, vma: Vma, start: int, end: int, prot: Prot) -> None:
-    if vma.ops is not None:
-        vma.ops.mprotect(vma, start, end, prot)
+    vma.ops.mprotect(vma, start, end, prot)
     if vma.flags & VmFlags.SEALED:
         raise LinuxError(errno.EPERM)
     if prot & Prot.WRITE and vma.flags & VmFlags.NEVERWRITE:
@@ -65,7 +59,7 @@ def _charge(mm: AddressSpace, vma: Vma, start: int, end: int, prot: Prot) -> VmF
     if not prot & Prot.WRITE and accounted and vma.anonymous and not vma.anon:
         mm.context.commit.uncharge((end - start) >> PAGE_SHIFT)
         return VmFlags.NONE
-    if vma.prot & Prot.WRITE or not is_accountable(prot, vma.flags):
+    if vma.prot & Prot.WRITE or not vma.ops.accountable or not is_accountable(prot, vma.flags):
         return accounted
     data = mm.context.limit(Rlimit.DATA)
     if data is not None and is_data(prot, vma.flags) and mm.data_bytes + end - start > data & -PAGE_SIZE:
@@ -80,29 +74,4 @@ def _protect(mm: AddressSpace, vma: Vma, prot: Prot) -> None:
     old, vma.prot = vma.prot, prot
     if (old | prot) & Prot.EXEC:
         mm.code_id = mm.context.new_code_id()
-    if vma.ops is not None and vma.ops.owns_tables:
-        vma.ops.protected(mm, vma)
-        return
-    if vma.huge:
-        protect_huge_range(mm, vma)
-        return
-    flush = mm.obligation(vma.start, vma.end, "mprotect")
-    if change_protection(mm, vma, prot):
-        flush.flush()
-    else:
-        flush.none_needed("no entry was present")
-
-
-def change_protection(mm: AddressSpace, vma: Vma, prot: Prot) -> int:
-    """Give every entry of a VMA other rights; how many were there.  The caller owes a flush if any was."""
-    # P goes and comes with PROT_NONE; RW is taken away here and given back by the fault, which knows about COW
-    writable = prot & Prot.WRITE and vma.shared
-    bits = np.uint64((P if prot else 0) | (0 if prot & Prot.EXEC else XD) | (RW if writable else 0))
-    changed = 0
-    for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
-        view = mm.tables.words[slot : slot + number]
-        present = np.flatnonzero(view)
-        if len(present):
-            changed += len(present)
-            view[present] = view[present] & _CONTENT | bits
-    return changed
+    vma.ops.protected(mm, vma)

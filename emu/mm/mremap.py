@@ -6,15 +6,13 @@ import errno
 
 from emu.linux.errors import LinuxError
 from emu.mm.address_space import AddressSpace, page_align
-from emu.mm.hugefault import make_tables_for_huge, move_huge_range
-from emu.mm.hugetlb import HPAGE_SIZE, hpage_align
+from emu.mm.flags import LOCK_FLAGS, VmFlags
+from emu.mm.gup import populate
 from emu.mm.mmap import check_may_lock, check_unmap, do_munmap, may_expand, unmapped_area, wants_populating
-from emu.mm.populate import populate
-from emu.mm.vma import Vma, VmFlags, merge_neighbours
+from emu.mm.vma import Vma, merge_neighbours
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 MREMAP_MAYMOVE, MREMAP_FIXED, MREMAP_DONTUNMAP = 1, 2, 4
-_LOCKED = VmFlags.LOCKED | VmFlags.LOCKONFAULT
 
 
 def do_mremap(mm: AddressSpace, old: int, old_length: int, new_length: int, flags: int, new: int) -> int:
@@ -25,8 +23,8 @@ def do_mremap(mm: AddressSpace, old: int, old_length: int, new_length: int, flag
         raise LinuxError(errno.EFAULT)
     if vma.flags & VmFlags.SEALED:
         raise LinuxError(errno.EPERM)
-    if vma.huge:
-        old_length, new_length = _huge_lengths(old, old_length, new_length, new if flags & MREMAP_FIXED else 0)
+    wanted = new if flags & MREMAP_FIXED else 0
+    old_length, new_length = vma.ops.mremap_lengths(old, old_length, new_length, wanted)
     if flags & MREMAP_FIXED:
         check_unmap(mm, new, new + new_length)
     shrinks = old_length and new_length < old_length
@@ -35,7 +33,7 @@ def do_mremap(mm: AddressSpace, old: int, old_length: int, new_length: int, flag
         return old
     _check_resize(mm, vma, old, old_length, new_length, flags)
     if flags & (MREMAP_FIXED | MREMAP_DONTUNMAP):
-        _check_move(vma, new)
+        vma.ops.mremap(vma, new)
         if flags & MREMAP_FIXED:
             do_munmap(mm, new, new_length)
             if mm.vmas.find(old) is None:  # with an old length of 0 the ranges may overlap
@@ -49,16 +47,8 @@ def do_mremap(mm: AddressSpace, old: int, old_length: int, new_length: int, flag
         return old
     if not flags & MREMAP_MAYMOVE:
         raise LinuxError(errno.ENOMEM)
-    _check_move(vma, 0)
+    vma.ops.mremap(vma, 0)
     return _move(mm, old, old_length, unmapped_area(mm, new_length), new_length)
-
-
-def _huge_lengths(old: int, old_length: int, new_length: int, new: int) -> tuple[int, int]:
-    """The lengths for a mapping of huge pages: it cannot grow, since its reservation cannot."""
-    old_length, new_length = hpage_align(old_length), hpage_align(new_length)
-    if old % HPAGE_SIZE or new % HPAGE_SIZE or new_length > old_length:
-        raise LinuxError(errno.EINVAL)
-    return old_length, new_length
 
 
 def _check_arguments(
@@ -113,11 +103,6 @@ def _grow_in_place(mm: AddressSpace, vma: Vma, old: int, old_length: int, new_le
     return True
 
 
-def _check_move(vma: Vma, new: int) -> None:
-    if vma.ops is not None:
-        vma.ops.mremap(vma, new)
-
-
 def _move(mm: AddressSpace, old: int, old_length: int, new: int, new_length: int, *, keep: bool = False) -> int:
     """Move [old, old + old_length) to ``new``; ``keep`` leaves the VMA there, without pages (MREMAP_DONTUNMAP).
 
@@ -130,10 +115,7 @@ def _move(mm: AddressSpace, old: int, old_length: int, new: int, new_length: int
     if new_length < old_length:  # first, since it frees empty tables
         do_munmap(mm, old + new_length, old_length - new_length)
     try:
-        if vma.huge:
-            make_tables_for_huge(mm, vma, old, kept, new)
-        else:
-            mm.tables.make_tables_for(mm.tables, old, old + kept, new)
+        vma.ops.make_tables(mm, vma, old, kept, new)
         if promised > 0:
             mm.context.commit.charge(promised >> PAGE_SHIFT, mm)
     except LinuxError:  # no tables are left where no mapping is: a window that comes there has its own
@@ -150,13 +132,11 @@ def _move(mm: AddressSpace, old: int, old_length: int, new: int, new_length: int
     mm.insert(target, merge=False)  # not with the source, which goes
     if kept:
         flush = mm.obligation(old, old + kept, "mremap")
-        if source.huge:
-            move_huge_range(mm, source, old, kept, new)
-        else:
-            mm.tables.move_entries(old, old + kept, new)
+        source.ops.move(mm, source, old, kept, new)
+        source.ops.drop_promises(source)
         flush.flush()
         if keep:
-            source.flags &= ~_LOCKED
+            source.flags &= ~LOCK_FLAGS
             if (source.start, source.end) == (old, old + kept):
                 source.anon, source.inherited = False, None
         else:

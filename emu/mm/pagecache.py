@@ -249,13 +249,11 @@ class PageCache:
 
     def unmap(self, first: int, last: int, *, even_cows: bool) -> None:
         """Take the pages [first, last) out of every mapping (unmap_mapping_pages)."""
-        from emu.mm.zap import zap_range  # which knows huge pages, and these are a page cache too
-
         for vma, mm in list(self.mappings.items()):
             low = max(vma.start, vma.start + (first - vma.pgoff) * PAGE_SIZE)
             high = min(vma.end, vma.start + (last - vma.pgoff) * PAGE_SIZE)
             if low < high:
-                zap_range(mm, vma, low, high, even_cows=even_cows)
+                vma.ops.zap(mm, vma, low, high, even_cows=even_cows)
 
     def release(self) -> None:
         """The object is gone: drop every page.  Nothing may map it any more."""

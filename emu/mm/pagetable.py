@@ -173,19 +173,32 @@ class PageTables:
                     words[target : target + fits] = moved
                     moved[:] = 0
 
+    def leaf_slot(self, vaddr: int) -> int | None:
+        """The slot of the entry that maps ``vaddr`` or would: a PTE, or the entry of a page of 2 MiB; None where there
+        is neither.
+        """
+        q = self._q
+        slot = (self.pgd_frame << 9) + ((vaddr >> self._top_shift) & 511)
+        at = self.levels
+        while at > 1:
+            entry = q[slot]
+            if entry & _TABLE != P:
+                return slot if at == 2 and entry & PS else None
+            at -= 1
+            slot = ((entry & ADDRESS) >> 3) + ((vaddr >> (PAGE_SHIFT + 9 * (at - 1))) & 511)
+        return slot
+
+    def paddr_at(self, slot: int, vaddr: int) -> int:
+        """The physical address to which the entry of a slot, which maps ``vaddr``, translates it."""
+        entry = self._q[slot]
+        size = span(2) if entry & PS else PAGE_SIZE
+        return (entry & ADDRESS & -size) | (vaddr & (size - 1))
+
     def pte(self, vaddr: int) -> int:
         """The PTE that maps ``vaddr``, or 0; within a large page, what a PTE for these 4 KiB would be."""
-        slot = self.entry_slot(vaddr, 1)
-        if slot is not None:
-            return self._q[slot]
-        entry = self.huge_entry(vaddr)
-        return entry & ~PS | (vaddr & (span(2) - PAGE_SIZE) if entry else 0)
-
-    def huge_entry(self, vaddr: int) -> int:
-        """The entry that maps ``vaddr`` by a page of 2 MiB, or 0."""
-        slot = self.entry_slot(vaddr, 2)
+        slot = self.leaf_slot(vaddr)
         entry = 0 if slot is None else self._q[slot]
-        return entry if entry & PS else 0
+        return entry & ~PS | (vaddr & (span(2) - PAGE_SIZE)) if entry & PS else entry
 
     def huge_slots(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         """(address, slot) of each entry of 2 MiB pages that maps a part of [start, end); ``start`` is aligned."""

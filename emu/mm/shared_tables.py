@@ -12,25 +12,30 @@ from a sharer's side.  The level is that of the table which is shared:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
-from emu.mm.address_space import AddressSpace
-from emu.mm.fault import fault_in_vma
+from emu.mm.address_space import AddressSpace, MmContext
+from emu.mm.flags import FaultResult
 from emu.mm.hugetlb import HPAGE_SIZE
 from emu.mm.pagetable import ADDRESS, LEVEL_OF, A, P, level_name, span
-from emu.mm.vma import FaultResult, Vma, VmOperations
-from mmu.memory import PAGE_SHIFT
+from emu.mm.vma import Vma
+from emu.mm.vmops import VmOperations
+from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
 
 if TYPE_CHECKING:
-    from emu.kernel.kernel import Kernel
+    from emu.linux.tracer import EventTracer
 
 
 def unit_of(level: str) -> int:
-    """Bytes that one link to a table of ``level`` covers."""
+    """Bytes that one link to a table of ``level`` covers: "pte", "pmd" or "pud".
+
+    >>> [unit_of(level) >> 20 for level in ("pte", "pmd", "pud")]       # MiB
+    [2, 1024, 524288]
+    """
     return span(LEVEL_OF[level] + 1)
 
 
@@ -54,16 +59,28 @@ class Window:
 class SharedTables:
     """A host mm, and the windows that link to its tables of ``level``."""
 
-    def __init__(self, kernel: Kernel, name: str, level: str) -> None:
-        """LinuxError(ENOMEM) without a frame for the host mm's PGD."""
-        self.kernel = kernel
+    def __init__(
+        self,
+        context: MmContext,
+        name: str,
+        level: str,
+        *,
+        tracer: Callable[[], EventTracer],
+        pid_of: Callable[[AddressSpace], int | None],
+    ) -> None:
+        """``tracer`` is told of links, and ``pid_of`` says which process it was that has an address space.
+
+        LinuxError(ENOMEM) without a frame for the host mm's PGD.
+        """
+        self._tracer = tracer
+        self._pid_of = pid_of
         self.name = name
         self.level = level
         #: The level of the entries that link.
         self.link_level = LEVEL_OF[level] + 1
         #: Bytes that one link covers.
         self.unit = span(self.link_level)
-        self.host = AddressSpace(kernel.mm_context, f"host mm of {name}", shared_tables=True)
+        self.host = AddressSpace(context, f"host mm of {name}", shared_tables=True)
         #: The windows of each address space that has any.
         self._windows: dict[AddressSpace, set[Window]] = {}
         self.host.sharers = self._windows.keys
@@ -125,7 +142,7 @@ class SharedTables:
 
     def populate(self, mm: AddressSpace, vma: Vma, host_address: int, access: Access) -> FaultResult:
         """Resolve a fault in the host mm, on behalf of ``mm``."""
-        return fault_in_vma(self.host, vma, host_address, access)
+        return vma.ops.fault(self.host, vma, host_address, access)
 
     def entry(self, mm: AddressSpace, address: int) -> int:
         """The linking entry for an address, 0 where a table above is missing."""
@@ -150,7 +167,7 @@ class SharedTables:
         window.linked[address] = Link(table, host_address)
         mm.tables.links[slot] = True
         q[slot] = entry
-        mm.obligation(address, address + self.unit).none_needed("no TLB holds a not-present entry")
+        mm.obligation(address, address + self.unit).was_not_present()
         self._tell("link", window, address, slot, before, host_slot)
 
     def displace(self, mm: AddressSpace, address: int, slot: int) -> None:
@@ -187,12 +204,12 @@ class SharedTables:
             self.host.tables.free_tables(host_address, host_address + self.unit)
 
     def _tell(self, kind: str, window: Window, vaddr: int, slot: int, before: int, host_slot: int | None) -> None:
-        tracer, q = self.kernel.tracer, self.host.frames.ram.qwords
+        tracer, q = self._tracer(), self.host.frames.ram.qwords
         if not tracer.active:
             return
         tracer.event(
             kind,
-            pid=self.kernel.pid_of(window.mm),
+            pid=self._pid_of(window.mm),
             region=self.name,
             level=self.level,
             vaddr=vaddr,
@@ -220,7 +237,7 @@ class SharedTables:
 class SharedTableOperations(VmOperations):
     """vm_operations_struct of a VMA that sees a host mm, at the same addresses unless :meth:`to_host` says others."""
 
-    owns_tables = True
+    leaf_level = 0
 
     def __init__(self, tables: SharedTables) -> None:
         self._tables = tables
@@ -249,10 +266,27 @@ class SharedTableOperations(VmOperations):
     def fault(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:
         return self._tables.fault(self.window(vma), address, address + self.to_host(vma), access)
 
-    def unmap(self, mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
+    def populate(self, mm: AddressSpace, vma: Vma, start: int, end: int, access: Access) -> FaultResult | None:
+        return None  # the host mm's pages come when somebody touches them
+
+    def fault_in(self, mm: AddressSpace, vma: Vma, start: int, end: int, access: Access) -> None:
+        for page in range(start, end, PAGE_SIZE):
+            self.gup(mm, vma, page, access)
+
+    def zap(self, mm: AddressSpace, vma: Vma, start: int, end: int, *, even_cows: bool = True) -> None:
+        """Unlink; no entry below is this address space's own."""
         self._tables.unlink(self.window(vma), start, end)
         if (start, end) == (vma.start, vma.end):
             mm.tables.free_tables(start, end)
+
+    def unmap(self, mm: AddressSpace, vma: Vma) -> None:
+        self.zap(mm, vma, vma.start, vma.end)
+
+    def change_protection(self, mm: AddressSpace, vma: Vma) -> int:
+        return 0  # the entries are those of the host mm's objects
+
+    def protected(self, mm: AddressSpace, vma: Vma) -> None:
+        """As nothing has changed, nothing is owed."""
 
     def backing(self, vma: Vma) -> tuple[AddressSpace, int] | None:
         return self._tables.host, vma.start + self.to_host(vma)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emu.mm.commit import Commit, Overcommit
+from emu.mm.flags import VmFlags
 from emu.mm.pagecache import PageCache
-from emu.mm.vma import VmFlags
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:

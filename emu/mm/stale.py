@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from emu.mm.address_space import AddressSpace
-    from emu.mm.tlbflush import Flush
+    from emu.mm.tlbflush import Flush, Flushed
     from mmu.stale import StaleHit
 
 _REMEMBERED = 10_000
@@ -45,7 +44,7 @@ class StaleDetector:
         mm = flush.mm
         self._changes.append(Change(mm.serial, mm.name, flush.start, flush.end, clock, pid, cpu, outcome, not_told))
 
-    def hit(self, hit: StaleHit, mm: AddressSpace | None, cpus: int) -> None:
+    def hit(self, hit: StaleHit, mm: Flushed | None, cpus: int) -> None:
         """A stale translation was used, in ``mm``."""
         key = (hit.cpu, hit.asid, hit.vaddr >> 12, hit.cached_paddr >> 12)
         text, number = self._found.get(key, ("", 0))
@@ -58,7 +57,7 @@ class StaleDetector:
             for text, number in self._found.values()
         ]
 
-    def _explain(self, hit: StaleHit, mm: AddressSpace | None, cpus: int) -> str:
+    def _explain(self, hit: StaleHit, mm: Flushed | None, cpus: int) -> str:
         fresh = "nothing" if hit.fresh_paddr is None else f"{hit.fresh_paddr:#x}"
         text = (
             f"stale translation: process {hit.asid} on CPU {hit.cpu} {hit.access.name.lower()}s {hit.vaddr:#x} at "
@@ -72,7 +71,7 @@ class StaleDetector:
         change = f"{who}{on} changed it at instruction {last.clock} ({last.mm_name}; {last.outcome})"
         return f"{text}; {change}, and CPU {hit.cpu} was not told"
 
-    def _last_change(self, hit: StaleHit, mm: AddressSpace | None) -> Change | None:
+    def _last_change(self, hit: StaleHit, mm: Flushed | None) -> Change | None:
         """The latest change of the entry of which the vCPU was known not to be told, or else the latest of all."""
         places = [] if mm is None else [(mm.serial, hit.vaddr), *mm.linked_from(hit.vaddr)]
         found = [

@@ -9,26 +9,62 @@ so that a vCPU holds translations of the one address space that it has loaded, a
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Container
+from typing import TYPE_CHECKING, Protocol
 
-from emu.mm.frames import FrameKind
-from emu.mm.pagetable import span
+from emu.mm.frames import FrameAllocator, FrameKind
+from emu.mm.pagetable import PageTables, span
 from emu.mm.shootdown import OWN, TLB_POLICIES, ShootdownCost, Shootdowns
 from mmu import Mmu
 from mmu.control import SINGLE_PAGE_CEILING
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
-    from emu.linux.tracer import Tracer
-    from emu.mm.address_space import AddressSpace
-    from emu.mm.stale import StaleDetector
+    from emu.linux.tracer import EventTracer
     from mmu.stale import StaleHit
 
-__all__ = ["TLB_POLICIES", "Flush", "TlbFlusher"]
+__all__ = ["TLB_POLICIES", "Detector", "Flush", "Flushed", "TlbFlusher"]
 
+_WAS_NOT_PRESENT = "no TLB holds a translation of a not-present entry (SDM vol. 3, 4.10.2.3)"
 #: Ranges of addresses to be invalidated; None: everything.
 Ranges = list[tuple[int, int]] | None
+
+
+class Flushed(Protocol):
+    """What flushing knows of an address space."""
+
+    name: str
+    serial: int
+    frames: FrameAllocator
+    tables: PageTables
+    #: Others link to its tables; which vCPUs then hear of a change.
+    shared_tables: bool
+    tlb_policy: str
+
+    @property
+    def sharers(self) -> Callable[[], Container[object]] | None:
+        """Who links to its tables now."""
+
+    def links_to(self, host: Flushed, start: int, end: int) -> list[tuple[int, int]]:
+        """Where [start, end) of a host mm lies in this address space: ranges of addresses."""
+
+    def linked_from(self, address: int) -> list[tuple[int, int]]:
+        """Whose tables translate this address if they are not its own: that one's serial number, and the address."""
+
+
+class Detector(Protocol):
+    """Who is told of every change of tables, and of every stale translation that was used."""
+
+    def note(
+        self, flush: Flush, clock: int, pid: int | None, cpu: int, outcome: str, not_told: tuple[int, ...]
+    ) -> None:
+        """Tables have changed."""
+
+    def hit(self, hit: StaleHit, mm: Flushed | None, cpus: int) -> None:
+        """A stale translation was used, in ``mm``."""
+
+    def findings(self) -> list[str]:
+        """Every stale translation that was used, a sentence each."""
 
 
 class Flush:
@@ -36,7 +72,7 @@ class Flush:
 
     __slots__ = ("_flusher", "end", "mm", "reason", "start")
 
-    def __init__(self, flusher: TlbFlusher, mm: AddressSpace, start: int, end: int, reason: str) -> None:
+    def __init__(self, flusher: TlbFlusher, mm: Flushed, start: int, end: int, reason: str) -> None:
         self._flusher = flusher
         self.mm = mm
         self.start = start
@@ -69,26 +105,52 @@ class Flush:
         if self._flusher.detector is not None:
             self._flusher.note(self, f"no flush: {why}")
 
+    # -- the reasons that there are most often ---------------------------------------------------------------------
+
+    def was_not_present(self) -> None:
+        """The entries are new."""
+        self._flusher.pending -= 1  # by itself: faults are many
+        if self._flusher.detector is not None:
+            self._flusher.note(self, f"no flush: {_WAS_NOT_PRESENT}")
+
+    def nothing_present(self) -> None:
+        """There was no entry in the range to be changed."""
+        self.none_needed("no entry was present")
+
+    def rights_added(self) -> None:
+        """The entries allow more than before, and nothing less."""
+        self.flush_here("rights were only added: another vCPU walks again before it faults")
+
+    def nothing_changed(self) -> None:
+        """A fault found that the entry allows the access by now."""
+        self.flush_here("nothing was changed: only this vCPU had an old entry")
+
 
 class TlbFlusher:
     """Knows which address space each vCPU has loaded, and flushes."""
 
-    def __init__(self, mmu: Mmu, cost: ShootdownCost | None = None) -> None:
+    def __init__(
+        self,
+        mmu: Mmu,
+        cost: ShootdownCost | None = None,
+        *,
+        current_pid: Callable[[], int | None] = lambda: None,
+        tracer: Callable[[], EventTracer | None] = lambda: None,
+    ) -> None:
+        """``current_pid``: who runs, for the record of changes; ``tracer``: who is told of shootdowns."""
         self._mmu = mmu
         self.cpus = mmu.processors
-        self._loaded: list[AddressSpace | None] = [None] * self.cpus
+        self._loaded: list[Flushed | None] = [None] * self.cpus
         #: Frames that a vCPU's TLB may lead to although their references are gone, since it was not told.
-        self._held: list[dict[int, AddressSpace]] = [{} for _ in range(self.cpus)]
+        self._held: list[dict[int, Flushed]] = [{} for _ in range(self.cpus)]
         #: vCPUs that were not told of a change.
         self._untold: set[int] = set()
         #: Obligations that nobody has discharged yet.
         self.pending = 0
-        self.detector: StaleDetector | None = None
+        self.detector: Detector | None = None
         self.shootdowns = Shootdowns(self.cpus, cost or ShootdownCost())
-        #: Who runs, for the record of changes.
-        self.current_pid: Callable[[], int | None] = lambda: None
-        #: Who is told of shootdowns.
-        self.tracer: Callable[[], Tracer | None] = lambda: None
+        self._current_pid = current_pid
+        self._tracer = tracer
 
     @property
     def cpu(self) -> int:
@@ -96,24 +158,24 @@ class TlbFlusher:
         return self._mmu.processor
 
     @property
-    def loaded(self) -> AddressSpace | None:
+    def loaded(self) -> Flushed | None:
         """The address space whose PGD is in its CR3."""
         return self._loaded[self.cpu]
 
-    def loaded_on(self, cpu: int) -> AddressSpace | None:
+    def loaded_on(self, cpu: int) -> Flushed | None:
         """The address space whose PGD is in the CR3 of a vCPU."""
         return self._loaded[cpu]
 
     # -- loading ---------------------------------------------------------------------------------------------------
 
-    def switch_cpu(self, cpu: int, mm: AddressSpace, pid: int) -> None:
+    def switch_cpu(self, cpu: int, mm: Flushed, pid: int) -> None:
         """Let a vCPU have its turn, with the process ``pid`` and its ``mm``."""
         if cpu != self.cpu:
             self._mmu.switch_to(cpu, loads_cr3=mm is not self._loaded[cpu])
         self._mmu.state.asid = pid
         self.switch_mm(mm)
 
-    def switch_mm(self, mm: AddressSpace) -> None:
+    def switch_mm(self, mm: Flushed) -> None:
         """Load CR3 (which flushes), unless these tables are loaded already."""
         here = self.cpu
         if mm is not self._loaded[here]:
@@ -121,7 +183,7 @@ class TlbFlusher:
             self._mmu.load_cr3(mm.tables.pgd_paddr)
             self._release(here)
 
-    def leave(self, mm: AddressSpace) -> None:
+    def leave(self, mm: Flushed) -> None:
         """An address space is about to be taken down: vCPUs that have it loaded without running it let go of it, by one
         IPI instead of one for each range that is unmapped (exit_mmap flushes once)."""
         if self.cpus == 1:
@@ -133,7 +195,7 @@ class TlbFlusher:
             for cpu in receivers:
                 self._loaded[cpu] = None
 
-    def forget(self, mm: AddressSpace) -> None:
+    def forget(self, mm: Flushed) -> None:
         """The address space is going away: its tables must not stay loaded."""
         for cpu, loaded in enumerate(self._loaded):
             if loaded is mm:
@@ -142,7 +204,7 @@ class TlbFlusher:
 
     # -- flushing --------------------------------------------------------------------------------------------------
 
-    def flush_range(self, mm: AddressSpace, start: int, end: int, reason: str = "") -> tuple[int, ...]:
+    def flush_range(self, mm: Flushed, start: int, end: int, reason: str = "") -> tuple[int, ...]:
         """Invalidate [start, end) of an address space on every vCPU that may hold something of it; of shared tables as
         their policy says.  Returns the vCPUs that should have been told and were not.
         """
@@ -158,7 +220,7 @@ class TlbFlusher:
             )
         return ()
 
-    def flush_range_here(self, mm: AddressSpace, start: int, end: int) -> None:
+    def flush_range_here(self, mm: Flushed, start: int, end: int) -> None:
         """The same on the vCPU that has its turn only."""
         if mm.shared_tables:
             self._mmu.flush()
@@ -169,7 +231,7 @@ class TlbFlusher:
         here = self.cpu
         return [cpu for cpu in range(self.cpus) if cpu != here]
 
-    def _flush_shared(self, mm: AddressSpace, start: int, end: int, reason: str) -> tuple[int, ...]:
+    def _flush_shared(self, mm: Flushed, start: int, end: int, reason: str) -> tuple[int, ...]:
         policy = mm.tlb_policy
         several = self.cpus > 1
         if several:
@@ -188,7 +250,7 @@ class TlbFlusher:
         self._shoot(mm, start, end, reason, policy, receivers)
         return ()
 
-    def _windows_on_cpus(self, host: AddressSpace, start: int, end: int) -> dict[int, list[tuple[int, int]]]:
+    def _windows_on_cpus(self, host: Flushed, start: int, end: int) -> dict[int, list[tuple[int, int]]]:
         """Each vCPU that has a sharer loaded, and where the range of the host mm lies in its addresses."""
         sharers = host.sharers() if host.sharers is not None else ()
         found = {}
@@ -206,9 +268,7 @@ class TlbFlusher:
             for low, high in ranges:
                 self._mmu.flush_range(low, high - low)
 
-    def _shoot(
-        self, mm: AddressSpace, start: int, end: int, reason: str, policy: str, receivers: dict[int, Ranges]
-    ) -> None:
+    def _shoot(self, mm: Flushed, start: int, end: int, reason: str, policy: str, receivers: dict[int, Ranges]) -> None:
         """IPIs to the receivers, which invalidate at once."""
         if not receivers:
             return
@@ -222,7 +282,7 @@ class TlbFlusher:
             if pages[cpu] is None:
                 self._release(cpu)
 
-    def _keep_stale(self, mm: AddressSpace, start: int, end: int, reason: str) -> tuple[int, ...]:
+    def _keep_stale(self, mm: Flushed, start: int, end: int, reason: str) -> tuple[int, ...]:
         """The policy "local": the other vCPUs are not told.
 
         Frames that their TLBs lead to are kept from being used again: the guest shall see stale data, not take the
@@ -240,7 +300,7 @@ class TlbFlusher:
 
     def _tell(
         self,
-        mm: AddressSpace,
+        mm: Flushed,
         start: int,
         end: int,
         reason: str,
@@ -251,18 +311,18 @@ class TlbFlusher:
         of_sender: int,
         cost: int,
     ) -> None:
-        tracer = self.tracer()
+        tracer = self._tracer()
         if tracer is None or not tracer.active:
             return
         tracer.event(
-            "shootdown", pid=self.current_pid(), sender=self.cpu, receivers=receivers, not_told=not_told, mm=mm.name,
+            "shootdown", pid=self._current_pid(), sender=self.cpu, receivers=receivers, not_told=not_told, mm=mm.name,
             vaddr=start, length=end - start, pages=pages, reason=reason, policy=policy, sender_cycles=of_sender,
             cost_cycles=cost,
         )  # fmt: skip
 
     # -- frames that an untold vCPU may still use ------------------------------------------------------------------
 
-    def _hold(self, cpu: int, mm: AddressSpace, ranges: list[tuple[int, int]]) -> None:
+    def _hold(self, cpu: int, mm: Flushed, ranges: list[tuple[int, int]]) -> None:
         if not self._mmu.tlbs:
             return  # nothing stale outlives a turn: Unicorn's own translations are dropped when vCPUs take turns
         model, frames, held = self._mmu.tlbs[cpu], mm.frames, self._held[cpu]
@@ -303,15 +363,13 @@ class TlbFlusher:
 
     # -- the stale-translation detector ----------------------------------------------------------------------------
 
-    def watch(self) -> None:
-        """Hold every modelled TLB hit against the tables, and remember who changes these.
+    def watch(self, detector: Detector) -> None:
+        """Hold every modelled TLB hit against the tables, and let ``detector`` remember who changes these.
 
         ValueError without a TLB model.
         """
-        from emu.mm.stale import StaleDetector  # with all that it needs: few runs do
-
         self._mmu.check_tlb()
-        self.detector = detector = StaleDetector()
+        self.detector = detector
 
         def stale(hit: StaleHit) -> None:
             detector.hit(hit, self._loaded[hit.cpu], self.cpus)
@@ -322,7 +380,7 @@ class TlbFlusher:
         """Remember a change of tables."""
         assert self.detector is not None
         clock = self._mmu.state.clock
-        self.detector.note(flush, clock, self.current_pid(), self.cpu, outcome, not_told)
+        self.detector.note(flush, clock, self._current_pid(), self.cpu, outcome, not_told)
 
     def stale_findings(self) -> list[str]:
         """Every stale translation that was used, a sentence each."""

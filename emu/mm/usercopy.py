@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
+from emu.mm.flags import FaultResult
 from emu.mm.pagetable import ADDRESS, PS, RW, US, A, D, P, span
-from emu.mm.vma import FaultResult
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
 
@@ -17,10 +18,15 @@ if TYPE_CHECKING:
     from emu.mm.frames import FrameAllocator
     from emu.mm.pagetable import PageTables
 
-_PAGE_MASK = PAGE_SIZE - 1
+_PAGE_MASK, _HUGE_MASK = PAGE_SIZE - 1, span(2) - 1
+#: Faults that an access may take: more than one where a table is linked first, or a page is copied.
+_ATTEMPTS = 8
 
 
-class UserCopy:
+_TO_READ, _TO_WRITE = P | US, P | US | RW
+
+
+class UserCopy(ABC):
     """Reads and writes user addresses through the tables, faulting pages in as the kernel would.
 
     Every method raises LinuxError(EFAULT) for what the process could not access itself, and (ENOMEM) where memory ran
@@ -33,51 +39,59 @@ class UserCopy:
     #: Told of each fault that was resolved (a FaultResult), so that it can be counted for the current task.
     on_kernel_fault: Callable[[int, int], None] | None
 
-    def _locate(self, address: int, access: Access) -> int:
-        """The physical address of a user address, after making the access possible."""
+    @abstractmethod
+    def handle_fault(self, address: int, access: Access) -> FaultResult:
+        """Resolve one page fault at a user address, or say which signal it is."""
+
+    def count_kernel_fault(self, result: FaultResult, number: int = 1) -> None:
+        """The kernel has taken faults that were resolved."""
+        if self.on_kernel_fault is not None:
+            self.on_kernel_fault(result, number)
+
+    def take_fault(self, result: FaultResult) -> None:
+        """The kernel has taken a fault.  LinuxError(EFAULT, ENOMEM) if it was not resolved."""
+        if not result.resolved:
+            raise LinuxError(errno.ENOMEM if result == FaultResult.OOM else errno.EFAULT)
+        if self.on_kernel_fault is not None:
+            self.on_kernel_fault(result, 1)
+
+    def translate(self, address: int, access: Access, fault: Callable[[], FaultResult] | None = None) -> int:
+        """The physical address of a user address, after making the access possible: walk the tables, have what is in
+        the way resolved, and walk again.
+
+        It is an access by the process, with accessed and dirty bits, unless ``fault`` is given, which resolves the
+        faults of somebody else.  LinuxError(EFAULT, ENOMEM).
+        """
         if not 0 <= address < self.task_size:
             raise LinuxError(errno.EFAULT)
-        needed = P | US | (RW if access == Access.WRITE else 0)
+        needed = _TO_WRITE if access == Access.WRITE else _TO_READ
         q = self.frames.ram.qwords
-        for _ in range(8):
-            slot = self.tables.entry_slot(address, 1)
+        for _ in range(_ATTEMPTS):
+            slot = self.tables.leaf_slot(address)
             if slot is not None:
-                pte = q[slot]
-                if pte & needed == needed:
-                    used = pte | (A | D if access == Access.WRITE else A)
-                    if used != pte:
-                        q[slot] = used
-                    return (pte & ADDRESS) | (address & _PAGE_MASK)
-            elif (slot := self.tables.entry_slot(address, 2)) is not None:
-                pte = q[slot]
-                if pte & (needed | PS) == needed | PS:
-                    q[slot] = pte | (A | D if access == Access.WRITE else A)
-                    return (pte & ADDRESS & -span(2)) | (address & (span(2) - 1))
-            result = self._fault(address, access)
-            if not result.resolved:
-                raise LinuxError(errno.ENOMEM if result == FaultResult.OOM else errno.EFAULT)
-            if self.on_kernel_fault is not None:
-                self.on_kernel_fault(result, 1)
-        raise AssertionError(f"UserCopy: {address:#x} stays inaccessible although every fault was resolved")
-
-    def _fault(self, address: int, access: Access) -> FaultResult:
-        from emu.mm.address_space import AddressSpace
-        from emu.mm.fault import handle_mm_fault
-
-        assert isinstance(self, AddressSpace)
-        return handle_mm_fault(self, address, access)
+                entry = q[slot]
+                if entry & needed == needed:
+                    if fault is None:
+                        used = entry | (A | D if access == Access.WRITE else A)
+                        if used != entry:
+                            q[slot] = used
+                    if entry & PS:
+                        return (entry & ADDRESS & ~_HUGE_MASK) | (address & _HUGE_MASK)
+                    return (entry & ADDRESS) | (address & _PAGE_MASK)
+            self.take_fault(self.handle_fault(address, access) if fault is None else fault())
+        raise AssertionError(f"translate: {address:#x} stays inaccessible although every fault was resolved")
 
     def read(self, address: int, length: int) -> bytes:
         """``length`` bytes at a user address."""
         view = self.frames.ram.view
         if (address & _PAGE_MASK) + length <= PAGE_SIZE and length:
-            paddr = self._locate(address, Access.READ)
+            paddr = self.translate(address, Access.READ)
             return bytes(view[paddr : paddr + length])
         parts = []
         end = address + length
         while address < end:
             step = min(PAGE_SIZE - (address & _PAGE_MASK), end - address)
-            paddr = self._locate(address, Access.READ)
+            paddr = self.translate(address, Access.READ)
             parts.append(bytes(view[paddr : paddr + step]))
             address += step
         return b"".join(parts)
@@ -88,7 +102,7 @@ class UserCopy:
         done = 0
         while done < len(source):
             step = min(PAGE_SIZE - (address & _PAGE_MASK), len(source) - done)
-            paddr = self._locate(address, Access.WRITE)
+            paddr = self.translate(address, Access.WRITE)
             self.frames.write(paddr >> PAGE_SHIFT, paddr & _PAGE_MASK, source[done : done + step])
             done += step
             address += step

@@ -2,201 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from enum import IntEnum, IntFlag
+import errno
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from sortedcontainers import SortedDict
 
+from emu.linux.errors import LinuxError
+from emu.linux.mman import Prot
+from emu.mm.flags import VmFlags
+from emu.mm.ordinary import ORDINARY
 from mmu import entries
 from mmu.memory import PAGE_SHIFT
 from mmu.registers import Access
 
 if TYPE_CHECKING:
-    from emu.fs.file import File
-    from emu.mm.address_space import AddressSpace
     from emu.mm.pagecache import PageCache
-
-
-class Prot(IntFlag):
-    """PROT_* (asm-generic/mman-common.h)."""
-
-    NONE = 0
-    READ = 1
-    WRITE = 2
-    EXEC = 4
-
-
-class MapFlags(IntFlag):
-    """MAP_* (asm-generic/mman.h, asm/mman.h)."""
-
-    SHARED = 0x01
-    PRIVATE = 0x02
-    SHARED_VALIDATE = 0x03
-    TYPE = 0x0F
-    FIXED = 0x10
-    ANONYMOUS = 0x20
-    MAP_32BIT = 0x40
-    GROWSDOWN = 0x100
-    DENYWRITE = 0x800
-    EXECUTABLE = 0x1000
-    LOCKED = 0x2000
-    NORESERVE = 0x4000
-    POPULATE = 0x8000
-    NONBLOCK = 0x10000
-    STACK = 0x20000
-    HUGETLB = 0x40000
-    SYNC = 0x80000
-    FIXED_NOREPLACE = 0x100000
-
-
-class VmFlags(IntFlag):
-    """VM_* that are not rights."""
-
-    NONE = 0
-    SHARED = 1 << 0
-    GROWSDOWN = 1 << 1
-    DONTEXPAND = 1 << 2
-    DONTCOPY = 1 << 3
-    NORESERVE = 1 << 4
-    ACCOUNT = 1 << 5  # its length is promised memory (Committed_AS)
-    NEVERWRITE = 1 << 6  # no VM_MAYWRITE: mprotect cannot make it writable (a read-only file, a write seal)
-    LOCKED = 1 << 7
-    LOCKONFAULT = 1 << 8
-    SEQ_READ = 1 << 9
-    RAND_READ = 1 << 10
-    WIPEONFORK = 1 << 11
-    DONTDUMP = 1 << 12
-    MERGEABLE = 1 << 13
-    HUGEPAGE = 1 << 14
-    NOHUGEPAGE = 1 << 15
-    SEALED = 1 << 16
-    HUGETLB = 1 << 22
-
-
-class FaultResult(IntEnum):
-    """How a page fault ended (vm_fault_t)."""
-
-    MINOR = 0  # the tables were changed; try again
-    LINKED = 1  # a shared table was linked; counted apart from minor faults
-    RACED = 2  # nothing to do: the entry allows the access already
-    MAPERR = 3  # SIGSEGV, SEGV_MAPERR
-    ACCERR = 4  # SIGSEGV, SEGV_ACCERR
-    ADRERR = 5  # SIGBUS, BUS_ADRERR
-    OOM = 6  # no memory left: SIGKILL
-
-    @property
-    def resolved(self) -> bool:
-        """Whether the access is to be tried again."""
-        return self <= FaultResult.RACED
-
-
-class VmOperations:
-    """What a VMA's owner wants to decide itself (vm_operations_struct).  The defaults are those of ordinary memory."""
-
-    #: The size of its pages in bytes.
-    page_size = 4096
-    #: True if :meth:`fault` resolves every fault; the tables below the VMA are then not the address space's own.
-    owns_tables = False
-    #: Where :attr:`owns_tables`: the level of the entries, in the address space's own tables, that point at others'.
-    link_level = 0
-    #: What /proc/PID/smaps shows in VmFlags besides the usual.
-    flag_names: tuple[str, ...] = ()
-
-    def fault(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:
-        """Resolve a fault (only asked where :attr:`owns_tables`)."""
-        raise NotImplementedError(f"{type(self).__name__} owns its tables but has no fault handler")
-
-    def gup_fault(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:
-        """Resolve a fault that the kernel takes on somebody's behalf (only asked where :attr:`owns_tables`)."""
-        return self.fault(mm, vma, address, access)
-
-    def object_at(self, vma: Vma, address: int) -> tuple[PageCache, int] | None:
-        """What is behind an address: an object and the index of its page (only asked where :attr:`owns_tables`)."""
-        return None
-
-    def open(self, mm: AddressSpace, vma: Vma) -> None:
-        """One more VMA exists: after fork, split or mmap."""
-
-    def close(self, mm: AddressSpace, vma: Vma) -> None:
-        """The VMA is gone."""
-
-    def may_split(self, vma: Vma, address: int) -> None:
-        """Raise LinuxError if the VMA cannot be split at this address."""
-
-    def may_unmap(self, vma: Vma, start: int, end: int) -> None:
-        """Raise LinuxError if the VMA cannot go when [start, end), which holds a part of it or all, is unmapped."""
-
-    def mprotect(self, vma: Vma, start: int, end: int, prot: Prot) -> None:
-        """Raise LinuxError if the rights cannot be changed."""
-
-    def protect(self, mm: AddressSpace, vma: Vma, start: int, end: int, prot: Prot) -> bool:
-        """Change the rights of [start, end) in place of mprotect: True if that is done, and the VMA stays as it is."""
-        return False
-
-    def protected(self, mm: AddressSpace, vma: Vma) -> None:
-        """The VMA's rights have changed (only told where :attr:`owns_tables`: the entries are not mprotect's then)."""
-
-    def mremap(self, vma: Vma, new_start: int) -> None:
-        """Raise LinuxError if the VMA cannot be moved."""
-
-    def unmap(self, mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
-        """Take [start, end) out of the tables (only asked where :attr:`owns_tables`)."""
-
-    def backing(self, vma: Vma) -> tuple[AddressSpace, int] | None:
-        """Where :attr:`owns_tables`: the address space whose tables are linked, and the address there of the VMA's
-        first byte."""
-        return None
-
-    def check(self, mm: AddressSpace, vma: Vma) -> Iterable[str]:
-        """For the audit: what is wrong below the VMA, in sentences (only asked where :attr:`owns_tables`)."""
-        return ()
-
-    def name(self, vma: Vma) -> str:
-        """The name in /proc/PID/maps; empty for the file's path."""
-        return ""
-
-
-class TableSharer:
-    """A design that lets address spaces share tables of huge mappings unasked, as x86 once did (huge_pmd_share).
-
-    Registered in ``MmContext.table_sharers``.  A shared table belongs to one address space, its owner; the entries of
-    the others that point at it are links, and counted in ``MmContext.share_counts``.
-    """
-
-    def share(self, mm: AddressSpace, vma: Vma, address: int) -> bool:
-        """A fault in a huge VMA, and no PMD table there: True if one was linked.  LinuxError(ENOMEM)."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what it shares")
-
-    def unshare(self, mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
-        """Entries of [start, end) are going to change for this address space alone: afterwards no table that covers
-        a part of it may be shared (munmap, mprotect, mremap, truncation).
-        """
-        raise NotImplementedError(f"{type(self).__name__} does not say how to stop sharing")
-
-    def is_link(self, mm: AddressSpace, level: int, address: int) -> bool:
-        """For the audit: whether the entry of ``level`` for ``address`` is a link to another's table."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what is a link")
-
-    def check(self) -> Iterable[str]:
-        """For the audit: what is wrong, in sentences."""
-        return ()
-
+    from emu.mm.vmops import MappedFile, VmOperations
 
 _PAGE_BITS = int(entries.P | entries.US | entries.A)
-_XD = int(entries.XD)
+_RW, _XD = int(entries.RW), int(entries.XD)
 # plain integers: to ask a flag of an enum takes ten times as long
-_WRITE, _EXEC, _SHARED, _HUGETLB = int(Prot.WRITE), int(Prot.EXEC), int(VmFlags.SHARED), int(VmFlags.HUGETLB)
+_WRITE, _EXEC, _SHARED = int(Prot.WRITE), int(Prot.EXEC), int(VmFlags.SHARED)
+
+
+_WRITES = int(Access.WRITE)
 
 
 class Vma:
-    """[start, end) of an address space: rights, flags, and the page cache behind it (None: private anonymous
-    memory).
+    """[start, end) of an address space: rights, flags, the operations of its memory, and the page cache behind it, if
+    there is one.
     """
 
     __slots__ = (
-        "_allowed", "_flags", "_prot", "anon", "end", "file", "huge", "inherited", "ops", "page_bits", "page_cache",
-        "pgoff", "private_data", "shared", "start",
+        "_allowed", "_flags", "_prot", "anon", "cached_bits", "end", "file", "inherited", "ops", "page_bits",
+        "page_cache", "pgoff", "private_data", "shared", "start",
     )  # fmt: skip
 
     def __init__(
@@ -207,15 +47,16 @@ class Vma:
         flags: VmFlags = VmFlags.NONE,
         *,
         page_cache: PageCache | None = None,
-        file: File | None = None,
+        file: MappedFile | None = None,
         pgoff: int = 0,
-        ops: VmOperations | None = None,
+        ops: VmOperations = ORDINARY,
         private_data: Any = None,
     ) -> None:
         self.start = start
         self.end = end
-        self.prot = prot
-        self.flags = flags
+        self._prot = prot
+        self._flags = flags
+        self._answer()
         self.page_cache = page_cache
         self.file = file
         self.pgoff = pgoff
@@ -234,11 +75,7 @@ class Vma:
     @prot.setter
     def prot(self, prot: Prot) -> None:
         self._prot = prot
-        # faults ask these questions often: answer them once, in plain integers
-        bits = int(prot)
-        self._allowed = (bits != 0, bits & _WRITE != 0, bits & _EXEC != 0)
-        #: What every entry of the VMA carries, but for RW: vm_page_prot.
-        self.page_bits = _PAGE_BITS | (0 if bits & _EXEC else _XD)
+        self._answer()
 
     @property
     def flags(self) -> VmFlags:
@@ -248,11 +85,22 @@ class Vma:
     @flags.setter
     def flags(self, flags: VmFlags) -> None:
         self._flags = flags
-        bits = int(flags)
+        self._answer_flags()
+
+    # faults ask these questions often: answer them once, in plain integers
+
+    def _answer(self) -> None:
+        bits = int(self._prot)
+        self._allowed = (bits != 0, bits & _WRITE != 0, bits & _EXEC != 0)
+        #: What every entry of the VMA carries, but for RW: vm_page_prot.
+        self.page_bits = _PAGE_BITS | (0 if bits & _EXEC else _XD)
+        self._answer_flags()
+
+    def _answer_flags(self) -> None:
         #: MAP_SHARED.
-        self.shared = bits & _SHARED != 0
-        #: Mapped by entries for 2 MiB, from the pool of huge pages.
-        self.huge = bits & _HUGETLB != 0
+        self.shared = int(self._flags) & _SHARED != 0
+        #: What an entry of a page of the page cache carries: a private mapping gets write access with a copy only.
+        self.cached_bits = self.page_bits | (_RW if self.shared and self._allowed[_WRITES] else 0)
 
     @property
     def length(self) -> int:
@@ -262,7 +110,7 @@ class Vma:
     @property
     def anonymous(self) -> bool:
         """Private anonymous memory (vma_is_anonymous), that of /dev/zero included."""
-        return self.page_cache is None and self.ops is None
+        return self.page_cache is None and self.ops is ORDINARY
 
     def index_of(self, address: int) -> int:
         """The page of the page cache that ``address`` shows."""
@@ -320,6 +168,36 @@ class VmaTree:
         found += [self._by_start[key] for key in self._by_start.irange(start, end, (first is None, False))]
         return found
 
+    def pieces(self, start: int, end: int) -> Iterator[tuple[Vma, int, int]]:
+        """Each VMA of the range with the part of it that lies within.  LinuxError(ENOMEM) at the end if there was a
+        hole.  The caller may change the VMA that it was given.
+        """
+        at, hole = start, False
+        while at < end:
+            vma = self.find(at)
+            if vma is None:
+                hole = True
+                vma = self.next_above(at)
+                if vma is None or vma.start >= end:
+                    break
+                at = vma.start
+            stop = min(vma.end, end)
+            yield vma, at, stop
+            at = stop
+        if hole:
+            raise LinuxError(errno.ENOMEM)
+
+    def pieces_to_the_hole(self, start: int, end: int) -> Iterator[tuple[Vma, int, int]]:
+        """The same, but the first hole ends it."""
+        at = start
+        while at < end:
+            vma = self.find(at)
+            if vma is None:
+                raise LinuxError(errno.ENOMEM)
+            stop = min(vma.end, end)
+            yield vma, at, stop
+            at = stop
+
     def add(self, vma: Vma) -> None:
         """Insert; it must not overlap any other."""
         self._by_start[vma.start] = vma
@@ -352,7 +230,9 @@ def can_merge(low: Vma, high: Vma) -> bool:
     """
     if low.end != high.start or low.prot != high.prot or low.flags != high.flags or low.flags & _NEVER_MERGED:
         return False
-    if low.file is not high.file or low.page_cache is not high.page_cache or low.ops or high.ops:
+    if low.file is not high.file or low.page_cache is not high.page_cache:
+        return False
+    if low.ops is not high.ops or not low.ops.mergeable:
         return False
     if low.pgoff + (low.length >> PAGE_SHIFT) != high.pgoff:
         return False

@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emu.kernel.limits import limits_text
+from emu.fs.dentry import d_path
+from emu.fs.file import file_of
 from emu.kernel.signal_state import mask_of
-from emu.kernel.task import STATE_LETTER
+from emu.kernel.task import STATE_LETTER, limits_of
 from emu.linux.errors import LinuxError
+from emu.linux.limits import INFINITY, Rlimit
+from emu.linux.mman import Prot
+from emu.mm.flags import VmFlags
 from emu.mm.frames import FrameKind
 from emu.mm.hugefault import head_of, huge_bytes
-from emu.mm.hugetlb import HPAGE_SIZE, cache_of
 from emu.mm.mlock import locked_pages
 from emu.mm.pagetable import ADDRESS, SPECIAL, A, D, P
-from emu.mm.vma import Prot, Vma, VmFlags
-from emu.proc.cpu import cpu_list
+from emu.mm.vma import Vma
+from emu.proc.system import cpu_list
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -31,10 +34,10 @@ _PAGEMAP_FILE, _PAGEMAP_EXCLUSIVE, _PAGEMAP_PRESENT = 1 << 61, 1 << 56, 1 << 63
 
 
 def _vma_name(kernel: Kernel, task: Task, vma: Vma) -> str:
-    if vma.ops is not None and (name := vma.ops.name(vma)):
+    if name := vma.ops.name(vma):
         return name
-    if vma.file is not None:
-        return kernel.vfs.path_string(vma.file.path, task.fs.root)
+    if (file := file_of(vma)) is not None:
+        return d_path(file.path, task.fs.root)
     if vma.page_cache is not None:
         return "/dev/zero (deleted)"
     if vma.start < task.mm.brk_end and vma.end > task.mm.start_brk:
@@ -47,10 +50,11 @@ def _vma_name(kernel: Kernel, task: Task, vma: Vma) -> str:
 def _maps_line(kernel: Kernel, task: Task, vma: Vma) -> str:
     rights = "".join(letter if vma.prot & bit else "-" for letter, bit in zip("rwx", Prot, strict=True))
     pgoff = inode = device = 0
-    if vma.file is not None or vma.page_cache is not None:
+    file = file_of(vma)
+    if file is not None or vma.page_cache is not None:
         pgoff = vma.pgoff << PAGE_SHIFT
-    if vma.file is not None:
-        inode, device = vma.file.inode.ino, vma.file.inode.sb.dev
+    if file is not None:
+        inode, device = file.inode.ino, file.inode.sb.dev
     elif vma.page_cache is not None:
         device = 1
     major, minor = device >> 8 & 0xFFF, device & 0xFF
@@ -95,13 +99,10 @@ def _smaps_figures(mm: AddressSpace, vma: Vma) -> dict[str, int]:
 def _huge_figures(mm: AddressSpace, vma: Vma) -> dict[str, int]:
     """Huge pages, which count for nothing above: those that several map, and those that one does."""
     figures = {"Shared_Hugetlb": 0, "Private_Hugetlb": 0}
-    if vma.huge:
-        cache = cache_of(vma)
-        cached = set(cache.heads.values())
-        for _, slot in mm.tables.huge_slots(vma.start, vma.end):
-            head = head_of(mm.frames.ram.qwords[slot])
-            mapped = cache.pool.counts[head] - (head in cached)
-            figures["Shared_Hugetlb" if mapped > 1 else "Private_Hugetlb"] += HPAGE_SIZE >> 10
+    if vma.ops.leaf_level > 1:
+        for address, slot in mm.tables.huge_slots(vma.start, vma.end):
+            mapped = vma.ops.huge_page_use(vma, address, head_of(mm.frames.ram.qwords[slot])).mapped
+            figures["Shared_Hugetlb" if mapped > 1 else "Private_Hugetlb"] += vma.ops.page_size >> 10
     return figures
 
 
@@ -109,7 +110,7 @@ def _huge_figures(mm: AddressSpace, vma: Vma) -> dict[str, int]:
 _FLAG_NAMES = (
     (VmFlags.GROWSDOWN, "gd"), (VmFlags.LOCKED, "lo"), (VmFlags.SEQ_READ, "sr"), (VmFlags.RAND_READ, "rr"),
     (VmFlags.DONTCOPY, "dc"), (VmFlags.DONTEXPAND, "de"), (VmFlags.LOCKONFAULT, "lf"), (VmFlags.ACCOUNT, "ac"),
-    (VmFlags.NORESERVE, "nr"), (VmFlags.HUGETLB, "ht"), (VmFlags.WIPEONFORK, "wf"), (VmFlags.DONTDUMP, "dd"),
+    (VmFlags.NORESERVE, "nr"), (VmFlags.NONE, "ht"), (VmFlags.WIPEONFORK, "wf"), (VmFlags.DONTDUMP, "dd"),
     (VmFlags.HUGEPAGE, "hg"), (VmFlags.NOHUGEPAGE, "nh"), (VmFlags.MERGEABLE, "mg"), (VmFlags.SEALED, "sl"),
 )  # fmt: skip
 
@@ -120,8 +121,9 @@ def _flag_names(vma: Vma) -> list[str]:
     names += ["sh"] if vma.shared and writable else []
     names += ["mr", "mw", "me"] if writable else ["mr", "me"]
     names += ["ms"] if vma.shared else []
-    names += [name for flag, name in _FLAG_NAMES if vma.flags & flag]
-    return names + list(vma.ops.flag_names if vma.ops is not None else ())
+    own = vma.ops.flag_names
+    names += [name for flag, name in _FLAG_NAMES if vma.flags & flag or name in own]
+    return names + [name for name in own if name not in names]
 
 
 def statm(kernel: Kernel, task: Task) -> bytes:
@@ -138,7 +140,7 @@ def smaps(kernel: Kernel, task: Task) -> bytes:
     lines = []
     for vma in task.mm.vmas:
         lines.append(_maps_line(kernel, task, vma))
-        page = (vma.ops.page_size if vma.ops is not None else PAGE_SIZE) >> 10
+        page = vma.ops.page_size >> 10
         lines += [f"Size:{vma.length >> 10:>19} kB", f"KernelPageSize:{page:>9} kB", f"MMUPageSize:{page:>12} kB"]
         lines += [f"{name + ':':<16}{value:>8} kB" for name, value in _smaps_figures(task.mm, vma).items()]
         lines += [f"{name + ':':<16}{value:>8} kB" for name, value in _huge_figures(task.mm, vma).items()]
@@ -188,12 +190,10 @@ def status(kernel: Kernel, task: Task) -> bytes:
 
 def _huge_pagemap_bits(mm: AddressSpace, address: int, frame: int) -> int:
     vma = mm.vmas.find(address)
-    if vma is None or not vma.huge:  # a page of a region, whose VMA is in the host mm
+    if vma is None:
         return _PAGEMAP_FILE
-    cache = cache_of(vma)
-    cached = cache.find(vma.index_of(address)) == frame
-    alone = cache.pool.counts[head_of(frame << PAGE_SHIFT)] - cached == 1
-    return (_PAGEMAP_FILE if cached else 0) | (_PAGEMAP_EXCLUSIVE if alone else 0)
+    use = vma.ops.huge_page_use(vma, address, frame)
+    return (_PAGEMAP_FILE if use.of_file else 0) | (_PAGEMAP_EXCLUSIVE if use.mapped == 1 else 0)
 
 
 def pagemap(kernel: Kernel, task: Task, count: int, pos: int) -> bytes:
@@ -240,19 +240,37 @@ def meminfo(kernel: Kernel) -> bytes:
     return text.encode()
 
 
-PID_FILES = {"limits": limits_text, "maps": maps, "smaps": smaps, "statm": statm, "status": status}
+#: Name and unit in /proc/PID/limits.
+_SHOWN = (
+    ("Max cpu time", "seconds"), ("Max file size", "bytes"), ("Max data size", "bytes"), ("Max stack size", "bytes"),
+    ("Max core file size", "bytes"), ("Max resident set", "bytes"), ("Max processes", "processes"),
+    ("Max open files", "files"), ("Max locked memory", "bytes"), ("Max address space", "bytes"),
+    ("Max file locks", "locks"), ("Max pending signals", "signals"), ("Max msgqueue size", "bytes"),
+    ("Max nice priority", ""), ("Max realtime priority", ""), ("Max realtime timeout", "us"),
+)  # fmt: skip
+
+
+def limits(kernel: Kernel, task: Task) -> bytes:
+    """/proc/PID/limits."""
+    lines = [f"{'Limit':<25} {'Soft Limit':<20} {'Hard Limit':<20} {'Units':<10}\n"]
+    for resource, (name, unit) in zip(Rlimit, _SHOWN, strict=True):
+        soft, hard = ("unlimited" if value == INFINITY else str(value) for value in limits_of(task, resource))
+        lines.append(f"{name:<25} {soft:<20} {hard:<20} {f'{unit:<10}' if unit else ''}\n")
+    return "".join(lines).encode()
+
+
+PID_FILES = {"limits": limits, "maps": maps, "smaps": smaps, "statm": statm, "status": status}
 PID_READERS = {"pagemap": pagemap}
 
 
-def add_memory_files(kernel: Kernel) -> None:
+def init(kernel: Kernel) -> None:
     """/proc/meminfo, and /proc/sys/vm: overcommit_*, nr_hugepages."""
-    commit, pool = kernel.mm_context.commit, kernel.huge_pages
-    add_sysctl = kernel.vfs.procfs.add_sysctl
-    add_sysctl("vm/overcommit_memory", lambda: b"%d\n" % commit.mode, commit.set_mode)
-    add_sysctl("vm/overcommit_ratio", lambda: b"%d\n" % commit.ratio, commit.set_ratio)
-    add_sysctl("vm/overcommit_kbytes", lambda: b"%d\n" % commit.kbytes, commit.set_kbytes)
-    add_sysctl("vm/nr_hugepages", lambda: b"%d\n" % pool.size, pool.resize)
-    kernel.vfs.procfs.create_file("meminfo", lambda: meminfo(kernel))
+    commit, pool, procfs = kernel.mm_context.commit, kernel.huge_pages, kernel.vfs.procfs
+    procfs.add_sysctl("vm/overcommit_memory", lambda: b"%d\n" % commit.mode, commit.set_mode)
+    procfs.add_sysctl("vm/overcommit_ratio", lambda: b"%d\n" % commit.ratio, commit.set_ratio)
+    procfs.add_sysctl("vm/overcommit_kbytes", lambda: b"%d\n" % commit.kbytes, commit.set_kbytes)
+    procfs.add_sysctl("vm/nr_hugepages", lambda: b"%d\n" % pool.size, pool.resize)
+    procfs.create_file("meminfo", lambda: meminfo(kernel))
 
 
 _ALL, _ANON, _MAPPED, _SOFT_DIRTY, _HIWATER = range(1, 6)

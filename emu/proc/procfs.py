@@ -8,19 +8,21 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path, encode_name
-from emu.fs.file import File
-from emu.fs.inode import DirectoryEntry, Inode
+from emu.fs.file import DirectoryEntry, File
+from emu.fs.inode import Inode
 from emu.fs.libfs import FixedDirectory
-from emu.fs.pseudo import LinkFile, MagicLink, SeekableFile, Store, Text, TextFile
+from emu.fs.pseudo import LinkFile, MagicLink, SeekableFile, SysctlSuperBlock, Text, TextFile
 from emu.fs.superblock import FileSystemType, SuperBlock
-from emu.linux.credentials import may_access
+from emu.linux.caller import may_access
 from emu.linux.errors import LinuxError
 from emu.mm.gup import read_remote, write_remote
 from emu.proc.memory import clear_refs
 
 if TYPE_CHECKING:
+    from emu.fs.resources import Resources
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
+    from emu.linux.caller import Caller
 
 PROC_MAGIC = 0x9FA0
 #: Makes the text of /proc/<pid>/NAME.
@@ -29,7 +31,7 @@ PidText = Callable[["Kernel", "Task"], bytes]
 PidReadAt = Callable[["Kernel", "Task", int, int], bytes]
 
 
-class ProcSuperBlock(SuperBlock):
+class ProcSuperBlock(SysctlSuperBlock):
     """The one tree of procfs."""
 
     magic = PROC_MAGIC
@@ -42,43 +44,11 @@ class ProcSuperBlock(SuperBlock):
         pid_files: Mapping[str, PidText],
         pid_readers: Mapping[str, PidReadAt],
     ) -> None:
-        super().__init__(kernel, fstype)
+        super().__init__(kernel.vfs.resources, fstype)
+        self.kernel = kernel
         self.pid_files: dict[str, PidText] = {**PID_FILES, **pid_files}
         self.pid_readers = dict(pid_readers)
         self.root: ProcRoot = ProcRoot(self)
-
-    def create_file(self, name: str, text: Text, mode: int = 0o444, store: Store | None = None) -> None:
-        """A text file ``a/b`` under /proc; its directories are made where they are missing.  What is written to it goes
-        to ``store``.
-        """
-        *parts, last = name.split("/")
-        directory: FixedDirectory = self.root
-        for part in parts:
-            inode: Inode | None = directory.entries.get(part)
-            if inode is None:
-                inode = FixedDirectory(self)
-                directory.add(part, inode)
-            if not isinstance(inode, FixedDirectory):
-                raise ValueError(f"procfs: {part} in {name} is no directory")
-            directory = inode
-        directory.add(last, TextFile(self, text, mode, store=store))
-
-    def add_sysctl(self, name: str, text: Text, store: Callable[[int], None] | None = None) -> None:
-        """/proc/sys/``name``, for example ``vm/mshare_size``; ``text`` includes the newline.  Read-only, unless
-        ``store`` takes a number that is written to it (EINVAL for what is none).
-        """
-        if store is None:
-            self.create_file(f"sys/{name}", text)
-        else:
-            self.create_file(f"sys/{name}", text, 0o644, lambda data: store(_decimal(data)))
-
-
-def _decimal(data: bytes) -> int:
-    """The number that is written to a sysctl (proc_doulongvec_minmax)."""
-    word = data.strip(b" \t\n\0")
-    if not word.isdigit() or len(word) > 20:
-        raise LinuxError(errno.EINVAL)
-    return int(word)
 
 
 class ProcRoot(FixedDirectory):
@@ -90,10 +60,6 @@ class ProcRoot(FixedDirectory):
         self._pids: dict[int, PidDirectory] = {}
         self.add("self", LinkFile(sb, _self_link))
         self.add("thread-self", LinkFile(sb, _thread_self_link))
-
-    def add_link(self, name: str, target: str) -> None:
-        """A symbolic link with a fixed target."""
-        self.add(name, LinkFile(self.sb, lambda _: target))
 
     def lookup(self, name: str) -> Inode:
         if name in self.entries:
@@ -150,10 +116,10 @@ class MemFile(SeekableFile):
         self.uid, self.gid = task.credentials.euid, task.credentials.egid
         self._task = task
 
-    def open(self, path: Path, flags: int, task: Task | None) -> File:
-        if task is not None and not may_access(task, self._task):
+    def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
+        if caller is not None and not may_access(caller, self._task):
             raise LinuxError(errno.EACCES)
-        return super().open(path, flags, task)
+        return super().open(path, flags, caller)
 
     def _read(self, count: int, pos: int) -> bytes:
         if not self._task.alive:
@@ -243,7 +209,7 @@ class Procfs(FileSystemType):
     ) -> None:
         self.tree = ProcSuperBlock(kernel, self, pid_files or {}, pid_readers or {})
 
-    def mount(self, kernel: Kernel, options: str) -> SuperBlock:
+    def mount(self, resources: Resources, options: str) -> SuperBlock:
         return self.tree
 
 
@@ -254,16 +220,16 @@ def _number(name: str) -> int:
     return int(name)
 
 
-def _self_link(task: Task | None) -> str:
-    if task is None:
+def _self_link(caller: Caller[Path] | None) -> str:
+    if caller is None:
         raise LinuxError(errno.ENOENT)
-    return str(task.tgid)
+    return str(caller.tgid)
 
 
-def _thread_self_link(task: Task | None) -> str:
-    if task is None:
+def _thread_self_link(caller: Caller[Path] | None) -> str:
+    if caller is None:
         raise LinuxError(errno.ENOENT)
-    return f"{task.tgid}/task/{task.pid}"
+    return f"{caller.tgid}/task/{caller.pid}"
 
 
 def _bind(make: PidText, kernel: Kernel, task: Task) -> Text:
@@ -275,7 +241,7 @@ def _bind_reader(read_at: PidReadAt, kernel: Kernel, task: Task) -> Callable[[in
 
 
 def _exe(task: Task) -> Path:
-    if not isinstance(task.exe, Path):
+    if task.exe is None:
         raise LinuxError(errno.ENOENT)
     return task.exe
 

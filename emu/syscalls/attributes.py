@@ -15,10 +15,11 @@ from emu.syscalls.paths import resolve, resolve_at, start_of
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
-    from emu.fs.inode import Credentials, Stat
+    from emu.fs.inode import Stat
     from emu.fs.namei import Walker
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
+    from emu.linux.caller import Credentials
 
 NANO = 1_000_000_000
 UTIME_NOW = 0x3FFFFFFF
@@ -186,7 +187,7 @@ def sys_utimensat(kernel: Kernel, task: Task, dirfd: int, address: int, times: i
     """utimensat(2); without a name it works on dirfd itself (futimens)."""
     if flags & 0xFFFFFFFF & ~(_NOFOLLOW | _EMPTY):
         raise LinuxError(errno.EINVAL)
-    now = kernel.vfs.now()
+    now = kernel.vfs.resources.now()
     atime: int | None = now
     mtime: int | None = now
     explicit = False
@@ -225,7 +226,7 @@ def _utimes(
 
 def sys_futimesat(kernel: Kernel, task: Task, dirfd: int, address: int, times: int) -> int:
     """futimesat(2)."""
-    atime = mtime = kernel.vfs.now()
+    atime = mtime = kernel.vfs.resources.now()
     if times:
         a_seconds, a_micro, m_seconds, m_micro = struct.unpack("<qqqq", task.mm.read(times, 32))
         if not (0 <= a_micro < 1_000_000 and 0 <= m_micro < 1_000_000):
@@ -241,7 +242,7 @@ def sys_utimes(kernel: Kernel, task: Task, address: int, times: int) -> int:
 
 def sys_utime(kernel: Kernel, task: Task, address: int, times: int) -> int:
     """utime(2)."""
-    atime = mtime = kernel.vfs.now()
+    atime = mtime = kernel.vfs.resources.now()
     if times:
         atime, mtime = (s64(task.mm.read_u64(times + at)) * NANO for at in (0, 8))
     return _utimes(kernel, task, AT_FDCWD, address, 0, atime, mtime, bool(times))

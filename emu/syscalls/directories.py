@@ -14,7 +14,7 @@ from emu.linux.syscall import Syscall, s32
 from emu.syscalls.paths import resolve
 
 if TYPE_CHECKING:
-    from emu.fs.inode import DirectoryEntry
+    from emu.fs.file import DirectoryEntry
     from emu.fs.mount import Mount
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task

@@ -119,18 +119,18 @@ def _get_pipe_size(task: Task, fd: int, file: File, argument: int) -> int:
 
 
 def _set_pipe_size(task: Task, fd: int, file: File, argument: int) -> int:
-    pipe = _pipe_of(file).pipe
-    return pipe.resize(argument & 0xFFFFFFFF, file.inode.sb.kernel.vfs.pipe_room(pipe))
+    return _pipe_of(file).pipe.resize(argument & 0xFFFFFFFF)
 
 
 def _add_seals(task: Task, fd: int, file: File, argument: int) -> int:
     inode = file.inode
-    add_seals(file, argument & 0xFFFFFFFF, inode.page_cache if isinstance(inode, TmpfsInode | HugetlbInode) else None)
+    cache = inode.page_cache if isinstance(inode, TmpfsInode | HugetlbInode) else None
+    add_seals(inode, argument & 0xFFFFFFFF, cache, writable=file.writable)
     return 0
 
 
 def _get_seals(task: Task, fd: int, file: File, argument: int) -> int:
-    return get_seals(file)
+    return get_seals(file.inode)
 
 
 _FCNTL: dict[int, Callable[[Task, int, File, int], int]] = {

@@ -105,7 +105,7 @@ def _wait(
     key = futex_key(task.mm, address, private=private)
     if task.mm.read_u32(address) != value:
         raise LinuxError(errno.EAGAIN)
-    return futex_wait(kernel, task, Waiter(key, bits), deadline)
+    return futex_wait(kernel.futexes, kernel.clock, Waiter(key, bits), deadline)
 
 
 def _wake_op(

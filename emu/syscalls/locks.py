@@ -7,9 +7,9 @@ import struct
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
-from emu.fs.fdtable import FdTable
+from emu.fs.fdtable import FdTable, check_deadlock
 from emu.fs.file import File
-from emu.fs.locks import TO_EOF, FileLocks, Lock, check_deadlock, locks_of
+from emu.fs.locks import TO_EOF, FileLocks, Lock
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE, Whence
 from emu.linux.syscall import Result, s32
@@ -36,7 +36,7 @@ def sys_flock(kernel: Kernel, task: Task, fd: int, operation: int) -> Result:
         raise LinuxError(errno.EINVAL)
     file = task.files.get(s32(fd))
     exclusive = None if kind == LOCK_UN else kind == LOCK_EX
-    queue = locks_of(file.inode).flock(file, exclusive)
+    queue = file.inode.file_locks().flock(file, exclusive)
     if queue is None:
         return 0
     if operation & LOCK_NB:
@@ -48,7 +48,7 @@ def _flock_later(file: File, exclusive: bool | None, queue: WaitQueue | None) ->
     try:
         while queue is not None:
             yield queue
-            queue = locks_of(file.inode).flock(file, exclusive)
+            queue = file.inode.file_locks().flock(file, exclusive)
         return 0
     finally:
         file.put()
@@ -65,7 +65,7 @@ def fcntl_lock(task: Task, file: File, command: int, address: int) -> Result:
     owner: FdTable | File = file if ofd else task.files
     first, end = _range(file, whence, start, length)
     wanted = Lock(owner, kind == F_WRLCK, first, end, -1 if ofd else task.tgid)
-    locks = locks_of(file.inode)
+    locks = file.inode.file_locks()
     if command in (F_GETLK, F_OFD_GETLK):
         if kind == F_UNLCK:
             raise LinuxError(errno.EINVAL)

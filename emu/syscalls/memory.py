@@ -5,17 +5,16 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from emu.fs.hugetlbfs import HugetlbFile, hugetlb_file_setup
+from emu.fs.hugetlbfs import HugetlbFile
 from emu.linux.errors import LinuxError
+from emu.linux.mman import MapFlags, Prot
 from emu.linux.syscall import Syscall, s32
 from emu.mm.address_space import page_align
-from emu.mm.brk import do_brk
+from emu.mm.flags import VmFlags
 from emu.mm.hugetlb import hpage_align, is_huge_size
-from emu.mm.mmap import do_mmap, do_munmap
+from emu.mm.mmap import do_brk, do_mmap, do_munmap
 from emu.mm.mprotect import do_mprotect
 from emu.mm.mremap import do_mremap
-from emu.mm.vma import MapFlags, Prot, VmFlags
-from emu.mm.vmaflags import pieces_to_the_hole, set_flags
 from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def sys_mmap(kernel: Kernel, task: Task, addr: int, length: int, prot: int, flag
         if not is_huge_size(flags):
             raise LinuxError(errno.EINVAL)
         length = hpage_align(length) & _U64
-        file = hugetlb_file_setup(kernel, "anon_hugepage", length)
+        file = kernel.vfs.hugetlb_file_setup("anon_hugepage", length)
         try:
             return _mmap(task, addr, length, prot, flags, file, offset)
         finally:
@@ -141,10 +140,10 @@ def sys_mseal(kernel: Kernel, task: Task, start: int, length: int, flags: int) -
     end = start + page_align(length)
     if end > 1 << 64:
         raise LinuxError(errno.EINVAL)
-    for _ in pieces_to_the_hole(task.mm, start, end):
+    for _ in task.mm.vmas.pieces_to_the_hole(start, end):
         pass  # all of it must be there before anything changes
-    for vma, low, high in pieces_to_the_hole(task.mm, start, end):
-        set_flags(task.mm, vma, low, high, vma.flags | VmFlags.SEALED)
+    for vma, low, high in task.mm.vmas.pieces_to_the_hole(start, end):
+        task.mm.set_flags(vma, low, high, vma.flags | VmFlags.SEALED)
     return 0
 
 

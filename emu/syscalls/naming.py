@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from emu.fs import operations
-from emu.fs.dentry import encode_name
+from emu.fs.dentry import d_path, encode_name, is_reachable
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import AT_FDCWD, Access, AtFlags
 from emu.linux.syscall import Syscall, s32
@@ -126,7 +126,7 @@ def sys_readlinkat(kernel: Kernel, task: Task, dirfd: int, address: int, buffer:
         if place is None or not place.dentry.inode.is_symlink:
             raise LinuxError(errno.ENOENT)
         path = place
-    text = encode_name(path.dentry.inode.readlink(task))[: s32(size)]
+    text = encode_name(operations.readlink(path, task))[: s32(size)]
     task.mm.write(buffer, text)
     return len(text)
 
@@ -144,8 +144,8 @@ def sys_getcwd(kernel: Kernel, task: Task, buffer: int, size: int) -> int:
     cwd, root = task.fs.cwd, task.fs.root
     if cwd.dentry.deleted:
         raise LinuxError(errno.ENOENT)
-    text = encode_name(kernel.vfs.path_string(cwd, root)) + b"\0"
-    if not kernel.vfs.is_reachable(cwd, root):
+    text = encode_name(d_path(cwd, root)) + b"\0"
+    if not is_reachable(cwd, root):
         text = b"(unreachable)" + text
     if len(text) > size:
         raise LinuxError(errno.ERANGE)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Generator
-from functools import partial
 from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path, decode_name
 from emu.fs.file import File, WouldBlock
-from emu.fs.hugetlbfs import hugetlb_file_setup
 from emu.fs.namei import Walker
 from emu.fs.open import check_open_flags, open_file
 from emu.fs.seals import Seal
@@ -149,7 +147,7 @@ def sys_memfd_create(kernel: Kernel, task: Task, address: int, flags: int) -> in
         raise LinuxError(errno.EINVAL if error.errno == errno.ENAMETOOLONG else error.errno) from None
     if huge and not is_huge_size(flags):
         raise LinuxError(errno.ENODEV)
-    setup = partial(hugetlb_file_setup, kernel) if huge else kernel.vfs.shmem_file_setup
+    setup = kernel.vfs.hugetlb_file_setup if huge else kernel.vfs.shmem_file_setup
     file = setup("memfd:" + decode_name(name))
     file.flags |= _LARGEFILE
     inode = file.inode

@@ -38,12 +38,12 @@ def at_path(kernel: Kernel, task: Task, dirfd: int, address: int) -> tuple[Walke
     """(walker, name, start) for a *at() call; an absolute name ignores dirfd, even a bad one."""
     name = user_path(task, address)
     start = None if name[:1] in ("/", "") else start_of(task, dirfd)
-    return Walker(kernel.vfs, task.fs, task.credentials, task), name, start
+    return Walker(kernel.vfs.mount_table, task.fs, task.credentials, task), name, start
 
 
 def resolve_at(kernel: Kernel, task: Task, dirfd: int, address: int, flags: int) -> tuple[Walker, Path]:
     """The place that (dirfd, name) means; AT_EMPTY_PATH and AT_SYMLINK_NOFOLLOW are understood."""
-    walker = Walker(kernel.vfs, task.fs, task.credentials, task)
+    walker = Walker(kernel.vfs.mount_table, task.fs, task.credentials, task)
     raw = b"" if address == 0 and flags & _EMPTY_PATH else task.mm.read_cstring(address, PATH_MAX)
     if not raw:
         if not flags & _EMPTY_PATH:
@@ -55,7 +55,7 @@ def resolve_at(kernel: Kernel, task: Task, dirfd: int, address: int, flags: int)
 
 def resolve(kernel: Kernel, task: Task, address: int, follow: bool = True) -> tuple[Walker, Path]:
     """The place that a name in user memory means."""
-    walker = Walker(kernel.vfs, task.fs, task.credentials, task)
+    walker = Walker(kernel.vfs.mount_table, task.fs, task.credentials, task)
     return walker, walker.resolve(user_path(task, address), None, follow)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from emu.fs.pipe import PipeFile
-from emu.linux.credentials import may_access
+from emu.linux.caller import may_access
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import IOV_MAX
 from emu.linux.syscall import Result, Syscall, s32

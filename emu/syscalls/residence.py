@@ -5,15 +5,12 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from emu.linux.errors import LinuxError
 from emu.linux.syscall import Syscall, s32
 from emu.mm.address_space import page_align
-from emu.mm.hugetlb import HPAGE_SIZE
+from emu.mm.flags import VmFlags
 from emu.mm.madvise import do_madvise
 from emu.mm.mlock import do_mlock, do_mlockall, do_munlock, do_munlockall
-from emu.mm.vma import Vma, VmFlags
 from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -62,21 +59,6 @@ def sys_munlockall(kernel: Kernel, task: Task) -> int:
     return 0
 
 
-def _mark_resident(task: Task, vma: Vma, low: int, high: int, first: int, present: bytearray) -> None:
-    """Set a 1 for each page of [low, high) that is mapped, or in the page cache; ``present`` begins at ``first``."""
-    told = np.frombuffer(present, dtype=np.uint8)
-    for vaddr, slot, number in task.mm.tables.pte_tables(low, high):
-        at = (vaddr - first) >> 12
-        told[at : at + number] |= task.mm.tables.words[slot : slot + number] != 0
-    for vaddr, _ in task.mm.tables.huge_slots(low & -HPAGE_SIZE, high):
-        told[(max(vaddr, low) - first) >> 12 : (min(vaddr + HPAGE_SIZE, high) - first) >> 12] = 1
-    if vma.huge:
-        return
-    if vma.page_cache is not None and vma.page_cache.nr_pages:
-        pages = vma.page_cache.find_many(vma.index_of(low), (high - low) >> 12)
-        told[(low - first) >> 12 : (high - first) >> 12] |= pages != 0
-
-
 def sys_mincore(kernel: Kernel, task: Task, addr: int, length: int, vector: int) -> int:
     """mincore(2): 1 for each page that is present."""
     if addr & (PAGE_SIZE - 1):
@@ -89,17 +71,17 @@ def sys_mincore(kernel: Kernel, task: Task, addr: int, length: int, vector: int)
         if vma is None:
             raise LinuxError(errno.ENOMEM)
         last = min(first + PAGE_SIZE * 4096, vma.end, end)
-        present = bytearray((last - first) >> 12)
+        present = b""
         covered = first
         for vma in task.mm.vmas.overlapping(first, last):
             low, high = max(vma.start, first), min(vma.end, last)
             if low != covered:
                 break
             covered = high
-            _mark_resident(task, vma, low, high, first, present)
+            present += vma.ops.mincore(task.mm, vma, low, high).tobytes()
         if covered != last:
             raise LinuxError(errno.ENOMEM)
-        task.mm.write(vector + ((first - addr) >> 12), bytes(present))
+        task.mm.write(vector + ((first - addr) >> 12), present)
         first = last
     return 0
 

@@ -1,7 +1,18 @@
 """Regression tests on what processes share: a pytest plugin, machines made for tests, and assertions in sentences.
 
->>> from emu.testing import assert_shares_table                     # doctest: +SKIP
->>> assert_shares_table(donor, consumer, 2 << 40, level="pmd")      # doctest: +SKIP
+A region at 2 TiB, a process that makes it, and a child that reads it:
+
+>>> from emu.testing import GuestMachine, assert_shares_table
+>>> machine = GuestMachine(level="pmd")
+>>> parent = machine.guest("calls", '''
+...     fd = open "/sys/fs/mshare/r" O_RDWR|O_CREAT 0600; ftruncate fd 1G; create fd 0 8K RW OBJECT
+...     w = mmap 2T 1G RW MAP_SHARED|MAP_FIXED fd 0; store w 1
+...     fork c; load w; pause; end; pause''')
+>>> machine.run_until_idle()
+>>> (child,) = machine.children_of(parent)
+>>> assert_shares_table(parent, child, 2 << 40, level="pmd")
+
+The examples of single functions go on from there.
 
 Nothing here but the plugin needs pytest.  The names are loaded when they are first used: pytest imports the plugin in
 every project where unimmu is installed.

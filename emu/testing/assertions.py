@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 
 def assert_shares_table(a: Who, b: Who, vaddr: int, vaddr_b: int | None = None, *, level: str = "pmd") -> None:
-    """Both walk through one and the same table of ``level``: that of ``vaddr`` (for ``b`` of ``vaddr_b``, if given)."""
+    """Both walk through one and the same table of ``level``, to ``vaddr`` (and ``b`` to ``vaddr_b``, if it is given).
+
+    AssertionError shows both walks, ValueError says that a process has ended, or that there is no such level.
+
+    >>> assert_shares_table(parent, child, 2 << 40, level="pmd")
+    """
     __tracebackhide__ = True
     number = level_number(level)
     left, right = walk_of(a, vaddr), walk_of(b, vaddr if vaddr_b is None else vaddr_b)
@@ -35,7 +40,10 @@ def assert_shares_table(a: Who, b: Who, vaddr: int, vaddr_b: int | None = None, 
 
 
 def assert_does_not_share_table(a: Who, b: Who, vaddr: int, vaddr_b: int | None = None, *, level: str = "pmd") -> None:
-    """Each has a table of ``level`` of its own there, or none."""
+    """Each has a table of ``level`` of its own there, or none.  Errors as for :func:`assert_shares_table`.
+
+    >>> assert_does_not_share_table(parent, child, 2 << 40, level="pud")
+    """
     __tracebackhide__ = True
     number = level_number(level)
     left, right = walk_of(a, vaddr), walk_of(b, vaddr if vaddr_b is None else vaddr_b)
@@ -46,7 +54,12 @@ def assert_does_not_share_table(a: Who, b: Who, vaddr: int, vaddr_b: int | None 
 
 
 def assert_same_frame(a: Who, b: Who, va: int, vb: int | None = None) -> None:
-    """Both addresses are mapped, and to the same byte of physical memory."""
+    """Both addresses are mapped, and to the same byte of physical memory.
+
+    AssertionError shows both walks, ValueError says that a process has ended.
+
+    >>> assert_same_frame(parent, child, 2 << 40)
+    """
     __tracebackhide__ = True
     left, right = walk_of(a, va), walk_of(b, va if vb is None else vb)
     if left.paddr is None or left.paddr != right.paddr:
@@ -55,7 +68,12 @@ def assert_same_frame(a: Who, b: Who, va: int, vb: int | None = None) -> None:
 
 
 def assert_allows(who: Who, vaddr: int, access: str = "read") -> None:
-    """The tables let the process "read", "write" or "fetch" at ``vaddr`` as they are now: that would not fault."""
+    """The tables let the process "read", "write" or "fetch" at ``vaddr`` as they are now: it would not fault.
+
+    AssertionError shows the walk and the entry that is in the way, ValueError says that a process has ended.
+
+    >>> assert_allows(child, 2 << 40, "write")
+    """
     __tracebackhide__ = True
     wanted = Access[access.upper()]
     walk = walk_of(who, vaddr)
@@ -78,7 +96,10 @@ def assert_no_fault(
 ) -> AbstractContextManager[object] | None:
     """No page-fault exception happens meanwhile: in a ``with`` block, or while ``doing()`` runs.
 
-    With ``task``, only that process's faults count.
+    With ``task``, only that process's faults count.  AssertionError lists the faults.
+
+    >>> with assert_no_fault(machine, task=parent):
+    ...     machine.run_until_idle()
     """
     __tracebackhide__ = True
     expectation = machine.expect(hardware_faults=0, task=task)
@@ -92,7 +113,10 @@ def assert_no_fault(
 def assert_pagetable_bytes(whose: GuestMachine | Who, expected: int) -> None:
     """The page tables of a process, of a region's host mm or of the whole machine take exactly ``expected`` bytes.
 
-    Tables that a process only links to are not its own: they are counted where they belong, once.
+    Tables that a process only links to are not its own: they are counted where they belong, once.  AssertionError
+    says how many tables of each level there are, ValueError that a process has ended.
+
+    >>> assert_pagetable_bytes(machine.host_mm("r"), 4 * 4096)      # PGD, PUD, PMD and PTE table
     """
     __tracebackhide__ = True
     if isinstance(whose, Task | AddressSpace):

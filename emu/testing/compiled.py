@@ -32,8 +32,14 @@ def compile_guest(source: str, path: Path | None = None) -> Path:
     """The static program that a C source gives; ``path`` is the file that it stands in, for messages.
 
     A source that includes "guest.h" (or "mshare.h") stands on guests/include alone, without a libc; any other is linked
-    with musl where musl-gcc is there, else with the host's libc.  ``#include <unimmu.h>`` goes with both.
-    :class:`NoCompiler`, :class:`GuestBuildError`.
+    with musl where musl-gcc is there, else with the host's libc.  ``#include <unimmu.h>`` goes with both.  The program
+    is kept in unimmu's cache directory, by all that it is made of.
+
+    NoCompiler if there is no compiler, GuestBuildError if it refuses the source.
+
+    >>> program = compile_guest("int main(void) { return 7; }")
+    >>> GuestMachine().run_guest(program).status
+    7
     """
     __tracebackhide__ = True
     bare = re.search(r'^\s*#\s*include\s*"(guest|mshare|linux)\.h"', source, re.MULTILINE) is not None

@@ -1,8 +1,9 @@
-"""What is counted while a test looks on, and the expectation that holds the figures against what should come."""
+"""What is counted while a test looks on, and the expectation that compares it with what should be counted."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -11,8 +12,8 @@ from emu.kernel.task import Task
 from emu.testing.walks import name_of
 
 if TYPE_CHECKING:
+    from emu.machine import Machine
     from emu.testing.events import MmuEvents
-    from emu.testing.machine import GuestMachine
 
 _MAX_SHOWN = 30
 #: Which events explain a figure.
@@ -35,8 +36,8 @@ class Counts:
     """Figures of a machine, or of one process where it has them (faults and instructions).
 
     ``minor_faults`` and ``major_faults`` are getrusage's; ``link_faults`` linked a shared table and are no minor
-    faults; ``hardware_faults`` are page-fault exceptions taken in user mode; ``page_faults`` are walks that could not
-    end.  The rest is as in ``unimmu run --json``.
+    faults; ``hardware_faults`` are page-fault exceptions taken in user mode; ``page_faults`` are walks that
+    ended in a fault.  The rest is as in ``unimmu run --json``.
     """
 
     minor_faults: int
@@ -70,7 +71,7 @@ def counts_of_task(task: Task) -> Counts:
     return Counts(usage.min_flt, usage.maj_flt, usage.link_faults, usage.hw_faults, usage.instructions)
 
 
-def counts_of_machine(machine: GuestMachine) -> Counts:
+def counts_of_machine(machine: Machine) -> Counts:
     """The sum over all processes, ended ones included, and what the MMU counts."""
     processes = machine.processes()
     sums = [sum(int(process[name]) for process in processes) for name in _OF_PROCESS]
@@ -84,13 +85,16 @@ def counts_of_machine(machine: GuestMachine) -> Counts:
 class Expectation:
     """``with machine.expect(link_faults=1, minor_faults=0): ...``: in the end exactly these have been counted.
 
-    :attr:`counts` is then everything that was counted, and :attr:`events` what was recorded meanwhile.
+    :attr:`counts` is then everything that was counted, and :attr:`events` what was recorded meanwhile, of all that
+    ``recorded`` gives.
     """
 
     counts: Counts
     events: MmuEvents
 
-    def __init__(self, machine: GuestMachine, task: Task | None, expected: dict[str, int]) -> None:
+    def __init__(
+        self, machine: Machine, recorded: Callable[[], MmuEvents], task: Task | None, expected: dict[str, int]
+    ) -> None:
         known = NAMES if task is None else _OF_PROCESS
         for name in expected:
             if name not in known:
@@ -98,14 +102,14 @@ class Expectation:
                 raise ValueError(f"there is no figure {name!r} of {whose}; there are: {', '.join(known)}")
         if not expected:
             raise ValueError("nothing is expected: name a figure, such as link_faults=1")
-        self._machine, self._task, self._expected = machine, task, expected
+        self._machine, self._recorded, self._task, self._expected = machine, recorded, task, expected
 
     def _now(self) -> Counts:
         return counts_of_machine(self._machine) if self._task is None else counts_of_task(self._task)
 
     def __enter__(self) -> Expectation:
         self._before = self._now()
-        self._first = len(self._machine.events)
+        self._first = len(self._recorded())
         return self
 
     def __exit__(
@@ -113,7 +117,7 @@ class Expectation:
     ) -> None:
         __tracebackhide__ = True
         self.counts = self._now().since(self._before)
-        self.events = self._machine.events[self._first :]
+        self.events = self._recorded()[self._first :]
         if kind is None and any(getattr(self.counts, name) != value for name, value in self._expected.items()):
             raise AssertionError(self._explanation())
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 from emu import __name__ as _PACKAGE
+from emu.linux.event_kind import Kind
 from emu.trace.recorder import Recorder
-from emu.trace.view import describe_event
+from emu.trace.schema import Schema
 from mmu.events import EventKind
 
 if TYPE_CHECKING:
@@ -23,13 +24,20 @@ if TYPE_CHECKING:
 FEW = (EventKind.FAULT, EventKind.FLUSH)
 #: Everything but each single access.
 MANY = tuple(kind for kind in EventKind if kind != EventKind.ACCESS)
+#: What an event has beside its fields.
+_APART = ("seq", "clock", "pid", "event")
 
 
 @dataclass(frozen=True)
 class MmuEvent:
     """One event: ``kind`` is its name in the trace format, every other field of it is an attribute.
 
-    ``pid`` is None where no process is concerned; ``clock`` counts retired instructions.
+    ``pid`` is None where no process is concerned; ``clock`` counts retired instructions.  docs/tracing.md says
+    which fields there are; AttributeError names those of an event.
+
+    >>> link = machine.events.links[0]
+    >>> link.kind, link.pid, link.level, hex(link.vaddr), link.length >> 30
+    ('link', 100, 'pmd', '0x20000000000', 1)
     """
 
     kind: str
@@ -38,6 +46,8 @@ class MmuEvent:
     fields: Mapping[str, Any]
     #: The event as the trace file has it.
     raw: Mapping[str, Any]
+    #: The row of the schema that says what its fields are.
+    row: Kind
 
     def __getattr__(self, name: str) -> Any:
         fields = self.__dict__.get("fields", {})
@@ -56,30 +66,31 @@ class MmuEvent:
 
     def __str__(self) -> str:
         who = "" if self.pid is None else f"{self.pid} "
-        return f"{who}{self.kind}: {describe_event(dict(self.raw))[0]}"
+        return f"{who}{self.kind}: {self.row.describe(self.fields)[0]}"
 
 
-def parse_event(line: str) -> MmuEvent:
+def parse_event(line: str, schema: Schema) -> MmuEvent:
     """One line of a trace."""
     raw = json.loads(line)
-    fields = {name: _number(value) for name, value in raw.items() if name not in ("seq", "clock", "pid", "event")}
-    if "entries" in fields:
-        fields["entries"] = {int(level): int(value, 16) for level, value in raw["entries"].items()}
-    return MmuEvent(raw["event"], raw.get("pid"), raw["clock"], fields, raw)
-
-
-def _number(value: Any) -> Any:
-    return int(value, 16) if isinstance(value, str) and value.startswith("0x") else value
+    event = schema.decode(raw)
+    fields = {name: value for name, value in event.items() if name not in _APART}
+    return MmuEvent(event["event"], event.get("pid"), event["clock"], fields, raw, schema[event["event"]])
 
 
 class MmuEvents(Sequence[MmuEvent]):
     """Events in the order in which they happened; a selection of them is such a list again.
 
-    The whole list of a machine grows while the machine runs, a selection does not.
+    The whole list of a machine grows while the machine runs, a selection does not.  ``schema`` says what can be asked.
+
+    >>> [link.pid for link in machine.events.links]
+    [100, 101]
+    >>> len(machine.events.where("fault", vaddr=2 << 40, pid=child.pid))
+    1
     """
 
-    def __init__(self, source: Callable[[], Sequence[MmuEvent]]) -> None:
+    def __init__(self, source: Callable[[], Sequence[MmuEvent]], schema: Schema) -> None:
         self._source = source
+        self._schema = schema
 
     def where(
         self,
@@ -90,7 +101,11 @@ class MmuEvents(Sequence[MmuEvent]):
         test: Callable[[MmuEvent], bool] | None = None,
         **fields: object,
     ) -> MmuEvents:
-        """Those of a kind, of a process, that concern an address, for which ``test`` holds, with these fields."""
+        """Those of a kind, of a process, that concern an address, for which ``test`` holds, and that have these fields.
+
+        :class:`EventError` if there is no such kind, or if its events do not have such fields or values.
+        """
+        self._schema.check_filter(kind, fields)
         chosen = [
             event
             for event in self._source()
@@ -100,7 +115,7 @@ class MmuEvents(Sequence[MmuEvent]):
             and all(event.fields.get(name) == value for name, value in fields.items())
             and (test is None or test(event))
         ]
-        return MmuEvents(lambda: chosen)
+        return MmuEvents(lambda: chosen, self._schema)
 
     @property
     def walks(self) -> MmuEvents:
@@ -145,7 +160,7 @@ class MmuEvents(Sequence[MmuEvent]):
         if isinstance(index, int):
             return self._source()[index]
         chosen = self._source()[index]
-        return MmuEvents(lambda: chosen)
+        return MmuEvents(lambda: chosen, self._schema)
 
     def __len__(self) -> int:
         return len(self._source())
@@ -174,7 +189,7 @@ class EventLog:
         machine.kernel.tracer = self._recorder
         self.record(FEW)
         #: Everything that was recorded.
-        self.events = MmuEvents(self._all)
+        self.events = MmuEvents(self._all, self._recorder.schema)
 
     def record(self, kinds: Sequence[EventKind], *, syscalls: bool = False) -> None:
         """From now on, these kinds of the MMU's events; the kernel's always, its system calls if wanted."""
@@ -189,5 +204,5 @@ class EventLog:
         if self._header and lines:
             del lines[0]
             self._header = False
-        self._parsed += map(parse_event, lines)
+        self._parsed += (parse_event(line, self._recorder.schema) for line in lines)
         return self._parsed

@@ -36,7 +36,12 @@ Source = str | Path
 
 @dataclass(frozen=True)
 class GuestResult:
-    """What became of a program: what was printed while it ran, and how it ended."""
+    """What became of a program: what was printed while it ran, and how it ended.
+
+    >>> result = GuestMachine().run_guest("calls", "say 42; exit 3")
+    >>> result.stdout, result.status, result.signal, result.counts.link_faults
+    ('say = 42\\n', 3, '', 0)
+    """
 
     stdout: str
     stderr: str
@@ -54,7 +59,12 @@ class GuestResult:
 
 
 class GuestMachine(Machine):
-    """A machine whose output is kept, whose events are recorded and whose end is checked.
+    """A machine whose output is kept, whose events are recorded and whose end is checked: what the fixture ``machine``
+    gives.  Without pytest, :meth:`close` does what the fixture does when the test is over.
+
+    >>> machine = GuestMachine("16M", level="pte")
+    >>> machine.run_guest("hello").stdout, machine.unit, machine.close()
+    ('hello, world\\n', 2097152, [])
 
     ``level`` (of the tables that are shared: "pte", "pmd", "pud") and ``abi`` go to the file systems that modules
     mount, as mount options of these names, and so does what is in ``mount_options``; None leaves the choice to them.
@@ -121,7 +131,7 @@ class GuestMachine(Machine):
         return self.result_of(self.guest(program, *arguments, env=env, name=name), timeout_s)
 
     def result_of(self, task: Task, timeout_s: float | None = None) -> GuestResult:
-        """Run everything to its end; what became of ``task``, and what was printed meanwhile."""
+        """Run everything to its end; returns what became of ``task``, and what was printed meanwhile."""
         __tracebackhide__ = True
         printed, complained, before = len(self.out), len(self.err), counts_of_machine(self)
         self.finish(timeout_s)
@@ -146,7 +156,7 @@ class GuestMachine(Machine):
             raise AssertionError(self._stuck(f"the machine should run to its end, but {reason.value}"))
 
     def run_until_mark(self, task: Task | None, number: int, timeout_s: float | None = None) -> Task:
-        """Run until ``task`` (None: any process) comes to ``unimmu_mark(number)``, and stop it there; which one it is.
+        """Run until ``task`` (None: any process) comes to ``unimmu_mark(number)``, and stop it there; returns it.
 
         It stands there until it is waited for at another mark, :meth:`resume` or :meth:`finish`; processes that stand
         at other marks stay.  AssertionError if it never comes.
@@ -205,17 +215,17 @@ class GuestMachine(Machine):
 
     @property
     def stdout(self) -> str:
-        """What programs have printed."""
+        """What programs have printed on stdout."""
         return self.out.decode("utf-8", "replace")
 
     @property
     def stderr(self) -> str:
-        """What programs have complained of."""
+        """What programs have printed on stderr."""
         return self.err.decode("utf-8", "replace")
 
     @property
     def unit(self) -> int:
-        """Bytes that one entry covers which links a table of :attr:`level`: the alignment of what is shared."""
+        """The bytes that an entry covers which links a table of :attr:`level`: what is shared is aligned to them."""
         if self.level is None:
             raise ValueError("this machine was made without level=, so its unit is the file system's affair")
         return span(LEVEL_OF[self.level] + 1)
@@ -245,7 +255,7 @@ class GuestMachine(Machine):
         """``with machine.expect(link_faults=1, minor_faults=0):`` exactly these are counted meanwhile, of the machine
         or of one process; AssertionError otherwise.
         """
-        return Expectation(self, task, figures)
+        return Expectation(self, lambda: self.events, task, figures)
 
     def walk(self, task: Task, vaddr: int) -> tuple[Step, ...]:
         """The entries that translate an address for a process, top level first."""
@@ -275,7 +285,7 @@ class GuestMachine(Machine):
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def close(self) -> list[str]:
-        """End everything; whatever is wrong then, in sentences."""
+        """End everything; returns whatever is wrong then, in sentences."""
         if self.closed:
             return []
         self.closed = True

@@ -76,7 +76,7 @@ def _wanted(config: pytest.Config, name: str) -> list[str] | None:
 
 
 def _choices(config: pytest.Config, name: str, marked: Mapping[str, Any]) -> list[str]:
-    """With what of one kind a test runs: all that its mark fits, of these those that the command line wants."""
+    """With which values of one kind a test runs: those that its mark allows and the command line wants."""
     fits = _listed(marked[name]) if name in marked else None
     wanted = _wanted(config, name)
     if fits is None or wanted is None:

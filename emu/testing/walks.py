@@ -42,7 +42,13 @@ class Step:
 
 @dataclass(frozen=True)
 class PageWalk:
-    """The walk of one address: who walks, and the entries from the top level down to the last that could be read."""
+    """The walk of one address: who walks, and the entries from the top level down to the last that could be read.
+
+    ``vaddr`` is the address, ``pgd`` the physical address of the top-level table, and ``steps`` has an entry a level.
+
+    >>> walk_of(child, 1 << 40).end
+    'its PGD entry is not present'
+    """
 
     name: str
     vaddr: int
@@ -92,9 +98,13 @@ def memory_of(who: Who) -> AddressSpace:
 
 
 def walk_of(who: Who, vaddr: int) -> PageWalk:
-    """The walk of ``vaddr`` for a process or an address space.
+    """The walk of ``vaddr`` for a process or an address space: what the tables say, read without touching them.
 
     ValueError if it has ended.
+
+    >>> walk = walk_of(child, 2 << 40)
+    >>> [walk.label(step.level) for step in walk.steps], walk.paddr == walk_of(parent, 2 << 40).paddr
+    (['PGD', 'PUD', 'PMD', 'PTE'], True)
     """
     mm = memory_of(who)
     pgd = mm.tables.pgd_paddr
@@ -127,6 +137,12 @@ def side_by_side(left: PageWalk, right: PageWalk, note: dict[int, str] | None = 
     Between the columns: ``=`` one and the same entry of one table; ``->`` entries of two tables that lead to the same
     place, which is how a table is shared; ``≠`` entries that lead to different places.  ``note`` puts words behind a
     level; without it, the level is marked from which on the walks lead to different places.
+
+    >>> print(side_by_side(walk_of(parent, 1 << 40), walk_of(child, 1 << 40)))      # doctest: +ELLIPSIS
+         process 100 (calls)         process 101 (calls)
+         0x10000000000, CR3 0x...   0x10000000000, CR3 0x...
+    PGD  [0x...] = 0x0       ≠   [0x...] = 0x0       <- here they part
+         PML4E not present           PML4E not present
     """
     rows: list[tuple[str, str, str, str]] = [("", left.name, "", right.name)]
     rows.append(("", f"{left.vaddr:#x}, CR3 {left.pgd:#x}", "", f"{right.vaddr:#x}, CR3 {right.pgd:#x}"))

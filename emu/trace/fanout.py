@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from emu.linux.tracer import Tracer
+from emu.kernel.tracer import Tracer
 
 if TYPE_CHECKING:
     from emu.kernel.signal_state import SigInfo
@@ -51,6 +51,6 @@ class Fanout(Tracer):
         for tracer in self._all:
             tracer.supersede(task, leader)
 
-    def event(self, kind: str, **fields: Any) -> None:
+    def event(self, kind: str, *, pid: int | None = None, **fields: Any) -> None:
         for tracer in self._of_events:
-            tracer.event(kind, **fields)
+            tracer.event(kind, pid=pid, **fields)

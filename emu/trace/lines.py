@@ -1,111 +1,120 @@
-"""The MMU's events as lines of JSON.  A traced run spends most of its time here: about 2 µs an event."""
+"""The MMU's events as lines of JSON.  A traced run spends most of its time here: about 2 µs an event.
+
+A line is a template of the ``%`` operator, made from a row of the schema, filled with columns of the ring's record.
+What has only a few values (the access, the rights, the levels that a walk read) stands in the template itself; there is
+one for each combination that occurs, made when it first does.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Callable, Iterator
+from operator import itemgetter
+from typing import Any
 
-from mmu.events import EventKind, Events
-from mmu.registers import Access
+from emu.linux.event_kind import Field, Form, Type
+from emu.trace.schema import CLOCK, COMMON, CPU, EVENT, HARDWARE, PID, SEQ, HardwareKind
+from mmu.events import EVENT as RECORD
+from mmu.events import Events
 
-_ACCESS = tuple(access.name.lower() for access in Access)
-_RIGHTS = tuple("".join(c if n >> i & 1 else "-" for i, c in enumerate("rwx")) for n in range(8))
-_MAX_LEVELS = 5
+#: A record of the ring; "entries" is a value for each level, level 1 first.
+Record = tuple[int, ...]
 
-_WHO = '{"seq":%d,"clock":%d,"pid":%d,"event":'
-_FILL = _WHO + '"fill","access":"%s","vaddr":"%#x","paddr":"%#x","level":%d,"rights":"%s"}'
-_FAULT = _WHO + '"fault","access":"%s","vaddr":"%#x","level":%d,"error_code":%d}'
-_ACCESSED_DIRTY = (
-    _WHO + '"accessed_dirty","access":"%s","vaddr":"%#x","level":%d,"entry_paddr":"%#x","before":"%#x","after":"%#x"}'
-)
-_ACCESS_HIT = _WHO + '"access","access":"%s","vaddr":"%#x","tlb_level":%d,"paddr":"%#x"}'
-_ACCESS_WALK = _WHO + '"access","access":"%s","vaddr":"%#x","tlb_level":null}'
-_FLUSH = _WHO + '"flush","vaddr":"%#x","length":%d}'
-_FLUSH_ALL = _WHO + '"flush","all":true}'
-_CR3_LOAD = _WHO + '"cr3_load","before":"%#x","after":"%#x"}'
+_CODES = {1: "B", 4: "I", 8: "Q"}
+#: The columns of what every event has; the file numbers its events itself.
+_COMMON_COLUMNS = {CLOCK.name: "clock", PID.name: "asid", CPU.name: "cpu"}
+#: Templates of what a field holds; text that the record has no number of does not occur.
+_HOLDS = {Type.NUMBER: "%d", Type.HEX: '"%#x"', Type.TRUE: "true", Type.NULL: "null"}
 
 
-def _walk_template(first: int, last: int, cached: bool, end: str) -> str:
-    """A walk that read the entries of the levels from ``first`` down to ``last``; ``cached``: not from the top."""
-    entries = ",".join(f'"{level}":"%#x"' for level in range(first, last - 1, -1))
-    start = '"walk","access":"%s","vaddr":"%#x","cpl":%d,"cr3":"%#x",'
-    behind = f'"cached_level":{first + 1},' if cached else ""
-    return _WHO + start + behind + f'"level":{last},"entries":{{{entries}}},{end}}}'
+def _layout() -> tuple[struct.Struct, dict[str, int]]:
+    """How the bytes of a record become a :data:`Record`, and where in it each column is."""
+    codes, places = "<", dict[str, int]()
+    for name in RECORD.names or ():
+        places[name] = len(codes) - 1
+        codes += _CODES[RECORD[name].base.itemsize] * (RECORD[name].shape or (1,))[0]
+    return struct.Struct(codes), places
 
 
-def _walk_templates(end: str) -> dict[tuple[int, int, bool], str]:
-    """By first level, last level, and whether the entry above the first came from a paging-structure cache."""
-    pairs = [(first, last) for first in range(1, _MAX_LEVELS + 1) for last in range(1, first + 1)]
-    return {(*pair, cached): _walk_template(*pair, cached, end) for pair in pairs for cached in (False, True)}
+_RECORD, _AT = _layout()
+_KIND, _LEVEL, _ENTRIES = _AT["kind"], _AT["level"], _AT["entries"]
 
 
-_WALK = _walk_templates('"paddr":"%#x","rights":"%s"')
-_FAILED_WALK = _walk_templates('"error_code":%d')
+class _FormLines:
+    """The lines of the events that have one form."""
+
+    def __init__(self, kind: HardwareKind, form: Form, levels: int, cpus: int) -> None:
+        self._kind, self._levels = kind, levels
+        self._fields = [*(field for field in COMMON if field is not CPU or cpus > 1), *form.fields]
+        self._columns = _COMMON_COLUMNS | {field.name: field.name for field in form.fields} | dict(kind.columns)
+        texts = [self._at(field) for field in form.fields if field.type is Type.TEXT]
+        few = itemgetter(*texts or [_KIND])
+        walk = any(field.type is Type.ENTRIES for field in form.fields)
+        #: What of a record is in its template.
+        self.shape: Callable[[Record], Any] = (
+            (lambda record: (few(record), record[_LEVEL], self._first_level(record))) if walk else few
+        )
+        #: By shape: the template, and what fills it besides the number of the event.
+        self.templates: dict[Any, tuple[str, Callable[[Record], tuple[int, ...]]]] = {}
+
+    def make_template(self, record: Record) -> tuple[str, Callable[[Record], tuple[int, ...]]]:
+        """The template of all records that have the shape of this one."""
+        parts = [part for field in self._fields if (part := self._part(field, record))]
+        text = ",".join(f'"{name}":{holds}' for name, holds, _ in parts)
+        return f"{{{text}}}", itemgetter(*(column for *_, columns in parts for column in columns))
+
+    def _part(self, field: Field, record: Record) -> tuple[str, str, list[int]] | None:
+        """A field's name, what is in the template for it, and the columns that fill that; None: it is not there."""
+        first, last = self._first_level(record), record[_LEVEL]
+        if field is SEQ:
+            return field.name, "%d", []
+        if field is EVENT:
+            return field.name, f'"{self._kind.name}"', []
+        if field.name == "cached_level":  # the entry above the first that was read
+            return (field.name, str(first + 1), []) if first != self._levels else None
+        if field.type is Type.ENTRIES:
+            read = range(first, last - 1, -1)
+            holds = ",".join(f'"{level}":"%#x"' for level in read)
+            return field.name, f"{{{holds}}}", [_ENTRIES + level - 1 for level in read]
+        if field.type is Type.TEXT:
+            return field.name, f'"{field.choices[record[self._at(field)]]}"', []
+        return field.name, _HOLDS[field.type], [self._at(field)] if "%" in _HOLDS[field.type] else []
+
+    def _at(self, field: Field) -> int:
+        return _AT[self._columns[field.name]]
+
+    def _first_level(self, record: Record) -> int:
+        """The level at which a walk began: every entry before the last is present, so not 0."""
+        level, last = self._levels, record[_LEVEL]
+        while level > last and not record[_ENTRIES + level - 1]:
+            level -= 1
+        return level
 
 
-def _levels_read(entries: Sequence[int], last: int) -> int:
-    """The level at which a walk began: every entry before the last is present, so not 0.
+class HardwareLines:
+    """The lines of the MMU's events, on a machine whose tables have ``levels`` levels.
 
-    ``entries``: level 5 first.
+    Of several ``cpus`` each line says which one it was.
     """
-    level = _MAX_LEVELS
-    for entry in entries:
-        if entry or level == last:
-            return level
-        level -= 1
-    return last
 
+    def __init__(self, levels: int = 4, *, cpus: int = 1) -> None:
+        #: By the kind's number: the column that decides which form an event has, and both forms.
+        self._forms: dict[int, tuple[int, _FormLines, _FormLines]] = {}
+        for kind in HARDWARE:
+            forms = [_FormLines(kind, form, levels, cpus) for form in kind.forms]
+            self._forms[int(kind.number)] = (_AT[kind.decided_by], forms[0], forms[-1])
 
-def format_events(events: Events, seq: int, levels: int = 4, *, cpus: int = 1) -> list[str]:
-    """A line for each event, numbered from ``seq`` on; the tables have ``levels`` levels.
-
-    Of several vCPUs each line says which one it was.
-    """
-    lines = _format(events, seq, levels)
-    if cpus == 1:
-        return lines
-    return [
-        line.replace('"event":', f'"cpu":{cpu},"event":', 1)
-        for cpu, line in zip(events["cpu"].tolist(), lines, strict=True)
-    ]
-
-
-def _format(events: Events, seq: int, levels: int) -> list[str]:
-    lines = []
-    columns = [events[name].tolist() for name in ("kind", "clock", "asid", "access", "level", "cpl", "error_code")]
-    columns += [events[name].tolist() for name in ("cr3", "vaddr", "paddr", "rights", "old", "new", "length")]
-    columns += [events["entries"][:, level - 1].tolist() for level in range(_MAX_LEVELS, 0, -1)]
-    fill, walk, fault = int(EventKind.FILL), int(EventKind.WALK), int(EventKind.FAULT)
-    accessed_dirty, flush, cr3_load = int(EventKind.ACCESSED_DIRTY), int(EventKind.FLUSH), int(EventKind.CR3_LOAD)
-    one_access = int(EventKind.ACCESS)
-    for (
-        kind, clock, pid, access, level, cpl, error_code, cr3, vaddr, paddr, rights, old, new, length, *entries
-    ) in zip(*columns, strict=True):  # fmt: skip
-        who = (seq, clock, pid)
-        if kind == walk:
-            first = _levels_read(entries, level)
-            read = entries[_MAX_LEVELS - first : _MAX_LEVELS + 1 - level]
-            shape = (first, level, first != levels)
-            if rights:
-                line = _WALK[shape] % (*who, _ACCESS[access], vaddr, cpl, cr3, *read, paddr, _RIGHTS[rights])
-            else:
-                line = _FAILED_WALK[shape] % (*who, _ACCESS[access], vaddr, cpl, cr3, *read, error_code)
-        elif kind == one_access:
-            if level:
-                line = _ACCESS_HIT % (*who, _ACCESS[access], vaddr, level, paddr)
-            else:
-                line = _ACCESS_WALK % (*who, _ACCESS[access], vaddr)
-        elif kind == fill:
-            line = _FILL % (*who, _ACCESS[access], vaddr, paddr, level, _RIGHTS[rights])
-        elif kind == fault:
-            line = _FAULT % (*who, _ACCESS[access], vaddr, level, error_code)
-        elif kind == accessed_dirty:
-            line = _ACCESSED_DIRTY % (*who, _ACCESS[access], vaddr, level, paddr, old, new)
-        elif kind == flush:
-            line = _FLUSH % (*who, vaddr, length) if length else _FLUSH_ALL % who
-        elif kind == cr3_load:
-            line = _CR3_LOAD % (*who, old, new)
-        else:
-            raise ValueError(f"format_events: there is no event kind {kind}")
-        lines.append(line)
-        seq += 1
-    return lines
+    def format(self, events: Events, seq: int) -> Iterator[str]:
+        """A line for each event, numbered from ``seq`` on."""
+        for record in _RECORD.iter_unpack(events.tobytes()):
+            if record[_KIND] not in self._forms:
+                raise ValueError(f"the schema has no event kind {record[_KIND]}")
+            decided_by, first, other = self._forms[record[_KIND]]
+            form = first if record[decided_by] else other
+            shape = form.shape(record)
+            found = form.templates.get(shape)
+            if found is None:
+                found = form.templates[shape] = form.make_template(record)
+            template, values = found
+            yield template % (seq, *values(record))
+            seq += 1

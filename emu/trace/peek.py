@@ -1,4 +1,4 @@
-"""Reading a process's memory without touching it: no fault, no accessed bit, so that to look changes nothing."""
+"""Reading a process's memory without touching it: no fault, no accessed bit, so that looking changes nothing."""
 
 from __future__ import annotations
 
@@ -31,15 +31,12 @@ def _peek_page(mm: AddressSpace, address: int, offset: int, length: int) -> byte
     if pte & P:
         return mm.frames.read((pte & ADDRESS) >> PAGE_SHIFT, offset, length)
     vma = mm.vmas.find(address)
-    if pte or vma is None or not vma.prot or (vma.ops is not None and vma.ops.owns_tables):
+    if pte or vma is None or not vma.prot:
         return None
-    if vma.page_cache is None:
-        return bytes(length)
-    index = vma.index_of(address)
-    if not vma.page_cache.check_index(index):
-        return None
-    frame = vma.page_cache.find(index)
-    return bytes(length) if frame is None else mm.frames.read(frame, offset, length)
+    frame = vma.ops.frame_to_read(vma, address)
+    if not frame:
+        return None if frame is None else bytes(length)
+    return mm.frames.read(frame, offset, length)
 
 
 def peek_string(mm: AddressSpace, address: int, limit: int) -> bytes | None:

@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from emu.trace.recorder import FORMAT, FORMAT_VERSION
+from emu.linux.event_kind import EventError
+from emu.trace.header import read_header
+from emu.trace.schema import FORMAT, FORMAT_VERSION, Schema
 
 #: A line that is longer than this is no event.
 _MAX_LINE = 1 << 20
-_HEADER = {"unimmu": str, "command": list, "memory_bytes": int, "seed": int}
 
 
 class TraceError(Exception):
@@ -20,9 +21,10 @@ class TraceError(Exception):
 class TraceReader:
     """The events of a trace file.
 
-    ``header`` is its first line.  Iterating gives every event as a dictionary; afterwards ``complete`` says whether
-    the recorder came to its end, and ``cut_off`` whether the last line is only a part of one.  :class:`TraceError` for
-    anything else.
+    ``header`` is its first line, ``schema`` has the rows of its events.  Iterating gives every event, with numbers for
+    addresses and entries; afterwards ``complete`` says whether the recorder came to its end, and ``cut_off`` whether
+    the last line is only a part of one.  :class:`TraceError` for anything else, and for an event that the schema does
+    not have.
     """
 
     def __init__(self, file: BinaryIO, name: str) -> None:
@@ -33,9 +35,9 @@ class TraceReader:
         self.cut_off = False
         #: The kinds of events seen so far.
         self.kinds: set[str] = set()
-        self.header = self._read_header()
+        self.header, self.schema = self._read_header()
 
-    def _read_header(self) -> dict[str, Any]:
+    def _read_header(self) -> tuple[dict[str, Any], Schema]:
         first = self._next_line()
         self.line = 1
         if not first:
@@ -46,19 +48,24 @@ class TraceReader:
         if header.get("version") != FORMAT_VERSION:
             found = header.get("version")
             raise TraceError(f"{self.name}: format version {found} is not known; this unimmu reads {FORMAT_VERSION}")
-        if not all(isinstance(header.get(name), kind) for name, kind in _HEADER.items()):
-            raise TraceError(f"{self.name}: line 1 is not a header")
-        return header
+        try:
+            return read_header(header)
+        except EventError as error:
+            raise TraceError(f"{self.name}: line 1: {error}") from None
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         while line := self._next_line():
             self.line += 1
-            event = _parse(line)
-            if event is None or not isinstance(event.get("event"), str):
+            parsed = _parse(line)
+            if parsed is None:
                 if not line.endswith(b"\n") and len(line) < _MAX_LINE:
                     self.cut_off = True
                     return
-                raise self.damaged()
+                raise TraceError(f"{self.name}: line {self.line} is not an event")
+            try:
+                event = self.schema.decode(parsed)
+            except EventError as error:
+                raise TraceError(f"{self.name}: line {self.line}: {error}") from None
             self.kinds.add(event["event"])
             if event["event"] == "end":
                 self.complete = True
@@ -70,14 +77,10 @@ class TraceReader:
         except OSError as error:
             raise TraceError(f"{self.name}: {error.strerror}") from None
 
-    def damaged(self) -> TraceError:
-        """What to raise if the event that was read last makes no sense."""
-        return TraceError(f"{self.name}: line {self.line} is not an event")
-
 
 def _parse(line: bytes) -> dict[str, Any] | None:
     try:
-        value = json.loads(line)
+        value = json.loads(line.decode("utf-8"))  # of bytes it would guess the encoding
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

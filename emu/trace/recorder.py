@@ -1,7 +1,6 @@
 """The recorder: every event of a run as a line of JSON, in the order in which they happened.
 
-The first line is the header, the last one says "end".  Addresses and entries are strings in hexadecimal, because JSON
-numbers lose 64-bit integers.
+The first line is the header, the last one says "end".
 """
 
 from __future__ import annotations
@@ -12,9 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from emu.kernel.signal_state import signal_name
+from emu.kernel.tracer import Tracer
 from emu.linux.syscall_names import name_of
-from emu.linux.tracer import Tracer
-from emu.trace.lines import format_events
+from emu.trace.header import make_header
+from emu.trace.lines import HardwareLines
+from emu.trace.schema import Schema
 from mmu.events import EventKind, Events
 
 if TYPE_CHECKING:
@@ -23,19 +24,16 @@ if TYPE_CHECKING:
     from emu.linux.syscall import Syscall
     from emu.machine import Machine
 
-FORMAT = "unimmu-trace"
-FORMAT_VERSION = 1
 #: Characters that are collected before they are written.
 _BUFFER = 1 << 20
-
-#: Integer fields of :meth:`Tracer.event` with such an ending are addresses or entries.
-_HEX_FIELDS = ("addr", "entry", "before", "after")
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Recorder(Tracer):
     """Writes the events of a machine; ``write`` gets bytes, whole lines at a time.
 
-    Recording starts at once.  Call :meth:`finish` at the end.
+    Recording starts at once.  Call :meth:`finish` at the end.  ``schema`` has the rows of all that can be recorded: an
+    event that it does not have is an :class:`EventError`.
     """
 
     syscalls = True
@@ -62,19 +60,19 @@ class Recorder(Tracer):
         self._buffered = 0
         self._seq = 0
         self._recording = True
-        self._levels = mmu.registers.levels
         self._cpus = mmu.processors
-        header = {
-            "format": FORMAT,
-            "version": FORMAT_VERSION,
-            "unimmu": version,
-            "command": list(command),
-            "memory_bytes": machine.ram.size,
-            "seed": seed,
-            "tlb": "off" if mmu.tlb is None else mmu.tlb.geometry.name,
+        self._hardware_lines = HardwareLines(mmu.registers.levels, cpus=self._cpus)
+        self.schema = Schema(machine.kernel.event_kinds, cpus=self._cpus)
+        header = make_header(
+            self.schema,
+            unimmu=version,
+            command=list(command),
+            memory_bytes=machine.ram.size,
+            seed=seed,
+            tlb="off" if mmu.tlb is None else mmu.tlb.geometry.name,
             **({"cpus": self._cpus} if self._cpus > 1 else {}),
-        }
-        self._put(json.dumps(header, separators=(",", ":")))
+        )
+        self._put(_ENCODE(header))
         self._ring.subscribe(self._hardware)
         self._ring.enable(*(kind for kind in EventKind if accesses or kind != EventKind.ACCESS))
 
@@ -92,7 +90,7 @@ class Recorder(Tracer):
         """A batch from the ring: its own sequence numbers give way to those of the file."""
         if not self._recording:
             return
-        self._put("\n".join(format_events(events, self._seq, self._levels, cpus=self._cpus)))
+        self._put("\n".join(self._hardware_lines.format(events, self._seq)))
         self._seq += len(events)
 
     # -- the kernel's events ---------------------------------------------------------------------------------------
@@ -104,22 +102,21 @@ class Recorder(Tracer):
         who = {} if pid is None else {"pid": pid}
         if self._cpus > 1:
             who["cpu"] = self._cpu.mmu.processor
-        record = {"seq": self._seq, "clock": self._cpu.clock, **who, "event": kind, **fields}
+        record = {"seq": self._seq, "clock": self._cpu.clock, **who, "event": kind, **self.schema[kind].encode(fields)}
         self._seq += 1
-        self._put(json.dumps(record, separators=(",", ":")))
+        self._put(_ENCODE(record))
 
     def syscall_enter(self, task: Task, number: int, call: Syscall | None, arguments: tuple[int, ...]) -> None:
         name = call.name if call is not None else name_of(number)
-        shown = [f"{argument:#x}" for argument in arguments]
-        self._kernel("syscall_enter", task.pid, {"number": number, "name": name, "arguments": shown})
+        self._kernel("syscall_enter", task.pid, {"number": number, "name": name, "arguments": arguments})
 
     def syscall_exit(self, task: Task, number: int, call: Syscall | None, result: int) -> None:
         name = call.name if call is not None else name_of(number)
-        outcome = {"errno": errno.errorcode.get(-result, str(-result))} if result < 0 else {"result": f"{result:#x}"}
+        outcome = {"errno": errno.errorcode.get(-result, str(-result))} if result < 0 else {"result": result}
         self._kernel("syscall_exit", task.pid, {"number": number, "name": name, **outcome})
 
     def signal(self, task: Task, info: SigInfo) -> None:
-        fields = {"signal": signal_name(info.signo), "code": info.code, "addr": f"{info.address:#x}", "from": info.pid}
+        fields = {"signal": signal_name(info.signo), "code": info.code, "addr": info.address, "from": info.pid}
         self._kernel("signal", task.pid, fields)
 
     def fork(self, parent: Task, child: Task) -> None:
@@ -136,13 +133,8 @@ class Recorder(Tracer):
     def supersede(self, task: Task, leader: Task) -> None:
         self._kernel("supersede", task.pid, {"leader": leader.pid})
 
-    def event(self, kind: str, **fields: Any) -> None:
-        shown = {
-            name: f"{value:#x}" if isinstance(value, int) and name.endswith(_HEX_FIELDS) else value
-            for name, value in fields.items()
-            if name != "pid"
-        }
-        self._kernel(kind, fields.get("pid"), shown)
+    def event(self, kind: str, *, pid: int | None = None, **fields: Any) -> None:
+        self._kernel(kind, pid, fields)
 
     # -- the file --------------------------------------------------------------------------------------------------
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from emu.kernel.signal_state import SYNCHRONOUS, SiCode, Sig, SigInfo, signal_name
+from emu.kernel.tracer import Tracer
 from emu.linux.syscall import StructWords
 from emu.linux.syscall_names import name_of
-from emu.linux.tracer import Tracer
 from emu.trace import words
 from emu.trace.arguments import CallArguments
 from emu.trace.peek import peek, peek_u64

@@ -9,7 +9,7 @@ from enum import IntFlag
 from emu.kernel.fork import CloneFlags
 from emu.kernel.signal_state import SiCode, Sig, SigInfo, signal_name
 from emu.linux.fileflags import AtFlags, OpenFlags
-from emu.mm.vma import MapFlags, Prot
+from emu.linux.mman import MapFlags, Prot
 
 #: Characters of a string that is not a path.
 STRING_LIMIT = 32

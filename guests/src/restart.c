@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * restart [pair FIRST SECOND]: system calls that a signal interrupts while they wait,
  * and that start again where its handler has SA_RESTART.

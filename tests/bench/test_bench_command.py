@@ -100,7 +100,10 @@ def test_a_file_that_cannot_be_is_told_at_once(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["bench", "--json", name]) == 2
-    assert capfd.readouterr() == ("", f"unimmu bench: --json {name}: there is no such directory, or it is one\n")
+    assert capfd.readouterr() == (
+        "",
+        f"unimmu bench: --json {name}: its directory does not exist, or it is a directory itself\n",
+    )
 
 
 def test_subjects_take_turns_after_one_that_does_not_count() -> None:

@@ -149,7 +149,7 @@ def test_all_wait_for_ever(unimmu: Unimmu) -> None:
     assert ran.err.splitlines() == [
         "unimmu: 100 (calls) waits in wait4",
         "unimmu: 101 (calls) waits in pause",
-        "unimmu: every process waits for ever: nothing is left that could wake one",
+        "unimmu: every process waits, and nothing is left that could wake one",
     ]
 
 
@@ -159,7 +159,7 @@ def test_of_many_that_wait_for_ever_eight_are_named(unimmu: Unimmu) -> None:
     assert ran.err.splitlines()[7:] == [
         "unimmu: 107 (calls) waits in pause",
         "unimmu: and 2 more",
-        "unimmu: every process waits for ever: nothing is left that could wake one",
+        "unimmu: every process waits, and nothing is left that could wake one",
     ]
 
 
@@ -262,7 +262,7 @@ def test_our_own_mistakes_come_with_a_traceback(unimmu: Unimmu, monkeypatch: pyt
     ran = unimmu("run", "--audit", "hello")
     assert ran.status == 70
     assert "Traceback" in ran.err and "AssertionError: the books are on fire" in ran.err
-    assert re.match(r"unimmu run: this is a mistake in unimmu .*: please report it", ran.err.splitlines()[-1])
+    assert re.match(r"unimmu run: this is a bug in unimmu .*; please report it", ran.err.splitlines()[-1])
 
 
 def test_what_is_not_installed_is_named(unimmu: Unimmu, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,7 +275,7 @@ def test_what_is_not_installed_is_named(unimmu: Unimmu, monkeypatch: pytest.Monk
 
     monkeypatch.setattr("emu.cli.run.run", missing)
     ran = unimmu("run", "hello")
-    assert (ran.status, ran.err) == (70, "unimmu run: the Python package unicorn is needed and not installed\n")
+    assert (ran.status, ran.err) == (70, "unimmu run: the Python package unicorn is needed, but is not installed\n")
 
 
 @pytest.mark.parametrize("kind", [CompileError, ModuleError, UnicornMismatch])

@@ -25,7 +25,7 @@ def test_the_story(directory: pathlib.Path, capfd: pytest.CaptureFixture[str]) -
     out, err = capfd.readouterr()
     assert "Plain MAP_SHARED: the walks of 0x20000000000 come to 3 different PMD tables" in out
     assert "Through msharefs: every walk of 0x20000000000 comes to the same PMD table" in out
-    assert "audit: nothing lost" in out
+    assert "audit: nothing is lost" in out
     assert "picture: unimmu-demo.svg" in out
     assert out.splitlines()[-2].startswith("3 processes: 144 KiB of page tables without sharing, 128 KiB with.")
     assert out.splitlines()[-1].startswith("The 2 processes that came after the first took ")
@@ -68,16 +68,19 @@ def test_the_same_twice(directory: pathlib.Path, capfd: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--processes", "0"], "--processes 0: it must be 1 to 512"),
-        (["--processes", "513"], "--processes 513: it must be 1 to 512"),
+        (["--processes", "0"], "--processes 0: it must be from 1 to 512"),
+        (["--processes", "513"], "--processes 513: it must be from 1 to 512"),
         (["--processes", "x"], "--processes: 'x' is not a whole number"),
         (["--size", "0"], "--size 0: it must be a multiple of 4096 bytes, and not 0"),
         (["--size", "5000"], "--size 5000: it must be a multiple of 4096 bytes, and not 0"),
         (["--size", "lots"], "--size: 'lots' is not a size (examples: 4096, 512M, 1G)"),
         (["--size", "512G"], "--size 512G: too large: a machine has at most 512 GiB"),
         (["--output", "picture.png"], "--output picture.png: the name must end in .svg or .html"),
-        (["--output", "no/picture.svg"], "--output no/picture.svg: there is no such directory, or it is one"),
-        (["--output", "d.svg"], "--output d.svg: there is no such directory, or it is one"),
+        (
+            ["--output", "no/picture.svg"],
+            "--output no/picture.svg: its directory does not exist, or it is a directory itself",
+        ),
+        (["--output", "d.svg"], "--output d.svg: its directory does not exist, or it is a directory itself"),
     ],
 )
 def test_bad_usage(
@@ -100,4 +103,4 @@ def test_a_finding_of_the_audit_is_an_error(monkeypatch: pytest.MonkeyPatch, cap
     assert main(SMALL) == 70
     out, err = capfd.readouterr()
     assert "demo: the audit found: frame 0x123 is lost" in err
-    assert "nothing lost" not in out
+    assert "nothing is lost" not in out

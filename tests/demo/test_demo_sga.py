@@ -53,7 +53,7 @@ def test_what_is_measured_and_what_is_computed(directory: pathlib.Path, capfd: p
     assert set(report["stages_s"]) == {"populate", "marks", "plain", "mshare", "attach", "end"}
     assert "computed: 20 MiB" in out and "measured: 4 MiB" in out
     assert "computed leaf tables: 5 x 2 GiB / 4 KiB x 8 bytes" in out
-    assert "audit: nothing lost" in out and "mshare(2)" in out
+    assert "audit: nothing is lost" in out and "mshare(2)" in out
     assert out.splitlines()[-1].startswith("2 GiB shared by 5 processes take 4.")
     assert "7 processes have read 448 words, checksum " in err
     assert "\x1b" not in out + err, "no terminal, no colours"
@@ -76,7 +76,7 @@ def test_without_plain_processes(capfd: pytest.CaptureFixture[str]) -> None:
         (["--processes", "0"], "--processes 0: it must be at least 1"),
         (["--processes", "4000"], "--processes 4000: a machine has at most 4000 processes"),
         (["--plain", "-1"], "--plain -1: it must be at least 0"),
-        (["--json", "no/sga.json"], "--json no/sga.json: there is no such directory, or it is one"),
+        (["--json", "no/sga.json"], "--json no/sga.json: its directory does not exist, or it is a directory itself"),
         (["--output", "sga.svg"], "--output: --sga draws no picture"),
     ],
 )
@@ -88,7 +88,7 @@ def test_bad_usage(arguments: list[str], complaint: str, capfd: pytest.CaptureFi
 @pytest.mark.parametrize("option", ["plain", "json"])
 def test_options_of_sga_alone(option: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", f"--{option}", "1"]) == 2
-    assert capfd.readouterr().err == f"unimmu demo: --{option}: it goes with --sga\n"
+    assert capfd.readouterr().err == f"unimmu demo: --{option} needs --sga\n"
 
 
 def test_too_little_memory_on_the_host(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
@@ -107,7 +107,7 @@ def test_a_host_that_refuses(monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capt
     monkeypatch.setattr(PhysicalMemory, "__init__", refuse)
     assert main(["demo", "--sga", "--size", "1G", "--processes", "1"]) == 2
     assert capfd.readouterr().err.splitlines()[-1] == (
-        "unimmu demo: the host has not enough memory: the host refuses 123 bytes of address space:"
+        "unimmu demo: the host does not have enough memory: the host refuses 123 bytes of address space:"
         " Cannot allocate memory"
     )
 

@@ -10,15 +10,19 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from emu.boot import populate
-from emu.fs.fdtable import FdTable, FsContext
+from emu import boot
+from emu.fs.dentry import Path
+from emu.fs.fdtable import FdTable
+from emu.fs.resources import Resources
 from emu.fs.vfs import Vfs
+from emu.linux.caller import Credentials, FsContext
 from emu.linux.errors import Interrupted, LinuxError
 from emu.linux.fileflags import OpenFlags as O
 from emu.linux.syscall import Syscall
 from emu.mm.commit import Commit
 from emu.mm.frames import FrameAllocator
 from emu.mm.hugetlb import HugePagePool
+from emu.proc import system as proc_system
 from emu.syscalls import attributes, directories, fdctl, files, naming, openclose, poll
 from mmu.memory import PhysicalMemory
 
@@ -83,15 +87,6 @@ class FlatMemory:
         return address
 
 
-@dataclass
-class FakeCredentials:
-    uid: int = 0
-    gid: int = 0
-    euid: int = 0
-    egid: int = 0
-    groups: tuple[int, ...] = ()
-
-
 class FakeSignals:
     """Remembers what was sent."""
 
@@ -116,9 +111,9 @@ class FakeSignalState:
 class FakeTask:
     pid: int
     files: FdTable
-    fs: FsContext
+    fs: FsContext[Path]
     mm: FlatMemory = field(default_factory=FlatMemory)
-    credentials: FakeCredentials = field(default_factory=FakeCredentials)
+    credentials: Credentials = field(default_factory=Credentials)
     signals: FakeSignalState = field(default_factory=FakeSignalState)
     limits: dict[int, tuple[int, int]] = field(default_factory=dict)
     comm: str = "test"
@@ -130,6 +125,10 @@ class FakeTask:
     @property
     def tgid(self) -> int:
         return self.pid
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        return (self.fs.cwd, self.fs.root) if self.alive else ()
 
 
 class FakeClock:
@@ -157,8 +156,11 @@ class Machine:
         self.tasks: dict[int, Any] = {}
         self.signals = FakeSignals()
         self.logged: list[str] = []
-        self.vfs = Vfs(self)  # type: ignore[arg-type]
-        populate(self, cpus=2)  # type: ignore[arg-type]
+        resources = Resources(self.frames, self.huge_pages, self.clock, self.random)  # type: ignore[arg-type]
+        self.vfs = Vfs(resources, lambda: [place for task in self.tasks.values() for place in task.places])
+        self.cpus = 2
+        for init in (boot.file_systems, boot.tree, proc_system.init):
+            init(self)  # type: ignore[arg-type]
         self.task = self.new_task()
 
     def log_once(self, message: str) -> None:
@@ -168,7 +170,7 @@ class Machine:
     def new_task(self, uid: int = 0) -> FakeTask:
         root = self.vfs.root
         task = FakeTask(100 + len(self.tasks), FdTable(), FsContext(root, root))
-        task.credentials = FakeCredentials(uid, uid, uid, uid)
+        task.credentials = Credentials(uid, uid, uid, uid)
         self.tasks[task.pid] = task
         return task
 

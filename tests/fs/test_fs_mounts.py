@@ -10,8 +10,8 @@ import pytest
 from emu.fs.file import File
 from emu.fs.inode import Inode, NewOwner
 from emu.fs.libfs import SimpleDirectory
+from emu.fs.resources import Resources
 from emu.fs.superblock import FileSystemType, StatFs, SuperBlock, parse_options, parse_size
-from emu.kernel.kernel import Kernel
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags as O
 from tests.fs.machine import Machine, fails
@@ -25,16 +25,16 @@ class PlainFs(FileSystemType):
     def __init__(self) -> None:
         self.released: list[SuperBlock] = []
 
-    def mount(self, kernel: Kernel, options: str) -> SuperBlock:
+    def mount(self, resources: Resources, options: str) -> SuperBlock:
         parse_options(options, frozenset({"level"}))
-        return PlainSuper(kernel, self)
+        return PlainSuper(resources, self)
 
 
 class PlainSuper(SuperBlock):
     magic = 0x1234
 
-    def __init__(self, kernel: Kernel, fstype: PlainFs) -> None:
-        super().__init__(kernel, fstype)
+    def __init__(self, resources: Resources, fstype: PlainFs) -> None:
+        super().__init__(resources, fstype)
         self.root = PlainDirectory(self, 0o777)
 
     def statfs(self) -> StatFs:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import errno
-from typing import cast
 
 import pytest
 
-from emu.kernel.task import Task
+from emu.fs.dentry import d_path
 from emu.linux.fileflags import OpenFlags as O
 from tests.fs.machine import Machine, fails
 
@@ -24,7 +23,7 @@ def touch(machine: Machine, name: str, data: bytes = b"", mode: int = 0o644) -> 
 
 
 def where(machine: Machine, name: str) -> str:
-    return machine.vfs.path_string(machine.vfs.walker(cast(Task, machine.task)).resolve(name))
+    return d_path(machine.vfs.walker(machine.task).resolve(name))
 
 
 @pytest.mark.parametrize(
@@ -280,7 +279,7 @@ class TestRename:
         held = machine.vfs.walker(None).resolve("/tmp/d")
         assert machine.call("renameat2", -100, "/tmp/a", -100, "/tmp/d", 2) == 0
         assert machine.vfs.read_file("/tmp/d") == b"A"
-        assert machine.vfs.path_string(held) == "/tmp/a"
+        assert d_path(held) == "/tmp/a"
         assert machine.vfs.walker(None).resolve("/tmp/a/inner").inode.is_directory
 
     def test_open_files_and_cwd_follow(self, machine: Machine) -> None:

@@ -67,7 +67,7 @@ class Player:
         """Do something while the task is the current one, as the scheduler would load it."""
         kernel = self.kernel
         task.context.restore()
-        kernel.scheduler._loaded, kernel.current = task, task
+        kernel.scheduler._loaded, kernel.scheduler.current = task, task
         kernel.flusher.switch_cpu(task.cpu, task.mm, task.pid)
         try:
             deed()
@@ -79,7 +79,7 @@ class Player:
             task.registers_replaced = kernel.scheduler.yielded = False
             if task.alive:
                 task.context.save()
-            kernel.current = None
+            kernel.scheduler.current = None
 
     def call(self, task: Task, number: int, *arguments: int) -> None:
         """One call; one that would sleep is interrupted."""

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from emu.fs.vfs import MAX_FULL_PIPES
+from emu.fs.pipe import MAX_FULL_PIPES, PipeFile
 from emu.linux.errors import LinuxError
+from emu.linux.mman import MapFlags, Prot
 from emu.mm.mmap import do_mmap
-from emu.mm.vma import MapFlags, Prot
 from mmu.memory import PAGE_SIZE
 from tests.booted import Booted
 
@@ -19,9 +19,9 @@ HUGE = 64 << 40
 
 def test_pipes_beyond_the_soft_limit_have_one_page(machine: Callable[..., Booted]) -> None:
     vfs = machine().kernel.vfs
-    vfs.max_files = 4 * MAX_FULL_PIPES
+    vfs.resources.max_files = 4 * MAX_FULL_PIPES
     ends = [vfs.pipe() for _ in range(MAX_FULL_PIPES + 1)]
-    capacities = [reader.inode.pipe.capacity for reader, _ in ends if reader.inode.pipe is not None]
+    capacities = [reader.pipe.capacity for reader, _ in ends if isinstance(reader, PipeFile)]
     assert capacities == [65536] * MAX_FULL_PIPES + [PAGE_SIZE]
     for reader, writer in ends:
         reader.put()
@@ -30,14 +30,15 @@ def test_pipes_beyond_the_soft_limit_have_one_page(machine: Callable[..., Booted
 
 def test_open_files_are_limited_and_counted_back(machine: Callable[..., Booted]) -> None:
     vfs = machine().kernel.vfs
-    vfs.max_files = before = vfs.open_files + 3
+    resources = vfs.resources
+    resources.max_files = before = resources.open_files + 3
     files = [vfs.open("/etc/passwd") for _ in range(3)]
     with pytest.raises(LinuxError) as caught:
         vfs.open("/etc/passwd")
     assert caught.value.errno == errno.ENFILE
     for file in files:
         file.put()
-    assert vfs.open_files == before - 3
+    assert resources.open_files == before - 3
     vfs.open("/etc/passwd").put()
 
 
@@ -76,15 +77,15 @@ def refused(call: Callable[[], object], number: int) -> None:
 
 def test_names_are_limited_and_counted_back(machine: Callable[..., Booted]) -> None:
     vfs = machine().kernel.vfs
-    before = vfs.names
-    vfs.max_names = before + 4
+    before = vfs.resources.names
+    vfs.resources.max_names = before + 4
     vfs.mount("tmpfs", "/tmp", "nr_inodes=0")
     vfs.mkdir("/tmp/a/b")
     for number in range(2):
         vfs.symlink("/", f"/tmp/a/{number}")
     refused(lambda: vfs.write_file("/one", b""), errno.ENOSPC)
     vfs.umount("/tmp")
-    assert vfs.names == before
+    assert vfs.resources.names == before
     vfs.write_file("/one", b"")
 
 
@@ -112,13 +113,13 @@ def test_record_locks_are_limited(machine: Callable[..., Booted], monkeypatch: p
 
 
 def test_what_the_host_keeps_is_limited(machine: Callable[..., Booted], monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("MAX_LOGGED", 3), ("MAX_FINISHED", 4), ("MAX_ARGUMENTS", 20)):
-        monkeypatch.setattr(f"emu.kernel.kernel.{name}", value)
+    for name, value in (("kernel.MAX_LOGGED", 3), ("report.MAX_FINISHED", 4), ("report.MAX_ARGUMENTS", 20)):
+        monkeypatch.setattr(f"emu.kernel.{name}", value)
     m = machine()
     calls = "\n".join(f"@syscall {70000 + number}" for number in range(9))
     m.calls(f"{calls}\n" + "\n".join(["@fork c; end; @wait c"] * 9))
     assert len(m.logged) == 4 and "70002" in m.logged[2]
-    assert m.logged[3] == "whatever else is new will not be told any more"
+    assert m.logged[3] == "further messages are suppressed"
     kept = m.processes()
     assert [p["pid"] for p in kept] == [100, 107, 108, 109]
     assert all(sum(map(len, p["argv"])) <= 20 for p in kept)

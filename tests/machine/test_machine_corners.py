@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from emu.linux.mman import MapFlags, Prot
 from emu.mm.mmap import do_mmap
-from emu.mm.vma import MapFlags, Prot
 from tests.booted import MakeMachine
 
 #: Script, what it prints (without the names of the calls), and options of the machine.

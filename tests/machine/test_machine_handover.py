@@ -7,10 +7,10 @@ import random
 import pytest
 
 from emu.linux.errors import LinuxError
+from emu.linux.mman import MapFlags, Prot
 from emu.mm.address_space import AddressSpace
 from emu.mm.handover import hand_over
 from emu.mm.mmap import do_mmap
-from emu.mm.vma import MapFlags, Prot
 from mmu.memory import PAGE_SIZE
 from tests.booted import GIB, MIB, Booted, MakeMachine
 

@@ -10,16 +10,15 @@ import pytest
 
 import msharefs.module
 import sharing.hugetlb_pmd
-from emu.fs.hugetlbfs import HugetlbFile, hugetlb_file_setup
+from emu.fs.hugetlbfs import HugetlbFile
 from emu.linux.errors import LinuxError
+from emu.linux.mman import MapFlags, Prot
 from emu.mm.address_space import AddressSpace
 from emu.mm.fork import dup_mm
 from emu.mm.hugetlb import HPAGE_SIZE
 from emu.mm.mmap import do_mmap, do_munmap
 from emu.mm.mprotect import do_mprotect
 from emu.mm.mremap import do_mremap
-from emu.mm.vma import MapFlags, Prot
-from emu.mm.zap import zap_range
 from tests.booted import GIB, Booted, MakeMachine
 
 POOL = 12
@@ -37,7 +36,7 @@ class Actor:
 
     def __init__(self, booted: Booted, seed: int) -> None:
         self.kernel, self.rng = booted.kernel, random.Random(seed)
-        file = hugetlb_file_setup(self.kernel, "memfd:m", LENGTH)
+        file = self.kernel.vfs.hugetlb_file_setup("memfd:m", LENGTH)
         assert isinstance(file, HugetlbFile)
         self.file = file
         self.spaces = [AddressSpace(self.kernel.mm_context, "first")]
@@ -101,7 +100,7 @@ class Actor:
 
     def drop(self, mm: AddressSpace) -> None:
         for vma in list(mm.vmas):
-            zap_range(mm, vma, vma.start, min(vma.end, vma.start + 4 * HPAGE_SIZE))
+            vma.ops.zap(mm, vma, vma.start, min(vma.end, vma.start + 4 * HPAGE_SIZE))
 
     def punch(self, _mm: AddressSpace) -> None:
         number = self.rng.choice(NUMBERS)

@@ -11,19 +11,25 @@ import numpy as np
 import pytest
 
 from emu.linux.errors import LinuxError
-from emu.mm import populate as populate_module
+from emu.linux.mman import MapFlags, Prot
+from emu.mm import ordinary as populate_module
 from emu.mm.address_space import AddressSpace
+from emu.mm.flags import FaultResult, VmFlags
 from emu.mm.frames import FrameAllocator, FrameKind, FreeFrames
+from emu.mm.gup import populate
 from emu.mm.mmap import do_mmap, do_munmap
 from emu.mm.pagecache import PageCache
-from emu.mm.populate import populate, populate_range
-from emu.mm.vma import FaultResult, MapFlags, Prot, Vma, VmFlags
+from emu.mm.vma import Vma
 from mmu import Access, PhysicalMemory
 from mmu.memory import PAGE_SIZE
 from tests.booted import MIB, Booted, MakeMachine
 
 BASE = 0x10_0000_0000
 RW, R = Prot.READ | Prot.WRITE, Prot.READ
+
+
+def populate_range(mm: AddressSpace, vma: Vma, start: int, end: int, access: Access) -> FaultResult | None:
+    return vma.ops.populate(mm, vma, start, end, access)
 
 
 class Room:
@@ -152,7 +158,7 @@ def test_a_fresh_mapping_is_filled_without_a_single_fault(
     mm = AddressSpace(booted.kernel.mm_context, "fresh")
     faults: list[tuple[int, int]] = []
     mm.on_kernel_fault = lambda result, number: faults.append((result, number))
-    monkeypatch.setattr(populate_module, "handle_mm_fault", lambda *_: pytest.fail("a fault of its own"))
+    monkeypatch.setattr(AddressSpace, "handle_fault", lambda *_: pytest.fail("a fault of its own"))
     for number, kind in enumerate((MapFlags.PRIVATE, MapFlags.SHARED)):
         at = BASE + number * 8 * MIB
         do_mmap(mm, at, 5 * MIB, RW, kind | MapFlags.ANONYMOUS | MapFlags.FIXED | MapFlags.POPULATE)

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from unicorn import UC_ARCH_X86, UC_MODE_64, Uc
 
 from mmu import objectcode
+from mmu.guard import Guard
 from mmu.objectcode import CompileError, Library, cache_directory
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,7 +114,6 @@ def test_a_loaded_function(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     word = ctypes.c_uint64(7)
     assert library["word_is"](ctypes.addressof(word), 7) is True
     assert library["word_is"](ctypes.addressof(word), 8) is False
-    library.raise_failures()
 
 
 def test_the_index_tells_the_symbols_and_the_digest(tiny: Path) -> None:
@@ -324,8 +325,8 @@ def test_reference_mode_is_python(tiny: Path, monkeypatch: pytest.MonkeyPatch) -
     assert library["add_one_to_twice"].address
 
 
-def test_an_exception_in_reference_mode_is_kept(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It cannot cross C; whoever called looks afterwards."""
+def test_an_exception_in_reference_mode(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is raised where Python called; what cannot cross C goes to the guard of the engine that called."""
     module = importlib.import_module("tiny")
 
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
@@ -335,7 +336,11 @@ def test_an_exception_in_reference_mode_is_kept(tiny: Path, monkeypatch: pytest.
         raise ZeroDivisionError("in a hook")
 
     monkeypatch.setattr(module, "twice", bad)
-    assert library["add_one_to_twice"](20) == 0
+    function = library["add_one_to_twice"]
     with pytest.raises(ZeroDivisionError, match="in a hook"):
-        library.raise_failures()
-    library.raise_failures()
+        function(20)
+    guard = library.guards[20] = Guard(Uc(UC_ARCH_X86, UC_MODE_64))
+    assert ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64)(function.address)(20) == 0
+    with pytest.raises(ZeroDivisionError, match="in a hook"):
+        guard.raise_failure()
+    guard.raise_failure()

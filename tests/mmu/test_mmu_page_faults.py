@@ -115,9 +115,8 @@ def test_a_broken_handler(guest: Guest) -> None:
 
     guest.mmu.on_page_fault = handler
     guest.program(LOAD)
-    guest.stops(rbx=OTHER)
     with pytest.raises(RuntimeError, match="64 times that 0x7fffffff0000 is fixed, and it is not"):
-        guest.mmu.take_failure()
+        guest.run(rbx=OTHER)
     assert calls == [OTHER] * 64
     assert guest.mmu.take_failure() is None
 
@@ -132,9 +131,8 @@ def test_an_exception_in_the_handler(guest: Guest) -> None:
 
     guest.mmu.on_page_fault = on_page_fault
     guest.program(LOAD)
-    guest.stops(rbx=OTHER)
     with pytest.raises(Broken) as caught:
-        guest.mmu.take_failure()
+        guest.run(rbx=OTHER)
     assert caught.value.args == (OTHER,)
     assert guest.mmu.take_failure() is None, "an exception is raised once"
     guest.run(rbx=DATA)
@@ -148,9 +146,8 @@ def test_an_exception_hides_an_older_failure(guest: Guest) -> None:
         raise Broken
 
     guest.mmu.on_page_fault = on_page_fault
-    guest.stops(rbx=OTHER + 0x5000)
     with pytest.raises(Broken):
-        guest.mmu.take_failure()
+        guest.run(rbx=OTHER + 0x5000)
     assert guest.mmu.take_failure() is None, "what failed before is long gone"
 
 
@@ -160,9 +157,8 @@ def test_a_keyboard_interrupt_in_the_handler(guest: Guest) -> None:
 
     guest.mmu.on_page_fault = on_page_fault
     guest.program(LOAD)
-    guest.stops(rbx=OTHER)
     with pytest.raises(KeyboardInterrupt):
-        guest.mmu.take_failure()
+        guest.run(rbx=OTHER)
 
 
 # ---- accesses that nobody resolves

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from emu.kernel.task import TaskState
+from emu.linux.event_kind import EventError, Field, Kind, Type
 from emu.mm.frames import FrameKind
-from emu.testing import GuestMachine, MmuEvents
+from emu.testing import GuestMachine, MmuEvents, counts
+from emu.trace.schema import KINDS
 
 TIB = 1 << 40
 
@@ -114,9 +116,48 @@ def test_events_can_be_filtered(machine: GuestMachine, mmu_events: MmuEvents) ->
     assert len(mmu_events.flushes) == len(mmu_events.where("flush"))
     assert set(mmu_events[:1].kinds) <= {"exec"} and repr(mmu_events[:1]) == "<1 events: 1 exec>"
     assert str(link).startswith("100 link: the PMD table at ") and "region r is linked at" in str(link)
-    assert str(mmu_events.where("nothing")) == "no events"
+    assert str(mmu_events.where("shootdown")) == "no events"
     with pytest.raises(AttributeError, match="a link event has no field 'wrong'; it has region, level"):
         assert link.wrong
+
+
+def test_a_question_that_no_event_could_answer_is_an_error(mmu_events: MmuEvents) -> None:
+    with pytest.raises(EventError, match=r"there is no kind 'wlak'; the kinds are access, .*, walk$"):
+        mmu_events.where("wlak")
+    with pytest.raises(EventError, match=r"there is no field 'before' of a walk event; the fields are access, .*"):
+        mmu_events.where("walk", before=5)
+    with pytest.raises(EventError, match=r"there is no field 'vadr' of an event; the fields are access, .*"):
+        mmu_events.where(vadr=5)
+    with pytest.raises(EventError, match="link: level should be pte or pmd or pud, and is 2"):
+        mmu_events.links.where("link", level=2)
+    assert not mmu_events.where("access", tlb_level=None) and not mmu_events.where("access", tlb_level=2)
+    assert not mmu_events.where(level="pmd") and not mmu_events.where(level=1, error_code=4)
+
+
+def test_events_that_a_module_declares() -> None:
+    machine = GuestMachine(modules={"mover": lambda kernel: kernel.event_kinds.append(MIGRATE)})
+    events = machine.record_all()
+    machine.kernel.tracer.event("migrate", pid=7, vaddr=0x5000, nodes=[0, 1])
+    (event,) = events.where("migrate", nodes=[0, 1])
+    assert (event.pid, event.vaddr, event.nodes, str(event)) == (
+        7,
+        0x5000,
+        [0, 1],
+        "7 migrate: vaddr 0x5000, nodes 0, 1",
+    )
+    with pytest.raises(EventError, match="migrate: nodes is missing"):
+        machine.kernel.tracer.event("migrate", pid=7, vaddr=0x5000)
+    assert machine.close() == []
+
+
+MIGRATE = Kind.of(
+    "migrate", "a page moves",
+    Field("vaddr", Type.HEX, "the page", "virtual address"), Field("nodes", Type.NUMBERS, "from where, and where to"),
+)  # fmt: skip
+
+
+def test_figures_are_explained_by_events_that_there_are() -> None:
+    assert {kind for kinds in counts._EXPLAINED_BY.values() for kind in kinds} <= {kind.name for kind in KINDS}
 
 
 def test_few_events_are_recorded_unless_all_are_wanted(machine: GuestMachine) -> None:

@@ -258,8 +258,8 @@ def test_without_room_for_an_open_file_nothing_moves(machine: MakeMachine, level
     script = f'@u = say {booted.unit}; {MAPPED}; @mark 1; mshare "r" p u O_RDWR|O_CREAT 0600; load p; mshare_unlink "r"'
     task = booted.guest("calls", script)
     booted.run_until_mark(task, 1)
-    vfs = booted.kernel.vfs
-    before, vfs.max_files = vfs.max_files, vfs.open_files
+    resources = booted.kernel.vfs.resources
+    before, resources.max_files = resources.max_files, resources.open_files
     booted.finish()
     assert booted.stdout.splitlines() == ["mshare = ENFILE", "load = 7", "mshare_unlink = EINVAL"]
-    vfs.max_files = before
+    resources.max_files = before

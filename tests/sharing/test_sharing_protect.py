@@ -9,9 +9,9 @@ import pytest
 
 from emu.kernel.task import Task
 from emu.machine import Mount
-from emu.mm.address_space import AddressSpace
 from emu.mm.frames import FrameKind
 from emu.mm.pagetable import A, D
+from emu.mm.tlbflush import Flushed
 from msharefs.module import MOUNT_POINT
 from tests.booted import UNIT, Booted, MakeMachine, Recorder
 
@@ -42,7 +42,7 @@ class Tables(Recorder):
         self.at_mark: dict[int, tuple[dict[int, Any], int]] = {}
         flush_range = booted.kernel.flusher.flush_range
 
-        def counted(mm: AddressSpace, start: int, end: int, reason: str = "") -> tuple[int, ...]:
+        def counted(mm: Flushed, start: int, end: int, reason: str = "") -> tuple[int, ...]:
             self.flushes.append(mm.name)
             return flush_range(mm, start, end, reason)
 

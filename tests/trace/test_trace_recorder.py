@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 import guests
+from emu.linux.event_kind import EventError, Field, Kind, Type
 from emu.trace.fanout import Fanout
-from emu.trace.lines import format_events
+from emu.trace.lines import HardwareLines
 from emu.trace.recorder import Recorder
 from mmu import EVENT
 from mmu.control import Counters
@@ -213,16 +214,81 @@ def test_long_traces_are_written_in_pieces() -> None:
     assert all(piece.endswith(b"\n") for piece in recorded.pieces)
 
 
-def test_events_of_other_modules_are_kept_as_they_are() -> None:
-    machine = Booted()
+def recorder_of(machine: Booted, *kinds: Kind) -> tuple[Recorder, list[bytes]]:
+    """A recorder of a machine in which a module has declared ``kinds``, and what it writes."""
+    machine.kernel.event_kinds += kinds
     pieces: list[bytes] = []
-    recorder = Recorder(machine, pieces.append, command=[], seed=0, version="0")
-    Fanout([recorder]).event("migrate", pid=7, entry_paddr=0x1000, before=1 << 63, count=3, name="x", nothing=None)
+    return Recorder(machine, pieces.append, command=[], seed=0, version="0"), pieces
+
+
+MIGRATE = Kind.of(
+    "migrate", "a page moves to another node",
+    Field("entry_paddr", Type.HEX, "where its entry is", "physical address"),
+    Field("before", Type.HEX, "the entry before", "page-table entry"),
+    Field("count", Type.NUMBER, "how often it has moved"),
+    Field("name", Type.TEXT, "the name of the node", choices=("x", "y")),
+    Field("nothing", Type.NUMBER, "may be null", nullable=True),
+    Field("cpus", Type.NUMBERS, "those of the node"),
+    words="to {name}",
+)  # fmt: skip
+MIGRATED: dict[str, Any] = {
+    "entry_paddr": 0x1000, "before": 1 << 63, "count": 3, "name": "x", "nothing": None, "cpus": [1, 2],
+}  # fmt: skip
+
+
+def test_events_that_a_module_declares_are_written_as_declared() -> None:
+    recorder, pieces = recorder_of(Booted(), MIGRATE)
+    Fanout([recorder]).event("migrate", pid=7, **dict(reversed(MIGRATED.items())))
     recorder.finish()
-    assert json.loads(b"".join(pieces).splitlines()[1]) == {
-        "seq": 0, "clock": 0, "pid": 7, "event": "migrate", "entry_paddr": "0x1000", "before": "0x8000000000000000",
-        "count": 3, "name": "x", "nothing": None,
-    }  # fmt: skip
+    header, event, _ = map(json.loads, b"".join(pieces).splitlines())
+    assert list(event.items()) == [
+        ("seq", 0), ("clock", 0), ("pid", 7), ("event", "migrate"), ("entry_paddr", "0x1000"),
+        ("before", "0x8000000000000000"), ("count", 3), ("name", "x"), ("nothing", None), ("cpus", [1, 2]),
+    ]  # fmt: skip
+    assert [kind["name"] for kind in header["kinds"]] == ["migrate"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"colour": "red"}, "migrate: there is no field 'colour'; the fields are entry_paddr, before, count"),
+        ({"seq": 5}, "migrate: there is no field 'seq'; the fields are entry_paddr, before, count"),
+        ({"before": "0x5"}, "migrate: before should be a number of 64 bits, and is '0x5'"),
+        ({"before": -1}, "migrate: before should be a number of 64 bits, and is -1"),
+        ({"before": 1 << 64}, "migrate: before should be a number of 64 bits, and is 18446744073709551616"),
+        ({"count": "3"}, "migrate: count should be a number, and is '3'"),
+        ({"count": True}, "migrate: count should be a number, and is True"),
+        ({"count": None}, "migrate: count should be a number, and is None"),
+        ({"name": "z"}, "migrate: name should be x or y, and is 'z'"),
+        ({"cpus": [1, "2"]}, r"migrate: cpus should be a list of numbers, and is \[1, '2'\]"),
+    ],
+)
+def test_an_event_that_its_declaration_does_not_allow_is_an_error(change: Event, says: str) -> None:
+    recorder, _ = recorder_of(Booted(), MIGRATE)
+    with pytest.raises(EventError, match=says):
+        recorder.event("migrate", pid=7, **{**MIGRATED, **change})
+
+
+def test_an_event_that_lacks_something_is_an_error() -> None:
+    recorder, _ = recorder_of(Booted(), MIGRATE)
+    for name in MIGRATED:
+        with pytest.raises(EventError, match=f"migrate: {name} is missing"):
+            recorder.event("migrate", **{field: value for field, value in MIGRATED.items() if field != name})
+
+
+def test_an_event_of_a_kind_that_nobody_declares_is_an_error() -> None:
+    recorder, _ = recorder_of(Booted())
+    with pytest.raises(EventError, match=r"there is no kind 'migrate'; the kinds are access, .*, walk$"):
+        recorder.event("migrate", **MIGRATED)
+
+
+def test_a_kind_is_declared_once() -> None:
+    with pytest.raises(EventError, match="the event kind migrate is declared twice"):
+        recorder_of(Booted(), MIGRATE, MIGRATE)
+    with pytest.raises(EventError, match="the event kind link is declared twice"):
+        recorder_of(Booted(), Kind.of("link", "another"))
+    with pytest.raises(EventError, match="migrate: the words of a module's kind are text"):
+        recorder_of(Booted(), Kind.of("migrate", "it moves", words=lambda event: ["it moves"]))
 
 
 def test_every_kind_has_a_line() -> None:
@@ -232,14 +298,14 @@ def test_every_kind_has_a_line() -> None:
     for name in ("vaddr", "paddr", "cr3", "old", "new", "length"):
         events[name] = 2**64 - 1
     events["entries"][:, :4], events["rights"] = 2**64 - 1, 7
-    lines = [json.loads(line) for line in format_events(events, 10)]
+    lines = [json.loads(line) for line in HardwareLines().format(events, 10)]
     assert [line["event"] for line in lines] == [kind.name.lower() for kind in EventKind]
     assert [line["seq"] for line in lines] == list(range(10, 17))
     assert all(line["clock"] == 2**63 and line["pid"] == 5 for line in lines)
     assert lines[1]["entries"] == dict.fromkeys("4321", "0xffffffffffffffff")
     events["kind"] = 99
     with pytest.raises(ValueError, match="kind 99"):
-        format_events(events, 0)
+        list(HardwareLines().format(events, 0))
 
 
 def walk_lines(levels: int, *walks: tuple[int, dict[int, int]]) -> list[dict[str, Any]]:
@@ -250,7 +316,7 @@ def walk_lines(levels: int, *walks: tuple[int, dict[int, int]]) -> list[dict[str
         event["level"] = last
         for level, entry in entries.items():
             event["entries"][level - 1] = entry
-    return [json.loads(line) for line in format_events(events, 0, levels)]
+    return [json.loads(line) for line in HardwareLines(levels).format(events, 0)]
 
 
 def test_walks_of_five_levels() -> None:
@@ -303,7 +369,7 @@ def test_accesses_are_recorded_only_if_asked_for() -> None:
 
 
 def test_fanout_tells_each_tracer_what_it_asks_for() -> None:
-    from emu.linux.tracer import Tracer
+    from emu.kernel.tracer import Tracer
 
     class Notes(Tracer):
         def __init__(self, *, syscalls: bool, active: bool) -> None:

@@ -14,8 +14,8 @@ import pytest
 import guests
 from emu.kernel.signal_state import SiCode, SigInfo
 from emu.linux.errors import LinuxError
+from emu.linux.mman import MapFlags, Prot
 from emu.mm.mmap import do_mmap
-from emu.mm.vma import MapFlags, Prot
 from emu.trace import words
 from emu.trace.peek import peek, peek_string, peek_u64
 from emu.trace.strace import Strace

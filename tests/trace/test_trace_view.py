@@ -8,6 +8,8 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,8 @@ import guests
 import msharefs.module
 from emu.cli.main import main
 from emu.trace.reader import TraceError, TraceReader
-from emu.trace.view import size, view
+from emu.trace.sentences import size
+from emu.trace.view import view
 
 HERE = Path(__file__).parent
 EXAMPLE = (HERE / "example.jsonl").read_text()
@@ -56,7 +59,7 @@ def test_some_kinds(viewed: Viewed, trace: Path) -> None:
     assert kinds(viewed("--kind", "migrate", trace)[1]) == ["migrate"]
     status, out, err = viewed("--kind", "fork,knife", trace)
     assert (status, kinds(out)) == (2, ["fork"])
-    assert re.fullmatch(r"unimmu trace: --kind knife: there are only accessed_dirty, cr3_load, .*, walk\n", err)
+    assert re.fullmatch(r"unimmu trace: --kind knife: the trace has only accessed_dirty, cr3_load, .*, walk\n", err)
 
 
 def test_some_processes(viewed: Viewed, trace: Path) -> None:
@@ -105,7 +108,7 @@ def test_an_end_that_is_missing_is_said(viewed: Viewed, trace: Path) -> None:
         (b"[]\n", "this is not a trace that `unimmu run --trace` wrote"),
         (b"[" * 100_000, "this is not a trace that `unimmu run --trace` wrote"),
         (b'{"format":"unimmu-trace","version":99}\n', "format version 99 is not known; this unimmu reads 1"),
-        (b'{"format":"unimmu-trace","version":1}\n', "line 1 is not a header"),
+        (b'{"format":"unimmu-trace","version":1}\n', "line 1: header: unimmu is missing"),
     ],
 )
 def test_files_that_are_no_trace(viewed: Viewed, tmp_path: Path, content: bytes, says: str) -> None:
@@ -115,28 +118,197 @@ def test_files_that_are_no_trace(viewed: Viewed, tmp_path: Path, content: bytes,
     assert (status, out, err) == (2, "", f"unimmu trace: {path}: {says}\n")
 
 
+HEADER = {"format": "unimmu-trace", "version": 1, "unimmu": "0", "command": ["x"], "memory_bytes": 4096, "seed": 0}
+FIELD = {"name": "from", "type": "number", "meaning": "the node"}
+FORM = {"fields": [FIELD], "when": "", "words": ""}
+ROW = {"name": "migrate", "meaning": "it moves", "forms": [FORM]}
+
+
+def declares(*, field: dict[str, Any] | None = None, form: dict[str, Any] | None = None, **row: Any) -> dict[str, Any]:
+    """What a header with a row has that is damaged somewhere."""
+    changed = {**FORM, "fields": [{**FIELD, **(field or {})}], **(form or {})}
+    return {"kinds": [{**ROW, "forms": [changed], **row}]}
+
+
 @pytest.mark.parametrize(
-    "line",
+    ("changed", "says"),
     [
-        "nonsense",
-        "5",
-        '{"event":5}',
-        '{"seq":1}',
-        '{"event":"walk","seq":1,"clock":1}',
-        '{"event":"fill","seq":1,"clock":1,"pid":1,"access":"read","vaddr":"x","paddr":"0x0","level":9,"rights":""}',
-        '{"event":"fault","seq":"a","clock":1,"pid":1,"vaddr":"0x0","error_code":"b"}',
-        '{"event":"walk","seq":1,"clock":1,"pid":1,"access":"read","vaddr":"0x0","cr3":"0x0","level":4,"entries":{"9":"0x0"},"error_code":1}',
-        '{"event":"link","seq":1,"clock":1,"pid":1,"entry_level":"p9d"}',
-        '{"event":"end","seq":null,"clock":1}',
-        '{"event":"exit","seq":1,"clock":"x","status":1}',
+        ({"memory_bytes": "4K"}, "header: memory_bytes should be a number, and is '4K'"),
+        ({"command": "x"}, "header: command should be a list of strings, and is 'x'"),
+        ({"colour": 1}, "header: there is no field 'colour'; the fields are format, version, unimmu, command, .*"),
+        ({"kinds": 5}, "kinds should be a list of objects, and is 5"),
+        ({"kinds": [5]}, r"kinds should be a list of objects, and is \[5\]"),
+        ({"kinds": [{"name": "migrate", "forms": []}]}, "kind: meaning is missing"),
+        ({"kinds": [ROW, ROW]}, "the event kind migrate is declared twice"),
+        (declares(name="walk"), "the event kind walk is declared twice"),
+        (declares(name="a b"), "'a b' is no name: .*"),
+        (declares(name=5), "kind: name should be a string, and is 5"),
+        (declares(forms=[]), "migrate has no form"),
+        (declares(forms=5), "forms should be a list of objects, and is 5"),
+        (declares(form={"words": 5}), "form: words should be a string, and is 5"),
+        (declares(form={"words": "{}"}), "the words '{}' .*"),
+        (declares(form={"words": "{from"}), "the words '{from': .*"),
+        (declares(form={"words": "{seq}"}), "the words '{seq}' .*"),
+        (declares(form={"words": "{from:>99999999}"}), "the words .*"),
+        (declares(form={"words": "{from.__class__}"}), "the words .*"),
+        (declares(form={"fields": [FIELD, FIELD]}), "a field is declared twice: from, from"),
+        (declares(field={"name": "event"}), "migrate: event is a field of every event, and cannot be declared"),
+        (declares(field={"type": "float"}), "field: type should be number or .*, and is 'float'"),
+        (declares(field={"choices": ["x"]}), "field: choices: .*"),
+        (declares(field={"type": "hex", "choices": ["0x0"]}), "from: only numbers and strings are chosen from a few"),
+        (declares(field={"optional": 1}), "field: optional should be true, and is 1"),
     ],
 )
-def test_a_line_that_makes_no_sense_is_said(viewed: Viewed, trace: Path, line: str) -> None:
+def test_a_header_that_makes_no_sense_is_said(
+    viewed: Viewed, tmp_path: Path, changed: dict[str, Any], says: str
+) -> None:
+    path = tmp_path / "file"
+    path.write_text(json.dumps({**HEADER, **changed}) + "\n")
+    status, out, err = viewed(path)
+    assert (status, out) == (2, "")
+    assert re.fullmatch(f"unimmu trace: {path}: line 1: {says}\n", err), err
+
+
+WALK = (
+    '{"event":"walk","seq":1,"clock":1,"pid":1,"access":"read","vaddr":"0x0","cpl":3,"cr3":"0x0","level":4,'
+    '"entries":{"4":"0x0"},"error_code":1}'
+)
+
+
+def walk(old: str, new: str) -> str:
+    """A walk with something else in it."""
+    assert old in WALK
+    return WALK.replace(old, new)
+
+
+NO_HEX = ": walk: vaddr should be a hexadecimal string, and is "
+NO_ENTRIES = ": walk: entries should be an object of hexadecimal strings by level, and is "
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("nonsense", " is not an event"),
+        ("5", " is not an event"),
+        ("\xff", " is not an event"),
+        ('{"event":5}', ": event: there is no kind 5; the kinds are access, .*, walk"),
+        ('{"seq":1}', ": event: there is no kind None; .*"),
+        ('{"event":"knife","seq":1,"clock":1}', ": event: there is no kind 'knife'; the kinds are access, .*, walk"),
+        ('{"event":["walk"],"seq":1,"clock":1}', r": event: there is no kind \['walk'\]; .*"),
+        ('{"event":"end","seq":null,"clock":1}', ": end: seq should be a number, and is None"),
+        ('{"event":"end","seq":1,"clock":1.5}', ": end: clock should be a number, and is 1.5"),
+        ('{"event":"end","seq":true,"clock":1}', ": end: seq should be a number, and is True"),
+        ('{"event":"end","seq":1,"clock":1,"pid":"7"}', ": end: pid should be a number, and is '7'"),
+        ('{"event":"end","seq":1,"clock":1,"cpu":0}', ": end: there is no field 'cpu'; .*"),
+        ('{"event":"end","seq":1}', ": end: clock is missing"),
+        ('{"event":"fork","seq":1,"clock":1,"pid":1}', ": fork: child is missing"),
+        ('{"event":"fork","seq":1,"clock":1,"pid":1,"child":2,"of":3}', ": fork: there is no field 'of'; .*, child"),
+        ('{"event":"exit","seq":1,"clock":1,"pid":1}', ": exit: signal is missing"),
+        ('{"event":"exit","seq":1,"clock":1,"pid":1,"status":"0"}', ": exit: status should be a number, and is '0'"),
+        ('{"event":"exec","seq":1,"clock":1,"path":"a","argv":5}', ": exec: argv should be a list .*, and is 5"),
+        ('{"event":"exec","seq":1,"clock":1,"path":"a","argv":[5]}', r": exec: argv should be .*, and is \[5\]"),
+        ('{"event":"flush","seq":1,"clock":1,"all":false}', ": flush: all should be true, and is False"),
+        (walk('"level":4', '"level":true'), ": walk: level should be 1 or 2 or 3 or 4 or 5, and is True"),
+        (walk('"level":4', '"level":6'), ": walk: level should be 1 or 2 or 3 or 4 or 5, and is 6"),
+        (walk('"read"', '"look"'), ": walk: access should be read or write or fetch, and is 'look'"),
+        (walk('"read"', "[]"), r": walk: access should be read or write or fetch, and is \[\]"),
+        (walk('"vaddr":"0x0"', '"vaddr":"x"'), f"{NO_HEX}'x'"),
+        (walk('"vaddr":"0x0"', '"vaddr":0'), f"{NO_HEX}0"),
+        (walk('"vaddr":"0x0"', '"vaddr":"-0x1"'), f"{NO_HEX}'-0x1'"),
+        (walk('"vaddr":"0x0"', f'"vaddr":"{1 << 64:#x}"'), f"{NO_HEX}.*"),
+        (walk('{"4":"0x0"}', '{"9":"0x0"}'), rf"{NO_ENTRIES}\{{'9': '0x0'\}}"),
+        (walk('{"4":"0x0"}', '["0x0"]'), rf"{NO_ENTRIES}\['0x0'\]"),
+        (walk(',"error_code":1', ',"paddr":"0x0"'), ": walk: rights is missing"),
+        (walk('"cr3":"0x0",', ""), ": walk: cr3 is missing"),
+        ('{"event":"access","seq":1,"clock":1,"access":"read","vaddr":"0x0","tlb_level":1}',
+         ": access: tlb_level should be null, and is 1"),
+        ('{"event":"link","seq":1,"clock":1,"pid":1,"entry_level":"p9d"}', ": link: region is missing"),
+    ],
+)  # fmt: skip
+def test_a_line_that_makes_no_sense_is_said(viewed: Viewed, trace: Path, line: str, says: str) -> None:
     lines = EXAMPLE.splitlines()
-    trace.write_text("\n".join([*lines[:3], line, *lines[3:]]) + "\n")
+    trace.write_bytes("\n".join([*lines[:3], line, *lines[3:], ""]).encode("latin-1"))
     status, out, err = viewed(trace)
     assert (status, kinds(out)) == (2, ["exec", "cr3_load"])
-    assert err == f"unimmu trace: {trace}: line 4 is not an event\n"
+    assert re.fullmatch(f"unimmu trace: {trace}: line 4{says}\n", err), err
+
+
+def test_of_several_cpus_each_event_says_which(viewed: Viewed, trace: Path) -> None:
+    end = '{"seq":0,"clock":0,%s"event":"end"}'
+    trace.write_text("\n".join([json.dumps({**HEADER, "cpus": 2}), end % '"cpu":1,', ""]))
+    assert viewed(trace)[1].splitlines()[-1] == f"{0:9} {0:13} {1:3} {'':5}  end            the recording is complete"
+    trace.write_text("\n".join([json.dumps({**HEADER, "cpus": 2}), end % "", ""]))
+    assert viewed(trace)[2] == f"unimmu trace: {trace}: line 2: end: cpu is missing\n"
+
+
+def damaged(random: Random, value: Any) -> Any:
+    """A value of JSON with something in it that is another."""
+    if isinstance(value, dict) and value and random.random() < 0.9:
+        name = random.choice(list(value))
+        if random.random() < 0.2:
+            return {other: held for other, held in value.items() if other != name}
+        return {**value, name: damaged(random, value[name])}
+    if isinstance(value, list) and value and random.random() < 0.5:
+        at = random.randrange(len(value))
+        return [*value[:at], damaged(random, value[at]), *value[at + 1 :]]
+    others: tuple[Any, ...] = (
+        None,
+        True,
+        -1,
+        1 << 63,
+        1 << 70,
+        0.5,
+        "",
+        "0x0",
+        "0xffffffffffffffff",
+        "{seq}",
+        "pmd",
+        "read",
+        [],
+        [0],
+        {},
+    )
+    return random.choice(others)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_damage_of_any_kind_is_said_or_does_no_harm(seed: int) -> None:
+    random, lines = Random(seed), EXAMPLE.splitlines()
+    said = 0
+    for _ in range(500):
+        at = random.randrange(len(lines))
+        changed = [*lines[:at], json.dumps(damaged(random, json.loads(lines[at]))), *lines[at + 1 :]]
+        try:
+            text = list(view(TraceReader(io.BytesIO("\n".join(changed).encode()), "x")))
+            assert all(line.isprintable() for line in text)
+        except TraceError as error:
+            said += 1
+            assert str(error).startswith("x: ")
+            assert "\n" not in str(error)
+    assert said > 250
+
+
+def test_what_a_terminal_would_obey_is_escaped(viewed: Viewed, trace: Path) -> None:
+    """Guests choose the names of regions, programs and arguments."""
+    evil = "a\x1b[2J\n\u202eé\udcff"
+    text = EXAMPLE.replace('"demo","a b"', f'"demo",{json.dumps(evil)}').replace('"r"', json.dumps(evil))
+    trace.write_text(text.replace('"/bin/demo"', json.dumps(evil)).replace('"open"', json.dumps(evil)))
+    status, out, err = viewed(trace)
+    safe = r"a\x1b[2J\n\u202eé\udcff"
+    assert (status, err) == (0, "")
+    assert out == (
+        TEXT.replace("demo a b", f"demo {safe}").replace("region r", f"region {safe}").replace("/bin/demo:", f"{safe}:")
+        .replace("open", safe)
+    )  # fmt: skip
+
+
+def test_kinds_that_modules_declare_are_shown_in_their_words(viewed: Viewed, trace: Path) -> None:
+    words = '"words":"from node {from} to {to},\\nfor ever"'
+    trace.write_text(EXAMPLE.replace('"words":""', words))
+    status, out, err = viewed("--kind", "migrate", trace)
+    line = "       17     1,234,573   100  migrate        "
+    assert (status, err) == (0, "")
+    assert out.splitlines()[2:] == [f"{line}from node 3 to 0x5,", " " * 45 + "for ever"]
 
 
 def test_files_that_cannot_be_read(viewed: Viewed, tmp_path: Path) -> None:
@@ -156,6 +328,12 @@ def test_the_reader_says_what_it_has_seen() -> None:
     events = list(reader)
     assert (len(events), reader.complete, reader.cut_off) == (19, True, False)
     assert {event["event"] for event in events} == reader.kinds
+    assert events[2]["entries"] == {
+        4: 0x9027,
+        3: 0xA027,
+        2: 0xB027,
+        1: 0x800000000000C067,
+    }  # numbers, whatever the file has
     with pytest.raises(TraceError, match="x: line 2 is not an event"):
         list(TraceReader(io.BytesIO(EXAMPLE.replace('"exec"', '"exec"\n').encode()), "x"))
 

@@ -32,7 +32,7 @@ class Grid:
 
 
 def costs(snapshots: Sequence[Snapshot]) -> Grid:
-    """What each process has and has suffered, side by side for each snapshot (same processes in each)."""
+    """What each process has and what happened to it, side by side for each snapshot (of the same processes)."""
     names = [snapshot.label for snapshot in snapshots]
     columns = ("tables", "minor", "#PF", "links")
     rows = [

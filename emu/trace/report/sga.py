@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from emu.kernel.kernel import describe_process
+from emu.kernel.report import describe_process
 from emu.trace.report.figures import Grid
 from emu.trace.report.snapshot import tables_of_range
 from emu.trace.report.units import plural, size_text
@@ -48,7 +48,7 @@ class Sga:
     links: int
 
     def leaf_formula(self, processes: int) -> int:
-        """Bytes of leaf tables of so many processes that map all of the memory by themselves."""
+        """Bytes of leaf tables of so many processes that map all of the memory without sharing tables."""
         return processes * (self.size // PAGE_SIZE) * ENTRY
 
     @property

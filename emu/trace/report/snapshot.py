@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emu.kernel.kernel import describe_process
+from emu.kernel.report import describe_process
 from emu.mm.pagetable import ADDRESS, P, span
 from mmu import Access, PhysicalMemory, Walker, WalkStep
 from mmu.entries import PS

@@ -1,0 +1,67 @@
+"""What a machine's file systems draw on, and what is counted across all of them."""
+
+from __future__ import annotations
+
+import errno
+import stat
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING
+
+from emu.linux.clock import Clock
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import makedev
+from emu.mm.frames import FrameAllocator
+from emu.mm.hugetlb import HugePagePool
+
+if TYPE_CHECKING:
+    from emu.fs.dentry import Path
+    from emu.fs.file import File
+
+#: Opens a device node or a FIFO.
+SpecialOpen = Callable[["Path", int], "File"]
+
+
+class Resources:
+    """One machine's: every superblock has it."""
+
+    def __init__(self, frames: FrameAllocator, huge_pages: HugePagePool, clock: Clock, random: Random) -> None:
+        self.frames = frames
+        self.huge_pages = huge_pages
+        #: Bytes for /dev/random.
+        self.random = random
+        self._clock = clock
+        #: Open file descriptions in the whole machine, and the most there may be (fs.file-max: a tenth of memory at
+        #: a KiB each, as on Linux).
+        self.open_files = 0
+        self.max_files = max(1024, frames.total * 4 // 10)
+        #: Names in all file systems that guests can change: the host keeps them, so there is an end to it.
+        self.names = 0
+        self.max_names = max(1 << 16, frames.total)
+        self._last_device = 0
+        self._special: dict[tuple[int, int], SpecialOpen] = {}
+
+    def now(self) -> int:
+        """The time of day in nanoseconds, for timestamps."""
+        return self._clock.realtime_ns()
+
+    def new_device_number(self) -> int:
+        """A device number for a superblock without a device (get_anon_bdev)."""
+        self._last_device += 1
+        return makedev(0, self._last_device)
+
+    def register_device(self, rdev: int, opener: SpecialOpen) -> None:
+        """What opening a character device node with this number gives."""
+        self._special[stat.S_IFCHR, rdev] = opener
+
+    def register_fifo(self, opener: SpecialOpen) -> None:
+        """What opening a FIFO gives."""
+        self._special[stat.S_IFIFO, 0] = opener
+
+    def open_special(self, path: Path, flags: int) -> File:
+        """Open a FIFO, a device or a socket node; ENXIO if nothing stands behind it."""
+        inode = path.dentry.inode
+        opener = self._special.get((inode.kind, inode.rdev))
+        if opener is None:
+            raise LinuxError(errno.ENXIO)
+        return opener(path, flags)

@@ -1,0 +1,40 @@
+"""What the kernel tells whoever records a run.  This one records nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emu.linux.tracer import EventTracer
+
+if TYPE_CHECKING:
+    from emu.kernel.signal_state import SigInfo
+    from emu.kernel.task import Task
+    from emu.linux.syscall import Syscall
+
+
+class Tracer(EventTracer):
+    """Base of every recorder; each method is told of one kind of event, as it happens."""
+
+    #: Whether system calls are to be told at all (they are the hot path).
+    syscalls = False
+
+    def syscall_enter(self, task: Task, number: int, call: Syscall | None, arguments: tuple[int, ...]) -> None:
+        """A system call begins; ``call`` is None for one that does not exist."""
+
+    def syscall_exit(self, task: Task, number: int, call: Syscall | None, result: int) -> None:
+        """A system call has its result (negative: -errno)."""
+
+    def signal(self, task: Task, info: SigInfo) -> None:
+        """A signal is delivered."""
+
+    def fork(self, parent: Task, child: Task) -> None:
+        """A child exists."""
+
+    def exec(self, task: Task, path: str, argv: tuple[bytes, ...]) -> None:
+        """A task runs a new program."""
+
+    def exit(self, task: Task, status: int) -> None:
+        """A task ends."""
+
+    def supersede(self, task: Task, leader: Task) -> None:
+        """A thread that calls execve is about to take the number of the leader of its process."""

@@ -1,0 +1,84 @@
+"""Caller: who makes a system call, as far as files and rights are concerned.  The kernel's tasks are callers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+#: What a place in the tree of files is: that is the VFS's affair.
+Place = TypeVar("Place")
+
+
+@dataclass
+class Credentials:
+    """Real, effective and saved ids; the effective ones decide, for files too.
+
+    There are no capabilities: user 0 may do everything.
+    """
+
+    uid: int = 0
+    gid: int = 0
+    euid: int = 0
+    egid: int = 0
+    groups: tuple[int, ...] = ()
+    suid: int = 0
+    sgid: int = 0
+
+
+class FsContext(Generic[Place]):
+    """Root, working directory and umask (fs_struct); shared with CLONE_FS, else copied."""
+
+    def __init__(self, root: Place, cwd: Place, umask: int = 0o022) -> None:
+        self.root = root
+        self.cwd = cwd
+        self.umask = umask
+
+    def copy(self) -> FsContext[Place]:
+        """fork: a context of its own."""
+        return FsContext(self.root, self.cwd, self.umask)
+
+
+class UserMemory(Protocol):
+    """The memory of a process, as the kernel reaches it; LinuxError(EFAULT) where nothing is."""
+
+    def read(self, address: int, length: int) -> bytes:
+        """``length`` bytes."""
+
+    def write(self, address: int, data: bytes) -> None:
+        """Store ``data``."""
+
+
+class Caller(Protocol[Place]):
+    """A thread: its number, that of its process, its rights, its memory, and where it stands in the tree."""
+
+    @property
+    def pid(self) -> int:
+        """Its own number (gettid)."""
+
+    @property
+    def tgid(self) -> int:
+        """The number of its process (getpid)."""
+
+    @property
+    def credentials(self) -> Credentials:
+        """Whose rights it has."""
+
+    @property
+    def mm(self) -> UserMemory:
+        """The memory that the addresses among its arguments mean."""
+
+    @property
+    def fs(self) -> FsContext[Place]:
+        """Its root, working directory and umask."""
+
+
+def may_access(caller: Caller[Place], target: Caller[Place]) -> bool:
+    """Whether a task may look into another's memory (__ptrace_may_access): it is the same, root, or the same user in
+    every respect.
+    """
+    who, whose = caller.credentials, target.credentials
+    if caller.tgid == target.tgid or who.euid == 0:
+        return True
+    users = {who.euid, whose.uid, whose.euid, whose.suid}
+    groups = {who.egid, whose.gid, whose.egid, whose.sgid}
+    return len(users) == len(groups) == 1

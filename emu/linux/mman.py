@@ -1,0 +1,37 @@
+"""The words of mmap(2) and mprotect(2) (include/uapi/asm-generic/mman.h, x86-64 values)."""
+
+from __future__ import annotations
+
+from enum import IntFlag
+
+
+class Prot(IntFlag):
+    """PROT_* (asm-generic/mman-common.h)."""
+
+    NONE = 0
+    READ = 1
+    WRITE = 2
+    EXEC = 4
+
+
+class MapFlags(IntFlag):
+    """MAP_* (asm-generic/mman.h, asm/mman.h)."""
+
+    SHARED = 0x01
+    PRIVATE = 0x02
+    SHARED_VALIDATE = 0x03
+    TYPE = 0x0F
+    FIXED = 0x10
+    ANONYMOUS = 0x20
+    MAP_32BIT = 0x40
+    GROWSDOWN = 0x100
+    DENYWRITE = 0x800
+    EXECUTABLE = 0x1000
+    LOCKED = 0x2000
+    NORESERVE = 0x4000
+    POPULATE = 0x8000
+    NONBLOCK = 0x10000
+    STACK = 0x20000
+    HUGETLB = 0x40000
+    SYNC = 0x80000
+    FIXED_NOREPLACE = 0x100000

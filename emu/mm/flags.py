@@ -1,0 +1,49 @@
+"""Words of memory management: what a VMA is (VM_*), and how a fault ended (vm_fault_t)."""
+
+from __future__ import annotations
+
+from enum import IntEnum, IntFlag
+
+
+class VmFlags(IntFlag):
+    """VM_* that are not rights."""
+
+    NONE = 0
+    SHARED = 1 << 0
+    GROWSDOWN = 1 << 1
+    DONTEXPAND = 1 << 2
+    DONTCOPY = 1 << 3
+    NORESERVE = 1 << 4
+    ACCOUNT = 1 << 5  # its length is promised memory (Committed_AS)
+    NEVERWRITE = 1 << 6  # no VM_MAYWRITE: mprotect cannot make it writable (a read-only file, a write seal)
+    LOCKED = 1 << 7
+    LOCKONFAULT = 1 << 8
+    SEQ_READ = 1 << 9
+    RAND_READ = 1 << 10
+    WIPEONFORK = 1 << 11
+    DONTDUMP = 1 << 12
+    MERGEABLE = 1 << 13
+    HUGEPAGE = 1 << 14
+    NOHUGEPAGE = 1 << 15
+    SEALED = 1 << 16
+
+
+#: VM_LOCKED_MASK: mlock has them changed, and no entry.
+LOCK_FLAGS = VmFlags.LOCKED | VmFlags.LOCKONFAULT
+
+
+class FaultResult(IntEnum):
+    """How a page fault ended (vm_fault_t)."""
+
+    MINOR = 0  # the tables were changed; try again
+    LINKED = 1  # a shared table was linked; counted apart from minor faults
+    RACED = 2  # nothing to do: the entry allows the access already
+    MAPERR = 3  # SIGSEGV, SEGV_MAPERR
+    ACCERR = 4  # SIGSEGV, SEGV_ACCERR
+    ADRERR = 5  # SIGBUS, BUS_ADRERR
+    OOM = 6  # no memory left: SIGKILL
+
+    @property
+    def resolved(self) -> bool:
+        """Whether the access is to be tried again."""
+        return self <= FaultResult.RACED

@@ -1,0 +1,211 @@
+"""Memory in pages of 4 KiB that the address space's own tables map: faults with copy-on-write, and what unmapping, fork
+and mprotect do to the entries (mm/memory.c).  Where the pages come from is the business of who derives from it.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from emu.linux.errors import LinuxError
+from emu.linux.mman import Prot
+from emu.mm import rss
+from emu.mm.flags import FaultResult
+from emu.mm.pagetable import ADDRESS, RW, SPECIAL, XD, A, D, P
+from emu.mm.vmops import VmOperations
+from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+from mmu.registers import Access
+
+if TYPE_CHECKING:
+    from emu.mm.address_space import AddressSpace
+    from emu.mm.vma import Vma
+
+_RIGHTS = P | RW | XD
+#: What an entry keeps when its rights change, and when fork takes the write access.
+_CONTENT, _READ_ONLY = np.uint64(~_RIGHTS & (1 << 64) - 1), np.uint64(~RW & (1 << 64) - 1)
+_SHIFT = np.uint64(PAGE_SHIFT)
+
+
+class PageMemory(VmOperations):
+    """The operations of memory in pages of 4 KiB: a mapping that makes pages says which in :meth:`missing`.
+
+    Here a module's mappings show a page that is full of one byte:
+
+    >>> from emu.mm.vmops import MapHook
+    >>> from emu.testing import GuestMachine
+    >>> class Sevens(PageMemory):
+    ...     def missing(self, mm, vma, address, access, slot):
+    ...         frame = rss.new_page(mm)
+    ...         mm.frames.ram.write(frame << PAGE_SHIFT, bytes([7]) * PAGE_SIZE)
+    ...         vma.anon = True
+    ...         set_new_entry(mm, address, slot, frame << PAGE_SHIFT | vma.page_bits | RW | D)
+    ...         return FaultResult.MINOR
+    >>> class Hook(MapHook):
+    ...     def mapped(self, mm, vma, flags):
+    ...         if vma.start == 0x10000000:
+    ...             vma.ops = Sevens()
+    >>> machine = GuestMachine(modules={"sevens": lambda kernel: kernel.mm_context.map_hooks.append(Hook())})
+    >>> script = "@p = mmap 0x10000000 4K RW PRIVATE|MAP_FIXED -1 0; load p; store p 1; load p"
+    >>> print(machine.run_guest("calls", script).stdout, end="")
+    load = 0x707070707070707
+    store = 0
+    load = 1
+    >>> machine.close()
+    []
+    """
+
+    # -- faults ----------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def missing(self, mm: AddressSpace, vma: Vma, address: int, access: Access, slot: int) -> FaultResult:
+        """A fault where no page is (do_pte_missing): have the entry of ``slot`` map one, with :func:`set_new_entry` and
+        a frame that :mod:`emu.mm.rss` has counted, or say which signal it is.  LinuxError(ENOMEM).
+        """
+
+    def fault(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:
+        if not vma.allows(access):
+            if not reads_instead(mm, vma, address, access):
+                return FaultResult.ACCERR
+            access = Access.READ
+        slot = mm.tables.entry_slot_alloc(address, 1)
+        pte = mm.frames.ram.qwords[slot]
+        try:
+            if pte == 0:
+                return self.missing(mm, vma, address, access, slot)
+            if access == Access.WRITE and not pte & RW:
+                return _write_protected(mm, vma, address, slot, pte)
+        except LinuxError:
+            mm.tables.free_tables(address & -PAGE_SIZE, (address & -PAGE_SIZE) + PAGE_SIZE)
+            raise
+        page = address & -PAGE_SIZE
+        mm.obligation(page, page + PAGE_SIZE).nothing_changed()
+        return FaultResult.RACED
+
+    def gup_forced(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> int:
+        return fault_with_more_rights(mm, vma, address, access)
+
+    # -- changing entries ------------------------------------------------------------------------------------------
+
+    def zap(self, mm: AddressSpace, vma: Vma, start: int, end: int, *, even_cows: bool = True) -> None:
+        if not even_cows and not vma.shared:
+            _zap_cached(mm, vma, start, end)
+            return
+        found = False
+        for entries in mm.tables.clear_range(start, end):
+            mm.obligation(start, end, "unmap").flush()
+            rss.put_pages(mm, entries)
+            found = True
+        if not found:
+            mm.obligation(start, end).nothing_present()
+
+    def copy(self, parent: AddressSpace, child: AddressSpace, vma: Vma, copy: Vma) -> None:
+        """Private pages are there for both, and neither may write to them; what the page cache has, the child faults in
+        (vma_needs_copy).
+        """
+        if not copy.anon:
+            return
+        words = parent.tables.words
+        for vaddr, slot, number in parent.tables.pte_tables(vma.start, vma.end):
+            entries = words[slot : slot + number]
+            present = entries != 0
+            if present.any():
+                target = child.tables.entry_slot_alloc(vaddr, 1)
+                entries[present] &= _READ_ONLY
+                words[target : target + number] = entries
+                rss.get_pages(child, entries[present])
+
+    def change_protection(self, mm: AddressSpace, vma: Vma) -> int:
+        # P goes and comes with PROT_NONE; RW is taken away here and given back by the fault, which knows about COW
+        bits, changed = np.uint64(rights_of(vma)), 0
+        for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
+            view = mm.tables.words[slot : slot + number]
+            present = np.flatnonzero(view)
+            if len(present):
+                changed += len(present)
+                view[present] = view[present] & _CONTENT | bits
+        return changed
+
+
+def reads_instead(mm: AddressSpace, vma: Vma, address: int, access: Access) -> bool:
+    """Whether an access that the VMA does not allow is resolved all the same (access_error): to fetch from a page that
+    is not there yet is a read, and the fault after that is refused.
+    """
+    return access == Access.FETCH and vma.allows(Access.READ) and not mm.tables.pte(address)
+
+
+def rights_of(vma: Vma) -> int:
+    """P, RW and XD of an entry to which the VMA's rights are given: write access only where nothing is ever copied."""
+    prot = vma.prot
+    return (P if prot else 0) | (0 if prot & Prot.EXEC else XD) | (RW if prot & Prot.WRITE and vma.shared else 0)
+
+
+def set_new_entry(mm: AddressSpace, address: int, slot: int, entry: int) -> None:
+    """Install an entry where none was."""
+    mm.frames.ram.qwords[slot] = entry
+    page = address & -PAGE_SIZE
+    mm.obligation(page, page + PAGE_SIZE).was_not_present()
+
+
+def fault_with_more_rights(mm: AddressSpace, vma: Vma, address: int, access: Access) -> int:
+    """The frame behind an address that the VMA's rights keep from the process itself: fault as if it were allowed, then
+    take the rights away from the entry again.
+    """
+    allowed, page_size, q = vma.prot, vma.ops.page_size, mm.frames.ram.qwords
+    slot = mm.tables.leaf_slot(address)
+    if slot is None or not q[slot] or access != Access.READ:
+        page = address & -page_size
+        vma.prot = allowed | Prot.READ | (Prot.WRITE if access == Access.WRITE else Prot.NONE)
+        flush = mm.obligation(page, page + page_size)
+        try:
+            result = vma.ops.fault(mm, vma, address, access)
+        finally:
+            vma.prot = allowed
+            slot = mm.tables.leaf_slot(address)
+            if slot is not None and q[slot]:
+                writable = RW if allowed & Prot.WRITE and q[slot] & RW else 0
+                q[slot] = q[slot] & ~_RIGHTS | rights_of(vma) & ~RW | writable
+            flush.flush()
+        mm.take_fault(result)
+        assert slot is not None
+    return mm.tables.paddr_at(slot, address) >> PAGE_SHIFT
+
+
+def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: int) -> FaultResult:
+    """do_wp_page(): make the page writable, copying it if anybody else can see it."""
+    frames = mm.frames
+    page = address & -PAGE_SIZE
+    flush = mm.obligation(page, page + PAGE_SIZE, "copy on write")
+    frame = (pte & ADDRESS) >> PAGE_SHIFT
+    if vma.shared or (frames.is_anon(frame) and frames.count(frame) == 1):
+        frames.ram.qwords[slot] = pte | RW | D | A
+        flush.rights_added()
+        return FaultResult.MINOR
+    try:
+        copy = rss.new_copy(mm, frame)
+    except LinuxError:
+        flush.none_needed("the entry was not changed")
+        raise
+    frames.ram.qwords[slot] = copy << PAGE_SHIFT | vma.page_bits | RW | D
+    flush.flush()
+    vma.anon = True
+    if not pte & SPECIAL:
+        rss.put_page(mm, frame)
+    return FaultResult.MINOR
+
+
+def _zap_cached(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
+    """Of a private mapping, the pages that are the page cache's own."""
+    assert vma.page_cache is not None
+    for first, slot, number in mm.tables.pte_tables(start, end):
+        entries = mm.tables.words[slot : slot + number]
+        at = np.flatnonzero(entries)
+        frames = ((entries[at] & np.uint64(ADDRESS)) >> _SHIFT).astype(np.int64)
+        at = at[frames == vma.page_cache.find_each(at + vma.index_of(first))]
+        if len(at):
+            cleared = entries[at]
+            entries[at] = 0
+            low, high = (first + (int(at[edge]) << PAGE_SHIFT) for edge in (0, -1))
+            mm.obligation(low, high + PAGE_SIZE, "unmap").flush()
+            rss.put_pages(mm, cleared)

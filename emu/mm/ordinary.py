@@ -1,0 +1,175 @@
+"""Ordinary memory: private anonymous memory, and what a page cache holds (files, shared anonymous memory)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from emu.linux.errors import LinuxError
+from emu.mm import rss
+from emu.mm.flags import FaultResult
+from emu.mm.memory import PageMemory, set_new_entry
+from emu.mm.pagetable import RW, SPECIAL, A, D, span
+from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+from mmu.registers import Access
+
+if TYPE_CHECKING:
+    from emu.mm.address_space import AddressSpace
+    from emu.mm.pagecache import PageCache
+    from emu.mm.vma import Vma
+
+FAULT_AROUND_BYTES = 64 << 10
+_PTE_TABLE_SPAN = span(2)
+#: The least number of pages for which it pays to populate a table as a whole.
+_WORTHWHILE = 16
+
+
+class OrdinaryMemory(PageMemory):
+    """The operations of ordinary memory."""
+
+    mergeable = True
+
+    def missing(self, mm: AddressSpace, vma: Vma, address: int, access: Access, slot: int) -> FaultResult:
+        if vma.page_cache is not None:
+            return _file_page(mm, vma, vma.page_cache, address, access, slot)
+        # do_anonymous_page(): a page of zeros; for a read, the one that everybody shares
+        if access == Access.WRITE:
+            frame = rss.new_page(mm)
+            vma.anon = True
+            set_new_entry(mm, address, slot, frame << PAGE_SHIFT | vma.page_bits | RW | D)
+        else:
+            set_new_entry(mm, address, slot, mm.frames.zero_frame << PAGE_SHIFT | vma.page_bits | SPECIAL)
+        return FaultResult.MINOR
+
+    def populate(self, mm: AddressSpace, vma: Vma, start: int, end: int, access: Access) -> FaultResult | None:
+        """A table of PTEs in which nothing is mapped yet is filled at once, with the frames, entries and counts that
+        one fault after the other would give; any other page is faulted in by itself.
+        """
+        address = start
+        while address < end:
+            stop = min((address & -_PTE_TABLE_SPAN) + _PTE_TABLE_SPAN, end)
+            faults = _fill_table(mm, vma, address, stop, access)
+            if faults is not None:
+                mm.count_kernel_fault(FaultResult.MINOR, faults)
+            elif (failed := super().populate(mm, vma, address, stop, access)) is not None:
+                return failed
+            address = stop
+        return None
+
+    def mincore(self, mm: AddressSpace, vma: Vma, start: int, end: int) -> npt.NDArray[np.bool_]:
+        """Mapped, or in the page cache."""
+        present = super().mincore(mm, vma, start, end)
+        if vma.page_cache is not None and vma.page_cache.nr_pages:
+            present |= vma.page_cache.find_many(vma.index_of(start), (end - start) >> PAGE_SHIFT) != 0
+        return present
+
+    def frame_to_read(self, vma: Vma, address: int) -> int | None:
+        if vma.page_cache is None:
+            return 0
+        index = vma.index_of(address)
+        return (vma.page_cache.find(index) or 0) if vma.page_cache.check_index(index) else None
+
+
+ORDINARY = OrdinaryMemory()
+
+
+# -- one page ----------------------------------------------------------------------------------------------------------
+
+
+def _file_page(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, access: Access, slot: int) -> FaultResult:
+    """do_fault(): a page of the page cache, or a private copy of it."""
+    index = vma.index_of(address)
+    if not cache.check_index(index):
+        return FaultResult.ADRERR
+    frame = cache.get_page(index)
+    if access == Access.WRITE and not vma.shared:
+        copy = rss.new_copy(mm, frame)
+        vma.anon = True
+        set_new_entry(mm, address, slot, copy << PAGE_SHIFT | vma.page_bits | RW | D)
+        return FaultResult.MINOR
+    rss.get_cached(mm, (frame,))
+    set_new_entry(mm, address, slot, frame << PAGE_SHIFT | vma.cached_bits | (D if access == Access.WRITE else 0))
+    if access != Access.WRITE:
+        _fault_around(mm, vma, cache, address, slot)
+    return FaultResult.MINOR
+
+
+def _fault_around(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, slot: int) -> None:
+    """do_fault_around(): map the neighbours that the page cache holds already, within the aligned 64 KiB."""
+    low = max(address & -FAULT_AROUND_BYTES, vma.start)
+    high = min((address & -FAULT_AROUND_BYTES) + FAULT_AROUND_BYTES, vma.end)
+    q, find, found = mm.frames.ram.qwords, cache.find, []
+    bits = vma.cached_bits & ~A
+    at = slot - ((address - low) >> PAGE_SHIFT)
+    first = vma.index_of(low)
+    for index in range(first, min(first + ((high - low) >> PAGE_SHIFT), cache.end_index)):
+        if not q[at] and (frame := find(index)) is not None:
+            found.append(frame)
+            q[at] = frame << PAGE_SHIFT | bits
+        at += 1
+    rss.get_cached(mm, found)
+    mm.obligation(low, high).was_not_present()
+
+
+# -- a table of pages --------------------------------------------------------------------------------------------------
+
+
+def _fill_table(mm: AddressSpace, vma: Vma, start: int, end: int, access: Access) -> int | None:
+    """Map every page of a part of one PTE table; how many faults that stands for, or None: not this way."""
+    number, tables, cache = (end - start) >> PAGE_SHIFT, mm.tables, vma.page_cache
+    if number < _WORTHWHILE or not vma.allows(access):
+        return None
+    if cache is not None and not _can_map(vma, cache, start, end, access):
+        return None
+    slot = tables.entry_slot(start, 1)
+    if slot is not None and tables.words[slot : slot + number].any():
+        return None
+    if mm.frames.free < number + 3:  # with three tables: let the single faults find out how far it goes
+        return None
+    try:
+        slot = tables.entry_slot_alloc(start, 1)
+        if cache is None:
+            entries, faults = _anonymous(mm, vma, number, access), number
+        else:
+            entries, faults = _cached(mm, vma, cache, start, number)
+    except LinuxError:  # no room in the file system: the tables serve the single faults
+        return None
+    tables.words[slot : slot + number] = entries
+    mm.obligation(start, end).was_not_present()
+    return faults
+
+
+def _can_map(vma: Vma, cache: PageCache, start: int, end: int, access: Access) -> bool:
+    """Whether all faults of [start, end) map pages of the object itself, and bring none outside of the range."""
+    if access != Access.READ or vma.index_of(end - PAGE_SIZE) >= cache.end_index:
+        return False
+    return (start == vma.start or not start % FAULT_AROUND_BYTES) and (end == vma.end or not end % FAULT_AROUND_BYTES)
+
+
+def _anonymous(mm: AddressSpace, vma: Vma, number: int, access: Access) -> npt.NDArray[np.uint64]:
+    """The entries of fresh pages of zeros; for reads, of the one that everybody shares."""
+    if access != Access.WRITE:
+        entry = mm.frames.zero_frame << PAGE_SHIFT | vma.page_bits | SPECIAL
+        return np.full(number, entry, dtype=np.uint64)
+    frames = rss.new_pages(mm, number)
+    vma.anon = True
+    return (frames.astype(np.uint64) << np.uint64(PAGE_SHIFT)) | np.uint64(vma.page_bits | RW | D)
+
+
+def _cached(
+    mm: AddressSpace, vma: Vma, cache: PageCache, start: int, number: int
+) -> tuple[npt.NDArray[np.uint64], int]:
+    """The entries of pages of the page cache, and the faults.
+
+    The first fault in each aligned 64 KiB brings the pages around it that exist already, without the A bit.
+    """
+    frames, faulted = cache.get_many(vma.index_of(start), number)
+    around = FAULT_AROUND_BYTES >> PAGE_SHIFT
+    faulted[0] = True
+    faulted[-(start >> PAGE_SHIFT) % around :: around] = True
+    rss.get_frames(mm, frames)
+    entries = (frames.astype(np.uint64) << np.uint64(PAGE_SHIFT)) | np.uint64(vma.cached_bits)
+    entries[~faulted] &= np.uint64(~A & (1 << 64) - 1)
+    return entries, int(np.count_nonzero(faulted))

@@ -1,0 +1,113 @@
+"""What entries hold: the references of the frames that they map, and the address space's resident memory.
+
+An entry that maps a page holds one reference of its frame, and counts as anonymous memory or as a page of the page
+cache, by what the frame is.  The zero page (SPECIAL) is neither counted nor referenced.  Huge pages are counted by
+their pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from emu.mm.frames import FrameAllocator, FrameKind, Frames
+from emu.mm.pagetable import ADDRESS, SPECIAL
+from mmu.memory import PAGE_SHIFT
+
+# plain integers: what kinds are compared with, often
+_ANON = int(FrameKind.ANON)
+_ADDRESS, _SPECIAL, _SHIFT = np.uint64(ADDRESS), np.uint64(SPECIAL), np.uint64(PAGE_SHIFT)
+
+Entries = npt.NDArray[np.uint64]
+
+
+class Resident(Protocol):
+    """Whose memory is counted: an address space."""
+
+    frames: FrameAllocator
+    rss_anon: int
+    rss_cache: int
+
+
+def pages_of(entries: Entries) -> Frames:
+    """The frames that entries, which are set, map: each as often as it stands there."""
+    counted = entries[(entries & _SPECIAL) == 0]
+    frames: Frames = ((counted & _ADDRESS) >> _SHIFT).astype(np.int64)
+    return frames
+
+
+def _count(mm: Resident, frames: Frames, sign: int) -> None:
+    anon = int(np.count_nonzero(mm.frames.kinds[frames] == _ANON))
+    mm.rss_anon += sign * anon
+    mm.rss_cache += sign * (len(frames) - anon)
+
+
+# -- frames that an entry of ``mm`` is about to map --------------------------------------------------------------------
+
+
+def new_page(mm: Resident) -> int:
+    """A zeroed frame of private memory.  LinuxError(ENOMEM)."""
+    frame = mm.frames.alloc(FrameKind.ANON)
+    mm.rss_anon += 1
+    return frame
+
+
+def new_pages(mm: Resident, number: int) -> Frames:
+    """As many, or fewer if no more are left."""
+    frames = mm.frames.alloc_many(FrameKind.ANON, number)
+    mm.rss_anon += len(frames)
+    return frames
+
+
+def new_copy(mm: Resident, source: int) -> int:
+    """A frame of private memory with the contents of another.  LinuxError(ENOMEM)."""
+    frame = mm.frames.copy(source, FrameKind.ANON)
+    mm.rss_anon += 1
+    return frame
+
+
+def get_cached(mm: Resident, frames: Collection[int]) -> None:
+    """Some pages of the page cache."""
+    for frame in frames:
+        mm.frames.get(frame)
+    mm.rss_cache += len(frames)
+
+
+def get_frames(mm: Resident, frames: Frames) -> None:
+    """An array of frames that others map or hold already."""
+    mm.frames.get_many(frames)
+    _count(mm, frames, 1)
+
+
+def get_pages(mm: Resident, entries: Entries) -> None:
+    """What entries of another map."""
+    get_frames(mm, pages_of(entries))
+
+
+# -- frames that an entry of ``mm`` mapped, and does no longer ---------------------------------------------------------
+
+
+def put_page(mm: Resident, frame: int) -> None:
+    """One; its entry is flushed."""
+    if mm.frames.is_anon(frame):
+        mm.rss_anon -= 1
+    else:
+        mm.rss_cache -= 1
+    mm.frames.put(frame)
+
+
+def put_pages(mm: Resident, entries: Entries) -> None:
+    """What these entries mapped; they are flushed."""
+    frames = pages_of(entries)
+    _count(mm, frames, -1)
+    mm.frames.put_many(frames)
+
+
+def hand_pages(source: Resident, target: Resident, entries: Entries) -> None:
+    """What these entries map: they have gone from one address space to another with their references."""
+    frames = pages_of(entries)
+    _count(source, frames, -1)
+    _count(target, frames, 1)

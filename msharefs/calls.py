@@ -1,0 +1,235 @@
+"""mshare(2) and mshare_unlink(2): the two system calls of the first series (Khalid Aziz, April 2022).
+
+mshare() gives a name to a range of the caller, whose mappings move into the region; others attach to the name at the
+same address; mshare_unlink() removes the name when everybody has called it.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from enum import IntFlag
+from typing import TYPE_CHECKING
+
+from emu.fs.dentry import Path
+from emu.fs.inode import NewOwner
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import OpenFlags
+from emu.linux.mman import Prot
+from emu.linux.syscall import Syscall
+from emu.mm.flags import VmFlags
+from emu.mm.pagetable import LEVEL_OF
+from emu.mm.vma import Vma
+from msharefs.abi_v1 import InfoV1File, RegionV1
+from msharefs.filesystem import MshareSuperBlock
+from msharefs.objects import check_window
+from msharefs.quirks import Quirk, copy_and_leak
+from msharefs.region import Region
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task
+
+NR_MSHARE, NR_MSHARE_UNLINK = 451, 452
+
+
+class Oflag(IntFlag):
+    """The flags of mshare(): those of open(2)."""
+
+    WRONLY = 0o1
+    RDWR = 0o2
+    ACCMODE = 0o3
+    CREAT = 0o100
+    EXCL = 0o200
+
+
+class MshareCalls:
+    """mshare(2) and mshare_unlink(2)."""
+
+    def __init__(self, kernel: Kernel, mounted: Sequence[MshareSuperBlock]) -> None:
+        self._entry = kernel.entry
+        self._mounted = mounted
+        self.table = (
+            Syscall(NR_MSHARE, "mshare", self.sys_mshare, ("str", "ptr", "size", "oflags", "mode")),
+            Syscall(NR_MSHARE_UNLINK, "mshare_unlink", self.sys_mshare_unlink, ("str",)),
+        )
+        #: What the kernel has under these numbers without msharefs (later kernels: cachestat and fchmodat2).
+        registered = {call.number: kernel.entry.lookup(call.number) for call in self.table}
+        self.later = {number: call for number, call in registered.items() if call is not None}
+
+    def instance(self) -> MshareSuperBlock | None:
+        """The instance that the calls act on: the one with ``abi=v1``, or else the first that has them."""
+        ready = [sb for sb in self._mounted if sb.has_calls]
+        return next((sb for sb in ready if sb.options.abi == "v1"), ready[0] if ready else None)
+
+    def register(self) -> None:
+        """Where every mounted instance is without mshare(2), its numbers are what later kernels use them for.  An
+        interface's own calls are there once an instance with it has been mounted.
+        """
+        off = bool(self._mounted) and not any(sb.has_calls for sb in self._mounted)
+        for call in self.table:
+            self._entry.register(self.later.get(call.number, call) if off else call, replace=True)
+        for sb in self._mounted:
+            for call in sb.abi.own_calls(self._mounted):
+                self._entry.register(call, replace=True)
+
+    def _superblock(self) -> MshareSuperBlock:
+        """LinuxError: ENOENT if nothing is mounted, ENOSYS if no instance has the calls."""
+        instance = self.instance()
+        if instance is None:
+            raise LinuxError(errno.ENOSYS if self._mounted else errno.ENOENT)
+        return instance
+
+    @staticmethod
+    def _name(task: Task, address: int) -> str:
+        """The name as getname() reads it: a whole name below the root, never a path to walk."""
+        name = task.mm.read_cstring(address).decode("utf-8", "surrogateescape")
+        if not name:
+            raise LinuxError(errno.ENOENT)
+        return name
+
+    def sys_mshare(self, kernel: Kernel, task: Task, name: int, addr: int, length: int, oflag: int, mode: int) -> int:
+        """int mshare(const char *name, unsigned long addr, unsigned long len, int oflag, mode_t mode)."""
+        sb = self._superblock()
+        if (addr | length) % sb.unit:
+            raise LinuxError(errno.EINVAL)
+        text = self._name(task, name)
+        inode = sb.root.entries.get(text)
+        if inode is not None and oflag & (Oflag.CREAT | Oflag.EXCL):
+            raise LinuxError(errno.EEXIST)
+        if inode is None:
+            self._create(kernel, sb, task, text, addr, length, oflag & Oflag.ACCMODE, mode)
+        elif not isinstance(inode, RegionV1):
+            raise LinuxError(errno.EINVAL)
+        else:
+            self._attach(kernel, sb, task, text, inode, addr, length, oflag & Oflag.ACCMODE)
+        return 0
+
+    def _create(
+        self,
+        kernel: Kernel,
+        sb: MshareSuperBlock,
+        task: Task,
+        name: str,
+        start: int,
+        length: int,
+        oflag: int,
+        mode: int,
+    ) -> None:
+        end = start + length
+        vmas = task.mm.vmas.overlapping(start, end) if length and end <= task.mm.task_size else []
+        if not vmas or vmas[0].start < start or vmas[-1].end > end:
+            raise LinuxError(errno.EINVAL)
+        if any(not vma.ops.leaf_level for vma in vmas):  # windows
+            raise LinuxError(errno.EINVAL)
+        if any(vma.ops.leaf_level > LEVEL_OF[sb.level] for vma in vmas):
+            kernel.log_once("level=pte shares PTE tables, and huge pages have none: mshare() of them needs pmd or pud")
+            raise LinuxError(errno.EINVAL)
+        rights = Prot.READ | Prot.WRITE
+        if sb.options.strict_prot == "on" and any(vma.prot & ~rights for vma in vmas):
+            raise LinuxError(errno.EACCES)
+        region = sb.new_region(name, host_base=start)  # it outlives its creator
+        region.size = length
+        who = task.credentials
+        owner = NewOwner(mode & 0o444 | 0o400, who.euid, who.egid)
+        inode = RegionV1(sb, owner.mode, owner.uid, owner.gid, region, task, oflag)
+        try:
+            sb.root.add(name, inode)
+        except LinuxError:
+            sb.regions.abandon(region)
+            raise
+        try:
+            file = _open(kernel, inode, name)  # all that can be refused comes before the memory moves
+            try:
+                self._take_over(sb, task, region, vmas)
+            except LinuxError:
+                file.put()
+                raise
+        except LinuxError:
+            _remove_name(kernel, sb, inode, name)
+            sb.regions.abandon(region)
+            raise
+        self._insert_window(task, inode, file, start, length, rights)
+
+    @staticmethod
+    def _take_over(sb: MshareSuperBlock, task: Task, region: Region, vmas: list[Vma]) -> None:
+        """The caller's mappings become the region's.  LinuxError(ENOMEM) leaves them with the caller."""
+        if Quirk.A1_LEAKS in sb.options.quirks:
+            copy_and_leak(region, task.mm, region.host_base, region.host_base + region.size, vmas)
+        else:
+            from emu.mm.handover import hand_over  # 1 ms; mshare() is there from the start, and few call it
+
+            hand_over(task.mm, region.host, vmas)
+
+    def _attach(
+        self,
+        kernel: Kernel,
+        sb: MshareSuperBlock,
+        task: Task,
+        name: str,
+        inode: RegionV1,
+        start: int,
+        length: int,
+        oflag: int,
+    ) -> None:
+        if task.mm.vmas.overlapping(start, start + length) or not length or start + length > task.mm.task_size:
+            raise LinuxError(errno.EINVAL)
+        if oflag != oflag & inode.oflag:
+            raise LinuxError(errno.EPERM)
+        # O_RDONLY is 0: the posted code makes PROT_NONE of it. With abi=v1 nothing can be read then; beside the file
+        # interface it is without effect, since rights come from the region's objects
+        prot = Prot.NONE
+        if oflag & Oflag.RDWR:
+            prot = Prot.READ | Prot.WRITE
+        elif oflag & Oflag.WRONLY:
+            prot = Prot.WRITE
+        check_window(inode.region, prot)
+        self._insert_window(task, inode, _open(kernel, inode, name), start, length, prot)
+        inode.users += 1
+
+    @staticmethod
+    def _insert_window(task: Task, inode: RegionV1, file: InfoV1File, start: int, length: int, prot: Prot) -> None:
+        flags = VmFlags.SHARED | VmFlags.DONTEXPAND
+        task.mm.insert(Vma(start, start + length, prot, flags, file=file, ops=inode.ops))
+        file.put()  # the VMA has its own reference
+
+    def sys_mshare_unlink(self, kernel: Kernel, task: Task, name: int) -> int:
+        """int mshare_unlink(const char *name)."""
+        sb = self._superblock()
+        text = self._name(task, name)
+        inode = sb.root.entries.get(text)
+        if not isinstance(inode, RegionV1):
+            raise LinuxError(errno.EINVAL)
+        inode.users -= 1
+        if inode.users:
+            if task is not inode.creator:
+                start = inode.region.host_base
+                for vma in task.mm.vmas.overlapping(start, start + inode.region.size):
+                    if vma.ops is inode.ops:
+                        task.mm.remove(vma)
+            return 0
+        _remove_name(kernel, sb, inode, text)
+        inode.nlink -= 1
+        inode.drop_if_unused()
+        return 0
+
+
+def _open(kernel: Kernel, inode: RegionV1, name: str) -> InfoV1File:
+    """The file of a window.  LinuxError(ENFILE) if the machine has as many open files as it can."""
+    # for writing too: what the file allows is no limit to the window's rights
+    return InfoV1File(_place(kernel, inode, name), OpenFlags.RDWR)
+
+
+def _remove_name(kernel: Kernel, sb: MshareSuperBlock, inode: RegionV1, name: str) -> None:
+    """Take the name out of the root."""
+    place = _place(kernel, inode, name)
+    sb.root.remove(name)
+    place.mount.root.drop(name)
+
+
+def _place(kernel: Kernel, inode: RegionV1, name: str) -> Path:
+    """Where the region's file is."""
+    for mount in kernel.vfs.mount_table:
+        if mount.sb is inode.sb:
+            return kernel.vfs.walker(None).lookup(mount.root_path, name)
+    raise LinuxError(errno.ENOENT)
