@@ -7,6 +7,7 @@ Knows Unicorn; knows nothing of processes, files or system calls.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from mmu.entries import MemoryType
 from mmu.events import EVENT, EventKind, EventRing
 from mmu.faults import ErrorCode, GeneralProtection, NotCanonical, PageFault, StackFault
 from mmu.memory import BusError, PhysicalMemory
@@ -16,7 +17,6 @@ from mmu.translation import Translation, Walker, WalkStep, translate, translate_
 
 if TYPE_CHECKING:
     from mmu.geometry import Geometry
-    from mmu.memtype import MemoryType
     from mmu.model import Invpcid, TlbModel
     from mmu.presets import load_preset
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 _LATE = {
     "Geometry": "mmu.geometry",
     "Invpcid": "mmu.model",
-    "MemoryType": "mmu.memtype",
     "TlbModel": "mmu.model",
     "load_preset": "mmu.presets",
 }

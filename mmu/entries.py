@@ -1,7 +1,8 @@
 """The paging-structure entry of each level, from one table of fields (SDM vol. 3, tables 4-14 to 4-20).
 
 Level 5 is a PML5E, 4 a PML4E, 3 a PDPTE, 2 a PDE, 1 a PTE.  An entry is a *leaf* if it maps a page: every PTE, and a
-PDPTE or PDE whose PS is 1.  Each of the 64 bits of an entry belongs to exactly one field.
+PDPTE or PDE whose PS is 1.  Each of the 64 bits of an entry belongs to exactly one field.  PWT, PCD and PAT select a
+memory type from IA32_PAT (SDM vol. 3, 4.9.2 and 11.12).
 
 >>> describe(1, encode(1, P=1, RW=1, US=1, ADDRESS=0x5000))
 'PTE 4K page at 0x5000: P RW US'
@@ -11,6 +12,9 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from enum import IntEnum
+
+from mmu.registers import CR4, Registers
 
 LEVELS = (5, 4, 3, 2, 1)
 ENTRY_NAME = {5: "PML5E", 4: "PML4E", 3: "PDPTE", 2: "PDE", 1: "PTE"}
@@ -155,6 +159,50 @@ def reserved_bits(
     return reserved
 
 
+# -- memory types ------------------------------------------------------------------------------------------------------
+# What the MTRRs add to them is not modelled: these are the types that the page attribute table asks for.
+
+
+class MemoryType(IntEnum):
+    """A memory type, by its encoding in IA32_PAT (SDM vol. 3, table 11-10).  2 and 3 are reserved."""
+
+    UC = 0  # strong uncacheable
+    WC = 1  # write combining
+    WT = 4  # write-through
+    WP = 5  # write protected
+    WB = 6  # write-back
+    UC_MINUS = 7  # uncacheable, unless the MTRRs say WC
+
+    def __str__(self) -> str:
+        return "UC-" if self is MemoryType.UC_MINUS else self.name
+
+
+def _selected(pat: int, pwt: int, pcd: int, high: int) -> MemoryType:
+    return MemoryType((pat >> 8 * (pwt | pcd << 1 | high << 2)) & 0xFF)
+
+
+def memory_type(level: int, entry: int, pat: int) -> MemoryType:
+    """The memory type of the page that an entry maps, or of the table that it points to, with ``pat`` in IA32_PAT.
+
+    A table pointer has no PAT bit: it selects among the first four types.  ValueError for a reserved type.
+
+    >>> str(memory_type(1, 0x5019, 0x0007_0406_0007_0406))  # P, PWT, PCD
+    'UC'
+    """
+    fields = decode(level, entry)
+    return _selected(pat, fields["PWT"], fields["PCD"], fields.get("PAT", 0))
+
+
+def top_table_memory_type(registers: Registers) -> MemoryType:
+    """The memory type of the table at CR3: by CR3's own PWT and PCD, which with CR4.PCIDE count as 0."""
+    if registers.cr4 & CR4.PCIDE:
+        return _selected(registers.pat, 0, 0, 0)
+    return _selected(registers.pat, registers.cr3 >> 3 & 1, registers.cr3 >> 4 & 1, 0)
+
+
+# -- in words ----------------------------------------------------------------------------------------------------------
+
+
 def describe(level: int, value: int, pat: int | None = None) -> str:
     """An entry in words: what it is, where it points, and its fields that are not zero.
 
@@ -169,8 +217,6 @@ def describe(level: int, value: int, pat: int | None = None) -> str:
     words = f"{name} {target} at {fields['ADDRESS']:#x}: {' '.join(_set_fields(level, leaf, fields))}"
     if pat is None:
         return words
-    from mmu.memtype import memory_type  # which decodes with this module
-
     return f"{words}; memory type {memory_type(level, value, pat)}"
 
 

@@ -193,7 +193,7 @@ class Mmu(Control):
         :mod:`mmu.privileged` for how far that goes).  To be called before the code is run."""
         from mmu.privileged import PrivilegedInstructions
 
-        watcher = PrivilegedInstructions(self)
+        watcher = PrivilegedInstructions(self, self.fail, self._resolved)
 
         def fetched(vaddr: int, frame: int, _nothing: int) -> int:
             watcher.page_fetched(vaddr, frame)
@@ -258,6 +258,10 @@ class Mmu(Control):
                 ended = None  # a signal has ended it
             if ended is not None:
                 raise ended
+
+    def _resolved(self, fault: PageFault) -> bool:
+        """Whether the handler has fixed a page fault."""
+        return self.on_page_fault is not None and self.on_page_fault(fault)
 
     # -- what the native hook could not do ------------------------------------------------------------------------
 

@@ -15,18 +15,17 @@ in the page has written is found only when the page is dropped (:meth:`mmu.Mmu.c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
 
 from unicorn import UC_HOOK_CODE, Uc
 from unicorn import x86_const as x86
 
+from mmu.control import Control
 from mmu.faults import GeneralProtection, PageFault
 from mmu.memory import PAGE_SIZE
 from mmu.registers import CR4, Access, Refused
-
-if TYPE_CHECKING:
-    from mmu.plugin import Mmu
+from mmu.translation import translate
 
 _MAX_INSTRUCTION = 15
 #: A page-fault handler that says "fixed" this often for one load without making it succeed is broken.
@@ -73,12 +72,21 @@ def _with_prefixes(page: bytes, at: int) -> Iterator[int]:
 
 
 class PrivilegedInstructions:
-    """Watches the code of a bare engine for the instructions above."""
+    """Watches the code of a bare engine for the instructions above, which ``control`` then does.
 
-    def __init__(self, mmu: Mmu) -> None:
+    ``fail`` ends emulation by raising a fault for an access; ``resolved`` says whether the page-fault handler has fixed
+    what a load met.
+    """
+
+    def __init__(
+        self,
+        control: Control,
+        fail: Callable[[PageFault | GeneralProtection, Access], NoReturn],
+        resolved: Callable[[PageFault], bool],
+    ) -> None:
         from capstone import CS_ARCH_X86, CS_MODE_64, Cs
 
-        self._mmu = mmu
+        self._control, self._fail, self._resolved = control, fail, resolved
         self._decoder = Cs(CS_ARCH_X86, CS_MODE_64)
         self._decoder.detail = True
         self._hooked: set[int] = set()
@@ -88,12 +96,12 @@ class PrivilegedInstructions:
     def page_fetched(self, vaddr: int, frame: int) -> None:
         """Code of this frame is about to be translated."""
         self._frames[vaddr // PAGE_SIZE] = frame
-        page = self._mmu.ram.read(frame * PAGE_SIZE, PAGE_SIZE)
+        page = self._control.ram.read(frame * PAGE_SIZE, PAGE_SIZE)
         for offset in candidates(page):
             address = (vaddr & -PAGE_SIZE) + offset
             if address not in self._hooked:
                 self._hooked.add(address)
-                self._mmu.uc.hook_add(UC_HOOK_CODE, self._on_instruction, None, address, address)
+                self._control.uc.hook_add(UC_HOOK_CODE, self._on_instruction, None, address, address)
 
     def _on_instruction(self, uc: Uc, address: int, size: int, _data: Any) -> None:
         code = self._code(address, min(size, _MAX_INSTRUCTION))
@@ -103,15 +111,15 @@ class PrivilegedInstructions:
         work = self._work_of(instruction)
         if work is None:
             return
-        if self._mmu.state.cpl:
-            self._refuse(address, f"{instruction.mnemonic} at CPL {self._mmu.state.cpl}")
+        if self._control.state.cpl:
+            self._refuse(address, f"{instruction.mnemonic} at CPL {self._control.state.cpl}")
         try:
             work(uc, instruction)
         except Refused as error:
             self._refuse(address, str(error).removeprefix("#GP(0): "))
 
     def _refuse(self, address: int, reason: str) -> NoReturn:
-        self._mmu.fail(GeneralProtection(address, reason), Access.FETCH)
+        self._fail(GeneralProtection(address, reason), Access.FETCH)
 
     def _work_of(self, instruction: Any) -> Any:
         """What executes it; None for an instruction that is none of them."""
@@ -128,27 +136,27 @@ class PrivilegedInstructions:
         return None
 
     def _invlpg(self, uc: Uc, instruction: Any) -> None:
-        self._mmu.invlpg(self._effective_address(uc, instruction, 0))
+        self._control.invlpg(self._effective_address(uc, instruction, 0))
 
     def _invpcid(self, uc: Uc, instruction: Any) -> None:
         kind = int(uc.reg_read(_register(instruction.reg_name(instruction.operands[0].reg))))
         at = self._effective_address(uc, instruction, 1)
         descriptor = self._load(at, 16)
         pcid, vaddr = (int.from_bytes(descriptor[k : k + 8], "little") for k in (0, 8))
-        self._mmu.invpcid(kind, pcid, vaddr)  # type: ignore[arg-type]
+        self._control.invpcid(kind, pcid, vaddr)  # type: ignore[arg-type]
         uc.reg_write(x86.UC_X86_REG_RIP, instruction.address + instruction.size)
 
     def _mov_to(self, uc: Uc, instruction: Any) -> None:
         control, _, name = (part.strip() for part in instruction.op_str.partition(","))
         value = int(uc.reg_read(_register(name)))
         if control == "cr3":
-            self._mmu.load_cr3(value)
+            self._control.load_cr3(value)
         else:
-            self._mmu.load_cr4(value)
+            self._control.load_cr4(value)
 
     def _mov_from(self, uc: Uc, instruction: Any) -> None:
         name, _, control = (part.strip() for part in instruction.op_str.partition(","))
-        registers = self._mmu.registers
+        registers = self._control.registers
         value = registers.cr3
         if control == "cr4":
             value = registers.cr4 | int(uc.reg_read(x86.UC_X86_REG_CR4)) & ~_PAGING
@@ -157,7 +165,7 @@ class PrivilegedInstructions:
 
     def _code(self, address: int, length: int) -> bytes:
         """The bytes that Unicorn has fetched, whatever the tables say by now."""
-        ram = self._mmu.ram
+        ram = self._control.ram
         return b"".join(
             ram.read(self._frames[at // PAGE_SIZE] * PAGE_SIZE + at % PAGE_SIZE, 1)
             for at in range(address, address + length)
@@ -166,19 +174,18 @@ class PrivilegedInstructions:
     def _load(self, vaddr: int, length: int) -> bytes:
         """A load of the guest's, which the TLB model sees; what it cannot reach is the guest's fault."""
         here = min(length, PAGE_SIZE - vaddr % PAGE_SIZE)
-        data = self._mmu.ram.read(self._load_address(vaddr), here)
+        data = self._control.ram.read(self._load_address(vaddr), here)
         return data + self._load(vaddr + here & _ALL_ONES, length - here) if here < length else data
 
     def _load_address(self, vaddr: int) -> int:
-        mmu = self._mmu
         for _ in range(_MAX_RETRIES):
             try:
-                return _translated(mmu, vaddr)
+                return _translated(self._control, vaddr)
             except GeneralProtection as fault:
-                mmu.fail(fault, Access.READ)
+                self._fail(fault, Access.READ)
             except PageFault as fault:
-                if mmu.on_page_fault is None or not mmu.on_page_fault(fault):
-                    mmu.fail(fault, Access.READ)
+                if not self._resolved(fault):
+                    self._fail(fault, Access.READ)
         raise RuntimeError(f"Mmu: the page-fault handler does not fix {vaddr:#x}, which it says is fixed")
 
     @staticmethod
@@ -196,18 +203,16 @@ class PrivilegedInstructions:
         return int(address) & _ALL_ONES
 
 
-def _translated(mmu: Mmu, vaddr: int) -> int:
+def _translated(control: Control, vaddr: int) -> int:
     """Where a load finds an address.  Raises :class:`PageFault` or :class:`GeneralProtection`."""
-    from mmu.translation import translate
-
-    if mmu.tlb is None:
-        return translate(mmu.ram, mmu.registers, vaddr, Access.READ).paddr
-    found = mmu.tlb.lookup(vaddr, Access.READ)
+    if control.tlb is None:
+        return translate(control.ram, control.registers, vaddr, Access.READ).paddr
+    found = control.tlb.lookup(vaddr, Access.READ)
     if found is None:
         raise GeneralProtection(vaddr)
     if found.paddr is None:
-        fault = PageFault(vaddr, mmu.state.walked.error_code)
-        mmu.tlb.page_fault(vaddr, mmu.state.pcid)
+        fault = PageFault(vaddr, control.state.walked.error_code)
+        control.tlb.page_fault(vaddr, control.state.pcid)
         raise fault
     return found.paddr
 

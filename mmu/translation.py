@@ -6,12 +6,11 @@ import ctypes
 import functools
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from mmu.entries import PS, G, decode, describe, page_bytes, reserved_bits
+from mmu.entries import PS, G, MemoryType, decode, describe, memory_type, page_bytes, reserved_bits
 from mmu.events import EVENT
 from mmu.faults import GeneralProtection, PageFault, StackFault
 from mmu.memory import BusError, PhysicalMemory
@@ -19,9 +18,6 @@ from mmu.objectcode import Library, load
 from mmu.registers import CR4, EFER, Access, Registers, Rights
 from mmu.state import MmuState, Status
 from mmu.walk import key_denies, page_rights
-
-if TYPE_CHECKING:
-    from mmu.memtype import MemoryType
 
 
 def library() -> Library:
@@ -98,8 +94,6 @@ class Translation:
     @property
     def memory_type(self) -> MemoryType:
         """The memory type that the leaf entry selects from IA32_PAT."""
-        from mmu.memtype import memory_type
-
         return memory_type(self.level, self.steps[-1].value, self.pat)
 
 

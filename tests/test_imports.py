@@ -42,9 +42,6 @@ CIRCLES: tuple[set[str], ...] = (
     {"emu.kernel.entry", "emu.kernel.exit", "emu.kernel.kernel"},
     # an address space has mappings, which have operations and a page cache, and each of these is told of both
     {f"emu.mm.{name}" for name in ("address_space", "memory", "ordinary", "pagecache", "vma", "vmops")},
-    {"mmu.compiler", "mmu.native"},
-    {"mmu.entries", "mmu.memtype"},
-    {"mmu.plugin", "mmu.privileged"},
 )  # fmt: skip
 
 # import name -> distribution: the whole list of outside libraries

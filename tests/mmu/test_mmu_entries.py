@@ -10,8 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmu import CR4, Registers, entries
-from mmu.entries import FIELDS, LEVELS, Field, decode, describe, encode, fields_of, is_leaf, page_bytes, reserved_bits
-from mmu.memtype import MemoryType, memory_type, top_table_memory_type
+from mmu.entries import (
+    FIELDS,
+    LEVELS,
+    Field,
+    MemoryType,
+    decode,
+    describe,
+    encode,
+    fields_of,
+    is_leaf,
+    memory_type,
+    page_bytes,
+    reserved_bits,
+    top_table_memory_type,
+)
 from mmu.registers import CR4_LONG_MODE, PAT_RESET
 
 KINDS = [(5, False), (4, False), (3, False), (3, True), (2, False), (2, True), (1, True)]

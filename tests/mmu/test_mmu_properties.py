@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmu import CR0, CR4, EFER, Access, BusError, GeneralProtection, PageFault, PhysicalMemory, Registers, Translation
-from mmu.entries import page_bytes
-from mmu.memtype import memory_type
+from mmu.entries import memory_type, page_bytes
 from mmu.registers import CR0_LONG_MODE, CR4_LONG_MODE, EFER_LONG_MODE, PAT_RESET, Rights
 from mmu.state import Status
 from mmu.translation import Walker, translate, translate_many

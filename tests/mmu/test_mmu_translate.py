@@ -345,7 +345,7 @@ def test_a_page_fault_in_words(code: int, access: Access, words: str) -> None:
     assert str(fault) == f"#PF at 0x1234, error code {code:#x} ({words})"
 
 
-@pytest.mark.parametrize("module", ["mmu.memory", "mmu.entries", "mmu.memtype", "mmu.translation"])
+@pytest.mark.parametrize("module", ["mmu.memory", "mmu.entries", "mmu.translation"])
 def test_the_examples_in_the_docstrings(module: str) -> None:
     results = doctest.testmod(importlib.import_module(module), extraglobs=vars(importlib.import_module("mmu")))
     assert results.attempted and not results.failed
