@@ -14,6 +14,7 @@ import re
 import shutil
 import sys
 import warnings
+from html.parser import HTMLParser
 from pathlib import Path
 from posixpath import relpath
 
@@ -31,9 +32,9 @@ API = (
     "mmu", "emu.machine", "emu.testing", "guests", "msharefs", "sharing",
     "emu.kernel.modules", "emu.kernel.kernel", "emu.kernel.task", "emu.linux.errors", "emu.linux.syscall",
     "emu.linux.tracer", "emu.linux.event_kind", "emu.kernel.tracer", "emu.fs.superblock", "emu.fs.inode", "emu.fs.file",
-    "emu.fs.libfs", "emu.mm.vma", "emu.mm.map_hook", "emu.mm.shared_tables",
+    "emu.fs.libfs", "emu.linux.mman", "emu.mm.flags", "emu.mm.vma", "emu.mm.vmops", "emu.mm.memory",
+    "emu.mm.shared_tables",
 )  # fmt: skip
-LINK = re.compile(r'(?:href|src)="([^"]+)"')
 STYLE = """
 :root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 20%, transparent); }
 body { margin: 0 auto; max-width: 78rem; padding: 1rem; display: flex; gap: 2rem; }
@@ -51,6 +52,18 @@ PAGE = """<!doctype html>
 <title>{title}</title><link rel="stylesheet" href="{up}style.css"></head>
 <body><nav>{nav}</nav><main>{body}</main></body></html>
 """
+
+
+class Links(HTMLParser):
+    """Where a page points to."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.feed(file.read_text("utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [value for name, value in attrs if name in ("href", "src") and value]
 
 
 class Site:
@@ -125,10 +138,14 @@ class Site:
     def make_folder(self, path: Path, name: str) -> None:
         shown = [p for p in sorted(path.iterdir()) if p.suffix in (".py", ".c", ".h", ".md", ".toml") or p.is_dir()]
         shown = [p for p in shown if p.name != "__pycache__" and not (p.is_dir() and p.name == "bin")]
-        self.ahead += shown
         base = Path(self.address(path)).parent.as_posix()
-        rows = "".join(f'<tr><td><a href="{relpath(self.address(p), base)}">{p.name}</a></td>'
-                       f"<td>{html.escape(first_sentence(p))}</td></tr>" for p in shown)  # fmt: skip
+        if path.is_relative_to(ROOT / "tests"):  # as many lines as all the rest: named only
+            names = [p.name for p in shown]
+        else:
+            self.ahead += shown
+            names = [f'<a href="{relpath(self.address(p), base)}">{p.name}</a>' for p in shown]
+        about = [html.escape(first_sentence(p)) for p in shown]
+        rows = "".join(f"<tr><td>{a}</td><td>{b}</td></tr>" for a, b in zip(names, about, strict=True))
         self.write(self.address(path), name, f"<h1>{name}</h1><table>{rows}</table>")
 
     # -- the reference -------------------------------------------------------------------------------------------------
@@ -148,11 +165,10 @@ class Site:
 
     def broken(self) -> list[str]:
         found = []
-        for file in sorted(self.target.rglob("*.html")):
-            if file.is_relative_to(self.target / "api"):
-                continue
-            for link in LINK.findall(file.read_text("utf-8")):
-                name, _, anchor = html.unescape(link).partition("#")
+        pages = (self.target / self.address(page) for page in self.titles)
+        for file in (*pages, *sorted(self.target.glob("source/**/index.html"))):
+            for link in Links(file).found:
+                name, _, anchor = link.partition("#")
                 goal = (file.parent / name).resolve() if name else file
                 if "://" not in link and (
                     not goal.exists() or (anchor and f'id="{anchor}"' not in goal.read_text("utf-8"))

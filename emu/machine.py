@@ -14,13 +14,12 @@ from emu.fs.console import Console
 from emu.fs.fdtable import FdTable
 from emu.kernel.elf import NotExecutable
 from emu.kernel.exec import do_execve
-from emu.kernel.group import ThreadGroup
 from emu.kernel.kernel import Kernel
 from emu.kernel.modules import Init, find_modules
 from emu.kernel.report import Processes
 from emu.kernel.sched import MAX_CPUS, StopReason
 from emu.kernel.signal_state import SiCode, SigInfo
-from emu.kernel.task import Task
+from emu.kernel.task import Task, ThreadGroup
 from emu.linux.caller import FsContext
 from emu.linux.errors import LinuxError
 from emu.mm.address_space import AddressSpace

@@ -38,8 +38,6 @@ FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in room
 CIRCLES: tuple[set[str], ...] = (
     # structs that point at each other (include/linux/fs.h)
     {"emu.fs.dentry", "emu.fs.file", "emu.fs.inode", "emu.fs.mount", "emu.fs.resources", "emu.fs.superblock"},
-    # a thread and its process
-    {"emu.kernel.group", "emu.kernel.task"},
     # a system call is handed the kernel, and may end its task; who runs out of memory is ended by the kernel
     {"emu.kernel.entry", "emu.kernel.exit", "emu.kernel.kernel"},
     # an address space has mappings, which have operations and a page cache, and each of these is told of both

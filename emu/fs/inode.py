@@ -16,8 +16,7 @@ from emu.linux.fileflags import PAGE_SIZE, Access, RenameFlags
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.fs.superblock import SuperBlock
-    from emu.linux.caller import Caller
-    from emu.linux.credentials import Credentials
+    from emu.linux.caller import Caller, Credentials
 
 
 _EXEC = int(Access.EXEC)

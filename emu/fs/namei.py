@@ -12,8 +12,7 @@ from emu.linux.fileflags import MAX_SYMLINKS, PATH_MAX, Access, MountFlags
 if TYPE_CHECKING:
     from emu.fs.inode import Inode
     from emu.fs.mount import MountTable
-    from emu.linux.caller import Caller, FsContext
-    from emu.linux.credentials import Credentials
+    from emu.linux.caller import Caller, Credentials, FsContext
 
 _EXEC = int(Access.EXEC)
 

@@ -14,8 +14,7 @@ from emu.linux.fileflags import MAX_FILE_SIZE, Access, RenameFlags
 if TYPE_CHECKING:
     from emu.fs.inode import Inode
     from emu.fs.namei import Last, Walker
-    from emu.linux.caller import Caller
-    from emu.linux.credentials import Credentials
+    from emu.linux.caller import Caller, Credentials
 
 _WRITE_EXEC = int(Access.WRITE | Access.EXEC)
 

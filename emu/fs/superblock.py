@@ -82,7 +82,11 @@ class FileSystemType:
 
 
 def parse_options(options: str, known: frozenset[str]) -> dict[str, str]:
-    """``a=1,b`` as a dict (a flag has the value ""); EINVAL for a name outside ``known``."""
+    """``a=1,b`` as a dict (a flag has the value ""); LinuxError(EINVAL) for a name outside ``known``.
+
+    >>> parse_options("level=pmd,strict", frozenset({"level", "strict"}))
+    {'level': 'pmd', 'strict': ''}
+    """
     result: dict[str, str] = {}
     for word in filter(None, options.split(",")):
         name, _, value = word.partition("=")
@@ -93,7 +97,11 @@ def parse_options(options: str, known: frozenset[str]) -> dict[str, str]:
 
 
 def parse_size(text: str) -> int:
-    """``4k``, ``1G``, ``0x1000`` in bytes, as the kernel's memparse(); EINVAL for anything else."""
+    """``4k``, ``1G``, ``0x1000`` in bytes, as the kernel's memparse(); LinuxError(EINVAL) for anything else.
+
+    >>> parse_size("4k"), parse_size("0x1000")
+    (4096, 4096)
+    """
     units = {"k": 10, "m": 20, "g": 30, "t": 40, "p": 50, "e": 60}
     shift = units.get(text[-1:].lower(), 0)
     digits = text[:-1] if shift else text

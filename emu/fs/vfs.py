@@ -17,8 +17,7 @@ from emu.fs.pipe import PipeFile, PipeFsType, PipeInode, Pipes
 from emu.fs.resources import Resources
 from emu.fs.superblock import FileSystemType
 from emu.fs.tmpfs import ShmemType, TmpfsInode, TmpfsSuperBlock
-from emu.linux.caller import FsContext
-from emu.linux.credentials import Credentials
+from emu.linux.caller import Credentials, FsContext
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import CHUNK, MountFlags, OpenFlags, UmountFlags
 

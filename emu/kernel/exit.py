@@ -12,8 +12,8 @@ from emu.kernel.task import Task, TaskState
 from emu.linux.errors import LinuxError
 
 if TYPE_CHECKING:
-    from emu.kernel.group import ThreadGroup
     from emu.kernel.kernel import Kernel
+    from emu.kernel.task import ThreadGroup
 
 WNOHANG = 1
 

@@ -8,14 +8,11 @@ from collections.abc import Generator
 from enum import IntFlag
 from typing import TYPE_CHECKING, Any
 
-from emu.kernel.group import ThreadGroup
-from emu.kernel.limits import limits_of
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, SigAction
-from emu.kernel.task import Task
+from emu.kernel.task import Task, ThreadGroup, limits_of
 from emu.linux.errors import LinuxError
 from emu.linux.limits import INFINITY, Rlimit
 from emu.linux.wait import WaitQueue
-from emu.mm.fork import dup_mm
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -104,6 +101,8 @@ def _copy_process(kernel: Kernel, task: Task, flags: int) -> Task:
     if flags & CloneFlags.VM:
         mm = task.mm.get()
     else:
+        from emu.mm.fork import dup_mm  # 0.6 ms, and many programs never fork
+
         mm = dup_mm(task.mm, task.mm.name)
     mm.on_kernel_fault = kernel.count_kernel_fault
     child = Task(

@@ -14,11 +14,10 @@ from emu.fs.vfs import Vfs
 from emu.kernel.entry import Entry
 from emu.kernel.exit import do_exit, do_group_exit
 from emu.kernel.futex import Futexes
-from emu.kernel.limits import soft_limit
 from emu.kernel.sched import Scheduler
 from emu.kernel.signal_state import Sig
 from emu.kernel.signals import Signals
-from emu.kernel.task import Task
+from emu.kernel.task import Task, soft_limit
 from emu.kernel.tracer import Tracer
 from emu.linux.clock import Clock
 from emu.linux.errors import LinuxError

@@ -22,7 +22,13 @@ class ModuleError(RuntimeError):
 
 
 def find_modules() -> dict[str, Init]:
-    """Every installed module's init function, by name, in alphabetical order."""
+    """Every installed module's init function, by name, in alphabetical order.
+
+    ModuleError if one cannot be imported; the message names it.
+
+    >>> list(find_modules())
+    ['hugetlb_pmd', 'msharefs', 'ptshare']
+    """
     from importlib.metadata import entry_points
 
     found: dict[str, Init] = {}

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from emu.kernel.group import ThreadGroup
     from emu.kernel.kernel import Kernel
-    from emu.kernel.task import Task
+    from emu.kernel.task import Task, ThreadGroup
 
 #: What the host keeps, whatever guests do: ended processes, and bytes of the arguments of each.
 MAX_FINISHED, MAX_ARGUMENTS = 1 << 16, 4096

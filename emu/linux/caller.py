@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
-
-from emu.linux.credentials import Credentials
 
 #: What a place in the tree of files is: that is the VFS's affair.
 Place = TypeVar("Place")
+
+
+@dataclass
+class Credentials:
+    """Real, effective and saved ids; the effective ones decide, for files too.
+
+    There are no capabilities: user 0 may do everything.
+    """
+
+    uid: int = 0
+    gid: int = 0
+    euid: int = 0
+    egid: int = 0
+    groups: tuple[int, ...] = ()
+    suid: int = 0
+    sgid: int = 0
 
 
 class FsContext(Generic[Place]):

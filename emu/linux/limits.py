@@ -1,4 +1,4 @@
-"""Resource limits: their numbers (include/asm-generic/resource.h)."""
+"""Resource limits: their numbers, and what they are at first (include/asm-generic/resource.h)."""
 
 from __future__ import annotations
 
@@ -30,3 +30,18 @@ class Rlimit(IntEnum):
     NICE = 13
     RTPRIO = 14
     RTTIME = 15
+
+
+_MLOCK_LIMIT = 8 << 20
+#: (soft, hard) of a first process, where they are not infinite.
+INIT_RLIMITS = {
+    Rlimit.STACK: (8 << 20, INFINITY),
+    Rlimit.CORE: (0, INFINITY),
+    Rlimit.NPROC: (4096, 4096),
+    Rlimit.NOFILE: (INR_OPEN_CUR, NR_OPEN),
+    Rlimit.MEMLOCK: (_MLOCK_LIMIT, _MLOCK_LIMIT),
+    Rlimit.SIGPENDING: (4096, 4096),
+    Rlimit.MSGQUEUE: (819200, 819200),
+    Rlimit.NICE: (0, 0),
+    Rlimit.RTPRIO: (0, 0),
+}

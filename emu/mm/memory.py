@@ -29,7 +29,32 @@ _SHIFT = np.uint64(PAGE_SHIFT)
 
 
 class PageMemory(VmOperations):
-    """The operations of memory in pages of 4 KiB: a mapping that makes pages says which in :meth:`missing`."""
+    """The operations of memory in pages of 4 KiB: a mapping that makes pages says which in :meth:`missing`.
+
+    Here a module's mappings show a page that is full of one byte:
+
+    >>> from emu.mm.vmops import MapHook
+    >>> from emu.testing import GuestMachine
+    >>> class Sevens(PageMemory):
+    ...     def missing(self, mm, vma, address, access, slot):
+    ...         frame = rss.new_page(mm)
+    ...         mm.frames.ram.write(frame << PAGE_SHIFT, bytes([7]) * PAGE_SIZE)
+    ...         vma.anon = True
+    ...         set_new_entry(mm, address, slot, frame << PAGE_SHIFT | vma.page_bits | RW | D)
+    ...         return FaultResult.MINOR
+    >>> class Hook(MapHook):
+    ...     def mapped(self, mm, vma, flags):
+    ...         if vma.start == 0x10000000:
+    ...             vma.ops = Sevens()
+    >>> machine = GuestMachine(modules={"sevens": lambda kernel: kernel.mm_context.map_hooks.append(Hook())})
+    >>> script = "@p = mmap 0x10000000 4K RW PRIVATE|MAP_FIXED -1 0; load p; store p 1; load p"
+    >>> print(machine.run_guest("calls", script).stdout, end="")
+    load = 0x707070707070707
+    store = 0
+    load = 1
+    >>> machine.close()
+    []
+    """
 
     # -- faults ----------------------------------------------------------------------------------------------------
 

@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 
 
 def unit_of(level: str) -> int:
-    """Bytes that one link to a table of ``level`` covers."""
+    """Bytes that one link to a table of ``level`` covers: "pte", "pmd" or "pud".
+
+    >>> [unit_of(level) >> 20 for level in ("pte", "pmd", "pud")]       # MiB
+    [2, 1024, 524288]
+    """
     return span(LEVEL_OF[level] + 1)
 
 

@@ -268,7 +268,17 @@ class MappedFile(Protocol):
 
 
 class MapHook:
-    """Told of new mappings; a module adds one to ``kernel.mm_context.map_hooks``."""
+    """Told of new mappings; a module adds one to ``kernel.mm_context.map_hooks``.
+
+    >>> from emu.testing import GuestMachine
+    >>> class Told(MapHook):
+    ...     def mapped(self, mm, vma, flags):
+    ...         if vma.start == 0x10000000:
+    ...             print(vma.length, "bytes")
+    >>> machine = GuestMachine(modules={"told": lambda kernel: kernel.mm_context.map_hooks.append(Told())})
+    >>> result = machine.run_guest("calls", "mmap 0x10000000 8K RW PRIVATE|MAP_FIXED -1 0")
+    8192 bytes
+    """
 
     #: The flags of mmap(2) that exist because of this module.
     flags = 0

@@ -11,9 +11,8 @@ import numpy as np
 
 from emu.fs.dentry import d_path
 from emu.fs.file import file_of
-from emu.kernel.limits import limits_of
 from emu.kernel.signal_state import mask_of
-from emu.kernel.task import STATE_LETTER
+from emu.kernel.task import STATE_LETTER, limits_of
 from emu.linux.errors import LinuxError
 from emu.linux.limits import INFINITY, Rlimit
 from emu.linux.mman import Prot
@@ -23,7 +22,7 @@ from emu.mm.hugefault import head_of, huge_bytes
 from emu.mm.mlock import locked_pages
 from emu.mm.pagetable import ADDRESS, SPECIAL, A, D, P
 from emu.mm.vma import Vma
-from emu.proc.cpu import cpu_list
+from emu.proc.system import cpu_list
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from emu.linux.clock import BOOT_REALTIME_NS
 from emu.linux.limits import NR_OPEN
 from emu.linux.version import RELEASE, VERSION
-from emu.proc.cpu import cpuinfo, stat
 
 if TYPE_CHECKING:
     from emu.fs.vfs import Vfs
     from emu.kernel.kernel import Kernel
+
+#: Nanoseconds in a tick of USER_HZ.
+_TICK_NS = 10_000_000
 
 
 def init(kernel: Kernel) -> None:
@@ -48,3 +51,43 @@ def _filesystems(vfs: Vfs) -> bytes:
 def _uptime(kernel: Kernel) -> bytes:
     seconds = kernel.clock.now_ns() / 1e9
     return f"{seconds:.2f} 0.00\n".encode()
+
+
+def cpu_list(mask: int) -> str:
+    """A mask as a list of ranges: ``0-2,4``."""
+    ranges: list[tuple[int, int]] = []
+    for cpu in range(mask.bit_length()):
+        if mask >> cpu & 1:
+            if ranges and ranges[-1][1] == cpu - 1:
+                ranges[-1] = (ranges[-1][0], cpu)
+            else:
+                ranges.append((cpu, cpu))
+    return ",".join(f"{low}-{high}" if high > low else str(low) for low, high in ranges)
+
+
+def cpuinfo(cpus: int) -> bytes:
+    """/proc/cpuinfo."""
+    return "".join(
+        f"processor\t: {cpu}\nvendor_id\t: GenuineIntel\nmodel name\t: unimmu emulated CPU\n"
+        f"siblings\t: {cpus}\ncpu cores\t: {cpus}\n\n"
+        for cpu in range(cpus)
+    ).encode()
+
+
+def stat(kernel: Kernel) -> bytes:
+    """/proc/stat: an instruction takes a nanosecond of user time, kernel code takes none, and the rest is idle."""
+    scheduler, now = kernel.scheduler, kernel.clock.now_ns()
+    running = kernel.current
+    ticks = []
+    for vcpu in scheduler.vcpus:
+        here = running is not None and running.cpu == vcpu.number
+        busy = vcpu.instructions + (scheduler.running_instructions() if here else 0)
+        ticks.append((busy // _TICK_NS, (now - busy) // _TICK_NS))
+    lines = [f"cpu  {sum(user for user, _ in ticks)} 0 0 {sum(idle for _, idle in ticks)} 0 0 0 0 0 0"]
+    lines += [f"cpu{number} {user} 0 0 {idle} 0 0 0 0 0 0" for number, (user, idle) in enumerate(ticks)]
+    runnable = sum(vcpu.load for vcpu in scheduler.vcpus)
+    lines += [
+        f"ctxt {scheduler.switches}", f"btime {BOOT_REALTIME_NS // 1_000_000_000}", f"processes {kernel.forks}",
+        f"procs_running {runnable}", "procs_blocked 0",
+    ]  # fmt: skip
+    return "\n".join(lines).encode() + b"\n"

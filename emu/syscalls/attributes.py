@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from emu.fs.namei import Walker
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
-    from emu.linux.credentials import Credentials
+    from emu.linux.caller import Credentials
 
 NANO = 1_000_000_000
 UTIME_NOW = 0x3FFFFFFF

@@ -6,7 +6,7 @@ import errno
 import struct
 from typing import TYPE_CHECKING
 
-from emu.kernel.limits import limits_of
+from emu.kernel.task import limits_of
 from emu.linux.errors import LinuxError
 from emu.linux.limits import NR_OPEN, Rlimit
 from emu.linux.syscall import Syscall, s32

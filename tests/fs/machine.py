@@ -15,8 +15,7 @@ from emu.fs.dentry import Path
 from emu.fs.fdtable import FdTable
 from emu.fs.resources import Resources
 from emu.fs.vfs import Vfs
-from emu.linux.caller import FsContext
-from emu.linux.credentials import Credentials
+from emu.linux.caller import Credentials, FsContext
 from emu.linux.errors import Interrupted, LinuxError
 from emu.linux.fileflags import OpenFlags as O
 from emu.linux.syscall import Syscall

@@ -8,7 +8,7 @@ import pytest
 
 from emu.kernel.sched import TIME_SLICE, TURN
 from emu.machine import Machine
-from emu.proc.cpu import cpu_list
+from emu.proc.system import cpu_list
 from emu.trace.recorder import Recorder
 from tests.booted import Booted, MakeMachine
 from tests.machine.test_machine_native import SCRIPTS, without_pids
