@@ -216,7 +216,7 @@ def _report(
             outputs.json.write(to_json(run))
     for what, found, nothing in (
         ("audit", findings, "every table and every frame is accounted for"),
-        ("check-tlb", stale, "every TLB hit agreed with the page tables"),
+        ("check-tlb", stale, "every TLB hit was what the page tables say"),
     ):
         if found is not None:
             for finding in found:

@@ -79,7 +79,7 @@ def test_this_host(unimmu: Unimmu) -> None:
 
 
 def test_nothing_stale(unimmu: Unimmu) -> None:
-    nothing = "unimmu: check-tlb: every TLB hit agreed with the page tables\n"
+    nothing = "unimmu: check-tlb: every TLB hit was what the page tables say\n"
     assert unimmu("run", "--tlb", "zen4", "--check-tlb", "hello") == (0, "hello, world\n", nothing)
     ran = unimmu("run", "--tlb", "zen4", "--check-tlb", "--audit", "hello")
     assert ran.err == f"unimmu: audit: every table and every frame is accounted for\n{nothing}"
