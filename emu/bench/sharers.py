@@ -34,7 +34,7 @@ _WORDS = {
 _GROWTH = Aim(1.3)
 
 
-class Region:
+class MeasuredRegion:
     """A machine with one region, so many address spaces that have linked it, and room for some more."""
 
     def __init__(self, sharers: int, more: int) -> None:
@@ -87,7 +87,7 @@ class Region:
 
 def sharer_numbers(rounds: int, more: int) -> Measurement:
     """What one more sharer costs where there are 1, 10, ... 10,000 already, each an address space with a window."""
-    regions = {number: Region(number, more) for number in SHARERS}
+    regions = {number: MeasuredRegion(number, more) for number in SHARERS}
     subjects = {
         f"{step}, {number} sharers": functools.partial(region.time, step)
         for number, region in regions.items()

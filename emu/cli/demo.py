@@ -54,7 +54,7 @@ _MODES = (Mode("plain", "plain", "Plain MAP_SHARED"), Mode("mshare", "msharefs",
 
 
 @dataclass(frozen=True)
-class Options:
+class DemoOptions:
     """What to run; ``size`` in bytes."""
 
     processes: int
@@ -106,7 +106,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--json", type=output_path, metavar="FILE", help="with --sga: write the figures as JSON")
 
 
-def options_from(arguments: argparse.Namespace) -> Options:
+def options_from(arguments: argparse.Namespace) -> DemoOptions:
     """Check everything that can be checked before a long run.  :class:`UsageError` says what is wrong."""
     processes = arguments.processes if arguments.processes is not None else 4 if arguments.quick else 8
     size = arguments.size if arguments.size is not None else (64 << 20) if arguments.quick else 1 << 30
@@ -125,7 +125,7 @@ def options_from(arguments: argparse.Namespace) -> Options:
         raise UsageError(f"--output {output}: its directory does not exist, or it is a directory itself")
     if not os.access(output if output.exists() else directory, os.W_OK):
         raise UsageError(f"--output {output}: it cannot be written")
-    options = Options(processes, size, arguments.level, output)
+    options = DemoOptions(processes, size, arguments.level, output)
     if options.memory > MAX_BYTES:
         raise UsageError(f"--size {format_size(size)}: too large: a machine has at most {size_text(MAX_BYTES)}")
     return options
@@ -158,7 +158,7 @@ def run(arguments: argparse.Namespace) -> int:
 # -- the machine -------------------------------------------------------------------------------------------------------
 
 
-def _run_sharers(options: Options, mode: Mode) -> Snapshot:
+def _run_sharers(options: DemoOptions, mode: Mode) -> Snapshot:
     """Run one machine from start to end; measure it while all processes sleep and have touched the whole object."""
     output, errors = io.BytesIO(), io.BytesIO()
     try:
@@ -192,7 +192,7 @@ def _run_sharers(options: Options, mode: Mode) -> Snapshot:
     return snapshot
 
 
-def _title(options: Options, mode: Mode) -> str:
+def _title(options: DemoOptions, mode: Mode) -> str:
     return f"{mode.title}: {plural(options.processes, 'process', 'processes')}, {size_text(options.size)}"
 
 

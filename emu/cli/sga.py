@@ -48,7 +48,7 @@ _EMULATOR, _PROCESS = 512 << 20, 256 << 10
 
 
 @dataclass(frozen=True)
-class Options:
+class SgaOptions:
     """What to build; ``size`` in bytes, ``plain`` the number of processes that map the memory without mshare."""
 
     size: int
@@ -72,7 +72,7 @@ class Options:
         return tables + (self.size >> PAGE_SHIFT) * _BOOKS + _EMULATOR + self.processes * _PROCESS
 
 
-def options_from(arguments: argparse.Namespace) -> Options:
+def options_from(arguments: argparse.Namespace) -> SgaOptions:
     """Check everything that can be checked before a long run.  :class:`UsageError` says what is wrong."""
     quick = arguments.quick
     size = arguments.size if arguments.size is not None else QUICK_SIZE if quick else SIZE
@@ -88,7 +88,7 @@ def options_from(arguments: argparse.Namespace) -> Options:
         raise UsageError(f"--plain {plain}: it must be at least 0")
     if processes + plain > _MAX_PROCESSES:
         raise UsageError(f"--processes {processes}: a machine has at most {_MAX_PROCESSES} processes")
-    options = Options(size, processes, plain, arguments.level, arguments.json)
+    options = SgaOptions(size, processes, plain, arguments.level, arguments.json)
     if options.memory > MAX_BYTES:
         raise UsageError(f"--size {format_size(size)}: too large: a machine has at most {size_text(MAX_BYTES)}")
     if options.json is not None and (options.json.is_dir() or not options.json.resolve().parent.is_dir()):
@@ -152,7 +152,7 @@ class _Measured:
 class _Run:
     """The machine from start to end, and when the guest said what."""
 
-    options: Options
+    options: SgaOptions
     #: Lines of the guest, and when each was complete.
     lines: list[tuple[str, float]] = field(default_factory=list)
     complaints: bytearray = field(default_factory=bytearray)

@@ -14,7 +14,7 @@ from emu.bench.kernel import HOOK, traps
 from emu.bench.loops import CODE, COMPUTE_INSTRUCTIONS, DATA, compute, count_down, touch
 from emu.bench.scale import PAGES as SCALE_PAGES
 from emu.bench.scale import FarEnd, populate
-from emu.bench.sharers import Region
+from emu.bench.sharers import MeasuredRegion
 from mmu.memory import PAGE_SIZE
 from mmu.perf_events import perf_events
 
@@ -143,7 +143,7 @@ def test_the_far_end_of_a_large_memory(tlb: str) -> None:
 
 def test_sharers_by_the_hundred(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("emu.machine.find_modules", lambda: {"msharefs": msharefs.module.init})
-    region = Region(100, 20)
+    region = MeasuredRegion(100, 20)
     counts = region.machine.kernel.share_counts
     assert [count for _, count in counts.items()] == [100]
     for _ in range(2):
