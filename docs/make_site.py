@@ -72,7 +72,9 @@ class Site:
     def __init__(self, target: Path) -> None:
         self.target = target
         self.pages = [path for pattern in PAGES for path in sorted(ROOT.glob(pattern))]
-        self.titles = {page: page.read_text("utf-8").partition("\n")[0].lstrip("# ") for page in self.pages}
+        self.titles = {
+            page: page.read_text("utf-8").partition("\n")[0].lstrip("# ").replace("`", "") for page in self.pages
+        }
         self.ahead: list[Path] = []
 
     def address(self, path: Path) -> str:

@@ -16,16 +16,16 @@ from pathlib import Path
 import pytest
 
 from mmu.objectcode import cache_directory
-from tests.docs.pages import ROOT, Block, blocks, commands, is_edit
+from tests.docs.pages import ROOT, Block, blocks, commands, is_edit, path_with_tools
 
 PAGE = ROOT / "CONTRIBUTING.md"
-EDIT = re.compile(r"# ([\w./]+): (a new file|at its end|in place of|in) ?(.*)\n")
+EDIT = re.compile(r"# ([\w./]+): (a new file|at its end|in place of|after) ?(.*)\n")
 SECTIONS = [
     (title, text)
     for title, text in re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     if re.search(r"^\*\*\d+ places?\.\*\*", text, re.MULTILINE)
 ]
-RECIPES = ["A kernel module", "A TLB preset", "A file system", "An ABI generation"]
+RECIPES = ["A kernel module", "A TLB preset", "An event kind", "A file system", "An ABI generation"]
 
 
 def in_section(title: str) -> list[Block]:
@@ -60,21 +60,24 @@ def test_recipe(title: str, text: str, tmp_path: Path) -> None:
     for package in ("mmu", "emu", "msharefs", "sharing", "guests"):
         shutil.copytree(ROOT / package, tree / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tree)
+    shutil.copytree(ROOT / "docs", tree / "docs")
     edits = [block for block in in_section(title) if is_edit(block)]
     for block in edits:
         edit(tree, block)
     told = re.search(r"^\*\*(\d+) places?\.\*\*", text, re.MULTILINE)
     assert told is not None and len(edits) == int(told[1])
-    environment = {**os.environ, "PYTHONPATH": str(tree), "UNIMMU_CACHE_DIR": str(cache_directory())}
+    environment = {
+        **os.environ, "PATH": path_with_tools(tmp_path / "bin"), "PYTHONPATH": str(tree),
+        "UNIMMU_CACHE_DIR": str(cache_directory()),
+    }  # fmt: skip
     for block in in_section(title):
         if is_edit(block):
             continue
         if block.language == "python":
-            run([sys.executable, "-c", block.text], tmp_path, environment)
+            run([sys.executable, "-c", block.text], tree, environment)
         else:
             for command in commands(block):
-                words = command.text.replace("unimmu ", f"{sys.executable} -m emu.cli.main ", 1)
-                said = run(["bash", "-c", words], tmp_path, environment)
+                said = run(["bash", "-c", command.text], tree, environment)
                 for line in command.says:
                     assert any(each.startswith(line) for each in said.splitlines()), (line, said)
 

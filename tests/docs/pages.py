@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,3 +100,12 @@ def commands(block: Block) -> list[Command]:
 def in_recipe(block: Block) -> bool:
     """Whether it stands in a section of CONTRIBUTING.md on how to add something: tests/contributing follows these."""
     return any(is_edit(other) for other in blocks(block.page) if other.section == block.section)
+
+
+def path_with_tools(directory: Path) -> str:
+    """A PATH on which ``unimmu`` and ``python`` are those of the tests; ``directory`` is made for them."""
+    directory.mkdir()
+    for name, command in (("unimmu", f"{sys.executable} -m emu.cli.main"), ("python", sys.executable)):
+        (directory / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+        (directory / name).chmod(0o755)
+    return f"{directory}{os.pathsep}{os.environ['PATH']}"

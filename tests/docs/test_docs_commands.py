@@ -6,14 +6,13 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 import tomllib
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import LANGUAGES, PAGES, ROOT, Command, blocks, commands, in_recipe
+from tests.docs.pages import LANGUAGES, PAGES, ROOT, Command, blocks, commands, in_recipe, path_with_tools
 
 COMMANDS = [
     command
@@ -45,12 +44,7 @@ def test_few_commands_are_not_run() -> None:
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A PATH on which ``unimmu`` and ``python`` are those of the tests."""
-    directory = tmp_path_factory.mktemp("bin")
-    for name, command in (("unimmu", f"{sys.executable} -m emu.cli.main"), ("python", sys.executable)):
-        (directory / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
-        (directory / name).chmod(0o755)
-    return f"{directory}{os.pathsep}{os.environ['PATH']}"
+    return path_with_tools(tmp_path_factory.mktemp("tools") / "bin")
 
 
 @pytest.fixture(scope="module")
