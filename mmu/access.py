@@ -10,7 +10,7 @@ from mmu.events import EventKind, commit
 from mmu.invalidation import drop_page
 from mmu.native import call3, cold, inlined, load64, native
 from mmu.registers import Access
-from mmu.state import MmuState, Status, Words, fields
+from mmu.state import MmuState, Status, WordArray, fields
 from mmu.structure_cache import begin_walk, cache_structure_entry
 from mmu.tlb import install_walked, leaf_of, lookup, paddr_of, promote
 from mmu.walk import CAN_EXECUTE, CAN_READ, WalkStart, key_denies, page_rights, root, walk_from
@@ -24,7 +24,7 @@ class AccessCounts(ctypes.Structure):
 
     l1_hits: int
     stlb_hits: int
-    walk_completed: Words  # by page size: 4K, 2M, 1G
+    walk_completed: WordArray  # by page size: 4K, 2M, 1G
     walk_faults: int
 
     _fields_ = fields(__annotations__, walk_completed=ctypes.c_uint64 * 3)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from mmu.native import inlined, load32, load64, native, store32, store64
 from mmu.registers import PCID_MASK
-from mmu.state import Words, fields
+from mmu.state import WordArray, fields
 
 MAX_ARRAYS = 16
 #: In the frame of a held translation: this 2M page is a piece of a 1G page.
@@ -44,7 +44,7 @@ class TlbArray(ctypes.Structure):
     replacement: int  # as mmu.geometry.Replacement
     level: int
     present: int  # the page sizes of which something is held
-    counts: Words  # how many of each
+    counts: WordArray  # how many of each
     twice: int  # a page was once held both global and not
     hits: int
     misses: int

@@ -12,7 +12,7 @@ from mmu.state import MmuState, Status, fields
 from mmu.walk import walk
 
 
-class Outcome(ctypes.Structure):
+class WalkOutcome(ctypes.Structure):
     """What became of one address: see :func:`mmu.translation.translate_many`."""
 
     paddr: int
@@ -24,7 +24,7 @@ class Outcome(ctypes.Structure):
 
 
 #: The same for arrays of outcomes.
-OUTCOME = cast("np.dtype[np.void]", np.dtype(Outcome))
+OUTCOME = cast("np.dtype[np.void]", np.dtype(WalkOutcome))
 _BYTES = OUTCOME.itemsize
 
 assert OUTCOME.itemsize == 16
@@ -35,7 +35,7 @@ def walk_many(state: MmuState, vaddrs: int, count: int, access: int, outcomes: i
     """Walk for ``count`` addresses (uint64, at the host address ``vaddrs``); ``outcomes`` is an array of OUTCOME."""
     end = vaddrs + count * 8
     while vaddrs != end:
-        outcome = Outcome.from_address(outcomes)
+        outcome = WalkOutcome.from_address(outcomes)
         status = walk(state, load64(vaddrs), access)
         paddr, level, error_code = 0, 0, 0
         if status == Status.OK:

@@ -22,7 +22,7 @@ from mmu.cpuid_descriptors import DESCRIPTORS, FULL, NO_TLBS_HERE, NOT_GIVEN
 from mmu.geometry import Array, Geometry, Kinds, PageSizes
 
 
-class Registers(NamedTuple):
+class CpuidResult(NamedTuple):
     """What CPUID returned."""
 
     eax: int
@@ -32,7 +32,7 @@ class Registers(NamedTuple):
 
 
 #: (leaf, sub-leaf) -> what CPUID returned there.
-Leaves = dict[tuple[int, int], Registers]
+Leaves = dict[tuple[int, int], CpuidResult]
 
 #: Sizes of the paging-structure caches, PML5E to PDE, which CPUID does not tell: those of the simulator ChampSim.
 ASSUMED_STRUCTURE_CACHES = {5: 2, 4: 4, 3: 8, 2: 32}
@@ -69,7 +69,7 @@ def parse_dump(text: str) -> Leaves:
             leaf, subleaf, *values = found.groups()
         else:
             continue
-        leaves.setdefault((int(leaf, 16), int(subleaf, 16)), Registers(*(int(value, 16) for value in values)))
+        leaves.setdefault((int(leaf, 16), int(subleaf, 16)), CpuidResult(*(int(value, 16) for value in values)))
     if not leaves:
         raise CpuidError("this is no CPUID dump: there is neither a line as of InstLatx64 nor one as of `cpuid -r`")
     return leaves
@@ -262,7 +262,7 @@ def _amd_byte_field(value: int, data: bool, page_size: PageSizes, source: str) -
 
 
 def _amd(leaves: Leaves, notes: list[str]) -> Iterator[_Found]:
-    nothing = Registers(0, 0, 0, 0)
+    nothing = CpuidResult(0, 0, 0, 0)
     first, second = leaves[0x80000005, 0], leaves.get((0x80000006, 0), nothing)
     giant = leaves.get((0x80000019, 0), nothing)
     if not any(giant):
@@ -351,10 +351,10 @@ def host_leaves() -> Leaves:
         raise CpuidError(f"CPUID cannot be read: no executable mapping ({os.strerror(ctypes.get_errno())})")
     call = ctypes.CFUNCTYPE(None, ctypes.c_uint32, ctypes.c_uint32, ctypes.POINTER(ctypes.c_uint32))(code)
 
-    def cpuid(leaf: int, subleaf: int) -> Registers:
+    def cpuid(leaf: int, subleaf: int) -> CpuidResult:
         out = (ctypes.c_uint32 * 4)()
         call(leaf, subleaf, out)
-        return Registers(*out)
+        return CpuidResult(*out)
 
     try:
         return _read_all(cpuid)
@@ -362,7 +362,7 @@ def host_leaves() -> Leaves:
         libc.munmap(code, len(_CODE))
 
 
-def _read_all(cpuid: Callable[[int, int], Registers]) -> Leaves:
+def _read_all(cpuid: Callable[[int, int], CpuidResult]) -> Leaves:
     leaves: Leaves = {}
     highest, highest_extended = cpuid(0, 0).eax, cpuid(0x80000000, 0).eax
     for leaf in (0, 1, 2, 4, 0x18, 0x80000000, 0x80000005, 0x80000006, 0x80000019, 0x80000021):

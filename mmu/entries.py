@@ -23,7 +23,7 @@ PAGE_SIZE_NAME = {1: "4K", 2: "2M", 3: "1G"}
 
 
 @dataclass(frozen=True)
-class Field:
+class EntryField:
     """One field: bits ``low`` to ``high`` (inclusive) of the entries of ``levels`` that are a leaf, a table pointer,
     or either.
     """
@@ -47,31 +47,31 @@ class Field:
 
 _ALL = LEVELS
 FIELDS = (
-    Field("P", 0, 0, _ALL, "both", "present"),
-    Field("RW", 1, 1, _ALL, "both", "writes are allowed"),
-    Field("US", 2, 2, _ALL, "both", "user-mode accesses are allowed"),
-    Field("PWT", 3, 3, _ALL, "both", "page-level write-through"),
-    Field("PCD", 4, 4, _ALL, "both", "page-level cache disable"),
-    Field("A", 5, 5, _ALL, "both", "accessed: used for a translation"),
-    Field("D", 6, 6, (3, 2, 1), "leaf", "dirty: written"),
-    Field("IGN6", 6, 6, (5, 4, 3, 2), "table", "ignored by the processor"),
-    Field("PS", 7, 7, (3, 2), "both", "page size: this entry maps a page"),
-    Field("RSVD", 7, 7, (5, 4), "both", "must be 0"),
-    Field("PAT", 7, 7, (1,), "leaf", "page attribute table index, high bit"),
-    Field("G", 8, 8, (3, 2, 1), "leaf", "global: survives a MOV to CR3"),
-    Field("IGN8", 8, 8, (5, 4, 3, 2), "table", "ignored by the processor"),
-    Field("AVL", 9, 11, _ALL, "both", "ignored by the processor, free for software"),
-    Field("PAT", 12, 12, (3, 2), "leaf", "page attribute table index, high bit"),
-    Field("RSVD", 13, 20, (2,), "leaf", "must be 0"),
-    Field("RSVD", 13, 29, (3,), "leaf", "must be 0"),
-    Field("ADDRESS", 12, 51, (5, 4, 3, 2), "table", "physical address of the next table"),
-    Field("ADDRESS", 12, 51, (1,), "leaf", "physical address of the 4K page"),
-    Field("ADDRESS", 21, 51, (2,), "leaf", "physical address of the 2M page"),
-    Field("ADDRESS", 30, 51, (3,), "leaf", "physical address of the 1G page"),
-    Field("AVL_HIGH", 52, 58, (3, 2, 1), "leaf", "ignored by the processor, free for software"),
-    Field("AVL_HIGH", 52, 62, (5, 4, 3, 2), "table", "ignored by the processor, free for software"),
-    Field("PKEY", 59, 62, (3, 2, 1), "leaf", "protection key; ignored unless CR4.PKE or CR4.PKS"),
-    Field("XD", 63, 63, _ALL, "both", "execute disable; must be 0 unless EFER.NXE"),
+    EntryField("P", 0, 0, _ALL, "both", "present"),
+    EntryField("RW", 1, 1, _ALL, "both", "writes are allowed"),
+    EntryField("US", 2, 2, _ALL, "both", "user-mode accesses are allowed"),
+    EntryField("PWT", 3, 3, _ALL, "both", "page-level write-through"),
+    EntryField("PCD", 4, 4, _ALL, "both", "page-level cache disable"),
+    EntryField("A", 5, 5, _ALL, "both", "accessed: used for a translation"),
+    EntryField("D", 6, 6, (3, 2, 1), "leaf", "dirty: written"),
+    EntryField("IGN6", 6, 6, (5, 4, 3, 2), "table", "ignored by the processor"),
+    EntryField("PS", 7, 7, (3, 2), "both", "page size: this entry maps a page"),
+    EntryField("RSVD", 7, 7, (5, 4), "both", "must be 0"),
+    EntryField("PAT", 7, 7, (1,), "leaf", "page attribute table index, high bit"),
+    EntryField("G", 8, 8, (3, 2, 1), "leaf", "global: survives a MOV to CR3"),
+    EntryField("IGN8", 8, 8, (5, 4, 3, 2), "table", "ignored by the processor"),
+    EntryField("AVL", 9, 11, _ALL, "both", "ignored by the processor, free for software"),
+    EntryField("PAT", 12, 12, (3, 2), "leaf", "page attribute table index, high bit"),
+    EntryField("RSVD", 13, 20, (2,), "leaf", "must be 0"),
+    EntryField("RSVD", 13, 29, (3,), "leaf", "must be 0"),
+    EntryField("ADDRESS", 12, 51, (5, 4, 3, 2), "table", "physical address of the next table"),
+    EntryField("ADDRESS", 12, 51, (1,), "leaf", "physical address of the 4K page"),
+    EntryField("ADDRESS", 21, 51, (2,), "leaf", "physical address of the 2M page"),
+    EntryField("ADDRESS", 30, 51, (3,), "leaf", "physical address of the 1G page"),
+    EntryField("AVL_HIGH", 52, 58, (3, 2, 1), "leaf", "ignored by the processor, free for software"),
+    EntryField("AVL_HIGH", 52, 62, (5, 4, 3, 2), "table", "ignored by the processor, free for software"),
+    EntryField("PKEY", 59, 62, (3, 2, 1), "leaf", "protection key; ignored unless CR4.PKE or CR4.PKS"),
+    EntryField("XD", 63, 63, _ALL, "both", "execute disable; must be 0 unless EFER.NXE"),
 )
 
 
@@ -97,7 +97,7 @@ def is_leaf(level: int, value: int) -> bool:
 
 
 @functools.cache
-def fields_of(level: int, leaf: bool) -> tuple[Field, ...]:
+def fields_of(level: int, leaf: bool) -> tuple[EntryField, ...]:
     """The fields of an entry, low bits first.  ValueError for a level that does not exist."""
     if level not in ENTRY_NAME:
         raise ValueError(f"there is no paging-structure entry of level {level}")

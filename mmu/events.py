@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmu.native import native
-from mmu.state import MmuState, Words, fields
+from mmu.state import MmuState, WordArray, fields
 
 
 class EventKind(IntEnum):
@@ -43,7 +43,7 @@ class EventRecord(ctypes.Structure):
     vaddr: int
     paddr: int
     rights: int
-    entries: Words  # at k: the entry read at level k + 1, 0 where none was
+    entries: WordArray  # at k: the entry read at level k + 1, 0 where none was
     old: int
     new: int
     length: int

@@ -12,6 +12,8 @@ back.
 
 from __future__ import annotations
 
+from unicorn.unicorn_const import UC_MEM_READ
+
 from mmu.access import access_once, quiet_walk, rights_of
 from mmu.array_record import Found
 from mmu.engine_sync import catch_up, forget_page, remember_piece
@@ -32,7 +34,6 @@ _IN_WINDOW = (1 << WINDOW_SHIFT) - 1
 _OFFSET, _PAGE = 0xFFF, 0x1000
 _PAGE_MASK = 0xFFFF_FFFF_FFFF_F000
 _WRITE_EXECUTE = CAN_WRITE | CAN_EXECUTE
-_UC_MEM_READ = 16
 _LAST_PAGE = (1 << 52) - 1
 
 
@@ -133,7 +134,7 @@ def fill_exact(uc: int, vaddr: int, access_type: int, result: int, state: MmuSta
     if ring_is_full(state):
         state.status = Status.RING_FULL
         return False
-    access = access_type - _UC_MEM_READ
+    access = access_type - UC_MEM_READ
     if not canonical(state, vaddr):
         state.status = Status.GENERAL_PROTECTION
         return False
@@ -197,7 +198,7 @@ def on_memory(uc: int, access_type: int, paddr: int, size: int, value: int, stat
     offset = paddr & _OFFSET
     frame = (paddr & _IN_WINDOW) >> 12
     page = load64(state.page_of + ((paddr >> WINDOW_SHIFT) * state.frames + frame) * 8) - 1
-    access = access_type - _UC_MEM_READ
+    access = access_type - UC_MEM_READ
     if state.event_mask != 0:
         _room(state)
     if state.late_page != 0 and (access == Access.READ or state.late_page != page + 1):

@@ -39,7 +39,7 @@ def _make_sure_of(frames: int) -> None:
 
 
 @dataclass(eq=False)
-class _Run:
+class _Entered:
     """A ``with`` that is entered: what it has installed."""
 
     numbers: list[int] = field(default_factory=list)
@@ -64,7 +64,7 @@ class Guard:
         self._handlers: dict[int, Any] = {}
         self._hook: Callable[[Any], object] = sys.unraisablehook
         self._thread = 0
-        self._runs: list[_Run] = []
+        self._runs: list[_Entered] = []
         #: Whether signals wait in these functions and in what they call.
         self._waiting = {function.__code__: True for function in (Guard.start, Guard.__enter__, Guard.__exit__)}
 
@@ -119,7 +119,7 @@ class Guard:
         return status
 
     def __enter__(self) -> Guard:
-        run = _Run()
+        run = _Entered()
         try:
             _make_sure_of(_ROOM)
             self._runs.append(run)
@@ -130,7 +130,7 @@ class Guard:
             raise
         return self
 
-    def _install(self, run: _Run) -> None:
+    def _install(self, run: _Entered) -> None:
         if sys.unraisablehook != self._unraisable:
             self._thread, self._hook = threading.get_ident(), sys.unraisablehook
             run.hooks = True
@@ -146,7 +146,7 @@ class Guard:
         self._leave(self._runs[-1])
         self.raise_interruption()
 
-    def _leave(self, run: _Run) -> None:
+    def _leave(self, run: _Entered) -> None:
         """Put back what was there, except where somebody has put another one in its place."""
         try:
             if run.hooks and sys.unraisablehook == self._unraisable:

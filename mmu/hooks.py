@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unicorn.unicorn_const import UC_MEM_READ, UC_MEM_WRITE
+
 from mmu.entries import ADDRESS, D
 from mmu.events import EventKind, commit, ring_is_full
 from mmu.native import call3, cold, entry, inlined, load8, load32, native, store8, store32
@@ -14,7 +16,6 @@ from mmu.walk import CAN_EXECUTE, CAN_READ, CAN_WRITE, data_rights, key_denies, 
 #: an address.
 PHYSMAP = 1 << 63
 _ALL_RIGHTS = 7
-_UC_MEM_READ, _UC_MEM_WRITE = 16, 17
 _KEYS_OR_LA57 = CR4.LA57 | CR4.PKE | CR4.PKS
 _LOW_32 = 0xFFFF_FFFF
 _PAGE_MASK = 0xFFFF_FFFF_FFFF_F000
@@ -96,7 +97,7 @@ def _fill_plainly(state: MmuState, vaddr: int, access_type: int, result: int) ->
 
     False, and nothing has changed, where it is not that.
     """
-    if state.event_mask != 0 or access_type > _UC_MEM_WRITE or vaddr >> 47 != 0:
+    if state.event_mask != 0 or access_type > UC_MEM_WRITE or vaddr >> 47 != 0:
         return False
     found = plain_walk(state, vaddr)
     if found.every == 0:
@@ -110,7 +111,7 @@ def _fill_plainly(state: MmuState, vaddr: int, access_type: int, result: int) ->
         rights &= CAN_READ
     paddr = found.pte & ADDRESS
     frame = paddr >> 12
-    if rights & (1 << (access_type - _UC_MEM_READ)) == 0 or paddr >= state.ram_bytes:
+    if rights & (1 << (access_type - UC_MEM_READ)) == 0 or paddr >= state.ram_bytes:
         return False
     if load8(state.has_code + frame) != 0:
         return False
@@ -131,7 +132,7 @@ def _fill_carefully(state: MmuState, vaddr: int, access_type: int, result: int) 
     if ring_is_full(state):
         state.status = Status.RING_FULL
         return False
-    access = access_type - _UC_MEM_READ
+    access = access_type - UC_MEM_READ
     if walk(state, vaddr, access) != Status.OK:
         return False
     return grant(state, vaddr, access, result, True)

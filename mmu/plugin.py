@@ -14,6 +14,7 @@ from unicorn import (
     UC_HOOK_MEM_READ,
     UC_HOOK_MEM_WRITE,
     UC_HOOK_TLB_FILL,
+    UC_MEM_READ,
     UC_PROT_ALL,
     Uc,
     UcError,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from mmu.geometry import Geometry
     from mmu.stale import StaleHit, StaleHits
 
-_UC_MEM_READ = 16
 _PAGE_FAULT = int(Status.PAGE_FAULT)
 #: A fault handler that says "fixed" this often for one access without making the walk succeed is broken.
 _MAX_RETRIES = 64
@@ -272,7 +272,7 @@ class Mmu(Control):
             if status == _PAGE_FAULT:
                 fault = PageFault(vaddr, state.walked.error_code)
                 if self.on_page_fault is None or not self.on_page_fault(fault):
-                    self._failed = (status, kind - _UC_MEM_READ, fault.error_code, vaddr)
+                    self._failed = (status, kind - UC_MEM_READ, fault.error_code, vaddr)
                     return False
             elif status == Status.RING_FULL:
                 self.events.make_room()
@@ -282,7 +282,7 @@ class Mmu(Control):
                 unicorn_abi.flush_tlb(self.uc)
                 state.epoch += 1
             else:
-                self._failed = (status, kind - _UC_MEM_READ, 0, vaddr)
+                self._failed = (status, kind - UC_MEM_READ, 0, vaddr)
                 return False
             if self._fill.call(uc, vaddr, kind, result, self._state_address):
                 return not self.guard.refuses

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from enum import IntEnum
 from typing import Any
 
-Words = ctypes.Array[ctypes.c_uint64]
+WordArray = ctypes.Array[ctypes.c_uint64]
 
 
 class Status(IntEnum):
@@ -72,7 +72,7 @@ class MmuState(ctypes.Structure):
     pkrs: int
     implicit: int  # data accesses are implicit supervisor accesses
     maxphyaddr: int
-    reserved: Words  # the bits that must be 0 in an entry of level l: at 2*l for a table, at 2*l+1 for a leaf
+    reserved: WordArray  # the bits that must be 0 in an entry of level l: at 2*l for a table, at 2*l+1 for a leaf
     unusual: int  # the bits that make an entry of level 4, 3 or 2 anything but a plain one that refers to a table
     asid: int  # who runs, for the events: the machine puts the pid here
     cpu: int
@@ -80,7 +80,7 @@ class MmuState(ctypes.Structure):
     # the last walk
     status: int
     walked: Walked
-    slots: Words  # by level: the physical address of the entry that was read
+    slots: WordArray  # by level: the physical address of the entry that was read
     # counters
     plain_fills: int  # each with a walk of four entries; counted in none of the others
     fills: int

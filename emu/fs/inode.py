@@ -11,7 +11,7 @@ from emu.fs.file import DirectoryEntry, DirectoryFile, File
 from emu.fs.locks import FileLocks
 from emu.fs.seals import Seal, check_mode
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import PAGE_SIZE, Access, RenameFlags
+from emu.linux.fileflags import PAGE_SIZE, May, RenameFlags
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from emu.linux.caller import Caller, Credentials
 
 
-_EXEC = int(Access.EXEC)
+_EXEC = int(May.EXEC)
 
 
 class Stat(NamedTuple):
@@ -216,7 +216,7 @@ class Inode:
         )
 
     def permission(self, mask: int, who: Credentials) -> None:
-        """EACCES unless ``who`` may do all of ``mask`` (Access bits): generic_permission() of fs/namei.c."""
+        """EACCES unless ``who`` may do all of ``mask`` (May bits): generic_permission() of fs/namei.c."""
         mode = self.mode
         if who.euid == 0:
             # Root may do everything but execute a file that nobody may execute.

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from emu.fs.dentry import Path, check_name
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import MAX_SYMLINKS, PATH_MAX, Access, MountFlags
+from emu.linux.fileflags import MAX_SYMLINKS, PATH_MAX, May, MountFlags
 
 if TYPE_CHECKING:
     from emu.fs.inode import Inode
     from emu.fs.mount import MountTable
     from emu.linux.caller import Caller, Credentials, FsContext
 
-_EXEC = int(Access.EXEC)
+_EXEC = int(May.EXEC)
 
 
 class Last(NamedTuple):
@@ -34,7 +34,7 @@ class Last(NamedTuple):
         return self.name not in ("", ".", "..")
 
 
-class Walker:
+class PathWalk:
     """Looks names up for one system call: for whom (None: the kernel itself), with which rights, from which root, with
     one budget of symbolic links.
     """

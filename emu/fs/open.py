@@ -10,10 +10,10 @@ from emu.fs.dentry import Path, unnamed_path
 from emu.fs.file import File
 from emu.fs.operations import check_may_create, new_owner, truncate_path
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import Access, MountFlags, OpenFlags
+from emu.linux.fileflags import May, MountFlags, OpenFlags
 
 if TYPE_CHECKING:
-    from emu.fs.namei import Last, Walker
+    from emu.fs.namei import Last, PathWalk
 
 _CREAT = int(OpenFlags.CREAT)
 _EXCL = int(OpenFlags.EXCL)
@@ -22,14 +22,14 @@ _DIRECTORY = int(OpenFlags.DIRECTORY)
 _NOFOLLOW = int(OpenFlags.NOFOLLOW)
 _PATH = int(OpenFlags.PATH)
 _TMPFILE = int(OpenFlags.TMPFILE) & ~_DIRECTORY
-_WRITE = int(Access.WRITE)
+_WRITE = int(May.WRITE)
 _NOATIME = int(OpenFlags.NOATIME)
 _DIRECT = int(OpenFlags.DIRECT)
 #: The access that each O_ACCMODE value asks for; 3 is "for ioctl only" and needs both.
-_ACCESS = (int(Access.READ), int(Access.WRITE), int(Access.READ | Access.WRITE), int(Access.READ | Access.WRITE))
+_ACCESS = (int(May.READ), int(May.WRITE), int(May.READ | May.WRITE), int(May.READ | May.WRITE))
 
 
-def open_file(walker: Walker, name: str, flags: int, mode: int = 0, start: Path | None = None) -> File:
+def open_file(walker: PathWalk, name: str, flags: int, mode: int = 0, start: Path | None = None) -> File:
     """Open ``name``; the new file has one reference. The caller still has to ``wait_open()`` (FIFOs)."""
     flags = check_open_flags(int(flags))
     if flags & _TMPFILE:
@@ -41,7 +41,7 @@ def open_file(walker: Walker, name: str, flags: int, mode: int = 0, start: Path 
     return open_path(walker, path, flags, created)
 
 
-def open_path(walker: Walker, path: Path, flags: int, created: bool = False) -> File:
+def open_path(walker: PathWalk, path: Path, flags: int, created: bool = False) -> File:
     """Open a place that was found already. A file that this call created needs no permission and no truncation."""
     inode = path.dentry.inode
     if flags & _PATH:
@@ -77,7 +77,7 @@ def check_open_flags(flags: int) -> int:
     return flags
 
 
-def _may_open(walker: Walker, path: Path, flags: int) -> None:
+def _may_open(walker: PathWalk, path: Path, flags: int) -> None:
     inode = path.dentry.inode
     access = _ACCESS[flags & 3]
     if flags & _TRUNC:
@@ -97,7 +97,7 @@ def _may_open(walker: Walker, path: Path, flags: int) -> None:
         raise LinuxError(errno.EPERM)
 
 
-def _find_or_create(walker: Walker, name: str, flags: int, mode: int, start: Path | None) -> tuple[Path, bool]:
+def _find_or_create(walker: PathWalk, name: str, flags: int, mode: int, start: Path | None) -> tuple[Path, bool]:
     """Follow symbolic links to where the file is, or is to be made."""
     while True:
         last = walker.resolve_last(name, start)
@@ -118,7 +118,7 @@ def _find_or_create(walker: Walker, name: str, flags: int, mode: int, start: Pat
         name, start = target, last.parent
 
 
-def _create(walker: Walker, last: Last, mode: int) -> Path:
+def _create(walker: PathWalk, last: Last, mode: int) -> Path:
     parent = last.parent
     parent.mount.want_write()
     check_may_create(walker, parent)
@@ -126,12 +126,12 @@ def _create(walker: Walker, last: Last, mode: int) -> Path:
     return Path(parent.mount, parent.dentry.child(last.name, inode))
 
 
-def _open_tmpfile(walker: Walker, directory: Path, flags: int, mode: int) -> File:
+def _open_tmpfile(walker: PathWalk, directory: Path, flags: int, mode: int) -> File:
     inode = directory.dentry.inode
     if not inode.is_directory:
         raise LinuxError(errno.ENOTDIR)
     directory.mount.want_write()
-    inode.permission(int(Access.WRITE | Access.EXEC), walker.who)
+    inode.permission(int(May.WRITE | May.EXEC), walker.who)
     made = inode.tmpfile(new_owner(walker, directory, mode))
     path = unnamed_path(directory.mount, made, f"/#{made.ino} (deleted)")
     return made.open(path, flags, walker.caller)

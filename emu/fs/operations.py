@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 from emu.fs.dentry import Path, d_path
 from emu.fs.inode import Attributes, NewOwner
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import MAX_FILE_SIZE, Access, RenameFlags
+from emu.linux.fileflags import MAX_FILE_SIZE, May, RenameFlags
 
 if TYPE_CHECKING:
     from emu.fs.inode import Inode
-    from emu.fs.namei import Last, Walker
+    from emu.fs.namei import Last, PathWalk
     from emu.linux.caller import Caller, Credentials
 
-_WRITE_EXEC = int(Access.WRITE | Access.EXEC)
+_WRITE_EXEC = int(May.WRITE | May.EXEC)
 
 
-def check_may_create(walker: Walker, parent: Path) -> None:
+def check_may_create(walker: PathWalk, parent: Path) -> None:
     """ENOENT in a removed directory, EACCES without write permission; ENOSPC if there are too many names."""
     directory = parent.dentry.inode
     if directory.nlink == 0:
@@ -30,7 +30,7 @@ def check_may_create(walker: Walker, parent: Path) -> None:
         raise LinuxError(errno.ENOSPC)
 
 
-def check_may_delete(walker: Walker, parent: Path, victim: Path, want_directory: bool) -> None:
+def check_may_delete(walker: PathWalk, parent: Path, victim: Path, want_directory: bool) -> None:
     """Permission on the directory, its sticky bit, the kind of the victim, and no mount on it."""
     directory, inode = parent.dentry.inode, victim.dentry.inode
     directory.permission(_WRITE_EXEC, walker.who)
@@ -45,14 +45,14 @@ def check_may_delete(walker: Walker, parent: Path, victim: Path, want_directory:
         raise LinuxError(errno.EBUSY)
 
 
-def new_owner(walker: Walker, parent: Path, mode: int) -> NewOwner:
+def new_owner(walker: PathWalk, parent: Path, mode: int) -> NewOwner:
     """Mode (after umask) and owner of something made in ``parent``; a set-group-ID directory passes its group on."""
     directory = parent.dentry.inode
     inherits = directory.mode & stat.S_ISGID
     return NewOwner(mode & 0o7777 & ~walker.fs.umask, walker.who.euid, directory.gid if inherits else walker.who.egid)
 
 
-def _free_place(walker: Walker, name: str, start: Path | None, directory: bool) -> Last:
+def _free_place(walker: PathWalk, name: str, start: Path | None, directory: bool) -> Last:
     """Where something new goes: EEXIST if the name is taken, EROFS."""
     last = walker.resolve_last(name, start)
     if not last.normal or walker.lookup_or_none(last.parent, last.name) is not None:
@@ -63,14 +63,14 @@ def _free_place(walker: Walker, name: str, start: Path | None, directory: bool) 
     return last
 
 
-def _place_for_new(walker: Walker, name: str, start: Path | None, directory: bool) -> Last:
+def _place_for_new(walker: PathWalk, name: str, start: Path | None, directory: bool) -> Last:
     """:func:`_free_place`, and the permission to make something there."""
     last = _free_place(walker, name, start, directory)
     check_may_create(walker, last.parent)
     return last
 
 
-def mkdir(walker: Walker, name: str, mode: int, start: Path | None = None) -> None:
+def mkdir(walker: PathWalk, name: str, mode: int, start: Path | None = None) -> None:
     """Make a directory."""
     last = _place_for_new(walker, name, start, directory=True)
     owner = new_owner(walker, last.parent, mode & 0o1777)
@@ -89,7 +89,7 @@ def node_kind(mode: int) -> int:
     return kind
 
 
-def mknod(walker: Walker, name: str, mode: int, rdev: int, start: Path | None = None) -> None:
+def mknod(walker: PathWalk, name: str, mode: int, rdev: int, start: Path | None = None) -> None:
     """Make a node: a FIFO, a socket name, an empty regular file, or (root only) a device."""
     kind = node_kind(mode)
     last = _place_for_new(walker, name, start, directory=False)
@@ -102,7 +102,7 @@ def mknod(walker: Walker, name: str, mode: int, rdev: int, start: Path | None = 
     directory.mknod(last.name, owner, kind, rdev if kind in (stat.S_IFCHR, stat.S_IFBLK) else 0)
 
 
-def symlink(walker: Walker, target: str, name: str, start: Path | None = None) -> None:
+def symlink(walker: PathWalk, target: str, name: str, start: Path | None = None) -> None:
     """Make a symbolic link ``name`` -> ``target``."""
     if not target:
         raise LinuxError(errno.ENOENT)
@@ -111,7 +111,7 @@ def symlink(walker: Walker, target: str, name: str, start: Path | None = None) -
     last.parent.dentry.inode.symlink(last.name, owner, target)
 
 
-def link(walker: Walker, old: Path, name: str, start: Path | None = None) -> None:
+def link(walker: PathWalk, old: Path, name: str, start: Path | None = None) -> None:
     """Make a hard link ``name`` to what is at ``old``."""
     last = _free_place(walker, name, start, directory=False)
     if last.parent.mount is not old.mount:
@@ -127,7 +127,7 @@ def link(walker: Walker, old: Path, name: str, start: Path | None = None) -> Non
     inode.ctime = inode.sb.now()
 
 
-def _may_link(walker: Walker, inode: Inode) -> None:
+def _may_link(walker: PathWalk, inode: Inode) -> None:
     """EPERM for a hard link to another's file that one could not write, or that is special or set-ID.
 
     This is fs.protected_hardlinks = 1, which every distribution sets.
@@ -138,7 +138,7 @@ def _may_link(walker: Walker, inode: Inode) -> None:
     if not inode.is_regular or inode.mode & stat.S_ISUID or set_group_id:
         raise LinuxError(errno.EPERM)
     try:
-        inode.permission(int(Access.READ | Access.WRITE), walker.who)
+        inode.permission(int(May.READ | May.WRITE), walker.who)
     except LinuxError:
         raise LinuxError(errno.EPERM) from None
 
@@ -149,7 +149,7 @@ def readlink(path: Path, caller: Caller[Path]) -> str:
     return target if isinstance(target, str) else d_path(target, caller.fs.root)
 
 
-def unlink(walker: Walker, name: str, start: Path | None = None) -> None:
+def unlink(walker: PathWalk, name: str, start: Path | None = None) -> None:
     """Remove a name that is no directory."""
     last = walker.resolve_last(name, start)
     if not last.normal:
@@ -165,7 +165,7 @@ def unlink(walker: Walker, name: str, start: Path | None = None) -> None:
     inode.drop_if_unused()
 
 
-def rmdir(walker: Walker, name: str, start: Path | None = None) -> None:
+def rmdir(walker: PathWalk, name: str, start: Path | None = None) -> None:
     """Remove an empty directory."""
     last = walker.resolve_last(name, start)
     if not last.normal:
@@ -186,7 +186,7 @@ def check_rename_flags(flags: int) -> RenameFlags:
 
 
 def rename(
-    walker: Walker, old_name: str, new_name: str, old_start: Path | None, new_start: Path | None, flags: int
+    walker: PathWalk, old_name: str, new_name: str, old_start: Path | None, new_start: Path | None, flags: int
 ) -> None:
     """renameat2(2)."""
     wanted = check_rename_flags(flags)
@@ -225,7 +225,7 @@ def _check_rename(old: Last, new: Last, source: Path, target: Path | None, flags
 
 
 def _check_rename_permission(
-    walker: Walker, old: Last, new: Last, source: Path, target: Path | None, flags: RenameFlags
+    walker: PathWalk, old: Last, new: Last, source: Path, target: Path | None, flags: RenameFlags
 ) -> None:
     inode = source.dentry.inode
     exchange = bool(flags & RenameFlags.EXCHANGE)
@@ -236,10 +236,10 @@ def _check_rename_permission(
         other = target.dentry.inode
         check_may_delete(walker, new.parent, target, other.is_directory if exchange else inode.is_directory)
         if exchange and other.is_directory and new.parent != old.parent:
-            other.permission(int(Access.WRITE), walker.who)
+            other.permission(int(May.WRITE), walker.who)
     if inode.is_directory and new.parent != old.parent:
         # Its ".." entry changes.
-        inode.permission(int(Access.WRITE), walker.who)
+        inode.permission(int(May.WRITE), walker.who)
 
 
 def _do_rename(old: Last, new: Last, inode: Inode, target: Path | None, flags: RenameFlags) -> None:
@@ -297,7 +297,7 @@ def truncate_path(path: Path, size: int, who: Credentials | None = None) -> None
         remove_privileges(inode, who)
 
 
-def chmod(walker: Walker, path: Path, mode: int) -> None:
+def chmod(walker: PathWalk, path: Path, mode: int) -> None:
     """Change the permission bits; only the owner and root may."""
     inode = path.dentry.inode
     path.mount.want_write()
@@ -310,7 +310,7 @@ def chmod(walker: Walker, path: Path, mode: int) -> None:
     inode.setattr(Attributes(mode=mode & 0o7777))
 
 
-def chown(walker: Walker, path: Path, uid: int | None, gid: int | None) -> None:
+def chown(walker: PathWalk, path: Path, uid: int | None, gid: int | None) -> None:
     """Change the owner (root) or the group (root, or the owner to its own group); None leaves it."""
     inode = path.dentry.inode
     path.mount.want_write()
@@ -325,12 +325,12 @@ def chown(walker: Walker, path: Path, uid: int | None, gid: int | None) -> None:
     inode.setattr(Attributes(mode=mode, uid=uid, gid=gid))
 
 
-def utimes(walker: Walker, path: Path, atime: int | None, mtime: int | None, explicit: bool) -> None:
+def utimes(walker: PathWalk, path: Path, atime: int | None, mtime: int | None, explicit: bool) -> None:
     """Set timestamps (ns); ``explicit`` is False where both are set to now, which needs only write permission."""
     inode = path.dentry.inode
     path.mount.want_write()
     if walker.who.euid not in (0, inode.uid):
         if explicit:
             raise LinuxError(errno.EPERM)
-        inode.permission(int(Access.WRITE), walker.who)
+        inode.permission(int(May.WRITE), walker.who)
     inode.setattr(Attributes(atime=atime, mtime=mtime))

@@ -12,7 +12,7 @@ from emu.fs.dentry import Path, d_path, unnamed_path
 from emu.fs.file import File
 from emu.fs.hugetlbfs import Hugetlbfs, HugetlbInode, HugetlbSuperBlock
 from emu.fs.mount import KEPT, Mount, MountTable
-from emu.fs.namei import Walker
+from emu.fs.namei import PathWalk
 from emu.fs.pipe import PipeFile, PipeFsType, PipeInode, Pipes
 from emu.fs.resources import Resources
 from emu.fs.superblock import FileSystemType
@@ -141,11 +141,11 @@ class Vfs:
 
     # Names
 
-    def walker(self, caller: Caller[Path] | None) -> Walker:
+    def walker(self, caller: Caller[Path] | None) -> PathWalk:
         """Path lookup on behalf of ``caller``, or (None) of the kernel itself, which passes every check."""
         if caller is None:
-            return Walker(self.mount_table, FsContext(self.root, self.root, 0), Credentials())
-        return Walker(self.mount_table, caller.fs, caller.credentials, caller)
+            return PathWalk(self.mount_table, FsContext(self.root, self.root, 0), Credentials())
+        return PathWalk(self.mount_table, caller.fs, caller.credentials, caller)
 
     # Files for the kernel's own use
 

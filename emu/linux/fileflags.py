@@ -86,7 +86,7 @@ class FallocateFlags(IntFlag):
     UNSHARE_RANGE = 0x40
 
 
-class Access(IntFlag):
+class May(IntFlag):
     """What permission() is asked for (MAY_EXEC and so on)."""
 
     NONE = 0

@@ -16,7 +16,7 @@ from emu.syscalls.paths import resolve, resolve_at, start_of
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.fs.inode import Stat
-    from emu.fs.namei import Walker
+    from emu.fs.namei import PathWalk
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
     from emu.linux.caller import Credentials
@@ -152,7 +152,7 @@ def sys_fchmod(kernel: Kernel, task: Task, fd: int, mode: int) -> int:
     return 0
 
 
-def _chown(walker: Walker, path: Path, uid: int, gid: int) -> int:
+def _chown(walker: PathWalk, path: Path, uid: int, gid: int) -> int:
     uid, gid = uid & 0xFFFFFFFF, gid & 0xFFFFFFFF
     operations.chown(walker, path, None if uid == 0xFFFFFFFF else uid, None if gid == 0xFFFFFFFF else gid)
     return 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from emu.fs import operations
 from emu.fs.dentry import d_path, encode_name, is_reachable
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import AT_FDCWD, Access, AtFlags
+from emu.linux.fileflags import AT_FDCWD, AtFlags, May
 from emu.linux.syscall import Syscall, s32
 from emu.syscalls.paths import at_path, resolve, resolve_at, start_of, user_path
 
@@ -158,7 +158,7 @@ def _enter(task: Task, path: Path) -> Path:
     inode = path.dentry.inode
     if not inode.is_directory:
         raise LinuxError(errno.ENOTDIR)
-    inode.permission(int(Access.EXEC), task.credentials)
+    inode.permission(int(May.EXEC), task.credentials)
     return path
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path, decode_name
 from emu.fs.file import File, WouldBlock
-from emu.fs.namei import Walker
+from emu.fs.namei import PathWalk
 from emu.fs.open import check_open_flags, open_file
 from emu.fs.seals import Seal
 from emu.linux.errors import LinuxError
@@ -52,7 +52,7 @@ def sys_creat(kernel: Kernel, task: Task, address: int, mode: int) -> Result:
     return sys_openat(kernel, task, AT_FDCWD, address, OpenFlags.CREAT | OpenFlags.WRONLY | OpenFlags.TRUNC, mode)
 
 
-def _open(task: Task, walker: Walker, name: str, start: Path | None, flags: int, mode: int) -> Result:
+def _open(task: Task, walker: PathWalk, name: str, start: Path | None, flags: int, mode: int) -> Result:
     task.files.check_room()
     file = open_file(walker, name, flags, mode & 0o7777, start)
     cloexec = bool(flags & _CLOEXEC)

@@ -7,7 +7,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path, decode_name
-from emu.fs.namei import Walker
+from emu.fs.namei import PathWalk
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import AT_FDCWD, IOV_MAX, MAX_RW_COUNT, PAGE_SIZE, PATH_MAX, AtFlags
 from emu.linux.syscall import s32
@@ -34,16 +34,16 @@ def start_of(task: Task, dirfd: int) -> Path | None:
     return task.files.get_any(s32(dirfd)).path
 
 
-def at_path(kernel: Kernel, task: Task, dirfd: int, address: int) -> tuple[Walker, str, Path | None]:
+def at_path(kernel: Kernel, task: Task, dirfd: int, address: int) -> tuple[PathWalk, str, Path | None]:
     """(walker, name, start) for a *at() call; an absolute name ignores dirfd, even a bad one."""
     name = user_path(task, address)
     start = None if name[:1] in ("/", "") else start_of(task, dirfd)
-    return Walker(kernel.vfs.mount_table, task.fs, task.credentials, task), name, start
+    return PathWalk(kernel.vfs.mount_table, task.fs, task.credentials, task), name, start
 
 
-def resolve_at(kernel: Kernel, task: Task, dirfd: int, address: int, flags: int) -> tuple[Walker, Path]:
+def resolve_at(kernel: Kernel, task: Task, dirfd: int, address: int, flags: int) -> tuple[PathWalk, Path]:
     """The place that (dirfd, name) means; AT_EMPTY_PATH and AT_SYMLINK_NOFOLLOW are understood."""
-    walker = Walker(kernel.vfs.mount_table, task.fs, task.credentials, task)
+    walker = PathWalk(kernel.vfs.mount_table, task.fs, task.credentials, task)
     raw = b"" if address == 0 and flags & _EMPTY_PATH else task.mm.read_cstring(address, PATH_MAX)
     if not raw:
         if not flags & _EMPTY_PATH:
@@ -53,9 +53,9 @@ def resolve_at(kernel: Kernel, task: Task, dirfd: int, address: int, flags: int)
     return walker, walker.resolve(decode_name(raw), start, not flags & _NOFOLLOW)
 
 
-def resolve(kernel: Kernel, task: Task, address: int, follow: bool = True) -> tuple[Walker, Path]:
+def resolve(kernel: Kernel, task: Task, address: int, follow: bool = True) -> tuple[PathWalk, Path]:
     """The place that a name in user memory means."""
-    walker = Walker(kernel.vfs.mount_table, task.fs, task.credentials, task)
+    walker = PathWalk(kernel.vfs.mount_table, task.fs, task.credentials, task)
     return walker, walker.resolve(user_path(task, address), None, follow)
 
 

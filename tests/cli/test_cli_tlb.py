@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from emu.machine import Machine
-from mmu.cpuid import CpuidError, Registers, from_cpuid, host_leaves, parse_dump
+from mmu.cpuid import CpuidError, CpuidResult, from_cpuid, host_leaves, parse_dump
 from tests.cli.conftest import Unimmu
 
 DUMP = "CPUID 00000002: 76036301-00F0B5FF-00000000-00C30000 [SL 00]\n"
@@ -60,7 +60,7 @@ def test_a_cpuid_dump(unimmu: Unimmu, tmp_path: Path) -> None:
     assert {name for arrays in levels.values() for name in arrays} == {array.name for array in geometry.arrays}
 
 
-def _registers(line: str) -> Registers:
+def _registers(line: str) -> CpuidResult:
     return parse_dump(line)[2, 0]
 
 

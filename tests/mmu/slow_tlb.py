@@ -92,7 +92,7 @@ class Walk:
 Walker = Callable[[int, Kinds, Table | None], Walk | None]
 Unwanted = Callable[[Entry], bool]
 #: unwanted(cache, key): whether what the cache holds under the key is to go.
-UnwantedStructure = Callable[["StructureCache", tuple[int, int]], bool]
+UnwantedStructure = Callable[["SlowStructureCache", tuple[int, int]], bool]
 #: allows(entry, kind): whether the current mode may do this with the page.
 Allows = Callable[[Entry, Kinds], bool]
 
@@ -114,7 +114,7 @@ class Outcome:
 
 
 @dataclass
-class Counters:
+class SlowCounters:
     """What an array has seen; installs = evictions + invalidations + drops + what it holds."""
 
     lookups: int = 0
@@ -158,7 +158,7 @@ class SlowArray:
             raise ValueError(f"{shape.name}: a tree needs a power of two of ways, not {shape.ways}")
         self.shape = shape
         self.sets = [_empty_set(shape.ways) for _ in range(shape.sets)]
-        self.counters = Counters()
+        self.counters = SlowCounters()
 
     def sizes(self) -> list[int]:
         """The page sizes that may be here, as levels, smallest first."""
@@ -201,14 +201,14 @@ class SlowArray:
                     yield way.entry
 
 
-class StructureCache:
+class SlowStructureCache:
     """The cache of the paging-structure entries of one level: fully associative, LRU."""
 
     def __init__(self, level: int, capacity: int) -> None:
         self.level = level
         self.capacity = capacity
         self.held: list[tuple[tuple[int, int], Table]] = []  # least recently used first
-        self.counters = Counters()
+        self.counters = SlowCounters()
 
     def key(self, vaddr: int, pcid: int) -> tuple[int, int]:
         """What an entry is found by: the PCID and the address bits that select it."""
@@ -253,7 +253,7 @@ class SlowTlb:
         self.geometry = geometry
         self.arrays = [SlowArray(shape) for shape in geometry.arrays]
         sizes = geometry.structure_caches
-        self.structures = {level: StructureCache(level, sizes[level]) for level in sorted(sizes) if sizes[level]}
+        self.structures = {level: SlowStructureCache(level, sizes[level]) for level in sorted(sizes) if sizes[level]}
         self.levels = 4  # of the tables; caches of higher levels are not asked
         self.time = 0
         self.random = seed or 1
@@ -467,11 +467,11 @@ class SlowTlb:
 
     # ---- for tests
 
-    def counters(self) -> dict[str, Counters]:
+    def counters(self) -> dict[str, SlowCounters]:
         """A copy of the counters of each array."""
         return {array.shape.name: replace(array.counters) for array in self.arrays}
 
-    def structure_counters(self) -> dict[int, Counters]:
+    def structure_counters(self) -> dict[int, SlowCounters]:
         """A copy of the counters of each paging-structure cache."""
         return {level: replace(cache.counters) for level, cache in self.structures.items()}
 

@@ -13,7 +13,7 @@ from mmu import CR4, Registers, entries
 from mmu.entries import (
     FIELDS,
     LEVELS,
-    Field,
+    EntryField,
     MemoryType,
     decode,
     describe,
@@ -46,7 +46,7 @@ BITS = {
 RESERVED = {(5, False): {7}, (4, False): {7}, (3, True): set(range(13, 30)), (2, True): set(range(13, 21))}
 
 
-def bits_of(fields: Iterable[Field]) -> set[int]:
+def bits_of(fields: Iterable[EntryField]) -> set[int]:
     return {bit for field in fields for bit in range(field.low, field.high + 1)}
 
 

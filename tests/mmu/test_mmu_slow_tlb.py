@@ -9,7 +9,7 @@ import pytest
 
 from mmu.geometry import Array, Geometry, IndexHash, Kinds, PageSizes, Replacement
 from mmu.registers import CR4
-from tests.mmu.slow_tlb import Counters, SlowTlb, Table, Walk, shift_of
+from tests.mmu.slow_tlb import SlowCounters, SlowTlb, Table, Walk, shift_of
 
 LOAD, STORE, FETCH = Kinds.LOAD, Kinds.STORE, Kinds.FETCH
 PAGE, MIB2, GIB = 1 << 12, 1 << 21, 1 << 30
@@ -120,7 +120,7 @@ def test_a_large_page_takes_one_entry_and_a_chase_over_large_pages_counts_them()
     walk = Tables(size=2)
     for offset in range(0, MIB2, 64 * PAGE):
         tlb.access(LOAD, 3 * MIB2 + offset, 0, walk)
-    assert tlb.counters()["L1D"] == Counters(lookups=8, hits=7, misses=1, installs=1)
+    assert tlb.counters()["L1D"] == SlowCounters(lookups=8, hits=7, misses=1, installs=1)
     assert held(tlb) == [3, -1, -1, -1]
     giant = model(array(ways=4))
     for offset in range(0, GIB, 64 * MIB2):
@@ -229,15 +229,15 @@ def test_a_hit_in_level_2_fills_level_1() -> None:
     outcome = tlb.access(LOAD, 0, 0, Tables())
     assert (outcome.level, outcome.array, outcome.walked) == (2, "L2", False)
     assert held(tlb) == [0, 3]
-    assert tlb.counters()["L2"] == Counters(lookups=5, hits=1, misses=4, installs=4)
+    assert tlb.counters()["L2"] == SlowCounters(lookups=5, hits=1, misses=4, installs=4)
 
 
 def test_the_first_match_ends_the_search() -> None:
     first, second = array(ways=1, name="A"), array(ways=2, name="B")
     tlb = model(first, second)
     load_pages(tlb, [0, 1, 1, 0])  # the last is in B only
-    assert tlb.counters()["A"] == Counters(lookups=4, hits=1, misses=3, evictions=1, installs=2)
-    assert tlb.counters()["B"] == Counters(lookups=3, hits=1, misses=2, installs=2)
+    assert tlb.counters()["A"] == SlowCounters(lookups=4, hits=1, misses=3, evictions=1, installs=2)
+    assert tlb.counters()["B"] == SlowCounters(lookups=3, hits=1, misses=2, installs=2)
 
 
 def test_kinds_choose_the_arrays() -> None:
@@ -290,7 +290,7 @@ def test_a_smashed_gigabyte_page() -> None:
 def test_what_no_array_takes_is_not_cached() -> None:
     tlb = model(array(page_sizes=PageSizes.K4))
     assert not any(load_pages(tlb, [1, 1, 1], Tables(size=2)))
-    assert tlb.counters()["L1D"] == Counters(lookups=3, misses=3)
+    assert tlb.counters()["L1D"] == SlowCounters(lookups=3, misses=3)
 
 
 # ---- hits that cannot be used
@@ -304,8 +304,8 @@ def test_the_first_store_to_a_clean_page_walks_again() -> None:
     assert (first.level, first.array, first.walked) == (1, "L1D", True)
     assert not tlb.access(STORE, PAGE, 0, walk).walked
     counters = tlb.counters()
-    assert counters["L1D"] == Counters(lookups=3, hits=2, misses=1, installs=2, drops=1)
-    assert counters["L2"] == Counters(lookups=1, misses=1, installs=2, drops=1)
+    assert counters["L1D"] == SlowCounters(lookups=3, hits=2, misses=1, installs=2, drops=1)
+    assert counters["L2"] == SlowCounters(lookups=1, misses=1, installs=2, drops=1)
 
 
 def test_a_refused_hit_walks_again_and_a_fault_leaves_nothing() -> None:
@@ -334,8 +334,8 @@ def test_a_walk_begins_at_the_deepest_structure_that_is_known() -> None:
         loads.append(walk.loads - before)
     assert loads == [4, 1, 2, 3, 4]
     assert {level: len(one) for level, one in tlb.structure_contents().items()} == {2: 4, 3: 3, 4: 2}
-    assert tlb.structure_counters()[2] == Counters(lookups=5, hits=1, misses=4, installs=4)
-    assert tlb.structure_counters()[3] == Counters(lookups=4, hits=1, misses=3, installs=3)
+    assert tlb.structure_counters()[2] == SlowCounters(lookups=5, hits=1, misses=4, installs=4)
+    assert tlb.structure_counters()[3] == SlowCounters(lookups=4, hits=1, misses=3, installs=3)
 
 
 def test_structure_caches_are_lru() -> None:
