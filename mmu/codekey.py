@@ -8,6 +8,7 @@ and the CPU.  No list of files is kept: a function that is not reached, a commen
 from __future__ import annotations
 
 import ctypes
+import dis
 import hashlib
 import importlib.util
 import pathlib
@@ -61,7 +62,7 @@ def _facts_of_function(function: Any, seen: set[Any]) -> Iterator[str]:
         return
     seen.add(function)
     code, where = function.__code__, f"{function.__module__}.{function.__qualname__}"
-    constants = [value for value in code.co_consts if value != function.__doc__]
+    constants = ["docstring" if value == function.__doc__ else value for value in code.co_consts]
     if function.__closure__ or any(isinstance(value, CodeType) for value in constants):
         raise TypeError(f"{where} is native code and cannot have functions inside, nor be inside one")
     parts = (code.co_code.hex(), constants, code.co_names, code.co_varnames, code.co_argcount, function.__defaults__)
@@ -69,12 +70,14 @@ def _facts_of_function(function: Any, seen: set[Any]) -> Iterator[str]:
     for name, value in global_names(function).items():
         if is_native(value):
             yield from _facts_of_function(value, seen)
-        else:
-            yield f"{name} = {_constant(value, f'{where} uses {name}')}"
+        elif (constant := _constant(value)) is not None:
+            yield f"{name} = {constant}"
+        elif any(i.opname == "LOAD_GLOBAL" and i.argval == name for i in dis.get_instructions(code)):
+            raise TypeError(f"{where} uses {name}, which native code cannot hold: {value!r}")
 
 
-def _constant(value: Any, where: str) -> str:
-    """A value that native code may name.  TypeError for any other."""
+def _constant(value: Any) -> str | None:
+    """A value that native code may name; None if it is no such value."""
     if isinstance(value, int):
         return f"{bool(value)}" if isinstance(value, bool) else f"{int(value)}"
     if isinstance(value, EnumType):
@@ -85,7 +88,7 @@ def _constant(value: Any, where: str) -> str:
         return f"{value.__name__} {value._fields}"
     if isinstance(value, FunctionType) and value.__module__ == native.__name__:
         return value.__name__
-    raise TypeError(f"{where}, which native code cannot hold: {value!r}")
+    return None
 
 
 def _record(structure: type[ctypes.Structure]) -> str:

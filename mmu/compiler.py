@@ -77,7 +77,7 @@ class _PlainNumbers(ast.NodeTransformer):
         if isinstance(owner, EnumType):
             return self._constant(node, int(getattr(owner, node.attr)))
         if is_record(owner) and node.attr == "from_address":
-            name = f"<{owner.__name__}>"
+            name = f"<{owner.__module__}.{owner.__qualname__}>"
             self._scope[name] = _record(owner)
             return ast.copy_location(ast.Name(name, ast.Load()), node)
         self.generic_visit(node)
@@ -116,7 +116,7 @@ class _Functions:
         return self._made[function]
 
     def _make(self, function: Any) -> Any:
-        """numba's njit with C semantics for division, and no index checks (we index nothing)."""
+        """numba's njit with C semantics for division and for indices."""
         if function.inlining is Inlining.NEVER:
             names = (*function.__module__.split("."), function.__qualname__)
             self.cold.append("_ZN" + "".join(f"{len(name)}{name}" for name in names))

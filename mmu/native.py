@@ -123,7 +123,7 @@ def entry_points(module: ModuleType) -> dict[str, EntryPoint]:
 
 
 def global_names(function: Any) -> dict[str, Any]:
-    """What the global names that a function uses stand for."""
+    """What the global names that a function uses stand for, and those that are names of attributes in it."""
     scope = function.__globals__
     return {name: scope[name] for name in function.__code__.co_names if name in scope}
 

@@ -154,6 +154,11 @@ def test_what_native_code_cannot_hold_is_refused(key_of: KeyOf, module: str, old
         key_of(module, old, new)
 
 
+def test_a_field_may_have_any_name(key_of: KeyOf) -> None:
+    """The bytecode tells names of attributes and of globals alike at first sight."""
+    assert key_of("kt_hooks", "from mmu.native import entry", "from mmu.native import entry\nb = []\nBLUE = {}")
+
+
 def test_our_own_hooks() -> None:
     """What a fill reaches, several calls deep, is in its key; the TLB model is in that of exact mode alone."""
     fill = "\n".join(facts(importlib.import_module("mmu.hooks")))
