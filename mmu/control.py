@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from unicorn import Uc
 
 from mmu import unicorn_abi
+from mmu.entries import ADDRESS
 from mmu.events import EventKind, EventRing
 from mmu.guard import Guard
-from mmu.memory import PAGE_SIZE, PhysicalMemory
+from mmu.memory import PAGE_SIZE, BusError, PhysicalMemory
 from mmu.processors import COUNTERS, PLAIN_FILLS, Processors
-from mmu.registers import CR3_NO_FLUSH, Registers, check_cr3, check_cr4
+from mmu.registers import CR3_NO_FLUSH, CR4, Registers, check_cr3, check_cr4
 from mmu.state import MmuState
 from mmu.translation import load_registers
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 #: A range of more pages than this is flushed by flushing all (Linux's tlb_single_page_flush_ceiling).
 SINGLE_PAGE_CEILING = 33
 _CEILING_BYTES = SINGLE_PAGE_CEILING * PAGE_SIZE
+#: Bits of CR3 that mean nothing without CR4.PCIDE: a table's address has none of them.
+_IGNORED = 0xFE7
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,8 @@ class Control:
 
     @registers.setter
     def registers(self, registers: Registers) -> None:
+        if registers.cr3 & ADDRESS >= self.ram.size:
+            raise BusError(f"CR3 {registers.cr3:#x} lies outside physical memory of {self.ram.size:#x} bytes")
         load_registers(self.state, registers)
         self.state.pcid = registers.pcid
         self._facts = registers
@@ -137,8 +142,22 @@ class Control:
 
     def load_cr3(self, cr3: int) -> None:
         """MOV to CR3: use the tables at this physical address; every translation is invalidated (SDM vol. 3,
-        4.10.4.1).  :class:`mmu.registers.Refused`, a ValueError, where a processor raises #GP(0).
+        4.10.4.1).  :class:`mmu.registers.Refused`, a ValueError, where a processor raises #GP(0); ValueError if this is
+        not where a table can be.
         """
+        check_cr3(cr3, self.state.cr4, self.state.maxphyaddr)
+        self._check_table(cr3)
+        self.mov_to_cr3(cr3)
+
+    def _check_table(self, cr3: int) -> None:
+        if cr3 & _IGNORED and not self.state.cr4 & CR4.PCIDE:
+            raise ValueError(f"CR3 {cr3:#x} is not aligned: a table begins at a multiple of {PAGE_SIZE:#x}")
+        if cr3 & ADDRESS >= self.ram.size:
+            raise BusError(f"CR3 {cr3:#x} lies outside physical memory of {self.ram.size:#x} bytes")
+
+    def mov_to_cr3(self, cr3: int) -> None:
+        """:meth:`load_cr3` as the instruction does it: bits that a processor ignores are ignored, and where the table
+        is shows when it is walked."""
         state = self.state
         old = state.cr3
         check_cr3(cr3, state.cr4, state.maxphyaddr)
@@ -194,7 +213,10 @@ class Control:
         self.flush_range(vaddr & -PAGE_SIZE, PAGE_SIZE)
 
     def flush_range(self, start: int, length: int) -> None:
-        """Invalidate the translations of every page that has a byte in [start, start + length)."""
+        """Invalidate the translations of every page that has a byte in [start, start + length).  ValueError for
+        numbers below 0."""
+        if start < 0 or length < 0:
+            raise ValueError(f"a range has a start and a length from 0 on, not {start:#x} and {length:#x}")
         self._count_flush(start, length)
         if self.tlb is not None:
             if length <= _CEILING_BYTES:

@@ -46,6 +46,9 @@ class PageFault(Exception):
         """The access as the error code tells it (a fetch looks like a read unless EFER.NXE or CR4.SMEP is set)."""
         return _ACCESS_OF[self.error_code & 0x12]
 
+    def __repr__(self) -> str:
+        return f"PageFault({self.vaddr:#x}, {self.error_code:#x})"
+
     def __str__(self) -> str:
         return f"#PF at {self.vaddr:#x}, error code {self.error_code:#x} ({ErrorCode(self.error_code).describe()})"
 
@@ -61,6 +64,9 @@ class NotCanonical(Exception):
         super().__init__(vaddr)
         self.vaddr = vaddr
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.vaddr:#x})"
+
     def __str__(self) -> str:
         return f"{self.mnemonic}: {self.vaddr:#x} is not canonical"
 
@@ -75,6 +81,9 @@ class GeneralProtection(NotCanonical):
     def __init__(self, vaddr: int, reason: str | None = None) -> None:
         super().__init__(vaddr)
         self.reason = reason
+
+    def __repr__(self) -> str:
+        return super().__repr__() if self.reason is None else f"GeneralProtection({self.vaddr:#x}, {self.reason!r})"
 
     def __str__(self) -> str:
         return super().__str__() if self.reason is None else f"#GP at {self.vaddr:#x}: {self.reason}"

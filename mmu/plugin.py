@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -21,6 +22,7 @@ from unicorn import (
 )
 
 from mmu import unicorn_abi
+from mmu.attaching import check_engine, enter_cpl_3
 from mmu.control import Control
 from mmu.faults import GeneralProtection, PageFault
 from mmu.hooks import PHYSMAP
@@ -70,8 +72,9 @@ class Mmu(Control):
     counters of its own.
 
     A page fault that nobody resolves ends ``emu_start`` with UC_ERR_EXCEPTION, and :meth:`take_failure` says which it
-    was.  ValueError or :class:`mmu.presets.UnknownPreset` for a ``tlb`` that there is not, and
-    :class:`mmu.unicorn_abi.UnicornMismatch` if this is not the Unicorn that was calibrated.
+    was.  ValueError for a Uc that is not of UC_MODE_64, has an Mmu already, or has memory mapped already; ValueError or
+    :class:`mmu.presets.UnknownPreset` for a ``tlb`` that there is not; and :class:`mmu.unicorn_abi.UnicornMismatch` if
+    this is not the Unicorn that was calibrated.
 
     >>> from unicorn import UC_ARCH_X86, UC_MODE_64, Uc, UcError
     >>> ram = PhysicalMemory(1 << 20)
@@ -95,6 +98,9 @@ class Mmu(Control):
         ring_capacity: int = 1 << 15,
         processors: int = 1,
     ) -> None:
+        check_engine(uc, ram)
+        if seed < 0:
+            raise ValueError(f"a seed is not below 0, as {seed} is")
         geometry = _geometry(tlb)
         unicorn_abi.self_test()
         super().__init__(uc, ram, ring_capacity, processors)
@@ -162,6 +168,19 @@ class Mmu(Control):
         unicorn_abi.hook_add(uc, UC_HOOK_TLB_FILL, self._fill.address, self._state_address)
         resolve = self.guard.pointer(unicorn_abi.FILL_CALLBACK, self._resolve)
         unicorn_abi.hook_add(uc, UC_HOOK_TLB_FILL, resolve, 0)
+
+    def __repr__(self) -> str:
+        return f"<Mmu of {self.ram!r}: {self.mode}, CR3 {self.state.cr3:#x}, CPL {self.state.cpl}>"
+
+    def enter_user_mode(self) -> None:
+        """Go to CPL 3 with flat user segments, the engine and :attr:`registers` both; nothing else changes.
+
+        A Uc begins at CPL 0, and writing CS does not change that.  Not within emulation.  From here on privileged
+        instructions raise #GP (UC_HOOK_INTR 13), and pages without U/S fault.
+        """
+        enter_cpl_3(self.uc, self.guard, self.state, self.ram)
+        self._failed = None
+        self.registers = replace(self.registers, cpl=3)
 
     def code_written(self, frame: int) -> None:
         """Somebody other than the guest changed this frame: drop the code that was translated from it."""

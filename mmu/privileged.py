@@ -150,7 +150,7 @@ class PrivilegedInstructions:
         control, _, name = (part.strip() for part in instruction.op_str.partition(","))
         value = int(uc.reg_read(_register(name)))
         if control == "cr3":
-            self._control.load_cr3(value)
+            self._control.mov_to_cr3(value)
         else:
             self._control.load_cr4(value)
 

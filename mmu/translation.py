@@ -6,6 +6,7 @@ import ctypes
 import functools
 from dataclasses import dataclass
 from itertools import product
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,8 @@ from mmu.events import EVENT
 from mmu.faults import GeneralProtection, PageFault, StackFault
 from mmu.memory import BusError, PhysicalMemory
 from mmu.objectcode import Library, load
-from mmu.registers import CR4, EFER, Access, Registers, Rights
+from mmu.registers import CR4, EFER, Access, Registers, Rights, check_access, check_linear
+from mmu.shown import ShownInHex
 from mmu.state import MmuState, Status
 from mmu.walk import key_denies, page_rights
 
@@ -56,9 +58,11 @@ _ENTRIES = 1
 Outcomes = npt.NDArray[np.void]
 
 
-@dataclass(frozen=True)
-class WalkStep:
+@dataclass(frozen=True, repr=False)
+class WalkStep(ShownInHex):
     """One entry that a walk read: its level, its physical address, its value before the walk touched it."""
+
+    _hexadecimal: ClassVar[frozenset[str]] = frozenset(("paddr", "value"))
 
     level: int
     paddr: int
@@ -68,14 +72,16 @@ class WalkStep:
         return f"[{self.paddr:#x}] = {self.value:#018x}  {describe(self.level, self.value)}"
 
 
-@dataclass(frozen=True)
-class Translation:
+@dataclass(frozen=True, repr=False)
+class Translation(ShownInHex):
     """A successful walk.
 
     The physical address; the page's size in bytes; the level of its leaf entry; what was read; what the current mode
     may do with the page (``rights``, its protection key included); whether the translation is global (CR4.PGE and G);
     IA32_PAT as it was.
     """
+
+    _hexadecimal: ClassVar[frozenset[str]] = frozenset(("vaddr", "paddr", "page_size", "pat"))
 
     vaddr: int
     paddr: int
@@ -132,6 +138,8 @@ class Walker:
 
     def translate(self, registers: Registers, vaddr: int, access: Access, *, stack: bool = False) -> Translation:
         """See :func:`translate`."""
+        check_linear(vaddr)
+        check_access(access)
         state = self._state
         self._load(registers)
         state.event_mask = _ENTRIES
@@ -163,7 +171,11 @@ class Walker:
         """See :func:`translate_many`."""
         from mmu.batch import OUTCOME
 
-        addresses = np.ascontiguousarray(vaddrs, dtype=np.uint64)
+        check_access(access)
+        given = np.asarray(vaddrs)
+        if given.dtype.kind != "u" and given.size:
+            check_linear(int(given.min()))
+        addresses = np.ascontiguousarray(given, dtype=np.uint64)
         if addresses.ndim != 1:
             raise ValueError(f"the addresses are a one-dimensional array, not one of {addresses.ndim} dimensions")
         outcomes: Outcomes = np.zeros(len(addresses), dtype=OUTCOME)
@@ -179,7 +191,8 @@ def translate(
     """Translate one linear address as the processor would (SDM vol. 3, 4.5), setting A and D.
 
     Raises :class:`PageFault`; where the address is not canonical :class:`GeneralProtection` or, for an access through
-    the ``stack`` segment, :class:`StackFault`; :class:`BusError` if a table or the page lies outside ``ram``.
+    the ``stack`` segment, :class:`StackFault`; :class:`BusError` if a table or the page lies outside ``ram``;
+    ValueError for an ``access`` that there is not, and for a number that is no address.
 
     >>> ram = PhysicalMemory(1 << 20)
     >>> translate(ram, Registers(cr3=0x1000), 0x400000)
