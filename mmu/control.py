@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from unicorn import Uc
 
 from mmu import unicorn_abi
+from mmu.engine_registers import EngineRegisters
 from mmu.entries import ADDRESS
 from mmu.events import EventKind, EventRing
 from mmu.guard import Guard
 from mmu.memory import PAGE_SIZE, BusError, PhysicalMemory
 from mmu.processors import COUNTERS, PLAIN_FILLS, Processors
-from mmu.registers import CR3_NO_FLUSH, CR4, Registers, check_cr3, check_cr4
+from mmu.registers import CR3_NO_FLUSH, CR4, Registers, check_cr0, check_cr3, check_cr4
 from mmu.state import MmuState
 from mmu.translation import load_registers
 
@@ -59,6 +60,8 @@ class Control:
         load_registers(state, self._facts)
         self.events = EventRing(state, ring_capacity)
         self._processors = Processors(state, processors)
+        self._engine = EngineRegisters(uc)
+        self._engine.load(state.cr0, state.cr3, state.cr4)
         #: An operation is being done on a processor that does not have its turn: the engine holds nothing of it.
         self._elsewhere = False
         #: The TLB model of the processor that has its turn; None in filtered mode.
@@ -94,7 +97,7 @@ class Control:
         if self.tlbs:
             self.tlb = self.tlbs[processor]
         if not loads_cr3 and (self.tlbs or state.cr3 != old_cr3):
-            unicorn_abi.flush_tlb(self.uc)
+            self._engine.load_cr3(state.cr3)
             state.epoch += 1
         state.late_page = state.pieces_number = 0
 
@@ -138,6 +141,7 @@ class Control:
         load_registers(self.state, registers)
         self.state.pcid = registers.pcid
         self._facts = registers
+        self._engine.load(registers.cr0, self.state.cr3, registers.cr4)
         self.flush()
 
     def load_cr3(self, cr3: int) -> None:
@@ -168,8 +172,13 @@ class Control:
             self.tlb.mov_cr3(cr3)
         else:
             state.cr3 = cr3 & ~CR3_NO_FLUSH
-        unicorn_abi.flush_tlb(self.uc)
+        self._engine.load_cr3(state.cr3)
         state.epoch += 1
+
+    def load_cr0(self, cr0: int) -> None:
+        """MOV to CR0: WP takes effect.  ValueError where a processor raises #GP(0) in 64-bit mode."""
+        check_cr0(cr0)
+        self._replace(replace(self.registers, cr0=cr0))
 
     def load_cr4(self, cr4: int) -> None:
         """MOV to CR4, and what it invalidates (SDM vol. 3, 4.10.4.1).  ValueError where a processor raises #GP(0)."""
@@ -178,10 +187,38 @@ class Control:
         changed = replace(self.registers, cr4=cr4)
         if self.tlb is not None:
             self.tlb.mov_cr4(state.cr4, cr4)
-        load_registers(state, changed)
-        state.pcid, self._facts = changed.pcid, changed
+        self._replace(changed)
+
+    def _replace(self, registers: Registers) -> None:
+        state = self.state
+        load_registers(state, registers)
+        state.pcid, self._facts = registers.pcid, registers
+        self._engine.load(state.cr0, state.cr3, state.cr4)
         unicorn_abi.flush_tlb(self.uc)
         state.epoch += 1
+
+    def _set_cpl(self, cpl: int) -> None:
+        """The engine is at this CPL now, and holds translations for another one."""
+        self.state.cpl = cpl
+        unicorn_abi.flush_tlb(self.uc)
+        self.state.epoch += 1
+
+    def follow_engine(self) -> None:
+        """Do what a MOV would that has left the engine's CR0, CR3 and CR4 as they are: somebody has written them, or
+        restored a context.  ValueError, and they are what they were, for what cannot be loaded."""
+        changes = self._engine.changes()
+        if changes is None:
+            return
+        state = self.state
+        try:
+            if changes.cr0:
+                self.load_cr0(state.cr0 ^ changes.cr0)
+            if changes.cr4:
+                self.load_cr4(state.cr4 ^ changes.cr4)
+            if changes.cr3 is not None and changes.cr3 != state.cr3:
+                self.load_cr3(changes.cr3)
+        finally:
+            self._engine.load(state.cr0, state.cr3, state.cr4)
 
     # -- invalidation ---------------------------------------------------------------------------------------------
 

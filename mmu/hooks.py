@@ -66,7 +66,7 @@ def grant(state: MmuState, vaddr: int, access: int, result: int, alone: bool) ->
             store8(state.has_code + frame, 1)
             state.status = Status.WRITTEN_CODE
             return False
-        if state.on_code != 0:
+        if state.on_code != 0 and (state.cpl == 0 or state.watch_code != 0):
             call3(state.on_code, vaddr, frame, 0)
         store8(state.has_code + frame, 1)
         if not alone:

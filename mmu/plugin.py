@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -24,9 +23,11 @@ from unicorn import (
 from mmu import unicorn_abi
 from mmu.attaching import check_engine, enter_cpl_3
 from mmu.control import Control
+from mmu.engine_registers import CONTROL_REGISTERS
 from mmu.faults import GeneralProtection, PageFault
 from mmu.hooks import PHYSMAP
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE, BusError, PhysicalMemory
+from mmu.privileged import PrivilegedInstructions
 from mmu.registers import Access
 from mmu.state import Status
 from mmu.translation import library
@@ -116,6 +117,7 @@ class Mmu(Control):
         self._written_epoch = np.zeros(ram.frames, dtype=np.uint32)
         self.state.has_code, self.state.written_epoch = self._has_code.ctypes.data, self._written_epoch.ctypes.data
         self.has_code = memoryview(self._has_code)  # type: ignore[arg-type]
+        self._privileged = PrivilegedInstructions(self, self.fail, self._resolved)
         self._state_address = ctypes.addressof(self.state)
         #: "native" or "reference": how the hooks run.
         self.code = library().mode
@@ -146,7 +148,11 @@ class Mmu(Control):
     def _attach(self) -> None:
         uc: Any = self.uc
         uc._unimmu = self  # as with its own hooks, the engine keeps what it is going to call
-        uc.emu_start = self._emu_start
+        self._context_restore, self._reg_write, self._reg_write_batch = (
+            uc.context_restore, uc.reg_write, uc.reg_write_batch,
+        )  # fmt: skip
+        uc.emu_start, uc.context_restore = self._emu_start, self._restored
+        uc.reg_write, uc.reg_write_batch = self._register_written, self._registers_written
         self.guard.signals_wait_in(Mmu._emu_start)
         self.guard.signals_wait_in(Mmu._drop_code)  # in reference mode Python answers the fills
         library().guards[unicorn_abi.handle(uc)] = self.guard
@@ -166,6 +172,7 @@ class Mmu(Control):
             for kind, name in ((UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE, "on_memory"), (UC_HOOK_BLOCK, "on_fetch")):
                 unicorn_abi.hook_add(uc, kind, exact_library()[name].address, self._state_address)
         unicorn_abi.hook_add(uc, UC_HOOK_TLB_FILL, self._fill.address, self._state_address)
+        self.state.on_code = self.guard.pointer(_NOTICE3, self._fetched)
         resolve = self.guard.pointer(unicorn_abi.FILL_CALLBACK, self._resolve)
         unicorn_abi.hook_add(uc, UC_HOOK_TLB_FILL, resolve, 0)
 
@@ -180,7 +187,7 @@ class Mmu(Control):
         """
         enter_cpl_3(self.uc, self.guard, self.state, self.ram)
         self._failed = None
-        self.registers = replace(self.registers, cpl=3)
+        self._set_cpl(3)
 
     def code_written(self, frame: int) -> None:
         """Somebody other than the guest changed this frame: drop the code that was translated from it."""
@@ -208,17 +215,15 @@ class Mmu(Control):
         self.has_code[frame] = 0
 
     def watch_privileged_instructions(self) -> None:
-        """Let INVLPG, INVPCID and MOV to and from CR3 and CR4, executed by the guest at CPL 0, take effect (see
-        :mod:`mmu.privileged` for how far that goes).  To be called before the code is run."""
-        from mmu.privileged import PrivilegedInstructions
+        """Look for INVLPG, INVPCID and MOV to and from control registers at other CPLs than 0 too: what is executed
+        there is refused, also by an engine that is at CPL 0 itself (see :mod:`mmu.privileged`).  To be called before
+        the code is run."""
+        self.state.watch_code = 1
 
-        watcher = PrivilegedInstructions(self, self.fail, self._resolved)
-
-        def fetched(vaddr: int, frame: int, _nothing: int) -> int:
-            watcher.page_fetched(vaddr, frame)
-            return 0
-
-        self.state.on_code = self.guard.pointer(_NOTICE3, fetched)
+    def _fetched(self, vaddr: int, frame: int, _nothing: int) -> int:
+        """Code of a page is about to be translated."""
+        self._privileged.page_fetched(vaddr, frame)
+        return 0
 
     # -- exact mode ------------------------------------------------------------------------------------------------
 
@@ -268,6 +273,10 @@ class Mmu(Control):
                     self._uc_emu_start(begin, until, timeout, count)
             except BaseException as error:
                 ended = error
+            try:
+                self.follow_engine()  # of code that wrote itself, or is not looked through
+            except ValueError as refused:
+                ended = ended or refused
             for kept in (uc._hook_exception, guard.failure):
                 ended = ended if kept is None else kept
             guard.failure, uc._hook_exception = outer
@@ -277,6 +286,28 @@ class Mmu(Control):
                 ended = None  # a signal has ended it
             if ended is not None:
                 raise ended
+
+    def _restored(self, context: Any) -> None:
+        """Stands in for ``uc.context_restore``: the registers of paging and the CPL are those of the context."""
+        before = self._engine.cpl
+        self._context_restore(context)
+        self.follow_engine()
+        cpl = self._engine.cpl
+        if cpl != before:
+            self._set_cpl(cpl)
+
+    def _register_written(self, register: int, value: Any) -> None:
+        """Stands in for ``uc.reg_write``: a write of CR0, CR3 or CR4 is a MOV to it."""
+        self._reg_write(register, value)
+        if register in CONTROL_REGISTERS:
+            self.follow_engine()
+
+    def _registers_written(self, written: Any) -> None:
+        """Stands in for ``uc.reg_write_batch``."""
+        pairs = list(written)
+        self._reg_write_batch(pairs)
+        if any(register in CONTROL_REGISTERS for register, _ in pairs):
+            self.follow_engine()
 
     def _resolved(self, fault: PageFault) -> bool:
         """Whether the handler has fixed a page fault."""

@@ -68,6 +68,7 @@ CR3_NO_FLUSH = 1 << 63
 PCID_MASK = 0xFFF
 
 
+_NW, _CD = 1 << 29, 1 << 30
 #: The bits of CR4 that some processor has in IA-32e mode, of those that are modelled or do not concern paging: all but
 #: 15 and 26 to 63 (LAM_SUP and FRED are not offered).
 CR4_KNOWN = 0x03FF_7FFF
@@ -95,6 +96,16 @@ def check_cr3(value: int, cr4: int, maxphyaddr: int) -> None:
         raise Refused(f"#GP(0): CR3 {value:#x}: bit 63 needs CR4.PCIDE")
     if (value & ~CR3_NO_FLUSH) >> maxphyaddr:
         raise Refused(f"#GP(0): CR3 {value:#x} has bits set at or above MAXPHYADDR {maxphyaddr}")
+
+
+def check_cr0(new: int) -> None:
+    """:class:`Refused` if MOV to CR0 of ``new`` raises #GP(0) in IA-32e mode (SDM vol. 2, MOV to control registers)."""
+    if new >> 32:
+        raise Refused(f"#GP(0): CR0 {new:#x} has bits above 31 set")
+    if not new & CR0.PG or not new & CR0.PE:
+        raise Refused("#GP(0): CR0.PG and CR0.PE cannot be cleared in 64-bit mode")
+    if new & _NW and not new & _CD:
+        raise Refused("#GP(0): CR0.NW needs CR0.CD")
 
 
 def check_cr4(old: int, new: int, cr3: int) -> None:
@@ -146,7 +157,7 @@ class Registers(ShownInHex):
     _hexadecimal: ClassVar[frozenset[str]] = frozenset(("cr3", "cr0", "cr4", "efer", "pkru", "pkrs", "pat"))
 
     def __post_init__(self) -> None:
-        for name in self._hexadecimal:
+        for name in ("cr3", "cr0", "cr4", "efer"):
             if getattr(self, name) >> 64:
                 raise ValueError(f"{name} is a register of 64 bits, and {getattr(self, name):#x} does not fit")
         if not (self.cr0 & CR0.PG and self.cr0 & CR0.PE and self.cr4 & CR4.PAE and self.efer & EFER.LME):

@@ -102,7 +102,9 @@ class MmuState(ctypes.Structure):
     epoch: int  # counts TLB flushes
     large_epoch: int  # the epoch of the last fill from a 2M or 1G page
     physmap_open: int
-    on_code: int  # address of fetched(vaddr, frame): called for each fill of a fetch, before its code is translated
+    #: Address of fetched(vaddr, frame): called for each fill of a fetch at CPL 0, before its code is translated.
+    on_code: int
+    watch_code: int  # and at any CPL
 
     # the TLB model (exact mode): see mmu.tlb
     pcid: int

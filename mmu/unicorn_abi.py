@@ -74,6 +74,7 @@ context_save = _prototype("uc_context_save", _int, _void_p, _void_p)
 context_restore = _prototype("uc_context_restore", _int, _void_p, _void_p)
 context_alloc = _prototype("uc_context_alloc", _int, _void_p, _void_p)
 context_free = _prototype("uc_context_free", _int, _void_p)
+_reg_write = _prototype("uc_reg_write", _int, _void_p, _int, _void_p)
 _flush_page = _prototype("tlb_flush_page_x86_64", None, _void_p, _u64)
 
 
@@ -163,6 +164,13 @@ def flush_tlb(uc: Uc) -> None:
     for window in getattr(uc, "_unimmu_windows", ()):
         window.value = NEVER_NS
     uc.ctl(UC_CTL_TLB_FLUSH, UC_CTL_IO_WRITE)
+
+
+def write_cr3(uc: Uc, cr3: int) -> None:
+    """Write CR3; where CR0.PG is set, the engine forgets every translation, as :func:`flush_tlb` has it."""
+    for window in getattr(uc, "_unimmu_windows", ()):
+        window.value = NEVER_NS
+    check(_reg_write(handle(uc), x86_const.UC_X86_REG_CR3, ctypes.byref(_u64(cr3))), "uc_reg_write of CR3")
 
 
 def flush_page(uc: Uc, vaddr: int) -> None:
