@@ -14,6 +14,7 @@ from mmu.memory import BusError, PhysicalMemory
 from mmu.plugin import Mmu
 from mmu.registers import CR0, CR4, EFER, Access, Registers, Rights
 from mmu.translation import Translation, Walker, WalkStep, translate, translate_many
+from mmu.virtual import HookedAccess
 
 if TYPE_CHECKING:
     from mmu.geometry import Geometry
@@ -47,6 +48,7 @@ __all__ = [
     "EventRing",
     "GeneralProtection",
     "Geometry",
+    "HookedAccess",
     "Invpcid",
     "MemoryType",
     "Mmu",

@@ -15,14 +15,12 @@ from unicorn import (
     UC_HOOK_MEM_WRITE,
     UC_HOOK_TLB_FILL,
     UC_MEM_READ,
-    UC_PROT_ALL,
     Uc,
     UcError,
 )
 
 from mmu import unicorn_abi
 from mmu.attaching import check_engine, enter_cpl_3
-from mmu.control import Control
 from mmu.engine_registers import CONTROL_REGISTERS
 from mmu.faults import GeneralProtection, PageFault
 from mmu.hooks import PHYSMAP
@@ -31,6 +29,7 @@ from mmu.privileged import PrivilegedInstructions
 from mmu.registers import Access
 from mmu.state import Status
 from mmu.translation import library
+from mmu.virtual import WINDOW_SHIFT, VirtualMemory
 
 if TYPE_CHECKING:
     from mmu.geometry import Geometry
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
 _PAGE_FAULT = int(Status.PAGE_FAULT)
 #: A fault handler that says "fixed" this often for one access without making the walk succeed is broken.
 _MAX_RETRIES = 64
-_WINDOW_SHIFT = 40
 _NOTICE1 = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64)
 _NOTICE3 = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint64)
 
@@ -57,7 +55,7 @@ def _geometry(tlb: str | Geometry) -> Geometry | None:
     return load_preset(tlb)
 
 
-class Mmu(Control):
+class Mmu(VirtualMemory):
     """Resolves every address that ``uc`` touches through page tables in ``ram``.
 
     Maps ``ram`` at physical address 0 of ``uc``, switches ``uc`` to UC_TLB_VIRTUAL and answers its TLB fills:
@@ -105,6 +103,7 @@ class Mmu(Control):
         geometry = _geometry(tlb)
         unicorn_abi.self_test()
         super().__init__(uc, ram, ring_capacity, processors)
+        self._begin_virtual()
         #: Asked for each page fault, inside the fill: True if the tables were changed so that the access is to be
         #: tried again.
         self.on_page_fault: FaultHandler | None = None
@@ -132,9 +131,7 @@ class Mmu(Control):
         from mmu.stale import StaleHits
 
         state = self.state
-        self._page_of = np.zeros(WINDOWS * self.ram.frames, dtype=np.uint64)
-        state.page_of, state.frames, state.windows = self._page_of.ctypes.data, self.ram.frames, WINDOWS
-        state.engine_flush_page = unicorn_abi.symbol_address("tlb_flush_page_x86_64")
+        self._make_windows(WINDOWS)
         state.engine_flush = unicorn_abi.symbol_address("tlb_flush_x86_64")
         state.make_room = self.guard.pointer(_NOTICE1, self._on_full)
         self._stale = StaleHits(state, self.guard)
@@ -158,7 +155,7 @@ class Mmu(Control):
         library().guards[unicorn_abi.handle(uc)] = self.guard
         windows = self.state.windows or 1
         for k in range(windows):
-            uc.mem_map_ptr(k << _WINDOW_SHIFT, self.ram.size, UC_PROT_ALL, ctypes.c_void_p(self.ram.host))
+            self.map_window(k)
         unicorn_abi.use_virtual_tlb(uc)
         unicorn_abi.steady_tlb(uc)
         self._fill = library()["fill"]
@@ -171,10 +168,17 @@ class Mmu(Control):
             self._fill = exact_library()["fill_exact"]
             for kind, name in ((UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE, "on_memory"), (UC_HOOK_BLOCK, "on_fetch")):
                 unicorn_abi.hook_add(uc, kind, exact_library()[name].address, self._state_address)
-        unicorn_abi.hook_add(uc, UC_HOOK_TLB_FILL, self._fill.address, self._state_address)
         self.state.on_code = self.guard.pointer(_NOTICE3, self._fetched)
-        resolve = self.guard.pointer(unicorn_abi.FILL_CALLBACK, self._resolve)
-        unicorn_abi.hook_add(uc, UC_HOOK_TLB_FILL, resolve, 0)
+        self._resolve_pointer = self.guard.pointer(unicorn_abi.FILL_CALLBACK, self._resolve)
+        self._fill_hooks: list[int] = []
+        self._hook_fills()
+
+    def _hook_fills(self) -> None:
+        """Ask :attr:`_fill` first, then Python."""
+        for hook in self._fill_hooks:
+            unicorn_abi.hook_del(self.uc, hook)
+        asked = ((self._fill.address, self._state_address), (self._resolve_pointer, 0))
+        self._fill_hooks = [unicorn_abi.hook_add(self.uc, UC_HOOK_TLB_FILL, *each) for each in asked]
 
     def __repr__(self) -> str:
         return f"<Mmu of {self.ram!r}: {self.mode}, CR3 {self.state.cr3:#x}, CPL {self.state.cpl}>"
@@ -208,7 +212,7 @@ class Mmu(Control):
         self.state.physmap_open = 1
         try:
             for window in range(self.state.windows or 1):
-                start = PHYSMAP + (window << _WINDOW_SHIFT) + (frame << PAGE_SHIFT)
+                start = PHYSMAP + (window << WINDOW_SHIFT) + (frame << PAGE_SHIFT)
                 self.uc.ctl_remove_cache(start, start + PAGE_SIZE)
         finally:
             self.state.physmap_open = 0
@@ -335,6 +339,8 @@ class Mmu(Control):
                 self._failed = (status, kind - UC_MEM_READ, 0, vaddr)
                 return False
             if self._fill.call(uc, vaddr, kind, result, self._state_address):
+                for hook in self._memory_hooks:
+                    hook.filled(vaddr)
                 return not self.guard.refuses
         raise RuntimeError(
             f"Mmu: the page-fault handler said {_MAX_RETRIES} times that {vaddr:#x} is fixed, and it is not"

@@ -110,7 +110,7 @@ class PrivilegedInstructions:
                 self._control.uc.hook_add(UC_HOOK_CODE, self._on_instruction, None, address, address)
 
     def _on_instruction(self, uc: Uc, address: int, size: int, _data: Any) -> None:
-        code = self._code(address, min(size, _MAX_INSTRUCTION))
+        code = self.fetched(address, min(size, _MAX_INSTRUCTION))
         instruction = next(self._decoder.disasm(code, address), None)
         if instruction is None:
             return
@@ -173,13 +173,14 @@ class PrivilegedInstructions:
         uc.reg_write(_register(name), value)
         uc.reg_write(x86.UC_X86_REG_RIP, instruction.address + instruction.size)
 
-    def _code(self, address: int, length: int) -> bytes:
+    def fetched(self, address: int, length: int) -> bytes:
         """The bytes that Unicorn has fetched, whatever the tables say by now."""
         ram = self._control.ram
-        return b"".join(
-            ram.read(self._frames[at // PAGE_SIZE] * PAGE_SIZE + at % PAGE_SIZE, 1)
-            for at in range(address, address + length)
-        )
+        return b"".join(ram.read(self.fetched_from(at), 1) for at in range(address, address + length))
+
+    def fetched_from(self, address: int) -> int:
+        """The physical address that Unicorn has fetched code from."""
+        return self._frames[address // PAGE_SIZE] * PAGE_SIZE + address % PAGE_SIZE
 
     def _load(self, vaddr: int, length: int) -> bytes:
         """A load of the guest's, which the TLB model sees; what it cannot reach is the guest's fault."""

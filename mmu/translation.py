@@ -115,9 +115,11 @@ class Walker:
     mmu.faults.PageFault: #PF at 0x400000, error code 0x6 (user write: not present)
     """
 
-    def __init__(self, ram: PhysicalMemory) -> None:
+    def __init__(self, ram: PhysicalMemory, *, marks: bool = True) -> None:
+        """With ``marks`` false, A and D stay as they are."""
         self._record = np.zeros(1, dtype=EVENT)
         self._state = MmuState(ram=ram.host, ram_bytes=ram.size, ring=self._record.ctypes.data, ring_capacity=1)
+        self._state.read_only = not marks
         self._ram = ram
         self._address = ctypes.addressof(self._state)
         self._levels = 4

@@ -118,6 +118,11 @@ def hook_add(uc: Uc, kind: int, function: int, user_data: int, *extra: int, begi
     return int(hook.value)
 
 
+def hook_del(uc: Uc, hook: int) -> None:
+    """uc_hook_del of a hook of :func:`hook_add`."""
+    check(uclib.uc_hook_del(ctypes.c_void_p(handle(uc)), ctypes.c_size_t(hook)), "uc_hook_del")
+
+
 def use_virtual_tlb(uc: Uc) -> None:
     """Switch to UC_TLB_VIRTUAL: translations come from the fill hooks."""
     engine: Any = uc  # the class makes its ctl_ methods at run time
