@@ -13,7 +13,8 @@ from mmu.faults import ErrorCode, GeneralProtection, NotCanonical, PageFault, St
 from mmu.memory import BusError, PhysicalMemory
 from mmu.plugin import Mmu
 from mmu.registers import CR0, CR4, EFER, Access, Registers, Rights
-from mmu.translation import Translation, Walker, WalkStep, translate, translate_many
+from mmu.steps import WalkStep
+from mmu.translation import Translation, Walker, translate, translate_many
 from mmu.virtual import HookedAccess
 
 if TYPE_CHECKING:

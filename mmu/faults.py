@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntFlag
 
 from mmu.registers import Access
+from mmu.steps import WalkStep, failed_steps
 
 
 class ErrorCode(IntFlag):
@@ -32,14 +33,26 @@ _ACCESS_OF = {0: Access.READ, 0x02: Access.WRITE, 0x10: Access.FETCH}
 
 
 class PageFault(Exception):
-    """#PF: ``vaddr`` is what CR2 would hold, ``error_code`` the code that is pushed."""
+    """#PF: ``vaddr`` is what CR2 would hold, ``error_code`` the code that is pushed.
+
+    ``record`` is what the walk left of itself (:func:`mmu.steps.failed_steps`), if it was walked for here.
+    """
 
     vector = 14
 
-    def __init__(self, vaddr: int, error_code: int) -> None:
+    def __init__(self, vaddr: int, error_code: int, record: bytes | None = None) -> None:
         super().__init__(vaddr, error_code)
         self.vaddr = vaddr
         self.error_code = error_code
+        self._record = record
+
+    @property
+    def steps(self) -> tuple[WalkStep, ...]:
+        """The entries that the walk read until it ended, top level first, as they were then: the last one is why.
+
+        In exact mode a walk begins behind what a paging-structure cache holds.
+        """
+        return () if self._record is None else failed_steps(self._record)
 
     @property
     def access(self) -> Access:

@@ -55,6 +55,12 @@ def _geometry(tlb: str | Geometry) -> Geometry | None:
     return load_preset(tlb)
 
 
+def _name_of(handler: Any) -> str:
+    """What a person calls a handler by."""
+    name = getattr(handler, "__qualname__", None)
+    return repr(handler) if name is None else f"{handler.__module__}.{name}"
+
+
 class Mmu(VirtualMemory):
     """Resolves every address that ``uc`` touches through page tables in ``ram``.
 
@@ -108,7 +114,8 @@ class Mmu(VirtualMemory):
         #: tried again.
         self.on_page_fault: FaultHandler | None = None
         #: The last access that could not be resolved (emu_start ended with UC_ERR_EXCEPTION).
-        self._failed: tuple[int, int, int, int] | None = None
+        self._failed: tuple[int, int, int, int, bytes] | None = None
+        self._failed_walk = memoryview(self.state.failed).cast("B")
         #: An exception of an instruction that was done here.
         self._raised: tuple[Fault, Access] | None = None
         self._uc_emu_start = uc.emu_start
@@ -271,7 +278,7 @@ class Mmu(VirtualMemory):
         ended: BaseException | None = None
         with guard:
             outer = guard.failure, uc._hook_exception
-            guard.failure = uc._hook_exception = None
+            guard.failure = uc._hook_exception = self._failed = self._raised = None
             try:
                 if guard.interruption is None:
                     self._uc_emu_start(begin, until, timeout, count)
@@ -284,7 +291,7 @@ class Mmu(VirtualMemory):
             for kept in (uc._hook_exception, guard.failure):
                 ended = ended if kept is None else kept
             guard.failure, uc._hook_exception = outer
-            if not isinstance(ended, UcError):
+            if not isinstance(ended, UcError) or ended.errno != UC_ERR_EXCEPTION:
                 self._failed = self._raised = None
             elif guard.refuses:
                 ended = None  # a signal has ended it
@@ -324,9 +331,12 @@ class Mmu(VirtualMemory):
         for _ in range(_MAX_RETRIES):
             status = state.status
             if status == _PAGE_FAULT:
-                fault = PageFault(vaddr, state.walked.error_code)
+                if not self.guard.entered:
+                    return False  # somebody looks an address up: no access of the guest's
+                record = self._failed_walk.tobytes()
+                fault = PageFault(vaddr, state.walked.error_code, record)
                 if self.on_page_fault is None or not self.on_page_fault(fault):
-                    self._failed = (status, kind - UC_MEM_READ, fault.error_code, vaddr)
+                    self._failed = (status, kind - UC_MEM_READ, fault.error_code, vaddr, record)
                     return False
             elif status == Status.RING_FULL:
                 self.events.make_room()
@@ -336,14 +346,16 @@ class Mmu(VirtualMemory):
                 unicorn_abi.flush_tlb(self.uc)
                 state.epoch += 1
             else:
-                self._failed = (status, kind - UC_MEM_READ, 0, vaddr)
+                if self.guard.entered:
+                    self._failed = (status, kind - UC_MEM_READ, 0, vaddr, b"")
                 return False
             if self._fill.call(uc, vaddr, kind, result, self._state_address):
                 for hook in self._memory_hooks:
                     hook.filled(vaddr)
                 return not self.guard.refuses
         raise RuntimeError(
-            f"Mmu: the page-fault handler said {_MAX_RETRIES} times that {vaddr:#x} is fixed, and it is not"
+            f"Mmu: the page-fault handler {_name_of(self.on_page_fault)} said {_MAX_RETRIES} times that {vaddr:#x} is "
+            f"fixed, and it is not"
         )
 
     def fail(self, fault: Fault, access: Access) -> NoReturn:
@@ -367,10 +379,10 @@ class Mmu(VirtualMemory):
             return raised
         if self._failed is None:
             return None
-        (status, access, error_code, page), self._failed = self._failed, None
+        (status, access, error_code, page, record), self._failed = self._failed, None
         vaddr = unicorn_abi.invalid_address(self.uc)
         if status == Status.BUS:
             raise BusError(f"the tables map {page:#x} outside physical memory of {self.ram.size:#x} bytes")
         if status == Status.GENERAL_PROTECTION:
             return GeneralProtection(vaddr), Access(access)
-        return PageFault(vaddr, error_code), Access(access)
+        return PageFault(vaddr, error_code, record), Access(access)

@@ -197,7 +197,9 @@ class PrivilegedInstructions:
             except PageFault as fault:
                 if not self._resolved(fault):
                     self._fail(fault, Access.READ)
-        raise RuntimeError(f"Mmu: the page-fault handler does not fix {vaddr:#x}, which it says is fixed")
+        raise RuntimeError(
+            f"Mmu: the page-fault handler said {_MAX_RETRIES} times that {vaddr:#x} is fixed, and it is not"
+        )
 
     @staticmethod
     def _effective_address(uc: Uc, instruction: Any, number: int) -> int:
@@ -222,7 +224,7 @@ def _translated(control: Control, vaddr: int) -> int:
     if found is None:
         raise GeneralProtection(vaddr)
     if found.paddr is None:
-        fault = PageFault(vaddr, control.state.walked.error_code)
+        fault = PageFault(vaddr, control.state.walked.error_code, bytes(control.state.failed))
         control.tlb.page_fault(vaddr, control.state.pcid)
         raise fault
     return found.paddr

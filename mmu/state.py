@@ -41,6 +41,18 @@ class Walked(ctypes.Structure):
     _fields_ = fields(__annotations__)
 
 
+class FailedWalk(ctypes.Structure):
+    """The last walk that ended in a page fault: from which level to which, and at each one the physical address of the
+    entry that was read, and its value."""
+
+    top: int
+    lowest: int
+    slots: WordArray
+    values: WordArray
+
+    _fields_ = fields(__annotations__, slots=ctypes.c_uint64 * 6, values=ctypes.c_uint64 * 6)
+
+
 class LastAccess(ctypes.Structure):
     """What the TLB model did for the last access."""
 
@@ -81,6 +93,7 @@ class MmuState(ctypes.Structure):
     status: int
     walked: Walked
     slots: WordArray  # by level: the physical address of the entry that was read
+    failed: FailedWalk
     # counters
     plain_fills: int  # each with a walk of four entries; counted in none of the others
     fills: int
@@ -141,6 +154,7 @@ class MmuState(ctypes.Structure):
     _fields_ = fields(
         __annotations__,
         walked=Walked,
+        failed=FailedWalk,
         last_access=LastAccess,
         reserved=ctypes.c_uint64 * 12,
         slots=ctypes.c_uint64 * 6,

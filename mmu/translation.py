@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from mmu.entries import PS, G, MemoryType, decode, describe, memory_type, page_bytes, reserved_bits
+from mmu.entries import PS, G, MemoryType, decode, memory_type, page_bytes, reserved_bits
 from mmu.events import EVENT
 from mmu.faults import GeneralProtection, PageFault, StackFault
 from mmu.memory import BusError, PhysicalMemory
@@ -19,6 +19,7 @@ from mmu.objectcode import Library, load
 from mmu.registers import CR4, EFER, Access, Registers, Rights, check_access, check_linear
 from mmu.shown import ShownInHex
 from mmu.state import MmuState, Status
+from mmu.steps import WalkStep
 from mmu.walk import key_denies, page_rights
 
 
@@ -56,20 +57,6 @@ def _reserved_masks(maxphyaddr: int, nxe: bool, pages_1g: bool, upper_g_reserved
 _ENTRIES = 1
 #: An array of :data:`mmu.batch.OUTCOME`.
 Outcomes = npt.NDArray[np.void]
-
-
-@dataclass(frozen=True, repr=False)
-class WalkStep(ShownInHex):
-    """One entry that a walk read: its level, its physical address, its value before the walk touched it."""
-
-    _hexadecimal: ClassVar[frozenset[str]] = frozenset(("paddr", "value"))
-
-    level: int
-    paddr: int
-    value: int
-
-    def __str__(self) -> str:
-        return f"[{self.paddr:#x}] = {self.value:#018x}  {describe(self.level, self.value)}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -147,7 +134,7 @@ class Walker:
         state.event_mask = _ENTRIES
         status = self._walk(self._address, vaddr, access)
         if status == Status.PAGE_FAULT:
-            raise PageFault(vaddr, state.walked.error_code)
+            raise PageFault(vaddr, state.walked.error_code, bytes(state.failed))
         if status == Status.GENERAL_PROTECTION:
             raise StackFault(vaddr) if stack else GeneralProtection(vaddr)
         if status == Status.BUS or state.walked.paddr >= self._ram.size:
