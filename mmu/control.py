@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unicorn import Uc
 
 from mmu import unicorn_abi
-from mmu.engine_registers import EngineRegisters
+from mmu.engine_registers import CONTROL_REGISTERS, EngineRegisters
 from mmu.entries import ADDRESS
 from mmu.events import EventKind, EventRing
 from mmu.guard import Guard
@@ -219,6 +219,36 @@ class Control:
                 self.load_cr3(changes.cr3)
         finally:
             self._engine.load(state.cr0, state.cr3, state.cr4)
+
+    def _stand_in(self, uc: Any) -> None:
+        """See what a script writes to the engine's registers."""
+        self._context_restore, self._reg_write, self._reg_write_batch = (
+            uc.context_restore, uc.reg_write, uc.reg_write_batch,
+        )  # fmt: skip
+        uc.context_restore = self._restored
+        uc.reg_write, uc.reg_write_batch = self._register_written, self._registers_written
+
+    def _restored(self, context: Any) -> None:
+        """Stands in for ``uc.context_restore``: the registers of paging and the CPL are those of the context."""
+        before = self._engine.cpl
+        self._context_restore(context)
+        self.follow_engine()
+        cpl = self._engine.cpl
+        if cpl != before:
+            self._set_cpl(cpl)
+
+    def _register_written(self, register: int, value: Any) -> None:
+        """Stands in for ``uc.reg_write``: a write of CR0, CR3 or CR4 is a MOV to it."""
+        self._reg_write(register, value)
+        if register in CONTROL_REGISTERS:
+            self.follow_engine()
+
+    def _registers_written(self, written: Any) -> None:
+        """Stands in for ``uc.reg_write_batch``."""
+        pairs = list(written)
+        self._reg_write_batch(pairs)
+        if any(register in CONTROL_REGISTERS for register, _ in pairs):
+            self.follow_engine()
 
     # -- invalidation ---------------------------------------------------------------------------------------------
 

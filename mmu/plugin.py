@@ -14,6 +14,7 @@ from unicorn import (
     UC_HOOK_MEM_READ,
     UC_HOOK_MEM_WRITE,
     UC_HOOK_TLB_FILL,
+    UC_MEM_FETCH,
     UC_MEM_READ,
     Uc,
     UcError,
@@ -21,12 +22,12 @@ from unicorn import (
 
 from mmu import unicorn_abi
 from mmu.attaching import check_engine, enter_cpl_3
-from mmu.engine_registers import CONTROL_REGISTERS
 from mmu.faults import GeneralProtection, PageFault
 from mmu.hooks import PHYSMAP
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE, BusError, PhysicalMemory
 from mmu.privileged import PrivilegedInstructions
 from mmu.registers import Access
+from mmu.running import Run
 from mmu.state import Status
 from mmu.translation import library
 from mmu.virtual import WINDOW_SHIFT, VirtualMemory
@@ -118,7 +119,9 @@ class Mmu(VirtualMemory):
         self._failed_walk = memoryview(self.state.failed).cast("B")
         #: An exception of an instruction that was done here.
         self._raised: tuple[Fault, Access] | None = None
-        self._uc_emu_start = uc.emu_start
+        self._uc_emu_start, self._uc_emu_stop = uc.emu_start, uc.emu_stop
+        #: The emu_start that is under way.
+        self._run: Run | None = None
         self._has_code = np.zeros(ram.frames, dtype=np.uint8)
         self._written_epoch = np.zeros(ram.frames, dtype=np.uint32)
         self.state.has_code, self.state.written_epoch = self._has_code.ctypes.data, self._written_epoch.ctypes.data
@@ -152,11 +155,8 @@ class Mmu(VirtualMemory):
     def _attach(self) -> None:
         uc: Any = self.uc
         uc._unimmu = self  # as with its own hooks, the engine keeps what it is going to call
-        self._context_restore, self._reg_write, self._reg_write_batch = (
-            uc.context_restore, uc.reg_write, uc.reg_write_batch,
-        )  # fmt: skip
-        uc.emu_start, uc.context_restore = self._emu_start, self._restored
-        uc.reg_write, uc.reg_write_batch = self._register_written, self._registers_written
+        self._stand_in(uc)
+        uc.emu_start, uc.emu_stop = self._emu_start, self._emu_stop
         self.guard.signals_wait_in(Mmu._emu_start)
         self.guard.signals_wait_in(Mmu._drop_code)  # in reference mode Python answers the fills
         library().guards[unicorn_abi.handle(uc)] = self.guard
@@ -281,7 +281,11 @@ class Mmu(VirtualMemory):
             guard.failure = uc._hook_exception = self._failed = self._raised = None
             try:
                 if guard.interruption is None:
-                    self._uc_emu_start(begin, until, timeout, count)
+                    outer_run, self._run = self._run, Run(self, self._uc_emu_start, until, timeout, count)
+                    try:
+                        self._run.run(begin)
+                    finally:
+                        self._run = outer_run
             except BaseException as error:
                 ended = error
             try:
@@ -298,28 +302,6 @@ class Mmu(VirtualMemory):
             if ended is not None:
                 raise ended
 
-    def _restored(self, context: Any) -> None:
-        """Stands in for ``uc.context_restore``: the registers of paging and the CPL are those of the context."""
-        before = self._engine.cpl
-        self._context_restore(context)
-        self.follow_engine()
-        cpl = self._engine.cpl
-        if cpl != before:
-            self._set_cpl(cpl)
-
-    def _register_written(self, register: int, value: Any) -> None:
-        """Stands in for ``uc.reg_write``: a write of CR0, CR3 or CR4 is a MOV to it."""
-        self._reg_write(register, value)
-        if register in CONTROL_REGISTERS:
-            self.follow_engine()
-
-    def _registers_written(self, written: Any) -> None:
-        """Stands in for ``uc.reg_write_batch``."""
-        pairs = list(written)
-        self._reg_write_batch(pairs)
-        if any(register in CONTROL_REGISTERS for register, _ in pairs):
-            self.follow_engine()
-
     def _resolved(self, fault: PageFault) -> bool:
         """Whether the handler has fixed a page fault."""
         return self.on_page_fault is not None and self.on_page_fault(fault)
@@ -333,6 +315,8 @@ class Mmu(VirtualMemory):
             if status == _PAGE_FAULT:
                 if not self.guard.entered:
                     return False  # somebody looks an address up: no access of the guest's
+                if self._is_ahead(kind, vaddr):
+                    return False
                 record = self._failed_walk.tobytes()
                 fault = PageFault(vaddr, state.walked.error_code, record)
                 if self.on_page_fault is None or not self.on_page_fault(fault):
@@ -346,7 +330,7 @@ class Mmu(VirtualMemory):
                 unicorn_abi.flush_tlb(self.uc)
                 state.epoch += 1
             else:
-                if self.guard.entered:
+                if self.guard.entered and not self._is_ahead(kind, vaddr):
                     self._failed = (status, kind - UC_MEM_READ, 0, vaddr, b"")
                 return False
             if self._fill.call(uc, vaddr, kind, result, self._state_address):
@@ -357,6 +341,23 @@ class Mmu(VirtualMemory):
             f"Mmu: the page-fault handler {_name_of(self.on_page_fault)} said {_MAX_RETRIES} times that {vaddr:#x} is "
             f"fixed, and it is not"
         )
+
+    def _is_ahead(self, kind: int, vaddr: int) -> bool:
+        """Whether this is no access of the guest's, but a fetch that the engine makes ahead of time."""
+        if self._run is None or kind != UC_MEM_FETCH or not self._run.is_ahead(vaddr):
+            return False
+        state = self.state
+        if state.status == _PAGE_FAULT:
+            state.page_faults -= 1
+            state.walks -= 1
+            state.walk_loads -= state.failed.top - state.failed.lowest + 1
+        return True
+
+    def _emu_stop(self) -> None:
+        """Stands in for ``uc.emu_stop``."""
+        if self._run is not None:
+            self._run.stopped = True
+        self._uc_emu_stop()
 
     def fail(self, fault: Fault, access: Access) -> NoReturn:
         """An instruction that was done in a Python hook raises this: emulation ends with UC_ERR_EXCEPTION, by the

@@ -90,8 +90,8 @@ class PrivilegedInstructions:
         self._frames: dict[int, int] = {}
 
     @property
-    def _decoder(self) -> Any:
-        """Capstone, which is imported only where one of them may stand."""
+    def decoder(self) -> Any:
+        """Capstone, which is imported only when it is needed."""
         if self._capstone is None:
             from capstone import CS_ARCH_X86, CS_MODE_64, Cs
 
@@ -111,7 +111,7 @@ class PrivilegedInstructions:
 
     def _on_instruction(self, uc: Uc, address: int, size: int, _data: Any) -> None:
         code = self.fetched(address, min(size, _MAX_INSTRUCTION))
-        instruction = next(self._decoder.disasm(code, address), None)
+        instruction = next(self.decoder.disasm(code, address), None)
         if instruction is None:
             return
         work = self._work_of(instruction)

@@ -153,6 +153,11 @@ class VirtualMemory(Control):
             self.code_written(paddr >> PAGE_SHIFT)
             at += size
 
+    @property
+    def decoder(self) -> Any:
+        """Capstone, for 64-bit code."""
+        return self._privileged.decoder
+
     # -- hooks -----------------------------------------------------------------------------------------------------
 
     def add_memory_hook(self, told: Told, *, begin: int = 0, end: int = 1 << 64) -> Hook:
