@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from mmu.entries import MemoryType
-from mmu.events import EVENT, EventKind, EventRing
+from mmu.events import EVENT, EventKind, EventRing, EventTable
 from mmu.faults import ErrorCode, GeneralProtection, NotCanonical, PageFault, StackFault
 from mmu.memory import BusError, PhysicalMemory
 from mmu.plugin import Mmu
@@ -47,6 +47,7 @@ __all__ = [
     "ErrorCode",
     "EventKind",
     "EventRing",
+    "EventTable",
     "GeneralProtection",
     "Geometry",
     "HookedAccess",
