@@ -203,9 +203,10 @@ class Control:
         unicorn_abi.flush_tlb(self.uc)
         self.state.epoch += 1
 
-    def follow_engine(self) -> None:
-        """Do what a MOV would that has left the engine's CR0, CR3 and CR4 as they are: somebody has written them, or
-        restored a context.  ValueError, and they are what they were, for what cannot be loaded."""
+    def follow_engine(self, *, guest: bool = False) -> None:
+        """Do what a MOV would that has left the engine's CR0, CR3 and CR4 as they are: a script has written them, or
+        restored a context, or the ``guest`` has.  ValueError, and they are what they were, for what cannot be loaded.
+        """
         changes = self._engine.changes()
         if changes is None:
             return
@@ -216,7 +217,7 @@ class Control:
             if changes.cr4:
                 self.load_cr4(state.cr4 ^ changes.cr4)
             if changes.cr3 is not None and changes.cr3 != state.cr3:
-                self.load_cr3(changes.cr3)
+                (self.mov_to_cr3 if guest else self.load_cr3)(changes.cr3)
         finally:
             self._engine.load(state.cr0, state.cr3, state.cr4)
 

@@ -133,7 +133,11 @@ EVENT_COLUMNS = _columns()
 
 class EventTable(np.ndarray[Any, np.dtype[Any]]):
     """Events as a numpy array of :data:`EVENT_COLUMNS`, which pandas.DataFrame, polars.DataFrame and pyarrow.table take
-    as it is."""
+    as it is.
+
+    >>> EventTable(2, dtype=EVENT_COLUMNS)["entry_1"].shape
+    (2,)
+    """
 
     def __getitem__(self, key: Any) -> Any:
         item = super().__getitem__(key)

@@ -18,7 +18,7 @@ from mmu.access import access_once, quiet_walk, rights_of
 from mmu.array_record import Found
 from mmu.engine_sync import catch_up, forget_page, remember_piece
 from mmu.events import ring_is_full
-from mmu.hooks import answer_physmap, grant
+from mmu.hooks import answer_physmap, cr3_written, grant
 from mmu.invalidation import invalidate_context, invalidate_individual, invalidate_linear, page_fault
 from mmu.native import call1, call3, entry, inlined, load8, load64, native, store64
 from mmu.registers import Access
@@ -134,6 +134,8 @@ def fill_exact(uc: int, vaddr: int, access_type: int, result: int, state: MmuSta
     if ring_is_full(state):
         state.status = Status.RING_FULL
         return False
+    if cr3_written(state, access_type):
+        return False
     access = access_type - UC_MEM_READ
     if not canonical(state, vaddr):
         state.status = Status.GENERAL_PROTECTION
@@ -170,6 +172,8 @@ def fill_in_windows(uc: int, vaddr: int, access_type: int, result: int, state: M
         return answer_physmap(state, vaddr, result)
     if ring_is_full(state):
         state.status = Status.RING_FULL
+        return False
+    if cr3_written(state, access_type):
         return False
     access = access_type - UC_MEM_READ
     if walk(state, vaddr, access) != Status.OK:

@@ -41,7 +41,7 @@ class PageFault(Exception):
     vector = 14
 
     def __init__(self, vaddr: int, error_code: int, record: bytes | None = None) -> None:
-        super().__init__(vaddr, error_code)
+        # one of these is made for every page that a guest touches first: BaseException.__new__ has set args already
         self.vaddr = vaddr
         self.error_code = error_code
         self._record = record

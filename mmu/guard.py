@@ -64,7 +64,8 @@ class Guard:
         self._handlers: dict[int, Any] = {}
         self._hook: Callable[[Any], object] = sys.unraisablehook
         self._thread = 0
-        self._runs: list[_Entered] = []
+        #: Every ``with`` that is entered: where there is one, the engine runs.
+        self.runs: list[_Entered] = []
         #: Whether signals wait in these functions and in what they call.
         self._waiting = {function.__code__: True for function in (Guard.start, Guard.__enter__, Guard.__exit__)}
 
@@ -118,16 +119,11 @@ class Guard:
             self.raise_failure()
         return status
 
-    @property
-    def entered(self) -> bool:
-        """Whether the engine runs."""
-        return bool(self._runs)
-
     def __enter__(self) -> Guard:
         run = _Entered()
         try:
             _make_sure_of(_ROOM)
-            self._runs.append(run)
+            self.runs.append(run)
             if threading.current_thread() is threading.main_thread():
                 self._install(run)
         except BaseException:
@@ -148,7 +144,7 @@ class Guard:
                 _signal.signal(number, self._on_signal)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._leave(self._runs[-1])
+        self._leave(self.runs[-1])
         self.raise_interruption()
 
     def _leave(self, run: _Entered) -> None:
@@ -165,8 +161,8 @@ class Guard:
         finally:
             if run.numbers:
                 self._leave(run)
-            elif run in self._runs:
-                self._runs.remove(run)
+            elif run in self.runs:
+                self.runs.remove(run)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         handler = self._handlers[number]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from unicorn.unicorn_const import UC_MEM_READ, UC_MEM_WRITE
+from unicorn.unicorn_const import UC_MEM_FETCH, UC_MEM_READ, UC_MEM_WRITE
 
 from mmu.entries import ADDRESS, D
 from mmu.events import EventKind, commit, ring_is_full
-from mmu.native import call3, cold, entry, inlined, load8, load32, native, store8, store32
+from mmu.native import call3, cold, entry, inlined, load8, load32, load64, native, store8, store32
 from mmu.registers import CR4, Access
 from mmu.state import MmuState, Status
 from mmu.unicorn_abi import TlbEntry
@@ -97,6 +97,18 @@ def grant(state: MmuState, vaddr: int, access: int, result: int, alone: bool) ->
 
 
 @inlined
+def cr3_written(state: MmuState, access_type: int) -> bool:
+    """Whether a guest at CPL 0 has written CR3 and nobody has seen the instruction: the engine has forgotten every
+    translation then, and fetches."""
+    if access_type != UC_MEM_FETCH or state.cpl != 0 or state.engine_cr3 == 0:
+        return False
+    if load64(state.engine_cr3) == state.cr3:
+        return False
+    state.status = Status.CR3_WRITTEN
+    return True
+
+
+@inlined
 def _fill_plainly(state: MmuState, vaddr: int, access_type: int, result: int) -> bool:
     """The fill that is made most, in a few nanoseconds: a load or a store, a page of 4K, no event to record, nothing
     to set, no code in the frame.
@@ -137,6 +149,8 @@ def _fill_carefully(state: MmuState, vaddr: int, access_type: int, result: int) 
         return answer_physmap(state, vaddr, result)
     if ring_is_full(state):
         state.status = Status.RING_FULL
+        return False
+    if cr3_written(state, access_type):
         return False
     access = access_type - UC_MEM_READ
     if walk(state, vaddr, access) != Status.OK:

@@ -165,6 +165,7 @@ class Mmu(VirtualMemory):
             self.map_window(k)
         unicorn_abi.use_virtual_tlb(uc)
         unicorn_abi.steady_tlb(uc)
+        self.state.engine_cr3 = unicorn_abi.cpu_state(uc) + unicorn_abi.ENV_CR3
         self._fill = library()["fill"]
         if self.tlb is not None:
             from mmu.model import exact_library
@@ -289,7 +290,7 @@ class Mmu(VirtualMemory):
             except BaseException as error:
                 ended = error
             try:
-                self.follow_engine()  # of code that wrote itself, or is not looked through
+                self.follow_engine(guest=True)  # of code that wrote itself
             except ValueError as refused:
                 ended = ended or refused
             for kept in (uc._hook_exception, guard.failure):
@@ -310,12 +311,11 @@ class Mmu(VirtualMemory):
 
     def _resolve(self, uc: int, vaddr: int, kind: int, result: int, _data: int) -> bool:
         state = self.state
+        entered = self.guard.runs  # else somebody looks an address up: no access of the guest's
         for _ in range(_MAX_RETRIES):
             status = state.status
             if status == _PAGE_FAULT:
-                if not self.guard.entered:
-                    return False  # somebody looks an address up: no access of the guest's
-                if self._is_ahead(kind, vaddr):
+                if not entered or (self._run is not None and self._is_ahead(self._run, kind, vaddr)):
                     return False
                 record = self._failed_walk.tobytes()
                 fault = PageFault(vaddr, state.walked.error_code, record)
@@ -326,25 +326,27 @@ class Mmu(VirtualMemory):
                 self.events.make_room()
             elif status == Status.CODE_WRITTEN:
                 self.code_written(state.walked.paddr >> PAGE_SHIFT)
+            elif status == Status.CR3_WRITTEN:
+                self.follow_engine(guest=True)
             elif status == Status.WRITTEN_CODE:
                 unicorn_abi.flush_tlb(self.uc)
                 state.epoch += 1
             else:
-                if self.guard.entered and not self._is_ahead(kind, vaddr):
+                if entered and not (self._run is not None and self._is_ahead(self._run, kind, vaddr)):
                     self._failed = (status, kind - UC_MEM_READ, 0, vaddr, b"")
                 return False
             if self._fill.call(uc, vaddr, kind, result, self._state_address):
-                for hook in self._memory_hooks:
-                    hook.filled(vaddr)
+                if self._memory_hooks:
+                    self._tell_hooks(vaddr)
                 return not self.guard.refuses
         raise RuntimeError(
             f"Mmu: the page-fault handler {_name_of(self.on_page_fault)} said {_MAX_RETRIES} times that {vaddr:#x} is "
             f"fixed, and it is not"
         )
 
-    def _is_ahead(self, kind: int, vaddr: int) -> bool:
+    def _is_ahead(self, run: Run, kind: int, vaddr: int) -> bool:
         """Whether this is no access of the guest's, but a fetch that the engine makes ahead of time."""
-        if self._run is None or kind != UC_MEM_FETCH or not self._run.is_ahead(vaddr):
+        if kind != UC_MEM_FETCH or not run.is_ahead(vaddr):
             return False
         state = self.state
         if state.status == _PAGE_FAULT:
@@ -352,6 +354,10 @@ class Mmu(VirtualMemory):
             state.walks -= 1
             state.walk_loads -= state.failed.top - state.failed.lowest + 1
         return True
+
+    def _tell_hooks(self, vaddr: int) -> None:
+        for hook in self._memory_hooks:
+            hook.filled(vaddr)
 
     def _emu_stop(self) -> None:
         """Stands in for ``uc.emu_stop``."""

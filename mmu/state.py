@@ -19,6 +19,7 @@ class Status(IntEnum):
     BUS = 3  # a table or page lies outside physical memory
     RING_FULL = 4  # events must be drained before the next one
     CODE_WRITTEN = 5  # a frame that holds translated code is about to become writable
+    CR3_WRITTEN = 7  # a guest at CPL 0 has written CR3, unseen
     WRITTEN_CODE = 6  # a frame that may be written through the TLB is about to be executed
 
 
@@ -119,6 +120,7 @@ class MmuState(ctypes.Structure):
     #: Address of fetched(vaddr, frame): called for each fill of a fetch at CPL 0, before its code is translated.
     on_code: int
     watch_code: int  # and at any CPL
+    engine_cr3: int  # address of the engine's own CR3
 
     # the TLB model (exact mode): see mmu.tlb
     pcid: int

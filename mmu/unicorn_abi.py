@@ -29,6 +29,8 @@ CPU_STATE = 0x1B8
 CPU_UC = 0x81A8
 #: From the CPUState: ``env.regs`` (RAX RCX RDX RBX RSP RBP RSI RDI R8 ... R15), then ``env.eip``.
 ENV_REGS = 0x8A50
+#: From the CPUState: ``env.cr[3]``.
+ENV_CR3 = 0x8C10
 #: From the CPUState: ``CPUTLBDesc.window_begin_ns`` of the first mmu index, and how far it is to the next of three.
 TLB_WINDOW = 0x81F0
 TLB_WINDOW_STRIDE = 0x2B8
@@ -321,12 +323,14 @@ def _test_exceptions() -> None:
 
 
 def _test_registers() -> None:
-    """env.regs and env.eip hold what uc_reg_write wrote; read through /proc/self/mem, which cannot crash."""
+    """env.regs, env.eip and env.cr[3] hold what uc_reg_write wrote; read through /proc/self/mem, which cannot crash."""
     uc = Uc(UC_ARCH_X86, UC_MODE_64)
     names = ("RAX", "RCX", "RDX", "RBX", "RSP", "RBP", "RSI", "RDI", *(f"R{n}" for n in range(8, 16)), "RIP")
     values = [0x1122334455660000 + n for n in range(len(names))]
     for name, value in zip(names, values, strict=True):
         uc.reg_write(getattr(x86_const, f"UC_X86_REG_{name}"), value)
+    uc.reg_write(x86_const.UC_X86_REG_CR3, 0x1122_3344_5000)
+    _expect(_peek(cpu_state(uc) + ENV_CR3) == 0x1122_3344_5000, "env.cr[3]")
     at = cpu_state(uc) + ENV_REGS
     try:
         with open("/proc/self/mem", "rb", buffering=0) as memory:

@@ -34,7 +34,11 @@ _CODE = ctypes.CFUNCTYPE(None, _u64, _u64, ctypes.c_uint32, _u64)
 
 class HookedAccess(NamedTuple):
     """What a hook is told: where, in both addresses; how many bytes; what was read, is to be written, or is executed
-    (little-endian); and the address of the instruction."""
+    (little-endian); and the address of the instruction.
+
+    >>> HookedAccess(0x506000, 0x102000, 8, 0xAA, Access.READ, 0x400000)
+    HookedAccess(vaddr=0x506000, paddr=0x102000, size=8, value=0xaa, access=<Access.READ: 0>, rip=0x400000)
+    """
 
     vaddr: int
     paddr: int
@@ -206,7 +210,7 @@ class VirtualMemory(Control):
         return Hook(lambda: unicorn_abi.hook_del(self.uc, handle))
 
     def _check_idle(self) -> None:
-        if self.guard.entered:
+        if self.guard.runs:
             raise RuntimeError("a hook is added before emu_start, not within it")
 
     def _forget_engine(self) -> None:

@@ -51,6 +51,9 @@ def walks(world: HookWorld, call: Call) -> None:
     for vaddr in (*ADDRESSES, PHYSMAP + ODD, PHYSMAP - 1):
         call("fill", _UC, vaddr, 16, world.scratch.ctypes.data, state)
         world.calls.append(tuple(world.scratch[:2].tolist()))
+    world.state.executed = ODD
+    call("count_instruction", _UC, UPPER, 15, state)
+    world.calls.append((world.state.executed,))
 
 
 def batches(world: HookWorld, call: Call) -> None:
@@ -102,6 +105,17 @@ def exact(world: HookWorld, call: Call) -> None:
                 call("on_memory", _UC, 16 + access, paddr, 16, ODD, state)
 
 
+def windows(world: HookWorld, call: Call) -> None:
+    """Filtered mode with memory hooks: each page of a frame has a window of its own."""
+    state, result = ctypes.addressof(world.state), world.scratch.ctypes.data
+    for again in range(3):
+        world.events.enable(*(EventKind if again else ()))
+        for vaddr, access in everywhere(world):
+            call("fill_in_windows", _UC, vaddr, 16 + access, result, state)
+            world.calls.append(tuple(world.scratch[:2].tolist()))
+            world.state.epoch += 1
+
+
 def slices(world: HookWorld, call: Call) -> None:
     """Blocks and system calls of the machine, with a budget and a count that no double holds."""
     trap = ctypes.addressof(world.trap)
@@ -118,8 +132,8 @@ def nothing(world: HookWorld, call: Call) -> None:
 
 
 STORIES: dict[Callable[[HookWorld, Call], None], str] = {
-    walks: "mmu.hooks", batches: "mmu.batch", modelled: "mmu.exact", exact: "mmu.exact", slices: "emu.hooks",
-    nothing: "emu.bench.empty",
+    walks: "mmu.hooks", batches: "mmu.batch", modelled: "mmu.exact", exact: "mmu.exact", windows: "mmu.exact",
+    slices: "emu.hooks", nothing: "emu.bench.empty",
 }  # fmt: skip
 
 
