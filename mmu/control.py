@@ -149,11 +149,12 @@ class Control:
         4.10.4.1).  :class:`mmu.registers.Refused`, a ValueError, where a processor raises #GP(0); ValueError if this is
         not where a table can be.
         """
-        check_cr3(cr3, self.state.cr4, self.state.maxphyaddr)
-        self._check_table(cr3)
+        if cr3 & _IGNORED or not 0 <= cr3 < self.ram.size:
+            self._check_table(cr3)
         self.mov_to_cr3(cr3)
 
     def _check_table(self, cr3: int) -> None:
+        check_cr3(cr3, self.state.cr4, self.state.maxphyaddr)
         if cr3 & _IGNORED and not self.state.cr4 & CR4.PCIDE:
             raise ValueError(f"CR3 {cr3:#x} is not aligned: a table begins at a multiple of {PAGE_SIZE:#x}")
         if cr3 & ADDRESS >= self.ram.size:

@@ -42,6 +42,7 @@ class EngineRegisters:
         self._words = (ctypes.c_uint64 * 3)()
         ids = (ctypes.c_int * 3)(x86.UC_X86_REG_CR0, x86.UC_X86_REG_CR3, x86.UC_X86_REG_CR4)
         at = ctypes.addressof(self._words)
+        self._cr3_word = at + 8
         pointers = (ctypes.c_void_p * 3)(at, at + 8, at + 16)
         self._kept = ids, pointers
         self._arguments = self._engine, ctypes.addressof(ids), ctypes.addressof(pointers), 3
@@ -53,8 +54,8 @@ class EngineRegisters:
 
     def load_cr3(self, cr3: int) -> None:
         """Write CR3, which flushes."""
-        unicorn_abi.write_cr3(self._uc, cr3)
-        self._cr3 = cr3
+        self._words[1] = self._cr3 = cr3
+        unicorn_abi.write_cr3(self._uc, self._engine, self._cr3_word)
 
     def load(self, cr0: int, cr3: int, cr4: int) -> None:
         """Write what paging has of them; other bits stay.  A CPU model that lacks a feature does not take its bit."""

@@ -28,12 +28,6 @@ def walk_once(state: MmuState, vaddr: int, access: int) -> int:
     return walk(state, vaddr, access)
 
 
-@entry("void", "u64", "u64", "u32", MmuState)
-def count_instruction(uc: int, address: int, size: int, state: MmuState) -> None:
-    """UC_HOOK_CODE: one more instruction."""
-    state.executed += 1
-
-
 @native
 def answer_physmap(state: MmuState, vaddr: int, result: int) -> bool:
     """A fill while the physmap is open; nothing else is there then, and nothing is an event of the guest."""

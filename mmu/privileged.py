@@ -86,6 +86,8 @@ class PrivilegedInstructions:
         self._control, self._fail, self._resolved = control, fail, resolved
         self._capstone: Any = None
         self._hooked: set[int] = set()
+        #: By page of code, what was looked through last.
+        self._scanned: dict[int, bytes] = {}
         #: By page of code, the frame that Unicorn fetches it from.
         self._frames: dict[int, int] = {}
 
@@ -103,6 +105,9 @@ class PrivilegedInstructions:
         """Code of this frame is about to be translated."""
         self._frames[vaddr // PAGE_SIZE] = frame
         page = self._control.ram.read(frame * PAGE_SIZE, PAGE_SIZE)
+        if self._scanned.get(vaddr // PAGE_SIZE) == page:
+            return
+        self._scanned[vaddr // PAGE_SIZE] = page
         for offset in candidates(page):
             address = (vaddr & -PAGE_SIZE) + offset
             if address not in self._hooked:

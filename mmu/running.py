@@ -18,7 +18,6 @@ from unicorn.unicorn_py3.unicorn import uclib
 from mmu import unicorn_abi
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
-from mmu.translation import library
 from mmu.virtual import VirtualMemory
 
 _CODE = ctypes.CFUNCTYPE(None, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_uint64)
@@ -67,8 +66,7 @@ class Run:
 
     def _piece(self, begin: int, until: int) -> bool:
         """One emu_start of the engine's; whether it has ended because code was asked for ahead of time."""
-        state = self._memory.state
-        self._ahead, state.executed = False, 0
+        self._ahead = False
         timeout = max(1, (self._deadline - time.monotonic_ns()) // 1000) if self._deadline else 0
         try:
             self._start(begin, until, timeout, self._count)
@@ -76,7 +74,7 @@ class Run:
             if not self._ahead:
                 raise
         if self._count:
-            self._count -= min(state.executed, self._count)
+            self._count -= min(unicorn_abi.instructions_counted(self._memory.uc), self._count)
             if self._count == 0:
                 self.stopped = True
         return self._ahead and not self.stopped
@@ -105,14 +103,11 @@ class Run:
         return border
 
     def _hooks(self, begin: int) -> list[int]:
-        """Of the engine: one that counts instructions; one that stands for an ``until`` that cannot be fetched."""
+        """One that stands for an ``until`` that cannot be fetched, if this is such."""
         memory, uc = self._memory, self._memory.uc
         hooks: list[int] = []
-        if self._count:
-            counter = library()["count_instruction"].address
-            hooks.append(unicorn_abi.hook_add(uc, UC_HOOK_CODE, counter, ctypes.addressof(memory.state)))
-        last, until = self._until - 1, self._until
-        if until and last >> PAGE_SHIFT != begin >> PAGE_SHIFT and not memory.reaches(last, Access.FETCH):
+        until = self._until
+        if until and (until - 1) >> PAGE_SHIFT != begin >> PAGE_SHIFT and not memory.can_end_in(until - 1):
             stop = memory.guard.pointer(_CODE, lambda *_: uclib.uc_emu_stop(uc._uch))
             hooks.append(unicorn_abi.hook_add(uc, UC_HOOK_CODE, stop, 0, begin=until, end=until))
             engine: Any = uc

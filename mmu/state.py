@@ -90,7 +90,6 @@ class MmuState(ctypes.Structure):
     asid: int  # who runs, for the events: the machine puts the pid here
     cpu: int
     clock: int  # instructions retired
-    executed: int  # instructions of the emu_start that is under way, where they are counted
     # the last walk
     status: int
     walked: Walked

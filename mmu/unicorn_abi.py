@@ -23,6 +23,9 @@ from mmu.guard import Guard
 UNICORN_VERSION = "2.1.4"
 #: ``uc_struct.invalid_addr``: the exact address of the access that ended emu_start with UC_ERR_EXCEPTION.
 INVALID_ADDR = 0x588
+#: ``uc_struct.emu_counter``: the instructions that an emu_start with a count has executed, that at which it stopped
+#: included.
+EMU_COUNTER = 0x558
 #: ``uc_struct.cpu``: the CPUState that the exported softmmu functions take.
 CPU_STATE = 0x1B8
 #: ``CPUState.uc``, which points back: how the self-test knows a CPUState before it gives one to those functions.
@@ -173,11 +176,14 @@ def flush_tlb(uc: Uc) -> None:
     uc.ctl(UC_CTL_TLB_FLUSH, UC_CTL_IO_WRITE)
 
 
-def write_cr3(uc: Uc, cr3: int) -> None:
-    """Write CR3; where CR0.PG is set, the engine forgets every translation, as :func:`flush_tlb` has it."""
+def write_cr3(uc: Uc, engine: int, word: int) -> None:
+    """Write CR3 of ``engine``, the handle of ``uc``, from the host address ``word``; where CR0.PG is set, the engine
+    forgets every translation, as :func:`flush_tlb` has it.
+    """
     for window in getattr(uc, "_unimmu_windows", ()):
         window.value = NEVER_NS
-    check(_reg_write(handle(uc), x86_const.UC_X86_REG_CR3, ctypes.byref(_u64(cr3))), "uc_reg_write of CR3")
+    if status := _reg_write(engine, x86_const.UC_X86_REG_CR3, word):
+        check(status, "uc_reg_write of CR3")
 
 
 def flush_page(uc: Uc, vaddr: int) -> None:
@@ -188,6 +194,11 @@ def flush_page(uc: Uc, vaddr: int) -> None:
 def invalid_address(uc: Uc) -> int:
     """The first byte that the access which ended emu_start with UC_ERR_EXCEPTION could not reach."""
     return ctypes.c_uint64.from_address(handle(uc) + INVALID_ADDR).value
+
+
+def instructions_counted(uc: Uc) -> int:
+    """How many instructions the last emu_start with a count has executed; one more if it ended by the count."""
+    return ctypes.c_size_t.from_address(handle(uc) + EMU_COUNTER).value
 
 
 class Context:
@@ -256,6 +267,7 @@ def self_test() -> None:
     _test_exceptions()
     _test_registers()
     _test_tlb_windows()
+    _test_counter()
 
 
 def _scratch(code: bytes, buffer: Any) -> Uc:
@@ -349,3 +361,14 @@ def _test_tlb_windows() -> None:
     first = cpu_state(uc) + TLB_WINDOW
     begun = [_peek(first + index * TLB_WINDOW_STRIDE) for index in range(MMU_INDICES)]
     _expect(all(at is not None and abs(now - at) < _CLOCK_SLACK_NS for at in begun), "CPUTLBDesc.window_begin_ns")
+
+
+def _test_counter() -> None:
+    """emu_counter has counted three instructions; and one more when the count was reached."""
+    buffer = (ctypes.c_char * 0x1000)()
+    uc = _scratch(b"\x90" * 8, buffer)
+    for exit_, count, counted in ((3, 0x1234, 3), (8, 5, 6)):
+        uc.ctl_set_exits([exit_])
+        check(emu_start(handle(uc), 0, 0, 0, count), "uc_emu_start")
+        _expect(_peek(handle(uc) + EMU_COUNTER) == counted, "uc_struct.emu_counter")
+        uc.ctl_flush_tb()

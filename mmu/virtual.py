@@ -118,6 +118,8 @@ class VirtualMemory(Control):
     def _begin_virtual(self) -> None:
         self._looking, self._storing = Walker(self.ram, marks=False), Walker(self.ram)
         self._memory_hooks: list[_MemoryHook] = []
+        #: The page of an ``until`` that can be fetched, the epoch and the CPL.
+        self._end: tuple[int, int, int] | None = None
 
     # -- access ----------------------------------------------------------------------------------------------------
 
@@ -137,6 +139,13 @@ class VirtualMemory(Control):
         except (PageFault, GeneralProtection, BusError):
             return False
         return True
+
+    def can_end_in(self, vaddr: int) -> bool:
+        """Whether code can be fetched there; looked up once a flush: who steps through a program has one ``until``."""
+        asked = vaddr >> PAGE_SHIFT, self.state.epoch, self.state.cpl
+        if self._end != asked and self.reaches(vaddr, Access.FETCH):
+            self._end = asked
+        return self._end == asked
 
     def read(self, vaddr: int, length: int) -> bytes:
         """``length`` bytes at a virtual address; raises what :meth:`translate` does, for the first byte that cannot be

@@ -51,9 +51,6 @@ def walks(world: HookWorld, call: Call) -> None:
     for vaddr in (*ADDRESSES, PHYSMAP + ODD, PHYSMAP - 1):
         call("fill", _UC, vaddr, 16, world.scratch.ctypes.data, state)
         world.calls.append(tuple(world.scratch[:2].tolist()))
-    world.state.executed = ODD
-    call("count_instruction", _UC, UPPER, 15, state)
-    world.calls.append((world.state.executed,))
 
 
 def batches(world: HookWorld, call: Call) -> None:
