@@ -34,7 +34,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
-# The circles that there are, none of which may become larger; each stays within its room.
+# The circles that there are: another one, or a larger one, needs a reason here; each stays within its room.
 CIRCLES: tuple[set[str], ...] = (
     # structs that point at each other (include/linux/fs.h)
     {"emu.fs.dentry", "emu.fs.file", "emu.fs.inode", "emu.fs.mount", "emu.fs.resources", "emu.fs.superblock"},
@@ -249,7 +249,7 @@ def test_imports_go_down_only(house: list[Module]) -> None:
 def test_there_are_only_the_circles_that_are_known(house: list[Module]) -> None:
     found = circles(house)
     assert [circle for circle in found if crossing(circle)] == []
-    assert [circle for circle in found if not any(circle <= known for known in CIRCLES)] == []
+    assert sorted(found, key=min) == sorted(CIRCLES, key=min)
 
 
 def test_emu_never_names_msharefs(house: list[Module]) -> None:
