@@ -17,7 +17,7 @@ from emu.syscalls.paths import resolve
 
 if TYPE_CHECKING:
     from emu.fs.file import DirectoryEntry
-    from emu.fs.mount import Mount
+    from emu.fs.mount import VfsMount
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
 
@@ -76,7 +76,7 @@ def _statfs(path: Path) -> tuple[int, ...]:
     )  # fmt: skip
 
 
-def _statfs_flags(mount: Mount) -> int:
+def _statfs_flags(mount: VfsMount) -> int:
     flags = ST_VALID | (mount.flags & (ST_NOSUID | ST_NODEV | ST_NOEXEC | ST_NOATIME))
     if mount.read_only:
         flags |= ST_RDONLY
