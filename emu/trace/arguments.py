@@ -44,14 +44,16 @@ class CallArguments:
         self._view = view
         declared = (HEX,) * len(registers) if types is None else types
         registers += (0,) * (len(declared) - len(registers))
-        values = tuple(kind.width(value) for kind, value in zip(declared, registers, strict=True))
-        chosen = [kind.chosen(at, values, view) for at, kind in enumerate(declared)]
-        self._shown = [(at, kind) for at, kind in enumerate(chosen) if kind is not None]
         #: Every argument, decoded.
-        self.values = tuple(
-            value if kind is None else kind.width(register)
-            for kind, value, register in zip(chosen, values, registers, strict=True)
-        )
+        self.values = values = tuple([kind.width(value) for kind, value in zip(declared, registers, strict=True)])
+        self._shown: list[tuple[int, Argument]] = []
+        for at, kind in enumerate(declared):
+            chosen = kind.chosen(at, values, view)
+            if chosen is None:
+                continue
+            self._shown.append((at, chosen))
+            if chosen is not kind:
+                self.values = (*self.values[:at], chosen.width(registers[at]), *self.values[at + 1 :])
 
     @property
     def count(self) -> int:
@@ -70,5 +72,7 @@ class CallArguments:
 
     def after(self, done: int, result: int | None) -> list[str]:
         """The arguments from the ``done``-th on; ``result`` is None if the call did not return."""
+        if done == len(self._shown):
+            return []
         call = Shown(self.values, self._view, result)
         return [kind.text(at, call) for at, kind in self._shown[done:]]
