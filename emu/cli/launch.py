@@ -45,6 +45,7 @@ def build_machine(arguments: argparse.Namespace, stopper: Stopper, log: Callable
             turn=arguments.slice,
             la57=arguments.la57,
             hugepages=arguments.hugepages,
+            modules=arguments.module,
             stdin=stdin,
             stdout=HostOutput(sys.stdout, "standard output"),
             stderr=HostOutput(sys.stderr, "standard error"),

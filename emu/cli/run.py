@@ -91,6 +91,10 @@ def add_arguments(parser: Parser) -> None:
         "--mount", action="append", default=[], metavar="TYPE:PATH[:OPTS]",
         help="mount a file system, e.g. msharefs:/sys/fs/mshare:level=pud (repeatable)",
     )  # fmt: skip
+    add(
+        "--module", action="append", default=[], metavar="NAME",
+        help="load an installed kernel module of another distribution (repeatable; unimmu's own are always there)",
+    )  # fmt: skip
     add("--seed", type=whole_number, default=0, metavar="N", help="the seed of everything that is random (default: 0)")
     program = parser.add_argument_group("the program")
     add = program.add_argument
