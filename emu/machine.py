@@ -134,8 +134,10 @@ class Machine:
             for fstype, path, given in self.kernel.default_mounts
             if path not in taken
         ]
-        if chosen and not self.kernel.default_mounts:
-            raise ValueError(f"no module mounts a file system that could take {', '.join(chosen)}")
+        said = {word for mount in mounts for word in mount.options.split(",")}
+        if not defaults and (lost := [word for word in chosen if word not in said]):
+            there = "mounts take the place of every" if self.kernel.default_mounts else "no module mounts a"
+            raise ValueError(f"{there} file system that could take {', '.join(lost)}")
         for mount in (*defaults, *mounts):
             if mount.fstype not in self.kernel.vfs.filesystems:
                 known = ", ".join(sorted(self.kernel.vfs.filesystems))

@@ -96,12 +96,16 @@ def assert_no_fault(
 ) -> AbstractContextManager[object] | None:
     """No page-fault exception happens meanwhile: in a ``with`` block, or while ``doing()`` runs.
 
-    With ``task``, only that process's faults count.  AssertionError lists the faults.
+    With ``task``, only that process's faults count.  AssertionError lists the faults, TypeError says that the second
+    argument cannot be called.  Without ``doing``, what it gives is for ``with``: by itself it checks nothing, which
+    fails the test in the end.
 
     >>> with assert_no_fault(machine, task=parent):
     ...     machine.run_until_idle()
     """
     __tracebackhide__ = True
+    if doing is not None and not callable(doing):
+        raise TypeError(f"assert_no_fault: {doing!r} cannot be called; a process goes into task=")
     expectation = machine.expect(hardware_faults=0, task=task)
     if doing is None:
         return expectation

@@ -1,4 +1,4 @@
-"""Guests from a C string: compiled where there is a compiler, and kept in unimmu's cache directory."""
+"""Guests: files, prebuilt programs, and C, which is compiled where there is a compiler and kept in unimmu's cache."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
+import guests
 import guests.build as build
 from mmu.objectcode import cache_directory
 
@@ -18,6 +19,10 @@ _HERE = Path(__file__).resolve().parent / "include"
 _GUEST_HEADERS = Path(build.__file__).resolve().parent / "include"
 _FLAGS = ("-O2", "-std=gnu11", "-Wall", "-g0", "-fno-ident", "-Wl,--build-id=none")
 _BARE = (*(flag for flag in build.BARE if not flag.startswith("-I")), *build.STATIC)
+
+
+#: A guest: see :meth:`emu.testing.machine.GuestMachine.guest`.
+Source = str | Path
 
 
 class NoCompiler(unittest.SkipTest):
@@ -51,6 +56,27 @@ def compile_guest(source: str, path: Path | None = None) -> Path:
     if not target.exists():
         _compile(source, path, [compiler, *flags], target)
     return target
+
+
+def program_of(program: Source) -> Path:
+    """The file of a guest: its path, that of a prebuilt one, or of the program that C text or a C file gives.
+
+    ValueError if it is none of these; otherwise as for :func:`compile_guest`.
+    """
+    __tracebackhide__ = True
+    if isinstance(program, Path):
+        return program
+    if "\n" in program or "{" in program:
+        return compile_guest(program)
+    if program in guests.NAMES:
+        return guests.path(program)
+    path = Path(program)
+    if path.suffix == ".c":
+        return compile_guest(path.read_text(), path)
+    if not path.exists():
+        names = ", ".join(guests.NAMES)
+        raise ValueError(f"{program!r} is no file, no C program and no prebuilt guest (these are: {names})")
+    return path
 
 
 def _digest(source: str, compiler: str, flags: tuple[str, ...]) -> str:
