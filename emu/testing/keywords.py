@@ -53,7 +53,7 @@ KEYWORDS: Mapping[str, _Check] = {
     "hugepages": _WHOLE,
     "modules": (
         lambda value: isinstance(value, Mapping) or _sequence(value),
-        'a list of names such as ["msharefs"], or a dictionary of names and init functions',
+        'a list of names such as ["mine"], or a dictionary of names and init functions',
     ),
 }
 

@@ -1,8 +1,8 @@
 """anywhere: processes share the page tables of a file, each at an address of its own.
 
 ``mmap(MAP_SHARED | MAP_ANYWHERE)`` of a file, with address and length multiples of 2 MiB, makes a host mm that maps the
-file at HOST_BASE.  Whoever maps the same part of the file with at least the same rights, wherever that may be, joins it:
-a PMD entry of each process then points at the host mm's PTE table.  What does not fit is an ordinary mapping.
+file at HOST_BASE.  Whoever maps the same part of the file with at least the same rights, wherever that is, joins it: a
+PMD entry of each process then points at the host mm's PTE table.  What does not fit is an ordinary mapping.
 """
 
 from __future__ import annotations
