@@ -70,11 +70,14 @@ def assert_same_frame(a: Who, b: Who, va: int, vb: int | None = None) -> None:
 def assert_allows(who: Who, vaddr: int, access: str = "read") -> None:
     """The tables let the process "read", "write" or "fetch" at ``vaddr`` as they are now: it would not fault.
 
-    AssertionError shows the walk and the entry that is in the way, ValueError says that a process has ended.
+    AssertionError shows the walk and the entry that is in the way, ValueError says that a process has ended, or that
+    there is no such access.
 
     >>> assert_allows(child, 2 << 40, "write")
     """
     __tracebackhide__ = True
+    if access.upper() not in Access.__members__:
+        raise ValueError(f"there is no access {access!r}: there are {', '.join(Access.__members__).lower()}")
     wanted = Access[access.upper()]
     walk = walk_of(who, vaddr)
     missing = [step for step in walk.steps if not _permits(step.value, wanted)]
@@ -101,6 +104,7 @@ def assert_no_fault(
     fails the test in the end.
 
     >>> with assert_no_fault(machine, task=parent):
+    ...     other = machine.guest("hello")
     ...     machine.run_until_idle()
     """
     __tracebackhide__ = True

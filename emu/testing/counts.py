@@ -65,6 +65,8 @@ class Counts:
 
 NAMES = tuple(field.name for field in dataclasses.fields(Counts))
 _OF_PROCESS = NAMES[:5]
+#: Figures that stay at 0 where nobody runs, so that to expect this says nothing.
+_NEEDS_INSTRUCTIONS = {"minor_faults", "major_faults", "link_faults", "hardware_faults", "page_faults"}
 
 
 def counts_of_task(task: Task) -> Counts:
@@ -121,6 +123,7 @@ class Expectation:
     def __enter__(self) -> Expectation:
         self.is_unused, self.is_open = False, True
         self._before = self._now()
+        self._ran = counts_of_machine(self._machine).instructions
         self._first = len(self._recorded())
         return self
 
@@ -131,8 +134,12 @@ class Expectation:
         self.is_open = False
         self.counts = self._now().since(self._before)
         self.events = self._recorded()[self._first :]
-        if kind is None and any(getattr(self.counts, name) != value for name, value in self._expected.items()):
+        if kind is not None:
+            return
+        if any(getattr(self.counts, name) != value for name, value in self._expected.items()):
             raise AssertionError(self._explanation())
+        if set(self._expected) <= _NEEDS_INSTRUCTIONS and counts_of_machine(self._machine).instructions == self._ran:
+            raise AssertionError("no process has run meanwhile, so nothing was checked: run the machine in the block")
 
     def _explanation(self) -> str:
         counted = {name: getattr(self.counts, name) for name in NAMES}

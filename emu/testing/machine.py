@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from emu.cli.arguments import parse_size
@@ -44,8 +44,8 @@ class GuestResult:
     #: The signal's name, such as "SIGSEGV"; empty if none did.
     signal: str
     #: What the whole machine counted meanwhile.
-    counts: Counts
-    task: Task
+    counts: Counts = field(repr=False)
+    task: Task = field(repr=False)
 
     def __bool__(self) -> bool:
         """Whether it ended with status 0: ``assert machine.run_guest("hello")``."""
@@ -173,6 +173,7 @@ class GuestMachine(Machine):
         __tracebackhide__ = True
         if task is not None:
             self.marks.release(task)
+        before = len(self.marks.passed)
         self.marks.wait_for(task, number)
         arrived = lambda: self.marks.arrived is not None or (task is not None and not task.alive)  # noqa: E731
         _, why = self._run(arrived, timeout_s)
@@ -180,6 +181,8 @@ class GuestMachine(Machine):
             who = "a process" if task is None else name_of(task)
             if task is not None and not task.alive:
                 why = doing(self, self.marks, task)
+            if passed := self.marks.passed_unnoticed(task, number, before):
+                why += f"; {name_of(passed)} came past that mark earlier, when nobody waited for it there"
             raise AssertionError(self._stuck(f"{who} should come to mark {number}, but {why}"))
         return self.marks.arrived
 

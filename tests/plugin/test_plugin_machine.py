@@ -92,6 +92,20 @@ def test_a_mark_that_does_not_come(machine: GuestMachine) -> None:
     ]  # fmt: skip
 
 
+def test_a_mark_that_was_passed_before_it_was_waited_for(machine: GuestMachine) -> None:
+    a = machine.guest("calls", "mark 1; pause")
+    b = machine.guest("calls", "mark 2; mark 3; pause")
+    machine.run_until_mark(b, 2)
+    says = (
+        r"^process 100 \(calls\) should come to mark 1, but every .*; process 100 \(calls\) came past that mark earlier"
+    )
+    with pytest.raises(AssertionError, match=says):
+        machine.run_until_mark(a, 1)
+    with pytest.raises(AssertionError) as caught:
+        machine.run_until_mark(b, 2)  # it did stop there
+    assert "came past" not in str(caught.value)
+
+
 def test_a_machine_that_does_not_end(machine: GuestMachine) -> None:
     machine.guest("calls", "mark 5; pause")
     with pytest.raises(AssertionError, match="should run to its end, but every process waits") as caught:
@@ -184,6 +198,15 @@ def test_an_expectation_that_is_not_left_is_wrong_in_the_end(machine: GuestMachi
     assert machine.unfinished() == []
 
 
+def test_a_block_in_which_nobody_runs_checks_nothing(machine: GuestMachine) -> None:
+    task = machine.guest("hello")
+    for expectation in (machine.expect(minor_faults=0, page_faults=0), assert_no_fault(machine, task=task)):
+        with pytest.raises(AssertionError, match=r"^no process has run meanwhile, so nothing was checked"), expectation:
+            assert machine.walk(task, 0)
+    with machine.expect(instructions=0, link_faults=0), machine.expect(flushes=0):
+        assert machine.walk(task, 0)
+
+
 def test_what_assert_no_fault_runs_can_be_called(machine: GuestMachine) -> None:
     task = machine.guest("hello")
     with pytest.raises(TypeError, match=r"cannot be called; a process goes into task="):
@@ -192,7 +215,8 @@ def test_what_assert_no_fault_runs_can_be_called(machine: GuestMachine) -> None:
 
 def test_a_result_is_true_if_the_guest_succeeded(machine: GuestMachine) -> None:
     assert machine.run_guest("hello")
-    assert not machine.run_guest("calls", "exit 3")
+    failed = machine.run_guest("calls", "exit 3")
+    assert not failed and repr(failed) == "GuestResult(stdout='', stderr='', status=3, signal='')"
     assert not machine.run_guest("calls", "@p = getpid; kill p 9")
 
 
