@@ -18,7 +18,7 @@ from emu.cli.arguments import (
     positive_seconds,
     whole_number,
 )
-from emu.cli.messages import complain
+from emu.cli.messages import complain, complain_lines
 
 if TYPE_CHECKING:
     from emu.cli.ending import Ending
@@ -136,11 +136,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.strace_file and not arguments.strace:
         raise UsageError("-o needs --strace, whose output it puts into a file")
     with _without_collections():
+        from emu.cli.ending import TIMED_OUT
         from emu.cli.launch import build_machine, start_program
-        from emu.cli.outputs import Outputs
+        from emu.cli.outputs import Outputs, Unread, check_that_they_differ
         from emu.cli.streams import Stopper
         from emu.machine import LaunchError
 
+        check_that_they_differ(arguments)
         stopper = Stopper(arguments.timeout)
         machine = build_machine(arguments, stopper, log=lambda message: complain(f"unimmu: {message}"))
         try:
@@ -148,9 +150,15 @@ def run(arguments: argparse.Namespace) -> int:
         except LaunchError as error:
             complain(f"unimmu run: {error}")
             return error.status
-    with Outputs(machine, first, path, arguments) as outputs:
-        ending, wall_s = _run_to_the_end(machine, first, stopper, outputs)
-        status = _report(machine, arguments, ending, wall_s, outputs)
+    try:
+        with Outputs(machine, first, path, arguments, stopper) as outputs:
+            ending, wall_s = _run_to_the_end(machine, first, stopper, outputs)
+            status = _report(machine, arguments, ending, wall_s, outputs)
+    except Unread as why:
+        complain(f"unimmu: stopped by --timeout: {why}")
+        return TIMED_OUT
+    if outputs.unread:
+        return ending.status if stopper.cause else TIMED_OUT
     return OUTPUT_FAILED if outputs.failed else status
 
 
@@ -211,7 +219,7 @@ def _report(
 
         run = figures(machine, status, ending.reason, wall_s, findings, stale)
         if arguments.stats:
-            complain(stats_text(run, " ".join([arguments.program, *arguments.arguments])))
+            complain_lines(stats_text(run, " ".join([arguments.program, *arguments.arguments])))
         if outputs.json is not None:
             outputs.json.write(to_json(run))
     for what, found, nothing in (

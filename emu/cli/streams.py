@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import signal
+import time
 from collections.abc import Callable
 from enum import Enum
 from types import FrameType, TracebackType
@@ -35,17 +37,31 @@ class Stopper:
     def __init__(self, timeout_s: float | None = None) -> None:
         self.cause: Cause | None = None
         self._timeout_s = timeout_s
+        #: When the time limit ends, and when the run was stopped, by time.monotonic().
+        self._limit: float | None = None
+        self._stopped: float | None = None
         self._reading = False
         self._before: dict[int, Any] = {}
 
+    def begin(self) -> None:
+        """The time that the run may take begins."""
+        if self._limit is None and self._timeout_s is not None:
+            self._limit = time.monotonic() + self._timeout_s
+
+    def seconds_left(self) -> float:
+        """How long the run may still take; below 0 the seconds since it was stopped, or should have been."""
+        ends = [end for end in (self._limit, self._stopped) if end is not None]
+        return min(ends) - time.monotonic() if ends else math.inf
+
     def __enter__(self) -> Stopper:
+        self.begin()
         causes = {signal.SIGINT: Cause.INTERRUPT, signal.SIGTERM: Cause.TERMINATE}
         if self._timeout_s is not None:
             causes[signal.SIGALRM] = Cause.TIMEOUT
         for number, cause in causes.items():
             self._before[number] = signal.signal(number, self._handler(cause))
         if self._timeout_s is not None:
-            signal.setitimer(signal.ITIMER_REAL, self._timeout_s)
+            signal.setitimer(signal.ITIMER_REAL, max(self.seconds_left(), 1e-6))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -58,7 +74,8 @@ class Stopper:
         def handler(_number: int, _frame: FrameType | None) -> None:
             if self.cause is not None and cause != Cause.TIMEOUT:
                 raise KeyboardInterrupt
-            self.cause = self.cause or cause
+            if self.cause is None:
+                self.cause, self._stopped = cause, time.monotonic()
             if self._reading:  # the host's read would otherwise go on (PEP 475)
                 raise Stopped
 
