@@ -46,8 +46,8 @@ def build_machine(arguments: argparse.Namespace, stopper: Stopper, log: Callable
             la57=arguments.la57,
             hugepages=arguments.hugepages,
             stdin=stdin,
-            stdout=HostOutput(sys.stdout, "standard output"),
-            stderr=HostOutput(sys.stderr, "standard error"),
+            stdout=HostOutput(sys.stdout, "standard output", stopper),
+            stderr=HostOutput(sys.stderr, "standard error", stopper),
             log=log,
         )
     except (ValueError, MemoryError) as error:

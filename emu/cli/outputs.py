@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from emu.trace.recorder import Recorder
 
 
-#: How often it is looked whether a run is to end while nobody reads, and how long a reader has when it has ended.
+#: How often it is looked whether somebody has opened a FIFO, and how long a reader has when the run has ended.
 _PAUSE_S, _GRACE_S = 0.05, 1.0
 
 
@@ -74,21 +74,11 @@ class OutputFile:
                 try:
                     view = view[os.write(self._fd, view) :]
                 except BlockingIOError:
-                    self._wait()
+                    if not self._stopper.waits_for_reader(self._fd, _GRACE_S):
+                        self.unread = True
+                        complain(f"unimmu run: {self.name}: nobody reads it; the file is not complete")
         except OSError as error:
             self._fail(error)
-
-    def _wait(self) -> None:
-        """Until somebody has read something, or the run has been over for a second."""
-        import select
-
-        poll = select.poll()
-        poll.register(self._fd, select.POLLOUT)
-        while not poll.poll(_PAUSE_S * 1000):
-            if self._stopper.seconds_left() <= -_GRACE_S:
-                self.unread = True
-                complain(f"unimmu run: {self.name}: nobody reads it; the file is not complete")
-                return
 
     def close(self) -> None:
         """No more is to come."""
@@ -140,6 +130,7 @@ class Outputs:
         """
         self.deaths = Deaths()
         self._files: dict[str, OutputFile] = {}
+        self._stopper = stopper
         stopper.begin()
         try:
             for option, name in _given(arguments):
@@ -181,6 +172,10 @@ class Outputs:
         """Whether a file was given up because nobody read it."""
         return any(file.unread for file in self._files.values())
 
+    def listens(self, fd: int) -> bool:
+        """Whether somebody reads a standard stream, until a second after the end of the run."""
+        return self._stopper.waits_for_reader(fd, _GRACE_S)
+
     def finish(self) -> None:
         """The run is over: write what is still buffered."""
         if self._recorder is not None:
@@ -193,7 +188,7 @@ class Outputs:
 
         file = self._files.get("-o")
         if file is None:
-            return Strace(machine.kernel, complain)
+            return Strace(machine.kernel, lambda line: complain(line, self.listens))
         return Strace(machine.kernel, lambda line: file.write(f"{line}\n".encode("utf-8", "surrogateescape")))
 
     def _record(self, machine: Machine, first: Task, arguments: argparse.Namespace) -> Recorder:

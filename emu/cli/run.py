@@ -202,7 +202,7 @@ def _run_to_the_end(machine: Machine, first: Task, stopper: Stopper, outputs: Ou
             machine.kernel.scheduler.account(machine.kernel.current)
         finally:
             outputs.finish()
-    return ending_of(machine, first, reason, stopper.cause, outputs.deaths), time.perf_counter() - started
+    return ending_of(machine, first, reason, stopper, outputs.deaths), time.perf_counter() - started
 
 
 def _report(
@@ -210,7 +210,7 @@ def _report(
 ) -> int:  # fmt: skip
     """Print what there is to say after a run; returns the exit status."""
     for line in ending.lines:
-        complain(f"unimmu: {line}")
+        complain(f"unimmu: {line}", outputs.listens)
     findings = machine.audit() if arguments.audit else None
     stale = machine.stale_translations() if arguments.check_tlb else None
     status = AUDIT_FAILED if findings or stale else ending.status
@@ -219,7 +219,8 @@ def _report(
 
         run = figures(machine, status, ending.reason, wall_s, findings, stale)
         if arguments.stats:
-            complain_lines(stats_text(run, " ".join([arguments.program, *arguments.arguments])))
+            text = stats_text(run, " ".join([arguments.program, *arguments.arguments]))
+            complain_lines(text, outputs.listens)
         if outputs.json is not None:
             outputs.json.write(to_json(run))
     for what, found, nothing in (
@@ -228,8 +229,8 @@ def _report(
     ):
         if found is not None:
             for finding in found:
-                complain(f"unimmu: {what}: {finding}")
-            complain(f"unimmu: {what}: {_number_of(found) if found else nothing}")
+                complain(f"unimmu: {what}: {finding}", outputs.listens)
+            complain(f"unimmu: {what}: {_number_of(found) if found else nothing}", outputs.listens)
     return status
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import math
 import os
+import select
 import signal
+import stat
 import time
 from collections.abc import Callable
 from enum import Enum
@@ -14,6 +16,9 @@ from typing import Any, NoReturn, TextIO
 
 from emu.cli.messages import complain
 from emu.linux.errors import LinuxError
+
+#: How often it is looked whether the run is to end while nobody reads.
+_PAUSE_MS = 50
 
 
 class Cause(Enum):
@@ -25,7 +30,7 @@ class Cause(Enum):
 
 
 class Stopped(Exception):
-    """The run was stopped while the guest waited for input from the host."""
+    """The run was stopped while the guest waited for the host: for input, or for a reader of its output."""
 
 
 class Stopper:
@@ -36,6 +41,8 @@ class Stopper:
 
     def __init__(self, timeout_s: float | None = None) -> None:
         self.cause: Cause | None = None
+        #: What the guest does that has to wait for the host.
+        self.doing = "reads its input"
         self._timeout_s = timeout_s
         #: When the time limit ends, and when the run was stopped, by time.monotonic().
         self._limit: float | None = None
@@ -80,6 +87,22 @@ class Stopper:
                 raise Stopped
 
         return handler
+
+    def waits_for_reader(self, fd: int, grace_s: float = 0.0) -> bool:
+        """Wait until somebody reads what a pipe holds, and it takes PIPE_BUF bytes more; anything else always does.
+
+        False if the run is to end, or ended ``grace_s`` seconds ago, and nobody does.
+        """
+        if fd < 0 or not stat.S_ISFIFO(os.fstat(fd).st_mode):
+            return True
+        poll = select.poll()
+        poll.register(fd, select.POLLOUT)
+        while True:
+            late = self.seconds_left() <= -grace_s
+            if poll.poll(0 if late else _PAUSE_MS):
+                return True
+            if late:
+                return False
 
     def read(self, function: Callable[[int], bytes | None], count: int) -> bytes | None:
         """``function(count)``, ended by :class:`Stopped` if the run is."""
@@ -126,9 +149,10 @@ class HostOutput:
     What fails there (closed, disk full) is the guest's error, as it would be natively, and is reported once on stderr.
     """
 
-    def __init__(self, stream: TextIO | None, name: str) -> None:
+    def __init__(self, stream: TextIO | None, name: str, stopper: Stopper) -> None:
         self._stream = stream
         self._name = name
+        self._stopper = stopper
         self._complained = False
 
     def __call__(self, data: bytes) -> None:
@@ -138,11 +162,19 @@ class HostOutput:
             self._stream.flush()
             fd, view = self._stream.fileno(), memoryview(data)
             while view:
-                view = view[os.write(fd, view) :]
+                view = view[self._write(fd, view) :]
         except BrokenPipeError:
             raise  # SIGPIPE for the guest, which says it all
         except OSError as error:
             self._fail(error.errno or errno.EIO, f"cannot be written: {error.strerror}")
+
+    def _write(self, fd: int, view: memoryview) -> int:
+        """Write some of it.  :class:`Stopped` if the run is to end while nobody reads."""
+        while not self._stopper.waits_for_reader(fd):
+            if self._stopper.cause is not None:
+                self._stopper.doing = "writes its output"
+                raise Stopped
+        return os.write(fd, view[: select.PIPE_BUF])
 
     def _fail(self, number: int, why: str) -> NoReturn:
         if not self._complained:

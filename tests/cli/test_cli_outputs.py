@@ -118,6 +118,29 @@ def test_a_fifo_that_nobody_reads_cannot_either(fifo: Path) -> None:
         os.close(reader)
 
 
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_standard_stream_that_nobody_reads(stream: str) -> None:
+    """The guest's output, or ours on stderr, until the pipe is full."""
+    words = ["calls", "@b = bytes 4096; repeat 1000; write 1 b 4096; end"]
+    if stream == "stderr":
+        words = ["--strace", "getpid_loop", "10000000"]
+    reader, writer = os.pipe()
+    other = os.memfd_create("other")
+    process = start(
+        "run", "--timeout", "1", *words, stdout=writer if stream == "stdout" else other,
+        stderr=writer if stream == "stderr" else other,
+    )  # fmt: skip
+    try:
+        assert process.wait(60) == 124
+        if stream == "stdout":
+            assert os.pread(other, 1000, 0) == b"unimmu: stopped by --timeout: 100 (calls) writes its output\n"
+    finally:
+        process.kill()
+        process.wait()
+        for fd in (reader, writer, other):
+            os.close(fd)
+
+
 def test_figures_that_nobody_reads(fifo: Path) -> None:
     """The program has ended long before; the time limit holds for what is written after it too."""
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
