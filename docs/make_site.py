@@ -31,6 +31,7 @@ PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md", "guests/RE
 API = (
     "mmu", "emu.machine", "emu.testing", "guests", "msharefs", "sharing",
     "emu.kernel.modules", "emu.kernel.kernel", "emu.kernel.task", "emu.linux.errors", "emu.linux.syscall",
+    "emu.linux.argument", "emu.linux.layout",
     "emu.linux.tracer", "emu.linux.event_kind", "emu.kernel.tracer", "emu.fs.superblock", "emu.fs.inode", "emu.fs.file",
     "emu.fs.libfs", "emu.linux.mman", "emu.mm.flags", "emu.mm.vma", "emu.mm.vmops", "emu.mm.memory",
     "emu.mm.shared_tables",

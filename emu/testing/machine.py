@@ -16,7 +16,6 @@ from emu.fs.tmpfs import TmpfsSuperBlock
 from emu.kernel.sched import StopReason
 from emu.kernel.task import Task, TaskState
 from emu.linux.errors import LinuxError
-from emu.linux.syscall_names import name_of as name_of_call
 from emu.machine import Machine
 from emu.mm.address_space import AddressSpace
 from emu.mm.frames import FrameKind
@@ -208,7 +207,8 @@ class GuestMachine(Machine):
         if self.marks.stands(task):
             return "stands at a mark"
         if task.state == TaskState.SLEEPING and task.syscall is not None:
-            return f"waits in {name_of_call(task.syscall[0])}"
+            call = self.kernel.entry.lookup(task.syscall[0])
+            return f"waits in {call.name if call else task.syscall[0]}"
         return "runs"
 
     # -- looking ---------------------------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from emu.linux.syscall import Syscall
+from emu.linux.argument import INT
+from emu.linux.syscall import Restart, Syscall
 from emu.linux.wait import WaitQueue
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Marks:
         self._awaited: tuple[Task | None, int] | None = None
         self._held: dict[Task, WaitQueue] = {}
         self.arrived: Task | None = None
-        kernel.entry.register(Syscall(NR_MARK, "unimmu_mark", self._sys_mark, ("int",)))
+        kernel.entry.register(Syscall(NR_MARK, "unimmu_mark", self._sys_mark, (INT,), restart=Restart.SYS))
 
     def _sys_mark(self, kernel: Kernel, task: Task, number: int) -> int | Generator[WaitQueue, None, int]:
         self.passed.append(Mark(task, number))

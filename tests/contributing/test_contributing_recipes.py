@@ -25,7 +25,7 @@ SECTIONS = [
     for title, text in re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     if re.search(r"^\*\*\d+ places?\.\*\*", text, re.MULTILINE)
 ]
-RECIPES = ["A kernel module", "A TLB preset", "An event kind", "A file system", "An ABI generation"]
+RECIPES = ["A kernel module", "A system call", "A TLB preset", "An event kind", "A file system", "An ABI generation"]
 
 
 def in_section(title: str) -> list[Block]:
