@@ -16,7 +16,7 @@ import guests.build
 from emu.machine import Machine
 from emu.testing import GuestMachine
 from emu.testing.keywords import KEYWORDS
-from mmu.objectcode import cache_directory
+from mmu.codecache import cache_directory
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFTEST = """
