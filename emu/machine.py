@@ -6,7 +6,7 @@ import errno
 import pathlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from emu.boot import boot
@@ -273,6 +273,25 @@ class Machine:
         """Every process that lives, by pid: its leader."""
         leaders = {task.tgid: task.group.leader for task in self.kernel.tasks.values() if task.alive}
         return [leader for _, leader in sorted(leaders.items())]
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What the machine has done so far: instructions, context switches, shootdowns, and by the names of
+        :class:`mmu.Counters` what its MMU has.
+
+        >>> import guests
+        >>> machine = Machine(16 << 20, modules={}, stdout=lambda data: None)
+        >>> task, reason = machine.spawn(guests.path("hello")), machine.run()
+        >>> machine.counters["page_faults"]
+        2
+        """
+        kernel = self.kernel
+        return {
+            "instructions": kernel.cpu.clock,
+            "context_switches": kernel.scheduler.switches,
+            "shootdowns": sum(policy.sent for policy in kernel.flusher.shootdowns.by_policy.values()),
+            **asdict(kernel.cpu.mmu.counters),
+        }
 
     def audit(self, *, tlbs: bool | None = None) -> list[str]:
         """Recount every table, frame, reference and link; each finding is a sentence, and none is what should be.

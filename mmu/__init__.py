@@ -8,12 +8,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from mmu.entries import MemoryType
-from mmu.events import EVENT, EventKind, EventRing
+from mmu.events import EVENT, EventKind, EventRing, EventTable
 from mmu.faults import ErrorCode, GeneralProtection, NotCanonical, PageFault, StackFault
 from mmu.memory import BusError, PhysicalMemory
 from mmu.plugin import Mmu
 from mmu.registers import CR0, CR4, EFER, Access, Registers, Rights
-from mmu.translation import Translation, Walker, WalkStep, translate, translate_many
+from mmu.steps import WalkStep
+from mmu.translation import Translation, Walker, translate, translate_many
+from mmu.virtual import HookedAccess
 
 if TYPE_CHECKING:
     from mmu.geometry import Geometry
@@ -45,8 +47,10 @@ __all__ = [
     "ErrorCode",
     "EventKind",
     "EventRing",
+    "EventTable",
     "GeneralProtection",
     "Geometry",
+    "HookedAccess",
     "Invpcid",
     "MemoryType",
     "Mmu",

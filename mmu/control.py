@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unicorn import Uc
 
 from mmu import unicorn_abi
+from mmu.engine_registers import CONTROL_REGISTERS, EngineRegisters
+from mmu.entries import ADDRESS
 from mmu.events import EventKind, EventRing
 from mmu.guard import Guard
-from mmu.memory import PAGE_SIZE, PhysicalMemory
+from mmu.memory import PAGE_SIZE, BusError, PhysicalMemory
 from mmu.processors import COUNTERS, PLAIN_FILLS, Processors
-from mmu.registers import CR3_NO_FLUSH, Registers, check_cr3, check_cr4
+from mmu.registers import CR3_NO_FLUSH, CR4, Registers, check_cr0, check_cr3, check_cr4
 from mmu.state import MmuState
 from mmu.translation import load_registers
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 #: A range of more pages than this is flushed by flushing all (Linux's tlb_single_page_flush_ceiling).
 SINGLE_PAGE_CEILING = 33
 _CEILING_BYTES = SINGLE_PAGE_CEILING * PAGE_SIZE
+#: Bits of CR3 that mean nothing without CR4.PCIDE: a table's address has none of them.
+_IGNORED = 0xFE7
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class Control:
         load_registers(state, self._facts)
         self.events = EventRing(state, ring_capacity)
         self._processors = Processors(state, processors)
+        self._engine = EngineRegisters(uc)
+        self._engine.load(state.cr0, state.cr3, state.cr4)
         #: An operation is being done on a processor that does not have its turn: the engine holds nothing of it.
         self._elsewhere = False
         #: The TLB model of the processor that has its turn; None in filtered mode.
@@ -91,7 +97,7 @@ class Control:
         if self.tlbs:
             self.tlb = self.tlbs[processor]
         if not loads_cr3 and (self.tlbs or state.cr3 != old_cr3):
-            unicorn_abi.flush_tlb(self.uc)
+            self._engine.load_cr3(state.cr3)
             state.epoch += 1
         state.late_page = state.pieces_number = 0
 
@@ -130,15 +136,32 @@ class Control:
 
     @registers.setter
     def registers(self, registers: Registers) -> None:
+        if registers.cr3 & ADDRESS >= self.ram.size:
+            raise BusError(f"CR3 {registers.cr3:#x} lies outside physical memory of {self.ram.size:#x} bytes")
         load_registers(self.state, registers)
         self.state.pcid = registers.pcid
         self._facts = registers
+        self._engine.load(registers.cr0, self.state.cr3, registers.cr4)
         self.flush()
 
     def load_cr3(self, cr3: int) -> None:
         """MOV to CR3: use the tables at this physical address; every translation is invalidated (SDM vol. 3,
-        4.10.4.1).  :class:`mmu.registers.Refused`, a ValueError, where a processor raises #GP(0).
+        4.10.4.1).  :class:`mmu.registers.Refused`, a ValueError, where a processor raises #GP(0); ValueError if this is
+        not where a table can be.
         """
+        check_cr3(cr3, self.state.cr4, self.state.maxphyaddr)
+        self._check_table(cr3)
+        self.mov_to_cr3(cr3)
+
+    def _check_table(self, cr3: int) -> None:
+        if cr3 & _IGNORED and not self.state.cr4 & CR4.PCIDE:
+            raise ValueError(f"CR3 {cr3:#x} is not aligned: a table begins at a multiple of {PAGE_SIZE:#x}")
+        if cr3 & ADDRESS >= self.ram.size:
+            raise BusError(f"CR3 {cr3:#x} lies outside physical memory of {self.ram.size:#x} bytes")
+
+    def mov_to_cr3(self, cr3: int) -> None:
+        """:meth:`load_cr3` as the instruction does it: bits that a processor ignores are ignored, and where the table
+        is shows when it is walked."""
         state = self.state
         old = state.cr3
         check_cr3(cr3, state.cr4, state.maxphyaddr)
@@ -149,8 +172,13 @@ class Control:
             self.tlb.mov_cr3(cr3)
         else:
             state.cr3 = cr3 & ~CR3_NO_FLUSH
-        unicorn_abi.flush_tlb(self.uc)
+        self._engine.load_cr3(state.cr3)
         state.epoch += 1
+
+    def load_cr0(self, cr0: int) -> None:
+        """MOV to CR0: WP takes effect.  ValueError where a processor raises #GP(0) in 64-bit mode."""
+        check_cr0(cr0)
+        self._replace(replace(self.registers, cr0=cr0))
 
     def load_cr4(self, cr4: int) -> None:
         """MOV to CR4, and what it invalidates (SDM vol. 3, 4.10.4.1).  ValueError where a processor raises #GP(0)."""
@@ -159,10 +187,68 @@ class Control:
         changed = replace(self.registers, cr4=cr4)
         if self.tlb is not None:
             self.tlb.mov_cr4(state.cr4, cr4)
-        load_registers(state, changed)
-        state.pcid, self._facts = changed.pcid, changed
+        self._replace(changed)
+
+    def _replace(self, registers: Registers) -> None:
+        state = self.state
+        load_registers(state, registers)
+        state.pcid, self._facts = registers.pcid, registers
+        self._engine.load(state.cr0, state.cr3, state.cr4)
         unicorn_abi.flush_tlb(self.uc)
         state.epoch += 1
+
+    def _set_cpl(self, cpl: int) -> None:
+        """The engine is at this CPL now, and holds translations for another one."""
+        self.state.cpl = cpl
+        unicorn_abi.flush_tlb(self.uc)
+        self.state.epoch += 1
+
+    def follow_engine(self) -> None:
+        """Do what a MOV would that has left the engine's CR0, CR3 and CR4 as they are: somebody has written them, or
+        restored a context.  ValueError, and they are what they were, for what cannot be loaded."""
+        changes = self._engine.changes()
+        if changes is None:
+            return
+        state = self.state
+        try:
+            if changes.cr0:
+                self.load_cr0(state.cr0 ^ changes.cr0)
+            if changes.cr4:
+                self.load_cr4(state.cr4 ^ changes.cr4)
+            if changes.cr3 is not None and changes.cr3 != state.cr3:
+                self.load_cr3(changes.cr3)
+        finally:
+            self._engine.load(state.cr0, state.cr3, state.cr4)
+
+    def _stand_in(self, uc: Any) -> None:
+        """See what a script writes to the engine's registers."""
+        self._context_restore, self._reg_write, self._reg_write_batch = (
+            uc.context_restore, uc.reg_write, uc.reg_write_batch,
+        )  # fmt: skip
+        uc.context_restore = self._restored
+        uc.reg_write, uc.reg_write_batch = self._register_written, self._registers_written
+
+    def _restored(self, context: Any) -> None:
+        """Stands in for ``uc.context_restore``: the registers of paging and the CPL are those of the context."""
+        before = self._engine.cpl
+        self._context_restore(context)
+        self.follow_engine()
+        cpl = self._engine.cpl
+        if cpl != before:
+            self._set_cpl(cpl)
+
+    def _register_written(self, register: int, value: Any) -> None:
+        """Stands in for ``uc.reg_write``: a write of CR0, CR3 or CR4 is a MOV to it."""
+        self._reg_write(register, value)
+        if register in CONTROL_REGISTERS:
+            self.follow_engine()
+
+    def _registers_written(self, written: Any) -> None:
+        """Stands in for ``uc.reg_write_batch``."""
+        pairs = list(written)
+        self._reg_write_batch(pairs)
+        if any(register in CONTROL_REGISTERS for register, _ in pairs):
+            self.follow_engine()
 
     # -- invalidation ---------------------------------------------------------------------------------------------
 
@@ -194,7 +280,10 @@ class Control:
         self.flush_range(vaddr & -PAGE_SIZE, PAGE_SIZE)
 
     def flush_range(self, start: int, length: int) -> None:
-        """Invalidate the translations of every page that has a byte in [start, start + length)."""
+        """Invalidate the translations of every page that has a byte in [start, start + length).  ValueError for
+        numbers below 0."""
+        if start < 0 or length < 0:
+            raise ValueError(f"a range has a start and a length from 0 on, not {start:#x} and {length:#x}")
         self._count_flush(start, length)
         if self.tlb is not None:
             if length <= _CEILING_BYTES:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import struct
+import sys
 from collections.abc import Callable
 from enum import IntEnum
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -112,14 +113,50 @@ def ring_is_full(state: MmuState) -> bool:
 Events = npt.NDArray[np.void]
 
 
+def _columns() -> np.dtype[np.void]:
+    """The same bytes as EVENT, each entry a field of its own: ``entry_1`` (a PTE) to ``entry_5`` (a PML5E)."""
+    names, formats, offsets = [], [], []
+    for name in EVENT.names or ():
+        format_, offset = EVENT.fields[name][:2]  # type: ignore[index]
+        several = format_.subdtype is not None
+        for number in range(format_.shape[0] if several else 1):
+            names.append(f"entry_{number + 1}" if several else name)
+            formats.append(format_.base)
+            offsets.append(offset + number * format_.base.itemsize)
+    layout: Any = {"names": names, "formats": formats, "offsets": offsets, "itemsize": RECORD_BYTES}
+    return cast("np.dtype[np.void]", np.dtype(layout))
+
+
+#: The record as :meth:`EventRing.drain` gives it: no field is an array.
+EVENT_COLUMNS = _columns()
+
+
+class EventTable(np.ndarray[Any, np.dtype[Any]]):
+    """Events as a numpy array of :data:`EVENT_COLUMNS`, which pandas.DataFrame, polars.DataFrame and pyarrow.table take
+    as it is."""
+
+    def __getitem__(self, key: Any) -> Any:
+        item = super().__getitem__(key)
+        return item.view(np.ndarray) if isinstance(item, EventTable) and item.dtype.names is None else item
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """The Arrow PyCapsule interface, for PyArrow, which has been imported by whoever asks."""
+        pyarrow: Any = sys.modules.get("pyarrow")
+        if pyarrow is None:
+            raise TypeError("the Arrow form of events is made by PyArrow, which nobody has imported")
+        columns = {name: np.ascontiguousarray(self[name]) for name in self.dtype.names or ()}
+        return pyarrow.table(columns).__arrow_c_stream__(requested_schema)
+
+
 class EventRing:
     """Events in the order in which they happened.
 
     Nothing is recorded until :meth:`enable`.  A full ring is given to the subscribers before the next event, so they
     lose nothing; with no subscriber the oldest events are dropped and counted in :attr:`lost`.
 
-    A record has the fields of :data:`EVENT`, a numpy structured type of 128 bytes: addresses and entries are whole
-    numbers, ``entries[level - 1]`` is what a walk read at a level, and ``clock`` counts retired instructions.
+    A record has the fields of :data:`EVENT_COLUMNS`, a numpy structured type of 128 bytes: addresses and entries are
+    whole numbers, ``entry_1`` to ``entry_5`` are what a walk read at each level, and ``clock`` counts retired
+    instructions.
 
     >>> from unicorn import UC_ARCH_X86, UC_MODE_64, Uc
     >>> from mmu import Mmu, PhysicalMemory
@@ -157,13 +194,13 @@ class EventRing:
     def __len__(self) -> int:
         return int(self._state.ring_head - self._state.ring_tail)
 
-    def drain(self) -> Events:
-        """Take out what is there, oldest first (a copy)."""
+    def drain(self) -> EventTable:
+        """Take out what is there, oldest first (a copy): ``pandas.DataFrame(events)``, ``polars.DataFrame(events)`` and
+        ``pyarrow.table(events)`` make a table of it."""
         state, capacity = self._state, len(self._records)
         indices = np.arange(state.ring_tail, state.ring_head) % capacity
         state.ring_tail = state.ring_head
-        drained: Events = self._records[indices]
-        return drained
+        return self._records[indices].view(EVENT_COLUMNS).view(EventTable)
 
     def flush(self) -> None:
         """Hand what is there to the subscribers."""

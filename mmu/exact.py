@@ -25,7 +25,7 @@ from mmu.registers import Access
 from mmu.state import MmuState, Status
 from mmu.tlb import kind_bit, level_of_found, paddr_of, peek
 from mmu.unicorn_abi import TlbEntry
-from mmu.walk import CAN_EXECUTE, CAN_WRITE, canonical
+from mmu.walk import CAN_EXECUTE, CAN_WRITE, canonical, walk
 
 WINDOW_SHIFT = 40
 WINDOWS = 8
@@ -160,6 +160,27 @@ def fill_exact(uc: int, vaddr: int, access_type: int, result: int, state: MmuSta
     if state.second_page == (vaddr >> 12) + 1 and access != Access.FETCH:
         state.second_page = 0
         access_once(state, vaddr, access, False)
+    return True
+
+
+@entry("bool", "u64", "u64", "i32", "u64", MmuState)
+def fill_in_windows(uc: int, vaddr: int, access_type: int, result: int, state: MmuState) -> bool:
+    """UC_HOOK_TLB_FILL in filtered mode, where hooks want to know for which page an access is made."""
+    if state.physmap_open != 0:
+        return answer_physmap(state, vaddr, result)
+    if ring_is_full(state):
+        state.status = Status.RING_FULL
+        return False
+    access = access_type - UC_MEM_READ
+    if walk(state, vaddr, access) != Status.OK:
+        return False
+    frame = state.walked.paddr >> 12
+    window, alone = 0, True
+    if frame < state.frames:
+        window, alone = _window(state, vaddr, frame), _alone(state, vaddr, frame)
+    if not grant(state, vaddr, access, result, alone):
+        return False
+    TlbEntry.from_address(result).paddr |= window << WINDOW_SHIFT
     return True
 
 

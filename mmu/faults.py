@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntFlag
 
 from mmu.registers import Access
+from mmu.steps import WalkStep, failed_steps
 
 
 class ErrorCode(IntFlag):
@@ -32,19 +33,34 @@ _ACCESS_OF = {0: Access.READ, 0x02: Access.WRITE, 0x10: Access.FETCH}
 
 
 class PageFault(Exception):
-    """#PF: ``vaddr`` is what CR2 would hold, ``error_code`` the code that is pushed."""
+    """#PF: ``vaddr`` is what CR2 would hold, ``error_code`` the code that is pushed.
+
+    ``record`` is what the walk left of itself (:func:`mmu.steps.failed_steps`), if it was walked for here.
+    """
 
     vector = 14
 
-    def __init__(self, vaddr: int, error_code: int) -> None:
+    def __init__(self, vaddr: int, error_code: int, record: bytes | None = None) -> None:
         super().__init__(vaddr, error_code)
         self.vaddr = vaddr
         self.error_code = error_code
+        self._record = record
+
+    @property
+    def steps(self) -> tuple[WalkStep, ...]:
+        """The entries that the walk read until it ended, top level first, as they were then: the last one is why.
+
+        In exact mode a walk begins behind what a paging-structure cache holds.
+        """
+        return () if self._record is None else failed_steps(self._record)
 
     @property
     def access(self) -> Access:
         """The access as the error code tells it (a fetch looks like a read unless EFER.NXE or CR4.SMEP is set)."""
         return _ACCESS_OF[self.error_code & 0x12]
+
+    def __repr__(self) -> str:
+        return f"PageFault({self.vaddr:#x}, {self.error_code:#x})"
 
     def __str__(self) -> str:
         return f"#PF at {self.vaddr:#x}, error code {self.error_code:#x} ({ErrorCode(self.error_code).describe()})"
@@ -61,6 +77,9 @@ class NotCanonical(Exception):
         super().__init__(vaddr)
         self.vaddr = vaddr
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.vaddr:#x})"
+
     def __str__(self) -> str:
         return f"{self.mnemonic}: {self.vaddr:#x} is not canonical"
 
@@ -75,6 +94,9 @@ class GeneralProtection(NotCanonical):
     def __init__(self, vaddr: int, reason: str | None = None) -> None:
         super().__init__(vaddr)
         self.reason = reason
+
+    def __repr__(self) -> str:
+        return super().__repr__() if self.reason is None else f"GeneralProtection({self.vaddr:#x}, {self.reason!r})"
 
     def __str__(self) -> str:
         return super().__str__() if self.reason is None else f"#GP at {self.vaddr:#x}: {self.reason}"

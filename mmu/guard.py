@@ -122,6 +122,11 @@ class Guard:
             self.raise_failure()
         return status
 
+    @property
+    def entered(self) -> bool:
+        """Whether the engine runs."""
+        return bool(self._runs)
+
     def __enter__(self) -> Guard:
         run = _Entered()
         try:

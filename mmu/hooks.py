@@ -28,6 +28,12 @@ def walk_once(state: MmuState, vaddr: int, access: int) -> int:
     return walk(state, vaddr, access)
 
 
+@entry("void", "u64", "u64", "u32", MmuState)
+def count_instruction(uc: int, address: int, size: int, state: MmuState) -> None:
+    """UC_HOOK_CODE: one more instruction."""
+    state.executed += 1
+
+
 @native
 def answer_physmap(state: MmuState, vaddr: int, result: int) -> bool:
     """A fill while the physmap is open; nothing else is there then, and nothing is an event of the guest."""
@@ -66,7 +72,7 @@ def grant(state: MmuState, vaddr: int, access: int, result: int, alone: bool) ->
             store8(state.has_code + frame, 1)
             state.status = Status.WRITTEN_CODE
             return False
-        if state.on_code != 0:
+        if state.on_code != 0 and (state.cpl == 0 or state.watch_code != 0):
             call3(state.on_code, vaddr, frame, 0)
         store8(state.has_code + frame, 1)
         if not alone:

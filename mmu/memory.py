@@ -70,6 +70,14 @@ class PhysicalMemory:
                 f"physical range [{paddr:#x}, {paddr + length:#x}) is outside memory of {self.size:#x} bytes"
             )
 
+    def _check_word(self, paddr: int) -> None:
+        self._check(paddr, 8)
+        if paddr & 7:
+            raise ValueError(f"{paddr:#x} is not aligned: a 64-bit word begins at a multiple of 8")
+
+    def __repr__(self) -> str:
+        return f"PhysicalMemory({self.size:#x})"
+
     def read(self, paddr: int, length: int) -> bytes:
         """``length`` bytes at a physical address.  :class:`BusError` outside memory."""
         self._check(paddr, length)
@@ -81,13 +89,13 @@ class PhysicalMemory:
         self.view[paddr : paddr + len(data)] = data
 
     def read_u64(self, paddr: int) -> int:
-        """The aligned 64-bit word at a physical address."""
-        self._check(paddr, 8)
+        """The aligned 64-bit word at a physical address.  ValueError if it is not aligned."""
+        self._check_word(paddr)
         return self.qwords[paddr >> 3]
 
     def write_u64(self, paddr: int, value: int) -> None:
-        """Store an aligned 64-bit word."""
-        self._check(paddr, 8)
+        """Store an aligned 64-bit word.  ValueError if it is not aligned, or the value is no such word."""
+        self._check_word(paddr)
         self.qwords[paddr >> 3] = value
 
     def discard(self, paddr: int, length: int) -> None:

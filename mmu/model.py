@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from mmu.entries import RW, XD, D, page_bytes
 from mmu.geometry import Array, Geometry, IndexHash, Kinds, PageSizes, Replacement
 from mmu.objectcode import Library, load
 from mmu.registers import CR3_NO_FLUSH, CR4, PCID_MASK, Access, Refused
+from mmu.shown import ShownInHex
 from mmu.state import MmuState, Status
 from mmu.structure_cache import HeldTable, StructureCache
 from mmu.walk import canonical
@@ -74,13 +75,15 @@ class ArrayCounters:
     drops: int
 
 
-@dataclass(frozen=True)
-class CachedTranslation:
+@dataclass(frozen=True, repr=False)
+class CachedTranslation(ShownInHex):
     """One entry of an array: the page, its size in bytes, whose it is, and the frame it stands for.
 
     ``writable`` and ``executable`` are the AND and the OR over the entries of every level, whatever the registers say.
     ``smashed``: it is a 2M piece of a 1G page.
     """
+
+    _hexadecimal: ClassVar[frozenset[str]] = frozenset(("vaddr", "page_size", "paddr"))
 
     vaddr: int
     page_size: int
@@ -92,12 +95,14 @@ class CachedTranslation:
     executable: bool
 
 
-@dataclass(frozen=True)
-class Lookup:
+@dataclass(frozen=True, repr=False)
+class Lookup(ShownInHex):
     """What became of an access: the TLB level where it hit (0: nowhere) and in which array; whether a walk followed
     (after a hit: because that could not be used), from the structure-cache entry of which level (0: from CR3); and
     the physical
     address, None if it faulted."""
+
+    _hexadecimal: ClassVar[frozenset[str]] = frozenset(("paddr",))
 
     level: int
     array: str | None

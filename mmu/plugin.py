@@ -14,20 +14,23 @@ from unicorn import (
     UC_HOOK_MEM_READ,
     UC_HOOK_MEM_WRITE,
     UC_HOOK_TLB_FILL,
+    UC_MEM_FETCH,
     UC_MEM_READ,
-    UC_PROT_ALL,
     Uc,
     UcError,
 )
 
 from mmu import unicorn_abi
-from mmu.control import Control
+from mmu.attaching import check_engine, enter_cpl_3
 from mmu.faults import GeneralProtection, PageFault
 from mmu.hooks import PHYSMAP
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE, BusError, PhysicalMemory
+from mmu.privileged import PrivilegedInstructions
 from mmu.registers import Access
+from mmu.running import Run
 from mmu.state import Status
 from mmu.translation import library
+from mmu.virtual import WINDOW_SHIFT, VirtualMemory
 
 if TYPE_CHECKING:
     from mmu.geometry import Geometry
@@ -36,7 +39,6 @@ if TYPE_CHECKING:
 _PAGE_FAULT = int(Status.PAGE_FAULT)
 #: A fault handler that says "fixed" this often for one access without making the walk succeed is broken.
 _MAX_RETRIES = 64
-_WINDOW_SHIFT = 40
 _NOTICE1 = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64)
 _NOTICE3 = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint64)
 
@@ -54,7 +56,13 @@ def _geometry(tlb: str | Geometry) -> Geometry | None:
     return load_preset(tlb)
 
 
-class Mmu(Control):
+def _name_of(handler: Any) -> str:
+    """What a person calls a handler by."""
+    name = getattr(handler, "__qualname__", None)
+    return repr(handler) if name is None else f"{handler.__module__}.{name}"
+
+
+class Mmu(VirtualMemory):
     """Resolves every address that ``uc`` touches through page tables in ``ram``.
 
     Maps ``ram`` at physical address 0 of ``uc``, switches ``uc`` to UC_TLB_VIRTUAL and answers its TLB fills:
@@ -70,8 +78,9 @@ class Mmu(Control):
     counters of its own.
 
     A page fault that nobody resolves ends ``emu_start`` with UC_ERR_EXCEPTION, and :meth:`take_failure` says which it
-    was.  ValueError or :class:`mmu.presets.UnknownPreset` for a ``tlb`` that there is not, and
-    :class:`mmu.unicorn_abi.UnicornMismatch` if this is not the Unicorn that was calibrated.
+    was.  ValueError for a Uc that is not of UC_MODE_64, has an Mmu already, or has memory mapped already; ValueError or
+    :class:`mmu.presets.UnknownPreset` for a ``tlb`` that there is not; and :class:`mmu.unicorn_abi.UnicornMismatch` if
+    this is not the Unicorn that was calibrated.
 
     >>> from unicorn import UC_ARCH_X86, UC_MODE_64, Uc, UcError
     >>> ram = PhysicalMemory(1 << 20)
@@ -95,21 +104,29 @@ class Mmu(Control):
         ring_capacity: int = 1 << 15,
         processors: int = 1,
     ) -> None:
+        check_engine(uc, ram)
+        if seed < 0:
+            raise ValueError(f"a seed is not below 0, as {seed} is")
         geometry = _geometry(tlb)
         unicorn_abi.self_test()
         super().__init__(uc, ram, ring_capacity, processors)
+        self._begin_virtual()
         #: Asked for each page fault, inside the fill: True if the tables were changed so that the access is to be
         #: tried again.
         self.on_page_fault: FaultHandler | None = None
         #: The last access that could not be resolved (emu_start ended with UC_ERR_EXCEPTION).
-        self._failed: tuple[int, int, int, int] | None = None
+        self._failed: tuple[int, int, int, int, bytes] | None = None
+        self._failed_walk = memoryview(self.state.failed).cast("B")
         #: An exception of an instruction that was done here.
         self._raised: tuple[Fault, Access] | None = None
-        self._uc_emu_start = uc.emu_start
+        self._uc_emu_start, self._uc_emu_stop = uc.emu_start, uc.emu_stop
+        #: The emu_start that is under way.
+        self._run: Run | None = None
         self._has_code = np.zeros(ram.frames, dtype=np.uint8)
         self._written_epoch = np.zeros(ram.frames, dtype=np.uint32)
         self.state.has_code, self.state.written_epoch = self._has_code.ctypes.data, self._written_epoch.ctypes.data
         self.has_code = memoryview(self._has_code)  # type: ignore[arg-type]
+        self._privileged = PrivilegedInstructions(self, self.fail, self._resolved)
         self._state_address = ctypes.addressof(self.state)
         #: "native" or "reference": how the hooks run.
         self.code = library().mode
@@ -124,9 +141,7 @@ class Mmu(Control):
         from mmu.stale import StaleHits
 
         state = self.state
-        self._page_of = np.zeros(WINDOWS * self.ram.frames, dtype=np.uint64)
-        state.page_of, state.frames, state.windows = self._page_of.ctypes.data, self.ram.frames, WINDOWS
-        state.engine_flush_page = unicorn_abi.symbol_address("tlb_flush_page_x86_64")
+        self._make_windows(WINDOWS)
         state.engine_flush = unicorn_abi.symbol_address("tlb_flush_x86_64")
         state.make_room = self.guard.pointer(_NOTICE1, self._on_full)
         self._stale = StaleHits(state, self.guard)
@@ -140,13 +155,14 @@ class Mmu(Control):
     def _attach(self) -> None:
         uc: Any = self.uc
         uc._unimmu = self  # as with its own hooks, the engine keeps what it is going to call
-        uc.emu_start = self._emu_start
+        self._stand_in(uc)
+        uc.emu_start, uc.emu_stop = self._emu_start, self._emu_stop
         self.guard.signals_wait_in(Mmu._emu_start)
         self.guard.signals_wait_in(Mmu._drop_code)  # in reference mode Python answers the fills
         library().guards[unicorn_abi.handle(uc)] = self.guard
         windows = self.state.windows or 1
         for k in range(windows):
-            uc.mem_map_ptr(k << _WINDOW_SHIFT, self.ram.size, UC_PROT_ALL, ctypes.c_void_p(self.ram.host))
+            self.map_window(k)
         unicorn_abi.use_virtual_tlb(uc)
         unicorn_abi.steady_tlb(uc)
         self._fill = library()["fill"]
@@ -159,9 +175,30 @@ class Mmu(Control):
             self._fill = exact_library()["fill_exact"]
             for kind, name in ((UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE, "on_memory"), (UC_HOOK_BLOCK, "on_fetch")):
                 unicorn_abi.hook_add(uc, kind, exact_library()[name].address, self._state_address)
-        unicorn_abi.hook_add(uc, UC_HOOK_TLB_FILL, self._fill.address, self._state_address)
-        resolve = self.guard.pointer(unicorn_abi.FILL_CALLBACK, self._resolve)
-        unicorn_abi.hook_add(uc, UC_HOOK_TLB_FILL, resolve, 0)
+        self.state.on_code = self.guard.pointer(_NOTICE3, self._fetched)
+        self._resolve_pointer = self.guard.pointer(unicorn_abi.FILL_CALLBACK, self._resolve)
+        self._fill_hooks: list[int] = []
+        self._hook_fills()
+
+    def _hook_fills(self) -> None:
+        """Ask :attr:`_fill` first, then Python."""
+        for hook in self._fill_hooks:
+            unicorn_abi.hook_del(self.uc, hook)
+        asked = ((self._fill.address, self._state_address), (self._resolve_pointer, 0))
+        self._fill_hooks = [unicorn_abi.hook_add(self.uc, UC_HOOK_TLB_FILL, *each) for each in asked]
+
+    def __repr__(self) -> str:
+        return f"<Mmu of {self.ram!r}: {self.mode}, CR3 {self.state.cr3:#x}, CPL {self.state.cpl}>"
+
+    def enter_user_mode(self) -> None:
+        """Go to CPL 3 with flat user segments, the engine and :attr:`registers` both; nothing else changes.
+
+        A Uc begins at CPL 0, and writing CS does not change that.  Not within emulation.  From here on privileged
+        instructions raise #GP (UC_HOOK_INTR 13), and pages without U/S fault.
+        """
+        enter_cpl_3(self.uc, self.guard, self.state, self.ram)
+        self._failed = None
+        self._set_cpl(3)
 
     def code_written(self, frame: int) -> None:
         """Somebody other than the guest changed this frame: drop the code that was translated from it."""
@@ -182,24 +219,22 @@ class Mmu(Control):
         self.state.physmap_open = 1
         try:
             for window in range(self.state.windows or 1):
-                start = PHYSMAP + (window << _WINDOW_SHIFT) + (frame << PAGE_SHIFT)
+                start = PHYSMAP + (window << WINDOW_SHIFT) + (frame << PAGE_SHIFT)
                 self.uc.ctl_remove_cache(start, start + PAGE_SIZE)
         finally:
             self.state.physmap_open = 0
         self.has_code[frame] = 0
 
     def watch_privileged_instructions(self) -> None:
-        """Let INVLPG, INVPCID and MOV to and from CR3 and CR4, executed by the guest at CPL 0, take effect (see
-        :mod:`mmu.privileged` for how far that goes).  To be called before the code is run."""
-        from mmu.privileged import PrivilegedInstructions
+        """Look for INVLPG, INVPCID and MOV to and from control registers at other CPLs than 0 too: what is executed
+        there is refused, also by an engine that is at CPL 0 itself (see :mod:`mmu.privileged`).  To be called before
+        the code is run."""
+        self.state.watch_code = 1
 
-        watcher = PrivilegedInstructions(self, self.fail, self._resolved)
-
-        def fetched(vaddr: int, frame: int, _nothing: int) -> int:
-            watcher.page_fetched(vaddr, frame)
-            return 0
-
-        self.state.on_code = self.guard.pointer(_NOTICE3, fetched)
+    def _fetched(self, vaddr: int, frame: int, _nothing: int) -> int:
+        """Code of a page is about to be translated."""
+        self._privileged.page_fetched(vaddr, frame)
+        return 0
 
     # -- exact mode ------------------------------------------------------------------------------------------------
 
@@ -243,16 +278,24 @@ class Mmu(Control):
         ended: BaseException | None = None
         with guard:
             outer = guard.failure, uc._hook_exception
-            guard.failure = uc._hook_exception = None
+            guard.failure = uc._hook_exception = self._failed = self._raised = None
             try:
                 if guard.interruption is None:
-                    self._uc_emu_start(begin, until, timeout, count)
+                    outer_run, self._run = self._run, Run(self, self._uc_emu_start, until, timeout, count)
+                    try:
+                        self._run.run(begin)
+                    finally:
+                        self._run = outer_run
             except BaseException as error:
                 ended = error
+            try:
+                self.follow_engine()  # of code that wrote itself, or is not looked through
+            except ValueError as refused:
+                ended = ended or refused
             for kept in (uc._hook_exception, guard.failure):
                 ended = ended if kept is None else kept
             guard.failure, uc._hook_exception = outer
-            if not isinstance(ended, UcError):
+            if not isinstance(ended, UcError) or ended.errno != UC_ERR_EXCEPTION:
                 self._failed = self._raised = None
             elif guard.refuses:
                 ended = None  # a signal has ended it
@@ -270,9 +313,14 @@ class Mmu(Control):
         for _ in range(_MAX_RETRIES):
             status = state.status
             if status == _PAGE_FAULT:
-                fault = PageFault(vaddr, state.walked.error_code)
+                if not self.guard.entered:
+                    return False  # somebody looks an address up: no access of the guest's
+                if self._is_ahead(kind, vaddr):
+                    return False
+                record = self._failed_walk.tobytes()
+                fault = PageFault(vaddr, state.walked.error_code, record)
                 if self.on_page_fault is None or not self.on_page_fault(fault):
-                    self._failed = (status, kind - UC_MEM_READ, fault.error_code, vaddr)
+                    self._failed = (status, kind - UC_MEM_READ, fault.error_code, vaddr, record)
                     return False
             elif status == Status.RING_FULL:
                 self.events.make_room()
@@ -282,13 +330,34 @@ class Mmu(Control):
                 unicorn_abi.flush_tlb(self.uc)
                 state.epoch += 1
             else:
-                self._failed = (status, kind - UC_MEM_READ, 0, vaddr)
+                if self.guard.entered and not self._is_ahead(kind, vaddr):
+                    self._failed = (status, kind - UC_MEM_READ, 0, vaddr, b"")
                 return False
             if self._fill.call(uc, vaddr, kind, result, self._state_address):
+                for hook in self._memory_hooks:
+                    hook.filled(vaddr)
                 return not self.guard.refuses
         raise RuntimeError(
-            f"Mmu: the page-fault handler said {_MAX_RETRIES} times that {vaddr:#x} is fixed, and it is not"
+            f"Mmu: the page-fault handler {_name_of(self.on_page_fault)} said {_MAX_RETRIES} times that {vaddr:#x} is "
+            f"fixed, and it is not"
         )
+
+    def _is_ahead(self, kind: int, vaddr: int) -> bool:
+        """Whether this is no access of the guest's, but a fetch that the engine makes ahead of time."""
+        if self._run is None or kind != UC_MEM_FETCH or not self._run.is_ahead(vaddr):
+            return False
+        state = self.state
+        if state.status == _PAGE_FAULT:
+            state.page_faults -= 1
+            state.walks -= 1
+            state.walk_loads -= state.failed.top - state.failed.lowest + 1
+        return True
+
+    def _emu_stop(self) -> None:
+        """Stands in for ``uc.emu_stop``."""
+        if self._run is not None:
+            self._run.stopped = True
+        self._uc_emu_stop()
 
     def fail(self, fault: Fault, access: Access) -> NoReturn:
         """An instruction that was done in a Python hook raises this: emulation ends with UC_ERR_EXCEPTION, by the
@@ -311,10 +380,10 @@ class Mmu(Control):
             return raised
         if self._failed is None:
             return None
-        (status, access, error_code, page), self._failed = self._failed, None
+        (status, access, error_code, page, record), self._failed = self._failed, None
         vaddr = unicorn_abi.invalid_address(self.uc)
         if status == Status.BUS:
             raise BusError(f"the tables map {page:#x} outside physical memory of {self.ram.size:#x} bytes")
         if status == Status.GENERAL_PROTECTION:
             return GeneralProtection(vaddr), Access(access)
-        return PageFault(vaddr, error_code), Access(access)
+        return PageFault(vaddr, error_code, record), Access(access)

@@ -1,5 +1,5 @@
 """Instructions at CPL 0 that change what the MMU holds, when a guest executes them: INVLPG, INVPCID, and MOV to and
-from CR3 and CR4.
+from CR0, CR3 and CR4.
 
 Unicorn has no hook for them.  A page is looked through for their opcodes whenever Unicorn asks for it to fetch code,
 and a code hook is put on every place where one could begin; it runs only where an instruction really begins there.
@@ -7,7 +7,7 @@ and a code hook is put on every place where one could begin; it runs only where 
 How far this goes.  What a processor refuses with #GP(0) ends emulation with UC_ERR_EXCEPTION, and
 :meth:`mmu.Mmu.take_failure` says why; so does any of them at another CPL than 0.  INVPCID is not Unicorn's to execute
 (it raises #UD there): it is done here and skipped.  MOV from CR3 and CR4 gives what the :class:`mmu.Mmu` has, with
-Unicorn's own for the bits of CR4 that are no affair of paging.  MOV to and from CR0, WRMSR of IA32_EFER, IA32_PKRS or
+Unicorn's own for the bits of CR4 that are no affair of paging.  LMSW, WRMSR of IA32_EFER, IA32_PKRS or
 IA32_PAT, WRPKRU, STAC and CLAC are not seen: set :attr:`mmu.Mmu.registers` instead.  An instruction that a page with W
 and X has just had written over another one is found the next time that its page is asked for; one that code elsewhere
 in the page has written is found only when the page is dropped (:meth:`mmu.Mmu.code_written`).
@@ -22,9 +22,10 @@ from unicorn import UC_HOOK_CODE, Uc
 from unicorn import x86_const as x86
 
 from mmu.control import Control
+from mmu.engine_registers import CR4_PAGING
 from mmu.faults import GeneralProtection, PageFault
 from mmu.memory import PAGE_SIZE
-from mmu.registers import CR4, Access, Refused
+from mmu.registers import CR3_NO_FLUSH, Access, Refused
 from mmu.translation import translate
 
 _MAX_INSTRUCTION = 15
@@ -33,10 +34,6 @@ _MAX_RETRIES = 64
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
 _MOV_FROM_CR, _MOV_TO_CR, _GROUP_7, _INVPCID = b"\x0f\x20", b"\x0f\x22", b"\x0f\x01", b"\x0f\x38\x82"
 _PREFIXES = frozenset((0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF2, 0xF3, *range(0x40, 0x50)))
-#: The bits of CR4 that :class:`mmu.Registers` knows.
-_PAGING = int(
-    CR4.PSE | CR4.PAE | CR4.PGE | CR4.LA57 | CR4.PCIDE | CR4.SMEP | CR4.SMAP | CR4.PKE | CR4.PKS
-)  # fmt: skip
 
 
 def candidates(page: bytes) -> Iterator[int]:
@@ -60,7 +57,9 @@ def _is_wanted(opcode: bytes, modrm: bytes) -> bool:
     register, memory = modrm[0] >> 3 & 7, modrm[0] >> 6 != 3
     if opcode == _GROUP_7:
         return register == 7 and memory
-    return memory if opcode == _INVPCID else register in (3, 4)
+    if opcode == _MOV_FROM_CR and register == 0:
+        return False  # the engine's own is right
+    return memory if opcode == _INVPCID else register in (0, 3, 4)
 
 
 def _with_prefixes(page: bytes, at: int) -> Iterator[int]:
@@ -84,14 +83,21 @@ class PrivilegedInstructions:
         fail: Callable[[PageFault | GeneralProtection, Access], NoReturn],
         resolved: Callable[[PageFault], bool],
     ) -> None:
-        from capstone import CS_ARCH_X86, CS_MODE_64, Cs
-
         self._control, self._fail, self._resolved = control, fail, resolved
-        self._decoder = Cs(CS_ARCH_X86, CS_MODE_64)
-        self._decoder.detail = True
+        self._capstone: Any = None
         self._hooked: set[int] = set()
         #: By page of code, the frame that Unicorn fetches it from.
         self._frames: dict[int, int] = {}
+
+    @property
+    def decoder(self) -> Any:
+        """Capstone, which is imported only when it is needed."""
+        if self._capstone is None:
+            from capstone import CS_ARCH_X86, CS_MODE_64, Cs
+
+            self._capstone = Cs(CS_ARCH_X86, CS_MODE_64)
+            self._capstone.detail = True
+        return self._capstone
 
     def page_fetched(self, vaddr: int, frame: int) -> None:
         """Code of this frame is about to be translated."""
@@ -104,8 +110,8 @@ class PrivilegedInstructions:
                 self._control.uc.hook_add(UC_HOOK_CODE, self._on_instruction, None, address, address)
 
     def _on_instruction(self, uc: Uc, address: int, size: int, _data: Any) -> None:
-        code = self._code(address, min(size, _MAX_INSTRUCTION))
-        instruction = next(self._decoder.disasm(code, address), None)
+        code = self.fetched(address, min(size, _MAX_INSTRUCTION))
+        instruction = next(self.decoder.disasm(code, address), None)
         if instruction is None:
             return
         work = self._work_of(instruction)
@@ -129,7 +135,7 @@ class PrivilegedInstructions:
                 return self._invlpg
             case "invpcid", _, _:
                 return self._invpcid
-            case "mov", "cr3" | "cr4", _:
+            case "mov", "cr0" | "cr3" | "cr4", _:
                 return self._mov_to
             case "mov", _, "cr3" | "cr4":
                 return self._mov_from
@@ -150,7 +156,11 @@ class PrivilegedInstructions:
         control, _, name = (part.strip() for part in instruction.op_str.partition(","))
         value = int(uc.reg_read(_register(name)))
         if control == "cr3":
-            self._control.load_cr3(value)
+            self._control.mov_to_cr3(value)
+            if value & CR3_NO_FLUSH:  # the engine would keep this bit
+                uc.reg_write(x86.UC_X86_REG_RIP, instruction.address + instruction.size)
+        elif control == "cr0":
+            self._control.load_cr0(value)
         else:
             self._control.load_cr4(value)
 
@@ -159,17 +169,18 @@ class PrivilegedInstructions:
         registers = self._control.registers
         value = registers.cr3
         if control == "cr4":
-            value = registers.cr4 | int(uc.reg_read(x86.UC_X86_REG_CR4)) & ~_PAGING
+            value = registers.cr4 | int(uc.reg_read(x86.UC_X86_REG_CR4)) & ~CR4_PAGING
         uc.reg_write(_register(name), value)
         uc.reg_write(x86.UC_X86_REG_RIP, instruction.address + instruction.size)
 
-    def _code(self, address: int, length: int) -> bytes:
+    def fetched(self, address: int, length: int) -> bytes:
         """The bytes that Unicorn has fetched, whatever the tables say by now."""
         ram = self._control.ram
-        return b"".join(
-            ram.read(self._frames[at // PAGE_SIZE] * PAGE_SIZE + at % PAGE_SIZE, 1)
-            for at in range(address, address + length)
-        )
+        return b"".join(ram.read(self.fetched_from(at), 1) for at in range(address, address + length))
+
+    def fetched_from(self, address: int) -> int:
+        """The physical address that Unicorn has fetched code from."""
+        return self._frames[address // PAGE_SIZE] * PAGE_SIZE + address % PAGE_SIZE
 
     def _load(self, vaddr: int, length: int) -> bytes:
         """A load of the guest's, which the TLB model sees; what it cannot reach is the guest's fault."""
@@ -186,7 +197,9 @@ class PrivilegedInstructions:
             except PageFault as fault:
                 if not self._resolved(fault):
                     self._fail(fault, Access.READ)
-        raise RuntimeError(f"Mmu: the page-fault handler does not fix {vaddr:#x}, which it says is fixed")
+        raise RuntimeError(
+            f"Mmu: the page-fault handler said {_MAX_RETRIES} times that {vaddr:#x} is fixed, and it is not"
+        )
 
     @staticmethod
     def _effective_address(uc: Uc, instruction: Any, number: int) -> int:
@@ -211,7 +224,7 @@ def _translated(control: Control, vaddr: int) -> int:
     if found is None:
         raise GeneralProtection(vaddr)
     if found.paddr is None:
-        fault = PageFault(vaddr, control.state.walked.error_code)
+        fault = PageFault(vaddr, control.state.walked.error_code, bytes(control.state.failed))
         control.tlb.page_fault(vaddr, control.state.pcid)
         raise fault
     return found.paddr

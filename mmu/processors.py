@@ -35,8 +35,13 @@ class Processors:
         fresh = [0] * len(_FIELDS)
         self._aside = [list(fresh) for _ in range(number)]
 
+    def _check(self, processor: int) -> None:
+        if not 0 <= processor < self.number:
+            raise ValueError(f"processors are numbered from 0 to {self.number - 1}; there is no {processor}")
+
     def select(self, processor: int) -> None:
         """Let ``processor`` have the state; the engine's own translations are the caller's affair."""
+        self._check(processor)
         state = self._state
         self._aside[self.current] = [getattr(state, name) for name in _FIELDS]
         for name, value in zip(_FIELDS, self._aside[processor], strict=True):
@@ -45,6 +50,7 @@ class Processors:
 
     def register(self, processor: int, name: str) -> int:
         """A field of one processor, whoever has the state."""
+        self._check(processor)
         if processor == self.current:
             return int(getattr(self._state, name))
         return self._aside[processor][_FIELDS.index(name)]

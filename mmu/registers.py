@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
+from typing import ClassVar
+
+from mmu.shown import ShownInHex
 
 
 class Access(IntEnum):
@@ -65,9 +68,22 @@ CR3_NO_FLUSH = 1 << 63
 PCID_MASK = 0xFFF
 
 
+_NW, _CD = 1 << 29, 1 << 30
 #: The bits of CR4 that some processor has in IA-32e mode, of those that are modelled or do not concern paging: all but
 #: 15 and 26 to 63 (LAM_SUP and FRED are not offered).
 CR4_KNOWN = 0x03FF_7FFF
+
+
+def check_access(access: int) -> None:
+    """ValueError for a kind of access that there is not."""
+    if access not in (0, 1, 2):
+        raise ValueError(f"an access is Access.READ, Access.WRITE or Access.FETCH, not {access!r}")
+
+
+def check_linear(vaddr: int) -> None:
+    """ValueError for a number that is no linear address: below 0, or of more than 64 bits."""
+    if vaddr >> 64:
+        raise ValueError(f"a linear address is a number of 64 bits, not {vaddr:#x}")
 
 
 class Refused(ValueError):
@@ -82,6 +98,16 @@ def check_cr3(value: int, cr4: int, maxphyaddr: int) -> None:
         raise Refused(f"#GP(0): CR3 {value:#x} has bits set at or above MAXPHYADDR {maxphyaddr}")
 
 
+def check_cr0(new: int) -> None:
+    """:class:`Refused` if MOV to CR0 of ``new`` raises #GP(0) in IA-32e mode (SDM vol. 2, MOV to control registers)."""
+    if new >> 32:
+        raise Refused(f"#GP(0): CR0 {new:#x} has bits above 31 set")
+    if not new & CR0.PG or not new & CR0.PE:
+        raise Refused("#GP(0): CR0.PG and CR0.PE cannot be cleared in 64-bit mode")
+    if new & _NW and not new & _CD:
+        raise Refused("#GP(0): CR0.NW needs CR0.CD")
+
+
 def check_cr4(old: int, new: int, cr3: int) -> None:
     """:class:`Refused` if MOV to CR4 of ``new`` raises #GP(0) in IA-32e mode (SDM vol. 2, MOV to control registers)."""
     if new & ~CR4_KNOWN:
@@ -94,8 +120,8 @@ def check_cr4(old: int, new: int, cr3: int) -> None:
         raise Refused(f"#GP(0): CR4.PCIDE cannot be set while bits 11:0 of CR3 ({cr3:#x}) are not 0")
 
 
-@dataclass(frozen=True)
-class Registers:
+@dataclass(frozen=True, repr=False)
+class Registers(ShownInHex):
     """The state that decides a translation (SDM vol. 3, 4.1).
 
     ``cr3`` is the physical address of the top-level table, with PCD/PWT or, if CR4.PCIDE, the PCID in its low bits (and
@@ -128,7 +154,12 @@ class Registers:
     implicit: bool = False
     upper_g_reserved: bool = False
 
+    _hexadecimal: ClassVar[frozenset[str]] = frozenset(("cr3", "cr0", "cr4", "efer", "pkru", "pkrs", "pat"))
+
     def __post_init__(self) -> None:
+        for name in ("cr3", "cr0", "cr4", "efer"):
+            if getattr(self, name) >> 64:
+                raise ValueError(f"{name} is a register of 64 bits, and {getattr(self, name):#x} does not fit")
         if not (self.cr0 & CR0.PG and self.cr0 & CR0.PE and self.cr4 & CR4.PAE and self.efer & EFER.LME):
             raise ValueError(
                 "IA-32e paging needs CR0.PE, CR0.PG, CR4.PAE and EFER.LME; other paging modes are not modelled"

@@ -5,19 +5,23 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mmu.guard import Guard
 from mmu.registers import Access
+from mmu.shown import ShownInHex
 from mmu.state import MmuState, Status
 
 _MOST = 1000
 _NOTICE = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint64)
 
 
-@dataclass(frozen=True)
-class StaleHit:
+@dataclass(frozen=True, repr=False)
+class StaleHit(ShownInHex):
     """A modelled TLB hit that the page tables no longer bear out: what the TLB held, and what a walk finds (None: a
     fault)."""
+
+    _hexadecimal: ClassVar[frozenset[str]] = frozenset(("vaddr", "cached_paddr", "fresh_paddr"))
 
     vaddr: int
     access: Access

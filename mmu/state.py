@@ -41,6 +41,18 @@ class Walked(ctypes.Structure):
     _fields_ = fields(__annotations__)
 
 
+class FailedWalk(ctypes.Structure):
+    """The last walk that ended in a page fault: from which level to which, and at each one the physical address of the
+    entry that was read, and its value."""
+
+    top: int
+    lowest: int
+    slots: WordArray
+    values: WordArray
+
+    _fields_ = fields(__annotations__, slots=ctypes.c_uint64 * 6, values=ctypes.c_uint64 * 6)
+
+
 class LastAccess(ctypes.Structure):
     """What the TLB model did for the last access."""
 
@@ -77,10 +89,12 @@ class MmuState(ctypes.Structure):
     asid: int  # who runs, for the events: the machine puts the pid here
     cpu: int
     clock: int  # instructions retired
+    executed: int  # instructions of the emu_start that is under way, where they are counted
     # the last walk
     status: int
     walked: Walked
     slots: WordArray  # by level: the physical address of the entry that was read
+    failed: FailedWalk
     # counters
     plain_fills: int  # each with a walk of four entries; counted in none of the others
     fills: int
@@ -102,7 +116,9 @@ class MmuState(ctypes.Structure):
     epoch: int  # counts TLB flushes
     large_epoch: int  # the epoch of the last fill from a 2M or 1G page
     physmap_open: int
-    on_code: int  # address of fetched(vaddr, frame): called for each fill of a fetch, before its code is translated
+    #: Address of fetched(vaddr, frame): called for each fill of a fetch at CPL 0, before its code is translated.
+    on_code: int
+    watch_code: int  # and at any CPL
 
     # the TLB model (exact mode): see mmu.tlb
     pcid: int
@@ -139,6 +155,7 @@ class MmuState(ctypes.Structure):
     _fields_ = fields(
         __annotations__,
         walked=Walked,
+        failed=FailedWalk,
         last_access=LastAccess,
         reserved=ctypes.c_uint64 * 12,
         slots=ctypes.c_uint64 * 6,

@@ -6,17 +6,20 @@ import ctypes
 import functools
 from dataclasses import dataclass
 from itertools import product
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from mmu.entries import PS, G, MemoryType, decode, describe, memory_type, page_bytes, reserved_bits
+from mmu.entries import PS, G, MemoryType, decode, memory_type, page_bytes, reserved_bits
 from mmu.events import EVENT
 from mmu.faults import GeneralProtection, PageFault, StackFault
 from mmu.memory import BusError, PhysicalMemory
 from mmu.objectcode import Library, load
-from mmu.registers import CR4, EFER, Access, Registers, Rights
+from mmu.registers import CR4, EFER, Access, Registers, Rights, check_access, check_linear
+from mmu.shown import ShownInHex
 from mmu.state import MmuState, Status
+from mmu.steps import WalkStep
 from mmu.walk import key_denies, page_rights
 
 
@@ -56,26 +59,16 @@ _ENTRIES = 1
 Outcomes = npt.NDArray[np.void]
 
 
-@dataclass(frozen=True)
-class WalkStep:
-    """One entry that a walk read: its level, its physical address, its value before the walk touched it."""
-
-    level: int
-    paddr: int
-    value: int
-
-    def __str__(self) -> str:
-        return f"[{self.paddr:#x}] = {self.value:#018x}  {describe(self.level, self.value)}"
-
-
-@dataclass(frozen=True)
-class Translation:
+@dataclass(frozen=True, repr=False)
+class Translation(ShownInHex):
     """A successful walk.
 
     The physical address; the page's size in bytes; the level of its leaf entry; what was read; what the current mode
     may do with the page (``rights``, its protection key included); whether the translation is global (CR4.PGE and G);
     IA32_PAT as it was.
     """
+
+    _hexadecimal: ClassVar[frozenset[str]] = frozenset(("vaddr", "paddr", "page_size", "pat"))
 
     vaddr: int
     paddr: int
@@ -109,9 +102,11 @@ class Walker:
     mmu.faults.PageFault: #PF at 0x400000, error code 0x6 (user write: not present)
     """
 
-    def __init__(self, ram: PhysicalMemory) -> None:
+    def __init__(self, ram: PhysicalMemory, *, marks: bool = True) -> None:
+        """With ``marks`` false, A and D stay as they are."""
         self._record = np.zeros(1, dtype=EVENT)
         self._state = MmuState(ram=ram.host, ram_bytes=ram.size, ring=self._record.ctypes.data, ring_capacity=1)
+        self._state.read_only = not marks
         self._ram = ram
         self._address = ctypes.addressof(self._state)
         self._levels = 4
@@ -132,12 +127,14 @@ class Walker:
 
     def translate(self, registers: Registers, vaddr: int, access: Access, *, stack: bool = False) -> Translation:
         """See :func:`translate`."""
+        check_linear(vaddr)
+        check_access(access)
         state = self._state
         self._load(registers)
         state.event_mask = _ENTRIES
         status = self._walk(self._address, vaddr, access)
         if status == Status.PAGE_FAULT:
-            raise PageFault(vaddr, state.walked.error_code)
+            raise PageFault(vaddr, state.walked.error_code, bytes(state.failed))
         if status == Status.GENERAL_PROTECTION:
             raise StackFault(vaddr) if stack else GeneralProtection(vaddr)
         if status == Status.BUS or state.walked.paddr >= self._ram.size:
@@ -163,7 +160,11 @@ class Walker:
         """See :func:`translate_many`."""
         from mmu.batch import OUTCOME
 
-        addresses = np.ascontiguousarray(vaddrs, dtype=np.uint64)
+        check_access(access)
+        given = np.asarray(vaddrs)
+        if given.dtype.kind != "u" and given.size:
+            check_linear(int(given.min()))
+        addresses = np.ascontiguousarray(given, dtype=np.uint64)
         if addresses.ndim != 1:
             raise ValueError(f"the addresses are a one-dimensional array, not one of {addresses.ndim} dimensions")
         outcomes: Outcomes = np.zeros(len(addresses), dtype=OUTCOME)
@@ -179,7 +180,8 @@ def translate(
     """Translate one linear address as the processor would (SDM vol. 3, 4.5), setting A and D.
 
     Raises :class:`PageFault`; where the address is not canonical :class:`GeneralProtection` or, for an access through
-    the ``stack`` segment, :class:`StackFault`; :class:`BusError` if a table or the page lies outside ``ram``.
+    the ``stack`` segment, :class:`StackFault`; :class:`BusError` if a table or the page lies outside ``ram``;
+    ValueError for an ``access`` that there is not, and for a number that is no address.
 
     >>> ram = PhysicalMemory(1 << 20)
     >>> translate(ram, Registers(cr3=0x1000), 0x400000)

@@ -74,6 +74,7 @@ context_save = _prototype("uc_context_save", _int, _void_p, _void_p)
 context_restore = _prototype("uc_context_restore", _int, _void_p, _void_p)
 context_alloc = _prototype("uc_context_alloc", _int, _void_p, _void_p)
 context_free = _prototype("uc_context_free", _int, _void_p)
+_reg_write = _prototype("uc_reg_write", _int, _void_p, _int, _void_p)
 _flush_page = _prototype("tlb_flush_page_x86_64", None, _void_p, _u64)
 
 
@@ -115,6 +116,11 @@ def hook_add(uc: Uc, kind: int, function: int, user_data: int, *extra: int, begi
     )
     check(status, "uc_hook_add")
     return int(hook.value)
+
+
+def hook_del(uc: Uc, hook: int) -> None:
+    """uc_hook_del of a hook of :func:`hook_add`."""
+    check(uclib.uc_hook_del(ctypes.c_void_p(handle(uc)), ctypes.c_size_t(hook)), "uc_hook_del")
 
 
 def use_virtual_tlb(uc: Uc) -> None:
@@ -163,6 +169,13 @@ def flush_tlb(uc: Uc) -> None:
     for window in getattr(uc, "_unimmu_windows", ()):
         window.value = NEVER_NS
     uc.ctl(UC_CTL_TLB_FLUSH, UC_CTL_IO_WRITE)
+
+
+def write_cr3(uc: Uc, cr3: int) -> None:
+    """Write CR3; where CR0.PG is set, the engine forgets every translation, as :func:`flush_tlb` has it."""
+    for window in getattr(uc, "_unimmu_windows", ()):
+        window.value = NEVER_NS
+    check(_reg_write(handle(uc), x86_const.UC_X86_REG_CR3, ctypes.byref(_u64(cr3))), "uc_reg_write of CR3")
 
 
 def flush_page(uc: Uc, vaddr: int) -> None:

@@ -125,8 +125,11 @@ def page_rights(state: MmuState, every: int, any_xd: int) -> int:
 
 
 @cold
-def fault(state: MmuState, vaddr: int, access: int, level: int, cause: int) -> int:
-    """Compose the error code: ``cause`` is P, RSVD and PK; W/R, U/S and I/D describe the access."""
+def fault(state: MmuState, vaddr: int, access: int, level: int, cause: int, top: int) -> int:
+    """Compose the error code: ``cause`` is P, RSVD and PK; W/R, U/S and I/D describe the access.
+
+    What was read from level ``top`` down to ``level`` is kept.
+    """
     code = cause
     if access == Access.WRITE:
         code |= ErrorCode.WR
@@ -139,6 +142,13 @@ def fault(state: MmuState, vaddr: int, access: int, level: int, cause: int) -> i
     walked.error_code = code
     walked.level = level
     walked.rights = 0
+    failed = state.failed
+    failed.top = top
+    failed.lowest = level
+    while top >= level:
+        failed.slots[top] = state.slots[top]
+        failed.values[top] = load64(state.ram + state.slots[top])
+        top -= 1
     state.page_faults += 1
     commit(state, EventKind.WALK, access, level, code, vaddr, 0)
     commit(state, EventKind.FAULT, access, level, code, vaddr, 0)
@@ -191,11 +201,11 @@ def walk_from(state: MmuState, vaddr: int, access: int, start: WalkStart) -> int
             next_record(state).entries[level - 1] = entry
         if entry & P == 0:
             state.walk_loads += start.level - level + 1
-            return fault(state, vaddr, access, level, 0)
+            return fault(state, vaddr, access, level, 0, start.level)
         leaf = level == 1 or (level < 4 and entry & PS != 0)
         if entry & state.reserved[level * 2 + (1 if leaf else 0)] != 0:
             state.walk_loads += start.level - level + 1
-            return fault(state, vaddr, access, level, ErrorCode.P | ErrorCode.RSVD)
+            return fault(state, vaddr, access, level, ErrorCode.P | ErrorCode.RSVD, start.level)
         every &= entry
         any_xd |= entry
         if leaf:
@@ -208,10 +218,10 @@ def walk_from(state: MmuState, vaddr: int, access: int, start: WalkStart) -> int
     denied = key_denies(state, every, entry)
     wanted = 1 << access
     if denied & wanted != 0:
-        return fault(state, vaddr, access, level, ErrorCode.P | ErrorCode.PK)
+        return fault(state, vaddr, access, level, ErrorCode.P | ErrorCode.PK, start.level)
     rights &= _ALL_ONES ^ denied
     if rights & wanted == 0:
-        return fault(state, vaddr, access, level, ErrorCode.P)
+        return fault(state, vaddr, access, level, ErrorCode.P, start.level)
     if access != Access.WRITE and entry & D == 0:
         rights &= CAN_READ | CAN_EXECUTE  # the first write must come back, to set D
     offset_mask = (1 << shift) - 1

@@ -7,20 +7,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmu import EVENT, EventKind, EventRing, PageFault, Registers
-from mmu.events import HEADROOM
+from mmu import EventKind, EventRing, PageFault, Registers
+from mmu.events import EVENT_COLUMNS, HEADROOM
 from mmu.state import MmuState
 from tests.mmu.guest import ADD, CODE, CODE_PADDR, DATA, DATA_PADDR, LOAD, OTHER, OTHER_PADDR, STORE, Guest
 
 A, D = 1 << 5, 1 << 6
 FAR = 0x1234_5678_9000
-FIELDS = set(EVENT.names or ())
+FIELDS = set(EVENT_COLUMNS.names or ())
+ENTRIES = {f"entry_{level}" for level in range(1, 6)}
 
 
 def said(record: Any) -> dict[str, Any]:
     """The fields of a record that are not zero, without those that every record has; entries by level."""
-    told: dict[str, Any] = {name: int(record[name]) for name in FIELDS - {"entries"} if record[name]}
-    told["entries"] = {level: int(entry) for level, entry in enumerate(record["entries"], 1) if entry}
+    told: dict[str, Any] = {name: int(record[name]) for name in FIELDS - ENTRIES if record[name]}
+    told["entries"] = {level: int(record[f"entry_{level}"]) for level in range(1, 6) if record[f"entry_{level}"]}
     for name in ("seq", "kind", "cr3"):
         told.pop(name, None)
     return told if told["entries"] else {name: value for name, value in told.items() if name != "entries"}

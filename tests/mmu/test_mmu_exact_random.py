@@ -129,7 +129,7 @@ class Replay:
             assert following is not None and int(following["kind"]) == EventKind.WALK
             assert int(following["vaddr"]) == vaddr
             starts.append(start)
-            entries = [int(entry) for entry in following["entries"]]
+            entries = [int(following[f"entry_{level}"]) for level in range(1, 6)]
             first = 4 if start is None else start.level - 1
             read = [level for level in range(1, 6) if entries[level - 1]]
             assert max(read, default=first) == first, "the walk began elsewhere"
