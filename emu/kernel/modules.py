@@ -26,8 +26,8 @@ def find_modules() -> dict[str, Init]:
 
     ModuleError if one cannot be imported; the message names it.
 
-    >>> list(find_modules())
-    ['hugetlb_pmd', 'msharefs', 'ptshare']
+    >>> "msharefs" in find_modules()
+    True
     """
     from importlib.metadata import entry_points
 

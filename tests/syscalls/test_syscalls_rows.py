@@ -115,7 +115,9 @@ def test_numbers_and_names() -> None:
     """Each number once, and those without a row have their names elsewhere."""
     kernel = {call.number: call.name for subject in all_tables() for call in subject}
     assert len(kernel) == sum(len(subject) for subject in all_tables())
-    assert not kernel.keys() & NAMES.keys()
+    assert [number for number in sorted(kernel) if number in NAMES] == [], (
+        "these have rows now: take them out of emu/linux/syscall_names.py"
+    )
     assert sorted(kernel.keys() | NAMES.keys()) == [*range(335), *range(424, 463)]
     assert (name_of(41), name_of(334), name_of(999)) == ("socket", "rseq", "#999")
 
