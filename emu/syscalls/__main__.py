@@ -40,7 +40,7 @@ call, and this table has it. The handler's docstring begins with its manual page
 - **After a signal** says what becomes of a call that waits, in the kernel's words. ERESTARTSYS: it starts again if the
   handler has SA_RESTART, else EINTR. ERESTARTNOHAND, ERESTART_RESTARTBLOCK and EINTR: it ends with EINTR, whatever
   flags the handler has. A call without an entry never waits.
-- **Here** says what the handler does of what the manual page describes, where that is not all of it.
+- **Here** says where the call does less than its manual page describes, or what that page leaves open.
 
 | Number | Name | Arguments | Result | After a signal | Manual page | Here |
 |---:|---|---|---|---|---|---|
