@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from emu.linux.argument import S32, S64, U16, U32, U64, Ioctl, View
+from emu.linux.argument import INT, S32, S64, U16, U32, U64, Ioctl, View
+from emu.linux.layout import TEXT
 from emu.linux.syscall import Registers, Restart, RestartByTimeout, Syscall, compile_entry
 from emu.linux.syscall_names import NAMES, name_of
 from emu.syscalls import all_tables
@@ -162,6 +163,12 @@ def test_a_call_that_waits_says_what_a_signal_does() -> None:
     machine.kernel.entry.register(Syscall(800, "wait", wait))
     with pytest.raises(AssertionError, match="wait waits, and its row does not say what a signal does"):
         machine.outcome("calls", "syscall 800")
+
+
+def test_what_is_in_memory_is_no_argument() -> None:
+    arguments: Any = (INT, TEXT)
+    with pytest.raises(TypeError, match="toy: a String is no argument; In"):
+        compile_entry(Syscall(800, "toy", print, arguments))
 
 
 # No handler does it again
