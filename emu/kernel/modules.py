@@ -36,8 +36,8 @@ def find_modules() -> dict[str, Init]:
 
     ModuleError if one cannot be imported; the message names it.
 
-    >>> list(find_modules())
-    ['hugetlb_pmd', 'msharefs', 'ptshare']
+    >>> "msharefs" in find_modules()
+    True
     """
     try:
         points = distribution(DISTRIBUTION).entry_points.select(group=GROUP)

@@ -112,6 +112,9 @@ def compile_entry(call: Syscall) -> Enter:
 
     passed, results, copies = ["kernel", "task"], [], []
     for register, argument in zip("abcdef", call.arguments, strict=False):
+        if not isinstance(argument, Argument):
+            kind = type(argument).__name__
+            raise TypeError(f"{call.name}: a {kind} is no argument; In(), Out() or Pointer() takes what is in memory")
         expression = argument.passed(register, bind)
         if expression is not None:
             passed.append(expression)

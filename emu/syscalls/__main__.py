@@ -14,7 +14,7 @@ _HEAD = """\
 Made of the rows that declare the calls: `python -m emu.syscalls > docs/syscalls.md`. A call that is not here gives
 ENOSYS, and the machine says so once.
 
-To add a call is to add one row to the table of a subject in `emu/syscalls/`, or to give one to
+To add a call is to add one row to the table of a subject in [emu/syscalls/](../emu/syscalls), or to give one to
 `kernel.entry.register()` from the `init(kernel)` of a module of your own:
 
 ```python
@@ -35,12 +35,13 @@ call waits (its handler is then a generator that yields what it waits for). All 
 `Pointer(T)` is an address that the handler follows with `T.read` and `T.write` when Linux does, `--strace` prints the
 call, and this table has it. The handler's docstring begins with its manual page.
 
-- **Arguments** have the types of `emu/linux/argument.py` and `emu/linux/layout.py`. `T *` is a pointer; the call writes
-  what it points at where that is said. `PREFIX_*` are flags, or one of several numbers, by those names.
+- **Arguments** have the types of [emu/linux/argument.py](../emu/linux/argument.py) and
+  [emu/linux/layout.py](../emu/linux/layout.py). `T *` is a pointer; the call writes what it points at where that is
+  said. `PREFIX_*` are flags, or one of several numbers, by those names.
 - **After a signal** says what becomes of a call that waits, in the kernel's words. ERESTARTSYS: it starts again if the
   handler has SA_RESTART, else EINTR. ERESTARTNOHAND, ERESTART_RESTARTBLOCK and EINTR: it ends with EINTR, whatever
   flags the handler has. A call without an entry never waits.
-- **Here** says what the handler does of what the manual page describes, where that is not all of it.
+- **Here** says where the call does less than its manual page describes, or what that page leaves open.
 
 | Number | Name | Arguments | Result | After a signal | Manual page | Here |
 |---:|---|---|---|---|---|---|

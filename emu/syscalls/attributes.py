@@ -116,7 +116,7 @@ def sys_statx(kernel: Kernel, task: Task, dirfd: int, address: int, flags: int, 
 
 
 def sys_faccessat2(kernel: Kernel, task: Task, dirfd: int, address: int, mode: int, flags: int) -> int:
-    """faccessat2(2): R_OK 4, W_OK 2, X_OK 1, F_OK 0."""
+    """faccessat2(2)."""
     if mode & ~7 or flags & ~int(AtFlags.EACCESS | AtFlags.SYMLINK_NOFOLLOW | AtFlags.EMPTY_PATH):
         raise LinuxError(errno.EINVAL)
     walker, path = resolve_at(kernel, task, dirfd, address, flags)
@@ -270,19 +270,19 @@ def sys_utime(kernel: Kernel, task: Task, address: int, times: tuple[int, int] |
 
 
 def sys_xattr(kernel: Kernel, task: Task, path: str, *_: int) -> int:
-    """getxattr(2), setxattr(2), removexattr(2): the file must exist, then EOPNOTSUPP."""
+    """getxattr(2), removexattr(2): the file must exist, then EOPNOTSUPP."""
     resolve(kernel, task, path)
     raise LinuxError(errno.EOPNOTSUPP)
 
 
 def sys_lxattr(kernel: Kernel, task: Task, path: str, *_: int) -> int:
-    """lgetxattr(2), lsetxattr(2), lremovexattr(2)."""
+    """lgetxattr(2), lremovexattr(2): likewise EOPNOTSUPP."""
     resolve(kernel, task, path, follow=False)
     raise LinuxError(errno.EOPNOTSUPP)
 
 
 def sys_fxattr(kernel: Kernel, task: Task, fd: int, *_: int) -> int:
-    """fgetxattr(2), fsetxattr(2), fremovexattr(2)."""
+    """fgetxattr(2), fremovexattr(2): likewise EOPNOTSUPP."""
     task.files.get(fd)
     raise LinuxError(errno.EOPNOTSUPP)
 
@@ -304,19 +304,19 @@ def _check_value(task: Task, name: int, value: int, size: int, flags: int) -> No
 
 
 def sys_setxattr(kernel: Kernel, task: Task, address: int, name: int, value: int, size: int, flags: int) -> int:
-    """setxattr(2): EINVAL for what cannot be an ACL, else as the others."""
+    """setxattr(2): EINVAL for what cannot be an ACL, else EOPNOTSUPP."""
     _check_value(task, name, value, size, flags)
     return sys_xattr(kernel, task, PATHNAME.read(task.mm, address))
 
 
 def sys_lsetxattr(kernel: Kernel, task: Task, address: int, name: int, value: int, size: int, flags: int) -> int:
-    """lsetxattr(2)."""
+    """lsetxattr(2): as setxattr."""
     _check_value(task, name, value, size, flags)
     return sys_lxattr(kernel, task, PATHNAME.read(task.mm, address))
 
 
 def sys_fsetxattr(kernel: Kernel, task: Task, fd: int, name: int, value: int, size: int, flags: int) -> int:
-    """fsetxattr(2)."""
+    """fsetxattr(2): as setxattr."""
     _check_value(task, name, value, size, flags)
     return sys_fxattr(kernel, task, fd)
 

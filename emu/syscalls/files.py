@@ -82,7 +82,7 @@ def sys_writev(kernel: Kernel, task: Task, fd: int, iov: int, number: int) -> Re
 
 
 def sys_preadv(kernel: Kernel, task: Task, fd: int, iov: int, number: int, low: int, high: int) -> Result:
-    """preadv(2); a 64-bit caller passes the whole offset in ``low``."""
+    """preadv(2); the offset is one argument, and the next one is not looked at."""
     _check_at(task, fd, low)
     buffer = UserBuffer.from_iovec(task.mm, iov, number)
     return read_file(_readable(task, fd), buffer, low)

@@ -164,7 +164,7 @@ def sys_select(kernel: Kernel, task: Task, number: int, read: int, write: int, o
 def sys_pselect6(
     kernel: Kernel, task: Task, number: int, read: int, write: int, other: int, timeout: int, mask: int
 ) -> Wait:
-    """pselect6(2); ``mask`` points to {sigset pointer, size}."""
+    """pselect6(2); the last argument points to the address of the mask and its size."""
     deadline = _deadline(kernel, task, timeout, TIMESPEC)
     new_mask = _read_mask(task, *MASK_AND_SIZE.read(task.mm, mask)) if mask else None
     sets = _SelectSets(task, number, (read, write, other))
