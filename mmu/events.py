@@ -133,7 +133,17 @@ EVENT_COLUMNS = _columns()
 
 class EventTable(np.ndarray[Any, np.dtype[Any]]):
     """Events as a numpy array of :data:`EVENT_COLUMNS`, which pandas.DataFrame, polars.DataFrame and pyarrow.table take
-    as it is."""
+    as it is.
+
+    >>> from unicorn import UC_ARCH_X86, UC_MODE_64, Uc
+    >>> from mmu import Mmu, PhysicalMemory
+    >>> mmu = Mmu(Uc(UC_ARCH_X86, UC_MODE_64), PhysicalMemory(1 << 20))
+    >>> mmu.events.enable(EventKind.CR3_LOAD)
+    >>> mmu.load_cr3(0x1000)
+    >>> events = mmu.events.drain()
+    >>> type(events).__name__, events["new"].tolist()
+    ('EventTable', [4096])
+    """
 
     def __getitem__(self, key: Any) -> Any:
         item = super().__getitem__(key)
