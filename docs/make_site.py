@@ -29,11 +29,11 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md", "guests/README.md", "examples/*/README.md")
 #: What users, and modules from outside, import.
 API = (
-    "mmu", "emu.machine", "emu.testing", "guests", "msharefs", "sharing",
-    "emu.kernel.modules", "emu.kernel.kernel", "emu.kernel.task", "emu.linux.errors", "emu.linux.syscall",
-    "emu.linux.tracer", "emu.linux.event_kind", "emu.kernel.tracer", "emu.fs.superblock", "emu.fs.inode", "emu.fs.file",
-    "emu.fs.libfs", "emu.linux.mman", "emu.mm.flags", "emu.mm.vma", "emu.mm.vmops", "emu.mm.memory",
-    "emu.mm.shared_tables",
+    "mmu", "emu.machine", "emu.testing", "guests", "msharefs", "sharing", "emu.kernel.modules", "emu.kernel.kernel",
+    "emu.kernel.task", "emu.linux.errors", "emu.linux.syscall", "emu.linux.argument", "emu.linux.layout",
+    "emu.linux.tracer", "emu.linux.event_kind", "emu.kernel.tracer", "emu.fs.superblock", "emu.fs.inode",
+    "emu.fs.file", "emu.fs.libfs", "emu.fs.pseudo", "emu.linux.mman", "emu.mm.flags", "emu.mm.vma", "emu.mm.vmops",
+    "emu.mm.memory", "emu.mm.shared_tables",
 )  # fmt: skip
 STYLE = """
 :root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 20%, transparent); }

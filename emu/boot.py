@@ -5,12 +5,16 @@ Each step is an ``init(kernel)``, as a kernel module's is: it registers what it 
 
 from __future__ import annotations
 
+import errno
+import traceback
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from emu.fs.devfs import DevTmpfs, register_devices
 from emu.fs.hugetlbfs import Hugetlbfs
 from emu.fs.tmpfs import Tmpfs
+from emu.kernel.modules import ModuleError
+from emu.linux.errors import LinuxError
 from emu.proc import memory as proc_memory
 from emu.proc import system as proc_system
 from emu.proc.procfs import Procfs
@@ -26,9 +30,21 @@ GROUP = b"root:x:0:\nnogroup:x:65534:\n"
 
 
 def boot(kernel: Kernel, modules: Mapping[str, Init]) -> None:
-    """Run the initcalls, then the modules' in their order.  LinuxError(ENOMEM, ENOSPC): the machine is too small."""
-    for init in (*INITCALLS, *modules.values()):
+    """Run the initcalls, then the modules' in their order.
+
+    LinuxError(ENOMEM, ENOSPC): the machine is too small.  ModuleError names a module whose init ends in an exception.
+    """
+    for init in INITCALLS:
         init(kernel)
+    for name, start in modules.items():
+        try:
+            start(kernel)
+        except Exception as error:
+            if isinstance(error, LinuxError) and error.errno in (errno.ENOMEM, errno.ENOSPC):
+                raise
+            at = traceback.extract_tb(error.__traceback__)[-1]
+            said = f"{type(error).__name__}: {error} ({at.filename}:{at.lineno})"
+            raise ModuleError(f"kernel module {name} does not start: {said}") from error
 
 
 def system_calls(kernel: Kernel) -> None:

@@ -15,7 +15,7 @@ from emu.fs.fdtable import FdTable
 from emu.kernel.elf import NotExecutable
 from emu.kernel.exec import do_execve
 from emu.kernel.kernel import Kernel
-from emu.kernel.modules import Init, find_modules
+from emu.kernel.modules import Modules, find_modules, with_modules
 from emu.kernel.report import Processes
 from emu.kernel.sched import MAX_CPUS, StopReason
 from emu.kernel.signal_state import SiCode, SigInfo
@@ -72,7 +72,8 @@ class Machine:
     (vm.nr_hugepages).
 
     ``mounts`` replace or add to what modules mount; ``mount_options`` are options for the latter.  ``modules`` are
-    kernel modules by name; by default, every installed one is loaded (:func:`emu.kernel.modules.find_modules`).
+    names of installed kernel modules that are to be there besides unimmu's own (:mod:`emu.kernel.modules`); or, by
+    name, the init functions of all that are to be there: ``{}`` means none.
 
     ``stdin`` is a binary file (None: at its end).  ``stdout`` and ``stderr`` are called with the bytes that guests
     write to descriptors 1 and 2 (None: the host's own streams).  ``log`` is called with what a user should know, one
@@ -94,7 +95,7 @@ class Machine:
         cpus: int = 1,
         turn: int | None = None,
         hugepages: int = 0,
-        modules: Mapping[str, Init] | None = None,
+        modules: Modules | None = None,
         stdin: BinaryIO | None = None,
         stdout: Any = None,
         stderr: Any = None,
@@ -107,7 +108,7 @@ class Machine:
         if turn is not None and turn < 1:
             raise ValueError(f"the turn of a vCPU is at least 1 instruction, not {turn}")
         self.ram = PhysicalMemory(memory)
-        found = find_modules() if modules is None else dict(modules)
+        found = with_modules({} if isinstance(modules, Mapping) else find_modules(), modules)
         try:
             self.kernel = Kernel(self.ram, seed=seed, tlb=tlb, la57=la57, cpus=cpus, turn=turn, log=log)
             self._processes = Processes(self.kernel)
@@ -133,8 +134,10 @@ class Machine:
             for fstype, path, given in self.kernel.default_mounts
             if path not in taken
         ]
-        if chosen and not self.kernel.default_mounts:
-            raise ValueError(f"no module mounts a file system that could take {', '.join(chosen)}")
+        said = {word for mount in mounts for word in mount.options.split(",")}
+        if not defaults and (lost := [word for word in chosen if word not in said]):
+            there = "mounts take the place of every" if self.kernel.default_mounts else "no module mounts a"
+            raise ValueError(f"{there} file system that could take {', '.join(lost)}")
         for mount in (*defaults, *mounts):
             if mount.fstype not in self.kernel.vfs.filesystems:
                 known = ", ".join(sorted(self.kernel.vfs.filesystems))

@@ -135,8 +135,14 @@ class EventTable(np.ndarray[Any, np.dtype[Any]]):
     """Events as a numpy array of :data:`EVENT_COLUMNS`, which pandas.DataFrame, polars.DataFrame and pyarrow.table take
     as it is.
 
-    >>> EventTable(2, dtype=EVENT_COLUMNS)["entry_1"].shape
-    (2,)
+    >>> from unicorn import UC_ARCH_X86, UC_MODE_64, Uc
+    >>> from mmu import Mmu, PhysicalMemory
+    >>> mmu = Mmu(Uc(UC_ARCH_X86, UC_MODE_64), PhysicalMemory(1 << 20))
+    >>> mmu.events.enable(EventKind.CR3_LOAD)
+    >>> mmu.load_cr3(0x1000)
+    >>> events = mmu.events.drain()
+    >>> type(events).__name__, events["new"].tolist()
+    ('EventTable', [4096])
     """
 
     def __getitem__(self, key: Any) -> Any:

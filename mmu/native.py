@@ -11,6 +11,10 @@ breakpoint can stand inside the MMU.
 
 In native mode every integer is a ``uint64``, each literal and each constant included: the compiler writes them so.  In
 reference mode it is a Python ``int``.  No function may rely on wrap-around, nor on a number below 0.
+
+What a native function may name: integer constants, members of enumerations, records (classes of ctypes, of which
+``from_address`` is the one at a host address), results (classes made by NamedTuple), the functions at the end of this
+module, and other native functions.  :mod:`mmu.codekey` refuses anything else.
 """
 
 from __future__ import annotations

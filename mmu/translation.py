@@ -112,7 +112,6 @@ class Walker:
         self._levels = 4
         self._loaded: Registers | None = None
         self._walk = library()["walk_once"].call
-        self._walk_many = batch_library()["walk_many"].call
 
     def _load(self, registers: Registers) -> None:
         if registers is not self._loaded:
@@ -170,7 +169,8 @@ class Walker:
         outcomes: Outcomes = np.zeros(len(addresses), dtype=OUTCOME)
         self._load(registers)
         self._state.event_mask = 0
-        self._walk_many(self._address, addresses.ctypes.data, len(addresses), access, outcomes.ctypes.data)
+        walk_many = batch_library()["walk_many"].call  # late: a machine has no use for it
+        walk_many(self._address, addresses.ctypes.data, len(addresses), access, outcomes.ctypes.data)
         return outcomes
 
 

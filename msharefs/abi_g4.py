@@ -9,7 +9,6 @@ made in the first one.
 from __future__ import annotations
 
 import errno
-import struct
 from collections.abc import Sequence
 from enum import IntEnum, IntFlag
 from typing import TYPE_CHECKING
@@ -17,16 +16,19 @@ from typing import TYPE_CHECKING
 from emu.fs.dentry import Path, unnamed_path
 from emu.fs.file import File
 from emu.fs.hugetlbfs import HugetlbFile
+from emu.linux.argument import ADDRESS, DESCRIPTOR_FLAGS, FD, HEX, HEX32, S32, SIZE, UINT, Named, Pointer
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags
+from emu.linux.layout import Struct
 from emu.linux.mman import MapFlags, Prot
-from emu.linux.syscall import StructWords, Syscall, s32
+from emu.linux.syscall import AT_ADDRESS, DESCRIPTOR, Returned, Syscall
 from emu.mm.flags import VmFlags
 from emu.mm.hugetlb import HPAGE_SIZE
+from emu.mm.madvise import Advice
 from emu.mm.mmap import do_mmap, do_munmap, unmapped_area
 from emu.mm.vma import Vma
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
-from msharefs.control import ControlFile, object_file
+from msharefs.control import MAP_FLAGS, PROT, ControlFile, object_file
 from msharefs.filesystem import Abi, ClosedDirectory, MshareSuperBlock, RegionInode
 from msharefs.objects import advise_range, check_window, map_object, protect_range, unmap_range
 from msharefs.region import Region
@@ -59,19 +61,10 @@ class AttachFlags(IntFlag):
 
 
 _CLOEXEC = int(OpenFlags.CLOEXEC)
-#: struct mshare_map_args: offset, size, file_offset, prot, flags, fd, reserved.
-MAP_ARGS = struct.Struct("<QQQIIiI")
-_MAP_WORDS = StructWords(
-    "<QQQIIi4x",
-    (
-        ("offset", "hex"),
-        ("size", "size"),
-        ("file_offset", "size"),
-        ("prot", "prot"),
-        ("flags", "mapflags"),
-        ("fd", "fd"),
-    ),
-)  # fmt: skip
+MAP_ARGS = Struct(
+    "mshare_map_args", offset=HEX, size=SIZE, file_offset=SIZE, prot=PROT, flags=MAP_FLAGS, fd=FD, _reserved=UINT
+)
+_REGION_OFFSET = Returned("offset in the region")
 _HUGE_SIZE = 0x3F << 26
 _MAP_FLAGS = int(
     MapFlags.TYPE | MapFlags.ANONYMOUS | MapFlags.FIXED | MapFlags.FIXED_NOREPLACE | MapFlags.NORESERVE
@@ -152,13 +145,13 @@ class DescriptorCalls:
     def __init__(self, mounted: Sequence[MshareSuperBlock]) -> None:
         self._mounted = mounted
         self.table = (
-            Syscall(Number.CREATE, "mshare_create", self.create, ("fdflags",)),
-            Syscall(Number.ATTACH, "mshare_attach", self.attach, ("fd", "hex", "size", "ptr", "hex"), True),
-            Syscall(Number.DETACH, "mshare_detach", self.detach, ("ptr",)),
-            Syscall(Number.MAP, "mshare_map", self.map, ("fd", _MAP_WORDS, "size")),
-            Syscall(Number.UNMAP, "mshare_unmap", self.unmap, ("fd", "hex", "size")),
-            Syscall(Number.PROTECT, "mshare_protect", self.protect, ("fd", "hex", "size", "prot")),
-            Syscall(Number.ADVISE, "mshare_advise", self.advise, ("fd", "hex", "size", "advice")),
+            Syscall(Number.CREATE, "mshare_create", self.create, (DESCRIPTOR_FLAGS,), DESCRIPTOR),
+            Syscall(Number.ATTACH, "mshare_attach", self.attach, (FD, HEX, SIZE, ADDRESS, HEX32), AT_ADDRESS),
+            Syscall(Number.DETACH, "mshare_detach", self.detach, (ADDRESS,)),
+            Syscall(Number.MAP, "mshare_map", self.map, (FD, Pointer(MAP_ARGS), SIZE), _REGION_OFFSET),
+            Syscall(Number.UNMAP, "mshare_unmap", self.unmap, (FD, HEX, SIZE)),
+            Syscall(Number.PROTECT, "mshare_protect", self.protect, (FD, HEX, SIZE, PROT)),
+            Syscall(Number.ADVISE, "mshare_advise", self.advise, (FD, HEX, SIZE, Named(Advice, S32))),
         )
 
     def create(self, kernel: Kernel, task: Task, flags: int) -> int:
@@ -166,7 +159,6 @@ class DescriptorCalls:
         sb = next((sb for sb in self._mounted if sb.options.abi == "g4"), None)
         if sb is None:
             raise LinuxError(errno.ENOSYS)
-        flags &= 0xFFFFFFFF
         if flags & ~_CLOEXEC:
             raise LinuxError(errno.EINVAL)
         task.files.check_room()
@@ -186,7 +178,7 @@ class DescriptorCalls:
         """The region's descriptor.  LinuxError: EBADF, also for one that may only read ``to_change``; EINVAL for
         another kind of file.
         """
-        file = task.files.get(s32(fd))
+        file = task.files.get(fd)
         if not isinstance(file, FileG4):
             raise LinuxError(errno.EINVAL)
         if to_change and not file.writable:
@@ -197,7 +189,7 @@ class DescriptorCalls:
     def attach(self, kernel: Kernel, task: Task, fd: int, offset: int, size: int, address: int, flags: int) -> int:
         """long mshare_attach(int fd, u64 offset, u64 size, void *addr, unsigned int flags): a window; its address."""
         file = self._file(task, fd, to_change=False)
-        region, flags = file.region, flags & 0xFFFFFFFF
+        region = file.region
         if flags & ~int(AttachFlags.FIXED) or not size or (offset | size) % region.unit or offset + size > region.size:
             raise LinuxError(errno.EINVAL)
         if flags & AttachFlags.FIXED and address % region.unit:
@@ -270,12 +262,12 @@ class DescriptorCalls:
 
     def protect(self, kernel: Kernel, task: Task, fd: int, offset: int, size: int, prot: int) -> int:
         """int mshare_protect(int fd, u64 offset, u64 size, int prot): other rights, for every sharer at once."""
-        protect_range(self._file(task, fd).region, offset, size, prot & 0xFFFFFFFF)
+        protect_range(self._file(task, fd).region, offset, size, prot)
         return 0
 
     def advise(self, kernel: Kernel, task: Task, fd: int, offset: int, size: int, advice: int) -> int:
         """int mshare_advise(int fd, u64 offset, u64 size, int advice): MADV_* on the shared tables."""
-        advise_range(self._file(task, fd).region, task, offset, size, s32(advice))
+        advise_range(self._file(task, fd).region, task, offset, size, advice)
         return 0
 
 

@@ -7,19 +7,18 @@ replace one another.
 from __future__ import annotations
 
 import errno
-import struct
 from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path
 from emu.fs.file import File
 from emu.fs.inode import NewOwner
 from emu.kernel.task import task_of
+from emu.linux.argument import Ioctl
 from emu.linux.errors import LinuxError
 from emu.linux.mman import MapFlags
-from emu.linux.syscall import IoctlWords
 from emu.mm.flags import VmFlags
 from emu.mm.vma import Vma
-from msharefs.control import INFO_WORDS, MSHARE_INFO, ControlFile, EarlyRegionInode, create_words, early_fallocate
+from msharefs.control import MSHARE_INFO, ControlFile, EarlyRegionInode, early_fallocate, mshare_create
 from msharefs.early_window import EarlyWindow
 from msharefs.filesystem import Abi, MshareSuperBlock
 from msharefs.objects import check_window, is_shared_fixed, map_object
@@ -35,14 +34,13 @@ if TYPE_CHECKING:
 MSHAREFS_GET_SIZE = 0x80107800
 MSHAREFS_SET_SIZE = 0x40107801
 MSHAREFS_CREATE_MAPPING = 0x40287802
-#: struct mshare_create: addr, size, offset (in the mapped file), prot, flags, fd, padding.
-MSHARE_CREATE = struct.Struct("<QQQIII4x")
-NO_FD = 0xFFFFFFFF
+MSHARE_CREATE = mshare_create("addr")
+NO_FD = -1
 
-_WORDS = {
-    MSHAREFS_GET_SIZE: IoctlWords("MSHAREFS_GET_SIZE", INFO_WORDS, written=True),
-    MSHAREFS_SET_SIZE: IoctlWords("MSHAREFS_SET_SIZE", INFO_WORDS),
-    MSHAREFS_CREATE_MAPPING: IoctlWords("MSHAREFS_CREATE_MAPPING", create_words("addr")),
+_IOCTLS = {
+    MSHAREFS_GET_SIZE: Ioctl("MSHAREFS_GET_SIZE", MSHARE_INFO, written=True),
+    MSHAREFS_SET_SIZE: Ioctl("MSHAREFS_SET_SIZE", MSHARE_INFO),
+    MSHAREFS_CREATE_MAPPING: Ioctl("MSHAREFS_CREATE_MAPPING", MSHARE_CREATE),
 }
 
 
@@ -93,19 +91,19 @@ class FileRfc3(ControlFile):
     def ioctl(self, caller: Caller[Path], command: int, argument: int) -> int:
         task = task_of(caller)
         if command == MSHAREFS_GET_SIZE:
-            task.mm.write(argument, MSHARE_INFO.pack(self.region.host_base, self.region.size))
+            MSHARE_INFO.write(task.mm, argument, (self.region.host_base, self.region.size))
         elif command == MSHAREFS_SET_SIZE:
             self.check_may_change()
-            self.set_size(*MSHARE_INFO.unpack(task.mm.read(argument, MSHARE_INFO.size)))
+            self.set_size(*MSHARE_INFO.read(task.mm, argument))
         elif command == MSHAREFS_CREATE_MAPPING:
             self.check_may_change()
-            self.create_mapping(task, *MSHARE_CREATE.unpack(task.mm.read(argument, MSHARE_CREATE.size)))
+            self.create_mapping(task, *MSHARE_CREATE.read(task.mm, argument))
         else:
             raise LinuxError(errno.ENOTTY)
         return 0
 
-    def ioctl_words(self, command: int) -> IoctlWords | None:
-        return _WORDS.get(command)
+    def ioctl_row(self, command: int) -> Ioctl | None:
+        return _IOCTLS.get(command)
 
     def set_size(self, start: int, size: int) -> None:
         """MSHAREFS_SET_SIZE: once, as the posting has it: what counts is the start, so at 0 it can be set again."""

@@ -2,7 +2,7 @@
 
 The first mmap of a region's file fixes the range: everybody maps the same address and length, which reading the file
 tells.  All of it is private anonymous memory of the host mm.  What a kernel with this series answered:
-mshare-observed.md, section 13; its crashes, hangs and leaks are not imitated.
+mshare-observed.md, section 13.  What differs here is in docs/mshare-generations.md.
 """
 
 from __future__ import annotations

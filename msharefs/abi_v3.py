@@ -8,21 +8,22 @@ file makes a window.
 from __future__ import annotations
 
 import errno
-import struct
 from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path
 from emu.fs.file import File
 from emu.fs.inode import NewOwner
 from emu.kernel.task import task_of
+from emu.linux.argument import HEX, SIZE, Ioctl, Named
 from emu.linux.errors import LinuxError
+from emu.linux.layout import Struct
 from emu.linux.mman import MapFlags
-from emu.linux.syscall import IoctlWords, StructWords, s32
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.flags import VmFlags
+from emu.mm.madvise import Advice
 from emu.mm.mmap import aligned_area
 from emu.mm.vma import Vma
-from msharefs.control import ControlFile, create_words, object_file, unmap_words
+from msharefs.control import PROT, ControlFile, mshare_create, mshare_unmap, object_file
 from msharefs.filesystem import Abi, MshareSuperBlock, RegionInode
 from msharefs.objects import advise_range, check_window, is_shared_fixed, map_object, protect_range, unmap_range
 from msharefs.region import Region
@@ -35,26 +36,18 @@ if TYPE_CHECKING:
 #: _IOW('x', 0, struct mshare_create) and _IOW('x', 1, struct mshare_unmap).
 MSHAREFS_CREATE_MAPPING = 0x40287800
 MSHAREFS_UNMAP = 0x40107801
-#: region_offset, size, offset (in the mapped file), prot, flags, fd, padding; and region_offset, size.
-_CREATE = struct.Struct("<QQQIII4x")
-_UNMAP = struct.Struct("<QQ")
 #: Not in any posting: _IOW('x', 0x20, ...) and _IOW('x', 0x21, ...), behind the block 00-1F that the third series
-#: reserves, with region_offset, size, and rights or advice, and padding.
+#: reserves.
 MSHAREFS_PROTECT = 0x40187820
 MSHAREFS_ADVISE = 0x40187821
-_CHANGE = struct.Struct("<QQI4x")
 _U64 = (1 << 64) - 1
 
-_WORDS = {
-    MSHAREFS_CREATE_MAPPING: IoctlWords("MSHAREFS_CREATE_MAPPING", create_words("region_offset")),
-    MSHAREFS_UNMAP: IoctlWords("MSHAREFS_UNMAP", unmap_words("region_offset")),
-    MSHAREFS_PROTECT: IoctlWords(
-        "MSHAREFS_PROTECT",
-        StructWords("<QQI4x", (("region_offset", "hex"), ("size", "size"), ("prot", "prot"))),
-    ),
-    MSHAREFS_ADVISE: IoctlWords(
-        "MSHAREFS_ADVISE",
-        StructWords("<QQI4x", (("region_offset", "hex"), ("size", "size"), ("advice", "advice"))),
+_IOCTLS = {
+    MSHAREFS_CREATE_MAPPING: Ioctl("MSHAREFS_CREATE_MAPPING", mshare_create("region_offset")),
+    MSHAREFS_UNMAP: Ioctl("MSHAREFS_UNMAP", mshare_unmap("region_offset")),
+    MSHAREFS_PROTECT: Ioctl("MSHAREFS_PROTECT", Struct("mshare_protect", region_offset=HEX, size=SIZE, prot=PROT)),
+    MSHAREFS_ADVISE: Ioctl(
+        "MSHAREFS_ADVISE", Struct("mshare_advise", region_offset=HEX, size=SIZE, advice=Named(Advice))
     ),
 }
 
@@ -122,10 +115,10 @@ class RegionFile(ControlFile):
         task = task_of(caller)
         self.check_sized(task, command, argument)
         self.check_may_change()
-        layout = self.ioctl_layout(command)
-        if layout is None:
+        row = self.ioctl_row(command)
+        if row is None:
             raise LinuxError(errno.ENOTTY)
-        fields = layout.unpack(task.mm.read(argument, layout.size))
+        fields = row.target.read(task.mm, argument)
         if command == MSHAREFS_CREATE_MAPPING:
             self.create_mapping(task, *fields)
         elif command == MSHAREFS_PROTECT:
@@ -136,18 +129,8 @@ class RegionFile(ControlFile):
             unmap_range(self.region, *fields)
         return 0
 
-    def ioctl_words(self, command: int) -> IoctlWords | None:
-        return _WORDS.get(command)
-
-    @staticmethod
-    def ioctl_layout(command: int) -> struct.Struct | None:
-        """What the command's argument points at; None for an unknown command."""
-        return {
-            MSHAREFS_CREATE_MAPPING: _CREATE,
-            MSHAREFS_UNMAP: _UNMAP,
-            MSHAREFS_PROTECT: _CHANGE,
-            MSHAREFS_ADVISE: _CHANGE,
-        }.get(command)
+    def ioctl_row(self, command: int) -> Ioctl | None:
+        return _IOCTLS.get(command)
 
     def check_sized(self, task: Task, command: int, argument: int) -> None:
         """EINVAL without a size, whatever the command is."""
@@ -161,7 +144,7 @@ class RegionFile(ControlFile):
         region = self.region
         if region_offset >= region.size or not is_shared_fixed(flags):
             raise LinuxError(errno.EINVAL)
-        file = self.object_file(task, s32(fd), flags, prot)
+        file = self.object_file(task, fd, flags, prot)
         # as posted, in 64 bits with the host's address: a sum that wraps passes, and mmap says ENOMEM to such a size
         end = region.host_base + region.size
         if (region.host_base + region_offset + size) & _U64 > end:

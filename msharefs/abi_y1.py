@@ -6,20 +6,19 @@ A window is the whole region, at its address, and is not changed; objects replac
 from __future__ import annotations
 
 import errno
-import struct
 from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path
 from emu.fs.file import File
 from emu.fs.inode import NewOwner
+from emu.linux.argument import Ioctl
 from emu.linux.errors import LinuxError
 from emu.linux.mman import MapFlags
-from emu.linux.syscall import IoctlWords
 from emu.mm.address_space import page_align
 from emu.mm.mmap import do_munmap
 from emu.mm.vma import Vma
 from msharefs.abi_rfc3 import FileRfc3, RegionRfc3
-from msharefs.control import unmap_words
+from msharefs.control import mshare_unmap
 from msharefs.filesystem import Abi, MshareSuperBlock
 from msharefs.region import Region
 from msharefs.window import WindowOperations
@@ -29,9 +28,9 @@ if TYPE_CHECKING:
     from emu.linux.caller import Caller
     from emu.mm.address_space import AddressSpace
 
-#: _IOW('x', 3, struct mshare_unmap): addr, size.
+#: _IOW('x', 3, struct mshare_unmap).
 MSHAREFS_UNMAP = 0x40107803
-MSHARE_UNMAP = struct.Struct("<QQ")
+_UNMAP = Ioctl("MSHAREFS_UNMAP", mshare_unmap("addr"))
 
 
 class RegionY1(RegionRfc3):
@@ -76,13 +75,11 @@ class FileY1(FileRfc3):
         if command != MSHAREFS_UNMAP:
             return super().ioctl(caller, command, argument)
         self.check_may_change()
-        self._unmap(*MSHARE_UNMAP.unpack(caller.mm.read(argument, MSHARE_UNMAP.size)))
+        self._unmap(*_UNMAP.target.read(caller.mm, argument))
         return 0
 
-    def ioctl_words(self, command: int) -> IoctlWords | None:
-        if command == MSHAREFS_UNMAP:
-            return IoctlWords("MSHAREFS_UNMAP", unmap_words("addr"))
-        return super().ioctl_words(command)
+    def ioctl_row(self, command: int) -> Ioctl | None:
+        return _UNMAP if command == MSHAREFS_UNMAP else super().ioctl_row(command)
 
     def set_size(self, start: int, size: int) -> None:
         """MSHAREFS_SET_SIZE: once, at multiples of the unit."""

@@ -39,10 +39,10 @@ class FileY2(RegionFile):
 
     def check_sized(self, task: Task, command: int, argument: int) -> None:
         """The size is asked for only once the argument has been copied in."""
-        layout = self.ioctl_layout(command)
-        if layout is None:
+        row = self.ioctl_row(command)
+        if row is None:
             raise LinuxError(errno.ENOTTY)
-        task.mm.read(argument, layout.size)
+        row.target.read(task.mm, argument)
         super().check_sized(task, command, argument)
 
     def create_mapping(
@@ -53,7 +53,7 @@ class FileY2(RegionFile):
 
     def object_file(self, task: Task, fd: int, flags: int, prot: int) -> File | None:
         """Anonymous memory only: EINVAL for any descriptor."""
-        if fd & NO_FD != NO_FD:
+        if fd != NO_FD:
             raise LinuxError(errno.EINVAL)
         return None
 

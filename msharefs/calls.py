@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path
 from emu.fs.inode import NewOwner
+from emu.linux.argument import ADDRESS, MODE, SIZE, Named
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags
+from emu.linux.layout import PATHNAME, STRING
 from emu.linux.mman import Prot
 from emu.linux.syscall import Syscall
 from emu.mm.flags import VmFlags
@@ -50,8 +52,8 @@ class MshareCalls:
         self._entry = kernel.entry
         self._mounted = mounted
         self.table = (
-            Syscall(NR_MSHARE, "mshare", self.sys_mshare, ("str", "ptr", "size", "oflags", "mode")),
-            Syscall(NR_MSHARE_UNLINK, "mshare_unlink", self.sys_mshare_unlink, ("str",)),
+            Syscall(NR_MSHARE, "mshare", self.sys_mshare, (STRING, ADDRESS, SIZE, Named(OpenFlags), MODE)),
+            Syscall(NR_MSHARE_UNLINK, "mshare_unlink", self.sys_mshare_unlink, (STRING,)),
         )
         #: What the kernel has under these numbers without msharefs (later kernels: cachestat and fchmodat2).
         registered = {call.number: kernel.entry.lookup(call.number) for call in self.table}
@@ -83,7 +85,7 @@ class MshareCalls:
     @staticmethod
     def _name(task: Task, address: int) -> str:
         """The name as getname() reads it: a whole name below the root, never a path to walk."""
-        name = task.mm.read_cstring(address).decode("utf-8", "surrogateescape")
+        name = PATHNAME.read(task.mm, address)
         if not name:
             raise LinuxError(errno.ENOENT)
         return name

@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import errno
-import struct
 from typing import TYPE_CHECKING
 
 from emu.fs.file import File
 from emu.fs.hugetlbfs import HugetlbFile
+from emu.linux.argument import FD, HEX, SIZE, Named
 from emu.linux.errors import LinuxError
+from emu.linux.layout import Struct
 from emu.linux.mman import MapFlags, Prot
-from emu.linux.syscall import StructWords
 from msharefs.filesystem import RegionInode
 from msharefs.region import Region
 
 if TYPE_CHECKING:
     from emu.kernel.task import Task
 
-#: struct mshare_info: start, size.
-MSHARE_INFO = struct.Struct("<QQ")
-INFO_WORDS = StructWords("<QQ", (("start", "hex"), ("size", "size")))
+MSHARE_INFO = Struct("mshare_info", start=HEX, size=SIZE)
+#: Rights and flags of mmap(), in 32 bits.
+PROT, MAP_FLAGS = Named(Prot), Named(MapFlags)
 
 
-def create_words(where: str) -> StructWords:
-    """struct mshare_create, whose first field has been an address and is an offset."""
-    fields = ("size", "size"), ("offset", "size"), ("prot", "prot"), ("flags", "mapflags"), ("fd", "fd")
-    return StructWords("<QQQIII4x", ((where, "hex"), *fields))
+def mshare_create(where: str) -> Struct:
+    """struct mshare_create, whose first field has been an address and is an offset; ``offset`` is that in the file."""
+    first = {where: HEX}
+    return Struct("mshare_create", **first, size=SIZE, offset=SIZE, prot=PROT, flags=MAP_FLAGS, fd=FD)
 
 
-def unmap_words(where: str) -> StructWords:
+def mshare_unmap(where: str) -> Struct:
     """struct mshare_unmap likewise."""
-    return StructWords("<QQ", ((where, "hex"), ("size", "size")))
+    return Struct("mshare_unmap", **{where: HEX}, size=SIZE)
 
 
 #: s_maxbytes of a file system that does not set it: 2 GiB - 1 (MAX_NON_LFS).

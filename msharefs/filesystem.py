@@ -190,6 +190,9 @@ class MshareSuperBlock(SuperBlock):
     def show_options(self) -> str:
         return self.options.shown()
 
+    def option(self, name: str) -> str | None:
+        return self.options.value(name)
+
     def remount(self, options: str) -> None:
         """What may change takes effect at once, for the regions that exist too.
 

@@ -56,6 +56,17 @@ class MountOptions:
         "", ON_OFF, "mshare(2) and mshare_unlink(2) (default: on with abi=v1 and abi=v3, off with the others)"
     )
 
+    def value(self, name: str) -> str | None:
+        """What the option of this name is (of ``quirk``: all, separated by commas); None if there is none such.
+
+        >>> MountOptions(level="pte").value("level"), MountOptions().value("abi"), MountOptions().value("size")
+        ('pte', 'v3', None)
+        """
+        if name == "quirk":
+            return ",".join(sorted(self.quirks))
+        option = _BY_NAME.get(name)
+        return None if option is None else str(getattr(self, option.name))
+
     def shown(self) -> str:
         """The options for /proc/mounts: the level, which no posting has, and whatever is not the default."""
         words = [f"level={self.level}"]

@@ -61,6 +61,6 @@ class WindowOperations(SharedTableOperations):
         raise LinuxError(errno.EINVAL)
 
     def mremap(self, vma: Vma, new_start: int) -> None:
-        # the posted code moves the VMA and the entries of the shared tables, which corrupts them
+        # the posted code moves the VMA and with it the entries of the shared tables: quirk=mremap-window
         if not move_window(self.region.options.quirks, self.region, self.window(vma).mm, new_start):
             raise LinuxError(errno.EINVAL)

@@ -39,12 +39,10 @@ class Outcome(NamedTuple):
 class Booted(GuestMachine):
     """The machine of the pytest plugin, with msharefs whether or not it is installed, and what our own tests need."""
 
-    def __init__(self, memory: int = 64 * MIB, *, level: str = "pmd", **options: Any) -> None:
+    def __init__(self, memory: int = 64 * MIB, **options: Any) -> None:
         self._taken: list[int] = []
         super().__init__(
-            memory,
-            level=level,
-            **{"modules": {"msharefs": msharefs.module.init}, "record": False, "check_tlb": False, **options},
+            memory, **{"modules": {"msharefs": msharefs.module.init}, "record": False, "check_tlb": False, **options}
         )
 
     # -- running ---------------------------------------------------------------------------------------------------

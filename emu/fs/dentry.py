@@ -12,7 +12,7 @@ from emu.linux.fileflags import NAME_MAX
 
 if TYPE_CHECKING:
     from emu.fs.inode import Inode
-    from emu.fs.mount import Mount
+    from emu.fs.mount import VfsMount
 
 
 def decode_name(raw: bytes) -> str:
@@ -110,7 +110,7 @@ class Dentry:
 class Path(NamedTuple):
     """A place in the tree of mounts: the kernel's ``struct path``."""
 
-    mount: Mount
+    mount: VfsMount
     dentry: Dentry
 
     @property
@@ -152,6 +152,6 @@ def is_reachable(path: Path, root: Path) -> bool:
     return True
 
 
-def unnamed_path(mount: Mount, inode: Inode, label: str) -> Path:
+def unnamed_path(mount: VfsMount, inode: Inode, label: str) -> Path:
     """A place for an inode that has no name; ``label`` is what /proc/<pid>/fd shows."""
     return Path(mount, Dentry(label, inode, None, label))

@@ -12,8 +12,8 @@ from emu.linux.fileflags import MAX_FILE_SIZE, PAGE_SIZE, OpenFlags, PollEvents,
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.fs.inode import Inode
+    from emu.linux.argument import Ioctl
     from emu.linux.caller import Caller
-    from emu.linux.syscall import IoctlWords
     from emu.linux.wait import WaitQueue
     from emu.mm.address_space import AddressSpace
     from emu.mm.vma import Vma
@@ -188,8 +188,8 @@ class File:
         """A device control call; ENOTTY for a command that the file does not know."""
         raise LinuxError(errno.ENOTTY)
 
-    def ioctl_words(self, command: int) -> IoctlWords | None:
-        """How a command of :meth:`ioctl` is printed; None for one that has no name here."""
+    def ioctl_row(self, command: int) -> Ioctl | None:
+        """The declaration of a command of :meth:`ioctl`; None for one that has none."""
         return None
 
     def poll(self) -> tuple[int, tuple[WaitQueue, ...]]:

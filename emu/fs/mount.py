@@ -26,7 +26,7 @@ KEPT = (
 )
 
 
-class Mount:
+class VfsMount:
     """A superblock at a place: ``parent``/``mountpoint`` (both None for the root and for internal mounts)."""
 
     def __init__(self, sb: SuperBlock, source: str, flags: int, at: Path | None) -> None:
@@ -90,14 +90,14 @@ class MountTable:
     """All mounts of the tree, in the order in which they were made."""
 
     def __init__(self) -> None:
-        self._at: dict[tuple[Mount, Dentry], Mount] = {}
-        self._all: list[Mount] = []
+        self._at: dict[tuple[VfsMount, Dentry], VfsMount] = {}
+        self._all: list[VfsMount] = []
         self._last_id = 0
 
-    def __iter__(self) -> Iterator[Mount]:
+    def __iter__(self) -> Iterator[VfsMount]:
         return iter(self._all)
 
-    def add(self, mount: Mount) -> None:
+    def add(self, mount: VfsMount) -> None:
         """Hang ``mount`` at its place (``mount.at``)."""
         self._last_id += 1
         mount.id = self._last_id
@@ -106,7 +106,7 @@ class MountTable:
             self._at[mount.at] = mount
         self._all.append(mount)
 
-    def remove(self, mount: Mount) -> None:
+    def remove(self, mount: VfsMount) -> None:
         """Take ``mount`` out of the tree; its superblock stays."""
         if mount.at is not None:
             del self._at[mount.at]
@@ -129,6 +129,6 @@ class MountTable:
         """Whether something is mounted on ``dentry`` in any mount."""
         return any(mount.at is not None and mount.at.dentry is dentry for mount in self._all)
 
-    def children(self, mount: Mount) -> list[Mount]:
+    def children(self, mount: VfsMount) -> list[VfsMount]:
         """Mounts directly inside ``mount``."""
         return [other for other in self._all if other.at is not None and other.at.mount is mount]

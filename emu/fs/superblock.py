@@ -62,6 +62,10 @@ class SuperBlock:
         """This file system's own options as /proc/mounts shows them, each with a leading comma."""
         return ""
 
+    def option(self, name: str) -> str | None:
+        """What the mount option of this name is, whether or not it was given; None if there is no such option."""
+        return None
+
     def remount(self, options: str) -> None:
         """Change the options that can change; EINVAL for others."""
         if options:

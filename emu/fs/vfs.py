@@ -11,7 +11,7 @@ from emu.fs import operations
 from emu.fs.dentry import Path, d_path, unnamed_path
 from emu.fs.file import File
 from emu.fs.hugetlbfs import Hugetlbfs, HugetlbInode, HugetlbSuperBlock
-from emu.fs.mount import KEPT, Mount, MountTable
+from emu.fs.mount import KEPT, MountTable, VfsMount
 from emu.fs.namei import PathWalk
 from emu.fs.pipe import PipeFile, PipeFsType, PipeInode, Pipes
 from emu.fs.resources import Resources
@@ -50,7 +50,7 @@ class Vfs:
         resources.register_fifo(self.pipes.open_fifo)
         internal = (PipeFsType(), ShmemType(), Hugetlbfs())
         self._internal_types: dict[str, FileSystemType] = {fs.name: fs for fs in internal}
-        self._internal: dict[str, Mount] = {}
+        self._internal: dict[str, VfsMount] = {}
 
     def register_filesystem(self, fstype: FileSystemType) -> None:
         """Make a file system type known to mount(2); a name can be taken once."""
@@ -60,13 +60,15 @@ class Vfs:
 
     # Mounts
 
-    def mount(self, fstype: str, target: str | Path, options: str = "", source: str = "none", flags: int = 0) -> Mount:
+    def mount(
+        self, fstype: str, target: str | Path, options: str = "", source: str = "none", flags: int = 0
+    ) -> VfsMount:
         """Mount a registered type on a directory; ENODEV for an unknown type. The first mount goes to ``/``."""
         kind = self.filesystems.get(fstype)
         if kind is None:
             raise LinuxError(errno.ENODEV)
         if not self._mounted():
-            mount = Mount(kind.mount(self.resources, options), source, flags, None)
+            mount = VfsMount(kind.mount(self.resources, options), source, flags, None)
             self.mount_table.add(mount)
             self.root = mount.root_path
             return mount
@@ -75,7 +77,7 @@ class Vfs:
             raise LinuxError(errno.ENOTDIR)
         if len(list(self.mount_table)) >= MAX_MOUNTS:
             raise LinuxError(errno.ENOSPC)
-        mount = Mount(kind.mount(self.resources, options), source, flags, self.mount_table.cross(path))
+        mount = VfsMount(kind.mount(self.resources, options), source, flags, self.mount_table.cross(path))
         self.mount_table.add(mount)
         return mount
 
@@ -110,24 +112,24 @@ class Vfs:
             lines.append(f"{_escape(mount.source)} {_escape(place)} {mount.sb.fstype.name} {mount.options()} 0 0\n")
         return "".join(lines)
 
-    def internal_mount(self, fstype: str) -> Mount:
+    def internal_mount(self, fstype: str) -> VfsMount:
         """The mount of a type that is in no tree (``pipefs``, ``shmem``)."""
         mount = self._internal.get(fstype)
         if mount is None:
             sb = self._internal_types[fstype].mount(self.resources, "")
             sb.active = 1
-            mount = self._internal[fstype] = Mount(sb, fstype, 0, None)
+            mount = self._internal[fstype] = VfsMount(sb, fstype, 0, None)
         return mount
 
     def _mounted(self) -> bool:
         return hasattr(self, "root")
 
-    def _mount_at(self, path: Path) -> Mount:
+    def _mount_at(self, path: Path) -> VfsMount:
         if path.dentry is not path.mount.root:
             raise LinuxError(errno.EINVAL)
         return path.mount
 
-    def _detach(self, mount: Mount) -> None:
+    def _detach(self, mount: VfsMount) -> None:
         for child in self.mount_table.children(mount):
             self._detach(child)
         self.mount_table.remove(mount)
@@ -135,7 +137,7 @@ class Vfs:
         if not mount.pins:
             mount.release()
 
-    def _stands_in(self, mount: Mount) -> bool:
+    def _stands_in(self, mount: VfsMount) -> bool:
         """Whether a process has its working directory, root or program there."""
         return any(place.mount is mount for place in self._places())
 

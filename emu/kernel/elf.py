@@ -1,16 +1,41 @@
-"""Reading the headers of an ELF program (the fields themselves are pyelftools' business)."""
+"""Reading the headers of an ELF program (elf(5); System V ABI, chapters 4 and 5).
+
+They are read with struct, because pyelftools takes as long to import as a small program takes to run.
+"""
 
 from __future__ import annotations
 
 import errno
 from dataclasses import dataclass
-from typing import Any, Protocol
+from struct import Struct
+from typing import NamedTuple, Protocol
 
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 
 _HEADER_BYTES = 64
 _MAX_PHDRS = 128
+_EM_X86_64 = 62
+_ET_EXEC, _ET_DYN = 2, 3
+_PT_LOAD, _PT_INTERP, _PT_PHDR, _PT_GNU_STACK = 1, 3, 6, 0x6474E551
+_PF_X, _PF_W, _PF_R = 1, 2, 4
+#: Elf64_Ehdr behind e_ident: e_type, e_machine, e_version, e_entry, e_phoff, e_shoff, e_flags, e_ehsize, e_phentsize,
+#: e_phnum, e_shentsize, e_shnum, e_shstrndx.
+_EHDR = Struct("<16xHHIQQQIHHHHHH")
+_PHDR = Struct("<IIQQQQQQ")
+
+
+class _ProgramHeader(NamedTuple):
+    """Elf64_Phdr."""
+
+    p_type: int
+    p_flags: int
+    p_offset: int
+    p_vaddr: int
+    p_paddr: int
+    p_filesz: int
+    p_memsz: int
+    p_align: int
 
 
 class Image(Protocol):
@@ -72,69 +97,63 @@ def read_elf(image: Image, size: int) -> ElfProgram:
         raise NotExecutable("a 32-bit ELF file; only 64-bit x86-64 programs can run")
     if head[5] != 1:
         raise NotExecutable("a big-endian ELF file")
-    header, program_headers = _parse(image, head)
-    if header.e_machine != "EM_X86_64":
-        raise NotExecutable(f"an ELF file for another machine ({header.e_machine}); only x86-64 programs can run")
-    if header.e_type not in ("ET_EXEC", "ET_DYN"):
-        raise NotExecutable(f"an ELF file that is no program ({header.e_type})")
-    return _program(image, size, header, program_headers)
+    e_type, e_machine, _, e_entry, e_phoff, _, _, _, e_phentsize, e_phnum, *_ = _EHDR.unpack(head)
+    if e_phentsize != _PHDR.size or not 0 < e_phnum <= _MAX_PHDRS:
+        raise NotExecutable("an ELF file without usable program headers")
+    table = image.pread(_PHDR.size * e_phnum, e_phoff) if e_phoff < 1 << 62 else b""
+    if len(table) < _PHDR.size * e_phnum:
+        raise NotExecutable("truncated: the program headers lie beyond the end of the file")
+    if e_machine != _EM_X86_64:
+        machine = _name_of("ENUM_E_MACHINE", e_machine)
+        raise NotExecutable(f"an ELF file for another machine ({machine}); only x86-64 programs can run")
+    if e_type not in (_ET_EXEC, _ET_DYN):
+        raise NotExecutable(f"an ELF file that is no program ({_name_of('ENUM_E_TYPE', e_type)})")
+    headers = [_ProgramHeader(*fields) for fields in _PHDR.iter_unpack(table)]
+    return _program(image, size, e_type == _ET_DYN, e_entry, e_phoff, headers)
 
 
-def _parse(image: Image, head: bytes) -> tuple[Any, list[Any]]:
-    from io import BytesIO
+def _name_of(enumeration: str, value: int) -> str:
+    """The name of a value as pyelftools has it, or the number."""
+    from elftools.elf import enums
 
-    from elftools.common.exceptions import ELFParseError
-    from elftools.common.utils import struct_parse
-    from elftools.elf.structs import ELFStructs
-
-    structs = ELFStructs(little_endian=True, elfclass=64)
-    structs.create_basic_structs()
-    structs.create_advanced_structs()
-    try:
-        header = struct_parse(structs.Elf_Ehdr, BytesIO(head))
-        if header.e_phentsize != 56 or not 0 < header.e_phnum <= _MAX_PHDRS:
-            raise NotExecutable("an ELF file without usable program headers")
-        table = image.pread(56 * header.e_phnum, header.e_phoff) if header.e_phoff < 1 << 62 else b""
-        if len(table) < 56 * header.e_phnum:
-            raise NotExecutable("truncated: the program headers lie beyond the end of the file")
-        stream = BytesIO(table)
-        return header, [struct_parse(structs.Elf_Phdr, stream, 56 * n) for n in range(header.e_phnum)]
-    except ELFParseError as error:
-        raise NotExecutable(f"a damaged ELF file ({error})") from None
+    names: dict[str, object] = getattr(enums, enumeration)
+    return next((name for name, known in names.items() if known == value), str(value))
 
 
-def _program(image: Image, size: int, header: Any, program_headers: list[Any]) -> ElfProgram:
+def _program(
+    image: Image, size: int, position_independent: bool, entry: int, phoff: int, program_headers: list[_ProgramHeader]
+) -> ElfProgram:
     segments: list[Segment] = []
     interpreter = None
     executable_stack = False
     phdr = 0
     for ph in program_headers:
-        if ph.p_type == "PT_LOAD" and ph.p_memsz:
+        if ph.p_type == _PT_LOAD and ph.p_memsz:
             segments.append(_segment(ph, size))
-            if ph.p_offset <= header.e_phoff < ph.p_offset + ph.p_filesz:
-                phdr = header.e_phoff - ph.p_offset + ph.p_vaddr
-        elif ph.p_type == "PT_INTERP":
+            if ph.p_offset <= phoff < ph.p_offset + ph.p_filesz:
+                phdr = phoff - ph.p_offset + ph.p_vaddr
+        elif ph.p_type == _PT_INTERP:
             name = image.pread(min(ph.p_filesz, 4096), ph.p_offset)
             if len(name) < ph.p_filesz or not name.endswith(b"\0"):
                 raise NotExecutable("truncated: the name of the interpreter lies beyond the end of the file")
             interpreter = name[:-1].decode("utf-8", "surrogateescape")
-        elif ph.p_type == "PT_GNU_STACK":
-            executable_stack = bool(ph.p_flags & 1)
-        elif ph.p_type == "PT_PHDR":
+        elif ph.p_type == _PT_GNU_STACK:
+            executable_stack = bool(ph.p_flags & _PF_X)
+        elif ph.p_type == _PT_PHDR:
             phdr = ph.p_vaddr
     if not segments:
         raise NotExecutable("an ELF file with nothing to load")
     return ElfProgram(
-        header.e_type == "ET_DYN", header.e_entry, phdr, header.e_phnum, tuple(segments), interpreter, executable_stack
+        position_independent, entry, phdr, len(program_headers), tuple(segments), interpreter, executable_stack
     )
 
 
-def _segment(ph: Any, size: int) -> Segment:
+def _segment(ph: _ProgramHeader, size: int) -> Segment:
     if ph.p_filesz > ph.p_memsz or (ph.p_vaddr - ph.p_offset) % 4096 or ph.p_vaddr + ph.p_memsz >= 1 << 47:
         raise NotExecutable(f"a damaged ELF file: a segment at {ph.p_vaddr:#x} makes no sense")
     if ph.p_offset + ph.p_filesz > size:
         raise NotExecutable("truncated: a segment lies beyond the end of the file")
     flags = ph.p_flags
-    prot = (Prot.READ if flags & 4 else Prot.NONE) | (Prot.WRITE if flags & 2 else Prot.NONE)
-    prot |= Prot.EXEC if flags & 1 else Prot.NONE
+    prot = (Prot.READ if flags & _PF_R else Prot.NONE) | (Prot.WRITE if flags & _PF_W else Prot.NONE)
+    prot |= Prot.EXEC if flags & _PF_X else Prot.NONE
     return Segment(ph.p_vaddr, ph.p_memsz, ph.p_offset, ph.p_filesz, prot)

@@ -5,6 +5,7 @@ arch/x86/mm/fault.c).
 from __future__ import annotations
 
 import errno
+from functools import partial
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from emu.kernel.signal_state import (
 )
 from emu.kernel.task import Task, TaskState
 from emu.linux.errors import Interrupted, LinuxError
-from emu.linux.syscall import Syscall
+from emu.linux.syscall import Enter, Registers, Restart, Syscall, compile_entry
 from emu.mm.flags import FaultResult
 from mmu import Access, GeneralProtection, PageFault
 from mmu.faults import ErrorCode
@@ -32,18 +33,8 @@ from mmu.faults import ErrorCode
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
 
-#: Calls that wait for a vfork child: only SIGKILL ends that.
-_UNINTERRUPTIBLE = frozenset({56, 58, 435})
-#: Calls that end with EINTR even if the handler has SA_RESTART (signal(7)).
-_NEVER_RESTARTED = frozenset({7, 23, 34, 35, 128, 130, 230, 232, 270, 271, 281})
-_FUTEX = 202
 _DIVIDE_ERROR, _DEBUG, _BREAKPOINT, _INVALID_OPCODE, _FPU, _SIMD = 0, 1, 3, 6, 16, 19
 _GENERAL_PROTECTION, _PAGE_FAULT = 13, 14
-
-
-def _restartable(number: int, arguments: tuple[int, ...]) -> bool:
-    """Whether SA_RESTART means anything to a call: to a wait for a futex it does if it has no timeout."""
-    return arguments[3] == 0 if number == _FUTEX else number not in _NEVER_RESTARTED
 
 
 class Entry:
@@ -53,6 +44,7 @@ class Entry:
         self._kernel = kernel
         self._cpu = kernel.cpu
         self._table: dict[int, Syscall] = {}
+        self._entries: dict[int, Enter] = {}
         kernel.cpu.mmu.on_page_fault = self._page_fault
 
     def register(self, syscall: Syscall, *, replace: bool = False) -> None:
@@ -62,10 +54,18 @@ class Entry:
         if syscall.number in self._table and not replace:
             raise ValueError(f"system call {syscall.number} ({syscall.name}) is registered already")
         self._table[syscall.number] = syscall
+        self._entries.pop(syscall.number, None)
 
     def lookup(self, number: int) -> Syscall | None:
         """The system call with this number."""
         return self._table.get(number)
+
+    def entry_of(self, number: int) -> Enter:
+        """What is run for a number.  Rows are many and few are called, so that each is compiled when it first is."""
+        call = self._table.get(number)
+        if call is None:
+            return partial(self._not_implemented, number)
+        return self._entries.setdefault(number, compile_entry(call))
 
     # -- the loop --------------------------------------------------------------------------------------------------
 
@@ -105,24 +105,23 @@ class Entry:
 
     def _system_call(self, task: Task) -> bool:
         """False if the task sleeps or has ended."""
-        rip, number, arguments = self._cpu.syscall_registers()
+        rip, number, registers = self._cpu.syscall_registers()
         task.rip = rip
-        call = self._table.get(number)
-        if call is None:
-            self._kernel.tracer.syscall_enter(task, number, None, arguments)
-            self._unknown(number)
-            return self._finish(task, number, -errno.ENOSYS)
-        wanted = arguments[: len(call.arguments)]
+        enter = self._entries.get(number) or self.entry_of(number)
         tracer = self._kernel.tracer
         if tracer.syscalls:
-            tracer.syscall_enter(task, number, call, wanted)
+            call = self._table.get(number)
+            shown = registers if call is None else registers[: call.in_registers]
+            tracer.syscall_enter(task, number, call, shown)
         try:
-            result = call.handler(self._kernel, task, *wanted)
+            result = enter(self._kernel, task, registers)
         except LinuxError as error:
             result = -error.errno
         if type(result) is GeneratorType:
+            if self._table[number].restart is None:
+                raise AssertionError(f"{self._table[number].name} waits, and its row does not say what a signal does")
             task.sleeping = result
-            task.syscall = (number, wanted)
+            task.syscall = (number, registers)
             task.syscall_rflags = self._cpu.trap.rflags
             return self._advance(task, interrupted=False)
         return self._finish(task, number, result)
@@ -151,8 +150,9 @@ class Entry:
         try:
             wanted: Any = sleeping.throw(Interrupted()) if interrupted else next(sleeping)
             if interrupted:
-                if call[0] not in _UNINTERRUPTIBLE:
-                    raise AssertionError(f"system call {call[0]} went back to sleep although a signal interrupts it")
+                row = self._table[call[0]]
+                if row.restart is not Restart.UNINTERRUPTIBLE:
+                    raise AssertionError(f"{row.name} went back to sleep although a signal interrupts it")
                 if task.signals.pending_mask >> (Sig.KILL - 1) & 1:
                     sleeping.close()
                     raise Interrupted
@@ -162,7 +162,7 @@ class Entry:
             result = int(done.value or 0)
         except Interrupted:
             result = -errno.EINTR
-            if _restartable(*call) and self._restarts(task):
+            if self._starts_again(task, *call):
                 return self._restart(task, call[0])
         except LinuxError as error:
             result = -error.errno
@@ -171,10 +171,12 @@ class Entry:
             return False
         return self._finish(task, call[0], result)
 
-    def _restarts(self, task: Task) -> bool:
-        """Whether the first signal with a handler lets the call start again (SA_RESTART), or none has one
-        (handle_signal): what is delivered after that interrupts a handler, and no call.
+    def _starts_again(self, task: Task, number: int, registers: tuple[int, ...]) -> bool:
+        """Whether the call is one that starts again, and the first signal with a handler lets it (SA_RESTART), or none
+        has one (handle_signal): what is delivered after that interrupts a handler, and no call.
         """
+        if self._table[number].restarts_as(registers) is not Restart.SYS:
+            return False
         action = task.signals.first_caught()
         return action is None or bool(action.flags & SaFlags.RESTART)
 
@@ -184,12 +186,13 @@ class Entry:
         self._cpu.syscall_return(number, task.rip + 2)
         return True
 
-    def _unknown(self, number: int) -> None:
+    def _not_implemented(self, number: int, kernel: Kernel, task: Task, registers: Registers) -> int:
         from emu.linux.syscall_names import name_of
 
         name = name_of(number)
         known = "" if name == f"#{number}" else f" ({name})"
-        self._kernel.log_once(f"system call {number}{known} is not implemented: ENOSYS")
+        kernel.log_once(f"system call {number}{known} is not implemented: ENOSYS")
+        return -errno.ENOSYS
 
     # -- faults and exceptions -------------------------------------------------------------------------------------
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import errno
 from collections.abc import Generator
-from enum import IntFlag
 from typing import TYPE_CHECKING, Any
 
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, SigAction
@@ -13,12 +12,13 @@ from emu.kernel.task import Task, ThreadGroup, limits_of
 from emu.linux.errors import LinuxError
 from emu.linux.limits import INFINITY, Rlimit
 from emu.linux.wait import WaitQueue
+from emu.linux.words import Flags
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
 
 
-class CloneFlags(IntFlag):
+class CloneFlags(Flags, prefix="CLONE_"):
     """CLONE_*."""
 
     SIGNAL = 0xFF

@@ -47,6 +47,9 @@ class UserMemory(Protocol):
     def write(self, address: int, data: bytes) -> None:
         """Store ``data``."""
 
+    def read_cstring(self, address: int, limit: int) -> bytes:
+        """A string without its NUL; LinuxError(ENAMETOOLONG) if there is none within ``limit`` bytes."""
+
 
 class Caller(Protocol[Place]):
     """A thread: its number, that of its process, its rights, its memory, and where it stands in the tree."""

@@ -128,7 +128,8 @@ class Form:
             for name, simple in _placeholders(self.words):
                 if name not in self.required or not simple:
                     raise EventError(
-                        f"the words {self.words!r} may only have {{names}} of fields that are always there"
+                        f"the words {self.words!r} may only have {{names}} of fields that are always there: "
+                        f"{', '.join(sorted(self.required))}"
                     )
 
     @cached_property

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from enum import IntEnum, IntFlag
+from enum import IntFlag
+
+from emu.linux.words import Choice, Flags, named_bits
 
 PATH_MAX = 4096
 NAME_MAX = 255
@@ -20,7 +22,7 @@ CHUNK = 1 << 20
 MAX_FILE_SIZE = (1 << 63) - 1
 
 
-class OpenFlags(IntFlag):
+class OpenFlags(Flags, prefix="O_"):
     """open(2) flags."""
 
     RDONLY = 0
@@ -45,12 +47,29 @@ class OpenFlags(IntFlag):
     PATH = 0o10000000
     TMPFILE = 0o20200000
 
+    @classmethod
+    def names(cls) -> dict[int, str]:
+        """All but the access mode; first those that have the bits of others."""
+        bits = {bit: name for bit, name in super().names().items() if bit > cls.ACCMODE}
+        return {int(cls.TMPFILE): "O_TMPFILE", int(cls.SYNC): "O_SYNC", **bits}
+
+    @classmethod
+    def words(cls, value: int) -> str:
+        mode = ("O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE")[value & cls.ACCMODE]
+        rest = value & ~int(cls.ACCMODE)
+        return f"{mode}|{named_bits(rest, cls.names())}" if rest else mode
+
+    @classmethod
+    def descriptor_words(cls, value: int) -> str:
+        """Those of a call that makes descriptors of its own kind, which have no access mode (pipe2, dup3)."""
+        return named_bits(value, cls.names())
+
 
 #: What F_SETFL may change.
 SETFL_MASK = OpenFlags.APPEND | OpenFlags.NONBLOCK | OpenFlags.ASYNC | OpenFlags.DIRECT | OpenFlags.NOATIME
 
 
-class AtFlags(IntFlag):
+class AtFlags(Flags, prefix="AT_"):
     """Flags of the *at() calls."""
 
     SYMLINK_NOFOLLOW = 0x100
@@ -67,7 +86,7 @@ class AtFlags(IntFlag):
 AT_FDCWD = -100
 
 
-class RenameFlags(IntFlag):
+class RenameFlags(Flags, prefix="RENAME_"):
     """renameat2(2) flags."""
 
     NOREPLACE = 1
@@ -75,7 +94,7 @@ class RenameFlags(IntFlag):
     WHITEOUT = 4
 
 
-class FallocateFlags(IntFlag):
+class FallocateFlags(Flags, prefix="FALLOC_FL_"):
     """fallocate(2) modes; 0 is plain allocation."""
 
     KEEP_SIZE = 0x01
@@ -111,7 +130,7 @@ class PollEvents(IntFlag):
     RDHUP = 0x2000
 
 
-class MountFlags(IntFlag):
+class MountFlags(Flags, prefix="MS_"):
     """mount(2) flags."""
 
     RDONLY = 1
@@ -137,7 +156,7 @@ class MountFlags(IntFlag):
     STRICTATIME = 1 << 24
 
 
-class UmountFlags(IntFlag):
+class UmountFlags(Flags, prefix="MNT_"):
     """umount2(2) flags."""
 
     FORCE = 1
@@ -146,7 +165,7 @@ class UmountFlags(IntFlag):
     NOFOLLOW = 8
 
 
-class Whence(IntEnum):
+class Whence(Choice, prefix="SEEK_"):
     """lseek(2) whence."""
 
     SET = 0

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from enum import IntFlag
+from emu.linux.words import Flags
 
 
-class Prot(IntFlag):
+class Prot(Flags, prefix="PROT_", zero="PROT_NONE"):
     """PROT_* (asm-generic/mman-common.h)."""
 
     NONE = 0
@@ -14,7 +14,7 @@ class Prot(IntFlag):
     EXEC = 4
 
 
-class MapFlags(IntFlag):
+class MapFlags(Flags, prefix="MAP_"):
     """MAP_* (asm-generic/mman.h, asm/mman.h)."""
 
     SHARED = 0x01
@@ -35,3 +35,9 @@ class MapFlags(IntFlag):
     HUGETLB = 0x40000
     SYNC = 0x80000
     FIXED_NOREPLACE = 0x100000
+
+    @classmethod
+    def words(cls, value: int) -> str:
+        kind, rest = value & cls.TYPE, value & ~int(cls.TYPE)
+        name = {0: "MAP_FILE", 1: "MAP_SHARED", 2: "MAP_PRIVATE", 3: "MAP_SHARED_VALIDATE"}.get(kind, f"{kind:#x}")
+        return f"{name}|{super().words(rest)}" if rest else name

@@ -1,33 +1,68 @@
-"""What a system-call module declares: number, name, handler and how to print the arguments."""
+"""What a system-call module declares: one row a call, from which all the rest of it comes.
+
+A row has the number, the name, the handler, the types of the arguments, what the result is, and what a signal does to a
+call that waits.  The entry into the kernel (emu.kernel.entry) decodes and copies by it, the printers print by it, and
+docs/syscalls.md is made of it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from emu.linux.argument import Argument
+from emu.linux.words import octal
 
 if TYPE_CHECKING:
     from emu.linux.wait import WaitQueue
 
 #: What a handler gives: a result (>= 0), or a generator that yields what it waits for and returns the result.
 Result = int | Generator["WaitQueue | tuple[WaitQueue | None, int | None]", None, int]
+#: The six registers that arguments are in: RDI, RSI, RDX, R10, R8, R9.
+Registers = tuple[int, int, int, int, int, int]
 
 
-class StructWords(NamedTuple):
-    """How to print a structure that an argument points at: its layout (as the struct module writes it), and the name
-    and kind of each field.  Kinds are those of arguments.
-    """
+class Restart(Enum):
+    """What a signal does to a call that waits (include/linux/errno.h; signal(7) says which call does what)."""
 
-    layout: str
-    fields: tuple[tuple[str, str], ...]
+    #: The call starts again if the handler has SA_RESTART.
+    SYS = "ERESTARTSYS"
+    #: EINTR after any handler.
+    NOHAND = "ERESTARTNOHAND"
+    #: EINTR after any handler; the time that was left is what Linux keeps for a call that goes on without one.
+    BLOCK = "ERESTART_RESTARTBLOCK"
+    #: EINTR after any signal.
+    INTR = "EINTR"
+    #: Only SIGKILL ends the wait.
+    UNINTERRUPTIBLE = "killable only"
 
 
-class IoctlWords(NamedTuple):
-    """How to print an ioctl of one kind of file: the command's name, and what its argument points at."""
+class RestartByTimeout:
+    """Restart.SYS, and Restart.BLOCK if the argument at a position, a pointer to a timeout, is not NULL."""
 
-    name: str
-    argument: StructWords | None = None
-    #: The call writes the structure, rather than reads it.
-    written: bool = False
+    def __init__(self, position: int) -> None:
+        self.position = position
+
+
+class Returned:
+    """What the result of a call is."""
+
+    def __init__(self, name: str, words: Callable[[int], str] = str) -> None:
+        #: What the table of calls in docs/ says.
+        self.name = name
+        self._words = words
+
+    def text(self, result: int, values: tuple[int, ...]) -> str:
+        """A result that is no error as strace prints it; ``values`` are the arguments of the call."""
+        return self._words(result)
+
+
+ZERO, NUMBER, NEVER = Returned("0"), Returned("number"), Returned("does not return")
+DESCRIPTOR, PROCESS, BYTES, IDENTITY = Returned("fd"), Returned("pid"), Returned("bytes"), Returned("id")
+AT_ADDRESS, PERMISSIONS = Returned("address", hex), Returned("mode", octal)
+#: How many descriptors are ready; 0 is what a timeout gives.
+READY = Returned("number ready", lambda result: str(result or "0 (Timeout)"))
 
 
 class Syscall(NamedTuple):
@@ -35,18 +70,63 @@ class Syscall(NamedTuple):
 
     number: int
     name: str
+    #: ``handler(kernel, task, ...)`` with what the types of the arguments give it.
     handler: Callable[..., Any]
-    arguments: tuple[str | StructWords, ...] = ()
-    #: The result is an address, for who prints it.
-    gives_address: bool = False
+    arguments: tuple[Argument, ...] = ()
+    returns: Returned = ZERO
+    #: None: the call never waits.
+    restart: Restart | RestartByTimeout | None = None
+
+    @property
+    def in_registers(self) -> int:
+        """How many registers hold arguments."""
+        return sum(argument.in_register for argument in self.arguments)
+
+    def restarts_as(self, registers: tuple[int, ...]) -> Restart | None:
+        """What a signal does to this call with these arguments."""
+        if isinstance(self.restart, RestartByTimeout):
+            return Restart.BLOCK if registers[self.restart.position] else Restart.SYS
+        return self.restart
 
 
-def s32(value: int) -> int:
-    """The low 32 bits as a C ``int``."""
-    value &= 0xFFFFFFFF
-    return value - (1 << 32) if value >> 31 else value
+#: A system call from the registers on: what its handler gives, a result or a generator.  LinuxError where it fails.
+Enter = Callable[[Any, Any, Registers], Any]
 
 
-def s64(value: int) -> int:
-    """64 bits as a C ``long``."""
-    return value - (1 << 64) if value >> 63 else value
+def compile_entry(call: Syscall) -> Enter:
+    """The function that decodes the registers of a call, follows its pointers, calls the handler, and copies out what
+    that returns.  It is made by exec() because the entry is the hot path of every program; for ``fstat`` it is::
+
+        def enter(kernel, task, registers):
+            a, b, c, d, e, f = registers
+            rb = handler(kernel, task, a if a <= 2147483647 else f1(a))
+            f2(task.mm, b, rb)
+            return 0
+    """
+    names: dict[str, Any] = {"handler": call.handler}
+
+    def bind(function: Callable[..., Any]) -> str:
+        name = f"f{len(names)}"
+        names[name] = function
+        return name
+
+    passed, results, copies = ["kernel", "task"], [], []
+    for register, argument in zip("abcdef", call.arguments, strict=False):
+        if not isinstance(argument, Argument):
+            kind = type(argument).__name__
+            raise TypeError(f"{call.name}: a {kind} is no argument; In(), Out() or Pointer() takes what is in memory")
+        expression = argument.passed(register, bind)
+        if expression is not None:
+            passed.append(expression)
+        copy = argument.stored(register, f"r{register}", bind)
+        if copy is not None:
+            results.append(f"r{register}")
+            copies.append(copy)
+    called = f"handler({', '.join(passed)})"
+    body = [f"{', '.join(results)} = {called}", *copies, "return 0"] if copies else [f"return {called}"]
+    if call.arguments:
+        body.insert(0, "a, b, c, d, e, f = registers")
+    source = "\n ".join(["def enter(kernel, task, registers):", *body])
+    exec(compile(source, f"<entry of {call.name}>", "exec"), names)
+    enter: Enter = names["enter"]
+    return enter

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-from enum import IntEnum
 
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import FallocateFlags
 from emu.linux.mman import Prot
+from emu.linux.words import Choice
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.flags import VmFlags
 from emu.mm.gup import allows_access, fault_in
@@ -16,7 +16,7 @@ from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
 
 
-class Advice(IntEnum):
+class Advice(Choice, prefix="MADV_"):
     """MADV_*."""
 
     NORMAL = 0

@@ -14,6 +14,7 @@ def all_tables() -> Iterator[tuple[Syscall, ...]]:
     from emu.syscalls import (
         attributes,
         directories,
+        fcntl,
         fdctl,
         files,
         futex,
@@ -32,7 +33,7 @@ def all_tables() -> Iterator[tuple[Syscall, ...]]:
     )
 
     for subject in (
-        openclose, files, fdctl, naming, attributes, directories, poll, memory, residence, remote, futex, limits,
+        openclose, files, fcntl, fdctl, naming, attributes, directories, poll, memory, residence, remote, futex, limits,
         process, identity, signals, system, times,
     ):  # fmt: skip
         yield subject.TABLE

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import errno
-import struct
+import stat
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emu.fs import operations
+from emu.linux.argument import ADDRESS, DIRFD, FD, HEX32, ID, MODE, SIZE, Bits, In, Named, Out, Pointer
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import AT_FDCWD, AtFlags, major, minor
-from emu.linux.syscall import Syscall, s32, s64
+from emu.linux.layout import LATE_PATH, PATH, PATHNAME, STRING, TEXT, Layout
+from emu.linux.syscall import BYTES, Syscall
 from emu.syscalls.paths import resolve, resolve_at, start_of
+from emu.syscalls.types import file_mode_words
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
@@ -19,11 +22,13 @@ if TYPE_CHECKING:
     from emu.fs.namei import PathWalk
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
-    from emu.linux.caller import Credentials
+    from emu.linux.caller import Credentials, UserMemory
 
 NANO = 1_000_000_000
 UTIME_NOW = 0x3FFFFFFF
 UTIME_OMIT = 0x3FFFFFFE
+#: A user or group that is not changed.
+_SAME = 0xFFFFFFFF
 #: All the fields that statx fills (STATX_BASIC_STATS | STATX_BTIME) and STATX_MNT_ID.
 STATX_MASK = 0x7FF | 0x800 | 0x1000
 STATX_RESERVED = 0x80000000
@@ -33,72 +38,86 @@ _STAT_FLAGS = int(AtFlags.SYMLINK_NOFOLLOW | AtFlags.NO_AUTOMOUNT | AtFlags.EMPT
 _SYNC = int(AtFlags.STATX_FORCE_SYNC | AtFlags.STATX_DONT_SYNC)
 _NOFOLLOW = int(AtFlags.SYMLINK_NOFOLLOW)
 _EMPTY = int(AtFlags.EMPTY_PATH)
-#: struct stat (arch/x86/include/uapi/asm/stat.h), 144 bytes.
-STAT = struct.Struct("<QQQIIIIQqqqqqqqqq24x")
-#: struct statx, 256 bytes.
-STATX = struct.Struct("<IIQIIIHHQQQQqIiqIiqIiqIiIIIIQII96x")
 
 
-def pack_stat(s: Stat) -> bytes:
-    """struct stat as x86-64 has it."""
-    return STAT.pack(
-        s.dev, s.ino, s.nlink, s.mode, s.uid, s.gid, 0, s.rdev, s.size, s.blksize, s.blocks,
-        *divmod(s.atime, NANO), *divmod(s.mtime, NANO), *divmod(s.ctime, NANO),
-    )  # fmt: skip
+class _Stat(Layout):
+    """struct stat (arch/x86/include/uapi/asm/stat.h), 144 bytes; of its fields the most important are printed."""
+
+    prints = True
+
+    def write(self, memory: UserMemory, address: int, value: Stat) -> None:
+        s = value
+        super().write(memory, address, (
+            s.dev, s.ino, s.nlink, s.mode, s.uid, s.gid, 0, s.rdev, s.size, s.blksize, s.blocks,
+            *divmod(s.atime, NANO), *divmod(s.mtime, NANO), *divmod(s.ctime, NANO),
+        ))  # fmt: skip
+
+    def words(self, values: tuple[Any, ...]) -> str:
+        mode, device, size = values[3], values[7], values[8]
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+            what = f"st_rdev=makedev({major(device):#x}, {minor(device):#x})"
+        else:
+            what = f"st_size={size}"
+        return f"{{st_mode={file_mode_words(mode)}, {what}, ...}}"
 
 
-def pack_statx(s: Stat, mount_id: int, attributes: int) -> bytes:
-    """struct statx."""
-    return STATX.pack(
-        STATX_MASK, s.blksize, attributes, s.nlink, s.uid, s.gid, s.mode, 0, s.ino, s.size, s.blocks,
-        STATX_ATTR_MOUNT_ROOT,
-        *divmod(s.atime, NANO), 0, *divmod(s.btime, NANO), 0, *divmod(s.ctime, NANO), 0, *divmod(s.mtime, NANO), 0,
-        major(s.rdev), minor(s.rdev), major(s.dev), minor(s.dev), mount_id, 0, 0,
-    )  # fmt: skip
+class _Statx(Layout):
+    """struct statx, 256 bytes."""
+
+    def write(self, memory: UserMemory, address: int, value: tuple[Stat, int, int]) -> None:
+        s, mount_id, attributes = value
+        super().write(memory, address, (
+            STATX_MASK, s.blksize, attributes, s.nlink, s.uid, s.gid, s.mode, 0, s.ino, s.size, s.blocks,
+            STATX_ATTR_MOUNT_ROOT,
+            *divmod(s.atime, NANO), 0, *divmod(s.btime, NANO), 0, *divmod(s.ctime, NANO), 0, *divmod(s.mtime, NANO), 0,
+            major(s.rdev), minor(s.rdev), major(s.dev), minor(s.dev), mount_id, 0, 0,
+        ))  # fmt: skip
 
 
-def sys_newfstatat(kernel: Kernel, task: Task, dirfd: int, address: int, buffer: int, flags: int) -> int:
+STAT = _Stat("stat", "QQQIIIIQqqqqqqqqq24x")
+STATX = _Statx("statx", "IIQIIIHHQQQQqIiqIiqIiqIiIIIIQII96x")
+#: Two times, for access and modification, in seconds, and with microseconds or nanoseconds.
+UTIMBUF, TWO_TIMES = Layout("utimbuf", "2q"), Layout("timeval[2]", "4q")
+
+
+def sys_newfstatat(kernel: Kernel, task: Task, dirfd: int, address: int, flags: int) -> Stat:
     """newfstatat(2)."""
-    if flags & 0xFFFFFFFF & ~(_STAT_FLAGS | _SYNC):
+    if flags & ~(_STAT_FLAGS | _SYNC):
         raise LinuxError(errno.EINVAL)
     _, path = resolve_at(kernel, task, dirfd, address, flags)
-    task.mm.write(buffer, pack_stat(path.dentry.inode.getattr()))
-    return 0
+    return path.dentry.inode.getattr()
 
 
-def sys_stat(kernel: Kernel, task: Task, address: int, buffer: int) -> int:
+def sys_stat(kernel: Kernel, task: Task, address: int) -> Stat:
     """stat(2)."""
-    return sys_newfstatat(kernel, task, AT_FDCWD, address, buffer, 0)
+    return sys_newfstatat(kernel, task, AT_FDCWD, address, 0)
 
 
-def sys_lstat(kernel: Kernel, task: Task, address: int, buffer: int) -> int:
+def sys_lstat(kernel: Kernel, task: Task, address: int) -> Stat:
     """lstat(2)."""
-    return sys_newfstatat(kernel, task, AT_FDCWD, address, buffer, _NOFOLLOW)
+    return sys_newfstatat(kernel, task, AT_FDCWD, address, _NOFOLLOW)
 
 
-def sys_fstat(kernel: Kernel, task: Task, fd: int, buffer: int) -> int:
+def sys_fstat(kernel: Kernel, task: Task, fd: int) -> Stat:
     """fstat(2)."""
-    task.mm.write(buffer, pack_stat(task.files.get_any(s32(fd)).inode.getattr()))
-    return 0
+    return task.files.get_any(fd).inode.getattr()
 
 
-def sys_statx(kernel: Kernel, task: Task, dirfd: int, address: int, flags: int, mask: int, buffer: int) -> int:
+def sys_statx(kernel: Kernel, task: Task, dirfd: int, address: int, flags: int, mask: int) -> tuple[Stat, int, int]:
     """statx(2)."""
-    if flags & 0xFFFFFFFF & ~(_STAT_FLAGS | _SYNC) or flags & _SYNC == _SYNC or mask & STATX_RESERVED:
+    if flags & ~(_STAT_FLAGS | _SYNC) or flags & _SYNC == _SYNC or mask & STATX_RESERVED:
         raise LinuxError(errno.EINVAL)
     _, path = resolve_at(kernel, task, dirfd, address, flags)
     attributes = STATX_ATTR_MOUNT_ROOT if path.dentry is path.mount.root else 0
-    task.mm.write(buffer, pack_statx(path.dentry.inode.getattr(), path.mount.id, attributes))
-    return 0
+    return path.dentry.inode.getattr(), path.mount.id, attributes
 
 
 # Access
 
 
 def sys_faccessat2(kernel: Kernel, task: Task, dirfd: int, address: int, mode: int, flags: int) -> int:
-    """faccessat2(2): R_OK 4, W_OK 2, X_OK 1, F_OK 0."""
-    mode &= 0xFFFFFFFF
-    if mode & ~7 or flags & 0xFFFFFFFF & ~int(AtFlags.EACCESS | AtFlags.SYMLINK_NOFOLLOW | AtFlags.EMPTY_PATH):
+    """faccessat2(2)."""
+    if mode & ~7 or flags & ~int(AtFlags.EACCESS | AtFlags.SYMLINK_NOFOLLOW | AtFlags.EMPTY_PATH):
         raise LinuxError(errno.EINVAL)
     walker, path = resolve_at(kernel, task, dirfd, address, flags)
     who = walker.who if flags & AtFlags.EACCESS else _real_ids(task)
@@ -129,7 +148,7 @@ def sys_access(kernel: Kernel, task: Task, address: int, mode: int) -> int:
 
 def sys_fchmodat2(kernel: Kernel, task: Task, dirfd: int, address: int, mode: int, flags: int) -> int:
     """fchmodat2(2)."""
-    if flags & 0xFFFFFFFF & ~(_NOFOLLOW | _EMPTY):
+    if flags & ~(_NOFOLLOW | _EMPTY):
         raise LinuxError(errno.EINVAL)
     walker, path = resolve_at(kernel, task, dirfd, address, flags)
     operations.chmod(walker, path, mode)
@@ -148,19 +167,18 @@ def sys_chmod(kernel: Kernel, task: Task, address: int, mode: int) -> int:
 
 def sys_fchmod(kernel: Kernel, task: Task, fd: int, mode: int) -> int:
     """fchmod(2)."""
-    operations.chmod(kernel.vfs.walker(task), task.files.get(s32(fd)).path, mode)
+    operations.chmod(kernel.vfs.walker(task), task.files.get(fd).path, mode)
     return 0
 
 
 def _chown(walker: PathWalk, path: Path, uid: int, gid: int) -> int:
-    uid, gid = uid & 0xFFFFFFFF, gid & 0xFFFFFFFF
-    operations.chown(walker, path, None if uid == 0xFFFFFFFF else uid, None if gid == 0xFFFFFFFF else gid)
+    operations.chown(walker, path, None if uid == _SAME else uid, None if gid == _SAME else gid)
     return 0
 
 
 def sys_fchownat(kernel: Kernel, task: Task, dirfd: int, address: int, uid: int, gid: int, flags: int) -> int:
     """fchownat(2)."""
-    if flags & 0xFFFFFFFF & ~(_NOFOLLOW | _EMPTY):
+    if flags & ~(_NOFOLLOW | _EMPTY):
         raise LinuxError(errno.EINVAL)
     return _chown(*resolve_at(kernel, task, dirfd, address, flags), uid, gid)
 
@@ -177,7 +195,7 @@ def sys_lchown(kernel: Kernel, task: Task, address: int, uid: int, gid: int) -> 
 
 def sys_fchown(kernel: Kernel, task: Task, fd: int, uid: int, gid: int) -> int:
     """fchown(2)."""
-    return _chown(kernel.vfs.walker(task), task.files.get(s32(fd)).path, uid, gid)
+    return _chown(kernel.vfs.walker(task), task.files.get(fd).path, uid, gid)
 
 
 # Times
@@ -185,14 +203,14 @@ def sys_fchown(kernel: Kernel, task: Task, fd: int, uid: int, gid: int) -> int:
 
 def sys_utimensat(kernel: Kernel, task: Task, dirfd: int, address: int, times: int, flags: int) -> int:
     """utimensat(2); without a name it works on dirfd itself (futimens)."""
-    if flags & 0xFFFFFFFF & ~(_NOFOLLOW | _EMPTY):
+    if flags & ~(_NOFOLLOW | _EMPTY):
         raise LinuxError(errno.EINVAL)
     now = kernel.vfs.resources.now()
     atime: int | None = now
     mtime: int | None = now
     explicit = False
     if times:
-        raw = struct.unpack("<qqqq", task.mm.read(times, 32))
+        raw = TWO_TIMES.read(task.mm, times)
         if raw[1] == raw[3] == UTIME_OMIT:
             return 0
         atime, mtime = _timestamp(raw[0], raw[1], now), _timestamp(raw[2], raw[3], now)
@@ -214,7 +232,7 @@ def _utimes(
     kernel: Kernel, task: Task, dirfd: int, address: int, flags: int,
     atime: int | None, mtime: int | None, explicit: bool,
 ) -> int:  # fmt: skip
-    if address == 0 and dirfd & 0xFFFFFFFF != AT_FDCWD & 0xFFFFFFFF:
+    if address == 0 and dirfd != AT_FDCWD:
         path = start_of(task, dirfd)
         assert path is not None
         operations.utimes(kernel.vfs.walker(task), path, atime, mtime, explicit)
@@ -224,48 +242,48 @@ def _utimes(
     return 0
 
 
-def sys_futimesat(kernel: Kernel, task: Task, dirfd: int, address: int, times: int) -> int:
+def sys_futimesat(kernel: Kernel, task: Task, dirfd: int, address: int, times: tuple[int, int, int, int] | None) -> int:
     """futimesat(2)."""
     atime = mtime = kernel.vfs.resources.now()
-    if times:
-        a_seconds, a_micro, m_seconds, m_micro = struct.unpack("<qqqq", task.mm.read(times, 32))
+    if times is not None:
+        a_seconds, a_micro, m_seconds, m_micro = times
         if not (0 <= a_micro < 1_000_000 and 0 <= m_micro < 1_000_000):
             raise LinuxError(errno.EINVAL)
         atime, mtime = a_seconds * NANO + a_micro * 1000, m_seconds * NANO + m_micro * 1000
-    return _utimes(kernel, task, dirfd, address, 0, atime, mtime, bool(times))
+    return _utimes(kernel, task, dirfd, address, 0, atime, mtime, times is not None)
 
 
-def sys_utimes(kernel: Kernel, task: Task, address: int, times: int) -> int:
+def sys_utimes(kernel: Kernel, task: Task, address: int, times: tuple[int, int, int, int] | None) -> int:
     """utimes(2)."""
     return sys_futimesat(kernel, task, AT_FDCWD, address, times)
 
 
-def sys_utime(kernel: Kernel, task: Task, address: int, times: int) -> int:
+def sys_utime(kernel: Kernel, task: Task, address: int, times: tuple[int, int] | None) -> int:
     """utime(2)."""
     atime = mtime = kernel.vfs.resources.now()
-    if times:
-        atime, mtime = (s64(task.mm.read_u64(times + at)) * NANO for at in (0, 8))
-    return _utimes(kernel, task, AT_FDCWD, address, 0, atime, mtime, bool(times))
+    if times is not None:
+        atime, mtime = (seconds * NANO for seconds in times)
+    return _utimes(kernel, task, AT_FDCWD, address, 0, atime, mtime, times is not None)
 
 
 # Extended attributes: no file system here has any
 
 
-def sys_xattr(kernel: Kernel, task: Task, address: int, *_: int) -> int:
-    """setxattr(2), getxattr(2), removexattr(2): the file must exist, then EOPNOTSUPP."""
-    resolve(kernel, task, address)
+def sys_xattr(kernel: Kernel, task: Task, path: str, *_: int) -> int:
+    """getxattr(2), removexattr(2): the file must exist, then EOPNOTSUPP."""
+    resolve(kernel, task, path)
     raise LinuxError(errno.EOPNOTSUPP)
 
 
-def sys_lxattr(kernel: Kernel, task: Task, address: int, *_: int) -> int:
-    """lsetxattr(2), lgetxattr(2), lremovexattr(2)."""
-    resolve(kernel, task, address, follow=False)
+def sys_lxattr(kernel: Kernel, task: Task, path: str, *_: int) -> int:
+    """lgetxattr(2), lremovexattr(2): likewise EOPNOTSUPP."""
+    resolve(kernel, task, path, follow=False)
     raise LinuxError(errno.EOPNOTSUPP)
 
 
 def sys_fxattr(kernel: Kernel, task: Task, fd: int, *_: int) -> int:
-    """fsetxattr(2), fgetxattr(2), fremovexattr(2)."""
-    task.files.get(s32(fd))
+    """fgetxattr(2), fremovexattr(2): likewise EOPNOTSUPP."""
+    task.files.get(fd)
     raise LinuxError(errno.EOPNOTSUPP)
 
 
@@ -277,7 +295,7 @@ def _check_value(task: Task, name: int, value: int, size: int, flags: int) -> No
     """What setxattr_copy() and posix_acl_from_xattr() look at before the file system is asked."""
     if flags & ~3:
         raise LinuxError(errno.EINVAL)
-    text = task.mm.read_cstring(name)
+    text = TEXT.read(task.mm, name)
     if size > _XATTR_SIZE_MAX:
         raise LinuxError(errno.E2BIG)
     data = task.mm.read(value, size)
@@ -286,72 +304,75 @@ def _check_value(task: Task, name: int, value: int, size: int, flags: int) -> No
 
 
 def sys_setxattr(kernel: Kernel, task: Task, address: int, name: int, value: int, size: int, flags: int) -> int:
-    """setxattr(2): EINVAL for what cannot be an ACL, else as the others."""
+    """setxattr(2): EINVAL for what cannot be an ACL, else EOPNOTSUPP."""
     _check_value(task, name, value, size, flags)
-    return sys_xattr(kernel, task, address)
+    return sys_xattr(kernel, task, PATHNAME.read(task.mm, address))
 
 
 def sys_lsetxattr(kernel: Kernel, task: Task, address: int, name: int, value: int, size: int, flags: int) -> int:
-    """lsetxattr(2)."""
+    """lsetxattr(2): as setxattr."""
     _check_value(task, name, value, size, flags)
-    return sys_lxattr(kernel, task, address)
+    return sys_lxattr(kernel, task, PATHNAME.read(task.mm, address))
 
 
 def sys_fsetxattr(kernel: Kernel, task: Task, fd: int, name: int, value: int, size: int, flags: int) -> int:
-    """fsetxattr(2)."""
+    """fsetxattr(2): as setxattr."""
     _check_value(task, name, value, size, flags)
     return sys_fxattr(kernel, task, fd)
 
 
-def sys_listxattr(kernel: Kernel, task: Task, address: int, buffer: int, size: int) -> int:
+def sys_listxattr(kernel: Kernel, task: Task, path: str, buffer: int, size: int) -> int:
     """listxattr(2): an empty list."""
-    resolve(kernel, task, address)
+    resolve(kernel, task, path)
     return 0
 
 
-def sys_llistxattr(kernel: Kernel, task: Task, address: int, buffer: int, size: int) -> int:
+def sys_llistxattr(kernel: Kernel, task: Task, path: str, buffer: int, size: int) -> int:
     """llistxattr(2): an empty list."""
-    resolve(kernel, task, address, follow=False)
+    resolve(kernel, task, path, follow=False)
     return 0
 
 
 def sys_flistxattr(kernel: Kernel, task: Task, fd: int, buffer: int, size: int) -> int:
     """flistxattr(2): an empty list."""
-    task.files.get(s32(fd))
+    task.files.get(fd)
     return 0
 
 
+_ACCESS = Bits("", name="access mode", R_OK=4, W_OK=2, X_OK=1, zero="F_OK")
+_FLAGS = Named(AtFlags)
+
 TABLE = (
-    Syscall(4, "stat", sys_stat, ("path", "ptr")),
-    Syscall(5, "fstat", sys_fstat, ("fd", "ptr")),
-    Syscall(6, "lstat", sys_lstat, ("path", "ptr")),
-    Syscall(21, "access", sys_access, ("path", "mode")),
-    Syscall(90, "chmod", sys_chmod, ("path", "mode")),
-    Syscall(91, "fchmod", sys_fchmod, ("fd", "mode")),
-    Syscall(92, "chown", sys_chown, ("path", "int", "int")),
-    Syscall(93, "fchown", sys_fchown, ("fd", "int", "int")),
-    Syscall(94, "lchown", sys_lchown, ("path", "int", "int")),
-    Syscall(132, "utime", sys_utime, ("path", "ptr")),
-    Syscall(188, "setxattr", sys_setxattr, ("path", "str", "ptr", "size", "hex")),
-    Syscall(189, "lsetxattr", sys_lsetxattr, ("path", "str", "ptr", "size", "hex")),
-    Syscall(190, "fsetxattr", sys_fsetxattr, ("fd", "str", "ptr", "size", "hex")),
-    Syscall(191, "getxattr", sys_xattr, ("path", "str", "ptr", "size")),
-    Syscall(192, "lgetxattr", sys_lxattr, ("path", "str", "ptr", "size")),
-    Syscall(193, "fgetxattr", sys_fxattr, ("fd", "str", "ptr", "size")),
-    Syscall(194, "listxattr", sys_listxattr, ("path", "ptr", "size")),
-    Syscall(195, "llistxattr", sys_llistxattr, ("path", "ptr", "size")),
-    Syscall(196, "flistxattr", sys_flistxattr, ("fd", "ptr", "size")),
-    Syscall(197, "removexattr", sys_xattr, ("path", "str")),
-    Syscall(198, "lremovexattr", sys_lxattr, ("path", "str")),
-    Syscall(199, "fremovexattr", sys_fxattr, ("fd", "str")),
-    Syscall(235, "utimes", sys_utimes, ("path", "ptr")),
-    Syscall(260, "fchownat", sys_fchownat, ("dirfd", "path", "int", "int", "hex")),
-    Syscall(261, "futimesat", sys_futimesat, ("dirfd", "path", "ptr")),
-    Syscall(262, "newfstatat", sys_newfstatat, ("dirfd", "path", "ptr", "hex")),
-    Syscall(268, "fchmodat", sys_fchmodat, ("dirfd", "path", "mode")),
-    Syscall(269, "faccessat", sys_faccessat, ("dirfd", "path", "mode")),
-    Syscall(280, "utimensat", sys_utimensat, ("dirfd", "path", "ptr", "hex")),
-    Syscall(332, "statx", sys_statx, ("dirfd", "path", "hex", "hex", "ptr")),
-    Syscall(439, "faccessat2", sys_faccessat2, ("dirfd", "path", "mode", "hex")),
-    Syscall(452, "fchmodat2", sys_fchmodat2, ("dirfd", "path", "mode", "hex")),
+    Syscall(4, "stat", sys_stat, (LATE_PATH, Out(STAT))),
+    Syscall(5, "fstat", sys_fstat, (FD, Out(STAT))),
+    Syscall(6, "lstat", sys_lstat, (LATE_PATH, Out(STAT))),
+    Syscall(21, "access", sys_access, (LATE_PATH, _ACCESS)),
+    Syscall(90, "chmod", sys_chmod, (LATE_PATH, MODE)),
+    Syscall(91, "fchmod", sys_fchmod, (FD, MODE)),
+    Syscall(92, "chown", sys_chown, (LATE_PATH, ID, ID)),
+    Syscall(93, "fchown", sys_fchown, (FD, ID, ID)),
+    Syscall(94, "lchown", sys_lchown, (LATE_PATH, ID, ID)),
+    Syscall(132, "utime", sys_utime, (LATE_PATH, In(UTIMBUF, null=True))),
+    Syscall(188, "setxattr", sys_setxattr, (LATE_PATH, STRING, ADDRESS, SIZE, HEX32)),
+    Syscall(189, "lsetxattr", sys_lsetxattr, (LATE_PATH, STRING, ADDRESS, SIZE, HEX32)),
+    Syscall(190, "fsetxattr", sys_fsetxattr, (FD, STRING, ADDRESS, SIZE, HEX32)),
+    Syscall(191, "getxattr", sys_xattr, (PATH, STRING, ADDRESS, SIZE), BYTES),
+    Syscall(192, "lgetxattr", sys_lxattr, (PATH, STRING, ADDRESS, SIZE), BYTES),
+    Syscall(193, "fgetxattr", sys_fxattr, (FD, STRING, ADDRESS, SIZE), BYTES),
+    Syscall(194, "listxattr", sys_listxattr, (PATH, ADDRESS, SIZE), BYTES),
+    Syscall(195, "llistxattr", sys_llistxattr, (PATH, ADDRESS, SIZE), BYTES),
+    Syscall(196, "flistxattr", sys_flistxattr, (FD, ADDRESS, SIZE), BYTES),
+    Syscall(197, "removexattr", sys_xattr, (PATH, STRING)),
+    Syscall(198, "lremovexattr", sys_lxattr, (PATH, STRING)),
+    Syscall(199, "fremovexattr", sys_fxattr, (FD, STRING)),
+    Syscall(235, "utimes", sys_utimes, (LATE_PATH, In(TWO_TIMES, null=True))),
+    Syscall(260, "fchownat", sys_fchownat, (DIRFD, LATE_PATH, ID, ID, _FLAGS)),
+    Syscall(261, "futimesat", sys_futimesat, (DIRFD, LATE_PATH, In(TWO_TIMES, null=True))),
+    Syscall(262, "newfstatat", sys_newfstatat, (DIRFD, LATE_PATH, Out(STAT), _FLAGS)),
+    Syscall(268, "fchmodat", sys_fchmodat, (DIRFD, LATE_PATH, MODE)),
+    Syscall(269, "faccessat", sys_faccessat, (DIRFD, LATE_PATH, _ACCESS)),
+    Syscall(280, "utimensat", sys_utimensat, (DIRFD, LATE_PATH, Pointer(TWO_TIMES, null=True), _FLAGS)),
+    Syscall(332, "statx", sys_statx, (DIRFD, LATE_PATH, _FLAGS, HEX32, Out(STATX))),
+    Syscall(439, "faccessat2", sys_faccessat2, (DIRFD, LATE_PATH, _ACCESS, _FLAGS)),
+    Syscall(452, "fchmodat2", sys_fchmodat2, (DIRFD, LATE_PATH, MODE, _FLAGS)),
 )

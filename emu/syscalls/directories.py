@@ -7,20 +7,22 @@ import stat
 import struct
 from typing import TYPE_CHECKING
 
-from emu.fs.dentry import Path, decode_name, encode_name
+from emu.fs.dentry import Path, encode_name
+from emu.linux.argument import ADDRESS, FD, U64, UINT, Named, Out, Pointer
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import PATH_MAX, MountFlags, UmountFlags
-from emu.linux.syscall import Syscall, s32
+from emu.linux.fileflags import MountFlags, UmountFlags
+from emu.linux.layout import LATE_PATH, PATH, PATHNAME, STRING, Layout, Opaque
+from emu.linux.syscall import BYTES, Syscall
 from emu.syscalls.paths import resolve
 
 if TYPE_CHECKING:
     from emu.fs.file import DirectoryEntry
-    from emu.fs.mount import Mount
+    from emu.fs.mount import VfsMount
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
 
-#: struct statfs, 120 bytes.
-STATFS = struct.Struct("<qqQQQQQiiqqq32x")
+#: 120 bytes.
+STATFS = Layout("statfs", "qqQQQQQiiqqq32x")
 #: struct linux_dirent64 up to the name.
 DIRENT = struct.Struct("<QqHB")
 #: f_flags: ST_VALID, and those that are mount flags under other numbers.
@@ -47,8 +49,8 @@ def pack_dirent(entry: DirectoryEntry, offset: int) -> bytes:
 
 def sys_getdents64(kernel: Kernel, task: Task, fd: int, buffer: int, size: int) -> int:
     """getdents64(2): as many whole entries as fit; EINVAL if not even one does."""
-    file = task.files.get(s32(fd))
-    size = min(size & 0xFFFFFFFF, DIRENTS_MAX)
+    file = task.files.get(fd)
+    size = min(size, DIRENTS_MAX)
     parts: list[bytes] = []
     used = 0
     entries = file.readdir()
@@ -65,20 +67,16 @@ def sys_getdents64(kernel: Kernel, task: Task, fd: int, buffer: int, size: int) 
     return used
 
 
-def _statfs(task: Task, path: Path, buffer: int) -> int:
+def _statfs(path: Path) -> tuple[int, ...]:
     s = path.mount.sb.statfs()
     device = path.mount.sb.dev
-    task.mm.write(
-        buffer,
-        STATFS.pack(
-            s.type, s.bsize, s.blocks, s.bfree, s.bavail, s.files, s.ffree, device, 0, s.namelen, s.bsize,
-            _statfs_flags(path.mount),
-        ),
+    return (
+        s.type, s.bsize, s.blocks, s.bfree, s.bavail, s.files, s.ffree, device, 0, s.namelen, s.bsize,
+        _statfs_flags(path.mount),
     )  # fmt: skip
-    return 0
 
 
-def _statfs_flags(mount: Mount) -> int:
+def _statfs_flags(mount: VfsMount) -> int:
     flags = ST_VALID | (mount.flags & (ST_NOSUID | ST_NODEV | ST_NOEXEC | ST_NOATIME))
     if mount.read_only:
         flags |= ST_RDONLY
@@ -87,14 +85,14 @@ def _statfs_flags(mount: Mount) -> int:
     return int(flags)
 
 
-def sys_statfs(kernel: Kernel, task: Task, address: int, buffer: int) -> int:
+def sys_statfs(kernel: Kernel, task: Task, path: str) -> tuple[int, ...]:
     """statfs(2)."""
-    return _statfs(task, resolve(kernel, task, address)[1], buffer)
+    return _statfs(resolve(kernel, task, path)[1])
 
 
-def sys_fstatfs(kernel: Kernel, task: Task, fd: int, buffer: int) -> int:
+def sys_fstatfs(kernel: Kernel, task: Task, fd: int) -> tuple[int, ...]:
     """fstatfs(2)."""
-    return _statfs(task, task.files.get_any(s32(fd)).path, buffer)
+    return _statfs(task.files.get_any(fd).path)
 
 
 def sys_mount(kernel: Kernel, task: Task, source: int, target: int, fstype: int, flags: int, data: int) -> int:
@@ -104,7 +102,7 @@ def sys_mount(kernel: Kernel, task: Task, source: int, target: int, fstype: int,
     kind = _optional_text(task, fstype)
     options = _optional_text(task, data)
     device = _optional_text(task, source)
-    walker, path = resolve(kernel, task, target)
+    walker, path = resolve(kernel, task, PATHNAME.read(task.mm, target))
     if walker.who.euid != 0:
         raise LinuxError(errno.EPERM)
     if not flags & MountFlags.REMOUNT:
@@ -127,14 +125,14 @@ def sys_mount(kernel: Kernel, task: Task, source: int, target: int, fstype: int,
 
 
 def _optional_text(task: Task, address: int) -> str | None:
-    return decode_name(task.mm.read_cstring(address, PATH_MAX)) if address else None
+    return PATHNAME.read(task.mm, address) if address else None
 
 
 def sys_umount2(kernel: Kernel, task: Task, target: int, flags: int) -> int:
     """umount2(2)."""
-    if flags & 0xFFFFFFFF & ~int(UmountFlags.FORCE | UmountFlags.DETACH | UmountFlags.NOFOLLOW):
+    if flags & ~int(UmountFlags.FORCE | UmountFlags.DETACH | UmountFlags.NOFOLLOW):
         raise LinuxError(errno.EINVAL)
-    walker, path = resolve(kernel, task, target, not flags & UmountFlags.NOFOLLOW)
+    walker, path = resolve(kernel, task, PATHNAME.read(task.mm, target), not flags & UmountFlags.NOFOLLOW)
     if walker.who.euid != 0:
         raise LinuxError(errno.EPERM)
     kernel.vfs.umount(path, flags)
@@ -142,9 +140,9 @@ def sys_umount2(kernel: Kernel, task: Task, target: int, flags: int) -> int:
 
 
 TABLE = (
-    Syscall(137, "statfs", sys_statfs, ("path", "ptr")),
-    Syscall(138, "fstatfs", sys_fstatfs, ("fd", "ptr")),
-    Syscall(165, "mount", sys_mount, ("path", "path", "str", "hex", "ptr")),
-    Syscall(166, "umount2", sys_umount2, ("path", "hex")),
-    Syscall(217, "getdents64", sys_getdents64, ("fd", "ptr", "size")),
+    Syscall(137, "statfs", sys_statfs, (PATH, Out(STATFS))),
+    Syscall(138, "fstatfs", sys_fstatfs, (FD, Out(STATFS))),
+    Syscall(165, "mount", sys_mount, (LATE_PATH, LATE_PATH, STRING, Named(MountFlags, U64), ADDRESS)),
+    Syscall(166, "umount2", sys_umount2, (LATE_PATH, Named(UmountFlags))),
+    Syscall(217, "getdents64", sys_getdents64, (FD, Pointer(Opaque("linux_dirent64"), written=True), UINT), BYTES),
 )

@@ -1,37 +1,25 @@
-"""dup, fcntl, ioctl and the calls that act on an open file as a whole."""
+"""dup, ioctl and the calls that act on an open file as a whole."""
 
 from __future__ import annotations
 
 import errno
 import signal
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from emu.fs.file import File
-from emu.fs.hugetlbfs import HugetlbInode
 from emu.fs.operations import remove_privileges, truncate_path
-from emu.fs.pipe import PipeFile
-from emu.fs.seals import add_seals, get_seals
-from emu.fs.tmpfs import TmpfsInode
+from emu.linux.argument import DESCRIPTOR_FLAGS, FD, HEX, INT, OFFSET, SIZE, U32, Argument, Named, Scalar, Shown, View
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import MAX_FILE_SIZE, SETFL_MASK, FallocateFlags, OpenFlags
-from emu.linux.syscall import Result, Syscall, s32, s64
-from emu.syscalls.locks import COMMANDS as LOCK_COMMANDS
-from emu.syscalls.locks import fcntl_lock, sys_flock
+from emu.linux.fileflags import MAX_FILE_SIZE, FallocateFlags, OpenFlags
+from emu.linux.layout import LATE_PATH, PATHNAME
+from emu.linux.syscall import DESCRIPTOR, Restart, Syscall
+from emu.linux.words import hexadecimal
+from emu.syscalls.locks import FLOCK_OPERATION, sys_flock
 from emu.syscalls.paths import resolve
 from emu.syscalls.transfer import RLIMIT_FSIZE
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
-
-F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL = range(5)
-F_DUPFD_CLOEXEC = 1030
-F_SETPIPE_SZ = 1031
-F_GETPIPE_SZ = 1032
-F_ADD_SEALS = 1033
-F_GET_SEALS = 1034
-FD_CLOEXEC = 1
 
 FIONBIO = 0x5421
 FIONCLEX = 0x5450
@@ -44,107 +32,22 @@ FADVISE_LAST = 5
 
 def sys_dup(kernel: Kernel, task: Task, fd: int) -> int:
     """dup(2)."""
-    return task.files.dup(s32(fd))
+    return task.files.dup(fd)
 
 
 def sys_dup2(kernel: Kernel, task: Task, fd: int, new: int) -> int:
     """dup2(2)."""
-    if s32(fd) == s32(new):
-        task.files.get_any(s32(fd))
-        return s32(fd)
-    return task.files.dup_to(s32(fd), s32(new))
+    if fd == new:
+        task.files.get_any(fd)
+        return fd
+    return task.files.dup_to(fd, new)
 
 
 def sys_dup3(kernel: Kernel, task: Task, fd: int, new: int, flags: int) -> int:
     """dup3(2)."""
-    flags &= 0xFFFFFFFF
-    if flags & ~int(OpenFlags.CLOEXEC) or s32(fd) == s32(new):
+    if flags & ~int(OpenFlags.CLOEXEC) or fd == new:
         raise LinuxError(errno.EINVAL)
-    return task.files.dup_to(s32(fd), s32(new), bool(flags))
-
-
-# fcntl
-
-
-def sys_fcntl(kernel: Kernel, task: Task, fd: int, command: int, argument: int) -> Result:
-    """fcntl(2): descriptors, flags, locks and pipe sizes; EINVAL for every other command."""
-    fd, command = s32(fd), s32(command)
-    file = task.files.get_any(fd)
-    if command in LOCK_COMMANDS and not file.is_path:
-        return fcntl_lock(task, file, command, argument)
-    handler = _FCNTL.get(command)
-    if handler is None:
-        raise LinuxError(errno.EBADF if file.is_path else errno.EINVAL)
-    if file.is_path and command not in (F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL):
-        raise LinuxError(errno.EBADF)
-    return handler(task, fd, file, argument)
-
-
-def _dupfd(task: Task, fd: int, file: File, argument: int) -> int:
-    return task.files.dup(fd, s32(argument))
-
-
-def _dupfd_cloexec(task: Task, fd: int, file: File, argument: int) -> int:
-    return task.files.dup(fd, s32(argument), cloexec=True)
-
-
-def _getfd(task: Task, fd: int, file: File, argument: int) -> int:
-    return FD_CLOEXEC if task.files.cloexec(fd) else 0
-
-
-def _setfd(task: Task, fd: int, file: File, argument: int) -> int:
-    task.files.set_cloexec(fd, bool(argument & FD_CLOEXEC))
-    return 0
-
-
-def _getfl(task: Task, fd: int, file: File, argument: int) -> int:
-    return file.flags
-
-
-def _setfl(task: Task, fd: int, file: File, argument: int) -> int:
-    if argument & OpenFlags.DIRECT and not file.inode.can_direct:
-        raise LinuxError(errno.EINVAL)
-    file.flags = (file.flags & ~int(SETFL_MASK)) | (argument & int(SETFL_MASK))
-    return 0
-
-
-def _pipe_of(file: File) -> PipeFile:
-    if not isinstance(file, PipeFile):
-        raise LinuxError(errno.EBADF)
-    return file
-
-
-def _get_pipe_size(task: Task, fd: int, file: File, argument: int) -> int:
-    return _pipe_of(file).pipe.capacity
-
-
-def _set_pipe_size(task: Task, fd: int, file: File, argument: int) -> int:
-    return _pipe_of(file).pipe.resize(argument & 0xFFFFFFFF)
-
-
-def _add_seals(task: Task, fd: int, file: File, argument: int) -> int:
-    inode = file.inode
-    cache = inode.page_cache if isinstance(inode, TmpfsInode | HugetlbInode) else None
-    add_seals(inode, argument & 0xFFFFFFFF, cache, writable=file.writable)
-    return 0
-
-
-def _get_seals(task: Task, fd: int, file: File, argument: int) -> int:
-    return get_seals(file.inode)
-
-
-_FCNTL: dict[int, Callable[[Task, int, File, int], int]] = {
-    F_DUPFD: _dupfd,
-    F_DUPFD_CLOEXEC: _dupfd_cloexec,
-    F_GETFD: _getfd,
-    F_SETFD: _setfd,
-    F_GETFL: _getfl,
-    F_SETFL: _setfl,
-    F_GETPIPE_SZ: _get_pipe_size,
-    F_SETPIPE_SZ: _set_pipe_size,
-    F_ADD_SEALS: _add_seals,
-    F_GET_SEALS: _get_seals,
-}
+    return task.files.dup_to(fd, new, bool(flags))
 
 
 # ioctl
@@ -152,19 +55,49 @@ _FCNTL: dict[int, Callable[[Task, int, File, int], int]] = {
 
 def sys_ioctl(kernel: Kernel, task: Task, fd: int, command: int, argument: int) -> int:
     """ioctl(2): what every file understands here, the rest goes to the file."""
-    command &= 0xFFFFFFFF
-    file = task.files.get(s32(fd))
+    file = task.files.get(fd)
     if command in (FIOCLEX, FIONCLEX):
-        task.files.set_cloexec(s32(fd), command == FIOCLEX)
+        task.files.set_cloexec(fd, command == FIOCLEX)
         return 0
     if command == FIONBIO:
-        on = task.mm.read_u32(argument)
+        on = INT.read(task.mm, argument)
         file.flags = file.flags | int(OpenFlags.NONBLOCK) if on else file.flags & ~int(OpenFlags.NONBLOCK)
         return 0
     if command == FIONREAD and file.inode.is_regular:
-        task.mm.write_u32(argument, (file.inode.size - file.pos) & 0xFFFFFFFF)
+        INT.write(task.mm, argument, INT.width(file.inode.size - file.pos))
         return 0
     return file.ioctl(task, command, argument)
+
+
+_IOCTLS = {0x5401: "TCGETS", 0x5402: "TCSETS", 0x5413: "TIOCGWINSZ", FIONREAD: "FIONREAD", FIONBIO: "FIONBIO"}
+_DIRECTIONS = ("_IOC_NONE", "_IOC_WRITE", "_IOC_READ", "_IOC_READ|_IOC_WRITE")
+
+
+class _Request(Scalar):
+    """An ioctl by the name that the file has for it, or taken apart as the _IOC macro made it."""
+
+    def __init__(self) -> None:
+        super().__init__("request", U32)
+
+    def text(self, at: int, call: Shown) -> str:
+        fd, request = call.values[:2]
+        row = call.view.ioctl(fd, request)
+        if row is not None:
+            return row.name
+        if request in _IOCTLS:
+            return _IOCTLS[request]
+        parts = (request >> 8 & 0xFF, request & 0xFF, request >> 16 & 0x3FFF)
+        return f"_IOC({_DIRECTIONS[request >> 30]}, {', '.join(map(hexadecimal, parts))})"
+
+
+class _RequestArgument(Argument):
+    """What the file says of the request."""
+
+    name = "of the request"
+
+    def chosen(self, at: int, values: tuple[int, ...], view: View) -> Argument | None:
+        row = view.ioctl(*values[:2])
+        return HEX if row is None else row.argument
 
 
 # Sizes
@@ -172,23 +105,21 @@ def sys_ioctl(kernel: Kernel, task: Task, fd: int, command: int, argument: int) 
 
 def sys_ftruncate(kernel: Kernel, task: Task, fd: int, length: int) -> int:
     """ftruncate(2)."""
-    size = s64(length)
-    if size < 0:
+    if length < 0:
         raise LinuxError(errno.EINVAL)
-    file = task.files.get(s32(fd))
+    file = task.files.get(fd)
     if not file.inode.is_regular or not file.writable:
         raise LinuxError(errno.EINVAL)
-    check_file_size(kernel, task, size)
-    truncate_path(file.path, size, task.credentials)
+    check_file_size(kernel, task, length)
+    truncate_path(file.path, length, task.credentials)
     return 0
 
 
 def sys_truncate(kernel: Kernel, task: Task, address: int, length: int) -> int:
     """truncate(2)."""
-    size = s64(length)
-    if size < 0:
+    if length < 0:
         raise LinuxError(errno.EINVAL)
-    walker, path = resolve(kernel, task, address)
+    walker, path = resolve(kernel, task, PATHNAME.read(task.mm, address))
     inode = path.dentry.inode
     if inode.is_directory:
         raise LinuxError(errno.EISDIR)
@@ -196,15 +127,14 @@ def sys_truncate(kernel: Kernel, task: Task, address: int, length: int) -> int:
         raise LinuxError(errno.EINVAL)
     path.mount.want_write()
     inode.permission(2, walker.who)
-    check_file_size(kernel, task, size)
-    truncate_path(path, size, task.credentials)
+    check_file_size(kernel, task, length)
+    truncate_path(path, length, task.credentials)
     return 0
 
 
-def sys_fallocate(kernel: Kernel, task: Task, fd: int, mode: int, offset: int, length: int) -> int:
+def sys_fallocate(kernel: Kernel, task: Task, fd: int, mode: int, start: int, size: int) -> int:
     """fallocate(2)."""
-    mode, start, size = mode & 0xFFFFFFFF, s64(offset), s64(length)
-    file = task.files.get(s32(fd))
+    file = task.files.get(fd)
     if start < 0 or size <= 0:
         raise LinuxError(errno.EINVAL)
     known = 0
@@ -242,19 +172,19 @@ def check_file_size(kernel: Kernel, task: Task, size: int) -> None:
 
 def sys_fsync(kernel: Kernel, task: Task, fd: int) -> int:
     """fsync(2)."""
-    task.files.get(s32(fd)).fsync(data_only=False)
+    task.files.get(fd).fsync(data_only=False)
     return 0
 
 
 def sys_fdatasync(kernel: Kernel, task: Task, fd: int) -> int:
     """fdatasync(2)."""
-    task.files.get(s32(fd)).fsync(data_only=True)
+    task.files.get(fd).fsync(data_only=True)
     return 0
 
 
 def sys_syncfs(kernel: Kernel, task: Task, fd: int) -> int:
     """syncfs(2)."""
-    task.files.get(s32(fd))
+    task.files.get(fd)
     return 0
 
 
@@ -265,17 +195,17 @@ def sys_sync(kernel: Kernel, task: Task) -> int:
 
 def sys_fadvise64(kernel: Kernel, task: Task, fd: int, offset: int, length: int, advice: int) -> int:
     """posix_fadvise(2): checked, and of no effect."""
-    file = task.files.get(s32(fd))
+    file = task.files.get(fd)
     if not file.seekable:
         raise LinuxError(errno.ESPIPE)
-    if s64(length) < 0 or not 0 <= s32(advice) <= FADVISE_LAST:
+    if length < 0 or not 0 <= advice <= FADVISE_LAST:
         raise LinuxError(errno.EINVAL)
     return 0
 
 
 def sys_readahead(kernel: Kernel, task: Task, fd: int, offset: int, count: int) -> int:
     """readahead(2): checked, and of no effect."""
-    file = task.files.get(s32(fd))
+    file = task.files.get(fd)
     if not file.readable:
         raise LinuxError(errno.EBADF)
     if not file.inode.is_regular:
@@ -284,19 +214,18 @@ def sys_readahead(kernel: Kernel, task: Task, fd: int, offset: int, count: int) 
 
 
 TABLE = (
-    Syscall(16, "ioctl", sys_ioctl, ("fd", "hex", "ptr")),
-    Syscall(32, "dup", sys_dup, ("fd",)),
-    Syscall(33, "dup2", sys_dup2, ("fd", "fd")),
-    Syscall(72, "fcntl", sys_fcntl, ("fd", "int", "hex")),
-    Syscall(73, "flock", sys_flock, ("fd", "hex")),
-    Syscall(74, "fsync", sys_fsync, ("fd",)),
-    Syscall(75, "fdatasync", sys_fdatasync, ("fd",)),
-    Syscall(76, "truncate", sys_truncate, ("path", "offset")),
-    Syscall(77, "ftruncate", sys_ftruncate, ("fd", "offset")),
+    Syscall(16, "ioctl", sys_ioctl, (FD, _Request(), _RequestArgument())),
+    Syscall(32, "dup", sys_dup, (FD,), DESCRIPTOR),
+    Syscall(33, "dup2", sys_dup2, (FD, FD), DESCRIPTOR),
+    Syscall(73, "flock", sys_flock, (FD, FLOCK_OPERATION), restart=Restart.SYS),
+    Syscall(74, "fsync", sys_fsync, (FD,)),
+    Syscall(75, "fdatasync", sys_fdatasync, (FD,)),
+    Syscall(76, "truncate", sys_truncate, (LATE_PATH, OFFSET)),
+    Syscall(77, "ftruncate", sys_ftruncate, (FD, OFFSET)),
     Syscall(162, "sync", sys_sync),
-    Syscall(187, "readahead", sys_readahead, ("fd", "offset", "size")),
-    Syscall(221, "fadvise64", sys_fadvise64, ("fd", "offset", "size", "int")),
-    Syscall(285, "fallocate", sys_fallocate, ("fd", "hex", "offset", "size")),
-    Syscall(292, "dup3", sys_dup3, ("fd", "fd", "oflags")),
-    Syscall(306, "syncfs", sys_syncfs, ("fd",)),
+    Syscall(187, "readahead", sys_readahead, (FD, OFFSET, SIZE)),
+    Syscall(221, "fadvise64", sys_fadvise64, (FD, OFFSET, OFFSET, INT)),
+    Syscall(285, "fallocate", sys_fallocate, (FD, Named(FallocateFlags), OFFSET, OFFSET)),
+    Syscall(292, "dup3", sys_dup3, (FD, FD, DESCRIPTOR_FLAGS), DESCRIPTOR),
+    Syscall(306, "syncfs", sys_syncfs, (FD,)),
 )

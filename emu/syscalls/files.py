@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from emu.fs.file import BrokenPipe, File, WouldBlock
 from emu.fs.operations import remove_privileges
 from emu.fs.pipe import Pipe, PipeFile
+from emu.linux.argument import BUFFER, FD, FILLED, HEX32, OFFSET, SIZE, Named, Pointer, Unused
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import CHUNK, MAX_RW_COUNT, PAGE_SIZE, OpenFlags
-from emu.linux.syscall import Result, Syscall, s32, s64
+from emu.linux.fileflags import CHUNK, MAX_RW_COUNT, PAGE_SIZE, OpenFlags, Whence
+from emu.linux.layout import FILLED_IOVEC, IOVEC
+from emu.linux.syscall import BYTES, Restart, Result, Returned, Syscall
 from emu.syscalls.paths import UserBuffer
 from emu.syscalls.transfer import read_file, signal_broken_pipe, write_file, write_piece
 
@@ -24,31 +26,25 @@ _APPEND = int(OpenFlags.APPEND)
 
 
 def _readable(task: Task, fd: int) -> File:
-    file = task.files.get(s32(fd))
+    file = task.files.get(fd)
     if not file.readable:
         raise LinuxError(errno.EBADF)
     return file
 
 
 def _writable(task: Task, fd: int) -> File:
-    file = task.files.get(s32(fd))
+    file = task.files.get(fd)
     if not file.writable:
         raise LinuxError(errno.EBADF)
     return file
 
 
-def _at(file: File, offset: int) -> int:
+def _check_at(task: Task, fd: int, offset: int) -> None:
     """The offset of a pread or pwrite: EINVAL if negative, ESPIPE for a file without positions."""
-    if not file.seekable:
-        raise LinuxError(errno.ESPIPE)
-    return offset
-
-
-def _offset(raw: int) -> int:
-    offset = s64(raw)
     if offset < 0:
         raise LinuxError(errno.EINVAL)
-    return offset
+    if not task.files.get(fd).seekable:
+        raise LinuxError(errno.ESPIPE)
 
 
 def sys_read(kernel: Kernel, task: Task, fd: int, address: int, count: int) -> Result:
@@ -63,18 +59,14 @@ def sys_write(kernel: Kernel, task: Task, fd: int, address: int, count: int) -> 
 
 def sys_pread64(kernel: Kernel, task: Task, fd: int, address: int, count: int, offset: int) -> Result:
     """pread(2)."""
-    pos = _offset(offset)
-    file = task.files.get(s32(fd))
-    _at(file, pos)
-    return read_file(_readable(task, fd), UserBuffer(task.mm, address, count), pos)
+    _check_at(task, fd, offset)
+    return read_file(_readable(task, fd), UserBuffer(task.mm, address, count), offset)
 
 
 def sys_pwrite64(kernel: Kernel, task: Task, fd: int, address: int, count: int, offset: int) -> Result:
     """pwrite(2); as on Linux, a file opened with O_APPEND is written at its end."""
-    pos = _offset(offset)
-    file = task.files.get(s32(fd))
-    _at(file, pos)
-    return write_file(kernel, task, _writable(task, fd), UserBuffer(task.mm, address, count), pos)
+    _check_at(task, fd, offset)
+    return write_file(kernel, task, _writable(task, fd), UserBuffer(task.mm, address, count), offset)
 
 
 def sys_readv(kernel: Kernel, task: Task, fd: int, iov: int, number: int) -> Result:
@@ -90,26 +82,22 @@ def sys_writev(kernel: Kernel, task: Task, fd: int, iov: int, number: int) -> Re
 
 
 def sys_preadv(kernel: Kernel, task: Task, fd: int, iov: int, number: int, low: int, high: int) -> Result:
-    """preadv(2); a 64-bit caller passes the whole offset in ``low``."""
-    pos = _offset(low)
-    file = task.files.get(s32(fd))
-    _at(file, pos)
+    """preadv(2); the offset is one argument, and the next one is not looked at."""
+    _check_at(task, fd, low)
     buffer = UserBuffer.from_iovec(task.mm, iov, number)
-    return read_file(_readable(task, fd), buffer, pos)
+    return read_file(_readable(task, fd), buffer, low)
 
 
 def sys_pwritev(kernel: Kernel, task: Task, fd: int, iov: int, number: int, low: int, high: int) -> Result:
     """pwritev(2)."""
-    pos = _offset(low)
-    file = task.files.get(s32(fd))
-    _at(file, pos)
-    return write_file(kernel, task, _writable(task, fd), UserBuffer.from_iovec(task.mm, iov, number), pos)
+    _check_at(task, fd, low)
+    return write_file(kernel, task, _writable(task, fd), UserBuffer.from_iovec(task.mm, iov, number), low)
 
 
 def sys_preadv2(kernel: Kernel, task: Task, fd: int, iov: int, number: int, low: int, high: int, flags: int) -> Result:
     """preadv2(2) without flags; offset -1 uses the position."""
     _no_flags(flags)
-    if s64(low) == -1:
+    if low == -1:
         return sys_readv(kernel, task, fd, iov, number)
     return sys_preadv(kernel, task, fd, iov, number, low, high)
 
@@ -117,28 +105,28 @@ def sys_preadv2(kernel: Kernel, task: Task, fd: int, iov: int, number: int, low:
 def sys_pwritev2(kernel: Kernel, task: Task, fd: int, iov: int, number: int, low: int, high: int, flags: int) -> Result:
     """pwritev2(2) without flags; offset -1 uses the position."""
     _no_flags(flags)
-    if s64(low) == -1:
+    if low == -1:
         return sys_writev(kernel, task, fd, iov, number)
     return sys_pwritev(kernel, task, fd, iov, number, low, high)
 
 
 def _no_flags(flags: int) -> None:
-    if flags & 0xFFFFFFFF:
+    if flags:
         raise LinuxError(errno.EOPNOTSUPP)
 
 
 def sys_lseek(kernel: Kernel, task: Task, fd: int, offset: int, whence: int) -> int:
     """lseek(2)."""
-    return task.files.get(s32(fd)).lseek(s64(offset), s32(whence))
+    return task.files.get(fd).lseek(offset, whence)
 
 
 def sys_sendfile(kernel: Kernel, task: Task, out_fd: int, in_fd: int, offset_address: int, count: int) -> Result:
     """sendfile(2): from a regular file to any file."""
     source = _readable(task, in_fd)
-    pos = s64(task.mm.read_u64(offset_address)) if offset_address else source.pos
+    pos = OFFSET.read(task.mm, offset_address) if offset_address else source.pos
     if not source.seekable and offset_address:
         raise LinuxError(errno.ESPIPE)
-    if pos < 0 or s64(count) < 0:
+    if pos < 0 or count >> 63:
         raise LinuxError(errno.EINVAL)
     target = _writable(task, out_fd)
     return _send(kernel, task, source.get(), target.get(), offset_address, pos, min(count, MAX_RW_COUNT))
@@ -160,7 +148,7 @@ def _send(
         source.put()
         target.put()
     if offset_address:
-        task.mm.write_u64(offset_address, pos + done)
+        OFFSET.write(task.mm, offset_address, pos + done)
     return done
 
 
@@ -215,8 +203,8 @@ def sys_copy_file_range(
     kernel: Kernel, task: Task, in_fd: int, in_offset: int, out_fd: int, out_offset: int, count: int, flags: int
 ) -> int:
     """copy_file_range(2) within one file system."""
-    source, target = task.files.get(s32(in_fd)), task.files.get(s32(out_fd))
-    if flags & 0xFFFFFFFF:
+    source, target = task.files.get(in_fd), task.files.get(out_fd)
+    if flags:
         raise LinuxError(errno.EINVAL)
     if source.inode.is_directory or target.inode.is_directory:
         raise LinuxError(errno.EISDIR)
@@ -226,8 +214,8 @@ def sys_copy_file_range(
         raise LinuxError(errno.EBADF)
     if source.inode.sb is not target.inode.sb:
         raise LinuxError(errno.EXDEV)
-    start = _offset(task.mm.read_u64(in_offset)) if in_offset else source.pos
-    to = _offset(task.mm.read_u64(out_offset)) if out_offset else target.pos
+    start = _offset_at(task, in_offset) if in_offset else source.pos
+    to = _offset_at(task, out_offset) if out_offset else target.pos
     count = max(min(count, source.inode.size - start, MAX_RW_COUNT), 0)
     if source.inode is target.inode and start < to + count and to < start + count:
         raise LinuxError(errno.EINVAL)
@@ -236,10 +224,17 @@ def sys_copy_file_range(
     done = _copy_range(source, target, start, to, count)
     for file, address, pos in ((source, in_offset, start + done), (target, out_offset, to + done)):
         if address:
-            task.mm.write_u64(address, pos)
+            OFFSET.write(task.mm, address, pos)
         else:
             file.pos = pos
     return done
+
+
+def _offset_at(task: Task, address: int) -> int:
+    offset = OFFSET.read(task.mm, address)
+    if offset < 0:
+        raise LinuxError(errno.EINVAL)
+    return offset
 
 
 def _copy_range(source: File, target: File, start: int, to: int, count: int) -> int:
@@ -258,18 +253,23 @@ def _copy_range(source: File, target: File, start: int, to: int, count: int) -> 
     return done
 
 
+#: A pointer to the offset that is used instead of the file's position, and changed.
+_POSITION = Pointer(OFFSET, null=True)
+#: Of an offset; a 64-bit program has the whole of it in the register before.
+_UPPER_HALF = Unused("unused")
+
 TABLE = (
-    Syscall(0, "read", sys_read, ("fd", "buf", "size")),
-    Syscall(1, "write", sys_write, ("fd", "buf", "size")),
-    Syscall(8, "lseek", sys_lseek, ("fd", "offset", "int")),
-    Syscall(17, "pread64", sys_pread64, ("fd", "buf", "size", "offset")),
-    Syscall(18, "pwrite64", sys_pwrite64, ("fd", "buf", "size", "offset")),
-    Syscall(19, "readv", sys_readv, ("fd", "ptr", "size")),
-    Syscall(20, "writev", sys_writev, ("fd", "ptr", "size")),
-    Syscall(40, "sendfile", sys_sendfile, ("fd", "fd", "ptr", "size")),
-    Syscall(295, "preadv", sys_preadv, ("fd", "ptr", "size", "offset", "hex")),
-    Syscall(296, "pwritev", sys_pwritev, ("fd", "ptr", "size", "offset", "hex")),
-    Syscall(326, "copy_file_range", sys_copy_file_range, ("fd", "ptr", "fd", "ptr", "size", "hex")),
-    Syscall(327, "preadv2", sys_preadv2, ("fd", "ptr", "size", "offset", "hex", "hex")),
-    Syscall(328, "pwritev2", sys_pwritev2, ("fd", "ptr", "size", "offset", "hex", "hex")),
+    Syscall(0, "read", sys_read, (FD, FILLED, SIZE), BYTES, Restart.SYS),
+    Syscall(1, "write", sys_write, (FD, BUFFER, SIZE), BYTES, Restart.SYS),
+    Syscall(8, "lseek", sys_lseek, (FD, OFFSET, Named(Whence)), Returned("offset")),
+    Syscall(17, "pread64", sys_pread64, (FD, FILLED, SIZE, OFFSET), BYTES, Restart.SYS),
+    Syscall(18, "pwrite64", sys_pwrite64, (FD, BUFFER, SIZE, OFFSET), BYTES, Restart.SYS),
+    Syscall(19, "readv", sys_readv, (FD, FILLED_IOVEC, SIZE), BYTES, Restart.SYS),
+    Syscall(20, "writev", sys_writev, (FD, IOVEC, SIZE), BYTES, Restart.SYS),
+    Syscall(40, "sendfile", sys_sendfile, (FD, FD, _POSITION, SIZE), BYTES, Restart.SYS),
+    Syscall(295, "preadv", sys_preadv, (FD, FILLED_IOVEC, SIZE, OFFSET, _UPPER_HALF), BYTES, Restart.SYS),
+    Syscall(296, "pwritev", sys_pwritev, (FD, IOVEC, SIZE, OFFSET, _UPPER_HALF), BYTES, Restart.SYS),
+    Syscall(326, "copy_file_range", sys_copy_file_range, (FD, _POSITION, FD, _POSITION, SIZE, HEX32), BYTES),
+    Syscall(327, "preadv2", sys_preadv2, (FD, FILLED_IOVEC, SIZE, OFFSET, _UPPER_HALF, HEX32), BYTES, Restart.SYS),
+    Syscall(328, "pwritev2", sys_pwritev2, (FD, IOVEC, SIZE, OFFSET, _UPPER_HALF, HEX32), BYTES, Restart.SYS),
 )

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import errno
 import operator
-import struct
 from collections.abc import Callable
-from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from emu.kernel.futex import ANY_BIT, Waiter, futex_key, futex_wait
+from emu.linux.argument import ADDRESS, INT, PID, SIZE, Pointer
 from emu.linux.clock import BOOT_REALTIME_NS
 from emu.linux.errors import LinuxError
-from emu.linux.syscall import Result, Syscall, s32
+from emu.linux.layout import TIMESPEC, Opaque
+from emu.linux.syscall import NUMBER, RestartByTimeout, Result, Syscall
+from emu.linux.words import Choice
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
 
 _PRIVATE, _CLOCK_REALTIME = 128, 256
-_NS = 1_000_000_000
 
 
-class FutexOp(IntEnum):
+class FutexOp(Choice, prefix="FUTEX_"):
     """FUTEX_*; those with priority inheritance are not built."""
 
     WAIT = 0
@@ -55,8 +55,7 @@ def sys_futex(
     kernel: Kernel, task: Task, address: int, op: int, value: int, timeout: int, other: int, value3: int
 ) -> Result:
     """futex(2): WAIT, WAKE, their BITSET forms, REQUEUE, CMP_REQUEUE, WAKE_OP."""
-    op &= 0xFFFF_FFFF
-    value, value3, private = value & 0xFFFF_FFFF, value3 & 0xFFFF_FFFF, bool(op & _PRIVATE)
+    private = bool(op & _PRIVATE)
     try:
         command = FutexOp(op & ~(_PRIVATE | _CLOCK_REALTIME))
     except ValueError:
@@ -72,26 +71,23 @@ def sys_futex(
         bits = value3 if command == FutexOp.WAKE_BITSET else ANY_BIT
         if not bits:
             raise LinuxError(errno.EINVAL)
-        return kernel.futexes.wake(futex_key(task.mm, address, private=private), s32(value), bits)
-    second = s32(timeout)
+        return kernel.futexes.wake(futex_key(task.mm, address, private=private), value, bits)
+    second = INT.width(timeout)  # for these the register holds a number
     if command == FutexOp.WAKE_OP:
-        return _wake_op(kernel, task, (address, other), (s32(value), second), private, value3)
-    if s32(value) < 0 or second < 0:
+        return _wake_op(kernel, task, (address, other), (value, second), private, value3)
+    if value < 0 or second < 0:
         raise LinuxError(errno.EINVAL)
     source = futex_key(task.mm, address, private=private)
     target = futex_key(task.mm, other, private=private)
-    if command == FutexOp.CMP_REQUEUE and task.mm.read_u32(address) != value3:
+    if command == FutexOp.CMP_REQUEUE and INT.read(task.mm, address) != value3:
         raise LinuxError(errno.EAGAIN)
-    woken = kernel.futexes.wake(source, s32(value)) if s32(value) else 0
+    woken = kernel.futexes.wake(source, value) if value else 0
     return woken + kernel.futexes.requeue(source, target, second)
 
 
 def _deadline(kernel: Kernel, task: Task, timeout: int, op: int, command: FutexOp) -> int:
     """In nanoseconds of the monotonic clock: WAIT has a time to wait, WAIT_BITSET a time of day or of that clock."""
-    seconds, nanoseconds = struct.unpack("<qq", task.mm.read(timeout, 16))
-    if seconds < 0 or not 0 <= nanoseconds < _NS:
-        raise LinuxError(errno.EINVAL)
-    time = int(seconds) * _NS + int(nanoseconds)
+    time = TIMESPEC.read(task.mm, timeout)
     if command == FutexOp.WAIT:
         return kernel.clock.now_ns() + time
     return time - BOOT_REALTIME_NS if op & _CLOCK_REALTIME else time
@@ -103,7 +99,7 @@ def _wait(
     if not bits:
         raise LinuxError(errno.EINVAL)
     key = futex_key(task.mm, address, private=private)
-    if task.mm.read_u32(address) != value:
+    if INT.read(task.mm, address) != value:
         raise LinuxError(errno.EAGAIN)
     return futex_wait(kernel.futexes, kernel.clock, Waiter(key, bits), deadline)
 
@@ -119,10 +115,10 @@ def _wake_op(
         argument = 1 << (argument & 31)
     if action >= len(_OPERATORS) or comparison >= len(_COMPARISONS):
         raise LinuxError(errno.ENOSYS)
-    old = task.mm.read_u32(addresses[1])
-    task.mm.write_u32(addresses[1], _OPERATORS[action](old, argument & 0xFFFF_FFFF))
+    old = INT.read(task.mm, addresses[1])
+    INT.write(task.mm, addresses[1], INT.width(_OPERATORS[action](old, argument)))
     woken = kernel.futexes.wake(first, numbers[0])
-    if _COMPARISONS[comparison](s32(old), against):
+    if _COMPARISONS[comparison](old, against):
         woken += kernel.futexes.wake(second, numbers[1])
     return woken
 
@@ -142,16 +138,18 @@ def sys_set_robust_list(kernel: Kernel, task: Task, head: int, length: int) -> i
 
 def sys_get_robust_list(kernel: Kernel, task: Task, pid: int, head: int, length: int) -> int:
     """get_robust_list(2)."""
-    target = task if s32(pid) == 0 else kernel.tasks.get(s32(pid))
+    target = task if pid == 0 else kernel.tasks.get(pid)
     if target is None:
         raise LinuxError(errno.ESRCH)
-    task.mm.write_u64(length, 24)
-    task.mm.write_u64(head, target.robust_list)
+    SIZE.write(task.mm, length, 24)
+    ADDRESS.write(task.mm, head, target.robust_list)
     return 0
 
 
+_WORD = Pointer(INT)
+
 TABLE = (
-    Syscall(202, "futex", sys_futex, ("ptr", "int", "int", "ptr", "ptr", "int")),
-    Syscall(273, "set_robust_list", sys_set_robust_list, ("ptr", "size")),
-    Syscall(274, "get_robust_list", sys_get_robust_list, ("pid", "ptr", "ptr")),
+    Syscall(202, "futex", sys_futex, (_WORD, INT, INT, ADDRESS, _WORD, INT), NUMBER, RestartByTimeout(3)),
+    Syscall(273, "set_robust_list", sys_set_robust_list, (Pointer(Opaque("robust_list_head")), SIZE)),
+    Syscall(274, "get_robust_list", sys_get_robust_list, (PID, Pointer(ADDRESS), Pointer(SIZE))),
 )

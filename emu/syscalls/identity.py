@@ -6,8 +6,9 @@ import errno
 import struct
 from typing import TYPE_CHECKING
 
+from emu.linux.argument import ID, INT, UINT, Out, Pointer
 from emu.linux.errors import LinuxError
-from emu.linux.syscall import Syscall, s32
+from emu.linux.syscall import IDENTITY, NUMBER, Syscall
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -50,7 +51,6 @@ def _set(task: Task, names: tuple[str, str, str], ids: list[int]) -> int:
 
 def _set_one(task: Task, names: tuple[str, str, str], wanted: int) -> int:
     """setuid(2), setgid(2): all three for root, the effective one for others."""
-    wanted &= _SAME
     real, _, saved = _ids(task, names)
     if wanted == _SAME:
         raise LinuxError(errno.EINVAL)
@@ -63,7 +63,6 @@ def _set_one(task: Task, names: tuple[str, str, str], wanted: int) -> int:
 
 def _set_pair(task: Task, names: tuple[str, str, str], real: int, effective: int) -> int:
     """setreuid(2), setregid(2)."""
-    real, effective = real & _SAME, effective & _SAME
     before = _ids(task, names)
     root = task.credentials.euid == 0
     if (real != _SAME and not root and real not in before[:2]) or (
@@ -79,7 +78,7 @@ def _set_pair(task: Task, names: tuple[str, str, str], real: int, effective: int
 def _set_all(task: Task, names: tuple[str, str, str], *wanted: int) -> int:
     """setresuid(2), setresgid(2)."""
     before = _ids(task, names)
-    ids = [old if new & _SAME == _SAME else new & _SAME for old, new in zip(before, wanted, strict=True)]
+    ids = [old if new == _SAME else new for old, new in zip(before, wanted, strict=True)]
     if task.credentials.euid != 0 and any(value not in before for value in ids):
         raise LinuxError(errno.EPERM)
     return _set(task, names, ids)
@@ -115,35 +114,28 @@ def sys_setresgid(kernel: Kernel, task: Task, real: int, effective: int, saved: 
     return _set_all(task, _GROUP, real, effective, saved)
 
 
-def _get_all(task: Task, names: tuple[str, str, str], addresses: tuple[int, int, int]) -> int:
-    for address, value in zip(addresses, _ids(task, names), strict=True):
-        task.mm.write_u32(address, value)
-    return 0
-
-
-def sys_getresuid(kernel: Kernel, task: Task, real: int, effective: int, saved: int) -> int:
+def sys_getresuid(kernel: Kernel, task: Task) -> list[int]:
     """getresuid(2)."""
-    return _get_all(task, _USER, (real, effective, saved))
+    return _ids(task, _USER)
 
 
-def sys_getresgid(kernel: Kernel, task: Task, real: int, effective: int, saved: int) -> int:
+def sys_getresgid(kernel: Kernel, task: Task) -> list[int]:
     """getresgid(2)."""
-    return _get_all(task, _GROUP, (real, effective, saved))
+    return _ids(task, _GROUP)
 
 
 def sys_getgroups(kernel: Kernel, task: Task, size: int, buffer: int) -> int:
     """getgroups(2)."""
     groups = task.credentials.groups
-    if s32(size) < 0 or (size and s32(size) < len(groups)):
+    if size < 0 or (size and size < len(groups)):
         raise LinuxError(errno.EINVAL)
-    if s32(size):
+    if size:
         task.mm.write(buffer, struct.pack(f"<{len(groups)}I", *groups))
     return len(groups)
 
 
 def sys_setgroups(kernel: Kernel, task: Task, size: int, buffer: int) -> int:
     """setgroups(2): root only."""
-    size &= 0xFFFF_FFFF
     if task.credentials.euid != 0:
         raise LinuxError(errno.EPERM)
     if size > _NGROUPS_MAX:
@@ -152,19 +144,21 @@ def sys_setgroups(kernel: Kernel, task: Task, size: int, buffer: int) -> int:
     return 0
 
 
+_THREE_IDS = (Out(ID), Out(ID), Out(ID))
+
 TABLE = (
-    Syscall(102, "getuid", sys_getuid),
-    Syscall(104, "getgid", sys_getgid),
-    Syscall(105, "setuid", sys_setuid, ("int",)),
-    Syscall(106, "setgid", sys_setgid, ("int",)),
-    Syscall(107, "geteuid", sys_geteuid),
-    Syscall(108, "getegid", sys_getegid),
-    Syscall(113, "setreuid", sys_setreuid, ("int", "int")),
-    Syscall(114, "setregid", sys_setregid, ("int", "int")),
-    Syscall(115, "getgroups", sys_getgroups, ("int", "ptr")),
-    Syscall(116, "setgroups", sys_setgroups, ("int", "ptr")),
-    Syscall(117, "setresuid", sys_setresuid, ("int", "int", "int")),
-    Syscall(118, "getresuid", sys_getresuid, ("ptr", "ptr", "ptr")),
-    Syscall(119, "setresgid", sys_setresgid, ("int", "int", "int")),
-    Syscall(120, "getresgid", sys_getresgid, ("ptr", "ptr", "ptr")),
+    Syscall(102, "getuid", sys_getuid, (), IDENTITY),
+    Syscall(104, "getgid", sys_getgid, (), IDENTITY),
+    Syscall(105, "setuid", sys_setuid, (ID,)),
+    Syscall(106, "setgid", sys_setgid, (ID,)),
+    Syscall(107, "geteuid", sys_geteuid, (), IDENTITY),
+    Syscall(108, "getegid", sys_getegid, (), IDENTITY),
+    Syscall(113, "setreuid", sys_setreuid, (ID, ID)),
+    Syscall(114, "setregid", sys_setregid, (ID, ID)),
+    Syscall(115, "getgroups", sys_getgroups, (INT, Pointer(ID, written=True)), NUMBER),
+    Syscall(116, "setgroups", sys_setgroups, (UINT, Pointer(ID))),
+    Syscall(117, "setresuid", sys_setresuid, (ID, ID, ID)),
+    Syscall(118, "getresuid", sys_getresuid, _THREE_IDS),
+    Syscall(119, "setresgid", sys_setresgid, (ID, ID, ID)),
+    Syscall(120, "getresgid", sys_getresgid, _THREE_IDS),
 )

@@ -1,18 +1,19 @@
-"""flock(2), and the lock commands of fcntl(2); both are in the table of :mod:`emu.syscalls.fdctl`."""
+"""flock(2), and the lock commands of fcntl(2); their rows are in :mod:`emu.syscalls.fdctl`."""
 
 from __future__ import annotations
 
 import errno
-import struct
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from emu.fs.fdtable import FdTable, check_deadlock
 from emu.fs.file import File
 from emu.fs.locks import TO_EOF, FileLocks, Lock
+from emu.linux.argument import Bits
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE, Whence
-from emu.linux.syscall import Result, s32
+from emu.linux.layout import Layout
+from emu.linux.syscall import Result
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -20,21 +21,20 @@ if TYPE_CHECKING:
     from emu.linux.wait import WaitQueue
 
 LOCK_SH, LOCK_EX, LOCK_NB, LOCK_UN = 1, 2, 4, 8
+FLOCK_OPERATION = Bits("LOCK_", SH=LOCK_SH, EX=LOCK_EX, NB=LOCK_NB, UN=LOCK_UN)
 F_RDLCK, F_WRLCK, F_UNLCK = range(3)
 F_GETLK, F_SETLK, F_SETLKW = 5, 6, 7
 F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW = 36, 37, 38
-COMMANDS = frozenset({F_GETLK, F_SETLK, F_SETLKW, F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW})
-#: struct flock: type, whence, start, len, pid.
-FLOCK = struct.Struct("<hh4xqqi4x")
+#: type, whence, start, len, pid.
+FLOCK = Layout("flock", "hh4xqqi4x")
 
 
 def sys_flock(kernel: Kernel, task: Task, fd: int, operation: int) -> Result:
     """flock(2)."""
-    operation = s32(operation)
     kind = operation & ~LOCK_NB
     if kind not in (LOCK_SH, LOCK_EX, LOCK_UN):
         raise LinuxError(errno.EINVAL)
-    file = task.files.get(s32(fd))
+    file = task.files.get(fd)
     exclusive = None if kind == LOCK_UN else kind == LOCK_EX
     queue = file.inode.file_locks().flock(file, exclusive)
     if queue is None:
@@ -54,9 +54,9 @@ def _flock_later(file: File, exclusive: bool | None, queue: WaitQueue | None) ->
         file.put()
 
 
-def fcntl_lock(task: Task, file: File, command: int, address: int) -> Result:
+def fcntl_lock(command: int, task: Task, fd: int, file: File, address: int) -> Result:
     """F_GETLK, F_SETLK, F_SETLKW and their F_OFD_ forms."""
-    kind, whence, start, length, pid = FLOCK.unpack(task.mm.read(address, FLOCK.size))
+    kind, whence, start, length, pid = FLOCK.read(task.mm, address)
     if kind not in (F_RDLCK, F_WRLCK, F_UNLCK):
         raise LinuxError(errno.EINVAL)
     ofd = command >= F_OFD_GETLK
@@ -122,8 +122,8 @@ def _range(file: File, whence: int, start: int, length: int) -> tuple[int, int]:
 def _report(task: Task, address: int, lock: Lock | None, asked: tuple[int, int, int, int]) -> None:
     """F_GETLK's answer: the lock in the way, or F_UNLCK and the rest as it was."""
     if lock is None:
-        task.mm.write(address, FLOCK.pack(F_UNLCK, *asked))
+        FLOCK.write(task.mm, address, (F_UNLCK, *asked))
         return
     kind = F_WRLCK if lock.exclusive else F_RDLCK
     length = 0 if lock.end == TO_EOF else lock.end - lock.start
-    task.mm.write(address, FLOCK.pack(kind, Whence.SET, lock.start, length, lock.pid))
+    FLOCK.write(task.mm, address, (kind, Whence.SET, lock.start, length, lock.pid))

@@ -6,15 +6,16 @@ import errno
 from typing import TYPE_CHECKING
 
 from emu.fs.hugetlbfs import HugetlbFile
+from emu.linux.argument import ADDRESS, FD, HEX, INT, SIZE, U64, Bits, Named, Sometimes
 from emu.linux.errors import LinuxError
 from emu.linux.mman import MapFlags, Prot
-from emu.linux.syscall import Syscall, s32
+from emu.linux.syscall import AT_ADDRESS, NUMBER, Syscall
 from emu.mm.address_space import page_align
 from emu.mm.flags import VmFlags
 from emu.mm.hugetlb import hpage_align, is_huge_size
 from emu.mm.mmap import do_brk, do_mmap, do_munmap
 from emu.mm.mprotect import do_mprotect
-from emu.mm.mremap import do_mremap
+from emu.mm.mremap import MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE, do_mremap
 from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def sys_mmap(kernel: Kernel, task: Task, addr: int, length: int, prot: int, flag
         raise LinuxError(errno.EINVAL)
     # the order of the checks is that of ksys_mmap_pgoff() and do_mmap()
     if not flags & MapFlags.ANONYMOUS:
-        file = task.files.get(s32(fd))
+        file = task.files.get(fd)
         if isinstance(file, HugetlbFile):
             length = hpage_align(length) & _U64
         elif flags & MapFlags.HUGETLB:
@@ -105,7 +106,7 @@ def sys_brk(kernel: Kernel, task: Task, addr: int) -> int:
 
 def sys_pkey_mprotect(kernel: Kernel, task: Task, addr: int, length: int, prot: int, key: int) -> int:
     """pkey_mprotect(2): protection keys other than 0 cannot be had (pkey_alloc), so all others are EINVAL."""
-    if s32(key) not in (-1, 0):
+    if key not in (-1, 0):
         raise LinuxError(errno.EINVAL)
     return sys_mprotect(kernel, task, addr, length, prot)
 
@@ -147,15 +148,19 @@ def sys_mseal(kernel: Kernel, task: Task, start: int, length: int, flags: int) -
     return 0
 
 
+_PROT, _MAP_FLAGS = Named(Prot, U64), Named(MapFlags, U64)
+_MREMAP_FLAGS = Bits("MREMAP_", MAYMOVE=MREMAP_MAYMOVE, FIXED=MREMAP_FIXED, DONTUNMAP=MREMAP_DONTUNMAP, width=U64)
+_NEW_ADDRESS = Sometimes(ADDRESS, lambda flags: flags & MREMAP_FIXED)
+
 TABLE = (
-    Syscall(9, "mmap", sys_mmap, ("ptr", "size", "prot", "mapflags", "fd", "hex")),
-    Syscall(10, "mprotect", sys_mprotect, ("ptr", "size", "prot")),
-    Syscall(11, "munmap", sys_munmap, ("ptr", "size")),
-    Syscall(12, "brk", sys_brk, ("ptr",)),
-    Syscall(25, "mremap", sys_mremap, ("ptr", "size", "size", "hex", "ptr")),
-    Syscall(216, "remap_file_pages", sys_remap_file_pages, ("ptr", "size", "prot", "size", "hex")),
-    Syscall(329, "pkey_mprotect", sys_pkey_mprotect, ("ptr", "size", "prot", "int")),
-    Syscall(330, "pkey_alloc", sys_pkey_alloc, ("hex", "hex")),
-    Syscall(331, "pkey_free", sys_pkey_free, ("int",)),
-    Syscall(462, "mseal", sys_mseal, ("ptr", "size", "hex")),
+    Syscall(9, "mmap", sys_mmap, (ADDRESS, SIZE, _PROT, _MAP_FLAGS, FD, HEX), AT_ADDRESS),
+    Syscall(10, "mprotect", sys_mprotect, (ADDRESS, SIZE, _PROT)),
+    Syscall(11, "munmap", sys_munmap, (ADDRESS, SIZE)),
+    Syscall(12, "brk", sys_brk, (ADDRESS,), AT_ADDRESS),
+    Syscall(25, "mremap", sys_mremap, (ADDRESS, SIZE, SIZE, _MREMAP_FLAGS, _NEW_ADDRESS), AT_ADDRESS),
+    Syscall(216, "remap_file_pages", sys_remap_file_pages, (ADDRESS, SIZE, _PROT, SIZE, HEX)),
+    Syscall(329, "pkey_mprotect", sys_pkey_mprotect, (ADDRESS, SIZE, _PROT, INT)),
+    Syscall(330, "pkey_alloc", sys_pkey_alloc, (HEX, HEX), NUMBER),
+    Syscall(331, "pkey_free", sys_pkey_free, (INT,)),
+    Syscall(462, "mseal", sys_mseal, (ADDRESS, SIZE, HEX)),
 )

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 from emu.fs import operations
 from emu.fs.dentry import d_path, encode_name, is_reachable
+from emu.linux.argument import DIRFD, FD, FILLED, HEX32, INT, MODE, SIZE, Named, Pointer, Sometimes
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import AT_FDCWD, AtFlags, May
-from emu.linux.syscall import Syscall, s32
-from emu.syscalls.paths import at_path, resolve, resolve_at, start_of, user_path
+from emu.linux.fileflags import AT_FDCWD, AtFlags, May, RenameFlags
+from emu.linux.layout import LATE_PATH, PATH, PATHNAME, TEXT
+from emu.linux.syscall import BYTES, PERMISSIONS, Syscall
+from emu.syscalls.paths import at_path, resolve, resolve_at, start_of
+from emu.syscalls.types import FILE_MODE
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
@@ -18,23 +21,23 @@ if TYPE_CHECKING:
     from emu.kernel.task import Task
 
 
-def sys_mkdirat(kernel: Kernel, task: Task, dirfd: int, address: int, mode: int) -> int:
+def sys_mkdirat(kernel: Kernel, task: Task, dirfd: int, path: str, mode: int) -> int:
     """mkdirat(2)."""
-    walker, name, start = at_path(kernel, task, dirfd, address)
+    walker, name, start = at_path(kernel, task, dirfd, path)
     operations.mkdir(walker, name, mode, start)
     return 0
 
 
-def sys_mkdir(kernel: Kernel, task: Task, address: int, mode: int) -> int:
+def sys_mkdir(kernel: Kernel, task: Task, path: str, mode: int) -> int:
     """mkdir(2)."""
-    return sys_mkdirat(kernel, task, AT_FDCWD, address, mode)
+    return sys_mkdirat(kernel, task, AT_FDCWD, path, mode)
 
 
 def sys_mknodat(kernel: Kernel, task: Task, dirfd: int, address: int, mode: int, device: int) -> int:
     """mknodat(2)."""
-    operations.node_kind(mode & 0xFFFF)
-    walker, name, start = at_path(kernel, task, dirfd, address)
-    operations.mknod(walker, name, mode & 0xFFFF, device & 0xFFFFFFFF, start)
+    operations.node_kind(mode)
+    walker, name, start = at_path(kernel, task, dirfd, PATHNAME.read(task.mm, address))
+    operations.mknod(walker, name, mode, device, start)
     return 0
 
 
@@ -45,9 +48,9 @@ def sys_mknod(kernel: Kernel, task: Task, address: int, mode: int, device: int) 
 
 def sys_unlinkat(kernel: Kernel, task: Task, dirfd: int, address: int, flags: int) -> int:
     """unlinkat(2)."""
-    if flags & 0xFFFFFFFF & ~int(AtFlags.REMOVEDIR):
+    if flags & ~int(AtFlags.REMOVEDIR):
         raise LinuxError(errno.EINVAL)
-    walker, name, start = at_path(kernel, task, dirfd, address)
+    walker, name, start = at_path(kernel, task, dirfd, PATHNAME.read(task.mm, address))
     if flags & AtFlags.REMOVEDIR:
         operations.rmdir(walker, name, start)
     else:
@@ -65,41 +68,40 @@ def sys_rmdir(kernel: Kernel, task: Task, address: int) -> int:
     return sys_unlinkat(kernel, task, AT_FDCWD, address, AtFlags.REMOVEDIR)
 
 
-def sys_symlinkat(kernel: Kernel, task: Task, target: int, dirfd: int, address: int) -> int:
+def sys_symlinkat(kernel: Kernel, task: Task, target: str, dirfd: int, path: str) -> int:
     """symlinkat(2)."""
-    text = user_path(task, target)
-    walker, name, start = at_path(kernel, task, dirfd, address)
-    operations.symlink(walker, text, name, start)
+    walker, name, start = at_path(kernel, task, dirfd, path)
+    operations.symlink(walker, target, name, start)
     return 0
 
 
-def sys_symlink(kernel: Kernel, task: Task, target: int, address: int) -> int:
+def sys_symlink(kernel: Kernel, task: Task, target: str, path: str) -> int:
     """symlink(2)."""
-    return sys_symlinkat(kernel, task, target, AT_FDCWD, address)
+    return sys_symlinkat(kernel, task, target, AT_FDCWD, path)
 
 
-def sys_linkat(kernel: Kernel, task: Task, old_dirfd: int, old: int, dirfd: int, address: int, flags: int) -> int:
+def sys_linkat(kernel: Kernel, task: Task, old_dirfd: int, old: int, dirfd: int, new: int, flags: int) -> int:
     """linkat(2)."""
-    if flags & 0xFFFFFFFF & ~int(AtFlags.SYMLINK_FOLLOW | AtFlags.EMPTY_PATH):
+    if flags & ~int(AtFlags.SYMLINK_FOLLOW | AtFlags.EMPTY_PATH):
         raise LinuxError(errno.EINVAL)
     how = flags & AtFlags.EMPTY_PATH | (0 if flags & AtFlags.SYMLINK_FOLLOW else AtFlags.SYMLINK_NOFOLLOW)
     _, source = resolve_at(kernel, task, old_dirfd, old, how)
-    walker, name, start = at_path(kernel, task, dirfd, address)
+    walker, name, start = at_path(kernel, task, dirfd, PATHNAME.read(task.mm, new))
     operations.link(walker, source, name, start)
     return 0
 
 
-def sys_link(kernel: Kernel, task: Task, old: int, address: int) -> int:
+def sys_link(kernel: Kernel, task: Task, old: int, new: int) -> int:
     """link(2)."""
-    return sys_linkat(kernel, task, AT_FDCWD, old, AT_FDCWD, address, 0)
+    return sys_linkat(kernel, task, AT_FDCWD, old, AT_FDCWD, new, 0)
 
 
 def sys_renameat2(kernel: Kernel, task: Task, old_dirfd: int, old: int, new_dirfd: int, new: int, flags: int) -> int:
     """renameat2(2)."""
-    operations.check_rename_flags(flags & 0xFFFFFFFF)
-    walker, old_name, old_start = at_path(kernel, task, old_dirfd, old)
-    _, new_name, new_start = at_path(kernel, task, new_dirfd, new)
-    operations.rename(walker, old_name, new_name, old_start, new_start, flags & 0xFFFFFFFF)
+    operations.check_rename_flags(flags)
+    walker, old_name, old_start = at_path(kernel, task, old_dirfd, PATHNAME.read(task.mm, old))
+    _, new_name, new_start = at_path(kernel, task, new_dirfd, PATHNAME.read(task.mm, new))
+    operations.rename(walker, old_name, new_name, old_start, new_start, flags)
     return 0
 
 
@@ -115,18 +117,18 @@ def sys_rename(kernel: Kernel, task: Task, old: int, new: int) -> int:
 
 def sys_readlinkat(kernel: Kernel, task: Task, dirfd: int, address: int, buffer: int, size: int) -> int:
     """readlinkat(2); an empty name reads the link that dirfd itself was opened on (O_PATH|O_NOFOLLOW)."""
-    if s32(size) <= 0:
+    if size <= 0:
         raise LinuxError(errno.EINVAL)
-    raw = task.mm.read_cstring(address, 4096)
-    if raw:
-        walker, name, start = at_path(kernel, task, dirfd, address)
+    name = PATHNAME.read(task.mm, address)
+    if name:
+        walker, name, start = at_path(kernel, task, dirfd, name)
         path = walker.resolve(name, start, follow=False)
     else:
         place = start_of(task, dirfd)
         if place is None or not place.dentry.inode.is_symlink:
             raise LinuxError(errno.ENOENT)
         path = place
-    text = encode_name(operations.readlink(path, task))[: s32(size)]
+    text = encode_name(operations.readlink(path, task))[:size]
     task.mm.write(buffer, text)
     return len(text)
 
@@ -162,24 +164,24 @@ def _enter(task: Task, path: Path) -> Path:
     return path
 
 
-def sys_chdir(kernel: Kernel, task: Task, address: int) -> int:
+def sys_chdir(kernel: Kernel, task: Task, path: str) -> int:
     """chdir(2)."""
-    task.fs.cwd = _enter(task, resolve(kernel, task, address)[1])
+    task.fs.cwd = _enter(task, resolve(kernel, task, path)[1])
     return 0
 
 
 def sys_fchdir(kernel: Kernel, task: Task, fd: int) -> int:
     """fchdir(2)."""
-    task.fs.cwd = _enter(task, task.files.get_any(s32(fd)).path)
+    task.fs.cwd = _enter(task, task.files.get_any(fd).path)
     return 0
 
 
-def sys_chroot(kernel: Kernel, task: Task, address: int) -> int:
+def sys_chroot(kernel: Kernel, task: Task, path: str) -> int:
     """chroot(2)."""
-    path = _enter(task, resolve(kernel, task, address)[1])
+    root = _enter(task, resolve(kernel, task, path)[1])
     if task.credentials.euid != 0:
         raise LinuxError(errno.EPERM)
-    task.fs.root = path
+    task.fs.root = root
     return 0
 
 
@@ -189,26 +191,30 @@ def sys_umask(kernel: Kernel, task: Task, mask: int) -> int:
     return old
 
 
+#: mknod's device number counts for block and character devices only.
+_DEVICE = Sometimes(HEX32, lambda mode: mode & 0o060000 in (0o020000, 0o060000))
+_AT_FLAGS = Named(AtFlags)
+
 TABLE = (
-    Syscall(79, "getcwd", sys_getcwd, ("buf", "size")),
-    Syscall(80, "chdir", sys_chdir, ("path",)),
-    Syscall(81, "fchdir", sys_fchdir, ("fd",)),
-    Syscall(82, "rename", sys_rename, ("path", "path")),
-    Syscall(83, "mkdir", sys_mkdir, ("path", "mode")),
-    Syscall(84, "rmdir", sys_rmdir, ("path",)),
-    Syscall(86, "link", sys_link, ("path", "path")),
-    Syscall(87, "unlink", sys_unlink, ("path",)),
-    Syscall(88, "symlink", sys_symlink, ("path", "path")),
-    Syscall(89, "readlink", sys_readlink, ("path", "buf", "size")),
-    Syscall(95, "umask", sys_umask, ("mode",)),
-    Syscall(133, "mknod", sys_mknod, ("path", "mode", "hex")),
-    Syscall(161, "chroot", sys_chroot, ("path",)),
-    Syscall(258, "mkdirat", sys_mkdirat, ("dirfd", "path", "mode")),
-    Syscall(259, "mknodat", sys_mknodat, ("dirfd", "path", "mode", "hex")),
-    Syscall(263, "unlinkat", sys_unlinkat, ("dirfd", "path", "hex")),
-    Syscall(264, "renameat", sys_renameat, ("dirfd", "path", "dirfd", "path")),
-    Syscall(265, "linkat", sys_linkat, ("dirfd", "path", "dirfd", "path", "hex")),
-    Syscall(266, "symlinkat", sys_symlinkat, ("path", "dirfd", "path")),
-    Syscall(267, "readlinkat", sys_readlinkat, ("dirfd", "path", "buf", "size")),
-    Syscall(316, "renameat2", sys_renameat2, ("dirfd", "path", "dirfd", "path", "hex")),
+    Syscall(79, "getcwd", sys_getcwd, (Pointer(TEXT, written=True), SIZE), BYTES),
+    Syscall(80, "chdir", sys_chdir, (PATH,)),
+    Syscall(81, "fchdir", sys_fchdir, (FD,)),
+    Syscall(82, "rename", sys_rename, (LATE_PATH, LATE_PATH)),
+    Syscall(83, "mkdir", sys_mkdir, (PATH, MODE)),
+    Syscall(84, "rmdir", sys_rmdir, (LATE_PATH,)),
+    Syscall(86, "link", sys_link, (LATE_PATH, LATE_PATH)),
+    Syscall(87, "unlink", sys_unlink, (LATE_PATH,)),
+    Syscall(88, "symlink", sys_symlink, (PATH, PATH)),
+    Syscall(89, "readlink", sys_readlink, (LATE_PATH, FILLED, INT), BYTES),
+    Syscall(95, "umask", sys_umask, (MODE,), PERMISSIONS),
+    Syscall(133, "mknod", sys_mknod, (LATE_PATH, FILE_MODE, _DEVICE)),
+    Syscall(161, "chroot", sys_chroot, (PATH,)),
+    Syscall(258, "mkdirat", sys_mkdirat, (DIRFD, PATH, MODE)),
+    Syscall(259, "mknodat", sys_mknodat, (DIRFD, LATE_PATH, FILE_MODE, _DEVICE)),
+    Syscall(263, "unlinkat", sys_unlinkat, (DIRFD, LATE_PATH, _AT_FLAGS)),
+    Syscall(264, "renameat", sys_renameat, (DIRFD, LATE_PATH, DIRFD, LATE_PATH)),
+    Syscall(265, "linkat", sys_linkat, (DIRFD, LATE_PATH, DIRFD, LATE_PATH, _AT_FLAGS)),
+    Syscall(266, "symlinkat", sys_symlinkat, (PATH, DIRFD, PATH)),
+    Syscall(267, "readlinkat", sys_readlinkat, (DIRFD, LATE_PATH, FILLED, INT), BYTES),
+    Syscall(316, "renameat2", sys_renameat2, (DIRFD, LATE_PATH, DIRFD, LATE_PATH, Named(RenameFlags))),
 )

@@ -11,9 +11,11 @@ from emu.fs.file import File, WouldBlock
 from emu.fs.namei import PathWalk
 from emu.fs.open import check_open_flags, open_file
 from emu.fs.seals import Seal
+from emu.linux.argument import DESCRIPTOR_FLAGS, DIRFD, FD, MODE, UINT, Bits, Named, Pointer, Sometimes
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import AT_FDCWD, OpenFlags
-from emu.linux.syscall import Result, Syscall, s32
+from emu.linux.layout import LATE_PATH, PATHNAME, STRING, Layout
+from emu.linux.syscall import DESCRIPTOR, Restart, Result, Syscall
 from emu.mm.hugetlb import HUGE_SIZE_MASK, HUGE_SIZE_SHIFT, is_huge_size
 from emu.syscalls.paths import at_path
 
@@ -25,21 +27,33 @@ if TYPE_CHECKING:
 _CLOEXEC = int(OpenFlags.CLOEXEC)
 #: Every open of a 64-bit process has it (force_o_largefile).
 _LARGEFILE = int(OpenFlags.LARGEFILE)
-MFD_CLOEXEC = 1
-MFD_ALLOW_SEALING = 2
-MFD_HUGETLB = 4
-MFD_NOEXEC_SEAL = 8
-MFD_EXEC = 16
+MFD_CLOEXEC, MFD_ALLOW_SEALING, MFD_HUGETLB, MFD_NOEXEC_SEAL, MFD_EXEC = 1, 2, 4, 8, 16
 MFD_NAME_MAX = 249
-CLOSE_RANGE_UNSHARE = 2
-CLOSE_RANGE_CLOEXEC = 4
+#: What makes open() look at its mode: O_CREAT and __O_TMPFILE.
+_CREATES = int(OpenFlags.CREAT) | 0o20000000
+
+
+CLOSE_RANGE_UNSHARE, CLOSE_RANGE_CLOEXEC = 2, 4
+_MFD_KNOWN = MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB | MFD_NOEXEC_SEAL | MFD_EXEC
+
+
+class _Pair(Layout):
+    """The two descriptors of a pipe."""
+
+    prints = True
+
+    def words(self, values: tuple[int, ...]) -> str:
+        return f"[{values[0]}, {values[1]}]"
+
+
+PIPE_FDS = _Pair("int[2]", "2i")
 
 
 def sys_openat(kernel: Kernel, task: Task, dirfd: int, address: int, flags: int, mode: int) -> Result:
     """openat(2); sleeps only on a FIFO whose other end is not open."""
-    check_open_flags(flags & 0xFFFFFFFF)
-    walker, name, start = at_path(kernel, task, dirfd, address)
-    return _open(task, walker, name, start, flags & 0xFFFFFFFF | _LARGEFILE, mode)
+    check_open_flags(flags)
+    walker, name, start = at_path(kernel, task, dirfd, PATHNAME.read(task.mm, address))
+    return _open(task, walker, name, start, flags | _LARGEFILE, mode)
 
 
 def sys_open(kernel: Kernel, task: Task, address: int, flags: int, mode: int) -> Result:
@@ -84,13 +98,12 @@ def _open_later(task: Task, file: File, cloexec: bool, queue: WaitQueue) -> Gene
 
 def sys_close(kernel: Kernel, task: Task, fd: int) -> int:
     """close(2)."""
-    task.files.close(s32(fd))
+    task.files.close(fd)
     return 0
 
 
 def sys_close_range(kernel: Kernel, task: Task, first: int, last: int, flags: int) -> int:
     """close_range(2)."""
-    first, last, flags = first & 0xFFFFFFFF, last & 0xFFFFFFFF, flags & 0xFFFFFFFF
     if flags & ~(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC) or first > last:
         raise LinuxError(errno.EINVAL)
     if flags & CLOSE_RANGE_UNSHARE and task.files.users > 1:
@@ -103,7 +116,6 @@ def sys_close_range(kernel: Kernel, task: Task, first: int, last: int, flags: in
 
 def sys_pipe2(kernel: Kernel, task: Task, address: int, flags: int) -> int:
     """pipe2(2); O_DIRECT (packets) is not built (EINVAL)."""
-    flags &= 0xFFFFFFFF
     if flags & ~int(OpenFlags.CLOEXEC | OpenFlags.NONBLOCK):
         raise LinuxError(errno.EINVAL)
     files, cloexec = task.files, bool(flags & _CLOEXEC)
@@ -119,7 +131,7 @@ def sys_pipe2(kernel: Kernel, task: Task, address: int, flags: int) -> int:
         files.close(read_fd)
         raise
     try:
-        task.mm.write(address, read_fd.to_bytes(4, "little") + write_fd.to_bytes(4, "little"))
+        PIPE_FDS.write(task.mm, address, (read_fd, write_fd))
     except LinuxError:
         files.close(read_fd)
         files.close(write_fd)
@@ -134,10 +146,9 @@ def sys_pipe(kernel: Kernel, task: Task, address: int) -> int:
 
 def sys_memfd_create(kernel: Kernel, task: Task, address: int, flags: int) -> int:
     """memfd_create(2)."""
-    flags &= 0xFFFFFFFF
     huge = flags & MFD_HUGETLB
     sizes = HUGE_SIZE_MASK << HUGE_SIZE_SHIFT if huge else 0
-    if flags & ~(MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL | MFD_EXEC | MFD_HUGETLB | sizes):
+    if flags & ~(_MFD_KNOWN | sizes):
         raise LinuxError(errno.EINVAL)
     if flags & MFD_EXEC and flags & MFD_NOEXEC_SEAL:
         raise LinuxError(errno.EINVAL)
@@ -160,13 +171,20 @@ def sys_memfd_create(kernel: Kernel, task: Task, address: int, flags: int) -> in
     return task.files.open(file, bool(flags & MFD_CLOEXEC))
 
 
+_OPEN_FLAGS = Named(OpenFlags)
+_CREATION_MODE = Sometimes(MODE, lambda flags: flags & _CREATES)
+#: Without the two for execution, which strace has no names for.
+_MFD_FLAGS = Bits("MFD_", CLOEXEC=MFD_CLOEXEC, ALLOW_SEALING=MFD_ALLOW_SEALING, HUGETLB=MFD_HUGETLB)
+_CLOSE_RANGE_FLAGS = Bits("CLOSE_RANGE_", UNSHARE=CLOSE_RANGE_UNSHARE, CLOEXEC=CLOSE_RANGE_CLOEXEC)
+_PIPE = Pointer(PIPE_FDS, written=True)
+
 TABLE = (
-    Syscall(2, "open", sys_open, ("path", "oflags", "mode")),
-    Syscall(3, "close", sys_close, ("fd",)),
-    Syscall(22, "pipe", sys_pipe, ("ptr",)),
-    Syscall(85, "creat", sys_creat, ("path", "mode")),
-    Syscall(257, "openat", sys_openat, ("dirfd", "path", "oflags", "mode")),
-    Syscall(293, "pipe2", sys_pipe2, ("ptr", "oflags")),
-    Syscall(319, "memfd_create", sys_memfd_create, ("str", "hex")),
-    Syscall(436, "close_range", sys_close_range, ("uint", "uint", "hex")),
+    Syscall(2, "open", sys_open, (LATE_PATH, _OPEN_FLAGS, _CREATION_MODE), DESCRIPTOR, Restart.SYS),
+    Syscall(3, "close", sys_close, (FD,)),
+    Syscall(22, "pipe", sys_pipe, (_PIPE,)),
+    Syscall(85, "creat", sys_creat, (LATE_PATH, MODE), DESCRIPTOR, Restart.SYS),
+    Syscall(257, "openat", sys_openat, (DIRFD, LATE_PATH, _OPEN_FLAGS, _CREATION_MODE), DESCRIPTOR, Restart.SYS),
+    Syscall(293, "pipe2", sys_pipe2, (_PIPE, DESCRIPTOR_FLAGS)),
+    Syscall(319, "memfd_create", sys_memfd_create, (STRING, _MFD_FLAGS), DESCRIPTOR),
+    Syscall(436, "close_range", sys_close_range, (UINT, UINT, _CLOSE_RANGE_FLAGS)),
 )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import struct
 from typing import TYPE_CHECKING
 
-from emu.fs.dentry import Path, decode_name
+from emu.fs.dentry import Path
 from emu.fs.namei import PathWalk
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import AT_FDCWD, IOV_MAX, MAX_RW_COUNT, PAGE_SIZE, PATH_MAX, AtFlags
-from emu.linux.syscall import s32
+from emu.linux.fileflags import AT_FDCWD, IOV_MAX, MAX_RW_COUNT, PAGE_SIZE, AtFlags
+from emu.linux.layout import PATHNAME, PIECE
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -19,44 +18,37 @@ if TYPE_CHECKING:
 
 _EMPTY_PATH = int(AtFlags.EMPTY_PATH)
 _NOFOLLOW = int(AtFlags.SYMLINK_NOFOLLOW)
-_CWD = AT_FDCWD & 0xFFFFFFFF
-
-
-def user_path(task: Task, address: int) -> str:
-    """A path name from user memory: EFAULT, ENAMETOOLONG. (An empty one fails in the walk, as getname() defers it.)"""
-    return decode_name(task.mm.read_cstring(address, PATH_MAX))
 
 
 def start_of(task: Task, dirfd: int) -> Path | None:
     """The directory that a dirfd stands for; None for AT_FDCWD. (A file that is no directory fails in the walk.)"""
-    if dirfd & 0xFFFFFFFF == _CWD:
-        return None
-    return task.files.get_any(s32(dirfd)).path
+    return None if dirfd == AT_FDCWD else task.files.get_any(dirfd).path
 
 
-def at_path(kernel: Kernel, task: Task, dirfd: int, address: int) -> tuple[PathWalk, str, Path | None]:
-    """(walker, name, start) for a *at() call; an absolute name ignores dirfd, even a bad one."""
-    name = user_path(task, address)
+def at_path(kernel: Kernel, task: Task, dirfd: int, name: str) -> tuple[PathWalk, str, Path | None]:
+    """(walker, name, start) for a *at() call; an absolute name ignores dirfd, even a bad one.  (An empty one fails in
+    the walk, as getname() defers it.)
+    """
     start = None if name[:1] in ("/", "") else start_of(task, dirfd)
     return PathWalk(kernel.vfs.mount_table, task.fs, task.credentials, task), name, start
 
 
 def resolve_at(kernel: Kernel, task: Task, dirfd: int, address: int, flags: int) -> tuple[PathWalk, Path]:
-    """The place that (dirfd, name) means; AT_EMPTY_PATH and AT_SYMLINK_NOFOLLOW are understood."""
+    """The place that dirfd and the name at an address mean; AT_EMPTY_PATH and AT_SYMLINK_NOFOLLOW are understood."""
     walker = PathWalk(kernel.vfs.mount_table, task.fs, task.credentials, task)
-    raw = b"" if address == 0 and flags & _EMPTY_PATH else task.mm.read_cstring(address, PATH_MAX)
-    if not raw:
+    name = "" if address == 0 and flags & _EMPTY_PATH else PATHNAME.read(task.mm, address)
+    if not name:
         if not flags & _EMPTY_PATH:
             raise LinuxError(errno.ENOENT)
         return walker, start_of(task, dirfd) or task.fs.cwd
-    start = None if raw[0] == 0x2F else start_of(task, dirfd)
-    return walker, walker.resolve(decode_name(raw), start, not flags & _NOFOLLOW)
+    start = None if name[0] == "/" else start_of(task, dirfd)
+    return walker, walker.resolve(name, start, not flags & _NOFOLLOW)
 
 
-def resolve(kernel: Kernel, task: Task, address: int, follow: bool = True) -> tuple[PathWalk, Path]:
-    """The place that a name in user memory means."""
+def resolve(kernel: Kernel, task: Task, name: str, follow: bool = True) -> tuple[PathWalk, Path]:
+    """The place that a name means."""
     walker = PathWalk(kernel.vfs.mount_table, task.fs, task.credentials, task)
-    return walker, walker.resolve(user_path(task, address), None, follow)
+    return walker, walker.resolve(name, None, follow)
 
 
 class UserBuffer:
@@ -79,10 +71,9 @@ class UserBuffer:
         """The pieces of an iovec array: EINVAL for more than 1024 or for a negative length."""
         if number > IOV_MAX:
             raise LinuxError(errno.EINVAL)
-        raw = mm.read(address, number * 16) if number else b""
         pieces: list[tuple[int, int]] = []
         total = 0
-        for base, length in struct.iter_unpack("<QQ", raw):
+        for base, length in PIECE.read_array(mm, address, number):
             if length >> 63:
                 raise LinuxError(errno.EINVAL)
             if base + length > mm.task_size:

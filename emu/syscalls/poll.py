@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import errno
-import signal
-import struct
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
+from emu.kernel.signal_state import UNBLOCKABLE
+from emu.linux.argument import INT, SIZE, UINT, Pointer
 from emu.linux.errors import Interrupted, LinuxError
 from emu.linux.fileflags import PollEvents
-from emu.linux.syscall import Syscall, s32
+from emu.linux.layout import TIMESPEC, TIMEVAL, Layout, Opaque, Time
+from emu.linux.syscall import READY, Restart, Syscall
+from emu.syscalls.types import SIGSET
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -19,18 +21,15 @@ if TYPE_CHECKING:
 
     Wait = Generator[tuple[tuple[WaitQueue, ...], int | None], None, int]
 
-NANO = 1_000_000_000
-#: struct pollfd.
-POLLFD = struct.Struct("<ihh")
+POLLFD = Layout("pollfd", "ihh")
+#: What pselect6() has for a signal mask: a pointer to one, and its size.
+MASK_AND_SIZE = Layout("sigset and size", "QQ")
 #: What poll() reports whether it was asked for or not.
 ALWAYS = int(PollEvents.ERR | PollEvents.HUP | PollEvents.NVAL)
 #: The events behind each of select()'s three sets (fs/select.c).
 SELECT_IN = int(PollEvents.RDNORM | PollEvents.RDBAND | PollEvents.IN | PollEvents.HUP | PollEvents.ERR)
 SELECT_OUT = int(PollEvents.WRBAND | PollEvents.WRNORM | PollEvents.OUT | PollEvents.ERR)
 SELECT_EX = int(PollEvents.PRI)
-SIGSET_SIZE = 8
-#: SIGKILL and SIGSTOP cannot be blocked.
-UNBLOCKABLE = 1 << (signal.SIGKILL - 1) | 1 << (signal.SIGSTOP - 1)
 
 #: Looks at every file once: how many are ready, and what to sleep on.
 Scan = Callable[[], tuple[int, tuple["WaitQueue", ...]]]
@@ -59,8 +58,7 @@ class _PollSet:
             raise LinuxError(errno.EINVAL)
         self._task = task
         self._address = address
-        raw = task.mm.read(address, number * POLLFD.size) if number else b""
-        self._entries = list(POLLFD.iter_unpack(raw))
+        self._entries = POLLFD.read_array(task.mm, address, number)
         self._revents = [0] * number
 
     def scan(self) -> tuple[int, tuple[WaitQueue, ...]]:
@@ -91,19 +89,18 @@ class _PollSet:
 
 def sys_poll(kernel: Kernel, task: Task, address: int, number: int, timeout: int) -> Wait:
     """poll(2); the timeout is in milliseconds, negative for none."""
-    milliseconds = s32(timeout)
-    deadline = None if milliseconds < 0 else kernel.clock.now_ns() + milliseconds * 1_000_000
-    polled = _PollSet(task, address, number & 0xFFFFFFFF)
+    deadline = None if timeout < 0 else kernel.clock.now_ns() + timeout * 1_000_000
+    polled = _PollSet(task, address, number)
     return _wait(kernel, task, polled.scan, deadline, polled.store)
 
 
 def sys_ppoll(kernel: Kernel, task: Task, address: int, number: int, timeout: int, mask: int, mask_size: int) -> Wait:
     """ppoll(2)."""
-    deadline = _deadline(kernel, task, timeout, NANO)
+    deadline = _deadline(kernel, task, timeout, TIMESPEC)
     new_mask = _read_mask(task, mask, mask_size)
-    polled = _PollSet(task, address, number & 0xFFFFFFFF)
+    polled = _PollSet(task, address, number)
     waiting = _wait(kernel, task, polled.scan, deadline, polled.store)
-    return _masked(kernel, task, waiting, new_mask, timeout, deadline, NANO)
+    return _masked(kernel, task, waiting, new_mask, timeout, deadline, TIMESPEC)
 
 
 # select
@@ -158,49 +155,44 @@ class _SelectSets:
 
 def sys_select(kernel: Kernel, task: Task, number: int, read: int, write: int, other: int, timeout: int) -> Wait:
     """select(2); the timeval is replaced by the time that was left, as on Linux."""
-    deadline = _deadline(kernel, task, timeout, 1_000_000)
-    sets = _SelectSets(task, s32(number), (read, write, other))
+    deadline = _deadline(kernel, task, timeout, TIMEVAL)
+    sets = _SelectSets(task, number, (read, write, other))
     waiting = _wait(kernel, task, sets.scan, deadline, sets.store)
-    return _masked(kernel, task, waiting, None, timeout, deadline, 1_000_000)
+    return _masked(kernel, task, waiting, None, timeout, deadline, TIMEVAL)
 
 
 def sys_pselect6(
     kernel: Kernel, task: Task, number: int, read: int, write: int, other: int, timeout: int, mask: int
 ) -> Wait:
-    """pselect6(2); ``mask`` points to {sigset pointer, size}."""
-    deadline = _deadline(kernel, task, timeout, NANO)
-    new_mask = None
-    if mask:
-        address, size = struct.unpack("<QQ", task.mm.read(mask, 16))
-        new_mask = _read_mask(task, address, size)
-    sets = _SelectSets(task, s32(number), (read, write, other))
+    """pselect6(2); the last argument points to the address of the mask and its size."""
+    deadline = _deadline(kernel, task, timeout, TIMESPEC)
+    new_mask = _read_mask(task, *MASK_AND_SIZE.read(task.mm, mask)) if mask else None
+    sets = _SelectSets(task, number, (read, write, other))
     waiting = _wait(kernel, task, sets.scan, deadline, sets.store)
-    return _masked(kernel, task, waiting, new_mask, timeout, deadline, NANO)
+    return _masked(kernel, task, waiting, new_mask, timeout, deadline, TIMESPEC)
 
 
 # Timeouts and signal masks
 
 
-def _deadline(kernel: Kernel, task: Task, address: int, unit: int) -> int | None:
-    """The end of a timespec (``unit`` 10^9) or timeval (10^6) from now; None without one; EINVAL."""
+def _deadline(kernel: Kernel, task: Task, address: int, kind: Time) -> int | None:
+    """The end of the time at an address, from now; None without one; EINVAL."""
     if not address:
         return None
-    seconds, fraction = struct.unpack("<qq", task.mm.read(address, 16))
-    if seconds < 0 or fraction < 0 or (fraction >= unit and unit == NANO):
-        raise LinuxError(errno.EINVAL)
-    return kernel.clock.now_ns() + int(seconds) * NANO + int(fraction) * (NANO // unit)
+    time = kind.read(task.mm, address)
+    return kernel.clock.now_ns() + time
 
 
 def _read_mask(task: Task, address: int, size: int) -> int | None:
     if not address:
         return None
-    if size != SIGSET_SIZE:
+    if size != SIGSET.size:
         raise LinuxError(errno.EINVAL)
-    return task.mm.read_u64(address) & ~UNBLOCKABLE
+    return SIGSET.read(task.mm, address) & ~UNBLOCKABLE
 
 
 def _masked(
-    kernel: Kernel, task: Task, waiting: Wait, mask: int | None, timeout: int, deadline: int | None, unit: int
+    kernel: Kernel, task: Task, waiting: Wait, mask: int | None, timeout: int, deadline: int | None, kind: Time
 ) -> Wait:
     """Wait under another signal mask. After a signal the old one comes back only when its handler has its frame."""
     signals = task.signals
@@ -212,30 +204,36 @@ def _masked(
     except Interrupted:
         if mask is not None:
             signals.saved_mask = old
-        _store_left(kernel, task, timeout, deadline, unit)
+        _store_left(kernel, task, timeout, deadline, kind)
         raise
     except BaseException:
         signals.blocked = old
         raise
     signals.blocked = old
-    _store_left(kernel, task, timeout, deadline, unit)
+    _store_left(kernel, task, timeout, deadline, kind)
     return result
 
 
-def _store_left(kernel: Kernel, task: Task, address: int, deadline: int | None, unit: int) -> None:
+def _store_left(kernel: Kernel, task: Task, address: int, deadline: int | None, kind: Time) -> None:
     """Write the time that was left where the timeout stood; a read-only timeout is no error."""
     if deadline is None:
         return
     left = max(0, deadline - kernel.clock.now_ns())
     try:
-        task.mm.write(address, struct.pack("<qq", left // NANO, left % NANO // (NANO // unit)))
+        kind.write(task.mm, address, left)
     except LinuxError:
         return
 
 
+_FD_SET = Pointer(Opaque("fd_set"), null=True)
+_SETS = (INT, _FD_SET, _FD_SET, _FD_SET)
+#: Times, which become what was left of them, and masks; printed as addresses.
+_TIMEVAL, _TIMESPEC = (Pointer(kind, null=True, shown=False) for kind in (TIMEVAL, TIMESPEC))
+_MASK_AND_SIZE = Pointer(MASK_AND_SIZE, null=True)
+_MASK = Pointer(SIGSET, null=True, shown=False)
 TABLE = (
-    Syscall(7, "poll", sys_poll, ("ptr", "uint", "int")),
-    Syscall(23, "select", sys_select, ("int", "ptr", "ptr", "ptr", "ptr")),
-    Syscall(270, "pselect6", sys_pselect6, ("int", "ptr", "ptr", "ptr", "ptr", "ptr")),
-    Syscall(271, "ppoll", sys_ppoll, ("ptr", "uint", "ptr", "ptr", "size")),
+    Syscall(7, "poll", sys_poll, (Pointer(POLLFD), UINT, INT), READY, Restart.BLOCK),
+    Syscall(23, "select", sys_select, (*_SETS, _TIMEVAL), READY, Restart.NOHAND),
+    Syscall(270, "pselect6", sys_pselect6, (*_SETS, _TIMESPEC, _MASK_AND_SIZE), READY, Restart.NOHAND),
+    Syscall(271, "ppoll", sys_ppoll, (Pointer(POLLFD), UINT, _TIMESPEC, _MASK, SIZE), READY, Restart.NOHAND),
 )

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import errno
-import struct
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from emu.kernel.exec import MAX_ARG_STRLEN, MAX_ARG_TOTAL, check_executable, do_execve
+from emu.kernel.exec import check_executable, do_execve
 from emu.kernel.exit import do_wait, release
 from emu.kernel.fork import CloneFlags, do_clone
 from emu.kernel.signal_state import NSIG, Sig
+from emu.linux.argument import ADDRESS, INT, PID, SIZE, UINT, Bits, OneOf, Out, Pointer
 from emu.linux.errors import LinuxError
-from emu.linux.syscall import Result, Syscall, s32
+from emu.linux.layout import PATH, TEXT, Layout, Opaque
+from emu.linux.syscall import BYTES, NEVER, NUMBER, PROCESS, Restart, Result, Syscall
+from emu.syscalls.types import ARGV, CLONE, ENVP, RUSAGE, WAIT_STATUS
 from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task, Usage
 
-_ARCH_SET_GS, _ARCH_SET_FS, _ARCH_GET_FS, _ARCH_GET_GS = 0x1001, 0x1002, 0x1003, 0x1004
 _PR_SET_PDEATHSIG, _PR_GET_DUMPABLE, _PR_SET_DUMPABLE, _PR_SET_NAME, _PR_GET_NAME = 1, 3, 4, 15, 16
 _RUSAGE_THREAD = 1
-#: struct clone_args as it was made and as it has grown, in bytes.
-_CLONE_ARGS_SIZES = (64, 80, 88)
+#: As it was made, in bytes; and as it has grown.
+_FIRST_CLONE_ARGS_SIZE = 64
+CLONE_ARGS = Layout("clone_args", "11Q")
+#: siginfo_t as waitid() fills it: si_signo, si_errno, si_code, si_pid, si_uid, si_status.
+SIGINFO_OF_CHILD = Layout("siginfo_t", "iiiiiIi100x")
+
+
+_ARCH_SET_GS, _ARCH_SET_FS, _ARCH_GET_FS, _ARCH_GET_GS = 0x1001, 0x1002, 0x1003, 0x1004
+_P_ALL, _P_PID, _P_PGID = range(3)
+_WEXITED, _WNOWAIT = 4, 0x0100_0000
+#: WNOHANG, WUNTRACED, WCONTINUED, __WNOTHREAD, __WALL, __WCLONE.
 _W_KNOWN = 1 | 2 | 8 | 0x2000_0000 | 0x4000_0000 | 0x8000_0000
+_WAITID_KNOWN = _W_KNOWN | _WEXITED | _WNOWAIT
 
 
 def sys_fork(kernel: Kernel, task: Task) -> Result:
@@ -46,13 +57,13 @@ def sys_clone3(kernel: Kernel, task: Task, arguments: int, size: int) -> Result:
     """clone3(2)."""
     if size > PAGE_SIZE:
         raise LinuxError(errno.E2BIG)
-    if size < _CLONE_ARGS_SIZES[0]:
+    if size < _FIRST_CLONE_ARGS_SIZE:
         raise LinuxError(errno.EINVAL)
     data = task.mm.read(arguments, size)
-    if any(data[_CLONE_ARGS_SIZES[-1] :]):
+    if any(data[CLONE_ARGS.size :]):
         raise LinuxError(errno.E2BIG)
-    words = struct.unpack("<11Q", data[: _CLONE_ARGS_SIZES[-1]].ljust(_CLONE_ARGS_SIZES[-1], b"\0"))
-    flags, _, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, _ = words
+    fields = CLONE_ARGS.unpack(data[: CLONE_ARGS.size].ljust(CLONE_ARGS.size, b"\0"))
+    flags, _, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, _ = fields
     if flags & (CloneFlags.DETACHED | CloneFlags.SIGNAL) or bool(stack) != bool(stack_size):
         raise LinuxError(errno.EINVAL)
     if exit_signal > NSIG or (flags & (CloneFlags.THREAD | CloneFlags.PARENT) and exit_signal):
@@ -65,31 +76,11 @@ def sys_clone3(kernel: Kernel, task: Task, arguments: int, size: int) -> Result:
     return do_clone(kernel, task, flags | exit_signal, stack + stack_size, parent_tid, child_tid, tls)
 
 
-def _strings(task: Task, address: int) -> list[bytes]:
-    """A NULL-terminated vector of strings (argv, envp); a NULL vector is empty, as Linux allows."""
-    strings: list[bytes] = []
-    total = 0
-    while address:
-        pointer = task.mm.read_u64(address + 8 * len(strings))
-        if not pointer:
-            break
-        try:
-            text = task.mm.read_cstring(pointer, MAX_ARG_STRLEN)
-        except LinuxError as error:
-            raise LinuxError(errno.E2BIG if error.errno == errno.ENAMETOOLONG else error.errno) from None
-        strings.append(text)
-        total += len(text) + 9
-        if total > MAX_ARG_TOTAL:
-            raise LinuxError(errno.E2BIG)
-    return strings
-
-
-def sys_execve(kernel: Kernel, task: Task, path: int, argv: int, envp: int) -> int:
+def sys_execve(kernel: Kernel, task: Task, path: str, argv: int, envp: int) -> int:
     """execve(2)."""
-    name = task.mm.read_cstring(path).decode("utf-8", "surrogateescape")
-    check_executable(kernel, task, name)
-    do_execve(kernel, task, name, _strings(task, argv), _strings(task, envp))
-    kernel.tracer.exec(task, name, task.argv)
+    check_executable(kernel, task, path)
+    do_execve(kernel, task, path, ARGV.read(task.mm, argv), ENVP.read(task.mm, envp))
+    kernel.tracer.exec(task, path, task.argv)
     return 0
 
 
@@ -111,14 +102,14 @@ def sys_wait4(
     """wait4(2)."""
     if options & ~_W_KNOWN:
         raise LinuxError(errno.EINVAL)
-    child = yield from do_wait(kernel, task, s32(pid), options)
+    child = yield from do_wait(kernel, task, pid, options)
     if child is None:
         return 0
     release(kernel, child)  # before the copies: a bad pointer does not keep the zombie
     if status:
-        task.mm.write_u32(status, child.exit_code)
+        WAIT_STATUS.write(task.mm, status, child.exit_code)
     if rusage:
-        task.mm.write(rusage, pack_rusage(child.group.usage()))
+        RUSAGE.write(task.mm, rusage, child.group.usage())
     return child.pid
 
 
@@ -126,10 +117,10 @@ def sys_waitid(
     kernel: Kernel, task: Task, kind: int, number: int, info: int, options: int, rusage: int
 ) -> Generator[Any, None, int]:
     """waitid(2) for children that have ended (WEXITED)."""
-    if not options & 4 or options & ~(_W_KNOWN | 4 | 0x0100_0000) or kind > 2:
+    pids = {_P_ALL: -1, _P_PID: number, _P_PGID: -number}
+    if not options & _WEXITED or options & ~_WAITID_KNOWN or kind not in pids:
         raise LinuxError(errno.EINVAL)
-    pid = {0: -1, 1: number, 2: -number if number else 0}[kind]
-    child = yield from do_wait(kernel, task, s32(pid), options)
+    child = yield from do_wait(kernel, task, pids[kind], options)
     if info:
         code = 0 if child is None else child.exit_code
         fields = (0, 0, 0, 0, 0) if child is None else (
@@ -137,33 +128,21 @@ def sys_waitid(
             code & 0x7F or code >> 8,
         )  # fmt: skip
         signo, si_code, si_pid, uid, value = fields
-        task.mm.write(info, struct.pack("<iiiiiIi", signo, 0, si_code, 0, si_pid, uid, value).ljust(128, b"\0"))
+        SIGINFO_OF_CHILD.write(task.mm, info, (signo, 0, si_code, 0, si_pid, uid, value))
     if child is not None:
         if rusage:
-            task.mm.write(rusage, pack_rusage(child.group.usage()))
-        if not options & 0x0100_0000:  # WNOWAIT
+            RUSAGE.write(task.mm, rusage, child.group.usage())
+        if not options & _WNOWAIT:
             release(kernel, child)
     return 0
 
 
-def pack_rusage(usage: Usage) -> bytes:
-    """struct rusage: user time at one nanosecond an instruction, and the fault and switch counters."""
-    seconds, nanoseconds = divmod(usage.instructions, 1_000_000_000)
-    return struct.pack(
-        "<18q", seconds, nanoseconds // 1000, 0, 0, 0, 0, 0, 0, usage.min_flt, usage.maj_flt, 0, 0, 0, 0, 0, 0,
-        usage.voluntary_switches, usage.involuntary_switches,
-    )  # fmt: skip
-
-
-def sys_getrusage(kernel: Kernel, task: Task, who: int, buffer: int) -> int:
+def sys_getrusage(kernel: Kernel, task: Task, who: int) -> Usage:
     """getrusage(2)."""
-    who = s32(who)
     if who not in (-1, 0, _RUSAGE_THREAD):
         raise LinuxError(errno.EINVAL)
     group = task.group
-    usage = task.usage if who == _RUSAGE_THREAD else group.children_usage if who == -1 else group.usage()
-    task.mm.write(buffer, pack_rusage(usage))
-    return 0
+    return task.usage if who == _RUSAGE_THREAD else group.children_usage if who == -1 else group.usage()
 
 
 def sys_getpid(kernel: Kernel, task: Task) -> int:
@@ -195,25 +174,25 @@ def _process(kernel: Kernel, task: Task, pid: int) -> Task:
 
 def sys_getpgid(kernel: Kernel, task: Task, pid: int) -> int:
     """getpgid(2)."""
-    return _process(kernel, task, s32(pid)).pgid
+    return _process(kernel, task, pid).pgid
 
 
 def sys_getsid(kernel: Kernel, task: Task, pid: int) -> int:
     """getsid(2)."""
-    return _process(kernel, task, s32(pid)).sid
+    return _process(kernel, task, pid).sid
 
 
 def sys_setpgid(kernel: Kernel, task: Task, pid: int, pgid: int) -> int:
     """setpgid(2)."""
-    if s32(pgid) < 0:
+    if pgid < 0:
         raise LinuxError(errno.EINVAL)
-    target = _process(kernel, task, s32(pid))
-    if target is not target.group.leader and s32(pid):
+    target = _process(kernel, task, pid)
+    if target is not target.group.leader and pid:
         raise LinuxError(errno.EINVAL)
     group = target.group
     if group is not task.group and group.parent is not task.group:
         raise LinuxError(errno.ESRCH)
-    group.pgid = s32(pgid) or group.tgid
+    group.pgid = pgid or group.tgid
     return 0
 
 
@@ -236,9 +215,9 @@ def sys_arch_prctl(kernel: Kernel, task: Task, option: int, address: int) -> int
     elif option == _ARCH_SET_GS:
         cpu.gs_base = address
     elif option == _ARCH_GET_FS:
-        task.mm.write_u64(address, cpu.fs_base)
+        ADDRESS.write(task.mm, address, cpu.fs_base)
     elif option == _ARCH_GET_GS:
-        task.mm.write_u64(address, cpu.gs_base)
+        ADDRESS.write(task.mm, address, cpu.gs_base)
     else:
         raise LinuxError(errno.EINVAL)
     return 0
@@ -253,7 +232,7 @@ def sys_set_tid_address(kernel: Kernel, task: Task, address: int) -> int:
 def sys_prctl(kernel: Kernel, task: Task, option: int, argument: int) -> int:
     """prctl(2): names; the rest is EINVAL."""
     if option == _PR_SET_NAME:
-        task.comm = task.mm.read_cstring(argument, 4096)[:15].decode("utf-8", "surrogateescape")
+        task.comm = TEXT.read(task.mm, argument)[:15].decode("utf-8", "surrogateescape")
     elif option == _PR_GET_NAME:
         task.mm.write(argument, task.comm.encode("utf-8", "surrogateescape").ljust(16, b"\0"))
     elif option == _PR_GET_DUMPABLE:
@@ -274,9 +253,9 @@ def sys_sched_yield(kernel: Kernel, task: Task) -> int:
 
 
 def _target(kernel: Kernel, task: Task, pid: int) -> Task:
-    if not s32(pid):
+    if not pid:
         return task
-    target = kernel.tasks.get(s32(pid))
+    target = kernel.tasks.get(pid)
     if target is None or not target.alive:
         raise LinuxError(errno.ESRCH)
     return target
@@ -284,11 +263,11 @@ def _target(kernel: Kernel, task: Task, pid: int) -> Task:
 
 def sys_sched_setaffinity(kernel: Kernel, task: Task, pid: int, length: int, mask: int) -> int:
     """sched_setaffinity(2): a task on a vCPU that is not in the mask moves at once."""
-    words = task.mm.read(mask, min(length & 0xFFFFFFFF, _MASK_BYTES))
+    mask_bytes = task.mm.read(mask, min(length, _MASK_BYTES))
     target = _target(kernel, task, pid)
     if task.credentials.euid not in (0, target.credentials.uid, target.credentials.euid):
         raise LinuxError(errno.EPERM)
-    wanted = int.from_bytes(words, "little") & kernel.scheduler.all_cpus
+    wanted = int.from_bytes(mask_bytes, "little") & kernel.scheduler.all_cpus
     if not wanted:
         raise LinuxError(errno.EINVAL)
     kernel.scheduler.set_affinity(target, wanted)
@@ -297,45 +276,47 @@ def sys_sched_setaffinity(kernel: Kernel, task: Task, pid: int, length: int, mas
 
 def sys_sched_getaffinity(kernel: Kernel, task: Task, pid: int, length: int, mask: int) -> int:
     """sched_getaffinity(2); returns how many bytes of the mask it has written."""
-    length &= 0xFFFFFFFF
     if length < _MASK_BYTES or length & (_MASK_BYTES - 1):
         raise LinuxError(errno.EINVAL)
-    task.mm.write_u64(mask, kernel.scheduler.allowed(_target(kernel, task, pid)))
+    ADDRESS.write(task.mm, mask, kernel.scheduler.allowed(_target(kernel, task, pid)))
     return _MASK_BYTES
 
 
-def sys_getcpu(kernel: Kernel, task: Task, cpu: int, node: int) -> int:
+def sys_getcpu(kernel: Kernel, task: Task) -> tuple[int, int]:
     """getcpu(2): there is one node."""
-    for address, value in ((cpu, task.cpu), (node, 0)):
-        if address:
-            task.mm.write_u32(address, value)
-    return 0
+    return task.cpu, 0
 
+
+_STATUS, _RUSAGE = Pointer(WAIT_STATUS, written=True, null=True), Pointer(RUSAGE, written=True, null=True)
+_ID_TYPE = OneOf("P_", ALL=_P_ALL, PID=_P_PID, PGID=_P_PGID, PIDFD=3)
+_WAIT_OPTIONS = Bits("W", NOHANG=1, STOPPED=2, EXITED=_WEXITED, CONTINUED=8, NOWAIT=_WNOWAIT)
+_ARCH_CODE = OneOf("ARCH_", SET_GS=_ARCH_SET_GS, SET_FS=_ARCH_SET_FS, GET_FS=_ARCH_GET_FS, GET_GS=_ARCH_GET_GS)
+_SIGINFO, _CPUS = Pointer(SIGINFO_OF_CHILD, written=True, null=True), Opaque("cpu_set_t")
 
 TABLE = (
-    Syscall(39, "getpid", sys_getpid),
-    Syscall(56, "clone", sys_clone, ("hex", "ptr", "ptr", "ptr", "ptr")),
-    Syscall(57, "fork", sys_fork),
-    Syscall(58, "vfork", sys_vfork),
-    Syscall(59, "execve", sys_execve, ("path", "argv", "ptr")),
-    Syscall(60, "exit", sys_exit, ("int",)),
-    Syscall(61, "wait4", sys_wait4, ("pid", "ptr", "int", "ptr")),
-    Syscall(98, "getrusage", sys_getrusage, ("int", "ptr")),
-    Syscall(109, "setpgid", sys_setpgid, ("pid", "pid")),
-    Syscall(110, "getppid", sys_getppid),
-    Syscall(111, "getpgrp", sys_getpgrp),
-    Syscall(112, "setsid", sys_setsid),
-    Syscall(121, "getpgid", sys_getpgid, ("pid",)),
-    Syscall(124, "getsid", sys_getsid, ("pid",)),
-    Syscall(157, "prctl", sys_prctl, ("int", "ptr")),
-    Syscall(158, "arch_prctl", sys_arch_prctl, ("hex", "ptr")),
-    Syscall(186, "gettid", sys_gettid),
-    Syscall(218, "set_tid_address", sys_set_tid_address, ("ptr",)),
-    Syscall(231, "exit_group", sys_exit_group, ("int",)),
-    Syscall(247, "waitid", sys_waitid, ("int", "pid", "ptr", "int", "ptr")),
-    Syscall(435, "clone3", sys_clone3, ("ptr", "size")),
+    Syscall(39, "getpid", sys_getpid, (), PROCESS),
+    Syscall(56, "clone", sys_clone, CLONE, PROCESS, Restart.UNINTERRUPTIBLE),
+    Syscall(57, "fork", sys_fork, (), PROCESS),
+    Syscall(58, "vfork", sys_vfork, (), PROCESS, Restart.UNINTERRUPTIBLE),
+    Syscall(59, "execve", sys_execve, (PATH, Pointer(ARGV, null=True), Pointer(ENVP, null=True))),
+    Syscall(60, "exit", sys_exit, (INT,), NEVER),
+    Syscall(61, "wait4", sys_wait4, (PID, _STATUS, _WAIT_OPTIONS, _RUSAGE), PROCESS, Restart.SYS),
+    Syscall(98, "getrusage", sys_getrusage, (INT, Out(RUSAGE))),
+    Syscall(109, "setpgid", sys_setpgid, (PID, PID)),
+    Syscall(110, "getppid", sys_getppid, (), PROCESS),
+    Syscall(111, "getpgrp", sys_getpgrp, (), PROCESS),
+    Syscall(112, "setsid", sys_setsid, (), PROCESS),
+    Syscall(121, "getpgid", sys_getpgid, (PID,), PROCESS),
+    Syscall(124, "getsid", sys_getsid, (PID,), PROCESS),
+    Syscall(157, "prctl", sys_prctl, (INT, ADDRESS), NUMBER),
+    Syscall(158, "arch_prctl", sys_arch_prctl, (_ARCH_CODE, ADDRESS)),
+    Syscall(186, "gettid", sys_gettid, (), PROCESS),
+    Syscall(218, "set_tid_address", sys_set_tid_address, (Pointer(INT),), PROCESS),
+    Syscall(231, "exit_group", sys_exit_group, (INT,), NEVER),
+    Syscall(247, "waitid", sys_waitid, (_ID_TYPE, PID, _SIGINFO, _WAIT_OPTIONS, _RUSAGE), restart=Restart.SYS),
+    Syscall(435, "clone3", sys_clone3, (Pointer(CLONE_ARGS), SIZE), PROCESS, Restart.UNINTERRUPTIBLE),
     Syscall(24, "sched_yield", sys_sched_yield),
-    Syscall(203, "sched_setaffinity", sys_sched_setaffinity, ("pid", "size", "ptr")),
-    Syscall(204, "sched_getaffinity", sys_sched_getaffinity, ("pid", "size", "ptr")),
-    Syscall(309, "getcpu", sys_getcpu, ("ptr", "ptr")),
+    Syscall(203, "sched_setaffinity", sys_sched_setaffinity, (PID, UINT, Pointer(_CPUS))),
+    Syscall(204, "sched_getaffinity", sys_sched_getaffinity, (PID, UINT, Pointer(_CPUS, written=True)), BYTES),
+    Syscall(309, "getcpu", sys_getcpu, (Out(UINT, null=True), Out(UINT, null=True))),
 )

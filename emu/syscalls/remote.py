@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import errno
-import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from emu.fs.pipe import PipeFile
+from emu.linux.argument import FD, HEX, HEX32, PID, SIZE, Pointer
 from emu.linux.caller import may_access
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import IOV_MAX
-from emu.linux.syscall import Result, Syscall, s32
+from emu.linux.layout import PIECE
+from emu.linux.syscall import BYTES, Restart, Result, Syscall
 from emu.mm.gup import read_remote, write_remote
 from emu.syscalls.paths import UserBuffer
 from emu.syscalls.transfer import read_file, write_file
@@ -30,14 +31,14 @@ def _pieces(task: Task, address: int, number: int) -> list[tuple[int, int]]:
     """An iovec array: EINVAL for more than 1024 or a negative length."""
     if number > IOV_MAX:
         raise LinuxError(errno.EINVAL)
-    pieces = list(struct.iter_unpack("<QQ", task.mm.read(address, number * 16) if number else b""))
+    pieces = PIECE.read_array(task.mm, address, number)
     if any(length >> 63 for _, length in pieces):
         raise LinuxError(errno.EINVAL)
     return [(base, length) for base, length in pieces if length]
 
 
 def _target(kernel: Kernel, task: Task, pid: int) -> AddressSpace:
-    found = kernel.tasks.get(s32(pid))
+    found = kernel.tasks.get(pid)
     if found is None or not found.alive:
         raise LinuxError(errno.ESRCH)
     if not may_access(task, found):
@@ -98,9 +99,9 @@ def sys_process_vm_writev(
 
 def sys_vmsplice(kernel: Kernel, task: Task, fd: int, iov: int, number: int, flags: int) -> Result:
     """vmsplice(2): memory into a pipe (by copying it), or out of one."""
-    if flags & 0xFFFF_FFFF & ~_SPLICE_FLAGS:
+    if flags & ~_SPLICE_FLAGS:
         raise LinuxError(errno.EINVAL)
-    file = task.files.get(s32(fd))
+    file = task.files.get(fd)
     if not isinstance(file, PipeFile):
         raise LinuxError(errno.EBADF)
     if not file.writable:
@@ -123,8 +124,10 @@ def sys_vmsplice(kernel: Kernel, task: Task, fd: int, iov: int, number: int, fla
     return write_file(kernel, task, file, buffer)
 
 
+_PIECES = Pointer(PIECE)
+
 TABLE = (
-    Syscall(278, "vmsplice", sys_vmsplice, ("fd", "ptr", "size", "hex")),
-    Syscall(310, "process_vm_readv", sys_process_vm_readv, ("pid", "ptr", "size", "ptr", "size", "hex")),
-    Syscall(311, "process_vm_writev", sys_process_vm_writev, ("pid", "ptr", "size", "ptr", "size", "hex")),
+    Syscall(278, "vmsplice", sys_vmsplice, (FD, _PIECES, SIZE, HEX32), BYTES, Restart.SYS),
+    Syscall(310, "process_vm_readv", sys_process_vm_readv, (PID, _PIECES, SIZE, _PIECES, SIZE, HEX), BYTES),
+    Syscall(311, "process_vm_writev", sys_process_vm_writev, (PID, _PIECES, SIZE, _PIECES, SIZE, HEX), BYTES),
 )

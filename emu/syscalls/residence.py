@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from emu.linux.argument import ADDRESS, S32, SIZE, Bits, Named, Pointer
 from emu.linux.errors import LinuxError
-from emu.linux.syscall import Syscall, s32
+from emu.linux.layout import Opaque
+from emu.linux.syscall import Syscall
 from emu.mm.address_space import page_align
 from emu.mm.flags import VmFlags
-from emu.mm.madvise import do_madvise
+from emu.mm.madvise import Advice, do_madvise
 from emu.mm.mlock import do_mlock, do_mlockall, do_munlock, do_munlockall
 from mmu.memory import PAGE_SIZE
 
@@ -17,13 +19,15 @@ if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
 
+
 _MS_INVALIDATE, _MS_SYNC = 2, 4
+
 _MLOCK_ONFAULT = 1
 
 
 def sys_madvise(kernel: Kernel, task: Task, addr: int, length: int, advice: int) -> int:
     """madvise(2)."""
-    do_madvise(task.mm, addr, length, s32(advice))
+    do_madvise(task.mm, addr, length, advice)
     return 0
 
 
@@ -35,7 +39,7 @@ def sys_mlock(kernel: Kernel, task: Task, addr: int, length: int) -> int:
 
 def sys_mlock2(kernel: Kernel, task: Task, addr: int, length: int, flags: int) -> int:
     """mlock2(2)."""
-    if flags & 0xFFFF_FFFF & ~_MLOCK_ONFAULT:
+    if flags & ~_MLOCK_ONFAULT:
         raise LinuxError(errno.EINVAL)
     do_mlock(task.mm, addr, length, VmFlags.LOCKED | (VmFlags.LOCKONFAULT if flags else VmFlags.NONE))
     return 0
@@ -49,7 +53,7 @@ def sys_munlock(kernel: Kernel, task: Task, addr: int, length: int) -> int:
 
 def sys_mlockall(kernel: Kernel, task: Task, flags: int) -> int:
     """mlockall(2)."""
-    do_mlockall(task.mm, flags & 0xFFFF_FFFF)
+    do_mlockall(task.mm, flags)
     return 0
 
 
@@ -105,12 +109,12 @@ def sys_msync(kernel: Kernel, task: Task, addr: int, length: int, flags: int) ->
 
 
 TABLE = (
-    Syscall(26, "msync", sys_msync, ("ptr", "size", "int")),
-    Syscall(27, "mincore", sys_mincore, ("ptr", "size", "ptr")),
-    Syscall(28, "madvise", sys_madvise, ("ptr", "size", "int")),
-    Syscall(149, "mlock", sys_mlock, ("ptr", "size")),
-    Syscall(150, "munlock", sys_munlock, ("ptr", "size")),
-    Syscall(151, "mlockall", sys_mlockall, ("hex",)),
+    Syscall(26, "msync", sys_msync, (ADDRESS, SIZE, Bits("MS_", ASYNC=1, INVALIDATE=_MS_INVALIDATE, SYNC=_MS_SYNC))),
+    Syscall(27, "mincore", sys_mincore, (ADDRESS, SIZE, Pointer(Opaque("bytes"), written=True))),
+    Syscall(28, "madvise", sys_madvise, (ADDRESS, SIZE, Named(Advice, S32))),
+    Syscall(149, "mlock", sys_mlock, (ADDRESS, SIZE)),
+    Syscall(150, "munlock", sys_munlock, (ADDRESS, SIZE)),
+    Syscall(151, "mlockall", sys_mlockall, (Bits("MCL_", CURRENT=1, FUTURE=2, ONFAULT=4),)),
     Syscall(152, "munlockall", sys_munlockall),
-    Syscall(325, "mlock2", sys_mlock2, ("ptr", "size", "hex")),
+    Syscall(325, "mlock2", sys_mlock2, (ADDRESS, SIZE, Bits("MLOCK_", ONFAULT=_MLOCK_ONFAULT))),
 )

@@ -3,56 +3,58 @@
 from __future__ import annotations
 
 import errno
-import struct
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from emu.kernel.signal_state import NSIG, UNBLOCKABLE, SiCode, Sig, SigAction, SigInfo
+from emu.linux.argument import PID, SIZE, Argument, Bind, In, OneOf, Out, Pointer, Shown
 from emu.linux.errors import LinuxError
-from emu.linux.syscall import Syscall, s32
+from emu.linux.layout import TIMESPEC, Opaque
+from emu.linux.syscall import Restart, Returned, Syscall
 from emu.linux.wait import WaitQueue
+from emu.syscalls.types import SIGACTION, SIGNAL, SIGNAL_STACK, SIGSET, SS_DISABLE, SS_ONSTACK, sigset_words
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
 
-_SIG_BLOCK, _SIG_UNBLOCK, _SIG_SETMASK = 0, 1, 2
 _MINSIGSTKSZ = 2048
-_SS_ONSTACK, _SS_DISABLE = 1, 2
 
 
-def _signal_number(value: int, *, zero: bool = False) -> int:
-    number = s32(value)
-    if not (0 if zero else 1) <= number <= NSIG:
+_SIG_BLOCK, _SIG_UNBLOCK, _SIG_SETMASK = range(3)
+
+
+def _check_signal(signo: int, *, zero: bool = False) -> None:
+    if not (0 if zero else 1) <= signo <= NSIG:
         raise LinuxError(errno.EINVAL)
-    return number
 
 
-def sys_rt_sigaction(kernel: Kernel, task: Task, signo: int, new: int, old: int, size: int) -> int:
+def _check_size(size: int) -> None:
+    """That of a sigset_t."""
+    if size != SIGSET.size:
+        raise LinuxError(errno.EINVAL)
+
+
+def sys_rt_sigaction(kernel: Kernel, task: Task, signo: int, new: int, size: int) -> SigAction:
     """rt_sigaction(2)."""
-    number = _signal_number(signo)
-    if size != 8 or (new and number in (Sig.KILL, Sig.STOP)):
+    _check_signal(signo)
+    if new and signo in (Sig.KILL, Sig.STOP):
         raise LinuxError(errno.EINVAL)
-    action = None
+    _check_size(size)
+    before = task.signals.actions[signo]
     if new:
-        handler, flags, restorer, mask = struct.unpack("<4Q", task.mm.read(new, 32))
-        action = SigAction(handler, flags, restorer, mask & ~UNBLOCKABLE)
-    if old:
-        before = task.signals.actions[number]
-        task.mm.write(old, struct.pack("<4Q", before.handler, before.flags, before.restorer, before.mask))
-    if action is not None:
-        task.signals.actions[number] = action
-    return 0
+        action = SIGACTION.read(task.mm, new)
+        task.signals.actions[signo] = action._replace(mask=action.mask & ~UNBLOCKABLE)
+    return before
 
 
-def sys_rt_sigprocmask(kernel: Kernel, task: Task, how: int, new: int, old: int, size: int) -> int:
+def sys_rt_sigprocmask(kernel: Kernel, task: Task, how: int, new: int, size: int) -> int:
     """rt_sigprocmask(2)."""
-    if size != 8:
-        raise LinuxError(errno.EINVAL)
+    _check_size(size)
     signals = task.signals
     before = signals.blocked
     if new:
-        mask = task.mm.read_u64(new)
+        mask = SIGSET.read(task.mm, new)
         if how == _SIG_BLOCK:
             signals.blocked |= mask
         elif how == _SIG_UNBLOCK:
@@ -62,9 +64,7 @@ def sys_rt_sigprocmask(kernel: Kernel, task: Task, how: int, new: int, old: int,
         else:
             raise LinuxError(errno.EINVAL)
         signals.blocked &= ~UNBLOCKABLE
-    if old:
-        task.mm.write_u64(old, before)
-    return 0
+    return before
 
 
 def sys_rt_sigreturn(kernel: Kernel, task: Task) -> int:
@@ -80,19 +80,16 @@ def sys_rt_sigreturn(kernel: Kernel, task: Task) -> int:
     return result
 
 
-def sys_rt_sigpending(kernel: Kernel, task: Task, buffer: int, size: int) -> int:
+def sys_rt_sigpending(kernel: Kernel, task: Task, size: int) -> int:
     """rt_sigpending(2)."""
-    if size != 8:
-        raise LinuxError(errno.EINVAL)
-    task.mm.write_u64(buffer, task.signals.pending_mask & task.signals.blocked)
-    return 0
+    _check_size(size)
+    return task.signals.pending_mask & task.signals.blocked
 
 
 def sys_rt_sigsuspend(kernel: Kernel, task: Task, mask: int, size: int) -> Generator[Any, None, int]:
     """rt_sigsuspend(2): the old mask comes back once a handler has run."""
-    if size != 8:
-        raise LinuxError(errno.EINVAL)
-    wanted = task.mm.read_u64(mask) & ~UNBLOCKABLE
+    _check_size(size)
+    wanted = SIGSET.read(task.mm, mask) & ~UNBLOCKABLE
     task.signals.saved_mask, task.signals.blocked = task.signals.blocked, wanted
     queue = WaitQueue()
     while not task.signals.deliverable():
@@ -104,15 +101,10 @@ def sys_rt_sigtimedwait(
     kernel: Kernel, task: Task, mask: int, info: int, timeout: int, size: int
 ) -> Generator[Any, None, int]:
     """rt_sigtimedwait(2)."""
-    if size != 8:
-        raise LinuxError(errno.EINVAL)
-    wanted = task.mm.read_u64(mask)
-    deadline = None
-    if timeout:
-        seconds, nanoseconds = struct.unpack("<qq", task.mm.read(timeout, 16))
-        if seconds < 0 or not 0 <= nanoseconds < 1_000_000_000:
-            raise LinuxError(errno.EINVAL)
-        deadline = kernel.clock.now_ns() + seconds * 1_000_000_000 + nanoseconds
+    _check_size(size)
+    wanted = SIGSET.read(task.mm, mask)
+    time = TIMESPEC.read(task.mm, timeout) if timeout else None
+    deadline = None if time is None else kernel.clock.now_ns() + time
     blocked, task.signals.blocked = task.signals.blocked, task.signals.blocked & ~wanted
     queue = WaitQueue()
     try:
@@ -141,26 +133,24 @@ def sys_pause(kernel: Kernel, task: Task) -> Generator[Any, None, int]:
     raise LinuxError(errno.EINTR)
 
 
-def sys_sigaltstack(kernel: Kernel, task: Task, new: int, old: int) -> int:
+def sys_sigaltstack(kernel: Kernel, task: Task, new: tuple[int, int, int] | None) -> tuple[int, int, int]:
     """sigaltstack(2)."""
     sp, size, flags = task.signals.alt_stack
     rsp = kernel.cpu.read("rsp")
     on_it = bool(size) and sp < rsp <= sp + size
-    if new:
-        new_sp, new_flags, _, new_size = struct.unpack("<QiiQ", task.mm.read(new, 24))
+    if new is not None:
+        new_sp, new_flags, new_size = new
         if on_it:
             raise LinuxError(errno.EPERM)
-        if new_flags & ~(_SS_ONSTACK | _SS_DISABLE):
+        if new_flags & ~(SS_ONSTACK | SS_DISABLE):
             raise LinuxError(errno.EINVAL)
-        if new_flags & _SS_DISABLE:
-            task.signals.alt_stack = (0, 0, _SS_DISABLE)
+        if new_flags & SS_DISABLE:
+            task.signals.alt_stack = (0, 0, SS_DISABLE)
         elif new_size < _MINSIGSTKSZ:
             raise LinuxError(errno.ENOMEM)
         else:
             task.signals.alt_stack = (new_sp, new_size, 0)
-    if old:
-        task.mm.write(old, struct.pack("<QiiQ", sp, _SS_ONSTACK if on_it else flags, 0, size))
-    return 0
+    return sp, SS_ONSTACK if on_it else flags, size
 
 
 def _permitted(task: Task, target: Task) -> bool:
@@ -170,63 +160,88 @@ def _permitted(task: Task, target: Task) -> bool:
 
 def sys_kill(kernel: Kernel, task: Task, pid: int, signo: int) -> int:
     """kill(2)."""
-    number = _signal_number(signo, zero=True)
-    wanted = s32(pid)
-    leaders = [t for t in kernel.tasks.values() if t is t.group.leader] if wanted <= 0 else []
-    if wanted > 0:
-        targets = [t for t in (kernel.tasks.get(wanted),) if t is not None]
-    elif wanted == -1:
+    _check_signal(signo, zero=True)
+    leaders = [t for t in kernel.tasks.values() if t is t.group.leader] if pid <= 0 else []
+    if pid > 0:
+        targets = [t for t in (kernel.tasks.get(pid),) if t is not None]
+    elif pid == -1:
         targets = [t for t in leaders if t.group is not task.group]
     else:
-        group = -wanted if wanted else task.pgid
+        group = -pid if pid else task.pgid
         targets = [t for t in leaders if t.pgid == group]
     if not targets:
         raise LinuxError(errno.ESRCH)
     allowed = [t for t in targets if _permitted(task, t)]
     if not allowed:
         raise LinuxError(errno.EPERM)
-    for target in allowed if number else ():
-        info = SigInfo(number, SiCode.USER, pid=task.tgid, uid=task.credentials.uid)
-        kernel.signals.send_to_process(target, number, info)
+    for target in allowed if signo else ():
+        info = SigInfo(signo, SiCode.USER, pid=task.tgid, uid=task.credentials.uid)
+        kernel.signals.send_to_process(target, signo, info)
     return 0
 
 
 def sys_tgkill(kernel: Kernel, task: Task, tgid: int, tid: int, signo: int) -> int:
     """tgkill(2)."""
-    if s32(tgid) <= 0 or s32(tid) <= 0:
+    if tgid <= 0 or tid <= 0:
         raise LinuxError(errno.EINVAL)
-    return _send_to_thread(kernel, task, s32(tid), signo, s32(tgid))
+    return _send_to_thread(kernel, task, tid, signo, tgid)
 
 
 def sys_tkill(kernel: Kernel, task: Task, tid: int, signo: int) -> int:
     """tkill(2)."""
-    if s32(tid) <= 0:
+    if tid <= 0:
         raise LinuxError(errno.EINVAL)
-    return _send_to_thread(kernel, task, s32(tid), signo)
+    return _send_to_thread(kernel, task, tid, signo)
 
 
 def _send_to_thread(kernel: Kernel, task: Task, tid: int, signo: int, tgid: int | None = None) -> int:
-    number = _signal_number(signo, zero=True)
+    _check_signal(signo, zero=True)
     target = kernel.tasks.get(tid)
     if target is None or tgid not in (None, target.tgid):
         raise LinuxError(errno.ESRCH)
     if not _permitted(task, target):
         raise LinuxError(errno.EPERM)
-    if number:
-        kernel.signals.send(target, number, SigInfo(number, SiCode.TKILL, pid=task.tgid, uid=task.credentials.uid))
+    if signo:
+        kernel.signals.send(target, signo, SigInfo(signo, SiCode.TKILL, pid=task.tgid, uid=task.credentials.uid))
     return 0
 
 
+class _Frame(Argument):
+    """The signal frame that RSP points at; no register holds it."""
+
+    name = "the signal frame"
+    in_register = False
+    #: From RSP in rt_sigreturn to uc_sigmask of the ucontext that lies there.
+    _mask_at = 296
+
+    def passed(self, register: str, bind: Bind) -> None:
+        return None
+
+    def text(self, at: int, call: Shown) -> str:
+        mask = SIGSET.text_at(call.view, call.view.stack_pointer() + self._mask_at)
+        return f"{{mask={mask or sigset_words(0)}}}"
+
+
+_AWAITED, _TIMEOUT = Pointer(SIGSET, shown=False), Pointer(TIMESPEC, null=True, shown=False)
+_SIGINFO = Pointer(Opaque("siginfo_t"), written=True, null=True)
+_MASK_CHANGE = OneOf("SIG_", BLOCK=_SIG_BLOCK, UNBLOCK=_SIG_UNBLOCK, SETMASK=_SIG_SETMASK)
+_ONLY_EINTR, _A_SIGNAL = Returned("only EINTR"), Returned("signal")
+
 TABLE = (
-    Syscall(13, "rt_sigaction", sys_rt_sigaction, ("signal", "ptr", "ptr", "size")),
-    Syscall(14, "rt_sigprocmask", sys_rt_sigprocmask, ("int", "ptr", "ptr", "size")),
-    Syscall(15, "rt_sigreturn", sys_rt_sigreturn),
-    Syscall(34, "pause", sys_pause),
-    Syscall(62, "kill", sys_kill, ("pid", "signal")),
-    Syscall(127, "rt_sigpending", sys_rt_sigpending, ("ptr", "size")),
-    Syscall(128, "rt_sigtimedwait", sys_rt_sigtimedwait, ("ptr", "ptr", "ptr", "size")),
-    Syscall(130, "rt_sigsuspend", sys_rt_sigsuspend, ("ptr", "size")),
-    Syscall(131, "sigaltstack", sys_sigaltstack, ("ptr", "ptr")),
-    Syscall(200, "tkill", sys_tkill, ("pid", "signal")),
-    Syscall(234, "tgkill", sys_tgkill, ("pid", "pid", "signal")),
-)
+    Syscall(13, "rt_sigaction", sys_rt_sigaction, (SIGNAL, Pointer(SIGACTION), Out(SIGACTION, null=True), SIZE)),
+    Syscall(
+        14, "rt_sigprocmask", sys_rt_sigprocmask,
+        (_MASK_CHANGE, Pointer(SIGSET, null=True), Out(SIGSET, null=True), SIZE),
+    ),
+    Syscall(15, "rt_sigreturn", sys_rt_sigreturn, (_Frame(),), Returned("what RAX was")),
+    Syscall(34, "pause", sys_pause, (), _ONLY_EINTR, Restart.NOHAND),
+    Syscall(62, "kill", sys_kill, (PID, SIGNAL)),
+    Syscall(127, "rt_sigpending", sys_rt_sigpending, (Out(SIGSET), SIZE)),
+    Syscall(
+        128, "rt_sigtimedwait", sys_rt_sigtimedwait, (_AWAITED, _SIGINFO, _TIMEOUT, SIZE), _A_SIGNAL, Restart.INTR
+    ),
+    Syscall(130, "rt_sigsuspend", sys_rt_sigsuspend, (Pointer(SIGSET), SIZE), _ONLY_EINTR, Restart.NOHAND),
+    Syscall(131, "sigaltstack", sys_sigaltstack, (In(SIGNAL_STACK, null=True), Out(SIGNAL_STACK, null=True))),
+    Syscall(200, "tkill", sys_tkill, (PID, SIGNAL)),
+    Syscall(234, "tgkill", sys_tgkill, (PID, PID, SIGNAL)),
+)  # fmt: skip

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
-import struct
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from emu.kernel.signal_state import Sig
+from emu.linux.argument import INT, LONG, UINT, In, OneOf, Out, Pointer
 from emu.linux.errors import LinuxError
-from emu.linux.syscall import Syscall, s32
+from emu.linux.layout import TIMESPEC, TIMEVAL, Layout
+from emu.linux.syscall import Restart, Returned, Syscall
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -17,60 +18,48 @@ if TYPE_CHECKING:
 
 _NS = 1_000_000_000
 _TIMER_ABSTIME = 1
-_REALTIME = frozenset({0, 5, 11})
-_MONOTONIC = frozenset({1, 4, 6, 7})
+TIMEZONE = Layout("timezone", "2i")
+
+
+_REALTIME = {"REALTIME": 0, "REALTIME_COARSE": 5, "TAI": 11}
+_MONOTONIC = {"MONOTONIC": 1, "MONOTONIC_RAW": 4, "MONOTONIC_COARSE": 6, "BOOTTIME": 7}
 _THREAD_CPUTIME = 3
-_CPUTIME = frozenset({2, _THREAD_CPUTIME})
+_CPUTIME = {"PROCESS_CPUTIME_ID": 2, "THREAD_CPUTIME_ID": _THREAD_CPUTIME}
 
 
 def _clock_ns(kernel: Kernel, task: Task, clock: int) -> int:
-    if clock in _REALTIME:
+    if clock in _REALTIME.values():
         return kernel.clock.realtime_ns()
-    if clock in _MONOTONIC:
+    if clock in _MONOTONIC.values():
         return kernel.clock.now_ns()
-    if clock in _CPUTIME:
+    if clock in _CPUTIME.values():
         usage = task.usage if clock == _THREAD_CPUTIME else task.group.usage()
         return usage.instructions + kernel.scheduler.running_instructions()
     raise LinuxError(errno.EINVAL)
 
 
-def sys_clock_gettime(kernel: Kernel, task: Task, clock: int, buffer: int) -> int:
+def sys_clock_gettime(kernel: Kernel, task: Task, clock: int) -> int:
     """clock_gettime(2)."""
-    task.mm.write(buffer, struct.pack("<qq", *divmod(_clock_ns(kernel, task, s32(clock)), _NS)))
-    return 0
+    return _clock_ns(kernel, task, clock)
 
 
-def sys_clock_getres(kernel: Kernel, task: Task, clock: int, buffer: int) -> int:
+def sys_clock_getres(kernel: Kernel, task: Task, clock: int) -> int:
     """clock_getres(2): one nanosecond."""
-    _clock_ns(kernel, task, s32(clock))
-    if buffer:
-        task.mm.write(buffer, struct.pack("<qq", 0, 1))
-    return 0
+    _clock_ns(kernel, task, clock)
+    return 1
 
 
-def sys_gettimeofday(kernel: Kernel, task: Task, buffer: int, zone: int) -> int:
+def sys_gettimeofday(kernel: Kernel, task: Task) -> tuple[int, tuple[int, int]]:
     """gettimeofday(2)."""
-    if buffer:
-        seconds, nanoseconds = divmod(kernel.clock.realtime_ns(), _NS)
-        task.mm.write(buffer, struct.pack("<qq", seconds, nanoseconds // 1000))
-    if zone:
-        task.mm.write(zone, bytes(8))
-    return 0
+    return kernel.clock.realtime_ns(), (0, 0)
 
 
 def sys_time(kernel: Kernel, task: Task, buffer: int) -> int:
     """time(2)."""
     seconds = kernel.clock.realtime_ns() // _NS
     if buffer:
-        task.mm.write_u64(buffer, seconds)
+        LONG.write(task.mm, buffer, seconds)
     return seconds
-
-
-def _read_timespec(task: Task, address: int) -> int:
-    seconds, nanoseconds = struct.unpack("<qq", task.mm.read(address, 16))
-    if seconds < 0 or not 0 <= nanoseconds < _NS:
-        raise LinuxError(errno.EINVAL)
-    return int(seconds) * _NS + int(nanoseconds)
 
 
 def _sleep_until(kernel: Kernel, task: Task, deadline: int, remaining: int) -> Generator[Any, None, int]:
@@ -82,23 +71,21 @@ def _sleep_until(kernel: Kernel, task: Task, deadline: int, remaining: int) -> G
             yield (None, deadline)
         except LinuxError:
             if remaining:
-                left = max(0, deadline - kernel.clock.now_ns())
-                task.mm.write(remaining, struct.pack("<qq", *divmod(left, _NS)))
+                TIMESPEC.write(task.mm, remaining, max(0, deadline - kernel.clock.now_ns()))
             raise
 
 
-def sys_nanosleep(kernel: Kernel, task: Task, request: int, remaining: int) -> Generator[Any, None, int]:
+def sys_nanosleep(kernel: Kernel, task: Task, time: int, remaining: int) -> Generator[Any, None, int]:
     """nanosleep(2)."""
-    deadline = kernel.clock.now_ns() + _read_timespec(task, request)
-    return (yield from _sleep_until(kernel, task, deadline, remaining))
+    return (yield from _sleep_until(kernel, task, kernel.clock.now_ns() + time, remaining))
 
 
 def sys_clock_nanosleep(
     kernel: Kernel, task: Task, clock: int, flags: int, request: int, remaining: int
 ) -> Generator[Any, None, int]:
     """clock_nanosleep(2)."""
-    now = _clock_ns(kernel, task, s32(clock))
-    wanted = _read_timespec(task, request)
+    now = _clock_ns(kernel, task, clock)
+    wanted = TIMESPEC.read(task.mm, request)
     if flags & _TIMER_ABSTIME:
         deadline, remaining = kernel.clock.now_ns() + wanted - now, 0
     else:
@@ -116,7 +103,6 @@ def sys_alarm(kernel: Kernel, task: Task, seconds: int) -> int:
         clock.cancel(handle)
         left = -(-max(0, deadline - clock.now_ns()) // _NS)
         group.alarm = None
-    seconds &= 0xFFFFFFFF
     if seconds:
         deadline = clock.now_ns() + seconds * _NS
 
@@ -128,12 +114,18 @@ def sys_alarm(kernel: Kernel, task: Task, seconds: int) -> int:
     return left
 
 
+#: What was left of the time when a signal came; printed as an address.
+_LEFT = Pointer(TIMESPEC, written=True, null=True, shown=False)
+_CLOCK = OneOf("CLOCK_", **_REALTIME, **_MONOTONIC, **_CPUTIME)
+
 TABLE = (
-    Syscall(35, "nanosleep", sys_nanosleep, ("ptr", "ptr")),
-    Syscall(37, "alarm", sys_alarm, ("uint",)),
-    Syscall(96, "gettimeofday", sys_gettimeofday, ("ptr", "ptr")),
-    Syscall(201, "time", sys_time, ("ptr",)),
-    Syscall(228, "clock_gettime", sys_clock_gettime, ("int", "ptr")),
-    Syscall(229, "clock_getres", sys_clock_getres, ("int", "ptr")),
-    Syscall(230, "clock_nanosleep", sys_clock_nanosleep, ("int", "int", "ptr", "ptr")),
+    Syscall(35, "nanosleep", sys_nanosleep, (In(TIMESPEC), _LEFT), restart=Restart.BLOCK),
+    Syscall(37, "alarm", sys_alarm, (UINT,), Returned("seconds")),
+    Syscall(96, "gettimeofday", sys_gettimeofday, (Out(TIMEVAL, null=True), Out(TIMEZONE, null=True))),
+    Syscall(201, "time", sys_time, (Pointer(LONG, null=True),), Returned("seconds")),
+    Syscall(228, "clock_gettime", sys_clock_gettime, (_CLOCK, Out(TIMESPEC))),
+    Syscall(229, "clock_getres", sys_clock_getres, (_CLOCK, Out(TIMESPEC, null=True))),
+    Syscall(
+        230, "clock_nanosleep", sys_clock_nanosleep, (_CLOCK, INT, Pointer(TIMESPEC), _LEFT), restart=Restart.BLOCK
+    ),
 )

@@ -70,11 +70,14 @@ def assert_same_frame(a: Who, b: Who, va: int, vb: int | None = None) -> None:
 def assert_allows(who: Who, vaddr: int, access: str = "read") -> None:
     """The tables let the process "read", "write" or "fetch" at ``vaddr`` as they are now: it would not fault.
 
-    AssertionError shows the walk and the entry that is in the way, ValueError says that a process has ended.
+    AssertionError shows the walk and the entry that is in the way, ValueError says that a process has ended, or that
+    there is no such access.
 
     >>> assert_allows(child, 2 << 40, "write")
     """
     __tracebackhide__ = True
+    if access.upper() not in Access.__members__:
+        raise ValueError(f"there is no access {access!r}: there are {', '.join(Access.__members__).lower()}")
     wanted = Access[access.upper()]
     walk = walk_of(who, vaddr)
     missing = [step for step in walk.steps if not _permits(step.value, wanted)]
@@ -96,12 +99,17 @@ def assert_no_fault(
 ) -> AbstractContextManager[object] | None:
     """No page-fault exception happens meanwhile: in a ``with`` block, or while ``doing()`` runs.
 
-    With ``task``, only that process's faults count.  AssertionError lists the faults.
+    With ``task``, only that process's faults count.  AssertionError lists the faults, TypeError says that the second
+    argument cannot be called.  Without ``doing``, what it gives is for ``with``: by itself it checks nothing, which
+    fails the test in the end.
 
     >>> with assert_no_fault(machine, task=parent):
+    ...     other = machine.guest("hello")
     ...     machine.run_until_idle()
     """
     __tracebackhide__ = True
+    if doing is not None and not callable(doing):
+        raise TypeError(f"assert_no_fault: {doing!r} cannot be called; a process goes into task=")
     expectation = machine.expect(hardware_faults=0, task=task)
     if doing is None:
         return expectation

@@ -1,4 +1,4 @@
-"""Guests from a C string: compiled where there is a compiler, and kept in unimmu's cache directory."""
+"""Guests: files, prebuilt programs, and C, which is compiled where there is a compiler and kept in unimmu's cache."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ import tempfile
 import unittest
 from pathlib import Path
 
+import guests
 import guests.build as build
-from mmu.objectcode import cache_directory
+from mmu.codecache import cache_directory, make_directory
 
 _HERE = Path(__file__).resolve().parent / "include"
 _GUEST_HEADERS = Path(build.__file__).resolve().parent / "include"
 _FLAGS = ("-O2", "-std=gnu11", "-Wall", "-g0", "-fno-ident", "-Wl,--build-id=none")
 _BARE = (*(flag for flag in build.BARE if not flag.startswith("-I")), *build.STATIC)
+
+
+#: A guest: see :meth:`emu.testing.machine.GuestMachine.guest`.
+Source = str | Path
 
 
 class NoCompiler(unittest.SkipTest):
@@ -35,7 +40,8 @@ def compile_guest(source: str, path: Path | None = None) -> Path:
     with musl where musl-gcc is there, else with the host's libc.  ``#include <unimmu.h>`` goes with both.  The program
     is kept in unimmu's cache directory, by all that it is made of.
 
-    NoCompiler if there is no compiler, GuestBuildError if it refuses the source.
+    NoCompiler if there is no compiler, GuestBuildError if it refuses the source, or if the user has no
+    cache directory.
 
     >>> program = compile_guest("int main(void) { return 7; }")
     >>> GuestMachine().run_guest(program).status
@@ -47,10 +53,34 @@ def compile_guest(source: str, path: Path | None = None) -> Path:
     if compiler is None:
         raise NoCompiler("this guest is C source, and there is no gcc on the PATH to compile it")
     flags = (*_FLAGS, f"-I{_HERE}", *((f"-I{_GUEST_HEADERS}", *_BARE) if bare else ("-static",)))
-    target = cache_directory() / "guests" / _digest(source, compiler, flags)
+    cache = cache_directory()
+    if cache is None:
+        raise GuestBuildError("there is no home directory to keep compiled guests in (UNIMMU_CACHE_DIR names another)")
+    target = cache / "guests" / _digest(source, compiler, flags)
     if not target.exists():
         _compile(source, path, [compiler, *flags], target)
     return target
+
+
+def program_of(program: Source) -> Path:
+    """The file of a guest: its path, that of a prebuilt one, or of the program that C text or a C file gives.
+
+    ValueError if it is none of these; otherwise as for :func:`compile_guest`.
+    """
+    __tracebackhide__ = True
+    if isinstance(program, Path):
+        return program
+    if "\n" in program or "{" in program:
+        return compile_guest(program)
+    if program in guests.NAMES:
+        return guests.path(program)
+    path = Path(program)
+    if path.suffix == ".c":
+        return compile_guest(path.read_text(), path)
+    if not path.exists():
+        names = ", ".join(guests.NAMES)
+        raise ValueError(f"{program!r} is no file, no C program and no prebuilt guest (these are: {names})")
+    return path
 
 
 def _digest(source: str, compiler: str, flags: tuple[str, ...]) -> str:
@@ -65,7 +95,7 @@ def _digest(source: str, compiler: str, flags: tuple[str, ...]) -> str:
 
 def _compile(source: str, path: Path | None, command: list[str], target: Path) -> None:
     __tracebackhide__ = True
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(target.parent)
     name = "guest.c" if path is None else str(path)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         file, program = Path(scratch) / "guest.c", Path(scratch) / "guest"

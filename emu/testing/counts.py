@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -63,6 +65,8 @@ class Counts:
 
 NAMES = tuple(field.name for field in dataclasses.fields(Counts))
 _OF_PROCESS = NAMES[:5]
+#: Figures that stay at 0 where nobody runs, so that to expect this says nothing.
+_NEEDS_INSTRUCTIONS = {"minor_faults", "major_faults", "link_faults", "hardware_faults", "page_faults"}
 
 
 def counts_of_task(task: Task) -> Counts:
@@ -103,12 +107,23 @@ class Expectation:
         if not expected:
             raise ValueError("nothing is expected: name a figure, such as link_faults=1")
         self._machine, self._recorded, self._task, self._expected = machine, recorded, task, expected
+        self._made_at = _caller()
+        self.is_unused, self.is_open = True, False
 
     def _now(self) -> Counts:
         return counts_of_machine(self._machine) if self._task is None else counts_of_task(self._task)
 
+    @property
+    def complaint(self) -> str:
+        """What is wrong with one that nobody has had checked."""
+        figures = ", ".join(_number(value, name) for name, value in self._expected.items())
+        how = "was made without `with`" if self.is_unused else "was entered and never left"
+        return f"{self._made_at}: the expectation of {figures} {how}, so nothing was checked"
+
     def __enter__(self) -> Expectation:
+        self.is_unused, self.is_open = False, True
         self._before = self._now()
+        self._ran = counts_of_machine(self._machine).instructions
         self._first = len(self._recorded())
         return self
 
@@ -116,10 +131,15 @@ class Expectation:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         __tracebackhide__ = True
+        self.is_open = False
         self.counts = self._now().since(self._before)
         self.events = self._recorded()[self._first :]
-        if kind is None and any(getattr(self.counts, name) != value for name, value in self._expected.items()):
+        if kind is not None:
+            return
+        if any(getattr(self.counts, name) != value for name, value in self._expected.items()):
             raise AssertionError(self._explanation())
+        if set(self._expected) <= _NEEDS_INSTRUCTIONS and counts_of_machine(self._machine).instructions == self._ran:
+            raise AssertionError("no process has run meanwhile, so nothing was checked: run the machine in the block")
 
     def _explanation(self) -> str:
         counted = {name: getattr(self.counts, name) for name in NAMES}
@@ -144,6 +164,14 @@ class Expectation:
             return ["Nothing of the kind was recorded meanwhile."] if kinds else []
         more = [f"  ... and {len(seen) - _MAX_SHOWN} more"] if len(seen) > _MAX_SHOWN else []
         return ["What happened meanwhile:", *(f"  {event}" for event in seen[:_MAX_SHOWN]), *more]
+
+
+def _caller() -> str:
+    """FILE:LINE of whoever called this package."""
+    frame, here = sys._getframe(1), str(Path(__file__).parent)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(here):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 def _number(count: int, name: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 from emu import __name__ as _PACKAGE
-from emu.linux.event_kind import Kind
+from emu.linux.event_kind import EventError, Kind
 from emu.trace.recorder import Recorder
 from emu.trace.schema import Schema
 from mmu.events import EventKind
@@ -106,6 +106,8 @@ class MmuEvents(Sequence[MmuEvent]):
         :class:`EventError` if there is no such kind, or if its events do not have such fields or values.
         """
         self._schema.check_filter(kind, fields)
+        if not isinstance(pid, int | None):
+            raise EventError(f"pid should be a number, and is {pid!r}; a process's is task.pid")
         chosen = [
             event
             for event in self._source()

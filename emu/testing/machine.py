@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import io
-import signal
 from argparse import ArgumentTypeError
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-import guests
 from emu.cli.arguments import parse_size
 from emu.fs.tmpfs import TmpfsSuperBlock
 from emu.kernel.sched import StopReason
-from emu.kernel.task import Task, TaskState
+from emu.kernel.task import Task
 from emu.linux.errors import LinuxError
-from emu.linux.syscall_names import name_of as name_of_call
 from emu.machine import Machine
 from emu.mm.address_space import AddressSpace
 from emu.mm.frames import FrameKind
 from emu.mm.pagetable import LEVEL_OF, span
-from emu.testing.compiled import compile_guest
+from emu.testing.compiled import Source, program_of
 from emu.testing.counts import Counts, Expectation, counts_of_machine
+from emu.testing.doing import doing, doings, ending_of
 from emu.testing.events import MANY, EventLog, MmuEvents
+from emu.testing.limits import DEFAULT_GUEST_S, DEFAULT_INSTRUCTIONS, DEFAULT_TIMEOUT_S, Limits, Watch
 from emu.testing.marks import Marks
 from emu.testing.walks import Step, name_of, walk_of
 
 DEFAULT_MEMORY = 64 << 20
-#: Seconds of host time after which a guest counts as stuck.
-DEFAULT_TIMEOUT_S = 60.0
-#: A guest: see :meth:`GuestMachine.guest`.
-Source = str | Path
 
 
 @dataclass(frozen=True)
@@ -50,8 +44,12 @@ class GuestResult:
     #: The signal's name, such as "SIGSEGV"; empty if none did.
     signal: str
     #: What the whole machine counted meanwhile.
-    counts: Counts
-    task: Task
+    counts: Counts = field(repr=False)
+    task: Task = field(repr=False)
+
+    def __bool__(self) -> bool:
+        """Whether it ended with status 0: ``assert machine.run_guest("hello")``."""
+        return self.status == 0
 
     def __str__(self) -> str:
         end = f"killed by {self.signal}" if self.signal else f"exit status {self.status}"
@@ -72,6 +70,10 @@ class GuestMachine(Machine):
     With a modelled TLB the stale-translation detector runs too, and what it finds is wrong in the end, unless
     ``check_tlb`` is given: then its findings are the test's affair (:meth:`stale_translations`).  Without ``record``,
     events are recorded only from the moment on when somebody first asks for them.
+
+    Whatever runs the machine ends with an AssertionError that says what every process is doing, when all of them
+    together have retired ``max_instructions``, when the machine's clock has gone on by ``max_guest_s`` seconds, or
+    after ``timeout_s`` seconds of host time.
     """
 
     def __init__(
@@ -83,10 +85,13 @@ class GuestMachine(Machine):
         stdin: str = "",
         mount_options: Mapping[str, str] | None = None,
         record: bool = True,
+        max_instructions: int = DEFAULT_INSTRUCTIONS,
+        max_guest_s: float = DEFAULT_GUEST_S,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
         **options: Any,
     ) -> None:
+        self.limits = Limits(max_instructions, max_guest_s, timeout_s)
         self.out, self.err, self.logged = bytearray(), bytearray(), list[str]()
-        self.level, self.abi = level, abi
         wanted = {"level": level, "abi": abi, **(mount_options or {})}
         self._tlb_is_audited = "check_tlb" not in options and options.get("tlb", "off") != "off"
         options.setdefault("check_tlb", self._tlb_is_audited)
@@ -99,7 +104,11 @@ class GuestMachine(Machine):
             mount_options={name: value for name, value in wanted.items() if value is not None},
             **options,
         )
+        for name, chosen in (("level", level), ("abi", abi)):
+            if chosen is not None and self._option(name) != chosen:
+                raise ValueError(f"{name}={chosen} is not in force, but {name}={self._option(name)}")
         self.marks = Marks(self.kernel)
+        self._expectations: list[Expectation] = []
         self._log = EventLog(self) if record else None
         self.closed = False
 
@@ -114,7 +123,7 @@ class GuestMachine(Machine):
         if there is C and no compiler.
         """
         __tracebackhide__ = True
-        file = _program(program)
+        file = program_of(program)
         path = self.install(file, f"/bin/{name or file.name}")
         return self.spawn(path, [str(a) for a in arguments], env, in_guest=True)
 
@@ -148,12 +157,12 @@ class GuestMachine(Machine):
     # -- running ---------------------------------------------------------------------------------------------------
 
     def finish(self, timeout_s: float | None = None) -> None:
-        """Run until every process has ended; AssertionError if one waits for ever or time is up."""
+        """Run until every process has ended; AssertionError if one waits for ever or a limit is reached."""
         __tracebackhide__ = True
         self.marks.release_all()
-        reason = self.run(timeout_s=DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s)
+        reason, why = self._run(None, timeout_s)
         if reason != StopReason.EXITED:
-            raise AssertionError(self._stuck(f"the machine should run to its end, but {reason.value}"))
+            raise AssertionError(self._stuck(f"the machine should run to its end, but {why}"))
 
     def run_until_mark(self, task: Task | None, number: int, timeout_s: float | None = None) -> Task:
         """Run until ``task`` (None: any process) comes to ``unimmu_mark(number)``, and stop it there; returns it.
@@ -164,21 +173,52 @@ class GuestMachine(Machine):
         __tracebackhide__ = True
         if task is not None:
             self.marks.release(task)
+        before = len(self.marks.passed)
         self.marks.wait_for(task, number)
         arrived = lambda: self.marks.arrived is not None or (task is not None and not task.alive)  # noqa: E731
-        reason = self.run(arrived, timeout_s=DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s)
+        _, why = self._run(arrived, timeout_s)
         if self.marks.arrived is None:
             who = "a process" if task is None else name_of(task)
-            why = self._state(task) if task is not None and not task.alive else reason.value
+            if task is not None and not task.alive:
+                why = doing(self, self.marks, task)
+            if passed := self.marks.passed_unnoticed(task, number, before):
+                why += f"; {name_of(passed)} came past that mark earlier, when nobody waited for it there"
             raise AssertionError(self._stuck(f"{who} should come to mark {number}, but {why}"))
         return self.marks.arrived
 
     def run_until_idle(self, timeout_s: float | None = None) -> None:
         """Run until every process waits (in pause(2), for a child, at a mark) or has ended."""
         __tracebackhide__ = True
-        reason = self.run(timeout_s=DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s)
+        reason, why = self._run(None, timeout_s)
         if reason not in (StopReason.IDLE, StopReason.EXITED):
-            raise AssertionError(self._stuck(f"every process should wait or end, but {reason.value}"))
+            raise AssertionError(self._stuck(f"every process should wait or end, but {why}"))
+
+    def run(self, until: Callable[[], bool] | None = None, timeout_s: float | None = None) -> StopReason:
+        """As :meth:`Machine.run`, but for the limits of a machine for tests: AssertionError when one is reached, other
+        than a ``timeout_s`` that is given here.
+        """
+        __tracebackhide__ = True
+        reason, why = self._run(until, timeout_s)
+        if why and (reason == StopReason.CONDITION or (reason == StopReason.TIMEOUT and timeout_s is None)):
+            raise AssertionError(self._stuck(f"the machine should stop by itself, but {why}"))
+        return reason
+
+    def _run(self, until: Callable[[], bool] | None, timeout_s: float | None) -> tuple[StopReason, str]:
+        """Run within the limits: why it stopped, and in words (none where ``until()`` holds)."""
+        watch, reached = Watch(self, self.limits), ""
+
+        def stop() -> bool:
+            nonlocal reached
+            if until is not None and until():
+                return True
+            reached = watch.reached()
+            return bool(reached)
+
+        seconds = self.limits.timeout_s if timeout_s is None else timeout_s
+        reason = super().run(stop, seconds)
+        if reason == StopReason.TIMEOUT:
+            return reason, f"{reason.value}: {seconds:g} seconds of host time (timeout_s)"
+        return reason, reached if reason == StopReason.CONDITION else reason.value
 
     def resume(self, task: Task) -> None:
         """Let a process that stands at a mark go on, when the machine next runs."""
@@ -190,26 +230,13 @@ class GuestMachine(Machine):
 
     def ending(self, task: Task) -> int | str | None:
         """How a process has ended: its exit status, or the name of the signal that ended it; None while it lives."""
-        if task.alive:
-            return None
-        signo = task.exit_code & 0x7F
-        return signal.Signals(signo).name if signo else task.exit_code >> 8
+        return ending_of(task)
 
     def _stuck(self, sentence: str) -> str:
-        lines = [f"{sentence}.", "", *(f"  {name_of(task)}: {self._state(task)}" for task in self.tasks)]
+        lines = [f"{sentence}.", "", *(f"  {line}" for line in doings(self, self.marks))]
         for name, text in (("stdout", self.stdout), ("stderr", self.stderr)):
             lines += [f"{name} so far:", text.rstrip()] if text else []
         return "\n".join(lines)
-
-    def _state(self, task: Task) -> str:
-        end = self.ending(task)
-        if end is not None:
-            return f"it was killed by {end}" if isinstance(end, str) else f"it ended with status {end}"
-        if self.marks.stands(task):
-            return "stands at a mark"
-        if task.state == TaskState.SLEEPING and task.syscall is not None:
-            return f"waits in {name_of_call(task.syscall[0])}"
-        return "runs"
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
@@ -224,10 +251,26 @@ class GuestMachine(Machine):
         return self.err.decode("utf-8", "replace")
 
     @property
+    def level(self) -> str | None:
+        """The level of the tables that are shared ("pte", "pmd", "pud"), as the first mounted file system with such an
+        option has it; None if there is none.
+        """
+        return self._option("level")
+
+    @property
+    def abi(self) -> str | None:
+        """The interface generation, likewise."""
+        return self._option("abi")
+
+    def _option(self, name: str) -> str | None:
+        values = (mount.sb.option(name) for mount in self.kernel.vfs.mount_table)
+        return next((value for value in values if value is not None), None)
+
+    @property
     def unit(self) -> int:
         """The bytes that an entry covers which links a table of :attr:`level`: what is shared is aligned to them."""
         if self.level is None:
-            raise ValueError("this machine was made without level=, so its unit is the file system's affair")
+            raise ValueError("no file system that is mounted in this machine has a level, and so there is no unit")
         return span(LEVEL_OF[self.level] + 1)
 
     @property
@@ -253,9 +296,16 @@ class GuestMachine(Machine):
 
     def expect(self, *, task: Task | None = None, **figures: int) -> Expectation:
         """``with machine.expect(link_faults=1, minor_faults=0):`` exactly these are counted meanwhile, of the machine
-        or of one process; AssertionError otherwise.
+        or of one process; AssertionError otherwise.  One that is never entered is wrong in the end (:meth:`close`).
         """
-        return Expectation(self, lambda: self.events, task, figures)
+        expectation = Expectation(self, lambda: self.events, task, figures)
+        self._expectations.append(expectation)
+        return expectation
+
+    def unfinished(self) -> list[str]:
+        """A sentence for each expectation that was never entered, or was entered and is not left; each once."""
+        made, self._expectations = self._expectations, []
+        return [one.complaint for one in made if one.is_unused or one.is_open]
 
     def walk(self, task: Task, vaddr: int) -> tuple[Step, ...]:
         """The entries that translate an address for a process, top level first."""
@@ -289,7 +339,9 @@ class GuestMachine(Machine):
         if self.closed:
             return []
         self.closed = True
-        found = self.audit()
+        unused = [one for one in self._expectations if one.is_unused]
+        self._expectations = [one for one in self._expectations if one.is_open]
+        found = [one.complaint for one in unused] + self.audit()
         if self._tlb_is_audited:
             found += self.stale_translations()
         self.marks.release_all()
@@ -321,8 +373,9 @@ class GuestMachine(Machine):
         ]
 
     def __repr__(self) -> str:
-        memory = f"{self.ram.size >> 20} MiB" if hasattr(self, "ram") else "not made yet"
-        return f"<GuestMachine {' '.join(filter(None, (memory, self.level, self.abi)))}>"
+        if not hasattr(self, "marks"):
+            return "<GuestMachine not made yet>"
+        return f"<GuestMachine {' '.join(filter(None, (f'{self.ram.size >> 20} MiB', self.level, self.abi)))}>"
 
 
 def memory_size(value: int | str) -> int:
@@ -333,21 +386,3 @@ def memory_size(value: int | str) -> int:
         return parse_size(value)
     except ArgumentTypeError as error:
         raise ValueError(f"memory: {error}") from None
-
-
-def _program(program: Source) -> Path:
-    """The file of a guest."""
-    __tracebackhide__ = True
-    if isinstance(program, Path):
-        return program
-    if "\n" in program or "{" in program:
-        return compile_guest(program)
-    if program in guests.NAMES:
-        return guests.path(program)
-    path = Path(program)
-    if path.suffix == ".c":
-        return compile_guest(path.read_text(), path)
-    if not path.exists():
-        names = ", ".join(guests.NAMES)
-        raise ValueError(f"{program!r} is no file, no C program and no prebuilt guest (these are: {names})")
-    return path

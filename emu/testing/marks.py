@@ -6,7 +6,8 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from emu.linux.syscall import Syscall
+from emu.linux.argument import INT
+from emu.linux.syscall import Restart, Syscall
 from emu.linux.wait import WaitQueue
 
 if TYPE_CHECKING:
@@ -19,10 +20,11 @@ NR_MARK = 1_000_000
 
 @dataclass(frozen=True)
 class Mark:
-    """A process came to a mark."""
+    """A process came to a mark, and was stopped there or not."""
 
     task: Task
     number: int
+    stopped: bool
 
 
 class Marks:
@@ -35,13 +37,14 @@ class Marks:
         self._awaited: tuple[Task | None, int] | None = None
         self._held: dict[Task, WaitQueue] = {}
         self.arrived: Task | None = None
-        kernel.entry.register(Syscall(NR_MARK, "unimmu_mark", self._sys_mark, ("int",)))
+        kernel.entry.register(Syscall(NR_MARK, "unimmu_mark", self._sys_mark, (INT,), restart=Restart.SYS))
 
     def _sys_mark(self, kernel: Kernel, task: Task, number: int) -> int | Generator[WaitQueue, None, int]:
-        self.passed.append(Mark(task, number))
+        awaited = self._awaited is not None and self._awaited[1] == number and self._awaited[0] in (None, task)
+        self.passed.append(Mark(task, number, stopped=awaited))
         for listener in self.listeners:
             listener(task, number)
-        if self._awaited is None or self._awaited[1] != number or self._awaited[0] not in (None, task):
+        if not awaited:
             return 0
         self._awaited, self.arrived = None, task
         return self._stand(task)
@@ -58,6 +61,13 @@ class Marks:
     def wait_for(self, task: Task | None, number: int) -> None:
         """The next time that ``task`` (None: anyone) comes to the mark, it stops there and is :attr:`arrived`."""
         self._awaited, self.arrived = (task, number), None
+
+    def passed_unnoticed(self, task: Task | None, number: int, before: int) -> Task | None:
+        """Who (``task``, or anyone) came to the mark and did not stop there, among the first ``before`` of
+        :attr:`passed`.
+        """
+        seen = (mark for mark in self.passed[:before] if mark.number == number and task in (None, mark.task))
+        return next((mark.task for mark in seen if not mark.stopped), None)
 
     def stands(self, task: Task) -> bool:
         """Whether the process stands at a mark."""

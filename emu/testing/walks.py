@@ -91,6 +91,7 @@ def name_of(who: Who) -> str:
 
 def memory_of(who: Who) -> AddressSpace:
     """Whose tables are walked."""
+    __tracebackhide__ = True
     mm = who.mm if isinstance(who, Task) else who
     if mm.users == 0:
         raise ValueError(f"{name_of(who)} has ended, and its page tables are gone: look before it exits")
@@ -106,6 +107,7 @@ def walk_of(who: Who, vaddr: int) -> PageWalk:
     >>> [walk.label(step.level) for step in walk.steps], walk.paddr == walk_of(parent, 2 << 40).paddr
     (['PGD', 'PUD', 'PMD', 'PTE'], True)
     """
+    __tracebackhide__ = True
     mm = memory_of(who)
     pgd = mm.tables.pgd_paddr
     return PageWalk(name_of(who), vaddr, pgd, tuple(_steps(mm.frames.ram, pgd, mm.tables.levels, vaddr)))
@@ -123,6 +125,7 @@ def _steps(ram: PhysicalMemory, table: int, level: int, vaddr: int) -> Iterator[
 
 def level_number(level: str) -> int:
     """The number of a level by the kernel's name.  ValueError for another word."""
+    __tracebackhide__ = True
     if level not in LEVEL_OF:
         raise ValueError(f"there is no page-table level {level!r}: the levels are {', '.join(LEVEL_OF)}")
     return LEVEL_OF[level]

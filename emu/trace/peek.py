@@ -53,9 +53,3 @@ def peek_string(mm: AddressSpace, address: int, limit: int) -> bytes | None:
             return None
         address += step
     return got
-
-
-def peek_u64(mm: AddressSpace, address: int) -> int | None:
-    """The 64-bit word at ``address``; None if it cannot be read."""
-    data = peek(mm, address, 8)
-    return int.from_bytes(data, "little") if len(data) == 8 else None

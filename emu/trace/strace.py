@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from emu.kernel.signal_state import SYNCHRONOUS, SiCode, Sig, SigInfo, signal_name
+from emu.kernel.signal_state import SigInfo, signal_name
 from emu.kernel.tracer import Tracer
-from emu.linux.syscall import StructWords
 from emu.linux.syscall_names import name_of
-from emu.trace import words
-from emu.trace.arguments import CallArguments
-from emu.trace.peek import peek, peek_u64
+from emu.linux.words import number_of_vars, quote, quote_list
+from emu.trace.arguments import CallArguments, TaskView
+from emu.trace.peek import peek
+from emu.trace.words import siginfo
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -23,12 +23,6 @@ if TYPE_CHECKING:
 
 #: Where strace's " = " stands if there is room.
 _RESULT_COLUMN = 39
-#: From RSP in rt_sigreturn to uc_sigmask of the ucontext that lies there.
-_SIGNAL_MASK_OF_FRAME = 296
-#: Calls whose result 0 says that time is up.
-_TIMED = frozenset({"poll", "ppoll", "select", "pselect6"})
-#: Calls whose result is an address.
-_ADDRESS_RESULTS = frozenset({"mmap", "mremap", "brk", "shmat"})
 
 
 @dataclass
@@ -59,13 +53,9 @@ class Strace(Tracer):
     def syscall_enter(self, task: Task, number: int, call: Syscall | None, arguments: tuple[int, ...]) -> None:
         self._break_line(task.pid)
         name = call.name if call is not None else name_of(number).replace(f"#{number}", f"syscall_{number:#x}")
-        kinds: tuple[str | StructWords, ...] = ("hex",) * len(arguments) if call is None else call.arguments
-        shown = CallArguments(task, name, kinds, arguments)
-        texts = shown.before()
-        if name == "rt_sigreturn":
-            mask = peek_u64(task.mm, self._kernel.cpu.read("rsp") + _SIGNAL_MASK_OF_FRAME)
-            texts = [f"{{mask={words.sigset(mask or 0)}}}"]
-        self._pending[task.pid] = _Pending(name, shown, texts)
+        view = TaskView(task, self._kernel.cpu)
+        shown = CallArguments(view, None if call is None else call.arguments, arguments)
+        self._pending[task.pid] = _Pending(name, shown, shown.before())
         self._current = task.pid
 
     def syscall_exit(self, task: Task, number: int, call: Syscall | None, result: int) -> None:
@@ -103,13 +93,13 @@ class Strace(Tracer):
     def signal(self, task: Task, info: SigInfo) -> None:
         self._abandon(task.pid, "? ERESTARTSYS (To be restarted)")
         self._break_line(task.pid)
-        self._say(task.pid, f"--- {signal_name(info.signo)} {{{_siginfo(info)}}} ---")
+        self._say(task.pid, f"--- {signal_name(info.signo)} {{{siginfo(info)}}} ---")
 
     def exec(self, task: Task, path: str, argv: tuple[bytes, ...]) -> None:
         if task.pid not in self._pending:  # the first program: nobody called execve for it
             environment = peek(task.mm, task.mm.env_start, task.mm.env_end - task.mm.env_start)
-            variables = words.number_of_vars(environment.count(0))
-            line = f"execve({words.quote(os.fsencode(path))}, {words.quote_list(argv)}, [/* {variables} */])"
+            variables = number_of_vars(environment.count(0))
+            line = f"execve({quote(os.fsencode(path))}, {quote_list(argv)}, [/* {variables} */])"
             self._say(task.pid, line, "0")
 
     def exit(self, task: Task, status: int) -> None:
@@ -138,25 +128,6 @@ class Strace(Tracer):
 
 
 def _result(pending: _Pending, call: Syscall | None, result: int) -> str:
-    name = pending.name
     if -4096 < result < 0:
         return f"-1 {errno.errorcode.get(-result, str(-result))} ({os.strerror(-result)})"
-    if name in _ADDRESS_RESULTS or (call is not None and call.gives_address):
-        return f"{result:#x}"
-    if name == "umask":
-        return words.octal(result)
-    if pending.arguments.asks_for_flags:
-        return f"{result:#x} (flags {words.open_flags(result)})"
-    return f"{result} (Timeout)" if name in _TIMED and not result else str(result)
-
-
-def _siginfo(info: SigInfo) -> str:
-    text = f"si_signo={signal_name(info.signo)}, si_code={words.si_code(info)}"
-    if info.signo == Sig.CHLD and info.code > 0:
-        status = signal_name(info.status) if info.code != 1 else info.status
-        return f"{text}, si_pid={info.pid}, si_uid={info.uid}, si_status={status}, si_utime=0, si_stime=0"
-    if info.code <= 0:
-        return f"{text}, si_pid={info.pid}, si_uid={info.uid}"
-    if info.code == SiCode.KERNEL and info.signo not in SYNCHRONOUS:
-        return text
-    return f"{text}, si_addr={words.pointer(info.address)}"
+    return str(result) if call is None else call.returns.text(result, pending.arguments.values)

@@ -297,3 +297,19 @@ def test_huge_pages(unimmu: Unimmu) -> None:
         2, "", "unimmu run: 268435456 bytes of memory have room for 127 huge pages, not 1000000\n",
     )  # fmt: skip
     assert unimmu("run", "--hugepages", "-1", "hello")[0] == 2
+
+
+def test_modules_of_others(unimmu: Unimmu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "noter-1.dist-info").mkdir()
+    (tmp_path / "noter-1.dist-info" / "entry_points.txt").write_text("[unimmu.modules]\nnoter = noter_module:init\n")
+    (tmp_path / "noter_module.py").write_text(
+        "def init(kernel):\n    kernel.vfs.procfs.create_file('noted', lambda: b'noted\\n')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    script = 'f = open "/proc/noted" 0'
+    assert unimmu("run", "calls", script).out == "f = ENOENT\n"
+    assert unimmu("run", "--module", "noter", "calls", script).out == "f = 3\n"
+    del sys.modules["noter_module"]
+    ran = unimmu("run", "--module", "notre", "hello")
+    assert (ran.status, ran.out) == (2, "")
+    assert re.fullmatch(r"unimmu run: no kernel module 'notre' is installed; there are: .*\bnoter\b.*\n", ran.err)

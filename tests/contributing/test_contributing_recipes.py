@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from mmu.objectcode import cache_directory
+from mmu.codecache import cache_directory
 from tests.docs.pages import ROOT, Block, blocks, commands, is_edit, path_with_tools
 
 PAGE = ROOT / "CONTRIBUTING.md"
@@ -25,7 +25,7 @@ SECTIONS = [
     for title, text in re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     if re.search(r"^\*\*\d+ places?\.\*\*", text, re.MULTILINE)
 ]
-RECIPES = ["A kernel module", "A TLB preset", "An event kind", "A file system", "An ABI generation"]
+RECIPES = ["A kernel module", "A system call", "A TLB preset", "An event kind", "A file system", "An ABI generation"]
 
 
 def in_section(title: str) -> list[Block]:

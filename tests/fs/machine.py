@@ -18,16 +18,16 @@ from emu.fs.vfs import Vfs
 from emu.linux.caller import Credentials, FsContext
 from emu.linux.errors import Interrupted, LinuxError
 from emu.linux.fileflags import OpenFlags as O
-from emu.linux.syscall import Syscall
+from emu.linux.syscall import Syscall, compile_entry
 from emu.mm.commit import Commit
 from emu.mm.frames import FrameAllocator
 from emu.mm.hugetlb import HugePagePool
 from emu.proc import system as proc_system
-from emu.syscalls import attributes, directories, fdctl, files, naming, openclose, poll
+from emu.syscalls import attributes, directories, fcntl, fdctl, files, naming, openclose, poll
 from mmu.memory import PhysicalMemory
 
 PAGE = 4096
-MODULES = (attributes, directories, fdctl, files, naming, openclose, poll)
+MODULES = (attributes, directories, fcntl, fdctl, files, naming, openclose, poll)
 TABLE: dict[str, Syscall] = {call.name: call for module in MODULES for call in module.TABLE}
 
 
@@ -182,9 +182,9 @@ class Machine:
         task = task or self.task
         call = TABLE[name]
         raw = [self._raw(task, argument) for argument in arguments]
-        raw += [0] * (len(call.arguments) - len(raw))
+        a, b, c, d, e, f = raw + [0] * (6 - len(raw))
         try:
-            return call.handler(self, task, *raw)
+            return compile_entry(call)(self, task, (a, b, c, d, e, f))
         except LinuxError as error:
             return -error.errno
 

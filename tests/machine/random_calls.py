@@ -12,7 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from emu.kernel.task import Task
+from emu.linux.argument import ADDRESS, FD, OFFSET, PID, SIZE, Argument, Buffer, Pointer
 from emu.linux.errors import Interrupted, LinuxError
+from emu.linux.layout import Iovec, String, Struct
 from emu.machine import LaunchError
 from emu.mm.vma import Vma
 from msharefs.filesystem import RegionInode
@@ -27,19 +29,18 @@ PATHS = (
 )  # fmt: skip
 #: Those that wait without an end, replace all registers, or end the process (which :meth:`Player.end` does).
 LEFT_OUT = frozenset({15, 34, 58, 60, 231})
-#: File descriptors, and what else arguments of a kind are worth trying with.
+#: What arguments of a type are worth trying with, by its name; FLAGS for the others.
+FLAGS = (0, 0, 1, 2, 3, 5, 7)
 KINDS: dict[str, tuple[int, ...]] = {
-    "prot": (0, 1, 3, 3, 3, 5, 7, 8),
-    "mapflags": (0x01, 0x02, 0x11, 0x12, 0x21, 0x22, 0x31, 0x32, 0x4032, 0x8032, 0x2022, 0x40031, 0x40032, 0x132),
-    "oflags": (0, 2, 0o102, 0o102, 0o4002, 0o1002),
+    "PROT_*": (0, 1, 3, 3, 3, 5, 7, 8),
+    "MAP_*": (0x01, 0x02, 0x11, 0x12, 0x21, 0x22, 0x31, 0x32, 0x4032, 0x8032, 0x2022, 0x40031, 0x40032, 0x132),
+    "O_*": (0, 2, 0o102, 0o102, 0o4002, 0o1002),
     "mode": (0o600, 0o755, 0),
     "signal": (0, 10, 17),
     "dirfd": (-100,),
-    "fdflags": (0,),
-    "advice": (4, 9, 22, 23),
-    "hex": (0, 0, 1, 2, 3, 5, 7),
+    "MADV_*": (4, 9, 22, 23),
     "int": (0, 0, 1, 4, 8, 9, 10, 14, 18, 22, 23, -1),
-    "uint": (0, 1, 5),
+    "id": (0, 1, 4, 0xFFFFFFFF),
 }
 
 
@@ -86,8 +87,8 @@ class Player:
         call = self.kernel.entry.lookup(number)
         assert call is not None
         self.last = (task.pid, call.name, *arguments)
-        wanted = [a & (1 << 64) - 1 for a in arguments] + [0] * len(call.arguments)
-        result = call.handler(self.kernel, task, *wanted[: len(call.arguments)])
+        a, b, c, d, e, f = ([a & (1 << 64) - 1 for a in arguments] + [0] * 6)[:6]
+        result = self.kernel.entry.entry_of(number)(self.kernel, task, (a, b, c, d, e, f))
         if not isinstance(result, int):
             for _ in result:
                 result.throw(Interrupted())
@@ -114,21 +115,21 @@ class Player:
         first = chance.choice((0, 0, chance.randrange(pages), chance.randrange(min(pages, 600))))
         return vma.start + first * 4096, chance.choice((pages - first, 1, chance.randint(1, pages - first))) * 4096
 
-    def argument(self, task: Task, kind: object) -> int:
+    def argument(self, task: Task, kind: Argument) -> int:
         chance = self.random
-        if kind in ("ptr", "buf"):
-            return chance.choice((self.mapping(task)[0], SCRATCH + chance.randrange(8000)))
-        if kind in ("size", "offset"):
-            return self.size()
-        if kind == "fd":
-            return chance.choice((*list(task.files)[-12:], -1))
-        if kind == "pid":
-            return chance.choice((0, *(other.pid for other in self.booted.tasks)))
-        if kind in ("path", "str"):
+        if isinstance(kind, Pointer) and isinstance(kind.target, String):
             return self.store(task, chance.choice(PATHS).encode() + b"\0")
-        if isinstance(kind, str) and kind in KINDS:
-            return chance.choice(KINDS[kind])
-        return self.store(task, chance.randbytes(64))
+        if isinstance(kind, Pointer) and isinstance(kind.target, Struct):
+            return self.store(task, chance.randbytes(64))
+        if kind is ADDRESS or isinstance(kind, Pointer | Buffer | Iovec):
+            return chance.choice((self.mapping(task)[0], SCRATCH + chance.randrange(8000)))
+        if kind in (SIZE, OFFSET):
+            return self.size()
+        if kind is FD:
+            return chance.choice((*list(task.files)[-12:], -1))
+        if kind is PID:
+            return chance.choice((0, *(other.pid for other in self.booted.tasks)))
+        return chance.choice(KINDS.get(kind.name, FLAGS))
 
     def store(self, task: Task, data: bytes) -> int:
         """Bytes at an address of the process's own, if it can still be written."""
@@ -190,7 +191,7 @@ class Player:
         place, fd = chance.choice(self.places), chance.choice(self.descriptors(task))
         at, size = self.mapping(task)
         offset = chance.choice((0, 0, 4 * KIB, 2 * MIB, unit - 4 * KIB))
-        prot, flags = chance.choice(KINDS["prot"]), chance.choice(KINDS["mapflags"])
+        prot, flags = chance.choice(KINDS["PROT_*"]), chance.choice(KINDS["MAP_*"])
         some = chance.choice([*task.files] or [0])
         create = struct.pack("<QQQIII4x", offset, chance.choice((4096, 65536, 2 * MIB)), 0, prot, 0x31, 0xFFFFFFFF)
         calls: tuple[tuple[int, ...], ...] = (

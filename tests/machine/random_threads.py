@@ -46,12 +46,12 @@ class ThreadPlayer(Player):
         call = self.kernel.entry.lookup(number)
         assert call is not None
         self.last = (task.pid, call.name, *arguments)
-        words = [a & (1 << 64) - 1 for a in arguments] + [0] * len(call.arguments)
-        wanted = tuple(words[: len(call.arguments)])
-        result = call.handler(self.kernel, task, *wanted)
+        a, b, c, d, e, f = ([a & (1 << 64) - 1 for a in arguments] + [0] * 6)[:6]
+        registers = (a, b, c, d, e, f)
+        result = self.kernel.entry.entry_of(number)(self.kernel, task, registers)
         if isinstance(result, GeneratorType):
             scheduler = self.kernel.scheduler
-            task.sleeping, task.syscall = result, (number, wanted)
+            task.sleeping, task.syscall = result, (number, registers)
             scheduler._take_off(task)
             self.kernel.entry._advance(task, interrupted=False)
             if task.state == TaskState.RUNNABLE:

@@ -173,6 +173,11 @@ def test_the_prebuilt_guests_are_of_these_sources() -> None:
         assert built.sha256 == hashlib.sha256(guests.path(name).read_bytes()).hexdigest(), f"{name}: another file"
 
 
+def test_the_manual_lists_every_guest() -> None:
+    listed = (guests.path("hello").parents[1] / "README.md").read_text("utf-8")
+    assert [guest.name for guest in build.GUESTS if f"`{guest.name}" not in listed] == []
+
+
 REBUILT = {"hello": "", "hello_pie": "", "cow": "", "faults": "regs", "exec_self": "", "pipes": "", "mshare_donor": ""}
 
 

@@ -11,7 +11,7 @@ import mmu.presets
 from emu.cli import presets as command
 from emu.cli.arguments import Parser, UsageError
 from mmu.geometry import IndexHash, Kinds, PageSizes, Replacement
-from mmu.presets import UnknownPreset, all_presets, find_preset, load_preset, preset_names
+from mmu.presets import BadPreset, UnknownPreset, all_presets, find_preset, load_preset, preset_names, preset_of
 from tests.mmu.slow_tlb import SlowTlb
 
 WANTED = ("skylake-sp", "ice-lake-sp", "sapphire-rapids", "zen2", "zen3", "zen4", "zen5", "textbook", "none")
@@ -95,6 +95,41 @@ def test_an_unknown_name_or_variant_is_refused_with_what_there_is() -> None:
     assert str(caught.value).startswith("no TLB preset 'zen9'; there are textbook, none, skylake-sp:cpuid")
     with pytest.raises(UnknownPreset, match="skylake-sp has no variant 'x'; there are skylake-sp:cpuid, "):
         load_preset("skylake-sp:x")
+
+
+ARRAY = {
+    "name": "L1", "level": 1, "kinds": ["load"], "page_sizes": ["4K"], "sets": 1, "ways": 4, "source": "made up",
+}  # fmt: skip
+PRESET = {"title": "Toy", "structure_caches": {"PDE": 4}, "structure_source": "made up", "arrays": [ARRAY]}
+
+
+@pytest.mark.parametrize(
+    ("preset", "array", "message"),
+    [
+        ({"titel": "Toy"}, {}, "presets.toml: toy: there is no titel; known are arrays, cautions, "),
+        ({"structure_caches": {"PDX": 4}}, {}, "toy: structure_caches: 'PDX' is none of PML5E, PML4E, PDPTE, PDE"),
+        ({}, {"replacment": "fifo"}, "toy, array L1: there is no replacment; known are index_hash, kinds, "),
+        ({}, {"replacement": "plru"}, "toy, array L1: replacement: 'plru' is none of lru, tree-plru, "),
+        ({}, {"kinds": ["loads"]}, "toy, array L1: kinds: 'loads' is none of load, store, fetch"),
+        ({}, {"page_sizes": ["4k"]}, "toy, array L1: page_sizes: '4k' is none of 4K, 2M, 1G"),
+    ],
+)
+def test_what_is_wrong_in_a_preset_is_named(preset: dict[str, object], array: dict[str, object], message: str) -> None:
+    with pytest.raises(BadPreset, match=message):
+        preset_of("toy", {**PRESET, "arrays": [{**ARRAY, **array}], **preset})
+
+
+def test_what_a_preset_lacks_is_named() -> None:
+    without = {name: value for name, value in ARRAY.items() if name != "source"}
+    with pytest.raises(BadPreset, match="toy, array L1: without source"):
+        preset_of("toy", {**PRESET, "arrays": [without]})
+    assert preset_of("toy", PRESET).cautions == ()
+
+
+def test_a_bare_name_without_a_default_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mmu.presets, "all_presets", lambda: {"toy:a": preset_of("toy:a", PRESET)})
+    with pytest.raises(UnknownPreset, match="toy has no variant with default = true; there are toy:a"):
+        find_preset("toy")
 
 
 # ---- unimmu presets

@@ -233,6 +233,8 @@ def test_bad_questions(machine: GuestMachine) -> None:
         machine.expect(link_fault=1)
     with pytest.raises(ValueError, match="there is no figure 'flushes' of one process"):
         machine.expect(flushes=1, task=a)
+    with pytest.raises(ValueError, match="there is no access 'execute': there are read, write, fetch"):
+        assert_allows(a, 0, "execute")
     with pytest.raises(ValueError, match="nothing is expected"):
         machine.expect()
     machine.finish()

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import guests.build
+import msharefs.module
+from emu.kernel.sched import StopReason
 from emu.kernel.task import TaskState
 from emu.linux.event_kind import EventError, Field, Kind, Type
+from emu.machine import Mount
 from emu.mm.frames import FrameKind
-from emu.testing import GuestMachine, MmuEvents, counts
+from emu.testing import GuestMachine, MmuEvents, assert_no_fault, counts
 from emu.trace.schema import KINDS
 
 TIB = 1 << 40
+MODULES = {"msharefs": msharefs.module.init}
 
 
 def test_a_prebuilt_guest(machine: GuestMachine) -> None:
@@ -85,14 +92,132 @@ def test_a_mark_that_does_not_come(machine: GuestMachine) -> None:
     ]  # fmt: skip
 
 
+def test_a_mark_that_was_passed_before_it_was_waited_for(machine: GuestMachine) -> None:
+    a = machine.guest("calls", "mark 1; pause")
+    b = machine.guest("calls", "mark 2; mark 3; pause")
+    machine.run_until_mark(b, 2)
+    says = (
+        r"^process 100 \(calls\) should come to mark 1, but every .*; process 100 \(calls\) came past that mark earlier"
+    )
+    with pytest.raises(AssertionError, match=says):
+        machine.run_until_mark(a, 1)
+    with pytest.raises(AssertionError) as caught:
+        machine.run_until_mark(b, 2)  # it did stop there
+    assert "came past" not in str(caught.value)
+
+
 def test_a_machine_that_does_not_end(machine: GuestMachine) -> None:
     machine.guest("calls", "mark 5; pause")
     with pytest.raises(AssertionError, match="should run to its end, but every process waits") as caught:
         machine.finish()
     assert "  process 100 (calls): waits in pause" in str(caught.value).splitlines()
     machine.guest("spin")
-    with pytest.raises(AssertionError, match="but the time limit was reached"):
+    with pytest.raises(AssertionError, match=r"but the time limit was reached: 0\.01 seconds of host time"):
         machine.finish(timeout_s=0.01)
+
+
+def ends(machine: GuestMachine, doing: Callable[[], object]) -> list[str]:
+    """The lines of the AssertionError with which a machine for tests ends a run."""
+    with pytest.raises(AssertionError) as caught:
+        doing()
+    return str(caught.value).splitlines()
+
+
+@pytest.mark.unimmu(max_instructions=3_000_000)
+def test_an_endless_guest_ends_at_a_limit_with_what_it_was_doing(make_machine: Callable[..., GuestMachine]) -> None:
+    said = []
+    for _ in range(2):
+        machine = make_machine()
+        machine.guest("calls", "say 1; pause")
+        spin = machine.guest("spin")
+        said.append(ends(machine, machine.finish))
+    assert said[0] == said[1]
+    assert said[0] == [
+        "the machine should run to its end, but 3,000,000 instructions were not enough (max_instructions).", "",
+        "  process 100 (calls): waits in pause",
+        f"  process 101 (spin): runs at {spin.rip:#x}: jmp {spin.rip:#x}, after 3,000,000 instructions",
+        "stdout so far:", "say = 1",
+    ]  # fmt: skip
+    words = "3,000,000 instructions were not enough (max_instructions)."
+    assert ends(machine, machine.run_until_idle)[0] == f"every process should wait or end, but {words}"
+    assert ends(machine, machine.run)[0] == f"the machine should stop by itself, but {words}"
+    assert ends(machine, lambda: machine.run_until_mark(spin, 1))[0] == (
+        f"process 101 (spin) should come to mark 1, but {words}"
+    )
+    assert machine.run(until=lambda: True) == StopReason.CONDITION
+
+
+@pytest.mark.unimmu(max_guest_s=60)
+def test_a_guest_that_sleeps_for_ever_ends_at_a_limit_of_guest_time(machine: GuestMachine) -> None:
+    sleeper = machine.guest("calls", "t = words 10 0; repeat 100; @syscall 35 t 0; end")
+    lines = ends(machine, machine.finish)
+    assert lines[0] == "the machine should run to its end, but 60 seconds of its clock were not enough (max_guest_s)."
+    assert lines[2] == "  process 100 (calls): is in nanosleep"
+    assert 59e9 < machine.kernel.clock.now_ns() < 71e9 and sleeper.alive
+
+
+def test_there_is_a_limit_of_every_kind_by_default(make_machine: Callable[..., GuestMachine]) -> None:
+    limits = make_machine().limits
+    assert (limits.instructions, limits.guest_s, limits.timeout_s) == (500_000_000, 3600.0, 60.0)
+    with pytest.raises(ValueError, match="max_guest_s should be above 0, and is 0"):
+        make_machine(max_guest_s=0)
+    machine = make_machine(timeout_s=0.01)
+    machine.guest("spin")
+    assert ends(machine, machine.finish)[0].endswith("0.01 seconds of host time (timeout_s).")
+    assert machine.run(timeout_s=0.01) == StopReason.TIMEOUT  # who says so is told so
+    assert ends(machine, machine.run)[0].endswith("0.01 seconds of host time (timeout_s).")
+
+
+@pytest.mark.skipif(guests.build.compiler() is None, reason="there is no gcc on the PATH")
+@pytest.mark.unimmu(max_instructions=100_000)
+def test_where_a_compiled_guest_runs_has_a_name(machine: GuestMachine) -> None:
+    source = '#include "guest.h"\n__attribute__((noinline)) void for_ever(void) { for (;;) __asm__ volatile(""); }\n'
+    machine.guest(source + "int main(int c, char **v, char **e) { for_ever(); return 0; }", name="looper")
+    assert " (for_ever+0x" in ends(machine, machine.finish)[2]
+
+
+def test_an_expectation_without_with_is_wrong_in_the_end(machine: GuestMachine) -> None:
+    machine.expect(link_faults=1)
+    assert_no_fault(machine)
+    with machine.expect(link_faults=0):
+        machine.run_guest("hello")
+    with pytest.raises(AssertionError), machine.expect(hardware_faults=0):
+        machine.run_guest("hello")
+    here = [re.sub(r"^.*/(\w+\.py):\d+: ", r"\1 ", line) for line in machine.close()]
+    assert here == [
+        "test_plugin_machine.py the expectation of 1 link fault was made without `with`, so nothing was checked",
+        "test_plugin_machine.py the expectation of no hardware faults was made without `with`, so nothing was checked",
+    ]
+
+
+def test_an_expectation_that_is_not_left_is_wrong_in_the_end(machine: GuestMachine) -> None:
+    machine.expect(link_faults=1).__enter__()
+    assert machine.close() == []  # a fixture may still leave it
+    (line,) = machine.unfinished()
+    assert line.endswith("the expectation of 1 link fault was entered and never left, so nothing was checked")
+    assert machine.unfinished() == []
+
+
+def test_a_block_in_which_nobody_runs_checks_nothing(machine: GuestMachine) -> None:
+    task = machine.guest("hello")
+    for expectation in (machine.expect(minor_faults=0, page_faults=0), assert_no_fault(machine, task=task)):
+        with pytest.raises(AssertionError, match=r"^no process has run meanwhile, so nothing was checked"), expectation:
+            assert machine.walk(task, 0)
+    with machine.expect(instructions=0, link_faults=0), machine.expect(flushes=0):
+        assert machine.walk(task, 0)
+
+
+def test_what_assert_no_fault_runs_can_be_called(machine: GuestMachine) -> None:
+    task = machine.guest("hello")
+    with pytest.raises(TypeError, match=r"cannot be called; a process goes into task="):
+        assert_no_fault(machine, task)  # type: ignore[call-overload]
+
+
+def test_a_result_is_true_if_the_guest_succeeded(machine: GuestMachine) -> None:
+    assert machine.run_guest("hello")
+    failed = machine.run_guest("calls", "exit 3")
+    assert not failed and repr(failed) == "GuestResult(stdout='', stderr='', status=3, signal='')"
+    assert not machine.run_guest("calls", "@p = getpid; kill p 9")
 
 
 def test_events_can_be_filtered(machine: GuestMachine, mmu_events: MmuEvents) -> None:
@@ -128,6 +253,8 @@ def test_a_question_that_no_event_could_answer_is_an_error(mmu_events: MmuEvents
         mmu_events.where("walk", before=5)
     with pytest.raises(EventError, match=r"there is no field 'vadr' of an event; the fields are access, .*"):
         mmu_events.where(vadr=5)
+    with pytest.raises(EventError, match=r"^pid should be a number, and is '100'; a process's is task.pid$"):
+        mmu_events.where("walk", pid="100")  # type: ignore[arg-type]
     with pytest.raises(EventError, match="link: level should be pte or pmd or pud, and is 2"):
         mmu_events.links.where("link", level=2)
     assert not mmu_events.where("access", tlb_level=None) and not mmu_events.where("access", tlb_level=2)
@@ -180,9 +307,23 @@ def test_what_is_left_over_is_found(machine: GuestMachine) -> None:
 def test_options_are_for_what_modules_mount(machine: GuestMachine) -> None:
     with pytest.raises(ValueError, match="no module mounts a file system that could take level=pmd"):
         GuestMachine(level="pmd", modules={})
-    with pytest.raises(ValueError, match="without level="):
-        assert machine.unit
-    assert repr(machine) == "<GuestMachine 64 MiB>"
+    with pytest.raises(ValueError, match=r"^level=pmd is not in force, but level=pte$"):
+        GuestMachine(level="pmd", mount_options={"level": "pte"}, modules=MODULES)
+    own = [Mount("msharefs", "/sys/fs/mshare", "abi=y2")]
+    with pytest.raises(ValueError, match=r"^mounts take the place of every file system that could take level=pte$"):
+        GuestMachine(level="pte", mounts=own, modules=MODULES)
+    assert GuestMachine(abi="y2", mounts=own, modules=MODULES).abi == "y2"
+
+
+def test_the_level_is_the_one_in_force(machine: GuestMachine) -> None:
+    assert (machine.level, machine.abi, machine.unit) == ("pmd", "v3", 1 << 30)
+    assert repr(machine) == "<GuestMachine 64 MiB pmd v3>"
+    other = GuestMachine(mount_options={"level": "pte", "abi": "y2"}, modules=MODULES)
+    assert (other.level, other.abi, other.unit) == ("pte", "y2", 2 << 20)
+    bare = GuestMachine("16M", modules={})
+    assert (bare.level, bare.abi, repr(bare)) == (None, None, "<GuestMachine 16 MiB>")
+    with pytest.raises(ValueError, match="no file system that is mounted in this machine has a level"):
+        assert bare.unit
 
 
 def test_a_guest_has_the_name_that_it_is_given(machine: GuestMachine, tmp_path: Path) -> None:

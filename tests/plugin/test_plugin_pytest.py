@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,10 @@ import pytest
 
 import emu.testing.machine  # so that the tests within tests do not load it anew
 import guests.build
-from mmu.objectcode import cache_directory
+from emu.machine import Machine
+from emu.testing import GuestMachine
+from emu.testing.keywords import KEYWORDS
+from mmu.codecache import cache_directory
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFTEST = """
@@ -118,6 +123,22 @@ def test_a_wrong_mark_is_refused(outside: pytest.Pytester) -> None:
         ('tlb="zen17"', "there can be no machine with tlb='zen17': no TLB preset 'zen17'; there are textbook, *"),
         ('mount_options={"quirk": "x"}', "there can be no machine with mount_options=*quirk=x: the quirks are *"),
         ("cpus=99", "there can be no machine with cpus=99: a machine has from 1 to 64 vCPUs, not 99"),
+        ('level="ptee"', "there can be no machine with level='ptee': there is no level 'ptee'; there are pte, *"),
+        ('level=["pmd", "ptee"]', "there can be no machine with level='ptee': there is no level 'ptee'; *"),
+        ('tlb=["off", "zen17"]', "there can be no machine with tlb='zen17': no TLB preset 'zen17'; there are *, off"),
+        ('abi="v9"', "there can be no machine with abi='v9': cannot mount msharefs *: the abis are *"),
+        ("level=[]", "level is empty, which leaves nothing to run with"),
+        ("level=4", "level should be a name or a list of them, and is 4"),
+        ('la57="off"', "la57 should be True or False, and is 'off'"),
+        ("la57=[False, True]", "la57 should be True or False, and is [[]False, True]"),
+        ('cpus="2"', "cpus should be a whole number, and is '2'"),
+        ("cpus=True", "cpus should be a whole number, and is True"),
+        ("memory=16e6", "memory should be bytes, or a size such as \"256M\", and is 16000000.0"),
+        ('modules="toy"', "modules should be a list of names such as *, and is 'toy'"),
+        ('modules=["toy"]', "there can be no machine with modules=[[]'toy']: no kernel module 'toy' is installed; *"),
+        ('mount_options="owner=die"', "mount_options should be a dictionary such as *, and is 'owner=die'"),
+        ("max_instructions=0", "there can be no machine with max_instructions=0: max_instructions should be above 0*"),
+        ("stdout=print", "pytest.mark.unimmu has no 'stdout'; *"),
     ],
 )  # fmt: skip
 def test_a_mark_that_makes_no_machine_is_one_line(outside: pytest.Pytester, mark: str, says: str) -> None:
@@ -127,9 +148,197 @@ def test_a_mark_that_makes_no_machine_is_one_line(outside: pytest.Pytester, mark
         def test(machine): pass
     """)
     result = outside.runpytest()
-    result.assert_outcomes(errors=1)
+    result.assert_outcomes(errors=2 if mark.endswith('"]') and not mark.startswith("modules") else 1)
     result.stdout.fnmatch_lines([says])
     result.stdout.no_fnmatch_line("*>*machine*")  # no traceback
+
+
+@pytest.mark.parametrize("body", ["def test(): pass", "def test(make_machine): pass", "def test(machine): pass"])
+def test_a_keyword_that_is_not_documented_is_an_error_whatever_the_test_uses(
+    outside: pytest.Pytester, body: str
+) -> None:
+    outside.makepyfile(f"""
+        import pytest
+        pytestmark = [pytest.mark.unimmu(levl="pte"), pytest.mark.skipif(True, reason="not today")]
+        {body}
+    """)
+    result = outside.runpytest()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["pytest.mark.unimmu has no 'levl'; *there are: memory, level, abi, *"])
+
+
+def test_the_documented_keywords_are_all_there_are() -> None:
+    page = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8").partition("| keyword |")[2].partition("\n\n")[0]
+    documented = [
+        name
+        for line in page.splitlines()
+        for name in re.findall(r"`(\w+)`", line.split("|")[1] if line[:1] == "|" else "")
+    ]
+    assert sorted(documented) == sorted(KEYWORDS)
+    parameters = {name for kind in (GuestMachine, Machine) for name in inspect.signature(kind).parameters}
+    assert parameters - {"options", "stdout", "stderr", "log"} == set(KEYWORDS)
+
+
+def test_none_is_as_if_the_mark_did_not_say_it(outside: pytest.Pytester) -> None:
+    outside.makepyfile("""
+        import pytest
+        pytestmark = pytest.mark.unimmu(level="pte", memory="16M", mount_options={"owner": "persist"})
+        @pytest.mark.unimmu(level=None, memory=None, mount_options=None)
+        def test(machine): assert machine.level == "pmd" and machine.ram.size == 64 << 20
+    """)
+    outside.runpytest().assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--unimmu-levels", "ptee"], "ERROR: --unimmu-levels: there is no level 'ptee'; there are pte, pmd, pud"),
+        (["--unimmu-levels", "pmd,ptee"], "ERROR: --unimmu-levels: there is no level 'ptee'; *"),
+        (["--unimmu-levels", ","], "ERROR: --unimmu-levels names nothing"),
+        (["--unimmu-tlbs", "off,zen17"], "ERROR: --unimmu-tlbs: no TLB preset 'zen17'; there are textbook, *, off"),
+        (["--unimmu-memory", "lots"], "ERROR: --unimmu-memory: 'lots' is not a size *"),
+    ],
+)
+def test_an_option_that_names_what_there_is_not_ends_the_session(
+    outside: pytest.Pytester, options: list[str], says: str
+) -> None:
+    outside.makepyfile("""
+        import pytest
+        @pytest.mark.unimmu(level="pmd", tlb="off")
+        def test(machine): pass
+    """)
+    result = outside.runpytest(*options)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([says])
+
+
+@pytest.mark.parametrize("abis", ["v33", "v3,v33"])
+def test_an_interface_that_there_is_not_does_not_just_leave_tests_out(outside: pytest.Pytester, abis: str) -> None:
+    outside.makepyfile("""
+        import pytest
+        @pytest.mark.unimmu(abi=["y2", "v3"])
+        def test_list(machine): pass
+        @pytest.mark.unimmu(abi="y2")
+        def test_one(make_machine): make_machine()
+    """)
+    result = outside.runpytest("--unimmu-abis", abis)
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines(["there can be no machine with abi='v33': cannot mount msharefs *: the abis are *"] * 2)
+    outside.makepyfile("""
+        import pytest
+        @pytest.mark.unimmu(abi=["v3", "v33"])
+        def test_list(machine): pass
+    """)
+    outside.runpytest("--unimmu-abis", "v3").assert_outcomes(errors=1)
+    outside.makepyfile("""
+        import pytest
+        @pytest.mark.unimmu(abi="y2")
+        def test_list(machine): pass
+    """)
+    result = outside.runpytest("-rs", "--unimmu-abis", "v3,rfc3")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["SKIPPED*test_an_interface*.py:2: runs with abi y2 only"])
+
+
+def test_a_machine_that_comes_too_late_for_parameters_is_an_error(outside: pytest.Pytester) -> None:
+    outside.makepyfile("""
+        import pytest
+        @pytest.mark.unimmu(level=["pte", "pmd"])
+        def test_two(request): request.getfixturevalue("machine")
+        @pytest.mark.unimmu(level="pte")
+        def test_one(request): assert request.getfixturevalue("machine").level == "pte"
+        def test_any(request): assert request.getfixturevalue("machine").level == "pmd"
+    """)
+    result = outside.runpytest()
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(["to run with several values of level, the test *needs an argument `machine`*"])
+    outside.runpytest("--unimmu-levels", "pte").assert_outcomes(passed=2, failed=1)  # the option is heard
+
+
+def test_the_order_of_a_set_is_the_same_in_every_process(outside: pytest.Pytester) -> None:
+    outside.makepyfile("""
+        import pytest
+        @pytest.mark.unimmu(level={"pud", "pte", "pmd"})
+        def test(machine): pass
+    """)
+    result = outside.runpytest("--collect-only", "-q")
+    result.stdout.fnmatch_lines(["*test?pmd?", "*test?pte?", "*test?pud?"], consecutive=True)
+
+
+def test_an_expectation_without_with_fails_the_test(outside: pytest.Pytester) -> None:
+    outside.makepyfile("""
+        import pytest
+        from emu.testing import assert_no_fault
+        def test_expect(machine):
+            machine.expect(link_faults=1)
+            machine.run_guest("hello")
+        def test_no_fault(machine):
+            assert_no_fault(machine)
+            machine.run_guest("hello")
+        @pytest.fixture
+        def watched(machine):
+            with machine.expect(minor_faults=2):
+                yield machine
+        def test_fixture(watched): watched.run_guest("hello")
+        def test_fixture_fails(watched): pass
+        @pytest.fixture
+        def careless(machine):
+            yield machine.expect(minor_faults=2).__enter__()
+            machine.expect(minor_faults=7)
+        def test_careless(careless): pass
+    """)
+    result = outside.runpytest()
+    result.assert_outcomes(passed=3, failed=2, errors=2)
+    unused = "*fails_the_test.py:%d: the expectation of %s was made without `with`, so nothing was checked"
+    open_ = "*fails_the_test.py:%d: the expectation of %s was entered and never left, so nothing was checked"
+    result.stdout.fnmatch_lines_random([
+        unused % (4, "1 link fault"), unused % (7, "no hardware faults"), "*expected 2 minor faults, counted 0.*",
+        open_ % (17, "2 minor faults"), unused % (18, "7 minor faults"),
+    ])  # fmt: skip
+
+
+def test_an_endless_guest_fails_the_test(outside: pytest.Pytester) -> None:
+    outside.makepyfile("""
+        import pytest
+        @pytest.mark.unimmu(max_instructions=2_000_000)
+        def test(run_guest):
+            run_guest("spin")
+    """)
+    result = outside.runpytest()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([
+        "E       AssertionError: the machine should run to its end, but 2,000,000 instructions were not enough (*",
+        "E         process 100 (spin): runs at 0x*: jmp 0x*, after 2,000,000 instructions",
+    ])  # fmt: skip
+
+
+def test_modules_are_asked_for_by_a_fixture_and_by_marks(outside: pytest.Pytester) -> None:
+    info = outside.mkdir("noter-1.dist-info")
+    points = "".join(f"noter{n} = noter:init{n}\n" for n in (1, 2))
+    (info / "entry_points.txt").write_text(f"[unimmu.modules]\n{points}")
+    outside.makepyfile(
+        noter="""
+        def init1(kernel): kernel.reporters["one"] = lambda: 1
+        def init2(kernel): kernel.reporters["two"] = lambda: 2
+    """
+    )
+    outside.syspathinsert()
+    outside.makepyfile("""
+        import pytest
+        def have(machine): return [name for name in machine.kernel.reporters if name in ("one", "two", "regions")]
+        def test_without(machine): assert have(machine) == ["regions"]
+        @pytest.mark.unimmu(modules=["noter1"])
+        def test_one(machine): assert have(machine) == ["regions", "one"]
+        @pytest.mark.unimmu(modules={})
+        def test_none(machine): assert have(machine) == []
+        class TestNamed:
+            @pytest.fixture
+            def unimmu_modules(self): return ["msharefs", "noter1"]
+            def test_fixture(self, machine): assert have(machine)[-2:] == ["regions", "one"]
+            @pytest.mark.unimmu(modules=["noter2"])
+            def test_both(self, machine): assert have(machine)[-3:] == ["regions", "one", "two"]
+    """)
+    outside.runpytest("-v").assert_outcomes(passed=5)
 
 
 def test_mount_options(outside: pytest.Pytester) -> None:

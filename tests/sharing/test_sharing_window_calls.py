@@ -52,7 +52,7 @@ MAPPINGS: Table = {
         "mremap w u u 0; mremap w u u 3 8T+4K; load w+8K",
         "EFAULT EFAULT EFAULT EINVAL EINVAL EFAULT 0x20000000000 EINVAL 0",
     ),
-    "mremap to another place (which the posted code let through, and which corrupted its tables)": (
+    "mremap to another place": (
         "store w+8K 3; mremap w u u 3 8T; load w+8K; load 8T+8K",
         "0 EINVAL 3 SEGV_MAPERR",
     ),

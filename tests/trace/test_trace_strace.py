@@ -13,12 +13,15 @@ import pytest
 
 import guests
 from emu.kernel.signal_state import SiCode, SigInfo
+from emu.linux import words
 from emu.linux.errors import LinuxError
+from emu.linux.fileflags import OpenFlags
 from emu.linux.mman import MapFlags, Prot
 from emu.mm.mmap import do_mmap
-from emu.trace import words
-from emu.trace.peek import peek, peek_string, peek_u64
+from emu.syscalls.types import signal_words, sigset_words, wait_status_words
+from emu.trace.peek import peek, peek_string
 from emu.trace.strace import Strace
+from emu.trace.words import si_code
 from tests.booted import Booted
 
 HERE = Path(__file__).parent
@@ -152,7 +155,7 @@ def test_peek_sees_what_the_process_would_see_and_touches_nothing() -> None:
     image = guests.path("spin").read_bytes()
     assert peek(mm, text.start, 4) == image[text.pgoff << 12 :][:4]
     assert peek(mm, 16, 8) == b"" == peek(mm, 1 << 63, 8)
-    assert peek_u64(mm, 16) is None and peek_string(mm, 16, 100) is None
+    assert peek_string(mm, 16, 100) is None
     assert (dict(mm.tables.tables), mm.rss_anon, mm.rss_cache) == before
     mm.write(anonymous + 4090, b"across a page\0")
     assert peek(mm, anonymous + 4090, 13) == b"across a page"
@@ -180,13 +183,13 @@ def test_words() -> None:
     assert words.named_bits(0, {1: "A"}) == "0"
     assert words.named_bits(0x13, {1: "A", 2: "B"}) == "A|B|0x10"
     assert words.octal(0) == "000" and words.octal(0o644) == "0644" and words.octal(0o7) == "07"
-    assert words.sigset(1 << 31 | 1 << 32) == "[RTMIN RT_1]"
-    assert words.sigset(~(1 << 8) & (1 << 64) - 1) == "~[KILL]"
-    assert words.signal(99) == "99"
-    assert words.wait_status(0x8B) == "[{WIFSIGNALED(s) && WTERMSIG(s) == SIGSEGV && WCOREDUMP(s)}]"
-    assert words.si_code(SigInfo(14, SiCode.KERNEL)) == "SI_KERNEL"
-    assert words.si_code(SigInfo(14, 77)) == "77"
-    assert words.open_flags(0o4010000) == "O_RDONLY|O_SYNC"
+    assert sigset_words(1 << 31 | 1 << 32) == "[RTMIN RT_1]"
+    assert sigset_words(~(1 << 8) & (1 << 64) - 1) == "~[KILL]"
+    assert signal_words(99) == "99"
+    assert wait_status_words(0x8B) == "[{WIFSIGNALED(s) && WTERMSIG(s) == SIGSEGV && WCOREDUMP(s)}]"
+    assert si_code(SigInfo(14, SiCode.KERNEL)) == "SI_KERNEL"
+    assert si_code(SigInfo(14, 77)) == "77"
+    assert OpenFlags.words(0o4010000) == "O_RDONLY|O_SYNC"
 
 
 # -- the same programs under the real one -------------------------------------------------------------------------

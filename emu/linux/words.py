@@ -1,0 +1,100 @@
+"""Numbers and strings as strace writes them, and flags that know how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import IntEnum, IntFlag
+from typing import ClassVar
+
+#: Characters of a string that is not a path.
+STRING_LIMIT = 32
+
+_ESCAPES = {9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\"}
+
+
+def pointer(value: int) -> str:
+    """An address."""
+    return f"{value:#x}" if value else "NULL"
+
+
+def hexadecimal(value: int) -> str:
+    """A number of which only the bits matter."""
+    return f"{value:#x}" if value else "0"
+
+
+def octal(value: int) -> str:
+    """Permission bits."""
+    return f"{value:#03o}".replace("o", "") if value else "000"
+
+
+def quote(data: bytes, limit: int | None = None, *, cut: bool = False) -> str:
+    """A string in C's notation; ``cut`` (or more bytes than ``limit``) puts dots behind it."""
+    if limit is not None and len(data) > limit:
+        data, cut = data[:limit], True
+    parts = []
+    for at, byte in enumerate(data):
+        if byte in _ESCAPES:
+            parts.append(_ESCAPES[byte])
+        elif 32 <= byte < 127:
+            parts.append(chr(byte))
+        else:  # as short as can be, unless a digit follows
+            digit_follows = 48 <= data[at + 1] <= 57 if at + 1 < len(data) else False
+            parts.append(f"\\{byte:03o}" if digit_follows else f"\\{byte:o}")
+    return '"' + "".join(parts) + '"' + ("..." if cut else "")
+
+
+def quote_list(strings: Iterable[bytes]) -> str:
+    """argv."""
+    return "[" + ", ".join(quote(s, STRING_LIMIT) for s in strings) + "]"
+
+
+def number_of_vars(count: int) -> str:
+    """The environment of execve."""
+    return f"{count} var" if count == 1 else f"{count} vars"
+
+
+def named_bits(value: int, names: Mapping[int, str], zero: str = "0") -> str:
+    """Bits by their names, in the order of ``names``; what has none as a number."""
+    parts = []
+    for bit, name in names.items():
+        if value & bit == bit:
+            parts.append(name)
+            value &= ~bit
+    if value or not parts:
+        parts.append(f"{value:#x}" if value else zero)
+    return "|".join(parts)
+
+
+class Flags(IntFlag):
+    """Flag bits of a system call; ``prefix`` is what all their names begin with, ``zero`` stands for none of them."""
+
+    prefix: ClassVar[str]
+    zero: ClassVar[str]
+
+    def __init_subclass__(cls, prefix: str = "", zero: str = "0") -> None:
+        cls.prefix, cls.zero = prefix, zero
+
+    @classmethod
+    def names(cls) -> dict[int, str]:
+        """The single bits with their names, lowest first."""
+        return {int(flag): cls.prefix + (flag.name or "").removeprefix(cls.prefix) for flag in cls}
+
+    @classmethod
+    def words(cls, value: int) -> str:
+        """Such a word as strace prints it."""
+        return named_bits(value, cls.names(), cls.zero)
+
+
+class Choice(IntEnum):
+    """One of several numbers; ``prefix`` is what all their names begin with."""
+
+    prefix: ClassVar[str]
+
+    def __init_subclass__(cls, prefix: str = "") -> None:
+        cls.prefix = prefix
+
+    @classmethod
+    def words(cls, value: int) -> str:
+        """Such a number as strace prints it."""
+        name = cls._value2member_map_.get(value)
+        return f"{value:#x} /* {cls.prefix}??? */" if name is None else f"{cls.prefix}{name.name}"

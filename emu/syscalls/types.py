@@ -1,0 +1,207 @@
+"""Types of arguments that need words of the kernel: signals, programs, processes, file modes.  The plain ones are in
+emu.linux.argument and emu.linux.layout.
+"""
+
+from __future__ import annotations
+
+import errno
+import stat
+from typing import TYPE_CHECKING, Any
+
+from emu.kernel.exec import MAX_ARG_STRLEN, MAX_ARG_TOTAL
+from emu.kernel.fork import CloneFlags
+from emu.kernel.signal_state import SaFlags, SigAction, signal_name
+from emu.linux.argument import ADDRESS, S32, SIZE, U16, U32, U64, Argument, Bits, Scalar, Shown, Target, Unused, View
+from emu.linux.caller import UserMemory
+from emu.linux.errors import LinuxError
+from emu.linux.layout import TEXT, Layout, Struct
+from emu.linux.words import hexadecimal, named_bits, number_of_vars, octal, pointer
+
+if TYPE_CHECKING:
+    from emu.kernel.task import Usage
+
+_FILE_TYPES = {
+    stat.S_IFREG: "S_IFREG",
+    stat.S_IFDIR: "S_IFDIR",
+    stat.S_IFLNK: "S_IFLNK",
+    stat.S_IFCHR: "S_IFCHR",
+    stat.S_IFBLK: "S_IFBLK",
+    stat.S_IFIFO: "S_IFIFO",
+    stat.S_IFSOCK: "S_IFSOCK",
+}
+#: In strace's order.
+_SA_NAMES = {
+    int(flag): f"SA_{flag.name}"
+    for flag in (
+        SaFlags.RESTORER, SaFlags.ONSTACK, SaFlags.RESTART, SaFlags.NODEFER, SaFlags.RESETHAND, SaFlags.SIGINFO,
+        SaFlags.NOCLDSTOP, SaFlags.NOCLDWAIT,
+    )
+}  # fmt: skip
+
+
+def signal_words(number: int) -> str:
+    """A signal's name, or the number if there is no such signal."""
+    if number == 32:
+        return "SIGRTMIN"
+    return signal_name(number) if 1 <= number <= 64 else str(number)
+
+
+def sigset_words(mask: int) -> str:
+    """A set of signals; the complement if that is shorter."""
+    inverted = mask.bit_count() > 32
+    members = ~mask if inverted else mask
+    names = [signal_words(n).removeprefix("SIG") for n in range(1, 65) if members >> (n - 1) & 1]
+    return ("~" if inverted else "") + f"[{' '.join(names)}]"
+
+
+def wait_status_words(status: int) -> str:
+    """The status word of wait4."""
+    if status & 0x7F == 0:
+        return f"[{{WIFEXITED(s) && WEXITSTATUS(s) == {status >> 8 & 0xFF}}}]"
+    core = " && WCOREDUMP(s)" if status & 0x80 else ""
+    return f"[{{WIFSIGNALED(s) && WTERMSIG(s) == {signal_words(status & 0x7F)}{core}}}]"
+
+
+def file_mode_words(mode: int) -> str:
+    """st_mode: the type of a file and its permissions."""
+    return f"{_FILE_TYPES.get(stat.S_IFMT(mode), hexadecimal(stat.S_IFMT(mode)))}|{octal(mode & 0o7777)}"
+
+
+#: Flags of a signal stack.
+SS_ONSTACK, SS_DISABLE = 1, 2
+
+
+class _SigAction(Layout):
+    """struct sigaction of the kernel, as handlers have it."""
+
+    prints = True
+
+    def __init__(self) -> None:
+        super().__init__("sigaction", "4Q")
+
+    def read(self, memory: UserMemory, address: int) -> SigAction:
+        return SigAction(*super().read(memory, address))
+
+    def words(self, values: tuple[Any, ...]) -> str:
+        handler, flags, restorer, mask = values
+        name = {0: "SIG_DFL", 1: "SIG_IGN"}.get(handler, f"{handler:#x}")
+        text = f"sa_handler={name}, sa_mask={sigset_words(mask)}, sa_flags={named_bits(flags, _SA_NAMES)}"
+        return "{" + text + (f", sa_restorer={restorer:#x}" if flags & SaFlags.RESTORER else "") + "}"
+
+
+SIGNAL = Scalar("signal", S32, signal_words)
+SIGSET = Scalar("sigset", U64, sigset_words, prints=True)
+SIGACTION = _SigAction()
+_STACK_FLAGS = Bits("SS_", ONSTACK=SS_ONSTACK, DISABLE=SS_DISABLE, width=S32)
+SIGNAL_STACK = Struct(
+    "stack_t",
+    ss_sp=ADDRESS,
+    ss_flags=_STACK_FLAGS,
+    ss_size=SIZE,
+)
+#: st_mode (umode_t), of mknod.
+FILE_MODE = Scalar("mode and type", U16, file_mode_words)
+
+
+# What a program is started with
+
+
+class _Strings(Target):
+    """A NULL-terminated vector of strings; a NULL vector is empty, as Linux allows."""
+
+    prints = True
+    _most_peeked = 4096
+    _most_shown = 32
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def read(self, memory: UserMemory, address: int) -> list[bytes]:
+        """LinuxError(E2BIG) for a string that is too long, or too much altogether."""
+        strings: list[bytes] = []
+        total = 0
+        while address:
+            at = ADDRESS.read(memory, address + 8 * len(strings))
+            if not at:
+                break
+            try:
+                text = memory.read_cstring(at, MAX_ARG_STRLEN)
+            except LinuxError as error:
+                raise LinuxError(errno.E2BIG if error.errno == errno.ENAMETOOLONG else error.errno) from None
+            strings.append(text)
+            total += len(text) + 9
+            if total > MAX_ARG_TOTAL:
+                raise LinuxError(errno.E2BIG)
+        return strings
+
+    def peek(self, view: View, address: int) -> list[int]:
+        """Where the strings are, as far as that can be read."""
+        found: list[int] = []
+        while len(found) < self._most_peeked:
+            data = view.peek(address + ADDRESS.size * len(found), ADDRESS.size)
+            word = ADDRESS.unpack(data)
+            if len(data) < ADDRESS.size or not word:
+                break
+            found.append(word)
+        return found
+
+    def text_at(self, view: View, address: int) -> str | None:
+        strings = self.peek(view, address)
+        texts = [TEXT.text_at(view, at) or pointer(at) for at in strings[: self._most_shown]]
+        return "[" + ", ".join(texts) + (", ...]" if len(strings) > self._most_shown else "]")
+
+
+class _Environment(_Strings):
+    """As strace prints it: how many there are."""
+
+    def text_at(self, view: View, address: int) -> str | None:
+        return f"{address:#x} /* {number_of_vars(len(self.peek(view, address)))} */"
+
+
+class _Clone(Argument):
+    """The five arguments of clone: those that the flags make it look at, by their names."""
+
+    name = "CLONE_*"
+
+    def text(self, at: int, call: Shown) -> str:
+        flags, stack, parent_tid, child_tid, tls = call.values
+        text = f"child_stack={pointer(stack)}, flags={clone_words(flags)}"
+        if flags & CloneFlags.PARENT_SETTID:
+            text += f", parent_tid={pointer(parent_tid)}"
+        if flags & CloneFlags.SETTLS:
+            text += f", tls={pointer(tls)}"
+        if flags & (CloneFlags.CHILD_CLEARTID | CloneFlags.CHILD_SETTID):
+            text += f", child_tidptr={pointer(child_tid)}"
+        return text
+
+
+def clone_words(value: int) -> str:
+    """CLONE_*, and the signal that the parent gets."""
+    signo, flags = value & CloneFlags.SIGNAL, value & ~int(CloneFlags.SIGNAL)
+    parts = [CloneFlags.words(flags)] if flags else []
+    return "|".join([*parts, signal_words(signo)] if signo or not parts else parts)
+
+
+ARGV, ENVP = _Strings("argv"), _Environment("envp")
+CLONE = _Clone(), Unused("child_stack"), Unused("parent_tid"), Unused("child_tid"), Unused("tls")
+
+
+# What is left of a process
+
+
+class _Rusage(Layout):
+    """struct rusage: user time at one nanosecond an instruction, and the fault and switch counters."""
+
+    def __init__(self) -> None:
+        super().__init__("rusage", "18q")
+
+    def write(self, memory: UserMemory, address: int, value: Usage) -> None:
+        seconds, nanoseconds = divmod(value.instructions, 1_000_000_000)
+        super().write(memory, address, (
+            seconds, nanoseconds // 1000, 0, 0, 0, 0, 0, 0, value.min_flt, value.maj_flt, 0, 0, 0, 0, 0, 0,
+            value.voluntary_switches, value.involuntary_switches,
+        ))  # fmt: skip
+
+
+RUSAGE = _Rusage()
+WAIT_STATUS = Scalar("status", U32, wait_status_words, prints=True)
