@@ -34,7 +34,7 @@ def u64(value: int) -> bytes:
         ({E_MACHINE: u16(183)}, None, "an ELF file for another machine (EM_AARCH64); only x86-64 programs can run"),
         ({E_MACHINE: u16(0x9999)}, None, "an ELF file for another machine"),
         ({E_DATA: b"\2"}, None, "a big-endian ELF file"),
-        ({E_TYPE: u16(1)}, None, "an ELF file that is no program (ET_REL)"),
+        ({E_TYPE: u16(1)}, None, "an ELF file that is not a program (ET_REL)"),
         ({}, 40, "truncated ELF header"),
         ({}, 100, "truncated: the program headers lie beyond the end of the file"),
         ({}, 5000, "truncated: a segment lies beyond the end of the file"),
