@@ -61,7 +61,7 @@ class StaleDetector:
         fresh = "nothing" if hit.fresh_paddr is None else f"{hit.fresh_paddr:#x}"
         text = (
             f"stale translation: process {hit.asid} on CPU {hit.cpu} {hit.access.name.lower()}s {hit.vaddr:#x} at "
-            f"{hit.cached_paddr:#x}, which its TLB holds, and the tables say {fresh}"
+            f"{hit.cached_paddr:#x}, which its TLB holds, but the tables say {fresh}"
         )
         last = self._last_change(hit, mm)
         if last is None:
