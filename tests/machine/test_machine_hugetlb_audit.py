@@ -51,7 +51,8 @@ def test_the_audit_finds_a_wrong_page(mapped: Booted) -> None:
     words[private], words[shared] = one, other
     head = {name: entry >> 12 & 0xFFFFFFF for name, entry in (("private", one), ("shared", other))}
     assert found == [
-        f"calls: the PMD entry of {5 * GIB:#x} maps huge page {head['private']:#x}, but the file has another page there",
+        f"calls: the PMD entry of {5 * GIB:#x} maps huge page {head['private']:#x}, "
+        "but the file has another page there",
         f"calls: the PMD entry of {4 * GIB:#x} lets a private mapping write to huge page {head['shared']:#x}, which "
         "others can see",
     ]

@@ -68,7 +68,9 @@ def test_the_audit_looks_into_the_tlbs(machine: MakeMachine) -> None:
     booted.run(until=lambda: any(event["kind"] == "shootdown" for event in recorder.events))
     assert booted.audit() == []
     found = booted.audit(tlbs=True)
-    assert found and all(re.match(r"CPU 1 \(stale_reader\) holds .*but the tables (say|map)", text) for text in found), found
+    assert found and all(
+        re.match(r"CPU 1 \(stale_reader\) holds .*but the tables (say|map)", text) for text in found
+    ), found
     assert booted.kernel.flusher.held_frames(), "the frame is not given to anybody while a TLB leads to it"
     booted.finish()
     assert booted.kernel.flusher.held_frames() == []
