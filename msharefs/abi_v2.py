@@ -1,7 +1,7 @@
 """The second series (Khalid Aziz, June 2022): files only, without a system call or an ioctl.
 
-The first mmap of a region's file fixes the range: everybody maps the same address and length, which reading the file
-tells.  All of it is private anonymous memory of the host mm.  What a kernel with this series answered:
+The first mmap of a region's file fixes the range: all processes map the same address and length, which can be read from
+the file.  The whole range is private anonymous memory of the host mm.  What a kernel with this series answered:
 mshare-observed.md, section 13; its crashes, hangs and leaks are not imitated.
 """
 
@@ -70,7 +70,7 @@ class FileV2(RangeFile):
         early_fallocate(offset, length)
 
     def mmap(self, mm: AddressSpace, vma: Vma) -> None:
-        """The first fixes the range, at multiples of the unit; every other must be the same (EINVAL)."""
+        """The first mmap fixes the range, at multiples of the unit; every other must have the same range (EINVAL)."""
         region = self.region
         check_window(region, vma.prot)
         if not region.size:
@@ -98,7 +98,7 @@ class DirectoryV2(MshareDirectory):
         """unlink(2) of a region unmaps it from the caller too (7/9)."""
         task = self.sb.regions.kernel.current
         if isinstance(inode, RegionV2) and task is not None:
-            inode.leave(task.mm)  # while it has a name: the last window must not take the region away beneath us
+            inode.leave(task.mm)  # while it has a name: so that the region is not freed with the last window
         super().unlink(name, inode)
 
 
