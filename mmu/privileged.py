@@ -1,16 +1,15 @@
-"""Instructions at CPL 0 that change what the MMU holds, when a guest executes them: INVLPG, INVPCID, and MOV to and
-from CR3 and CR4.
+"""Instructions of a guest at CPL 0 that change the state of the MMU: INVLPG, INVPCID, and MOV to and from CR3 and CR4.
 
-Unicorn has no hook for them.  A page is looked through for their opcodes whenever Unicorn asks for it to fetch code,
-and a code hook is put on every place where one could begin; it runs only where an instruction really begins there.
+Unicorn has no hook for them.  Whenever Unicorn asks for a page to fetch code, the page is searched for their opcodes,
+and a code hook is put on every place where one could begin; it runs only if an instruction really begins there.
 
-How far this goes.  What a processor refuses with #GP(0) ends emulation with UC_ERR_EXCEPTION, and
-:meth:`mmu.Mmu.take_failure` says why; so does any of them at another CPL than 0.  INVPCID is not Unicorn's to execute
-(it raises #UD there): it is done here and skipped.  MOV from CR3 and CR4 gives what the :class:`mmu.Mmu` has, with
-Unicorn's own for the bits of CR4 that are no affair of paging.  MOV to and from CR0, WRMSR of IA32_EFER, IA32_PKRS or
-IA32_PAT, WRPKRU, STAC and CLAC are not seen: set :attr:`mmu.Mmu.registers` instead.  An instruction that a page with W
-and X has just had written over another one is found the next time that its page is asked for; one that code elsewhere
-in the page has written is found only when the page is dropped (:meth:`mmu.Mmu.code_written`).
+Limits: an instruction that a processor refuses with #GP(0) ends emulation with UC_ERR_EXCEPTION, and
+:meth:`mmu.Mmu.take_failure` says why; so does any of them at a CPL other than 0.  Unicorn cannot execute INVPCID (it
+raises #UD): it is executed here and skipped.  MOV from CR3 and CR4 gives what the :class:`mmu.Mmu` has, with Unicorn's
+values for the bits of CR4 that do not concern paging.  MOV to and from CR0, WRMSR of IA32_EFER, IA32_PKRS or IA32_PAT,
+WRPKRU, STAC and CLAC are not seen: set :attr:`mmu.Mmu.registers` instead.  An instruction that a page with W and X has
+just had written over another one is found the next time that its page is asked for; one that code elsewhere in the page
+has written is found only when the page is dropped (:meth:`mmu.Mmu.code_written`).
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _PAGING = int(
 
 
 def candidates(page: bytes) -> Iterator[int]:
-    """Offsets at which one of them could begin, prefixes included; also those of which the next page has the rest."""
+    """Offsets at which one of them could begin, prefixes included, even if the rest lies in the next page."""
     for opcode in (_GROUP_7, _MOV_FROM_CR, _MOV_TO_CR, _INVPCID):
         at = page.find(opcode)
         while at >= 0:
@@ -54,7 +53,7 @@ def candidates(page: bytes) -> Iterator[int]:
 
 
 def _is_wanted(opcode: bytes, modrm: bytes) -> bool:
-    """Whether the byte behind the opcode makes it one of them; it may lie in the next page."""
+    """Whether the byte behind the opcode completes one of them; it may lie in the next page."""
     if not modrm:
         return True
     register, memory = modrm[0] >> 3 & 7, modrm[0] >> 6 != 3
@@ -75,7 +74,7 @@ class PrivilegedInstructions:
     """Watches the code of a bare engine for the instructions above, which ``control`` then does.
 
     ``fail`` ends emulation by raising a fault for an access; ``resolved`` says whether the page-fault handler has fixed
-    what a load met.
+    the fault of a load.
     """
 
     def __init__(
@@ -90,7 +89,7 @@ class PrivilegedInstructions:
         self._decoder = Cs(CS_ARCH_X86, CS_MODE_64)
         self._decoder.detail = True
         self._hooked: set[int] = set()
-        #: By page of code, the frame that Unicorn fetches it from.
+        #: The frame from which Unicorn fetches each page of code.
         self._frames: dict[int, int] = {}
 
     def page_fetched(self, vaddr: int, frame: int) -> None:
@@ -122,7 +121,7 @@ class PrivilegedInstructions:
         self._fail(GeneralProtection(address, reason), Access.FETCH)
 
     def _work_of(self, instruction: Any) -> Any:
-        """What executes it; None for an instruction that is none of them."""
+        """The function that executes it; None for any other instruction."""
         first, _, second = (part.strip() for part in instruction.op_str.partition(","))
         match instruction.mnemonic, first, second:
             case "invlpg", _, _:
@@ -164,7 +163,7 @@ class PrivilegedInstructions:
         uc.reg_write(x86.UC_X86_REG_RIP, instruction.address + instruction.size)
 
     def _code(self, address: int, length: int) -> bytes:
-        """The bytes that Unicorn has fetched, whatever the tables say by now."""
+        """The bytes that Unicorn has fetched, even if the tables have changed since."""
         ram = self._control.ram
         return b"".join(
             ram.read(self._frames[at // PAGE_SIZE] * PAGE_SIZE + at % PAGE_SIZE, 1)
@@ -172,7 +171,7 @@ class PrivilegedInstructions:
         )
 
     def _load(self, vaddr: int, length: int) -> bytes:
-        """A load of the guest's, which the TLB model sees; what it cannot reach is the guest's fault."""
+        """A load by the guest, which the TLB model sees; an inaccessible address faults in the guest."""
         here = min(length, PAGE_SIZE - vaddr % PAGE_SIZE)
         data = self._control.ram.read(self._load_address(vaddr), here)
         return data + self._load(vaddr + here & _ALL_ONES, length - here) if here < length else data
@@ -204,7 +203,7 @@ class PrivilegedInstructions:
 
 
 def _translated(control: Control, vaddr: int) -> int:
-    """Where a load finds an address.  Raises :class:`PageFault` or :class:`GeneralProtection`."""
+    """The physical address of a load.  Raises :class:`PageFault` or :class:`GeneralProtection`."""
     if control.tlb is None:
         return translate(control.ram, control.registers, vaddr, Access.READ).paddr
     found = control.tlb.lookup(vaddr, Access.READ)

@@ -1,21 +1,21 @@
-"""Logical processors that take turns on one engine: what each has for itself.
+"""Logical processors that take turns on one engine: the private state of each.
 
-There is one :class:`mmu.state.MmuState`, which native code looks at.  A processor that is not having its turn has its
-registers, its translation caches and its counters put aside here.  Everything else (control registers, memory, the
-event ring, marks of code) belongs to all of them.
+There is one :class:`mmu.state.MmuState`, which native code looks at.  The registers, translation caches and counters of
+a processor that does not have its turn are kept here.  Everything else (control registers, memory, the event ring,
+marks of code) is common to all.
 """
 
 from __future__ import annotations
 
 from mmu.state import MmuState
 
-#: The registers that processors have apart; ``asid`` says who runs there.
+#: The registers that each processor has for itself; ``asid`` identifies the process that runs there.
 REGISTERS = ("cr3", "pcid", "asid")
 #: The counters, which :class:`mmu.Counters` sums up.
 COUNTERS = ("fills", "walks", "walk_loads", "page_faults", "ad_updates", "flushes", "cr3_loads")
-#: Fills that are counted here only, each with a walk of four entries.
+#: Fills that are counted only here, each with a walk of four entries.
 PLAIN_FILLS = "plain_fills"
-#: Where the translation caches are.
+#: The addresses of the translation caches.
 MODEL = (
     "tlb_number", "tlb_arrays", "tlb_lists", "tlb_shared", "tlb_time", "tlb_random", "structure_caches",
     "access_counts", "pieces", "pieces_number",
@@ -36,7 +36,7 @@ class Processors:
         self._aside = [list(fresh) for _ in range(number)]
 
     def select(self, processor: int) -> None:
-        """Let ``processor`` have the state; the engine's own translations are the caller's affair."""
+        """Let ``processor`` have the state; the caller flushes the engine's own translations."""
         state = self._state
         self._aside[self.current] = [getattr(state, name) for name in _FIELDS]
         for name, value in zip(_FIELDS, self._aside[processor], strict=True):
@@ -44,7 +44,7 @@ class Processors:
         state.cpu = self.current = processor
 
     def register(self, processor: int, name: str) -> int:
-        """A field of one processor, whoever has the state."""
+        """A field of one processor, whether or not it has the state."""
         if processor == self.current:
             return int(getattr(self._state, name))
         return self._aside[processor][_FIELDS.index(name)]

@@ -1,4 +1,4 @@
-"""The stale-translation detector: modelled hits that a fresh walk of the page tables does not bear out."""
+"""The stale-translation detector: modelled hits that a fresh walk of the page tables does not confirm."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ _NOTICE = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint64, ct
 
 @dataclass(frozen=True)
 class StaleHit:
-    """A modelled TLB hit that the page tables no longer bear out: what the TLB held, and what a walk finds (None: a
-    fault)."""
+    """A modelled TLB hit that the page tables no longer confirm: the address in the TLB, and the one that a walk finds
+    (None: a fault).
+    """
 
     vaddr: int
     access: Access
@@ -29,7 +30,7 @@ class StaleHit:
 
 
 class StaleHits:
-    """Collects the first 1000 stale hits, and tells of each."""
+    """Collects the first 1000 stale hits, and reports each."""
 
     def __init__(self, state: MmuState, guard: Guard) -> None:
         self._state = state
