@@ -1,6 +1,6 @@
-"""Booting: what gives a kernel its system calls, its file systems and the tree of files, and then its modules.
+"""Booting: give a kernel its system calls, its file systems and the tree of files, and then its modules.
 
-Each step is an ``init(kernel)``, as a kernel module's is: it registers what it has to give.
+Each step is an ``init(kernel)`` like that of a kernel module: it registers what it provides.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ def boot(kernel: Kernel, modules: Mapping[str, Init]) -> None:
 
 
 def system_calls(kernel: Kernel) -> None:
-    """Every system call."""
+    """Register every system call."""
     for table in all_tables():
         for call in table:
             kernel.entry.register(call)
 
 
 def file_systems(kernel: Kernel) -> None:
-    """The file system types, with the one tree of each that has only one, and the devices."""
+    """Register the file system types (with the tree, if a type has only one) and the devices."""
     vfs, resources = kernel.vfs, kernel.vfs.resources
     sysfs, debugfs = Sysfs(resources), Debugfs(resources)
     procfs = Procfs(kernel, proc_memory.PID_FILES, proc_memory.PID_READERS)

@@ -32,12 +32,12 @@ from mmu.state import MmuState
 if TYPE_CHECKING:
     from mmu.geometry import Geometry
 
-#: No RDRAND, no RDSEED (they could not be made deterministic), and everything that x86-64-v2 asks for.
+#: No RDRAND, no RDSEED (they could not be made deterministic), and everything that x86-64-v2 requires.
 CPU_MODEL = x86.UC_CPU_X86_SANDYBRIDGE
 
 _TF = 1 << 8
 _u32, _u64 = ctypes.c_uint32, ctypes.c_uint64
-# What Unicorn calls, the last argument being user data: and TrapState.count_block.
+# The callbacks of Unicorn, whose last argument is user data, and TrapState.count_block.
 _INTERRUPT = ctypes.CFUNCTYPE(None, _u64, _u32, _u64)
 _READ_TSC = ctypes.CFUNCTYPE(ctypes.c_int, _u64, _u64)
 _IN = ctypes.CFUNCTYPE(_u32, _u64, _u32, ctypes.c_int, _u64)
@@ -51,7 +51,7 @@ REGISTERS: dict[str, int] = {
 
 
 class TrapKind(IntEnum):
-    """Why the guest is not running any more."""
+    """Why the guest stopped running."""
 
     SYSCALL = 1
     SLICE = 2  # its time slice is used up
@@ -75,7 +75,7 @@ _SYSCALL_TRAP, _SLICE_TRAP = Trap(TrapKind.SYSCALL), Trap(TrapKind.SLICE)
 
 
 class RegisterSet:
-    """A fixed list of registers that is read or written in one call."""
+    """A fixed list of registers, read or written in one call."""
 
     def __init__(self, engine: int, names: Sequence[str]) -> None:
         count = len(names)
@@ -98,7 +98,7 @@ class RegisterSet:
 
 
 class Cpu:
-    """The engine on which every vCPU has its turns."""
+    """The engine on which all vCPUs take turns."""
 
     def __init__(
         self,
@@ -325,7 +325,7 @@ class Cpu:
     def _explain(self, status: int) -> Trap:
         if self.guard.failure is not None:
             self._vector = self._port_rip = None
-            self._table.fill(0)  # of blocks that could not be counted
+            self._table.fill(0)  # forget the blocks that could not be counted
             self.mmu.take_failure()
         if self._vector is not None:
             vector, self._vector = self._vector, None

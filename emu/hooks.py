@@ -12,7 +12,7 @@ from mmu.state import fields
 
 
 class TrapReason(IntEnum):
-    """Why a hook ended emulation."""
+    """Why a hook stopped emulation."""
 
     NONE = 0
     SLICE = 1
@@ -20,7 +20,7 @@ class TrapReason(IntEnum):
 
 
 class TrapState(ctypes.Structure):
-    """What the hooks share with :class:`emu.cpu.Cpu`.  Every field is a uint64."""
+    """The record that the hooks share with :class:`emu.cpu.Cpu`.  Every field is a uint64."""
 
     budget: int  # instructions left in this slice
     reason: int
@@ -31,7 +31,7 @@ class TrapState(ctypes.Structure):
     emu_stop: int  # host address of uc_emu_stop
     count_block: int  # host address of count(uc, address, size) -> instructions, asked once per block of code
     table: int  # host address of the table of known blocks
-    code_id: int  # tells code of different programs at one address apart
+    code_id: int  # distinguishes code of different programs at the same address
 
     _fields_ = fields(__annotations__)
 
@@ -77,7 +77,7 @@ def on_block(uc: int, address: int, size: int, trap: TrapState) -> None:
 
 @entry("void", "u64", TrapState)
 def on_syscall(uc: int, trap: TrapState) -> None:
-    """UC_HOOK_INSN for SYSCALL: leave emulation with RFLAGS at hand; RIP will be behind the instruction."""
+    """UC_HOOK_INSN for SYSCALL: stop emulation and save RFLAGS; RIP will be behind the instruction."""
     call3(trap.reg_read, uc, UC_X86_REG_RFLAGS, trap.rflags_at)
     trap.reason = TrapReason.SYSCALL
     call1(trap.emu_stop, uc)

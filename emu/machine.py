@@ -1,4 +1,4 @@
-"""Machine: memory, a CPU and a kernel, to put programs in and run them."""
+"""Machine: memory, a CPU and a kernel, in which programs are installed and run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mmu.geometry import Geometry
 
 DEFAULT_MEMORY = 256 << 20
-#: The least memory that a machine can be made with, in bytes.
+#: The least memory of a machine, in bytes.
 MIN_MEMORY = 1 << 20
 
 
@@ -64,22 +64,22 @@ class Machine:
     >>> machine.run().name, bytes(printed), machine.audit()
     ('EXITED', b'42\\n', [])
 
-    ``memory`` is in bytes, a multiple of 4096 from 1 MiB on.  ``seed`` decides all that is random.  ``tlb`` is a preset
-    (:func:`mmu.load_preset`) or a :class:`mmu.Geometry`, and "off" means no modelled TLB; ``check_tlb`` compares each
-    hit in it with the tables (:meth:`stale_translations`).  ``la57`` means page tables of 5 levels and user addresses
-    of 56 bits.  ``cpus`` are vCPUs, at most 64, which take turns of ``turn`` instructions (docs/cpus.md; with one vCPU,
-    ``turn`` is the time slice of a task).  ``hugepages`` is how many pages of 2 MiB are set aside for MAP_HUGETLB
-    (vm.nr_hugepages).
+    ``memory`` is in bytes, a multiple of 4096 from 1 MiB on.  ``seed`` determines all random numbers.  ``tlb`` is a
+    preset (:func:`mmu.load_preset`) or a :class:`mmu.Geometry`, and "off" means no modelled TLB; ``check_tlb`` compares
+    each hit in it with the tables (:meth:`stale_translations`).  ``la57`` means page tables of 5 levels and user
+    addresses of 56 bits.  ``cpus`` are vCPUs, at most 64, which take turns of ``turn`` instructions (docs/cpus.md; with
+    one vCPU, ``turn`` is the time slice of a task).  ``hugepages`` is how many pages of 2 MiB are set aside for
+    MAP_HUGETLB (vm.nr_hugepages).
 
     ``mounts`` replace or add to what modules mount; ``mount_options`` are options for the latter.  ``modules`` are
     names of installed kernel modules that are to be there besides unimmu's own (:mod:`emu.kernel.modules`); or, by
     name, the init functions of all that are to be there: ``{}`` means none.
 
-    ``stdin`` is a binary file (None: at its end).  ``stdout`` and ``stderr`` are called with the bytes that guests
-    write to descriptors 1 and 2 (None: the host's own streams).  ``log`` is called with what a user should know, one
-    sentence at a time (None: stderr).
+    ``stdin`` is a binary file (None: empty).  ``stdout`` and ``stderr`` are called with the bytes that guests write to
+    descriptors 1 and 2 (None: the host's own streams).  ``log`` is called with each message for the user, one sentence
+    at a time (None: stderr).
 
-    ValueError if there can be no such machine, or if something cannot be mounted.
+    ValueError if such a machine cannot be made, or if something cannot be mounted.
     """
 
     def __init__(
@@ -192,7 +192,7 @@ class Machine:
         *,
         in_guest: bool = False,
     ) -> Task:
-        """Start a program: a file of the host, which is installed first, or ``in_guest`` one that is in the machine.
+        """Start a program: a file of the host, which is installed first, or (``in_guest``) a file in the machine.
 
         It runs when the machine runs.  argv[0] is the program as given, and ``arguments`` follow it; ``env`` is the
         whole environment.  LaunchError if it cannot run.  The task is the process's first thread.
@@ -244,9 +244,9 @@ class Machine:
 
     def run(self, until: Callable[[], bool] | None = None, timeout_s: float | None = None) -> StopReason:
         """Run until every process has ended, or all of them wait for ever, or ``until()`` holds, or ``timeout_s``
-        seconds of host time have passed.  The last two are asked once a turn of a vCPU.
+        seconds of host time have passed.  The last two are checked once a turn of a vCPU.
 
-        The result says which it was.  It can be called again, and goes on where it stopped.
+        The result says which of these happened.  Another call continues where this one stopped.
 
         >>> import guests
         >>> machine = Machine(16 << 20, modules={})
@@ -294,23 +294,23 @@ class Machine:
         }
 
     def audit(self, *, tlbs: bool | None = None) -> list[str]:
-        """Recount every table, frame, reference and link; each finding is a sentence, and none is what should be.
+        """Recount every table, frame, reference and link; each finding is a sentence, and there should be none.
 
         ``tlbs``: look for translations in the modelled TLBs that the tables do not confirm (default: with
-        ``check_tlb``).  It may be asked at any time between two runs, and changes nothing.
+        ``check_tlb``).  It may be called at any time between two runs, and changes nothing.
         """
         from emu.audit import audit  # 6 ms, and few runs ask for it
 
         return audit(self.kernel, tlbs)
 
     def stale_translations(self) -> list[str]:
-        """With ``check_tlb``: a sentence for each hit in a modelled TLB that the tables no longer confirmed.  It says
-        who changed the entry, and what became of the flush that this owed.
+        """With ``check_tlb``: a sentence for each hit in a modelled TLB that the tables no longer confirmed.  It names
+        the process that changed the entry, and says what became of the flush that the change owed.
         """
         return self.kernel.flusher.stale_findings()
 
     def processes(self) -> list[dict[str, Any]]:
-        """Figures of every process, ended ones included, by pid: what ``--json`` has as ``processes``.
+        """Figures of every process, ended ones included, by pid: the section ``processes`` of ``--json``.
 
         Sizes are in bytes; ``exit_status`` is None while the process lives.
 
@@ -334,9 +334,7 @@ def exit_status(status: int) -> int:
 
 
 def _to_host(stream: Any) -> Callable[[bytes], object]:
-    """Writes bytes to a text stream of the host at once, so that what the guest prints and what we print keep their
-    order.
-    """
+    """Writes bytes to a text stream of the host at once, so that the output of guest and host keeps its order."""
 
     def write(data: bytes) -> None:
         stream.buffer.write(data)

@@ -1,7 +1,7 @@
-"""The hardware: physical memory, paging registers, paging-structure entries, the page walk, TLB models, and all that
-attached to Unicorn.
+"""The hardware: physical memory, paging registers, paging-structure entries, the page walk, TLB models, and their
+attachment to Unicorn.
 
-Knows Unicorn; knows nothing of processes, files or system calls.
+This package knows Unicorn, but no processes, files or system calls.
 """
 
 from importlib import import_module
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mmu.model import Invpcid, TlbModel
     from mmu.presets import load_preset
 
-#: What most users do not need is imported when it is asked for.
+#: Names that most users do not need are imported at first use.
 _LATE = {
     "Geometry": "mmu.geometry",
     "Invpcid": "mmu.model",

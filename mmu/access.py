@@ -20,7 +20,7 @@ _AD_EVENTS = 1 << EventKind.ACCESSED_DIRTY
 
 
 class AccessCounts(ctypes.Structure):
-    """What became of the accesses of one kind.  Every field is a uint64, or an array of such."""
+    """Counts of the accesses of one kind, by outcome.  Every field is a uint64, or an array of uint64."""
 
     l1_hits: int
     stlb_hits: int
@@ -40,7 +40,7 @@ def _counts(state: MmuState, access: int) -> AccessCounts:
 
 @native
 def rights_of(state: MmuState, found: Found) -> int:
-    """What the translation that a lookup found allows now; no write before D is set."""
+    """The rights that the translation found by a lookup gives now; no write before D is set."""
     leaf = leaf_of(found)
     rights = page_rights(state, leaf.every, leaf.any_xd) & (_ALL_ONES ^ key_denies(state, leaf.every, leaf.entry))
     if leaf.entry & D == 0:
@@ -52,7 +52,7 @@ def rights_of(state: MmuState, found: Found) -> int:
 def quiet_walk(state: MmuState, vaddr: int, access: int) -> int:
     """A walk that is not an event of the processor: no statistics.
 
-    It sets A and D as the one that will count would.
+    It sets A and D as the counted walk would.
     """
     mask, walks, loads, faults = state.event_mask, state.walks, state.walk_loads, state.page_faults
     state.event_mask = mask & _AD_EVENTS
@@ -63,7 +63,7 @@ def quiet_walk(state: MmuState, vaddr: int, access: int) -> int:
 
 @native
 def _fresh_walk(state: MmuState, vaddr: int, access: int) -> int:
-    """What the tables say now: a walk from CR3 that changes nothing and counts nothing."""
+    """The translation in the tables now: a walk from CR3 that changes nothing and counts nothing."""
     mask, walks, loads, faults = state.event_mask, state.walks, state.walk_loads, state.page_faults
     state.event_mask, state.read_only = 0, 1
     status = walk_from(state, vaddr, access, root(state))
@@ -74,7 +74,7 @@ def _fresh_walk(state: MmuState, vaddr: int, access: int) -> int:
 
 @cold
 def _watch_found(state: MmuState, found: Found, vaddr: int, access: int, level: int) -> None:
-    """A hit is held against the tables by the stale-translation detector, and becomes an event, as wanted."""
+    """If enabled, let the stale-translation detector check a hit against the tables, and record the hit as an event."""
     paddr = paddr_of(found, vaddr)
     if state.check != 0:
         status = _fresh_walk(state, vaddr, Access.READ if access == Access.WRITE else access)
@@ -86,7 +86,7 @@ def _watch_found(state: MmuState, found: Found, vaddr: int, access: int, level: 
 
 @native
 def _cache_structures(state: MmuState, vaddr: int, start: WalkStart, leaf_level: int) -> None:
-    """Each entry that refers to a table, and that the walk has read, enters its structure cache."""
+    """Install each entry that the walk has read and that refers to a table in its structure cache."""
     level, every, any_xd = start.level, start.every, start.any_xd
     while level > leaf_level:
         value = load64(state.ram + state.slots[level])
@@ -117,7 +117,7 @@ def _walk_and_install(state: MmuState, vaddr: int, access: int) -> int:
 
 @inlined
 def _use_found(state: MmuState, found: Found, vaddr: int, access: int, level: int, sure: bool) -> bool:
-    """A hit at this level; False if it cannot be used."""
+    """Handle a hit at this level; False if it cannot be used."""
     last = state.last_access
     last.level = level
     last.walked = 0
@@ -134,7 +134,7 @@ def _use_found(state: MmuState, found: Found, vaddr: int, access: int, level: in
 def access_once(state: MmuState, vaddr: int, access: int, sure: bool) -> int:
     """One access to a canonical address.  Returns a Status; all statistics are kept.
 
-    ``sure``: what the model holds for this access, if anything, is known to allow it.
+    ``sure``: a translation that the model holds for this access, if any, is known to allow it.
     """
     found = lookup(state, 1, access, vaddr)
     if found.array != 0:

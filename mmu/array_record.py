@@ -1,7 +1,7 @@
-"""An array of translations as native code sees it: its record, its tags, and how a page is found.
+"""An array of translations as native code sees it: its record, its tags, and finding a page.
 
-An array keeps its tags apart from what they stand for, so that looking through the ways of a set stays within a cache
-line or two:
+An array keeps its tags apart from the translations, so that a search of the ways of a set stays within a cache line or
+two:
 
     tag = page number << 16 | (0x1000 if global, else PCID) << 3 | level << 1 | 1      (0: free)
 """
@@ -29,7 +29,7 @@ assert PCID_MASK == 0xFFF
 
 
 class TlbArray(ctypes.Structure):
-    """One array of a TLB.  Every field is a uint64, or an array of such."""
+    """One array of a TLB.  Every field is a uint64, or an array of uint64."""
 
     tags: int  # address of uint64[]
     held: int  # address of Held[]: what each tag stands for
@@ -38,7 +38,7 @@ class TlbArray(ctypes.Structure):
     hint_mask: int
     set_mask: int
     ways: int
-    hash_shift: int  # 0: the set number is that of the page; else it is XORed with the next bits
+    hash_shift: int  # 0: the set number is the page's low bits; else these are XORed with the next bits
     kinds: int  # as mmu.geometry.Kinds
     page_sizes: int  # as mmu.geometry.PageSizes
     replacement: int  # as mmu.geometry.Replacement
@@ -56,7 +56,7 @@ class TlbArray(ctypes.Structure):
 
 
 class Held(ctypes.Structure):
-    """What a tag stands for."""
+    """The translation that a tag stands for."""
 
     frame: int  # its address; bit 0: SMASHED
     every: int  # AND of the entries
@@ -68,7 +68,7 @@ class Held(ctypes.Structure):
 
 
 class Found(NamedTuple):
-    """Where a translation is held: the address of the array's record (0: nowhere), and the place there."""
+    """The place of a translation: the address of the array's record (0: nowhere), and the index in the array."""
 
     array: int
     place: int
@@ -125,7 +125,7 @@ def tag_at(array: TlbArray, index: int) -> int:
 
 @inlined
 def held_at(array: TlbArray, index: int) -> Held:
-    """What the tag of a place stands for."""
+    """The translation at a place."""
     return Held.from_address(array.held + index * HELD_BYTES)
 
 
@@ -146,7 +146,7 @@ def set_of(array: TlbArray, vaddr: int, level: int) -> int:
 
 @inlined
 def hint_of(array: TlbArray, vaddr: int, level: int) -> int:
-    """Where it is noted at which place the page was found last."""
+    """The address of the hint for the place where the page was found last."""
     return array.hints + (page_of(vaddr, level) & array.hint_mask) * 4
 
 
@@ -166,7 +166,7 @@ def find(array: TlbArray, vaddr: int, level: int, pcid: int) -> int:
 
 @native
 def _search(array: TlbArray, vaddr: int, level: int, own: int) -> int:
-    """As :func:`find`, by looking at all ways."""
+    """As :func:`find`, by a search of all ways."""
     everybody = (own & _NOT_CONTEXT) | _EVERYBODY
     index = set_of(array, vaddr, level) * array.ways
     at = array.tags + index * 8

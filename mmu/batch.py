@@ -13,7 +13,7 @@ from mmu.walk import walk
 
 
 class WalkOutcome(ctypes.Structure):
-    """What became of one address: see :func:`mmu.translation.translate_many`."""
+    """The outcome for one address: see :func:`mmu.translation.translate_many`."""
 
     paddr: int
     error_code: int

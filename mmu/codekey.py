@@ -1,4 +1,4 @@
-"""The key of a module's object code: a digest of everything that decides it, and of nothing else.
+"""The key of a module's object code: a digest of everything that determines the code, and of nothing else.
 
 That is, from the entry points on: the bytecode of each native function that they reach, whether it is inlined, and the
 values of the constants, enumerations and records that it names; then the compiler and its libraries, Unicorn, the
@@ -48,7 +48,7 @@ def key(module: ModuleType) -> str:
 
 
 def facts(module: ModuleType) -> Iterator[str]:
-    """What the module's own part of the key is made of: a line for each function, constant, enumeration and record."""
+    """The input of the module's own part of the key: a line for each function, constant, enumeration and record."""
     seen: set[Any] = set()
     for name, entry in entry_points(module).items():
         yield f"{module.__name__}.{name}: {_signature(entry)}"
@@ -60,7 +60,7 @@ def _signature(entry: EntryPoint) -> str:
 
 
 def _facts_of_function(function: Any, seen: set[Any]) -> Iterator[str]:
-    """Of a function and of all that it calls."""
+    """The lines of a function and of everything that it calls."""
     if function in seen:
         return
     seen.add(function)
@@ -80,7 +80,7 @@ def _facts_of_function(function: Any, seen: set[Any]) -> Iterator[str]:
 
 
 def _constant(value: Any) -> str | None:
-    """A value that native code may name; None if it is no such value."""
+    """A value that native code may name; None for any other value."""
     if isinstance(value, int):
         return f"{bool(value)}" if isinstance(value, bool) else f"{int(value)}"
     if isinstance(value, EnumType):

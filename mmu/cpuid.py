@@ -34,7 +34,7 @@ class CpuidResult(NamedTuple):
 #: (leaf, sub-leaf) -> what CPUID returned there.
 Leaves = dict[tuple[int, int], CpuidResult]
 
-#: Sizes of the paging-structure caches, PML5E to PDE, which CPUID does not tell: those of the simulator ChampSim.
+#: Sizes of the paging-structure caches, PML5E to PDE, which CPUID does not report: those of the simulator ChampSim.
 ASSUMED_STRUCTURE_CACHES = {5: 2, 4: 4, 3: 8, 2: 32}
 
 _ASSUMPTIONS = (
@@ -59,7 +59,8 @@ _CPUID_R = re.compile(
 def parse_dump(text: str) -> Leaves:
     """Read a dump of InstLatx64 ("CPUID 00000002: ...") or of ``cpuid -r`` ("0x00000002 0x00: eax=...").
 
-    Of a dump of several processors, the first.  Raises :class:`CpuidError` if there is no line of either kind.
+    From a dump of several processors, the first is read.  Raises :class:`CpuidError` if there is no line of either
+    kind.
     """
     leaves: Leaves = {}
     for line in text.splitlines():
@@ -71,7 +72,7 @@ def parse_dump(text: str) -> Leaves:
             continue
         leaves.setdefault((int(leaf, 16), int(subleaf, 16)), CpuidResult(*(int(value, 16) for value in values)))
     if not leaves:
-        raise CpuidError("this is no CPUID dump: there is neither a line as of InstLatx64 nor one as of `cpuid -r`")
+        raise CpuidError("this is not a CPUID dump: it has no line in the format of InstLatx64 or `cpuid -r`")
     return leaves
 
 
@@ -80,7 +81,7 @@ def parse_dump(text: str) -> Leaves:
 
 @dataclass(frozen=True)
 class _Found:
-    """An array before it has its final name, and how CPUID told of it."""
+    """An array before it gets its final name, and its source in CPUID."""
 
     array: Array
     source: str
@@ -114,7 +115,7 @@ def from_cpuid(leaves: Leaves, name: str = "cpuid") -> Geometry:
 
 
 def _array(name: str, level: int, kinds: Kinds, page_sizes: PageSizes, entries: int, ways: int) -> tuple[Array, str]:
-    """An array whose sets are a power of two, and a note if for that its ways had to be changed."""
+    """An array whose number of sets is a power of two, and a note if its ways had to be changed for that."""
     if ways in (FULL, NOT_GIVEN):
         note = ", associativity not given: fully associative assumed" if ways == NOT_GIVEN else ""
         return Array(name, level, kinds, page_sizes, 1, entries), note
@@ -131,7 +132,7 @@ _SIZE_NAMES = {PageSizes.K4: "4K", PageSizes.M2: "2M", PageSizes.G1: "1G"}
 
 
 def _named(arrays: list[Array]) -> list[Array]:
-    """Arrays of the same name get their page sizes behind it, but for one that holds 4K pages and others."""
+    """Append page sizes to the names of arrays with the same name, except one that holds 4K pages and others."""
     named: list[Array] = []
     for array in arrays:
         name = array.name
@@ -151,7 +152,7 @@ def _base_name(level: int, kinds: Kinds) -> str:
 
 # ---- Intel
 
-#: No processor has a TLB of more entries: what says so is no description of one.
+#: No processor has a TLB with more entries: a leaf with more does not describe a TLB.
 _MOST_ENTRIES = 1 << 20
 #: Nor has leaf 18h as many sub-leaves.
 _MOST_SUBLEAVES = 255
@@ -205,7 +206,7 @@ def _merged(found: list[_Found]) -> list[_Found]:
 
 
 def _leaf_2(leaves: Leaves, notes: list[str]) -> Iterator[_Found]:
-    """A byte an array, or two; a register with bit 31 set says nothing, and EAX's lowest byte is no descriptor."""
+    """A byte an array, or two; a register with bit 31 set is empty, and EAX's lowest byte is not a descriptor."""
     value = leaves.get((2, 0))
     if value is None:
         return
@@ -233,7 +234,7 @@ _AMD_WAYS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8, 8: 16, 10: 32, 11: 48, 12: 64, 
 
 
 class _Field(NamedTuple):
-    """What a field of an AMD leaf says: so many entries, so many ways."""
+    """A field of an AMD leaf: the number of entries and of ways."""
 
     page_size: PageSizes
     entries: int
@@ -293,7 +294,7 @@ _Same = Callable[[tuple[int, int], tuple[int, int]], bool]
 
 
 def _amd_arrays(level: int, data: bool, fields: tuple[_Field | None, ...], same: _Same | None) -> Iterator[_Found]:
-    """CPUID has a field a page size; fields that are the ``same`` are taken to tell of one array that sizes share."""
+    """CPUID has a field a page size; fields that are the ``same`` are taken for one array that the page sizes share."""
     groups: list[list[_Field]] = []
     for one in fields:
         if one is None:

@@ -16,7 +16,7 @@ NULL, NO_TLBS_HERE, NO_CACHES_HERE = 0x00, 0xFE, 0xFF  # 0xFE: see leaf 18h; 0xF
 
 
 class Descriptor(NamedTuple):
-    """One array that a descriptor byte stands for.
+    """The array described by a descriptor byte.
 
     ``page_sizes`` is 0 if it holds 4M pages only, which 64-bit mode does not have.  ``behind``: descriptors of smaller
     arrays; where one of them is present, this array is the second level.

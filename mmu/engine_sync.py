@@ -1,8 +1,8 @@
 """Keeping Unicorn's own translations within the model's.
 
-Unicorn has a translation cache in front of the fill hook.  What the model forgets, Unicorn is told to forget, 4K page
-by 4K page: the pieces of large pages that it may hold are listed.  One thing must wait: the page of a store that is
-under way, since Unicorn uses that entry after the hook.
+Unicorn has a translation cache in front of the fill hook.  When the model drops a translation, Unicorn is told to drop
+it too, 4K page by 4K page: the pieces of large pages that it may hold are listed.  Only the page of a store under way
+must wait, since Unicorn uses that entry after the hook.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _WINDOWS_BYTES = MMU_INDICES * TLB_WINDOW_STRIDE
 
 @native
 def forget_page(state: MmuState, page: int) -> None:
-    """Unicorn forgets the 4K page of this number, now or, if it is busy, later."""
+    """Make Unicorn forget the 4K page of this number, now or, if it is busy, later."""
     if page + 1 == state.busy_page:
         state.late_page = page + 1
     else:
@@ -36,7 +36,7 @@ def catch_up(state: MmuState) -> None:
 
 @native
 def tell_engine(state: MmuState, vaddr: int, level: int) -> None:
-    """The model has forgotten the page of this level that holds ``vaddr``."""
+    """Make Unicorn forget the page of this level that holds ``vaddr``, since the model has."""
     if state.engine_cpu == 0:
         return
     if level == 1:
@@ -58,8 +58,9 @@ def tell_engine(state: MmuState, vaddr: int, level: int) -> None:
 
 @cold
 def _forget_all(state: MmuState) -> None:
-    """Unicorn forgets everything; as :func:`mmu.unicorn_abi.flush_tlb` does it, whatever the host's clock says.  Safe
-    inside a fill."""
+    """Make Unicorn forget everything; like :func:`mmu.unicorn_abi.flush_tlb`, independent of the host's clock.  Safe
+    inside a fill.
+    """
     offset = 0
     while offset < _WINDOWS_BYTES and state.engine_windows != 0:
         store64(state.engine_windows + offset, NEVER_NS)
@@ -70,7 +71,7 @@ def _forget_all(state: MmuState) -> None:
 
 @native
 def remember_piece(state: MmuState, vaddr: int) -> None:
-    """A fill is about to give Unicorn a piece of a large page."""
+    """Note that a fill is about to give Unicorn a piece of a large page."""
     page = vaddr >> 12
     number = state.pieces_number
     if number != 0 and load64(state.pieces + (number - 1) * 8) == page:

@@ -143,8 +143,8 @@ def reserved_bits(
 ) -> int:
     """The bits that must be 0 in a present entry (SDM vol. 3, tables 4-14 to 4-20).
 
-    What the table of fields calls RSVD, the address bits from MAXPHYADDR on, PS of a PDPTE where there are no 1G pages,
-    XD unless EFER.NXE, and bit 8 of a PML5E or PML4E with ``upper_g_reserved`` (AMD).
+    The fields named RSVD, the address bits from MAXPHYADDR on, PS of a PDPTE where there are no 1G pages, XD unless
+    EFER.NXE, and bit 8 of a PML5E or PML4E with ``upper_g_reserved`` (AMD).
     """
     reserved = 0
     for field in fields_of(level, leaf):
@@ -160,7 +160,7 @@ def reserved_bits(
 
 
 # -- memory types ------------------------------------------------------------------------------------------------------
-# What the MTRRs add to them is not modelled: these are the types that the page attribute table asks for.
+# The effect of the MTRRs is not modelled: these are the types that the page attribute table selects.
 
 
 class MemoryType(IntEnum):

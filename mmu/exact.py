@@ -1,9 +1,10 @@
-"""Exact mode: every data access and every fetch goes through the TLB model, and the model decides what the guest gets.
+"""Exact mode: every data access and every fetch goes through the TLB model, and the model decides which translation the
+guest gets.
 
-Unicorn keeps translations of its own in front of the fill hook.  They are held within the model's
-(:mod:`mmu.engine_sync`): a fill answers with what the model holds, stale or not, and for the kinds of access that
-will find it there; what the model forgets, Unicorn is told to forget.  The fill itself counts nothing; the memory or
-block hook that follows it does.
+Unicorn keeps translations of its own in front of the fill hook.  They are kept a subset of the model's
+(:mod:`mmu.engine_sync`): a fill answers with the translation that the model holds, stale or not, for the kinds of
+access that will find it there; when the model drops a translation, Unicorn is told to drop it.  The fill itself counts
+nothing; the memory or block hook that follows it counts.
 
 Unicorn hands memory hooks a physical address.  Memory is therefore mapped at several windows (window k at k << 40), a
 fill picks the lowest one in which the frame is free or already stands for that page, and ``page_of`` gives the page
@@ -48,7 +49,9 @@ def _room(state: MmuState) -> None:
 
 @native
 def _window(state: MmuState, vaddr: int, frame: int) -> int:
-    """The window in which ``frame`` stands for the page of ``vaddr``; another page has to go if all are taken."""
+    """The window in which ``frame`` stands for the page of ``vaddr``; if all windows are taken, another page is
+    dropped.
+    """
     page = (vaddr >> 12) + 1
     k = 0
     while k < state.windows:
@@ -67,7 +70,7 @@ def _window(state: MmuState, vaddr: int, frame: int) -> int:
 
 @native
 def _alone(state: MmuState, vaddr: int, frame: int) -> bool:
-    """Whether no other page stands for the frame in any window."""
+    """Whether no other page uses the frame in any window."""
     page = (vaddr >> 12) + 1
     k = 0
     while k < state.windows:
@@ -83,7 +86,7 @@ def _alone(state: MmuState, vaddr: int, frame: int) -> bool:
 
 @native
 def _rights_to_grant(state: MmuState, vaddr: int, access: int, walked: bool) -> int:
-    """Of the translation's rights, those of the kinds of access that find this very one (after this access)."""
+    """The translation's rights for those kinds of access that find this very translation (after this access)."""
     rights, paddr, level = state.walked.rights, state.walked.paddr, state.walked.level
     shared = load64(state.tlb_shared + (access * 4 + level) * 8) if walked else 0
     granted = kind_bit(access)
@@ -103,7 +106,7 @@ def _rights_to_grant(state: MmuState, vaddr: int, access: int, walked: bool) -> 
 
 @native
 def _translate(state: MmuState, vaddr: int, access: int) -> int:
-    """What the access will find, held by the model or walked for: in ``state.walked``, with the rights to grant.
+    """Put the translation that the access will find, held or walked for, in ``state.walked``, with the rights to grant.
 
     Returns all its rights, 0 where there is no translation.
     """
@@ -127,8 +130,7 @@ def _translate(state: MmuState, vaddr: int, access: int) -> int:
 
 @entry("bool", "u64", "u64", "i32", "u64", MmuState)
 def fill_exact(uc: int, vaddr: int, access_type: int, result: int, state: MmuState) -> bool:
-    """UC_HOOK_TLB_FILL: what the model holds, or a walk that counts nothing; a fault is the access's end, and
-    counts."""
+    """UC_HOOK_TLB_FILL: what the model holds, or a walk that counts nothing; a fault ends the access, and counts."""
     if state.physmap_open != 0:
         return answer_physmap(state, vaddr, result)
     if ring_is_full(state):
@@ -196,13 +198,14 @@ def _access(state: MmuState, vaddr: int, access: int, sure: bool) -> None:
     """One access that the engine has a translation for."""
     access_once(state, vaddr, access, sure)
     if state.last_access.walked != 0 and peek(state, access, vaddr).array == 0:
-        forget_page(state, vaddr >> 12)  # no array holds such a page
+        forget_page(state, vaddr >> 12)  # no array holds this page
 
 
 @native
 def _second(state: MmuState, page: int, access: int) -> None:
-    """An access crosses into this page.  If that faults, the fill that follows counts it, and one more when it is
-    resolved."""
+    """An access crosses into this page.  If it faults, the following fill counts it, and counts one more when the fault
+    is resolved.
+    """
     vaddr = page << 12
     found = peek(state, access, vaddr)
     if found.array != 0 and rights_of(state, found) & kind_bit(access) != 0:
@@ -215,10 +218,10 @@ def _second(state: MmuState, page: int, access: int) -> None:
 
 @entry("void", "u64", "i32", "u64", "i32", "i64", MmuState)
 def on_memory(uc: int, access_type: int, paddr: int, size: int, value: int, state: MmuState) -> None:
-    """UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE: one data access, with the virtual address that the window tells.
+    """UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE: one data access, with the virtual address found through the window.
 
     After the hook Unicorn looks a load's page up again, but not a store's: that page is busy.  Unless a fill has just
-    walked, what Unicorn let through is what the model holds, with the rights that it has.
+    walked, Unicorn's translation is the one that the model holds, with the same rights.
     """
     offset = paddr & _OFFSET
     frame = (paddr & _IN_WINDOW) >> 12
@@ -233,7 +236,7 @@ def on_memory(uc: int, access_type: int, paddr: int, size: int, value: int, stat
     _access(state, (page << 12) | offset, access, state.unsure == 0)
     state.unsure = 0
     if offset + size > _PAGE:
-        _second(state, (page + 1) & _LAST_PAGE, access)  # behind the last page comes the first
+        _second(state, (page + 1) & _LAST_PAGE, access)  # the last page is followed by the first
     state.busy_page = 0
 
 
@@ -281,7 +284,7 @@ def model_accesses(state: MmuState, vaddrs: int, kinds: int, number: int) -> Non
 
 @entry("u64", MmuState, "u64")
 def found_address(state: MmuState, vaddr: int) -> int:
-    """Where the translation that the last access found puts an address; before anything else is done."""
+    """The physical address by the translation that the last access found; to be called before anything else is done."""
     return paddr_of(Found(state.last_access.array, state.last_access.place), vaddr)
 
 
@@ -299,11 +302,11 @@ def model_invpcid_address(state: MmuState, vaddr: int, pcid: int) -> None:
 
 @entry("void", MmuState, "u64", "u64")
 def model_page_fault(state: MmuState, vaddr: int, pcid: int) -> None:
-    """The delivery of a page fault."""
+    """Invalidate what the delivery of a page fault invalidates."""
     page_fault(state, vaddr, pcid)
 
 
 @entry("void", MmuState, "u64", "u64", "u64")
 def invalidate_all(state: MmuState, pcid: int, every_pcid: int, globals_too: int) -> None:
-    """All of one PCID, or of every one."""
+    """Invalidate all translations of one PCID, or of all PCIDs."""
     invalidate_context(state, pcid, every_pcid != 0, globals_too != 0)

@@ -56,7 +56,7 @@ class PageFault(Exception):
 
     @property
     def access(self) -> Access:
-        """The access as the error code tells it (a fetch looks like a read unless EFER.NXE or CR4.SMEP is set)."""
+        """The access according to the error code (a fetch looks like a read unless EFER.NXE or CR4.SMEP is set)."""
         return _ACCESS_OF[self.error_code & 0x12]
 
     def __repr__(self) -> str:
@@ -85,8 +85,9 @@ class NotCanonical(Exception):
 
 
 class GeneralProtection(NotCanonical):
-    """#GP(0): a linear address is not canonical; or an instruction was refused, for the ``reason`` given, and ``vaddr``
-    is its own address."""
+    """#GP(0): a linear address is not canonical; or an instruction was refused for the given ``reason``, and ``vaddr``
+    is its address.
+    """
 
     vector = 13
     mnemonic = "#GP"
@@ -103,7 +104,7 @@ class GeneralProtection(NotCanonical):
 
 
 class StackFault(NotCanonical):
-    """#SS(0): the same for an access through the stack segment."""
+    """#SS(0): a non-canonical access through the stack segment."""
 
     vector = 12
     mnemonic = "#SS"

@@ -28,10 +28,10 @@ class PageSizes(IntFlag):
 class Replacement(IntEnum):
     """Which way of a full set is evicted."""
 
-    LRU = 0  # the one not used for longest
+    LRU = 0  # the least recently used way
     TREE_PLRU = 1  # a binary tree of bits, each pointing away from the last use; ways are a power of two
-    BIT_PLRU = 2  # a used bit a way; when all are set, all others are cleared; the lowest clear one goes
-    FIFO = 3  # the one installed first
+    BIT_PLRU = 2  # a used bit for each way; when all are set, all others are cleared; the lowest clear one is evicted
+    FIFO = 3  # the way installed first
     RANDOM = 4  # a xorshift64* generator with the model's seed
 
 
@@ -47,7 +47,7 @@ class Array:
     """One TLB array.
 
     ``sets`` times ``ways`` entries; ``sets`` is a power of two, and 1 for a fully associative array.  A page of size s
-    is looked up under its page number of that size.  ``level`` 1 is asked first, then 2.
+    is looked up under its page number of that size.  ``level`` 1 is looked up first, then 2.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Array:
 
     @property
     def entries(self) -> int:
-        """How many translations fit."""
+        """How many translations it holds."""
         return self.sets * self.ways
 
 
@@ -70,11 +70,11 @@ class Geometry:
     """All translation caches of one logical processor.
 
     ``structure_caches`` maps the level of a paging-structure entry (5 PML5E, 4 PML4E, 3 PDPTE, 2 PDE) to how many
-    entries its fully associative LRU cache has; 0 or absent: none.  ``inclusive``: what leaves the second level leaves
-    the first too. ``smash_1g``: a 1G page enters the second level as the 2M piece that was touched.  ``provenance``
-    says where each number is from.
+    entries its fully associative LRU cache has; 0 or absent: none.  ``inclusive``: a translation that leaves the second
+    level leaves the first too. ``smash_1g``: a 1G page enters the second level as the 2M piece that was touched.
+    ``provenance`` gives the source of each number.
 
-    No source describes all of a processor; the presets (:func:`mmu.load_preset`) say which number is from where.
+    No source describes a processor completely; the presets (:func:`mmu.load_preset`) give the source of each number.
 
     >>> l1 = Array("L1", 1, Kinds.ALL, PageSizes.ALL, sets=1, ways=4)
     >>> tiny = Geometry("tiny", (l1,), structure_caches={2: 4})

@@ -12,8 +12,8 @@ from mmu.state import MmuState, Status
 from mmu.unicorn_abi import TlbEntry
 from mmu.walk import CAN_EXECUTE, CAN_READ, CAN_WRITE, data_rights, key_denies, plain_walk, walk
 
-#: PHYSMAP + paddr is physical memory, and nothing else is there, while ``physmap_open`` is set; no guest can form such
-#: an address.
+#: While ``physmap_open`` is set, PHYSMAP + paddr is physical memory and nothing else; no guest can form such an
+#: address.
 PHYSMAP = 1 << 63
 _ALL_RIGHTS = 7
 _KEYS_OR_LA57 = CR4.LA57 | CR4.PKE | CR4.PKS
@@ -30,7 +30,7 @@ def walk_once(state: MmuState, vaddr: int, access: int) -> int:
 
 @native
 def answer_physmap(state: MmuState, vaddr: int, result: int) -> bool:
-    """A fill while the physmap is open; nothing else is there then, and nothing is an event of the guest."""
+    """A fill while the physmap is open; nothing else is mapped then, and no access is an event of the guest."""
     if vaddr < PHYSMAP:
         state.status = Status.GENERAL_PROTECTION
         return False
@@ -62,7 +62,7 @@ def grant(state: MmuState, vaddr: int, access: int, result: int, alone: bool) ->
         if load32(state.written_epoch + frame * 4) == epoch & _LOW_32:
             state.status = Status.WRITTEN_CODE
             return False
-        if not alone and load8(state.has_code + frame) == 2:  # its writable alias must go first
+        if not alone and load8(state.has_code + frame) == 2:  # its writable alias must be dropped first
             store8(state.has_code + frame, 1)
             state.status = Status.WRITTEN_CODE
             return False
@@ -77,7 +77,7 @@ def grant(state: MmuState, vaddr: int, access: int, result: int, alone: bool) ->
         state.status = Status.CODE_WRITTEN
         return False
     else:
-        rights &= CAN_READ  # only a write is worth dropping the code for
+        rights &= CAN_READ  # only a write justifies dropping the code
     if rights & _WRITE_EXECUTE == _WRITE_EXECUTE:
         store8(state.has_code + frame, 2)
     if level != 1:
@@ -104,10 +104,10 @@ def cr3_written(state: MmuState, access_type: int) -> bool:
 
 @inlined
 def _fill_plainly(state: MmuState, vaddr: int, access_type: int, result: int) -> bool:
-    """The fill that is made most, in a few nanoseconds: a load or a store, a page of 4K, no event to record, nothing
-    to set, no code in the frame.
+    """The most frequent fill, in a few nanoseconds: a load or a store, a page of 4K, no event to record, nothing to
+    set, no code in the frame.
 
-    False, and nothing has changed, where it is not that.
+    False, with nothing changed, for any other fill.
     """
     if state.event_mask != 0 or access_type > UC_MEM_WRITE or vaddr >> 47 != 0:
         return False
@@ -154,5 +154,5 @@ def _fill_carefully(state: MmuState, vaddr: int, access_type: int, result: int) 
 
 @entry("bool", "u64", "u64", "i32", "u64", MmuState)
 def fill(uc: int, vaddr: int, access_type: int, result: int, state: MmuState) -> bool:
-    """UC_HOOK_TLB_FILL: walk the tables and answer, or say no and leave the reason in ``state.status``."""
+    """UC_HOOK_TLB_FILL: walk the tables and answer, or refuse and leave the reason in ``state.status``."""
     return _fill_plainly(state, vaddr, access_type, result) or _fill_carefully(state, vaddr, access_type, result)

@@ -1,4 +1,4 @@
-"""What invalidates translations (SDM vol. 3, 4.10.4.1): each demand of the manual and no more, as native code."""
+"""Invalidation of translations (SDM vol. 3, 4.10.4.1), as native code: what the manual demands, and no more."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmu.walk import canonical
 
 @native
 def drop_page(state: MmuState, vaddr: int) -> None:
-    """A hit could not be used: all that is cached for the address goes before the walk."""
+    """A hit could not be used: drop everything cached for the address before the walk."""
     remove_page(state, vaddr, state.pcid, globals_too=True, dropped=True)
 
 
@@ -27,7 +27,7 @@ def page_fault(state: MmuState, vaddr: int, pcid: int) -> None:
 def invalidate_linear(state: MmuState, vaddr: int) -> None:
     """INVLPG: the page in the current PCID, even a global one, and every structure-cache entry of the PCID.
 
-    Of an address that is not canonical it does nothing.
+    For an address that is not canonical it does nothing.
     """
     if not canonical(state, vaddr):
         return
@@ -46,7 +46,7 @@ def invalidate_individual(state: MmuState, vaddr: int, pcid: int) -> None:
 def invalidate_context(state: MmuState, pcid: int, every_pcid: bool, globals_too: bool) -> None:
     """Every translation of a PCID, or of all; global ones only if asked for.
 
-    Unicorn is not told: the caller flushes it.
+    The caller flushes Unicorn's translations.
     """
     i = 0
     while i < state.tlb_number:

@@ -61,9 +61,8 @@ def check_invpcid(state: MmuState, kind: int, pcid: int, vaddr: int) -> None:
 class ArrayCounters:
     """One array's statistics.
 
-    A lookup is one access that asked the array.  What was installed is still there, or left by replacement
-    (evictions), by an
-    invalidation, or because a hit could not be used or for inclusion (drops).
+    A lookup is one access that asked the array.  An installed translation is still held, or has left by replacement
+    (evictions), by an invalidation, or because a hit could not be used or for inclusion (drops).
     """
 
     lookups: int
@@ -112,7 +111,7 @@ class Lookup(ShownInHex):
 
 
 class TlbModel:
-    """The translation caches of one vCPU; ``state`` holds its registers and where memory is.
+    """The translation caches of one vCPU; ``state`` holds its registers and the place of memory.
 
     Invalidating here is not enough where Unicorn runs: :class:`mmu.Mmu` has the same operations, and flushes Unicorn
     too.  What each operation invalidates is what SDM vol. 3, 4.10.4.1 demands, and no more.
@@ -127,7 +126,7 @@ class TlbModel:
     """
 
     def __init__(self, state: MmuState, geometry: Geometry, seed: int = 0, guard: Guard | None = None) -> None:
-        """``guard`` has what callbacks raise that the state leads to."""
+        """``guard`` keeps the exceptions of callbacks that the state leads to."""
         _check_geometry(geometry)
         self._guard = guard
         self.geometry = geometry
@@ -172,7 +171,7 @@ class TlbModel:
             cache.held, cache.entries = self._words(entries * (ctypes.sizeof(HeldTable) // 8)).ctypes.data, entries
 
     def _lists(self) -> Words:
-        """By access and level the addresses of the arrays to ask, in order."""
+        """The addresses of the arrays to look up, in order, by access and level."""
         lists = self._words(3 * 2 * (MAX_ARRAYS + 1)).reshape(3, 2, MAX_ARRAYS + 1)
         for access in Access:
             for level in (1, 2):
@@ -182,7 +181,7 @@ class TlbModel:
         return lists
 
     def _shared(self) -> Words:
-        """By access and page level the kinds of access that find what a walk for such an access installs."""
+        """The kinds of access that find a translation installed by a walk, by the walk's access and page level."""
         shared = self._words(3 * 4).reshape(3, 4)
         for access in Access:
             mine = [array for array in self.geometry.arrays if array.kinds & (1 << access)]
@@ -215,7 +214,7 @@ class TlbModel:
             self._guard.raise_failure()
 
     def lookup(self, vaddr: int, access: Access) -> Lookup | None:
-        """One access, and what became of it; None if the address is not canonical."""
+        """One access, and its outcome; None if the address is not canonical."""
         status = self.access(vaddr, access)
         if status == Status.GENERAL_PROTECTION:
             return None
@@ -259,8 +258,9 @@ class TlbModel:
             self._library["invalidate_all"](self._address, 0, 1, int(kind == Invpcid.ALL_INCLUDING_GLOBAL))
 
     def mov_cr4(self, old: int, new: int) -> None:
-        """MOV to CR4: the state's cr4 and pcid change.  Everything goes where PGE or LA57 changes or PCIDE is cleared;
-        where SMEP is set, what is of the current PCID, and what is global."""
+        """MOV to CR4: the state's cr4 and pcid change.  Everything is invalidated if PGE or LA57 changes or PCIDE is
+        cleared; if SMEP is set, the translations of the current PCID and the global ones.
+        """
         state = self._state
         set_now, cleared_now = new & ~old, old & ~new
         state.cr4 = new
@@ -271,11 +271,11 @@ class TlbModel:
             self.flush_current()
 
     def flush_current(self) -> None:
-        """Everything of the current PCID, and every global translation."""
+        """Invalidate everything of the current PCID, and every global translation."""
         self._library["invalidate_all"](self._address, self._state.pcid, 0, 1)
 
     def flush_all(self) -> None:
-        """Everything, global or not, of every PCID: a change of CR0.PG, and the like."""
+        """Invalidate everything, global or not, of every PCID, as for a change of CR0.PG."""
         self._library["invalidate_all"](self._address, 0, 1, 1)
 
     # -- looking ---------------------------------------------------------------------------------------------------
@@ -309,7 +309,7 @@ class TlbModel:
         return contents
 
     def access_counters(self) -> dict[Access, dict[str, int]]:
-        """What became of the accesses of each kind."""
+        """The counts of the accesses of each kind, by outcome."""
         counters = {}
         for access in Access:
             counts = self._counts[access]
@@ -334,7 +334,7 @@ class TlbModel:
 
 
 def _records(kind: Any, address: int, number: int) -> Any:
-    """Records that lie one after the other."""
+    """Consecutive records."""
     return (kind * number).from_address(address)
 
 
@@ -353,7 +353,7 @@ def _describe(tag: int, held: Held) -> CachedTranslation:
 
 
 def _check_geometry(geometry: Geometry) -> None:
-    """ValueError for what cannot be modelled."""
+    """ValueError for a geometry that cannot be modelled."""
     if len(geometry.arrays) > MAX_ARRAYS:
         raise ValueError(f"{geometry.name}: {len(geometry.arrays)} arrays; at most {MAX_ARRAYS} are modelled")
     for array in geometry.arrays:

@@ -6,13 +6,13 @@ addresses. They run in two modes:
 *native*: a child process compiles them with numba (:mod:`mmu.compiler`) and keeps the object code; this process only
 loads that object with llvmlite and hands raw function pointers to Unicorn.  numba is never imported here.
 
-*reference* (``NUMBA_DISABLE_JIT=1``): the very same functions run as Python behind ctypes callbacks, where a
-breakpoint can stand inside the MMU.
+*reference* (``NUMBA_DISABLE_JIT=1``): the very same functions run as Python behind ctypes callbacks, where breakpoints
+can be set inside the MMU.
 
-In native mode every integer is a ``uint64``, each literal and each constant included: the compiler writes them so.  In
+In native mode every integer is a ``uint64``, each literal and each constant included: the compiler makes them so.  In
 reference mode it is a Python ``int``.  No function may rely on wrap-around, nor on a number below 0.
 
-What a native function may name: integer constants, members of enumerations, records (classes of ctypes, of which
+A native function may name integer constants, members of enumerations, records (classes of ctypes, of which
 ``from_address`` is the one at a host address), results (classes made by NamedTuple), the functions at the end of this
 module, and other native functions.  :mod:`mmu.codekey` refuses anything else.
 """
@@ -50,7 +50,7 @@ def reference_mode() -> bool:
 
 
 class Inlining(Enum):
-    """Whether a native function's code goes into its callers."""
+    """Whether a native function is inlined into its callers."""
 
     AS_LLVM_LIKES = "native"
     ALWAYS = "inlined"
@@ -68,12 +68,12 @@ def native(function: F) -> F:
 
 
 def inlined(function: F) -> F:
-    """The same, for one that is worth inlining wherever it is called."""
+    """The same, for a function that is inlined wherever it is called."""
     return _mark(function, Inlining.ALWAYS)
 
 
 def cold(function: F) -> F:
-    """The same, for one that is called seldom: it is never inlined, and paths that lead there count as unlikely."""
+    """The same, for a function that is called seldom: never inlined, and paths that lead there count as unlikely."""
     return _mark(function, Inlining.NEVER)
 
 
@@ -83,7 +83,7 @@ def is_native(value: Any) -> bool:
 
 
 def is_record(value: Any) -> TypeGuard[type[ctypes.Structure]]:
-    """Whether something is the class of a record: what is at a host address, by the names of its fields."""
+    """Whether something is the class of a record: memory at a host address, with named fields."""
     return isinstance(value, type) and issubclass(value, ctypes.Structure)
 
 
@@ -127,7 +127,7 @@ def entry_points(module: ModuleType) -> dict[str, EntryPoint]:
 
 
 def global_names(function: Any) -> dict[str, Any]:
-    """What the global names that a function uses stand for, and those that are names of attributes in it."""
+    """The values of the global names that a function uses, and its attribute names."""
     scope = function.__globals__
     return {name: scope[name] for name in function.__code__.co_names if name in scope}
 

@@ -1,6 +1,6 @@
-"""What the TLB model has counted, under the names of the events of ``perf`` whose meaning it shares.
+"""The counts of the TLB model, under the names of the ``perf`` events with the same meaning.
 
-docs/mmu.md has the mapping, and where it differs.
+docs/mmu.md has the mapping and its differences.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _COMPLETED = {"_4K": "walk_completed_4k", "_2M_4M": "walk_completed_2m", "_1G": 
 
 
 def perf_events(mmu: Mmu, processor: int | None = None) -> dict[str, int]:
-    """Every event by its name, of one logical processor or of all together; none in filtered mode, which models no
+    """Every event by its name, of one logical processor or of all together; empty in filtered mode, which models no
     TLB.
     """
     if processor is None:

@@ -1,4 +1,4 @@
-"""The translation caches of known processors, read from presets.toml, each number with where it comes from."""
+"""The translation caches of known processors, read from presets.toml, each number with its source."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PAGE_SIZES = {"4K": PageSizes.K4, "2M": PageSizes.M2, "1G": PageSizes.G1}
 _REPLACEMENT = {policy.name.lower().replace("_", "-"): policy for policy in Replacement}
 _INDEX_HASH = {hashing.name.lower(): hashing for hashing in IndexHash}
 
-#: What the paging-structure entries of a level are called (SDM vol. 3, 4.5).
+#: The names of the paging-structure entries of each level (SDM vol. 3, 4.5).
 STRUCTURE_LEVELS = {"PML5E": 5, "PML4E": 4, "PDPTE": 3, "PDE": 2}
 
 
@@ -33,7 +33,7 @@ class BadPreset(ValueError):
 
 
 class UnknownPreset(KeyError):
-    """No preset has this name; the message lists those that there are."""
+    """No preset has this name; the message lists the existing ones."""
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -41,7 +41,7 @@ class UnknownPreset(KeyError):
 
 @dataclass(frozen=True)
 class Preset:
-    """A geometry and what is known of it: the source of each array and of the structure caches, and what to beware of.
+    """A geometry with the source of each array and of the structure caches, and its caveats.
 
     ``default``: whether the name without the variant means this one.
     """
@@ -78,7 +78,7 @@ def load_preset(name: str) -> Geometry:
 
 
 def find_preset(name: str) -> Preset:
-    """As :func:`load_preset`, with all that is known of it."""
+    """As :func:`load_preset`, with its sources and caveats."""
     presets = all_presets()
     if name in presets:
         return presets[name]

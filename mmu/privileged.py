@@ -1,8 +1,8 @@
 """Instructions at CPL 0 that change what the MMU holds, when a guest executes them: INVLPG, INVPCID, and MOV to and
 from CR0, CR3 and CR4.
 
-Unicorn has no hook for them.  A page is looked through for their opcodes whenever Unicorn asks for it to fetch code,
-and a code hook is put on every place where one could begin; it runs only where an instruction really begins there.
+Unicorn has no hook for them.  Whenever Unicorn asks for a page to fetch code, the page is searched for their opcodes,
+and a code hook is put on every place where one could begin; it runs only if an instruction really begins there.
 
 How far this goes.  What a processor refuses with #GP(0) ends emulation with UC_ERR_EXCEPTION, and
 :meth:`mmu.Mmu.take_failure` says why; so does any of them at another CPL than 0.  INVPCID is not Unicorn's to execute
@@ -37,7 +37,7 @@ _PREFIXES = frozenset((0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF
 
 
 def candidates(page: bytes) -> Iterator[int]:
-    """Offsets at which one of them could begin, prefixes included; also those of which the next page has the rest."""
+    """Offsets at which one of them could begin, prefixes included, even if the rest lies in the next page."""
     for opcode in (_GROUP_7, _MOV_FROM_CR, _MOV_TO_CR, _INVPCID):
         at = page.find(opcode)
         while at >= 0:
@@ -51,7 +51,7 @@ def candidates(page: bytes) -> Iterator[int]:
 
 
 def _is_wanted(opcode: bytes, modrm: bytes) -> bool:
-    """Whether the byte behind the opcode makes it one of them; it may lie in the next page."""
+    """Whether the byte behind the opcode completes one of them; it may lie in the next page."""
     if not modrm:
         return True
     register, memory = modrm[0] >> 3 & 7, modrm[0] >> 6 != 3
@@ -74,7 +74,7 @@ class PrivilegedInstructions:
     """Watches the code of a bare engine for the instructions above, which ``control`` then does.
 
     ``fail`` ends emulation by raising a fault for an access; ``resolved`` says whether the page-fault handler has fixed
-    what a load met.
+    the fault of a load.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class PrivilegedInstructions:
         self._fail(GeneralProtection(address, reason), Access.FETCH)
 
     def _work_of(self, instruction: Any) -> Any:
-        """What executes it; None for an instruction that is none of them."""
+        """The function that executes it; None for any other instruction."""
         first, _, second = (part.strip() for part in instruction.op_str.partition(","))
         match instruction.mnemonic, first, second:
             case "invlpg", _, _:
@@ -188,7 +188,7 @@ class PrivilegedInstructions:
         return self._frames[address // PAGE_SIZE] * PAGE_SIZE + address % PAGE_SIZE
 
     def _load(self, vaddr: int, length: int) -> bytes:
-        """A load of the guest's, which the TLB model sees; what it cannot reach is the guest's fault."""
+        """A load by the guest, which the TLB model sees; an inaccessible address faults in the guest."""
         here = min(length, PAGE_SIZE - vaddr % PAGE_SIZE)
         data = self._control.ram.read(self._load_address(vaddr), here)
         return data + self._load(vaddr + here & _ALL_ONES, length - here) if here < length else data
@@ -222,7 +222,7 @@ class PrivilegedInstructions:
 
 
 def _translated(control: Control, vaddr: int) -> int:
-    """Where a load finds an address.  Raises :class:`PageFault` or :class:`GeneralProtection`."""
+    """The physical address of a load.  Raises :class:`PageFault` or :class:`GeneralProtection`."""
     if control.tlb is None:
         return translate(control.ram, control.registers, vaddr, Access.READ).paddr
     found = control.tlb.lookup(vaddr, Access.READ)

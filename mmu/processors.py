@@ -1,21 +1,21 @@
-"""Logical processors that take turns on one engine: what each has for itself.
+"""Logical processors that take turns on one engine: the private state of each.
 
-There is one :class:`mmu.state.MmuState`, which native code looks at.  A processor that is not having its turn has its
-registers, its translation caches and its counters put aside here.  Everything else (control registers, memory, the
-event ring, marks of code) belongs to all of them.
+There is one :class:`mmu.state.MmuState`, which native code looks at.  The registers, translation caches and counters of
+a processor that does not have its turn are kept here.  Everything else (control registers, memory, the event ring,
+marks of code) is common to all.
 """
 
 from __future__ import annotations
 
 from mmu.state import MmuState
 
-#: The registers that processors have apart; ``asid`` says who runs there.
+#: The registers that each processor has for itself; ``asid`` identifies the process that runs there.
 REGISTERS = ("cr3", "pcid", "asid")
 #: The counters, which :class:`mmu.Counters` sums up.
 COUNTERS = ("fills", "walks", "walk_loads", "page_faults", "ad_updates", "flushes", "cr3_loads")
-#: Fills that are counted here only, each with a walk of four entries.
+#: Fills that are counted only here, each with a walk of four entries.
 PLAIN_FILLS = "plain_fills"
-#: Where the translation caches are.
+#: The addresses of the translation caches.
 MODEL = (
     "tlb_number", "tlb_arrays", "tlb_lists", "tlb_shared", "tlb_time", "tlb_random", "structure_caches",
     "access_counts", "pieces", "pieces_number",

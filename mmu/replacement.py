@@ -1,4 +1,4 @@
-"""Replacement: which way of a full set goes, and what each use of a way changes about that."""
+"""Replacement: which way of a full set is evicted, and how each use of a way changes that."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MULTIPLIER_LOW, _MULTIPLIER_HIGH = 2685821657736338717 & _LOW_32, 2685821657736
 
 @inlined
 def touch(state: MmuState, array: TlbArray, index: int, vaddr: int, level: int, installed: bool) -> None:
-    """The way at ``index``, in the set of that page, was used."""
+    """Note a use of the way at ``index``, in the set of that page."""
     policy = array.replacement
     if policy == Replacement.LRU or (policy == Replacement.FIFO and installed):
         state.tlb_time += 1
@@ -69,7 +69,7 @@ def next_random(state: MmuState) -> int:
 
 @native
 def victim(state: MmuState, array: TlbArray, set_number: int) -> int:
-    """The way of a full set that is to go."""
+    """The way of a full set to evict."""
     ways = array.ways
     policy = array.replacement
     if policy == Replacement.LRU or policy == Replacement.FIFO:
@@ -93,7 +93,7 @@ def victim(state: MmuState, array: TlbArray, set_number: int) -> int:
 
 @native
 def _oldest(array: TlbArray, first: int) -> int:
-    """Of the set that begins at index ``first``, the way that was used or installed longest ago."""
+    """The way, in the set that begins at index ``first``, that was used or installed longest ago."""
     best, oldest = 0, held_at(array, first).time
     way = 1
     while way < array.ways:

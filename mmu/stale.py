@@ -1,4 +1,4 @@
-"""The stale-translation detector: modelled hits that a fresh walk of the page tables does not bear out."""
+"""The stale-translation detector: modelled hits that a fresh walk of the page tables does not confirm."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class StaleHit(ShownInHex):
 
 
 class StaleHits:
-    """Collects the first 1000 stale hits, and tells of each."""
+    """Collects the first 1000 stale hits, and reports each."""
 
     def __init__(self, state: MmuState, guard: Guard) -> None:
         self._state = state

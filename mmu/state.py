@@ -11,7 +11,7 @@ WordArray = ctypes.Array[ctypes.c_uint64]
 
 
 class Status(IntEnum):
-    """How a walk or a fill ended.  Zero is success; the rest says what somebody has to do about it."""
+    """How a walk or a fill ended.  Zero is success; any other value says what has to be done."""
 
     OK = 0
     PAGE_FAULT = 1
@@ -24,12 +24,12 @@ class Status(IntEnum):
 
 
 def fields(annotations: Iterable[str], **others: Any) -> list[tuple[str, Any]]:
-    """The fields of a record that has these annotations: each a uint64, but for ``others``, whose C types are given."""
+    """The fields of a record that has these annotations: each a uint64, except ``others``, whose C types are given."""
     return [(name, others.get(name, ctypes.c_uint64)) for name in annotations]
 
 
 class Walked(ctypes.Structure):
-    """What a walk found.  Before a fill answers: the translation that it answers with, which the TLB model may hold."""
+    """The result of a walk.  Before a fill answers: the translation of its answer, which the TLB model may hold."""
 
     error_code: int  # of a page fault
     paddr: int
@@ -55,7 +55,7 @@ class FailedWalk(ctypes.Structure):
 
 
 class LastAccess(ctypes.Structure):
-    """What the TLB model did for the last access."""
+    """The TLB model's handling of the last access."""
 
     level: int  # the TLB level that hit, 0 for none
     walked: int
@@ -67,9 +67,9 @@ class LastAccess(ctypes.Structure):
 
 
 class MmuState(ctypes.Structure):
-    """Registers, counters, what the last walk found, and where all else is (host addresses).
+    """Registers, counters, the result of the last walk, and host addresses of everything else.
 
-    Every field is a uint64, but for the records and arrays of uint64 inside.
+    Every field is a uint64, except the records and arrays of uint64 inside.
     """
 
     # memory and registers
@@ -87,7 +87,7 @@ class MmuState(ctypes.Structure):
     maxphyaddr: int
     reserved: WordArray  # the bits that must be 0 in an entry of level l: at 2*l for a table, at 2*l+1 for a leaf
     unusual: int  # the bits that make an entry of level 4, 3 or 2 anything but a plain one that refers to a table
-    asid: int  # who runs, for the events: the machine puts the pid here
+    asid: int  # the process that runs, for the events: the machine stores the pid here
     cpu: int
     clock: int  # instructions retired
     # the last walk
@@ -139,8 +139,8 @@ class MmuState(ctypes.Structure):
     frames: int
     windows: int
     engine_cpu: int  # CPUState of the engine, 0 where there is none
-    busy_page: int  # the page number that a store hook is about, plus 1; 0 where there is none
-    late_page: int  # such a page, which Unicorn has to forget once the store is over
+    busy_page: int  # the page number of a store hook under way, plus 1; 0 where there is none
+    late_page: int  # the same, if Unicorn must forget the page once the store is over
     second_page: int  # the second page of an access that crosses pages, plus 1, while it waits for a fault handler
     unsure: int  # a fill has walked: the model may hold a translation that the access cannot use
     pieces: int  # address of uint64[]: the 4K pieces of large pages that Unicorn may hold

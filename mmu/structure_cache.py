@@ -2,8 +2,8 @@
 LRU.
 
 Entries come from completed walks only.  An entry is found by the address bits that select it and the PCID, and keeps
-the table's address, the AND of R/W and U/S and the OR of XD from the top down to here.  No cache above the tables' own
-number of levels is asked.
+the table's address, the AND of R/W and U/S and the OR of XD from the top down to here.  Caches above the tables' number
+of levels are not looked up.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class StructureCache(ctypes.Structure):
     """The structure cache of one level.  Every field is a uint64."""
 
     held: int  # address of HeldTable[]
-    entries: int  # how many there are; 0: the processor has no such cache
+    entries: int  # number of entries; 0: the processor has no such cache
     lookups: int
     hits: int
 
@@ -76,7 +76,7 @@ def _find(cache: StructureCache, vaddr: int, level: int, pcid: int) -> int:
 def begin_walk(state: MmuState, vaddr: int, root: WalkStart, quiet: bool) -> WalkStart:
     """Where the next walk begins: below the deepest cached entry for the address, or at the root.
 
-    ``quiet``: no statistics, and no use is noted.
+    ``quiet``: without statistics, and without noting the use.
     """
     level = 2
     while level <= root.level:
@@ -98,7 +98,7 @@ def begin_walk(state: MmuState, vaddr: int, root: WalkStart, quiet: bool) -> Wal
 
 @native
 def cache_structure_entry(state: MmuState, vaddr: int, level: int, table: int, every: int, any_xd: int) -> None:
-    """An entry that refers to a table, read by a completed walk, enters the cache of its level."""
+    """Install an entry that refers to a table, read by a completed walk, in the cache of its level."""
     cache = _cache(state, level)
     if cache.entries == 0:
         return
@@ -139,7 +139,7 @@ def invalidate_structures(state: MmuState, pcid: int, every_pcid: bool) -> None:
 
 @native
 def invalidate_structures_of(state: MmuState, vaddr: int, pcid: int) -> None:
-    """Forget the entries that this address would use."""
+    """Forget the entries that a walk for this address would use."""
     level = 2
     while level <= 5:
         cache = _cache(state, level)

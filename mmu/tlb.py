@@ -1,9 +1,9 @@
-"""The TLB model: arrays of translations, asked in order, filled and evicted as :class:`mmu.geometry.Geometry` says.
+"""The TLB model: arrays of translations, looked up in order, filled and evicted as :class:`mmu.geometry.Geometry` says.
 
-What the manual leaves open is decided so:
+Where the manual leaves a choice, the model does this:
 
-* Arrays are asked in the order of the geometry, those of level 1 first; inside an array page sizes from 4K up.  The
-  first match ends the search.
+* Arrays are looked up in the order of the geometry, those of level 1 first; inside an array page sizes from 4K up.  The
+first match ends the search.
 * A hit that cannot be used (a store to a page whose D the entry does not know to be set; rights that do not allow the
   access) counts as a hit; then all that is cached for the address is dropped, and a walk follows.
 * Nothing is prefetched, and no entry leaves but by replacement, an invalidation, a hit that could not be used, or
@@ -84,7 +84,7 @@ def arrays_for(state: MmuState, access: int, level: int) -> int:
 
 @inlined
 def lookup(state: MmuState, level: int, access: int, vaddr: int) -> Found:
-    """Ask the arrays of one level for a translation; the first that has it answers."""
+    """Look a translation up in the arrays of one level; the first array that holds it gives the result."""
     place = arrays_for(state, access, level)
     address = load64(place)
     while address != 0:
@@ -108,7 +108,7 @@ def lookup(state: MmuState, level: int, access: int, vaddr: int) -> Found:
 
 @native
 def peek(state: MmuState, access: int, vaddr: int) -> Found:
-    """As :func:`lookup` over both levels, without statistics and without touching anything."""
+    """As :func:`lookup` over both levels, without statistics and without changing anything."""
     level = 1
     while level <= 2:
         place = arrays_for(state, access, level)
@@ -144,7 +144,7 @@ def level_of_found(found: Found) -> int:
 
 @native
 def paddr_of(found: Found, vaddr: int) -> int:
-    """Where it puts ``vaddr``."""
+    """The physical address of ``vaddr``."""
     mask = (1 << (12 + 9 * (level_of_found(found) - 1))) - 1
     return (frame_at(TlbArray.from_address(found.array), found.place) & (_ALL_ONES ^ mask)) | (vaddr & mask)
 
@@ -216,8 +216,9 @@ def promote(state: MmuState, access: int, vaddr: int, found: Found) -> None:
 
 @native
 def install_walked(state: MmuState, access: int, vaddr: int) -> None:
-    """The result of a walk enters the second level, then the first; a 1G page as its 2M piece where the processor
-    does so."""
+    """The result of a walk enters the second level, then the first; a 1G page as its 2M piece, if the processor smashes
+    1G pages.
+    """
     walked = state.walked
     entry = walked.leaf | (A | D if access == Access.WRITE else A)
     mask = (1 << (12 + 9 * (walked.level - 1))) - 1
@@ -233,7 +234,7 @@ def install_walked(state: MmuState, access: int, vaddr: int) -> None:
 
 @native
 def _kinds_with(state: MmuState, tag: int, frame: int) -> int:
-    """The kinds of access that still find this very translation in some array."""
+    """The kinds of access that still find this very translation in an array."""
     kinds = 0
     i = 0
     while i < state.tlb_number:
@@ -258,10 +259,10 @@ def _in_level_2(state: MmuState, tag: int) -> bool:
 
 @native
 def _evicted(state: MmuState, array: TlbArray, tag: int, frame: int) -> None:
-    """A translation fell out of an array: if the geometry is inclusive, what no second level holds leaves the first
-    too.
+    """A translation was evicted from an array: if the geometry is inclusive, a translation that no second level holds
+    leaves the first level too.
 
-    A 1G page in the first level stays, whatever becomes of the 2M pieces that it was smashed into.
+    A 1G page in the first level stays, whatever happens to the 2M pieces into which it was smashed.
     """
     kinds = array.kinds
     if state.inclusive != 0 and array.level == 2 and not _in_level_2(state, tag):
@@ -284,7 +285,7 @@ def _evicted(state: MmuState, array: TlbArray, tag: int, frame: int) -> None:
 
 @native
 def _remove_found(state: MmuState, array: TlbArray, index: int, dropped: bool) -> None:
-    """One entry goes, and is counted."""
+    """Remove one entry, and count it."""
     tag = tag_at(array, index)
     forget(array, index)
     if dropped:
@@ -312,7 +313,7 @@ def _remove_in_set(
 
 @native
 def _remove_pieces(state: MmuState, array: TlbArray, vaddr: int, pcid: int, globals_too: bool, dropped: bool) -> None:
-    """The pieces of the 1G page that ``vaddr`` is in, for they were one translation."""
+    """Remove the pieces of the 1G page that holds ``vaddr``, since they were one translation."""
     giga = page_of(vaddr, 3)
     index, end = 0, entries_of(array)
     while index < end:

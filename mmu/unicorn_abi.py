@@ -1,4 +1,4 @@
-"""Every part of Unicorn 2.1.4 that its Python class does not offer, and the self-test that it is where we think it is.
+"""Every part of Unicorn 2.1.4 that its Python class does not offer, and the self-test that it is where we expect it.
 
 Offsets are those of the x86-64 Linux wheel of unicorn 2.1.4.  :func:`self_test` exercises each one on a scratch
 engine and raises :class:`UnicornMismatch`, which names what it did not find, before anything relies on it.
@@ -28,7 +28,8 @@ INVALID_ADDR = 0x588
 EMU_COUNTER = 0x558
 #: ``uc_struct.cpu``: the CPUState that the exported softmmu functions take.
 CPU_STATE = 0x1B8
-#: ``CPUState.uc``, which points back: how the self-test knows a CPUState before it gives one to those functions.
+#: ``CPUState.uc``, which points back: by which the self-test recognises a CPUState before it passes one to those
+#: functions.
 CPU_UC = 0x81A8
 #: From the CPUState: ``env.regs`` (RAX RCX RDX RBX RSP RBP RSI RDI R8 ... R15), then ``env.eip``.
 ENV_REGS = 0x8A50
@@ -38,7 +39,7 @@ ENV_CR3 = 0x8C10
 TLB_WINDOW = 0x81F0
 TLB_WINDOW_STRIDE = 0x2B8
 MMU_INDICES = 3
-#: When a window begins that is never to end, in nanoseconds.
+#: The beginning, in nanoseconds, of a window that never ends.
 NEVER_NS = 1 << 62
 _CLOCK_SLACK_NS = 3600 * 10**9
 #: In a saved context: ``env.error_code`` and ``env.old_exception``.
@@ -56,7 +57,7 @@ class UnicornMismatch(RuntimeError):
 
 
 class TlbEntry(ctypes.Structure):
-    """``uc_tlb_entry``: what a fill hook answers."""
+    """``uc_tlb_entry``: the answer of a fill hook."""
 
     paddr: int
     perms: int  # UC_PROT_*
@@ -156,7 +157,7 @@ def tlb_windows(uc: Uc) -> int:
 
 
 def steady_tlb(uc: Uc) -> None:
-    """Make Unicorn's translation cache change its size by what the guest does alone.
+    """Make the size of Unicorn's translation cache depend on the guest alone.
 
     It shrinks at the end of a window of 100 ms of the host's clock, so that the number of fills would depend on how
     fast the host is.  A window that begins in the far future never ends; since growing, which happens in a flush,
@@ -226,7 +227,7 @@ class Context:
 
     @property
     def old_exception(self) -> int:
-        """-1, or the exception that Unicorn believes is still being delivered."""
+        """The exception that Unicorn believes is still being delivered, or -1."""
         return ctypes.c_int32.from_address(self.address + CONTEXT_OLD_EXCEPTION).value
 
     def exception_delivered(self) -> None:

@@ -28,8 +28,8 @@ _USED = P | A
 
 
 class WalkStart(NamedTuple):
-    """Where a walk begins: the level of the structure-cache entry it found there (0: at CR3), that of the first entry
-    to be read, the table that holds it, and AND and OR of the entries above.
+    """The start of a walk: the level of the structure-cache entry that it uses (0: CR3), the level of the first entry
+    to read, the table that holds that entry, and AND and OR of the entries above.
     """
 
     cached: int
@@ -40,7 +40,9 @@ class WalkStart(NamedTuple):
 
 
 class PlainWalk(NamedTuple):
-    """What a plain walk found: the PTE, AND and OR of the four entries; an AND of 0 says that it was no plain one."""
+    """The result of a plain walk: the PTE, AND and OR of the four entries; an AND of 0 says that the walk was not
+    plain.
+    """
 
     pte: int
     every: int
@@ -98,7 +100,7 @@ def key_denies(state: MmuState, every: int, leaf: int) -> int:
 
 @inlined
 def data_rights(state: MmuState, every: int) -> int:
-    """What the current mode may do with the page as data, protection keys apart (SDM vol. 3, 4.6.1)."""
+    """The rights of the current mode to the page as data, without protection keys (SDM vol. 3, 4.6.1)."""
     user_page = every & US != 0
     writable = every & RW != 0
     if user_mode(state):
@@ -113,7 +115,7 @@ def data_rights(state: MmuState, every: int) -> int:
 
 @native
 def page_rights(state: MmuState, every: int, any_xd: int) -> int:
-    """What the current mode may do with the page, protection keys apart (SDM vol. 3, 4.6.1)."""
+    """The rights of the current mode to the page, without protection keys (SDM vol. 3, 4.6.1)."""
     user_page = every & US != 0
     executable = any_xd & XD == 0 or state.efer & EFER.NXE == 0
     if state.cpl == 3:
@@ -183,7 +185,7 @@ def walk_from(state: MmuState, vaddr: int, access: int, start: WalkStart) -> int
     state.walks += 1
     state.status = Status.OK
     state.walked.error_code = 0
-    recorded = state.event_mask != 0  # where nothing is recorded nobody looks at the record, and the stores cost time
+    recorded = state.event_mask != 0  # without events nobody reads the record, and the stores cost time
     if recorded:
         for word in range(5):
             next_record(state).entries[word] = 0
@@ -242,9 +244,9 @@ def walk_from(state: MmuState, vaddr: int, access: int, start: WalkStart) -> int
 
 @inlined
 def plain_walk(state: MmuState, vaddr: int) -> PlainWalk:
-    """The walk that is made most: four levels to a 4K page, with nothing to set in the tables above the leaf.
+    """The most frequent walk: four levels to a 4K page, with nothing to set in the tables above the leaf.
 
-    Tests all entries at once; nothing has changed where :func:`walk_from` must look more closely.
+    Tests all entries at once; changes nothing if :func:`walk_from` must look more closely.
     """
     ram, ram_bytes = state.ram, state.ram_bytes
     slot = (state.cr3 & ADDRESS) | (((vaddr >> 39) & 511) << 3)
@@ -274,7 +276,7 @@ def plain_walk(state: MmuState, vaddr: int) -> PlainWalk:
 def _walk_4k(state: MmuState, vaddr: int, access: int) -> bool:
     """A :func:`plain_walk` that is allowed, and with nothing to set in the leaf either.
 
-    Of the result only paddr, level and rights are left: every store counts here.
+    Of the result only paddr, level and rights are stored: every store costs time here.
     """
     found = plain_walk(state, vaddr)
     if found.every == 0:

@@ -1,7 +1,7 @@
-"""The interface generations, by the name that the mount option ``abi=`` has for them.
+"""The interface generations, by their names in the mount option ``abi=``.
 
-Each is a module ``abi_NAME`` whose ``ABI`` says what an instance that is mounted with it has; it is imported when the
-first one is mounted.
+Each is a module ``abi_NAME`` whose ``ABI`` describes an instance that is mounted with it; the module is imported when
+the first such instance is mounted.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The calls that were described in 2026: regions are descriptors, and have no names (LWN "Revisiting mshare", 13 May
-2026; Anthony Yznaga's topic for LSF/MM/BPF, 23 February 2026).
+"""The calls that were described in 2026: regions are descriptors without names (LWN "Revisiting mshare", 13 May 2026;
+Anthony Yznaga's topic for LSF/MM/BPF, 23 February 2026).
 
-Nobody has published numbers, structs or errors: those here are **unimmu's own** and may change when somebody does.
-docs/mshare-g4.md has them all.  A machine has the calls once an instance with ``abi=g4`` has been mounted; regions are
-made in the first one.
+Nobody has published numbers, structs or errors: those here are **unimmu's own** and may change when official ones are
+published. docs/mshare-g4.md lists them all.  A machine has the calls once an instance with ``abi=g4`` has been mounted;
+regions are made in the first one.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Number(IntEnum):
 class AttachFlags(IntFlag):
     """MSHARE_ATTACH_*."""
 
-    #: At the address that was given, or not at all.
+    #: Only at the given address.
     FIXED = 1
 
 
@@ -74,14 +74,14 @@ _RIGHTS = int(Prot.READ | Prot.WRITE | Prot.EXEC)
 
 
 class PartOfRegion(WindowOperations):
-    """A window on whole units of a region: the VMA's offset says from where on."""
+    """A window on whole units of a region, starting at the VMA's offset."""
 
     def to_host(self, vma: Vma) -> int:
         return self.region.host_base + (vma.pgoff << PAGE_SHIFT) - vma.start
 
 
 class RegionG4(RegionInode):
-    """What a region's descriptors refer to."""
+    """The inode behind a region's descriptors."""
 
     def __init__(self, sb: MshareSuperBlock, uid: int, gid: int, region: Region) -> None:
         super().__init__(sb, 0o600, uid, gid, region)
@@ -106,7 +106,7 @@ class FileG4(ControlFile):
     inode: RegionG4
 
     def flush(self) -> None:
-        """The owner has closed its last descriptor: the region ends, whoever else has one."""
+        """The owner has closed its last descriptor: the region ends, even if others have descriptors."""
         region = self.region
         owner, current = region.owner, region.kernel.current
         if owner is None or current is None or current.group is not owner.group:
@@ -125,10 +125,13 @@ class FileG4(ControlFile):
 
 
 class AttachedFile(FileG4):
-    """What the VMA of a window refers to: unlike the descriptor, it can be mapped."""
+    """The file of a window's VMA: unlike the descriptor, it can be mapped."""
 
     def get_unmapped_area(self, mm: AddressSpace, address: int, length: int, pgoff: int, flags: int) -> int | None:
-        """As mshare_attach() wants it.  LinuxError(EINVAL) for remap_file_pages(), which would replace a part."""
+        """The address that mshare_attach() asks for.
+
+        LinuxError(EINVAL) for remap_file_pages(), which would replace a part.
+        """
         if flags & MapFlags.FIXED:
             raise LinuxError(errno.EINVAL)
         return address if flags & MapFlags.FIXED_NOREPLACE else unmapped_area(mm, length, address, self.region.unit)
@@ -140,7 +143,7 @@ class AttachedFile(FileG4):
 
 
 class DescriptorCalls:
-    """mshare_create(2) and the rest."""
+    """mshare_create(2) and the other calls."""
 
     def __init__(self, mounted: Sequence[MshareSuperBlock]) -> None:
         self._mounted = mounted
@@ -175,7 +178,7 @@ class DescriptorCalls:
 
     @staticmethod
     def _file(task: Task, fd: int, *, to_change: bool = True) -> FileG4:
-        """The region's descriptor.  LinuxError: EBADF, also for one that may only read ``to_change``; EINVAL for
+        """The region's descriptor.  LinuxError: EBADF, also for a read-only one if ``to_change``; EINVAL for
         another kind of file.
         """
         file = task.files.get(fd)
@@ -202,7 +205,7 @@ class DescriptorCalls:
             attached.put()  # the VMA has its own reference
 
     def detach(self, kernel: Kernel, task: Task, address: int) -> int:
-        """int mshare_detach(void *addr): take out the window that begins there."""
+        """int mshare_detach(void *addr): remove the window that begins there."""
         vma = task.mm.vmas.find(address)
         if vma is None or vma.start != address or not isinstance(vma.ops, PartOfRegion):
             raise LinuxError(errno.EINVAL)
@@ -228,7 +231,7 @@ class DescriptorCalls:
 
     @staticmethod
     def _map_args(task: Task, pointer: int, size: int) -> tuple[int, ...]:
-        """copy_struct_from_user(): a longer struct is fine as long as what is unknown is 0."""
+        """copy_struct_from_user(): a longer struct is accepted if its unknown part is 0."""
         if size < MAP_ARGS.size:
             raise LinuxError(errno.EINVAL)
         if size > PAGE_SIZE:
@@ -261,7 +264,7 @@ class DescriptorCalls:
         return 0
 
     def protect(self, kernel: Kernel, task: Task, fd: int, offset: int, size: int, prot: int) -> int:
-        """int mshare_protect(int fd, u64 offset, u64 size, int prot): other rights, for every sharer at once."""
+        """int mshare_protect(int fd, u64 offset, u64 size, int prot): change the rights, for every sharer at once."""
         protect_range(self._file(task, fd).region, offset, size, prot)
         return 0
 

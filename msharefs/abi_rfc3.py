@@ -106,7 +106,7 @@ class FileRfc3(ControlFile):
         return _IOCTLS.get(command)
 
     def set_size(self, start: int, size: int) -> None:
-        """MSHAREFS_SET_SIZE: once, as the posting has it: what counts is the start, so at 0 it can be set again."""
+        """MSHAREFS_SET_SIZE: once; as in the posting, a start of 0 counts as unset, so then it can be set again."""
         region = self.region
         if region.host_base or start % region.unit or (start + size) % region.unit:
             raise LinuxError(errno.EINVAL)
@@ -117,7 +117,7 @@ class FileRfc3(ControlFile):
         self.map_anonymous(task, address, size, prot, flags | MapFlags.FIXED_NOREPLACE, fd)
 
     def map_anonymous(self, task: Task, address: int, size: int, prot: int, flags: int, fd: int) -> None:
-        """The checks of an object in their order, and the object: zero pages, whatever else the flags say."""
+        """Check an object's arguments in order, and map it: zero pages, whatever else the flags say."""
         region = self.region
         if not region.size or not self._inside(address, 1) or not is_shared_fixed(flags) or fd != NO_FD:
             raise LinuxError(errno.EINVAL)

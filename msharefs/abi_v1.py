@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class RegionV1(RegionInode):
-    """A region's file: 16 bytes that say where the region is."""
+    """A region's file: 16 bytes with the region's address and size."""
 
     immutable = True
 
@@ -38,7 +38,7 @@ class RegionV1(RegionInode):
         #: mshare() calls that have not been undone by mshare_unlink().
         self.users = 1
         self.size = MSHARE_INFO.size
-        # the posted fault handler tests the window's rights first, which makes a window for reading only useless
+        # the posted fault handler tests the window's rights first, which makes a read-only window useless
         posted = sb.options.abi == "v1"
         self.ops = EarlyWindow(region) if posted else WindowOperations(region, identity=True)
 

@@ -70,7 +70,7 @@ class FileV2(RangeFile):
         early_fallocate(offset, length)
 
     def mmap(self, mm: AddressSpace, vma: Vma) -> None:
-        """The first fixes the range, at multiples of the unit; every other must be the same (EINVAL)."""
+        """The first mmap fixes the range, at multiples of the unit; every other must have the same range (EINVAL)."""
         region = self.region
         check_window(region, vma.prot)
         if not region.size:
@@ -98,7 +98,7 @@ class DirectoryV2(MshareDirectory):
         """unlink(2) of a region unmaps it from the caller too (7/9)."""
         task = self.sb.regions.kernel.current
         if isinstance(inode, RegionV2) and task is not None:
-            inode.leave(task.mm)  # while it has a name: the last window must not take the region away beneath us
+            inode.leave(task.mm)  # while it has a name: so that the region is not freed with the last window
         super().unlink(name, inode)
 
 

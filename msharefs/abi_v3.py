@@ -57,7 +57,7 @@ class RegionV3(RegionInode):
 
     def __init__(self, sb: MshareSuperBlock, mode: int, uid: int, gid: int, region: Region) -> None:
         super().__init__(sb, mode, uid, gid, region)
-        #: The size has been set; 0 is then a size like any other, and a region of no use.
+        #: The size has been set; it may be 0, which makes the region useless.
         self.sized = False
         self.ops = WindowOperations(region)
 
@@ -97,7 +97,7 @@ class RegionFile(ControlFile):
 
     def get_unmapped_area(self, mm: AddressSpace, address: int, length: int, pgoff: int, flags: int) -> int | None:
         """MAP_FIXED must be aligned to the unit; a hint is rounded up to it; else the highest aligned place."""
-        if flags & MapFlags.TYPE == MapFlags.PRIVATE:  # before anything is accounted
+        if flags & MapFlags.TYPE == MapFlags.PRIVATE:  # before anything is charged
             raise LinuxError(errno.EINVAL)
         return aligned_area(mm, address, length, self.region.unit, flags)
 
@@ -145,7 +145,7 @@ class RegionFile(ControlFile):
         if region_offset >= region.size or not is_shared_fixed(flags):
             raise LinuxError(errno.EINVAL)
         file = self.object_file(task, fd, flags, prot)
-        # as posted, in 64 bits with the host's address: a sum that wraps passes, and mmap says ENOMEM to such a size
+        # as posted, in 64 bits with the host's address: a sum that wraps passes, and mmap gives ENOMEM for such a size
         end = region.host_base + region.size
         if (region.host_base + region_offset + size) & _U64 > end:
             raise LinuxError(errno.EINVAL)

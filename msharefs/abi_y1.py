@@ -1,6 +1,6 @@
-"""The third design's second posting (Anthony Yznaga, January 2025): what abi_rfc3 has, and an ioctl that unmaps.
+"""The third design's second posting (Anthony Yznaga, January 2025): abi_rfc3 with an ioctl that unmaps.
 
-A window is the whole region, at its address, and is not changed; objects replace what they overlap.
+A window is the whole region, at its address, and cannot be changed; objects replace those that they overlap.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class FileY1(FileRfc3):
         region.host_base, region.size = start, size
 
     def create_mapping(self, task: Task, address: int, size: int, offset: int, prot: int, flags: int, fd: int) -> None:
-        """MSHAREFS_CREATE_MAPPING: replaces what it overlaps."""
+        """MSHAREFS_CREATE_MAPPING: replaces the objects that it overlaps."""
         self.map_anonymous(task, address, size, prot, flags, fd)
 
     def _unmap(self, address: int, size: int) -> None:

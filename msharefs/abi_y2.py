@@ -1,6 +1,6 @@
-"""The third design's third posting (Anthony Yznaga, April 2025): abi_v3 without what August 2025 added.
+"""The third design's third posting (Anthony Yznaga, April 2025): abi_v3 without the additions of August 2025.
 
-Objects are anonymous, and a region has no owner: it lives until it has no name, no descriptor and no window.
+Objects are anonymous, and a region has no owner: it lives as long as it has a name, a descriptor or a window.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class FileY2(RegionFile):
     """An open region."""
 
     def check_sized(self, task: Task, command: int, argument: int) -> None:
-        """The size is asked for only once the argument has been copied in."""
+        """The size is checked only once the argument has been copied in."""
         row = self.ioctl_row(command)
         if row is None:
             raise LinuxError(errno.ENOTTY)

@@ -1,4 +1,4 @@
-"""What is counted of a region.  Counting costs the same however many sharers there are."""
+"""The counts of a region.  Counting costs the same however many sharers there are."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 from emu.linux.mman import Prot
 
-#: Processes that a region's figures name; the pages of further ones count as nobody's.
+#: The most processes that a region's figures list; pages of further ones count as nobody's.
 MAX_PIDS = 4096
 
 
 @dataclass
 class Peaks:
-    """The most that a region ever had."""
+    """The peak figures of a region."""
 
     sharers: int = 0
     pagetable_bytes: int = 0
@@ -28,14 +28,14 @@ class Figures:
     #: Faults that linked a slot, and faults that were resolved in the host mm.
     link_faults: int = 0
     populate_faults: int = 0
-    #: Pages that came into the region's tables by faults of a process, by pid (0: none).
+    #: Pages added to the region's tables by faults, by pid of the process (0: none).
     pages_by_pid: dict[int, int] = field(default_factory=dict)
-    #: Who made a shared table by the first fault in its slot: host address of the slot -> pid.
+    #: The process that made a shared table by the first fault in its slot: host address of the slot -> pid.
     table_makers: dict[int, int] = field(default_factory=dict)
     peaks: Peaks = field(default_factory=Peaks)
 
     def populated(self, pid: int, pages: int) -> None:
-        """A fault in the host mm, on behalf of a process, has added pages."""
+        """Count the pages added by a fault in the host mm on behalf of a process."""
         self.populate_faults += 1
         if pages:
             if pid not in self.pages_by_pid and len(self.pages_by_pid) >= MAX_PIDS:

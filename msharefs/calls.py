@@ -1,7 +1,7 @@
 """mshare(2) and mshare_unlink(2): the two system calls of the first series (Khalid Aziz, April 2022).
 
 mshare() gives a name to a range of the caller, whose mappings move into the region; others attach to the name at the
-same address; mshare_unlink() removes the name when everybody has called it.
+same address; mshare_unlink() removes the name once all of them have called it.
 """
 
 from __future__ import annotations
@@ -55,18 +55,18 @@ class MshareCalls:
             Syscall(NR_MSHARE, "mshare", self.sys_mshare, (STRING, ADDRESS, SIZE, Named(OpenFlags), MODE)),
             Syscall(NR_MSHARE_UNLINK, "mshare_unlink", self.sys_mshare_unlink, (STRING,)),
         )
-        #: What the kernel has under these numbers without msharefs (later kernels: cachestat and fchmodat2).
+        #: The calls that these numbers have without msharefs (later kernels: cachestat and fchmodat2).
         registered = {call.number: kernel.entry.lookup(call.number) for call in self.table}
         self.later = {number: call for number, call in registered.items() if call is not None}
 
     def instance(self) -> MshareSuperBlock | None:
-        """The instance that the calls act on: the one with ``abi=v1``, or else the first that has them."""
+        """The instance that the calls act on: the one with ``abi=v1``, or else the first with the calls."""
         ready = [sb for sb in self._mounted if sb.has_calls]
         return next((sb for sb in ready if sb.options.abi == "v1"), ready[0] if ready else None)
 
     def register(self) -> None:
-        """Where every mounted instance is without mshare(2), its numbers are what later kernels use them for.  An
-        interface's own calls are there once an instance with it has been mounted.
+        """If no mounted instance has mshare(2), its numbers mean what they mean in later kernels.  The calls of an
+        interface exist once an instance with it has been mounted.
         """
         off = bool(self._mounted) and not any(sb.has_calls for sb in self._mounted)
         for call in self.table:
@@ -141,7 +141,7 @@ class MshareCalls:
             sb.regions.abandon(region)
             raise
         try:
-            file = _open(kernel, inode, name)  # all that can be refused comes before the memory moves
+            file = _open(kernel, inode, name)  # everything that can fail comes before the memory moves
             try:
                 self._take_over(sb, task, region, vmas)
             except LinuxError:
@@ -155,11 +155,11 @@ class MshareCalls:
 
     @staticmethod
     def _take_over(sb: MshareSuperBlock, task: Task, region: Region, vmas: list[Vma]) -> None:
-        """The caller's mappings become the region's.  LinuxError(ENOMEM) leaves them with the caller."""
+        """Give the caller's mappings to the region.  LinuxError(ENOMEM) leaves them with the caller."""
         if Quirk.A1_LEAKS in sb.options.quirks:
             copy_and_leak(region, task.mm, region.host_base, region.host_base + region.size, vmas)
         else:
-            from emu.mm.handover import hand_over  # 1 ms; mshare() is there from the start, and few call it
+            from emu.mm.handover import hand_over  # 1 ms; mshare() exists from the start, and few programs call it
 
             hand_over(task.mm, region.host, vmas)
 
@@ -218,19 +218,19 @@ class MshareCalls:
 
 def _open(kernel: Kernel, inode: RegionV1, name: str) -> InfoV1File:
     """The file of a window.  LinuxError(ENFILE) if the machine has as many open files as it can."""
-    # for writing too: what the file allows is no limit to the window's rights
+    # for writing too: the file's mode does not limit the window's rights
     return InfoV1File(_place(kernel, inode, name), OpenFlags.RDWR)
 
 
 def _remove_name(kernel: Kernel, sb: MshareSuperBlock, inode: RegionV1, name: str) -> None:
-    """Take the name out of the root."""
+    """Remove the name from the root."""
     place = _place(kernel, inode, name)
     sb.root.remove(name)
     place.mount.root.drop(name)
 
 
 def _place(kernel: Kernel, inode: RegionV1, name: str) -> Path:
-    """Where the region's file is."""
+    """The path of the region's file."""
     for mount in kernel.vfs.mount_table:
         if mount.sb is inode.sb:
             return kernel.vfs.walker(None).lookup(mount.root_path, name)

@@ -1,4 +1,4 @@
-"""What the files of several interface generations have in common: a control file, and one that tells its range."""
+"""Common parts of the files of several interface generations: a control file, and one whose range can be read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ PROT, MAP_FLAGS = Named(Prot), Named(MapFlags)
 
 
 def mshare_create(where: str) -> Struct:
-    """struct mshare_create, whose first field has been an address and is an offset; ``offset`` is that in the file."""
+    """struct mshare_create, whose first field is an address or, in later series, an offset; ``offset`` is that in the
+    file.
+    """
     first = {where: HEX}
     return Struct("mshare_create", **first, size=SIZE, offset=SIZE, prot=PROT, flags=MAP_FLAGS, fd=FD)
 
@@ -48,7 +50,7 @@ class ControlFile(File):
         return self.inode.region
 
     def check_may_change(self) -> None:
-        """EACCES where the mount option ``strict-fd`` wants a descriptor for writing, and this is none."""
+        """EACCES if the mount option ``strict-fd`` requires a writable descriptor and this one is not."""
         if self.region.options.strict_fd == "on" and not self.writable:
             raise LinuxError(errno.EACCES)
 
@@ -61,7 +63,7 @@ class ControlFile(File):
 
 def object_file(task: Task, fd: int, flags: int, prot: int) -> File:
     """The open file of an object.  LinuxError: EBADF; EINVAL for a region, or MAP_HUGETLB with another kind of file;
-    EACCES for what the descriptor does not allow.
+    EACCES for rights that the descriptor does not allow.
     """
     file = task.files.get(fd)
     if (flags & MapFlags.HUGETLB and not isinstance(file, HugetlbFile)) or isinstance(file.inode, RegionInode):
@@ -89,7 +91,7 @@ class RangeFile(ControlFile):
 
 
 class EarlyRegionInode(RegionInode):
-    """A region's file whose size has no meaning: ftruncate takes what any small file may have, and st_size stays 0
+    """A region's file whose size has no meaning: ftruncate accepts any size of a small file, and st_size stays 0
     (mshare-observed.md, section 13).
     """
 
@@ -99,5 +101,5 @@ class EarlyRegionInode(RegionInode):
 
 
 def early_fallocate(offset: int, length: int) -> None:
-    """fallocate(2) on a file without that operation: the size limit is looked at first."""
+    """fallocate(2) on a file without that operation: the size limit is checked first."""
     raise LinuxError(errno.EFBIG if offset + length > MAX_NON_LFS else errno.EOPNOTSUPP)

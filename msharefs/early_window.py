@@ -1,7 +1,7 @@
 """Windows of the series up to September 2024, whose faults went through the generic handler.
 
-That handler tests the rights of the window before it looks for the shared table, so they count where a page is not
-there yet; once it is, the hardware asks the shared entry alone (mshare-observed.md, section 13).
+That handler tests the rights of the window before it looks for the shared table, so they matter only while a page is
+absent; once it is present, the hardware checks only the shared entry (mshare-observed.md, section 13).
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _READ_ONLY = np.uint64(~RW & (1 << 64) - 1)
 
 
 class EarlyWindow(WindowOperations):
-    """A window at the region's own address.  It is unmapped whole; mprotect of the whole is allowed, since these
-    series stopped splits only.
+    """A window at the region's own address.  It is unmapped whole; mprotect of the whole is allowed, since these series
+    prevented only splits.
     """
 
     def __init__(self, region: Region) -> None:
         super().__init__(region, identity=True)
 
     def fault(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:
-        # access_error(): a fetch or a read needs a window that allows anything; what exactly, the entry says later
+        # access_error(): a fetch or a read needs a window that allows any access; the entry decides later
         if not (vma.allows(access) if access == Access.WRITE else vma.prot):
             return FaultResult.ACCERR
         return super().fault(mm, vma, address, access)
@@ -48,9 +48,10 @@ class EarlyWindow(WindowOperations):
         check_window(self.region, prot)
 
     def protected(self, mm: AddressSpace, vma: Vma) -> None:
-        """Take write access from the shared entries, so that the next store comes to :meth:`fault`, in every process.
+        """Take write access from the shared entries, so that the next store faults into :meth:`fault`, in every
+        process.
 
-        Where a window allows it, it is given back then.
+        If the window allows writing, the fault gives it back.
         """
         if vma.prot & Prot.WRITE:
             return
@@ -68,10 +69,10 @@ class EarlyWindow(WindowOperations):
 
 
 class PartedWindow(EarlyWindow):
-    """A window that mprotect may cut into parts with rights of their own (June 2022).  The parts go together.
+    """A window that mprotect may split into parts with different rights (June 2022).  The parts are unmapped together.
 
-    The posted code lets munmap take a part out, whose page stays reachable through the slot's link: "prevented until
-    it is supported", says its author (30 Jun 2022), so here that is EINVAL.
+    The posted code lets munmap remove a part, whose page stays reachable through the slot's link: "prevented until it
+    is supported", says its author (30 Jun 2022), so here that is EINVAL.
     """
 
     def open(self, mm: AddressSpace, vma: Vma) -> None:
@@ -83,7 +84,7 @@ class PartedWindow(EarlyWindow):
         vma.private_data = window
 
     def _of(self, mm: AddressSpace) -> Window | None:
-        """The window of an address space: there is one at most, since all are at the region's address."""
+        """The window of an address space, which has at most one, since windows are at the region's address."""
         return next(iter(self.region.windows_of(mm)), None)
 
     def close(self, mm: AddressSpace, vma: Vma) -> None:
@@ -93,7 +94,7 @@ class PartedWindow(EarlyWindow):
             super().close(mm, vma)
 
     def may_split(self, vma: Vma, address: int) -> None:
-        """mprotect may; see :meth:`may_unmap` for the rest."""
+        """mprotect may split; see :meth:`may_unmap` for the other cases."""
 
     def may_unmap(self, vma: Vma, start: int, end: int) -> None:
         region = self.region
@@ -101,5 +102,5 @@ class PartedWindow(EarlyWindow):
             raise LinuxError(errno.EINVAL)
 
     def mprotect(self, vma: Vma, start: int, end: int, prot: Prot) -> None:
-        """Any part."""
+        """Any part may change its rights."""
         check_window(self.region, prot)

@@ -58,7 +58,7 @@ class InfoInode(Inode):
 
 
 class RegionInode(Inode):
-    """A region's file.  How it is opened, and what can be done with it, is up to the interface generation."""
+    """A region's file.  The interface generation decides how it is opened and used."""
 
     #: Made by mshare(2): only mshare_unlink(2) removes it (S_IMMUTABLE).
     immutable = False
@@ -111,7 +111,7 @@ class MshareDirectory(SimpleDirectory):
 
 
 class ClosedDirectory(MshareDirectory):
-    """The root where system calls make the files: looking and listing is all that can be done with it."""
+    """The root if system calls make the files: guests can only look up and list names."""
 
     def create(self, name: str, owner: NewOwner) -> Inode:
         raise LinuxError(errno.EACCES)
@@ -139,23 +139,23 @@ def _none(mounted: Sequence[MshareSuperBlock]) -> tuple[Syscall, ...]:
 
 @dataclass(frozen=True)
 class Abi:
-    """One interface generation: what an instance that is mounted with it has."""
+    """One interface generation: the properties of an instance that is mounted with it."""
 
     name: str
     #: The posting.
     source: str
     #: creat(2) of a region's file: the instance, the name, the owner.
     create: Callable[[MshareSuperBlock, str, NewOwner], RegionInode] = _never
-    #: What the root and the directories in it are.
+    #: The class of the root and of the directories in it.
     directory: type[MshareDirectory] = MshareDirectory
     root_mode: int = 0o777
-    #: There is a file mshare_info in the root.
+    #: Whether the root has a file mshare_info.
     has_info: bool = True
-    #: mshare(2) and mshare_unlink(2) act on the instance, unless the mount option ``syscalls`` says otherwise.
+    #: Whether mshare(2) and mshare_unlink(2) act on the instance, unless the mount option ``syscalls`` overrides it.
     calls: bool = False
-    #: System calls of its own, which the machine has once an instance has been mounted, for all that are.
+    #: Its own system calls, which the machine has once an instance has been mounted, for all instances.
     own_calls: Callable[[Sequence[MshareSuperBlock]], tuple[Syscall, ...]] = _none
-    #: Every mount shows the same instance.
+    #: Whether every mount shows the same instance.
     single: bool = False
 
 
@@ -194,9 +194,9 @@ class MshareSuperBlock(SuperBlock):
         return self.options.value(name)
 
     def remount(self, options: str) -> None:
-        """What may change takes effect at once, for the regions that exist too.
+        """Change options; this takes effect at once, also for existing regions.
 
-        LinuxError(EBUSY) if a window is not what ``strict-prot`` wants.
+        LinuxError(EBUSY) if a window violates ``strict-prot``.
         """
         changed = parse(options, self.fstype.abis, self.options)
         if changed.strict_prot == "on":
@@ -212,7 +212,7 @@ class MshareSuperBlock(SuperBlock):
             region.configure(self.options)
 
     def put_super(self) -> None:
-        """The last mount is gone: regions that still have a name go too."""
+        """The last mount is gone: remove the regions that still have a name."""
         self.fstype.mounted.remove(self)
         self.fstype.changed()
         drop_tree(self.root)
@@ -230,8 +230,8 @@ class MshareFsType(FileSystemType):
         mounted: list[MshareSuperBlock],
         changed: Callable[[], None],
     ) -> None:
-        """``abis``: the interface generations, by the value of ``abi=``; ``mounted``: the instances, of which
-        ``changed`` is told that they, or their options, are others.
+        """``abis``: the interface generations, by the value of ``abi=``; ``mounted``: the instances; ``changed`` is
+        called when they or their options change.
         """
         self.regions = regions
         self.abis = abis

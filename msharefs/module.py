@@ -23,7 +23,7 @@ def init(kernel: Kernel) -> None:
     regions, calls = Regions(kernel), MshareCalls(kernel, mounted)
 
     def size_text() -> bytes:
-        """The unit of the instance that mshare(2) acts on, or else of the first."""
+        """The unit of the instance on which mshare(2) acts, or else of the first one."""
         instance = calls.instance() or next(iter(mounted), None)
         unit = unit_of("pmd") if instance is None else instance.unit
         return f"{unit}\n".encode()

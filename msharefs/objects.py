@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from emu.kernel.task import Task
     from msharefs.region import Region
 
-#: What is handed on to the mapping in the host mm; POPULATE has no effect there, and pages of LOCKED objects are locked
-#: when they are touched, as observed.
+#: The flags that are passed on to the mapping in the host mm; POPULATE has no effect there, and pages of LOCKED objects
+#: are locked when they are touched, as observed.
 _PASSED_ON = (
     MapFlags.TYPE | MapFlags.ANONYMOUS | MapFlags.NORESERVE | MapFlags.FIXED_NOREPLACE | MapFlags.FIXED
     | MapFlags.LOCKED
@@ -67,7 +67,7 @@ def _map(
                 "level=pte shares PTE tables, and a huge page has none: objects of huge pages need level=pmd or pud"
             )
             raise LinuxError(errno.EINVAL)
-        if offset + size > region.size:  # now that it is rounded up
+        if offset + size > region.size:  # checked again after rounding up
             raise LinuxError(errno.EINVAL)
     if offset % PAGE_SIZE or not size:
         raise LinuxError(errno.EINVAL)
@@ -88,7 +88,7 @@ def _map(
 
 
 def unmap_range(region: Region, offset: int, size: int) -> None:
-    """Take the objects out of a range: all sharers lose the pages at once.  LinuxError(EINVAL) for a bad range."""
+    """Remove the objects of a range: all sharers lose the pages at once.  LinuxError(EINVAL) for a bad range."""
     if size > region.size or offset >= region.size or offset + size > region.size:
         raise LinuxError(errno.EINVAL)
     region.note_peaks()
@@ -96,7 +96,7 @@ def unmap_range(region: Region, offset: int, size: int) -> None:
 
 
 def _range(region: Region, offset: int, size: int) -> tuple[int, int]:
-    """The host addresses of a range of the region.  LinuxError(EINVAL) if it is not one, or not of whole pages."""
+    """The host addresses of a range of the region.  LinuxError(EINVAL) if it is invalid or not of whole pages."""
     if offset % PAGE_SIZE or not size or offset >= region.size or size > region.size - offset:
         raise LinuxError(errno.EINVAL)
     start = region.host_base + offset
@@ -116,8 +116,8 @@ def _covering(region: Region, start: int, end: int) -> list[Vma]:
 
 
 def protect_range(region: Region, offset: int, size: int, prot: int) -> int:
-    """Give a range other rights, in every sharer at once: each entry of the shared tables is written once, and there
-    is one flush.  Returns how many entries were there.
+    """Change the rights of a range, in every sharer at once: each entry of the shared tables is written once, and there
+    is one flush.  Returns how many entries there were.
 
     LinuxError as mprotect(2) gives it, before anything changes: EINVAL, ENOMEM for a hole, EACCES for a file that may
     not be written, or (``strict-prot``) a window that allows less.
@@ -148,7 +148,7 @@ def protect_range(region: Region, offset: int, size: int, prot: int) -> int:
     return changed
 
 
-#: What a region takes.
+#: The advice that a region accepts.
 _ADVICE = frozenset({
     Advice.NORMAL, Advice.RANDOM, Advice.SEQUENTIAL, Advice.WILLNEED, Advice.DONTNEED, Advice.REMOVE, Advice.HUGEPAGE,
     Advice.NOHUGEPAGE, Advice.COLD, Advice.PAGEOUT, Advice.POPULATE_READ, Advice.POPULATE_WRITE,
@@ -158,10 +158,10 @@ _ADVICE = frozenset({
 def advise_range(region: Region, task: Task, offset: int, size: int, advice: int) -> None:
     """Advise on a range, for every sharer at once.
 
-    DONTNEED takes the pages out of the shared tables (their contents stay where an object is shared), REMOVE drops
-    the contents too, POPULATE_READ and POPULATE_WRITE fill the tables; the others have no effect.  LinuxError(EINVAL)
-    for a bad range, a part of a huge page or other advice, ENOMEM for a hole, EACCES for REMOVE where an object cannot
-    be written, EFAULT or ENOMEM where a page cannot be made.
+    DONTNEED takes the pages out of the shared tables (their contents stay where an object is shared), REMOVE drops the
+    contents too, POPULATE_READ and POPULATE_WRITE fill the tables; the others have no effect.  LinuxError(EINVAL) for a
+    bad range, a part of a huge page or other advice, ENOMEM for a hole, EACCES for REMOVE where an object cannot be
+    written, EFAULT or ENOMEM if a page cannot be made.
     """
     start, end = _range(region, offset, size)
     if advice not in _ADVICE:
@@ -170,7 +170,7 @@ def advise_range(region: Region, task: Task, offset: int, size: int, advice: int
     if advice == Advice.DONTNEED:
         ops = vmas[0].ops
         if ops.page_size == PAGE_SIZE and all(vma.ops is ops for vma in vmas):
-            ops.zap(region.host, vmas[0], start, end)  # all of them: the tables do not tell objects apart
+            ops.zap(region.host, vmas[0], start, end)  # of all objects: the tables do not distinguish them
         else:
             for vma in vmas:
                 vma.ops.zap(region.host, vma, max(vma.start, start), min(vma.end, end))
@@ -189,14 +189,14 @@ def _populate(region: Region, task: Task, start: int, end: int, access: Access) 
 
 
 def check_object(region: Region, prot: Prot) -> None:
-    """``strict-prot``: LinuxError(EACCES) if a window does not allow what an object is to allow."""
+    """``strict-prot``: LinuxError(EACCES) if a window does not allow the rights that an object gets."""
     if region.options.strict_prot == "on" and any(prot & ~window for window in window_rights(region)):
         raise LinuxError(errno.EACCES)
 
 
 def check_window(region: Region, prot: Prot) -> None:
-    """Whether a window may be made: LinuxError(EINVAL) once the owner's exit has emptied the region, and
-    (``strict-prot``) EACCES if an object allows what the window is not to allow.
+    """Check that a window may be made: LinuxError(EINVAL) once the owner's exit has emptied the region, and
+    (``strict-prot``) EACCES if an object has rights that the window lacks.
     """
     if region.orphaned:
         raise LinuxError(errno.EINVAL)

@@ -22,15 +22,15 @@ ON_OFF = ("on", "off")
 
 
 def _option(default: str, values: Collection[str], meaning: str, *, fixed: bool = False) -> Any:
-    """A field: its values (empty: those that :func:`parse` is told), and whether it is ``fixed`` once mounted."""
+    """A field: its values (empty: those passed to :func:`parse`), and whether it is ``fixed`` once mounted."""
     return dataclasses.field(default=default, metadata={"values": tuple(values), "meaning": meaning, "fixed": fixed})
 
 
 @dataclass(frozen=True)
 class MountOptions:
-    """What a mounted instance does.  An option's name is the field's, with ``-`` for ``_``; a bare name of an option
-    that is on or off means on.  ``quirk=`` can be given several times and be followed by more names; ``quirk=none``
-    clears what came before.
+    """What a mounted instance does.  An option's name is the field's, with ``-`` for ``_``; the bare name of an on/off
+    option means on.  ``quirk=`` can be given several times and be followed by more names; ``quirk=none`` clears the
+    earlier ones.
     """
 
     level: str = _option("pmd", LEVELS, "the table that is shared; with it the unit", fixed=True)
@@ -68,7 +68,7 @@ class MountOptions:
         return None if option is None else str(getattr(self, option.name))
 
     def shown(self) -> str:
-        """The options for /proc/mounts: the level, which no posting has, and whatever is not the default."""
+        """The options for /proc/mounts: the level, which no posting has, and all that differ from the default."""
         words = [f"level={self.level}"]
         for option in dataclasses.fields(self):
             value = getattr(self, option.name)

@@ -1,7 +1,7 @@
 """Defects of the posted kernels, as switches that are off: ``-o quirk=stale-munmap,y0-stale-link``.
 
-Each does what the posted code did, as far as that can be seen from a guest, and no harm to the emulator: what is left
-dangling keeps its frames, the audit or the stale-translation detector says what is wrong, and the machine ends.
+Each reproduces what the posted code did, as far as a guest can see it, without harm to the emulator: dangling entries
+keep their frames, the audit or the stale-translation detector reports what is wrong, and the machine ends.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Quirk(StrEnum):
     MREMAP_WINDOW = "mremap-window"
     #: Second series and 2024: munmap of a window leaves the linking entries in place.
     Y0_STALE_LINK = "y0-stale-link"
-    #: Third series: an object is mapped with VMA flags that nobody initialised; here, with random rights more.
+    #: Third series: an object is mapped with VMA flags that nobody initialised; here, additional rights are random.
     UNINIT_VMFLAGS = "uninit-vmflags"
-    #: First series: what mapped the donor's memory before leaks when the region takes it over.
+    #: First series: the tables that mapped the donor's memory leak when the region takes it over.
     A1_LEAKS = "a1-leaks"
     #: Second series: a page that was read before it is written is the zero page of the whole machine.
     ZERO_PAGE_WRITE = "zero-page-write"
@@ -42,7 +42,7 @@ class Quirk(StrEnum):
     THREAD_OWNER = "thread-owner"
 
 
-#: What finds it: the stale-translation detector (``--check-tlb``), the audit (``--audit``), or the program alone.
+#: What detects each: the stale-translation detector (``--check-tlb``), the audit (``--audit``), or the program alone.
 FOUND_BY = dict.fromkeys(Quirk, "audit") | {Quirk.STALE_MUNMAP: "detector", Quirk.THREAD_OWNER: "program"}
 
 
@@ -51,8 +51,8 @@ Quirks = frozenset[Quirk]
 
 
 def keeps_translations(quirks: Quirks, tables: SharedTables, mm: AddressSpace, slot_address: int) -> bool:
-    """Flush only the first page of a slot whose link has gone, and under 5-level paging nothing, as observed; False if
-    it is to be flushed whole.
+    """Flush only the first page of a slot whose link has gone, and nothing under 5-level paging, as observed; False if
+    the whole slot must be flushed.
     """
     if Quirk.STALE_MUNMAP not in quirks:
         return False
@@ -66,19 +66,19 @@ def keeps_translations(quirks: Quirks, tables: SharedTables, mm: AddressSpace, s
 
 
 def leaves_links(quirks: Quirks, mm: AddressSpace) -> bool:
-    """Whether an address space that unmaps a window keeps its links; at its end they go in any case."""
+    """Whether an address space that unmaps a window keeps its links; its end removes them in any case."""
     return Quirk.Y0_STALE_LINK in quirks and mm.users > 0
 
 
 def rights_of_object(quirks: Quirks, prot: Prot, random: Random) -> Prot:
-    """The rights that an object gets for those asked for."""
+    """The rights that an object gets for the requested ones."""
     if Quirk.UNINIT_VMFLAGS in quirks:
         return prot | Prot(random.getrandbits(3))
     return prot
 
 
 def write_zero_page(quirks: Quirks, host: AddressSpace, host_address: int) -> bool:
-    """Make the entry of a page that was only read writable as it is; False if it does not map the zero page."""
+    """Make the entry of a page that was only read writable without a copy; False if it does not map the zero page."""
     if Quirk.ZERO_PAGE_WRITE not in quirks:
         return False
     q, slot = host.frames.ram.qwords, host.tables.entry_slot(host_address, 1)
@@ -91,10 +91,10 @@ def write_zero_page(quirks: Quirks, host: AddressSpace, host_address: int) -> bo
 
 
 def copy_and_leak(tables: SharedTables, mm: AddressSpace, start: int, end: int, vmas: list[Vma]) -> None:
-    """Copy the donor's entries in [start, end) to the region as fork would, and forget the donor's tables with all they
-    hold.
+    """Copy the donor's entries in [start, end) to the region as fork would, and forget the donor's tables with
+    everything they hold.
 
-    LinuxError(ENOMEM), with tables in the region that its end frees.
+    LinuxError(ENOMEM) leaves tables in the region, which its end frees.
     """
     host, frames = tables.host, mm.frames
     for vma in vmas:
@@ -122,7 +122,7 @@ def copy_and_leak(tables: SharedTables, mm: AddressSpace, start: int, end: int, 
 
 
 def move_window(quirks: Quirks, tables: SharedTables, mm: AddressSpace, new_start: int) -> bool:
-    """Whether mremap may move a window there: to an aligned address, and the tables are wrong from then on."""
+    """Whether mremap may move a window there: only to an aligned address, after which the tables are wrong."""
     if Quirk.MREMAP_WINDOW not in quirks or new_start % tables.unit:
         return False
     mm.tables.damaged = tables.host.tables.damaged = True

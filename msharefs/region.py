@@ -1,4 +1,4 @@
-"""Regions: a host mm that owns shared tables, with a size, an owner and what each series of postings does with them.
+"""Regions: a host mm that owns shared tables, with a size, an owner and the behaviour of each series of postings.
 
 ``level=pmd`` is the default; every posting has ``level=pud``.  The linking itself: :mod:`emu.mm.shared_tables`.
 """
@@ -25,13 +25,12 @@ if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
 
-#: Where region byte 0 lies in the host mm (mshare_base in the third series): the same below every unit as any aligned
-#: address.
+#: The host mm address of region byte 0 (mshare_base in the third series), which is aligned to every unit.
 MSHARE_BASE = 1 << 39
 
 
 class Region(SharedTables):
-    """A shared range.  ``size`` is in bytes, 0 until it is set; ``host_base`` is where its first byte lies in the
+    """A shared range.  ``size`` is in bytes, 0 until it is set; ``host_base`` is the address of its first byte in the
     host mm.
     """
 
@@ -46,8 +45,8 @@ class Region(SharedTables):
         at_owner_exit: str = "persist",
         tlb: str = "all",
     ) -> None:
-        """``at_owner_exit`` (``die`` or ``persist``) and ``tlb`` are what the interface says; the mount options
-        ``owner`` and ``tlb`` override it.
+        """``at_owner_exit`` (``die`` or ``persist``) and ``tlb`` are the interface's values; the mount options
+        ``owner`` and ``tlb`` override them.
 
         LinuxError(ENOMEM) without a frame for the host mm's PGD.
         """
@@ -61,13 +60,13 @@ class Region(SharedTables):
         self._tlb = tlb
         #: The owner's exit has emptied the region.
         self.orphaned = False
-        #: What each object was asked to allow, the latest last: [start, end) in the host mm, and the rights.
+        #: The requested rights of each object, the latest last: [start, end) in the host mm, and the rights.
         self.asked: list[tuple[int, int, Prot]] = []
         self.figures = Figures()
         self.configure(options)
 
     def configure(self, options: MountOptions) -> None:
-        """Take over the options of the mounted instance, also when that is mounted anew with others."""
+        """Adopt the options of the mounted instance, also after a remount with others."""
         self.options = options
         self.host.tlb_policy = options.tlb or self._tlb
 
@@ -88,7 +87,7 @@ class Region(SharedTables):
         super().drop_window(window)
 
     def note_peaks(self) -> None:
-        """Keep the largest figures seen, for the report on a region that has ended."""
+        """Keep the peak figures, for the report on a region that has ended."""
         peaks = self.figures.peaks
         peaks.sharers = max(peaks.sharers, self.sharers)
         peaks.pagetable_bytes = max(peaks.pagetable_bytes, self.host.tables.table_bytes)
@@ -134,7 +133,7 @@ class Region(SharedTables):
     def displace(self, mm: AddressSpace, address: int, slot: int) -> None:
         if not mm.tables.damaged:
             super().displace(mm, address, slot)
-        q = self.host.frames.ram.qwords  # a quirk has left it there
+        q = self.host.frames.ram.qwords  # a quirk has left the entry there
         if mm.tables.links.pop(slot, False):
             mm.context.share_counts.dec((q[slot] & ADDRESS) >> PAGE_SHIFT)
         q[slot] = 0
@@ -153,7 +152,7 @@ class Region(SharedTables):
             super().flush_slot(mm, address)
 
     def check_objects(self) -> Iterator[str]:
-        """For the audit: no object may have other rights than it was asked to have."""
+        """For the audit: every object must have the requested rights."""
         for vma in self.host.vmas:
             asked = next((prot for start, end, prot in reversed(self.asked) if start <= vma.start < end), vma.prot)
             if vma.prot != asked:
@@ -172,7 +171,7 @@ class Region(SharedTables):
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def lose_owner(self) -> None:
-        """The owner has exited: everything in the region is unmapped, and nobody can map it again (third series,
+        """The owner has exited: everything in the region is unmapped, and it cannot be mapped again (third series,
         17/22).
         """
         self.note_peaks()

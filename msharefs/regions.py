@@ -1,4 +1,4 @@
-"""The regions of one machine: those that exist, and the ended ones as they were at most."""
+"""The regions of one machine: the existing ones, and the peak figures of ended ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from emu.kernel.task import Task
     from msharefs.options import MountOptions
 
-#: Regions that have ended and are still reported.
+#: The most ended regions that are still reported.
 MAX_ENDED = 1024
 
 
@@ -48,7 +48,7 @@ class Regions:
         return [region for region, its in self._instances.items() if its is instance]
 
     def abandon(self, region: Region) -> None:
-        """A region could not be made after all."""
+        """Remove a region whose creation failed."""
         del self._instances[region]
         region.destroy()
 
@@ -59,14 +59,14 @@ class Regions:
         del self._instances[region]
 
     def exit_task(self, task: Task) -> None:
-        """A process ends: so do the contents of every region that it owns and that is to end with its owner."""
+        """A process ends: empty every region that it owns and that ends with its owner."""
         for region in self._instances:
             owner = region.owner
             if owner is not None and owner.group is task.group and region.dies_with_owner and not region.orphaned:
                 region.lose_owner()
 
     def exit_thread(self, task: Task) -> None:
-        """A thread ends, and takes what it owns with it where the owner is a thread."""
+        """A thread ends: empty the regions that it owns, where the owner is a thread."""
         for region in self._instances:
             if region.owner is not task or Quirk.THREAD_OWNER not in region.options.quirks:
                 continue
@@ -74,13 +74,13 @@ class Regions:
                 region.lose_owner()
 
     def report(self) -> list[dict[str, Any]]:
-        """Every region, those that live first."""
+        """Every region, the living ones first."""
         for region in self._instances:
             region.note_peaks()
         pids = {task.mm.serial: task.tgid for task in self.kernel.tasks.values() if task.alive}
         return [*(describe(region, pids, ended=False) for region in self._instances), *self._ended]
 
     def audit(self) -> Iterator[str]:
-        """What is wrong with regions whether or not anybody maps them."""
+        """Findings about regions, whether or not they are mapped."""
         for region in self._instances:
             yield from region.check_objects()

@@ -1,4 +1,4 @@
-"""How a region is told of: to ``--json``, and in /sys/kernel/debug/mshare.
+"""The report on regions: for ``--json``, and in /sys/kernel/debug/mshare.
 
 No posted kernel shows any of this (the figures of a host mm are in no /proc entry).
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def shared_tables(region: Region) -> Iterator[dict[str, Any]]:
-    """Each table that can be linked: where it is, what it covers, how many entries of sharers point at it."""
+    """Each table that can be linked: its address, its range, and how many entries of sharers point at it."""
     share_counts, makers = region.kernel.share_counts, region.figures.table_makers
     for address, frame in sorted(_linkable(region)):
         yield {
@@ -54,7 +54,7 @@ def _linkable(region: Region) -> Iterator[tuple[int, int]]:
 
 
 def objects(region: Region) -> Iterator[dict[str, Any]]:
-    """What is mapped in the region, by offset."""
+    """The objects mapped in the region, by offset."""
     for vma in region.host.vmas:
         yield {
             "region_offset": vma.start - region.host_base,
@@ -71,7 +71,7 @@ def _backing(region: Region, vma: Vma) -> str:
 
 
 def describe(region: Region, pids: dict[int, int], *, ended: bool) -> dict[str, Any]:
-    """The region as ``--json`` shows it; one that has ended with the most it had.
+    """The region as ``--json`` shows it; an ended one with its peak figures.
 
     ``pids`` are the processes by the serial number of their address space.
     """
@@ -104,7 +104,7 @@ def describe(region: Region, pids: dict[int, int], *, ended: bool) -> dict[str, 
 
 
 def text(regions: Iterable[dict[str, Any]]) -> str:
-    """The same for people: /sys/kernel/debug/mshare."""
+    """The same as text: /sys/kernel/debug/mshare."""
     return "".join("\n".join(_lines(region)) + "\n" for region in regions)
 
 

@@ -1,4 +1,4 @@
-"""The VMA of a window: what the kernel's memory management asks of it."""
+"""The VMA of a window: its operations for memory management."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from msharefs.region import Region
 
 
 class WindowOperations(SharedTableOperations):
-    """vm_operations_struct of a window.  It is mapped and unmapped whole, and its rights are those of the region's
+    """vm_operations_struct of a window.  It is mapped and unmapped as a whole, and its rights are those of the region's
     objects.
 
-    ``identity``: host address and window address are the same (first series), instead of counted from the window's
-    start.
+    ``identity``: host address and window address are the same (first series); otherwise addresses are counted from the
+    window's start.
     """
 
     #: VM_MSHARE, for which no kernel has a mnemonic.
@@ -36,8 +36,8 @@ class WindowOperations(SharedTableOperations):
         return 0 if self._identity else self.region.host_base - vma.start
 
     def gup_fault(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:
-        """The posted kernels have no way to resolve a fault for somebody else in a window: EFAULT where the page is not
-        in this process's own tables yet.  ``gup=resolve`` resolves it in the host mm.
+        """The posted kernels cannot resolve a fault in a window for another process: EFAULT if the page is not in this
+        process's own tables yet.  ``gup=resolve`` resolves it in the host mm.
         """
         if self.region.options.gup == "resolve":
             return self.fault(mm, vma, address, access)

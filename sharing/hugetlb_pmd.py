@@ -1,10 +1,10 @@
-"""Sharing of PMD tables between processes that map the same huge pages, without being asked: what Linux does on x86
+"""Automatic sharing of PMD tables between processes that map the same huge pages, as Linux does on x86
 with CONFIG_ARCH_WANT_HUGE_PMD_SHARE (huge_pmd_share() and huge_pmd_unshare() in mm/hugetlb.c).
 
-Two shared mappings of one hugetlb file that both cover an aligned 1 GiB whole, show the same part of the file there and
-have the same flags translate it alike.  So the fault of the second points its PUD entry at the PMD table of the first,
-and what one of them faults in is there for both.  The table belongs to the one that made it.  Whoever is about to
-change entries for itself alone (munmap, mprotect, mremap, truncation, exit) first lets go of the table: the others
+Two shared mappings of one hugetlb file translate an aligned 1 GiB alike if both cover it whole, map the same part of
+the file there and have the same flags.  So a fault in the second points its PUD entry at the PMD table of the first,
+and a page that one of them faults in is present for both.  The table belongs to the one that made it.  Whoever is about
+to change entries for itself alone (munmap, mprotect, mremap, truncation, exit) first lets go of the table: the others
 keep it, and if it was the owner's, one of them becomes its owner.
 """
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 #: The level of the entries that link, and what one of them covers: 1 GiB.
 PUD = 3
 UNIT = span(PUD)
-#: Flags that may differ (VM_LOCKED_MASK): to lock pages changes no entry.
+#: Flags that may differ (VM_LOCKED_MASK): locking pages changes no entry.
 _LOCKED = VmFlags.LOCKED | VmFlags.LOCKONFAULT
 #: The parts of an address below an entry of the PMD.
 _PMD_MASK = UNIT - span(2)
@@ -91,11 +91,11 @@ class HugetlbPmd(TableSharer):
 
     @staticmethod
     def _shareable(mm: AddressSpace, vma: Vma, base: int) -> bool:
-        """vma_shareable(): a shared mapping that covers the whole GiB; not in the host mm of somebody else's design."""
+        """vma_shareable(): a shared mapping that covers the whole GiB; not in the host mm of another design."""
         return vma.shared and not mm.shared_tables and vma.start <= base and base + UNIT <= vma.end
 
     def _partner(self, vma: Vma, base: int) -> Place | None:
-        """Where another mapping has a table for the same GiB of the file, with the same rights and flags
+        """The place of another mapping's table for the same GiB of the file, with the same rights and flags
         (page_table_shareable).
         """
         assert vma.page_cache is not None
@@ -146,7 +146,7 @@ class HugetlbPmd(TableSharer):
         context.share_counts.dec(table.frame)
         self._tell("unlink", vma, place, table, slot, before)
         mm.obligation(place.base, place.base + UNIT, "unshare").flush()
-        if not table.links:  # it is its owner's alone
+        if not table.links:  # only its owner uses it
             self._forget(table.owner)
 
     def _tell(self, kind: str, vma: Vma, place: Place, table: SharedTable, slot: int, before: int) -> None:
@@ -179,12 +179,12 @@ class HugetlbPmd(TableSharer):
                 found = self._entry(place)
                 if found & ~A != entry & ~A or (found & ADDRESS) >> PAGE_SHIFT != table.frame:
                     yield (
-                        f"{place.mm.name}: the PUD entry of {place.base:#x} is {found:#x}, that of the table's owner is"
+                        f"{place.mm.name}: the PUD entry of {place.base:#x} is {found:#x}, but the owner's entry is"
                         f" {entry:#x}, and table {table.frame << PAGE_SHIFT:#x} is shared"
                     )
 
     def debug_text(self) -> bytes:
-        """/sys/kernel/debug/hugetlb_pmd: a line for each shared table, and one for each that uses it."""
+        """/sys/kernel/debug/hugetlb_pmd: a line for each shared table, and one for each of its users."""
         lines = []
         for table in self.tables():
             lines.append(f"table {table.frame << PAGE_SHIFT:#x} sharers {1 + len(table.links)}")

@@ -2,8 +2,8 @@
 
 The design of Khalid Aziz's posting of April 2023 ("Sharing page tables across processes", RFC v2), here as a kernel
 module that knows nothing of the other designs.  ``mmap(MAP_SHARED | MAP_SHARED_PT)`` of a file whose range is aligned
-to 2 MiB makes a host mm for the file; who maps the same range with at least the same rights joins it, and its PMD
-entries then point at the host mm's PTE pages.  Whatever does not fit is an ordinary mapping, silently.
+to 2 MiB makes a host mm for the file.  A process that maps the same range with at least the same rights joins it: its
+PMD entries then point at the host mm's PTE pages.  Any other mapping is silently an ordinary one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SHARED_TYPES = (MapFlags.SHARED, MapFlags.SHARED_VALIDATE)
 
 @dataclass(eq=False)
 class Share:
-    """What the processes that share a file's page tables have agreed on: the first mapping."""
+    """The terms on which processes share a file's page tables: those of the first mapping."""
 
     inode: Inode
     start: int
@@ -72,7 +72,7 @@ class SharedMappingOperations(SharedTableOperations):
         raise LinuxError(errno.EINVAL)
 
     def protect(self, mm: AddressSpace, vma: Vma, start: int, end: int, prot: Prot) -> bool:
-        """mprotect(2) by one affects everyone: the entries are common."""
+        """mprotect(2) by one process affects all: the entries are common."""
         do_mprotect(self._share.tables.host, start, end - start, prot)
         return True
 
@@ -114,14 +114,14 @@ class PtShare(MapHook):
             tables = SharedTables(
                 kernel.mm_context, file.path.dentry.name, "pte", tracer=lambda: kernel.tracer, pid_of=kernel.pid_of
             )
-        except LinuxError:  # no memory for it: an ordinary mapping
+        except LinuxError:  # no memory for sharing: an ordinary mapping
             return None
         tables.host.insert(vma.copy(vma.start, vma.end))
         share = self._shares[inode] = Share(inode, vma.start, vma.end, vma.pgoff, vma.prot, tables)
         return share
 
     def end(self, share: Share) -> None:
-        """Nobody maps it any more."""
+        """The last mapping is gone."""
         del self._shares[share.inode]
         share.tables.host.put()
 

@@ -1,6 +1,6 @@
-"""The audit: recount every reference from the tables up, and say where the books are wrong.
+"""The audit: recount every reference from the tables up, and report where the books are wrong.
 
-Nothing here trusts a counter: it walks every table of every address space and of every page cache, and compares.
+The audit trusts no counter: it walks every table of every address space and every page cache, and compares.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 def audit(kernel: Kernel, tlbs: bool | None = None) -> list[str]:
-    """Every inconsistency found, a sentence each; an empty list means that the books are right.
+    """Every inconsistency, a sentence each; an empty list means that the books are right.
 
-    ``tlbs``: hold what the modelled TLBs hold against the tables too (default: if the detector of stale translations
-    is on).
+    ``tlbs``: check the entries of the modelled TLBs against the tables too (default: if the detector of stale
+    translations is on).
     """
     counts, waiting = kernel.frames.counts, np.array(kernel.flusher.held_frames(), dtype=np.int64)
-    np.subtract.at(counts, waiting, 1)  # what is kept for vCPUs that were not told is nobody else's affair
+    np.subtract.at(counts, waiting, 1)  # references kept for vCPUs that were not told are not in any table
     try:
         books = _keep_books(kernel, waiting)
     finally:
@@ -57,7 +57,7 @@ def _keep_books(kernel: Kernel, waiting: Frames) -> Books:
         for finding in hook():
             books.say(finding)
     if kernel.frames.read(kernel.frames.zero_frame, 0, PAGE_SIZE) != bytes(PAGE_SIZE):
-        books.say("the zero page, which every untouched page shows, is not zero")
+        books.say("the zero page, which backs every untouched page, is not zero")
     if kernel.flusher.pending:
-        books.say(f"{kernel.flusher.pending} changes of page tables were neither flushed nor said to need none")
+        books.say(f"{kernel.flusher.pending} changes of page tables were neither flushed nor declared to need no flush")
     return books

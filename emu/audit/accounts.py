@@ -1,4 +1,4 @@
-"""What the kernel has on its books (references of frames and huge pages, promised memory) against what was found."""
+"""The kernel's books (references of frames and huge pages, promised memory), checked against what the audit counted."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.mm.address_space import AddressSpace
 
-#: Frames that are looked at together.
+#: Frames that are checked together.
 _FRAMES = 1 << 20
 
 
 def page_caches(books: Books, kernel: Kernel, spaces: list[AddressSpace]) -> list[FrameHolder]:
-    """Every page cache, after checking that each knows the VMAs that show it."""
+    """Every page cache, after checking that each knows the VMAs that map it."""
     for mm in spaces:
         for vma in mm.vmas:
             if vma.page_cache is not None and vma.page_cache.mappings.get(vma) is not mm:
-                books.say(f"{mm.name} maps an object at {vma.start:#x} that does not know of it")
+                books.say(f"{mm.name} maps an object at {vma.start:#x} that does not list the mapping")
     return list(kernel.frames.page_caches)
 
 
@@ -43,7 +43,7 @@ def check_huge_pages(books: Books, kernel: Kernel, spaces: list[AddressSpace], c
 
 
 def check_commit(books: Books, kernel: Kernel, spaces: list[AddressSpace], caches: list[FrameHolder]) -> None:
-    """Committed_AS against what VMAs and shared objects promise."""
+    """Check Committed_AS against the promises of VMAs and shared objects."""
     promised = sum(vma.length for mm in spaces for vma in mm.vmas if vma.flags & VmFlags.ACCOUNT) >> PAGE_SHIFT
     promised += sum(cache.promised_pages for cache in caches if isinstance(cache, SharedAnonymous))
     if promised != kernel.mm_context.commit.pages:
@@ -51,7 +51,7 @@ def check_commit(books: Books, kernel: Kernel, spaces: list[AddressSpace], cache
 
 
 def check_frames(books: Books, kernel: Kernel, caches: list[FrameHolder]) -> None:
-    """The reference count of every frame against the entries and caches that hold it."""
+    """Check the reference count of every frame against the entries and caches that hold it."""
     frames = kernel.frames
     for cache in caches:
         for held in cache.frames_in_batches():
@@ -72,7 +72,7 @@ def check_frames(books: Books, kernel: Kernel, caches: list[FrameHolder]) -> Non
 
 
 def check_users(books: Books, kernel: Kernel) -> None:
-    """How many tasks use an address space, and a table of descriptors, against the tasks that there are."""
+    """Check the user counts of address spaces and descriptor tables against the existing tasks."""
     tasks = [task for task in kernel.tasks.values() if task.alive]
     for what, users in (
         ("an address space", Counter((task.mm, task.mm.users) for task in tasks)),

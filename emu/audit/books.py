@@ -19,11 +19,11 @@ _MAX_FINDINGS = 100
 
 @dataclass
 class Books:
-    """What the walk has counted."""
+    """The counts of the walk."""
 
     #: Mapping entries, page caches and trees of tables that hold each frame: what its reference count must be.
     references: npt.NDArray[np.int32]
-    #: No frame from this one on is held.
+    #: No frame at or above this one is held.
     limit: int = 0
     #: The address space that owns each table, by frame.
     tables: dict[int, AddressSpace] = field(default_factory=dict)
@@ -38,12 +38,12 @@ class Books:
             self.findings.append(finding)
 
     def hold(self, frames: Frames) -> None:
-        """Each frame of an array is held once, or as often as it stands there."""
+        """Count a reference for each frame of an array, as often as the frame occurs."""
         if len(frames) == 0:
             return
         low, high = int(frames.min()), int(frames.max()) + 1
         self.limit = max(self.limit, high)
-        if high - low <= 4 * len(frames):  # neighbours, mostly: to count them is quicker
+        if high - low <= 4 * len(frames):  # mostly neighbours: counting is quicker
             self.references[low:high] += np.bincount(frames - low, minlength=high - low).astype(np.int32)
         else:
             np.add.at(self.references, frames, 1)

@@ -1,4 +1,4 @@
-"""One mapping entry held against the VMA that covers it, and what it maps."""
+"""Checks of one mapping entry against the VMA that covers it and the page that it maps."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def check_entry(books: Books, mm: AddressSpace, vaddr: int, pte: int, frame: int) -> None:
-    """Everything that can be wrong with one entry."""
+    """Report everything that is wrong with one entry."""
     vma = mm.vmas.find(vaddr)
     where = f"{mm.name}: the PTE of {vaddr:#x}"
     if vma is None:
-        books.say(f"{where} is set, but no VMA is there")
+        books.say(f"{where} is set, but no VMA covers it")
     else:
         _check_rights(books, where, vma, pte)
         _check_content(books, where, mm, vma, vaddr, pte, frame)
@@ -40,12 +40,12 @@ def check_huge_entry(books: Books, mm: AddressSpace, vaddr: int, entry: int) -> 
     where = f"{mm.name}: the PMD entry of {vaddr:#x}"
     books.huge_pages[head] += 1
     if vma is None or vma.ops.leaf_level != PMD:
-        books.say(f"{where} maps a huge page, but no VMA of huge pages is there")
+        books.say(f"{where} maps a huge page, but no VMA of huge pages covers it")
         return
     _check_rights(books, where, vma, entry)
     cache, number = cache_of(vma), number_of(vma, vaddr)
     if vma.shared and cache.heads.get(number) != head:
-        books.say(f"{where} maps huge page {head:#x}, but the file's page is another")
+        books.say(f"{where} maps huge page {head:#x}, but the file has another page there")
     if not vma.shared and entry & RW and cache.pool.counts.get(head) != 1:
         books.say(f"{where} lets a private mapping write to huge page {head:#x}, which others can see")
 
@@ -60,14 +60,14 @@ def _check_rights(books: Books, where: str, vma: Vma, pte: int) -> None:
     if not pte & US:
         books.say(f"{where} is not for user mode")
     if pte & RW and not vma.prot & Prot.WRITE:
-        books.say(f"{where} allows writes, its VMA does not")
+        books.say(f"{where} allows writes, but its VMA does not")
     if not pte & XD and not vma.prot & Prot.EXEC:
-        books.say(f"{where} allows execution, its VMA does not")
+        books.say(f"{where} allows execution, but its VMA does not")
 
 
 def _check_content(books: Books, where: str, mm: AddressSpace, vma: Vma, vaddr: int, pte: int, frame: int) -> None:
     if vma.shared and vma.page_cache is not None and vma.page_cache.find(vma.index_of(vaddr)) != frame:
-        books.say(f"{where} maps frame {frame:#x}, but the file's page is another")
+        books.say(f"{where} maps frame {frame:#x}, but the file has another page there")
     if not vma.shared and pte & RW and not pte & SPECIAL:
         if mm.frames.kind(frame) != FrameKind.ANON or mm.frames.count(frame) != 1:
             books.say(f"{where} lets a private mapping write to frame {frame:#x}, which others can see")

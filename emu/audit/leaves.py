@@ -1,4 +1,4 @@
-"""Every PTE: looked at in great number at once; those that are not as they most often are, one by one."""
+"""Checks of every PTE: many at once, and the unusual ones one by one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ADDRESS = np.uint64(ADDRESS)
 _SHIFT = np.uint64(PAGE_SHIFT)
 _SPECIAL = np.uint64(SPECIAL)
 _RW = np.uint64(RW)
-#: PTE tables that are looked at together.
+#: PTE tables that are checked together.
 _TABLES = 512
 
 Entries = npt.NDArray[np.uint64]
@@ -30,7 +30,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 def walk_leaves(books: Books, mm: AddressSpace) -> None:
-    """Every mapping entry that this address space owns: counted, and held against the VMA that covers it."""
+    """Count every mapping entry that this address space owns, and check it against the VMA that covers it."""
     anon = cached = 0
     for vaddrs, ptes in _leaves(books, mm):
         frames = ((ptes & _ADDRESS) >> _SHIFT).astype(np.int64)
@@ -55,7 +55,7 @@ def walk_leaves(books: Books, mm: AddressSpace) -> None:
 
 
 def _leaves(books: Books, mm: AddressSpace) -> Iterator[tuple[Frames, Entries]]:
-    """The addresses and entries that are set in the PTE tables of the address space, ascending, some tables at once."""
+    """The set entries of the address space's PTE tables with their addresses, ascending, some tables at once."""
     tables = sorted(_pte_tables(books, mm))
     by_table = mm.tables.words.reshape(-1, 512)
     for at in range(0, len(tables), _TABLES):
@@ -83,7 +83,7 @@ def _pte_tables(books: Books, mm: AddressSpace) -> Iterable[tuple[int, int]]:
 def _hold_against_vmas(
     books: Books, mm: AddressSpace, vaddrs: Frames, ptes: Entries, frames: Frames, kinds: npt.NDArray[np.uint8]
 ) -> None:
-    """Say what is wrong with entries at ascending addresses."""
+    """Report what is wrong with entries at ascending addresses."""
     if len(vaddrs) == 0:
         return
     strange = np.ones(len(ptes), dtype=bool)
@@ -99,7 +99,7 @@ def _hold_against_vmas(
 def _ordinary(
     mm: AddressSpace, vma: Vma, vaddrs: Frames, ptes: Entries, frames: Frames, kinds: npt.NDArray[np.uint8]
 ) -> Mask:
-    """Which entries of a VMA have nothing that would have to be looked at."""
+    """Which entries of a VMA need no closer check."""
     looked_at, right = P, 0
     if vma.prot:
         looked_at, right = P | US, P | US

@@ -1,4 +1,4 @@
-"""Every table: who owns it, which entries are links to it, and whether the counts of tables and links are right."""
+"""Checks of every table: its owner, the entries that link to it, and the counts of tables and links."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def claim_tables(books: Books, mm: AddressSpace) -> None:
-    """Visit every table that belongs to this address space, and hold what it accounts for against them."""
+    """Visit every table that belongs to this address space, and check its accounts against them."""
     windows = _windows(mm)
     huge_before = books.huge_pages.total()
     found = _visit_tables(books, mm, windows)
@@ -73,7 +73,7 @@ def _windows(mm: AddressSpace) -> list[Vma]:
 
 
 def _linked(windows: Iterable[Vma], level: int, low: int) -> bool:
-    """Whether the entry of this level for ``low`` lies within a window and links somebody else's table."""
+    """Whether the entry of this level for ``low`` lies within a window and links another address space's table."""
     return any(vma.ops.link_level == level and vma.start <= low < vma.end for vma in windows)
 
 
@@ -102,7 +102,7 @@ def check_tables(books: Books, kernel: Kernel, waiting: Frames) -> None:
         if links != count:
             books.say(f"table {frame << PAGE_SHIFT:#x} is linked {links} times and its share count is {count}")
         if frame not in books.tables:
-            books.say(f"table {frame << PAGE_SHIFT:#x} is linked, but nobody owns it: it is {frames.kind(frame).name}")
+            books.say(f"table {frame << PAGE_SHIFT:#x} is linked but has no owner: it is {frames.kind(frame).name}")
     freed = {f for f in waiting.tolist() if frames.kind(f) == FrameKind.PAGETABLE and not frames.count(f)}
     accounted = frames.used[FrameKind.PAGETABLE] - len(freed)
     if accounted != len(books.tables):

@@ -1,4 +1,4 @@
-"""The audit of TLBs: no vCPU holds a translation that the tables do not bear out."""
+"""The audit of TLBs: no vCPU holds a translation that the tables do not confirm."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Walk:
-    """What the tables say of an address: the level and value of the last entry read, and the rights on the way."""
+    """The walk of an address: the level and value of the last entry read, and the rights of all entries."""
 
     level: int
     entry: int
@@ -26,7 +26,7 @@ class _Walk:
 
 
 def check_tlbs(kernel: Kernel) -> Iterator[str]:
-    """What each vCPU's modelled TLB holds of the address space that it has loaded, against its tables.
+    """Check each vCPU's modelled TLB against the tables of the address space that the vCPU has loaded.
 
     A TLB may know less than the tables (rights that were added, A and D that it has not seen set), never more.
     """
@@ -59,9 +59,9 @@ def _translations(model: TlbModel, mm: Flushed) -> Iterator[str]:
             where = f"holds {held.vaddr:#x} at {held.paddr:#x} in {array}"
             paddr = (walk.entry & ADDRESS & -size) | (held.vaddr & (size - 1))
             if not walk.entry & P:
-                yield f"{where}, and the tables say nothing"
+                yield f"{where}, but the tables map nothing there"
             elif paddr != held.paddr or held.page_size > size:
-                yield f"{where}, and the tables say {paddr:#x}"
+                yield f"{where}, but the tables say {paddr:#x}"
             else:
                 beyond = [
                     name
@@ -73,7 +73,7 @@ def _translations(model: TlbModel, mm: Flushed) -> Iterator[str]:
                     if has and not may
                 ]
                 if beyond:
-                    yield f"{where} as {' and '.join(beyond)}, which the tables do not say"
+                    yield f"{where} as {' and '.join(beyond)}, which the tables do not allow"
 
 
 def _structures(model: TlbModel, mm: Flushed) -> Iterator[str]:
@@ -83,4 +83,4 @@ def _structures(model: TlbModel, mm: Flushed) -> Iterator[str]:
             walk = _walk(mm, vaddr, level)
             if not walk.entry & P or walk.level != level or walk.entry & ADDRESS != table:
                 says = f"{walk.entry & ADDRESS:#x}" if walk.entry & P else "nothing"
-                yield f"holds the {ENTRY_NAME[level]} of {vaddr:#x}: table {table:#x}, and the tables say {says}"
+                yield f"holds the {ENTRY_NAME[level]} of {vaddr:#x}: table {table:#x}, but the tables say {says}"

@@ -80,8 +80,8 @@ class ConsoleInode(Inode):
         self._back = b""
         self.send: Callable[[bytes], object] | None = sink if callable(sink) or sink is None else sink.write
         isatty = getattr(source, "isatty", None)
-        #: A person types lines; anything else is read in full pieces, so that the guest's reads do not
-        #: depend on how the host's pipe happened to be filled.
+        #: A person types lines; anything else is read in full pieces, so that the guest's reads do not depend on how
+        #: full the host's pipe happens to be.
         self._read = getattr(source, "readline", None) if isatty is not None and isatty() else None
 
     def receive(self, count: int) -> bytes:
@@ -105,7 +105,7 @@ class ConsoleInode(Inode):
 
 
 class Console:
-    """The three streams; an output may be a binary file or a function that takes bytes, None throws it away."""
+    """The three streams; an output is a binary file, a function that takes bytes, or None, which discards it."""
 
     def __init__(
         self,
@@ -131,4 +131,4 @@ class Console:
 
 
 def _discard(data: bytes) -> None:
-    """Where output goes that nobody asked for."""
+    """Discards its output."""

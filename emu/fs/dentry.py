@@ -34,8 +34,9 @@ def check_name(name: str) -> None:
 class Dentry:
     """One name of an inode: ``name`` in ``parent``; a root is its own parent.
 
-    File systems never see dentries; they work with names and inodes, and are asked for the inode at every step.
-    A parent remembers its children: where inodes come and go without the VFS (procfs), as long as somebody else does.
+    File systems never see dentries: they work with names and inodes, and are asked for the inode at every step. A
+    parent keeps its children; where inodes come and go without the VFS (procfs), only as long as something else holds
+    them.
     """
 
     __slots__ = ("__weakref__", "_children", "deleted", "inode", "label", "name", "parent")
@@ -46,12 +47,12 @@ class Dentry:
         self.parent: Dentry = parent if parent is not None else self
         #: What /proc/<pid>/fd shows for an object without a name in any tree (``pipe:[7]``).
         self.label = label
-        #: The name is gone (unlinked); the inode lives on for whoever holds it.
+        #: The name is gone (unlinked); the inode lives on while something holds it.
         self.deleted = False
         self._children: MutableMapping[str, Dentry] | None = None
 
     def child(self, name: str, inode: Inode) -> Dentry:
-        """The dentry of ``name``, which the file system has just said to be ``inode``."""
+        """The dentry of ``name``, for which the file system has just given ``inode``."""
         children = self._children
         if children is None:
             children = self._children = self._new_map()
@@ -62,7 +63,7 @@ class Dentry:
         return dentry
 
     def cached(self, name: str) -> Dentry | None:
-        """The dentry of ``name`` if anybody holds it."""
+        """The dentry of ``name``, if it is still held."""
         return self._children.get(name) if self._children is not None else None
 
     def drop(self, name: str) -> None:
@@ -72,7 +73,7 @@ class Dentry:
             dentry.deleted = True
 
     def move(self, parent: Dentry, name: str) -> None:
-        """This entry was renamed; what stood under the new name is gone."""
+        """This entry was renamed; an entry that had the new name is gone."""
         siblings = self.parent._children
         if siblings is not None and siblings.get(self.name) is self:
             del siblings[self.name]
@@ -115,7 +116,7 @@ class Path(NamedTuple):
 
     @property
     def inode(self) -> Inode:
-        """The inode that this place names."""
+        """The inode at this place."""
         return self.dentry.inode
 
 

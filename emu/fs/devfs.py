@@ -59,7 +59,7 @@ class ZeroFile(NullFile):
 
     def mmap(self, mm: AddressSpace, vma: Vma) -> None:
         # As shmem_zero_setup(): a shared mapping is a new object of its own; a private one is anonymous memory, which
-        # only /proc/PID/maps knows to be the device's.
+        # only /proc/PID/maps shows as the device's.
         if vma.shared:
             vma.file, vma.pgoff = None, 0
             vma.page_cache = SharedAnonymous(mm, vma.length, vma.flags)
@@ -97,7 +97,7 @@ def open_tty(path: Path, flags: int) -> File:
 
 
 def register_devices(resources: Resources) -> None:
-    """What stands behind the device numbers."""
+    """The devices behind the device numbers."""
     resources.register_device(NULL, NullFile)
     resources.register_device(ZERO, ZeroFile)
     resources.register_device(FULL, FullFile)

@@ -1,4 +1,4 @@
-"""What a process has open (files_struct)."""
+"""The open files of a process (files_struct)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class FdTable:
         #: No descriptor below this is free.
         self._next = 0
         self._users = 1
-        #: Who holds the record lock that this process waits for (deadlock detection).
+        #: The owner of the record lock that this process waits for (deadlock detection).
         self.waiting_for: FdTable | None = None
 
     def __len__(self) -> int:
@@ -49,7 +49,7 @@ class FdTable:
     def install(self, file: File, cloexec: bool = False, lowest: int = 0) -> int:
         """Put ``file`` (whose reference passes to the table) under the lowest free descriptor from ``lowest`` on.
 
-        EMFILE if there is none below the limit; then the caller still owns the reference.
+        EMFILE if no descriptor below the limit is free; then the caller still owns the reference.
         """
         fd = self._lowest_free(lowest)
         if lowest <= self._next:
@@ -129,7 +129,7 @@ class FdTable:
             self._cloexec.discard(fd)
 
     def close_on_exec(self) -> None:
-        """execve: close what is marked FD_CLOEXEC."""
+        """execve: close the descriptors that are marked FD_CLOEXEC."""
         for fd in sorted(self._cloexec):
             self.close(fd)
 
@@ -160,7 +160,7 @@ class FdTable:
         return self
 
     def put(self) -> None:
-        """A user is gone; the last one closes everything."""
+        """A user leaves; the last one closes everything."""
         self._users -= 1
         if not self._users:
             self.close_all()
@@ -171,7 +171,7 @@ class FdTable:
         return self._users
 
     def unshare(self) -> FdTable:
-        """execve after CLONE_FILES: a table of its own for a task that shared this one, which loses a user."""
+        """execve after CLONE_FILES: a separate table for a task that shared this one; this one loses a user."""
         if self._users == 1:
             return self
         own = self.copy()
@@ -180,7 +180,7 @@ class FdTable:
 
 
 def check_deadlock(waiter: FdTable, blocker: object) -> None:
-    """EDEADLK if the owner ``blocker`` of a record lock waits, over any number of others, for ``waiter``."""
+    """EDEADLK if ``blocker``, the owner of a record lock, waits for ``waiter``, directly or through others."""
     while isinstance(blocker, FdTable):
         if blocker is waiter:
             raise LinuxError(errno.EDEADLK)

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from emu.mm.address_space import AddressSpace
     from emu.mm.vma import Vma
 
-#: Flags that matter while opening and are not kept (F_GETFL does not show them).
+#: Flags that matter only while opening and are not kept (F_GETFL does not show them).
 _OPEN_ONLY = int(OpenFlags.CREAT | OpenFlags.EXCL | OpenFlags.NOCTTY | OpenFlags.TRUNC | OpenFlags.CLOEXEC)
 _ACCMODE = int(OpenFlags.ACCMODE)
 _PATH = int(OpenFlags.PATH)
 _NONBLOCK = int(OpenFlags.NONBLOCK)
 _APPEND = int(OpenFlags.APPEND)
-#: What poll() says of a file that never blocks.
+#: The poll() events of a file that never blocks.
 ALWAYS_READY = int(PollEvents.IN | PollEvents.OUT | PollEvents.RDNORM | PollEvents.WRNORM)
 
 
@@ -40,7 +40,7 @@ class WouldBlock(Exception):
 
 
 class BrokenPipe(LinuxError):
-    """Nobody reads any more: EPIPE, and SIGPIPE for the writer."""
+    """No reader is left: EPIPE, and SIGPIPE for the writer."""
 
     def __init__(self) -> None:
         super().__init__(errno.EPIPE)
@@ -80,7 +80,7 @@ class File:
 
     @property
     def is_path(self) -> bool:
-        """Opened with O_PATH: names a place and does nothing else."""
+        """Opened with O_PATH: only names a place."""
         return bool(self.flags & _PATH)
 
     # Life
@@ -124,14 +124,15 @@ class File:
         return data
 
     def write(self, data: bytes) -> int:
-        """Write at the position (or at the end with O_APPEND), which moves on; returns how many bytes went in."""
+        """Write at the position (or at the end with O_APPEND), which moves on; returns how many bytes were written."""
         pos = self.inode.size if self.flags & _APPEND else self.pos
         written = self.pwrite(data, pos)
         self.pos = pos + written
         return written
 
     def prepare_write(self, count: int) -> int:
-        """Asked of streams before ``count`` bytes are read from user memory: raise what stands in the way anyway.
+        """Called for streams before ``count`` bytes are read from user memory: raise the error that the write would
+        meet anyway.
 
         Returns the size of the first piece; after it come pages. A fault in the buffer loses the whole piece it is in.
         """
@@ -150,11 +151,13 @@ class File:
         raise LinuxError(errno.EINVAL)
 
     def pwrite(self, data: bytes, pos: int) -> int:
-        """Write at ``pos``; returns how many bytes went in."""
+        """Write at ``pos``; returns how many bytes were written."""
         raise LinuxError(errno.EINVAL)
 
     def lseek(self, offset: int, whence: int) -> int:
-        """Move the position; returns the new one. A file is one stretch of data with a hole at its end."""
+        """Move the position; returns the new one. For SEEK_DATA and SEEK_HOLE a file is all data, with a hole at its
+        end.
+        """
         if not self.seekable:
             raise LinuxError(errno.ESPIPE)
         size = self.inode.size
@@ -176,11 +179,11 @@ class File:
         return pos
 
     def fallocate(self, mode: int, offset: int, length: int) -> None:
-        """Reserve or punch space (fallocate(2)); arguments are checked for sign and sum."""
+        """Reserve or punch space (fallocate(2)); the caller has checked sign and sum of the arguments."""
         raise LinuxError(errno.EOPNOTSUPP)
 
     def fsync(self, data_only: bool) -> None:
-        """Bring changes to the device; nothing to do for memory."""
+        """Write changes to the device; nothing to do for memory."""
         if not (self.inode.is_regular or self.inode.is_directory):
             raise LinuxError(errno.EINVAL)
 

@@ -1,4 +1,4 @@
-"""hugetlbfs: files whose pages are huge ones (fs/hugetlbfs/inode.c), and the unnamed files behind MAP_HUGETLB and
+"""hugetlbfs: files of huge pages (fs/hugetlbfs/inode.c), and the unnamed files behind MAP_HUGETLB and
 memfd_create(MFD_HUGETLB).
 """
 
@@ -48,7 +48,7 @@ class HugetlbFile(File):
             self.inode.punch_hole(offset, end)
         elif mode in (0, FallocateFlags.KEEP_SIZE):
             for number in range(offset >> HPAGE_SHIFT, -(-end // HPAGE_SIZE)):
-                self.inode.page_cache.get_huge(number)  # what it got stays if the next one cannot be had
+                self.inode.page_cache.get_huge(number)  # pages already allocated stay if the next allocation fails
             if not mode and end > self.inode.size:
                 self.inode.grow(end)
         else:
@@ -62,7 +62,7 @@ class HugetlbFile(File):
         return aligned_area(mm, address, length, HPAGE_SIZE, flags)
 
     def mmap(self, mm: AddressSpace, vma: Vma) -> None:
-        """Promise the pages to the mapping, or to the file if it is shared.  LinuxError(ENOMEM): there are too few."""
+        """Promise the pages to the mapping, or if shared to the file.  LinuxError(ENOMEM) if there are too few."""
         if (vma.pgoff << PAGE_SHIFT) % HPAGE_SIZE:
             raise LinuxError(errno.EINVAL)
         inode, cache = self.inode, self.inode.page_cache
@@ -83,7 +83,7 @@ class HugetlbFile(File):
 
 
 class HugetlbInode(Inode):
-    """A file of huge pages; its size is a multiple of theirs, but for what fallocate(2) does."""
+    """A file of huge pages; its size is a multiple of their size, unless fallocate(2) sets another."""
 
     def __init__(self, sb: HugetlbSuperBlock, mode: int, uid: int = 0, gid: int = 0) -> None:
         super().__init__(sb, stat.S_IFREG | mode & 0o7777, uid, gid)
@@ -102,7 +102,7 @@ class HugetlbInode(Inode):
         return HugetlbFile(path, flags)
 
     def grow(self, size: int) -> None:
-        """The file reaches at least to ``size``."""
+        """Extend the file to at least ``size``."""
         self.size = self.page_cache.size = size
 
     def truncate(self, size: int) -> None:
@@ -114,7 +114,7 @@ class HugetlbInode(Inode):
         self.touch()
 
     def punch_hole(self, start: int, end: int) -> None:
-        """Whole huge pages are freed, parts of them zeroed."""
+        """Punch a hole: whole huge pages are freed, parts of them zeroed."""
         first, last = -(-start // HPAGE_SIZE) * HPAGE_SIZE, end & -HPAGE_SIZE
         cache = self.page_cache
         if first > last:
@@ -159,7 +159,7 @@ class HugetlbSuperBlock(SuperBlock):
         super().__init__(resources, fstype)
         words = parse_options(options, frozenset({"pagesize", "mode", "uid", "gid"}))
         if parse_size(words.get("pagesize", "2M")) != HPAGE_SIZE:
-            raise LinuxError(errno.EINVAL, f"pagesize={words['pagesize']}: the only huge pages are of 2M")
+            raise LinuxError(errno.EINVAL, f"pagesize={words['pagesize']}: the only size of huge pages is 2M")
         try:
             mode = int(words.get("mode", "755"), 8) & 0o1777
         except ValueError:

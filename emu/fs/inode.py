@@ -1,4 +1,4 @@
-"""Inodes: what a file system keeps of one file, and the operations that it may implement."""
+"""Inodes: the data that a file system keeps about one file, and the operations that it may implement."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _EXEC = int(May.EXEC)
 
 
 class Stat(NamedTuple):
-    """What stat(2) tells; times in nanoseconds since the epoch, ``blocks`` in units of 512 bytes."""
+    """The fields of stat(2); times in nanoseconds since the epoch, ``blocks`` in units of 512 bytes."""
 
     dev: int
     ino: int
@@ -61,7 +61,9 @@ class NewOwner(NamedTuple):
 
 
 class Inode:
-    """One file of any kind. A file system overrides what it supports; the rest fails as Linux does without it."""
+    """One file of any kind. A file system overrides the operations that it supports; the others fail as they do on
+    Linux.
+    """
 
     #: Whether O_DIRECT opens succeed (FMODE_CAN_ODIRECT).
     can_direct = False
@@ -79,9 +81,9 @@ class Inode:
         self.atime = self.mtime = self.ctime = self.btime = now
         #: Open file descriptions; a file without names lives until this is 0.
         self.open_count = 0
-        #: What may no longer be done to it (fcntl F_ADD_SEALS); None for a file that can have no seals.
+        #: Its seals (fcntl F_ADD_SEALS); None for a file that can have no seals.
         self.seals: Seal | None = None
-        #: Advisory locks, once somebody has asked for one.
+        #: Advisory locks, once a process has asked for one.
         self.locks: FileLocks | None = None
 
     # What kind of file this is
@@ -193,11 +195,11 @@ class Inode:
 
     @property
     def blocks(self) -> int:
-        """Units of 512 bytes that the data takes."""
+        """The space that the data takes, in units of 512 bytes."""
         return 0
 
     def getattr(self) -> Stat:
-        """What stat(2) shows."""
+        """The fields of stat(2)."""
         return Stat(
             self.sb.dev,
             self.ino,
@@ -231,7 +233,7 @@ class Inode:
             raise LinuxError(errno.EACCES)
 
     def file_locks(self) -> FileLocks:
-        """The advisory locks, which it has from now on."""
+        """The advisory locks, made at the first call."""
         if self.locks is None:
             self.locks = FileLocks()
         return self.locks

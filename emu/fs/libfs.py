@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class FixedDirectory(Inode):
-    """A directory that only the kernel changes: guests can look and list (sysfs, /proc/sys)."""
+    """A directory that only the kernel changes: guests can look up and list names (sysfs, /proc/sys)."""
 
     def __init__(self, sb: SuperBlock, mode: int = 0o555, uid: int = 0, gid: int = 0) -> None:
         super().__init__(sb, stat.S_IFDIR | mode & 0o7777, uid, gid)
@@ -42,7 +42,7 @@ class FixedDirectory(Inode):
         self._put(name, inode)
 
     def remove(self, name: str) -> Inode:
-        """Take ``name`` out and return its inode; link counts stay the caller's business, except this directory's."""
+        """Take ``name`` out and return its inode; link counts are up to the caller, except this directory's."""
         inode = self.entries.pop(name)
         if inode.is_directory:
             self.nlink -= 1
@@ -61,7 +61,7 @@ class FixedDirectory(Inode):
 
 
 class SimpleDirectory(FixedDirectory):
-    """A directory that guests may change. What new entries are is up to the subclass (create, mkdir, ...)."""
+    """A directory that guests may change. The subclass makes new entries (create, mkdir, ...)."""
 
     def remove(self, name: str) -> Inode:
         inode = super().remove(name)
@@ -115,7 +115,7 @@ class SimpleDirectory(FixedDirectory):
 
 
 def drop_tree(root: Inode) -> None:
-    """Take every name below a directory away: nothing is left of files that nobody has open (kill_litter_super)."""
+    """Remove every name below a directory; files that are not open are freed (kill_litter_super)."""
     pending = [root]
     while pending:
         inode = pending.pop()
@@ -140,12 +140,12 @@ class Symlink(Inode):
 
 
 class Node(Inode):
-    """A FIFO, device or socket: opening it leads to whatever stands behind its kind and number."""
+    """A FIFO, device or socket: opening it leads to the object behind its kind and number."""
 
     def __init__(self, sb: SuperBlock, mode: int, rdev: int = 0, uid: int = 0, gid: int = 0) -> None:
         super().__init__(sb, mode, uid, gid)
         self.rdev = rdev
-        #: What whoever has it open keeps there: the pipe of a FIFO.
+        #: Data that its open files share: the pipe of a FIFO.
         self.private: object = None
 
     def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:

@@ -9,9 +9,9 @@ from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE
 from emu.linux.wait import WaitQueue
 
-#: The end of a lock that reaches to the end of the file, wherever that will be.
+#: The end of a lock that reaches to the end of the file, even if the file grows.
 TO_EOF = MAX_FILE_SIZE + 1
-#: Record locks that one file can have: the host keeps them.
+#: The most record locks of one file, since they take host memory.
 MAX_RECORDS = 10_000
 
 
@@ -25,7 +25,7 @@ class Lock(NamedTuple):
     pid: int
 
     def conflicts(self, other: Lock) -> bool:
-        """Whether both cannot be held."""
+        """Whether the two locks exclude each other."""
         return (
             self.owner is not other.owner
             and (self.exclusive or other.exclusive)
@@ -35,7 +35,7 @@ class Lock(NamedTuple):
 
 
 class FileLocks:
-    """The locks on one inode; ``changed`` is woken when one goes."""
+    """The locks on one inode; ``changed`` is woken when one is released."""
 
     def __init__(self) -> None:
         self.changed = WaitQueue()
@@ -43,7 +43,7 @@ class FileLocks:
         self.whole: list[Lock] = []
 
     def conflict(self, wanted: Lock) -> Lock | None:
-        """The first record lock that stands in the way."""
+        """The first record lock that conflicts."""
         return next((lock for lock in self.records if lock.conflicts(wanted)), None)
 
     def unlock(self, owner: object, start: int, end: int) -> None:
@@ -63,7 +63,7 @@ class FileLocks:
         self.changed.wake_all()
 
     def lock(self, wanted: Lock) -> None:
-        """Set a lock that conflicts with none, in place of what the owner had there; like neighbours are joined.
+        """Set a lock that conflicts with none, in place of the owner's locks there; equal neighbours are joined.
 
         LinuxError(ENOLCK) if there are too many.
         """
@@ -79,7 +79,9 @@ class FileLocks:
         self.records.sort(key=lambda lock: lock.start)
 
     def flock(self, file: object, exclusive: bool | None) -> WaitQueue | None:
-        """Take (or with None give up) the lock on the whole file; the queue to sleep on if somebody is in the way."""
+        """Take (or with None give up) the lock on the whole file; returns the queue to sleep on if another lock
+        conflicts.
+        """
         wanted = Lock(file, bool(exclusive), 0, TO_EOF, 0)
         had = [lock for lock in self.whole if lock.owner is file]
         if exclusive is not None and had and had[0].exclusive == exclusive:
@@ -96,7 +98,7 @@ class FileLocks:
         return None
 
     def release(self, owner: object) -> None:
-        """Everything that ``owner`` holds goes: a descriptor, or the open file, was closed."""
+        """Release all locks of ``owner``: a descriptor, or the open file, was closed."""
         count = len(self.records) + len(self.whole)
         self.records = [lock for lock in self.records if lock.owner is not owner]
         self.whole = [lock for lock in self.whole if lock.owner is not owner]

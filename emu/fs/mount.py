@@ -1,4 +1,4 @@
-"""Mounts: where instances of file systems hang in the tree."""
+"""Mounts: the places of file system instances in the tree."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class VfsMount:
         self.id = 0
         #: Open files on this mount.
         self.pins = 0
-        #: Unmounted with MNT_DETACH; the superblock goes with the last open file.
+        #: Unmounted with MNT_DETACH; the superblock is freed with the last open file.
         self.detached = False
 
     @property
@@ -72,13 +72,13 @@ class VfsMount:
         return ",".join(words) + self.sb.show_options()
 
     def unpin(self) -> None:
-        """An open file is gone."""
+        """An open file has been closed."""
         self.pins -= 1
         if self.detached and not self.pins:
             self.release()
 
     def release(self) -> None:
-        """The mount is no more."""
+        """The mount has been removed."""
         self.sb.active -= 1
         if not self.sb.active:
             self.sb.put_super()
@@ -87,7 +87,7 @@ class VfsMount:
 
 
 class MountTable:
-    """All mounts of the tree, in the order in which they were made."""
+    """All mounts of the tree, in order of creation."""
 
     def __init__(self) -> None:
         self._at: dict[tuple[VfsMount, Dentry], VfsMount] = {}
@@ -113,14 +113,14 @@ class MountTable:
         self._all.remove(mount)
 
     def cross(self, path: Path) -> Path:
-        """Go down into what is mounted on ``path``, if anything is."""
+        """Go down to the root of the mount on ``path``, if there is one."""
         at = self._at
         while (mount := at.get(path)) is not None:
             path = mount.root_path
         return path
 
     def up(self, path: Path) -> Path:
-        """From the root of a mount to the place that it covers, as far as that goes."""
+        """Go up from the root of a mount to the place that it covers, as often as possible."""
         while path.dentry is path.mount.root and path.mount.at is not None:
             path = path.mount.at
         return path

@@ -30,13 +30,13 @@ class Last(NamedTuple):
 
     @property
     def normal(self) -> bool:
-        """Whether the name is a real one, which can be made, removed and renamed."""
+        """Whether the name is an ordinary one, which can be made, removed and renamed."""
         return self.name not in ("", ".", "..")
 
 
 class PathWalk:
-    """Looks names up for one system call: for whom (None: the kernel itself), with which rights, from which root, with
-    one budget of symbolic links.
+    """Looks names up for one system call, with the rights and root of its caller (None: the kernel itself) and one
+    limit for symbolic links.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class PathWalk:
         return Last(current, last, slash)
 
     def lookup(self, parent: Path, name: str) -> Path:
-        """One component, ``.`` and ``..`` included, mounts crossed, symbolic links not followed."""
+        """Look up one component (``.`` and ``..`` too), crossing mounts and not following symbolic links."""
         if name in (".", ""):
             return parent
         if name == "..":
@@ -87,7 +87,7 @@ class PathWalk:
             return None
 
     def follow_link(self, link: Path) -> str | Path:
-        """What a symbolic link points to, counted against the limit of 40 (ELOOP)."""
+        """The target of a symbolic link, which counts towards the limit of 40 (ELOOP)."""
         self._links += 1
         if self._links > MAX_SYMLINKS or link.mount.flags & MountFlags.NOSYMFOLLOW:
             raise LinuxError(errno.ELOOP)
@@ -132,7 +132,7 @@ class PathWalk:
         found = self.lookup(current, name)
         if follow and found.dentry.inode.is_symlink:
             target = self.follow_link(found)
-            # The depth of this recursion is bounded by the budget of links.
+            # The depth of this recursion is bounded by the limit for links.
             return target if isinstance(target, Path) else self._walk(target, current, True)
         return found
 

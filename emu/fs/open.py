@@ -42,7 +42,7 @@ def open_file(walker: PathWalk, name: str, flags: int, mode: int = 0, start: Pat
 
 
 def open_path(walker: PathWalk, path: Path, flags: int, created: bool = False) -> File:
-    """Open a place that was found already. A file that this call created needs no permission and no truncation."""
+    """Open a place that has been looked up. A file that this call created needs no permission and no truncation."""
     inode = path.dentry.inode
     if flags & _PATH:
         if flags & _DIRECTORY and not inode.is_directory:
@@ -66,7 +66,9 @@ def open_path(walker: PathWalk, path: Path, flags: int, created: bool = False) -
 
 
 def check_open_flags(flags: int) -> int:
-    """EINVAL for combinations that make no sense; O_PATH keeps only what goes with it (build_open_flags)."""
+    """EINVAL for combinations that make no sense; O_PATH keeps only the flags that are allowed with it
+    (build_open_flags).
+    """
     if flags & _PATH:
         return flags & int(OpenFlags.DIRECTORY | OpenFlags.NOFOLLOW | OpenFlags.PATH | OpenFlags.CLOEXEC)
     if flags & _TMPFILE:
@@ -98,7 +100,7 @@ def _may_open(walker: PathWalk, path: Path, flags: int) -> None:
 
 
 def _find_or_create(walker: PathWalk, name: str, flags: int, mode: int, start: Path | None) -> tuple[Path, bool]:
-    """Follow symbolic links to where the file is, or is to be made."""
+    """Follow symbolic links to the place where the file is or will be made."""
     while True:
         last = walker.resolve_last(name, start)
         if not last.normal:

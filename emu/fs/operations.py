@@ -1,4 +1,4 @@
-"""What the calls that change names and attributes do, after the system call has read its arguments (fs/namei.c)."""
+"""The operations that change names and attributes, after the system call has read its arguments (fs/namei.c)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def check_may_create(walker: PathWalk, parent: Path) -> None:
 
 
 def check_may_delete(walker: PathWalk, parent: Path, victim: Path, want_directory: bool) -> None:
-    """Permission on the directory, its sticky bit, the kind of the victim, and no mount on it."""
+    """Check permission on the directory, its sticky bit, the kind of the victim, and that nothing is mounted on it."""
     directory, inode = parent.dentry.inode, victim.dentry.inode
     directory.permission(_WRITE_EXEC, walker.who)
     if directory.mode & stat.S_ISVTX and walker.who.euid not in (0, inode.uid, directory.uid):
@@ -53,7 +53,7 @@ def new_owner(walker: PathWalk, parent: Path, mode: int) -> NewOwner:
 
 
 def _free_place(walker: PathWalk, name: str, start: Path | None, directory: bool) -> Last:
-    """Where something new goes: EEXIST if the name is taken, EROFS."""
+    """The place of a new entry: EEXIST if the name is taken, EROFS."""
     last = walker.resolve_last(name, start)
     if not last.normal or walker.lookup_or_none(last.parent, last.name) is not None:
         raise LinuxError(errno.EEXIST)
@@ -64,7 +64,7 @@ def _free_place(walker: PathWalk, name: str, start: Path | None, directory: bool
 
 
 def _place_for_new(walker: PathWalk, name: str, start: Path | None, directory: bool) -> Last:
-    """:func:`_free_place`, and the permission to make something there."""
+    """:func:`_free_place`, with a check of the permission to make an entry there."""
     last = _free_place(walker, name, start, directory)
     check_may_create(walker, last.parent)
     return last
@@ -128,7 +128,7 @@ def link(walker: PathWalk, old: Path, name: str, start: Path | None = None) -> N
 
 
 def _may_link(walker: PathWalk, inode: Inode) -> None:
-    """EPERM for a hard link to another's file that one could not write, or that is special or set-ID.
+    """EPERM for a hard link to another user's file that the caller cannot write, or that is special or set-ID.
 
     This is fs.protected_hardlinks = 1, which every distribution sets.
     """
@@ -144,7 +144,9 @@ def _may_link(walker: PathWalk, inode: Inode) -> None:
 
 
 def readlink(path: Path, caller: Caller[Path]) -> str:
-    """The target of a symbolic link; one that leads straight to a place says what ``caller`` would call that."""
+    """The target of a symbolic link; for one that leads straight to a place, the path by which ``caller`` would reach
+    it.
+    """
     target = path.dentry.inode.get_link(caller)
     return target if isinstance(target, str) else d_path(target, caller.fs.root)
 
@@ -208,7 +210,7 @@ def rename(
 
 
 def _check_rename(old: Last, new: Last, source: Path, target: Path | None, flags: RenameFlags) -> None:
-    """Existence, trailing slashes, and no directory into itself."""
+    """Check existence, trailing slashes, and that no directory is moved into itself."""
     if target is not None and flags & RenameFlags.NOREPLACE:
         raise LinuxError(errno.EEXIST)
     exchange = bool(flags & RenameFlags.EXCHANGE)
@@ -260,7 +262,7 @@ def _do_rename(old: Last, new: Last, inode: Inode, target: Path | None, flags: R
 
 
 def in_group(who: Credentials, gid: int) -> bool:
-    """Whether ``who`` belongs to a group, or may act as if."""
+    """Whether ``who`` belongs to a group, or may act as a member."""
     return who.euid == 0 or gid == who.egid or gid in who.groups
 
 
@@ -273,7 +275,7 @@ def kept_set_ids(inode: Inode, who: Credentials) -> int:
 
 
 def remove_privileges(inode: Inode, who: Credentials) -> None:
-    """Writing to a set-ID program makes it an ordinary one, unless root writes (file_remove_privs)."""
+    """Clear the set-ID bits of a file that is written, unless root writes (file_remove_privs)."""
     if inode.mode & (stat.S_ISUID | stat.S_ISGID) and who.euid != 0 and inode.is_regular:
         mode = kept_set_ids(inode, who)
         if mode != inode.mode & 0o7777:
@@ -320,7 +322,7 @@ def chown(walker: PathWalk, path: Path, uid: int | None, gid: int | None) -> Non
             raise LinuxError(errno.EPERM)
         if gid is not None and (who.euid != inode.uid or not (gid == inode.gid or in_group(who, gid))):
             raise LinuxError(errno.EPERM)
-    # A new owner takes the set-ID bits away, from root's hands as well.
+    # A change of owner clears the set-ID bits, even if root makes it.
     mode = None if inode.is_directory or not inode.mode & 0o6000 else kept_set_ids(inode, who)
     inode.setattr(Attributes(mode=mode, uid=uid, gid=gid))
 

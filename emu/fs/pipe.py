@@ -1,4 +1,4 @@
-"""Pipes and FIFOs (fs/pipe.c): 64 KiB between two ends, writes of up to PIPE_BUF bytes are atomic."""
+"""Pipes and FIFOs (fs/pipe.c): 64 KiB between two ends; writes of up to PIPE_BUF bytes are atomic."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class Slot:
 
 
 class Pipe:
-    """The slots, the two kinds of users and the queues on which they sleep.
+    """The slots of a pipe, its readers and writers, and the queues on which they sleep.
 
-    As on Linux the room is counted in slots of a page: a write that does not fit into what is left of the last page
-    starts a new one, so that a full pipe may hold less than its capacity.
+    As on Linux the room is counted in slots of a page: a write that does not fit into the rest of the last page starts
+    a new one, so that a full pipe may hold less than its capacity.
     """
 
     def __init__(self, capacity: int = DEFAULT_CAPACITY, pipes: Pipes | None = None) -> None:
-        """``pipes``: the machine's, which limit together what each may be made to hold."""
+        """``pipes``: all pipes of the machine, which together have a limit."""
         self._pipes = pipes
         self.slots = capacity // PAGE_SIZE
         self.length = 0
@@ -64,7 +64,7 @@ class Pipe:
         self.not_empty = WaitQueue()
         self.not_full = WaitQueue()
         self._used: deque[Slot] = deque()
-        #: What the last read() gave, by the slot that it came from.
+        #: The data of the last read(), by the slot that it came from.
         self._taken: list[tuple[Slot, bytes]] = []
 
     @property
@@ -78,7 +78,7 @@ class Pipe:
         return self.slots * PAGE_SIZE
 
     def read(self, count: int) -> bytes:
-        """What is there, at most ``count`` bytes; ``b""`` if nobody can write any more."""
+        """The data in the pipe, at most ``count`` bytes; ``b""`` at the end, when no writer is left."""
         if not count:
             return b""
         used = self._used
@@ -102,7 +102,7 @@ class Pipe:
         return taken[0][1] if len(taken) == 1 else b"".join(data for _, data in taken)
 
     def write(self, data: bytes) -> int:
-        """Put in as much as fits (a write of up to PIPE_BUF bytes: all or nothing); BrokenPipe without a reader."""
+        """Write as much as fits (up to PIPE_BUF bytes: all or nothing); BrokenPipe without a reader."""
         if not data:
             return 0
         done = self.prepare(len(data)) % PAGE_SIZE
@@ -119,7 +119,7 @@ class Pipe:
         return done
 
     def prepare(self, count: int) -> int:
-        """The size of the first piece of a write: what is beyond whole pages if the last page has room for it.
+        """The size of the first piece of a write: the part beyond whole pages, if the last page has room for it.
 
         BrokenPipe without a reader, WouldBlock if not even the first piece fits.
         """
@@ -133,7 +133,7 @@ class Pipe:
         return PAGE_SIZE
 
     def unread(self, data: bytes, stored: int) -> int:
-        """Put back what the last read() gave beyond ``stored``, and with it the whole piece in which that ends."""
+        """Put back the data of the last read() beyond ``stored``, with the whole piece in which ``stored`` ends."""
         kept = 0
         pieces = self._taken
         while pieces and kept + len(pieces[0][1]) <= stored:
@@ -152,8 +152,8 @@ class Pipe:
         self.not_empty.wake_all()
 
     def resize(self, size: int) -> int:
-        """F_SETPIPE_SZ: round up to a power of two of pages; EPERM beyond what all pipes leave or the limit of every
-        pipe, EBUSY below what is in the pipe.
+        """F_SETPIPE_SZ: round up to a power of two of pages; EPERM beyond the limit of one pipe or of all pipes, EBUSY
+        if the data in the pipe would not fit.
         """
         if size > 1 << 31 or not size:
             raise LinuxError(errno.EINVAL)
@@ -181,13 +181,13 @@ class Pipes:
         self._pipes: WeakSet[Pipe] = WeakSet()
 
     def new(self) -> Pipe:
-        """A pipe's buffer; beyond a number of pipes (pipe-user-pages-soft) only of one page, as on Linux."""
+        """A pipe's buffer; beyond a number of pipes (pipe-user-pages-soft) it has only one page, as on Linux."""
         pipe = Pipe(DEFAULT_CAPACITY if len(self._pipes) < MAX_FULL_PIPES else PAGE_SIZE, self)
         self._pipes.add(pipe)
         return pipe
 
     def room(self, pipe: Pipe) -> int:
-        """How many bytes a pipe may be made to hold: all pipes together no more than there is memory
+        """The largest size in bytes that a pipe may get: all pipes together cannot exceed memory
         (pipe-user-pages-hard).
         """
         others = sum(other.slots for other in self._pipes if other is not pipe)
@@ -221,7 +221,7 @@ class PipeFile(File):
             pipe.writers += 1
             pipe.writers_opened += 1
         self._seen = (pipe.readers_opened, pipe.writers_opened)
-        #: A FIFO opened without O_NONBLOCK shows no POLLHUP before its first writer came.
+        #: A FIFO opened without O_NONBLOCK shows no POLLHUP before its first writer.
         self._writers_before = pipe.writers_opened if not pipe.writers else -1
         pipe.wake_everyone()
 
@@ -294,7 +294,7 @@ PIPEFS_MAGIC = 0x50495045
 
 
 class PipeInode(Node):
-    """The inode of a pipe; opened again, through /proc/<pid>/fd, it is a FIFO."""
+    """The inode of a pipe; opened again through /proc/<pid>/fd, it acts as a FIFO."""
 
     def __init__(self, sb: SuperBlock, pipe: Pipe) -> None:
         super().__init__(sb, stat.S_IFIFO | 0o600)

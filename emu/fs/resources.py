@@ -1,4 +1,4 @@
-"""What a machine's file systems draw on, and what is counted across all of them."""
+"""The resources that a machine's file systems share, and the counts across all of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SpecialOpen = Callable[["Path", int], "File"]
 
 
 class Resources:
-    """One machine's: every superblock has it."""
+    """The resources of one machine, known to every superblock."""
 
     def __init__(self, frames: FrameAllocator, huge_pages: HugePagePool, clock: Clock, random: Random) -> None:
         self.frames = frames
@@ -31,11 +31,11 @@ class Resources:
         #: Bytes for /dev/random.
         self.random = random
         self._clock = clock
-        #: Open file descriptions in the whole machine, and the most there may be (fs.file-max: a tenth of memory at
-        #: a KiB each, as on Linux).
+        #: Open file descriptions in the whole machine, and their limit (fs.file-max: a tenth of memory at a KiB each,
+        #: as on Linux).
         self.open_files = 0
         self.max_files = max(1024, frames.total * 4 // 10)
-        #: Names in all file systems that guests can change: the host keeps them, so there is an end to it.
+        #: Names in all file systems that guests can change; limited, since they take host memory.
         self.names = 0
         self.max_names = max(1 << 16, frames.total)
         self._last_device = 0
@@ -51,15 +51,15 @@ class Resources:
         return makedev(0, self._last_device)
 
     def register_device(self, rdev: int, opener: SpecialOpen) -> None:
-        """What opening a character device node with this number gives."""
+        """Set the function that opens a character device node with this number."""
         self._special[stat.S_IFCHR, rdev] = opener
 
     def register_fifo(self, opener: SpecialOpen) -> None:
-        """What opening a FIFO gives."""
+        """Set the function that opens a FIFO."""
         self._special[stat.S_IFIFO, 0] = opener
 
     def open_special(self, path: Path, flags: int) -> File:
-        """Open a FIFO, a device or a socket node; ENXIO if nothing stands behind it."""
+        """Open a FIFO, a device or a socket node; ENXIO if it has no device."""
         inode = path.dentry.inode
         opener = self._special.get((inode.kind, inode.rdev))
         if opener is None:

@@ -1,4 +1,4 @@
-"""Seals of memfd files: what can no longer be done to a file (mm/memfd.c, fcntl(2) F_ADD_SEALS)."""
+"""Seals of memfd files, which forbid operations on a file for ever (mm/memfd.c, fcntl(2) F_ADD_SEALS)."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Seal(IntFlag):
     SHRINK = 2
     GROW = 4
     WRITE = 8
-    FUTURE_WRITE = 0x10  # like WRITE, but for mappings that exist
-    EXEC = 0x20  # no change of the execute bits
+    FUTURE_WRITE = 0x10  # like WRITE, but existing mappings stay writable
+    EXEC = 0x20  # the execute bits cannot change
 
 
 _ALL = Seal.SEAL | Seal.SHRINK | Seal.GROW | Seal.WRITE | Seal.FUTURE_WRITE | Seal.EXEC
@@ -48,8 +48,8 @@ def get_seals(inode: Sealed) -> int:
 
 
 def add_seals(inode: Sealed, seals: int, cache: PageCache | None, *, writable: bool) -> None:
-    """F_ADD_SEALS: EPERM if the file is not open for writing or has F_SEAL_SEAL, EBUSY if something could still write
-    through a mapping.
+    """F_ADD_SEALS: EPERM if the file is not open for writing or has F_SEAL_SEAL, EBUSY if a mapping still allows
+    writing.
     """
     if not writable:
         raise LinuxError(errno.EPERM)
@@ -67,7 +67,7 @@ def add_seals(inode: Sealed, seals: int, cache: PageCache | None, *, writable: b
 
 
 def writable_bytes(inode: Sealed, pos: int, count: int) -> int:
-    """How many of the bytes may be written there, a page at a time; LinuxError(EPERM) if not even the first."""
+    """How many of the bytes may be written there, up to a page boundary; LinuxError(EPERM) if not even the first."""
     seals = inode.seals or Seal.NONE
     if seals & _NO_WRITES:
         raise LinuxError(errno.EPERM)
@@ -93,7 +93,7 @@ def check_punch(inode: Sealed) -> None:
 
 
 def check_mapping(inode: Sealed, vma: Vma) -> None:
-    """A shared mapping of a file sealed against writing can only be read, for ever; LinuxError(EPERM)."""
+    """Make a shared mapping of a file sealed against writing read-only for ever; LinuxError(EPERM)."""
     if vma.shared and (inode.seals or Seal.NONE) & _NO_WRITES:
         if vma.prot & Prot.WRITE:
             raise LinuxError(errno.EPERM)

@@ -1,4 +1,4 @@
-"""File system types and superblocks: what can be mounted, and what is mounted."""
+"""File system types, which can be mounted, and superblocks, their mounted instances."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class StatFs(NamedTuple):
-    """What statfs(2) tells; sizes in blocks of ``bsize`` bytes."""
+    """The fields of statfs(2); sizes in blocks of ``bsize`` bytes."""
 
     type: int
     bsize: int = PAGE_SIZE
@@ -31,7 +31,7 @@ class SuperBlock:
 
     magic = 0
     root: Inode
-    #: Names go only through unlink, rmdir and rename, so that what was looked up may be remembered.
+    #: Names are removed only by unlink, rmdir and rename, so that lookups may be cached.
     keeps_dentries = True
 
     def __init__(self, resources: Resources, fstype: FileSystemType) -> None:
@@ -39,9 +39,9 @@ class SuperBlock:
         self.fstype = fstype
         self.read_only = False
         self.dev = resources.new_device_number()
-        #: Mounts of this instance; put_super() when the last goes.
+        #: Mounts of this instance; put_super() when the last is removed.
         self.active = 0
-        #: How many names guests may remove again.
+        #: How many names guests have made and may remove.
         self.names = 0
         self._last_ino = 0
 

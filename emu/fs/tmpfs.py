@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from emu.mm.vma import Vma
 
 TMPFS_MAGIC = 0x01021994
-#: What a directory entry counts in the size of its directory (BOGO_DIRENT_SIZE).
+#: The bytes that a directory entry adds to the size of its directory (BOGO_DIRENT_SIZE).
 DIRENT_SIZE = 20
 OPTIONS = frozenset({"size", "nr_blocks", "nr_inodes", "mode", "uid", "gid"})
-#: Beyond the index of any page.
+#: A number above the index of any page.
 LAST_PAGE = 1 << 52
 #: Pages that fallocate() makes at a time.
 _ALLOCATION = 1 << 16
@@ -108,7 +108,7 @@ class TmpfsInode(Inode):
         return TmpfsFile(path, flags)
 
     def grow(self, size: int) -> None:
-        """The file reaches at least to ``size``."""
+        """Extend the file to at least ``size``."""
         if size > self.size:
             self.size = self.page_cache.size = size
 
@@ -117,7 +117,7 @@ class TmpfsInode(Inode):
         frees = size <= self.size
         self.page_cache.truncate(size)
         if frees:
-            # Pages past the old end too: fallocate() with KEEP_SIZE puts some there.
+            # Pages past the old end too: fallocate() with KEEP_SIZE can make some there.
             self.page_cache.punch(-(-size // PAGE_SIZE), LAST_PAGE)
         self.size = size
         self.touch()
@@ -166,7 +166,7 @@ class TmpfsInode(Inode):
             raise
 
     def accessed(self) -> None:
-        """A read: relatime."""
+        """Update the access time after a read (relatime)."""
         if self.atime <= self.mtime or self.atime <= self.ctime or self.sb.now() - self.atime > DAY_NS:
             self.atime = self.sb.now()
 
@@ -263,7 +263,7 @@ class TmpfsSuperBlock(SuperBlock):
         self.root = TmpfsDirectory(self, mode, parse_size(words.get("uid", "0")), parse_size(words.get("gid", "0")))
 
     def check_room(self, blocks: int) -> None:
-        """ENOSPC unless ``blocks`` more pages fit."""
+        """Raise ENOSPC unless ``blocks`` more pages fit."""
         if self.max_blocks and self.used_blocks + blocks > self.max_blocks:
             raise LinuxError(errno.ENOSPC)
 
@@ -280,7 +280,7 @@ class TmpfsSuperBlock(SuperBlock):
         self.used_inodes += 1
 
     def free_inode(self) -> None:
-        """An inode is gone."""
+        """An inode has been freed."""
         self.used_inodes -= 1
 
     def statfs(self) -> StatFs:

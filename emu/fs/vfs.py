@@ -32,11 +32,11 @@ MAX_MOUNTS = 10_000
 class Vfs:
     """One machine's tree of files. ``root`` is set by the first mount (on ``/``).
 
-    ``places``: where processes stand, and what programs they run, so that nobody unmounts that.
+    ``places``: the working directories, roots and programs of processes, whose mounts are in use.
     """
 
     root: Path
-    #: The one tree of each, for modules that add files and mount points to it; set when the machine boots.
+    #: The single tree of each type, for modules that add files and mount points to it; set when the machine boots.
     sysfs: PseudoSuperBlock
     debugfs: PseudoSuperBlock
     procfs: SysctlSuperBlock
@@ -88,7 +88,7 @@ class Vfs:
         mount.flags = MountFlags(flags & KEPT)
 
     def umount(self, target: str | Path, flags: int = 0) -> None:
-        """Take a mount out of the tree: EINVAL if ``target`` is no root of one, EBUSY while it is in use.
+        """Take a mount out of the tree: EINVAL if ``target`` is not the root of one, EBUSY while it is in use.
 
         MNT_DETACH takes it out at once, with what is mounted inside; open files stay usable.
         """
@@ -113,7 +113,7 @@ class Vfs:
         return "".join(lines)
 
     def internal_mount(self, fstype: str) -> VfsMount:
-        """The mount of a type that is in no tree (``pipefs``, ``shmem``)."""
+        """The internal mount of a type that is not in the tree (``pipefs``, ``shmem``)."""
         mount = self._internal.get(fstype)
         if mount is None:
             sb = self._internal_types[fstype].mount(self.resources, "")
@@ -154,7 +154,7 @@ class Vfs:
     def open(
         self, name: str, flags: int = OpenFlags.RDONLY, mode: int = 0o644, caller: Caller[Path] | None = None
     ) -> File:
-        """Open a file for ``caller`` (None: for the kernel); who asked puts the reference."""
+        """Open a file for ``caller`` (None: for the kernel); the requester drops the reference."""
         return vfs_open.open_file(self.walker(caller), name, flags, mode)
 
     def read_file(self, name: str, limit: int = 64 << 20) -> bytes:
@@ -184,7 +184,7 @@ class Vfs:
             file.put()
 
     def mkdir(self, name: str, mode: int = 0o755) -> None:
-        """Make a directory, and those above it where they are missing; no error if it is there."""
+        """Make a directory and any missing parents; no error if it exists."""
         walker = self.walker(None)
         done = ""
         for part in name.strip("/").split("/"):
@@ -210,7 +210,7 @@ class Vfs:
         return reader, PipeFile(path, OpenFlags.WRONLY | kept, pipe)
 
     def shmem_file_setup(self, name: str, size: int = 0) -> File:
-        """An unnamed file of shared memory, open for reading and writing; it is gone with its last reference."""
+        """An unnamed file of shared memory, open for reading and writing; it is freed with its last reference."""
         mount = self.internal_mount("shmem")
         sb = mount.sb
         assert isinstance(sb, TmpfsSuperBlock)
@@ -222,7 +222,7 @@ class Vfs:
         return inode.open(unnamed_path(mount, inode, f"/{name} (deleted)"), OpenFlags.RDWR, None)
 
     def hugetlb_file_setup(self, name: str, size: int = 0) -> File:
-        """The same of huge pages."""
+        """The same, of huge pages."""
         mount = self.internal_mount("hugetlbfs")
         sb = mount.sb
         assert isinstance(sb, HugetlbSuperBlock)

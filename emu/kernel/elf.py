@@ -39,7 +39,7 @@ class _ProgramHeader(NamedTuple):
 
 
 class Image(Protocol):
-    """Something that bytes can be read from by position."""
+    """A source of bytes that are read by position."""
 
     def pread(self, count: int, pos: int) -> bytes:
         """At most ``count`` bytes."""
@@ -107,7 +107,7 @@ def read_elf(image: Image, size: int) -> ElfProgram:
         machine = _name_of("ENUM_E_MACHINE", e_machine)
         raise NotExecutable(f"an ELF file for another machine ({machine}); only x86-64 programs can run")
     if e_type not in (_ET_EXEC, _ET_DYN):
-        raise NotExecutable(f"an ELF file that is no program ({_name_of('ENUM_E_TYPE', e_type)})")
+        raise NotExecutable(f"an ELF file that is not a program ({_name_of('ENUM_E_TYPE', e_type)})")
     headers = [_ProgramHeader(*fields) for fields in _PHDR.iter_unpack(table)]
     return _program(image, size, e_type == _ET_DYN, e_entry, e_phoff, headers)
 

@@ -48,9 +48,7 @@ class Entry:
         kernel.cpu.mmu.on_page_fault = self._page_fault
 
     def register(self, syscall: Syscall, *, replace: bool = False) -> None:
-        """Make a system call known; a number can be taken once, unless a module means to ``replace`` what stands
-        there.
-        """
+        """Register a system call.  A number can be taken once, unless a module means to ``replace`` its call."""
         if syscall.number in self._table and not replace:
             raise ValueError(f"system call {syscall.number} ({syscall.name}) is registered already")
         self._table[syscall.number] = syscall
@@ -61,7 +59,9 @@ class Entry:
         return self._table.get(number)
 
     def entry_of(self, number: int) -> Enter:
-        """What is run for a number.  Rows are many and few are called, so that each is compiled when it first is."""
+        """The compiled entry for a number.  There are many rows and few are called, so each is compiled at its first
+        call.
+        """
         call = self._table.get(number)
         if call is None:
             return partial(self._not_implemented, number)
@@ -83,7 +83,7 @@ class Entry:
             try:
                 trap = cpu.enter(task.rip)
             except BaseException:
-                task.rip = cpu.rip  # so that it can go on
+                task.rip = cpu.rip  # where it goes on
                 raise
             kind = trap.kind
             if kind == TrapKind.SYSCALL:
@@ -98,7 +98,7 @@ class Entry:
                     kernel.scheduler.slice_is_over()
                     return
                 self._exception(task, trap)
-                if not task.alive:  # without memory; others may still have its address space
+                if not task.alive:  # killed for lack of memory; other tasks may still use its address space
                     return
 
     # -- system calls ----------------------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ class Entry:
             if interrupted:
                 row = self._table[call[0]]
                 if row.restart is not Restart.UNINTERRUPTIBLE:
-                    raise AssertionError(f"{row.name} went back to sleep although a signal interrupts it")
+                    raise AssertionError(f"{row.name} went back to sleep although a signal interrupted it")
                 if task.signals.pending_mask >> (Sig.KILL - 1) & 1:
                     sleeping.close()
                     raise Interrupted
@@ -172,8 +172,8 @@ class Entry:
         return self._finish(task, call[0], result)
 
     def _starts_again(self, task: Task, number: int, registers: tuple[int, ...]) -> bool:
-        """Whether the call is one that starts again, and the first signal with a handler lets it (SA_RESTART), or none
-        has one (handle_signal): what is delivered after that interrupts a handler, and no call.
+        """Whether the call can start again, and the first signal with a handler allows that (SA_RESTART), or no signal
+        has a handler (handle_signal).  Signals delivered after that one interrupt a handler, not the call.
         """
         if self._table[number].restarts_as(registers) is not Restart.SYS:
             return False
@@ -213,10 +213,11 @@ class Entry:
         return True
 
     def _exception(self, task: Task, trap: Trap) -> None:
-        """Turn a trap that is nobody's mistake but the guest's into a signal."""
+        """Turn a trap that the guest caused into a signal."""
         if trap.kind == TrapKind.FAULT and trap.access == Access.FETCH and trap.fault is not None:
             if trap.fault.vaddr >> 12 != task.rip >> 12:
-                # Unicorn fetches ahead while it translates: go there by single steps, and see whether it is reached
+                # Unicorn fetches ahead while it translates: single-step towards the address to see whether it is
+                # reached
                 trap = self._cpu.find_faulting_instruction(task.rip)
                 task.rip = self._cpu.rip
                 if trap.kind == TrapKind.SYSCALL:
@@ -247,7 +248,7 @@ class Entry:
             return
         assert result in signals, f"a fault at {fault.vaddr:#x} ended as {result!r}"
         signo, code = signals[FaultResult(result)]
-        # sanitize_error_code(): a fault on the kernel's half never tells whether something is mapped there
+        # sanitize_error_code(): a fault on the kernel's half never reveals whether something is mapped there
         error_code = fault.error_code | (ErrorCode.P if fault.vaddr >= task.mm.task_size else 0)
         self._force(task, signo, code, fault.vaddr, _PAGE_FAULT, error_code, fault.vaddr)
 

@@ -81,7 +81,7 @@ def do_execve(kernel: Kernel, task: Task, path: str, argv: Sequence[bytes], envp
 
 
 def _open_program(kernel: Kernel, task: Task, path: str, argv: list[bytes]) -> tuple[File, list[bytes]]:
-    """Open what is to be run, following #! lines."""
+    """Open the program to be run, following #! lines."""
     for _ in range(_MAX_INTERPRETERS):
         file = _open_executable(kernel, task, path)
         try:
@@ -165,7 +165,7 @@ def _map_program(mm: AddressSpace, file: File, program: ElfProgram, bias: int) -
             offset = segment.offset - (segment.vaddr + bias - start)
             do_mmap(mm, start, file_end - start, segment.prot, MapFlags.PRIVATE | MapFlags.FIXED, file, offset)
             if memory_end > file_end and segment.prot & Prot.WRITE:
-                mm.write(file_end, bytes(-file_end % PAGE_SIZE))  # all of the page: ld.so allocates from its rest
+                mm.write(file_end, bytes(-file_end % PAGE_SIZE))  # the whole page: ld.so allocates from the rest of it
         zero_start, zero_end = (page_align(file_end) if segment.filesz else start), page_align(memory_end)
         if zero_end > zero_start:
             flags = MapFlags.PRIVATE | MapFlags.FIXED | MapFlags.ANONYMOUS
@@ -210,7 +210,7 @@ def _build_stack(
 
 
 def _commit(kernel: Kernel, task: Task, mm: AddressSpace, path: str, argv: Sequence[bytes]) -> None:
-    """The point of no return: the old program goes."""
+    """The point of no return: the old program is discarded."""
     de_thread(kernel, task)
     release_memory(kernel, task)
     old, task.mm = task.mm, mm

@@ -20,7 +20,7 @@ WNOHANG = 1
 
 def do_group_exit(kernel: Kernel, task: Task, status: int) -> None:
     """End every thread of a process (exit_group, a fatal signal).  ``status`` is the word that wait4 will give, unless
-    another thread has ended the process before.
+    another thread has already ended the process.
     """
     group = task.group
     if group.exiting is None:
@@ -33,9 +33,9 @@ def do_group_exit(kernel: Kernel, task: Task, status: int) -> None:
 
 
 def do_exit(kernel: Kernel, task: Task, status: int, *, told: bool = True) -> None:
-    """End one thread; with the last one the process ends: everything is given back, and the parent is told.
+    """End one thread; with the last one the process ends: its resources are freed and its parent is notified.
 
-    ``status``: the process's status word if this is the last thread.  ``told``: whether the tracer hears of it.
+    ``status``: the process's status word if this is the last thread.  ``told``: whether the tracer is told of the exit.
     """
     group = task.group
     if told:
@@ -75,14 +75,14 @@ def _end_process(kernel: Kernel, last: Task, status: int) -> None:
 
 
 def release_memory(kernel: Kernel, task: Task) -> None:
-    """A task is about to leave its address space (mm_release): locks that it held are marked, and who waits for its end
-    is woken.
+    """A task is about to leave its address space (mm_release): robust futexes that it held are marked, and waiters for
+    its end are woken.
     """
     if task.robust_list:
         exit_robust_list(kernel.futexes, task)
         task.robust_list = 0
     if task.clear_child_tid:
-        if task.mm.users > 1:  # as the kernel does: else nobody could see it
+        if task.mm.users > 1:  # as the kernel does: otherwise nobody could see the write
             try:
                 task.mm.write_u32(task.clear_child_tid, 0)
             except LinuxError:
@@ -92,14 +92,14 @@ def release_memory(kernel: Kernel, task: Task) -> None:
 
 
 def vfork_done(task: Task) -> None:
-    """The task has left the memory that its parent lent it."""
+    """The task has left the memory that its parent lent it (vfork)."""
     if task.vfork_done is not None:
         task.vfork_done.wake_all()
         task.vfork_done = None
 
 
 def _leave_family(kernel: Kernel, group: ThreadGroup) -> None:
-    """The process has ended: its children have no parent any more, and its own parent is told."""
+    """The process has ended: its children lose their parent, and its own parent is notified."""
     for child in list(group.children.values()):
         child.group.parent, child.group.ppid = None, 1
         if child.group.waitable:
@@ -109,7 +109,7 @@ def _leave_family(kernel: Kernel, group: ThreadGroup) -> None:
 
 
 def notify_parent(kernel: Kernel, group: ThreadGroup) -> None:
-    """SIGCHLD and the wake-up; a parent that ignores SIGCHLD, or that there is none, means the zombie goes at once."""
+    """Send SIGCHLD and wake the parent.  Without a parent, or if it ignores SIGCHLD, the zombie is released at once."""
     parent = group.parent
     if parent is None:
         release(kernel, group.leader)

@@ -40,7 +40,7 @@ class CloneFlags(Flags, prefix="CLONE_"):
     CLEAR_SIGHAND = 0x100000000
 
 
-#: What there is nothing to do for: no System V semaphores, no debuggers, no I/O priorities.
+#: Flags that need no work: there are no System V semaphores, no debuggers, no I/O priorities.
 _IGNORED = CloneFlags.SYSVSEM | CloneFlags.DETACHED | CloneFlags.UNTRACED | CloneFlags.IO
 _KNOWN = (
     CloneFlags.SIGNAL | CloneFlags.VM | CloneFlags.FS | CloneFlags.FILES | CloneFlags.SIGHAND | CloneFlags.VFORK |
@@ -54,8 +54,8 @@ def do_clone(
 ) -> int | Generator[Any, None, int]:
     """Make a child process, or with CLONE_THREAD another thread; the result is its number.
 
-    LinuxError(EAGAIN) at the process limit, (ENOMEM) without memory, (EINVAL) for flags that do not go together,
-    (ENOSYS) for what is not built: namespaces, CLONE_PIDFD, CLONE_PARENT, CLONE_PTRACE.
+    LinuxError(EAGAIN) at the process limit, (ENOMEM) without memory, (EINVAL) for flags that exclude each other,
+    (ENOSYS) for what is not supported: namespaces, CLONE_PIDFD, CLONE_PARENT, CLONE_PTRACE.
     """
     _check_flags(kernel, task, flags, tls)
     child = _copy_process(kernel, task, flags)
@@ -127,7 +127,7 @@ def _copy_process(kernel: Kernel, task: Task, flags: int) -> Task:
 
 
 def _new_group(task: Task, pid: int, flags: int) -> ThreadGroup:
-    """The process of a child that is no thread."""
+    """A process for a child that is not a thread."""
     return ThreadGroup(
         tgid=pid, ppid=task.tgid, pgid=task.pgid, sid=task.sid, parent=task.group,
         exit_signal=flags & CloneFlags.SIGNAL, limits=dict(task.limits),
@@ -146,7 +146,7 @@ def _copy_signals(task: Task, child: Task, flags: int) -> None:
 
 
 def _check_processes(kernel: Kernel, task: Task) -> None:
-    """RLIMIT_NPROC, which does not hold for root.  LinuxError(EAGAIN)."""
+    """Check RLIMIT_NPROC, which does not apply to root.  LinuxError(EAGAIN)."""
     limit, uid = limits_of(task, Rlimit.NPROC)[0], task.credentials.uid
     if uid and task.credentials.euid and limit < INFINITY:
         if sum(other.credentials.uid == uid for other in kernel.tasks.values()) >= limit:
@@ -162,14 +162,14 @@ def _write_tids(task: Task, child: Task, flags: int, parent_tid: int, child_tid:
             try:
                 mm.write_u32(address, child.pid)
             except LinuxError:
-                pass  # the kernel does not look at what put_user() says here: the child exists
+                pass  # the kernel ignores the result of put_user() here: the child exists already
     if flags & CloneFlags.CHILD_CLEARTID:
         child.clear_child_tid = child_tid
 
 
 def _wait_for_vfork(child: Task) -> Generator[Any, None, int]:
-    """The parent sleeps until the child has a memory of its own; only a kill could end that, and then there is no
-    caller.
+    """The parent sleeps until the child has memory of its own.  Only a kill could end the wait, and then no caller is
+    left.
     """
     while child.vfork_done is not None:
         try:

@@ -1,7 +1,7 @@
-"""Futexes: who waits at which word of memory (kernel/futex/).
+"""Futexes: the tasks that wait at words of memory (kernel/futex/).
 
-A word of private memory is known by its address space and address, one of shared memory by the object and the page
-behind it, so that processes meet there whatever address each of them sees it at.
+A word of private memory is identified by its address space and address, a word of shared memory by the object and page
+behind it, so that processes find the same futex whatever address each of them maps it at.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ Key = Hashable
 
 
 def futex_key(mm: AddressSpace, address: int, *, private: bool) -> Key:
-    """What stands for a word.  LinuxError(EINVAL) if it is not aligned, (EFAULT) if it is not there.
+    """The key of a word.  LinuxError(EINVAL) if the word is not aligned, (EFAULT) if it is not mapped.
 
-    A shared one must be present, or become so: in a window on a region the posted kernels give EFAULT for a page that
-    this process has not touched.
+    The page of a shared word must be present, or is faulted in.  In a window on a region the posted kernels give EFAULT
+    for a page that this process has not touched.
     """
     if address % 4:
         raise LinuxError(errno.EINVAL)
@@ -46,16 +46,16 @@ def futex_key(mm: AddressSpace, address: int, *, private: bool) -> Key:
     except LinuxError as error:
         if error.errno != errno.EFAULT:
             raise
-        get_user_page(mm, address, Access.READ)  # a futex that is only looked at
+        get_user_page(mm, address, Access.READ)  # reading is enough for the lookup
     vma = mm.vmas.find(address)
-    assert vma is not None, "futex_key: the page is there and no VMA is"
+    assert vma is not None, "futex_key: the page is present but has no VMA"
     behind = vma.ops.object_at(vma, address)
     return (mm.serial, address) if behind is None else (*behind, address % PAGE_SIZE)
 
 
 @dataclass(eq=False)
 class Waiter:
-    """One task that waits; woken if any of its bits is."""
+    """One waiting task; a wake with any of its bits wakes it."""
 
     key: Key
     bits: int
@@ -64,7 +64,7 @@ class Waiter:
 
 
 class Futexes:
-    """Every waiter of the machine, at each word in the order in which they came."""
+    """Every waiter of the machine; those of one word are in order of arrival."""
 
     def __init__(self) -> None:
         self._waiters: dict[Key, list[Waiter]] = {}
@@ -82,7 +82,7 @@ class Futexes:
                 del self._waiters[waiter.key]
 
     def wake(self, key: Key, most: int, bits: int = ANY_BIT) -> int:
-        """Wake at most so many waiters of a word (one at least); returns how many."""
+        """Wake up to ``most`` waiters of a word (at least one); returns how many."""
         chosen: list[Waiter] = []
         for waiter in self._waiters.get(key, []):
             if waiter.bits & bits:
@@ -96,7 +96,7 @@ class Futexes:
         return len(chosen)
 
     def requeue(self, source: Key, target: Key, most: int) -> int:
-        """Let at most so many waiters of one word wait at another; returns how many."""
+        """Move up to ``most`` waiters of one word to another; returns how many."""
         moved = self._waiters.get(source, [])[: max(most, 0)]
         if source == target:
             return len(moved)
@@ -107,15 +107,15 @@ class Futexes:
         return len(moved)
 
     def wake_word(self, mm: AddressSpace, address: int) -> None:
-        """One waiter of a word that the kernel has just written (CLONE_CHILD_CLEARTID)."""
+        """Wake one waiter of a word that the kernel has just written (CLONE_CHILD_CLEARTID)."""
         try:
             self.wake(futex_key(mm, address, private=False), 1)
         except LinuxError:
-            pass  # nobody can wait where nothing is
+            pass  # nobody can wait at an unmapped address
 
 
 def exit_robust_list(futexes: Futexes, task: Task) -> None:
-    """A task ends: futexes that it holds, by the list that it has told of, are marked, and one waiter of each is woken
+    """A task ends: each futex that it holds, by its registered robust list, is marked, and one waiter is woken
     (kernel/futex/core.c).
     """
     try:

@@ -1,4 +1,4 @@
-"""The kernel: everything that a machine's processes share, and who is running."""
+"""The kernel: the state that a machine's processes share, and the task that is running."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ if TYPE_CHECKING:
 
 FIRST_PID = 100
 MAX_TASKS = 4096
-#: How many messages the host keeps, whatever guests do.
+#: The most messages that are kept, whatever guests do.
 MAX_LOGGED = 1000
 
 
 class Kernel:
-    """One machine's kernel, as it is before :mod:`emu.boot` gives it system calls and file systems.
+    """One machine's kernel; :mod:`emu.boot` adds its system calls and file systems.
 
-    ``cpus`` and ``turn``: vCPUs, and how many instructions each runs at a time; ``log`` is told what a user should know
-    (once each for what repeats).
+    ``cpus`` and ``turn``: the number of vCPUs, and how many instructions each runs at a time; ``log`` gets each message
+    for the user (repeated ones once).
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Kernel:
         )
         self.clock = Clock(lambda: self.cpu.clock)
         self.tracer = Tracer()
-        #: Rows that modules declare for what they tell the tracer: a trace knows no other kinds of events.
+        #: Rows for the events of modules: the tracer accepts no other kinds of events.
         self.event_kinds: list[Kind] = []
         self.tasks: dict[int, Task] = {}
         self._next_pid = FIRST_PID
@@ -97,17 +97,17 @@ class Kernel:
         self.vfs = Vfs(Resources(self.frames, self.huge_pages, self.clock, self.random), self._places)
         #: (file system type, path, options) that a module wants mounted unless the user mounts something there.
         self.default_mounts: list[tuple[str, str, str]] = []
-        #: Told of each process that ends, by its last thread, and of each thread; before its memory goes.
+        #: Called when a process ends, with its last thread, and when a thread ends; its memory still exists.
         self.exit_hooks: list[Callable[[Task], None]] = []
         self.thread_exit_hooks: list[Callable[[Task], None]] = []
-        #: Told by modules to the audit: what is wrong, in sentences.
+        #: Findings that modules report to the audit, a sentence each.
         self.audit_hooks: list[Callable[[], Iterable[str]]] = []
         #: Sections that modules add to the ``--json`` report, by name.
         self.reporters: dict[str, Callable[[], Any]] = {}
 
     @property
     def current(self) -> Task | None:
-        """Whose turn it is."""
+        """The task whose turn it is."""
         return self.scheduler.current
 
     def _current_pid(self) -> int | None:
@@ -124,7 +124,7 @@ class Kernel:
         self._log(message)
 
     def log_once(self, message: str) -> None:
-        """Tell the user, unless they were told already."""
+        """Tell the user, unless the same message was sent before."""
         if message in self._logged or len(self._logged) > MAX_LOGGED:
             return
         self._logged.add(message)
@@ -144,7 +144,7 @@ class Kernel:
         return self._next_pid - FIRST_PID
 
     def count_kernel_fault(self, result: int, number: int) -> None:
-        """Faults that the kernel took on user memory count for the current task, except as hardware faults."""
+        """Count faults that the kernel took on user memory for the current task, but not as hardware faults."""
         if self.current is not None:
             if result == FaultResult.MINOR:
                 self.current.usage.min_flt += number
@@ -152,7 +152,7 @@ class Kernel:
                 self.current.usage.link_faults += number
 
     def pid_of(self, mm: AddressSpace) -> int | None:
-        """A process that has this address space; the current one if none has, since execve takes down what it had."""
+        """A process with this address space; the current one if there is none, since execve takes down its old one."""
         if self.current is not None and self.current.mm is mm:
             return self.current.tgid
         fallback = None if self.current is None else self.current.tgid
@@ -169,7 +169,7 @@ class Kernel:
         do_exit(self, task, status)
 
     def out_of_memory(self, task: Task) -> None:
-        """No frame is left for a page that the task must have: it is killed, as the OOM killer would."""
+        """Kill a task that must have a page when no frame is left, as the OOM killer would."""
         self.log(
             f"out of memory: killed process {task.pid} ({task.comm}); "
             f"{self.frames.free} of {self.frames.total} frames are free"

@@ -1,4 +1,4 @@
-"""What is told of processes: those that live, and those that have ended (``--json``)."""
+"""The report on processes, living and ended (``--json``)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task, ThreadGroup
 
-#: What the host keeps, whatever guests do: ended processes, and bytes of the arguments of each.
+#: Limits on what is kept, whatever guests do: ended processes, and bytes of the arguments of each.
 MAX_FINISHED, MAX_ARGUMENTS = 1 << 16, 4096
 
 
@@ -21,14 +21,14 @@ class Processes:
         kernel.exit_hooks.append(self._remember)
 
     def _remember(self, last: Task) -> None:
-        """Keep the figures of a process that ends; of very many, the last ones."""
+        """Keep the figures of a process that ends; of very many, only the latest."""
         if len(self._finished) >= MAX_FINISHED:
             self._kernel.log_once(f"more than {MAX_FINISHED} processes have ended: the report forgets the first ones")
             del self._finished[0]
         self._finished.append(describe_process(last.group))
 
     def describe(self) -> list[dict[str, Any]]:
-        """Ended and living ones, by pid."""
+        """Ended and living processes, by pid."""
         groups = {task.group for task in self._kernel.tasks.values() if task.alive}
         living = [describe_process(group) for group in groups]
         return sorted([*self._finished, *living], key=lambda process: int(process["pid"]))

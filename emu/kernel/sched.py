@@ -1,7 +1,7 @@
 """The scheduler: vCPUs that take turns, each with a run queue, and the loop that runs the machine.
 
-Everything here is deterministic: vCPUs have their turns in the order of their numbers, one after the other, each for so
-many instructions.  Kernel code is never preempted and never runs on two vCPUs, as if under one big lock.
+Everything here is deterministic: vCPUs take turns in the order of their numbers, each for a fixed number of
+instructions.  Kernel code is never preempted and never runs on two vCPUs, as if under one big lock.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from emu.linux.clock import Clock
     from emu.mm.tlbflush import TlbFlusher
 
-#: Instructions a task may retire before the next one of its vCPU runs.
+#: Instructions a task may retire before the next task of its vCPU runs.
 TIME_SLICE = 1_000_000
-#: Instructions in the turn of one of several vCPUs.
+#: Instructions in a vCPU's turn if there are several.
 TURN = 20_000
-#: sched_getaffinity(2) and its like give one word of CPUs.
+#: The affinity system calls use a single word as CPU mask.
 MAX_CPUS = 64
 
 
@@ -38,30 +38,30 @@ class StopReason(Enum):
 
 
 class Vcpu:
-    """A virtual CPU: who runs on it, and who waits for it."""
+    """A virtual CPU: the task that runs on it, and the tasks that wait for it."""
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.queue: deque[Task] = deque()
-        #: Who has it until its time slice is over, and how many instructions of that are left.
+        #: The task that keeps the vCPU until its time slice is over, and how many instructions of the slice are left.
         self.task: Task | None = None
         self.slice_left = 0
-        #: Who had it last: another one is a context switch.
+        #: The task that ran last: to run another is a context switch.
         self.last: Task | None = None
         self.instructions = 0
         self.switches = 0
 
     @property
     def load(self) -> int:
-        """How many tasks it has to run."""
+        """How many runnable tasks it has."""
         return len(self.queue) + (self.task is not None)
 
 
 class Scheduler:
-    """Who runs next: on each vCPU first come, first served, one time slice each.
+    """Chooses the next task: on each vCPU first come, first served, one time slice each.
 
-    A new task goes to the vCPU with the fewest tasks (the lowest number of those), one that wakes to where it ran last,
-    and a vCPU without any takes the first that waits for the one with the most.
+    A new task goes to the vCPU with the fewest tasks (the lowest number of those), a woken task to where it ran last,
+    and a vCPU without tasks takes the first that waits for the busiest one.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Scheduler:
         self._flusher = flusher
         self._tasks = tasks
         cpu.guard.signals_wait_in(Scheduler.run, wait=False)
-        #: Whose turn it is.
+        #: The vCPU whose turn it is.
         self.current: Task | None = None
         self.vcpus = [Vcpu(number) for number in range(cpus)]
         self.time_slice = TIME_SLICE if turn is None or cpus > 1 else turn
@@ -107,7 +107,7 @@ class Scheduler:
         self._put(task, self._least_loaded(task))
 
     def wake(self, task: Task) -> None:
-        """Make a sleeping task runnable; nothing happens to any other."""
+        """Make a sleeping task runnable; does nothing to a task that does not sleep."""
         if task.state != TaskState.SLEEPING:
             return
         self._forget_sleep(task)
@@ -123,7 +123,7 @@ class Scheduler:
             task.timer = None
 
     def sleep(self, task: Task, wanted: object) -> None:
-        """Put the current task to sleep on what its system call yielded: a queue, several, and/or a deadline."""
+        """Put the current task to sleep on what its system call yielded: one or more queues, a deadline, or both."""
         queues, deadline = _what_to_wait_for(wanted)
         task.state = TaskState.SLEEPING
         task.usage.voluntary_switches += 1
@@ -148,7 +148,7 @@ class Scheduler:
             self._loaded = None
 
     def account(self, task: Task) -> None:
-        """Add what the current task has retired to its usage."""
+        """Add the instructions that the current task has retired to its usage."""
         retired = self.running_instructions()
         task.usage.instructions += retired
         self.vcpus[task.cpu].instructions += retired
@@ -169,7 +169,7 @@ class Scheduler:
         task.affinity = mask
         if not mask >> task.cpu & 1 and task.state == TaskState.RUNNABLE:
             if task is self.current:
-                self.yielded = True  # it is enqueued anew when it has left the CPU
+                self.yielded = True  # it is queued again when it has left the CPU
             else:
                 self._take_off(task)
                 self._enqueue(task)
@@ -207,7 +207,7 @@ class Scheduler:
         return None
 
     def _pull(self, idle: Vcpu) -> bool:
-        """Move a waiting task to an idle vCPU, from one that has something else to run."""
+        """Move a waiting task to an idle vCPU from one that has another task to run."""
         for vcpu in sorted((v for v in self.vcpus if v.load > 1), key=lambda v: (-v.load, v.number)):
             task = _first(t for t in vcpu.queue if self.allowed(t) >> idle.number & 1)
             if task is not None:
@@ -223,8 +223,8 @@ class Scheduler:
     ) -> StopReason:
         """Run until every process has ended or waits for ever, ``until()`` holds (asked once a turn), or time is up.
 
-        ``enter`` runs a task, whose registers are in the CPU, until it has to leave it; ``timeout_s`` is in seconds of
-        host time, looked at once a turn.
+        ``enter`` runs a task, whose registers are in the CPU, until it must leave the CPU; ``timeout_s`` is in seconds
+        of host time, checked once a turn.
         """
         limit = None if timeout_s is None else time.monotonic() + timeout_s
         with self._cpu.guard as guard:
@@ -237,7 +237,7 @@ class Scheduler:
     def _run_turn(
         self, enter: Callable[[Task], None], until: Callable[[], bool] | None, limit: float | None
     ) -> StopReason | None:
-        """One turn of whoever is next; None if there may be another one."""
+        """One turn of the next vCPU; None if another turn may follow."""
         self._clock.run_timers()
         if until is not None and until():
             return StopReason.CONDITION
@@ -281,7 +281,7 @@ class Scheduler:
         self._end_turn(vcpu, task)
 
     def _end_turn(self, vcpu: Vcpu, task: Task) -> None:
-        """What becomes of a task after its turn: it keeps its vCPU until its time slice is over."""
+        """Queue or keep a task after its turn: it keeps its vCPU until its time slice is over."""
         slice_over, self._slice_over = self._slice_over, False
         if vcpu.task is not task:
             return  # it has ended

@@ -90,8 +90,8 @@ def _restore_fpu(cpu: Cpu, image: bytes) -> None:
 def setup_frame(cpu: Cpu, task: Task, info: SigInfo, action: SigAction, old_mask: int) -> bool:
     """Push the frame and point the CPU at the handler.  False if the stack cannot take it.
 
-    The frame goes back to ``task.rip``, which a call that starts again has moved to its SYSCALL instruction; RIP of
-    the engine is still behind that.
+    The frame returns to ``task.rip``, which for a restarted call is its SYSCALL instruction; the engine's RIP is still
+    behind it.
     """
     if not action.flags & SaFlags.RESTORER:
         return False
@@ -126,7 +126,7 @@ def setup_frame(cpu: Cpu, task: Task, info: SigInfo, action: SigAction, old_mask
 
 
 def restore_frame(cpu: Cpu, task: Task) -> int:
-    """rt_sigreturn: put back what the frame says; returns RAX.  LinuxError(EFAULT) if the frame cannot be read."""
+    """rt_sigreturn: restore the state saved in the frame; returns RAX.  LinuxError(EFAULT) if it cannot be read."""
     registers = cpu.read_all()
     frame = registers["rsp"] - 8
     content = task.mm.read(frame + 8, _UC_BYTES)

@@ -1,4 +1,4 @@
-"""Signals: numbers, siginfo, actions, and what is pending and blocked in one task
+"""Signals: numbers, siginfo, actions, and the signals pending and blocked in one task
 (include/uapi/asm-generic/siginfo.h).
 """
 
@@ -67,7 +67,7 @@ def signal_name(number: int) -> str:
 
 @dataclass(frozen=True)
 class SigInfo:
-    """siginfo_t: which signal, why, and the fields of its kind."""
+    """siginfo_t: the signal, its cause, and the fields of its kind."""
 
     signo: int
     code: int
@@ -120,9 +120,9 @@ def mask_of(queue: list[SigInfo]) -> int:
 
 @dataclass
 class SignalState:
-    """What one task does with signals, and which ones wait.
+    """One task's actions for signals, its mask, and its pending signals.
 
-    ``actions`` and ``shared``, the signals that any thread of the process may take, are the same for all its threads.
+    ``actions`` and ``shared``, the signals that any thread may take, are common to all threads of the process.
     """
 
     actions: list[SigAction] = field(default_factory=lambda: [SigAction()] * (NSIG + 1))
@@ -146,8 +146,8 @@ class SignalState:
         return any(wanted >> (info.signo - 1) & 1 for queue in (self.pending, self.shared) for info in queue)
 
     def take(self, wanted: int | None = None) -> SigInfo | None:
-        """The next signal of a set (default: of those that are not blocked): the task's own before the process's, and
-        of either synchronous ones first, then the lowest number (dequeue_signal).
+        """The next signal of a set (default: the unblocked ones): the task's own before the process's, and in each
+        queue synchronous signals first, then the lowest number (dequeue_signal).
         """
         mask = ~self.blocked if wanted is None else wanted
         for queue in (self.pending, self.shared):

@@ -1,4 +1,4 @@
-"""Sending signals, and what they do when they are delivered (kernel/signal.c)."""
+"""Sending and delivering signals (kernel/signal.c)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Signals:
     """The signal side of a kernel.
 
     ``wake`` makes a sleeping task runnable, ``exit`` ends the process of a task with a status, ``log_once`` tells the
-    user, ``tracer`` is asked for who is told of what is delivered.
+    user, ``tracer`` returns the tracer that is told of each delivery.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Signals:
 
     def send_to_process(self, task: Task, signo: int, info: SigInfo | None = None) -> None:
         """Send a signal to the process of a task: to any thread that does not block it, the leader before the others
-        (complete_signal).  If all block it, whoever unblocks it first takes it.
+        (complete_signal).  If all block it, the first thread that unblocks it takes it.
         """
         group = task.group
         if not group.alive or self._dropped(group.leader, signo):
@@ -68,13 +68,13 @@ class Signals:
                 return
 
     def _dropped(self, task: Task, signo: int) -> bool:
-        """Whether a signal is not even made pending, since it would be ignored (sig_ignored)."""
+        """Whether a signal would be ignored and so does not even become pending (sig_ignored)."""
         if task.signals.blocked >> (signo - 1) & 1 or signo in (Sig.KILL, Sig.STOP):
             return False
         return self._ignored(signo, task.signals.actions[signo])
 
     def force(self, task: Task, info: SigInfo) -> None:
-        """A signal that the task cannot put off (a fault): if it is blocked or ignored the default action is taken."""
+        """A signal that the task cannot defer (a fault): if it is blocked or ignored, the default action is taken."""
         signals = task.signals
         action = signals.actions[info.signo]
         bit = 1 << (info.signo - 1)
@@ -106,7 +106,7 @@ class Signals:
                 if info.signo in IGNORED_BY_DEFAULT:
                     continue
                 if info.signo in STOPS_BY_DEFAULT:
-                    # job control has no terminal here: a stopped process could never be continued by anybody
+                    # job control has no terminal here: nobody could ever continue a stopped process
                     self._log_once(f"{Sig(info.signo)!r}: stopping a process is not supported; it goes on")
                     continue
                 self._exit(task, info.signo)  # no core is ever dumped: RLIMIT_CORE is 0 from the start

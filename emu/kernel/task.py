@@ -1,6 +1,4 @@
-"""Tasks, which are the threads that the scheduler runs, and the processes that they are in (task_struct,
-signal_struct).
-"""
+"""Tasks, the threads that the scheduler runs, and the processes that they belong to (task_struct, signal_struct)."""
 
 from __future__ import annotations
 
@@ -36,8 +34,9 @@ STATE_LETTER = {TaskState.RUNNABLE: "R", TaskState.SLEEPING: "S", TaskState.ZOMB
 
 @dataclass
 class Usage:
-    """What a task has used, under getrusage's names where there is one; ``hw_faults`` are #PF exceptions,
-    ``link_faults`` shared tables linked."""
+    """A task's resource usage, named as in getrusage where it has a name; ``hw_faults`` counts #PF exceptions,
+    ``link_faults`` faults that linked a shared table.
+    """
 
     min_flt: int = 0
     maj_flt: int = 0
@@ -75,12 +74,12 @@ class Task:
     rip: int = 0
     signals: SignalState = field(default_factory=SignalState)
     usage: Usage = field(default_factory=Usage)
-    #: The vCPU on which it runs or ran last, and the mask of those on which it may.
+    #: The vCPU on which it runs or ran last, and the mask of vCPUs on which it may run.
     cpu: int = 0
     affinity: int = -1
     clear_child_tid: int = 0
     robust_list: int = 0
-    #: The system call that sleeps, if one does, with its number and arguments.
+    #: The sleeping system call, if any, with its number and arguments.
     sleeping: Sleeping | None = None
     syscall: tuple[int, tuple[int, ...]] | None = None
     syscall_rflags: int = 0
@@ -139,7 +138,7 @@ class Task:
 
     @property
     def places(self) -> tuple[Path, ...]:
-        """Where it stands in the tree, and the program that it runs; none if it has ended."""
+        """Its places in the file tree (root, working directory) and its program; none if it has ended."""
         if not self.alive:
             return ()
         standing = (self.fs.cwd, self.fs.root)
@@ -147,7 +146,7 @@ class Task:
 
     @property
     def gone(self) -> bool:
-        """Nobody knows it any more."""
+        """The task has been released."""
         return self.state == TaskState.DEAD
 
     def __repr__(self) -> str:
@@ -179,7 +178,7 @@ class ThreadGroup:
     #: Woken when a child changes state.
     child_exit: WaitQueue = field(default_factory=WaitQueue)
     children_usage: Usage = field(default_factory=Usage)
-    #: What threads have used that are gone.
+    #: Usage of the threads that have ended.
     ended_usage: Usage = field(default_factory=Usage)
     #: Deadline in ns, and the timer, of alarm(2).
     alarm: tuple[int, int] | None = None
@@ -191,7 +190,7 @@ class ThreadGroup:
 
     @property
     def leader(self) -> Task:
-        """The first thread, or the one that has called execve since."""
+        """The first thread, or one that has called execve since."""
         assert self._leader is not None, "ThreadGroup.leader: a group without a task"
         return self._leader
 
@@ -217,7 +216,7 @@ class ThreadGroup:
             self._leader = task
 
     def usage(self) -> Usage:
-        """What every thread has used, those that are gone too."""
+        """The usage of all threads, ended ones included."""
         if self.started == 1:
             return self.leader.usage
         total = Usage()
@@ -228,7 +227,7 @@ class ThreadGroup:
 
 
 def task_of(caller: Caller[Path]) -> Task:
-    """The task that asks a file system for something: every caller is one."""
+    """The task behind a caller of a file system: every caller is a task."""
     assert isinstance(caller, Task)
     return caller
 
@@ -239,9 +238,9 @@ def limits_of(task: Task, resource: Rlimit) -> tuple[int, int]:
 
 
 def soft_limit(task: Task | None, resource: Rlimit) -> int | None:
-    """What holds for a task (None: for the kernel itself, the initial value); None if nothing does.
+    """The soft limit of a task (None: of the kernel itself, which has the initial one); None if there is no limit.
 
-    Who may lock as much as they like (CAP_IPC_LOCK: root) has no limit of locked memory.
+    A task that may lock any amount (CAP_IPC_LOCK: root) has no limit of locked memory.
     """
     if resource == Rlimit.MEMLOCK and (task is None or task.credentials.euid == 0):
         return None

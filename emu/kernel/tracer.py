@@ -1,4 +1,4 @@
-"""What the kernel tells whoever records a run.  This one records nothing."""
+"""The interface through which the kernel reports events to a recorder.  This one records nothing."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class Tracer(EventTracer):
-    """Base of every recorder; each method is told of one kind of event, as it happens."""
+    """Base of every recorder; each method receives one kind of event as it happens."""
 
-    #: Whether system calls are to be told at all (they are the hot path).
+    #: Whether system calls are reported at all (they are the hot path).
     syscalls = False
 
     def syscall_enter(self, task: Task, number: int, call: Syscall | None, arguments: tuple[int, ...]) -> None:
-        """A system call begins; ``call`` is None for one that does not exist."""
+        """A system call begins; ``call`` is None if the number has no row."""
 
     def syscall_exit(self, task: Task, number: int, call: Syscall | None, result: int) -> None:
         """A system call has its result (negative: -errno)."""
@@ -28,10 +28,10 @@ class Tracer(EventTracer):
         """A signal is delivered."""
 
     def fork(self, parent: Task, child: Task) -> None:
-        """A child exists."""
+        """A child has been made."""
 
     def exec(self, task: Task, path: str, argv: tuple[bytes, ...]) -> None:
-        """A task runs a new program."""
+        """A task has started a new program."""
 
     def exit(self, task: Task, status: int) -> None:
         """A task ends."""

@@ -1,1 +1,1 @@
-"""Words of Linux that everything above speaks: errors, limits, flags, names, wait queues, credentials, tracing."""
+"""Definitions of Linux that all other packages use: errors, limits, flags, names, wait queues, credentials, tracing."""

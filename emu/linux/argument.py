@@ -1,7 +1,7 @@
-"""What the registers of a system call hold: the types that the rows of the table are made of.
+"""The types of system-call arguments, of which the rows of the system-call table are made.
 
-A type is everything that is known of such an argument, in one place: how much of the register counts, what the handler
-gets for it, what is copied from the program's memory and to it, and how strace prints it.
+A type says everything about an argument in one place: how many bits of the register count, what the handler gets, what
+is copied from and to the program's memory, and how strace prints it.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _MAX_SHOWN = 32
 
 
 class View:
-    """The process that calls, as who prints the call looks at it: nothing is faulted in, nothing changes."""
+    """A printer's view of the calling process: reading it faults nothing in and changes nothing."""
 
     def peek(self, address: int, length: int) -> bytes:
-        """What the process would read, or less if the rest cannot be read."""
+        """The bytes that the process would read, or fewer if the rest cannot be read."""
         raise NotImplementedError
 
     def string(self, address: int, limit: int) -> bytes | None:
-        """The string there, cut at ``limit`` bytes; None if it cannot be read."""
+        """The string at the address, cut at ``limit`` bytes; None if it cannot be read."""
         raise NotImplementedError
 
     def stack_pointer(self) -> int:
@@ -32,7 +32,7 @@ class View:
         raise NotImplementedError
 
     def ioctl(self, fd: int, request: int) -> Ioctl | None:
-        """What the file behind the descriptor says of a request."""
+        """The declaration of an ioctl request by the file behind the descriptor."""
         raise NotImplementedError
 
 
@@ -48,7 +48,7 @@ class Shown:
 
     @property
     def failed(self) -> bool:
-        """What the call should have written is not there."""
+        """The output of the call cannot be read."""
         return self.result is None or self.result < 0
 
 
@@ -61,7 +61,7 @@ class Width:
         self.size = size
         self.signed = signed
         self._mask = (1 << 8 * size) - 1
-        #: Up to this a register's value is the argument's as it is.
+        #: The largest register value that is the argument's value unchanged.
         self.largest = self._mask >> signed
 
     def __call__(self, register: int) -> int:
@@ -73,33 +73,31 @@ class Width:
 U16, S32, U32 = Width(2), Width(4, signed=True), Width(4)
 S64, U64 = Width(8, signed=True), Width(8)
 
-#: Makes a function known to the code that decodes a row; the name that it has there.
+#: Makes a function available to the code that decodes a row; returns its name there.
 Bind = Callable[[Callable[..., Any]], str]
 
 
 class Argument:
     """A type of argument."""
 
-    #: What the table of calls in docs/ says.
+    #: The type in the table of calls in docs/.
     name: str
     width = U64
-    #: It is in a register; what is not is only printed.
+    #: Whether the argument is in a register; one that is not is only printed.
     in_register = True
-    #: The call writes what it points at, so that it is printed once the call has returned.
+    #: Whether the call writes what the argument points at, which is then printed once the call has returned.
     written = False
 
     def passed(self, register: str, bind: Bind) -> str | None:
-        """What the handler gets for it, as an expression of the variable ``register``; None: nothing."""
+        """The value for the handler, as an expression of the variable ``register``; None: the handler gets nothing."""
         return register
 
     def stored(self, register: str, value: str, bind: Bind) -> str | None:
-        """A statement that copies out what the handler returned; None if the handler does all that itself."""
+        """A statement that copies out what the handler returned; None if the handler copies out itself."""
         return None
 
     def chosen(self, at: int, values: tuple[int, ...], view: View) -> Argument | None:
-        """The type as which it is printed, here that of the ``at``-th argument; None if the call does not look at
-        it.
-        """
+        """The type to print the ``at``-th argument as; None if the call does not look at it."""
         return self
 
     def text(self, at: int, call: Shown) -> str:
@@ -108,23 +106,23 @@ class Argument:
 
 
 class Target:
-    """What a pointer points at: a Scalar, or what emu.linux.layout has."""
+    """The target of a pointer: a Scalar, or a type of emu.linux.layout."""
 
-    #: What the table of calls in docs/ says.
+    #: The type in the table of calls in docs/.
     name: str
-    #: Whether who prints a pointer to it prints this, and not only the address.
+    #: Whether a pointer to it is printed as its target, not only as the address.
     prints = False
 
     def read(self, memory: UserMemory, address: int) -> Any:
-        """One from the program's memory (copy_from_user)."""
+        """Read a value from the program's memory (copy_from_user)."""
         raise NotImplementedError
 
     def write(self, memory: UserMemory, address: int, value: Any) -> None:
-        """Store one in the program's memory (copy_to_user)."""
+        """Store a value in the program's memory (copy_to_user)."""
         raise NotImplementedError
 
     def text_at(self, view: View, address: int) -> str | None:
-        """The one at an address as strace prints it; None if it cannot be read."""
+        """The value at an address as strace prints it; None if it cannot be read."""
         raise NotImplementedError
 
 
@@ -140,7 +138,7 @@ class Scalar(Argument, Target):
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """The size in bytes."""
         return self.width.size
 
     def passed(self, register: str, bind: Bind) -> str | None:
@@ -153,7 +151,7 @@ class Scalar(Argument, Target):
         return self.words(call.values[at])
 
     def unpack(self, data: bytes) -> int:
-        """The number that some bytes are."""
+        """The number that the bytes encode."""
         return int.from_bytes(data, "little", signed=self.width.signed)
 
     def read(self, memory: UserMemory, address: int) -> int:
@@ -168,14 +166,14 @@ class Scalar(Argument, Target):
 
 
 class Named(Scalar):
-    """Flags or a choice, by their names."""
+    """Flags, or one of several values, printed by name."""
 
     def __init__(self, kind: type[Flags] | type[Choice], width: Width = U32) -> None:
         super().__init__(f"{kind.prefix}*", width, kind.words)
 
 
 class Bits(Scalar):
-    """A few flags that one call has for itself: ``Bits("MS_", ASYNC=1, SYNC=4)``; ``zero`` stands for none of them."""
+    """A few flags of a single call: ``Bits("MS_", ASYNC=1, SYNC=4)``; ``zero`` stands for none of them."""
 
     def __init__(self, prefix: str, *, name: str = "", zero: str = "0", width: Width = U32, **flags: int) -> None:
         names = {bit: prefix + flag for flag, bit in flags.items()}
@@ -183,7 +181,7 @@ class Bits(Scalar):
 
 
 class OneOf(Scalar):
-    """One of a few numbers (an ``int``), likewise."""
+    """One of a few numbers (an ``int``) of a single call."""
 
     def __init__(self, prefix: str, **numbers: int) -> None:
         names = {number: prefix + name for name, number in numbers.items()}
@@ -191,16 +189,16 @@ class OneOf(Scalar):
 
 
 class Pointer(Argument):
-    """A pointer that the handler gets as an address: it copies itself, at the time when Linux does, through
-    ``target.read`` and ``target.write``.
+    """A pointer that the handler gets as an address: the handler itself copies through ``target.read`` and
+    ``target.write``, at the time when Linux does.
     """
 
     def __init__(self, target: Target, *, written: bool = False, null: bool = False, shown: bool = True) -> None:
         self.target = target
-        #: Whether what it points at is printed, and not only the address.
+        #: Whether its target is printed, not only the address.
         self.shown = shown and target.prints
         self.written = written and self.shown
-        #: Whether it may be NULL.
+        #: Whether the pointer may be NULL.
         self.null = null
         self.name = f"{target.name} *" + (", written" if written else "") + (", may be NULL" if null else "")
 
@@ -212,7 +210,7 @@ class Pointer(Argument):
 
 
 class Ioctl:
-    """A request of ioctl(2) that a kind of file knows: its name, and the structure that its argument points at."""
+    """An ioctl(2) request of a kind of file: its name, and the structure that its argument points at."""
 
     def __init__(self, name: str, target: Target, *, written: bool = False) -> None:
         self.name = name
@@ -221,7 +219,7 @@ class Ioctl:
 
 
 class In(Pointer):
-    """A pointer that is followed before anything else happens: the handler gets what is there, None for NULL."""
+    """A pointer that is followed before anything else happens: the handler gets its target, None for NULL."""
 
     def __init__(self, target: Target, *, null: bool = False) -> None:
         super().__init__(target, null=null)
@@ -246,7 +244,7 @@ class Out(Pointer):
 
 
 class Buffer(Argument):
-    """Bytes whose number the next argument says; if they are ``written``, the result is how many."""
+    """Bytes, whose number is the next argument; if the call writes them (``written``), its result is how many."""
 
     def __init__(self, *, written: bool = False) -> None:
         self.written = written
@@ -262,7 +260,7 @@ class Buffer(Argument):
 
 
 class Sometimes(Argument):
-    """An argument that the call looks at only for some values of the one before it."""
+    """An argument that the call looks at only for some values of the argument before it."""
 
     def __init__(self, argument: Argument, when: Callable[[int], object]) -> None:
         self.name = f"{argument.name}, or unused"
@@ -278,7 +276,7 @@ class Sometimes(Argument):
 
 
 class Unused(Argument):
-    """A register that is not printed, or with another one."""
+    """A register that is not printed, or is printed with another one."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -307,7 +305,7 @@ FD, DIRFD = Scalar("fd", S32), Scalar("dirfd", S32, _directory)
 PID = Scalar("pid", S32)
 #: A user or a group; -1 changes nothing.
 ID = Scalar("id", U32, lambda value: str(value if value <= S32.largest else S32(value)))
-#: An address that nothing more is known of.
+#: An address of unknown contents.
 ADDRESS = Scalar("address", U64, pointer)
 HEX, HEX32 = Scalar("unsigned long", U64, hexadecimal), Scalar("unsigned int", U32, hexadecimal)
 #: Permission bits (umode_t).

@@ -1,11 +1,11 @@
-"""Caller: who makes a system call, as far as files and rights are concerned.  The kernel's tasks are callers."""
+"""Caller: the maker of a system call, as far as files and rights are concerned.  The kernel's tasks are callers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-#: What a place in the tree of files is: that is the VFS's affair.
+#: The type of a place in the tree of files, which the VFS decides.
 Place = TypeVar("Place")
 
 
@@ -39,20 +39,20 @@ class FsContext(Generic[Place]):
 
 
 class UserMemory(Protocol):
-    """The memory of a process, as the kernel reaches it; LinuxError(EFAULT) where nothing is."""
+    """The memory of a process, as the kernel reaches it; LinuxError(EFAULT) where nothing is mapped."""
 
     def read(self, address: int, length: int) -> bytes:
-        """``length`` bytes."""
+        """Read ``length`` bytes."""
 
     def write(self, address: int, data: bytes) -> None:
         """Store ``data``."""
 
     def read_cstring(self, address: int, limit: int) -> bytes:
-        """A string without its NUL; LinuxError(ENAMETOOLONG) if there is none within ``limit`` bytes."""
+        """Read a string, without its NUL; LinuxError(ENAMETOOLONG) if there is none within ``limit`` bytes."""
 
 
 class Caller(Protocol[Place]):
-    """A thread: its number, that of its process, its rights, its memory, and where it stands in the tree."""
+    """A thread: its number, its process's number, its rights, its memory, and its root and working directory."""
 
     @property
     def pid(self) -> int:
@@ -64,11 +64,11 @@ class Caller(Protocol[Place]):
 
     @property
     def credentials(self) -> Credentials:
-        """Whose rights it has."""
+        """The ids that decide its rights."""
 
     @property
     def mm(self) -> UserMemory:
-        """The memory that the addresses among its arguments mean."""
+        """The memory that addresses among its arguments refer to."""
 
     @property
     def fs(self) -> FsContext[Place]:
@@ -76,8 +76,8 @@ class Caller(Protocol[Place]):
 
 
 def may_access(caller: Caller[Place], target: Caller[Place]) -> bool:
-    """Whether a task may look into another's memory (__ptrace_may_access): it is the same, root, or the same user in
-    every respect.
+    """Whether a task may look into another's memory (__ptrace_may_access): it is the same task, or root, or all ids of
+    the user agree.
     """
     who, whose = caller.credentials, target.credentials
     if caller.tgid == target.tgid or who.euid == 0:

@@ -1,11 +1,12 @@
-"""Virtual time: one nanosecond an instruction, and jumps over the time when everybody sleeps."""
+"""Virtual time: one nanosecond an instruction, and a jump to the next timer when all tasks sleep."""
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
 
-#: CLOCK_REALTIME when the machine starts: the day of the founding posting, so that the same run gives the same output.
+#: CLOCK_REALTIME when the machine starts: the day of the first mshare posting; fixed, so that the same run gives the
+#: same output.
 BOOT_REALTIME_NS = 1_656_543_417 * 1_000_000_000
 
 
@@ -47,7 +48,7 @@ class Clock:
                 function()
 
     def skip_to_next_timer(self) -> bool:
-        """Nobody can run: let time pass until the next timer, and run it.  False if there is none."""
+        """No task can run: let time pass until the next timer, and run it.  False if there is none."""
         while self._timers and self._timers[0][1] in self._cancelled:
             self._cancelled.discard(heapq.heappop(self._timers)[1])
         if not self._timers:

@@ -1,7 +1,7 @@
-"""What the guest did wrong, as an errno.
+"""Errors of the guest, as an errno.
 
 A :class:`LinuxError` flows to the guest as ``-errno``; it never means that the emulator is at fault.
-Whatever is wrong with the emulator itself is an ordinary exception.
+A fault of the emulator itself is an ordinary exception.
 """
 
 import errno as _errno

@@ -1,7 +1,7 @@
-"""The declaration of an event kind: its fields with type, unit and meaning, and what an event says in words.
+"""The declaration of an event kind: its fields with type, unit and meaning, and how an event reads in words.
 
-The rows are in ``emu/trace/schema.py``.  A kernel module that has something new to tell declares a row of its own when
-it starts:
+The rows are in ``emu/trace/schema.py``.  A kernel module with a new kind of event declares a row of its own when it
+starts:
 
 >>> from types import SimpleNamespace
 >>> kernel = SimpleNamespace(event_kinds=[])  # init(kernel) is given the real one
@@ -11,7 +11,7 @@ it starts:
 >>> migrate.describe({"source": 0, "target": 1})
 ['from node 0 to 1']
 
-and tells of it where it happens: ``kernel.tracer.event("migrate", pid=task.pid, source=0, target=1)``.
+and reports it where it happens: ``kernel.tracer.event("migrate", pid=task.pid, source=0, target=1)``.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from typing import Any
 
 #: An event: its fields by name.  Addresses and entries are numbers, however the file writes them.
 Event = Mapping[str, Any]
-#: What an event says: text with {names} of its fields, or a function that gives lines.  Empty: each name and value.
+#: An event in words: text with {names} of its fields, or a function that gives lines.  Empty: each name and value.
 Words = str | Callable[[Event], list[str]]
 
-#: What comes of a value of a wrong type.
+#: The exceptions that a value of a wrong type causes.
 _UNFIT = (TypeError, ValueError, AttributeError, KeyError)
 _NAME = re.compile("[a-z][a-z0-9_]*")
 
@@ -40,7 +40,7 @@ class EventError(ValueError):
 
 
 class Type(Enum):
-    """What a field holds; the value says how JSON writes it.
+    """The type of a field; the value says how JSON writes it.
 
     Addresses and entries are hexadecimal strings, because JSON numbers lose 64-bit integers.
     """
@@ -58,7 +58,7 @@ class Type(Enum):
 
 @dataclass(frozen=True)
 class Field:
-    """One field of an event.
+    """A field of an event.
 
     ``unit`` is what a number counts, or what kind of address it is.  ``choices``: the only values, if not empty.
     A ``nullable`` field may be None; an ``optional`` one may be missing.
@@ -79,12 +79,12 @@ class Field:
 
     @cached_property
     def encode(self) -> Callable[[Any], Any]:
-        """The value as JSON has it.  :class:`EventError` for a value that the field cannot hold."""
+        """The value as JSON writes it.  :class:`EventError` for a value that the field cannot hold."""
         return self._checked(_TO_JSON[self.type], _IN_PYTHON.get(self.type, self.type.value))
 
     @cached_property
     def decode(self) -> Callable[[Any], Any]:
-        """The value that JSON has.  :class:`EventError` for a value that the field cannot hold."""
+        """The value that JSON stands for.  :class:`EventError` for a value that the field cannot hold."""
         return self._checked(_FROM_JSON[self.type], self.type.value)
 
     def _checked(self, convert: Callable[[Any], Any], what: str) -> Callable[[Any], Any]:
@@ -115,7 +115,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Form:
-    """One form that events of a kind have; ``when`` says which of them, where there are several."""
+    """One form of the events of a kind; ``when`` says when it applies, if there are several."""
 
     fields: tuple[Field, ...]
     words: Words = ""
@@ -144,11 +144,11 @@ class Form:
 
     @cached_property
     def decoders(self) -> dict[str, Callable[[Any], Any]]:
-        """:attr:`Field.decode` of each field, by name, without the words where it fails: traces are long."""
+        """:attr:`Field.decode` of each field, by name, composing no error message: traces are long."""
         return {field.name: _quick_decoder(field) for field in self.fields}
 
     def describe(self, event: Event) -> list[str]:
-        """What an event of this form says: a line, and perhaps more below it."""
+        """An event of this form in words: a line, and perhaps more below it."""
         if callable(self.words):
             return self.words(event)
         shown = {name: field.show(event[name]) for name, field in self.by_name.items() if name in event}
@@ -176,9 +176,9 @@ class Kind:
         return cls(name, meaning, (Form(fields, words),))
 
     def form_of(self, event: Event) -> Form:
-        """The form that an event has by the names of its fields.
+        """The form of an event, found by the names of its fields.
 
-        :class:`EventError` if one is missing, or there is one that the kind has not.
+        :class:`EventError` if a field is missing or the kind has no such field.
         """
         names = event.keys()
         for form in self.forms:
@@ -192,7 +192,7 @@ class Kind:
         raise EventError(f"{self.name}: there is no field {strange!r}; the fields are {', '.join(closest.by_name)}")
 
     def encode(self, event: Event) -> dict[str, Any]:
-        """An event as JSON has it, its fields in the order of the row.  :class:`EventError` if one is wrong."""
+        """An event as JSON writes it, its fields in the order of the row.  :class:`EventError` if one is wrong."""
         form = self.form_of(event)
         try:
             return {name: field.encode(event[name]) for name, field in form.by_name.items() if name in event}
@@ -200,7 +200,7 @@ class Kind:
             raise EventError(f"{self.name}: {error}") from None
 
     def decode(self, event: Event) -> dict[str, Any]:
-        """The event that JSON has.  :class:`EventError` if a field is wrong."""
+        """The event that JSON stands for.  :class:`EventError` if a field is wrong."""
         form = self.form_of(event)
         decoders = form.decoders
         try:
@@ -213,7 +213,7 @@ class Kind:
             raise EventError(f"{self.name}: {error}") from None
 
     def describe(self, event: Event) -> list[str]:
-        """What an event says, in lines without control characters; fields of other rows do no harm."""
+        """An event in words, in lines without control characters; unknown fields are ignored."""
         form = self.forms[0]
         if len(self.forms) > 1:
             form = next(form for form in self.forms if form.required <= event.keys())
@@ -221,7 +221,7 @@ class Kind:
 
 
 def printable(text: str) -> str:
-    """The text with everything escaped that a terminal would not print."""
+    """The text with every unprintable character escaped."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
@@ -235,7 +235,7 @@ def _check_name(name: str) -> None:
 
 
 def _placeholders(words: str) -> list[tuple[str, bool]]:
-    """The names in braces, and whether each is no more than a name."""
+    """The names in braces, and whether each is a plain name."""
     try:
         parsed = list(string.Formatter().parse(words))
     except ValueError as error:
@@ -249,10 +249,10 @@ def _quick_decoder(field: Field) -> Callable[[Any], Any]:
     return {choice: choice for choice in field.choices}.__getitem__ if field.choices else _FROM_JSON[field.type]
 
 
-# -- what the types hold -----------------------------------------------------------------------------------------------
+# -- the values of the types -------------------------------------------------------------------------------------------
 
 
-#: What a value is in Python, where that is something else.
+#: The value in Python, where it differs from that in JSON.
 _IN_PYTHON = {
     Type.HEX: "a number of 64 bits",
     Type.HEXES: "a list of numbers of 64 bits",

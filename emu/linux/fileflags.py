@@ -49,7 +49,7 @@ class OpenFlags(Flags, prefix="O_"):
 
     @classmethod
     def names(cls) -> dict[int, str]:
-        """All but the access mode; first those that have the bits of others."""
+        """All flags but the access mode; first those that include the bits of others."""
         bits = {bit: name for bit, name in super().names().items() if bit > cls.ACCMODE}
         return {int(cls.TMPFILE): "O_TMPFILE", int(cls.SYNC): "O_SYNC", **bits}
 
@@ -61,11 +61,11 @@ class OpenFlags(Flags, prefix="O_"):
 
     @classmethod
     def descriptor_words(cls, value: int) -> str:
-        """Those of a call that makes descriptors of its own kind, which have no access mode (pipe2, dup3)."""
+        """The flags of calls whose descriptors have no access mode (pipe2, dup3)."""
         return named_bits(value, cls.names())
 
 
-#: What F_SETFL may change.
+#: The flags that F_SETFL may change.
 SETFL_MASK = OpenFlags.APPEND | OpenFlags.NONBLOCK | OpenFlags.ASYNC | OpenFlags.DIRECT | OpenFlags.NOATIME
 
 
@@ -106,7 +106,7 @@ class FallocateFlags(Flags, prefix="FALLOC_FL_"):
 
 
 class May(IntFlag):
-    """What permission() is asked for (MAY_EXEC and so on)."""
+    """The rights that permission() checks (MAY_EXEC and so on)."""
 
     NONE = 0
     EXEC = 1

@@ -1,4 +1,4 @@
-"""What pointers of system calls point at: structures, strings, arrays."""
+"""The targets of system-call pointers: structures, strings, arrays."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LETTERS = {(2, False): "H", (4, True): "i", (4, False): "I", (8, True): "q", (8
 
 
 class Opaque(Target):
-    """What a handler reads or writes in its own way."""
+    """A target that the handler reads or writes in its own way."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -41,7 +41,7 @@ class Layout(Target):
         memory.write(address, self.pack(*value))
 
     def read_array(self, memory: UserMemory, address: int, count: int) -> list[tuple[Any, ...]]:
-        """So many of them, one behind the other; no memory is looked at for none."""
+        """Read ``count`` consecutive structures; for 0 no memory is read."""
         return list(self._struct.iter_unpack(memory.read(address, count * self.size))) if count else []
 
     def text_at(self, view: View, address: int) -> str | None:
@@ -54,8 +54,8 @@ class Layout(Target):
 
 
 class Struct(Layout):
-    """A structure whose fields have types, with the alignment that C gives them; printed field by field, but for those
-    whose name begins with ``_``.
+    """A structure of typed fields with the alignment of C; printed field by field, except those whose name begins with
+    ``_``.
     """
 
     prints = True
@@ -77,7 +77,7 @@ class Struct(Layout):
 
 
 class Time(Struct):
-    """A time of seconds and fractions; in handlers it is nanoseconds."""
+    """A time in seconds and fractions; handlers get it in nanoseconds."""
 
     def __init__(self, name: str, fraction: str, ns: int, *, carries: bool = False) -> None:
         super().__init__(name, tv_sec=LONG, **{fraction: LONG})
@@ -87,7 +87,7 @@ class Time(Struct):
         self._carries = carries
 
     def read(self, memory: UserMemory, address: int) -> int:
-        """A time to wait, or until which.  LinuxError(EINVAL) for a negative one, or a fraction that is none."""
+        """A timeout or a deadline.  LinuxError(EINVAL) if it is negative or the fraction is a second or more."""
         seconds, fraction = self.unpack(memory.read(address, self.size))
         if seconds < 0 or fraction < 0 or (fraction * self._ns >= _NS and not self._carries):
             raise LinuxError(errno.EINVAL)
@@ -98,7 +98,7 @@ class Time(Struct):
 
 
 class String(Target):
-    """A NUL-terminated string; who prints it cuts it at ``shown`` bytes."""
+    """A NUL-terminated string; printed up to ``shown`` bytes."""
 
     prints = True
 
@@ -112,7 +112,7 @@ class String(Target):
         return memory.read_cstring(address, self._limit)
 
     def write(self, memory: UserMemory, address: int, value: Any) -> None:
-        """Bytes, and a NUL."""
+        """Store the bytes and a NUL."""
         memory.write(address, value + b"\0")
 
     def text_at(self, view: View, address: int) -> str | None:
@@ -121,7 +121,7 @@ class String(Target):
 
 
 class PathName(String):
-    """A path (getname): a ``str``, in which every byte string has a place."""
+    """A path (getname): a ``str``, which can represent every byte string."""
 
     def __init__(self) -> None:
         super().__init__("path", shown=None)
@@ -165,9 +165,9 @@ TIMESPEC, TIMEVAL = Time("timespec", "tv_nsec", 1), Time("timeval", "tv_usec", 1
 PATHNAME, TEXT = PathName(), String("string")
 #: A path that is read before anything else happens; the handler gets a ``str``.
 PATH = In(PATHNAME)
-#: A path that the handler reads, where Linux looks at other arguments first, or AT_EMPTY_PATH allows NULL.
+#: A path that the handler reads itself, since Linux checks other arguments first or AT_EMPTY_PATH allows NULL.
 LATE_PATH = Pointer(PATHNAME)
 STRING = Pointer(TEXT)
-#: An iovec: where, how long.
+#: An iovec: address, length.
 PIECE = Layout("iovec", "QQ")
 IOVEC, FILLED_IOVEC = Iovec(), Iovec(written=True)

@@ -1,4 +1,4 @@
-"""Resource limits: their numbers, and what they are at first (include/asm-generic/resource.h)."""
+"""Resource limits: their numbers and initial values (include/asm-generic/resource.h)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Rlimit(IntEnum):
 
 
 _MLOCK_LIMIT = 8 << 20
-#: (soft, hard) of a first process, where they are not infinite.
+#: (soft, hard) of a first process, where not infinite.
 INIT_RLIMITS = {
     Rlimit.STACK: (8 << 20, INFINITY),
     Rlimit.CORE: (0, INFINITY),

@@ -1,4 +1,4 @@
-"""The words of mmap(2) and mprotect(2) (include/uapi/asm-generic/mman.h, x86-64 values)."""
+"""The flags of mmap(2) and mprotect(2) (include/uapi/asm-generic/mman.h, x86-64 values)."""
 
 from __future__ import annotations
 

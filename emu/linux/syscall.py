@@ -1,8 +1,8 @@
-"""What a system-call module declares: one row a call, from which all the rest of it comes.
+"""The declaration of a system call: one row, from which everything else is derived.
 
 A row has the number, the name, the handler, the types of the arguments, what the result is, and what a signal does to a
-call that waits.  The entry into the kernel (emu.kernel.entry) decodes and copies by it, the printers print by it, and
-docs/syscalls.md is made of it.
+call that waits.  The entry into the kernel (emu.kernel.entry) decodes and copies by the row, the printers print by it,
+and docs/syscalls.md is generated from it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from emu.linux.words import octal
 if TYPE_CHECKING:
     from emu.linux.wait import WaitQueue
 
-#: What a handler gives: a result (>= 0), or a generator that yields what it waits for and returns the result.
+#: What a handler returns: a result (>= 0), or a generator that yields what it waits for and returns the result.
 Result = int | Generator["WaitQueue | tuple[WaitQueue | None, int | None]", None, int]
-#: The six registers that arguments are in: RDI, RSI, RDX, R10, R8, R9.
+#: The six registers that hold arguments: RDI, RSI, RDX, R10, R8, R9.
 Registers = tuple[int, int, int, int, int, int]
 
 
@@ -30,7 +30,7 @@ class Restart(Enum):
     SYS = "ERESTARTSYS"
     #: EINTR after any handler.
     NOHAND = "ERESTARTNOHAND"
-    #: EINTR after any handler; the time that was left is what Linux keeps for a call that goes on without one.
+    #: EINTR after any handler; without a handler the call continues with the time that was left, which Linux keeps.
     BLOCK = "ERESTART_RESTARTBLOCK"
     #: EINTR after any signal.
     INTR = "EINTR"
@@ -46,22 +46,22 @@ class RestartByTimeout:
 
 
 class Returned:
-    """What the result of a call is."""
+    """The meaning of a call's result."""
 
     def __init__(self, name: str, words: Callable[[int], str] = str) -> None:
-        #: What the table of calls in docs/ says.
+        #: The result in the table of calls in docs/.
         self.name = name
         self._words = words
 
     def text(self, result: int, values: tuple[int, ...]) -> str:
-        """A result that is no error as strace prints it; ``values`` are the arguments of the call."""
+        """A result that is not an error, as strace prints it; ``values`` are the arguments of the call."""
         return self._words(result)
 
 
 ZERO, NUMBER, NEVER = Returned("0"), Returned("number"), Returned("does not return")
 DESCRIPTOR, PROCESS, BYTES, IDENTITY = Returned("fd"), Returned("pid"), Returned("bytes"), Returned("id")
 AT_ADDRESS, PERMISSIONS = Returned("address", hex), Returned("mode", octal)
-#: How many descriptors are ready; 0 is what a timeout gives.
+#: How many descriptors are ready; 0 after a timeout.
 READY = Returned("number ready", lambda result: str(result or "0 (Timeout)"))
 
 
@@ -70,7 +70,7 @@ class Syscall(NamedTuple):
 
     number: int
     name: str
-    #: ``handler(kernel, task, ...)`` with what the types of the arguments give it.
+    #: ``handler(kernel, task, ...)`` with the values that the types of the arguments give.
     handler: Callable[..., Any]
     arguments: tuple[Argument, ...] = ()
     returns: Returned = ZERO
@@ -89,13 +89,13 @@ class Syscall(NamedTuple):
         return self.restart
 
 
-#: A system call from the registers on: what its handler gives, a result or a generator.  LinuxError where it fails.
+#: A system call, given its registers: the result or generator of its handler.  LinuxError if it fails.
 Enter = Callable[[Any, Any, Registers], Any]
 
 
 def compile_entry(call: Syscall) -> Enter:
-    """The function that decodes the registers of a call, follows its pointers, calls the handler, and copies out what
-    that returns.  It is made by exec() because the entry is the hot path of every program; for ``fstat`` it is::
+    """The function that decodes the registers of a call, follows its pointers, calls the handler, and copies its result
+    out.  It is made by exec() because the entry is the hot path of every program.  For ``fstat`` it is::
 
         def enter(kernel, task, registers):
             a, b, c, d, e, f = registers

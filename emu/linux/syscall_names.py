@@ -1,4 +1,4 @@
-"""The names of the x86-64 system calls that have no row in a table, to say what a program asked for
+"""The names of the x86-64 system calls that have no row in a table, to name the call that a program made
 (arch/x86/entry/syscalls/syscall_64.tbl).
 """
 
@@ -37,5 +37,5 @@ NAMES = {int(number): name for number, name in zip(_WORDS[::2], _WORDS[1::2], st
 
 
 def name_of(number: int) -> str:
-    """The name of a system call, or ``#NUMBER`` for one that Linux does not have either."""
+    """The name of a system call, or ``#NUMBER`` for a number that Linux does not use either."""
     return NAMES.get(number, f"#{number}")

@@ -1,4 +1,4 @@
-"""Who is told of what happens to memory: tables that are linked, TLBs that are shot down."""
+"""The interface for reporting memory events: tables that are linked, TLBs that are shot down."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any
 
 
 class EventTracer:
-    """Base of every recorder, as memory management and modules know it.  This one records nothing."""
+    """Base of every recorder, as memory management and modules see it.  This one records nothing."""
 
-    #: Whether :meth:`event` does anything, so that callers need not gather the fields in vain.
+    #: Whether :meth:`event` does anything; if not, callers need not gather the fields.
     active = False
 
     def event(self, kind: str, *, pid: int | None = None, **fields: Any) -> None:
         """An event, for instance a table that is linked, with the fields that the row of its kind declares
-        (:mod:`emu.linux.event_kind`); ``pid`` is the process that it happened to.
+        (:mod:`emu.linux.event_kind`); ``pid`` is the process that the event concerns.
         """

@@ -1,4 +1,4 @@
-"""What uname(2) and /proc/version say."""
+"""The texts of uname(2) and /proc/version."""
 
 from __future__ import annotations
 

@@ -1,16 +1,16 @@
-"""Wait queues: where a task sleeps until somebody wakes it."""
+"""Wait queues: tasks sleep there until another task or an event wakes them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
-#: Who sleeps: a task of the scheduler.
+#: The sleeper: a task of the scheduler.
 Sleeper = TypeVar("Sleeper", bound=Hashable)
 
 
 class WaitQueue:
-    """Tasks that sleep until an event, woken in the order in which they came.
+    """Tasks that sleep until an event, woken in order of arrival.
 
     Waking only makes a task runnable: it must look at its condition again, as with the kernel's ``wait_event``.
     """

@@ -1,4 +1,4 @@
-"""Numbers and strings as strace writes them, and flags that know how."""
+"""Numbers, strings and flags as strace writes them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from enum import IntEnum, IntFlag
 from typing import ClassVar
 
-#: Characters of a string that is not a path.
+#: Characters shown of a string that is not a path.
 STRING_LIMIT = 32
 
 _ESCAPES = {9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\"}
@@ -18,7 +18,7 @@ def pointer(value: int) -> str:
 
 
 def hexadecimal(value: int) -> str:
-    """A number of which only the bits matter."""
+    """A number printed for its bits."""
     return f"{value:#x}" if value else "0"
 
 
@@ -54,7 +54,7 @@ def number_of_vars(count: int) -> str:
 
 
 def named_bits(value: int, names: Mapping[int, str], zero: str = "0") -> str:
-    """Bits by their names, in the order of ``names``; what has none as a number."""
+    """Bits by their names, in the order of ``names``; unnamed bits as a number."""
     parts = []
     for bit, name in names.items():
         if value & bit == bit:
@@ -66,7 +66,7 @@ def named_bits(value: int, names: Mapping[int, str], zero: str = "0") -> str:
 
 
 class Flags(IntFlag):
-    """Flag bits of a system call; ``prefix`` is what all their names begin with, ``zero`` stands for none of them."""
+    """Flag bits of a system call; ``prefix`` begins all their names, ``zero`` stands for no flag."""
 
     prefix: ClassVar[str]
     zero: ClassVar[str]
@@ -81,12 +81,12 @@ class Flags(IntFlag):
 
     @classmethod
     def words(cls, value: int) -> str:
-        """Such a word as strace prints it."""
+        """The flags as strace prints them."""
         return named_bits(value, cls.names(), cls.zero)
 
 
 class Choice(IntEnum):
-    """One of several numbers; ``prefix`` is what all their names begin with."""
+    """One of several numbers; ``prefix`` begins all their names."""
 
     prefix: ClassVar[str]
 
@@ -95,6 +95,6 @@ class Choice(IntEnum):
 
     @classmethod
     def words(cls, value: int) -> str:
-        """Such a number as strace prints it."""
+        """The number as strace prints it."""
         name = cls._value2member_map_.get(value)
         return f"{value:#x} /* {cls.prefix}??? */" if name is None else f"{cls.prefix}{name.name}"

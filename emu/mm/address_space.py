@@ -20,7 +20,7 @@ from emu.mm.vmops import MapHook, TableSharer
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
 
-#: The end of user addresses with 4-level paging, and with 5-level paging of those that nobody has to ask for
+#: The end of user addresses with 4-level paging, and with 5-level paging the end of those that need no hint
 #: (DEFAULT_MAP_WINDOW).
 TASK_SIZE = (1 << 47) - PAGE_SIZE
 #: The end of user addresses, by the number of levels (TASK_SIZE_MAX).
@@ -28,7 +28,7 @@ TASK_SIZE_MAX = {4: TASK_SIZE, 5: (1 << 56) - PAGE_SIZE}
 #: sysctl vm.mmap_min_addr and vm.max_map_count.
 MMAP_MIN_ADDR = 0x10000
 MAX_MAP_COUNT = 65530
-#: How large a stack can grow, whatever its limit says, and how far it stays away from what is below.
+#: The largest size of a stack, whatever its limit, and the gap that it keeps to the mapping below.
 _MAX_STACK, _STACK_GUARD_GAP = 1 << 30, 1 << 20
 
 
@@ -44,7 +44,7 @@ def is_data(prot: Prot, flags: VmFlags) -> bool:
 
 @dataclass
 class MmContext:
-    """What every address space of a machine shares."""
+    """The state that all address spaces of a machine share."""
 
     frames: FrameAllocator
     flusher: TlbFlusher
@@ -53,11 +53,11 @@ class MmContext:
     address_spaces: dict[int, AddressSpace]
     #: Levels of the page tables: 4, or 5 (CR4.LA57).
     levels: int = 4
-    #: Who shares tables of huge mappings between address spaces, unasked.
+    #: Designs that share tables of huge mappings between address spaces automatically.
     table_sharers: list[TableSharer] = field(default_factory=list)
-    #: Modules that are told of new mappings.
+    #: Hooks of modules, called for new mappings.
     map_hooks: list[MapHook] = field(default_factory=list)
-    #: The current task's soft limit of a resource, None for infinite.
+    #: Returns the current task's soft limit of a resource, None for infinite.
     limit: Callable[[Rlimit], int | None] = lambda resource: None
     serial: int = 0
     code_ids: int = 0
@@ -71,7 +71,7 @@ class MmContext:
         return functools.reduce(int.__or__, (hook.flags for hook in self.map_hooks), 0)
 
     def new_code_id(self) -> int:
-        """A number that no code had before (32 bits)."""
+        """A number that no code has had before (32 bits)."""
         self.code_ids = (self.code_ids + 1) & 0xFFFFFFFF
         return self.code_ids
 
@@ -79,9 +79,9 @@ class MmContext:
 class AddressSpace(UserCopy):
     """One process's memory.
 
-    ``name`` is for reports.  ``shared_tables`` says that other address spaces link to these tables (a host mm), so
-    that a change must reach every TLB.  ``on_kernel_fault`` is told of faults that the kernel takes on user memory,
-    and how many of a kind.
+    ``name`` is for reports.  ``shared_tables`` says that other address spaces link to these tables (a host mm), so that
+    a change must reach every TLB.  ``on_kernel_fault`` is called for faults that the kernel takes on user memory, with
+    their kind and number.
     """
 
     def __init__(self, context: MmContext, name: str = "", *, shared_tables: bool = False) -> None:
@@ -89,8 +89,8 @@ class AddressSpace(UserCopy):
         self.frames = context.frames
         self.name = name
         self.shared_tables = shared_tables
-        #: For shared tables: which vCPUs hear of a change (one of ``TLB_POLICIES`` of :mod:`emu.mm.tlbflush`), and who
-        #: links to them now, by VMAs that say so (``backing``).
+        #: For shared tables: which vCPUs are told of a change (one of ``TLB_POLICIES`` of :mod:`emu.mm.tlbflush`), and
+        #: the address spaces that link to them now, by their VMAs (``backing``).
         self.tlb_policy = "all"
         self.sharers: Callable[[], Collection[AddressSpace]] | None = None
         self.tables = PageTables(context.frames, context.share_counts, context.levels)
@@ -107,23 +107,21 @@ class AddressSpace(UserCopy):
         self.auxv = b""
         self.rss_anon = self.rss_cache = 0
         self.total_bytes = 0
-        #: VMAs of huge pages; and the huge pages that faults here have mapped, less those that were unmapped here.
+        #: VMAs of huge pages; and the huge pages mapped by faults here, less those unmapped here.
         self.huge_vmas = self.huge_pages = 0
-        #: What later mappings are locked with (mlockall with MCL_FUTURE).
+        #: Lock flags for later mappings (mlockall with MCL_FUTURE).
         self.default_lock = VmFlags.NONE
-        #: Changes whenever the code at some address may be another (mmap, munmap, mprotect with PROT_EXEC); kept by
+        #: Changes whenever the code at some address may have changed (mmap, munmap, mprotect with PROT_EXEC); kept by
         #: fork.
         self.code_id = context.new_code_id()
         self.on_kernel_fault: Callable[[int, int], None] | None = None
 
     def obligation(self, start: int, end: int, reason: str = "change") -> Flush:
-        """A change of the tables of [start, end) owes this; ``reason`` is what a shootdown will say."""
+        """The flush that a change of the tables of [start, end) owes; a shootdown reports ``reason``."""
         return Flush(self.context.flusher, self, start, end, reason)
 
     def linked_from(self, address: int) -> list[tuple[int, int]]:
-        """Whose tables translate this address if they are not its own: that address space's serial number, and the
-        address there.
-        """
+        """If another address space's tables translate this address: that one's serial number, and the address there."""
         vma = self.vmas.find(address)
         backing = None if vma is None else vma.ops.backing(vma)
         return [] if vma is None or backing is None else [(backing[0].serial, address - vma.start + backing[1])]
@@ -141,9 +139,9 @@ class AddressSpace(UserCopy):
         return found
 
     def insert(self, vma: Vma, *, merge: bool = True) -> Vma:
-        """Add a VMA to the tree, joined with its neighbours where they are alike; returns what it became part of.
+        """Add a VMA to the tree, merged with its neighbours where possible; returns the VMA that it became part of.
 
-        What it promises (VM_ACCOUNT) has been charged by the caller.
+        The caller has charged its promise (VM_ACCOUNT).
         """
         if vma.prot & Prot.EXEC:
             self.code_id = self.context.new_code_id()
@@ -151,13 +149,13 @@ class AddressSpace(UserCopy):
         return merge_neighbours(self.vmas, vma) if merge else vma
 
     def adopt(self, vma: Vma) -> None:
-        """Add a VMA as it is; the code is what it was in the address space that it comes from (fork)."""
+        """Add a VMA unchanged; its code is the same as in the address space that it comes from (fork)."""
         self.total_bytes += vma.length
         self.vmas.add(vma)
         self._hold(vma)
 
     def _hold(self, vma: Vma) -> None:
-        """A VMA has come into being: tell its object, its file and its owner."""
+        """A VMA has been made: notify its object, its file and its owner."""
         if vma.page_cache is not None:
             vma.page_cache.mappings[vma] = self
         if vma.file is not None:
@@ -166,16 +164,16 @@ class AddressSpace(UserCopy):
 
     @property
     def data_bytes(self) -> int:
-        """What RLIMIT_DATA counts: private writable memory that is no stack (is_data_mapping)."""
+        """The bytes that RLIMIT_DATA counts: private writable memory that is not a stack (is_data_mapping)."""
         return sum(vma.length for vma in self.vmas if is_data(vma.prot, vma.flags))
 
     @property
     def locked_bytes(self) -> int:
-        """VmLck: what mlock and its like have locked."""
+        """VmLck: the bytes that mlock and its like have locked."""
         return sum(vma.length for vma in self.vmas if vma.flags & VmFlags.LOCKED)
 
     def carve(self, vma: Vma, start: int, end: int) -> Vma:
-        """Split so that the part of ``vma`` within [start, end) is a VMA of its own; return that."""
+        """Split so that the part of ``vma`` within [start, end) is a separate VMA; return it."""
         if vma.start < start:
             vma = self.split(vma, start)
         if vma.end > end:
@@ -205,14 +203,14 @@ class AddressSpace(UserCopy):
         if vma.page_cache is not None:
             del vma.page_cache.mappings[vma]
             if vma.file is None and not vma.page_cache.mappings:
-                vma.page_cache.release()  # shared anonymous memory that nobody maps any more
+                vma.page_cache.release()  # shared anonymous memory whose last mapping has gone
         if vma.file is not None:
             vma.file.put()
 
     def set_flags(self, vma: Vma, start: int, end: int, flags: VmFlags) -> Vma:
-        """Give [start, end) of a VMA these flags; returns the VMA that it is part of then (vma_modify).
+        """Give [start, end) of a VMA these flags; returns the VMA that it is then part of (vma_modify).
 
-        LinuxError(EINVAL) if it would have to be split and cannot be.
+        LinuxError(EINVAL) if the VMA would have to be split and cannot be.
         """
         if flags == vma.flags:
             return vma
@@ -226,8 +224,8 @@ class AddressSpace(UserCopy):
     # -- faults ----------------------------------------------------------------------------------------------------
 
     def handle_fault(self, address: int, access: Access) -> FaultResult:
-        """Resolve one page fault at a user address, or say which signal it is (handle_mm_fault).  Never raises for what
-        the guest did.
+        """Resolve one page fault at a user address, or return the signal that it causes (handle_mm_fault).  Never
+        raises for an error of the guest.
         """
         vma = self.vmas.find(address) or self.expand_stack(address)
         if vma is None:
@@ -274,14 +272,14 @@ class AddressSpace(UserCopy):
         return self
 
     def put(self) -> None:
-        """A task stops using it; with the last one everything is given back (exit_mmap)."""
+        """A task stops using this address space; with the last one everything is freed (exit_mmap)."""
         self.users -= 1
         if self.users == 0:
             self.context.flusher.leave(self)
             for vma in list(self.vmas):
                 self.remove(vma)
             self.tables.drop_links()
-            self.tables.free_tables(0, self.task_size)  # those that were kept because others shared them
+            self.tables.free_tables(0, self.task_size)  # tables that were kept because others shared them
             self.context.flusher.forget(self)
             self.tables.destroy()
             del self.context.address_spaces[self.serial]

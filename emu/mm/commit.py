@@ -1,4 +1,4 @@
-"""What memory has been promised, and how much may be: overcommit (mm/util.c, __vm_enough_memory)."""
+"""Overcommit: how much memory has been promised, and how much may be (mm/util.c, __vm_enough_memory)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Protocol
 from emu.linux.errors import LinuxError
 from mmu.memory import PAGE_SHIFT
 
-#: At most this much is kept back from one process in mode 2, so that others can go on (vm.user_reserve_kbytes).
+#: The most that is kept back from one process in mode 2, so that others can continue (vm.user_reserve_kbytes).
 _USER_RESERVE_PAGES = (128 << 20) >> PAGE_SHIFT
 
 
 class Promisee(Protocol):
-    """Who asks for memory: an address space, of so many bytes by now."""
+    """The requester of memory: an address space, with its present size in bytes."""
 
     total_bytes: int
 
@@ -22,9 +22,9 @@ class Promisee(Protocol):
 class Overcommit(IntEnum):
     """vm.overcommit_memory."""
 
-    GUESS = 0  # refuse only what can obviously never fit
+    GUESS = 0  # refuse only requests that obviously can never fit
     ALWAYS = 1
-    NEVER = 2  # refuse what goes over CommitLimit
+    NEVER = 2  # refuse requests beyond CommitLimit
 
 
 class Commit:
@@ -33,7 +33,7 @@ class Commit:
     def __init__(self, total: int) -> None:
         self._total = total
         self.mode = Overcommit.GUESS
-        #: vm.overcommit_ratio in percent, and vm.overcommit_kbytes, which goes first where it is not 0.
+        #: vm.overcommit_ratio in percent, and vm.overcommit_kbytes, which takes precedence if it is not 0.
         self.ratio = 50
         self.kbytes = 0
         self.pages = 0
@@ -44,13 +44,13 @@ class Commit:
         return self.kbytes >> (PAGE_SHIFT - 10) if self.kbytes else self._total * self.ratio // 100
 
     def set_mode(self, mode: int) -> None:
-        """Write vm.overcommit_memory.  LinuxError(EINVAL) for a mode that there is not."""
+        """Write vm.overcommit_memory.  LinuxError(EINVAL) for a mode that does not exist."""
         if mode not in tuple(Overcommit):
             raise LinuxError(errno.EINVAL)
         self.mode = Overcommit(mode)
 
     def set_ratio(self, ratio: int) -> None:
-        """Write vm.overcommit_ratio, which puts an absolute limit out of force."""
+        """Write vm.overcommit_ratio, which disables an absolute limit."""
         if ratio < 0:
             raise LinuxError(errno.EINVAL)
         self.ratio, self.kbytes = ratio, 0
@@ -62,7 +62,7 @@ class Commit:
         self.ratio, self.kbytes = 0, kbytes
 
     def charge(self, pages: int, mm: Promisee | None = None) -> None:
-        """Promise pages; LinuxError(ENOMEM) if the mode says no.  ``mm`` is who asks, where one process does."""
+        """Promise pages; LinuxError(ENOMEM) if the mode refuses.  ``mm`` is the requester, if a process is."""
         if self.mode == Overcommit.GUESS and pages > self._total:
             raise LinuxError(errno.ENOMEM)
         if self.mode == Overcommit.NEVER:

@@ -1,4 +1,4 @@
-"""Words of memory management: what a VMA is (VM_*), and how a fault ended (vm_fault_t)."""
+"""Words of memory management: the flags of a VMA (VM_*), and how a fault ended (vm_fault_t)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class VmFlags(IntFlag):
     SEALED = 1 << 16
 
 
-#: VM_LOCKED_MASK: mlock has them changed, and no entry.
+#: VM_LOCKED_MASK: mlock changes these flags, but no entry.
 LOCK_FLAGS = VmFlags.LOCKED | VmFlags.LOCKONFAULT
 
 
@@ -36,7 +36,7 @@ class FaultResult(IntEnum):
     """How a page fault ended (vm_fault_t)."""
 
     MINOR = 0  # the tables were changed; try again
-    LINKED = 1  # a shared table was linked; counted apart from minor faults
+    LINKED = 1  # a shared table was linked; counted separately from minor faults
     RACED = 2  # nothing to do: the entry allows the access already
     MAPERR = 3  # SIGSEGV, SEGV_MAPERR
     ACCERR = 4  # SIGSEGV, SEGV_ACCERR
@@ -45,5 +45,5 @@ class FaultResult(IntEnum):
 
     @property
     def resolved(self) -> bool:
-        """Whether the access is to be tried again."""
+        """Whether to retry the access."""
         return self <= FaultResult.RACED

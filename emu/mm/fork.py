@@ -10,7 +10,7 @@ from mmu.memory import PAGE_SHIFT
 
 
 def dup_mm(parent: AddressSpace, name: str) -> AddressSpace:
-    """A copy of ``parent``: every VMA, and the tables of private ones with write access taken from both sides.
+    """A copy of ``parent``: every VMA, and the tables of private ones, without write access on both sides.
 
     Mappings without private pages are not copied entry by entry: the child faults them in from the page cache
     (vma_needs_copy() in Linux). LinuxError(ENOMEM) leaves the parent as it was, apart from pages that it must now

@@ -1,4 +1,4 @@
-"""Frames: who owns each 4 KiB of physical memory, and how many references there are to it."""
+"""Frames: the use of each 4 KiB of physical memory, and its number of references."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from emu.linux.errors import LinuxError
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE, PhysicalMemory
 
 _ZERO_PAGE = bytes(PAGE_SIZE)
-#: So many frames that are freed at once are kept as one block.
+#: At least this many frames freed at once are kept as one block.
 _BLOCK = 2048
-#: Of so many the host gets the memory back: to fault it in again costs more than to zero it, so a few are kept.
+#: From this many frames on, the host gets the memory back; fewer are kept, since zeroing is cheaper than faulting in
+#: again.
 _GIVE_BACK = 65536
 #: Runs of frames shorter than this on average are not worth a system call each.
 _WORTHWHILE_RUN = 16
-#: So many frames of a block are made a list at a time.
+#: This many frames of a block are made a list at a time.
 _NEAR = 256
 #: Frames of a huge page.
 BLOCK_FRAMES = 512
@@ -30,7 +31,7 @@ Frames = npt.NDArray[np.int64]
 
 
 class FrameKind(IntEnum):
-    """What a frame is used for."""
+    """The use of a frame."""
 
     FREE = 0
     RESERVED = 1  # frame 0, the zero page, the kernel's own
@@ -43,22 +44,22 @@ _ANON = int(FrameKind.ANON)
 
 
 class FrameHolder(Protocol):
-    """Who holds references to frames beside the entries that map them: a page cache."""
+    """A holder of references to frames besides the entries that map them: a page cache."""
 
     def frames_in_batches(self) -> Iterator[Frames]:
         """The frames, some hundred thousand at a time."""
 
 
 def _ascending(frames: Frames) -> bool:
-    """Whether each stands there once, in order: the usual case, and the quick one."""
+    """Whether the frames ascend without duplicates: the usual case, and the quick one."""
     return bool((frames[1:] > frames[:-1]).all())
 
 
 class FreeFrames:
-    """Frames that were in use and are free again: the last freed is the first to be taken.
+    """Freed frames: the last freed is the first to be taken.
 
-    Single frames lie on a list.  What is freed in great number lies below it in blocks, which take 4 bytes a frame; a
-    part of the uppermost is kept as a list, from which one frame is taken in a tenth of the time.
+    Single frames lie on a list.  Frames freed in great number lie below it in blocks, which take 4 bytes a frame; a
+    part of the uppermost block is kept as a list, from which taking a frame is ten times as fast.
     """
 
     def __init__(self, ram: PhysicalMemory) -> None:
@@ -67,7 +68,7 @@ class FreeFrames:
         #: (frames, the next to be taken last; whether their memory has been given back to the host and so is zero)
         self._blocks: list[tuple[npt.NDArray[np.int32], bool]] = []
         self._in_blocks = 0
-        #: What was taken from the uppermost block and will be taken next, and whether it is zero.
+        #: The frames from the uppermost block that will be taken next, and whether they are zero.
         self._near: list[int] = []
         self._near_zero = False
 
@@ -84,7 +85,7 @@ class FreeFrames:
             self._single.extend(frames[::-1].tolist())
             return
         self._put_near_back()
-        if self._single:  # what is freed later lies above
+        if self._single:  # frames freed later lie above
             self._add_block(np.array(self._single, dtype=np.int32), zero=False)
             self._single.clear()
         self._add_block(frames[::-1].astype(np.int32), zero=self._give_back(frames))
@@ -104,7 +105,7 @@ class FreeFrames:
         return frame
 
     def pop_many(self, number: int) -> Frames:
-        """As many single :meth:`pop` would give; no more than there are."""
+        """The frames that as many single :meth:`pop` would give; fewer if there are not so many."""
         taken = []
         self._put_near_back()
         while number and len(self):
@@ -147,7 +148,7 @@ class FreeFrames:
         return block[rest:][::-1].astype(np.int64), zero
 
     def _give_back(self, frames: Frames) -> bool:
-        """Give the memory of many frames back to the host; False if they are few, or lie in too short runs."""
+        """Give the memory of many frames back to the host; False if they are too few or in runs that are too short."""
         if len(frames) < _GIVE_BACK:
             return False
         breaks = np.flatnonzero(np.diff(frames) != 1) + 1
@@ -169,8 +170,8 @@ class FrameAllocator:
     def __init__(
         self, ram: PhysicalMemory, on_write: Callable[[int], None], on_write_many: Callable[[Frames], None]
     ) -> None:
-        """``on_write(frame)`` is told when the contents of a frame are changed by the kernel (code coherence), and
-        ``on_write_many`` of an array of frames.
+        """``on_write(frame)`` is called when the kernel changes the contents of a frame (code coherence), and
+        ``on_write_many`` for an array of frames.
         """
         self.ram = ram
         self.total = ram.frames
@@ -182,11 +183,11 @@ class FrameAllocator:
         self._kind = memoryview(self.kinds)  # type: ignore[arg-type]
         self._freed = FreeFrames(ram)
         self._next = 0
-        #: What lies from here on has been taken in blocks; those that were given back whole are in ``_spare``.
+        #: Frames from here on have been taken in blocks; blocks that were given back whole are in ``_spare``.
         self._end = self.total
         self._spare: list[int] = []
         self.used = [0] * len(FrameKind)
-        #: Every page cache whose pages come from here: the audit asks them.
+        #: Every page cache whose pages come from here, for the audit.
         self.page_caches: WeakSet[FrameHolder] = WeakSet()
         self.alloc(FrameKind.RESERVED)  # frame 0: no table and no page is ever at physical address 0
         #: The page of zeros that reads of untouched private memory see; it is never counted and never written.
@@ -221,7 +222,7 @@ class FrameAllocator:
         return frame
 
     def alloc_many(self, kind: FrameKind, number: int) -> Frames:
-        """The frames that as many calls of :meth:`alloc` would give; fewer if no more are left."""
+        """The frames that as many calls of :meth:`alloc` would give; fewer if there are not so many."""
         self._split_spares(number - len(self._freed) - (self._end - self._next))
         reused = self._freed.pop_many(number)
         if len(reused):
@@ -238,10 +239,10 @@ class FrameAllocator:
         return frames
 
     def take_block(self) -> int:
-        """512 zeroed frames, contiguous and aligned, from the upper end of memory: the first of them.  They are the
-        caller's, and nothing about them is counted here.
+        """The first of 512 zeroed frames, contiguous and aligned, from the upper end of memory.  They belong to the
+        caller, and are not counted here.
 
-        LinuxError(ENOMEM) if there is none; frames that have been in use one by one are not gathered.
+        LinuxError(ENOMEM) if there is none; frames that have been used singly are not gathered into blocks.
         """
         if self._spare:
             return self._spare.pop()
@@ -253,12 +254,12 @@ class FrameAllocator:
         return head
 
     def give_block(self, head: int) -> None:
-        """A block comes back."""
+        """Take a block back."""
         self.clear_block(head)
         self._spare.append(head)
 
     def _split_spares(self, wanted: int) -> None:
-        """Make single frames of blocks, so many at least, if there are any."""
+        """Turn blocks into single frames, at least ``wanted`` if there are so many."""
         while wanted > 0 and self._spare:
             head = self._spare.pop()
             self._freed.push_many(np.arange(head, head + BLOCK_FRAMES))
@@ -280,11 +281,11 @@ class FrameAllocator:
         self._on_write_many(np.arange(head, head + BLOCK_FRAMES))
 
     def kind(self, frame: int) -> FrameKind:
-        """What the frame is used for."""
+        """The use of the frame."""
         return FrameKind(self._kind[frame])
 
     def is_anon(self, frame: int) -> bool:
-        """Whether it is private memory: quicker than to ask for the kind."""
+        """Whether the frame is private memory: quicker than :meth:`kind`."""
         return self._kind[frame] == _ANON
 
     def count(self, frame: int) -> int:
@@ -296,7 +297,7 @@ class FrameAllocator:
         self._count[frame] += 1
 
     def put(self, frame: int) -> None:
-        """Drop a reference; the frame is free after the last."""
+        """Drop a reference; after the last the frame is free."""
         left = self._count[frame] - 1
         if left < 0 or frame == self.zero_frame:
             raise AssertionError(f"FrameAllocator.put: frame {frame:#x} has no reference to drop")
@@ -307,7 +308,7 @@ class FrameAllocator:
             self._freed.push(frame)
 
     def get_many(self, frames: Frames) -> None:
-        """One more reference for each frame of an array (each as often as it stands there)."""
+        """Take one more reference for each frame of an array, as often as the frame occurs."""
         if _ascending(frames):
             self.counts[frames] += 1
         else:

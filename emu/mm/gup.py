@@ -1,7 +1,7 @@
 """Finding the frame behind a user address of any process, and faulting ranges in (mm/gup.c).
 
-What locks, populates or looks into memory goes this way, and not through the process's own accesses: MAP_POPULATE,
-mlock, MADV_POPULATE, process_vm_readv, /proc/PID/mem, vmsplice, shared futexes.
+Locking, populating and looking into memory use this path, not the process's own accesses: MAP_POPULATE, mlock,
+MADV_POPULATE, process_vm_readv, /proc/PID/mem, vmsplice, shared futexes.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 def allows_access(vma: Vma, access: Access, *, force: bool) -> bool:
-    """Whether the kernel may look there for somebody (check_vma_flags); ``force`` goes past the rights as a debugger
-    does: reading always, writing to private copies.
+    """Whether the kernel may access the VMA for another process (check_vma_flags); ``force`` ignores the rights as a
+    debugger does: reading always, writing to private copies.
     """
     if access == Access.WRITE:
         return bool(vma.prot & Prot.WRITE) or (force and not vma.shared)
@@ -29,7 +29,7 @@ def allows_access(vma: Vma, access: Access, *, force: bool) -> bool:
 
 
 def get_user_page(mm: AddressSpace, address: int, access: Access, *, force: bool = False) -> int:
-    """The frame behind an address, after what a fault there would do.  The page stays only until the next change.
+    """The frame behind an address, faulted in if necessary.  The page stays only until the next change.
 
     LinuxError(EFAULT) where nothing is mapped, or not with these rights; (ENOMEM) without memory.
     """
@@ -43,8 +43,8 @@ def get_user_page(mm: AddressSpace, address: int, access: Access, *, force: bool
 
 
 def access_to_populate(vma: Vma) -> Access:
-    """What a VMA's pages are faulted in for; those of a shared one only to be read: nothing would be gained by making
-    them dirty.
+    """The access for which a VMA's pages are faulted in; for a shared VMA only a read, since dirty pages would gain
+    nothing.
     """
     return Access.WRITE if vma.prot & Prot.WRITE and not vma.shared else Access.READ
 
@@ -64,8 +64,8 @@ def fault_in(mm: AddressSpace, vma: Vma, start: int, end: int, access: Access) -
 
 
 def read_remote(mm: AddressSpace, address: int, length: int, *, force: bool = False) -> bytes:
-    """Bytes of any process's memory, up to the first page that cannot be read; LinuxError(EFAULT) if that is the
-    first.
+    """Bytes of any process's memory, up to the first page that cannot be read; LinuxError(EFAULT) if the first page
+    cannot.
     """
     parts: list[bytes] = []
     end = address + length
@@ -84,7 +84,7 @@ def read_remote(mm: AddressSpace, address: int, length: int, *, force: bool = Fa
 
 
 def write_remote(mm: AddressSpace, address: int, data: bytes, *, force: bool = False) -> int:
-    """Store bytes in any process's memory; returns how many, LinuxError(EFAULT) if not even the first fits."""
+    """Store bytes in any process's memory; returns how many, LinuxError(EFAULT) if not even the first."""
     done = 0
     while done < len(data):
         offset = (address + done) & (PAGE_SIZE - 1)

@@ -1,8 +1,8 @@
 """Handing memory over to another address space, at the same addresses: tables change hands, data and references stay.
 
-A table that translates nothing but the memory in question goes over whole, with everything below it, by moving the one
-entry that points at it; the entries of other tables go one table at a time.  So 300 GiB of 4 KiB pages go over by
-moving 300 entries.
+A table that translates only the memory in question is handed over whole, with everything below it, by moving the one
+entry that points at it; the entries of other tables move one table at a time.  So 300 GiB of 4 KiB pages are handed
+over by moving 300 entries.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _TABLE = np.uint64(P), np.uint64(P | int(PS))  # a present entry that is not a l
 
 
 class _Piece(NamedTuple):
-    """What goes over by itself: a whole table of this level (or the large page that is there instead of it), or for
-    level 0 so many entries of a PTE table.
+    """A piece handed over at once: a whole table of this level (or the large page in its place), or for level 0 some
+    entries of a PTE table.
     """
 
     vaddr: int
@@ -37,9 +37,9 @@ class _Piece(NamedTuple):
 
 
 def hand_over(source: AddressSpace, target: AddressSpace, vmas: list[Vma]) -> None:
-    """Move VMAs of ``source``, and all that their tables map, to ``target``, which has nothing there.
+    """Move VMAs of ``source``, and all that their tables map, to ``target``, where the ranges are free.
 
-    LinuxError(ENOMEM) leaves ``source`` as it was; ``target`` may have got empty tables then.
+    LinuxError(ENOMEM) leaves ``source`` as it was; ``target`` may then have new empty tables.
     """
     for vma in vmas:
         vma.ops.unshare(source, vma, vma.start, vma.end)
@@ -57,19 +57,19 @@ def hand_over(source: AddressSpace, target: AddressSpace, vmas: list[Vma]) -> No
         flush.flush()
         target.insert(vma.copy(vma.start, vma.end))
         vma.flags &= ~VmFlags.ACCOUNT  # the target has taken the promise over
-        vma.ops.drop_promises(vma)  # and that of the pool
+        vma.ops.drop_promises(vma)  # and the promise of the pool
         source.remove(vma)
 
 
 def _pieces(tables: PageTables, start: int, end: int) -> Iterator[_Piece]:
-    """The largest pieces that make up everything that is mapped in [start, end), ascending."""
+    """The largest pieces that cover everything mapped in [start, end), ascending."""
     vaddr = start
     while vaddr < end:
         for level in range(tables.levels - 1, 0, -1):
             size = span(level + 1)
             slot = tables.entry_slot(vaddr, level + 1)
             if slot is None or not tables.words[slot]:
-                vaddr = (vaddr & -size) + size  # nothing is there
+                vaddr = (vaddr & -size) + size  # nothing is mapped there
                 break
             if not vaddr % size and vaddr + size <= end:
                 yield _Piece(vaddr, level, 0)
@@ -98,7 +98,7 @@ def _move_table(source: AddressSpace, target: AddressSpace, piece: _Piece) -> No
 def _change_hands(
     source: AddressSpace, target: AddressSpace, level: int, tables: np.ndarray[tuple[int], np.dtype[np.int64]]
 ) -> None:
-    """Keep the books: tables of this level, and all that is below them, have another owner."""
+    """Keep the books: tables of this level, and everything below them, have a new owner."""
     source.tables.tables[level] -= len(tables)
     target.tables.tables[level] += len(tables)
     words = source.tables.words.reshape(-1, 512)

@@ -1,4 +1,4 @@
-"""The operations of huge pages: entries of 2 MiB, faults on them, and what unmapping, fork, mprotect and mremap do to
+"""The operations of huge pages: entries of 2 MiB, faults on them, and how unmapping, fork, mprotect and mremap change
 them (mm/hugetlb.c).
 """
 
@@ -171,7 +171,7 @@ HUGETLB = HugetlbOperations()
 
 
 def _hugetlb_fault(mm: AddressSpace, vma: Vma, page: int, access: Access) -> FaultResult:
-    """The part of a fault that comes after the VMA's rights have been checked."""
+    """The part of a fault after the check of the VMA's rights."""
     linked = _share_tables(mm, vma, page)
     slot = mm.tables.entry_slot_alloc(page, PMD)
     entry = mm.frames.ram.qwords[slot]
@@ -193,7 +193,7 @@ def _hugetlb_fault(mm: AddressSpace, vma: Vma, page: int, access: Access) -> Fau
 
 
 def _share_tables(mm: AddressSpace, vma: Vma, address: int) -> bool:
-    """Let those who share tables link one, if there is none yet (huge_pmd_share); whether one of them did."""
+    """Let the table sharers link a table if there is none yet (huge_pmd_share); returns whether one did."""
     slot = mm.tables.entry_slot(address, PMD + 1)
     if slot is not None and mm.frames.ram.qwords[slot]:
         return False
@@ -206,14 +206,14 @@ def head_of(entry: int) -> int:
 
 
 def _set(mm: AddressSpace, page: int, slot: int, head: int, bits: int) -> None:
-    """Install an entry where none was."""
+    """Install an entry where there was none."""
     mm.frames.ram.qwords[slot] = head << PAGE_SHIFT | bits | PS
     mm.huge_pages += 1
     mm.obligation(page, page + HPAGE_SIZE).was_not_present()
 
 
 def _no_page(mm: AddressSpace, vma: Vma, page: int, access: Access, slot: int) -> FaultResult:
-    """hugetlb_no_page(): the file's page, or for a private mapping a page of its own."""
+    """hugetlb_no_page(): map the file's page, or for a private mapping a new page."""
     cache, number = cache_of(vma), number_of(vma, page)
     if number >= cache.size // HPAGE_SIZE:
         return FaultResult.ADRERR
@@ -236,7 +236,7 @@ def _no_page(mm: AddressSpace, vma: Vma, page: int, access: Access, slot: int) -
 
 
 def _private_page(vma: Vma, number: int) -> int:
-    """A page for a private mapping.  LinuxError(ENOSPC) if there is none for it."""
+    """A page for a private mapping.  LinuxError(ENOSPC) if none is left for it."""
     promises, pool = promises_of(vma), cache_of(vma).pool
     if promises.robbed:
         raise LinuxError(errno.ENOSPC, "the owner of the mapping needed the page itself")
@@ -246,7 +246,7 @@ def _private_page(vma: Vma, number: int) -> int:
 
 
 def _write_protected(mm: AddressSpace, vma: Vma, page: int, slot: int, entry: int) -> FaultResult:
-    """hugetlb_wp(): a private page that others see too is copied."""
+    """hugetlb_wp(): copy a private page that others see too."""
     cache, number, head = cache_of(vma), number_of(vma, page), head_of(entry)
     pool = cache.pool
     if not vma.shared and pool.counts[head] > 1:
@@ -270,7 +270,7 @@ def _write_protected(mm: AddressSpace, vma: Vma, page: int, slot: int, entry: in
 
 
 def _rob_copies(mm: AddressSpace, vma: Vma, page: int, head: int) -> None:
-    """unmap_ref_private(): the one who was promised the page takes it from the children that still share it."""
+    """unmap_ref_private(): the process that was promised the page takes it from the children that still share it."""
     cache, number = cache_of(vma), number_of(vma, page)
     for other, other_mm in list(cache.mappings.items()):
         if other is vma or other.shared or promises_of(other).owner:
@@ -285,7 +285,7 @@ def _rob_copies(mm: AddressSpace, vma: Vma, page: int, head: int) -> None:
 
 
 def _promise_again(pool: HugePagePool, promises: Promises, number: int) -> None:
-    """A private page is gone: its mapping may have it again (MADV_DONTNEED); where the mapping goes too, close()
+    """A private page is gone: its mapping gets the promise again (MADV_DONTNEED); if the mapping goes too, close()
     takes the promise back.
     """
     if promises.owner and number in promises.used and pool.free > pool.reserved:
@@ -294,7 +294,7 @@ def _promise_again(pool: HugePagePool, promises: Promises, number: int) -> None:
 
 
 def huge_bytes(mm: AddressSpace) -> int:
-    """What HugetlbPages in /proc/PID/status counts: bytes mapped by entries of huge VMAs."""
+    """HugetlbPages in /proc/PID/status: bytes mapped by entries of huge VMAs."""
     if not mm.huge_vmas:
         return 0
     slots = (mm.tables.huge_slots(vma.start, vma.end) for vma in mm.vmas if vma.ops.leaf_level == PMD)

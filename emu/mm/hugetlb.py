@@ -1,7 +1,7 @@
-"""The pool of 2 MiB pages, and who has been promised one of them (mm/hugetlb.c).
+"""The pool of 2 MiB pages, and the promises of them (mm/hugetlb.c).
 
-A huge page is a block of 512 frames, contiguous and aligned.  It is named by its first frame, the *head*, and counted
-as a whole: each entry that maps it holds one reference, and so does a page cache.
+A huge page is a block of 512 frames, contiguous and aligned.  It is identified by its first frame, the *head*, and
+counted as a whole: each entry that maps it holds one reference, and so does a page cache.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def hpage_align(length: int) -> int:
 
 
 def is_huge_size(flags: int) -> bool:
-    """Whether the size that MAP_HUGE_* in the flags asks for is one that there is: 2 MiB."""
+    """Whether MAP_HUGE_* in the flags asks for an existing size: 2 MiB."""
     return flags >> HUGE_SIZE_SHIFT & HUGE_SIZE_MASK in (0, HPAGE_SHIFT)
 
 
@@ -40,16 +40,16 @@ class HugePagePool:
     """The huge pages of a machine: sized by ``vm.nr_hugepages``, taken at faults, promised at mmap."""
 
     def __init__(self, frames: FrameAllocator, before_give_back: Callable[[], None] = lambda: None) -> None:
-        """``before_give_back`` is called before a page leaves the pool, so that no TLB leads to what it becomes."""
+        """``before_give_back`` is called before a page leaves the pool, so that no TLB leads to its next use."""
         self.frames = frames
         self._before_give_back = before_give_back
         #: References to each page of the pool, by its head; 0 for a free one.
         self.counts: dict[int, int] = {}
         self._free: list[int] = []
         self._dirty: set[int] = set()
-        #: Free pages that are promised to somebody (HugePages_Rsvd).
+        #: Free pages that are promised (HugePages_Rsvd).
         self.reserved = 0
-        #: Pages in use that leave the pool when they are free (HugePages_Surp): it was made smaller meanwhile.
+        #: Pages in use that leave the pool when they are freed, since it was made smaller (HugePages_Surp).
         self.surplus = 0
 
     @property
@@ -64,12 +64,12 @@ class HugePagePool:
 
     @property
     def size(self) -> int:
-        """vm.nr_hugepages: what the pool was last set to, as far as memory allowed."""
+        """vm.nr_hugepages: the size to which the pool was last set, as far as memory allowed."""
         return self.total - self.surplus
 
     def resize(self, size: int) -> None:
-        """Set vm.nr_hugepages; fewer if there is not so much contiguous memory, more if they are in use or promised
-        (these become surplus).
+        """Set vm.nr_hugepages; the pool gets fewer pages if contiguous memory is short, and keeps more if they are in
+        use or promised (these become surplus).
         """
         while self.surplus and size > self.size:
             self.surplus -= 1
@@ -91,13 +91,13 @@ class HugePagePool:
         self.frames.give_block(head)
 
     def holds(self, frame: int) -> bool:
-        """Whether a frame is a part of a page of the pool."""
+        """Whether a frame belongs to a page of the pool."""
         return frame & -BLOCK_FRAMES in self.counts
 
     # -- promises --------------------------------------------------------------------------------------------------
 
     def reserve(self, number: int) -> None:
-        """Promise so many pages (hugetlb_acct_memory).  LinuxError(ENOMEM) if not so many are free and unpromised."""
+        """Promise ``number`` pages (hugetlb_acct_memory).  LinuxError(ENOMEM) if too few are free and unpromised."""
         if number > len(self._free) - self.reserved:
             raise LinuxError(errno.ENOMEM)
         self.reserved += number
@@ -140,9 +140,9 @@ class HugePagePool:
         return True
 
     def check(self, references: dict[int, int], promised: int) -> Iterator[str]:
-        """For the audit, which has counted references to heads, and promises: what is wrong, in sentences."""
+        """Findings for the audit, which has counted references to heads and promises, a sentence each."""
         for head in references.keys() - self.counts.keys():
-            yield f"huge page {head:#x} is in use and not in the pool"
+            yield f"huge page {head:#x} is in use but not in the pool"
         for head, count in self.counts.items():
             if count != references.get(head, 0):
                 yield f"huge page {head:#x} has {count} references, and {references.get(head, 0)} were found"
@@ -162,11 +162,11 @@ class HugePagePool:
 
 
 class HugePageCache(PageCache):
-    """The huge pages of one file.  Indices of the base class are those of 4 KiB pages; those of huge pages are called
+    """The huge pages of one file.  Indices of the base class count 4 KiB pages; indices of huge pages are called
     ``number`` here.
 
-    A shared mapping promises itself every page that it covers, and promises belong to the file (its resv_map): a
-    number is in :attr:`promised` from then on, whether its page is there by now or not.
+    A shared mapping reserves every page that it covers, and the promises belong to the file (its resv_map): a number
+    stays in :attr:`promised` from then on, whether or not its page exists.
     """
 
     def __init__(self, pool: HugePagePool) -> None:
@@ -177,18 +177,18 @@ class HugePageCache(PageCache):
 
     @property
     def outstanding(self) -> int:
-        """Promises whose page is not there yet."""
+        """Promises whose page does not exist yet."""
         return len(self.promised) - len(self.heads)
 
     def pages(self) -> Iterator[tuple[int, int]]:
-        return iter(())  # the frames of a pool are not the frame allocator's: the audit asks for the heads
+        return iter(())  # the frame allocator does not count the pool's frames: the audit uses the heads
 
     def find(self, index: int) -> int | None:
         head = self.heads.get(index >> _ORDER)
         return None if head is None else head + (index & (BLOCK_FRAMES - 1))
 
     def promise(self, first: int, last: int) -> None:
-        """A shared mapping of the pages [first, last) is made (hugetlb_reserve_pages).  LinuxError(ENOMEM)."""
+        """Reserve the pages [first, last) for a shared mapping (hugetlb_reserve_pages).  LinuxError(ENOMEM)."""
         if last - first - len(self.promised) > self.pool.free:
             raise LinuxError(errno.ENOMEM)
         wanted = [number for number in range(first, last) if number not in self.promised]
@@ -230,7 +230,7 @@ class HugePageCache(PageCache):
         self.punch(size >> PAGE_SHIFT, 1 << 52, even_cows=True)
 
     def punch(self, first: int, last: int, *, even_cows: bool = False) -> None:
-        """Drop whole huge pages, and the promises of them, unmapping them everywhere."""
+        """Drop whole huge pages and their promises, unmapping them everywhere."""
         self.unmap(first, last, even_cows=even_cows)
         low, high = first >> _ORDER, last >> _ORDER
         for number in [n for n in self.promised if low <= n < high]:
@@ -249,7 +249,7 @@ class HugePageCache(PageCache):
 
 
 class Promises:
-    """What a private mapping has been promised, and which pages of it have been used up (the VMA's resv_map).
+    """The promises of a private mapping, and which of them have been used (the VMA's resv_map).
 
     A child's copy of the mapping has none: it gets a page where one is left, else SIGBUS.
     """
@@ -257,7 +257,7 @@ class Promises:
     def __init__(self, *, owner: bool) -> None:
         self.owner = owner
         self.used: set[int] = set()
-        #: The owner took pages back from this copy, and what is missing stays so (HPAGE_RESV_UNMAPPED).
+        #: The owner took pages back from this copy, and they stay missing (HPAGE_RESV_UNMAPPED).
         self.robbed = False
 
 
@@ -269,13 +269,13 @@ def promises_of(vma: Vma) -> Promises:
 
 
 def numbers_of(vma: Vma) -> range:
-    """The numbers of the file's huge pages that a VMA shows."""
+    """The numbers of the file's huge pages that a VMA maps."""
     first = vma.pgoff >> _ORDER
     return range(first, first + (vma.length >> HPAGE_SHIFT))
 
 
 def number_of(vma: Vma, address: int) -> int:
-    """The number of the file's huge page that ``address`` shows."""
+    """The number of the file's huge page at ``address``."""
     return (vma.pgoff >> _ORDER) + ((address - vma.start) >> HPAGE_SHIFT)
 
 
@@ -287,7 +287,7 @@ def cache_of(vma: Vma) -> HugePageCache:
 
 
 def outstanding(vma: Vma) -> int:
-    """How many pages a VMA is promised and has not used; promises of a shared mapping are the file's."""
+    """How many promised pages a VMA has not used; promises of a shared mapping belong to the file."""
     if vma.shared or not promises_of(vma).owner:
         return 0
     used = promises_of(vma).used
@@ -295,6 +295,6 @@ def outstanding(vma: Vma) -> int:
 
 
 def promised_pages(spaces: Iterable[AddressSpace], caches: Iterable[FrameHolder]) -> int:
-    """Every promise that files and private mappings hold: what the audit compares with the pool."""
+    """Every promise that files and private mappings hold, for the audit to compare with the pool."""
     files = sum(cache.outstanding for cache in caches if isinstance(cache, HugePageCache))
     return files + sum(vma.ops.outstanding(vma) for mm in spaces for vma in mm.vmas)

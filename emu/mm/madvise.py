@@ -1,4 +1,4 @@
-"""madvise: what each advice does to a range (mm/madvise.c)."""
+"""madvise: the effect of each advice on a range (mm/madvise.c)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Advice(Choice, prefix="MADV_"):
     COLLAPSE = 25
 
 
-#: What is only a note on the VMA: flags to take away, flags to set.
+#: Advice that only changes flags of the VMA: flags to clear, flags to set.
 _NOTES = {
     Advice.NORMAL: (VmFlags.RAND_READ | VmFlags.SEQ_READ, VmFlags.NONE),
     Advice.RANDOM: (VmFlags.SEQ_READ, VmFlags.RAND_READ),
@@ -60,14 +60,14 @@ _NOTES = {
     Advice.MERGEABLE: (VmFlags.NONE, VmFlags.MERGEABLE),
     Advice.UNMERGEABLE: (VmFlags.MERGEABLE, VmFlags.NONE),
 }
-#: Advice that throws content away: refused on sealed memory that the process could not write to itself.
+#: Advice that discards content: refused on sealed memory that the process cannot write itself.
 _DISCARDS = frozenset(
     {Advice.DONTNEED, Advice.DONTNEED_LOCKED, Advice.FREE, Advice.REMOVE, Advice.DONTFORK, Advice.WIPEONFORK}
 )
 
 
 def do_madvise(mm: AddressSpace, address: int, length: int, number: int) -> None:
-    """madvise(2): EINVAL for what no kernel knows or this one has not (MADV_COLLAPSE, guards, poisoning)."""
+    """madvise(2): EINVAL for unknown advice and for MADV_COLLAPSE, guards and poisoning, which are not supported."""
     try:
         advice = Advice(number)
     except ValueError:
@@ -117,13 +117,13 @@ def _note(mm: AddressSpace, vma: Vma, start: int, end: int, advice: Advice) -> N
     if advice == Advice.DODUMP and vma.flags & VmFlags.DONTEXPAND:
         raise LinuxError(errno.EINVAL)
     if advice in (Advice.MERGEABLE, Advice.UNMERGEABLE) and (vma.shared or vma.flags & VmFlags.DONTEXPAND):
-        return  # same-page merging passes over what it cannot merge
+        return  # same-page merging skips memory that it cannot merge
     cleared, added = _NOTES[advice]
     mm.set_flags(vma, start, end, vma.flags & ~cleared | added)
 
 
 def remove_contents(vma: Vma, start: int, end: int) -> None:
-    """MADV_REMOVE: punch a hole into what is mapped.  LinuxError: EINVAL, EACCES."""
+    """MADV_REMOVE: punch a hole into the mapped file.  LinuxError: EINVAL, EACCES."""
     _refuse_locked(vma)
     if vma.page_cache is None and vma.file is None:
         raise LinuxError(errno.EINVAL)
@@ -138,7 +138,9 @@ def remove_contents(vma: Vma, start: int, end: int) -> None:
 
 
 def _populate(mm: AddressSpace, start: int, end: int, access: Access) -> None:
-    """MADV_POPULATE_READ and _WRITE: ENOMEM in a hole, EINVAL without the right, EFAULT where a signal would come."""
+    """MADV_POPULATE_READ and _WRITE: ENOMEM in a hole, EINVAL without the right, EFAULT where an access would cause a
+    signal.
+    """
     for vma, low, high in mm.vmas.pieces_to_the_hole(start, end):
         if not allows_access(vma, access, force=False):
             raise LinuxError(errno.EINVAL)

@@ -1,5 +1,5 @@
-"""Memory in pages of 4 KiB that the address space's own tables map: faults with copy-on-write, and what unmapping, fork
-and mprotect do to the entries (mm/memory.c).  Where the pages come from is the business of who derives from it.
+"""Memory in pages of 4 KiB that the address space's own tables map: faults with copy-on-write, and how unmapping, fork
+and mprotect change the entries (mm/memory.c).  Derived classes decide where the pages come from.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from emu.mm.vma import Vma
 
 _RIGHTS = P | RW | XD
-#: What an entry keeps when its rights change, and when fork takes the write access.
+#: The bits that an entry keeps when its rights change, and when fork takes write access away.
 _CONTENT, _READ_ONLY = np.uint64(~_RIGHTS & (1 << 64) - 1), np.uint64(~RW & (1 << 64) - 1)
 _SHIFT = np.uint64(PAGE_SHIFT)
 
 
 class PageMemory(VmOperations):
-    """The operations of memory in pages of 4 KiB: a mapping that makes pages says which in :meth:`missing`.
+    """The operations of memory in pages of 4 KiB: a derived class provides missing pages in :meth:`missing`.
 
-    Here a module's mappings show a page that is full of one byte:
+    Here a module's mapping has pages that are full of one byte:
 
     >>> from emu.mm.vmops import MapHook
     >>> from emu.testing import GuestMachine
@@ -60,8 +60,9 @@ class PageMemory(VmOperations):
 
     @abstractmethod
     def missing(self, mm: AddressSpace, vma: Vma, address: int, access: Access, slot: int) -> FaultResult:
-        """A fault where no page is (do_pte_missing): have the entry of ``slot`` map one, with :func:`set_new_entry` and
-        a frame that :mod:`emu.mm.rss` has counted, or say which signal it is.  LinuxError(ENOMEM).
+        """A fault where no page is mapped (do_pte_missing): map one in the entry of ``slot``, with
+        :func:`set_new_entry` and a frame counted by :mod:`emu.mm.rss`, or return the signal that the fault causes.
+        LinuxError(ENOMEM).
         """
 
     def fault(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:
@@ -101,7 +102,7 @@ class PageMemory(VmOperations):
             mm.obligation(start, end).nothing_present()
 
     def copy(self, parent: AddressSpace, child: AddressSpace, vma: Vma, copy: Vma) -> None:
-        """Private pages are there for both, and neither may write to them; what the page cache has, the child faults in
+        """Map private pages in both, without write access; the child faults pages of the page cache in
         (vma_needs_copy).
         """
         if not copy.anon:
@@ -129,28 +130,28 @@ class PageMemory(VmOperations):
 
 
 def reads_instead(mm: AddressSpace, vma: Vma, address: int, access: Access) -> bool:
-    """Whether an access that the VMA does not allow is resolved all the same (access_error): to fetch from a page that
-    is not there yet is a read, and the fault after that is refused.
+    """Whether an access that the VMA does not allow is resolved nevertheless (access_error): a fetch from a page that
+    is not present counts as a read, and the next fault is refused.
     """
     return access == Access.FETCH and vma.allows(Access.READ) and not mm.tables.pte(address)
 
 
 def rights_of(vma: Vma) -> int:
-    """P, RW and XD of an entry to which the VMA's rights are given: write access only where nothing is ever copied."""
+    """P, RW and XD of an entry that gets the VMA's rights: write access only where nothing is ever copied."""
     prot = vma.prot
     return (P if prot else 0) | (0 if prot & Prot.EXEC else XD) | (RW if prot & Prot.WRITE and vma.shared else 0)
 
 
 def set_new_entry(mm: AddressSpace, address: int, slot: int, entry: int) -> None:
-    """Install an entry where none was."""
+    """Install an entry where there was none."""
     mm.frames.ram.qwords[slot] = entry
     page = address & -PAGE_SIZE
     mm.obligation(page, page + PAGE_SIZE).was_not_present()
 
 
 def fault_with_more_rights(mm: AddressSpace, vma: Vma, address: int, access: Access) -> int:
-    """The frame behind an address that the VMA's rights keep from the process itself: fault as if it were allowed, then
-    take the rights away from the entry again.
+    """The frame behind an address that the process itself may not access: fault as if it were allowed, then take the
+    rights away from the entry again.
     """
     allowed, page_size, q = vma.prot, vma.ops.page_size, mm.frames.ram.qwords
     slot = mm.tables.leaf_slot(address)
@@ -173,7 +174,7 @@ def fault_with_more_rights(mm: AddressSpace, vma: Vma, address: int, access: Acc
 
 
 def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: int) -> FaultResult:
-    """do_wp_page(): make the page writable, copying it if anybody else can see it."""
+    """do_wp_page(): make the page writable, copying it if another mapping can see it."""
     frames = mm.frames
     page = address & -PAGE_SIZE
     flush = mm.obligation(page, page + PAGE_SIZE, "copy on write")
@@ -196,7 +197,7 @@ def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: i
 
 
 def _zap_cached(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
-    """Of a private mapping, the pages that are the page cache's own."""
+    """Zap those of a private mapping's pages that belong to the page cache."""
     assert vma.page_cache is not None
     for first, slot, number in mm.tables.pte_tables(start, end):
         entries = mm.tables.words[slot : slot + number]

@@ -1,5 +1,5 @@
-"""mlock and its like (mm/mlock.c).  Nothing is ever swapped here: what is left is the accounting, and that pages come
-at once.
+"""mlock and its like (mm/mlock.c).  Nothing is ever swapped here: locking only accounts for pages and faults them in at
+once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class MlockAll(IntFlag):
 
 
 def do_mlock(mm: AddressSpace, address: int, length: int, flags: VmFlags) -> None:
-    """mlock(2) and mlock2(2); ``flags`` are VM_LOCKED, with VM_LOCKONFAULT where pages need not come at once."""
+    """mlock(2) and mlock2(2); ``flags`` are VM_LOCKED, with VM_LOCKONFAULT if pages need not be faulted in at once."""
     limit = mm.context.limit(Rlimit.MEMLOCK)
     if limit == 0:
         raise LinuxError(errno.EPERM)
@@ -53,7 +53,7 @@ def do_mlock(mm: AddressSpace, address: int, length: int, flags: VmFlags) -> Non
 
 
 def locked_pages(spaces: Iterable[AddressSpace]) -> int:
-    """Pages that a locked mapping has present: Mlocked in /proc/meminfo, which leaves huge pages out."""
+    """The present pages of locked mappings: Mlocked in /proc/meminfo, which excludes huge pages."""
     frames: set[int] = set()
     for mm in spaces:
         for vma in mm.vmas:
@@ -72,7 +72,7 @@ def do_munlock(mm: AddressSpace, address: int, length: int) -> None:
 
 
 def do_mlockall(mm: AddressSpace, flags: int) -> None:
-    """mlockall(2); what cannot be faulted in stays out."""
+    """mlockall(2); pages that cannot be faulted in stay absent."""
     wanted = MlockAll(flags & 7)
     if not flags or flags & ~7 or wanted == MlockAll.ONFAULT:
         raise LinuxError(errno.EINVAL)
@@ -115,7 +115,7 @@ def _apply(mm: AddressSpace, start: int, end: int, lock: VmFlags) -> None:
 
 
 def _fix_up(mm: AddressSpace, vma: Vma, start: int, end: int, lock: VmFlags) -> None:
-    """mlock_fixup(): a VMA that is special (a window) is passed over, and stays unlocked."""
+    """mlock_fixup(): a special VMA (a window) is skipped, and stays unlocked."""
     if not vma.flags & VmFlags.DONTEXPAND:
         mm.set_flags(vma, start, end, vma.flags & ~LOCK_FLAGS | lock)
 

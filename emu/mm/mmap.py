@@ -1,4 +1,4 @@
-"""mmap, munmap, brk: where a mapping may lie, whether there is memory for it, and making it (mm/mmap.c)."""
+"""mmap, munmap, brk: finding the place of a mapping, checking that there is memory for it, making it (mm/mmap.c)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 _IN_PLACE = MapFlags.FIXED | MapFlags.FIXED_NOREPLACE
-#: Memory with one of these is not promised to the process.
+#: Memory with one of these flags is not promised to the process.
 _UNPROMISED = VmFlags.SHARED | VmFlags.NORESERVE
 
 
@@ -63,7 +63,7 @@ def do_mmap(
 
 
 def _back(mm: AddressSpace, vma: Vma) -> None:
-    """Give a VMA what is behind it.  It may be refused; nothing has changed then."""
+    """Give a VMA its file, page cache or operations.  If this is refused, nothing has changed."""
     if vma.file is not None:
         try:
             vma.file.mmap(mm, vma)
@@ -81,7 +81,7 @@ def _back(mm: AddressSpace, vma: Vma) -> None:
 
 
 def _vm_flags(mm: AddressSpace, flags: MapFlags, file: MappedFile | None) -> VmFlags:
-    """The flags of a new VMA, its rights apart (calc_vm_flag_bits)."""
+    """The flags of a new VMA, without its rights (calc_vm_flag_bits)."""
     vm_flags = mm.default_lock
     if flags & MapFlags.TYPE in (MapFlags.SHARED, MapFlags.SHARED_VALIDATE):
         vm_flags |= VmFlags.SHARED
@@ -101,7 +101,7 @@ def _vm_flags(mm: AddressSpace, flags: MapFlags, file: MappedFile | None) -> VmF
 
 
 def check_may_lock(mm: AddressSpace, flags: VmFlags, length: int) -> None:
-    """LinuxError(EAGAIN) if memory that would be locked at once goes over RLIMIT_MEMLOCK (mlock_future_ok)."""
+    """LinuxError(EAGAIN) if memory that would be locked at once exceeds RLIMIT_MEMLOCK (mlock_future_ok)."""
     if not flags & VmFlags.LOCKED:
         return
     limit = mm.context.limit(Rlimit.MEMLOCK)
@@ -110,7 +110,7 @@ def check_may_lock(mm: AddressSpace, flags: VmFlags, length: int) -> None:
 
 
 def may_expand(mm: AddressSpace, prot: Prot, flags: VmFlags, length: int) -> bool:
-    """Whether so many more bytes stay within RLIMIT_AS and RLIMIT_DATA (may_expand_vm)."""
+    """Whether that many more bytes stay within RLIMIT_AS and RLIMIT_DATA (may_expand_vm)."""
     space, data = mm.context.limit(Rlimit.AS), mm.context.limit(Rlimit.DATA)
     if space is not None and mm.total_bytes + length > space & -PAGE_SIZE:
         return False
@@ -132,7 +132,7 @@ def is_accountable(prot: Prot, flags: VmFlags) -> bool:
 
 
 def wants_populating(mm: AddressSpace, vma: Vma) -> bool:
-    """Whether a new VMA is locked, and so faulted in at once; the objects of a region never are."""
+    """Whether a new VMA is locked and so faulted in at once; objects of a region never are."""
     return vma.flags & LOCK_FLAGS == VmFlags.LOCKED and not mm.shared_tables
 
 
@@ -144,7 +144,7 @@ def _check_mmap(mm: AddressSpace, address: int, length: int, flags: MapFlags, of
         raise LinuxError(errno.ENOMEM)
     if (offset >> PAGE_SHIFT) + (length >> PAGE_SHIFT) >= 1 << 52:
         raise LinuxError(errno.EOVERFLOW)
-    if len(mm.vmas) > MAX_MAP_COUNT:  # one more than the limit says, as in do_mmap()
+    if len(mm.vmas) > MAX_MAP_COUNT:  # one more than the limit, as in do_mmap()
         raise LinuxError(errno.ENOMEM)
     if flags & _IN_PLACE:
         if address & (PAGE_SIZE - 1):
@@ -169,9 +169,9 @@ def _place(mm: AddressSpace, address: int, length: int, flags: MapFlags, file: M
 
 
 def unmapped_area(mm: AddressSpace, length: int, hint: int = 0, align: int = PAGE_SIZE) -> int:
-    """A free range of ``length`` bytes: at the hint if that is free, else as high as possible below mmap_base,
-    else anywhere.  With 5-level paging, what lies beyond the 47 bits of 4-level paging is given only to who hints at
-    an address there (Documentation/arch/x86/x86_64/5level-paging.rst).
+    """A free range of ``length`` bytes: at the hint if that is free, else as high as possible below mmap_base, else
+    anywhere.  With 5-level paging, addresses beyond the 47 bits of 4-level paging are given only to a caller whose hint
+    lies there (Documentation/arch/x86/x86_64/5level-paging.rst).
 
     LinuxError(ENOMEM) if there is none.
     """
@@ -191,8 +191,8 @@ def unmapped_area(mm: AddressSpace, length: int, hint: int = 0, align: int = PAG
 
 
 def aligned_area(mm: AddressSpace, address: int, length: int, align: int, flags: int) -> int:
-    """get_unmapped_area() of what can only begin at a multiple of ``align``: MAP_FIXED elsewhere is EINVAL, a hint is
-    rounded up.  LinuxError(ENOMEM) if there is no free place.
+    """get_unmapped_area() for a mapping that must begin at a multiple of ``align``: MAP_FIXED elsewhere is EINVAL, a
+    hint is rounded up.  LinuxError(ENOMEM) if there is no free place.
     """
     if not flags & _IN_PLACE:
         return unmapped_area(mm, length, address, align)
@@ -222,14 +222,14 @@ def do_munmap(mm: AddressSpace, address: int, length: int) -> None:
 
 
 def unmap_range(mm: AddressSpace, start: int, end: int) -> None:
-    """Unmap whatever lies in [start, end); all or nothing."""
+    """Unmap [start, end); all or nothing."""
     check_unmap(mm, start, end)
     for vma in mm.vmas.overlapping(start, end):
         mm.remove(mm.carve(vma, start, end))
 
 
 def check_unmap(mm: AddressSpace, start: int, end: int) -> None:
-    """Every refusal before the first change: LinuxError(EPERM) for what is sealed, and whatever a VMA's owner says."""
+    """Every refusal, before the first change: LinuxError(EPERM) for a sealed VMA, and the errors of its operations."""
     for vma in mm.vmas.overlapping(start, end):
         if vma.flags & VmFlags.SEALED:
             raise LinuxError(errno.EPERM)

@@ -1,4 +1,4 @@
-"""mprotect: other rights for a range (mm/mprotect.c)."""
+"""mprotect: change the rights of a range (mm/mprotect.c)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def do_mprotect(mm: AddressSpace, address: int, length: int, prot: Prot) -> None
         _check_mprotect(mm, vma, start, reached, prot)
         if vma.ops.protect(mm, vma, start, reached, prot):
             continue
-        if vma.prot != prot:  # else nothing changes, and nothing is split
+        if vma.prot != prot:  # otherwise nothing changes and nothing is split
             promised = _charge(mm, vma, start, reached, prot)
             part = mm.carve(vma, address, end)
             part.flags = part.flags & ~VmFlags.ACCOUNT | promised
@@ -51,9 +51,9 @@ def _check_mprotect(mm: AddressSpace, vma: Vma, start: int, end: int, prot: Prot
 
 
 def _charge(mm: AddressSpace, vma: Vma, start: int, end: int, prot: Prot) -> VmFlags:
-    """Private memory that becomes writable is promised from then on: the VM_ACCOUNT that it is to have.
+    """The VM_ACCOUNT that the VMA gets: private memory that becomes writable is promised from then on.
 
-    If the right to write is taken back, the promise is too, unless there are pages that were written.
+    If write access is taken away, so is the promise, unless pages have been written.
     """
     accounted = vma.flags & VmFlags.ACCOUNT
     if not prot & Prot.WRITE and accounted and vma.anonymous and not vma.anon:

@@ -54,7 +54,7 @@ def do_mremap(mm: AddressSpace, old: int, old_length: int, new_length: int, flag
 def _check_arguments(
     mm: AddressSpace, old: int, old_length: int, new_length: int, flags: int, new: int
 ) -> tuple[int, int]:
-    """What can be said without looking at the mapping; the lengths in whole pages."""
+    """The checks that do not depend on the mapping; returns the lengths in whole pages."""
     moves = flags & MREMAP_MAYMOVE
     if flags & ~7 or (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) and not moves):
         raise LinuxError(errno.EINVAL)
@@ -71,8 +71,8 @@ def _check_arguments(
 
 
 def _check_resize(mm: AddressSpace, vma: Vma, old: int, old_length: int, new_length: int, flags: int) -> None:
-    """Whether the mapping may become that long (vma_to_resize): EFAULT, EINVAL, EAGAIN, ENOMEM."""
-    if not old_length and not vma.shared:  # a second mapping of the same pages: only of shared memory
+    """Check that the mapping may get that length (vma_to_resize): EFAULT, EINVAL, EAGAIN, ENOMEM."""
+    if not old_length and not vma.shared:  # a second mapping of the same pages is for shared memory only
         raise LinuxError(errno.EINVAL)
     if flags & MREMAP_DONTUNMAP and vma.flags & VmFlags.DONTEXPAND:
         raise LinuxError(errno.EINVAL)
@@ -118,7 +118,7 @@ def _move(mm: AddressSpace, old: int, old_length: int, new: int, new_length: int
         vma.ops.make_tables(mm, vma, old, kept, new)
         if promised > 0:
             mm.context.commit.charge(promised >> PAGE_SHIFT, mm)
-    except LinuxError:  # no tables are left where no mapping is: a window that comes there has its own
+    except LinuxError:  # free tables where nothing is mapped: a later window there has its own
         if kept:
             flush = mm.obligation(new, new + kept, "mremap")
             mm.tables.free_tables(new, new + kept)
@@ -129,7 +129,7 @@ def _move(mm: AddressSpace, old: int, old_length: int, new: int, new_length: int
     target.start, target.end = new, new + new_length
     if target.anonymous and not target.anon:
         target.pgoff = new >> PAGE_SHIFT
-    mm.insert(target, merge=False)  # not with the source, which goes
+    mm.insert(target, merge=False)  # not with the source, which is removed
     if kept:
         flush = mm.obligation(old, old + kept, "mremap")
         source.ops.move(mm, source, old, kept, new)

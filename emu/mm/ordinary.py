@@ -1,4 +1,4 @@
-"""Ordinary memory: private anonymous memory, and what a page cache holds (files, shared anonymous memory)."""
+"""Ordinary memory: private anonymous memory, and pages of a page cache (files, shared anonymous memory)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FAULT_AROUND_BYTES = 64 << 10
 _PTE_TABLE_SPAN = span(2)
-#: The least number of pages for which it pays to populate a table as a whole.
+#: The least number of pages for which populating a table as a whole pays.
 _WORTHWHILE = 16
 
 
@@ -34,7 +34,7 @@ class OrdinaryMemory(PageMemory):
     def missing(self, mm: AddressSpace, vma: Vma, address: int, access: Access, slot: int) -> FaultResult:
         if vma.page_cache is not None:
             return _file_page(mm, vma, vma.page_cache, address, access, slot)
-        # do_anonymous_page(): a page of zeros; for a read, the one that everybody shares
+        # do_anonymous_page(): a page of zeros; for a read, the zero page
         if access == Access.WRITE:
             frame = rss.new_page(mm)
             vma.anon = True
@@ -44,8 +44,8 @@ class OrdinaryMemory(PageMemory):
         return FaultResult.MINOR
 
     def populate(self, mm: AddressSpace, vma: Vma, start: int, end: int, access: Access) -> FaultResult | None:
-        """A table of PTEs in which nothing is mapped yet is filled at once, with the frames, entries and counts that
-        one fault after the other would give; any other page is faulted in by itself.
+        """Fill an empty PTE table at once, with the frames, entries and counts that single faults would give; fault any
+        other page in by itself.
         """
         address = start
         while address < end:
@@ -117,7 +117,9 @@ def _fault_around(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, sl
 
 
 def _fill_table(mm: AddressSpace, vma: Vma, start: int, end: int, access: Access) -> int | None:
-    """Map every page of a part of one PTE table; how many faults that stands for, or None: not this way."""
+    """Map every page of a part of one PTE table; returns how many faults that stands for, or None if it cannot be done
+    this way.
+    """
     number, tables, cache = (end - start) >> PAGE_SHIFT, mm.tables, vma.page_cache
     if number < _WORTHWHILE or not vma.allows(access):
         return None
@@ -126,7 +128,7 @@ def _fill_table(mm: AddressSpace, vma: Vma, start: int, end: int, access: Access
     slot = tables.entry_slot(start, 1)
     if slot is not None and tables.words[slot : slot + number].any():
         return None
-    if mm.frames.free < number + 3:  # with three tables: let the single faults find out how far it goes
+    if mm.frames.free < number + 3:  # with three tables: let single faults find out how far memory lasts
         return None
     try:
         slot = tables.entry_slot_alloc(start, 1)
@@ -149,7 +151,7 @@ def _can_map(vma: Vma, cache: PageCache, start: int, end: int, access: Access) -
 
 
 def _anonymous(mm: AddressSpace, vma: Vma, number: int, access: Access) -> npt.NDArray[np.uint64]:
-    """The entries of fresh pages of zeros; for reads, of the one that everybody shares."""
+    """The entries of fresh pages of zeros; for reads, of the zero page."""
     if access != Access.WRITE:
         entry = mm.frames.zero_frame << PAGE_SHIFT | vma.page_bits | SPECIAL
         return np.full(number, entry, dtype=np.uint64)
@@ -163,7 +165,7 @@ def _cached(
 ) -> tuple[npt.NDArray[np.uint64], int]:
     """The entries of pages of the page cache, and the faults.
 
-    The first fault in each aligned 64 KiB brings the pages around it that exist already, without the A bit.
+    The first fault in each aligned 64 KiB maps the existing pages around it too, without the A bit.
     """
     frames, faulted = cache.get_many(vma.index_of(start), number)
     around = FAULT_AROUND_BYTES >> PAGE_SHIFT

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 #: Called with the change in pages before pages are added, and after they went; may raise LinuxError(ENOSPC).
 Charge = Callable[[int], None]
 
-#: Pages of a node: those of one table of PTEs.
+#: Pages of a node: as many as one PTE table maps.
 _NODE_SHIFT = 9
 _NODE = 1 << _NODE_SHIFT
 _EMPTY_NODE = bytes(4 * _NODE)
-#: So many frames are given up one by one: that is quicker than an array.
+#: Up to this many frames are dropped one by one, which is quicker than an array.
 _FEW = 32
-#: Nodes whose frames are looked at together.
+#: Nodes whose frames are handled together.
 _BATCH = 512
 
 
@@ -50,8 +50,8 @@ class PageCache:
     """Pages of one file or of one shared anonymous object, each a frame with one reference held here.
 
     A page that does not exist reads as zeros.  ``size`` is the object's size in bytes: a mapping faults with SIGBUS
-    beyond the last
-    page that holds a byte of it.  ``mappings`` are the VMAs that show it (i_mmap), so that truncation can unmap.
+    beyond the last page that holds a byte of it.  ``mappings`` are the VMAs that map it (i_mmap), so that truncation
+    can unmap.
     """
 
     def __init__(self, frames: FrameAllocator, size: int = 0, charge: Charge | None = None) -> None:
@@ -85,7 +85,7 @@ class PageCache:
         return None if node is None else node[index & _NODE - 1] or None
 
     def find_many(self, first: int, number: int) -> Frames:
-        """The frames of so many pages; 0 where there is none."""
+        """The frames of consecutive pages; 0 where there is none."""
         found = np.zeros(number, dtype=np.int64)
         for node_number, part, where in _parts(first, first + number):
             node = self._nodes.get(node_number)
@@ -139,7 +139,7 @@ class PageCache:
         return node
 
     def get_many(self, first: int, number: int) -> tuple[Frames, npt.NDArray[np.bool_]]:
-        """The frames of so many pages, and which of these pages did not exist and were made, in their order.
+        """The frames of consecutive pages, and which of these pages were made since they did not exist, in order.
 
         LinuxError(ENOMEM or ENOSPC) changes nothing.
         """
@@ -161,7 +161,7 @@ class PageCache:
         return frames, fresh
 
     def read(self, position: int, length: int) -> bytes:
-        """Bytes at a position; the caller cuts at the end of the file."""
+        """Bytes at a position; the caller cuts them at the end of the file."""
         parts = []
         end = position + length
         while position < end:
@@ -175,7 +175,7 @@ class PageCache:
     def write(self, position: int, data: bytes | memoryview) -> int:
         """Store bytes; returns how many fitted (all, or fewer if memory ran out after the first page).
 
-        LinuxError(ENOMEM or ENOSPC) if not even one byte fitted.  The size is the caller's business.
+        LinuxError(ENOMEM or ENOSPC) if not even one byte fitted.  The caller sets the size.
         """
         view = memoryview(data)
         done = 0
@@ -256,7 +256,7 @@ class PageCache:
                 vma.ops.zap(mm, vma, low, high, even_cows=even_cows)
 
     def release(self) -> None:
-        """The object is gone: drop every page.  Nothing may map it any more."""
+        """The object is gone: drop every page.  No VMA may map it any more."""
         if self.mappings:
             raise AssertionError("PageCache.release: the object is still mapped")
         self.size = 0

@@ -38,7 +38,7 @@ _CLEARED_TABLES = 512
 
 
 def span(level: int) -> int:
-    """Bytes of address space that one entry of a table of this level covers."""
+    """Bytes of address space that an entry of a table of this level covers."""
     return 1 << (PAGE_SHIFT + 9 * (level - 1))
 
 
@@ -74,8 +74,8 @@ class ShareCounts:
 
 
 def _parts_of_tables(vaddr: int, slot: int, number: int) -> Iterator[tuple[int, int, int]]:
-    """So many entries from a slot on, as those that one PTE table would hold each if the first translated ``vaddr``:
-    address, first slot, number.
+    """Split consecutive entries, of which the first translates ``vaddr``, into those of each PTE table: address, first
+    slot, number.
     """
     fits = min(number, 512 - (vaddr >> PAGE_SHIFT & 511))
     yield vaddr, slot, fits
@@ -94,17 +94,17 @@ class PageTables:
         self.words = frames.ram.words
         self.share_counts = share_counts
         self.pgd_frame = frames.alloc(FrameKind.PAGETABLE)
-        #: Tables that this tree owns, by level (the highest is the PGD itself).
+        #: Number of tables that this tree owns, by level (the highest is the PGD itself).
         self.tables = {levels: 1, **dict.fromkeys(range(levels - 1, 0, -1), 0)}
         #: Entries, by slot, that link a table of another tree: what is below them is never freed from here.  True if
         #: the link's share is given back when it goes.
         self.links: dict[int, bool] = {}
-        #: A defect that was asked for has left tables or links behind: the audit tells, and the end is quiet.
+        #: A requested defect has left tables or links behind: the audit reports them, and teardown is quiet.
         self.damaged = False
 
     @property
     def pgd_paddr(self) -> int:
-        """What CR3 holds."""
+        """The value of CR3."""
         return self.pgd_frame << PAGE_SHIFT
 
     @property
@@ -114,7 +114,7 @@ class PageTables:
 
     @property
     def vm_pte_bytes(self) -> int:
-        """What VmPTE in /proc/PID/status counts: every table but the PGD."""
+        """VmPTE in /proc/PID/status: every table but the PGD."""
         return self.table_bytes - PAGE_SIZE
 
     # -- finding entries -------------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ class PageTables:
         return slot
 
     def entry_slot_alloc(self, vaddr: int, level: int) -> int:
-        """As :meth:`entry_slot`, making the tables above.  LinuxError(ENOMEM) changes nothing that matters."""
+        """As :meth:`entry_slot`, making the tables above.  LinuxError(ENOMEM) leaves at most empty tables."""
         q = self._q
         slot = (self.pgd_frame << 9) + ((vaddr >> self._top_shift) & 511)
         at = self.levels
@@ -162,7 +162,7 @@ class PageTables:
             raise
 
     def move_entries(self, start: int, end: int, to: int) -> None:
-        """Move the PTEs of [start, end) to ``to``, where their tables are; the caller owes a flush."""
+        """Move the PTEs of [start, end) to ``to``, where their tables exist; the caller owes a flush."""
         words = self.words
         for vaddr, slot, number in self.pte_tables(start, end):
             for at, first, fits in _parts_of_tables(vaddr - start + to, slot, number):
@@ -174,8 +174,8 @@ class PageTables:
                     moved[:] = 0
 
     def leaf_slot(self, vaddr: int) -> int | None:
-        """The slot of the entry that maps ``vaddr`` or would: a PTE, or the entry of a page of 2 MiB; None where there
-        is neither.
+        """The slot of the entry that maps, or would map, ``vaddr``: a PTE, or the entry of a page of 2 MiB; None where
+        there is neither.
         """
         q = self._q
         slot = (self.pgd_frame << 9) + ((vaddr >> self._top_shift) & 511)
@@ -234,8 +234,8 @@ class PageTables:
     # -- changing entries ------------------------------------------------------------------------------------------
 
     def clear_range(self, start: int, end: int) -> Iterator[npt.NDArray[np.uint64]]:
-        """Clear every PTE of [start, end); gives those that were set, some hundred thousand at a time.  The caller owes
-        a flush and the frames' references for each time.
+        """Clear every PTE of [start, end); yields those that were set, some hundred thousand at a time.  For each batch
+        the caller owes a flush and the frames' references.
         """
         cleared = []
         for _, slot, number in self.pte_tables(start, end):
@@ -251,7 +251,7 @@ class PageTables:
             yield np.concatenate(cleared)
 
     def free_tables(self, start: int, end: int) -> None:
-        """free_pgtables(): free every empty table that covers a part of [start, end), except those that others share.
+        """free_pgtables(): free every empty table that covers a part of [start, end), except shared ones.
 
         A shared table stays linked where it is: freeing it would leave the sharers' entries pointing at a free frame.
         """
@@ -280,7 +280,7 @@ class PageTables:
                 self._frames.put(child)
 
     def drop_links(self) -> None:
-        """Clear the links that nobody has cleared."""
+        """Clear the remaining links."""
         for slot, counted in self.links.items():
             table, self._q[slot] = (self._q[slot] & ADDRESS) >> PAGE_SHIFT, 0
             if counted:
@@ -288,7 +288,7 @@ class PageTables:
         self.links.clear()
 
     def give_table(self, heir: PageTables, level: int) -> None:
-        """A table of this level belongs to another tree from now on, which has an entry that points at it."""
+        """Give a table of this level to another tree, which has an entry that points at it."""
         self.tables[level] -= 1
         heir.tables[level] += 1
 

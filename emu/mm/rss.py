@@ -1,7 +1,7 @@
-"""What entries hold: the references of the frames that they map, and the address space's resident memory.
+"""What entries hold: references to the frames that they map, and the address space's resident memory.
 
 An entry that maps a page holds one reference of its frame, and counts as anonymous memory or as a page of the page
-cache, by what the frame is.  The zero page (SPECIAL) is neither counted nor referenced.  Huge pages are counted by
+cache, by the kind of the frame.  The zero page (SPECIAL) is neither counted nor referenced.  Huge pages are counted by
 their pool.
 """
 
@@ -17,7 +17,7 @@ from emu.mm.frames import FrameAllocator, FrameKind, Frames
 from emu.mm.pagetable import ADDRESS, SPECIAL
 from mmu.memory import PAGE_SHIFT
 
-# plain integers: what kinds are compared with, often
+# plain integers: kinds are compared with these often
 _ANON = int(FrameKind.ANON)
 _ADDRESS, _SPECIAL, _SHIFT = np.uint64(ADDRESS), np.uint64(SPECIAL), np.uint64(PAGE_SHIFT)
 
@@ -25,7 +25,7 @@ Entries = npt.NDArray[np.uint64]
 
 
 class Resident(Protocol):
-    """Whose memory is counted: an address space."""
+    """The owner of counted memory: an address space."""
 
     frames: FrameAllocator
     rss_anon: int
@@ -33,7 +33,7 @@ class Resident(Protocol):
 
 
 def pages_of(entries: Entries) -> Frames:
-    """The frames that entries, which are set, map: each as often as it stands there."""
+    """The frames that set entries map, each as often as it occurs."""
     counted = entries[(entries & _SPECIAL) == 0]
     frames: Frames = ((counted & _ADDRESS) >> _SHIFT).astype(np.int64)
     return frames
@@ -56,7 +56,7 @@ def new_page(mm: Resident) -> int:
 
 
 def new_pages(mm: Resident, number: int) -> Frames:
-    """As many, or fewer if no more are left."""
+    """Several frames, or fewer if no more are left."""
     frames = mm.frames.alloc_many(FrameKind.ANON, number)
     mm.rss_anon += len(frames)
     return frames
@@ -70,20 +70,20 @@ def new_copy(mm: Resident, source: int) -> int:
 
 
 def get_cached(mm: Resident, frames: Collection[int]) -> None:
-    """Some pages of the page cache."""
+    """Count pages of the page cache."""
     for frame in frames:
         mm.frames.get(frame)
     mm.rss_cache += len(frames)
 
 
 def get_frames(mm: Resident, frames: Frames) -> None:
-    """An array of frames that others map or hold already."""
+    """Count and reference an array of frames that others map or hold already."""
     mm.frames.get_many(frames)
     _count(mm, frames, 1)
 
 
 def get_pages(mm: Resident, entries: Entries) -> None:
-    """What entries of another map."""
+    """Count and reference the frames that another's entries map."""
     get_frames(mm, pages_of(entries))
 
 
@@ -91,7 +91,7 @@ def get_pages(mm: Resident, entries: Entries) -> None:
 
 
 def put_page(mm: Resident, frame: int) -> None:
-    """One; its entry is flushed."""
+    """Drop one frame; its entry has been flushed."""
     if mm.frames.is_anon(frame):
         mm.rss_anon -= 1
     else:
@@ -100,14 +100,14 @@ def put_page(mm: Resident, frame: int) -> None:
 
 
 def put_pages(mm: Resident, entries: Entries) -> None:
-    """What these entries mapped; they are flushed."""
+    """Drop the frames of these entries, which have been flushed."""
     frames = pages_of(entries)
     _count(mm, frames, -1)
     mm.frames.put_many(frames)
 
 
 def hand_pages(source: Resident, target: Resident, entries: Entries) -> None:
-    """What these entries map: they have gone from one address space to another with their references."""
+    """Move the counts of these entries, which have moved to another address space with their references."""
     frames = pages_of(entries)
     _count(source, frames, -1)
     _count(target, frames, 1)

@@ -1,8 +1,8 @@
-"""Tables of a host mm that processes link to: what a kernel module that shares page tables is built on.
+"""Tables of a host mm that processes link to: the base of a kernel module that shares page tables.
 
 The host mm owns tables and pages and is never loaded on a CPU.  Linking copies one of its entries, that of
-``link_level``, into a sharer's tables; unlinking clears it.  Nothing is copied below, and nothing of it is ever freed
-from a sharer's side.  The level is that of the table which is shared:
+``link_level``, into a sharer's tables; unlinking clears it.  Nothing below is copied, and a sharer never frees any of
+it.  The level is that of the shared table:
 
     level   shared table   linking entry   unit
     pte     PTE (PT)       PMD entry       2 MiB
@@ -48,7 +48,7 @@ class Link(NamedTuple):
 
 @dataclass(eq=False)
 class Window:
-    """What an address space sees of a host mm through one mapping, and the slots of it that are linked, by address."""
+    """One mapping of a host mm in an address space, and its linked slots, by address."""
 
     mm: AddressSpace
     linked: dict[int, Link] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class SharedTables:
         tracer: Callable[[], EventTracer],
         pid_of: Callable[[AddressSpace], int | None],
     ) -> None:
-        """``tracer`` is told of links, and ``pid_of`` says which process it was that has an address space.
+        """``tracer`` is told of links, and ``pid_of`` returns the process with an address space.
 
         LinuxError(ENOMEM) without a frame for the host mm's PGD.
         """
@@ -141,7 +141,7 @@ class SharedTables:
         return FaultResult.MAPERR if vma is None else self.populate(window.mm, vma, host_address, access)
 
     def populate(self, mm: AddressSpace, vma: Vma, host_address: int, access: Access) -> FaultResult:
-        """Resolve a fault in the host mm, on behalf of ``mm``."""
+        """Resolve a fault in the host mm on behalf of ``mm``."""
         return vma.ops.fault(self.host, vma, host_address, access)
 
     def entry(self, mm: AddressSpace, address: int) -> int:
@@ -171,7 +171,7 @@ class SharedTables:
         self._tell("link", window, address, slot, before, host_slot)
 
     def displace(self, mm: AddressSpace, address: int, slot: int) -> None:
-        """A table is where a link is to be."""
+        """Raise: a table is in the place of a link."""
         raise AssertionError(f"SharedTables: the slot of {address:#x} in {mm.name} is linked to another table")
 
     def unlink(self, window: Window, start: int, end: int) -> None:
@@ -194,11 +194,11 @@ class SharedTables:
             self._free_if_empty(table, host_address)
 
     def flush_slot(self, mm: AddressSpace, address: int) -> None:
-        """A link has gone: no TLB may keep anything of the slot."""
+        """A link has gone: flush the slot from the TLBs."""
         mm.obligation(address, address + self.unit, "unlink").flush()
 
     def _free_if_empty(self, table: int, host_address: int) -> None:
-        """Free the table that was kept for its sharers while the host mm was emptied, and those above it."""
+        """Free a table that was kept for its sharers when the host mm was emptied, and the empty tables above it."""
         first = table << 9
         if not self.host.tables.words[first : first + 512].any():
             self.host.tables.free_tables(host_address, host_address + self.unit)
@@ -224,7 +224,7 @@ class SharedTables:
         )
 
     def check(self, window: Window, to_host: int) -> Iterator[str]:
-        """For the audit: every link of a window must be the host mm's own entry (A is the CPU's affair)."""
+        """For the audit: every link of a window must equal the host mm's entry (apart from A, which the CPU sets)."""
         for address, (table, _) in window.linked.items():
             entry, host_entry = self.entry(window.mm, address), self.entry(self.host, address + to_host)
             if entry & ~A != host_entry & ~A or (entry & ADDRESS) >> PAGE_SHIFT != table:
@@ -235,7 +235,7 @@ class SharedTables:
 
 
 class SharedTableOperations(VmOperations):
-    """vm_operations_struct of a VMA that sees a host mm, at the same addresses unless :meth:`to_host` says others."""
+    """vm_operations_struct of a VMA that maps a host mm, at the same addresses unless :meth:`to_host` differs."""
 
     leaf_level = 0
 
@@ -254,7 +254,7 @@ class SharedTableOperations(VmOperations):
         return window
 
     def to_host(self, vma: Vma) -> int:
-        """What must be added to an address of the VMA to get the address in the host mm."""
+        """The offset from an address of the VMA to its address in the host mm."""
         return 0
 
     def open(self, mm: AddressSpace, vma: Vma) -> None:
@@ -267,14 +267,14 @@ class SharedTableOperations(VmOperations):
         return self._tables.fault(self.window(vma), address, address + self.to_host(vma), access)
 
     def populate(self, mm: AddressSpace, vma: Vma, start: int, end: int, access: Access) -> FaultResult | None:
-        return None  # the host mm's pages come when somebody touches them
+        return None  # the host mm's pages are made when they are touched
 
     def fault_in(self, mm: AddressSpace, vma: Vma, start: int, end: int, access: Access) -> None:
         for page in range(start, end, PAGE_SIZE):
             self.gup(mm, vma, page, access)
 
     def zap(self, mm: AddressSpace, vma: Vma, start: int, end: int, *, even_cows: bool = True) -> None:
-        """Unlink; no entry below is this address space's own."""
+        """Unlink; the entries below belong to the host mm."""
         self._tables.unlink(self.window(vma), start, end)
         if (start, end) == (vma.start, vma.end):
             mm.tables.free_tables(start, end)
@@ -283,10 +283,10 @@ class SharedTableOperations(VmOperations):
         self.zap(mm, vma, vma.start, vma.end)
 
     def change_protection(self, mm: AddressSpace, vma: Vma) -> int:
-        return 0  # the entries are those of the host mm's objects
+        return 0  # the entries belong to the host mm's objects
 
     def protected(self, mm: AddressSpace, vma: Vma) -> None:
-        """As nothing has changed, nothing is owed."""
+        """Nothing has changed, so no flush is owed."""
 
     def backing(self, vma: Vma) -> tuple[AddressSpace, int] | None:
         return self._tables.host, vma.start + self.to_host(vma)

@@ -1,4 +1,4 @@
-"""Shared anonymous memory: an object without a name that lives while somebody maps it (shmem_zero_setup)."""
+"""Shared anonymous memory: an object without a name that lives while it is mapped (shmem_zero_setup)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 class SharedAnonymous(PageCache):
-    """The pages behind MAP_SHARED|MAP_ANONYMOUS.  The whole size is promised at once; with MAP_NORESERVE each page as
-    it comes.
+    """The pages behind MAP_SHARED|MAP_ANONYMOUS.  The whole size is promised at once; with MAP_NORESERVE each page when
+    it is made.
 
     LinuxError(ENOMEM) if that is more than the overcommit mode allows.
     """
@@ -29,7 +29,7 @@ class SharedAnonymous(PageCache):
 
     @property
     def promised_pages(self) -> int:
-        """What Committed_AS holds for this object."""
+        """The part of Committed_AS for this object."""
         return self._promised or (self.nr_pages if self._by_page else 0)
 
     def _charge_pages(self, pages: int) -> None:

@@ -1,4 +1,4 @@
-"""TLB shootdowns: what was sent to whom, and what it would have cost."""
+"""TLB shootdowns: their IPIs, receivers and modelled cost."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Any
 
 #: The policy of an address space with tables of its own: the vCPUs that have it loaded (its mm_cpumask).
 OWN = "mm"
-#: Which vCPUs hear of a change of tables that others link to: every one, which then empties its TLB (the flush_tlb_all
-#: of the third series); those that have an address space loaded that shares them (the design of 2026); or only the one
-#: that makes the change (the early series, whose other vCPUs then use stale translations).
+#: Which vCPUs are told of a change of tables that others link to: every one, which then empties its TLB (the
+#: flush_tlb_all of the third series); those that have an address space loaded that shares them (the design of 2026); or
+#: only the one that makes the change (the early series, whose other vCPUs then use stale translations).
 TLB_POLICIES = ("all", "sharers", "local")
 
 
 @dataclass(frozen=True)
 class ShootdownCost:
-    """Cycles of a shootdown, as a linear model of a 2-socket server at 2.4 GHz; docs/cpus.md says where each number is
-    from.  The clock of the machine does not advance by it.
+    """Cycles of a shootdown, as a linear model of a 2-socket server at 2.4 GHz; docs/cpus.md gives the source of each
+    number.  The machine's clock does not advance by these cycles.
     """
 
-    #: The sender: to send, and to wait for the acknowledgements of so many receivers.
+    #: The sender: to send, and to wait for the acknowledgements of the receivers.
     send: int = 5_900
     each_receiver: int = 570
     #: A receiver: to take the interrupt and to return.
@@ -29,21 +29,21 @@ class ShootdownCost:
     everything: int = 336
 
     def invalidation(self, pages: int | None) -> int:
-        """What it takes one CPU to invalidate so many pages (None: everything)."""
+        """Cycles for one CPU to invalidate ``pages`` pages (None: everything)."""
         return self.everything if pages is None else pages * self.invlpg
 
     def of_sender(self, receivers: int) -> int:
-        """What the sender loses by the IPIs; its own invalidation it owes anyway."""
+        """Cycles that the sender loses by the IPIs, without its own invalidation, which it owes anyway."""
         return self.send + receivers * self.each_receiver
 
     def of_receiver(self, pages: int | None) -> int:
-        """What one receiver loses."""
+        """Cycles that one receiver loses."""
         return self.interrupt + self.invalidation(pages)
 
 
 @dataclass
 class PolicyCounters:
-    """Under one policy: changes that were flushed, those of them that needed a shootdown, its IPIs, and the cycles."""
+    """The figures of one policy: changes that were flushed, those that needed a shootdown, IPIs, and cycles."""
 
     flushes: int = 0
     sent: int = 0
@@ -61,9 +61,10 @@ class Shootdowns:
         self.received_by = [0] * cpus
 
     def count(self, policy: str, sender: int, pages_of: dict[int, int | None]) -> tuple[int, int]:
-        """A shootdown; ``pages_of`` has for each receiver how many pages it invalidates (None: everything).
+        """Count a shootdown; ``pages_of`` has for each receiver the number of pages that it invalidates (None:
+        everything).
 
-        Returns the sender's cycles, and those of all together.
+        Returns the sender's cycles, and the total.
         """
         counters = self.by_policy[policy]
         of_sender = self.cost.of_sender(len(pages_of))
@@ -77,7 +78,7 @@ class Shootdowns:
         return of_sender, total
 
     def report(self) -> dict[str, Any]:
-        """The figures as ``--json`` has them."""
+        """The figures for ``--json``."""
         each = {policy: vars(counters).copy() for policy, counters in self.by_policy.items()}
         total = {name: sum(one[name] for one in each.values()) for name in ("sent", "ipis", "cost_cycles")}
         return {**total, "by_policy": {policy: one for policy, one in each.items() if one["flushes"]}}

@@ -1,4 +1,6 @@
-"""The stale-translation detector: who changed the entry that a TLB still holds, and why the vCPU was not told."""
+"""The stale-translation detector: which process changed the entry that a TLB still holds, and why the vCPU was not
+told.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,9 @@ _REMEMBERED = 10_000
 
 @dataclass(frozen=True)
 class Change:
-    """One change of page tables: whose, where, when (instructions retired), by which process on which vCPU, what became
-    of its flush, and which vCPUs were not told although they may hold the old translation."""
+    """One change of page tables: address space, range, time (instructions retired), process and vCPU that made it, the
+    outcome of its flush, and the vCPUs that were not told although they may hold the old translation.
+    """
 
     mm_serial: int
     mm_name: str
@@ -34,7 +37,7 @@ class StaleDetector:
 
     def __init__(self) -> None:
         self._changes: deque[Change] = deque(maxlen=_REMEMBERED)
-        #: By vCPU, process, page and frame: the finding, and how many hits there were.
+        #: By vCPU, process, page and frame: the finding, and the number of hits.
         self._found: dict[tuple[int, int, int, int], tuple[str, int]] = {}
 
     def note(
@@ -51,7 +54,7 @@ class StaleDetector:
         self._found[key] = (text or self._explain(hit, mm, cpus), number + 1)
 
     def findings(self) -> list[str]:
-        """Every stale translation that was used, a sentence each: the first hit, and how many more there were."""
+        """Every stale translation that was used, a sentence each: the first hit, and the number of further hits."""
         return [
             text + (f" ({number - 1} more hits on it were seen)" if number > 1 else "")
             for text, number in self._found.values()
@@ -61,7 +64,7 @@ class StaleDetector:
         fresh = "nothing" if hit.fresh_paddr is None else f"{hit.fresh_paddr:#x}"
         text = (
             f"stale translation: process {hit.asid} on CPU {hit.cpu} {hit.access.name.lower()}s {hit.vaddr:#x} at "
-            f"{hit.cached_paddr:#x}, which its TLB holds, and the tables say {fresh}"
+            f"{hit.cached_paddr:#x}, which its TLB holds, but the tables say {fresh}"
         )
         last = self._last_change(hit, mm)
         if last is None:

@@ -1,10 +1,10 @@
-"""Flushing TLBs: what a change of a page table owes them, and which vCPUs hear of it.
+"""Flushing TLBs: the flush that a change of a page table owes, and the vCPUs that are told of it.
 
-Whoever changes an entry gets a :class:`Flush` and must discharge it, by :meth:`Flush.flush` or by saying why none is
-needed. The audit reports one that was forgotten.
+Code that changes an entry gets a :class:`Flush` and must discharge it, by :meth:`Flush.flush` or by stating why none is
+needed. The audit reports a forgotten one.
 
 A vCPU keeps its CR3 while others have their turn, and while it idles.  PCIDs are not used: loading CR3 empties the TLB,
-so that a vCPU holds translations of the one address space that it has loaded, and of no other.
+so that a vCPU holds translations only of the address space that it has loaded.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ Ranges = list[tuple[int, int]] | None
 
 
 class Flushed(Protocol):
-    """What flushing knows of an address space."""
+    """An address space, as far as flushing needs it."""
 
     name: str
     serial: int
     frames: FrameAllocator
     tables: PageTables
-    #: Others link to its tables; which vCPUs then hear of a change.
+    #: Whether others link to its tables, and which vCPUs are then told of a change.
     shared_tables: bool
     tlb_policy: str
 
     @property
     def sharers(self) -> Callable[[], Container[object]] | None:
-        """Who links to its tables now."""
+        """The address spaces that link to its tables now."""
 
     def links_to(self, host: Flushed, start: int, end: int) -> list[tuple[int, int]]:
         """Where [start, end) of a host mm lies in this address space: ranges of addresses."""
 
     def linked_from(self, address: int) -> list[tuple[int, int]]:
-        """Whose tables translate this address if they are not its own: that one's serial number, and the address."""
+        """If another address space's tables translate this address: that one's serial number, and the address there."""
 
 
 class Detector(Protocol):
-    """Who is told of every change of tables, and of every stale translation that was used."""
+    """A detector that is told of every change of tables, and of every stale translation that was used."""
 
     def note(
         self, flush: Flush, clock: int, pid: int | None, cpu: int, outcome: str, not_told: tuple[int, ...]
@@ -81,7 +81,7 @@ class Flush:
         flusher.pending += 1
 
     def flush(self) -> None:
-        """Invalidate the range wherever the address space may be loaded."""
+        """Invalidate the range on every vCPU that may have the address space loaded."""
         flusher = self._flusher
         flusher.pending -= 1
         not_told = flusher.flush_range(self.mm, self.start, self.end, self.reason)
@@ -89,8 +89,9 @@ class Flush:
             flusher.note(self, f"flushed on CPU {flusher.cpu} only, tlb=local" if not_told else "flushed", not_told)
 
     def flush_here(self, why: str) -> None:
-        """Invalidate the range on the vCPU that made the change only; ``why`` is the argument that others may keep what
-        they have."""
+        """Invalidate the range on the vCPU that made the change only; ``why`` is the argument that others may keep
+        their translations.
+        """
         assert why
         flusher = self._flusher
         flusher.pending -= 1
@@ -99,7 +100,7 @@ class Flush:
             flusher.note(self, f"flushed on this CPU only: {why}")
 
     def none_needed(self, why: str) -> None:
-        """Discharge the obligation without a flush; ``why`` is the argument, for the reader."""
+        """Discharge the obligation without a flush; ``why`` is the argument, for the record."""
         assert why
         self._flusher.pending -= 1
         if self._flusher.detector is not None:
@@ -109,20 +110,20 @@ class Flush:
 
     def was_not_present(self) -> None:
         """The entries are new."""
-        self._flusher.pending -= 1  # by itself: faults are many
+        self._flusher.pending -= 1  # done inline: faults are many
         if self._flusher.detector is not None:
             self._flusher.note(self, f"no flush: {_WAS_NOT_PRESENT}")
 
     def nothing_present(self) -> None:
-        """There was no entry in the range to be changed."""
+        """There was no entry to change in the range."""
         self.none_needed("no entry was present")
 
     def rights_added(self) -> None:
-        """The entries allow more than before, and nothing less."""
+        """The entries only gained rights."""
         self.flush_here("rights were only added: another vCPU walks again before it faults")
 
     def nothing_changed(self) -> None:
-        """A fault found that the entry allows the access by now."""
+        """A fault found that the entry already allows the access."""
         self.flush_here("nothing was changed: only this vCPU had an old entry")
 
 
@@ -137,15 +138,15 @@ class TlbFlusher:
         current_pid: Callable[[], int | None] = lambda: None,
         tracer: Callable[[], EventTracer | None] = lambda: None,
     ) -> None:
-        """``current_pid``: who runs, for the record of changes; ``tracer``: who is told of shootdowns."""
+        """``current_pid``: the running process, for the record of changes; ``tracer`` is told of shootdowns."""
         self._mmu = mmu
         self.cpus = mmu.processors
         self._loaded: list[Flushed | None] = [None] * self.cpus
-        #: Frames that a vCPU's TLB may lead to although their references are gone, since it was not told.
+        #: Frames kept because a vCPU that was not told may still reach them, though their references are gone.
         self._held: list[dict[int, Flushed]] = [{} for _ in range(self.cpus)]
         #: vCPUs that were not told of a change.
         self._untold: set[int] = set()
-        #: Obligations that nobody has discharged yet.
+        #: Flushes that have not been discharged yet.
         self.pending = 0
         self.detector: Detector | None = None
         self.shootdowns = Shootdowns(self.cpus, cost or ShootdownCost())
@@ -159,7 +160,7 @@ class TlbFlusher:
 
     @property
     def loaded(self) -> Flushed | None:
-        """The address space whose PGD is in its CR3."""
+        """The address space whose PGD is in that vCPU's CR3."""
         return self._loaded[self.cpu]
 
     def loaded_on(self, cpu: int) -> Flushed | None:
@@ -184,8 +185,9 @@ class TlbFlusher:
             self._release(here)
 
     def leave(self, mm: Flushed) -> None:
-        """An address space is about to be taken down: vCPUs that have it loaded without running it let go of it, by one
-        IPI instead of one for each range that is unmapped (exit_mmap flushes once)."""
+        """An address space is about to be taken down: vCPUs that have it loaded without running it unload it, by one
+        IPI instead of one for each unmapped range (exit_mmap flushes once).
+        """
         if self.cpus == 1:
             return
         receivers: dict[int, Ranges] = {cpu: None for cpu in self._others() if self._loaded[cpu] is mm}
@@ -205,14 +207,14 @@ class TlbFlusher:
     # -- flushing --------------------------------------------------------------------------------------------------
 
     def flush_range(self, mm: Flushed, start: int, end: int, reason: str = "") -> tuple[int, ...]:
-        """Invalidate [start, end) of an address space on every vCPU that may hold something of it; of shared tables as
-        their policy says.  Returns the vCPUs that should have been told and were not.
+        """Invalidate [start, end) of an address space on every vCPU that may hold translations of it; of shared tables
+        as their policy says.  Returns the vCPUs that should have been told but were not.
         """
         if mm.shared_tables:
             return self._flush_shared(mm, start, end, reason)
         if mm is self._loaded[self.cpu]:
             self._mmu.flush_range(start, end - start)
-        # no TLB holds anything of it where it is not loaded: loading CR3 without PCID flushed it all
+        # a vCPU that has not loaded it holds none of its translations: loading CR3 without PCID flushed them
         if self.cpus > 1:
             self.shootdowns.by_policy[OWN].flushes += 1
             self._shoot(
@@ -221,7 +223,7 @@ class TlbFlusher:
         return ()
 
     def flush_range_here(self, mm: Flushed, start: int, end: int) -> None:
-        """The same on the vCPU that has its turn only."""
+        """The same, only on the vCPU that has its turn."""
         if mm.shared_tables:
             self._mmu.flush()
         elif mm is self._loaded[self.cpu]:
@@ -283,10 +285,10 @@ class TlbFlusher:
                 self._release(cpu)
 
     def _keep_stale(self, mm: Flushed, start: int, end: int, reason: str) -> tuple[int, ...]:
-        """The policy "local": the other vCPUs are not told.
+        """The policy "local": the other vCPUs are not told of the change.
 
-        Frames that their TLBs lead to are kept from being used again: the guest shall see stale data, not take the
-        kernel's tables for its own.
+        Frames that their TLBs lead to are not reused: the guest may see stale data, but must not reach the kernel's
+        tables.
         """
         untold = self._windows_on_cpus(mm, start, end)
         untold.pop(self.cpu, None)
@@ -342,8 +344,9 @@ class TlbFlusher:
                 held[frame] = mm
 
     def empty_untold(self) -> None:
-        """Empty the TLB of every vCPU that was not told of something: what it may lead to is about to become other
-        memory, and huge pages are not kept as frames are."""
+        """Empty the TLB of every vCPU that was not told of a change: the memory that it leads to is about to be reused,
+        and huge pages are not kept as frames are.
+        """
         for cpu in sorted(self._untold):
             with self._mmu.on(cpu):
                 self._mmu.flush()
@@ -358,13 +361,13 @@ class TlbFlusher:
                 mm.frames.put(frame)
 
     def held_frames(self) -> list[int]:
-        """Frames that are kept because an untold vCPU may still use them, once for each such vCPU: for the audit."""
+        """Frames kept because a vCPU that was not told may still reach them, once for each such vCPU: for the audit."""
         return [frame for held in self._held for frame in held]
 
     # -- the stale-translation detector ----------------------------------------------------------------------------
 
     def watch(self, detector: Detector) -> None:
-        """Hold every modelled TLB hit against the tables, and let ``detector`` remember who changes these.
+        """Check every modelled TLB hit against the tables, and let ``detector`` record who changes them.
 
         ValueError without a TLB model.
         """
@@ -392,7 +395,7 @@ def _overlaps(ranges: list[tuple[int, int]], start: int, end: int) -> bool:
 
 
 def _pages(ranges: Ranges) -> int | None:
-    """How many pages are invalidated one by one; None if everything is."""
+    """How many pages are invalidated one by one; None if everything is invalidated."""
     if ranges is None:
         return None
     sizes = [(high - (low & -PAGE_SIZE) + PAGE_SIZE - 1) >> PAGE_SHIFT for low, high in ranges]

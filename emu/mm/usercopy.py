@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from emu.mm.pagetable import PageTables
 
 _PAGE_MASK, _HUGE_MASK = PAGE_SIZE - 1, span(2) - 1
-#: Faults that an access may take: more than one where a table is linked first, or a page is copied.
+#: Faults that an access may take: more than one if a table is linked first or a page is copied.
 _ATTEMPTS = 8
 
 
@@ -29,19 +29,19 @@ _TO_READ, _TO_WRITE = P | US, P | US | RW
 class UserCopy(ABC):
     """Reads and writes user addresses through the tables, faulting pages in as the kernel would.
 
-    Every method raises LinuxError(EFAULT) for what the process could not access itself, and (ENOMEM) where memory ran
-    out on the way.
+    Every method raises LinuxError(EFAULT) for memory that the process could not access itself, and (ENOMEM) if memory
+    runs out.
     """
 
     frames: FrameAllocator
     tables: PageTables
     task_size: int
-    #: Told of each fault that was resolved (a FaultResult), so that it can be counted for the current task.
+    #: Called for each resolved fault (a FaultResult), to count it for the current task.
     on_kernel_fault: Callable[[int, int], None] | None
 
     @abstractmethod
     def handle_fault(self, address: int, access: Access) -> FaultResult:
-        """Resolve one page fault at a user address, or say which signal it is."""
+        """Resolve one page fault at a user address, or return the signal that it causes."""
 
     def count_kernel_fault(self, result: FaultResult, number: int = 1) -> None:
         """The kernel has taken faults that were resolved."""
@@ -49,18 +49,18 @@ class UserCopy(ABC):
             self.on_kernel_fault(result, number)
 
     def take_fault(self, result: FaultResult) -> None:
-        """The kernel has taken a fault.  LinuxError(EFAULT, ENOMEM) if it was not resolved."""
+        """Count a fault that the kernel has taken.  LinuxError(EFAULT, ENOMEM) if it was not resolved."""
         if not result.resolved:
             raise LinuxError(errno.ENOMEM if result == FaultResult.OOM else errno.EFAULT)
         if self.on_kernel_fault is not None:
             self.on_kernel_fault(result, 1)
 
     def translate(self, address: int, access: Access, fault: Callable[[], FaultResult] | None = None) -> int:
-        """The physical address of a user address, after making the access possible: walk the tables, have what is in
-        the way resolved, and walk again.
+        """The physical address of a user address, after making the access possible: walk the tables, resolve the fault,
+        and walk again.
 
-        It is an access by the process, with accessed and dirty bits, unless ``fault`` is given, which resolves the
-        faults of somebody else.  LinuxError(EFAULT, ENOMEM).
+        It is an access by the process, with accessed and dirty bits, unless ``fault`` is given, which resolves faults
+        for another process.  LinuxError(EFAULT, ENOMEM).
         """
         if not 0 <= address < self.task_size:
             raise LinuxError(errno.EFAULT)

@@ -1,4 +1,4 @@
-"""Virtual memory areas: what is mapped where, with which rights, from what."""
+"""Virtual memory areas: the mappings of an address space, with their rights and backing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _PAGE_BITS = int(entries.P | entries.US | entries.A)
 _RW, _XD = int(entries.RW), int(entries.XD)
-# plain integers: to ask a flag of an enum takes ten times as long
+# plain integers: testing an enum flag takes ten times as long
 _WRITE, _EXEC, _SHARED = int(Prot.WRITE), int(Prot.EXEC), int(VmFlags.SHARED)
 
 
@@ -62,9 +62,9 @@ class Vma:
         self.pgoff = pgoff
         self.ops = ops
         self.private_data = private_data
-        #: It has had private pages, so that fork must copy its entries (the kernel's anon_vma).
+        #: Whether it has had private pages, so that fork must copy its entries (the kernel's anon_vma).
         self.anon = False
-        #: Where its private pages were there when fork made this VMA: which that was (an anon_vma of its own).
+        #: The parent's VMA if that had private pages when fork made this one (an anon_vma of its own).
         self.inherited: object = None
 
     @property
@@ -87,37 +87,37 @@ class Vma:
         self._flags = flags
         self._answer_flags()
 
-    # faults ask these questions often: answer them once, in plain integers
+    # faults need these often: compute them once, as plain integers
 
     def _answer(self) -> None:
         bits = int(self._prot)
         self._allowed = (bits != 0, bits & _WRITE != 0, bits & _EXEC != 0)
-        #: What every entry of the VMA carries, but for RW: vm_page_prot.
+        #: The bits of every entry of the VMA, except RW: vm_page_prot.
         self.page_bits = _PAGE_BITS | (0 if bits & _EXEC else _XD)
         self._answer_flags()
 
     def _answer_flags(self) -> None:
         #: MAP_SHARED.
         self.shared = int(self._flags) & _SHARED != 0
-        #: What an entry of a page of the page cache carries: a private mapping gets write access with a copy only.
+        #: The bits of an entry for a page of the page cache: a private mapping gets write access only with a copy.
         self.cached_bits = self.page_bits | (_RW if self.shared and self._allowed[_WRITES] else 0)
 
     @property
     def length(self) -> int:
-        """Bytes."""
+        """The length in bytes."""
         return self.end - self.start
 
     @property
     def anonymous(self) -> bool:
-        """Private anonymous memory (vma_is_anonymous), that of /dev/zero included."""
+        """Whether it is private anonymous memory (vma_is_anonymous), including that of /dev/zero."""
         return self.page_cache is None and self.ops is ORDINARY
 
     def index_of(self, address: int) -> int:
-        """The page of the page cache that ``address`` shows."""
+        """The index of the page of the page cache at ``address``."""
         return self.pgoff + ((address - self.start) >> 12)
 
     def allows(self, access: Access) -> bool:
-        """Whether the VMA's rights cover the access.  On x86 anything writable or executable can be read."""
+        """Whether the VMA's rights cover the access.  On x86 writable or executable memory can be read."""
         return self._allowed[access]
 
     def copy(self, start: int, end: int) -> Vma:
@@ -170,7 +170,7 @@ class VmaTree:
 
     def pieces(self, start: int, end: int) -> Iterator[tuple[Vma, int, int]]:
         """Each VMA of the range with the part of it that lies within.  LinuxError(ENOMEM) at the end if there was a
-        hole.  The caller may change the VMA that it was given.
+        hole.  The caller may change the yielded VMA.
         """
         at, hole = start, False
         while at < end:
@@ -223,10 +223,10 @@ _NEVER_MERGED = VmFlags.DONTEXPAND
 
 
 def can_merge(low: Vma, high: Vma) -> bool:
-    """Whether two VMAs may become one: they adjoin, have the same rights and flags, and show the same object in order.
+    """Whether two VMAs may become one: they adjoin, have the same rights and flags, and map the same object in order.
 
-    Private pages that fork has brought must be of the same VMA of the parent's, so that the kernel finds them from both
-    processes (is_mergeable_anon_vma).
+    Private pages from fork must come from the same VMA of the parent, so that the kernel finds them from both processes
+    (is_mergeable_anon_vma).
     """
     if low.end != high.start or low.prot != high.prot or low.flags != high.flags or low.flags & _NEVER_MERGED:
         return False
@@ -240,7 +240,7 @@ def can_merge(low: Vma, high: Vma) -> bool:
 
 
 def merge_neighbours(vmas: VmaTree, vma: Vma) -> Vma:
-    """Join a VMA of the tree with the one below and the one above where that is possible; returns what it became."""
+    """Merge a VMA of the tree with the one below and the one above where possible; returns the merged VMA."""
     below = vmas.find(vma.start - 1)
     if below is not None and can_merge(below, vma):
         vma = _absorb(vmas, below, vma)

@@ -1,11 +1,11 @@
-"""What memory management asks of those who make mappings: the operations of a VMA (vm_operations_struct), of the file
-behind it, and of kernel modules that want to be told of mappings or to share tables.
+"""The interfaces that memory management calls: the operations of a VMA (vm_operations_struct), of the file behind it,
+and of kernel modules that observe mappings or share tables.
 
-A VMA always has operations, and whoever needs something of it calls them; nobody asks which kind it is.
-:mod:`emu.mm.ordinary` has those of anonymous memory and of files, :mod:`emu.mm.hugefault` those of huge pages,
-:mod:`emu.mm.shared_tables` those of windows on the tables of a host mm.  Whoever brings memory of another kind derives
-from one of these, or from :class:`VmOperations`, and sets ``vma.ops`` in the file's ``mmap`` or in a :class:`MapHook`.
-Operations keep nothing of a VMA in themselves: that belongs into ``vma.private_data``.
+A VMA always has operations, and callers use them without testing which kind of VMA it is.  :mod:`emu.mm.ordinary` has
+those of anonymous memory and of files, :mod:`emu.mm.hugefault` those of huge pages, :mod:`emu.mm.shared_tables` those
+of windows on the tables of a host mm.  A new kind of memory derives from one of these, or from :class:`VmOperations`,
+and sets ``vma.ops`` in the file's ``mmap`` or in a :class:`MapHook`.  Operations keep no state of a VMA: that belongs
+in ``vma.private_data``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class HugePageUse(NamedTuple):
-    """Who has a huge page: whether it is its file's, and how many entries map it."""
+    """The holders of a huge page: whether its file has it, and how many entries map it."""
 
     of_file: bool
     mapped: int
@@ -42,24 +42,24 @@ class HugePageUse(NamedTuple):
 class VmOperations(ABC):
     """The operations of a mapping.
 
-    Ranges lie within the VMA.  What is refused is a LinuxError, raised before anything has changed; an operation that
-    changes entries discharges the flush that it owes, unless it says that its caller does.
+    Ranges lie within the VMA.  A refusal is a LinuxError, raised before anything has changed.  An operation that
+    changes entries discharges the flush that it owes, unless its description leaves this to the caller.
     """
 
     #: pagesize(): the size of its pages in bytes.
     page_size = PAGE_SIZE
-    #: The level of the entries that map its pages in the address space's own tables; 0: those are in another's.
+    #: The level of the entries that map its pages in the address space's own tables; 0 if they are in another's.
     leaf_level = 1
-    #: The level of the entries, in the address space's own tables, that point at another's; 0: none does.
+    #: The level of the entries in the address space's own tables that point at another's; 0 if none does.
     link_level = 0
-    #: Whether it is promised memory where it is private and can be written (accountable_mapping).
+    #: Whether it counts as promised memory if it is private and writable (accountable_mapping).
     accountable = True
     #: Whether its pages could be reclaimed (can_madv_lru_vma).
     on_lru = True
-    #: Whether two VMAs that show the same thing in order may become one: nothing is kept for each, and ``close`` does
-    #: nothing.
+    #: Whether two VMAs that map the same object in order may become one: they keep no separate state, and ``close``
+    #: does nothing.
     mergeable = False
-    #: What /proc/PID/smaps shows in VmFlags besides the usual.
+    #: Additional VmFlags in /proc/PID/smaps.
     flag_names: tuple[str, ...] = ()
 
     # -- the life of a VMA -----------------------------------------------------------------------------------------
@@ -71,15 +71,15 @@ class VmOperations(ABC):
         """The VMA is gone."""
 
     def split(self, mm: AddressSpace, vma: Vma, address: int) -> None:
-        """The VMA is about to be cut at this address, where ``may_split`` allowed it."""
+        """The VMA is about to be split at this address, which ``may_split`` allowed."""
 
     def drop_promises(self, vma: Vma) -> None:
-        """What the VMA was promised is another's from now on: that of the parent at fork, of the one at the new place
-        after mremap, of the one in the other address space when memory is handed over (clear_vma_resv_huge_pages).
+        """The promises of this VMA now belong to another one: the parent's after fork, the one at the new place after
+        mremap, the one in the other address space after a handover (clear_vma_resv_huge_pages).
         """
 
     def outstanding(self, vma: Vma) -> int:
-        """How many huge pages the VMA itself has been promised and has not used."""
+        """How many huge pages promised to the VMA itself have not been used."""
         return 0
 
     # -- what a process may ask for --------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ class VmOperations(ABC):
         """Raise LinuxError if the VMA cannot be split at this address."""
 
     def may_unmap(self, vma: Vma, start: int, end: int) -> None:
-        """Raise LinuxError if the VMA cannot go when [start, end), which holds a part of it or all, is unmapped."""
+        """Raise LinuxError if [start, end), which overlaps the VMA or covers it, cannot be unmapped."""
 
     def mprotect(self, vma: Vma, start: int, end: int, prot: Prot) -> None:
         """Raise LinuxError if the rights cannot be changed."""
@@ -97,8 +97,8 @@ class VmOperations(ABC):
         """Raise LinuxError if the VMA cannot be moved."""
 
     def mremap_lengths(self, old: int, old_length: int, new_length: int, new: int) -> tuple[int, int]:
-        """The old and the new length of an mremap in pages of this kind; ``new`` is the address asked for, or 0.
-        LinuxError(EINVAL) for what cannot be.
+        """The old and the new length of an mremap, rounded to pages of this kind; ``new`` is the requested address, or
+        0.  LinuxError(EINVAL) if they are impossible.
         """
         return old_length, new_length
 
@@ -106,29 +106,31 @@ class VmOperations(ABC):
 
     @abstractmethod
     def fault(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:
-        """Resolve a fault, or say which signal it is (__handle_mm_fault).
+        """Resolve a fault, or return the signal that it causes (__handle_mm_fault).
 
         LinuxError(ENOMEM) if memory ran out; the tables are consistent then.
         """
 
     def gup_fault(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:
-        """Resolve a fault that the kernel takes on somebody's behalf."""
+        """Resolve a fault that the kernel takes on behalf of another process."""
         return self.fault(mm, vma, address, access)
 
     def gup(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> int:
-        """The frame behind an address, after what a fault there would do (get_user_pages), for somebody who has been
-        found to be allowed to look.  LinuxError(EFAULT, ENOMEM).
+        """The frame behind an address, faulted in if necessary (get_user_pages), for a caller whose permission has been
+        checked.  LinuxError(EFAULT, ENOMEM).
         """
         fault = functools.partial(self.gup_fault, mm, vma, address, access)
         return mm.translate(address, access, fault) >> PAGE_SHIFT
 
     def gup_forced(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> int:
-        """The same where the VMA's own rights do not allow the access (FOLL_FORCE).  By default they do not matter."""
+        """The same where the VMA's own rights do not allow the access (FOLL_FORCE).  By default the rights do not
+        matter.
+        """
         return self.gup(mm, vma, address, access)
 
     def populate(self, mm: AddressSpace, vma: Vma, start: int, end: int, access: Access) -> FaultResult | None:
-        """Fault in every page of [start, end) for MAP_POPULATE, or since it is locked; the result is that of the fault
-        that failed, or None.  The faults count as taken by the kernel for the current process.
+        """Fault in every page of [start, end) for MAP_POPULATE or a lock; returns the result of the fault that failed,
+        or None.  The faults count as taken by the kernel for the current process.
         """
         for page in range(start, end, self.page_size):
             result = mm.handle_fault(page, access)
@@ -153,13 +155,13 @@ class VmOperations(ABC):
         """
 
     def unmap(self, mm: AddressSpace, vma: Vma) -> None:
-        """Take the whole VMA out of the tables, and free those that are empty then (unmap_region)."""
+        """Take the whole VMA out of the tables, and free the tables that become empty (unmap_region)."""
         self.zap(mm, vma, vma.start, vma.end)
         mm.tables.free_tables(vma.start, vma.end)
 
     def copy(self, parent: AddressSpace, child: AddressSpace, vma: Vma, copy: Vma) -> None:
-        """Give the child of a fork, whose VMA is ``copy``, the entries that it is to begin with (copy_page_range); the
-        caller owes the parent's flush.  LinuxError(ENOMEM).  The default is none: it faults the pages in by itself.
+        """Give the child of a fork, whose VMA is ``copy``, its first entries (copy_page_range); the caller owes the
+        parent's flush.  LinuxError(ENOMEM).  By default there are none: the child faults the pages in.
         """
 
     def make_tables(self, mm: AddressSpace, vma: Vma, old: int, length: int, new: int) -> None:
@@ -169,23 +171,23 @@ class VmOperations(ABC):
         mm.tables.make_tables_for(mm.tables, old, old + length, new)
 
     def move(self, mm: AddressSpace, vma: Vma, old: int, length: int, new: int) -> None:
-        """Move the entries of [old, old + length) to ``new``, where their tables are (move_page_tables); the caller
+        """Move the entries of [old, old + length) to ``new``, where their tables exist (move_page_tables); the caller
         owes the flush.
         """
         mm.tables.move_entries(old, old + length, new)
 
     def protect(self, mm: AddressSpace, vma: Vma, start: int, end: int, prot: Prot) -> bool:
-        """Change the rights of [start, end) in place of mprotect: True if that is done, and the VMA stays as it is."""
+        """Change the rights of [start, end) in place of mprotect: True if this was done and the VMA stays unchanged."""
         return False
 
     @abstractmethod
     def change_protection(self, mm: AddressSpace, vma: Vma) -> int:
-        """Give every entry the rights that the VMA has now; how many entries were there.  The caller owes a flush if
-        any was.
+        """Give every entry the VMA's present rights; returns how many entries there were.  The caller owes a flush if
+        there were any.
         """
 
     def protected(self, mm: AddressSpace, vma: Vma) -> None:
-        """mprotect has given the VMA other rights: so do the entries get them."""
+        """Update the entries after mprotect has changed the VMA's rights."""
         flush = mm.obligation(vma.start, vma.end, "mprotect")
         if self.change_protection(mm, vma):
             flush.flush()
@@ -193,14 +195,14 @@ class VmOperations(ABC):
             flush.nothing_present()
 
     def unshare(self, mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
-        """Entries of [start, end) are going to change in this address space only: no table there may be one that a
-        :class:`TableSharer` shares.
+        """Entries of [start, end) are about to change in this address space only: no table there may stay shared by a
+        :class:`TableSharer`.
         """
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
     def mincore(self, mm: AddressSpace, vma: Vma, start: int, end: int) -> npt.NDArray[np.bool_]:
-        """For each 4 KiB of [start, end), whether they are there: mapped now, by the tables as the CPU finds them."""
+        """For each 4 KiB of [start, end), whether it is present: mapped by the tables as the CPU finds them."""
         present = np.zeros((end - start) >> PAGE_SHIFT, dtype=np.bool_)
         for vaddr, slot, number in mm.tables.pte_tables(start, end):
             at = (vaddr - start) >> PAGE_SHIFT
@@ -211,29 +213,27 @@ class VmOperations(ABC):
         return present
 
     def frame_to_read(self, vma: Vma, address: int) -> int | None:
-        """The frame that a read would find where nothing is mapped yet, 0 if that would be a page of zeros, None if it
-        would find none, or nobody can tell without a fault.
+        """The frame that a read would find where nothing is mapped yet; 0 for a page of zeros; None if there is none or
+        only a fault could tell.
         """
         return None
 
     def object_at(self, vma: Vma, address: int) -> tuple[PageCache, int] | None:
-        """What is behind an address of shared memory: an object and the index of its page; None: nothing that others
-        could see too.
+        """The backing of an address of shared memory: an object and the index of its page; None if others cannot see
+        it.
         """
         return (vma.page_cache, vma.index_of(address)) if vma.shared and vma.page_cache is not None else None
 
     def huge_page_use(self, vma: Vma, address: int, frame: int) -> HugePageUse:
-        """Who has the huge page of which ``frame``, mapped at ``address``, is a part (0 mappings: that is not known
-        here).
-        """
+        """The holders of the huge page that contains ``frame``, mapped at ``address`` (0 mappings: unknown here)."""
         return HugePageUse(True, 0)
 
     def backing(self, vma: Vma) -> tuple[AddressSpace, int] | None:
-        """Where tables are linked: the address space whose they are, and the address there of the VMA's first byte."""
+        """For linked tables: the address space that owns them, and the address there of the VMA's first byte."""
         return None
 
     def check(self, mm: AddressSpace, vma: Vma) -> Iterable[str]:
-        """For the audit: what is wrong with the VMA, in sentences."""
+        """Findings about the VMA for the audit, a sentence each."""
         return ()
 
     def name(self, vma: Vma) -> str:
@@ -242,7 +242,7 @@ class VmOperations(ABC):
 
 
 class MappedFile(Protocol):
-    """What memory management asks of an open file (file_operations); the VFS has it."""
+    """The operations of an open file that memory management calls (file_operations); the VFS implements them."""
 
     @property
     def writable(self) -> bool:
@@ -255,7 +255,9 @@ class MappedFile(Protocol):
         """Drop a reference."""
 
     def mmap(self, mm: AddressSpace, vma: Vma) -> None:
-        """Give ``vma`` its page cache or operations; called before the VMA is inserted.  LinuxError: it is refused."""
+        """Give ``vma`` its page cache or operations; called before the VMA is inserted.  LinuxError if the mapping is
+        refused.
+        """
 
     def get_unmapped_area(self, mm: AddressSpace, address: int, length: int, pgoff: int, flags: int) -> int | None:
         """Choose the address of a mapping of this file, in bytes; None leaves it to the default search."""
@@ -264,11 +266,11 @@ class MappedFile(Protocol):
         """Punch a hole (MADV_REMOVE)."""
 
     def fsync(self, data_only: bool) -> None:
-        """Bring changes to the device (msync)."""
+        """Write changes to the device (msync)."""
 
 
 class MapHook:
-    """Told of new mappings; a module adds one to ``kernel.mm_context.map_hooks``.
+    """A hook for new mappings; a module adds one to ``kernel.mm_context.map_hooks``.
 
     >>> from emu.testing import GuestMachine
     >>> class Told(MapHook):
@@ -285,17 +287,17 @@ class MapHook:
 
     def check(self, flags: int) -> None:
         """mmap(2) has been called with flags that modules have added, perhaps with some of :attr:`flags`: raise
-        LinuxError for what cannot be.
+        LinuxError for an impossible request.
         """
 
     def mapped(self, mm: AddressSpace, vma: Vma, flags: int) -> None:
-        """A mapping with the flags of mmap(2) is about to be inserted, and nothing can go wrong any more: this is the
-        time to give ``vma`` operations.  Must not raise.
+        """A mapping with the flags of mmap(2) is about to be inserted, and can no longer fail: this is the time to give
+        ``vma`` operations.  Must not raise.
         """
 
 
 class TableSharer(ABC):
-    """A design that lets address spaces share tables of huge mappings unasked, as x86 once did (huge_pmd_share).
+    """A design that shares tables of huge mappings automatically, as x86 once did (huge_pmd_share).
 
     Registered in ``MmContext.table_sharers``.  A shared table belongs to one address space, its owner; the entries of
     the others that point at it are links, and counted in ``MmContext.share_counts``.
@@ -303,12 +305,12 @@ class TableSharer(ABC):
 
     @abstractmethod
     def share(self, mm: AddressSpace, vma: Vma, address: int) -> bool:
-        """A fault in a huge VMA, and no PMD table there: True if one was linked.  LinuxError(ENOMEM)."""
+        """A fault in a huge VMA without a PMD table there: True if one was linked.  LinuxError(ENOMEM)."""
 
     @abstractmethod
     def unshare(self, mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
-        """Entries of [start, end) are going to change for this address space alone: afterwards no table that covers
-        a part of it may be shared (munmap, mprotect, mremap, truncation).
+        """Entries of [start, end) are about to change for this address space alone: afterwards no table that covers a
+        part of it may be shared (munmap, mprotect, mremap, truncation).
         """
 
     @abstractmethod
@@ -316,5 +318,5 @@ class TableSharer(ABC):
         """For the audit: whether the entry of ``level`` for ``address`` is a link to another's table."""
 
     def check(self) -> Iterable[str]:
-        """For the audit: what is wrong, in sentences."""
+        """Findings for the audit, a sentence each."""
         return ()

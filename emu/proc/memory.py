@@ -70,7 +70,7 @@ def maps(kernel: Kernel, task: Task) -> bytes:
 
 
 def _present(mm: AddressSpace, vma: Vma) -> Iterator[int]:
-    """Every PTE that is set in a VMA, as the CPU would find it."""
+    """Every set PTE of a VMA, as the CPU would find it."""
     for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
         view = mm.tables.words[slot : slot + number]
         yield from view[view != 0].tolist()
@@ -97,7 +97,7 @@ def _smaps_figures(mm: AddressSpace, vma: Vma) -> dict[str, int]:
 
 
 def _huge_figures(mm: AddressSpace, vma: Vma) -> dict[str, int]:
-    """Huge pages, which count for nothing above: those that several map, and those that one does."""
+    """Huge pages, which the figures above leave out: those with several mappings, and those with one."""
     figures = {"Shared_Hugetlb": 0, "Private_Hugetlb": 0}
     if vma.ops.leaf_level > 1:
         for address, slot in mm.tables.huge_slots(vma.start, vma.end):
@@ -197,8 +197,8 @@ def _huge_pagemap_bits(mm: AddressSpace, address: int, frame: int) -> int:
 
 
 def pagemap(kernel: Kernel, task: Task, count: int, pos: int) -> bytes:
-    """/proc/PID/pagemap: one 64-bit word a page (Documentation/admin-guide/mm/pagemap.rst); nothing of an ended
-    process, whose tables are others' memory.
+    """/proc/PID/pagemap: one 64-bit word a page (Documentation/admin-guide/mm/pagemap.rst); empty for an ended process,
+    whose page tables have been freed.
     """
     if pos % 8 or count % 8 or not task.alive:
         return b""

@@ -109,7 +109,7 @@ class PidDirectory(FixedDirectory):
 
 
 class MemFile(SeekableFile):
-    """/proc/<pid>/mem: the memory of a process, past the rights of its mappings as a debugger sees it."""
+    """/proc/<pid>/mem: the memory of a process as a debugger sees it, regardless of the rights of its mappings."""
 
     def __init__(self, sb: SuperBlock, task: Task) -> None:
         super().__init__(sb, self._read, 0o600, self._write)
@@ -214,7 +214,7 @@ class Procfs(FileSystemType):
 
 
 def _number(name: str) -> int:
-    """A decimal name; ENOENT for anything else, as for a number that nobody has."""
+    """A decimal name; ENOENT for anything else, as for an unused number."""
     if not name.isascii() or not name.isdigit() or (name[0] == "0" and name != "0") or len(name) > 10:
         raise LinuxError(errno.ENOENT)
     return int(name)
@@ -258,5 +258,5 @@ def _mounts(kernel: Kernel, task: Task) -> bytes:
     return kernel.vfs.mounts(task.fs.root).encode("utf-8", "surrogateescape")
 
 
-#: What every /proc/<pid> holds, besides its links and what the memory code adds.
+#: The files in every /proc/<pid>, besides its links and those that the memory code adds.
 PID_FILES: Mapping[str, PidText] = {"comm": _comm, "cmdline": _cmdline, "mounts": _mounts}

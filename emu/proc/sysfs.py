@@ -1,4 +1,4 @@
-"""sysfs and debugfs: what the kernel and its modules show; guests only read it."""
+"""sysfs and debugfs: files that the kernel and its modules make and guests only read."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Debugfs(FileSystemType):
 
 
 def add_cpus(tree: PseudoSuperBlock, count: int) -> None:
-    """/sys/devices/system/cpu: which CPUs there are, as glibc's and Go's start-up read it."""
+    """/sys/devices/system/cpu: the CPUs, as the start-up code of glibc and Go reads them."""
     cpus = f"0-{count - 1}\n" if count > 1 else "0\n"
     for name in ("online", "possible", "present"):
         tree.create_file(f"devices/system/cpu/{name}", cpus.encode)

@@ -1,4 +1,4 @@
-"""What /proc says of the machine as a whole, and its fixed parameters."""
+"""The files of /proc about the machine as a whole, and its fixed parameters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TICK_NS = 10_000_000
 
 
 def init(kernel: Kernel) -> None:
-    """/proc/filesystems, version, uptime, cpuinfo, stat and mounts, and what is fixed in /proc/sys."""
+    """/proc/filesystems, version, uptime, cpuinfo, stat and mounts, and the fixed files of /proc/sys."""
     vfs, procfs = kernel.vfs, kernel.vfs.procfs
     procfs.create_file("filesystems", lambda: _filesystems(vfs))
     procfs.create_file("version", f"Linux version {RELEASE} (unimmu) {VERSION}\n".encode)

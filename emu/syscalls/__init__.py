@@ -1,4 +1,4 @@
-"""System calls: one module a subject, each a table of handlers."""
+"""System calls: one module for each subject, with a table of handlers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The table of system calls of docs/syscalls.md, made of the rows: ``python -m emu.syscalls > docs/syscalls.md``."""
+"""The table of system calls of docs/syscalls.md, generated from the rows: ``python -m emu.syscalls >
+docs/syscalls.md``.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,8 @@ from emu.syscalls import all_tables
 _HEAD = """\
 # System calls
 
-Made of the rows that declare the calls: `python -m emu.syscalls > docs/syscalls.md`. A call that is not here gives
-ENOSYS, and the machine says so once.
+Generated from the rows that declare the calls: `python -m emu.syscalls > docs/syscalls.md`. A call that is not listed
+gives ENOSYS, and the machine reports it once.
 
 To add a call is to add one row to the table of a subject in [emu/syscalls/](../emu/syscalls), or to give one to
 `kernel.entry.register()` from the `init(kernel)` of a module of your own:
@@ -30,10 +32,10 @@ Syscall(0, "read", sys_read, (FD, FILLED, SIZE), BYTES, Restart.SYS)
 ```
 
 The row has the number, the name, the handler, the types of the arguments, the result, and what a signal does if the
-call waits (its handler is then a generator that yields what it waits for). All else comes from it: an `int` is the low
-32 bits of its register, `In(T)` is copied in before the handler runs, `Out(T)` is what the handler returns,
-`Pointer(T)` is an address that the handler follows with `T.read` and `T.write` when Linux does, `--strace` prints the
-call, and this table has it. The handler's docstring begins with its manual page.
+call waits (its handler is then a generator that yields what it waits for). Everything else follows from the row: an
+`int` is the low 32 bits of its register, `In(T)` is copied in before the handler runs, `Out(T)` is what the handler
+returns, `Pointer(T)` is an address that the handler follows with `T.read` and `T.write` when Linux does, `--strace`
+prints the call, and this table lists it. The handler's docstring begins with its manual page.
 
 - **Arguments** have the types of [emu/linux/argument.py](../emu/linux/argument.py) and
   [emu/linux/layout.py](../emu/linux/layout.py). `T *` is a pointer; the call writes what it points at where that is
@@ -46,7 +48,7 @@ call, and this table has it. The handler's docstring begins with its manual page
 | Number | Name | Arguments | Result | After a signal | Manual page | Here |
 |---:|---|---|---|---|---|---|
 """
-#: What a handler's docstring begins with: one manual page or several.
+#: The beginning of a handler's docstring: one or more manual pages.
 _PAGES = re.compile(r"(\w+\(\d\)(?:, \w+\(\d\))*)[.;:,]? *(.*)", re.DOTALL)
 
 
@@ -58,7 +60,7 @@ def restart_words(call: Syscall) -> str:
 
 
 def described(call: Syscall) -> tuple[str, str]:
-    """The manual pages of a call, and what else its handler says about it."""
+    """The manual pages of a call, and the rest of its handler's first line."""
     documentation = " ".join((inspect.getdoc(call.handler) or "").split())
     match = _PAGES.fullmatch(documentation)
     if match is None:

@@ -1,4 +1,4 @@
-"""stat, chmod, chown, access, utimes and extended attributes: what is known about a file, and changing it."""
+"""stat, chmod, chown, access, utimes and extended attributes: reading and changing the attributes of a file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 NANO = 1_000_000_000
 UTIME_NOW = 0x3FFFFFFF
 UTIME_OMIT = 0x3FFFFFFE
-#: A user or group that is not changed.
+#: The id that leaves a user or group unchanged.
 _SAME = 0xFFFFFFFF
 #: All the fields that statx fills (STATX_BASIC_STATS | STATX_BTIME) and STATX_MNT_ID.
 STATX_MASK = 0x7FF | 0x800 | 0x1000
@@ -41,7 +41,7 @@ _EMPTY = int(AtFlags.EMPTY_PATH)
 
 
 class _Stat(Layout):
-    """struct stat (arch/x86/include/uapi/asm/stat.h), 144 bytes; of its fields the most important are printed."""
+    """struct stat (arch/x86/include/uapi/asm/stat.h), 144 bytes; only its most important fields are printed."""
 
     prints = True
 
@@ -128,7 +128,7 @@ def sys_faccessat2(kernel: Kernel, task: Task, dirfd: int, address: int, mode: i
 
 
 def _real_ids(task: Task) -> Credentials:
-    """access(2) asks for the real user, not for the effective one."""
+    """access(2) checks the real user's rights, not the effective user's."""
     ids = task.credentials
     return replace(ids, euid=ids.uid, egid=ids.gid)
 
@@ -292,7 +292,7 @@ _XATTR_SIZE_MAX = 65536
 
 
 def _check_value(task: Task, name: int, value: int, size: int, flags: int) -> None:
-    """What setxattr_copy() and posix_acl_from_xattr() look at before the file system is asked."""
+    """The checks of setxattr_copy() and posix_acl_from_xattr() before the file system is called."""
     if flags & ~3:
         raise LinuxError(errno.EINVAL)
     text = TEXT.read(task.mm, name)

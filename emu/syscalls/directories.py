@@ -35,7 +35,7 @@ ST_NOATIME = 1024
 ST_RELATIME = 4096
 #: getdents64 gives at most this many bytes a call, whatever size the guest passes.
 DIRENTS_MAX = 1 << 20
-#: What may stand in the flags of mount() and is of no effect here.
+#: Flags of mount() that are accepted and have no effect here.
 _PROPAGATION = MountFlags.UNBINDABLE | MountFlags.PRIVATE | MountFlags.SLAVE | MountFlags.SHARED
 MS_MGC_VAL = 0xC0ED0000
 
@@ -96,7 +96,7 @@ def sys_fstatfs(kernel: Kernel, task: Task, fd: int) -> tuple[int, ...]:
 
 
 def sys_mount(kernel: Kernel, task: Task, source: int, target: int, fstype: int, flags: int, data: int) -> int:
-    """mount(2): new mounts and MS_REMOUNT; bind and move mounts are not built (ENOSYS)."""
+    """mount(2): new mounts and MS_REMOUNT; bind and move mounts are not supported (ENOSYS)."""
     if flags & 0xFFFF0000 == MS_MGC_VAL:
         flags &= 0xFFFF
     kind = _optional_text(task, fstype)
@@ -118,7 +118,7 @@ def sys_mount(kernel: Kernel, task: Task, source: int, target: int, fstype: int,
         else:
             kernel.vfs.mount(kind or "", path, options or "", device or "none", flags)
     except LinuxError as error:
-        if error.detail:  # what a kernel says in its log
+        if error.detail:  # Linux writes this to its log
             kernel.log_once(f"mount: {error.detail}")
         raise
     return 0

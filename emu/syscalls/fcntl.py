@@ -35,7 +35,7 @@ class Command(NamedTuple):
     #: None: the command has none.
     argument: Argument | None
     returns: Returned = ZERO
-    #: Whether a descriptor that is only a path (O_PATH) has it.
+    #: Whether it is allowed on an O_PATH descriptor.
     on_path: bool = False
 
 
@@ -136,7 +136,7 @@ def _command_words(command: int) -> str:
 
 
 class _FcntlArgument(Argument):
-    """What the command before it says."""
+    """Printed as the command before it says."""
 
     name = "of the command"
 
@@ -146,7 +146,7 @@ class _FcntlArgument(Argument):
 
 
 class _FcntlReturned(Returned):
-    """What the command says."""
+    """Printed as the command says."""
 
     def text(self, result: int, values: tuple[int, ...]) -> str:
         row = _ROWS.get(values[1])

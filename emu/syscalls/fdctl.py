@@ -54,7 +54,7 @@ def sys_dup3(kernel: Kernel, task: Task, fd: int, new: int, flags: int) -> int:
 
 
 def sys_ioctl(kernel: Kernel, task: Task, fd: int, command: int, argument: int) -> int:
-    """ioctl(2): what every file understands here, the rest goes to the file."""
+    """ioctl(2): commands common to all files are handled here, others by the file."""
     file = task.files.get(fd)
     if command in (FIOCLEX, FIONCLEX):
         task.files.set_cloexec(fd, command == FIOCLEX)
@@ -74,7 +74,7 @@ _DIRECTIONS = ("_IOC_NONE", "_IOC_WRITE", "_IOC_READ", "_IOC_READ|_IOC_WRITE")
 
 
 class _Request(Scalar):
-    """An ioctl by the name that the file has for it, or taken apart as the _IOC macro made it."""
+    """An ioctl request by the file's name for it, or split into the arguments of the _IOC macro."""
 
     def __init__(self) -> None:
         super().__init__("request", U32)
@@ -91,7 +91,7 @@ class _Request(Scalar):
 
 
 class _RequestArgument(Argument):
-    """What the file says of the request."""
+    """The argument, as the file declares the request."""
 
     name = "of the request"
 
@@ -160,7 +160,7 @@ def sys_fallocate(kernel: Kernel, task: Task, fd: int, mode: int, start: int, si
 
 
 def check_file_size(kernel: Kernel, task: Task, size: int) -> None:
-    """RLIMIT_FSIZE: SIGXFSZ and EFBIG for a size beyond it."""
+    """Check RLIMIT_FSIZE: SIGXFSZ and EFBIG for a size beyond it."""
     limit = task.limits.get(RLIMIT_FSIZE)
     if limit is not None and size > limit[0]:
         kernel.signals.send(task, signal.SIGXFSZ)

@@ -169,7 +169,7 @@ def _wait_for_space(kernel: Kernel, task: Task, target: PipeFile) -> Generator[W
 
 
 def _fill_pipe(source: File, pipe: Pipe, pos: int, count: int) -> int:
-    """Put pages of a file into the free slots of a pipe, once; sendfile() is short where they are too few."""
+    """Put pages of a file into the free slots of a pipe, once; sendfile() returns a short count if they are too few."""
     if not _sendable(source):
         raise LinuxError(errno.EINVAL)
     done = 0
@@ -253,9 +253,9 @@ def _copy_range(source: File, target: File, start: int, to: int, count: int) -> 
     return done
 
 
-#: A pointer to the offset that is used instead of the file's position, and changed.
+#: A pointer to an offset that is used and updated instead of the file's position.
 _POSITION = Pointer(OFFSET, null=True)
-#: Of an offset; a 64-bit program has the whole of it in the register before.
+#: The high half of an offset; a 64-bit program has the whole offset in the register before.
 _UPPER_HALF = Unused("unused")
 
 TABLE = (

@@ -1,4 +1,4 @@
-"""futex(2), and the list of robust ones."""
+"""futex(2), and the list of robust futexes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PRIVATE, _CLOCK_REALTIME = 128, 256
 
 
 class FutexOp(Choice, prefix="FUTEX_"):
-    """FUTEX_*; those with priority inheritance are not built."""
+    """FUTEX_*; those with priority inheritance are not supported."""
 
     WAIT = 0
     WAKE = 1
@@ -59,7 +59,7 @@ def sys_futex(
     try:
         command = FutexOp(op & ~(_PRIVATE | _CLOCK_REALTIME))
     except ValueError:
-        kernel.log_once(f"futex operation {op & 127} is not built: ENOSYS")
+        kernel.log_once(f"futex operation {op & 127} is not supported: ENOSYS")
         raise LinuxError(errno.ENOSYS) from None
     if op & _CLOCK_REALTIME and command != FutexOp.WAIT_BITSET:
         raise LinuxError(errno.ENOSYS)
@@ -86,7 +86,9 @@ def sys_futex(
 
 
 def _deadline(kernel: Kernel, task: Task, timeout: int, op: int, command: FutexOp) -> int:
-    """In nanoseconds of the monotonic clock: WAIT has a time to wait, WAIT_BITSET a time of day or of that clock."""
+    """The deadline in ns of the monotonic clock; WAIT has a relative timeout, WAIT_BITSET a time of day or of that
+    clock.
+    """
     time = TIMESPEC.read(task.mm, timeout)
     if command == FutexOp.WAIT:
         return kernel.clock.now_ns() + time
@@ -107,7 +109,7 @@ def _wait(
 def _wake_op(
     kernel: Kernel, task: Task, addresses: tuple[int, int], numbers: tuple[int, int], private: bool, encoded: int
 ) -> int:
-    """FUTEX_WAKE_OP: change the second word, wake at the first, and at the second if its old value compares."""
+    """FUTEX_WAKE_OP: change the second word, wake waiters of the first, and of the second if its old value matches."""
     first, second = (futex_key(task.mm, address, private=private) for address in addresses)
     action, comparison = encoded >> 28 & 7, encoded >> 24 & 15
     argument, against = _signed12(encoded >> 12), _signed12(encoded)

@@ -1,4 +1,4 @@
-"""Who a process is: user and group ids, real, effective and saved (kernel/sys.c).  User 0 may become anybody."""
+"""User and group ids of a process, real, effective and saved (kernel/sys.c).  User 0 may become anybody."""
 
 from __future__ import annotations
 

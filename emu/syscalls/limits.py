@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from emu.kernel.task import Task
 
 
-#: The soft limit, the hard one.
+#: Soft limit, hard limit.
 RLIMIT = Layout("rlimit64", "QQ")
 
 

@@ -103,7 +103,7 @@ def _lock_later(file: File, locks: FileLocks, wanted: Lock, blocker: Lock | None
 
 
 def _range(file: File, whence: int, start: int, length: int) -> tuple[int, int]:
-    """The bytes [first, end) that a struct flock means (flock64_to_posix_lock)."""
+    """The bytes [first, end) of a struct flock (flock64_to_posix_lock)."""
     if whence not in (Whence.SET, Whence.CUR, Whence.END):
         raise LinuxError(errno.EINVAL)
     first = start + {Whence.SET: 0, Whence.CUR: file.pos, Whence.END: file.inode.size}[Whence(whence)]
@@ -120,7 +120,7 @@ def _range(file: File, whence: int, start: int, length: int) -> tuple[int, int]:
 
 
 def _report(task: Task, address: int, lock: Lock | None, asked: tuple[int, int, int, int]) -> None:
-    """F_GETLK's answer: the lock in the way, or F_UNLCK and the rest as it was."""
+    """F_GETLK's answer: the conflicting lock, or F_UNLCK with the other fields unchanged."""
     if lock is None:
         FLOCK.write(task.mm, address, (F_UNLCK, *asked))
         return

@@ -105,7 +105,7 @@ def sys_brk(kernel: Kernel, task: Task, addr: int) -> int:
 
 
 def sys_pkey_mprotect(kernel: Kernel, task: Task, addr: int, length: int, prot: int, key: int) -> int:
-    """pkey_mprotect(2): protection keys other than 0 cannot be had (pkey_alloc), so all others are EINVAL."""
+    """pkey_mprotect(2): protection keys other than 0 cannot be allocated (pkey_alloc), so they give EINVAL."""
     if key not in (-1, 0):
         raise LinuxError(errno.EINVAL)
     return sys_mprotect(kernel, task, addr, length, prot)
@@ -117,7 +117,7 @@ def sys_pkey_alloc(kernel: Kernel, task: Task, flags: int, rights: int) -> int:
 
 
 def sys_pkey_free(kernel: Kernel, task: Task, key: int) -> int:
-    """pkey_free(2): none was allocated."""
+    """pkey_free(2): EINVAL, since no key was allocated."""
     raise LinuxError(errno.EINVAL)
 
 
@@ -135,14 +135,14 @@ def sys_remap_file_pages(kernel: Kernel, task: Task, start: int, size: int, prot
 
 
 def sys_mseal(kernel: Kernel, task: Task, start: int, length: int, flags: int) -> int:
-    """mseal(2): what is sealed cannot be unmapped, moved, replaced or given other rights."""
+    """mseal(2): a sealed range cannot be unmapped, moved, replaced or given other rights."""
     if flags or start & (PAGE_SIZE - 1) or length >= 1 << 63:
         raise LinuxError(errno.EINVAL)
     end = start + page_align(length)
     if end > 1 << 64:
         raise LinuxError(errno.EINVAL)
     for _ in task.mm.vmas.pieces_to_the_hole(start, end):
-        pass  # all of it must be there before anything changes
+        pass  # the whole range must be mapped before anything changes
     for vma, low, high in task.mm.vmas.pieces_to_the_hole(start, end):
         task.mm.set_flags(vma, low, high, vma.flags | VmFlags.SEALED)
     return 0

@@ -1,4 +1,4 @@
-"""Calls that make, remove, link and rename names, and those that move a process in the tree."""
+"""Calls that make, remove, link and rename names, and calls that move a process in the tree."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def sys_rename(kernel: Kernel, task: Task, old: int, new: int) -> int:
 
 
 def sys_readlinkat(kernel: Kernel, task: Task, dirfd: int, address: int, buffer: int, size: int) -> int:
-    """readlinkat(2); an empty name reads the link that dirfd itself was opened on (O_PATH|O_NOFOLLOW)."""
+    """readlinkat(2); an empty name reads the link on which dirfd was opened (O_PATH|O_NOFOLLOW)."""
     if size <= 0:
         raise LinuxError(errno.EINVAL)
     name = PATHNAME.read(task.mm, address)
@@ -156,7 +156,7 @@ def sys_getcwd(kernel: Kernel, task: Task, buffer: int, size: int) -> int:
 
 
 def _enter(task: Task, path: Path) -> Path:
-    """A directory that the caller may make its own."""
+    """A directory that the caller may enter."""
     inode = path.dentry.inode
     if not inode.is_directory:
         raise LinuxError(errno.ENOTDIR)
@@ -191,7 +191,7 @@ def sys_umask(kernel: Kernel, task: Task, mask: int) -> int:
     return old
 
 
-#: mknod's device number counts for block and character devices only.
+#: mknod's device number matters only for block and character devices.
 _DEVICE = Sometimes(HEX32, lambda mode: mode & 0o060000 in (0o020000, 0o060000))
 _AT_FLAGS = Named(AtFlags)
 

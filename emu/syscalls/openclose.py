@@ -1,4 +1,4 @@
-"""open, close, pipe, memfd_create: where descriptors come from and how they go."""
+"""open, close, pipe, memfd_create: making and closing descriptors."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from emu.linux.wait import WaitQueue
 
 _CLOEXEC = int(OpenFlags.CLOEXEC)
-#: Every open of a 64-bit process has it (force_o_largefile).
+#: Set in every open of a 64-bit process (force_o_largefile).
 _LARGEFILE = int(OpenFlags.LARGEFILE)
 MFD_CLOEXEC, MFD_ALLOW_SEALING, MFD_HUGETLB, MFD_NOEXEC_SEAL, MFD_EXEC = 1, 2, 4, 8, 16
 MFD_NAME_MAX = 249
-#: What makes open() look at its mode: O_CREAT and __O_TMPFILE.
+#: The flags with which open() uses its mode: O_CREAT and __O_TMPFILE.
 _CREATES = int(OpenFlags.CREAT) | 0o20000000
 
 
@@ -115,7 +115,7 @@ def sys_close_range(kernel: Kernel, task: Task, first: int, last: int, flags: in
 
 
 def sys_pipe2(kernel: Kernel, task: Task, address: int, flags: int) -> int:
-    """pipe2(2); O_DIRECT (packets) is not built (EINVAL)."""
+    """pipe2(2); O_DIRECT (packets) is not supported (EINVAL)."""
     if flags & ~int(OpenFlags.CLOEXEC | OpenFlags.NONBLOCK):
         raise LinuxError(errno.EINVAL)
     files, cloexec = task.files, bool(flags & _CLOEXEC)
@@ -173,7 +173,7 @@ def sys_memfd_create(kernel: Kernel, task: Task, address: int, flags: int) -> in
 
 _OPEN_FLAGS = Named(OpenFlags)
 _CREATION_MODE = Sometimes(MODE, lambda flags: flags & _CREATES)
-#: Without the two for execution, which strace has no names for.
+#: Without the two flags for execution, for which strace has no names.
 _MFD_FLAGS = Bits("MFD_", CLOEXEC=MFD_CLOEXEC, ALLOW_SEALING=MFD_ALLOW_SEALING, HUGETLB=MFD_HUGETLB)
 _CLOSE_RANGE_FLAGS = Bits("CLOSE_RANGE_", UNSHARE=CLOSE_RANGE_UNSHARE, CLOEXEC=CLOSE_RANGE_CLOEXEC)
 _PIPE = Pointer(PIPE_FDS, written=True)

@@ -21,7 +21,7 @@ _NOFOLLOW = int(AtFlags.SYMLINK_NOFOLLOW)
 
 
 def start_of(task: Task, dirfd: int) -> Path | None:
-    """The directory that a dirfd stands for; None for AT_FDCWD. (A file that is no directory fails in the walk.)"""
+    """The directory of a dirfd; None for AT_FDCWD. (A file that is not a directory fails in the walk.)"""
     return None if dirfd == AT_FDCWD else task.files.get_any(dirfd).path
 
 
@@ -34,7 +34,7 @@ def at_path(kernel: Kernel, task: Task, dirfd: int, name: str) -> tuple[PathWalk
 
 
 def resolve_at(kernel: Kernel, task: Task, dirfd: int, address: int, flags: int) -> tuple[PathWalk, Path]:
-    """The place that dirfd and the name at an address mean; AT_EMPTY_PATH and AT_SYMLINK_NOFOLLOW are understood."""
+    """The place that dirfd and the name at an address refer to, with AT_EMPTY_PATH and AT_SYMLINK_NOFOLLOW."""
     walker = PathWalk(kernel.vfs.mount_table, task.fs, task.credentials, task)
     name = "" if address == 0 and flags & _EMPTY_PATH else PATHNAME.read(task.mm, address)
     if not name:
@@ -46,13 +46,13 @@ def resolve_at(kernel: Kernel, task: Task, dirfd: int, address: int, flags: int)
 
 
 def resolve(kernel: Kernel, task: Task, name: str, follow: bool = True) -> tuple[PathWalk, Path]:
-    """The place that a name means."""
+    """The place that a name refers to."""
     walker = PathWalk(kernel.vfs.mount_table, task.fs, task.credentials, task)
     return walker, walker.resolve(name, None, follow)
 
 
 class UserBuffer:
-    """The memory that a read or write call names: one stretch, or the pieces of an iovec, walked from the start."""
+    """The buffer of a read or write call: one range, or the pieces of an iovec, used from the start."""
 
     __slots__ = ("_address", "_back", "_left", "_mm", "_rest", "count")
 
@@ -89,9 +89,9 @@ class UserBuffer:
         return buffer
 
     def take(self, count: int, first: int = 0) -> bytes:
-        """Up to ``count`` of the next bytes: fewer before one that cannot be read, EFAULT if that is the next one.
+        """Up to ``count`` of the next bytes: fewer if one cannot be read, EFAULT if the first cannot.
 
-        With ``first`` fewer means that many, or that many and whole pages, as a pipe takes them.
+        With ``first``, a short result has ``first`` bytes plus whole pages, as a pipe takes them.
         """
         if self._back:
             data, self._back = self._back[:count], self._back[count:]
@@ -122,7 +122,7 @@ class UserBuffer:
 
     @staticmethod
     def _whole(data: bytes, first: int) -> bytes:
-        """What a fault leaves of the bytes before it."""
+        """The bytes before a fault that count."""
         if first:
             data = data[: first + (len(data) - first) // PAGE_SIZE * PAGE_SIZE] if len(data) >= first else b""
             if not data:
@@ -130,7 +130,7 @@ class UserBuffer:
         return data
 
     def put(self, data: bytes) -> int:
-        """Store ``data`` in what comes next; returns how much could be stored, EFAULT if that is nothing."""
+        """Store ``data`` in the next bytes; returns how many could be stored, EFAULT if none could."""
         size = len(data)
         if size <= self._left:
             try:
@@ -156,7 +156,7 @@ class UserBuffer:
         return done
 
     def back(self, data: bytes) -> None:
-        """Hand the end of what take() gave out again."""
+        """Give back the end of what take() returned."""
         self._back = data + self._back
 
     def _next_piece(self) -> bool:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     Wait = Generator[tuple[tuple[WaitQueue, ...], int | None], None, int]
 
 POLLFD = Layout("pollfd", "ihh")
-#: What pselect6() has for a signal mask: a pointer to one, and its size.
+#: pselect6()'s signal mask: a pointer to the mask, and its size.
 MASK_AND_SIZE = Layout("sigset and size", "QQ")
-#: What poll() reports whether it was asked for or not.
+#: Events that poll() reports even if they were not requested.
 ALWAYS = int(PollEvents.ERR | PollEvents.HUP | PollEvents.NVAL)
 #: The events behind each of select()'s three sets (fs/select.c).
 SELECT_IN = int(PollEvents.RDNORM | PollEvents.RDBAND | PollEvents.IN | PollEvents.HUP | PollEvents.ERR)
@@ -107,7 +107,7 @@ def sys_ppoll(kernel: Kernel, task: Task, address: int, number: int, timeout: in
 
 
 class _SelectSets:
-    """The three sets of one call, each an int in which bit n is descriptor n."""
+    """The three sets of one call, each an int whose bit n is descriptor n."""
 
     def __init__(self, task: Task, number: int, addresses: tuple[int, int, int]) -> None:
         if number < 0:
@@ -176,7 +176,7 @@ def sys_pselect6(
 
 
 def _deadline(kernel: Kernel, task: Task, address: int, kind: Time) -> int | None:
-    """The end of the time at an address, from now; None without one; EINVAL."""
+    """The deadline of the timeout at an address; None for NULL; EINVAL."""
     if not address:
         return None
     time = kind.read(task.mm, address)
@@ -215,7 +215,7 @@ def _masked(
 
 
 def _store_left(kernel: Kernel, task: Task, address: int, deadline: int | None, kind: Time) -> None:
-    """Write the time that was left where the timeout stood; a read-only timeout is no error."""
+    """Write the remaining time over the timeout; a read-only timeout is no error."""
     if deadline is None:
         return
     left = max(0, deadline - kernel.clock.now_ns())
@@ -227,7 +227,7 @@ def _store_left(kernel: Kernel, task: Task, address: int, deadline: int | None, 
 
 _FD_SET = Pointer(Opaque("fd_set"), null=True)
 _SETS = (INT, _FD_SET, _FD_SET, _FD_SET)
-#: Times, which become what was left of them, and masks; printed as addresses.
+#: Timeouts, which become the remaining time, and masks; printed as addresses.
 _TIMEVAL, _TIMESPEC = (Pointer(kind, null=True, shown=False) for kind in (TIMEVAL, TIMESPEC))
 _MASK_AND_SIZE = Pointer(MASK_AND_SIZE, null=True)
 _MASK = Pointer(SIGSET, null=True, shown=False)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _PR_SET_PDEATHSIG, _PR_GET_DUMPABLE, _PR_SET_DUMPABLE, _PR_SET_NAME, _PR_GET_NAME = 1, 3, 4, 15, 16
 _RUSAGE_THREAD = 1
-#: As it was made, in bytes; and as it has grown.
+#: The first size of struct clone_args in bytes, and its present fields.
 _FIRST_CLONE_ARGS_SIZE = 64
 CLONE_ARGS = Layout("clone_args", "11Q")
 #: siginfo_t as waitid() fills it: si_signo, si_errno, si_code, si_pid, si_uid, si_status.
@@ -69,7 +69,7 @@ def sys_clone3(kernel: Kernel, task: Task, arguments: int, size: int) -> Result:
     if exit_signal > NSIG or (flags & (CloneFlags.THREAD | CloneFlags.PARENT) and exit_signal):
         raise LinuxError(errno.EINVAL)
     if set_tid or set_tid_size:
-        kernel.log_once("clone3 with set_tid: not built, EINVAL")
+        kernel.log_once("clone3 with set_tid: not supported: EINVAL")
         raise LinuxError(errno.EINVAL)
     if stack + stack_size > task.mm.task_size:
         raise LinuxError(errno.EINVAL)
@@ -105,7 +105,7 @@ def sys_wait4(
     child = yield from do_wait(kernel, task, pid, options)
     if child is None:
         return 0
-    release(kernel, child)  # before the copies: a bad pointer does not keep the zombie
+    release(kernel, child)  # before copying out: a bad pointer does not keep the zombie
     if status:
         WAIT_STATUS.write(task.mm, status, child.exit_code)
     if rusage:
@@ -230,7 +230,7 @@ def sys_set_tid_address(kernel: Kernel, task: Task, address: int) -> int:
 
 
 def sys_prctl(kernel: Kernel, task: Task, option: int, argument: int) -> int:
-    """prctl(2): names; the rest is EINVAL."""
+    """prctl(2): only names; EINVAL for the other options."""
     if option == _PR_SET_NAME:
         task.comm = TEXT.read(task.mm, argument)[:15].decode("utf-8", "surrogateescape")
     elif option == _PR_GET_NAME:

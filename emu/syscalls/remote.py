@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from emu.kernel.task import Task
     from emu.mm.address_space import AddressSpace
 
-#: What one call moves at most: a call that moves less is nothing unusual.
+#: The most bytes that one call moves: a short count is allowed.
 _MOST = 1 << 20
 _SPLICE_FLAGS = 15
 
@@ -49,7 +49,7 @@ def _target(kernel: Kernel, task: Task, pid: int) -> AddressSpace:
 def _sides(
     task: Task, local: int, locals_: int, remote: int, remotes: int, flags: int
 ) -> tuple[UserBuffer, list[tuple[int, int]]]:
-    """The caller's memory, and the pieces of the other's."""
+    """The caller's buffer, and the pieces of the other process's memory."""
     if flags:
         raise LinuxError(errno.EINVAL)
     return UserBuffer.from_iovec(task.mm, local, locals_), _pieces(task, remote, remotes)
@@ -63,7 +63,9 @@ def _copy(
     pieces: list[tuple[int, int]],
     move: Callable[[AddressSpace, int, int], int],
 ) -> int:
-    """Move piece by piece as far as it goes; EFAULT if that is nowhere.  ``move`` says how many bytes it did."""
+    """Move piece by piece as far as possible; EFAULT if nothing can be moved.  ``move`` returns how many bytes it
+    moved.
+    """
     if not buffer.count or not pieces:
         return 0
     mm, done = _target(kernel, task, pid), 0

@@ -1,4 +1,4 @@
-"""madvise, mincore, msync and the mlock family: whether pages are there, and what for."""
+"""madvise, mincore, msync and the mlock family: calls about the residence of pages."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def sys_mincore(kernel: Kernel, task: Task, addr: int, length: int, vector: int)
     if length > task.mm.task_size:
         raise LinuxError(errno.ENOMEM)
     first, end = addr, addr + page_align(length)
-    while first < end:  # one VMA at a time: what comes before a hole is told
+    while first < end:  # one VMA at a time: the pages before a hole are reported
         vma = task.mm.vmas.find(first)
         if vma is None:
             raise LinuxError(errno.ENOMEM)

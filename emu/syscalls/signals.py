@@ -30,7 +30,7 @@ def _check_signal(signo: int, *, zero: bool = False) -> None:
 
 
 def _check_size(size: int) -> None:
-    """That of a sigset_t."""
+    """The size of a sigset_t."""
     if size != SIGSET.size:
         raise LinuxError(errno.EINVAL)
 
@@ -207,11 +207,11 @@ def _send_to_thread(kernel: Kernel, task: Task, tid: int, signo: int, tgid: int 
 
 
 class _Frame(Argument):
-    """The signal frame that RSP points at; no register holds it."""
+    """The signal frame at RSP; it is not in an argument register."""
 
     name = "the signal frame"
     in_register = False
-    #: From RSP in rt_sigreturn to uc_sigmask of the ucontext that lies there.
+    #: The offset from RSP in rt_sigreturn to uc_sigmask of the ucontext there.
     _mask_at = 296
 
     def passed(self, register: str, bind: Bind) -> None:

@@ -35,7 +35,7 @@ def sys_sysinfo(kernel: Kernel, task: Task) -> tuple[int, ...]:
 
 
 def sys_getrandom(kernel: Kernel, task: Task, buffer: int, length: int, flags: int) -> int:
-    """getrandom(2): from the machine's seed."""
+    """getrandom(2): bytes from the machine's seed."""
     if flags & ~_GRND_KNOWN:
         raise LinuxError(errno.EINVAL)
     length = min(length, 1 << 20)

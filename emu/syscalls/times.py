@@ -114,7 +114,7 @@ def sys_alarm(kernel: Kernel, task: Task, seconds: int) -> int:
     return left
 
 
-#: What was left of the time when a signal came; printed as an address.
+#: The time that was left when a signal came; printed as an address.
 _LEFT = Pointer(TIMESPEC, written=True, null=True, shown=False)
 _CLOCK = OneOf("CLOCK_", **_REALTIME, **_MONOTONIC, **_CPUTIME)
 

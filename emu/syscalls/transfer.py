@@ -1,4 +1,4 @@
-"""Moving bytes between an open file and user memory, at once or asleep: what every read and write call ends in."""
+"""Moving bytes between an open file and user memory, at once or after sleeping: the end of any read or write call."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _verify_area(file: File, buffer: UserBuffer, pos: int | None) -> None:
 
 
 def read_file(file: File, buffer: UserBuffer, pos: int | None = None) -> Result:
-    """A whole read call, from the position or from ``pos``: the count, or a generator that sleeps for it."""
+    """A whole read call, from the position or from ``pos``: the count, or a generator that sleeps for data."""
     _verify_area(file, buffer, pos)
     try:
         return read_into(file, buffer, pos)
@@ -74,7 +74,7 @@ def read_file(file: File, buffer: UserBuffer, pos: int | None = None) -> Result:
 
 
 def _read_later(file: File, buffer: UserBuffer, pos: int | None, queue: WaitQueue) -> Generator[WaitQueue, None, int]:
-    """Sleep until something can be read; the file stays open meanwhile, whoever closes the descriptor."""
+    """Sleep until something can be read; the file stays open meanwhile, even if a thread closes the descriptor."""
     try:
         while True:
             yield queue
@@ -92,7 +92,7 @@ def _read_later(file: File, buffer: UserBuffer, pos: int | None, queue: WaitQueu
 def write_from(
     kernel: Kernel, task: Task, file: File, buffer: UserBuffer, pos: int | None, done: int
 ) -> tuple[int, WaitQueue | None]:
-    """Write what is left of ``buffer`` after ``done`` bytes: how many are written now, and what to wait for."""
+    """Write the rest of ``buffer`` after ``done`` bytes: how many were written now, and what to wait for."""
     first = 0
     while done < buffer.count:
         want = min(buffer.count - done, CHUNK)
@@ -119,7 +119,7 @@ def write_from(
 def write_piece(
     kernel: Kernel, task: Task, file: File, data: bytes, pos: int | None, done: int
 ) -> tuple[int, WaitQueue | None]:
-    """Write one piece as far as it goes; an error counts only if nothing (``done``) went before."""
+    """Write one piece as far as possible; an error counts only if nothing (``done``) was written before."""
     written = 0
     if file.inode.mode & 0o6000:
         remove_privileges(file.inode, task.credentials)
@@ -142,13 +142,13 @@ def write_piece(
 
 
 def signal_broken_pipe(kernel: Kernel, task: Task, error: LinuxError) -> None:
-    """SIGPIPE, if that is what went wrong."""
+    """Send SIGPIPE if the error is a broken pipe."""
     if isinstance(error, BrokenPipe):
         kernel.signals.send(task, signal.SIGPIPE, SigInfo(signal.SIGPIPE, SiCode.USER, pid=task.tgid))
 
 
 def _within_limit(kernel: Kernel, task: Task, file: File, data: bytes, pos: int | None) -> bytes:
-    """RLIMIT_FSIZE: cut at the limit; SIGXFSZ and EFBIG at or beyond it."""
+    """Apply RLIMIT_FSIZE: cut at the limit; SIGXFSZ and EFBIG at or beyond it."""
     if not file.inode.is_regular:
         return data
     start = file.inode.size if file.flags & _APPEND else file.pos if pos is None else pos
@@ -160,7 +160,7 @@ def _within_limit(kernel: Kernel, task: Task, file: File, data: bytes, pos: int 
 
 
 def write_file(kernel: Kernel, task: Task, file: File, buffer: UserBuffer, pos: int | None = None) -> Result:
-    """A whole write call, at the position or at ``pos``: the count, or a generator that sleeps for it."""
+    """A whole write call, at the position or at ``pos``: the count, or a generator that sleeps for room."""
     if not buffer.count:
         return 0
     _verify_area(file, buffer, pos)

@@ -1,4 +1,4 @@
-"""Types of arguments that need words of the kernel: signals, programs, processes, file modes.  The plain ones are in
+"""Types of arguments that depend on the kernel: signals, programs, processes, file modes.  The general ones are in
 emu.linux.argument and emu.linux.layout.
 """
 
@@ -47,7 +47,7 @@ def signal_words(number: int) -> str:
 
 
 def sigset_words(mask: int) -> str:
-    """A set of signals; the complement if that is shorter."""
+    """A set of signals; its complement if that is shorter."""
     inverted = mask.bit_count() > 32
     members = ~mask if inverted else mask
     names = [signal_words(n).removeprefix("SIG") for n in range(1, 65) if members >> (n - 1) & 1]
@@ -103,7 +103,7 @@ SIGNAL_STACK = Struct(
 FILE_MODE = Scalar("mode and type", U16, file_mode_words)
 
 
-# What a program is started with
+# The arguments of a new program
 
 
 class _Strings(Target):
@@ -117,7 +117,7 @@ class _Strings(Target):
         self.name = name
 
     def read(self, memory: UserMemory, address: int) -> list[bytes]:
-        """LinuxError(E2BIG) for a string that is too long, or too much altogether."""
+        """LinuxError(E2BIG) if one string or all together are too long."""
         strings: list[bytes] = []
         total = 0
         while address:
@@ -135,7 +135,7 @@ class _Strings(Target):
         return strings
 
     def peek(self, view: View, address: int) -> list[int]:
-        """Where the strings are, as far as that can be read."""
+        """The addresses of the strings, as far as they can be read."""
         found: list[int] = []
         while len(found) < self._most_peeked:
             data = view.peek(address + ADDRESS.size * len(found), ADDRESS.size)
@@ -159,7 +159,7 @@ class _Environment(_Strings):
 
 
 class _Clone(Argument):
-    """The five arguments of clone: those that the flags make it look at, by their names."""
+    """The five arguments of clone: those that the flags select, by their names."""
 
     name = "CLONE_*"
 
@@ -186,7 +186,7 @@ ARGV, ENVP = _Strings("argv"), _Environment("envp")
 CLONE = _Clone(), Unused("child_stack"), Unused("parent_tid"), Unused("child_tid"), Unused("tls")
 
 
-# What is left of a process
+# Usage of a process
 
 
 class _Rusage(Layout):

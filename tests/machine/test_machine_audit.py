@@ -126,7 +126,7 @@ def a_pte_without_a_vma(state: State) -> tuple[Callable[[], object], list[str]]:
         state.mm.vmas.add(vma)
         commit.pages += promised
 
-    return undo, [f"calls: the PTE of {SECOND:#x} is set, but no VMA is there"]
+    return undo, [f"calls: the PTE of {SECOND:#x} is set, but no VMA covers it"]
 
 
 @corruption
@@ -143,12 +143,12 @@ def promises_that_nobody_has(state: State) -> tuple[Callable[[], object], list[s
 @corruption
 def a_writable_pte_in_a_read_only_vma(state: State) -> tuple[Callable[[], object], list[str]]:
     undo = state.change(READ_ONLY, set_=RW)
-    return undo, [f"calls: the PTE of {READ_ONLY:#x} allows writes, its VMA does not"]
+    return undo, [f"calls: the PTE of {READ_ONLY:#x} allows writes, but its VMA does not"]
 
 
 @corruption
 def an_executable_pte_in_a_vma_without_exec(state: State) -> tuple[Callable[[], object], list[str]]:
-    return state.change(PRIVATE, XD), [f"calls: the PTE of {PRIVATE:#x} allows execution, its VMA does not"]
+    return state.change(PRIVATE, XD), [f"calls: the PTE of {PRIVATE:#x} allows execution, but its VMA does not"]
 
 
 @corruption
@@ -192,7 +192,7 @@ def a_special_pte_that_maps_a_counted_page(state: State) -> tuple[Callable[[], o
 def a_shared_mapping_that_shows_another_page(state: State) -> tuple[Callable[[], object], list[str]]:
     was, now = state.frame(SHARED), state.frame(WINDOW)
     return state.change(SHARED, ADDRESS, now << 12), [
-        f"calls: the PTE of {SHARED:#x} maps frame {now:#x}, but the file's page is another",
+        f"calls: the PTE of {SHARED:#x} maps frame {now:#x}, but the file has another page there",
         f"frame {was:#x} (CACHE) has 3 references, and 2 were found",
         f"frame {now:#x} (CACHE) has 2 references, and 3 were found",
     ]
@@ -339,7 +339,7 @@ def a_wrong_number_of_bytes(state: State) -> tuple[Callable[[], object], list[st
 @corruption
 def a_flush_that_nobody_made(state: State) -> tuple[Callable[[], object], list[str]]:
     obligation = state.mm.obligation(PRIVATE, PRIVATE + 0x1000)
-    return obligation.flush, ["1 changes of page tables were neither flushed nor said to need none"]
+    return obligation.flush, ["1 changes of page tables were neither flushed nor declared to need no flush"]
 
 
 @corruption
@@ -349,7 +349,7 @@ def an_object_that_does_not_know_its_mapping(state: State) -> tuple[Callable[[],
     mappings = vma.page_cache.mappings
     del mappings[vma]
     return lambda: mappings.__setitem__(vma, state.mm), [
-        f"calls maps an object at {SHARED:#x} that does not know of it",
+        f"calls maps an object at {SHARED:#x} that does not list the mapping",
     ]
 
 

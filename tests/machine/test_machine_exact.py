@@ -119,5 +119,5 @@ def test_a_flush_that_is_left_out_is_found(machine: MakeMachine, forgetful: None
     assert outcome.stdout == "munmap = 0\nload = 7\n", "what is not mapped any more is still in the TLB"
     (finding, *_) = booted.stale_translations()
     assert finding.startswith("stale translation: process 100 on CPU 0 reads 0x")
-    assert "and the tables say nothing; process 100 changed it at instruction " in finding
+    assert "but the tables say nothing; process 100 changed it at instruction " in finding
     assert finding.endswith("(calls; no flush: forgotten, for a test), and CPU 0 was not told")

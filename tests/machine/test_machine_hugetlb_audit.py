@@ -51,7 +51,8 @@ def test_the_audit_finds_a_wrong_page(mapped: Booted) -> None:
     words[private], words[shared] = one, other
     head = {name: entry >> 12 & 0xFFFFFFF for name, entry in (("private", one), ("shared", other))}
     assert found == [
-        f"calls: the PMD entry of {5 * GIB:#x} maps huge page {head['private']:#x}, but the file's page is another",
+        f"calls: the PMD entry of {5 * GIB:#x} maps huge page {head['private']:#x}, "
+        "but the file has another page there",
         f"calls: the PMD entry of {4 * GIB:#x} lets a private mapping write to huge page {head['shared']:#x}, which "
         "others can see",
     ]
@@ -66,4 +67,4 @@ def test_the_audit_finds_an_entry_without_a_mapping(mapped: Booted) -> None:
     found = mapped.audit()
     words[slot + 8] = 0
     where = f"calls: the PMD entry of {4 * GIB + (16 << 20):#x}"
-    assert f"{where} maps a huge page, but no VMA of huge pages is there" in found
+    assert f"{where} maps a huge page, but no VMA of huge pages covers it" in found

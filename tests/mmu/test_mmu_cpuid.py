@@ -230,7 +230,7 @@ def test_a_dump_without_tlbs_is_refused(dump: str) -> None:
 
 
 def test_what_is_no_dump_is_refused() -> None:
-    with pytest.raises(CpuidError, match="this is no CPUID dump"):
+    with pytest.raises(CpuidError, match="this is not a CPUID dump"):
         parse_dump("model name: AMD EPYC\n")
 
 

@@ -57,7 +57,7 @@ CASES: dict[Quirk, tuple[str, str, str, str]] = {
         '@mshare "a" 2T u O_CREAT|O_RDWR 0600; load p+8K; store p+8K 7; load p+8K; load z; load p+12K',
         "0 0 7 0 0",
         "0 0 7 7 7",
-        "the zero page, which every untouched page shows, is not zero",
+        "the zero page, which backs every untouched page, is not zero",
     ),
     Quirk.THREAD_OWNER: (
         f"@thread t; {WINDOW} @store w 7; end; @join t; load w; mmap 8T u RW MAP_SHARED|MAP_FIXED fd 0; load w",
@@ -204,7 +204,7 @@ EARLIER = {
     ("v2", Quirk.ZERO_PAGE_WRITE): (
         "@z = mmap 0 8K RW PRIVATE -1 0; load w+8K; store w+8K 7; load w+12K; load z; @fork c; load z+4K; end; @wait c",
         "0 0 7 7 7",
-        "the zero page, which every untouched page shows, is not zero",
+        "the zero page, which backs every untouched page, is not zero",
     ),
     ("rfc3", Quirk.Y0_STALE_LINK): (
         "@store w 5; munmap w u; load w; store w 6; load w",

@@ -43,14 +43,14 @@ def test_with_local_it_goes_on_reading_the_old_page(machine: MakeMachine, cpus: 
     assert booted.outcome("stale_reader", "replace") == (STALE, "", 0, "")
     (finding,) = booted.stale_translations()
     assert re.fullmatch(
-        r"stale translation: process 101 on CPU 1 reads 0x\w+ at 0x\w+, which its TLB holds, and the tables say 0x\w+; "
+        r"stale translation: process 101 on CPU 1 reads 0x\w+ at 0x\w+, which its TLB holds, but the tables say 0x\w+; "
         r"process 100 on CPU 0 changed it at instruction \d+ \(host mm of stale_reader; flushed on CPU 0 only, "
         r"tlb=local\), and CPU 1 was not told \(\d+ more hits on it were seen\)",
         finding,
     ), finding
     booted = boot(machine, "local", cpus=cpus, tlb="textbook", check_tlb=True, level=level)
     assert booted.outcome("stale_reader", "unmap") == (LIVES, "", 0, "")
-    assert "and the tables say nothing; process 100 on CPU 0 changed it" in booted.stale_translations()[0]
+    assert "but the tables say nothing; process 100 on CPU 0 changed it" in booted.stale_translations()[0]
 
 
 @pytest.mark.parametrize(("cpus", "tlb"), [(1, "skylake-sp"), (2, "off")])
@@ -68,7 +68,9 @@ def test_the_audit_looks_into_the_tlbs(machine: MakeMachine) -> None:
     booted.run(until=lambda: any(event["kind"] == "shootdown" for event in recorder.events))
     assert booted.audit() == []
     found = booted.audit(tlbs=True)
-    assert found and all(re.match(r"CPU 1 \(stale_reader\) holds .*and the tables say", text) for text in found), found
+    assert found and all(
+        re.match(r"CPU 1 \(stale_reader\) holds .*but the tables (say|map)", text) for text in found
+    ), found
     assert booted.kernel.flusher.held_frames(), "the frame is not given to anybody while a TLB leads to it"
     booted.finish()
     assert booted.kernel.flusher.held_frames() == []
