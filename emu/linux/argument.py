@@ -11,7 +11,7 @@ from typing import Any
 
 from emu.linux.caller import UserMemory
 from emu.linux.fileflags import AT_FDCWD, OpenFlags
-from emu.linux.words import Choice, Flags, hexadecimal, named_bits, octal, pointer, quote
+from emu.linux.words import Choice, Flags, hexadecimal, named_bits, octal, pointer, quote, unknown
 
 _MAX_SHOWN = 32
 
@@ -185,7 +185,7 @@ class OneOf(Scalar):
 
     def __init__(self, prefix: str, **numbers: int) -> None:
         names = {number: prefix + name for name, number in numbers.items()}
-        super().__init__(f"{prefix}*", S32, lambda value: names.get(value) or f"{value:#x} /* {prefix}??? */")
+        super().__init__(f"{prefix}*", S32, lambda value: names.get(value) or unknown(value, prefix))
 
 
 class Pointer(Argument):

@@ -53,6 +53,11 @@ def number_of_vars(count: int) -> str:
     return f"{count} var" if count == 1 else f"{count} vars"
 
 
+def unknown(value: int, prefix: str) -> str:
+    """An ``int`` that is none of the numbers with names; strace prints it without a sign."""
+    return f"{value & 0xFFFFFFFF:#x} /* {prefix}??? */"
+
+
 def named_bits(value: int, names: Mapping[int, str], zero: str = "0") -> str:
     """Bits by their names, in the order of ``names``; unnamed bits as a number."""
     parts = []
@@ -97,4 +102,4 @@ class Choice(IntEnum):
     def words(cls, value: int) -> str:
         """The number as strace prints it."""
         name = cls._value2member_map_.get(value)
-        return f"{value:#x} /* {cls.prefix}??? */" if name is None else f"{cls.prefix}{name.name}"
+        return unknown(value, cls.prefix) if name is None else f"{cls.prefix}{name.name}"

@@ -198,7 +198,7 @@ def sys_fadvise64(kernel: Kernel, task: Task, fd: int, offset: int, length: int,
     file = task.files.get(fd)
     if not file.seekable:
         raise LinuxError(errno.ESPIPE)
-    if length < 0 or not 0 <= advice <= FADVISE_LAST:
+    if length >> 63 or not 0 <= advice <= FADVISE_LAST:
         raise LinuxError(errno.EINVAL)
     return 0
 
@@ -224,7 +224,7 @@ TABLE = (
     Syscall(77, "ftruncate", sys_ftruncate, (FD, OFFSET)),
     Syscall(162, "sync", sys_sync),
     Syscall(187, "readahead", sys_readahead, (FD, OFFSET, SIZE)),
-    Syscall(221, "fadvise64", sys_fadvise64, (FD, OFFSET, OFFSET, INT)),
+    Syscall(221, "fadvise64", sys_fadvise64, (FD, OFFSET, SIZE, INT)),
     Syscall(285, "fallocate", sys_fallocate, (FD, Named(FallocateFlags), OFFSET, OFFSET)),
     Syscall(292, "dup3", sys_dup3, (FD, FD, DESCRIPTOR_FLAGS), DESCRIPTOR),
     Syscall(306, "syncfs", sys_syncfs, (FD,)),
