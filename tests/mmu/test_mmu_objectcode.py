@@ -59,7 +59,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tiny(compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same in this process: a cache of its own to damage, and tiny to be imported."""
+    """The same in this process: a private cache to damage, and tiny to be imported."""
     shutil.copytree(compiled / "cache", tmp_path / "cache")
     monkeypatch.syspath_prepend(compiled)
     monkeypatch.setenv("PYTHONPATH", str(compiled))
@@ -126,7 +126,7 @@ def test_the_index_tells_the_symbols_and_the_digest(tiny: Path) -> None:
 
 
 def test_sources_that_changed_are_not_compiled(compiled: Path) -> None:
-    """The child looks at the files; the key is that of what was imported before."""
+    """The child looks at the files; the key is that of the modules imported before."""
     program = "from mmu.compiler import main; main('tiny', '0' * 32, '.')"
     done = run(compiled, program)
     assert done.returncode == 1
@@ -274,7 +274,7 @@ def test_an_error_of_the_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_compiled_code_cannot_call_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An exception could not cross Unicorn's frames, and nothing of numba is there to raise it."""
+    """An exception could not cross Unicorn's frames, and numba is not loaded to raise it."""
     (tmp_path / "raising_hooks.py").write_text(
         'from mmu.native import entry\n@entry("u64", "u64")\ndef bad(x):\n'
         "    if x == 7:\n        raise ValueError('seven')\n    return x\n"

@@ -1,4 +1,4 @@
-"""The example project, as somebody outside would run it."""
+"""The example project, as an outside user would run it."""
 
 from __future__ import annotations
 
