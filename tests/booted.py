@@ -53,7 +53,7 @@ class Booted(GuestMachine):
         return self.outcome_of(self.spawn(program, [str(a) for a in arguments]))
 
     def outcome_of(self, task: Task) -> Outcome:
-        """Run everything to its end; what became of ``task`` and what was printed meanwhile."""
+        """Run everything to its end; returns the outcome of ``task`` and the output."""
         result = self.result_of(task)
         return Outcome(result.stdout, result.stderr, result.status, result.signal)
 
@@ -66,7 +66,7 @@ class Booted(GuestMachine):
     # -- scarcity --------------------------------------------------------------------------------------------------
 
     def take_frames(self, left: int) -> None:
-        """Take all frames but ``left``; the audit does not ask who has reserved frames."""
+        """Take all frames but ``left``; the audit does not check the owners of reserved frames."""
         frames = self.kernel.frames
         self._taken += [frames.alloc(FrameKind.RESERVED) for _ in range(frames.free - left)]
 
@@ -155,7 +155,7 @@ class Recorder(Tracer):
 
 
 class LinkChecker(Recorder):
-    """Holds every event against memory and the share counts, at the moment when it is told."""
+    """Checks every event against memory and the share counts at the moment when it is reported."""
 
     def __init__(self, booted: Booted) -> None:
         super().__init__(booted)

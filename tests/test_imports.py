@@ -1,4 +1,5 @@
-"""The house stands on floors: each imports only what is below it, and what belongs together is known by name.
+"""The house stands on floors: each imports only from those below it, and packages that belong together are listed by
+name.
 
 Every import counts: inside a function, under TYPE_CHECKING, and importlib.import_module with a constant name.
 """
@@ -146,7 +147,7 @@ def homeless(modules: Iterable[Module]) -> list[str]:
 
 
 def upward_imports(modules: Iterable[Module]) -> list[str]:
-    """Imports of the tests, and of who stands above or, in another room, beside."""
+    """Imports of the tests, and of packages above or beside."""
     modules = list(modules)
     names = {module.name for module in modules}
     wrong = []
@@ -222,7 +223,7 @@ def crossing(circle: set[str]) -> bool:
 
 
 def outside_cli(modules: Iterable[Module]) -> list[Module]:
-    """emu without its command, whose help has to name what it mounts."""
+    """emu without its command, whose help has to name the file systems that it mounts."""
     return [module for module in modules if not f"{module.name}.".startswith("emu.cli.")]
 
 
@@ -261,7 +262,7 @@ def test_only_listed_libraries_are_imported(house: list[Module]) -> None:
 
 
 def test_imported_libraries_are_declared(house: list[Module]) -> None:
-    """A library that is imported but not declared works only on the machine of whoever wrote the import."""
+    """A library that is imported but not declared works only on the machine of its author."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     requirements = [*project["dependencies"], *project["optional-dependencies"]["test"]]
     declared = {re.split(r"[^A-Za-z0-9_.-]", requirement, maxsplit=1)[0] for requirement in requirements}

@@ -31,7 +31,7 @@ Unimmu = Callable[..., Ran]
 
 @pytest.fixture
 def unimmu(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Unimmu:
-    """``unimmu("run", "hello")`` in this process; msharefs is there whether or not the distribution is installed."""
+    """``unimmu("run", "hello")`` in this process; msharefs is available even if the distribution is not installed."""
     monkeypatch.setattr(emu.machine, "find_modules", lambda: {"msharefs": msharefs.module.init})
     monkeypatch.setattr(sys, "stdin", None)
 
@@ -55,7 +55,7 @@ def command(*words: object) -> list[str]:
 def start(
     *words: object, stdin: int | None = None, stdout: int | None = None, stderr: int | None = None
 ) -> subprocess.Popen[str]:
-    """The command as a process of its own."""
+    """The command as a separate process."""
     return subprocess.Popen(command(*words), env=environment(), text=True, stdin=stdin, stdout=stdout, stderr=stderr)
 
 

@@ -1,4 +1,4 @@
-"""``unimmu run --cpus``: what it prints and writes of each vCPU and of shootdowns."""
+"""``unimmu run --cpus``: its output about each vCPU and about shootdowns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``unimmu run``: options, exit statuses and what is said."""
+"""``unimmu run``: options, exit statuses and messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``unimmu run`` with a modelled TLB: what is printed, and that filtered mode never says "miss"."""
+"""``unimmu run`` with a modelled TLB: the output, and that filtered mode never says "miss"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/sharing-designs.md says what was measured."""
+"""docs/sharing-designs.md has the measured figures."""
 
 from __future__ import annotations
 

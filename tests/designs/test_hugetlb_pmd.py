@@ -57,8 +57,7 @@ def page(task: Task, address: int) -> int:
 
 
 def sharers(n: int) -> str:
-    """n processes map one GiB of the file, each an aligned one of its own, and write a page and read one.
-
+    """n processes map one GiB of the file, each at a different aligned GiB, and write a page and read one.
     Marks: 10k before process k does it, 10k + 1 after it.
     """
     warm = "@touch p 64K; @load p; @store p 1; @mark 999"

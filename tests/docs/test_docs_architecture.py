@@ -1,4 +1,4 @@
-"""docs/architecture.md names what there is, and its picture has every room."""
+"""docs/architecture.md names only existing things, and its picture has every room."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ class FlatMemory:
 
 
 class FakeSignals:
-    """Remembers what was sent."""
+    """Records the signals that were sent."""
 
     def __init__(self) -> None:
         self.sent: list[int] = []

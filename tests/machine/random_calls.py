@@ -1,7 +1,7 @@
 """Random but plausible system calls of several processes, straight into their handlers.
 
-That is many times quicker than a guest that makes them, and what must hold is the same: no call may raise anything but
-a LinuxError, and the audit finds nothing, whatever came before.
+This is many times quicker than a guest that makes them, and the same must hold: no call may raise anything but a
+LinuxError, and the audit finds nothing after any sequence of calls.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Player:
         )  # fmt: skip
 
     def mapping(self, task: Task) -> tuple[int, int]:
-        """A part of what is mapped, or of nothing."""
+        """A part of a mapped range, or of an unmapped one."""
         chance, vmas = self.random, [vma for vma in task.mm.vmas if vma.start != SCRATCH]
         if not vmas or chance.random() < 0.2:
             return chance.choice(self.places) + chance.randrange(600) * 4 * KIB, self.size()
@@ -147,7 +147,7 @@ class Player:
     # -- what is done ----------------------------------------------------------------------------------------------
 
     def ready(self) -> list[Task]:
-        """Who can make a call now."""
+        """The tasks that can make a call now."""
         return self.booted.tasks
 
     def step(self) -> None:

@@ -77,7 +77,7 @@ class ThreadPlayer(Player):
             super().step()
 
     def run(self, task: Task) -> None:
-        """Some turns, after a signal to somebody who may well be asleep."""
+        """Some turns, after a signal to a task that may be asleep."""
         self.last = ("run", task.pid, task.syscall)
         self.kernel.signals.send(task, self.random.choice((10, 17, 9)))
         end = self.turns + 6

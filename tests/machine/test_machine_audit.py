@@ -1,4 +1,4 @@
-"""The audit's own tests: the books are falsified on purpose, and the audit says exactly what is wrong."""
+"""The audit's own tests: the books are falsified on purpose, and the audit reports exactly what is wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several vCPUs: who runs where, that results do not depend on it, and that the same input gives the same trace."""
+"""Several vCPUs: where tasks run, that results do not depend on it, and that the same input gives the same trace."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_program_does_the_same_on_any_number_of_cpus(machine: MakeMachine, com
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_does_the_same_on_four_cpus(machine: MakeMachine, name: str) -> None:
-    """The scripts that are held against the host."""
+    """The scripts whose results are compared with the host's."""
     script = SCRIPTS[name].replace("UNIQUE", "x")
     alone, several = (machine(cpus=cpus, turn=turn).outcome("calls", script) for cpus, turn in ((1, None), (4, 200)))
     assert without_pids(several.stdout) == without_pids(alone.stdout)
@@ -159,7 +159,7 @@ def test_affinity(machine: MakeMachine) -> None:
 
 
 def test_affinity_of_another_process(machine: MakeMachine) -> None:
-    """A process that spins on CPU 1 is moved by its parent, who may; another user may not."""
+    """A process that spins on CPU 1 is moved by its parent, which is allowed to; another user is not."""
     booted = machine(cpus=3)
     lines = booted.calls("""@talk = mmap 0 4K RW ANON -1 0; @n = bytes 8
         @fork c; @store talk 1; @await talk+8 1; @syscall 309 n 0; load n; end

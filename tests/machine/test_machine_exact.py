@@ -1,4 +1,4 @@
-"""Exact mode: every guest does what it does in filtered mode, while each TLB hit is held against the tables."""
+"""Exact mode: every guest behaves as in filtered mode, while each TLB hit is checked against the tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is raised in a callback of the engine comes out of Machine.run, as itself and once; Ctrl-C at any moment."""
+"""An exception in a callback of the engine comes out of Machine.run unchanged and once; Ctrl-C at any moment."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def no_garbage() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def nothing_is_left(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
-    """Nothing is printed, and what was installed before is installed afterwards."""
+    """Nothing is printed, and the previous hooks for SIGINT and lost exceptions are installed again."""
     before = signal.getsignal(signal.SIGINT), sys.unraisablehook
     yield
     assert (signal.getsignal(signal.SIGINT), sys.unraisablehook) == before

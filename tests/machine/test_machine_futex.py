@@ -1,4 +1,4 @@
-"""Futexes between processes: who wakes whom.  A child waits; its parent sleeps, which takes no time, and wakes it."""
+"""Futexes between processes.  A child waits; its parent sleeps, which takes no time, and wakes it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Random calls on mappings of huge pages in several processes: what is shared stays coherent, and the audit is content
-after every step, with and without the sharing of PMD tables.
+"""Random calls on mappings of huge pages in several processes: shared memory stays coherent, and the audit finds
+nothing after every step, with and without the sharing of PMD tables.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ Install = Callable[..., None]
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """install("a", "name = m:f", ...): a distribution in a directory of its own at the front of the path."""
+    """install("a", "name = m:f", ...): a distribution in a separate directory at the front of the path."""
 
     def install(distribution: str, text: str, *, suffix: str = "-1.0.dist-info", where: str = "site") -> None:
         info = tmp_path / where / (distribution + suffix)

@@ -47,7 +47,9 @@ def test_a_fork_that_cannot_be_promised(machine: MakeMachine) -> None:
 
 
 def test_what_counts(machine: MakeMachine) -> None:
-    """Private writable memory, shared memory as soon as it is mapped; not what is only read, nor MAP_NORESERVE."""
+    """Counted: private writable memory, and shared memory as soon as it is mapped; not read-only memory, nor
+    MAP_NORESERVE.
+    """
     before, *after = (
         int(value, 0)
         for value in values(

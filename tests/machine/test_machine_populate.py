@@ -33,7 +33,7 @@ def populate_range(mm: AddressSpace, vma: Vma, start: int, end: int, access: Acc
 
 
 class Room:
-    """A file system with room for so many pages."""
+    """A file system with room for a number of pages."""
 
     def __init__(self, pages: int) -> None:
         self.left = pages
@@ -190,7 +190,7 @@ def test_reads_of_a_huge_hole_map_the_zero_page(machine: MakeMachine) -> None:
 
 
 def allocator(mib: int) -> tuple[FrameAllocator, list[int]]:
-    """A frame allocator, and what it says was written."""
+    """A frame allocator, and the frames that it reports as written."""
     written: list[int] = []
     ram = PhysicalMemory(mib * MIB)
     return FrameAllocator(ram, written.append, lambda frames: written.extend(frames.tolist())), written

@@ -56,7 +56,7 @@ def test_random_calls_of_threads(machine: MakeMachine, name: str, seed: int) -> 
 
 
 def play(booted: Booted, player: Player) -> None:
-    """So many steps, with an audit from time to time."""
+    """A number of steps, with an audit from time to time."""
     for step in range(STEPS):
         try:
             player.step()

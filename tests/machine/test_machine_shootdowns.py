@@ -1,4 +1,4 @@
-"""TLB shootdowns of ordinary memory: who is told of what, and what it costs."""
+"""TLB shootdowns of ordinary memory: which vCPUs are told of which change, and the cost."""
 
 from __future__ import annotations
 
@@ -62,7 +62,9 @@ def test_what_nobody_else_holds_costs_no_ipi(machine: MakeMachine) -> None:
 
 
 def test_rights_that_are_added_are_no_shootdown(machine: MakeMachine) -> None:
-    """A page that is made writable again (do_wp_page without a copy) is flushed here only; a copy is told of."""
+    """A page that is made writable again (do_wp_page without a copy) is flushed only on this vCPU; a copy causes a
+    shootdown.
+    """
     booted = machine(cpus=2, tlb="textbook", check_tlb=True)
     found = shootdowns(
         booted,

@@ -62,7 +62,7 @@ def test_a_mutex_and_a_condition_with_modelled_tlbs(machine: MakeMachine, cpus: 
 
 @pytest.mark.parametrize("cpus", [2, 4])
 def test_no_translation_is_stale_where_threads_run_at_once(machine: MakeMachine, cpus: int) -> None:
-    """Exact mode: the modelled TLB of each vCPU is the authority, and every hit is held against the tables."""
+    """Exact mode: the modelled TLB of each vCPU is the authority, and every hit is checked against the tables."""
     booted = machine(cpus=cpus, turn=300, tlb="textbook", check_tlb=True)
     assert booted.outcome("threads", 4, 200).exit_status == 0
     assert booted.stale_translations() == []

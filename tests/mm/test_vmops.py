@@ -1,4 +1,4 @@
-"""The operations of VMAs: nobody asks which kind a VMA is, and memory of another kind can be brought from outside."""
+"""The operations of VMAs: no code tests which kind a VMA is, and a module can add a new kind of memory."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class NumberedFile(File):
 
 
 class DeviceMemory(PageMemory):
-    """A few pages that everybody sees who maps them, while somebody does."""
+    """A few pages shared by all who map them, which live while they are mapped."""
 
     def __init__(self, pages: PageCache) -> None:
         self._pages = pages

@@ -78,7 +78,7 @@ class Guest:
         assert caught.value.errno == UC_ERR_EXCEPTION
 
     def fails(self, start: int = CODE, **registers: int) -> tuple[Fault, Access]:
-        """Run to an access that nobody resolves; returns it."""
+        """Run to an access that no handler resolves; returns it."""
         self.stops(start, **registers)
         failure = self.mmu.take_failure()
         assert failure is not None

@@ -304,7 +304,7 @@ class Kvm:
     # ---- one case
 
     def place(self, case: Case) -> Placed:
-        """Tables of its own for a case, and the windows in its top level."""
+        """Separate tables for a case, and the windows in its top level."""
         if self._next_table + 0x5000 > MEMORY_BYTES:
             self._new_machine()
         placed = Placed(self.ram, case, self._next_table)

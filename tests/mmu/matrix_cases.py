@@ -1,5 +1,5 @@
-"""Every legal combination of what decides one access: the bits of the leaf entry, the bits of an entry above it, and
-the controls; and what the manual says about each (SDM vol. 3, 4.5 to 4.8), for all entries at once.
+"""Every legal combination of the inputs that decide one access (the bits of the leaf entry, the bits of an entry above
+it, and the controls), and the outcome of each by the manual (SDM vol. 3, 4.5 to 4.8), for all entries at once.
 
 A *forest* holds all entries of one shape in memory, each combination at an address of its own; a *setting* is
 everything else: registers and access.
@@ -226,7 +226,7 @@ class Expected:
     tables: Words
 
     def differences(self, outcomes: npt.NDArray[np.void], tables: Words) -> list[str]:
-        """What is not as expected, in words (empty: nothing)."""
+        """The differences from the expected result, in words (empty if there are none)."""
         found: dict[str, Any] = {name: getattr(self, name) for name in ("status", "paddr", "error_code", "level")}
         wrong = [f"{name} of cases {np.flatnonzero(outcomes[name] != value)[:5]}" for name, value in found.items()
                  if (outcomes[name] != value).any()]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Cases of paging: entries and controls, not yet in any memory; who runs a case decides where its tables lie."""
+"""Cases of paging: entries and controls, not yet in any memory; the runner of a case decides where its tables lie."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def implicit_accesses(features: Features) -> Iterator[Case]:
 
 
 def random_cases(features: Features, seed: str) -> Iterator[Case]:
-    """Without end: all that the format allows at every level, with some errors."""
+    """Endless cases: everything that the format allows at every level, with some errors."""
     rng = random.Random(seed)
     settings = list(controls(features))
     while True:

@@ -46,7 +46,7 @@ class Tree:
 
 
 def random_tree(rng: random.Random, ram: PhysicalMemory, maxphyaddr: int) -> Tree:
-    """Not below the first PML4E, which is left to whoever needs a page of code."""
+    """Not below the first PML4E, which is left for tests that need a page of code."""
     vaddr = rng.randrange(1 << 39, 1 << 48)
     if vaddr >> 47:
         vaddr |= 0xFFFF << 48

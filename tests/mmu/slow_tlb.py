@@ -1,6 +1,6 @@
 """The TLB model once more: slow and obvious, dicts and lists, written from the manual and not from mmu.tlb.
 
-What the manual leaves open is decided here as the native model decides it:
+Where the manual leaves a choice, this model does the same as the native one:
 
 * Arrays are asked in the order of the geometry, those of level 1 first; inside an array page sizes from 4K up.  The
   first match ends the search: later arrays are not asked, and their counters and replacement state do not move.
@@ -115,7 +115,7 @@ class Outcome:
 
 @dataclass
 class SlowCounters:
-    """What an array has seen; installs = evictions + invalidations + drops + what it holds."""
+    """Counts of an array; installs = evictions + invalidations + drops + entries held."""
 
     lookups: int = 0
     hits: int = 0
@@ -128,7 +128,7 @@ class SlowCounters:
 
 @dataclass
 class Way:
-    """One place of a set: what is in it, and the times (0: never) that LRU and FIFO ask for."""
+    """One place of a set: its entry, and the times (0: never) that LRU and FIFO use."""
 
     entry: Entry | None = None
     touched: int = 0
@@ -194,7 +194,7 @@ class SlowArray:
         return removed
 
     def entries(self) -> Iterator[Entry]:
-        """All that is held."""
+        """Every entry that is held."""
         for one in self.sets:
             for way in one.ways:
                 if way.entry is not None:
@@ -476,7 +476,7 @@ class SlowTlb:
         return {level: replace(cache.counters) for level, cache in self.structures.items()}
 
     def contents(self) -> dict[str, list[list[Entry | None]]]:
-        """What is in each way of each set of each array."""
+        """The entry in each way of each set of each array."""
         return {array.shape.name: [[way.entry for way in one.ways] for one in array.sets] for array in self.arrays}
 
     def structure_contents(self) -> dict[int, dict[tuple[int, int], Table]]:

@@ -1,4 +1,4 @@
-"""Code coherence: whoever changes code, by whatever way, the new code runs.
+"""Code coherence: after any change of code, by any path, the new code runs.
 
 Unicorn keeps translated code by physical address and sees only stores through a translation that is both W and X (of
 others, at most the first one); the rest is the MMU's to do.  The guest of most tests is a loop that rewrites a function
@@ -33,7 +33,7 @@ SUM = ROUNDS * (ROUNDS + 1) // 2
 
 @pytest.fixture
 def jit(guest: Guest) -> Guest:
-    """The loop at CODE, a stack, and a function that returns 1000 as long as nobody has changed it."""
+    """The loop at CODE, a stack, and a function that returns 1000 until it is changed."""
     guest.ram.write(PADDR, returns(1000))
     guest.program(*LOOP)
     return guest
@@ -298,7 +298,8 @@ FRAMES = (0x41_0000, 0x41_1000, 0x41_2000)
 
 @pytest.mark.parametrize("seed", range(20))
 def test_random_writers_and_callers(guest: Guest, seed: int) -> None:
-    """Three frames, each at three addresses with random rights; whatever the order, a call runs what was written last.
+    """Three frames, each at three addresses with random rights; in any order, a call runs the code that was written
+    last.
 
     A write to a page without W and a jump to one without X are page faults that flip the rights, as mprotect does.
     """

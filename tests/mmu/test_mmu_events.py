@@ -1,4 +1,6 @@
-"""Event records: what each kind says, their order, and that a full ring loses nothing that somebody waits for."""
+"""Event records: the contents of each kind, their order, and that a full ring loses no event that a subscriber waits
+for.
+"""
 
 from __future__ import annotations
 
@@ -166,7 +168,7 @@ def test_nothing_is_recorded_until_asked_for(guest: Guest) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in EventKind if kind != EventKind.ACCESS])  # which exact mode records
 def test_one_kind_alone(guest: Guest, kind: EventKind) -> None:
-    """Each kind records what it records among all of them, but for its number."""
+    """Each kind alone records the same as together with all others, except its number."""
 
     def run(kinds: tuple[EventKind, ...]) -> np.ndarray[Any, Any]:
         guest = Guest()
@@ -278,7 +280,7 @@ def test_without_a_subscriber_the_oldest_are_lost() -> None:
 
 
 def test_a_full_ring_that_records_nothing_any_more() -> None:
-    """What waits in it is not dropped for events that nobody wants."""
+    """Waiting events are not dropped for events without a subscriber."""
     guest = walker(CAPACITY, CAPACITY)
     guest.mmu.events.enable(EventKind.FLUSH)
     while len(guest.mmu.events) <= CAPACITY - HEADROOM:

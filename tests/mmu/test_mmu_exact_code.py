@@ -45,7 +45,7 @@ def total(number: int) -> int:
 
 @pytest.mark.parametrize("aliases", [1, 2, 5, 8, 9, 12])
 def test_code_written_through_one_alias_and_run_through_another(jit: ExactGuest, aliases: int) -> None:
-    """Every call sees what was written just before it, whatever the page it was written through."""
+    """Every call sees the code written just before it, through whatever page it was written."""
     writable = [0x1000_0000 + 0x3000 * n for n in range(aliases)]
     executable = [FUNCTION + 0x3000 * n for n in range(aliases)]
     for page in writable:

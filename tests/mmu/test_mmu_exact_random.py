@@ -46,7 +46,7 @@ def more(rng: random.Random) -> bytes:
 
 
 def run(guest: Guest, seed: int, check: Callable[[], None] = lambda: None) -> dict[str, Any]:
-    """A random guest; what is left of it."""
+    """Run a random guest; returns its final state."""
     rng = random.Random(seed)
     kernel = Kernel(guest)
     guest.mmu.on_page_fault = kernel.on_page_fault

@@ -17,7 +17,7 @@ STACK, STACK_PADDR = 0x9000_0000, 0x50_0000
 
 
 def remap(guest: Guest, vaddr: int, paddr: int, **fields: int) -> None:
-    """Change the tables; tell nobody."""
+    """Change the tables without an invalidation."""
     guest.tables.map_page(vaddr, paddr, **fields)
 
 
@@ -66,7 +66,7 @@ def test_a_stale_store_goes_to_the_old_frame(stale: ExactGuest) -> None:
 
 
 def test_a_stale_load_becomes_fresh_with_the_first_store(stale: ExactGuest) -> None:
-    """D is clear in the entry: the store walks, and what it finds replaces the entry."""
+    """D is clear in the entry: the store walks, and the result replaces the entry."""
     stale.program(LOAD)
     assert stale.run(rbx=DATA) == 1
     remap(stale, DATA, NEW_PADDR)

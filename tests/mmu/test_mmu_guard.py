@@ -1,4 +1,4 @@
-"""What is raised in a hook stops the engine and comes out of emu_start, as itself and once; Ctrl-C at any moment."""
+"""An exception in a hook stops the engine and comes out of emu_start unchanged and once; Ctrl-C at any moment."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def no_garbage() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def nothing_is_left(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
-    """Nothing is printed, and what was installed before is installed afterwards."""
+    """Nothing is printed, and the previous hooks for SIGINT and lost exceptions are installed again."""
     before = signal.getsignal(signal.SIGINT), sys.unraisablehook
     yield
     assert (signal.getsignal(signal.SIGINT), sys.unraisablehook) == before
@@ -245,7 +245,7 @@ def test_what_an_exception_says_of_its_cause_stays() -> None:
 
 
 def test_a_hook_that_runs_the_engine() -> None:
-    """What is raised within comes out of the inner emu_start first."""
+    """An exception within comes out of the inner emu_start first."""
     guest = plain()
     seen: list[BaseException] = []
     guest.program(COUNT, "cc", COUNT)

@@ -22,7 +22,7 @@ from tests.mmu.tables import Tables
 
 @pytest.fixture
 def remapped(guest: Guest) -> Guest:
-    """DATA and OTHER have been read; then both entries came to map other frames, and nobody has flushed."""
+    """DATA and OTHER have been read; then both entries were changed to map other frames, without a flush."""
     guest.tables.map_page(OTHER, OTHER_PADDR)
     for number in range(4):
         guest.ram.write_u64(DATA_PADDR + 0x1000 * number, number)

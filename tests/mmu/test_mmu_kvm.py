@@ -87,7 +87,7 @@ class Comparison:
 
 
 def runs_at_all(machine: Kvm) -> None:
-    """Unavailable unless accesses that nobody disputes end as they must."""
+    """Unavailable unless undisputed accesses end as they must."""
     for cpl, access, leaf in ((c, a, leaf) for c in (0, 3) for a in Access for leaf in (OPEN, 0)):
         case = Case(path(1, leaf), access, cpl)
         placed = machine.place(case)

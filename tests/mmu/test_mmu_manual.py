@@ -250,7 +250,7 @@ def test_invpcid_of_an_address_takes_the_structures_of_that_address_only() -> No
 
 
 def test_a_1g_page_is_held_as_the_pieces_that_were_used() -> None:
-    """Each piece of 2M is an entry of its own; INVLPG of any address takes them all, in this PCID."""
+    """Each 2M piece is a separate entry; INVLPG of any address drops them all, in this PCID."""
     arrays = (Array("L1I", 1, Kinds.FETCH, PageSizes.ALL, 1, 4),
               Array("L1D", 1, Kinds.DATA, PageSizes.K4 | PageSizes.M2, 1, 8))  # fmt: skip
     guest = ExactGuest(Geometry("smashing", arrays, {}, smash_1g=True), ram_bytes=3 << 30)

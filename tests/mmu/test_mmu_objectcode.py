@@ -57,7 +57,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tiny(compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same in this process: a cache of its own to damage, and tiny to be imported."""
+    """The same in this process: a private cache to damage, and tiny to be imported."""
     shutil.copytree(compiled / "cache", tmp_path / "cache")
     monkeypatch.syspath_prepend(compiled)
     monkeypatch.setenv("PYTHONPATH", str(compiled))
@@ -166,7 +166,7 @@ def test_an_error_of_the_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_compiled_code_cannot_call_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An exception could not cross Unicorn's frames, and nothing of numba is there to raise it."""
+    """An exception could not cross Unicorn's frames, and numba is not loaded to raise it."""
     (tmp_path / "raising_hooks.py").write_text(
         'from mmu.native import entry\n@entry("u64", "u64")\ndef bad(x):\n'
         "    if x == 7:\n        raise ValueError('seven')\n    return x\n"

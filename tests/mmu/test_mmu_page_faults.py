@@ -1,4 +1,4 @@
-"""What becomes of an access that the tables do not allow: a handler repairs it, or it is reported exactly."""
+"""Accesses that the tables do not allow: a handler repairs them, or they are reported exactly."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_handler_that_refuses(guest: Guest) -> None:
 
 
 def test_a_broken_handler(guest: Guest) -> None:
-    """It says that the page is there, and it is not."""
+    """The handler says that the page is present, but it is not."""
     calls: list[int] = []
 
     def handler(fault: PageFault) -> bool:

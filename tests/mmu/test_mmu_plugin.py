@@ -69,7 +69,7 @@ def test_a_terabyte_of_ram_less_half() -> None:
 
 
 def test_the_engine_keeps_its_mmu() -> None:
-    """As with every hook of a Uc: nobody else has to hold it."""
+    """As with every hook of a Uc, the caller need not keep a reference."""
     guest = Guest()
     guest.tables.map_page(DATA, DATA_PADDR)
     guest.program(LOAD)

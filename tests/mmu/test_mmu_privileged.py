@@ -23,7 +23,7 @@ DESCRIPTOR_PADDR = 0x40_0000
 
 
 def guest_with_a_stale_translation(code: str, *, watched: bool) -> Guest:
-    """The page of DATA is in the TLB with its old frame, and the tables say another; ``code`` is what is run next."""
+    """The page of DATA is in the TLB with its old frame, but the tables map another; ``code`` runs next."""
     guest = Guest(tlb="textbook")
     guest.tables.map_page(CODE, CODE_PADDR)
     guest.tables.map_page(DATA, DATA_PADDR)

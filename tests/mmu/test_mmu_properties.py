@@ -86,7 +86,7 @@ class Memory:
         return {level: TABLE[level] + 8 * (vaddr >> (3 + 9 * level) & 511) for level in TABLE}
 
     def ask(self, entries: dict[int, int], vaddr: int, access: Access, registers: Registers) -> Answer | Translation:
-        """The translation; or what became of it and of the entries."""
+        """The translation, or the fault and the entries afterwards."""
         slots = self.slots(vaddr)
         for level, slot in slots.items():
             self.ram.write_u64(slot, entries[level])
@@ -125,7 +125,7 @@ def test_random_trees(memory: Memory, data: st.DataObject) -> None:
 
 
 def check_translation(found: Translation, entries: dict[int, int], registers: Registers) -> None:
-    """What it says beside the address."""
+    """The parts of a translation besides the address."""
     leaf = entries[found.level]
     assert found.page_size == page_bytes(found.level)
     assert found.is_global == bool(leaf >> 8 & 1 and registers.cr4 & CR4.PGE)

@@ -1,4 +1,6 @@
-"""What a processor refuses with #GP(0), and what it silently ignores, of instructions that change paging state."""
+"""Instructions that change paging state: those that a processor refuses with #GP(0), and those that it silently
+ignores.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,7 @@ def test_refused(guest: Guest, what: str) -> None:
 
 
 def test_accepted(guest: Guest) -> None:
-    """What is like the above and allowed."""
+    """Similar instructions that are allowed."""
     mmu = guest.mmu
     mmu.invpcid(Invpcid.SINGLE_CONTEXT, 0)
     mmu.invpcid(Invpcid.INDIVIDUAL_ADDRESS, 0, OTHER)

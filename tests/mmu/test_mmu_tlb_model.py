@@ -1,4 +1,4 @@
-"""The TLB model: equal to the slow one lookup by lookup, and right where a formula says what is right."""
+"""The TLB model: equal to the slow one lookup by lookup, and correct where a formula gives the result."""
 
 from __future__ import annotations
 
@@ -356,7 +356,7 @@ def test_what_cannot_be_modelled_is_refused(wrong: Geometry, message: str) -> No
 
 
 def reference_traces() -> list[object]:
-    """Short traces, compared with the slow model as they run; what came out."""
+    """Run short traces, compared with the slow model as they run; returns the results."""
     told: list[object] = []
     for seed, preset in enumerate(("textbook", "skylake-sp:measured", "zen2")):
         pair = Pair(all_presets()[preset].geometry, seed=seed)

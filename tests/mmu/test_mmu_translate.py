@@ -1,4 +1,4 @@
-"""translate, held against an oracle that was written from the manual: every bit of every entry of four levels."""
+"""translate, compared with an oracle that was written from the manual: every bit of every entry of four levels."""
 
 from __future__ import annotations
 

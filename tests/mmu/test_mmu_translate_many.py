@@ -1,4 +1,4 @@
-"""translate_many: what it takes, what it leaves alone, and how fast it is."""
+"""translate_many: its arguments, the state that it leaves unchanged, and its speed."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_reference_mode_tells_the_same() -> None:
 
 @pytest.mark.skipif(reference_mode(), reason="the speed of native code")
 def test_five_million_walks_a_second() -> None:
-    """An order of magnitude more is usual; this is what has been promised, on any machine."""
+    """An order of magnitude more is usual; this is the promise for any machine."""
     ram, registers = many_pages(4096)
     vaddrs = (BASE + np.random.default_rng(1).integers(0, 4096, 500_000) * 4096).astype(np.uint64)
     walker = Walker(ram)

@@ -1,6 +1,6 @@
-"""The native model and the slow one, each on a memory of its own, doing the same: they must agree on everything.
+"""The native model and the slow one, each on separate memory, doing the same: they must agree on everything.
 
-The slow model gets its walks and its rights from tests/mmu/oracle.py, so that nothing of mmu.walk is on its side.
+The slow model gets its walks and its rights from tests/mmu/oracle.py, so that it uses nothing of mmu.walk.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The assertions: when they hold, and what they say when they do not."""
+"""The assertions: when they hold, and their messages when they do not."""
 
 from __future__ import annotations
 

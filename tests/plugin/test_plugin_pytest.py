@@ -36,7 +36,7 @@ assert emu.testing.machine.DEFAULT_MEMORY == 64 << 20
 
 @pytest.fixture
 def outside(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """Somebody else's project, with no other plugin."""
+    """An outside project, with no other plugin."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.setenv("UNIMMU_CACHE_DIR", str(CACHE))  # pytester gives the test another home
     pytester.makeconftest(CONFTEST)

@@ -1,4 +1,4 @@
-"""Tables of system calls: a row is a script for the guest ``calls`` and its results, by what it is about."""
+"""Tables of system calls: a row is a script for the guest ``calls`` and its results, by subject."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WINDOW = OBJECTS + "; @w = mmap 2T u RW MAP_SHARED|MAP_FIXED fd 0"
 
 
 def results(booted: Booted, table: Table, before: str, after: str = '@unlink "/sys/fs/mshare/r"') -> dict[str, str]:
-    """What every row gives, in a process of its own; ``u`` is the unit."""
+    """The results of every row, each in a new process; ``u`` is the unit."""
     found = {}
     for name, (script, _) in table.items():
         lines = booted.calls(f"@u = say {booted.unit}; {before}\n{script}\n{after}")
@@ -24,8 +24,8 @@ def results(booted: Booted, table: Table, before: str, after: str = '@unlink "/s
 
 
 def expected(table: Table, unit: int) -> dict[str, str]:
-    """What must come, with U for the unit, 2U and 3U for two and three of them, N for the length of its decimal text
-    with a newline, 2T+U for the second unit at 2 TiB, 0-U for the range of a unit as ``maps`` tells it, and octal
+    """The expected results, with U for the unit, 2U and 3U for two and three of them, N for the length of its decimal
+    text with a newline, 2T+U for the second unit at 2 TiB, 0-U for the range of a unit as ``maps`` tells it, and octal
     numbers as 0o644.
     """
     values = {

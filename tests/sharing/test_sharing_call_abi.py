@@ -19,7 +19,7 @@ CHILD = "@fork c; @munmap p u;"
 
 
 def results(booted: Booted, table: Table, before: str) -> dict[str, str]:
-    """What every row gives, in a process and with a region of its own."""
+    """The results of every row, each in a new process with a new region."""
     found = {}
     for name, (script, _) in table.items():
         after = '@repeat 9\n@mshare_unlink "r"\nend'.replace("@repeat", "repeat")
@@ -29,7 +29,7 @@ def results(booted: Booted, table: Table, before: str) -> dict[str, str]:
 
 
 def expected(table: Table, unit: int) -> dict[str, str]:
-    """What must come, with U for the unit."""
+    """The expected results, with U for the unit."""
     return {
         name: " ".join(hex(unit) if word == "U" else word for word in result.split())
         for name, (_, result) in table.items()

@@ -1,4 +1,4 @@
-"""/sys/kernel/debug/mshare: what is counted of a region, while it lives and after."""
+"""/sys/kernel/debug/mshare: the counts of a region, while it lives and after."""
 
 from __future__ import annotations
 

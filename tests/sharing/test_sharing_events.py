@@ -1,4 +1,4 @@
-"""Links and unlinks: each is told with its entries, and what is told is what stands in memory."""
+"""Links and unlinks: each is reported with its entries, which are the same as in memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ A_WINDOW = "@w = mmap 2T SIZE RW MAP_SHARED|MAP_FIXED fd 0"
 
 
 def story(booted: Booted, script: str, lines: list[str] | None = None) -> list[str]:
-    """Run a script to its end and tell its links and unlinks; ``lines`` is what it must print."""
+    """Run a script to its end and return its links and unlinks; ``lines`` is its expected output."""
     checker = LinkChecker(booted)
     printed = booted.calls(script.replace("SIZE", str(booted.unit)))
     if lines is not None:

@@ -10,7 +10,7 @@ from tests.booted import MIB, UNIT, MakeMachine, Recorder
 
 
 class Row(NamedTuple):
-    """Who does what, and the faults that it takes: page-fault exceptions, minor faults, links."""
+    """The accesses of each process, and their faults: page-fault exceptions, minor faults, links."""
 
     event: str
     process: int  # 1 or 2, which have the window ``w`` at different addresses

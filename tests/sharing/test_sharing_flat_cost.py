@@ -1,7 +1,7 @@
 """Joining a region, linking and leaving cost the same however many share it.
 
-What is counted is lines of Python that the machine runs for it, which no clock disturbs; ``unimmu bench`` measures the
-time.
+The cost is counted in lines of Python that the machine runs for it, which no clock disturbs; ``unimmu bench`` measures
+the time.
 """
 
 from __future__ import annotations

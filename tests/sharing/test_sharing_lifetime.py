@@ -200,7 +200,7 @@ def test_the_owner(machine: MakeMachine, level: str, owner: str, kind: str) -> N
 
 @pytest.mark.parametrize("owner", ["die", "persist"])
 def test_execve_keeps_the_region_and_its_owner(machine: MakeMachine, owner: str) -> None:
-    """The creator's window is gone, its descriptor is there, and it owns the region until it ends."""
+    """The creator's window is gone, its descriptor is open, and it owns the region until it ends."""
     booted = machine(mounts=[Mount("msharefs", MOUNT_POINT, f"owner={owner}")])
     after = "load 2T; w = mmap 4T 1G RW MAP_SHARED|MAP_FIXED 4 0; load w; store w+4K 3"
     lines = booted.calls(

@@ -1,4 +1,4 @@
-"""The mount options: what is refused and how, what /proc/mounts shows, what a remount may change."""
+"""The mount options: refusals, the options in /proc/mounts, and the options that a remount may change."""
 
 from __future__ import annotations
 

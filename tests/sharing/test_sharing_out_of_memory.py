@@ -1,7 +1,7 @@
-"""Memory ends at every point of what a region needs it for: a clean ENOMEM or a kill, and nothing is leaked.
+"""Memory runs out at every point where a region needs it: a clean ENOMEM or a kill, and nothing is leaked.
 
-The number of frames that are left when an action begins goes up from none until the action has all that it needs.
-(tests/machine/test_machine_limits.py does the same with what is not about regions.)
+The number of frames left when an action begins grows from none until the action has all that it needs.
+(tests/machine/test_machine_limits.py does the same without regions.)
 """
 
 from __future__ import annotations

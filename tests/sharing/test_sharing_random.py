@@ -14,7 +14,7 @@ PROTECTIONS = {"RW": "rw", "PROT_READ": "r", "PROT_NONE": "", "PROT_WRITE": "rw"
 
 
 class Model:
-    """What the region holds and who has a window on it; each operation returns (statement, what it must print)."""
+    """The region's contents and the processes with a window; each operation returns (statement, expected output)."""
 
     def __init__(self, seed: int, unit: int) -> None:
         self.random = random.Random(seed)
@@ -94,7 +94,7 @@ class Model:
 
 
 def write(seed: int, unit: int, steps: int) -> tuple[str, str]:
-    """A script in which three processes take turns, and what it prints."""
+    """A script in which three processes take turns, and its output."""
     model = Model(seed, unit)
     parts: list[list[str]] = [[f"@w = say {(2 + 2 * process)}T"] for process in range(3)]
     printed = []

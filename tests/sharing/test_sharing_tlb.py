@@ -1,4 +1,4 @@
-"""Which vCPUs hear of a change of shared tables: the mount option ``tlb``, what it costs, and what its lack shows."""
+"""Which vCPUs are told of a change of shared tables: the mount option ``tlb``, its cost, and the lack of a shootdown."""
 
 from __future__ import annotations
 

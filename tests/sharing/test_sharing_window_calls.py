@@ -1,4 +1,4 @@
-"""Every call on a window that a real kernel was asked (mshare-observed.md, section 6), and what it answered.
+"""Every call on a window that was tried on a real kernel (mshare-observed.md, section 6), and its result.
 
 ``fd`` is a region of one unit with an object of 8 KiB to read and write at 8K and one to read at 20K; ``w`` is a window
 on it at 2 TiB.  Nothing has been touched.

@@ -1,7 +1,7 @@
 """The worked programs of the postings (spec/mshare.md, 3) and the assertions of the posted selftests (4), restated.
 
-The programs are guests in our own words, with what was wrong in the posted ones noted in their sources.  Before August
-2025 a region outlives its creator, so there the donor ends before the consumer begins; the fourth program is in
+The programs are guests in our own words, with the errors of the posted ones noted in their sources.  Before August 2025
+a region outlives its creator, so there the donor ends before the consumer begins; the fourth program is in
 test_sharing_pairs, since its donor must live.
 """
 

@@ -215,7 +215,7 @@ def test_long_traces_are_written_in_pieces() -> None:
 
 
 def recorder_of(machine: Booted, *kinds: Kind) -> tuple[Recorder, list[bytes]]:
-    """A recorder of a machine in which a module has declared ``kinds``, and what it writes."""
+    """A recorder of a machine in which a module has declared ``kinds``, and its output."""
     machine.kernel.event_kinds += kinds
     pieces: list[bytes] = []
     return Recorder(machine, pieces.append, command=[], seed=0, version="0"), pieces

@@ -19,7 +19,7 @@ PLACES = (2, 3, 5, 8)
 class Member:
     """A process that joins, touches pages, perhaps forks, and leaves, in one of several ways.
 
-    Between its steps it stands at a mark.  In each page that it touches it has a word of its own.
+    Between its steps it stops at a mark.  In each page that it touches it has its own word.
     """
 
     def __init__(self, machine: GuestMachine, rng: random.Random, number: int, size: int) -> None:
@@ -51,7 +51,9 @@ class Member:
         machine.run_until_mark(self.task, 1)
 
     def step(self, machine: GuestMachine) -> bool:
-        """Run to the next mark, or the end; whether the process is still a member.  Nobody else runs meanwhile."""
+        """Run to the next mark, or the end; returns whether the process is still a member.  No other process runs
+        meanwhile.
+        """
         printed = len(machine.stdout)
         machine.resume(self.task)
         machine.marks.wait_for(self.task, 1)
