@@ -62,10 +62,14 @@ class Entry:
         """The compiled entry for a number.  There are many rows and few are called, so each is compiled at its first
         call.
         """
+        compiled = self._entries.get(number)
+        if compiled is not None:
+            return compiled
         call = self._table.get(number)
         if call is None:
             return partial(self._not_implemented, number)
-        return self._entries.setdefault(number, compile_entry(call))
+        self._entries[number] = compiled = compile_entry(call)
+        return compiled
 
     # -- the loop --------------------------------------------------------------------------------------------------
 
