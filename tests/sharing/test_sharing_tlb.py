@@ -1,4 +1,4 @@
-"""Which vCPUs are told of a change of shared tables: the mount option ``tlb``, its cost, and the lack of a shootdown."""
+"""Which vCPUs hear of a change of shared tables: the mount option ``tlb``, its cost, and the lack of a shootdown."""
 
 from __future__ import annotations
 
