@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from emu.fs.file import File
 from emu.kernel.elf import ElfProgram, NotExecutable, read_elf
 from emu.kernel.exit import de_thread, release_memory, vfork_done
-from emu.kernel.signal_state import SIG_DFL, SIG_IGN, SigAction
+from emu.kernel.signal_state import SIG_DFL, SIG_IGN, AltStack, SigAction
 from emu.kernel.task import Task
 from emu.linux.errors import LinuxError
 from emu.linux.mman import MapFlags, Prot
@@ -221,7 +221,7 @@ def _commit(kernel: Kernel, task: Task, mm: AddressSpace, path: str, argv: Seque
     task.files = task.files.unshare()
     task.files.close_on_exec()
     task.signals.actions = [SigAction(SIG_IGN if a.handler == SIG_IGN else SIG_DFL) for a in task.signals.actions]
-    task.signals.alt_stack = (0, 0, 2)
+    task.signals.alt_stack = AltStack()
     task.comm = path.rsplit("/", 1)[-1][:15]
     task.argv = tuple(argv)
     mm.on_kernel_fault = kernel.count_kernel_fault
