@@ -141,15 +141,39 @@ class Entry:
     def _resume(self, task: Task) -> bool:
         """Go on with a system call that slept.  False if it sleeps again or the task has ended."""
         self._cpu.trap.rflags = task.syscall_rflags
-        return self._advance(task, interrupted=task.signals.deliverable())
+        interrupted = task.signals.deliverable()
+        if interrupted and self._goes_on(task):
+            self._pass_over(task)
+            interrupted = False
+        return self._advance(task, interrupted=interrupted)
+
+    def _goes_on(self, task: Task) -> bool:
+        """Whether no handler runs and the task lives, so that a call that is not over for any signal goes on, with
+        what is left of its time.
+        """
+        assert task.syscall is not None
+        number, registers = task.syscall
+        restart = self._table[number].restarts_as(registers)
+        return restart not in (Restart.INTR, Restart.UNINTERRUPTIBLE) and task.signals.harmless()
+
+    def _pass_over(self, task: Task) -> None:
+        """The signals are told of, and then the call again."""
+        assert task.syscall is not None
+        self._kernel.signals.pass_over(task)
+        tracer = self._kernel.tracer
+        if tracer.syscalls:
+            number, registers = task.syscall
+            call = self._table[number]
+            tracer.syscall_enter(task, number, call, registers[: call.in_registers])
 
     def _advance(self, task: Task, *, interrupted: bool) -> bool:
         sleeping, call = task.sleeping, task.syscall
         assert sleeping is not None and call is not None
         kernel = self._kernel
         try:
-            wanted: Any = sleeping.throw(Interrupted()) if interrupted else next(sleeping)
+            wanted: Any = next(sleeping)  # what came before the signal is more than the signal
             if interrupted:
+                wanted = sleeping.throw(Interrupted())
                 row = self._table[call[0]]
                 if row.restart is not Restart.UNINTERRUPTIBLE:
                     raise AssertionError(f"{row.name} went back to sleep although a signal interrupts it")
@@ -175,7 +199,10 @@ class Entry:
         """Whether the call is one that starts again, and the first signal with a handler lets it (SA_RESTART), or none
         has one (handle_signal): what is delivered after that interrupts a handler, and no call.
         """
-        if self._table[number].restarts_as(registers) is not Restart.SYS:
+        restart = self._table[number].restarts_as(registers)
+        if restart is Restart.NOHAND:
+            return task.signals.harmless()
+        if restart is not Restart.SYS:
             return False
         action = task.signals.first_caught()
         return action is None or bool(action.flags & SaFlags.RESTART)

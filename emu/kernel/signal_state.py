@@ -202,6 +202,16 @@ class SignalState:
                 return chosen
         return None
 
+    def harmless(self) -> bool:
+        """Whether what can be delivered neither ends the task nor finds a handler."""
+        ready = [info.signo for queue in (self.pending, self.shared) for info in queue]
+        return all(self._survives(signo) for signo in ready if not self.blocked >> (signo - 1) & 1)
+
+    def _survives(self, signo: int) -> bool:
+        handler = self.actions[signo].handler
+        by_default = signo in IGNORED_BY_DEFAULT or signo in STOPS_BY_DEFAULT
+        return signo == Sig.STOP or (signo != Sig.KILL and (handler == SIG_IGN or (by_default and handler == SIG_DFL)))
+
     def first_caught(self) -> SigAction | None:
         """The action of the first signal that :meth:`take` will find a handler for."""
         for queue in (self.pending, self.shared):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from emu.kernel.signal_state import NSIG, SS_AUTODISARM, UNBLOCKABLE, AltStack, SiCode, Sig, SigAction, SigInfo
 from emu.linux.argument import PID, SIZE, Argument, Bind, In, OneOf, Out, Pointer, Shown
-from emu.linux.errors import LinuxError
+from emu.linux.errors import Interrupted, LinuxError
 from emu.linux.layout import TIMESPEC, Opaque
 from emu.linux.syscall import Restart, Returned, Syscall
 from emu.linux.wait import WaitQueue
@@ -91,7 +91,7 @@ def sys_rt_sigsuspend(kernel: Kernel, task: Task, mask: int, size: int) -> Gener
     queue = WaitQueue()
     while not task.signals.deliverable():
         yield queue
-    raise LinuxError(errno.EINTR)
+    raise Interrupted
 
 
 def sys_rt_sigtimedwait(
@@ -127,7 +127,7 @@ def sys_pause(kernel: Kernel, task: Task) -> Generator[Any, None, int]:
     queue = WaitQueue()
     while not task.signals.deliverable():
         yield queue
-    raise LinuxError(errno.EINTR)
+    raise Interrupted
 
 
 def sys_sigaltstack(kernel: Kernel, task: Task, new: tuple[int, int, int] | None) -> tuple[int, int, int]:
