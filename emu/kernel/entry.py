@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 _DIVIDE_ERROR, _DEBUG, _BREAKPOINT, _INVALID_OPCODE, _FPU, _SIMD = 0, 1, 3, 6, 16, 19
 _GENERAL_PROTECTION, _PAGE_FAULT = 13, 14
+#: Calls that libraries try at every start, and do without: rseq (glibc), membarrier, io_uring_setup, landlock's first.
+_TRIED_BY_HABIT = frozenset({324, 334, 425, 444})
 
 
 class Entry:
@@ -214,6 +216,8 @@ class Entry:
         return True
 
     def _not_implemented(self, number: int, kernel: Kernel, task: Task, registers: Registers) -> int:
+        if number in _TRIED_BY_HABIT:
+            return -errno.ENOSYS
         from emu.linux.syscall_names import name_of
 
         name = name_of(number)

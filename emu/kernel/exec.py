@@ -238,6 +238,7 @@ def _commit(kernel: Kernel, task: Task, mm: AddressSpace, path: str, argv: Seque
     task.signals.alt_stack = AltStack()
     task.comm = path.rsplit("/", 1)[-1][:15]
     task.argv = tuple(argv)
+    task.group.has_execed = True
     mm.on_kernel_fault = kernel.count_kernel_fault
 
 
