@@ -28,9 +28,9 @@ class Restart(Enum):
 
     #: The call starts again if the handler has SA_RESTART.
     SYS = "ERESTARTSYS"
-    #: EINTR after any handler.
+    #: EINTR after any handler; it goes on if none runs.
     NOHAND = "ERESTARTNOHAND"
-    #: EINTR after any handler; the time that was left is what Linux keeps for a call that goes on without one.
+    #: The same; what goes on has the time that was left.
     BLOCK = "ERESTART_RESTARTBLOCK"
     #: EINTR after any signal.
     INTR = "EINTR"

@@ -38,8 +38,9 @@ call, and this table has it. The handler's docstring begins with its manual page
 - **Arguments** have the types of `emu/linux/argument.py` and `emu/linux/layout.py`. `T *` is a pointer; the call writes
   what it points at where that is said. `PREFIX_*` are flags, or one of several numbers, by those names.
 - **After a signal** says what becomes of a call that waits, in the kernel's words. ERESTARTSYS: it starts again if the
-  handler has SA_RESTART, else EINTR. ERESTARTNOHAND, ERESTART_RESTARTBLOCK and EINTR: it ends with EINTR, whatever
-  flags the handler has. A call without an entry never waits.
+  handler has SA_RESTART, else EINTR. ERESTARTNOHAND and ERESTART_RESTARTBLOCK: EINTR, whatever flags the handler has.
+  All of these go on, with the time that is left, if no handler runs. EINTR: it ends with EINTR after any signal. A call
+  without an entry never waits.
 - **Here** says what the handler does of what the manual page describes, where that is not all of it.
 
 | Number | Name | Arguments | Result | After a signal | Manual page | Here |
