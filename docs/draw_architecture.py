@@ -29,8 +29,8 @@ FLOORS: tuple[tuple[tuple[str, str, int], ...], ...] = (
         ("emu/cpu.py", "a vCPU around one Uc", 2),
     ),
     (
-        ("emu/mm", "frames, page tables, VMAs, address spaces, faults, flushing; knows no kernel", 3),
-        ("emu/hooks.py", "native: time slice, SYSCALL", 2),
+        ("emu/mm", "frames, page tables, VMAs, address spaces, faults, flushing; knows no kernel", 4),
+        ("emu/hooks.py", "native: time slice, SYSCALL", 2), ("emu/fpu.py", "x87 and SSE", 1),
     ),
     (
         ("mmu", "the hardware: memory, walk, TLBs, events, Unicorn", 5), ("emu/linux", "words that all speak", 4),

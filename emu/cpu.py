@@ -22,6 +22,7 @@ from unicorn import (
 )
 from unicorn import x86_const as x86
 
+from emu.fpu import Fpu
 from emu.hooks import BLOCK_BYTES, TABLE_ENTRIES, TrapReason, TrapState
 from mmu import GeneralProtection, Mmu, PageFault, PhysicalMemory, unicorn_abi
 from mmu.hooks import PHYSMAP
@@ -125,11 +126,14 @@ class Cpu:
             self.mmu.registers = replace(self.mmu.registers, cr4=self.mmu.registers.cr4 | CR4.LA57)
         self.trap = TrapState()
         self._vector: int | None = None
-        self._port_rip: int | None = None
+        #: The registers at IN or OUT, which ended with #GP.
+        self._at_port: list[int] | None = None
         self._block_sizes: dict[tuple[int, int, int], int] = {}
         self._install_hooks()
         self._env = unicorn_abi.general_registers(uc)
         self._all = RegisterSet(self._engine, tuple(REGISTERS))
+        #: The x87 and SSE state.
+        self.fpu = Fpu(uc)
         self._template = self._enter_cpl3(entry_frame)
         self._vector_context = self.new_context_like_current()
 
@@ -184,12 +188,13 @@ class Cpu:
         mmu.state.cpl = 3
         mmu.state.clock = 0
         self._all.write(*([0] * 17), 0x202)
+        self.fpu.reset()  # the engine has zeros, which unmask every exception and cut precision to 24 bits
         context = unicorn_abi.Context(uc)
         context.save()
         return context
 
     def load_fresh(self, rsp: int) -> None:
-        """The state in which a new program starts: all registers 0 but RSP, x87 and SSE as after FNINIT."""
+        """The state in which a new program starts: all registers 0 but RSP, x87 and SSE as Linux has them."""
         self._template.restore()
         self.write("rsp", rsp)
 
@@ -223,17 +228,20 @@ class Cpu:
         return known
 
     def _on_interrupt(self, _uc: int, vector: int, _data: int) -> None:
-        self._vector = vector
+        if self._vector is None:
+            self._vector = vector
         self.uc.emu_stop()
 
     def _on_port(self, *_arguments: int) -> int:
         """IN or OUT, which a process may not execute (IOPL 0): #GP.
 
-        Unicorn goes on to the end of the block before it stops, so only RIP is exact when the signal is delivered.
+        Unicorn goes on to the end of the block before it stops: the registers are put back, and what else traps in
+        that block never happened.
         """
-        self._port_rip = self.rip
-        self._vector = 13
-        self.uc.emu_stop()
+        if self._vector is None:
+            self._at_port = self._all.read()
+            self._vector = 13
+            self.uc.emu_stop()
         return 0
 
     def _on_rdtsc(self, _uc: int, _data: int) -> int:
@@ -315,7 +323,7 @@ class Cpu:
         trap = self.trap
         trap.reason = TrapReason.NONE
         status = unicorn_abi.emu_start(self._engine, rip, 0, 0, 0)
-        if status == 0 and self.guard.failure is None:
+        if status == 0 and self.guard.failure is None and self._vector is None:
             if trap.reason == TrapReason.SYSCALL:
                 return _SYSCALL_TRAP
             if trap.reason == TrapReason.SLICE:
@@ -324,26 +332,30 @@ class Cpu:
 
     def _explain(self, status: int) -> Trap:
         if self.guard.failure is not None:
-            self._vector = self._port_rip = None
+            self._vector = self._at_port = None
             self._table.fill(0)  # forget the blocks that could not be counted
             self.mmu.take_failure()
         if self._vector is not None:
-            vector, self._vector = self._vector, None
-            if self._port_rip is not None:
-                self.write("rip", self._port_rip)
-                self._port_rip = None
-            context = self._vector_context
-            context.save()
-            trap = Trap(TrapKind.EXCEPTION, vector=vector, error_code=context.error_code)
-            context.exception_delivered()
-            context.restore()
-            return trap
+            return self._exception(self._vector)
         failure = self.mmu.take_failure()
         if failure is not None:
             return Trap(TrapKind.FAULT, fault=failure[0], access=failure[1])
         if status == UC_ERR_INSN_INVALID:
             return Trap(TrapKind.INVALID_OPCODE)
         raise UcError(status)
+
+    def _exception(self, vector: int) -> Trap:
+        """The first exception of this entry; whatever came after it in its block is forgotten."""
+        at_port, self._vector, self._at_port = self._at_port, None, None
+        self.mmu.take_failure()
+        if at_port is not None:
+            self._all.write(*at_port)
+        context = self._vector_context
+        context.save()
+        error_code = context.error_code if at_port is None else 0
+        context.exception_delivered()
+        context.restore()
+        return Trap(TrapKind.EXCEPTION, vector=vector, error_code=error_code)
 
     def find_faulting_instruction(self, rip: int) -> Trap:
         """Single-step (RFLAGS.TF) from ``rip`` until a trap other than the step itself.

@@ -88,6 +88,8 @@ GUESTS: tuple[Guest, ...] = (
     Guest("calls", "calls.c"),
     Guest("threads", "threads.c"),
     Guest("restart", "restart.c"),
+    Guest("fpu", "fpu.c"),
+    Guest("traps", "traps.c"),
     Guest("pthreads", "pthreads.c", (*COMMON, *STATIC, "-pthread"), "musl-gcc"),
     Guest("pthreads_glibc", "pthreads.c", (*COMMON, *STATIC, "-pthread"), prebuilt=False),
     Guest("spin", "spin.c"),

@@ -11,6 +11,7 @@ from emu.audit.books import Books
 from emu.mm.flags import VmFlags
 from emu.mm.frames import FrameHolder, FrameKind
 from emu.mm.hugetlb import HugePageCache, promised_pages
+from emu.mm.pagecache import PageCache
 from emu.mm.shmem import SharedAnonymous
 from mmu.memory import PAGE_SHIFT
 
@@ -23,12 +24,20 @@ _FRAMES = 1 << 20
 
 
 def page_caches(books: Books, kernel: Kernel, spaces: list[AddressSpace]) -> list[FrameHolder]:
-    """Every page cache, after checking that each knows the VMAs that map it."""
+    """Every page cache, after checking that each knows the VMAs that map it, and no others."""
     for mm in spaces:
         for vma in mm.vmas:
             if vma.page_cache is not None and vma.page_cache.mappings.get(vma) is not mm:
                 books.say(f"{mm.name} maps an object at {vma.start:#x} that does not list the mapping")
-    return list(kernel.frames.page_caches)
+    caches = list(kernel.frames.page_caches)
+    shown = [pair for cache in caches if isinstance(cache, PageCache) for pair in cache.mappings.items()]
+    alive = {id(mm) for mm in spaces}
+    for vma, mm in sorted(shown, key=lambda pair: (pair[1].name, pair[0].start)):
+        if id(mm) not in alive:
+            books.say(f"an object is mapped at {vma.start:#x} of {mm.name}, an address space that has died")
+        elif mm.vmas.find(vma.start) is not vma:
+            books.say(f"an object is mapped at {vma.start:#x} of {mm.name}, which does not know of it")
+    return caches
 
 
 def check_huge_pages(books: Books, kernel: Kernel, spaces: list[AddressSpace], caches: list[FrameHolder]) -> None:

@@ -155,9 +155,9 @@ class Pipe:
         """F_SETPIPE_SZ: round up to a power of two of pages; EPERM beyond the limit of one pipe or of all pipes, EBUSY
         if the data in the pipe would not fit.
         """
-        if size > 1 << 31 or not size:
+        if size > 1 << 31:
             raise LinuxError(errno.EINVAL)
-        slots = 1 << (-(-size // PAGE_SIZE) - 1).bit_length()
+        slots = 1 << (-(-max(size, PAGE_SIZE) // PAGE_SIZE) - 1).bit_length()
         room = MAX_CAPACITY if self._pipes is None else min(MAX_CAPACITY, self._pipes.room(self))
         if slots > self.slots and slots * PAGE_SIZE > room:
             raise LinuxError(errno.EPERM)
@@ -221,8 +221,8 @@ class PipeFile(File):
             pipe.writers += 1
             pipe.writers_opened += 1
         self._seen = (pipe.readers_opened, pipe.writers_opened)
-        #: A FIFO opened without O_NONBLOCK shows no POLLHUP before its first writer.
-        self._writers_before = pipe.writers_opened if not pipe.writers else -1
+        #: A FIFO opened without O_NONBLOCK shows no POLLHUP before its first writer came.
+        self._writers_before = -1 if pipe.writers or isinstance(self.inode, PipeInode) else pipe.writers_opened
         pipe.wake_everyone()
 
     def release(self) -> None:
@@ -274,12 +274,12 @@ class PipeFile(File):
 
 
 class FifoFile(PipeFile):
-    """An end of a named pipe: open(2) waits for the other end."""
+    """An end of a named pipe: open(2) waits for the other end.  That of a pipe(2), opened again, does not."""
 
     def wait_open(self) -> None:
         pipe = self.pipe
         readers_seen, writers_seen = self._seen
-        if self.readable and self.writable:
+        if isinstance(self.inode, PipeInode) or (self.readable and self.writable):
             return
         if self.readable:
             if not self.nonblocking and not pipe.writers and pipe.writers_opened == writers_seen:

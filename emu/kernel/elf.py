@@ -17,7 +17,7 @@ _HEADER_BYTES = 64
 _MAX_PHDRS = 128
 _EM_X86_64 = 62
 _ET_EXEC, _ET_DYN = 2, 3
-_PT_LOAD, _PT_INTERP, _PT_PHDR, _PT_GNU_STACK = 1, 3, 6, 0x6474E551
+_PT_LOAD, _PT_INTERP, _PT_GNU_STACK = 1, 3, 0x6474E551
 _PF_X, _PF_W, _PF_R = 1, 2, 4
 #: Elf64_Ehdr behind e_ident: e_type, e_machine, e_version, e_entry, e_phoff, e_shoff, e_flags, e_ehsize, e_phentsize,
 #: e_phnum, e_shentsize, e_shnum, e_shstrndx.
@@ -139,8 +139,6 @@ def _program(
             interpreter = name[:-1].decode("utf-8", "surrogateescape")
         elif ph.p_type == _PT_GNU_STACK:
             executable_stack = bool(ph.p_flags & _PF_X)
-        elif ph.p_type == _PT_PHDR:
-            phdr = ph.p_vaddr
     if not segments:
         raise NotExecutable("an ELF file with nothing to load")
     return ElfProgram(

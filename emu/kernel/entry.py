@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 _DIVIDE_ERROR, _DEBUG, _BREAKPOINT, _INVALID_OPCODE, _FPU, _SIMD = 0, 1, 3, 6, 16, 19
 _GENERAL_PROTECTION, _PAGE_FAULT = 13, 14
+#: Calls that libraries try at every start, and do without: rseq (glibc), membarrier, io_uring_setup, landlock's first.
+_TRIED_BY_HABIT = frozenset({324, 334, 425, 444})
 
 
 class Entry:
@@ -145,15 +147,39 @@ class Entry:
     def _resume(self, task: Task) -> bool:
         """Go on with a system call that slept.  False if it sleeps again or the task has ended."""
         self._cpu.trap.rflags = task.syscall_rflags
-        return self._advance(task, interrupted=task.signals.deliverable())
+        interrupted = task.signals.deliverable()
+        if interrupted and self._goes_on(task):
+            self._pass_over(task)
+            interrupted = False
+        return self._advance(task, interrupted=interrupted)
+
+    def _goes_on(self, task: Task) -> bool:
+        """Whether no handler runs and the task lives, so that a call that is not over for any signal goes on, with
+        what is left of its time.
+        """
+        assert task.syscall is not None
+        number, registers = task.syscall
+        restart = self._table[number].restarts_as(registers)
+        return restart not in (Restart.INTR, Restart.UNINTERRUPTIBLE) and task.signals.harmless()
+
+    def _pass_over(self, task: Task) -> None:
+        """The signals are told of, and then the call again."""
+        assert task.syscall is not None
+        self._kernel.signals.pass_over(task)
+        tracer = self._kernel.tracer
+        if tracer.syscalls:
+            number, registers = task.syscall
+            call = self._table[number]
+            tracer.syscall_enter(task, number, call, registers[: call.in_registers])
 
     def _advance(self, task: Task, *, interrupted: bool) -> bool:
         sleeping, call = task.sleeping, task.syscall
         assert sleeping is not None and call is not None
         kernel = self._kernel
         try:
-            wanted: Any = sleeping.throw(Interrupted()) if interrupted else next(sleeping)
+            wanted: Any = next(sleeping)  # what came before the signal is more than the signal
             if interrupted:
+                wanted = sleeping.throw(Interrupted())
                 row = self._table[call[0]]
                 if row.restart is not Restart.UNINTERRUPTIBLE:
                     raise AssertionError(f"{row.name} went back to sleep although a signal interrupted it")
@@ -179,7 +205,10 @@ class Entry:
         """Whether the call can start again, and the first signal with a handler allows that (SA_RESTART), or no signal
         has a handler (handle_signal).  Signals delivered after that one interrupt a handler, not the call.
         """
-        if self._table[number].restarts_as(registers) is not Restart.SYS:
+        restart = self._table[number].restarts_as(registers)
+        if restart is Restart.NOHAND:
+            return task.signals.harmless()
+        if restart is not Restart.SYS:
             return False
         action = task.signals.first_caught()
         return action is None or bool(action.flags & SaFlags.RESTART)
@@ -191,6 +220,8 @@ class Entry:
         return True
 
     def _not_implemented(self, number: int, kernel: Kernel, task: Task, registers: Registers) -> int:
+        if number in _TRIED_BY_HABIT:
+            return -errno.ENOSYS
         from emu.linux.syscall_names import name_of
 
         name = name_of(number)

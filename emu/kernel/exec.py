@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from emu.fs.file import File
 from emu.kernel.elf import ElfProgram, NotExecutable, read_elf
 from emu.kernel.exit import de_thread, release_memory, vfork_done
-from emu.kernel.signal_state import SIG_DFL, SIG_IGN, SigAction
+from emu.kernel.signal_state import SIG_DFL, SIG_IGN, AltStack, SigAction
 from emu.kernel.task import Task
 from emu.linux.errors import LinuxError
 from emu.linux.mman import MapFlags, Prot
@@ -33,6 +33,7 @@ _STACK_GAP = 128 << 20
 MAX_ARG_STRLEN = 32 * PAGE_SIZE
 MAX_ARG_TOTAL = 2 << 20
 _MAX_INTERPRETERS = 4
+_WORD = 0xFFFF_FFFF_FFFF_FFFF
 
 _AT = dict(
     PHDR=3, PHENT=4, PHNUM=5, PAGESZ=6, BASE=7, FLAGS=8, ENTRY=9, UID=11, EUID=12, GID=13, EGID=14, PLATFORM=15,
@@ -47,7 +48,11 @@ class _Loaded:
 
     @property
     def entry(self) -> int:
-        return self.program.entry + self.bias
+        return (self.program.entry + self.bias) & _WORD
+
+    @property
+    def phdr(self) -> int:
+        return (self.program.phdr_vaddr + self.bias) & _WORD
 
 
 def do_execve(kernel: Kernel, task: Task, path: str, argv: Sequence[bytes], envp: Sequence[bytes]) -> None:
@@ -133,6 +138,7 @@ def _load(
     interpreter: tuple[File, ElfProgram] | None, path: str, argv: Sequence[bytes], envp: Sequence[bytes],
 ) -> tuple[int, int]:  # fmt: skip
     mm.mmap_base = STACK_TOP - _STACK_GAP
+    _map_stack(mm, program)  # first: a segment that lies there replaces it, as any later mapping does
     main = _map_program(mm, file, program, ELF_ET_DYN_BASE if program.position_independent else 0)
     mm.start_brk = mm.brk_end = page_align(program.high + main.bias)
     rip, base = main.entry, 0
@@ -141,6 +147,16 @@ def _load(
         at = unmapped_area(mm, page_align(shared.high - shared.low)) - shared.low
         loaded = _map_program(mm, interpreter[0], shared, at)
         rip, base = loaded.entry, loaded.bias
+    try:
+        rsp = _build_stack(kernel, task, mm, main, base, path, argv, envp)
+    except LinuxError as error:
+        if error.errno != errno.EFAULT:
+            raise
+        raise NotExecutable("a segment of the ELF file lies where the stack goes") from None
+    return rip, rsp
+
+
+def _map_stack(mm: AddressSpace, program: ElfProgram) -> None:
     prot = Prot.READ | Prot.WRITE | (Prot.EXEC if program.executable_stack else Prot.NONE)
     mm.context.commit.charge(STACK_INITIAL // PAGE_SIZE)
     mm.insert(
@@ -152,8 +168,6 @@ def _load(
             pgoff=(STACK_TOP - STACK_INITIAL) >> 12,
         )
     )
-    rsp = _build_stack(kernel, task, mm, main, base, path, argv, envp)
-    return rip, rsp
 
 
 def _map_program(mm: AddressSpace, file: File, program: ElfProgram, bias: int) -> _Loaded:
@@ -196,7 +210,7 @@ def _build_stack(
     mm.write(random, kernel.random.randbytes(16))
     who = task.credentials
     auxv = dict(
-        HWCAP=kernel.cpu.hwcap, PAGESZ=PAGE_SIZE, CLKTCK=100, PHDR=main.program.phdr_vaddr + main.bias, PHENT=56,
+        HWCAP=kernel.cpu.hwcap, PAGESZ=PAGE_SIZE, CLKTCK=100, PHDR=main.phdr, PHENT=56,
         PHNUM=main.program.phnum, BASE=base, FLAGS=0, ENTRY=main.entry, UID=who.uid, EUID=who.euid, GID=who.gid,
         EGID=who.egid, SECURE=0, RANDOM=random, HWCAP2=0, EXECFN=addresses[-1], PLATFORM=platform, MINSIGSTKSZ=2048,
     )  # fmt: skip
@@ -221,9 +235,10 @@ def _commit(kernel: Kernel, task: Task, mm: AddressSpace, path: str, argv: Seque
     task.files = task.files.unshare()
     task.files.close_on_exec()
     task.signals.actions = [SigAction(SIG_IGN if a.handler == SIG_IGN else SIG_DFL) for a in task.signals.actions]
-    task.signals.alt_stack = (0, 0, 2)
+    task.signals.alt_stack = AltStack()
     task.comm = path.rsplit("/", 1)[-1][:15]
     task.argv = tuple(argv)
+    task.group.has_execed = True
     mm.on_kernel_fault = kernel.count_kernel_fault
 
 

@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 from typing import NamedTuple
+
+from emu.linux.errors import LinuxError
 
 NSIG = 64
 
@@ -52,6 +55,9 @@ TRAP_BRKPT, TRAP_TRACE = 1, 2
 CLD_EXITED, CLD_KILLED = 1, 2
 
 SIG_DFL, SIG_IGN = 0, 1
+#: Flags of a signal stack.
+SS_ONSTACK, SS_DISABLE, SS_AUTODISARM = 1, 2, 1 << 31
+_MINSIGSTKSZ = 2048
 
 #: Default actions other than "terminate".
 IGNORED_BY_DEFAULT = frozenset({Sig.CHLD, Sig.URG, Sig.WINCH, Sig.CONT})
@@ -87,6 +93,44 @@ class SigInfo:
         else:
             body = struct.pack("<iIQ", self.pid, self.uid, self.value)
         return (head + body).ljust(128, b"\0")
+
+
+class AltStack(NamedTuple):
+    """stack_t: the stack on which handlers with SA_ONSTACK run."""
+
+    sp: int = 0
+    size: int = 0
+    #: As they were given.
+    flags: int = SS_DISABLE
+
+    def holds(self, rsp: int) -> bool:
+        """Whether an address lies on it (__on_sig_stack)."""
+        return self.sp < rsp <= self.sp + self.size
+
+    def in_use(self, rsp: int) -> bool:
+        """Whether it must stay as it is: with SS_AUTODISARM it may be changed at any time (on_sig_stack)."""
+        return not self.flags & SS_AUTODISARM and self.holds(rsp)
+
+    def mode(self, rsp: int) -> int:
+        """SS_DISABLE, SS_ONSTACK, or 0 if the next handler would begin at its top (sas_ss_flags)."""
+        if not self.size:
+            return SS_DISABLE
+        return SS_ONSTACK if self.in_use(rsp) else 0
+
+    def replaced(self, new: AltStack, rsp: int) -> AltStack:
+        """What sigaltstack(2) makes of it.  LinuxError(EPERM) if it is in use, (EINVAL), (ENOMEM) if it is too small
+        (do_sigaltstack).
+        """
+        if self.in_use(rsp):
+            raise LinuxError(errno.EPERM)
+        mode = new.flags & ~SS_AUTODISARM
+        if mode not in (0, SS_ONSTACK, SS_DISABLE):
+            raise LinuxError(errno.EINVAL)
+        if mode == SS_DISABLE:
+            return AltStack(flags=new.flags)
+        if new.size < _MINSIGSTKSZ and new != self:
+            raise LinuxError(errno.ENOMEM)
+        return new
 
 
 class SigAction(NamedTuple):
@@ -129,7 +173,7 @@ class SignalState:
     blocked: int = 0
     pending: list[SigInfo] = field(default_factory=list)
     shared: list[SigInfo] = field(default_factory=list)
-    alt_stack: tuple[int, int, int] = (0, 0, 2)  # sp, size, flags (SS_DISABLE)
+    alt_stack: AltStack = field(default_factory=AltStack)
     #: The mask to put back after rt_sigsuspend, once a handler has its frame.
     saved_mask: int | None = None
 
@@ -157,6 +201,16 @@ class SignalState:
                 queue.remove(chosen)
                 return chosen
         return None
+
+    def harmless(self) -> bool:
+        """Whether what can be delivered neither ends the task nor finds a handler."""
+        ready = [info.signo for queue in (self.pending, self.shared) for info in queue]
+        return all(self._survives(signo) for signo in ready if not self.blocked >> (signo - 1) & 1)
+
+    def _survives(self, signo: int) -> bool:
+        handler = self.actions[signo].handler
+        by_default = signo in IGNORED_BY_DEFAULT or signo in STOPS_BY_DEFAULT
+        return signo == Sig.STOP or (signo != Sig.KILL and (handler == SIG_IGN or (by_default and handler == SIG_DFL)))
 
     def first_caught(self) -> SigAction | None:
         """The action of the first signal that :meth:`take` will find a handler for."""

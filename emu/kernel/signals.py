@@ -100,21 +100,31 @@ class Signals:
                 break
             self._tracer().signal(task, info)
             action = task.signals.actions[info.signo]
-            if action.handler == SIG_IGN and info.signo not in (Sig.KILL, Sig.STOP):
+            if self._passes(info.signo, action):
                 continue
-            if action.handler == SIG_DFL or info.signo in (Sig.KILL, Sig.STOP):
-                if info.signo in IGNORED_BY_DEFAULT:
-                    continue
-                if info.signo in STOPS_BY_DEFAULT:
-                    # job control has no terminal here: nobody could ever continue a stopped process
-                    self._log_once(f"{Sig(info.signo)!r}: stopping a process is not supported; it goes on")
-                    continue
+            if action.handler == SIG_DFL or info.signo == Sig.KILL:
                 self._exit(task, info.signo)  # no core is ever dumped: RLIMIT_CORE is 0 from the start
                 return False
             self._handle(task, info, action)  # the next frame lies on this one: its handler runs first
         if task.signals.saved_mask is not None:
             task.signals.blocked, task.signals.saved_mask = task.signals.saved_mask, None
         return task.alive
+
+    def pass_over(self, task: Task) -> None:
+        """A call waits: act on signals that are harmless to the task, of which the call is to notice nothing."""
+        while (info := task.signals.take()) is not None:
+            self._tracer().signal(task, info)
+            self._passes(info.signo, task.signals.actions[info.signo])
+
+    def _passes(self, signo: int, action: SigAction) -> bool:
+        """Whether a signal is over when it is delivered: it is ignored, or would stop the process."""
+        if signo == Sig.KILL:
+            return False
+        if signo == Sig.STOP or (signo in STOPS_BY_DEFAULT and action.handler == SIG_DFL):
+            # job control has no terminal here: a stopped process could never be continued by anybody
+            self._log_once(f"{Sig(signo)!r}: stopping a process is not supported; it goes on")
+            return True
+        return self._ignored(signo, action)
 
     def _handle(self, task: Task, info: SigInfo, action: SigAction) -> None:
         from emu.kernel.sigframe import setup_frame  # 1 ms, and many programs never get a signal

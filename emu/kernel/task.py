@@ -166,6 +166,9 @@ class ThreadGroup:
     pgid: int
     sid: int
     parent: ThreadGroup | None = None
+    #: It has called setsid(2), and execve(2) since it was forked.
+    leads_session: bool = False
+    has_execed: bool = False
     exit_signal: int = 17
     limits: dict[int, tuple[int, int]] = field(default_factory=dict)
     threads: dict[int, Task] = field(default_factory=dict)

@@ -28,7 +28,7 @@ class Restart(Enum):
 
     #: The call starts again if the handler has SA_RESTART.
     SYS = "ERESTARTSYS"
-    #: EINTR after any handler.
+    #: EINTR after any handler; it goes on if none runs.
     NOHAND = "ERESTARTNOHAND"
     #: EINTR after any handler; without a handler the call continues with the time that was left, which Linux keeps.
     BLOCK = "ERESTART_RESTARTBLOCK"

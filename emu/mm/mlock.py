@@ -12,14 +12,12 @@ import numpy as np
 
 from emu.linux.errors import LinuxError
 from emu.linux.limits import Rlimit
-from emu.linux.mman import Prot
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.flags import LOCK_FLAGS, VmFlags
 from emu.mm.gup import access_to_populate, fault_in
 from emu.mm.pagetable import ADDRESS, SPECIAL, P
 from emu.mm.vma import Vma
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
-from mmu.registers import Access
 
 
 class MlockAll(IntFlag):
@@ -123,9 +121,6 @@ def _fix_up(mm: AddressSpace, vma: Vma, start: int, end: int, lock: VmFlags) -> 
 def _populate(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
     if vma.flags & VmFlags.LOCKONFAULT:
         return
-    access = access_to_populate(vma)
     if not vma.prot:
         raise LinuxError(errno.EFAULT)
-    if not vma.prot & Prot.READ and access == Access.READ:
-        raise LinuxError(errno.EFAULT)
-    fault_in(mm, vma, start, end, access)
+    fault_in(mm, vma, start, end, access_to_populate(vma))

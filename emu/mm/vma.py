@@ -199,7 +199,12 @@ class VmaTree:
             at = stop
 
     def add(self, vma: Vma) -> None:
-        """Insert; it must not overlap any other."""
+        """Insert.  It must not overlap any other: that would be a mistake of ours, which ends here."""
+        index = self._by_start.bisect_left(vma.start)
+        below = self._by_start.peekitem(index - 1)[1].end if index else 0
+        above = self._by_start.peekitem(index)[0] if index < len(self._by_start) else vma.end
+        if below > vma.start or above < vma.end:
+            raise AssertionError(f"a mapping of {vma.start:#x}-{vma.end:#x} would overlap another")
         self._by_start[vma.start] = vma
         self._last = None
 

@@ -41,8 +41,9 @@ prints the call, and this table lists it. The handler's docstring begins with it
   [emu/linux/layout.py](../emu/linux/layout.py). `T *` is a pointer; the call writes what it points at where that is
   said. `PREFIX_*` are flags, or one of several numbers, by those names.
 - **After a signal** says what becomes of a call that waits, in the kernel's words. ERESTARTSYS: it starts again if the
-  handler has SA_RESTART, else EINTR. ERESTARTNOHAND, ERESTART_RESTARTBLOCK and EINTR: it ends with EINTR, whatever
-  flags the handler has. A call without an entry never waits.
+  handler has SA_RESTART, else EINTR. ERESTARTNOHAND and ERESTART_RESTARTBLOCK: EINTR, whatever flags the handler has.
+  All of these go on, with the time that is left, if no handler runs. EINTR: it ends with EINTR after any signal. A call
+  without an entry never waits.
 - **Here** says where the call does less than its manual page describes, or what that page leaves open.
 
 | Number | Name | Arguments | Result | After a signal | Manual page | Here |

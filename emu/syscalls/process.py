@@ -19,7 +19,7 @@ from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
-    from emu.kernel.task import Task, Usage
+    from emu.kernel.task import Task, ThreadGroup, Usage
 
 _PR_SET_PDEATHSIG, _PR_GET_DUMPABLE, _PR_SET_DUMPABLE, _PR_SET_NAME, _PR_GET_NAME = 1, 3, 4, 15, 16
 _RUSAGE_THREAD = 1
@@ -32,6 +32,7 @@ SIGINFO_OF_CHILD = Layout("siginfo_t", "iiiiiIi100x")
 
 _ARCH_SET_GS, _ARCH_SET_FS, _ARCH_GET_FS, _ARCH_GET_GS = 0x1001, 0x1002, 0x1003, 0x1004
 _P_ALL, _P_PID, _P_PGID = range(3)
+_INT_MIN = -1 << 31
 _WEXITED, _WNOWAIT = 4, 0x0100_0000
 #: WNOHANG, WUNTRACED, WCONTINUED, __WNOTHREAD, __WALL, __WCLONE.
 _W_KNOWN = 1 | 2 | 8 | 0x2000_0000 | 0x4000_0000 | 0x8000_0000
@@ -102,6 +103,8 @@ def sys_wait4(
     """wait4(2)."""
     if options & ~_W_KNOWN:
         raise LinuxError(errno.EINVAL)
+    if pid == _INT_MIN:  # there is no group of that number
+        raise LinuxError(errno.ESRCH)
     child = yield from do_wait(kernel, task, pid, options)
     if child is None:
         return 0
@@ -190,10 +193,24 @@ def sys_setpgid(kernel: Kernel, task: Task, pid: int, pgid: int) -> int:
     if target is not target.group.leader and pid:
         raise LinuxError(errno.EINVAL)
     group = target.group
-    if group is not task.group and group.parent is not task.group:
+    if group.parent is task.group:
+        if group.sid != task.sid:
+            raise LinuxError(errno.EPERM)
+        if group.has_execed:
+            raise LinuxError(errno.EACCES)
+    elif group is not task.group:
         raise LinuxError(errno.ESRCH)
+    if group.leads_session or not _group_to_join(kernel, task, group, pgid):
+        raise LinuxError(errno.EPERM)
     group.pgid = pgid or group.tgid
     return 0
+
+
+def _group_to_join(kernel: Kernel, task: Task, group: ThreadGroup, pgid: int) -> bool:
+    """Whether a process may have this group: its own, or one of the caller's session."""
+    if pgid in (0, group.tgid):
+        return True
+    return any(other.pgid == pgid and other.sid == task.sid for other in kernel.tasks.values())
 
 
 def sys_setsid(kernel: Kernel, task: Task) -> int:
@@ -202,6 +219,7 @@ def sys_setsid(kernel: Kernel, task: Task) -> int:
     if group.pgid == group.tgid:
         raise LinuxError(errno.EPERM)
     group.sid = group.pgid = group.tgid
+    group.leads_session = True
     return group.tgid
 
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
-from emu.fs.pipe import PipeFile
+from emu.fs.file import BrokenPipe
+from emu.fs.pipe import Pipe, PipeFile
 from emu.linux.argument import FD, HEX, HEX32, PID, SIZE, Pointer
 from emu.linux.caller import may_access
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import IOV_MAX
+from emu.linux.fileflags import IOV_MAX, PAGE_SIZE
 from emu.linux.layout import PIECE
 from emu.linux.syscall import BYTES, Restart, Result, Syscall
+from emu.linux.wait import WaitQueue
 from emu.mm.gup import read_remote, write_remote
 from emu.syscalls.paths import UserBuffer
-from emu.syscalls.transfer import read_file, write_file
+from emu.syscalls.transfer import read_file, signal_broken_pipe
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 #: The most bytes that one call moves: a short count is allowed.
 _MOST = 1 << 20
-_SPLICE_FLAGS = 15
+_SPLICE_FLAGS, _SPLICE_NONBLOCK = 15, 2
 
 
 def _pieces(task: Task, address: int, number: int) -> list[tuple[int, int]]:
@@ -108,22 +110,36 @@ def sys_vmsplice(kernel: Kernel, task: Task, fd: int, iov: int, number: int, fla
         raise LinuxError(errno.EBADF)
     if not file.writable:
         return read_file(file, UserBuffer.from_iovec(task.mm, iov, number))
-    data = bytearray()
-    for base, length in _pieces(task, iov, number):
-        want = min(length, _MOST - len(data))
-        try:
-            piece = read_remote(task.mm, base, want)
-        except LinuxError:
-            if not data:
-                raise
-            break
-        data += piece
-        if len(piece) < length:
-            break
-    buffer = UserBuffer(task.mm, 0, 0)
-    buffer.count = len(data)
-    buffer.back(bytes(data))
-    return write_file(kernel, task, file, buffer)
+    return _splice(kernel, task, file.pipe, _pieces(task, iov, number), bool(flags & _SPLICE_NONBLOCK))
+
+
+def _splice(
+    kernel: Kernel, task: Task, pipe: Pipe, pieces: list[tuple[int, int]], nonblocking: bool
+) -> Generator[WaitQueue, None, int]:
+    """Wait for room and put in what there is room for: each piece of a page takes a slot (iter_to_pipe)."""
+    while pipe.readers and pipe.full:
+        if nonblocking:
+            raise LinuxError(errno.EAGAIN)
+        yield pipe.not_full
+    if not pipe.readers:
+        broken = BrokenPipe()
+        signal_broken_pipe(kernel, task, broken)
+        raise broken
+    done = 0
+    for base, length in pieces:
+        address, end = base, base + length
+        while address < end and done < _MOST and not pipe.full:
+            want = min(end - address, PAGE_SIZE - address % PAGE_SIZE, _MOST - done)
+            try:
+                page = read_remote(task.mm, address, want)
+            except LinuxError:
+                if not done:
+                    raise
+                return done
+            pipe.append(page)
+            address += want
+            done += want
+    return done
 
 
 _PIECES = Pointer(PIECE)

@@ -6,20 +6,17 @@ import errno
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from emu.kernel.signal_state import NSIG, UNBLOCKABLE, SiCode, Sig, SigAction, SigInfo
+from emu.kernel.signal_state import NSIG, SS_AUTODISARM, UNBLOCKABLE, AltStack, SiCode, Sig, SigAction, SigInfo
 from emu.linux.argument import PID, SIZE, Argument, Bind, In, OneOf, Out, Pointer, Shown
-from emu.linux.errors import LinuxError
+from emu.linux.errors import Interrupted, LinuxError
 from emu.linux.layout import TIMESPEC, Opaque
 from emu.linux.syscall import Restart, Returned, Syscall
 from emu.linux.wait import WaitQueue
-from emu.syscalls.types import SIGACTION, SIGNAL, SIGNAL_STACK, SIGSET, SS_DISABLE, SS_ONSTACK, sigset_words
+from emu.syscalls.types import SIGACTION, SIGNAL, SIGNAL_STACK, SIGSET, sigset_words
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
-
-_MINSIGSTKSZ = 2048
-
 
 _SIG_BLOCK, _SIG_UNBLOCK, _SIG_SETMASK = range(3)
 
@@ -94,7 +91,7 @@ def sys_rt_sigsuspend(kernel: Kernel, task: Task, mask: int, size: int) -> Gener
     queue = WaitQueue()
     while not task.signals.deliverable():
         yield queue
-    raise LinuxError(errno.EINTR)
+    raise Interrupted
 
 
 def sys_rt_sigtimedwait(
@@ -130,27 +127,17 @@ def sys_pause(kernel: Kernel, task: Task) -> Generator[Any, None, int]:
     queue = WaitQueue()
     while not task.signals.deliverable():
         yield queue
-    raise LinuxError(errno.EINTR)
+    raise Interrupted
 
 
 def sys_sigaltstack(kernel: Kernel, task: Task, new: tuple[int, int, int] | None) -> tuple[int, int, int]:
     """sigaltstack(2)."""
-    sp, size, flags = task.signals.alt_stack
-    rsp = kernel.cpu.read("rsp")
-    on_it = bool(size) and sp < rsp <= sp + size
+    signals, rsp = task.signals, kernel.cpu.read("rsp")
+    old = signals.alt_stack
     if new is not None:
-        new_sp, new_flags, new_size = new
-        if on_it:
-            raise LinuxError(errno.EPERM)
-        if new_flags & ~(SS_ONSTACK | SS_DISABLE):
-            raise LinuxError(errno.EINVAL)
-        if new_flags & SS_DISABLE:
-            task.signals.alt_stack = (0, 0, SS_DISABLE)
-        elif new_size < _MINSIGSTKSZ:
-            raise LinuxError(errno.ENOMEM)
-        else:
-            task.signals.alt_stack = (new_sp, new_size, 0)
-    return sp, SS_ONSTACK if on_it else flags, size
+        sp, flags, size = new
+        signals.alt_stack = old.replaced(AltStack(sp, size, flags), rsp)
+    return old.sp, old.mode(rsp) | old.flags & SS_AUTODISARM, old.size
 
 
 def _permitted(task: Task, target: Task) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from emu.kernel.exec import MAX_ARG_STRLEN, MAX_ARG_TOTAL
 from emu.kernel.fork import CloneFlags
-from emu.kernel.signal_state import SaFlags, SigAction, signal_name
+from emu.kernel.signal_state import SS_AUTODISARM, SS_DISABLE, SS_ONSTACK, SaFlags, SigAction, signal_name
 from emu.linux.argument import ADDRESS, S32, SIZE, U16, U32, U64, Argument, Bits, Scalar, Shown, Target, Unused, View
 from emu.linux.caller import UserMemory
 from emu.linux.errors import LinuxError
@@ -67,10 +67,6 @@ def file_mode_words(mode: int) -> str:
     return f"{_FILE_TYPES.get(stat.S_IFMT(mode), hexadecimal(stat.S_IFMT(mode)))}|{octal(mode & 0o7777)}"
 
 
-#: Flags of a signal stack.
-SS_ONSTACK, SS_DISABLE = 1, 2
-
-
 class _SigAction(Layout):
     """struct sigaction of the kernel, as handlers have it."""
 
@@ -92,7 +88,7 @@ class _SigAction(Layout):
 SIGNAL = Scalar("signal", S32, signal_words)
 SIGSET = Scalar("sigset", U64, sigset_words, prints=True)
 SIGACTION = _SigAction()
-_STACK_FLAGS = Bits("SS_", ONSTACK=SS_ONSTACK, DISABLE=SS_DISABLE, width=S32)
+_STACK_FLAGS = Bits("SS_", ONSTACK=SS_ONSTACK, DISABLE=SS_DISABLE, AUTODISARM=SS_AUTODISARM)
 SIGNAL_STACK = Struct(
     "stack_t",
     ss_sp=ADDRESS,

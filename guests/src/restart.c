@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * restart [pair FIRST SECOND]: system calls that a signal interrupts while they wait,
+ * restart [stop | pair FIRST SECOND]: system calls that a signal interrupts while they wait,
  * and that start again where its handler has SA_RESTART.
  *
  * Prints:
@@ -15,8 +15,32 @@
  *
  * With "pair": one read, interrupted by SIGUSR1 and SIGUSR2 at once; FIRST and SECOND
  * are 1 for SA_RESTART, 0 without.
+ *
+ * With "stop": calls while which the process is stopped and continued, which runs no handler, and those that a
+ * handler ends whatever its flags. Prints:
+ *   pause: EINTR, handlers 1
+ *   rt_sigsuspend over an ignored signal: EINTR, handlers 1
+ *   nanosleep: 0, in time, handlers 0
+ *   clock_nanosleep: 0, in time, handlers 0
+ *   poll without data: 0, in time, handlers 0
+ *   poll: 1, handlers 0
+ *   ppoll over an ignored signal: 1, handlers 0
+ *   select: 1, handlers 0
+ *   futex with a timeout: ETIMEDOUT, in time, handlers 0
+ *   read: 1, handlers 0
+ *   nanosleep and a handler: EINTR, handlers 1
+ *   what was left: ok
+ *   poll and a handler: EINTR, handlers 1
+ *   futex with a timeout and a handler: EINTR, handlers 1
+ *   data before the signal: 1, handlers 1
  */
 #include "thread.h"
+
+#define SIGCHLD 17
+#define SIGCONT 18
+#define SIGSTOP 19
+#define ETIMEDOUT_ 110
+#define MS 1000000UL
 
 #define NR_NANOSLEEP 35
 #define NR_TGKILL 234
@@ -220,6 +244,99 @@ static void pair(int first, int second)
 	wait_for(child);
 }
 
+/* ---- stop ---- */
+
+static long parent;
+
+/* In a child: stops the parent for a while. */
+static void stops(void)
+{
+	nap();
+	sys_kill(parent, SIGSTOP);
+	nap();
+	sys_kill(parent, SIGCONT);
+	nap();
+}
+
+static u64 now(void)
+{
+	u64 time[2];
+
+	syscall3(228, 1, (u64)time, 0); /* clock_gettime(CLOCK_MONOTONIC) */
+	return time[0] * 1000 * MS + time[1];
+}
+
+static void in_time(const char *what, long value, u64 since, u64 at_least)
+{
+	const char *name = value == -ETIMEDOUT_ ? "ETIMEDOUT" : value ? result_name(value) : "0";
+
+	print("%s: %s, %s, handlers %d\n", what, name, now() - since >= at_least ? "in time" : "EARLY", handlers);
+}
+
+#define DURING(action, call)                                                                     \
+	do {                                                                                     \
+		long child;                                                                      \
+		begin(SA_RESTART);                                                               \
+		CHILD(child) {                                                                   \
+			action;                                                                  \
+		}                                                                                \
+		call;                                                                            \
+		wait_for(child);                                                                 \
+	} while (0)
+
+static void stopped(void)
+{
+	u64 chld = 1UL << (SIGCHLD - 1), none = 0, long_time[2] = { 0, 150 * MS }, start, left[2];
+	struct { int fd; short events, revents; } polled = { data[0], 1, 0 };
+	int *word = anonymous(PAGE_SIZE, MAP_SHARED);
+	u64 set;
+	char byte;
+
+	DURING((stops(), sys_kill(parent, SIGUSR1)), result("pause", syscall3(34, 0, 0, 0)));
+	must(sys_rt_sigprocmask(SIG_BLOCK, &chld, NULL), "rt_sigprocmask");
+	sys_kill(parent, SIGCHLD);
+	DURING((nap(), sys_kill(parent, SIGUSR1)),
+	       result("rt_sigsuspend over an ignored signal", syscall3(130, (u64)&none, 8, 0)));
+	start = now();
+	DURING(stops(), in_time("nanosleep", syscall3(NR_NANOSLEEP, (u64)long_time, 0, 0), start, 150 * MS));
+	start = now();
+	DURING(stops(), in_time("clock_nanosleep", syscall6(230, 1, 0, (u64)long_time, 0, 0, 0), start, 150 * MS));
+	start = now();
+	DURING(stops(), in_time("poll without data", syscall3(7, (u64)&polled, 1, 150), start, 150 * MS));
+	DURING((stops(), sys_write(data[1], "", 1)), result("poll", syscall3(7, (u64)&polled, 1, 5000)));
+	sys_read(data[0], &byte, 1);
+	sys_kill(parent, SIGCHLD);
+	DURING((nap(), sys_write(data[1], "", 1)),
+	       result("ppoll over an ignored signal", syscall6(271, (u64)&polled, 1, 0, (u64)&none, 8, 0)));
+	sys_read(data[0], &byte, 1);
+	set = 1UL << data[0];
+	DURING((stops(), sys_write(data[1], "", 1)), result("select", syscall6(23, data[0] + 1, (u64)&set, 0, 0, 0, 0)));
+	sys_read(data[0], &byte, 1);
+	start = now();
+	DURING(stops(), in_time("futex with a timeout",
+				syscall6(NR_FUTEX, (u64)word, FUTEX_WAIT, 0, (u64)long_time, 0, 0), start, 150 * MS));
+	DURING((stops(), sys_write(data[1], "", 1)), result("read", sys_read(data[0], &byte, 1)));
+	long_time[0] = 5;
+	DURING((nap(), sys_kill(parent, SIGUSR1)),
+	       result("nanosleep and a handler", syscall3(NR_NANOSLEEP, (u64)long_time, (u64)left, 0)));
+	print("what was left: %s\n", left[0] >= 4 && left[0] <= 5 ? "ok" : "WRONG");
+	DURING((nap(), sys_kill(parent, SIGUSR1)),
+	       result("poll and a handler", syscall3(7, (u64)&polled, 1, 5000)));
+	DURING((nap(), sys_kill(parent, SIGUSR1)),
+	       result("futex with a timeout and a handler",
+		      syscall6(NR_FUTEX, (u64)word, FUTEX_WAIT, 0, (u64)long_time, 0, 0)));
+	begin(0);
+	DURING((nap(), sys_write(data[1], "", 1), sys_kill(parent, SIGUSR1)), {
+		long n;
+
+		on_signal(SIGUSR1, handler, 0, 0);
+		n = sys_read(data[0], &byte, 1);
+		while (!handlers)
+			nap();
+		result("data before the signal", n);
+	});
+}
+
 int main(int argc, char **argv, char **envp)
 {
 	(void)envp;
@@ -230,8 +347,13 @@ int main(int argc, char **argv, char **envp)
 		pair(atou64(argv[2]), atou64(argv[3]));
 		return 0;
 	}
+	if (argc == 2 && !strcmp(argv[1], "stop")) {
+		parent = sys_getpid();
+		stopped();
+		return 0;
+	}
 	if (argc > 1)
-		usage("restart [pair FIRST SECOND]");
+		usage("restart [stop | pair FIRST SECOND]");
 	reads("read", SA_RESTART);
 	reads("read without SA_RESTART", 0);
 	waits();

@@ -353,6 +353,31 @@ def an_object_that_does_not_know_its_mapping(state: State) -> tuple[Callable[[],
     ]
 
 
+@corruption
+def a_mapping_whose_address_space_has_died(state: State) -> tuple[Callable[[], object], list[str]]:
+    context = state.mm.context
+    dead = AddressSpace(context, "dead")
+    vma = state.mm.vmas.find(SHARED)
+    assert vma is not None and vma.page_cache is not None
+    mappings, copy = vma.page_cache.mappings, vma.copy(vma.start, vma.end)
+    dead.put()
+    mappings[copy] = dead
+    return lambda: mappings.pop(copy), [
+        f"an object is mapped at {SHARED:#x} of dead, an address space that has died",
+    ]
+
+
+@corruption
+def a_mapping_that_its_address_space_does_not_know(state: State) -> tuple[Callable[[], object], list[str]]:
+    vma = state.mm.vmas.find(SHARED)
+    assert vma is not None and vma.page_cache is not None
+    mappings, copy = vma.page_cache.mappings, vma.copy(vma.start, vma.end)
+    mappings[copy] = state.mm
+    return lambda: mappings.pop(copy), [
+        f"an object is mapped at {SHARED:#x} of calls, which does not know of it",
+    ]
+
+
 @pytest.fixture(scope="module")
 def state() -> Iterator[State]:
     """One machine for all: each corruption is undone, and in the end nothing is left of them."""

@@ -20,9 +20,46 @@ two at once: 21
 """
 
 
+#: Of ``restart stop``.
+STOPPED = """pause: EINTR, handlers 1
+rt_sigsuspend over an ignored signal: EINTR, handlers 1
+nanosleep: 0, in time, handlers 0
+clock_nanosleep: 0, in time, handlers 0
+poll without data: 0, in time, handlers 0
+poll: 1, handlers 0
+ppoll over an ignored signal: 1, handlers 0
+select: 1, handlers 0
+futex with a timeout: ETIMEDOUT, in time, handlers 0
+read: 1, handlers 0
+nanosleep and a handler: EINTR, handlers 1
+what was left: ok
+poll and a handler: EINTR, handlers 1
+futex with a timeout and a handler: EINTR, handlers 1
+data before the signal: 1, handlers 1
+"""
+
+
 @needs_host
 def test_what_the_host_does() -> None:
     assert native(guests.path("restart")) == (EXPECTED, "", 0, "")
+    assert native(guests.path("restart"), ["stop"]) == (STOPPED, "", 0, "")
+
+
+@pytest.mark.parametrize("options", [{}, *({"cpus": n, "turn": 700} for n in (1, 2, 4))])
+def test_calls_go_on_where_no_handler_runs(machine: MakeMachine, options: dict[str, object]) -> None:
+    assert machine(**options).outcome("restart", "stop") == (STOPPED, "", 0, "")
+
+
+def test_a_call_that_goes_on_under_strace(machine: MakeMachine) -> None:
+    """The call is shown again after the signal."""
+    booted = machine()
+    lines: list[str] = []
+    booted.kernel.tracer = Strace(booted.kernel, lines.append)
+    assert booted.outcome("restart", "stop").stdout == STOPPED
+    first = [line for line in lines if line.startswith("[pid 100]")]
+    at = next(i for i, line in enumerate(first) if "SIGSTOP" in line and "nanosleep" in first[i - 1])
+    assert first[at + 1].startswith("[pid 100] nanosleep(")
+    assert "SIGCHLD" not in first[at + 1]
 
 
 @pytest.mark.parametrize("options", [{}, {"tlb": "textbook"}, *({"cpus": n, "turn": 700} for n in (1, 2, 4))])
