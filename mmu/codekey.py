@@ -1,8 +1,9 @@
 """The key of a module's object code: a digest of everything that decides it, and of nothing else.
 
 That is, from the entry points on: the bytecode of each native function that they reach, whether it is inlined, and the
-values of the constants, enumerations and records that it names; then the compiler and its libraries, the interpreter
-and the CPU.  No list of files is kept: a function that is not reached, a comment or a docstring makes no difference.
+values of the constants, enumerations and records that it names; then the compiler and its libraries, Unicorn, the
+interpreter and the CPU.  No list of files is kept: a function that is not reached, a comment or a docstring makes no
+difference.
 """
 
 from __future__ import annotations
@@ -37,9 +38,11 @@ def key(module: ModuleType) -> str:
         digest.update(path.read_bytes())
     import llvmlite  # late: reference mode has no use for it
     import llvmlite.binding as llvm
+    import unicorn
 
+    versions = llvmlite.__version__, unicorn.__version__, sys.version
     features = llvm.get_host_cpu_features().flatten()
-    for fact in (llvmlite.__version__, sys.version, llvm.get_host_cpu_name(), features, *facts(module)):
+    for fact in (*versions, llvm.get_host_cpu_name(), features, *facts(module)):
         digest.update(fact.encode() + b"\0")
     return digest.hexdigest()[:32]
 

@@ -10,11 +10,8 @@ from __future__ import annotations
 import ast
 import ctypes
 import functools
-import hashlib
 import importlib
 import inspect
-import json
-import pathlib
 import textwrap
 from collections.abc import Collection
 from enum import EnumType
@@ -32,6 +29,7 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 from mmu import native
+from mmu.codecache import ObjectCode
 from mmu.codekey import key
 from mmu.native import EntryPoint, Inlining, entry_points, global_names, is_native, is_record
 
@@ -318,8 +316,8 @@ def _object_code(module: Any) -> bytes:
     return code
 
 
-def main(module_name: str, wanted: str, directory: str) -> None:
-    """Compile every entry point of a module; ``names.json`` tells the loader their symbols in ``code.o``.
+def main(module_name: str, wanted: str, name: str, fd: str) -> None:
+    """Compile every entry point of a module, and write what a file ``name`` of the cache has to a descriptor.
 
     ``wanted`` is the key under which the code will be kept.  SystemExit if this process finds other sources.
     """
@@ -329,11 +327,10 @@ def main(module_name: str, wanted: str, directory: str) -> None:
     gatherer = cpu_target.target_context._internal_codegen = _Gatherer("unimmu")
     functions = _Functions()
     symbols = {
-        name: _compile_entry(entry, functions.made(entry.function)) for name, entry in entry_points(module).items()
+        entry_name: _compile_entry(entry, functions.made(entry.function))
+        for entry_name, entry in entry_points(module).items()
     }
     whole = gatherer.take()
     _prepare(whole, symbols.values(), functions.cold)
-    code = _object_code(whole)
-    out = pathlib.Path(directory)
-    (out / "code.o").write_bytes(code)
-    (out / "names.json").write_text(json.dumps({"symbols": symbols, "sha256": hashlib.sha256(code).hexdigest()}))
+    with open(int(fd), "wb") as out:
+        out.write(ObjectCode(symbols, _object_code(whole)).pack(name))

@@ -10,6 +10,10 @@ Python calls the handlers of signals between any two instructions of Python, als
 engine stops where that is exact, and it is raised at the end of the ``with``.  Elsewhere a handler raises where it is
 called, as ever.  Only the main thread has handlers; what was installed before is called, and is installed again in the
 end.
+
+Engines may run in several threads, one guard for each; what one has installed in the main thread passes on all that is
+of other threads.  There a callback that has no room to begin is told by the hook of before, as ever: the room that
+``with`` makes sure of is what keeps this from happening.
 """
 
 from __future__ import annotations

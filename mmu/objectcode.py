@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-import functools
-import hashlib
 import importlib
-import json
 import os
 import pathlib
-import shutil
-import subprocess
 import sys
-import tempfile
 import weakref
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from mmu.codecache import CacheUnusable, CodeCache, ObjectCode, cache_directory
 from mmu.codekey import key
 from mmu.native import CTYPES, EntryPoint, entry_points, reference_mode
+from mmu.once import Once
 
 if TYPE_CHECKING:
     from mmu.guard import Guard
@@ -50,7 +47,6 @@ class Library:
         self.mode = mode
         self.functions: dict[str, Function] = {}
         self.guards: weakref.WeakValueDictionary[int, Guard] = weakref.WeakValueDictionary()
-        self._keep: list[Any] = []
 
     def __getitem__(self, name: str) -> Function:
         return self.functions[name]
@@ -97,61 +93,71 @@ def _guarded(function: Any, library: Library) -> Any:
     return call
 
 
-def cache_directory() -> pathlib.Path:
-    """``$UNIMMU_CACHE_DIR``, or ``unimmu`` below ``$XDG_CACHE_HOME`` or ``~/.cache``."""
-    chosen = os.environ.get("UNIMMU_CACHE_DIR")
-    if chosen:
-        return pathlib.Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return pathlib.Path(base) / "unimmu" if base else pathlib.Path(os.path.expanduser("~")) / ".cache" / "unimmu"
+def _file_name(module_name: str, wanted: str) -> str:
+    return f"{module_name}-{wanted}.code"
 
 
-def _compile(module: str, wanted: str, target: pathlib.Path) -> pathlib.Path:
-    """Compile in a child process into ``target`` (atomically), or a temporary directory where that cannot be
-    written.
-    """
-    print(f"unimmu: compiling {module} (once; kept in {target.parent}) ...", file=sys.stderr, flush=True)
+def _kept(module: ModuleType, wanted: str) -> ObjectCode:
+    """The object code of a module, out of the cache, or compiled now and put there."""
+    name = _file_name(module.__name__, wanted)
+    directory = cache_directory()
+    if directory is None:
+        _say_once("unimmu: there is no home directory to keep object code in; compiling for this run only")
+        return _compiled(module, wanted, "for this run only")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        work = pathlib.Path(tempfile.mkdtemp(prefix=".compile-", dir=target.parent))
-    except OSError as error:
-        print(
-            f"unimmu: {target.parent} cannot be written ({error.strerror}); compiling for this run only",
-            file=sys.stderr,
-        )
-        work = target = pathlib.Path(tempfile.mkdtemp(prefix="unimmu-"))
+        cache = CodeCache(directory)
+    except CacheUnusable as why:
+        _say_once(f"unimmu: {why}; compiling for this run only")
+        return _compiled(module, wanted, "for this run only")
+    with cache:
+        found = cache.read(name)
+        if found is None or not found.symbols.keys() >= entry_points(module).keys():
+            found = _compiled(module, wanted, f"once; kept in {directory}")
+            try:
+                cache.write(name, found.pack(name))
+            except OSError as error:
+                _say_once(f"unimmu: {directory} cannot be written ({error.strerror}); compiling for this run only")
+    return found
+
+
+@Once
+def _say_once(line: str) -> None:
+    _say(line)
+
+
+def _say(line: str) -> None:
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):  # nobody listens
+            print(line.encode("ascii", "backslashreplace").decode(), file=sys.stderr, flush=True)
+
+
+def _compiled(module: ModuleType, wanted: str, how: str) -> ObjectCode:
+    """Compile in a child process, which writes to memory that we share with it.  :class:`CompileError`."""
+    import subprocess  # late: most runs compile nothing
+
+    _say(f"unimmu: compiling {module.__name__} ({how}) ...")
     root = str(pathlib.Path(__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    environment = {**os.environ, "PYTHONPATH": path}
+    # the child imports nothing out of the current directory
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1", "PYTHONIOENCODING": "utf-8"}
     environment.pop("NUMBA_DISABLE_JIT", None)
     program = "import sys; from mmu.compiler import main; main(*sys.argv[1:])"
-    command = [sys.executable, *["-O"] * sys.flags.optimize, "-c", program, module, wanted, str(work)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        shutil.rmtree(work, ignore_errors=True)
-        raise CompileError(f"compiling {module} failed:\n{done.stderr.strip()}")
-    if work != target:
-        try:
-            work.rename(target)
-        except OSError:  # somebody else was faster, or a broken one stands there
-            if _read(target) is not None:
-                shutil.rmtree(work)
-            else:
-                shutil.rmtree(target)
-                work.rename(target)
-    return target
-
-
-def _read(directory: pathlib.Path) -> tuple[dict[str, str], bytes] | None:
-    """The symbols of the entry points, and the object code; None where something is missing or damaged."""
-    try:
-        index: dict[str, Any] = json.loads((directory / "names.json").read_text())
-        code = (directory / "code.o").read_bytes()
-        if hashlib.sha256(code).hexdigest() != index["sha256"]:
-            return None
-        return dict(index["symbols"]), code
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # also JSON, but not ours
-        return None
+    name = _file_name(module.__name__, wanted)
+    with open(os.memfd_create("unimmu"), "rb") as out:
+        fd = out.fileno()
+        command = [sys.executable, *["-O"] * sys.flags.optimize, "-c", program, module.__name__, wanted, name, str(fd)]
+        done = subprocess.run(
+            command, env=environment, pass_fds=[fd], stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8",
+            errors="backslashreplace", check=False,
+        )  # fmt: skip
+        if done.returncode != 0:
+            why = done.stderr.strip() or f"the compiler ended with status {done.returncode}"
+            raise CompileError(f"compiling {module.__name__} failed:\n{why}")
+        out.seek(0)
+        made = ObjectCode.unpack(name, out.read())
+    if made is None:
+        raise CompileError(f"compiling {module.__name__} gave no object code:\n{done.stderr.strip()}")
+    return made
 
 
 def _load_native(module: ModuleType) -> Library:
@@ -161,34 +167,27 @@ def _load_native(module: ModuleType) -> Library:
         wanted = key(module)
     except ModuleNotFoundError as error:
         raise CompileError(str(error)) from None
-    directory = cache_directory() / f"{module.__name__}-{wanted}"
-    found = _read(directory)
-    if found is None:
-        compiled = _compile(module.__name__, wanted, directory)
-        found = _read(compiled)
-        if compiled != directory:
-            shutil.rmtree(compiled)
-    if found is None:
-        raise CompileError(f"the object code of {module.__name__} in {directory} cannot be read back")
-    symbols, code = found
+    made = _kept(module, wanted)
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_default_triple().create_target_machine()
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-    engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(code))
+    engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(made.code))
     engine.finalize_object()
     library = Library("native")
-    library._keep.append(engine)
     for name, entry in entry_points(module).items():
-        address = engine.get_function_address(symbols[name])
+        address = engine.get_function_address(made.symbols[name])
         if not address:
-            raise CompileError(f"{module.__name__}.{name} is missing from its object code in {directory}")
-        library.functions[name] = Function(address, entry.prototype()(address))
+            raise CompileError(f"{module.__name__}.{name} is missing from its object code")
+        library.functions[name] = Function(address, entry.prototype()(address), engine)
     return library
 
 
-@functools.cache
+@Once
 def load(module_name: str) -> Library:
-    """The entry points of a module, in the mode that the environment asks for.  Raises :class:`CompileError`."""
+    """The entry points of a module, in the mode that the environment asks for.  Raises :class:`CompileError`.
+
+    Each is loaded once a process: hooks have its addresses, and the engine that holds its code must not go.
+    """
     module = importlib.import_module(module_name)
     return _reference(module) if reference_mode() else _load_native(module)

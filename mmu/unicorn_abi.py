@@ -7,7 +7,6 @@ engine and raises :class:`UnicornMismatch`, which names what it did not find, be
 from __future__ import annotations
 
 import ctypes
-import functools
 import os
 import sys
 import time
@@ -19,6 +18,7 @@ from unicorn.unicorn_const import UC_CTL_IO_WRITE, UC_CTL_TLB_FLUSH, UC_ERR_EXCE
 from unicorn.unicorn_py3.unicorn import uclib
 
 from mmu.guard import Guard
+from mmu.once import Once
 
 UNICORN_VERSION = "2.1.4"
 #: ``uc_struct.invalid_addr``: the exact address of the access that ended emu_start with UC_ERR_EXCEPTION.
@@ -233,7 +233,7 @@ def _peek(address: int) -> int | None:
         os.close(writer)
 
 
-@functools.cache
+@Once
 def self_test() -> None:
     """Exercise every private offset and symbol once a process.  :class:`UnicornMismatch` if one is not as expected."""
     _expect(unicorn.__version__ == UNICORN_VERSION, f"the release {UNICORN_VERSION}")

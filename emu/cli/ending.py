@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from emu.cli.streams import Cause
+from emu.cli.streams import Cause, Stopper
 from emu.kernel.sched import StopReason
 from emu.kernel.signal_state import (
     BUS_ADRERR,
@@ -76,12 +76,14 @@ class Ending:
     lines: list[str] = field(default_factory=list)
 
 
-def ending_of(machine: Machine, first: Task, reason: StopReason, cause: Cause | None, deaths: Deaths) -> Ending:
+def ending_of(machine: Machine, first: Task, reason: StopReason, stopper: Stopper, deaths: Deaths) -> Ending:
     """What became of the run whose first process was ``first``."""
+    cause = stopper.cause
     if cause is not None:
-        return Ending(_CAUSE_STATUS[cause], cause.name.lower(), [f"{_STOPPED[cause]}: {'; '.join(_shown(machine))}"])
+        shown = "; ".join(_shown(machine, stopper.doing))
+        return Ending(_CAUSE_STATUS[cause], cause.name.lower(), [f"{_STOPPED[cause]}: {shown}"])
     if reason == StopReason.IDLE:
-        lines = _shown(machine)
+        lines = _shown(machine, stopper.doing)
         lines.append("every process waits, and nothing is left that could wake one")
         return Ending(IDLE, "idle", lines)
     status = exit_status(first.exit_code)
@@ -97,15 +99,18 @@ def _name(task: Task) -> str:
     return f"{task.tgid} ({task.comm})"
 
 
-def _shown(machine: Machine) -> list[str]:
+def _shown(machine: Machine, doing: str) -> list[str]:
     """What each living process is doing; of many, only the first ones."""
     tasks = machine.tasks
-    shown = [f"{_name(task)} {_activity(machine, task)}" for task in tasks[:_MOST_SHOWN]]
+    shown = [f"{_name(task)} {_activity(machine, task, doing)}" for task in tasks[:_MOST_SHOWN]]
     return shown + ([f"and {len(tasks) - _MOST_SHOWN} more"] if len(tasks) > _MOST_SHOWN else [])
 
 
-def _activity(machine: Machine, task: Task) -> str:
-    """What a living process is doing: its leader, or its first thread if the leader has ended."""
+def _activity(machine: Machine, task: Task, doing: str) -> str:
+    """What a living process is doing: its leader, or its first thread if the leader has ended.
+
+    ``doing`` is what the one that waits for the host does there.
+    """
     if not task.alive:
         task = next(iter(task.group.threads.values()))
     if task.syscall is not None:
@@ -113,5 +118,5 @@ def _activity(machine: Machine, task: Task) -> str:
         call = machine.kernel.entry.lookup(number)
         return f"waits in {call.name if call else number}"
     if machine.kernel.current is task:
-        return "reads its input"
+        return doing
     return f"runs at {task.rip:#x}"

@@ -46,8 +46,8 @@ def build_machine(arguments: argparse.Namespace, stopper: Stopper, log: Callable
             la57=arguments.la57,
             hugepages=arguments.hugepages,
             stdin=stdin,
-            stdout=HostOutput(sys.stdout, "standard output"),
-            stderr=HostOutput(sys.stderr, "standard error"),
+            stdout=HostOutput(sys.stdout, "standard output", stopper),
+            stderr=HostOutput(sys.stderr, "standard error", stopper),
             log=log,
         )
     except (ValueError, MemoryError) as error:
@@ -89,6 +89,7 @@ def start_program(machine: Machine, arguments: argparse.Namespace) -> tuple[Task
             raise UsageError(f"--file {error}") from None
     environment = parse_environment(arguments.env)
     name: str = arguments.program
+    words = list(map(os.fsencode, arguments.arguments))  # the very bytes, whatever the locale
     try:
         program = _checked(machine, name)
     except LaunchError as error:
@@ -98,11 +99,11 @@ def start_program(machine: Machine, arguments: argparse.Namespace) -> tuple[Task
             known = ", ".join(guests.NAMES)
             raise LaunchError(f"{error}, and no program of that name comes with unimmu ({known})", 127) from None
         path = machine.install(guests.path(name))
-        return machine.spawn(path, arguments.arguments, environment, in_guest=True), path
+        return machine.spawn(path, words, environment, in_guest=True), path
     if not program.stat().st_mode & 0o111:
         raise LaunchError(f"{name}: is not executable (chmod +x makes it so)", 126)
     try:
-        return machine.spawn(name, arguments.arguments, environment), f"/bin/{program.name}"
+        return machine.spawn(name, words, environment), f"/bin/{program.name}"
     except LaunchError as error:
         if error.status == 127:  # the program is there, so it is what runs it that is not
             why = _missing_interpreter(program, error)

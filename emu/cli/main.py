@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 
 from emu.cli.arguments import Parser, UsageError
-from emu.cli.messages import complain, version
+from emu.cli.messages import complain, complain_lines, version
 
 #: name -> (module with ``add_arguments(parser)`` and ``run(arguments) -> int``, what it is for)
 COMMANDS = {
@@ -42,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is not None:
         return _main(list(argv))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # there are characters that not every locale has
     status = _main(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -75,7 +77,7 @@ def _main(words: list[str]) -> int:
         complain(f"{name}: interrupted")
         return INTERRUPTED
     except OSError as error:
-        if error.filename is None and error.errno in _WRITE_ERRORS:
+        if error.filename is None and error.errno in _WRITE_ERRORS and not _outside(error):
             _throw_stdout_away()
             complain(f"{name}: standard output cannot be written: {error.strerror}")
             return OUTPUT_FAILED
@@ -122,14 +124,37 @@ def _throw_stdout_away() -> None:
 
 
 def _our_fault(name: str, error: Exception) -> int:
+    outside = _outside(error)
     if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] not in _OUR_PACKAGES:
-        complain(f"{name}: the Python package {error.name} is needed, but is not installed")
+        who = f" by {outside}" if outside else ""
+        complain(f"{name}: the Python package {error.name} is needed{who}, but is not installed")
     elif type(error).__name__ in _SPEAK_FOR_THEMSELVES:
-        complain(f"{name}: {error}")
+        complain_lines(f"{name}: {error}")
     elif sys.stderr is not None:
-        traceback.print_exception(error)
-        complain(f"{name}: this is a bug in unimmu {version()}; please report it, with the lines above")
+        import traceback
+
+        complain_lines("".join(traceback.format_exception(error)).rstrip())
+        if outside:
+            complain(
+                f"{name}: this happened in {outside}, which is not part of unimmu; the lines above are for its author"
+            )
+        else:
+            complain(f"{name}: this is a bug in unimmu {version()}; please report it, with the lines above")
     return INTERNAL
+
+
+def _outside(error: BaseException) -> str:
+    """The Python module of another distribution's kernel module that an exception came out of or through; else ""."""
+    from importlib.metadata import entry_points
+
+    roots = {point.module.partition(".")[0] for point in entry_points(group="unimmu.modules")} - {*_OUR_PACKAGES}
+    found, at = "", error.__traceback__
+    while at is not None:
+        module = str(at.tb_frame.f_globals.get("__name__"))
+        if module.partition(".")[0] in roots:
+            found = f"{module} ({at.tb_frame.f_code.co_filename}:{at.tb_lineno})"
+        at = at.tb_next
+    return found
 
 
 if __name__ == "__main__":

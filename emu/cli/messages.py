@@ -3,15 +3,40 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from typing import TextIO
 
 
-def complain(line: str) -> None:
-    """Print a line on stderr, if anybody still listens there."""
-    if sys.stderr is not None:
-        try:
+def complain(line: str, listens: Callable[[int], bool] | None = None) -> None:
+    """Print a line on stderr, if anybody still listens there; ``listens`` is asked whether the descriptor is read.
+
+    What a terminal would obey is escaped: files, guests and modules choose their names themselves.
+    """
+    if sys.stderr is None:
+        return
+    if not line.isprintable():
+        from emu.linux.event_kind import printable
+
+        line = printable(line)
+    try:
+        if listens is None or listens(_descriptor(sys.stderr)):
             print(line, file=sys.stderr, flush=True)
-        except OSError:
-            pass  # nowhere left to complain
+    except OSError:
+        pass  # nowhere left to complain
+
+
+def complain_lines(text: str, listens: Callable[[int], bool] | None = None) -> None:
+    """:func:`complain` of each line of a text that has several."""
+    for line in text.split("\n"):
+        complain(line, listens)
+
+
+def _descriptor(stream: TextIO) -> int:
+    """Its descriptor; -1 if it is no file."""
+    try:
+        return stream.fileno()
+    except (OSError, ValueError):
+        return -1
 
 
 def version() -> str:

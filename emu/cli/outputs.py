@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
+import stat
+import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from emu.cli.arguments import UsageError
 from emu.cli.ending import Deaths
 from emu.cli.messages import complain, version
+from emu.cli.streams import Stopper
 from emu.kernel.task import Task
 from emu.kernel.tracer import Tracer
 from emu.machine import Machine
@@ -17,33 +22,68 @@ if TYPE_CHECKING:
     from emu.trace.recorder import Recorder
 
 
+#: How often it is looked whether somebody has opened a FIFO, and how long a reader has when the run has ended.
+_PAUSE_S, _GRACE_S = 0.05, 1.0
+
+
+class Unread(Exception):
+    """Nobody has opened a FIFO for reading before the run was to end; the message says which."""
+
+
 class OutputFile:
     """A file that is opened before the run, so that a wrong name is reported at once (:class:`UsageError`).
 
-    An error in the middle (disk full) is reported once; what comes later is thrown away.
+    An error in the middle (disk full) is reported once; what comes later is thrown away.  So is it where a reader of a
+    pipe does not read, and the run is to end: no write blocks for longer than the ``stopper`` allows.
     """
 
-    def __init__(self, path: str, option: str) -> None:
+    def __init__(self, path: str, option: str, stopper: Stopper) -> None:
+        """:class:`Unread` if it is a FIFO that nobody opens."""
         self.name = f"{option} {path}"
         self.failed = False
+        #: Whether it was given up because nobody reads.
+        self.unread = False
+        self._stopper = stopper
         try:
-            self._file = open(path, "wb", buffering=0)  # noqa: SIM115
+            self._fd = self._opened(path)
         except (OSError, ValueError) as error:
             raise UsageError(f"{self.name}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
+
+    def _opened(self, path: str) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+        while True:
+            try:
+                return os.open(path, flags, 0o666)
+            except OSError as error:
+                if error.errno != errno.ENXIO or not stat.S_ISFIFO(os.stat(path).st_mode):
+                    raise
+            if self._stopper.seconds_left() <= 0:
+                raise Unread(f"{self.name}: nobody reads it")
+            time.sleep(_PAUSE_S)
+
+    def empty(self) -> None:
+        """Throw away what a file had before."""
+        if stat.S_ISREG(os.fstat(self._fd).st_mode):
+            os.ftruncate(self._fd, 0)
 
     def write(self, data: bytes) -> None:
         """Write all of ``data``."""
         view = memoryview(data)
         try:
-            while view and not self.failed:
-                view = view[self._file.write(view) or 0 :]
+            while view and not (self.failed or self.unread):
+                try:
+                    view = view[os.write(self._fd, view) :]
+                except BlockingIOError:
+                    if not self._stopper.waits_for_reader(self._fd, _GRACE_S):
+                        self.unread = True
+                        complain(f"unimmu run: {self.name}: nobody reads it; the file is not complete")
         except OSError as error:
             self._fail(error)
 
     def close(self) -> None:
         """No more is to come."""
         try:
-            self._file.close()
+            os.close(self._fd)
         except OSError as error:
             self._fail(error)
 
@@ -53,40 +93,88 @@ class OutputFile:
         self.failed = True
 
 
+def check_that_they_differ(arguments: argparse.Namespace) -> None:
+    """:class:`UsageError` where two options name one file, which would hold a mixture."""
+    seen: dict[object, str] = {}
+    for option, path in _given(arguments):
+        file = _identity(path)
+        if file in seen:
+            raise UsageError(f"{option} {path}: {seen[file]} writes to the same file")
+        if file is not None:
+            seen[file] = f"{option} {path}"
+
+
+def _given(arguments: argparse.Namespace) -> list[tuple[str, str]]:
+    given = (("--json", arguments.json), ("-o", arguments.strace_file), ("--trace", arguments.trace))
+    return [(option, path) for option, path in given if path]
+
+
+def _identity(path: str) -> object:
+    """What two names of one file have in common; None for a device, which keeps nothing."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):  # not there yet
+        return os.path.realpath(path) if "\0" not in path else path
+    return None if stat.S_ISCHR(found.st_mode) else (found.st_dev, found.st_ino)
+
+
 class Outputs:
     """All of a run's files and tracers."""
 
-    def __init__(self, machine: Machine, first: Task, path: str, arguments: argparse.Namespace) -> None:
-        """Open the files and attach the tracers to the machine, where ``first`` is about to run ``path``."""
+    def __init__(
+        self, machine: Machine, first: Task, path: str, arguments: argparse.Namespace, stopper: Stopper
+    ) -> None:
+        """Open the files and attach the tracers to the machine, where ``first`` is about to run ``path``.
+
+        :class:`Unread` if the run is over before somebody has opened a FIFO.
+        """
         self.deaths = Deaths()
-        self.files: list[OutputFile] = []
-        self.json = self._open(arguments.json, "--json") if arguments.json else None
+        self._files: dict[str, OutputFile] = {}
+        self._stopper = stopper
+        stopper.begin()
+        try:
+            for option, name in _given(arguments):
+                self._files[option] = OutputFile(name, option, stopper)
+        except BaseException:
+            self.close()
+            raise
+        for file in self._files.values():
+            file.empty()
+        self.json = self._files.get("--json")
         tracers: list[Tracer] = [self.deaths]
         self._recorder: Recorder | None = None
         if arguments.strace:
-            tracers.append(self._strace(machine, arguments.strace_file))
+            tracers.append(self._strace(machine))
         if arguments.trace:
             self._recorder = self._record(machine, first, arguments)
             tracers.append(self._recorder)
         machine.kernel.tracer = tracers[0] if len(tracers) == 1 else _fanout(tracers)
         machine.kernel.tracer.exec(first, path, first.argv)
 
-    def _open(self, path: str, option: str) -> OutputFile:
-        file = OutputFile(path, option)
-        self.files.append(file)
-        return file
-
     def __enter__(self) -> Outputs:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        for file in self.files:
+        self.close()
+
+    def close(self) -> None:
+        """No more is to come."""
+        for file in self._files.values():
             file.close()
 
     @property
     def failed(self) -> bool:
         """Whether a file could not be written."""
-        return any(file.failed for file in self.files)
+        return any(file.failed for file in self._files.values())
+
+    @property
+    def unread(self) -> bool:
+        """Whether a file was given up because nobody read it."""
+        return any(file.unread for file in self._files.values())
+
+    def listens(self, fd: int) -> bool:
+        """Whether somebody reads a standard stream, until a second after the end of the run."""
+        return self._stopper.waits_for_reader(fd, _GRACE_S)
 
     def finish(self) -> None:
         """The run is over: write what is still buffered."""
@@ -95,18 +183,18 @@ class Outputs:
 
     # -- tracers, imported only where they are asked for -----------------------------------------------------------
 
-    def _strace(self, machine: Machine, path: str | None) -> Tracer:
+    def _strace(self, machine: Machine) -> Tracer:
         from emu.trace.strace import Strace
 
-        if path is None:
-            return Strace(machine.kernel, complain)
-        file = self._open(path, "-o")
+        file = self._files.get("-o")
+        if file is None:
+            return Strace(machine.kernel, lambda line: complain(line, self.listens))
         return Strace(machine.kernel, lambda line: file.write(f"{line}\n".encode("utf-8", "surrogateescape")))
 
     def _record(self, machine: Machine, first: Task, arguments: argparse.Namespace) -> Recorder:
         from emu.trace.recorder import Recorder
 
-        file = self._open(arguments.trace, "--trace")
+        file = self._files["--trace"]
         command = [argument.decode("utf-8", "backslashreplace") for argument in first.argv]
         accesses: bool = arguments.trace_accesses
         return Recorder(

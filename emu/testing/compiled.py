@@ -12,7 +12,7 @@ import unittest
 from pathlib import Path
 
 import guests.build as build
-from mmu.objectcode import cache_directory
+from mmu.codecache import cache_directory, make_directory
 
 _HERE = Path(__file__).resolve().parent / "include"
 _GUEST_HEADERS = Path(build.__file__).resolve().parent / "include"
@@ -35,7 +35,8 @@ def compile_guest(source: str, path: Path | None = None) -> Path:
     with musl where musl-gcc is there, else with the host's libc.  ``#include <unimmu.h>`` goes with both.  The program
     is kept in unimmu's cache directory, by all that it is made of.
 
-    NoCompiler if there is no compiler, GuestBuildError if it refuses the source.
+    NoCompiler if there is no compiler, GuestBuildError if it refuses the source, or if the user has no
+    cache directory.
 
     >>> program = compile_guest("int main(void) { return 7; }")
     >>> GuestMachine().run_guest(program).status
@@ -47,7 +48,10 @@ def compile_guest(source: str, path: Path | None = None) -> Path:
     if compiler is None:
         raise NoCompiler("this guest is C source, and there is no gcc on the PATH to compile it")
     flags = (*_FLAGS, f"-I{_HERE}", *((f"-I{_GUEST_HEADERS}", *_BARE) if bare else ("-static",)))
-    target = cache_directory() / "guests" / _digest(source, compiler, flags)
+    cache = cache_directory()
+    if cache is None:
+        raise GuestBuildError("there is no home directory to keep compiled guests in (UNIMMU_CACHE_DIR names another)")
+    target = cache / "guests" / _digest(source, compiler, flags)
     if not target.exists():
         _compile(source, path, [compiler, *flags], target)
     return target
@@ -65,7 +69,7 @@ def _digest(source: str, compiler: str, flags: tuple[str, ...]) -> str:
 
 def _compile(source: str, path: Path | None, command: list[str], target: Path) -> None:
     __tracebackhide__ = True
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(target.parent)
     name = "guest.c" if path is None else str(path)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         file, program = Path(scratch) / "guest.c", Path(scratch) / "guest"

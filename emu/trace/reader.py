@@ -44,10 +44,12 @@ class TraceReader:
             raise TraceError(f"{self.name}: the file is empty")
         header = _parse(first)
         if header is None or header.get("format") != FORMAT:
-            raise TraceError(f"{self.name}: this is not a trace that `unimmu run --trace` wrote")
+            raise TraceError(f"{self.name}: line 1: this is not a trace that `unimmu run --trace` wrote")
         if header.get("version") != FORMAT_VERSION:
-            found = header.get("version")
-            raise TraceError(f"{self.name}: format version {found} is not known; this unimmu reads {FORMAT_VERSION}")
+            found = f"{header.get('version')!r:.60}"
+            raise TraceError(
+                f"{self.name}: line 1: format version {found} is not known; this unimmu reads {FORMAT_VERSION}"
+            )
         try:
             return read_header(header)
         except EventError as error:

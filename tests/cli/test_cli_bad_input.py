@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import guests
+from emu.linux.event_kind import printable
 from tests.cli.conftest import Unimmu
 
 E_CLASS, E_DATA, E_TYPE, E_MACHINE, E_PHOFF, E_PHENTSIZE, E_PHNUM = 4, 5, 16, 18, 32, 54, 56
@@ -112,7 +113,7 @@ def test_things_that_are_no_program(unimmu: Unimmu, tmp_path: Path, monkeypatch:
     ]:
         ran = unimmu("run", name)
         assert (ran.status, ran.out) == (status, ""), name
-        assert ran.err.startswith(f"unimmu run: {name}: ") and says in ran.err, name
+        assert ran.err.startswith(f"unimmu run: {printable(name)}: ") and says in ran.err, name
         assert ran.err.count("\n") == 1, name
 
 

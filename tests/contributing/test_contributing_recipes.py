@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from mmu.objectcode import cache_directory
+from mmu.codecache import cache_directory
 from tests.docs.pages import ROOT, Block, blocks, commands, is_edit, path_with_tools
 
 PAGE = ROOT / "CONTRIBUTING.md"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -157,6 +159,33 @@ def test_what_native_code_cannot_hold_is_refused(key_of: KeyOf, module: str, old
 def test_a_field_may_have_any_name(key_of: KeyOf) -> None:
     """The bytecode tells names of attributes and of globals alike at first sight."""
     assert key_of("kt_hooks", "from mmu.native import entry", "from mmu.native import entry\nb = []\nBLUE = {}")
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "value"),
+    [
+        ("unicorn", "__version__", "2.1.5"),
+        ("llvmlite", "__version__", "0.1"),
+        ("sys", "version", "3.99.0 (main)"),
+        ("llvmlite.binding", "get_host_cpu_name", lambda: "another"),
+        ("llvmlite.binding", "get_host_cpu_features", lambda: SimpleNamespace(flatten=lambda: "+another")),
+    ],
+)
+def test_what_made_the_code_and_runs_it_is_in_the_key(
+    key_of: KeyOf, monkeypatch: pytest.MonkeyPatch, owner: str, name: str, value: object
+) -> None:
+    before = key_of()
+    monkeypatch.setattr(importlib.import_module(owner), name, value)
+    assert key_of() != before
+
+
+def test_so_is_the_version_of_numba(key_of: KeyOf, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = key_of()
+    (tmp_path / "_version.py").write_text("another")
+    find_spec = importlib.util.find_spec
+    another = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: another if name == "numba" else find_spec(name))
+    assert key_of() != before
 
 
 def test_our_own_hooks() -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -470,3 +471,33 @@ def test_another_start_of_emulation_is_not_hidden() -> None:
     guest.uc.emu_start(begin=CODE, until=0, timeout=0, count=1)
     assert guest["rip"] == CODE + 3
     assert isinstance(guest.uc._unimmu, Mmu)  # type: ignore[attr-defined]
+
+
+def test_each_thread_gets_what_was_raised_in_its_own_engine() -> None:
+    """The main thread runs one too, in the middle of all others, and has its handlers and its hook back afterwards."""
+    got: dict[int, list[str]] = {}
+    together = threading.Barrier(5)
+
+    def work(number: int) -> None:
+        together.wait()
+        said = got[number] = []
+        for turn in range(20):
+            guest = Guest()
+            guest.program(COUNT)
+
+            def broken(*_: object, what: str = f"{number}, {turn}") -> None:
+                raise Broken(what)
+
+            guest.uc.hook_add(UC_HOOK_CODE, broken)
+            try:
+                guest.run()
+            except Broken as error:
+                said.append(str(error))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(1, 5)]
+    for thread in threads:
+        thread.start()
+    work(0)
+    for thread in threads:
+        thread.join()
+    assert got == {number: [f"{number}, {turn}" for turn in range(20)] for number in range(5)}

@@ -1,4 +1,4 @@
-"""The object cache: compiled once, loaded without numba, compiled again where it is damaged."""
+"""Object code: compiled once, loaded without numba, and once a process.  Its files: test_mmu_codecache.py."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 from unicorn import UC_ARCH_X86, UC_MODE_64, Uc
 
 from mmu import objectcode
 from mmu.guard import Guard
-from mmu.objectcode import CompileError, Library, cache_directory
+from mmu.objectcode import CompileError, Library
 
 ROOT = Path(__file__).resolve().parents[2]
 load = objectcode.load.__wrapped__  # without its memory
@@ -64,6 +62,7 @@ def tiny(compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     monkeypatch.syspath_prepend(compiled)
     monkeypatch.setenv("PYTHONPATH", str(compiled))
     monkeypatch.setenv("UNIMMU_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(objectcode, "_say_once", objectcode._say_once.__wrapped__)
     return tmp_path / "cache"
 
 
@@ -76,17 +75,18 @@ def run(directory: Path, program: str) -> subprocess.CompletedProcess[str]:
 
 
 def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objectcode, "_compile", lambda *_: pytest.fail("nothing had to be compiled"))
+    monkeypatch.setattr(objectcode, "_compiled", lambda *_: pytest.fail("nothing had to be compiled"))
 
 
 def works(library: Library) -> None:
     assert library["add_one_to_twice"](1) == 3
 
 
-def entry_directory(cache: Path) -> Path:
-    (directory,) = cache.iterdir()
-    assert directory.name.startswith("tiny-")
-    return directory
+def kept_file(cache: Path) -> Path:
+    """The one file that is there."""
+    (file,) = cache.iterdir()
+    assert file.name.startswith("tiny-")
+    return file
 
 
 # ---- what works
@@ -116,18 +116,19 @@ def test_a_loaded_function(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert library["word_is"](ctypes.addressof(word), 8) is False
 
 
-def test_the_index_tells_the_symbols_and_the_digest(tiny: Path) -> None:
-    directory = entry_directory(tiny)
-    index = json.loads((directory / "names.json").read_text())
-    assert sorted(path.name for path in directory.iterdir()) == ["code.o", "names.json"]
-    assert sorted(index["symbols"]) == ["add_one_to_twice", "word_is"]
-    assert "add_one_to_twice" in index["symbols"]["add_one_to_twice"]
-    assert index["sha256"] == hashlib.sha256((directory / "code.o").read_bytes()).hexdigest()
+def test_a_file_has_the_symbols_and_a_digest(tiny: Path) -> None:
+    file = kept_file(tiny)
+    digest, index, code = file.read_bytes().split(b"\n", 2)
+    assert digest.decode() == hashlib.sha256(index + b"\n" + code).hexdigest()
+    assert code.startswith(b"\x7fELF")
+    symbols = json.loads(index)["symbols"]
+    assert sorted(symbols) == ["add_one_to_twice", "word_is"]
+    assert "add_one_to_twice" in symbols["add_one_to_twice"]
 
 
 def test_sources_that_changed_are_not_compiled(compiled: Path) -> None:
     """The child looks at the files; the key is that of what was imported before."""
-    program = "from mmu.compiler import main; main('tiny', '0' * 32, '.')"
+    program = "from mmu.compiler import main; main('tiny', '0' * 32, 'tiny', '1')"
     done = run(compiled, program)
     assert done.returncode == 1
     assert done.stderr == "the sources of tiny have changed since they were imported, or are others here\n"
@@ -148,115 +149,6 @@ def test_an_interpreter_that_drops_docstrings(tmp_path: Path) -> None:
     assert done.stdout == "9\n", done.stderr
 
 
-# ---- a damaged cache
-
-
-def flip(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
-
-DAMAGE: dict[str, Any] = {
-    "a flipped bit": lambda d: flip(d / "code.o"),
-    "a short object": lambda d: (d / "code.o").write_bytes((d / "code.o").read_bytes()[:100]),
-    "an empty object": lambda d: (d / "code.o").write_bytes(b""),
-    "no object": lambda d: (d / "code.o").unlink(),
-    "no index": lambda d: (d / "names.json").unlink(),
-    "an empty index": lambda d: (d / "names.json").write_text(""),
-    "half an index": lambda d: (d / "names.json").write_text((d / "names.json").read_text()[:40]),
-    "an index of bytes": lambda d: (d / "names.json").write_bytes(b"\xff\xfe\0"),
-    "an index of nothing": lambda d: (d / "names.json").write_text("{}"),
-    "an index that is a list": lambda d: (d / "names.json").write_text("[]"),
-    "an index that is null": lambda d: (d / "names.json").write_text("null"),
-    "an index of numbers": lambda d: (d / "names.json").write_text('{"symbols": 1, "sha256": 2}'),
-    "no digest": lambda d: (d / "names.json").write_text('{"symbols": {"word_is": "x"}}'),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_damage_is_noticed(tiny: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
-    """Whatever is wrong, the answer is to compile."""
-    DAMAGE[damage](entry_directory(tiny))
-
-    class Compiling(Exception):
-        pass
-
-    def compile_it(*_: object) -> None:
-        raise Compiling
-
-    monkeypatch.setattr(objectcode, "_compile", compile_it)
-    with pytest.raises(Compiling):
-        load("tiny")
-
-
-def test_a_damaged_object_is_compiled_again(tiny: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    directory = entry_directory(tiny)
-    flip(directory / "code.o")
-    works(load("tiny"))
-    assert capfd.readouterr().err == f"unimmu: compiling tiny (once; kept in {tiny}) ...\n"
-    assert entry_directory(tiny) == directory, "nothing is left of the damaged one or of the work"
-    works(load("tiny"))
-    assert capfd.readouterr().err == ""
-
-
-def pretend_to_compile(monkeypatch: pytest.MonkeyPatch, good: Path, *, meanwhile: Any = None) -> None:
-    """The compiler's child process is replaced by a copy of what it made before."""
-
-    def run(command: list[str], **_options: object) -> subprocess.CompletedProcess[str]:
-        for path in good.iterdir():
-            shutil.copy(path, command[-1])
-        if meanwhile is not None:
-            meanwhile()
-        return subprocess.CompletedProcess(command, 0, "", "")
-
-    monkeypatch.setattr(subprocess, "run", run)
-
-
-def test_two_processes_compile_at_once(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The slower one takes what the faster one has put there."""
-    directory = entry_directory(tiny)
-    good = tmp_path / "good"
-    directory.rename(good)
-
-    def other_process() -> None:
-        shutil.copytree(good, directory)
-        (directory / "of the other").touch()
-
-    pretend_to_compile(monkeypatch, good, meanwhile=other_process)
-    works(load("tiny"))
-    assert [path.name for path in tiny.iterdir()] == [directory.name]
-    assert (directory / "of the other").exists()
-
-
-# ---- a cache that cannot be written
-
-
-def test_an_unwritable_cache_serves_this_run(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """Below a regular file not even root can make a directory."""
-    (tmp_path / "file").write_text("")
-    cache, temporary = tmp_path / "file" / "cache", tmp_path / "temporary"
-    temporary.mkdir()
-    monkeypatch.setenv("UNIMMU_CACHE_DIR", str(cache))
-    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    pretend_to_compile(monkeypatch, entry_directory(tiny))
-    works(load("tiny"))
-    said = capfd.readouterr().err
-    assert f"unimmu: {cache} cannot be written (Not a directory); compiling for this run only\n" in said
-    assert list(temporary.iterdir()) == [], "nothing is left behind"
-
-
-def test_an_unwritable_cache_for_real(tmp_path: Path) -> None:
-    """As a user meets it: the whole MMU, another process, and it works."""
-    (tmp_path / "cache").write_text("a file, not a directory")
-    done = run(tmp_path, "import mmu; print(mmu.Walker(mmu.PhysicalMemory(4096)))")
-    assert done.returncode == 0, done.stderr
-    assert "compiling mmu.hooks" in done.stderr
-    assert f"unimmu: {tmp_path / 'cache'} cannot be written (File exists); compiling for this run only" in done.stderr
-
-
 # ---- errors
 
 
@@ -270,7 +162,7 @@ def test_an_error_of_the_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(CompileError, match="compiling broken_hooks failed:") as caught:
         load("broken_hooks")
     assert "Unknown attribute 'no_such_attribute'" in str(caught.value)
-    assert list((tmp_path / "cache").iterdir()) == [], "no work directory stays"
+    assert list((tmp_path / "cache").iterdir()) == [], "nothing stays"
 
 
 def test_compiled_code_cannot_call_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,26 +183,6 @@ def test_without_numba(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "numba" else find_spec(name))
     with pytest.raises(CompileError, match="numba is not installed; unimmu needs it once"):
         load("tiny")
-
-
-# ---- where the cache is
-
-
-@pytest.mark.parametrize(
-    ("environment", "directory"),
-    [
-        ({"UNIMMU_CACHE_DIR": "/a/b", "XDG_CACHE_HOME": "/x", "HOME": "/h"}, "/a/b"),
-        ({"XDG_CACHE_HOME": "/x", "HOME": "/h"}, "/x/unimmu"),
-        ({"HOME": "/h"}, "/h/.cache/unimmu"),
-        ({"UNIMMU_CACHE_DIR": "", "XDG_CACHE_HOME": "", "HOME": "/h"}, "/h/.cache/unimmu"),
-    ],
-)
-def test_the_cache_directory(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], directory: str) -> None:
-    for name in ("UNIMMU_CACHE_DIR", "XDG_CACHE_HOME", "HOME"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert cache_directory() == Path(directory)
 
 
 # ---- reference mode

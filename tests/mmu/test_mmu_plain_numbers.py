@@ -16,22 +16,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmu import Access, EventKind
+from mmu import Access, EventKind, objectcode
 from mmu.exact import WINDOW_SHIFT
 from mmu.hooks import PHYSMAP
 from mmu.native import entry_points
-from mmu.objectcode import CompileError, Library, _reference, load
+from mmu.objectcode import CompileError, Library, _reference
 from tests.mmu.hook_world import ADDRESSES, ODD, UPPER, Call, HookWorld
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = ("emu.bench.empty", "emu.hooks", "mmu.batch", "mmu.exact", "mmu.hooks")
+load = objectcode.load.__wrapped__  # without its memory, which may have the other mode
 _UC = UPPER + 6  # nobody looks there
 
 
 @pytest.fixture(autouse=True)
 def native_mode(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NUMBA_DISABLE_JIT", raising=False)
-    load.cache_clear()
 
 
 def everywhere(world: HookWorld) -> list[tuple[int, Access]]:

@@ -11,7 +11,7 @@ import pytest
 
 import emu.testing.machine  # so that the tests within tests do not load it anew
 import guests.build
-from mmu.objectcode import cache_directory
+from mmu.codecache import cache_directory
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFTEST = """

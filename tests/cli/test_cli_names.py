@@ -1,0 +1,133 @@
+"""Names that a terminal or a locale cannot show, and whose fault it was."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import guests
+from tests.cli.conftest import Unimmu, command, environment
+
+#: No UTF-8, then what a terminal would obey, then letters that few locales have.
+NAME = b"\xff\xfe a\nb\x1b[2J " + "žluťoučký \u202e".encode()
+LOCALES = {
+    "C": {"LC_ALL": "C"},
+    "POSIX": {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+    "ascii": {"PYTHONIOENCODING": "ascii"},
+    "latin-1": {"PYTHONIOENCODING": "latin-1"},
+    "UTF-8": {"LC_ALL": "C.UTF-8", "PYTHONUTF8": "1"},
+}
+
+
+def run(directory: Path, locale: str, *words: str | bytes) -> subprocess.CompletedProcess[bytes]:
+    inherited = {name: value for name, value in environment().items() if not name.startswith(("LC_", "LANG"))}
+    given = {**inherited, **LOCALES[locale]}
+    return subprocess.run([*command(), *words], env=given, cwd=directory, capture_output=True, check=False)
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_any_name_in_any_locale(tmp_path: Path, locale: str) -> None:
+    """The program, its argument, every file that is written, and the trace that is read again."""
+    name, program = NAME, os.fsencode(tmp_path) + b"/" + NAME
+    shutil.copy(guests.path("calls"), os.fsdecode(program))
+    os.chmod(program, 0o755)
+    files = [option + name for option in (b"json", b"trace", b"strace")]
+    ran = run(
+        tmp_path, locale, "run", "--json", files[0], "--trace", files[1], "--strace", "-o", files[2], "--stats",
+        program, b"say 1; " + name,
+    )  # fmt: skip
+    assert b"Traceback" not in ran.stderr, ran.stderr
+    assert ran.stdout.startswith(b"say = 1\n")
+    assert {os.fsencode(path.name) for path in tmp_path.iterdir()} == {name, *files}
+    viewed = run(tmp_path, locale, "trace", "view", files[1])
+    assert (viewed.returncode, viewed.stderr) == (0, b"")
+    assert b"exec" in viewed.stdout and b"\x1b" not in viewed.stdout
+    refusals: tuple[tuple[str | bytes, ...], ...] = (
+        ("run", b"no" + name),
+        ("trace", "view", b"no" + name),
+        ("run", "--json", b"no/" + name, "hello"),
+    )
+    for missing in refusals:
+        refused = run(tmp_path, locale, *missing)
+        assert refused.returncode in (2, 127)
+        assert refused.stderr.startswith(b"unimmu ")
+        assert refused.stderr.count(b"\n") == 1, refused.stderr
+        assert b"\x1b" not in refused.stderr
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+@pytest.mark.parametrize("words", [["presets"], ["presets", "--json"], ["run", "--help"]])
+def test_our_own_texts_in_any_locale(tmp_path: Path, locale: str, words: list[str]) -> None:
+    ran = run(tmp_path, locale, *words)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+
+
+def test_the_argument_arrives_as_it_was(tmp_path: Path) -> None:
+    ran = run(tmp_path, "latin-1", "run", "--strace", "hello", b"\xe9\xc3\xa9")
+    assert rb'["hello", "\351\303\251"]' in ran.stderr or rb'"\351\303\251"' in ran.stderr
+
+
+# ---- what another distribution's module does
+
+
+MODULE = """
+def init(kernel):
+    kernel.exit_hooks.append(ended)
+
+def ended(task):
+    {what}
+"""
+
+
+def ran_with_module(directory: Path, what: str) -> subprocess.CompletedProcess[str]:
+    """A kernel module of another distribution, installed below ``directory``, whose hook fails when a process ends."""
+    (directory / "stranger_module.py").write_text(MODULE.format(what=what))
+    info = directory / "stranger-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[unimmu.modules]\nstranger = stranger_module:init\n")
+    program = (
+        "import sys, emu.machine, stranger_module; "
+        "emu.machine.find_modules = lambda: {'stranger': stranger_module.init}; "
+        "from emu.cli.main import main; sys.exit(main(['run', 'hello']))"
+    )
+    given = environment()
+    given["PYTHONPATH"] += os.pathsep + str(directory)
+    return subprocess.run([sys.executable, "-c", program], env=given, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("what", ["task.no_such_thing", "sorted(5)", "raise OSError(28, 'No space left on device')"])
+def test_what_an_outside_module_did_is_not_ours(tmp_path: Path, what: str) -> None:
+    """Its name stands there, and nobody is asked to report a bug in unimmu."""
+    ran = ran_with_module(tmp_path, what)
+    assert ran.returncode == 70
+    assert ran.stderr.startswith("Traceback ")
+    assert ran.stderr.splitlines()[-1] == (
+        f"unimmu run: this happened in stranger_module ({tmp_path / 'stranger_module.py'}:6), "
+        "which is not part of unimmu; the lines above are for its author"
+    )
+    assert "report" not in ran.stderr
+
+
+def test_what_an_outside_module_needs(tmp_path: Path) -> None:
+    ran = ran_with_module(tmp_path, "import no_such_package")
+    assert ran.returncode == 70
+    assert ran.stderr == (
+        "unimmu run: the Python package no_such_package is needed by stranger_module "
+        f"({tmp_path / 'stranger_module.py'}:6), but is not installed\n"
+    )
+
+
+def test_a_process_chooses_its_name(unimmu: Unimmu, tmp_path: Path) -> None:
+    """It stands in the last line, where a signal has ended it."""
+    program = tmp_path / "a\x1b[2J\nb"
+    shutil.copy(guests.path("calls"), os.fsdecode(program))
+    ran = unimmu("run", program, "kill 100 9")
+    assert ran.err.count("\n") == 1
+    assert "\x1b" not in ran.err
+    assert r"(a\x1b[2J\nb) was killed by SIGKILL" in ran.err
