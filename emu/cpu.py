@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
@@ -120,7 +120,7 @@ class Cpu:
         self._engine = unicorn_abi.handle(uc)
         self.mmu = Mmu(uc, ram, tlb=tlb, seed=seed, processors=cpus)
         self.guard = self.mmu.guard
-        self.guard.stop_soon = self._end_slice
+        self.guard.stop_soon = self.end_slice
         self.guard.signals_wait_in(Cpu.enter)
         if la57:
             self.mmu.registers = replace(self.mmu.registers, cr4=self.mmu.registers.cr4 | CR4.LA57)
@@ -314,7 +314,7 @@ class Cpu:
 
     # -- running ---------------------------------------------------------------------------------------------------
 
-    def _end_slice(self) -> None:
+    def end_slice(self) -> None:
         """Stop before the next block, as at the end of a slice."""
         self.trap.budget = 0
 
@@ -357,12 +357,14 @@ class Cpu:
         context.restore()
         return Trap(TrapKind.EXCEPTION, vector=vector, error_code=error_code)
 
-    def find_faulting_instruction(self, rip: int) -> Trap:
+    def find_faulting_instruction(self, rip: int, look: Callable[[], object] = lambda: None) -> Trap:
         """Single-step (RFLAGS.TF) from ``rip`` until a trap other than the step itself.
 
-        For a fetch that failed while Unicorn translated ahead: the fault is real only once execution gets there.
+        For a fetch that failed while Unicorn translated ahead: the fault is real only once execution gets there, which
+        may be never: ``look``, which may end the slice, is called before each step.
         """
         while True:
+            look()
             self.write("rflags", self.read("rflags") | _TF)
             trap = self.enter(rip)
             self.write("rflags", self.read("rflags") & ~_TF)

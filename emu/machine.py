@@ -256,6 +256,12 @@ class Machine:
         """
         return self.kernel.scheduler.run(self.kernel.entry.run, until, timeout_s)
 
+    def stop(self) -> None:
+        """Have :meth:`run` return soon, with CONDITION: before the next block of code, and out of a system call that
+        works on much memory.  For handlers of signals, and for what is called while the machine runs.
+        """
+        self.kernel.stop.request()
+
     def send_signal(self, task: Task, signo: int) -> None:
         """Send a signal to a process as the machine's owner would: from process 0, which may do everything."""
         self.kernel.signals.send_to_process(task, signo, SigInfo(signo, SiCode.USER))

@@ -6,6 +6,7 @@ import errno
 import importlib
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _main(list(argv))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # there are characters that not every locale has
-    status = _main(sys.argv[1:])
+    status = _until_interrupted(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
@@ -52,6 +53,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         except OSError:
             pass  # said already, or nowhere left to complain
     os._exit(status)
+
+
+def _until_interrupted(words: list[str]) -> int:
+    """The exit status; from the end on, Ctrl-C does nothing any more."""
+    try:
+        if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # emu.cli.entry has set it
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        status = _main(words)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    return status
 
 
 def _main(words: list[str]) -> int:

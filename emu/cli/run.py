@@ -197,6 +197,7 @@ def _run_to_the_end(machine: Machine, first: Task, stopper: Stopper, outputs: Ou
     from emu.kernel.sched import StopReason
 
     started = time.perf_counter()
+    stopper.on_stop = machine.stop
     with stopper:
         try:
             reason = machine.run(until=lambda: stopper.cause is not None)

@@ -34,13 +34,15 @@ class Stopped(Exception):
 
 
 class Stopper:
-    """Notes the signals that end a run; the machine asks once a slice, so that it stops between two instructions.
+    """Notes the signals that end a run; the machine, which is told, stops between two instructions.
 
     A second Ctrl-C is an ordinary KeyboardInterrupt.
     """
 
     def __init__(self, timeout_s: float | None = None) -> None:
         self.cause: Cause | None = None
+        #: Told when the run is to end.
+        self.on_stop: Callable[[], object] = lambda: None
         #: What the guest does that has to wait for the host.
         self.doing = "reads its input"
         self._timeout_s = timeout_s
@@ -83,6 +85,7 @@ class Stopper:
                 raise KeyboardInterrupt
             if self.cause is None:
                 self.cause, self._stopped = cause, time.monotonic()
+                self.on_stop()
             if self._reading:  # the host's read would otherwise go on (PEP 475)
                 raise Stopped
 

@@ -104,7 +104,9 @@ class Entry:
                     kernel.scheduler.slice_is_over()
                     return
                 self._exception(task, trap)
-                if not task.alive:  # killed for lack of memory; other tasks may still use its address space
+                # killed for lack of memory, while other tasks may still use its address space; or the slice ended on
+                # the way
+                if not task.alive or kernel.scheduler.slice_over:
                     return
 
     # -- system calls ----------------------------------------------------------------------------------------------
@@ -253,12 +255,13 @@ class Entry:
             if trap.fault.vaddr >> 12 != task.rip >> 12:
                 # Unicorn fetches ahead while it translates: single-step towards the address to see whether it is
                 # reached
-                trap = self._cpu.find_faulting_instruction(task.rip)
+                trap = self._cpu.find_faulting_instruction(task.rip, self._kernel.stop.look)
                 task.rip = self._cpu.rip
                 if trap.kind == TrapKind.SYSCALL:
                     self._system_call(task)
                     return
                 if trap.kind == TrapKind.SLICE:
+                    self._kernel.scheduler.slice_is_over()
                     return
         if trap.kind == TrapKind.FAULT:
             assert trap.fault is not None

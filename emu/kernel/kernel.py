@@ -86,6 +86,7 @@ class Kernel:
         self._next_pid = FIRST_PID
         self.futexes = Futexes()
         self.scheduler = Scheduler(self.cpu, self.clock, self.flusher, self.tasks, cpus, turn)
+        self.stop = self.mm_context.stop = self.scheduler.stop
         self.signals = Signals(
             self.cpu,
             wake=self.scheduler.wake,

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from emu.kernel.task import Task, TaskState
+from emu.linux.stop import Stop
 from emu.linux.wait import WaitQueue
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ class Scheduler:
         cpu.guard.signals_wait_in(Scheduler.run, wait=False)
         #: The vCPU whose turn it is.
         self.current: Task | None = None
+        #: Ends the run from outside.
+        self.stop = Stop(cpu.end_slice)
         self.vcpus = [Vcpu(number) for number in range(cpus)]
         self.time_slice = TIME_SLICE if turn is None or cpus > 1 else turn
         self.turn = None if cpus == 1 else turn or TURN
@@ -88,7 +91,8 @@ class Scheduler:
         self._next_turn = 0
         self._loaded: Task | None = None
         self.yielded = False
-        self._slice_over = False
+        #: Whether the current task has used up its turn.
+        self.slice_over = False
         self._since = 0
 
     @property
@@ -156,7 +160,7 @@ class Scheduler:
 
     def slice_is_over(self) -> None:
         """The current task has used up its turn."""
-        self._slice_over = True
+        self.slice_over = True
 
     # -- which vCPU ------------------------------------------------------------------------------------------------
 
@@ -224,9 +228,10 @@ class Scheduler:
         """Run until every process has ended or waits for ever, ``until()`` holds (asked once a turn), or time is up.
 
         ``enter`` runs a task, whose registers are in the CPU, until it must leave the CPU; ``timeout_s`` is in seconds
-        of host time, checked once a turn.
+        of host time, checked once a turn and by calls that work on much.
         """
         limit = None if timeout_s is None else time.monotonic() + timeout_s
+        self.stop.begin(limit)
         with self._cpu.guard as guard:
             while True:
                 guard.raise_interruption()
@@ -243,6 +248,8 @@ class Scheduler:
             return StopReason.CONDITION
         if limit is not None and time.monotonic() >= limit:
             return StopReason.TIMEOUT
+        if self.stop.requested:
+            return StopReason.CONDITION
         vcpu = self._find_work()
         if vcpu is not None:
             self._take_turn(vcpu, enter)
@@ -266,6 +273,8 @@ class Scheduler:
         self._flusher.switch_cpu(vcpu.number, task.mm, task.tgid)
         self._since = start = cpu.clock
         cpu.trap.budget = vcpu.slice_left if self.turn is None else min(self.turn, vcpu.slice_left)
+        if self.stop.requested:  # meanwhile
+            cpu.end_slice()
         try:
             enter(task)
         except BaseException:
@@ -282,7 +291,7 @@ class Scheduler:
 
     def _end_turn(self, vcpu: Vcpu, task: Task) -> None:
         """Queue or keep a task after its turn: it keeps its vCPU until its time slice is over."""
-        slice_over, self._slice_over = self._slice_over, False
+        slice_over, self.slice_over = self.slice_over, False
         if vcpu.task is not task:
             return  # it has ended
         if slice_over and vcpu.slice_left > 0 and task.state == TaskState.RUNNABLE:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from emu.linux.errors import LinuxError
 from emu.linux.limits import Rlimit
 from emu.linux.mman import Prot
+from emu.linux.stop import Stop
 from emu.mm.commit import Commit
 from emu.mm.flags import FaultResult, VmFlags
 from emu.mm.frames import FrameAllocator
@@ -59,6 +60,8 @@ class MmContext:
     map_hooks: list[MapHook] = field(default_factory=list)
     #: Returns the current task's soft limit of a resource, None for infinite.
     limit: Callable[[Rlimit], int | None] = lambda resource: None
+    #: Looked at where much is done at once.
+    stop: Stop = field(default_factory=Stop)
     serial: int = 0
     code_ids: int = 0
 

@@ -13,8 +13,8 @@ def dup_mm(parent: AddressSpace, name: str) -> AddressSpace:
     """A copy of ``parent``: every VMA, and the tables of private ones, without write access on both sides.
 
     Mappings without private pages are not copied entry by entry: the child faults them in from the page cache
-    (vma_needs_copy() in Linux). LinuxError(ENOMEM) leaves the parent as it was, apart from pages that it must now
-    fault on to write.
+    (vma_needs_copy() in Linux). LinuxError(ENOMEM, EINTR) leaves the parent as it was, apart from pages that it must
+    now fault on to write.
     """
     child = AddressSpace(parent.context, name)
     for attribute in (
@@ -24,6 +24,7 @@ def dup_mm(parent: AddressSpace, name: str) -> AddressSpace:
     flush = parent.obligation(0, parent.task_size, "fork")
     try:
         for vma in parent.vmas:
+            parent.context.stop.check()
             if not vma.flags & VmFlags.DONTCOPY:
                 _dup_vma(parent, child, vma)
     except LinuxError:

@@ -69,7 +69,7 @@ def read_remote(mm: AddressSpace, address: int, length: int, *, force: bool = Fa
     """
     parts: list[bytes] = []
     end = address + length
-    while address < end:
+    while address < end and not (parts and mm.context.stop.requested):
         offset = address & (PAGE_SIZE - 1)
         step = min(PAGE_SIZE - offset, end - address)
         try:
@@ -86,7 +86,7 @@ def read_remote(mm: AddressSpace, address: int, length: int, *, force: bool = Fa
 def write_remote(mm: AddressSpace, address: int, data: bytes, *, force: bool = False) -> int:
     """Store bytes in any process's memory; returns how many, LinuxError(EFAULT) if not even the first."""
     done = 0
-    while done < len(data):
+    while done < len(data) and not (done and mm.context.stop.requested):
         offset = (address + done) & (PAGE_SIZE - 1)
         step = min(PAGE_SIZE - offset, len(data) - done)
         try:

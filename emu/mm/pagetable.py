@@ -225,10 +225,14 @@ class PageTables:
 
     def _skip_missing(self, vaddr: int, below: int) -> int:
         """The next address after ``vaddr`` that a present table of level ``below`` could cover."""
-        for level in range(self.levels, below + 1, -1):
+        for level in range(self.levels, below, -1):
             slot = self.entry_slot(vaddr, level)
-            if slot is None or not self._q[slot] & P:
+            if slot is None:
                 return (vaddr & -span(level)) + span(level)
+            if not self._q[slot] & P:  # on to the next entry of this table that is set
+                rest = self.words[slot + 1 : (slot | 511) + 1]
+                later = np.flatnonzero(rest)
+                return (vaddr & -span(level)) + (1 + int(later[0] if len(later) else len(rest))) * span(level)
         return (vaddr & -span(below + 1)) + span(below + 1)
 
     # -- changing entries ------------------------------------------------------------------------------------------

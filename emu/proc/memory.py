@@ -72,6 +72,7 @@ def maps(kernel: Kernel, task: Task) -> bytes:
 def _present(mm: AddressSpace, vma: Vma) -> Iterator[int]:
     """Every set PTE of a VMA, as the CPU would find it."""
     for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
+        mm.context.stop.check()
         view = mm.tables.words[slot : slot + number]
         yield from view[view != 0].tolist()
 

@@ -187,6 +187,8 @@ def _copy_out(kernel: Kernel, task: Task, source: File, target: File, pos: int, 
         raise LinuxError(errno.EINVAL)
     done = 0
     while done < count:
+        if kernel.stop.look():
+            break
         data = source.pread(min(count - done, CHUNK), pos + done)
         written, _ = write_piece(kernel, task, target, data, None, done) if data else (0, None)
         done += written

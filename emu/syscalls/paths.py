@@ -10,6 +10,7 @@ from emu.fs.namei import PathWalk
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import AT_FDCWD, IOV_MAX, MAX_RW_COUNT, PAGE_SIZE, AtFlags
 from emu.linux.layout import PATHNAME, PIECE
+from emu.linux.stop import Stop
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -65,6 +66,11 @@ class UserBuffer:
         self._left = self.count
         self._rest: list[tuple[int, int]] = []
         self._back = b""
+
+    @property
+    def stop(self) -> Stop:
+        """Looked at before each piece."""
+        return self._mm.context.stop
 
     @classmethod
     def from_iovec(cls, mm: AddressSpace, address: int, number: int) -> UserBuffer:

@@ -74,6 +74,7 @@ def _copy(
     for base, length in pieces:
         want = min(length, buffer.count - done, _MOST - done)
         try:
+            kernel.stop.check()
             moved = move(mm, base, want)
         except LinuxError:
             if not done:

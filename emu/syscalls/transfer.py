@@ -34,6 +34,7 @@ def read_into(file: File, buffer: UserBuffer, pos: int | None) -> int:
     while True:
         want = left if left < CHUNK else CHUNK
         try:
+            buffer.stop.check()
             data = file.read(want) if pos is None else file.pread(want, pos + total)
         except (WouldBlock, LinuxError):
             if total:
@@ -97,6 +98,7 @@ def write_from(
     while done < buffer.count:
         want = min(buffer.count - done, CHUNK)
         try:
+            kernel.stop.check()
             if not file.seekable:
                 first = file.prepare_write(want)
             data = buffer.take(want, first)

@@ -1,0 +1,70 @@
+"""--timeout ends a run whatever the guest does: every row of slow.c, output without an end; and so does one Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from emu.testing.compiled import compile_guest
+from tests.cli.conftest import command, environment
+
+SLOW = Path(__file__).with_name("slow.c")
+#: Rows that end by themselves: SIGSEGV, exit, nobody left to wake.
+_OWN_ENDING = {27: 139, 35: 0, 40: 125}
+
+_SPAM = """
+#include "guest.h"
+int main(int argc, char **argv, char **envp) { static char b[65536]; for (;;) sys_write(1, b, sizeof b); }
+"""
+
+#: The command; a byte on stdout says that it has begun.
+_STARTS = """
+import _signal, os
+from emu.cli import entry
+def told(*arguments, signal=_signal.signal):
+    _signal.signal = signal
+    signal(*arguments)
+    os.write(1, b".")
+_signal.signal = told
+entry.main()
+"""
+
+
+@pytest.mark.parametrize("row", range(44))
+def test_the_time_limit_ends_it(row: int) -> None:
+    program = compile_guest(SLOW.read_text(), SLOW)
+    words = command("run", "--timeout", "0.5", "--audit", "--file", f"{program}:/bin/slow", program, row)
+    # what hangs hangs for ever: the 60 seconds are for a host that is busy with other things
+    ran = subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode in (124, _OWN_ENDING.get(row)), ran.stderr
+    assert "audit: every table and every frame is accounted for" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_output_that_nobody_reads() -> None:
+    program = compile_guest(_SPAM)
+    words = command("run", "--timeout", "0.5", program)
+    with subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as ran:
+        try:
+            assert ran.wait(60) == 124
+        finally:
+            ran.kill()
+
+
+@pytest.mark.parametrize("delay_ms", [0, 2, 5, 10, 20, 40, 80, 120, 160, 200, 300, 400])
+def test_one_interruption_suffices_at_any_moment(delay_ms: int) -> None:
+    words = [sys.executable, "-c", _STARTS, "run", "spin"]
+    with subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as ran:
+        try:
+            assert ran.stdout is not None and ran.stderr is not None and ran.stdout.read(1)
+            time.sleep(delay_ms / 1000)
+            ran.send_signal(signal.SIGINT)
+            assert ran.wait(60) in (130, -signal.SIGINT)
+            assert b"Traceback" not in ran.stderr.read()
+        finally:
+            ran.kill()
