@@ -30,7 +30,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as a shell's
 
 _OUR_PACKAGES = ("emu", "mmu", "msharefs", "sharing", "guests")
 #: Exceptions whose message says all there is to say; by name, since a plain run does not import the modules of all.
-_SPEAK_FOR_THEMSELVES = ("CompileError", "ModuleError", "UnicornMismatch")
+_SPEAK_FOR_THEMSELVES = ("AddressSpaceTooSmall", "CompileError", "ModuleError", "UnicornMismatch")
 #: What printing meets; files that are opened by name have one in their errors.
 _WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
