@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 CPU_MODEL = x86.UC_CPU_X86_SANDYBRIDGE
 
 _TF = 1 << 8
+#: Three buffers for translated code (DEFAULT_CODE_GEN_BUFFER_SIZE), two of engines that are looked into, and a rest.
+_ENGINE_ROOM = (3 << 30) + (192 << 20)
 _u32, _u64 = ctypes.c_uint32, ctypes.c_uint64
 # The callbacks of Unicorn, whose last argument is user data, and TrapState.count_block.
 _INTERRUPT = ctypes.CFUNCTYPE(None, _u64, _u32, _u64)
@@ -73,6 +76,20 @@ class Trap:
 
 
 _SYSCALL_TRAP, _SLICE_TRAP = Trap(TrapKind.SYSCALL), Trap(TrapKind.SLICE)
+
+
+class AddressSpaceTooSmall(Exception):
+    """The host process may not have the address space that the engine needs (``ulimit -v``)."""
+
+
+def _make_sure_of_room() -> None:
+    """Unicorn ends the process itself where it gets no room for the code that it translates."""
+    try:
+        mmap.mmap(-1, _ENGINE_ROOM, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ).close()
+    except OSError:
+        raise AddressSpaceTooSmall(
+            f"the engine needs {_ENGINE_ROOM >> 20} MiB more address space than this process may have (ulimit -v)"
+        ) from None
 
 
 class RegisterSet:
@@ -114,6 +131,7 @@ class Cpu:
         """``entry_frame`` is a free frame that is used once, for the instruction that enters CPL 3; ``tlb`` as for
         :class:`mmu.Mmu`; with ``la57`` the tables have 5 levels; ``cpus`` are its logical processors.
         """
+        _make_sure_of_room()
         self.uc = uc = Uc(UC_ARCH_X86, UC_MODE_64)
         uc.ctl_set_cpu_model(CPU_MODEL)
         uc.ctl_exits_enabled(True)

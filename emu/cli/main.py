@@ -30,7 +30,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as a shell's
 
 _OUR_PACKAGES = ("emu", "mmu", "msharefs", "sharing", "guests")
 #: Exceptions whose message says all there is to say; by name, since a plain run does not import the modules of all.
-_SPEAK_FOR_THEMSELVES = ("CompileError", "ModuleError", "UnicornMismatch")
+_SPEAK_FOR_THEMSELVES = ("AddressSpaceTooSmall", "CompileError", "ModuleError", "UnicornMismatch")
 #: What printing meets; files that are opened by name have one in their errors.
 _WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
@@ -57,17 +57,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _until_interrupted(words: list[str]) -> int:
     """The exit status; from the end on, Ctrl-C does nothing any more."""
+    interruptions: list[int] = []
+
+    def handler(number: int, _frame: object) -> None:
+        interruptions.append(number)
+        raise KeyboardInterrupt
+
     try:
         if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # emu.cli.entry has set it
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        status = _main(words)
+            signal.signal(signal.SIGINT, handler)
+        status = _main(words, interruptions)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     except KeyboardInterrupt:
         status = INTERRUPTED
     return status
 
 
-def _main(words: list[str]) -> int:
+def _main(words: list[str], interruptions: Sequence[int] = ()) -> int:
+    """``interruptions``: signals that came; numpy, for one, makes an ImportError of what is raised in its imports."""
     name = "unimmu"
     try:
         try:
@@ -89,14 +96,20 @@ def _main(words: list[str]) -> int:
     except KeyboardInterrupt:
         complain(f"{name}: interrupted")
         return INTERRUPTED
-    except OSError as error:
+    except Exception as error:
+        if interruptions:
+            complain(f"{name}: interrupted")
+            return INTERRUPTED
+        return _failed(name, error)
+
+
+def _failed(name: str, error: Exception) -> int:
+    if isinstance(error, OSError):
         if error.filename is None and error.errno in _WRITE_ERRORS and not _outside(error):
             _throw_stdout_away()
             complain(f"{name}: standard output cannot be written: {error.strerror}")
             return OUTPUT_FAILED
-        return _our_fault(name, error)
-    except Exception as error:
-        return _our_fault(name, error)
+    return _our_fault(name, error)
 
 
 def _run_command(command: str, words: list[str]) -> int:
