@@ -18,6 +18,7 @@ from emu.fs.vfs import Vfs
 from emu.linux.caller import Credentials, FsContext
 from emu.linux.errors import Interrupted, LinuxError
 from emu.linux.fileflags import OpenFlags as O
+from emu.linux.stop import Stop
 from emu.linux.syscall import Syscall, compile_entry
 from emu.mm.commit import Commit
 from emu.mm.frames import FrameAllocator
@@ -36,6 +37,7 @@ class FlatMemory:
 
     BASE = 0x10000
     task_size = (1 << 47) - PAGE
+    context = SimpleNamespace(stop=Stop())
 
     def __init__(self, size: int = 1 << 20) -> None:
         self.bytes = bytearray(size)
@@ -151,6 +153,7 @@ class Machine:
         self.huge_pages = HugePagePool(self.frames)
         #: What a mapping of /dev/zero asks of an address space.
         self.context, self.total_bytes = SimpleNamespace(commit=Commit(self.frames.total)), 0
+        self.stop = Stop()
         self.clock = FakeClock()
         self.random = random.Random(1)
         self.tasks: dict[int, Any] = {}
