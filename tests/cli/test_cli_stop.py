@@ -70,7 +70,9 @@ def test_one_interruption_suffices_at_any_moment(delay_ms: int) -> None:
             ran.kill()
 
 
-@pytest.mark.parametrize("kilobytes", [1_500_000, 2_500_000, 3_500_000, 3_600_000, 3_700_000, 3_800_000])
+@pytest.mark.parametrize(
+    "kilobytes", [1_500_000, 2_500_000, 3_500_000, 3_600_000, 3_700_000, 3_800_000, 4_000_000, 4_200_000, 4_400_000]
+)
 def test_too_little_address_space(kilobytes: int) -> None:
     words = ["bash", "-c", f'ulimit -v {kilobytes}; exec "$@"', "-", *command("run", "hello")]
     ran = subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=60, check=False)

@@ -175,7 +175,7 @@ def test_the_command_refuses_in_one_line(tmp_path) -> None:  # type: ignore[no-u
     with pytest.raises(UsageError, match="No such file"):
         run("--cpuid", str(tmp_path / "missing"))
     (tmp_path / "dump").write_text("nothing of that kind\n")
-    with pytest.raises(UsageError, match="no CPUID dump"):
+    with pytest.raises(UsageError, match="not a CPUID dump"):
         run("--cpuid", str(tmp_path / "dump"))
 
 

@@ -305,7 +305,7 @@ def test_what_is_left_over_is_found(machine: GuestMachine) -> None:
 
 
 def test_options_are_for_what_modules_mount(machine: GuestMachine) -> None:
-    with pytest.raises(ValueError, match="no module mounts a file system that takes the options level=pmd"):
+    with pytest.raises(ValueError, match="no module mounts a file system that could take level=pmd"):
         GuestMachine(level="pmd", modules={})
     with pytest.raises(ValueError, match=r"^level=pmd is not in force, but level=pte$"):
         GuestMachine(level="pmd", mount_options={"level": "pte"}, modules=MODULES)
