@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 CPU_MODEL = x86.UC_CPU_X86_SANDYBRIDGE
 
 _TF = 1 << 8
-#: Three buffers for translated code (DEFAULT_CODE_GEN_BUFFER_SIZE), two of engines that are looked into, and a rest.
-_ENGINE_ROOM = (3 << 30) + (512 << 20)
+#: Four buffers for translated code (DEFAULT_CODE_GEN_BUFFER_SIZE), three for engines of the self-test, and a rest.
+_ENGINE_ROOM = (4 << 30) + (128 << 20)
 _u32, _u64 = ctypes.c_uint32, ctypes.c_uint64
 # The callbacks of Unicorn, whose last argument is user data, and TrapState.count_block.
 _INTERRUPT = ctypes.CFUNCTYPE(None, _u64, _u32, _u64)
