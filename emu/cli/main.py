@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
 from emu.cli.arguments import Parser, UsageError
 from emu.cli.messages import complain, complain_lines, version
@@ -59,7 +60,10 @@ def _until_interrupted(words: list[str]) -> int:
     """The exit status; from the end on, Ctrl-C does nothing any more."""
     interruptions: list[int] = []
 
-    def handler(number: int, _frame: object) -> None:
+    def handler(number: int, frame: FrameType | None) -> None:
+        if _imports(frame):  # importlib has callbacks in which what is raised would be lost
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
         interruptions.append(number)
         raise KeyboardInterrupt
 
@@ -71,6 +75,15 @@ def _until_interrupted(words: list[str]) -> int:
     except KeyboardInterrupt:
         status = INTERRUPTED
     return status
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Whether a module is being imported."""
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _main(words: list[str], interruptions: Sequence[int] = ()) -> int:

@@ -230,7 +230,7 @@ for name in ("load64", "call1"):
     try:
         booted.run()
     except LookupError as error:
-        print("raised", error)
+        print("raised", error, flush=True)
 booted.run()
 """
 
