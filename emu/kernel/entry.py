@@ -240,9 +240,9 @@ class Entry:
         usage = task.usage
         usage.hw_faults += 1
         result = task.mm.handle_fault(fault.vaddr, fault.access)
-        if result == FaultResult.MINOR:
+        if result is FaultResult.MINOR:
             usage.min_flt += 1
-        elif result == FaultResult.LINKED:
+        elif result is FaultResult.LINKED:
             usage.link_faults += 1
         elif not result.resolved:
             task.fault_result = result
