@@ -11,6 +11,20 @@ if TYPE_CHECKING:
 
 def all_tables() -> Iterator[tuple[Syscall, ...]]:
     """The tables of every subject."""
+    yield from early_tables()
+    yield from late_tables()
+
+
+def late_tables() -> Iterator[tuple[Syscall, ...]]:
+    """The tables of subjects that few programs ask for: a machine imports them for the first that does."""
+    from emu.syscalls import sysv
+
+    for subject in (sysv,):
+        yield subject.TABLE
+
+
+def early_tables() -> Iterator[tuple[Syscall, ...]]:
+    """The tables of subjects that every machine has from the start."""
     from emu.syscalls import (
         attributes,
         directories,

@@ -361,7 +361,7 @@ class GuestMachine(Machine):
 
     def _left(self) -> list[str]:
         """Frames that nobody can use any more."""
-        used, files = self.kernel.frames.used, 0
+        used, files = self.kernel.frames.used, self.kernel.ipc.shm.frames
         for mount in self.kernel.vfs.mount_table:
             if isinstance(mount.sb, TmpfsSuperBlock):
                 files += mount.sb.used_blocks
