@@ -25,7 +25,7 @@ from emu.kernel.signal_state import (
     SigInfo,
 )
 from emu.kernel.task import Task, TaskState
-from emu.linux.errors import Interrupted, LinuxError
+from emu.linux.errors import Interrupted, LinuxError, NoIntr
 from emu.linux.syscall import Enter, Registers, Restart, Syscall, compile_entry
 from emu.mm.flags import FaultResult
 from mmu import Access, GeneralProtection, PageFault
@@ -141,6 +141,8 @@ class Entry:
             tracer.syscall_enter(task, number, call, shown)
         try:
             result = enter(self._kernel, task, registers)
+        except NoIntr:
+            return self._restart(task, number)
         except LinuxError as error:
             result = -error.errno
         if type(result) is GeneratorType:
@@ -214,6 +216,8 @@ class Entry:
             result = -errno.EINTR
             if self._starts_again(task, *call):
                 return self._restart(task, call[0])
+        except NoIntr:
+            return self._restart(task, call[0])
         except LinuxError as error:
             result = -error.errno
         task.sleeping = task.syscall = None

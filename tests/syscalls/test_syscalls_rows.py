@@ -146,7 +146,12 @@ def test_what_starts_again() -> None:
         NEVER_STARTED_AGAIN
     )
     assert {name for name, kind in classes.items() if kind is Restart.SYS} >= STARTED_AGAIN
-    assert {name for name, kind in classes.items() if kind is Restart.UNINTERRUPTIBLE} == {"clone", "clone3", "vfork"}
+    assert {name for name, kind in classes.items() if kind is Restart.UNINTERRUPTIBLE} == {
+        "clone",
+        "clone3",
+        "vfork",
+        "mremap",
+    }
 
 
 def test_a_wait_for_a_futex_starts_again_if_it_has_no_timeout() -> None:
