@@ -31,13 +31,18 @@ PASSWD = b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexiste
 GROUP = b"root:x:0:\nnogroup:x:65534:\n"
 
 
-def boot(kernel: Kernel, modules: Mapping[str, Init]) -> None:
-    """Run the initcalls, then the modules' in their order.
+def boot(kernel: Kernel, modules: Mapping[str, Init], mount_root: Init | None = None) -> None:
+    """Run the initcalls, then the modules' in their order.  ``mount_root`` mounts what is to be ``/``, in place of a
+    small tree of our own.
 
     LinuxError(ENOMEM, ENOSPC): the machine is too small.  ModuleError names a module whose init ends in an exception.
     """
     for init in INITCALLS:
-        init(kernel)
+        if init is tree and mount_root is not None:
+            mount_root(kernel)
+            tree_over_root(kernel)
+        else:
+            init(kernel)
     for name, start in modules.items():
         try:
             start(kernel)
@@ -76,6 +81,21 @@ def tree(kernel: Kernel) -> None:
         vfs.mkdir(f"/{name}")
     for name in ("tmp", "var/tmp"):
         vfs.mkdir(f"/{name}", 0o1777)
+    _mount_devices_and_figures(kernel)
+    vfs.write_file("/etc/passwd", PASSWD)
+    vfs.write_file("/etc/group", GROUP)
+
+
+def tree_over_root(kernel: Kernel) -> None:
+    """Mount what belongs to the machine over a root that is there: ``/dev``, ``/proc``, ``/sys`` and ``/tmp``."""
+    for name in ("dev", "proc", "sys", "tmp"):
+        kernel.vfs.mkdir(f"/{name}")
+    _mount_devices_and_figures(kernel)
+    kernel.vfs.mount("tmpfs", "/tmp", "mode=1777", source="tmpfs")
+
+
+def _mount_devices_and_figures(kernel: Kernel) -> None:
+    vfs = kernel.vfs
     vfs.mount("devtmpfs", "/dev", source="devtmpfs")
     vfs.mount("tmpfs", "/dev/shm", "mode=1777", source="tmpfs")
     vfs.mount("proc", "/proc", source="proc")
@@ -84,8 +104,6 @@ def tree(kernel: Kernel) -> None:
     vfs.sysfs.create_directory("fs")
     vfs.sysfs.create_mount_point("kernel/debug")
     vfs.mount("debugfs", "/sys/kernel/debug", source="debugfs")
-    vfs.write_file("/etc/passwd", PASSWD)
-    vfs.write_file("/etc/group", GROUP)
 
 
 #: In the order in which they run; device and inode numbers follow from it.

@@ -58,6 +58,7 @@ class Kernel:
         la57: bool = False,
         cpus: int = 1,
         turn: int | None = None,
+        hostname: str = "unimmu",
         log: Callable[[str], None] | None = None,
     ) -> None:
         self._log = log or (lambda message: print(f"unimmu: {message}", file=sys.stderr))
@@ -66,6 +67,7 @@ class Kernel:
         self.random = random.Random(seed)
         self.ram = ram
         self.cpus = cpus
+        self.hostname = hostname
         self.cpu = Cpu(ram, entry_frame=2, tlb=tlb, seed=seed, la57=la57, cpus=cpus)
         self.frames = FrameAllocator(ram, self.cpu.mmu.code_written, self.cpu.mmu.code_written_many)
         self.flusher = TlbFlusher(self.cpu.mmu, current_pid=self._current_pid, tracer=lambda: self.tracer)

@@ -126,10 +126,25 @@ class PageCache:
                 if self._charge is not None:
                     self._charge(-1)
                 raise
-            if node is None:
-                node = self._make_node(index >> _NODE_SHIFT)
-            node[index & _NODE - 1] = frame
-            self.nr_pages += 1
+            self._put_in(index, frame)
+        return frame
+
+    def peek(self, index: int) -> int | None:
+        """The frame that a read would find; 0: a page of zeros; None: only a fault could tell."""
+        return self.find(index) or 0
+
+    def _put_in(self, index: int, frame: int) -> None:
+        """Enter a page that does not exist."""
+        self._make_node(index >> _NODE_SHIFT)[index & _NODE - 1] = frame
+        self.nr_pages += 1
+
+    def _take_out(self, index: int) -> int:
+        """Forget a page that exists, and return its frame, whose reference is the caller's."""
+        node = self._nodes[index >> _NODE_SHIFT]
+        frame, node[index & _NODE - 1] = node[index & _NODE - 1], 0
+        if not any(node):
+            del self._nodes[index >> _NODE_SHIFT]
+        self.nr_pages -= 1
         return frame
 
     def _make_node(self, number: int) -> array[int]:
@@ -149,7 +164,7 @@ class PageCache:
         if missing:
             if self._charge is not None:
                 self._charge(missing)
-            if missing > self._frames.free:
+            if not self._frames.has_room(missing):
                 if self._charge is not None:
                     self._charge(-missing)
                 raise LinuxError(errno.ENOMEM, "no frame is left")

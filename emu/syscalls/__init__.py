@@ -17,9 +17,9 @@ def all_tables() -> Iterator[tuple[Syscall, ...]]:
 
 def late_tables() -> Iterator[tuple[Syscall, ...]]:
     """The tables of subjects that few programs ask for: a machine imports them for the first that does."""
-    from emu.syscalls import sysv
+    from emu.syscalls import remote, sysv
 
-    for subject in (sysv,):
+    for subject in (remote, sysv):
         yield subject.TABLE
 
 
@@ -39,7 +39,6 @@ def early_tables() -> Iterator[tuple[Syscall, ...]]:
         openclose,
         poll,
         process,
-        remote,
         residence,
         signals,
         system,
@@ -47,7 +46,7 @@ def early_tables() -> Iterator[tuple[Syscall, ...]]:
     )
 
     for subject in (
-        openclose, files, fcntl, fdctl, naming, attributes, directories, poll, memory, residence, remote, futex, limits,
+        openclose, files, fcntl, fdctl, naming, attributes, directories, poll, memory, residence, futex, limits,
         process, identity, signals, system, times,
     ):  # fmt: skip
         yield subject.TABLE
