@@ -120,13 +120,14 @@ class Vfs:
             lines.append(f"{_escape(mount.source)} {_escape(place)} {mount.sb.fstype.name} {mount.options()} 0 0\n")
         return "".join(lines)
 
-    def internal_mount(self, fstype: str) -> VfsMount:
-        """The internal mount of a type that is not in the tree (``pipefs``, ``shmem``)."""
-        mount = self._internal.get(fstype)
+    def internal_mount(self, fstype: str | FileSystemType) -> VfsMount:
+        """The internal mount of a type that is not in the tree (``pipefs``, ``shmem``), one for each type."""
+        kind = self._internal_types[fstype] if isinstance(fstype, str) else fstype
+        mount = self._internal.get(kind.name)
         if mount is None:
-            sb = self._internal_types[fstype].mount(self.resources, "")
+            sb = kind.mount(self.resources, "")
             sb.active = 1
-            mount = self._internal[fstype] = VfsMount(sb, fstype, 0, None)
+            mount = self._internal[kind.name] = VfsMount(sb, kind.name, 0, None)
         return mount
 
     def _mounted(self) -> bool:

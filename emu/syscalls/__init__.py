@@ -17,9 +17,9 @@ def all_tables() -> Iterator[tuple[Syscall, ...]]:
 
 def late_tables() -> Iterator[tuple[Syscall, ...]]:
     """The tables of subjects that few programs ask for: a machine imports them for the first that does."""
-    from emu.syscalls import remote, sysv
+    from emu.syscalls import messages, remote, sockets, sockopt, sysv
 
-    for subject in (remote, sysv):
+    for subject in (remote, sockets, sockopt, messages, sysv):
         yield subject.TABLE
 
 
