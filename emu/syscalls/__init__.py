@@ -14,6 +14,7 @@ def all_tables() -> Iterator[tuple[Syscall, ...]]:
     from emu.syscalls import (
         attributes,
         directories,
+        eventpoll,
         fcntl,
         fdctl,
         files,
@@ -33,7 +34,7 @@ def all_tables() -> Iterator[tuple[Syscall, ...]]:
     )
 
     for subject in (
-        openclose, files, fcntl, fdctl, naming, attributes, directories, poll, memory, residence, remote, futex, limits,
-        process, identity, signals, system, times,
+        openclose, files, fcntl, fdctl, naming, attributes, directories, poll, eventpoll, memory, residence, remote,
+        futex, limits, process, identity, signals, system, times,
     ):  # fmt: skip
         yield subject.TABLE
