@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from emu.fs import open as vfs_open
 from emu.fs import operations
+from emu.fs.anon import AnonFsType, AnonSuperBlock
 from emu.fs.dentry import Path, d_path, unnamed_path
 from emu.fs.file import File
 from emu.fs.hugetlbfs import Hugetlbfs, HugetlbInode, HugetlbSuperBlock
@@ -48,7 +49,7 @@ class Vfs:
         self.mount_table = MountTable()
         self.pipes = Pipes(resources.frames.total)
         resources.register_fifo(self.pipes.open_fifo)
-        internal = (PipeFsType(), ShmemType(), Hugetlbfs())
+        internal = (PipeFsType(), ShmemType(), Hugetlbfs(), AnonFsType())
         self._internal_types: dict[str, FileSystemType] = {fs.name: fs for fs in internal}
         self._internal: dict[str, VfsMount] = {}
 
@@ -217,6 +218,13 @@ class Vfs:
         kept = flags & OpenFlags.NONBLOCK
         reader = PipeFile(path, OpenFlags.RDONLY | kept, pipe)
         return reader, PipeFile(path, OpenFlags.WRONLY | kept, pipe)
+
+    def anon_inode(self, name: str) -> Path:
+        """The place of a file without an inode of its own (anon_inode_getfile)."""
+        mount = self.internal_mount("anon_inodefs")
+        sb = mount.sb
+        assert isinstance(sb, AnonSuperBlock)
+        return unnamed_path(mount, sb.inode, f"anon_inode:{name}")
 
     def shmem_file_setup(self, name: str, size: int = 0) -> File:
         """An unnamed file of shared memory, open for reading and writing; it is freed with its last reference."""
