@@ -83,9 +83,14 @@ class ObjectCode:
         if not isinstance(index, dict) or index.get("name") != name:
             return None
         symbols = index.get("symbols")
-        if not isinstance(symbols, dict) or not all(isinstance(symbol, str) for symbol in symbols.values()):
+        if not isinstance(symbols, dict) or not all(map(_is_symbol, symbols.values())):
             return None
         return cls(symbols, code)
+
+
+def _is_symbol(value: object) -> bool:
+    """Whether LLVM can look for it: an empty name would end the process."""
+    return isinstance(value, str) and value != "" and value.isprintable()
 
 
 def _digest(data: bytes) -> bytes:

@@ -97,8 +97,8 @@ def _file_name(module_name: str, wanted: str) -> str:
     return f"{module_name}-{wanted}.code"
 
 
-def _kept(module: ModuleType, wanted: str) -> ObjectCode:
-    """The object code of a module, out of the cache, or compiled now and put there."""
+def _kept(module: ModuleType, wanted: str, *, anew: bool = False) -> ObjectCode:
+    """The object code of a module, out of the cache, or (always, if ``anew``) compiled now and put there."""
     name = _file_name(module.__name__, wanted)
     directory = cache_directory()
     if directory is None:
@@ -110,7 +110,7 @@ def _kept(module: ModuleType, wanted: str) -> ObjectCode:
         _say_once(f"unimmu: {why}; compiling for this run only")
         return _compiled(module, wanted, "for this run only")
     with cache:
-        found = cache.read(name)
+        found = None if anew else cache.read(name)
         if found is None or not found.symbols.keys() >= entry_points(module).keys():
             found = _compiled(module, wanted, f"once; kept in {directory}")
             try:
@@ -167,20 +167,32 @@ def _load_native(module: ModuleType) -> Library:
         wanted = key(module)
     except ModuleNotFoundError as error:
         raise CompileError(str(error)) from None
-    made = _kept(module, wanted)
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+    for anew in (False, True):
+        made = _kept(module, wanted, anew=anew)
+        engine = _engine(made)
+        addresses = {name: engine.get_function_address(made.symbols[name]) for name in entry_points(module)}
+        if all(addresses.values()):
+            break
+    else:
+        missing = next(name for name, address in addresses.items() if not address)
+        raise CompileError(f"{module.__name__}.{missing} is missing from its object code")
+    library = Library("native")
+    for name, entry in entry_points(module).items():
+        library.functions[name] = Function(addresses[name], entry.prototype()(addresses[name]), engine)
+    return library
+
+
+def _engine(made: ObjectCode) -> Any:
+    """What holds the code, ready to be called."""
+    import llvmlite.binding as llvm
+
     machine = llvm.Target.from_default_triple().create_target_machine()
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
     engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(made.code))
     engine.finalize_object()
-    library = Library("native")
-    for name, entry in entry_points(module).items():
-        address = engine.get_function_address(made.symbols[name])
-        if not address:
-            raise CompileError(f"{module.__name__}.{name} is missing from its object code")
-        library.functions[name] = Function(address, entry.prototype()(address), engine)
-    return library
+    return engine
 
 
 @Once
