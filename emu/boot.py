@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import traceback
 from collections.abc import Mapping
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from emu.fs.devfs import DevTmpfs, register_devices
@@ -17,9 +18,10 @@ from emu.kernel.modules import ModuleError
 from emu.linux.errors import LinuxError
 from emu.proc import memory as proc_memory
 from emu.proc import system as proc_system
+from emu.proc import sysvipc as proc_sysvipc
 from emu.proc.procfs import Procfs
 from emu.proc.sysfs import Debugfs, Sysfs, add_cpus
-from emu.syscalls import all_tables
+from emu.syscalls import early_tables, late_tables
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -53,10 +55,11 @@ def boot(kernel: Kernel, modules: Mapping[str, Init], mount_root: Init | None = 
 
 
 def system_calls(kernel: Kernel) -> None:
-    """Register every system call."""
-    for table in all_tables():
+    """Register the system calls."""
+    for table in early_tables():
         for call in table:
             kernel.entry.register(call)
+    kernel.entry.register_late(lambda: chain.from_iterable(late_tables()))
 
 
 def file_systems(kernel: Kernel) -> None:
@@ -104,4 +107,4 @@ def _mount_devices_and_figures(kernel: Kernel) -> None:
 
 
 #: In the order in which they run; device and inode numbers follow from it.
-INITCALLS: tuple[Init, ...] = (system_calls, file_systems, tree, proc_system.init, proc_memory.init)
+INITCALLS: tuple[Init, ...] = (system_calls, file_systems, tree, proc_system.init, proc_memory.init, proc_sysvipc.init)

@@ -305,6 +305,7 @@ class Machine:
 
     def kill_all(self) -> None:
         """End every process at once (SIGKILL)."""
+        self.kernel.stop.begin(None)  # no run is to end now: what that cut off is done
         for task in list(self.kernel.tasks.values()):
             if task.alive:
                 self.kernel.exit(task, 9)

@@ -6,6 +6,7 @@ import errno
 import random
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from emu.cpu import Cpu
@@ -31,6 +32,7 @@ from mmu import PhysicalMemory
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
+    from emu.ipc.namespace import IpcNamespace
     from emu.linux.event_kind import Kind
     from mmu.geometry import Geometry
 
@@ -107,6 +109,15 @@ class Kernel:
         self.audit_hooks: list[Callable[[], Iterable[str]]] = []
         #: Sections that modules add to the ``--json`` report, by name.
         self.reporters: dict[str, Callable[[], Any]] = {}
+
+    @cached_property
+    def ipc(self) -> IpcNamespace:
+        """System V IPC, made for the first who asks."""
+        from emu.ipc.namespace import IpcNamespace
+
+        made = IpcNamespace(self.vfs, self.clock, self._current_pid)
+        self.exit_hooks.append(lambda last: made.exit(last.tgid))
+        return made
 
     @property
     def current(self) -> Task | None:

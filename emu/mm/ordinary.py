@@ -50,6 +50,7 @@ class OrdinaryMemory(PageMemory):
         address = start
         while address < end:
             stop = min((address & -_PTE_TABLE_SPAN) + _PTE_TABLE_SPAN, end)
+            mm.stop.check()
             faults = _fill_table(mm, vma, address, stop, access)
             if faults is not None:
                 mm.count_kernel_fault(FaultResult.MINOR, faults)

@@ -212,10 +212,10 @@ class PageCache:
 
     def truncate(self, size: int) -> None:
         """Set the size; whole pages past the end are dropped everywhere, the tail of the last one is zeroed."""
+        if size < self.size:  # first, since it starts again if the run ends meanwhile
+            self.punch(-(-size // PAGE_SIZE), -(-self.size // PAGE_SIZE), even_cows=True)
         old, self.size = self.size, size
         if size < old:
-            keep = -(-size // PAGE_SIZE)
-            self.punch(keep, -(-old // PAGE_SIZE), even_cows=True)
             tail = size & (PAGE_SIZE - 1)
             frame = self.find(size >> PAGE_SHIFT) if tail else None
             if frame is not None:
@@ -271,7 +271,8 @@ class PageCache:
             low = max(vma.start, vma.start + (first - vma.pgoff) * PAGE_SIZE)
             high = min(vma.end, vma.start + (last - vma.pgoff) * PAGE_SIZE)
             if low < high:
-                vma.ops.zap(mm, vma, low, high, even_cows=even_cows)
+                for piece in mm.pieces(low, high):
+                    vma.ops.zap(mm, vma, *piece, even_cows=even_cows)
 
     def release(self) -> None:
         """The object is gone: drop every page.  No VMA may map it any more."""

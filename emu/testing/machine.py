@@ -361,7 +361,7 @@ class GuestMachine(Machine):
 
     def _left(self) -> list[str]:
         """Frames that nobody can use any more."""
-        frames, files = self.kernel.frames, 0
+        frames, files = self.kernel.frames, self.kernel.ipc.shm.frames
         if frames.reclaimer is not None:  # pages of the host's files
             frames.reclaimer.unmapped(frames.total)
         used = frames.used

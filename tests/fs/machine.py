@@ -38,7 +38,7 @@ class FlatMemory:
 
     BASE = 0x10000
     task_size = (1 << 47) - PAGE
-    context = SimpleNamespace(stop=Stop())
+    stop = Stop()
 
     def __init__(self, size: int = 1 << 20) -> None:
         self.bytes = bytearray(size)
