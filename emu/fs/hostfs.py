@@ -36,14 +36,15 @@ _INO_BITS = 48
 
 
 class HostInode(Inode):
-    """Anything on the host; ``names`` lead to it from the top of the tree."""
+    """Anything on the host: ``name`` in ``parent``, or (None) the top of the tree."""
 
     sb: HostSuperBlock
 
-    def __init__(self, sb: HostSuperBlock, names: tuple[bytes, ...], found: HostObject) -> None:
+    def __init__(self, sb: HostSuperBlock, found: HostObject, parent: HostInode | None, name: bytes) -> None:
         status = found.status
         super().__init__(sb, status.st_mode, status.st_uid, status.st_gid, sb.ino_of(status))
-        self.names = names
+        self.parent = parent
+        self.name = name
         self.target = found.target
         self.closed = found.closed
         self.take(status)
@@ -58,6 +59,15 @@ class HostInode(Inode):
             self.rdev = makedev(os.major(status.st_rdev), os.minor(status.st_rdev))
 
     @property
+    def names(self) -> tuple[bytes, ...]:
+        """The names that lead to it from the top of the tree."""
+        found, at = [], self
+        while at.parent is not None:
+            found.append(at.name)
+            at = at.parent
+        return tuple(reversed(found))
+
+    @property
     def blocks(self) -> int:
         return self._blocks
 
@@ -69,8 +79,8 @@ class HostInode(Inode):
     def lookup(self, name: str) -> HostInode:
         if self.closed:
             raise LinuxError(errno.ENOENT)
-        names = (*self.names, encode_name(name))
-        return HostInode(self.sb, names, self.sb.tree.look(names))
+        raw = encode_name(name)
+        return self.sb.inode_of(self.sb.tree.look((*self.names, raw)), self, raw)
 
     def iterate(self) -> Iterable[DirectoryEntry]:
         for name, ino, kind in self.sb.tree.entries(self.names):
@@ -146,7 +156,11 @@ class HostSuperBlock(SuperBlock):
         self.read_only = True
         self._devices: dict[int, int] = {}
         self._open: OrderedDict[tuple[bytes, ...], int] = OrderedDict()
-        self.root: HostInode = HostInode(self, (), tree.look(()))
+        self.root: HostInode = self.inode_of(tree.look(()), None, b"")
+
+    def inode_of(self, found: HostObject, parent: HostInode | None, name: bytes) -> HostInode:
+        """The inode for what was found under a name."""
+        return HostInode(self, found, parent, name)
 
     def statfs(self) -> StatFs:
         return StatFs(self.magic)

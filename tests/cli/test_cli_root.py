@@ -73,6 +73,8 @@ def test_a_bound_directory_cannot_be_changed(unimmu: Unimmu, top: Path, tmp_path
     bind = f"{tmp_path}/other:/mnt/a"
     assert unimmu("run", "--root", top, "--bind", bind, "calls", script).out == expected
     assert unimmu("run", "--bind", bind, "calls", script).out == expected  # without a root too
+    ran = unimmu("run", "--root", top, "--bind", f"{bind}:rw", "calls", script)
+    assert ran.out == "text = bound\nopen = 4\nunlink = 0\n" and os.listdir(tmp_path / "other") == ["new"]
 
 
 def test_what_cannot_be_a_root_or_bound(unimmu: Unimmu, top: Path) -> None:
