@@ -297,6 +297,23 @@ def test_users_rights_are_those_of_the_modes(m: Machine, top: Path) -> None:
     assert m.call("open", "/d/x", O.WRONLY | O.CREAT, task=other) == -errno.EACCES
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not read a file")
+def test_what_we_may_not_read_the_machine_may_not(m: Machine, top: Path) -> None:
+    """Not even its root, who may change attributes, remove the file, and write a new one."""
+    assert m.call("chmod", "/big", 0o600) == 0
+    os.seteuid(65534)
+    try:
+        assert m.call("open", "/d/private", O.RDONLY) == m.call("open", "/d/private", O.RDWR) == -errno.EACCES
+        assert m.call("chmod", "/d/private", 0o644) == 0
+        assert m.call("open", "/d/private", O.RDONLY) == -errno.EACCES
+        assert m.call("truncate", "/d/private", 3) == 0  # zeros would be a lie
+        assert m.call("open", "/d/private", O.RDONLY) == -errno.EACCES
+        write(m, "/d/private", b"mine", O.WRONLY | O.TRUNC)
+        assert m.text("/d/private") == "mine" and m.call("unlink", "/d/private") == 0
+    finally:
+        os.seteuid(0)
+
+
 def test_a_fifo_of_the_host_is_one_of_the_machine(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     m = Machine(root=str(tmp_path))
