@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import stat
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from emu.fs.dentry import encode_name
 from emu.fs.file import DirectoryFile, File
-from emu.fs.hostfs import HOSTFS_MAGIC, HostInode, HostSuperBlock
+from emu.fs.hostfs import HOSTFS_MAGIC, REMEMBERED, HostInode, HostSuperBlock
 from emu.fs.hosttree import HostObject
 from emu.fs.hostwrite import MODE_BITS, WritableTree, host_call
 from emu.fs.inode import Attributes, Inode, NewOwner, Stat
@@ -31,6 +33,12 @@ if TYPE_CHECKING:
     from emu.linux.caller import Caller
     from emu.mm.address_space import AddressSpace
     from emu.mm.vma import Vma
+
+
+#: Descriptors of the host that are left for everything else.
+_SPARE_FDS = 128
+#: The latest time that any file system keeps, in nanoseconds.
+_LAST_NS = (1 << 34) * 1_000_000_000
 
 
 class BindFile(File):
@@ -112,12 +120,13 @@ class BindInode(HostInode):
         if not self.is_regular:
             return self.sb.open_special(path, flags)
         fd = self.sb.tree.open_regular(self.names, flags & os.O_ACCMODE)
-        status = os.fstat(fd)
-        if self.sb.ino_of(status) != self.ino:
-            os.close(fd)
-            raise LinuxError(errno.ESTALE)
-        self.update(status)
         try:
+            status = os.fstat(fd)
+            if fd >= self.sb.max_fd:
+                raise LinuxError(errno.ENFILE)
+            if self.sb.ino_of(status) != self.ino:
+                raise LinuxError(errno.ESTALE)
+            self.update(status)
             return BindFile(path, flags, fd)
         except LinuxError:
             os.close(fd)
@@ -178,7 +187,8 @@ class BindInode(HostInode):
         if change.atime is not None or change.mtime is not None:
             atime = self.atime if change.atime is None else change.atime
             mtime = self.mtime if change.mtime is None else change.mtime
-            host_call(lambda: os.utime(place, ns=(atime, mtime)))
+            times = (_kept(atime), _kept(mtime))
+            host_call(lambda: os.utime(place, ns=times))
 
     def evict(self) -> None:
         self.pages.release()
@@ -248,8 +258,11 @@ class BindSuperBlock(HostSuperBlock):
         reclaim: Reclaim,
     ) -> None:  # fmt: skip
         self.reclaim = reclaim
+        #: Open files of guests get descriptors below this one, so that some are left.
+        self.max_fd = max(resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARE_FDS, 0)
         self._known: WeakValueDictionary[int, BindInode] = WeakValueDictionary()
         super().__init__(resources, fstype, tree, log)
+        self.recent = deque(maxlen=REMEMBERED)
         self.read_only = False
 
     def inode_of(self, found: HostObject, parent: HostInode | None, name: bytes) -> BindInode:
@@ -267,7 +280,7 @@ class BindSuperBlock(HostSuperBlock):
         return self.resources.open_special(path, flags)
 
     def statfs(self) -> StatFs:
-        found = os.statvfs(self.tree.directory)
+        found = self.tree.statvfs()
         return StatFs(
             HOSTFS_MAGIC, found.f_bsize, found.f_blocks, found.f_bfree, found.f_bavail, found.f_files, found.f_ffree
         )
@@ -293,3 +306,8 @@ class HostBind(FileSystemType):
 
 def _no_charge(pages: int) -> None:
     """Pages that are not the host's are never made here."""
+
+
+def _kept(time: int) -> int:
+    """A time as a file system of the host may keep it."""
+    return min(max(time, -_LAST_NS), _LAST_NS)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Of User-mode Linux's hostfs.
 HOSTFS_MAGIC = 0x00C0FFEE
+#: So many names that were looked up last stay in memory, with what they lead to.
+REMEMBERED = 4096
 #: Files of the host that are kept open at most.
 _OPEN_FILES = 64
 #: The bits of an inode number that are the host's; above them stands which of its file systems it is from (xino).

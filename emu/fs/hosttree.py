@@ -118,6 +118,10 @@ class HostTree:
         finally:
             os.close(fd)
 
+    def statvfs(self) -> os.statvfs_result:
+        """How much room there is."""
+        return os.fstatvfs(self._top)
+
     # Opening
 
     def open_regular(self, names: Names, flags: int = os.O_RDONLY) -> int:
@@ -227,5 +231,5 @@ def _kind(entry: os.DirEntry[str]) -> int:
 
 def linux_error(error: OSError) -> Exception:
     """What the guest is told; where it is this process that has too little of something, the error itself."""
-    ours = error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINVAL, errno.EBADF, None)
+    ours = error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSYS, errno.EBADF, None)
     return error if ours else LinuxError(error.errno or errno.EIO)

@@ -42,6 +42,16 @@ def test_a_program_is_found_as_a_shell_finds_it(unimmu: Unimmu, top: Path) -> No
     assert not (top / "tmp").exists() and not (top / "proc").exists()
 
 
+def test_scripts(unimmu: Unimmu, top: Path) -> None:
+    for name, interpreter in (("good", "/usr/bin/calls say 3"), ("bad", "/bin/none")):
+        (top / name).write_text(f"#!{interpreter}\n")
+        (top / name).chmod(0o755)
+    ran = unimmu("run", "--root", top, "/good")
+    assert ran.out == "say = 3\n"
+    ran = unimmu("run", "--root", top, "/bad")
+    assert (ran.status, ran.err) == (127, "unimmu run: /bad: its interpreter /bin/none is missing (a script)\n")
+
+
 def test_it_starts_where_we_are(unimmu: Unimmu, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(top / "home/me")
     assert unimmu("run", "--root", top, "./here", CWD).out == "text = /home/me\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import stat
 from pathlib import Path
 
@@ -119,3 +120,22 @@ def test_no_link_leads_out(m: Machine, top: Path) -> None:
         assert m.call(*call) in (-errno.ENOENT, -errno.ELOOP, -errno.ENOTDIR, -errno.ESTALE)
     assert m.call("unlink", "secret") in (-errno.ENOENT, -errno.ELOOP, -errno.ENOTDIR)
     assert sorted(path.name for path in top.parent.iterdir()) == ["secret", "top"]
+
+
+def test_guests_cannot_take_every_descriptor_of_the_host(top: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+    try:
+        m = Machine()
+        HostFiles(m.vfs, m.log_once).bind(Bind(str(top), "/mnt", writable=True))
+        results = [m.call("open", "/mnt/f", O.RDONLY) for _ in range(200)]
+        assert results[0] >= 0 and results[-1] == -errno.ENFILE
+        assert m.call("mkdir", "/mnt/still", 0o755) == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_times_that_no_file_system_has(m: Machine, top: Path) -> None:
+    for seconds in (1 << 62, (1 << 64) - (1 << 62)):
+        times = seconds.to_bytes(8, "little") + bytes(8)
+        assert m.call("utimensat", -100, "/mnt/f", times * 2, 0) == 0

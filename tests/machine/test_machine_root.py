@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,12 +72,13 @@ def test_a_shared_mapping_and_the_file_are_one(machine: MakeMachine, top: Path) 
     assert (top / "f").read_bytes() == before
 
 
-def test_a_mapping_larger_than_memory_is_read_through(machine: MakeMachine, top: Path) -> None:
+@pytest.mark.parametrize("options", [{}, {"cpus": 2, "tlb": "skylake-sp", "check_tlb": True}], ids=["plain", "tlb"])
+def test_a_mapping_larger_than_memory_is_read_through(machine: MakeMachine, top: Path, options: dict[str, Any]) -> None:
     """Clean pages that are mapped are dropped too."""
     with (top / "large").open("wb") as file:
         for page in range(1024):
             file.write(page.to_bytes(8, "little") * (PAGE // 8))
-    m = machine(memory=2 * MIB, root=str(top))
+    m = machine(memory=2 * MIB, root=str(top), **options)
     loads = "; ".join(f"load p+{page * 4}K" for page in range(0, 1024, 64))
     printed = calls(
         m, f'@f = open "/large" 0; @p = mmap 0 4M PROT_READ MAP_SHARED f 0; @b = bytes 4096; {loads}; {loads}'
