@@ -5,7 +5,7 @@ arch/x86/mm/fault.c).
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 
 _DIVIDE_ERROR, _BREAKPOINT, _PAGE_FAULT = 0, 3, 14
 #: Calls that libraries try at every start, and do without: rseq (glibc), membarrier, io_uring_setup, landlock's first.
-_TRIED_BY_HABIT = frozenset({324, 334, 425, 444})
+#: None of them may be in a late table, which is not looked through for them.
+TRIED_BY_HABIT = frozenset({324, 334, 425, 444})
 
 
 def _float_code(flags: int) -> int:
@@ -65,7 +66,7 @@ class Entry:
         #: Extensions of which the user was told that there is none.
         self._missing: set[str] = set()
         self._replaced: set[int] = set()
-        self._late: Callable[[], Iterable[Syscall]] | None = None
+        self._late: Iterator[Iterable[Syscall]] = iter(())
         kernel.cpu.mmu.on_page_fault = self._page_fault
         kernel.cpu.blocks.renew = self._new_code
 
@@ -78,9 +79,9 @@ class Entry:
         if replace:
             self._replaced.add(syscall.number)
 
-    def register_late(self, calls: Callable[[], Iterable[Syscall]]) -> None:
-        """Where to get more system calls, once a program makes one that is not registered."""
-        self._late = calls
+    def register_late(self, tables: Iterator[Iterable[Syscall]]) -> None:
+        """More system calls: the next table is taken when a program makes a call that is not registered."""
+        self._late = tables
 
     def registered(self, number: int) -> Syscall | None:
         """The system call with this number, of those that have been registered so far."""
@@ -88,9 +89,10 @@ class Entry:
 
     def lookup(self, number: int) -> Syscall | None:
         """The system call with this number."""
-        if number not in self._table and self._late is not None:
-            late, self._late = self._late, None
-            for call in late():
+        if number in TRIED_BY_HABIT:
+            return self._table.get(number)
+        while number not in self._table and (table := next(self._late, None)) is not None:
+            for call in table:
                 if call.number not in self._replaced:
                     self.register(call)
         return self._table.get(number)
@@ -261,7 +263,7 @@ class Entry:
         return True
 
     def _not_implemented(self, number: int, kernel: Kernel, task: Task, registers: Registers) -> int:
-        if number in _TRIED_BY_HABIT:
+        if number in TRIED_BY_HABIT:
             return -errno.ENOSYS
         from emu.linux.syscall_names import name_of
 
