@@ -68,7 +68,7 @@ class Entry:
         self._replaced: set[int] = set()
         self._late: Iterator[Iterable[Syscall]] = iter(())
         kernel.cpu.mmu.on_page_fault = self._page_fault
-        kernel.cpu.blocks.renew = self._new_code
+        kernel.cpu.blocks.renew, kernel.cpu.blocks.say_once = self._new_code, kernel.log_once
 
     def register(self, syscall: Syscall, *, replace: bool = False) -> None:
         """Register a system call.  A number can be taken once, unless a module means to ``replace`` its call."""
@@ -122,7 +122,7 @@ class Entry:
             if signals.pending or signals.shared or signals.saved_mask is not None:
                 if not kernel.signals.deliver(task):
                     return
-            cpu.trap.code_id = task.mm.code_id
+            cpu.blocks.enter(task.mm.code_id)
             try:
                 trap = cpu.enter(task.rip)
             except BaseException:
