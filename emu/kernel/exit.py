@@ -68,8 +68,8 @@ def _end_process(kernel: Kernel, last: Task, status: int) -> None:
     """The last thread has ended, and its memory is still there."""
     group = last.group
     group.exit_code = status if group.exiting is None else group.exiting
-    if group.alarm is not None:
-        kernel.clock.cancel(group.alarm[1])
+    if group.timers is not None:
+        group.timers.stop()
     for hook in kernel.exit_hooks:
         hook(last)
 

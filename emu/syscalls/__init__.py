@@ -17,9 +17,9 @@ def all_tables() -> Iterator[tuple[Syscall, ...]]:
 
 def late_tables() -> Iterator[tuple[Syscall, ...]]:
     """The tables of subjects that few programs ask for: a machine imports them for the first that does."""
-    from emu.syscalls import eventpoll, remote, sysv
+    from emu.syscalls import eventpoll, queued, remote, sysv, timers
 
-    for subject in (eventpoll, remote, sysv):
+    for subject in (eventpoll, timers, queued, remote, sysv):
         yield subject.TABLE
 
 
