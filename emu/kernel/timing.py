@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from emu.kernel.timers import Notify, PosixTimer, ProcessTimers, Recipient
-from emu.linux.clock import BOOT_REALTIME_NS
+from emu.linux.clock import ALARM, BOOT_REALTIME_NS, CPUTIME, NEVER_SET, SET_LIKE_REALTIME
 from emu.linux.errors import LinuxError
 from emu.linux.hrtimer import Hrtimer, Timer
 
@@ -17,15 +17,8 @@ if TYPE_CHECKING:
     from emu.kernel.signal_state import SigInfo
     from emu.kernel.task import Task, ThreadGroup
 
-#: Clocks by their names without CLOCK_.
-REALTIME = {"REALTIME": 0, "REALTIME_COARSE": 5, "TAI": 11}
-MONOTONIC = {"MONOTONIC": 1, "MONOTONIC_RAW": 4, "MONOTONIC_COARSE": 6, "BOOTTIME": 7}
-CPUTIME = {"PROCESS_CPUTIME_ID": 2, "THREAD_CPUTIME_ID": 3}
-#: Those that wake a sleeping machine, which this one never is.
-ALARM = {"REALTIME_ALARM": 8, "BOOTTIME_ALARM": 9}
-_THREAD_CPUTIME = 3
-_SET_LIKE_REALTIME = frozenset({*REALTIME.values(), ALARM["REALTIME_ALARM"]})
-_KNOWN = frozenset({*REALTIME.values(), *MONOTONIC.values(), *ALARM.values()})
+_THREAD_CPUTIME = CPUTIME["THREAD_CPUTIME_ID"]
+_KNOWN = SET_LIKE_REALTIME | NEVER_SET
 #: Clocks that can be read and that no timer can run on.
 _WITHOUT_TIMERS = frozenset({4, 5, 6})
 #: The parts of the number of another task's clock: ~pid << 3, and these.
@@ -65,15 +58,6 @@ def cpu_clock(kernel: Kernel, task: Task, clock: int) -> tuple[Callable[[], int]
     return partial(process_cpu_ns, kernel, found.group), None
 
 
-def clock_ns(kernel: Kernel, task: Task, clock: int) -> int:
-    """The time of a clock.  LinuxError(EINVAL)."""
-    if clock in _SET_LIKE_REALTIME:
-        return kernel.clock.realtime_ns()
-    if clock in _KNOWN:
-        return kernel.clock.now_ns()
-    return cpu_clock(kernel, task, clock)[0]()
-
-
 def process_timers(kernel: Kernel, task: Task) -> ProcessTimers:
     """The timers of a task's process."""
     group = task.group
@@ -105,7 +89,7 @@ def add_posix_timer(
         make = partial(Hrtimer, kernel.clock)
     else:
         make = partial(timers.cpu_timer, *cpu_clock(kernel, task, clock))
-    offset = BOOT_REALTIME_NS if clock in _SET_LIKE_REALTIME else 0
+    offset = BOOT_REALTIME_NS if clock in SET_LIKE_REALTIME else 0
     timers.posix[number] = PosixTimer(number, make, recipient, signo, number if value is None else value, offset)
     return number
 

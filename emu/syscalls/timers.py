@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from emu.fs.timerfd import TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET, TimerFd
 from emu.kernel.signal_state import Sig
 from emu.kernel.timers import Notify, ProcessTimers
-from emu.kernel.timing import ALARM, MONOTONIC, REALTIME, add_posix_timer, process_cpu_ns, process_timers
+from emu.kernel.timing import add_posix_timer, process_cpu_ns, process_timers
 from emu.linux.argument import FD, INT, S32, UINT, Bits, OneOf, Out, Pointer, Scalar
 from emu.linux.caller import UserMemory
+from emu.linux.clock import ALARM, MONOTONIC, REALTIME
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags
 from emu.linux.hrtimer import KTIME_MAX

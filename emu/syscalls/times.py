@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from emu.kernel.timing import ALARM, CPUTIME, MONOTONIC, REALTIME, clock_ns
 from emu.linux.argument import INT, LONG, In, OneOf, Out, Pointer
+from emu.linux.clock import ALARM, CPUTIME, MONOTONIC, NEVER_SET, REALTIME, SET_LIKE_REALTIME
 from emu.linux.errors import LinuxError
 from emu.linux.layout import TIMESPEC, TIMEVAL, Layout
 from emu.linux.syscall import Restart, Returned, Syscall
@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 _NS = 1_000_000_000
 _TIMER_ABSTIME = 1
 TIMEZONE = Layout("timezone", "2i")
+
+
+def clock_ns(kernel: Kernel, task: Task, clock: int) -> int:
+    """The time of a clock.  LinuxError(EINVAL)."""
+    if clock in SET_LIKE_REALTIME:
+        return kernel.clock.realtime_ns()
+    if clock in NEVER_SET:
+        return kernel.clock.now_ns()
+    from emu.kernel.timing import cpu_clock  # with the timers, and few programs ask
+
+    return cpu_clock(kernel, task, clock)[0]()
 
 
 def sys_clock_gettime(kernel: Kernel, task: Task, clock: int) -> int:
