@@ -120,13 +120,15 @@ class Vfs:
             lines.append(f"{_escape(mount.source)} {_escape(place)} {mount.sb.fstype.name} {mount.options()} 0 0\n")
         return "".join(lines)
 
-    def internal_mount(self, fstype: str) -> VfsMount:
-        """The internal mount of a type that is not in the tree (``pipefs``, ``shmem``)."""
-        mount = self._internal.get(fstype)
+    def internal_mount(self, fstype: str | FileSystemType) -> VfsMount:
+        """The internal mount of a type that is not in the tree (``pipefs``, ``shmem``, or one of another module)."""
+        name = fstype if isinstance(fstype, str) else fstype.name
+        mount = self._internal.get(name)
         if mount is None:
-            sb = self._internal_types[fstype].mount(self.resources, "")
+            kind = self._internal_types[fstype] if isinstance(fstype, str) else fstype
+            sb = kind.mount(self.resources, "")
             sb.active = 1
-            mount = self._internal[fstype] = VfsMount(sb, fstype, 0, None)
+            mount = self._internal[name] = VfsMount(sb, name, 0, None)
         return mount
 
     def _mounted(self) -> bool:
@@ -221,8 +223,7 @@ class Vfs:
         """The place of a file without an inode of its own (anon_inode_getfile)."""
         from emu.fs.anon import AnonFsType, AnonSuperBlock
 
-        self._internal_types.setdefault(AnonFsType.name, AnonFsType())
-        mount = self.internal_mount(AnonFsType.name)
+        mount = self.internal_mount(AnonFsType())
         sb = mount.sb
         assert isinstance(sb, AnonSuperBlock)
         return unnamed_path(mount, sb.inode, f"anon_inode:{name}")

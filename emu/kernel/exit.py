@@ -62,6 +62,14 @@ def do_exit(kernel: Kernel, task: Task, status: int, *, told: bool = True) -> No
         group.ended_usage.add(task.usage)
         task.state = TaskState.DEAD
         del kernel.tasks[task.pid]
+    _tell_watchers(task)
+    if not group.threads and task is not group.leader:
+        _tell_watchers(group.leader)
+
+
+def _tell_watchers(task: Task) -> None:
+    if task.end_watchers is not None:
+        task.end_watchers.wake_all()
 
 
 def _end_process(kernel: Kernel, last: Task, status: int) -> None:
@@ -132,6 +140,7 @@ def notify_parent(kernel: Kernel, group: ThreadGroup) -> None:
 def release(kernel: Kernel, leader: Task) -> None:
     """Forget a zombie process."""
     leader.state = TaskState.DEAD
+    _tell_watchers(leader)
     del kernel.tasks[leader.pid]
     parent = leader.group.parent
     if parent is not None:

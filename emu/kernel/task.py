@@ -87,6 +87,8 @@ class Task:
     sleeping_on: tuple[WaitQueue, ...] = ()
     timer: int | None = None
     vfork_done: WaitQueue | None = None
+    #: Woken when it ends and when it is waited for, once somebody watches (pidfd).
+    end_watchers: WaitQueue | None = None
     fault_result: int | None = None
     #: A system call has set every register itself (execve, rt_sigreturn).
     registers_replaced: bool = False

@@ -17,9 +17,9 @@ def all_tables() -> Iterator[tuple[Syscall, ...]]:
 
 def late_tables() -> Iterator[tuple[Syscall, ...]]:
     """The tables of subjects that few programs ask for: a machine imports them for the first that does."""
-    from emu.syscalls import eventpoll, queued, remote, sysv, timers
+    from emu.syscalls import eventpoll, pidfd, queued, remote, sysv, timers
 
-    for subject in (eventpoll, timers, queued, remote, sysv):
+    for subject in (eventpoll, timers, queued, pidfd, remote, sysv):
         yield subject.TABLE
 
 
