@@ -24,9 +24,10 @@ from unicorn import (
 from unicorn import x86_const as x86
 
 from emu.fpu import Fpu
-from emu.hooks import BLOCK_BYTES, TABLE_ENTRIES, TrapReason, TrapState
+from emu.hooks import BLOCK_BYTES, REPEATS, TABLE_ENTRIES, TrapReason, TrapState
 from mmu import GeneralProtection, Mmu, PageFault, PhysicalMemory, unicorn_abi
 from mmu.hooks import PHYSMAP
+from mmu.instruction import Kind
 from mmu.objectcode import load
 from mmu.registers import CR4, Access
 from mmu.state import MmuState
@@ -240,6 +241,8 @@ class Cpu:
         if known is None:
             engine: Any = self.uc
             _, known, _ = engine.ctl_request_cache(address)
+            if known == 1 and self.mmu.instruction_at(address) & Kind.REPEATS:
+                known |= REPEATS
             if len(self._block_sizes) > 1 << 18:
                 self._block_sizes.clear()
             self._block_sizes[key] = known
@@ -331,6 +334,15 @@ class Cpu:
         env[11] = self.trap.rflags
 
     # -- running ---------------------------------------------------------------------------------------------------
+
+    @property
+    def last_end(self) -> int:
+        """Where the block ends that was run last; a string instruction with REP that goes on there counts no more."""
+        return self.trap.last_end
+
+    @last_end.setter
+    def last_end(self, end: int) -> None:
+        self.trap.last_end = self.mmu.state.last_end = end
 
     def end_slice(self) -> None:
         """Stop before the next block, as at the end of a slice."""

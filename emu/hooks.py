@@ -29,9 +29,10 @@ class TrapState(ctypes.Structure):
     rflags_at: int  # host address of the field above
     reg_read: int  # host address of uc_reg_read
     emu_stop: int  # host address of uc_emu_stop
-    count_block: int  # host address of count(uc, address, size) -> instructions, asked once per block of code
+    count_block: int  # host address of count(uc, address, size) -> instructions (and REPEATS), asked once per block
     table: int  # host address of the table of known blocks
     code_id: int  # distinguishes code of different programs at the same address
+    last_end: int  # where the block ends that was run last
 
     _fields_ = fields(__annotations__)
 
@@ -42,10 +43,13 @@ class KnownBlock(ctypes.Structure):
     address: int
     key: int  # code_id << 32 | size in bytes
     instructions: int
+    repeats: int  # it is one string instruction with REP
 
     _fields_ = fields(__annotations__)
 
 
+#: What count_block adds for a block that is one string instruction with REP.
+REPEATS = 1 << 32
 #: How many known blocks there may be; the table is direct-mapped by address.
 TABLE_ENTRIES = 1 << 15
 BLOCK_BYTES = ctypes.sizeof(KnownBlock)
@@ -53,7 +57,11 @@ BLOCK_BYTES = ctypes.sizeof(KnownBlock)
 
 @entry("void", "u64", "u64", "u32", TrapState)
 def on_block(uc: int, address: int, size: int, trap: TrapState) -> None:
-    """UC_HOOK_BLOCK: count the block's instructions, or stop before it where the slice is used up (an exact point)."""
+    """UC_HOOK_BLOCK: count the block's instructions, or stop before it where the slice is used up (an exact point).
+
+    The engine runs each iteration of a repeated string instruction as a block: one instruction, and one more of the
+    slice for each.
+    """
     if trap.budget == 0:
         trap.reason = TrapReason.SLICE
         call1(trap.emu_stop, uc)
@@ -64,11 +72,16 @@ def on_block(uc: int, address: int, size: int, trap: TrapState) -> None:
     if block.address == address and block.key == key:
         instructions = block.instructions
     else:
-        instructions = call3(trap.count_block, uc, address, size)
+        counted = call3(trap.count_block, uc, address, size)
+        instructions = counted & (REPEATS - 1)
         block.address = address
         block.key = key
         block.instructions = instructions
-    store64(trap.clock, load64(trap.clock) + instructions)
+        block.repeats = counted & REPEATS
+    end = address + size
+    if block.repeats == 0 or end != trap.last_end:  # else it goes on, and has been counted
+        store64(trap.clock, load64(trap.clock) + instructions)
+    trap.last_end = end
     if trap.budget > instructions:
         trap.budget -= instructions
     else:

@@ -6,6 +6,7 @@ from unicorn.unicorn_const import UC_MEM_FETCH, UC_MEM_READ, UC_MEM_WRITE
 
 from mmu.entries import ADDRESS, D
 from mmu.events import EventKind, commit, ring_is_full
+from mmu.instruction import access_of, instruction_at, note_fetch
 from mmu.native import call3, cold, entry, inlined, load8, load32, load64, native, store8, store32
 from mmu.registers import CR4, Access
 from mmu.state import MmuState, Status
@@ -26,6 +27,12 @@ _WRITE_EXECUTE = CAN_WRITE | CAN_EXECUTE
 def walk_once(state: MmuState, vaddr: int, access: int) -> int:
     """One walk; the result is in ``state``."""
     return walk(state, vaddr, access)
+
+
+@entry("u64", MmuState, "u64")
+def kind_of(state: MmuState, rip: int) -> int:
+    """The :class:`mmu.instruction.Kind` of an instruction that the engine has fetched."""
+    return instruction_at(state, rip)
 
 
 @native
@@ -69,6 +76,7 @@ def grant(state: MmuState, vaddr: int, access: int, result: int, alone: bool) ->
         if state.on_code != 0 and (state.cpl == 0 or state.watch_code != 0):
             call3(state.on_code, vaddr, frame, 0)
         store8(state.has_code + frame, 1)
+        note_fetch(state, vaddr, paddr)
         if not alone:
             rights &= CAN_READ | CAN_EXECUTE
     elif alone and rights & _WRITE_EXECUTE == _WRITE_EXECUTE:
@@ -125,6 +133,8 @@ def _fill_plainly(state: MmuState, vaddr: int, access_type: int, result: int) ->
     frame = paddr >> 12
     if rights & (1 << (access_type - UC_MEM_READ)) == 0 or paddr >= state.ram_bytes:
         return False
+    if rights & CAN_WRITE == 0 and access_of(state, access_type - UC_MEM_READ) != Access.READ:
+        return False
     if load8(state.has_code + frame) != 0:
         return False
     if rights & CAN_WRITE != 0:
@@ -146,7 +156,8 @@ def _fill_carefully(state: MmuState, vaddr: int, access_type: int, result: int) 
         return False
     if cr3_written(state, access_type):
         return False
-    access = access_type - UC_MEM_READ
+    access = access_of(state, access_type - UC_MEM_READ)
+    state.access = access
     if walk(state, vaddr, access) != Status.OK:
         return False
     return grant(state, vaddr, access, result, True)

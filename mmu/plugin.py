@@ -15,7 +15,6 @@ from unicorn import (
     UC_HOOK_MEM_WRITE,
     UC_HOOK_TLB_FILL,
     UC_MEM_FETCH,
-    UC_MEM_READ,
     Uc,
     UcError,
 )
@@ -24,6 +23,7 @@ from mmu import unicorn_abi
 from mmu.attaching import check_engine, enter_cpl_3
 from mmu.faults import GeneralProtection, PageFault
 from mmu.hooks import PHYSMAP
+from mmu.instruction import InstructionTables
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE, BusError, PhysicalMemory
 from mmu.privileged import PrivilegedInstructions
 from mmu.registers import Access
@@ -166,6 +166,8 @@ class Mmu(VirtualMemory):
         unicorn_abi.use_virtual_tlb(uc)
         unicorn_abi.steady_tlb(uc)
         self.state.engine_cr3 = unicorn_abi.cpu_state(uc) + unicorn_abi.ENV_CR3
+        self.state.engine_rip = unicorn_abi.cpu_state(uc) + unicorn_abi.ENV_RIP
+        self._instructions, self._kind_of = InstructionTables(self.state), library()["kind_of"].call
         self._fill = library()["fill"]
         if self.tlb is not None:
             from mmu.model import exact_library
@@ -225,6 +227,10 @@ class Mmu(VirtualMemory):
         finally:
             self.state.physmap_open = 0
         self.has_code[frame] = 0
+
+    def instruction_at(self, rip: int) -> int:
+        """What the instruction is at an address that the engine has fetched: bits of :class:`mmu.instruction.Kind`."""
+        return int(self._kind_of(self._state_address, rip))
 
     def watch_privileged_instructions(self) -> None:
         """Look for INVLPG, INVPCID and MOV to and from control registers at other CPLs than 0 too: what is executed
@@ -320,7 +326,8 @@ class Mmu(VirtualMemory):
                 record = self._failed_walk.tobytes()
                 fault = PageFault(vaddr, state.walked.error_code, record)
                 if self.on_page_fault is None or not self.on_page_fault(fault):
-                    self._failed = (status, kind - UC_MEM_READ, fault.error_code, vaddr, record)
+                    self._failed = (status, state.access, fault.error_code, vaddr, record)
+                    self._undo(vaddr)
                     return False
             elif status == Status.RING_FULL:
                 self.events.make_room()
@@ -333,7 +340,8 @@ class Mmu(VirtualMemory):
                 state.epoch += 1
             else:
                 if entered and not (self._run is not None and self._is_ahead(self._run, kind, vaddr)):
-                    self._failed = (status, kind - UC_MEM_READ, 0, vaddr, b"")
+                    self._failed = (status, state.access, 0, vaddr, b"")
+                    self._undo(vaddr)
                 return False
             if self._fill.call(uc, vaddr, kind, result, self._state_address):
                 if self._memory_hooks:
@@ -343,6 +351,13 @@ class Mmu(VirtualMemory):
             f"Mmu: the page-fault handler {_name_of(self.on_page_fault)} said {_MAX_RETRIES} times that {vaddr:#x} is "
             f"fixed, and it is not"
         )
+
+    def _undo(self, vaddr: int) -> None:
+        """This page of a store of two pages cannot be reached: what the engine has stored into the other one goes."""
+        state = self.state
+        if state.undo_at and state.second_page == (vaddr >> PAGE_SHIFT) + 1:
+            ctypes.c_uint64.from_address(state.undo_at).value = state.undo_value
+        state.undo_at = 0
 
     def _is_ahead(self, run: Run, kind: int, vaddr: int) -> bool:
         """Whether this is no access of the guest's, but a fetch that the engine makes ahead of time."""
