@@ -300,6 +300,11 @@ class Cpu:
         """Instructions retired since the machine was made."""
         return self.mmu.state.clock
 
+    @property
+    def spent(self) -> int:
+        """What slices are counted in: instructions, and the iterations of those with REP."""
+        return self.mmu.state.clock + self.trap.iterations
+
     def read(self, name: str) -> int:
         """One general register."""
         return int(self.uc.reg_read(REGISTERS[name]))
@@ -361,6 +366,10 @@ class Cpu:
         return self._explain(status)
 
     def _explain(self, status: int) -> Trap:
+        if self.mmu.starts_again:
+            self.mmu.starts_again = False
+            if status == UC_ERR_EXCEPTION and self._vector is None and self.guard.failure is None:
+                return self.enter(self.rip)
         if self.guard.failure is not None:
             self._vector = self._at_port = None
             self._table.fill(0)  # forget the blocks that could not be counted

@@ -33,6 +33,7 @@ class TrapState(ctypes.Structure):
     table: int  # host address of the table of known blocks
     code_id: int  # distinguishes code of different programs at the same address
     last_end: int  # where the block ends that was run last
+    iterations: int  # of string instructions with REP, but their first ones
 
     _fields_ = fields(__annotations__)
 
@@ -79,8 +80,10 @@ def on_block(uc: int, address: int, size: int, trap: TrapState) -> None:
         block.instructions = instructions
         block.repeats = counted & REPEATS
     end = address + size
-    if block.repeats == 0 or end != trap.last_end:  # else it goes on, and has been counted
+    if block.repeats == 0 or end != trap.last_end:
         store64(trap.clock, load64(trap.clock) + instructions)
+    else:
+        trap.iterations += 1
     trap.last_end = end
     if trap.budget > instructions:
         trap.budget -= instructions

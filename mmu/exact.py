@@ -20,7 +20,7 @@ from mmu.array_record import Found
 from mmu.engine_sync import catch_up, forget_page, remember_piece
 from mmu.events import ring_is_full
 from mmu.hooks import answer_physmap, cr3_written, grant
-from mmu.instruction import LONGEST, Kind, access_of, instruction_at, operand_bytes
+from mmu.instruction import LONGEST, Kind, access_of, fetches_ahead, instruction_at, operand_bytes
 from mmu.invalidation import invalidate_context, invalidate_individual, invalidate_linear, page_fault
 from mmu.native import call1, call3, cold, entry, inlined, load8, load64, native, store64
 from mmu.registers import Access
@@ -113,6 +113,13 @@ def _access(state: MmuState, vaddr: int, access: int, sure: bool) -> None:
         forget_page(state, vaddr >> 12)  # no array holds this page
 
 
+@native
+def _holds(state: MmuState, vaddr: int, access: int) -> bool:
+    """Whether the model holds a translation that allows the access."""
+    found = peek(state, access, vaddr)
+    return found.array != 0 and rights_of(state, found) & kind_bit(access) != 0
+
+
 # -- fills -------------------------------------------------------------------------------------------------------------
 
 
@@ -178,6 +185,9 @@ def fill_exact(uc: int, vaddr: int, access_type: int, result: int, state: MmuSta
         return False
     access = access_of(state, access_type - UC_MEM_READ)
     state.access = access
+    if access == Access.FETCH and state.holds_back != 0 and not _holds(state, vaddr, access):
+        if fetches_ahead(state, vaddr):
+            return False
     if not canonical(state, vaddr):
         state.status = Status.GENERAL_PROTECTION
         return False
@@ -190,6 +200,7 @@ def fill_exact(uc: int, vaddr: int, access_type: int, result: int, state: MmuSta
     if access_type == UC_MEM_READ and state.walked.rights & CAN_READ == 0:  # of what is going to be written
         state.walked.rights |= CAN_READ
         state.update_page = (vaddr >> 12) + 1
+        state.unsure = 1
     frame = state.walked.paddr >> 12
     window, alone = 0, True
     if frame < state.frames:
@@ -207,7 +218,7 @@ def fill_exact(uc: int, vaddr: int, access_type: int, result: int, state: MmuSta
     if state.second_page == (vaddr >> 12) + 1 and access != Access.FETCH:
         _access(state, state.first_part, access, False)
         access_once(state, vaddr, access, False)
-        state.second_page = state.undo_at = 0
+        state.second_page = 0
     return True
 
 
@@ -223,6 +234,8 @@ def fill_in_windows(uc: int, vaddr: int, access_type: int, result: int, state: M
         return False
     access = access_of(state, access_type - UC_MEM_READ)
     state.access = access
+    if access == Access.FETCH and state.holds_back != 0 and fetches_ahead(state, vaddr):
+        return False
     if walk(state, vaddr, access) != Status.OK:
         return False
     frame = state.walked.paddr >> 12
@@ -242,8 +255,7 @@ def fill_in_windows(uc: int, vaddr: int, access_type: int, result: int, state: M
 @native
 def _is_reachable(state: MmuState, vaddr: int, access: int) -> bool:
     """Whether an access to this page needs no fault handler."""
-    found = peek(state, access, vaddr)
-    if found.array != 0 and rights_of(state, found) & kind_bit(access) != 0:
+    if _holds(state, vaddr, access):
         return True
     return canonical(state, vaddr) and quiet_walk(state, vaddr, access) == Status.OK
 
@@ -263,7 +275,7 @@ def _access_at_end(state: MmuState, vaddr: int, size: int, access: int, host: in
         return
     page = ((vaddr >> 12) + 1) & _LAST_PAGE  # the last page is followed by the first
     if not _is_reachable(state, page << 12, access):
-        state.second_page, state.first_part = page + 1, vaddr
+        state.second_page, state.first_part, state.undo_at = page + 1, vaddr, 0
         if access == Access.WRITE and offset + size <= _PAGE:
             state.undo_at, state.undo_value = host, load64(host)
         return
@@ -271,12 +283,18 @@ def _access_at_end(state: MmuState, vaddr: int, size: int, access: int, host: in
     _access(state, page << 12, access, False)
 
 
-@inlined
-def _is_rest(state: MmuState, vaddr: int, rip: int) -> bool:
+@cold
+def _filled_access_is_over(state: MmuState) -> None:
+    """The access for which a fill has walked has been made."""
+    state.unsure = 0
+    if state.update_page != 0:
+        state.late_page, state.update_page = state.update_page, 0
+
+
+@cold
+def _is_rest(state: MmuState, rip: int) -> bool:
     """Whether this is the second piece of an operand, whose access has been counted."""
-    if vaddr != state.next_piece or rip != state.piece_rip:
-        return False
-    return instruction_at(state, rip) & (Kind.WIDE | Kind.TEN) != 0
+    return rip == state.piece_rip and instruction_at(state, rip) & (Kind.WIDE | Kind.TEN) != 0
 
 
 @entry("void", "u64", "i32", "u64", "i32", "i64", MmuState)
@@ -289,13 +307,14 @@ def on_memory(uc: int, access_type: int, paddr: int, size: int, value: int, stat
     access = access_type - UC_MEM_READ
     rip = load64(state.engine_rip)
     if access == Access.READ and instruction_at(state, rip) & Kind.UPDATES != 0:
-        catch_up(state)
+        if state.late_page != 0:
+            catch_up(state)
         return
     offset = paddr & _OFFSET
     frame = (paddr & _IN_WINDOW) >> 12
     page = load64(state.page_of + ((paddr >> WINDOW_SHIFT) * state.frames + frame) * 8) - 1
     vaddr = (page << 12) | offset
-    if _is_rest(state, vaddr, rip):
+    if vaddr == state.next_piece and _is_rest(state, rip):
         state.next_piece = 0
         return
     state.next_piece, state.piece_rip = vaddr + 8, rip
@@ -309,10 +328,15 @@ def on_memory(uc: int, access_type: int, paddr: int, size: int, value: int, stat
         _access_at_end(state, vaddr, size, access, state.ram + (paddr & _IN_WINDOW))
     else:
         _access(state, vaddr, access, state.unsure == 0)
-    state.unsure = 0
     state.busy_page = 0
-    if state.update_page != 0:
-        state.late_page, state.update_page = state.update_page, 0
+    if state.unsure != 0:
+        _filled_access_is_over(state)
+
+
+@cold
+def _repeats(state: MmuState, address: int) -> bool:
+    """Whether there is a string instruction with REP."""
+    return instruction_at(state, address) & Kind.REPEATS != 0
 
 
 @entry("void", "u64", "u64", "u32", MmuState)
@@ -324,11 +348,11 @@ def on_fetch(uc: int, address: int, size: int, state: MmuState) -> None:
         return
     if state.event_mask != 0:
         _room(state)
-    state.second_page = state.undo_at = state.update_page = 0
+    state.second_page = 0
     if state.late_page != 0:
         catch_up(state)
     end = address + size
-    if end == state.last_end and size <= LONGEST and instruction_at(state, address) & Kind.REPEATS != 0:
+    if end == state.last_end and size <= LONGEST and _repeats(state, address):
         return
     state.last_end = end
     _access(state, address, Access.FETCH, False)

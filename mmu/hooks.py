@@ -6,7 +6,7 @@ from unicorn.unicorn_const import UC_MEM_FETCH, UC_MEM_READ, UC_MEM_WRITE
 
 from mmu.entries import ADDRESS, D
 from mmu.events import EventKind, commit, ring_is_full
-from mmu.instruction import access_of, instruction_at, note_fetch
+from mmu.instruction import access_of, fetches_ahead, instruction_at, note_fetch
 from mmu.native import call3, cold, entry, inlined, load8, load32, load64, native, store8, store32
 from mmu.registers import CR4, Access
 from mmu.state import MmuState, Status
@@ -75,8 +75,8 @@ def grant(state: MmuState, vaddr: int, access: int, result: int, alone: bool) ->
             return False
         if state.on_code != 0 and (state.cpl == 0 or state.watch_code != 0):
             call3(state.on_code, vaddr, frame, 0)
-        store8(state.has_code + frame, 1)
         note_fetch(state, vaddr, paddr)
+        store8(state.has_code + frame, 1)
         if not alone:
             rights &= CAN_READ | CAN_EXECUTE
     elif alone and rights & _WRITE_EXECUTE == _WRITE_EXECUTE:
@@ -88,6 +88,7 @@ def grant(state: MmuState, vaddr: int, access: int, result: int, alone: bool) ->
         rights &= CAN_READ  # only a write justifies dropping the code
     if rights & _WRITE_EXECUTE == _WRITE_EXECUTE:
         store8(state.has_code + frame, 2)
+        state.code_fetches += 1
     if level != 1:
         state.large_epoch = epoch
     state.fills += 1
@@ -158,6 +159,8 @@ def _fill_carefully(state: MmuState, vaddr: int, access_type: int, result: int) 
         return False
     access = access_of(state, access_type - UC_MEM_READ)
     state.access = access
+    if access == Access.FETCH and state.holds_back != 0 and fetches_ahead(state, vaddr):
+        return False
     if walk(state, vaddr, access) != Status.OK:
         return False
     return grant(state, vaddr, access, result, True)

@@ -2,7 +2,8 @@
 
 Unicorn keeps RIP exact in its fill hooks, and in memory hooks.  The code that it runs is where it was fetched from
 last, whatever the tables say by now, so fetches are noted by page.  What an instruction is found to be is kept by its
-address, and holds while its first 8 bytes are what they were.
+address until the engine fetches other code: a page that had none, a page from another frame, or one that it may write.
+In such a page it holds while the first 8 bytes are what they were.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from mmu.native import cold, inlined, load8, load32, load64, native, store64
 from mmu.opcodes import OPCODES, PREFIX, PREFIXES, STRING, WIDE_SHIFT, WIDE_WITH_REX_W, OpcodeMap, Prefix, opcode_table
 from mmu.registers import Access
 from mmu.state import MmuState, Status, fields
-from mmu.walk import root, walk_from
+from mmu.walk import canonical, root, walk_from
 
 
 class Kind(IntEnum):
@@ -33,9 +34,9 @@ class Decoded(ctypes.Structure):
 
     rip: int
     fetches: int  # MmuState.code_fetches, when this was found
-    host: int  # where its code is
-    code: int  # and what that began with
     kind: int
+    host: int  # where its code is, if that may be written at any time; else 0
+    code: int  # and what it began with
 
     _fields_ = fields(__annotations__)
 
@@ -60,6 +61,11 @@ class InstructionTables:
         state.opcodes, state.decoded = self._opcodes.ctypes.data, self.decoded.ctypes.data
         state.fetched, state.code_fetches = self.fetched.ctypes.data, 1
 
+    def code_page(self, page: int) -> int:
+        """The host address from which the engine has fetched this page of code; 0 if that is not known any more."""
+        place = (page & (FETCHED - 1)) * 2
+        return int(self.fetched[place + 1]) if self.fetched[place] == page + 1 else 0
+
 
 @native
 def note_fetch(state: MmuState, vaddr: int, paddr: int) -> None:
@@ -68,7 +74,7 @@ def note_fetch(state: MmuState, vaddr: int, paddr: int) -> None:
         return
     place = state.fetched + ((vaddr >> 12) & (FETCHED - 1)) * 16
     page, host = (vaddr >> 12) + 1, state.ram + (paddr & _PAGE_MASK)
-    if load64(place) != page or load64(place + 8) != host:
+    if load64(place) != page or load64(place + 8) != host or load8(state.has_code + (paddr >> 12)) != 1:
         store64(place, page)
         store64(place + 8, host)
         state.code_fetches += 1
@@ -138,13 +144,14 @@ def _decode(state: MmuState, rip: int) -> int:
             kind |= Kind.UPDATES
         if (entry >> (WIDE_SHIFT + ((modrm >> 3) & 7))) & 1 != 0 and (entry & WIDE_WITH_REX_W == 0 or rex_w != 0):
             kind |= Kind.TEN if opcode_map == 0 else Kind.WIDE
-    if at < 7 and (rip & _OFFSET) <= _OFFSET - 7:
+    constant = load8(state.has_code + ((host - state.ram) >> 12)) == 1
+    if (rip & _OFFSET) <= _OFFSET - LONGEST and (constant or at < 7):
         known = Decoded.from_address(state.decoded + (rip & (DECODED - 1)) * _DECODED_BYTES)
         known.rip = rip
         known.fetches = state.code_fetches
-        known.host = host
-        known.code = load64(host)
         known.kind = kind
+        known.host = 0 if constant else host
+        known.code = load64(host)
     return kind
 
 
@@ -152,8 +159,9 @@ def _decode(state: MmuState, rip: int) -> int:
 def instruction_at(state: MmuState, rip: int) -> int:
     """The :class:`Kind` of the instruction at an address."""
     known = Decoded.from_address(state.decoded + (rip & (DECODED - 1)) * _DECODED_BYTES)
-    if known.rip == rip and known.fetches == state.code_fetches and load64(known.host) == known.code:
-        return known.kind
+    if known.rip == rip and known.fetches == state.code_fetches:
+        if known.host == 0 or load64(known.host) == known.code:
+            return known.kind
     return _decode(state, rip)
 
 
@@ -172,3 +180,17 @@ def access_of(state: MmuState, asked: int) -> int:
     if asked != Access.READ or state.engine_rip == 0:
         return asked
     return Access.WRITE if instruction_at(state, load64(state.engine_rip)) & Kind.UPDATES != 0 else Access.READ
+
+
+@native
+def fetches_ahead(state: MmuState, vaddr: int) -> bool:
+    """Whether the engine asks for the page of code behind the one that runs, which it cannot have: this is no access
+    before all that stands in front of it has run.
+    """
+    rip = load64(state.engine_rip)
+    if vaddr >> 12 != (rip >> 12) + 1 or rip == state.crossing:
+        return False
+    if canonical(state, vaddr) and look_up(state, vaddr, Access.FETCH) == Status.OK:
+        return False
+    state.status = Status.FETCHED_AHEAD
+    return True

@@ -21,6 +21,7 @@ class Status(IntEnum):
     CODE_WRITTEN = 5  # a frame that holds translated code is about to become writable
     WRITTEN_CODE = 6  # a frame that may be written through the TLB is about to be executed
     CR3_WRITTEN = 7  # a guest at CPL 0 has written CR3, unseen
+    FETCHED_AHEAD = 8  # code of the next page cannot be fetched, and the code before it has not run
 
 
 def fields(annotations: Iterable[str], **others: Any) -> list[tuple[str, Any]]:
@@ -128,6 +129,8 @@ class MmuState(ctypes.Structure):
     fetched: int  # address of uint64[][2]: pages of code, plus 1, and their host addresses
     code_fetches: int  # counts changes of those
     access: int  # what the access of the last fill is on a processor
+    holds_back: int  # code of the next page is to be fetched when all before it has run
+    crossing: int  # an instruction that really has its end in the next page
 
     # the TLB model (exact mode): see mmu.tlb
     pcid: int

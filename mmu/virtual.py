@@ -120,6 +120,7 @@ class VirtualMemory(Control):
 
     _privileged: PrivilegedInstructions
     _fill: Any
+    starts_again: bool
 
     if TYPE_CHECKING:  # which Mmu has
 

@@ -271,7 +271,7 @@ class Scheduler:
             vcpu.switches += 1
         self.current = task
         self._flusher.switch_cpu(vcpu.number, task.mm, task.tgid)
-        self._since = start = cpu.clock
+        self._since, start = cpu.clock, cpu.spent
         cpu.trap.budget = vcpu.slice_left if self.turn is None else min(self.turn, vcpu.slice_left)
         if self.stop.requested:  # meanwhile
             cpu.end_slice()
@@ -286,7 +286,7 @@ class Scheduler:
         self.current = None
         if task.alive:
             task.context.save()
-        vcpu.slice_left -= cpu.clock - start
+        vcpu.slice_left -= cpu.spent - start
         self._end_turn(vcpu, task)
 
     def _end_turn(self, vcpu: Vcpu, task: Task) -> None:
