@@ -341,8 +341,8 @@ def _repeats(state: MmuState, address: int) -> bool:
 
 @entry("void", "u64", "u64", "u32", MmuState)
 def on_fetch(uc: int, address: int, size: int, state: MmuState) -> None:
-    """UC_HOOK_BLOCK: one fetch a block and page.  The iterations of a repeated instruction, each of which the engine
-    runs as a block, are one.
+    """UC_HOOK_BLOCK: one fetch a block and page; a block may come in pieces.  The iterations of a repeated instruction,
+    each of which the engine runs as a block, are one.
     """
     if state.physmap_open != 0:
         return
@@ -351,11 +351,13 @@ def on_fetch(uc: int, address: int, size: int, state: MmuState) -> None:
     state.second_page = 0
     if state.late_page != 0:
         catch_up(state)
+    fetched, state.fetched = state.fetched, 0
     end = address + size
     if end == state.last_end and size <= LONGEST and _repeats(state, address):
         return
     state.last_end = end
-    _access(state, address, Access.FETCH, False)
+    if fetched != address + 1:
+        _access(state, address, Access.FETCH, False)
     last = end - 1
     if last >> 12 != address >> 12 and size != 0:
         _access(state, last & _PAGE_MASK, Access.FETCH, False)

@@ -116,8 +116,11 @@ class Mmu(VirtualMemory):
         #: The access under way is to be made again, by the code that is at its instruction by now; emulation has ended
         #: with UC_ERR_EXCEPTION for that.
         self.starts_again = False
+        #: Told of each frame of which the translated code was dropped.
+        self.on_code_dropped: Callable[[int], None] | None = None
         #: The last access that could not be resolved (emu_start ended with UC_ERR_EXCEPTION).
         self._failed: tuple[int, int, int, int, bytes] | None = None
+        self._walked = self.state.walked
         self._failed_walk = memoryview(self.state.failed).cast("B")
         #: An exception of an instruction that was done here.
         self._raised: tuple[Fault, Access] | None = None
@@ -230,6 +233,8 @@ class Mmu(VirtualMemory):
         finally:
             self.state.physmap_open = 0
         self.has_code[frame] = 0
+        if self.on_code_dropped is not None:
+            self.on_code_dropped(frame)
 
     def instruction_at(self, rip: int) -> int:
         """What the instruction is at an address that the engine has fetched: bits of :class:`mmu.instruction.Kind`."""
@@ -327,7 +332,7 @@ class Mmu(VirtualMemory):
                 if not entered:
                     return False
                 record = self._failed_walk.tobytes()
-                fault = PageFault(vaddr, state.walked.error_code, record)
+                fault = PageFault(vaddr, self._walked.error_code, record)
                 if self.on_page_fault is None or not self.on_page_fault(fault):
                     self._failed = (status, state.access, fault.error_code, vaddr, record)
                     self._undo(vaddr)
@@ -339,7 +344,7 @@ class Mmu(VirtualMemory):
             elif status == Status.RING_FULL:
                 self.events.make_room()
             elif status == Status.CODE_WRITTEN:
-                self.code_written(state.walked.paddr >> PAGE_SHIFT)
+                self.code_written(self._walked.paddr >> PAGE_SHIFT)
             elif status == Status.CR3_WRITTEN:
                 self.follow_engine(guest=True)
             elif status == Status.WRITTEN_CODE:

@@ -67,6 +67,21 @@ class LastAccess(ctypes.Structure):
     _fields_ = fields(__annotations__, level=ctypes.c_uint32, walked=ctypes.c_uint32)
 
 
+class CodeView(ctypes.Structure):
+    """Where an address space has the code of a page.  Every field is a uint64."""
+
+    page: int  # its number plus 1
+    space: int
+    frame: int
+
+    _fields_ = fields(__annotations__)
+
+
+#: How many there are; direct-mapped by :func:`mmu.hooks.view_of`.
+CODE_VIEWS = 1 << 12
+CODE_VIEW_BYTES = ctypes.sizeof(CodeView)
+
+
 class MmuState(ctypes.Structure):
     """Registers, counters, the result of the last walk, and host addresses of everything else.
 
@@ -121,12 +136,19 @@ class MmuState(ctypes.Structure):
     on_code: int
     watch_code: int  # and at any CPL
     engine_cr3: int  # address of the engine's own CR3
+    #: Who knows the code: address of CodeView[CODE_VIEWS] (0: nobody), of the number of the address space, and of
+    #: seen(vaddr, frame, written): called before code of a page is translated that is not among them, and before a
+    #: frame with code can be written unseen.
+    code_views: int
+    code_view: int
+    on_code_view: int
+    fetched: int  # the address of a block of which the fetch has been counted already, plus 1; else 0
 
     # the instruction that runs: see mmu.instruction
     engine_rip: int  # address of the engine's own RIP; 0 where there is no engine
     opcodes: int  # address of uint32[4][4][256]: the opcode map
     decoded: int  # address of Decoded[]
-    fetched: int  # address of uint64[][2]: pages of code, plus 1, and their host addresses
+    code_pages: int  # address of uint64[][2]: pages of code, plus 1, and their host addresses
     code_fetches: int  # counts changes of those
     access: int  # what the access of the last fill is on a processor
     holds_back: int  # code of the next page is to be fetched when all before it has run

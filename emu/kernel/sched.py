@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 TIME_SLICE = 1_000_000
 #: Instructions in a vCPU's turn if there are several.
 TURN = 20_000
+#: What a piece of a call that works on much takes of guest time (1 MiB of data, the entries of 1 GiB), in ns.
+PIECE_NS = 100_000
 #: The affinity system calls use a single word as CPU mask.
 MAX_CPUS = 64
 
@@ -83,7 +85,7 @@ class Scheduler:
         #: The vCPU whose turn it is.
         self.current: Task | None = None
         #: Ends the run from outside.
-        self.stop = Stop(cpu.end_slice)
+        self.stop = Stop(cpu.end_slice, lambda: clock.pass_time(PIECE_NS))
         self.vcpus = [Vcpu(number) for number in range(cpus)]
         self.time_slice = TIME_SLICE if turn is None or cpus > 1 else turn
         self.turn = None if cpus == 1 else turn or TURN
@@ -273,6 +275,9 @@ class Scheduler:
         self._flusher.switch_cpu(vcpu.number, task.mm, task.tgid)
         self._since, start = cpu.clock, cpu.spent
         cpu.trap.budget = vcpu.slice_left if self.turn is None else min(self.turn, vcpu.slice_left)
+        timers = task.group.timers
+        if timers is not None and timers.cpu:
+            cpu.trap.budget = min(cpu.trap.budget, timers.cpu_left(task) or cpu.trap.budget)
         if self.stop.requested:  # meanwhile
             cpu.end_slice()
         try:
@@ -284,6 +289,8 @@ class Scheduler:
             raise
         self.account(task)
         self.current = None
+        if task.group.timers is not None:
+            task.group.timers.run_cpu_timers()
         if task.alive:
             task.context.save()
         vcpu.slice_left -= cpu.spent - start

@@ -66,13 +66,17 @@ def _maps_line(kernel: Kernel, task: Task, vma: Vma) -> str:
 
 def maps(kernel: Kernel, task: Task) -> bytes:
     """/proc/PID/maps."""
-    return "".join(f"{_maps_line(kernel, task, vma)}\n" for vma in task.mm.vmas).encode("utf-8", "surrogateescape")
+    lines = []
+    for vma in task.mm.vmas:
+        kernel.stop.check()
+        lines.append(f"{_maps_line(kernel, task, vma)}\n")
+    return "".join(lines).encode("utf-8", "surrogateescape")
 
 
 def _present(mm: AddressSpace, vma: Vma) -> Iterator[int]:
     """Every set PTE of a VMA, as the CPU would find it."""
     for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
-        mm.context.stop.check()
+        mm.stop.check()
         view = mm.tables.words[slot : slot + number]
         yield from view[view != 0].tolist()
 
@@ -140,6 +144,7 @@ def smaps(kernel: Kernel, task: Task) -> bytes:
     """/proc/PID/smaps: kilobytes by VMA, counted from the tables."""
     lines = []
     for vma in task.mm.vmas:
+        kernel.stop.check()
         lines.append(_maps_line(kernel, task, vma))
         page = vma.ops.page_size >> 10
         lines += [f"Size:{vma.length >> 10:>19} kB", f"KernelPageSize:{page:>9} kB", f"MMUPageSize:{page:>12} kB"]
@@ -228,12 +233,13 @@ def meminfo(kernel: Kernel) -> bytes:
     """/proc/meminfo."""
     frames = kernel.frames
     used, commit = frames.used, kernel.mm_context.commit
+    clean = 0 if frames.reclaimer is None else frames.reclaimer.clean_pages
     spaces = kernel.mm_context.address_spaces.values()
     figures = {
-        "MemTotal": frames.total, "MemFree": frames.free, "MemAvailable": frames.free, "Buffers": 0,
+        "MemTotal": frames.total, "MemFree": frames.free, "MemAvailable": frames.free + clean, "Buffers": 0,
         "Cached": used[FrameKind.CACHE], "SwapCached": 0, "Mlocked": locked_pages(spaces), "SwapTotal": 0,
         "SwapFree": 0, "AnonPages": used[FrameKind.ANON],
-        "Mapped": sum(mm.rss_cache for mm in spaces), "Shmem": used[FrameKind.CACHE],
+        "Mapped": sum(mm.rss_cache for mm in spaces), "Shmem": used[FrameKind.CACHE] - clean,
         "PageTables": used[FrameKind.PAGETABLE], "CommitLimit": commit.limit, "Committed_AS": commit.pages,
     }  # fmt: skip
     text = "".join(f"{name + ':':<16}{pages * PAGE_SIZE >> 10:>8} kB\n" for name, pages in figures.items())
@@ -291,10 +297,12 @@ def clear_refs(mm: AddressSpace, data: bytes) -> None:
     if kind in (_SOFT_DIRTY, _HIWATER):
         return
     for vma in mm.vmas:
+        mm.stop.check()
         if kind != _ALL and (vma.file is None) != (kind == _ANON):
             continue
-        flush = mm.obligation(vma.start, vma.end)
-        for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
-            view = mm.tables.words[slot : slot + number]
-            view[view != 0] &= np.uint64(~A & (1 << 64) - 1)
-        flush.flush()
+        for start, end in mm.pieces(vma.start, vma.end):
+            flush = mm.obligation(start, end)
+            for _, slot, number in mm.tables.pte_tables(start, end):
+                view = mm.tables.words[slot : slot + number]
+                view[view != 0] &= np.uint64(~A & (1 << 64) - 1)
+            flush.flush()
