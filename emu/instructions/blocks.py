@@ -26,6 +26,7 @@ from emu.instructions.listed import with_listed
 from emu.instructions.opcodes import MODE_SHIFT, Mode, lengths
 from emu.instructions.scan import ENDS_INSIDE, LONGEST
 from mmu import Mmu, unicorn_abi
+from mmu.instruction import Kind
 from mmu.memory import PAGE_SIZE
 from mmu.objectcode import load
 from mmu.state import CODE_VIEW_BYTES, CODE_VIEWS, CodeView, MmuState
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 _HOOK = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 4)
 _WRITABLE = 2  # in Mmu.has_code: the engine sees writes, and we do not
 _LONGEST_JUMP = 8
+_PUSHF = 0x9C
 RFLAGS_AC = 1 << 18
 _NUMBER = 0xFFFF_FFFF
 #: The mode under which a piece is known: it is the same in each.
@@ -85,7 +87,7 @@ class Block:
         self.last_frame, self.length = last_frame, size
         self.before = 0
         self.goes_on: int | None = None
-        self.stops = False
+        self.stops = self.repeats = False
         self.hit: Hit | None = None
         #: It is to be cut.
         self.patch: Patch | None = None
@@ -281,6 +283,7 @@ class Blocks:
             return 0
         code = self._code(paddr, last_frame, size) if volatile or found >> 63 else b""
         block = Block(address, size, found & _NUMBER, last_frame, code if volatile else None)
+        block.repeats = block.instructions == 1 and bool(self._mmu.instruction_at(address) & Kind.REPEATS)
         if found >> 63 and (listed := self._listed(address, code, mode, table)):
             self._treat(block, listed, code, paddr, last_frame)
         if self.pending is not None:
@@ -357,6 +360,11 @@ class Blocks:
             yield instruction
             address = instruction.end
 
+    def is_pushf(self, address: int) -> bool:
+        """Whether PUSHF stands there."""
+        instruction = next(self.instructions(address), None)
+        return instruction is not None and instruction.opcode_map == 0 and instruction.opcode == _PUSHF
+
     # -- pieces ------------------------------------------------------------------------------------------------------
 
     def _cut(self, block: Block, offset: int, skipped: int, begins: int) -> None:
@@ -410,7 +418,7 @@ class Blocks:
         known.address, known.instructions, known.before = block.address, block.instructions, block.before
         known.goes_on = 0 if block.goes_on is None else block.goes_on + 1
         known.hit = 0 if block.hit is None else ctypes.addressof(block.hit)
-        known.stops = block.stops
+        known.stops, known.repeats = block.stops, block.repeats
         known.code = 0
         if block.copy is not None:
             here = min(len(block.copy), PAGE_SIZE - paddr % PAGE_SIZE)
