@@ -377,7 +377,7 @@ class Cpu:
         return None
 
     def _single_step(self, rip: int) -> Trap:
-        """One instruction, with RFLAGS.TF, which the guest does not see, in what PUSHF pushes and SYSCALL keeps neither."""
+        """One instruction, with RFLAGS.TF, which the guest sees neither in what PUSHF pushes nor behind a SYSCALL."""
         pushes = self.blocks.is_pushf(rip)
         self.write("rflags", self.read("rflags") | _TF)
         trap = self.enter(rip)
