@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from emu.hooks import BLOCK_BYTES, REPEATS, SPECIAL, TABLE_ENTRIES, CodeCopy, KnownBlock, TrapState
+from emu.hooks import BLOCK_BYTES, ENDS_REPEATING, REPEATS, SPECIAL, TABLE_ENTRIES, CodeCopy, KnownBlock, TrapState
 from emu.instructions.listed import with_listed
 from emu.instructions.opcodes import lengths
 from mmu import Mmu, unicorn_abi
 from mmu.instruction import Kind
 from mmu.memory import PAGE_SIZE
 from mmu.objectcode import load
+from mmu.opcodes import STRINGS
 from mmu.state import CODE_VIEW_BYTES, CODE_VIEWS, CodeView, MmuState
 
 if TYPE_CHECKING:
@@ -209,8 +210,10 @@ class Blocks:
         listed = self._listed(address, code, mode)
         engine: Any = self._mmu.uc
         _, instructions, _ = engine.ctl_request_cache(address)
-        if instructions == 1 and self._mmu.instruction_at(address) & Kind.REPEATS:
-            instructions |= REPEATS
+        if len(code) > 1 and code[-1] in STRINGS and (0xF3 in code[-5:] or 0xF2 in code[-5:]):
+            instructions |= ENDS_REPEATING
+            if instructions & ~ENDS_REPEATING == 1 and self._mmu.instruction_at(address) & Kind.REPEATS:
+                instructions |= REPEATS
         block = Block(address, size, instructions, code if volatile else None)
         if listed and listed[0].offset == 0:
             assert self.hits is not None
