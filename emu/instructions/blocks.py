@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from unicorn.x86_const import UC_X86_REG_RFLAGS
 
-from emu.hooks import BLOCK_BYTES, SPECIAL, TABLE_ENTRIES, CodeCopy, KnownBlock, TrapState
+from emu.hooks import BLOCK_BYTES, ENDS_REPEATING, REPEATS, SPECIAL, TABLE_ENTRIES, CodeCopy, KnownBlock, TrapState
 from emu.instructions.listed import with_listed
 from emu.instructions.opcodes import MODE_SHIFT, Mode, lengths
 from emu.instructions.scan import ENDS_INSIDE, LONGEST
@@ -29,6 +29,7 @@ from mmu import Mmu, unicorn_abi
 from mmu.instruction import Kind
 from mmu.memory import PAGE_SIZE
 from mmu.objectcode import load
+from mmu.opcodes import STRINGS
 from mmu.state import CODE_VIEW_BYTES, CODE_VIEWS, CodeView, MmuState
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Block:
         self.last_frame, self.length = last_frame, size
         self.before = 0
         self.goes_on: int | None = None
-        self.stops = self.repeats = False
+        self.stops = False
         self.hit: Hit | None = None
         #: It is to be cut.
         self.patch: Patch | None = None
@@ -281,9 +282,12 @@ class Blocks:
             self._odd.add(key)
             self.pending = RETRANSLATE
             return 0
-        code = self._code(paddr, last_frame, size) if volatile or found >> 63 else b""
-        block = Block(address, size, found & _NUMBER, last_frame, code if volatile else None)
-        block.repeats = block.instructions == 1 and bool(self._mmu.instruction_at(address) & Kind.REPEATS)
+        code = self._code(paddr, last_frame, size)
+        instructions = found & _NUMBER
+        if len(code) > 1 and code[-1] in STRINGS and (0xF3 in code[-5:] or 0xF2 in code[-5:]):
+            only = instructions == 1 and self._mmu.instruction_at(address) & Kind.REPEATS
+            instructions |= ENDS_REPEATING | (REPEATS if only else 0)
+        block = Block(address, size, instructions, last_frame, code if volatile else None)
         if found >> 63 and (listed := self._listed(address, code, mode, table)):
             self._treat(block, listed, code, paddr, last_frame)
         if self.pending is not None:
@@ -418,7 +422,7 @@ class Blocks:
         known.address, known.instructions, known.before = block.address, block.instructions, block.before
         known.goes_on = 0 if block.goes_on is None else block.goes_on + 1
         known.hit = 0 if block.hit is None else ctypes.addressof(block.hit)
-        known.stops, known.repeats = block.stops, block.repeats
+        known.stops = block.stops
         known.code = 0
         if block.copy is not None:
             here = min(len(block.copy), PAGE_SIZE - paddr % PAGE_SIZE)
