@@ -33,6 +33,10 @@ DEVICES = {"null": NULL, "zero": ZERO, "full": FULL, "random": RANDOM, "urandom"
 class NullFile(File):
     """/dev/null: empty, and takes everything."""
 
+    @property
+    def pollable(self) -> bool:
+        return False
+
     def read(self, count: int) -> bytes:
         return b""
 
@@ -82,6 +86,10 @@ class FullFile(ZeroFile):
 
 class RandomFile(NullFile):
     """/dev/random and /dev/urandom: bytes from the machine's seed."""
+
+    @property
+    def pollable(self) -> bool:
+        return self.inode.rdev == RANDOM
 
     def read(self, count: int) -> bytes:
         return self.inode.sb.resources.random.randbytes(count)

@@ -180,7 +180,7 @@ class HostFile(File):
         if host.back:
             data, host.back = host.back[:count], host.back[count:]
             return data
-        if self._waits and not self._events_now(select.POLLIN):
+        if self._waits and not self._events.now(self._fd, select.POLLIN):
             raise WouldBlock(self._events.readable(self._fd))
         return self._do(self._events.readable, os.read, count)
 
@@ -194,7 +194,7 @@ class HostFile(File):
         return self._do(self._events.readable, os.pread, count, pos)
 
     def prepare_write(self, count: int) -> int:
-        if self._waits and not self._events_now(select.POLLOUT):
+        if self._waits and not self._events.now(self._fd, select.POLLOUT):
             raise WouldBlock(self._events.writable(self._fd))
         self._has_room = True
         return PAGE_SIZE
@@ -219,6 +219,7 @@ class HostFile(File):
             result: _T = self._host.guard(function, self._fd, *arguments)
             return result
         except BlockingIOError:  # the host's own descriptor has O_NONBLOCK
+            self._events.would_block(queue(self._fd))
             raise WouldBlock(queue(self._fd)) from None
         except BrokenPipeError:
             raise BrokenPipe from None
@@ -259,20 +260,10 @@ class HostFile(File):
     def poll(self) -> tuple[int, tuple[WaitQueue, ...]]:
         if not self._waits:
             return ALWAYS_READY, ()
-        mask = self._events_now(select.POLLIN | select.POLLOUT | select.POLLPRI)
+        mask = self._events.now(self._fd, select.POLLIN | select.POLLOUT | select.POLLPRI)
         mask |= (select.POLLRDNORM if mask & select.POLLIN else 0) | (select.POLLWRNORM if mask & select.POLLOUT else 0)
-        queues = []  # what is ready need not be waited for, and would wake at once
-        if self.readable and not mask & select.POLLIN:
-            queues.append(self._events.readable(self._fd))
-        if self.writable and not mask & select.POLLOUT:
-            queues.append(self._events.writable(self._fd))
-        return mask, tuple(queues)
-
-    def _events_now(self, wanted: int) -> int:
-        poll = select.poll()
-        poll.register(self._fd, wanted)
-        ready = poll.poll(0)
-        return ready[0][1] if ready else 0
+        queues = (self._events.readable(self._fd),) if self.readable else ()
+        return mask, (*queues, self._events.writable(self._fd)) if self.writable else queues
 
     def readdir(self) -> NoReturn:
         """A directory of the host is not to be looked into."""

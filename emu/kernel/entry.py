@@ -5,6 +5,7 @@ arch/x86/mm/fault.c).
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable, Iterator
 from functools import partial
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
 _DIVIDE_ERROR, _DEBUG, _BREAKPOINT, _INVALID_OPCODE, _FPU, _SIMD = 0, 1, 3, 6, 16, 19
 _GENERAL_PROTECTION, _PAGE_FAULT = 13, 14
 #: Calls that libraries try at every start, and do without: rseq (glibc), membarrier, io_uring_setup, landlock's first.
-_TRIED_BY_HABIT = frozenset({324, 334, 425, 444})
+#: None of them may be in a late table, which is not looked through for them.
+TRIED_BY_HABIT = frozenset({324, 334, 425, 444})
 
 
 class Entry:
@@ -47,7 +49,10 @@ class Entry:
         self._cpu = kernel.cpu
         self._table: dict[int, Syscall] = {}
         self._entries: dict[int, Enter] = {}
+        self._replaced: set[int] = set()
+        self._late: Iterator[Iterable[Syscall]] = iter(())
         kernel.cpu.mmu.on_page_fault = self._page_fault
+        kernel.cpu.blocks.renew = self._new_code
 
     def register(self, syscall: Syscall, *, replace: bool = False) -> None:
         """Register a system call.  A number can be taken once, unless a module means to ``replace`` its call."""
@@ -55,9 +60,25 @@ class Entry:
             raise ValueError(f"system call {syscall.number} ({syscall.name}) is registered already")
         self._table[syscall.number] = syscall
         self._entries.pop(syscall.number, None)
+        if replace:
+            self._replaced.add(syscall.number)
+
+    def register_late(self, tables: Iterator[Iterable[Syscall]]) -> None:
+        """More system calls: the next table is taken when a program makes a call that is not registered."""
+        self._late = tables
+
+    def registered(self, number: int) -> Syscall | None:
+        """The system call with this number, of those that have been registered so far."""
+        return self._table.get(number)
 
     def lookup(self, number: int) -> Syscall | None:
         """The system call with this number."""
+        if number in TRIED_BY_HABIT:
+            return self._table.get(number)
+        while number not in self._table and (table := next(self._late, None)) is not None:
+            for call in table:
+                if call.number not in self._replaced:
+                    self.register(call)
         return self._table.get(number)
 
     def entry_of(self, number: int) -> Enter:
@@ -67,7 +88,7 @@ class Entry:
         compiled = self._entries.get(number)
         if compiled is not None:
             return compiled
-        call = self._table.get(number)
+        call = self.lookup(number)
         if call is None:
             return partial(self._not_implemented, number)
         self._entries[number] = compiled = compile_entry(call)
@@ -78,6 +99,7 @@ class Entry:
     def run(self, task: Task) -> None:
         """Run until the slice ends, the task sleeps or it ends.  Its registers are in the CPU."""
         cpu, kernel = self._cpu, self._kernel
+        cpu.last_end, task.last_end = task.last_end, 0
         if task.sleeping is not None and not self._resume(task):
             return
         while True:
@@ -89,7 +111,7 @@ class Entry:
             try:
                 trap = cpu.enter(task.rip)
             except BaseException:
-                task.rip = cpu.rip  # where it goes on
+                task.rip, task.last_end = cpu.rip, cpu.last_end  # where it goes on
                 raise
             kind = trap.kind
             if kind == TrapKind.SYSCALL:
@@ -101,6 +123,7 @@ class Entry:
             else:
                 task.rip = cpu.rip
                 if kind == TrapKind.SLICE:
+                    task.last_end = cpu.last_end
                     kernel.scheduler.slice_is_over()
                     return
                 self._exception(task, trap)
@@ -226,7 +249,7 @@ class Entry:
         return True
 
     def _not_implemented(self, number: int, kernel: Kernel, task: Task, registers: Registers) -> int:
-        if number in _TRIED_BY_HABIT:
+        if number in TRIED_BY_HABIT:
             return -errno.ENOSYS
         from emu.linux.syscall_names import name_of
 
@@ -244,14 +267,22 @@ class Entry:
         usage = task.usage
         usage.hw_faults += 1
         result = task.mm.handle_fault(fault.vaddr, fault.access)
-        if result == FaultResult.MINOR:
+        if result is FaultResult.MINOR:
             usage.min_flt += 1
-        elif result == FaultResult.LINKED:
+        elif result is FaultResult.LINKED:
             usage.link_faults += 1
         elif not result.resolved:
             task.fault_result = result
             return False
         return True
+
+    def _new_code(self) -> int:
+        """An address has other code than its address space had there before, or than another one has that it was
+        forked from."""
+        task = self._kernel.scheduler.current
+        assert task is not None
+        task.mm.code_id = task.mm.context.new_code_id()
+        return task.mm.code_id
 
     def _exception(self, task: Task, trap: Trap) -> None:
         """Turn a trap that the guest caused into a signal."""

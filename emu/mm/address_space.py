@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ _PIECE_TABLES = 512
 _PIECE = _PIECE_TABLES << 21
 #: The largest size of a stack, whatever its limit, and the gap that it keeps to the mapping below.
 _MAX_STACK, _STACK_GUARD_GAP = 1 << 30, 1 << 20
+#: Frames that are made free at once where one was missing.
+_RECLAIMED = 32
 
 
 def page_align(length: int) -> int:
@@ -77,8 +80,8 @@ class MmContext:
         return functools.reduce(int.__or__, (hook.flags for hook in self.map_hooks), 0)
 
     def new_code_id(self) -> int:
-        """A number that no code has had before (32 bits)."""
-        self.code_ids = (self.code_ids + 1) & 0xFFFFFFFF
+        """A number that no code has had before (30 bits)."""
+        self.code_ids = (self.code_ids + 1) & 0x3FFFFFFF
         return self.code_ids
 
 
@@ -272,7 +275,19 @@ class AddressSpace(UserCopy):
             return FaultResult.MAPERR
         try:
             return vma.ops.fault(self, vma, address, access)
-        except LinuxError:  # no frame for a table or a page
+        except LinuxError as error:
+            return self._failed_fault(vma, address, access, error)
+
+    def _failed_fault(self, vma: Vma, address: int, access: Access, error: LinuxError) -> FaultResult:
+        """No frame for a table or a page: try once more if others can be made free.  Or a page cannot be read."""
+        if error.errno not in (errno.ENOMEM, errno.ENOSPC):
+            return FaultResult.ADRERR
+        reclaimer = self.frames.reclaimer
+        if reclaimer is None or not reclaimer.mapped(_RECLAIMED):
+            return FaultResult.OOM
+        try:
+            return vma.ops.fault(self, vma, address, access)
+        except LinuxError:
             return FaultResult.OOM
 
     def expand_stack(self, address: int) -> Vma | None:

@@ -50,6 +50,20 @@ class FrameHolder(Protocol):
         """The frames, some hundred thousand at a time."""
 
 
+class Reclaimer(Protocol):
+    """Frees frames of clean pages (mm/vmscan.c).  Both calls free so many if there are, and say how many."""
+
+    @property
+    def clean_pages(self) -> int:
+        """How many there are."""
+
+    def unmapped(self, wanted: int, /) -> int:
+        """Free pages that nobody maps; may be called anywhere."""
+
+    def mapped(self, wanted: int, /) -> int:
+        """Free those that are mapped too: only where nobody holds an entry of a table."""
+
+
 def _ascending(frames: Frames) -> bool:
     """Whether the frames ascend without duplicates: the usual case, and the quick one."""
     return bool((frames[1:] > frames[:-1]).all())
@@ -189,6 +203,8 @@ class FrameAllocator:
         self.used = [0] * len(FrameKind)
         #: Every page cache whose pages come from here, for the audit.
         self.page_caches: WeakSet[FrameHolder] = WeakSet()
+        #: Makes frames free that hold only what can be read again; there where files of the host are seen.
+        self.reclaimer: Reclaimer | None = None
         self.alloc(FrameKind.RESERVED)  # frame 0: no table and no page is ever at physical address 0
         #: The page of zeros that reads of untouched private memory see; it is never counted and never written.
         self.zero_frame = self.alloc(FrameKind.RESERVED)
@@ -197,6 +213,13 @@ class FrameAllocator:
     def free(self) -> int:
         """How many frames are left."""
         return self._end - self._next + len(self._freed) + BLOCK_FRAMES * len(self._spare)
+
+    def has_room(self, number: int) -> bool:
+        """Whether so many frames are free, perhaps after others have been made so."""
+        missing = number - self.free
+        if missing > 0 and self.reclaimer is not None:
+            self.reclaimer.unmapped(missing)
+        return number <= self.free
 
     @property
     def high_water(self) -> int:
@@ -214,6 +237,8 @@ class FrameAllocator:
         elif self._spare:
             self._split_spares(1)
             return self.alloc(kind)
+        elif self.reclaimer is not None and self.reclaimer.unmapped(1):
+            return self.alloc(kind)
         else:
             raise LinuxError(errno.ENOMEM, "no frame is left")
         self._count[frame] = 1
@@ -223,6 +248,7 @@ class FrameAllocator:
 
     def alloc_many(self, kind: FrameKind, number: int) -> Frames:
         """The frames that as many calls of :meth:`alloc` would give; fewer if there are not so many."""
+        self.has_room(number)
         self._split_spares(number - len(self._freed) - (self._end - self._next))
         reused = self._freed.pop_many(number)
         if len(reused):
@@ -338,7 +364,11 @@ class FrameAllocator:
 
     def copy(self, source: int, kind: FrameKind) -> int:
         """A new frame with the contents of ``source``."""
-        frame = self.alloc(kind)
+        self._count[source] += 1  # so that it is not the one that becomes free
+        try:
+            frame = self.alloc(kind)
+        finally:
+            self._count[source] -= 1
         view = self.ram.view
         to, start = frame << PAGE_SHIFT, source << PAGE_SHIFT
         view[to : to + PAGE_SIZE] = view[start : start + PAGE_SIZE]

@@ -70,7 +70,7 @@ class OrdinaryMemory(PageMemory):
         if vma.page_cache is None:
             return 0
         index = vma.index_of(address)
-        return (vma.page_cache.find(index) or 0) if vma.page_cache.check_index(index) else None
+        return vma.page_cache.peek(index) if vma.page_cache.check_index(index) else None
 
 
 ORDINARY = OrdinaryMemory()

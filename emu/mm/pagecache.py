@@ -132,6 +132,24 @@ class PageCache:
             self.nr_pages += 1
         return frame
 
+    def peek(self, index: int) -> int | None:
+        """The frame that a read would find; 0: a page of zeros; None: only a fault could tell."""
+        return self.find(index) or 0
+
+    def _put_in(self, index: int, frame: int) -> None:
+        """Enter a page that does not exist."""
+        self._make_node(index >> _NODE_SHIFT)[index & _NODE - 1] = frame
+        self.nr_pages += 1
+
+    def _take_out(self, index: int) -> int:
+        """Forget a page that exists, and return its frame, whose reference is the caller's."""
+        node = self._nodes[index >> _NODE_SHIFT]
+        frame, node[index & _NODE - 1] = node[index & _NODE - 1], 0
+        if not any(node):
+            del self._nodes[index >> _NODE_SHIFT]
+        self.nr_pages -= 1
+        return frame
+
     def _make_node(self, number: int) -> array[int]:
         node = self._nodes.get(number)
         if node is None:
@@ -149,7 +167,7 @@ class PageCache:
         if missing:
             if self._charge is not None:
                 self._charge(missing)
-            if missing > self._frames.free:
+            if not self._frames.has_room(missing):
                 if self._charge is not None:
                     self._charge(-missing)
                 raise LinuxError(errno.ENOMEM, "no frame is left")

@@ -115,6 +115,26 @@ def test_a_wait_for_input_with_a_time_limit_takes_that_time() -> None:
         assert process.wait(60) == 0
 
 
+def test_epoll_is_told_of_input_each_time_that_it_comes() -> None:
+    script = (
+        "b = bytes 8; v = words 0x700000001 0; w = bytes 16; e = syscall 291 0; syscall 233 e 1 0 v; repeat 3;"
+        " syscall 232 e w 1 60000; read 0 b 8; end; syscall 232 e w 1 0"
+    )
+    with start("run", "calls", script, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stdout is not None
+        assert [process.stdout.readline() for _ in range(5)][4] == "syscall = 0\n"
+        for line in ("one", "four", ""):
+            if line:
+                process.stdin.write(line)
+                process.stdin.flush()
+            else:
+                process.stdin.close()
+            assert process.stdout.readline() == "syscall = 1\n"
+            assert process.stdout.readline() == f"read = {len(line)}\n"
+        assert process.stdout.read() == "syscall = 1\n"  # the end stays
+        assert process.wait(60) == 0
+
+
 def test_input_that_is_not_there_yet_and_nobody_waits() -> None:
     script = "b = bytes 8; fcntl 0 4 0x800; read 0 b 8; say 1; fcntl 0 4 0; read 0 b 8; read 0 b 8"
     with start("run", "calls", script, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
