@@ -137,8 +137,9 @@ def _send(
 ) -> Generator[WaitQueue, None, int]:
     done = 0
     try:
-        if isinstance(target, PipeFile):
+        if not target.seekable:
             yield from _wait_for_space(kernel, task, target)
+        if isinstance(target, PipeFile):
             done = _fill_pipe(source, target.pipe, pos, count)
         else:
             done = _copy_out(kernel, task, source, target, pos, count)
@@ -152,7 +153,7 @@ def _send(
     return done
 
 
-def _wait_for_space(kernel: Kernel, task: Task, target: PipeFile) -> Generator[WaitQueue, None, None]:
+def _wait_for_space(kernel: Kernel, task: Task, target: File) -> Generator[WaitQueue, None, None]:
     """Sleep until a slot of the pipe is free (wait_for_space() of fs/splice.c)."""
     while True:
         try:
@@ -195,7 +196,7 @@ def _copy_out(kernel: Kernel, task: Task, source: File, target: File, pos: int, 
         data = source.pread(min(count - done, CHUNK), pos + done)
         written, _ = write_piece(kernel, task, target, data, None, done) if data else (0, None)
         done += written
-        if not written or written < len(data):
+        if written < len(data) or not data:
             break
     return done
 
