@@ -1,2 +1,2 @@
 # ps: a process, from /proc
-ps -o comm=,stat= -p $$
+ps -o comm= -p $$
