@@ -19,7 +19,7 @@ from emu.fs.superblock import FileSystemType
 from emu.fs.tmpfs import ShmemType, TmpfsInode, TmpfsSuperBlock
 from emu.linux.caller import Credentials, FsContext
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import CHUNK, MountFlags, OpenFlags, UmountFlags
+from emu.linux.fileflags import CHUNK, MountFlags, OpenFlags, UmountFlags, major, minor
 
 if TYPE_CHECKING:
     from emu.fs.pseudo import PseudoSuperBlock, SysctlSuperBlock
@@ -120,15 +120,26 @@ class Vfs:
             lines.append(f"{_escape(mount.source)} {_escape(place)} {mount.sb.fstype.name} {mount.options()} 0 0\n")
         return "".join(lines)
 
+    def mountinfo(self, root: Path) -> str:
+        """The text of /proc/<pid>/mountinfo (proc_pid_mountinfo(5)); no mount propagates."""
+        lines = []
+        for mount in self.mount_table:
+            parent = mount.id if mount.at is None else mount.at.mount.id
+            device = f"{major(mount.sb.dev)}:{minor(mount.sb.dev)}"
+            place = _escape(d_path(mount.root_path, root))
+            owned = f"{mount.sb.fstype.name} {_escape(mount.source)} {'ro' if mount.sb.read_only else 'rw'}"
+            here = f"{mount.id} {parent} {device} / {place} {mount.flag_words()}"
+            lines.append(f"{here} - {owned}{mount.sb.show_options()}\n")
+        return "".join(lines)
+
     def internal_mount(self, fstype: str | FileSystemType) -> VfsMount:
-        """The internal mount of a type that is not in the tree (``pipefs``, ``shmem``, or one of another module)."""
-        name = fstype if isinstance(fstype, str) else fstype.name
-        mount = self._internal.get(name)
+        """The internal mount of a type that is not in the tree (``pipefs``, ``shmem``), one for each type."""
+        kind = self._internal_types[fstype] if isinstance(fstype, str) else fstype
+        mount = self._internal.get(kind.name)
         if mount is None:
-            kind = self._internal_types[fstype] if isinstance(fstype, str) else fstype
             sb = kind.mount(self.resources, "")
             sb.active = 1
-            mount = self._internal[name] = VfsMount(sb, name, 0, None)
+            mount = self._internal[kind.name] = VfsMount(sb, kind.name, 0, None)
         return mount
 
     def _mounted(self) -> bool:

@@ -16,6 +16,9 @@ CPUTIME = {"PROCESS_CPUTIME_ID": 2, "THREAD_CPUTIME_ID": 3}
 ALARM = {"REALTIME_ALARM": 8, "BOOTTIME_ALARM": 9}
 SET_LIKE_REALTIME = frozenset({*REALTIME.values(), ALARM["REALTIME_ALARM"]})
 NEVER_SET = frozenset({*MONOTONIC.values(), ALARM["BOOTTIME_ALARM"]})
+#: A timer that is set for then, or for later, never runs (KTIME_MAX: 292 years; kernel/time/hrtimer.c).
+KTIME_MAX = (1 << 63) - 1
+_NEVER = 0
 
 
 class Clock:
@@ -42,13 +45,16 @@ class Clock:
 
     def add_timer(self, deadline_ns: int, function: Callable[[], None]) -> int:
         """Call ``function`` at ``deadline_ns``; returns a handle for :meth:`cancel`."""
+        if deadline_ns >= KTIME_MAX:
+            return _NEVER
         self._serial += 1
         heapq.heappush(self._timers, (deadline_ns, self._serial, function))
         return self._serial
 
     def cancel(self, handle: int) -> None:
         """Forget a timer that has not run."""
-        self._cancelled.add(handle)
+        if handle != _NEVER:
+            self._cancelled.add(handle)
 
     def run_timers(self) -> None:
         """Run every timer whose time has come."""
