@@ -6,6 +6,7 @@ import errno
 import stat
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from emu.fs.notify import Notice
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE, PAGE_SIZE, SETFL_MASK, OpenFlags, PollEvents, Whence
 
@@ -25,6 +26,7 @@ _PATH = int(OpenFlags.PATH)
 _NONBLOCK = int(OpenFlags.NONBLOCK)
 _APPEND = int(OpenFlags.APPEND)
 _SETFL_MASK = int(SETFL_MASK)
+_CLOSE_WRITE, _CLOSE_NOWRITE = int(Notice.CLOSE_WRITE), int(Notice.CLOSE_NOWRITE)
 #: The poll() events of a file that never blocks.
 ALWAYS_READY = int(PollEvents.IN | PollEvents.OUT | PollEvents.RDNORM | PollEvents.WRNORM)
 
@@ -111,6 +113,8 @@ class File:
             return
         for watch in list(self.watches or ()):
             watch.file_closed()
+        if self.inode.sb.resources.file_watches and not self.is_path:
+            self.path.notify(_CLOSE_WRITE if self.writable else _CLOSE_NOWRITE)
         if not self.is_path:
             self.release()
         if self.inode.locks is not None:

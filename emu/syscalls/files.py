@@ -15,7 +15,7 @@ from emu.linux.fileflags import CHUNK, MAX_RW_COUNT, PAGE_SIZE, OpenFlags, Whenc
 from emu.linux.layout import FILLED_IOVEC, IOVEC
 from emu.linux.syscall import BYTES, Restart, Result, Returned, Syscall
 from emu.syscalls.paths import UserBuffer
-from emu.syscalls.transfer import read_file, signal_broken_pipe, write_file, write_piece
+from emu.syscalls.transfer import notify_transfer, read_file, signal_broken_pipe, write_file, write_piece
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -145,6 +145,8 @@ def _send(
             done = _copy_out(kernel, task, source, target, pos, count)
         if not offset_address:
             source.pos = pos + done
+        if done:
+            notify_transfer(source, target)
     finally:
         source.put()
         target.put()
@@ -228,6 +230,8 @@ def sys_copy_file_range(
     if count:
         remove_privileges(target.inode, task.credentials)
     done = _copy_range(kernel, source, target, start, to, count)
+    if done:
+        notify_transfer(source, target)
     for file, address, pos in ((source, in_offset, start + done), (target, out_offset, to + done)):
         if address:
             OFFSET.write(task.mm, address, pos)
