@@ -5,6 +5,7 @@ arch/x86/mm/fault.c).
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable, Iterator
 from functools import partial
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from emu.kernel.signal_state import (
     SigInfo,
 )
 from emu.kernel.task import Task, TaskState
-from emu.linux.errors import Interrupted, LinuxError
+from emu.linux.errors import Interrupted, LinuxError, NoIntr
 from emu.linux.syscall import Enter, Registers, Restart, Syscall, compile_entry
 from emu.mm.flags import FaultResult
 from mmu import Access, GeneralProtection, PageFault
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
 _DIVIDE_ERROR, _DEBUG, _BREAKPOINT, _INVALID_OPCODE, _FPU, _SIMD = 0, 1, 3, 6, 16, 19
 _GENERAL_PROTECTION, _PAGE_FAULT = 13, 14
 #: Calls that libraries try at every start, and do without: rseq (glibc), membarrier, io_uring_setup, landlock's first.
-_TRIED_BY_HABIT = frozenset({324, 334, 425, 444})
+#: None of them may be in a late table, which is not looked through for them.
+TRIED_BY_HABIT = frozenset({324, 334, 425, 444})
 
 
 class Entry:
@@ -47,6 +49,8 @@ class Entry:
         self._cpu = kernel.cpu
         self._table: dict[int, Syscall] = {}
         self._entries: dict[int, Enter] = {}
+        self._replaced: set[int] = set()
+        self._late: Iterator[Iterable[Syscall]] = iter(())
         kernel.cpu.mmu.on_page_fault = self._page_fault
 
     def register(self, syscall: Syscall, *, replace: bool = False) -> None:
@@ -55,9 +59,25 @@ class Entry:
             raise ValueError(f"system call {syscall.number} ({syscall.name}) is registered already")
         self._table[syscall.number] = syscall
         self._entries.pop(syscall.number, None)
+        if replace:
+            self._replaced.add(syscall.number)
+
+    def register_late(self, tables: Iterator[Iterable[Syscall]]) -> None:
+        """More system calls: the next table is taken when a program makes a call that is not registered."""
+        self._late = tables
+
+    def registered(self, number: int) -> Syscall | None:
+        """The system call with this number, of those that have been registered so far."""
+        return self._table.get(number)
 
     def lookup(self, number: int) -> Syscall | None:
         """The system call with this number."""
+        if number in TRIED_BY_HABIT:
+            return self._table.get(number)
+        while number not in self._table and (table := next(self._late, None)) is not None:
+            for call in table:
+                if call.number not in self._replaced:
+                    self.register(call)
         return self._table.get(number)
 
     def entry_of(self, number: int) -> Enter:
@@ -67,7 +87,7 @@ class Entry:
         compiled = self._entries.get(number)
         if compiled is not None:
             return compiled
-        call = self._table.get(number)
+        call = self.lookup(number)
         if call is None:
             return partial(self._not_implemented, number)
         self._entries[number] = compiled = compile_entry(call)
@@ -123,6 +143,8 @@ class Entry:
             tracer.syscall_enter(task, number, call, shown)
         try:
             result = enter(self._kernel, task, registers)
+        except NoIntr:
+            return self._restart(task, number)
         except LinuxError as error:
             result = -error.errno
         if type(result) is GeneratorType:
@@ -196,6 +218,8 @@ class Entry:
             result = -errno.EINTR
             if self._starts_again(task, *call):
                 return self._restart(task, call[0])
+        except NoIntr:
+            return self._restart(task, call[0])
         except LinuxError as error:
             result = -error.errno
         task.sleeping = task.syscall = None
@@ -222,7 +246,7 @@ class Entry:
         return True
 
     def _not_implemented(self, number: int, kernel: Kernel, task: Task, registers: Registers) -> int:
-        if number in _TRIED_BY_HABIT:
+        if number in TRIED_BY_HABIT:
             return -errno.ENOSYS
         from emu.linux.syscall_names import name_of
 
@@ -240,9 +264,9 @@ class Entry:
         usage = task.usage
         usage.hw_faults += 1
         result = task.mm.handle_fault(fault.vaddr, fault.access)
-        if result == FaultResult.MINOR:
+        if result is FaultResult.MINOR:
             usage.min_flt += 1
-        elif result == FaultResult.LINKED:
+        elif result is FaultResult.LINKED:
             usage.link_faults += 1
         elif not result.resolved:
             task.fault_result = result

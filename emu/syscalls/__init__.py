@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from emu.linux.syscall import Syscall
 
+#: In the order in which they are looked through: what more programs ask for comes first.
+LATE = (
+    "attributes", "directories", "naming", "residence", "eventpoll", "sockets", "sockopt", "messages", "sysv", "remote",
+)  # fmt: skip
+
 
 def all_tables() -> Iterator[tuple[Syscall, ...]]:
     """The tables of every subject."""
+    yield from early_tables()
+    yield from late_tables()
+
+
+def late_tables() -> Iterator[tuple[Syscall, ...]]:
+    """The tables of subjects that not every program asks for: each is imported when one does that the ones before it
+    do not have.
+    """
+    for subject in LATE:
+        table: tuple[Syscall, ...] = import_module(f"emu.syscalls.{subject}").TABLE
+        yield table
+
+
+def early_tables() -> Iterator[tuple[Syscall, ...]]:
+    """The tables of subjects that every machine has from the start."""
     from emu.syscalls import (
-        attributes,
-        directories,
         fcntl,
         fdctl,
         files,
@@ -21,19 +40,15 @@ def all_tables() -> Iterator[tuple[Syscall, ...]]:
         identity,
         limits,
         memory,
-        naming,
         openclose,
         poll,
         process,
-        remote,
-        residence,
         signals,
         system,
         times,
     )
 
     for subject in (
-        openclose, files, fcntl, fdctl, naming, attributes, directories, poll, memory, residence, remote, futex, limits,
-        process, identity, signals, system, times,
+        openclose, files, fcntl, fdctl, poll, memory, futex, limits, process, identity, signals, system, times,
     ):  # fmt: skip
         yield subject.TABLE

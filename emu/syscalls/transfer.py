@@ -34,7 +34,8 @@ def read_into(file: File, buffer: UserBuffer, pos: int | None) -> int:
     while True:
         want = left if left < CHUNK else CHUNK
         try:
-            buffer.stop.check()
+            if total:
+                buffer.stop.piece()
             data = file.read(want) if pos is None else file.pread(want, pos + total)
         except (WouldBlock, LinuxError):
             if total:
@@ -98,7 +99,8 @@ def write_from(
     while done < buffer.count:
         want = min(buffer.count - done, CHUNK)
         try:
-            kernel.stop.check()
+            if done:
+                kernel.stop.piece()
             if not file.seekable:
                 first = file.prepare_write(want)
             data = buffer.take(want, first)
@@ -113,7 +115,7 @@ def write_from(
         done += written
         if written < len(data):
             buffer.back(data[written:])
-            if queue is not None or file.seekable:
+            if queue is not None or file.seekable or file.one_message:
                 return done, queue
     return done, None
 
@@ -132,7 +134,7 @@ def write_piece(
             return file.pwrite(data, file.inode.size if file.flags & _APPEND else pos), None
         while True:
             written += file.write(data[written:] if written else data)
-            if written == len(data) or file.seekable:
+            if written == len(data) or file.seekable or file.one_message:
                 return written, None
     except WouldBlock as block:
         return written, block.queue
@@ -164,7 +166,7 @@ def _within_limit(kernel: Kernel, task: Task, file: File, data: bytes, pos: int 
 def write_file(kernel: Kernel, task: Task, file: File, buffer: UserBuffer, pos: int | None = None) -> Result:
     """A whole write call, at the position or at ``pos``: the count, or a generator that sleeps for room."""
     if not buffer.count:
-        return 0
+        return file.write(b"") if file.one_message else 0
     _verify_area(file, buffer, pos)
     done, queue = write_from(kernel, task, file, buffer, pos, 0)
     if queue is None:
