@@ -21,6 +21,7 @@ import emu
 import mmu
 import msharefs
 import sharing
+from mmu.native import entry_points
 from mmu.objectcode import load
 from tests.fuzz.attack import Attack
 from tests.fuzz.child import resident_kib, run_child
@@ -115,15 +116,14 @@ def _import_all() -> None:
     for package in (emu, mmu, msharefs, sharing):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not module.name.endswith("__main__") and not module.name.startswith(_NOT_IMPORTED):
-                importlib.import_module(module.name)
-    for name in ("emu.hooks", "mmu.hooks", "mmu.exact", "mmu.batch"):
-        load(name)
+                if entry_points(importlib.import_module(module.name)):
+                    load(module.name)
 
 
 def _keep_files(directory: Path, to: Path) -> None:
     """Copy what can be copied: FIFOs and sockets cannot."""
     with contextlib.suppress(shutil.Error):
-        shutil.copytree(directory, to, symlinks=True)
+        shutil.copytree(directory, to, symlinks=True, dirs_exist_ok=True)
 
 
 def deadline(hours: float) -> Callable[[], bool]:
