@@ -242,7 +242,7 @@ def on_memory(uc: int, access_type: int, paddr: int, size: int, value: int, stat
 
 @entry("void", "u64", "u64", "u32", MmuState)
 def on_fetch(uc: int, address: int, size: int, state: MmuState) -> None:
-    """UC_HOOK_BLOCK: one fetch a block and page."""
+    """UC_HOOK_BLOCK: one fetch a block and page; a block may come in pieces."""
     if state.physmap_open != 0:
         return
     if state.event_mask != 0:
@@ -250,7 +250,10 @@ def on_fetch(uc: int, address: int, size: int, state: MmuState) -> None:
     state.second_page = 0
     if state.late_page != 0:
         catch_up(state)
-    _access(state, address, Access.FETCH, False)
+    fetched = state.fetched
+    state.fetched = 0
+    if fetched != address + 1:
+        _access(state, address, Access.FETCH, False)
     last = address + size - 1
     if last >> 12 != address >> 12 and size != 0:
         _access(state, last & _PAGE_MASK, Access.FETCH, False)

@@ -8,7 +8,7 @@ from mmu.entries import ADDRESS, D
 from mmu.events import EventKind, commit, ring_is_full
 from mmu.native import call3, cold, entry, inlined, load8, load32, load64, native, store8, store32
 from mmu.registers import CR4, Access
-from mmu.state import MmuState, Status
+from mmu.state import CODE_VIEW_BYTES, CODE_VIEWS, CodeView, MmuState, Status
 from mmu.unicorn_abi import TlbEntry
 from mmu.walk import CAN_EXECUTE, CAN_READ, CAN_WRITE, data_rights, key_denies, plain_walk, walk
 
@@ -41,6 +41,19 @@ def answer_physmap(state: MmuState, vaddr: int, result: int) -> bool:
 
 
 @native
+def view_of(state: MmuState, vaddr: int) -> int:
+    """The host address of the CodeView of this page, or of another one that takes its place."""
+    return state.code_views + ((vaddr >> 12) + load64(state.code_view) * 37 & CODE_VIEWS - 1) * CODE_VIEW_BYTES
+
+
+@native
+def _see_code(state: MmuState, vaddr: int, frame: int) -> None:
+    view = CodeView.from_address(view_of(state, vaddr))
+    if view.frame != frame or view.page != (vaddr >> 12) + 1 or view.space != load64(state.code_view):
+        call3(state.on_code_view, vaddr, frame, 0)
+
+
+@native
 def grant(state: MmuState, vaddr: int, access: int, result: int, alone: bool) -> bool:
     """Answer a fill with the translation in ``state.walked``, under the rules of code coherence.
 
@@ -66,6 +79,8 @@ def grant(state: MmuState, vaddr: int, access: int, result: int, alone: bool) ->
             store8(state.has_code + frame, 1)
             state.status = Status.WRITTEN_CODE
             return False
+        if state.code_views != 0:
+            _see_code(state, vaddr, frame)
         if state.on_code != 0 and (state.cpl == 0 or state.watch_code != 0):
             call3(state.on_code, vaddr, frame, 0)
         store8(state.has_code + frame, 1)
@@ -79,6 +94,8 @@ def grant(state: MmuState, vaddr: int, access: int, result: int, alone: bool) ->
     else:
         rights &= CAN_READ  # only a write justifies dropping the code
     if rights & _WRITE_EXECUTE == _WRITE_EXECUTE:
+        if state.code_views != 0 and load8(state.has_code + frame) != 2:
+            call3(state.on_code_view, vaddr, frame, 1)
         store8(state.has_code + frame, 2)
     if level != 1:
         state.large_epoch = epoch

@@ -114,6 +114,8 @@ class Mmu(VirtualMemory):
         #: Asked for each page fault, inside the fill: True if the tables were changed so that the access is to be
         #: tried again.
         self.on_page_fault: FaultHandler | None = None
+        #: Told of each frame of which the translated code was dropped.
+        self.on_code_dropped: Callable[[int], None] | None = None
         #: The last access that could not be resolved (emu_start ended with UC_ERR_EXCEPTION).
         self._failed: tuple[int, int, int, int, bytes] | None = None
         self._walked = self.state.walked
@@ -226,6 +228,8 @@ class Mmu(VirtualMemory):
         finally:
             self.state.physmap_open = 0
         self.has_code[frame] = 0
+        if self.on_code_dropped is not None:
+            self.on_code_dropped(frame)
 
     def watch_privileged_instructions(self) -> None:
         """Look for INVLPG, INVPCID and MOV to and from control registers at other CPLs than 0 too: what is executed

@@ -196,7 +196,7 @@ class PrivilegedInstructions:
     def _load_address(self, vaddr: int) -> int:
         for _ in range(_MAX_RETRIES):
             try:
-                return _translated(self._control, vaddr)
+                return accessed(self._control, vaddr, Access.READ)
             except GeneralProtection as fault:
                 self._fail(fault, Access.READ)
             except PageFault as fault:
@@ -221,11 +221,13 @@ class PrivilegedInstructions:
         return int(address) & _ALL_ONES
 
 
-def _translated(control: Control, vaddr: int) -> int:
-    """The physical address of a load.  Raises :class:`PageFault` or :class:`GeneralProtection`."""
+def accessed(control: Control, vaddr: int, access: Access) -> int:
+    """The physical address of an access by the guest, which the TLB model sees.  Raises :class:`PageFault` or
+    :class:`GeneralProtection`.
+    """
     if control.tlb is None:
-        return translate(control.ram, control.registers, vaddr, Access.READ).paddr
-    found = control.tlb.lookup(vaddr, Access.READ)
+        return translate(control.ram, control.registers, vaddr, access).paddr
+    found = control.tlb.lookup(vaddr, access)
     if found is None:
         raise GeneralProtection(vaddr)
     if found.paddr is None:

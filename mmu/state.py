@@ -66,6 +66,21 @@ class LastAccess(ctypes.Structure):
     _fields_ = fields(__annotations__, level=ctypes.c_uint32, walked=ctypes.c_uint32)
 
 
+class CodeView(ctypes.Structure):
+    """Where an address space has the code of a page.  Every field is a uint64."""
+
+    page: int  # its number plus 1
+    space: int
+    frame: int
+
+    _fields_ = fields(__annotations__)
+
+
+#: How many there are; direct-mapped by :func:`mmu.hooks.view_of`.
+CODE_VIEWS = 1 << 12
+CODE_VIEW_BYTES = ctypes.sizeof(CodeView)
+
+
 class MmuState(ctypes.Structure):
     """Registers, counters, the result of the last walk, and host addresses of everything else.
 
@@ -120,6 +135,13 @@ class MmuState(ctypes.Structure):
     on_code: int
     watch_code: int  # and at any CPL
     engine_cr3: int  # address of the engine's own CR3
+    #: Who knows the code: address of CodeView[CODE_VIEWS] (0: nobody), of the number of the address space, and of
+    #: seen(vaddr, frame, written): called before code of a page is translated that is not among them, and before a
+    #: frame with code can be written unseen.
+    code_views: int
+    code_view: int
+    on_code_view: int
+    fetched: int  # the address of a block of which the fetch has been counted already, plus 1; else 0
 
     # the TLB model (exact mode): see mmu.tlb
     pcid: int

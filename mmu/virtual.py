@@ -18,7 +18,7 @@ from mmu import unicorn_abi
 from mmu.control import Control
 from mmu.faults import GeneralProtection, PageFault
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE, BusError
-from mmu.privileged import PrivilegedInstructions
+from mmu.privileged import PrivilegedInstructions, accessed
 from mmu.registers import Access
 from mmu.translation import Translation, Walker
 
@@ -165,6 +165,11 @@ class VirtualMemory(Control):
             self.ram.write(paddr, data[at : at + size])
             self.code_written(paddr >> PAGE_SHIFT)
             at += size
+
+    def access(self, vaddr: int, access: Access) -> int:
+        """The physical address of an access that the guest makes here and now: A and D are set, and a modelled TLB sees
+        it.  Raises what :meth:`translate` does."""
+        return accessed(self, vaddr, access)
 
     @property
     def decoder(self) -> Any:

@@ -51,6 +51,7 @@ class Entry:
         self._replaced: set[int] = set()
         self._late: Callable[[], Iterable[Syscall]] | None = None
         kernel.cpu.mmu.on_page_fault = self._page_fault
+        kernel.cpu.blocks.renew = self._new_code
 
     def register(self, syscall: Syscall, *, replace: bool = False) -> None:
         """Register a system call.  A number can be taken once, unless a module means to ``replace`` its call."""
@@ -270,6 +271,14 @@ class Entry:
             task.fault_result = result
             return False
         return True
+
+    def _new_code(self) -> int:
+        """An address has other code than its address space had there before, or than another one has that it was
+        forked from."""
+        task = self._kernel.scheduler.current
+        assert task is not None
+        task.mm.code_id = task.mm.context.new_code_id()
+        return task.mm.code_id
 
     def _exception(self, task: Task, trap: Trap) -> None:
         """Turn a trap that the guest caused into a signal."""

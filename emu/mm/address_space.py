@@ -80,8 +80,8 @@ class MmContext:
         return functools.reduce(int.__or__, (hook.flags for hook in self.map_hooks), 0)
 
     def new_code_id(self) -> int:
-        """A number that no code has had before (32 bits)."""
-        self.code_ids = (self.code_ids + 1) & 0xFFFFFFFF
+        """A number that no code has had before (30 bits)."""
+        self.code_ids = (self.code_ids + 1) & 0x3FFFFFFF
         return self.code_ids
 
 

@@ -110,8 +110,11 @@ class HookWorld:
         trap.clock = self.array(1).ctypes.data
         trap.emu_stop = self._function("emu_stop", 1)
         trap.reg_read = self._function("reg_read", 3)
-        trap.count_block = self._function("count_block", 3, result=ODD)
+        trap.new_block = self._function("new_block", 3)
         trap.rflags_at = ctypes.addressof(trap)
+        trap.fetched = self.array(1).ctypes.data
+        self.registers_of_guest = self.array(17)
+        trap.registers, self.refuse = self.registers_of_guest.ctypes.data, self._function("refuse", 3, result=1)
         trap.table = self.array(TABLE_ENTRIES * BLOCK_BYTES // 8).ctypes.data
 
     def _buffers(self) -> list[Any]:
