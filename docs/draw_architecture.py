@@ -29,9 +29,11 @@ FLOORS: tuple[tuple[tuple[str, str, int], ...], ...] = (
         ("emu/fs", "the VFS, tmpfs, devfs, hugetlbfs, pipes; knows who calls, and no task", 3),
         ("emu/cpu.py", "a vCPU around one Uc", 2),
     ),
+    (("emu/instructions", "which instructions the engine is not left alone with, and what is done", 1),),
     (
-        ("emu/mm", "frames, page tables, VMAs, address spaces, faults, flushing; knows no kernel", 4),
+        ("emu/mm", "frames, page tables, VMAs, address spaces, faults", 4),
         ("emu/hooks.py", "native: time slice, SYSCALL", 2), ("emu/fpu.py", "x87 and SSE", 1),
+        ("emu/arithmetic", "what some compute", 2),
     ),
     (
         ("mmu", "the hardware: memory, walk, TLBs, events, Unicorn", 5), ("emu/linux", "words that all speak", 4),

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
 
 _DIVIDE_ERROR, _DEBUG, _BREAKPOINT, _INVALID_OPCODE, _FPU, _SIMD = 0, 1, 3, 6, 16, 19
-_GENERAL_PROTECTION, _PAGE_FAULT = 13, 14
+_STACK_FAULT, _GENERAL_PROTECTION, _PAGE_FAULT = 12, 13, 14
 #: Calls that libraries try at every start, and do without: rseq (glibc), membarrier, io_uring_setup, landlock's first.
 _TRIED_BY_HABIT = frozenset({324, 334, 425, 444})
 
@@ -329,6 +329,8 @@ class Entry:
             self._force(task, Sig.TRAP, TRAP_TRACE, rip, vector)
         elif vector == _BREAKPOINT:
             self._force(task, Sig.TRAP, SiCode.KERNEL, 0, vector)
+        elif vector == _STACK_FAULT:
+            self._force(task, Sig.BUS, SiCode.KERNEL, 0, vector, error_code)
         elif vector in (_FPU, _SIMD):
             self._force(task, Sig.FPE, FPE_FLTINV, rip, vector)
         elif vector == 0x80:
