@@ -59,6 +59,12 @@ class Fpu:
         self._tags.value = sum(3 << (2 * n) for n in range(8) if not image[4] >> n & 1)
         unicorn_abi.reg_write_batch(*self._arguments)
 
+    def unmasked(self, *, simd: bool) -> int:
+        """The exceptions that are flagged and not masked, in the order of the flags: of MXCSR, or of the x87."""
+        image = self.save()
+        control, flags = (image[24] >> 7 | image[25] << 1, image[24]) if simd else (image[0], image[2])
+        return flags & ~control & 0x3F
+
     def reset(self) -> None:
         """As a program starts, and a signal handler: what FNINIT leaves, MXCSR after a reset, all else 0."""
         ctypes.memset(self._image, 0, FXSAVE_BYTES)

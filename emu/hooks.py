@@ -46,6 +46,7 @@ class TrapState(ctypes.Structure):
     emu_stop: int  # host address of uc_emu_stop
     new_block: int  # host address of new(uc, address, size): makes it known; 0: it is to be entered anew
     table: int  # host address of the table of known blocks
+    block: int  # the address of the last block
     code_id: int  # distinguishes code of different programs at the same address
     registers: int  # host address of the general registers
     aside: int  # the budget plus 1 while something must be done before the next block; else 0
@@ -226,6 +227,7 @@ def _attend(uc: int, address: int, size: int, trap: TrapState) -> None:
             store64(trap.fetched, address + 1)
             _stop(uc, trap, TrapReason.ANEW)
             return
+    trap.block = address
     refused = block.hit != 0 and _refused(uc, address, block.hit, trap)
     if block.instructions > ahead:
         _count(trap, block.instructions - ahead)
@@ -247,6 +249,7 @@ def on_block(uc: int, address: int, size: int, trap: TrapState) -> None:
     if trap.budget == 0 or block.address != address or block.key != (trap.code_id << 32) | size:
         _attend(uc, address, size, trap)
         return
+    trap.block = address
     instructions = block.instructions
     store64(trap.clock, load64(trap.clock) + instructions)
     if trap.budget > instructions:

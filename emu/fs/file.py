@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE, PAGE_SIZE, OpenFlags, PollEvents, Whence
@@ -46,6 +46,13 @@ class BrokenPipe(LinuxError):
         super().__init__(errno.EPIPE)
 
 
+class Watch(Protocol):
+    """Who watches an open file without keeping it open (epoll)."""
+
+    def file_closed(self) -> None:
+        """The last reference to the file is gone."""
+
+
 class File:
     """An open file: inode, flags and position. The methods' defaults are Linux's answers for a missing operation.
 
@@ -54,6 +61,10 @@ class File:
 
     #: Whether there is a position; without one lseek, pread and pwrite raise ESPIPE (pipes, the console).
     seekable = True
+    #: A write call takes one message, and what is left of its buffer is not looked at (eventfd).
+    one_message = False
+    #: Those who watch it, once there is one.
+    watches: dict[Watch, None] | None = None
 
     def __init__(self, path: Path, flags: int) -> None:
         """LinuxError(ENFILE) if the machine has as many open files as it can."""
@@ -97,6 +108,8 @@ class File:
             if self._references < 0:
                 raise RuntimeError(f"File.put: more references dropped than taken on {self!r}")
             return
+        for watch in list(self.watches or ()):
+            watch.file_closed()
         if not self.is_path:
             self.release()
         if self.inode.locks is not None:
@@ -194,6 +207,15 @@ class File:
     def ioctl_row(self, command: int) -> Ioctl | None:
         """The declaration of a command of :meth:`ioctl`; None for one that has none."""
         return None
+
+    @property
+    def pollable(self) -> bool:
+        """Whether there is something to wait for (file_can_poll)."""
+        return not (self.inode.is_regular or self.inode.is_directory)
+
+    def show_fdinfo(self) -> str:
+        """Its own lines of /proc/PID/fdinfo/FD."""
+        return ""
 
     def poll(self) -> tuple[int, tuple[WaitQueue, ...]]:
         """Event bits that hold now (PollEvents), and the queues that are woken when they change."""

@@ -86,6 +86,7 @@ class Pipe:
             if not self.writers:
                 return b""
             raise WouldBlock(self.not_empty)
+        was_full = self.full
         taken: list[tuple[Slot, bytes]] = []
         left = count
         while left and used:
@@ -97,7 +98,8 @@ class Pipe:
             taken.append((slot, data))
             left -= len(data)
         self.length -= count - left
-        self.not_full.wake_all()
+        if was_full and not self.full:
+            self.not_full.wake_all(_WRITABLE)
         self._taken = taken
         return taken[0][1] if len(taken) == 1 else b"".join(data for _, data in taken)
 
@@ -115,7 +117,7 @@ class Pipe:
             self._used.append(Slot(piece, len(piece)))
             done += len(piece)
         self.length += done
-        self.not_empty.wake_all()
+        self.not_empty.wake_all(_READABLE)
         return done
 
     def prepare(self, count: int) -> int:
@@ -129,6 +131,7 @@ class Pipe:
         if odd and self._used and self._used[-1].end + odd <= PAGE_SIZE:
             return odd
         if self.full:
+            self.not_empty.wake_all(_READABLE)  # as Linux tells epoll of each write
             raise WouldBlock(self.not_full)
         return PAGE_SIZE
 
@@ -149,7 +152,7 @@ class Pipe:
         """Take a part of a file's page (sendfile): it gets a slot of its own, and nothing is merged into it."""
         self._used.append(Slot(page, PAGE_SIZE))
         self.length += len(page)
-        self.not_empty.wake_all()
+        self.not_empty.wake_all(_READABLE)
 
     def resize(self, size: int) -> int:
         """F_SETPIPE_SZ: round up to a power of two of pages; EPERM beyond the limit of one pipe or of all pipes, EBUSY
@@ -164,13 +167,13 @@ class Pipe:
         if slots < len(self._used):
             raise LinuxError(errno.EBUSY)
         self.slots = slots
-        self.not_full.wake_all()
+        self.not_full.wake_all(_WRITABLE)
         return self.capacity
 
     def wake_everyone(self) -> None:
         """An end was opened or closed."""
-        self.not_empty.wake_all()
-        self.not_full.wake_all()
+        self.not_empty.wake_all(_READABLE | _ERROR | _HANGUP)
+        self.not_full.wake_all(_WRITABLE | _ERROR | _HANGUP)
 
 
 class Pipes:
@@ -196,7 +199,6 @@ class Pipes:
     def open_fifo(self, path: Path, flags: int) -> FifoFile:
         """Open a named pipe; the caller goes on to :meth:`File.wait_open`."""
         inode = path.dentry.inode
-        assert isinstance(inode, Node)
         if flags & OpenFlags.ACCMODE == OpenFlags.ACCMODE:
             raise LinuxError(errno.EINVAL)
         pipe = inode.private
@@ -209,7 +211,6 @@ class PipeFile(File):
     """One end (or, for a FIFO opened O_RDWR, both ends) of a pipe."""
 
     seekable = False
-    inode: Node
 
     def __init__(self, path: Path, flags: int, pipe: Pipe) -> None:
         super().__init__(path, flags)

@@ -15,7 +15,7 @@ stands for makes a new ``code_id``.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +23,7 @@ import numpy as np
 from emu.hooks import BLOCK_BYTES, SPECIAL, TABLE_ENTRIES, CodeCopy, KnownBlock, TrapState
 from emu.instructions.listed import with_listed
 from emu.instructions.opcodes import lengths
+from emu.instructions.scan import ENDS_INSIDE, LONGEST
 from mmu import Mmu, unicorn_abi
 from mmu.memory import PAGE_SIZE
 from mmu.objectcode import load
@@ -34,10 +35,12 @@ if TYPE_CHECKING:
     from emu.fpu import Fpu
     from emu.hooks import Hit
     from emu.instructions.hits import Hits, Listed
+    from emu.instructions.instruction import Instruction
 
 _HOOK = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 4)
 _WRITABLE = 2  # in Mmu.has_code: the engine sees writes, and we do not
 _LONGEST_JUMP = 8
+_NUMBER = 0xFFFF_FFFF
 #: The mode under which a piece is known: it is the same in each.
 _PIECE = -1
 #: When this much is known, it is forgotten.
@@ -54,6 +57,15 @@ class Patch:
         self.host, self.old, self.new = host, old, new
 
 
+class Forget:
+    """Too much is known."""
+
+
+FORGET = Forget()
+#: What the engine has translated is no longer there.
+RETRANSLATE = Patch(0, b"", b"")
+
+
 class Steps:
     """At a page's end there is no room for a jump: the engine is to go there instruction by instruction."""
 
@@ -64,9 +76,11 @@ class Steps:
 class Block:
     """What is known of a block, or of a piece that has been cut off one."""
 
-    def __init__(self, address: int, size: int, instructions: int, copy: bytes | None) -> None:
-        """``copy``: all the code that this was made of, if its frame can be written unseen."""
+    def __init__(self, address: int, size: int, instructions: int, last_frame: int, copy: bytes | None) -> None:
+        """``last_frame``: where its code ends; ``copy``: all the code that this was made of, if its frame can be
+        written unseen."""
         self.address, self.size, self.instructions, self.copy = address, size, instructions, copy
+        self.last_frame, self.length = last_frame, size
         self.before = 0
         self.goes_on: int | None = None
         self.stops = False
@@ -82,22 +96,22 @@ class Blocks:
     def __init__(self, mmu: Mmu, trap: TrapState, registers: Any, fpu: Fpu) -> None:
         self._mmu, self._trap, self._registers, self._fpu = mmu, trap, registers, fpu
         self._library = load("emu.instructions.scan")
-        self._find_listed, self._measure, self._count = (
-            self._library[name] for name in ("find_listed", "measure", "count")
-        )
+        self._look, self._measure = self._library["look_through"].call, self._library["measure"].call
         self._plain = lengths()
-        #: By mode.
-        self._tables: dict[int, npt.NDArray[np.uint16]] = {}
+        #: By mode, and where they are.
+        self._tables: dict[int, tuple[npt.NDArray[np.uint16], int]] = {}
         #: By address, physical address, size and mode; pieces under the mode _PIECE.
         self._blocks: dict[_Key, Block] = {}
         self._of_frame: dict[int, list[_Key]] = {}
+        #: Blocks that end within an instruction even when they are translated again.
+        self._odd: set[_Key] = set()
         #: By code_id and page.
         self._frames: dict[tuple[int, int], int] = {}
         #: Made when the first one is seen.
         self.hits: Hits | None = None
         #: Hits that may be in use: an instruction that is executed can write to its own page.
         self._dropped: list[Hit] = []
-        self.pending: Patch | Steps | None = None
+        self.pending: Patch | Steps | Forget | None = None
         #: Makes a new ``code_id`` for the address space that runs.
         self.renew: Callable[[], int] | None = None
         self._table = np.zeros(TABLE_ENTRIES * BLOCK_BYTES, dtype=np.uint8)
@@ -119,13 +133,14 @@ class Blocks:
     def _page_seen(self, vaddr: int, frame: int, written: int) -> int:
         """Code of this page is about to be translated, or its frame can be written unseen from now on."""
         if written:
-            self._code_dropped(frame)
+            self._can_change(frame)
             return 0
         space, page = self._trap.code_id, vaddr // PAGE_SIZE
         if self._frames.get((space, page), frame) != frame and self.renew is not None:
             self._trap.code_id = space = self.renew()
         if len(self._frames) > _MOST:
-            self.forget()
+            self._frames.clear()
+            self._views.fill(0)
         self._frames[space, page] = frame
         number = (page + space * 37) % CODE_VIEWS
         view = CodeView.from_address(self._views.ctypes.data + number * CODE_VIEW_BYTES)
@@ -133,14 +148,20 @@ class Blocks:
         return 0
 
     def forget(self) -> None:
-        """Nothing is known."""
-        self._frames.clear()
+        """Nothing is known.  Not within emulation."""
         self._blocks.clear()
         self._of_frame.clear()
-        self._views.fill(0)
         self._table.fill(0)
         engine: Any = self._mmu.uc
-        engine.ctl_flush_tb()  # the pieces
+        engine.ctl_flush_tb()  # the pieces too
+
+    def _can_change(self, frame: int) -> None:
+        """From now on the code in this frame can be written unseen."""
+        for key in self._of_frame.get(frame, ()):
+            block = self._blocks.get(key)
+            if block is not None and block.copy is None:
+                block.copy = self._code(key[1], block.last_frame, block.length)
+                self._make_unknown(block)
 
     def _code_dropped(self, frame: int) -> None:
         for key in self._of_frame.pop(frame, ()):
@@ -150,13 +171,16 @@ class Blocks:
         block = self._blocks.pop(key, None)
         if block is None:
             return
-        known = self._slot(block.address)
-        if known.address == block.address:
-            known.address = known.key = 0
+        self._make_unknown(block)
         if block.hit is not None:
             assert self.hits is not None
             self.hits.forget(block.hit)
             self._dropped.append(block.hit)
+
+    def _make_unknown(self, block: Block) -> None:
+        known = self._slot(block.address)
+        if known.address == block.address:
+            known.address = known.key = 0
 
     def _slot(self, address: int) -> KnownBlock:
         number = (address ^ (address >> 15)) & (TABLE_ENTRIES - 1)
@@ -167,6 +191,9 @@ class Blocks:
     def _new_block(self, _uc: int, address: int, size: int) -> int:
         """A block runs for the first time, or has been forgotten; 0 if it is to be entered again."""
         self._dropped.clear()
+        if len(self._blocks) > _MOST:
+            self.pending = FORGET
+            return 0
         space = self._trap.code_id
         page, last = address // PAGE_SIZE, (address + max(size, 1) - 1) // PAGE_SIZE
         frame, last_frame = self._frames.get((space, page)), self._frames.get((space, last))
@@ -185,7 +212,7 @@ class Blocks:
             if block.copy is not None and block.copy != self._code(paddr, last_frame, len(block.copy)):
                 self._drop(known)
                 if known is not key:  # a piece of what was there before
-                    self.pending = Patch(0, b"", b"")
+                    self.pending = RETRANSLATE
                     return 0
             elif block.patch is not None:
                 self.pending = block.patch
@@ -204,24 +231,27 @@ class Blocks:
 
     def _look_through(self, key: _Key, frame: int, last_frame: int, volatile: bool) -> int:
         address, paddr, size, mode = key
-        code = self._code(paddr, last_frame, size)
-        listed = self._listed(address, code, mode)
-        engine: Any = self._mmu.uc
-        _, instructions, _ = engine.ctl_request_cache(address)
-        block = Block(address, size, instructions, code if volatile else None)
-        if listed and listed[0].offset == 0:
-            assert self.hits is not None
-            block.hit = self.hits.make(listed[0])
-        cut = next((each for each in listed if each.offset or each.executed), None)
-        if cut is not None:
-            begins = paddr + cut.offset
-            if begins // PAGE_SIZE != frame:
-                begins = last_frame * PAGE_SIZE + begins % PAGE_SIZE
-            self._cut(block, cut, begins)
+        if mode not in self._tables:
+            listing = with_listed(mode)
+            self._tables[mode] = listing, listing.ctypes.data
+        _, table = self._tables[mode]
+        if frame == last_frame:
+            found = self._look(self._mmu.ram.host + paddr, size, table)
+        else:
+            buffer = ctypes.create_string_buffer(self._code(paddr, last_frame, size), size)
+            found = self._look(ctypes.addressof(buffer), size, table)
+        if found & ENDS_INSIDE and key not in self._odd:  # a piece of which nothing is known
+            self._odd.add(key)
+            self.pending = RETRANSLATE
+            return 0
+        code = self._code(paddr, last_frame, size) if volatile or found >> 63 else b""
+        block = Block(address, size, found & _NUMBER, last_frame, code if volatile else None)
+        if found >> 63 and (listed := self._listed(address, code, mode, table)):
+            self._treat(block, listed, code, paddr, last_frame)
         if self.pending is not None:
             if isinstance(self.pending, Patch):
                 self._keep((address, paddr, block.size, _PIECE), block, frame, last_frame)
-                whole = Block(address, size, instructions, block.copy)
+                whole = Block(address, size, block.instructions, last_frame, block.copy)
                 whole.patch = self.pending
                 self._keep(key, whole, frame, last_frame)
             return 0
@@ -229,26 +259,60 @@ class Blocks:
         self._make_known(block, paddr, last_frame)
         return 1
 
-    def _listed(self, address: int, code: bytes, mode: int) -> list[Listed]:
+    def _listed(self, address: int, code: bytes, mode: int, table: int) -> list[Listed]:
         """The listed instructions of a block."""
-        table = self._tables.get(mode)
-        if table is None:
-            table = self._tables[mode] = with_listed(mode)
-        buffer = ctypes.create_string_buffer(code, len(code))
-        if self._find_listed(ctypes.addressof(buffer), 0, len(code), table.ctypes.data) >= len(code):
-            return []
         if self.hits is None:
             from emu.instructions.hits import Hits  # most programs have none
             from emu.instructions.view import CpuView
 
             self.hits = Hits(CpuView(self._mmu, self._registers, self._fpu))
-        return self.hits.find(address, code, mode, table.ctypes.data)
+        return self.hits.find(address, code, mode, table)
+
+    def _treat(self, block: Block, listed: list[Listed], code: bytes, paddr: int, last_frame: int) -> None:
+        """Do what is to be done with the first listed instruction of a block, or cut the block before it."""
+        assert self.hits is not None
+        if listed[0].offset == 0:
+            block.hit = self.hits.make(listed[0])
+        cut = next((each for each in listed if each.offset or each.executed), None)
+        if cut is not None:
+            begins = paddr + cut.offset
+            if begins // PAGE_SIZE != paddr // PAGE_SIZE:
+                begins = last_frame * PAGE_SIZE + begins % PAGE_SIZE
+            self._cut(block, cut, begins)
+            buffer = ctypes.create_string_buffer(code, len(code))
+            before = self._look(ctypes.addressof(buffer), cut.offset, self._plain.ctypes.data)
+            block.before = before if cut.offset else 1
 
     def _keep(self, key: _Key, block: Block, frame: int, last_frame: int) -> None:
         self._drop(key)
         self._blocks[key] = block
         for each in {frame, last_frame}:
             self._of_frame.setdefault(each, []).append(key)
+
+    def code(self, address: int) -> bytes:
+        """The bytes at an address that has been fetched, as many as an instruction can have, or fewer."""
+        code, space = b"", self._trap.code_id
+        while len(code) < LONGEST:
+            at = address + len(code)
+            frame = self._frames.get((space, at // PAGE_SIZE))
+            if frame is None:
+                break
+            here = min(LONGEST - len(code), PAGE_SIZE - at % PAGE_SIZE)
+            code += self._mmu.ram.read(frame * PAGE_SIZE + at % PAGE_SIZE, here)
+        return code
+
+    def instructions(self, address: int) -> Iterator[Instruction]:
+        """What stands at an address that has been fetched, and what follows."""
+        from emu.instructions.instruction import Instruction
+
+        while code := self.code(address):
+            buffer = ctypes.create_string_buffer(code, len(code))
+            found = self._measure(ctypes.addressof(buffer), len(code), self._plain.ctypes.data)
+            if found == 0:
+                return
+            instruction = Instruction(address, code, found)
+            yield instruction
+            address = instruction.end
 
     # -- pieces ------------------------------------------------------------------------------------------------------
 
@@ -263,8 +327,6 @@ class Blocks:
         if jump is None and offset:
             self.pending = Steps(block.address + offset)
             return
-        code = self._mmu.ram.host + begins - offset
-        block.before = self._count(code, 0, offset, self._plain.ctypes.data) if offset else 1
         block.goes_on = block.address + (offset or length)
         if jump is None:
             block.stops = True

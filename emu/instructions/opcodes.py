@@ -75,6 +75,16 @@ _0F: dict[Follows, Iterable[int]] = {
 }
 
 
+_MODRM_ONE_BYTE = frozenset(_ONE_BYTE[Follows.MODRM])
+
+
+def has_modrm(opcode_map: int, opcode: int) -> bool:
+    """Whether a ModRM byte follows the opcode."""
+    if opcode_map > 1:
+        return True
+    return opcode not in _NO_MODRM_0F if opcode_map else opcode in _MODRM_ONE_BYTE
+
+
 def lengths() -> npt.NDArray[np.uint16]:
     """The table, with nothing listed."""
     table = np.zeros((MAPS, 256), dtype=np.uint16)

@@ -87,8 +87,13 @@ def do_execve(kernel: Kernel, task: Task, path: str, argv: Sequence[bytes], envp
 
 def _open_program(kernel: Kernel, task: Task, path: str, argv: list[bytes]) -> tuple[File, list[bytes]]:
     """Open the program to be run, following #! lines."""
-    for _ in range(_MAX_INTERPRETERS):
-        file = _open_executable(kernel, task, path)
+    for interpreters in range(_MAX_INTERPRETERS):
+        try:
+            file = _open_executable(kernel, task, path)
+        except LinuxError as error:
+            if not interpreters:
+                raise
+            raise LinuxError(error.errno, f"its interpreter {path} is missing (a script)") from None
         try:
             head = file.pread(256, 0)
         except LinuxError:

@@ -116,6 +116,7 @@ def _copy_process(kernel: Kernel, task: Task, flags: int) -> Task:
         comm=task.comm,
         argv=task.argv,
         exe=task.exe,
+        started_ns=kernel.clock.now_ns(),
         rip=task.rip,
         affinity=task.affinity,
     )

@@ -70,6 +70,8 @@ class Task:
     comm: str = ""
     argv: tuple[bytes, ...] = ()
     exe: Path | None = None
+    #: When it was made, on the machine's clock.
+    started_ns: int = 0
     state: TaskState = TaskState.RUNNABLE
     rip: int = 0
     signals: SignalState = field(default_factory=SignalState)

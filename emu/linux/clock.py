@@ -8,6 +8,9 @@ from collections.abc import Callable
 #: CLOCK_REALTIME when the machine starts: the day of the first mshare posting; fixed, so that the same run gives the
 #: same output.
 BOOT_REALTIME_NS = 1_656_543_417 * 1_000_000_000
+#: A timer that is set for then, or for later, never runs (KTIME_MAX: 292 years; kernel/time/hrtimer.c).
+KTIME_MAX = (1 << 63) - 1
+_NEVER = 0
 
 
 class Clock:
@@ -34,13 +37,16 @@ class Clock:
 
     def add_timer(self, deadline_ns: int, function: Callable[[], None]) -> int:
         """Call ``function`` at ``deadline_ns``; returns a handle for :meth:`cancel`."""
+        if deadline_ns >= KTIME_MAX:
+            return _NEVER
         self._serial += 1
         heapq.heappush(self._timers, (deadline_ns, self._serial, function))
         return self._serial
 
     def cancel(self, handle: int) -> None:
         """Forget a timer that has not run."""
-        self._cancelled.add(handle)
+        if handle != _NEVER:
+            self._cancelled.add(handle)
 
     def run_timers(self) -> None:
         """Run every timer whose time has come."""

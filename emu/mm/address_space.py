@@ -282,8 +282,8 @@ class AddressSpace(UserCopy):
         """No frame for a table or a page: try once more if others can be made free.  Or a page cannot be read."""
         if error.errno not in (errno.ENOMEM, errno.ENOSPC):
             return FaultResult.ADRERR
-        reclaim = self.frames.reclaim_mapped
-        if reclaim is None or not reclaim(_RECLAIMED):
+        reclaimer = self.frames.reclaimer
+        if reclaimer is None or not reclaimer.mapped(_RECLAIMED):
             return FaultResult.OOM
         try:
             return vma.ops.fault(self, vma, address, access)
