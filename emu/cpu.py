@@ -269,6 +269,11 @@ class Cpu:
         """Instructions retired since the machine was made."""
         return self.mmu.state.clock
 
+    @property
+    def spent(self) -> int:
+        """What slices are counted in: instructions, and the iterations of those with REP."""
+        return self.mmu.state.clock + self.trap.iterations
+
     def read(self, name: str) -> int:
         """One general register."""
         return int(self.uc.reg_read(REGISTERS[name]))
@@ -310,6 +315,15 @@ class Cpu:
         env[11] = self.trap.rflags
 
     # -- running ---------------------------------------------------------------------------------------------------
+
+    @property
+    def last_end(self) -> int:
+        """Where the block ends that was run last; a string instruction with REP that goes on there counts no more."""
+        return self.trap.last_end
+
+    @last_end.setter
+    def last_end(self, end: int) -> None:
+        self.trap.last_end = self.mmu.state.last_end = end
 
     def end_slice(self) -> None:
         """Stop before the next block, as at the end of a slice."""
@@ -354,17 +368,24 @@ class Cpu:
         return None
 
     def _step(self, rip: int, until: int) -> Trap | None:
-        """Single-step (RFLAGS.TF) from ``rip`` to another address; the trap that came before, if one did."""
-        if self.read("rflags") & _TF:
-            raise AssertionError(f"a block of one instruction is cut at {until:#x}")
-        trap: Trap | None = None
-        while rip != until and trap is None:
-            self.write("rflags", self.read("rflags") | _TF)
-            trap = self.enter(rip)
-            self.write("rflags", self.read("rflags") & ~_TF)
+        """Go to another address instruction by instruction; the trap that came before, if one did."""
+        while rip != until:
+            trap = self._single_step(rip)
             rip = self.rip
-            if trap.kind == TrapKind.EXCEPTION and trap.vector == 1:
-                trap = None
+            if trap.kind != TrapKind.EXCEPTION or trap.vector != DB:
+                return trap
+        return None
+
+    def _single_step(self, rip: int) -> Trap:
+        """One instruction, with RFLAGS.TF, which the guest does not see, in what PUSHF pushes and SYSCALL keeps neither."""
+        pushes = self.blocks.is_pushf(rip)
+        self.write("rflags", self.read("rflags") | _TF)
+        trap = self.enter(rip)
+        self.write("rflags", self.read("rflags") & ~_TF)
+        self.trap.rflags &= ~_TF
+        if pushes and trap.kind == TrapKind.EXCEPTION and trap.vector == DB:
+            at = self.read("rsp") + 1
+            self.mmu.write(at, bytes([self.mmu.read(at, 1)[0] & ~(_TF >> 8)]))
         return trap
 
     def _refused(self) -> Trap:
@@ -389,6 +410,11 @@ class Cpu:
         trap.goes_on = self.mmu.state.fetched = 0
 
     def _explain(self, status: int) -> Trap:
+        if self.mmu.starts_again:
+            self.mmu.starts_again = False
+            if status == UC_ERR_EXCEPTION and self._vector is None and self.guard.failure is None:
+                self._forget_what_is_ahead()
+                return self.enter(self.rip)
         if self.guard.failure is not None:
             trap = self.trap
             if trap.goes_on:  # it will be counted once more
@@ -441,9 +467,7 @@ class Cpu:
         """
         while True:
             look()
-            self.write("rflags", self.read("rflags") | _TF)
-            trap = self.enter(rip)
-            self.write("rflags", self.read("rflags") & ~_TF)
+            trap = self._single_step(rip)
             rip = self.rip
-            if trap.kind != TrapKind.EXCEPTION or trap.vector != 1:
+            if trap.kind != TrapKind.EXCEPTION or trap.vector != DB:
                 return trap

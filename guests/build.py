@@ -91,6 +91,7 @@ GUESTS: tuple[Guest, ...] = (
     Guest("fpu", "fpu.c"),
     Guest("instructions", "instructions.c"),
     Guest("operands", "operands.c"),
+    Guest("timers", "timers.c"),
     Guest("traps", "traps.c"),
     Guest("pthreads", "pthreads.c", (*COMMON, *STATIC, "-pthread"), "musl-gcc"),
     Guest("pthreads_glibc", "pthreads.c", (*COMMON, *STATIC, "-pthread"), prebuilt=False),

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from emu.fs import open as vfs_open
 from emu.fs import operations
-from emu.fs.anon import AnonFsType, AnonSuperBlock
 from emu.fs.dentry import Path, d_path, unnamed_path
 from emu.fs.file import File
 from emu.fs.hugetlbfs import Hugetlbfs, HugetlbInode, HugetlbSuperBlock
@@ -49,7 +48,7 @@ class Vfs:
         self.mount_table = MountTable()
         self.pipes = Pipes(resources.frames.total)
         resources.register_fifo(self.pipes.open_fifo)
-        internal = (PipeFsType(), ShmemType(), Hugetlbfs(), AnonFsType())
+        internal = (PipeFsType(), ShmemType(), Hugetlbfs())
         self._internal_types: dict[str, FileSystemType] = {fs.name: fs for fs in internal}
         self._internal: dict[str, VfsMount] = {}
 
@@ -233,7 +232,9 @@ class Vfs:
 
     def anon_inode(self, name: str) -> Path:
         """The place of a file without an inode of its own (anon_inode_getfile)."""
-        mount = self.internal_mount("anon_inodefs")
+        from emu.fs.anon import AnonFsType, AnonSuperBlock
+
+        mount = self.internal_mount(AnonFsType())
         sb = mount.sb
         assert isinstance(sb, AnonSuperBlock)
         return unnamed_path(mount, sb.inode, f"anon_inode:{name}")

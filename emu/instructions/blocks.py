@@ -19,12 +19,14 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from unicorn.x86_const import UC_X86_REG_RFLAGS
 
 from emu.hooks import BLOCK_BYTES, SPECIAL, TABLE_ENTRIES, CodeCopy, KnownBlock, TrapState
 from emu.instructions.listed import with_listed
-from emu.instructions.opcodes import lengths
+from emu.instructions.opcodes import MODE_SHIFT, Mode, lengths
 from emu.instructions.scan import ENDS_INSIDE, LONGEST
 from mmu import Mmu, unicorn_abi
+from mmu.instruction import Kind
 from mmu.memory import PAGE_SIZE
 from mmu.objectcode import load
 from mmu.state import CODE_VIEW_BYTES, CODE_VIEWS, CodeView, MmuState
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 _HOOK = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 4)
 _WRITABLE = 2  # in Mmu.has_code: the engine sees writes, and we do not
 _LONGEST_JUMP = 8
+_PUSHF = 0x9C
+RFLAGS_AC = 1 << 18
 _NUMBER = 0xFFFF_FFFF
 #: The mode under which a piece is known: it is the same in each.
 _PIECE = -1
@@ -83,7 +87,7 @@ class Block:
         self.last_frame, self.length = last_frame, size
         self.before = 0
         self.goes_on: int | None = None
-        self.stops = False
+        self.stops = self.repeats = False
         self.hit: Hit | None = None
         #: It is to be cut.
         self.patch: Patch | None = None
@@ -112,6 +116,10 @@ class Blocks:
         #: Hits that may be in use: an instruction that is executed can write to its own page.
         self._dropped: list[Hit] = []
         self.pending: Patch | Steps | Forget | None = None
+        #: Modes that there have been.
+        self._modes = Mode.ALWAYS
+        #: Tells the user.
+        self.say_once: Callable[[str], None] = lambda message: None
         #: Makes a new ``code_id`` for the address space that runs.
         self.renew: Callable[[], int] | None = None
         self._table = np.zeros(TABLE_ENTRIES * BLOCK_BYTES, dtype=np.uint8)
@@ -128,6 +136,35 @@ class Blocks:
         mmu.state.code_views = self._views.ctypes.data
         mmu.on_code_dropped = self._code_dropped
 
+    # -- modes -------------------------------------------------------------------------------------------------------
+
+    def enter(self, code_id: int) -> None:
+        """The code that runs now is that of an address space, in the mode of the control words."""
+        if self._modes or self._fpu.unmasks:
+            code_id |= self._mode() << MODE_SHIFT
+        self._trap.code_id = code_id
+
+    def _mode(self) -> Mode:
+        mode = Mode.UNMASKED if self._fpu.has_unmasked else Mode.ALWAYS
+        return mode | (Mode.ALIGNMENT_CHECK if self._mmu.uc.reg_read(UC_X86_REG_RFLAGS) & RFLAGS_AC else Mode.ALWAYS)
+
+    def set_mode(self, mode: Mode, on: bool) -> None:
+        """The guest is about to do what makes this mode begin or end."""
+        bit = mode << MODE_SHIFT
+        self._trap.code_id = self._trap.code_id | bit if on else self._trap.code_id & ~bit
+        if on and not self._modes & mode:
+            self._modes |= mode
+            if mode == Mode.UNMASKED:
+                self.say_once(
+                    "a program unmasks floating-point exceptions: while one is unmasked, its floating-point "
+                    "instructions are executed one by one, and take some microseconds each"
+                )
+
+    def flags_restored(self, rflags: int) -> None:
+        """The kernel has set RFLAGS."""
+        if rflags & RFLAGS_AC:
+            self._modes |= Mode.ALIGNMENT_CHECK
+
     # -- where code is -----------------------------------------------------------------------------------------------
 
     def _page_seen(self, vaddr: int, frame: int, written: int) -> int:
@@ -137,7 +174,7 @@ class Blocks:
             return 0
         space, page = self._trap.code_id, vaddr // PAGE_SIZE
         if self._frames.get((space, page), frame) != frame and self.renew is not None:
-            self._trap.code_id = space = self.renew()
+            self._trap.code_id = space = self.renew() | space >> MODE_SHIFT << MODE_SHIFT
         if len(self._frames) > _MOST:
             self._frames.clear()
             self._views.fill(0)
@@ -203,13 +240,13 @@ class Blocks:
             return 0
         paddr = frame * PAGE_SIZE + address % PAGE_SIZE
         volatile = _WRITABLE in (self._mmu.has_code[frame], self._mmu.has_code[last_frame])
-        mode = space >> 30
+        mode = space >> MODE_SHIFT
         key = address, paddr, size, mode
         for known in (key, (address, paddr, size, _PIECE)):
             block = self._blocks.get(known)
             if block is None:
                 continue
-            if block.copy is not None and block.copy != self._code(paddr, last_frame, len(block.copy)):
+            if block.copy is not None and block.copy != self._code(paddr, block.last_frame, len(block.copy)):
                 self._drop(known)
                 if known is not key:  # a piece of what was there before
                     self.pending = RETRANSLATE
@@ -218,7 +255,7 @@ class Blocks:
                 self.pending = block.patch
                 return 0
             else:
-                self._make_known(block, paddr, last_frame)
+                self._make_known(block, paddr)
                 return 1
         return self._look_through(key, frame, last_frame, volatile)
 
@@ -246,6 +283,7 @@ class Blocks:
             return 0
         code = self._code(paddr, last_frame, size) if volatile or found >> 63 else b""
         block = Block(address, size, found & _NUMBER, last_frame, code if volatile else None)
+        block.repeats = block.instructions == 1 and bool(self._mmu.instruction_at(address) & Kind.REPEATS)
         if found >> 63 and (listed := self._listed(address, code, mode, table)):
             self._treat(block, listed, code, paddr, last_frame)
         if self.pending is not None:
@@ -256,7 +294,7 @@ class Blocks:
                 self._keep(key, whole, frame, last_frame)
             return 0
         self._keep(key, block, frame, last_frame)
-        self._make_known(block, paddr, last_frame)
+        self._make_known(block, paddr)
         return 1
 
     def _listed(self, address: int, code: bytes, mode: int, table: int) -> list[Listed]:
@@ -265,7 +303,7 @@ class Blocks:
             from emu.instructions.hits import Hits  # most programs have none
             from emu.instructions.view import CpuView
 
-            self.hits = Hits(CpuView(self._mmu, self._registers, self._fpu))
+            self.hits = Hits(CpuView(self._mmu, self._registers, self._fpu, self.set_mode))
         return self.hits.find(address, code, mode, table)
 
     def _treat(self, block: Block, listed: list[Listed], code: bytes, paddr: int, last_frame: int) -> None:
@@ -273,15 +311,23 @@ class Blocks:
         assert self.hits is not None
         if listed[0].offset == 0:
             block.hit = self.hits.make(listed[0])
-        cut = next((each for each in listed if each.offset or each.executed), None)
-        if cut is not None:
-            begins = paddr + cut.offset
+        first, offset, skipped = listed[0], 0, 0
+        if first.offset:
+            offset = first.offset
+        elif first.executed:
+            skipped = first.instruction.length
+        elif first.ends and first.instruction.length < len(code):
+            offset = first.instruction.length
+        elif len(listed) > 1:
+            offset = listed[1].offset
+        if offset or skipped:
+            begins = paddr + offset
             if begins // PAGE_SIZE != paddr // PAGE_SIZE:
                 begins = last_frame * PAGE_SIZE + begins % PAGE_SIZE
-            self._cut(block, cut, begins)
+            self._cut(block, offset, skipped, begins)
             buffer = ctypes.create_string_buffer(code, len(code))
-            before = self._look(ctypes.addressof(buffer), cut.offset, self._plain.ctypes.data)
-            block.before = before if cut.offset else 1
+            before = self._look(ctypes.addressof(buffer), offset, self._plain.ctypes.data)
+            block.before = before if offset else 1
 
     def _keep(self, key: _Key, block: Block, frame: int, last_frame: int) -> None:
         self._drop(key)
@@ -314,26 +360,29 @@ class Blocks:
             yield instruction
             address = instruction.end
 
+    def is_pushf(self, address: int) -> bool:
+        """Whether PUSHF stands there."""
+        instruction = next(self.instructions(address), None)
+        return instruction is not None and instruction.opcode_map == 0 and instruction.opcode == _PUSHF
+
     # -- pieces ------------------------------------------------------------------------------------------------------
 
-    def _cut(self, block: Block, cut: Listed, begins: int) -> None:
-        """Have the engine translate the code before this instruction, or a jump that stands for it; ``begins`` is its
-        physical address.
+    def _cut(self, block: Block, offset: int, skipped: int, begins: int) -> None:
+        """Have the engine translate the code before this offset, or a jump over the so many bytes that are executed
+        here; ``begins`` is the physical address of the cut.
         """
-        offset, length = cut.offset, cut.instruction.length
         room = PAGE_SIZE - begins % PAGE_SIZE
         ends = self._ends(begins, room)
         jump = next((n for n in range(2, min(room, _LONGEST_JUMP) + 1) if n not in ends), None)
         if jump is None and offset:
             self.pending = Steps(block.address + offset)
             return
-        block.goes_on = block.address + (offset or length)
+        block.goes_on = block.address + offset + skipped
         if jump is None:
             block.stops = True
             return
         block.size = offset + jump
-        distance = (0 if offset else length) - jump
-        new = b"\x2e" * (jump - 2) + b"\xeb" + distance.to_bytes(1, "little", signed=True)
+        new = b"\x2e" * (jump - 2) + b"\xeb" + (skipped - jump).to_bytes(1, "little", signed=True)
         self.pending = Patch(self._mmu.ram.host + begins, self._mmu.ram.read(begins, jump), new)
 
     def _ends(self, begins: int, room: int) -> set[int]:
@@ -363,20 +412,20 @@ class Blocks:
             ctypes.memmove(trap.patched_at, old, trap.patched)
             trap.patched = 0
 
-    def _make_known(self, block: Block, paddr: int, last_frame: int) -> None:
+    def _make_known(self, block: Block, paddr: int) -> None:
         """Tell the native hook."""
         known = self._slot(block.address)
         known.address, known.instructions, known.before = block.address, block.instructions, block.before
         known.goes_on = 0 if block.goes_on is None else block.goes_on + 1
         known.hit = 0 if block.hit is None else ctypes.addressof(block.hit)
-        known.stops = block.stops
+        known.stops, known.repeats = block.stops, block.repeats
         known.code = 0
         if block.copy is not None:
             here = min(len(block.copy), PAGE_SIZE - paddr % PAGE_SIZE)
             copy = ctypes.create_string_buffer(block.copy, len(block.copy))
             host = self._mmu.ram.host
             record = CodeCopy(
-                ctypes.addressof(copy), host + paddr, here, host + last_frame * PAGE_SIZE, len(block.copy) - here
+                ctypes.addressof(copy), host + paddr, here, host + block.last_frame * PAGE_SIZE, len(block.copy) - here
             )
             block.keeps = copy, record
             known.code = ctypes.addressof(record)

@@ -32,6 +32,11 @@ class Listed:
         action = self.row.action
         return isinstance(action, Execute | ExecuteNative) and not isinstance(action, CheckNative)
 
+    @property
+    def ends(self) -> bool:
+        """Whether a piece ends behind it."""
+        return isinstance(self.row.action, Check) and self.row.action.ends
+
 
 class Hits:
     """All listed instructions that are known."""

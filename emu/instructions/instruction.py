@@ -124,6 +124,18 @@ class Instruction:
         """An immediate operand of one byte, which is the last one."""
         return self.code[-1]
 
+    @property
+    def operands_end(self) -> int:
+        """The offset behind ModRM, SIB and displacement."""
+        mod, rm, at = self.modrm >> 6, self.modrm & 7, self.opcode_at + 2
+        if mod == 3:
+            return at
+        base = rm
+        if rm == 4:
+            base = self.code[at] & 7
+            at += 1
+        return at + (1 if mod == 1 else 4 if mod == 2 or base == 5 else 0)
+
     @cached_property
     def memory(self) -> MemoryOperand:
         """The memory operand, where ModRM names one."""

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 MAPS = 4
+#: Where a code_id has the mode.
+MODE_SHIFT = 30
 #: The bytes that escape to the maps 1, 2 and 3.
 ESCAPES = (b"", b"\x0f", b"\x0f\x38", b"\x0f\x3a")
 

@@ -68,7 +68,7 @@ class Entry:
         self._replaced: set[int] = set()
         self._late: Iterator[Iterable[Syscall]] = iter(())
         kernel.cpu.mmu.on_page_fault = self._page_fault
-        kernel.cpu.blocks.renew = self._new_code
+        kernel.cpu.blocks.renew, kernel.cpu.blocks.say_once = self._new_code, kernel.log_once
 
     def register(self, syscall: Syscall, *, replace: bool = False) -> None:
         """Register a system call.  A number can be taken once, unless a module means to ``replace`` its call."""
@@ -115,6 +115,7 @@ class Entry:
     def run(self, task: Task) -> None:
         """Run until the slice ends, the task sleeps or it ends.  Its registers are in the CPU."""
         cpu, kernel = self._cpu, self._kernel
+        cpu.last_end, task.last_end = task.last_end, 0
         if task.sleeping is not None and not self._resume(task):
             return
         while True:
@@ -122,11 +123,11 @@ class Entry:
             if signals.pending or signals.shared or signals.saved_mask is not None:
                 if not kernel.signals.deliver(task):
                     return
-            cpu.trap.code_id = task.mm.code_id
+            cpu.blocks.enter(task.mm.code_id)
             try:
                 trap = cpu.enter(task.rip)
             except BaseException:
-                task.rip = cpu.rip  # where it goes on
+                task.rip, task.last_end = cpu.rip, cpu.last_end  # where it goes on
                 raise
             kind = trap.kind
             if kind == TrapKind.SYSCALL:
@@ -138,6 +139,7 @@ class Entry:
             else:
                 task.rip = cpu.rip
                 if kind == TrapKind.SLICE:
+                    task.last_end = cpu.last_end
                     kernel.scheduler.slice_is_over()
                     return
                 self._exception(task, trap)

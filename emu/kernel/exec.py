@@ -241,6 +241,8 @@ def _commit(kernel: Kernel, task: Task, mm: AddressSpace, path: str, argv: Seque
     task.files.close_on_exec()
     task.signals.actions = [SigAction(SIG_IGN if a.handler == SIG_IGN else SIG_DFL) for a in task.signals.actions]
     task.signals.alt_stack = AltStack()
+    if task.group.timers is not None:
+        task.group.timers.delete_posix()
     task.comm = path.rsplit("/", 1)[-1][:15]
     task.argv = tuple(argv)
     task.group.has_execed = True

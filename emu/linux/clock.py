@@ -11,6 +11,14 @@ BOOT_REALTIME_NS = 1_656_543_417 * 1_000_000_000
 #: A timer that is set for then, or for later, never runs (KTIME_MAX: 292 years; kernel/time/hrtimer.c).
 KTIME_MAX = (1 << 63) - 1
 _NEVER = 0
+#: Clocks by their names without CLOCK_: those that tell the time of day, those that are never set, those of CPU time,
+#: and those that wake a sleeping machine, which this one never is.
+REALTIME = {"REALTIME": 0, "REALTIME_COARSE": 5, "TAI": 11}
+MONOTONIC = {"MONOTONIC": 1, "MONOTONIC_RAW": 4, "MONOTONIC_COARSE": 6, "BOOTTIME": 7}
+CPUTIME = {"PROCESS_CPUTIME_ID": 2, "THREAD_CPUTIME_ID": 3}
+ALARM = {"REALTIME_ALARM": 8, "BOOTTIME_ALARM": 9}
+SET_LIKE_REALTIME = frozenset({*REALTIME.values(), ALARM["REALTIME_ALARM"]})
+NEVER_SET = frozenset({*MONOTONIC.values(), ALARM["BOOTTIME_ALARM"]})
 
 
 class Clock:

@@ -14,6 +14,8 @@ from tests.fuzz.player import FLAGS, KINDS
 #: Those that end the process or the thread that reads the script, or take its stack away: fork, vfork, clone, exit.
 _LEFT_OUT = frozenset({15, 56, 57, 58, 60, 231, 435})
 CALLS: tuple[Syscall, ...] = tuple(call for table in all_tables() for call in table if call.number not in _LEFT_OUT)
+#: execve, kill, tkill, tgkill, rt_sigqueueinfo, execveat: what ends all threads at once.
+_ENDING = tuple(f"@syscall {number} " for number in (59, 62, 200, 234, 129, 297, 322))
 #: What is there before: memory ``a`` of 64 KiB with all rights, ``b`` to store results in, ``r`` that can only be read;
 #: descriptors of a file, a pipe, a region with an object, a window, a memfd, a directory.
 BEFORE = """@a = mmap 0x10000000000 64K RWX PRIVATE|MAP_FIXED -1 0; @b = bytes 4096; @me = getpid
@@ -87,20 +89,27 @@ def processes(chance: random.Random, number: int) -> str:
     """One child after the other; each makes some calls, and is ended by an alarm if it waits."""
     writer = Writer(chance)
     children = [
-        f"@fork c; @syscall 37 2; {'; '.join(writer.statement() for _ in range(chance.randint(1, 8)))}; end; @wait c"
+        f"@fork c; @syscall 37 2; {'; '.join(writer.statement() for _ in range(chance.randint(1, 12)))}; end; @wait c"
         for _ in range(number)
     ]
     return BEFORE + "@c = say 0\n" + "\n".join(children) + "\nsay 42"
 
 
 def threads(chance: random.Random, number: int) -> str:
-    """Several threads of one process, and a child from time to time."""
-    writer = Writer(chance)
-    parts = []
+    """Several threads of one process, and a child from time to time; few calls end or replace the process."""
+    writer, parts, names = Writer(chance), [], list[str]()
+
+    def statement() -> str:
+        while (text := writer.statement()).startswith(_ENDING) and chance.random() < 0.97:
+            pass
+        return text
+
     for _ in range(number):
-        body = "; ".join(writer.statement() for _ in range(chance.randint(2, 10)))
+        body = "; ".join(statement() for _ in range(chance.randint(5, 40)))
         if chance.random() < 0.2:
             parts.append(f"@fork c; @syscall 37 2; {body}; end")
         else:
-            parts.append(f"@thread x; {body}; end")
+            names.append(f"x{len(names)}")
+            parts.append(f"@thread {names[-1]}; {body}; end")
+    parts += [f"@join {name}" for name in names]
     return BEFORE + "@c = say 0; @syscall 37 5\n" + "\n".join(parts)

@@ -121,3 +121,11 @@ def test_the_end_of_a_page(machine: MakeMachine, tmp_path: Path) -> None:
             padding = 4096 - 64 - 2 * 56 - 10 - distance
             path = build(tmp_path, "0f1f00" * 10 + "90" * (padding - 30) + code)
             assert end_in(machine(), path).signal == end, (distance, code)
+
+
+def test_nobody_sees_that_it_is_stepped_through(machine: MakeMachine, tmp_path: Path) -> None:
+    """PUSHF, and INT 40h at a page's end, to which the machine goes instruction by instruction: TF is not pushed."""
+    code = "9c 58 c1e808 83e001 0f280403"  # pushfq; pop rax; shr eax, 8; and eax, 1; movaps xmm0, [rbx+rax]
+    padding = 4096 - 64 - 2 * 56 - 10 - len(bytes.fromhex(code)) - 2
+    path = build(tmp_path, "90" * padding + code + "cd40")
+    assert end_in(machine(), path) == End("SIGSEGV", GP, 0x202, padding + len(bytes.fromhex(code)))

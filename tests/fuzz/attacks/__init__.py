@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.fuzz.attack import Attack
 from tests.fuzz.attacks.cache import Cache
+from tests.fuzz.attacks.code import Instructions
 from tests.fuzz.attacks.dumps import Dumps
 from tests.fuzz.attacks.elf import Elf
 from tests.fuzz.attacks.frames import Frames
@@ -14,6 +15,7 @@ from tests.fuzz.attacks.traces import Traces
 from tests.fuzz.attacks.words import Words
 
 _ALL: tuple[Attack, ...] = (
-    Elf(), Calls(), CallsOfThreads(), Handlers(), Threads(), Frames(), Races(), Traces(), Dumps(), Words(), Cache(),
+    Elf(), Calls(), CallsOfThreads(), Handlers(), Threads(), Frames(), Instructions(), Races(), Traces(), Dumps(),
+    Words(), Cache(),
 )  # fmt: skip
 ATTACKS = {attack.name: attack for attack in _ALL}

@@ -63,7 +63,7 @@ class Damage:
 
     def size(self) -> None:
         """Cut off, or longer, or sparse."""
-        os.truncate(self.file, self.chance.choice((0, 1, 64, 65, 66, 1 << 24, (1 << 24) + 1, 1 << 27)))
+        os.truncate(self.file, self.chance.choice((0, 1, 64, 65, 66, 1 << 24, (1 << 24) + 1, 1 << 25)))
 
     def place(self) -> None:
         """Something else in its place."""
@@ -137,7 +137,7 @@ class Cache(Attack):
         kinds = (damage.bytes, damage.bytes, damage.index, damage.index, damage.size, damage.place, damage.rights,
                  damage.directory)  # fmt: skip
         for _ in range(chance.choice((1, 1, 1, 2))):
-            if file.is_file() and not cache.is_symlink():
+            if file.is_file() and not file.is_symlink() and not cache.is_symlink():
                 chance.choice(kinds)()
         said = [self._load(), self._load()]
         if not all(lines.startswith(("unimmu: ", "compiling ")) for lines in "".join(said).splitlines()):

@@ -43,12 +43,10 @@ class Program:
         """The ELF file."""
         for _ in range(sections):
             jump = self.code.fork()
-            self.code.call(37, 1)  # an alarm ends what runs for ever
             for _ in range(self.chance.randint(1, 7)):
                 self._deed()
             self.code.call(231, 0)
-            self.code.land(jump)
-            self.code.call(61, -1, 0, 0, 0)
+            self.code.reap(jump)
         self.code.call(231, 42)
         return self.code.elf()
 
@@ -91,26 +89,19 @@ class Program:
                     0x10000000, 0x8000004, chance.getrandbits(32)))  # fmt: skip
             handler = chance.choice((self._handler, self._handler, self._end, 0, 1, self._somewhere()))
             restorer = chance.choice((self._restorer, self._restorer, self._somewhere()))
-            action = self._data(handler, flags, restorer, chance.choice((0, 0, edge(chance))))
+            action = self.code.data(handler, flags, restorer, chance.choice((0, 0, edge(chance))))
             code.call(13, chance.choice((*_SIGNALS, chance.randrange(70))), action, 0, 8)
         elif deed == 4:
             flags = chance.choice((0, 0, 2, 1, 0x80000000, chance.getrandbits(32)))
             size = chance.choice((2048, 8192, 0, 600, edge(chance)))
-            code.call(131, self._data(self._somewhere(), flags, size), chance.choice((0, BASE + 0x12000)))
+            code.call(131, self.code.data(self._somewhere(), flags, size), chance.choice((0, BASE + 0x12000)))
         elif deed == 5:
-            code.call(14, chance.randrange(4), self._data(chance.choice((0, edge(chance)))), 0, 8)
+            code.call(14, chance.randrange(4), self.code.data(chance.choice((0, edge(chance)))), 0, 8)
         elif deed == 6:
             code.call(39)
             code.raw(b"\x89\xc7\xbe" + struct.pack("<I", chance.choice(_SIGNALS)) + b"\xb8\x3e\0\0\0\x0f\x05")  # kill
         else:
             code.raw(chance.choice(_RAISING))
-
-    def _data(self, *words: int) -> int:
-        """Words in the midst of the code, and a jump over them."""
-        jump = self.code.jump()
-        at = self.code.raw(struct.pack(f"<{len(words)}Q", *(word & (1 << 64) - 1 for word in words)))
-        self.code.land(jump)
-        return at
 
 
 class Frames(Attack):

@@ -36,12 +36,12 @@ def ending(ran: Ran, room: Room) -> str:
         if ran.err.count("\n") != 1:
             ran.wrong("a refusal is one line")
         return "refused"
-    if _CLEAN not in ran.err.splitlines():
-        ran.wrong("no audit")
     try:
         figures = json.loads((room.work / "figures").read_bytes())
     except (OSError, ValueError) as error:
         ran.wrong(f"no figures: {error}")
+    if figures["audit"]["findings"] != [] or _CLEAN not in ran.err:
+        ran.wrong(f"no audit, or {figures['audit']}")
     if figures["exit_status"] != ran.status:
         ran.wrong(f"the figures say {figures['exit_status']}")
     reason = str(figures["ended_by"])

@@ -15,7 +15,9 @@ class Calls(Attack):
 
     name = "calls"
     target = "system calls"
-    means = "40 children of a guest, each with up to 8 calls of any number and any 64-bit registers, mostly with strace"
+    means = (
+        "40 children of a guest, each with up to 12 calls of any number and any 64-bit registers, mostly with strace"
+    )
     cases = 20
 
     def run(self, chance: random.Random, room: Room) -> str:
