@@ -21,11 +21,13 @@ def physical(status: int, number: int) -> int:
 
 @native
 def is_empty(tags: int, physical: int) -> bool:
+    """Whether FTW says that a register is empty."""
     return (tags >> (2 * physical)) & 3 == 3
 
 
 @native
 def with_top(status: int, top: int) -> int:
+    """FSW with another TOP."""
     return (status & (0xFFFF ^ _TOP_FIELD)) | ((top & 7) << 11)
 
 

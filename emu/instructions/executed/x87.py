@@ -24,10 +24,10 @@ def _unary(engine: Engine, code: int, status: int, control: int, tags: int) -> i
         result = indefinite(SF)
     elif code == Code.F2XM1:
         result = f2xm1(x.exponent, x.mantissa, control)
+    elif code == Code.FSIN:
+        conditions, result = C1 | C2, fsin(x.exponent, x.mantissa, control)
     else:
-        conditions = C1 | C2
-        function_is_sine = code == Code.FSIN
-        result = fsin(x.exponent, x.mantissa, control) if function_is_sine else fcos(x.exponent, x.mantissa, control)
+        conditions, result = C1 | C2, fcos(x.exponent, x.mantissa, control)
     if not traps(control, result.flags):
         write_fp(engine, at, result.exponent, result.mantissa)
         if result.flags & SF:
