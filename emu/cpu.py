@@ -319,12 +319,14 @@ class Cpu:
 
     @property
     def last_end(self) -> int:
-        """Where the block ends that was run last; a string instruction with REP that goes on there counts no more."""
-        return self.trap.last_end
+        """Where the string instruction with REP ends that was run last and can go on, which does not count any more; 0
+        for none."""
+        return self.trap.last_end if self.trap.last_clock == self.clock else 0
 
     @last_end.setter
     def last_end(self, end: int) -> None:
         self.trap.last_end = self.mmu.state.last_end = end
+        self.trap.last_clock = self.clock
 
     def end_slice(self) -> None:
         """Stop before the next block, as at the end of a slice."""

@@ -41,7 +41,7 @@ class Block:
         self.last_frame, self.length = last_frame, size
         self.before = 0
         self.goes_on: int | None = None
-        self.stops = self.repeats = False
+        self.stops = False
         self.hit: Hit | None = None
         #: It is to be cut.
         self.patch: Patch | None = None

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from unicorn.x86_const import UC_X86_REG_RFLAGS
 
-from emu.hooks import BLOCK_BYTES, SPECIAL, TABLE_ENTRIES, CodeCopy, TrapState
+from emu.hooks import BLOCK_BYTES, ENDS_REPEATING, REPEATS, SPECIAL, TABLE_ENTRIES, CodeCopy, TrapState
 from emu.instructions.block import FORGET, RETRANSLATE, Block, Forget, Patch, Steps
 from emu.instructions.listed import with_listed
 from emu.instructions.opcodes import MODE_SHIFT, Mode, lengths
@@ -33,6 +33,7 @@ from mmu import Mmu, unicorn_abi
 from mmu.instruction import Kind
 from mmu.memory import PAGE_SIZE
 from mmu.objectcode import load
+from mmu.opcodes import STRINGS
 from mmu.state import MmuState
 
 if TYPE_CHECKING:
@@ -244,16 +245,17 @@ class Blocks:
             self.pending = RETRANSLATE
             return 0
         instructions, has_code = found & _NUMBER, self._mmu.has_code
-        repeats = instructions == 1 and self._mmu.instruction_at(address) & Kind.REPEATS != 0
+        last = last_frame * PAGE_SIZE + (paddr + size - 1) % PAGE_SIZE
+        if size > 1 and self._mmu.ram.view[last] in STRINGS:
+            instructions |= self._repeating(address, instructions, self.pages.read(paddr, last_frame, size))
         volatile = has_code[frame] == _WRITABLE or has_code[last_frame] == _WRITABLE
-        if not (volatile or repeats or found >> 63):
+        if not (volatile or found >> 63):
             self._plain_blocks[key] = instructions
             self._note_frames(key, frame, last_frame)
             self._tell(self._trap.code_id << 32 | size, address, instructions)
             return 1
         code = self.pages.read(paddr, last_frame, size)
         block = Block(address, size, instructions, last_frame, code if volatile else None)
-        block.repeats = repeats
         if found >> 63 and (listed := self._listed(address, code, mode, table)):
             self._treat(block, listed, code, paddr, last_frame)
         if self.pending is not None:
@@ -266,6 +268,13 @@ class Blocks:
         self._keep(key, block, frame, last_frame)
         self._make_known(block, paddr)
         return 1
+
+    def _repeating(self, address: int, instructions: int, code: bytes) -> int:
+        """The bits for a block that ends with a string instruction, if that has REP."""
+        if 0xF3 not in code[-5:] and 0xF2 not in code[-5:]:
+            return 0
+        only = instructions == 1 and self._mmu.instruction_at(address) & Kind.REPEATS
+        return ENDS_REPEATING | (REPEATS if only else 0)
 
     def _listed(self, address: int, code: bytes, mode: int, table: int) -> list[Listed]:
         """The listed instructions of a block."""
@@ -317,6 +326,7 @@ class Blocks:
         """
         room = PAGE_SIZE - begins % PAGE_SIZE
         ends = self._ends(begins, room)
+        ends.add(block.size - offset)  # the engine ends a block behind an instruction that it does not know
         jump = next((n for n in range(2, min(room, _LONGEST_JUMP) + 1) if n not in ends), None)
         if jump is None and offset:
             self.pending = Steps(block.address + offset)
@@ -373,7 +383,7 @@ class Blocks:
         special = SPECIAL if goes_on or hit or code else 0
         self._tell(
             self._trap.code_id << 32 | block.size | special, block.address, block.instructions, block.before, goes_on,
-            hit, code, block.stops, block.repeats,
+            hit, code, block.stops,
         )  # fmt: skip
 
 
