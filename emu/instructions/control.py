@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from emu.instructions.executed.masks import Loaded
 from emu.instructions.instruction import Instruction
 from emu.instructions.opcodes import Mode
 from emu.instructions.raised import GP, Raised
-from emu.instructions.row import Check, Row, opcodes
+from emu.instructions.row import Check, CheckNative, Function, Row, opcodes
 from emu.instructions.unmasked import wait
 from emu.instructions.view import CpuView
 
@@ -52,18 +53,36 @@ def _initialized(view: CpuView, instruction: Instruction) -> None:
     view.set_mode(Mode.UNMASKED, view.fpu.mxcsr & _MXCSR_MASKS != _MXCSR_MASKS)
 
 
-def _row(name: str, opcode: tuple[str, ...], wrong: str, function: Callable[[CpuView, Instruction], None]) -> Row:
-    return Row(name, opcodes(*opcode), wrong, Check(function, ends=True), _TEST)
+def _rows(
+    name: str, opcode: tuple[str, ...], wrong: str, function: Function, number: Callable[[Instruction], int]
+) -> tuple[Row, Row]:
+    """Native code looks first, unless an exception is unmasked already."""
+
+    def otherwise(view: CpuView, instruction: Instruction) -> None:
+        view.mmu.take_failure()  # the native code's, which is met again
+        function(view, instruction)
+
+    native = CheckNative("emu.instructions.executed.masks", "check", number, otherwise, ends=True)
+    return (
+        Row(name, opcodes(*opcode), wrong, Check(function, ends=True), _TEST, mode=Mode.UNMASKED),
+        Row(name, opcodes(*opcode), wrong, native, _TEST),
+    )
 
 
 _NOT_MASKED = "what is not masked is not raised"
 ROWS = (
-    _row("ldmxcsr", ("NP 0F AE /2 m",), "reserved bits are no #GP; " + _NOT_MASKED, _ldmxcsr),
-    _row(
-        "fxrstor, xrstor", ("NP 0F AE /1 m", "NP 0F AE /5 m"), "reserved bits of MXCSR are no #GP; " + _NOT_MASKED,
-        _fxrstor,
+    *_rows(
+        "ldmxcsr", ("NP 0F AE /2 m",), "reserved bits are no #GP; " + _NOT_MASKED, _ldmxcsr,
+        lambda instruction: Loaded.MXCSR,
     ),
-    _row("fldcw, fldenv, frstor", ("D9 /5 m", "D9 /4 m", "DD /4 m"), _NOT_MASKED, _x87),
+    *_rows(
+        "fxrstor, xrstor", ("NP 0F AE /1 m", "NP 0F AE /5 m"), "reserved bits of MXCSR are no #GP; " + _NOT_MASKED,
+        _fxrstor, lambda instruction: Loaded.IMAGE | (64 if instruction.digit == 5 else 16) << 8,
+    ),
+    *_rows(
+        "fldcw, fldenv, frstor", ("D9 /5 m", "D9 /4 m", "DD /4 m"), _NOT_MASKED, _x87,
+        lambda instruction: Loaded.CONTROL,
+    ),
     Row(
         "fninit, fnsave", opcodes("DB E3", "DD /6 m"), "none, and all is masked behind it",
         Check(_initialized, ends=True), _TEST, mode=Mode.UNMASKED,
