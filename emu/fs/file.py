@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE, PAGE_SIZE, OpenFlags, PollEvents, Whence
+from emu.mm.kmem import DIRENT, FILP
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
@@ -54,14 +55,17 @@ class File:
 
     #: Whether there is a position; without one lseek, pread and pwrite raise ESPIPE (pipes, the console).
     seekable = True
+    #: The bytes of the host that it keeps for its reader.
+    _kept = 0
 
     def __init__(self, path: Path, flags: int) -> None:
-        """LinuxError(ENFILE) if the machine has as many open files as it can."""
+        """LinuxError(ENFILE) if the machine has as many open files as it can, (ENOMEM)."""
         self.path = path
         self.inode: Inode = path.dentry.inode
         resources = self.inode.sb.resources
         if resources.open_files >= resources.max_files:
             raise LinuxError(errno.ENFILE)
+        resources.kmem.charge(FILP)
         resources.open_files += 1
         self.flags = int(flags) & ~_OPEN_ONLY
         self.pos = 0
@@ -101,10 +105,22 @@ class File:
             self.release()
         if self.inode.locks is not None:
             self.inode.locks.release(self)
-        self.inode.sb.resources.open_files -= 1
+        resources = self.inode.sb.resources
+        resources.open_files -= 1
+        resources.kmem.uncharge(self.charged)
         self.inode.open_count -= 1
         self.inode.drop_if_unused()
         self.path.mount.unpin()
+
+    @property
+    def charged(self) -> int:
+        """What it takes on the host."""
+        return FILP + self._kept
+
+    def keep(self, size: int) -> None:
+        """Account for what it keeps for its reader from now on (a text, a list of names).  LinuxError(ENOMEM)."""
+        self.inode.sb.resources.kmem.charge(size - self._kept)
+        self._kept = size
 
     def wait_open(self) -> None:
         """Raise WouldBlock while open(2) has to wait (a FIFO without its other end)."""
@@ -248,7 +264,9 @@ class DirectoryFile(File):
         if self.inode.nlink == 0:
             raise LinuxError(errno.ENOENT)
         if self._entries is None or self.pos == 0:
-            self._entries = self._list()
+            entries = self._list()
+            self.keep(len(entries) * DIRENT)
+            self._entries = entries
         return self._entries[self.pos :]
 
     def lseek(self, offset: int, whence: int) -> int:

@@ -65,6 +65,9 @@ class Inode:
     Linux.
     """
 
+    #: What it is charged with from its making to :meth:`evict`: 0 for what guests cannot make, and for a directory, for
+    #: which its name is charged.
+    charged = 0
     #: Whether O_DIRECT opens succeed (FMODE_CAN_ODIRECT).
     can_direct = False
 
@@ -235,7 +238,7 @@ class Inode:
     def file_locks(self) -> FileLocks:
         """The advisory locks, made at the first call."""
         if self.locks is None:
-            self.locks = FileLocks()
+            self.locks = FileLocks(self.sb.resources.kmem)
         return self.locks
 
     def evict(self) -> None:

@@ -41,9 +41,20 @@ class SuperBlock:
         self.dev = resources.new_device_number()
         #: Mounts of this instance; put_super() when the last is removed.
         self.active = 0
-        #: How many names guests have made and may remove.
+        #: How many names guests have made and may remove, and what these and their inodes take.
         self.names = 0
+        self.charged = 0
         self._last_ino = 0
+
+    def hold(self, size: int) -> None:
+        """Charge a name or an inode that a guest makes.  LinuxError(ENOMEM)."""
+        self.resources.kmem.charge(size)
+        self.charged += size
+
+    def drop(self, size: int) -> None:
+        """It is gone."""
+        self.resources.kmem.uncharge(size)
+        self.charged -= size
 
     def next_ino(self) -> int:
         """A fresh inode number; the first is 1."""

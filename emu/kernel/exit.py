@@ -62,6 +62,7 @@ def do_exit(kernel: Kernel, task: Task, status: int, *, told: bool = True) -> No
         group.ended_usage.add(task.usage)
         task.state = TaskState.DEAD
         del kernel.tasks[task.pid]
+        task.free()
 
 
 def _end_process(kernel: Kernel, last: Task, status: int) -> None:
@@ -133,6 +134,8 @@ def release(kernel: Kernel, leader: Task) -> None:
     """Forget a zombie process."""
     leader.state = TaskState.DEAD
     del kernel.tasks[leader.pid]
+    leader.group.pending.flush()
+    leader.free()
     parent = leader.group.parent
     if parent is not None:
         parent.children.pop(leader.pid, None)
@@ -151,6 +154,7 @@ def de_thread(kernel: Kernel, task: Task) -> None:
     kernel.tracer.supersede(task, leader)
     group.ended_usage.add(leader.usage)
     leader.state = TaskState.DEAD
+    leader.free()
     del kernel.tasks[task.pid], group.threads[task.pid]
     task.pid = leader.pid
     kernel.tasks[task.pid] = group.threads[task.pid] = group.leader = task

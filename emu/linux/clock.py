@@ -8,6 +8,8 @@ from collections.abc import Callable
 #: CLOCK_REALTIME when the machine starts: the day of the first mshare posting; fixed, so that the same run gives the
 #: same output.
 BOOT_REALTIME_NS = 1_656_543_417 * 1_000_000_000
+#: From this many on, cancelled timers are taken out of the heap when they are most of it.
+_MANY = 256
 
 
 class Clock:
@@ -37,6 +39,10 @@ class Clock:
     def cancel(self, handle: int) -> None:
         """Forget a timer that has not run."""
         self._cancelled.add(handle)
+        if len(self._cancelled) > _MANY and 2 * len(self._cancelled) > len(self._timers):
+            self._timers = [timer for timer in self._timers if timer[1] not in self._cancelled]
+            heapq.heapify(self._timers)
+            self._cancelled.clear()
 
     def run_timers(self) -> None:
         """Run every timer whose time has come."""

@@ -33,6 +33,7 @@ def do_mprotect(mm: AddressSpace, address: int, length: int, prot: Prot) -> None
         if vma.ops.protect(mm, vma, start, reached, prot):
             continue
         if vma.prot != prot:  # otherwise nothing changes and nothing is split
+            mm.may_split(vma, address, end)
             promised = _charge(mm, vma, start, reached, prot)
             part = mm.carve(vma, address, end)
             part.flags = part.flags & ~VmFlags.ACCOUNT | promised

@@ -1,0 +1,87 @@
+"""The host's memory: what a machine takes of it is bounded, whatever guests do."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import emu.cpu
+import guests
+from emu.mm import kmem
+from tests.booted import MIB
+
+#: README and --help state it: the reserve for kernel objects, the buffer for translated code, and a rest.
+CONSTANT, REST = 256 * MIB, 64 * MIB
+
+#: A machine whose constants are small, so that they are soon used up; prints what it took more than when it was new.
+CHILD = """
+import json, sys
+import emu.cpu
+from emu.mm import kmem
+kind, program, memory, kmem.RESERVE, emu.cpu.CODE_BUFFER = *sys.argv[1:3], *map(int, sys.argv[3:])
+from emu.machine import Machine
+from msharefs.module import init
+
+def peak():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
+
+printed, logged = bytearray(), []
+machine = Machine(memory, stdout=printed.extend, log=logged.append, modules={"msharefs": init})
+before = peak()
+machine.spawn(program, [kind])
+reason = machine.run(timeout_s=60)
+took = peak() - before
+slab = machine.kernel.frames.kmem.pages << 12
+json.dump([took, slab, printed.decode(), "".join(logged), reason.name, machine.audit()], sys.stdout)
+"""
+
+MEMORY, RESERVE, CODE_BUFFER, SMALL_REST = 8 * MIB, 1 * MIB, 16 * MIB, 6 * MIB
+
+
+def hoard(kind: str) -> tuple[int, int, str]:
+    """(bytes more than before the program ran, bytes of memory that objects took, what the program or else the OOM
+    killer said last).
+    """
+    sizes = [str(size) for size in (MEMORY, RESERVE, CODE_BUFFER)]
+    command = [sys.executable, "-c", CHILD, kind, str(guests.path("hoard")), *sizes]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
+    took, slab, printed, logged, reason, findings = json.loads(done.stdout)
+    assert reason in ("EXITED", "IDLE") and not findings, (reason, findings)
+    return took, slab, printed or logged
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["vmas", "splits", "unnamed", "descriptors", "tasks", "arguments", "groups", "names", "inodes", "pages", "pipes",
+     "writers", "polls", "signals", "locks", "texts", "listings", "regions"],
+)  # fmt: skip
+def test_objects_of_the_kernel_are_paid_for_with_memory(kind: str) -> None:
+    took, slab, last = hoard(kind)
+    assert slab and took <= MEMORY + RESERVE + SMALL_REST
+    ends = ("ENOMEM", "an unknown errno")  # ENOLCK
+    assert last in [f"{kind}: {end}\n" for end in ends] or last.startswith("out of memory: killed process")
+
+
+@pytest.mark.parametrize("kind", ["files", "memfds"])
+def test_open_files_have_a_limit_of_their_own(kind: str) -> None:
+    took, _, printed = hoard(kind)
+    assert took <= MEMORY + RESERVE + SMALL_REST and printed == f"{kind}: ENFILE\n"
+
+
+@pytest.mark.parametrize("kind", ["read_pipes", "timers", "processes"])
+def test_what_is_over_is_not_kept(kind: str) -> None:
+    took, _, printed = hoard(kind)
+    assert took <= SMALL_REST and printed == f"{kind}: done\n"
+
+
+def test_code_that_changes_fills_no_more_than_the_buffer() -> None:
+    took, _, printed = hoard("code")
+    assert took <= CODE_BUFFER + SMALL_REST and printed == "code: done\n"
+
+
+def test_the_stated_constant_is_the_sum() -> None:
+    assert kmem.RESERVE + emu.cpu.CODE_BUFFER + REST == CONSTANT
