@@ -24,6 +24,7 @@ FLOORS: tuple[tuple[tuple[str, str, int], ...], ...] = (
         ("msharefs", "regions, ABIs", 3), ("sharing", "other designs", 3),
     ),
     (("emu/kernel", "tasks, scheduling, signals, fork, exec, exit, futexes; knows no system call", 1),),
+    (("emu/ipc", "shared memory, semaphores and message queues of System V", 1),),
     (
         ("emu/fs", "the VFS, tmpfs, devfs, hugetlbfs, pipes; knows who calls, and no task", 3),
         ("emu/cpu.py", "a vCPU around one Uc", 2),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import traceback
 from collections.abc import Mapping
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from emu.fs.devfs import DevTmpfs, register_devices
@@ -17,9 +18,10 @@ from emu.kernel.modules import ModuleError
 from emu.linux.errors import LinuxError
 from emu.proc import memory as proc_memory
 from emu.proc import system as proc_system
+from emu.proc import sysvipc as proc_sysvipc
 from emu.proc.procfs import Procfs
 from emu.proc.sysfs import Debugfs, Sysfs, add_cpus
-from emu.syscalls import all_tables
+from emu.syscalls import early_tables, late_tables
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -29,13 +31,18 @@ PASSWD = b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexiste
 GROUP = b"root:x:0:\nnogroup:x:65534:\n"
 
 
-def boot(kernel: Kernel, modules: Mapping[str, Init]) -> None:
-    """Run the initcalls, then the modules' in their order.
+def boot(kernel: Kernel, modules: Mapping[str, Init], mount_root: Init | None = None) -> None:
+    """Run the initcalls, then the modules' in their order.  ``mount_root`` mounts what is to be ``/``, in place of a
+    small tree of our own.
 
     LinuxError(ENOMEM, ENOSPC): the machine is too small.  ModuleError names a module whose init ends in an exception.
     """
     for init in INITCALLS:
-        init(kernel)
+        if init is tree and mount_root is not None:
+            mount_root(kernel)
+            tree_over_root(kernel)
+        else:
+            init(kernel)
     for name, start in modules.items():
         try:
             start(kernel)
@@ -48,10 +55,11 @@ def boot(kernel: Kernel, modules: Mapping[str, Init]) -> None:
 
 
 def system_calls(kernel: Kernel) -> None:
-    """Register every system call."""
-    for table in all_tables():
+    """Register the system calls."""
+    for table in early_tables():
         for call in table:
             kernel.entry.register(call)
+    kernel.entry.register_late(lambda: chain.from_iterable(late_tables()))
 
 
 def file_systems(kernel: Kernel) -> None:
@@ -73,6 +81,21 @@ def tree(kernel: Kernel) -> None:
         vfs.mkdir(f"/{name}")
     for name in ("tmp", "var/tmp"):
         vfs.mkdir(f"/{name}", 0o1777)
+    _mount_devices_and_figures(kernel)
+    vfs.write_file("/etc/passwd", PASSWD)
+    vfs.write_file("/etc/group", GROUP)
+
+
+def tree_over_root(kernel: Kernel) -> None:
+    """Mount what belongs to the machine over a root that is there: ``/dev``, ``/proc``, ``/sys`` and ``/tmp``."""
+    for name in ("dev", "proc", "sys", "tmp"):
+        kernel.vfs.mkdir(f"/{name}")
+    _mount_devices_and_figures(kernel)
+    kernel.vfs.mount("tmpfs", "/tmp", "mode=1777", source="tmpfs")
+
+
+def _mount_devices_and_figures(kernel: Kernel) -> None:
+    vfs = kernel.vfs
     vfs.mount("devtmpfs", "/dev", source="devtmpfs")
     vfs.mount("tmpfs", "/dev/shm", "mode=1777", source="tmpfs")
     vfs.mount("proc", "/proc", source="proc")
@@ -81,9 +104,7 @@ def tree(kernel: Kernel) -> None:
     vfs.sysfs.create_directory("fs")
     vfs.sysfs.create_mount_point("kernel/debug")
     vfs.mount("debugfs", "/sys/kernel/debug", source="debugfs")
-    vfs.write_file("/etc/passwd", PASSWD)
-    vfs.write_file("/etc/group", GROUP)
 
 
 #: In the order in which they run; device and inode numbers follow from it.
-INITCALLS: tuple[Init, ...] = (system_calls, file_systems, tree, proc_system.init, proc_memory.init)
+INITCALLS: tuple[Init, ...] = (system_calls, file_systems, tree, proc_system.init, proc_memory.init, proc_sysvipc.init)

@@ -20,13 +20,17 @@ from emu.kernel.report import Processes
 from emu.kernel.sched import MAX_CPUS, StopReason
 from emu.kernel.signal_state import SiCode, SigInfo
 from emu.kernel.task import Task, ThreadGroup
-from emu.linux.caller import FsContext
+from emu.linux.caller import Credentials, FsContext
 from emu.linux.errors import LinuxError
+from emu.linux.fileflags import May
 from emu.mm.address_space import AddressSpace
 from emu.mm.kmem import FD, FILP, MM_STRUCT, TASK_STRUCT
 from mmu import PhysicalMemory
 
 if TYPE_CHECKING:
+    from emu.fs.bind import Bind
+    from emu.fs.dentry import Path
+    from emu.kernel.modules import Init
     from mmu.geometry import Geometry
 
 DEFAULT_MEMORY = 256 << 20
@@ -76,6 +80,9 @@ class Machine:
     names of installed kernel modules that are to be there besides unimmu's own (:mod:`emu.kernel.modules`); or, by
     name, the init functions of all that are to be there: ``{}`` means none.
 
+    ``root`` is a directory of the host that is seen as ``/``; changes stay in the machine (docs/root.md).  ``binds``
+    are more directories of the host, each at a place of its own.  ``hostname`` is what uname(2) says.
+
     ``stdin`` is a binary file (None: empty).  ``stdout`` and ``stderr`` are called with the bytes that guests write to
     descriptors 1 and 2 (None: the host's own streams).  ``log`` is called with each message for the user, one sentence
     at a time (None: stderr).
@@ -97,6 +104,9 @@ class Machine:
         turn: int | None = None,
         hugepages: int = 0,
         modules: Modules | None = None,
+        root: str | None = None,
+        binds: Sequence[Bind] = (),
+        hostname: str = "unimmu",
         stdin: BinaryIO | None = None,
         stdout: Any = None,
         stderr: Any = None,
@@ -111,9 +121,11 @@ class Machine:
         self.ram = PhysicalMemory(memory)
         found = with_modules({} if isinstance(modules, Mapping) else find_modules(), modules)
         try:
-            self.kernel = Kernel(self.ram, seed=seed, tlb=tlb, la57=la57, cpus=cpus, turn=turn, log=log)
+            self.kernel = Kernel(
+                self.ram, seed=seed, tlb=tlb, la57=la57, cpus=cpus, turn=turn, hostname=hostname, log=log
+            )
             self._processes = Processes(self.kernel)
-            boot(self.kernel, found)
+            self._boot(found, root, binds)
         except LinuxError as error:
             raise ValueError(f"a machine with {memory} bytes of memory cannot start: {error}") from None
         self.kernel.huge_pages.resize(hugepages)
@@ -126,6 +138,17 @@ class Machine:
 
             self.kernel.flusher.watch(StaleDetector())
         self._mount_all(mounts, mount_options or {})
+
+    def _boot(self, modules: Mapping[str, Init], root: str | None, binds: Sequence[Bind]) -> None:
+        if root is None and not binds:
+            boot(self.kernel, modules)
+            return
+        from emu.fs.hostroot import HostFiles  # few runs see files of the host
+
+        files = HostFiles(self.kernel.vfs, self.kernel.log_once)
+        boot(self.kernel, modules, None if root is None else lambda kernel: files.mount_root(root))
+        for bind in binds:
+            files.bind(bind)
 
     def _mount_all(self, mounts: Sequence[Mount], options: Mapping[str, str]) -> None:
         taken = {mount.path.rstrip("/") for mount in mounts}
@@ -192,11 +215,15 @@ class Machine:
         env: Mapping[str, str] | None = None,
         *,
         in_guest: bool = False,
+        credentials: Credentials | None = None,
+        cwd: str = "/",
+        argv0: str | None = None,
     ) -> Task:
         """Start a program: a file of the host, which is installed first, or (``in_guest``) a file in the machine.
 
-        It runs when the machine runs.  argv[0] is the program as given, and ``arguments`` follow it; ``env`` is the
-        whole environment.  LaunchError if it cannot run.  The task is the process's first thread.
+        It runs when the machine runs.  argv[0] is the program as given (or ``argv0``), and ``arguments`` follow it;
+        ``env`` is the whole environment; ``credentials`` are its rights (None: root's), ``cwd`` its working directory.
+        LaunchError if it cannot run.  The task is the process's first thread.
 
         >>> import guests
         >>> printed = bytearray()
@@ -207,10 +234,12 @@ class Machine:
         (b'say = 42\\n', 0)
         """
         path = str(program) if in_guest else self.install(program)
-        argv = [_encode(str(program)), *(_encode(a) for a in arguments)]
+        argv = [_encode(str(program) if argv0 is None else argv0), *(_encode(a) for a in arguments)]
         envp = [_encode(f"{k}={v}") for k, v in (env or {}).items()]
-        task = self._new_task()
+        task = self._new_task(credentials or Credentials())
         try:
+            if cwd != "/":
+                task.fs.cwd = self._directory(task, cwd)
             do_execve(self.kernel, task, path, argv, envp)
         except LinuxError as error:
             self._discard(task)
@@ -219,7 +248,15 @@ class Machine:
         self.kernel.scheduler.add(task)
         return task
 
-    def _new_task(self) -> Task:
+    def _directory(self, task: Task, name: str) -> Path:
+        try:
+            path = self.kernel.vfs.walker(task).resolve(f"{name}/")
+            path.inode.permission(int(May.EXEC), task.credentials)
+        except LinuxError as error:
+            raise LinuxError(error.errno, f"the working directory {name} cannot be entered: {error}") from None
+        return path
+
+    def _new_task(self, credentials: Credentials) -> Task:
         kernel = self.kernel
         pid = kernel.new_pid()
         kmem = kernel.frames.kmem
@@ -235,7 +272,7 @@ class Machine:
         root = kernel.vfs.root
         task = Task(
             pid=pid, group=ThreadGroup(tgid=pid, ppid=1, pgid=pid, sid=pid), mm=mm, files=files,
-            fs=FsContext(root, root), context=kernel.cpu.fresh_context(0),
+            fs=FsContext(root, root), context=kernel.cpu.fresh_context(0), credentials=credentials,
         )  # fmt: skip
         kernel.tasks[pid] = task
         return task
@@ -274,6 +311,7 @@ class Machine:
 
     def kill_all(self) -> None:
         """End every process at once (SIGKILL)."""
+        self.kernel.stop.begin(None)  # no run is to end now: what that cut off is done
         for task in list(self.kernel.tasks.values()):
             if task.alive:
                 self.kernel.exit(task, 9)

@@ -92,6 +92,7 @@ GUESTS: tuple[Guest, ...] = (
     Guest("traps", "traps.c"),
     Guest("pthreads", "pthreads.c", (*COMMON, *STATIC, "-pthread"), "musl-gcc"),
     Guest("pthreads_glibc", "pthreads.c", (*COMMON, *STATIC, "-pthread"), prebuilt=False),
+    Guest("sysv", "sysv.c", (*COMMON, *STATIC), "musl-gcc"),
     Guest("spin", "spin.c"),
     Guest("touch_pages", "touch_pages.c"),
     Guest("getpid_loop", "getpid_loop.c"),

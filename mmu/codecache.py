@@ -58,19 +58,19 @@ def _user_name() -> str:
 
 
 @dataclass(frozen=True)
-class ObjectCode:
-    """The object code of a module, and the symbols of its entry points by their names."""
+class Image:
+    """The native code of a module, which runs at any address, and the offsets of its entry points by name."""
 
-    symbols: dict[str, str]
+    offsets: dict[str, int]
     code: bytes
 
     def pack(self, name: str) -> bytes:
         """As it stands in the file ``name``: a digest of the rest, a line of JSON, and the code."""
-        rest = json.dumps({"name": name, "symbols": self.symbols}).encode() + b"\n" + self.code
+        rest = json.dumps({"name": name, "offsets": self.offsets}).encode() + b"\n" + self.code
         return _digest(rest) + b"\n" + rest
 
     @classmethod
-    def unpack(cls, name: str, data: bytes) -> ObjectCode | None:
+    def unpack(cls, name: str, data: bytes) -> Image | None:
         """What :meth:`pack` made; None for anything else."""
         digest, _, rest = data.partition(b"\n")
         if digest != _digest(rest):
@@ -82,10 +82,10 @@ class ObjectCode:
             return None
         if not isinstance(index, dict) or index.get("name") != name:
             return None
-        symbols = index.get("symbols")
-        if not isinstance(symbols, dict) or not all(isinstance(symbol, str) for symbol in symbols.values()):
+        offsets = index.get("offsets")
+        if not isinstance(offsets, dict) or not all(type(at) is int and 0 <= at < len(code) for at in offsets.values()):
             return None
-        return cls(symbols, code)
+        return cls(offsets, code)
 
 
 def _digest(data: bytes) -> bytes:
@@ -124,8 +124,8 @@ class CodeCache:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         os.close(self._fd)
 
-    def read(self, name: str) -> ObjectCode | None:
-        """The object code of that name; None where there is none, or where it is damaged or nobody's that we trust."""
+    def read(self, name: str) -> Image | None:
+        """The image of that name; None where there is none, or where it is damaged or nobody's that we trust."""
         try:
             fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._fd)
         except OSError:
@@ -138,7 +138,7 @@ class CodeCache:
             data = b""
             while len(data) < found.st_size and (more := os.read(fd, found.st_size - len(data))):
                 data += more
-            return ObjectCode.unpack(name, data)
+            return Image.unpack(name, data)
         except OSError:
             return None
         finally:

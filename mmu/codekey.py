@@ -12,12 +12,15 @@ import ctypes
 import dis
 import hashlib
 import importlib.util
+import itertools
 import pathlib
 import sys
 from collections.abc import Iterator
 from enum import EnumType
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
+
+import unicorn
 
 from mmu import native
 from mmu.native import EntryPoint, entry_points, global_names, is_native, is_record, is_result
@@ -29,22 +32,37 @@ def key(module: ModuleType) -> str:
     TypeError if a native function names something that native code cannot hold; ModuleNotFoundError without numba.
     """
     digest = hashlib.sha256()
-    numba = importlib.util.find_spec("numba")
-    if numba is None or numba.origin is None:
-        raise ModuleNotFoundError("numba is not installed; unimmu needs it once, to compile its hooks")
     here = pathlib.Path(__file__)
-    version = pathlib.Path(numba.origin).with_name("_version.py")
-    for path in (here.with_name("native.py"), here.with_name("compiler.py"), version):
+    compiler = [here.with_name(name) for name in ("native.py", "compiler.py", "linker.py")]
+    for path in (*compiler, _version_file("numba"), _version_file("llvmlite")):
         digest.update(path.read_bytes())
-    import llvmlite  # late: reference mode has no use for it
-    import llvmlite.binding as llvm
-    import unicorn
-
-    versions = llvmlite.__version__, unicorn.__version__, sys.version
-    features = llvm.get_host_cpu_features().flatten()
-    for fact in (*versions, llvm.get_host_cpu_name(), features, *facts(module)):
+    for fact in (unicorn.__version__, sys.version, host_cpu(), *facts(module)):
         digest.update(fact.encode() + b"\0")
     return digest.hexdigest()[:32]
+
+
+def _version_file(package: str) -> pathlib.Path:
+    """The file that tells the version of a package of the compiler's, which takes long to import."""
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError(f"{package} is not installed; unimmu needs it once, to compile its hooks")
+    return pathlib.Path(found.origin).with_name("_version.py")
+
+
+def host_cpu() -> str:
+    """The host's CPU: its model and all its features.
+
+    As the kernel tells them of the first one; as the compiler sees them where there is no /proc.
+    """
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+            first = itertools.takewhile(str.strip, file)
+            told = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first)}
+    except OSError:
+        import llvmlite.binding as llvm
+
+        return f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+    return " ".join(told.get(name, "") for name in ("vendor_id", "cpu family", "model", "stepping", "flags"))
 
 
 def facts(module: ModuleType) -> Iterator[str]:

@@ -29,8 +29,8 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 from mmu import native
-from mmu.codecache import ObjectCode
 from mmu.codekey import key
+from mmu.linker import link
 from mmu.native import EntryPoint, Inlining, entry_points, global_names, is_native, is_record
 
 TYPES = {
@@ -333,4 +333,4 @@ def main(module_name: str, wanted: str, name: str, fd: str) -> None:
     whole = gatherer.take()
     _prepare(whole, symbols.values(), functions.cold)
     with open(int(fd), "wb") as out:
-        out.write(ObjectCode(symbols, _object_code(whole)).pack(name))
+        out.write(link(_object_code(whole), symbols).pack(name))

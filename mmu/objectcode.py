@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib
+import mmap
 import os
 import pathlib
 import sys
@@ -12,7 +13,7 @@ import weakref
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from mmu.codecache import CacheUnusable, CodeCache, ObjectCode, cache_directory
+from mmu.codecache import CacheUnusable, CodeCache, Image, cache_directory
 from mmu.codekey import key
 from mmu.native import CTYPES, EntryPoint, entry_points, reference_mode
 from mmu.once import Once
@@ -97,8 +98,8 @@ def _file_name(module_name: str, wanted: str) -> str:
     return f"{module_name}-{wanted}.code"
 
 
-def _kept(module: ModuleType, wanted: str) -> ObjectCode:
-    """The object code of a module, out of the cache, or compiled now and put there."""
+def _kept(module: ModuleType, wanted: str) -> Image:
+    """The image of a module, out of the cache, or compiled now and put there."""
     name = _file_name(module.__name__, wanted)
     directory = cache_directory()
     if directory is None:
@@ -111,7 +112,7 @@ def _kept(module: ModuleType, wanted: str) -> ObjectCode:
         return _compiled(module, wanted, "for this run only")
     with cache:
         found = cache.read(name)
-        if found is None or not found.symbols.keys() >= entry_points(module).keys():
+        if found is None or not found.offsets.keys() >= entry_points(module).keys():
             found = _compiled(module, wanted, f"once; kept in {directory}")
             try:
                 cache.write(name, found.pack(name))
@@ -131,7 +132,7 @@ def _say(line: str) -> None:
             print(line.encode("ascii", "backslashreplace").decode(), file=sys.stderr, flush=True)
 
 
-def _compiled(module: ModuleType, wanted: str, how: str) -> ObjectCode:
+def _compiled(module: ModuleType, wanted: str, how: str) -> Image:
     """Compile in a child process, which writes to memory that we share with it.  :class:`CompileError`."""
     import subprocess  # late: most runs compile nothing
 
@@ -154,33 +155,36 @@ def _compiled(module: ModuleType, wanted: str, how: str) -> ObjectCode:
             why = done.stderr.strip() or f"the compiler ended with status {done.returncode}"
             raise CompileError(f"compiling {module.__name__} failed:\n{why}")
         out.seek(0)
-        made = ObjectCode.unpack(name, out.read())
+        made = Image.unpack(name, out.read())
     if made is None:
         raise CompileError(f"compiling {module.__name__} gave no object code:\n{done.stderr.strip()}")
     return made
 
 
 def _load_native(module: ModuleType) -> Library:
-    import llvmlite.binding as llvm
-
     try:
-        wanted = key(module)
+        made = _kept(module, key(module))
     except ModuleNotFoundError as error:
         raise CompileError(str(error)) from None
-    made = _kept(module, wanted)
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    machine = llvm.Target.from_default_triple().create_target_machine()
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-    engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(made.code))
-    engine.finalize_object()
+    memory, start = _executable(made.code)
     library = Library("native")
     for name, entry in entry_points(module).items():
-        address = engine.get_function_address(made.symbols[name])
-        if not address:
-            raise CompileError(f"{module.__name__}.{name} is missing from its object code")
-        library.functions[name] = Function(address, entry.prototype()(address), engine)
+        address = start + made.offsets[name]
+        library.functions[name] = Function(address, entry.prototype()(address), memory)
     return library
+
+
+def _executable(code: bytes) -> tuple[mmap.mmap, int]:
+    """Memory that holds the code, to be read and executed only, and its address.  :class:`CompileError`."""
+    flags, writable = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ | mmap.PROT_WRITE
+    memory = mmap.mmap(-1, len(code), flags=flags, prot=writable)
+    memory.write(code)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mprotect(ctypes.c_void_p(start), ctypes.c_size_t(len(code)), mmap.PROT_READ | mmap.PROT_EXEC) != 0:
+        why = os.strerror(ctypes.get_errno())
+        raise CompileError(f"this process may not make memory executable ({why}), and compiled hooks need that")
+    return memory, start
 
 
 @Once

@@ -116,6 +116,7 @@ class Mmu(VirtualMemory):
         self.on_page_fault: FaultHandler | None = None
         #: The last access that could not be resolved (emu_start ended with UC_ERR_EXCEPTION).
         self._failed: tuple[int, int, int, int, bytes] | None = None
+        self._walked = self.state.walked
         self._failed_walk = memoryview(self.state.failed).cast("B")
         #: An exception of an instruction that was done here.
         self._raised: tuple[Fault, Access] | None = None
@@ -318,14 +319,14 @@ class Mmu(VirtualMemory):
                 if not entered or (self._run is not None and self._is_ahead(self._run, kind, vaddr)):
                     return False
                 record = self._failed_walk.tobytes()
-                fault = PageFault(vaddr, state.walked.error_code, record)
+                fault = PageFault(vaddr, self._walked.error_code, record)
                 if self.on_page_fault is None or not self.on_page_fault(fault):
                     self._failed = (status, kind - UC_MEM_READ, fault.error_code, vaddr, record)
                     return False
             elif status == Status.RING_FULL:
                 self.events.make_room()
             elif status == Status.CODE_WRITTEN:
-                self.code_written(state.walked.paddr >> PAGE_SHIFT)
+                self.code_written(self._walked.paddr >> PAGE_SHIFT)
             elif status == Status.CR3_WRITTEN:
                 self.follow_engine(guest=True)
             elif status == Status.WRITTEN_CODE:

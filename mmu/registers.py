@@ -25,7 +25,7 @@ class Rights(IntFlag):
     EXECUTE = 1 << Access.FETCH
 
 
-class CR0(IntFlag):
+class CR0(IntEnum):
     """Control register 0, the bits of paging."""
 
     PE = 1 << 0
@@ -33,7 +33,7 @@ class CR0(IntFlag):
     PG = 1 << 31
 
 
-class CR4(IntFlag):
+class CR4(IntEnum):
     """Control register 4, the bits of paging."""
 
     PSE = 1 << 4
@@ -48,7 +48,7 @@ class CR4(IntFlag):
     LAM_SUP = 1 << 28
 
 
-class EFER(IntFlag):
+class EFER(IntEnum):
     """IA32_EFER, the bits of IA-32e mode."""
 
     SCE = 1 << 0
@@ -58,9 +58,9 @@ class EFER(IntFlag):
 
 
 #: What a 64-bit operating system sets before anything else.
-CR0_LONG_MODE = int(CR0.PE | CR0.WP | CR0.PG)
+CR0_LONG_MODE = CR0.PE | CR0.WP | CR0.PG
 CR4_LONG_MODE = int(CR4.PAE)
-EFER_LONG_MODE = int(EFER.SCE | EFER.LME | EFER.LMA | EFER.NXE)
+EFER_LONG_MODE = EFER.SCE | EFER.LME | EFER.LMA | EFER.NXE
 #: IA32_PAT after reset: WB WT UC- UC, twice (SDM vol. 3, 11.12.4).
 PAT_RESET = 0x0007_0406_0007_0406
 #: Bit 63 of the source of MOV to CR3: with CR4.PCIDE, keep the translations of the new PCID.

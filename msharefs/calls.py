@@ -56,7 +56,7 @@ class MshareCalls:
             Syscall(NR_MSHARE_UNLINK, "mshare_unlink", self.sys_mshare_unlink, (STRING,)),
         )
         #: The calls that these numbers have without msharefs (later kernels: cachestat and fchmodat2).
-        registered = {call.number: kernel.entry.lookup(call.number) for call in self.table}
+        registered = {call.number: kernel.entry.registered(call.number) for call in self.table}
         self.later = {number: call for number, call in registered.items() if call is not None}
 
     def instance(self) -> MshareSuperBlock | None:

@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 def check_kmem(books: Books, kernel: Kernel, spaces: list[AddressSpace], caches: list[FrameHolder]) -> None:
     """Count every object, and compare the sum with what is charged."""
     kmem, resources = kernel.frames.kmem, kernel.vfs.resources
-    files = _open_files(kernel, spaces)
+    ipc = kernel.__dict__.get("ipc")  # which is made for the first who asks
+    files = _open_files(kernel, spaces) | {segment.file for segment in (() if ipc is None else ipc.shm)}
     found = sum(mm.charged + VM_AREA_STRUCT * len(mm.vmas) for mm in spaces)
     found += _windows(spaces) + _tasks(kernel) + _caches(caches) + kernel.vfs.pipes.charged + kmem.sleeping
+    found += 0 if ipc is None else ipc.charged
     found += sum(file.charged - FILP for file in files) + FILP * resources.open_files
     inodes = {file.inode for file in files}
     found += sum(inode.locks.charged for inode in inodes if inode.locks is not None)
@@ -68,14 +70,12 @@ def _caches(caches: list[FrameHolder]) -> int:
 
 def _instance(sb: SuperBlock, opened: set[Inode]) -> int:
     """The names and inodes of one file system's instance."""
-    found, pending = 0, [sb.root]
+    found, pending = 0, list(sb.tops)
     inodes = {inode for inode in opened if inode.sb is sb}
     while pending:
-        directory = pending.pop()
-        if isinstance(directory, SimpleDirectory):
-            for name, inode in directory.entries.items():
-                found += directory.charge_of(name, inode)
-                inodes.add(inode)
-                if inode.is_directory:
-                    pending.append(inode)
+        inode = pending.pop()
+        inodes.add(inode)
+        if isinstance(inode, SimpleDirectory):
+            found += inode.names_charged
+            pending += inode.entries.values()
     return found + sum(inode.charged for inode in inodes)

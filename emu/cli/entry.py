@@ -1,6 +1,7 @@
 """The entry point of the ``unimmu`` process, which imports next to nothing before Ctrl-C is dealt with."""
 
 import _signal  # type: ignore[import-not-found]  # signal, which looks enumerations up, takes ten times as long
+import os
 
 
 def main() -> int:
@@ -9,6 +10,10 @@ def main() -> int:
     """
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+    if "OPENBLAS_NUM_THREADS" not in os.environ:
+        # We compute no linear algebra: numpy need not start a thread for each CPU.  For C alone: a guest's environment
+        # may be a copy of os.environ.
+        os.putenv("OPENBLAS_NUM_THREADS", "1")
     from emu.cli import main as command
 
     return command.main()

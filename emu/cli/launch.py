@@ -6,13 +6,15 @@ import argparse
 import os
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import guests
 from emu.cli.arguments import UsageError, format_size
 from emu.cli.streams import HostInput, HostOutput, Stopper
+from emu.fs.bind import Bind
 from emu.kernel.task import Task
 from emu.machine import DEFAULT_MEMORY, MIN_MEMORY, LaunchError, Machine, Mount
 from mmu.memory import MAX_BYTES, PAGE_SIZE
@@ -46,6 +48,9 @@ def build_machine(arguments: argparse.Namespace, stopper: Stopper, log: Callable
             la57=arguments.la57,
             hugepages=arguments.hugepages,
             modules=arguments.module,
+            root=arguments.root,
+            binds=[parse_bind(text) for text in arguments.bind],
+            hostname=arguments.hostname,
             stdin=stdin,
             stdout=HostOutput(sys.stdout, "standard output", stopper),
             stderr=HostOutput(sys.stderr, "standard error", stopper),
@@ -75,6 +80,14 @@ def parse_mount(text: str) -> Mount:
     return Mount(fstype, path, options)
 
 
+def parse_bind(text: str) -> Bind:
+    """``HOST:GUEST``."""
+    host, _, guest = text.rpartition(":")
+    if not host or not guest.startswith("/"):
+        raise UsageError(f"--bind {text}: expected HOST:/GUEST/PATH")
+    return Bind(host, guest)
+
+
 def start_program(machine: Machine, arguments: argparse.Namespace) -> tuple[Task, str]:
     """Put the files and the program into the machine; returns the program's task, and its path there.
 
@@ -88,9 +101,23 @@ def start_program(machine: Machine, arguments: argparse.Namespace) -> tuple[Task
             machine.install(_checked(machine, host), guest or None)
         except LaunchError as error:
             raise UsageError(f"--file {error}") from None
-    environment = parse_environment(arguments.env)
     name: str = arguments.program
     words = list(map(os.fsencode, arguments.arguments))  # the very bytes, whatever the locale
+    if arguments.root is not None:
+        from emu.cli.rooted import default_environment, start_in_root, user_of
+
+        user = user_of(machine, arguments)
+        environment = parse_environment(arguments.env, default_environment(user))
+        return start_in_root(machine, arguments, words, environment, user)
+    credentials = None
+    if arguments.uid is not None or arguments.gid is not None:
+        from emu.cli.rooted import user_of
+
+        credentials = user_of(machine, arguments).credentials
+    start = partial(
+        machine.spawn, arguments=words, env=parse_environment(arguments.env), credentials=credentials,
+        cwd=arguments.cwd or "/",
+    )  # fmt: skip
     try:
         program = _checked(machine, name)
     except LaunchError as error:
@@ -100,15 +127,16 @@ def start_program(machine: Machine, arguments: argparse.Namespace) -> tuple[Task
             known = ", ".join(guests.NAMES)
             raise LaunchError(f"{error}, and no program of that name comes with unimmu ({known})", 127) from None
         path = machine.install(guests.path(name))
-        return machine.spawn(path, words, environment, in_guest=True), path
+        return start(path, in_guest=True), path
     if not program.stat().st_mode & 0o111:
         raise LaunchError(f"{name}: is not executable (chmod +x makes it so)", 126)
     try:
-        return machine.spawn(name, words, environment), f"/bin/{program.name}"
+        return start(name), f"/bin/{program.name}"
     except LaunchError as error:
         if error.status == 127:  # the program is there, so it is what runs it that is not
             why = _missing_interpreter(program, error)
-            raise LaunchError(f"{why}; --file HOST:GUEST puts a file there", 127) from None
+            how = "--root / shows the machine the files of this system, --file HOST:GUEST puts one there"
+            raise LaunchError(f"{why}; {how}", 127) from None
         raise
 
 
@@ -139,9 +167,11 @@ def _checked(machine: Machine, name: str) -> Path:
     return Path(name)
 
 
-def parse_environment(settings: list[str]) -> dict[str, str]:
-    """The program's environment: PATH=/bin, and what ``K=V`` and ``K`` (with the host's value) add or change."""
-    environment = dict(DEFAULT_ENVIRONMENT)
+def parse_environment(settings: list[str], default: Mapping[str, str] = DEFAULT_ENVIRONMENT) -> dict[str, str]:
+    """The program's environment: PATH=/bin (or another default), and what ``K=V`` and ``K`` (with the host's value) add
+    or change.
+    """
+    environment = dict(default)
     for text in settings:
         name, equals, value = text.partition("=")
         if not name:

@@ -33,6 +33,7 @@ OUTPUT_FAILED = 74  # EX_IOERR
 _PROGRAM_HELP = """\
 program:
   PROG                    an x86-64 Linux ELF file: static, or with its interpreter given by --file;
+                          with --root, a program in DIR, by its name there or found in PATH;
                           or one that comes with unimmu:
 {guests}
   ARGS                    its arguments, whatever they look like
@@ -50,6 +51,7 @@ examples:
                                                          an earlier interface, another unit
   unimmu run --cpus 2 --tlb zen4 --check-tlb --mount msharefs:/sys/fs/mshare:tlb=local stale_reader
                                                          a shootdown that is missing, found
+  unimmu run --root / /usr/bin/python3 -c 'print(1)'     a program of this system, which it cannot change
   unimmu run --trace t.jsonl cow && unimmu trace view --kind fault,flush t.jsonl
 """
 
@@ -95,12 +97,31 @@ def add_arguments(parser: Parser) -> None:
         "--module", action="append", default=[], metavar="NAME",
         help="load an installed kernel module of another distribution (repeatable; unimmu's own are always there)",
     )  # fmt: skip
+    add(
+        "--root", metavar="DIR",
+        help="show this directory as /; what is changed in it stays in the machine, and no file of the host changes",
+    )  # fmt: skip
+    add(
+        "--bind", action="append", default=[], metavar="HOST:GUEST",
+        help="show a directory of the host at GUEST, where nothing can be changed (repeatable)",
+    )  # fmt: skip
+    add("--hostname", default="unimmu", metavar="NAME", help="the machine's name (default: unimmu)")
     add("--seed", type=whole_number, default=0, metavar="N", help="the seed of everything that is random (default: 0)")
     program = parser.add_argument_group("the program")
     add = program.add_argument
     add(
         "--env", action="append", default=[], metavar="K[=V]",
-        help="set a variable of its environment, which otherwise has PATH=/bin only; K alone takes its value from here",
+        help="set a variable of its environment, which otherwise has PATH=/bin only (with --root PATH and HOME); "
+        "K alone takes its value from here",
+    )  # fmt: skip
+    add("--uid", type=number_from(0), metavar="N", help="run as this user (default: 0, who may do everything)")
+    add(
+        "--gid", type=number_from(0), metavar="N",
+        help="run as this group (default: the user's in the machine's /etc/passwd, else the number of the user)",
+    )  # fmt: skip
+    add(
+        "--cwd", metavar="PATH",
+        help="its working directory (default: with --root, the one here, if it is in DIR; else /)",
     )  # fmt: skip
     add(
         "--file", action="append", default=[], metavar="HOST[:GUEST]",

@@ -85,6 +85,11 @@ class SimpleDirectory(FixedDirectory):
         """What an entry is charged with; a directory has only one, and is charged with it."""
         return name_size(name) + (INODE if inode.is_directory else 0)
 
+    @property
+    def names_charged(self) -> int:
+        """What its entries are charged with."""
+        return sum(self.charge_of(name, inode) for name, inode in self.entries.items())
+
     def link(self, name: str, inode: Inode) -> None:
         self.add(name, inode)
         inode.nlink += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from emu.linux.errors import LinuxError
@@ -55,6 +56,11 @@ class SuperBlock:
         """It is gone."""
         self.resources.kmem.uncharge(size)
         self.charged -= size
+
+    @property
+    def tops(self) -> Iterable[Inode]:
+        """The inodes from which names lead to all others that are charged here."""
+        return (self.root,)
 
     def next_ino(self) -> int:
         """A fresh inode number; the first is 1."""

@@ -94,9 +94,11 @@ class TmpfsInode(Inode):
     can_direct = True
     charged = INODE
 
-    def __init__(self, sb: TmpfsSuperBlock, mode: int, uid: int = 0, gid: int = 0) -> None:
+    def __init__(
+        self, sb: TmpfsSuperBlock, mode: int, uid: int = 0, gid: int = 0, pages: PageCache | None = None
+    ) -> None:
         super().__init__(sb, stat.S_IFREG | mode & 0o7777, uid, gid)
-        self.page_cache = PageCache(sb.resources.frames, charge=sb.charge)
+        self.page_cache = PageCache(sb.resources.frames, charge=sb.charge) if pages is None else pages
         self._sb = sb
         self.seals = Seal.SEAL
         #: Made with O_TMPFILE: linkat() may give it its first name.

@@ -63,10 +63,18 @@ class Vfs:
     # Mounts
 
     def mount(
-        self, fstype: str, target: str | Path, options: str = "", source: str = "none", flags: int = 0
+        self,
+        fstype: str | FileSystemType,
+        target: str | Path,
+        options: str = "",
+        source: str = "none",
+        flags: int = 0,
     ) -> VfsMount:
-        """Mount a registered type on a directory; ENODEV for an unknown type. The first mount goes to ``/``."""
-        kind = self.filesystems.get(fstype)
+        """Mount a registered type on a directory; ENODEV for an unknown type. The first mount goes to ``/``.
+
+        The kernel itself may mount a type that is not registered.
+        """
+        kind = self.filesystems.get(fstype) if isinstance(fstype, str) else fstype
         if kind is None:
             raise LinuxError(errno.ENODEV)
         if not self._mounted():

@@ -5,6 +5,7 @@ arch/x86/mm/fault.c).
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable, Iterable
 from functools import partial
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from emu.kernel.signal_state import (
     SigInfo,
 )
 from emu.kernel.task import Task, TaskState
-from emu.linux.errors import Interrupted, LinuxError
+from emu.linux.errors import Interrupted, LinuxError, NoIntr
 from emu.linux.syscall import Enter, Registers, Restart, Syscall, compile_entry
 from emu.mm.flags import FaultResult
 from mmu import Access, GeneralProtection, PageFault
@@ -47,6 +48,8 @@ class Entry:
         self._cpu = kernel.cpu
         self._table: dict[int, Syscall] = {}
         self._entries: dict[int, Enter] = {}
+        self._replaced: set[int] = set()
+        self._late: Callable[[], Iterable[Syscall]] | None = None
         kernel.cpu.mmu.on_page_fault = self._page_fault
 
     def register(self, syscall: Syscall, *, replace: bool = False) -> None:
@@ -55,9 +58,24 @@ class Entry:
             raise ValueError(f"system call {syscall.number} ({syscall.name}) is registered already")
         self._table[syscall.number] = syscall
         self._entries.pop(syscall.number, None)
+        if replace:
+            self._replaced.add(syscall.number)
+
+    def register_late(self, calls: Callable[[], Iterable[Syscall]]) -> None:
+        """Where to get more system calls, once a program makes one that is not registered."""
+        self._late = calls
+
+    def registered(self, number: int) -> Syscall | None:
+        """The system call with this number, of those that have been registered so far."""
+        return self._table.get(number)
 
     def lookup(self, number: int) -> Syscall | None:
         """The system call with this number."""
+        if number not in self._table and self._late is not None:
+            late, self._late = self._late, None
+            for call in late():
+                if call.number not in self._replaced:
+                    self.register(call)
         return self._table.get(number)
 
     def entry_of(self, number: int) -> Enter:
@@ -67,7 +85,7 @@ class Entry:
         compiled = self._entries.get(number)
         if compiled is not None:
             return compiled
-        call = self._table.get(number)
+        call = self.lookup(number)
         if call is None:
             return partial(self._not_implemented, number)
         self._entries[number] = compiled = compile_entry(call)
@@ -123,6 +141,8 @@ class Entry:
             tracer.syscall_enter(task, number, call, shown)
         try:
             result = enter(self._kernel, task, registers)
+        except NoIntr:
+            return self._restart(task, number)
         except LinuxError as error:
             result = -error.errno
         if type(result) is GeneratorType:
@@ -196,6 +216,8 @@ class Entry:
             result = -errno.EINTR
             if self._starts_again(task, *call):
                 return self._restart(task, call[0])
+        except NoIntr:
+            return self._restart(task, call[0])
         except LinuxError as error:
             result = -error.errno
         task.sleeping = task.syscall = None
@@ -240,9 +262,9 @@ class Entry:
         usage = task.usage
         usage.hw_faults += 1
         result = task.mm.handle_fault(fault.vaddr, fault.access)
-        if result == FaultResult.MINOR:
+        if result is FaultResult.MINOR:
             usage.min_flt += 1
-        elif result == FaultResult.LINKED:
+        elif result is FaultResult.LINKED:
             usage.link_faults += 1
         elif not result.resolved:
             task.fault_result = result

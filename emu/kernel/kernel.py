@@ -6,6 +6,7 @@ import errno
 import random
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from emu.cpu import Cpu
@@ -31,6 +32,7 @@ from mmu import PhysicalMemory
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
+    from emu.ipc.namespace import IpcNamespace
     from emu.linux.event_kind import Kind
     from mmu.geometry import Geometry
 
@@ -56,6 +58,7 @@ class Kernel:
         la57: bool = False,
         cpus: int = 1,
         turn: int | None = None,
+        hostname: str = "unimmu",
         log: Callable[[str], None] | None = None,
     ) -> None:
         self._log = log or (lambda message: print(f"unimmu: {message}", file=sys.stderr))
@@ -64,6 +67,7 @@ class Kernel:
         self.random = random.Random(seed)
         self.ram = ram
         self.cpus = cpus
+        self.hostname = hostname
         self.cpu = Cpu(ram, entry_frame=2, tlb=tlb, seed=seed, la57=la57, cpus=cpus)
         self.frames = FrameAllocator(ram, self.cpu.mmu.code_written, self.cpu.mmu.code_written_many)
         self.flusher = TlbFlusher(self.cpu.mmu, current_pid=self._current_pid, tracer=lambda: self.tracer)
@@ -105,6 +109,15 @@ class Kernel:
         self.audit_hooks: list[Callable[[], Iterable[str]]] = []
         #: Sections that modules add to the ``--json`` report, by name.
         self.reporters: dict[str, Callable[[], Any]] = {}
+
+    @cached_property
+    def ipc(self) -> IpcNamespace:
+        """System V IPC, made for the first who asks."""
+        from emu.ipc.namespace import IpcNamespace
+
+        made = IpcNamespace(self.vfs, self.clock, self._current_pid)
+        self.exit_hooks.append(lambda last: made.exit(last.tgid))
+        return made
 
     @property
     def current(self) -> Task | None:

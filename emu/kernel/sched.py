@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 TIME_SLICE = 1_000_000
 #: Instructions in a vCPU's turn if there are several.
 TURN = 20_000
+#: What a piece of a call that works on much takes of guest time (1 MiB of data, the entries of 1 GiB), in ns.
+PIECE_NS = 100_000
 #: The affinity system calls use a single word as CPU mask.
 MAX_CPUS = 64
 
@@ -83,7 +85,7 @@ class Scheduler:
         #: The vCPU whose turn it is.
         self.current: Task | None = None
         #: Ends the run from outside.
-        self.stop = Stop(cpu.end_slice)
+        self.stop = Stop(cpu.end_slice, lambda: clock.pass_time(PIECE_NS))
         self.vcpus = [Vcpu(number) for number in range(cpus)]
         self.time_slice = TIME_SLICE if turn is None or cpus > 1 else turn
         self.turn = None if cpus == 1 else turn or TURN

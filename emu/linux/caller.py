@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from emu.linux.stop import Stop
+
 #: The type of a place in the tree of files, which the VFS decides.
 Place = TypeVar("Place")
 
@@ -40,6 +42,10 @@ class FsContext(Generic[Place]):
 
 class UserMemory(Protocol):
     """The memory of a process, as the kernel reaches it; LinuxError(EFAULT) where nothing is mapped."""
+
+    @property
+    def stop(self) -> Stop:
+        """Looked at where much is read or written."""
 
     def read(self, address: int, length: int) -> bytes:
         """Read ``length`` bytes."""

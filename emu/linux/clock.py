@@ -30,6 +30,10 @@ class Clock:
         """Nanoseconds since 1970."""
         return BOOT_REALTIME_NS + self.now_ns()
 
+    def pass_time(self, ns: int) -> None:
+        """Let time pass in which no instruction retires: a system call takes long."""
+        self._idle_ns += ns
+
     def add_timer(self, deadline_ns: int, function: Callable[[], None]) -> int:
         """Call ``function`` at ``deadline_ns``; returns a handle for :meth:`cancel`."""
         self._serial += 1

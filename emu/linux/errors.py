@@ -20,6 +20,15 @@ class LinuxError(Exception):
         return f"{name}: {self.detail}" if self.detail else name
 
 
+class NoIntr(LinuxError):
+    """The run is to end: if it goes on one day, the system call starts again, and the guest notices nothing
+    (ERESTARTNOINTR).
+    """
+
+    def __init__(self) -> None:
+        super().__init__(_errno.EINTR)
+
+
 class Interrupted(LinuxError):
     """A signal arrived while a system call slept: EINTR, or the call is started again (SA_RESTART)."""
 

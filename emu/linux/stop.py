@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Callable
 
-from emu.linux.errors import LinuxError
+from emu.linux.errors import NoIntr
 
 
 class Stop:
     """Whether the run is to end.
 
     The turn that runs ends before its next block of code.  A system call that works on much looks here at each piece,
-    and ends as Linux's do where a fatal signal is pending: with what it has done so far, or EINTR, which the guest
-    does not get to see unless the machine runs again.
+    and ends as Linux's do where a fatal signal is pending: with what it has done so far, or to be started again if the
+    machine runs again.
     """
 
-    def __init__(self, end_turn: Callable[[], object] = lambda: None) -> None:
-        """``end_turn`` ends the turn that runs."""
+    def __init__(
+        self, end_turn: Callable[[], object] = lambda: None, pass_time: Callable[[], object] = lambda: None
+    ) -> None:
+        """``end_turn`` ends the turn that runs; ``pass_time`` lets guest time pass for a piece of a long call."""
         self._end_turn = end_turn
+        self._pass_time = pass_time
         self.requested = False
         #: By time.monotonic(), when the run is to end.
         self._limit: float | None = None
+        #: What the end of a run has cut off; the next run does it first.
+        self._put_off: list[Callable[[], None]] = []
 
     def begin(self, limit: float | None) -> None:
         """A run begins, which ends at ``limit`` (of time.monotonic()) at the latest."""
         self.requested, self._limit = False, limit
+        put_off, self._put_off = self._put_off, []
+        for work in put_off:
+            work()
 
     def request(self) -> None:
         """End the run."""
@@ -40,6 +47,19 @@ class Stop:
         return self.requested
 
     def check(self) -> None:
-        """LinuxError(EINTR) if the run is to end."""
+        """NoIntr if the run is to end."""
         if self.look():
-            raise LinuxError(errno.EINTR)
+            raise NoIntr
+
+    def piece(self) -> None:
+        """Before another piece of a call that works on much: guest time passes for the one before, as it does where
+        such a call takes long.  NoIntr if the run is to end.
+        """
+        self._pass_time()
+        self.check()
+
+    def put_off(self, work: Callable[[], None]) -> None:
+        """Work that cannot be started again by its caller, the end of an address space: the next run goes on with
+        it.
+        """
+        self._put_off.append(work)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import functools
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
-from emu.linux.errors import LinuxError
+from emu.linux.errors import LinuxError, NoIntr
 from emu.linux.limits import Rlimit
 from emu.linux.mman import Prot
 from emu.linux.stop import Stop
@@ -30,8 +31,13 @@ TASK_SIZE_MAX = {4: TASK_SIZE, 5: (1 << 56) - PAGE_SIZE}
 #: sysctl vm.mmap_min_addr and vm.max_map_count.
 MMAP_MIN_ADDR = 0x10000
 MAX_MAP_COUNT = 65530
+#: Work is done in pieces of so many PTE tables, and what covers no more than these do is one piece.
+_PIECE_TABLES = 512
+_PIECE = _PIECE_TABLES << 21
 #: The largest size of a stack, whatever its limit, and the gap that it keeps to the mapping below.
 _MAX_STACK, _STACK_GUARD_GAP = 1 << 30, 1 << 20
+#: Frames that are made free at once where one was missing.
+_RECLAIMED = 32
 
 
 def page_align(length: int) -> int:
@@ -131,6 +137,11 @@ class AddressSpace(UserCopy):
     def charged(self) -> int:
         """What it takes on the host, without its VMAs."""
         return MM_STRUCT + (REGION if self.shared_tables else 0)
+
+    @property
+    def stop(self) -> Stop:
+        """Whether the run is to end: looked at where much is done at once."""
+        return self.context.stop
 
     def obligation(self, start: int, end: int, reason: str = "change") -> Flush:
         """The flush that a change of the tables of [start, end) owes; a shootdown reports ``reason``."""
@@ -237,6 +248,35 @@ class AddressSpace(UserCopy):
         if vma.file is not None:
             vma.file.put()
 
+    def pieces(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """[start, end) in pieces of at most 512 PTE tables (1 GiB of pages without a gap).  NoIntr between two of them
+        if the run is to end.
+        """
+        low, tables = start, 0
+        if end - start > _PIECE:
+            for vaddr, _, _ in self.tables.pte_tables(start, end):
+                if tables == _PIECE_TABLES:
+                    yield low, vaddr
+                    self.stop.piece()
+                    low, tables = vaddr, 0
+                tables += 1
+        yield low, end
+
+    def empty(self, start: int, end: int) -> None:
+        """Take the pages of huge mappings in [start, end) out of the tables, in pieces, before VMAs change.
+
+        NoIntr if the run is to end: every VMA is whole then, and the caller starts again.
+        """
+        if end - start <= _PIECE:
+            return
+        for vma in self.vmas.overlapping(start, end):
+            self.stop.check()
+            low, high = max(vma.start, start), min(vma.end, end)
+            if high - low > _PIECE and vma.ops.leaf_level == 1:
+                for piece in self.pieces(low, high):
+                    vma.ops.zap(self, vma, *piece)
+                    self.tables.free_tables(*piece)
+
     def set_flags(self, vma: Vma, start: int, end: int, flags: VmFlags) -> Vma:
         """Give [start, end) of a VMA these flags; returns the VMA that it is then part of (vma_modify).
 
@@ -260,7 +300,19 @@ class AddressSpace(UserCopy):
             return FaultResult.MAPERR
         try:
             return vma.ops.fault(self, vma, address, access)
-        except LinuxError:  # no frame for a table or a page
+        except LinuxError as error:
+            return self._failed_fault(vma, address, access, error)
+
+    def _failed_fault(self, vma: Vma, address: int, access: Access, error: LinuxError) -> FaultResult:
+        """No frame for a table or a page: try once more if others can be made free.  Or a page cannot be read."""
+        if error.errno not in (errno.ENOMEM, errno.ENOSPC):
+            return FaultResult.ADRERR
+        reclaim = self.frames.reclaim_mapped
+        if reclaim is None or not reclaim(_RECLAIMED):
+            return FaultResult.OOM
+        try:
+            return vma.ops.fault(self, vma, address, access)
+        except LinuxError:
             return FaultResult.OOM
 
     def expand_stack(self, address: int) -> Vma | None:
@@ -304,11 +356,21 @@ class AddressSpace(UserCopy):
         self.users -= 1
         if self.users == 0:
             self.context.flusher.leave(self)
+            self._exit_mmap()
+
+    def _exit_mmap(self) -> None:
+        """Free everything.  If the run is to end, the next one goes on."""
+        try:
             for vma in list(self.vmas):
+                self.stop.check()
+                self.empty(vma.start, vma.end)
                 self.remove(vma)
-            self.tables.drop_links()
-            self.tables.free_tables(0, self.task_size)  # tables that were kept because others shared them
-            self.context.flusher.forget(self)
-            self.tables.destroy()
-            del self.context.address_spaces[self.serial]
-            self.kmem.uncharge(self.charged)
+        except NoIntr:
+            self.stop.put_off(self._exit_mmap)
+            return
+        self.tables.drop_links()
+        self.tables.free_tables(0, self.task_size)  # tables that were kept because others shared them
+        self.context.flusher.forget(self)
+        self.tables.destroy()
+        del self.context.address_spaces[self.serial]
+        self.kmem.uncharge(self.charged)

@@ -25,7 +25,7 @@ def dup_mm(parent: AddressSpace, name: str) -> AddressSpace:
     flush = parent.obligation(0, parent.task_size, "fork")
     try:
         for vma in parent.vmas:
-            parent.context.stop.check()
+            parent.stop.check()
             if not vma.flags & VmFlags.DONTCOPY:
                 _dup_vma(parent, child, vma)
     except LinuxError:

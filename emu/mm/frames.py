@@ -192,6 +192,10 @@ class FrameAllocator:
         self.kmem = Kmem(self.withdraw)
         #: Every page cache whose pages come from here, for the audit.
         self.page_caches: WeakSet[FrameHolder] = WeakSet()
+        #: Makes frames free that hold only what can be read again, so many if there are; set where files of the host
+        #: are seen.  The second works only where nobody holds an entry of a table.
+        self.reclaim: Callable[[int], int] | None = None
+        self.reclaim_mapped: Callable[[int], int] | None = None
         self.alloc(FrameKind.RESERVED)  # frame 0: no table and no page is ever at physical address 0
         #: The page of zeros that reads of untouched private memory see; it is never counted and never written.
         self.zero_frame = self.alloc(FrameKind.RESERVED)
@@ -200,6 +204,13 @@ class FrameAllocator:
     def free(self) -> int:
         """How many frames are left."""
         return self._end - self._next + len(self._freed) + BLOCK_FRAMES * len(self._spare)
+
+    def has_room(self, number: int) -> bool:
+        """Whether so many frames are free, perhaps after others have been made so."""
+        missing = number - self.free
+        if missing > 0 and self.reclaim is not None:
+            self.reclaim(missing)
+        return number <= self.free
 
     @property
     def high_water(self) -> int:
@@ -217,6 +228,8 @@ class FrameAllocator:
         elif self._spare:
             self._split_spares(1)
             return self.alloc(kind)
+        elif self.reclaim is not None and self.reclaim(1):
+            return self.alloc(kind)
         else:
             raise LinuxError(errno.ENOMEM, "no frame is left")
         self._count[frame] = 1
@@ -226,6 +239,7 @@ class FrameAllocator:
 
     def alloc_many(self, kind: FrameKind, number: int) -> Frames:
         """The frames that as many calls of :meth:`alloc` would give; fewer if there are not so many."""
+        self.has_room(number)
         self._split_spares(number - len(self._freed) - (self._end - self._next))
         reused = self._freed.pop_many(number)
         if len(reused):
@@ -261,7 +275,7 @@ class FrameAllocator:
         has to give memory for them again.  Returns how many.  LinuxError(ENOMEM) if ``least`` are not free.
         """
         number = max(least, min(most, self.free // 8))
-        if number > self.free:
+        if not self.has_room(number):
             raise LinuxError(errno.ENOMEM, "no frame is left")
         untouched = min(number, self._end - self._next)
         self._end -= untouched
@@ -358,7 +372,11 @@ class FrameAllocator:
 
     def copy(self, source: int, kind: FrameKind) -> int:
         """A new frame with the contents of ``source``."""
-        frame = self.alloc(kind)
+        self._count[source] += 1  # so that it is not the one that becomes free
+        try:
+            frame = self.alloc(kind)
+        finally:
+            self._count[source] -= 1
         view = self.ram.view
         to, start = frame << PAGE_SHIFT, source << PAGE_SHIFT
         view[to : to + PAGE_SIZE] = view[start : start + PAGE_SIZE]

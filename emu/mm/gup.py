@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from emu.linux.errors import LinuxError
+from emu.linux.errors import LinuxError, NoIntr
 from emu.linux.mman import Prot
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
@@ -53,7 +53,10 @@ def populate(mm: AddressSpace, vma: Vma) -> None:
     """MAP_POPULATE: fault every page in; stops quietly where that fails, as the kernel does."""
     # no more pages than there is memory: the zero page could be mapped for ever
     end = min(vma.end, vma.start + mm.frames.total * PAGE_SIZE)
-    vma.ops.populate(mm, vma, vma.start, end, access_to_populate(vma))
+    try:
+        vma.ops.populate(mm, vma, vma.start, end, access_to_populate(vma))
+    except NoIntr:  # the run ends; the pages are faulted in when they are touched
+        return
 
 
 def fault_in(mm: AddressSpace, vma: Vma, start: int, end: int, access: Access) -> None:
@@ -69,7 +72,7 @@ def read_remote(mm: AddressSpace, address: int, length: int, *, force: bool = Fa
     """
     parts: list[bytes] = []
     end = address + length
-    while address < end and not (parts and mm.context.stop.requested):
+    while address < end and not (parts and mm.stop.requested):
         offset = address & (PAGE_SIZE - 1)
         step = min(PAGE_SIZE - offset, end - address)
         try:
@@ -86,7 +89,7 @@ def read_remote(mm: AddressSpace, address: int, length: int, *, force: bool = Fa
 def write_remote(mm: AddressSpace, address: int, data: bytes, *, force: bool = False) -> int:
     """Store bytes in any process's memory; returns how many, LinuxError(EFAULT) if not even the first."""
     done = 0
-    while done < len(data) and not (done and mm.context.stop.requested):
+    while done < len(data) and not (done and mm.stop.requested):
         offset = (address + done) & (PAGE_SIZE - 1)
         step = min(PAGE_SIZE - offset, len(data) - done)
         try:

@@ -97,7 +97,8 @@ def _advise(mm: AddressSpace, vma: Vma, start: int, end: int, advice: Advice) ->
             raise LinuxError(errno.EINVAL)
         end &= -vma.ops.page_size
         if start < end:
-            vma.ops.zap(mm, vma, start, end)
+            for piece in mm.pieces(start, end):
+                vma.ops.zap(mm, vma, *piece)
     elif advice == Advice.REMOVE:
         remove_contents(vma, start, end)
     elif advice in (Advice.COLD, Advice.PAGEOUT):  # nothing is ever reclaimed

@@ -109,6 +109,7 @@ class PageMemory(VmOperations):
             return
         words = parent.tables.words
         for vaddr, slot, number in parent.tables.pte_tables(vma.start, vma.end):
+            parent.stop.check()
             entries = words[slot : slot + number]
             present = entries != 0
             if present.any():

@@ -10,7 +10,7 @@ from enum import IntFlag
 
 import numpy as np
 
-from emu.linux.errors import LinuxError
+from emu.linux.errors import LinuxError, NoIntr
 from emu.linux.limits import Rlimit
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.flags import LOCK_FLAGS, VmFlags
@@ -46,6 +46,8 @@ def do_mlock(mm: AddressSpace, address: int, length: int, flags: VmFlags) -> Non
     for vma, low, high in mm.vmas.pieces_to_the_hole(start, end):
         try:
             _populate(mm, vma, low, high)
+        except NoIntr:
+            raise
         except LinuxError as error:  # __mlock_posix_error_return()
             raise LinuxError(errno.ENOMEM if error.errno == errno.EFAULT else errno.EAGAIN) from None
 
@@ -54,10 +56,12 @@ def locked_pages(spaces: Iterable[AddressSpace]) -> int:
     """The present pages of locked mappings: Mlocked in /proc/meminfo, which excludes huge pages."""
     frames: set[int] = set()
     for mm in spaces:
+        mm.stop.check()
         for vma in mm.vmas:
             if not vma.flags & VmFlags.LOCKED:
                 continue
             for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
+                mm.stop.check()
                 view = mm.tables.words[slot : slot + number]
                 pages = view[(view & np.uint64(P | SPECIAL)) == P]
                 frames.update(((pages & np.uint64(ADDRESS)) >> np.uint64(PAGE_SHIFT)).tolist())
@@ -88,6 +92,8 @@ def do_mlockall(mm: AddressSpace, flags: int) -> None:
     for vma in list(mm.vmas):
         try:
             _populate(mm, vma, vma.start, vma.end)
+        except NoIntr:
+            raise
         except LinuxError:
             continue
 
@@ -114,6 +120,7 @@ def _apply(mm: AddressSpace, start: int, end: int, lock: VmFlags) -> None:
 
 def _fix_up(mm: AddressSpace, vma: Vma, start: int, end: int, lock: VmFlags) -> None:
     """mlock_fixup(): a special VMA (a window) is skipped, and stays unlocked."""
+    mm.stop.check()
     if not vma.flags & VmFlags.DONTEXPAND:
         mm.set_flags(vma, start, end, vma.flags & ~LOCK_FLAGS | lock)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from emu.linux.errors import LinuxError
+from emu.linux.errors import LinuxError, NoIntr
 from emu.linux.limits import Rlimit
 from emu.linux.mman import MapFlags, Prot
 from emu.mm.address_space import MAX_MAP_COUNT, MMAP_MIN_ADDR, TASK_SIZE, AddressSpace, is_data, page_align
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 
 _IN_PLACE = MapFlags.FIXED | MapFlags.FIXED_NOREPLACE
+#: More mappings than these are unmapped one by one, and the run may end between two.
+_MANY_VMAS = 512
 #: Memory with one of these flags is not promised to the process.
 _UNPROMISED = VmFlags.SHARED | VmFlags.NORESERVE
 
@@ -42,7 +45,7 @@ def do_mmap(
     _check_expansion(mm, address, length, prot, vm_flags, fixed=bool(flags & MapFlags.FIXED))
     in_place = bool(flags & _IN_PLACE)
     if in_place:
-        check_unmap(mm, address, address + length)
+        _make_way(mm, address, address + length)
     if is_accountable(prot, vm_flags):
         mm.context.commit.charge(length >> PAGE_SHIFT, mm)
         vm_flags |= VmFlags.ACCOUNT
@@ -60,6 +63,16 @@ def do_mmap(
         populate(mm, vma)
     merge_neighbours(mm.vmas, vma)
     return address
+
+
+def _make_way(mm: AddressSpace, start: int, end: int) -> None:
+    """Every refusal to replace what is mapped in [start, end).  Much of it is unmapped at once: later it could not be
+    started again if the run ends.
+    """
+    check_unmap(mm, start, end, mm.stop.check)
+    mm.empty(start, end)
+    if len(mm.vmas.overlapping(start, end)) > _MANY_VMAS:
+        unmap_range(mm, start, end, mm.stop.check)
 
 
 def _back(mm: AddressSpace, vma: Vma) -> None:
@@ -219,19 +232,24 @@ def do_munmap(mm: AddressSpace, address: int, length: int) -> None:
     """munmap(2)."""
     if address & (PAGE_SIZE - 1) or length == 0 or address > mm.task_size or length > mm.task_size - address:
         raise LinuxError(errno.EINVAL)
-    unmap_range(mm, address, address + page_align(length))
+    unmap_range(mm, address, address + page_align(length), mm.stop.check)
 
 
-def unmap_range(mm: AddressSpace, start: int, end: int) -> None:
-    """Unmap [start, end); all or nothing."""
-    check_unmap(mm, start, end)
+def unmap_range(mm: AddressSpace, start: int, end: int, look: Callable[[], None] = lambda: None) -> None:
+    """Unmap [start, end); all or nothing.  NoIntr if the run is to end: of huge mappings pages are gone then, and with
+    ``look`` of many mappings some.
+    """
+    check_unmap(mm, start, end, look)
+    mm.empty(start, end)
     for vma in mm.vmas.overlapping(start, end):
+        look()
         mm.remove(mm.carve(vma, start, end))
 
 
-def check_unmap(mm: AddressSpace, start: int, end: int) -> None:
+def check_unmap(mm: AddressSpace, start: int, end: int, look: Callable[[], None] = lambda: None) -> None:
     """Every refusal, before the first change: LinuxError(EPERM) for a sealed VMA, and the errors of its operations."""
     for vma in mm.vmas.overlapping(start, end):
+        look()
         if vma.flags & VmFlags.SEALED:
             raise LinuxError(errno.EPERM)
         mm.may_split(vma, start, end)
@@ -250,6 +268,8 @@ def do_brk(mm: AddressSpace, address: int) -> int:
             if mm.vmas.overlapping(old, new) or new > mm.task_size:
                 return mm.brk_end
             _grow(mm, old, new)
+    except NoIntr:
+        raise
     except LinuxError:
         return mm.brk_end
     mm.brk_end = address

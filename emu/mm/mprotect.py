@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from emu.linux.errors import LinuxError
+from emu.linux.errors import LinuxError, NoIntr
 from emu.linux.limits import Rlimit
 from emu.linux.mman import Prot
 from emu.mm.address_space import AddressSpace, is_data, page_align
@@ -28,19 +28,40 @@ def do_mprotect(mm: AddressSpace, address: int, length: int, prot: Prot) -> None
     for vma in vmas:
         if vma.start > reached:
             break
+        mm.stop.check()
         start, reached = max(vma.start, address), min(vma.end, end)
         _check_mprotect(mm, vma, start, reached, prot)
         if vma.ops.protect(mm, vma, start, reached, prot):
             continue
         if vma.prot != prot:  # otherwise nothing changes and nothing is split
-            mm.may_split(vma, address, end)
-            promised = _charge(mm, vma, start, reached, prot)
-            part = mm.carve(vma, address, end)
+            mm.may_split(vma, start, reached)
+            _change_vma(mm, vma, start, reached, prot)
+    if reached < end:
+        raise LinuxError(errno.ENOMEM)
+
+
+def _change_vma(mm: AddressSpace, vma: Vma, start: int, end: int, prot: Prot) -> None:
+    """Give [start, end) of a VMA other rights (mprotect_fixup), in pieces if that is much.  NoIntr if the run is to
+    end: the pieces that were reached have their rights, the others have kept theirs.
+    """
+    commit = mm.context.commit
+    before = commit.pages
+    promised = _charge(mm, vma, start, end, prot)
+    change, reached = commit.pages - before, start
+    try:
+        for low, high in mm.pieces(start, end):
+            at = mm.vmas.find(low)
+            assert at is not None
+            part = mm.carve(at, low, high)
             part.flags = part.flags & ~VmFlags.ACCOUNT | promised
             _protect(mm, part, prot)
             merge_neighbours(mm.vmas, part)
-    if reached < end:
-        raise LinuxError(errno.ENOMEM)
+            reached = high
+    except NoIntr:
+        if change:
+            rest = (end - reached) >> PAGE_SHIFT
+            commit.pages += -rest if change > 0 else rest
+        raise
 
 
 def _check_mprotect(mm: AddressSpace, vma: Vma, start: int, end: int, prot: Prot) -> None:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Generator
+from typing import Any
 
 from emu.linux.errors import LinuxError
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.flags import LOCK_FLAGS, VmFlags
 from emu.mm.gup import populate
-from emu.mm.mmap import check_may_lock, check_unmap, do_munmap, may_expand, unmapped_area, wants_populating
+from emu.mm.mmap import check_may_lock, check_unmap, do_munmap, may_expand, unmap_range, unmapped_area, wants_populating
 from emu.mm.vma import Vma, merge_neighbours
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 MREMAP_MAYMOVE, MREMAP_FIXED, MREMAP_DONTUNMAP = 1, 2, 4
 
 
-def do_mremap(mm: AddressSpace, old: int, old_length: int, new_length: int, flags: int, new: int) -> int:
-    """mremap(2); returns the address of the mapping."""
+def do_mremap(
+    mm: AddressSpace, old: int, old_length: int, new_length: int, flags: int, new: int
+) -> int | Generator[Any, None, int]:
+    """mremap(2); returns the address of the mapping, or moves much in pieces and waits where the run ends."""
     old_length, new_length = _check_arguments(mm, old, old_length, new_length, flags, new)
     vma = mm.vmas.find(old)
     if vma is None:
@@ -40,7 +44,7 @@ def do_mremap(mm: AddressSpace, old: int, old_length: int, new_length: int, flag
                 raise LinuxError(errno.EFAULT)
         else:
             new = unmapped_area(mm, new_length, new & -PAGE_SIZE)
-        return _move(mm, old, old_length, new, new_length, keep=bool(flags & MREMAP_DONTUNMAP))
+        return _move_all(mm, old, old_length, new, new_length, keep=bool(flags & MREMAP_DONTUNMAP))
     if new_length == old_length:
         return old
     if _grow_in_place(mm, vma, old, old_length, new_length):
@@ -48,7 +52,7 @@ def do_mremap(mm: AddressSpace, old: int, old_length: int, new_length: int, flag
     if not flags & MREMAP_MAYMOVE:
         raise LinuxError(errno.ENOMEM)
     vma.ops.mremap(vma, 0)
-    return _move(mm, old, old_length, unmapped_area(mm, new_length), new_length)
+    return _move_all(mm, old, old_length, unmapped_area(mm, new_length), new_length)
 
 
 def _check_arguments(
@@ -103,6 +107,41 @@ def _grow_in_place(mm: AddressSpace, vma: Vma, old: int, old_length: int, new_le
     return True
 
 
+def _move_all(
+    mm: AddressSpace, old: int, old_length: int, new: int, new_length: int, *, keep: bool = False
+) -> int | Generator[Any, None, int]:
+    """Move a mapping, in pieces if it has many tables."""
+    if new_length < old_length:
+        mm.empty(old + new_length, old + old_length)
+    pieces = list(mm.pieces(old, old + min(old_length, new_length)))
+    if len(pieces) == 1:
+        return _move(mm, old, old_length, new, new_length, keep=keep)
+    return _move_in_pieces(mm, old, old_length, new, new_length, pieces, keep)
+
+
+def _move_in_pieces(
+    mm: AddressSpace, old: int, old_length: int, new: int, new_length: int, pieces: list[tuple[int, int]], keep: bool
+) -> Generator[Any, None, int]:
+    """Move pieces, each as a mapping of its own.  Where the run ends, the rest waits for the next one; if other threads
+    change the mapping meanwhile, LinuxError(EFAULT).
+    """
+    ends = old + old_length, new + new_length
+    for low, high in pieces:
+        while mm.stop.look():
+            try:
+                yield None, 0
+            except LinuxError:  # a signal: it waits too
+                continue
+        last = high == pieces[-1][1]
+        target, length = low - old + new, (ends[0] if last else high) - low
+        new_end = ends[1] if last else target + length
+        vma = mm.vmas.find(low)
+        if vma is None or vma.end < high or mm.vmas.overlapping(target, new_end):
+            raise LinuxError(errno.EFAULT)
+        _move(mm, low, length, target, new_end - target, keep=keep)
+    return new
+
+
 def _move(mm: AddressSpace, old: int, old_length: int, new: int, new_length: int, *, keep: bool = False) -> int:
     """Move [old, old + old_length) to ``new``; ``keep`` leaves the VMA there, without pages (MREMAP_DONTUNMAP).
 
@@ -114,7 +153,7 @@ def _move(mm: AddressSpace, old: int, old_length: int, new: int, new_length: int
     promised = new_length - (0 if keep or not old_length else old_length) if vma.flags & VmFlags.ACCOUNT else 0
     mm.reserve_vmas()
     if new_length < old_length:  # first, since it frees empty tables
-        do_munmap(mm, old + new_length, old_length - new_length)
+        unmap_range(mm, old + new_length, old + old_length)
     try:
         vma.ops.make_tables(mm, vma, old, kept, new)
         if promised > 0:

@@ -50,6 +50,7 @@ class OrdinaryMemory(PageMemory):
         address = start
         while address < end:
             stop = min((address & -_PTE_TABLE_SPAN) + _PTE_TABLE_SPAN, end)
+            mm.stop.check()
             faults = _fill_table(mm, vma, address, stop, access)
             if faults is not None:
                 mm.count_kernel_fault(FaultResult.MINOR, faults)
@@ -69,7 +70,7 @@ class OrdinaryMemory(PageMemory):
         if vma.page_cache is None:
             return 0
         index = vma.index_of(address)
-        return (vma.page_cache.find(index) or 0) if vma.page_cache.check_index(index) else None
+        return vma.page_cache.peek(index) if vma.page_cache.check_index(index) else None
 
 
 ORDINARY = OrdinaryMemory()

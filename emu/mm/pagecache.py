@@ -129,10 +129,25 @@ class PageCache:
                 if self._charge is not None:
                     self._charge(-1)
                 raise
-            if node is None:
-                node = self._make_node(index >> _NODE_SHIFT)
-            node[index & _NODE - 1] = frame
-            self.nr_pages += 1
+            self._put_in(index, frame)
+        return frame
+
+    def peek(self, index: int) -> int | None:
+        """The frame that a read would find; 0: a page of zeros; None: only a fault could tell."""
+        return self.find(index) or 0
+
+    def _put_in(self, index: int, frame: int) -> None:
+        """Enter a page that does not exist."""
+        self._make_node(index >> _NODE_SHIFT)[index & _NODE - 1] = frame
+        self.nr_pages += 1
+
+    def _take_out(self, index: int) -> int:
+        """Forget a page that exists, and return its frame, whose reference is the caller's."""
+        node = self._nodes[index >> _NODE_SHIFT]
+        frame, node[index & _NODE - 1] = node[index & _NODE - 1], 0
+        if not any(node):
+            self._forget_node(index >> _NODE_SHIFT)
+        self.nr_pages -= 1
         return frame
 
     def _make_node(self, number: int) -> array[int]:
@@ -164,7 +179,7 @@ class PageCache:
                 self._charge(missing)
             try:
                 self._frames.kmem.reserve(((number >> _NODE_SHIFT) + 2) * XA_NODE)
-                if missing > self._frames.free:
+                if not self._frames.has_room(missing):
                     raise LinuxError(errno.ENOMEM, "no frame is left")
             except LinuxError:
                 if self._charge is not None:
@@ -211,10 +226,10 @@ class PageCache:
 
     def truncate(self, size: int) -> None:
         """Set the size; whole pages past the end are dropped everywhere, the tail of the last one is zeroed."""
+        if size < self.size:  # first, since it starts again if the run ends meanwhile
+            self.punch(-(-size // PAGE_SIZE), -(-self.size // PAGE_SIZE), even_cows=True)
         old, self.size = self.size, size
         if size < old:
-            keep = -(-size // PAGE_SIZE)
-            self.punch(keep, -(-old // PAGE_SIZE), even_cows=True)
             tail = size & (PAGE_SIZE - 1)
             frame = self.find(size >> PAGE_SHIFT) if tail else None
             if frame is not None:
@@ -270,7 +285,8 @@ class PageCache:
             low = max(vma.start, vma.start + (first - vma.pgoff) * PAGE_SIZE)
             high = min(vma.end, vma.start + (last - vma.pgoff) * PAGE_SIZE)
             if low < high:
-                vma.ops.zap(mm, vma, low, high, even_cows=even_cows)
+                for piece in mm.pieces(low, high):
+                    vma.ops.zap(mm, vma, *piece, even_cows=even_cows)
 
     def release(self) -> None:
         """The object is gone: drop every page.  No VMA may map it any more."""

@@ -278,6 +278,7 @@ class SharedTableOperations(VmOperations):
 
     def fault_in(self, mm: AddressSpace, vma: Vma, start: int, end: int, access: Access) -> None:
         for page in range(start, end, PAGE_SIZE):
+            mm.stop.check()
             self.gup(mm, vma, page, access)
 
     def zap(self, mm: AddressSpace, vma: Vma, start: int, end: int, *, even_cows: bool = True) -> None:

@@ -130,9 +130,10 @@ class VmOperations(ABC):
 
     def populate(self, mm: AddressSpace, vma: Vma, start: int, end: int, access: Access) -> FaultResult | None:
         """Fault in every page of [start, end) for MAP_POPULATE or a lock; returns the result of the fault that failed,
-        or None.  The faults count as taken by the kernel for the current process.
+        or None.  The faults count as taken by the kernel for the current process.  NoIntr if the run is to end.
         """
         for page in range(start, end, self.page_size):
+            mm.stop.check()
             result = mm.handle_fault(page, access)
             if not result.resolved:
                 return result

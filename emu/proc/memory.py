@@ -66,13 +66,17 @@ def _maps_line(kernel: Kernel, task: Task, vma: Vma) -> str:
 
 def maps(kernel: Kernel, task: Task) -> bytes:
     """/proc/PID/maps."""
-    return "".join(f"{_maps_line(kernel, task, vma)}\n" for vma in task.mm.vmas).encode("utf-8", "surrogateescape")
+    lines = []
+    for vma in task.mm.vmas:
+        kernel.stop.check()
+        lines.append(f"{_maps_line(kernel, task, vma)}\n")
+    return "".join(lines).encode("utf-8", "surrogateescape")
 
 
 def _present(mm: AddressSpace, vma: Vma) -> Iterator[int]:
     """Every set PTE of a VMA, as the CPU would find it."""
     for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
-        mm.context.stop.check()
+        mm.stop.check()
         view = mm.tables.words[slot : slot + number]
         yield from view[view != 0].tolist()
 
@@ -140,6 +144,7 @@ def smaps(kernel: Kernel, task: Task) -> bytes:
     """/proc/PID/smaps: kilobytes by VMA, counted from the tables."""
     lines = []
     for vma in task.mm.vmas:
+        kernel.stop.check()
         lines.append(_maps_line(kernel, task, vma))
         page = vma.ops.page_size >> 10
         lines += [f"Size:{vma.length >> 10:>19} kB", f"KernelPageSize:{page:>9} kB", f"MMUPageSize:{page:>12} kB"]
@@ -292,10 +297,12 @@ def clear_refs(mm: AddressSpace, data: bytes) -> None:
     if kind in (_SOFT_DIRTY, _HIWATER):
         return
     for vma in mm.vmas:
+        mm.stop.check()
         if kind != _ALL and (vma.file is None) != (kind == _ANON):
             continue
-        flush = mm.obligation(vma.start, vma.end)
-        for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
-            view = mm.tables.words[slot : slot + number]
-            view[view != 0] &= np.uint64(~A & (1 << 64) - 1)
-        flush.flush()
+        for start, end in mm.pieces(vma.start, vma.end):
+            flush = mm.obligation(start, end)
+            for _, slot, number in mm.tables.pte_tables(start, end):
+                view = mm.tables.words[slot : slot + number]
+                view[view != 0] &= np.uint64(~A & (1 << 64) - 1)
+            flush.flush()

@@ -29,7 +29,7 @@ def init(kernel: Kernel) -> None:
         "kernel/osrelease": RELEASE,
         "kernel/ostype": "Linux",
         "kernel/version": VERSION,
-        "kernel/hostname": "unimmu",
+        "kernel/hostname": kernel.hostname,
         "kernel/pid_max": "4194304",
         "kernel/ngroups_max": "65536",
         "kernel/cap_last_cap": "40",

@@ -11,6 +11,20 @@ if TYPE_CHECKING:
 
 def all_tables() -> Iterator[tuple[Syscall, ...]]:
     """The tables of every subject."""
+    yield from early_tables()
+    yield from late_tables()
+
+
+def late_tables() -> Iterator[tuple[Syscall, ...]]:
+    """The tables of subjects that few programs ask for: a machine imports them for the first that does."""
+    from emu.syscalls import remote, sysv
+
+    for subject in (remote, sysv):
+        yield subject.TABLE
+
+
+def early_tables() -> Iterator[tuple[Syscall, ...]]:
+    """The tables of subjects that every machine has from the start."""
     from emu.syscalls import (
         attributes,
         directories,
@@ -25,7 +39,6 @@ def all_tables() -> Iterator[tuple[Syscall, ...]]:
         openclose,
         poll,
         process,
-        remote,
         residence,
         signals,
         system,
@@ -33,7 +46,7 @@ def all_tables() -> Iterator[tuple[Syscall, ...]]:
     )
 
     for subject in (
-        openclose, files, fcntl, fdctl, naming, attributes, directories, poll, memory, residence, remote, futex, limits,
+        openclose, files, fcntl, fdctl, naming, attributes, directories, poll, memory, residence, futex, limits,
         process, identity, signals, system, times,
     ):  # fmt: skip
         yield subject.TABLE

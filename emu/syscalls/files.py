@@ -10,7 +10,7 @@ from emu.fs.file import BrokenPipe, File, WouldBlock
 from emu.fs.operations import remove_privileges
 from emu.fs.pipe import Pipe, PipeFile
 from emu.linux.argument import BUFFER, FD, FILLED, HEX32, OFFSET, SIZE, Named, Pointer, Unused
-from emu.linux.errors import LinuxError
+from emu.linux.errors import LinuxError, NoIntr
 from emu.linux.fileflags import CHUNK, MAX_RW_COUNT, PAGE_SIZE, OpenFlags, Whence
 from emu.linux.layout import FILLED_IOVEC, IOVEC
 from emu.linux.syscall import BYTES, Restart, Result, Returned, Syscall
@@ -192,8 +192,11 @@ def _copy_out(kernel: Kernel, task: Task, source: File, target: File, pos: int, 
         raise LinuxError(errno.EINVAL)
     done = 0
     while done < count:
-        if kernel.stop.look():
-            break
+        if done:
+            try:
+                kernel.stop.piece()
+            except NoIntr:
+                break
         data = source.pread(min(count - done, CHUNK), pos + done)
         written, _ = write_piece(kernel, task, target, data, None, done) if data else (0, None)
         done += written
@@ -228,7 +231,7 @@ def sys_copy_file_range(
         raise LinuxError(errno.EINVAL)
     if count:
         remove_privileges(target.inode, task.credentials)
-    done = _copy_range(source, target, start, to, count)
+    done = _copy_range(kernel, source, target, start, to, count)
     for file, address, pos in ((source, in_offset, start + done), (target, out_offset, to + done)):
         if address:
             OFFSET.write(task.mm, address, pos)
@@ -244,11 +247,13 @@ def _offset_at(task: Task, address: int) -> int:
     return offset
 
 
-def _copy_range(source: File, target: File, start: int, to: int, count: int) -> int:
+def _copy_range(kernel: Kernel, source: File, target: File, start: int, to: int, count: int) -> int:
     done = 0
     while done < count:
         data = source.pread(min(count - done, CHUNK), start + done)
         try:
+            if done:
+                kernel.stop.piece()
             written = target.pwrite(data, to + done) if data else 0
         except LinuxError:
             if done:

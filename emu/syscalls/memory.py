@@ -9,7 +9,7 @@ from emu.fs.hugetlbfs import HugetlbFile
 from emu.linux.argument import ADDRESS, FD, HEX, INT, SIZE, U64, Bits, Named, Sometimes
 from emu.linux.errors import LinuxError
 from emu.linux.mman import MapFlags, Prot
-from emu.linux.syscall import AT_ADDRESS, NUMBER, Syscall
+from emu.linux.syscall import AT_ADDRESS, NUMBER, Restart, Result, Syscall
 from emu.mm.address_space import page_align
 from emu.mm.flags import VmFlags
 from emu.mm.hugetlb import hpage_align, is_huge_size
@@ -94,7 +94,7 @@ def sys_mprotect(kernel: Kernel, task: Task, addr: int, length: int, prot: int) 
     return 0
 
 
-def sys_mremap(kernel: Kernel, task: Task, old: int, old_length: int, new_length: int, flags: int, new: int) -> int:
+def sys_mremap(kernel: Kernel, task: Task, old: int, old_length: int, new_length: int, flags: int, new: int) -> Result:
     """mremap(2)."""
     return do_mremap(task.mm, old, old_length, new_length, flags, new)
 
@@ -144,6 +144,7 @@ def sys_mseal(kernel: Kernel, task: Task, start: int, length: int, flags: int) -
     for _ in task.mm.vmas.pieces_to_the_hole(start, end):
         pass  # the whole range must be mapped before anything changes
     for vma, low, high in task.mm.vmas.pieces_to_the_hole(start, end):
+        kernel.stop.check()
         task.mm.set_flags(vma, low, high, vma.flags | VmFlags.SEALED)
     return 0
 
@@ -157,7 +158,14 @@ TABLE = (
     Syscall(10, "mprotect", sys_mprotect, (ADDRESS, SIZE, _PROT)),
     Syscall(11, "munmap", sys_munmap, (ADDRESS, SIZE)),
     Syscall(12, "brk", sys_brk, (ADDRESS,), AT_ADDRESS),
-    Syscall(25, "mremap", sys_mremap, (ADDRESS, SIZE, SIZE, _MREMAP_FLAGS, _NEW_ADDRESS), AT_ADDRESS),
+    Syscall(
+        25,
+        "mremap",
+        sys_mremap,
+        (ADDRESS, SIZE, SIZE, _MREMAP_FLAGS, _NEW_ADDRESS),
+        AT_ADDRESS,
+        Restart.UNINTERRUPTIBLE,
+    ),
     Syscall(216, "remap_file_pages", sys_remap_file_pages, (ADDRESS, SIZE, _PROT, SIZE, HEX)),
     Syscall(329, "pkey_mprotect", sys_pkey_mprotect, (ADDRESS, SIZE, _PROT, INT)),
     Syscall(330, "pkey_alloc", sys_pkey_alloc, (HEX, HEX), NUMBER),

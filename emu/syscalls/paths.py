@@ -75,7 +75,7 @@ class UserBuffer:
     @property
     def stop(self) -> Stop:
         """Looked at before each piece."""
-        return self._mm.context.stop
+        return self._mm.stop
 
     @classmethod
     def from_iovec(cls, mm: AddressSpace, address: int, number: int) -> UserBuffer:

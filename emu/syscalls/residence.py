@@ -71,6 +71,7 @@ def sys_mincore(kernel: Kernel, task: Task, addr: int, length: int, vector: int)
         raise LinuxError(errno.ENOMEM)
     first, end = addr, addr + page_align(length)
     while first < end:  # one VMA at a time: the pages before a hole are reported
+        kernel.stop.check()
         vma = task.mm.vmas.find(first)
         if vma is None:
             raise LinuxError(errno.ENOMEM)

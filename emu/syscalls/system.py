@@ -22,7 +22,7 @@ _GRND_KNOWN = 7
 
 def sys_uname(kernel: Kernel, task: Task) -> tuple[bytes, ...]:
     """uname(2)."""
-    return tuple(text.encode() for text in ("Linux", "unimmu", RELEASE, VERSION, "x86_64", "(none)"))
+    return tuple(text.encode() for text in ("Linux", kernel.hostname, RELEASE, VERSION, "x86_64", "(none)"))
 
 
 def sys_sysinfo(kernel: Kernel, task: Task) -> tuple[int, ...]:

@@ -34,7 +34,8 @@ def read_into(file: File, buffer: UserBuffer, pos: int | None) -> int:
     while True:
         want = left if left < CHUNK else CHUNK
         try:
-            buffer.stop.check()
+            if total:
+                buffer.stop.piece()
             data = file.read(want) if pos is None else file.pread(want, pos + total)
         except (WouldBlock, LinuxError):
             if total:
@@ -99,7 +100,8 @@ def write_from(
     while done < buffer.count:
         want = min(buffer.count - done, CHUNK)
         try:
-            kernel.stop.check()
+            if done:
+                kernel.stop.piece()
             if not file.seekable:
                 first = file.prepare_write(want)
             data = buffer.take(want, first)

@@ -117,6 +117,7 @@ class _Strings(Target):
         strings: list[bytes] = []
         total = 0
         while address:
+            memory.stop.check()
             at = ADDRESS.read(memory, address + 8 * len(strings))
             if not at:
                 break

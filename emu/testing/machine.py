@@ -361,7 +361,10 @@ class GuestMachine(Machine):
 
     def _left(self) -> list[str]:
         """Frames that nobody can use any more."""
-        used, files = self.kernel.frames.used, 0
+        frames, files = self.kernel.frames, self.kernel.ipc.shm.frames
+        if frames.reclaim is not None:  # pages of the host's files
+            frames.reclaim(frames.total)
+        used = frames.used
         for mount in self.kernel.vfs.mount_table:
             if isinstance(mount.sb, TmpfsSuperBlock):
                 files += mount.sb.used_blocks

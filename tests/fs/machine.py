@@ -13,6 +13,7 @@ from typing import Any
 from emu import boot
 from emu.fs.dentry import Path
 from emu.fs.fdtable import FdTable
+from emu.fs.hostroot import HostFiles
 from emu.fs.resources import Resources
 from emu.fs.vfs import Vfs
 from emu.linux.caller import Credentials, FsContext
@@ -37,7 +38,7 @@ class FlatMemory:
 
     BASE = 0x10000
     task_size = (1 << 47) - PAGE
-    context = SimpleNamespace(stop=Stop())
+    stop = Stop()
 
     def __init__(self, size: int = 1 << 20) -> None:
         self.bytes = bytearray(size)
@@ -148,7 +149,7 @@ class FakeClock:
 class Machine:
     """What the file system needs of a kernel, and a way to make system calls by name."""
 
-    def __init__(self, memory: int = 16 << 20) -> None:
+    def __init__(self, memory: int = 16 << 20, root: str | None = None) -> None:
         self.frames = FrameAllocator(PhysicalMemory(memory), lambda frame: None, lambda frames: None)
         self.huge_pages = HugePagePool(self.frames)
         #: What a mapping of /dev/zero asks of an address space.
@@ -161,8 +162,12 @@ class Machine:
         self.logged: list[str] = []
         resources = Resources(self.frames, self.huge_pages, self.clock, self.random)  # type: ignore[arg-type]
         self.vfs = Vfs(resources, lambda: [place for task in self.tasks.values() for place in task.places])
-        self.cpus = 2
-        for init in (boot.file_systems, boot.tree, proc_system.init):
+        self.cpus, self.hostname = 2, "unimmu"
+        boot.file_systems(self)  # type: ignore[arg-type]
+        if root is not None:
+            self.host_files = HostFiles(self.vfs, self.log_once)
+            self.host_files.mount_root(root)
+        for init in (boot.tree if root is None else boot.tree_over_root, proc_system.init):
             init(self)  # type: ignore[arg-type]
         self.task = self.new_task()
 

@@ -46,7 +46,7 @@ def test_random_calls(machine: MakeMachine, name: str, seed: int) -> None:
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("name", THREADED)
 def test_random_calls_of_threads(machine: MakeMachine, name: str, seed: int) -> None:
-    booted = machine(**{"turn": 200, **THREADED[name]})
+    booted = machine(**{"turn": 200, "max_guest_s": 1e20, **THREADED[name]})  # timeouts are of any length
     play(booted, ThreadPlayer(booted, seed))
     booted.kill_all()
     kernel = booted.kernel

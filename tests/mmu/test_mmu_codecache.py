@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from mmu import objectcode
-from mmu.codecache import MAX_BYTES, CacheUnusable, CodeCache, ObjectCode, cache_directory
+from mmu.codecache import MAX_BYTES, CacheUnusable, CodeCache, Image, cache_directory
 from mmu.objectcode import Library
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,9 +67,9 @@ def cache(compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     monkeypatch.setattr(objectcode, "_say_once", objectcode._say_once.__wrapped__)
     (original,) = (compiled / "cache").iterdir()
 
-    def compile_it(_module: object, _wanted: str, how: str) -> ObjectCode:
+    def compile_it(_module: object, _wanted: str, how: str) -> Image:
         objectcode._say(f"compiling {how}")
-        made = ObjectCode.unpack(original.name, original.read_bytes())
+        made = Image.unpack(original.name, original.read_bytes())
         assert made is not None
         return made
 
@@ -159,10 +159,13 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "an index of nothing": lambda file: index_of(file, b"{}"),
     "an index that is deep": lambda file: index_of(file, b"[" * 100_000),
     "a number of too many digits": lambda file: index_of(file, b"1" * 10_000),
-    "symbols that are a number": with_values(symbols=1),
-    "symbols that are numbers": with_values(symbols={"add_one": 1}),
-    "symbols that are null": with_values(symbols={"add_one": None}),
-    "symbols of others": with_values(symbols={"another": "x"}),
+    "offsets that are a number": with_values(offsets=1),
+    "an offset that is a text": with_values(offsets={"add_one": "1"}),
+    "an offset that is null": with_values(offsets={"add_one": None}),
+    "an offset that is true": with_values(offsets={"add_one": True}),
+    "an offset before the code": with_values(offsets={"add_one": -1}),
+    "an offset behind the code": with_values(offsets={"add_one": 1 << 20}),
+    "offsets of others": with_values(offsets={"another": 0}),
     "the file of another key": with_values(name="tiny_kept-00000000000000000000000000000000.code"),
     "a name that is a list": with_values(name=[]),
     "a link": a_link,
@@ -314,10 +317,10 @@ def test_what_was_looked_at_is_what_is_read(cache: Path) -> None:
     with CodeCache(cache) as opened:
         cache.rename(cache.with_name("away"))
         cache.mkdir(0o777)
-        (cache / name).write_bytes(ObjectCode({"add_one": "x"}, b"evil").pack(name))
+        (cache / name).write_bytes(Image({"add_one": 0}, b"evil").pack(name))
         found = opened.read(name)
         opened.write("more", b"data")
-    assert found is not None and found.code.startswith(b"\x7fELF")
+    assert found is not None and found.code != b"evil"
     assert (cache.with_name("away") / "more").read_bytes() == b"data"
 
 
@@ -409,7 +412,7 @@ def test_starts_at_once_with_an_empty_cache(compiled: Path, tmp_path: Path, at_o
         assert (out, process.returncode) == ("41\n", 0), err
         assert err in ("", COMPILING.format(cache))
     file = kept_file(cache)
-    assert ObjectCode.unpack(file.name, file.read_bytes()) is not None
+    assert Image.unpack(file.name, file.read_bytes()) is not None
 
 
 def test_the_compiler_takes_nothing_out_of_the_current_directory(compiled: Path, tmp_path: Path) -> None:

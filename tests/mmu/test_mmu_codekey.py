@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NoReturn
 
 import pytest
 
-from mmu.codekey import facts, key
+from mmu.codekey import facts, host_cpu, key
 
 SOURCES = {
     "kt_hooks": '''
@@ -165,10 +167,8 @@ def test_a_field_may_have_any_name(key_of: KeyOf) -> None:
     ("owner", "name", "value"),
     [
         ("unicorn", "__version__", "2.1.5"),
-        ("llvmlite", "__version__", "0.1"),
         ("sys", "version", "3.99.0 (main)"),
-        ("llvmlite.binding", "get_host_cpu_name", lambda: "another"),
-        ("llvmlite.binding", "get_host_cpu_features", lambda: SimpleNamespace(flatten=lambda: "+another")),
+        ("mmu.codekey", "host_cpu", lambda: "another"),
     ],
 )
 def test_what_made_the_code_and_runs_it_is_in_the_key(
@@ -179,13 +179,28 @@ def test_what_made_the_code_and_runs_it_is_in_the_key(
     assert key_of() != before
 
 
-def test_so_is_the_version_of_numba(key_of: KeyOf, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("package", ["numba", "llvmlite"])
+def test_so_are_the_versions_of_the_compiler(
+    key_of: KeyOf, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, package: str
+) -> None:
     before = key_of()
     (tmp_path / "_version.py").write_text("another")
     find_spec = importlib.util.find_spec
     another = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: another if name == "numba" else find_spec(name))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: another if name == package else find_spec(name))
     assert key_of() != before
+
+
+def test_the_cpu_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel tells its features; without /proc the compiler does, in other words."""
+    if os.path.exists("/proc/cpuinfo"):
+        assert {"lm", "sse2", "fxsr"} <= {*host_cpu().split()}
+
+    def no_proc(*_arguments: object, **_keywords: object) -> NoReturn:
+        raise FileNotFoundError
+
+    monkeypatch.setattr("builtins.open", no_proc)
+    assert "+sse2" in host_cpu()
 
 
 def test_our_own_hooks() -> None:

@@ -1,0 +1,16 @@
+"""Bind: a directory of the host at a place in the machine."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Bind(NamedTuple):
+    """A directory of the host, and where guests see it; what they see they cannot change.
+
+    >>> Bind("/usr/share", "/mnt").guest
+    '/mnt'
+    """
+
+    host: str
+    guest: str

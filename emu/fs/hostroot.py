@@ -1,0 +1,48 @@
+"""Directories of the host as parts of a machine's tree: its root (``--root``) and others (``--bind``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from emu.fs.hostfs import Hostfs, HostSuperBlock
+from emu.fs.hosttree import HostTree
+from emu.fs.overlay import Overlay
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import MountFlags
+from emu.mm.filepages import Reclaim
+
+if TYPE_CHECKING:
+    from emu.fs.bind import Bind
+    from emu.fs.vfs import Vfs
+
+
+class HostFiles:
+    """Mounts directories of the host; ``log`` is told what happens to them that should not."""
+
+    def __init__(self, vfs: Vfs, log: Callable[[str], None]) -> None:
+        self._vfs = vfs
+        self._log = log
+        self._reclaim = Reclaim()
+        frames = vfs.resources.frames
+        frames.reclaim, frames.reclaim_mapped = self._reclaim.unmapped, self._reclaim.mapped
+
+    def mount_root(self, directory: str) -> None:
+        """Mount a directory on ``/``, where changes stay in the machine.  ValueError: it cannot be."""
+        self._vfs.mount(self._overlay(directory), "/", source="overlay")
+
+    def bind(self, bind: Bind) -> None:
+        """Mount a directory where it is wanted; it cannot be changed.  ValueError: it cannot be mounted."""
+        kind = self._overlay(bind.host)
+        try:
+            self._vfs.mkdir(bind.guest)
+            self._vfs.mount(kind, bind.guest, source="overlay", flags=MountFlags.RDONLY)
+        except LinuxError as error:
+            raise ValueError(f"cannot mount {bind.host} on {bind.guest}: {error}") from None
+
+    def _overlay(self, directory: str) -> Overlay:
+        try:
+            lower = HostSuperBlock(self._vfs.resources, Hostfs(), HostTree(directory), self._log)
+        except OSError as error:
+            raise ValueError(f"{directory}: {error.strerror}") from None
+        return Overlay(lower, self._reclaim)

@@ -1,0 +1,1 @@
+"""Inter-process communication (ipc/): shared memory, semaphores and message queues of System V."""

@@ -1,0 +1,341 @@
+"""Pages of files that lie outside of the machine: read when they are needed, and dropped when memory is (mm/filemap.c,
+mm/vmscan.c).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Protocol
+from weakref import ref
+
+import numpy as np
+import numpy.typing as npt
+
+from emu.linux.errors import LinuxError
+from emu.mm.flags import VmFlags
+from emu.mm.frames import FrameAllocator, FrameKind, Frames
+from emu.mm.kmem import XA_NODE
+from emu.mm.pagecache import Charge, PageCache
+from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+
+#: Pages that are read together around one that is needed: as many as a fault maps (fault-around).
+READ_AROUND = 16
+#: The most pages that are read at a time.
+_MOST = 256
+#: Frames that reading leaves free as long as others can be dropped, at most; and how many are dropped at a time.
+_KEPT_FREE = 1024
+_BATCH = 128
+
+
+class PageSource(Protocol):
+    """Where the pages come from."""
+
+    def read_pages(self, position: int, buffers: Sequence[memoryview]) -> None:
+        """Fill the buffers, which follow each other, with the file's bytes from a position on.  LinuxError (EIO,
+        ESTALE) unless every byte is there.
+        """
+
+
+class Reclaim:
+    """The files whose clean pages can be dropped, the one least recently read first (the LRU list)."""
+
+    def __init__(self) -> None:
+        #: Each with its inode, which must stay as long as it has pages.
+        self._files: dict[FilePages, object] = {}
+
+    def read(self, file: FilePages, inode: object) -> None:
+        """Pages of this file have been read."""
+        self._files.pop(file, None)
+        self._files[file] = inode
+
+    def forget(self, file: FilePages) -> None:
+        """It has no clean page any more."""
+        self._files.pop(file, None)
+
+    @property
+    def clean_pages(self) -> int:
+        """How many pages could be read again."""
+        return sum(len(file.clean) for file in self._files)
+
+    def unmapped(self, wanted: int) -> int:
+        """Drop at least so many clean pages that nobody maps; returns how many there were."""
+        dropped = 0
+        for file in list(self._files):
+            if dropped >= wanted:
+                break
+            dropped += file.drop_clean(max(wanted - dropped, _BATCH))
+        return dropped
+
+    def mapped(self, wanted: int) -> int:
+        """The same with pages that are mapped: they are unmapped first.  For where nobody holds an entry of a table."""
+        dropped = self.unmapped(wanted)
+        for file in list(self._files):
+            if dropped >= wanted:
+                break
+            number = max(wanted - dropped, _BATCH)
+            if file.unmap_clean(number):
+                dropped += file.drop_clean(number)
+        return dropped
+
+
+class FilePages(PageCache):
+    """A page cache over a source: a page that is not there, and lies within the source's first ``backed`` bytes, is
+    read from it.
+
+    Such a page is clean until it is written, and may be dropped; only other pages are charged.
+    """
+
+    def __init__(
+        self, frames: FrameAllocator, reclaim: Reclaim, source: PageSource, size: int, charge: Charge, inode: object
+    ) -> None:
+        super().__init__(frames, size, charge)
+        self._add = charge
+        self._inode = ref(inode)
+        self._reclaim = reclaim
+        self._source = source
+        self._backed = size
+        #: The pages that are as the source has them, the first read first.
+        self.clean: dict[int, None] = {}
+        #: A mapping may write to any page at any time: none counts as clean.
+        self._all_dirty = False
+        #: While this is not 0, no page is dropped.
+        self._held = 0
+
+    @property
+    def has_source(self) -> bool:
+        """Whether pages may still have to be read."""
+        return self._backed > 0
+
+    def renew(self, size: int) -> None:
+        """The source has changed: forget what was read.  Only while nothing has been written, and nothing is mapped."""
+        self._drop(0, 1 << 52)
+        self._backed = self.size = size
+
+    # Reading
+
+    def get_page(self, index: int) -> int:
+        frame = self.find(index)
+        if frame is not None:
+            return frame
+        if index << PAGE_SHIFT < self._backed:
+            first = index & -READ_AROUND
+            self._read(first, first + READ_AROUND, index)
+            frame = self.find(index)
+            assert frame is not None
+            return frame
+        return super().get_page(index)
+
+    def get_many(self, first: int, number: int) -> tuple[Frames, npt.NDArray[np.bool_]]:
+        fresh = self.find_many(first, number) == 0
+        self._held += 1
+        try:
+            self._read_missing(first, first + number)
+            frames, _ = super().get_many(first, number)
+        finally:
+            self._held -= 1
+        return frames, fresh
+
+    def read(self, position: int, length: int) -> bytes:
+        if not self._backed:
+            return super().read(position, length)
+        parts, end, ahead = [], position + length, position >> PAGE_SHIFT
+        while position < end:
+            index, offset = position >> PAGE_SHIFT, position & (PAGE_SIZE - 1)
+            if index >= ahead:
+                ahead = min(index + _MOST, -(-end // PAGE_SIZE))
+                self._read_missing(index, ahead)
+            step = min(PAGE_SIZE - offset, end - position)
+            frame = self.find(index)
+            if frame is None and index << PAGE_SHIFT < self._backed:
+                frame = self.get_page(index)
+            parts.append(bytes(step) if frame is None else self._frames.read(frame, offset, step))
+            position += step
+        return b"".join(parts)
+
+    def peek(self, index: int) -> int | None:
+        frame = self.find(index)
+        return frame if frame is not None or index << PAGE_SHIFT < self._backed else 0
+
+    def next_page(self, index: int) -> int | None:
+        return index if index << PAGE_SHIFT < self._backed else super().next_page(index)
+
+    # Writing
+
+    def write(self, position: int, data: bytes | memoryview) -> int:
+        if self.clean or self._backed:
+            for index in range(position >> PAGE_SHIFT, -(-(position + len(data)) // PAGE_SIZE)):
+                try:
+                    self.get_page(index)
+                    self._soil(index)
+                except LinuxError:
+                    fits = (index << PAGE_SHIFT) - position
+                    if fits <= 0:
+                        raise
+                    data = data[:fits]
+                    break
+        return super().write(position, data)
+
+    def may_be_written(self) -> None:
+        """A shared mapping can write from now on: no page is dropped any more.  LinuxError(ENOSPC)."""
+        if not self._all_dirty:
+            self._add(len(self.clean))
+            self.clean.clear()
+            self._reclaim.forget(self)
+            self._all_dirty = True
+
+    def detach(self) -> None:
+        """Read everything, so that the source is not needed any more (copy-up).  LinuxError(ENOSPC, ENOMEM, EIO)."""
+        pages = -(-self._backed // PAGE_SIZE)
+        for first in range(0, pages, _MOST):
+            for index in range(first, min(first + _MOST, pages)):
+                self.get_page(index)
+                self._soil(index)
+        self._backed = 0
+
+    def truncate(self, size: int) -> None:
+        self._backed = min(self._backed, size)
+        super().truncate(size)
+
+    def punch(self, first: int, last: int, *, even_cows: bool = False) -> None:
+        if first << PAGE_SHIFT < self._backed:
+            self.detach()  # a hole is not what the source has
+        super().punch(first, last, even_cows=even_cows)
+
+    def _soil(self, index: int) -> None:
+        """A page is about to be written."""
+        if index in self.clean:
+            self._add(1)
+            del self.clean[index]
+
+    # Dropping
+
+    def drop_clean(self, most: int) -> int:
+        """Give up clean pages that nobody maps; returns how many."""
+        if self._held:
+            return 0
+        doomed: list[int] = []
+        for index in self.clean:
+            frame = self.find(index)
+            assert frame is not None
+            if self._frames.count(frame) == 1:
+                doomed.append(index)
+                if len(doomed) == most:
+                    break
+        for index in doomed:
+            self._drop_page(index)
+        if not self.clean:
+            self._reclaim.forget(self)
+        return len(doomed)
+
+    def unmap_clean(self, most: int) -> bool:
+        """Unmap so many clean pages; False if that is not possible now."""
+        if self._held or any(vma.flags & VmFlags.LOCKED for vma in self.mappings):
+            return False
+        for first, last in _runs(sorted(islice(self.clean, most))):
+            self.unmap(first, last, even_cows=False)
+        return True
+
+    def _drop(self, first: int, last: int) -> None:
+        inside = [index for index in self.clean if first <= index < last]
+        for index in inside:
+            self._drop_page(index)
+        if inside and not self.clean:
+            self._reclaim.forget(self)
+        super()._drop(first, last)
+
+    def _drop_page(self, index: int) -> None:
+        """A clean page goes; it was not charged."""
+        frame = self._take_out(index)
+        del self.clean[index]
+        self._frames.put(frame)
+
+    # Filling
+
+    def _read_missing(self, first: int, last: int) -> None:
+        """Read those pages of [first, last) that the source has and that are not there."""
+        last = min(last, -(-self._backed // PAGE_SIZE))
+        while first < last:
+            if self.find(first) is None:
+                self._read(first, min(first + _MOST, last), first)
+            first += 1
+
+    def _read(self, first: int, last: int, needed: int) -> None:
+        """Read the missing pages around ``needed`` within [first, last).  LinuxError(ENOMEM) without a frame for it."""
+        last = min(last, -(-self._backed // PAGE_SIZE))
+        low, high = needed, needed + 1
+        while low > first and self.find(low - 1) is None:
+            low -= 1
+        while high < last and self.find(high) is None:
+            high += 1
+        self._make_room(high - low)
+        if high - low > max(self._frames.free - 1, 1):
+            low, high = needed, needed + 1
+        self._fill(low, high)
+
+    def _make_room(self, number: int) -> None:
+        frames, kept = self._frames, min(_KEPT_FREE, self._frames.total // 16)
+        if frames.free < number + kept:
+            self._held += 1
+            try:
+                self._reclaim.mapped(number + kept - frames.free)
+            finally:
+                self._held -= 1
+
+    def _fill(self, first: int, last: int) -> None:
+        if self._all_dirty:
+            self._add(last - first)
+        taken: list[int] = []
+        try:
+            self._frames.kmem.reserve(2 * XA_NODE)
+            for _ in range(first, last):
+                taken.append(self._frames.alloc(FrameKind.CACHE))
+            self._source_bytes(first, taken)
+        except LinuxError:
+            for frame in taken:
+                self._frames.put(frame)
+            if self._all_dirty:
+                self._add(first - last)
+            raise
+        for index, frame in enumerate(taken, first):
+            self._put_in(index, frame)
+        if not self._all_dirty:
+            self.clean.update(dict.fromkeys(range(first, last)))
+            self._reclaim.read(self, self._inode())
+
+    def _source_bytes(self, first: int, frames: Sequence[int]) -> None:
+        position, left = first << PAGE_SHIFT, self._backed - (first << PAGE_SHIFT)
+        buffers = []
+        for frame in frames:
+            start = frame << PAGE_SHIFT
+            buffers.append(self._frames.ram.view[start : start + min(left, PAGE_SIZE)])
+            left -= PAGE_SIZE
+        self._source.read_pages(position, buffers)
+
+
+def read_exactly(fd: int, position: int, buffers: Sequence[memoryview]) -> bool:
+    """Fill buffers from a file of the host; False if it ends before they do.  OSError."""
+    wanted = sum(map(len, buffers))
+    got = os.preadv(fd, buffers, position)
+    if got == wanted or not got:
+        return got == wanted
+    rest = list(buffers)
+    while got >= len(rest[0]):
+        got -= len(rest.pop(0))
+    done = wanted - sum(map(len, rest)) + got
+    rest[0] = rest[0][got:]
+    return read_exactly(fd, position + done, rest)
+
+
+def _runs(indexes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Ascending numbers as ranges [first, last)."""
+    first = last = -1
+    for index in indexes:
+        if index != last:
+            if last > first:
+                yield first, last
+            first = index
+        last = index + 1
+    if last > first:
+        yield first, last

@@ -1,0 +1,92 @@
+"""``unimmu run --root`` and what goes with it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+import guests
+from tests.cli.conftest import Unimmu
+
+PYTHON = Path("/usr/bin/python3")
+
+
+@pytest.fixture
+def top(tmp_path: Path) -> Path:
+    """A root with a program in its PATH, and a place to stand in."""
+    top = tmp_path / "top"
+    (top / "usr/bin").mkdir(parents=True)
+    (top / "home/me").mkdir(parents=True)
+    (top / "etc").mkdir()
+    (top / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nme:x:1234:55:Me:/home/me:/bin/sh\n")
+    for name in ("usr/bin/calls", "home/me/here"):
+        (top / name).write_bytes(guests.path("calls").read_bytes())
+        (top / name).chmod(0o755)
+    return top
+
+
+CWD = "@b = bytes 400; @syscall 79 b 400; text b"
+
+
+def test_a_program_is_found_as_a_shell_finds_it(unimmu: Unimmu, top: Path) -> None:
+    for name in ("calls", "/usr/bin/calls", "/home/me/../me/here", "home/me/here"):
+        assert unimmu("run", "--root", top, name, "say 5").out == "say = 5\n"
+    missing = unimmu("run", "--root", top, "none")
+    assert missing.status == 127 and "none: no such program in /usr/local/sbin:/usr/local/bin" in missing.err
+    missing = unimmu("run", "--root", top, "/usr/bin/none")
+    assert (missing.status, missing.err) == (127, f"unimmu run: /usr/bin/none: no such file in {top}\n")
+    assert unimmu("run", "--root", top, "hello").out == "hello, world\n"  # one that comes with unimmu
+    assert not (top / "tmp").exists() and not (top / "proc").exists()
+
+
+def test_it_starts_where_we_are(unimmu: Unimmu, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(top / "home/me")
+    assert unimmu("run", "--root", top, "./here", CWD).out == "text = /home/me\n"
+    assert unimmu("run", "--root", "../..", "--cwd", "/etc", "calls", CWD).out == "text = /etc\n"
+    monkeypatch.chdir(top.parent)
+    assert unimmu("run", "--root", top, "calls", CWD).out == "text = /\n"
+    assert "cannot be entered" in unimmu("run", "--root", top, "--cwd", "/nowhere", "calls").err
+
+
+def test_user_group_and_name(unimmu: Unimmu, top: Path) -> None:
+    ids = "syscall 102; syscall 107; syscall 104; syscall 108"
+    for words, expected in (
+        ((), [0, 0, 0, 0]), (("--uid", 1234), [1234, 1234, 55, 55]), (("--uid", 9), [9, 9, 9, 9]),
+        (("--uid", 1234, "--gid", 7), [1234, 1234, 7, 7]), (("--gid", 7), [0, 0, 7, 7]),
+    ):  # fmt: skip
+        ran = unimmu("run", "--root", top, *words, "calls", ids)
+        assert ran.out == "".join(f"syscall = {number}\n" for number in expected)
+    assert unimmu("run", "--uid", 5, "calls", "syscall 102").out == "syscall = 5\n"  # without a root too
+    name = "@b = bytes 400; @syscall 63 b; text b+65"
+    assert unimmu("run", "--hostname", "box", "calls", name).out == "text = box\n"
+    assert unimmu("run", "calls", name).out == "text = unimmu\n"
+
+
+def test_a_bound_directory_cannot_be_changed(unimmu: Unimmu, top: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/f").write_text("bound")
+    script = '@b = bytes 8; @f = open "/mnt/a/f" 0; @read f b 8; text b; open "/mnt/a/new" 0101 0644; unlink "/mnt/a/f"'
+    expected = "text = bound\nopen = EROFS\nunlink = EROFS\n"
+    bind = f"{tmp_path}/other:/mnt/a"
+    assert unimmu("run", "--root", top, "--bind", bind, "calls", script).out == expected
+    assert unimmu("run", "--bind", bind, "calls", script).out == expected  # without a root too
+
+
+def test_what_cannot_be_a_root_or_bound(unimmu: Unimmu, top: Path) -> None:
+    for words, says in (
+        (("--root", top / "none"), "No such file or directory"), (("--root", "/proc"), "the host's kernel"),
+        (("--root", top / "etc/passwd"), "Not a directory"), (("--bind", "/x"), "expected HOST:/GUEST/PATH"),
+        (("--bind", f"{top}/none:/mnt"), "No such file or directory"), (("--uid", "me"), "not a whole number"),
+    ):  # fmt: skip
+        ran = unimmu("run", *words, "hello")
+        assert ran.status == 2 and says in ran.err and ran.err.count("\n") == 1, ran
+
+
+@pytest.mark.skipif(not PYTHON.exists(), reason="the host has no /usr/bin/python3")
+@pytest.mark.skipif(sys.platform != "linux" or os.uname().machine != "x86_64", reason="not an x86-64 host")
+def test_python_of_the_host(unimmu: Unimmu) -> None:
+    ran = unimmu("run", "--root", "/", "--audit", PYTHON, "-c", "import json; print(json.dumps({'a': [1, 2.5, None]}))")
+    assert (ran.status, ran.out) == (0, '{"a": [1, 2.5, null]}\n'), ran.err
