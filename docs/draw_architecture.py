@@ -24,7 +24,10 @@ FLOORS: tuple[tuple[tuple[str, str, int], ...], ...] = (
         ("msharefs", "regions, ABIs", 3), ("sharing", "other designs", 3),
     ),
     (("emu/kernel", "tasks, scheduling, signals, fork, exec, exit, futexes; knows no system call", 1),),
-    (("emu/ipc", "shared memory, semaphores and message queues of System V", 1),),
+    (
+        ("emu/ipc", "System V: shared memory, semaphores, messages", 1),
+        ("emu/net", "sockets: AF_UNIX, TCP and UDP on a loopback of its own", 1),
+    ),
     (
         ("emu/fs", "the VFS, tmpfs, devfs, hugetlbfs, pipes; knows who calls, and no task", 3),
         ("emu/cpu.py", "a vCPU around one Uc", 2),

@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import traceback
 from collections.abc import Mapping
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from emu.fs.devfs import DevTmpfs, register_devices
@@ -59,7 +58,7 @@ def system_calls(kernel: Kernel) -> None:
     for table in early_tables():
         for call in table:
             kernel.entry.register(call)
-    kernel.entry.register_late(lambda: chain.from_iterable(late_tables()))
+    kernel.entry.register_late(late_tables())
 
 
 def file_systems(kernel: Kernel) -> None:

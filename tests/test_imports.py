@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("guests", "mmu", "emu", "emu.linux"),
     ("emu.mm", "emu.hooks", "emu.fpu"),
     ("emu.fs", "emu.cpu"),
-    ("emu.ipc",),
+    ("emu.ipc", "emu.net"),
     ("emu.kernel",),
     ("emu.syscalls", "emu.proc", "emu.audit", "msharefs", "sharing"),
     ("emu.boot",),

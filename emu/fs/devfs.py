@@ -31,6 +31,10 @@ TTY = makedev(5, 0)
 class NullFile(File):
     """/dev/null: empty, and takes everything."""
 
+    @property
+    def pollable(self) -> bool:
+        return False
+
     def read(self, count: int) -> bytes:
         return b""
 
@@ -80,6 +84,10 @@ class FullFile(ZeroFile):
 
 class RandomFile(NullFile):
     """/dev/random and /dev/urandom: bytes from the machine's seed."""
+
+    @property
+    def pollable(self) -> bool:
+        return self.inode.rdev == RANDOM
 
     def read(self, count: int) -> bytes:
         return self.inode.sb.resources.random.randbytes(count)

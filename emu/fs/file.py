@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE, PAGE_SIZE, OpenFlags, PollEvents, Whence
@@ -47,6 +47,13 @@ class BrokenPipe(LinuxError):
         super().__init__(errno.EPIPE)
 
 
+class Watch(Protocol):
+    """Who watches an open file without keeping it open (epoll)."""
+
+    def file_closed(self) -> None:
+        """The last reference to the file is gone."""
+
+
 class File:
     """An open file: inode, flags and position. The methods' defaults are Linux's answers for a missing operation.
 
@@ -55,8 +62,13 @@ class File:
 
     #: Whether there is a position; without one lseek, pread and pwrite raise ESPIPE (pipes, the console).
     seekable = True
-    #: The bytes of the host that it keeps for its reader.
+    #: What it takes on the host, and what it keeps for its reader besides.
+    struct_size = FILP
     _kept = 0
+    #: A write call takes one message, and what is left of its buffer is not looked at (eventfd).
+    one_message = False
+    #: Those who watch it, once there is one.
+    watches: dict[Watch, None] | None = None
 
     def __init__(self, path: Path, flags: int) -> None:
         """LinuxError(ENFILE) if the machine has as many open files as it can, (ENOMEM)."""
@@ -65,7 +77,7 @@ class File:
         resources = self.inode.sb.resources
         if resources.open_files >= resources.max_files:
             raise LinuxError(errno.ENFILE)
-        resources.kmem.charge(FILP)
+        resources.kmem.charge(self.struct_size)
         resources.open_files += 1
         self.flags = int(flags) & ~_OPEN_ONLY
         self.pos = 0
@@ -101,6 +113,8 @@ class File:
             if self._references < 0:
                 raise RuntimeError(f"File.put: more references dropped than taken on {self!r}")
             return
+        for watch in list(self.watches or ()):
+            watch.file_closed()
         if not self.is_path:
             self.release()
         if self.inode.locks is not None:
@@ -115,7 +129,7 @@ class File:
     @property
     def charged(self) -> int:
         """What it takes on the host."""
-        return FILP + self._kept
+        return self.struct_size + self._kept
 
     def keep(self, size: int) -> None:
         """Account for what it keeps for its reader from now on (a text, a list of names).  LinuxError(ENOMEM)."""
@@ -210,6 +224,15 @@ class File:
     def ioctl_row(self, command: int) -> Ioctl | None:
         """The declaration of a command of :meth:`ioctl`; None for one that has none."""
         return None
+
+    @property
+    def pollable(self) -> bool:
+        """Whether there is something to wait for (file_can_poll)."""
+        return not (self.inode.is_regular or self.inode.is_directory)
+
+    def show_fdinfo(self) -> str:
+        """Its own lines of /proc/PID/fdinfo/FD."""
+        return ""
 
     def poll(self) -> tuple[int, tuple[WaitQueue, ...]]:
         """Event bits that hold now (PollEvents), and the queues that are woken when they change."""

@@ -89,6 +89,7 @@ class Pipe:
             if not self.writers:
                 return b""
             raise WouldBlock(self.not_empty)
+        was_full = self.full
         taken: list[tuple[Slot, bytes]] = []
         left = count
         while left and used:
@@ -101,7 +102,8 @@ class Pipe:
             taken.append((slot, data))
             left -= len(data)
         self.length -= count - left
-        self.not_full.wake_all()
+        if was_full and not self.full:
+            self.not_full.wake_all(_WRITABLE)
         self._pipes.taken = taken
         return taken[0][1] if len(taken) == 1 else b"".join(data for _, data in taken)
 
@@ -126,7 +128,7 @@ class Pipe:
                 break
             done += len(piece)
         self.length += done
-        self.not_empty.wake_all()
+        self.not_empty.wake_all(_READABLE)
         return done
 
     def prepare(self, count: int) -> int:
@@ -140,6 +142,7 @@ class Pipe:
         if odd and self._used and self._used[-1].end + odd <= PAGE_SIZE:
             return odd
         if self.full:
+            self.not_empty.wake_all(_READABLE)  # as Linux tells epoll of each write
             raise WouldBlock(self.not_full)
         return PAGE_SIZE
 
@@ -164,7 +167,7 @@ class Pipe:
         """
         self._add(Slot(page, PAGE_SIZE))
         self.length += len(page)
-        self.not_empty.wake_all()
+        self.not_empty.wake_all(_READABLE)
 
     def _add(self, slot: Slot) -> None:
         self._pipes.kmem.charge(PIPE_PAGE)
@@ -193,13 +196,13 @@ class Pipe:
         if slots < len(self._used):
             raise LinuxError(errno.EBUSY)
         self.slots = slots
-        self.not_full.wake_all()
+        self.not_full.wake_all(_WRITABLE)
         return self.capacity
 
     def wake_everyone(self) -> None:
         """An end was opened or closed."""
-        self.not_empty.wake_all()
-        self.not_full.wake_all()
+        self.not_empty.wake_all(_READABLE | _ERROR | _HANGUP)
+        self.not_full.wake_all(_WRITABLE | _ERROR | _HANGUP)
 
 
 class Pipes:

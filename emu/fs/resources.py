@@ -39,6 +39,11 @@ class Resources:
         #: Names in all file systems that guests can change; limited, since they take host memory.
         self.names = 0
         self.max_names = max(1 << 16, frames.total)
+        #: Files that epoll sets watch, and their limit (fs.epoll.max_user_watches: a twenty-fifth of memory at 192
+        #: bytes each, as on Linux).
+        self.epoll_watches = 0
+        self.max_epoll_watches = (frames.total << 12) // 25 // 192
+        self._last_eventfd = -1
         self._last_device = 0
         self._special: dict[tuple[int, int], SpecialOpen] = {}
 
@@ -50,6 +55,11 @@ class Resources:
         """A device number for a superblock without a device (get_anon_bdev)."""
         self._last_device += 1
         return makedev(0, self._last_device)
+
+    def new_eventfd_number(self) -> int:
+        """The number by which /proc tells eventfds apart."""
+        self._last_eventfd += 1
+        return self._last_eventfd
 
     def register_device(self, rdev: int, opener: SpecialOpen) -> None:
         """Set the function that opens a character device node with this number."""

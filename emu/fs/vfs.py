@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from emu.fs import open as vfs_open
 from emu.fs import operations
+from emu.fs.anon import AnonFsType, AnonSuperBlock
 from emu.fs.dentry import Path, d_path, unnamed_path
 from emu.fs.file import File
 from emu.fs.hugetlbfs import Hugetlbfs, HugetlbInode, HugetlbSuperBlock
@@ -50,7 +51,7 @@ class Vfs:
         self.mount_table = MountTable()
         self.pipes = Pipes(resources.frames.total, resources.kmem)
         resources.register_fifo(self.pipes.open_fifo)
-        internal = (PipeFsType(), ShmemType(), Hugetlbfs())
+        internal = (PipeFsType(), ShmemType(), Hugetlbfs(), AnonFsType())
         self._internal_types: dict[str, FileSystemType] = {fs.name: fs for fs in internal}
         self._internal: dict[str, VfsMount] = {}
 
@@ -123,13 +124,14 @@ class Vfs:
             lines.append(f"{_escape(mount.source)} {_escape(place)} {mount.sb.fstype.name} {mount.options()} 0 0\n")
         return "".join(lines)
 
-    def internal_mount(self, fstype: str) -> VfsMount:
-        """The internal mount of a type that is not in the tree (``pipefs``, ``shmem``)."""
-        mount = self._internal.get(fstype)
+    def internal_mount(self, fstype: str | FileSystemType) -> VfsMount:
+        """The internal mount of a type that is not in the tree (``pipefs``, ``shmem``), one for each type."""
+        kind = self._internal_types[fstype] if isinstance(fstype, str) else fstype
+        mount = self._internal.get(kind.name)
         if mount is None:
-            sb = self._internal_types[fstype].mount(self.resources, "")
+            sb = kind.mount(self.resources, "")
             sb.active = 1
-            mount = self._internal[fstype] = VfsMount(sb, fstype, 0, None)
+            mount = self._internal[kind.name] = VfsMount(sb, kind.name, 0, None)
         return mount
 
     @property
@@ -228,6 +230,13 @@ class Vfs:
         except LinuxError:
             reader.put()
             raise
+
+    def anon_inode(self, name: str) -> Path:
+        """The place of a file without an inode of its own (anon_inode_getfile)."""
+        mount = self.internal_mount("anon_inodefs")
+        sb = mount.sb
+        assert isinstance(sb, AnonSuperBlock)
+        return unnamed_path(mount, sb.inode, f"anon_inode:{name}")
 
     def shmem_file_setup(self, name: str, size: int = 0) -> File:
         """An unnamed file of shared memory, open for reading and writing; it is freed with its last reference."""

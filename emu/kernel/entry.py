@@ -5,7 +5,7 @@ arch/x86/mm/fault.c).
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 _DIVIDE_ERROR, _DEBUG, _BREAKPOINT, _INVALID_OPCODE, _FPU, _SIMD = 0, 1, 3, 6, 16, 19
 _GENERAL_PROTECTION, _PAGE_FAULT = 13, 14
 #: Calls that libraries try at every start, and do without: rseq (glibc), membarrier, io_uring_setup, landlock's first.
-_TRIED_BY_HABIT = frozenset({324, 334, 425, 444})
+#: None of them may be in a late table, which is not looked through for them.
+TRIED_BY_HABIT = frozenset({324, 334, 425, 444})
 
 
 class Entry:
@@ -49,7 +50,7 @@ class Entry:
         self._table: dict[int, Syscall] = {}
         self._entries: dict[int, Enter] = {}
         self._replaced: set[int] = set()
-        self._late: Callable[[], Iterable[Syscall]] | None = None
+        self._late: Iterator[Iterable[Syscall]] = iter(())
         kernel.cpu.mmu.on_page_fault = self._page_fault
 
     def register(self, syscall: Syscall, *, replace: bool = False) -> None:
@@ -61,9 +62,9 @@ class Entry:
         if replace:
             self._replaced.add(syscall.number)
 
-    def register_late(self, calls: Callable[[], Iterable[Syscall]]) -> None:
-        """Where to get more system calls, once a program makes one that is not registered."""
-        self._late = calls
+    def register_late(self, tables: Iterator[Iterable[Syscall]]) -> None:
+        """More system calls: the next table is taken when a program makes a call that is not registered."""
+        self._late = tables
 
     def registered(self, number: int) -> Syscall | None:
         """The system call with this number, of those that have been registered so far."""
@@ -71,9 +72,10 @@ class Entry:
 
     def lookup(self, number: int) -> Syscall | None:
         """The system call with this number."""
-        if number not in self._table and self._late is not None:
-            late, self._late = self._late, None
-            for call in late():
+        if number in TRIED_BY_HABIT:
+            return self._table.get(number)
+        while number not in self._table and (table := next(self._late, None)) is not None:
+            for call in table:
                 if call.number not in self._replaced:
                     self.register(call)
         return self._table.get(number)
@@ -244,7 +246,7 @@ class Entry:
         return True
 
     def _not_implemented(self, number: int, kernel: Kernel, task: Task, registers: Registers) -> int:
-        if number in _TRIED_BY_HABIT:
+        if number in TRIED_BY_HABIT:
             return -errno.ENOSYS
         from emu.linux.syscall_names import name_of
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.ipc.namespace import IpcNamespace
     from emu.linux.event_kind import Kind
+    from emu.net.namespace import NetNamespace
     from mmu.geometry import Geometry
 
 FIRST_PID = 100
@@ -118,6 +119,13 @@ class Kernel:
         made = IpcNamespace(self.vfs, self.clock, self._current_pid)
         self.exit_hooks.append(lambda last: made.exit(last.tgid))
         return made
+
+    @cached_property
+    def net(self) -> NetNamespace:
+        """The sockets, made for the first who asks."""
+        from emu.net.namespace import NetNamespace
+
+        return NetNamespace(self.vfs)
 
     @property
     def current(self) -> Task | None:

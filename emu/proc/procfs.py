@@ -15,6 +15,7 @@ from emu.fs.pseudo import LinkFile, MagicLink, SeekableFile, SysctlSuperBlock, T
 from emu.fs.superblock import FileSystemType, SuperBlock
 from emu.linux.caller import may_access
 from emu.linux.errors import LinuxError
+from emu.linux.fileflags import OpenFlags
 from emu.mm.gup import read_remote, write_remote
 from emu.proc.memory import clear_refs
 
@@ -104,6 +105,7 @@ class PidDirectory(FixedDirectory):
         self.add("cwd", MagicLink(sb, lambda: task.fs.cwd))
         self.add("root", MagicLink(sb, lambda: task.fs.root))
         self.add("fd", FdDirectory(sb, task))
+        self.add("fdinfo", FdInfoDirectory(sb, task))
         if not thread:
             self.add("task", TaskDirectory(sb, task))
 
@@ -193,6 +195,25 @@ class FdDirectory(FixedDirectory):
         return link
 
 
+class FdInfoDirectory(FixedDirectory):
+    """/proc/<pid>/fdinfo: a text about each open file."""
+
+    def __init__(self, sb: SuperBlock, task: Task) -> None:
+        super().__init__(sb, 0o555, task.credentials.euid, task.credentials.egid)
+        self._task = task
+
+    def lookup(self, name: str) -> Inode:
+        fd = _number(name)
+        try:
+            self._task.files.get_any(fd)
+        except LinuxError:
+            raise LinuxError(errno.ENOENT) from None
+        return TextFile(self.sb, lambda: _fdinfo(self._task, fd))
+
+    def iterate(self) -> Iterable[DirectoryEntry]:
+        return [DirectoryEntry(str(fd), self.lookup(str(fd)).ino, stat.S_IFREG) for fd in self._task.files]
+
+
 class Procfs(FileSystemType):
     """The file system type ``proc``; every mount shows the same tree.
 
@@ -244,6 +265,17 @@ def _exe(task: Task) -> Path:
     if task.exe is None:
         raise LinuxError(errno.ENOENT)
     return task.exe
+
+
+def _fdinfo(task: Task, fd: int) -> bytes:
+    """seq_show() of fs/proc/fd.c.  LinuxError(ENOENT) if it has been closed."""
+    try:
+        file, cloexec = task.files.get_any(fd), task.files.cloexec(fd)
+    except LinuxError:
+        raise LinuxError(errno.ENOENT) from None
+    flags = file.flags | (int(OpenFlags.CLOEXEC) if cloexec else 0)
+    head = f"pos:\t{file.pos}\nflags:\t0{flags:o}\nmnt_id:\t{file.path.mount.id}\nino:\t{file.inode.ino}\n"
+    return (head + file.show_fdinfo()).encode()
 
 
 def _comm(kernel: Kernel, task: Task) -> bytes:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from emu.linux.syscall import Syscall
+
+#: In the order in which they are looked through: what more programs ask for comes first.
+LATE = (
+    "attributes", "directories", "naming", "residence", "eventpoll", "sockets", "sockopt", "messages", "sysv", "remote",
+)  # fmt: skip
 
 
 def all_tables() -> Iterator[tuple[Syscall, ...]]:
@@ -16,18 +22,17 @@ def all_tables() -> Iterator[tuple[Syscall, ...]]:
 
 
 def late_tables() -> Iterator[tuple[Syscall, ...]]:
-    """The tables of subjects that few programs ask for: a machine imports them for the first that does."""
-    from emu.syscalls import remote, sysv
-
-    for subject in (remote, sysv):
-        yield subject.TABLE
+    """The tables of subjects that not every program asks for: each is imported when one does that the ones before it
+    do not have.
+    """
+    for subject in LATE:
+        table: tuple[Syscall, ...] = import_module(f"emu.syscalls.{subject}").TABLE
+        yield table
 
 
 def early_tables() -> Iterator[tuple[Syscall, ...]]:
     """The tables of subjects that every machine has from the start."""
     from emu.syscalls import (
-        attributes,
-        directories,
         fcntl,
         fdctl,
         files,
@@ -35,18 +40,15 @@ def early_tables() -> Iterator[tuple[Syscall, ...]]:
         identity,
         limits,
         memory,
-        naming,
         openclose,
         poll,
         process,
-        residence,
         signals,
         system,
         times,
     )
 
     for subject in (
-        openclose, files, fcntl, fdctl, naming, attributes, directories, poll, memory, residence, futex, limits,
-        process, identity, signals, system, times,
+        openclose, files, fcntl, fdctl, poll, memory, futex, limits, process, identity, signals, system, times,
     ):  # fmt: skip
         yield subject.TABLE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import signal
+import stat
 from typing import TYPE_CHECKING
 
 from emu.fs.operations import remove_privileges, truncate_path
@@ -148,7 +149,7 @@ def sys_fallocate(kernel: Kernel, task: Task, fd: int, mode: int, start: int, si
     if inode.is_directory:
         raise LinuxError(errno.EISDIR)
     if not inode.is_regular:
-        raise LinuxError(errno.ESPIPE if not file.seekable else errno.ENODEV)
+        raise LinuxError(errno.ESPIPE if stat.S_ISFIFO(inode.mode) else errno.ENODEV)
     if start + size > MAX_FILE_SIZE:
         raise LinuxError(errno.EFBIG)
     file.path.mount.want_write()
@@ -196,7 +197,7 @@ def sys_sync(kernel: Kernel, task: Task) -> int:
 def sys_fadvise64(kernel: Kernel, task: Task, fd: int, offset: int, length: int, advice: int) -> int:
     """posix_fadvise(2): checked, and of no effect."""
     file = task.files.get(fd)
-    if not file.seekable:
+    if stat.S_ISFIFO(file.inode.mode):
         raise LinuxError(errno.ESPIPE)
     if length >> 63 or not 0 <= advice <= FADVISE_LAST:
         raise LinuxError(errno.EINVAL)

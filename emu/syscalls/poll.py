@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emu.kernel.signal_state import UNBLOCKABLE
 from emu.linux.argument import INT, SIZE, UINT, Pointer
@@ -103,7 +103,7 @@ def sys_poll(kernel: Kernel, task: Task, address: int, number: int, timeout: int
 def sys_ppoll(kernel: Kernel, task: Task, address: int, number: int, timeout: int, mask: int, mask_size: int) -> Wait:
     """ppoll(2)."""
     deadline = _deadline(kernel, task, timeout, TIMESPEC)
-    new_mask = _read_mask(task, mask, mask_size)
+    new_mask = read_mask(task, mask, mask_size)
     polled = _PollSet(task, address, number)
     waiting = _wait(kernel, task, polled.scan, deadline, polled.store, number)
     return _masked(kernel, task, waiting, new_mask, timeout, deadline, TIMESPEC)
@@ -172,7 +172,7 @@ def sys_pselect6(
 ) -> Wait:
     """pselect6(2); the last argument points to the address of the mask and its size."""
     deadline = _deadline(kernel, task, timeout, TIMESPEC)
-    new_mask = _read_mask(task, *MASK_AND_SIZE.read(task.mm, mask)) if mask else None
+    new_mask = read_mask(task, *MASK_AND_SIZE.read(task.mm, mask)) if mask else None
     sets = _SelectSets(task, number, (read, write, other))
     waiting = _wait(kernel, task, sets.scan, deadline, sets.store, sets.number)
     return _masked(kernel, task, waiting, new_mask, timeout, deadline, TIMESPEC)
@@ -189,7 +189,8 @@ def _deadline(kernel: Kernel, task: Task, address: int, kind: Time) -> int | Non
     return kernel.clock.now_ns() + time
 
 
-def _read_mask(task: Task, address: int, size: int) -> int | None:
+def read_mask(task: Task, address: int, size: int) -> int | None:
+    """The signal mask of a call that waits under one; None for NULL."""
     if not address:
         return None
     if size != SIGSET.size:
@@ -197,25 +198,34 @@ def _read_mask(task: Task, address: int, size: int) -> int | None:
     return SIGSET.read(task.mm, address) & ~UNBLOCKABLE
 
 
-def _masked(
-    kernel: Kernel, task: Task, waiting: Wait, mask: int | None, timeout: int, deadline: int | None, kind: Time
-) -> Wait:
+def masked(task: Task, waiting: Any, mask: int | None) -> Generator[Any, None, int]:
     """Wait under another signal mask. After a signal the old one comes back only when its handler has its frame."""
     signals = task.signals
     old = signals.blocked
     if mask is not None:
         signals.blocked = mask
     try:
-        result = yield from waiting
+        result: int = yield from waiting
     except Interrupted:
         if mask is not None:
             signals.saved_mask = old
-        _store_left(kernel, task, timeout, deadline, kind)
         raise
     except BaseException:
         signals.blocked = old
         raise
     signals.blocked = old
+    return result
+
+
+def _masked(
+    kernel: Kernel, task: Task, waiting: Wait, mask: int | None, timeout: int, deadline: int | None, kind: Time
+) -> Wait:
+    """The same; the time that is left is stored over the timeout."""
+    try:
+        result = yield from masked(task, waiting, mask)
+    except Interrupted:
+        _store_left(kernel, task, timeout, deadline, kind)
+        raise
     _store_left(kernel, task, timeout, deadline, kind)
     return result
 
@@ -236,10 +246,10 @@ _SETS = (INT, _FD_SET, _FD_SET, _FD_SET)
 #: Timeouts, which become the remaining time, and masks; printed as addresses.
 _TIMEVAL, _TIMESPEC = (Pointer(kind, null=True, shown=False) for kind in (TIMEVAL, TIMESPEC))
 _MASK_AND_SIZE = Pointer(MASK_AND_SIZE, null=True)
-_MASK = Pointer(SIGSET, null=True, shown=False)
+MASK = Pointer(SIGSET, null=True, shown=False)
 TABLE = (
     Syscall(7, "poll", sys_poll, (Pointer(POLLFD), UINT, INT), READY, Restart.BLOCK),
     Syscall(23, "select", sys_select, (*_SETS, _TIMEVAL), READY, Restart.NOHAND),
     Syscall(270, "pselect6", sys_pselect6, (*_SETS, _TIMESPEC, _MASK_AND_SIZE), READY, Restart.NOHAND),
-    Syscall(271, "ppoll", sys_ppoll, (Pointer(POLLFD), UINT, _TIMESPEC, _MASK, SIZE), READY, Restart.NOHAND),
+    Syscall(271, "ppoll", sys_ppoll, (Pointer(POLLFD), UINT, _TIMESPEC, MASK, SIZE), READY, Restart.NOHAND),
 )

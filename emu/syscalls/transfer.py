@@ -116,7 +116,7 @@ def write_from(
         done += written
         if written < len(data):
             buffer.back(data[written:])
-            if queue is not None or file.seekable or not written:  # no room, no space, no memory
+            if queue is not None or file.seekable or file.one_message or not written:  # without memory
                 return done, queue
     return done, None
 
@@ -135,7 +135,7 @@ def write_piece(
             return file.pwrite(data, file.inode.size if file.flags & _APPEND else pos), None
         while True:
             written += file.write(data[written:] if written else data)
-            if written == len(data) or file.seekable:
+            if written == len(data) or file.seekable or file.one_message:
                 return written, None
     except WouldBlock as block:
         return written, block.queue
@@ -167,7 +167,7 @@ def _within_limit(kernel: Kernel, task: Task, file: File, data: bytes, pos: int 
 def write_file(kernel: Kernel, task: Task, file: File, buffer: UserBuffer, pos: int | None = None) -> Result:
     """A whole write call, at the position or at ``pos``: the count, or a generator that sleeps for room."""
     if not buffer.count:
-        return 0
+        return file.write(b"") if file.one_message else 0
     _verify_area(file, buffer, pos)
     done, queue = write_from(kernel, task, file, buffer, pos, 0)
     if queue is None:

@@ -343,6 +343,83 @@ static long regions(void)
 	}
 }
 
+/* Messages without a byte, in queues that take any number of them. */
+static long messages(void)
+{
+	u64 status[16];
+	struct { long type; char text[8]; } message = { 1, "" };
+	long result, id;
+
+	for (;;) {
+		id = CALL(68, 0, 0600, 0);
+		if (id < 0)
+			return id;
+		CALL(71, id, 2, status);
+		status[11] = 1 << 20;
+		CALL(71, id, 1, status);
+		for (int k = 0; k < 4000; k++) {
+			result = syscall6(69, id, (u64)&message, 0, 04000, 0, 0);
+			if (result < 0)
+				return result;
+		}
+	}
+}
+
+static long semaphores(void)
+{
+	long id;
+
+	do {
+		id = CALL(64, 0, 32000, 0600);
+	} while (id >= 0);
+	return id;
+}
+
+/* Sockets full of what nobody reads. */
+static long sockets(void)
+{
+	int fds[2];
+	long result;
+
+	more_descriptors();
+	while (!(result = syscall6(53, 1, 1 | 04000, 0, (u64)fds, 0, 0)))
+		while (sys_write(fds[0], memory, 1 << 20) > 0)
+			;
+	return result;
+}
+
+/* A send of more than the host should hold. */
+static long sendings(void)
+{
+	int fds[2];
+	u8 *much = reserve_memory(1UL << 30, PROT_READ, MAP_PRIVATE);
+
+	syscall6(53, 1, 1 | 04000, 0, (u64)fds, 0, 0);
+	return syscall6(44, fds[0], (u64)much, 1UL << 30, 0, 0, 0) > 0 ? 0 : -1;
+}
+
+/* Sets of watched files, each of which watches many. */
+static long watches(void)
+{
+	struct __attribute__((packed)) { u32 events; u64 data; } event = { 1, 0 };
+	long set, result;
+
+	more_descriptors();
+	sys_pipe2(full, 0);
+	for (int k = 0; k < 100; k++)
+		CALL(32, full[0], 0, 0);
+	for (;;) {
+		set = CALL(291, 0, 0, 0);
+		if (set < 0)
+			return set;
+		for (int fd = full[0]; fd < 100; fd++) {
+			result = syscall6(233, set, 1, fd, (u64)&event, 0, 0);
+			if (result == -ENOMEM || result == -ENOSPC)
+				return result;
+		}
+	}
+}
+
 /* Timers that are set anew before they run. */
 static long timers(void)
 {
@@ -381,7 +458,8 @@ static long code(void)
 #define KINDS(X) \
 	X(vmas) X(splits) X(unnamed) X(descriptors) X(files) X(memfds) X(tasks) X(arguments) X(groups) X(names) \
 	X(inodes) X(pages) X(pipes) X(read_pipes) X(writers) X(polls) X(signals) X(locks) X(texts) \
-	X(listings) X(regions) X(timers) X(processes) X(code)
+	X(listings) X(regions) X(messages) X(semaphores) X(sockets) X(sendings) X(watches) X(timers) X(processes) \
+	X(code)
 
 #define ROW(kind) { #kind, kind },
 static const struct { const char *name; long (*hoard)(void); } kinds[] = { KINDS(ROW) { "wait", wait_for_ever } };

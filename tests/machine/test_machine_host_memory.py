@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -57,7 +58,7 @@ def hoard(kind: str) -> tuple[int, int, str]:
 @pytest.mark.parametrize(
     "kind",
     ["vmas", "splits", "unnamed", "descriptors", "tasks", "arguments", "groups", "names", "inodes", "pages", "pipes",
-     "writers", "polls", "signals", "locks", "texts", "listings", "regions"],
+     "writers", "polls", "signals", "locks", "texts", "listings", "regions", "messages", "semaphores", "sockets"],
 )  # fmt: skip
 def test_objects_of_the_kernel_are_paid_for_with_memory(kind: str) -> None:
     took, slab, last = hoard(kind)
@@ -66,13 +67,13 @@ def test_objects_of_the_kernel_are_paid_for_with_memory(kind: str) -> None:
     assert last in [f"{kind}: {end}\n" for end in ends] or last.startswith("out of memory: killed process")
 
 
-@pytest.mark.parametrize("kind", ["files", "memfds"])
-def test_open_files_have_a_limit_of_their_own(kind: str) -> None:
+@pytest.mark.parametrize(("kind", "end"), [("files", "ENFILE"), ("memfds", "ENFILE"), ("watches", "ENOSPC")])
+def test_what_has_a_limit_of_its_own(kind: str, end: str) -> None:
     took, _, printed = hoard(kind)
-    assert took <= MEMORY + RESERVE + SMALL_REST and printed == f"{kind}: ENFILE\n"
+    assert took <= MEMORY + RESERVE + SMALL_REST and printed == f"{kind}: {end}\n"
 
 
-@pytest.mark.parametrize("kind", ["read_pipes", "timers", "processes"])
+@pytest.mark.parametrize("kind", ["read_pipes", "timers", "processes", "sendings"])
 def test_what_is_over_is_not_kept(kind: str) -> None:
     took, _, printed = hoard(kind)
     assert took <= SMALL_REST and printed == f"{kind}: done\n"
@@ -85,3 +86,7 @@ def test_code_that_changes_fills_no_more_than_the_buffer() -> None:
 
 def test_the_stated_constant_is_the_sum() -> None:
     assert kmem.RESERVE + emu.cpu.CODE_BUFFER + REST == CONSTANT
+    top = Path(__file__).resolve().parents[2]
+    for page in ("README.md", "docs/memory.md"):
+        text = (top / page).read_text()
+        assert all(f"{size // MIB} MiB" in text for size in (CONSTANT, kmem.RESERVE, emu.cpu.CODE_BUFFER)), page

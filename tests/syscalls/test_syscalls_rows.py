@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from emu.kernel.entry import TRIED_BY_HABIT
 from emu.linux.argument import INT, S32, S64, U16, U32, U64, Ioctl, View
 from emu.linux.layout import TEXT
 from emu.linux.syscall import Registers, Restart, RestartByTimeout, Syscall, compile_entry
 from emu.linux.syscall_names import NAMES, name_of
-from emu.syscalls import all_tables
+from emu.syscalls import all_tables, late_tables
 from emu.syscalls.__main__ import table
 from emu.trace.arguments import CallArguments
 from msharefs.abi_g4 import DescriptorCalls
@@ -120,7 +121,12 @@ def test_numbers_and_names() -> None:
         "these have rows now: take them out of emu/linux/syscall_names.py"
     )
     assert sorted(kernel.keys() | NAMES.keys()) == [*range(335), *range(424, 463)]
-    assert (name_of(41), name_of(334), name_of(999)) == ("socket", "rseq", "#999")
+    assert (name_of(101), name_of(334), name_of(999)) == ("ptrace", "rseq", "#999")
+
+
+def test_what_is_tried_by_habit_is_not_late() -> None:
+    late = {call.number for table in late_tables() for call in table}
+    assert not late & TRIED_BY_HABIT
 
 
 def test_the_table_in_docs_is_current() -> None:
@@ -134,6 +140,7 @@ def test_the_table_in_docs_is_current() -> None:
 NEVER_STARTED_AGAIN = {
     "poll", "select", "pselect6", "ppoll", "pause", "rt_sigsuspend", "rt_sigtimedwait", "nanosleep", "clock_nanosleep",
     "semop", "semtimedop", "msgsnd", "msgrcv",
+    "epoll_wait", "epoll_pwait", "epoll_pwait2",
 }  # fmt: skip
 STARTED_AGAIN = {
     "read", "readv", "write", "writev", "open", "openat", "wait4", "waitid", "flock", "fcntl", "futex",

@@ -1,0 +1,242 @@
+"""Sockets: socket, bind, connect, accept and their like (socket(7), unix(7), ip(7))."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from emu.fs.file import File, WouldBlock
+from emu.linux.argument import FD, INT, S32, Bits, Pointer, Scalar
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import OpenFlags
+from emu.linux.layout import Opaque
+from emu.linux.syscall import DESCRIPTOR, ZERO, Restart, Result, Syscall
+from emu.linux.words import Choice
+from emu.net.inet import AF_INET, AF_INET6, InetSocket
+from emu.net.socket import Socket
+from emu.net.unix import AF_UNIX
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task
+
+_CLOEXEC, _NONBLOCK = int(OpenFlags.CLOEXEC), int(OpenFlags.NONBLOCK)
+_TYPE_MASK = 0xF
+ADDRESS_MAX = 128
+T = TypeVar("T")
+
+
+def socket_of(task: Task, fd: int) -> Socket:
+    """LinuxError(EBADF, ENOTSOCK)."""
+    file = task.files.get(fd)
+    if not isinstance(file, Socket):
+        raise LinuxError(errno.ENOTSOCK)
+    return file
+
+
+def read_address(task: Task, address: int, length: int) -> bytes:
+    """The sockaddr of a call (move_addr_to_kernel).  LinuxError(EINVAL, EFAULT)."""
+    if not 0 <= length <= ADDRESS_MAX:
+        raise LinuxError(errno.EINVAL)
+    return task.mm.read(address, length) if length else b""
+
+
+def give_address(task: Task, data: bytes, address: int, length_at: int) -> None:
+    """Copy an address out, as far as there is room, and its whole length (move_addr_to_user)."""
+    room = INT.read(task.mm, length_at)
+    if room < 0:
+        raise LinuxError(errno.EINVAL)
+    task.mm.write(address, data[:room])
+    INT.write(task.mm, length_at, len(data))
+
+
+def wait_for(
+    kernel: Kernel, file: Socket, attempt: Callable[[], T], timeout: int, *, wait: bool,
+    kept: Callable[[], int] = lambda: 0,
+) -> T | Generator[Any, None, T]:  # fmt: skip
+    """Make an attempt, and again whenever it can succeed; LinuxError(EAGAIN) if it may not wait, or at the timeout.
+
+    ``kept``: the bytes of the host that the call keeps while it sleeps.
+    """
+    try:
+        return attempt()
+    except WouldBlock as block:
+        if not wait:
+            raise LinuxError(errno.EAGAIN) from None
+        return _attempts(kernel, file.get(), attempt, timeout, block, kept)
+
+
+def _attempts(
+    kernel: Kernel, file: File, attempt: Callable[[], T], timeout: int, block: WouldBlock, kept: Callable[[], int]
+) -> Generator[Any, None, T]:
+    deadline = kernel.clock.now_ns() + timeout if timeout else None
+    try:
+        while True:
+            if deadline is not None and kernel.clock.now_ns() >= deadline:
+                raise LinuxError(errno.EAGAIN)
+            with kernel.frames.kmem.held(kept()):
+                yield block.queue if deadline is None else (block.queue, deadline)
+            try:
+                return attempt()
+            except WouldBlock as again:
+                block = again
+    finally:
+        file.put()
+
+
+# -- making and connecting ---------------------------------------------------------------------------------------------
+
+
+def sys_socket(kernel: Kernel, task: Task, family: int, type_: int, protocol: int) -> int:
+    """socket(2)."""
+    flags = type_ & ~_TYPE_MASK
+    if flags & ~(_CLOEXEC | _NONBLOCK):
+        raise LinuxError(errno.EINVAL)
+    made = kernel.net.socket(family, type_ & _TYPE_MASK, protocol, flags)
+    return task.files.open(made, bool(flags & _CLOEXEC))
+
+
+def sys_socketpair(kernel: Kernel, task: Task, family: int, type_: int, protocol: int, pair_at: int) -> int:
+    """socketpair(2)."""
+    flags = type_ & ~_TYPE_MASK
+    if flags & ~(_CLOEXEC | _NONBLOCK):
+        raise LinuxError(errno.EINVAL)
+    one, other = kernel.net.socketpair(task, family, type_ & _TYPE_MASK, protocol, flags)
+    try:
+        first = task.files.open(one, bool(flags & _CLOEXEC))
+    except LinuxError:
+        other.put()
+        raise
+    try:
+        second = task.files.open(other, bool(flags & _CLOEXEC))
+    except LinuxError:
+        task.files.close(first)
+        raise
+    try:
+        task.mm.write(pair_at, struct.pack("<2i", first, second))
+    except LinuxError:
+        task.files.close(first)
+        task.files.close(second)
+        raise
+    return 0
+
+
+def sys_bind(kernel: Kernel, task: Task, fd: int, address: int, length: int) -> int:
+    """bind(2)."""
+    file = socket_of(task, fd)
+    file.bind(task, read_address(task, address, length))
+    return 0
+
+
+def sys_listen(kernel: Kernel, task: Task, fd: int, backlog: int) -> int:
+    """listen(2)."""
+    socket_of(task, fd).listen(task, backlog)
+    return 0
+
+
+def sys_connect(kernel: Kernel, task: Task, fd: int, address: int, length: int) -> Result:
+    """connect(2).  A TCP connection is made at once, and a socket that may not wait hears of it later, as on Linux."""
+    file = socket_of(task, fd)
+    to = read_address(task, address, length)
+    if len(to) < 2:
+        raise LinuxError(errno.EINVAL)
+    if isinstance(file, InetSocket) and file.in_progress:
+        file.in_progress = False
+        return 0
+
+    def attempt() -> int:
+        file.connect(task, to)
+        return 0
+
+    result = wait_for(kernel, file, attempt, file.send_timeout, wait=not file.nonblocking)
+    if file.nonblocking and isinstance(file, InetSocket) and file.is_connection and file.connected:
+        file.in_progress = True
+        raise LinuxError(errno.EINPROGRESS)
+    return result
+
+
+def sys_accept(kernel: Kernel, task: Task, fd: int, address: int, length_at: int) -> Result:
+    """accept(2)."""
+    return sys_accept4(kernel, task, fd, address, length_at, 0)
+
+
+def sys_accept4(kernel: Kernel, task: Task, fd: int, address: int, length_at: int, flags: int) -> Result:
+    """accept4(2)."""
+    if flags & ~(_CLOEXEC | _NONBLOCK):
+        raise LinuxError(errno.EINVAL)
+    file = socket_of(task, fd)
+
+    def attempt() -> int:
+        task.files.check_room()
+        accepted = file.accept()
+        accepted.flags |= flags & _NONBLOCK
+        try:
+            if address:
+                try:
+                    peer = accepted.peer_address()
+                except LinuxError:
+                    raise LinuxError(errno.ECONNABORTED) from None
+                give_address(task, peer, address, length_at)
+        except LinuxError:
+            accepted.put()
+            raise
+        return task.files.open(accepted, bool(flags & _CLOEXEC))
+
+    return wait_for(kernel, file, attempt, file.receive_timeout, wait=not file.nonblocking)
+
+
+def sys_getsockname(kernel: Kernel, task: Task, fd: int, address: int, length_at: int) -> int:
+    """getsockname(2)."""
+    give_address(task, socket_of(task, fd).address(), address, length_at)
+    return 0
+
+
+def sys_getpeername(kernel: Kernel, task: Task, fd: int, address: int, length_at: int) -> int:
+    """getpeername(2)."""
+    give_address(task, socket_of(task, fd).peer_address(), address, length_at)
+    return 0
+
+
+def sys_shutdown(kernel: Kernel, task: Task, fd: int, how: int) -> int:
+    """shutdown(2)."""
+    socket_of(task, fd).shutdown(how)
+    return 0
+
+
+class Family(Choice, prefix="AF_"):
+    """Address families."""
+
+    UNSPEC = 0
+    UNIX = AF_UNIX
+    INET = AF_INET
+    INET6 = AF_INET6
+    NETLINK = 16
+    PACKET = 17
+
+
+def _type_words(value: int) -> str:
+    names = {1: "SOCK_STREAM", 2: "SOCK_DGRAM", 3: "SOCK_RAW", 5: "SOCK_SEQPACKET"}
+    flags = [name for bit, name in ((_CLOEXEC, "SOCK_CLOEXEC"), (_NONBLOCK, "SOCK_NONBLOCK")) if value & bit]
+    return "|".join([names.get(value & _TYPE_MASK, str(value & _TYPE_MASK)), *flags])
+
+
+_FAMILY, _TYPE = Scalar("AF_*", S32, Family.words), Scalar("SOCK_*", S32, _type_words)
+_HOW = Scalar("SHUT_*", S32, lambda value: {0: "SHUT_RD", 1: "SHUT_WR", 2: "SHUT_RDWR"}.get(value, str(value)))
+SOCKADDR, LENGTH = Pointer(Opaque("sockaddr"), null=True), Pointer(INT, null=True)
+_ACCEPT_FLAGS = Bits("SOCK_", CLOEXEC=_CLOEXEC, NONBLOCK=_NONBLOCK)
+_PAIR = Pointer(Opaque("int[2]"))
+
+TABLE = (
+    Syscall(41, "socket", sys_socket, (_FAMILY, _TYPE, INT), DESCRIPTOR),
+    Syscall(42, "connect", sys_connect, (FD, SOCKADDR, INT), ZERO, Restart.SYS),
+    Syscall(43, "accept", sys_accept, (FD, SOCKADDR, LENGTH), DESCRIPTOR, Restart.SYS),
+    Syscall(48, "shutdown", sys_shutdown, (FD, _HOW)),
+    Syscall(49, "bind", sys_bind, (FD, SOCKADDR, INT)),
+    Syscall(50, "listen", sys_listen, (FD, INT)),
+    Syscall(51, "getsockname", sys_getsockname, (FD, SOCKADDR, LENGTH)),
+    Syscall(52, "getpeername", sys_getpeername, (FD, SOCKADDR, LENGTH)),
+    Syscall(53, "socketpair", sys_socketpair, (_FAMILY, _TYPE, INT, _PAIR)),
+    Syscall(288, "accept4", sys_accept4, (FD, SOCKADDR, LENGTH, _ACCEPT_FLAGS), DESCRIPTOR, Restart.SYS),
+)
