@@ -121,7 +121,7 @@ class File:
             self.inode.locks.release(self)
         resources = self.inode.sb.resources
         resources.open_files -= 1
-        resources.kmem.uncharge(self.charged)
+        resources.kmem.uncharge(self.struct_size + self._kept)
         self.inode.open_count -= 1
         self.inode.drop_if_unused()
         self.path.mount.unpin()

@@ -57,7 +57,8 @@ class Pipe:
 
     def __init__(self, capacity: int, pipes: Pipes) -> None:
         """``pipes``: all pipes of the machine, which together have a limit.  LinuxError(ENOMEM)."""
-        pipes.kmem.charge(PIPE)
+        self._kmem = pipes.kmem
+        self._kmem.charge(PIPE)
         self._pipes = pipes
         self.slots = capacity // PAGE_SIZE
         self.length = 0
@@ -98,7 +99,7 @@ class Pipe:
             slot.data = slot.data[left:]
             if not slot.data:
                 used.popleft()
-                self._pipes.kmem.uncharge(PIPE_PAGE)
+                self._kmem.uncharge(PIPE_PAGE)
             taken.append((slot, data))
             left -= len(data)
         self.length -= count - left
@@ -154,7 +155,7 @@ class Pipe:
             kept += len(pieces.pop(0)[1])
         for slot, piece in reversed(pieces):
             if not slot.data:
-                self._pipes.kmem.charge_reserved(PIPE_PAGE)  # which read() has just given back
+                self._kmem.charge_reserved(PIPE_PAGE)  # which read() has just given back
                 self._used.appendleft(slot)
             slot.data = piece + slot.data
         self.length += len(data) - kept
@@ -170,7 +171,7 @@ class Pipe:
         self.not_empty.wake_all(_READABLE)
 
     def _add(self, slot: Slot) -> None:
-        self._pipes.kmem.charge(PIPE_PAGE)
+        self._kmem.charge(PIPE_PAGE)
         self._used.append(slot)
 
     @property
@@ -180,7 +181,7 @@ class Pipe:
 
     def discard(self) -> None:
         """Nobody has an end of it any more."""
-        self._pipes.kmem.uncharge(self.charged)
+        self._kmem.uncharge(self.charged)
         self._used.clear()
 
     def resize(self, size: int) -> int:
