@@ -32,6 +32,7 @@ FLOORS: tuple[tuple[tuple[str, str, int], ...], ...] = (
         ("emu/fs", "the VFS, tmpfs, devfs, hugetlbfs, pipes; knows who calls, and no task", 3),
         ("emu/cpu.py", "a vCPU around one Uc", 2),
     ),
+    (("emu/instructions", "those that the engine does wrong: found in each new block, refused or executed here", 1),),
     (
         ("emu/mm", "frames, page tables, VMAs, address spaces, faults, flushing; knows no kernel", 4),
         ("emu/hooks.py", "native: time slice, SYSCALL", 2), ("emu/fpu.py", "x87 and SSE", 1),

@@ -16,6 +16,7 @@ from emu.fs.tmpfs import Tmpfs
 from emu.kernel.modules import ModuleError
 from emu.linux.errors import LinuxError
 from emu.proc import memory as proc_memory
+from emu.proc import process as proc_process
 from emu.proc import system as proc_system
 from emu.proc import sysvipc as proc_sysvipc
 from emu.proc.procfs import Procfs
@@ -65,7 +66,7 @@ def file_systems(kernel: Kernel) -> None:
     """Register the file system types (with the tree, if a type has only one) and the devices."""
     vfs, resources = kernel.vfs, kernel.vfs.resources
     sysfs, debugfs = Sysfs(resources), Debugfs(resources)
-    procfs = Procfs(kernel, proc_memory.PID_FILES, proc_memory.PID_READERS)
+    procfs = Procfs(kernel, {**proc_memory.PID_FILES, **proc_process.PID_FILES}, proc_memory.PID_READERS)
     for fstype in (sysfs, Tmpfs(), Hugetlbfs(), procfs, DevTmpfs(resources), debugfs):
         vfs.register_filesystem(fstype)
     vfs.sysfs, vfs.debugfs, vfs.procfs = sysfs.tree, debugfs.tree, procfs.tree
@@ -106,4 +107,12 @@ def _mount_devices_and_figures(kernel: Kernel) -> None:
 
 
 #: In the order in which they run; device and inode numbers follow from it.
-INITCALLS: tuple[Init, ...] = (system_calls, file_systems, tree, proc_system.init, proc_memory.init, proc_sysvipc.init)
+INITCALLS: tuple[Init, ...] = (
+    system_calls,
+    file_systems,
+    tree,
+    proc_system.init,
+    proc_memory.init,
+    proc_sysvipc.init,
+    proc_process.init,
+)

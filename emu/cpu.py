@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from unicorn import (
     UC_ARCH_X86,
     UC_ERR_EXCEPTION,
@@ -24,7 +23,8 @@ from unicorn import (
 from unicorn import x86_const as x86
 
 from emu.fpu import Fpu
-from emu.hooks import BLOCK_BYTES, TABLE_ENTRIES, TrapReason, TrapState
+from emu.hooks import TrapReason, TrapState
+from emu.instructions.blocks import Blocks, Forget, Steps
 from mmu import GeneralProtection, Mmu, PageFault, PhysicalMemory, unicorn_abi
 from mmu.hooks import PHYSMAP
 from mmu.objectcode import load
@@ -40,17 +40,12 @@ CPU_MODEL = x86.UC_CPU_X86_SANDYBRIDGE
 _TF = 1 << 8
 #: The engine's buffer for translated code, which is emptied when it is full: self-modifying code would fill any.
 CODE_BUFFER = 128 << 20
-#: Blocks whose number of instructions is kept.
-_MAX_BLOCKS = 1 << 16
 #: That buffer, three of the engine's own size for the self-test (DEFAULT_CODE_GEN_BUFFER_SIZE), and a rest.
 _ENGINE_ROOM = CODE_BUFFER + (3 << 30) + (128 << 20)
 _u32, _u64 = ctypes.c_uint32, ctypes.c_uint64
-# The callbacks of Unicorn, whose last argument is user data, and TrapState.count_block.
+# The callbacks of Unicorn, whose last argument is user data.
 _INTERRUPT = ctypes.CFUNCTYPE(None, _u64, _u32, _u64)
 _READ_TSC = ctypes.CFUNCTYPE(ctypes.c_int, _u64, _u64)
-_IN = ctypes.CFUNCTYPE(_u32, _u64, _u32, ctypes.c_int, _u64)
-_OUT = ctypes.CFUNCTYPE(None, _u64, _u32, ctypes.c_int, _u32, _u64)
-_COUNT = ctypes.CFUNCTYPE(_u64, _u64, _u64, _u64)
 _RSP_TO_R15 = ("RAX", "RBX", "RCX", "RDX", "RSI", "RDI", "RBP", "RSP", *(f"R{n}" for n in range(8, 16)))
 #: The general registers by name, with RIP and RFLAGS.
 REGISTERS: dict[str, int] = {
@@ -149,29 +144,26 @@ class Cpu:
             self.mmu.registers = replace(self.mmu.registers, cr4=self.mmu.registers.cr4 | CR4.LA57)
         self.trap = TrapState()
         self._vector: int | None = None
-        #: The registers at IN or OUT, which ended with #GP.
-        self._at_port: list[int] | None = None
-        self._block_sizes: dict[tuple[int, int, int], int] = {}
-        self._install_hooks()
         self._env = unicorn_abi.general_registers(uc)
         self._all = RegisterSet(self._engine, tuple(REGISTERS))
         #: The x87 and SSE state.
         self.fpu = Fpu(uc)
         self._template = self._enter_cpl3(entry_frame)
+        self._install_hooks()
         self._vector_context = self.new_context_like_current()
 
     # -- set-up ----------------------------------------------------------------------------------------------------
 
     def _install_hooks(self) -> None:
         trap = self.trap
-        self._table = np.zeros(TABLE_ENTRIES * BLOCK_BYTES, dtype=np.uint8)
-        trap.table = self._table.ctypes.data
         trap.reg_read = unicorn_abi.symbol_address("uc_reg_read")
         trap.rflags_at = ctypes.addressof(trap) + TrapState.rflags.offset  # type: ignore[attr-defined]
         trap.emu_stop = unicorn_abi.symbol_address("uc_emu_stop")
         trap.clock = ctypes.addressof(self.mmu.state) + MmuState.clock.offset  # type: ignore[attr-defined]
+        trap.registers = ctypes.addressof(self._env)
+        #: The code that has run.
+        self.blocks = Blocks(self.mmu, trap, self._env, self.fpu)
         pointer = self.guard.pointer
-        trap.count_block = pointer(_COUNT, self._count_block)
         self._library = load("emu.hooks")
         self._library.guards[self._engine] = self.guard
         at = ctypes.addressof(trap)
@@ -181,8 +173,6 @@ class Cpu:
         for prototype, function, instruction in (
             (_READ_TSC, self._on_rdtsc, x86.UC_X86_INS_RDTSC),
             (_READ_TSC, self._on_rdtscp, x86.UC_X86_INS_RDTSCP),
-            (_IN, self._on_port, x86.UC_X86_INS_IN),
-            (_OUT, self._on_port, x86.UC_X86_INS_OUT),
         ):
             unicorn_abi.hook_add(self.uc, UC_HOOK_INSN, pointer(prototype, function), 0, instruction)
 
@@ -198,7 +188,6 @@ class Cpu:
         uc.msr_write(0xC0000081, 0x0023_0010 << 32)  # IA32_STAR: user CS 0x33, SS 0x2b
         uc.reg_write(x86.UC_X86_REG_R11, 0x202)
         mmu.state.physmap_open = 1
-        self.trap.budget = 1000
         status = self.guard.start(PHYSMAP + (frame << 12))
         mmu.state.physmap_open = 0
         mmu.take_failure()
@@ -239,33 +228,10 @@ class Cpu:
 
     # -- hooks -----------------------------------------------------------------------------------------------------
 
-    def _count_block(self, _uc: int, address: int, size: int) -> int:
-        key = (self.trap.code_id, address, size)
-        known = self._block_sizes.get(key)
-        if known is None:
-            engine: Any = self.uc
-            _, known, _ = engine.ctl_request_cache(address)
-            if len(self._block_sizes) >= _MAX_BLOCKS:
-                self._block_sizes.clear()
-            self._block_sizes[key] = known
-        return known
-
     def _on_interrupt(self, _uc: int, vector: int, _data: int) -> None:
         if self._vector is None:
             self._vector = vector
         self.uc.emu_stop()
-
-    def _on_port(self, *_arguments: int) -> int:
-        """IN or OUT, which a process may not execute (IOPL 0): #GP.
-
-        Unicorn goes on to the end of the block before it stops: the registers are put back, and what else traps in
-        that block never happened.
-        """
-        if self._vector is None:
-            self._at_port = self._all.read()
-            self._vector = 13
-            self.uc.emu_stop()
-        return 0
 
     def _on_rdtsc(self, _uc: int, _data: int) -> int:
         clock = self.clock
@@ -302,6 +268,11 @@ class Cpu:
         """Instructions retired since the machine was made."""
         return self.mmu.state.clock
 
+    @property
+    def spent(self) -> int:
+        """What slices are counted in: instructions, and the iterations of those with REP."""
+        return self.mmu.state.clock + self.trap.iterations
+
     def read(self, name: str) -> int:
         """One general register."""
         return int(self.uc.reg_read(REGISTERS[name]))
@@ -337,27 +308,110 @@ class Cpu:
 
     # -- running ---------------------------------------------------------------------------------------------------
 
+    @property
+    def last_end(self) -> int:
+        """Where the block ends that was run last; a string instruction with REP that goes on there counts no more."""
+        return self.trap.last_end
+
+    @last_end.setter
+    def last_end(self, end: int) -> None:
+        self.trap.last_end = self.mmu.state.last_end = end
+
     def end_slice(self) -> None:
         """Stop before the next block, as at the end of a slice."""
         self.trap.budget = 0
+        self.trap.aside = min(self.trap.aside, 1)
 
     def enter(self, rip: int) -> Trap:
         """Run at ``rip`` until something needs the kernel.  Raises what a callback raised."""
         trap = self.trap
-        trap.reason = TrapReason.NONE
-        status = unicorn_abi.emu_start(self._engine, rip, 0, 0, 0)
-        if status == 0 and self.guard.failure is None and self._vector is None:
+        while True:
+            trap.reason = TrapReason.NONE
+            status = unicorn_abi.emu_start(self._engine, rip, 0, 0, 0)
+            if status != 0 or self.guard.failure is not None or self._vector is not None:
+                return self._explain(status)
             if trap.reason == TrapReason.SYSCALL:
                 return _SYSCALL_TRAP
             if trap.reason == TrapReason.SLICE:
                 return _SLICE_TRAP
-        return self._explain(status)
+            if trap.reason == TrapReason.REFUSED:
+                return self._refused()
+            if trap.reason == TrapReason.DONE:
+                rip = trap.goes_on - 1
+            elif trap.reason == TrapReason.ANEW:
+                rip = self.rip
+                stopped = self._anew(rip)
+                if stopped is not None:
+                    return stopped
+                rip = self.rip
+            else:
+                return self._explain(status)
+
+    def _anew(self, rip: int) -> Trap | None:
+        """Prepare to enter a block again; the trap that came before its next piece, if one did."""
+        pending, self.blocks.pending = self.blocks.pending, None
+        if isinstance(pending, Steps):
+            self._forget_what_is_ahead()
+            return self._step(rip, pending.until)
+        if isinstance(pending, Forget):
+            self.blocks.forget()
+        elif pending is not None:
+            self.blocks.patch(pending)
+        return None
+
+    def _step(self, rip: int, until: int) -> Trap | None:
+        """Single-step (RFLAGS.TF) from ``rip`` to another address; the trap that came before, if one did."""
+        if self.read("rflags") & _TF:
+            raise AssertionError(f"a block of one instruction is cut at {until:#x}")
+        trap: Trap | None = None
+        while rip != until and trap is None:
+            self.write("rflags", self.read("rflags") | _TF)
+            trap = self.enter(rip)
+            self.write("rflags", self.read("rflags") & ~_TF)
+            rip = self.rip
+            if trap.kind == TrapKind.EXCEPTION and trap.vector == 1:
+                trap = None
+        return trap
+
+    def _refused(self) -> Trap:
+        """An instruction that is not executed."""
+        from emu.instructions.raised import UD, Raised  # which is there
+
+        hits = self.blocks.hits
+        assert hits is not None and hits.refusal is not None
+        (refusal, instruction), hits.refusal = hits.refusal, None
+        if not isinstance(refusal, Raised):
+            return Trap(TrapKind.FAULT, fault=refusal.fault, access=refusal.access)
+        if refusal.vector == UD:
+            return Trap(TrapKind.INVALID_OPCODE)
+        if refusal.trap:
+            self.write("rip", instruction.end)
+        return Trap(TrapKind.EXCEPTION, vector=refusal.vector, error_code=refusal.error_code)
+
+    def _forget_what_is_ahead(self) -> None:
+        """The block that was counted does not go on: what was set aside is the budget again."""
+        trap = self.trap
+        self.blocks.unpatch()
+        if trap.aside:
+            trap.budget, trap.aside = trap.aside - 1, 0
+        trap.goes_on = self.mmu.state.fetched = 0
 
     def _explain(self, status: int) -> Trap:
+        if self.mmu.starts_again:
+            self.mmu.starts_again = False
+            if status == UC_ERR_EXCEPTION and self._vector is None and self.guard.failure is None:
+                self._forget_what_is_ahead()
+                return self.enter(self.rip)
         if self.guard.failure is not None:
-            self._vector = self._at_port = None
-            self._table.fill(0)  # forget the blocks that could not be counted
+            trap = self.trap
+            if trap.goes_on:  # it will be counted once more
+                self.mmu.state.clock -= trap.ahead
+                trap.aside += trap.ahead
+            self._vector = None
+            self._forget_what_is_ahead()
+            self.blocks.pending = None
             self.mmu.take_failure()
+        self._forget_what_is_ahead()
         if self._vector is not None:
             return self._exception(self._vector)
         failure = self.mmu.take_failure()
@@ -368,14 +422,12 @@ class Cpu:
         raise UcError(status)
 
     def _exception(self, vector: int) -> Trap:
-        """The first exception of this entry; whatever came after it in its block is forgotten."""
-        at_port, self._vector, self._at_port = self._at_port, None, None
+        """The first exception of this entry."""
+        self._vector = None
         self.mmu.take_failure()
-        if at_port is not None:
-            self._all.write(*at_port)
         context = self._vector_context
         context.save()
-        error_code = context.error_code if at_port is None else 0
+        error_code = context.error_code
         context.exception_delivered()
         context.restore()
         return Trap(TrapKind.EXCEPTION, vector=vector, error_code=error_code)

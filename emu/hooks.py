@@ -1,4 +1,9 @@
-"""The machine's native hooks: the time slice, counted in instructions, and the system-call trap."""
+"""The machine's native hooks: the time slice, counted in instructions, the system-call trap, and the instructions that
+the engine is not left alone with (:mod:`emu.instructions`).
+
+A block with such an instruction inside is cut in pieces, so that each begins one.  What is counted, and where a slice
+ends, is as if it were whole: the pieces behind the first one only go on.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ from enum import IntEnum
 
 from unicorn.x86_const import UC_X86_REG_RFLAGS
 
-from mmu.native import call1, call3, entry, load64, store64
+from mmu.native import call1, call3, cold, entry, inlined, load8, load64, native, store8, store64
 from mmu.state import fields
 
 
@@ -17,31 +22,88 @@ class TrapReason(IntEnum):
     NONE = 0
     SLICE = 1
     SYSCALL = 2
+    ANEW = 3  # the block is to be entered again, perhaps as another piece
+    REFUSED = 4  # an instruction raises an exception
+    DONE = 5  # an instruction has been executed: to go on behind it
+
+
+class HitKind(IntEnum):
+    """What is done before a piece of which the first instruction is listed."""
+
+    CALL = 0  # a function is called: 0 means that the piece may run, anything else that emulation stops
+    ALIGNED = 1  # and if its memory operand is not aligned
 
 
 class TrapState(ctypes.Structure):
     """The record that the hooks share with :class:`emu.cpu.Cpu`.  Every field is a uint64."""
 
-    budget: int  # instructions left in this slice
+    budget: int  # instructions left in this slice; 0 too while some are set aside
     reason: int
     clock: int  # host address of the count of retired instructions
     rflags: int  # at a system call
     rflags_at: int  # host address of the field above
     reg_read: int  # host address of uc_reg_read
     emu_stop: int  # host address of uc_emu_stop
-    count_block: int  # host address of count(uc, address, size) -> instructions, asked once per block of code
+    new_block: int  # host address of new(uc, address, size): makes it known; 0: it is to be entered anew
     table: int  # host address of the table of known blocks
     code_id: int  # distinguishes code of different programs at the same address
+    registers: int  # host address of the general registers
+    aside: int  # the budget plus 1 while something must be done before the next block; else 0
+    goes_on: int  # the address at which a block that was counted goes on, plus 1; else 0
+    ahead: int  # how many of its instructions from there on are counted
+    fetched: int  # host address of MmuState.fetched
+    patched: int  # how many bytes of code stand in for the guest's while a piece is translated
+    patched_at: int  # their host address
+    patched_old: int  # the guest's
+    last_end: int  # where the block ends that was run last
+    iterations: int  # of string instructions with REP, but their first ones
 
     _fields_ = fields(__annotations__)
 
 
 class KnownBlock(ctypes.Structure):
-    """A block of code that was counted once.  Every field is a uint64."""
+    """A block of code that was looked through once.  Every field is a uint64."""
 
     address: int
-    key: int  # code_id << 32 | size in bytes
-    instructions: int
+    key: int  # code_id << 32 | size in bytes; with SPECIAL if one of the fields from ``goes_on`` on says anything
+    instructions: int  # from here to the end of the block
+    before: int  # of these, in this piece
+    goes_on: int  # where the block goes on, plus 1; 0 if this is all
+    hit: int  # host address of the Hit of the first instruction, or 0
+    code: int  # host address of a CodeCopy, if the code may change unseen, or 0
+    stops: int  # whether emulation stops where it goes on, as the engine would execute what has been executed
+    repeats: int  # it is one string instruction with REP
+
+    _fields_ = fields(__annotations__)
+
+
+class Hit(ctypes.Structure):
+    """What is done with one instruction.  Every field is a uint64."""
+
+    kind: int
+    function: int  # host address of call(uc, hit, address)
+    otherwise: int  # the same, or 0: called where the first one does not return 0
+    mask: int  # of the bits that are 0 in an aligned address
+    base: int  # number of a general register; 16 for none
+    index_register: int
+    scale: int
+    displacement: int  # with the address of the next instruction, if it is relative to that
+    segment: int  # host address of the segment's base, or 0
+    bits: int  # that addresses have
+    number: int  # for the function
+    cpu: int  # host address of the engine's CPUState
+
+    _fields_ = fields(__annotations__)
+
+
+class CodeCopy(ctypes.Structure):
+    """The bytes of a block when it was looked through, and where they are.  Every field is a uint64."""
+
+    copy: int  # host address
+    code: int  # host address
+    length: int
+    next_page: int  # host address of what lies in the next page
+    next_length: int
 
     _fields_ = fields(__annotations__)
 
@@ -49,30 +111,155 @@ class KnownBlock(ctypes.Structure):
 #: How many known blocks there may be; the table is direct-mapped by address.
 TABLE_ENTRIES = 1 << 15
 BLOCK_BYTES = ctypes.sizeof(KnownBlock)
+SPECIAL = 1 << 31
+NOT_SPECIAL = 0xFFFF_FFFF_7FFF_FFFF
+NO_REGISTER = 16
+_ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
+
+
+@inlined
+def _slot(trap: TrapState, address: int) -> int:
+    return trap.table + ((address ^ (address >> 15)) & (TABLE_ENTRIES - 1)) * BLOCK_BYTES
+
+
+@native
+def _stop(uc: int, trap: TrapState, reason: int) -> None:
+    trap.reason = reason
+    call1(trap.emu_stop, uc)
+
+
+@native
+def _set_aside(trap: TrapState, goes_on: int) -> None:
+    """Have the next block attended to, even if it is known; ``goes_on``: if it is there, it has been counted."""
+    trap.aside = trap.budget + 1
+    trap.budget = 0
+    trap.goes_on = goes_on
+    store64(trap.fetched, goes_on)
+
+
+@native
+def _unpatch(trap: TrapState) -> None:
+    """Put the guest's own code back: the piece is translated."""
+    at, old, left = trap.patched_at, trap.patched_old, trap.patched
+    while left != 0:
+        store8(at, old & 0xFF)
+        at, old, left = at + 1, old >> 8, left - 1
+    trap.patched = 0
+
+
+@native
+def _equal(one: int, other: int, length: int) -> bool:
+    i = 0
+    while i < length:
+        if load8(one + i) != load8(other + i):
+            return False
+        i += 1
+    return True
+
+
+@native
+def _unchanged(at: int) -> bool:
+    """Whether the code of a block is what it was."""
+    if at == 0:
+        return True
+    copy = CodeCopy.from_address(at)
+    if not _equal(copy.copy, copy.code, copy.length):
+        return False
+    return _equal(copy.copy + copy.length, copy.next_page, copy.next_length)
+
+
+@native
+def _effective_address(hit: Hit, registers: int) -> int:
+    """The linear address of the memory operand."""
+    address = hit.displacement
+    if hit.base != NO_REGISTER:
+        address += load64(registers + hit.base * 8)
+    if hit.index_register != NO_REGISTER:
+        address = (address & _ALL_ONES) + ((load64(registers + hit.index_register * 8) * hit.scale) & _ALL_ONES)
+    address &= hit.bits
+    if hit.segment != 0:
+        address += load64(hit.segment)
+    return address & _ALL_ONES
+
+
+@native
+def _refused(uc: int, address: int, at: int, trap: TrapState) -> bool:
+    hit = Hit.from_address(at)
+    if hit.kind == HitKind.ALIGNED and _effective_address(hit, trap.registers) & hit.mask == 0:
+        return False
+    if call3(hit.function, uc, at, address) == 0:
+        return False
+    return hit.otherwise == 0 or call3(hit.otherwise, uc, at, address) != 0
+
+
+@inlined
+def _count(trap: TrapState, block: KnownBlock, end: int, instructions: int) -> None:
+    """Count a block, or what is left of it.
+
+    The engine runs each iteration of a repeated string instruction as a block: one instruction, and one more of the
+    slice for each.
+    """
+    if block.repeats == 0 or end != trap.last_end:
+        store64(trap.clock, load64(trap.clock) + instructions)
+    else:
+        trap.iterations += 1
+    trap.last_end = end
+    if trap.budget > instructions:
+        trap.budget -= instructions
+    else:
+        trap.budget = 0
+
+
+@native
+def _known(block: KnownBlock, address: int, key: int) -> bool:
+    return block.address == address and block.key & NOT_SPECIAL == key and _unchanged(block.code)
+
+
+@cold
+def _attend(uc: int, address: int, size: int, trap: TrapState) -> None:
+    """A block that is not known, or special, or before which something is to be done."""
+    ahead = 0
+    if trap.aside != 0:
+        trap.budget = trap.aside - 1
+        trap.aside = 0
+        if trap.patched != 0:
+            _unpatch(trap)
+        if trap.goes_on == address + 1:
+            ahead = trap.ahead
+        trap.goes_on = 0
+    if trap.budget == 0 and ahead == 0:
+        _stop(uc, trap, TrapReason.SLICE)
+        return
+    block = KnownBlock.from_address(_slot(trap, address))
+    if not _known(block, address, (trap.code_id << 32) | size):
+        if call3(trap.new_block, uc, address, size) == 0:
+            trap.ahead = ahead
+            _set_aside(trap, address + 1 if ahead != 0 else 0)
+            store64(trap.fetched, address + 1)
+            _stop(uc, trap, TrapReason.ANEW)
+            return
+    refused = block.hit != 0 and _refused(uc, address, block.hit, trap)
+    if block.instructions > ahead:
+        _count(trap, block, address + size, block.instructions - ahead)
+        ahead = block.instructions
+    if refused:
+        _stop(uc, trap, TrapReason.REFUSED)
+        return
+    if block.goes_on != 0:
+        trap.ahead = ahead - block.before
+        _set_aside(trap, block.goes_on)
+        if block.stops != 0:
+            _stop(uc, trap, TrapReason.DONE)
 
 
 @entry("void", "u64", "u64", "u32", TrapState)
 def on_block(uc: int, address: int, size: int, trap: TrapState) -> None:
     """UC_HOOK_BLOCK: count the block's instructions, or stop before it where the slice is used up (an exact point)."""
-    if trap.budget == 0:
-        trap.reason = TrapReason.SLICE
-        call1(trap.emu_stop, uc)
+    block = KnownBlock.from_address(_slot(trap, address))
+    if trap.budget == 0 or block.address != address or block.key != (trap.code_id << 32) | size:
+        _attend(uc, address, size, trap)
         return
-    number = (address ^ (address >> 15)) & (TABLE_ENTRIES - 1)
-    block = KnownBlock.from_address(trap.table + number * BLOCK_BYTES)
-    key = (trap.code_id << 32) | size
-    if block.address == address and block.key == key:
-        instructions = block.instructions
-    else:
-        instructions = call3(trap.count_block, uc, address, size)
-        block.address = address
-        block.key = key
-        block.instructions = instructions
-    store64(trap.clock, load64(trap.clock) + instructions)
-    if trap.budget > instructions:
-        trap.budget -= instructions
-    else:
-        trap.budget = 0
+    _count(trap, block, address + size, block.instructions)
 
 
 @entry("void", "u64", TrapState)

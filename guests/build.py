@@ -89,6 +89,7 @@ GUESTS: tuple[Guest, ...] = (
     Guest("threads", "threads.c"),
     Guest("restart", "restart.c"),
     Guest("fpu", "fpu.c"),
+    Guest("timers", "timers.c"),
     Guest("traps", "traps.c"),
     Guest("pthreads", "pthreads.c", (*COMMON, *STATIC, "-pthread"), "musl-gcc"),
     Guest("pthreads_glibc", "pthreads.c", (*COMMON, *STATIC, "-pthread"), prebuilt=False),

@@ -6,9 +6,10 @@ from unicorn.unicorn_const import UC_MEM_FETCH, UC_MEM_READ, UC_MEM_WRITE
 
 from mmu.entries import ADDRESS, D
 from mmu.events import EventKind, commit, ring_is_full
+from mmu.instruction import access_of, fetches_ahead, instruction_at, note_fetch
 from mmu.native import call3, cold, entry, inlined, load8, load32, load64, native, store8, store32
 from mmu.registers import CR4, Access
-from mmu.state import MmuState, Status
+from mmu.state import CODE_VIEW_BYTES, CODE_VIEWS, CodeView, MmuState, Status
 from mmu.unicorn_abi import TlbEntry
 from mmu.walk import CAN_EXECUTE, CAN_READ, CAN_WRITE, data_rights, key_denies, plain_walk, walk
 
@@ -28,6 +29,12 @@ def walk_once(state: MmuState, vaddr: int, access: int) -> int:
     return walk(state, vaddr, access)
 
 
+@entry("u64", MmuState, "u64")
+def kind_of(state: MmuState, rip: int) -> int:
+    """The :class:`mmu.instruction.Kind` of an instruction that the engine has fetched."""
+    return instruction_at(state, rip)
+
+
 @native
 def answer_physmap(state: MmuState, vaddr: int, result: int) -> bool:
     """A fill while the physmap is open; nothing else is mapped then, and no access is an event of the guest."""
@@ -38,6 +45,19 @@ def answer_physmap(state: MmuState, vaddr: int, result: int) -> bool:
     answer.paddr = (vaddr - PHYSMAP) & _PAGE_MASK
     answer.perms = _ALL_RIGHTS
     return True
+
+
+@native
+def view_of(state: MmuState, vaddr: int) -> int:
+    """The host address of the CodeView of this page, or of another one that takes its place."""
+    return state.code_views + ((vaddr >> 12) + load64(state.code_view) * 37 & CODE_VIEWS - 1) * CODE_VIEW_BYTES
+
+
+@native
+def _see_code(state: MmuState, vaddr: int, frame: int) -> None:
+    view = CodeView.from_address(view_of(state, vaddr))
+    if view.frame != frame or view.page != (vaddr >> 12) + 1 or view.space != load64(state.code_view):
+        call3(state.on_code_view, vaddr, frame, 0)
 
 
 @native
@@ -66,8 +86,11 @@ def grant(state: MmuState, vaddr: int, access: int, result: int, alone: bool) ->
             store8(state.has_code + frame, 1)
             state.status = Status.WRITTEN_CODE
             return False
+        if state.code_views != 0:
+            _see_code(state, vaddr, frame)
         if state.on_code != 0 and (state.cpl == 0 or state.watch_code != 0):
             call3(state.on_code, vaddr, frame, 0)
+        note_fetch(state, vaddr, paddr)
         store8(state.has_code + frame, 1)
         if not alone:
             rights &= CAN_READ | CAN_EXECUTE
@@ -79,7 +102,10 @@ def grant(state: MmuState, vaddr: int, access: int, result: int, alone: bool) ->
     else:
         rights &= CAN_READ  # only a write justifies dropping the code
     if rights & _WRITE_EXECUTE == _WRITE_EXECUTE:
+        if state.code_views != 0 and load8(state.has_code + frame) != 2:
+            call3(state.on_code_view, vaddr, frame, 1)
         store8(state.has_code + frame, 2)
+        state.code_fetches += 1
     if level != 1:
         state.large_epoch = epoch
     state.fills += 1
@@ -125,6 +151,8 @@ def _fill_plainly(state: MmuState, vaddr: int, access_type: int, result: int) ->
     frame = paddr >> 12
     if rights & (1 << (access_type - UC_MEM_READ)) == 0 or paddr >= state.ram_bytes:
         return False
+    if rights & CAN_WRITE == 0 and access_of(state, access_type - UC_MEM_READ) != Access.READ:
+        return False
     if load8(state.has_code + frame) != 0:
         return False
     if rights & CAN_WRITE != 0:
@@ -146,7 +174,10 @@ def _fill_carefully(state: MmuState, vaddr: int, access_type: int, result: int) 
         return False
     if cr3_written(state, access_type):
         return False
-    access = access_type - UC_MEM_READ
+    access = access_of(state, access_type - UC_MEM_READ)
+    state.access = access
+    if access == Access.FETCH and state.holds_back != 0 and fetches_ahead(state, vaddr):
+        return False
     if walk(state, vaddr, access) != Status.OK:
         return False
     return grant(state, vaddr, access, result, True)

@@ -19,8 +19,9 @@ class Status(IntEnum):
     BUS = 3  # a table or page lies outside physical memory
     RING_FULL = 4  # events must be drained before the next one
     CODE_WRITTEN = 5  # a frame that holds translated code is about to become writable
-    CR3_WRITTEN = 7  # a guest at CPL 0 has written CR3, unseen
     WRITTEN_CODE = 6  # a frame that may be written through the TLB is about to be executed
+    CR3_WRITTEN = 7  # a guest at CPL 0 has written CR3, unseen
+    FETCHED_AHEAD = 8  # code of the next page cannot be fetched, and the code before it has not run
 
 
 def fields(annotations: Iterable[str], **others: Any) -> list[tuple[str, Any]]:
@@ -64,6 +65,21 @@ class LastAccess(ctypes.Structure):
     place: int
 
     _fields_ = fields(__annotations__, level=ctypes.c_uint32, walked=ctypes.c_uint32)
+
+
+class CodeView(ctypes.Structure):
+    """Where an address space has the code of a page.  Every field is a uint64."""
+
+    page: int  # its number plus 1
+    space: int
+    frame: int
+
+    _fields_ = fields(__annotations__)
+
+
+#: How many there are; direct-mapped by :func:`mmu.hooks.view_of`.
+CODE_VIEWS = 1 << 12
+CODE_VIEW_BYTES = ctypes.sizeof(CodeView)
 
 
 class MmuState(ctypes.Structure):
@@ -120,6 +136,23 @@ class MmuState(ctypes.Structure):
     on_code: int
     watch_code: int  # and at any CPL
     engine_cr3: int  # address of the engine's own CR3
+    #: Who knows the code: address of CodeView[CODE_VIEWS] (0: nobody), of the number of the address space, and of
+    #: seen(vaddr, frame, written): called before code of a page is translated that is not among them, and before a
+    #: frame with code can be written unseen.
+    code_views: int
+    code_view: int
+    on_code_view: int
+    fetched: int  # the address of a block of which the fetch has been counted already, plus 1; else 0
+
+    # the instruction that runs: see mmu.instruction
+    engine_rip: int  # address of the engine's own RIP; 0 where there is no engine
+    opcodes: int  # address of uint32[4][4][256]: the opcode map
+    decoded: int  # address of Decoded[]
+    code_pages: int  # address of uint64[][2]: pages of code, plus 1, and their host addresses
+    code_fetches: int  # counts changes of those
+    access: int  # what the access of the last fill is on a processor
+    holds_back: int  # code of the next page is to be fetched when all before it has run
+    crossing: int  # an instruction that really has its end in the next page
 
     # the TLB model (exact mode): see mmu.tlb
     pcid: int
@@ -141,7 +174,14 @@ class MmuState(ctypes.Structure):
     engine_cpu: int  # CPUState of the engine, 0 where there is none
     busy_page: int  # the page number of a store hook under way, plus 1; 0 where there is none
     late_page: int  # the same, if Unicorn must forget the page once the store is over
+    update_page: int  # the same, for a page that an instruction loads from only because it is going to write there
     second_page: int  # the second page of an access that crosses pages, plus 1, while it waits for a fault handler
+    first_part: int  # where that access begins
+    undo_at: int  # host address of 8 bytes that a part of it overwrites; 0 where there is none
+    undo_value: int  # and what they were
+    next_piece: int  # where the engine would access the rest of an operand of 16 bytes
+    piece_rip: int  # for which instruction
+    last_end: int  # the end of the block that was fetched last
     unsure: int  # a fill has walked: the model may hold a translation that the access cannot use
     pieces: int  # address of uint64[]: the 4K pieces of large pages that Unicorn may hold
     pieces_number: int

@@ -26,6 +26,8 @@ INVALID_ADDR = 0x588
 #: ``uc_struct.emu_counter``: the instructions that an emu_start with a count has executed, that at which it stopped
 #: included.
 EMU_COUNTER = 0x558
+#: ``uc_struct.tcg_ctx``: the TCGContext that the exported functions of the translator take.
+TCG_CONTEXT = 0x300
 #: ``uc_struct.cpu``: the CPUState that the exported softmmu functions take.
 CPU_STATE = 0x1B8
 #: ``CPUState.uc``, which points back: by which the self-test recognises a CPUState before it passes one to those
@@ -33,6 +35,9 @@ CPU_STATE = 0x1B8
 CPU_UC = 0x81A8
 #: From the CPUState: ``env.regs`` (RAX RCX RDX RBX RSP RBP RSI RDI R8 ... R15), then ``env.eip``.
 ENV_REGS = 0x8A50
+#: From the CPUState: ``env.segs[R_FS].base``, ``env.segs[R_GS].base``.
+ENV_FS_BASE, ENV_GS_BASE = ENV_REGS + 0x120, ENV_REGS + 0x138
+ENV_RIP = ENV_REGS + 16 * 8
 #: From the CPUState: ``env.cr[3]``.
 ENV_CR3 = 0x8C10
 #: From the CPUState: ``CPUTLBDesc.window_begin_ns`` of the first mmu index, and how far it is to the next of three.
@@ -81,6 +86,9 @@ context_restore = _prototype("uc_context_restore", _int, _void_p, _void_p)
 context_alloc = _prototype("uc_context_alloc", _int, _void_p, _void_p)
 context_free = _prototype("uc_context_free", _int, _void_p)
 _reg_write = _prototype("uc_reg_write", _int, _void_p, _int, _void_p)
+_find_code = _prototype("helper_lookup_tb_ptr_x86_64", _void_p, _void_p)
+_find_block = _prototype("tcg_tb_lookup_x86_64", _void_p, _void_p, _void_p)
+_forget_block = _prototype("tb_phys_invalidate_x86_64", None, _void_p, _void_p, _u64)
 _flush_page = _prototype("tlb_flush_page_x86_64", None, _void_p, _u64)
 
 
@@ -135,6 +143,7 @@ def use_virtual_tlb(uc: Uc) -> None:
     engine.ctl_set_tlb_mode(UC_TLB_VIRTUAL)
 
 
+_ALL_ONES = (1 << 64) - 1
 GeneralRegisters = ctypes.c_uint64 * 17
 
 
@@ -149,6 +158,11 @@ def general_registers(uc: Uc) -> Any:
 def cpu_state(uc: Uc) -> int:
     """The address of the engine's CPUState, which its exported softmmu functions take."""
     return ctypes.c_uint64.from_address(handle(uc) + CPU_STATE).value
+
+
+def segment_bases(uc: Uc) -> dict[int, int]:
+    """By the prefixes of FS (0x64) and GS (0x65), the host address where the engine keeps the base."""
+    return {0x64: cpu_state(uc) + ENV_FS_BASE, 0x65: cpu_state(uc) + ENV_GS_BASE}
 
 
 def tlb_windows(uc: Uc) -> int:
@@ -190,6 +204,18 @@ def write_cr3(uc: Uc, engine: int, word: int) -> None:
 def flush_page(uc: Uc, vaddr: int) -> None:
     """Forget the translation of one page."""
     _flush_page(cpu_state(uc), vaddr)
+
+
+def forget_block(uc: Uc) -> bool:
+    """Forget the one translated block that the engine would run next, at RIP; False if there is none.
+
+    uc_ctl_remove_cache forgets every block that has a byte in common with it.
+    """
+    translator = ctypes.c_uint64.from_address(handle(uc) + TCG_CONTEXT).value
+    block = _find_block(translator, _find_code(cpu_state(uc) + ENV_REGS))
+    if block:
+        _forget_block(translator, block, _ALL_ONES)
+    return bool(block)
 
 
 def invalid_address(uc: Uc) -> int:
@@ -269,6 +295,7 @@ def self_test() -> None:
     _test_registers()
     _test_tlb_windows()
     _test_counter()
+    _test_blocks()
 
 
 def _scratch(code: bytes, buffer: Any) -> Uc:
@@ -343,6 +370,9 @@ def _test_registers() -> None:
     for name, value in zip(names, values, strict=True):
         uc.reg_write(getattr(x86_const, f"UC_X86_REG_{name}"), value)
     uc.reg_write(x86_const.UC_X86_REG_CR3, 0x1122_3344_5000)
+    for prefix, name in ((0x64, "FS_BASE"), (0x65, "GS_BASE")):
+        uc.reg_write(getattr(x86_const, f"UC_X86_REG_{name}"), 0x1122_3344_0000 + prefix)
+        _expect(_peek(segment_bases(uc)[prefix]) == 0x1122_3344_0000 + prefix, f"the base of {name[:2]}")
     _expect(_peek(cpu_state(uc) + ENV_CR3) == 0x1122_3344_5000, "env.cr[3]")
     at = cpu_state(uc) + ENV_REGS
     try:
@@ -362,6 +392,19 @@ def _test_tlb_windows() -> None:
     first = cpu_state(uc) + TLB_WINDOW
     begun = [_peek(first + index * TLB_WINDOW_STRIDE) for index in range(MMU_INDICES)]
     _expect(all(at is not None and abs(now - at) < _CLOCK_SLACK_NS for at in begun), "CPUTLBDesc.window_begin_ns")
+
+
+def _test_blocks() -> None:
+    """Of two blocks that overlap one is forgotten."""
+    buffer = (ctypes.c_char * 0x1000)()
+    uc = _scratch(b"\x90" * 8 + b"\xf4", buffer)  # HLT: an exit would forget the block that has its end there
+    for begin in (0, 2):
+        check(emu_start(handle(uc), begin, 0, 0, 0), "uc_emu_start")
+    found = []
+    for begin in (0, 0, 2, 4):
+        uc.reg_write(x86_const.UC_X86_REG_RIP, begin)
+        found.append(forget_block(uc))
+    _expect(found == [True, False, True, False], "uc_struct.tcg_ctx")
 
 
 def _test_counter() -> None:

@@ -24,6 +24,7 @@ PACKAGES = ("mmu", "emu", "msharefs", "sharing", "guests")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("guests", "mmu", "emu", "emu.linux"),
     ("emu.mm", "emu.hooks", "emu.fpu"),
+    ("emu.instructions",),
     ("emu.fs", "emu.cpu"),
     ("emu.ipc", "emu.net"),
     ("emu.kernel",),

@@ -58,6 +58,7 @@ def _tasks(kernel: Kernel) -> int:
     queues = [task.signals.pending for task in tasks] + [group.pending for group in {task.group for task in tasks}]
     tables = {task.files for task in tasks if task.alive}
     found = sum(task.charged for task in tasks) + SIGQUEUE * sum(map(len, queues))
+    found += sum(group.timers.charged for group in {task.group for task in tasks} if group.timers is not None)
     return found + FD * sum(map(len, tables))
 
 

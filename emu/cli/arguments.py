@@ -6,7 +6,7 @@ import argparse
 import pathlib
 import re
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 _SIZE = re.compile(r"(\d+)([KMGT]?)(?:i?B)?", re.IGNORECASE)
 _UNITS = ("", "K", "M", "G", "T")
@@ -60,6 +60,14 @@ class Parser(argparse.ArgumentParser):
         arguments.program = argv[at] if at < len(argv) else None
         arguments.arguments = list(argv[at + 1 :])
         return arguments
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """The value of ``--option=--`` is ``--``; argparse itself makes an empty list of it."""
+        if action.option_strings and arg_strings == ["--"]:
+            value = self._get_value(action, "--")
+            self._check_value(action, value)
+            return value
+        return super()._get_values(action, arg_strings)
 
     def _first_positional(self, argv: Sequence[str]) -> int:
         with_value = {s for action in self._actions if action.nargs != 0 for s in action.option_strings}

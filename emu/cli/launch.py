@@ -81,11 +81,12 @@ def parse_mount(text: str) -> Mount:
 
 
 def parse_bind(text: str) -> Bind:
-    """``HOST:GUEST``."""
-    host, _, guest = text.rpartition(":")
+    """``HOST:GUEST[:rw]``."""
+    places = text.removesuffix(":rw")
+    host, _, guest = places.rpartition(":")
     if not host or not guest.startswith("/"):
-        raise UsageError(f"--bind {text}: expected HOST:/GUEST/PATH")
-    return Bind(host, guest)
+        raise UsageError(f"--bind {text}: expected HOST:/GUEST/PATH, perhaps with :rw")
+    return Bind(host, guest, places != text)
 
 
 def start_program(machine: Machine, arguments: argparse.Namespace) -> tuple[Task, str]:

@@ -80,7 +80,7 @@ def add_arguments(parser: Parser) -> None:
     )  # fmt: skip
     add(
         "--mem", type=parse_size, metavar="SIZE",
-        help="physical memory: 512M, 1G, ... (default: 256M); the host gives at most that and 256M, besides what every "
+        help="physical memory: 512M, 1G, ... (default: 256M); the host gives at most that and 320M, besides what every "
         "run takes",
     )  # fmt: skip
     add(
@@ -106,8 +106,8 @@ def add_arguments(parser: Parser) -> None:
         help="show this directory as /; what is changed in it stays in the machine, and no file of the host changes",
     )  # fmt: skip
     add(
-        "--bind", action="append", default=[], metavar="HOST:GUEST",
-        help="show a directory of the host at GUEST, where nothing can be changed (repeatable)",
+        "--bind", action="append", default=[], metavar="HOST:GUEST[:rw]",
+        help="show a directory of the host at GUEST; with :rw guests change the files of the host (repeatable)",
     )  # fmt: skip
     add("--hostname", default="unimmu", metavar="NAME", help="the machine's name (default: unimmu)")
     add("--seed", type=whole_number, default=0, metavar="N", help="the seed of everything that is random (default: 0)")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Bind(NamedTuple):
-    """A directory of the host, and where guests see it; what they see they cannot change.
+    """A directory of the host, and where guests see it; ``writable``: they may change it, on the host.
 
     >>> Bind("/usr/share", "/mnt").guest
     '/mnt'
@@ -14,3 +14,4 @@ class Bind(NamedTuple):
 
     host: str
     guest: str
+    writable: bool = False

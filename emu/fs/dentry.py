@@ -35,8 +35,8 @@ class Dentry:
     """One name of an inode: ``name`` in ``parent``; a root is its own parent.
 
     File systems never see dentries: they work with names and inodes, and are asked for the inode at every step. A
-    parent keeps its children; where inodes come and go without the VFS (procfs), only as long as something else holds
-    them.
+    parent keeps its children; where inodes come and go without the VFS (procfs, files of the host), only as long as
+    something else holds them.
     """
 
     __slots__ = ("__weakref__", "_children", "deleted", "inode", "label", "name", "parent")
@@ -60,6 +60,9 @@ class Dentry:
         if dentry is None or dentry.inode is not inode:
             dentry = Dentry(name, inode, self)
             children[name] = dentry
+            recent = inode.sb.recent
+            if recent is not None:
+                recent.append(dentry)
         return dentry
 
     def cached(self, name: str) -> Dentry | None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Of User-mode Linux's hostfs.
 HOSTFS_MAGIC = 0x00C0FFEE
+#: So many names that were looked up last stay in memory, with what they lead to.
+REMEMBERED = 4096
 #: Files of the host that are kept open at most.
 _OPEN_FILES = 64
 #: The bits of an inode number that are the host's; above them stands which of its file systems it is from (xino).
@@ -36,14 +38,15 @@ _INO_BITS = 48
 
 
 class HostInode(Inode):
-    """Anything on the host; ``names`` lead to it from the top of the tree."""
+    """Anything on the host: ``name`` in ``parent``, or (None) the top of the tree."""
 
     sb: HostSuperBlock
 
-    def __init__(self, sb: HostSuperBlock, names: tuple[bytes, ...], found: HostObject) -> None:
+    def __init__(self, sb: HostSuperBlock, found: HostObject, parent: HostInode | None, name: bytes) -> None:
         status = found.status
         super().__init__(sb, status.st_mode, status.st_uid, status.st_gid, sb.ino_of(status))
-        self.names = names
+        self.parent = parent
+        self.name = name
         self.target = found.target
         self.closed = found.closed
         self.take(status)
@@ -58,6 +61,15 @@ class HostInode(Inode):
             self.rdev = makedev(os.major(status.st_rdev), os.minor(status.st_rdev))
 
     @property
+    def names(self) -> tuple[bytes, ...]:
+        """The names that lead to it from the top of the tree."""
+        found, at = [], self
+        while at.parent is not None:
+            found.append(at.name)
+            at = at.parent
+        return tuple(reversed(found))
+
+    @property
     def blocks(self) -> int:
         return self._blocks
 
@@ -69,8 +81,8 @@ class HostInode(Inode):
     def lookup(self, name: str) -> HostInode:
         if self.closed:
             raise LinuxError(errno.ENOENT)
-        names = (*self.names, encode_name(name))
-        return HostInode(self.sb, names, self.sb.tree.look(names))
+        raw = encode_name(name)
+        return self.sb.inode_of(self.sb.tree.look((*self.names, raw)), self, raw)
 
     def iterate(self) -> Iterable[DirectoryEntry]:
         for name, ino, kind in self.sb.tree.entries(self.names):
@@ -146,7 +158,11 @@ class HostSuperBlock(SuperBlock):
         self.read_only = True
         self._devices: dict[int, int] = {}
         self._open: OrderedDict[tuple[bytes, ...], int] = OrderedDict()
-        self.root: HostInode = HostInode(self, (), tree.look(()))
+        self.root: HostInode = self.inode_of(tree.look(()), None, b"")
+
+    def inode_of(self, found: HostObject, parent: HostInode | None, name: bytes) -> HostInode:
+        """The inode for what was found under a name."""
+        return HostInode(self, found, parent, name)
 
     def statfs(self) -> StatFs:
         return StatFs(self.magic)

@@ -14,6 +14,7 @@ from emu.mm.filepages import Reclaim
 
 if TYPE_CHECKING:
     from emu.fs.bind import Bind
+    from emu.fs.superblock import FileSystemType
     from emu.fs.vfs import Vfs
 
 
@@ -24,23 +25,34 @@ class HostFiles:
         self._vfs = vfs
         self._log = log
         self._reclaim = Reclaim()
-        frames = vfs.resources.frames
-        frames.reclaim, frames.reclaim_mapped = self._reclaim.unmapped, self._reclaim.mapped
+        vfs.resources.frames.reclaimer = self._reclaim
 
     def mount_root(self, directory: str) -> None:
         """Mount a directory on ``/``, where changes stay in the machine.  ValueError: it cannot be."""
         self._vfs.mount(self._overlay(directory), "/", source="overlay")
 
     def bind(self, bind: Bind) -> None:
-        """Mount a directory where it is wanted; it cannot be changed.  ValueError: it cannot be mounted."""
-        kind = self._overlay(bind.host)
+        """Mount a directory where it is wanted, so that it cannot be changed, or is changed on the host.  ValueError:
+        it cannot be mounted.
+        """
+        kind = self._writable(bind.host) if bind.writable else self._overlay(bind.host)
+        flags = MountFlags.NOSUID | MountFlags.NODEV | (0 if bind.writable else MountFlags.RDONLY)
         try:
             self._vfs.mkdir(bind.guest)
-            self._vfs.mount(kind, bind.guest, source="overlay", flags=MountFlags.RDONLY)
+            self._vfs.mount(kind, bind.guest, source=kind.name, flags=flags)
         except LinuxError as error:
             raise ValueError(f"cannot mount {bind.host} on {bind.guest}: {error}") from None
 
-    def _overlay(self, directory: str) -> Overlay:
+    def _writable(self, directory: str) -> FileSystemType:
+        from emu.fs.hostbind import HostBind  # few runs want it
+        from emu.fs.hostwrite import WritableTree
+
+        try:
+            return HostBind(WritableTree(directory), self._log, self._reclaim)
+        except OSError as error:
+            raise ValueError(f"{directory}: {error.strerror}") from None
+
+    def _overlay(self, directory: str) -> FileSystemType:
         try:
             lower = HostSuperBlock(self._vfs.resources, Hostfs(), HostTree(directory), self._log)
         except OSError as error:

@@ -101,7 +101,7 @@ class HostTree:
             target = os.readlink(b"", dir_fd=fd) if stat.S_ISLNK(found.st_mode) else b""
             return HostObject(found, target, closed)
         except OSError as error:
-            raise _linux_error(error) from None
+            raise linux_error(error) from None
         finally:
             os.close(fd)
 
@@ -114,9 +114,13 @@ class HostTree:
             with os.scandir(fd) as found:
                 return sorted(HostEntry(os.fsencode(entry.name), entry.inode(), _kind(entry)) for entry in found)
         except OSError as error:
-            raise _linux_error(error) from None
+            raise linux_error(error) from None
         finally:
             os.close(fd)
+
+    def statvfs(self) -> os.statvfs_result:
+        """How much room there is."""
+        return os.fstatvfs(self._top)
 
     # Opening
 
@@ -139,7 +143,7 @@ class HostTree:
                     pass
             return os.open(link, flags)
         except OSError as error:
-            raise _linux_error(error) from None
+            raise linux_error(error) from None
         finally:
             os.close(looking)
 
@@ -156,16 +160,14 @@ class HostTree:
                 at = below
             return self._step(at, pieces[-1], flags)
         except OSError as error:
-            raise _linux_error(error) from None
+            raise linux_error(error) from None
         finally:
             if at != self._top:
                 os.close(at)
 
     def _pieces(self, names: Names) -> Iterator[bytes]:
         """The steps to an object: as many names as openat2 takes, or one by one."""
-        for name in names:
-            if name in (b"", b".", b"..") or b"/" in name or b"\0" in name:
-                raise ValueError(f"HostTree: {name!r} is not the name of an entry")
+        self._check(names)
         if not names:
             yield b"."
         if not self._has_openat2:
@@ -179,6 +181,12 @@ class HostTree:
             piece = piece + b"/" + name if piece else name
         if piece:
             yield piece
+
+    @staticmethod
+    def _check(names: Names) -> None:
+        for name in names:
+            if name in (b"", b".", b"..") or b"/" in name or b"\0" in name:
+                raise ValueError(f"HostTree: {name!r} is not the name of an entry")
 
     def _step(self, at: int, piece: bytes, flags: int) -> int:
         if not self._has_openat2:
@@ -221,7 +229,7 @@ def _kind(entry: os.DirEntry[str]) -> int:
     return stat.S_IFREG if entry.is_file(follow_symlinks=False) else 0
 
 
-def _linux_error(error: OSError) -> Exception:
+def linux_error(error: OSError) -> Exception:
     """What the guest is told; where it is this process that has too little of something, the error itself."""
-    ours = error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINVAL, errno.EBADF, None)
+    ours = error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSYS, errno.EBADF, None)
     return error if ours else LinuxError(error.errno or errno.EIO)

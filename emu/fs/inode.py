@@ -70,6 +70,8 @@ class Inode:
     charged = 0
     #: Whether O_DIRECT opens succeed (FMODE_CAN_ODIRECT).
     can_direct = False
+    #: Data that its open files share: the pipe of a FIFO (i_private).
+    private: object = None
 
     def __init__(self, sb: SuperBlock, mode: int, uid: int = 0, gid: int = 0, ino: int | None = None) -> None:
         self.sb = sb

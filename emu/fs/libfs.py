@@ -165,8 +165,6 @@ class Node(Inode):
     def __init__(self, sb: SuperBlock, mode: int, rdev: int = 0, uid: int = 0, gid: int = 0) -> None:
         super().__init__(sb, mode, uid, gid)
         self.rdev = rdev
-        #: Data that its open files share: the pipe of a FIFO.
-        self.private: object = None
 
     def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
         return self.sb.resources.open_special(path, flags)

@@ -59,6 +59,10 @@ class VfsMount:
 
     def options(self) -> str:
         """The fourth column of /proc/mounts."""
+        return self.flag_words() + self.sb.show_options()
+
+    def flag_words(self) -> str:
+        """The options of the mount itself."""
         words = ["ro" if self.read_only else "rw"]
         names = (
             (MountFlags.NOSUID, "nosuid"),
@@ -70,7 +74,7 @@ class VfsMount:
         words += [word for flag, word in names if self.flags & flag]
         if not self.flags & (MountFlags.NOATIME | MountFlags.STRICTATIME):
             words.append("relatime")
-        return ",".join(words) + self.sb.show_options()
+        return ",".join(words)
 
     def unpin(self) -> None:
         """An open file has been closed."""

@@ -13,13 +13,14 @@ up when the file is opened next, or not at all.
 from __future__ import annotations
 
 import errno
+from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from emu.fs.dentry import encode_name
 from emu.fs.file import DirectoryEntry, File
-from emu.fs.hostfs import HostInode, HostSuperBlock
+from emu.fs.hostfs import REMEMBERED, HostInode, HostSuperBlock
 from emu.fs.inode import Attributes, Inode, NewOwner, Stat
 from emu.fs.libfs import Node, Symlink
 from emu.fs.superblock import FileSystemType, SuperBlock
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 OVERLAYFS_MAGIC = 0x794C7630
 #: Inode numbers of the upper layer begin here; those below are the host's.
 _UPPER_INO = 1 << 48
-#: So many objects of the lower layer, at least, stay in memory after they were used last.
-_REMEMBERED = 4096
 
 
 class Lower:
@@ -224,7 +223,6 @@ class OverlayDirectory(TmpfsDirectory):
         inode = self._seen.get(name)
         if inode is None:
             inode = self._seen[name] = self._sb.from_lower(self.lower.lookup(name))
-        self._sb.remember(inode)
         return inode
 
     def iterate(self) -> Iterable[DirectoryEntry]:
@@ -361,8 +359,7 @@ class OverlaySuperBlock(TmpfsSuperBlock):
         #: What is in the upper layer and was not made there, by the lower inode number.
         self.upper: dict[int, Lower] = {}
         self._known: WeakValueDictionary[int, Inode] = WeakValueDictionary()
-        self._recent: set[Inode] = set()
-        self._older: set[Inode] = set()
+        self.recent = deque(maxlen=REMEMBERED)
         self.root = self.from_lower(lower.root)
 
     def from_lower(self, lower: HostInode) -> Inode:
@@ -371,13 +368,6 @@ class OverlaySuperBlock(TmpfsSuperBlock):
         if inode is None or inode.kind != lower.kind:
             inode = self._known[lower.ino] = _new(self, lower)
         return inode
-
-    def remember(self, inode: Inode) -> None:
-        """An object was used: keep it for a while."""
-        recent = self._recent
-        recent.add(inode)
-        if len(recent) > _REMEMBERED:
-            self._older, self._recent = recent, set()
 
     @property
     def tops(self) -> Iterable[Inode]:

@@ -237,7 +237,6 @@ class Pipes:
     def open_fifo(self, path: Path, flags: int) -> FifoFile:
         """Open a named pipe; the caller goes on to :meth:`File.wait_open`."""
         inode = path.dentry.inode
-        assert isinstance(inode, Node)
         if flags & OpenFlags.ACCMODE == OpenFlags.ACCMODE:
             raise LinuxError(errno.EINVAL)
         pipe = inode.private
@@ -260,7 +259,6 @@ class PipeFile(File):
     """One end (or, for a FIFO opened O_RDWR, both ends) of a pipe."""
 
     seekable = False
-    inode: Node
 
     def __init__(self, path: Path, flags: int, pipe: Pipe) -> None:
         super().__init__(path, flags)

@@ -10,6 +10,9 @@ from emu.linux.errors import LinuxError
 from emu.linux.fileflags import NAME_MAX, PAGE_SIZE
 
 if TYPE_CHECKING:
+    from collections import deque
+
+    from emu.fs.dentry import Dentry
     from emu.fs.inode import Inode
     from emu.fs.resources import Resources
 
@@ -34,6 +37,8 @@ class SuperBlock:
     root: Inode
     #: Names are removed only by unlink, rmdir and rename, so that lookups may be cached.
     keeps_dentries = True
+    #: Where they are not, those made last may be kept here nevertheless.
+    recent: deque[Dentry] | None = None
 
     def __init__(self, resources: Resources, fstype: FileSystemType) -> None:
         self.resources = resources

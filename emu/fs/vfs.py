@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from emu.fs import open as vfs_open
 from emu.fs import operations
-from emu.fs.anon import AnonFsType, AnonSuperBlock
 from emu.fs.dentry import Path, d_path, unnamed_path
 from emu.fs.file import File
 from emu.fs.hugetlbfs import Hugetlbfs, HugetlbInode, HugetlbSuperBlock
@@ -21,7 +20,7 @@ from emu.fs.superblock import FileSystemType
 from emu.fs.tmpfs import ShmemType, TmpfsInode, TmpfsSuperBlock
 from emu.linux.caller import Credentials, FsContext
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import CHUNK, MountFlags, OpenFlags, UmountFlags
+from emu.linux.fileflags import CHUNK, MountFlags, OpenFlags, UmountFlags, major, minor
 from emu.mm.kmem import INODE, MOUNT
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ class Vfs:
         self.mount_table = MountTable()
         self.pipes = Pipes(resources.frames.total, resources.kmem)
         resources.register_fifo(self.pipes.open_fifo)
-        internal = (PipeFsType(), ShmemType(), Hugetlbfs(), AnonFsType())
+        internal = (PipeFsType(), ShmemType(), Hugetlbfs())
         self._internal_types: dict[str, FileSystemType] = {fs.name: fs for fs in internal}
         self._internal: dict[str, VfsMount] = {}
 
@@ -122,6 +121,18 @@ class Vfs:
         for mount in self.mount_table:
             place = d_path(mount.root_path, root)
             lines.append(f"{_escape(mount.source)} {_escape(place)} {mount.sb.fstype.name} {mount.options()} 0 0\n")
+        return "".join(lines)
+
+    def mountinfo(self, root: Path) -> str:
+        """The text of /proc/<pid>/mountinfo (proc_pid_mountinfo(5)); no mount propagates."""
+        lines = []
+        for mount in self.mount_table:
+            parent = mount.id if mount.at is None else mount.at.mount.id
+            device = f"{major(mount.sb.dev)}:{minor(mount.sb.dev)}"
+            place = _escape(d_path(mount.root_path, root))
+            owned = f"{mount.sb.fstype.name} {_escape(mount.source)} {'ro' if mount.sb.read_only else 'rw'}"
+            here = f"{mount.id} {parent} {device} / {place} {mount.flag_words()}"
+            lines.append(f"{here} - {owned}{mount.sb.show_options()}\n")
         return "".join(lines)
 
     def internal_mount(self, fstype: str | FileSystemType) -> VfsMount:
@@ -233,7 +244,9 @@ class Vfs:
 
     def anon_inode(self, name: str) -> Path:
         """The place of a file without an inode of its own (anon_inode_getfile)."""
-        mount = self.internal_mount("anon_inodefs")
+        from emu.fs.anon import AnonFsType, AnonSuperBlock
+
+        mount = self.internal_mount(AnonFsType())
         sb = mount.sb
         assert isinstance(sb, AnonSuperBlock)
         return unnamed_path(mount, sb.inode, f"anon_inode:{name}")

@@ -52,6 +52,7 @@ class Entry:
         self._replaced: set[int] = set()
         self._late: Iterator[Iterable[Syscall]] = iter(())
         kernel.cpu.mmu.on_page_fault = self._page_fault
+        kernel.cpu.blocks.renew = self._new_code
 
     def register(self, syscall: Syscall, *, replace: bool = False) -> None:
         """Register a system call.  A number can be taken once, unless a module means to ``replace`` its call."""
@@ -98,6 +99,7 @@ class Entry:
     def run(self, task: Task) -> None:
         """Run until the slice ends, the task sleeps or it ends.  Its registers are in the CPU."""
         cpu, kernel = self._cpu, self._kernel
+        cpu.last_end, task.last_end = task.last_end, 0
         if task.sleeping is not None and not self._resume(task):
             return
         while True:
@@ -109,7 +111,7 @@ class Entry:
             try:
                 trap = cpu.enter(task.rip)
             except BaseException:
-                task.rip = cpu.rip  # where it goes on
+                task.rip, task.last_end = cpu.rip, cpu.last_end  # where it goes on
                 raise
             kind = trap.kind
             if kind == TrapKind.SYSCALL:
@@ -121,6 +123,7 @@ class Entry:
             else:
                 task.rip = cpu.rip
                 if kind == TrapKind.SLICE:
+                    task.last_end = cpu.last_end
                     kernel.scheduler.slice_is_over()
                     return
                 self._exception(task, trap)
@@ -272,6 +275,14 @@ class Entry:
             task.fault_result = result
             return False
         return True
+
+    def _new_code(self) -> int:
+        """An address has other code than its address space had there before, or than another one has that it was
+        forked from."""
+        task = self._kernel.scheduler.current
+        assert task is not None
+        task.mm.code_id = task.mm.context.new_code_id()
+        return task.mm.code_id
 
     def _exception(self, task: Task, trap: Trap) -> None:
         """Turn a trap that the guest caused into a signal."""

@@ -90,8 +90,13 @@ def do_execve(kernel: Kernel, task: Task, path: str, argv: Sequence[bytes], envp
 
 def _open_program(kernel: Kernel, task: Task, path: str, argv: list[bytes]) -> tuple[File, list[bytes]]:
     """Open the program to be run, following #! lines."""
-    for _ in range(_MAX_INTERPRETERS):
-        file = _open_executable(kernel, task, path)
+    for interpreters in range(_MAX_INTERPRETERS):
+        try:
+            file = _open_executable(kernel, task, path)
+        except LinuxError as error:
+            if not interpreters:
+                raise
+            raise LinuxError(error.errno, f"its interpreter {path} is missing (a script)") from None
         try:
             head = file.pread(256, 0)
         except LinuxError:
@@ -239,6 +244,8 @@ def _commit(kernel: Kernel, task: Task, mm: AddressSpace, path: str, argv: Seque
     task.files.close_on_exec()
     task.signals.actions = [SigAction(SIG_IGN if a.handler == SIG_IGN else SIG_DFL) for a in task.signals.actions]
     task.signals.alt_stack = AltStack()
+    if task.group.timers is not None:
+        task.group.timers.delete_posix()
     task.comm = path.rsplit("/", 1)[-1][:15]
     more = _size_of(argv) - _size_of(task.argv)
     kernel.frames.kmem.charge_reserved(more)

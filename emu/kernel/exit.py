@@ -63,14 +63,22 @@ def do_exit(kernel: Kernel, task: Task, status: int, *, told: bool = True) -> No
         task.state = TaskState.DEAD
         del kernel.tasks[task.pid]
         task.free()
+    _tell_watchers(task)
+    if not group.threads and task is not group.leader:
+        _tell_watchers(group.leader)
+
+
+def _tell_watchers(task: Task) -> None:
+    if task.end_watchers is not None:
+        task.end_watchers.wake_all()
 
 
 def _end_process(kernel: Kernel, last: Task, status: int) -> None:
     """The last thread has ended, and its memory is still there."""
     group = last.group
     group.exit_code = status if group.exiting is None else group.exiting
-    if group.alarm is not None:
-        kernel.clock.cancel(group.alarm[1])
+    if group.timers is not None:
+        group.timers.stop()
     for hook in kernel.exit_hooks:
         hook(last)
 
@@ -133,6 +141,7 @@ def notify_parent(kernel: Kernel, group: ThreadGroup) -> None:
 def release(kernel: Kernel, leader: Task) -> None:
     """Forget a zombie process."""
     leader.state = TaskState.DEAD
+    _tell_watchers(leader)
     del kernel.tasks[leader.pid]
     leader.group.pending.flush()
     leader.free()

@@ -27,6 +27,7 @@ class CloneFlags(Flags, prefix="CLONE_"):
     FS = 0x200
     FILES = 0x400
     SIGHAND = 0x800
+    PIDFD = 0x1000
     VFORK = 0x4000
     PARENT = 0x8000
     THREAD = 0x10000
@@ -46,20 +47,23 @@ _IGNORED = CloneFlags.SYSVSEM | CloneFlags.DETACHED | CloneFlags.UNTRACED | Clon
 _KNOWN = (
     CloneFlags.SIGNAL | CloneFlags.VM | CloneFlags.FS | CloneFlags.FILES | CloneFlags.SIGHAND | CloneFlags.VFORK |
     CloneFlags.THREAD | CloneFlags.SETTLS | CloneFlags.PARENT_SETTID | CloneFlags.CHILD_CLEARTID |
-    CloneFlags.CHILD_SETTID | CloneFlags.CLEAR_SIGHAND | _IGNORED
+    CloneFlags.CHILD_SETTID | CloneFlags.CLEAR_SIGHAND | CloneFlags.PIDFD | _IGNORED
 )  # fmt: skip
 
 
 def do_clone(
-    kernel: Kernel, task: Task, flags: int, stack: int, parent_tid: int, child_tid: int, tls: int
+    kernel: Kernel, task: Task, flags: int, stack: int, parent_tid: int, child_tid: int, tls: int, pidfd: int = 0
 ) -> int | Generator[Any, None, int]:
     """Make a child process, or with CLONE_THREAD another thread; the result is its number.
 
     LinuxError(EAGAIN) at the process limit, (ENOMEM) without memory, (EINVAL) for flags that exclude each other,
-    (ENOSYS) for what is not supported: namespaces, CLONE_PIDFD, CLONE_PARENT, CLONE_PTRACE.
+    (ENOSYS) for what is not supported: namespaces, CLONE_PARENT, CLONE_PTRACE.
     """
     _check_flags(kernel, task, flags, tls)
-    child = _copy_process(kernel, task, flags)
+    if flags & CloneFlags.PIDFD:
+        child = _copy_process_with_pidfd(kernel, task, flags, pidfd)
+    else:
+        child = _copy_process(kernel, task, flags)
     cpu = kernel.cpu
     saved = {name: cpu.read(name) for name in ("rax", "rsp")}
     fs_base = cpu.fs_base
@@ -124,6 +128,7 @@ def _copy_process(kernel: Kernel, task: Task, flags: int) -> Task:
         argv=task.argv,
         charged=task.charged,
         exe=task.exe,
+        started_ns=kernel.clock.now_ns(),
         rip=task.rip,
         affinity=task.affinity,
     )
@@ -182,6 +187,23 @@ def _write_tids(task: Task, child: Task, flags: int, parent_tid: int, child_tid:
                 pass  # the kernel ignores the result of put_user() here: the child exists already
     if flags & CloneFlags.CHILD_CLEARTID:
         child.clear_child_tid = child_tid
+
+
+def _copy_process_with_pidfd(kernel: Kernel, task: Task, flags: int, address: int) -> Task:
+    """CLONE_PIDFD: the parent gets a descriptor of the child.  Whatever fails does so before there is a child."""
+    from emu.kernel.pidfd import PIDFD_THREAD, new_pidfd
+
+    task.files.check_room()
+    task.mm.write(address, task.mm.read(address, 4))
+    file = new_pidfd(kernel.vfs, PIDFD_THREAD if flags & CloneFlags.THREAD else 0)
+    try:
+        child = _copy_process(kernel, task, flags)
+    except BaseException:
+        file.put()
+        raise
+    file.inode.bind(child)
+    task.mm.write_u32(address, task.files.open(file, cloexec=True))
+    return child
 
 
 def _wait_for_vfork(child: Task) -> Generator[Any, None, int]:

@@ -8,7 +8,7 @@ import errno
 import struct
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from emu.linux.errors import LinuxError
 from emu.mm.kmem import SIGQUEUE, Kmem
@@ -74,6 +74,13 @@ def signal_name(number: int) -> str:
     return f"SIG{Sig(number).name}" if number < 32 else f"SIGRT_{number - 32}"
 
 
+class SignalTimer(Protocol):
+    """The timer that a signal comes from."""
+
+    def delivered(self) -> SigInfo:
+        """The signal is being taken: what it says then."""
+
+
 @dataclass(frozen=True)
 class SigInfo:
     """siginfo_t: the signal, its cause, and the fields of its kind."""
@@ -84,15 +91,26 @@ class SigInfo:
     pid: int = 0
     uid: int = 0
     status: int = 0
+    #: sigev_value or si_value.
     value: int = 0
+    #: Of a POSIX timer's signal: the timer's number, how often it would have expired besides, and the timer itself.
+    timer_id: int = 0
+    overrun: int = 0
+    timer: SignalTimer | None = None
+    #: The siginfo_t that a program gave (rt_sigqueueinfo), which is passed on as it is.
+    given: bytes = b""
 
     def pack(self) -> bytes:
         """The 128 bytes that a handler gets."""
+        if self.given:
+            return self.given
         head = struct.pack("<iiii", self.signo, 0, self.code, 0)
         if self.signo in (Sig.SEGV, Sig.BUS, Sig.ILL, Sig.FPE, Sig.TRAP) and self.code > 0:
             body = struct.pack("<Q", self.address)
         elif self.signo == Sig.CHLD and self.code > 0:
             body = struct.pack("<iIi", self.pid, self.uid, self.status)
+        elif self.code == SiCode.TIMER:
+            body = struct.pack("<iiQ", self.timer_id, self.overrun, self.value)
         else:
             body = struct.pack("<iIQ", self.pid, self.uid, self.value)
         return (head + body).ljust(128, b"\0")
@@ -154,14 +172,15 @@ class SigPending(list[SigInfo]):
 
     def enqueue(self, info: SigInfo) -> None:
         """Make a signal pending; a standard signal that is pending already is not queued twice, and without memory no
-        signal is (__send_signal_locked).
+        signal is (__send_signal_locked).  That of a timer always is: there is one for each timer.
         """
-        if len(self) >= _MAX_QUEUED or (info.signo < 32 and self._holds(info.signo)):
+        standard = info.signo < 32 and info.timer is None
+        if len(self) >= _MAX_QUEUED or (standard and self._holds(info.signo)):
             return
         try:
             self._kmem.charge(SIGQUEUE)
         except LinuxError:
-            if self._holds(info.signo):
+            if info.timer is None and self._holds(info.signo):
                 return
             self._kmem.charge_reserved(SIGQUEUE)
         self.append(info)

@@ -47,9 +47,10 @@ class Signals:
 
     def send(self, task: Task, signo: int, info: SigInfo | None = None) -> None:
         """Send a signal to this one task; it is woken if it sleeps and the signal is not blocked."""
-        if not task.alive or self._dropped(task, signo):
+        if not task.alive or self.ignores(task, signo):
             return
         task.signals.add(info or SigInfo(signo, SiCode.KERNEL))
+        task.group.signalfd.wake_all()
         if task.signals.deliverable():
             self._wake(task)
 
@@ -58,15 +59,27 @@ class Signals:
         (complete_signal).  If all block it, the first thread that unblocks it takes it.
         """
         group = task.group
-        if not group.alive or self._dropped(group.leader, signo):
+        if not group.alive or self.ignores(group.leader, signo):
             return
         group.pending.enqueue(info or SigInfo(signo, SiCode.KERNEL))
+        group.signalfd.wake_all()
         for thread in sorted(group.threads.values(), key=lambda thread: thread is not group.leader):
             if not thread.signals.blocked >> (signo - 1) & 1:
                 self._wake(thread)
                 return
 
-    def _dropped(self, task: Task, signo: int) -> bool:
+    def dequeue(self, task: Task, wanted: int | None = None) -> SigInfo | None:
+        """Take the next signal of a set (default: the unblocked ones); the timer that it came from goes on
+        (dequeue_signal).
+        """
+        info = task.signals.take(wanted)
+        if info is None:
+            return None
+        if task.group.timers is not None:
+            task.group.timers.signal_taken(info.signo)
+        return info if info.timer is None else info.timer.delivered()
+
+    def ignores(self, task: Task, signo: int) -> bool:
         """Whether a signal would be ignored and so does not even become pending (sig_ignored)."""
         if task.signals.blocked >> (signo - 1) & 1 or signo in (Sig.KILL, Sig.STOP):
             return False
@@ -94,7 +107,7 @@ class Signals:
         False if the task has ended.
         """
         while task.alive:
-            info = task.signals.take()
+            info = self.dequeue(task)
             if info is None:
                 break
             self._tracer().signal(task, info)
@@ -111,7 +124,7 @@ class Signals:
 
     def pass_over(self, task: Task) -> None:
         """A call waits: act on signals that are harmless to the task, of which the call is to notice nothing."""
-        while (info := task.signals.take()) is not None:
+        while (info := self.dequeue(task)) is not None:
             self._tracer().signal(task, info)
             self._passes(info.signo, task.signals.actions[info.signo])
 

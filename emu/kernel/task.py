@@ -16,6 +16,7 @@ from emu.mm.kmem import TASK_STRUCT
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.fs.fdtable import FdTable
+    from emu.kernel.timers import ProcessTimers
     from emu.linux.caller import Caller, FsContext
     from emu.mm.address_space import AddressSpace
     from mmu.unicorn_abi import Context
@@ -71,11 +72,15 @@ class Task:
     comm: str = ""
     argv: tuple[bytes, ...] = ()
     exe: Path | None = None
+    #: When it was made, on the machine's clock.
+    started_ns: int = 0
     state: TaskState = TaskState.RUNNABLE
     rip: int = 0
     signals: SignalState = field(init=False)
     #: What it is charged with: itself, its arguments and its groups.
     charged: int = TASK_STRUCT
+    #: Of a task whose turn is over: where the code ends that it ran last (:attr:`emu.cpu.Cpu.last_end`).
+    last_end: int = 0
     usage: Usage = field(default_factory=Usage)
     #: The vCPU on which it runs or ran last, and the mask of vCPUs on which it may run.
     cpu: int = 0
@@ -89,6 +94,8 @@ class Task:
     sleeping_on: tuple[WaitQueue, ...] = ()
     timer: int | None = None
     vfork_done: WaitQueue | None = None
+    #: Woken when it ends and when it is waited for, once somebody watches (pidfd).
+    end_watchers: WaitQueue | None = None
     fault_result: int | None = None
     #: A system call has set every register itself (execve, rt_sigreturn).
     registers_replaced: bool = False
@@ -196,8 +203,10 @@ class ThreadGroup:
     children_usage: Usage = field(default_factory=Usage)
     #: Usage of the threads that have ended.
     ended_usage: Usage = field(default_factory=Usage)
-    #: Deadline in ns, and the timer, of alarm(2).
-    alarm: tuple[int, int] | None = None
+    #: Interval timers and POSIX timers, once there is one.
+    timers: ProcessTimers | None = None
+    #: Woken when a signal becomes pending, for those who read them from a descriptor.
+    signalfd: WaitQueue = field(default_factory=WaitQueue)
     #: Every thread is to end with this status (exit_group, a fatal signal).
     exiting: int | None = None
     #: The status word that wait4 gives.

@@ -10,6 +10,17 @@ from collections.abc import Callable
 BOOT_REALTIME_NS = 1_656_543_417 * 1_000_000_000
 #: From this many on, cancelled timers are taken out of the heap when they are most of it.
 _MANY = 256
+#: A timer that is set for then, or for later, never runs (KTIME_MAX: 292 years; kernel/time/hrtimer.c).
+KTIME_MAX = (1 << 63) - 1
+_NEVER = 0
+#: Clocks by their names without CLOCK_: those that tell the time of day, those that are never set, those of CPU time,
+#: and those that wake a sleeping machine, which this one never is.
+REALTIME = {"REALTIME": 0, "REALTIME_COARSE": 5, "TAI": 11}
+MONOTONIC = {"MONOTONIC": 1, "MONOTONIC_RAW": 4, "MONOTONIC_COARSE": 6, "BOOTTIME": 7}
+CPUTIME = {"PROCESS_CPUTIME_ID": 2, "THREAD_CPUTIME_ID": 3}
+ALARM = {"REALTIME_ALARM": 8, "BOOTTIME_ALARM": 9}
+SET_LIKE_REALTIME = frozenset({*REALTIME.values(), ALARM["REALTIME_ALARM"]})
+NEVER_SET = frozenset({*MONOTONIC.values(), ALARM["BOOTTIME_ALARM"]})
 
 
 class Clock:
@@ -36,12 +47,16 @@ class Clock:
 
     def add_timer(self, deadline_ns: int, function: Callable[[], None]) -> int:
         """Call ``function`` at ``deadline_ns``; returns a handle for :meth:`cancel`."""
+        if deadline_ns >= KTIME_MAX:
+            return _NEVER
         self._serial += 1
         heapq.heappush(self._timers, (deadline_ns, self._serial, function))
         return self._serial
 
     def cancel(self, handle: int) -> None:
         """Forget a timer that has not run."""
+        if handle == _NEVER:
+            return
         self._cancelled.add(handle)
         if len(self._cancelled) > _MANY and 2 * len(self._cancelled) > len(self._timers):
             self._timers = [timer for timer in self._timers if timer[1] not in self._cancelled]

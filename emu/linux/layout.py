@@ -88,13 +88,21 @@ class Time(Struct):
 
     def read(self, memory: UserMemory, address: int) -> int:
         """A timeout or a deadline.  LinuxError(EINVAL) if it is negative or the fraction is a second or more."""
-        seconds, fraction = self.unpack(memory.read(address, self.size))
+        return self.decode(memory.read(address, self.size))
+
+    def write(self, memory: UserMemory, address: int, value: int) -> None:
+        memory.write(address, self.encode(value))
+
+    def decode(self, data: bytes) -> int:
+        """The time in the bytes of the structure.  LinuxError(EINVAL)."""
+        seconds, fraction = self.unpack(data)
         if seconds < 0 or fraction < 0 or (fraction * self._ns >= _NS and not self._carries):
             raise LinuxError(errno.EINVAL)
         return int(seconds) * _NS + int(fraction) * self._ns
 
-    def write(self, memory: UserMemory, address: int, value: int) -> None:
-        memory.write(address, self.pack(value // _NS, value % _NS // self._ns))
+    def encode(self, value: int) -> bytes:
+        """The bytes of the structure."""
+        return self.pack(value // _NS, value % _NS // self._ns)
 
 
 class String(Target):

@@ -81,8 +81,8 @@ class MmContext:
         return functools.reduce(int.__or__, (hook.flags for hook in self.map_hooks), 0)
 
     def new_code_id(self) -> int:
-        """A number that no code has had before (32 bits)."""
-        self.code_ids = (self.code_ids + 1) & 0xFFFFFFFF
+        """A number that no code has had before (30 bits)."""
+        self.code_ids = (self.code_ids + 1) & 0x3FFFFFFF
         return self.code_ids
 
 
@@ -307,8 +307,8 @@ class AddressSpace(UserCopy):
         """No frame for a table or a page: try once more if others can be made free.  Or a page cannot be read."""
         if error.errno not in (errno.ENOMEM, errno.ENOSPC):
             return FaultResult.ADRERR
-        reclaim = self.frames.reclaim_mapped
-        if reclaim is None or not reclaim(_RECLAIMED):
+        reclaimer = self.frames.reclaimer
+        if reclaimer is None or not reclaimer.mapped(_RECLAIMED):
             return FaultResult.OOM
         try:
             return vma.ops.fault(self, vma, address, access)

@@ -113,6 +113,10 @@ class FilePages(PageCache):
         self._drop(0, 1 << 52)
         self._backed = self.size = size
 
+    def follow(self, size: int) -> None:
+        """The source has this size now; what is in memory of it is as the source has it."""
+        self._backed = self.size = size
+
     # Reading
 
     def get_page(self, index: int) -> int:

@@ -51,6 +51,20 @@ class FrameHolder(Protocol):
         """The frames, some hundred thousand at a time."""
 
 
+class Reclaimer(Protocol):
+    """Frees frames of clean pages (mm/vmscan.c).  Both calls free so many if there are, and say how many."""
+
+    @property
+    def clean_pages(self) -> int:
+        """How many there are."""
+
+    def unmapped(self, wanted: int, /) -> int:
+        """Free pages that nobody maps; may be called anywhere."""
+
+    def mapped(self, wanted: int, /) -> int:
+        """Free those that are mapped too: only where nobody holds an entry of a table."""
+
+
 def _ascending(frames: Frames) -> bool:
     """Whether the frames ascend without duplicates: the usual case, and the quick one."""
     return bool((frames[1:] > frames[:-1]).all())
@@ -192,10 +206,8 @@ class FrameAllocator:
         self.kmem = Kmem(self.withdraw)
         #: Every page cache whose pages come from here, for the audit.
         self.page_caches: WeakSet[FrameHolder] = WeakSet()
-        #: Makes frames free that hold only what can be read again, so many if there are; set where files of the host
-        #: are seen.  The second works only where nobody holds an entry of a table.
-        self.reclaim: Callable[[int], int] | None = None
-        self.reclaim_mapped: Callable[[int], int] | None = None
+        #: Makes frames free that hold only what can be read again; there where files of the host are seen.
+        self.reclaimer: Reclaimer | None = None
         self.alloc(FrameKind.RESERVED)  # frame 0: no table and no page is ever at physical address 0
         #: The page of zeros that reads of untouched private memory see; it is never counted and never written.
         self.zero_frame = self.alloc(FrameKind.RESERVED)
@@ -208,8 +220,8 @@ class FrameAllocator:
     def has_room(self, number: int) -> bool:
         """Whether so many frames are free, perhaps after others have been made so."""
         missing = number - self.free
-        if missing > 0 and self.reclaim is not None:
-            self.reclaim(missing)
+        if missing > 0 and self.reclaimer is not None:
+            self.reclaimer.unmapped(missing)
         return number <= self.free
 
     @property
@@ -228,7 +240,7 @@ class FrameAllocator:
         elif self._spare:
             self._split_spares(1)
             return self.alloc(kind)
-        elif self.reclaim is not None and self.reclaim(1):
+        elif self.reclaimer is not None and self.reclaimer.unmapped(1):
             return self.alloc(kind)
         else:
             raise LinuxError(errno.ENOMEM, "no frame is left")

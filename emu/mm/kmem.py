@@ -44,6 +44,7 @@ MSG_MSG = 256  # without its text
 SEM_UNDO_ENTRY = 128  # of a semaphore and a process
 SEMBUF = 192  # an operation that waits
 SIGQUEUE = 192
+K_ITIMER = 1280  # a POSIX timer
 MOUNT = 4096  # with the file system's instance
 REGION = 8192  # what belongs to a host mm
 LINK = 320  # of a table that is shared

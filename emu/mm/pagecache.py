@@ -129,7 +129,10 @@ class PageCache:
                 if self._charge is not None:
                     self._charge(-1)
                 raise
-            self._put_in(index, frame)
+            if node is None:
+                node = self._make_node(index >> _NODE_SHIFT)
+            node[index & _NODE - 1] = frame
+            self.nr_pages += 1
         return frame
 
     def peek(self, index: int) -> int | None:

@@ -233,12 +233,13 @@ def meminfo(kernel: Kernel) -> bytes:
     """/proc/meminfo."""
     frames = kernel.frames
     used, commit = frames.used, kernel.mm_context.commit
+    clean = 0 if frames.reclaimer is None else frames.reclaimer.clean_pages
     spaces = kernel.mm_context.address_spaces.values()
     figures = {
-        "MemTotal": frames.total, "MemFree": frames.free, "MemAvailable": frames.free, "Buffers": 0,
+        "MemTotal": frames.total, "MemFree": frames.free, "MemAvailable": frames.free + clean, "Buffers": 0,
         "Cached": used[FrameKind.CACHE], "SwapCached": 0, "Mlocked": locked_pages(spaces), "SwapTotal": 0,
         "SwapFree": 0, "AnonPages": used[FrameKind.ANON],
-        "Mapped": sum(mm.rss_cache for mm in spaces), "Shmem": used[FrameKind.CACHE],
+        "Mapped": sum(mm.rss_cache for mm in spaces), "Shmem": used[FrameKind.CACHE] - clean,
         "Slab": frames.kmem.pages, "SReclaimable": 0, "SUnreclaim": frames.kmem.pages,
         "PageTables": used[FrameKind.PAGETABLE], "CommitLimit": commit.limit, "Committed_AS": commit.pages,
     }  # fmt: skip

@@ -94,6 +94,8 @@ class PidDirectory(FixedDirectory):
     def __init__(self, sb: ProcSuperBlock, task: Task, thread: bool = False) -> None:
         super().__init__(sb)
         self.task = task
+        #: The process that a descriptor of this directory stands for (pidfd_send_signal).
+        self.process = None if thread else task.pid
         self.uid, self.gid = task.credentials.euid, task.credentials.egid
         for name, make in sb.pid_files.items():
             self.add(name, TextFile(sb, _bind(make, sb.kernel, task)))

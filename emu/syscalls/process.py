@@ -7,7 +7,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from emu.kernel.exec import check_executable, do_execve
-from emu.kernel.exit import do_wait, release
+from emu.kernel.exit import WNOHANG, do_wait, release
 from emu.kernel.fork import CloneFlags, do_clone
 from emu.kernel.signal_state import NSIG, Sig
 from emu.linux.argument import ADDRESS, INT, PID, SIZE, UINT, Bits, OneOf, Out, Pointer
@@ -31,7 +31,7 @@ SIGINFO_OF_CHILD = Layout("siginfo_t", "iiiiiIi100x")
 
 
 _ARCH_SET_GS, _ARCH_SET_FS, _ARCH_GET_FS, _ARCH_GET_GS = 0x1001, 0x1002, 0x1003, 0x1004
-_P_ALL, _P_PID, _P_PGID = range(3)
+_P_ALL, _P_PID, _P_PGID, _P_PIDFD = range(4)
 _INT_MIN = -1 << 31
 _WEXITED, _WNOWAIT = 4, 0x0100_0000
 #: WNOHANG, WUNTRACED, WCONTINUED, __WNOTHREAD, __WALL, __WCLONE.
@@ -51,6 +51,10 @@ def sys_vfork(kernel: Kernel, task: Task) -> Result:
 
 def sys_clone(kernel: Kernel, task: Task, flags: int, stack: int, parent_tid: int, child_tid: int, tls: int) -> Result:
     """clone(2) with the argument order of x86-64."""
+    if flags & CloneFlags.PIDFD:
+        if flags & (CloneFlags.PARENT_SETTID | CloneFlags.DETACHED):
+            raise LinuxError(errno.EINVAL)
+        return do_clone(kernel, task, flags, stack, 0, child_tid, tls, parent_tid)
     return do_clone(kernel, task, flags, stack, parent_tid, child_tid, tls)
 
 
@@ -64,7 +68,7 @@ def sys_clone3(kernel: Kernel, task: Task, arguments: int, size: int) -> Result:
     if any(data[CLONE_ARGS.size :]):
         raise LinuxError(errno.E2BIG)
     fields = CLONE_ARGS.unpack(data[: CLONE_ARGS.size].ljust(CLONE_ARGS.size, b"\0"))
-    flags, _, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, _ = fields
+    flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, _ = fields
     if flags & (CloneFlags.DETACHED | CloneFlags.SIGNAL) or bool(stack) != bool(stack_size):
         raise LinuxError(errno.EINVAL)
     if exit_signal > NSIG or (flags & (CloneFlags.THREAD | CloneFlags.PARENT) and exit_signal):
@@ -74,7 +78,9 @@ def sys_clone3(kernel: Kernel, task: Task, arguments: int, size: int) -> Result:
         raise LinuxError(errno.EINVAL)
     if stack + stack_size > task.mm.task_size:
         raise LinuxError(errno.EINVAL)
-    return do_clone(kernel, task, flags | exit_signal, stack + stack_size, parent_tid, child_tid, tls)
+    if flags & CloneFlags.PIDFD and flags & CloneFlags.PARENT_SETTID and pidfd == parent_tid:
+        raise LinuxError(errno.EINVAL)
+    return do_clone(kernel, task, flags | exit_signal, stack + stack_size, parent_tid, child_tid, tls, pidfd)
 
 
 def sys_execve(kernel: Kernel, task: Task, path: str, argv: int, envp: int) -> int:
@@ -120,10 +126,15 @@ def sys_waitid(
     kernel: Kernel, task: Task, kind: int, number: int, info: int, options: int, rusage: int
 ) -> Generator[Any, None, int]:
     """waitid(2) for children that have ended (WEXITED)."""
-    pids = {_P_ALL: -1, _P_PID: number, _P_PGID: -number}
-    if not options & _WEXITED or options & ~_WAITID_KNOWN or kind not in pids:
+    if not options & _WEXITED or options & ~_WAITID_KNOWN or kind not in (_P_ALL, _P_PID, _P_PGID, _P_PIDFD):
         raise LinuxError(errno.EINVAL)
-    child = yield from do_wait(kernel, task, pids[kind], options)
+    nonblocking = False
+    if kind == _P_PIDFD:
+        number, nonblocking = _pidfd_number(task, number)
+    pid = {_P_ALL: -1, _P_PGID: -number}.get(kind, number)
+    child = yield from do_wait(kernel, task, pid, options | (WNOHANG if nonblocking else 0))
+    if child is None and nonblocking:
+        raise LinuxError(errno.EAGAIN)
     if info:
         code = 0 if child is None else child.exit_code
         fields = (0, 0, 0, 0, 0) if child is None else (
@@ -138,6 +149,22 @@ def sys_waitid(
         if not options & _WNOWAIT:
             release(kernel, child)
     return 0
+
+
+def _pidfd_number(task: Task, fd: int) -> tuple[int, bool]:
+    """The process behind a descriptor, and whether that is O_NONBLOCK.  LinuxError(EINVAL), (EBADF), (ECHILD) if it has
+    been waited for.
+    """
+    from emu.kernel.pidfd import PidFd
+
+    if fd < 0:
+        raise LinuxError(errno.EINVAL)
+    file = task.files.get(fd)
+    if not isinstance(file, PidFd):
+        raise LinuxError(errno.EBADF)
+    if file.target is None:
+        raise LinuxError(errno.ECHILD)
+    return file.target.pid, file.nonblocking
 
 
 def sys_getrusage(kernel: Kernel, task: Task, who: int) -> Usage:
@@ -306,7 +333,7 @@ def sys_getcpu(kernel: Kernel, task: Task) -> tuple[int, int]:
 
 
 _STATUS, _RUSAGE = Pointer(WAIT_STATUS, written=True, null=True), Pointer(RUSAGE, written=True, null=True)
-_ID_TYPE = OneOf("P_", ALL=_P_ALL, PID=_P_PID, PGID=_P_PGID, PIDFD=3)
+_ID_TYPE = OneOf("P_", ALL=_P_ALL, PID=_P_PID, PGID=_P_PGID, PIDFD=_P_PIDFD)
 _WAIT_OPTIONS = Bits("W", NOHANG=1, STOPPED=2, EXITED=_WEXITED, CONTINUED=8, NOWAIT=_WNOWAIT)
 _ARCH_CODE = OneOf("ARCH_", SET_GS=_ARCH_SET_GS, SET_FS=_ARCH_SET_FS, GET_FS=_ARCH_GET_FS, GET_GS=_ARCH_GET_GS)
 _SIGINFO, _CPUS = Pointer(SIGINFO_OF_CHILD, written=True, null=True), Opaque("cpu_set_t")

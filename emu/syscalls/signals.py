@@ -42,6 +42,8 @@ def sys_rt_sigaction(kernel: Kernel, task: Task, signo: int, new: int, size: int
     if new:
         action = SIGACTION.read(task.mm, new)
         task.signals.actions[signo] = action._replace(mask=action.mask & ~UNBLOCKABLE)
+        if task.group.timers is not None and not kernel.signals.ignores(task, signo):
+            task.group.timers.unignore(signo)
     return before
 
 
@@ -106,7 +108,7 @@ def sys_rt_sigtimedwait(
     queue = WaitQueue()
     try:
         while True:
-            found = task.signals.take(wanted)
+            found = kernel.signals.dequeue(task, wanted)
             if found is not None:
                 if info:
                     task.mm.write(info, found.pack())
@@ -140,7 +142,8 @@ def sys_sigaltstack(kernel: Kernel, task: Task, new: tuple[int, int, int] | None
     return old.sp, old.mode(rsp) | old.flags & SS_AUTODISARM, old.size
 
 
-def _permitted(task: Task, target: Task) -> bool:
+def may_signal(task: Task, target: Task) -> bool:
+    """Whether a task may send signals to another (kill_ok_by_cred)."""
     mine, theirs = task.credentials, target.credentials
     return mine.euid == 0 or theirs.uid in (mine.uid, mine.euid)
 
@@ -158,7 +161,7 @@ def sys_kill(kernel: Kernel, task: Task, pid: int, signo: int) -> int:
         targets = [t for t in leaders if t.pgid == group]
     if not targets:
         raise LinuxError(errno.ESRCH)
-    allowed = [t for t in targets if _permitted(task, t)]
+    allowed = [t for t in targets if may_signal(task, t)]
     if not allowed:
         raise LinuxError(errno.EPERM)
     for target in allowed if signo else ():
@@ -186,7 +189,7 @@ def _send_to_thread(kernel: Kernel, task: Task, tid: int, signo: int, tgid: int 
     target = kernel.tasks.get(tid)
     if target is None or tgid not in (None, target.tgid):
         raise LinuxError(errno.ESRCH)
-    if not _permitted(task, target):
+    if not may_signal(task, target):
         raise LinuxError(errno.EPERM)
     if signo:
         kernel.signals.send(target, signo, SigInfo(signo, SiCode.TKILL, pid=task.tgid, uid=task.credentials.uid))

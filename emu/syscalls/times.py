@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from emu.kernel.signal_state import Sig
-from emu.linux.argument import INT, LONG, UINT, In, OneOf, Out, Pointer
+from emu.linux.argument import INT, LONG, In, OneOf, Out, Pointer
+from emu.linux.clock import ALARM, CPUTIME, MONOTONIC, NEVER_SET, REALTIME, SET_LIKE_REALTIME
 from emu.linux.errors import LinuxError
 from emu.linux.layout import TIMESPEC, TIMEVAL, Layout
 from emu.linux.syscall import Restart, Returned, Syscall
@@ -21,31 +20,25 @@ _TIMER_ABSTIME = 1
 TIMEZONE = Layout("timezone", "2i")
 
 
-_REALTIME = {"REALTIME": 0, "REALTIME_COARSE": 5, "TAI": 11}
-_MONOTONIC = {"MONOTONIC": 1, "MONOTONIC_RAW": 4, "MONOTONIC_COARSE": 6, "BOOTTIME": 7}
-_THREAD_CPUTIME = 3
-_CPUTIME = {"PROCESS_CPUTIME_ID": 2, "THREAD_CPUTIME_ID": _THREAD_CPUTIME}
-
-
-def _clock_ns(kernel: Kernel, task: Task, clock: int) -> int:
-    if clock in _REALTIME.values():
+def clock_ns(kernel: Kernel, task: Task, clock: int) -> int:
+    """The time of a clock.  LinuxError(EINVAL)."""
+    if clock in SET_LIKE_REALTIME:
         return kernel.clock.realtime_ns()
-    if clock in _MONOTONIC.values():
+    if clock in NEVER_SET:
         return kernel.clock.now_ns()
-    if clock in _CPUTIME.values():
-        usage = task.usage if clock == _THREAD_CPUTIME else task.group.usage()
-        return usage.instructions + kernel.scheduler.running_instructions()
-    raise LinuxError(errno.EINVAL)
+    from emu.kernel.timing import cpu_clock  # with the timers, and few programs ask
+
+    return cpu_clock(kernel, task, clock)[0]()
 
 
 def sys_clock_gettime(kernel: Kernel, task: Task, clock: int) -> int:
     """clock_gettime(2)."""
-    return _clock_ns(kernel, task, clock)
+    return clock_ns(kernel, task, clock)
 
 
 def sys_clock_getres(kernel: Kernel, task: Task, clock: int) -> int:
     """clock_getres(2): one nanosecond."""
-    _clock_ns(kernel, task, clock)
+    clock_ns(kernel, task, clock)
     return 1
 
 
@@ -84,7 +77,7 @@ def sys_clock_nanosleep(
     kernel: Kernel, task: Task, clock: int, flags: int, request: int, remaining: int
 ) -> Generator[Any, None, int]:
     """clock_nanosleep(2)."""
-    now = _clock_ns(kernel, task, clock)
+    now = clock_ns(kernel, task, clock)
     wanted = TIMESPEC.read(task.mm, request)
     if flags & _TIMER_ABSTIME:
         deadline, remaining = kernel.clock.now_ns() + wanted - now, 0
@@ -93,39 +86,15 @@ def sys_clock_nanosleep(
     return (yield from _sleep_until(kernel, task, deadline, remaining))
 
 
-def sys_alarm(kernel: Kernel, task: Task, seconds: int) -> int:
-    """alarm(2)."""
-    clock = kernel.clock
-    left = 0
-    group = task.group
-    if group.alarm is not None:
-        deadline, handle = group.alarm
-        clock.cancel(handle)
-        left = -(-max(0, deadline - clock.now_ns()) // _NS)
-        group.alarm = None
-    if seconds:
-        deadline = clock.now_ns() + seconds * _NS
-
-        def ring() -> None:
-            group.alarm = None
-            kernel.signals.send_to_process(group.leader, Sig.ALRM)
-
-        group.alarm = (deadline, clock.add_timer(deadline, ring))
-    return left
-
-
 #: The time that was left when a signal came; printed as an address.
 _LEFT = Pointer(TIMESPEC, written=True, null=True, shown=False)
-_CLOCK = OneOf("CLOCK_", **_REALTIME, **_MONOTONIC, **_CPUTIME)
+CLOCK = OneOf("CLOCK_", **REALTIME, **MONOTONIC, **CPUTIME, **ALARM)
 
 TABLE = (
     Syscall(35, "nanosleep", sys_nanosleep, (In(TIMESPEC), _LEFT), restart=Restart.BLOCK),
-    Syscall(37, "alarm", sys_alarm, (UINT,), Returned("seconds")),
     Syscall(96, "gettimeofday", sys_gettimeofday, (Out(TIMEVAL, null=True), Out(TIMEZONE, null=True))),
     Syscall(201, "time", sys_time, (Pointer(LONG, null=True),), Returned("seconds")),
-    Syscall(228, "clock_gettime", sys_clock_gettime, (_CLOCK, Out(TIMESPEC))),
-    Syscall(229, "clock_getres", sys_clock_getres, (_CLOCK, Out(TIMESPEC, null=True))),
-    Syscall(
-        230, "clock_nanosleep", sys_clock_nanosleep, (_CLOCK, INT, Pointer(TIMESPEC), _LEFT), restart=Restart.BLOCK
-    ),
+    Syscall(228, "clock_gettime", sys_clock_gettime, (CLOCK, Out(TIMESPEC))),
+    Syscall(229, "clock_getres", sys_clock_getres, (CLOCK, Out(TIMESPEC, null=True))),
+    Syscall(230, "clock_nanosleep", sys_clock_nanosleep, (CLOCK, INT, Pointer(TIMESPEC), _LEFT), restart=Restart.BLOCK),
 )

@@ -362,8 +362,8 @@ class GuestMachine(Machine):
     def _left(self) -> list[str]:
         """Frames that nobody can use any more."""
         frames, files = self.kernel.frames, self.kernel.ipc.shm.frames
-        if frames.reclaim is not None:  # pages of the host's files
-            frames.reclaim(frames.total)
+        if frames.reclaimer is not None:  # pages of the host's files
+            frames.reclaimer.unmapped(frames.total)
         used = frames.used
         for mount in self.kernel.vfs.mount_table:
             if isinstance(mount.sb, TmpfsSuperBlock):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from emu.kernel.signal_state import SYNCHRONOUS, SiCode, Sig, SigInfo, signal_name
+from emu.linux.argument import S32
 from emu.linux.words import pointer
 
 _SI_CODES = {
@@ -29,8 +30,16 @@ def siginfo(info: SigInfo) -> str:
     if info.signo == Sig.CHLD and info.code > 0:
         status = signal_name(info.status) if info.code != 1 else info.status
         return f"{text}, si_pid={info.pid}, si_uid={info.uid}, si_status={status}, si_utime=0, si_stime=0"
+    if info.code == SiCode.TIMER:
+        return f"{text}, si_timerid={info.timer_id}, si_overrun={info.overrun}{_value(info)}"
+    if info.code == SiCode.QUEUE:
+        return f"{text}, si_pid={info.pid}, si_uid={info.uid}{_value(info)}"
     if info.code <= 0:
         return f"{text}, si_pid={info.pid}, si_uid={info.uid}"
     if info.code == SiCode.KERNEL and info.signo not in SYNCHRONOUS:
         return text
     return f"{text}, si_addr={pointer(info.address)}"
+
+
+def _value(info: SigInfo) -> str:
+    return f", si_int={S32(info.value)}, si_ptr={info.value:#x}" if info.value else ""

@@ -442,6 +442,32 @@ static long processes(void)
 	return 0;
 }
 
+static long posix_timers(void)
+{
+	u64 limit[2] = { ~0UL, ~0UL };
+	int id;
+	long result;
+
+	CALL(160, 11, limit, 0);
+	do {
+		result = CALL(222, 0, 0, &id);
+	} while (!result);
+	return result;
+}
+
+/* Code that is entered at each of its bytes: as many blocks. */
+static long blocks(void)
+{
+	u8 *at = reserve_memory(65536, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE);
+
+	memset(at, 0x90, 20000);
+	for (int k = 15; k < 20000; k += 16)
+		at[k] = 0xc3;
+	for (int k = 0; k < 20000; k++)
+		((void (*)(void))(at + k))();
+	return 0;
+}
+
 /* Code that changes before each of its runs. */
 static long code(void)
 {
@@ -459,7 +485,7 @@ static long code(void)
 	X(vmas) X(splits) X(unnamed) X(descriptors) X(files) X(memfds) X(tasks) X(arguments) X(groups) X(names) \
 	X(inodes) X(pages) X(pipes) X(read_pipes) X(writers) X(polls) X(signals) X(locks) X(texts) \
 	X(listings) X(regions) X(messages) X(semaphores) X(sockets) X(sendings) X(watches) X(timers) X(processes) \
-	X(code)
+	X(posix_timers) X(blocks) X(code)
 
 #define ROW(kind) { #kind, kind },
 static const struct { const char *name; long (*hoard)(void); } kinds[] = { KINDS(ROW) { "wait", wait_for_ever } };

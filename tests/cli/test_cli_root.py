@@ -42,6 +42,16 @@ def test_a_program_is_found_as_a_shell_finds_it(unimmu: Unimmu, top: Path) -> No
     assert not (top / "tmp").exists() and not (top / "proc").exists()
 
 
+def test_scripts(unimmu: Unimmu, top: Path) -> None:
+    for name, interpreter in (("good", "/usr/bin/calls say 3"), ("bad", "/bin/none")):
+        (top / name).write_text(f"#!{interpreter}\n")
+        (top / name).chmod(0o755)
+    ran = unimmu("run", "--root", top, "/good")
+    assert ran.out == "say = 3\n"
+    ran = unimmu("run", "--root", top, "/bad")
+    assert (ran.status, ran.err) == (127, "unimmu run: /bad: its interpreter /bin/none is missing (a script)\n")
+
+
 def test_it_starts_where_we_are(unimmu: Unimmu, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(top / "home/me")
     assert unimmu("run", "--root", top, "./here", CWD).out == "text = /home/me\n"
@@ -73,6 +83,8 @@ def test_a_bound_directory_cannot_be_changed(unimmu: Unimmu, top: Path, tmp_path
     bind = f"{tmp_path}/other:/mnt/a"
     assert unimmu("run", "--root", top, "--bind", bind, "calls", script).out == expected
     assert unimmu("run", "--bind", bind, "calls", script).out == expected  # without a root too
+    ran = unimmu("run", "--root", top, "--bind", f"{bind}:rw", "calls", script)
+    assert ran.out == "text = bound\nopen = 4\nunlink = 0\n" and os.listdir(tmp_path / "other") == ["new"]
 
 
 def test_what_cannot_be_a_root_or_bound(unimmu: Unimmu, top: Path) -> None:

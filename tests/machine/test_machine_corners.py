@@ -9,6 +9,7 @@ import pytest
 from emu.linux.mman import MapFlags, Prot
 from emu.mm.mmap import do_mmap
 from tests.booted import MakeMachine
+from tests.fuzz.player import Player
 
 #: Script, what it prints (without the names of the calls), and options of the machine.
 CORNERS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -95,3 +96,17 @@ def test_audit_of_two_pages_that_are_far_apart(machine: MakeMachine) -> None:
     task.mm.write_u64(at, 1)
     task.mm.write_u64(at + (64 << 40) - 8, 2)
     assert booted.audit() == []
+
+
+def test_who_is_killed_for_want_of_memory_runs_no_more_though_the_address_space_lives(machine: MakeMachine) -> None:
+    """With CLONE_VM it has users still, in which the same fault would be taken again for ever."""
+    booted = machine()
+    player = Player(booted, 0)
+    task = booted.tasks[0]
+    player.as_process(task, lambda: player.call(task, 56, 0x100 | 17))
+    (child,) = booted.children_of(task)
+    assert child.mm is task.mm
+    booted.take_frames(0)
+    booted.finish(timeout_s=10)
+    assert (booted.ending(task), booted.ending(child)) == ("SIGKILL", "SIGKILL")
+    booted.give_back_frames()

@@ -18,6 +18,8 @@ import pytest
 import guests
 import msharefs.module
 from emu.cpu import Cpu
+from emu.instructions.blocks import Blocks
+from emu.instructions.hits import Hits
 from emu.kernel.sched import StopReason
 from emu.machine import Machine
 from emu.mm.address_space import AddressSpace
@@ -65,16 +67,20 @@ def jump_to(code: str) -> str:
     return f"@p = mmap 0 4K RWX PRIVATE -1 0; @store p {number:#x}; @jump p; say 7"
 
 
+PORT_IN_A_CHILD = (
+    "@p = mmap 0 4K RWX PRIVATE -1 0; @store p 0xc360e4; @fork c; jump p; end; wait c; say 7"  # in al, 60h
+)
 IN_A_CHILD = "@p = mmap 0 4K RWX PRIVATE -1 0; @store p 0xc303cd; @fork c; jump p; end; wait c; say 7"  # int 3; ret
 
 #: Callback -> where it is, and a script that gets there.
 CALLBACKS: dict[str, tuple[Any, str]] = {
     "handle_fault": (AddressSpace, "@p = mmap 0 64K RW PRIVATE -1 0; touch p 64K; scan p 64K; say 7"),
-    "_count_block": (Cpu, "say 7"),
+    "_new_block": (Blocks, "say 7"),
+    "_page_seen": (Blocks, "say 7"),
+    "_on_hit": (Hits, PORT_IN_A_CHILD),
     "_on_rdtsc": (Cpu, jump_to("0f31")),
     "_on_rdtscp": (Cpu, jump_to("0f01f9")),
     "_on_interrupt": (Cpu, IN_A_CHILD),
-    "_on_port": (Cpu, jump_to("e460")),
 }
 
 

@@ -12,17 +12,19 @@ import pytest
 import emu.cpu
 import guests
 from emu.mm import kmem
-from tests.booted import MIB
+from tests.booted import MIB, MakeMachine
 
-#: README and --help state it: the reserve for kernel objects, the buffer for translated code, and a rest.
-CONSTANT, REST = 256 * MIB, 64 * MIB
+#: README and --help state it: the reserve for kernel objects, the buffer for translated code, what is known of blocks,
+#: and a rest.
+CONSTANT, BLOCKS, REST = 320 * MIB, 64 * MIB, 64 * MIB
 
 #: A machine whose constants are small, so that they are soon used up; prints what it took more than when it was new.
 CHILD = """
 import json, sys
-import emu.cpu
+import emu.cpu, emu.instructions.blocks
 from emu.mm import kmem
 kind, program, memory, kmem.RESERVE, emu.cpu.CODE_BUFFER = *sys.argv[1:3], *map(int, sys.argv[3:])
+emu.instructions.blocks.MOST_BLOCKS = 4096
 from emu.machine import Machine
 from msharefs.module import init
 
@@ -58,7 +60,8 @@ def hoard(kind: str) -> tuple[int, int, str]:
 @pytest.mark.parametrize(
     "kind",
     ["vmas", "splits", "unnamed", "descriptors", "tasks", "arguments", "groups", "names", "inodes", "pages", "pipes",
-     "writers", "polls", "signals", "locks", "texts", "listings", "regions", "messages", "semaphores", "sockets"],
+     "writers", "polls", "signals", "locks", "texts", "listings", "regions", "messages", "semaphores", "sockets",
+     "posix_timers"],
 )  # fmt: skip
 def test_objects_of_the_kernel_are_paid_for_with_memory(kind: str) -> None:
     took, slab, last = hoard(kind)
@@ -79,14 +82,28 @@ def test_what_is_over_is_not_kept(kind: str) -> None:
     assert took <= SMALL_REST and printed == f"{kind}: done\n"
 
 
-def test_code_that_changes_fills_no_more_than_the_buffer() -> None:
-    took, _, printed = hoard("code")
-    assert took <= CODE_BUFFER + SMALL_REST and printed == "code: done\n"
+@pytest.mark.parametrize("kind", ["code", "blocks"])
+def test_code_fills_no_more_than_the_buffer(kind: str) -> None:
+    """Code that changes each time, and code that is entered at each of its bytes."""
+    took, _, printed = hoard(kind)
+    assert took <= CODE_BUFFER + SMALL_REST and printed == f"{kind}: done\n"
 
 
 def test_the_stated_constant_is_the_sum() -> None:
-    assert kmem.RESERVE + emu.cpu.CODE_BUFFER + REST == CONSTANT
+    assert kmem.RESERVE + emu.cpu.CODE_BUFFER + BLOCKS + REST == CONSTANT
     top = Path(__file__).resolve().parents[2]
     for page in ("README.md", "docs/memory.md"):
         text = (top / page).read_text()
-        assert all(f"{size // MIB} MiB" in text for size in (CONSTANT, kmem.RESERVE, emu.cpu.CODE_BUFFER)), page
+        assert all(f"{size // MIB} MiB" in text for size in (CONSTANT, kmem.RESERVE)), page
+
+
+@pytest.mark.parametrize("name", ["fpu", "traps", "hello_musl"])
+def test_forgetting_blocks_changes_nothing(machine: MakeMachine, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    runs = []
+    for most in (1 << 17, 16):
+        monkeypatch.setattr("emu.instructions.blocks.MOST_BLOCKS", most)
+        booted = machine()
+        outcome = booted.outcome(name)
+        runs.append((outcome, booted.kernel.cpu.clock, booted.kernel.cpu.mmu.counters.page_faults))
+    assert runs[0] == runs[1]
+    assert len(booted.kernel.cpu.blocks._blocks) <= 16 + 1

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import guests
+from emu.fs.bind import Bind
 from emu.linux.caller import Credentials
 from emu.machine import LaunchError
 from emu.mm.frames import FrameKind
@@ -70,12 +72,13 @@ def test_a_shared_mapping_and_the_file_are_one(machine: MakeMachine, top: Path) 
     assert (top / "f").read_bytes() == before
 
 
-def test_a_mapping_larger_than_memory_is_read_through(machine: MakeMachine, top: Path) -> None:
+@pytest.mark.parametrize("options", [{}, {"cpus": 2, "tlb": "skylake-sp", "check_tlb": True}], ids=["plain", "tlb"])
+def test_a_mapping_larger_than_memory_is_read_through(machine: MakeMachine, top: Path, options: dict[str, Any]) -> None:
     """Clean pages that are mapped are dropped too."""
     with (top / "large").open("wb") as file:
         for page in range(1024):
             file.write(page.to_bytes(8, "little") * (PAGE // 8))
-    m = machine(memory=2 * MIB, root=str(top))
+    m = machine(memory=2 * MIB, root=str(top), **options)
     loads = "; ".join(f"load p+{page * 4}K" for page in range(0, 1024, 64))
     printed = calls(
         m, f'@f = open "/large" 0; @p = mmap 0 4M PROT_READ MAP_SHARED f 0; @b = bytes 4096; {loads}; {loads}'
@@ -122,3 +125,17 @@ def test_runs_are_alike(machine: MakeMachine, top: Path) -> None:
         calls(m, '@f = open "/f" 0; @p = mmap 0 160K RW MAP_PRIVATE f 0; store p+20K 7; load p+100K')
         figures.append((m.counters, m.processes(), m.kernel.frames.used[FrameKind.CACHE]))
     assert figures[0] == figures[1]
+
+
+def test_mappings_of_a_writable_directory_follow_what_is_written(machine: MakeMachine, top: Path) -> None:
+    m = machine(binds=[Bind(str(top), "/mnt", writable=True)])
+    printed = m.calls(
+        '@f = open "/mnt/f" O_RDWR; @p = mmap 0 160K PROT_READ MAP_PRIVATE f 0; load p+8K; @pwrite f "abcdefgh" 8 8192;'
+        "load p+8K; mmap 0 4K RW MAP_SHARED f 0; @ftruncate f 8K; load p+4K; load p+8K; @ftruncate f 12K; load p+8K;"
+        '@pwrite f "hgfedcba" 8 12288; @q = mmap 0 16K PROT_READ MAP_PRIVATE f 0; load q+12K'
+    )
+    assert printed == [
+        "load = 0x202020202020202", "load = 0x6867666564636261", "mmap = ENODEV", "load = 0x101010101010101",
+        "load = BUS_ADRERR", "load = 0", "load = 0x6162636465666768",
+    ]  # fmt: skip
+    assert (top / "f").read_bytes()[12288:] == b"hgfedcba"

@@ -12,6 +12,7 @@ from emu.hooks import BLOCK_BYTES, TABLE_ENTRIES, TrapState
 from mmu import CR4, EventRing, PhysicalMemory, Registers
 from mmu.exact import WINDOWS
 from mmu.geometry import Array, Geometry, Kinds, PageSizes, Replacement
+from mmu.instruction import InstructionTables
 from mmu.model import TlbModel
 from mmu.objectcode import Library
 from mmu.registers import CR4_LONG_MODE
@@ -42,6 +43,9 @@ GEOMETRY = Geometry(
     smash_1g=True,
 )
 _RAM_BYTES = 1 << 20
+#: Code: add [rbx], rax; movdqu xmm0, [rbx]; rep movsb.
+INSTRUCTIONS = tuple(UPPER - 1 + 0x2000 + 16 * n for n in range(3))
+_CODE = (0x8_2000, ("480103", "f30f6f03", "f3a4"))
 _U64 = ctypes.c_uint64
 _CALLED = {n: ctypes.CFUNCTYPE(_U64, *[_U64] * n) for n in (1, 3)}
 
@@ -56,12 +60,19 @@ class HookWorld:
         cr4 = CR4_LONG_MODE | CR4.PCIDE | CR4.PGE | CR4.PKE | (CR4.LA57 if levels == 5 else 0)
         self.registers = Registers(cr3=0x1000, cr4=cr4)
         self._map(Tables(self.ram, 0x1000, levels))
+        for n, code in enumerate(_CODE[1]):
+            self.ram.write(_CODE[0] + 16 * n, bytes.fromhex(code))
         self.calls: list[tuple[Any, ...]] = []
         self._keep: list[Any] = []
         self._arrays: list[Any] = []
         self.state, self.trap = MmuState(ram=self.ram.host, ram_bytes=_RAM_BYTES), TrapState()
         self.events = EventRing(self.state, 4096)
         self._fill_state()
+        #: Where the instruction is that makes the accesses.
+        self.rip = self.array(1)
+        self.state.engine_rip = self.rip.ctypes.data
+        self._instructions = InstructionTables(self.state)
+        self._arrays += [self._instructions.decoded, self._instructions.code_pages]
         self.model = TlbModel(self.state, GEOMETRY, seed=UPPER)
         self._arrays += self.model._keep
         self._fill_trap()
@@ -110,8 +121,11 @@ class HookWorld:
         trap.clock = self.array(1).ctypes.data
         trap.emu_stop = self._function("emu_stop", 1)
         trap.reg_read = self._function("reg_read", 3)
-        trap.count_block = self._function("count_block", 3, result=ODD)
+        trap.new_block = self._function("new_block", 3)
         trap.rflags_at = ctypes.addressof(trap)
+        trap.fetched = self.array(1).ctypes.data
+        self.registers_of_guest = self.array(17)
+        trap.registers, self.refuse = self.registers_of_guest.ctypes.data, self._function("refuse", 3, result=1)
         trap.table = self.array(TABLE_ENTRIES * BLOCK_BYTES // 8).ctypes.data
 
     def _buffers(self) -> list[Any]:

@@ -16,16 +16,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from emu.hooks import BLOCK_BYTES, SPECIAL, TABLE_ENTRIES, CodeCopy, Hit, HitKind, KnownBlock
+from emu.instructions.listed import with_listed
+from emu.instructions.opcodes import lengths
 from mmu import Access, EventKind, objectcode
 from mmu.exact import WINDOW_SHIFT
 from mmu.hooks import PHYSMAP
 from mmu.native import entry_points
 from mmu.objectcode import CompileError, Library, _reference
-from tests.mmu.hook_world import ADDRESSES, ODD, UPPER, Call, HookWorld
+from tests.mmu.hook_world import ADDRESSES, INSTRUCTIONS, ODD, UPPER, Call, HookWorld
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = ("emu.bench.empty", "emu.hooks", "mmu.batch", "mmu.exact", "mmu.hooks")
+MODULES = ("emu.bench.empty", "emu.hooks", "emu.instructions.scan", "mmu.batch", "mmu.exact", "mmu.hooks")
 load = objectcode.load.__wrapped__  # without its memory, which may have the other mode
+#: Every opcode of two maps, then chance.
+CODE = np.random.default_rng(1).integers(0, 256, 4096, dtype=np.uint8)
+CODE[:1024:4] = CODE[1025:2049:4] = range(256)
+CODE[1024:2048:4] = 0x0F
+TABLE, LISTED = lengths(), with_listed(0)
 _UC = UPPER + 6  # nobody looks there
 
 
@@ -51,6 +59,15 @@ def walks(world: HookWorld, call: Call) -> None:
     for vaddr in (*ADDRESSES, PHYSMAP + ODD, PHYSMAP - 1):
         call("fill", _UC, vaddr, 16, world.scratch.ctypes.data, state)
         world.calls.append(tuple(world.scratch[:2].tolist()))
+
+
+def instructions(world: HookWorld, call: Call) -> None:
+    """What instructions do: code that was fetched, and code that the tables lead to, known and not."""
+    state = ctypes.addressof(world.state)
+    for _ in range(2):
+        for rip in (*INSTRUCTIONS, *INSTRUCTIONS, *ADDRESSES):
+            call("kind_of", state, rip)
+        call("fill", _UC, INSTRUCTIONS[0], 16 + Access.FETCH, world.scratch.ctypes.data, state)
 
 
 def batches(world: HookWorld, call: Call) -> None:
@@ -87,8 +104,9 @@ def modelled(world: HookWorld, call: Call) -> None:
 def exact(world: HookWorld, call: Call) -> None:
     """What Unicorn calls in exact mode: a fill, then the access at the physical address that it was given."""
     state, result = ctypes.addressof(world.state), world.scratch.ctypes.data
-    for again in range(3):
+    for again in range(4):
         world.events.enable(*(EventKind if again else ()))
+        world.rip[0] = (0, *INSTRUCTIONS)[again]
         for vaddr, access in everywhere(world):
             if not call("fill_exact", _UC, vaddr, 16 + access, result, state):
                 world.state.epoch += 1  # as after a flush: code may be executed that was written before
@@ -105,8 +123,9 @@ def exact(world: HookWorld, call: Call) -> None:
 def windows(world: HookWorld, call: Call) -> None:
     """Filtered mode with memory hooks: each page of a frame has a window of its own."""
     state, result = ctypes.addressof(world.state), world.scratch.ctypes.data
-    for again in range(3):
+    for again in range(4):
         world.events.enable(*(EventKind if again else ()))
+        world.rip[0] = (0, *INSTRUCTIONS)[again]
         for vaddr, access in everywhere(world):
             call("fill_in_windows", _UC, vaddr, 16 + access, result, state)
             world.calls.append(tuple(world.scratch[:2].tolist()))
@@ -124,13 +143,49 @@ def slices(world: HookWorld, call: Call) -> None:
     call("on_syscall", _UC, trap)
 
 
+def pieces(world: HookWorld, call: Call) -> None:
+    """Blocks that are cut, with hits and copies of their code, of which one has changed."""
+    trap, record = ctypes.addressof(world.trap), world.trap
+    words = world.scratch.ctypes.data
+    world.scratch[:] = 0
+    hit, copy = Hit.from_address(words), CodeCopy.from_address(words + 16 * 8)
+    hit.kind, hit.function, hit.mask, hit.base, hit.index_register = HitKind.ALIGNED, world.refuse, 15, 4, 5
+    hit.scale, hit.displacement, hit.bits = 8, UPPER, 2**64 - 1
+    copy.copy, copy.code, copy.length = words + 32 * 8, words + 40 * 8, 20
+    record.code_id = 7
+    for address in (UPPER, ODD):
+        for special in ({"hit": words}, {"code": words + 16 * 8}, {"goes_on": UPPER, "before": 3}, {"stops": 1}):
+            number = (address ^ (address >> 15)) & (TABLE_ENTRIES - 1)
+            block = KnownBlock.from_address(record.table + number * BLOCK_BYTES)
+            ctypes.memset(ctypes.addressof(block), 0, BLOCK_BYTES)
+            block.address, block.key, block.instructions = address, 7 << 32 | 16 | SPECIAL, 5
+            for name, value in special.items():
+                setattr(block, name, value)
+            for odd in (0, 1):
+                world.registers_of_guest[4], world.scratch[41] = UPPER + odd, odd
+                record.budget, record.aside = ODD, 0
+                record.patched, record.patched_at, record.patched_old = 3, words + 50 * 8, UPPER
+                call("on_block", _UC, address, 16, trap)
+                call("on_block", _UC, UPPER - 1, 16, trap)
+
+
+def decoding(world: HookWorld, call: Call) -> None:
+    """Instructions of every opcode, and of chance."""
+    for start in range(0, 4000, 3):
+        call("measure", CODE.ctypes.data + start, start % 17, TABLE.ctypes.data)
+    for start in range(0, 4000, 50):
+        call("find_listed", CODE.ctypes.data, start, start + 40, LISTED.ctypes.data)
+        call("count", CODE.ctypes.data, start, start + 40, TABLE.ctypes.data)
+
+
 def nothing(world: HookWorld, call: Call) -> None:
     call("on_access", _UC, 16, UPPER, 8, ODD, ODD)
 
 
 STORIES: dict[Callable[[HookWorld, Call], None], str] = {
-    walks: "mmu.hooks", batches: "mmu.batch", modelled: "mmu.exact", exact: "mmu.exact", windows: "mmu.exact",
-    slices: "emu.hooks", nothing: "emu.bench.empty",
+    walks: "mmu.hooks", instructions: "mmu.hooks", batches: "mmu.batch", modelled: "mmu.exact", exact: "mmu.exact",
+    windows: "mmu.exact", slices: "emu.hooks", pieces: "emu.hooks", decoding: "emu.instructions.scan",
+    nothing: "emu.bench.empty",
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Random calls of threads: those of :mod:`tests.machine.random_calls` in between, and here what sleeps does sleep, and
+"""Random calls of threads: those of :mod:`tests.fuzz.player` in between, and here what sleeps does sleep, and
 the scheduler runs from time to time.
 """
 
@@ -12,7 +12,7 @@ from emu.kernel.fork import CloneFlags
 from emu.kernel.task import Task, TaskState
 from emu.linux.errors import LinuxError
 from tests.booted import Booted
-from tests.machine.random_calls import KIB, SCRATCH, Player
+from tests.fuzz.player import KIB, SCRATCH, Player
 
 _SHARED = CloneFlags.VM | CloneFlags.FS | CloneFlags.FILES | CloneFlags.SIGHAND
 _THREAD = _SHARED | CloneFlags.THREAD

@@ -90,8 +90,11 @@ class Player:
         a, b, c, d, e, f = ([a & (1 << 64) - 1 for a in arguments] + [0] * 6)[:6]
         result = self.kernel.entry.entry_of(number)(self.kernel, task, (a, b, c, d, e, f))
         if not isinstance(result, int):
-            for _ in result:
-                result.throw(Interrupted())
+            try:
+                for _ in result:
+                    result.throw(Interrupted())
+            except StopIteration:  # it had done a part of what it should
+                pass
 
     def end(self, task: Task) -> None:
         self.kernel.exit(task, 9)

@@ -1,0 +1,1 @@
+"""What instructions are, and which of them the engine is not left alone with."""

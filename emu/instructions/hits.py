@@ -1,0 +1,105 @@
+"""Listed instructions in the blocks of code: the record that the native hook has of each, and what is done for it."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+from emu.hooks import NO_REGISTER, Hit, HitKind
+from emu.instructions.instruction import Instruction
+from emu.instructions.raised import GP, Raised
+from emu.instructions.row import Action, Aligned, Check, Execute, ExecuteNative, Refuse, Row
+from emu.instructions.table import Catalogue
+from emu.instructions.view import CpuView, Unresolved
+from mmu import unicorn_abi
+from mmu.objectcode import load
+
+_HOOK = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 4)
+
+
+class Listed:
+    """A listed instruction of a block, ``offset`` bytes behind its beginning."""
+
+    def __init__(self, offset: int, instruction: Instruction, row: Row) -> None:
+        self.offset, self.instruction, self.row = offset, instruction, row
+
+    @property
+    def executed(self) -> bool:
+        """Whether the engine does not execute it."""
+        return isinstance(self.row.action, Execute | ExecuteNative)
+
+
+class Hits:
+    """All listed instructions that are known."""
+
+    def __init__(self, view: CpuView) -> None:
+        self._view = view
+        self._library = load("emu.instructions.scan")
+        self._catalogue = Catalogue()
+        self._cpu = unicorn_abi.cpu_state(view.uc)
+        self._pointer = view.mmu.guard.pointer(_HOOK, self._on_hit, failed=1)
+        #: By the host address of the Hit.
+        self._known: dict[int, tuple[Instruction, Action]] = {}
+        #: Why an instruction was refused, and which.
+        self.refusal: tuple[Raised | Unresolved, Instruction] | None = None
+
+    def find(self, address: int, code: bytes, mode: int, table: int) -> list[Listed]:
+        """The listed instructions of a block; ``table`` is the opcode table of the mode."""
+        find_listed, measure = self._library["find_listed"], self._library["measure"]
+        end = len(code)
+        buffer = ctypes.create_string_buffer(code, end)
+        at, listed = ctypes.addressof(buffer), []
+        offset = find_listed(at, 0, end, table)
+        while offset < end:
+            instruction = Instruction(address + offset, code[offset:], measure(at + offset, end - offset, table))
+            row = self._catalogue.find(instruction, mode)
+            if row is not None:
+                listed.append(Listed(offset, instruction, row))
+                if isinstance(row.action, Refuse):
+                    break  # what follows is no code of this block
+            offset = find_listed(at, offset + instruction.length, end, table)
+        return listed
+
+    def make(self, listed: Listed) -> Hit:
+        """What the native hook needs."""
+        instruction, action = listed.instruction, listed.row.action
+        hit = Hit(
+            kind=HitKind.CALL, function=self._pointer, base=NO_REGISTER, index_register=NO_REGISTER, cpu=self._cpu
+        )
+        if isinstance(action, Aligned):
+            memory = instruction.memory
+            hit.kind, hit.mask = HitKind.ALIGNED, action.bytes - 1
+            hit.base, hit.index_register, hit.scale = memory.base, memory.index_register, memory.scale
+            hit.displacement, hit.bits = memory.displacement & memory.bits, memory.bits
+            hit.segment = self._view.segments[memory.segment] if memory.segment else 0
+        elif isinstance(action, ExecuteNative):
+            hit.function, hit.number = load(action.module)[action.entry].address, action.number(instruction)
+            hit.otherwise = 0 if action.otherwise is None else self._pointer
+        self._known[ctypes.addressof(hit)] = instruction, action
+        return hit
+
+    def forget(self, hit: Hit) -> None:
+        """The code is no longer there."""
+        self._known.pop(ctypes.addressof(hit), None)
+
+    def _on_hit(self, _uc: int, at: int, _address: int) -> int:
+        """Before a listed instruction runs; 1 to refuse it."""
+        instruction, action = self._known[at]
+        function: Callable[[CpuView, Instruction], Any] | None = None
+        try:
+            match action:
+                case Check() | Execute():
+                    function = action.function
+                case ExecuteNative():
+                    function = action.otherwise
+                case Refuse():
+                    raise Raised(action.vector, action.error_code(instruction), trap=action.trap)
+                case Aligned():
+                    raise Raised(GP)
+            assert function is not None
+            function(self._view, instruction)
+        except (Raised, Unresolved) as refusal:
+            self.refusal = refusal, instruction
+            return 1
+        return 0

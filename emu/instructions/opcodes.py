@@ -1,0 +1,86 @@
+"""How long an instruction is, by its opcode (SDM vol. 2, appendix A), as a table that native code reads.
+
+There are three opcode maps of 256 opcodes: one byte, 0F, 0F 38; a fourth is 0F 3A.  An entry is 16 bits: what follows
+the opcode, and whether an instruction of this opcode may be one of those that :mod:`emu.instructions.table` lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import IntEnum, IntFlag
+
+import numpy as np
+import numpy.typing as npt
+
+MAPS = 4
+#: The bytes that escape to the maps 1, 2 and 3.
+ESCAPES = (b"", b"\x0f", b"\x0f\x38", b"\x0f\x3a")
+
+
+class Follows(IntEnum):
+    """What follows an opcode: bits of an entry of the table."""
+
+    MODRM = 1
+    BYTE = 2
+    #: 4 bytes, 2 with the prefix 66.
+    WORDS = 4
+    SHORT = 8
+    #: WORDS, but 8 bytes with REX.W (MOV r64, imm64).
+    QUAD = 16
+    #: An address of 8 bytes, 4 with the prefix 67.
+    ADDRESS = 32
+    #: The immediate operand is there only where the reg field of ModRM is 0 or 1 (TEST, in group 3).
+    TEST = 64
+    #: No instruction in 64-bit mode, or one of another encoding (VEX, EVEX, XOP), which is never executed.
+    NEVER = 128
+    #: May be listed in its form with a memory operand, and in any other form.
+    LISTED_MEMORY = 256
+    LISTED_REGISTER = 512
+
+
+class Mode(IntFlag):
+    """When rows of the table count."""
+
+    ALWAYS = 0
+    #: A floating-point exception is not masked.
+    UNMASKED = 1
+    #: EFLAGS.AC is set.
+    ALIGNMENT_CHECK = 2
+
+
+_ONE_BYTE: dict[Follows, Iterable[int]] = {
+    Follows.MODRM: (
+        *(base + n for base in range(0, 0x40, 8) for n in range(4)), 0x63, 0x69, 0x6B, *range(0x80, 0x90), 0xC0, 0xC1,
+        0xC6, 0xC7, *range(0xD0, 0xD4), *range(0xD8, 0xE0), 0xF6, 0xF7, 0xFE, 0xFF,
+    ),
+    Follows.BYTE: (
+        *range(4, 0x40, 8), 0x6A, 0x6B, *range(0x70, 0x81), 0x82, 0x83, 0xA8, *range(0xB0, 0xB8), 0xC0, 0xC1, 0xC6,
+        0xC8, 0xCD, *range(0xE0, 0xE8), 0xEB, 0xF6,
+    ),
+    Follows.WORDS: (*range(5, 0x40, 8), 0x68, 0x69, 0x81, 0xA9, 0xC7, 0xE8, 0xE9, 0xF7),
+    Follows.SHORT: (0xC2, 0xC8, 0xCA),
+    Follows.QUAD: range(0xB8, 0xC0),
+    Follows.ADDRESS: range(0xA0, 0xA4),
+    Follows.TEST: (0xF6, 0xF7),
+    Follows.NEVER: (0x62, 0xC4, 0xC5, 0xD4, 0xD5),
+}  # fmt: skip
+_NO_MODRM_0F = (
+    *range(0x04, 0x0D), 0x0E, *range(0x30, 0x38), 0x77, *range(0x80, 0x90), *range(0xA0, 0xA3), *range(0xA8, 0xAB),
+    *range(0xC8, 0xD0),
+)  # fmt: skip
+_0F: dict[Follows, Iterable[int]] = {
+    Follows.MODRM: [n for n in range(256) if n not in _NO_MODRM_0F],
+    Follows.BYTE: (0x0F, *range(0x70, 0x74), 0xA4, 0xAC, 0xBA, 0xC2, 0xC4, 0xC5, 0xC6),
+    Follows.WORDS: range(0x80, 0x90),
+}
+
+
+def lengths() -> npt.NDArray[np.uint16]:
+    """The table, with nothing listed."""
+    table = np.zeros((MAPS, 256), dtype=np.uint16)
+    for number, rows in ((0, _ONE_BYTE), (1, _0F)):
+        for follows, opcodes in rows.items():
+            table[number, list(opcodes)] |= np.uint16(follows)
+    table[2, :] = Follows.MODRM
+    table[3, :] = Follows.MODRM | Follows.BYTE
+    return table

@@ -1,0 +1,96 @@
+"""What a function that executes an instruction has of the CPU: registers, and memory through the guest's tables."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING, Any
+
+from emu.instructions.instruction import NO_REGISTER, Instruction
+from emu.instructions.raised import GP, SS, Raised
+from mmu import Access, GeneralProtection, PageFault, unicorn_abi
+from mmu.memory import PAGE_SIZE
+
+if TYPE_CHECKING:
+    from emu.fpu import Fpu
+    from mmu import Mmu
+
+_ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
+#: A page-fault handler that says "fixed" this often for one access without making it succeed is broken.
+_MAX_RETRIES = 64
+
+
+class Unresolved(Exception):
+    """An access that the page-fault handler did not resolve."""
+
+    def __init__(self, fault: PageFault | GeneralProtection, access: Access) -> None:
+        super().__init__(str(fault))
+        self.fault, self.access = fault, access
+
+
+class CpuView:
+    """The state before the instruction."""
+
+    def __init__(self, mmu: Mmu, registers: Any, fpu: Fpu) -> None:
+        """``registers``: as :func:`mmu.unicorn_abi.general_registers`."""
+        self.uc, self.mmu, self.fpu = mmu.uc, mmu, fpu
+        #: RAX RCX RDX RBX RSP RBP RSI RDI R8 ... R15, by number; to be read and written.
+        self.registers = registers
+        #: For the prefixes 0x64 (FS) and 0x65 (GS), the host address of the segment's base.
+        self.segments = unicorn_abi.segment_bases(mmu.uc)
+
+    def effective_address(self, instruction: Instruction) -> int:
+        """The linear address of the memory operand."""
+        memory = instruction.memory
+        address = memory.displacement
+        for register, scale in ((memory.base, 1), (memory.index_register, memory.scale)):
+            if register != NO_REGISTER:
+                address += self.registers[register] * scale
+        address &= memory.bits
+        if memory.segment:
+            address += self.segment_base(memory.segment)
+        return int(address) & _ALL_ONES
+
+    def segment_base(self, prefix: int) -> int:
+        """The base of FS (0x64) or GS (0x65)."""
+        return ctypes.c_uint64.from_address(self.segments[prefix]).value
+
+    def load(self, instruction: Instruction, size: int) -> bytes:
+        """The memory operand."""
+        address = self.effective_address(instruction)
+        return b"".join(
+            self.mmu.ram.read(self._paddr(instruction, at, Access.READ), n) for at, n in _in_pages(address, size)
+        )
+
+    def store(self, instruction: Instruction, data: bytes) -> None:
+        """Write the memory operand; nothing is written unless all of it can be."""
+        pieces = _in_pages(self.effective_address(instruction), len(data))
+        places = [(self._paddr(instruction, at, Access.WRITE), n) for at, n in pieces]
+        for paddr, size in places:
+            self.mmu.ram.write(paddr, data[:size])
+            self.mmu.code_written(paddr >> 12)
+            data = data[size:]
+
+    def reach(self, instruction: Instruction, access: Access = Access.READ) -> None:
+        """Fault as an access to the first byte of the memory operand does, and touch nothing."""
+        self._paddr(instruction, self.effective_address(instruction), access)
+
+    def _paddr(self, instruction: Instruction, vaddr: int, access: Access) -> int:
+        for _ in range(_MAX_RETRIES):
+            try:
+                return self.mmu.access(vaddr, access)
+            except GeneralProtection:
+                raise Raised(SS if instruction.memory.on_stack else GP) from None
+            except PageFault as fault:
+                if self.mmu.on_page_fault is None or not self.mmu.on_page_fault(fault):
+                    raise Unresolved(fault, access) from None
+        raise RuntimeError(f"the page-fault handler said {_MAX_RETRIES} times that {vaddr:#x} is fixed, and it is not")
+
+
+def _in_pages(address: int, size: int) -> list[tuple[int, int]]:
+    """The parts of a range by page: address and size.  Behind the last byte comes the first."""
+    pieces = []
+    while size:
+        here = min(size, PAGE_SIZE - address % PAGE_SIZE)
+        pieces.append((address, here))
+        address, size = address + here & _ALL_ONES, size - here
+    return pieces

@@ -1,0 +1,107 @@
+"""pidfd: a descriptor of a process, or of one of its threads (fs/pidfs.c)."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from emu.fs.dentry import unnamed_path
+from emu.fs.file import File
+from emu.fs.inode import Attributes, Inode
+from emu.fs.libfs import FixedDirectory
+from emu.fs.superblock import FileSystemType, SuperBlock
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import OpenFlags, PollEvents
+from emu.linux.wait import WaitQueue
+
+if TYPE_CHECKING:
+    from emu.fs.dentry import Path
+    from emu.fs.resources import Resources
+    from emu.fs.vfs import Vfs
+    from emu.kernel.task import Task
+    from emu.linux.caller import Caller
+
+PID_FS_MAGIC = 0x50494446
+_ENDED = int(PollEvents.IN | PollEvents.RDNORM)
+_REAPED = _ENDED | int(PollEvents.HUP)
+#: O_EXCL of open(2), which a descriptor of a thread keeps.
+PIDFD_THREAD = int(OpenFlags.EXCL)
+
+
+class PidFd(File):
+    """The descriptor: it is readable when the process (``thread``: the thread) has ended."""
+
+    inode: PidInode
+
+    def __init__(self, path: Path, flags: int) -> None:
+        super().__init__(path, flags | OpenFlags.RDWR)
+        self.thread = bool(flags & PIDFD_THREAD)
+
+    @property
+    def target(self) -> Task | None:
+        """The thread, or the leader of the process; None if it has been waited for."""
+        task = self.inode.task if self.thread else self.inode.task.group.leader
+        return None if task.gone else task
+
+    def lseek(self, offset: int, whence: int) -> int:
+        raise LinuxError(errno.ESPIPE)
+
+    def poll(self) -> tuple[int, tuple[WaitQueue, ...]]:
+        task = self.target
+        if task is None:
+            return _REAPED, ()
+        if task.end_watchers is None:
+            task.end_watchers = WaitQueue()
+        ended = not task.alive if self.thread else not task.group.threads
+        return _ENDED if ended else 0, (task.end_watchers,)
+
+    def show_fdinfo(self) -> str:
+        pid = -1 if self.target is None else self.target.pid
+        return f"Pid:\t{pid}\nNSpid:\t{pid}\n"
+
+
+class PidInode(Inode):
+    """The inode, which stands for the task that it is bound to."""
+
+    task: Task
+
+    def __init__(self, sb: SuperBlock) -> None:
+        super().__init__(sb, 0o700, ino=0)
+
+    def bind(self, task: Task) -> None:
+        """From now on it stands for this task."""
+        self.task = task
+        self.ino = task.pid
+
+    def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
+        return PidFd(path, flags)
+
+    def setattr(self, change: Attributes) -> None:
+        raise LinuxError(errno.EOPNOTSUPP)
+
+
+class PidSuperBlock(SuperBlock):
+    """The one instance."""
+
+    magic = PID_FS_MAGIC
+
+    def __init__(self, resources: Resources, fstype: FileSystemType) -> None:
+        super().__init__(resources, fstype)
+        self.root = FixedDirectory(self)
+
+
+class PidFsType(FileSystemType):
+    """The type ``pidfs``."""
+
+    name = "pidfs"
+
+    def mount(self, resources: Resources, options: str) -> SuperBlock:
+        return PidSuperBlock(resources, self)
+
+
+def new_pidfd(vfs: Vfs, flags: int) -> PidFd:
+    """A descriptor whose inode is yet to be bound (pidfd_prepare): of a process, or with PIDFD_THREAD of a thread."""
+    mount = vfs.internal_mount(PidFsType())
+    file = PidFd(unnamed_path(mount, PidInode(mount.sb), "anon_inode:[pidfd]"), flags)
+    file.flags |= flags & PIDFD_THREAD
+    return file

@@ -1,0 +1,87 @@
+"""The files of /proc/PID about a process as a whole (fs/proc/array.c, base.c), and /proc/loadavg."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from emu.kernel.signal_state import SIG_DFL, SIG_IGN, mask_of
+from emu.kernel.task import STATE_LETTER, Task, limits_of
+from emu.linux.errors import LinuxError
+from emu.linux.limits import Rlimit
+from emu.mm.gup import read_remote
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+
+#: Nanoseconds in a tick of USER_HZ.
+_TICK_NS = 10_000_000
+#: The priority of an ordinary process with the nice value 0.
+_PRIORITY = 20
+
+
+def stat(kernel: Kernel, task: Task) -> bytes:
+    """/proc/PID/stat, whose fields proc_pid_stat(5) numbers.  Kernel code takes no time here, and no fault is major."""
+    mm, group, usage, children = task.mm, task.group, task.group.usage(), task.group.children_usage
+    running = kernel.scheduler.running_instructions() if kernel.current is task else 0
+    signals = task.signals
+    fields = (
+        STATE_LETTER[task.state], task.ppid, task.pgid, task.sid, 0, -1, 0x400000,  # 3-9
+        usage.min_flt, children.min_flt, usage.maj_flt, children.maj_flt,  # 10-13
+        (usage.instructions + running) // _TICK_NS, 0, children.instructions // _TICK_NS, 0,  # 14-17
+        _PRIORITY, 0, len(group.threads), 0, task.started_ns // _TICK_NS,  # 18-22
+        mm.total_bytes, mm.rss_anon + mm.rss_cache, limits_of(task, Rlimit.RSS)[0],  # 23-25
+        0, 0, mm.start_stack, 0, 0,  # 26-30: code and registers are not shown
+        mask_of(signals.pending), signals.blocked, _handled(task, ignored=True), _handled(task, ignored=False),  # 31-34
+        0, 0, 0, group.exit_signal if task.pid == task.tgid else -1, task.cpu, 0, 0, 0, 0, 0,  # 35-44
+        0, 0, mm.start_brk, mm.arg_start, mm.arg_end, mm.env_start, mm.env_end, task.exit_code,  # 45-52
+    )  # fmt: skip
+    return f"{task.pid} ({task.comm}) {' '.join(map(str, fields))}\n".encode("utf-8", "surrogateescape")
+
+
+def _handled(task: Task, *, ignored: bool) -> int:
+    """The low 31 signals that are ignored, or caught, as a mask."""
+    mask = 0
+    for number, action in enumerate(task.signals.actions[1:32]):
+        if (action.handler == SIG_IGN) if ignored else (action.handler not in (SIG_DFL, SIG_IGN)):
+            mask |= 1 << number
+    return mask
+
+
+def environ(kernel: Kernel, task: Task) -> bytes:
+    """/proc/PID/environ: where the environment was at execve."""
+    mm = task.mm
+    if not task.alive or mm.env_end <= mm.env_start:
+        return b""
+    try:
+        return read_remote(mm, mm.env_start, mm.env_end - mm.env_start, force=True)
+    except LinuxError as error:
+        raise LinuxError(errno.EIO if error.errno == errno.EFAULT else error.errno) from None
+
+
+def auxv(kernel: Kernel, task: Task) -> bytes:
+    """/proc/PID/auxv."""
+    return task.mm.auxv if task.alive else b""
+
+
+def mountinfo(kernel: Kernel, task: Task) -> bytes:
+    """/proc/PID/mountinfo."""
+    return kernel.vfs.mountinfo(task.fs.root).encode("utf-8", "surrogateescape")
+
+
+def loadavg(kernel: Kernel) -> bytes:
+    """/proc/loadavg: the averages are what is runnable now."""
+    runnable = sum(vcpu.load for vcpu in kernel.scheduler.vcpus)
+    last = max(kernel.tasks, default=0)
+    return f"{runnable}.00 {runnable}.00 {runnable}.00 {runnable}/{len(kernel.tasks)} {last}\n".encode()
+
+
+PID_FILES = {
+    "auxv": auxv, "cgroup": lambda kernel, task: b"0::/\n", "environ": environ, "mountinfo": mountinfo,
+    "oom_score": lambda kernel, task: b"0\n", "stat": stat, "wchan": lambda kernel, task: b"0",
+}  # fmt: skip
+
+
+def init(kernel: Kernel) -> None:
+    """/proc/loadavg."""
+    kernel.vfs.procfs.create_file("loadavg", lambda: loadavg(kernel))
