@@ -87,6 +87,8 @@ class VfsMount:
         self.sb.active -= 1
         self.sb.drop(MOUNT)
         if not self.sb.active:  # and nothing is open
+            for watch in list(self.sb.watches):
+                watch.unmounted()
             self.sb.put_super()
             self.sb.resources.names -= self.sb.names
             self.sb.names = 0

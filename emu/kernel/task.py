@@ -79,7 +79,7 @@ class Task:
     signals: SignalState = field(init=False)
     #: What it is charged with: itself, its arguments and its groups.
     charged: int = TASK_STRUCT
-    #: Of a task whose turn is over: where the code ends that it ran last (:attr:`emu.cpu.Cpu.last_end`).
+    #: Of a task whose turn ended within a string instruction with REP: where that ends.
     last_end: int = 0
     usage: Usage = field(default_factory=Usage)
     #: The vCPU on which it runs or ran last, and the mask of vCPUs on which it may run.
