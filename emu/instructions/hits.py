@@ -29,6 +29,11 @@ class Listed:
         """Whether the engine does not execute it."""
         return isinstance(self.row.action, Execute | ExecuteNative)
 
+    @property
+    def ends(self) -> bool:
+        """Whether a piece ends behind it."""
+        return isinstance(self.row.action, Check) and self.row.action.ends
+
 
 class Hits:
     """All listed instructions that are known."""

@@ -20,10 +20,13 @@ def _zero(instruction: Instruction) -> int:
 
 
 class Check:
-    """Called before the engine executes the instruction; may raise :class:`Raised`."""
+    """Called before the engine executes the instruction; may raise :class:`Raised`.
 
-    def __init__(self, function: Function) -> None:
-        self.function = function
+    ``ends``: what follows begins a piece of its own, as it may have to be looked through anew.
+    """
+
+    def __init__(self, function: Function, *, ends: bool = False) -> None:
+        self.function, self.ends = function, ends
 
 
 class Refuse:

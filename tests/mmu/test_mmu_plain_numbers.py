@@ -175,7 +175,7 @@ def decoding(world: HookWorld, call: Call) -> None:
         call("measure", CODE.ctypes.data + start, start % 17, TABLE.ctypes.data)
     for start in range(0, 4000, 50):
         call("find_listed", CODE.ctypes.data, start, start + 40, LISTED.ctypes.data)
-        call("count", CODE.ctypes.data, start, start + 40, TABLE.ctypes.data)
+        call("look_through", CODE.ctypes.data + start, 40, LISTED.ctypes.data)
 
 
 def nothing(world: HookWorld, call: Call) -> None:
