@@ -374,7 +374,8 @@ class OverlaySuperBlock(TmpfsSuperBlock):
         return {self.root, *(inode for inode in self.upper.values() if isinstance(inode, Inode))}
 
     def show_options(self) -> str:
-        return f",lowerdir={self.lower.tree.directory},upperdir=tmpfs,workdir=tmpfs"
+        lower = "".join(f"\\{ord(c):03o}" if c in ",\\ \t\n" else c for c in self.lower.tree.directory)
+        return f",lowerdir={lower},upperdir=tmpfs,workdir=tmpfs"
 
     def put_super(self) -> None:
         super().put_super()
