@@ -265,6 +265,11 @@ class Cpu:
         """Instructions retired since the machine was made."""
         return self.mmu.state.clock
 
+    @property
+    def spent(self) -> int:
+        """What slices are counted in: instructions, and the iterations of those with REP."""
+        return self.mmu.state.clock + self.trap.iterations
+
     def read(self, name: str) -> int:
         """One general register."""
         return int(self.uc.reg_read(REGISTERS[name]))
@@ -299,6 +304,15 @@ class Cpu:
         env[11] = self.trap.rflags
 
     # -- running ---------------------------------------------------------------------------------------------------
+
+    @property
+    def last_end(self) -> int:
+        """Where the block ends that was run last; a string instruction with REP that goes on there counts no more."""
+        return self.trap.last_end
+
+    @last_end.setter
+    def last_end(self, end: int) -> None:
+        self.trap.last_end = self.mmu.state.last_end = end
 
     def end_slice(self) -> None:
         """Stop before the next block, as at the end of a slice."""
@@ -378,6 +392,11 @@ class Cpu:
         trap.goes_on = self.mmu.state.fetched = 0
 
     def _explain(self, status: int) -> Trap:
+        if self.mmu.starts_again:
+            self.mmu.starts_again = False
+            if status == UC_ERR_EXCEPTION and self._vector is None and self.guard.failure is None:
+                self._forget_what_is_ahead()
+                return self.enter(self.rip)
         if self.guard.failure is not None:
             trap = self.trap
             if trap.goes_on:  # it will be counted once more

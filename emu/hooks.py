@@ -55,6 +55,8 @@ class TrapState(ctypes.Structure):
     patched: int  # how many bytes of code stand in for the guest's while a piece is translated
     patched_at: int  # their host address
     patched_old: int  # the guest's
+    last_end: int  # where the block ends that was run last
+    iterations: int  # of string instructions with REP, but their first ones
 
     _fields_ = fields(__annotations__)
 
@@ -70,6 +72,7 @@ class KnownBlock(ctypes.Structure):
     hit: int  # host address of the Hit of the first instruction, or 0
     code: int  # host address of a CodeCopy, if the code may change unseen, or 0
     stops: int  # whether emulation stops where it goes on, as the engine would execute what has been executed
+    repeats: int  # it is one string instruction with REP
 
     _fields_ = fields(__annotations__)
 
@@ -189,9 +192,18 @@ def _refused(uc: int, address: int, at: int, trap: TrapState) -> bool:
     return hit.otherwise == 0 or call3(hit.otherwise, uc, at, address) != 0
 
 
-@native
-def _count(trap: TrapState, instructions: int) -> None:
-    store64(trap.clock, load64(trap.clock) + instructions)
+@inlined
+def _count(trap: TrapState, block: KnownBlock, end: int, instructions: int) -> None:
+    """Count a block, or what is left of it.
+
+    The engine runs each iteration of a repeated string instruction as a block: one instruction, and one more of the
+    slice for each.
+    """
+    if block.repeats == 0 or end != trap.last_end:
+        store64(trap.clock, load64(trap.clock) + instructions)
+    else:
+        trap.iterations += 1
+    trap.last_end = end
     if trap.budget > instructions:
         trap.budget -= instructions
     else:
@@ -228,7 +240,7 @@ def _attend(uc: int, address: int, size: int, trap: TrapState) -> None:
             return
     refused = block.hit != 0 and _refused(uc, address, block.hit, trap)
     if block.instructions > ahead:
-        _count(trap, block.instructions - ahead)
+        _count(trap, block, address + size, block.instructions - ahead)
         ahead = block.instructions
     if refused:
         _stop(uc, trap, TrapReason.REFUSED)
@@ -247,12 +259,7 @@ def on_block(uc: int, address: int, size: int, trap: TrapState) -> None:
     if trap.budget == 0 or block.address != address or block.key != (trap.code_id << 32) | size:
         _attend(uc, address, size, trap)
         return
-    instructions = block.instructions
-    store64(trap.clock, load64(trap.clock) + instructions)
-    if trap.budget > instructions:
-        trap.budget -= instructions
-    else:
-        trap.budget = 0
+    _count(trap, block, address + size, block.instructions)
 
 
 @entry("void", "u64", TrapState)

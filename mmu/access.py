@@ -7,6 +7,7 @@ import ctypes
 from mmu.array_record import Found
 from mmu.entries import ADDRESS, D
 from mmu.events import EventKind, commit
+from mmu.instruction import look_up
 from mmu.invalidation import drop_page
 from mmu.native import call3, cold, inlined, load64, native
 from mmu.registers import Access
@@ -61,23 +62,12 @@ def quiet_walk(state: MmuState, vaddr: int, access: int) -> int:
     return status
 
 
-@native
-def _fresh_walk(state: MmuState, vaddr: int, access: int) -> int:
-    """The translation in the tables now: a walk from CR3 that changes nothing and counts nothing."""
-    mask, walks, loads, faults = state.event_mask, state.walks, state.walk_loads, state.page_faults
-    state.event_mask, state.read_only = 0, 1
-    status = walk_from(state, vaddr, access, root(state))
-    state.read_only = 0
-    state.event_mask, state.walks, state.walk_loads, state.page_faults = mask, walks, loads, faults
-    return status
-
-
 @cold
 def _watch_found(state: MmuState, found: Found, vaddr: int, access: int, level: int) -> None:
     """If enabled, let the stale-translation detector check a hit against the tables, and record the hit as an event."""
     paddr = paddr_of(found, vaddr)
     if state.check != 0:
-        status = _fresh_walk(state, vaddr, Access.READ if access == Access.WRITE else access)
+        status = look_up(state, vaddr, Access.READ if access == Access.WRITE else access)
         if status != Status.OK or state.walked.paddr != paddr or state.walked.rights & (1 << access) == 0:
             call3(state.on_stale, vaddr, access, paddr)
     if state.event_mask != 0:

@@ -16,7 +16,7 @@ from mmu.events import EventKind, EventRing
 from mmu.guard import Guard
 from mmu.memory import PAGE_SIZE, BusError, PhysicalMemory
 from mmu.processors import COUNTERS, PLAIN_FILLS, Processors
-from mmu.registers import CR3_NO_FLUSH, CR4, Registers, check_cr0, check_cr3, check_cr4
+from mmu.registers import CR3_NO_FLUSH, CR4, EFER, Registers, check_cr0, check_cr3, check_cr4, check_efer
 from mmu.state import MmuState
 from mmu.translation import load_registers
 
@@ -189,6 +189,13 @@ class Control:
         if self.tlb is not None:
             self.tlb.mov_cr4(state.cr4, cr4)
         self._replace(changed)
+
+    def load_efer(self, efer: int) -> None:
+        """WRMSR to IA32_EFER: NXE takes effect, and LMA stays as it is.  It invalidates nothing that a TLB model holds
+        (SDM vol. 3, 4.10.4.1).  ValueError where a processor raises #GP(0)."""
+        old = self.state.efer
+        check_efer(old, efer)
+        self._replace(replace(self.registers, efer=efer & ~EFER.LMA | old & EFER.LMA))
 
     def _replace(self, registers: Registers) -> None:
         state = self.state

@@ -20,13 +20,14 @@ from mmu.array_record import Found
 from mmu.engine_sync import catch_up, forget_page, remember_piece
 from mmu.events import ring_is_full
 from mmu.hooks import answer_physmap, cr3_written, grant
+from mmu.instruction import LONGEST, Kind, access_of, fetches_ahead, instruction_at, operand_bytes
 from mmu.invalidation import invalidate_context, invalidate_individual, invalidate_linear, page_fault
-from mmu.native import call1, call3, entry, inlined, load8, load64, native, store64
+from mmu.native import call1, call3, cold, entry, inlined, load8, load64, native, store64
 from mmu.registers import Access
 from mmu.state import MmuState, Status
 from mmu.tlb import kind_bit, level_of_found, paddr_of, peek
 from mmu.unicorn_abi import TlbEntry
-from mmu.walk import CAN_EXECUTE, CAN_WRITE, canonical, walk
+from mmu.walk import CAN_EXECUTE, CAN_READ, CAN_WRITE, canonical, walk
 
 WINDOW_SHIFT = 40
 WINDOWS = 8
@@ -81,6 +82,44 @@ def _alone(state: MmuState, vaddr: int, frame: int) -> bool:
     return True
 
 
+@native
+def _take_first_window(state: MmuState, vaddr: int, frame: int) -> None:
+    """Have the frame stand for the page of ``vaddr`` in window 0, and for the page that has that in the other's place.
+
+    Unicorn finds the code of a frame by the host's address, so in window 0 whatever window it was fetched in, and
+    notices stores to code there only.
+    """
+    page = (vaddr >> 12) + 1
+    first = state.page_of + frame * 8
+    slot = first
+    while load64(slot) != page:
+        slot += state.frames * 8
+    other = load64(first)
+    if other != page:
+        store64(slot, other)
+        store64(first, page)
+        call3(state.engine_flush_page, state.engine_cpu, (other - 1) << 12, 0)
+        call3(state.engine_flush_page, state.engine_cpu, vaddr & _PAGE_MASK, 0)
+
+
+# -- accesses ----------------------------------------------------------------------------------------------------------
+
+
+@inlined
+def _access(state: MmuState, vaddr: int, access: int, sure: bool) -> None:
+    """One access that the engine has a translation for."""
+    access_once(state, vaddr, access, sure)
+    if state.last_access.walked != 0 and peek(state, access, vaddr).array == 0:
+        forget_page(state, vaddr >> 12)  # no array holds this page
+
+
+@native
+def _holds(state: MmuState, vaddr: int, access: int) -> bool:
+    """Whether the model holds a translation that allows the access."""
+    found = peek(state, access, vaddr)
+    return found.array != 0 and rights_of(state, found) & kind_bit(access) != 0
+
+
 # -- fills -------------------------------------------------------------------------------------------------------------
 
 
@@ -128,6 +167,12 @@ def _translate(state: MmuState, vaddr: int, access: int) -> int:
     return rights
 
 
+@inlined
+def _writes_code(state: MmuState, access: int, rights: int, frame: int) -> bool:
+    """Whether this is a store to code by a page that may be executed, perhaps by the instruction before."""
+    return access == Access.WRITE and rights & _WRITE_EXECUTE == _WRITE_EXECUTE and load8(state.has_code + frame) != 0
+
+
 @entry("bool", "u64", "u64", "i32", "u64", MmuState)
 def fill_exact(uc: int, vaddr: int, access_type: int, result: int, state: MmuState) -> bool:
     """UC_HOOK_TLB_FILL: what the model holds, or a walk that counts nothing; a fault ends the access, and counts."""
@@ -138,7 +183,11 @@ def fill_exact(uc: int, vaddr: int, access_type: int, result: int, state: MmuSta
         return False
     if cr3_written(state, access_type):
         return False
-    access = access_type - UC_MEM_READ
+    access = access_of(state, access_type - UC_MEM_READ)
+    state.access = access
+    if access == Access.FETCH and state.holds_back != 0 and not _holds(state, vaddr, access):
+        if fetches_ahead(state, vaddr):
+            return False
     if not canonical(state, vaddr):
         state.status = Status.GENERAL_PROTECTION
         return False
@@ -148,22 +197,28 @@ def fill_exact(uc: int, vaddr: int, access_type: int, result: int, state: MmuSta
             access_once(state, vaddr, access, False)
             page_fault(state, vaddr, state.pcid)
         return False
+    if access_type == UC_MEM_READ and state.walked.rights & CAN_READ == 0:  # of what is going to be written
+        state.walked.rights |= CAN_READ
+        state.update_page = (vaddr >> 12) + 1
+        state.unsure = 1
     frame = state.walked.paddr >> 12
+    window, alone = 0, True
     if frame < state.frames:
-        window, alone = _window(state, vaddr, frame), _alone(state, vaddr, frame)
-        if access == Access.WRITE and alone and rights & _WRITE_EXECUTE == _WRITE_EXECUTE:
-            if load8(state.has_code + frame) != 0:
-                state.walked.rights |= CAN_EXECUTE  # Unicorn sees writes to code through such an entry only
-    else:
-        window, alone = 0, True
+        if _writes_code(state, access, rights, frame):
+            state.walked.rights |= CAN_EXECUTE  # Unicorn sees writes to code through such an entry only
+            _window(state, vaddr, frame)
+            _take_first_window(state, vaddr, frame)
+        else:
+            window, alone = _window(state, vaddr, frame), _alone(state, vaddr, frame)
     if state.walked.level != 1:
         remember_piece(state, vaddr)
     if not grant(state, vaddr, access, result, alone):
         return False
     TlbEntry.from_address(result).paddr |= window << WINDOW_SHIFT
     if state.second_page == (vaddr >> 12) + 1 and access != Access.FETCH:
-        state.second_page = 0
+        _access(state, state.first_part, access, False)
         access_once(state, vaddr, access, False)
+        state.second_page = 0
     return True
 
 
@@ -177,72 +232,118 @@ def fill_in_windows(uc: int, vaddr: int, access_type: int, result: int, state: M
         return False
     if cr3_written(state, access_type):
         return False
-    access = access_type - UC_MEM_READ
+    access = access_of(state, access_type - UC_MEM_READ)
+    state.access = access
+    if access == Access.FETCH and state.holds_back != 0 and fetches_ahead(state, vaddr):
+        return False
     if walk(state, vaddr, access) != Status.OK:
         return False
     frame = state.walked.paddr >> 12
     window, alone = 0, True
     if frame < state.frames:
-        window, alone = _window(state, vaddr, frame), _alone(state, vaddr, frame)
+        if _writes_code(state, access, state.walked.rights, frame):
+            _window(state, vaddr, frame)
+            _take_first_window(state, vaddr, frame)
+        else:
+            window, alone = _window(state, vaddr, frame), _alone(state, vaddr, frame)
     if not grant(state, vaddr, access, result, alone):
         return False
     TlbEntry.from_address(result).paddr |= window << WINDOW_SHIFT
     return True
 
 
-# -- accesses ----------------------------------------------------------------------------------------------------------
-
-
-@inlined
-def _access(state: MmuState, vaddr: int, access: int, sure: bool) -> None:
-    """One access that the engine has a translation for."""
-    access_once(state, vaddr, access, sure)
-    if state.last_access.walked != 0 and peek(state, access, vaddr).array == 0:
-        forget_page(state, vaddr >> 12)  # no array holds this page
-
-
 @native
-def _second(state: MmuState, page: int, access: int) -> None:
-    """An access crosses into this page.  If it faults, the following fill counts it, and counts one more when the fault
-    is resolved.
+def _is_reachable(state: MmuState, vaddr: int, access: int) -> bool:
+    """Whether an access to this page needs no fault handler."""
+    if _holds(state, vaddr, access):
+        return True
+    return canonical(state, vaddr) and quiet_walk(state, vaddr, access) == Status.OK
+
+
+@cold
+def _access_at_end(state: MmuState, vaddr: int, size: int, access: int, host: int) -> None:
+    """An access that begins near the end of a page: of two pages if it goes on in the next one, whose part may be a
+    piece that the engine accesses later.
+
+    If the second part faults, the access is none yet: the fill that follows counts the fault, and both parts when that
+    is resolved.  Else a piece that was stored before is to be what it was.
     """
-    vaddr = page << 12
-    found = peek(state, access, vaddr)
-    if found.array != 0 and rights_of(state, found) & kind_bit(access) != 0:
-        _access(state, vaddr, access, True)
-    elif canonical(state, vaddr) and quiet_walk(state, vaddr, access) == Status.OK:
-        _access(state, vaddr, access, False)
-    else:
-        state.second_page = page + 1
+    kind = instruction_at(state, load64(state.engine_rip))
+    offset = vaddr & _OFFSET
+    if offset + operand_bytes(kind, size) <= _PAGE:
+        _access(state, vaddr, access, state.unsure == 0)
+        return
+    page = ((vaddr >> 12) + 1) & _LAST_PAGE  # the last page is followed by the first
+    if not _is_reachable(state, page << 12, access):
+        state.second_page, state.first_part, state.undo_at = page + 1, vaddr, 0
+        if access == Access.WRITE and offset + size <= _PAGE:
+            state.undo_at, state.undo_value = host, load64(host)
+        return
+    _access(state, vaddr, access, state.unsure == 0)
+    _access(state, page << 12, access, False)
+
+
+@cold
+def _filled_access_is_over(state: MmuState) -> None:
+    """The access for which a fill has walked has been made."""
+    state.unsure = 0
+    if state.update_page != 0:
+        state.late_page, state.update_page = state.update_page, 0
+
+
+@cold
+def _is_rest(state: MmuState, rip: int) -> bool:
+    """Whether this is the second piece of an operand, whose access has been counted."""
+    return rip == state.piece_rip and instruction_at(state, rip) & (Kind.WIDE | Kind.TEN) != 0
 
 
 @entry("void", "u64", "i32", "u64", "i32", "i64", MmuState)
 def on_memory(uc: int, access_type: int, paddr: int, size: int, value: int, state: MmuState) -> None:
-    """UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE: one data access, with the virtual address found through the window.
+    """UC_HOOK_MEM_READ and UC_HOOK_MEM_WRITE: the TLB handles the access.
 
-    After the hook Unicorn looks a load's page up again, but not a store's: that page is busy.  Unless a fill has just
-    walked, Unicorn's translation is the one that the model holds, with the same rights.
+    A load of what the instruction is going to write is no access of its own, and the second piece of an operand of 16
+    bytes is none.
     """
+    access = access_type - UC_MEM_READ
+    rip = load64(state.engine_rip)
+    if access == Access.READ and instruction_at(state, rip) & Kind.UPDATES != 0:
+        if state.late_page != 0:
+            catch_up(state)
+        return
     offset = paddr & _OFFSET
     frame = (paddr & _IN_WINDOW) >> 12
     page = load64(state.page_of + ((paddr >> WINDOW_SHIFT) * state.frames + frame) * 8) - 1
-    access = access_type - UC_MEM_READ
+    vaddr = (page << 12) | offset
+    if vaddr == state.next_piece and _is_rest(state, rip):
+        state.next_piece = 0
+        return
+    state.next_piece, state.piece_rip = vaddr + 8, rip
     if state.event_mask != 0:
         _room(state)
     if state.late_page != 0 and (access == Access.READ or state.late_page != page + 1):
         catch_up(state)
     if access == Access.WRITE:
         state.busy_page = page + 1
-    _access(state, (page << 12) | offset, access, state.unsure == 0)
-    state.unsure = 0
-    if offset + size > _PAGE:
-        _second(state, (page + 1) & _LAST_PAGE, access)  # the last page is followed by the first
+    if offset > _PAGE - 16:
+        _access_at_end(state, vaddr, size, access, state.ram + (paddr & _IN_WINDOW))
+    else:
+        _access(state, vaddr, access, state.unsure == 0)
     state.busy_page = 0
+    if state.unsure != 0:
+        _filled_access_is_over(state)
+
+
+@cold
+def _repeats(state: MmuState, address: int) -> bool:
+    """Whether there is a string instruction with REP."""
+    return instruction_at(state, address) & Kind.REPEATS != 0
 
 
 @entry("void", "u64", "u64", "u32", MmuState)
 def on_fetch(uc: int, address: int, size: int, state: MmuState) -> None:
-    """UC_HOOK_BLOCK: one fetch a block and page; a block may come in pieces."""
+    """UC_HOOK_BLOCK: one fetch a block and page; a block may come in pieces.  The iterations of a repeated instruction,
+    each of which the engine runs as a block, are one.
+    """
     if state.physmap_open != 0:
         return
     if state.event_mask != 0:
@@ -250,11 +351,14 @@ def on_fetch(uc: int, address: int, size: int, state: MmuState) -> None:
     state.second_page = 0
     if state.late_page != 0:
         catch_up(state)
-    fetched = state.fetched
+    end, fetched = address + size, state.fetched
     state.fetched = 0
+    if end == state.last_end and size <= LONGEST and _repeats(state, address):
+        return
+    state.last_end = end
     if fetched != address + 1:
         _access(state, address, Access.FETCH, False)
-    last = address + size - 1
+    last = end - 1
     if last >> 12 != address >> 12 and size != 0:
         _access(state, last & _PAGE_MASK, Access.FETCH, False)
 

@@ -6,6 +6,7 @@ from unicorn.unicorn_const import UC_MEM_FETCH, UC_MEM_READ, UC_MEM_WRITE
 
 from mmu.entries import ADDRESS, D
 from mmu.events import EventKind, commit, ring_is_full
+from mmu.instruction import access_of, fetches_ahead, instruction_at, note_fetch
 from mmu.native import call3, cold, entry, inlined, load8, load32, load64, native, store8, store32
 from mmu.registers import CR4, Access
 from mmu.state import CODE_VIEW_BYTES, CODE_VIEWS, CodeView, MmuState, Status
@@ -26,6 +27,12 @@ _WRITE_EXECUTE = CAN_WRITE | CAN_EXECUTE
 def walk_once(state: MmuState, vaddr: int, access: int) -> int:
     """One walk; the result is in ``state``."""
     return walk(state, vaddr, access)
+
+
+@entry("u64", MmuState, "u64")
+def kind_of(state: MmuState, rip: int) -> int:
+    """The :class:`mmu.instruction.Kind` of an instruction that the engine has fetched."""
+    return instruction_at(state, rip)
 
 
 @native
@@ -83,6 +90,7 @@ def grant(state: MmuState, vaddr: int, access: int, result: int, alone: bool) ->
             _see_code(state, vaddr, frame)
         if state.on_code != 0 and (state.cpl == 0 or state.watch_code != 0):
             call3(state.on_code, vaddr, frame, 0)
+        note_fetch(state, vaddr, paddr)
         store8(state.has_code + frame, 1)
         if not alone:
             rights &= CAN_READ | CAN_EXECUTE
@@ -97,6 +105,7 @@ def grant(state: MmuState, vaddr: int, access: int, result: int, alone: bool) ->
         if state.code_views != 0 and load8(state.has_code + frame) != 2:
             call3(state.on_code_view, vaddr, frame, 1)
         store8(state.has_code + frame, 2)
+        state.code_fetches += 1
     if level != 1:
         state.large_epoch = epoch
     state.fills += 1
@@ -142,6 +151,8 @@ def _fill_plainly(state: MmuState, vaddr: int, access_type: int, result: int) ->
     frame = paddr >> 12
     if rights & (1 << (access_type - UC_MEM_READ)) == 0 or paddr >= state.ram_bytes:
         return False
+    if rights & CAN_WRITE == 0 and access_of(state, access_type - UC_MEM_READ) != Access.READ:
+        return False
     if load8(state.has_code + frame) != 0:
         return False
     if rights & CAN_WRITE != 0:
@@ -163,7 +174,10 @@ def _fill_carefully(state: MmuState, vaddr: int, access_type: int, result: int) 
         return False
     if cr3_written(state, access_type):
         return False
-    access = access_type - UC_MEM_READ
+    access = access_of(state, access_type - UC_MEM_READ)
+    state.access = access
+    if access == Access.FETCH and state.holds_back != 0 and fetches_ahead(state, vaddr):
+        return False
     if walk(state, vaddr, access) != Status.OK:
         return False
     return grant(state, vaddr, access, result, True)

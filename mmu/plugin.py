@@ -14,8 +14,6 @@ from unicorn import (
     UC_HOOK_MEM_READ,
     UC_HOOK_MEM_WRITE,
     UC_HOOK_TLB_FILL,
-    UC_MEM_FETCH,
-    UC_MEM_READ,
     Uc,
     UcError,
 )
@@ -24,6 +22,7 @@ from mmu import unicorn_abi
 from mmu.attaching import check_engine, enter_cpl_3
 from mmu.faults import GeneralProtection, PageFault
 from mmu.hooks import PHYSMAP
+from mmu.instruction import InstructionTables
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE, BusError, PhysicalMemory
 from mmu.privileged import PrivilegedInstructions
 from mmu.registers import Access
@@ -116,6 +115,9 @@ class Mmu(VirtualMemory):
         self.on_page_fault: FaultHandler | None = None
         #: Told of each frame of which the translated code was dropped.
         self.on_code_dropped: Callable[[int], None] | None = None
+        #: The access under way is to be made again, by the code that is at its instruction by now; emulation has ended
+        #: with UC_ERR_EXCEPTION for that.
+        self.starts_again = False
         #: The last access that could not be resolved (emu_start ended with UC_ERR_EXCEPTION).
         self._failed: tuple[int, int, int, int, bytes] | None = None
         self._walked = self.state.walked
@@ -169,6 +171,9 @@ class Mmu(VirtualMemory):
         unicorn_abi.use_virtual_tlb(uc)
         unicorn_abi.steady_tlb(uc)
         self.state.engine_cr3 = unicorn_abi.cpu_state(uc) + unicorn_abi.ENV_CR3
+        self.state.engine_rip = unicorn_abi.cpu_state(uc) + unicorn_abi.ENV_RIP
+        self._rip = ctypes.c_uint64.from_address(self.state.engine_rip)
+        self._instructions, self._kind_of = InstructionTables(self.state), library()["kind_of"].call
         self._fill = library()["fill"]
         if self.tlb is not None:
             from mmu.model import exact_library
@@ -230,6 +235,10 @@ class Mmu(VirtualMemory):
         self.has_code[frame] = 0
         if self.on_code_dropped is not None:
             self.on_code_dropped(frame)
+
+    def instruction_at(self, rip: int) -> int:
+        """What the instruction is at an address that the engine has fetched: bits of :class:`mmu.instruction.Kind`."""
+        return int(self._kind_of(self._state_address, rip))
 
     def watch_privileged_instructions(self) -> None:
         """Look for INVLPG, INVPCID and MOV to and from control registers at other CPLs than 0 too: what is executed
@@ -320,13 +329,18 @@ class Mmu(VirtualMemory):
         for _ in range(_MAX_RETRIES):
             status = state.status
             if status == _PAGE_FAULT:
-                if not entered or (self._run is not None and self._is_ahead(self._run, kind, vaddr)):
+                if not entered:
                     return False
                 record = self._failed_walk.tobytes()
                 fault = PageFault(vaddr, self._walked.error_code, record)
                 if self.on_page_fault is None or not self.on_page_fault(fault):
-                    self._failed = (status, kind - UC_MEM_READ, fault.error_code, vaddr, record)
+                    self._failed = (status, state.access, fault.error_code, vaddr, record)
+                    self._undo(vaddr)
                     return False
+            elif status == Status.FETCHED_AHEAD:
+                assert self._run is not None
+                self._run.ahead = True
+                return False
             elif status == Status.RING_FULL:
                 self.events.make_room()
             elif status == Status.CODE_WRITTEN:
@@ -337,10 +351,14 @@ class Mmu(VirtualMemory):
                 unicorn_abi.flush_tlb(self.uc)
                 state.epoch += 1
             else:
-                if entered and not (self._run is not None and self._is_ahead(self._run, kind, vaddr)):
-                    self._failed = (status, kind - UC_MEM_READ, 0, vaddr, b"")
+                if entered:
+                    self._failed = (status, state.access, 0, vaddr, b"")
+                    self._undo(vaddr)
                 return False
             if self._fill.call(uc, vaddr, kind, result, self._state_address):
+                if state.access == Access.WRITE and self._moves_code(vaddr, result):
+                    self.starts_again = True
+                    return False
                 if self._memory_hooks:
                     self._tell_hooks(vaddr)
                 return not self.guard.refuses
@@ -349,15 +367,24 @@ class Mmu(VirtualMemory):
             f"fixed, and it is not"
         )
 
-    def _is_ahead(self, run: Run, kind: int, vaddr: int) -> bool:
-        """Whether this is no access of the guest's, but a fetch that the engine makes ahead of time."""
-        if kind != UC_MEM_FETCH or not run.is_ahead(vaddr):
-            return False
+    def _undo(self, vaddr: int) -> None:
+        """This page of a store of two pages cannot be reached: what the engine has stored into the other one goes."""
         state = self.state
-        if state.status == _PAGE_FAULT:
-            state.page_faults -= 1
-            state.walks -= 1
-            state.walk_loads -= state.failed.top - state.failed.lowest + 1
+        if state.undo_at and state.second_page == (vaddr >> PAGE_SHIFT) + 1:
+            ctypes.c_uint64.from_address(state.undo_at).value = state.undo_value
+
+    def _moves_code(self, vaddr: int, result: int) -> bool:
+        """Whether a store under way, or the handler of its fault, has given the code that runs another frame.
+
+        The engine would go on with the block of the old one; a processor fetches anew behind a fault.
+        """
+        page = vaddr >> PAGE_SHIFT
+        if not 0 <= page - (self._rip.value >> PAGE_SHIFT) <= 1:
+            return False
+        host = self._instructions.code_page(page)
+        if host in (0, self.ram.host + unicorn_abi.TlbEntry.from_address(result).paddr % (1 << WINDOW_SHIFT)):
+            return False
+        unicorn_abi.flush_page(self.uc, vaddr)
         return True
 
     def _tell_hooks(self, vaddr: int) -> None:

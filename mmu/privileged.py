@@ -1,5 +1,5 @@
-"""Instructions at CPL 0 that change what the MMU holds, when a guest executes them: INVLPG, INVPCID, and MOV to and
-from CR0, CR3 and CR4.
+"""Instructions at CPL 0 that change what the MMU holds, when a guest executes them: INVLPG, INVPCID, MOV to and from
+CR0, CR3 and CR4, LMSW, and WRMSR of IA32_EFER.
 
 Unicorn has no hook for them.  Whenever Unicorn asks for a page to fetch code, the page is searched for their opcodes,
 and a code hook is put on every place where one could begin; it runs only if an instruction really begins there.
@@ -7,10 +7,10 @@ and a code hook is put on every place where one could begin; it runs only if an 
 How far this goes.  What a processor refuses with #GP(0) ends emulation with UC_ERR_EXCEPTION, and
 :meth:`mmu.Mmu.take_failure` says why; so does any of them at another CPL than 0.  INVPCID is not Unicorn's to execute
 (it raises #UD there): it is done here and skipped.  MOV from CR3 and CR4 gives what the :class:`mmu.Mmu` has, with
-Unicorn's own for the bits of CR4 that are no affair of paging.  LMSW, WRMSR of IA32_EFER, IA32_PKRS or
-IA32_PAT, WRPKRU, STAC and CLAC are not seen: set :attr:`mmu.Mmu.registers` instead.  An instruction that a page with W
-and X has just had written over another one is found the next time that its page is asked for; one that code elsewhere
-in the page has written is found only when the page is dropped (:meth:`mmu.Mmu.code_written`).
+Unicorn's own for the bits of CR4 that are no affair of paging.  WRMSR of IA32_PKRS or IA32_PAT, WRPKRU, STAC and CLAC
+are not seen: set :attr:`mmu.Mmu.registers` instead.  An instruction that a page with W and X has just had written over
+another one is found the next time that its page is asked for; one that code elsewhere in the page has written is found
+only when the page is dropped (:meth:`mmu.Mmu.code_written`).
 """
 
 from __future__ import annotations
@@ -33,12 +33,16 @@ _MAX_INSTRUCTION = 15
 _MAX_RETRIES = 64
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
 _MOV_FROM_CR, _MOV_TO_CR, _GROUP_7, _INVPCID = b"\x0f\x20", b"\x0f\x22", b"\x0f\x01", b"\x0f\x38\x82"
+_WRMSR = b"\x0f\x30"
+_IA32_EFER = 0xC000_0080
+_MP_EM_TS = 0xE
+_REGISTER = 1  # capstone's X86_OP_REG
 _PREFIXES = frozenset((0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF2, 0xF3, *range(0x40, 0x50)))
 
 
 def candidates(page: bytes) -> Iterator[int]:
     """Offsets at which one of them could begin, prefixes included, even if the rest lies in the next page."""
-    for opcode in (_GROUP_7, _MOV_FROM_CR, _MOV_TO_CR, _INVPCID):
+    for opcode in (_GROUP_7, _MOV_FROM_CR, _MOV_TO_CR, _INVPCID, _WRMSR):
         at = page.find(opcode)
         while at >= 0:
             if _is_wanted(opcode, page[at + len(opcode) : at + len(opcode) + 1]):
@@ -52,11 +56,11 @@ def candidates(page: bytes) -> Iterator[int]:
 
 def _is_wanted(opcode: bytes, modrm: bytes) -> bool:
     """Whether the byte behind the opcode completes one of them; it may lie in the next page."""
-    if not modrm:
+    if not modrm or opcode == _WRMSR:
         return True
     register, memory = modrm[0] >> 3 & 7, modrm[0] >> 6 != 3
     if opcode == _GROUP_7:
-        return register == 7 and memory
+        return register == 6 or (register == 7 and memory)
     if opcode == _MOV_FROM_CR and register == 0:
         return False  # the engine's own is right
     return memory if opcode == _INVPCID else register in (0, 3, 4)
@@ -119,7 +123,7 @@ class PrivilegedInstructions:
         instruction = next(self.decoder.disasm(code, address), None)
         if instruction is None:
             return
-        work = self._work_of(instruction)
+        work = self._work_of(uc, instruction)
         if work is None:
             return
         if self._control.state.cpl:
@@ -132,7 +136,7 @@ class PrivilegedInstructions:
     def _refuse(self, address: int, reason: str) -> NoReturn:
         self._fail(GeneralProtection(address, reason), Access.FETCH)
 
-    def _work_of(self, instruction: Any) -> Any:
+    def _work_of(self, uc: Uc, instruction: Any) -> Any:
         """The function that executes it; None for any other instruction."""
         first, _, second = (part.strip() for part in instruction.op_str.partition(","))
         match instruction.mnemonic, first, second:
@@ -140,6 +144,10 @@ class PrivilegedInstructions:
                 return self._invlpg
             case "invpcid", _, _:
                 return self._invpcid
+            case "lmsw", _, _:
+                return self._lmsw
+            case "wrmsr", _, _ if int(uc.reg_read(x86.UC_X86_REG_ECX)) == _IA32_EFER:
+                return self._wrmsr
             case "mov", "cr0" | "cr3" | "cr4", _:
                 return self._mov_to
             case "mov", _, "cr3" | "cr4":
@@ -156,6 +164,21 @@ class PrivilegedInstructions:
         pcid, vaddr = (int.from_bytes(descriptor[k : k + 8], "little") for k in (0, 8))
         self._control.invpcid(kind, pcid, vaddr)  # type: ignore[arg-type]
         uc.reg_write(x86.UC_X86_REG_RIP, instruction.address + instruction.size)
+
+    def _lmsw(self, uc: Uc, instruction: Any) -> None:
+        """PE can be set, which it is, and not be cleared."""
+        operand = instruction.operands[0]
+        if operand.type == _REGISTER:
+            word = int(uc.reg_read(_register(instruction.reg_name(operand.reg))))
+        else:
+            word = int.from_bytes(self._load(self._effective_address(uc, instruction, 0), 2), "little")
+        uc.reg_write(x86.UC_X86_REG_CR0, int(uc.reg_read(x86.UC_X86_REG_CR0)) & ~_MP_EM_TS | word & _MP_EM_TS)
+        self._control.load_cr0(self._control.registers.cr0 & ~_MP_EM_TS | word & _MP_EM_TS)
+        uc.reg_write(x86.UC_X86_REG_RIP, instruction.address + instruction.size)
+
+    def _wrmsr(self, uc: Uc, _instruction: Any) -> None:
+        low, high = (int(uc.reg_read(register)) for register in (x86.UC_X86_REG_EAX, x86.UC_X86_REG_EDX))
+        self._control.load_efer(high << 32 | low)
 
     def _mov_to(self, uc: Uc, instruction: Any) -> None:
         control, _, name = (part.strip() for part in instruction.op_str.partition(","))

@@ -108,6 +108,15 @@ def check_cr0(new: int) -> None:
         raise Refused("#GP(0): CR0.NW needs CR0.CD")
 
 
+def check_efer(old: int, new: int) -> None:
+    """:class:`Refused` if WRMSR of ``new`` to IA32_EFER raises #GP(0) in IA-32e mode (SDM vol. 3, 2.2.1)."""
+    known = int(EFER.SCE | EFER.LME | EFER.LMA | EFER.NXE)
+    if new & ~known:
+        raise Refused(f"#GP(0): IA32_EFER {new:#x} has reserved bits set ({new & ~known:#x})")
+    if (old ^ new) & EFER.LME:
+        raise Refused("#GP(0): IA32_EFER.LME cannot be changed while paging is enabled")
+
+
 def check_cr4(old: int, new: int, cr3: int) -> None:
     """:class:`Refused` if MOV to CR4 of ``new`` raises #GP(0) in IA-32e mode (SDM vol. 2, MOV to control registers)."""
     if new & ~CR4_KNOWN:

@@ -22,6 +22,8 @@ from mmu.virtual import VirtualMemory
 
 _CODE = ctypes.CFUNCTYPE(None, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_uint64)
 _ALL_ONES = (1 << 64) - 1
+#: Where no instruction begins that could go on in a next page.
+_NONE = _ALL_ONES
 
 
 class Run:
@@ -34,50 +36,56 @@ class Run:
         self._until, self._count = until & _ALL_ONES, count
         self._deadline = time.monotonic_ns() + timeout * 1000 if timeout else 0
         #: The engine has asked for code ahead of time, which it could not have.
-        self._ahead = False
-        #: An instruction that really has its end in the next page.
-        self._crossing: int | None = None
+        self.ahead = False
         #: Somebody has called emu_stop.
         self.stopped = False
 
-    def is_ahead(self, vaddr: int) -> bool:
-        """Whether this fetch, which cannot be made, is asked for ahead of time.  If so the engine is to be told no."""
-        rip = self._rip()
-        ahead = vaddr >> PAGE_SHIFT == (rip >> PAGE_SHIFT) + 1 and rip != self._crossing
-        self._ahead = self._ahead or ahead
-        return ahead
-
     def run(self, begin: int) -> None:
         """Run to the end; raises what emu_start does."""
-        hooks = self._hooks(begin)
+        hooks, state = self._hooks(begin), self._memory.state
+        outer = state.holds_back, state.crossing
+        state.holds_back, state.crossing, state.last_end = 1, _NONE, 0
         try:
             while self._piece(begin, self._until):
-                begin = self._rip()
-                border = self._border(begin)
-                if border != begin and self._piece(begin, border):
-                    border = self._rip()  # its code is other than the tables say
-                elif border != begin and self._is_over(border):
+                if self.ahead and not self._reach_border():
                     return
-                self._crossing = border if border % PAGE_SIZE else None
-                begin = border
+                begin = self._rip()
         finally:
+            state.holds_back, state.crossing = outer
             for hook in hooks:
                 unicorn_abi.hook_del(self._memory.uc, hook)
 
+    def _reach_border(self) -> bool:
+        """Run the rest of the page, so that what stands at RIP needs the next one; or is code that has moved.  False if
+        the run has ended on the way."""
+        begin, state = self._rip(), self._memory.state
+        border = self._border(begin)
+        if border != begin:
+            goes_on = self._piece(begin, border)
+            if not goes_on and self._is_over(border):
+                return False
+            if self._memory.starts_again:
+                return True
+        border = self._rip()
+        state.crossing = border if border % PAGE_SIZE else _NONE
+        return True
+
     def _piece(self, begin: int, until: int) -> bool:
-        """One emu_start of the engine's; whether it has ended because code was asked for ahead of time."""
-        self._ahead = False
+        """One emu_start of the engine's; whether it has ended because code was asked for ahead of time, or because the
+        code that runs is elsewhere now."""
+        memory = self._memory
+        self.ahead = memory.starts_again = False
         timeout = max(1, (self._deadline - time.monotonic_ns()) // 1000) if self._deadline else 0
         try:
             self._start(begin, until, timeout, self._count)
         except UcError:
-            if not self._ahead:
+            if not self.ahead and not memory.starts_again:
                 raise
         if self._count:
             self._count -= min(unicorn_abi.instructions_counted(self._memory.uc), self._count)
             if self._count == 0:
                 self.stopped = True
-        return self._ahead and not self.stopped
+        return (self.ahead or memory.starts_again) and not self.stopped
 
     def _is_over(self, border: int) -> bool:
         """Whether the run has ended before or at the border, and not because that was reached."""

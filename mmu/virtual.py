@@ -17,6 +17,7 @@ from unicorn.unicorn_const import UC_MEM_WRITE
 from mmu import unicorn_abi
 from mmu.control import Control
 from mmu.faults import GeneralProtection, PageFault
+from mmu.instruction import Kind, operand_bytes
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE, BusError
 from mmu.privileged import PrivilegedInstructions, accessed
 from mmu.registers import Access
@@ -75,22 +76,33 @@ class _MemoryHook:
 
     def __init__(self, memory: VirtualMemory, told: Told, begin: int, end: int) -> None:
         self._memory, self._told, self._begin, self._end = memory, told, begin, end
+        #: The first piece of an operand of 16 bytes, or of 10.
+        self._first: HookedAccess | None = None
         #: A store into two pages of which the second one has a fault to come.
         self._waiting: HookedAccess | None = None
 
     def on_access(self, _uc: int, kind: int, paddr: int, size: int, value: int, _data: int) -> None:
         memory = self._memory
-        self._waiting = None
-        vaddr = memory.virtual_address(paddr)
-        if not self._begin <= vaddr < self._end:
-            return
+        first, self._first, self._waiting = self._first, None, None
         access = Access.WRITE if kind == UC_MEM_WRITE else Access.READ
-        told = HookedAccess(
-            vaddr, paddr & _IN_WINDOW, size, value & (1 << 8 * size) - 1, access,
-            int(memory.uc.reg_read(x86.UC_X86_REG_RIP)),
-        )  # fmt: skip
-        last = vaddr + size - 1 & _ALL_ONES
-        if access == Access.WRITE and last >> PAGE_SHIFT != vaddr >> PAGE_SHIFT and not memory.reaches(last, access):
+        rip = int(memory.uc.reg_read(x86.UC_X86_REG_RIP))
+        instruction = memory.instruction_at(rip)
+        if access == Access.READ and instruction & Kind.UPDATES:
+            return  # the store that follows is the access
+        vaddr = memory.virtual_address(paddr)
+        told = HookedAccess(vaddr, paddr & _IN_WINDOW, size, value & (1 << 8 * size) - 1, access, rip)
+        if first is not None and (first.access, first.rip, first.vaddr + 8 & _ALL_ONES) == (access, rip, vaddr):
+            told = first._replace(size=8 + size, value=first.value | told.value << 64)
+        elif operand_bytes(instruction, size) != size:
+            self._first = told
+            return
+        if self._begin <= told.vaddr < self._end:
+            self._tell(told)
+
+    def _tell(self, told: HookedAccess) -> None:
+        last = told.vaddr + told.size - 1 & _ALL_ONES
+        crosses = last >> PAGE_SHIFT != told.vaddr >> PAGE_SHIFT
+        if told.access == Access.WRITE and crosses and not self._memory.reaches(last, Access.WRITE):
             self._waiting = told
         else:
             self._told(told)
@@ -108,12 +120,15 @@ class VirtualMemory(Control):
 
     _privileged: PrivilegedInstructions
     _fill: Any
+    starts_again: bool
 
     if TYPE_CHECKING:  # which Mmu has
 
         def code_written(self, frame: int) -> None: ...
 
         def _hook_fills(self) -> None: ...
+
+        def instruction_at(self, rip: int) -> int: ...
 
     def _begin_virtual(self) -> None:
         self._looking, self._storing = Walker(self.ram, marks=False), Walker(self.ram)
@@ -183,8 +198,10 @@ class VirtualMemory(Control):
         begins in the virtual addresses [``begin``, ``end``), with a :class:`HookedAccess`.
 
         Once for each access, in filtered and in exact mode, whatever other addresses the frame has.  An access of two
-        pages is told once, with its first address, when both can be reached.  As the engine makes them, a
-        read-modify-write is a load and a store, and one of 16 bytes is two of 8.  Not within emulation.
+        pages is told once, with its first address, when both can be reached.  An instruction that reads its operand and
+        then writes it makes one store.  One of 16 bytes is told as a whole, a store when the engine has made its first
+        half; what FXSAVE, XSAVE, FNSAVE, FNSTENV and their counterparts transfer is told in the engine's pieces.  Not
+        within emulation.
 
         The first hook makes filtered mode's fills slower, since each page of a frame gets a physical window of its own.
         """

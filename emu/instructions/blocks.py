@@ -24,6 +24,7 @@ from emu.hooks import BLOCK_BYTES, SPECIAL, TABLE_ENTRIES, CodeCopy, KnownBlock,
 from emu.instructions.listed import with_listed
 from emu.instructions.opcodes import lengths
 from mmu import Mmu, unicorn_abi
+from mmu.instruction import Kind
 from mmu.memory import PAGE_SIZE
 from mmu.objectcode import load
 from mmu.state import CODE_VIEW_BYTES, CODE_VIEWS, CodeView, MmuState
@@ -69,7 +70,7 @@ class Block:
         self.address, self.size, self.instructions, self.copy = address, size, instructions, copy
         self.before = 0
         self.goes_on: int | None = None
-        self.stops = False
+        self.stops = self.repeats = False
         self.hit: Hit | None = None
         #: It is to be cut.
         self.patch: Patch | None = None
@@ -209,6 +210,7 @@ class Blocks:
         engine: Any = self._mmu.uc
         _, instructions, _ = engine.ctl_request_cache(address)
         block = Block(address, size, instructions, code if volatile else None)
+        block.repeats = instructions == 1 and bool(self._mmu.instruction_at(address) & Kind.REPEATS)
         if listed and listed[0].offset == 0:
             assert self.hits is not None
             block.hit = self.hits.make(listed[0])
@@ -307,7 +309,7 @@ class Blocks:
         known.address, known.instructions, known.before = block.address, block.instructions, block.before
         known.goes_on = 0 if block.goes_on is None else block.goes_on + 1
         known.hit = 0 if block.hit is None else ctypes.addressof(block.hit)
-        known.stops = block.stops
+        known.stops, known.repeats = block.stops, block.repeats
         known.code = 0
         if block.copy is not None:
             here = min(len(block.copy), PAGE_SIZE - paddr % PAGE_SIZE)

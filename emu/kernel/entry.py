@@ -99,6 +99,7 @@ class Entry:
     def run(self, task: Task) -> None:
         """Run until the slice ends, the task sleeps or it ends.  Its registers are in the CPU."""
         cpu, kernel = self._cpu, self._kernel
+        cpu.last_end, task.last_end = task.last_end, 0
         if task.sleeping is not None and not self._resume(task):
             return
         while True:
@@ -110,7 +111,7 @@ class Entry:
             try:
                 trap = cpu.enter(task.rip)
             except BaseException:
-                task.rip = cpu.rip  # where it goes on
+                task.rip, task.last_end = cpu.rip, cpu.last_end  # where it goes on
                 raise
             kind = trap.kind
             if kind == TrapKind.SYSCALL:
@@ -122,6 +123,7 @@ class Entry:
             else:
                 task.rip = cpu.rip
                 if kind == TrapKind.SLICE:
+                    task.last_end = cpu.last_end
                     kernel.scheduler.slice_is_over()
                     return
                 self._exception(task, trap)

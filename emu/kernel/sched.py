@@ -273,7 +273,7 @@ class Scheduler:
             vcpu.switches += 1
         self.current = task
         self._flusher.switch_cpu(vcpu.number, task.mm, task.tgid)
-        self._since = start = cpu.clock
+        self._since, start = cpu.clock, cpu.spent
         cpu.trap.budget = vcpu.slice_left if self.turn is None else min(self.turn, vcpu.slice_left)
         timers = task.group.timers
         if timers is not None and timers.cpu:
@@ -293,7 +293,7 @@ class Scheduler:
             task.group.timers.run_cpu_timers()
         if task.alive:
             task.context.save()
-        vcpu.slice_left -= cpu.clock - start
+        vcpu.slice_left -= cpu.spent - start
         self._end_turn(vcpu, task)
 
     def _end_turn(self, vcpu: Vcpu, task: Task) -> None:

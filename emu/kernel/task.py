@@ -75,6 +75,8 @@ class Task:
     started_ns: int = 0
     state: TaskState = TaskState.RUNNABLE
     rip: int = 0
+    #: Of a task whose turn is over: where the code ends that it ran last (:attr:`emu.cpu.Cpu.last_end`).
+    last_end: int = 0
     signals: SignalState = field(default_factory=SignalState)
     usage: Usage = field(default_factory=Usage)
     #: The vCPU on which it runs or ran last, and the mask of vCPUs on which it may run.

@@ -12,6 +12,7 @@ from emu.hooks import BLOCK_BYTES, TABLE_ENTRIES, TrapState
 from mmu import CR4, EventRing, PhysicalMemory, Registers
 from mmu.exact import WINDOWS
 from mmu.geometry import Array, Geometry, Kinds, PageSizes, Replacement
+from mmu.instruction import InstructionTables
 from mmu.model import TlbModel
 from mmu.objectcode import Library
 from mmu.registers import CR4_LONG_MODE
@@ -42,6 +43,9 @@ GEOMETRY = Geometry(
     smash_1g=True,
 )
 _RAM_BYTES = 1 << 20
+#: Code: add [rbx], rax; movdqu xmm0, [rbx]; rep movsb.
+INSTRUCTIONS = tuple(UPPER - 1 + 0x2000 + 16 * n for n in range(3))
+_CODE = (0x8_2000, ("480103", "f30f6f03", "f3a4"))
 _U64 = ctypes.c_uint64
 _CALLED = {n: ctypes.CFUNCTYPE(_U64, *[_U64] * n) for n in (1, 3)}
 
@@ -56,12 +60,19 @@ class HookWorld:
         cr4 = CR4_LONG_MODE | CR4.PCIDE | CR4.PGE | CR4.PKE | (CR4.LA57 if levels == 5 else 0)
         self.registers = Registers(cr3=0x1000, cr4=cr4)
         self._map(Tables(self.ram, 0x1000, levels))
+        for n, code in enumerate(_CODE[1]):
+            self.ram.write(_CODE[0] + 16 * n, bytes.fromhex(code))
         self.calls: list[tuple[Any, ...]] = []
         self._keep: list[Any] = []
         self._arrays: list[Any] = []
         self.state, self.trap = MmuState(ram=self.ram.host, ram_bytes=_RAM_BYTES), TrapState()
         self.events = EventRing(self.state, 4096)
         self._fill_state()
+        #: Where the instruction is that makes the accesses.
+        self.rip = self.array(1)
+        self.state.engine_rip = self.rip.ctypes.data
+        self._instructions = InstructionTables(self.state)
+        self._arrays += [self._instructions.decoded, self._instructions.code_pages]
         self.model = TlbModel(self.state, GEOMETRY, seed=UPPER)
         self._arrays += self.model._keep
         self._fill_trap()

@@ -8,7 +8,7 @@ import pytest
 from unicorn import UC_HOOK_CODE, Uc, UcError
 from unicorn.unicorn_const import UC_ERR_EXCEPTION
 
-from mmu import Access, PageFault
+from mmu import Access, EventKind, PageFault
 from tests.mmu.guest import CODE, CODE_PADDR, DATA, DATA_PADDR, HLT, LOAD, OTHER_PADDR, STORE, Guest
 
 NEXT, NEXT_PADDR = CODE + 0x1000, CODE_PADDR + 0x1000
@@ -142,6 +142,26 @@ def test_what_is_no_access_is_not_counted() -> None:
     counted = guest.mmu.counters
     assert counted.page_faults - before.page_faults == 1
     assert counted.walks - before.walks == 3, "the first page, and the next one before and after the fault"
+
+
+@TLBS
+def test_what_is_no_access_is_no_event(tlb: str) -> None:
+    guest = Border(tlb, LOAD + NOP * 8)
+    guest.mmu.events.enable(EventKind.FAULT, EventKind.WALK)
+    guest.run(guest.start, rbx=DATA + 0x5000)
+    events = guest.mmu.events.drain()
+    faults = events[events["kind"] == EventKind.FAULT]
+    assert faults[["vaddr", "access"]].tolist() == [(DATA + 0x5000, Access.READ), (NEXT, Access.FETCH)]
+    walked = events[(events["kind"] == EventKind.WALK) & (events["vaddr"] == NEXT)]
+    assert [bool(each["error_code"]) for each in walked] == [True, False]
+
+
+def test_the_model_does_not_see_it() -> None:
+    guest = Border("textbook", NOP * 8)
+    guest.run(guest.start)
+    assert guest.mmu.tlb is not None
+    counted = guest.mmu.tlb.access_counters()[Access.FETCH]
+    assert (counted["walk_faults"], counted["walk_completed_4k"]) == (1, 2)
 
 
 @TLBS

@@ -13,7 +13,7 @@ import pytest
 
 from mmu import Access, Mmu, PageFault
 from mmu.memory import PAGE_SIZE
-from tests.mmu.guest import CODE, CODE_PADDR, DATA, DATA_PADDR, HLT, LOAD, Guest, returns
+from tests.mmu.guest import CODE, CODE_PADDR, DATA, DATA_PADDR, HLT, LOAD, OTHER_PADDR, Guest, returns
 from tests.mmu.tables import Tables
 
 #: The function runs at FUNCTION and is written at ALIAS; both are the frame at PADDR.
@@ -377,3 +377,24 @@ def test_after_more_flushes_than_32_bits_count(jit: Guest, flushes: int) -> None
     jit.tables.map_page(FUNCTION, PADDR, **RX)
     jit.tables.map_page(ALIAS, PADDR, **RW)
     assert rewrite_and_call(jit) == SUM
+
+
+@pytest.mark.parametrize("tlb", ["off", "textbook"])
+@pytest.mark.parametrize("back", [0, 12])
+def test_a_handler_that_moves_the_code_that_runs(tlb: str, back: int) -> None:
+    """Copy on write of a page of code by its own store: what follows is fetched from the copy, across an edge too."""
+    guest = Guest(tlb=tlb)
+    guest.program("90")
+    code = bytes.fromhex("c705010000002a000000" + "b800000000" + HLT)  # movl $42, 1(%rip); mov $0, %eax; hlt
+    guest.ram.write(CODE_PADDR + 0x1000 - back, code)
+    guest.tables.map_page(CODE, CODE_PADDR)
+    guest.tables.map_page(CODE + 0x1000, CODE_PADDR + 0x1000, RW=0)
+
+    def copy(fault: PageFault) -> bool:
+        guest.ram.write(OTHER_PADDR, guest.ram.read(CODE_PADDR + 0x1000, 0x1000))
+        guest.tables.map_page(fault.vaddr, OTHER_PADDR)
+        return fault.error_code == 3
+
+    guest.mmu.on_page_fault = copy
+    assert guest.run(CODE + 0x1000 - back) == 42
+    assert guest.mmu.take_failure() is None

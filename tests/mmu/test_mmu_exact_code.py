@@ -39,6 +39,27 @@ def rounds(written: list[int], run: list[int]) -> str:
     return code
 
 
+@pytest.mark.parametrize("offset", range(0xFEF, 0x1001))
+def test_code_that_patches_the_instruction_behind_it(jit: ExactGuest, offset: int) -> None:
+    """SDM vol. 3, 8.1.3: it executes what it has written, in whatever window its page is, across an edge too."""
+    aliases = [FUNCTION + 0x5000 * n for n in range(3)]
+    for alias in aliases:
+        for page in range(2):
+            jit.tables.map_page(alias + PAGE * page, FUNCTION_PADDR + PAGE * page)
+    jit.tables.map_page(DATA, FUNCTION_PADDR, XD=1)
+    jit.tables.map_page(DATA + PAGE, FUNCTION_PADDR + PAGE, XD=1)
+    # movl $42, 1(%rip); mov $0, %eax; ret; and, elsewhere, mov byte [rbx], 0 by the page that is not executable
+    code = "c705010000002a000000" + "b800000000" + "c3"
+    for alias in aliases * 2:
+        jit.ram.write(FUNCTION_PADDR + offset, bytes.fromhex(code))
+        for frame in (FUNCTION_PADDR >> 12, (FUNCTION_PADDR >> 12) + 1):
+            jit.mmu.code_written(frame)
+        jit.program(movabs("rbx", alias + offset), "ffd3", movabs("rbx", DATA + offset + 11), "c60300")
+        assert jit.run(rsp=TOP) == 42, hex(alias)
+        jit.program(movabs("rbx", DATA + offset + 6), "c60307", movabs("rbx", alias + offset), "ffd3")  # patched first
+        assert jit.run(rsp=TOP) == 7, hex(alias)
+
+
 def total(number: int) -> int:
     return number * (number + 1) // 2
 

@@ -36,7 +36,7 @@ def test_demand_paging(guest: Guest) -> None:
     guest.mmu.on_page_fault = on_page_fault
     guest.program(ADD, LOAD, LOAD)
     assert guest.run(rbx=OTHER + 0x18, rax=1) == 1001
-    assert asked == [(OTHER, 0)], "the address within the page is not known inside a fill"
+    assert asked == [(OTHER, 2)], "the address within the page is not known inside a fill"
     assert guest.mmu.counters.page_faults == 1
     assert guest.mmu.take_failure() is None
 
@@ -97,7 +97,7 @@ def test_a_handler_that_refuses(guest: Guest) -> None:
     guest.program("48ffc1", ADD, "48ffc2")  # inc rcx; add [rbx], rax; inc rdx
     fault, access = guest.fails(rbx=OTHER + 0x1F8, rax=9, rcx=0, rdx=0)
     assert isinstance(fault, PageFault)
-    assert (fault.vaddr, fault.error_code, access) == (OTHER + 0x1F8, 0, Access.READ)
+    assert (fault.vaddr, fault.error_code, access) == (OTHER + 0x1F8, 2, Access.WRITE)
     assert (guest["rip"], guest["rcx"], guest["rdx"]) == (CODE + 3, 1, 0)
     guest.tables.map_page(OTHER, OTHER_PADDR)
     guest.run(guest["rip"])
@@ -174,7 +174,7 @@ def test_no_failure_is_none(guest: Guest) -> None:
 
 
 @pytest.mark.parametrize(
-    ("instruction", "access", "code"), [(LOAD, Access.READ, 0x0), (STORE, Access.WRITE, 0x2), (ADD, Access.READ, 0x0)]
+    ("instruction", "access", "code"), [(LOAD, Access.READ, 0x0), (STORE, Access.WRITE, 0x2), (ADD, Access.WRITE, 0x2)]
 )
 @pytest.mark.parametrize("offset", range(-7, 1))
 def test_the_address_of_an_access_across_pages(

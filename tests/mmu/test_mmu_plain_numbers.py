@@ -24,7 +24,7 @@ from mmu.exact import WINDOW_SHIFT
 from mmu.hooks import PHYSMAP
 from mmu.native import entry_points
 from mmu.objectcode import CompileError, Library, _reference
-from tests.mmu.hook_world import ADDRESSES, ODD, UPPER, Call, HookWorld
+from tests.mmu.hook_world import ADDRESSES, INSTRUCTIONS, ODD, UPPER, Call, HookWorld
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = ("emu.bench.empty", "emu.hooks", "emu.instructions.scan", "mmu.batch", "mmu.exact", "mmu.hooks")
@@ -61,6 +61,15 @@ def walks(world: HookWorld, call: Call) -> None:
         world.calls.append(tuple(world.scratch[:2].tolist()))
 
 
+def instructions(world: HookWorld, call: Call) -> None:
+    """What instructions do: code that was fetched, and code that the tables lead to, known and not."""
+    state = ctypes.addressof(world.state)
+    for _ in range(2):
+        for rip in (*INSTRUCTIONS, *INSTRUCTIONS, *ADDRESSES):
+            call("kind_of", state, rip)
+        call("fill", _UC, INSTRUCTIONS[0], 16 + Access.FETCH, world.scratch.ctypes.data, state)
+
+
 def batches(world: HookWorld, call: Call) -> None:
     """All addresses in one call, for each kind of access."""
     world.scratch[: len(ADDRESSES)] = ADDRESSES
@@ -95,8 +104,9 @@ def modelled(world: HookWorld, call: Call) -> None:
 def exact(world: HookWorld, call: Call) -> None:
     """What Unicorn calls in exact mode: a fill, then the access at the physical address that it was given."""
     state, result = ctypes.addressof(world.state), world.scratch.ctypes.data
-    for again in range(3):
+    for again in range(4):
         world.events.enable(*(EventKind if again else ()))
+        world.rip[0] = (0, *INSTRUCTIONS)[again]
         for vaddr, access in everywhere(world):
             if not call("fill_exact", _UC, vaddr, 16 + access, result, state):
                 world.state.epoch += 1  # as after a flush: code may be executed that was written before
@@ -113,8 +123,9 @@ def exact(world: HookWorld, call: Call) -> None:
 def windows(world: HookWorld, call: Call) -> None:
     """Filtered mode with memory hooks: each page of a frame has a window of its own."""
     state, result = ctypes.addressof(world.state), world.scratch.ctypes.data
-    for again in range(3):
+    for again in range(4):
         world.events.enable(*(EventKind if again else ()))
+        world.rip[0] = (0, *INSTRUCTIONS)[again]
         for vaddr, access in everywhere(world):
             call("fill_in_windows", _UC, vaddr, 16 + access, result, state)
             world.calls.append(tuple(world.scratch[:2].tolist()))
@@ -172,8 +183,9 @@ def nothing(world: HookWorld, call: Call) -> None:
 
 
 STORIES: dict[Callable[[HookWorld, Call], None], str] = {
-    walks: "mmu.hooks", batches: "mmu.batch", modelled: "mmu.exact", exact: "mmu.exact", windows: "mmu.exact",
-    slices: "emu.hooks", pieces: "emu.hooks", decoding: "emu.instructions.scan", nothing: "emu.bench.empty",
+    walks: "mmu.hooks", instructions: "mmu.hooks", batches: "mmu.batch", modelled: "mmu.exact", exact: "mmu.exact",
+    windows: "mmu.exact", slices: "emu.hooks", pieces: "emu.hooks", decoding: "emu.instructions.scan",
+    nothing: "emu.bench.empty",
 }  # fmt: skip
 
 

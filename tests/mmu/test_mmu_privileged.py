@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from unicorn.x86_const import UC_X86_REG_CR4, UC_X86_REG_R11
+from unicorn.x86_const import UC_X86_REG_CR0, UC_X86_REG_CR4, UC_X86_REG_R11
 
 from mmu import CR4, Access, GeneralProtection, PageFault
 from mmu.privileged import candidates
-from mmu.registers import CR4_LONG_MODE, Refused
+from mmu.registers import CR4_LONG_MODE, EFER, Refused
 from tests.mmu.guest import CODE, CODE_PADDR, DATA, DATA_PADDR, HLT, LOAD, OTHER, OTHER_PADDR, Guest
 
 INVLPG_RBX = "0f013b"
@@ -17,6 +18,8 @@ MOV_CR3_RCX = "0f22d9"
 INVLPG_R11 = "0f013b"  # behind REX.B
 MOV_CR4_RCX, MOV_RCX_CR4 = "0f22e1", "0f20e1"
 MOV_RAX_CR3 = "0f20d8"
+WRMSR, LMSW_AX, LMSW_RBX = "0f30", "0f01f0", "0f0133"
+IA32_EFER = 0xC000_0080
 INVPCID_RCX_RBX, INVPCID_RCX_RDX = "660f38820b", "660f38820a"
 OLD, NEW = 0x1111, 0x2222
 DESCRIPTOR_PADDR = 0x40_0000
@@ -69,6 +72,8 @@ def test_mov_to_cr3() -> None:
         (MOV_CR4_RCX, {"rcx": CR4_LONG_MODE | 1 << 31}, "reserved"),
         (INVPCID_RCX_RBX, {"rcx": 4}, "type 4"),
         (INVPCID_RCX_RBX, {"rcx": 0}, "without CR4.PCIDE"),
+        (WRMSR, {"rcx": IA32_EFER, "rax": 0x501 | 1 << 20, "rdx": 0}, "reserved"),
+        (WRMSR, {"rcx": IA32_EFER, "rax": 0x401, "rdx": 0}, "LME"),
     ],
 )
 def test_what_a_processor_refuses_is_the_guests_failure(code: str, registers: dict[str, int], reason: str) -> None:
@@ -85,7 +90,7 @@ def test_what_a_processor_refuses_is_the_guests_failure(code: str, registers: di
     assert guest.run(CODE, rbx=DATA) == 7
 
 
-@pytest.mark.parametrize("code", [INVLPG_RBX, MOV_CR3_RCX, MOV_CR4_RCX, INVPCID_RCX_RBX, MOV_RAX_CR3])
+@pytest.mark.parametrize("code", [INVLPG_RBX, MOV_CR3_RCX, MOV_CR4_RCX, INVPCID_RCX_RBX, MOV_RAX_CR3, LMSW_AX])
 def test_at_another_cpl_they_are_refused(code: str) -> None:
     guest = guest_with_a_stale_translation(code, watched=True)
     guest.mmu.registers = replace(guest.mmu.registers, cpl=3)
@@ -163,8 +168,44 @@ def test_at_cpl_0_nobody_has_to_ask(code: str) -> None:
     assert loaded_by(code, watched=False) == NEW
 
 
+@pytest.mark.parametrize("tlb", ["off", "textbook"])
+def test_wrmsr_of_efer(tlb: str) -> None:
+    """Without NXE bit 63 of an entry is reserved; LMA is not changed by a write."""
+    guest = Guest(tlb=tlb)
+    guest.tables.map_page(DATA, DATA_PADDR, XD=1)
+    guest.program(WRMSR, LOAD)
+    before = guest.mmu.registers
+    fault, access = guest.fails(rbx=DATA, rcx=IA32_EFER, rax=EFER.SCE | EFER.LME, rdx=0)
+    assert (fault.vaddr, access) == (DATA, Access.READ)
+    assert isinstance(fault, PageFault) and fault.error_code & 8
+    assert guest.mmu.registers == replace(before, efer=EFER.SCE | EFER.LME | EFER.LMA)
+
+
+def test_wrmsr_of_another_register_is_the_engines() -> None:
+    guest = Guest()
+    guest.program(WRMSR)
+    before = guest.mmu.registers
+    guest.run(rcx=0xC000_0081, rax=0x123, rdx=0)  # IA32_STAR
+    engine: Any = guest.uc
+    assert engine.msr_read(0xC000_0081) == 0x123 and guest.mmu.registers == before
+
+
+@pytest.mark.parametrize("code", [LMSW_AX, LMSW_RBX])
+def test_lmsw(code: str) -> None:
+    """MP, EM and TS; PE cannot be cleared, and no other bit changes."""
+    guest = Guest()
+    guest.tables.map_page(DATA, DATA_PADDR)
+    guest.ram.write(DATA_PADDR, b"\xfa\xff")
+    guest.program(code)
+    before = guest.mmu.registers
+    guest.run(rax=0xFFFA, rbx=DATA)
+    assert guest.mmu.registers == replace(before, cr0=before.cr0 | 0xA)
+    assert guest.uc.reg_read(UC_X86_REG_CR0) & 0xE == 0xA and guest["rip"] == CODE + 4
+
+
 def test_candidates_are_the_opcodes_with_their_prefixes() -> None:
     page = bytes.fromhex("90" + "41" + "0f013b" + "90" + "0f22d9" + "90" + "0f22d8" + "0f22e0" + "0f01f8" + "0f22c0")
     assert sorted(set(candidates(page))) == [1, 2, 6, 10, 13, 19]
+    assert sorted(candidates(bytes.fromhex("900f30" + "0f0133" + "0f01f0" + "0f013a"))) == [1, 3, 6, 8, 9]
     for tail in ("66", "660f", "660f38", "660f3882", "0f22", "410f01"):
         assert 1 in candidates(bytes.fromhex("90" + tail)), tail

@@ -118,15 +118,31 @@ def test_a_hook_that_comes_late_sees_all_too(guest: Guest) -> None:
 def test_value_access_and_instruction(guest: Guest) -> None:
     guest.ram.write_u64(DATA_PADDR, 0x10)
     assert hooked(guest, NOP + ADD_RBX, rbx=DATA, rax=(1 << 64) - 1) == [
-        HookedAccess(DATA, DATA_PADDR, 8, 0x10, Access.READ, CODE + 1),
         HookedAccess(DATA, DATA_PADDR, 8, 0x0F, Access.WRITE, CODE + 1),
     ]
 
 
-def test_sixteen_bytes_are_two_pieces(guest: Guest) -> None:
-    guest.ram.write(DATA_PADDR, bytes(range(16)))
-    assert [(told.vaddr, told.size, told.value) for told in hooked(guest, MOVDQU, rbx=DATA)] == [
-        (DATA, 8, 0x0706050403020100), (DATA + 8, 8, 0x0F0E0D0C0B0A0908),
+@pytest.mark.parametrize("at", [0, 0xFF0, 0xFF4, 0xFF8, 0xFFC])
+def test_sixteen_bytes_are_one_access(guest: Guest, at: int) -> None:
+    guest.tables.map_page(DATA + 0x1000, DATA_PADDR + 0x1000)
+    guest.ram.write(DATA_PADDR + at, bytes(range(16)))
+    value = int.from_bytes(bytes(range(16)), "little")
+    assert hooked(guest, MOVDQU + "f30f7f03", rbx=DATA + at) == [  # ...; movdqu [rbx], xmm0
+        HookedAccess(DATA + at, DATA_PADDR + at, 16, value, Access.READ, CODE),
+        HookedAccess(DATA + at, DATA_PADDR + at, 16, value, Access.WRITE, CODE + 4),
+    ]
+
+
+def test_an_exchange_of_sixteen_bytes_is_one_store(guest: Guest) -> None:
+    (told,) = hooked(guest, "480fc70b", rbx=DATA)  # cmpxchg16b [rbx]
+    assert (told.vaddr, told.size, told.access) == (DATA, 16, Access.WRITE)
+
+
+def test_ten_bytes_are_one_access(guest: Guest) -> None:
+    told = hooked(guest, "d9e8" + "db3b" + "db2b", rbx=DATA)  # fld1; fstp m80; fld m80
+    value = 0x3FFF_8000_0000_0000_0000
+    assert [(each.size, each.value, each.access) for each in told] == [
+        (10, value, Access.WRITE), (10, value, Access.READ),
     ]  # fmt: skip
 
 
