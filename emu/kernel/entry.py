@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
 _DIVIDE_ERROR, _DEBUG, _BREAKPOINT, _INVALID_OPCODE, _FPU, _SIMD = 0, 1, 3, 6, 16, 19
 _GENERAL_PROTECTION, _PAGE_FAULT = 13, 14
-#: Calls that libraries try at every start, and do without: rseq (glibc), membarrier, io_uring_setup, landlock's first.
+#: Calls that libraries try at every start, and do without: rseq (glibc), io_uring_setup, landlock's first.
 #: None of them may be in a late table, which is not looked through for them.
-TRIED_BY_HABIT = frozenset({324, 334, 425, 444})
+TRIED_BY_HABIT = frozenset({334, 425, 444})
 
 
 class Entry:
