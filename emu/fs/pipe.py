@@ -77,6 +77,11 @@ class Pipe:
         return len(self._used) >= self.slots
 
     @property
+    def free(self) -> int:
+        """How many slots are free."""
+        return max(0, self.slots - len(self._used))
+
+    @property
     def capacity(self) -> int:
         """F_GETPIPE_SZ, in bytes."""
         return self.slots * PAGE_SIZE
@@ -107,6 +112,16 @@ class Pipe:
             self.not_full.wake_all(_WRITABLE)
         self._pipes.taken = taken
         return taken[0][1] if len(taken) == 1 else b"".join(data for _, data in taken)
+
+    def peek(self, count: int) -> list[bytes]:
+        """The data in the slots, at most ``count`` bytes, which stays where it is."""
+        pieces: list[bytes] = []
+        for slot in self._used:
+            if count <= 0:
+                break
+            pieces.append(slot.data[:count])
+            count -= len(pieces[-1])
+        return pieces
 
     def write(self, data: bytes) -> int:
         """Write as much as fits (up to PIPE_BUF bytes: all or nothing); BrokenPipe without a reader, ENOMEM without

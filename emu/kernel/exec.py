@@ -252,6 +252,7 @@ def _commit(kernel: Kernel, task: Task, mm: AddressSpace, path: str, argv: Seque
     task.charged += more
     task.argv = tuple(argv)
     task.group.has_execed = True
+    task.group.barriers = 0
     mm.on_kernel_fault = kernel.count_kernel_fault
 
 

@@ -131,6 +131,8 @@ def _copy_process(kernel: Kernel, task: Task, flags: int) -> Task:
         started_ns=kernel.clock.now_ns(),
         rip=task.rip,
         affinity=task.affinity,
+        scheduling=task.scheduling.inherited(),
+        personality=task.personality,
     )
     _copy_signals(task, child, flags)
     if not flags & CloneFlags.THREAD:
@@ -152,7 +154,7 @@ def _new_group(task: Task, pid: int, flags: int) -> ThreadGroup:
     """A process for a child that is not a thread."""
     return ThreadGroup(
         tgid=pid, ppid=task.tgid, pgid=task.pgid, sid=task.sid, parent=task.group,
-        exit_signal=flags & CloneFlags.SIGNAL, limits=dict(task.limits),
+        exit_signal=flags & CloneFlags.SIGNAL, limits=dict(task.limits), barriers=task.group.barriers,
     )  # fmt: skip
 
 

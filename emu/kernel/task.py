@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emu.kernel.signal_state import SignalState, SigPending
 from emu.linux.caller import Credentials
@@ -54,6 +54,30 @@ class Usage:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
+class Scheduling(NamedTuple):
+    """How urgent a task says it is (sched_setattr(2), ioprio_set(2)).  It is kept and shown."""
+
+    nice: int = 0
+    policy: int = 0
+    priority: int = 0
+    reset_on_fork: bool = False
+    #: Of SCHED_DEADLINE, in ns.
+    runtime: int = 0
+    deadline: int = 0
+    period: int = 0
+    io: int = 0
+
+    def inherited(self) -> Scheduling:
+        """What a child gets (sched_fork)."""
+        if not self.reset_on_fork:
+            return self
+        return (
+            Scheduling(io=self.io)
+            if self.policy in (1, 2, 6)
+            else Scheduling(max(0, self.nice), self.policy, io=self.io)
+        )
+
+
 #: A system call that sleeps: what its handler returned.
 Sleeping = Generator[Any, None, int]
 
@@ -85,6 +109,8 @@ class Task:
     #: The vCPU on which it runs or ran last, and the mask of vCPUs on which it may run.
     cpu: int = 0
     affinity: int = -1
+    scheduling: Scheduling = field(default_factory=Scheduling)
+    personality: int = 0
     clear_child_tid: int = 0
     robust_list: int = 0
     #: The sleeping system call, if any, with its number and arguments.
@@ -203,6 +229,8 @@ class ThreadGroup:
     children_usage: Usage = field(default_factory=Usage)
     #: Usage of the threads that have ended.
     ended_usage: Usage = field(default_factory=Usage)
+    #: The memory barriers for which it has registered (membarrier).
+    barriers: int = 0
     #: Interval timers and POSIX timers, once there is one.
     timers: ProcessTimers | None = None
     #: Woken when a signal becomes pending, for those who read them from a descriptor.
