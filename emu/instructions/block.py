@@ -34,6 +34,11 @@ class Steps:
 class Block:
     """What is known of a block, or of a piece that has been cut off one."""
 
+    __slots__ = (
+        "address", "before", "copy", "goes_on", "hit", "instructions", "keeps", "last_frame", "length", "patch", "size",
+        "stops",
+    )  # fmt: skip
+
     def __init__(self, address: int, size: int, instructions: int, last_frame: int, copy: bytes | None) -> None:
         """``last_frame``: where its code ends; ``copy``: all the code that this was made of, if its frame can be
         written unseen."""

@@ -54,8 +54,8 @@ _WORDS = BLOCK_BYTES // 8
 _NOTHING = (0,) * (_WORDS - 3)
 #: The mode under which a piece is known: it is the same in each.
 _PIECE = -1
-#: When this much is known, it is forgotten.
-_MOST = 1 << 18
+#: When so many blocks are known, they are forgotten (one of which a copy is kept counts twice): 64 MiB.
+MOST_BLOCKS = 1 << 17
 
 
 _Key = tuple[int, int, int, int]
@@ -77,7 +77,9 @@ class Blocks:
         self._plain_blocks: dict[_Key, int] = {}
         #: By address, physical address, size and mode; pieces under the mode _PIECE.
         self._blocks: dict[_Key, Block] = {}
-        self._of_frame: defaultdict[int, list[_Key]] = defaultdict(list)
+        self._of_frame: defaultdict[int, dict[_Key, None]] = defaultdict(dict)
+        #: How many have a copy.
+        self._copies = 0
         #: Blocks that end within an instruction even when they are translated again.
         self._odd: set[_Key] = set()
         #: Made when the first one is seen.
@@ -143,9 +145,11 @@ class Blocks:
 
     def forget(self) -> None:
         """Nothing is known.  Not within emulation."""
-        self._blocks.clear()
+        for key in list(self._blocks):
+            self._drop(key)
         self._plain_blocks.clear()
         self._of_frame.clear()
+        self._odd.clear()
         self._table.fill(0)
         engine: Any = self._mmu.uc
         engine.ctl_flush_tb()  # the pieces too
@@ -158,6 +162,7 @@ class Blocks:
             block = self._blocks.get(key)
             if block is not None and block.copy is None:
                 block.copy = self.pages.read(key[1], block.last_frame, block.length)
+                self._copies += 1
                 self._make_unknown(block.address)
 
     def _code_dropped(self, frame: int) -> None:
@@ -170,6 +175,7 @@ class Blocks:
             if self._plain_blocks.pop(key, None) is not None:
                 self._make_unknown(key[0])
             return
+        self._copies -= block.copy is not None
         self._make_unknown(block.address)
         if block.hit is not None:
             assert self.hits is not None
@@ -189,7 +195,7 @@ class Blocks:
     def _new_block(self, _uc: int, address: int, size: int) -> int:
         """A block runs for the first time, or has been forgotten; 0 if it is to be entered again."""
         self._dropped.clear()
-        if len(self._blocks) + len(self._plain_blocks) > _MOST:
+        if len(self._blocks) + len(self._plain_blocks) + self._copies + len(self._odd) > MOST_BLOCKS:
             self.pending = FORGET
             return 0
         space, frames = self._trap.code_id, self.pages.frames
@@ -282,7 +288,8 @@ class Blocks:
             from emu.instructions.hits import Hits  # most programs have none
             from emu.instructions.view import CpuView
 
-            self.hits = Hits(CpuView(self._mmu, self._registers, self._fpu, self.set_mode))
+            view = CpuView(self._mmu, self._registers, self._fpu, self.set_mode)
+            self.hits = Hits(view, self.say_once)
         return self.hits.find(address, code, mode, table)
 
     def _treat(self, block: Block, listed: list[Listed], code: bytes, paddr: int, last_frame: int) -> None:
@@ -311,12 +318,11 @@ class Blocks:
     def _keep(self, key: _Key, block: Block, frame: int, last_frame: int) -> None:
         self._drop(key)
         self._blocks[key] = block
+        self._copies += block.copy is not None
         self._note_frames(key, frame, last_frame)
 
     def _note_frames(self, key: _Key, frame: int, last_frame: int) -> None:
-        self._of_frame[frame].append(key)
-        if last_frame != frame:
-            self._of_frame[last_frame].append(key)
+        self._of_frame[frame][key] = self._of_frame[last_frame][key] = None
 
     # -- pieces ------------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from emu.instructions.executed.masks import Loaded
 from emu.instructions.instruction import Instruction
 from emu.instructions.opcodes import Mode
 from emu.instructions.raised import GP, Raised
-from emu.instructions.row import Check, CheckNative, Function, Row, opcodes
+from emu.instructions.row import Check, CheckNative, Function, Notice, Row, opcodes
 from emu.instructions.unmasked import wait
 from emu.instructions.view import CpuView
 
@@ -86,5 +86,14 @@ ROWS = (
     Row(
         "fninit, fnsave", opcodes("DB E3", "DD /6 m"), "none, and all is masked behind it",
         Check(_initialized, ends=True), _TEST, mode=Mode.UNMASKED,
+    ),
+    Row(
+        "stmxcsr and fnstsw in one block, which is how C libraries test exception flags",
+        opcodes("NP 0F AE /3 m", "DD /7 m", "DF E0"), "few instructions set a flag",
+        Notice(
+            "a program reads the flags of floating-point exceptions: most are never set while all are masked "
+            "(docs/instructions.md)"
+        ),
+        _TEST,
     ),
 )  # fmt: skip

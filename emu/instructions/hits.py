@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from emu.hooks import NO_REGISTER, Hit, HitKind
 from emu.instructions.instruction import Instruction
+from emu.instructions.opcodes import Mode
 from emu.instructions.raised import GP, Raised
-from emu.instructions.row import Action, Aligned, Check, CheckNative, Execute, ExecuteNative, Refuse, Row
+from emu.instructions.row import Action, Aligned, Check, CheckNative, Execute, ExecuteNative, Notice, Refuse, Row
 from emu.instructions.table import Catalogue
 from emu.instructions.view import CpuView, Unresolved
 from mmu.objectcode import load
@@ -41,8 +42,8 @@ class Listed:
 class Hits:
     """All listed instructions that are known."""
 
-    def __init__(self, view: CpuView) -> None:
-        self._view = view
+    def __init__(self, view: CpuView, say_once: Callable[[str], None]) -> None:
+        self._view, self._say_once = view, say_once
         self._library = load("emu.instructions.scan")
         self._catalogue = Catalogue()
         self._record: Engine | None = None
@@ -57,12 +58,16 @@ class Hits:
         find_listed, measure = self._library["find_listed"], self._library["measure"]
         end = len(code)
         buffer = ctypes.create_string_buffer(code, end)
-        at, listed = ctypes.addressof(buffer), []
+        at, listed, maps = ctypes.addressof(buffer), list[Listed](), set[int]()
         offset = find_listed(at, 0, end, table)
         while offset < end:
             instruction = Instruction(address + offset, code[offset:], measure(at + offset, end - offset, table))
             row = self._catalogue.find(instruction, mode)
-            if row is not None:
+            if row is not None and isinstance(row.action, Notice):
+                maps.add(instruction.opcode_map)
+                if len(maps) > 1 and not mode & Mode.UNMASKED and not any(each.ends for each in listed):
+                    self._say_once(row.action.message)
+            elif row is not None:
                 listed.append(Listed(offset, instruction, row))
                 if isinstance(row.action, Refuse):
                     break  # what follows is no code of this block

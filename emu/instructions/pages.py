@@ -19,8 +19,8 @@ from mmu.state import CODE_VIEW_BYTES, CODE_VIEWS, CodeView
 if TYPE_CHECKING:
     from emu.instructions.instruction import Instruction
 
-#: When this much is known, it is forgotten.
-_MOST = 1 << 18
+#: When so many pages are known, they are forgotten.
+_MOST = 1 << 16
 _PUSHF = 0x9C
 
 

@@ -85,7 +85,14 @@ class CheckNative(ExecuteNative):
         self.ends = ends
 
 
-Action = Check | Refuse | Aligned | Execute | ExecuteNative
+class Notice:
+    """The user is told, once, if a block has instructions of this row in two opcode maps.  Nothing else is done."""
+
+    def __init__(self, message: str) -> None:
+        self.message = message
+
+
+Action = Check | Refuse | Aligned | Execute | ExecuteNative | Notice
 
 
 class Opcode:

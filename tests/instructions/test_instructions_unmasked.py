@@ -113,3 +113,23 @@ def test_a_child_and_a_thread_of_the_machine_are_not_concerned(machine: MakeMach
     ]  # fmt: skip
     booted.run(timeout_s=60)
     assert [task.exit_code for task in tasks] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("0fae1b dfe0", 1),  # stmxcsr [rbx]; fnstsw ax
+        ("dd3b 90 0fae5b10", 1),
+        ("0fae1b", 0),
+        ("dfe0 9e dfe0", 0),
+        ("0fae1b eb00 dfe0", 0),  # two blocks
+        (IE + "0fae1b dfe0", 0),
+    ],
+)
+def test_who_tests_flags_is_told_that_there_are_none(
+    machine: MakeMachine, tmp_path: Path, code: str, told: int
+) -> None:
+    booted = machine()
+    for _ in range(2):
+        end_in(booted, build(tmp_path, code))
+    assert sum("reads the flags" in line for line in booted.logged) == told
