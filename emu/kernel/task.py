@@ -99,7 +99,7 @@ class Task:
     started_ns: int = 0
     state: TaskState = TaskState.RUNNABLE
     rip: int = 0
-    #: Of a task whose turn is over: where the code ends that it ran last (:attr:`emu.cpu.Cpu.last_end`).
+    #: Of a task whose turn ended within a string instruction with REP: where that ends.
     last_end: int = 0
     signals: SignalState = field(default_factory=SignalState)
     usage: Usage = field(default_factory=Usage)

@@ -137,8 +137,9 @@ def _send(
 ) -> Generator[WaitQueue, None, int]:
     done = 0
     try:
-        if isinstance(target, PipeFile):
+        if not target.seekable:
             yield from wait_for_space(kernel, task, target, target.nonblocking)
+        if isinstance(target, PipeFile):
             done = fill_pipe(source, target.pipe, pos, count)
         else:
             done = _copy_out(kernel, task, source, target, pos, count)
@@ -154,7 +155,7 @@ def _send(
     return done
 
 
-def wait_for_space(kernel: Kernel, task: Task, target: PipeFile, nonblocking: bool) -> Generator[WaitQueue, None, None]:
+def wait_for_space(kernel: Kernel, task: Task, target: File, nonblocking: bool) -> Generator[WaitQueue, None, None]:
     """Sleep until a slot of the pipe is free (wait_for_space() of fs/splice.c)."""
     while True:
         try:
@@ -197,7 +198,7 @@ def _copy_out(kernel: Kernel, task: Task, source: File, target: File, pos: int, 
         data = source.pread(min(count - done, CHUNK), pos + done)
         written, _ = write_piece(kernel, task, target, data, None, done) if data else (0, None)
         done += written
-        if not written or written < len(data):
+        if written < len(data) or not data:
             break
     return done
 

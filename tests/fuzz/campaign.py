@@ -123,7 +123,7 @@ def _import_all() -> None:
 def _keep_files(directory: Path, to: Path) -> None:
     """Copy what can be copied: FIFOs and sockets cannot."""
     with contextlib.suppress(shutil.Error):
-        shutil.copytree(directory, to, symlinks=True)
+        shutil.copytree(directory, to, symlinks=True, dirs_exist_ok=True)
 
 
 def deadline(hours: float) -> Callable[[], bool]:
