@@ -11,6 +11,7 @@ from emu.linux.errors import LinuxError
 from emu.linux.fileflags import PAGE_SIZE, AtFlags, OpenFlags
 from emu.linux.layout import LATE_PATH, PATHNAME, Opaque, Struct
 from emu.linux.syscall import DESCRIPTOR, Restart, Result, Syscall
+from emu.linux.words import octal
 from emu.syscalls.openclose import open_with
 from emu.syscalls.paths import resolve_at, start_of
 from emu.syscalls.process import sys_execve
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from emu.kernel.task import Task
 
 OPEN_HOW = Struct(
-    "open_how", flags=Named(OpenFlags, U64), mode=Scalar("mode", U64, oct), resolve=Named(Resolve, U64)
+    "open_how", flags=Named(OpenFlags, U64), mode=Scalar("mode", U64, octal), resolve=Named(Resolve, U64)
 )  # fmt: skip
 _KNOWN_OPEN = sum(
     {int(flag) for flag in OpenFlags if int(flag).bit_count() == 1} | {3, 0o4000000, 0o20000000, 0o100000}

@@ -258,6 +258,11 @@ def _wait_for_a_line() -> Generator[Any, None, int]:
 _DATA = Pointer(CAP_DATA, null=True)
 _UNSHARE = Named(CloneFlags)
 _KIND = OneOf("KCMP_", **_KCMP)
+_MEMBARRIER = OneOf(
+    "MEMBARRIER_CMD_", QUERY=0, GLOBAL=1, GLOBAL_EXPEDITED=2, REGISTER_GLOBAL_EXPEDITED=4, PRIVATE_EXPEDITED=8,
+    REGISTER_PRIVATE_EXPEDITED=16, PRIVATE_EXPEDITED_SYNC_CORE=32, REGISTER_PRIVATE_EXPEDITED_SYNC_CORE=64,
+    GET_REGISTRATIONS=512,
+)  # fmt: skip
 
 TABLE = (
     Syscall(103, "syslog", sys_syslog, (INT, Buffer(written=True), INT), BYTES, Restart.SYS),
@@ -271,5 +276,5 @@ TABLE = (
     Syscall(272, "unshare", sys_unshare, (_UNSHARE,)),
     Syscall(308, "setns", sys_setns, (FD, HEX32)),
     Syscall(312, "kcmp", sys_kcmp, (PID, PID, _KIND, UINT, UINT), NUMBER),
-    Syscall(324, "membarrier", sys_membarrier, (INT, UINT, INT), NUMBER),
+    Syscall(324, "membarrier", sys_membarrier, (_MEMBARRIER, UINT, INT), NUMBER),
 )

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from emu.kernel.signal_state import NSIG, UNBLOCKABLE, SiCode, SigInfo
 from emu.kernel.signalfd import SignalFd
 from emu.kernel.task import limits_of
-from emu.linux.argument import FD, PID, SIZE, Bits, Pointer
+from emu.linux.argument import FD, PID, S32, SIZE, Bits, Pointer
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags
 from emu.linux.layout import Layout
 from emu.linux.limits import Rlimit
 from emu.linux.syscall import DESCRIPTOR, Syscall
 from emu.syscalls.signals import may_signal
-from emu.syscalls.types import SIGNAL, SIGSET
+from emu.syscalls.types import SIGNAL, SIGSET, signal_words
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -24,8 +24,21 @@ if TYPE_CHECKING:
 
 _CLOEXEC, _NONBLOCK = int(OpenFlags.CLOEXEC), int(OpenFlags.NONBLOCK)
 _REALTIME_FIRST = 32
-#: siginfo_t, whose fields after si_code depend on the kind of signal: here si_pid, si_uid and si_value.
-SIGINFO = Layout("siginfo_t", "iii4xiIQ96x")
+
+
+class _SigInfo(Layout):
+    """siginfo_t, whose fields after si_code depend on the kind of signal: here si_pid, si_uid and si_value."""
+
+    prints = True
+
+    def words(self, values: tuple[int, ...]) -> str:
+        signo, _, code, pid, uid, value = values
+        why = f"SI_{SiCode(code).name}" if code in SiCode._value2member_map_ else str(code)
+        text = f"si_signo={signal_words(signo)}, si_code={why}, si_pid={pid}, si_uid={uid}"
+        return f"{{{text}, si_int={S32(value)}, si_ptr={value:#x}}}" if value else f"{{{text}}}"
+
+
+SIGINFO = _SigInfo("siginfo_t", "iii4xiIQ96x")
 
 
 def check_pending(kernel: Kernel, task: Task) -> None:
