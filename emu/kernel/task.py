@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from emu.kernel.signal_state import SigInfo, SignalState
+from emu.kernel.signal_state import SignalState, SigPending
 from emu.linux.caller import Credentials
 from emu.linux.limits import INFINITY, INIT_RLIMITS, Rlimit
 from emu.linux.wait import WaitQueue
+from emu.mm.kmem import TASK_STRUCT
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
@@ -99,9 +100,11 @@ class Task:
     started_ns: int = 0
     state: TaskState = TaskState.RUNNABLE
     rip: int = 0
+    signals: SignalState = field(init=False)
+    #: What it is charged with: itself, its arguments and its groups.
+    charged: int = TASK_STRUCT
     #: Of a task whose turn ended within a string instruction with REP: where that ends.
     last_end: int = 0
-    signals: SignalState = field(default_factory=SignalState)
     usage: Usage = field(default_factory=Usage)
     #: The vCPU on which it runs or ran last, and the mask of vCPUs on which it may run.
     cpu: int = 0
@@ -126,8 +129,18 @@ class Task:
     fault_words: tuple[int, int, int] = (0, 0, 0)
 
     def __post_init__(self) -> None:
-        self.signals.shared = self.group.pending
         self.group.add(self)
+        self.signals = SignalState(SigPending(self.mm.kmem), self.group.pending)
+
+    def charge(self, more: int) -> None:
+        """It keeps more (or less: a negative number).  LinuxError(ENOMEM)."""
+        self.mm.kmem.charge(more)
+        self.charged += more
+
+    def free(self) -> None:
+        """Nobody will look at it again."""
+        self.signals.pending.flush()
+        self.mm.kmem.uncharge(self.charged)
 
     @property
     def tgid(self) -> int:
@@ -208,7 +221,7 @@ class ThreadGroup:
     #: How many threads there have been.
     started: int = 0
     #: Signals that any thread may take.
-    pending: list[SigInfo] = field(default_factory=list)
+    pending: SigPending = field(init=False)
     #: Leaders of the child processes, by pid.
     children: dict[int, Task] = field(default_factory=dict)
     #: Woken when a child changes state.
@@ -254,6 +267,7 @@ class ThreadGroup:
         self.started += 1
         if self._leader is None:
             self._leader = task
+            self.pending = SigPending(task.mm.kmem)
 
     def usage(self) -> Usage:
         """The usage of all threads, ended ones included."""

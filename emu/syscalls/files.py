@@ -180,7 +180,12 @@ def fill_pipe(source: File, pipe: Pipe, pos: int, count: int) -> int:
         page = source.pread(min(count - done, PAGE_SIZE - (pos + done) % PAGE_SIZE), pos + done)
         if not page:
             break
-        pipe.append(page)
+        try:
+            pipe.append(page)
+        except LinuxError:
+            if not done:
+                raise
+            break
         done += len(page)
     return done
 
