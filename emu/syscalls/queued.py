@@ -20,6 +20,7 @@ from emu.syscalls.types import SIGNAL, SIGSET, signal_words
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
+    from emu.kernel.signal_state import SigPending
     from emu.kernel.task import Task
 
 _CLOEXEC, _NONBLOCK = int(OpenFlags.CLOEXEC), int(OpenFlags.NONBLOCK)
@@ -73,10 +74,12 @@ def _queued_info(task: Task, signo: int, address: int) -> SigInfo:
     )
 
 
-def check_queue(kernel: Kernel, task: Task, target: Task, info: SigInfo) -> None:
-    """A real-time signal that a program queues needs room."""
+def _check_queue(kernel: Kernel, target: Task, queue: SigPending, info: SigInfo) -> None:
+    """A real-time signal that a program queues needs room.  LinuxError(EAGAIN)."""
     if info.signo >= _REALTIME_FIRST and info.code != SiCode.USER:
         check_pending(kernel, target)
+        if queue.full:
+            raise LinuxError(errno.EAGAIN)
 
 
 def sys_rt_sigqueueinfo(kernel: Kernel, task: Task, pid: int, signo: int, address: int) -> int:
@@ -89,7 +92,7 @@ def sys_rt_sigqueueinfo(kernel: Kernel, task: Task, pid: int, signo: int, addres
         raise LinuxError(errno.ESRCH)
     _check(task, target, signo)
     if signo:
-        check_queue(kernel, task, target, info)
+        _check_queue(kernel, target, target.group.pending, info)
         kernel.signals.send_to_process(target, signo, info)
     return 0
 
@@ -106,7 +109,7 @@ def sys_rt_tgsigqueueinfo(kernel: Kernel, task: Task, tgid: int, tid: int, signo
         raise LinuxError(errno.ESRCH)
     _check(task, target, signo)
     if signo:
-        check_queue(kernel, task, target, info)
+        _check_queue(kernel, target, target.signals.pending, info)
         kernel.signals.send(target, signo, info)
     return 0
 
