@@ -6,7 +6,7 @@ import ctypes
 from typing import TYPE_CHECKING
 
 from emu.instructions.executed.engine import Engine
-from mmu import unicorn_abi
+from mmu import PhysicalMemory, unicorn_abi
 
 if TYPE_CHECKING:
     from unicorn import Uc
@@ -27,13 +27,14 @@ FUNCTIONS = {
 }
 
 
-def engine_record(uc: Uc) -> Engine:
-    """The record of an engine; memory must be mapped."""
+def engine_record(uc: Uc, ram: PhysicalMemory) -> Engine:
+    """The record of an engine, whose memory is mapped."""
     engine = Engine()
     engine.uc = unicorn_abi.handle(uc)
     engine.registers = unicorn_abi.cpu_state(uc) + unicorn_abi.ENV_REGS
     for field, name in FUNCTIONS.items():
         setattr(engine, field, unicorn_abi.symbol_address(name))
+    engine.ram = ram.host
     engine.invalid_address = unicorn_abi.handle(uc) + unicorn_abi.INVALID_ADDR
     engine.buffer = word = ctypes.create_string_buffer(16)
     engine.word = ctypes.addressof(word)
