@@ -14,6 +14,9 @@ import pytest
 
 import guests
 from emu.instructions.computed import ROWS
+from emu.instructions.row import ExecuteNative
+from mmu import Access
+from mmu.virtual import HookedAccess
 from tests.booted import MakeMachine, native
 from tests.machine.native_host import needs_host
 
@@ -99,6 +102,25 @@ def test_every_row_is_tested(machine: MakeMachine) -> None:
     assert hits is not None
     known = [instruction for instruction, _ in hits._known.values()]
     assert [row.name for row in ROWS if not any(row.matches(instruction) for instruction in known)] == []
+
+
+@pytest.mark.parametrize("tlb", ["off", "skylake-sp"])
+@pytest.mark.parametrize(
+    ("name", "access", "size"),
+    [
+        ("fisttp_m32", Access.WRITE, 4), ("fisttp_m64", Access.WRITE, 8), ("lock_neg32", Access.WRITE, 4),
+        ("pcmpistri_4c", Access.READ, 16), ("dppd_12", Access.READ, 16),
+    ],
+)  # fmt: skip
+def test_an_operand_is_one_access(machine: MakeMachine, name: str, access: Access, size: int, tlb: str) -> None:
+    booted, seen = machine(tlb=tlb), list[HookedAccess]()
+    mmu, blocks = booted.kernel.cpu.mmu, booted.kernel.cpu.blocks
+    mmu.add_memory_hook(seen.append)
+    booted.outcome("instructions", 7, 1, name)
+    assert blocks.hits is not None
+    places = {i.address for i, action in blocks.hits._known.values() if isinstance(action, ExecuteNative)}
+    told = [(each.access, each.size) for each in seen if each.rip in places]
+    assert told == [(access, size)] * 7
 
 
 def test_every_row_is_documented() -> None:
