@@ -108,8 +108,8 @@ def test_every_row_is_tested(machine: MakeMachine) -> None:
 @pytest.mark.parametrize(
     ("name", "access", "size"),
     [
-        ("fisttp_m32", Access.WRITE, 4), ("fisttp_m64", Access.WRITE, 8), ("lock_neg32", Access.WRITE, 4),
-        ("pcmpistri_4c", Access.READ, 16), ("dppd_12", Access.READ, 16),
+        ("fisttp_m32", Access.WRITE, 4), ("fisttp_m64", Access.WRITE, 8), ("fbstp", Access.WRITE, 10),
+        ("lock_neg32", Access.WRITE, 4), ("pcmpistri_4c", Access.READ, 16), ("dppd_12", Access.READ, 16),
     ],
 )  # fmt: skip
 def test_an_operand_is_one_access(machine: MakeMachine, name: str, access: Access, size: int, tlb: str) -> None:
