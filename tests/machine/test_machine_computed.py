@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -129,8 +130,12 @@ def test_every_row_is_documented() -> None:
     assert [name for name in names if name not in page] == []
 
 
-def test_vcpus_take_turns_between_the_instructions_of_a_block(machine: MakeMachine) -> None:
-    """However long a turn is, the results are the same."""
-    whole = machine().outcome("instructions", 1, 5).stdout
-    for turn in (7, 100):
-        assert machine(turn=turn).outcome("instructions", 1, 5).stdout == whole
+def test_processes_take_turns_between_the_instructions_of_a_block(machine: MakeMachine) -> None:
+    """However long a turn is, on however many vCPUs, each process has its own results."""
+    alone = Counter(machine().outcome("instructions", 1, 5).stdout.splitlines())
+    for turn in (50, 333):
+        booted = machine(cpus=2, turn=turn)
+        tasks = [booted.spawn(guests.path("instructions"), ["1", "5"]) for _ in range(2)]
+        for task in tasks:
+            booted.outcome_of(task)
+        assert Counter(bytes(booted.out).decode().splitlines()) == alone + alone
