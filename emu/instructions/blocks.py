@@ -377,6 +377,7 @@ class Blocks:
         """
         room = PAGE_SIZE - begins % PAGE_SIZE
         ends = self._ends(begins, room)
+        ends.add(block.size - offset)  # the engine ends a block behind an instruction that it does not know
         jump = next((n for n in range(2, min(room, _LONGEST_JUMP) + 1) if n not in ends), None)
         if jump is None and offset:
             self.pending = Steps(block.address + offset)

@@ -32,6 +32,18 @@ X87_MEMORY: dict[int, tuple[int, ...]] = {
 #: Those without one that wait for no exception: FNCLEX, FNINIT, FNSTSW AX, and what is none.
 _NOT_WAITING = {(0xDB, modrm) for modrm in range(0xE0, 0xE8)} | {(0xDF, 0xE0)}
 
+#: Register forms that no processor has (SDM vol. 2, appendix A.5): the engine raises #UD, and the host's would end us.
+_UNDEFINED = frozenset(
+    (opcode, modrm)
+    for opcode, ranges in {
+        0xD9: ((0xD1, 0xD8), (0xE2, 0xE4), (0xE6, 0xE8), (0xEF, 0xF0)), 0xDA: ((0xE0, 0xE9), (0xEA, 0x100)),
+        0xDB: ((0xE5, 0xE8), (0xF8, 0x100)), 0xDD: ((0xF0, 0x100),), 0xDE: ((0xD8, 0xD9), (0xDA, 0xE0)),
+        0xDF: ((0xE1, 0xE8), (0xF8, 0x100)),
+    }.items()
+    for first, last in ranges
+    for modrm in range(first, last)
+)  # fmt: skip
+
 
 def _host(view: CpuView) -> Host:
     if view.host is None:
@@ -152,10 +164,11 @@ def _x87(view: CpuView, instruction: Instruction) -> None:
 
 
 def _is_executed(instruction: Instruction) -> bool:
-    """Not what saves or loads control words, and what waits for nothing."""
+    """Not what saves or loads control words, what waits for nothing, and what is no instruction."""
     if instruction.is_memory:
         return X87_MEMORY[instruction.opcode][instruction.digit] != 0
-    return (instruction.opcode, instruction.modrm) not in _NOT_WAITING
+    form = instruction.opcode, instruction.modrm
+    return form not in _NOT_WAITING and form not in _UNDEFINED
 
 
 ROWS = (

@@ -113,6 +113,7 @@ class Campaign:
 
 def _import_all() -> None:
     """What every case needs, so that each takes milliseconds: all modules, and all native code."""
+    importlib.import_module("capstone")
     for package in (emu, mmu, msharefs, sharing):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not module.name.endswith("__main__") and not module.name.startswith(_NOT_IMPORTED):

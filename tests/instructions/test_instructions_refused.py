@@ -71,6 +71,8 @@ EVERYWHERE: dict[str, tuple[str, End]] = {
 #: Of extensions that the emulated CPU does not have, and the host may.
 HERE: dict[str, tuple[str, End]] = {
     "vpxor": ("90 c5f1efc2", End("SIGILL", UD, 0, 1)),
+    "vaddps behind another": ("90 c5fc58c1", End("SIGILL", UD, 0, 1)),
+    "vaddps behind what is checked": ("0f2803 c5fc58c1", End("SIGILL", UD, 0, 3)),
     "vzeroupper": ("c5f877", End("SIGILL", UD, 0, 0)),
     "vfmadd of three bytes": ("c4e2f198c2", End("SIGILL", UD, 0, 0)),
     "vmovaps zmm": ("62f17c482803", End("SIGILL", UD, 0, 0)),

@@ -10,7 +10,7 @@ from tests.booted import MakeMachine
 from tests.instructions.pieces_of_code import EXITED, End, build, end_in, end_on_host
 from tests.machine.native_host import needs_host
 
-GP, MF, XM = 13, 16, 19
+UD, GP, MF, XM = 6, 13, 16, 19
 #: mov dword [rbx], MXCSR; ldmxcsr [rbx]
 ZE, IE, PE, OE = ("c703801d0000 0fae13", "c703001f0000 0fae13", "c703800f0000 0fae13", "c703801b0000 0fae13")
 #: xmm0 = 1.0f, xmm1 = 0
@@ -42,6 +42,10 @@ CASES: dict[str, tuple[str, End]] = {
     "x87 without exception": (X87_ZE + "d9e8 d9ee dec1 9b", EXITED),
     "what was flagged before is pending": ("dbe3" + DIVIDE + "66c7037b03 d92b 9b", End("SIGFPE", MF, 0, 15)),
     "fninit forgets": (X87_ZE + DIVIDE + "dbe3 9b d9e8", EXITED),
+    **{
+        f"{form}, which is no instruction": (X87_ZE + form, End("SIGILL", UD, 0, 9))
+        for form in ("d9d1", "d9e2", "d9ef", "dae0", "daff", "dbe5", "dbff", "ddf0", "ded8", "dedf", "dfe1", "dff8")
+    },
     "ldmxcsr of reserved bits": ("c70380ff0100 0fae13", End("SIGSEGV", GP, 0, 6)),
     "ldmxcsr of all the others": ("c703ffff0000 0fae13", EXITED),
     "fxrstor of reserved bits": ("0fae8300010000 0fae8b00010000", EXITED),
