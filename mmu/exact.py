@@ -324,6 +324,8 @@ def on_memory(uc: int, access_type: int, paddr: int, size: int, value: int, stat
         catch_up(state)
     if access == Access.WRITE:
         state.busy_page = page + 1
+        if load8(state.has_code + frame) != 0:
+            state.code_fetches += 1
     if offset > _PAGE - 16:
         _access_at_end(state, vaddr, size, access, state.ram + (paddr & _IN_WINDOW))
     else:
