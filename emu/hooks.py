@@ -46,6 +46,7 @@ class TrapState(ctypes.Structure):
     emu_stop: int  # host address of uc_emu_stop
     new_block: int  # host address of new(uc, address, size): makes it known; 0: it is to be entered anew
     table: int  # host address of the table of known blocks
+    block: int  # the address of the last block
     code_id: int  # distinguishes code of different programs at the same address
     registers: int  # host address of the general registers
     aside: int  # the budget plus 1 while something must be done before the next block; else 0
@@ -91,7 +92,7 @@ class Hit(ctypes.Structure):
     segment: int  # host address of the segment's base, or 0
     bits: int  # that addresses have
     number: int  # for the function
-    cpu: int  # host address of the engine's CPUState
+    engine: int  # host address of an Engine, for native code that executes an instruction
 
     _fields_ = fields(__annotations__)
 
@@ -108,10 +109,6 @@ class CodeCopy(ctypes.Structure):
     _fields_ = fields(__annotations__)
 
 
-#: What count_block adds for a block that is one string instruction with REP.
-#: The last instruction of a block is a string instruction with REP; and it is the only one.
-ENDS_REPEATING, REPEATS = 1 << 32, 1 << 33
-_INSTRUCTIONS = ENDS_REPEATING - 1
 #: How many known blocks there may be; the table is direct-mapped by address.
 TABLE_ENTRIES = 1 << 15
 BLOCK_BYTES = ctypes.sizeof(KnownBlock)
@@ -176,7 +173,7 @@ def _unchanged(at: int) -> bool:
 
 
 @native
-def _effective_address(hit: Hit, registers: int) -> int:
+def effective_address(hit: Hit, registers: int) -> int:
     """The linear address of the memory operand."""
     address = hit.displacement
     if hit.base != NO_REGISTER:
@@ -192,7 +189,7 @@ def _effective_address(hit: Hit, registers: int) -> int:
 @native
 def _refused(uc: int, address: int, at: int, trap: TrapState) -> bool:
     hit = Hit.from_address(at)
-    if hit.kind == HitKind.ALIGNED and _effective_address(hit, trap.registers) & hit.mask == 0:
+    if hit.kind == HitKind.ALIGNED and effective_address(hit, trap.registers) & hit.mask == 0:
         return False
     if call3(hit.function, uc, at, address) == 0:
         return False
@@ -268,6 +265,7 @@ def _attend(uc: int, address: int, size: int, trap: TrapState) -> None:
             store64(trap.fetched, address + 1)
             _stop(uc, trap, TrapReason.ANEW)
             return
+    trap.block = address
     refused = block.hit != 0 and _refused(uc, address, block.hit, trap)
     instructions = block.instructions & _INSTRUCTIONS
     if ahead == 0:
@@ -295,6 +293,7 @@ def on_block(uc: int, address: int, size: int, trap: TrapState) -> None:
     if trap.budget == 0 or block.address != address or block.key != (trap.code_id << 32) | size:
         _attend(uc, address, size, trap)
         return
+    trap.block = address
     _count_block(trap, block.instructions, address + size)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from emu.boot import boot
 from emu.fs.console import Console
 from emu.fs.fdtable import FdTable
+from emu.fs.hostfile import HostDescriptor
 from emu.kernel.elf import NotExecutable
 from emu.kernel.exec import do_execve
 from emu.kernel.kernel import Kernel
@@ -83,8 +84,10 @@ class Machine:
     are more directories of the host, each at a place of its own.  ``hostname`` is what uname(2) says.
 
     ``stdin`` is a binary file (None: empty).  ``stdout`` and ``stderr`` are called with the bytes that guests write to
-    descriptors 1 and 2 (None: the host's own streams).  ``log`` is called with each message for the user, one sentence
-    at a time (None: stderr).
+    descriptors 1 and 2 (None: the host's own streams).  To the guest these are pipes; a :class:`HostDescriptor` is what
+    it is on the host: a file, a pipe, a terminal, or closed (docs/streams.md).
+
+    ``log`` is called with each message for the user, one sentence at a time (None: stderr).
 
     ValueError if such a machine cannot be made, or if something cannot be mounted.
     """
@@ -106,7 +109,7 @@ class Machine:
         root: str | None = None,
         binds: Sequence[Bind] = (),
         hostname: str = "unimmu",
-        stdin: BinaryIO | None = None,
+        stdin: BinaryIO | HostDescriptor | None = None,
         stdout: Any = None,
         stderr: Any = None,
         log: Callable[[str], None] | None = None,
@@ -131,7 +134,10 @@ class Machine:
         if self.kernel.huge_pages.total < hugepages:
             room = self.kernel.huge_pages.total
             raise ValueError(f"{memory} bytes of memory have room for {room} huge pages, not {hugepages}")
-        self.console = Console(self.kernel.vfs, stdin, stdout or _to_host(sys.stdout), stderr or _to_host(sys.stderr))
+        self.console = Console(
+            self.kernel.vfs, stdin, stdout or _to_host(sys.stdout), stderr or _to_host(sys.stderr),
+            self.kernel.scheduler.host,
+        )  # fmt: skip
         if check_tlb:
             from emu.mm.stale import StaleDetector  # with all that it needs: few runs do
 
@@ -260,7 +266,7 @@ class Machine:
         pid = kernel.new_pid()
         files = FdTable()
         try:
-            self.console.install(files)
+            self.console.install(files, pid)
             mm = AddressSpace(kernel.mm_context, "init")
         except LinuxError as error:
             raise LaunchError(f"the machine has not enough memory for another process ({error})", 2) from None

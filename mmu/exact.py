@@ -353,8 +353,8 @@ def on_fetch(uc: int, address: int, size: int, state: MmuState) -> None:
     state.second_page = 0
     if state.late_page != 0:
         catch_up(state)
-    fetched, state.fetched = state.fetched, 0
-    end = address + size
+    end, fetched = address + size, state.fetched
+    state.fetched = 0
     if end == state.last_end and size <= LONGEST and _repeats(state, address):
         return
     state.last_end = end

@@ -40,7 +40,7 @@ class Decoded(ctypes.Structure):
 
 
 #: How many instructions and pages of code are kept; both tables are direct-mapped.
-DECODED, PAGES = 1 << 10, 1 << 8
+DECODED, FETCHED = 1 << 10, 1 << 8
 _DECODED_BYTES = ctypes.sizeof(Decoded)
 LONGEST = 15
 _OFFSET = 0xFFF
@@ -55,14 +55,14 @@ class InstructionTables:
     def __init__(self, state: MmuState) -> None:
         self._opcodes = opcode_table()
         self.decoded = np.zeros(DECODED * _DECODED_BYTES, dtype=np.uint8)
-        self.pages = np.zeros(PAGES * 2, dtype=np.uint64)
+        self.code_pages = np.zeros(FETCHED * 2, dtype=np.uint64)
         state.opcodes, state.decoded = self._opcodes.ctypes.data, self.decoded.ctypes.data
-        state.code_pages, state.code_fetches = self.pages.ctypes.data, 1
+        state.code_pages, state.code_fetches = self.code_pages.ctypes.data, 1
 
     def code_page(self, page: int) -> int:
         """The host address from which the engine has fetched this page of code; 0 if that is not known any more."""
-        place = (page & (PAGES - 1)) * 2
-        return int(self.pages[place + 1]) if self.pages[place] == page + 1 else 0
+        place = (page & (FETCHED - 1)) * 2
+        return int(self.code_pages[place + 1]) if self.code_pages[place] == page + 1 else 0
 
 
 @native
@@ -70,7 +70,7 @@ def note_fetch(state: MmuState, vaddr: int, paddr: int) -> None:
     """The engine is about to fetch code of this page from there."""
     if state.code_pages == 0:
         return
-    place = state.code_pages + ((vaddr >> 12) & (PAGES - 1)) * 16
+    place = state.code_pages + ((vaddr >> 12) & (FETCHED - 1)) * 16
     page, host = (vaddr >> 12) + 1, state.ram + (paddr & _PAGE_MASK)
     if load64(place) != page or load64(place + 8) != host or load8(state.has_code + (paddr >> 12)) != 1:
         store64(place, page)
@@ -92,7 +92,7 @@ def look_up(state: MmuState, vaddr: int, access: int) -> int:
 @native
 def _code_at(state: MmuState, rip: int) -> int:
     """The host address of the code at an address; 0 where there is none."""
-    place = state.code_pages + ((rip >> 12) & (PAGES - 1)) * 16
+    place = state.code_pages + ((rip >> 12) & (FETCHED - 1)) * 16
     if load64(place) == (rip >> 12) + 1:
         return load64(place + 8) + (rip & _OFFSET)
     if look_up(state, rip, Access.FETCH) != Status.OK or state.walked.paddr >= state.ram_bytes:

@@ -113,11 +113,11 @@ class Mmu(VirtualMemory):
         #: Asked for each page fault, inside the fill: True if the tables were changed so that the access is to be
         #: tried again.
         self.on_page_fault: FaultHandler | None = None
+        #: Told of each frame of which the translated code was dropped.
+        self.on_code_dropped: Callable[[int], None] | None = None
         #: The access under way is to be made again, by the code that is at its instruction by now; emulation has ended
         #: with UC_ERR_EXCEPTION for that.
         self.starts_again = False
-        #: Told of each frame of which the translated code was dropped.
-        self.on_code_dropped: Callable[[int], None] | None = None
         #: The last access that could not be resolved (emu_start ended with UC_ERR_EXCEPTION).
         self._failed: tuple[int, int, int, int, bytes] | None = None
         self._walked = self.state.walked

@@ -35,9 +35,9 @@ CPU_STATE = 0x1B8
 CPU_UC = 0x81A8
 #: From the CPUState: ``env.regs`` (RAX RCX RDX RBX RSP RBP RSI RDI R8 ... R15), then ``env.eip``.
 ENV_REGS = 0x8A50
-ENV_RIP = ENV_REGS + 16 * 8
 #: From the CPUState: ``env.segs[R_FS].base``, ``env.segs[R_GS].base``.
 ENV_FS_BASE, ENV_GS_BASE = ENV_REGS + 0x120, ENV_REGS + 0x138
+ENV_RIP = ENV_REGS + 16 * 8
 #: From the CPUState: ``env.cr[3]``.
 ENV_CR3 = 0x8C10
 #: From the CPUState: ``CPUTLBDesc.window_begin_ns`` of the first mmu index, and how far it is to the next of three.

@@ -80,10 +80,10 @@ def ending_of(machine: Machine, first: Task, reason: StopReason, stopper: Stoppe
     """What became of the run whose first process was ``first``."""
     cause = stopper.cause
     if cause is not None:
-        shown = "; ".join(_shown(machine, stopper.doing))
+        shown = "; ".join(_shown(machine))
         return Ending(_CAUSE_STATUS[cause], cause.name.lower(), [f"{_STOPPED[cause]}: {shown}"])
     if reason == StopReason.IDLE:
-        lines = _shown(machine, stopper.doing)
+        lines = _shown(machine)
         lines.append("every process waits, and nothing is left that could wake one")
         return Ending(IDLE, "idle", lines)
     status = exit_status(first.exit_code)
@@ -99,24 +99,23 @@ def _name(task: Task) -> str:
     return f"{task.tgid} ({task.comm})"
 
 
-def _shown(machine: Machine, doing: str) -> list[str]:
+def _shown(machine: Machine) -> list[str]:
     """What each living process is doing; of many, only the first ones."""
     tasks = machine.tasks
-    shown = [f"{_name(task)} {_activity(machine, task, doing)}" for task in tasks[:_MOST_SHOWN]]
+    shown = [f"{_name(task)} {_activity(machine, task)}" for task in tasks[:_MOST_SHOWN]]
     return shown + ([f"and {len(tasks) - _MOST_SHOWN} more"] if len(tasks) > _MOST_SHOWN else [])
 
 
-def _activity(machine: Machine, task: Task, doing: str) -> str:
-    """What a living process is doing: its leader, or its first thread if the leader has ended.
-
-    ``doing`` is what the one that waits for the host does there.
-    """
+def _activity(machine: Machine, task: Task) -> str:
+    """What a living process is doing: its leader, or its first thread if the leader has ended."""
     if not task.alive:
         task = next(iter(task.group.threads.values()))
+    if len(task.sleeping_on) == 1:
+        reads = machine.kernel.scheduler.host.reads(task.sleeping_on[0])
+        if reads is not None:
+            return "reads its input" if reads else "writes its output"
     if task.syscall is not None:
         number, _ = task.syscall
         call = machine.kernel.entry.lookup(number)
         return f"waits in {call.name if call else number}"
-    if machine.kernel.current is task:
-        return doing
     return f"runs at {task.rip:#x}"

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import guests
 from emu.cli.arguments import UsageError, format_size
-from emu.cli.streams import HostInput, HostOutput, Stopper
+from emu.cli.streams import Stopper, host_stream
 from emu.fs.bind import Bind
 from emu.kernel.task import Task
 from emu.machine import DEFAULT_MEMORY, MIN_MEMORY, LaunchError, Machine, Mount
@@ -35,7 +35,6 @@ def build_machine(arguments: argparse.Namespace, stopper: Stopper, log: Callable
     if memory % PAGE_SIZE:
         raise UsageError(f"--mem {memory}: it must be a multiple of {PAGE_SIZE}")
     tlb = _tlb(arguments)
-    stdin: Any = HostInput(sys.stdin, stopper)
     try:
         return Machine(
             memory,
@@ -51,9 +50,9 @@ def build_machine(arguments: argparse.Namespace, stopper: Stopper, log: Callable
             root=arguments.root,
             binds=[parse_bind(text) for text in arguments.bind],
             hostname=arguments.hostname,
-            stdin=stdin,
-            stdout=HostOutput(sys.stdout, "standard output", stopper),
-            stderr=HostOutput(sys.stderr, "standard error", stopper),
+            stdin=host_stream(sys.stdin, "standard input", stopper),
+            stdout=host_stream(sys.stdout, "standard output", stopper),
+            stderr=host_stream(sys.stderr, "standard error", stopper),
             log=log,
         )
     except (ValueError, MemoryError) as error:

@@ -51,7 +51,7 @@ examples:
                                                          an earlier interface, another unit
   unimmu run --cpus 2 --tlb zen4 --check-tlb --mount msharefs:/sys/fs/mshare:tlb=local stale_reader
                                                          a shootdown that is missing, found
-  unimmu run --root / /usr/bin/python3 -c 'print(1)'     a program of this system, which it cannot change
+  unimmu run --root / /usr/bin/python3 -c 'print(1)'     a program of this system
   unimmu run --trace t.jsonl cow && unimmu trace view --kind fault,flush t.jsonl
 """
 
@@ -214,19 +214,14 @@ def _without_collections() -> Iterator[None]:
 def _run_to_the_end(machine: Machine, first: Task, stopper: Stopper, outputs: Outputs) -> tuple[Ending, float]:
     """Run to the end; returns how the run ended, and how many seconds it took."""
     from emu.cli.ending import ending_of
-    from emu.cli.streams import Stopped
-    from emu.kernel.sched import StopReason
 
     started = time.perf_counter()
     stopper.on_stop = machine.stop
     with stopper:
         try:
             reason = machine.run(until=lambda: stopper.cause is not None)
-        except Stopped:
-            reason = StopReason.CONDITION
-            assert machine.kernel.current is not None
-            machine.kernel.scheduler.account(machine.kernel.current)
         finally:
+            machine.console.restore()
             outputs.finish()
     return ending_of(machine, first, reason, stopper, outputs.deaths), time.perf_counter() - started
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import os
 import select
@@ -12,10 +11,11 @@ import time
 from collections.abc import Callable
 from enum import Enum
 from types import FrameType, TracebackType
-from typing import Any, NoReturn, TextIO
+from typing import Any, TextIO
 
 from emu.cli.messages import complain
-from emu.linux.errors import LinuxError
+from emu.fs.hostfile import HostDescriptor
+from emu.linux.errors import NoIntr
 
 #: How often it is looked whether the run is to end while nobody reads.
 _PAUSE_MS = 50
@@ -29,10 +29,6 @@ class Cause(Enum):
     TIMEOUT = "time limit"
 
 
-class Stopped(Exception):
-    """The run was stopped while the guest waited for the host: for input, or for a reader of its output."""
-
-
 class Stopper:
     """Notes the signals that end a run; the machine, which is told, stops between two instructions.
 
@@ -43,13 +39,12 @@ class Stopper:
         self.cause: Cause | None = None
         #: Told when the run is to end.
         self.on_stop: Callable[[], object] = lambda: None
-        #: What the guest does that has to wait for the host.
-        self.doing = "reads its input"
         self._timeout_s = timeout_s
         #: When the time limit ends, and when the run was stopped, by time.monotonic().
         self._limit: float | None = None
         self._stopped: float | None = None
-        self._reading = False
+        #: Whether something is done that the host may make wait.
+        self._guarding = False
         self._before: dict[int, Any] = {}
 
     def begin(self) -> None:
@@ -86,8 +81,8 @@ class Stopper:
             if self.cause is None:
                 self.cause, self._stopped = cause, time.monotonic()
                 self.on_stop()
-            if self._reading:  # the host's read would otherwise go on (PEP 475)
-                raise Stopped
+            if self._guarding:  # the host's call would otherwise go on (PEP 475)
+                raise NoIntr
 
         return handler
 
@@ -107,80 +102,34 @@ class Stopper:
             if late:
                 return False
 
-    def read(self, function: Callable[[int], bytes | None], count: int) -> bytes | None:
-        """``function(count)``, ended by :class:`Stopped` if the run is."""
-        self._reading = True
+    def guard(self, function: Callable[..., Any], *arguments: object) -> Any:
+        """``function(*arguments)``, which may have to wait for the host: ended by NoIntr if the run is."""
+        self._guarding = True
         try:
             if self.cause is not None:
-                raise Stopped
-            return function(count)
+                raise NoIntr
+            return function(*arguments)
         finally:
-            self._reading = False
+            self._guarding = False
 
 
-class HostInput:
-    """The host's stdin, for the guest to read.  A stream that is closed or cannot be read is at its end."""
+def host_stream(stream: TextIO | None, name: str, stopper: Stopper) -> Any:
+    """A standard stream as the guest's: its descriptor, or itself if it is none of the process's.
 
-    def __init__(self, stream: TextIO | None, stopper: Stopper) -> None:
-        self._stream: Any = None if stream is None else stream.buffer
-        self._stopper = stopper
-
-    def isatty(self) -> bool:
-        """Whether it is a terminal."""
-        return self._stream is not None and bool(self._stream.isatty())
-
-    def read(self, count: int) -> bytes | None:
-        """Up to ``count`` bytes."""
-        return self._receive("read", count)
-
-    def readline(self, count: int) -> bytes | None:
-        """One line, or as much of it as fits."""
-        return self._receive("readline", count)
-
-    def _receive(self, method: str, count: int) -> bytes | None:
-        if self._stream is None:
-            return b""
-        try:
-            return self._stopper.read(getattr(self._stream, method), count)
-        except OSError as error:  # for instance a directory: the guest gets what it would get natively
-            raise LinuxError(error.errno or errno.EIO) from None
-
-
-class HostOutput:
-    """The host's stdout or stderr, for the guest to write to, at once and unbuffered.
-
-    What fails there (closed, disk full) is the guest's error, as it would be natively, and is reported once on stderr.
+    A write that fails there (disk full) is the guest's error, as it would be natively, and is reported once on stderr.
     """
+    complained: list[OSError] = []
 
-    def __init__(self, stream: TextIO | None, name: str, stopper: Stopper) -> None:
-        self._stream = stream
-        self._name = name
-        self._stopper = stopper
-        self._complained = False
+    def failed(error: OSError) -> None:
+        if not complained:
+            complained.append(error)
+            complain(f"unimmu run: {name} cannot be written: {error.strerror}")
 
-    def __call__(self, data: bytes) -> None:
-        if self._stream is None:
-            self._fail(errno.EBADF, "is closed")
-        try:
-            self._stream.flush()
-            fd, view = self._stream.fileno(), memoryview(data)
-            while view:
-                view = view[self._write(fd, view) :]
-        except BrokenPipeError:
-            raise  # SIGPIPE for the guest, which says it all
-        except OSError as error:
-            self._fail(error.errno or errno.EIO, f"cannot be written: {error.strerror}")
-
-    def _write(self, fd: int, view: memoryview) -> int:
-        """Write some of it.  :class:`Stopped` if the run is to end while nobody reads."""
-        while not self._stopper.waits_for_reader(fd):
-            if self._stopper.cause is not None:
-                self._stopper.doing = "writes its output"
-                raise Stopped
-        return os.write(fd, view[: select.PIPE_BUF])
-
-    def _fail(self, number: int, why: str) -> NoReturn:
-        if not self._complained:
-            self._complained = True
-            complain(f"unimmu run: {self._name} {why}")
-        raise LinuxError(number)
+    if stream is None:
+        return HostDescriptor(None)
+    try:
+        fd = stream.fileno()
+    except (OSError, ValueError):
+        return stream.buffer
+    before = stream.flush if stream.writable() else lambda: None
+    return HostDescriptor(fd, guard=stopper.guard, before=before, failed=failed)

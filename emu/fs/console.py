@@ -1,27 +1,37 @@
-"""The console: descriptors 0, 1 and 2 of the first process, connected to streams of the host.
+"""The console: descriptors 0, 1 and 2 of the first process, connected to the host.
 
-To the guest they look like pipes, as they do for a program whose input and output are redirected: no terminal
-ioctls, no seeking. Reading ends with the host's stream; without one it is at its end from the start.
+A descriptor of the host is what it is there (:mod:`emu.fs.hostfile`).  A stream of Python's looks like a pipe to the
+guest: no terminal ioctls, no seeking.  Reading ends with the stream; without one it is at its end from the start.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import stat
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from emu.fs import operations
 from emu.fs.dentry import Path, unnamed_path
+from emu.fs.devfs import DEVICES
 from emu.fs.file import BrokenPipe, File
+from emu.fs.hostfile import HostDescriptor, HostFile, HostInode, flags_of
 from emu.fs.inode import Inode
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags, PollEvents
+from emu.linux.host_events import HostEvents
 
 if TYPE_CHECKING:
     from emu.fs.fdtable import FdTable
     from emu.fs.superblock import SuperBlock
+    from emu.fs.terminal import Terminal
     from emu.fs.vfs import Vfs
     from emu.linux.caller import Caller
+
+
+#: Opens a stream once more.
+_Stream = Callable[[], File]
 
 
 class Source(Protocol):
@@ -105,29 +115,96 @@ class ConsoleInode(Inode):
 
 
 class Console:
-    """The three streams; an output is a binary file, a function that takes bytes, or None, which discards it."""
+    """The three streams.  An input is a binary file or None, which is empty; an output is a binary file, a function
+    that takes bytes, or None, which discards it; each may be a descriptor of the host.
+    """
 
     def __init__(
         self,
         vfs: Vfs,
-        stdin: Source | None = None,
-        stdout: Sink | Callable[[bytes], object] | None = None,
-        stderr: Sink | Callable[[bytes], object] | None = None,
+        stdin: Source | HostDescriptor | None = None,
+        stdout: Sink | HostDescriptor | Callable[[bytes], object] | None = None,
+        stderr: Sink | HostDescriptor | Callable[[bytes], object] | None = None,
+        events: HostEvents | None = None,
     ) -> None:
-        mount = vfs.internal_mount("pipefs")
-        self._paths: list[Path] = []
-        for source, sink in ((stdin, None), (None, stdout or _discard), (None, stderr or _discard)):
-            inode = ConsoleInode(mount.sb, source, sink)
-            self._paths.append(unnamed_path(mount, inode, f"pipe:[{inode.ino}]"))
+        """``events``: where tasks wait for descriptors of the host."""
+        self._vfs = vfs
+        self._events = events or HostEvents()
+        self._terminals: dict[str, Terminal] = {}
+        self._streams = [
+            self._stream(stdin, None), self._stream(None, stdout or _discard), self._stream(None, stderr or _discard)
+        ]  # fmt: skip
 
-    def open(self, stream: int) -> File:
-        """A new open file for stream 0, 1 or 2."""
-        return ConsoleFile(self._paths[stream], OpenFlags.RDONLY if stream == 0 else OpenFlags.WRONLY)
+    def _stream(
+        self, source: Source | HostDescriptor | None, sink: Sink | HostDescriptor | Callable[[bytes], object] | None
+    ) -> _Stream | None:
+        host = source if isinstance(source, HostDescriptor) else sink if isinstance(sink, HostDescriptor) else None
+        if host is not None:
+            return None if host.fd is None else self._host_stream(host, host.fd)
+        assert not isinstance(source, HostDescriptor) and not isinstance(sink, HostDescriptor)
+        mount = self._vfs.internal_mount("pipefs")
+        inode = ConsoleInode(mount.sb, source, sink)
+        path = unnamed_path(mount, inode, f"pipe:[{inode.ino}]")
+        return lambda: ConsoleFile(path, OpenFlags.RDONLY if sink is None else OpenFlags.WRONLY)
 
-    def install(self, files: FdTable) -> None:
-        """Put the three streams into an empty table as descriptors 0, 1 and 2."""
+    def _host_stream(self, host: HostDescriptor, fd: int) -> _Stream:
+        """A descriptor of the host: a terminal and a device that the machine has too are found in its /dev; the rest
+        has no name.
+        """
+        events, status = self._events, os.fstat(fd)
+        if os.isatty(fd):
+            return self._terminal(host, fd, status)
+        if stat.S_ISCHR(status.st_mode) and status.st_rdev in DEVICES.values():
+            (name,) = (name for name, rdev in DEVICES.items() if rdev == status.st_rdev)
+            known = self._vfs.walker(None).resolve(f"/dev/{name}")
+            return lambda: HostFile.of(known, host, events)
+        mount = self._vfs.internal_mount("pipefs")
+        inode = HostInode(mount.sb, host, events)
+        kind = {stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}.get(inode.kind, "host")
+        path = unnamed_path(mount, inode, f"{kind}:[{inode.ino}]")
+        return lambda: HostFile.of(path, host, events)
+
+    def _terminal(self, host: HostDescriptor, fd: int, status: os.stat_result) -> _Stream:
+        from emu.fs.terminal import Terminal, TerminalFile  # few runs have one
+
+        terminal = Terminal(fd)
+        name, walker, events = f"/dev/{terminal.name}", self._vfs.walker(None), self._events
+        if name not in self._terminals:
+            self._terminals[name] = terminal
+            self._vfs.mkdir(name.rpartition("/")[0])
+            try:
+                operations.mknod(walker, name, status.st_mode, status.st_rdev)
+            except LinuxError as error:
+                if error.errno != errno.EEXIST:
+                    raise
+        terminal = self._terminals[name]
+
+        def opened(path: Path, flags: int) -> File:
+            return TerminalFile(path, flags, host, events, terminal)
+
+        for number in (status.st_rdev, DEVICES["tty"]):
+            self._vfs.resources.register_device(number, opened)
+        place = walker.resolve(name)
+        return lambda: opened(place, flags_of(host))
+
+    def restore(self) -> None:
+        """Give terminals the modes that they had before guests changed them."""
+        for terminal in self._terminals.values():
+            terminal.restore()
+
+    def open(self, stream: int) -> File | None:
+        """A new open file for stream 0, 1 or 2; None if it is closed."""
+        made = self._streams[stream]
+        return None if made is None else made()
+
+    def install(self, files: FdTable, leader: int = 0) -> None:
+        """Put the streams into an empty table as descriptors 0, 1 and 2, for the process with the number ``leader``."""
+        for terminal in self._terminals.values():
+            terminal.session = terminal.group = terminal.session or leader
         for stream in range(3):
-            files.open(self.open(stream))
+            file = self.open(stream)
+            if file is not None:
+                files.open(file, lowest=stream)
 
 
 def _discard(data: bytes) -> None:

@@ -26,6 +26,8 @@ FULL = makedev(1, 7)
 RANDOM = makedev(1, 8)
 URANDOM = makedev(1, 9)
 TTY = makedev(5, 0)
+#: The devices in /dev.
+DEVICES = {"null": NULL, "zero": ZERO, "full": FULL, "random": RANDOM, "urandom": URANDOM, "tty": TTY}
 
 
 class NullFile(File):
@@ -100,7 +102,7 @@ class RandomFile(NullFile):
 
 
 def open_tty(path: Path, flags: int) -> File:
-    """/dev/tty: no process here has a controlling terminal."""
+    """/dev/tty where no process has a controlling terminal: none of the standard streams is one."""
     raise LinuxError(errno.ENXIO)
 
 
@@ -130,8 +132,7 @@ class DevTmpfs(FileSystemType):
 def _add_nodes(sb: TmpfsSuperBlock) -> None:
     root = sb.root
     assert isinstance(root, FixedDirectory)
-    nodes = {"null": NULL, "zero": ZERO, "full": FULL, "random": RANDOM, "urandom": URANDOM, "tty": TTY}
-    for name, rdev in nodes.items():
+    for name, rdev in DEVICES.items():
         root.add(name, Node(sb, stat.S_IFCHR | 0o666, rdev))
     links = {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}
     for name, rest in links.items():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from emu.fs.anon import AnonFile
 from emu.fs.file import File
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import OpenFlags, PollEvents
+from emu.linux.fileflags import OpenFlags, PollEvents, kernel_device
 from emu.linux.wait import WaitQueue
 from emu.linux.words import Flags
 
@@ -223,14 +223,9 @@ class EventPoll(AnonFile):
     def show_fdinfo(self) -> str:
         return "".join(
             f"tfd: {item.fd:8d} events: {item.events:8x} data: {item.data:16x}  pos:{item.file.pos} "
-            f"ino:{item.file.inode.ino:x} sdev:{_kernel_device(item.file.inode.sb.dev):x}\n"
+            f"ino:{item.file.inode.ino:x} sdev:{kernel_device(item.file.inode.sb.dev):x}\n"
             for item in self._items.values()
         )
-
-
-def _kernel_device(device: int) -> int:
-    """A device number as the kernel itself has it (dev_t: major << 20 | minor)."""
-    return (device >> 8 & 0xFFF) << 20 | (device & 0xFF) | (device >> 12 & 0xFFF00)
 
 
 # Sets that watch sets: bounded in depth and, so that one wake does not run along too many paths, in number

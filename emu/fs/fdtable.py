@@ -72,10 +72,10 @@ class FdTable:
             raise LinuxError(errno.EMFILE)
         return fd
 
-    def open(self, file: File, cloexec: bool = False) -> int:
+    def open(self, file: File, cloexec: bool = False, lowest: int = 0) -> int:
         """:meth:`install`, but the file is closed if there is no room."""
         try:
-            return self.install(file, cloexec)
+            return self.install(file, cloexec, lowest)
         except LinuxError:
             file.put()
             raise

@@ -6,8 +6,9 @@ import errno
 import stat
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from emu.fs.notify import Notice
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import MAX_FILE_SIZE, PAGE_SIZE, OpenFlags, PollEvents, Whence
+from emu.linux.fileflags import MAX_FILE_SIZE, PAGE_SIZE, SETFL_MASK, OpenFlags, PollEvents, Whence
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
@@ -24,6 +25,8 @@ _ACCMODE = int(OpenFlags.ACCMODE)
 _PATH = int(OpenFlags.PATH)
 _NONBLOCK = int(OpenFlags.NONBLOCK)
 _APPEND = int(OpenFlags.APPEND)
+_SETFL_MASK = int(SETFL_MASK)
+_CLOSE_WRITE, _CLOSE_NOWRITE = int(Notice.CLOSE_WRITE), int(Notice.CLOSE_NOWRITE)
 #: The poll() events of a file that never blocks.
 ALWAYS_READY = int(PollEvents.IN | PollEvents.OUT | PollEvents.RDNORM | PollEvents.WRNORM)
 
@@ -110,6 +113,8 @@ class File:
             return
         for watch in list(self.watches or ()):
             watch.file_closed()
+        if self.inode.sb.resources.file_watches and not self.is_path:
+            self.path.notify(_CLOSE_WRITE if self.writable else _CLOSE_NOWRITE)
         if not self.is_path:
             self.release()
         if self.inode.locks is not None:
@@ -199,6 +204,10 @@ class File:
         """Write changes to the device; nothing to do for memory."""
         if not (self.inode.is_regular or self.inode.is_directory):
             raise LinuxError(errno.EINVAL)
+
+    def set_flags(self, flags: int) -> None:
+        """F_SETFL: of the flags, those that can be changed."""
+        self.flags = self.flags & ~_SETFL_MASK | flags & _SETFL_MASK
 
     def ioctl(self, caller: Caller[Path], command: int, argument: int) -> int:
         """A device control call; ENOTTY for a command that the file does not know."""

@@ -85,6 +85,8 @@ class VfsMount:
         """The mount has been removed."""
         self.sb.active -= 1
         if not self.sb.active:
+            for watch in list(self.sb.watches):
+                watch.unmounted()
             self.sb.put_super()
             self.sb.resources.names -= self.sb.names
             self.sb.names = 0

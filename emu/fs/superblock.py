@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from emu.fs.dentry import Dentry
     from emu.fs.inode import Inode
+    from emu.fs.notify import Watch
     from emu.fs.resources import Resources
 
 
@@ -46,6 +47,8 @@ class SuperBlock:
         self.dev = resources.new_device_number()
         #: Mounts of this instance; put_super() when the last is removed.
         self.active = 0
+        #: Those who watch its inodes (inotify).
+        self.watches: dict[Watch, None] = {}
         #: How many names guests have made and may remove.
         self.names = 0
         self._last_ino = 0

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from emu.kernel.task import Task, TaskState
+from emu.linux.host_events import HostEvents
 from emu.linux.stop import Stop
 from emu.linux.wait import WaitQueue
 
@@ -86,6 +87,8 @@ class Scheduler:
         self.current: Task | None = None
         #: Ends the run from outside.
         self.stop = Stop(cpu.end_slice, lambda: clock.pass_time(PIECE_NS))
+        #: Tasks that wait for the host.
+        self.host = HostEvents()
         self.vcpus = [Vcpu(number) for number in range(cpus)]
         self.time_slice = TIME_SLICE if turn is None or cpus > 1 else turn
         self.turn = None if cpus == 1 else turn or TURN
@@ -246,6 +249,8 @@ class Scheduler:
     ) -> StopReason | None:
         """One turn of the next vCPU; None if another turn may follow."""
         self._clock.run_timers()
+        if self.host.awaited:
+            self.host.look()
         if until is not None and until():
             return StopReason.CONDITION
         if limit is not None and time.monotonic() >= limit:
@@ -257,9 +262,17 @@ class Scheduler:
             self._take_turn(vcpu, enter)
         elif not any(task.alive for task in self._tasks.values()):
             return StopReason.EXITED
+        elif self.host.awaited:
+            self._wait_for_host()
         elif not self._clock.skip_to_next_timer():
             return StopReason.IDLE
         return None
+
+    def _wait_for_host(self) -> None:
+        """Every task sleeps, and one at least until the host has input or room: now guest time is the host's."""
+        left = self._clock.until_next_timer()
+        if not self.host.wait(None if left is None else left / 1e9, self.stop) and not self.stop.requested:
+            self._clock.skip_to_next_timer()
 
     def _take_turn(self, vcpu: Vcpu, enter: Callable[[Task], None]) -> None:
         """A vCPU's turn: load its task, run it, save it."""

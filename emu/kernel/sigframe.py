@@ -110,6 +110,7 @@ def restore_frame(cpu: Cpu, task: Task) -> int:
     image = task.mm.read(fpstate, FXSAVE_BYTES) if fpstate else None
     _restore_alt_stack(task, content, registers["rsp"])
     cpu.write_all(registers)
+    cpu.blocks.flags_restored(registers["rflags"])
     if image is None:
         cpu.fpu.reset()
     else:

@@ -65,12 +65,17 @@ class Clock:
             else:
                 function()
 
-    def skip_to_next_timer(self) -> bool:
-        """No task can run: let time pass until the next timer, and run it.  False if there is none."""
+    def until_next_timer(self) -> int | None:
+        """Nanoseconds until the next timer; None if there is none."""
         while self._timers and self._timers[0][1] in self._cancelled:
             self._cancelled.discard(heapq.heappop(self._timers)[1])
-        if not self._timers:
+        return max(0, self._timers[0][0] - self.now_ns()) if self._timers else None
+
+    def skip_to_next_timer(self) -> bool:
+        """No task can run: let time pass until the next timer, and run it.  False if there is none."""
+        left = self.until_next_timer()
+        if left is None:
             return False
-        self._idle_ns += max(0, self._timers[0][0] - self.now_ns())
+        self._idle_ns += left
         self.run_timers()
         return True

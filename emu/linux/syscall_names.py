@@ -13,9 +13,8 @@ _NOT_IMPLEMENTED = """
 209 io_submit  210 io_cancel  211 get_thread_area  212 lookup_dcookie  214 epoll_ctl_old  215 epoll_wait_old
 219 restart_syscall  227 clock_settime  236 vserver  237 mbind  238 set_mempolicy  239 get_mempolicy  240 mq_open
 241 mq_unlink  242 mq_timedsend  243 mq_timedreceive  244 mq_notify  245 mq_getsetattr  246 kexec_load  248 add_key
-249 request_key  250 keyctl  251 ioprio_set  252 ioprio_get  253 inotify_init  254 inotify_add_watch
-255 inotify_rm_watch  256 migrate_pages  272 unshare  275 splice  276 tee  277 sync_file_range  279 move_pages
-294 inotify_init1  298 perf_event_open  300 fanotify_init  301 fanotify_mark  303 name_to_handle_at
+249 request_key  250 keyctl  251 ioprio_set  252 ioprio_get  256 migrate_pages  272 unshare  275 splice  276 tee
+277 sync_file_range  279 move_pages  298 perf_event_open  300 fanotify_init  301 fanotify_mark  303 name_to_handle_at
 304 open_by_handle_at  305 clock_adjtime  308 setns  312 kcmp  313 finit_module  314 sched_setattr  315 sched_getattr
 317 seccomp  320 kexec_file_load  321 bpf  322 execveat  323 userfaultfd  324 membarrier  333 io_pgetevents  334 rseq
 425 io_uring_setup  426 io_uring_enter  427 io_uring_register  428 open_tree  429 move_mount  430 fsopen  431 fsconfig

@@ -66,5 +66,10 @@ class WaitQueue:
             if watcher(events) and exclusive:
                 return
 
+    @property
+    def awaited(self) -> bool:
+        """Whether anybody sleeps here, or watches."""
+        return bool(self._sleepers or self._watchers)
+
     def __len__(self) -> int:
         return len(self._sleepers)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path, encode_name
 from emu.fs.file import DirectoryEntry, File
-from emu.fs.inode import Inode
+from emu.fs.inode import Inode, NewOwner
 from emu.fs.libfs import FixedDirectory
 from emu.fs.pseudo import LinkFile, MagicLink, SeekableFile, SysctlSuperBlock, Text, TextFile
 from emu.fs.superblock import FileSystemType, SuperBlock
@@ -181,6 +181,9 @@ class FdDirectory(FixedDirectory):
 
     def iterate(self) -> Iterable[DirectoryEntry]:
         return [DirectoryEntry(str(fd), self._link(fd).ino, stat.S_IFLNK) for fd in self._task.files]
+
+    def create(self, name: str, owner: NewOwner) -> Inode:
+        raise LinuxError(errno.ENOENT)
 
     def _link(self, fd: int) -> Inode:
         try:

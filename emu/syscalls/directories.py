@@ -8,6 +8,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path, encode_name
+from emu.fs.notify import Notice
 from emu.linux.argument import ADDRESS, FD, U64, UINT, Named, Out, Pointer
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MountFlags, UmountFlags
@@ -64,6 +65,7 @@ def sys_getdents64(kernel: Kernel, task: Task, fd: int, buffer: int, size: int) 
         raise LinuxError(errno.EINVAL)
     task.mm.write(buffer, b"".join(parts))
     file.pos += len(parts)
+    file.path.notify(Notice.ACCESS)
     return used
 
 

@@ -14,7 +14,7 @@ from emu.fs.seals import add_seals, get_seals
 from emu.fs.tmpfs import TmpfsInode
 from emu.linux.argument import FD, HEX, HEX32, INT, U32, Argument, Bits, Named, Scalar, View
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import SETFL_MASK, OpenFlags
+from emu.linux.fileflags import OpenFlags
 from emu.linux.syscall import BYTES, DESCRIPTOR, NUMBER, ZERO, Restart, Result, Returned, Syscall
 from emu.syscalls import locks
 
@@ -74,7 +74,7 @@ def _getfl(task: Task, fd: int, file: File, argument: int) -> int:
 def _setfl(task: Task, fd: int, file: File, argument: int) -> int:
     if argument & OpenFlags.DIRECT and not file.inode.can_direct:
         raise LinuxError(errno.EINVAL)
-    file.flags = (file.flags & ~int(SETFL_MASK)) | (argument & int(SETFL_MASK))
+    file.set_flags(argument)
     return 0
 
 

@@ -15,7 +15,7 @@ from emu.linux.fileflags import CHUNK, MAX_RW_COUNT, PAGE_SIZE, OpenFlags, Whenc
 from emu.linux.layout import FILLED_IOVEC, IOVEC
 from emu.linux.syscall import BYTES, Restart, Result, Returned, Syscall
 from emu.syscalls.paths import UserBuffer
-from emu.syscalls.transfer import read_file, signal_broken_pipe, write_file, write_piece
+from emu.syscalls.transfer import notify_transfer, read_file, signal_broken_pipe, write_file, write_piece
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -137,13 +137,16 @@ def _send(
 ) -> Generator[WaitQueue, None, int]:
     done = 0
     try:
-        if isinstance(target, PipeFile):
+        if not target.seekable:
             yield from _wait_for_space(kernel, task, target)
+        if isinstance(target, PipeFile):
             done = _fill_pipe(source, target.pipe, pos, count)
         else:
             done = _copy_out(kernel, task, source, target, pos, count)
         if not offset_address:
             source.pos = pos + done
+        if done:
+            notify_transfer(source, target)
     finally:
         source.put()
         target.put()
@@ -152,7 +155,7 @@ def _send(
     return done
 
 
-def _wait_for_space(kernel: Kernel, task: Task, target: PipeFile) -> Generator[WaitQueue, None, None]:
+def _wait_for_space(kernel: Kernel, task: Task, target: File) -> Generator[WaitQueue, None, None]:
     """Sleep until a slot of the pipe is free (wait_for_space() of fs/splice.c)."""
     while True:
         try:
@@ -195,7 +198,7 @@ def _copy_out(kernel: Kernel, task: Task, source: File, target: File, pos: int, 
         data = source.pread(min(count - done, CHUNK), pos + done)
         written, _ = write_piece(kernel, task, target, data, None, done) if data else (0, None)
         done += written
-        if not written or written < len(data):
+        if written < len(data) or not data:
             break
     return done
 
@@ -227,6 +230,8 @@ def sys_copy_file_range(
     if count:
         remove_privileges(target.inode, task.credentials)
     done = _copy_range(kernel, source, target, start, to, count)
+    if done:
+        notify_transfer(source, target)
     for file, address, pos in ((source, in_offset, start + done), (target, out_offset, to + done)):
         if address:
             OFFSET.write(task.mm, address, pos)

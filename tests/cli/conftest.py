@@ -33,11 +33,12 @@ Unimmu = Callable[..., Ran]
 def unimmu(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Unimmu:
     """``unimmu("run", "hello")`` in this process; msharefs is available even if the distribution is not installed."""
     monkeypatch.setattr(emu.machine, "find_modules", lambda: {"msharefs": msharefs.module.init})
-    monkeypatch.setattr(sys, "stdin", None)
 
     def call(*words: object) -> Ran:
         capfd.readouterr()
-        status = main([str(word) for word in words])
+        with open(os.devnull) as nothing:
+            monkeypatch.setattr(sys, "stdin", nothing)
+            status = main([str(word) for word in words])
         return Ran(status, *capfd.readouterr())
 
     return call

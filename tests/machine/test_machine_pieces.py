@@ -5,12 +5,11 @@ does not notice.  Work is counted in calls of Python functions, not in time.
 from __future__ import annotations
 
 import sys
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any
 
 import pytest
 
-from emu.cpu import Cpu
 from emu.kernel.entry import Entry
 from emu.kernel.sched import StopReason
 from emu.linux.stop import Stop
@@ -70,7 +69,8 @@ _CALLS = {
     "fork of many": (_MANY, "@fork c; end; wait c", ["wait = 0"]),
     "maps of many": (_MANY, 'f = open "/proc/self/maps" 0; b = bytes 4K; read f b 4K', []),
 }  # fmt: skip
-_RESET = {code.__code__ for code in (Cpu.enter, Entry._page_fault)}
+#: Where work of the kernel's for a guest begins and ends.
+_INSIDE = {function.__code__ for function in (Entry._system_call, Entry._resume)}
 
 
 class Work:
@@ -79,7 +79,7 @@ class Work:
     def __init__(self, stops: int) -> None:
         self.most = self.since = self.looks = 0
         self._stops = stops
-        self._look: CodeType = Stop.look.__code__
+        self._inside = False
 
     def look(self, stop: Stop) -> bool:
         self.since = 0
@@ -90,8 +90,10 @@ class Work:
         return stop.requested
 
     def profile(self, frame: FrameType, event: str, argument: Any) -> None:
-        if event in ("call", "c_call"):
-            self.since = 0 if frame.f_code in _RESET else self.since + 1
+        if event in ("call", "return") and frame.f_code in _INSIDE:
+            self.since, self._inside = 0, event == "call"
+        elif self._inside and event in ("call", "c_call"):
+            self.since += 1
             self.most = max(self.most, self.since)
 
 

@@ -72,7 +72,7 @@ class HookWorld:
         self.rip = self.array(1)
         self.state.engine_rip = self.rip.ctypes.data
         self._instructions = InstructionTables(self.state)
-        self._arrays += [self._instructions.decoded, self._instructions.pages]
+        self._arrays += [self._instructions.decoded, self._instructions.code_pages]
         self.model = TlbModel(self.state, GEOMETRY, seed=UPPER)
         self._arrays += self.model._keep
         self._fill_trap()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import struct
 
-from tests.fuzz.attack import Attack
+from tests.fuzz.attack import Attack, Mended
 from tests.fuzz.attacks.run import run_program
 from tests.fuzz.code import BASE, Code
 from tests.fuzz.numbers import edge
@@ -22,7 +22,8 @@ _RARE = tuple(map(bytes.fromhex, (
     "f4", "fa", "fb", "e410", "ec", "6c", "f36e", "9c9d", "6aff9d", "cf", "48cf", "cb", "48cb", "c8100001", "c9", "d7",
     "f3a4", "f348a5", "f3aa", "f2ae", "f3a6", "f3ac", "8ed0", "8ec0", "8ee0", "0fb20424", "0fb50424", "0f00c0",
     "0f0100", "0f20c0", "0f22d8", "0f23c0", "0f30", "0f32", "0f09", "0f0100d8", "660f3800c1", "660f38f0c1",
-    "f20f38f1c1",     "660f3a63c100", "660f3a60c100", "660f3a41c1ff", "660f3a44c111", "f30fb8c1", "f30fbcc1", "f30fbdc1", "c4e27af7c1",
+    "f20f38f1c1", "660f3a63c100", "660f3a60c100", "660f3a41c1ff", "660f3a44c111", "f30fb8c1", "f30fbcc1", "f30fbdc1",
+    "c4e27af7c1",
     "c4e268f2c1", "c5fc58c1", "62f17c4858c1", "c5f877", "0f77", "0f0fc19e", "0f18c0", "0f0d00", "0f1f8000000000", "90",
     "0fc70c24", "480fc70c24", "f0480fc70c24", "0fb00c24", "f00fc10c24", "f0ff0424", "f0f71c24", "870424", "0f6fc1",
 )))  # fmt: skip
@@ -112,10 +113,20 @@ class Instructions(Attack):
     name = "code"
     target = "instructions"
     means = (
-        "40 children that run up to 40 instructions of any opcode, prefix and operand, which also write into the code"
+        "15 children that run up to 40 instructions of any opcode, prefix and operand, which also write into the code"
     )
-    cases = 50
+    cases = 40
+    mended = (
+        Mended(
+            "an instruction that the engine does not know, at the end of a block that is cut, was translated for ever",
+            "tests/instructions/test_instructions_refused.py::test_how_it_ends",
+        ),
+        Mended(
+            "an undefined x87 instruction, while exceptions are unmasked, was executed by the host's processor",
+            "tests/instructions/test_instructions_unmasked.py::test_how_it_ends",
+        ),
+    )
 
     def run(self, chance: random.Random, room: Room) -> str:
-        room.file("program", Program(chance).build(40), 0o755)
+        room.file("program", Program(chance).build(15), 0o755)
         return run_program(chance, room, (), "./program")
