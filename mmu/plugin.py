@@ -30,6 +30,7 @@ from mmu.running import Run
 from mmu.state import Status
 from mmu.translation import library
 from mmu.virtual import WINDOW_SHIFT, VirtualMemory
+from mmu.walk import canonical
 
 if TYPE_CHECKING:
     from mmu.geometry import Geometry
@@ -338,9 +339,13 @@ class Mmu(VirtualMemory):
                     self._undo(vaddr)
                     return False
             elif status == Status.FETCHED_AHEAD:
-                assert self._run is not None
-                self._run.ahead = True
-                return False
+                if self._run is not None:
+                    self._run.ahead = True
+                    return False
+                if canonical(state, vaddr) and not self._may_fetch(vaddr):
+                    self._failed = (_PAGE_FAULT, Access.FETCH, self._walked.error_code, vaddr, b"")
+                    return False
+                state.crossing = self._rip.value  # in advance, as an access
             elif status == Status.RING_FULL:
                 self.events.make_room()
             elif status == Status.CODE_WRITTEN:
@@ -366,6 +371,14 @@ class Mmu(VirtualMemory):
             f"Mmu: the page-fault handler {_name_of(self.on_page_fault)} said {_MAX_RETRIES} times that {vaddr:#x} is "
             f"fixed, and it is not"
         )
+
+    def hold_back_fetches(self, may_fetch: Callable[[int], bool]) -> None:
+        """For who enters the engine by other means than ``uc.emu_start``: a fetch ahead of time that cannot be made
+        ends emulation as a page fault, but is none yet; it counts nowhere, and :attr:`on_page_fault` is not asked.  If
+        ``may_fetch(vaddr)``, it is made in advance.  ``state.crossing`` is to have the address of an instruction that
+        is known to need it."""
+        self._may_fetch = may_fetch
+        self.state.holds_back = 1
 
     def _undo(self, vaddr: int) -> None:
         """This page of a store of two pages cannot be reached: what the engine has stored into the other one goes."""
