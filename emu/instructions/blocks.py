@@ -130,13 +130,12 @@ class Blocks:
         self.say_once: Callable[[str], None] = lambda message: None
         #: Makes a new ``code_id`` for the address space that runs.
         self.renew: Callable[[], int] | None = None
-        self._table = np.zeros(TABLE_ENTRIES * BLOCK_BYTES, dtype=np.uint8)
+        self._new_table()
         self._views = np.zeros(CODE_VIEWS * CODE_VIEW_BYTES, dtype=np.uint8)
         self._install()
 
     def _install(self) -> None:
         mmu, trap, pointer = self._mmu, self._trap, self._mmu.guard.pointer
-        trap.table = self._table.ctypes.data
         trap.new_block = pointer(_HOOK, self._new_block)
         trap.fetched = ctypes.addressof(mmu.state) + MmuState.fetched.offset  # type: ignore[attr-defined]
         mmu.state.code_view = ctypes.addressof(trap) + TrapState.code_id.offset  # type: ignore[attr-defined]
@@ -198,9 +197,14 @@ class Blocks:
             self._drop(key)
         self._of_frame.clear()
         self._odd.clear()
-        self._table.fill(0)
+        self._new_table()
         engine: Any = self._mmu.uc
         engine.ctl_flush_tb()  # the pieces too
+
+    def _new_table(self) -> None:
+        """An empty table for the native hook, of which the host gives a page when a block comes there."""
+        self._table = np.zeros(TABLE_ENTRIES * BLOCK_BYTES, dtype=np.uint8)
+        self._trap.table = self._table.ctypes.data
 
     def _can_change(self, frame: int) -> None:
         """From now on the code in this frame can be written unseen."""
