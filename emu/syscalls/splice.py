@@ -163,7 +163,12 @@ def _fill_from_stream(source: File, pipe: Pipe, pos: int, count: int, nonblockin
             queue = block.queue
         yield queue
     for at in range(0, len(data), PAGE_SIZE):
-        pipe.append(data[at : at + PAGE_SIZE])
+        try:
+            pipe.append(data[at : at + PAGE_SIZE])
+        except LinuxError:
+            if not at:
+                raise
+            return at
     return len(data)
 
 
