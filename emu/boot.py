@@ -87,9 +87,16 @@ def tree(kernel: Kernel) -> None:
 
 
 def tree_over_root(kernel: Kernel) -> None:
-    """Mount what belongs to the machine over a root that is there: ``/dev``, ``/proc``, ``/sys`` and ``/tmp``."""
-    for name in ("dev", "proc", "sys", "tmp"):
-        kernel.vfs.mkdir(f"/{name}")
+    """Mount what belongs to the machine over a root that is there: ``/dev``, ``/proc``, ``/sys`` and ``/tmp``.
+
+    ValueError if the root has something else of that name.
+    """
+    for name in ("/dev", "/proc", "/sys", "/tmp"):
+        kernel.vfs.mkdir(name)
+        try:
+            kernel.vfs.walker(None).resolve(f"{name}/")
+        except LinuxError as error:
+            raise ValueError(f"{name} in the root is no directory, so nothing can be mounted there: {error}") from None
     _mount_devices_and_figures(kernel)
     kernel.vfs.mount("tmpfs", "/tmp", "mode=1777", source="tmpfs")
 

@@ -24,7 +24,8 @@ from unicorn import x86_const as x86
 
 from emu.fpu import Fpu
 from emu.hooks import TrapReason, TrapState
-from emu.instructions.blocks import Blocks, Steps
+from emu.instructions.blocks import Blocks, Patch, Steps
+from emu.instructions.raised import DB, GP, UD, Raised
 from mmu import GeneralProtection, Mmu, PageFault, PhysicalMemory, unicorn_abi
 from mmu.hooks import PHYSMAP
 from mmu.objectcode import load
@@ -38,8 +39,11 @@ if TYPE_CHECKING:
 CPU_MODEL = x86.UC_CPU_X86_SANDYBRIDGE
 
 _TF = 1 << 8
-#: Four buffers for translated code (DEFAULT_CODE_GEN_BUFFER_SIZE), three for engines of the self-test, and a rest.
-_ENGINE_ROOM = (4 << 30) + (128 << 20)
+DR6_BS = 1 << 14
+#: The engine's buffer for translated code, which is emptied when it is full: self-modifying code would fill any.
+CODE_BUFFER = 128 << 20
+#: That buffer, three of the engine's own size for the self-test (DEFAULT_CODE_GEN_BUFFER_SIZE), and a rest.
+_ENGINE_ROOM = CODE_BUFFER + (3 << 30) + (128 << 20)
 _u32, _u64 = ctypes.c_uint32, ctypes.c_uint64
 # The callbacks of Unicorn, whose last argument is user data.
 _INTERRUPT = ctypes.CFUNCTYPE(None, _u64, _u32, _u64)
@@ -63,13 +67,15 @@ class TrapKind(IntEnum):
 
 @dataclass(frozen=True)
 class Trap:
-    """One entry into the kernel; ``fault``/``access`` for FAULT, ``vector``/``error_code`` for EXCEPTION."""
+    """One entry into the kernel; ``fault``/``access`` for FAULT, ``vector``/``error_code``/``dr6`` for EXCEPTION."""
 
     kind: TrapKind
     fault: PageFault | GeneralProtection | None = None
     access: Access = Access.READ
     vector: int = 0
     error_code: int = 0
+    #: What a debug exception leaves in DR6: BS for a single step.
+    dr6: int = 0
 
 
 _SYSCALL_TRAP, _SLICE_TRAP = Trap(TrapKind.SYSCALL), Trap(TrapKind.SLICE)
@@ -131,6 +137,7 @@ class Cpu:
         _make_sure_of_room()
         self.uc = uc = Uc(UC_ARCH_X86, UC_MODE_64)
         uc.ctl_set_cpu_model(CPU_MODEL)
+        uc.ctl_set_tcg_buffer_size(CODE_BUFFER)
         uc.ctl_exits_enabled(True)
         self._engine = unicorn_abi.handle(uc)
         self.mmu = Mmu(uc, ram, tlb=tlb, seed=seed, processors=cpus)
@@ -291,6 +298,13 @@ class Cpu:
         """Where the guest is."""
         return int(self._env[16])
 
+    def is_on_stack(self, vaddr: int) -> bool:
+        """Whether the instruction at RIP, which has this operand, makes the access to the stack (SS)."""
+        from emu.instructions.branch import uses_stack  # few guests get there
+
+        instruction = next(self.blocks.instructions(self.rip), None)
+        return instruction is not None and uses_stack(instruction, vaddr, self._env[4])
+
     def syscall_registers(self) -> tuple[int, int, tuple[int, int, int, int, int, int]]:
         """RIP behind the SYSCALL instruction, its number, and its six arguments."""
         rax, _, rdx, _, _, _, rsi, rdi, r8, r9, r10, *_, rip = self._env[:]
@@ -307,12 +321,14 @@ class Cpu:
 
     @property
     def last_end(self) -> int:
-        """Where the block ends that was run last; a string instruction with REP that goes on there counts no more."""
-        return self.trap.last_end
+        """Where the string instruction with REP ends that was run last and can go on, which does not count any more; 0
+        for none."""
+        return self.trap.last_end if self.trap.last_clock == self.clock else 0
 
     @last_end.setter
     def last_end(self, end: int) -> None:
         self.trap.last_end = self.mmu.state.last_end = end
+        self.trap.last_clock = self.clock
 
     def end_slice(self) -> None:
         """Stop before the next block, as at the end of a slice."""
@@ -350,28 +366,35 @@ class Cpu:
         if isinstance(pending, Steps):
             self._forget_what_is_ahead()
             return self._step(rip, pending.until)
-        if pending is not None:
+        if isinstance(pending, Patch):
             self.blocks.patch(pending)
+        elif pending is not None:
+            self.blocks.forget()
         return None
 
     def _step(self, rip: int, until: int) -> Trap | None:
-        """Single-step (RFLAGS.TF) from ``rip`` to another address; the trap that came before, if one did."""
-        if self.read("rflags") & _TF:
-            raise AssertionError(f"a block of one instruction is cut at {until:#x}")
-        trap: Trap | None = None
-        while rip != until and trap is None:
-            self.write("rflags", self.read("rflags") | _TF)
-            trap = self.enter(rip)
-            self.write("rflags", self.read("rflags") & ~_TF)
+        """Go to another address instruction by instruction; the trap that came before, if one did."""
+        while rip != until:
+            trap = self._single_step(rip)
             rip = self.rip
-            if trap.kind == TrapKind.EXCEPTION and trap.vector == 1:
-                trap = None
+            if trap.kind != TrapKind.EXCEPTION or trap.vector != DB:
+                return trap
+        return None
+
+    def _single_step(self, rip: int) -> Trap:
+        """One instruction, with RFLAGS.TF, which the guest sees neither in what PUSHF pushes nor behind a SYSCALL."""
+        pushes = self.blocks.is_pushf(rip)
+        self.write("rflags", self.read("rflags") | _TF)
+        trap = self.enter(rip)
+        self.write("rflags", self.read("rflags") & ~_TF)
+        self.trap.rflags &= ~_TF
+        if pushes and trap.kind == TrapKind.EXCEPTION and trap.vector == DB:
+            at = self.read("rsp") + 1
+            self.mmu.write(at, bytes([self.mmu.read(at, 1)[0] & ~(_TF >> 8)]))
         return trap
 
     def _refused(self) -> Trap:
         """An instruction that is not executed."""
-        from emu.instructions.raised import UD, Raised  # which is there
-
         hits = self.blocks.hits
         assert hits is not None and hits.refusal is not None
         (refusal, instruction), hits.refusal = hits.refusal, None
@@ -405,12 +428,17 @@ class Cpu:
             self._vector = None
             self._forget_what_is_ahead()
             self.blocks.pending = None
+            self.blocks.forget()  # that which could not be done to its end
             self.mmu.take_failure()
         self._forget_what_is_ahead()
         if self._vector is not None:
             return self._exception(self._vector)
         failure = self.mmu.take_failure()
         if failure is not None:
+            fault, access = failure
+            if access == Access.FETCH and isinstance(fault, GeneralProtection) and fault.vaddr == self.rip:
+                self._back_to_branch()
+                return Trap(TrapKind.EXCEPTION, vector=GP)
             return Trap(TrapKind.FAULT, fault=failure[0], access=failure[1])
         if status == UC_ERR_INSN_INVALID:
             return Trap(TrapKind.INVALID_OPCODE)
@@ -425,7 +453,16 @@ class Cpu:
         error_code = context.error_code
         context.exception_delivered()
         context.restore()
-        return Trap(TrapKind.EXCEPTION, vector=vector, error_code=error_code)
+        return Trap(TrapKind.EXCEPTION, vector=vector, error_code=error_code, dr6=DR6_BS if vector == DB else 0)
+
+    def _back_to_branch(self) -> None:
+        """The guest has branched to an address that is not canonical: it is still at the branch."""
+        from emu.instructions.branch import is_branch, undo  # few guests do
+
+        branch = next((each for each in self.blocks.instructions(self.trap.block) if is_branch(each)), None)
+        if branch is not None:
+            undo(branch, self._env)
+            self.write("rip", branch.address)
 
     def find_faulting_instruction(self, rip: int, look: Callable[[], object] = lambda: None) -> Trap:
         """Single-step (RFLAGS.TF) from ``rip`` until a trap other than the step itself.
@@ -435,9 +472,7 @@ class Cpu:
         """
         while True:
             look()
-            self.write("rflags", self.read("rflags") | _TF)
-            trap = self.enter(rip)
-            self.write("rflags", self.read("rflags") & ~_TF)
+            trap = self._single_step(rip)
             rip = self.rip
-            if trap.kind != TrapKind.EXCEPTION or trap.vector != 1:
+            if trap.kind != TrapKind.EXCEPTION or trap.vector != DB:
                 return trap

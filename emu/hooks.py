@@ -46,6 +46,7 @@ class TrapState(ctypes.Structure):
     emu_stop: int  # host address of uc_emu_stop
     new_block: int  # host address of new(uc, address, size): makes it known; 0: it is to be entered anew
     table: int  # host address of the table of known blocks
+    block: int  # the address of the last block
     code_id: int  # distinguishes code of different programs at the same address
     registers: int  # host address of the general registers
     aside: int  # the budget plus 1 while something must be done before the next block; else 0
@@ -55,8 +56,9 @@ class TrapState(ctypes.Structure):
     patched: int  # how many bytes of code stand in for the guest's while a piece is translated
     patched_at: int  # their host address
     patched_old: int  # the guest's
-    last_end: int  # where the block ends that was run last
-    iterations: int  # of string instructions with REP, but their first ones
+    last_end: int  # where the string instruction with REP ends that ran last
+    last_clock: int  # and the clock behind it: while that stands, it goes on
+    iterations: int  # of such instructions, but their first ones
 
     _fields_ = fields(__annotations__)
 
@@ -66,13 +68,12 @@ class KnownBlock(ctypes.Structure):
 
     address: int
     key: int  # code_id << 32 | size in bytes; with SPECIAL if one of the fields from ``goes_on`` on says anything
-    instructions: int  # from here to the end of the block
+    instructions: int  # from here to the end of the block; with ENDS_REPEATING and REPEATS
     before: int  # of these, in this piece
     goes_on: int  # where the block goes on, plus 1; 0 if this is all
     hit: int  # host address of the Hit of the first instruction, or 0
     code: int  # host address of a CodeCopy, if the code may change unseen, or 0
     stops: int  # whether emulation stops where it goes on, as the engine would execute what has been executed
-    repeats: int  # it is one string instruction with REP
 
     _fields_ = fields(__annotations__)
 
@@ -91,7 +92,7 @@ class Hit(ctypes.Structure):
     segment: int  # host address of the segment's base, or 0
     bits: int  # that addresses have
     number: int  # for the function
-    cpu: int  # host address of the engine's CPUState
+    engine: int  # host address of an Engine, for native code that executes an instruction
 
     _fields_ = fields(__annotations__)
 
@@ -114,6 +115,9 @@ BLOCK_BYTES = ctypes.sizeof(KnownBlock)
 SPECIAL = 1 << 31
 NOT_SPECIAL = 0xFFFF_FFFF_7FFF_FFFF
 NO_REGISTER = 16
+#: The last instruction of a block is a string instruction with REP; and it is the only one.
+ENDS_REPEATING, REPEATS = 1 << 32, 1 << 33
+_INSTRUCTIONS = ENDS_REPEATING - 1
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
 
 
@@ -169,7 +173,7 @@ def _unchanged(at: int) -> bool:
 
 
 @native
-def _effective_address(hit: Hit, registers: int) -> int:
+def effective_address(hit: Hit, registers: int) -> int:
     """The linear address of the memory operand."""
     address = hit.displacement
     if hit.base != NO_REGISTER:
@@ -185,7 +189,7 @@ def _effective_address(hit: Hit, registers: int) -> int:
 @native
 def _refused(uc: int, address: int, at: int, trap: TrapState) -> bool:
     hit = Hit.from_address(at)
-    if hit.kind == HitKind.ALIGNED and _effective_address(hit, trap.registers) & hit.mask == 0:
+    if hit.kind == HitKind.ALIGNED and effective_address(hit, trap.registers) & hit.mask == 0:
         return False
     if call3(hit.function, uc, at, address) == 0:
         return False
@@ -193,21 +197,44 @@ def _refused(uc: int, address: int, at: int, trap: TrapState) -> bool:
 
 
 @inlined
-def _count(trap: TrapState, block: KnownBlock, end: int, instructions: int) -> None:
-    """Count a block, or what is left of it.
-
-    The engine runs each iteration of a repeated string instruction as a block: one instruction, and one more of the
-    slice for each.
-    """
-    if block.repeats == 0 or end != trap.last_end:
-        store64(trap.clock, load64(trap.clock) + instructions)
-    else:
-        trap.iterations += 1
-    trap.last_end = end
+def _spend(trap: TrapState, instructions: int) -> None:
     if trap.budget > instructions:
         trap.budget -= instructions
     else:
         trap.budget = 0
+
+
+@inlined
+def _count(trap: TrapState, instructions: int) -> None:
+    store64(trap.clock, load64(trap.clock) + instructions)
+    _spend(trap, instructions)
+
+
+@inlined
+def _ends_repeating(trap: TrapState, end: int) -> None:
+    """The block that is counted ends with a repeated instruction, of which the engine runs each other iteration as a
+    block."""
+    trap.last_end = end
+    trap.last_clock = load64(trap.clock)
+
+
+@inlined
+def _count_repeated(trap: TrapState, instructions: int, end: int) -> None:
+    """Count a block that ends with a repeated instruction: it is one, and one more of the slice for each iteration."""
+    if instructions & REPEATS != 0 and end == trap.last_end and load64(trap.clock) == trap.last_clock:
+        trap.iterations += 1
+        _spend(trap, 1)
+        return
+    _count(trap, instructions & _INSTRUCTIONS)
+    _ends_repeating(trap, end)
+
+
+@inlined
+def _count_block(trap: TrapState, instructions: int, end: int) -> None:
+    if instructions < ENDS_REPEATING:
+        _count(trap, instructions)
+    else:
+        _count_repeated(trap, instructions, end)
 
 
 @native
@@ -238,10 +265,17 @@ def _attend(uc: int, address: int, size: int, trap: TrapState) -> None:
             store64(trap.fetched, address + 1)
             _stop(uc, trap, TrapReason.ANEW)
             return
+    trap.block = address
     refused = block.hit != 0 and _refused(uc, address, block.hit, trap)
-    if block.instructions > ahead:
-        _count(trap, block, address + size, block.instructions - ahead)
-        ahead = block.instructions
+    instructions = block.instructions & _INSTRUCTIONS
+    if ahead == 0:
+        _count_block(trap, block.instructions, address + size)
+    elif instructions > ahead:
+        _count(trap, instructions - ahead)
+    if instructions > ahead:
+        ahead = instructions
+    if block.instructions & ENDS_REPEATING != 0:
+        _ends_repeating(trap, address + size)
     if refused:
         _stop(uc, trap, TrapReason.REFUSED)
         return
@@ -259,7 +293,8 @@ def on_block(uc: int, address: int, size: int, trap: TrapState) -> None:
     if trap.budget == 0 or block.address != address or block.key != (trap.code_id << 32) | size:
         _attend(uc, address, size, trap)
         return
-    _count(trap, block, address + size, block.instructions)
+    trap.block = address
+    _count_block(trap, block.instructions, address + size)
 
 
 @entry("void", "u64", TrapState)

@@ -89,6 +89,8 @@ GUESTS: tuple[Guest, ...] = (
     Guest("threads", "threads.c"),
     Guest("restart", "restart.c"),
     Guest("fpu", "fpu.c"),
+    Guest("instructions", "instructions.c"),
+    Guest("operands", "operands.c"),
     Guest("timers", "timers.c"),
     Guest("traps", "traps.c"),
     Guest("pthreads", "pthreads.c", (*COMMON, *STATIC, "-pthread"), "musl-gcc"),
@@ -97,6 +99,7 @@ GUESTS: tuple[Guest, ...] = (
     Guest("spin", "spin.c"),
     Guest("touch_pages", "touch_pages.c"),
     Guest("getpid_loop", "getpid_loop.c"),
+    Guest("hoard", "hoard.c"),
 )
 
 

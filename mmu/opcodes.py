@@ -100,7 +100,8 @@ _WIDE: dict[OpcodeMap, dict[Prefix, Opcodes]] = {
         Prefix.P66: [0x08, 0x09, *_span((0x0C, 0x0F)), 0x40, 0x41, 0x42, 0x44, *_span((0x60, 0x63)), 0xDF]
     },
 }
-_STRINGS = (*range(0x6C, 0x70), *range(0xA4, 0xA8), *range(0xAA, 0xB0))
+#: INS, OUTS, MOVS, CMPS, STOS, LODS, SCAS.
+STRINGS = (*range(0x6C, 0x70), *range(0xA4, 0xA8), *range(0xAA, 0xB0))
 _PREFIXES = (0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF2, 0xF3, *range(0x40, 0x50))
 
 
@@ -115,6 +116,6 @@ def opcode_table() -> npt.NDArray[np.uint32]:
             table[number, prefix, list(opcodes)] |= _ALL << WIDE_SHIFT
     table[OpcodeMap.ONE_BYTE, :, 0xDB] |= _regs(5, 7) << WIDE_SHIFT  # FLD m80, FSTP m80
     table[OpcodeMap.TWO_BYTES, :, 0xC7] |= _regs(1) << WIDE_SHIFT | WIDE_WITH_REX_W  # CMPXCHG16B
-    table[OpcodeMap.ONE_BYTE, :, list(_STRINGS)] |= STRING
+    table[OpcodeMap.ONE_BYTE, :, list(STRINGS)] |= STRING
     table[OpcodeMap.ONE_BYTE, :, list(_PREFIXES)] |= PREFIX
     return table

@@ -51,7 +51,7 @@ examples:
                                                          an earlier interface, another unit
   unimmu run --cpus 2 --tlb zen4 --check-tlb --mount msharefs:/sys/fs/mshare:tlb=local stale_reader
                                                          a shootdown that is missing, found
-  unimmu run --root / /usr/bin/python3 -c 'print(1)'     a program of this system, which it cannot change
+  unimmu run --root / /usr/bin/python3 -c 'print(1)'     a program of this system
   unimmu run --trace t.jsonl cow && unimmu trace view --kind fault,flush t.jsonl
 """
 
@@ -78,7 +78,11 @@ def add_arguments(parser: Parser) -> None:
         "--slice", type=number_from(1), metavar="N",
         help="instructions in a vCPU's turn (default: 20000; with one vCPU, a task's time slice of 1000000)",
     )  # fmt: skip
-    add("--mem", type=parse_size, metavar="SIZE", help="physical memory: 512M, 1G, ... (default: 256M)")
+    add(
+        "--mem", type=parse_size, metavar="SIZE",
+        help="physical memory: 512M, 1G, ... (default: 256M); the host gives at most that and 320M, besides what every "
+        "run takes",
+    )  # fmt: skip
     add(
         "--tlb", default="off", metavar="PRESET|off",
         help="model the TLBs of a processor, access by access (`unimmu presets` lists them; slower; default: off)",

@@ -7,6 +7,7 @@ from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakValueDictionary
 
+from emu.fs.notify import EXCL_UNLINK, ISDIR
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import NAME_MAX
 
@@ -121,6 +122,19 @@ class Path(NamedTuple):
     def inode(self) -> Inode:
         """The inode at this place."""
         return self.dentry.inode
+
+    def notify(self, notice: int) -> None:
+        """Something has happened to what is here: those who watch its directory hear of it, and its own watchers."""
+        dentry = self.dentry
+        inode = dentry.inode
+        if not inode.sb.resources.file_watches:
+            return
+        directory, watching = inode.is_directory, dentry.parent.inode.watches
+        if watching and dentry.label is None and dentry is not self.mount.root:
+            for watch in list(watching.values()):
+                if watch.mask & notice and not (dentry.deleted and watch.mask & EXCL_UNLINK):
+                    watch.tell(notice | (ISDIR if directory else 0), dentry.name, 0)
+        inode.notify(notice, directory=directory)
 
 
 def d_path(path: Path, root: Path | None = None) -> str:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from emu.fs.file import DirectoryEntry, DirectoryFile, File
 from emu.fs.locks import FileLocks
+from emu.fs.notify import ISDIR, OF_ITSELF
 from emu.fs.seals import Seal, check_mode
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import PAGE_SIZE, May, RenameFlags
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
+    from emu.fs.notify import Watch
     from emu.fs.superblock import SuperBlock
     from emu.linux.caller import Caller, Credentials
 
@@ -65,8 +67,13 @@ class Inode:
     Linux.
     """
 
+    #: What it is charged with from its making to :meth:`evict`: 0 for what guests cannot make, and for a directory, for
+    #: which its name is charged.
+    charged = 0
     #: Whether O_DIRECT opens succeed (FMODE_CAN_ODIRECT).
     can_direct = False
+    #: Those who watch it, by who they are (inotify), once there is one.
+    watches: dict[object, Watch] | None = None
     #: Data that its open files share: the pipe of a FIFO (i_private).
     private: object = None
 
@@ -237,7 +244,7 @@ class Inode:
     def file_locks(self) -> FileLocks:
         """The advisory locks, made at the first call."""
         if self.locks is None:
-            self.locks = FileLocks()
+            self.locks = FileLocks(self.sb.resources.kmem)
         return self.locks
 
     def evict(self) -> None:
@@ -246,7 +253,24 @@ class Inode:
     def drop_if_unused(self) -> None:
         """Evict if neither a name nor an open file is left."""
         if self.nlink == 0 and self.open_count == 0:
+            self.tell_if_gone()
             self.evict()
+
+    # Those who watch it (fs/notify)
+
+    def notify(self, notice: int, name: str = "", *, cookie: int = 0, directory: bool = False) -> None:
+        """Something has happened to it, or to ``name`` in this directory; ``directory``: what it happened to is one."""
+        if self.watches:
+            said = notice | ISDIR if directory and not notice & OF_ITSELF else notice
+            for watch in list(self.watches.values()):
+                if watch.mask & notice:
+                    watch.tell(said, name, cookie)
+
+    def tell_if_gone(self) -> None:
+        """Those who watch it hear that neither a name nor an open file is left."""
+        if self.watches and self.nlink == 0 and self.open_count == 0:
+            for watch in list(self.watches.values()):
+                watch.inode_gone()
 
     def touch(self) -> None:
         """The content changed now."""

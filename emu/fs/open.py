@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path, unnamed_path
 from emu.fs.file import File
+from emu.fs.notify import Notice
 from emu.fs.operations import check_may_create, new_owner, truncate_path
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import May, MountFlags, OpenFlags
 
 if TYPE_CHECKING:
+    from emu.fs.inode import Inode
     from emu.fs.namei import Last, PathWalk
+    from emu.linux.caller import Caller
 
 _CREAT = int(OpenFlags.CREAT)
 _EXCL = int(OpenFlags.EXCL)
@@ -23,6 +26,7 @@ _NOFOLLOW = int(OpenFlags.NOFOLLOW)
 _PATH = int(OpenFlags.PATH)
 _TMPFILE = int(OpenFlags.TMPFILE) & ~_DIRECTORY
 _WRITE = int(May.WRITE)
+_OPEN = int(Notice.OPEN)
 _NOATIME = int(OpenFlags.NOATIME)
 _DIRECT = int(OpenFlags.DIRECT)
 #: The access that each O_ACCMODE value asks for; 3 is "for ioctl only" and needs both.
@@ -56,6 +60,7 @@ def open_path(walker: PathWalk, path: Path, flags: int, created: bool = False) -
     if flags & _DIRECT and not inode.can_direct and not stat.S_ISCHR(inode.mode):
         raise LinuxError(errno.EINVAL)
     file = inode.open(path, flags, walker.caller)
+    path.notify(_OPEN)
     if truncating:
         try:
             truncate_path(path, 0, walker.who)
@@ -125,6 +130,7 @@ def _create(walker: PathWalk, last: Last, mode: int) -> Path:
     parent.mount.want_write()
     check_may_create(walker, parent)
     inode = parent.dentry.inode.create(last.name, new_owner(walker, parent, mode))
+    parent.dentry.inode.notify(Notice.CREATE, last.name)
     return Path(parent.mount, parent.dentry.child(last.name, inode))
 
 
@@ -136,4 +142,13 @@ def _open_tmpfile(walker: PathWalk, directory: Path, flags: int, mode: int) -> F
     inode.permission(int(May.WRITE | May.EXEC), walker.who)
     made = inode.tmpfile(new_owner(walker, directory, mode))
     path = unnamed_path(directory.mount, made, f"/#{made.ino} (deleted)")
-    return made.open(path, flags, walker.caller)
+    return open_unnamed(made, path, flags, walker.caller)
+
+
+def open_unnamed(inode: Inode, path: Path, flags: int, caller: Caller[Path] | None) -> File:
+    """Open an inode that has no name: if that fails, nothing else will ever lead to it."""
+    try:
+        return inode.open(path, flags, caller)
+    except LinuxError:
+        inode.drop_if_unused()
+        raise

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path, d_path
 from emu.fs.inode import Attributes, NewOwner
+from emu.fs.notify import Notice
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE, May, RenameFlags
+from emu.mm.kmem import NEW_NAME
 
 if TYPE_CHECKING:
     from emu.fs.inode import Inode
@@ -17,10 +19,14 @@ if TYPE_CHECKING:
     from emu.linux.caller import Caller, Credentials
 
 _WRITE_EXEC = int(May.WRITE | May.EXEC)
+#: What those who watch files are told.
+_ACCESS, _MODIFY, _ATTRIB = int(Notice.ACCESS), int(Notice.MODIFY), int(Notice.ATTRIB)
+_CREATE, _DELETE = int(Notice.CREATE), int(Notice.DELETE)
+_MOVED_FROM, _MOVED_TO, _MOVE_SELF = int(Notice.MOVED_FROM), int(Notice.MOVED_TO), int(Notice.MOVE_SELF)
 
 
 def check_may_create(walker: PathWalk, parent: Path) -> None:
-    """ENOENT in a removed directory, EACCES without write permission; ENOSPC if there are too many names."""
+    """ENOENT in a removed directory, EACCES without write permission; ENOSPC if there are too many names; ENOMEM."""
     directory = parent.dentry.inode
     if directory.nlink == 0:
         raise LinuxError(errno.ENOENT)
@@ -28,6 +34,7 @@ def check_may_create(walker: PathWalk, parent: Path) -> None:
     resources = directory.sb.resources
     if resources.names >= resources.max_names:
         raise LinuxError(errno.ENOSPC)
+    resources.kmem.reserve(NEW_NAME)
 
 
 def check_may_delete(walker: PathWalk, parent: Path, victim: Path, want_directory: bool) -> None:
@@ -77,6 +84,7 @@ def mkdir(walker: PathWalk, name: str, mode: int, start: Path | None = None) -> 
     if last.parent.dentry.inode.mode & stat.S_ISGID:
         owner = owner._replace(mode=owner.mode | stat.S_ISGID)
     last.parent.dentry.inode.mkdir(last.name, owner)
+    last.parent.dentry.inode.notify(_CREATE, last.name, directory=True)
 
 
 def node_kind(mode: int) -> int:
@@ -96,10 +104,12 @@ def mknod(walker: PathWalk, name: str, mode: int, rdev: int, start: Path | None 
     directory, owner = last.parent.dentry.inode, new_owner(walker, last.parent, mode)
     if kind == stat.S_IFREG:
         directory.create(last.name, owner)
+        directory.notify(_CREATE, last.name)
         return
     if kind in (stat.S_IFCHR, stat.S_IFBLK) and walker.who.euid != 0:
         raise LinuxError(errno.EPERM)
     directory.mknod(last.name, owner, kind, rdev if kind in (stat.S_IFCHR, stat.S_IFBLK) else 0)
+    directory.notify(_CREATE, last.name)
 
 
 def symlink(walker: PathWalk, target: str, name: str, start: Path | None = None) -> None:
@@ -109,6 +119,7 @@ def symlink(walker: PathWalk, target: str, name: str, start: Path | None = None)
     last = _place_for_new(walker, name, start, directory=False)
     owner = NewOwner(0o777, *new_owner(walker, last.parent, 0o777)[1:])
     last.parent.dentry.inode.symlink(last.name, owner, target)
+    last.parent.dentry.inode.notify(_CREATE, last.name)
 
 
 def link(walker: PathWalk, old: Path, name: str, start: Path | None = None) -> None:
@@ -125,6 +136,8 @@ def link(walker: PathWalk, old: Path, name: str, start: Path | None = None) -> N
         raise LinuxError(errno.ENOENT)
     last.parent.dentry.inode.link(last.name, inode)
     inode.ctime = inode.sb.now()
+    inode.notify(_ATTRIB)
+    last.parent.dentry.inode.notify(_CREATE, last.name)
 
 
 def _may_link(walker: PathWalk, inode: Inode) -> None:
@@ -164,7 +177,9 @@ def unlink(walker: PathWalk, name: str, start: Path | None = None) -> None:
     inode = victim.dentry.inode
     last.parent.dentry.inode.unlink(last.name, inode)
     last.parent.dentry.drop(last.name)
+    inode.notify(_ATTRIB)
     inode.drop_if_unused()
+    last.parent.dentry.inode.notify(_DELETE, last.name)
 
 
 def rmdir(walker: PathWalk, name: str, start: Path | None = None) -> None:
@@ -177,6 +192,8 @@ def rmdir(walker: PathWalk, name: str, start: Path | None = None) -> None:
     check_may_delete(walker, last.parent, victim, want_directory=True)
     last.parent.dentry.inode.rmdir(last.name, victim.dentry.inode)
     last.parent.dentry.drop(last.name)
+    victim.dentry.inode.tell_if_gone()
+    last.parent.dentry.inode.notify(_DELETE, last.name, directory=True)
 
 
 def check_rename_flags(flags: int) -> RenameFlags:
@@ -250,12 +267,27 @@ def _do_rename(old: Last, new: Last, inode: Inode, target: Path | None, flags: R
     old_dentry.inode.rename(old.name, new_dentry.inode, new.name, flags)
     if target is not None and flags & RenameFlags.EXCHANGE:
         moved.exchange(target.dentry)
+        _notify_move(old, new, inode)
+        _notify_move(new, old, target.dentry.inode)
         return
     if target is not None:
         target.dentry.deleted = True
     moved.move(new_dentry, new.name)
+    _notify_move(old, new, inode, None if target is None else target.dentry.inode)
     if target is not None:
         target.dentry.inode.drop_if_unused()
+
+
+def _notify_move(old: Last, new: Last, inode: Inode, replaced: Inode | None = None) -> None:
+    """Those who watch hear of a renaming (fsnotify_move)."""
+    resources = inode.sb.resources
+    if resources.file_watches:
+        cookie = resources.rename_cookie = resources.rename_cookie + 1
+        old.parent.dentry.inode.notify(_MOVED_FROM, old.name, cookie=cookie, directory=inode.is_directory)
+        new.parent.dentry.inode.notify(_MOVED_TO, new.name, cookie=cookie, directory=inode.is_directory)
+        if replaced is not None:
+            replaced.notify(_ATTRIB)
+        inode.notify(_MOVE_SELF)
 
 
 # Attributes
@@ -295,6 +327,7 @@ def truncate_path(path: Path, size: int, who: Credentials | None = None) -> None
         raise LinuxError(errno.EFBIG)
     path.mount.want_write()
     inode.setattr(Attributes(size=size))
+    path.notify(_MODIFY)
     if who is not None:
         remove_privileges(inode, who)
 
@@ -310,6 +343,7 @@ def chmod(walker: PathWalk, path: Path, mode: int) -> None:
     if not in_group(walker.who, inode.gid):
         mode &= ~stat.S_ISGID
     inode.setattr(Attributes(mode=mode & 0o7777))
+    path.notify(_ATTRIB)
 
 
 def chown(walker: PathWalk, path: Path, uid: int | None, gid: int | None) -> None:
@@ -325,6 +359,8 @@ def chown(walker: PathWalk, path: Path, uid: int | None, gid: int | None) -> Non
     # A change of owner clears the set-ID bits, even if root makes it.
     mode = None if inode.is_directory or not inode.mode & 0o6000 else kept_set_ids(inode, who)
     inode.setattr(Attributes(mode=mode, uid=uid, gid=gid))
+    if uid is not None or gid is not None:
+        path.notify(_ATTRIB)
 
 
 def utimes(walker: PathWalk, path: Path, atime: int | None, mtime: int | None, explicit: bool) -> None:
@@ -336,3 +372,4 @@ def utimes(walker: PathWalk, path: Path, atime: int | None, mtime: int | None, e
             raise LinuxError(errno.EPERM)
         inode.permission(int(May.WRITE), walker.who)
     inode.setattr(Attributes(atime=atime, mtime=mtime))
+    path.notify(_MODIFY if atime is None else _ACCESS if mtime is None else _ATTRIB)

@@ -27,6 +27,7 @@ class Resources:
 
     def __init__(self, frames: FrameAllocator, huge_pages: HugePagePool, clock: Clock, random: Random) -> None:
         self.frames = frames
+        self.kmem = frames.kmem
         self.huge_pages = huge_pages
         #: Bytes for /dev/random.
         self.random = random
@@ -42,6 +43,12 @@ class Resources:
         #: bytes each, as on Linux).
         self.epoll_watches = 0
         self.max_epoll_watches = (frames.total << 12) // 25 // 192
+        #: Inotify instances, what they watch, and the limit (fs.inotify.max_user_watches: a hundredth of memory at
+        #: 1,240 bytes each, as on Linux); the cookie that joins both ends of the last rename.
+        self.inotify_instances = 0
+        self.file_watches = 0
+        self.max_file_watches = max(8192, (frames.total << 12) // 100 // 1240)
+        self.rename_cookie = 0
         self._last_eventfd = -1
         self._last_device = 0
         self._special: dict[tuple[int, int], SpecialOpen] = {}

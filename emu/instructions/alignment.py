@@ -5,7 +5,7 @@ from __future__ import annotations
 from emu.instructions.row import Aligned, Row, opcodes
 
 _WRONG = "a misaligned operand raises no #GP"
-_TEST = "tests/machine/test_machine_instructions.py"
+_TEST = "tests/instructions/test_instructions_refused.py"
 
 # Packed SSE instructions by the last byte of their opcode 0F xx.
 _PS = (0x14, 0x15, 0x51, 0x52, 0x53, 0x54, 0x55, 0x56, 0x57, 0x58, 0x59, 0x5C, 0x5D, 0x5E, 0x5F, 0xC2, 0xC6)

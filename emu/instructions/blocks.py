@@ -15,18 +15,21 @@ stands for makes a new ``code_id``.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from unicorn.x86_const import UC_X86_REG_RFLAGS
 
-from emu.hooks import BLOCK_BYTES, SPECIAL, TABLE_ENTRIES, CodeCopy, KnownBlock, TrapState
+from emu.hooks import BLOCK_BYTES, ENDS_REPEATING, REPEATS, SPECIAL, TABLE_ENTRIES, CodeCopy, KnownBlock, TrapState
 from emu.instructions.listed import with_listed
-from emu.instructions.opcodes import lengths
+from emu.instructions.opcodes import MODE_SHIFT, Mode, lengths
+from emu.instructions.scan import ENDS_INSIDE, LONGEST
 from mmu import Mmu, unicorn_abi
 from mmu.instruction import Kind
 from mmu.memory import PAGE_SIZE
 from mmu.objectcode import load
+from mmu.opcodes import STRINGS
 from mmu.state import CODE_VIEW_BYTES, CODE_VIEWS, CodeView, MmuState
 
 if TYPE_CHECKING:
@@ -35,14 +38,18 @@ if TYPE_CHECKING:
     from emu.fpu import Fpu
     from emu.hooks import Hit
     from emu.instructions.hits import Hits, Listed
+    from emu.instructions.instruction import Instruction
 
 _HOOK = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 4)
 _WRITABLE = 2  # in Mmu.has_code: the engine sees writes, and we do not
 _LONGEST_JUMP = 8
+_PUSHF = 0x9C
+RFLAGS_AC = 1 << 18
+_NUMBER = 0xFFFF_FFFF
 #: The mode under which a piece is known: it is the same in each.
 _PIECE = -1
-#: When this much is known, it is forgotten.
-_MOST = 1 << 18
+#: When so many blocks (one of which a copy is kept counts twice) or pages are known, they are forgotten: 64 MiB.
+MOST_BLOCKS, _MOST_PAGES = 1 << 17, 1 << 16
 
 
 _Key = tuple[int, int, int, int]
@@ -55,6 +62,15 @@ class Patch:
         self.host, self.old, self.new = host, old, new
 
 
+class Forget:
+    """Too much is known."""
+
+
+FORGET = Forget()
+#: What the engine has translated is no longer there.
+RETRANSLATE = Patch(0, b"", b"")
+
+
 class Steps:
     """At a page's end there is no room for a jump: the engine is to go there instruction by instruction."""
 
@@ -65,12 +81,19 @@ class Steps:
 class Block:
     """What is known of a block, or of a piece that has been cut off one."""
 
-    def __init__(self, address: int, size: int, instructions: int, copy: bytes | None) -> None:
-        """``copy``: all the code that this was made of, if its frame can be written unseen."""
+    __slots__ = (
+        "address", "before", "copy", "goes_on", "hit", "instructions", "keeps", "last_frame", "length", "patch", "size",
+        "stops",
+    )  # fmt: skip
+
+    def __init__(self, address: int, size: int, instructions: int, last_frame: int, copy: bytes | None) -> None:
+        """``last_frame``: where its code ends; ``copy``: all the code that this was made of, if its frame can be
+        written unseen."""
         self.address, self.size, self.instructions, self.copy = address, size, instructions, copy
+        self.last_frame, self.length = last_frame, size
         self.before = 0
         self.goes_on: int | None = None
-        self.stops = self.repeats = False
+        self.stops = False
         self.hit: Hit | None = None
         #: It is to be cut.
         self.patch: Patch | None = None
@@ -83,22 +106,28 @@ class Blocks:
     def __init__(self, mmu: Mmu, trap: TrapState, registers: Any, fpu: Fpu) -> None:
         self._mmu, self._trap, self._registers, self._fpu = mmu, trap, registers, fpu
         self._library = load("emu.instructions.scan")
-        self._find_listed, self._measure, self._count = (
-            self._library[name] for name in ("find_listed", "measure", "count")
-        )
+        self._look, self._measure = self._library["look_through"].call, self._library["measure"].call
         self._plain = lengths()
-        #: By mode.
-        self._tables: dict[int, npt.NDArray[np.uint16]] = {}
+        #: By mode, and where they are.
+        self._tables: dict[int, tuple[npt.NDArray[np.uint16], int]] = {}
         #: By address, physical address, size and mode; pieces under the mode _PIECE.
         self._blocks: dict[_Key, Block] = {}
-        self._of_frame: dict[int, list[_Key]] = {}
+        self._of_frame: dict[int, dict[_Key, None]] = {}
+        #: How many have a copy.
+        self._copies = 0
+        #: Blocks that end within an instruction even when they are translated again.
+        self._odd: set[_Key] = set()
         #: By code_id and page.
         self._frames: dict[tuple[int, int], int] = {}
         #: Made when the first one is seen.
         self.hits: Hits | None = None
         #: Hits that may be in use: an instruction that is executed can write to its own page.
         self._dropped: list[Hit] = []
-        self.pending: Patch | Steps | None = None
+        self.pending: Patch | Steps | Forget | None = None
+        #: Modes that there have been.
+        self._modes = Mode.ALWAYS
+        #: Tells the user.
+        self.say_once: Callable[[str], None] = lambda message: None
         #: Makes a new ``code_id`` for the address space that runs.
         self.renew: Callable[[], int] | None = None
         self._table = np.zeros(TABLE_ENTRIES * BLOCK_BYTES, dtype=np.uint8)
@@ -115,18 +144,48 @@ class Blocks:
         mmu.state.code_views = self._views.ctypes.data
         mmu.on_code_dropped = self._code_dropped
 
+    # -- modes -------------------------------------------------------------------------------------------------------
+
+    def enter(self, code_id: int) -> None:
+        """The code that runs now is that of an address space, in the mode of the control words."""
+        if self._modes or self._fpu.unmasks:
+            code_id |= self._mode() << MODE_SHIFT
+        self._trap.code_id = code_id
+
+    def _mode(self) -> Mode:
+        mode = Mode.UNMASKED if self._fpu.has_unmasked else Mode.ALWAYS
+        return mode | (Mode.ALIGNMENT_CHECK if self._mmu.uc.reg_read(UC_X86_REG_RFLAGS) & RFLAGS_AC else Mode.ALWAYS)
+
+    def set_mode(self, mode: Mode, on: bool) -> None:
+        """The guest is about to do what makes this mode begin or end."""
+        bit = mode << MODE_SHIFT
+        self._trap.code_id = self._trap.code_id | bit if on else self._trap.code_id & ~bit
+        if on and not self._modes & mode:
+            self._modes |= mode
+            if mode == Mode.UNMASKED:
+                self.say_once(
+                    "a program unmasks floating-point exceptions: while one is unmasked, its floating-point "
+                    "instructions are executed one by one, and take some microseconds each"
+                )
+
+    def flags_restored(self, rflags: int) -> None:
+        """The kernel has set RFLAGS."""
+        if rflags & RFLAGS_AC:
+            self._modes |= Mode.ALIGNMENT_CHECK
+
     # -- where code is -----------------------------------------------------------------------------------------------
 
     def _page_seen(self, vaddr: int, frame: int, written: int) -> int:
         """Code of this page is about to be translated, or its frame can be written unseen from now on."""
         if written:
-            self._code_dropped(frame)
+            self._can_change(frame)
             return 0
         space, page = self._trap.code_id, vaddr // PAGE_SIZE
         if self._frames.get((space, page), frame) != frame and self.renew is not None:
-            self._trap.code_id = space = self.renew()
-        if len(self._frames) > _MOST:
-            self.forget()
+            self._trap.code_id = space = self.renew() | space >> MODE_SHIFT << MODE_SHIFT
+        if len(self._frames) > _MOST_PAGES:
+            self._frames.clear()
+            self._views.fill(0)
         self._frames[space, page] = frame
         number = (page + space * 37) % CODE_VIEWS
         view = CodeView.from_address(self._views.ctypes.data + number * CODE_VIEW_BYTES)
@@ -134,14 +193,23 @@ class Blocks:
         return 0
 
     def forget(self) -> None:
-        """Nothing is known."""
-        self._frames.clear()
-        self._blocks.clear()
+        """Nothing is known.  Not within emulation."""
+        for key in list(self._blocks):
+            self._drop(key)
         self._of_frame.clear()
-        self._views.fill(0)
+        self._odd.clear()
         self._table.fill(0)
         engine: Any = self._mmu.uc
-        engine.ctl_flush_tb()  # the pieces
+        engine.ctl_flush_tb()  # the pieces too
+
+    def _can_change(self, frame: int) -> None:
+        """From now on the code in this frame can be written unseen."""
+        for key in self._of_frame.get(frame, ()):
+            block = self._blocks.get(key)
+            if block is not None and block.copy is None:
+                block.copy = self._code(key[1], block.last_frame, block.length)
+                self._copies += 1
+                self._make_unknown(block)
 
     def _code_dropped(self, frame: int) -> None:
         for key in self._of_frame.pop(frame, ()):
@@ -151,13 +219,17 @@ class Blocks:
         block = self._blocks.pop(key, None)
         if block is None:
             return
-        known = self._slot(block.address)
-        if known.address == block.address:
-            known.address = known.key = 0
+        self._copies -= block.copy is not None
+        self._make_unknown(block)
         if block.hit is not None:
             assert self.hits is not None
             self.hits.forget(block.hit)
             self._dropped.append(block.hit)
+
+    def _make_unknown(self, block: Block) -> None:
+        known = self._slot(block.address)
+        if known.address == block.address:
+            known.address = known.key = 0
 
     def _slot(self, address: int) -> KnownBlock:
         number = (address ^ (address >> 15)) & (TABLE_ENTRIES - 1)
@@ -168,6 +240,9 @@ class Blocks:
     def _new_block(self, _uc: int, address: int, size: int) -> int:
         """A block runs for the first time, or has been forgotten; 0 if it is to be entered again."""
         self._dropped.clear()
+        if len(self._blocks) + self._copies + len(self._odd) > MOST_BLOCKS:
+            self.pending = FORGET
+            return 0
         space = self._trap.code_id
         page, last = address // PAGE_SIZE, (address + max(size, 1) - 1) // PAGE_SIZE
         frame, last_frame = self._frames.get((space, page)), self._frames.get((space, last))
@@ -177,22 +252,22 @@ class Blocks:
             return 0
         paddr = frame * PAGE_SIZE + address % PAGE_SIZE
         volatile = _WRITABLE in (self._mmu.has_code[frame], self._mmu.has_code[last_frame])
-        mode = space >> 30
+        mode = space >> MODE_SHIFT
         key = address, paddr, size, mode
         for known in (key, (address, paddr, size, _PIECE)):
             block = self._blocks.get(known)
             if block is None:
                 continue
-            if block.copy is not None and block.copy != self._code(paddr, last_frame, len(block.copy)):
+            if block.copy is not None and block.copy != self._code(paddr, block.last_frame, len(block.copy)):
                 self._drop(known)
                 if known is not key:  # a piece of what was there before
-                    self.pending = Patch(0, b"", b"")
+                    self.pending = RETRANSLATE
                     return 0
             elif block.patch is not None:
                 self.pending = block.patch
                 return 0
             else:
-                self._make_known(block, paddr, last_frame)
+                self._make_known(block, paddr)
                 return 1
         return self._look_through(key, frame, last_frame, volatile)
 
@@ -205,75 +280,126 @@ class Blocks:
 
     def _look_through(self, key: _Key, frame: int, last_frame: int, volatile: bool) -> int:
         address, paddr, size, mode = key
+        if mode not in self._tables:
+            listing = with_listed(mode)
+            self._tables[mode] = listing, listing.ctypes.data
+        _, table = self._tables[mode]
+        if frame == last_frame:
+            found = self._look(self._mmu.ram.host + paddr, size, table)
+        else:
+            buffer = ctypes.create_string_buffer(self._code(paddr, last_frame, size), size)
+            found = self._look(ctypes.addressof(buffer), size, table)
+        if found & ENDS_INSIDE and key not in self._odd:  # a piece of which nothing is known
+            self._odd.add(key)
+            self.pending = RETRANSLATE
+            return 0
         code = self._code(paddr, last_frame, size)
-        listed = self._listed(address, code, mode)
-        engine: Any = self._mmu.uc
-        _, instructions, _ = engine.ctl_request_cache(address)
-        block = Block(address, size, instructions, code if volatile else None)
-        block.repeats = instructions == 1 and bool(self._mmu.instruction_at(address) & Kind.REPEATS)
-        if listed and listed[0].offset == 0:
-            assert self.hits is not None
-            block.hit = self.hits.make(listed[0])
-        cut = next((each for each in listed if each.offset or each.executed), None)
-        if cut is not None:
-            begins = paddr + cut.offset
-            if begins // PAGE_SIZE != frame:
-                begins = last_frame * PAGE_SIZE + begins % PAGE_SIZE
-            self._cut(block, cut, begins)
+        instructions = found & _NUMBER
+        if len(code) > 1 and code[-1] in STRINGS and (0xF3 in code[-5:] or 0xF2 in code[-5:]):
+            only = instructions == 1 and self._mmu.instruction_at(address) & Kind.REPEATS
+            instructions |= ENDS_REPEATING | (REPEATS if only else 0)
+        block = Block(address, size, instructions, last_frame, code if volatile else None)
+        if found >> 63 and (listed := self._listed(address, code, mode, table)):
+            self._treat(block, listed, code, paddr, last_frame)
         if self.pending is not None:
             if isinstance(self.pending, Patch):
                 self._keep((address, paddr, block.size, _PIECE), block, frame, last_frame)
-                whole = Block(address, size, instructions, block.copy)
+                whole = Block(address, size, block.instructions, last_frame, block.copy)
                 whole.patch = self.pending
                 self._keep(key, whole, frame, last_frame)
             return 0
         self._keep(key, block, frame, last_frame)
-        self._make_known(block, paddr, last_frame)
+        self._make_known(block, paddr)
         return 1
 
-    def _listed(self, address: int, code: bytes, mode: int) -> list[Listed]:
+    def _listed(self, address: int, code: bytes, mode: int, table: int) -> list[Listed]:
         """The listed instructions of a block."""
-        table = self._tables.get(mode)
-        if table is None:
-            table = self._tables[mode] = with_listed(mode)
-        buffer = ctypes.create_string_buffer(code, len(code))
-        if self._find_listed(ctypes.addressof(buffer), 0, len(code), table.ctypes.data) >= len(code):
-            return []
         if self.hits is None:
             from emu.instructions.hits import Hits  # most programs have none
             from emu.instructions.view import CpuView
 
-            self.hits = Hits(CpuView(self._mmu, self._registers, self._fpu))
-        return self.hits.find(address, code, mode, table.ctypes.data)
+            self.hits = Hits(CpuView(self._mmu, self._registers, self._fpu, self.set_mode))
+        return self.hits.find(address, code, mode, table)
+
+    def _treat(self, block: Block, listed: list[Listed], code: bytes, paddr: int, last_frame: int) -> None:
+        """Do what is to be done with the first listed instruction of a block, or cut the block before it."""
+        assert self.hits is not None
+        if listed[0].offset == 0:
+            block.hit = self.hits.make(listed[0])
+        first, offset, skipped = listed[0], 0, 0
+        if first.offset:
+            offset = first.offset
+        elif first.executed:
+            skipped = first.instruction.length
+        elif first.ends and first.instruction.length < len(code):
+            offset = first.instruction.length
+        elif len(listed) > 1:
+            offset = listed[1].offset
+        if offset or skipped:
+            begins = paddr + offset
+            if begins // PAGE_SIZE != paddr // PAGE_SIZE:
+                begins = last_frame * PAGE_SIZE + begins % PAGE_SIZE
+            self._cut(block, offset, skipped, begins)
+            buffer = ctypes.create_string_buffer(code, len(code))
+            before = self._look(ctypes.addressof(buffer), offset, self._plain.ctypes.data)
+            block.before = before if offset else 1
 
     def _keep(self, key: _Key, block: Block, frame: int, last_frame: int) -> None:
         self._drop(key)
         self._blocks[key] = block
+        self._copies += block.copy is not None
         for each in {frame, last_frame}:
-            self._of_frame.setdefault(each, []).append(key)
+            self._of_frame.setdefault(each, {})[key] = None
+
+    def code(self, address: int) -> bytes:
+        """The bytes at an address that has been fetched, as many as an instruction can have, or fewer."""
+        code, space = b"", self._trap.code_id
+        while len(code) < LONGEST:
+            at = address + len(code)
+            frame = self._frames.get((space, at // PAGE_SIZE))
+            if frame is None:
+                break
+            here = min(LONGEST - len(code), PAGE_SIZE - at % PAGE_SIZE)
+            code += self._mmu.ram.read(frame * PAGE_SIZE + at % PAGE_SIZE, here)
+        return code
+
+    def instructions(self, address: int) -> Iterator[Instruction]:
+        """What stands at an address that has been fetched, and what follows."""
+        from emu.instructions.instruction import Instruction
+
+        while code := self.code(address):
+            buffer = ctypes.create_string_buffer(code, len(code))
+            found = self._measure(ctypes.addressof(buffer), len(code), self._plain.ctypes.data)
+            if found == 0:
+                return
+            instruction = Instruction(address, code, found)
+            yield instruction
+            address = instruction.end
+
+    def is_pushf(self, address: int) -> bool:
+        """Whether PUSHF stands there."""
+        instruction = next(self.instructions(address), None)
+        return instruction is not None and instruction.opcode_map == 0 and instruction.opcode == _PUSHF
 
     # -- pieces ------------------------------------------------------------------------------------------------------
 
-    def _cut(self, block: Block, cut: Listed, begins: int) -> None:
-        """Have the engine translate the code before this instruction, or a jump that stands for it; ``begins`` is its
-        physical address.
+    def _cut(self, block: Block, offset: int, skipped: int, begins: int) -> None:
+        """Have the engine translate the code before this offset, or a jump over the so many bytes that are executed
+        here; ``begins`` is the physical address of the cut.
         """
-        offset, length = cut.offset, cut.instruction.length
         room = PAGE_SIZE - begins % PAGE_SIZE
         ends = self._ends(begins, room)
+        ends.add(block.size - offset)  # the engine ends a block behind an instruction that it does not know
         jump = next((n for n in range(2, min(room, _LONGEST_JUMP) + 1) if n not in ends), None)
         if jump is None and offset:
             self.pending = Steps(block.address + offset)
             return
-        code = self._mmu.ram.host + begins - offset
-        block.before = self._count(code, 0, offset, self._plain.ctypes.data) if offset else 1
-        block.goes_on = block.address + (offset or length)
+        block.goes_on = block.address + offset + skipped
         if jump is None:
             block.stops = True
             return
         block.size = offset + jump
-        distance = (0 if offset else length) - jump
-        new = b"\x2e" * (jump - 2) + b"\xeb" + distance.to_bytes(1, "little", signed=True)
+        new = b"\x2e" * (jump - 2) + b"\xeb" + (skipped - jump).to_bytes(1, "little", signed=True)
         self.pending = Patch(self._mmu.ram.host + begins, self._mmu.ram.read(begins, jump), new)
 
     def _ends(self, begins: int, room: int) -> set[int]:
@@ -303,20 +429,20 @@ class Blocks:
             ctypes.memmove(trap.patched_at, old, trap.patched)
             trap.patched = 0
 
-    def _make_known(self, block: Block, paddr: int, last_frame: int) -> None:
+    def _make_known(self, block: Block, paddr: int) -> None:
         """Tell the native hook."""
         known = self._slot(block.address)
         known.address, known.instructions, known.before = block.address, block.instructions, block.before
         known.goes_on = 0 if block.goes_on is None else block.goes_on + 1
         known.hit = 0 if block.hit is None else ctypes.addressof(block.hit)
-        known.stops, known.repeats = block.stops, block.repeats
+        known.stops = block.stops
         known.code = 0
         if block.copy is not None:
             here = min(len(block.copy), PAGE_SIZE - paddr % PAGE_SIZE)
             copy = ctypes.create_string_buffer(block.copy, len(block.copy))
             host = self._mmu.ram.host
             record = CodeCopy(
-                ctypes.addressof(copy), host + paddr, here, host + last_frame * PAGE_SIZE, len(block.copy) - here
+                ctypes.addressof(copy), host + paddr, here, host + block.last_frame * PAGE_SIZE, len(block.copy) - here
             )
             block.keeps = copy, record
             known.code = ctypes.addressof(record)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import NamedTuple
 
-from emu.instructions.opcodes import ESCAPES
+from emu.instructions.opcodes import ESCAPES, has_modrm
 from emu.instructions.scan import ADDRESS_SIZE, LOCK, OPERAND_SIZE, REX_W
 
 NO_REGISTER = 16
@@ -60,16 +60,18 @@ class Instruction:
         return self.code[self.opcode_at + 1]
 
     @cached_property
+    def _all_prefixes(self) -> bytes:
+        return self.code[: self.opcode_at - len(ESCAPES[self.opcode_map])]
+
+    @cached_property
     def legacy(self) -> bytes:
         """The legacy prefixes, as they stand there."""
-        end = self.opcode_at - len(ESCAPES[self.opcode_map])
-        return self.code[: end - (self.rex != 0)]
+        return bytes(byte for byte in self._all_prefixes if byte & 0xF0 != 0x40)
 
     @cached_property
     def rex(self) -> int:
         """The REX prefix, or 0."""
-        end = self.opcode_at - len(ESCAPES[self.opcode_map])
-        return self.code[end - 1] if end and self.code[end - 1] & 0xF0 == 0x40 else 0
+        return next((byte for byte in reversed(self._all_prefixes) if byte & 0xF0 == 0x40), 0)
 
     @cached_property
     def mandatory(self) -> int:
@@ -91,6 +93,11 @@ class Instruction:
     def operand_bytes(self) -> int:
         """The operand size of an integer instruction that is not one of bytes: 2, 4 or 8."""
         return 8 if self.wide else 2 if self.prefixes & OPERAND_SIZE else 4
+
+    @property
+    def has_modrm(self) -> bool:
+        """Whether there is a ModRM byte."""
+        return has_modrm(self.opcode_map, self.opcode)
 
     @property
     def is_memory(self) -> bool:
@@ -116,6 +123,18 @@ class Instruction:
     def immediate(self) -> int:
         """An immediate operand of one byte, which is the last one."""
         return self.code[-1]
+
+    @property
+    def operands_end(self) -> int:
+        """The offset behind ModRM, SIB and displacement."""
+        mod, rm, at = self.modrm >> 6, self.modrm & 7, self.opcode_at + 2
+        if mod == 3:
+            return at
+        base = rm
+        if rm == 4:
+            base = self.code[at] & 7
+            at += 1
+        return at + (1 if mod == 1 else 4 if mod == 2 or base == 5 else 0)
 
     @cached_property
     def memory(self) -> MemoryOperand:

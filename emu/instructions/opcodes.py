@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 MAPS = 4
+#: Where a code_id has the mode.
+MODE_SHIFT = 30
 #: The bytes that escape to the maps 1, 2 and 3.
 ESCAPES = (b"", b"\x0f", b"\x0f\x38", b"\x0f\x3a")
 
@@ -73,6 +75,16 @@ _0F: dict[Follows, Iterable[int]] = {
     Follows.BYTE: (0x0F, *range(0x70, 0x74), 0xA4, 0xAC, 0xBA, 0xC2, 0xC4, 0xC5, 0xC6),
     Follows.WORDS: range(0x80, 0x90),
 }
+
+
+_MODRM_ONE_BYTE = frozenset(_ONE_BYTE[Follows.MODRM])
+
+
+def has_modrm(opcode_map: int, opcode: int) -> bool:
+    """Whether a ModRM byte follows the opcode."""
+    if opcode_map > 1:
+        return True
+    return opcode not in _NO_MODRM_0F if opcode_map else opcode in _MODRM_ONE_BYTE
 
 
 def lengths() -> npt.NDArray[np.uint16]:

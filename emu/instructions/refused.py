@@ -7,7 +7,7 @@ from emu.instructions.raised import DB, GP, OF, UD, Raised
 from emu.instructions.row import Check, Execute, Refuse, Row, opcodes
 from emu.instructions.view import CpuView
 
-_TEST = "tests/machine/test_machine_instructions.py"
+_TEST = "tests/instructions/test_instructions_refused.py"
 #: Gates of the IDT that CPL 3 may use: INT3, INTO, and INT 80h, which Linux may have.
 _USER_GATES = (3, OF, 0x80)
 _IDT = 2

@@ -20,10 +20,13 @@ def _zero(instruction: Instruction) -> int:
 
 
 class Check:
-    """Called before the engine executes the instruction; may raise :class:`Raised`."""
+    """Called before the engine executes the instruction; may raise :class:`Raised`.
 
-    def __init__(self, function: Function) -> None:
-        self.function = function
+    ``ends``: what follows begins a piece of its own, as it may have to be looked through anew.
+    """
+
+    def __init__(self, function: Function, *, ends: bool = False) -> None:
+        self.function, self.ends = function, ends
 
 
 class Refuse:
@@ -51,9 +54,9 @@ class Execute:
 
 
 class ExecuteNative:
-    """The same by native code: an entry point ``call(uc, hit, address)`` of a module, where ``hit.cpu`` is the engine's
-    CPUState, and ``hit.number`` what ``number`` says.  It does what can always be done, and answers 0; where it answers
-    anything else, ``otherwise`` is called.
+    """The same by native code: an entry point ``call(uc, hit, address)`` of a module, where ``hit.engine`` is an
+    :class:`emu.instructions.executed.engine.Engine`, and ``hit.number`` what ``number`` says.  It does what can always
+    be done, and answers 0; where it answers anything else, ``otherwise`` is called.
     """
 
     def __init__(
@@ -64,6 +67,10 @@ class ExecuteNative:
         otherwise: Function | None = None,
     ) -> None:
         self.module, self.entry, self.number, self.otherwise = module, entry, number, otherwise
+
+
+class CheckNative(ExecuteNative):
+    """The same before the engine executes the instruction."""
 
 
 Action = Check | Refuse | Aligned | Execute | ExecuteNative

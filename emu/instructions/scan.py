@@ -9,8 +9,10 @@ from mmu.native import entry, load8, native
 LONGEST = 15
 _LISTED = Follows.LISTED_MEMORY | Follows.LISTED_REGISTER
 _MAP_BYTES = 512
+ENDS_INSIDE = 1 << 62
 #: Which prefixes there are, as bits of what :func:`measure` finds.
 OPERAND_SIZE, ADDRESS_SIZE, LOCK, REPNE, REP, REX, REX_W = 1, 2, 4, 8, 16, 32, 64
+NOT_REX_W = 0xBF
 
 
 @native
@@ -72,11 +74,11 @@ def _immediate(follows: int, prefixes: int, modrm: int) -> int:
 def _measure(code: int, room: int, table: int) -> int:
     """See :func:`measure`."""
     at, prefixes = 0, 0
-    while at < room and _prefix(load8(code + at)) != 0:
-        prefixes |= _prefix(load8(code + at))
-        at += 1
-    if at < room and load8(code + at) & 0xF0 == 0x40:
-        prefixes |= REX | (REX_W if load8(code + at) & 8 != 0 else 0)
+    while at < room and (_prefix(load8(code + at)) != 0 or load8(code + at) & 0xF0 == 0x40):
+        if load8(code + at) & 0xF0 == 0x40:  # as the engine has it, the last one counts wherever it stands
+            prefixes = prefixes & NOT_REX_W | REX | (REX_W if load8(code + at) & 8 != 0 else 0)
+        else:
+            prefixes |= _prefix(load8(code + at))
         at += 1
     opcode_map = 0
     if at < room and load8(code + at) == 0x0F:
@@ -93,14 +95,16 @@ def _measure(code: int, room: int, table: int) -> int:
         if length >= room:
             return 0
         modrm = load8(code + length)
+        if opcode_map == 1 and load8(code + at) & 0xFC == 0x20:
+            modrm |= 0xC0  # MOV of control and debug registers
         if modrm >> 6 != 3:
             listed = follows & Follows.LISTED_MEMORY
         sib = load8(code + length + 1) if length + 1 < room else 0
         length += 1 + _displacement(modrm, sib)
     length += _immediate(follows, prefixes, modrm)
     if follows & Follows.NEVER != 0:
-        listed = 1
-    elif length > room or length > LONGEST:
+        return length | at << 8 | opcode_map << 16 | (prefixes & 0x7F) << 24 | 3 << 32
+    if length > room or length > LONGEST:
         return 0
     seen = 1 if listed != 0 or prefixes & LOCK != 0 else 0
     return length | at << 8 | opcode_map << 16 | (prefixes & 0x7F) << 24 | seen << 32
@@ -109,7 +113,8 @@ def _measure(code: int, room: int, table: int) -> int:
 @entry("u64", "u64", "u64", "u64")
 def measure(code: int, room: int, table: int) -> int:
     """One instruction, of which ``room`` bytes are there: its length, where its opcode is (bits 8 to 15), the opcode's
-    map (16 to 23), its prefixes (24 to 31), and whether it may be listed (bit 32).  0 if it is longer than that.
+    map (16 to 23), its prefixes (24 to 31), and whether it may be listed (bit 32), and is never executed (bit 33): then
+    the length is that up to the opcode.  0 if it is longer than that.
     """
     return _measure(code, room, table)
 
@@ -130,12 +135,17 @@ def find_listed(code: int, start: int, end: int, table: int) -> int:
     return end
 
 
-@entry("u64", "u64", "u64", "u64", "u64")
-def count(code: int, start: int, end: int, table: int) -> int:
-    """How many instructions begin in [start, end)."""
-    at, number = start, 0
+@entry("u64", "u64", "u64", "u64")
+def look_through(code: int, end: int, table: int) -> int:
+    """How many instructions the block of so many bytes has; in bit 63, whether one of them may be listed; in bit 62,
+    whether it ends within an instruction.  Behind what is never executed nothing counts.
+    """
+    at, number, seen = 0, 0, 0
     while at < end:
         found = _measure(code + at, end - at, table)
         number += 1
-        at += found & 0xFF if found != 0 else end - at
-    return number
+        seen |= found >> 32
+        if found == 0:
+            return number | seen << 63 | ENDS_INSIDE
+        at += found & 0xFF if found >> 33 == 0 else end - at
+    return number | seen << 63

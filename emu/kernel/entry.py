@@ -10,14 +10,21 @@ from functools import partial
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
-from emu.cpu import Trap, TrapKind
+from emu.cpu import DR6_BS, Trap, TrapKind
+from emu.instructions.raised import AC, DB, GP, MF, OF, SS, UD, XM
 from emu.kernel.signal_state import (
+    BUS_ADRALN,
     BUS_ADRERR,
+    FPE_FLTDIV,
     FPE_FLTINV,
+    FPE_FLTOVF,
+    FPE_FLTRES,
+    FPE_FLTUND,
     FPE_INTDIV,
     ILL_ILLOPN,
     SEGV_ACCERR,
     SEGV_MAPERR,
+    TRAP_BRKPT,
     TRAP_TRACE,
     SaFlags,
     SiCode,
@@ -34,11 +41,18 @@ from mmu.faults import ErrorCode
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
 
-_DIVIDE_ERROR, _DEBUG, _BREAKPOINT, _INVALID_OPCODE, _FPU, _SIMD = 0, 1, 3, 6, 16, 19
-_GENERAL_PROTECTION, _PAGE_FAULT = 13, 14
-#: Calls that libraries try at every start, and do without: rseq (glibc), membarrier, io_uring_setup, landlock's first.
+_DIVIDE_ERROR, _BREAKPOINT, _PAGE_FAULT = 0, 3, 14
+#: Calls that libraries try at every start, and do without: rseq (glibc), io_uring_setup, landlock's first.
 #: None of them may be in a late table, which is not looked through for them.
-TRIED_BY_HABIT = frozenset({324, 334, 425, 444})
+TRIED_BY_HABIT = frozenset({334, 425, 444})
+
+
+def _float_code(flags: int) -> int:
+    """si_code for floating-point exceptions, as the flags of MXCSR and the status word (fpu__exception_code)."""
+    for flag, code in ((0x01, FPE_FLTINV), (0x04, FPE_FLTDIV), (0x08, FPE_FLTOVF), (0x12, FPE_FLTUND)):
+        if flags & flag:
+            return code
+    return FPE_FLTRES
 
 
 class Entry:
@@ -49,10 +63,12 @@ class Entry:
         self._cpu = kernel.cpu
         self._table: dict[int, Syscall] = {}
         self._entries: dict[int, Enter] = {}
+        #: Extensions of which the user was told that there is none.
+        self._missing: set[str] = set()
         self._replaced: set[int] = set()
         self._late: Iterator[Iterable[Syscall]] = iter(())
         kernel.cpu.mmu.on_page_fault = self._page_fault
-        kernel.cpu.blocks.renew = self._new_code
+        kernel.cpu.blocks.renew, kernel.cpu.blocks.say_once = self._new_code, kernel.log_once
 
     def register(self, syscall: Syscall, *, replace: bool = False) -> None:
         """Register a system call.  A number can be taken once, unless a module means to ``replace`` its call."""
@@ -107,7 +123,7 @@ class Entry:
             if signals.pending or signals.shared or signals.saved_mask is not None:
                 if not kernel.signals.deliver(task):
                     return
-            cpu.trap.code_id = task.mm.code_id
+            cpu.blocks.enter(task.mm.code_id)
             try:
                 trap = cpu.enter(task.rip)
             except BaseException:
@@ -300,15 +316,19 @@ class Entry:
                     return
         if trap.kind == TrapKind.FAULT:
             assert trap.fault is not None
-            self._unresolved_fault(task, trap.fault)
+            self._unresolved_fault(task, trap.fault, trap.access)
         elif trap.kind == TrapKind.INVALID_OPCODE:
-            self._force(task, Sig.ILL, ILL_ILLOPN, task.rip, _INVALID_OPCODE)
+            self._say_what_is_missing(task)
+            self._force(task, Sig.ILL, ILL_ILLOPN, task.rip, UD)
         else:
-            self._vector(task, trap.vector, trap.error_code)
+            self._vector(task, trap)
 
-    def _unresolved_fault(self, task: Task, fault: PageFault | GeneralProtection) -> None:
+    def _unresolved_fault(self, task: Task, fault: PageFault | GeneralProtection, access: Access) -> None:
         if isinstance(fault, GeneralProtection):
-            self._force(task, Sig.SEGV, SiCode.KERNEL, 0, _GENERAL_PROTECTION)
+            if access != Access.FETCH and self._cpu.is_on_stack(fault.vaddr):
+                self._force(task, Sig.BUS, SiCode.KERNEL, 0, SS)
+            else:
+                self._force(task, Sig.SEGV, SiCode.KERNEL, 0, GP)
             return
         result, task.fault_result = task.fault_result, None
         signals = {
@@ -325,21 +345,39 @@ class Entry:
         error_code = fault.error_code | (ErrorCode.P if fault.vaddr >= task.mm.task_size else 0)
         self._force(task, signo, code, fault.vaddr, _PAGE_FAULT, error_code, fault.vaddr)
 
-    def _vector(self, task: Task, vector: int, error_code: int) -> None:
-        rip = task.rip
+    def _vector(self, task: Task, trap: Trap) -> None:
+        rip, vector = task.rip, trap.vector
         if vector == _DIVIDE_ERROR:
             self._force(task, Sig.FPE, FPE_INTDIV, rip, vector)
-        elif vector == _DEBUG:
-            self._force(task, Sig.TRAP, TRAP_TRACE, rip, vector)
+        elif vector == DB:
+            self._force(task, Sig.TRAP, TRAP_TRACE if trap.dr6 & DR6_BS else TRAP_BRKPT, rip, vector)
         elif vector == _BREAKPOINT:
             self._force(task, Sig.TRAP, SiCode.KERNEL, 0, vector)
-        elif vector in (_FPU, _SIMD):
-            self._force(task, Sig.FPE, FPE_FLTINV, rip, vector)
+        elif vector == OF:
+            self._force(task, Sig.SEGV, SiCode.KERNEL, 0, vector)
+        elif vector == SS:
+            self._force(task, Sig.BUS, SiCode.KERNEL, 0, vector, trap.error_code)
+        elif vector == AC:
+            self._force(task, Sig.BUS, BUS_ADRALN, 0, vector)
+        elif vector in (MF, XM):
+            self._force(task, Sig.FPE, _float_code(self._cpu.fpu.unmasked(simd=vector == XM)), rip, vector)
         elif vector == 0x80:
             self._kernel.log_once("int 0x80: 32-bit system calls are not supported")
-            self._force(task, Sig.SEGV, SiCode.KERNEL, 0, _GENERAL_PROTECTION)
+            self._force(task, Sig.SEGV, SiCode.KERNEL, 0, GP)
         else:
-            self._force(task, Sig.SEGV, SiCode.KERNEL, 0, _GENERAL_PROTECTION, error_code)
+            self._force(task, Sig.SEGV, SiCode.KERNEL, 0, GP, trap.error_code)
+
+    def _say_what_is_missing(self, task: Task) -> None:
+        """Who is refused an instruction of a newer CPU is told, once for each extension."""
+        from emu.instructions.extension import missing_extension
+
+        code = self._cpu.blocks.code(task.rip)
+        missing = missing_extension(code, task.rip) if code else None
+        if missing is not None and missing[1] not in self._missing:
+            self._missing.add(missing[1])
+            self._kernel.log(
+                f"{task.comm} executes {missing[0]!r}, which needs {missing[1]}: the emulated CPU has none (SIGILL)"
+            )
 
     def _force(
         self, task: Task, signo: int, code: int, address: int, vector: int, error_code: int = 0, cr2: int | None = None

@@ -188,3 +188,8 @@ def major(device: int) -> int:
 def minor(device: int) -> int:
     """The minor number of an encoded device number."""
     return (device & 0xFF) | (device >> 12) & 0xFFF00
+
+
+def kernel_device(device: int) -> int:
+    """A device number as the kernel itself has it (dev_t: major << 20 | minor)."""
+    return major(device) << 20 | minor(device)

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from emu.linux.clock import Clock
-
-#: The latest time that there is, in ns (KTIME_MAX).
-KTIME_MAX = (1 << 63) - 1
+from emu.linux.clock import KTIME_MAX, Clock
 
 
 class Timer:

@@ -7,6 +7,7 @@ import signal
 import stat
 from typing import TYPE_CHECKING
 
+from emu.fs.notify import Notice
 from emu.fs.operations import remove_privileges, truncate_path
 from emu.linux.argument import DESCRIPTOR_FLAGS, FD, HEX, INT, OFFSET, SIZE, U32, Argument, Named, Scalar, Shown, View
 from emu.linux.errors import LinuxError
@@ -156,6 +157,7 @@ def sys_fallocate(kernel: Kernel, task: Task, fd: int, mode: int, start: int, si
     if not mode & FallocateFlags.KEEP_SIZE:
         check_file_size(kernel, task, start + size)
     file.fallocate(mode, start, size)
+    file.path.notify(Notice.MODIFY)
     remove_privileges(inode, task.credentials)
     return 0
 

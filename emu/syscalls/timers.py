@@ -11,10 +11,9 @@ from emu.kernel.timers import Notify, ProcessTimers
 from emu.kernel.timing import add_posix_timer, process_cpu_ns, process_timers
 from emu.linux.argument import FD, INT, S32, UINT, Bits, OneOf, Out, Pointer, Scalar
 from emu.linux.caller import UserMemory
-from emu.linux.clock import ALARM, MONOTONIC, REALTIME
+from emu.linux.clock import ALARM, KTIME_MAX, MONOTONIC, REALTIME
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags
-from emu.linux.hrtimer import KTIME_MAX
 from emu.linux.layout import TIMESPEC, Layout, Time
 from emu.linux.syscall import DESCRIPTOR, NUMBER, Returned, Syscall
 from emu.syscalls.queued import check_pending
@@ -161,9 +160,7 @@ def sys_timer_getoverrun(kernel: Kernel, task: Task, number: int) -> int:
 
 def sys_timer_delete(kernel: Kernel, task: Task, number: int) -> int:
     """timer_delete(2)."""
-    timers = _posix(kernel, task)
-    timers.find(number).stop()
-    del timers.posix[number]
+    _posix(kernel, task).delete(number)
     return 0
 
 

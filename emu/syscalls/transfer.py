@@ -8,6 +8,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from emu.fs.file import BrokenPipe, File, WouldBlock
+from emu.fs.notify import Notice
 from emu.fs.operations import remove_privileges
 from emu.kernel.signal_state import SiCode, SigInfo
 from emu.linux.errors import LinuxError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 RLIMIT_FSIZE = 1
 _APPEND = int(OpenFlags.APPEND)
+_ACCESS, _MODIFY = int(Notice.ACCESS), int(Notice.MODIFY)
 
 
 # Reading
@@ -68,7 +70,10 @@ def read_file(file: File, buffer: UserBuffer, pos: int | None = None) -> Result:
     """A whole read call, from the position or from ``pos``: the count, or a generator that sleeps for data."""
     _verify_area(file, buffer, pos)
     try:
-        return read_into(file, buffer, pos)
+        done = read_into(file, buffer, pos)
+        if done and file.inode.sb.resources.file_watches:
+            file.path.notify(_ACCESS)
+        return done
     except WouldBlock as block:
         if file.nonblocking:
             raise LinuxError(errno.EAGAIN) from None
@@ -79,9 +84,13 @@ def _read_later(file: File, buffer: UserBuffer, pos: int | None, queue: WaitQueu
     """Sleep until something can be read; the file stays open meanwhile, even if a thread closes the descriptor."""
     try:
         while True:
-            yield queue
+            with file.inode.sb.resources.kmem.held(buffer.kept):
+                yield queue
             try:
-                return read_into(file, buffer, pos)
+                done = read_into(file, buffer, pos)
+                if done:
+                    file.path.notify(_ACCESS)
+                return done
             except WouldBlock as block:
                 queue = block.queue
     finally:
@@ -115,7 +124,7 @@ def write_from(
         done += written
         if written < len(data):
             buffer.back(data[written:])
-            if queue is not None or file.seekable or file.one_message:
+            if queue is not None or file.seekable or file.one_message or not written:  # without memory
                 return done, queue
     return done, None
 
@@ -145,6 +154,12 @@ def write_piece(
         raise
 
 
+def notify_transfer(source: File, target: File) -> None:
+    """Bytes have gone from one file to another."""
+    source.path.notify(_ACCESS)
+    target.path.notify(_MODIFY)
+
+
 def signal_broken_pipe(kernel: Kernel, task: Task, error: LinuxError) -> None:
     """Send SIGPIPE if the error is a broken pipe."""
     if isinstance(error, BrokenPipe):
@@ -169,11 +184,11 @@ def write_file(kernel: Kernel, task: Task, file: File, buffer: UserBuffer, pos: 
         return file.write(b"") if file.one_message else 0
     _verify_area(file, buffer, pos)
     done, queue = write_from(kernel, task, file, buffer, pos, 0)
-    if queue is None:
+    if queue is None or (file.nonblocking and done):
+        if done and file.inode.sb.resources.file_watches:
+            file.path.notify(_MODIFY)
         return done
     if file.nonblocking:
-        if done:
-            return done
         raise LinuxError(errno.EAGAIN)
     return _write_later(kernel, task, file.get(), buffer, pos, done, queue)
 
@@ -184,7 +199,8 @@ def _write_later(
     try:
         while queue is not None:
             try:
-                yield queue
+                with file.inode.sb.resources.kmem.held(buffer.kept):
+                    yield queue
             except LinuxError:
                 if done:
                     return done
@@ -192,4 +208,6 @@ def _write_later(
             done, queue = write_from(kernel, task, file, buffer, pos, done)
         return done
     finally:
+        if done:
+            file.path.notify(_MODIFY)
         file.put()

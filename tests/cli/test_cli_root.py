@@ -95,6 +95,12 @@ def test_what_cannot_be_a_root_or_bound(unimmu: Unimmu, top: Path) -> None:
     ):  # fmt: skip
         ran = unimmu("run", *words, "hello")
         assert ran.status == 2 and says in ran.err and ran.err.count("\n") == 1, ran
+    for target in ("etc/passwd", "nowhere"):
+        (top / "dev").unlink(missing_ok=True)
+        (top / "dev").symlink_to(target)
+        ran = unimmu("run", "--root", top, "hello")
+        says = "/dev in the root is no directory"
+        assert ran.status == 2 and says in ran.err and ran.err.count("\n") == 1, ran
 
 
 @pytest.mark.skipif(not PYTHON.exists(), reason="the host has no /usr/bin/python3")

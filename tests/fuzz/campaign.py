@@ -113,6 +113,7 @@ class Campaign:
 
 def _import_all() -> None:
     """What every case needs, so that each takes milliseconds: all modules, and all native code."""
+    importlib.import_module("capstone")
     for package in (emu, mmu, msharefs, sharing):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not module.name.endswith("__main__") and not module.name.startswith(_NOT_IMPORTED):
@@ -123,7 +124,7 @@ def _import_all() -> None:
 def _keep_files(directory: Path, to: Path) -> None:
     """Copy what can be copied: FIFOs and sockets cannot."""
     with contextlib.suppress(shutil.Error):
-        shutil.copytree(directory, to, symlinks=True)
+        shutil.copytree(directory, to, symlinks=True, dirs_exist_ok=True)
 
 
 def deadline(hours: float) -> Callable[[], bool]:

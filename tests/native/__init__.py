@@ -1,0 +1,1 @@
+"""The same program on the host and in a machine."""

@@ -1,0 +1,4 @@
+# grep: counts, lists, regular expressions
+grep -c : /etc/passwd
+grep -rl root: /etc/passwd
+printf 'ab\ncd\n' | grep -nE 'c(d|x)'

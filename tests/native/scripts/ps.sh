@@ -1,0 +1,2 @@
+# ps: a process, from /proc
+ps -o comm= -p $$

@@ -1,0 +1,4 @@
+# vim: edits a file by script
+printf 'a\nb\n' > v
+vim -es -c '%s/a/X/' -c wq v
+cat v
