@@ -34,8 +34,9 @@ FLOORS: tuple[tuple[tuple[str, str, int], ...], ...] = (
     ),
     (("emu/instructions", "those that the engine does wrong: found in each new block, refused or executed here", 1),),
     (
-        ("emu/mm", "frames, page tables, VMAs, address spaces, faults, flushing; knows no kernel", 4),
+        ("emu/mm", "frames, page tables, VMAs, address spaces, faults", 4),
         ("emu/hooks.py", "native: time slice, SYSCALL", 2), ("emu/fpu.py", "x87 and SSE", 1),
+        ("emu/arithmetic", "what some compute", 2),
     ),
     (
         ("mmu", "the hardware: memory, walk, TLBs, events, Unicorn", 5), ("emu/linux", "words that all speak", 4),

@@ -379,7 +379,7 @@ class Cpu:
         return None
 
     def _single_step(self, rip: int) -> Trap:
-        """One instruction, with RFLAGS.TF: the guest sees it neither in what PUSHF pushes nor in what SYSCALL keeps."""
+        """One instruction, with RFLAGS.TF, which the guest sees neither in what PUSHF pushes nor behind a SYSCALL."""
         pushes = self.blocks.is_pushf(rip)
         self.write("rflags", self.read("rflags") | _TF)
         trap = self.enter(rip)

@@ -108,6 +108,16 @@ class Fpu:
         unicorn_abi.reg_write_batch(*self._arguments)
 
 
+def with_initial(image: bytes, *, x87: bool, sse: bool) -> bytes:
+    """An FXSAVE image with one of its states, or both, as after a reset; MXCSR stays (XRSTOR, SDM vol. 1, 13.8)."""
+    new = bytearray(image)
+    if x87:
+        new[:24], new[_ST:_XMM] = INITIAL_FCW.to_bytes(24, "little"), bytes(_XMM - _ST)
+    if sse:
+        new[_XMM : _XMM + 256] = bytes(256)
+    return bytes(new)
+
+
 def _top(image: bytearray) -> int:
     return image[3] >> 3 & 7
 

@@ -92,7 +92,7 @@ class Hit(ctypes.Structure):
     segment: int  # host address of the segment's base, or 0
     bits: int  # that addresses have
     number: int  # for the function
-    cpu: int  # host address of the engine's CPUState
+    engine: int  # host address of an Engine, for native code that executes an instruction
 
     _fields_ = fields(__annotations__)
 
@@ -173,7 +173,7 @@ def _unchanged(at: int) -> bool:
 
 
 @native
-def _effective_address(hit: Hit, registers: int) -> int:
+def effective_address(hit: Hit, registers: int) -> int:
     """The linear address of the memory operand."""
     address = hit.displacement
     if hit.base != NO_REGISTER:
@@ -189,7 +189,7 @@ def _effective_address(hit: Hit, registers: int) -> int:
 @native
 def _refused(uc: int, address: int, at: int, trap: TrapState) -> bool:
     hit = Hit.from_address(at)
-    if hit.kind == HitKind.ALIGNED and _effective_address(hit, trap.registers) & hit.mask == 0:
+    if hit.kind == HitKind.ALIGNED and effective_address(hit, trap.registers) & hit.mask == 0:
         return False
     if call3(hit.function, uc, at, address) == 0:
         return False

@@ -89,6 +89,8 @@ GUESTS: tuple[Guest, ...] = (
     Guest("threads", "threads.c"),
     Guest("restart", "restart.c"),
     Guest("fpu", "fpu.c"),
+    Guest("instructions", "instructions.c"),
+    Guest("operands", "operands.c"),
     Guest("timers", "timers.c"),
     Guest("traps", "traps.c"),
     Guest("pthreads", "pthreads.c", (*COMMON, *STATIC, "-pthread"), "musl-gcc"),

@@ -245,6 +245,16 @@ def call3(typingctx: Any, function: Any, a: Any, b: Any, c: Any) -> Any:
     return types.uint64(types.uint64, types.uint64, types.uint64, types.uint64), codegen
 
 
+@intrinsic
+def call4(typingctx: Any, function: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+    """Call the C function at a host address with four 64-bit arguments."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _call(builder, arguments)
+
+    return types.uint64(types.uint64, types.uint64, types.uint64, types.uint64, types.uint64), codegen
+
+
 #: Of functions of :mod:`mmu.native`, the instructions that stand for them.
 _INTRINSICS: dict[Any, Any] = {
     native.load8: load8,
@@ -255,6 +265,7 @@ _INTRINSICS: dict[Any, Any] = {
     native.store64: store64,
     native.call1: call1,
     native.call3: call3,
+    native.call4: call4,
 }
 
 

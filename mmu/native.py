@@ -176,11 +176,18 @@ def call3(function: int, a: int, b: int, c: int) -> int:
     return int(ctypes.CFUNCTYPE(u64, u64, u64, u64)(function)(a, b, c))
 
 
+def call4(function: int, a: int, b: int, c: int, d: int) -> int:
+    """Call the C function at a host address with four 64-bit arguments."""
+    u64 = ctypes.c_uint64
+    return int(ctypes.CFUNCTYPE(u64, u64, u64, u64, u64)(function)(a, b, c, d))
+
+
 __all__ = [
     "EntryPoint",
     "Inlining",
     "call1",
     "call3",
+    "call4",
     "cold",
     "entry",
     "entry_points",

@@ -23,7 +23,7 @@ PACKAGES = ("mmu", "emu", "msharefs", "sharing", "guests")
 # From the ground up: who stands on a floor imports nobody who stands beside or above it (docs/architecture.md).
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("guests", "mmu", "emu", "emu.linux"),
-    ("emu.mm", "emu.hooks", "emu.fpu"),
+    ("emu.mm", "emu.hooks", "emu.fpu", "emu.arithmetic"),
     ("emu.instructions",),
     ("emu.fs", "emu.cpu"),
     ("emu.ipc", "emu.net"),

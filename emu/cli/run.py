@@ -51,7 +51,7 @@ examples:
                                                          an earlier interface, another unit
   unimmu run --cpus 2 --tlb zen4 --check-tlb --mount msharefs:/sys/fs/mshare:tlb=local stale_reader
                                                          a shootdown that is missing, found
-  unimmu run --root / /usr/bin/python3 -c 'print(1)'     a program of this system, which it cannot change
+  unimmu run --root / /usr/bin/python3 -c 'print(1)'     a program of this system
   unimmu run --trace t.jsonl cow && unimmu trace view --kind fault,flush t.jsonl
 """
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emu.hooks import NO_REGISTER, Hit, HitKind
 from emu.instructions.instruction import Instruction
 from emu.instructions.raised import GP, Raised
-from emu.instructions.row import Action, Aligned, Check, Execute, ExecuteNative, Refuse, Row
+from emu.instructions.row import Action, Aligned, Check, CheckNative, Execute, ExecuteNative, Refuse, Row
 from emu.instructions.table import Catalogue
 from emu.instructions.view import CpuView, Unresolved
-from mmu import unicorn_abi
 from mmu.objectcode import load
+
+if TYPE_CHECKING:
+    from emu.instructions.executed.engine import Engine
 
 _HOOK = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 4)
 
@@ -27,7 +29,8 @@ class Listed:
     @property
     def executed(self) -> bool:
         """Whether the engine does not execute it."""
-        return isinstance(self.row.action, Execute | ExecuteNative)
+        action = self.row.action
+        return isinstance(action, Execute | ExecuteNative) and not isinstance(action, CheckNative)
 
     @property
     def ends(self) -> bool:
@@ -42,7 +45,7 @@ class Hits:
         self._view = view
         self._library = load("emu.instructions.scan")
         self._catalogue = Catalogue()
-        self._cpu = unicorn_abi.cpu_state(view.uc)
+        self._record: Engine | None = None
         self._pointer = view.mmu.guard.pointer(_HOOK, self._on_hit, failed=1)
         #: By the host address of the Hit.
         self._known: dict[int, tuple[Instruction, Action]] = {}
@@ -69,20 +72,28 @@ class Hits:
     def make(self, listed: Listed) -> Hit:
         """What the native hook needs."""
         instruction, action = listed.instruction, listed.row.action
-        hit = Hit(
-            kind=HitKind.CALL, function=self._pointer, base=NO_REGISTER, index_register=NO_REGISTER, cpu=self._cpu
-        )
+        hit = Hit(kind=HitKind.CALL, function=self._pointer, base=NO_REGISTER, index_register=NO_REGISTER)
         if isinstance(action, Aligned):
-            memory = instruction.memory
             hit.kind, hit.mask = HitKind.ALIGNED, action.bytes - 1
-            hit.base, hit.index_register, hit.scale = memory.base, memory.index_register, memory.scale
-            hit.displacement, hit.bits = memory.displacement & memory.bits, memory.bits
-            hit.segment = self._view.segments[memory.segment] if memory.segment else 0
         elif isinstance(action, ExecuteNative):
             hit.function, hit.number = load(action.module)[action.entry].address, action.number(instruction)
             hit.otherwise = 0 if action.otherwise is None else self._pointer
+            hit.engine = self._engine()
+        if isinstance(action, Aligned | ExecuteNative) and instruction.is_memory:
+            memory = instruction.memory
+            hit.base, hit.index_register, hit.scale = memory.base, memory.index_register, memory.scale
+            hit.displacement, hit.bits = memory.displacement & memory.bits, memory.bits
+            hit.segment = self._view.segments[memory.segment] if memory.segment else 0
         self._known[ctypes.addressof(hit)] = instruction, action
         return hit
+
+    def _engine(self) -> int:
+        """The host address of the record that native code has of the engine."""
+        if self._record is None:
+            from emu.instructions.executed.build import engine_record  # few programs need one
+
+            self._record = engine_record(self._view.uc)
+        return ctypes.addressof(self._record)
 
     def forget(self, hit: Hit) -> None:
         """The code is no longer there."""

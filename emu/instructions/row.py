@@ -54,9 +54,9 @@ class Execute:
 
 
 class ExecuteNative:
-    """The same by native code: an entry point ``call(uc, hit, address)`` of a module, where ``hit.cpu`` is the engine's
-    CPUState, and ``hit.number`` what ``number`` says.  It does what can always be done, and answers 0; where it answers
-    anything else, ``otherwise`` is called.
+    """The same by native code: an entry point ``call(uc, hit, address)`` of a module, where ``hit.engine`` is an
+    :class:`emu.instructions.executed.engine.Engine`, and ``hit.number`` what ``number`` says.  It does what can always
+    be done, and answers 0; where it answers anything else, ``otherwise`` is called.
     """
 
     def __init__(
@@ -67,6 +67,10 @@ class ExecuteNative:
         otherwise: Function | None = None,
     ) -> None:
         self.module, self.entry, self.number, self.otherwise = module, entry, number, otherwise
+
+
+class CheckNative(ExecuteNative):
+    """The same before the engine executes the instruction."""
 
 
 Action = Check | Refuse | Aligned | Execute | ExecuteNative

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import chain
 
-from emu.instructions import alignment, alignment_check, control, refused, unmasked
+from emu.instructions import alignment, alignment_check, computed, control, refused, unmasked
 from emu.instructions.instruction import Instruction
 from emu.instructions.row import Row
 
 #: One row a kind of instruction; where two rows match, the first one counts.  After a change of opcodes,
 #: ``python -m emu.instructions`` writes :mod:`emu.instructions.listed` anew.
-ROWS: tuple[Row, ...] = (*refused.ROWS, *control.ROWS, *unmasked.ROWS, *alignment.ROWS, *alignment_check.ROWS)
+ROWS: tuple[Row, ...] = (
+    *refused.ROWS, *control.ROWS, *unmasked.ROWS, *computed.ROWS, *alignment.ROWS, *alignment_check.ROWS,
+)  # fmt: skip
 
 
 class Catalogue:

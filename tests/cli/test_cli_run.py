@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -238,11 +239,11 @@ def test_the_examples_in_the_help_run(unimmu: Unimmu, tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     examples = unimmu("run", "--help").out.partition("\nexamples:\n")[2]
     lines = [line.strip() for line in examples.splitlines() if line.startswith("  unimmu ")]
-    assert len(lines) == 5
+    assert len(lines) == 6
     for line in lines:
         for command in re.split(r" && |\s{3,}", line):
             if command.startswith("unimmu "):
-                ran = unimmu(*command.split()[1:])
+                ran = unimmu(*shlex.split(command)[1:])
                 assert ran.status == (70 if "--check-tlb" in command else 0), command
                 assert "WRONG" not in ran.out and (ran.out or "trace" in command)
 
