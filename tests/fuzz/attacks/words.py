@@ -62,9 +62,7 @@ class Words(Attack):
     memory_mib = _MEMORY_MIB + HOST_MIB
     mended = (
         Mended("`--mem=--` and the like ended in a traceback", "tests/cli/test_cli_bad_input.py::test_usage"),
-        Mended(
-            "a device without an end was read for ever as a CPUID dump", "tests/cli/test_cli_bad_input.py::test_usage"
-        ),
+        Mended("a CPUID dump that has no end was read for ever", "tests/cli/test_cli_bad_input.py::test_usage"),
     )
 
     def prepare(self, room: Room) -> None:
