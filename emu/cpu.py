@@ -40,8 +40,10 @@ CPU_MODEL = x86.UC_CPU_X86_SANDYBRIDGE
 
 _TF = 1 << 8
 DR6_BS = 1 << 14
-#: Four buffers for translated code (DEFAULT_CODE_GEN_BUFFER_SIZE), three for engines of the self-test, and a rest.
-_ENGINE_ROOM = (4 << 30) + (128 << 20)
+#: The engine's buffer for translated code, which is emptied when it is full: self-modifying code would fill any.
+CODE_BUFFER = 128 << 20
+#: That buffer, three of the engine's own size for the self-test (DEFAULT_CODE_GEN_BUFFER_SIZE), and a rest.
+_ENGINE_ROOM = CODE_BUFFER + (3 << 30) + (128 << 20)
 _u32, _u64 = ctypes.c_uint32, ctypes.c_uint64
 # The callbacks of Unicorn, whose last argument is user data.
 _INTERRUPT = ctypes.CFUNCTYPE(None, _u64, _u32, _u64)
@@ -135,6 +137,7 @@ class Cpu:
         _make_sure_of_room()
         self.uc = uc = Uc(UC_ARCH_X86, UC_MODE_64)
         uc.ctl_set_cpu_model(CPU_MODEL)
+        uc.ctl_set_tcg_buffer_size(CODE_BUFFER)
         uc.ctl_exits_enabled(True)
         self._engine = unicorn_abi.handle(uc)
         self.mmu = Mmu(uc, ram, tlb=tlb, seed=seed, processors=cpus)

@@ -25,6 +25,7 @@ from emu.linux.caller import Credentials, FsContext
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import May
 from emu.mm.address_space import AddressSpace
+from emu.mm.kmem import FD, FILP, MM_STRUCT, TASK_STRUCT
 from mmu import PhysicalMemory
 
 if TYPE_CHECKING:
@@ -264,12 +265,16 @@ class Machine:
     def _new_task(self, credentials: Credentials) -> Task:
         kernel = self.kernel
         pid = kernel.new_pid()
-        files = FdTable()
+        kmem = kernel.frames.kmem
+        files = FdTable(kmem)
         try:
+            kmem.reserve(TASK_STRUCT + MM_STRUCT + 4 * (FD + FILP))
             self.console.install(files, pid)
             mm = AddressSpace(kernel.mm_context, "init")
         except LinuxError as error:
+            files.put()
             raise LaunchError(f"the machine has not enough memory for another process ({error})", 2) from None
+        kmem.charge_reserved(TASK_STRUCT)
         root = kernel.vfs.root
         task = Task(
             pid=pid, group=ThreadGroup(tgid=pid, ppid=1, pgid=pid, sid=pid), mm=mm, files=files,
@@ -282,6 +287,7 @@ class Machine:
         task.files.put()
         task.mm.put()
         del self.kernel.tasks[task.pid]
+        task.free()
 
     # -- running ---------------------------------------------------------------------------------------------------
 

@@ -99,6 +99,7 @@ GUESTS: tuple[Guest, ...] = (
     Guest("spin", "spin.c"),
     Guest("touch_pages", "touch_pages.c"),
     Guest("getpid_loop", "getpid_loop.c"),
+    Guest("hoard", "hoard.c"),
 )
 
 

@@ -186,6 +186,7 @@ class MshareCalls:
         elif oflag & Oflag.WRONLY:
             prot = Prot.WRITE
         check_window(inode.region, prot)
+        task.mm.reserve_vmas()
         self._insert_window(task, inode, _open(kernel, inode, name), start, length, prot)
         inode.users += 1
 

@@ -109,9 +109,7 @@ def _covering(region: Region, start: int, end: int) -> list[Vma]:
     if sum(min(vma.end, end) - max(vma.start, start) for vma in vmas) < end - start:
         raise LinuxError(errno.ENOMEM)
     for vma in vmas:  # every refusal before the first change
-        for edge in (start, end):
-            if vma.start < edge < vma.end:
-                vma.ops.may_split(vma, edge)
+        region.host.may_split(vma, start, end)
     return vmas
 
 

@@ -97,6 +97,7 @@ def copy_and_leak(tables: SharedTables, mm: AddressSpace, start: int, end: int, 
     LinuxError(ENOMEM) leaves tables in the region, which its end frees.
     """
     host, frames = tables.host, mm.frames
+    host.reserve_vmas(len(vmas))
     for vma in vmas:
         host.tables.make_tables_for(mm.tables, vma.start, vma.end, vma.start)
     for vma in vmas:

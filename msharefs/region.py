@@ -12,6 +12,7 @@ from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 from emu.mm.address_space import AddressSpace
 from emu.mm.flags import FaultResult
+from emu.mm.kmem import LINK
 from emu.mm.pagetable import ADDRESS, P
 from emu.mm.shared_tables import SharedTables, Window
 from emu.mm.vma import Vma
@@ -142,6 +143,7 @@ class Region(SharedTables):
     def unlink_slot(self, window: Window, address: int) -> None:
         if leaves_links(self.options.quirks, window.mm):
             del window.linked[address]
+            window.mm.kmem.uncharge(LINK)
             window.mm.tables.damaged = self.host.tables.damaged = True
             return
         super().unlink_slot(window, address)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import subprocess
 from collections import Counter
@@ -15,7 +16,9 @@ import guests
 import msharefs.module
 from emu.kernel.task import Task
 from emu.kernel.tracer import Tracer
+from emu.linux.errors import LinuxError
 from emu.mm.frames import FrameKind
+from emu.mm.kmem import RESERVE
 from emu.mm.pagetable import ADDRESS, LEVEL_OF, level_name
 from emu.testing import GuestMachine
 from emu.trace.schema import Schema
@@ -69,6 +72,20 @@ class Booted(GuestMachine):
         """Take all frames but ``left``; the audit does not check the owners of reserved frames."""
         frames = self.kernel.frames
         self._taken += [frames.alloc(FrameKind.RESERVED) for _ in range(frames.free - left)]
+
+    def take_reserve(self, left: int) -> None:
+        """Let the kernel's objects take only so many more bytes; no frame pays for further ones."""
+
+        def refuse(least: int, most: int) -> int:
+            raise LinuxError(errno.ENOMEM)
+
+        kmem = self.kernel.frames.kmem
+        kmem._room, kmem._take = kmem.charged + left, refuse
+
+    def give_back_reserve(self) -> None:
+        """Undo that."""
+        frames = self.kernel.frames
+        frames.kmem._room, frames.kmem._take = RESERVE + (frames.kmem.pages << 12), frames.withdraw
 
     def give_back_frames(self) -> None:
         """Undo that."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from emu.audit.accounts import check_commit, check_frames, check_huge_pages, check_users, page_caches
 from emu.audit.books import Books
+from emu.audit.kmem import check_kmem
 from emu.audit.leaves import walk_leaves
 from emu.audit.tables import check_tables, claim_tables
 from emu.audit.tlb import check_tlbs
@@ -53,6 +54,7 @@ def _keep_books(kernel: Kernel, waiting: Frames) -> Books:
     check_commit(books, kernel, spaces, caches)
     check_frames(books, kernel, caches)
     check_users(books, kernel)
+    check_kmem(books, kernel, spaces, caches)
     for hook in kernel.audit_hooks:
         for finding in hook():
             books.say(finding)

@@ -78,7 +78,11 @@ def add_arguments(parser: Parser) -> None:
         "--slice", type=number_from(1), metavar="N",
         help="instructions in a vCPU's turn (default: 20000; with one vCPU, a task's time slice of 1000000)",
     )  # fmt: skip
-    add("--mem", type=parse_size, metavar="SIZE", help="physical memory: 512M, 1G, ... (default: 256M)")
+    add(
+        "--mem", type=parse_size, metavar="SIZE",
+        help="physical memory: 512M, 1G, ... (default: 256M); the host gives at most that and 320M, besides what every "
+        "run takes",
+    )  # fmt: skip
     add(
         "--tlb", default="off", metavar="PRESET|off",
         help="model the TLBs of a processor, access by access (`unimmu presets` lists them; slower; default: off)",

@@ -23,6 +23,7 @@ from emu.kernel.sched import StopReason
 from emu.kernel.signal_state import Sig
 from emu.kernel.task import Task
 from emu.machine import Machine, Mount
+from emu.mm.kmem import XA_NODE
 from emu.mm.pagetable import LEVEL_OF, span
 from emu.trace.report.figures import Grid
 from emu.trace.report.sga import Sga, grid, in_words, measure
@@ -59,11 +60,14 @@ class SgaOptions:
 
     @property
     def memory(self) -> int:
-        """Bytes of the machine: the data, every set of tables, and what the processes take."""
+        """Bytes of the machine: the data with the nodes of its page cache, every set of tables, and what the processes
+        take.
+        """
         sets = 2 + self.plain
         tables = sets * ((self.size >> 9) + (self.size >> 18) + (1 << 20))
         every = (self.processes + self.plain) * (256 << 10)
-        return (self.size + tables + every + (256 << 20) + PAGE_SIZE - 1) & -PAGE_SIZE
+        nodes = self.size // (512 * PAGE_SIZE) * XA_NODE
+        return (self.size + tables + every + nodes + (256 << 20) + PAGE_SIZE - 1) & -PAGE_SIZE
 
     @property
     def host_memory(self) -> int:

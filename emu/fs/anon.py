@@ -12,6 +12,7 @@ from emu.fs.inode import Attributes, Inode
 from emu.fs.libfs import FixedDirectory
 from emu.fs.superblock import FileSystemType, StatFs, SuperBlock
 from emu.linux.errors import LinuxError
+from emu.mm.kmem import ANON_FILE
 
 if TYPE_CHECKING:
     from emu.fs.resources import Resources
@@ -22,6 +23,7 @@ ANON_INODE_FS_MAGIC = 0x09041934
 class AnonFile(File):
     """An open file on the one inode that all of its kind share.  It has no position, and lseek does not mind."""
 
+    struct_size = ANON_FILE
     seekable = False
     one_message = True
 

@@ -11,6 +11,7 @@ from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags, PollEvents, kernel_device
 from emu.linux.wait import WaitQueue
 from emu.linux.words import Flags
+from emu.mm.kmem import EPITEM
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
@@ -118,7 +119,7 @@ class EventPoll(AnonFile):
     # -- the set ---------------------------------------------------------------------------------------------------
 
     def add(self, file: File, fd: int, events: int, data: int) -> None:
-        """EPOLL_CTL_ADD.  LinuxError(EEXIST), (ELOOP), (ENOSPC), (EINVAL)."""
+        """EPOLL_CTL_ADD.  LinuxError(EEXIST), (ELOOP), (ENOSPC), (ENOMEM), (EINVAL)."""
         nested = isinstance(file, EventPoll)
         if events & _EXCLUSIVE and (nested or events & ~_WITH_EXCLUSIVE):
             raise LinuxError(errno.EINVAL)
@@ -129,6 +130,7 @@ class EventPoll(AnonFile):
         resources = self.inode.sb.resources
         if resources.epoll_watches >= resources.max_epoll_watches:
             raise LinuxError(errno.ENOSPC)
+        self.keep(self._kept + EPITEM)
         resources.epoll_watches += 1
         item = self._items[file, fd] = Item(self, file, fd, events | _ALWAYS, data)
         ready = item.begin()
@@ -164,6 +166,7 @@ class EventPoll(AnonFile):
         del self._items[item.file, item.fd]
         self._ready.pop(item, None)
         self.inode.sb.resources.epoll_watches -= 1
+        self.keep(self._kept - EPITEM)
 
     def release(self) -> None:
         for item in list(self._items.values()):

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from emu.fs.file import File
 from emu.linux.errors import LinuxError
 from emu.linux.limits import INR_OPEN_CUR
+from emu.mm.kmem import FD, Kmem
 
 
 class FdTable:
     """File descriptors of one process or of threads that share them (CLONE_FILES).
 
-    Each entry holds one reference on its File. ``limit`` is RLIMIT_NOFILE: setrlimit writes it.
+    Each entry holds one reference on its File. ``limit`` is RLIMIT_NOFILE: setrlimit writes it.  Entries are charged to
+    ``kmem``.
     """
 
-    def __init__(self, limit: int = INR_OPEN_CUR) -> None:
+    def __init__(self, kmem: Kmem, limit: int = INR_OPEN_CUR) -> None:
         self.limit = limit
+        self._kmem = kmem
         self._files: dict[int, File] = {}
         self._cloexec: set[int] = set()
         #: No descriptor below this is free.
@@ -49,9 +52,10 @@ class FdTable:
     def install(self, file: File, cloexec: bool = False, lowest: int = 0) -> int:
         """Put ``file`` (whose reference passes to the table) under the lowest free descriptor from ``lowest`` on.
 
-        EMFILE if no descriptor below the limit is free; then the caller still owns the reference.
+        EMFILE if no descriptor below the limit is free, ENOMEM; then the caller still owns the reference.
         """
         fd = self._lowest_free(lowest)
+        self._kmem.charge(FD)
         if lowest <= self._next:
             self._next = fd + 1
         self._files[fd] = file
@@ -85,6 +89,7 @@ class FdTable:
         file = self._files.pop(fd, None)
         if file is None:
             raise LinuxError(errno.EBADF)
+        self._kmem.uncharge(FD)
         self._cloexec.discard(fd)
         self._next = min(self._next, fd)
         if file.inode.locks is not None:
@@ -107,6 +112,7 @@ class FdTable:
         file = self.get_any(fd)
         if not 0 <= new < self.limit:
             raise LinuxError(errno.EBADF)
+        self._kmem.charge(FD)
         file.get()
         if new in self._files:
             self.close(new)
@@ -147,8 +153,9 @@ class FdTable:
             self.close(fd)
 
     def copy(self) -> FdTable:
-        """fork: a table of its own that shares every open file description."""
-        table = FdTable(self.limit)
+        """fork: a table of its own that shares every open file description.  LinuxError(ENOMEM)."""
+        self._kmem.charge(FD * len(self._files))
+        table = FdTable(self._kmem, self.limit)
         table._files = {fd: file.get() for fd, file in self._files.items()}
         table._cloexec = set(self._cloexec)
         table._next = self._next
@@ -164,6 +171,11 @@ class FdTable:
         self._users -= 1
         if not self._users:
             self.close_all()
+
+    @property
+    def files(self) -> Iterable[File]:
+        """The open files, once for each descriptor."""
+        return self._files.values()
 
     @property
     def users(self) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from emu.fs.notify import Notice
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE, PAGE_SIZE, SETFL_MASK, OpenFlags, PollEvents, Whence
+from emu.mm.kmem import DIRENT, FILP
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
@@ -64,18 +65,22 @@ class File:
 
     #: Whether there is a position; without one lseek, pread and pwrite raise ESPIPE (pipes, the console).
     seekable = True
+    #: What it takes on the host, and what it keeps for its reader besides.
+    struct_size = FILP
+    _kept = 0
     #: A write call takes one message, and what is left of its buffer is not looked at (eventfd).
     one_message = False
     #: Those who watch it, once there is one.
     watches: dict[Watch, None] | None = None
 
     def __init__(self, path: Path, flags: int) -> None:
-        """LinuxError(ENFILE) if the machine has as many open files as it can."""
+        """LinuxError(ENFILE) if the machine has as many open files as it can, (ENOMEM)."""
         self.path = path
         self.inode: Inode = path.dentry.inode
         resources = self.inode.sb.resources
         if resources.open_files >= resources.max_files:
             raise LinuxError(errno.ENFILE)
+        resources.kmem.charge(self.struct_size)
         resources.open_files += 1
         self.flags = int(flags) & ~_OPEN_ONLY
         self.pos = 0
@@ -119,10 +124,22 @@ class File:
             self.release()
         if self.inode.locks is not None:
             self.inode.locks.release(self)
-        self.inode.sb.resources.open_files -= 1
+        resources = self.inode.sb.resources
+        resources.open_files -= 1
+        resources.kmem.uncharge(self.struct_size + self._kept)
         self.inode.open_count -= 1
         self.inode.drop_if_unused()
         self.path.mount.unpin()
+
+    @property
+    def charged(self) -> int:
+        """What it takes on the host."""
+        return self.struct_size + self._kept
+
+    def keep(self, size: int) -> None:
+        """Account for what it keeps for its reader from now on (a text, a list of names).  LinuxError(ENOMEM)."""
+        self.inode.sb.resources.kmem.charge(size - self._kept)
+        self._kept = size
 
     def wait_open(self) -> None:
         """Raise WouldBlock while open(2) has to wait (a FIFO without its other end)."""
@@ -279,7 +296,9 @@ class DirectoryFile(File):
         if self.inode.nlink == 0:
             raise LinuxError(errno.ENOENT)
         if self._entries is None or self.pos == 0:
-            self._entries = self._list()
+            entries = self._list()
+            self.keep(len(entries) * DIRENT)
+            self._entries = entries
         return self._entries[self.pos :]
 
     def lseek(self, offset: int, whence: int) -> int:

@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 from emu.fs.dentry import encode_name
 from emu.fs.file import DirectoryFile, File
 from emu.fs.hostfs import HOSTFS_MAGIC, REMEMBERED, HostInode, HostSuperBlock
-from emu.fs.hosttree import HostObject
+from emu.fs.hosttree import Descriptor, HostObject
 from emu.fs.hostwrite import MODE_BITS, WritableTree, host_call
 from emu.fs.inode import Attributes, Inode, NewOwner, Stat
 from emu.fs.superblock import FileSystemType, StatFs, SuperBlock
@@ -46,9 +46,10 @@ class BindFile(File):
 
     inode: BindInode
 
-    def __init__(self, path: Path, flags: int, fd: int) -> None:
+    def __init__(self, path: Path, flags: int, held: Descriptor) -> None:
         super().__init__(path, flags)
-        self.fd = fd
+        self._held = held
+        self.fd = held.fd
         self.inode.files.append(self)
 
     def pread(self, count: int, pos: int) -> bytes:
@@ -84,7 +85,7 @@ class BindFile(File):
 
     def release(self) -> None:
         self.inode.files.remove(self)
-        os.close(self.fd)
+        self._held.close()
 
 
 class BindInode(HostInode):
@@ -119,18 +120,14 @@ class BindInode(HostInode):
             return DirectoryFile(path, flags)
         if not self.is_regular:
             return self.sb.open_special(path, flags)
-        fd = self.sb.tree.open_regular(self.names, flags & os.O_ACCMODE)
-        try:
-            status = os.fstat(fd)
-            if fd >= self.sb.max_fd:
-                raise LinuxError(errno.ENFILE)
-            if self.sb.ino_of(status) != self.ino:
-                raise LinuxError(errno.ESTALE)
-            self.update(status)
-            return BindFile(path, flags, fd)
-        except LinuxError:
-            os.close(fd)
-            raise
+        held = Descriptor(self.sb.tree.open_regular(self.names, flags & os.O_ACCMODE))
+        if held.fd >= self.sb.max_fd:
+            raise LinuxError(errno.ENFILE)
+        status = os.fstat(held.fd)
+        if self.sb.ino_of(status) != self.ino:
+            raise LinuxError(errno.ESTALE)
+        self.update(status)
+        return BindFile(path, flags, held)
 
     def read_pages(self, position: int, buffers: Sequence[memoryview]) -> None:
         fd = next((file.fd for file in self.files if file.readable), None)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from emu.fs.dentry import decode_name, encode_name
 from emu.fs.file import DirectoryEntry
-from emu.fs.hosttree import HostObject, HostTree
+from emu.fs.hosttree import Descriptor, HostObject, HostTree
 from emu.fs.inode import Inode, Stat
 from emu.fs.superblock import FileSystemType, StatFs, SuperBlock
 from emu.linux.errors import LinuxError
@@ -35,6 +35,8 @@ REMEMBERED = 4096
 _OPEN_FILES = 64
 #: The bits of an inode number that are the host's; above them stands which of its file systems it is from (xino).
 _INO_BITS = 48
+#: Set in the numbers that stand for larger ones.
+_LARGE = 1 << 62
 
 
 class HostInode(Inode):
@@ -87,7 +89,8 @@ class HostInode(Inode):
     def iterate(self) -> Iterable[DirectoryEntry]:
         for name, ino, kind in self.sb.tree.entries(self.names):
             text = decode_name(name)
-            yield DirectoryEntry(text, self.ino & -1 << _INO_BITS | ino, kind or self._kind_of(text))
+            number = self.ino & -1 << _INO_BITS | ino & (1 << _INO_BITS) - 1
+            yield DirectoryEntry(text, number, kind or self._kind_of(text))
 
     def _kind_of(self, name: str) -> int:
         try:
@@ -157,7 +160,8 @@ class HostSuperBlock(SuperBlock):
         self.log = log
         self.read_only = True
         self._devices: dict[int, int] = {}
-        self._open: OrderedDict[tuple[bytes, ...], int] = OrderedDict()
+        self._large: dict[tuple[int, int], int] = {}
+        self._open: OrderedDict[tuple[bytes, ...], Descriptor] = OrderedDict()
         self.root: HostInode = self.inode_of(tree.look(()), None, b"")
 
     def inode_of(self, found: HostObject, parent: HostInode | None, name: bytes) -> HostInode:
@@ -169,34 +173,36 @@ class HostSuperBlock(SuperBlock):
 
     def ino_of(self, status: os.stat_result) -> int:
         """The inode number: the host's, in the tree's first file system; made unique in others."""
+        if status.st_ino >> _INO_BITS:  # some file systems use all 64 bits
+            return _LARGE | self._large.setdefault((status.st_dev, status.st_ino), len(self._large))
         known = self._devices.setdefault(status.st_dev, len(self._devices))
         # 1 is for files that are made here
-        return (known + 1 if known else 0) << _INO_BITS | status.st_ino & (1 << _INO_BITS) - 1
+        return (known + 1 if known else 0) << _INO_BITS | status.st_ino
 
     def descriptor_of(self, inode: HostInode) -> int:
         """A descriptor of the host for a regular file, kept among those last used."""
-        fd = self._open.get(inode.names)
-        if fd is not None:
-            self._open.move_to_end(inode.names)
-            return fd
-        fd = self.tree.open_regular(inode.names)
-        if self.ino_of(os.fstat(fd)) != inode.ino:
-            os.close(fd)
+        names = inode.names
+        held = self._open.get(names)
+        if held is not None:
+            self._open.move_to_end(names)
+            return held.fd
+        held = Descriptor(self.tree.open_regular(names))
+        if self.ino_of(os.fstat(held.fd)) != inode.ino:
             raise LinuxError(errno.ESTALE)
-        self._open[inode.names] = fd
+        self._open[names] = held
         if len(self._open) > _OPEN_FILES:
-            os.close(self._open.popitem(last=False)[1])
-        return fd
+            self._open.popitem(last=False)[1].close()
+        return held.fd
 
     def close(self, inode: HostInode) -> None:
         """Do not keep this file open on the host."""
-        fd = self._open.pop(inode.names, None)
-        if fd is not None:
-            os.close(fd)
+        held = self._open.pop(inode.names, None)
+        if held is not None:
+            held.close()
 
     def put_super(self) -> None:
         while self._open:
-            os.close(self._open.popitem()[1])
+            self._open.popitem()[1].close()
         self.tree.close()
 
 

@@ -42,6 +42,24 @@ class _OpenHow(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
+class Descriptor:
+    """A descriptor of the host, which is closed with the last reference to this at the latest."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def close(self) -> None:
+        """Close it now."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class HostObject(NamedTuple):
     """What a name leads to: its attributes, the target of a symbolic link, and whether it is a directory that shows the
     state of the host's kernel (/proc, /sys), of which nothing is seen.
@@ -71,11 +89,12 @@ class HostTree:
 
     def __init__(self, directory: str, *, beneath: bool = True) -> None:
         """OSError if there is no such directory; ValueError if it belongs to the host's kernel, or /proc is missing."""
-        self.directory = directory
+        self.directory = os.path.abspath(directory)
         if not os.path.isdir("/proc/self/fd"):
             raise ValueError(f"{directory}: files of the host can be opened only where /proc is mounted")
         self._libc = ctypes.CDLL(None, use_errno=True)
-        self._top = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._held = Descriptor(os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+        self._top = self._held.fd
         #: Device number -> whether its file system shows the state of the host's kernel.
         self._kernels: dict[int, bool] = {}
         top = os.fstat(self._top)
@@ -86,7 +105,7 @@ class HostTree:
 
     def close(self) -> None:
         """Let the host's directory go."""
-        os.close(self._top)
+        self._held.close()
 
     # Looking
 

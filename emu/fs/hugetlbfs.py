@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from emu.fs.file import File
 from emu.fs.inode import Inode, NewOwner, Stat
-from emu.fs.libfs import SimpleDirectory, Symlink, drop_tree
+from emu.fs.libfs import SimpleDirectory, Symlink, drop_tree, symlink_size
 from emu.fs.seals import Seal, check_mapping, check_punch, check_size
 from emu.fs.superblock import FileSystemType, StatFs, SuperBlock, parse_options, parse_size
 from emu.linux.errors import LinuxError
@@ -19,6 +19,7 @@ from emu.linux.mman import Prot
 from emu.mm.flags import VmFlags
 from emu.mm.hugefault import HUGETLB
 from emu.mm.hugetlb import HPAGE_SHIFT, HPAGE_SIZE, HugePageCache, Promises
+from emu.mm.kmem import INODE
 from emu.mm.mmap import aligned_area
 from mmu.memory import PAGE_SHIFT
 
@@ -85,6 +86,8 @@ class HugetlbFile(File):
 class HugetlbInode(Inode):
     """A file of huge pages; its size is a multiple of their size, unless fallocate(2) sets another."""
 
+    charged = INODE
+
     def __init__(self, sb: HugetlbSuperBlock, mode: int, uid: int = 0, gid: int = 0) -> None:
         super().__init__(sb, stat.S_IFREG | mode & 0o7777, uid, gid)
         self.hugetlb = sb
@@ -127,6 +130,18 @@ class HugetlbInode(Inode):
 
     def evict(self) -> None:
         self.page_cache.release()
+        self.sb.drop(INODE)
+
+
+class HugetlbSymlink(Symlink):
+    """A symbolic link."""
+
+    def __init__(self, sb: SuperBlock, target: str, uid: int, gid: int) -> None:
+        super().__init__(sb, target, uid, gid)
+        self.charged = symlink_size(target)
+
+    def evict(self) -> None:
+        self.sb.drop(self.charged)
 
 
 class HugetlbDirectory(SimpleDirectory):
@@ -135,6 +150,7 @@ class HugetlbDirectory(SimpleDirectory):
     sb: HugetlbSuperBlock
 
     def create(self, name: str, owner: NewOwner) -> Inode:
+        self.sb.hold(INODE)
         inode = HugetlbInode(self.sb, *owner)
         self.add(name, inode)
         return inode
@@ -145,7 +161,8 @@ class HugetlbDirectory(SimpleDirectory):
         return inode
 
     def symlink(self, name: str, owner: NewOwner, target: str) -> Inode:
-        inode = Symlink(self.sb, target, owner.uid, owner.gid)
+        self.sb.hold(symlink_size(target))
+        inode = HugetlbSymlink(self.sb, target, owner.uid, owner.gid)
         self.add(name, inode)
         return inode
 

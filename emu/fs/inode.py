@@ -67,6 +67,9 @@ class Inode:
     Linux.
     """
 
+    #: What it is charged with from its making to :meth:`evict`: 0 for what guests cannot make, and for a directory, for
+    #: which its name is charged.
+    charged = 0
     #: Whether O_DIRECT opens succeed (FMODE_CAN_ODIRECT).
     can_direct = False
     #: Those who watch it, by who they are (inotify), once there is one.
@@ -241,7 +244,7 @@ class Inode:
     def file_locks(self) -> FileLocks:
         """The advisory locks, made at the first call."""
         if self.locks is None:
-            self.locks = FileLocks()
+            self.locks = FileLocks(self.sb.resources.kmem)
         return self.locks
 
     def evict(self) -> None:

@@ -14,6 +14,7 @@ from emu.fs.notify import Notice, Watch
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags, PollEvents, kernel_device
 from emu.linux.wait import WaitQueue
+from emu.mm.kmem import FSNOTIFY_EVENT, FSNOTIFY_MARK
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
@@ -39,10 +40,18 @@ class Event(NamedTuple):
     cookie: int
     name: bytes
 
+    @property
+    def charged(self) -> int:
+        """What it takes on the host; nothing for the one that stands for all for which there was no room."""
+        return 0 if self.wd < 0 else FSNOTIFY_EVENT + len(self.name)
+
     def pack(self) -> bytes:
         """struct inotify_event, with the name."""
         length = -(-(len(self.name) + 1) // _EVENT.size) * _EVENT.size if self.name else 0
         return _EVENT.pack(self.wd, self.mask, self.cookie, length) + self.name.ljust(length, b"\0")
+
+
+_OVERFLOW = Event(-1, int(Notice.Q_OVERFLOW), 0, b"")
 
 
 class InotifyWatch(Watch):
@@ -88,7 +97,7 @@ class Inotify(AnonFile):
     # -- watches ---------------------------------------------------------------------------------------------------
 
     def add(self, path: Path, flags: int) -> int:
-        """inotify_add_watch(2): the watch's number.  LinuxError(ENOSPC), (EEXIST)."""
+        """inotify_add_watch(2): the watch's number.  LinuxError(ENOSPC), (EEXIST), (ENOMEM)."""
         mask, inode = _ALWAYS | flags & _KEPT, path.dentry.inode
         watch = inode.watches.get(self) if inode.watches else None
         if isinstance(watch, InotifyWatch):
@@ -99,6 +108,7 @@ class Inotify(AnonFile):
         resources = self.inode.sb.resources
         if resources.file_watches >= resources.max_file_watches:
             raise LinuxError(errno.ENOSPC)
+        self.keep(self._kept + FSNOTIFY_MARK)
         resources.file_watches += 1
         self._last_wd += 1
         watch = self._watches[self._last_wd] = InotifyWatch(self, self._last_wd, path, mask)
@@ -126,6 +136,7 @@ class Inotify(AnonFile):
         if inode.watches:
             inode.watches.pop(self, None)
         inode.sb.watches.pop(watch, None)
+        self.keep(self._kept - FSNOTIFY_MARK)
         self.inode.sb.resources.file_watches -= 1
 
     def release(self) -> None:
@@ -137,12 +148,18 @@ class Inotify(AnonFile):
     # -- the queue -------------------------------------------------------------------------------------------------
 
     def queue(self, event: Event) -> None:
-        """Add an event, unless the last one says the same; one that is too many says only that there were more."""
+        """Add an event, unless the last one says the same; one that is too many, or for which there is no memory, says
+        only that there were more.
+        """
         if self._queue and self._queue[-1] == event:
             return
-        if len(self._queue) >= MAX_QUEUED_EVENTS:
-            event = Event(-1, int(Notice.Q_OVERFLOW), 0, b"")
-            if self._queue[-1] == event:
+        try:
+            if len(self._queue) >= MAX_QUEUED_EVENTS:
+                raise LinuxError(errno.ENOSPC)
+            self.keep(self._kept + event.charged)
+        except LinuxError:
+            event = _OVERFLOW
+            if self._queue and self._queue[-1] == event:
                 return
         self._queue.append(event)
         self._changed.wake_all(int(PollEvents.IN | PollEvents.RDNORM))
@@ -156,7 +173,7 @@ class Inotify(AnonFile):
             if len(data) + len(packed) > count:
                 break
             data += packed
-            self._queue.popleft()
+            self.keep(self._kept - self._queue.popleft().charged)
         if not data:
             raise LinuxError(errno.EINVAL)
         return data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import stat
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from emu.fs.file import DirectoryEntry, File
 from emu.fs.inode import Inode
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import RenameFlags
+from emu.mm.kmem import INODE, NEW_NAME, name_size
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
@@ -66,15 +68,27 @@ class SimpleDirectory(FixedDirectory):
     def remove(self, name: str) -> Inode:
         inode = super().remove(name)
         self._count(-1)
+        self.sb.drop(self.charge_of(name, inode))
         return inode
 
     def _put(self, name: str, inode: Inode) -> None:
+        self.sb.hold(self.charge_of(name, inode))
         super()._put(name, inode)
         self._count(1)
 
     def _count(self, names: int) -> None:
         self.sb.names += names
         self.sb.resources.names += names
+
+    @staticmethod
+    def charge_of(name: str, inode: Inode) -> int:
+        """What an entry is charged with; a directory has only one, and is charged with it."""
+        return name_size(name) + (INODE if inode.is_directory else 0)
+
+    @property
+    def names_charged(self) -> int:
+        """What its entries are charged with."""
+        return sum(self.charge_of(name, inode) for name, inode in self.entries.items())
 
     def link(self, name: str, inode: Inode) -> None:
         self.add(name, inode)
@@ -95,6 +109,7 @@ class SimpleDirectory(FixedDirectory):
         if flags & RenameFlags.WHITEOUT or not isinstance(new_directory, SimpleDirectory):
             raise LinuxError(errno.EINVAL)
         target = new_directory.entries.get(new_name)
+        self.sb.resources.kmem.reserve(NEW_NAME)
         if flags & RenameFlags.EXCHANGE:
             self._exchange(name, new_directory, new_name)
             return
@@ -137,6 +152,11 @@ class Symlink(Inode):
 
     def get_link(self, caller: Caller[Path] | None) -> str:
         return self.target
+
+
+def symlink_size(target: str) -> int:
+    """What a symbolic link is charged with."""
+    return INODE + sys.getsizeof(target)
 
 
 class Node(Inode):

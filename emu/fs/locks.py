@@ -8,6 +8,7 @@ from typing import NamedTuple
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE
 from emu.linux.wait import WaitQueue
+from emu.mm.kmem import FILE_LOCK, Kmem
 
 #: The end of a lock that reaches to the end of the file, even if the file grows.
 TO_EOF = MAX_FILE_SIZE + 1
@@ -35,9 +36,10 @@ class Lock(NamedTuple):
 
 
 class FileLocks:
-    """The locks on one inode; ``changed`` is woken when one is released."""
+    """The locks on one inode, charged to ``kmem``; ``changed`` is woken when one is released."""
 
-    def __init__(self) -> None:
+    def __init__(self, kmem: Kmem) -> None:
+        self._kmem = kmem
         self.changed = WaitQueue()
         self.records: list[Lock] = []
         self.whole: list[Lock] = []
@@ -59,8 +61,24 @@ class FileLocks:
                 kept.append(lock._replace(start=end))
         if len(kept) > max(len(self.records), MAX_RECORDS):
             raise LinuxError(errno.ENOLCK)
+        self._count(len(kept) - len(self.records))
         self.records = kept
         self.changed.wake_all()
+
+    @property
+    def charged(self) -> int:
+        """What the locks take on the host."""
+        return FILE_LOCK * (len(self.records) + len(self.whole))
+
+    def _count(self, more: int) -> None:
+        """There will be more locks, or fewer.  LinuxError(ENOLCK) without memory for them."""
+        if more <= 0:
+            self._kmem.uncharge(-more * FILE_LOCK)
+            return
+        try:
+            self._kmem.charge(more * FILE_LOCK)
+        except LinuxError:
+            raise LinuxError(errno.ENOLCK) from None
 
     def lock(self, wanted: Lock) -> None:
         """Set a lock that conflicts with none, in place of the owner's locks there; equal neighbours are joined.
@@ -69,18 +87,24 @@ class FileLocks:
         """
         if len(self.records) >= MAX_RECORDS:
             raise LinuxError(errno.ENOLCK)
-        self.unlock(wanted.owner, wanted.start, wanted.end)
+        self._count(1)
+        try:
+            self.unlock(wanted.owner, wanted.start, wanted.end)
+        except LinuxError:
+            self._count(-1)
+            raise
         for lock in list(self.records):
             alike = lock.owner is wanted.owner and lock.exclusive == wanted.exclusive
             if alike and (lock.end == wanted.start or wanted.end == lock.start):
                 self.records.remove(lock)
+                self._count(-1)
                 wanted = wanted._replace(start=min(lock.start, wanted.start), end=max(lock.end, wanted.end))
         self.records.append(wanted)
         self.records.sort(key=lambda lock: lock.start)
 
     def flock(self, file: object, exclusive: bool | None) -> WaitQueue | None:
         """Take (or with None give up) the lock on the whole file; returns the queue to sleep on if another lock
-        conflicts.
+        conflicts.  LinuxError(ENOLCK).
         """
         wanted = Lock(file, bool(exclusive), 0, TO_EOF, 0)
         had = [lock for lock in self.whole if lock.owner is file]
@@ -88,12 +112,14 @@ class FileLocks:
             return None
         # Changing the kind of a lock gives up the old one first, as on Linux.
         self.whole = [lock for lock in self.whole if lock.owner is not file]
+        self._count(-len(had))
         if had:
             self.changed.wake_all()
         if exclusive is None:
             return None
         if any(lock.conflicts(wanted) for lock in self.whole):
             return self.changed
+        self._count(1)
         self.whole.append(wanted)
         return None
 
@@ -102,5 +128,7 @@ class FileLocks:
         count = len(self.records) + len(self.whole)
         self.records = [lock for lock in self.records if lock.owner is not owner]
         self.whole = [lock for lock in self.whole if lock.owner is not owner]
-        if len(self.records) + len(self.whole) != count:
+        released = count - len(self.records) - len(self.whole)
+        if released:
+            self._count(-released)
             self.changed.wake_all()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from emu.fs.dentry import Dentry, Path
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MountFlags
+from emu.mm.kmem import MOUNT
 
 if TYPE_CHECKING:
     from emu.fs.superblock import SuperBlock
@@ -84,12 +85,14 @@ class VfsMount:
     def release(self) -> None:
         """The mount has been removed."""
         self.sb.active -= 1
-        if not self.sb.active:
+        self.sb.drop(MOUNT)
+        if not self.sb.active:  # and nothing is open
             for watch in list(self.sb.watches):
                 watch.unmounted()
             self.sb.put_super()
             self.sb.resources.names -= self.sb.names
             self.sb.names = 0
+            self.sb.drop(self.sb.charged)
 
 
 class MountTable:
@@ -105,6 +108,7 @@ class MountTable:
 
     def add(self, mount: VfsMount) -> None:
         """Hang ``mount`` at its place (``mount.at``)."""
+        mount.sb.hold(MOUNT)
         self._last_id += 1
         mount.id = self._last_id
         mount.sb.active += 1

@@ -14,7 +14,9 @@ from emu.linux.errors import LinuxError
 from emu.linux.fileflags import May, MountFlags, OpenFlags
 
 if TYPE_CHECKING:
+    from emu.fs.inode import Inode
     from emu.fs.namei import Last, PathWalk
+    from emu.linux.caller import Caller
 
 _CREAT = int(OpenFlags.CREAT)
 _EXCL = int(OpenFlags.EXCL)
@@ -140,4 +142,13 @@ def _open_tmpfile(walker: PathWalk, directory: Path, flags: int, mode: int) -> F
     inode.permission(int(May.WRITE | May.EXEC), walker.who)
     made = inode.tmpfile(new_owner(walker, directory, mode))
     path = unnamed_path(directory.mount, made, f"/#{made.ino} (deleted)")
-    return made.open(path, flags, walker.caller)
+    return open_unnamed(made, path, flags, walker.caller)
+
+
+def open_unnamed(inode: Inode, path: Path, flags: int, caller: Caller[Path] | None) -> File:
+    """Open an inode that has no name: if that fails, nothing else will ever lead to it."""
+    try:
+        return inode.open(path, flags, caller)
+    except LinuxError:
+        inode.drop_if_unused()
+        raise

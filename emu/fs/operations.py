@@ -11,6 +11,7 @@ from emu.fs.inode import Attributes, NewOwner
 from emu.fs.notify import Notice
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE, May, RenameFlags
+from emu.mm.kmem import NEW_NAME
 
 if TYPE_CHECKING:
     from emu.fs.inode import Inode
@@ -25,7 +26,7 @@ _MOVED_FROM, _MOVED_TO, _MOVE_SELF = int(Notice.MOVED_FROM), int(Notice.MOVED_TO
 
 
 def check_may_create(walker: PathWalk, parent: Path) -> None:
-    """ENOENT in a removed directory, EACCES without write permission; ENOSPC if there are too many names."""
+    """ENOENT in a removed directory, EACCES without write permission; ENOSPC if there are too many names; ENOMEM."""
     directory = parent.dentry.inode
     if directory.nlink == 0:
         raise LinuxError(errno.ENOENT)
@@ -33,6 +34,7 @@ def check_may_create(walker: PathWalk, parent: Path) -> None:
     resources = directory.sb.resources
     if resources.names >= resources.max_names:
         raise LinuxError(errno.ENOSPC)
+    resources.kmem.reserve(NEW_NAME)
 
 
 def check_may_delete(walker: PathWalk, parent: Path, victim: Path, want_directory: bool) -> None:

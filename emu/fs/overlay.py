@@ -29,6 +29,7 @@ from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags, RenameFlags
 from emu.mm.filepages import FilePages, Reclaim
 from emu.mm.flags import VmFlags
+from emu.mm.kmem import DENTRY, INODE
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
@@ -51,6 +52,7 @@ class Lower:
     ino: int
     origin: HostInode
     copied = False
+    charged = 0
 
     def take_lower(self, lower: HostInode) -> None:
         """Show the attributes of the lower object."""
@@ -64,7 +66,7 @@ class Lower:
             assert isinstance(self.sb, OverlaySuperBlock)
             self.sb.new_inode()
             self.sb.upper[self.ino] = self
-            self.copied = True
+            self.copied, self.charged = True, INODE
 
     def forget_upper(self) -> None:
         """Its last name is gone."""
@@ -240,6 +242,7 @@ class OverlayDirectory(TmpfsDirectory):
     def _hide(self, name: str) -> None:
         """Put a whiteout over a lower name."""
         if name not in self.whiteouts:
+            self.sb.hold(DENTRY)
             self.whiteouts.add(name)
             self._count(1)
 
@@ -261,7 +264,7 @@ class OverlayDirectory(TmpfsDirectory):
         return inode
 
     def mkdir(self, name: str, owner: NewOwner) -> Inode:
-        self._sb.new_inode()
+        self._sb.new_inode(0)  # its name has the charge
         inode = OverlayDirectory(self._sb, *owner)
         self.add(name, inode)
         return inode
@@ -287,8 +290,16 @@ class OverlayDirectory(TmpfsDirectory):
 
     def gone(self) -> None:
         """The directory has been removed."""
+        self._drop_whiteouts()
+        self._sb.free_inode(0)
+
+    @property
+    def names_charged(self) -> int:
+        return super().names_charged + DENTRY * len(self.whiteouts)
+
+    def _drop_whiteouts(self) -> None:
         self._count(-len(self.whiteouts))
-        self._sb.free_inode()
+        self.sb.drop(DENTRY * len(self.whiteouts))
 
     def rename(self, name: str, new_directory: Inode, new_name: str, flags: RenameFlags) -> None:
         if flags & RenameFlags.WHITEOUT or not isinstance(new_directory, OverlayDirectory):
@@ -330,7 +341,7 @@ class MergedDirectory(Lower, OverlayDirectory):
         self.lower = lower
 
     def gone(self) -> None:
-        self._count(-len(self.whiteouts))
+        self._drop_whiteouts()
         self.forget_upper()
 
 
@@ -358,8 +369,13 @@ class OverlaySuperBlock(TmpfsSuperBlock):
             inode = self._known[lower.ino] = _new(self, lower)
         return inode
 
+    @property
+    def tops(self) -> Iterable[Inode]:
+        return {self.root, *(inode for inode in self.upper.values() if isinstance(inode, Inode))}
+
     def show_options(self) -> str:
-        return f",lowerdir={self.lower.tree.directory},upperdir=tmpfs,workdir=tmpfs"
+        lower = "".join(f"\\{ord(c):03o}" if c in ",\\ \t\n" else c for c in self.lower.tree.directory)
+        return f",lowerdir={lower},upperdir=tmpfs,workdir=tmpfs"
 
     def put_super(self) -> None:
         super().put_super()

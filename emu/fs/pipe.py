@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import stat
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakSet
 
 from emu.fs.file import BrokenPipe, File, WouldBlock
@@ -14,9 +14,11 @@ from emu.fs.superblock import FileSystemType, SuperBlock
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import PAGE_SIZE, OpenFlags, PollEvents
 from emu.linux.wait import WaitQueue
+from emu.mm.kmem import PIPE, PIPE_PAGE, Kmem
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
+    from emu.fs.inode import Inode
     from emu.fs.resources import Resources
     from emu.linux.caller import Caller
 
@@ -32,6 +34,8 @@ _READABLE = int(PollEvents.IN | PollEvents.RDNORM)
 _WRITABLE = int(PollEvents.OUT | PollEvents.WRNORM)
 _HANGUP = int(PollEvents.HUP)
 _ERROR = int(PollEvents.ERR)
+
+AnyPipeFile = TypeVar("AnyPipeFile", bound="PipeFile")
 
 
 class Slot:
@@ -51,8 +55,10 @@ class Pipe:
     a new one, so that a full pipe may hold less than its capacity.
     """
 
-    def __init__(self, capacity: int = DEFAULT_CAPACITY, pipes: Pipes | None = None) -> None:
-        """``pipes``: all pipes of the machine, which together have a limit."""
+    def __init__(self, capacity: int, pipes: Pipes) -> None:
+        """``pipes``: all pipes of the machine, which together have a limit.  LinuxError(ENOMEM)."""
+        self._kmem = pipes.kmem
+        self._kmem.charge(PIPE)
         self._pipes = pipes
         self.slots = capacity // PAGE_SIZE
         self.length = 0
@@ -64,13 +70,16 @@ class Pipe:
         self.not_empty = WaitQueue()
         self.not_full = WaitQueue()
         self._used: deque[Slot] = deque()
-        #: The data of the last read(), by the slot that it came from.
-        self._taken: list[tuple[Slot, bytes]] = []
 
     @property
     def full(self) -> bool:
         """No slot is free."""
         return len(self._used) >= self.slots
+
+    @property
+    def free(self) -> int:
+        """How many slots are free."""
+        return max(0, self.slots - len(self._used))
 
     @property
     def capacity(self) -> int:
@@ -95,16 +104,29 @@ class Pipe:
             slot.data = slot.data[left:]
             if not slot.data:
                 used.popleft()
+                self._kmem.uncharge(PIPE_PAGE)
             taken.append((slot, data))
             left -= len(data)
         self.length -= count - left
         if was_full and not self.full:
             self.not_full.wake_all(_WRITABLE)
-        self._taken = taken
+        self._pipes.taken = taken
         return taken[0][1] if len(taken) == 1 else b"".join(data for _, data in taken)
 
+    def peek(self, count: int) -> list[bytes]:
+        """The data in the slots, at most ``count`` bytes, which stays where it is."""
+        pieces: list[bytes] = []
+        for slot in self._used:
+            if count <= 0:
+                break
+            pieces.append(slot.data[:count])
+            count -= len(pieces[-1])
+        return pieces
+
     def write(self, data: bytes) -> int:
-        """Write as much as fits (up to PIPE_BUF bytes: all or nothing); BrokenPipe without a reader."""
+        """Write as much as fits (up to PIPE_BUF bytes: all or nothing); BrokenPipe without a reader, ENOMEM without
+        memory for the first page.
+        """
         if not data:
             return 0
         done = self.prepare(len(data)) % PAGE_SIZE
@@ -114,7 +136,12 @@ class Pipe:
             last.end += done
         while done < len(data) and not self.full:
             piece = data[done : done + PAGE_SIZE]
-            self._used.append(Slot(piece, len(piece)))
+            try:
+                self._add(Slot(piece, len(piece)))
+            except LinuxError:
+                if not done:
+                    raise
+                break
             done += len(piece)
         self.length += done
         self.not_empty.wake_all(_READABLE)
@@ -138,21 +165,39 @@ class Pipe:
     def unread(self, data: bytes, stored: int) -> int:
         """Put back the data of the last read() beyond ``stored``, with the whole piece in which ``stored`` ends."""
         kept = 0
-        pieces = self._taken
+        pieces = self._pipes.taken
         while pieces and kept + len(pieces[0][1]) <= stored:
             kept += len(pieces.pop(0)[1])
         for slot, piece in reversed(pieces):
             if not slot.data:
+                self._kmem.charge_reserved(PIPE_PAGE)  # which read() has just given back
                 self._used.appendleft(slot)
             slot.data = piece + slot.data
         self.length += len(data) - kept
         return kept
 
     def append(self, page: bytes) -> None:
-        """Take a part of a file's page (sendfile): it gets a slot of its own, and nothing is merged into it."""
-        self._used.append(Slot(page, PAGE_SIZE))
+        """Take a part of a file's page (sendfile): it gets a slot of its own, and nothing is merged into it.
+
+        LinuxError(ENOMEM).
+        """
+        self._add(Slot(page, PAGE_SIZE))
         self.length += len(page)
         self.not_empty.wake_all(_READABLE)
+
+    def _add(self, slot: Slot) -> None:
+        self._kmem.charge(PIPE_PAGE)
+        self._used.append(slot)
+
+    @property
+    def charged(self) -> int:
+        """What it takes on the host."""
+        return PIPE + PIPE_PAGE * len(self._used)
+
+    def discard(self) -> None:
+        """Nobody has an end of it any more."""
+        self._kmem.uncharge(self.charged)
+        self._used.clear()
 
     def resize(self, size: int) -> int:
         """F_SETPIPE_SZ: round up to a power of two of pages; EPERM beyond the limit of one pipe or of all pipes, EBUSY
@@ -161,7 +206,7 @@ class Pipe:
         if size > 1 << 31:
             raise LinuxError(errno.EINVAL)
         slots = 1 << (-(-max(size, PAGE_SIZE) // PAGE_SIZE) - 1).bit_length()
-        room = MAX_CAPACITY if self._pipes is None else min(MAX_CAPACITY, self._pipes.room(self))
+        room = min(MAX_CAPACITY, self._pipes.room(self))
         if slots > self.slots and slots * PAGE_SIZE > room:
             raise LinuxError(errno.EPERM)
         if slots < len(self._used):
@@ -177,17 +222,25 @@ class Pipe:
 
 
 class Pipes:
-    """Every pipe of a machine with ``pages`` pages of memory."""
+    """Every pipe of a machine with ``pages`` pages of memory; ``kmem`` is charged with what they hold."""
 
-    def __init__(self, pages: int) -> None:
+    def __init__(self, pages: int, kmem: Kmem) -> None:
         self._pages = pages
+        self.kmem = kmem
         self._pipes: WeakSet[Pipe] = WeakSet()
+        #: The data of the last read() of any pipe, by the slot that it came from.
+        self.taken: list[tuple[Slot, bytes]] = []
 
     def new(self) -> Pipe:
         """A pipe's buffer; beyond a number of pipes (pipe-user-pages-soft) it has only one page, as on Linux."""
         pipe = Pipe(DEFAULT_CAPACITY if len(self._pipes) < MAX_FULL_PIPES else PAGE_SIZE, self)
         self._pipes.add(pipe)
         return pipe
+
+    @property
+    def charged(self) -> int:
+        """What all pipes are charged with."""
+        return sum(pipe.charged for pipe in self._pipes if pipe.readers or pipe.writers)
 
     def room(self, pipe: Pipe) -> int:
         """The largest size in bytes that a pipe may get: all pipes together cannot exceed memory
@@ -204,7 +257,17 @@ class Pipes:
         pipe = inode.private
         if not isinstance(pipe, Pipe):
             pipe = inode.private = self.new()
-        return FifoFile(path, flags, pipe)
+        return self.open(FifoFile, path, flags, pipe)
+
+    @staticmethod
+    def open(kind: type[AnyPipeFile], path: Path, flags: int, pipe: Pipe) -> AnyPipeFile:
+        """Open an end of a pipe, which is given up if that fails and nobody else has it open."""
+        try:
+            return kind(path, flags, pipe)
+        except LinuxError:
+            if not pipe.readers and not pipe.writers:
+                kind.forget(path.dentry.inode, pipe)
+            raise
 
 
 class PipeFile(File):
@@ -232,7 +295,14 @@ class PipeFile(File):
         pipe.writers -= self.writable
         pipe.wake_everyone()
         if not pipe.readers and not pipe.writers:
-            self.inode.private = None
+            self.forget(self.inode, pipe)
+
+    @staticmethod
+    def forget(inode: Inode, pipe: Pipe) -> None:
+        """The last end has been closed."""
+        assert isinstance(inode, Node)
+        inode.private = None
+        pipe.discard()
 
     def read(self, count: int) -> bytes:
         return self.pipe.read(count)

@@ -38,7 +38,9 @@ class TextHandle(File):
 
     def pread(self, count: int, pos: int) -> bytes:
         if self._text is None or pos == 0:
-            self._text = self.inode.text()
+            text = self.inode.text()
+            self.keep(len(text))
+            self._text = text
         return self._text[pos : pos + count]
 
     def pwrite(self, data: bytes, pos: int) -> int:

@@ -27,6 +27,7 @@ class Resources:
 
     def __init__(self, frames: FrameAllocator, huge_pages: HugePagePool, clock: Clock, random: Random) -> None:
         self.frames = frames
+        self.kmem = frames.kmem
         self.huge_pages = huge_pages
         #: Bytes for /dev/random.
         self.random = random

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from emu.linux.errors import LinuxError
@@ -49,9 +50,25 @@ class SuperBlock:
         self.active = 0
         #: Those who watch its inodes (inotify).
         self.watches: dict[Watch, None] = {}
-        #: How many names guests have made and may remove.
+        #: How many names guests have made and may remove, and what these and their inodes take.
         self.names = 0
+        self.charged = 0
         self._last_ino = 0
+
+    def hold(self, size: int) -> None:
+        """Charge a name or an inode that a guest makes.  LinuxError(ENOMEM)."""
+        self.resources.kmem.charge(size)
+        self.charged += size
+
+    def drop(self, size: int) -> None:
+        """It is gone."""
+        self.resources.kmem.uncharge(size)
+        self.charged -= size
+
+    @property
+    def tops(self) -> Iterable[Inode]:
+        """The inodes from which names lead to all others that are charged here."""
+        return (self.root,)
 
     def next_ino(self) -> int:
         """A fresh inode number; the first is 1."""

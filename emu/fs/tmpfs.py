@@ -10,11 +10,12 @@ import numpy as np
 
 from emu.fs.file import File
 from emu.fs.inode import Inode, NewOwner
-from emu.fs.libfs import Node, SimpleDirectory, Symlink, drop_tree
+from emu.fs.libfs import Node, SimpleDirectory, Symlink, drop_tree, symlink_size
 from emu.fs.seals import Seal, check_mapping, check_punch, check_size, writable_bytes
 from emu.fs.superblock import FileSystemType, StatFs, SuperBlock, parse_options, parse_size
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE, PAGE_SIZE, FallocateFlags, Whence
+from emu.mm.kmem import INODE
 from emu.mm.pagecache import PageCache
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class TmpfsInode(Inode):
     """A regular file: its content is the page cache."""
 
     can_direct = True
+    charged = INODE
 
     def __init__(
         self, sb: TmpfsSuperBlock, mode: int, uid: int = 0, gid: int = 0, pages: PageCache | None = None
@@ -183,13 +185,16 @@ class TmpfsSymlink(Symlink):
     def __init__(self, sb: TmpfsSuperBlock, owner: NewOwner, target: str) -> None:
         super().__init__(sb, target, owner.uid, owner.gid)
         self._sb = sb
+        self.charged = symlink_size(target)
 
     def evict(self) -> None:
-        self._sb.free_inode()
+        self._sb.free_inode(self.charged)
 
 
 class TmpfsNode(Node):
     """A FIFO, device or socket that counts as one inode."""
+
+    charged = INODE
 
     def __init__(self, sb: TmpfsSuperBlock, owner: NewOwner, kind: int, rdev: int) -> None:
         super().__init__(sb, kind | owner.mode, rdev, owner.uid, owner.gid)
@@ -218,7 +223,7 @@ class TmpfsDirectory(SimpleDirectory):
         return inode
 
     def mkdir(self, name: str, owner: NewOwner) -> Inode:
-        self._sb.new_inode()
+        self._sb.new_inode(0)  # its name has the charge
         inode = TmpfsDirectory(self._sb, *owner)
         self.add(name, inode)
         return inode
@@ -230,7 +235,7 @@ class TmpfsDirectory(SimpleDirectory):
         return inode
 
     def symlink(self, name: str, owner: NewOwner, target: str) -> Inode:
-        self._sb.new_inode()
+        self._sb.new_inode(symlink_size(target))
         inode = TmpfsSymlink(self._sb, owner, target)
         self.add(name, inode)
         return inode
@@ -244,7 +249,7 @@ class TmpfsDirectory(SimpleDirectory):
 
     def rmdir(self, name: str, inode: Inode) -> None:
         super().rmdir(name, inode)
-        self._sb.free_inode()
+        self._sb.free_inode(0)
 
 
 class TmpfsSuperBlock(SuperBlock):
@@ -275,14 +280,16 @@ class TmpfsSuperBlock(SuperBlock):
             self.check_room(blocks)
         self.used_blocks += blocks
 
-    def new_inode(self) -> None:
-        """Count one more inode; ENOSPC."""
+    def new_inode(self, size: int = INODE) -> None:
+        """Count one more inode, and charge what it takes; ENOSPC, ENOMEM."""
         if self.max_inodes and self.used_inodes >= self.max_inodes:
             raise LinuxError(errno.ENOSPC)
+        self.hold(size)
         self.used_inodes += 1
 
-    def free_inode(self) -> None:
+    def free_inode(self, size: int = INODE) -> None:
         """An inode has been freed."""
+        self.drop(size)
         self.used_inodes -= 1
 
     def statfs(self) -> StatFs:

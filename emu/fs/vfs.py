@@ -13,6 +13,7 @@ from emu.fs.file import File
 from emu.fs.hugetlbfs import Hugetlbfs, HugetlbInode, HugetlbSuperBlock
 from emu.fs.mount import KEPT, MountTable, VfsMount
 from emu.fs.namei import PathWalk
+from emu.fs.open import open_unnamed
 from emu.fs.pipe import PipeFile, PipeFsType, PipeInode, Pipes
 from emu.fs.resources import Resources
 from emu.fs.superblock import FileSystemType
@@ -20,6 +21,7 @@ from emu.fs.tmpfs import ShmemType, TmpfsInode, TmpfsSuperBlock
 from emu.linux.caller import Credentials, FsContext
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import CHUNK, MountFlags, OpenFlags, UmountFlags, major, minor
+from emu.mm.kmem import INODE, MOUNT
 
 if TYPE_CHECKING:
     from emu.fs.pseudo import PseudoSuperBlock, SysctlSuperBlock
@@ -46,7 +48,7 @@ class Vfs:
         self._places = places
         self.filesystems: dict[str, FileSystemType] = {}
         self.mount_table = MountTable()
-        self.pipes = Pipes(resources.frames.total)
+        self.pipes = Pipes(resources.frames.total, resources.kmem)
         resources.register_fifo(self.pipes.open_fifo)
         internal = (PipeFsType(), ShmemType(), Hugetlbfs())
         self._internal_types: dict[str, FileSystemType] = {fs.name: fs for fs in internal}
@@ -85,6 +87,7 @@ class Vfs:
             raise LinuxError(errno.ENOTDIR)
         if len(list(self.mount_table)) >= MAX_MOUNTS:
             raise LinuxError(errno.ENOSPC)
+        self.resources.kmem.reserve(MOUNT)
         mount = VfsMount(kind.mount(self.resources, options), source, flags, self.mount_table.cross(path))
         self.mount_table.add(mount)
         return mount
@@ -141,6 +144,11 @@ class Vfs:
             sb.active = 1
             mount = self._internal[kind.name] = VfsMount(sb, kind.name, 0, None)
         return mount
+
+    @property
+    def internal_mounts(self) -> Iterable[VfsMount]:
+        """The internal mounts that there are."""
+        return self._internal.values()
 
     def _mounted(self) -> bool:
         return hasattr(self, "root")
@@ -221,14 +229,18 @@ class Vfs:
         operations.symlink(self.walker(None), target, name)
 
     def pipe(self, flags: int = 0) -> tuple[File, File]:
-        """A new pipe: its read end and its write end."""
+        """A new pipe: its read end and its write end.  LinuxError(ENFILE, ENOMEM)."""
         mount = self.internal_mount("pipefs")
         pipe = self.pipes.new()
         inode = PipeInode(mount.sb, pipe)
         path = unnamed_path(mount, inode, f"pipe:[{inode.ino}]")
         kept = flags & OpenFlags.NONBLOCK
-        reader = PipeFile(path, OpenFlags.RDONLY | kept, pipe)
-        return reader, PipeFile(path, OpenFlags.WRONLY | kept, pipe)
+        reader = self.pipes.open(PipeFile, path, OpenFlags.RDONLY | kept, pipe)
+        try:
+            return reader, PipeFile(path, OpenFlags.WRONLY | kept, pipe)
+        except LinuxError:
+            reader.put()
+            raise
 
     def anon_inode(self, name: str) -> Path:
         """The place of a file without an inode of its own (anon_inode_getfile)."""
@@ -249,18 +261,19 @@ class Vfs:
         inode.nlink = 0
         if size:
             inode.truncate(size)
-        return inode.open(unnamed_path(mount, inode, f"/{name} (deleted)"), OpenFlags.RDWR, None)
+        return open_unnamed(inode, unnamed_path(mount, inode, f"/{name} (deleted)"), OpenFlags.RDWR, None)
 
     def hugetlb_file_setup(self, name: str, size: int = 0) -> File:
         """The same, of huge pages."""
         mount = self.internal_mount("hugetlbfs")
         sb = mount.sb
         assert isinstance(sb, HugetlbSuperBlock)
+        sb.hold(INODE)
         inode = HugetlbInode(sb, 0o777)
         inode.nlink = 0
         if size:
             inode.grow(size)
-        return inode.open(unnamed_path(mount, inode, f"/{name} (deleted)"), OpenFlags.RDWR, None)
+        return open_unnamed(inode, unnamed_path(mount, inode, f"/{name} (deleted)"), OpenFlags.RDWR, None)
 
 
 def _escape(text: str) -> str:

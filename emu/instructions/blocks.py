@@ -48,8 +48,8 @@ RFLAGS_AC = 1 << 18
 _NUMBER = 0xFFFF_FFFF
 #: The mode under which a piece is known: it is the same in each.
 _PIECE = -1
-#: When this much is known, it is forgotten.
-_MOST = 1 << 18
+#: When so many blocks (one of which a copy is kept counts twice) or pages are known, they are forgotten: 64 MiB.
+MOST_BLOCKS, _MOST_PAGES = 1 << 17, 1 << 16
 
 
 _Key = tuple[int, int, int, int]
@@ -81,6 +81,11 @@ class Steps:
 class Block:
     """What is known of a block, or of a piece that has been cut off one."""
 
+    __slots__ = (
+        "address", "before", "copy", "goes_on", "hit", "instructions", "keeps", "last_frame", "length", "patch", "size",
+        "stops",
+    )  # fmt: skip
+
     def __init__(self, address: int, size: int, instructions: int, last_frame: int, copy: bytes | None) -> None:
         """``last_frame``: where its code ends; ``copy``: all the code that this was made of, if its frame can be
         written unseen."""
@@ -107,7 +112,9 @@ class Blocks:
         self._tables: dict[int, tuple[npt.NDArray[np.uint16], int]] = {}
         #: By address, physical address, size and mode; pieces under the mode _PIECE.
         self._blocks: dict[_Key, Block] = {}
-        self._of_frame: dict[int, list[_Key]] = {}
+        self._of_frame: dict[int, dict[_Key, None]] = {}
+        #: How many have a copy.
+        self._copies = 0
         #: Blocks that end within an instruction even when they are translated again.
         self._odd: set[_Key] = set()
         #: By code_id and page.
@@ -123,13 +130,12 @@ class Blocks:
         self.say_once: Callable[[str], None] = lambda message: None
         #: Makes a new ``code_id`` for the address space that runs.
         self.renew: Callable[[], int] | None = None
-        self._table = np.zeros(TABLE_ENTRIES * BLOCK_BYTES, dtype=np.uint8)
+        self._new_table()
         self._views = np.zeros(CODE_VIEWS * CODE_VIEW_BYTES, dtype=np.uint8)
         self._install()
 
     def _install(self) -> None:
         mmu, trap, pointer = self._mmu, self._trap, self._mmu.guard.pointer
-        trap.table = self._table.ctypes.data
         trap.new_block = pointer(_HOOK, self._new_block)
         trap.fetched = ctypes.addressof(mmu.state) + MmuState.fetched.offset  # type: ignore[attr-defined]
         mmu.state.code_view = ctypes.addressof(trap) + TrapState.code_id.offset  # type: ignore[attr-defined]
@@ -176,7 +182,7 @@ class Blocks:
         space, page = self._trap.code_id, vaddr // PAGE_SIZE
         if self._frames.get((space, page), frame) != frame and self.renew is not None:
             self._trap.code_id = space = self.renew() | space >> MODE_SHIFT << MODE_SHIFT
-        if len(self._frames) > _MOST:
+        if len(self._frames) > _MOST_PAGES:
             self._frames.clear()
             self._views.fill(0)
         self._frames[space, page] = frame
@@ -187,11 +193,18 @@ class Blocks:
 
     def forget(self) -> None:
         """Nothing is known.  Not within emulation."""
-        self._blocks.clear()
+        for key in list(self._blocks):
+            self._drop(key)
         self._of_frame.clear()
-        self._table.fill(0)
+        self._odd.clear()
+        self._new_table()
         engine: Any = self._mmu.uc
         engine.ctl_flush_tb()  # the pieces too
+
+    def _new_table(self) -> None:
+        """An empty table for the native hook, of which the host gives a page when a block comes there."""
+        self._table = np.zeros(TABLE_ENTRIES * BLOCK_BYTES, dtype=np.uint8)
+        self._trap.table = self._table.ctypes.data
 
     def _can_change(self, frame: int) -> None:
         """From now on the code in this frame can be written unseen."""
@@ -199,6 +212,7 @@ class Blocks:
             block = self._blocks.get(key)
             if block is not None and block.copy is None:
                 block.copy = self._code(key[1], block.last_frame, block.length)
+                self._copies += 1
                 self._make_unknown(block)
 
     def _code_dropped(self, frame: int) -> None:
@@ -209,6 +223,7 @@ class Blocks:
         block = self._blocks.pop(key, None)
         if block is None:
             return
+        self._copies -= block.copy is not None
         self._make_unknown(block)
         if block.hit is not None:
             assert self.hits is not None
@@ -229,7 +244,7 @@ class Blocks:
     def _new_block(self, _uc: int, address: int, size: int) -> int:
         """A block runs for the first time, or has been forgotten; 0 if it is to be entered again."""
         self._dropped.clear()
-        if len(self._blocks) > _MOST:
+        if len(self._blocks) + self._copies + len(self._odd) > MOST_BLOCKS:
             self.pending = FORGET
             return 0
         space = self._trap.code_id
@@ -336,8 +351,9 @@ class Blocks:
     def _keep(self, key: _Key, block: Block, frame: int, last_frame: int) -> None:
         self._drop(key)
         self._blocks[key] = block
+        self._copies += block.copy is not None
         for each in {frame, last_frame}:
-            self._of_frame.setdefault(each, []).append(key)
+            self._of_frame.setdefault(each, {})[key] = None
 
     def code(self, address: int) -> bytes:
         """The bytes at an address that has been fetched, as many as an instruction can have, or fewer."""

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from emu.linux.caller import Caller
 from emu.linux.errors import LinuxError
 from emu.linux.layout import Layout
+from emu.mm.kmem import FILP, INODE, IPC_OBJECT, Kmem
 
 IPC_PRIVATE = 0
 IPC_CREAT, IPC_EXCL, IPC_NOWAIT = 0o1000, 0o2000, 0o4000
@@ -35,6 +36,8 @@ class IpcObject:
 
     def __init__(self, key: int, mode: int, caller: AnyCaller) -> None:
         who = caller.credentials
+        #: What it takes on the host.
+        self.charged = IPC_OBJECT
         self.key = key
         self.uid = self.cuid = who.euid
         self.gid = self.cgid = who.egid
@@ -81,10 +84,11 @@ T = TypeVar("T", bound=IpcObject)
 
 
 class Ids(Generic[T]):
-    """All objects of one kind, at most ``most``."""
+    """All objects of one kind, at most ``most``, charged to ``kmem``."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, kmem: Kmem) -> None:
         self.most = most
+        self.kmem = kmem
         self._objects: dict[int, T] = {}
         self._keys: dict[int, T] = {}
         self._seq = 0
@@ -105,7 +109,7 @@ class Ids(Generic[T]):
     def get(self, key: int, flags: int, caller: AnyCaller, make: Callable[[], T], suits: Callable[[T], object]) -> int:
         """The identifier of the object with a key, which ``make`` makes if need be (ipcget).
 
-        ``suits`` raises LinuxError if the object that is there is not what the caller wants.
+        ``suits`` raises LinuxError if the object that is there is not what the caller wants.  LinuxError(ENOMEM).
         """
         found = self._keys.get(key) if key != IPC_PRIVATE else None
         if found is None:
@@ -113,6 +117,7 @@ class Ids(Generic[T]):
                 raise LinuxError(errno.ENOENT)
             if len(self._objects) >= self.most:
                 raise LinuxError(errno.ENOSPC)
+            self.kmem.reserve(IPC_OBJECT + INODE + FILP)
             return self._add(make())
         if flags & IPC_CREAT and flags & IPC_EXCL:
             raise LinuxError(errno.EEXIST)
@@ -122,6 +127,7 @@ class Ids(Generic[T]):
 
     def _add(self, new: T) -> int:
         """ipc_idr_alloc(): indices go round, so that an identifier does not soon mean another object."""
+        self.kmem.charge_reserved(new.charged)
         limit = min(max(len(self._objects) * 3 // 2, _LEAST_CYCLE), self.most)
         index = next((i for i in range(self._next, limit) if i not in self._objects), None)
         if index is None:
@@ -150,6 +156,11 @@ class Ids(Generic[T]):
             raise LinuxError(errno.EINVAL)
         return found
 
+    def charge(self, which: T, more: int) -> None:
+        """An object takes more, or less (a negative number).  LinuxError(ENOMEM)."""
+        self.kmem.charge(more)
+        which.charged += more
+
     def hide(self, which: T) -> None:
         """Nobody finds the object by its key any more."""
         if which.key != IPC_PRIVATE:
@@ -159,5 +170,6 @@ class Ids(Generic[T]):
     def remove(self, which: T) -> None:
         """The object is gone."""
         self.hide(which)
+        self.kmem.uncharge(which.charged)
         del self._objects[which.id & _INDEX_MASK]
         which.deleted = True

@@ -10,6 +10,7 @@ from emu.ipc.ids import IPC_NOWAIT, AnyCaller, Ids, IpcObject
 from emu.ipc.limits import MSGMNB, MSGMNI
 from emu.linux.errors import LinuxError
 from emu.linux.wait import WaitQueue
+from emu.mm.kmem import MSG_MSG, Kmem
 
 if TYPE_CHECKING:
     from emu.linux.clock import Clock
@@ -22,6 +23,11 @@ class Message(NamedTuple):
 
     type: int
     text: bytes
+
+    @property
+    def charged(self) -> int:
+        """What it takes on the host."""
+        return MSG_MSG + len(self.text)
 
 
 class MessageQueue(IpcObject):
@@ -62,8 +68,8 @@ class MessageQueue(IpcObject):
 class MessageQueues(Ids[MessageQueue]):
     """The queues of a machine."""
 
-    def __init__(self, clock: Clock) -> None:
-        super().__init__(MSGMNI)
+    def __init__(self, clock: Clock, kmem: Kmem) -> None:
+        super().__init__(MSGMNI, kmem)
         self._clock = clock
 
     def _now(self) -> int:
@@ -84,7 +90,9 @@ class MessageQueues(Ids[MessageQueue]):
                 break
             if flags & IPC_NOWAIT:
                 raise LinuxError(errno.EAGAIN)
-            yield queue.senders
+            with self.kmem.held(message.charged):
+                yield queue.senders
+        self.charge(queue, message.charged)
         queue.messages.append(message)
         queue.cbytes += len(message.text)
         queue.stime, queue.lspid = self._now(), caller.tgid
@@ -115,6 +123,7 @@ class MessageQueues(Ids[MessageQueue]):
     def _take(self, caller: AnyCaller, queue: MessageQueue, message: Message) -> None:
         at = next(i for i, each in enumerate(queue.messages) if each is message)
         del queue.messages[at]
+        self.charge(queue, -message.charged)
         queue.cbytes -= len(message.text)
         queue.rtime, queue.lrpid = self._now(), caller.tgid
         queue.senders.wake_all()

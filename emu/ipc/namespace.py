@@ -19,8 +19,13 @@ class IpcNamespace:
 
     def __init__(self, vfs: Vfs, clock: Clock, current_tgid: Callable[[], int | None]) -> None:
         self.shm = Segments(vfs, clock, current_tgid)
-        self.sem = SemaphoreSets(clock)
-        self.msg = MessageQueues(clock)
+        self.sem = SemaphoreSets(clock, vfs.resources.kmem)
+        self.msg = MessageQueues(clock, vfs.resources.kmem)
+
+    @property
+    def charged(self) -> int:
+        """What all objects take on the host."""
+        return sum(each.charged for ids in (self.shm, self.sem, self.msg) for each in ids)
 
     def exit(self, tgid: int) -> None:
         """A process has ended."""

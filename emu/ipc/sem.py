@@ -12,11 +12,14 @@ from emu.ipc.ids import IPC_NOWAIT, AnyCaller, Ids, IpcObject
 from emu.ipc.limits import SEMMNI, SEMMNS, SEMMSL, SEMOPM, SEMVMX
 from emu.linux.errors import LinuxError
 from emu.linux.wait import WaitQueue
+from emu.mm.kmem import IPC_OBJECT, SEM_UNDO_ENTRY, SEMBUF, Kmem
 
 if TYPE_CHECKING:
     from emu.linux.clock import Clock
 
 SEM_UNDO = 0x1000
+#: Bytes of a semaphore: its value, and who changed it.
+_SEMAPHORE = 6
 
 
 class Operation(NamedTuple):
@@ -43,8 +46,10 @@ class _Sleeper:
 class SemaphoreSet(IpcObject):
     """A set (struct sem_array).  Times in seconds since 1970."""
 
-    def __init__(self, key: int, mode: int, caller: AnyCaller, number: int, now: int) -> None:
+    def __init__(self, key: int, mode: int, caller: AnyCaller, number: int, now: int, kmem: Kmem) -> None:
         super().__init__(key, mode, caller)
+        self._kmem = kmem
+        self.charged += _SEMAPHORE * number
         self.values = array("H", bytes(2 * number))
         #: Who changed each last (sempid).
         self.pids = array("i", bytes(4 * number))
@@ -69,7 +74,9 @@ class SemaphoreSet(IpcObject):
             raise LinuxError(errno.EINVAL)
 
     def try_all(self, operations: Sequence[Operation], tgid: int) -> Operation | None:
-        """Do them all; if one cannot be done yet, do none and return it (perform_atomic_semop).  LinuxError(ERANGE)."""
+        """Do them all; if one cannot be done yet, do none and return it (perform_atomic_semop).  LinuxError(ERANGE,
+        ENOMEM).
+        """
         values, undo = {op.number: self.values[op.number] for op in operations}, dict(self.undo.get(tgid, {}))
         for op in operations:
             value = values[op.number] + op.change
@@ -82,11 +89,17 @@ class SemaphoreSet(IpcObject):
                 if not -SEMVMX - 1 <= undo[op.number] <= SEMVMX:
                     raise LinuxError(errno.ERANGE)
             values[op.number] = value
+        self.count_undo(len(undo) - len(self.undo.get(tgid, ())))
         for number, value in values.items():
             self.values[number], self.pids[number] = value, tgid
         if any(op.flags & SEM_UNDO for op in operations):
             self.undo[tgid] = undo
         return None
+
+    def count_undo(self, more: int) -> None:
+        """There will be more semaphores to undo, or fewer.  LinuxError(ENOMEM)."""
+        self._kmem.charge(more * SEM_UNDO_ENTRY)
+        self.charged += more * SEM_UNDO_ENTRY
 
     def update(self, now: int) -> None:
         """Values have changed: finish, in order of arrival, whoever waits and can go on (do_smart_update)."""
@@ -116,8 +129,8 @@ class SemaphoreSet(IpcObject):
 class SemaphoreSets(Ids[SemaphoreSet]):
     """The sets of a machine."""
 
-    def __init__(self, clock: Clock) -> None:
-        super().__init__(SEMMNI)
+    def __init__(self, clock: Clock, kmem: Kmem) -> None:
+        super().__init__(SEMMNI, kmem)
         self._clock = clock
 
     def _now(self) -> int:
@@ -138,7 +151,8 @@ class SemaphoreSets(Ids[SemaphoreSet]):
                 raise LinuxError(errno.EINVAL)
             if self.semaphores + number > SEMMNS:
                 raise LinuxError(errno.ENOSPC)
-            return SemaphoreSet(key, flags, caller, number, self._now())
+            self.kmem.reserve(IPC_OBJECT + _SEMAPHORE * number)
+            return SemaphoreSet(key, flags, caller, number, self._now(), self.kmem)
 
         def suits(found: SemaphoreSet) -> None:
             if number > len(found.values):
@@ -164,17 +178,19 @@ class SemaphoreSets(Ids[SemaphoreSet]):
             return 0
         if blocked.flags & IPC_NOWAIT:
             raise LinuxError(errno.EAGAIN)
+        held = self.kmem.held(SEMBUF * len(operations))
         sleeper = _Sleeper(operations, caller.tgid, blocked)
         found.pending.append(sleeper)
         try:
-            while not sleeper.over:
-                if deadline is not None and self._clock.now_ns() >= deadline:
-                    raise LinuxError(errno.EAGAIN)
-                try:
-                    yield sleeper.queue, deadline
-                except LinuxError:
-                    if not sleeper.over:
-                        raise
+            with held:
+                while not sleeper.over:
+                    if deadline is not None and self._clock.now_ns() >= deadline:
+                        raise LinuxError(errno.EAGAIN)
+                    try:
+                        yield sleeper.queue, deadline
+                    except LinuxError:
+                        if not sleeper.over:
+                            raise
         finally:
             if not sleeper.over:
                 found.pending.remove(sleeper)
@@ -189,7 +205,8 @@ class SemaphoreSets(Ids[SemaphoreSet]):
         for number, value in values.items():
             found.values[number], found.pids[number] = value, caller.tgid
             for undo in found.undo.values():
-                undo.pop(number, None)
+                if undo.pop(number, None) is not None:
+                    found.count_undo(-1)
         found.ctime = self._now()
         found.update(self._now())
 
@@ -209,6 +226,7 @@ class SemaphoreSets(Ids[SemaphoreSet]):
             undo = found.undo.pop(tgid, None)
             if not undo:
                 continue
+            found.count_undo(-len(undo))
             for number, change in undo.items():
                 if change:
                     found.values[number] = min(max(found.values[number] + change, 0), SEMVMX)

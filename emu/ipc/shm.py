@@ -62,7 +62,7 @@ class Segments(Ids[Segment]):
     """The segments of a machine."""
 
     def __init__(self, vfs: Vfs, clock: Clock, current_tgid: Callable[[], int | None]) -> None:
-        super().__init__(SHMMNI)
+        super().__init__(SHMMNI, vfs.resources.kmem)
         self._vfs = vfs
         self._clock = clock
         self._current_tgid = current_tgid

@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
 
 _DIVIDE_ERROR, _BREAKPOINT, _PAGE_FAULT = 0, 3, 14
-#: Calls that libraries try at every start, and do without: rseq (glibc), membarrier, io_uring_setup, landlock's first.
+#: Calls that libraries try at every start, and do without: rseq (glibc), io_uring_setup, landlock's first.
 #: None of them may be in a late table, which is not looked through for them.
-TRIED_BY_HABIT = frozenset({324, 334, 425, 444})
+TRIED_BY_HABIT = frozenset({334, 425, 444})
 
 
 def _float_code(flags: int) -> int:

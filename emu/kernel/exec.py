@@ -17,6 +17,7 @@ from emu.linux.errors import LinuxError
 from emu.linux.mman import MapFlags, Prot
 from emu.mm.address_space import TASK_SIZE, AddressSpace, page_align
 from emu.mm.flags import VmFlags
+from emu.mm.kmem import VM_AREA_STRUCT
 from emu.mm.mmap import do_mmap, unmapped_area
 from emu.mm.vma import Vma
 from mmu.memory import PAGE_SIZE
@@ -62,6 +63,8 @@ def do_execve(kernel: Kernel, task: Task, path: str, argv: Sequence[bytes], envp
     """
     if sum(len(s) + 9 for s in (*argv, *envp)) > MAX_ARG_TOTAL or any(len(s) >= MAX_ARG_STRLEN for s in (*argv, *envp)):
         raise LinuxError(errno.E2BIG)
+    # for the stack, and for the arguments until the old ones go
+    kernel.frames.kmem.reserve(_size_of(argv) + 4 * (MAX_ARG_STRLEN + VM_AREA_STRUCT))
     file, argv = _open_program(kernel, task, path, list(argv) or [b""])
     mm = None
     try:
@@ -244,9 +247,18 @@ def _commit(kernel: Kernel, task: Task, mm: AddressSpace, path: str, argv: Seque
     if task.group.timers is not None:
         task.group.timers.delete_posix()
     task.comm = path.rsplit("/", 1)[-1][:15]
+    more = _size_of(argv) - _size_of(task.argv)
+    kernel.frames.kmem.charge_reserved(more)
+    task.charged += more
     task.argv = tuple(argv)
     task.group.has_execed = True
+    task.group.barriers = 0
     mm.on_kernel_fault = kernel.count_kernel_fault
+
+
+def _size_of(argv: Sequence[bytes]) -> int:
+    """What arguments take on the host, which keeps them for reports."""
+    return sum(map(len, argv)) + 64 * len(argv)
 
 
 def _start_program(kernel: Kernel, task: Task, rip: int, rsp: int) -> None:

@@ -62,6 +62,7 @@ def do_exit(kernel: Kernel, task: Task, status: int, *, told: bool = True) -> No
         group.ended_usage.add(task.usage)
         task.state = TaskState.DEAD
         del kernel.tasks[task.pid]
+        task.free()
     _tell_watchers(task)
     if not group.threads and task is not group.leader:
         _tell_watchers(group.leader)
@@ -142,6 +143,8 @@ def release(kernel: Kernel, leader: Task) -> None:
     leader.state = TaskState.DEAD
     _tell_watchers(leader)
     del kernel.tasks[leader.pid]
+    leader.group.pending.flush()
+    leader.free()
     parent = leader.group.parent
     if parent is not None:
         parent.children.pop(leader.pid, None)
@@ -160,6 +163,7 @@ def de_thread(kernel: Kernel, task: Task) -> None:
     kernel.tracer.supersede(task, leader)
     group.ended_usage.add(leader.usage)
     leader.state = TaskState.DEAD
+    leader.free()
     del kernel.tasks[task.pid], group.threads[task.pid]
     task.pid = leader.pid
     kernel.tasks[task.pid] = group.threads[task.pid] = group.leader = task

@@ -16,6 +16,7 @@ from emu.linux.words import Flags
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
+    from emu.mm.address_space import AddressSpace
 
 
 class CloneFlags(Flags, prefix="CLONE_"):
@@ -102,27 +103,36 @@ def _check_flags(kernel: Kernel, task: Task, flags: int, tls: int) -> None:
 def _copy_process(kernel: Kernel, task: Task, flags: int) -> Task:
     _check_processes(kernel, task)
     pid = kernel.new_pid()
-    if flags & CloneFlags.VM:
-        mm = task.mm.get()
-    else:
-        from emu.mm.fork import dup_mm  # 0.6 ms, and many programs never fork
-
-        mm = dup_mm(task.mm, task.mm.name)
+    kmem = kernel.frames.kmem
+    kmem.charge(task.charged)
+    try:
+        files = task.files.share() if flags & CloneFlags.FILES else task.files.copy()
+        try:
+            mm = _copy_mm(task, flags)
+        except LinuxError:
+            files.put()
+            raise
+    except LinuxError:
+        kmem.uncharge(task.charged)
+        raise
     mm.on_kernel_fault = kernel.count_kernel_fault
     child = Task(
         pid=pid,
         group=task.group if flags & CloneFlags.THREAD else _new_group(task, pid, flags),
         mm=mm,
-        files=task.files.share() if flags & CloneFlags.FILES else task.files.copy(),
+        files=files,
         fs=task.fs if flags & CloneFlags.FS else task.fs.copy(),
         context=kernel.cpu.new_context_like_current(),
         credentials=copy.copy(task.credentials),
         comm=task.comm,
         argv=task.argv,
+        charged=task.charged,
         exe=task.exe,
         started_ns=kernel.clock.now_ns(),
         rip=task.rip,
         affinity=task.affinity,
+        scheduling=task.scheduling.inherited(),
+        personality=task.personality,
     )
     _copy_signals(task, child, flags)
     if not flags & CloneFlags.THREAD:
@@ -131,11 +141,20 @@ def _copy_process(kernel: Kernel, task: Task, flags: int) -> Task:
     return child
 
 
+def _copy_mm(task: Task, flags: int) -> AddressSpace:
+    """The child's address space.  LinuxError(ENOMEM)."""
+    if flags & CloneFlags.VM:
+        return task.mm.get()
+    from emu.mm.fork import dup_mm  # 0.6 ms, and many programs never fork
+
+    return dup_mm(task.mm, task.mm.name)
+
+
 def _new_group(task: Task, pid: int, flags: int) -> ThreadGroup:
     """A process for a child that is not a thread."""
     return ThreadGroup(
         tgid=pid, ppid=task.tgid, pgid=task.pgid, sid=task.sid, parent=task.group,
-        exit_signal=flags & CloneFlags.SIGNAL, limits=dict(task.limits),
+        exit_signal=flags & CloneFlags.SIGNAL, limits=dict(task.limits), barriers=task.group.barriers,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from emu.cpu import Cpu
 from emu.fs.resources import Resources
@@ -69,6 +70,9 @@ class Kernel:
         self.ram = ram
         self.cpus = cpus
         self.hostname = hostname
+        self.domainname = "(none)"
+        #: The order of objects that programs have compared (kcmp).
+        self.compared: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
         self.cpu = Cpu(ram, entry_frame=2, tlb=tlb, seed=seed, la57=la57, cpus=cpus)
         self.frames = FrameAllocator(ram, self.cpu.mmu.code_written, self.cpu.mmu.code_written_many)
         self.flusher = TlbFlusher(self.cpu.mmu, current_pid=self._current_pid, tracer=lambda: self.tracer)

@@ -11,6 +11,7 @@ from enum import IntEnum, IntFlag
 from typing import NamedTuple, Protocol
 
 from emu.linux.errors import LinuxError
+from emu.mm.kmem import SIGQUEUE, Kmem
 
 NSIG = 64
 
@@ -58,6 +59,8 @@ SIG_DFL, SIG_IGN = 0, 1
 #: Flags of a signal stack.
 SS_ONSTACK, SS_DISABLE, SS_AUTODISARM = 1, 2, 1 << 31
 _MINSIGSTKSZ = 2048
+#: The most signals that are pending at once in a task, and in a process.
+_MAX_QUEUED = 1024
 
 #: Default actions other than "terminate".
 IGNORED_BY_DEFAULT = frozenset({Sig.CHLD, Sig.URG, Sig.WINCH, Sig.CONT})
@@ -160,12 +163,40 @@ class SigAction(NamedTuple):
     mask: int = 0
 
 
-def enqueue(queue: list[SigInfo], info: SigInfo) -> None:
-    """Make a signal pending; a standard signal that is pending already is not queued twice, except a timer's."""
-    if info.signo < 32 and info.timer is None and any(p.signo == info.signo for p in queue):
-        return
-    if len(queue) < 1024:
-        queue.append(info)
+class SigPending(list[SigInfo]):
+    """The pending signals of a task or of a process, charged to ``kmem``."""
+
+    def __init__(self, kmem: Kmem) -> None:
+        super().__init__()
+        self._kmem = kmem
+
+    def enqueue(self, info: SigInfo) -> None:
+        """Make a signal pending; a standard signal that is pending already is not queued twice, and without memory no
+        signal is (__send_signal_locked).  That of a timer always is: there is one for each timer.
+        """
+        standard = info.signo < 32 and info.timer is None
+        if len(self) >= _MAX_QUEUED or (standard and self._holds(info.signo)):
+            return
+        try:
+            self._kmem.charge(SIGQUEUE)
+        except LinuxError:
+            if info.timer is None and self._holds(info.signo):
+                return
+            self._kmem.charge_reserved(SIGQUEUE)
+        self.append(info)
+
+    def dequeue(self, info: SigInfo) -> None:
+        """A signal has been taken."""
+        self.remove(info)
+        self._kmem.uncharge(SIGQUEUE)
+
+    def flush(self) -> None:
+        """Nobody will take them."""
+        self._kmem.uncharge(SIGQUEUE * len(self))
+        self.clear()
+
+    def _holds(self, signo: int) -> bool:
+        return any(info.signo == signo for info in self)
 
 
 def _precedence(info: SigInfo) -> tuple[bool, int]:
@@ -187,17 +218,18 @@ class SignalState:
     ``actions`` and ``shared``, the signals that any thread may take, are common to all threads of the process.
     """
 
+    pending: SigPending
+    shared: SigPending
+
     actions: list[SigAction] = field(default_factory=lambda: [SigAction()] * (NSIG + 1))
     blocked: int = 0
-    pending: list[SigInfo] = field(default_factory=list)
-    shared: list[SigInfo] = field(default_factory=list)
     alt_stack: AltStack = field(default_factory=AltStack)
     #: The mask to put back after rt_sigsuspend, once a handler has its frame.
     saved_mask: int | None = None
 
     def add(self, info: SigInfo) -> None:
         """Make a signal pending for this task."""
-        enqueue(self.pending, info)
+        self.pending.enqueue(info)
 
     def deliverable(self) -> bool:
         """Whether a pending signal is not blocked."""
@@ -216,7 +248,7 @@ class SignalState:
             ready = [info for info in queue if mask >> (info.signo - 1) & 1]
             if ready:
                 chosen = min(ready, key=_precedence)
-                queue.remove(chosen)
+                queue.dequeue(chosen)
                 return chosen
         return None
 

@@ -15,7 +15,6 @@ from emu.kernel.signal_state import (
     Sig,
     SigAction,
     SigInfo,
-    enqueue,
 )
 from emu.kernel.task import Task
 
@@ -62,7 +61,7 @@ class Signals:
         group = task.group
         if not group.alive or self.ignores(group.leader, signo):
             return
-        enqueue(group.pending, info or SigInfo(signo, SiCode.KERNEL))
+        group.pending.enqueue(info or SigInfo(signo, SiCode.KERNEL))
         group.signalfd.wake_all()
         for thread in sorted(group.threads.values(), key=lambda thread: thread is not group.leader):
             if not thread.signals.blocked >> (signo - 1) & 1:

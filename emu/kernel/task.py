@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from emu.kernel.signal_state import SigInfo, SignalState
+from emu.kernel.signal_state import SignalState, SigPending
 from emu.linux.caller import Credentials
 from emu.linux.limits import INFINITY, INIT_RLIMITS, Rlimit
 from emu.linux.wait import WaitQueue
+from emu.mm.kmem import TASK_STRUCT
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
@@ -53,6 +54,30 @@ class Usage:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
+class Scheduling(NamedTuple):
+    """How urgent a task says it is (sched_setattr(2), ioprio_set(2)).  It is kept and shown."""
+
+    nice: int = 0
+    policy: int = 0
+    priority: int = 0
+    reset_on_fork: bool = False
+    #: Of SCHED_DEADLINE, in ns.
+    runtime: int = 0
+    deadline: int = 0
+    period: int = 0
+    io: int = 0
+
+    def inherited(self) -> Scheduling:
+        """What a child gets (sched_fork)."""
+        if not self.reset_on_fork:
+            return self
+        return (
+            Scheduling(io=self.io)
+            if self.policy in (1, 2, 6)
+            else Scheduling(max(0, self.nice), self.policy, io=self.io)
+        )
+
+
 #: A system call that sleeps: what its handler returned.
 Sleeping = Generator[Any, None, int]
 
@@ -75,13 +100,17 @@ class Task:
     started_ns: int = 0
     state: TaskState = TaskState.RUNNABLE
     rip: int = 0
+    signals: SignalState = field(init=False)
+    #: What it is charged with: itself, its arguments and its groups.
+    charged: int = TASK_STRUCT
     #: Of a task whose turn ended within a string instruction with REP: where that ends.
     last_end: int = 0
-    signals: SignalState = field(default_factory=SignalState)
     usage: Usage = field(default_factory=Usage)
     #: The vCPU on which it runs or ran last, and the mask of vCPUs on which it may run.
     cpu: int = 0
     affinity: int = -1
+    scheduling: Scheduling = field(default_factory=Scheduling)
+    personality: int = 0
     clear_child_tid: int = 0
     robust_list: int = 0
     #: The sleeping system call, if any, with its number and arguments.
@@ -100,8 +129,18 @@ class Task:
     fault_words: tuple[int, int, int] = (0, 0, 0)
 
     def __post_init__(self) -> None:
-        self.signals.shared = self.group.pending
         self.group.add(self)
+        self.signals = SignalState(SigPending(self.mm.kmem), self.group.pending)
+
+    def charge(self, more: int) -> None:
+        """It keeps more (or less: a negative number).  LinuxError(ENOMEM)."""
+        self.mm.kmem.charge(more)
+        self.charged += more
+
+    def free(self) -> None:
+        """Nobody will look at it again."""
+        self.signals.pending.flush()
+        self.mm.kmem.uncharge(self.charged)
 
     @property
     def tgid(self) -> int:
@@ -182,7 +221,7 @@ class ThreadGroup:
     #: How many threads there have been.
     started: int = 0
     #: Signals that any thread may take.
-    pending: list[SigInfo] = field(default_factory=list)
+    pending: SigPending = field(init=False)
     #: Leaders of the child processes, by pid.
     children: dict[int, Task] = field(default_factory=dict)
     #: Woken when a child changes state.
@@ -190,6 +229,8 @@ class ThreadGroup:
     children_usage: Usage = field(default_factory=Usage)
     #: Usage of the threads that have ended.
     ended_usage: Usage = field(default_factory=Usage)
+    #: The memory barriers for which it has registered (membarrier).
+    barriers: int = 0
     #: Interval timers and POSIX timers, once there is one.
     timers: ProcessTimers | None = None
     #: Woken when a signal becomes pending, for those who read them from a descriptor.
@@ -226,6 +267,7 @@ class ThreadGroup:
         self.started += 1
         if self._leader is None:
             self._leader = task
+            self.pending = SigPending(task.mm.kmem)
 
     def usage(self) -> Usage:
         """The usage of all threads, ended ones included."""

@@ -12,6 +12,7 @@ from enum import IntEnum
 from emu.kernel.signal_state import SiCode, Sig, SigInfo
 from emu.linux.errors import LinuxError
 from emu.linux.hrtimer import Timer
+from emu.mm.kmem import K_ITIMER, Kmem
 
 _INT_MAX = (1 << 31) - 1
 
@@ -204,8 +205,12 @@ class ProcessTimers:
         real: Callable[[Callable[[], None]], Timer],
         cpu_ns: Callable[[], int],
         send: Callable[[int], None],
+        kmem: Kmem,
     ) -> None:
-        """``real`` makes a timer of real time, ``cpu_ns`` is the process's CPU time, ``send`` sends it a signal."""
+        """``real`` makes a timer of real time, ``cpu_ns`` is the process's CPU time, ``send`` sends it a signal; POSIX
+        timers are charged to ``kmem``.
+        """
+        self._kmem = kmem
         #: Timers of CPU time that are to fire, in the order in which they were started.
         self.cpu: dict[CpuTimer, None] = {}
 
@@ -229,6 +234,22 @@ class ProcessTimers:
         """The number of the next POSIX timer."""
         self._next += 1
         return self._next - 1
+
+    def add(self, timer: PosixTimer) -> None:
+        """A POSIX timer has been made.  LinuxError(ENOMEM)."""
+        self._kmem.charge(K_ITIMER)
+        self.posix[timer.number] = timer
+
+    def delete(self, number: int) -> None:
+        """timer_delete(2).  LinuxError(EINVAL)."""
+        self.find(number).stop()
+        del self.posix[number]
+        self._kmem.uncharge(K_ITIMER)
+
+    @property
+    def charged(self) -> int:
+        """What the POSIX timers take on the host."""
+        return K_ITIMER * len(self.posix)
 
     def find(self, number: int) -> PosixTimer:
         """A POSIX timer.  LinuxError(EINVAL)."""
@@ -262,6 +283,7 @@ class ProcessTimers:
         """execve(2) and the end of the process."""
         for timer in self.posix.values():
             timer.stop()
+        self._kmem.uncharge(self.charged)
         self.posix.clear()
 
     def stop(self) -> None:

@@ -14,7 +14,7 @@ from emu.linux.hrtimer import Hrtimer, Timer
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
-    from emu.kernel.signal_state import SigInfo
+    from emu.kernel.signal_state import SigInfo, SigPending
     from emu.kernel.task import Task, ThreadGroup
 
 _THREAD_CPUTIME = CPUTIME["THREAD_CPUTIME_ID"]
@@ -66,6 +66,7 @@ def process_timers(kernel: Kernel, task: Task) -> ProcessTimers:
             partial(Hrtimer, kernel.clock),
             lambda: process_cpu_ns(kernel, group),
             lambda signo: kernel.signals.send_to_process(group.leader, signo),
+            kernel.frames.kmem,
         )
     return group.timers
 
@@ -75,7 +76,7 @@ def add_posix_timer(
 ) -> int:
     """timer_create(2); ``value``: None for the number of the timer.  The number.
 
-    LinuxError(EINVAL), (EOPNOTSUPP) for a clock on which there are no timers.
+    LinuxError(EINVAL), (EOPNOTSUPP) for a clock on which there are no timers, (ENOMEM).
     """
     if clock in _WITHOUT_TIMERS or clock in ALARM.values():
         raise LinuxError(errno.EOPNOTSUPP)
@@ -90,7 +91,7 @@ def add_posix_timer(
     else:
         make = partial(timers.cpu_timer, *cpu_clock(kernel, task, clock))
     offset = BOOT_REALTIME_NS if clock in SET_LIKE_REALTIME else 0
-    timers.posix[number] = PosixTimer(number, make, recipient, signo, number if value is None else value, offset)
+    timers.add(PosixTimer(number, make, recipient, signo, number if value is None else value, offset))
     return number
 
 
@@ -126,6 +127,6 @@ def _to_process(kernel: Kernel, group: ThreadGroup) -> Recipient:
     return Recipient(send, partial(_discard, group.pending))
 
 
-def _discard(queue: list[SigInfo], info: SigInfo) -> None:
+def _discard(queue: SigPending, info: SigInfo) -> None:
     if info in queue:
-        queue.remove(info)
+        queue.dequeue(info)

@@ -11,11 +11,15 @@ from emu.linux.stop import Stop
 Place = TypeVar("Place")
 
 
+#: Every capability that there is: cap_last_cap is 40.
+ALL_CAPABILITIES = (1 << 41) - 1
+
+
 @dataclass
 class Credentials:
     """Real, effective and saved ids; the effective ones decide, for files too.
 
-    There are no capabilities: user 0 may do everything.
+    User 0 may do everything; the sets of capabilities are what capset(2) made of them, and decide nothing.
     """
 
     uid: int = 0
@@ -25,6 +29,9 @@ class Credentials:
     groups: tuple[int, ...] = ()
     suid: int = 0
     sgid: int = 0
+    effective: int = ALL_CAPABILITIES
+    permitted: int = ALL_CAPABILITIES
+    inheritable: int = 0
 
 
 class FsContext(Generic[Place]):

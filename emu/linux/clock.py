@@ -8,6 +8,8 @@ from collections.abc import Callable
 #: CLOCK_REALTIME when the machine starts: the day of the first mshare posting; fixed, so that the same run gives the
 #: same output.
 BOOT_REALTIME_NS = 1_656_543_417 * 1_000_000_000
+#: From this many on, cancelled timers are taken out of the heap when they are most of it.
+_MANY = 256
 #: A timer that is set for then, or for later, never runs (KTIME_MAX: 292 years; kernel/time/hrtimer.c).
 KTIME_MAX = (1 << 63) - 1
 _NEVER = 0
@@ -53,8 +55,13 @@ class Clock:
 
     def cancel(self, handle: int) -> None:
         """Forget a timer that has not run."""
-        if handle != _NEVER:
-            self._cancelled.add(handle)
+        if handle == _NEVER:
+            return
+        self._cancelled.add(handle)
+        if len(self._cancelled) > _MANY and 2 * len(self._cancelled) > len(self._timers):
+            self._timers = [timer for timer in self._timers if timer[1] not in self._cancelled]
+            heapq.heapify(self._timers)
+            self._cancelled.clear()
 
     def run_timers(self) -> None:
         """Run every timer whose time has come."""

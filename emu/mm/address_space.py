@@ -14,6 +14,7 @@ from emu.linux.stop import Stop
 from emu.mm.commit import Commit
 from emu.mm.flags import FaultResult, VmFlags
 from emu.mm.frames import FrameAllocator
+from emu.mm.kmem import MM_STRUCT, REGION, VM_AREA_STRUCT
 from emu.mm.pagetable import PageTables, ShareCounts
 from emu.mm.tlbflush import Flush, Flushed, TlbFlusher
 from emu.mm.usercopy import UserCopy
@@ -94,18 +95,25 @@ class AddressSpace(UserCopy):
     """
 
     def __init__(self, context: MmContext, name: str = "", *, shared_tables: bool = False) -> None:
+        """LinuxError(ENOMEM)."""
         self.context = context
         self.frames = context.frames
         self.name = name
-        self.shared_tables = shared_tables
         #: For shared tables: which vCPUs are told of a change (one of ``TLB_POLICIES`` of :mod:`emu.mm.tlbflush`), and
         #: the address spaces that link to them now, by their VMAs (``backing``).
         self.tlb_policy = "all"
         self.sharers: Callable[[], Collection[AddressSpace]] | None = None
-        self.tables = PageTables(context.frames, context.share_counts, context.levels)
+        self.shared_tables = shared_tables
+        self.kmem = context.frames.kmem
+        self.kmem.charge(self.charged)
+        try:
+            self.tables = PageTables(context.frames, context.share_counts, context.levels)
+        except LinuxError:
+            self.kmem.uncharge(self.charged)
+            raise
         #: The end of user addresses.
         self.task_size = TASK_SIZE_MAX[context.levels]
-        self.vmas = VmaTree()
+        self.vmas = VmaTree(self.kmem)
         context.serial += 1
         self.serial = context.serial
         context.address_spaces[self.serial] = self
@@ -124,6 +132,11 @@ class AddressSpace(UserCopy):
         #: fork.
         self.code_id = context.new_code_id()
         self.on_kernel_fault: Callable[[int, int], None] | None = None
+
+    @property
+    def charged(self) -> int:
+        """What it takes on the host, without its VMAs."""
+        return MM_STRUCT + (REGION if self.shared_tables else 0)
 
     @property
     def stop(self) -> Stop:
@@ -194,6 +207,20 @@ class AddressSpace(UserCopy):
             self.split(vma, end)
         return vma
 
+    def reserve_vmas(self, number: int = 4) -> None:
+        """Make sure that there is room for so many more VMAs (by default as many as any call on a range may make).
+
+        LinuxError(ENOMEM): for the beginning of an operation.
+        """
+        self.kmem.reserve(number * VM_AREA_STRUCT)
+
+    def may_split(self, vma: Vma, start: int, end: int) -> None:
+        """Check that the part of a VMA within [start, end) can become a separate one.  LinuxError(EINVAL, ENOMEM)."""
+        for edge in (start, end):
+            if vma.start < edge < vma.end:
+                vma.ops.may_split(vma, edge)
+                self.reserve_vmas()
+
     def split(self, vma: Vma, address: int) -> Vma:
         """Cut at ``address``; the VMA keeps the lower part, the upper one is returned."""
         vma.ops.may_split(vma, address)
@@ -253,13 +280,11 @@ class AddressSpace(UserCopy):
     def set_flags(self, vma: Vma, start: int, end: int, flags: VmFlags) -> Vma:
         """Give [start, end) of a VMA these flags; returns the VMA that it is then part of (vma_modify).
 
-        LinuxError(EINVAL) if the VMA would have to be split and cannot be.
+        LinuxError(EINVAL, ENOMEM) if the VMA would have to be split and cannot be.
         """
         if flags == vma.flags:
             return vma
-        for edge in (start, end):
-            if vma.start < edge < vma.end:
-                vma.ops.may_split(vma, edge)
+        self.may_split(vma, start, end)
         part = self.carve(vma, start, end)
         part.flags = flags
         return merge_neighbours(self.vmas, part)
@@ -348,3 +373,4 @@ class AddressSpace(UserCopy):
         self.context.flusher.forget(self)
         self.tables.destroy()
         del self.context.address_spaces[self.serial]
+        self.kmem.uncharge(self.charged)

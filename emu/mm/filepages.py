@@ -16,6 +16,7 @@ import numpy.typing as npt
 from emu.linux.errors import LinuxError
 from emu.mm.flags import VmFlags
 from emu.mm.frames import FrameAllocator, FrameKind, Frames
+from emu.mm.kmem import XA_NODE
 from emu.mm.pagecache import Charge, PageCache
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -291,6 +292,7 @@ class FilePages(PageCache):
             self._add(last - first)
         taken: list[int] = []
         try:
+            self._frames.kmem.reserve(2 * XA_NODE)
             for _ in range(first, last):
                 taken.append(self._frames.alloc(FrameKind.CACHE))
             self._source_bytes(first, taken)

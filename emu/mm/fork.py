@@ -16,6 +16,7 @@ def dup_mm(parent: AddressSpace, name: str) -> AddressSpace:
     (vma_needs_copy() in Linux). LinuxError(ENOMEM, EINTR) leaves the parent as it was, apart from pages that it must
     now fault on to write.
     """
+    parent.reserve_vmas(len(parent.vmas))
     child = AddressSpace(parent.context, name)
     for attribute in (
         "mmap_base", "start_brk", "brk_end", "start_stack", "arg_start", "arg_end", "env_start", "env_end", "auxv",

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emu.linux.errors import LinuxError
+from emu.mm.kmem import Kmem
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE, PhysicalMemory
 
 _ZERO_PAGE = bytes(PAGE_SIZE)
@@ -201,6 +202,8 @@ class FrameAllocator:
         self._end = self.total
         self._spare: list[int] = []
         self.used = [0] * len(FrameKind)
+        #: What the kernel's own objects take of this memory.
+        self.kmem = Kmem(self.withdraw)
         #: Every page cache whose pages come from here, for the audit.
         self.page_caches: WeakSet[FrameHolder] = WeakSet()
         #: Makes frames free that hold only what can be read again; there where files of the host are seen.
@@ -278,6 +281,23 @@ class FrameAllocator:
         self._freed.push_many(np.arange(head + BLOCK_FRAMES, self._end))
         self._end = head
         return head
+
+    def withdraw(self, least: int, most: int) -> int:
+        """Put frames out of use for good, at most an eighth of the free ones unless ``least`` is more: the host never
+        has to give memory for them again.  Returns how many.  LinuxError(ENOMEM) if ``least`` are not free.
+        """
+        number = max(least, min(most, self.free // 8))
+        if not self.has_room(number):
+            raise LinuxError(errno.ENOMEM, "no frame is left")
+        untouched = min(number, self._end - self._next)
+        self._end -= untouched
+        if untouched < number:
+            self._split_spares(number - untouched - len(self._freed))
+            used = np.sort(self._freed.pop_many(number - untouched))
+            self._on_write_many(used)
+            for run in np.split(used, np.flatnonzero(np.diff(used) != 1) + 1):
+                self.ram.discard(int(run[0]) << PAGE_SHIFT, len(run) << PAGE_SHIFT)
+        return number
 
     def give_block(self, head: int) -> None:
         """Take a block back."""

@@ -41,6 +41,7 @@ def hand_over(source: AddressSpace, target: AddressSpace, vmas: list[Vma]) -> No
 
     LinuxError(ENOMEM) leaves ``source`` as it was; ``target`` may then have new empty tables.
     """
+    target.reserve_vmas()
     for vma in vmas:
         vma.ops.unshare(source, vma, vma.start, vma.end)
     pieces = [list(_pieces(source.tables, vma.start, vma.end)) for vma in vmas]

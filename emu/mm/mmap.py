@@ -159,6 +159,7 @@ def _check_mmap(mm: AddressSpace, address: int, length: int, flags: MapFlags, of
         raise LinuxError(errno.EOVERFLOW)
     if len(mm.vmas) > MAX_MAP_COUNT:  # one more than the limit, as in do_mmap()
         raise LinuxError(errno.ENOMEM)
+    mm.reserve_vmas()
     if flags & _IN_PLACE:
         if address & (PAGE_SIZE - 1):
             raise LinuxError(errno.EINVAL)
@@ -251,9 +252,7 @@ def check_unmap(mm: AddressSpace, start: int, end: int, look: Callable[[], None]
         look()
         if vma.flags & VmFlags.SEALED:
             raise LinuxError(errno.EPERM)
-        for edge in (start, end):
-            if vma.start < edge < vma.end:
-                vma.ops.may_split(vma, edge)
+        mm.may_split(vma, start, end)
         vma.ops.may_unmap(vma, start, end)
 
 
@@ -282,6 +281,7 @@ def _grow(mm: AddressSpace, old: int, new: int) -> None:
     check_may_lock(mm, flags, new - old)
     if not may_expand(mm, prot, flags, new - old):
         raise LinuxError(errno.ENOMEM)
+    mm.reserve_vmas()
     mm.context.commit.charge((new - old) >> PAGE_SHIFT, mm)
     heap = mm.insert(Vma(old, new, prot, flags, pgoff=old >> PAGE_SHIFT), merge=False)
     if wants_populating(mm, heap):

@@ -34,6 +34,7 @@ def do_mprotect(mm: AddressSpace, address: int, length: int, prot: Prot) -> None
         if vma.ops.protect(mm, vma, start, reached, prot):
             continue
         if vma.prot != prot:  # otherwise nothing changes and nothing is split
+            mm.may_split(vma, start, reached)
             _change_vma(mm, vma, start, reached, prot)
     if reached < end:
         raise LinuxError(errno.ENOMEM)

@@ -151,6 +151,7 @@ def _move(mm: AddressSpace, old: int, old_length: int, new: int, new_length: int
     vma = mm.vmas.find(old)
     assert vma is not None
     promised = new_length - (0 if keep or not old_length else old_length) if vma.flags & VmFlags.ACCOUNT else 0
+    mm.reserve_vmas()
     if new_length < old_length:  # first, since it frees empty tables
         unmap_range(mm, old + new_length, old + old_length)
     try:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from emu.linux.errors import LinuxError
 from emu.mm.frames import FrameAllocator, FrameKind, Frames
+from emu.mm.kmem import XA_NODE
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -121,6 +122,8 @@ class PageCache:
             if self._charge is not None:
                 self._charge(1)
             try:
+                if node is None:
+                    self._frames.kmem.reserve(XA_NODE)
                 frame = self._frames.alloc(FrameKind.CACHE)
             except LinuxError:
                 if self._charge is not None:
@@ -146,15 +149,25 @@ class PageCache:
         node = self._nodes[index >> _NODE_SHIFT]
         frame, node[index & _NODE - 1] = node[index & _NODE - 1], 0
         if not any(node):
-            del self._nodes[index >> _NODE_SHIFT]
+            self._forget_node(index >> _NODE_SHIFT)
         self.nr_pages -= 1
         return frame
 
     def _make_node(self, number: int) -> array[int]:
         node = self._nodes.get(number)
         if node is None:
+            self._frames.kmem.charge_reserved(XA_NODE)
             node = self._nodes[number] = array("i", _EMPTY_NODE)
         return node
+
+    def _forget_node(self, number: int) -> None:
+        del self._nodes[number]
+        self._frames.kmem.uncharge(XA_NODE)
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes there are."""
+        return len(self._nodes)
 
     def get_many(self, first: int, number: int) -> tuple[Frames, npt.NDArray[np.bool_]]:
         """The frames of consecutive pages, and which of these pages were made since they did not exist, in order.
@@ -167,10 +180,14 @@ class PageCache:
         if missing:
             if self._charge is not None:
                 self._charge(missing)
-            if not self._frames.has_room(missing):
+            try:
+                self._frames.kmem.reserve(((number >> _NODE_SHIFT) + 2) * XA_NODE)
+                if not self._frames.has_room(missing):
+                    raise LinuxError(errno.ENOMEM, "no frame is left")
+            except LinuxError:
                 if self._charge is not None:
                     self._charge(-missing)
-                raise LinuxError(errno.ENOMEM, "no frame is left")
+                raise
             frames[fresh] = self._frames.alloc_many(FrameKind.CACHE, missing)
             for node_number, part, where in _parts(first, first + number):
                 if fresh[where].any():
@@ -234,13 +251,13 @@ class PageCache:
             base = number << _NODE_SHIFT
             if first <= base and base + _NODE <= last:
                 doomed.append(view[view != 0])
-                del self._nodes[number]
+                self._forget_node(number)
             else:
                 part = view[max(first - base, 0) : max(last - base, 0)]
                 doomed.append(part[part != 0])
                 part[:] = 0
                 if not view.any():
-                    del self._nodes[number]
+                    self._forget_node(number)
             if len(doomed) == _BATCH:
                 self._put(doomed)
         if doomed:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from emu.mm.address_space import AddressSpace, MmContext
 from emu.mm.flags import FaultResult
 from emu.mm.hugetlb import HPAGE_SIZE
+from emu.mm.kmem import LINK
 from emu.mm.pagetable import ADDRESS, LEVEL_OF, A, P, level_name, span
 from emu.mm.vma import Vma
 from emu.mm.vmops import VmOperations
@@ -115,11 +116,13 @@ class SharedTables:
     def add_window(self, mm: AddressSpace) -> Window:
         """An address space gets (or inherits) a mapping; nothing is linked yet."""
         window = Window(mm)
+        mm.kmem.charge_reserved(LINK)
         self._windows.setdefault(mm, set()).add(window)
         return window
 
     def drop_window(self, window: Window) -> None:
         """The mapping is gone; its slots have been unlinked."""
+        window.mm.kmem.uncharge(LINK)
         of_mm = self._windows[window.mm]
         of_mm.discard(window)
         if not of_mm:
@@ -156,6 +159,7 @@ class SharedTables:
         tables above.
         """
         mm, q = window.mm, self.host.frames.ram.qwords
+        mm.kmem.reserve(LINK)
         slot = mm.tables.entry_slot_alloc(address, self.link_level)
         host_slot = self.host.tables.entry_slot(host_address, self.link_level)
         assert host_slot is not None
@@ -164,6 +168,8 @@ class SharedTables:
             self.displace(mm, address, slot)
         table = (entry & ADDRESS) >> PAGE_SHIFT
         mm.context.share_counts.inc(table)
+        if address not in window.linked:
+            mm.kmem.charge_reserved(LINK)
         window.linked[address] = Link(table, host_address)
         mm.tables.links[slot] = True
         q[slot] = entry
@@ -183,6 +189,7 @@ class SharedTables:
         """Clear one linking entry, and flush it."""
         mm, q = window.mm, self.host.frames.ram.qwords
         table, host_address = window.linked.pop(address)
+        mm.kmem.uncharge(LINK)
         slot = mm.tables.entry_slot(address, self.link_level)
         assert slot is not None
         before, q[slot] = q[slot], 0

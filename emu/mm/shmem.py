@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from emu.mm.commit import Commit, Overcommit
 from emu.mm.flags import VmFlags
+from emu.mm.kmem import INODE
 from emu.mm.pagecache import PageCache
 from mmu.memory import PAGE_SHIFT
 
@@ -24,7 +25,9 @@ class SharedAnonymous(PageCache):
         self._commit: Commit = mm.context.commit
         self._by_page = by_page = bool(flags & VmFlags.NORESERVE) and self._commit.mode != Overcommit.NEVER
         self._promised = 0 if by_page else length >> PAGE_SHIFT
+        mm.frames.kmem.reserve(INODE)
         self._commit.charge(self._promised, mm)
+        mm.frames.kmem.charge_reserved(INODE)
         super().__init__(mm.frames, length, self._charge_pages if by_page else None)
 
     @property
@@ -40,5 +43,6 @@ class SharedAnonymous(PageCache):
 
     def release(self) -> None:
         super().release()
+        self._frames.kmem.uncharge(INODE)
         self._commit.uncharge(self._promised)
         self._promised = 0

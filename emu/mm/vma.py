@@ -11,12 +11,14 @@ from sortedcontainers import SortedDict
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 from emu.mm.flags import VmFlags
+from emu.mm.kmem import VM_AREA_STRUCT
 from emu.mm.ordinary import ORDINARY
 from mmu import entries
 from mmu.memory import PAGE_SHIFT
 from mmu.registers import Access
 
 if TYPE_CHECKING:
+    from emu.mm.kmem import Kmem
     from emu.mm.pagecache import PageCache
     from emu.mm.vmops import MappedFile, VmOperations
 
@@ -136,9 +138,12 @@ class Vma:
 
 
 class VmaTree:
-    """The VMAs of an address space, by address; they never overlap."""
+    """The VMAs of an address space, by address; they never overlap.  Each is charged, and whoever adds one has made
+    sure that there is room (:meth:`Kmem.reserve`).
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, kmem: Kmem) -> None:
+        self.kmem = kmem
         self._by_start: SortedDict[int, Vma] = SortedDict()
         self._last: Vma | None = None
 
@@ -205,12 +210,14 @@ class VmaTree:
         above = self._by_start.peekitem(index)[0] if index < len(self._by_start) else vma.end
         if below > vma.start or above < vma.end:
             raise AssertionError(f"a mapping of {vma.start:#x}-{vma.end:#x} would overlap another")
+        self.kmem.charge_reserved(VM_AREA_STRUCT)
         self._by_start[vma.start] = vma
         self._last = None
 
     def remove(self, vma: Vma) -> None:
         """Take out."""
         del self._by_start[vma.start]
+        self.kmem.uncharge(VM_AREA_STRUCT)
         self._last = None
 
     def __iter__(self) -> Iterator[Vma]:

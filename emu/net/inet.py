@@ -304,7 +304,7 @@ class InetSocket(Socket):
             return len(data)
         packet.data, packet.sender, packet.address = data, None, receiver.shown(source)
         if not receiver.shut_read and sum(each.cost for each in receiver.inbox) + packet.cost <= receiver.rcvbuf:
-            receiver.inbox.append(packet)
+            receiver.put_in(packet)
             receiver.not_empty.wake_all()
         return len(data)
 

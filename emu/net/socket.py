@@ -16,6 +16,7 @@ from emu.fs.superblock import FileSystemType, SuperBlock
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags, PollEvents
 from emu.linux.wait import WaitQueue
+from emu.mm.kmem import SK_BUFF, SOCK
 
 if TYPE_CHECKING:
     from emu.fs.mount import VfsMount
@@ -63,6 +64,8 @@ class Packet:
     address: bytes = b""
     identity: Identity = NOBODY
     files: list[File] = field(default_factory=list)
+    #: What it is charged with while it waits in an inbox.
+    charged: int = 0
 
     @property
     def cost(self) -> int:
@@ -97,6 +100,7 @@ class SocketInode(Node):
 class Socket(File):
     """A socket of any family; what differs between families is below the line."""
 
+    struct_size = SOCK
     seekable = False
     family: int
 
@@ -152,7 +156,7 @@ class Socket(File):
     def send(self, data: bytes, packet: Packet, target: Socket | None = None) -> int:
         """Give as much as has room to the peer, or a whole message to the ``target``; how many bytes went.
 
-        ``packet`` has what goes along.  LinuxError, WouldBlock.
+        ``packet`` has what goes along.  LinuxError, WouldBlock; ENOBUFS without memory.
         """
         self._check_send()
         to = target or self.peer
@@ -173,10 +177,28 @@ class Socket(File):
         if self.is_stream and not data:
             return 0
         packet.data = data[:room] if self.is_stream else data
+        to.put_in(packet)
         self.outstanding += packet.cost
-        to.inbox.append(packet)
         to.not_empty.wake_all()
         return len(packet.data)
+
+    def put_in(self, packet: Packet, *, first: bool = False) -> None:
+        """A packet has arrived (or has come back: ``first``).  LinuxError(ENOBUFS)."""
+        packet.charged = SK_BUFF + len(packet.data)
+        try:
+            self.keep(self._kept + packet.charged)
+        except LinuxError:
+            raise LinuxError(errno.ENOBUFS) from None
+        if first:
+            self.inbox.appendleft(packet)
+        else:
+            self.inbox.append(packet)
+
+    def _take_out(self) -> Packet:
+        """The first packet leaves the inbox."""
+        packet = self.inbox.popleft()
+        self.keep(self._kept - packet.charged)
+        return packet
 
     def send_to(self, caller: Caller[Path], address: bytes, data: bytes, packet: Packet) -> int:
         """:meth:`send`, to an address if one is given."""
@@ -214,7 +236,7 @@ class Socket(File):
         if flags & MSG_PEEK:
             files = [file.get() for file in packet.files]
         else:
-            self.inbox.popleft()
+            self._take_out()
             files, packet.files = packet.files, []
             self.taken(packet, packet.cost)
         return Received(packet.data[:count], packet.address, len(packet.data), packet.identity, files)
@@ -236,7 +258,7 @@ class Socket(File):
             if peek:
                 continue
             if len(part) == len(packet.data):
-                self.inbox.popleft()
+                self._take_out()
                 self.taken(packet, packet.cost)
             else:
                 packet.data = packet.data[len(part) :]
@@ -273,7 +295,7 @@ class Socket(File):
 
     def unread(self, data: bytes, stored: int) -> int:
         if self.is_stream and stored < len(data):
-            self.inbox.appendleft(Packet(data[stored:], None))
+            self.put_in(Packet(data[stored:], None), first=True)
         return stored
 
     def fsync(self, data_only: bool) -> None:
@@ -323,10 +345,10 @@ class Socket(File):
             waiting.put()
         self.backlog = None
         unread, peer = bool(self.inbox), self.peer
-        for packet in self.inbox:
+        while self.inbox:
+            packet = self._take_out()
             self.taken(packet, packet.cost)
             packet.drop()
-        self.inbox.clear()
         self.peer = None
         if peer is not None and peer.peer is self:
             peer.lost_peer(unread)

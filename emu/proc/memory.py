@@ -240,6 +240,7 @@ def meminfo(kernel: Kernel) -> bytes:
         "Cached": used[FrameKind.CACHE], "SwapCached": 0, "Mlocked": locked_pages(spaces), "SwapTotal": 0,
         "SwapFree": 0, "AnonPages": used[FrameKind.ANON],
         "Mapped": sum(mm.rss_cache for mm in spaces), "Shmem": used[FrameKind.CACHE] - clean,
+        "Slab": frames.kmem.pages, "SReclaimable": 0, "SUnreclaim": frames.kmem.pages,
         "PageTables": used[FrameKind.PAGETABLE], "CommitLimit": commit.limit, "Committed_AS": commit.pages,
     }  # fmt: skip
     text = "".join(f"{name + ':':<16}{pages * PAGE_SIZE >> 10:>8} kB\n" for name, pages in figures.items())

@@ -29,14 +29,21 @@ def stat(kernel: Kernel, task: Task) -> bytes:
         STATE_LETTER[task.state], task.ppid, task.pgid, task.sid, 0, -1, 0x400000,  # 3-9
         usage.min_flt, children.min_flt, usage.maj_flt, children.maj_flt,  # 10-13
         (usage.instructions + running) // _TICK_NS, 0, children.instructions // _TICK_NS, 0,  # 14-17
-        _PRIORITY, 0, len(group.threads), 0, task.started_ns // _TICK_NS,  # 18-22
+        *_priority(task), len(group.threads), 0, task.started_ns // _TICK_NS,  # 18-22
         mm.total_bytes, mm.rss_anon + mm.rss_cache, limits_of(task, Rlimit.RSS)[0],  # 23-25
         0, 0, mm.start_stack, 0, 0,  # 26-30: code and registers are not shown
         mask_of(signals.pending), signals.blocked, _handled(task, ignored=True), _handled(task, ignored=False),  # 31-34
-        0, 0, 0, group.exit_signal if task.pid == task.tgid else -1, task.cpu, 0, 0, 0, 0, 0,  # 35-44
+        0, 0, 0, group.exit_signal if task.pid == task.tgid else -1, task.cpu,  # 35-39
+        task.scheduling.priority, task.scheduling.policy, 0, 0, 0,  # 40-44
         0, 0, mm.start_brk, mm.arg_start, mm.arg_end, mm.env_start, mm.env_end, task.exit_code,  # 45-52
     )  # fmt: skip
     return f"{task.pid} ({task.comm}) {' '.join(map(str, fields))}\n".encode("utf-8", "surrogateescape")
+
+
+def _priority(task: Task) -> tuple[int, int]:
+    """Priority and nice value; a real-time task has a negative priority."""
+    scheduling = task.scheduling
+    return -1 - scheduling.priority if scheduling.priority else _PRIORITY + scheduling.nice, scheduling.nice
 
 
 def _handled(task: Task, *, ignored: bool) -> int:

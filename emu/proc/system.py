@@ -29,7 +29,6 @@ def init(kernel: Kernel) -> None:
         "kernel/osrelease": RELEASE,
         "kernel/ostype": "Linux",
         "kernel/version": VERSION,
-        "kernel/hostname": kernel.hostname,
         "kernel/pid_max": "4194304",
         "kernel/ngroups_max": "65536",
         "kernel/cap_last_cap": "40",
@@ -39,9 +38,15 @@ def init(kernel: Kernel) -> None:
         "fs/pipe-max-size": "1048576",
         "fs/nr_open": str(NR_OPEN),
         "fs/file-max": str(vfs.resources.max_files),
+        "fs/epoll/max_user_watches": str(vfs.resources.max_epoll_watches),
+        "fs/inotify/max_user_watches": str(vfs.resources.max_file_watches),
+        "fs/inotify/max_user_instances": "128",
+        "fs/inotify/max_queued_events": "16384",
     }
     for name, value in fixed.items():
         procfs.add_sysctl(name, f"{value}\n".encode)
+    procfs.add_sysctl("kernel/hostname", lambda: f"{kernel.hostname}\n".encode("utf-8", "surrogateescape"))
+    procfs.add_sysctl("kernel/domainname", lambda: f"{kernel.domainname}\n".encode("utf-8", "surrogateescape"))
 
 
 def _filesystems(vfs: Vfs) -> bytes:

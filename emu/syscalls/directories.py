@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import stat
 import struct
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path, encode_name
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 STATFS = Layout("statfs", "qqQQQQQiiqqq32x")
 #: struct linux_dirent64 up to the name.
 DIRENT = struct.Struct("<QqHB")
+#: struct linux_dirent up to the name.
+OLD_DIRENT = struct.Struct("<QqH")
 #: f_flags: ST_VALID, and those that are mount flags under other numbers.
 ST_VALID = 0x20
 ST_RDONLY = 1
@@ -50,13 +53,17 @@ def pack_dirent(entry: DirectoryEntry, offset: int) -> bytes:
 
 def sys_getdents64(kernel: Kernel, task: Task, fd: int, buffer: int, size: int) -> int:
     """getdents64(2): as many whole entries as fit; EINVAL if not even one does."""
+    return _list(task, fd, buffer, size, pack_dirent)
+
+
+def _list(task: Task, fd: int, buffer: int, size: int, pack: Callable[[DirectoryEntry, int], bytes]) -> int:
     file = task.files.get(fd)
     size = min(size, DIRENTS_MAX)
     parts: list[bytes] = []
     used = 0
     entries = file.readdir()
     for number, entry in enumerate(entries):
-        record = pack_dirent(entry, file.pos + number + 1)
+        record = pack(entry, file.pos + number + 1)
         if used + len(record) > size:
             break
         parts.append(record)
@@ -67,6 +74,19 @@ def sys_getdents64(kernel: Kernel, task: Task, fd: int, buffer: int, size: int) 
     file.pos += len(parts)
     file.path.notify(Notice.ACCESS)
     return used
+
+
+def pack_old_dirent(entry: DirectoryEntry, offset: int) -> bytes:
+    """struct linux_dirent: the kind of the entry is in its last byte."""
+    name = encode_name(entry.name)
+    length = OLD_DIRENT.size + len(name) + 2 + 7 & ~7
+    record = (OLD_DIRENT.pack(entry.ino, offset, length) + name).ljust(length - 1, b"\0")
+    return record + bytes([stat.S_IFMT(entry.kind) >> 12])
+
+
+def sys_getdents(kernel: Kernel, task: Task, fd: int, buffer: int, size: int) -> int:
+    """getdents(2)."""
+    return _list(task, fd, buffer, size, pack_old_dirent)
 
 
 def _statfs(path: Path) -> tuple[int, ...]:
@@ -142,6 +162,7 @@ def sys_umount2(kernel: Kernel, task: Task, target: int, flags: int) -> int:
 
 
 TABLE = (
+    Syscall(78, "getdents", sys_getdents, (FD, Pointer(Opaque("linux_dirent"), written=True), UINT), BYTES),
     Syscall(137, "statfs", sys_statfs, (PATH, Out(STATFS))),
     Syscall(138, "fstatfs", sys_fstatfs, (FD, Out(STATFS))),
     Syscall(165, "mount", sys_mount, (LATE_PATH, LATE_PATH, STRING, Named(MountFlags, U64), ADDRESS)),

@@ -138,9 +138,9 @@ def _send(
     done = 0
     try:
         if not target.seekable:
-            yield from _wait_for_space(kernel, task, target)
+            yield from wait_for_space(kernel, task, target, target.nonblocking)
         if isinstance(target, PipeFile):
-            done = _fill_pipe(source, target.pipe, pos, count)
+            done = fill_pipe(source, target.pipe, pos, count)
         else:
             done = _copy_out(kernel, task, source, target, pos, count)
         if not offset_address:
@@ -155,14 +155,14 @@ def _send(
     return done
 
 
-def _wait_for_space(kernel: Kernel, task: Task, target: File) -> Generator[WaitQueue, None, None]:
+def wait_for_space(kernel: Kernel, task: Task, target: File, nonblocking: bool) -> Generator[WaitQueue, None, None]:
     """Sleep until a slot of the pipe is free (wait_for_space() of fs/splice.c)."""
     while True:
         try:
             target.prepare_write(PAGE_SIZE)
             return
         except WouldBlock as block:
-            if target.nonblocking:
+            if nonblocking:
                 raise LinuxError(errno.EAGAIN) from None
             queue = block.queue
         except BrokenPipe as error:
@@ -171,22 +171,27 @@ def _wait_for_space(kernel: Kernel, task: Task, target: File) -> Generator[WaitQ
         yield queue
 
 
-def _fill_pipe(source: File, pipe: Pipe, pos: int, count: int) -> int:
+def fill_pipe(source: File, pipe: Pipe, pos: int, count: int) -> int:
     """Put pages of a file into the free slots of a pipe, once; sendfile() returns a short count if they are too few."""
-    if not _sendable(source):
+    if not sendable(source):
         raise LinuxError(errno.EINVAL)
     done = 0
     while done < count and not pipe.full:
         page = source.pread(min(count - done, PAGE_SIZE - (pos + done) % PAGE_SIZE), pos + done)
         if not page:
             break
-        pipe.append(page)
+        try:
+            pipe.append(page)
+        except LinuxError:
+            if not done:
+                raise
+            break
         done += len(page)
     return done
 
 
 def _copy_out(kernel: Kernel, task: Task, source: File, target: File, pos: int, count: int) -> int:
-    if target.flags & _APPEND or not _sendable(source):
+    if target.flags & _APPEND or not sendable(source):
         raise LinuxError(errno.EINVAL)
     done = 0
     while done < count:
@@ -203,7 +208,8 @@ def _copy_out(kernel: Kernel, task: Task, source: File, target: File, pos: int, 
     return done
 
 
-def _sendable(source: File) -> bool:
+def sendable(source: File) -> bool:
+    """Whether its pages can go into a pipe."""
     return source.seekable and source.inode.is_regular
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _SAME = 0xFFFF_FFFF
 _NGROUPS_MAX = 65536
+#: What a supplementary group takes on the host.
+_GROUP_SIZE = 40
 _USER, _GROUP = ("uid", "euid", "suid"), ("gid", "egid", "sgid")
 
 
@@ -140,7 +142,9 @@ def sys_setgroups(kernel: Kernel, task: Task, size: int, buffer: int) -> int:
         raise LinuxError(errno.EPERM)
     if size > _NGROUPS_MAX:
         raise LinuxError(errno.EINVAL)
-    task.credentials.groups = struct.unpack(f"<{size}I", task.mm.read(buffer, 4 * size)) if size else ()
+    groups = struct.unpack(f"<{size}I", task.mm.read(buffer, 4 * size)) if size else ()
+    task.charge(_GROUP_SIZE * (len(groups) - len(task.credentials.groups)))
+    task.credentials.groups = groups
     return 0
 
 

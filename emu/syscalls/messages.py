@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from emu.fs.file import File
 from emu.linux.argument import BUFFER, FD, FILLED, INT, SIZE, Bits, Pointer
 from emu.linux.errors import LinuxError
+from emu.linux.fileflags import CHUNK
 from emu.linux.layout import TIMESPEC, Layout, Opaque
 from emu.linux.syscall import BYTES, NUMBER, Restart, Result, Syscall
 from emu.net import socket as net
@@ -53,16 +54,23 @@ def _header(task: Task, address: int) -> _Header:
     return header._replace(name_length=min(header.name_length, ADDRESS_MAX) if header.name else 0)
 
 
-def _send(kernel: Kernel, task: Task, file: Socket, data: bytes, to: bytes, control: bytes, flags: int) -> Result:
+def _send(
+    kernel: Kernel, task: Task, file: Socket, buffer: UserBuffer, to: bytes, control: bytes, flags: int
+) -> Result:
     """Send all, waiting for room; for streams what went before a signal or an error counts."""
+    if buffer.count > CHUNK and not file.is_stream:
+        raise LinuxError(errno.EMSGSIZE)
+    data = buffer.take(min(buffer.count, CHUNK)) if buffer.count else b""
+    if len(data) < buffer.count and not file.is_stream:
+        raise LinuxError(errno.EFAULT)
     if flags & net.MSG_OOB:
         raise LinuxError(errno.EOPNOTSUPP)
     identity, files = _rights(task, file, control)
     packet = Packet(b"", file, file.source(), identity, files)
     wait = not (file.nonblocking or flags & net.MSG_DONTWAIT)
-    state = _Sending(kernel, task, file, data, to, packet, quiet=bool(flags & net.MSG_NOSIGNAL))
+    state = _Sending(kernel, task, file, buffer, data, to, packet, quiet=bool(flags & net.MSG_NOSIGNAL))
     try:
-        return wait_for(kernel, file, state.attempt, file.send_timeout, wait=wait)
+        return wait_for(kernel, file, state.attempt, file.send_timeout, wait=wait, kept=lambda: state.kept)
     except LinuxError:
         packet.drop()
         if state.done:
@@ -71,22 +79,28 @@ def _send(kernel: Kernel, task: Task, file: Socket, data: bytes, to: bytes, cont
 
 
 class _Sending:
-    """A send call under way."""
+    """A send call under way: ``data`` is what has been read of the buffer and not been sent."""
 
     def __init__(
-        self, kernel: Kernel, task: Task, file: Socket, data: bytes, to: bytes, packet: Packet, *, quiet: bool
-    ) -> None:
+        self, kernel: Kernel, task: Task, file: Socket, buffer: UserBuffer, data: bytes, to: bytes, packet: Packet, *,
+        quiet: bool,
+    ) -> None:  # fmt: skip
         self._kernel, self._task, self._file = kernel, task, file
-        self._data, self._to, self._packet = data, to, packet
+        self._buffer, self._data, self._to, self._packet = buffer, data, to, packet
         self._quiet = quiet
         self.done = 0
+
+    @property
+    def kept(self) -> int:
+        """The bytes of the host that it keeps."""
+        return len(self._data) + self._buffer.kept
 
     def attempt(self) -> int:
         """Send what has room; WouldBlock if something is left."""
         file = self._file
         while True:
             try:
-                sent = file.send_to(self._task, self._to, self._data[self.done :], self._packet)
+                sent = file.send_to(self._task, self._to, self._data, self._packet)
             except LinuxError as error:
                 if self.done:
                     return self.done
@@ -94,8 +108,14 @@ class _Sending:
                     signal_broken_pipe(self._kernel, self._task, error)
                 raise
             self.done += sent
-            if self.done >= len(self._data) or not file.is_stream:
+            self._data = self._data[sent:]
+            if self.done >= self._buffer.count or not file.is_stream:
                 return self.done
+            if not self._data:
+                try:
+                    self._data = self._buffer.take(min(self._buffer.count - self.done, CHUNK))
+                except LinuxError:
+                    return self.done
             old = self._packet
             self._packet = Packet(b"", file, old.address, old.identity)
 
@@ -154,7 +174,7 @@ def sys_sendto(
     to = read_address(task, address, length) if address else b""
     if count > 1 << 30:
         raise LinuxError(errno.EMSGSIZE if not file.is_stream else errno.ENOMEM)
-    return _send(kernel, task, file, task.mm.read(buffer, count) if count else b"", to, b"", flags)
+    return _send(kernel, task, file, UserBuffer(task.mm, buffer, count), to, b"", flags)
 
 
 def sys_sendmsg(kernel: Kernel, task: Task, fd: int, message: int, flags: int) -> Result:
@@ -171,7 +191,7 @@ def _send_message(kernel: Kernel, task: Task, file: Socket, header: _Header, fla
     control = task.mm.read(header.control, header.control_length) if header.control_length else b""
     if buffer.count > 1 << 30:
         raise LinuxError(errno.EMSGSIZE)
-    return _send(kernel, task, file, buffer.take(buffer.count) if buffer.count else b"", to, control, flags)
+    return _send(kernel, task, file, buffer, to, control, flags)
 
 
 def _receive(
@@ -199,7 +219,9 @@ def _receive(
         return use(first._replace(data=b"".join(part.data for part in parts)))
 
     wait = not (file.nonblocking or flags & net.MSG_DONTWAIT)
-    return wait_for(kernel, file, attempt, file.receive_timeout, wait=wait)
+    return wait_for(
+        kernel, file, attempt, file.receive_timeout, wait=wait, kept=lambda: sum(len(part.data) for part in parts)
+    )
 
 
 def sys_recvfrom(

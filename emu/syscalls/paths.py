@@ -68,6 +68,11 @@ class UserBuffer:
         self._back = b""
 
     @property
+    def kept(self) -> int:
+        """What a call keeps of it while it sleeps, in bytes of the host."""
+        return len(self._back) + 128 * len(self._rest)
+
+    @property
     def stop(self) -> Stop:
         """Looked at before each piece."""
         return self._mm.stop

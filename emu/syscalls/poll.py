@@ -12,6 +12,7 @@ from emu.linux.errors import Interrupted, LinuxError
 from emu.linux.fileflags import PollEvents
 from emu.linux.layout import TIMESPEC, TIMEVAL, Layout, Opaque, Time
 from emu.linux.syscall import READY, Restart, Syscall
+from emu.mm.kmem import POLL_ENTRY
 from emu.syscalls.types import SIGSET
 
 if TYPE_CHECKING:
@@ -35,16 +36,21 @@ SELECT_EX = int(PollEvents.PRI)
 Scan = Callable[[], tuple[int, tuple["WaitQueue", ...]]]
 
 
-def _wait(kernel: Kernel, task: Task, scan: Scan, deadline: int | None, finish: Callable[[], None]) -> Wait:
-    """Sleep until ``scan`` finds something or the deadline (ns) has passed; then ``finish`` writes the answer."""
-    while True:
-        ready, queues = scan()
-        if ready or (deadline is not None and kernel.clock.now_ns() >= deadline):
-            finish()
-            return ready
-        if task.signals.deliverable():
-            raise Interrupted
-        yield queues, deadline
+def _wait(
+    kernel: Kernel, task: Task, scan: Scan, deadline: int | None, finish: Callable[[], None], number: int
+) -> Wait:
+    """Sleep until ``scan`` finds something among ``number`` descriptors or the deadline (ns) has passed; then
+    ``finish`` writes the answer.  LinuxError(ENOMEM).
+    """
+    with kernel.frames.kmem.held(number * POLL_ENTRY):
+        while True:
+            ready, queues = scan()
+            if ready or (deadline is not None and kernel.clock.now_ns() >= deadline):
+                finish()
+                return ready
+            if task.signals.deliverable():
+                raise Interrupted
+            yield queues, deadline
 
 
 # poll
@@ -91,7 +97,7 @@ def sys_poll(kernel: Kernel, task: Task, address: int, number: int, timeout: int
     """poll(2); the timeout is in milliseconds, negative for none."""
     deadline = None if timeout < 0 else kernel.clock.now_ns() + timeout * 1_000_000
     polled = _PollSet(task, address, number)
-    return _wait(kernel, task, polled.scan, deadline, polled.store)
+    return _wait(kernel, task, polled.scan, deadline, polled.store, number)
 
 
 def sys_ppoll(kernel: Kernel, task: Task, address: int, number: int, timeout: int, mask: int, mask_size: int) -> Wait:
@@ -99,7 +105,7 @@ def sys_ppoll(kernel: Kernel, task: Task, address: int, number: int, timeout: in
     deadline = _deadline(kernel, task, timeout, TIMESPEC)
     new_mask = read_mask(task, mask, mask_size)
     polled = _PollSet(task, address, number)
-    waiting = _wait(kernel, task, polled.scan, deadline, polled.store)
+    waiting = _wait(kernel, task, polled.scan, deadline, polled.store, number)
     return _masked(kernel, task, waiting, new_mask, timeout, deadline, TIMESPEC)
 
 
@@ -113,10 +119,10 @@ class _SelectSets:
         if number < 0:
             raise LinuxError(errno.EINVAL)
         self._task = task
-        self._number = min(number, max(task.files.limit, 64))
-        self._size = (self._number + 63) // 64 * 8
+        self.number = min(number, max(task.files.limit, 64))
+        self._size = (self.number + 63) // 64 * 8
         self._addresses = addresses
-        below = (1 << self._number) - 1
+        below = (1 << self.number) - 1
         self._wanted = [
             int.from_bytes(task.mm.read(address, self._size), "little") & below if address and self._size else 0
             for address in addresses
@@ -157,7 +163,7 @@ def sys_select(kernel: Kernel, task: Task, number: int, read: int, write: int, o
     """select(2); the timeval is replaced by the time that was left, as on Linux."""
     deadline = _deadline(kernel, task, timeout, TIMEVAL)
     sets = _SelectSets(task, number, (read, write, other))
-    waiting = _wait(kernel, task, sets.scan, deadline, sets.store)
+    waiting = _wait(kernel, task, sets.scan, deadline, sets.store, sets.number)
     return _masked(kernel, task, waiting, None, timeout, deadline, TIMEVAL)
 
 
@@ -168,7 +174,7 @@ def sys_pselect6(
     deadline = _deadline(kernel, task, timeout, TIMESPEC)
     new_mask = read_mask(task, *MASK_AND_SIZE.read(task.mm, mask)) if mask else None
     sets = _SelectSets(task, number, (read, write, other))
-    waiting = _wait(kernel, task, sets.scan, deadline, sets.store)
+    waiting = _wait(kernel, task, sets.scan, deadline, sets.store, sets.number)
     return _masked(kernel, task, waiting, new_mask, timeout, deadline, TIMESPEC)
 
 

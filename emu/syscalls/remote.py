@@ -132,12 +132,11 @@ def _splice(
         while address < end and done < _MOST and not pipe.full:
             want = min(end - address, PAGE_SIZE - address % PAGE_SIZE, _MOST - done)
             try:
-                page = read_remote(task.mm, address, want)
+                pipe.append(read_remote(task.mm, address, want))
             except LinuxError:
                 if not done:
                     raise
                 return done
-            pipe.append(page)
             address += want
             done += want
     return done

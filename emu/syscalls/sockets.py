@@ -53,26 +53,31 @@ def give_address(task: Task, data: bytes, address: int, length_at: int) -> None:
 
 
 def wait_for(
-    kernel: Kernel, file: Socket, attempt: Callable[[], T], timeout: int, *, wait: bool
-) -> T | Generator[Any, None, T]:
-    """Make an attempt, and again whenever it can succeed; LinuxError(EAGAIN) if it may not wait, or at the timeout."""
+    kernel: Kernel, file: Socket, attempt: Callable[[], T], timeout: int, *, wait: bool,
+    kept: Callable[[], int] = lambda: 0,
+) -> T | Generator[Any, None, T]:  # fmt: skip
+    """Make an attempt, and again whenever it can succeed; LinuxError(EAGAIN) if it may not wait, or at the timeout.
+
+    ``kept``: the bytes of the host that the call keeps while it sleeps.
+    """
     try:
         return attempt()
     except WouldBlock as block:
         if not wait:
             raise LinuxError(errno.EAGAIN) from None
-        return _attempts(kernel, file.get(), attempt, timeout, block)
+        return _attempts(kernel, file.get(), attempt, timeout, block, kept)
 
 
 def _attempts(
-    kernel: Kernel, file: File, attempt: Callable[[], T], timeout: int, block: WouldBlock
+    kernel: Kernel, file: File, attempt: Callable[[], T], timeout: int, block: WouldBlock, kept: Callable[[], int]
 ) -> Generator[Any, None, T]:
     deadline = kernel.clock.now_ns() + timeout if timeout else None
     try:
         while True:
             if deadline is not None and kernel.clock.now_ns() >= deadline:
                 raise LinuxError(errno.EAGAIN)
-            yield block.queue if deadline is None else (block.queue, deadline)
+            with kernel.frames.kmem.held(kept()):
+                yield block.queue if deadline is None else (block.queue, deadline)
             try:
                 return attempt()
             except WouldBlock as again:

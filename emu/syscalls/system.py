@@ -22,7 +22,11 @@ _GRND_KNOWN = 7
 
 def sys_uname(kernel: Kernel, task: Task) -> tuple[bytes, ...]:
     """uname(2)."""
-    return tuple(text.encode() for text in ("Linux", kernel.hostname, RELEASE, VERSION, "x86_64", "(none)"))
+    return tuple(text.encode("utf-8", "surrogateescape") for text in _names(kernel))
+
+
+def _names(kernel: Kernel) -> tuple[str, ...]:
+    return "Linux", kernel.hostname, RELEASE, VERSION, "x86_64", kernel.domainname
 
 
 def sys_sysinfo(kernel: Kernel, task: Task) -> tuple[int, ...]:

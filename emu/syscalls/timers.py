@@ -160,9 +160,7 @@ def sys_timer_getoverrun(kernel: Kernel, task: Task, number: int) -> int:
 
 def sys_timer_delete(kernel: Kernel, task: Task, number: int) -> int:
     """timer_delete(2)."""
-    timers = _posix(kernel, task)
-    timers.find(number).stop()
-    del timers.posix[number]
+    _posix(kernel, task).delete(number)
     return 0
 
 

@@ -84,7 +84,8 @@ def _read_later(file: File, buffer: UserBuffer, pos: int | None, queue: WaitQueu
     """Sleep until something can be read; the file stays open meanwhile, even if a thread closes the descriptor."""
     try:
         while True:
-            yield queue
+            with file.inode.sb.resources.kmem.held(buffer.kept):
+                yield queue
             try:
                 done = read_into(file, buffer, pos)
                 if done:
@@ -123,7 +124,7 @@ def write_from(
         done += written
         if written < len(data):
             buffer.back(data[written:])
-            if queue is not None or file.seekable or file.one_message:
+            if queue is not None or file.seekable or file.one_message or not written:  # without memory
                 return done, queue
     return done, None
 
@@ -198,7 +199,8 @@ def _write_later(
     try:
         while queue is not None:
             try:
-                yield queue
+                with file.inode.sb.resources.kmem.held(buffer.kept):
+                    yield queue
             except LinuxError:
                 if done:
                     return done

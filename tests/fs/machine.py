@@ -177,7 +177,7 @@ class Machine:
 
     def new_task(self, uid: int = 0) -> FakeTask:
         root = self.vfs.root
-        task = FakeTask(100 + len(self.tasks), FdTable(), FsContext(root, root))
+        task = FakeTask(100 + len(self.tasks), FdTable(self.frames.kmem), FsContext(root, root))
         task.credentials = Credentials(uid, uid, uid, uid)
         self.tasks[task.pid] = task
         return task

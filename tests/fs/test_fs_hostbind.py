@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import resource
 import stat
@@ -124,11 +125,13 @@ def test_no_link_leads_out(m: Machine, top: Path) -> None:
 
 def test_guests_cannot_take_every_descriptor_of_the_host(top: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+    gc.collect()
+    in_use = max(map(int, os.listdir("/proc/self/fd")))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (in_use + 150, hard))
     try:
         m = Machine()
         HostFiles(m.vfs, m.log_once).bind(Bind(str(top), "/mnt", writable=True))
-        results = [m.call("open", "/mnt/f", O.RDONLY) for _ in range(200)]
+        results = [m.call("open", "/mnt/f", O.RDONLY) for _ in range(in_use + 150)]
         assert results[0] >= 0 and results[-1] == -errno.ENFILE
         assert m.call("mkdir", "/mnt/still", 0o755) == 0
     finally:
@@ -139,3 +142,15 @@ def test_times_that_no_file_system_has(m: Machine, top: Path) -> None:
     for seconds in (1 << 62, (1 << 64) - (1 << 62)):
         times = seconds.to_bytes(8, "little") + bytes(8)
         assert m.call("utimensat", -100, "/mnt/f", times * 2, 0) == 0
+
+
+def test_descriptors_end_with_the_machine(top: Path) -> None:
+    gc.collect()
+    before = len(os.listdir("/proc/self/fd"))
+    m = Machine(root=str(top))
+    HostFiles(m.vfs, m.log_once).bind(Bind(str(top), "/mnt", writable=True))
+    assert m.call("open", "/mnt/f", O.RDWR) >= 0 and m.text("/f") == "host"
+    assert len(os.listdir("/proc/self/fd")) >= before + 3
+    del m
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) == before

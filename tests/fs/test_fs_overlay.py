@@ -354,3 +354,26 @@ def test_a_file_that_changes_while_it_is_read_is_stale(tmp_path: Path) -> None:
     address = m.task.mm.place(bytes(8))
     assert m.call("pread64", fd, address, 8, 1 << 19) == -errno.ESTALE
     assert m.logged == [f"{root}/f: was changed on the host while it was read here"]
+
+
+def test_inode_numbers_are_unique_and_stay(m: Machine, top: Path) -> None:
+    """Also those of several file systems, and of those that use all 64 bits."""
+    lower, status = sb_of(m).lower, (top / "one").stat()
+    found = []
+    for dev, number in ((status.st_dev, 7), (99, 7), (99, 7 << 50), (status.st_dev, 7 << 50), (99, (7 << 50) + 1)):
+        changed = list(status)
+        changed[1], changed[2] = number, dev
+        found.append(lower.ino_of(os.stat_result(changed)))
+    assert len(set(found)) == 5 and found[0] == 7
+    again = list(status)
+    again[1], again[2] = 7 << 50, 99
+    assert lower.ino_of(os.stat_result(again)) == found[2]
+    assert m.call("open", "/made", O.WRONLY | O.CREAT, 0o600) >= 0
+    assert ino(m, "/made") not in found
+
+
+def test_a_place_with_odd_characters(tmp_path: Path) -> None:
+    odd = tmp_path / "a b,c\\d"
+    odd.mkdir()
+    m = Machine(root=str(odd))
+    assert f"lowerdir={tmp_path}/a\\040b\\054c\\134d,upperdir" in m.vfs.mounts()

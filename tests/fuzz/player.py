@@ -165,8 +165,10 @@ class Player:
         elif chance < 0.33:
             if self.random.random() < 0.6 or self.kernel.frames.free < 40:
                 self.booted.give_back_frames()
+                self.booted.give_back_reserve()
             else:
                 self.booted.take_frames(self.random.choice((0, 2, 5, 30)))
+                self.booted.take_reserve(50 << self.kernel.frames.free % 12)
         elif chance < 0.35:
             self.as_process(task, lambda: self.end(task))
         elif chance < 0.75:

@@ -139,5 +139,5 @@ def test_most_programs_need_no_table(machine: MakeMachine) -> None:
 
 
 def test_too_much_is_forgotten(machine: MakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "_MOST", 20)
+    monkeypatch.setattr(blocks, "MOST_BLOCKS", 20)
     assert machine().outcome("fpu").exit_status == 0

@@ -12,6 +12,7 @@ from emu.kernel.exec import STACK_INITIAL, STACK_TOP
 from emu.linux.mman import Prot
 from emu.machine import LaunchError
 from emu.mm.flags import VmFlags
+from emu.mm.kmem import Kmem
 from emu.mm.vma import Vma, VmaTree
 from tests.booted import MakeMachine, native
 from tests.machine.native_host import needs_host
@@ -86,7 +87,7 @@ def test_nothing_where_the_arguments_go(machine: MakeMachine, tmp_path: Path) ->
 
 @pytest.mark.parametrize(("start", "end"), [(4096, 8192), (0, 4097), (12287, 16384), (0, 16384), (6144, 6400)])
 def test_no_mapping_overlaps_another(start: int, end: int) -> None:
-    tree = VmaTree()
+    tree = VmaTree(Kmem(lambda least, most: most))
     tree.add(Vma(0x1000, 0x3000, Prot.READ, VmFlags(0)))
     tree.add(Vma(0x5000, 0x6000, Prot.READ, VmFlags(0)))
     with pytest.raises(AssertionError, match="would overlap"):

@@ -1,0 +1,82 @@
+"""The charges of the kernel's own objects, checked against a count of the objects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emu.audit.books import Books
+from emu.fs.file import File, file_of
+from emu.fs.libfs import SimpleDirectory
+from emu.mm.frames import FrameHolder
+from emu.mm.kmem import FD, FILP, INODE, LINK, MOUNT, SIGQUEUE, VM_AREA_STRUCT, XA_NODE
+from emu.mm.pagecache import PageCache
+from emu.mm.shared_tables import Window
+from emu.mm.shmem import SharedAnonymous
+
+if TYPE_CHECKING:
+    from emu.fs.inode import Inode
+    from emu.fs.superblock import SuperBlock
+    from emu.kernel.kernel import Kernel
+    from emu.mm.address_space import AddressSpace
+
+
+def check_kmem(books: Books, kernel: Kernel, spaces: list[AddressSpace], caches: list[FrameHolder]) -> None:
+    """Count every object, and compare the sum with what is charged."""
+    kmem, resources = kernel.frames.kmem, kernel.vfs.resources
+    ipc = kernel.__dict__.get("ipc")  # which is made for the first who asks
+    files = _open_files(kernel, spaces) | {segment.file for segment in (() if ipc is None else ipc.shm)}
+    found = sum(mm.charged + VM_AREA_STRUCT * len(mm.vmas) for mm in spaces)
+    found += _windows(spaces) + _tasks(kernel) + _caches(caches) + kernel.vfs.pipes.charged + kmem.sleeping
+    found += 0 if ipc is None else ipc.charged
+    found += sum(file.charged - FILP for file in files) + FILP * resources.open_files
+    inodes = {file.inode for file in files}
+    found += sum(inode.locks.charged for inode in inodes if inode.locks is not None)
+    mounts = {*kernel.vfs.mount_table, *(file.path.mount for file in files)}
+    found += MOUNT * len(mounts.difference(kernel.vfs.internal_mounts))
+    found += sum(_instance(sb, inodes) for sb in {mount.sb for mount in mounts})
+    # files that only a sleeping call knows, and those of whoever asked for the audit, are in no table
+    if found > kmem.charged or (found < kmem.charged and len(files) == resources.open_files):
+        books.say(f"{kmem.charged} bytes of kernel objects are charged, and there are {found}")
+    sleeps = any(task.sleeping is not None for task in kernel.tasks.values())
+    if kmem.sleeping and not sleeps:
+        books.say(f"{kmem.sleeping} bytes are charged for calls that sleep, and none does")
+
+
+def _open_files(kernel: Kernel, spaces: list[AddressSpace]) -> set[File]:
+    files = {file for task in kernel.tasks.values() if task.alive for file in task.files.files}
+    mapped = {file_of(vma) for mm in spaces for vma in mm.vmas}
+    return files | {file for file in mapped if file is not None}
+
+
+def _windows(spaces: list[AddressSpace]) -> int:
+    windows = {vma.private_data for mm in spaces for vma in mm.vmas if isinstance(vma.private_data, Window)}
+    return sum(LINK * (1 + len(window.linked)) for window in windows)
+
+
+def _tasks(kernel: Kernel) -> int:
+    tasks = kernel.tasks.values()
+    queues = [task.signals.pending for task in tasks] + [group.pending for group in {task.group for task in tasks}]
+    tables = {task.files for task in tasks if task.alive}
+    found = sum(task.charged for task in tasks) + SIGQUEUE * sum(map(len, queues))
+    found += sum(group.timers.charged for group in {task.group for task in tasks} if group.timers is not None)
+    return found + FD * sum(map(len, tables))
+
+
+def _caches(caches: list[FrameHolder]) -> int:
+    nodes = sum(cache.nodes for cache in caches if isinstance(cache, PageCache))
+    return XA_NODE * nodes + INODE * sum(
+        isinstance(cache, SharedAnonymous) and bool(cache.mappings) for cache in caches
+    )
+
+
+def _instance(sb: SuperBlock, opened: set[Inode]) -> int:
+    """The names and inodes of one file system's instance."""
+    found, pending = 0, list(sb.tops)
+    inodes = {inode for inode in opened if inode.sb is sb}
+    while pending:
+        inode = pending.pop()
+        inodes.add(inode)
+        if isinstance(inode, SimpleDirectory):
+            found += inode.names_charged
+            pending += inode.entries.values()
+    return found + sum(inode.charged for inode in inodes)

@@ -1,0 +1,275 @@
+"""What a task may do and how it is set apart: capabilities, the ids for files, namespaces, personality, names of the
+machine, comparing tasks, memory barriers, the kernel's log.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+from emu.kernel.fork import CloneFlags
+from emu.linux.argument import FD, HEX32, ID, INT, PID, S32, UINT, Buffer, Named, OneOf, Pointer
+from emu.linux.caller import ALL_CAPABILITIES, may_access
+from emu.linux.errors import LinuxError
+from emu.linux.layout import Layout
+from emu.linux.syscall import BYTES, IDENTITY, NUMBER, Restart, Returned, Syscall
+from emu.linux.wait import WaitQueue
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task
+
+#: The versions of the header, and how many words each set has then.
+_VERSIONS = {0x19980330: 1, 0x20071026: 2, 0x20080522: 2}
+_VERSION_3 = 0x20080522
+CAP_HEADER, CAP_DATA = Layout("cap_header", "Ii"), Layout("cap_data", "III")
+_NAME_MAX = 64
+
+
+# Capabilities
+
+
+def _sets(task: Task) -> tuple[int, int, int]:
+    """Effective, permitted and inheritable capabilities: user 0 has all unless it gave some up."""
+    who = task.credentials
+    permitted = who.permitted if 0 in (who.uid, who.euid, who.suid) else 0
+    effective = who.effective & permitted if who.euid == 0 else 0
+    return effective, permitted, who.inheritable
+
+
+def _header(task: Task, address: int) -> tuple[int, int]:
+    """The number of words and the task's number.  LinuxError(EINVAL): the version is not known, and is replaced."""
+    version, pid = CAP_HEADER.read(task.mm, address)
+    if version not in _VERSIONS:
+        UINT.write(task.mm, address, _VERSION_3)
+        raise LinuxError(errno.EINVAL)
+    return _VERSIONS[version], pid
+
+
+def sys_capget(kernel: Kernel, task: Task, header: int, data: int) -> int:
+    """capget(2)."""
+    try:
+        words, pid = _header(task, header)
+    except LinuxError as error:
+        if error.errno == errno.EINVAL and not data:
+            return 0
+        raise
+    if pid < 0:
+        raise LinuxError(errno.EINVAL)
+    target = kernel.tasks.get(pid) if pid else task
+    if target is None:
+        raise LinuxError(errno.ESRCH)
+    if data:
+        sets = _sets(target)
+        packed = b"".join(CAP_DATA.pack(*((value >> 32 * word) % (1 << 32) for value in sets)) for word in range(words))
+        task.mm.write(data, packed)
+    return 0
+
+
+def sys_capset(kernel: Kernel, task: Task, header: int, data: int) -> int:
+    """capset(2): the sets are kept and shown; what user 0 may do does not follow from them, which is said once."""
+    words, pid = _header(task, header)
+    if pid not in (0, task.pid):
+        raise LinuxError(errno.EPERM)
+    values = CAP_DATA.read_array(task.mm, data, words)
+    effective, permitted, inheritable = (
+        sum(value[at] << 32 * word for word, value in enumerate(values)) & ALL_CAPABILITIES for at in range(3)
+    )
+    _, old_permitted, old_inheritable = _sets(task)
+    if permitted & ~old_permitted or effective & ~permitted or inheritable & ~(old_inheritable | old_permitted):
+        raise LinuxError(errno.EPERM)
+    who = task.credentials
+    if who.euid == 0 and effective != ALL_CAPABILITIES:
+        kernel.log_once("capset: capabilities that user 0 gives up are shown as such, and it may do everything still")
+    who.effective, who.permitted, who.inheritable = effective, permitted, inheritable
+    return 0
+
+
+def sys_setfsuid(kernel: Kernel, task: Task, uid: int) -> int:
+    """setfsuid(2): the id for files is the effective one; another is not supported."""
+    return _fs_id(kernel, task.credentials.euid, uid, "setfsuid")
+
+
+def sys_setfsgid(kernel: Kernel, task: Task, gid: int) -> int:
+    """setfsgid(2): likewise."""
+    return _fs_id(kernel, task.credentials.egid, gid, "setfsgid")
+
+
+def _fs_id(kernel: Kernel, now: int, wanted: int, call: str) -> int:
+    if wanted not in (now, UINT.width.largest):
+        kernel.log_once(f"{call}: an id for files that is not the effective one is not supported: it stays as it is")
+    return now
+
+
+# Setting apart
+
+_NAMESPACES = {
+    "NEWTIME": 0x80, "NEWNS": 0x20000, "NEWCGROUP": 0x2000000, "NEWUTS": 0x4000000, "NEWIPC": 0x8000000,
+    "NEWUSER": 0x10000000, "NEWPID": 0x20000000, "NEWNET": 0x40000000,
+}  # fmt: skip
+_NEW = sum(_NAMESPACES.values())
+_FOR_ONE_THREAD = int(CloneFlags.THREAD | CloneFlags.SIGHAND | CloneFlags.VM)
+_UNSHARED = int(CloneFlags.FS | CloneFlags.FILES | CloneFlags.SYSVSEM) | _FOR_ONE_THREAD
+
+
+def sys_unshare(kernel: Kernel, task: Task, flags: int) -> int:
+    """unshare(2): files and directories; there are no namespaces (EINVAL, as without CONFIG_NAMESPACES)."""
+    if flags & ~(_UNSHARED | _NEW):
+        raise LinuxError(errno.EINVAL)
+    if flags & _FOR_ONE_THREAD and len(task.group.threads) > 1:
+        raise LinuxError(errno.EINVAL)
+    if flags & _NEW:
+        if task.credentials.euid != 0 and not flags & _NAMESPACES["NEWUSER"]:
+            raise LinuxError(errno.EPERM)
+        kernel.log_once("unshare: there are no namespaces: EINVAL")
+        raise LinuxError(errno.EINVAL)
+    if flags & CloneFlags.FS:
+        task.fs = task.fs.copy()
+    if flags & CloneFlags.FILES:
+        task.files = task.files.unshare()
+    return 0
+
+
+def sys_setns(kernel: Kernel, task: Task, fd: int, kind: int) -> int:
+    """setns(2): there are no namespaces."""
+    task.files.get(fd)
+    raise LinuxError(errno.EINVAL)
+
+
+def sys_personality(kernel: Kernel, task: Task, persona: int) -> int:
+    """personality(2): kept and shown; addresses are never random, and nothing else follows from it."""
+    before = task.personality
+    if persona != UINT.width.largest:
+        task.personality = persona
+    return before
+
+
+# Names of the machine
+
+
+def _name(kernel: Kernel, task: Task, address: int, length: int) -> str:
+    if task.credentials.euid != 0:
+        raise LinuxError(errno.EPERM)
+    if not 0 <= length <= _NAME_MAX:
+        raise LinuxError(errno.EINVAL)
+    name: bytes = task.mm.read(address, length) if length else b""
+    return name.split(b"\0")[0].decode("utf-8", "surrogateescape")
+
+
+def sys_sethostname(kernel: Kernel, task: Task, address: int, length: int) -> int:
+    """sethostname(2)."""
+    kernel.hostname = _name(kernel, task, address, length)
+    return 0
+
+
+def sys_setdomainname(kernel: Kernel, task: Task, address: int, length: int) -> int:
+    """setdomainname(2)."""
+    kernel.domainname = _name(kernel, task, address, length)
+    return 0
+
+
+# Comparing tasks
+
+_KCMP = {"FILE": 0, "VM": 1, "FILES": 2, "FS": 3, "SIGHAND": 4, "IO": 5, "SYSVSEM": 6, "EPOLL_TFD": 7}
+
+
+def sys_kcmp(kernel: Kernel, task: Task, first: int, second: int, kind: int, one: int, other: int) -> int:
+    """kcmp(2): 0 if the two are the same, else 1 or 2 by an order that lasts; without KCMP_EPOLL_TFD."""
+    tasks = [kernel.tasks.get(pid) for pid in (first, second)]
+    a, b = tasks
+    if a is None or b is None:
+        raise LinuxError(errno.ESRCH)
+    if not (may_access(task, a) and may_access(task, b)):
+        raise LinuxError(errno.EPERM)
+    if kind == _KCMP["FILE"]:
+        return _order(kernel, a.files.get_any(S32(one)), b.files.get_any(S32(other)))
+    objects = {
+        _KCMP["VM"]: (a.mm, b.mm), _KCMP["FILES"]: (a.files, b.files), _KCMP["FS"]: (a.fs, b.fs),
+        _KCMP["SIGHAND"]: (a.signals.actions, b.signals.actions), _KCMP["IO"]: (None, None),
+        _KCMP["SYSVSEM"]: (None, None),
+    }.get(kind)  # fmt: skip
+    if objects is None:
+        raise LinuxError(errno.EINVAL)
+    if objects[0] is objects[1]:
+        return 0
+    return _order(kernel, a, b)
+
+
+def _order(kernel: Kernel, one: Any, other: Any) -> int:
+    """kcmp_ptr(): 0, 1 or 2, by when an object was first compared."""
+    if one is other:
+        return 0
+    numbers = [kernel.compared.setdefault(each, len(kernel.compared)) for each in (one, other)]
+    return 1 if numbers[0] < numbers[1] else 2
+
+
+# Memory barriers
+
+_QUERY, _GLOBAL, _REGISTRATIONS = 0, 1, 512
+#: Commands that need the command after them to have been called before.
+_EXPEDITED = {2: 0, 8: 16, 32: 64}
+_REGISTER = frozenset({4, 16, 64})
+_MEMBARRIER_KNOWN = 1 | 2 | 4 | 8 | 16 | 32 | 64 | 512
+
+
+def sys_membarrier(kernel: Kernel, task: Task, command: int, flags: int, cpu: int) -> int:
+    """membarrier(2): vCPUs take turns, so every access before is seen after; there is no rseq to restart."""
+    if flags or command not in (_QUERY, _GLOBAL, _REGISTRATIONS, *_REGISTER, *_EXPEDITED):
+        raise LinuxError(errno.EINVAL)
+    if command == _QUERY:
+        return _MEMBARRIER_KNOWN
+    if command == _REGISTRATIONS:
+        return task.group.barriers
+    if command in _REGISTER:
+        task.group.barriers |= command
+    elif _EXPEDITED.get(command, 0) & ~task.group.barriers:
+        raise LinuxError(errno.EPERM)
+    return 0
+
+
+# The kernel's log
+
+_LOG_BYTES = 1 << 17
+_SYSLOG_READ, _SYSLOG_READ_ALL, _SYSLOG_READ_CLEAR, _SYSLOG_LEVEL, _SYSLOG_SIZE = 2, 3, 4, 8, 10
+
+
+def sys_syslog(kernel: Kernel, task: Task, action: int, buffer: int, length: int) -> int | Generator[Any, None, int]:
+    """syslog(2): the log is empty."""
+    if task.credentials.euid != 0 and action not in (_SYSLOG_READ_ALL, _SYSLOG_SIZE):
+        raise LinuxError(errno.EPERM)
+    if not 0 <= action <= _SYSLOG_SIZE:
+        raise LinuxError(errno.EINVAL)
+    if action in (_SYSLOG_READ, _SYSLOG_READ_ALL, _SYSLOG_READ_CLEAR) and (not buffer or length < 0):
+        raise LinuxError(errno.EINVAL)
+    if action == _SYSLOG_LEVEL and not 1 <= length <= 8:
+        raise LinuxError(errno.EINVAL)
+    if action == _SYSLOG_READ and length:
+        return _wait_for_a_line()
+    return _LOG_BYTES if action == _SYSLOG_SIZE else 0
+
+
+def _wait_for_a_line() -> Generator[Any, None, int]:
+    queue = WaitQueue()
+    while True:
+        yield queue
+
+
+_DATA = Pointer(CAP_DATA, null=True)
+_UNSHARE = Named(CloneFlags)
+_KIND = OneOf("KCMP_", **_KCMP)
+
+TABLE = (
+    Syscall(103, "syslog", sys_syslog, (INT, Buffer(written=True), INT), BYTES, Restart.SYS),
+    Syscall(122, "setfsuid", sys_setfsuid, (ID,), IDENTITY),
+    Syscall(123, "setfsgid", sys_setfsgid, (ID,), IDENTITY),
+    Syscall(125, "capget", sys_capget, (Pointer(CAP_HEADER), _DATA)),
+    Syscall(126, "capset", sys_capset, (Pointer(CAP_HEADER), _DATA)),
+    Syscall(135, "personality", sys_personality, (HEX32,), Returned("persona", hex)),
+    Syscall(170, "sethostname", sys_sethostname, (Buffer(), INT)),
+    Syscall(171, "setdomainname", sys_setdomainname, (Buffer(), INT)),
+    Syscall(272, "unshare", sys_unshare, (_UNSHARE,)),
+    Syscall(308, "setns", sys_setns, (FD, HEX32)),
+    Syscall(312, "kcmp", sys_kcmp, (PID, PID, _KIND, UINT, UINT), NUMBER),
+    Syscall(324, "membarrier", sys_membarrier, (INT, UINT, INT), NUMBER),
+)
