@@ -385,6 +385,7 @@ class Cpu:
     def _single_step(self, rip: int) -> Trap:
         """One instruction, with RFLAGS.TF, which the guest sees neither in what PUSHF pushes nor behind a SYSCALL."""
         pushes = self.blocks.pages.is_pushf(rip)
+        self.mmu.state.crossing = rip
         self.write("rflags", self.read("rflags") | _TF)
         trap = self.enter(rip)
         self.write("rflags", self.read("rflags") & ~_TF)

@@ -110,7 +110,7 @@ class CodeCopy(ctypes.Structure):
 
 
 #: How many known blocks there may be; the table is direct-mapped by address.
-TABLE_ENTRIES = 1 << 15
+TABLE_ENTRIES = 1 << 18
 BLOCK_BYTES = ctypes.sizeof(KnownBlock)
 SPECIAL = 1 << 31
 NOT_SPECIAL = 0xFFFF_FFFF_7FFF_FFFF

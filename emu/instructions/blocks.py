@@ -54,7 +54,7 @@ _WORDS = BLOCK_BYTES // 8
 _NOTHING = (0,) * (_WORDS - 3)
 #: The mode under which a piece is known: it is the same in each.
 _PIECE = -1
-#: When so many blocks are known, they are forgotten (one of which a copy is kept counts twice): 64 MiB.
+#: When so many blocks are known (one of which a copy is kept counts twice), they are forgotten: 64 MiB.
 MOST_BLOCKS = 1 << 17
 
 
@@ -91,14 +91,11 @@ class Blocks:
         self._modes = Mode.ALWAYS
         #: Tells the user.
         self.say_once: Callable[[str], None] = lambda message: None
-        self._table = np.zeros(TABLE_ENTRIES * BLOCK_BYTES, dtype=np.uint8)
-        self._room = memoryview(self._table)  # type: ignore[arg-type]
-        self._slots = memoryview(self._table.view(np.uint64))  # type: ignore[arg-type]
+        self._new_table()
         self._install()
 
     def _install(self) -> None:
         mmu, trap, pointer = self._mmu, self._trap, self._mmu.guard.pointer
-        trap.table = self._table.ctypes.data
         trap.new_block = pointer(_HOOK, self._new_block)
         trap.fetched = ctypes.addressof(mmu.state) + MmuState.fetched.offset  # type: ignore[attr-defined]
         mmu.state.on_code_view = pointer(_HOOK, self._page_seen)
@@ -150,9 +147,16 @@ class Blocks:
         self._plain_blocks.clear()
         self._of_frame.clear()
         self._odd.clear()
-        self._table.fill(0)
+        self._new_table()
         engine: Any = self._mmu.uc
         engine.ctl_flush_tb()  # the pieces too
+
+    def _new_table(self) -> None:
+        """An empty table for the native hook, of which the host gives a page when a block comes there."""
+        self._table = np.zeros(TABLE_ENTRIES * BLOCK_BYTES, dtype=np.uint8)
+        self._room = memoryview(self._table)  # type: ignore[arg-type]
+        self._slots = memoryview(self._table.view(np.uint64))  # type: ignore[arg-type]
+        self._trap.table = self._table.ctypes.data
 
     def _can_change(self, frame: int) -> None:
         """From now on the code in this frame can be written unseen."""
@@ -322,7 +326,9 @@ class Blocks:
         self._note_frames(key, frame, last_frame)
 
     def _note_frames(self, key: _Key, frame: int, last_frame: int) -> None:
-        self._of_frame[frame][key] = self._of_frame[last_frame][key] = None
+        self._of_frame[frame][key] = None
+        if last_frame != frame:
+            self._of_frame[last_frame][key] = None
 
     # -- pieces ------------------------------------------------------------------------------------------------------
 

@@ -68,6 +68,7 @@ class Entry:
         self._replaced: set[int] = set()
         self._late: Iterator[Iterable[Syscall]] = iter(())
         kernel.cpu.mmu.on_page_fault = self._page_fault
+        kernel.cpu.mmu.hold_back_fetches(self._may_fetch)
         kernel.cpu.blocks.pages.renew, kernel.cpu.blocks.say_once = self._new_code, kernel.log_once
 
     def register(self, syscall: Syscall, *, replace: bool = False) -> None:
@@ -291,6 +292,12 @@ class Entry:
             task.fault_result = result
             return False
         return True
+
+    def _may_fetch(self, vaddr: int) -> bool:
+        """Whether a page of code can be brought in before the code in front of it has run."""
+        task = self._kernel.scheduler.current
+        vma = None if task is None else task.mm.vmas.find(vaddr)
+        return vma is not None and vma.allows(Access.FETCH)
 
     def _new_code(self) -> int:
         """An address has other code than its address space had there before, or than another one has that it was

@@ -20,10 +20,10 @@ from emu.hooks import BLOCK_BYTES, SPECIAL, TABLE_ENTRIES, CodeCopy, Hit, HitKin
 from emu.instructions.listed import with_listed
 from emu.instructions.opcodes import lengths
 from mmu import Access, EventKind, objectcode
-from mmu.exact import WINDOW_SHIFT
 from mmu.hooks import PHYSMAP
 from mmu.native import entry_points
 from mmu.objectcode import CompileError, Library, _reference
+from mmu.windows import WINDOW_SHIFT
 from tests.mmu.executed_stories import integers, masks, sse, stores, x87
 from tests.mmu.hook_world import ADDRESSES, INSTRUCTIONS, ODD, UPPER, Call, HookWorld
 

@@ -13,6 +13,7 @@ _IN_WINDOW = (1 << 40) - 1
 _X87_MASKS, _MXCSR_MASKS, _MXCSR_WITH_RESERVED = 0x3F, 0x1F80, 0xFFFF_1F80
 _MXCSR_AT, _AC, _RSP = 24, 1 << 18, 4
 _NONE = 1 << 32
+_X87_STATE, _WITH_MXCSR = 1, 6
 
 
 class Loaded(IntEnum):
@@ -22,6 +23,7 @@ class Loaded(IntEnum):
     MXCSR = 1
     IMAGE = 2  # FXSAVE's
     FLAGS = 3  # from the stack
+    STATES = 4  # XSAVE's image, of it what EAX asks for
 
 
 @cold
@@ -45,11 +47,14 @@ def check(uc: int, hit: Hit, address: int) -> int:
     first = _peek(engine, vaddr)
     if kind == Loaded.MXCSR:
         return 0 if first & _MXCSR_WITH_RESERVED == _MXCSR_MASKS and first < _NONE else 1
-    if first >= _NONE or first & _X87_MASKS != _X87_MASKS:
+    wanted = load64(engine.registers) if kind == Loaded.STATES else _X87_STATE | _WITH_MXCSR
+    if first >= _NONE or (wanted & _X87_STATE != 0 and first & _X87_MASKS != _X87_MASKS):
         return 1
     if kind == Loaded.CONTROL:
         return 0
     if vaddr & ((hit.number >> 8) - 1) != 0:
         return 1
+    if wanted & _WITH_MXCSR == 0:
+        return 0
     mxcsr = _peek(engine, vaddr + _MXCSR_AT)
     return 0 if mxcsr & _MXCSR_WITH_RESERVED == _MXCSR_MASKS and mxcsr < _NONE else 1
