@@ -48,7 +48,7 @@ RFLAGS_AC = 1 << 18
 _NUMBER = 0xFFFF_FFFF
 #: The mode under which a piece is known: it is the same in each.
 _PIECE = -1
-#: When so many blocks (one of which a copy is kept counts twice) or pages are known, they are forgotten: 64 MiB.
+#: When so many blocks (one of which a copy is kept counts twice) or pages are known, they are forgotten.
 MOST_BLOCKS, _MOST_PAGES = 1 << 17, 1 << 16
 
 
