@@ -3,7 +3,7 @@
 Unicorn keeps RIP exact in its fill hooks, and in memory hooks.  The code that it runs is where it was fetched from
 last, whatever the tables say by now, so fetches are noted by page.  What an instruction is found to be is kept by its
 address until the engine fetches other code: a page that had none, a page from another frame, or one that it may write.
-In such a page it holds while the first 8 bytes are what they were.
+In exact mode, which sees them, stores to such a page end it too; in filtered mode nothing is kept of such a page.
 """
 
 from __future__ import annotations
@@ -35,8 +35,6 @@ class Decoded(ctypes.Structure):
     rip: int
     fetches: int  # MmuState.code_fetches, when this was found
     kind: int
-    host: int  # where its code is, if that may be written at any time; else 0
-    code: int  # and what it began with
 
     _fields_ = fields(__annotations__)
 
@@ -144,14 +142,12 @@ def _decode(state: MmuState, rip: int) -> int:
             kind |= Kind.UPDATES
         if (entry >> (WIDE_SHIFT + ((modrm >> 3) & 7))) & 1 != 0 and (entry & WIDE_WITH_REX_W == 0 or rex_w != 0):
             kind |= Kind.TEN if opcode_map == 0 else Kind.WIDE
-    constant = load8(state.has_code + ((host - state.ram) >> 12)) == 1
-    if (rip & _OFFSET) <= _OFFSET - LONGEST and (constant or at < 7):
+    seen = state.tlb_number != 0 or load8(state.has_code + ((host - state.ram) >> 12)) == 1
+    if (rip & _OFFSET) <= _OFFSET - LONGEST and seen:
         known = Decoded.from_address(state.decoded + (rip & (DECODED - 1)) * _DECODED_BYTES)
         known.rip = rip
         known.fetches = state.code_fetches
         known.kind = kind
-        known.host = 0 if constant else host
-        known.code = load64(host)
     return kind
 
 
@@ -160,8 +156,7 @@ def instruction_at(state: MmuState, rip: int) -> int:
     """The :class:`Kind` of the instruction at an address."""
     known = Decoded.from_address(state.decoded + (rip & (DECODED - 1)) * _DECODED_BYTES)
     if known.rip == rip and known.fetches == state.code_fetches:
-        if known.host == 0 or load64(known.host) == known.code:
-            return known.kind
+        return known.kind
     return _decode(state, rip)
 
 

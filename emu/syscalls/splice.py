@@ -192,8 +192,9 @@ def _to_file(
         if not pieces:
             break
         where = pos + done if target.seekable else None
+        if done and kernel.stop.look():
+            break
         try:
-            kernel.stop.check()
             written, queue = write_piece(kernel, task, target, pieces[0], where, done)
         except BrokenPipe as error:
             signal_broken_pipe(kernel, task, error)
