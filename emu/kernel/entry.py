@@ -69,7 +69,7 @@ class Entry:
         self._late: Iterator[Iterable[Syscall]] = iter(())
         kernel.cpu.mmu.on_page_fault = self._page_fault
         kernel.cpu.mmu.hold_back_fetches(self._may_fetch)
-        kernel.cpu.blocks.renew, kernel.cpu.blocks.say_once = self._new_code, kernel.log_once
+        kernel.cpu.blocks.pages.renew, kernel.cpu.blocks.say_once = self._new_code, kernel.log_once
 
     def register(self, syscall: Syscall, *, replace: bool = False) -> None:
         """Register a system call.  A number can be taken once, unless a module means to ``replace`` its call."""
@@ -378,7 +378,7 @@ class Entry:
         """Who is refused an instruction of a newer CPU is told, once for each extension."""
         from emu.instructions.extension import missing_extension
 
-        code = self._cpu.blocks.code(task.rip)
+        code = self._cpu.blocks.pages.code(task.rip)
         missing = missing_extension(code, task.rip) if code else None
         if missing is not None and missing[1] not in self._missing:
             self._missing.add(missing[1])

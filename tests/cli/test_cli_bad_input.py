@@ -150,6 +150,7 @@ def test_a_program_that_may_not_be_read(unimmu: Unimmu, hello_with: Callable[...
         ("--tlb-from-cpuid /nonexistent/x hello", "--tlb-from-cpuid /nonexistent/x: No such file or directory"),
         ("--tlb-from-cpuid / hello", "--tlb-from-cpuid /: Is a directory"),
         ("--tlb-from-cpuid /etc/passwd hello", "--tlb-from-cpuid /etc/passwd: this is not a CPUID dump"),
+        ("--tlb-from-cpuid /dev/zero hello", "--tlb-from-cpuid /dev/zero: this is longer than any CPUID dump"),
         ("--check-tlb hello", "--check-tlb needs --tlb PRESET or --tlb-from-cpuid"),
         ("--check-tlb --tlb off hello", "--check-tlb needs --tlb PRESET or --tlb-from-cpuid"),
         ("--trace-accesses --trace t hello", "--trace-accesses needs --tlb or --tlb-from-cpuid"),

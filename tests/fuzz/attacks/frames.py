@@ -14,7 +14,11 @@ from tests.fuzz.room import Room
 #: Parts of struct ucontext (asm/ucontext.h): the 18 registers from r8 to rflags, the pointer to the FXSAVE area, the
 #: mask; a siginfo comes behind it.
 _REGISTERS, _RSP, _RIP, _FLAGS, _FPSTATE, _MASK, _SIZE = 40, 160, 168, 176, 224, 296, 304
-_SIGINFO_BYTES, _FXSAVE_BYTES = 128, 512
+_SIGINFO_BYTES = 128
+#: The floating-point state: an FXSAVE image that says of itself that a header and a mark follow (asm/sigcontext.h).
+_XSAVE = struct.pack(
+    "<H22xI436xIIQI28xQ56xI", 0x37F, 0x1F80, 0x46505853, 512 + 64 + 4, 3, 512 + 64, 3, 0x46505845
+)  # fmt: skip
 #: Handled: faults, and what the section sends itself.
 _SIGNALS = (4, 5, 7, 8, 10, 11, 12, 14, 17)
 #: ud2, hlt, int3, int1, a division by zero, a load, a store, a jump and a push to nowhere, in, a misaligned movaps,
@@ -58,11 +62,9 @@ class Program:
     def _frame(self) -> int:
         """A ucontext that returns to somewhere, with changes; returns its address."""
         chance = self.chance
+        self.code.align(64)
+        fpstate = self.code.raw(damaged(chance, _XSAVE)[: len(_XSAVE)].ljust(len(_XSAVE), b"\xff"))
         self.code.align(16)
-        state = bytearray(_FXSAVE_BYTES)
-        struct.pack_into("<H", state, 0, 0x37F)
-        struct.pack_into("<I", state, 24, 0x1F80)
-        fpstate = self.code.raw(damaged(chance, bytes(state))[:_FXSAVE_BYTES].ljust(_FXSAVE_BYTES, b"\xff"))
         content = bytearray(_SIZE + _SIGINFO_BYTES)
         for at in range(_REGISTERS, _RSP, 8):
             struct.pack_into("<Q", content, at, chance.choice((0, 15, edge(chance))))
