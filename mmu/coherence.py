@@ -16,6 +16,7 @@ from mmu import unicorn_abi
 from mmu.hooks import PHYSMAP
 from mmu.instruction import InstructionTables
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+from mmu.registers import Access
 from mmu.translation import library
 from mmu.virtual import VirtualMemory
 from mmu.windows import WINDOW_SHIFT
@@ -71,14 +72,14 @@ class TranslatedCode(VirtualMemory):
         return int(self._kind_of(ctypes.addressof(self.state), rip))
 
     def _moves_code(self, vaddr: int, result: int) -> bool:
-        """Whether a store under way, or the handler of its fault, has given the code that runs another frame.
+        """Whether the handler of a store's fault has given the code that runs another frame: this page is that of RIP,
+        or the next one.
 
         The engine would go on with the block of the old one; a processor fetches anew behind a fault.
         """
-        page = vaddr >> PAGE_SHIFT
-        if not 0 <= page - (self._rip.value >> PAGE_SHIFT) <= 1:
+        if self.state.access != Access.WRITE:
             return False
-        host = self._instructions.code_page(page)
+        host = self._instructions.code_page(vaddr >> PAGE_SHIFT, self.state.cr3)
         if host in (0, self.ram.host + unicorn_abi.TlbEntry.from_address(result).paddr % (1 << WINDOW_SHIFT)):
             return False
         unicorn_abi.flush_page(self.uc, vaddr)

@@ -13,7 +13,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from mmu.native import cold, inlined, load8, load32, load64, native, store64
+from mmu.native import cold, inlined, load8, load32, load64, native
 from mmu.opcodes import OPCODES, PREFIX, PREFIXES, STRING, WIDE_SHIFT, WIDE_WITH_REX_W, OpcodeMap, Prefix, opcode_table
 from mmu.registers import Access
 from mmu.state import MmuState, Status, fields
@@ -39,9 +39,19 @@ class Decoded(ctypes.Structure):
     _fields_ = fields(__annotations__)
 
 
+class CodePage(ctypes.Structure):
+    """Where the engine has fetched a page of code from.  Every field is a uint64."""
+
+    page: int  # its number plus 1
+    cr3: int
+    host: int
+
+    _fields_ = fields(__annotations__)
+
+
 #: How many instructions and pages of code are kept; both tables are direct-mapped.
 DECODED, FETCHED = 1 << 10, 1 << 8
-_DECODED_BYTES = ctypes.sizeof(Decoded)
+_DECODED_BYTES, _PAGE_BYTES = ctypes.sizeof(Decoded), ctypes.sizeof(CodePage)
 LONGEST = 15
 _OFFSET = 0xFFF
 _PAGE_MASK = 0xFFFF_FFFF_FFFF_F000
@@ -55,14 +65,14 @@ class InstructionTables:
     def __init__(self, state: MmuState) -> None:
         self._opcodes = opcode_table()
         self.decoded = np.zeros(DECODED * _DECODED_BYTES, dtype=np.uint8)
-        self.code_pages = np.zeros(FETCHED * 2, dtype=np.uint64)
+        self.code_pages = np.zeros(FETCHED * _PAGE_BYTES, dtype=np.uint8)
         state.opcodes, state.decoded = self._opcodes.ctypes.data, self.decoded.ctypes.data
         state.code_pages, state.code_fetches = self.code_pages.ctypes.data, 1
 
-    def code_page(self, page: int) -> int:
+    def code_page(self, page: int, cr3: int) -> int:
         """The host address from which the engine has fetched this page of code; 0 if that is not known any more."""
-        place = (page & (FETCHED - 1)) * 2
-        return int(self.code_pages[place + 1]) if self.code_pages[place] == page + 1 else 0
+        known = CodePage.from_address(self.code_pages.ctypes.data + (page & (FETCHED - 1)) * _PAGE_BYTES)
+        return known.host if known.page == page + 1 and known.cr3 == cr3 else 0
 
 
 @native
@@ -70,11 +80,13 @@ def note_fetch(state: MmuState, vaddr: int, paddr: int) -> None:
     """The engine is about to fetch code of this page from there."""
     if state.code_pages == 0:
         return
-    place = state.code_pages + ((vaddr >> 12) & (FETCHED - 1)) * 16
+    known = CodePage.from_address(state.code_pages + ((vaddr >> 12) & (FETCHED - 1)) * _PAGE_BYTES)
     page, host = (vaddr >> 12) + 1, state.ram + (paddr & _PAGE_MASK)
-    if load64(place) != page or load64(place + 8) != host or load8(state.has_code + (paddr >> 12)) != 1:
-        store64(place, page)
-        store64(place + 8, host)
+    constant = load8(state.has_code + (paddr >> 12)) == 1
+    if known.page != page or known.host != host or known.cr3 != state.cr3 or not constant:
+        known.page = page
+        known.host = host
+        known.cr3 = state.cr3
         state.code_fetches += 1
 
 
@@ -92,9 +104,9 @@ def look_up(state: MmuState, vaddr: int, access: int) -> int:
 @native
 def _code_at(state: MmuState, rip: int) -> int:
     """The host address of the code at an address; 0 where there is none."""
-    place = state.code_pages + ((rip >> 12) & (FETCHED - 1)) * 16
-    if load64(place) == (rip >> 12) + 1:
-        return load64(place + 8) + (rip & _OFFSET)
+    known = CodePage.from_address(state.code_pages + ((rip >> 12) & (FETCHED - 1)) * _PAGE_BYTES)
+    if known.page == (rip >> 12) + 1 and known.cr3 == state.cr3:
+        return known.host + (rip & _OFFSET)
     if look_up(state, rip, Access.FETCH) != Status.OK or state.walked.paddr >= state.ram_bytes:
         return 0
     return state.ram + state.walked.paddr

@@ -20,7 +20,7 @@ from mmu import unicorn_abi
 from mmu.attaching import check_engine, enter_cpl_3
 from mmu.coherence import TranslatedCode
 from mmu.faults import GeneralProtection, PageFault
-from mmu.memory import PAGE_SHIFT, BusError, PhysicalMemory
+from mmu.memory import PAGE_SHIFT, PAGE_SIZE, BusError, PhysicalMemory
 from mmu.privileged import PrivilegedInstructions
 from mmu.registers import Access
 from mmu.running import Run
@@ -319,7 +319,7 @@ class Mmu(TranslatedCode):
                     self._undo(vaddr)
                 return False
             if self._fill.call(uc, vaddr, kind, result, self._state_address):
-                if state.access == Access.WRITE and self._moves_code(vaddr, result):
+                if -PAGE_SIZE < vaddr - self._rip.value <= PAGE_SIZE and self._moves_code(vaddr, result):
                     self.starts_again = True
                     return False
                 if self._memory_hooks:

@@ -180,7 +180,7 @@ class MmuState(ctypes.Structure):
     engine_rip: int  # address of the engine's own RIP; 0 where there is no engine
     opcodes: int  # address of uint32[4][4][256]: the opcode map
     decoded: int  # address of Decoded[]
-    code_pages: int  # address of uint64[][2]: pages of code, plus 1, and their host addresses
+    code_pages: int  # address of CodePage[]
     code_fetches: int  # counts changes of those
     access: int  # what the access of the last fill is on a processor
     holds_back: int  # code of the next page is to be fetched when all before it has run

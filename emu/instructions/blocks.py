@@ -54,7 +54,7 @@ _WORDS = BLOCK_BYTES // 8
 _NOTHING = (0,) * (_WORDS - 3)
 #: The mode under which a piece is known: it is the same in each.
 _PIECE = -1
-#: When so many blocks are known (one of which a copy is kept counts twice), they are forgotten: 64 MiB.
+#: When so many blocks are known (one of which a copy is kept counts twice), they are forgotten.
 MOST_BLOCKS = 1 << 17
 
 
