@@ -24,7 +24,8 @@ from unicorn import x86_const as x86
 
 from emu.fpu import Fpu
 from emu.hooks import TrapReason, TrapState
-from emu.instructions.blocks import Blocks, Patch, Steps
+from emu.instructions.block import Patch, Steps
+from emu.instructions.blocks import Blocks
 from emu.instructions.raised import DB, GP, UD, Raised
 from mmu import GeneralProtection, Mmu, PageFault, PhysicalMemory, unicorn_abi
 from mmu.hooks import PHYSMAP
@@ -302,7 +303,7 @@ class Cpu:
         """Whether the instruction at RIP, which has this operand, makes the access to the stack (SS)."""
         from emu.instructions.branch import uses_stack  # few guests get there
 
-        instruction = next(self.blocks.instructions(self.rip), None)
+        instruction = next(self.blocks.pages.instructions(self.rip), None)
         return instruction is not None and uses_stack(instruction, vaddr, self._env[4])
 
     def syscall_registers(self) -> tuple[int, int, tuple[int, int, int, int, int, int]]:
@@ -383,7 +384,8 @@ class Cpu:
 
     def _single_step(self, rip: int) -> Trap:
         """One instruction, with RFLAGS.TF, which the guest sees neither in what PUSHF pushes nor behind a SYSCALL."""
-        pushes = self.blocks.is_pushf(rip)
+        pushes = self.blocks.pages.is_pushf(rip)
+        self.mmu.state.crossing = rip
         self.write("rflags", self.read("rflags") | _TF)
         trap = self.enter(rip)
         self.write("rflags", self.read("rflags") & ~_TF)
@@ -459,7 +461,7 @@ class Cpu:
         """The guest has branched to an address that is not canonical: it is still at the branch."""
         from emu.instructions.branch import is_branch, undo  # few guests do
 
-        branch = next((each for each in self.blocks.instructions(self.trap.block) if is_branch(each)), None)
+        branch = next((each for each in self.blocks.pages.instructions(self.trap.block) if is_branch(each)), None)
         if branch is not None:
             undo(branch, self._env)
             self.write("rip", branch.address)

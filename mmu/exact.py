@@ -6,9 +6,7 @@ Unicorn keeps translations of its own in front of the fill hook.  They are kept 
 access that will find it there; when the model drops a translation, Unicorn is told to drop it.  The fill itself counts
 nothing; the memory or block hook that follows it counts.
 
-Unicorn hands memory hooks a physical address.  Memory is therefore mapped at several windows (window k at k << 40), a
-fill picks the lowest one in which the frame is free or already stands for that page, and ``page_of`` gives the page
-back.
+Unicorn hands memory hooks a physical address, of which the window (:mod:`mmu.windows`) tells the page.
 """
 
 from __future__ import annotations
@@ -22,15 +20,13 @@ from mmu.events import ring_is_full
 from mmu.hooks import answer_physmap, cr3_written, grant
 from mmu.instruction import LONGEST, Kind, access_of, fetches_ahead, instruction_at, operand_bytes
 from mmu.invalidation import invalidate_context, invalidate_individual, invalidate_linear, page_fault
-from mmu.native import call1, call3, cold, entry, inlined, load8, load64, native, store64
+from mmu.native import call1, cold, entry, inlined, load8, load64, native
 from mmu.registers import Access
 from mmu.state import MmuState, Status
 from mmu.tlb import kind_bit, level_of_found, paddr_of, peek
 from mmu.unicorn_abi import TlbEntry
 from mmu.walk import CAN_EXECUTE, CAN_READ, CAN_WRITE, canonical, walk
-
-WINDOW_SHIFT = 40
-WINDOWS = 8
+from mmu.windows import WINDOW_SHIFT, is_alone, take_first_window, window_of
 
 _IN_WINDOW = (1 << WINDOW_SHIFT) - 1
 _OFFSET, _PAGE = 0xFFF, 0x1000
@@ -43,63 +39,6 @@ _LAST_PAGE = (1 << 52) - 1
 def _room(state: MmuState) -> None:
     if ring_is_full(state):
         call1(state.make_room, 0)
-
-
-# -- windows -----------------------------------------------------------------------------------------------------------
-
-
-@native
-def _window(state: MmuState, vaddr: int, frame: int) -> int:
-    """The window in which ``frame`` stands for the page of ``vaddr``; if all windows are taken, another page is
-    dropped.
-    """
-    page = (vaddr >> 12) + 1
-    k = 0
-    while k < state.windows:
-        slot = state.page_of + (k * state.frames + frame) * 8
-        holder = load64(slot)
-        if holder == page or holder == 0:
-            store64(slot, page)
-            return k
-        k += 1
-    k = page % state.windows
-    slot = state.page_of + (k * state.frames + frame) * 8
-    call3(state.engine_flush_page, state.engine_cpu, (load64(slot) - 1) << 12, 0)
-    store64(slot, page)
-    return k
-
-
-@native
-def _alone(state: MmuState, vaddr: int, frame: int) -> bool:
-    """Whether no other page uses the frame in any window."""
-    page = (vaddr >> 12) + 1
-    k = 0
-    while k < state.windows:
-        holder = load64(state.page_of + (k * state.frames + frame) * 8)
-        if holder != 0 and holder != page:
-            return False
-        k += 1
-    return True
-
-
-@native
-def _take_first_window(state: MmuState, vaddr: int, frame: int) -> None:
-    """Have the frame stand for the page of ``vaddr`` in window 0, and for the page that has that in the other's place.
-
-    Unicorn finds the code of a frame by the host's address, so in window 0 whatever window it was fetched in, and
-    notices stores to code there only.
-    """
-    page = (vaddr >> 12) + 1
-    first = state.page_of + frame * 8
-    slot = first
-    while load64(slot) != page:
-        slot += state.frames * 8
-    other = load64(first)
-    if other != page:
-        store64(slot, other)
-        store64(first, page)
-        call3(state.engine_flush_page, state.engine_cpu, (other - 1) << 12, 0)
-        call3(state.engine_flush_page, state.engine_cpu, vaddr & _PAGE_MASK, 0)
 
 
 # -- accesses ----------------------------------------------------------------------------------------------------------
@@ -206,10 +145,10 @@ def fill_exact(uc: int, vaddr: int, access_type: int, result: int, state: MmuSta
     if frame < state.frames:
         if _writes_code(state, access, rights, frame):
             state.walked.rights |= CAN_EXECUTE  # Unicorn sees writes to code through such an entry only
-            _window(state, vaddr, frame)
-            _take_first_window(state, vaddr, frame)
+            window_of(state, vaddr, frame)
+            take_first_window(state, vaddr, frame)
         else:
-            window, alone = _window(state, vaddr, frame), _alone(state, vaddr, frame)
+            window, alone = window_of(state, vaddr, frame), is_alone(state, vaddr, frame)
     if state.walked.level != 1:
         remember_piece(state, vaddr)
     if not grant(state, vaddr, access, result, alone):
@@ -242,10 +181,10 @@ def fill_in_windows(uc: int, vaddr: int, access_type: int, result: int, state: M
     window, alone = 0, True
     if frame < state.frames:
         if _writes_code(state, access, state.walked.rights, frame):
-            _window(state, vaddr, frame)
-            _take_first_window(state, vaddr, frame)
+            window_of(state, vaddr, frame)
+            take_first_window(state, vaddr, frame)
         else:
-            window, alone = _window(state, vaddr, frame), _alone(state, vaddr, frame)
+            window, alone = window_of(state, vaddr, frame), is_alone(state, vaddr, frame)
     if not grant(state, vaddr, access, result, alone):
         return False
     TlbEntry.from_address(result).paddr |= window << WINDOW_SHIFT
@@ -324,6 +263,8 @@ def on_memory(uc: int, access_type: int, paddr: int, size: int, value: int, stat
         catch_up(state)
     if access == Access.WRITE:
         state.busy_page = page + 1
+        if load8(state.has_code + frame) != 0:
+            state.code_fetches += 1
     if offset > _PAGE - 16:
         _access_at_end(state, vaddr, size, access, state.ram + (paddr & _IN_WINDOW))
     else:

@@ -3,7 +3,7 @@
 Unicorn keeps RIP exact in its fill hooks, and in memory hooks.  The code that it runs is where it was fetched from
 last, whatever the tables say by now, so fetches are noted by page.  What an instruction is found to be is kept by its
 address until the engine fetches other code: a page that had none, a page from another frame, or one that it may write.
-In such a page it holds while the first 8 bytes are what they were.
+In exact mode, which sees them, stores to such a page end it too; in filtered mode nothing is kept of such a page.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from mmu.native import cold, inlined, load8, load32, load64, native, store64
+from mmu.native import cold, inlined, load8, load32, load64, native
 from mmu.opcodes import OPCODES, PREFIX, PREFIXES, STRING, WIDE_SHIFT, WIDE_WITH_REX_W, OpcodeMap, Prefix, opcode_table
 from mmu.registers import Access
 from mmu.state import MmuState, Status, fields
@@ -35,15 +35,23 @@ class Decoded(ctypes.Structure):
     rip: int
     fetches: int  # MmuState.code_fetches, when this was found
     kind: int
-    host: int  # where its code is, if that may be written at any time; else 0
-    code: int  # and what it began with
+
+    _fields_ = fields(__annotations__)
+
+
+class CodePage(ctypes.Structure):
+    """Where the engine has fetched a page of code from.  Every field is a uint64."""
+
+    page: int  # its number plus 1
+    cr3: int
+    host: int
 
     _fields_ = fields(__annotations__)
 
 
 #: How many instructions and pages of code are kept; both tables are direct-mapped.
 DECODED, FETCHED = 1 << 10, 1 << 8
-_DECODED_BYTES = ctypes.sizeof(Decoded)
+_DECODED_BYTES, _PAGE_BYTES = ctypes.sizeof(Decoded), ctypes.sizeof(CodePage)
 LONGEST = 15
 _OFFSET = 0xFFF
 _PAGE_MASK = 0xFFFF_FFFF_FFFF_F000
@@ -57,14 +65,14 @@ class InstructionTables:
     def __init__(self, state: MmuState) -> None:
         self._opcodes = opcode_table()
         self.decoded = np.zeros(DECODED * _DECODED_BYTES, dtype=np.uint8)
-        self.code_pages = np.zeros(FETCHED * 2, dtype=np.uint64)
+        self.code_pages = np.zeros(FETCHED * _PAGE_BYTES, dtype=np.uint8)
         state.opcodes, state.decoded = self._opcodes.ctypes.data, self.decoded.ctypes.data
         state.code_pages, state.code_fetches = self.code_pages.ctypes.data, 1
 
-    def code_page(self, page: int) -> int:
+    def code_page(self, page: int, cr3: int) -> int:
         """The host address from which the engine has fetched this page of code; 0 if that is not known any more."""
-        place = (page & (FETCHED - 1)) * 2
-        return int(self.code_pages[place + 1]) if self.code_pages[place] == page + 1 else 0
+        known = CodePage.from_address(self.code_pages.ctypes.data + (page & (FETCHED - 1)) * _PAGE_BYTES)
+        return known.host if known.page == page + 1 and known.cr3 == cr3 else 0
 
 
 @native
@@ -72,11 +80,13 @@ def note_fetch(state: MmuState, vaddr: int, paddr: int) -> None:
     """The engine is about to fetch code of this page from there."""
     if state.code_pages == 0:
         return
-    place = state.code_pages + ((vaddr >> 12) & (FETCHED - 1)) * 16
+    known = CodePage.from_address(state.code_pages + ((vaddr >> 12) & (FETCHED - 1)) * _PAGE_BYTES)
     page, host = (vaddr >> 12) + 1, state.ram + (paddr & _PAGE_MASK)
-    if load64(place) != page or load64(place + 8) != host or load8(state.has_code + (paddr >> 12)) != 1:
-        store64(place, page)
-        store64(place + 8, host)
+    constant = load8(state.has_code + (paddr >> 12)) == 1
+    if known.page != page or known.host != host or known.cr3 != state.cr3 or not constant:
+        known.page = page
+        known.host = host
+        known.cr3 = state.cr3
         state.code_fetches += 1
 
 
@@ -94,9 +104,9 @@ def look_up(state: MmuState, vaddr: int, access: int) -> int:
 @native
 def _code_at(state: MmuState, rip: int) -> int:
     """The host address of the code at an address; 0 where there is none."""
-    place = state.code_pages + ((rip >> 12) & (FETCHED - 1)) * 16
-    if load64(place) == (rip >> 12) + 1:
-        return load64(place + 8) + (rip & _OFFSET)
+    known = CodePage.from_address(state.code_pages + ((rip >> 12) & (FETCHED - 1)) * _PAGE_BYTES)
+    if known.page == (rip >> 12) + 1 and known.cr3 == state.cr3:
+        return known.host + (rip & _OFFSET)
     if look_up(state, rip, Access.FETCH) != Status.OK or state.walked.paddr >= state.ram_bytes:
         return 0
     return state.ram + state.walked.paddr
@@ -144,14 +154,12 @@ def _decode(state: MmuState, rip: int) -> int:
             kind |= Kind.UPDATES
         if (entry >> (WIDE_SHIFT + ((modrm >> 3) & 7))) & 1 != 0 and (entry & WIDE_WITH_REX_W == 0 or rex_w != 0):
             kind |= Kind.TEN if opcode_map == 0 else Kind.WIDE
-    constant = load8(state.has_code + ((host - state.ram) >> 12)) == 1
-    if (rip & _OFFSET) <= _OFFSET - LONGEST and (constant or at < 7):
+    seen = state.tlb_number != 0 or load8(state.has_code + ((host - state.ram) >> 12)) == 1
+    if (rip & _OFFSET) <= _OFFSET - LONGEST and seen:
         known = Decoded.from_address(state.decoded + (rip & (DECODED - 1)) * _DECODED_BYTES)
         known.rip = rip
         known.fetches = state.code_fetches
         known.kind = kind
-        known.host = 0 if constant else host
-        known.code = load64(host)
     return kind
 
 
@@ -160,8 +168,7 @@ def instruction_at(state: MmuState, rip: int) -> int:
     """The :class:`Kind` of the instruction at an address."""
     known = Decoded.from_address(state.decoded + (rip & (DECODED - 1)) * _DECODED_BYTES)
     if known.rip == rip and known.fetches == state.code_fetches:
-        if known.host == 0 or load64(known.host) == known.code:
-            return known.kind
+        return known.kind
     return _decode(state, rip)
 
 

@@ -115,6 +115,7 @@ def opcode_table() -> npt.NDArray[np.uint32]:
         for prefix, opcodes in by_prefix.items():
             table[number, prefix, list(opcodes)] |= _ALL << WIDE_SHIFT
     table[OpcodeMap.ONE_BYTE, :, 0xDB] |= _regs(5, 7) << WIDE_SHIFT  # FLD m80, FSTP m80
+    table[OpcodeMap.ONE_BYTE, :, 0xDF] |= _regs(6) << WIDE_SHIFT  # FBSTP, which the machine executes
     table[OpcodeMap.TWO_BYTES, :, 0xC7] |= _regs(1) << WIDE_SHIFT | WIDE_WITH_REX_W  # CMPXCHG16B
     table[OpcodeMap.ONE_BYTE, :, list(STRINGS)] |= STRING
     table[OpcodeMap.ONE_BYTE, :, list(_PREFIXES)] |= PREFIX

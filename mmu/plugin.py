@@ -6,8 +6,6 @@ import ctypes
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import numpy as np
-import numpy.typing as npt
 from unicorn import (
     UC_ERR_EXCEPTION,
     UC_HOOK_BLOCK,
@@ -20,16 +18,16 @@ from unicorn import (
 
 from mmu import unicorn_abi
 from mmu.attaching import check_engine, enter_cpl_3
+from mmu.coherence import TranslatedCode
 from mmu.faults import GeneralProtection, PageFault
-from mmu.hooks import PHYSMAP
-from mmu.instruction import InstructionTables
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE, BusError, PhysicalMemory
 from mmu.privileged import PrivilegedInstructions
 from mmu.registers import Access
 from mmu.running import Run
 from mmu.state import Status
 from mmu.translation import library
-from mmu.virtual import WINDOW_SHIFT, VirtualMemory
+from mmu.walk import canonical
+from mmu.windows import WINDOWS
 
 if TYPE_CHECKING:
     from mmu.geometry import Geometry
@@ -61,7 +59,7 @@ def _name_of(handler: Any) -> str:
     return repr(handler) if name is None else f"{handler.__module__}.{name}"
 
 
-class Mmu(VirtualMemory):
+class Mmu(TranslatedCode):
     """Resolves every address that ``uc`` touches through page tables in ``ram``.
 
     Maps ``ram`` at physical address 0 of ``uc``, switches ``uc`` to UC_TLB_VIRTUAL and answers its TLB fills:
@@ -113,8 +111,6 @@ class Mmu(VirtualMemory):
         #: Asked for each page fault, inside the fill: True if the tables were changed so that the access is to be
         #: tried again.
         self.on_page_fault: FaultHandler | None = None
-        #: Told of each frame of which the translated code was dropped.
-        self.on_code_dropped: Callable[[int], None] | None = None
         #: The access under way is to be made again, by the code that is at its instruction by now; emulation has ended
         #: with UC_ERR_EXCEPTION for that.
         self.starts_again = False
@@ -127,10 +123,7 @@ class Mmu(VirtualMemory):
         self._uc_emu_start, self._uc_emu_stop = uc.emu_start, uc.emu_stop
         #: The emu_start that is under way.
         self._run: Run | None = None
-        self._has_code = np.zeros(ram.frames, dtype=np.uint8)
-        self._written_epoch = np.zeros(ram.frames, dtype=np.uint32)
-        self.state.has_code, self.state.written_epoch = self._has_code.ctypes.data, self._written_epoch.ctypes.data
-        self.has_code = memoryview(self._has_code)  # type: ignore[arg-type]
+        self._begin_code()
         self._privileged = PrivilegedInstructions(self, self.fail, self._resolved)
         self._state_address = ctypes.addressof(self.state)
         #: "native" or "reference": how the hooks run.
@@ -141,7 +134,6 @@ class Mmu(VirtualMemory):
         self._attach()
 
     def _prepare_exact(self, geometry: Geometry, seed: int) -> None:
-        from mmu.exact import WINDOWS
         from mmu.model import TlbModel
         from mmu.stale import StaleHits
 
@@ -171,9 +163,7 @@ class Mmu(VirtualMemory):
         unicorn_abi.use_virtual_tlb(uc)
         unicorn_abi.steady_tlb(uc)
         self.state.engine_cr3 = unicorn_abi.cpu_state(uc) + unicorn_abi.ENV_CR3
-        self.state.engine_rip = unicorn_abi.cpu_state(uc) + unicorn_abi.ENV_RIP
-        self._rip = ctypes.c_uint64.from_address(self.state.engine_rip)
-        self._instructions, self._kind_of = InstructionTables(self.state), library()["kind_of"].call
+        self._follow_instructions()
         self._fill = library()["fill"]
         if self.tlb is not None:
             from mmu.model import exact_library
@@ -208,37 +198,6 @@ class Mmu(VirtualMemory):
         enter_cpl_3(self.uc, self.guard, self.state, self.ram)
         self._failed = None
         self._set_cpl(3)
-
-    def code_written(self, frame: int) -> None:
-        """Somebody other than the guest changed this frame: drop the code that was translated from it."""
-        if self.has_code[frame]:
-            self._drop_code(frame)
-            unicorn_abi.flush_tlb(self.uc)
-            self.state.epoch += 1
-
-    def code_written_many(self, frames: npt.NDArray[np.int64]) -> None:
-        """As :meth:`code_written`, for each frame of an array."""
-        for frame in frames[self._has_code[frames] != 0].tolist():
-            self.code_written(frame)
-
-    def _drop_code(self, frame: int) -> None:
-        """Invalidate translated code by physical address: the physmap makes the frame reachable for
-        uc_ctl_remove_cache.
-        """
-        self.state.physmap_open = 1
-        try:
-            for window in range(self.state.windows or 1):
-                start = PHYSMAP + (window << WINDOW_SHIFT) + (frame << PAGE_SHIFT)
-                self.uc.ctl_remove_cache(start, start + PAGE_SIZE)
-        finally:
-            self.state.physmap_open = 0
-        self.has_code[frame] = 0
-        if self.on_code_dropped is not None:
-            self.on_code_dropped(frame)
-
-    def instruction_at(self, rip: int) -> int:
-        """What the instruction is at an address that the engine has fetched: bits of :class:`mmu.instruction.Kind`."""
-        return int(self._kind_of(self._state_address, rip))
 
     def watch_privileged_instructions(self) -> None:
         """Look for INVLPG, INVPCID and MOV to and from control registers at other CPLs than 0 too: what is executed
@@ -338,9 +297,13 @@ class Mmu(VirtualMemory):
                     self._undo(vaddr)
                     return False
             elif status == Status.FETCHED_AHEAD:
-                assert self._run is not None
-                self._run.ahead = True
-                return False
+                if self._run is not None:
+                    self._run.ahead = True
+                    return False
+                if canonical(state, vaddr) and not self._may_fetch(vaddr):
+                    self._failed = (_PAGE_FAULT, Access.FETCH, self._walked.error_code, vaddr, b"")
+                    return False
+                state.crossing = self._rip.value  # in advance, as an access
             elif status == Status.RING_FULL:
                 self.events.make_room()
             elif status == Status.CODE_WRITTEN:
@@ -356,7 +319,7 @@ class Mmu(VirtualMemory):
                     self._undo(vaddr)
                 return False
             if self._fill.call(uc, vaddr, kind, result, self._state_address):
-                if state.access == Access.WRITE and self._moves_code(vaddr, result):
+                if -PAGE_SIZE < vaddr - self._rip.value <= PAGE_SIZE and self._moves_code(vaddr, result):
                     self.starts_again = True
                     return False
                 if self._memory_hooks:
@@ -367,25 +330,19 @@ class Mmu(VirtualMemory):
             f"fixed, and it is not"
         )
 
+    def hold_back_fetches(self, may_fetch: Callable[[int], bool]) -> None:
+        """For who enters the engine by other means than ``uc.emu_start``: a fetch ahead of time that cannot be made
+        ends emulation as a page fault, but is none yet; it counts nowhere, and :attr:`on_page_fault` is not asked.  If
+        ``may_fetch(vaddr)``, it is made in advance.  ``state.crossing`` is to have the address of an instruction that
+        is known to need it."""
+        self._may_fetch = may_fetch
+        self.state.holds_back = 1
+
     def _undo(self, vaddr: int) -> None:
         """This page of a store of two pages cannot be reached: what the engine has stored into the other one goes."""
         state = self.state
         if state.undo_at and state.second_page == (vaddr >> PAGE_SHIFT) + 1:
             ctypes.c_uint64.from_address(state.undo_at).value = state.undo_value
-
-    def _moves_code(self, vaddr: int, result: int) -> bool:
-        """Whether a store under way, or the handler of its fault, has given the code that runs another frame.
-
-        The engine would go on with the block of the old one; a processor fetches anew behind a fault.
-        """
-        page = vaddr >> PAGE_SHIFT
-        if not 0 <= page - (self._rip.value >> PAGE_SHIFT) <= 1:
-            return False
-        host = self._instructions.code_page(page)
-        if host in (0, self.ram.host + unicorn_abi.TlbEntry.from_address(result).paddr % (1 << WINDOW_SHIFT)):
-            return False
-        unicorn_abi.flush_page(self.uc, vaddr)
-        return True
 
     def _tell_hooks(self, vaddr: int) -> None:
         for hook in self._memory_hooks:

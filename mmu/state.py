@@ -144,16 +144,6 @@ class MmuState(ctypes.Structure):
     on_code_view: int
     fetched: int  # the address of a block of which the fetch has been counted already, plus 1; else 0
 
-    # the instruction that runs: see mmu.instruction
-    engine_rip: int  # address of the engine's own RIP; 0 where there is no engine
-    opcodes: int  # address of uint32[4][4][256]: the opcode map
-    decoded: int  # address of Decoded[]
-    code_pages: int  # address of uint64[][2]: pages of code, plus 1, and their host addresses
-    code_fetches: int  # counts changes of those
-    access: int  # what the access of the last fill is on a processor
-    holds_back: int  # code of the next page is to be fetched when all before it has run
-    crossing: int  # an instruction that really has its end in the next page
-
     # the TLB model (exact mode): see mmu.tlb
     pcid: int
     tlb_number: int  # of arrays
@@ -174,14 +164,7 @@ class MmuState(ctypes.Structure):
     engine_cpu: int  # CPUState of the engine, 0 where there is none
     busy_page: int  # the page number of a store hook under way, plus 1; 0 where there is none
     late_page: int  # the same, if Unicorn must forget the page once the store is over
-    update_page: int  # the same, for a page that an instruction loads from only because it is going to write there
     second_page: int  # the second page of an access that crosses pages, plus 1, while it waits for a fault handler
-    first_part: int  # where that access begins
-    undo_at: int  # host address of 8 bytes that a part of it overwrites; 0 where there is none
-    undo_value: int  # and what they were
-    next_piece: int  # where the engine would access the rest of an operand of 16 bytes
-    piece_rip: int  # for which instruction
-    last_end: int  # the end of the block that was fetched last
     unsure: int  # a fill has walked: the model may hold a translation that the access cannot use
     pieces: int  # address of uint64[]: the 4K pieces of large pages that Unicorn may hold
     pieces_number: int
@@ -192,6 +175,23 @@ class MmuState(ctypes.Structure):
     read_only: int  # a walk that must not set A and D
     check: int  # compare each hit with a fresh walk
     on_stale: int  # address of stale(vaddr, access): called for a hit that differs from the tables
+
+    # the instruction that runs: see mmu.instruction
+    engine_rip: int  # address of the engine's own RIP; 0 where there is no engine
+    opcodes: int  # address of uint32[4][4][256]: the opcode map
+    decoded: int  # address of Decoded[]
+    code_pages: int  # address of CodePage[]
+    code_fetches: int  # counts changes of those
+    access: int  # what the access of the last fill is on a processor
+    holds_back: int  # code of the next page is to be fetched when all before it has run
+    crossing: int  # an instruction that really has its end in the next page
+    update_page: int  # as late_page, for a page that an instruction loads from only as it is going to write there
+    first_part: int  # where the access begins that waits for ``second_page``
+    undo_at: int  # host address of 8 bytes that a part of it overwrites; 0 where there is none
+    undo_value: int  # and what they were
+    next_piece: int  # where the engine would access the rest of an operand of 16 bytes
+    piece_rip: int  # for which instruction
+    last_end: int  # the end of the block that was fetched last
 
     _fields_ = fields(
         __annotations__,

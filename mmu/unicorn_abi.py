@@ -266,7 +266,8 @@ class Context:
             self.address = 0
 
 
-def _expect(condition: bool, what: str) -> None:
+def expect(condition: bool, what: str) -> None:
+    """Raise :class:`UnicornMismatch` unless something is where it was expected."""
     if not condition:
         raise UnicornMismatch(
             f"unicorn {unicorn.__version__}: {what} is not where unimmu expects it; unimmu needs the unicorn "
@@ -289,7 +290,7 @@ def _peek(address: int) -> int | None:
 @Once
 def self_test() -> None:
     """Exercise every private offset and symbol once a process.  :class:`UnicornMismatch` if one is not as expected."""
-    _expect(unicorn.__version__ == UNICORN_VERSION, f"the release {UNICORN_VERSION}")
+    expect(unicorn.__version__ == UNICORN_VERSION, f"the release {UNICORN_VERSION}")
     _test_translation()
     _test_exceptions()
     _test_registers()
@@ -324,16 +325,16 @@ def _test_translation() -> None:
     guard = Guard(uc)
     hook_add(uc, UC_HOOK_TLB_FILL, guard.pointer(FILL_CALLBACK, answer), 0)
     check(guard.start(0), "uc_emu_start")
-    _expect(asked == [0, 0x1000, 0x2000], "the TLB fill hook")
+    expect(asked == [0, 0x1000, 0x2000], "the TLB fill hook")
     asked.clear()
     pointer = cpu_state(uc)
-    _expect(_peek(pointer + CPU_UC) == handle(uc), "uc_struct.cpu")
+    expect(_peek(pointer + CPU_UC) == handle(uc), "uc_struct.cpu")
     flush_page(uc, 0x2000)
     check(guard.start(0), "uc_emu_start")
-    _expect(asked == [0x2000], "tlb_flush_page")
+    expect(asked == [0x2000], "tlb_flush_page")
     uc.ctl_set_exits([])
     status = guard.start(17)
-    _expect(status == UC_ERR_EXCEPTION and invalid_address(uc) == 0x8000, "uc_struct.invalid_addr")
+    expect(status == UC_ERR_EXCEPTION and invalid_address(uc) == 0x8000, "uc_struct.invalid_addr")
 
 
 def _test_exceptions() -> None:
@@ -354,12 +355,12 @@ def _test_exceptions() -> None:
     guard = Guard(uc)
     check(guard.start(0), "uc_emu_start")
     context.save()
-    _expect(seen == [0] and (before, context.old_exception) == (-1, 0), "env.old_exception")
+    expect(seen == [0] and (before, context.old_exception) == (-1, 0), "env.old_exception")
     context.exception_delivered()
     context.restore()
     check(guard.start(5), "uc_emu_start")
     context.save()
-    _expect(seen == [0, 13] and context.error_code == 0x28, "env.error_code")
+    expect(seen == [0, 13] and context.error_code == 0x28, "env.error_code")
 
 
 def _test_registers() -> None:
@@ -372,8 +373,8 @@ def _test_registers() -> None:
     uc.reg_write(x86_const.UC_X86_REG_CR3, 0x1122_3344_5000)
     for prefix, name in ((0x64, "FS_BASE"), (0x65, "GS_BASE")):
         uc.reg_write(getattr(x86_const, f"UC_X86_REG_{name}"), 0x1122_3344_0000 + prefix)
-        _expect(_peek(segment_bases(uc)[prefix]) == 0x1122_3344_0000 + prefix, f"the base of {name[:2]}")
-    _expect(_peek(cpu_state(uc) + ENV_CR3) == 0x1122_3344_5000, "env.cr[3]")
+        expect(_peek(segment_bases(uc)[prefix]) == 0x1122_3344_0000 + prefix, f"the base of {name[:2]}")
+    expect(_peek(cpu_state(uc) + ENV_CR3) == 0x1122_3344_5000, "env.cr[3]")
     at = cpu_state(uc) + ENV_REGS
     try:
         with open("/proc/self/mem", "rb", buffering=0) as memory:
@@ -381,7 +382,7 @@ def _test_registers() -> None:
             found = memory.read(8 * len(names))
     except OSError:
         found = b""
-    _expect(found == b"".join(v.to_bytes(8, "little") for v in values), "env.regs")
+    expect(found == b"".join(v.to_bytes(8, "little") for v in values), "env.regs")
 
 
 def _test_tlb_windows() -> None:
@@ -391,7 +392,7 @@ def _test_tlb_windows() -> None:
     now = time.time_ns()
     first = cpu_state(uc) + TLB_WINDOW
     begun = [_peek(first + index * TLB_WINDOW_STRIDE) for index in range(MMU_INDICES)]
-    _expect(all(at is not None and abs(now - at) < _CLOCK_SLACK_NS for at in begun), "CPUTLBDesc.window_begin_ns")
+    expect(all(at is not None and abs(now - at) < _CLOCK_SLACK_NS for at in begun), "CPUTLBDesc.window_begin_ns")
 
 
 def _test_blocks() -> None:
@@ -404,7 +405,7 @@ def _test_blocks() -> None:
     for begin in (0, 0, 2, 4):
         uc.reg_write(x86_const.UC_X86_REG_RIP, begin)
         found.append(forget_block(uc))
-    _expect(found == [True, False, True, False], "uc_struct.tcg_ctx")
+    expect(found == [True, False, True, False], "uc_struct.tcg_ctx")
 
 
 def _test_counter() -> None:
@@ -414,5 +415,5 @@ def _test_counter() -> None:
     for exit_, count, counted in ((3, 0x1234, 3), (8, 5, 6)):
         uc.ctl_set_exits([exit_])
         check(emu_start(handle(uc), 0, 0, 0, count), "uc_emu_start")
-        _expect(_peek(handle(uc) + EMU_COUNTER) == counted, "uc_struct.emu_counter")
+        expect(_peek(handle(uc) + EMU_COUNTER) == counted, "uc_struct.emu_counter")
         uc.ctl_flush_tb()

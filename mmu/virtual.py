@@ -22,9 +22,8 @@ from mmu.memory import PAGE_SHIFT, PAGE_SIZE, BusError
 from mmu.privileged import PrivilegedInstructions, accessed
 from mmu.registers import Access
 from mmu.translation import Translation, Walker
+from mmu.windows import WINDOW_SHIFT, WINDOWS
 
-#: Memory is at every multiple of this physical address, once for each window.
-WINDOW_SHIFT = 40
 _IN_WINDOW = (1 << WINDOW_SHIFT) - 1
 _LONGEST = 15
 _ALL_ONES = (1 << 64) - 1
@@ -255,7 +254,6 @@ class VirtualMemory(Control):
 
     def _open_windows(self) -> None:
         """From here on a physical address tells its page, in filtered mode too."""
-        from mmu.exact import WINDOWS
         from mmu.model import exact_library
 
         if self.state.windows:

@@ -24,6 +24,8 @@ from emu.arithmetic.wide import M64, Wide, is_less, minus, plus, product, right
 from mmu.native import cold, inlined
 
 _DAZ, _FTZ = 0x40, 0x8000
+# The format of operands, as a number.
+_SINGLE, _DOUBLE = 0, 1
 
 
 class Value(NamedTuple):
@@ -42,32 +44,32 @@ class Dot(NamedTuple):
 
 
 @inlined
-def _fraction_bits(double: bool) -> int:
+def _fraction_bits(double: int) -> int:
     return 52 if double else 23
 
 
 @inlined
-def _exponent_bits(double: bool) -> int:
+def _exponent_bits(double: int) -> int:
     return 11 if double else 8
 
 
 @inlined
-def _sign_bit(double: bool) -> int:
+def _sign_bit(double: int) -> int:
     return 1 << 63 if double else 1 << 31
 
 
 @inlined
-def _infinity(double: bool) -> int:
+def _infinity(double: int) -> int:
     return 0x7FF0_0000_0000_0000 if double else 0x7F80_0000
 
 
 @inlined
-def _indefinite(double: bool) -> Value:
+def _indefinite(double: int) -> Value:
     return Value(0xFFF8_0000_0000_0000 if double else 0xFFC0_0000, IE)
 
 
 @cold
-def _operand(bits: int, double: bool, mxcsr: int) -> Value:
+def _operand(bits: int, double: int, mxcsr: int) -> Value:
     """An operand as DAZ has it."""
     magnitude = bits & (_sign_bit(double) - 1)
     if magnitude and magnitude >> _fraction_bits(double) == 0:
@@ -78,7 +80,7 @@ def _operand(bits: int, double: bool, mxcsr: int) -> Value:
 
 
 @cold
-def _nan(a: int, b: int, double: bool) -> Value:
+def _nan(a: int, b: int, double: int) -> Value:
     """What two operands give of which one is a NaN: the first one that is (SDM vol. 1, table 4-7)."""
     infinite, quiet_bit = _infinity(double), 1 << (_fraction_bits(double) - 1)
     size_a, size_b = a & (_sign_bit(double) - 1), b & (_sign_bit(double) - 1)
@@ -87,12 +89,12 @@ def _nan(a: int, b: int, double: bool) -> Value:
 
 
 @cold
-def _is_nan(bits: int, double: bool) -> bool:
+def _is_nan(bits: int, double: int) -> bool:
     return bits & (_sign_bit(double) - 1) > _infinity(double)
 
 
 @cold
-def _encoded(value: Number, double: bool, mxcsr: int, flags: int) -> Value:
+def _encoded(value: Number, double: int, mxcsr: int, flags: int) -> Value:
     """A number rounded to its format, as RC and FTZ have it."""
     stored = narrow(value, _fraction_bits(double), _exponent_bits(double), (mxcsr >> 13) & 3)
     exceptions = stored.flags & (M64 ^ C1)
@@ -103,7 +105,7 @@ def _encoded(value: Number, double: bool, mxcsr: int, flags: int) -> Value:
 
 
 @cold
-def multiplied(a: int, b: int, double: bool, mxcsr: int) -> Value:
+def multiplied(a: int, b: int, double: int, mxcsr: int) -> Value:
     """MULSS or MULSD."""
     if _is_nan(a, double) or _is_nan(b, double):
         return _nan(a, b, double)
@@ -125,7 +127,7 @@ def multiplied(a: int, b: int, double: bool, mxcsr: int) -> Value:
 
 
 @cold
-def added(a: int, b: int, double: bool, mxcsr: int) -> Value:
+def added(a: int, b: int, double: int, mxcsr: int) -> Value:
     """ADDSS or ADDSD."""
     if _is_nan(a, double) or _is_nan(b, double):
         return _nan(a, b, double)
@@ -150,13 +152,13 @@ def added(a: int, b: int, double: bool, mxcsr: int) -> Value:
 
 
 @inlined
-def _zero_sum(double: bool, mxcsr: int) -> int:
+def _zero_sum(double: int, mxcsr: int) -> int:
     """The zero that two opposites give."""
     return _sign_bit(double) if (mxcsr >> 13) & 3 == Rounding.DOWN else 0
 
 
 @cold
-def _sum(x: Number, y: Number, double: bool, mxcsr: int, flags: int) -> Value:
+def _sum(x: Number, y: Number, double: int, mxcsr: int, flags: int) -> Value:
     larger, smaller = x, y
     if x.exponent < y.exponent or (x.exponent == y.exponent and x.high < y.high):
         larger, smaller = y, x
@@ -176,19 +178,19 @@ def _product_of(a: Wide, b: Wide, number_: int, imm: int, mxcsr: int) -> Value:
         return Value(0, 0)
     word_a, word_b = (a.high, b.high) if number_ >= 2 else (a.low, b.low)
     shift = 32 * (number_ & 1)
-    return multiplied((word_a >> shift) & 0xFFFF_FFFF, (word_b >> shift) & 0xFFFF_FFFF, False, mxcsr)
+    return multiplied((word_a >> shift) & 0xFFFF_FFFF, (word_b >> shift) & 0xFFFF_FFFF, _SINGLE, mxcsr)
 
 
 @cold
 def _total(p0: Value, p1: Value, p2: Value, p3: Value, element: int, mxcsr: int) -> Value:
     """The sum for one element of the result: only of NaNs, of which the first counts, is it not the same for each."""
     if element & 1:
-        lower, upper = added(p0.bits, p1.bits, False, mxcsr), added(p2.bits, p3.bits, False, mxcsr)
+        lower, upper = added(p0.bits, p1.bits, _SINGLE, mxcsr), added(p2.bits, p3.bits, _SINGLE, mxcsr)
     else:
-        lower, upper = added(p1.bits, p0.bits, False, mxcsr), added(p3.bits, p2.bits, False, mxcsr)
+        lower, upper = added(p1.bits, p0.bits, _SINGLE, mxcsr), added(p3.bits, p2.bits, _SINGLE, mxcsr)
     if element & 2:
         lower, upper = upper, lower
-    total = added(lower.bits, upper.bits, False, mxcsr)
+    total = added(lower.bits, upper.bits, _SINGLE, mxcsr)
     return Value(total.bits, lower.flags | upper.flags | total.flags)
 
 
@@ -199,7 +201,7 @@ def dpps(a: Wide, b: Wide, imm: int, mxcsr: int) -> Dot:
     p2, p3 = _product_of(a, b, 2, imm, mxcsr), _product_of(a, b, 3, imm, mxcsr)
     total = _total(p0, p1, p2, p3, 0, mxcsr)
     flags = p0.flags | p1.flags | p2.flags | p3.flags | total.flags
-    differ = _is_nan(total.bits, False)
+    differ = _is_nan(total.bits, _SINGLE)
     high, low, element = 0, 0, 0
     while element < 4:
         if (imm >> element) & 1:
@@ -216,7 +218,7 @@ def dpps(a: Wide, b: Wide, imm: int, mxcsr: int) -> Dot:
 @cold
 def dppd(a: Wide, b: Wide, imm: int, mxcsr: int) -> Dot:
     """DPPD: p0 + p1."""
-    p0 = multiplied(a.low, b.low, True, mxcsr) if imm & 0x10 else Value(0, 0)
-    p1 = multiplied(a.high, b.high, True, mxcsr) if imm & 0x20 else Value(0, 0)
-    total, other = added(p0.bits, p1.bits, True, mxcsr), added(p1.bits, p0.bits, True, mxcsr)
+    p0 = multiplied(a.low, b.low, _DOUBLE, mxcsr) if imm & 0x10 else Value(0, 0)
+    p1 = multiplied(a.high, b.high, _DOUBLE, mxcsr) if imm & 0x20 else Value(0, 0)
+    total, other = added(p0.bits, p1.bits, _DOUBLE, mxcsr), added(p1.bits, p0.bits, _DOUBLE, mxcsr)
     return Dot(other.bits if imm & 2 else 0, total.bits if imm & 1 else 0, p0.flags | p1.flags | total.flags)

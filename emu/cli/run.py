@@ -80,7 +80,7 @@ def add_arguments(parser: Parser) -> None:
     )  # fmt: skip
     add(
         "--mem", type=parse_size, metavar="SIZE",
-        help="physical memory: 512M, 1G, ... (default: 256M); the host gives at most that and 320M, besides what every "
+        help="physical memory: 512M, 1G, ... (default: 256M); the host gives at most that and 352M, besides what every "
         "run takes",
     )  # fmt: skip
     add(

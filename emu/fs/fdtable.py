@@ -154,7 +154,11 @@ class FdTable:
 
     def copy(self) -> FdTable:
         """fork: a table of its own that shares every open file description.  LinuxError(ENOMEM)."""
-        self._kmem.charge(FD * len(self._files))
+        self._kmem.reserve(FD * len(self._files))
+        return self._copy_reserved()
+
+    def _copy_reserved(self) -> FdTable:
+        self._kmem.charge_reserved(FD * len(self._files))
         table = FdTable(self._kmem, self.limit)
         table._files = {fd: file.get() for fd, file in self._files.items()}
         table._cloexec = set(self._cloexec)
@@ -183,10 +187,20 @@ class FdTable:
         return self._users
 
     def unshare(self) -> FdTable:
-        """execve after CLONE_FILES: a separate table for a task that shared this one; this one loses a user."""
+        """A separate table for a task that shared this one, which loses a user.  LinuxError(ENOMEM)."""
+        self.reserve_own()
+        return self.unshare_reserved()
+
+    def reserve_own(self) -> None:
+        """Make sure that there is room for a separate table, if this one is shared.  LinuxError(ENOMEM)."""
+        if self._users > 1:
+            self._kmem.reserve(FD * len(self._files))
+
+    def unshare_reserved(self) -> FdTable:
+        """:meth:`unshare`, where there is no way back any more (execve after CLONE_FILES)."""
         if self._users == 1:
             return self
-        own = self.copy()
+        own = self._copy_reserved()
         self.put()
         return own
 

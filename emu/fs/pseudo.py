@@ -38,6 +38,7 @@ class TextHandle(File):
 
     def pread(self, count: int, pos: int) -> bytes:
         if self._text is None or pos == 0:
+            self._text = None
             text = self.inode.text()
             self.keep(len(text))
             self._text = text

@@ -1,7 +1,8 @@
 """A terminal of the host (drivers/tty/tty_io.c, tty_ioctl.c): its modes and its size.
 
-Modes go through to the host's terminal, and :meth:`Terminal.restore` undoes them.  Signals stay with the host: Ctrl-C
-ends the run, whatever modes a guest has asked for.  Typing on behalf of the user (TIOCSTI) is not possible.
+Modes go through to the host's terminal, and :meth:`Terminal.restore` undoes them.  Signals stay with the host: the key
+for SIGINT (Ctrl-C) ends the run, whatever modes a guest has asked for.  There is no typing on behalf of the user
+(TIOCSTI).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from emu.linux.host_events import HostEvents
 
 TCGETS, TCSETS, TCSETSW, TCSETSF = 0x5401, 0x5402, 0x5403, 0x5404
-TCSBRK, TCXONC, TCFLSH = 0x5409, 0x540A, 0x540B
+TCSBRK, TCFLSH = 0x5409, 0x540B
 TIOCGPGRP, TIOCSPGRP, TIOCGSID = 0x540F, 0x5410, 0x5429
 TIOCOUTQ, TIOCGWINSZ = 0x5411, 0x5413
 TCGETS2, TCSETS2, TCSETSW2, TCSETSF2 = 0x802C542A, 0x402C542B, 0x402C542C, 0x402C542D
@@ -32,9 +33,9 @@ _ASKED = {TCGETS: 36, TCGETS2: 44, TIOCGWINSZ: 8, TIOCOUTQ: 4, FIONREAD: 4}
 #: Requests that change its modes: the size of struct termios, or termios2.
 _MODES = {TCSETS: 36, TCSETSW: 36, TCSETSF: 36, TCSETS2: 44, TCSETSW2: 44, TCSETSF2: 44}
 #: Requests whose argument is a number.
-_PASSED = frozenset({TCSBRK, TCXONC, TCFLSH})
-#: c_lflag lies behind three other words.
-_LFLAG, _LFLAG_AT = struct.Struct("=I"), 12
+_PASSED = frozenset({TCSBRK, TCFLSH})
+#: c_lflag lies behind three other words; behind it come c_line and c_cc.
+_LFLAG, _LFLAG_AT, _CC_AT = struct.Struct("=I"), 12, 17
 
 
 class Terminal:
@@ -44,9 +45,10 @@ class Terminal:
         self.fd = fd
         #: The session that it belongs to, the machine's first process's, and its foreground process group.
         self.session = self.group = 0
-        #: ISIG of the modes that a guest has set last, which the host's terminal does not lose.
-        self._isig: int | None = None
+        #: ISIG and VINTR of the modes that a guest has set last, which the host's terminal keeps as they were.
+        self._wanted: tuple[int, int] | None = None
         self._before: list[object] | None = None
+        self._interrupts = 0
 
     @property
     def name(self) -> str:
@@ -59,28 +61,32 @@ class Terminal:
     def modes(self, command: int, size: int) -> bytes:
         """TCGETS."""
         data = bytearray(fcntl.ioctl(self.fd, command, bytes(size)))
-        if self._isig is not None:
-            self._set_isig(data, self._isig)
+        if self._wanted is not None:
+            _set_interrupt(data, *self._wanted)
         return bytes(data)
 
     def set_modes(self, command: int, data: bytes) -> None:
         """TCSETS."""
         if self._before is None:
             self._before = termios.tcgetattr(self.fd)
-        wanted = bytearray(data)
-        self._isig = _LFLAG.unpack_from(data, _LFLAG_AT)[0] & termios.ISIG
-        self._set_isig(wanted, termios.ISIG)
-        fcntl.ioctl(self.fd, command, bytes(wanted))
+            self._interrupts = fcntl.ioctl(self.fd, TCGETS, bytes(_MODES[TCSETS]))[_CC_AT + termios.VINTR]
+        self._wanted = _LFLAG.unpack_from(data, _LFLAG_AT)[0] & termios.ISIG, data[_CC_AT + termios.VINTR]
+        kept = bytearray(data)
+        _set_interrupt(kept, termios.ISIG, self._interrupts)
+        fcntl.ioctl(self.fd, command, bytes(kept))
 
     def restore(self) -> None:
-        """Give the terminal the modes that it had."""
-        before, self._before, self._isig = self._before, None, None
+        """Give the terminal the modes that it had, without waiting for what it has still to show."""
+        before, self._before, self._wanted = self._before, None, None
         if before is not None:
-            termios.tcsetattr(self.fd, termios.TCSADRAIN, before)  # type: ignore[arg-type]
+            termios.tcsetattr(self.fd, termios.TCSANOW, before)  # type: ignore[arg-type]
 
-    @staticmethod
-    def _set_isig(data: bytearray, isig: int) -> None:
-        _LFLAG.pack_into(data, _LFLAG_AT, _LFLAG.unpack_from(data, _LFLAG_AT)[0] & ~termios.ISIG | isig)
+
+def _set_interrupt(data: bytearray, isig: int, key: int) -> None:
+    """Set ISIG and VINTR in a struct termios."""
+    flags = _LFLAG.unpack_from(data, _LFLAG_AT)[0]
+    _LFLAG.pack_into(data, _LFLAG_AT, flags & ~termios.ISIG | isig)
+    data[_CC_AT + termios.VINTR] = key
 
 
 class TerminalFile(HostFile):
@@ -94,7 +100,8 @@ class TerminalFile(HostFile):
 
     def ioctl(self, caller: Caller[Path], command: int, argument: int) -> int:
         try:
-            return self._control(caller, command, argument)
+            done: int = self._host.guard(self._control, caller, command, argument)
+            return done
         except OSError as error:
             raise LinuxError(error.errno or errno.EIO) from None
 

@@ -4,10 +4,11 @@ instruction that is not a multiple of its size is #AC.  Linux has CR0.AM set.
 
 from __future__ import annotations
 
+from emu.instructions.executed.masks import Loaded
 from emu.instructions.instruction import Instruction
 from emu.instructions.opcodes import Mode
 from emu.instructions.raised import AC, Raised
-from emu.instructions.row import Check, Row, opcodes
+from emu.instructions.row import Check, CheckNative, Row, opcodes
 from emu.instructions.unmasked import X87_MEMORY
 from emu.instructions.view import CpuView
 
@@ -82,6 +83,11 @@ def _popf(view: CpuView, instruction: Instruction) -> None:
         view.set_mode(Mode.ALIGNMENT_CHECK, bool(flags & _FLAG))
 
 
+def _popf_otherwise(view: CpuView, instruction: Instruction) -> None:
+    view.mmu.take_failure()  # the native code's, which is met again
+    _popf(view, instruction)
+
+
 def _general(prefix: str, numbers: tuple[int, ...]) -> tuple[str, ...]:
     return tuple(f"{prefix}{number:02X} m" for number in numbers)
 
@@ -92,7 +98,14 @@ _MODRM = (
     0xC7, *range(0xD0, 0xD4), *range(0xD8, 0xE0), 0xF6, 0xF7, 0xFE, 0xFF,
 )  # fmt: skip
 ROWS = (
-    Row("popf", opcodes("9D"), _WRONG, Check(_popf, ends=True), _TEST),
+    Row("popf", opcodes("9D"), _WRONG, Check(_popf, ends=True), _TEST, mode=Mode.ALIGNMENT_CHECK),
+    Row(
+        "popf", opcodes("9D"), _WRONG,
+        CheckNative(
+            "emu.instructions.executed.masks", "check", lambda instruction: Loaded.FLAGS, _popf_otherwise, ends=True
+        ),
+        _TEST,
+    ),
     Row(
         "operands in memory", opcodes(*_general("", _MODRM), *_general("0F ", (*_WIDE_0F, 0xB7, 0xBF, 0xC7))), _WRONG,
         Check(_check_operand), _TEST, mode=Mode.ALIGNMENT_CHECK,

@@ -15,22 +15,26 @@ stands for makes a new ``code_id``.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator
+import struct
+from collections import defaultdict
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from unicorn.x86_const import UC_X86_REG_RFLAGS
 
-from emu.hooks import BLOCK_BYTES, ENDS_REPEATING, REPEATS, SPECIAL, TABLE_ENTRIES, CodeCopy, KnownBlock, TrapState
+from emu.hooks import BLOCK_BYTES, ENDS_REPEATING, REPEATS, SPECIAL, TABLE_ENTRIES, CodeCopy, TrapState
+from emu.instructions.block import FORGET, RETRANSLATE, Block, Forget, Patch, Steps
 from emu.instructions.listed import with_listed
 from emu.instructions.opcodes import MODE_SHIFT, Mode, lengths
-from emu.instructions.scan import ENDS_INSIDE, LONGEST
+from emu.instructions.pages import CodePages
+from emu.instructions.scan import ENDS_INSIDE
 from mmu import Mmu, unicorn_abi
 from mmu.instruction import Kind
 from mmu.memory import PAGE_SIZE
 from mmu.objectcode import load
 from mmu.opcodes import STRINGS
-from mmu.state import CODE_VIEW_BYTES, CODE_VIEWS, CodeView, MmuState
+from mmu.state import MmuState
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -38,66 +42,23 @@ if TYPE_CHECKING:
     from emu.fpu import Fpu
     from emu.hooks import Hit
     from emu.instructions.hits import Hits, Listed
-    from emu.instructions.instruction import Instruction
 
 _HOOK = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 4)
 _WRITABLE = 2  # in Mmu.has_code: the engine sees writes, and we do not
 _LONGEST_JUMP = 8
-_PUSHF = 0x9C
 RFLAGS_AC = 1 << 18
 _NUMBER = 0xFFFF_FFFF
+#: The fields of a KnownBlock; of a plain one those behind the third are 0.
+_PLAIN = struct.Struct(f"{BLOCK_BYTES // 8}Q")
+_WORDS = BLOCK_BYTES // 8
+_NOTHING = (0,) * (_WORDS - 3)
 #: The mode under which a piece is known: it is the same in each.
 _PIECE = -1
-#: When so many blocks (one of which a copy is kept counts twice) or pages are known, they are forgotten: 64 MiB.
-MOST_BLOCKS, _MOST_PAGES = 1 << 17, 1 << 16
+#: When so many blocks are known (one of which a copy is kept counts twice), they are forgotten.
+MOST_BLOCKS = 1 << 17
 
 
 _Key = tuple[int, int, int, int]
-
-
-class Patch:
-    """How a piece is made of a block: ``new`` stands for ``old`` at a host address."""
-
-    def __init__(self, host: int, old: bytes, new: bytes) -> None:
-        self.host, self.old, self.new = host, old, new
-
-
-class Forget:
-    """Too much is known."""
-
-
-FORGET = Forget()
-#: What the engine has translated is no longer there.
-RETRANSLATE = Patch(0, b"", b"")
-
-
-class Steps:
-    """At a page's end there is no room for a jump: the engine is to go there instruction by instruction."""
-
-    def __init__(self, until: int) -> None:
-        self.until = until
-
-
-class Block:
-    """What is known of a block, or of a piece that has been cut off one."""
-
-    __slots__ = (
-        "address", "before", "copy", "goes_on", "hit", "instructions", "keeps", "last_frame", "length", "patch", "size",
-        "stops",
-    )  # fmt: skip
-
-    def __init__(self, address: int, size: int, instructions: int, last_frame: int, copy: bytes | None) -> None:
-        """``last_frame``: where its code ends; ``copy``: all the code that this was made of, if its frame can be
-        written unseen."""
-        self.address, self.size, self.instructions, self.copy = address, size, instructions, copy
-        self.last_frame, self.length = last_frame, size
-        self.before = 0
-        self.goes_on: int | None = None
-        self.stops = False
-        self.hit: Hit | None = None
-        #: It is to be cut.
-        self.patch: Patch | None = None
-        self.keeps: tuple[Any, ...] = ()
 
 
 class Blocks:
@@ -105,20 +66,22 @@ class Blocks:
 
     def __init__(self, mmu: Mmu, trap: TrapState, registers: Any, fpu: Fpu) -> None:
         self._mmu, self._trap, self._registers, self._fpu = mmu, trap, registers, fpu
+        #: Where the code is.
+        self.pages = CodePages(mmu, trap)
         self._library = load("emu.instructions.scan")
         self._look, self._measure = self._library["look_through"].call, self._library["measure"].call
         self._plain = lengths()
         #: By mode, and where they are.
         self._tables: dict[int, tuple[npt.NDArray[np.uint16], int]] = {}
+        #: How many instructions a block has of which nothing else is known, by the same.
+        self._plain_blocks: dict[_Key, int] = {}
         #: By address, physical address, size and mode; pieces under the mode _PIECE.
         self._blocks: dict[_Key, Block] = {}
-        self._of_frame: dict[int, dict[_Key, None]] = {}
+        self._of_frame: defaultdict[int, dict[_Key, None]] = defaultdict(dict)
         #: How many have a copy.
         self._copies = 0
         #: Blocks that end within an instruction even when they are translated again.
         self._odd: set[_Key] = set()
-        #: By code_id and page.
-        self._frames: dict[tuple[int, int], int] = {}
         #: Made when the first one is seen.
         self.hits: Hits | None = None
         #: Hits that may be in use: an instruction that is executed can write to its own page.
@@ -128,19 +91,14 @@ class Blocks:
         self._modes = Mode.ALWAYS
         #: Tells the user.
         self.say_once: Callable[[str], None] = lambda message: None
-        #: Makes a new ``code_id`` for the address space that runs.
-        self.renew: Callable[[], int] | None = None
         self._new_table()
-        self._views = np.zeros(CODE_VIEWS * CODE_VIEW_BYTES, dtype=np.uint8)
         self._install()
 
     def _install(self) -> None:
         mmu, trap, pointer = self._mmu, self._trap, self._mmu.guard.pointer
         trap.new_block = pointer(_HOOK, self._new_block)
         trap.fetched = ctypes.addressof(mmu.state) + MmuState.fetched.offset  # type: ignore[attr-defined]
-        mmu.state.code_view = ctypes.addressof(trap) + TrapState.code_id.offset  # type: ignore[attr-defined]
         mmu.state.on_code_view = pointer(_HOOK, self._page_seen)
-        mmu.state.code_views = self._views.ctypes.data
         mmu.on_code_dropped = self._code_dropped
 
     # -- modes -------------------------------------------------------------------------------------------------------
@@ -178,23 +136,15 @@ class Blocks:
         """Code of this page is about to be translated, or its frame can be written unseen from now on."""
         if written:
             self._can_change(frame)
-            return 0
-        space, page = self._trap.code_id, vaddr // PAGE_SIZE
-        if self._frames.get((space, page), frame) != frame and self.renew is not None:
-            self._trap.code_id = space = self.renew() | space >> MODE_SHIFT << MODE_SHIFT
-        if len(self._frames) > _MOST_PAGES:
-            self._frames.clear()
-            self._views.fill(0)
-        self._frames[space, page] = frame
-        number = (page + space * 37) % CODE_VIEWS
-        view = CodeView.from_address(self._views.ctypes.data + number * CODE_VIEW_BYTES)
-        view.page, view.space, view.frame = page + 1, space, frame
+        else:
+            self.pages.seen(vaddr, frame)
         return 0
 
     def forget(self) -> None:
         """Nothing is known.  Not within emulation."""
         for key in list(self._blocks):
             self._drop(key)
+        self._plain_blocks.clear()
         self._of_frame.clear()
         self._odd.clear()
         self._new_table()
@@ -204,16 +154,20 @@ class Blocks:
     def _new_table(self) -> None:
         """An empty table for the native hook, of which the host gives a page when a block comes there."""
         self._table = np.zeros(TABLE_ENTRIES * BLOCK_BYTES, dtype=np.uint8)
+        self._room = memoryview(self._table)  # type: ignore[arg-type]
+        self._slots = memoryview(self._table.view(np.uint64))  # type: ignore[arg-type]
         self._trap.table = self._table.ctypes.data
 
     def _can_change(self, frame: int) -> None:
         """From now on the code in this frame can be written unseen."""
         for key in self._of_frame.get(frame, ()):
+            if self._plain_blocks.pop(key, None) is not None:
+                self._make_unknown(key[0])
             block = self._blocks.get(key)
             if block is not None and block.copy is None:
-                block.copy = self._code(key[1], block.last_frame, block.length)
+                block.copy = self.pages.read(key[1], block.last_frame, block.length)
                 self._copies += 1
-                self._make_unknown(block)
+                self._make_unknown(block.address)
 
     def _code_dropped(self, frame: int) -> None:
         for key in self._of_frame.pop(frame, ()):
@@ -222,47 +176,57 @@ class Blocks:
     def _drop(self, key: _Key) -> None:
         block = self._blocks.pop(key, None)
         if block is None:
+            if self._plain_blocks.pop(key, None) is not None:
+                self._make_unknown(key[0])
             return
         self._copies -= block.copy is not None
-        self._make_unknown(block)
+        self._make_unknown(block.address)
         if block.hit is not None:
             assert self.hits is not None
             self.hits.forget(block.hit)
             self._dropped.append(block.hit)
 
-    def _make_unknown(self, block: Block) -> None:
-        known = self._slot(block.address)
-        if known.address == block.address:
-            known.address = known.key = 0
+    def _make_unknown(self, address: int) -> None:
+        if self._slots[_number(address) * _WORDS] == address:
+            self._tell(0, address, 0)
 
-    def _slot(self, address: int) -> KnownBlock:
-        number = (address ^ (address >> 15)) & (TABLE_ENTRIES - 1)
-        return KnownBlock.from_address(self._table.ctypes.data + number * BLOCK_BYTES)
+    def _tell(self, key: int, address: int, instructions: int, *more: int) -> None:
+        """Tell the native hook of a block; ``more`` are the other fields of a KnownBlock."""
+        _PLAIN.pack_into(self._room, _number(address) * BLOCK_BYTES, address, key, instructions, *(more or _NOTHING))
 
     # -- looking through ---------------------------------------------------------------------------------------------
 
     def _new_block(self, _uc: int, address: int, size: int) -> int:
         """A block runs for the first time, or has been forgotten; 0 if it is to be entered again."""
         self._dropped.clear()
-        if len(self._blocks) + self._copies + len(self._odd) > MOST_BLOCKS:
+        if len(self._blocks) + len(self._plain_blocks) + self._copies + len(self._odd) > MOST_BLOCKS:
             self.pending = FORGET
             return 0
-        space = self._trap.code_id
-        page, last = address // PAGE_SIZE, (address + max(size, 1) - 1) // PAGE_SIZE
-        frame, last_frame = self._frames.get((space, page)), self._frames.get((space, last))
+        space, frames = self._trap.code_id, self.pages.frames
+        page, last = address // PAGE_SIZE, (address + (size or 1) - 1) // PAGE_SIZE
+        frame = last_frame = frames.get((space, page))
+        if last != page:
+            last_frame = frames.get((space, last))
         if frame is None or last_frame is None:
             unicorn_abi.flush_tlb(self._mmu.uc)  # so that we are told
             self._mmu.state.epoch += 1
             return 0
-        paddr = frame * PAGE_SIZE + address % PAGE_SIZE
-        volatile = _WRITABLE in (self._mmu.has_code[frame], self._mmu.has_code[last_frame])
-        mode = space >> MODE_SHIFT
-        key = address, paddr, size, mode
+        key = address, frame * PAGE_SIZE + address % PAGE_SIZE, size, space >> MODE_SHIFT
+        instructions = self._plain_blocks.get(key)
+        if instructions is not None:
+            self._tell(space << 32 | size, address, instructions)
+            return 1
+        again = self._known_again(key) if self._blocks else None
+        return self._look_through(key, frame, last_frame) if again is None else again
+
+    def _known_again(self, key: _Key) -> int | None:
+        """A block that has been looked through before; None if there is none."""
+        address, paddr, size, _ = key
         for known in (key, (address, paddr, size, _PIECE)):
             block = self._blocks.get(known)
             if block is None:
                 continue
-            if block.copy is not None and block.copy != self._code(paddr, block.last_frame, len(block.copy)):
+            if block.copy is not None and block.copy != self.pages.read(paddr, block.last_frame, len(block.copy)):
                 self._drop(known)
                 if known is not key:  # a piece of what was there before
                     self.pending = RETRANSLATE
@@ -273,16 +237,9 @@ class Blocks:
             else:
                 self._make_known(block, paddr)
                 return 1
-        return self._look_through(key, frame, last_frame, volatile)
+        return None
 
-    def _code(self, paddr: int, last_frame: int, length: int) -> bytes:
-        """So many bytes of code, of which the last ones may lie in another frame."""
-        ram = self._mmu.ram
-        here = min(length, PAGE_SIZE - paddr % PAGE_SIZE)
-        code = ram.read(paddr, here)
-        return code + ram.read(last_frame * PAGE_SIZE, length - here) if here < length else code
-
-    def _look_through(self, key: _Key, frame: int, last_frame: int, volatile: bool) -> int:
+    def _look_through(self, key: _Key, frame: int, last_frame: int) -> int:
         address, paddr, size, mode = key
         if mode not in self._tables:
             listing = with_listed(mode)
@@ -291,17 +248,23 @@ class Blocks:
         if frame == last_frame:
             found = self._look(self._mmu.ram.host + paddr, size, table)
         else:
-            buffer = ctypes.create_string_buffer(self._code(paddr, last_frame, size), size)
+            buffer = ctypes.create_string_buffer(self.pages.read(paddr, last_frame, size), size)
             found = self._look(ctypes.addressof(buffer), size, table)
         if found & ENDS_INSIDE and key not in self._odd:  # a piece of which nothing is known
             self._odd.add(key)
             self.pending = RETRANSLATE
             return 0
-        code = self._code(paddr, last_frame, size)
-        instructions = found & _NUMBER
-        if len(code) > 1 and code[-1] in STRINGS and (0xF3 in code[-5:] or 0xF2 in code[-5:]):
-            only = instructions == 1 and self._mmu.instruction_at(address) & Kind.REPEATS
-            instructions |= ENDS_REPEATING | (REPEATS if only else 0)
+        instructions, has_code = found & _NUMBER, self._mmu.has_code
+        last = last_frame * PAGE_SIZE + (paddr + size - 1) % PAGE_SIZE
+        if size > 1 and self._mmu.ram.view[last] in STRINGS:
+            instructions |= self._repeating(address, instructions, self.pages.read(paddr, last_frame, size))
+        volatile = has_code[frame] == _WRITABLE or has_code[last_frame] == _WRITABLE
+        if not (volatile or found >> 63):
+            self._plain_blocks[key] = instructions
+            self._note_frames(key, frame, last_frame)
+            self._tell(self._trap.code_id << 32 | size, address, instructions)
+            return 1
+        code = self.pages.read(paddr, last_frame, size)
         block = Block(address, size, instructions, last_frame, code if volatile else None)
         if found >> 63 and (listed := self._listed(address, code, mode, table)):
             self._treat(block, listed, code, paddr, last_frame)
@@ -315,6 +278,13 @@ class Blocks:
         self._keep(key, block, frame, last_frame)
         self._make_known(block, paddr)
         return 1
+
+    def _repeating(self, address: int, instructions: int, code: bytes) -> int:
+        """The bits for a block that ends with a string instruction, if that has REP."""
+        if 0xF3 not in code[-5:] and 0xF2 not in code[-5:]:
+            return 0
+        only = instructions == 1 and self._mmu.instruction_at(address) & Kind.REPEATS
+        return ENDS_REPEATING | (REPEATS if only else 0)
 
     def _listed(self, address: int, code: bytes, mode: int, table: int) -> list[Listed]:
         """The listed instructions of a block."""
@@ -352,38 +322,12 @@ class Blocks:
         self._drop(key)
         self._blocks[key] = block
         self._copies += block.copy is not None
-        for each in {frame, last_frame}:
-            self._of_frame.setdefault(each, {})[key] = None
+        self._note_frames(key, frame, last_frame)
 
-    def code(self, address: int) -> bytes:
-        """The bytes at an address that has been fetched, as many as an instruction can have, or fewer."""
-        code, space = b"", self._trap.code_id
-        while len(code) < LONGEST:
-            at = address + len(code)
-            frame = self._frames.get((space, at // PAGE_SIZE))
-            if frame is None:
-                break
-            here = min(LONGEST - len(code), PAGE_SIZE - at % PAGE_SIZE)
-            code += self._mmu.ram.read(frame * PAGE_SIZE + at % PAGE_SIZE, here)
-        return code
-
-    def instructions(self, address: int) -> Iterator[Instruction]:
-        """What stands at an address that has been fetched, and what follows."""
-        from emu.instructions.instruction import Instruction
-
-        while code := self.code(address):
-            buffer = ctypes.create_string_buffer(code, len(code))
-            found = self._measure(ctypes.addressof(buffer), len(code), self._plain.ctypes.data)
-            if found == 0:
-                return
-            instruction = Instruction(address, code, found)
-            yield instruction
-            address = instruction.end
-
-    def is_pushf(self, address: int) -> bool:
-        """Whether PUSHF stands there."""
-        instruction = next(self.instructions(address), None)
-        return instruction is not None and instruction.opcode_map == 0 and instruction.opcode == _PUSHF
+    def _note_frames(self, key: _Key, frame: int, last_frame: int) -> None:
+        self._of_frame[frame][key] = None
+        if last_frame != frame:
+            self._of_frame[last_frame][key] = None
 
     # -- pieces ------------------------------------------------------------------------------------------------------
 
@@ -435,12 +379,7 @@ class Blocks:
 
     def _make_known(self, block: Block, paddr: int) -> None:
         """Tell the native hook."""
-        known = self._slot(block.address)
-        known.address, known.instructions, known.before = block.address, block.instructions, block.before
-        known.goes_on = 0 if block.goes_on is None else block.goes_on + 1
-        known.hit = 0 if block.hit is None else ctypes.addressof(block.hit)
-        known.stops = block.stops
-        known.code = 0
+        code = 0
         if block.copy is not None:
             here = min(len(block.copy), PAGE_SIZE - paddr % PAGE_SIZE)
             copy = ctypes.create_string_buffer(block.copy, len(block.copy))
@@ -449,6 +388,16 @@ class Blocks:
                 ctypes.addressof(copy), host + paddr, here, host + block.last_frame * PAGE_SIZE, len(block.copy) - here
             )
             block.keeps = copy, record
-            known.code = ctypes.addressof(record)
-        special = SPECIAL if known.goes_on or known.hit or known.code else 0
-        known.key = self._trap.code_id << 32 | block.size | special
+            code = ctypes.addressof(record)
+        goes_on = 0 if block.goes_on is None else block.goes_on + 1
+        hit = 0 if block.hit is None else ctypes.addressof(block.hit)
+        special = SPECIAL if goes_on or hit or code else 0
+        self._tell(
+            self._trap.code_id << 32 | block.size | special, block.address, block.instructions, block.before, goes_on,
+            hit, code, block.stops,
+        )  # fmt: skip
+
+
+def _number(address: int) -> int:
+    """The place of a block in the table."""
+    return (address ^ address >> 15) & TABLE_ENTRIES - 1

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from emu.fpu import INITIAL_FCW
+from emu.instructions.executed.masks import Loaded
 from emu.instructions.instruction import Instruction
 from emu.instructions.opcodes import Mode
 from emu.instructions.raised import GP, Raised
-from emu.instructions.row import Check, Row, opcodes
+from emu.instructions.row import Check, CheckNative, Function, Row, opcodes
 from emu.instructions.unmasked import wait
 from emu.instructions.view import CpuView
 
 _TEST = "tests/instructions/test_instructions_unmasked.py"
 _X87_MASKS, _MXCSR_MASKS, _RESERVED = 0x3F, 0x1F80, 0xFFFF_0000
+_RAX, _LEGACY_BYTES, _X87_STATE, _WITH_MXCSR = 0, 512, 1, 6
 
 
 def _x87(view: CpuView, instruction: Instruction) -> None:
@@ -39,12 +42,26 @@ def _ldmxcsr(view: CpuView, instruction: Instruction) -> None:
 
 
 def _fxrstor(view: CpuView, instruction: Instruction) -> None:
-    """FXRSTOR, and XRSTOR, of which the legacy region comes first (which of it is loaded stands in RFBM and XSTATE_BV:
-    whatever it is, MXCSR is checked)."""
-    if view.effective_address(instruction) % (64 if instruction.digit == 5 else 16):
+    if view.effective_address(instruction) % 16:
         raise Raised(GP)
     image = view.load(instruction, 28)
     _mxcsr(view, int.from_bytes(image[24:28], "little"), int.from_bytes(image[:2], "little"))
+
+
+def _xrstor(view: CpuView, instruction: Instruction) -> None:
+    """Of the legacy region, which comes first, what EAX asks for: the x87 state, which starts anew if XSTATE_BV leaves
+    it out, and MXCSR with the state of SSE or AVX (SDM vol. 1, 13.8).
+    """
+    if view.effective_address(instruction) % 64:
+        raise Raised(GP)
+    wanted, image = view.registers[_RAX], view.load(instruction, _LEGACY_BYTES + 8)
+    present = image[_LEGACY_BYTES]
+    control, mxcsr = view.fpu.control, view.fpu.mxcsr
+    if wanted & _X87_STATE:
+        control = int.from_bytes(image[:2], "little") if present & _X87_STATE else INITIAL_FCW
+    if wanted & _WITH_MXCSR:
+        mxcsr = int.from_bytes(image[24:28], "little")
+    _mxcsr(view, mxcsr, control)
 
 
 def _initialized(view: CpuView, instruction: Instruction) -> None:
@@ -52,18 +69,40 @@ def _initialized(view: CpuView, instruction: Instruction) -> None:
     view.set_mode(Mode.UNMASKED, view.fpu.mxcsr & _MXCSR_MASKS != _MXCSR_MASKS)
 
 
-def _row(name: str, opcode: tuple[str, ...], wrong: str, function: Callable[[CpuView, Instruction], None]) -> Row:
-    return Row(name, opcodes(*opcode), wrong, Check(function, ends=True), _TEST)
+def _rows(
+    name: str, opcode: tuple[str, ...], wrong: str, function: Function, number: Callable[[Instruction], int]
+) -> tuple[Row, Row]:
+    """Native code looks first, unless an exception is unmasked already."""
+
+    def otherwise(view: CpuView, instruction: Instruction) -> None:
+        view.mmu.take_failure()  # the native code's, which is met again
+        function(view, instruction)
+
+    native = CheckNative("emu.instructions.executed.masks", "check", number, otherwise, ends=True)
+    return (
+        Row(name, opcodes(*opcode), wrong, Check(function, ends=True), _TEST, mode=Mode.UNMASKED),
+        Row(name, opcodes(*opcode), wrong, native, _TEST),
+    )
 
 
 _NOT_MASKED = "what is not masked is not raised"
 ROWS = (
-    _row("ldmxcsr", ("NP 0F AE /2 m",), "reserved bits are no #GP; " + _NOT_MASKED, _ldmxcsr),
-    _row(
-        "fxrstor, xrstor", ("NP 0F AE /1 m", "NP 0F AE /5 m"), "reserved bits of MXCSR are no #GP; " + _NOT_MASKED,
-        _fxrstor,
+    *_rows(
+        "ldmxcsr", ("NP 0F AE /2 m",), "reserved bits are no #GP; " + _NOT_MASKED, _ldmxcsr,
+        lambda instruction: Loaded.MXCSR,
     ),
-    _row("fldcw, fldenv, frstor", ("D9 /5 m", "D9 /4 m", "DD /4 m"), _NOT_MASKED, _x87),
+    *_rows(
+        "fxrstor", ("NP 0F AE /1 m",), "reserved bits of MXCSR are no #GP; " + _NOT_MASKED, _fxrstor,
+        lambda instruction: Loaded.IMAGE | 16 << 8,
+    ),
+    *_rows(
+        "xrstor", ("NP 0F AE /5 m",), "reserved bits of MXCSR are no #GP; " + _NOT_MASKED, _xrstor,
+        lambda instruction: Loaded.STATES | 64 << 8,
+    ),
+    *_rows(
+        "fldcw, fldenv, frstor", ("D9 /5 m", "D9 /4 m", "DD /4 m"), _NOT_MASKED, _x87,
+        lambda instruction: Loaded.CONTROL,
+    ),
     Row(
         "fninit, fnsave", opcodes("DB E3", "DD /6 m"), "none, and all is masked behind it",
         Check(_initialized, ends=True), _TEST, mode=Mode.UNMASKED,

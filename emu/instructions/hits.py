@@ -35,7 +35,7 @@ class Listed:
     @property
     def ends(self) -> bool:
         """Whether a piece ends behind it."""
-        return isinstance(self.row.action, Check) and self.row.action.ends
+        return isinstance(self.row.action, Check | CheckNative) and self.row.action.ends
 
 
 class Hits:
@@ -79,7 +79,7 @@ class Hits:
             hit.function, hit.number = load(action.module)[action.entry].address, action.number(instruction)
             hit.otherwise = 0 if action.otherwise is None else self._pointer
             hit.engine = self._engine()
-        if isinstance(action, Aligned | ExecuteNative) and instruction.is_memory:
+        if isinstance(action, Aligned | ExecuteNative) and instruction.has_modrm and instruction.is_memory:
             memory = instruction.memory
             hit.base, hit.index_register, hit.scale = memory.base, memory.index_register, memory.scale
             hit.displacement, hit.bits = memory.displacement & memory.bits, memory.bits
@@ -92,7 +92,7 @@ class Hits:
         if self._record is None:
             from emu.instructions.executed.build import engine_record  # few programs need one
 
-            self._record = engine_record(self._view.uc)
+            self._record = engine_record(self._view.uc, self._view.mmu.ram)
         return ctypes.addressof(self._record)
 
     def forget(self, hit: Hit) -> None:

@@ -70,7 +70,19 @@ class ExecuteNative:
 
 
 class CheckNative(ExecuteNative):
-    """The same before the engine executes the instruction."""
+    """The same before the engine executes the instruction; ``ends`` as for :class:`Check`."""
+
+    def __init__(
+        self,
+        module: str,
+        entry: str,
+        number: Callable[[Instruction], int] = _zero,
+        otherwise: Function | None = None,
+        *,
+        ends: bool = False,
+    ) -> None:
+        super().__init__(module, entry, number, otherwise)
+        self.ends = ends
 
 
 Action = Check | Refuse | Aligned | Execute | ExecuteNative

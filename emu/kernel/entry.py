@@ -68,7 +68,8 @@ class Entry:
         self._replaced: set[int] = set()
         self._late: Iterator[Iterable[Syscall]] = iter(())
         kernel.cpu.mmu.on_page_fault = self._page_fault
-        kernel.cpu.blocks.renew, kernel.cpu.blocks.say_once = self._new_code, kernel.log_once
+        kernel.cpu.mmu.hold_back_fetches(self._may_fetch)
+        kernel.cpu.blocks.pages.renew, kernel.cpu.blocks.say_once = self._new_code, kernel.log_once
 
     def register(self, syscall: Syscall, *, replace: bool = False) -> None:
         """Register a system call.  A number can be taken once, unless a module means to ``replace`` its call."""
@@ -292,6 +293,12 @@ class Entry:
             return False
         return True
 
+    def _may_fetch(self, vaddr: int) -> bool:
+        """Whether a page of code can be brought in before the code in front of it has run."""
+        task = self._kernel.scheduler.current
+        vma = None if task is None else task.mm.vmas.find(vaddr)
+        return vma is not None and vma.allows(Access.FETCH)
+
     def _new_code(self) -> int:
         """An address has other code than its address space had there before, or than another one has that it was
         forked from."""
@@ -371,7 +378,7 @@ class Entry:
         """Who is refused an instruction of a newer CPU is told, once for each extension."""
         from emu.instructions.extension import missing_extension
 
-        code = self._cpu.blocks.code(task.rip)
+        code = self._cpu.blocks.pages.code(task.rip)
         missing = missing_extension(code, task.rip) if code else None
         if missing is not None and missing[1] not in self._missing:
             self._missing.add(missing[1])

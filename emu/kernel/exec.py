@@ -65,6 +65,7 @@ def do_execve(kernel: Kernel, task: Task, path: str, argv: Sequence[bytes], envp
         raise LinuxError(errno.E2BIG)
     # for the stack, and for the arguments until the old ones go
     kernel.frames.kmem.reserve(_size_of(argv) + 4 * (MAX_ARG_STRLEN + VM_AREA_STRUCT))
+    task.files.reserve_own()
     file, argv = _open_program(kernel, task, path, list(argv) or [b""])
     mm = None
     try:
@@ -240,7 +241,7 @@ def _commit(kernel: Kernel, task: Task, mm: AddressSpace, path: str, argv: Seque
         kernel.flusher.switch_mm(mm)
     old.put()
     vfork_done(task)
-    task.files = task.files.unshare()
+    task.files = task.files.unshare_reserved()
     task.files.close_on_exec()
     task.signals.actions = [SigAction(SIG_IGN if a.handler == SIG_IGN else SIG_DFL) for a in task.signals.actions]
     task.signals.alt_stack = AltStack()

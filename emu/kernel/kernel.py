@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from emu.cpu import Cpu
 from emu.fs.resources import Resources
@@ -71,8 +70,8 @@ class Kernel:
         self.cpus = cpus
         self.hostname = hostname
         self.domainname = "(none)"
-        #: The order of objects that programs have compared (kcmp).
-        self.compared: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+        #: How many open files programs have compared (kcmp).
+        self.compared_files = 0
         self.cpu = Cpu(ram, entry_frame=2, tlb=tlb, seed=seed, la57=la57, cpus=cpus)
         self.frames = FrameAllocator(ram, self.cpu.mmu.code_written, self.cpu.mmu.code_written_many)
         self.flusher = TlbFlusher(self.cpu.mmu, current_pid=self._current_pid, tracer=lambda: self.tracer)

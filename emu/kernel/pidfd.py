@@ -13,6 +13,7 @@ from emu.fs.superblock import FileSystemType, SuperBlock
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags, PollEvents
 from emu.linux.wait import WaitQueue
+from emu.mm.kmem import FILP, INODE
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
@@ -32,6 +33,7 @@ class PidFd(File):
     """The descriptor: it is readable when the process (``thread``: the thread) has ended."""
 
     inode: PidInode
+    struct_size = FILP + INODE
 
     def __init__(self, path: Path, flags: int) -> None:
         super().__init__(path, flags | OpenFlags.RDWR)

@@ -174,8 +174,7 @@ class SigPending(list[SigInfo]):
         """Make a signal pending; a standard signal that is pending already is not queued twice, and without memory no
         signal is (__send_signal_locked).  That of a timer always is: there is one for each timer.
         """
-        standard = info.signo < 32 and info.timer is None
-        if len(self) >= _MAX_QUEUED or (standard and self._holds(info.signo)):
+        if info.timer is None and (self.full or (info.signo < 32 and self._holds(info.signo))):
             return
         try:
             self._kmem.charge(SIGQUEUE)
@@ -184,6 +183,11 @@ class SigPending(list[SigInfo]):
                 return
             self._kmem.charge_reserved(SIGQUEUE)
         self.append(info)
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for another signal."""
+        return len(self) >= _MAX_QUEUED
 
     def dequeue(self, info: SigInfo) -> None:
         """A signal has been taken."""

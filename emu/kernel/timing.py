@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from emu.kernel.timers import Notify, PosixTimer, ProcessTimers, Recipient
-from emu.linux.clock import ALARM, BOOT_REALTIME_NS, CPUTIME, NEVER_SET, SET_LIKE_REALTIME
+from emu.linux.clock import ALARM, BOOT_REALTIME_NS, CPUTIME, NEVER_SET, SET_LIKE_REALTIME, WITHOUT_TIMERS
 from emu.linux.errors import LinuxError
 from emu.linux.hrtimer import Hrtimer, Timer
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 _THREAD_CPUTIME = CPUTIME["THREAD_CPUTIME_ID"]
 _KNOWN = SET_LIKE_REALTIME | NEVER_SET
-#: Clocks that can be read and that no timer can run on.
-_WITHOUT_TIMERS = frozenset({4, 5, 6})
 #: The parts of the number of another task's clock: ~pid << 3, and these.
 _PER_THREAD, _WHICH, _NO_CLOCK = 4, 3, 3
 
@@ -78,7 +76,7 @@ def add_posix_timer(
 
     LinuxError(EINVAL), (EOPNOTSUPP) for a clock on which there are no timers, (ENOMEM).
     """
-    if clock in _WITHOUT_TIMERS or clock in ALARM.values():
+    if clock in WITHOUT_TIMERS or clock in ALARM.values():
         raise LinuxError(errno.EOPNOTSUPP)
     if clock >= 0 and clock not in _KNOWN and clock not in CPUTIME.values():
         raise LinuxError(errno.EINVAL)

@@ -19,8 +19,10 @@ REALTIME = {"REALTIME": 0, "REALTIME_COARSE": 5, "TAI": 11}
 MONOTONIC = {"MONOTONIC": 1, "MONOTONIC_RAW": 4, "MONOTONIC_COARSE": 6, "BOOTTIME": 7}
 CPUTIME = {"PROCESS_CPUTIME_ID": 2, "THREAD_CPUTIME_ID": 3}
 ALARM = {"REALTIME_ALARM": 8, "BOOTTIME_ALARM": 9}
-SET_LIKE_REALTIME = frozenset({*REALTIME.values(), ALARM["REALTIME_ALARM"]})
-NEVER_SET = frozenset({*MONOTONIC.values(), ALARM["BOOTTIME_ALARM"]})
+SET_LIKE_REALTIME = frozenset(REALTIME.values())
+NEVER_SET = frozenset(MONOTONIC.values())
+#: Clocks that can be read, and on which nobody can wait; those of ALARM cannot even be read without a real-time clock.
+WITHOUT_TIMERS = frozenset({4, 5, 6})
 
 
 class Clock:

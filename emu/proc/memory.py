@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -66,11 +67,15 @@ def _maps_line(kernel: Kernel, task: Task, vma: Vma) -> str:
 
 def maps(kernel: Kernel, task: Task) -> bytes:
     """/proc/PID/maps."""
-    lines = []
+    text = io.BytesIO()  # there may be 65,530: one string for each would take several times as much
     for vma in task.mm.vmas:
         kernel.stop.check()
-        lines.append(f"{_maps_line(kernel, task, vma)}\n")
-    return "".join(lines).encode("utf-8", "surrogateescape")
+        text.write(_encode([_maps_line(kernel, task, vma)]))
+    return text.getvalue()
+
+
+def _encode(lines: list[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
 
 
 def _present(mm: AddressSpace, vma: Vma) -> Iterator[int]:
@@ -142,17 +147,18 @@ def statm(kernel: Kernel, task: Task) -> bytes:
 
 def smaps(kernel: Kernel, task: Task) -> bytes:
     """/proc/PID/smaps: kilobytes by VMA, counted from the tables."""
-    lines = []
+    text = io.BytesIO()
     for vma in task.mm.vmas:
         kernel.stop.check()
-        lines.append(_maps_line(kernel, task, vma))
+        lines = [_maps_line(kernel, task, vma)]
         page = vma.ops.page_size >> 10
         lines += [f"Size:{vma.length >> 10:>19} kB", f"KernelPageSize:{page:>9} kB", f"MMUPageSize:{page:>12} kB"]
         lines += [f"{name + ':':<16}{value:>8} kB" for name, value in _smaps_figures(task.mm, vma).items()]
         lines += [f"{name + ':':<16}{value:>8} kB" for name, value in _huge_figures(task.mm, vma).items()]
         flags = _flag_names(vma)
         lines.append("VmFlags: " + " ".join(flags) + " ")
-    return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
+        text.write(_encode(lines))
+    return text.getvalue()
 
 
 def status(kernel: Kernel, task: Task) -> bytes:

@@ -14,7 +14,8 @@ from emu.linux.fileflags import OpenFlags
 from emu.linux.layout import TIMESPEC, Layout
 from emu.linux.syscall import DESCRIPTOR, NUMBER, Restart, Syscall
 from emu.linux.words import pointer
-from emu.syscalls.poll import MASK, masked, read_mask
+from emu.syscalls.poll import masked, read_mask
+from emu.syscalls.types import SIGSET
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -178,19 +179,19 @@ def sys_epoll_pwait2(
 
 
 _EPOLL_FLAGS = Bits("EPOLL_", CLOEXEC=_CLOEXEC)
-_EVENTFD_FLAGS = Bits("EFD_", CLOEXEC=_CLOEXEC, NONBLOCK=_NONBLOCK, SEMAPHORE=_SEMAPHORE)
+_EVENTFD_FLAGS = Bits("EFD_", SEMAPHORE=_SEMAPHORE, CLOEXEC=_CLOEXEC, NONBLOCK=_NONBLOCK)
 _OPERATION = OneOf("EPOLL_CTL_", ADD=_ADD, DEL=_DEL, MOD=_MOD)
 _EVENT = Pointer(EPOLL_EVENT, null=True)
 _EVENTS = _Events()
-_TIMEOUT = Pointer(TIMESPEC, null=True)
+_TIMEOUT, _MASK = Pointer(TIMESPEC, null=True), Pointer(SIGSET, null=True)
 
 TABLE = (
     Syscall(213, "epoll_create", sys_epoll_create, (INT,), DESCRIPTOR),
     Syscall(232, "epoll_wait", sys_epoll_wait, (FD, _EVENTS, INT, INT), NUMBER, Restart.INTR),
     Syscall(233, "epoll_ctl", sys_epoll_ctl, (FD, _OPERATION, FD, _EVENT)),
-    Syscall(281, "epoll_pwait", sys_epoll_pwait, (FD, _EVENTS, INT, INT, MASK, SIZE), NUMBER, Restart.INTR),
+    Syscall(281, "epoll_pwait", sys_epoll_pwait, (FD, _EVENTS, INT, INT, _MASK, SIZE), NUMBER, Restart.INTR),
     Syscall(284, "eventfd", sys_eventfd, (UINT,), DESCRIPTOR),
     Syscall(290, "eventfd2", sys_eventfd2, (UINT, _EVENTFD_FLAGS), DESCRIPTOR),
     Syscall(291, "epoll_create1", sys_epoll_create1, (_EPOLL_FLAGS,), DESCRIPTOR),
-    Syscall(441, "epoll_pwait2", sys_epoll_pwait2, (FD, _EVENTS, INT, _TIMEOUT, MASK, SIZE), NUMBER, Restart.INTR),
+    Syscall(441, "epoll_pwait2", sys_epoll_pwait2, (FD, _EVENTS, INT, _TIMEOUT, _MASK, SIZE), NUMBER, Restart.INTR),
 )

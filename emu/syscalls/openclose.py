@@ -53,7 +53,7 @@ def sys_openat(kernel: Kernel, task: Task, dirfd: int, address: int, flags: int,
     """openat(2); sleeps only on a FIFO whose other end is not open."""
     check_open_flags(flags)
     walker, name, start = at_path(kernel, task, dirfd, PATHNAME.read(task.mm, address))
-    return _open(task, walker, name, start, flags | _LARGEFILE, mode)
+    return open_with(task, walker, name, start, flags | _LARGEFILE, mode)
 
 
 def sys_open(kernel: Kernel, task: Task, address: int, flags: int, mode: int) -> Result:
@@ -66,7 +66,8 @@ def sys_creat(kernel: Kernel, task: Task, address: int, mode: int) -> Result:
     return sys_openat(kernel, task, AT_FDCWD, address, OpenFlags.CREAT | OpenFlags.WRONLY | OpenFlags.TRUNC, mode)
 
 
-def _open(task: Task, walker: PathWalk, name: str, start: Path | None, flags: int, mode: int) -> Result:
+def open_with(task: Task, walker: PathWalk, name: str, start: Path | None, flags: int, mode: int) -> Result:
+    """Open a name: the descriptor, or a generator that waits for the other end of a FIFO."""
     task.files.check_room()
     file = open_file(walker, name, flags, mode & 0o7777, start)
     cloexec = bool(flags & _CLOEXEC)

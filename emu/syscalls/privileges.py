@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Generator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from emu.kernel.fork import CloneFlags
@@ -17,6 +18,7 @@ from emu.linux.syscall import BYTES, IDENTITY, NUMBER, Restart, Returned, Syscal
 from emu.linux.wait import WaitQueue
 
 if TYPE_CHECKING:
+    from emu.fs.file import File
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
 
@@ -174,34 +176,43 @@ def sys_setdomainname(kernel: Kernel, task: Task, address: int, length: int) -> 
 _KCMP = {"FILE": 0, "VM": 1, "FILES": 2, "FS": 3, "SIGHAND": 4, "IO": 5, "SYSVSEM": 6, "EPOLL_TFD": 7}
 
 
+def _object(task: Task, kind: int) -> object:
+    """What a task has of a kind; one that it has not is None for all.  LinuxError(EINVAL)."""
+    objects = {
+        _KCMP["VM"]: task.mm, _KCMP["FILES"]: task.files, _KCMP["FS"]: task.fs, _KCMP["SIGHAND"]: task.signals.actions,
+        _KCMP["IO"]: None, _KCMP["SYSVSEM"]: None,
+    }  # fmt: skip
+    if kind not in objects:
+        raise LinuxError(errno.EINVAL)
+    return objects[kind]
+
+
 def sys_kcmp(kernel: Kernel, task: Task, first: int, second: int, kind: int, one: int, other: int) -> int:
     """kcmp(2): 0 if the two are the same, else 1 or 2 by an order that lasts; without KCMP_EPOLL_TFD."""
-    tasks = [kernel.tasks.get(pid) for pid in (first, second)]
-    a, b = tasks
+    a, b = kernel.tasks.get(first), kernel.tasks.get(second)
     if a is None or b is None:
         raise LinuxError(errno.ESRCH)
     if not (may_access(task, a) and may_access(task, b)):
         raise LinuxError(errno.EPERM)
     if kind == _KCMP["FILE"]:
-        return _order(kernel, a.files.get_any(S32(one)), b.files.get_any(S32(other)))
-    objects = {
-        _KCMP["VM"]: (a.mm, b.mm), _KCMP["FILES"]: (a.files, b.files), _KCMP["FS"]: (a.fs, b.fs),
-        _KCMP["SIGHAND"]: (a.signals.actions, b.signals.actions), _KCMP["IO"]: (None, None),
-        _KCMP["SYSVSEM"]: (None, None),
-    }.get(kind)  # fmt: skip
-    if objects is None:
-        raise LinuxError(errno.EINVAL)
-    if objects[0] is objects[1]:
+        return _order_of_files(kernel, a.files.get_any(S32(one)), b.files.get_any(S32(other)))
+    mine, theirs = _object(a, kind), _object(b, kind)
+    if mine is theirs:
         return 0
-    return _order(kernel, a, b)
+    oldest = next(
+        known for known in map(partial(_object, kind=kind), kernel.tasks.values()) if known is mine or known is theirs
+    )
+    return 1 if oldest is mine else 2
 
 
-def _order(kernel: Kernel, one: Any, other: Any) -> int:
-    """kcmp_ptr(): 0, 1 or 2, by when an object was first compared."""
+def _order_of_files(kernel: Kernel, one: File, other: File) -> int:
+    """kcmp_ptr(): 0, 1 or 2, by when a file was first compared."""
     if one is other:
         return 0
-    numbers = [kernel.compared.setdefault(each, len(kernel.compared)) for each in (one, other)]
-    return 1 if numbers[0] < numbers[1] else 2
+    for file in (one, other):
+        if file.order is None:
+            file.order = kernel.compared_files = kernel.compared_files + 1
+    return 1 if (one.order or 0) < (other.order or 0) else 2
 
 
 # Memory barriers
@@ -258,6 +269,11 @@ def _wait_for_a_line() -> Generator[Any, None, int]:
 _DATA = Pointer(CAP_DATA, null=True)
 _UNSHARE = Named(CloneFlags)
 _KIND = OneOf("KCMP_", **_KCMP)
+_MEMBARRIER = OneOf(
+    "MEMBARRIER_CMD_", QUERY=0, GLOBAL=1, GLOBAL_EXPEDITED=2, REGISTER_GLOBAL_EXPEDITED=4, PRIVATE_EXPEDITED=8,
+    REGISTER_PRIVATE_EXPEDITED=16, PRIVATE_EXPEDITED_SYNC_CORE=32, REGISTER_PRIVATE_EXPEDITED_SYNC_CORE=64,
+    GET_REGISTRATIONS=512,
+)  # fmt: skip
 
 TABLE = (
     Syscall(103, "syslog", sys_syslog, (INT, Buffer(written=True), INT), BYTES, Restart.SYS),
@@ -271,5 +287,5 @@ TABLE = (
     Syscall(272, "unshare", sys_unshare, (_UNSHARE,)),
     Syscall(308, "setns", sys_setns, (FD, HEX32)),
     Syscall(312, "kcmp", sys_kcmp, (PID, PID, _KIND, UINT, UINT), NUMBER),
-    Syscall(324, "membarrier", sys_membarrier, (INT, UINT, INT), NUMBER),
+    Syscall(324, "membarrier", sys_membarrier, (_MEMBARRIER, UINT, INT), NUMBER),
 )

@@ -9,23 +9,37 @@ from typing import TYPE_CHECKING
 from emu.kernel.signal_state import NSIG, UNBLOCKABLE, SiCode, SigInfo
 from emu.kernel.signalfd import SignalFd
 from emu.kernel.task import limits_of
-from emu.linux.argument import FD, PID, SIZE, Bits, Pointer
+from emu.linux.argument import FD, PID, S32, SIZE, Bits, Pointer
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags
 from emu.linux.layout import Layout
 from emu.linux.limits import Rlimit
 from emu.linux.syscall import DESCRIPTOR, Syscall
 from emu.syscalls.signals import may_signal
-from emu.syscalls.types import SIGNAL, SIGSET
+from emu.syscalls.types import SIGNAL, SIGSET, signal_words
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
+    from emu.kernel.signal_state import SigPending
     from emu.kernel.task import Task
 
 _CLOEXEC, _NONBLOCK = int(OpenFlags.CLOEXEC), int(OpenFlags.NONBLOCK)
 _REALTIME_FIRST = 32
-#: siginfo_t, whose fields after si_code depend on the kind of signal: here si_pid, si_uid and si_value.
-SIGINFO = Layout("siginfo_t", "iii4xiIQ96x")
+
+
+class _SigInfo(Layout):
+    """siginfo_t, whose fields after si_code depend on the kind of signal: here si_pid, si_uid and si_value."""
+
+    prints = True
+
+    def words(self, values: tuple[int, ...]) -> str:
+        signo, _, code, pid, uid, value = values
+        why = f"SI_{SiCode(code).name}" if code in SiCode._value2member_map_ else str(code)
+        text = f"si_signo={signal_words(signo)}, si_code={why}, si_pid={pid}, si_uid={uid}"
+        return f"{{{text}, si_int={S32(value)}, si_ptr={value:#x}}}" if value else f"{{{text}}}"
+
+
+SIGINFO = _SigInfo("siginfo_t", "iii4xiIQ96x")
 
 
 def check_pending(kernel: Kernel, task: Task) -> None:
@@ -60,10 +74,12 @@ def _queued_info(task: Task, signo: int, address: int) -> SigInfo:
     )
 
 
-def check_queue(kernel: Kernel, task: Task, target: Task, info: SigInfo) -> None:
-    """A real-time signal that a program queues needs room."""
+def _check_queue(kernel: Kernel, target: Task, queue: SigPending, info: SigInfo) -> None:
+    """A real-time signal that a program queues needs room.  LinuxError(EAGAIN)."""
     if info.signo >= _REALTIME_FIRST and info.code != SiCode.USER:
         check_pending(kernel, target)
+        if queue.full:
+            raise LinuxError(errno.EAGAIN)
 
 
 def sys_rt_sigqueueinfo(kernel: Kernel, task: Task, pid: int, signo: int, address: int) -> int:
@@ -76,7 +92,7 @@ def sys_rt_sigqueueinfo(kernel: Kernel, task: Task, pid: int, signo: int, addres
         raise LinuxError(errno.ESRCH)
     _check(task, target, signo)
     if signo:
-        check_queue(kernel, task, target, info)
+        _check_queue(kernel, target, target.group.pending, info)
         kernel.signals.send_to_process(target, signo, info)
     return 0
 
@@ -93,7 +109,7 @@ def sys_rt_tgsigqueueinfo(kernel: Kernel, task: Task, tgid: int, tid: int, signo
         raise LinuxError(errno.ESRCH)
     _check(task, target, signo)
     if signo:
-        check_queue(kernel, task, target, info)
+        _check_queue(kernel, target, target.signals.pending, info)
         kernel.signals.send(target, signo, info)
     return 0
 

@@ -163,7 +163,12 @@ def _fill_from_stream(source: File, pipe: Pipe, pos: int, count: int, nonblockin
             queue = block.queue
         yield queue
     for at in range(0, len(data), PAGE_SIZE):
-        pipe.append(data[at : at + PAGE_SIZE])
+        try:
+            pipe.append(data[at : at + PAGE_SIZE])
+        except LinuxError:
+            if not at:
+                raise
+            return at
     return len(data)
 
 
@@ -187,8 +192,9 @@ def _to_file(
         if not pieces:
             break
         where = pos + done if target.seekable else None
+        if done and kernel.stop.look():
+            break
         try:
-            kernel.stop.check()
             written, queue = write_piece(kernel, task, target, pieces[0], where, done)
         except BrokenPipe as error:
             signal_broken_pipe(kernel, task, error)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from emu.linux.argument import INT, LONG, In, OneOf, Out, Pointer
-from emu.linux.clock import ALARM, CPUTIME, MONOTONIC, NEVER_SET, REALTIME, SET_LIKE_REALTIME
+from emu.linux.clock import ALARM, CPUTIME, MONOTONIC, NEVER_SET, REALTIME, SET_LIKE_REALTIME, WITHOUT_TIMERS
 from emu.linux.errors import LinuxError
 from emu.linux.layout import TIMESPEC, TIMEVAL, Layout
 from emu.linux.syscall import Restart, Returned, Syscall
@@ -77,6 +78,8 @@ def sys_clock_nanosleep(
     kernel: Kernel, task: Task, clock: int, flags: int, request: int, remaining: int
 ) -> Generator[Any, None, int]:
     """clock_nanosleep(2)."""
+    if clock in WITHOUT_TIMERS or clock in ALARM.values() or clock == CPUTIME["THREAD_CPUTIME_ID"]:
+        raise LinuxError(errno.EOPNOTSUPP)
     now = clock_ns(kernel, task, clock)
     wanted = TIMESPEC.read(task.mm, request)
     if flags & _TIMER_ABSTIME:

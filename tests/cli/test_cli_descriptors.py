@@ -207,13 +207,14 @@ def test_a_terminal() -> None:
 
 @pytest.mark.parametrize("end", [b"q", b"\x03"])
 def test_modes_of_a_terminal_are_given_back(end: bytes) -> None:
-    """Without ICANON and ISIG a guest reads single keys; Ctrl-C ends the run all the same, and nothing is left."""
+    """Without ICANON, ISIG and VINTR a guest reads single keys; Ctrl-C ends the run all the same."""
     screen = Screen(
         "run", "calls",
-        "w = bytes 64; @ioctl 0 0x5401 w; @l = load w+12; @store w+12 l-11; ioctl 0 0x5402 w; @ioctl 0 0x5401 w;"
+        "w = bytes 64; @ioctl 0 0x5401 w; @l = load w+12; @store w+12 l-11; @k = load w+16; @store w+16 k-0x300;"
+        "ioctl 0 0x5402 w; @ioctl 0 0x5401 w; @n = load w+16; say k-n;"
         "@m = load w+12; say l-m; b = bytes 8; read 0 b 8; exit 3",
     )  # fmt: skip
-    screen.until("say = 11\n")
+    screen.until("say = 768\nsay = 0x3000000000b\n")
     os.write(screen.master, end)
     if end == b"q":
         screen.until("read = 1\n")

@@ -19,7 +19,17 @@ ONE_AND_ZERO = "b80000803f 660f6ec0 0f57c9"
 X87_ZE, X87_IE = ("dbe3 66c7037b03 d92b", "dbe3 66c7037e03 d92b")
 DIVIDE = "d9e8 d9ee def9"  # fld1; fldz; fdivp
 
+#: xor edx, edx; mov eax, what; xrstor [rbx] (with the MXCSR of a new program)
+XRSTOR = "c74318801f0000 31d2 b8{:02x}000000 0fae2b"
+#: mov byte [rbx+512], 1
+X87_IS_THERE = "c6830002000001"
+
 CASES: dict[str, tuple[str, End]] = {
+    "xrstor of SSE, where the image has no control word": (XRSTOR.format(2) + DIVIDE + "9b", EXITED),
+    "xrstor of an x87 state that is left out": (XRSTOR.format(1) + DIVIDE + "9b", EXITED),
+    "xrstor of an x87 state": (
+        "66c7037b03" + X87_IS_THERE + XRSTOR.format(1) + DIVIDE + "9b", End("SIGFPE", MF, 0, 35),
+    ),
     "divss by 0": (ZE + ONE_AND_ZERO + "f30f5ec1", End("SIGFPE", XM, 0, 21)),
     "divps by 0 in one element": (ZE + ONE_AND_ZERO + "0f5ec1", End("SIGFPE", XM, 0, 21)),
     "divss by 0, masked": (ONE_AND_ZERO + "f30f5ec1", EXITED),

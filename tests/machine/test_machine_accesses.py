@@ -20,6 +20,8 @@ UPDATES = {"add": "830301", "lock xadd": "f00fc103", "bts": "0fba2b03", "cmpxchg
 EXIT_WITH_EAX = "89c7" + "b83c000000" + "0f05"  # mov edi, eax; mov eax, 60 (exit); syscall
 #: Where an ELF file of :func:`program` has the flags of its text.
 TEXT_FLAGS = 64 + 4
+#: And how much of it is in the file, and in memory.
+TEXT_SIZES = 64 + 32
 RWX = 7
 
 
@@ -111,3 +113,18 @@ def test_code_that_patches_the_next_instruction_executes_it(machine: MakeMachine
     task = booted.spawn(path)
     booted.run()
     assert exit_status(task.exit_code) == 42
+
+
+@pytest.mark.parametrize("tlb", ["off", "textbook"])
+def test_a_fetch_ahead_that_fails_is_no_fault(machine: MakeMachine, tmp_path: Path, tlb: str) -> None:
+    """Code that runs off the end of its page: the page of code, and then the one behind it, when that is reached."""
+    path = image(tmp_path, "90" * 0x2000)
+    elf = bytearray(path.read_bytes()[:0x1000])
+    elf[TEXT_SIZES : TEXT_SIZES + 16] = struct.pack("<QQ", len(elf), len(elf))
+    path.write_bytes(elf)
+    booted = machine(tlb=tlb)
+    task = booted.spawn(path)
+    booted.run()
+    (process,) = booted.processes()
+    assert exit_status(task.exit_code) == 139
+    assert (process["minor_faults"], process["hardware_faults"], booted.counters["page_faults"]) == (1, 2, 2)

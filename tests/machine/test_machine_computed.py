@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,9 @@ import pytest
 
 import guests
 from emu.instructions.computed import ROWS
+from emu.instructions.row import ExecuteNative
+from mmu import Access
+from mmu.virtual import HookedAccess
 from tests.booted import MakeMachine, native
 from tests.machine.native_host import needs_host
 
@@ -77,7 +81,13 @@ def test_results_are_those_of_the_host(machine: MakeMachine) -> None:
     count, _, seed = os.environ.get("UNIMMU_INSTRUCTIONS", "200:2").partition(":")
     ours = parsed(machine(max_instructions=10**11, timeout_s=3600).outcome("instructions", count, seed).stdout)
     cpu = parsed(native(guests.path("instructions"), (count, seed)).stdout)
-    assert differences(ours, cpu, vendors=False) == LEFT
+    found = differences(ours, cpu, vendors=False)
+    if "GenuineIntel" in Path("/proc/cpuinfo").read_text():
+        assert found == LEFT
+    else:  # others differ in flags that some results set
+        assert {name: what - {"status"} for name, what in found.items() if what != {"status"}} == {
+            name: what for name, what in LEFT.items() if what != {"status"}
+        }
 
 
 @pytest.mark.parametrize("tlb", ["off", "skylake-sp"])
@@ -101,14 +111,37 @@ def test_every_row_is_tested(machine: MakeMachine) -> None:
     assert [row.name for row in ROWS if not any(row.matches(instruction) for instruction in known)] == []
 
 
+@pytest.mark.parametrize("tlb", ["off", "skylake-sp"])
+@pytest.mark.parametrize(
+    ("name", "access", "size"),
+    [
+        ("fisttp_m32", Access.WRITE, 4), ("fisttp_m64", Access.WRITE, 8), ("fbstp", Access.WRITE, 10),
+        ("lock_neg32", Access.WRITE, 4), ("pcmpistri_4c", Access.READ, 16), ("dppd_12", Access.READ, 16),
+    ],
+)  # fmt: skip
+def test_an_operand_is_one_access(machine: MakeMachine, name: str, access: Access, size: int, tlb: str) -> None:
+    booted, seen = machine(tlb=tlb), list[HookedAccess]()
+    mmu, blocks = booted.kernel.cpu.mmu, booted.kernel.cpu.blocks
+    mmu.add_memory_hook(seen.append)
+    booted.outcome("instructions", 7, 1, name)
+    assert blocks.hits is not None
+    places = {i.address for i, action in blocks.hits._known.values() if isinstance(action, ExecuteNative)}
+    told = [(each.access, each.size) for each in seen if each.rip in places]
+    assert told == [(access, size)] * 7
+
+
 def test_every_row_is_documented() -> None:
     page = (HERE.parents[1] / "docs" / "instructions.md").read_text()
     names = [name.split()[0] for row in ROWS for name in row.name.split(", ")]
     assert [name for name in names if name not in page] == []
 
 
-def test_vcpus_take_turns_between_the_instructions_of_a_block(machine: MakeMachine) -> None:
-    """However long a turn is, the results are the same."""
-    whole = machine().outcome("instructions", 1, 5).stdout
-    for turn in (7, 100):
-        assert machine(turn=turn).outcome("instructions", 1, 5).stdout == whole
+def test_processes_take_turns_between_the_instructions_of_a_block(machine: MakeMachine) -> None:
+    """However long a turn is, on however many vCPUs, each process has its own results."""
+    alone = Counter(machine().outcome("instructions", 1, 5).stdout.splitlines())
+    for turn in (50, 333):
+        booted = machine(cpus=2, turn=turn)
+        tasks = [booted.spawn(guests.path("instructions"), ["1", "5"]) for _ in range(2)]
+        for task in tasks:
+            booted.outcome_of(task)
+        assert Counter(bytes(booted.out).decode().splitlines()) == alone + alone

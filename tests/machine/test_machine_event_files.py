@@ -77,6 +77,19 @@ SCRIPTS = {
         p = syscall 291 0; e = syscall 290 0 0; @v = words 0x300000001 0; syscall 233 p 1 e v; @o = words 1
         @r = bytes 64; @n = words 0 5000000; @fork c; @syscall 35 n NULL; @write e o 8; end; syscall 232 p r 4 -1
         load r; wait c; syscall 281 p r 4 -1 NULL 8; @q = bytes 8; read e q 8; syscall 232 p r 4 1""",
+    "so many paths lead up from a file": """
+        e = syscall 290 1 0; q = syscall 291 0; @v = words 1; repeat 500; @p = syscall 291 0; @syscall 233 p 1 e v
+        @syscall 233 q 1 p v; end; p = syscall 291 0; syscall 233 p 1 e v; syscall 233 q 1 p v; @r = bytes 16
+        syscall 232 q r 1 0; syscall 233 p 1 q v""",
+    "one of several sets is woken": """
+        e = syscall 290 0 0; @v = words 0x10000001 0; p = syscall 291 0; q = syscall 291 0; syscall 233 p 1 e v
+        syscall 233 q 1 e v; @r = bytes 16; @n = words 0 10000000; @fork a; @x = syscall 232 p r 1 200; @exit x; end
+        @syscall 35 n NULL; @fork b; @x = syscall 232 q r 1 200; @exit x; end; @syscall 35 n NULL; @o = words 1
+        @write e o 8; wait a; wait b""",
+    "the last of several waiters is woken": """
+        e = syscall 290 0 0; @v = words 0x80000001 0; p = syscall 291 0; syscall 233 p 1 e v; @r = bytes 16
+        @n = words 0 10000000; @fork a; @x = syscall 232 p r 1 200; @exit x; end; @syscall 35 n NULL; @fork b
+        @x = syscall 232 p r 1 200; @exit x; end; @syscall 35 n NULL; @o = words 1; @write e o 8; wait a; wait b""",
 }  # fmt: skip
 
 #: The version of Linux from which on a script's answers hold, where it is a recent one.

@@ -41,6 +41,13 @@ SCENARIOS = {
         + "; syscall 73 fd 2",
     ),
     "processes": ("@a = words 1 0", "fork d; end; wait d; thread t; say 5; end; join t; setgroups 2 a"),
+    "event files": (
+        "@v = words 1 0; @x = bytes 8; @k = getpid",
+        """e = syscall 290 0 0; p = syscall 291 0; syscall 233 p 1 e v; i = syscall 294 0x800
+        syscall 254 i "/tmp" 0xfff
+        mkdir "/tmp/d" 0700; rmdir "/tmp/d"; read i x 8; t = syscall 283 1 0; syscall 222 1 NULL x; q = syscall 434 k 0
+        syscall 289 -1 v 8 0; close p; close e; close i; close q; syscall 226 0""",
+    ),
     "execve": ("@a = words 1 0", 'execve "/bin/hello" NULL NULL'),
     "signals": ("@on 36 1", "kill 0 17; kill 0 36"),
     "listings": (

@@ -98,6 +98,12 @@ SCRIPTS = {
         @t = words 0 0; syscall 128 b s t 8; load s; load s+8; load s+16; load s+24; syscall 129 k 34 q
         syscall 297 k k 33 q; syscall 129 k 34 q; syscall 128 b s t 8; syscall 128 b s t 8; load s; load s+16
         load s+24; syscall 128 b s t 8; syscall 128 b s t 8""",
+    "clocks": """
+        @t = bytes 16; syscall 228 10 t; syscall 228 12 t; syscall 228 -6 t; syscall 228 -2 t; syscall 228 -3 t
+        syscall 228 -1 t; syscall 228 -5 t; syscall 230 3 0 t NULL; syscall 230 99 0 t NULL; @n = words 0 1000
+        syscall 230 1 0 n NULL; syscall 230 4 0 n NULL; syscall 230 5 0 n NULL; syscall 230 11 0 n NULL
+        syscall 230 7 0 n NULL; @z = words 0 1000000000; syscall 230 1 0 z NULL; syscall 35 z NULL
+        syscall 230 0 1 n NULL; syscall 229 4 t; syscall 229 -6 t; syscall 229 77 t""",
     "times": """
         syscall 100 16; @r = bytes 32; @syscall 100 r; load r+8; load r+24; @syscall 100 NULL""",
 }  # fmt: skip

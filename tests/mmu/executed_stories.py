@@ -14,6 +14,7 @@ from emu.hooks import NO_REGISTER, Hit
 from emu.instructions.executed import engine as names
 from emu.instructions.executed.build import FUNCTIONS
 from emu.instructions.executed.engine import Engine
+from emu.instructions.executed.masks import Loaded
 from emu.instructions.executed.operation import Code, packed
 from tests.mmu.hook_world import ODD, UPPER, Call, HookWorld
 
@@ -161,3 +162,17 @@ def integers(world: HookWorld, call: Call) -> None:
                 world.registers_of_guest[3] = ODD
                 _execute(world, call, fake, packed(Code.CMPXCHG, first=1, second=3), 0)
         _execute(world, call, fake, packed(Code.NEG, bits=8), 5)
+
+
+def masks(world: HookWorld, call: Call) -> None:
+    """Control words with every exception masked and with one that is not, and words out of reach."""
+    with _engine(world) as fake:
+        fake.engine.ram = fake.memory & -4096
+        world.registers_of_guest[4] = fake.memory
+        for kind in Loaded:
+            for value in (0x37F, 0x37E, 0x1F80, 0x1F00, 0x11F80, 0x4_037F, UPPER, ODD):
+                for at, mxcsr in ((fake.memory, 0x1F80), (fake.memory, 0x1F00), (fake.memory + 3, 0x1F80), (8, 0)):
+                    _U64.from_address(fake.memory).value = value
+                    _U64.from_address(fake.memory + 24).value = mxcsr
+                    fake.hit.number, fake.hit.base, fake.hit.displacement = kind | 16 << 8, NO_REGISTER, at
+                    call("check", UPPER, world.scratch.ctypes.data, UPPER)

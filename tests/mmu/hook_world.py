@@ -10,7 +10,6 @@ import numpy as np
 
 from emu.hooks import BLOCK_BYTES, TABLE_ENTRIES, TrapState
 from mmu import CR4, EventRing, PhysicalMemory, Registers
-from mmu.exact import WINDOWS
 from mmu.geometry import Array, Geometry, Kinds, PageSizes, Replacement
 from mmu.instruction import InstructionTables
 from mmu.model import TlbModel
@@ -18,6 +17,7 @@ from mmu.objectcode import Library
 from mmu.registers import CR4_LONG_MODE
 from mmu.state import MmuState
 from mmu.translation import load_registers
+from mmu.windows import WINDOWS
 from tests.mmu.tables import Tables
 
 #: In the upper half; a double that stands for it stands for 2047 more, this one apart from its neighbours no longer.

@@ -20,15 +20,15 @@ from emu.hooks import BLOCK_BYTES, SPECIAL, TABLE_ENTRIES, CodeCopy, Hit, HitKin
 from emu.instructions.listed import with_listed
 from emu.instructions.opcodes import lengths
 from mmu import Access, EventKind, objectcode
-from mmu.exact import WINDOW_SHIFT
 from mmu.hooks import PHYSMAP
 from mmu.native import entry_points
 from mmu.objectcode import CompileError, Library, _reference
-from tests.mmu.executed_stories import integers, sse, stores, x87
+from mmu.windows import WINDOW_SHIFT
+from tests.mmu.executed_stories import integers, masks, sse, stores, x87
 from tests.mmu.hook_world import ADDRESSES, INSTRUCTIONS, ODD, UPPER, Call, HookWorld
 
 ROOT = Path(__file__).resolve().parents[2]
-_EXECUTED = tuple(f"emu.instructions.executed.{name}" for name in ("integer", "sse", "stores", "x87"))
+_EXECUTED = tuple(f"emu.instructions.executed.{name}" for name in ("integer", "masks", "sse", "stores", "x87"))
 MODULES = ("emu.bench.empty", "emu.hooks", *_EXECUTED, "emu.instructions.scan", "mmu.batch", "mmu.exact", "mmu.hooks")
 load = objectcode.load.__wrapped__  # without its memory, which may have the other mode
 #: Every opcode of two maps, then chance.
@@ -188,7 +188,7 @@ STORIES: dict[Callable[[HookWorld, Call], None], str] = {
     walks: "mmu.hooks", instructions: "mmu.hooks", batches: "mmu.batch", modelled: "mmu.exact", exact: "mmu.exact",
     windows: "mmu.exact", slices: "emu.hooks", pieces: "emu.hooks", decoding: "emu.instructions.scan",
     nothing: "emu.bench.empty",
-    **dict(zip((integers, sse, stores, x87), _EXECUTED, strict=True)),
+    **dict(zip((integers, masks, sse, stores, x87), _EXECUTED, strict=True)),
 }  # fmt: skip
 
 

@@ -36,6 +36,7 @@ class Engine(ctypes.Structure):
     store16: int
     store32: int
     store64: int
+    ram: int  # of physical address 0
     invalid_address: int  # of uc_struct.invalid_addr
     word: int  # of 16 bytes for a register
 
