@@ -117,7 +117,10 @@ def _no_flags(flags: int) -> None:
 
 def sys_lseek(kernel: Kernel, task: Task, fd: int, offset: int, whence: int) -> int:
     """lseek(2)."""
-    return task.files.get(fd).lseek(offset, whence)
+    file = task.files.get(fd)
+    if whence > Whence.HOLE:  # SEEK_MAX
+        raise LinuxError(errno.EINVAL)
+    return file.lseek(offset, whence)
 
 
 def sys_sendfile(kernel: Kernel, task: Task, out_fd: int, in_fd: int, offset_address: int, count: int) -> Result:

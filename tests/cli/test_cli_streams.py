@@ -35,6 +35,16 @@ def test_standard_input_that_is_closed() -> None:
     assert (ran.stdout, ran.stderr) == ("read = EBADF\nopen = 0\n", "")
 
 
+def test_seeking_from_nowhere(tmp_path: Path) -> None:
+    """As on Linux, the last argument is looked at before the file: one of the host, one that cannot seek."""
+    (tmp_path / "input").write_text("ein Fisch\n")
+    script = (
+        "lseek 0 4 0; lseek 0 0 0x80000000; lseek 0 0 0xffffffff; lseek 0 0 5; lseek 9 0 5; @p = bytes 8; @pipe2 p 0"
+    )
+    ran = run("run", "calls", f"{script}; lseek 3 0 7; lseek 3 0 0", shell=f"<{tmp_path}/input")
+    assert [line.split()[-1] for line in ran.stdout.splitlines()] == ["4", *["EINVAL"] * 3, "EBADF", "EINVAL", "ESPIPE"]
+
+
 def test_standard_output_that_is_full() -> None:
     ran = run("run", "hello", shell=">/dev/full")
     assert (ran.returncode, ran.stderr) == (

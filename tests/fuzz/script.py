@@ -31,7 +31,28 @@ _PATHS = ("/tmp/file", "/tmp/x", "/tmp/d", "/tmp", "/", "", ".", "..", "/proc/se
           "/proc/self/fd/3", "/proc/self/exe", "/dev/zero", "/sys/fs/mshare/r", "/sys/fs/mshare/q", "/bin/calls",
           "/proc/1/status", "/dev/fd/0", "/proc/self/smaps", "/proc/self/pagemap", "/tmp/file/x",
           "/etc/passwd")  # fmt: skip
-_DESCRIPTORS = ("0", "1", "3", "4", "d", "m", "m", "o", "o", "g", "g", "-1", "-100", "99", "1023", "0x7fffffff")
+_DESCRIPTORS = (
+    "0",
+    "1",
+    "3",
+    "4",
+    "d",
+    "m",
+    "m",
+    "o",
+    "o",
+    "g",
+    "g",
+    "-1",
+    "-100",
+    "99",
+    "1023",
+    "9",
+    "10",
+    "11",
+    "12",
+    "13",
+)
 _SIZES = ("0", "1", "8", "16", "24", "4096", "4K", "8K", "64K", "1G", "2G", "1T", "-1", "-4096", "0x8000000000000000")
 _PIDS = ("0", "me", "me", "-1", "1", "99", "100", "101", "c", "0x80000000")
 
