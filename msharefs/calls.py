@@ -55,9 +55,6 @@ class MshareCalls:
             Syscall(NR_MSHARE, "mshare", self.sys_mshare, (STRING, ADDRESS, SIZE, Named(OpenFlags), MODE)),
             Syscall(NR_MSHARE_UNLINK, "mshare_unlink", self.sys_mshare_unlink, (STRING,)),
         )
-        #: The calls that these numbers have without msharefs (later kernels: cachestat and fchmodat2).
-        registered = {call.number: kernel.entry.registered(call.number) for call in self.table}
-        self.later = {number: call for number, call in registered.items() if call is not None}
 
     def instance(self) -> MshareSuperBlock | None:
         """The instance that the calls act on: the one with ``abi=v1``, or else the first with the calls."""
@@ -65,12 +62,15 @@ class MshareCalls:
         return next((sb for sb in ready if sb.options.abi == "v1"), ready[0] if ready else None)
 
     def register(self) -> None:
-        """If no mounted instance has mshare(2), its numbers mean what they mean in later kernels.  The calls of an
-        interface exist once an instance with it has been mounted.
+        """If no mounted instance has mshare(2), its numbers mean what they mean in later kernels (cachestat and
+        fchmodat2).  The calls of an interface exist once an instance with it has been mounted.
         """
         off = bool(self._mounted) and not any(sb.has_calls for sb in self._mounted)
         for call in self.table:
-            self._entry.register(self.later.get(call.number, call) if off else call, replace=True)
+            self._entry.register(call, replace=True)
+            later = self._entry.replaced(call.number) if off else None
+            if later is not None:
+                self._entry.register(later, replace=True)
         for sb in self._mounted:
             for call in sb.abi.own_calls(self._mounted):
                 self._entry.register(call, replace=True)

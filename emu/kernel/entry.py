@@ -65,7 +65,8 @@ class Entry:
         self._entries: dict[int, Enter] = {}
         #: Extensions of which the user was told that there is none.
         self._missing: set[str] = set()
-        self._replaced: set[int] = set()
+        #: What modules have replaced, by number; None while it is not known whether a late table has the number.
+        self._replaced: dict[int, Syscall | None] = {}
         self._late: Iterator[Iterable[Syscall]] = iter(())
         kernel.cpu.mmu.on_page_fault = self._page_fault
         kernel.cpu.mmu.hold_back_fetches(self._may_fetch)
@@ -75,28 +76,38 @@ class Entry:
         """Register a system call.  A number can be taken once, unless a module means to ``replace`` its call."""
         if syscall.number in self._table and not replace:
             raise ValueError(f"system call {syscall.number} ({syscall.name}) is registered already")
+        if replace:
+            self._replaced.setdefault(syscall.number, self._table.get(syscall.number))
         self._table[syscall.number] = syscall
         self._entries.pop(syscall.number, None)
-        if replace:
-            self._replaced.add(syscall.number)
 
     def register_late(self, tables: Iterator[Iterable[Syscall]]) -> None:
         """More system calls: the next table is taken when a program makes a call that is not registered."""
         self._late = tables
 
-    def registered(self, number: int) -> Syscall | None:
-        """The system call with this number, of those that have been registered so far."""
-        return self._table.get(number)
+    def replaced(self, number: int) -> Syscall | None:
+        """The system call that a module has replaced; None if there was none."""
+        while self._replaced[number] is None and self._take_late_table():
+            pass
+        return self._replaced[number]
 
     def lookup(self, number: int) -> Syscall | None:
         """The system call with this number."""
         if number in TRIED_BY_HABIT:
             return self._table.get(number)
-        while number not in self._table and (table := next(self._late, None)) is not None:
-            for call in table:
-                if call.number not in self._replaced:
-                    self.register(call)
+        while number not in self._table and self._take_late_table():
+            pass
         return self._table.get(number)
+
+    def _take_late_table(self) -> bool:
+        """Register the calls of one more table; False if there is none."""
+        table = next(self._late, None)
+        for call in table or ():
+            if call.number in self._replaced:
+                self._replaced[call.number] = call
+            else:
+                self.register(call)
+        return table is not None
 
     def entry_of(self, number: int) -> Enter:
         """The compiled entry for a number.  There are many rows and few are called, so each is compiled at its first

@@ -51,6 +51,9 @@ KEYWORDS: Mapping[str, _Check] = {
     "cpus": _WHOLE,
     "turn": _WHOLE,
     "hugepages": _WHOLE,
+    "root": _NAME,
+    "binds": (_sequence, "a list of emu.machine.Bind"),
+    "hostname": _NAME,
     "modules": (
         lambda value: isinstance(value, Mapping) or _sequence(value),
         'a list of names such as ["mine"], or a dictionary of names and init functions',

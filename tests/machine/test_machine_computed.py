@@ -125,7 +125,7 @@ def test_an_operand_is_one_access(machine: MakeMachine, name: str, access: Acces
     mmu.add_memory_hook(seen.append)
     booted.outcome("instructions", 7, 1, name)
     assert blocks.hits is not None
-    places = {i.address for i, action in blocks.hits._known.values() if isinstance(action, ExecuteNative)}
+    places = {i.address for i, action in blocks.hits._known.values() if type(action) is ExecuteNative}
     told = [(each.access, each.size) for each in seen if each.rip in places]
     assert told == [(access, size)] * 7
 
