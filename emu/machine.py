@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from emu.boot import boot
+from emu.fs.bind import Bind
 from emu.fs.console import Console
 from emu.fs.fdtable import FdTable
 from emu.fs.hostfile import HostDescriptor
@@ -29,7 +30,6 @@ from emu.mm.kmem import FD, FILP, MM_STRUCT, TASK_STRUCT
 from mmu import PhysicalMemory
 
 if TYPE_CHECKING:
-    from emu.fs.bind import Bind
     from emu.fs.dentry import Path
     from emu.kernel.modules import Init
     from mmu.geometry import Geometry
