@@ -103,8 +103,10 @@ class Blocks:
 
     # -- modes -------------------------------------------------------------------------------------------------------
 
-    def enter(self, code_id: int) -> None:
+    def enter(self, code_id: int, *, catches_faults: bool) -> None:
         """The code that runs now is that of an address space, in the mode of the control words."""
+        if catches_faults:
+            code_id |= Mode.CATCHES_FAULTS << MODE_SHIFT
         if self._modes or self._fpu.unmasks:
             code_id |= self._mode() << MODE_SHIFT
         self._trap.code_id = code_id

@@ -26,7 +26,7 @@ _SSSE3 = (*range(0x0C), 0x1C, 0x1D, 0x1E)
 _HORIZONTAL = (1, 2, 3, 5, 6, 7)
 
 
-def _fault(view: CpuView, instruction: Instruction) -> None:
+def fault(view: CpuView, instruction: Instruction) -> None:
     """Native code could not do it: its memory operand faults, or is not aligned, or an exception is not masked."""
     failure = view.mmu.take_failure()
     if failure is None:
@@ -39,7 +39,7 @@ def _fault(view: CpuView, instruction: Instruction) -> None:
 
 
 def _executed(module: str, number: Callable[[Instruction], int]) -> ExecuteNative:
-    return ExecuteNative(f"{_EXECUTED}.{module}", "execute", number, _fault)
+    return ExecuteNative(f"{_EXECUTED}.{module}", "execute", number, fault)
 
 
 def _string(instruction: Instruction) -> int:
@@ -116,7 +116,7 @@ ROWS = (
     Row(
         "SSSE3 on MMX registers", opcodes(*(f"NP 0F 38 {number:02X}" for number in _SSSE3), "NP 0F 3A 0F"),
         "leaves TOP and the tags of the x87 FPU as they are",
-        CheckNative(f"{_EXECUTED}.sse", "execute", _mmx, _fault), _TEST,
+        CheckNative(f"{_EXECUTED}.sse", "execute", _mmx, fault), _TEST,
     ),
     Row("lock neg", (), "loses the flags", _executed("integer", _neg), _TEST, only=_is_neg, locked=True),
     Row(

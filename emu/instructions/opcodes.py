@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 MAPS = 4
 #: Where a code_id has the mode.
-MODE_SHIFT = 30
+MODE_SHIFT = 29
 #: The bytes that escape to the maps 1, 2 and 3.
 ESCAPES = (b"", b"\x0f", b"\x0f\x38", b"\x0f\x3a")
 
@@ -48,6 +48,8 @@ class Mode(IntFlag):
     UNMASKED = 1
     #: EFLAGS.AC is set.
     ALIGNMENT_CHECK = 2
+    #: The process has had a handler for SIGSEGV or SIGBUS.
+    CATCHES_FAULTS = 4
 
 
 _ONE_BYTE: dict[Follows, Iterable[int]] = {

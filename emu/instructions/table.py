@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import chain
 
-from emu.instructions import alignment, alignment_check, computed, control, refused, unmasked
+from emu.instructions import alignment, alignment_check, computed, control, crossing, refused, unmasked
 from emu.instructions.instruction import Instruction
 from emu.instructions.row import Row
 
@@ -13,6 +13,7 @@ from emu.instructions.row import Row
 #: ``python -m emu.instructions`` writes :mod:`emu.instructions.listed` anew.
 ROWS: tuple[Row, ...] = (
     *refused.ROWS, *control.ROWS, *unmasked.ROWS, *computed.ROWS, *alignment.ROWS, *alignment_check.ROWS,
+    *crossing.ROWS,
 )  # fmt: skip
 
 

@@ -96,9 +96,10 @@ class CpuView:
         code = b"".join(self.mmu.ram.read(self._paddr(at, Access.READ, on_stack=True), n) for at, n in pieces)
         return int.from_bytes(code, "little")
 
-    def reach(self, instruction: Instruction, access: Access = Access.READ) -> None:
-        """Fault as an access to the first byte of the memory operand does, and touch nothing."""
-        self._paddr(self.effective_address(instruction), access, on_stack=instruction.memory.on_stack)
+    def reach(self, instruction: Instruction, access: Access = Access.READ, offset: int = 0) -> None:
+        """Fault as an access to a byte of the memory operand does, by default the first, and touch nothing."""
+        address = self.effective_address(instruction) + offset & _ALL_ONES
+        self._paddr(address, access, on_stack=instruction.memory.on_stack)
 
     def _paddr(self, vaddr: int, access: Access, *, on_stack: bool) -> int:
         for _ in range(_MAX_RETRIES):

@@ -135,7 +135,7 @@ class Entry:
             if signals.pending or signals.shared or signals.saved_mask is not None:
                 if not kernel.signals.deliver(task):
                     return
-            cpu.blocks.enter(task.mm.code_id)
+            cpu.blocks.enter(task.mm.code_id, catches_faults=task.mm.catches_faults)
             try:
                 trap = cpu.enter(task.rip)
             except BaseException:

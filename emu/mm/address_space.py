@@ -81,8 +81,8 @@ class MmContext:
         return functools.reduce(int.__or__, (hook.flags for hook in self.map_hooks), 0)
 
     def new_code_id(self) -> int:
-        """A number that no code has had before (30 bits)."""
-        self.code_ids = (self.code_ids + 1) & 0x3FFFFFFF
+        """A number that no code has had before (29 bits)."""
+        self.code_ids = (self.code_ids + 1) & 0x1FFFFFFF
         return self.code_ids
 
 
@@ -131,6 +131,8 @@ class AddressSpace(UserCopy):
         #: Changes whenever the code at some address may have changed (mmap, munmap, mprotect with PROT_EXEC); kept by
         #: fork.
         self.code_id = context.new_code_id()
+        #: Whether a process with it has had a handler for SIGSEGV or SIGBUS, which sees what a faulting store has left.
+        self.catches_faults = False
         self.on_kernel_fault: Callable[[int, int], None] | None = None
 
     @property

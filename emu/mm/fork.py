@@ -33,7 +33,7 @@ def dup_mm(parent: AddressSpace, name: str) -> AddressSpace:
         raise
     finally:
         flush.flush()
-    child.code_id = parent.code_id
+    child.code_id, child.catches_faults = parent.code_id, parent.catches_faults
     return child
 
 

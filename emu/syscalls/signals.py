@@ -6,7 +6,18 @@ import errno
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from emu.kernel.signal_state import NSIG, SS_AUTODISARM, UNBLOCKABLE, AltStack, SiCode, Sig, SigAction, SigInfo
+from emu.kernel.signal_state import (
+    NSIG,
+    SIG_DFL,
+    SIG_IGN,
+    SS_AUTODISARM,
+    UNBLOCKABLE,
+    AltStack,
+    SiCode,
+    Sig,
+    SigAction,
+    SigInfo,
+)
 from emu.linux.argument import PID, SIZE, Argument, Bind, In, OneOf, Out, Pointer, Shown
 from emu.linux.errors import Interrupted, LinuxError
 from emu.linux.layout import TIMESPEC, Opaque
@@ -42,6 +53,8 @@ def sys_rt_sigaction(kernel: Kernel, task: Task, signo: int, new: int, size: int
     if new:
         action = SIGACTION.read(task.mm, new)
         task.signals.actions[signo] = action._replace(mask=action.mask & ~UNBLOCKABLE)
+        if signo in (Sig.SEGV, Sig.BUS) and action.handler not in (SIG_DFL, SIG_IGN):
+            task.mm.catches_faults = True
         if task.group.timers is not None and not kernel.signals.ignores(task, signo):
             task.group.timers.unignore(signo)
     return before

@@ -176,3 +176,13 @@ def masks(world: HookWorld, call: Call) -> None:
                     _U64.from_address(fake.memory + 24).value = mxcsr
                     fake.hit.number, fake.hit.base, fake.hit.displacement = kind | 16 << 8, NO_REGISTER, at
                     call("check", UPPER, world.scratch.ctypes.data, UPPER)
+
+
+def crossing(world: HookWorld, call: Call) -> None:
+    """Stores within a page and across its end, into memory that is there and into none."""
+    with _engine(world) as fake:
+        for number in (10, 16):
+            for offset in (0, 4080, 4081, 4087, 4095):
+                for page in (fake.memory & -4096, 0x8000, UPPER & -4096):
+                    fake.hit.number, fake.hit.base, fake.hit.displacement = number, NO_REGISTER, page + offset
+                    call("check", UPPER, world.scratch.ctypes.data, UPPER)

@@ -24,11 +24,13 @@ from mmu.hooks import PHYSMAP
 from mmu.native import entry_points
 from mmu.objectcode import CompileError, Library, _reference
 from mmu.windows import WINDOW_SHIFT
-from tests.mmu.executed_stories import integers, masks, sse, stores, x87
+from tests.mmu.executed_stories import crossing, integers, masks, sse, stores, x87
 from tests.mmu.hook_world import ADDRESSES, INSTRUCTIONS, ODD, UPPER, Call, HookWorld
 
 ROOT = Path(__file__).resolve().parents[2]
-_EXECUTED = tuple(f"emu.instructions.executed.{name}" for name in ("integer", "masks", "sse", "stores", "x87"))
+_EXECUTED = tuple(
+    f"emu.instructions.executed.{name}" for name in ("crossing", "integer", "masks", "sse", "stores", "x87")
+)
 MODULES = ("emu.bench.empty", "emu.hooks", *_EXECUTED, "emu.instructions.scan", "mmu.batch", "mmu.exact", "mmu.hooks")
 load = objectcode.load.__wrapped__  # without its memory, which may have the other mode
 #: Every opcode of two maps, then chance.
@@ -188,7 +190,7 @@ STORIES: dict[Callable[[HookWorld, Call], None], str] = {
     walks: "mmu.hooks", instructions: "mmu.hooks", batches: "mmu.batch", modelled: "mmu.exact", exact: "mmu.exact",
     windows: "mmu.exact", slices: "emu.hooks", pieces: "emu.hooks", decoding: "emu.instructions.scan",
     nothing: "emu.bench.empty",
-    **dict(zip((integers, masks, sse, stores, x87), _EXECUTED, strict=True)),
+    **dict(zip((crossing, integers, masks, sse, stores, x87), _EXECUTED, strict=True)),
 }  # fmt: skip
 
 

@@ -72,7 +72,8 @@ def _fbstp(engine: Engine, vaddr: int) -> int:
 def _fnstenv(engine: Engine, vaddr: int) -> int:
     """FNSTENV of 28 bytes, which masks every exception."""
     control = read_register(engine, FPCW)
-    if not reachable(engine, vaddr, 28, True):
+    # a processor tries the first word, and then the last byte
+    if not reachable(engine, vaddr, 4, True) or not reachable(engine, (vaddr + 27) & M64, 1, True):
         return Outcome.FAULT
     high = 0xFFFF_0000
     store(engine, vaddr, 32, high | control)
