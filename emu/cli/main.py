@@ -8,6 +8,8 @@ import io
 import os
 import signal
 import sys
+import threading
+import weakref
 from collections.abc import Sequence
 from types import FrameType
 
@@ -30,6 +32,8 @@ OUTPUT_FAILED = 74  # EX_IOERR
 INTERRUPTED = 130  # 128 + SIGINT, as a shell's
 
 _OUR_PACKAGES = ("emu", "mmu", "msharefs", "sharing", "guests")
+#: How long to wait where a signal cannot be dealt with.
+_LATER_S = 0.001
 #: Exceptions whose message says all there is to say; by name, since a plain run does not import the modules of all.
 _SPEAK_FOR_THEMSELVES = ("AddressSpaceTooSmall", "CompileError", "ModuleError", "UnicornMismatch")
 #: What printing meets; files that are opened by name have one in their errors.
@@ -64,6 +68,11 @@ def _until_interrupted(words: list[str]) -> int:
         if _imports(frame):  # importlib has callbacks in which what is raised would be lost
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+        if _finalizes(frame):  # so would it be there: once more, a little later
+            again = threading.Timer(_LATER_S, os.kill, (os.getpid(), number))
+            again.daemon = True
+            again.start()
+            return
         interruptions.append(number)
         raise KeyboardInterrupt
 
@@ -75,6 +84,15 @@ def _until_interrupted(words: list[str]) -> int:
     except KeyboardInterrupt:
         status = INTERRUPTED
     return status
+
+
+def _finalizes(frame: FrameType | None) -> bool:
+    """Whether an object is being disposed of: in callbacks of weak references, or in ``__del__``."""
+    while frame is not None:
+        if frame.f_code.co_filename == weakref.__file__ or frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _imports(frame: FrameType | None) -> bool:

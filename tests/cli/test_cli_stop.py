@@ -70,6 +70,32 @@ def test_one_interruption_suffices_at_any_moment(delay_ms: int) -> None:
             ran.kill()
 
 
+_DISPOSES = """
+import os, signal, sys, time, weakref
+import emu.cli.main as command
+class Thing:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+def main(words, interruptions):
+    thing = Thing()
+    if words:
+        weakref.finalize(thing, os.kill, os.getpid(), signal.SIGINT)
+        Thing.__del__ = lambda self: None
+    del thing
+    time.sleep(60)
+command._main = main
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+sys.exit(command._until_interrupted(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("how", [[], ["finalize"]])
+def test_an_interruption_while_an_object_is_disposed_of(how: list[str]) -> None:
+    """What is raised there would be printed and lost."""
+    ran = subprocess.run([sys.executable, "-c", _DISPOSES, *how], env=environment(), capture_output=True, timeout=50)
+    assert (ran.returncode, ran.stderr) == (130, b"")
+
+
 @pytest.mark.parametrize(
     "kilobytes", [1_500_000, 2_500_000, 3_500_000, 3_600_000, 3_700_000, 3_800_000, 4_000_000, 4_200_000, 4_400_000]
 )
