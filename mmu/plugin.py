@@ -111,6 +111,8 @@ class Mmu(TranslatedCode):
         #: Asked for each page fault, inside the fill: True if the tables were changed so that the access is to be
         #: tried again.
         self.on_page_fault: FaultHandler | None = None
+        #: Whether the handler is told of the entries that the walk read (``PageFault.steps``), which takes some time.
+        self.faults_have_steps = True
         #: The access under way is to be made again, by the code that is at its instruction by now; emulation has ended
         #: with UC_ERR_EXCEPTION for that.
         self.starts_again = False
@@ -290,9 +292,10 @@ class Mmu(TranslatedCode):
             if status == _PAGE_FAULT:
                 if not entered:
                     return False
-                record = self._failed_walk.tobytes()
-                fault = PageFault(vaddr, self._walked.error_code, record)
+                steps = self._failed_walk.tobytes() if self.faults_have_steps else None
+                fault = PageFault(vaddr, self._walked.error_code, steps)
                 if self.on_page_fault is None or not self.on_page_fault(fault):
+                    record = self._failed_walk.tobytes() if steps is None else steps
                     self._failed = (status, state.access, fault.error_code, vaddr, record)
                     self._undo(vaddr)
                     return False

@@ -68,7 +68,7 @@ class Entry:
         #: What modules have replaced, by number; None while it is not known whether a late table has the number.
         self._replaced: dict[int, Syscall | None] = {}
         self._late: Iterator[Iterable[Syscall]] = iter(())
-        kernel.cpu.mmu.on_page_fault = self._page_fault
+        kernel.cpu.mmu.on_page_fault, kernel.cpu.mmu.faults_have_steps = self._page_fault, False
         kernel.cpu.mmu.hold_back_fetches(self._may_fetch)
         kernel.cpu.blocks.pages.renew, kernel.cpu.blocks.say_once = self._new_code, kernel.log_once
 
