@@ -14,8 +14,8 @@ from emu.testing.compiled import compile_guest
 from tests.cli.conftest import command, environment
 
 SLOW = Path(__file__).with_name("slow.c")
-#: Rows that end by themselves: a sleep for ever, SIGSEGV, exit, nobody left to wake.
-_OWN_ENDING = {23: 125, 27: 139, 35: 0, 40: 125}
+#: Rows that end by themselves: a lack of memory, a sleep for ever, SIGSEGV, exit, nobody left to wake.
+_OWN_ENDING = {15: 137, 23: 125, 27: 139, 35: 0, 40: 125}
 
 _SPAM = """
 #include "guest.h"
