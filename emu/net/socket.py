@@ -242,13 +242,13 @@ class Socket(File):
         return Received(packet.data[:count], packet.address, len(packet.data), packet.identity, files)
 
     def _receive_stream(self, count: int, peek: bool) -> Received:
-        """Bytes up to the next message that brings descriptors, or comes from somebody else."""
+        """Bytes to the end of the first message that brings descriptors, or before one that comes from somebody else
+        (unix_stream_read_generic).
+        """
         first, parts, left = self.inbox[0], [], count
-        files: list[File] = [file.get() for file in first.files] if peek else first.files
-        if not peek:
-            first.files = []
+        files: list[File] = []
         for number, packet in enumerate(list(self.inbox)):
-            if number and (packet.files or packet.identity != first.identity or packet.address != first.address):
+            if number and (files or packet.identity != first.identity or packet.address != first.address):
                 break
             if not left and number:
                 break
@@ -256,7 +256,9 @@ class Socket(File):
             parts.append(part)
             left -= len(part)
             if peek:
+                files = [file.get() for file in packet.files]
                 continue
+            files, packet.files = packet.files, []
             if len(part) == len(packet.data):
                 self._take_out()
                 self.taken(packet, packet.cost)

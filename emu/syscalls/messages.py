@@ -18,7 +18,16 @@ from emu.net.inet import SOL_SOCKET
 from emu.net.socket import Identity, Packet, Received, Socket, identity_of
 from emu.net.unix import UnixSocket
 from emu.syscalls.paths import UserBuffer
-from emu.syscalls.sockets import ADDRESS_MAX, LENGTH, SOCKADDR, give_address, read_address, socket_of, wait_for
+from emu.syscalls.sockets import (
+    ADDRESS_MAX,
+    LENGTH,
+    SOCKADDR,
+    Waiting,
+    carry_out,
+    give_address,
+    read_address,
+    socket_of,
+)
 from emu.syscalls.sockopt import Sockopt
 from emu.syscalls.transfer import signal_broken_pipe
 
@@ -66,58 +75,57 @@ def _send(
     if flags & net.MSG_OOB:
         raise LinuxError(errno.EOPNOTSUPP)
     identity, files = _rights(task, file, control)
-    packet = Packet(b"", file, file.source(), identity, files)
     wait = not (file.nonblocking or flags & net.MSG_DONTWAIT)
-    state = _Sending(kernel, task, file, buffer, data, to, packet, quiet=bool(flags & net.MSG_NOSIGNAL))
-    try:
-        return wait_for(kernel, file, state.attempt, file.send_timeout, wait=wait, kept=lambda: state.kept)
-    except LinuxError:
-        packet.drop()
-        if state.done:
-            return state.done
-        raise
+    call = _Sending(kernel, task, file, buffer, data, to, identity, files, quiet=bool(flags & net.MSG_NOSIGNAL))
+    return carry_out(kernel, file, call, file.send_timeout, wait=wait)
 
 
-class _Sending:
+class _Sending(Waiting[int]):
     """A send call under way: ``data`` is what has been read of the buffer and not been sent."""
 
     def __init__(
-        self, kernel: Kernel, task: Task, file: Socket, buffer: UserBuffer, data: bytes, to: bytes, packet: Packet, *,
-        quiet: bool,
+        self, kernel: Kernel, task: Task, file: Socket, buffer: UserBuffer, data: bytes, to: bytes, identity: Identity,
+        files: list[File], *, quiet: bool,
     ) -> None:  # fmt: skip
+        super().__init__(self._send)
         self._kernel, self._task, self._file = kernel, task, file
-        self._buffer, self._data, self._to, self._packet = buffer, data, to, packet
+        self._buffer, self._data, self._to = buffer, data, to
+        self._source, self._identity, self._files = file.source(), identity, files
         self._quiet = quiet
-        self.done = 0
+        self._done = 0
 
     @property
     def kept(self) -> int:
-        """The bytes of the host that it keeps."""
         return len(self._data) + self._buffer.kept
 
-    def attempt(self) -> int:
+    def ended(self, error: LinuxError) -> int:
+        if not self._done:
+            raise error
+        return self._done
+
+    def drop(self) -> None:
+        for each in self._files:
+            each.put()
+        self._files = []
+
+    def _send(self) -> int:
         """Send what has room; WouldBlock if something is left."""
         file = self._file
         while True:
+            packet = Packet(b"", file, self._source, self._identity, self._files)
             try:
-                sent = file.send_to(self._task, self._to, self._data, self._packet)
+                sent = file.send_to(self._task, self._to, self._data, packet)
             except LinuxError as error:
-                if self.done:
-                    return self.done
-                if not self._quiet:
+                if not self._done and not self._quiet:
                     signal_broken_pipe(self._kernel, self._task, error)
                 raise
-            self.done += sent
+            self._files = []  # they go with the first byte
+            self._done += sent
             self._data = self._data[sent:]
-            if self.done >= self._buffer.count or not file.is_stream:
-                return self.done
+            if self._done >= self._buffer.count or not file.is_stream:
+                return self._done
             if not self._data:
-                try:
-                    self._data = self._buffer.take(min(self._buffer.count - self.done, CHUNK))
-                except LinuxError:
-                    return self.done
-            old = self._packet
-            self._packet = Packet(b"", file, old.address, old.identity)
+                self._data = self._buffer.take(min(self._buffer.count - self._done, CHUNK))
 
 
 def _rights(task: Task, file: Socket, control: bytes) -> tuple[Identity, list[File]]:
@@ -200,28 +208,46 @@ def _receive(
     """Receive once, or with MSG_WAITALL until ``count`` bytes are there; ``use`` stores what has come."""
     if flags & net.MSG_OOB:
         raise LinuxError(errno.EOPNOTSUPP if isinstance(file, UnixSocket) else errno.EINVAL)
-    whole = bool(flags & net.MSG_WAITALL) and file.is_stream and not flags & net.MSG_PEEK
-    parts: list[Received] = []
-
-    def attempt() -> int:
-        while True:
-            got = sum(len(part.data) for part in parts)
-            try:
-                part = file.receive(count - got, flags)
-            except LinuxError:
-                if parts:
-                    break
-                raise
-            parts.append(part)
-            if not whole or not part.data or got + len(part.data) >= count or part.files:
-                break
-        first = parts[0]
-        return use(first._replace(data=b"".join(part.data for part in parts)))
-
     wait = not (file.nonblocking or flags & net.MSG_DONTWAIT)
-    return wait_for(
-        kernel, file, attempt, file.receive_timeout, wait=wait, kept=lambda: sum(len(part.data) for part in parts)
-    )
+    return carry_out(kernel, file, _Receiving(file, count, flags, use), file.receive_timeout, wait=wait)
+
+
+class _Receiving(Waiting[int]):
+    """A receive call under way: ``parts`` is what has come, and ``use`` has not stored yet."""
+
+    def __init__(self, file: Socket, count: int, flags: int, use: Callable[[Received], int]) -> None:
+        super().__init__(self._receive)
+        self._file, self._count, self._flags, self._use = file, count, flags, use
+        self._whole = bool(flags & net.MSG_WAITALL) and file.is_stream and not flags & net.MSG_PEEK
+        self._parts: list[Received] = []
+
+    @property
+    def kept(self) -> int:
+        return sum(len(part.data) for part in self._parts)
+
+    def ended(self, error: LinuxError) -> int:
+        if not self._parts:
+            raise error
+        return self._store()
+
+    def drop(self) -> None:
+        for part in self._parts:
+            for each in part.files:
+                each.put()
+        self._parts = []
+
+    def _receive(self) -> int:
+        while True:
+            got = self.kept
+            part = self._file.receive(self._count - got, self._flags)
+            self._parts.append(part)
+            if not self._whole or not part.data or got + len(part.data) >= self._count or part.files:
+                return self._store()
+
+    def _store(self) -> int:
+        parts, self._parts = self._parts, []
+        data = b"".join(part.data for part in parts)
+        return self._use(parts[0]._replace(data=data, files=parts[-1].files))
 
 
 def sys_recvfrom(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from emu.fs.file import File, WouldBlock
 from emu.linux.argument import FD, INT, S32, Bits, Pointer, Scalar
-from emu.linux.errors import LinuxError
+from emu.linux.errors import Interrupted, LinuxError
 from emu.linux.fileflags import OpenFlags
 from emu.linux.layout import Opaque
 from emu.linux.syscall import DESCRIPTOR, ZERO, Restart, Result, Syscall
@@ -52,37 +52,71 @@ def give_address(task: Task, data: bytes, address: int, length_at: int) -> None:
     INT.write(task.mm, length_at, len(data))
 
 
+class Waiting(Generic[T]):
+    """A call that may have to wait: what it tries, and what becomes of it when it may not wait any longer."""
+
+    def __init__(self, attempt: Callable[[], T]) -> None:
+        self.attempt = attempt
+
+    @property
+    def kept(self) -> int:
+        """The bytes of the host that it keeps while it sleeps."""
+        return 0
+
+    def ended(self, error: LinuxError) -> T:
+        """An error, a signal or the timeout ends it: what it gives then, if part of it is done; otherwise the error."""
+        raise error
+
+    def drop(self) -> None:
+        """It is over, however it ended: what it holds and has not passed on goes."""
+
+
 def wait_for(
-    kernel: Kernel, file: Socket, attempt: Callable[[], T], timeout: int, *, wait: bool,
-    kept: Callable[[], int] = lambda: 0,
-) -> T | Generator[Any, None, T]:  # fmt: skip
-    """Make an attempt, and again whenever it can succeed; LinuxError(EAGAIN) if it may not wait, or at the timeout.
+    kernel: Kernel, file: Socket, attempt: Callable[[], T], timeout: int, *, wait: bool
+) -> T | Generator[Any, None, T]:
+    """Make an attempt, and again whenever it can succeed; LinuxError(EAGAIN) if it may not wait, or at the timeout."""
+    return carry_out(kernel, file, Waiting(attempt), timeout, wait=wait)
 
-    ``kept``: the bytes of the host that the call keeps while it sleeps.
-    """
+
+def carry_out(
+    kernel: Kernel, file: Socket, call: Waiting[T], timeout: int, *, wait: bool
+) -> T | Generator[Any, None, T]:
+    """``wait_for`` for a call that may end when part of it is done."""
     try:
-        return attempt()
+        result = call.attempt()
     except WouldBlock as block:
-        if not wait:
-            raise LinuxError(errno.EAGAIN) from None
-        return _attempts(kernel, file.get(), attempt, timeout, block, kept)
+        if wait:
+            return _attempts(kernel, file.get(), call, timeout, block)
+        error = LinuxError(errno.EAGAIN)
+    except LinuxError as refused:
+        error = refused
+    else:
+        call.drop()
+        return result
+    try:
+        return call.ended(error)
+    finally:
+        call.drop()
 
 
-def _attempts(
-    kernel: Kernel, file: File, attempt: Callable[[], T], timeout: int, block: WouldBlock, kept: Callable[[], int]
-) -> Generator[Any, None, T]:
+def _attempts(kernel: Kernel, file: File, call: Waiting[T], timeout: int, block: WouldBlock) -> Generator[Any, None, T]:
     deadline = kernel.clock.now_ns() + timeout if timeout else None
     try:
         while True:
             if deadline is not None and kernel.clock.now_ns() >= deadline:
                 raise LinuxError(errno.EAGAIN)
-            with kernel.frames.kmem.held(kept()):
+            with kernel.frames.kmem.held(call.kept):
                 yield block.queue if deadline is None else (block.queue, deadline)
             try:
-                return attempt()
+                return call.attempt()
             except WouldBlock as again:
                 block = again
+    except Interrupted as signal:  # sock_intr_errno(): with a timeout it is not started again
+        return call.ended(signal if deadline is None else LinuxError(errno.EINTR))
+    except LinuxError as error:
+        return call.ended(error)
     finally:
+        call.drop()
         file.put()
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import os
 import select
+import signal
 import socket
 import struct
 import sys
@@ -103,6 +104,53 @@ def control() -> None:
     data, ancillary, flags, _ = b.recvmsg(20, 100)
     print(data, flags, [(level, kind, struct.unpack("3i", body)[0] == os.getpid()) for level, kind, body in ancillary])
     told("a bad descriptor", lambda: socket.send_fds(a, [b"x"], [999]))
+
+
+def partly() -> None:
+    """Calls that end when only a part is done give that part, once."""
+    whole = socket.MSG_WAITALL
+    a, b = socket.socketpair()
+    r, w = os.pipe()
+    a.send(b"abc")
+    told("not waiting", lambda: b.recv(10, whole | socket.MSG_DONTWAIT))
+    a.send(b"def")
+    b.setblocking(False)
+    told("not blocking", lambda: b.recv(10, whole))
+    b.setblocking(True)
+    b.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("qq", 0, 50_000))
+    a.send(b"ghi")
+    told("until the timeout", lambda: b.recv(10, whole))
+    told("nothing until the timeout", lambda: b.recv(10, whole))
+    for flags in (0, whole):  # descriptors end what one call receives
+        a.send(b"abc")
+        socket.send_fds(a, [b"def"], [r])
+        a.send(b"ghi")
+        data, fds, *_ = socket.recv_fds(b, 20, 5, flags)
+        print(data, len(fds), b.recv(20))
+
+    def resend(number: int, frame: object) -> None:
+        print("signal", number == signal.SIGALRM)
+
+    sizes = []
+    for timeout in (0, 5):  # a signal, once without and once with a timeout
+        a, b = socket.socketpair()
+        a.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("qq", timeout, 0))
+        before = signal.signal(signal.SIGALRM, resend)
+        signal.siginterrupt(signal.SIGALRM, False)
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        sizes.append(socket.send_fds(a, [bytes(4_000_000)], [r]))
+        signal.signal(signal.SIGALRM, before)
+        a.close()
+        data, fds, *_ = socket.recv_fds(b, 1, 5)
+        print(0 < sizes[-1] < 4_000_000, len(fds), drain(b, sizes[-1] - 1) == sizes[-1] - 1, b.recv(1))
+    a, b = socket.socketpair()
+    a.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("qq", 0, 50_000))
+    sent = a.send(bytes(4_000_000))
+    print(0 < sent < 4_000_000, drain(b, sent) == sent)
+    a.setblocking(False)
+    sent = socket.send_fds(a, [bytes(4_000_000)], [r, w])
+    data, fds, *_ = socket.recv_fds(b, 1, 5)
+    print(0 < sent < 4_000_000, len(fds), os.write(fds[1], b"through"), os.read(r, 10))
 
 
 def names() -> None:
@@ -233,8 +281,8 @@ def six() -> None:
     told("the second write", lambda: client.send(b"x"))
 
 
-for part in (pairs, messages, control, names, refusals, tcp, udp) if "no6" in sys.argv else (
-    pairs, messages, control, names, refusals, tcp, udp, six,
+for part in (pairs, messages, control, partly, names, refusals, tcp, udp) if "no6" in sys.argv else (
+    pairs, messages, control, partly, names, refusals, tcp, udp, six,
 ):  # fmt: skip
     print(f"-- {part.__name__}")
     part()
