@@ -283,6 +283,8 @@ class Socket(File):
     # -- as a file -------------------------------------------------------------------------------------------------
 
     def read(self, count: int) -> bytes:
+        if not count:  # sock_read_iter()
+            return b""
         got = self.receive(count)
         for file in got.files:
             file.put()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from emu.fs.file import File
 from emu.linux.argument import BUFFER, FD, FILLED, INT, SIZE, Bits, Pointer
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import CHUNK
+from emu.linux.fileflags import CHUNK, IOV_MAX
 from emu.linux.layout import TIMESPEC, Layout, Opaque
 from emu.linux.syscall import BYTES, NUMBER, Restart, Result, Syscall
 from emu.net import socket as net
@@ -58,8 +58,10 @@ class _Header(NamedTuple):
 
 def _header(task: Task, address: int) -> _Header:
     header = _Header(*_MSGHDR.read(task.mm, address))
-    if header.name_length > 0x7FFF_FFFF:
+    if header.name and header.name_length > 0x7FFF_FFFF:
         raise LinuxError(errno.EINVAL)
+    if header.iov_length > IOV_MAX:
+        raise LinuxError(errno.EMSGSIZE)
     return header._replace(name_length=min(header.name_length, ADDRESS_MAX) if header.name else 0)
 
 
@@ -250,6 +252,18 @@ class _Receiving(Waiting[int]):
         return self._use(parts[0]._replace(data=data, files=parts[-1].files))
 
 
+def _copy_out(file: Socket, got: Received, flags: int, copy: Callable[[], object]) -> None:
+    """Copy what has come to the guest.  On EFAULT a stream keeps its bytes, and the descriptors go."""
+    try:
+        copy()
+    except LinuxError:
+        for each in got.files:
+            each.put()
+        if file.is_stream and not flags & net.MSG_PEEK:
+            file.unread(got.data, 0)
+        raise
+
+
 def sys_recvfrom(
     kernel: Kernel, task: Task, fd: int, buffer: int, count: int, flags: int, address: int, length_at: int
 ) -> Result:
@@ -257,10 +271,10 @@ def sys_recvfrom(
     file = socket_of(task, fd)
 
     def use(got: Received) -> int:
+        if got.data:
+            _copy_out(file, got, flags, lambda: task.mm.write(buffer, got.data))
         for each in got.files:
             each.put()
-        if got.data:
-            task.mm.write(buffer, got.data)
         if address:
             give_address(task, got.address, address, length_at)
         return got.length if flags & net.MSG_TRUNC and not file.is_stream else len(got.data)
@@ -280,7 +294,7 @@ def _receive_message(kernel: Kernel, task: Task, file: Socket, message: int, fla
 
     def use(got: Received) -> int:
         if got.data:
-            buffer.put(got.data)
+            _copy_out(file, got, flags, lambda: buffer.put(got.data))
         control, said = _control_for(task, file, got, header.control_length, bool(flags & net.MSG_CMSG_CLOEXEC))
         if control:
             task.mm.write(header.control, control)
@@ -337,7 +351,7 @@ def sys_sendmmsg(kernel: Kernel, task: Task, fd: int, messages: int, number: int
     def one(at: int) -> Result:
         return _send_message(kernel, task, file, _header(task, at), flags)
 
-    return _several(task, messages, min(number, _MAX_MMSG), one)
+    return _several(task, messages, min(number & 0xFFFF_FFFF, _MAX_MMSG), one)
 
 
 def sys_recvmmsg(kernel: Kernel, task: Task, fd: int, messages: int, number: int, flags: int, timeout: int) -> Result:
@@ -353,7 +367,7 @@ def sys_recvmmsg(kernel: Kernel, task: Task, fd: int, messages: int, number: int
     def over() -> bool:
         return deadline is not None and kernel.clock.now_ns() >= deadline
 
-    return _several(task, messages, min(number, _MAX_MMSG), one, over)
+    return _several(task, messages, min(number & 0xFFFF_FFFF, _MAX_MMSG), one, over)
 
 
 def _several(

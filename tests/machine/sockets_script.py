@@ -4,6 +4,7 @@ the machine.  Ports, inode numbers and buffer sizes are left out.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import select
@@ -153,6 +154,48 @@ def partly() -> None:
     print(0 < sent < 4_000_000, len(fds), os.write(fds[1], b"through"), os.read(r, 10))
 
 
+class Msghdr(ctypes.Structure):
+    """struct msghdr."""
+
+    _fields_ = (
+        ("name", ctypes.c_void_p), ("name_length", ctypes.c_uint32), ("iov", ctypes.c_void_p),
+        ("iov_length", ctypes.c_size_t), ("control", ctypes.c_void_p), ("control_length", ctypes.c_size_t),
+        ("flags", ctypes.c_int),
+    )  # fmt: skip
+
+
+def pointers() -> None:
+    """What wrong pointers and lengths do, and what is left afterwards."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def call(name: str, *arguments: object) -> object:
+        result = getattr(libc, name)(*arguments)
+        return errno.errorcode[ctypes.get_errno()] if result < 0 else result
+
+    for kind in (STREAM, DGRAM, SEQPACKET):
+        a, b = socket.socketpair(UNIX, kind)
+        print(os.read(b.fileno(), 0))
+        a.send(b"abc")
+        print(call("recv", b.fileno(), ctypes.c_void_p(8), 3, 0))
+        told("what is left", partial(b.recv, 9, socket.MSG_DONTWAIT))
+        r, w = os.pipe()
+        socket.send_fds(a, [b"lost"], [w])
+        os.close(w)
+        wrong = (ctypes.c_size_t * 2)(8, 4)
+        header = Msghdr(iov=ctypes.addressof(wrong), iov_length=1)
+        print(call("recvmsg", b.fileno(), ctypes.byref(header), 0))
+        b.close()
+        print(os.read(r, 1))
+    a, b = socket.socketpair()
+    text = ctypes.create_string_buffer(b"text")
+    piece = (ctypes.c_size_t * 2)(ctypes.addressof(text), 4)
+    header = Msghdr(name_length=0xFFFF_FFFF, iov=ctypes.addressof(piece), iov_length=1)
+    print(call("sendmsg", a.fileno(), ctypes.byref(header), 0), b.recv(9))
+    header.iov_length = 1025
+    print(call("sendmsg", a.fileno(), ctypes.byref(header), 0))
+    print(call("sendmmsg", a.fileno(), ctypes.c_void_p(8), -1, 0))
+
+
 def names() -> None:
     path = f"/tmp/{TAG}"
     server, client = socket.socket(UNIX), socket.socket(UNIX)
@@ -281,8 +324,8 @@ def six() -> None:
     told("the second write", lambda: client.send(b"x"))
 
 
-for part in (pairs, messages, control, partly, names, refusals, tcp, udp) if "no6" in sys.argv else (
-    pairs, messages, control, partly, names, refusals, tcp, udp, six,
+for part in (pairs, messages, control, partly, pointers, names, refusals, tcp, udp) if "no6" in sys.argv else (
+    pairs, messages, control, partly, pointers, names, refusals, tcp, udp, six,
 ):  # fmt: skip
     print(f"-- {part.__name__}")
     part()
