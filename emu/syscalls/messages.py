@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emu.fs.file import File
-from emu.linux.argument import BUFFER, FD, FILLED, INT, SIZE, Bits, Pointer
+from emu.linux.argument import BUFFER, FD, FILLED, INT, SIZE, UINT, Bits, Pointer
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import CHUNK, IOV_MAX
 from emu.linux.layout import TIMESPEC, Layout, Opaque
@@ -351,7 +351,7 @@ def sys_sendmmsg(kernel: Kernel, task: Task, fd: int, messages: int, number: int
     def one(at: int) -> Result:
         return _send_message(kernel, task, file, _header(task, at), flags)
 
-    return _several(task, messages, min(number & 0xFFFF_FFFF, _MAX_MMSG), one)
+    return _several(task, messages, min(number, _MAX_MMSG), one)
 
 
 def sys_recvmmsg(kernel: Kernel, task: Task, fd: int, messages: int, number: int, flags: int, timeout: int) -> Result:
@@ -367,7 +367,7 @@ def sys_recvmmsg(kernel: Kernel, task: Task, fd: int, messages: int, number: int
     def over() -> bool:
         return deadline is not None and kernel.clock.now_ns() >= deadline
 
-    return _several(task, messages, min(number & 0xFFFF_FFFF, _MAX_MMSG), one, over)
+    return _several(task, messages, min(number, _MAX_MMSG), one, over)
 
 
 def _several(
@@ -403,6 +403,6 @@ TABLE = (
     Syscall(45, "recvfrom", sys_recvfrom, (FD, FILLED, SIZE, _FLAGS, SOCKADDR, LENGTH), BYTES, Restart.SYS),
     Syscall(46, "sendmsg", sys_sendmsg, (FD, _MESSAGE, _FLAGS), BYTES, Restart.SYS),
     Syscall(47, "recvmsg", sys_recvmsg, (FD, _MESSAGE, _FLAGS), BYTES, Restart.SYS),
-    Syscall(299, "recvmmsg", sys_recvmmsg, (FD, _MESSAGES, INT, _FLAGS, _TIMEOUT), NUMBER, Restart.SYS),
-    Syscall(307, "sendmmsg", sys_sendmmsg, (FD, _MESSAGES, INT, _FLAGS), NUMBER, Restart.SYS),
+    Syscall(299, "recvmmsg", sys_recvmmsg, (FD, _MESSAGES, UINT, _FLAGS, _TIMEOUT), NUMBER, Restart.SYS),
+    Syscall(307, "sendmmsg", sys_sendmmsg, (FD, _MESSAGES, UINT, _FLAGS), NUMBER, Restart.SYS),
 )
