@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 #: In the order in which they are looked through: what more programs ask for comes first.
 LATE = (
-    "attributes", "directories", "naming", "residence", "eventpoll", "timers", "queued", "pidfd", "inotify",
+    "prctl", "attributes", "directories", "naming", "residence", "eventpoll", "timers", "queued", "pidfd", "inotify",
     "sockets", "sockopt", "messages", "sysv", "splice", "lookup", "scheduling", "privileges", "remote",
 )  # fmt: skip
 
@@ -44,12 +44,15 @@ def early_tables() -> Iterator[tuple[Syscall, ...]]:
         openclose,
         poll,
         process,
+        sessions,
         signals,
         system,
         times,
+        wait,
     )
 
     for subject in (
-        openclose, files, fcntl, fdctl, poll, memory, futex, limits, process, identity, signals, system, times,
+        openclose, files, fcntl, fdctl, poll, memory, futex, limits, process, wait, sessions, identity, signals,
+        system, times,
     ):  # fmt: skip
         yield subject.TABLE
