@@ -14,6 +14,7 @@ from emu.fs.devfs import DevTmpfs, register_devices
 from emu.fs.hugetlbfs import Hugetlbfs
 from emu.fs.tmpfs import Tmpfs
 from emu.kernel.modules import ModuleError
+from emu.kernel.ttys import KernelJobs, Ttys
 from emu.linux.errors import LinuxError
 from emu.proc import memory as proc_memory
 from emu.proc import process as proc_process
@@ -113,6 +114,15 @@ def _mount_devices_and_figures(kernel: Kernel) -> None:
     vfs.mount("debugfs", "/sys/kernel/debug", source="debugfs")
 
 
+def terminals(kernel: Kernel) -> None:
+    """/dev/ptmx, /dev/pts and /dev/tty."""
+    scheduler = kernel.scheduler
+    jobs = KernelJobs(kernel.vfs, scheduler, kernel.jobs, kernel.signals, kernel.tasks, kernel.clock)
+    kernel.ttys = Ttys(kernel.vfs, scheduler, jobs)
+    kernel.ttys.mount()
+    kernel.exit_hooks.append(kernel.ttys.leave)
+
+
 #: In the order in which they run; device and inode numbers follow from it.
 INITCALLS: tuple[Init, ...] = (
     system_calls,
@@ -122,4 +132,5 @@ INITCALLS: tuple[Init, ...] = (
     proc_memory.init,
     proc_sysvipc.init,
     proc_process.init,
+    terminals,
 )

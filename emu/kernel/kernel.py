@@ -34,6 +34,7 @@ from mmu import PhysicalMemory
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.ipc.namespace import IpcNamespace
+    from emu.kernel.ttys import Ttys
     from emu.linux.event_kind import Kind
     from emu.net.namespace import NetNamespace
     from mmu.geometry import Geometry
@@ -50,6 +51,9 @@ class Kernel:
     ``cpus`` and ``turn``: the number of vCPUs, and how many instructions each runs at a time; ``log`` gets each message
     for the user (repeated ones once).
     """
+
+    #: The terminals; set when the machine boots.
+    ttys: Ttys
 
     def __init__(
         self,

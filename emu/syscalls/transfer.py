@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import signal
 from collections.abc import Generator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emu.fs.file import BrokenPipe, File, WouldBlock
 from emu.fs.notify import Notice
@@ -77,22 +77,22 @@ def read_file(file: File, buffer: UserBuffer, pos: int | None = None) -> Result:
     except WouldBlock as block:
         if file.nonblocking:
             raise LinuxError(errno.EAGAIN) from None
-        return _read_later(file.get(), buffer, pos, block.queue)
+        return _read_later(file.get(), buffer, pos, block)
 
 
-def _read_later(file: File, buffer: UserBuffer, pos: int | None, queue: WaitQueue) -> Generator[WaitQueue, None, int]:
+def _read_later(file: File, buffer: UserBuffer, pos: int | None, block: WouldBlock) -> Generator[Any, None, int]:
     """Sleep until something can be read; the file stays open meanwhile, even if a thread closes the descriptor."""
     try:
         while True:
             with file.inode.sb.resources.kmem.held(buffer.kept):
-                yield queue
+                yield block.queue if block.deadline is None else (block.queue, block.deadline)
             try:
                 done = read_into(file, buffer, pos)
                 if done:
                     file.path.notify(_ACCESS)
                 return done
-            except WouldBlock as block:
-                queue = block.queue
+            except WouldBlock as again:
+                block = again
     finally:
         file.put()
 
