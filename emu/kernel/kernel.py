@@ -74,7 +74,7 @@ class Kernel:
         self.compared_files = 0
         self.cpu = Cpu(ram, entry_frame=2, tlb=tlb, seed=seed, la57=la57, cpus=cpus)
         self.frames = FrameAllocator(ram, self.cpu.mmu.code_written, self.cpu.mmu.code_written_many)
-        self.flusher = TlbFlusher(self.cpu.mmu, current_pid=self._current_pid, tracer=lambda: self.tracer)
+        self.flusher = TlbFlusher(self.cpu.mmu, current_pid=self.current_tgid, tracer=lambda: self.tracer)
         #: The pool of 2 MiB pages.
         self.huge_pages = HugePagePool(self.frames, self.flusher.empty_untold)
         self.share_counts = ShareCounts()
@@ -119,7 +119,7 @@ class Kernel:
         """System V IPC, made for the first who asks."""
         from emu.ipc.namespace import IpcNamespace
 
-        made = IpcNamespace(self.vfs, self.clock, self._current_pid)
+        made = IpcNamespace(self.vfs, self.clock, self.current_tgid)
         self.exit_hooks.append(lambda last: made.exit(last.tgid))
         return made
 
@@ -135,7 +135,8 @@ class Kernel:
         """The task whose turn it is."""
         return self.scheduler.current
 
-    def _current_pid(self) -> int | None:
+    def current_tgid(self) -> int | None:
+        """The process whose turn it is."""
         return None if self.current is None else self.current.tgid
 
     def _places(self) -> Iterator[Path]:
