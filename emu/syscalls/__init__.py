@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 #: In the order in which they are looked through: what more programs ask for comes first.
 LATE = (
     "attributes", "directories", "naming", "residence", "eventpoll", "timers", "queued", "pidfd", "inotify",
-    "sockets", "sockopt", "messages", "sysv", "splice", "lookup", "scheduling", "privileges", "remote",
+    "sockets", "sockopt", "messages", "sysv", "splice", "lookup", "xattr", "scheduling", "privileges", "remote",
 )  # fmt: skip
 
 
