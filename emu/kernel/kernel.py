@@ -15,6 +15,7 @@ from emu.fs.vfs import Vfs
 from emu.kernel.entry import Entry
 from emu.kernel.exit import do_exit, do_group_exit
 from emu.kernel.futex import Futexes
+from emu.kernel.jobctl import JobControl
 from emu.kernel.sched import Scheduler
 from emu.kernel.signal_state import Sig
 from emu.kernel.signals import Signals
@@ -95,11 +96,14 @@ class Kernel:
         self.futexes = Futexes()
         self.scheduler = Scheduler(self.cpu, self.clock, self.flusher, self.tasks, cpus, turn)
         self.stop = self.mm_context.stop = self.scheduler.stop
+        self.jobs = JobControl(
+            self.tasks, self.scheduler, lambda task, signo, info: self.signals.send_to_process(task, signo, info)
+        )
         self.signals = Signals(
             self.cpu,
             wake=self.scheduler.wake,
             exit=self.exit,
-            log_once=self.log_once,
+            jobs=self.jobs,
             tracer=lambda: self.tracer,
         )
         self.entry = Entry(self)
