@@ -36,6 +36,8 @@ class SuperBlock:
 
     magic = 0
     root: Inode
+    #: To look up a name that is not there fails, even for a call that would make it: no guest makes names here.
+    names_are_given = False
     #: Names are removed only by unlink, rmdir and rename, so that lookups may be cached.
     keeps_dentries = True
     #: Where they are not, those made last may be kept here nevertheless.

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from emu.kernel.task import Task
     from emu.mm.address_space import AddressSpace
 
+_RIGHTS = (Prot.READ, Prot.WRITE, Prot.EXEC)
 _PAGEMAP_FILE, _PAGEMAP_EXCLUSIVE, _PAGEMAP_PRESENT = 1 << 61, 1 << 56, 1 << 63
 
 
@@ -49,7 +50,7 @@ def _vma_name(kernel: Kernel, task: Task, vma: Vma) -> str:
 
 
 def _maps_line(kernel: Kernel, task: Task, vma: Vma) -> str:
-    rights = "".join(letter if vma.prot & bit else "-" for letter, bit in zip("rwx", Prot, strict=True))
+    rights = "".join(letter if vma.prot & bit else "-" for letter, bit in zip("rwx", _RIGHTS, strict=True))
     pgoff = inode = device = 0
     file = file_of(vma)
     if file is not None or vma.page_cache is not None:
