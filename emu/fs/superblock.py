@@ -40,6 +40,8 @@ class SuperBlock:
     names_are_given = False
     #: Names are removed only by unlink, rmdir and rename, so that lookups may be cached.
     keeps_dentries = True
+    #: Its inodes have extended attributes and access control lists, which it keeps in memory.
+    keeps_xattrs = False
     #: Where they are not, those made last may be kept here nevertheless.
     recent: deque[Dentry] | None = None
 
@@ -66,6 +68,11 @@ class SuperBlock:
         """It is gone."""
         self.resources.kmem.uncharge(size)
         self.charged -= size
+
+    def count_xattr(self, size: int) -> None:
+        """``user.`` attributes take more space, or less (a negative number), where that is limited.
+        LinuxError(ENOSPC).
+        """
 
     @property
     def tops(self) -> Iterable[Inode]:
