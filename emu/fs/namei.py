@@ -84,11 +84,11 @@ class PathWalk:
         return self.mounts.cross(found)
 
     def lookup_or_none(self, parent: Path, name: str) -> Path | None:
-        """:meth:`lookup`, with None for ENOENT."""
+        """:meth:`lookup`, with None for ENOENT where a name could be made."""
         try:
             return self.lookup(parent, name)
         except LinuxError as error:
-            if error.errno != errno.ENOENT:
+            if error.errno != errno.ENOENT or parent.dentry.inode.sb.names_are_given:
                 raise
             return None
 

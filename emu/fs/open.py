@@ -55,7 +55,7 @@ def open_path(walker: PathWalk, path: Path, flags: int, created: bool = False) -
             raise LinuxError(errno.ENOTDIR)
         return File(path, flags)
     if flags & _DIRECTORY and not inode.is_directory:
-        raise LinuxError(errno.ELOOP if inode.is_symlink and flags & _NOFOLLOW else errno.ENOTDIR)
+        raise LinuxError(errno.ENOTDIR)
     truncating = not created and bool(flags & _TRUNC) and inode.is_regular
     if not created:
         _may_open(walker, path, flags)
