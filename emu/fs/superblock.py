@@ -35,6 +35,8 @@ class SuperBlock:
     """One mounted instance of a file system; the subclass sets ``root``."""
 
     magic = 0
+    #: st_blksize of its files, which is the size of a program's buffers (s_blocksize).
+    blksize = PAGE_SIZE
     root: Inode
     #: Names are removed only by unlink, rmdir and rename, so that lookups may be cached.
     keeps_dentries = True

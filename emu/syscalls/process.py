@@ -13,7 +13,8 @@ from emu.kernel.signal_state import NSIG, Sig
 from emu.linux.argument import ADDRESS, INT, PID, SIZE, UINT, Bits, OneOf, Out, Pointer
 from emu.linux.errors import LinuxError
 from emu.linux.layout import PATH, TEXT, Layout, Opaque
-from emu.linux.syscall import BYTES, NEVER, NUMBER, PROCESS, Restart, Result, Syscall
+from emu.linux.likeness import Likeness
+from emu.linux.syscall import NEVER, NUMBER, PROCESS, Restart, Result, Returned, Syscall
 from emu.syscalls.types import ARGV, CLONE, ENVP, RUSAGE, WAIT_STATUS
 from mmu.memory import PAGE_SIZE
 
@@ -23,11 +24,15 @@ if TYPE_CHECKING:
 
 _PR_SET_PDEATHSIG, _PR_GET_DUMPABLE, _PR_SET_DUMPABLE, _PR_SET_NAME, _PR_GET_NAME = 1, 3, 4, 15, 16
 _RUSAGE_THREAD = 1
+
 #: The first size of struct clone_args in bytes, and its present fields.
 _FIRST_CLONE_ARGS_SIZE = 64
-CLONE_ARGS = Layout("clone_args", "11Q")
+CLONE_ARGS = Layout("clone_args", "11Q", likeness=Likeness.EXACT, fields={"flags": 0, "exit_signal": 4})
 #: siginfo_t as waitid() fills it: si_signo, si_errno, si_code, si_pid, si_uid, si_status.
-SIGINFO_OF_CHILD = Layout("siginfo_t", "iiiiiIi100x")
+SIGINFO_OF_CHILD = Layout(
+    "siginfo_t", "iiiiiIi100x", likeness=Likeness.EXACT,
+    fields={"si_signo": 0, "si_code": 2, "si_uid": 4, "si_status": 5},
+)  # fmt: skip
 
 
 _ARCH_SET_GS, _ARCH_SET_FS, _ARCH_GET_FS, _ARCH_GET_GS = 0x1001, 0x1002, 0x1003, 0x1004
@@ -332,6 +337,8 @@ def sys_getcpu(kernel: Kernel, task: Task) -> tuple[int, int]:
     return task.cpu, 0
 
 
+#: How long a mask is depends on how many CPUs a kernel is made for.
+_OF_MASK = Returned("bytes", likeness=Likeness.FREE)
 _STATUS, _RUSAGE = Pointer(WAIT_STATUS, written=True, null=True), Pointer(RUSAGE, written=True, null=True)
 _ID_TYPE = OneOf("P_", ALL=_P_ALL, PID=_P_PID, PGID=_P_PGID, PIDFD=_P_PIDFD)
 _WAIT_OPTIONS = Bits("W", NOHANG=1, STOPPED=2, EXITED=_WEXITED, CONTINUED=8, NOWAIT=_WNOWAIT)
@@ -362,6 +369,6 @@ TABLE = (
     Syscall(435, "clone3", sys_clone3, (Pointer(CLONE_ARGS), SIZE), PROCESS, Restart.UNINTERRUPTIBLE),
     Syscall(24, "sched_yield", sys_sched_yield),
     Syscall(203, "sched_setaffinity", sys_sched_setaffinity, (PID, UINT, Pointer(_CPUS))),
-    Syscall(204, "sched_getaffinity", sys_sched_getaffinity, (PID, UINT, Pointer(_CPUS, written=True)), BYTES),
+    Syscall(204, "sched_getaffinity", sys_sched_getaffinity, (PID, UINT, Pointer(_CPUS, written=True)), _OF_MASK),
     Syscall(309, "getcpu", sys_getcpu, (Out(UINT, null=True), Out(UINT, null=True))),
 )
