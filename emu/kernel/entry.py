@@ -32,6 +32,7 @@ from emu.kernel.signal_state import (
     SigInfo,
 )
 from emu.kernel.task import Task, TaskState
+from emu.kernel.vsyscall import emulate, in_vsyscall_page
 from emu.linux.errors import Interrupted, LinuxError, NoIntr
 from emu.linux.syscall import Enter, Registers, Restart, Syscall, compile_entry
 from emu.mm.flags import FaultResult
@@ -200,11 +201,14 @@ class Entry:
         return True
 
     def _resume(self, task: Task) -> bool:
-        """Go on with a system call that slept.  False if it sleeps again or the task has ended."""
+        """Go on with a system call that slept.  False if it sleeps again, or the task has ended or is stopped."""
         self._cpu.trap.rflags = task.syscall_rflags
-        interrupted = task.signals.deliverable()
+        interrupted = task.signals.deliverable() or task.stopped_in_call
+        task.stopped_in_call = False
         if interrupted and self._goes_on(task):
             self._pass_over(task)
+            if task.state == TaskState.STOPPED:
+                return False
             interrupted = False
         return self._advance(task, interrupted=interrupted)
 
@@ -334,6 +338,11 @@ class Entry:
                     return
         if trap.kind == TrapKind.FAULT:
             assert trap.fault is not None
+            if trap.access == Access.FETCH and in_vsyscall_page(task.rip) and trap.fault.vaddr == task.rip:
+                task.fault_result = None
+                if not emulate(self._cpu, self._kernel.clock, task):
+                    self._force(task, Sig.SEGV, SiCode.KERNEL, 0, GP)
+                return
             self._unresolved_fault(task, trap.fault, trap.access)
         elif trap.kind == TrapKind.INVALID_OPCODE:
             self._say_what_is_missing(task)

@@ -37,6 +37,7 @@ class ProcSuperBlock(SysctlSuperBlock):
 
     magic = PROC_MAGIC
     blksize = 1024
+    names_are_given = True
     keeps_dentries = False
 
     def __init__(
