@@ -34,6 +34,7 @@ def registers(uc: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("seed", range(20))
 def test_an_image_is_what_the_engine_s_registers_say(seed: int) -> None:
     uc = Uc(UC_ARCH_X86, UC_MODE_64)
+    uc.mem_map(0, 0x1000)  # the engine is made now
     fpu, image = Fpu(uc), image_of(random.Random(seed))
     fpu.load(image)
     assert fpu.save() == image
