@@ -31,7 +31,7 @@ class Resources:
         self.huge_pages = huge_pages
         #: Bytes for /dev/random.
         self.random = random
-        self._clock = clock
+        self.clock = clock
         #: Open file descriptions in the whole machine, and their limit (fs.file-max: a tenth of memory at a KiB each,
         #: as on Linux).
         self.open_files = 0
@@ -55,7 +55,7 @@ class Resources:
 
     def now(self) -> int:
         """The time of day in nanoseconds, for timestamps."""
-        return self._clock.realtime_ns()
+        return self.clock.realtime_ns()
 
     def new_device_number(self) -> int:
         """A device number for a superblock without a device (get_anon_bdev)."""

@@ -128,7 +128,7 @@ class Kernel:
         """The sockets, made for the first who asks."""
         from emu.net.namespace import NetNamespace
 
-        return NetNamespace(self.vfs)
+        return NetNamespace(self.vfs, self.clock, lambda: self.current)
 
     @property
     def current(self) -> Task | None:

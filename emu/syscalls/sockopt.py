@@ -12,8 +12,10 @@ from emu.linux.layout import Opaque
 from emu.linux.syscall import Syscall
 from emu.linux.words import Choice
 from emu.net import socket as net
-from emu.net.inet import AF_INET6, IPPROTO_IPV6, IPPROTO_TCP, IPPROTO_UDP, SOL_SOCKET, InetSocket
-from emu.net.socket import Socket
+from emu.net.address import AF_INET6
+from emu.net.inet import IPPROTO_IPV6, IPPROTO_TCP, IPPROTO_UDP, InetSocket
+from emu.net.socket import SOL_SOCKET, Socket
+from emu.net.tcp import TcpSocket
 from emu.syscalls.sockets import LENGTH, socket_of
 
 if TYPE_CHECKING:
@@ -139,10 +141,10 @@ def sys_getsockopt(kernel: Kernel, task: Task, fd: int, level: int, name: int, v
         raise LinuxError(errno.EINVAL)
     if level == SOL_SOCKET:
         value = _socket_option(file, name)
-    elif level == IPPROTO_TCP and name == _TCP_MAXSEG and isinstance(file, InetSocket):
-        value = struct.pack("<i", 65483 if file.connected else 536)
-    elif level == IPPROTO_TCP and name == 11 and isinstance(file, InetSocket):  # TCP_INFO
-        value = bytes([1 if file.connected else 10 if file.backlog is not None else 7]) + bytes(231)
+    elif level == IPPROTO_TCP and name == _TCP_MAXSEG and isinstance(file, TcpSocket):
+        value = struct.pack("<i", 65483 if file.remote else 536)
+    elif level == IPPROTO_TCP and name == 11 and isinstance(file, TcpSocket):  # TCP_INFO
+        value = bytes([file.state]) + bytes(231)
     else:
         defaults = _options_of(file, level)
         if name not in defaults:
