@@ -277,7 +277,7 @@ class Machine:
         kmem.charge_reserved(TASK_STRUCT)
         root = kernel.vfs.root
         task = Task(
-            pid=pid, group=ThreadGroup(tgid=pid, ppid=1, pgid=pid, sid=pid), mm=mm, files=files,
+            pid=pid, group=ThreadGroup(tgid=pid, ppid=1, pgid=pid, sid=pid, launched=True), mm=mm, files=files,
             fs=FsContext(root, root), context=kernel.cpu.fresh_context(0), credentials=credentials,
         )  # fmt: skip
         kernel.tasks[pid] = task

@@ -110,6 +110,8 @@ def _activity(machine: Machine, task: Task) -> str:
     """What a living process is doing: its leader, or its first thread if the leader has ended."""
     if not task.alive:
         task = next(iter(task.group.threads.values()))
+    if task.group.stopped_by:
+        return f"was stopped by {signal_name(task.group.stopped_by)}"
     if len(task.sleeping_on) == 1:
         reads = machine.kernel.scheduler.host.reads(task.sleeping_on[0])
         if reads is not None:

@@ -205,13 +205,17 @@ def _check_tlb_options(arguments: argparse.Namespace) -> None:
 
 @contextlib.contextmanager
 def _without_collections() -> Iterator[None]:
-    """Do not look for garbage: there is none while modules are imported and a machine is built, and looking costs."""
+    """Do not look for garbage: there is none while modules are imported and a machine is built, and looking costs.
+    Nor is what the process has then looked through later.
+    """
     enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if enabled:
+            if not gc.get_freeze_count():  # once: another run in the same process would keep the garbage of this one
+                gc.freeze()
             gc.enable()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from emu.fs.dentry import Path, unnamed_path
 from emu.fs.file import File
 from emu.fs.notify import Notice
-from emu.fs.operations import check_may_create, new_owner, truncate_path
+from emu.fs.operations import check_may_create, inherit_acl, new_owner, truncate_path
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import May, MountFlags, OpenFlags
 
@@ -130,6 +130,7 @@ def _create(walker: PathWalk, last: Last, mode: int) -> Path:
     parent.mount.want_write()
     check_may_create(walker, parent)
     inode = parent.dentry.inode.create(last.name, new_owner(walker, parent, mode))
+    inherit_acl(parent, inode, mode)
     parent.dentry.inode.notify(Notice.CREATE, last.name)
     return Path(parent.mount, parent.dentry.child(last.name, inode))
 
@@ -141,6 +142,7 @@ def _open_tmpfile(walker: PathWalk, directory: Path, flags: int, mode: int) -> F
     directory.mount.want_write()
     inode.permission(int(May.WRITE | May.EXEC), walker.who)
     made = inode.tmpfile(new_owner(walker, directory, mode))
+    inherit_acl(directory, made, mode)
     path = unnamed_path(directory.mount, made, f"/#{made.ino} (deleted)")
     return open_unnamed(made, path, flags, walker.caller)
 

@@ -38,6 +38,8 @@ class SuperBlock:
     root: Inode
     #: Names are removed only by unlink, rmdir and rename, so that lookups may be cached.
     keeps_dentries = True
+    #: Its inodes have extended attributes and access control lists, which it keeps in memory.
+    keeps_xattrs = False
     #: Where they are not, those made last may be kept here nevertheless.
     recent: deque[Dentry] | None = None
 
@@ -64,6 +66,11 @@ class SuperBlock:
         """It is gone."""
         self.resources.kmem.uncharge(size)
         self.charged -= size
+
+    def count_xattr(self, size: int) -> None:
+        """``user.`` attributes take more space, or less (a negative number), where that is limited.
+        LinuxError(ENOSPC).
+        """
 
     @property
     def tops(self) -> Iterable[Inode]:

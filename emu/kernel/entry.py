@@ -200,11 +200,14 @@ class Entry:
         return True
 
     def _resume(self, task: Task) -> bool:
-        """Go on with a system call that slept.  False if it sleeps again or the task has ended."""
+        """Go on with a system call that slept.  False if it sleeps again, or the task has ended or is stopped."""
         self._cpu.trap.rflags = task.syscall_rflags
-        interrupted = task.signals.deliverable()
+        interrupted = task.signals.deliverable() or task.stopped_in_call
+        task.stopped_in_call = False
         if interrupted and self._goes_on(task):
             self._pass_over(task)
+            if task.state == TaskState.STOPPED:
+                return False
             interrupted = False
         return self._advance(task, interrupted=interrupted)
 

@@ -1,21 +1,17 @@
-"""The end of threads and processes, and waiting for them (kernel/exit.c)."""
+"""The end of threads and processes (kernel/exit.c)."""
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from emu.kernel.futex import exit_robust_list
-from emu.kernel.signal_state import CLD_EXITED, CLD_KILLED, NSIG, SIG_IGN, SaFlags, Sig, SigInfo
+from emu.kernel.signal_state import CLD_DUMPED, CLD_EXITED, CLD_KILLED, NSIG, SIG_IGN, SaFlags, SiCode, Sig, SigInfo
 from emu.kernel.task import Task, TaskState
 from emu.linux.errors import LinuxError
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import ThreadGroup
-
-WNOHANG = 1
 
 
 def do_group_exit(kernel: Kernel, task: Task, status: int) -> None:
@@ -49,6 +45,7 @@ def do_exit(kernel: Kernel, task: Task, status: int, *, told: bool = True) -> No
         kernel.scheduler.account(task)
     release_memory(kernel, task)
     del group.threads[task.pid]
+    _leave_children_of_thread(kernel, task)
     for hook in kernel.thread_exit_hooks:
         hook(task)
     if not group.threads:
@@ -66,6 +63,19 @@ def do_exit(kernel: Kernel, task: Task, status: int, *, told: bool = True) -> No
     _tell_watchers(task)
     if not group.threads and task is not group.leader:
         _tell_watchers(group.leader)
+
+
+def _leave_children_of_thread(kernel: Kernel, task: Task) -> None:
+    """Children of a thread that ends get the signal that they have asked for, and belong to another thread from now on
+    (forget_original_parent).
+    """
+    heir = next(iter(task.group.threads.values()), None)
+    for child in [child.group for child in task.children.values() if child.group.maker is task]:
+        child.maker = heir
+        for thread in list(child.threads.values()):
+            if thread.pdeath_signal:
+                info = SigInfo(thread.pdeath_signal, SiCode.USER, pid=task.tgid, uid=task.credentials.uid)
+                kernel.signals.send_to_process(thread, thread.pdeath_signal, info)
 
 
 def _tell_watchers(task: Task) -> None:
@@ -108,13 +118,30 @@ def vfork_done(task: Task) -> None:
 
 
 def _leave_family(kernel: Kernel, group: ThreadGroup) -> None:
-    """The process has ended: its children lose their parent, and its own parent is notified."""
+    """The process has ended: its children get another parent or none, and its own parent is notified."""
+    kernel.jobs.leave(group)
+    reaper = group.parent
+    while reaper is not None and not reaper.subreaper:
+        reaper = reaper.parent
     for child in list(group.children.values()):
-        child.group.parent, child.group.ppid = None, 1
-        if child.group.waitable:
-            release(kernel, child)
+        _reparent(kernel, child.group, reaper)
     group.children.clear()
     notify_parent(kernel, group)
+
+
+def _reparent(kernel: Kernel, group: ThreadGroup, reaper: ThreadGroup | None) -> None:
+    """A process loses its parent; an ancestor that has asked for it adopts it (PR_SET_CHILD_SUBREAPER)."""
+    group.parent = reaper
+    group.exit_signal = Sig.CHLD
+    if reaper is None:
+        group.ppid, group.maker = 1, None
+        if group.waitable:
+            release(kernel, group.leader)
+        return
+    group.ppid, group.maker = reaper.tgid, next(iter(reaper.threads.values()))
+    reaper.children[group.tgid] = group.leader
+    if group.waitable:
+        notify_parent(kernel, group)
 
 
 def notify_parent(kernel: Kernel, group: ThreadGroup) -> None:
@@ -125,11 +152,12 @@ def notify_parent(kernel: Kernel, group: ThreadGroup) -> None:
         return
     action = parent.leader.signals.actions[Sig.CHLD]
     reaped = group.exit_signal == Sig.CHLD and (action.handler == SIG_IGN or action.flags & SaFlags.NOCLDWAIT)
-    signo = group.exit_code & 0x7F
+    signo, uid = group.exit_code & 0x7F, group.leader.credentials.uid
     if signo:
-        info = SigInfo(Sig.CHLD, CLD_KILLED, pid=group.tgid, status=signo)
+        code = CLD_DUMPED if group.exit_code & 0x80 else CLD_KILLED
+        info = SigInfo(Sig.CHLD, code, pid=group.tgid, uid=uid, status=signo)
     else:
-        info = SigInfo(Sig.CHLD, CLD_EXITED, pid=group.tgid, status=group.exit_code >> 8)
+        info = SigInfo(Sig.CHLD, CLD_EXITED, pid=group.tgid, uid=uid, status=group.exit_code >> 8)
     if 0 < group.exit_signal <= NSIG and action.handler != SIG_IGN:
         told = info if group.exit_signal == Sig.CHLD else None
         kernel.signals.send_to_process(parent.leader, group.exit_signal, told)
@@ -169,29 +197,3 @@ def de_thread(kernel: Kernel, task: Task) -> None:
     kernel.tasks[task.pid] = group.threads[task.pid] = group.leader = task
     if group.parent is not None:
         group.parent.children[task.pid] = task
-
-
-def do_wait(kernel: Kernel, task: Task, pid: int, options: int) -> Generator[Any, None, Task | None]:
-    """The child of this process that has ended and matches ``pid`` as in wait4(2), after waiting for it; None with
-    WNOHANG if none has yet.
-
-    LinuxError(ECHILD) if there is no such child.  The child is still a zombie: the caller releases it.
-    """
-    while True:
-        candidates = [child for child in task.children.values() if _matches(task, child, pid)]
-        if not candidates:
-            raise LinuxError(errno.ECHILD)
-        for child in candidates:
-            if child.group.waitable:
-                return child
-        if options & WNOHANG:
-            return None
-        yield task.group.child_exit
-
-
-def _matches(task: Task, child: Task, pid: int) -> bool:
-    if pid > 0:
-        return child.pid == pid
-    if pid == -1:
-        return True
-    return child.pgid == (task.pgid if pid == 0 else -pid)

@@ -15,6 +15,7 @@ from emu.fs.vfs import Vfs
 from emu.kernel.entry import Entry
 from emu.kernel.exit import do_exit, do_group_exit
 from emu.kernel.futex import Futexes
+from emu.kernel.jobctl import JobControl
 from emu.kernel.sched import Scheduler
 from emu.kernel.signal_state import Sig
 from emu.kernel.signals import Signals
@@ -74,7 +75,7 @@ class Kernel:
         self.compared_files = 0
         self.cpu = Cpu(ram, entry_frame=2, tlb=tlb, seed=seed, la57=la57, cpus=cpus)
         self.frames = FrameAllocator(ram, self.cpu.mmu.code_written, self.cpu.mmu.code_written_many)
-        self.flusher = TlbFlusher(self.cpu.mmu, current_pid=self._current_pid, tracer=lambda: self.tracer)
+        self.flusher = TlbFlusher(self.cpu.mmu, current_pid=self.current_tgid, tracer=lambda: self.tracer)
         #: The pool of 2 MiB pages.
         self.huge_pages = HugePagePool(self.frames, self.flusher.empty_untold)
         self.share_counts = ShareCounts()
@@ -95,11 +96,14 @@ class Kernel:
         self.futexes = Futexes()
         self.scheduler = Scheduler(self.cpu, self.clock, self.flusher, self.tasks, cpus, turn)
         self.stop = self.mm_context.stop = self.scheduler.stop
+        self.jobs = JobControl(
+            self.tasks, self.scheduler, lambda task, signo, info: self.signals.send_to_process(task, signo, info)
+        )
         self.signals = Signals(
             self.cpu,
             wake=self.scheduler.wake,
             exit=self.exit,
-            log_once=self.log_once,
+            jobs=self.jobs,
             tracer=lambda: self.tracer,
         )
         self.entry = Entry(self)
@@ -119,7 +123,7 @@ class Kernel:
         """System V IPC, made for the first who asks."""
         from emu.ipc.namespace import IpcNamespace
 
-        made = IpcNamespace(self.vfs, self.clock, self._current_pid)
+        made = IpcNamespace(self.vfs, self.clock, self.current_tgid)
         self.exit_hooks.append(lambda last: made.exit(last.tgid))
         return made
 
@@ -135,7 +139,8 @@ class Kernel:
         """The task whose turn it is."""
         return self.scheduler.current
 
-    def _current_pid(self) -> int | None:
+    def current_tgid(self) -> int | None:
+        """The process whose turn it is."""
         return None if self.current is None else self.current.tgid
 
     def _places(self) -> Iterator[Path]:

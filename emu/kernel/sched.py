@@ -123,6 +123,20 @@ class Scheduler:
         task.state = TaskState.RUNNABLE
         self._enqueue(task)
 
+    def suspend(self, task: Task) -> None:
+        """The task runs no more until :meth:`resume`; a call in which it sleeps then looks at its condition again."""
+        if task.state == TaskState.SLEEPING:
+            self._forget_sleep(task)
+        else:
+            self._take_off(task)
+        task.state = TaskState.STOPPED
+
+    def resume(self, task: Task) -> None:
+        """Let a stopped task go on."""
+        if task.state == TaskState.STOPPED:
+            task.state = TaskState.RUNNABLE
+            self._enqueue(task)
+
     def _forget_sleep(self, task: Task) -> None:
         for queue in task.sleeping_on:
             queue.remove(task)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from emu.kernel.jobctl import FIRST, LAST, JobControl
 from emu.kernel.signal_state import (
     IGNORED_BY_DEFAULT,
     SIG_DFL,
@@ -16,7 +17,7 @@ from emu.kernel.signal_state import (
     SigAction,
     SigInfo,
 )
-from emu.kernel.task import Task
+from emu.kernel.task import Task, TaskState
 
 if TYPE_CHECKING:
     from emu.cpu import Cpu
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 class Signals:
     """The signal side of a kernel.
 
-    ``wake`` makes a sleeping task runnable, ``exit`` ends the process of a task with a status, ``log_once`` tells the
-    user, ``tracer`` returns the tracer that is told of each delivery.
+    ``wake`` makes a sleeping task runnable, ``exit`` ends the process of a task with a status, ``jobs`` stops and
+    continues processes, ``tracer`` returns the tracer that is told of each delivery.
     """
 
     def __init__(
@@ -36,18 +37,22 @@ class Signals:
         *,
         wake: Callable[[Task], None],
         exit: Callable[[Task, int], None],
-        log_once: Callable[[str], None],
+        jobs: JobControl,
         tracer: Callable[[], Tracer],
     ) -> None:
         self._cpu = cpu
         self._wake = wake
         self._exit = exit
-        self._log_once = log_once
+        self._jobs = jobs
         self._tracer = tracer
 
     def send(self, task: Task, signo: int, info: SigInfo | None = None) -> None:
         """Send a signal to this one task; it is woken if it sleeps and the signal is not blocked."""
-        if not task.alive or self.ignores(task, signo):
+        if not task.alive:
+            return
+        if signo == Sig.KILL or FIRST <= signo <= LAST:
+            self._act_at_once(task, signo)
+        if self.ignores(task, signo):
             return
         task.signals.add(info or SigInfo(signo, SiCode.KERNEL))
         task.group.signalfd.wake_all()
@@ -59,7 +64,11 @@ class Signals:
         (complete_signal).  If all block it, the first thread that unblocks it takes it.
         """
         group = task.group
-        if not group.alive or self.ignores(group.leader, signo):
+        if not group.alive:
+            return
+        if signo == Sig.KILL or FIRST <= signo <= LAST:
+            self._act_at_once(task, signo)
+        if self.ignores(group.leader, signo):
             return
         group.pending.enqueue(info or SigInfo(signo, SiCode.KERNEL))
         group.signalfd.wake_all()
@@ -67,6 +76,13 @@ class Signals:
             if not thread.signals.blocked >> (signo - 1) & 1:
                 self._wake(thread)
                 return
+
+    def _act_at_once(self, task: Task, signo: int) -> None:
+        """What SIGKILL, SIGCONT and the stop signals do when they are sent."""
+        if signo == Sig.KILL:
+            self._jobs.killed(task.group)
+        else:
+            self._jobs.prepare(task.group, signo)
 
     def dequeue(self, task: Task, wanted: int | None = None) -> SigInfo | None:
         """Take the next signal of a set (default: the unblocked ones); the timer that it came from goes on
@@ -104,7 +120,7 @@ class Signals:
     def deliver(self, task: Task) -> bool:
         """On the way back to user mode, with the task's registers in the CPU: act on every deliverable signal.
 
-        False if the task has ended.
+        False if the task has ended, or is stopped.
         """
         while task.alive:
             info = self.dequeue(task)
@@ -112,7 +128,9 @@ class Signals:
                 break
             self._tracer().signal(task, info)
             action = task.signals.actions[info.signo]
-            if self._passes(info.signo, action):
+            if self._passes(task, info.signo, action):
+                if task.state == TaskState.STOPPED:
+                    return False
                 continue
             if action.handler == SIG_DFL or info.signo == Sig.KILL:
                 self._exit(task, info.signo)  # no core is ever dumped: RLIMIT_CORE is 0 from the start
@@ -124,17 +142,16 @@ class Signals:
 
     def pass_over(self, task: Task) -> None:
         """A call waits: act on signals that are harmless to the task, of which the call is to notice nothing."""
-        while (info := self.dequeue(task)) is not None:
+        while task.state != TaskState.STOPPED and (info := self.dequeue(task)) is not None:
             self._tracer().signal(task, info)
-            self._passes(info.signo, task.signals.actions[info.signo])
+            self._passes(task, info.signo, task.signals.actions[info.signo])
 
-    def _passes(self, signo: int, action: SigAction) -> bool:
-        """Whether a signal is over when it is delivered: it is ignored, or would stop the process."""
+    def _passes(self, task: Task, signo: int, action: SigAction) -> bool:
+        """Whether a signal is over when it is delivered: it is ignored, or has stopped the process."""
         if signo == Sig.KILL:
             return False
         if signo == Sig.STOP or (signo in STOPS_BY_DEFAULT and action.handler == SIG_DFL):
-            # job control has no terminal here: a stopped process could never be continued by anybody
-            self._log_once(f"{Sig(signo)!r}: stopping a process is not supported; it goes on")
+            self._jobs.stop(task, signo)
             return True
         return self._ignored(signo, action)
 

@@ -27,11 +27,12 @@ class TaskState(IntEnum):
 
     RUNNABLE = 0
     SLEEPING = 1
-    ZOMBIE = 2
-    DEAD = 3
+    STOPPED = 2
+    ZOMBIE = 3
+    DEAD = 4
 
 
-STATE_LETTER = {TaskState.RUNNABLE: "R", TaskState.SLEEPING: "S", TaskState.ZOMBIE: "Z", TaskState.DEAD: "X"}
+STATE_LETTER = dict(zip(TaskState, "RSTZX", strict=True))
 
 
 @dataclass
@@ -112,12 +113,16 @@ class Task:
     scheduling: Scheduling = field(default_factory=Scheduling)
     personality: int = 0
     clear_child_tid: int = 0
+    #: The signal that it gets when the thread that made its process ends (PR_SET_PDEATHSIG).
+    pdeath_signal: int = 0
     robust_list: int = 0
     #: The sleeping system call, if any, with its number and arguments.
     sleeping: Sleeping | None = None
     syscall: tuple[int, tuple[int, ...]] | None = None
     syscall_rflags: int = 0
     sleeping_on: tuple[WaitQueue, ...] = ()
+    #: It was stopped while it slept: calls that end with EINTR after any signal do so then.
+    stopped_in_call: bool = False
     timer: int | None = None
     vfork_done: WaitQueue | None = None
     #: Woken when it ends and when it is waited for, once somebody watches (pidfd).
@@ -212,6 +217,10 @@ class ThreadGroup:
     pgid: int
     sid: int
     parent: ThreadGroup | None = None
+    #: The thread that made it: the parent for __WNOTHREAD and PR_SET_PDEATHSIG.
+    maker: Task | None = None
+    #: The machine's owner has started it, and is its parent.
+    launched: bool = False
     #: It has called setsid(2), and execve(2) since it was forked.
     leads_session: bool = False
     has_execed: bool = False
@@ -239,6 +248,13 @@ class ThreadGroup:
     exiting: int | None = None
     #: The status word that wait4 gives.
     exit_code: int = 0
+    #: The signal that has stopped it (0: it runs), as long as nobody has waited for that, and that SIGCONT has
+    #: continued it, likewise.
+    stopped_by: int = 0
+    stop_code: int = 0
+    continued: bool = False
+    #: It adopts the orphans among its descendants (PR_SET_CHILD_SUBREAPER).
+    subreaper: bool = False
     _leader: Task | None = None
 
     @property

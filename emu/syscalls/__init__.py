@@ -11,9 +11,28 @@ if TYPE_CHECKING:
 
 #: In the order in which they are looked through: what more programs ask for comes first.
 LATE = (
-    "attributes", "directories", "naming", "residence", "eventpoll", "timers", "queued", "pidfd", "inotify",
-    "sockets", "sockopt", "messages", "sysv", "splice", "lookup", "scheduling", "privileges", "remote",
-)  # fmt: skip
+    "prctl",
+    "attributes",
+    "directories",
+    "naming",
+    "residence",
+    "eventpoll",
+    "timers",
+    "queued",
+    "pidfd",
+    "inotify",
+    "sockets",
+    "sockopt",
+    "messages",
+    "sysv",
+    "mqueue",
+    "splice",
+    "lookup",
+    "xattr",
+    "scheduling",
+    "privileges",
+    "remote",
+)
 
 
 def all_tables() -> Iterator[tuple[Syscall, ...]]:
@@ -44,12 +63,15 @@ def early_tables() -> Iterator[tuple[Syscall, ...]]:
         openclose,
         poll,
         process,
+        sessions,
         signals,
         system,
         times,
+        wait,
     )
 
     for subject in (
-        openclose, files, fcntl, fdctl, poll, memory, futex, limits, process, identity, signals, system, times,
+        openclose, files, fcntl, fdctl, poll, memory, futex, limits, process, wait, sessions, identity, signals,
+        system, times,
     ):  # fmt: skip
         yield subject.TABLE

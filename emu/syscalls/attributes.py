@@ -1,4 +1,4 @@
-"""stat, chmod, chown, access, utimes and extended attributes: reading and changing the attributes of a file."""
+"""stat, chmod, chown, access and utimes: reading and changing the attributes of a file."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from emu.fs import operations
-from emu.linux.argument import ADDRESS, DIRFD, FD, HEX32, ID, MODE, SIZE, Bits, In, Named, Out, Pointer
+from emu.linux.argument import DIRFD, FD, HEX32, ID, MODE, Bits, In, Named, Out, Pointer
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import AT_FDCWD, AtFlags, major, minor
-from emu.linux.layout import LATE_PATH, PATH, PATHNAME, STRING, TEXT, Layout
-from emu.linux.syscall import BYTES, Syscall
-from emu.syscalls.paths import resolve, resolve_at, start_of
+from emu.linux.layout import LATE_PATH, Layout
+from emu.linux.syscall import Syscall
+from emu.syscalls.paths import resolve_at, start_of
 from emu.syscalls.types import file_mode_words
 
 if TYPE_CHECKING:
@@ -266,79 +266,6 @@ def sys_utime(kernel: Kernel, task: Task, address: int, times: tuple[int, int] |
     return _utimes(kernel, task, AT_FDCWD, address, 0, atime, mtime, times is not None)
 
 
-# Extended attributes: no file system here has any
-
-
-def sys_xattr(kernel: Kernel, task: Task, path: str, *_: int) -> int:
-    """getxattr(2), removexattr(2): the file must exist, then EOPNOTSUPP."""
-    resolve(kernel, task, path)
-    raise LinuxError(errno.EOPNOTSUPP)
-
-
-def sys_lxattr(kernel: Kernel, task: Task, path: str, *_: int) -> int:
-    """lgetxattr(2), lremovexattr(2): likewise EOPNOTSUPP."""
-    resolve(kernel, task, path, follow=False)
-    raise LinuxError(errno.EOPNOTSUPP)
-
-
-def sys_fxattr(kernel: Kernel, task: Task, fd: int, *_: int) -> int:
-    """fgetxattr(2), fremovexattr(2): likewise EOPNOTSUPP."""
-    task.files.get(fd)
-    raise LinuxError(errno.EOPNOTSUPP)
-
-
-_ACL_NAMES = (b"system.posix_acl_access", b"system.posix_acl_default")
-_XATTR_SIZE_MAX = 65536
-
-
-def _check_value(task: Task, name: int, value: int, size: int, flags: int) -> None:
-    """The checks of setxattr_copy() and posix_acl_from_xattr() before the file system is called."""
-    if flags & ~3:
-        raise LinuxError(errno.EINVAL)
-    text = TEXT.read(task.mm, name)
-    if size > _XATTR_SIZE_MAX:
-        raise LinuxError(errno.E2BIG)
-    data = task.mm.read(value, size)
-    if text in _ACL_NAMES and data and (len(data) < 4 or (data[:4] == b"\2\0\0\0" and len(data) % 8 != 4)):
-        raise LinuxError(errno.EINVAL)
-
-
-def sys_setxattr(kernel: Kernel, task: Task, address: int, name: int, value: int, size: int, flags: int) -> int:
-    """setxattr(2): EINVAL for what cannot be an ACL, else EOPNOTSUPP."""
-    _check_value(task, name, value, size, flags)
-    return sys_xattr(kernel, task, PATHNAME.read(task.mm, address))
-
-
-def sys_lsetxattr(kernel: Kernel, task: Task, address: int, name: int, value: int, size: int, flags: int) -> int:
-    """lsetxattr(2): as setxattr."""
-    _check_value(task, name, value, size, flags)
-    return sys_lxattr(kernel, task, PATHNAME.read(task.mm, address))
-
-
-def sys_fsetxattr(kernel: Kernel, task: Task, fd: int, name: int, value: int, size: int, flags: int) -> int:
-    """fsetxattr(2): as setxattr."""
-    _check_value(task, name, value, size, flags)
-    return sys_fxattr(kernel, task, fd)
-
-
-def sys_listxattr(kernel: Kernel, task: Task, path: str, buffer: int, size: int) -> int:
-    """listxattr(2): an empty list."""
-    resolve(kernel, task, path)
-    return 0
-
-
-def sys_llistxattr(kernel: Kernel, task: Task, path: str, buffer: int, size: int) -> int:
-    """llistxattr(2): an empty list."""
-    resolve(kernel, task, path, follow=False)
-    return 0
-
-
-def sys_flistxattr(kernel: Kernel, task: Task, fd: int, buffer: int, size: int) -> int:
-    """flistxattr(2): an empty list."""
-    task.files.get(fd)
-    return 0
-
-
 _ACCESS = Bits("", name="access mode", R_OK=4, W_OK=2, X_OK=1, zero="F_OK")
 _FLAGS = Named(AtFlags)
 
@@ -353,18 +280,6 @@ TABLE = (
     Syscall(93, "fchown", sys_fchown, (FD, ID, ID)),
     Syscall(94, "lchown", sys_lchown, (LATE_PATH, ID, ID)),
     Syscall(132, "utime", sys_utime, (LATE_PATH, In(UTIMBUF, null=True))),
-    Syscall(188, "setxattr", sys_setxattr, (LATE_PATH, STRING, ADDRESS, SIZE, HEX32)),
-    Syscall(189, "lsetxattr", sys_lsetxattr, (LATE_PATH, STRING, ADDRESS, SIZE, HEX32)),
-    Syscall(190, "fsetxattr", sys_fsetxattr, (FD, STRING, ADDRESS, SIZE, HEX32)),
-    Syscall(191, "getxattr", sys_xattr, (PATH, STRING, ADDRESS, SIZE), BYTES),
-    Syscall(192, "lgetxattr", sys_lxattr, (PATH, STRING, ADDRESS, SIZE), BYTES),
-    Syscall(193, "fgetxattr", sys_fxattr, (FD, STRING, ADDRESS, SIZE), BYTES),
-    Syscall(194, "listxattr", sys_listxattr, (PATH, ADDRESS, SIZE), BYTES),
-    Syscall(195, "llistxattr", sys_llistxattr, (PATH, ADDRESS, SIZE), BYTES),
-    Syscall(196, "flistxattr", sys_flistxattr, (FD, ADDRESS, SIZE), BYTES),
-    Syscall(197, "removexattr", sys_xattr, (PATH, STRING)),
-    Syscall(198, "lremovexattr", sys_lxattr, (PATH, STRING)),
-    Syscall(199, "fremovexattr", sys_fxattr, (FD, STRING)),
     Syscall(235, "utimes", sys_utimes, (LATE_PATH, In(TWO_TIMES, null=True))),
     Syscall(260, "fchownat", sys_fchownat, (DIRFD, LATE_PATH, ID, ID, _FLAGS)),
     Syscall(261, "futimesat", sys_futimesat, (DIRFD, LATE_PATH, In(TWO_TIMES, null=True))),

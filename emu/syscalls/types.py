@@ -58,6 +58,10 @@ def wait_status_words(status: int) -> str:
     """The status word of wait4."""
     if status & 0x7F == 0:
         return f"[{{WIFEXITED(s) && WEXITSTATUS(s) == {status >> 8 & 0xFF}}}]"
+    if status == 0xFFFF:
+        return "[{WIFCONTINUED(s)}]"
+    if status & 0xFF == 0x7F:
+        return f"[{{WIFSTOPPED(s) && WSTOPSIG(s) == {signal_words(status >> 8 & 0xFF)}}}]"
     core = " && WCOREDUMP(s)" if status & 0x80 else ""
     return f"[{{WIFSIGNALED(s) && WTERMSIG(s) == {signal_words(status & 0x7F)}{core}}}]"
 

@@ -1,0 +1,115 @@
+"""Waiting for children that end, stop or go on (kernel/exit.c)."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Generator
+from enum import IntFlag
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from emu.kernel.exit import release
+from emu.kernel.signal_state import CLD_CONTINUED, CLD_DUMPED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, Sig
+from emu.linux.errors import LinuxError
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task, ThreadGroup, Usage
+
+_CORE_DUMPED, _STOPPED, _CONTINUED = 0x80, 0x7F, 0xFFFF
+
+
+class Wait(IntFlag):
+    """What to wait for, and how (include/uapi/linux/wait.h)."""
+
+    NOHANG = 1
+    STOPPED = 2
+    EXITED = 4
+    CONTINUED = 8
+    NOWAIT = 0x0100_0000
+    #: Children of this thread only; children of every kind; those that do not send SIGCHLD.
+    NOTHREAD = 0x2000_0000
+    ALL = 0x4000_0000
+    CLONE = 0x8000_0000
+
+
+class Waited(NamedTuple):
+    """What became of a child: CLD_*, and the exit code or signal."""
+
+    child: Task
+    code: int
+    status: int
+    usage: Usage
+
+    @property
+    def word(self) -> int:
+        """The status word of wait4(2)."""
+        if self.code == CLD_EXITED:
+            return self.status << 8
+        if self.code == CLD_STOPPED:
+            return self.status << 8 | _STOPPED
+        if self.code == CLD_CONTINUED:
+            return _CONTINUED
+        return self.status | (_CORE_DUMPED if self.code == CLD_DUMPED else 0)
+
+
+def any_child(child: Task) -> bool:
+    """Whom P_ALL means."""
+    return True
+
+
+def of_group(pgid: int) -> Callable[[Task], bool]:
+    """Whom P_PGID means."""
+    return lambda child: child.pgid == pgid
+
+
+def of_number(pid: int) -> Callable[[Task], bool]:
+    """Whom P_PID means."""
+    return lambda child: child.pid == pid
+
+
+def do_wait(
+    kernel: Kernel, task: Task, wanted: Callable[[Task], bool], options: int
+) -> Generator[Any, None, Waited | None]:
+    """What became of a child that ``wanted`` accepts, after waiting for it; None with WNOHANG if nothing has yet.
+    Without WNOWAIT nobody is told of it again, and a zombie is released.
+
+    LinuxError(ECHILD) if there is no such child.
+    """
+    while True:
+        candidates = [c for c in task.children.values() if wanted(c) and _eligible(task, c.group, options)]
+        if not candidates:
+            raise LinuxError(errno.ECHILD)
+        for child in candidates:
+            found = _news(kernel, child, options)
+            if found is not None:
+                return found
+        if options & Wait.NOHANG:
+            return None
+        yield task.group.child_exit
+
+
+def _eligible(task: Task, child: ThreadGroup, options: int) -> bool:
+    """eligible_child(), and whose child it is."""
+    if options & Wait.NOTHREAD and child.maker is not task:
+        return False
+    return bool(options & Wait.ALL) or (child.exit_signal != Sig.CHLD) == bool(options & Wait.CLONE)
+
+
+def _news(kernel: Kernel, child: Task, options: int) -> Waited | None:
+    """What is to be told of a child (wait_consider_task)."""
+    group, keep = child.group, bool(options & Wait.NOWAIT)
+    if options & Wait.EXITED and group.waitable:
+        code, usage = group.exit_code, group.usage()
+        if not keep:
+            release(kernel, child)
+        if not code & 0x7F:
+            return Waited(child, CLD_EXITED, code >> 8, usage)
+        return Waited(child, CLD_DUMPED if code & _CORE_DUMPED else CLD_KILLED, code & 0x7F, usage)
+    if options & Wait.STOPPED and group.stop_code:
+        status = group.stop_code
+        group.stop_code = status if keep else 0
+        return Waited(child, CLD_STOPPED, status, group.usage())
+    if options & Wait.CONTINUED and group.continued:
+        group.continued = keep
+        return Waited(child, CLD_CONTINUED, Sig.CONT, group.usage())
+    return None

@@ -1,0 +1,100 @@
+"""wait4 and waitid."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
+
+from emu.kernel.signal_state import Sig
+from emu.kernel.wait import Wait, any_child, do_wait, of_group, of_number
+from emu.linux.argument import PID, Bits, OneOf, Pointer
+from emu.linux.errors import LinuxError
+from emu.linux.layout import Layout
+from emu.linux.syscall import PROCESS, Restart, Syscall
+from emu.syscalls.types import RUSAGE, WAIT_STATUS
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task
+
+#: siginfo_t as waitid() fills it: si_signo, si_errno, si_code, si_pid, si_uid, si_status.
+SIGINFO_OF_CHILD = Layout("siginfo_t", "iiiiiIi100x")
+_P_ALL, _P_PID, _P_PGID, _P_PIDFD = range(4)
+_INT_MIN = -1 << 31
+_STATES = Wait.EXITED | Wait.STOPPED | Wait.CONTINUED
+_KINDS_OF_CHILD = Wait.NOTHREAD | Wait.ALL | Wait.CLONE
+_WAIT4_KNOWN = Wait.NOHANG | Wait.STOPPED | Wait.CONTINUED | _KINDS_OF_CHILD
+_WAITID_KNOWN = Wait.NOHANG | Wait.NOWAIT | _STATES | _KINDS_OF_CHILD
+
+
+def sys_wait4(
+    kernel: Kernel, task: Task, pid: int, status: int, options: int, rusage: int
+) -> Generator[Any, None, int]:
+    """wait4(2)."""
+    if options & ~_WAIT4_KNOWN:
+        raise LinuxError(errno.EINVAL)
+    if pid == _INT_MIN:  # there is no group of that number
+        raise LinuxError(errno.ESRCH)
+    if pid == -1:
+        wanted: Callable[[Task], bool] = any_child
+    else:
+        wanted = of_number(pid) if pid > 0 else of_group(-pid or task.pgid)
+    found = yield from do_wait(kernel, task, wanted, options | Wait.EXITED)
+    if found is None:
+        return 0
+    if status:  # a bad pointer does not keep the zombie
+        WAIT_STATUS.write(task.mm, status, found.word)
+    if rusage:
+        RUSAGE.write(task.mm, rusage, found.usage)
+    return found.child.pid
+
+
+def sys_waitid(
+    kernel: Kernel, task: Task, kind: int, number: int, info: int, options: int, rusage: int
+) -> Generator[Any, None, int]:
+    """waitid(2)."""
+    if options & ~_WAITID_KNOWN or not options & _STATES:
+        raise LinuxError(errno.EINVAL)
+    wanted, nonblocking = _whom(task, kind, number)
+    found = yield from do_wait(kernel, task, wanted, options | (Wait.NOHANG if nonblocking else 0))
+    if found is None and nonblocking and not options & Wait.NOHANG:
+        raise LinuxError(errno.EAGAIN)
+    if found is not None and rusage:
+        RUSAGE.write(task.mm, rusage, found.usage)
+    if info and found is None:
+        SIGINFO_OF_CHILD.write(task.mm, info, (0, 0, 0, 0, 0, 0, 0))
+    elif info and found is not None:
+        uid = found.child.credentials.uid
+        SIGINFO_OF_CHILD.write(task.mm, info, (Sig.CHLD, 0, found.code, 0, found.child.pid, uid, found.status))
+    return 0
+
+
+def _whom(task: Task, kind: int, number: int) -> tuple[Callable[[Task], bool], bool]:
+    """Whom to wait for, and whether a descriptor says not to wait.  LinuxError(EINVAL), (EBADF)."""
+    if kind == _P_ALL:
+        return any_child, False
+    if kind == _P_PID and number > 0:
+        return of_number(number), False
+    if kind == _P_PGID and number >= 0:
+        return of_group(number or task.pgid), False
+    if kind == _P_PIDFD and number >= 0:
+        from emu.kernel.pidfd import PidFd
+
+        file = task.files.get(number)
+        if not isinstance(file, PidFd):
+            raise LinuxError(errno.EBADF)
+        target = file.target
+        return (lambda child: child is target), file.nonblocking
+    raise LinuxError(errno.EINVAL)
+
+
+_STATUS, _RUSAGE = Pointer(WAIT_STATUS, written=True, null=True), Pointer(RUSAGE, written=True, null=True)
+_ID_TYPE = OneOf("P_", ALL=_P_ALL, PID=_P_PID, PGID=_P_PGID, PIDFD=_P_PIDFD)
+_WAIT_OPTIONS = Bits("W", NOHANG=1, STOPPED=2, EXITED=4, CONTINUED=8, NOWAIT=0x0100_0000)
+_SIGINFO = Pointer(SIGINFO_OF_CHILD, written=True, null=True)
+
+TABLE = (
+    Syscall(61, "wait4", sys_wait4, (PID, _STATUS, _WAIT_OPTIONS, _RUSAGE), PROCESS, Restart.SYS),
+    Syscall(247, "waitid", sys_waitid, (_ID_TYPE, PID, _SIGINFO, _WAIT_OPTIONS, _RUSAGE), restart=Restart.SYS),
+)

@@ -1,0 +1,3 @@
+from tests.booted import machine
+
+__all__ = ["machine"]
