@@ -14,12 +14,31 @@ from emu.fs.file import WouldBlock
 from emu.linux.errors import LinuxError
 from emu.linux.wait import WaitQueue
 from emu.net.address import (
-    AF_INET, AF_INET6, AF_UNSPEC, BROADCAST4, Endpoint, Ip, as_six, family_of, parse_in, parse_in6, unmapped,
+    AF_INET,
+    AF_INET6,
+    AF_UNSPEC,
+    BROADCAST4,
+    Endpoint,
+    Ip,
+    as_six,
+    family_of,
+    parse_in,
+    parse_in6,
+    unmapped,
 )  # fmt: skip
 from emu.net.inet import IPPROTO_IP, IPPROTO_IPV6, SO_BROADCAST, InetSocket
 from emu.net.packet import MSG_ERRQUEUE, MSG_OOB, MSG_PEEK, MSG_TRUNC, Message, Packet, Received, Sink, true_size
 from emu.net.socket import (
-    ERR, HUP, IN, OUT, RDHUP, SHUT_RD, SHUT_RDWR, WRBAND, receive_message, receiver_waits,
+    ERR,
+    HUP,
+    IN,
+    OUT,
+    RDHUP,
+    SHUT_RD,
+    SHUT_RDWR,
+    WRBAND,
+    receive_message,
+    receiver_waits,
 )  # fmt: skip
 
 if TYPE_CHECKING:

@@ -11,8 +11,20 @@ from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
 from emu.net.address import (
-    AF_INET, AF_INET6, AF_UNSPEC, ANY4, ANY6, Endpoint, Ip, family_of, is_local, loopback_of, parse_in, parse_in6,
-    shown, unmapped,
+    AF_INET,
+    AF_INET6,
+    AF_UNSPEC,
+    ANY4,
+    ANY6,
+    Endpoint,
+    Ip,
+    family_of,
+    is_local,
+    loopback_of,
+    parse_in,
+    parse_in6,
+    shown,
+    unmapped,
 )  # fmt: skip
 from emu.net.socket import Socket
 
@@ -235,4 +247,3 @@ class InetSocket(Socket):
         assert self.local is not None
         if self.is_any:
             self.local = Endpoint(loopback_of(ip), self.local.port)
-

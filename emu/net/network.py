@@ -34,7 +34,13 @@ class Network:
         #: The sockets that are open, in the order of their making.
         self.open: dict[File, None] = {}
         self._clock = clock
+        self._last_cookie = 0
         self._current = current
+
+    def new_cookie(self) -> int:
+        """A number for one socket that asks for it."""
+        self._last_cookie += 1
+        return self._last_cookie
 
     def now(self) -> int:
         """The time of day in nanoseconds."""

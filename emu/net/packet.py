@@ -1,4 +1,4 @@
-"""What goes between sockets: packets, who sent them, and what a call sends and receives (struct sk_buff, struct msghdr)."""
+"""What goes between sockets: packets, who sent them, what a call sends and receives (struct sk_buff, struct msghdr)."""
 
 from __future__ import annotations
 

@@ -68,6 +68,7 @@ class Socket(File):
         self.options: dict[tuple[int, int], int] = {}
         self.not_empty, self.not_full = WaitQueue(), WaitQueue()
         self.closed = False
+        self._cookie = 0
         net.open[self] = None
 
     @property
@@ -84,6 +85,13 @@ class Socket(File):
     def waits_at(self) -> File | None:
         """The listening socket that it is to be accepted from."""
         return self.listener
+
+    @property
+    def cookie(self) -> int:
+        """SO_COOKIE: a number that no other socket has."""
+        if not self._cookie:
+            self._cookie = self.net.new_cookie()
+        return self._cookie
 
     def option(self, name: int, level: int = SOL_SOCKET) -> int:
         """The value of an option that starts as 0."""
@@ -283,7 +291,7 @@ class Socket(File):
         return self.outstanding
 
     def at_mark(self) -> bool:
-        """SIOCATMARK: whether the next byte is behind the urgent one.  LinuxError(ENOTTY) without urgent data."""
+        """SIOCATMARK: whether the next byte is behind the urgent one.  LinuxError without urgent data."""
         raise LinuxError(errno.ENOTTY)
 
 

@@ -14,8 +14,20 @@ from emu.net.address import AF_INET, AF_INET6, AF_UNSPEC, family_of, parse_in, p
 from emu.net.inet import IPPROTO_TCP, InetSocket, Loopback
 from emu.net.packet import MSG_FASTOPEN, MSG_OOB, MSG_PEEK, MSG_TRUNC, Message, Packet, Received, Sink, identity_of
 from emu.net.socket import (
-    ERR, HUP, IN, OUT, PRI, RDHUP, SHUT_RD, SHUT_RDWR, SO_LINGER, SO_OOBINLINE, SO_RCVLOWAT, SOCK_STREAM,
-    broken_pipe, sender_waits,
+    ERR,
+    HUP,
+    IN,
+    OUT,
+    PRI,
+    RDHUP,
+    SHUT_RD,
+    SHUT_RDWR,
+    SO_LINGER,
+    SO_OOBINLINE,
+    SO_RCVLOWAT,
+    SOCK_STREAM,
+    broken_pipe,
+    sender_waits,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -56,7 +68,7 @@ class TcpSocket(InetSocket):
         self.connecting = Connecting.UNCONNECTED
         self.peer: TcpSocket | None = None
         self.sndbuf, self.rcvbuf = _SNDBUF, _RCVBUF
-        self.buffers_chosen = 0
+        self.buffers_chosen = False
         #: The peer has said that nothing follows (SOCK_DONE).
         self.done = False
         #: Where in the stream the next byte is that is read, and that arrives.
@@ -246,7 +258,7 @@ class TcpSocket(InetSocket):
             self.error = errno.ECONNRESET
         self.state, self.peer, self.remote = TcpState.CLOSE, None, None
         self.shut_read = self.shut_write = self.done = False
-        self.urgent_seq = None
+        self.urgent_seq, self.urgent = None, b""
         self.purge()
         self.forget_chosen()
         self.wake()
@@ -379,7 +391,7 @@ class TcpSocket(InetSocket):
         """So many bytes of the first packet are read."""
         self.copied_seq += count
         if self.urgent_seq is not None and self.copied_seq > self.urgent_seq:
-            self.urgent_seq = None
+            self.urgent_seq, self.urgent = None, b""
         if count >= len(packet.data):
             self.take_out(packet)
             return
@@ -465,4 +477,3 @@ class TcpSocket(InetSocket):
         """Whether a third of its buffer is free (__sk_stream_is_writeable)."""
         queued = max(0, self.outstanding - peer.rcvbuf // 2)
         return 3 * queued <= 2 * self.sndbuf
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+
 from emu.linux.errors import LinuxError
 from emu.net.address import BROADCAST4, Endpoint, Ip, unmapped
 from emu.net.datagram import IP_MULTICAST_IF, IP_MULTICAST_LOOP, Datagram, DatagramSocket, QueuedError

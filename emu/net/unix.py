@@ -14,7 +14,19 @@ from emu.linux.fileflags import May
 from emu.linux.wait import WaitQueue
 from emu.net.packet import NOBODY, Identity, Message, Packet, identity_of
 from emu.net.socket import (
-    ERR, HUP, IN, OUT, RDHUP, SHUT_RD, SHUT_RDWR, SHUT_WR, SO_PASSCRED, SO_PASSPIDFD, SOL_SOCKET, WRBAND, Socket,
+    ERR,
+    HUP,
+    IN,
+    OUT,
+    RDHUP,
+    SHUT_RD,
+    SHUT_RDWR,
+    SHUT_WR,
+    SO_PASSCRED,
+    SO_PASSPIDFD,
+    SOL_SOCKET,
+    WRBAND,
+    Socket,
 )  # fmt: skip
 
 if TYPE_CHECKING:

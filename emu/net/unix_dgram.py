@@ -116,6 +116,9 @@ class UnixDatagrams(UnixSocket):
             self.inbox[0].address = sender.source()
         receive_message(self, got, count, flags, sink)
 
+    def at_mark(self) -> bool:
+        raise LinuxError(errno.EOPNOTSUPP)
+
     def take_out(self, packet: Packet) -> None:
         super().take_out(packet)
         self.room_for_peers()

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
 from emu.net.packet import MSG_CTRUNC, Identity, Message, Received
-from emu.net.socket import SO_PASSCRED, SO_TIMESTAMP, SO_TIMESTAMPNS, SOL_SOCKET, Socket
+from emu.net.socket import SO_PASSCRED, SO_PASSPIDFD, SO_TIMESTAMP, SO_TIMESTAMPNS, SOL_SOCKET, Socket
 from emu.net.unix import UnixSocket
+from emu.syscalls.pidfd import sys_pidfd_open
 
 if TYPE_CHECKING:
     from emu.fs.file import File
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
 
-SCM_RIGHTS, SCM_CREDENTIALS = 1, 2
+SCM_RIGHTS, SCM_CREDENTIALS, SCM_PIDFD = 1, 2, 4
 SCM_MAX_FD = 253
 _CMSG, _UCRED = struct.Struct("<Qii"), struct.Struct("<3i")
 _OVERFLOW_ID = 65534
@@ -157,7 +158,9 @@ class ControlBuffer:
         return True
 
 
-def write_control(task: Task, file: Socket, got: Received, buffer: ControlBuffer, *, cloexec: bool) -> None:
+def write_control(
+    kernel: Kernel, task: Task, file: Socket, got: Received, buffer: ControlBuffer, *, cloexec: bool
+) -> None:
     """Tell a receiver what it has asked for, and give it the descriptors."""
     if file.one_message and got.time:
         if file.option(SO_TIMESTAMPNS):
@@ -170,8 +173,19 @@ def write_control(task: Task, file: Socket, got: Received, buffer: ControlBuffer
     if isinstance(file, UnixSocket) and file.option(SO_PASSCRED):
         who = got.identity
         buffer.put(SOL_SOCKET, SCM_CREDENTIALS, _UCRED.pack(who.pid, _shown_id(who.uid), _shown_id(who.gid)))
+    if isinstance(file, UnixSocket) and file.option(SO_PASSPIDFD):
+        buffer.put(SOL_SOCKET, SCM_PIDFD, _pidfd_of(kernel, task, got))
     if got.files:
         buffer.put_files(got, cloexec=cloexec)
+
+
+def _pidfd_of(kernel: Kernel, task: Task, got: Received) -> bytes:
+    """A descriptor of the sender's process, or the error in its place."""
+    try:
+        fd = sys_pidfd_open(kernel, task, got.identity.pid, 0)
+    except LinuxError as error:
+        fd = -error.errno
+    return struct.pack("<i", fd)
 
 
 def _shown_id(number: int) -> int:

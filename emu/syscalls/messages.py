@@ -216,7 +216,7 @@ def _receive_message(kernel: Kernel, task: Task, file: Socket, message: int, fla
     def use(got: Received) -> int:
         control = ControlBuffer(task, header.control, header.control_length)
         cloexec = flags & MSG_CMSG_CLOEXEC
-        write_control(task, file, got, control, cloexec=bool(cloexec))
+        write_control(kernel, task, file, got, control, cloexec=bool(cloexec))
         if header.name:
             task.mm.write(header.name, got.address[: header.name_length])
             task.mm.write(message + 8, struct.pack("<I", len(got.address)))
