@@ -32,6 +32,8 @@ class Resources:
         #: Bytes for /dev/random.
         self.random = random
         self.clock = clock
+        #: How long the holder of a lease has to give way, in seconds, and whether there are leases.
+        self.lease_break_time, self.leases_enabled = 45, 1
         #: Open file descriptions in the whole machine, and their limit (fs.file-max: a tenth of memory at a KiB each,
         #: as on Linux).
         self.open_files = 0

@@ -36,6 +36,8 @@ class SuperBlock:
 
     magic = 0
     root: Inode
+    #: To look up a name that is not there fails, even for a call that would make it: no guest makes names here.
+    names_are_given = False
     #: Names are removed only by unlink, rmdir and rename, so that lookups may be cached.
     keeps_dentries = True
     #: Its inodes have extended attributes and access control lists, which it keeps in memory.

@@ -6,6 +6,7 @@ import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from emu.fs.fasync import POLL_PRI, URGENT
 from emu.fs.file import File
 from emu.linux.errors import LinuxError
 from emu.net.packet import NOBODY, Identity, identity_of
@@ -53,6 +54,10 @@ class Network:
 
     def send_sigurg(self, socket: File) -> None:
         """An urgent byte has arrived: the socket's owner, if it has one, is told."""
+        if socket.owner is not None:
+            socket.owner.send(-1, URGENT)
+            if socket.fasync is not None:
+                socket.fasync.tell(POLL_PRI)
 
     def device_ioctl(self, caller: Caller[Path], command: int, argument: int) -> int:
         """The ioctls of all sockets that ask about network devices.  LinuxError(ENOTTY)."""

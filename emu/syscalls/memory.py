@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from emu.kernel.task import Task
 
 _KNOWN_PROT = int(Prot.READ | Prot.WRITE | Prot.EXEC)
+_PROT_SEM, _GROWS = int(Prot.SEM), int(Prot.GROWSDOWN | Prot.GROWSUP)
 _LEGACY_FLAGS = int(
     MapFlags.SHARED | MapFlags.PRIVATE | MapFlags.FIXED | MapFlags.ANONYMOUS | MapFlags.MAP_32BIT | MapFlags.GROWSDOWN
     | MapFlags.DENYWRITE | MapFlags.EXECUTABLE | MapFlags.LOCKED | MapFlags.NORESERVE | MapFlags.POPULATE
@@ -88,9 +89,14 @@ def sys_munmap(kernel: Kernel, task: Task, addr: int, length: int) -> int:
 
 def sys_mprotect(kernel: Kernel, task: Task, addr: int, length: int, prot: int) -> int:
     """mprotect(2)."""
-    if prot & ~0x0100_0007 or length > task.mm.task_size:
-        raise LinuxError(errno.EINVAL if prot & ~0x0100_0007 else errno.ENOMEM)
-    do_mprotect(task.mm, addr, length, Prot(prot & _KNOWN_PROT))
+    grows = prot & _GROWS
+    if grows == _GROWS or addr & (PAGE_SIZE - 1):
+        raise LinuxError(errno.EINVAL)
+    if length > task.mm.task_size:
+        raise LinuxError(errno.ENOMEM)
+    if length and prot & ~(_KNOWN_PROT | _PROT_SEM | _GROWS):
+        raise LinuxError(errno.EINVAL)
+    do_mprotect(task.mm, addr, length, Prot(prot & _KNOWN_PROT), Prot(grows))
     return 0
 
 

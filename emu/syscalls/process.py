@@ -58,7 +58,9 @@ def sys_clone3(kernel: Kernel, task: Task, arguments: int, size: int) -> Result:
         raise LinuxError(errno.E2BIG)
     fields = CLONE_ARGS.unpack(data[: CLONE_ARGS.size].ljust(CLONE_ARGS.size, b"\0"))
     flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, _ = fields
-    if flags & (CloneFlags.DETACHED | CloneFlags.SIGNAL) or bool(stack) != bool(stack_size):
+    if flags >= CloneFlags.INTO_CGROUP << 1 or flags & (CloneFlags.DETACHED | CloneFlags.SIGNAL):
+        raise LinuxError(errno.EINVAL)
+    if bool(stack) != bool(stack_size):
         raise LinuxError(errno.EINVAL)
     if exit_signal > NSIG or (flags & (CloneFlags.THREAD | CloneFlags.PARENT) and exit_signal):
         raise LinuxError(errno.EINVAL)

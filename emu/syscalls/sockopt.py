@@ -276,7 +276,7 @@ def _set_buffer(task: Task, file: Socket, name: int, value: int) -> None:
     force = name in (Sockopt.SNDBUFFORCE, Sockopt.RCVBUFFORCE)
     if force and task.credentials.euid:
         raise LinuxError(errno.EPERM)
-    value = min(max(value, 0), 0x3FFF_FFFF) if force else min(value & 0xFFFF_FFFF, MAX_BUFFER)
+    value = min(max(value, 0), 0x3FFF_FFFF) if force else min(value % (1 << 32), MAX_BUFFER)
     if isinstance(file, TcpSocket):
         file.buffers_chosen = True
     if name in (Sockopt.SNDBUF, Sockopt.SNDBUFFORCE):
@@ -399,14 +399,14 @@ def _socket_option(kernel: Kernel, task: Task, file: Socket, name: int, room: in
             return _TIMEVAL.pack(time // 1_000_000_000, time % 1_000_000_000 // 1000)
         case Sockopt.LINGER:
             kept = file.option(name)
-            return struct.pack("<iI", kept & 1, (kept >> 1) // _HZ & 0xFFFF_FFFF)
+            return struct.pack("<iI", kept & 1, (kept >> 1) // _HZ % (1 << 32))
         case Sockopt.TIMESTAMPING | Sockopt.TIMESTAMPING_NEW:
             return _LONG.pack(file.option(name))
         case Sockopt.TXTIME:
             return bytes(8)
         case Sockopt.MAX_PACING_RATE:
             rate = file.options.get((SOL_SOCKET, name), -1)
-            return _LONG.pack(rate if rate == -1 else rate & 0xFFFF_FFFF)
+            return _LONG.pack(rate if rate == -1 else rate % (1 << 32))
         case Sockopt.ATTACH_FILTER:
             return b""
         case _:
