@@ -176,8 +176,7 @@ class Socket(File):
 
     def prepare_write(self, count: int) -> int:
         if self.shut_write:
-            self.raise_error()
-            raise BrokenPipe if self.is_stream else LinuxError(errno.EPIPE)
+            self.send(None, b"", Message(more=True))
         return super().prepare_write(count) if self.is_stream else count
 
     def unread(self, data: bytes, stored: int) -> int:
