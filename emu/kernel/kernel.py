@@ -87,6 +87,7 @@ class Kernel:
             {},
             levels=5 if la57 else 4,
             limit=lambda resource: soft_limit(self.current, resource),
+            may_map_low=lambda: self.current is not None and not self.current.credentials.euid,
         )
         self.clock = Clock(lambda: self.cpu.clock)
         self.cpu.read_tsc = self.clock.now_ns  # of a processor of 1 GHz
