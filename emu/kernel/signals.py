@@ -171,4 +171,4 @@ class Signals:
         if not action.flags & SaFlags.NODEFER:
             signals.blocked |= 1 << (info.signo - 1)
         if action.flags & SaFlags.RESETHAND:
-            signals.actions[info.signo] = SigAction()
+            signals.actions[info.signo] = action._replace(handler=SIG_DFL)
