@@ -47,6 +47,12 @@ class PathWalk:
         self.who = who
         self.caller = caller
         self._links = 0
+        #: It opens for a program, which waits until holders of leases have given way.
+        self.breaks_leases = False
+
+    def start_again(self) -> None:
+        """The call waited, and looks its name up once more."""
+        self._links = 0
 
     def resolve(self, name: str, start: Path | None = None, follow: bool = True) -> Path:
         """The place called ``name``, seen from ``start`` (default: the working directory).

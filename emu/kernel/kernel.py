@@ -21,6 +21,7 @@ from emu.kernel.signal_state import Sig
 from emu.kernel.signals import Signals
 from emu.kernel.task import Task, soft_limit
 from emu.kernel.tracer import Tracer
+from emu.kernel.vdso import Vdso
 from emu.linux.clock import Clock
 from emu.linux.errors import LinuxError
 from emu.mm.address_space import AddressSpace, MmContext
@@ -88,6 +89,8 @@ class Kernel:
             limit=lambda resource: soft_limit(self.current, resource),
         )
         self.clock = Clock(lambda: self.cpu.clock)
+        self.cpu.read_tsc = self.clock.now_ns  # of a processor of 1 GHz
+        self.vdso = Vdso(self.frames, self.clock)
         self.tracer = Tracer()
         #: Rows for the events of modules: the tracer accepts no other kinds of events.
         self.event_kinds: list[Kind] = []

@@ -10,6 +10,9 @@ from collections.abc import Callable
 BOOT_REALTIME_NS = 1_656_543_417 * 1_000_000_000
 #: From this many on, cancelled timers are taken out of the heap when they are most of it.
 _MANY = 256
+#: Clocks that go on at each tick only, and the tick, in ns (CONFIG_HZ=250).
+COARSE = frozenset({5, 6})
+TICK_NS = 4_000_000
 #: A timer that is set for then, or for later, never runs (KTIME_MAX: 292 years; kernel/time/hrtimer.c).
 KTIME_MAX = (1 << 63) - 1
 _NEVER = 0

@@ -72,7 +72,7 @@ def _check_mprotect(mm: AddressSpace, vma: Vma, start: int, end: int, prot: Prot
     vma.ops.mprotect(vma, start, end, prot)
     if vma.flags & VmFlags.SEALED:
         raise LinuxError(errno.EPERM)
-    if prot & Prot.WRITE and vma.flags & VmFlags.NEVERWRITE:
+    if (prot & Prot.WRITE and vma.flags & VmFlags.NEVERWRITE) or (prot & Prot.EXEC and vma.flags & VmFlags.NEVEREXEC):
         raise LinuxError(errno.EACCES)
 
 

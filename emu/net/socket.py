@@ -102,6 +102,7 @@ class Socket(File):
 
     struct_size = SOCK
     seekable = False
+    has_fasync = True
     family: int
 
     def __init__(self, mount: VfsMount, type_: int, protocol: int, flags: int = 0) -> None:

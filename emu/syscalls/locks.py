@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from emu.linux.wait import WaitQueue
 
 LOCK_SH, LOCK_EX, LOCK_NB, LOCK_UN = 1, 2, 4, 8
+_LOCK_MAND = 32
 FLOCK_OPERATION = Bits("LOCK_", SH=LOCK_SH, EX=LOCK_EX, NB=LOCK_NB, UN=LOCK_UN)
 F_RDLCK, F_WRLCK, F_UNLCK = range(3)
 F_GETLK, F_SETLK, F_SETLKW = 5, 6, 7
@@ -31,6 +32,8 @@ FLOCK = Layout("flock", "hh4xqqi4x")
 
 def sys_flock(kernel: Kernel, task: Task, fd: int, operation: int) -> Result:
     """flock(2)."""
+    if operation & _LOCK_MAND:  # which has not had an effect for long
+        return 0
     kind = operation & ~LOCK_NB
     if kind not in (LOCK_SH, LOCK_EX, LOCK_UN):
         raise LinuxError(errno.EINVAL)
