@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 from emu.fs.devfs import DevTmpfs, register_devices
 from emu.fs.hugetlbfs import Hugetlbfs
 from emu.fs.tmpfs import Tmpfs
+from emu.ipc.mqueuetype import MqueueType
 from emu.kernel.modules import ModuleError
 from emu.kernel.ttys import KernelJobs, Ttys
 from emu.linux.errors import LinuxError
 from emu.proc import memory as proc_memory
+from emu.proc import mqueue as proc_mqueue
 from emu.proc import process as proc_process
 from emu.proc import system as proc_system
 from emu.proc import sysvipc as proc_sysvipc
@@ -68,7 +70,15 @@ def file_systems(kernel: Kernel) -> None:
     vfs, resources = kernel.vfs, kernel.vfs.resources
     sysfs, debugfs = Sysfs(resources), Debugfs(resources)
     procfs = Procfs(kernel, {**proc_memory.PID_FILES, **proc_process.PID_FILES}, proc_memory.PID_READERS)
-    for fstype in (sysfs, Tmpfs(), Hugetlbfs(), procfs, DevTmpfs(resources), debugfs):
+    for fstype in (
+        sysfs,
+        Tmpfs(),
+        Hugetlbfs(),
+        procfs,
+        DevTmpfs(resources),
+        debugfs,
+        MqueueType(lambda: kernel.current_tgid()),
+    ):
         vfs.register_filesystem(fstype)
     vfs.sysfs, vfs.debugfs, vfs.procfs = sysfs.tree, debugfs.tree, procfs.tree
     register_devices(resources)
@@ -131,6 +141,7 @@ INITCALLS: tuple[Init, ...] = (
     proc_system.init,
     proc_memory.init,
     proc_sysvipc.init,
+    proc_mqueue.init,
     proc_process.init,
     terminals,
 )

@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import pathlib
 import stat
 from dataclasses import dataclass
 from types import TracebackType
+
+from mmu.sha256 import sha256_hex
 
 #: A file that is longer was not written by us: the largest has 100 KB.
 MAX_BYTES = 16 << 20
@@ -89,7 +90,7 @@ class Image:
 
 
 def _digest(data: bytes) -> bytes:
-    return hashlib.sha256(data).hexdigest().encode()
+    return sha256_hex(data).encode()
 
 
 class CodeCache:

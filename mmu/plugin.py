@@ -24,6 +24,7 @@ from mmu.memory import PAGE_SHIFT, PAGE_SIZE, BusError, PhysicalMemory
 from mmu.privileged import PrivilegedInstructions
 from mmu.registers import Access
 from mmu.running import Run
+from mmu.selftest import check_library
 from mmu.state import Status
 from mmu.translation import library
 from mmu.walk import canonical
@@ -105,7 +106,7 @@ class Mmu(TranslatedCode):
         if seed < 0:
             raise ValueError(f"a seed is not below 0, as {seed} is")
         geometry = _geometry(tlb)
-        unicorn_abi.self_test()
+        check_library()
         super().__init__(uc, ram, ring_capacity, processors)
         self._begin_virtual()
         #: Asked for each page fault, inside the fill: True if the tables were changed so that the access is to be

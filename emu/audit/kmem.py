@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from emu.audit.books import Books
 from emu.fs.file import File, file_of
 from emu.fs.libfs import SimpleDirectory
+from emu.ipc.mqueuetype import MqueueType
 from emu.mm.frames import FrameHolder
 from emu.mm.kmem import FD, FILP, INODE, LINK, MOUNT, SIGQUEUE, VM_AREA_STRUCT, XA_NODE
 from emu.mm.pagecache import PageCache
@@ -33,7 +34,8 @@ def check_kmem(books: Books, kernel: Kernel, spaces: list[AddressSpace], caches:
     found += sum(inode.locks.charged for inode in inodes if inode.locks is not None)
     mounts = {*kernel.vfs.mount_table, *(file.path.mount for file in files)}
     found += MOUNT * len(mounts.difference(kernel.vfs.internal_mounts))
-    found += sum(_instance(sb, inodes) for sb in {mount.sb for mount in mounts})
+    trees = {kind.tree for kind in kernel.vfs.filesystems.values() if isinstance(kind, MqueueType) and kind.tree}
+    found += sum(_instance(sb, inodes) for sb in {mount.sb for mount in mounts} | trees)
     # files that only a sleeping call knows, and those of whoever asked for the audit, are in no table
     if found > kmem.charged or (found < kmem.charged and len(files) == resources.open_files):
         books.say(f"{kmem.charged} bytes of kernel objects are charged, and there are {found}")

@@ -1,6 +1,7 @@
 """The entry point of the ``unimmu`` process, which imports next to nothing before Ctrl-C is dealt with."""
 
 import _signal  # type: ignore[import-not-found]  # signal, which looks enumerations up, takes ten times as long
+import gc
 import os
 
 
@@ -14,6 +15,7 @@ def main() -> int:
         # We compute no linear algebra: numpy need not start a thread for each CPU.  For C alone: a guest's environment
         # may be a copy of os.environ.
         os.putenv("OPENBLAS_NUM_THREADS", "1")
+    gc.disable()  # there is no garbage while modules are imported, and looking for it is a tenth of the start
     from emu.cli import main as command
 
     return command.main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import importlib
 import io
 import os
@@ -145,6 +146,7 @@ def _failed(name: str, error: Exception) -> int:
 
 def _run_command(command: str, words: list[str]) -> int:
     module = importlib.import_module(COMMANDS[command][0])
+    gc.enable()  # which emu.cli.entry has disabled
     what = COMMANDS[command][1]
     parser = Parser(f"unimmu {command}", description=f"{what[0].upper()}{what[1:]}.")
     module.add_arguments(parser)

@@ -7,16 +7,18 @@ import stat
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
+from emu.fs import acl as posix_acl
 from emu.fs.file import DirectoryEntry, DirectoryFile, File
 from emu.fs.locks import FileLocks
 from emu.fs.notify import ISDIR, OF_ITSELF
 from emu.fs.seals import Seal, check_mode
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import PAGE_SIZE, May, RenameFlags
+from emu.linux.fileflags import May, RenameFlags
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.fs.notify import Watch
+    from emu.fs.simple_xattr import Xattrs
     from emu.fs.superblock import SuperBlock
     from emu.linux.caller import Caller, Credentials
 
@@ -76,6 +78,15 @@ class Inode:
     watches: dict[object, Watch] | None = None
     #: Data that its open files share: the pipe of a FIFO (i_private).
     private: object = None
+    #: Open files that can write, and those that can only read.
+    writers = readers = 0
+    #: How long what is written is expected to live (F_SET_RW_HINT).
+    write_hint = 0
+    #: Its extended attributes, once it has had one.
+    xattrs: Xattrs | None = None
+    #: Its access control list, where that says more than the mode, and the one that what is made in it gets.
+    acl: posix_acl.Acl | None = None
+    default_acl: posix_acl.Acl | None = None
 
     def __init__(self, sb: SuperBlock, mode: int, uid: int = 0, gid: int = 0, ino: int | None = None) -> None:
         self.sb = sb
@@ -192,6 +203,8 @@ class Inode:
         if change.mode is not None:
             check_mode(self, change.mode)
             self.mode = self.kind | change.mode & 0o7777
+            if self.acl is not None:
+                self.acl = posix_acl.with_mode(self.acl, change.mode)
         if change.uid is not None:
             self.uid = change.uid
         if change.gid is not None:
@@ -218,7 +231,7 @@ class Inode:
             self.gid,
             self.rdev,
             self.size,
-            PAGE_SIZE,
+            self.sb.blksize,
             self.blocks,
             self.atime,
             self.mtime,
@@ -236,6 +249,10 @@ class Inode:
             return
         if who.euid == self.uid:
             mode >>= 6
+        elif self.acl is not None and mode & 0o070:
+            if not posix_acl.permits(self.acl, mask & 7, who, self.uid, self.gid):
+                raise LinuxError(errno.EACCES)
+            return
         elif who.egid == self.gid or self.gid in who.groups:
             mode >>= 3
         if mask & ~mode & 7:
@@ -254,6 +271,8 @@ class Inode:
         """Evict if neither a name nor an open file is left."""
         if self.nlink == 0 and self.open_count == 0:
             self.tell_if_gone()
+            if self.xattrs is not None:
+                self.xattrs.clear()
             self.evict()
 
     # Those who watch it (fs/notify)

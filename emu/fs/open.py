@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path, unnamed_path
 from emu.fs.file import File
+from emu.fs.lease import break_lease
 from emu.fs.notify import Notice
-from emu.fs.operations import check_may_create, new_owner, truncate_path
+from emu.fs.operations import check_may_create, inherit_acl, new_owner, truncate_path
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import May, MountFlags, OpenFlags
 
@@ -28,6 +29,7 @@ _TMPFILE = int(OpenFlags.TMPFILE) & ~_DIRECTORY
 _WRITE = int(May.WRITE)
 _OPEN = int(Notice.OPEN)
 _NOATIME = int(OpenFlags.NOATIME)
+_NONBLOCK = int(OpenFlags.NONBLOCK)
 _DIRECT = int(OpenFlags.DIRECT)
 #: The access that each O_ACCMODE value asks for; 3 is "for ioctl only" and needs both.
 _ACCESS = (int(May.READ), int(May.WRITE), int(May.READ | May.WRITE), int(May.READ | May.WRITE))
@@ -53,13 +55,17 @@ def open_path(walker: PathWalk, path: Path, flags: int, created: bool = False) -
             raise LinuxError(errno.ENOTDIR)
         return File(path, flags)
     if flags & _DIRECTORY and not inode.is_directory:
-        raise LinuxError(errno.ELOOP if inode.is_symlink and flags & _NOFOLLOW else errno.ENOTDIR)
+        raise LinuxError(errno.ENOTDIR)
     truncating = not created and bool(flags & _TRUNC) and inode.is_regular
     if not created:
         _may_open(walker, path, flags)
+    if walker.breaks_leases and not created:
+        break_lease(inode, bool(flags & 3 or flags & _TRUNC), bool(flags & _NONBLOCK))
     if flags & _DIRECT and not inode.can_direct and not stat.S_ISCHR(inode.mode):
         raise LinuxError(errno.EINVAL)
     file = inode.open(path, flags, walker.caller)
+    if created:
+        file.created = True
     path.notify(_OPEN)
     if truncating:
         try:
@@ -130,6 +136,7 @@ def _create(walker: PathWalk, last: Last, mode: int) -> Path:
     parent.mount.want_write()
     check_may_create(walker, parent)
     inode = parent.dentry.inode.create(last.name, new_owner(walker, parent, mode))
+    inherit_acl(parent, inode, mode)
     parent.dentry.inode.notify(Notice.CREATE, last.name)
     return Path(parent.mount, parent.dentry.child(last.name, inode))
 
@@ -141,6 +148,7 @@ def _open_tmpfile(walker: PathWalk, directory: Path, flags: int, mode: int) -> F
     directory.mount.want_write()
     inode.permission(int(May.WRITE | May.EXEC), walker.who)
     made = inode.tmpfile(new_owner(walker, directory, mode))
+    inherit_acl(directory, made, mode)
     path = unnamed_path(directory.mount, made, f"/#{made.ino} (deleted)")
     return open_unnamed(made, path, flags, walker.caller)
 

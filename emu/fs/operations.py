@@ -6,6 +6,7 @@ import errno
 import stat
 from typing import TYPE_CHECKING
 
+from emu.fs import acl
 from emu.fs.dentry import Path, d_path
 from emu.fs.inode import Attributes, NewOwner
 from emu.fs.notify import Notice
@@ -56,7 +57,23 @@ def new_owner(walker: PathWalk, parent: Path, mode: int) -> NewOwner:
     """Mode (after umask) and owner of something made in ``parent``; a set-group-ID directory passes its group on."""
     directory = parent.dentry.inode
     inherits = directory.mode & stat.S_ISGID
-    return NewOwner(mode & 0o7777 & ~walker.fs.umask, walker.who.euid, directory.gid if inherits else walker.who.egid)
+    mode &= 0o7777
+    if directory.default_acl is None:
+        mode &= ~walker.fs.umask
+    else:
+        mode = mode & ~0o777 | acl.inherited(directory.default_acl, mode)[1] & 0o777
+    return NewOwner(mode, walker.who.euid, directory.gid if inherits else walker.who.egid)
+
+
+def inherit_acl(parent: Path, made: Inode, mode: int) -> None:
+    """What was made with ``mode`` in a directory with a default access list gets a list of its own
+    (simple_acl_create).
+    """
+    default = parent.dentry.inode.default_acl
+    if default is not None:
+        made.acl = acl.inherited(default, mode)[0]
+        if made.is_directory:
+            made.default_acl = default
 
 
 def _free_place(walker: PathWalk, name: str, start: Path | None, directory: bool) -> Last:
@@ -83,7 +100,7 @@ def mkdir(walker: PathWalk, name: str, mode: int, start: Path | None = None) -> 
     owner = new_owner(walker, last.parent, mode & 0o1777)
     if last.parent.dentry.inode.mode & stat.S_ISGID:
         owner = owner._replace(mode=owner.mode | stat.S_ISGID)
-    last.parent.dentry.inode.mkdir(last.name, owner)
+    inherit_acl(last.parent, last.parent.dentry.inode.mkdir(last.name, owner), mode)
     last.parent.dentry.inode.notify(_CREATE, last.name, directory=True)
 
 
@@ -103,12 +120,13 @@ def mknod(walker: PathWalk, name: str, mode: int, rdev: int, start: Path | None 
     last = _place_for_new(walker, name, start, directory=False)
     directory, owner = last.parent.dentry.inode, new_owner(walker, last.parent, mode)
     if kind == stat.S_IFREG:
-        directory.create(last.name, owner)
+        inherit_acl(last.parent, directory.create(last.name, owner), mode)
         directory.notify(_CREATE, last.name)
         return
     if kind in (stat.S_IFCHR, stat.S_IFBLK) and walker.who.euid != 0:
         raise LinuxError(errno.EPERM)
-    directory.mknod(last.name, owner, kind, rdev if kind in (stat.S_IFCHR, stat.S_IFBLK) else 0)
+    made = directory.mknod(last.name, owner, kind, rdev if kind in (stat.S_IFCHR, stat.S_IFBLK) else 0)
+    inherit_acl(last.parent, made, mode)
     directory.notify(_CREATE, last.name)
 
 
@@ -358,6 +376,8 @@ def chown(walker: PathWalk, path: Path, uid: int | None, gid: int | None) -> Non
             raise LinuxError(errno.EPERM)
     # A change of owner clears the set-ID bits, even if root makes it.
     mode = None if inode.is_directory or not inode.mode & 0o6000 else kept_set_ids(inode, who)
+    if mode not in (None, inode.mode & 0o7777) and who.euid not in (0, inode.uid):
+        raise LinuxError(errno.EPERM)
     inode.setattr(Attributes(mode=mode, uid=uid, gid=gid))
     if uid is not None or gid is not None:
         path.notify(_ATTRIB)

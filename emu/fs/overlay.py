@@ -66,7 +66,7 @@ class Lower:
             assert isinstance(self.sb, OverlaySuperBlock)
             self.sb.new_inode()
             self.sb.upper[self.ino] = self
-            self.copied, self.charged = True, INODE
+            self.copied, self.charged = True, self.charged + INODE
 
     def forget_upper(self) -> None:
         """Its last name is gone."""
@@ -286,6 +286,8 @@ class OverlayDirectory(TmpfsDirectory):
             raise LinuxError(errno.ENOTEMPTY)
         self.remove(name)
         inode.nlink = 0
+        if inode.xattrs is not None:
+            inode.xattrs.clear()
         inode.gone()
 
     def gone(self) -> None:

@@ -181,6 +181,32 @@ class SysctlSuperBlock(PseudoSuperBlock):
         else:
             self.create_file(f"sys/{name}", text, 0o644, store=lambda data: store(_decimal(data)))
 
+    def add_number(
+        self, name: str, get: Callable[[], int], put: Callable[[int], None], low: int = -(1 << 31),
+        high: int = (1 << 31) - 1,
+    ) -> None:  # fmt: skip
+        """A parameter that guests may set to a number from ``low`` to ``high`` (proc_dointvec_minmax)."""
+
+        def store(data: bytes) -> None:
+            value = _number(data)
+            if value is not None:
+                if not low <= value <= high:
+                    raise LinuxError(errno.EINVAL)
+                put(value)
+
+        self.create_file(f"sys/{name}", lambda: b"%d\n" % get(), 0o644, store=store)
+
+
+def _number(data: bytes) -> int | None:
+    """The first number of what is written to a sysctl; None for white space only (do_proc_dointvec)."""
+    words = data.split(b"\0")[0].split()
+    if not words:
+        return None
+    try:
+        return int(words[0], 0)
+    except ValueError:
+        raise LinuxError(errno.EINVAL) from None
+
 
 def _decimal(data: bytes) -> int:
     """Parse the number written to a sysctl (proc_doulongvec_minmax)."""

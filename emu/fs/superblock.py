@@ -35,9 +35,15 @@ class SuperBlock:
     """One mounted instance of a file system; the subclass sets ``root``."""
 
     magic = 0
+    #: st_blksize of its files, which is the size of a program's buffers (s_blocksize).
+    blksize = PAGE_SIZE
     root: Inode
+    #: To look up a name that is not there fails, even for a call that would make it: no guest makes names here.
+    names_are_given = False
     #: Names are removed only by unlink, rmdir and rename, so that lookups may be cached.
     keeps_dentries = True
+    #: Its inodes have extended attributes and access control lists, which it keeps in memory.
+    keeps_xattrs = False
     #: Where they are not, those made last may be kept here nevertheless.
     recent: deque[Dentry] | None = None
 
@@ -64,6 +70,11 @@ class SuperBlock:
         """It is gone."""
         self.resources.kmem.uncharge(size)
         self.charged -= size
+
+    def count_xattr(self, size: int) -> None:
+        """``user.`` attributes take more space, or less (a negative number), where that is limited.
+        LinuxError(ENOSPC).
+        """
 
     @property
     def tops(self) -> Iterable[Inode]:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 TMPFS_MAGIC = 0x01021994
 #: The bytes that a directory entry adds to the size of its directory (BOGO_DIRENT_SIZE).
 DIRENT_SIZE = 20
+#: The space that an inode counts with (BOGO_INODE_SIZE).
+INODE_SPACE = 1024
 OPTIONS = frozenset({"size", "nr_blocks", "nr_inodes", "mode", "uid", "gid"})
 #: A number above the index of any page.
 LAST_PAGE = 1 << 52
@@ -249,6 +251,8 @@ class TmpfsDirectory(SimpleDirectory):
 
     def rmdir(self, name: str, inode: Inode) -> None:
         super().rmdir(name, inode)
+        if inode.xattrs is not None:
+            inode.xattrs.clear()
         self._sb.free_inode(0)
 
 
@@ -256,6 +260,7 @@ class TmpfsSuperBlock(SuperBlock):
     """One tmpfs; a limit of 0 means none."""
 
     magic = TMPFS_MAGIC
+    keeps_xattrs = True
 
     def __init__(self, resources: Resources, fstype: FileSystemType, options: str = "", limited: bool = True) -> None:
         super().__init__(resources, fstype)
@@ -265,6 +270,8 @@ class TmpfsSuperBlock(SuperBlock):
         self.max_inodes = parse_size(words["nr_inodes"]) if "nr_inodes" in words else half
         self.used_blocks = 0
         self.used_inodes = 1
+        #: What ``user.`` attributes take of the space for inodes, in bytes.
+        self.xattr_space = 0
         self._shown = "".join(f",{word}={words[word]}" for word in ("size", "nr_blocks", "nr_inodes") if word in words)
         mode = _octal(words["mode"]) if "mode" in words else 0o1777
         self.root = TmpfsDirectory(self, mode, parse_size(words.get("uid", "0")), parse_size(words.get("gid", "0")))
@@ -282,10 +289,20 @@ class TmpfsSuperBlock(SuperBlock):
 
     def new_inode(self, size: int = INODE) -> None:
         """Count one more inode, and charge what it takes; ENOSPC, ENOMEM."""
-        if self.max_inodes and self.used_inodes >= self.max_inodes:
-            raise LinuxError(errno.ENOSPC)
+        self._check_inode_space(INODE_SPACE)
         self.hold(size)
         self.used_inodes += 1
+
+    def count_xattr(self, size: int) -> None:
+        if size > 0:
+            self._check_inode_space(size)
+        self.xattr_space += size
+
+    def _check_inode_space(self, more: int) -> None:
+        """shmem_reserve_inode(): attributes of users take the space of inodes."""
+        used = self.used_inodes * INODE_SPACE + self.xattr_space
+        if self.max_inodes and used + more > self.max_inodes * INODE_SPACE:
+            raise LinuxError(errno.ENOSPC)
 
     def free_inode(self, size: int = INODE) -> None:
         """An inode has been freed."""

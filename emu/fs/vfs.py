@@ -88,7 +88,11 @@ class Vfs:
         if len(list(self.mount_table)) >= MAX_MOUNTS:
             raise LinuxError(errno.ENOSPC)
         self.resources.kmem.reserve(MOUNT)
-        mount = VfsMount(kind.mount(self.resources, options), source, flags, self.mount_table.cross(path))
+        at = self.mount_table.cross(path)
+        sb = kind.mount(self.resources, options)
+        if sb is at.mount.sb and at.dentry is at.mount.root:  # the same once more
+            raise LinuxError(errno.EBUSY)
+        mount = VfsMount(sb, source, flags, at)
         self.mount_table.add(mount)
         return mount
 
@@ -141,7 +145,7 @@ class Vfs:
         mount = self._internal.get(kind.name)
         if mount is None:
             sb = kind.mount(self.resources, "")
-            sb.active = 1
+            sb.active += 1
             mount = self._internal[kind.name] = VfsMount(sb, kind.name, 0, None)
         return mount
 
@@ -234,8 +238,8 @@ class Vfs:
         pipe = self.pipes.new()
         inode = PipeInode(mount.sb, pipe)
         path = unnamed_path(mount, inode, f"pipe:[{inode.ino}]")
-        kept = flags & OpenFlags.NONBLOCK
-        reader = self.pipes.open(PipeFile, path, OpenFlags.RDONLY | kept, pipe)
+        kept = flags & (OpenFlags.NONBLOCK | OpenFlags.DIRECT)
+        reader = self.pipes.open(PipeFile, path, OpenFlags.RDONLY | kept & OpenFlags.NONBLOCK, pipe)
         try:
             return reader, PipeFile(path, OpenFlags.WRONLY | kept, pipe)
         except LinuxError:

@@ -1,4 +1,10 @@
-"""The limits of System V IPC, as the kernel has them without a sysctl (include/uapi/linux/{shm,sem,msg}.h)."""
+"""The limits of System V IPC, as the kernel has them without a sysctl (include/uapi/linux/{shm,sem,msg}.h), and those
+of POSIX message queues (include/linux/ipc_namespace.h).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
 
 #: Segments: how many, and of how many bytes; all of them, in pages.
 SHMMNI, SHMMIN = 4096, 1
@@ -8,3 +14,20 @@ SEMMSL, SEMOPM, SEMMNI, SEMVMX = 32000, 500, 32000, 32767
 SEMMNS = SEMMSL * SEMMNI
 #: Messages: queues, bytes in a message, bytes in a queue.
 MSGMNI, MSGMAX, MSGMNB = 32000, 8192, 16384
+
+#: POSIX message queues: priorities, and what nobody may go beyond.
+MQ_PRIO_MAX, HARD_MSGMAX, HARD_MSGSIZEMAX = 32768, 65536, 16 << 20
+MIN_MSGMAX, MIN_MSGSIZEMAX = 1, 128
+
+
+@dataclass
+class MqueueLimits:
+    """/proc/sys/fs/mqueue: messages in a queue, bytes in a message, queues; the first two of queues whose maker says
+    nothing.
+    """
+
+    msg_max: int = 10
+    msgsize_max: int = 8192
+    queues_max: int = 256
+    msg_default: int = 10
+    msgsize_default: int = 8192

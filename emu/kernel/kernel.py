@@ -21,6 +21,7 @@ from emu.kernel.signal_state import Sig
 from emu.kernel.signals import Signals
 from emu.kernel.task import Task, soft_limit
 from emu.kernel.tracer import Tracer
+from emu.kernel.vdso import Vdso
 from emu.linux.clock import Clock
 from emu.linux.errors import LinuxError
 from emu.mm.address_space import AddressSpace, MmContext
@@ -79,7 +80,7 @@ class Kernel:
         self.compared_files = 0
         self.cpu = Cpu(ram, entry_frame=2, tlb=tlb, seed=seed, la57=la57, cpus=cpus)
         self.frames = FrameAllocator(ram, self.cpu.mmu.code_written, self.cpu.mmu.code_written_many)
-        self.flusher = TlbFlusher(self.cpu.mmu, current_pid=self._current_pid, tracer=lambda: self.tracer)
+        self.flusher = TlbFlusher(self.cpu.mmu, current_pid=self.current_tgid, tracer=lambda: self.tracer)
         #: The pool of 2 MiB pages.
         self.huge_pages = HugePagePool(self.frames, self.flusher.empty_untold)
         self.share_counts = ShareCounts()
@@ -90,8 +91,11 @@ class Kernel:
             {},
             levels=5 if la57 else 4,
             limit=lambda resource: soft_limit(self.current, resource),
+            may_map_low=lambda: self.current is not None and not self.current.credentials.euid,
         )
         self.clock = Clock(lambda: self.cpu.clock)
+        self.cpu.read_tsc = self.clock.now_ns  # of a processor of 1 GHz
+        self.vdso = Vdso(self.frames, self.clock)
         self.tracer = Tracer()
         #: Rows for the events of modules: the tracer accepts no other kinds of events.
         self.event_kinds: list[Kind] = []
@@ -127,7 +131,7 @@ class Kernel:
         """System V IPC, made for the first who asks."""
         from emu.ipc.namespace import IpcNamespace
 
-        made = IpcNamespace(self.vfs, self.clock, self._current_pid)
+        made = IpcNamespace(self.vfs, self.clock, self.current_tgid)
         self.exit_hooks.append(lambda last: made.exit(last.tgid))
         return made
 
@@ -136,14 +140,15 @@ class Kernel:
         """The sockets, made for the first who asks."""
         from emu.net.namespace import NetNamespace
 
-        return NetNamespace(self.vfs)
+        return NetNamespace(self.vfs, self.clock, lambda: self.current)
 
     @property
     def current(self) -> Task | None:
         """The task whose turn it is."""
         return self.scheduler.current
 
-    def _current_pid(self) -> int | None:
+    def current_tgid(self) -> int | None:
+        """The process whose turn it is."""
         return None if self.current is None else self.current.tgid
 
     def _places(self) -> Iterator[Path]:

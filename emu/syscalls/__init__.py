@@ -11,9 +11,28 @@ if TYPE_CHECKING:
 
 #: In the order in which they are looked through: what more programs ask for comes first.
 LATE = (
-    "prctl", "attributes", "directories", "naming", "residence", "eventpoll", "timers", "queued", "pidfd", "inotify",
-    "sockets", "sockopt", "messages", "sysv", "splice", "lookup", "scheduling", "privileges", "remote",
-)  # fmt: skip
+    "prctl",
+    "attributes",
+    "directories",
+    "naming",
+    "residence",
+    "eventpoll",
+    "timers",
+    "queued",
+    "pidfd",
+    "inotify",
+    "sockets",
+    "sockopt",
+    "messages",
+    "sysv",
+    "mqueue",
+    "splice",
+    "lookup",
+    "xattr",
+    "scheduling",
+    "privileges",
+    "remote",
+)
 
 
 def all_tables() -> Iterator[tuple[Syscall, ...]]:

@@ -1,19 +1,21 @@
-"""stat, chmod, chown, access, utimes and extended attributes: reading and changing the attributes of a file."""
+"""stat, chmod, chown, access and utimes: reading and changing the attributes of a file."""
 
 from __future__ import annotations
 
 import errno
 import stat
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from emu.fs import operations
-from emu.linux.argument import ADDRESS, DIRFD, FD, HEX32, ID, MODE, SIZE, Bits, In, Named, Out, Pointer
+from emu.linux.argument import DIRFD, FD, HEX32, ID, MODE, Bits, In, Named, Out, Pointer
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import AT_FDCWD, AtFlags, major, minor
-from emu.linux.layout import LATE_PATH, PATH, PATHNAME, STRING, TEXT, Layout
-from emu.linux.syscall import BYTES, Syscall
-from emu.syscalls.paths import resolve, resolve_at, start_of
+from emu.linux.fileflags import AT_FDCWD, AtFlags, major, makedev, minor
+from emu.linux.layout import LATE_PATH, Layout
+from emu.linux.likeness import Likeness, Part
+from emu.linux.syscall import Syscall
+from emu.syscalls.paths import resolve_at
 from emu.syscalls.types import file_mode_words
 
 if TYPE_CHECKING:
@@ -60,6 +62,10 @@ class _Stat(Layout):
             what = f"st_size={size}"
         return f"{{st_mode={file_mode_words(mode)}, {what}, ...}}"
 
+    def parts(self, values: tuple[Any, ...]) -> Iterable[Part]:
+        mode, nlink, mtime = values[3], values[2], values[13] * NANO + values[14]
+        return compared_attributes(mode, nlink, values[4:6], values[7], values[8], values[9], mtime)
+
 
 class _Statx(Layout):
     """struct statx, 256 bytes."""
@@ -72,6 +78,26 @@ class _Statx(Layout):
             *divmod(s.atime, NANO), 0, *divmod(s.btime, NANO), 0, *divmod(s.ctime, NANO), 0, *divmod(s.mtime, NANO), 0,
             major(s.rdev), minor(s.rdev), major(s.dev), minor(s.dev), mount_id, 0, 0,
         ))  # fmt: skip
+
+    def parts(self, values: tuple[Any, ...]) -> Iterable[Part]:
+        mode, nlink, mtime = values[6], values[3], values[21] * NANO + values[22]
+        return compared_attributes(mode, nlink, values[4:6], makedev(*values[24:26]), values[9], values[1], mtime)
+
+
+def compared_attributes(
+    mode: int, nlink: int, owner: tuple[int, ...], device: int, size: int, blksize: int, mtime: int
+) -> list[Part]:
+    """What is compared of a file's attributes with those in another run.  What a directory takes, and how it counts
+    its subdirectories, is its file system's affair.
+    """
+    owners = [Part(name, Likeness.OWNER, number) for name, number in zip(("st_uid", "st_gid"), owner, strict=True)]
+    parts = [("st_mode", mode)]
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        parts.append(("st_rdev", device))
+    if not stat.S_ISDIR(mode):
+        parts += [("st_size", size), ("st_nlink", nlink), ("st_blksize", blksize)]
+    found = [*(Part(name, Likeness.EXACT, value) for name, value in parts), *owners]
+    return [*found, Part("st_mtime", Likeness.WHEN, mtime)] if stat.S_ISREG(mode) else found
 
 
 STAT = _Stat("stat", "QQQIIIIQqqqqqqqqq24x")
@@ -203,19 +229,14 @@ def sys_fchown(kernel: Kernel, task: Task, fd: int, uid: int, gid: int) -> int:
 
 def sys_utimensat(kernel: Kernel, task: Task, dirfd: int, address: int, times: int, flags: int) -> int:
     """utimensat(2); without a name it works on dirfd itself (futimens)."""
-    if flags & ~(_NOFOLLOW | _EMPTY):
-        raise LinuxError(errno.EINVAL)
+    raw = TWO_TIMES.read(task.mm, times) if times else (0, UTIME_NOW, 0, UTIME_NOW)
+    if raw[1] == raw[3] == UTIME_OMIT:
+        return 0
+    walker, path = _timed(kernel, task, dirfd, address, flags)
     now = kernel.vfs.resources.now()
-    atime: int | None = now
-    mtime: int | None = now
-    explicit = False
-    if times:
-        raw = TWO_TIMES.read(task.mm, times)
-        if raw[1] == raw[3] == UTIME_OMIT:
-            return 0
-        atime, mtime = _timestamp(raw[0], raw[1], now), _timestamp(raw[2], raw[3], now)
-        explicit = not raw[1] == raw[3] == UTIME_NOW
-    return _utimes(kernel, task, dirfd, address, flags, atime, mtime, explicit)
+    atime, mtime = _timestamp(raw[0], raw[1], now), _timestamp(raw[2], raw[3], now)
+    operations.utimes(walker, path, atime, mtime, not raw[1] == raw[3] == UTIME_NOW)
+    return 0
 
 
 def _timestamp(seconds: int, nanoseconds: int, now: int) -> int | None:
@@ -228,18 +249,14 @@ def _timestamp(seconds: int, nanoseconds: int, now: int) -> int | None:
     return seconds * NANO + nanoseconds
 
 
-def _utimes(
-    kernel: Kernel, task: Task, dirfd: int, address: int, flags: int,
-    atime: int | None, mtime: int | None, explicit: bool,
-) -> int:  # fmt: skip
-    if address == 0 and dirfd != AT_FDCWD:
-        path = start_of(task, dirfd)
-        assert path is not None
-        operations.utimes(kernel.vfs.walker(task), path, atime, mtime, explicit)
-    else:
-        walker, path = resolve_at(kernel, task, dirfd, address, flags)
-        operations.utimes(walker, path, atime, mtime, explicit)
-    return 0
+def _timed(kernel: Kernel, task: Task, dirfd: int, address: int, flags: int = 0) -> tuple[PathWalk, Path]:
+    """The file whose times change: that of a descriptor, which takes no flags, or that of a name (do_utimes)."""
+    without_name = address == 0 and dirfd != AT_FDCWD
+    if flags & ~(0 if without_name else _NOFOLLOW | _EMPTY):
+        raise LinuxError(errno.EINVAL)
+    if without_name:
+        return kernel.vfs.walker(task), task.files.get(dirfd).path
+    return resolve_at(kernel, task, dirfd, address, flags)
 
 
 def sys_futimesat(kernel: Kernel, task: Task, dirfd: int, address: int, times: tuple[int, int, int, int] | None) -> int:
@@ -250,7 +267,8 @@ def sys_futimesat(kernel: Kernel, task: Task, dirfd: int, address: int, times: t
         if not (0 <= a_micro < 1_000_000 and 0 <= m_micro < 1_000_000):
             raise LinuxError(errno.EINVAL)
         atime, mtime = a_seconds * NANO + a_micro * 1000, m_seconds * NANO + m_micro * 1000
-    return _utimes(kernel, task, dirfd, address, 0, atime, mtime, times is not None)
+    operations.utimes(*_timed(kernel, task, dirfd, address), atime, mtime, times is not None)
+    return 0
 
 
 def sys_utimes(kernel: Kernel, task: Task, address: int, times: tuple[int, int, int, int] | None) -> int:
@@ -263,79 +281,7 @@ def sys_utime(kernel: Kernel, task: Task, address: int, times: tuple[int, int] |
     atime = mtime = kernel.vfs.resources.now()
     if times is not None:
         atime, mtime = (seconds * NANO for seconds in times)
-    return _utimes(kernel, task, AT_FDCWD, address, 0, atime, mtime, times is not None)
-
-
-# Extended attributes: no file system here has any
-
-
-def sys_xattr(kernel: Kernel, task: Task, path: str, *_: int) -> int:
-    """getxattr(2), removexattr(2): the file must exist, then EOPNOTSUPP."""
-    resolve(kernel, task, path)
-    raise LinuxError(errno.EOPNOTSUPP)
-
-
-def sys_lxattr(kernel: Kernel, task: Task, path: str, *_: int) -> int:
-    """lgetxattr(2), lremovexattr(2): likewise EOPNOTSUPP."""
-    resolve(kernel, task, path, follow=False)
-    raise LinuxError(errno.EOPNOTSUPP)
-
-
-def sys_fxattr(kernel: Kernel, task: Task, fd: int, *_: int) -> int:
-    """fgetxattr(2), fremovexattr(2): likewise EOPNOTSUPP."""
-    task.files.get(fd)
-    raise LinuxError(errno.EOPNOTSUPP)
-
-
-_ACL_NAMES = (b"system.posix_acl_access", b"system.posix_acl_default")
-_XATTR_SIZE_MAX = 65536
-
-
-def _check_value(task: Task, name: int, value: int, size: int, flags: int) -> None:
-    """The checks of setxattr_copy() and posix_acl_from_xattr() before the file system is called."""
-    if flags & ~3:
-        raise LinuxError(errno.EINVAL)
-    text = TEXT.read(task.mm, name)
-    if size > _XATTR_SIZE_MAX:
-        raise LinuxError(errno.E2BIG)
-    data = task.mm.read(value, size)
-    if text in _ACL_NAMES and data and (len(data) < 4 or (data[:4] == b"\2\0\0\0" and len(data) % 8 != 4)):
-        raise LinuxError(errno.EINVAL)
-
-
-def sys_setxattr(kernel: Kernel, task: Task, address: int, name: int, value: int, size: int, flags: int) -> int:
-    """setxattr(2): EINVAL for what cannot be an ACL, else EOPNOTSUPP."""
-    _check_value(task, name, value, size, flags)
-    return sys_xattr(kernel, task, PATHNAME.read(task.mm, address))
-
-
-def sys_lsetxattr(kernel: Kernel, task: Task, address: int, name: int, value: int, size: int, flags: int) -> int:
-    """lsetxattr(2): as setxattr."""
-    _check_value(task, name, value, size, flags)
-    return sys_lxattr(kernel, task, PATHNAME.read(task.mm, address))
-
-
-def sys_fsetxattr(kernel: Kernel, task: Task, fd: int, name: int, value: int, size: int, flags: int) -> int:
-    """fsetxattr(2): as setxattr."""
-    _check_value(task, name, value, size, flags)
-    return sys_fxattr(kernel, task, fd)
-
-
-def sys_listxattr(kernel: Kernel, task: Task, path: str, buffer: int, size: int) -> int:
-    """listxattr(2): an empty list."""
-    resolve(kernel, task, path)
-    return 0
-
-
-def sys_llistxattr(kernel: Kernel, task: Task, path: str, buffer: int, size: int) -> int:
-    """llistxattr(2): an empty list."""
-    resolve(kernel, task, path, follow=False)
-    return 0
-
-
-def sys_flistxattr(kernel: Kernel, task: Task, fd: int, buffer: int, size: int) -> int:
-    """flistxattr(2): an empty list."""
-    task.files.get(fd)
+    operations.utimes(*_timed(kernel, task, AT_FDCWD, address), atime, mtime, times is not None)
     return 0
 
 
@@ -353,18 +299,6 @@ TABLE = (
     Syscall(93, "fchown", sys_fchown, (FD, ID, ID)),
     Syscall(94, "lchown", sys_lchown, (LATE_PATH, ID, ID)),
     Syscall(132, "utime", sys_utime, (LATE_PATH, In(UTIMBUF, null=True))),
-    Syscall(188, "setxattr", sys_setxattr, (LATE_PATH, STRING, ADDRESS, SIZE, HEX32)),
-    Syscall(189, "lsetxattr", sys_lsetxattr, (LATE_PATH, STRING, ADDRESS, SIZE, HEX32)),
-    Syscall(190, "fsetxattr", sys_fsetxattr, (FD, STRING, ADDRESS, SIZE, HEX32)),
-    Syscall(191, "getxattr", sys_xattr, (PATH, STRING, ADDRESS, SIZE), BYTES),
-    Syscall(192, "lgetxattr", sys_lxattr, (PATH, STRING, ADDRESS, SIZE), BYTES),
-    Syscall(193, "fgetxattr", sys_fxattr, (FD, STRING, ADDRESS, SIZE), BYTES),
-    Syscall(194, "listxattr", sys_listxattr, (PATH, ADDRESS, SIZE), BYTES),
-    Syscall(195, "llistxattr", sys_llistxattr, (PATH, ADDRESS, SIZE), BYTES),
-    Syscall(196, "flistxattr", sys_flistxattr, (FD, ADDRESS, SIZE), BYTES),
-    Syscall(197, "removexattr", sys_xattr, (PATH, STRING)),
-    Syscall(198, "lremovexattr", sys_lxattr, (PATH, STRING)),
-    Syscall(199, "fremovexattr", sys_fxattr, (FD, STRING)),
     Syscall(235, "utimes", sys_utimes, (LATE_PATH, In(TWO_TIMES, null=True))),
     Syscall(260, "fchownat", sys_fchownat, (DIRFD, LATE_PATH, ID, ID, _FLAGS)),
     Syscall(261, "futimesat", sys_futimesat, (DIRFD, LATE_PATH, In(TWO_TIMES, null=True))),

@@ -377,3 +377,29 @@ def test_a_place_with_odd_characters(tmp_path: Path) -> None:
     odd.mkdir()
     m = Machine(root=str(odd))
     assert f"lowerdir={tmp_path}/a\\040b\\054c\\134d,upperdir" in m.vfs.mounts()
+
+
+def test_extended_attributes_are_kept_in_the_upper_layer(m: Machine) -> None:
+    buffer = m.task.mm.place(bytes(64))
+    for name in ("/d/file", "/d", "/link"):
+        assert m.call("lsetxattr", name, "trusted.a", b"value", 5, 0) == 0
+        assert m.call("lgetxattr", name, "trusted.a", buffer, 64) == 5
+    assert m.call("lsetxattr", "/d/file", "user.a", b"value", 5, 0) == 0
+    assert m.call("rename", "/d/file", "/d/new") == 0
+    assert m.call("listxattr", "/d/new", buffer, 64) == len(b"user.a\0trusted.a\0")
+    assert m.call("removexattr", "/d/new", "user.a") == 0
+    assert m.call("unlink", "/d/new") == 0
+    assert m.call("getxattr", "/link", "trusted.a", buffer, 64) == -errno.ENOENT
+
+
+def test_attributes_of_users_take_the_space_of_inodes(machine: Machine) -> None:
+    machine.call("mkdir", "/small", 0o755)
+    assert machine.call("mount", "x", "/small", "tmpfs", 0, "nr_inodes=3") == 0
+    assert machine.call("mknod", "/small/f", 0o100644, 0) == 0
+    value = machine.task.mm.place(bytes(1000))
+    assert machine.call("setxattr", "/small/f", "user.a", value, 1000, 0) == -errno.ENOSPC
+    assert machine.call("setxattr", "/small/f", "user.a", value, 900, 0) == 0
+    assert machine.call("mknod", "/small/g", 0o100644, 0) == -errno.ENOSPC
+    assert machine.call("setxattr", "/small/f", "trusted.a", value, 1000, 0) == 0
+    assert machine.call("removexattr", "/small/f", "user.a") == 0
+    assert machine.call("mknod", "/small/g", 0o100644, 0) == 0

@@ -1,5 +1,5 @@
-"""The line discipline, without a machine: what is shown, what readers get, and which signals are sent.  That Linux does the
-same is what pty_lines.c holds it against.
+"""The line discipline, without a machine: what is shown, what readers get, and which signals are sent.  The guest
+pty_lines.c holds it against Linux.
 """
 
 from __future__ import annotations

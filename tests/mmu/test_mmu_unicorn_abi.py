@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import pathlib
 import re
 
 import pytest
@@ -10,7 +11,7 @@ import unicorn
 from unicorn import UC_ARCH_X86, UC_HOOK_INTR, UC_MODE_64, Uc, UcError
 from unicorn.x86_const import UC_X86_REG_RAX
 
-from mmu import Mmu, PhysicalMemory, unicorn_abi
+from mmu import Mmu, PhysicalMemory, selftest, unicorn_abi
 from mmu.unicorn_abi import Context, UnicornMismatch, emu_start, handle
 
 self_test = unicorn_abi.self_test.__wrapped__  # the test itself, without its memory
@@ -131,3 +132,22 @@ def test_symbol_addresses() -> None:
     stop = unicorn_abi.symbol_address("uc_emu_stop")
     uc = Uc(UC_ARCH_X86, UC_MODE_64)
     assert ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(stop)(handle(uc)) == 0
+
+
+def test_a_library_that_has_passed_is_not_tested_again(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    """Unless the library, the test or what it looks for has changed."""
+    monkeypatch.setenv("UNIMMU_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(selftest, "reference_mode", lambda: False)
+    tmp_path.chmod(0o700)
+    runs: list[int] = []
+    monkeypatch.setattr(unicorn_abi, "self_test", lambda: runs.append(1))
+    for _ in range(3):
+        selftest.check_library()
+    assert len(runs) == 1
+    monkeypatch.setattr(unicorn_abi, "INVALID_ADDR", 0x580)
+    selftest.check_library()
+    assert len(runs) == 2
+    for kept in tmp_path.iterdir():
+        kept.write_bytes(b"damaged")
+    selftest.check_library()
+    assert len(runs) == 3

@@ -1,0 +1,61 @@
+"""The self-test of Unicorn's private parts, once for each library: that one has passed is kept with the object code."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+import unicorn
+from unicorn.unicorn_py3.unicorn import uclib
+
+from mmu import unicorn_abi
+from mmu.codecache import CacheUnusable, CodeCache, Image, cache_directory
+from mmu.native import reference_mode
+from mmu.sha256 import sha256_hex
+
+
+def check_library() -> None:
+    """:func:`mmu.unicorn_abi.self_test`, unless this very library has passed this very test before.
+
+    The library is known by its inode, its size and its times, the test by its source and by what it looks for.
+    :class:`mmu.unicorn_abi.UnicornMismatch`.
+    """
+    name = None if reference_mode() else _name()
+    if name is None or not _kept(name):
+        unicorn_abi.self_test()
+        if name is not None:
+            _keep(name)
+
+
+def _name() -> str | None:
+    """The name of the file that says so; None where the library or the source cannot be looked at."""
+    wanted = {name: value for name, value in vars(unicorn_abi).items() if name.isupper() and isinstance(value, int)}
+    try:
+        found = os.stat(uclib._name)
+        source = pathlib.Path(unicorn_abi.__file__).read_bytes()
+    except OSError:
+        return None
+    library = (unicorn.__version__, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+    return f"unicorn-{sha256_hex(f'{library} {found.st_ctime_ns} {wanted}'.encode() + source)[:32]}.passed"
+
+
+def _kept(name: str) -> bool:
+    directory = cache_directory()
+    if directory is None or not directory.is_dir():
+        return False
+    try:
+        with CodeCache(directory) as cache:
+            return cache.read(name) is not None
+    except CacheUnusable:
+        return False
+
+
+def _keep(name: str) -> None:
+    directory = cache_directory()
+    if directory is None or not directory.is_dir():
+        return  # it is made when there is code to be kept
+    try:
+        with CodeCache(directory) as cache:
+            cache.write(name, Image({}, b"").pack(name))
+    except (CacheUnusable, OSError):
+        pass

@@ -1,0 +1,129 @@
+"""A guest on the host, and how far the host can be held to what was recorded on another one."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.native.guest import Guest
+from tests.native.outcome import Outcome, describe, lines, version_of
+
+#: What a guest may need, and whether this host has it.
+NEEDS: dict[str, Callable[[], bool]] = {
+    "root": lambda: os.geteuid() == 0,
+    "two cpus": lambda: len(os.sched_getaffinity(0)) >= 2,
+    "proc": lambda: os.path.exists("/proc/self/stat"),
+}
+_ALL_CAPABILITIES = (1 << 38) - 1  # up to CAP_AUDIT_READ; younger ones do not matter here
+_TIMEOUT_S = 30
+
+
+def release() -> str:
+    """The version of the host's kernel."""
+    return os.uname().release.split("-")[0]
+
+
+def why_not(guest: Guest) -> str:
+    """Why a guest cannot be run on this host; empty if it can."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return "the host is no x86-64 Linux"
+    if version_of(release()) < guest.since:
+        return f"the host's Linux {release()} is older than {guest.since[0]}.{guest.since[1]}"
+    missing = [need for need in guest.needs if not NEEDS[need]()]
+    return f"the host lacks: {', '.join(missing)}" if missing else ""
+
+
+def peculiarities(recorded: tuple[int, int]) -> str:
+    """Why this host may answer otherwise than the kernel of a recording; empty if it may not."""
+    found = []
+    if version_of(release()) != recorded:
+        found.append(f"it is Linux {release()}")
+    status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
+    if status.get("Seccomp", "0").strip() != "0":
+        found.append("seccomp filters its system calls")
+    if os.geteuid() == 0 and int(status["CapEff"], 16) & _ALL_CAPABILITIES != _ALL_CAPABILITIES:
+        found.append("its root lacks capabilities")
+    if _place() is None:
+        found.append("it has no tmpfs that programs can be run from in /dev/shm")
+    return ", ".join(found)
+
+
+def run(guest: Guest) -> Outcome:
+    """Run a guest in an empty directory of its own, on a tmpfs if there is one, and look what it left there."""
+    with tempfile.TemporaryDirectory(dir=_place(), ignore_cleanup_errors=True) as directory:
+        os.chmod(directory, 0o755)
+        with _limits_of_the_machine():
+            process = subprocess.Popen(
+                [guest.source.stem], executable=guest.program, cwd=directory, env={}, stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, process_group=0, umask=0o022,
+            )  # fmt: skip
+        try:
+            out, err = process.communicate(timeout=_TIMEOUT_S)
+        finally:
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            process.wait()
+        code = process.returncode
+        status, name = (code, "") if code >= 0 else (None, _signal_name(-code))
+        return Outcome(lines(out), lines(err), status, name, _files(Path(directory), "root" in guest.needs))
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _place() -> str | None:
+    """A tmpfs, which is what /tmp is in the machine."""
+    for line in Path("/proc/mounts").read_text().splitlines():
+        _, where, kind, options, *_ = line.split()
+        if where == "/dev/shm" and kind == "tmpfs" and "noexec" not in options and os.access(where, os.W_OK):
+            return where
+    return None
+
+
+@contextmanager
+def _limits_of_the_machine() -> Iterator[None]:
+    """Meanwhile, a child inherits what it has in the machine, whatever runs the tests: limits, no ignored signals."""
+    kinds = {resource.RLIMIT_CORE: 0, resource.RLIMIT_NOFILE: 1024}
+    before = {kind: resource.getrlimit(kind) for kind in kinds}
+    ignored = [s for s in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT) if signal.getsignal(s) is signal.SIG_IGN]
+    try:
+        for kind, (_, hard) in before.items():
+            wanted = kinds[kind]
+            resource.setrlimit(kind, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+        for number in ignored:
+            signal.signal(number, signal.SIG_DFL)
+        yield
+    finally:
+        for kind, limits in before.items():
+            resource.setrlimit(kind, limits)
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _files(top: Path, owners: bool) -> tuple[str, ...]:
+    found = []
+    for path in sorted(top.rglob("*")):
+        info = path.lstat()
+        content: bytes | str = b""
+        if stat.S_ISREG(info.st_mode):
+            content = path.read_bytes()
+        elif stat.S_ISLNK(info.st_mode):
+            content = f"-> {os.readlink(path)}"
+        owner = (info.st_uid, info.st_gid) if owners else None
+        found.append(describe(str(path.relative_to(top)), info.st_mode, info.st_nlink, owner, content))
+    return tuple(found)

@@ -1,0 +1,82 @@
+"""Builds guests and records what they do on this host. From the top of the repository:
+
+    python -m tests.native.record                    all whose source is not that of their recording
+    python -m tests.native.record fds/pipe_... ...   these (a name, or the beginning of names)
+    python -m tests.native.record --show NAME ...    only print what they do on the host and where the machine differs
+
+What the machine does otherwise is printed, and such a guest is not recorded unless its source says "// differs: WHY".
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from tests.native import host, machine
+from tests.native.guest import Guest, all_guests
+from tests.native.outcome import Outcome, Recording
+
+
+def difference(linux: Outcome, ours: Outcome) -> str:
+    """What the machine did otherwise, line by line; empty if nothing."""
+    if linux == ours:
+        return ""
+    changed = difflib.unified_diff(linux.text, ours.text, "Linux", "the machine", lineterm="", n=2)
+    return "\n".join(changed)
+
+
+def fresh(guest: Guest) -> bool:
+    """Whether its program and its recording are those of its source."""
+    if not (guest.program.exists() and guest.recording.exists()):
+        return False
+    return Recording.load(guest.recording.read_text("utf-8")).source == guest.digest
+
+
+def record(guest: Guest, *, only_show: bool = False) -> bool:
+    """Build a guest, run it on both sides and keep what it did on the host; False if something is wrong."""
+    guest.build()
+    if reason := host.why_not(guest):
+        print(f"{guest.name}: not recorded: {reason}")
+        return False
+    linux, again, ran = host.run(guest), host.run(guest), machine.run(guest)
+    if only_show:
+        print(*linux.text, sep="\n")
+    wrong = [*ran.findings]
+    if linux != again:
+        wrong.append(f"two runs on the host differ:\n{difference(linux, again)}")
+    differs = difference(linux, ran.outcome)
+    if differs and not guest.differs:
+        wrong.append(f"the machine differs:\n{differs}")
+    if guest.differs and not differs:
+        wrong.append("it says that the machine differs, and it does not")
+    print(f"{guest.name}:", "\n".join(wrong) or "as on the host", f"({guest.program.stat().st_size} bytes)")
+    if not wrong and not only_show:
+        kept = Recording(host.release(), guest.digest, linux, ran.calls)
+        guest.recording.write_text(kept.dump(), "utf-8")
+    return not wrong
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; the exit status is 1 if a guest was not recorded."""
+    parser = argparse.ArgumentParser(prog="python -m tests.native.record", description="Builds and records guests.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="guests, or beginnings of names (those that changed)")
+    parser.add_argument("--show", action="store_true", help="only print what they do")
+    options = parser.parse_args(argv)
+    chosen = [g for g in all_guests() if (g.name.startswith(tuple(options.names)) if options.names else not fresh(g))]
+    if options.names and not chosen:
+        parser.error("there is no such guest in tests/native/guests")
+    good = True
+    for guest in chosen:
+        try:
+            good &= record(guest, only_show=options.show)
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired, AssertionError) as error:
+            print(f"{guest.name}: {error}")
+            good = False
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
