@@ -100,6 +100,11 @@ class Scheduler:
         self.slice_over = False
         self._since = 0
 
+    def post(self, work: Callable[[], object]) -> None:
+        """Do something between two turns, soon.  For handlers of signals, and for what is called while a task runs."""
+        self.host.posted.append(work)
+        self.stop.end_turn()
+
     @property
     def switches(self) -> int:
         """Context switches of all vCPUs."""
@@ -263,6 +268,10 @@ class Scheduler:
     ) -> StopReason | None:
         """One turn of the next vCPU; None if another turn may follow."""
         self._clock.run_timers()
+        while self.host.posted:
+            self.host.posted.popleft()()
+        if self.host.listeners:
+            self.host.listen()
         if self.host.awaited:
             self.host.look()
         if until is not None and until():
@@ -279,7 +288,9 @@ class Scheduler:
         elif self.host.awaited:
             self._wait_for_host()
         elif not self._clock.skip_to_next_timer():
-            return StopReason.IDLE
+            if not self.host.keyboard:
+                return StopReason.IDLE
+            self._wait_for_host()
         return None
 
     def _wait_for_host(self) -> None:
@@ -305,7 +316,7 @@ class Scheduler:
         timers = task.group.timers
         if timers is not None and timers.cpu:
             cpu.trap.budget = min(cpu.trap.budget, timers.cpu_left(task) or cpu.trap.budget)
-        if self.stop.requested:  # meanwhile
+        if self.stop.requested or self.host.posted:  # meanwhile
             cpu.end_slice()
         try:
             enter(task)

@@ -20,7 +20,8 @@ class Stop:
         self, end_turn: Callable[[], object] = lambda: None, pass_time: Callable[[], object] = lambda: None
     ) -> None:
         """``end_turn`` ends the turn that runs; ``pass_time`` lets guest time pass for a piece of a long call."""
-        self._end_turn = end_turn
+        #: Ends the turn that runs, and not the run.
+        self.end_turn = end_turn
         self._pass_time = pass_time
         self.requested = False
         #: By time.monotonic(), when the run is to end.
@@ -38,7 +39,7 @@ class Stop:
     def request(self) -> None:
         """End the run."""
         self.requested = True
-        self._end_turn()
+        self.end_turn()
 
     def look(self) -> bool:
         """Whether the run is to end; the limit is looked at."""
