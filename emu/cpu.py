@@ -338,6 +338,12 @@ class Cpu:
         self.trap.budget = 0
         self.trap.aside = min(self.trap.aside, 1)
 
+    def limit_slice(self, left: int) -> None:
+        """Leave no more than so many instructions of the slice."""
+        trap = self.trap
+        trap.budget = min(trap.budget, left)
+        trap.aside = min(trap.aside, left + 1)
+
     def enter(self, rip: int) -> Trap:
         """Run at ``rip`` until something needs the kernel.  Raises what a callback raised."""
         trap = self.trap

@@ -18,17 +18,20 @@ from emu.kernel.signal_state import (
     SigInfo,
 )
 from emu.kernel.task import Task, TaskState
+from emu.linux.cost import Cost
 
 if TYPE_CHECKING:
     from emu.cpu import Cpu
     from emu.kernel.tracer import Tracer
 
+_SIGNAL = Cost.SIGNAL
+
 
 class Signals:
     """The signal side of a kernel.
 
-    ``wake`` makes a sleeping task runnable, ``exit`` ends the process of a task with a status, ``jobs`` stops and
-    continues processes, ``tracer`` returns the tracer that is told of each delivery.
+    ``wake`` makes a sleeping task runnable, ``exit`` ends the process of a task with a status, ``charge`` is told what
+    its work costs, ``jobs`` stops and continues processes, ``tracer`` returns the tracer that is told of each delivery.
     """
 
     def __init__(
@@ -37,12 +40,14 @@ class Signals:
         *,
         wake: Callable[[Task], None],
         exit: Callable[[Task, int], None],
+        charge: Callable[[int], None],
         jobs: JobControl,
         tracer: Callable[[], Tracer],
     ) -> None:
         self._cpu = cpu
         self._wake = wake
         self._exit = exit
+        self._charge = charge
         self._jobs = jobs
         self._tracer = tracer
 
@@ -158,6 +163,7 @@ class Signals:
     def _handle(self, task: Task, info: SigInfo, action: SigAction) -> None:
         from emu.kernel.sigframe import setup_frame  # 1 ms, and many programs never get a signal
 
+        self._charge(_SIGNAL)
         signals = task.signals
         old_mask = signals.blocked if signals.saved_mask is None else signals.saved_mask
         signals.saved_mask = None

@@ -37,7 +37,7 @@ def read_into(file: File, buffer: UserBuffer, pos: int | None) -> int:
         want = left if left < CHUNK else CHUNK
         try:
             if total:
-                buffer.stop.piece()
+                buffer.stop.check()
             data = file.read(want) if pos is None else file.pread(want, pos + total)
         except (WouldBlock, LinuxError):
             if total:
@@ -109,7 +109,7 @@ def write_from(
         want = min(buffer.count - done, CHUNK)
         try:
             if done:
-                kernel.stop.piece()
+                kernel.stop.check()
             if not file.seekable:
                 first = file.prepare_write(want)
             data = buffer.take(want, first)
