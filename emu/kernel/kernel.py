@@ -95,6 +95,7 @@ class Kernel:
             levels=5 if la57 else 4,
             limit=lambda resource: soft_limit(self.current, resource),
             clock=self.clock,
+            may_map_low=lambda: self.current is not None and not self.current.credentials.euid,
         )
         self.vdso = Vdso(self.frames, self.clock)
         self.tracer = Tracer()
@@ -142,7 +143,7 @@ class Kernel:
         """The sockets, made for the first who asks."""
         from emu.net.namespace import NetNamespace
 
-        return NetNamespace(self.vfs)
+        return NetNamespace(self.vfs, self.clock, lambda: self.current)
 
     @property
     def current(self) -> Task | None:

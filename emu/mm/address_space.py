@@ -70,6 +70,8 @@ class MmContext:
     limit: Callable[[Rlimit], int | None] = lambda resource: None
     #: Told what work costs.
     clock: Clock = field(default_factory=lambda: Clock(lambda: 0))
+    #: Whether the current task may map below MMAP_MIN_ADDR (CAP_SYS_RAWIO).
+    may_map_low: Callable[[], bool] = lambda: False
     #: Looked at where much is done at once.
     stop: Stop = field(default_factory=Stop)
     serial: int = 0
