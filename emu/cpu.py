@@ -224,8 +224,8 @@ class Cpu:
 
     def _on_rdtsc(self, _uc: int, _data: int) -> int:
         count = self.read_tsc()
-        self.uc.reg_write(x86.UC_X86_REG_RAX, count & 0xFFFFFFFF)
-        self.uc.reg_write(x86.UC_X86_REG_RDX, count >> 32)
+        env = self._env  # as uc_reg_write() would, in a tenth of the time
+        env[0], env[2] = count & 0xFFFFFFFF, count >> 32 & 0xFFFFFFFF
         return 1
 
     def _on_rdtscp(self, uc: int, data: int) -> int:
