@@ -172,10 +172,11 @@ class Scheduler:
 
     def account(self, task: Task) -> None:
         """Add the instructions that the current task has retired to its usage."""
-        retired = self.running_instructions()
+        clock = self._cpu.clock
+        retired = clock - self._since
         task.usage.instructions += retired
         self.vcpus[task.cpu].instructions += retired
-        self._since = self._cpu.clock
+        self._since = clock
 
     def slice_is_over(self) -> None:
         """The current task has used up its turn."""
@@ -202,8 +203,11 @@ class Scheduler:
         return min((v for v in self.vcpus if allowed >> v.number & 1), key=lambda v: (v.load, v.number))
 
     def _enqueue(self, task: Task) -> None:
-        vcpu = self.vcpus[task.cpu]
-        self._put(task, vcpu if self.allowed(task) >> task.cpu & 1 else self._least_loaded(task))
+        cpu = task.cpu
+        if task.affinity & self.all_cpus & 1 << cpu:
+            self.vcpus[cpu].queue.append(task)
+        else:
+            self._put(task, self._least_loaded(task))
 
     def _put(self, task: Task, vcpu: Vcpu) -> None:
         task.cpu = vcpu.number
@@ -219,10 +223,17 @@ class Scheduler:
     def _find_work(self) -> Vcpu | None:
         """The vCPU whose turn it is: the next in order that has, or can get, something to run."""
         number = len(self.vcpus)
+        if number == 1:
+            vcpu = self.vcpus[0]
+            if vcpu.task is None:
+                if not vcpu.queue:
+                    return None
+                vcpu.task, vcpu.slice_left = vcpu.queue.popleft(), self.time_slice
+            return vcpu
         for offset in range(number):
             vcpu = self.vcpus[(self._next_turn + offset) % number]
             if vcpu.task is None:
-                if not vcpu.queue and not (number > 1 and self._pull(vcpu)):
+                if not vcpu.queue and not self._pull(vcpu):
                     continue
                 vcpu.task, vcpu.slice_left = vcpu.queue.popleft(), self.time_slice
             self._next_turn = (vcpu.number + 1) % number
@@ -300,11 +311,13 @@ class Scheduler:
             vcpu.switches += 1
         self.current = task
         self._flusher.switch_cpu(vcpu.number, task.mm, task.tgid)
-        self._since, start = cpu.clock, cpu.spent
-        cpu.trap.budget = vcpu.slice_left if self.turn is None else min(self.turn, vcpu.slice_left)
+        trap = cpu.trap
+        self._since = clock = cpu.clock
+        start = clock + trap.iterations
+        trap.budget = vcpu.slice_left if self.turn is None else min(self.turn, vcpu.slice_left)
         timers = task.group.timers
         if timers is not None and timers.cpu:
-            cpu.trap.budget = min(cpu.trap.budget, timers.cpu_left(task) or cpu.trap.budget)
+            trap.budget = min(trap.budget, timers.cpu_left(task) or trap.budget)
         if self.stop.requested:  # meanwhile
             cpu.end_slice()
         try:
@@ -320,7 +333,7 @@ class Scheduler:
             task.group.timers.run_cpu_timers()
         if task.alive:
             task.context.save()
-        vcpu.slice_left -= cpu.spent - start
+        vcpu.slice_left -= self._since + trap.iterations - start
         self._end_turn(vcpu, task)
 
     def _end_turn(self, vcpu: Vcpu, task: Task) -> None:
@@ -343,6 +356,8 @@ def _first(tasks: Iterable[Task]) -> Task | None:
 
 def _what_to_wait_for(wanted: Any) -> tuple[tuple[WaitQueue, ...], int | None]:
     """A yielded item: a queue, a tuple of queues, or (either or None, deadline in ns or None)."""
+    if type(wanted) is WaitQueue:
+        return (wanted,), None
     deadline = None
     if isinstance(wanted, tuple) and len(wanted) == 2 and not isinstance(wanted[1], WaitQueue):
         wanted, deadline = wanted
