@@ -134,6 +134,8 @@ class Cpu:
             self.mmu.registers = replace(self.mmu.registers, cr4=self.mmu.registers.cr4 | CR4.LA57)
         self.trap = TrapState()
         self._vector: int | None = None
+        #: The time-stamp counter.
+        self.read_tsc: Callable[[], int] = lambda: self.clock
         self._env = unicorn_abi.general_registers(uc)
         self._env_bytes = memoryview(self._env).cast("B")
         self._env_words = self._env_bytes.cast("Q")
@@ -229,9 +231,9 @@ class Cpu:
         self.uc.emu_stop()
 
     def _on_rdtsc(self, _uc: int, _data: int) -> int:
-        clock = self.clock
-        self.uc.reg_write(x86.UC_X86_REG_RAX, clock & 0xFFFFFFFF)
-        self.uc.reg_write(x86.UC_X86_REG_RDX, clock >> 32)
+        count = self.read_tsc()
+        self.uc.reg_write(x86.UC_X86_REG_RAX, count & 0xFFFFFFFF)
+        self.uc.reg_write(x86.UC_X86_REG_RDX, count >> 32)
         return 1
 
     def _on_rdtscp(self, uc: int, data: int) -> int:

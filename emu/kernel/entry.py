@@ -32,6 +32,7 @@ from emu.kernel.signal_state import (
     SigInfo,
 )
 from emu.kernel.task import Task, TaskState
+from emu.kernel.vsyscall import emulate, in_vsyscall_page
 from emu.linux.errors import Interrupted, LinuxError, NoIntr
 from emu.linux.syscall import Enter, Registers, Restart, Syscall, compile_entry
 from emu.mm.flags import FaultResult
@@ -340,6 +341,11 @@ class Entry:
                     return
         if trap.kind == TrapKind.FAULT:
             assert trap.fault is not None
+            if trap.access == Access.FETCH and in_vsyscall_page(task.rip) and trap.fault.vaddr == task.rip:
+                task.fault_result = None
+                if not emulate(self._cpu, self._kernel.clock, task):
+                    self._force(task, Sig.SEGV, SiCode.KERNEL, 0, GP)
+                return
             self._unresolved_fault(task, trap.fault, trap.access)
         elif trap.kind == TrapKind.INVALID_OPCODE:
             self._say_what_is_missing(task)

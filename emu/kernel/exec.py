@@ -38,7 +38,8 @@ _WORD = 0xFFFF_FFFF_FFFF_FFFF
 
 _AT = dict(
     PHDR=3, PHENT=4, PHNUM=5, PAGESZ=6, BASE=7, FLAGS=8, ENTRY=9, UID=11, EUID=12, GID=13, EGID=14, PLATFORM=15,
-    HWCAP=16, CLKTCK=17, SECURE=23, RANDOM=25, HWCAP2=26, EXECFN=31, MINSIGSTKSZ=51,
+    HWCAP=16, CLKTCK=17, SECURE=23, RANDOM=25, HWCAP2=26, RSEQ_FEATURE_SIZE=27, RSEQ_ALIGN=28, EXECFN=31,
+    SYSINFO_EHDR=33, MINSIGSTKSZ=51,
 )  # fmt: skip
 
 
@@ -156,8 +157,9 @@ def _load(
         at = unmapped_area(mm, page_align(shared.high - shared.low)) - shared.low
         loaded = _map_program(mm, interpreter[0], shared, at)
         rip, base = loaded.entry, loaded.bias
+    vdso = kernel.vdso.map(mm)
     try:
-        rsp = _build_stack(kernel, task, mm, main, base, path, argv, envp)
+        rsp = _build_stack(kernel, task, mm, main, base, vdso, path, argv, envp)
     except LinuxError as error:
         if error.errno != errno.EFAULT:
             raise
@@ -197,7 +199,7 @@ def _map_program(mm: AddressSpace, file: File, program: ElfProgram, bias: int) -
 
 
 def _build_stack(
-    kernel: Kernel, task: Task, mm: AddressSpace, main: _Loaded, base: int, path: str,
+    kernel: Kernel, task: Task, mm: AddressSpace, main: _Loaded, base: int, vdso: int, path: str,
     argv: Sequence[bytes], envp: Sequence[bytes],
 ) -> int:  # fmt: skip
     """Strings at the top, then auxv, envp, argv and argc, as the System V ABI wants them (AMD64 psABI 3.4.1)."""
@@ -219,10 +221,10 @@ def _build_stack(
     mm.write(random, kernel.random.randbytes(16))
     who = task.credentials
     auxv = dict(
-        HWCAP=kernel.cpu.hwcap, PAGESZ=PAGE_SIZE, CLKTCK=100, PHDR=main.phdr, PHENT=56,
-        PHNUM=main.program.phnum, BASE=base, FLAGS=0, ENTRY=main.entry, UID=who.uid, EUID=who.euid, GID=who.gid,
-        EGID=who.egid, SECURE=0, RANDOM=random, HWCAP2=0, EXECFN=addresses[-1], PLATFORM=platform, MINSIGSTKSZ=2048,
-    )  # fmt: skip
+        SYSINFO_EHDR=vdso, MINSIGSTKSZ=2048, HWCAP=kernel.cpu.hwcap, PAGESZ=PAGE_SIZE, CLKTCK=100, PHDR=main.phdr,
+        PHENT=56, PHNUM=main.program.phnum, BASE=base, FLAGS=0, ENTRY=main.entry, UID=who.uid, EUID=who.euid,
+        GID=who.gid, EGID=who.egid, SECURE=0, RANDOM=random, HWCAP2=0, EXECFN=addresses[-1], PLATFORM=platform,
+    )  # fmt: skip  # in the order of create_elf_tables()
     words = [len(argv), *addresses[: len(argv)], 0, *addresses[len(argv) : len(argv) + len(envp)], 0]
     pairs = [word for key, value in auxv.items() for word in (_AT[key], value)] + [0, 0]
     mm.auxv = struct.pack(f"<{len(pairs)}Q", *pairs)

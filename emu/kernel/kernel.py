@@ -21,6 +21,7 @@ from emu.kernel.signal_state import Sig
 from emu.kernel.signals import Signals
 from emu.kernel.task import Task, soft_limit
 from emu.kernel.tracer import Tracer
+from emu.kernel.vdso import Vdso
 from emu.linux.clock import Clock
 from emu.linux.errors import LinuxError
 from emu.mm.address_space import AddressSpace, MmContext
@@ -86,8 +87,11 @@ class Kernel:
             {},
             levels=5 if la57 else 4,
             limit=lambda resource: soft_limit(self.current, resource),
+            may_map_low=lambda: self.current is not None and not self.current.credentials.euid,
         )
         self.clock = Clock(lambda: self.cpu.clock)
+        self.cpu.read_tsc = self.clock.now_ns  # of a processor of 1 GHz
+        self.vdso = Vdso(self.frames, self.clock)
         self.tracer = Tracer()
         #: Rows for the events of modules: the tracer accepts no other kinds of events.
         self.event_kinds: list[Kind] = []
@@ -132,7 +136,7 @@ class Kernel:
         """The sockets, made for the first who asks."""
         from emu.net.namespace import NetNamespace
 
-        return NetNamespace(self.vfs)
+        return NetNamespace(self.vfs, self.clock, lambda: self.current)
 
     @property
     def current(self) -> Task | None:

@@ -188,4 +188,4 @@ class Signals:
         if not action.flags & _NODEFER:
             signals.blocked |= 1 << (info.signo - 1)
         if action.flags & _RESETHAND:
-            signals.actions[info.signo] = SigAction()
+            signals.actions[info.signo] = action._replace(handler=SIG_DFL)

@@ -10,6 +10,9 @@ from collections.abc import Callable
 BOOT_REALTIME_NS = 1_656_543_417 * 1_000_000_000
 #: From this many on, cancelled timers are taken out of the heap when they are most of it.
 _MANY = 256
+#: Clocks that go on at each tick only, and the tick, in ns (CONFIG_HZ=250).
+COARSE = frozenset({5, 6})
+TICK_NS = 4_000_000
 #: A timer that is set for then, or for later, never runs (KTIME_MAX: 292 years; kernel/time/hrtimer.c).
 KTIME_MAX = (1 << 63) - 1
 _NEVER = 0
@@ -34,6 +37,8 @@ class Clock:
         self._timers: list[tuple[int, int, Callable[[], None]]] = []
         self._cancelled: set[int] = set()
         self._serial = 0
+        #: What CLOCK_REALTIME is ahead.
+        self.realtime_offset = BOOT_REALTIME_NS
 
     def now_ns(self) -> int:
         """Nanoseconds since the machine was made."""
@@ -41,7 +46,7 @@ class Clock:
 
     def realtime_ns(self) -> int:
         """Nanoseconds since 1970."""
-        return BOOT_REALTIME_NS + self.now_ns()
+        return self.realtime_offset + self.now_ns()
 
     def pass_time(self, ns: int) -> None:
         """Let time pass in which no instruction retires: a system call takes long."""

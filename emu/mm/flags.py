@@ -26,6 +26,9 @@ class VmFlags(IntFlag):
     HUGEPAGE = 1 << 14
     NOHUGEPAGE = 1 << 15
     SEALED = 1 << 16
+    NEVEREXEC = 1 << 17  # no VM_MAYEXEC
+    IO = 1 << 18  # not ordinary memory: nobody else may look at it through the process
+    PFNMAP = 1 << 19
 
 
 #: VM_LOCKED_MASK: mlock changes these flags, but no entry.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError, NoIntr
 from emu.linux.mman import Prot
+from emu.mm.flags import VmFlags
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
 
@@ -23,6 +24,8 @@ def allows_access(vma: Vma, access: Access, *, force: bool) -> bool:
     """Whether the kernel may access the VMA for another process (check_vma_flags); ``force`` ignores the rights as a
     debugger does: reading always, writing to private copies.
     """
+    if vma.flags & VmFlags.IO:
+        return False
     if access == Access.WRITE:
         return bool(vma.prot & Prot.WRITE) or (force and not vma.shared)
     return bool(vma.prot & Prot.READ) or force

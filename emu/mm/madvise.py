@@ -93,6 +93,8 @@ def _advise(mm: AddressSpace, vma: Vma, start: int, end: int, advice: Advice) ->
         if advice == Advice.FREE and not vma.anonymous:
             raise LinuxError(errno.EINVAL)
         _refuse_locked(vma, unless=advice == Advice.DONTNEED_LOCKED)
+        if vma.flags & VmFlags.PFNMAP:
+            raise LinuxError(errno.EINVAL)
         if start % vma.ops.page_size:
             raise LinuxError(errno.EINVAL)
         end &= -vma.ops.page_size
@@ -114,6 +116,8 @@ def _refuse_locked(vma: Vma, *, unless: bool = False) -> None:
 
 def _note(mm: AddressSpace, vma: Vma, start: int, end: int, advice: Advice) -> None:
     if advice == Advice.WIPEONFORK and (vma.file is not None or vma.shared):
+        raise LinuxError(errno.EINVAL)
+    if advice == Advice.DOFORK and vma.flags & VmFlags.IO:
         raise LinuxError(errno.EINVAL)
     if advice == Advice.DODUMP and vma.flags & VmFlags.DONTEXPAND:
         raise LinuxError(errno.EINVAL)

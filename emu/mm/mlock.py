@@ -126,7 +126,7 @@ def _fix_up(mm: AddressSpace, vma: Vma, start: int, end: int, lock: VmFlags) -> 
 
 
 def _populate(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
-    if vma.flags & VmFlags.LOCKONFAULT:
+    if vma.flags & (VmFlags.LOCKONFAULT | VmFlags.IO):
         return
     if not vma.prot:
         raise LinuxError(errno.EFAULT)

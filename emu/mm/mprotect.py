@@ -14,8 +14,8 @@ from emu.mm.vma import Vma, merge_neighbours
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 
-def do_mprotect(mm: AddressSpace, address: int, length: int, prot: Prot) -> None:
-    """mprotect(2)."""
+def do_mprotect(mm: AddressSpace, address: int, length: int, prot: Prot, grows: Prot = Prot.NONE) -> None:
+    """mprotect(2); with PROT_GROWSDOWN from the start of a mapping that grows down, while none here grows up."""
     if address & (PAGE_SIZE - 1):
         raise LinuxError(errno.EINVAL)
     if length == 0:
@@ -24,6 +24,10 @@ def do_mprotect(mm: AddressSpace, address: int, length: int, prot: Prot) -> None
     if end > mm.task_size:
         raise LinuxError(errno.ENOMEM)
     vmas = mm.vmas.overlapping(address, end)
+    if grows and vmas and (grows & Prot.GROWSDOWN or vmas[0].start <= address):
+        if not (grows & Prot.GROWSDOWN and vmas[0].flags & VmFlags.GROWSDOWN):
+            raise LinuxError(errno.EINVAL)
+        address = vmas[0].start
     reached = address
     for vma in vmas:
         if vma.start > reached:
@@ -68,7 +72,7 @@ def _check_mprotect(mm: AddressSpace, vma: Vma, start: int, end: int, prot: Prot
     vma.ops.mprotect(vma, start, end, prot)
     if vma.flags & VmFlags.SEALED:
         raise LinuxError(errno.EPERM)
-    if prot & Prot.WRITE and vma.flags & VmFlags.NEVERWRITE:
+    if (prot & Prot.WRITE and vma.flags & VmFlags.NEVERWRITE) or (prot & Prot.EXEC and vma.flags & VmFlags.NEVEREXEC):
         raise LinuxError(errno.EACCES)
 
 

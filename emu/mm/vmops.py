@@ -61,6 +61,8 @@ class VmOperations(ABC):
     mergeable = False
     #: Additional VmFlags in /proc/PID/smaps.
     flag_names: tuple[str, ...] = ()
+    #: Whether it is the kernel's own, and neither file nor device is shown with it.
+    special = False
 
     # -- the life of a VMA -----------------------------------------------------------------------------------------
 

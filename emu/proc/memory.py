@@ -14,6 +14,7 @@ from emu.fs.dentry import d_path
 from emu.fs.file import file_of
 from emu.kernel.signal_state import mask_of
 from emu.kernel.task import STATE_LETTER, limits_of
+from emu.kernel.vsyscall import VSYSCALL
 from emu.linux.errors import LinuxError
 from emu.linux.limits import INFINITY, Rlimit
 from emu.linux.mman import Prot
@@ -31,7 +32,16 @@ if TYPE_CHECKING:
     from emu.kernel.task import Task
     from emu.mm.address_space import AddressSpace
 
+#: The page of emu.kernel.vsyscall, which is no VMA (gate_vma).
+GATE_LINE = f"{f'{VSYSCALL:x}-{VSYSCALL + PAGE_SIZE:x} --xp 00000000 00:00 0 ':<73}[vsyscall]"
+_RIGHTS = (Prot.READ, Prot.WRITE, Prot.EXEC)
 _PAGEMAP_FILE, _PAGEMAP_EXCLUSIVE, _PAGEMAP_PRESENT = 1 << 61, 1 << 56, 1 << 63
+
+#: What smaps counts, in kB.
+_FIGURES = (
+    "Rss", "Pss", "Shared_Clean", "Shared_Dirty", "Private_Clean", "Private_Dirty", "Referenced", "Anonymous",
+)  # fmt: skip
+_HUGE_FIGURES = ("Shared_Hugetlb", "Private_Hugetlb")
 
 
 def _vma_name(kernel: Kernel, task: Task, vma: Vma) -> str:
@@ -49,15 +59,12 @@ def _vma_name(kernel: Kernel, task: Task, vma: Vma) -> str:
 
 
 def _maps_line(kernel: Kernel, task: Task, vma: Vma) -> str:
-    rights = "".join(letter if vma.prot & bit else "-" for letter, bit in zip("rwx", Prot, strict=True))
+    rights = "".join(letter if vma.prot & bit else "-" for letter, bit in zip("rwx", _RIGHTS, strict=True))
     pgoff = inode = device = 0
     file = file_of(vma)
-    if file is not None or vma.page_cache is not None:
+    if (file is not None or vma.page_cache is not None) and not vma.ops.special:
         pgoff = vma.pgoff << PAGE_SHIFT
-    if file is not None:
-        inode, device = file.inode.ino, file.inode.sb.dev
-    elif vma.page_cache is not None:
-        device = 1
+        inode, device = (0, 1) if file is None else (file.inode.ino, file.inode.sb.dev)
     major, minor = device >> 8 & 0xFFF, device & 0xFF
     rights += "s" if vma.shared else "p"
     head = f"{vma.start:08x}-{vma.end:08x} {rights} {pgoff:08x} {major:02x}:{minor:02x} {inode} "
@@ -71,6 +78,7 @@ def maps(kernel: Kernel, task: Task) -> bytes:
     for vma in task.mm.vmas:
         kernel.stop.check()
         text.write(_encode([_maps_line(kernel, task, vma)]))
+    text.write(_encode([GATE_LINE]))
     return text.getvalue()
 
 
@@ -87,12 +95,10 @@ def _present(mm: AddressSpace, vma: Vma) -> Iterator[int]:
 
 
 def _smaps_figures(mm: AddressSpace, vma: Vma) -> dict[str, int]:
-    figures = dict.fromkeys(
-        ("Rss", "Pss", "Shared_Clean", "Shared_Dirty", "Private_Clean", "Private_Dirty", "Referenced", "Anonymous"), 0
-    )
+    figures = dict.fromkeys(_FIGURES, 0)
     pss = 0
     for pte in _present(mm, vma):
-        if not pte & P or pte & SPECIAL:
+        if not pte & P or pte & SPECIAL or vma.flags & VmFlags.PFNMAP:
             continue
         frame = (pte & ADDRESS) >> PAGE_SHIFT
         anon = mm.frames.kind(frame) == FrameKind.ANON
@@ -108,7 +114,7 @@ def _smaps_figures(mm: AddressSpace, vma: Vma) -> dict[str, int]:
 
 def _huge_figures(mm: AddressSpace, vma: Vma) -> dict[str, int]:
     """Huge pages, which the figures above leave out: those with several mappings, and those with one."""
-    figures = {"Shared_Hugetlb": 0, "Private_Hugetlb": 0}
+    figures = dict.fromkeys(_HUGE_FIGURES, 0)
     if vma.ops.leaf_level > 1:
         for address, slot in mm.tables.huge_slots(vma.start, vma.end):
             mapped = vma.ops.huge_page_use(vma, address, head_of(mm.frames.ram.qwords[slot])).mapped
@@ -118,7 +124,8 @@ def _huge_figures(mm: AddressSpace, vma: Vma) -> dict[str, int]:
 
 #: Mnemonics in the order of the bits (show_smap_vma_flags).
 _FLAG_NAMES = (
-    (VmFlags.GROWSDOWN, "gd"), (VmFlags.LOCKED, "lo"), (VmFlags.SEQ_READ, "sr"), (VmFlags.RAND_READ, "rr"),
+    (VmFlags.GROWSDOWN, "gd"), (VmFlags.PFNMAP, "pf"), (VmFlags.LOCKED, "lo"), (VmFlags.IO, "io"),
+    (VmFlags.SEQ_READ, "sr"), (VmFlags.RAND_READ, "rr"),
     (VmFlags.DONTCOPY, "dc"), (VmFlags.DONTEXPAND, "de"), (VmFlags.LOCKONFAULT, "lf"), (VmFlags.ACCOUNT, "ac"),
     (VmFlags.NORESERVE, "nr"), (VmFlags.NONE, "ht"), (VmFlags.WIPEONFORK, "wf"), (VmFlags.DONTDUMP, "dd"),
     (VmFlags.HUGEPAGE, "hg"), (VmFlags.NOHUGEPAGE, "nh"), (VmFlags.MERGEABLE, "mg"), (VmFlags.SEALED, "sl"),
@@ -129,7 +136,8 @@ def _flag_names(vma: Vma) -> list[str]:
     writable = not vma.flags & VmFlags.NEVERWRITE
     names = [word for bit, word in ((Prot.READ, "rd"), (Prot.WRITE, "wr"), (Prot.EXEC, "ex")) if vma.prot & bit]
     names += ["sh"] if vma.shared and writable else []
-    names += ["mr", "mw", "me"] if writable else ["mr", "me"]
+    names += ["mr", "mw"] if writable else ["mr"]
+    names += [] if vma.flags & VmFlags.NEVEREXEC else ["me"]
     names += ["ms"] if vma.shared else []
     own = vma.ops.flag_names
     names += [name for flag, name in _FLAG_NAMES if vma.flags & flag or name in own]
@@ -158,6 +166,9 @@ def smaps(kernel: Kernel, task: Task) -> bytes:
         flags = _flag_names(vma)
         lines.append("VmFlags: " + " ".join(flags) + " ")
         text.write(_encode(lines))
+    lines = [GATE_LINE, f"Size:{4:>19} kB", f"KernelPageSize:{4:>9} kB", f"MMUPageSize:{4:>12} kB"]
+    lines += [f"{name + ':':<16}{0:>8} kB" for name in (*_FIGURES, *_HUGE_FIGURES)]
+    text.write(_encode([*lines, "VmFlags: ex "]))
     return text.getvalue()
 
 

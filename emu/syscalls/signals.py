@@ -45,13 +45,13 @@ def _check_size(size: int) -> None:
 
 def sys_rt_sigaction(kernel: Kernel, task: Task, signo: int, new: int, size: int) -> SigAction:
     """rt_sigaction(2)."""
-    _check_signal(signo)
-    if new and signo in (Sig.KILL, Sig.STOP):
-        raise LinuxError(errno.EINVAL)
     _check_size(size)
+    action = SIGACTION.read(task.mm, new) if new else None
+    _check_signal(signo)
+    if action is not None and signo in (Sig.KILL, Sig.STOP):
+        raise LinuxError(errno.EINVAL)
     before = task.signals.actions[signo]
-    if new:
-        action = SIGACTION.read(task.mm, new)
+    if action is not None:
         task.signals.actions[signo] = action._replace(mask=action.mask & ~UNBLOCKABLE)
         if signo in (Sig.SEGV, Sig.BUS) and action.handler not in (SIG_DFL, SIG_IGN):
             task.mm.catches_faults = True
@@ -90,10 +90,13 @@ def sys_rt_sigreturn(kernel: Kernel, task: Task) -> int:
     return result
 
 
-def sys_rt_sigpending(kernel: Kernel, task: Task, size: int) -> int:
-    """rt_sigpending(2)."""
-    _check_size(size)
-    return task.signals.pending_mask & task.signals.blocked
+def sys_rt_sigpending(kernel: Kernel, task: Task, address: int, size: int) -> int:
+    """rt_sigpending(2): as much of the set as is asked for."""
+    if size > SIGSET.size:
+        raise LinuxError(errno.EINVAL)
+    pending = task.signals.pending_mask & task.signals.blocked
+    task.mm.write(address, pending.to_bytes(SIGSET.size, "little")[:size])
+    return 0
 
 
 def sys_rt_sigsuspend(kernel: Kernel, task: Task, mask: int, size: int) -> Generator[Any, None, int]:
@@ -156,12 +159,11 @@ def sys_sigaltstack(kernel: Kernel, task: Task, new: tuple[int, int, int] | None
 def may_signal(task: Task, target: Task) -> bool:
     """Whether a task may send signals to another (kill_ok_by_cred)."""
     mine, theirs = task.credentials, target.credentials
-    return mine.euid == 0 or theirs.uid in (mine.uid, mine.euid)
+    return mine.euid == 0 or not {mine.uid, mine.euid}.isdisjoint((theirs.uid, theirs.suid))
 
 
 def sys_kill(kernel: Kernel, task: Task, pid: int, signo: int) -> int:
     """kill(2)."""
-    _check_signal(signo, zero=True)
     if pid > 0:
         found = kernel.tasks.get(pid)
         targets: Iterable[Task] = () if found is None else (found,)
@@ -174,6 +176,7 @@ def sys_kill(kernel: Kernel, task: Task, pid: int, signo: int) -> int:
             targets = [t for t in leaders if t.pgid == group]
     if not targets:
         raise LinuxError(errno.ESRCH)
+    _check_signal(signo, zero=True)
     allowed = [t for t in targets if may_signal(task, t)]
     if not allowed:
         raise LinuxError(errno.EPERM)
@@ -199,10 +202,10 @@ def sys_tkill(kernel: Kernel, task: Task, tid: int, signo: int) -> int:
 
 
 def _send_to_thread(kernel: Kernel, task: Task, tid: int, signo: int, tgid: int | None = None) -> int:
-    _check_signal(signo, zero=True)
     target = kernel.tasks.get(tid)
     if target is None or tgid not in (None, target.tgid):
         raise LinuxError(errno.ESRCH)
+    _check_signal(signo, zero=True)
     if not may_signal(task, target):
         raise LinuxError(errno.EPERM)
     if signo:
@@ -240,7 +243,7 @@ TABLE = (
     Syscall(15, "rt_sigreturn", sys_rt_sigreturn, (_Frame(),), Returned("what RAX was")),
     Syscall(34, "pause", sys_pause, (), _ONLY_EINTR, Restart.NOHAND),
     Syscall(62, "kill", sys_kill, (PID, SIGNAL)),
-    Syscall(127, "rt_sigpending", sys_rt_sigpending, (Out(SIGSET), SIZE)),
+    Syscall(127, "rt_sigpending", sys_rt_sigpending, (Pointer(SIGSET, written=True), SIZE)),
     Syscall(
         128, "rt_sigtimedwait", sys_rt_sigtimedwait, (_AWAITED, _SIGINFO, _TIMEOUT, SIZE), _A_SIGNAL, Restart.INTR
     ),

@@ -34,6 +34,9 @@ def peak():
         return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
 
 printed, logged = bytearray(), []
+import mmu.unicorn_abi
+
+mmu.unicorn_abi.self_test()  # which only the first start runs: its engines are no growth
 machine = Machine(memory, stdout=printed.extend, log=logged.append, modules={"msharefs": init})
 before = peak()
 machine.spawn(program, [kind])

@@ -230,7 +230,7 @@ def test_what_others_see_of_an_outside_module(booted: Booted) -> None:
     assert lines[head].startswith("40000000000-40000008000 rw-p 00001000 ") and "---p" in lines[forbidden]
     shown = dict(line.split(":", 1) for line in lines[head + 1 : forbidden])
     assert shown["KernelPageSize"].split() == ["4", "kB"] and shown["Rss"].split() == ["8", "kB"]
-    assert shown["Private_Dirty"].split() == ["8", "kB"] and shown["VmFlags"].split()[-1] == "io"
+    assert shown["Private_Dirty"].split() == ["8", "kB"] and shown["VmFlags"].split()[-2:] == ["io", "ac"]
     assert peek(task.mm, 4 * TIB, 2) == (1001).to_bytes(2, "little")
     assert peek(task.mm, 4 * TIB + 0x1000, 2) == b""  # not there yet, and nobody can tell
     assert read_remote(task.mm, 4 * TIB + 0x1000, 2) == (1002).to_bytes(2, "little")

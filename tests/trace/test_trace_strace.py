@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 
 FORK_SHARED = """\
 [pid 100] execve("/bin/fork_shared", ["fork_shared"], [/* 0 vars */]) = 0
-[pid 100] mmap(NULL, 4096, PROT_READ|PROT_WRITE, MAP_SHARED|MAP_ANONYMOUS, -1, 0) = 0x7ffff7ffe000
+[pid 100] mmap(NULL, 4096, PROT_READ|PROT_WRITE, MAP_SHARED|MAP_ANONYMOUS, -1, 0) = 0x7ffff7ff6000
 [pid 100] fork()                        = 101
 [pid 100] wait4(101,  <unfinished ...>
 [pid 101] exit_group(0)                 = ?
