@@ -10,7 +10,7 @@ from functools import partial
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
-from emu.cpu import DR6_BS, Trap, TrapKind
+from emu.cpu import DR6_BS, SYSCALL_TRAP, Trap, TrapKind
 from emu.instructions.raised import AC, DB, GP, MF, OF, SS, UD, XM
 from emu.kernel.signal_state import (
     BUS_ADRALN,
@@ -50,6 +50,8 @@ _DIVIDE_ERROR, _BREAKPOINT, _PAGE_FAULT = 0, 3, 14
 #: Calls that libraries try at every start, and do without: rseq (glibc), io_uring_setup, landlock's first.
 #: None of them may be in a late table, which is not looked through for them.
 TRIED_BY_HABIT = frozenset({334, 425, 444})
+
+_ZOMBIE = int(TaskState.ZOMBIE)
 
 
 def _float_code(flags: int) -> int:
@@ -151,7 +153,7 @@ class Entry:
                 task.rip, task.last_end = cpu.rip, cpu.last_end  # where it goes on
                 raise
             kind = trap.kind
-            if kind == TrapKind.SYSCALL:
+            if trap is SYSCALL_TRAP:
                 if not self._system_call(task):
                     return
                 if kernel.scheduler.yielded:
@@ -180,25 +182,26 @@ class Entry:
         clock.system_ns += cost
         if clock.system_ns >= clock.look_at:
             clock.look()
-        tracer = self._kernel.tracer
+        kernel = self._kernel
+        tracer = kernel.tracer
         if tracer.syscalls:
             call = self._table.get(number)
             shown = registers if call is None else registers[: call.in_registers]
             tracer.syscall_enter(task, number, call, shown)
         try:
-            result = enter(self._kernel, task, registers)
+            result = enter(kernel, task, registers)
         except NoIntr:
             return self._restart(task, number)
         except LinuxError as error:
             result = -error.errno
-        if type(result) is GeneratorType:
-            if self._table[number].restart is None:
-                raise AssertionError(f"{self._table[number].name} waits, and its row does not say what a signal does")
-            task.sleeping = result
-            task.syscall = (number, registers)
-            task.syscall_rflags = self._cpu.trap.rflags
-            return self._advance(task, interrupted=False)
-        return self._finish(task, number, result)
+        if type(result) is not GeneratorType:
+            return self._finish(task, number, result)
+        if self._table[number].restart is None:
+            raise AssertionError(f"{self._table[number].name} waits, and its row does not say what a signal does")
+        task.sleeping = result
+        task.syscall = (number, registers)
+        task.syscall_rflags = self._cpu.trap.rflags
+        return self._advance(task, interrupted=False)
 
     def _finish(self, task: Task, number: int, result: int) -> bool:
         if result >= _LARGE and self._table[number].returns is BYTES:
@@ -209,7 +212,7 @@ class Entry:
         if task.registers_replaced:  # execve, rt_sigreturn
             task.registers_replaced = False
             return True
-        if task.state >= TaskState.ZOMBIE:
+        if task.state >= _ZOMBIE:
             return False
         self._cpu.syscall_return(result, task.rip)
         return True

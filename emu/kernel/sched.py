@@ -178,13 +178,14 @@ class Scheduler:
 
     def account(self, task: Task) -> None:
         """Add the instructions that the current task has retired, and the kernel's work for it, to its usage."""
-        retired, system = self.running_instructions(), self.running_system_ns()
+        instructions, system_ns = self._cpu.clock, self._clock.system_ns
+        retired, system = instructions - self._since, system_ns - self._system_since
         vcpu, usage = self.vcpus[task.cpu], task.usage
         usage.instructions += retired
         usage.system_ns += system
         vcpu.instructions += retired
         vcpu.system_ns += system
-        self._since, self._system_since = self._cpu.clock, self._clock.system_ns
+        self._since, self._system_since = instructions, system_ns
 
     def slice_is_over(self) -> None:
         """The current task has used up its turn."""
@@ -211,8 +212,11 @@ class Scheduler:
         return min((v for v in self.vcpus if allowed >> v.number & 1), key=lambda v: (v.load, v.number))
 
     def _enqueue(self, task: Task) -> None:
-        vcpu = self.vcpus[task.cpu]
-        self._put(task, vcpu if self.allowed(task) >> task.cpu & 1 else self._least_loaded(task))
+        cpu = task.cpu
+        if task.affinity & self.all_cpus & 1 << cpu:
+            self.vcpus[cpu].queue.append(task)
+        else:
+            self._put(task, self._least_loaded(task))
 
     def _put(self, task: Task, vcpu: Vcpu) -> None:
         task.cpu = vcpu.number
@@ -228,10 +232,17 @@ class Scheduler:
     def _find_work(self) -> Vcpu | None:
         """The vCPU whose turn it is: the next in order that has, or can get, something to run."""
         number = len(self.vcpus)
+        if number == 1:
+            vcpu = self.vcpus[0]
+            if vcpu.task is None:
+                if not vcpu.queue:
+                    return None
+                vcpu.task, vcpu.slice_left = vcpu.queue.popleft(), self.time_slice
+            return vcpu
         for offset in range(number):
             vcpu = self.vcpus[(self._next_turn + offset) % number]
             if vcpu.task is None:
-                if not vcpu.queue and not (number > 1 and self._pull(vcpu)):
+                if not vcpu.queue and not self._pull(vcpu):
                     continue
                 vcpu.task, vcpu.slice_left = vcpu.queue.popleft(), self.time_slice
             self._next_turn = (vcpu.number + 1) % number
@@ -363,6 +374,8 @@ def _first(tasks: Iterable[Task]) -> Task | None:
 
 def _what_to_wait_for(wanted: Any) -> tuple[tuple[WaitQueue, ...], int | None]:
     """A yielded item: a queue, a tuple of queues, or (either or None, deadline in ns or None)."""
+    if type(wanted) is WaitQueue:
+        return (wanted,), None
     deadline = None
     if isinstance(wanted, tuple) and len(wanted) == 2 and not isinstance(wanted[1], WaitQueue):
         wanted, deadline = wanted

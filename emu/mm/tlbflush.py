@@ -176,17 +176,23 @@ class TlbFlusher:
 
     def switch_cpu(self, cpu: int, mm: Flushed, pid: int) -> None:
         """Let a vCPU have its turn, with the process ``pid`` and its ``mm``."""
-        if cpu != self.cpu:
-            self._mmu.switch_to(cpu, loads_cr3=mm is not self._loaded[cpu])
-        self._mmu.state.asid = pid
-        self.switch_mm(mm)
+        mmu = self._mmu
+        if cpu != mmu.processor:
+            mmu.switch_to(cpu, loads_cr3=mm is not self._loaded[cpu])
+        mmu.state.asid = pid
+        if mm is not self._loaded[cpu]:
+            self._load(cpu, mm)
 
     def switch_mm(self, mm: Flushed) -> None:
         """Load CR3 (which flushes), unless these tables are loaded already."""
         here = self.cpu
         if mm is not self._loaded[here]:
-            self._loaded[here] = mm
-            self._mmu.load_cr3(mm.tables.pgd_paddr)
+            self._load(here, mm)
+
+    def _load(self, here: int, mm: Flushed) -> None:
+        self._loaded[here] = mm
+        self._mmu.load_cr3(mm.tables.pgd_paddr)
+        if self._held[here] or self._untold:
             self._release(here)
 
     def leave(self, mm: Flushed) -> None:
