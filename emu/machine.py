@@ -145,7 +145,7 @@ class Machine:
             raise ValueError(f"{memory} bytes of memory have room for {room} huge pages, not {hugepages}")
         self.console = Console(
             self.kernel.vfs, stdin, stdout or _to_host(sys.stdout), stderr or _to_host(sys.stderr),
-            self.kernel.scheduler.host,
+            self.kernel.scheduler.host, self.kernel.ttys.host_stream,
         )  # fmt: skip
         if check_tlb:
             from emu.mm.stale import StaleDetector  # with all that it needs: few runs do
@@ -277,7 +277,7 @@ class Machine:
         files = FdTable(kmem)
         try:
             kmem.reserve(TASK_STRUCT + MM_STRUCT + 4 * (FD + FILP))
-            self.console.install(files, pid)
+            self.console.install(files)
             mm = AddressSpace(kernel.mm_context, "init")
         except LinuxError as error:
             files.put()
@@ -289,6 +289,7 @@ class Machine:
             fs=FsContext(root, root), context=kernel.cpu.fresh_context(0), credentials=credentials,
         )  # fmt: skip
         kernel.tasks[pid] = task
+        kernel.ttys.launched(task.group)
         return task
 
     def _discard(self, task: Task) -> None:

@@ -243,7 +243,7 @@ def _run_to_the_end(machine: Machine, first: Task, stopper: Stopper, outputs: Ou
         try:
             reason = machine.run(until=lambda: stopper.cause is not None)
         finally:
-            machine.console.restore()
+            machine.kernel.ttys.restore()
             outputs.finish()
     return ending_of(machine, first, reason, stopper, outputs.deaths), time.perf_counter() - started
 

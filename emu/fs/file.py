@@ -41,9 +41,10 @@ class WouldBlock(Exception):
     No errno: the system call either returns EAGAIN (O_NONBLOCK) or sleeps on the queue and tries again.
     """
 
-    def __init__(self, queue: WaitQueue) -> None:
+    def __init__(self, queue: WaitQueue, deadline: int | None = None) -> None:
+        """``deadline``: when to try again at the latest, in ns of the machine's clock."""
         super().__init__()
-        self.queue = queue
+        self.queue, self.deadline = queue, deadline
 
 
 class BrokenPipe(LinuxError):

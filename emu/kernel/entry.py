@@ -192,6 +192,10 @@ class Entry:
             result = enter(kernel, task, registers)
         except NoIntr:
             return self._restart(task, number)
+        except Interrupted:
+            if self._starts_again(task, number, registers):
+                return self._restart(task, number)
+            result = -errno.EINTR
         except LinuxError as error:
             result = -error.errno
         if type(result) is not GeneratorType:

@@ -36,6 +36,7 @@ from mmu import PhysicalMemory
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.ipc.namespace import IpcNamespace
+    from emu.kernel.ttys import Ttys
     from emu.linux.event_kind import Kind
     from emu.net.namespace import NetNamespace
     from mmu.geometry import Geometry
@@ -53,6 +54,9 @@ class Kernel:
     ``cpus`` and ``turn``: the number of vCPUs, and how many ns each runs at a time; ``real_time``: its clock is the
     host's; ``log`` gets each message for the user (repeated ones once).
     """
+
+    #: The terminals; set when the machine boots.
+    ttys: Ttys
 
     def __init__(
         self,

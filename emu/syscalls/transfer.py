@@ -77,27 +77,30 @@ def read_file(file: File, buffer: UserBuffer, pos: int | None = None) -> Result:
     except WouldBlock as block:
         if file.nonblocking:
             raise LinuxError(errno.EAGAIN) from None
-        return _read_later(file.get(), buffer, pos, block.queue)
+        return _read_later(file.get(), buffer, pos, block)
 
 
-def _read_later(file: File, buffer: UserBuffer, pos: int | None, queue: WaitQueue) -> Generator[Any, None, int]:
+def _read_later(file: File, buffer: UserBuffer, pos: int | None, block: WouldBlock) -> Generator[Any, None, int]:
     """Sleep until something can be read; the file stays open meanwhile, even if a thread closes the descriptor."""
     clock = file.inode.sb.resources.clock
     deadline = clock.now_ns() + file.receive_timeout if file.receive_timeout else None
     try:
         while True:
-            if buffer.kept or deadline is not None:
-                with file.inode.sb.resources.kmem.held(buffer.kept):
-                    yield from sleep(clock, queue, deadline)
+            if not buffer.kept and deadline is None and block.deadline is None:
+                yield block.queue
             else:
-                yield queue
+                with file.inode.sb.resources.kmem.held(buffer.kept):
+                    if block.deadline is None:
+                        yield from sleep(clock, block.queue, deadline)
+                    else:
+                        yield block.queue, block.deadline
             try:
                 done = read_into(file, buffer, pos)
                 if done and file.inode.sb.resources.file_watches:
                     file.path.notify(_ACCESS)
                 return done
-            except WouldBlock as block:
-                queue = block.queue
+            except WouldBlock as again:
+                block = again
     finally:
         file.put()
 
