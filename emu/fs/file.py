@@ -73,6 +73,8 @@ class File:
     _kept = 0
     #: A write call takes one message, and what is left of its buffer is not looked at (eventfd).
     one_message = False
+    #: What is written is taken without being looked at (/dev/null).
+    takes_unseen = False
     #: Its place in the order of compared files, once it has been compared (kcmp).
     order: int | None = None
     #: Those who watch it, once there is one.
