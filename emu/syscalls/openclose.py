@@ -16,6 +16,7 @@ from emu.linux.argument import DESCRIPTOR_FLAGS, DIRFD, FD, MODE, UINT, Bits, Na
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import AT_FDCWD, OpenFlags
 from emu.linux.layout import LATE_PATH, PATHNAME, STRING, Layout
+from emu.linux.likeness import Likeness
 from emu.linux.syscall import DESCRIPTOR, Restart, Result, Syscall
 from emu.mm.hugetlb import HUGE_SIZE_MASK, HUGE_SIZE_SHIFT, is_huge_size
 from emu.syscalls.paths import at_path
@@ -47,7 +48,7 @@ class _Pair(Layout):
         return f"[{values[0]}, {values[1]}]"
 
 
-PIPE_FDS = _Pair("int[2]", "2i")
+PIPE_FDS = _Pair("int[2]", "2i", likeness=Likeness.EXACT)
 
 
 def sys_openat(kernel: Kernel, task: Task, dirfd: int, address: int, flags: int, mode: int) -> Result:

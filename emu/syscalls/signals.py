@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
 from emu.kernel.signal_state import (
@@ -81,10 +81,8 @@ def sys_rt_sigprocmask(kernel: Kernel, task: Task, how: int, new: int, size: int
 
 def sys_rt_sigreturn(kernel: Kernel, task: Task) -> int:
     """rt_sigreturn(2): a frame that cannot be read is SIGSEGV."""
-    from emu.kernel.sigframe import restore_frame
-
     try:
-        result = restore_frame(kernel.cpu, task)
+        result = kernel.signals.restore(task)
     except LinuxError:
         kernel.signals.force(task, SigInfo(Sig.SEGV, SiCode.KERNEL))
         return 0
@@ -166,23 +164,26 @@ def may_signal(task: Task, target: Task) -> bool:
 
 def sys_kill(kernel: Kernel, task: Task, pid: int, signo: int) -> int:
     """kill(2)."""
-    leaders = [t for t in kernel.tasks.values() if t is t.group.leader] if pid <= 0 else []
     if pid > 0:
-        targets = [t for t in (kernel.tasks.get(pid),) if t is not None]
-    elif pid == -1:
-        targets = [t for t in leaders if t.group is not task.group]
+        found = kernel.tasks.get(pid)
+        targets: Iterable[Task] = () if found is None else (found,)
     else:
-        group = -pid if pid else task.pgid
-        targets = [t for t in leaders if t.pgid == group]
+        leaders = (t for t in kernel.tasks.values() if t is t.group.leader)
+        if pid == -1:
+            targets = [t for t in leaders if t.group is not task.group]
+        else:
+            group = -pid if pid else task.pgid
+            targets = [t for t in leaders if t.pgid == group]
     if not targets:
         raise LinuxError(errno.ESRCH)
     _check_signal(signo, zero=True)
     allowed = [t for t in targets if may_signal(task, t)]
     if not allowed:
         raise LinuxError(errno.EPERM)
-    for target in allowed if signo else ():
+    if signo:
         info = SigInfo(signo, SiCode.USER, pid=task.tgid, uid=task.credentials.uid)
-        kernel.signals.send_to_process(target, signo, info)
+        for target in allowed:
+            kernel.signals.send_to_process(target, signo, info)
     return 0
 
 

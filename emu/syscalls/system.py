@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from emu.linux.argument import FILLED, SIZE, Bits, Out
+from emu.linux.argument import SIZE, Bits, Buffer, Out
 from emu.linux.errors import LinuxError
 from emu.linux.layout import Layout
+from emu.linux.likeness import Likeness
 from emu.linux.syscall import BYTES, Syscall
 from emu.linux.version import RELEASE, VERSION
 
@@ -49,6 +50,7 @@ def sys_getrandom(kernel: Kernel, task: Task, buffer: int, length: int, flags: i
     return length
 
 
+_RANDOM_BYTES = Buffer(written=True, likeness=Likeness.FREE)
 _RANDOM_FLAGS = Bits("GRND_", NONBLOCK=1, RANDOM=2, INSECURE=4)
 
 TABLE = (
@@ -58,7 +60,7 @@ TABLE = (
         318,
         "getrandom",
         sys_getrandom,
-        (FILLED, SIZE, _RANDOM_FLAGS),
+        (_RANDOM_BYTES, SIZE, _RANDOM_FLAGS),
         BYTES,
     ),
 )
