@@ -83,6 +83,7 @@ class Machine:
 
     ``root`` is a directory of the host that is seen as ``/``; changes stay in the machine (docs/root.md).  ``binds``
     are more directories of the host, each at a place of its own.  ``hostname`` is what uname(2) says.
+    With ``aslr`` the addresses of programs are random, by the seed.
 
     ``stdin`` is a binary file (None: empty).  ``stdout`` and ``stderr`` are called with the bytes that guests write to
     descriptors 1 and 2 (None: the host's own streams).  To the guest these are pipes; a :class:`HostDescriptor` is what
@@ -110,6 +111,7 @@ class Machine:
         root: str | None = None,
         binds: Sequence[Bind] = (),
         hostname: str = "unimmu",
+        aslr: bool = False,
         stdin: BinaryIO | HostDescriptor | None = None,
         stdout: Any = None,
         stderr: Any = None,
@@ -125,7 +127,7 @@ class Machine:
         found = with_modules({} if isinstance(modules, Mapping) else find_modules(), modules)
         try:
             self.kernel = Kernel(
-                self.ram, seed=seed, tlb=tlb, la57=la57, cpus=cpus, turn=turn, hostname=hostname, log=log
+                self.ram, seed=seed, tlb=tlb, la57=la57, cpus=cpus, turn=turn, hostname=hostname, aslr=aslr, log=log
             )
             self._processes = Processes(self.kernel)
             self._boot(found, root, binds)

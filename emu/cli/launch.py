@@ -50,6 +50,7 @@ def build_machine(arguments: argparse.Namespace, stopper: Stopper, log: Callable
             root=arguments.root,
             binds=[parse_bind(text) for text in arguments.bind],
             hostname=arguments.hostname,
+            aslr=arguments.aslr,
             stdin=host_stream(sys.stdin, "standard input", stopper),
             stdout=host_stream(sys.stdout, "standard output", stopper),
             stderr=host_stream(sys.stderr, "standard error", stopper),

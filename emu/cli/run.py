@@ -110,6 +110,10 @@ def add_arguments(parser: Parser) -> None:
         help="show a directory of the host at GUEST; with :rw guests change the files of the host (repeatable)",
     )  # fmt: skip
     add("--hostname", default="unimmu", metavar="NAME", help="the machine's name (default: unimmu)")
+    add(
+        "--no-aslr", dest="aslr", action="store_false",
+        help="put every program at the same addresses, as under setarch -R (default: random ones, by the seed)",
+    )  # fmt: skip
     add("--seed", type=whole_number, default=0, metavar="N", help="the seed of everything that is random (default: 0)")
     program = parser.add_argument_group("the program")
     add = program.add_argument

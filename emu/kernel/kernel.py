@@ -16,6 +16,7 @@ from emu.kernel.entry import Entry
 from emu.kernel.exit import do_exit, do_group_exit
 from emu.kernel.futex import Futexes
 from emu.kernel.jobctl import JobControl
+from emu.kernel.layout import LayoutRandom
 from emu.kernel.sched import Scheduler
 from emu.kernel.signal_state import Sig
 from emu.kernel.signals import Signals
@@ -24,7 +25,7 @@ from emu.kernel.tracer import Tracer
 from emu.kernel.vdso import Vdso
 from emu.linux.clock import Clock
 from emu.linux.errors import LinuxError
-from emu.mm.address_space import AddressSpace, MmContext
+from emu.mm.address_space import MMAP_MIN_ADDR, AddressSpace, MmContext
 from emu.mm.flags import FaultResult
 from emu.mm.frames import FrameAllocator
 from emu.mm.hugetlb import HugePagePool
@@ -62,12 +63,16 @@ class Kernel:
         cpus: int = 1,
         turn: int | None = None,
         hostname: str = "unimmu",
+        aslr: bool = False,
         log: Callable[[str], None] | None = None,
     ) -> None:
         self._log = log or (lambda message: print(f"unimmu: {message}", file=sys.stderr))
         self._logged: set[str] = set()
-        #: The only source of randomness.
+        #: The source of random bytes.
         self.random = random.Random(seed)
+        #: kernel.randomize_va_space, and where places for programs come from.
+        self.randomize_va_space = 2 if aslr else 0
+        self.layout_random = LayoutRandom(seed)
         self.ram = ram
         self.cpus = cpus
         self.hostname = hostname
@@ -87,6 +92,7 @@ class Kernel:
             {},
             levels=5 if la57 else 4,
             limit=lambda resource: soft_limit(self.current, resource),
+            lowest=lambda: 0 if self.current is None or self.current.credentials.euid == 0 else MMAP_MIN_ADDR,
         )
         self.clock = Clock(lambda: self.cpu.clock)
         self.cpu.read_tsc = self.clock.now_ns  # of a processor of 1 GHz

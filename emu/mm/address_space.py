@@ -67,6 +67,8 @@ class MmContext:
     map_hooks: list[MapHook] = field(default_factory=list)
     #: Returns the current task's soft limit of a resource, None for infinite.
     limit: Callable[[Rlimit], int | None] = lambda resource: None
+    #: The lowest address that the current task may map (cap_mmap_addr).
+    lowest: Callable[[], int] = lambda: MMAP_MIN_ADDR
     #: Looked at where much is done at once.
     stop: Stop = field(default_factory=Stop)
     serial: int = 0
@@ -119,6 +121,8 @@ class AddressSpace(UserCopy):
         context.address_spaces[self.serial] = self
         self.users = 1
         self.mmap_base = TASK_SIZE
+        #: Whether a new mapping is put at the lowest place from ``mmap_base`` on, not at the highest below it.
+        self.bottom_up = False
         self.start_brk = self.brk_end = 0
         self.start_stack = self.arg_start = self.arg_end = self.env_start = self.env_end = 0
         self.auxv = b""

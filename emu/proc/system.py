@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from emu.linux.clock import BOOT_REALTIME_NS
@@ -32,7 +33,6 @@ def init(kernel: Kernel) -> None:
         "kernel/pid_max": "4194304",
         "kernel/ngroups_max": "65536",
         "kernel/cap_last_cap": "40",
-        "kernel/randomize_va_space": "0",
         "vm/max_map_count": "65530",
         "vm/mmap_min_addr": "65536",
         "fs/pipe-max-size": "1048576",
@@ -45,6 +45,9 @@ def init(kernel: Kernel) -> None:
     }
     for name, value in fixed.items():
         procfs.add_sysctl(name, f"{value}\n".encode)
+    procfs.add_number(
+        "kernel/randomize_va_space", lambda: kernel.randomize_va_space, partial(setattr, kernel, "randomize_va_space")
+    )
     procfs.add_sysctl("kernel/hostname", lambda: f"{kernel.hostname}\n".encode("utf-8", "surrogateescape"))
     procfs.add_sysctl("kernel/domainname", lambda: f"{kernel.domainname}\n".encode("utf-8", "surrogateescape"))
 

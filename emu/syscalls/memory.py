@@ -6,6 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from emu.fs.hugetlbfs import HugetlbFile
+from emu.kernel.layout import Persona
 from emu.linux.argument import ADDRESS, FD, HEX, INT, SIZE, U64, Bits, Named, Sometimes
 from emu.linux.errors import LinuxError
 from emu.linux.mman import MapFlags, Prot
@@ -30,6 +31,7 @@ _LEGACY_FLAGS = int(
     | MapFlags.NONBLOCK | MapFlags.STACK | MapFlags.HUGETLB
 )  # fmt: skip
 _U64 = (1 << 64) - 1
+_HEAP = Prot.READ | Prot.WRITE
 
 
 def sys_mmap(kernel: Kernel, task: Task, addr: int, length: int, prot: int, flags: int, fd: int, offset: int) -> int:
@@ -64,7 +66,7 @@ def _mmap(task: Task, addr: int, length: int, prot: int, flags: int, file: File 
     of_modules = flags & task.mm.context.map_flags
     for hook in task.mm.context.map_hooks if of_modules else ():
         hook.check(flags)
-    wanted = Prot(prot & _KNOWN_PROT)
+    wanted = Prot(prot & _KNOWN_PROT) | _implied(task, prot)
     if file is None:
         if kind == MapFlags.SHARED_VALIDATE:
             raise LinuxError(errno.EINVAL)
@@ -80,6 +82,11 @@ def _mmap(task: Task, addr: int, length: int, prot: int, flags: int, file: File 
     return do_mmap(task.mm, addr, length, wanted, MapFlags(flags & 0x1FFFFF | of_modules), file, offset)
 
 
+def _implied(task: Task, prot: int) -> Prot:
+    """What a right to read brings with it (READ_IMPLIES_EXEC)."""
+    return Prot.EXEC if prot & Prot.READ and task.personality & Persona.READ_IMPLIES_EXEC else Prot.NONE
+
+
 def sys_munmap(kernel: Kernel, task: Task, addr: int, length: int) -> int:
     """munmap(2)."""
     do_munmap(task.mm, addr, length)
@@ -90,7 +97,7 @@ def sys_mprotect(kernel: Kernel, task: Task, addr: int, length: int, prot: int) 
     """mprotect(2)."""
     if prot & ~0x0100_0007 or length > task.mm.task_size:
         raise LinuxError(errno.EINVAL if prot & ~0x0100_0007 else errno.ENOMEM)
-    do_mprotect(task.mm, addr, length, Prot(prot & _KNOWN_PROT))
+    do_mprotect(task.mm, addr, length, Prot(prot & _KNOWN_PROT), implied=_implied(task, prot))
     return 0
 
 
@@ -101,7 +108,7 @@ def sys_mremap(kernel: Kernel, task: Task, old: int, old_length: int, new_length
 
 def sys_brk(kernel: Kernel, task: Task, addr: int) -> int:
     """brk(2): never an error, always the end of the heap."""
-    return do_brk(task.mm, addr)
+    return do_brk(task.mm, addr, _HEAP | _implied(task, Prot.READ))
 
 
 def sys_pkey_mprotect(kernel: Kernel, task: Task, addr: int, length: int, prot: int, key: int) -> int:

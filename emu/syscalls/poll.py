@@ -6,6 +6,7 @@ import errno
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
+from emu.kernel.layout import Persona
 from emu.kernel.signal_state import UNBLOCKABLE
 from emu.linux.argument import INT, SIZE, UINT, Pointer
 from emu.linux.errors import Interrupted, LinuxError
@@ -232,7 +233,7 @@ def _masked(
 
 def _store_left(kernel: Kernel, task: Task, address: int, deadline: int | None, kind: Time) -> None:
     """Write the remaining time over the timeout; a read-only timeout is no error."""
-    if deadline is None:
+    if deadline is None or task.personality & Persona.STICKY_TIMEOUTS:
         return
     left = max(0, deadline - kernel.clock.now_ns())
     try:
