@@ -95,7 +95,7 @@ class FdTable:
         if file.inode.locks is not None:
             # POSIX: closing any descriptor of a file drops all of the process's record locks on it.
             file.inode.locks.release(self)
-        file.flush()
+        file.flush(self)
         file.put()
 
     def dup(self, fd: int, lowest: int = 0, cloexec: bool = False) -> int:

@@ -6,6 +6,7 @@ import errno
 import stat
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from emu.fs.fasync import Fasync
 from emu.fs.notify import Notice
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE, PAGE_SIZE, SETFL_MASK, OpenFlags, PollEvents, Whence
@@ -13,6 +14,7 @@ from emu.mm.kmem import DIRENT, FILP
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
+    from emu.fs.fasync import FileOwner
     from emu.fs.inode import Inode
     from emu.linux.argument import Ioctl
     from emu.linux.caller import Caller
@@ -25,6 +27,7 @@ _OPEN_ONLY = int(OpenFlags.CREAT | OpenFlags.EXCL | OpenFlags.NOCTTY | OpenFlags
 _ACCMODE = int(OpenFlags.ACCMODE)
 _PATH = int(OpenFlags.PATH)
 _NONBLOCK = int(OpenFlags.NONBLOCK)
+_ASYNC = int(OpenFlags.ASYNC)
 _APPEND = int(OpenFlags.APPEND)
 _SETFL_MASK = int(SETFL_MASK)
 _CLOSE_WRITE, _CLOSE_NOWRITE = int(Notice.CLOSE_WRITE), int(Notice.CLOSE_NOWRITE)
@@ -70,10 +73,19 @@ class File:
     _kept = 0
     #: A write call takes one message, and what is left of its buffer is not looked at (eventfd).
     one_message = False
+    #: How long a read and a write wait at most, in nanoseconds; 0: for ever (SO_RCVTIMEO, SO_SNDTIMEO).
+    receive_timeout = send_timeout = 0
     #: Its place in the order of compared files, once it has been compared (kcmp).
     order: int | None = None
     #: Those who watch it, once there is one.
     watches: dict[Watch, None] | None = None
+    #: Who gets its signals, once somebody has asked for that (F_SETOWN), and O_ASYNC.
+    owner: FileOwner | None = None
+    fasync: Fasync | None = None
+    #: Whether O_ASYNC has an effect.
+    has_fasync = False
+    #: The open that made it has made the file as well (FMODE_CREATED).
+    created = False
 
     def __init__(self, path: Path, flags: int) -> None:
         """LinuxError(ENFILE) if the machine has as many open files as it can, (ENOMEM)."""
@@ -93,6 +105,10 @@ class File:
         self._references = 1
         path.mount.pins += 1
         self.inode.open_count += 1
+        if self.writable:
+            self.inode.writers += 1
+        elif self.readable:
+            self.inode.readers += 1
 
     @property
     def nonblocking(self) -> bool:
@@ -120,6 +136,10 @@ class File:
             return
         for watch in list(self.watches or ()):
             watch.file_closed()
+        if self.fasync is not None:
+            self.fasync.end()
+        if self.inode.watches and self in self.inode.watches:
+            self.inode.watches[self].inode_gone()
         if self.inode.sb.resources.file_watches and not self.is_path:
             self.path.notify(_CLOSE_WRITE if self.writable else _CLOSE_NOWRITE)
         if not self.is_path:
@@ -130,8 +150,17 @@ class File:
         resources.open_files -= 1
         resources.kmem.uncharge(self.struct_size + self._kept)
         self.inode.open_count -= 1
+        if self.writable:
+            self.inode.writers -= 1
+        elif self.readable:
+            self.inode.readers -= 1
         self.inode.drop_if_unused()
         self.path.mount.unpin()
+
+    @property
+    def references(self) -> int:
+        """How many hold it open."""
+        return self._references
 
     @property
     def charged(self) -> int:
@@ -146,8 +175,19 @@ class File:
     def wait_open(self) -> None:
         """Raise WouldBlock while open(2) has to wait (a FIFO without its other end)."""
 
-    def flush(self) -> None:
-        """One file descriptor was closed; others may remain."""
+    def flush(self, owner: object) -> None:
+        """One file descriptor, of the table ``owner``, was closed; others may remain."""
+        watches = self.inode.watches
+        if watches is not None and self in watches:
+            watches[self].descriptor_closed(owner)
+
+    def set_async(self, fd: int, on: bool) -> None:
+        """O_ASYNC is set, by this descriptor, or cleared."""
+        if self.has_fasync and on != (self.fasync is not None):
+            if self.fasync is not None:
+                self.fasync.end()
+            self.fasync = Fasync(self, fd) if on else None
+            self.flags ^= _ASYNC
 
     def release(self) -> None:
         """The last reference is gone."""

@@ -13,7 +13,7 @@ from emu.fs.locks import FileLocks
 from emu.fs.notify import ISDIR, OF_ITSELF
 from emu.fs.seals import Seal, check_mode
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import PAGE_SIZE, May, RenameFlags
+from emu.linux.fileflags import May, RenameFlags
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
@@ -78,6 +78,10 @@ class Inode:
     watches: dict[object, Watch] | None = None
     #: Data that its open files share: the pipe of a FIFO (i_private).
     private: object = None
+    #: Open files that can write, and those that can only read.
+    writers = readers = 0
+    #: How long what is written is expected to live (F_SET_RW_HINT).
+    write_hint = 0
     #: Its extended attributes, once it has had one.
     xattrs: Xattrs | None = None
     #: Its access control list, where that says more than the mode, and the one that what is made in it gets.
@@ -227,7 +231,7 @@ class Inode:
             self.gid,
             self.rdev,
             self.size,
-            PAGE_SIZE,
+            self.sb.blksize,
             self.blocks,
             self.atime,
             self.mtime,

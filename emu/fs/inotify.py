@@ -82,6 +82,8 @@ class InotifyWatch(Watch):
 class Inotify(AnonFile):
     """An inotify instance."""
 
+    has_fasync = True
+
     def __init__(self, path: Path, flags: int) -> None:
         """LinuxError(EMFILE) if there are too many."""
         resources = path.dentry.inode.sb.resources

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE
 from emu.linux.wait import WaitQueue
 from emu.mm.kmem import FILE_LOCK, Kmem
+
+if TYPE_CHECKING:
+    from emu.fs.fasync import FileOwner
 
 #: The end of a lock that reaches to the end of the file, even if the file grows.
 TO_EOF = MAX_FILE_SIZE + 1
@@ -35,6 +38,27 @@ class Lock(NamedTuple):
         )
 
 
+class Leased(Protocol):
+    """An open file that can have a lease."""
+
+    owner: FileOwner | None
+
+
+class Lease:
+    """A lease on an open file (``owner``), read or write (``kind``), and when it ends by itself, once it is being
+    broken.
+    """
+
+    def __init__(self, owner: Leased, fd: int, kind: int, pid: int) -> None:
+        self.owner = owner
+        self.fd = fd
+        self.kind = kind
+        self.pid = pid
+        #: What it is being broken to (F_RDLCK or F_UNLCK); None while nobody minds.
+        self.target: int | None = None
+        self.ends: int | None = None
+
+
 class FileLocks:
     """The locks on one inode, charged to ``kmem``; ``changed`` is woken when one is released."""
 
@@ -43,6 +67,7 @@ class FileLocks:
         self.changed = WaitQueue()
         self.records: list[Lock] = []
         self.whole: list[Lock] = []
+        self.leases: list[Lease] = []
 
     def conflict(self, wanted: Lock) -> Lock | None:
         """The first record lock that conflicts."""
@@ -68,7 +93,7 @@ class FileLocks:
     @property
     def charged(self) -> int:
         """What the locks take on the host."""
-        return FILE_LOCK * (len(self.records) + len(self.whole))
+        return FILE_LOCK * (len(self.records) + len(self.whole) + len(self.leases))
 
     def _count(self, more: int) -> None:
         """There will be more locks, or fewer.  LinuxError(ENOLCK) without memory for them."""
@@ -123,12 +148,23 @@ class FileLocks:
         self.whole.append(wanted)
         return None
 
+    def add_lease(self, lease: Lease) -> None:
+        """An open file gets a lease.  LinuxError(ENOLCK)."""
+        self._count(1)
+        self.leases.append(lease)
+
+    def remove_lease(self, lease: Lease) -> None:
+        """It gives the lease up."""
+        self.leases.remove(lease)
+        self._count(-1)
+
     def release(self, owner: object) -> None:
         """Release all locks of ``owner``: a descriptor, or the open file, was closed."""
-        count = len(self.records) + len(self.whole)
+        count = len(self.records) + len(self.whole) + len(self.leases)
         self.records = [lock for lock in self.records if lock.owner is not owner]
         self.whole = [lock for lock in self.whole if lock.owner is not owner]
-        released = count - len(self.records) - len(self.whole)
+        self.leases = [lease for lease in self.leases if lease.owner is not owner]
+        released = count - len(self.records) - len(self.whole) - len(self.leases)
         if released:
             self._count(-released)
             self.changed.wake_all()

@@ -47,6 +47,12 @@ class PathWalk:
         self.who = who
         self.caller = caller
         self._links = 0
+        #: It opens for a program, which waits until holders of leases have given way.
+        self.breaks_leases = False
+
+    def start_again(self) -> None:
+        """The call waited, and looks its name up once more."""
+        self._links = 0
 
     def resolve(self, name: str, start: Path | None = None, follow: bool = True) -> Path:
         """The place called ``name``, seen from ``start`` (default: the working directory).
@@ -78,11 +84,11 @@ class PathWalk:
         return self.mounts.cross(found)
 
     def lookup_or_none(self, parent: Path, name: str) -> Path | None:
-        """:meth:`lookup`, with None for ENOENT."""
+        """:meth:`lookup`, with None for ENOENT where a name could be made."""
         try:
             return self.lookup(parent, name)
         except LinuxError as error:
-            if error.errno != errno.ENOENT:
+            if error.errno != errno.ENOENT or parent.dentry.inode.sb.names_are_given:
                 raise
             return None
 

@@ -51,6 +51,9 @@ class Watch:
         """The last name and the last open file of the inode are gone."""
         raise NotImplementedError
 
+    def descriptor_closed(self, owner: object) -> None:
+        """A descriptor of the table ``owner`` for the file that watches was closed; others may remain."""
+
     def unmounted(self) -> None:
         """The file system of the inode is no longer mounted."""
         raise NotImplementedError

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path, unnamed_path
 from emu.fs.file import File
+from emu.fs.lease import break_lease
 from emu.fs.notify import Notice
 from emu.fs.operations import check_may_create, inherit_acl, new_owner, truncate_path
 from emu.linux.errors import LinuxError
@@ -28,6 +29,7 @@ _TMPFILE = int(OpenFlags.TMPFILE) & ~_DIRECTORY
 _WRITE = int(May.WRITE)
 _OPEN = int(Notice.OPEN)
 _NOATIME = int(OpenFlags.NOATIME)
+_NONBLOCK = int(OpenFlags.NONBLOCK)
 _DIRECT = int(OpenFlags.DIRECT)
 #: The access that each O_ACCMODE value asks for; 3 is "for ioctl only" and needs both.
 _ACCESS = (int(May.READ), int(May.WRITE), int(May.READ | May.WRITE), int(May.READ | May.WRITE))
@@ -53,13 +55,17 @@ def open_path(walker: PathWalk, path: Path, flags: int, created: bool = False) -
             raise LinuxError(errno.ENOTDIR)
         return File(path, flags)
     if flags & _DIRECTORY and not inode.is_directory:
-        raise LinuxError(errno.ELOOP if inode.is_symlink and flags & _NOFOLLOW else errno.ENOTDIR)
+        raise LinuxError(errno.ENOTDIR)
     truncating = not created and bool(flags & _TRUNC) and inode.is_regular
     if not created:
         _may_open(walker, path, flags)
+    if walker.breaks_leases and not created:
+        break_lease(inode, bool(flags & 3 or flags & _TRUNC), bool(flags & _NONBLOCK))
     if flags & _DIRECT and not inode.can_direct and not stat.S_ISCHR(inode.mode):
         raise LinuxError(errno.EINVAL)
     file = inode.open(path, flags, walker.caller)
+    if created:
+        file.created = True
     path.notify(_OPEN)
     if truncating:
         try:

@@ -376,6 +376,8 @@ def chown(walker: PathWalk, path: Path, uid: int | None, gid: int | None) -> Non
             raise LinuxError(errno.EPERM)
     # A change of owner clears the set-ID bits, even if root makes it.
     mode = None if inode.is_directory or not inode.mode & 0o6000 else kept_set_ids(inode, who)
+    if mode not in (None, inode.mode & 0o7777) and who.euid not in (0, inode.uid):
+        raise LinuxError(errno.EPERM)
     inode.setattr(Attributes(mode=mode, uid=uid, gid=gid))
     if uid is not None or gid is not None:
         path.notify(_ATTRIB)

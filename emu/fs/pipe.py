@@ -8,6 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakSet
 
+from emu.fs.fasync import POLL_OUT, Fasync
 from emu.fs.file import BrokenPipe, File, WouldBlock
 from emu.fs.libfs import FixedDirectory, Node
 from emu.fs.superblock import FileSystemType, SuperBlock
@@ -30,6 +31,7 @@ MAX_CAPACITY = 1 << 20
 MAX_FULL_PIPES = 1024
 FIONREAD = 0x541B
 
+_DIRECT = int(OpenFlags.DIRECT)
 _READABLE = int(PollEvents.IN | PollEvents.RDNORM)
 _WRITABLE = int(PollEvents.OUT | PollEvents.WRNORM)
 _HANGUP = int(PollEvents.HUP)
@@ -39,13 +41,16 @@ AnyPipeFile = TypeVar("AnyPipeFile", bound="PipeFile")
 
 
 class Slot:
-    """One page of a pipe: the bytes not yet read, and how far into the page they reach."""
+    """One page of a pipe: the bytes not yet read, and how far into the page they reach; ``packet``: a read takes it as
+    a whole, and nothing else (PIPE_BUF_FLAG_PACKET).
+    """
 
-    __slots__ = ("data", "end")
+    __slots__ = ("data", "end", "packet")
 
-    def __init__(self, data: bytes, end: int) -> None:
+    def __init__(self, data: bytes, end: int, *, packet: bool = False) -> None:
         self.data = data
         self.end = end
+        self.packet = packet
 
 
 class Pipe:
@@ -70,6 +75,8 @@ class Pipe:
         self.not_empty = WaitQueue()
         self.not_full = WaitQueue()
         self._used: deque[Slot] = deque()
+        #: Write ends with O_ASYNC: a read is told to them even if the pipe was not full.
+        self.told: dict[Fasync, None] = {}
 
     @property
     def full(self) -> bool:
@@ -100,8 +107,14 @@ class Pipe:
         left = count
         while left and used:
             slot = used[0]
+            if slot.packet and taken:
+                break
             data = slot.data[:left]
-            slot.data = slot.data[left:]
+            if slot.packet:
+                self.length -= len(slot.data) - len(data)
+                left = len(data)
+                count = left
+            slot.data = b"" if slot.packet else slot.data[left:]
             if not slot.data:
                 used.popleft()
                 self._kmem.uncharge(PIPE_PAGE)
@@ -110,6 +123,9 @@ class Pipe:
         self.length -= count - left
         if was_full and not self.full:
             self.not_full.wake_all(_WRITABLE)
+        elif self.told:
+            for each in list(self.told):
+                each.tell(POLL_OUT)
         self._pipes.taken = taken
         return taken[0][1] if len(taken) == 1 else b"".join(data for _, data in taken)
 
@@ -123,9 +139,9 @@ class Pipe:
             count -= len(pieces[-1])
         return pieces
 
-    def write(self, data: bytes) -> int:
-        """Write as much as fits (up to PIPE_BUF bytes: all or nothing); BrokenPipe without a reader, ENOMEM without
-        memory for the first page.
+    def write(self, data: bytes, *, packets: bool = False) -> int:
+        """Write as much as fits (up to PIPE_BUF bytes: all or nothing), ``packets``: each page as one; BrokenPipe
+        without a reader, ENOMEM without memory for the first page.
         """
         if not data:
             return 0
@@ -137,7 +153,7 @@ class Pipe:
         while done < len(data) and not self.full:
             piece = data[done : done + PAGE_SIZE]
             try:
-                self._add(Slot(piece, len(piece)))
+                self._add(Slot(piece, PAGE_SIZE if packets else len(piece), packet=packets))
             except LinuxError:
                 if not done:
                     raise
@@ -273,6 +289,8 @@ class Pipes:
 class PipeFile(File):
     """One end (or, for a FIFO opened O_RDWR, both ends) of a pipe."""
 
+    has_fasync = True
+
     seekable = False
 
     def __init__(self, path: Path, flags: int, pipe: Pipe) -> None:
@@ -291,6 +309,8 @@ class PipeFile(File):
 
     def release(self) -> None:
         pipe = self.pipe
+        if self.fasync is not None:
+            pipe.told.pop(self.fasync, None)
         pipe.readers -= self.readable
         pipe.writers -= self.writable
         pipe.wake_everyone()
@@ -314,7 +334,16 @@ class PipeFile(File):
         return self.pipe.unread(data, stored)
 
     def write(self, data: bytes) -> int:
-        return self.pipe.write(data)
+        return self.pipe.write(data, packets=bool(self.flags & _DIRECT))
+
+    def set_async(self, fd: int, on: bool) -> None:
+        before = self.fasync
+        super().set_async(fd, on)
+        if self.writable:
+            if before is not None:
+                self.pipe.told.pop(before, None)
+            if self.fasync is not None:
+                self.pipe.told[self.fasync] = None
 
     def fsync(self, data_only: bool) -> None:
         raise LinuxError(errno.EINVAL)

@@ -31,7 +31,9 @@ class Resources:
         self.huge_pages = huge_pages
         #: Bytes for /dev/random.
         self.random = random
-        self._clock = clock
+        self.clock = clock
+        #: How long the holder of a lease has to give way, in seconds, and whether there are leases.
+        self.lease_break_time, self.leases_enabled = 45, 1
         #: Open file descriptions in the whole machine, and their limit (fs.file-max: a tenth of memory at a KiB each,
         #: as on Linux).
         self.open_files = 0
@@ -55,7 +57,7 @@ class Resources:
 
     def now(self) -> int:
         """The time of day in nanoseconds, for timestamps."""
-        return self._clock.realtime_ns()
+        return self.clock.realtime_ns()
 
     def new_device_number(self) -> int:
         """A device number for a superblock without a device (get_anon_bdev)."""

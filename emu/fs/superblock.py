@@ -35,7 +35,11 @@ class SuperBlock:
     """One mounted instance of a file system; the subclass sets ``root``."""
 
     magic = 0
+    #: st_blksize of its files, which is the size of a program's buffers (s_blocksize).
+    blksize = PAGE_SIZE
     root: Inode
+    #: To look up a name that is not there fails, even for a call that would make it: no guest makes names here.
+    names_are_given = False
     #: Names are removed only by unlink, rmdir and rename, so that lookups may be cached.
     keeps_dentries = True
     #: Its inodes have extended attributes and access control lists, which it keeps in memory.

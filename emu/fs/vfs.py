@@ -238,8 +238,8 @@ class Vfs:
         pipe = self.pipes.new()
         inode = PipeInode(mount.sb, pipe)
         path = unnamed_path(mount, inode, f"pipe:[{inode.ino}]")
-        kept = flags & OpenFlags.NONBLOCK
-        reader = self.pipes.open(PipeFile, path, OpenFlags.RDONLY | kept, pipe)
+        kept = flags & (OpenFlags.NONBLOCK | OpenFlags.DIRECT)
+        reader = self.pipes.open(PipeFile, path, OpenFlags.RDONLY | kept & OpenFlags.NONBLOCK, pipe)
         try:
             return reader, PipeFile(path, OpenFlags.WRONLY | kept, pipe)
         except LinuxError:

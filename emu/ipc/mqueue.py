@@ -155,7 +155,8 @@ class MqueueFile(File):
     def fsync(self, data_only: bool) -> None:
         raise LinuxError(errno.EINVAL)
 
-    def flush(self) -> None:
+    def flush(self, owner: object) -> None:
+        super().flush(owner)
         self.inode.withdraw(self.inode.sb.current_tgid())
 
     def send(self, message: MqMessage, deadline: int | None, now: Callable[[], int]) -> Waiting:

@@ -31,6 +31,7 @@ class CloneFlags(Flags, prefix="CLONE_"):
     VFORK = 0x4000
     PARENT = 0x8000
     THREAD = 0x10000
+    NEWNS = 0x20000
     SYSVSEM = 0x40000
     SETTLS = 0x80000
     PARENT_SETTID = 0x100000
@@ -38,8 +39,10 @@ class CloneFlags(Flags, prefix="CLONE_"):
     DETACHED = 0x400000
     UNTRACED = 0x800000
     CHILD_SETTID = 0x1000000
+    NEWUSER = 0x10000000
     IO = 0x80000000
     CLEAR_SIGHAND = 0x100000000
+    INTO_CGROUP = 0x200000000
 
 
 #: Flags that need no work: there are no System V semaphores, no debuggers, no I/O priorities.
@@ -87,6 +90,8 @@ def do_clone(
 
 def _check_flags(kernel: Kernel, task: Task, flags: int, tls: int) -> None:
     """As copy_process() does."""
+    if flags & CloneFlags.FS and flags & (CloneFlags.NEWNS | CloneFlags.NEWUSER):
+        raise LinuxError(errno.EINVAL)
     if flags & CloneFlags.THREAD and not flags & CloneFlags.SIGHAND:
         raise LinuxError(errno.EINVAL)
     if flags & CloneFlags.SIGHAND and (not flags & CloneFlags.VM or flags & CloneFlags.CLEAR_SIGHAND):

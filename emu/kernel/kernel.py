@@ -25,7 +25,7 @@ from emu.kernel.tracer import Tracer
 from emu.kernel.vdso import Vdso
 from emu.linux.clock import Clock
 from emu.linux.errors import LinuxError
-from emu.mm.address_space import MMAP_MIN_ADDR, AddressSpace, MmContext
+from emu.mm.address_space import AddressSpace, MmContext
 from emu.mm.flags import FaultResult
 from emu.mm.frames import FrameAllocator
 from emu.mm.hugetlb import HugePagePool
@@ -92,7 +92,7 @@ class Kernel:
             {},
             levels=5 if la57 else 4,
             limit=lambda resource: soft_limit(self.current, resource),
-            lowest=lambda: 0 if self.current is None or self.current.credentials.euid == 0 else MMAP_MIN_ADDR,
+            may_map_low=lambda: self.current is not None and not self.current.credentials.euid,
         )
         self.clock = Clock(lambda: self.cpu.clock)
         self.cpu.read_tsc = self.clock.now_ns  # of a processor of 1 GHz
@@ -141,7 +141,7 @@ class Kernel:
         """The sockets, made for the first who asks."""
         from emu.net.namespace import NetNamespace
 
-        return NetNamespace(self.vfs)
+        return NetNamespace(self.vfs, self.clock, lambda: self.current)
 
     @property
     def current(self) -> Task | None:

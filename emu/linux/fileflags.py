@@ -66,7 +66,7 @@ class OpenFlags(Flags, prefix="O_"):
 
 
 #: The flags that F_SETFL may change.
-SETFL_MASK = OpenFlags.APPEND | OpenFlags.NONBLOCK | OpenFlags.ASYNC | OpenFlags.DIRECT | OpenFlags.NOATIME
+SETFL_MASK = OpenFlags.APPEND | OpenFlags.NONBLOCK | OpenFlags.DIRECT | OpenFlags.NOATIME
 
 
 class AtFlags(Flags, prefix="AT_"):

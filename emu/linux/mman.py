@@ -12,6 +12,9 @@ class Prot(Flags, prefix="PROT_", zero="PROT_NONE"):
     READ = 1
     WRITE = 2
     EXEC = 4
+    SEM = 8
+    GROWSDOWN = 0x0100_0000
+    GROWSUP = 0x0200_0000
 
 
 class MapFlags(Flags, prefix="MAP_"):

@@ -14,8 +14,12 @@ from emu.mm.vma import Vma, merge_neighbours
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 
-def do_mprotect(mm: AddressSpace, address: int, length: int, prot: Prot, *, implied: Prot = Prot.NONE) -> None:
-    """mprotect(2); ``implied`` is given besides to what may have it (READ_IMPLIES_EXEC)."""
+def do_mprotect(
+    mm: AddressSpace, address: int, length: int, prot: Prot, grows: Prot = Prot.NONE, *, implied: Prot = Prot.NONE
+) -> None:
+    """mprotect(2); with PROT_GROWSDOWN from the start of a mapping that grows down, while none here grows up;
+    ``implied`` is given besides to what may have it (READ_IMPLIES_EXEC).
+    """
     wanted = prot
     if address & (PAGE_SIZE - 1):
         raise LinuxError(errno.EINVAL)
@@ -25,6 +29,10 @@ def do_mprotect(mm: AddressSpace, address: int, length: int, prot: Prot, *, impl
     if end > mm.task_size:
         raise LinuxError(errno.ENOMEM)
     vmas = mm.vmas.overlapping(address, end)
+    if grows and vmas and (grows & Prot.GROWSDOWN or vmas[0].start <= address):
+        if not (grows & Prot.GROWSDOWN and vmas[0].flags & VmFlags.GROWSDOWN):
+            raise LinuxError(errno.EINVAL)
+        address = vmas[0].start
     reached = address
     for vma in vmas:
         if vma.start > reached:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 #: The page of emu.kernel.vsyscall, which is no VMA (gate_vma).
 GATE_LINE = f"{f'{VSYSCALL:x}-{VSYSCALL + PAGE_SIZE:x} --xp 00000000 00:00 0 ':<73}[vsyscall]"
+_RIGHTS = (Prot.READ, Prot.WRITE, Prot.EXEC)
 _PAGEMAP_FILE, _PAGEMAP_EXCLUSIVE, _PAGEMAP_PRESENT = 1 << 61, 1 << 56, 1 << 63
 
 #: What smaps counts, in kB.
@@ -58,7 +59,7 @@ def _vma_name(kernel: Kernel, task: Task, vma: Vma) -> str:
 
 
 def _maps_line(kernel: Kernel, task: Task, vma: Vma) -> str:
-    rights = "".join(letter if vma.prot & bit else "-" for letter, bit in zip("rwx", Prot, strict=True))
+    rights = "".join(letter if vma.prot & bit else "-" for letter, bit in zip("rwx", _RIGHTS, strict=True))
     pgoff = inode = device = 0
     file = file_of(vma)
     if (file is not None or vma.page_cache is not None) and not vma.ops.special:

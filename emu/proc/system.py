@@ -48,6 +48,14 @@ def init(kernel: Kernel) -> None:
     procfs.add_number(
         "kernel/randomize_va_space", lambda: kernel.randomize_va_space, partial(setattr, kernel, "randomize_va_space")
     )
+    resources = vfs.resources
+    procfs.add_number(
+        "fs/lease-break-time", lambda: resources.lease_break_time,
+        lambda value: setattr(resources, "lease_break_time", value),
+    )  # fmt: skip
+    procfs.add_number(
+        "fs/leases-enable", lambda: resources.leases_enabled, lambda value: setattr(resources, "leases_enabled", value)
+    )
     procfs.add_sysctl("kernel/hostname", lambda: f"{kernel.hostname}\n".encode("utf-8", "surrogateescape"))
     procfs.add_sysctl("kernel/domainname", lambda: f"{kernel.domainname}\n".encode("utf-8", "surrogateescape"))
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import errno
 import stat
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from emu.fs import operations
 from emu.linux.argument import DIRFD, FD, HEX32, ID, MODE, Bits, In, Named, Out, Pointer
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import AT_FDCWD, AtFlags, major, minor
+from emu.linux.fileflags import AT_FDCWD, AtFlags, major, makedev, minor
 from emu.linux.layout import LATE_PATH, Layout
+from emu.linux.likeness import Likeness, Part
 from emu.linux.syscall import Syscall
-from emu.syscalls.paths import resolve_at, start_of
+from emu.syscalls.paths import resolve_at
 from emu.syscalls.types import file_mode_words
 
 if TYPE_CHECKING:
@@ -60,6 +62,10 @@ class _Stat(Layout):
             what = f"st_size={size}"
         return f"{{st_mode={file_mode_words(mode)}, {what}, ...}}"
 
+    def parts(self, values: tuple[Any, ...]) -> Iterable[Part]:
+        mode, nlink, mtime = values[3], values[2], values[13] * NANO + values[14]
+        return compared_attributes(mode, nlink, values[4:6], values[7], values[8], values[9], mtime)
+
 
 class _Statx(Layout):
     """struct statx, 256 bytes."""
@@ -72,6 +78,26 @@ class _Statx(Layout):
             *divmod(s.atime, NANO), 0, *divmod(s.btime, NANO), 0, *divmod(s.ctime, NANO), 0, *divmod(s.mtime, NANO), 0,
             major(s.rdev), minor(s.rdev), major(s.dev), minor(s.dev), mount_id, 0, 0,
         ))  # fmt: skip
+
+    def parts(self, values: tuple[Any, ...]) -> Iterable[Part]:
+        mode, nlink, mtime = values[6], values[3], values[21] * NANO + values[22]
+        return compared_attributes(mode, nlink, values[4:6], makedev(*values[24:26]), values[9], values[1], mtime)
+
+
+def compared_attributes(
+    mode: int, nlink: int, owner: tuple[int, ...], device: int, size: int, blksize: int, mtime: int
+) -> list[Part]:
+    """What is compared of a file's attributes with those in another run.  What a directory takes, and how it counts
+    its subdirectories, is its file system's affair.
+    """
+    owners = [Part(name, Likeness.OWNER, number) for name, number in zip(("st_uid", "st_gid"), owner, strict=True)]
+    parts = [("st_mode", mode)]
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        parts.append(("st_rdev", device))
+    if not stat.S_ISDIR(mode):
+        parts += [("st_size", size), ("st_nlink", nlink), ("st_blksize", blksize)]
+    found = [*(Part(name, Likeness.EXACT, value) for name, value in parts), *owners]
+    return [*found, Part("st_mtime", Likeness.WHEN, mtime)] if stat.S_ISREG(mode) else found
 
 
 STAT = _Stat("stat", "QQQIIIIQqqqqqqqqq24x")
@@ -203,19 +229,14 @@ def sys_fchown(kernel: Kernel, task: Task, fd: int, uid: int, gid: int) -> int:
 
 def sys_utimensat(kernel: Kernel, task: Task, dirfd: int, address: int, times: int, flags: int) -> int:
     """utimensat(2); without a name it works on dirfd itself (futimens)."""
-    if flags & ~(_NOFOLLOW | _EMPTY):
-        raise LinuxError(errno.EINVAL)
+    raw = TWO_TIMES.read(task.mm, times) if times else (0, UTIME_NOW, 0, UTIME_NOW)
+    if raw[1] == raw[3] == UTIME_OMIT:
+        return 0
+    walker, path = _timed(kernel, task, dirfd, address, flags)
     now = kernel.vfs.resources.now()
-    atime: int | None = now
-    mtime: int | None = now
-    explicit = False
-    if times:
-        raw = TWO_TIMES.read(task.mm, times)
-        if raw[1] == raw[3] == UTIME_OMIT:
-            return 0
-        atime, mtime = _timestamp(raw[0], raw[1], now), _timestamp(raw[2], raw[3], now)
-        explicit = not raw[1] == raw[3] == UTIME_NOW
-    return _utimes(kernel, task, dirfd, address, flags, atime, mtime, explicit)
+    atime, mtime = _timestamp(raw[0], raw[1], now), _timestamp(raw[2], raw[3], now)
+    operations.utimes(walker, path, atime, mtime, not raw[1] == raw[3] == UTIME_NOW)
+    return 0
 
 
 def _timestamp(seconds: int, nanoseconds: int, now: int) -> int | None:
@@ -228,18 +249,14 @@ def _timestamp(seconds: int, nanoseconds: int, now: int) -> int | None:
     return seconds * NANO + nanoseconds
 
 
-def _utimes(
-    kernel: Kernel, task: Task, dirfd: int, address: int, flags: int,
-    atime: int | None, mtime: int | None, explicit: bool,
-) -> int:  # fmt: skip
-    if address == 0 and dirfd != AT_FDCWD:
-        path = start_of(task, dirfd)
-        assert path is not None
-        operations.utimes(kernel.vfs.walker(task), path, atime, mtime, explicit)
-    else:
-        walker, path = resolve_at(kernel, task, dirfd, address, flags)
-        operations.utimes(walker, path, atime, mtime, explicit)
-    return 0
+def _timed(kernel: Kernel, task: Task, dirfd: int, address: int, flags: int = 0) -> tuple[PathWalk, Path]:
+    """The file whose times change: that of a descriptor, which takes no flags, or that of a name (do_utimes)."""
+    without_name = address == 0 and dirfd != AT_FDCWD
+    if flags & ~(0 if without_name else _NOFOLLOW | _EMPTY):
+        raise LinuxError(errno.EINVAL)
+    if without_name:
+        return kernel.vfs.walker(task), task.files.get(dirfd).path
+    return resolve_at(kernel, task, dirfd, address, flags)
 
 
 def sys_futimesat(kernel: Kernel, task: Task, dirfd: int, address: int, times: tuple[int, int, int, int] | None) -> int:
@@ -250,7 +267,8 @@ def sys_futimesat(kernel: Kernel, task: Task, dirfd: int, address: int, times: t
         if not (0 <= a_micro < 1_000_000 and 0 <= m_micro < 1_000_000):
             raise LinuxError(errno.EINVAL)
         atime, mtime = a_seconds * NANO + a_micro * 1000, m_seconds * NANO + m_micro * 1000
-    return _utimes(kernel, task, dirfd, address, 0, atime, mtime, times is not None)
+    operations.utimes(*_timed(kernel, task, dirfd, address), atime, mtime, times is not None)
+    return 0
 
 
 def sys_utimes(kernel: Kernel, task: Task, address: int, times: tuple[int, int, int, int] | None) -> int:
@@ -263,7 +281,8 @@ def sys_utime(kernel: Kernel, task: Task, address: int, times: tuple[int, int] |
     atime = mtime = kernel.vfs.resources.now()
     if times is not None:
         atime, mtime = (seconds * NANO for seconds in times)
-    return _utimes(kernel, task, AT_FDCWD, address, 0, atime, mtime, times is not None)
+    operations.utimes(*_timed(kernel, task, AT_FDCWD, address), atime, mtime, times is not None)
+    return 0
 
 
 _ACCESS = Bits("", name="access mode", R_OK=4, W_OK=2, X_OK=1, zero="F_OK")

@@ -5,21 +5,28 @@ from __future__ import annotations
 import errno
 import signal
 import stat
-from typing import TYPE_CHECKING
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
 
+from emu.fs.fasync import F_OWNER_PGRP, F_OWNER_PID
+from emu.fs.lease import LeaseBroken, break_lease
 from emu.fs.notify import Notice
 from emu.fs.operations import remove_privileges, truncate_path
-from emu.linux.argument import DESCRIPTOR_FLAGS, FD, HEX, INT, OFFSET, SIZE, U32, Argument, Named, Scalar, Shown, View
+from emu.linux.argument import DESCRIPTOR_FLAGS, FD, INT, OFFSET, SIZE, U32, U64, Argument, Named, Scalar, Shown, View
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE, FallocateFlags, OpenFlags
 from emu.linux.layout import LATE_PATH, PATHNAME
-from emu.linux.syscall import DESCRIPTOR, Restart, Syscall
+from emu.linux.likeness import Likeness
+from emu.linux.syscall import DESCRIPTOR, Restart, Result, Syscall
 from emu.linux.words import hexadecimal
+from emu.syscalls.fcntl import get_owner, set_owner
 from emu.syscalls.locks import FLOCK_OPERATION, sys_flock
 from emu.syscalls.paths import resolve
 from emu.syscalls.transfer import RLIMIT_FSIZE
 
 if TYPE_CHECKING:
+    from emu.fs.dentry import Path
+    from emu.fs.file import File
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
 
@@ -28,6 +35,8 @@ FIONCLEX = 0x5450
 FIOCLEX = 0x5451
 FIOASYNC = 0x5452
 FIONREAD = 0x541B
+
+_FIOSETOWN, _SIOCSPGRP, _FIOGETOWN, _SIOCGPGRP = _OWNER = range(0x8901, 0x8905)
 
 FADVISE_LAST = 5
 
@@ -65,10 +74,30 @@ def sys_ioctl(kernel: Kernel, task: Task, fd: int, command: int, argument: int) 
         on = INT.read(task.mm, argument)
         file.flags = file.flags | int(OpenFlags.NONBLOCK) if on else file.flags & ~int(OpenFlags.NONBLOCK)
         return 0
+    if command == FIOASYNC:
+        on = bool(INT.read(task.mm, argument))
+        if on != bool(file.flags & OpenFlags.ASYNC):
+            if not file.has_fasync:
+                raise LinuxError(errno.ENOTTY)
+            file.set_async(fd, on)
+        return 0
+    if command in _OWNER and stat.S_ISSOCK(file.inode.mode):
+        return _owner_ioctl(kernel, task, file, command, argument)
     if command == FIONREAD and file.inode.is_regular:
         INT.write(task.mm, argument, INT.width(file.inode.size - file.pos))
         return 0
     return file.ioctl(task, command, argument)
+
+
+def _owner_ioctl(kernel: Kernel, task: Task, file: File, command: int, argument: int) -> int:
+    """FIOSETOWN, SIOCSPGRP, FIOGETOWN, SIOCGPGRP of sockets."""
+    if command in (_FIOSETOWN, _SIOCSPGRP):
+        pid = INT.read(task.mm, argument)
+        set_owner(kernel, task, file, F_OWNER_PGRP if pid < 0 else F_OWNER_PID, abs(pid))
+    else:
+        kind, pid = get_owner(kernel, file)
+        INT.write(task.mm, argument, -pid if kind == F_OWNER_PGRP else pid)
+    return 0
 
 
 _IOCTLS = {0x5401: "TCGETS", 0x5402: "TCSETS", 0x5413: "TIOCGWINSZ", FIONREAD: "FIONREAD", FIONBIO: "FIONBIO"}
@@ -92,6 +121,10 @@ class _Request(Scalar):
         return f"_IOC({_DIRECTIONS[request >> 30]}, {', '.join(map(hexadecimal, parts))})"
 
 
+#: The argument of a request that the file does not declare: a number or an address.
+_UNDECLARED = Scalar("unsigned long", U64, hexadecimal, likeness=Likeness.PLACE)
+
+
 class _RequestArgument(Argument):
     """The argument, as the file declares the request."""
 
@@ -99,7 +132,7 @@ class _RequestArgument(Argument):
 
     def chosen(self, at: int, values: tuple[int, ...], view: View) -> Argument | None:
         row = view.ioctl(*values[:2])
-        return HEX if row is None else row.argument
+        return _UNDECLARED if row is None else row.argument
 
 
 # Sizes
@@ -117,7 +150,7 @@ def sys_ftruncate(kernel: Kernel, task: Task, fd: int, length: int) -> int:
     return 0
 
 
-def sys_truncate(kernel: Kernel, task: Task, address: int, length: int) -> int:
+def sys_truncate(kernel: Kernel, task: Task, address: int, length: int) -> Result:
     """truncate(2)."""
     if length < 0:
         raise LinuxError(errno.EINVAL)
@@ -129,9 +162,30 @@ def sys_truncate(kernel: Kernel, task: Task, address: int, length: int) -> int:
         raise LinuxError(errno.EINVAL)
     path.mount.want_write()
     inode.permission(2, walker.who)
+    try:
+        break_lease(inode, write=True, nonblocking=False)
+    except LeaseBroken as broken:
+        return _truncate_later(kernel, task, path, length, broken)
+    return _truncate(kernel, task, path, length)
+
+
+def _truncate(kernel: Kernel, task: Task, path: Path, length: int) -> int:
     check_file_size(kernel, task, length)
     truncate_path(path, length, task.credentials)
     return 0
+
+
+def _truncate_later(
+    kernel: Kernel, task: Task, path: Path, length: int, broken: LeaseBroken
+) -> Generator[Any, None, int]:
+    """Wait until the holders of leases have given way."""
+    while True:
+        yield broken.queue, broken.deadline
+        try:
+            break_lease(path.inode, write=True, nonblocking=False)
+            return _truncate(kernel, task, path, length)
+        except LeaseBroken as still:
+            broken = still
 
 
 def sys_fallocate(kernel: Kernel, task: Task, fd: int, mode: int, start: int, size: int) -> int:
@@ -223,7 +277,7 @@ TABLE = (
     Syscall(73, "flock", sys_flock, (FD, FLOCK_OPERATION), restart=Restart.SYS),
     Syscall(74, "fsync", sys_fsync, (FD,)),
     Syscall(75, "fdatasync", sys_fdatasync, (FD,)),
-    Syscall(76, "truncate", sys_truncate, (LATE_PATH, OFFSET)),
+    Syscall(76, "truncate", sys_truncate, (LATE_PATH, OFFSET), restart=Restart.SYS),
     Syscall(77, "ftruncate", sys_ftruncate, (FD, OFFSET)),
     Syscall(162, "sync", sys_sync),
     Syscall(187, "readahead", sys_readahead, (FD, OFFSET, SIZE)),

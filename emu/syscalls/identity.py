@@ -142,7 +142,9 @@ def sys_setgroups(kernel: Kernel, task: Task, size: int, buffer: int) -> int:
         raise LinuxError(errno.EPERM)
     if size > _NGROUPS_MAX:
         raise LinuxError(errno.EINVAL)
-    groups = struct.unpack(f"<{size}I", task.mm.read(buffer, 4 * size)) if size else ()
+    groups = tuple(sorted(struct.unpack(f"<{size}I", task.mm.read(buffer, 4 * size)))) if size else ()
+    if groups and groups[-1] == UINT.width.largest:  # no id
+        raise LinuxError(errno.EINVAL)
     task.charge(_GROUP_SIZE * (len(groups) - len(task.credentials.groups)))
     task.credentials.groups = groups
     return 0

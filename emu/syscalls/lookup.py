@@ -71,9 +71,9 @@ def _check_how(flags: int, mode: int, resolve: int) -> None:
 
 def sys_execveat(kernel: Kernel, task: Task, dirfd: int, address: int, argv: int, envp: int, flags: int) -> int:
     """execveat(2); AT_EXECVE_CHECK asks only whether it could be."""
+    name = PATHNAME.read(task.mm, address)
     if flags & ~(_NOFOLLOW | _EMPTY_PATH | _EXECVE_CHECK):
         raise LinuxError(errno.EINVAL)
-    name = PATHNAME.read(task.mm, address)
     _, path = resolve_at(kernel, task, dirfd, address, flags)
     if path.inode.is_symlink:
         raise LinuxError(errno.ELOOP)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from emu.fs.hugetlbfs import HugetlbFile
 from emu.kernel.layout import Persona
-from emu.linux.argument import ADDRESS, FD, HEX, INT, SIZE, U64, Bits, Named, Sometimes
+from emu.linux.argument import FD, HEX, INT, MAPPING, SIZE, U64, Bits, Named, Sometimes
 from emu.linux.errors import LinuxError
 from emu.linux.mman import MapFlags, Prot
 from emu.linux.syscall import AT_ADDRESS, NUMBER, Restart, Result, Syscall
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from emu.kernel.task import Task
 
 _KNOWN_PROT = int(Prot.READ | Prot.WRITE | Prot.EXEC)
+_PROT_SEM, _GROWS = int(Prot.SEM), int(Prot.GROWSDOWN | Prot.GROWSUP)
 _LEGACY_FLAGS = int(
     MapFlags.SHARED | MapFlags.PRIVATE | MapFlags.FIXED | MapFlags.ANONYMOUS | MapFlags.MAP_32BIT | MapFlags.GROWSDOWN
     | MapFlags.DENYWRITE | MapFlags.EXECUTABLE | MapFlags.LOCKED | MapFlags.NORESERVE | MapFlags.POPULATE
@@ -95,9 +96,14 @@ def sys_munmap(kernel: Kernel, task: Task, addr: int, length: int) -> int:
 
 def sys_mprotect(kernel: Kernel, task: Task, addr: int, length: int, prot: int) -> int:
     """mprotect(2)."""
-    if prot & ~0x0100_0007 or length > task.mm.task_size:
-        raise LinuxError(errno.EINVAL if prot & ~0x0100_0007 else errno.ENOMEM)
-    do_mprotect(task.mm, addr, length, Prot(prot & _KNOWN_PROT), implied=_implied(task, prot))
+    grows = prot & _GROWS
+    if grows == _GROWS or addr & (PAGE_SIZE - 1):
+        raise LinuxError(errno.EINVAL)
+    if length > task.mm.task_size:
+        raise LinuxError(errno.ENOMEM)
+    if length and prot & ~(_KNOWN_PROT | _PROT_SEM | _GROWS):
+        raise LinuxError(errno.EINVAL)
+    do_mprotect(task.mm, addr, length, Prot(prot & _KNOWN_PROT), Prot(grows), implied=_implied(task, prot))
     return 0
 
 
@@ -158,24 +164,24 @@ def sys_mseal(kernel: Kernel, task: Task, start: int, length: int, flags: int) -
 
 _PROT, _MAP_FLAGS = Named(Prot, U64), Named(MapFlags, U64)
 _MREMAP_FLAGS = Bits("MREMAP_", MAYMOVE=MREMAP_MAYMOVE, FIXED=MREMAP_FIXED, DONTUNMAP=MREMAP_DONTUNMAP, width=U64)
-_NEW_ADDRESS = Sometimes(ADDRESS, lambda flags: flags & MREMAP_FIXED)
+_NEW_ADDRESS = Sometimes(MAPPING, lambda flags: flags & MREMAP_FIXED)
 
 TABLE = (
-    Syscall(9, "mmap", sys_mmap, (ADDRESS, SIZE, _PROT, _MAP_FLAGS, FD, HEX), AT_ADDRESS),
-    Syscall(10, "mprotect", sys_mprotect, (ADDRESS, SIZE, _PROT)),
-    Syscall(11, "munmap", sys_munmap, (ADDRESS, SIZE)),
-    Syscall(12, "brk", sys_brk, (ADDRESS,), AT_ADDRESS),
+    Syscall(9, "mmap", sys_mmap, (MAPPING, SIZE, _PROT, _MAP_FLAGS, FD, HEX), AT_ADDRESS),
+    Syscall(10, "mprotect", sys_mprotect, (MAPPING, SIZE, _PROT)),
+    Syscall(11, "munmap", sys_munmap, (MAPPING, SIZE)),
+    Syscall(12, "brk", sys_brk, (MAPPING,), AT_ADDRESS),
     Syscall(
         25,
         "mremap",
         sys_mremap,
-        (ADDRESS, SIZE, SIZE, _MREMAP_FLAGS, _NEW_ADDRESS),
+        (MAPPING, SIZE, SIZE, _MREMAP_FLAGS, _NEW_ADDRESS),
         AT_ADDRESS,
         Restart.UNINTERRUPTIBLE,
     ),
-    Syscall(216, "remap_file_pages", sys_remap_file_pages, (ADDRESS, SIZE, _PROT, SIZE, HEX)),
-    Syscall(329, "pkey_mprotect", sys_pkey_mprotect, (ADDRESS, SIZE, _PROT, INT)),
+    Syscall(216, "remap_file_pages", sys_remap_file_pages, (MAPPING, SIZE, _PROT, SIZE, HEX)),
+    Syscall(329, "pkey_mprotect", sys_pkey_mprotect, (MAPPING, SIZE, _PROT, INT)),
     Syscall(330, "pkey_alloc", sys_pkey_alloc, (HEX, HEX), NUMBER),
     Syscall(331, "pkey_free", sys_pkey_free, (INT,)),
-    Syscall(462, "mseal", sys_mseal, (ADDRESS, SIZE, HEX)),
+    Syscall(462, "mseal", sys_mseal, (MAPPING, SIZE, HEX)),
 )

@@ -70,6 +70,8 @@ def sys_rmdir(kernel: Kernel, task: Task, address: int) -> int:
 
 def sys_symlinkat(kernel: Kernel, task: Task, target: str, dirfd: int, path: str) -> int:
     """symlinkat(2)."""
+    if not target:
+        raise LinuxError(errno.ENOENT)
     walker, name, start = at_path(kernel, task, dirfd, path)
     operations.symlink(walker, target, name, start)
     return 0

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Generator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emu.fs.dentry import Path, decode_name
 from emu.fs.file import File, WouldBlock
+from emu.fs.lease import LeaseBroken
 from emu.fs.namei import PathWalk
 from emu.fs.open import check_open_flags, open_file
 from emu.fs.seals import Seal
@@ -15,6 +16,7 @@ from emu.linux.argument import DESCRIPTOR_FLAGS, DIRFD, FD, MODE, UINT, Bits, Na
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import AT_FDCWD, OpenFlags
 from emu.linux.layout import LATE_PATH, PATHNAME, STRING, Layout
+from emu.linux.likeness import Likeness
 from emu.linux.syscall import DESCRIPTOR, Restart, Result, Syscall
 from emu.mm.hugetlb import HUGE_SIZE_MASK, HUGE_SIZE_SHIFT, is_huge_size
 from emu.syscalls.paths import at_path
@@ -46,7 +48,7 @@ class _Pair(Layout):
         return f"[{values[0]}, {values[1]}]"
 
 
-PIPE_FDS = _Pair("int[2]", "2i")
+PIPE_FDS = _Pair("int[2]", "2i", likeness=Likeness.EXACT)
 
 
 def sys_openat(kernel: Kernel, task: Task, dirfd: int, address: int, flags: int, mode: int) -> Result:
@@ -69,7 +71,15 @@ def sys_creat(kernel: Kernel, task: Task, address: int, mode: int) -> Result:
 def open_with(task: Task, walker: PathWalk, name: str, start: Path | None, flags: int, mode: int) -> Result:
     """Open a name: the descriptor, or a generator that waits for the other end of a FIFO."""
     task.files.check_room()
-    file = open_file(walker, name, flags, mode & 0o7777, start)
+    walker.breaks_leases = True
+    try:
+        file = open_file(walker, name, flags, mode & 0o7777, start)
+    except LeaseBroken as broken:
+        return _open_after_lease(task, walker, name, start, flags, mode, broken)
+    return _opened(task, file, flags)
+
+
+def _opened(task: Task, file: File, flags: int) -> Result:
     cloexec = bool(flags & _CLOEXEC)
     try:
         file.wait_open()
@@ -79,6 +89,22 @@ def open_with(task: Task, walker: PathWalk, name: str, start: Path | None, flags
         file.put()
         raise
     return task.files.open(file, cloexec)
+
+
+def _open_after_lease(
+    task: Task, walker: PathWalk, name: str, start: Path | None, flags: int, mode: int, broken: LeaseBroken
+) -> Generator[Any, None, int]:
+    """Wait until the holders of leases have given way."""
+    while True:
+        yield broken.queue, broken.deadline
+        walker.start_again()
+        try:
+            file = open_file(walker, name, flags, mode & 0o7777, start)
+            break
+        except LeaseBroken as still:
+            broken = still
+    done = _opened(task, file, flags)
+    return done if isinstance(done, int) else (yield from done)
 
 
 def _open_later(task: Task, file: File, cloexec: bool, queue: WaitQueue) -> Generator[WaitQueue, None, int]:
@@ -116,9 +142,11 @@ def sys_close_range(kernel: Kernel, task: Task, first: int, last: int, flags: in
 
 
 def sys_pipe2(kernel: Kernel, task: Task, address: int, flags: int) -> int:
-    """pipe2(2); O_DIRECT (packets) is not supported (EINVAL)."""
-    if flags & ~int(OpenFlags.CLOEXEC | OpenFlags.NONBLOCK):
+    """pipe2(2)."""
+    if flags & ~int(OpenFlags.CLOEXEC | OpenFlags.NONBLOCK | OpenFlags.DIRECT | OpenFlags.EXCL):
         raise LinuxError(errno.EINVAL)
+    if flags & OpenFlags.EXCL:  # O_NOTIFICATION_PIPE, as without CONFIG_WATCH_QUEUE
+        raise LinuxError(errno.ENOPKG)
     files, cloexec = task.files, bool(flags & _CLOEXEC)
     reader, writer = kernel.vfs.pipe(flags)
     try:

@@ -43,7 +43,7 @@ def sys_getsid(kernel: Kernel, task: Task, pid: int) -> int:
 
 def sys_setpgid(kernel: Kernel, task: Task, pid: int, pgid: int) -> int:
     """setpgid(2)."""
-    if pgid < 0:
+    if (pgid or pid) < 0:
         raise LinuxError(errno.EINVAL)
     target = _process(kernel, task, pid)
     if target is not target.group.leader and pid:

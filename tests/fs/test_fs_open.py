@@ -36,7 +36,7 @@ def machine() -> Machine:
         ("/tmp/x", O.CREAT | O.DIRECTORY, errno.EINVAL),
         ("/tmp/f/x", O.CREAT, errno.ENOTDIR),
         ("/proc/self/comm", O.WRONLY, errno.EACCES),
-        ("/proc/new", O.CREAT | O.WRONLY, errno.EACCES),
+        ("/proc/new", O.CREAT | O.WRONLY, errno.ENOENT),
         ("/sys/new", O.CREAT | O.WRONLY, errno.EACCES),
         ("/proc/cpuinfo", O.DIRECT, errno.EINVAL),
         ("/proc", O.TMPFILE | O.RDWR, errno.EOPNOTSUPP),

@@ -64,7 +64,7 @@ def run(guest: Guest) -> Outcome:
         with _limits_of_the_machine():
             process = subprocess.Popen(
                 [guest.source.stem], executable=guest.program, cwd=directory, env={}, stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, umask=0o022,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, process_group=0, umask=0o022,
             )  # fmt: skip
         try:
             out, err = process.communicate(timeout=_TIMEOUT_S)

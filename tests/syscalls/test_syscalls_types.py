@@ -268,8 +268,8 @@ def test_the_argument_of_fcntl_is_what_the_command_says() -> None:
     assert calls("syscall 72 1 0 0x1000000005")[-1] == "fcntl(1, F_DUPFD, 5) = 5"
     assert calls("syscall 72 1 0x500000004 0x7700000801")[-1] == "fcntl(1, F_SETFL, O_WRONLY|O_NONBLOCK) = 0"
     assert (
-        calls("syscall 72 1 9 0x1000000005")[-1]
-        == "fcntl(1, 0x9 /* F_??? */, 0x1000000005) = -1 EINVAL (Invalid argument)"
+        calls("syscall 72 1 99 0x1000000005")[-1]
+        == "fcntl(1, 0x63 /* F_??? */, 0x1000000005) = -1 EINVAL (Invalid argument)"
     )
 
 
