@@ -10,12 +10,13 @@ import stat
 import struct
 from collections.abc import Mapping
 
+from emu.against.auxv import AT_RANDOM, AT_SYSINFO_EHDR, auxiliary_vector, ignored
 from emu.against.directory import in_order
 from emu.against.observer import Observer, Watched
 from emu.against.processor import ARCH_SET_CPUID, CPUID, Processor
 from emu.against.ptrace import Entered, Event, Options, Ptrace, Request, Returned
 from emu.against.record import Flow
-from emu.against.tape import ENTRIES, Given, Tape
+from emu.against.tape import ENTRIES, FILE_TIMES, Given, Tape, times_of_run
 from emu.fs.devfs import RANDOM, URANDOM
 from emu.kernel.fork import CloneFlags
 from emu.kernel.signal_state import IGNORED_BY_DEFAULT, STOPS_BY_DEFAULT, SiCode, Sig, SigInfo
@@ -28,7 +29,6 @@ _OPTIONS = (
     | Options.EXITKILL
 )  # fmt: skip
 _SYSCALL_STOP = signal.SIGTRAP | 0x80
-_AT_IGNORE, _AT_RANDOM, _AT_SYSINFO_EHDR = 1, 25, 33
 _VFORK, _CLONE3, _RESTART_SYSCALL, _ARCH_PRCTL = 58, 435, 219, 158
 #: ERESTARTSYS to ERESTART_RESTARTBLOCK, which no program sees.
 _RESTARTS = range(-516, -511)
@@ -112,6 +112,7 @@ class Native:
         self.observer = Observer(started_ns, owners=os.geteuid() == 0)
         self._calls = calls
         self._tape = tape
+        self._started_ns = started_ns
         self._ptrace = Ptrace()
         self._views: dict[int, NativeView] = {}
         #: Tasks that have stopped before their maker has told of them.
@@ -209,19 +210,13 @@ class Native:
     def _change_auxv(self, pid: int) -> None:
         """The random bytes of the machine, and no vdso: then times are asked by calls, which can be answered alike."""
         view = self._view(pid)
-        at = self._ptrace.registers(pid).rsp + 8
-        for _ in range(2):  # argv and envp
-            while view.peek(at, 8) not in (bytes(8), b""):
-                at += 8
-            at += 8
-        while len(pair := view.peek(at, 16)) == 16 and (words := struct.unpack("<2Q", pair))[0]:
-            if words[0] == _AT_SYSINFO_EHDR:
-                view.poke(at, struct.pack("<Q", _AT_IGNORE))
-            elif words[0] == _AT_RANDOM:
+        for pair in list(auxiliary_vector(view.peek, self._ptrace.registers(pid).rsp)):
+            if pair.key == AT_SYSINFO_EHDR:
+                view.poke(pair.address, ignored())
+            elif pair.key == AT_RANDOM:
                 data = self._tape.next_at_random(self.observer.name_of(pid) or ())
                 if data is not None:
-                    view.poke(words[1], data)
-            at += 16
+                    view.poke(pair.value, data)
 
     def _view(self, pid: int) -> NativeView:
         view = self._views.get(pid)
@@ -262,6 +257,8 @@ class Native:
         data = self._tape.next(self.observer.name_of(pid) or (), given.key)
         if given.key == ENTRIES:
             view.poke(given.address, in_order(view.peek(given.address, given.length), data))
+        elif data is not None and given.key[0] == FILE_TIMES:
+            view.poke(given.address, times_of_run(view.peek(given.address, given.length), data, self._started_ns))
         elif data is not None:
             if given.address and len(data) == given.length:
                 view.poke(given.address, data)

@@ -21,6 +21,7 @@ from emu.linux.syscall_names import name_of
 from emu.trace.arguments import CallArguments
 from emu.trace.words import siginfo
 
+_LSEEK = 8
 _MMAP, _MUNMAP, _BRK, _MREMAP, _SHMAT = 9, 11, 12, 25, 30
 _MAP_ANONYMOUS = 0x20
 #: The bytes of longer pieces of memory are compared by a digest, and those of longer pieces of a stream not at all.
@@ -175,6 +176,8 @@ class Observer:
             record.waits = True
             if call.arguments[:1] == (FD,):
                 record.fd, record.flow = arguments.values[0], view.flow(arguments.values[0])
+        elif number == _LSEEK:
+            record.flow = view.flow(arguments.values[0])
         task.pending = _Pending(number, call, arguments, arguments.before(), record, view)
 
     def forget(self, pid: int) -> None:
@@ -191,7 +194,7 @@ class Observer:
         pending = self._tasks[pid].pending
         if pending is None:
             return None
-        return given_by(pending.number, pending.arguments.values, result, pending.record.flow)
+        return given_by(pending.number, pending.arguments.values, result, pending.record)
 
     def exit(self, pid: int, result: int) -> None:
         """A call returns."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from errno import EAGAIN, ENOENT
+from errno import EAGAIN, EINTR, ENOENT, EPIPE
 from itertools import count
 from typing import Any
 from zlib import crc32
@@ -115,6 +115,36 @@ def test_the_bytes_of_a_pipe_are_compared_and_not_its_pieces() -> None:
     refused = call("read", flow=Flow.STREAM, waits=True, failed=EAGAIN)
     assert kinds(run(ours), run([refused, moved("read", b"abcdef"), call("close")])) == []
     assert kinds(run(ours), run([moved("read", b"abcxef"), call("close")])) == ["bytes"]
+
+
+def test_calls_change_places_where_pieces_come_otherwise() -> None:
+    ours = [moved("read", b"abc"), call("stat", 1), moved("read", b"def"), call("stat", 2)]
+    assert kinds(run(ours), run([moved("read", b"abcdef"), call("stat", 2), call("stat", 1)])) == []
+
+
+def test_how_far_a_writer_comes_that_nobody_reads() -> None:
+    ours = [moved("write", b"abc"), signal("SIGPIPE", waits=False), end(13)]
+    assert kinds(run(ours), run([moved("write", b"abc"), call("close"), end()])) == []
+    ours = [moved("write", b"abc"), call("write", flow=Flow.STREAM, waits=True, failed=EPIPE), call("stat"), end(256)]
+    assert kinds(run(ours), run([moved("write", b"abc"), call("close"), end()])) == []
+
+
+def test_how_far_a_task_comes_that_somebody_kills() -> None:
+    ours, theirs = (
+        run([signal("SIGTERM", waits=True), end(15)]),
+        run([call("a"), signal("SIGTERM", waits=True), end(15)]),
+    )
+    for both in (ours, theirs):
+        both.tasks[()].status = 15
+    assert kinds(ours, theirs) == []
+    theirs.tasks[()].status = 0
+    assert kinds(ours, theirs) != []
+
+
+def test_who_waits_for_a_signal_that_has_come_waits_in_another_way() -> None:
+    ours = [call("rt_sigprocmask", 1), call("rt_sigsuspend", failed=EINTR), call("rt_sigprocmask", 2), call("wait4")]
+    assert kinds(run(ours), run([call("wait4")])) == []
+    assert kinds(run([call("rt_sigprocmask")]), run([])) == ["call"]
 
 
 def test_a_wait_for_any_child_finds_any() -> None:
