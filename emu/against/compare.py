@@ -31,7 +31,7 @@ OF_THREADS = frozenset(["mmap", "munmap", "mprotect", "madvise", "brk", "mremap"
 _WATCHING = frozenset(["poll", "ppoll", "select", "pselect6", "epoll_wait", "epoll_pwait", "epoll_pwait2"])
 _WRITES = frozenset({"write", "writev", "pwrite64", "sendto", "sendmsg", "sendfile", "splice", "tee", "vmsplice"})
 _WAITS = frozenset({"wait4", "waitid"})
-#: In a task that waits for signals: whether it must depends on whether they have come.
+#: In a task that waits for signals, or gets some: what it does about them depends on whether they have come.
 _OF_SIGNALS = frozenset({"rt_sigprocmask", "rt_sigsuspend", "pause", "rt_sigtimedwait"})
 #: How many calls before a difference are shown, how far apart the sides may be found again, and by how many calls.
 _BEFORE, _APART, _ALIKE = 5, 64, 3
@@ -111,7 +111,8 @@ class _Pair:
         self.guest, self.native = guest, native
         self._cut = cut
         self._threaded = guest.threaded or native.threaded
-        self._suspends = any(r.name in _OF_SIGNALS - {"rt_sigprocmask"} for r in (*guest.records, *native.records))
+        both = (*guest.records, *native.records)
+        self._suspends = any(r.name in _OF_SIGNALS - {"rt_sigprocmask"} or _floats(r) for r in both)
         #: A signal from outside has ended both, or nobody reads what one writes: how far it comes is an accident.
         self._stops = _killed(guest) is not None and _killed(guest) == _killed(native)
         self._ours = _without_handlers(guest.records)

@@ -11,11 +11,8 @@ from zlib import crc32
 import pytest
 
 from emu.against.compare import compare
-from emu.against.directory import in_order, names_in
 from emu.against.places import Area, Places, areas_of
 from emu.against.record import Flow, Kind, Record, Run, TaskRecords
-from emu.fs.file import DirectoryEntry
-from emu.syscalls.directories import pack_dirent
 
 _SERIAL = count(1)
 
@@ -225,17 +222,3 @@ def test_the_mappings_of_a_new_program() -> None:
     assert places.name(0x401010) == (("program",), 0x1010)
     assert places.name(0x7F000004) == (("interpreter",), 4)
     assert places.name(0x7FF00010) == (("stack",), 0)
-
-
-# Directories
-
-
-def entries(*names: str) -> bytes:
-    return b"".join(pack_dirent(DirectoryEntry(name, 7, 0o100000), n) for n, name in enumerate(names))
-
-
-def test_a_directory_in_the_order_of_the_machine() -> None:
-    data = in_order(entries("c", "a.long.name", "b", "new"), b"a.long.name\0b\0c\0")
-    assert names_in(data) == [b"a.long.name", b"b", b"c", b"new"]
-    assert len(data) == len(entries("c", "a.long.name", "b", "new"))
-    assert names_in(in_order(entries("b", "a"), None)) == [b"a", b"b"]
