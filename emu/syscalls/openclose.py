@@ -143,10 +143,10 @@ def sys_close_range(kernel: Kernel, task: Task, first: int, last: int, flags: in
 
 def sys_pipe2(kernel: Kernel, task: Task, address: int, flags: int) -> int:
     """pipe2(2)."""
+    if flags & ~int(OpenFlags.CLOEXEC | OpenFlags.NONBLOCK | OpenFlags.DIRECT | OpenFlags.EXCL):
+        raise LinuxError(errno.EINVAL)
     if flags & OpenFlags.EXCL:  # O_NOTIFICATION_PIPE, as without CONFIG_WATCH_QUEUE
         raise LinuxError(errno.ENOPKG)
-    if flags & ~int(OpenFlags.CLOEXEC | OpenFlags.NONBLOCK | OpenFlags.DIRECT):
-        raise LinuxError(errno.EINVAL)
     files, cloexec = task.files, bool(flags & _CLOEXEC)
     reader, writer = kernel.vfs.pipe(flags)
     try:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 UTSNAME = Layout("utsname", "65s" * 6)
 SYSINFO = Layout("sysinfo", "q3Q2Q2Q2QHH4xQQI4x")
 _GRND_KNOWN = 7
+#: GRND_RANDOM and GRND_INSECURE.
+_GRND_EXCLUSIVE = 6
 
 
 def sys_uname(kernel: Kernel, task: Task) -> tuple[bytes, ...]:
@@ -41,7 +43,7 @@ def sys_sysinfo(kernel: Kernel, task: Task) -> tuple[int, ...]:
 
 def sys_getrandom(kernel: Kernel, task: Task, buffer: int, length: int, flags: int) -> int:
     """getrandom(2): bytes from the machine's seed."""
-    if flags & ~_GRND_KNOWN:
+    if flags & ~_GRND_KNOWN or flags & _GRND_EXCLUSIVE == _GRND_EXCLUSIVE:
         raise LinuxError(errno.EINVAL)
     length = min(length, 1 << 20)
     task.mm.write(buffer, kernel.random.randbytes(length))
