@@ -76,7 +76,7 @@ def add_arguments(parser: Parser) -> None:
     add("--cpus", type=number_from(1), default=1, metavar="N", help="vCPUs, which take turns (default: 1)")
     add(
         "--slice", type=number_from(1), metavar="N",
-        help="instructions in a vCPU's turn (default: 20000; with one vCPU, a task's time slice of 1000000)",
+        help="nanoseconds in a vCPU's turn (default: 20000; with one vCPU, a task's time slice of 1000000)",
     )  # fmt: skip
     add(
         "--mem", type=parse_size, metavar="SIZE",
@@ -108,6 +108,11 @@ def add_arguments(parser: Parser) -> None:
     add(
         "--bind", action="append", default=[], metavar="HOST:GUEST[:rw]",
         help="show a directory of the host at GUEST; with :rw guests change the files of the host (repeatable)",
+    )  # fmt: skip
+    add(
+        "--clock", choices=("virtual", "real"), default="virtual",
+        help="what time is to the guest: a nanosecond an instruction and what the kernel's work costs, and no waiting "
+        "(docs/time.md), or the host's clock, with which no two runs are the same (default: virtual)",
     )  # fmt: skip
     add("--hostname", default="unimmu", metavar="NAME", help="the machine's name (default: unimmu)")
     add("--seed", type=whole_number, default=0, metavar="N", help="the seed of everything that is random (default: 0)")
@@ -147,6 +152,11 @@ def add_arguments(parser: Parser) -> None:
         help="with --tlb and --trace: record each access too, and the TLB level that had it (many lines)",
     )  # fmt: skip
     add(
+        "--against-host", nargs="?", const="first", choices=("first", "all"), metavar="all",
+        help="run the program on this Linux too, in namespaces of its own, and report the first call that differs "
+        "(all: each that does); the exit status is 1 if one does (--json: the report; docs/against-host.md)",
+    )  # fmt: skip
+    add(
         "--audit",
         action="store_true",
         help="recount all page tables and frames at the end; if anything is wrong, the exit status is 70",
@@ -164,6 +174,10 @@ def run(arguments: argparse.Namespace) -> int:
     _check_tlb_options(arguments)
     if arguments.strace_file and not arguments.strace:
         raise UsageError("-o needs --strace, whose output it puts into a file")
+    if arguments.against_host is not None:
+        from emu.cli.against import run_against
+
+        return run_against(arguments)
     with _without_collections():
         from emu.cli.ending import TIMED_OUT
         from emu.cli.launch import build_machine, start_program

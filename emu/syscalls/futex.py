@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from emu.kernel.futex import ANY_BIT, Waiter, futex_key, futex_wait
 from emu.linux.argument import ADDRESS, INT, PID, SIZE, Pointer
-from emu.linux.clock import BOOT_REALTIME_NS
 from emu.linux.errors import LinuxError
 from emu.linux.layout import TIMESPEC, Opaque
 from emu.linux.syscall import NUMBER, RestartByTimeout, Result, Syscall
@@ -34,6 +33,7 @@ class FutexOp(Choice, prefix="FUTEX_"):
     WAKE_BITSET = 10
 
 
+_COMMANDS = {int(command): command for command in FutexOp}
 _OPERATORS = (
     lambda _, argument: argument,
     operator.add,
@@ -56,11 +56,10 @@ def sys_futex(
 ) -> Result:
     """futex(2): WAIT, WAKE, their BITSET forms, REQUEUE, CMP_REQUEUE, WAKE_OP."""
     private = bool(op & _PRIVATE)
-    try:
-        command = FutexOp(op & ~(_PRIVATE | _CLOCK_REALTIME))
-    except ValueError:
+    command = _COMMANDS.get(op & ~(_PRIVATE | _CLOCK_REALTIME))
+    if command is None:
         kernel.log_once(f"futex operation {op & 127} is not supported: ENOSYS")
-        raise LinuxError(errno.ENOSYS) from None
+        raise LinuxError(errno.ENOSYS)
     if op & _CLOCK_REALTIME and command != FutexOp.WAIT_BITSET:
         raise LinuxError(errno.ENOSYS)
     if command in (FutexOp.WAIT, FutexOp.WAIT_BITSET):
@@ -92,7 +91,7 @@ def _deadline(kernel: Kernel, task: Task, timeout: int, op: int, command: FutexO
     time = TIMESPEC.read(task.mm, timeout)
     if command == FutexOp.WAIT:
         return kernel.clock.now_ns() + time
-    return time - BOOT_REALTIME_NS if op & _CLOCK_REALTIME else time
+    return time - kernel.clock.realtime_offset if op & _CLOCK_REALTIME else time
 
 
 def _wait(

@@ -9,6 +9,7 @@ from emu.kernel.task import limits_of
 from emu.linux.argument import PID, UINT, In, Out, Pointer
 from emu.linux.errors import LinuxError
 from emu.linux.layout import Layout
+from emu.linux.likeness import Likeness
 from emu.linux.limits import NR_OPEN, Rlimit
 from emu.linux.syscall import Syscall
 
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
 
 
 #: Soft limit, hard limit.
-RLIMIT = Layout("rlimit64", "QQ")
+RLIMIT = Layout("rlimit64", "QQ", likeness=Likeness.EXACT)
 
 
 def sys_prlimit64(kernel: Kernel, task: Task, pid: int, resource: int, new: int) -> tuple[int, int]:
-    """prlimit64(2); FSIZE, DATA, STACK, NPROC, NOFILE, MEMLOCK and AS have an effect."""
+    """prlimit64(2); CPU, FSIZE, DATA, STACK, NPROC, NOFILE, MEMLOCK and AS have an effect."""
     if resource >= len(Rlimit):
         raise LinuxError(errno.EINVAL)
     wanted = RLIMIT.read(task.mm, new) if new else None
@@ -34,11 +35,11 @@ def sys_prlimit64(kernel: Kernel, task: Task, pid: int, resource: int, new: int)
         raise LinuxError(errno.EPERM)
     current = limits_of(target, Rlimit(resource))
     if wanted is not None:
-        _set(task, target, Rlimit(resource), *wanted)
+        _set(kernel, task, target, Rlimit(resource), *wanted)
     return current
 
 
-def _set(task: Task, target: Task, resource: Rlimit, soft: int, hard: int) -> None:
+def _set(kernel: Kernel, task: Task, target: Task, resource: Rlimit, soft: int, hard: int) -> None:
     if soft > hard:
         raise LinuxError(errno.EINVAL)
     if resource == Rlimit.NOFILE and hard > NR_OPEN:
@@ -48,6 +49,10 @@ def _set(task: Task, target: Task, resource: Rlimit, soft: int, hard: int) -> No
     if resource == Rlimit.NOFILE:
         target.files.limit = soft
     target.limits[resource] = (soft, hard)
+    if resource == Rlimit.CPU:
+        from emu.kernel.timing import limit_cpu_time  # with the timers, and few programs ask
+
+        limit_cpu_time(kernel, target.group)
 
 
 def sys_getrlimit(kernel: Kernel, task: Task, resource: int) -> tuple[int, int]:
@@ -61,7 +66,7 @@ def sys_setrlimit(kernel: Kernel, task: Task, resource: int, wanted: tuple[int, 
     """setrlimit(2)."""
     if resource >= len(Rlimit):
         raise LinuxError(errno.EINVAL)
-    _set(task, task, Rlimit(resource), *wanted)
+    _set(kernel, task, task, Rlimit(resource), *wanted)
     return 0
 
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from emu.fs.timerfd import TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET, TimerFd
 from emu.kernel.signal_state import Sig
 from emu.kernel.timers import Notify, ProcessTimers
-from emu.kernel.timing import add_posix_timer, process_cpu_ns, process_timers
+from emu.kernel.timing import add_posix_timer, process_timers, process_times_ns
 from emu.linux.argument import FD, INT, S32, UINT, Bits, OneOf, Out, Pointer, Scalar
 from emu.linux.caller import UserMemory
 from emu.linux.clock import ALARM, KTIME_MAX, MONOTONIC, REALTIME
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags
 from emu.linux.layout import TIMESPEC, Layout, Time
+from emu.linux.likeness import Likeness
 from emu.linux.syscall import DESCRIPTOR, NUMBER, Returned, Syscall
 from emu.syscalls.queued import check_pending
 from emu.syscalls.times import CLOCK
@@ -109,10 +110,11 @@ def sys_alarm(kernel: Kernel, task: Task, seconds: int) -> int:
 
 
 def sys_times(kernel: Kernel, task: Task, buffer: int) -> int:
-    """times(2): in ticks of 10 ms, since the machine was made; kernel code takes no time."""
+    """times(2): in ticks of 10 ms, since the machine was made."""
     if buffer:
-        own, children = process_cpu_ns(kernel, task.group), task.group.children_usage.instructions
-        TMS.write(task.mm, buffer, (own // _TICK_NS, 0, children // _TICK_NS, 0))
+        children = task.group.children_usage
+        times = (*process_times_ns(kernel, task.group), children.instructions, children.system_ns)
+        TMS.write(task.mm, buffer, tuple(time // _TICK_NS for time in times))
     return kernel.clock.now_ns() // _TICK_NS
 
 
@@ -208,7 +210,7 @@ _EVENT, _NEW_TIMER = Pointer(SIGEVENT, null=True), Pointer(TIMER_ID, written=Tru
 
 TABLE = (
     Syscall(36, "getitimer", sys_getitimer, (_WHICH, Out(ITIMERVAL))),
-    Syscall(37, "alarm", sys_alarm, (UINT,), Returned("seconds")),
+    Syscall(37, "alarm", sys_alarm, (UINT,), Returned("seconds", likeness=Likeness.FREE)),
     Syscall(38, "setitimer", sys_setitimer, (_WHICH, _VALUE, _OLD_VALUE)),
     Syscall(100, "times", sys_times, (Pointer(TMS, written=True, null=True, shown=False),), NUMBER),
     Syscall(222, "timer_create", sys_timer_create, (CLOCK, _EVENT, _NEW_TIMER)),
