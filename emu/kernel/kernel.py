@@ -152,7 +152,7 @@ class Kernel:
         """The sockets, made for the first who asks."""
         from emu.net.namespace import NetNamespace
 
-        return NetNamespace(self.vfs, self.clock, lambda: self.current)
+        return NetNamespace(self.vfs, self.clock, lambda: self.current, self.log_once)
 
     @property
     def current(self) -> Task | None:
