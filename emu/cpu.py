@@ -232,8 +232,8 @@ class Cpu:
 
     def _on_rdtsc(self, _uc: int, _data: int) -> int:
         count = self.read_tsc()
-        self.uc.reg_write(x86.UC_X86_REG_RAX, count & 0xFFFFFFFF)
-        self.uc.reg_write(x86.UC_X86_REG_RDX, count >> 32)
+        env = self._env  # as uc_reg_write() would, in a tenth of the time
+        env[0], env[2] = count & 0xFFFFFFFF, count >> 32 & 0xFFFFFFFF
         return 1
 
     def _on_rdtscp(self, uc: int, data: int) -> int:
@@ -340,6 +340,12 @@ class Cpu:
         """Stop before the next block, as at the end of a slice."""
         self.trap.budget = 0
         self.trap.aside = min(self.trap.aside, 1)
+
+    def limit_slice(self, left: int) -> None:
+        """Leave no more than so many instructions of the slice."""
+        trap = self.trap
+        trap.budget = min(trap.budget, left)
+        trap.aside = min(trap.aside, left + 1)
 
     def enter(self, rip: int) -> Trap:
         """Run at ``rip`` until something needs the kernel.  Raises what a callback raised."""

@@ -240,6 +240,7 @@ def _commit(kernel: Kernel, task: Task, mm: AddressSpace, path: str, argv: Seque
     de_thread(kernel, task)
     release_memory(kernel, task)
     old, task.mm = task.mm, mm
+    task.usage.max_rss = max(task.usage.max_rss, old.peak)
     if task is kernel.current:
         kernel.flusher.switch_mm(mm)
     old.put()

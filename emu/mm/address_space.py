@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
+from emu.linux.clock import Clock
 from emu.linux.errors import LinuxError, NoIntr
 from emu.linux.limits import Rlimit
 from emu.linux.mman import Prot
@@ -69,6 +70,8 @@ class MmContext:
     map_hooks: list[MapHook] = field(default_factory=list)
     #: Returns the current task's soft limit of a resource, None for infinite.
     limit: Callable[[Rlimit], int | None] = lambda resource: None
+    #: Told what work costs.
+    clock: Clock = field(default_factory=lambda: Clock(lambda: 0))
     #: Whether the current task may map below MMAP_MIN_ADDR (CAP_SYS_RAWIO).
     may_map_low: Callable[[], bool] = lambda: False
     #: Looked at where much is done at once.
@@ -129,6 +132,7 @@ class AddressSpace(UserCopy):
         self.start_stack = self.arg_start = self.arg_end = self.env_start = self.env_end = 0
         self.auxv = b""
         self.rss_anon = self.rss_cache = 0
+        self._peak = 0
         self.total_bytes = 0
         #: VMAs of huge pages; and the huge pages mapped by faults here, less those unmapped here.
         self.huge_vmas = self.huge_pages = 0
@@ -146,6 +150,15 @@ class AddressSpace(UserCopy):
     def charged(self) -> int:
         """What it takes on the host, without its VMAs."""
         return MM_STRUCT + (REGION if self.shared_tables else 0)
+
+    @property
+    def peak(self) -> int:
+        """The most pages that were resident at once (hiwater_rss)."""
+        return max(self._peak, self.rss_anon + self.rss_cache)
+
+    def note_peak(self) -> None:
+        """Pages are about to go."""
+        self._peak = self.peak
 
     @property
     def stop(self) -> Stop:
@@ -280,7 +293,7 @@ class AddressSpace(UserCopy):
             for vaddr, _, _ in self.tables.pte_tables(start, end):
                 if tables == _PIECE_TABLES:
                     yield low, vaddr
-                    self.stop.piece()
+                    self.stop.check()
                     low, tables = vaddr, 0
                 tables += 1
         yield low, end

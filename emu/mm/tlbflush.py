@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from emu.mm.frames import FrameAllocator, FrameKind
 from emu.mm.pagetable import PageTables, span
-from emu.mm.shootdown import OWN, TLB_POLICIES, ShootdownCost, Shootdowns
+from emu.mm.shootdown import OWN, TLB_POLICIES, ShootdownCost, Shootdowns, to_ns
 from mmu import Mmu
 from mmu.control import SINGLE_PAGE_CEILING
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
+    from emu.linux.clock import Clock
     from emu.linux.tracer import EventTracer
     from mmu.stale import StaleHit
 
@@ -137,8 +138,11 @@ class TlbFlusher:
         *,
         current_pid: Callable[[], int | None] = lambda: None,
         tracer: Callable[[], EventTracer | None] = lambda: None,
+        clock: Clock | None = None,
     ) -> None:
-        """``current_pid``: the running process, for the record of changes; ``tracer`` is told of shootdowns."""
+        """``current_pid``: the running process, for the record of changes; ``tracer`` is told of shootdowns, which take
+        time of ``clock``.
+        """
         self._mmu = mmu
         self.cpus = mmu.processors
         self._loaded: list[Flushed | None] = [None] * self.cpus
@@ -152,6 +156,7 @@ class TlbFlusher:
         self.shootdowns = Shootdowns(self.cpus, cost or ShootdownCost())
         self._current_pid = current_pid
         self._tracer = tracer
+        self._clock = clock
 
     @property
     def cpu(self) -> int:
@@ -282,6 +287,9 @@ class TlbFlusher:
             return
         pages = {cpu: _pages(ranges) for cpu, ranges in receivers.items()}
         of_sender, cost = self.shootdowns.count(policy, self.cpu, pages)
+        if self._clock is not None:
+            self._clock.charge(to_ns(of_sender))
+            self._clock.pass_time(to_ns(cost - of_sender))
         most = None if None in pages.values() else max(p for p in pages.values() if p is not None)
         self._tell(mm, start, end, reason, policy, list(receivers), [], most, of_sender, cost)
         for cpu, ranges in receivers.items():

@@ -271,7 +271,7 @@ def sys_readahead(kernel: Kernel, task: Task, fd: int, offset: int, count: int) 
 
 
 TABLE = (
-    Syscall(16, "ioctl", sys_ioctl, (FD, _Request(), _RequestArgument())),
+    Syscall(16, "ioctl", sys_ioctl, (FD, _Request(), _RequestArgument()), restart=Restart.SYS),
     Syscall(32, "dup", sys_dup, (FD,), DESCRIPTOR),
     Syscall(33, "dup2", sys_dup2, (FD, FD), DESCRIPTOR),
     Syscall(73, "flock", sys_flock, (FD, FLOCK_OPERATION), restart=Restart.SYS),

@@ -200,7 +200,7 @@ def _copy_out(kernel: Kernel, task: Task, source: File, target: File, pos: int, 
     while done < count:
         if done:
             try:
-                kernel.stop.piece()
+                kernel.stop.check()
             except NoIntr:
                 break
         data = source.pread(min(count - done, CHUNK), pos + done)
@@ -262,7 +262,7 @@ def _copy_range(kernel: Kernel, source: File, target: File, start: int, to: int,
         data = source.pread(min(count - done, CHUNK), start + done)
         try:
             if done:
-                kernel.stop.piece()
+                kernel.stop.check()
             written = target.pwrite(data, to + done) if data else 0
         except LinuxError:
             if done:
