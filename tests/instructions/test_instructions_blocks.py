@@ -148,9 +148,11 @@ def test_code_that_is_mapped_over_other_code(machine: MakeMachine, options: dict
     """Without a page in between that is not mapped: of memory, of a file, and the first file again."""
     fixed = "4K PROT_READ|PROT_EXEC MAP_PRIVATE|MAP_FIXED"
     script = (
-        f'@a = open "/tmp/a" O_RDWR|O_CREAT 0700; @ftruncate a 4K; @w = mmap 0 4K RW MAP_SHARED a 0; @store w {MISALIGNED};'
+        '@a = open "/tmp/a" O_RDWR|O_CREAT 0700; @ftruncate a 4K; @w = mmap 0 4K RW MAP_SHARED a 0;'
+        f"@store w {MISALIGNED};"
         f"@p = mmap 0 4K RWX PRIVATE -1 0; @store p {HARMLESS}; jump p; jump p; @mmap p {fixed} a 0; jump p; jump p;"
-        f"@mmap p 4K RWX MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED -1 0; @store p {HARMLESS}; jump p; @mmap p {fixed} a 0; jump p"
+        f"@mmap p 4K RWX MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED -1 0; @store p {HARMLESS}; jump p;"
+        f"@mmap p {fixed} a 0; jump p"
     )
     got = machine(**options).calls(script)
     assert ["SIGSEGV" in line for line in got] == [False, False, True, True, False, True], got
