@@ -345,7 +345,7 @@ class Entry:
         forked from."""
         task = self._kernel.scheduler.current
         assert task is not None
-        task.mm.code_id = task.mm.context.new_code_id()
+        task.mm.renew_code()
         return task.mm.code_id
 
     def _exception(self, task: Task, trap: Trap) -> None:

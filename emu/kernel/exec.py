@@ -73,6 +73,7 @@ def do_execve(kernel: Kernel, task: Task, path: str, argv: Sequence[bytes], envp
         try:
             mm = AddressSpace(kernel.mm_context, path.rsplit("/", 1)[-1])
             rip, rsp = _load(kernel, task, mm, file, program, interpreter, path, argv, envp)
+            mm.runs((file.inode.sb.dev, file.inode.ino))
         finally:
             if interpreter is not None:
                 interpreter[0].put()
