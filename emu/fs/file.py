@@ -76,6 +76,8 @@ class File:
     one_message = False
     #: How long a read and a write wait at most, in nanoseconds; 0: for ever (SO_RCVTIMEO, SO_SNDTIMEO).
     receive_timeout = send_timeout = 0
+    #: What is written is taken without being looked at (/dev/null).
+    takes_unseen = False
     #: Its place in the order of compared files, once it has been compared (kcmp).
     order: int | None = None
     #: Those who watch it, once there is one.

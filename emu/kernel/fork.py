@@ -143,6 +143,10 @@ def _copy_process(kernel: Kernel, task: Task, flags: int) -> Task:
     if not flags & CloneFlags.THREAD:
         task.children[pid] = child
     kernel.tasks[pid] = child
+    if Rlimit.CPU in child.limits and not flags & CloneFlags.THREAD:
+        from emu.kernel.timing import limit_cpu_time  # with the timers, and few programs ask
+
+        limit_cpu_time(kernel, child.group)
     return child
 
 
