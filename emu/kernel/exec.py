@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from emu.fs.file import File
+from emu.kernel.creds import NewProgram, exec_credentials
 from emu.kernel.elf import ElfProgram, NotExecutable, read_elf
 from emu.kernel.exit import de_thread, release_memory, vfork_done
 from emu.kernel.layout import ELF_ET_DYN_BASE, Layout, Persona, choose_layout
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, AltStack, SigAction
 from emu.kernel.task import Task, soft_limit
 from emu.linux.errors import LinuxError
+from emu.linux.fileflags import MountFlags
 from emu.linux.limits import Rlimit
 from emu.linux.mman import MapFlags, Prot
 from emu.mm.address_space import AddressSpace, page_align
@@ -72,7 +74,9 @@ def do_execve(kernel: Kernel, task: Task, path: str, argv: Sequence[bytes], envp
         interpreter = _open_interpreter(kernel, task, program)
         try:
             mm = AddressSpace(kernel.mm_context, path.rsplit("/", 1)[-1])
-            rip, rsp = _load(kernel, task, mm, file, program, interpreter, path, argv, envp)
+            set_ids = not file.path.mount.flags & MountFlags.NOSUID
+            new = exec_credentials(task.credentials, file.inode, set_ids=set_ids)
+            rip, rsp = _load(kernel, task, mm, new, file, program, interpreter, path, argv, envp)
             mm.runs((file.inode.sb.dev, file.inode.ino))
         finally:
             if interpreter is not None:
@@ -84,7 +88,11 @@ def do_execve(kernel: Kernel, task: Task, path: str, argv: Sequence[bytes], envp
         raise
     finally:
         file.put()
+    mm.dumpable = int(not new.secure)
     _commit(kernel, task, mm, path, argv)
+    if new.secure:
+        task.pdeath_signal = 0
+    task.credentials = new.credentials
     task.exe = exe
     _start_program(kernel, task, rip, rsp)
 
@@ -143,7 +151,7 @@ def _open_interpreter(kernel: Kernel, task: Task, program: ElfProgram) -> tuple[
 
 
 def _load(
-    kernel: Kernel, task: Task, mm: AddressSpace, file: File, program: ElfProgram,
+    kernel: Kernel, task: Task, mm: AddressSpace, new: NewProgram, file: File, program: ElfProgram,
     interpreter: tuple[File, ElfProgram] | None, path: str, argv: Sequence[bytes], envp: Sequence[bytes],
 ) -> tuple[int, int]:  # fmt: skip
     layout = _layout(kernel, task)
@@ -160,7 +168,7 @@ def _load(
     if task.personality & Persona.MMAP_PAGE_ZERO:
         _map_page_zero(mm)
     try:
-        rsp = _build_stack(kernel, task, mm, main, base, vdso, layout, path, argv, envp)
+        rsp = _build_stack(kernel, new, mm, main, base, vdso, layout, path, argv, envp)
     except LinuxError as error:
         if error.errno != errno.EFAULT:
             raise
@@ -239,7 +247,7 @@ def _map_program(mm: AddressSpace, file: File, program: ElfProgram, bias: int) -
 
 
 def _build_stack(
-    kernel: Kernel, task: Task, mm: AddressSpace, main: _Loaded, base: int, vdso: int, layout: Layout, path: str,
+    kernel: Kernel, new: NewProgram, mm: AddressSpace, main: _Loaded, base: int, vdso: int, layout: Layout, path: str,
     argv: Sequence[bytes], envp: Sequence[bytes],
 ) -> int:  # fmt: skip
     """Strings at the top, then auxv, envp, argv and argc, as the System V ABI wants them (AMD64 psABI 3.4.1)."""
@@ -259,11 +267,12 @@ def _build_stack(
     random = platform - 16
     mm.write(platform, b"x86_64\0")
     mm.write(random, kernel.random.randbytes(16))
-    who = task.credentials
+    who = new.credentials
     auxv = dict(
         SYSINFO_EHDR=vdso, MINSIGSTKSZ=2048, HWCAP=kernel.cpu.hwcap, PAGESZ=PAGE_SIZE, CLKTCK=100, PHDR=main.phdr,
         PHENT=56, PHNUM=main.program.phnum, BASE=base, FLAGS=0, ENTRY=main.entry, UID=who.uid, EUID=who.euid,
-        GID=who.gid, EGID=who.egid, SECURE=0, RANDOM=random, HWCAP2=0, EXECFN=addresses[-1], PLATFORM=platform,
+        GID=who.gid, EGID=who.egid, SECURE=int(new.secure), RANDOM=random, HWCAP2=0, EXECFN=addresses[-1],
+        PLATFORM=platform,
     )  # fmt: skip  # in the order of create_elf_tables()
     words = [len(argv), *addresses[: len(argv)], 0, *addresses[len(argv) : len(argv) + len(envp)], 0]
     pairs = [word for key, value in auxv.items() for word in (_AT[key], value)] + [0, 0]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, SigAction
 from emu.kernel.task import Task, ThreadGroup, limits_of
+from emu.linux.capability import SYS_ADMIN, SYS_RESOURCE
 from emu.linux.errors import LinuxError
 from emu.linux.limits import INFINITY, Rlimit
 from emu.linux.wait import WaitQueue
@@ -138,6 +139,10 @@ def _copy_process(kernel: Kernel, task: Task, flags: int) -> Task:
         affinity=task.affinity,
         scheduling=task.scheduling.inherited(),
         personality=task.personality,
+        seccomp=task.seccomp,
+        timer_slack=task.timer_slack,
+        default_timer_slack=task.timer_slack,
+        mce_kill=task.mce_kill,
     )
     _copy_signals(task, child, flags)
     if not flags & CloneFlags.THREAD:
@@ -181,7 +186,8 @@ def _copy_signals(task: Task, child: Task, flags: int) -> None:
 def _check_processes(kernel: Kernel, task: Task) -> None:
     """Check RLIMIT_NPROC, which does not apply to root.  LinuxError(EAGAIN)."""
     limit, uid = limits_of(task, Rlimit.NPROC)[0], task.credentials.uid
-    if uid and task.credentials.euid and limit < INFINITY:
+    unlimited = task.credentials.capable(SYS_RESOURCE) or task.credentials.capable(SYS_ADMIN)
+    if uid and not unlimited and limit < INFINITY:
         if sum(other.credentials.uid == uid for other in kernel.tasks.values()) >= limit:
             raise LinuxError(errno.EAGAIN)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from emu.kernel.jobctl import FIRST, LAST, JobControl
 from emu.kernel.signal_state import (
+    DUMPS_CORE,
     IGNORED_BY_DEFAULT,
     SIG_DFL,
     SIG_IGN,
@@ -18,8 +19,9 @@ from emu.kernel.signal_state import (
     SigAction,
     SigInfo,
 )
-from emu.kernel.task import Task, TaskState
+from emu.kernel.task import Task, TaskState, limits_of
 from emu.linux.cost import Cost
+from emu.linux.limits import Rlimit
 
 if TYPE_CHECKING:
     from emu.cpu import Cpu
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 _SIGNAL = Cost.SIGNAL
 _NODEFER, _RESETHAND = int(SaFlags.NODEFER), int(SaFlags.RESETHAND)
+
+_CORE_DUMPED = 0x80
 
 
 class Signals:
@@ -145,12 +149,20 @@ class Signals:
                     return False
                 continue
             if action.handler == SIG_DFL or info.signo == Sig.KILL:
-                self._exit(task, info.signo)  # no core is ever dumped: RLIMIT_CORE is 0 from the start
+                self._exit(task, self.fatal_status(task, info.signo))
                 return False
             self._handle(task, info, action)  # the next frame lies on this one: its handler runs first
         if signals.saved_mask is not None:
             signals.blocked, signals.saved_mask = signals.saved_mask, None
         return task.alive
+
+    @staticmethod
+    def fatal_status(task: Task, signo: int) -> int:
+        """The status word of a process that a signal ends.  No core is ever written; that one would be is said where
+        RLIMIT_CORE allows one, as on a host that pipes cores to a program.
+        """
+        dumps = signo in DUMPS_CORE and task.mm.dumpable == 1 and limits_of(task, Rlimit.CORE)[0]
+        return signo | (_CORE_DUMPED if dumps else 0)
 
     def pass_over(self, task: Task) -> None:
         """A call waits: act on signals that are harmless to the task, of which the call is to notice nothing."""

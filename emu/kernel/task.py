@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emu.kernel.signal_state import SignalState, SigPending
 from emu.linux.caller import Credentials
+from emu.linux.capability import IPC_LOCK
 from emu.linux.limits import INFINITY, INIT_RLIMITS, Rlimit
 from emu.linux.wait import WaitQueue
 from emu.mm.kmem import TASK_STRUCT
@@ -16,6 +17,7 @@ from emu.mm.kmem import TASK_STRUCT
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.fs.fdtable import FdTable
+    from emu.kernel.seccomp import Seccomp
     from emu.kernel.timers import ProcessTimers
     from emu.linux.caller import Caller, FsContext
     from emu.mm.address_space import AddressSpace
@@ -127,6 +129,13 @@ class Task:
     clear_child_tid: int = 0
     #: The signal that it gets when the thread that made its process ends (PR_SET_PDEATHSIG).
     pdeath_signal: int = 0
+    #: Which system calls it may still make; None: all.
+    seccomp: Seccomp | None = None
+    #: What it says of itself, kept and shown (PR_SET_TIMERSLACK, PR_MCE_KILL, PR_SET_IO_FLUSHER).
+    timer_slack: int = 50_000
+    default_timer_slack: int = 50_000
+    mce_kill: int = 2
+    io_flusher: bool = False
     robust_list: int = 0
     #: The sleeping system call, if any, with its number and arguments.
     sleeping: Sleeping | None = None
@@ -332,9 +341,9 @@ def limits_of(task: Task, resource: Rlimit) -> tuple[int, int]:
 def soft_limit(task: Task | None, resource: Rlimit) -> int | None:
     """The soft limit of a task (None: of the kernel itself, which has the initial one); None if there is no limit.
 
-    A task that may lock any amount (CAP_IPC_LOCK: root) has no limit of locked memory.
+    A task that may lock any amount (CAP_IPC_LOCK) has no limit of locked memory.
     """
-    if resource == Rlimit.MEMLOCK and (task is None or task.credentials.euid == 0):
+    if resource == Rlimit.MEMLOCK and (task is None or task.credentials.capable(IPC_LOCK)):
         return None
     soft = (INIT_RLIMITS.get(resource, (INFINITY, INFINITY)) if task is None else limits_of(task, resource))[0]
     return None if soft == INFINITY else soft

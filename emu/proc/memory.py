@@ -24,6 +24,7 @@ from emu.mm.hugefault import head_of, huge_bytes
 from emu.mm.mlock import locked_pages
 from emu.mm.pagetable import ADDRESS, SPECIAL, A, D, P
 from emu.mm.vma import Vma
+from emu.proc.process import handled
 from emu.proc.system import cpu_list
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -176,7 +177,7 @@ def status(kernel: Kernel, task: Task) -> bytes:
     """/proc/PID/status."""
     mm, who = task.mm, task.credentials
     letter = STATE_LETTER[task.state]
-    words = {"R": "running", "S": "sleeping", "Z": "zombie", "X": "dead"}
+    words = {"R": "running", "S": "sleeping", "T": "stopped", "Z": "zombie", "X": "dead"}
     rss = (mm.rss_anon + mm.rss_cache) << 2
     fields = {
         "Name": task.comm,
@@ -186,9 +187,10 @@ def status(kernel: Kernel, task: Task) -> bytes:
         "Pid": task.pid,
         "PPid": task.ppid,
         "TracerPid": 0,
-        "Uid": f"{who.uid}\t{who.euid}\t{who.euid}\t{who.euid}",
-        "Gid": f"{who.gid}\t{who.egid}\t{who.egid}\t{who.egid}",
+        "Uid": f"{who.uid}\t{who.euid}\t{who.suid}\t{who.fsuid}",
+        "Gid": f"{who.gid}\t{who.egid}\t{who.sgid}\t{who.fsgid}",
         "FDSize": max(64, len(task.files)),
+        "Groups": "".join(f"{group} " for group in who.groups),
         "VmSize": f"{mm.total_bytes >> 10:>8} kB",
         "VmLck": f"{mm.locked_bytes >> 10:>8} kB",
         "VmRSS": f"{rss:>8} kB",
@@ -203,6 +205,14 @@ def status(kernel: Kernel, task: Task) -> bytes:
         "SigPnd": f"{mask_of(task.signals.pending):016x}",
         "ShdPnd": f"{mask_of(task.signals.shared):016x}",
         "SigBlk": f"{task.signals.blocked:016x}",
+        "SigIgn": f"{handled(task, 64, ignored=True):016x}",
+        "SigCgt": f"{handled(task, 64, ignored=False):016x}",
+        "CapInh": f"{who.inheritable:016x}",
+        "CapPrm": f"{who.permitted:016x}",
+        "CapEff": f"{who.effective:016x}",
+        "CapBnd": f"{who.bounding:016x}",
+        "CapAmb": f"{who.ambient:016x}",
+        "NoNewPrivs": int(who.no_new_privs),
         "Cpus_allowed": f"{kernel.scheduler.allowed(task):x}",
         "Cpus_allowed_list": cpu_list(kernel.scheduler.allowed(task)),
         "voluntary_ctxt_switches": task.usage.voluntary_switches,

@@ -33,7 +33,8 @@ def stat(kernel: Kernel, task: Task) -> bytes:
         *_priority(task), len(group.threads), 0, task.started_ns // _TICK_NS,  # 18-22
         mm.total_bytes, mm.rss_anon + mm.rss_cache, limits_of(task, Rlimit.RSS)[0],  # 23-25
         0, 0, mm.start_stack, 0, 0,  # 26-30: code and registers are not shown
-        mask_of(signals.pending), signals.blocked, _handled(task, ignored=True), _handled(task, ignored=False),  # 31-34
+        mask_of(signals.pending), signals.blocked,  # 31-32
+        handled(task, 31, ignored=True), handled(task, 31, ignored=False),  # 33-34
         0, 0, 0, group.exit_signal if task.pid == task.tgid else -1, task.cpu,  # 35-39
         task.scheduling.priority, task.scheduling.policy, 0, 0, 0,  # 40-44
         0, 0, mm.start_brk, mm.arg_start, mm.arg_end, mm.env_start, mm.env_end, task.exit_code,  # 45-52
@@ -55,10 +56,10 @@ def _priority(task: Task) -> tuple[int, int]:
     return -1 - scheduling.priority if scheduling.priority else _PRIORITY + scheduling.nice, scheduling.nice
 
 
-def _handled(task: Task, *, ignored: bool) -> int:
-    """The low 31 signals that are ignored, or caught, as a mask."""
+def handled(task: Task, signals: int, *, ignored: bool) -> int:
+    """The first so many signals that are ignored, or caught, as a mask."""
     mask = 0
-    for number, action in enumerate(task.signals.actions[1:32]):
+    for number, action in enumerate(task.signals.actions[1 : signals + 1]):
         if (action.handler == SIG_IGN) if ignored else (action.handler not in (SIG_DFL, SIG_IGN)):
             mask |= 1 << number
     return mask

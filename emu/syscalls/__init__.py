@@ -11,29 +11,10 @@ if TYPE_CHECKING:
 
 #: In the order in which they are looked through: what more programs ask for comes first.
 LATE = (
-    "prctl",
-    "attributes",
-    "directories",
-    "naming",
-    "residence",
-    "eventpoll",
-    "timers",
-    "queued",
-    "pidfd",
-    "inotify",
-    "sockets",
-    "sockopt",
-    "messages",
-    "sysv",
-    "mqueue",
-    "splice",
-    "lookup",
-    "xattr",
-    "scheduling",
-    "privileges",
-    "remote",
-    "clockset",
-)
+    "prctl", "attributes", "directories", "naming", "residence", "eventpoll", "timers", "queued", "pidfd",
+    "inotify", "sockets", "sockopt", "messages", "sysv", "mqueue", "splice", "lookup", "xattr", "scheduling",
+    "privileges", "seccomp", "remote", "clockset",
+)  # fmt: skip
 
 
 def all_tables() -> Iterator[tuple[Syscall, ...]]:

@@ -8,6 +8,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from emu.linux.argument import FD, INT, S32, Pointer, Scalar
+from emu.linux.capability import NET_ADMIN
 from emu.linux.errors import LinuxError
 from emu.linux.layout import Opaque
 from emu.linux.syscall import Syscall
@@ -241,7 +242,7 @@ def _set_socket_option(task: Task, file: Socket, name: int, value_at: int, lengt
 
 def _check_privilege(task: Task, name: int, value: int) -> None:
     """What only root may ask for (CAP_NET_ADMIN)."""
-    if not task.credentials.euid:
+    if task.credentials.capable(NET_ADMIN):
         return
     if name == Sockopt.DEBUG and value:
         raise LinuxError(errno.EACCES)
