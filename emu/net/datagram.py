@@ -81,6 +81,8 @@ class DatagramSocket(InetSocket):
 
     #: The most that a packet holds.
     most = 65507
+    #: Whether shutdown(2) keeps it from sending.
+    minds_shutdown = True
     #: The errors that wait to be read with MSG_ERRQUEUE.
     _errors: deque[QueuedError] | None = None
 
@@ -152,7 +154,7 @@ class DatagramSocket(InetSocket):
         if len(data) > self.most:
             raise LinuxError(errno.EMSGSIZE)
         self.raise_error()
-        if self.shut_write:
+        if self.shut_write and self.minds_shutdown:
             raise LinuxError(errno.EPIPE)
         packet = Datagram(
             data, None, cost=true_size(min(len(data), 3776), max(0, len(data) - 3776)), target=target, ttl=ttl, tos=tos
