@@ -7,14 +7,14 @@ import struct
 
 from emu.linux.errors import LinuxError
 from emu.net.address import BROADCAST4, Endpoint, Ip, unmapped
-from emu.net.datagram import IP_MULTICAST_IF, IP_MULTICAST_LOOP, Datagram, DatagramSocket, QueuedError
+from emu.net.datagram import IP_MULTICAST_IF, Datagram, DatagramSocket, QueuedError
 from emu.net.inet import IPPROTO_IP, IPPROTO_IPV6, IPPROTO_UDP, Loopback
 from emu.net.raw import tell_raw, tell_unreachable
 from emu.net.socket import SOCK_DGRAM
 
 #: Type and code of ICMP's and ICMPv6's "nobody has the port".
 _UNREACHABLE4, _UNREACHABLE6 = (3, 3), (1, 4)
-IPV6_MULTICAST_IF, IPV6_MULTICAST_LOOP = 17, 19
+IPV6_MULTICAST_IF = 17
 
 
 class UdpSocket(DatagramSocket):
@@ -62,10 +62,7 @@ class UdpSocket(DatagramSocket):
         self.came_back(QueuedError(errno.ECONNREFUSED, kind, code, packet.data, target, target.ip))
 
     def _deliver_to_all(self, packet: Datagram, target: Endpoint, source: Endpoint) -> None:
-        """Every socket that wants it has its own packet."""
-        level, name = (IPPROTO_IP, IP_MULTICAST_LOOP) if target.ip.version == 4 else (IPPROTO_IPV6, IPV6_MULTICAST_LOOP)
-        if target.ip.is_multicast and not self.options.get((level, name), 1):
-            return
+        """Every socket that wants it has its own packet; IP_MULTICAST_LOOP is about other devices than lo."""
         for each in self._loopback.bound(self.protocol, target.port):
             if isinstance(each, UdpSocket) and each.takes(target.ip) and each.remote in (None, source):
                 copy = Datagram(packet.data, None, each.shown(source), cost=packet.cost)
