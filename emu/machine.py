@@ -84,6 +84,7 @@ class Machine:
 
     ``root`` is a directory of the host that is seen as ``/``; changes stay in the machine (docs/root.md).  ``binds``
     are more directories of the host, each at a place of its own.  ``hostname`` is what uname(2) says.
+    With ``aslr`` the addresses of programs are random, by the seed.
 
     ``stdin`` is a binary file (None: empty).  ``stdout`` and ``stderr`` are called with the bytes that guests write to
     descriptors 1 and 2 (None: the host's own streams).  To the guest these are pipes; a :class:`HostDescriptor` is what
@@ -115,6 +116,7 @@ class Machine:
         root: str | None = None,
         binds: Sequence[Bind] = (),
         hostname: str = "unimmu",
+        aslr: bool = False,
         stdin: BinaryIO | HostDescriptor | None = None,
         stdout: Any = None,
         stderr: Any = None,
@@ -133,7 +135,7 @@ class Machine:
         try:
             self.kernel = Kernel(
                 self.ram, seed=seed, tlb=tlb, la57=la57, cpus=cpus, turn=turn, real_time=clock == "real",
-                hostname=hostname, log=log,
+                hostname=hostname, aslr=aslr, log=log,
             )  # fmt: skip
             self._processes = Processes(self.kernel)
             self._boot(found, root, binds)
@@ -145,7 +147,7 @@ class Machine:
             raise ValueError(f"{memory} bytes of memory have room for {room} huge pages, not {hugepages}")
         self.console = Console(
             self.kernel.vfs, stdin, stdout or _to_host(sys.stdout), stderr or _to_host(sys.stderr),
-            self.kernel.scheduler.host,
+            self.kernel.scheduler.host, self.kernel.ttys.host_stream,
         )  # fmt: skip
         if check_tlb:
             from emu.mm.stale import StaleDetector  # with all that it needs: few runs do
@@ -277,7 +279,7 @@ class Machine:
         files = FdTable(kmem)
         try:
             kmem.reserve(TASK_STRUCT + MM_STRUCT + 4 * (FD + FILP))
-            self.console.install(files, pid)
+            self.console.install(files)
             mm = AddressSpace(kernel.mm_context, "init")
         except LinuxError as error:
             files.put()
@@ -289,6 +291,7 @@ class Machine:
             fs=FsContext(root, root), context=kernel.cpu.fresh_context(0), credentials=credentials,
         )  # fmt: skip
         kernel.tasks[pid] = task
+        kernel.ttys.launched(task.group)
         return task
 
     def _discard(self, task: Task) -> None:

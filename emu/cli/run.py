@@ -115,6 +115,10 @@ def add_arguments(parser: Parser) -> None:
         "(docs/time.md), or the host's clock, with which no two runs are the same (default: virtual)",
     )  # fmt: skip
     add("--hostname", default="unimmu", metavar="NAME", help="the machine's name (default: unimmu)")
+    add(
+        "--no-aslr", dest="aslr", action="store_false",
+        help="put every program at the same addresses, as under setarch -R (default: random ones, by the seed)",
+    )  # fmt: skip
     add("--seed", type=whole_number, default=0, metavar="N", help="the seed of everything that is random (default: 0)")
     program = parser.add_argument_group("the program")
     add = program.add_argument
@@ -243,7 +247,7 @@ def _run_to_the_end(machine: Machine, first: Task, stopper: Stopper, outputs: Ou
         try:
             reason = machine.run(until=lambda: stopper.cause is not None)
         finally:
-            machine.console.restore()
+            machine.kernel.ttys.restore()
             outputs.finish()
     return ending_of(machine, first, reason, stopper, outputs.deaths), time.perf_counter() - started
 

@@ -162,7 +162,7 @@ def _copy_mm(task: Task, flags: int) -> AddressSpace:
 def _new_group(task: Task, pid: int, flags: int) -> ThreadGroup:
     """A process for a child that is not a thread."""
     return ThreadGroup(
-        tgid=pid, ppid=task.tgid, pgid=task.pgid, sid=task.sid, parent=task.group, maker=task,
+        tgid=pid, ppid=task.tgid, pgid=task.pgid, sid=task.sid, parent=task.group, maker=task, tty=task.group.tty,
         exit_signal=flags & CloneFlags.SIGNAL, limits=dict(task.limits), barriers=task.group.barriers,
     )  # fmt: skip
 

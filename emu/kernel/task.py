@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from emu.kernel.timers import ProcessTimers
     from emu.linux.caller import Caller, FsContext
     from emu.mm.address_space import AddressSpace
+    from emu.tty.tty import Tty
     from mmu.unicorn_abi import Context
 
 
@@ -264,6 +265,9 @@ class ThreadGroup:
     stopped_by: int = 0
     stop_code: int = 0
     continued: bool = False
+    #: Its controlling terminal, and the foreground group of the one that its session has lost.
+    tty: Tty | None = None
+    tty_old_pgrp: int = 0
     #: It adopts the orphans among its descendants (PR_SET_CHILD_SUBREAPER).
     subreaper: bool = False
     _leader: Task | None = None

@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, mask_of
-from emu.kernel.task import STATE_LETTER, Task, limits_of
+from emu.kernel.task import STATE_LETTER, Task, ThreadGroup, limits_of
 from emu.kernel.timing import process_times_ns
 from emu.linux.errors import LinuxError
 from emu.linux.limits import Rlimit
@@ -27,7 +27,7 @@ def stat(kernel: Kernel, task: Task) -> bytes:
     times = (*process_times_ns(kernel, group), children.instructions, children.system_ns)
     signals = task.signals
     fields = (
-        STATE_LETTER[task.state], task.ppid, task.pgid, task.sid, 0, -1, 0x400000,  # 3-9
+        STATE_LETTER[task.state], task.ppid, task.pgid, task.sid, *_terminal(group), 0x400000,  # 3-9
         usage.min_flt, children.min_flt, usage.maj_flt, children.maj_flt,  # 10-13
         *(time // _TICK_NS for time in times),  # 14-17
         *_priority(task), len(group.threads), 0, task.started_ns // _TICK_NS,  # 18-22
@@ -39,6 +39,14 @@ def stat(kernel: Kernel, task: Task) -> bytes:
         0, 0, mm.start_brk, mm.arg_start, mm.arg_end, mm.env_start, mm.env_end, task.exit_code,  # 45-52
     )  # fmt: skip
     return f"{task.pid} ({task.comm}) {' '.join(map(str, fields))}\n".encode("utf-8", "surrogateescape")
+
+
+def _terminal(group: ThreadGroup) -> tuple[int, int]:
+    """The controlling terminal and its foreground process group."""
+    tty = group.tty
+    if tty is None:
+        return 0, -1
+    return tty.rdev, tty.pgrp or -1
 
 
 def _priority(task: Task) -> tuple[int, int]:
@@ -86,6 +94,7 @@ def loadavg(kernel: Kernel) -> bytes:
 
 PID_FILES = {
     "auxv": auxv, "cgroup": lambda kernel, task: b"0::/\n", "environ": environ, "mountinfo": mountinfo,
+    "personality": lambda kernel, task: b"%08x\n" % task.personality,
     "oom_score": lambda kernel, task: b"0\n", "stat": stat, "wchan": lambda kernel, task: b"0",
 }  # fmt: skip
 

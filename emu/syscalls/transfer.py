@@ -77,27 +77,30 @@ def read_file(file: File, buffer: UserBuffer, pos: int | None = None) -> Result:
     except WouldBlock as block:
         if file.nonblocking:
             raise LinuxError(errno.EAGAIN) from None
-        return _read_later(file.get(), buffer, pos, block.queue)
+        return _read_later(file.get(), buffer, pos, block)
 
 
-def _read_later(file: File, buffer: UserBuffer, pos: int | None, queue: WaitQueue) -> Generator[Any, None, int]:
+def _read_later(file: File, buffer: UserBuffer, pos: int | None, block: WouldBlock) -> Generator[Any, None, int]:
     """Sleep until something can be read; the file stays open meanwhile, even if a thread closes the descriptor."""
     clock = file.inode.sb.resources.clock
     deadline = clock.now_ns() + file.receive_timeout if file.receive_timeout else None
     try:
         while True:
-            if buffer.kept or deadline is not None:
-                with file.inode.sb.resources.kmem.held(buffer.kept):
-                    yield from sleep(clock, queue, deadline)
+            if not buffer.kept and deadline is None and block.deadline is None:
+                yield block.queue
             else:
-                yield queue
+                with file.inode.sb.resources.kmem.held(buffer.kept):
+                    if block.deadline is None:
+                        yield from sleep(clock, block.queue, deadline)
+                    else:
+                        yield block.queue, block.deadline
             try:
                 done = read_into(file, buffer, pos)
                 if done and file.inode.sb.resources.file_watches:
                     file.path.notify(_ACCESS)
                 return done
-            except WouldBlock as block:
-                queue = block.queue
+            except WouldBlock as again:
+                block = again
     finally:
         file.put()
 
@@ -201,8 +204,10 @@ def _within_limit(kernel: Kernel, task: Task, file: File, data: bytes, pos: int 
 
 def write_file(kernel: Kernel, task: Task, file: File, buffer: UserBuffer, pos: int | None = None) -> Result:
     """A whole write call, at the position or at ``pos``: the count, or a generator that sleeps for room."""
-    if not buffer.count:
+    if not buffer.count and not file.takes_unseen:
         return file.write(b"") if file.one_message else 0
+    if file.takes_unseen:
+        return file.write(b"") or buffer.count
     _verify_area(file, buffer, pos)
     done, queue = write_from(kernel, task, file, buffer, pos, 0)
     if queue is None or (file.nonblocking and done):
