@@ -15,9 +15,11 @@ from emu.fs.hugetlbfs import Hugetlbfs
 from emu.fs.tmpfs import Tmpfs
 from emu.ipc.mqueuetype import MqueueType
 from emu.kernel.modules import ModuleError
+from emu.kernel.ttys import KernelJobs, Ttys
 from emu.linux.errors import LinuxError
 from emu.proc import memory as proc_memory
 from emu.proc import mqueue as proc_mqueue
+from emu.proc import net as proc_net
 from emu.proc import process as proc_process
 from emu.proc import system as proc_system
 from emu.proc import sysvipc as proc_sysvipc
@@ -123,6 +125,15 @@ def _mount_devices_and_figures(kernel: Kernel) -> None:
     vfs.mount("debugfs", "/sys/kernel/debug", source="debugfs")
 
 
+def terminals(kernel: Kernel) -> None:
+    """/dev/ptmx, /dev/pts and /dev/tty."""
+    scheduler = kernel.scheduler
+    jobs = KernelJobs(kernel.vfs, scheduler, kernel.jobs, kernel.signals, kernel.tasks, kernel.clock)
+    kernel.ttys = Ttys(kernel.vfs, scheduler, jobs)
+    kernel.ttys.mount()
+    kernel.exit_hooks.append(kernel.ttys.leave)
+
+
 #: In the order in which they run; device and inode numbers follow from it.
 INITCALLS: tuple[Init, ...] = (
     system_calls,
@@ -130,7 +141,9 @@ INITCALLS: tuple[Init, ...] = (
     tree,
     proc_system.init,
     proc_memory.init,
+    proc_net.init,
     proc_sysvipc.init,
     proc_mqueue.init,
     proc_process.init,
+    terminals,
 )

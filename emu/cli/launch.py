@@ -53,6 +53,7 @@ def build_machine(
             check_tlb=arguments.check_tlb,
             cpus=arguments.cpus,
             turn=arguments.slice,
+            clock=arguments.clock,
             la57=arguments.la57,
             hugepages=arguments.hugepages,
             modules=arguments.module,

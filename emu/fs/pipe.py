@@ -102,7 +102,17 @@ class Pipe:
             if not self.writers:
                 return b""
             raise WouldBlock(self.not_empty)
-        was_full = self.full
+        was_full = len(used) >= self.slots
+        slot = used[0]
+        if len(used) == 1 and len(slot.data) <= count:
+            data, slot.data = slot.data, b""
+            used.popleft()
+            self._kmem.uncharge(PIPE_PAGE)
+            self.length = 0
+            if was_full:
+                self.not_full.wake_all(_WRITABLE)
+            self._pipes.taken = [(slot, data)]
+            return data
         taken: list[tuple[Slot, bytes]] = []
         left = count
         while left and used:

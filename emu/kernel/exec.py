@@ -80,6 +80,7 @@ def do_execve(kernel: Kernel, task: Task, program: Program, argv: Sequence[bytes
             mm = AddressSpace(kernel.mm_context, program.comm)
             mm.exe_file = ExeFile(file)
             rip, rsp = _load(kernel, task, rights.credentials, mm, file, elf, interpreter, program.filename, argv, envp)
+            mm.runs((file.inode.sb.dev, file.inode.ino))
         finally:
             if interpreter is not None:
                 allow_write(interpreter[0])
@@ -288,6 +289,7 @@ def _commit(kernel: Kernel, task: Task, mm: AddressSpace, program: Program, argv
     de_thread(kernel, task)
     release_memory(kernel, task)
     old, task.mm = task.mm, mm
+    task.usage.max_rss = max(task.usage.max_rss, old.peak)
     if task is kernel.current:
         kernel.flusher.switch_mm(mm)
     old.put()

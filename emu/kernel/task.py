@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from emu.kernel.timers import ProcessTimers
     from emu.linux.caller import Caller, FsContext
     from emu.mm.address_space import AddressSpace
+    from emu.tty.tty import Tty
     from mmu.unicorn_abi import Context
 
 
@@ -46,13 +47,24 @@ class Usage:
     link_faults: int = 0
     hw_faults: int = 0
     instructions: int = 0
+    #: The kernel's work, in ns; an instruction is a nanosecond of user time.
+    system_ns: int = 0
     voluntary_switches: int = 0
     involuntary_switches: int = 0
+    #: The most pages that were resident at once, of the processes that have ended or called execve.
+    max_rss: int = 0
+
+    @property
+    def cpu_ns(self) -> int:
+        """CPU time: user time and the kernel's."""
+        return self.instructions + self.system_ns
 
     def add(self, other: Usage) -> None:
         """Add another task's figures (for children that were waited for)."""
+        most = max(self.max_rss, other.max_rss)
         for name in self.__dataclass_fields__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.max_rss = most
 
 
 class Scheduling(NamedTuple):
@@ -255,6 +267,9 @@ class ThreadGroup:
     stopped_by: int = 0
     stop_code: int = 0
     continued: bool = False
+    #: Its controlling terminal, and the foreground group of the one that its session has lost.
+    tty: Tty | None = None
+    tty_old_pgrp: int = 0
     #: It adopts the orphans among its descendants (PR_SET_CHILD_SUBREAPER).
     subreaper: bool = False
     _leader: Task | None = None
@@ -295,6 +310,13 @@ class ThreadGroup:
         total.add(self.ended_usage)
         for task in {self.leader, *self.threads.values()}:
             total.add(task.usage)
+        return total
+
+    def usage_with_children(self) -> Usage:
+        """With that of the children for which it has waited: what its parent gets to know (RUSAGE_BOTH)."""
+        total = Usage()
+        total.add(self.usage())
+        total.add(self.children_usage)
         return total
 
 

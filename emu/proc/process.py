@@ -6,7 +6,8 @@ import errno
 from typing import TYPE_CHECKING
 
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, mask_of
-from emu.kernel.task import STATE_LETTER, Task, limits_of
+from emu.kernel.task import STATE_LETTER, Task, ThreadGroup, limits_of
+from emu.kernel.timing import process_times_ns
 from emu.linux.errors import LinuxError
 from emu.linux.limits import Rlimit
 from emu.mm.gup import read_remote
@@ -21,14 +22,14 @@ _PRIORITY = 20
 
 
 def stat(kernel: Kernel, task: Task) -> bytes:
-    """/proc/PID/stat, whose fields proc_pid_stat(5) numbers.  Kernel code takes no time here, and no fault is major."""
+    """/proc/PID/stat, whose fields proc_pid_stat(5) numbers.  No fault is major."""
     mm, group, usage, children = task.mm, task.group, task.group.usage(), task.group.children_usage
-    running = kernel.scheduler.running_instructions() if kernel.current is task else 0
+    times = (*process_times_ns(kernel, group), children.instructions, children.system_ns)
     signals = task.signals
     fields = (
-        STATE_LETTER[task.state], task.ppid, task.pgid, task.sid, 0, -1, 0x400000,  # 3-9
+        STATE_LETTER[task.state], task.ppid, task.pgid, task.sid, *_terminal(group), 0x400000,  # 3-9
         usage.min_flt, children.min_flt, usage.maj_flt, children.maj_flt,  # 10-13
-        (usage.instructions + running) // _TICK_NS, 0, children.instructions // _TICK_NS, 0,  # 14-17
+        *(time // _TICK_NS for time in times),  # 14-17
         *_priority(task), len(group.threads), 0, task.started_ns // _TICK_NS,  # 18-22
         mm.total_bytes, mm.rss_anon + mm.rss_cache, limits_of(task, Rlimit.RSS)[0],  # 23-25
         0, 0, mm.start_stack, 0, 0,  # 26-30: code and registers are not shown
@@ -38,6 +39,14 @@ def stat(kernel: Kernel, task: Task) -> bytes:
         0, 0, mm.start_brk, mm.arg_start, mm.arg_end, mm.env_start, mm.env_end, task.exit_code,  # 45-52
     )  # fmt: skip
     return f"{task.pid} ({task.comm}) {' '.join(map(str, fields))}\n".encode("utf-8", "surrogateescape")
+
+
+def _terminal(group: ThreadGroup) -> tuple[int, int]:
+    """The controlling terminal and its foreground process group."""
+    tty = group.tty
+    if tty is None:
+        return 0, -1
+    return tty.rdev, tty.pgrp or -1
 
 
 def _priority(task: Task) -> tuple[int, int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from emu.linux.clock import BOOT_REALTIME_NS
 from emu.linux.limits import NR_OPEN
 from emu.linux.version import RELEASE, VERSION
 
@@ -91,19 +90,23 @@ def cpuinfo(cpus: int) -> bytes:
 
 
 def stat(kernel: Kernel) -> bytes:
-    """/proc/stat: an instruction takes a nanosecond of user time, kernel code takes none, and the rest is idle."""
+    """/proc/stat: an instruction takes a nanosecond of user time, the kernel's work what it costs, and the rest is
+    idle.
+    """
     scheduler, now = kernel.scheduler, kernel.clock.now_ns()
     running = kernel.current
     ticks = []
     for vcpu in scheduler.vcpus:
         here = running is not None and running.cpu == vcpu.number
-        busy = vcpu.instructions + (scheduler.running_instructions() if here else 0)
-        ticks.append((busy // _TICK_NS, (now - busy) // _TICK_NS))
-    lines = [f"cpu  {sum(user for user, _ in ticks)} 0 0 {sum(idle for _, idle in ticks)} 0 0 0 0 0 0"]
-    lines += [f"cpu{number} {user} 0 0 {idle} 0 0 0 0 0 0" for number, (user, idle) in enumerate(ticks)]
+        user = vcpu.instructions + (scheduler.running_instructions() if here else 0)
+        system = vcpu.system_ns + (scheduler.running_system_ns() if here else 0)
+        ticks.append((user // _TICK_NS, system // _TICK_NS, max(0, now - user - system) // _TICK_NS))
+    user, system, idle = map(sum, zip(*ticks, strict=True))
+    lines = [f"cpu  {user} 0 {system} {idle} 0 0 0 0 0 0"]
+    lines += [f"cpu{number} {user} 0 {system} {idle} 0 0 0 0 0 0" for number, (user, system, idle) in enumerate(ticks)]
     runnable = sum(vcpu.load for vcpu in scheduler.vcpus)
     lines += [
-        f"ctxt {scheduler.switches}", f"btime {BOOT_REALTIME_NS // 1_000_000_000}", f"processes {kernel.forks}",
-        f"procs_running {runnable}", "procs_blocked 0",
+        f"ctxt {scheduler.switches}", f"btime {kernel.clock.realtime_offset // 1_000_000_000}",
+        f"processes {kernel.forks}", f"procs_running {runnable}", "procs_blocked 0",
     ]  # fmt: skip
     return "\n".join(lines).encode() + b"\n"

@@ -68,13 +68,13 @@ class Vdso:
         return start
 
     def renew(self) -> None:
-        """The time of day has been set (update_vsyscall)."""
+        """The time of day has been set, or the time zone (update_vsyscall)."""
         self._time.renew(_TIME_PAGE)
 
     def _times(self) -> bytes:
         """The page that vdso.c calls ``vvar``."""
         wall = self._clock.realtime_ns() - self._clock.now_ns()
-        return struct.pack("<qqqii", wall, wall, TICK_NS, 0, 0).ljust(PAGE_SIZE, b"\0")
+        return struct.pack("<qqqii", wall, wall, TICK_NS, *self._clock.timezone).ljust(PAGE_SIZE, b"\0")
 
 
 def _part_of_the_image(page: int) -> Callable[[], bytes]:
