@@ -22,9 +22,9 @@ static void copy(const char *path, int mode)
 static void run(const char *what, int fd, const char *name, int flags)
 {
 	char *argv[] = { "self", "x", NULL };
+	print("%s: ", what);
 	long pid = MUST(fork);
 
-	print("%s: ", what);
 	if (!pid) {
 		long result = SYS(execveat, fd, name, argv, NULL, flags);
 		print("%s\n", result_name(result));

@@ -5,9 +5,9 @@
 
 static void run(const char *what, const void *path, const void *argv, const void *envp)
 {
+	print("%s: ", what);
 	long pid = MUST(fork);
 
-	print("%s: ", what);
 	if (!pid) {
 		print("%s\n", errno_name(-SYS(execve, path, argv, envp)));
 		leave(0);

@@ -26,9 +26,9 @@ static void put_bytes(const char *path, const char *text, u64 size)
 
 static void run(const char *what, const char *path, char **argv)
 {
+	print("%s: ", what);
 	long pid = MUST(fork);
 
-	print("%s: ", what);
 	if (!pid) {
 		long result = SYS(execve, path, argv, NULL);
 		print("%s\n", errno_name(-result));

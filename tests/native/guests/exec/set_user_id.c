@@ -35,9 +35,9 @@ static int tell(char **envp)
 static void run(const char *what, u32 uid, int no_new_privs, char *path)
 {
 	char *argv[] = { path, "x", NULL };
+	print("%s: ", what);
 	long pid = MUST(fork);
 
-	print("%s: ", what);
 	if (!pid) {
 		become(uid);
 		MUST(personality, 0x0040000);
