@@ -124,6 +124,8 @@ class Task:
     affinity: int = -1
     scheduling: Scheduling = field(default_factory=Scheduling)
     personality: int = 0
+    #: execve gives no rights (PR_SET_NO_NEW_PRIVS).
+    no_new_privs: bool = False
     clear_child_tid: int = 0
     #: The signal that it gets when the thread that made its process ends (PR_SET_PDEATHSIG).
     pdeath_signal: int = 0

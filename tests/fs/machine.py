@@ -117,6 +117,7 @@ class FakeTask:
     fs: FsContext[Path]
     mm: FlatMemory = field(default_factory=FlatMemory)
     credentials: Credentials = field(default_factory=Credentials)
+    personality: int = 0
     signals: FakeSignalState = field(default_factory=FakeSignalState)
     limits: dict[int, tuple[int, int]] = field(default_factory=dict)
     comm: str = "test"
