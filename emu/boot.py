@@ -16,11 +16,7 @@ from emu.fs.tmpfs import Tmpfs
 from emu.ipc.mqueuetype import MqueueType
 from emu.kernel.modules import ModuleError
 from emu.linux.errors import LinuxError
-from emu.proc import memory as proc_memory
-from emu.proc import mqueue as proc_mqueue
-from emu.proc import process as proc_process
 from emu.proc import system as proc_system
-from emu.proc import sysvipc as proc_sysvipc
 from emu.proc.procfs import Procfs
 from emu.proc.sysfs import Debugfs, Sysfs, add_cpus
 from emu.syscalls import early_tables, late_tables
@@ -68,7 +64,7 @@ def file_systems(kernel: Kernel) -> None:
     """Register the file system types (with the tree, if a type has only one) and the devices."""
     vfs, resources = kernel.vfs, kernel.vfs.resources
     sysfs, debugfs = Sysfs(resources), Debugfs(resources)
-    procfs = Procfs(kernel, {**proc_memory.PID_FILES, **proc_process.PID_FILES}, proc_memory.PID_READERS)
+    procfs = Procfs(kernel, _more_of_proc)
     for fstype in (
         sysfs,
         Tmpfs(),
@@ -81,6 +77,13 @@ def file_systems(kernel: Kernel) -> None:
         vfs.register_filesystem(fstype)
     vfs.sysfs, vfs.debugfs, vfs.procfs = sysfs.tree, debugfs.tree, procfs.tree
     register_devices(resources)
+
+
+def _more_of_proc(kernel: Kernel) -> None:
+    """The files of /proc that few programs ask for."""
+    from emu.proc.late import add_all
+
+    add_all(kernel)
 
 
 def tree(kernel: Kernel) -> None:
@@ -129,8 +132,4 @@ INITCALLS: tuple[Init, ...] = (
     file_systems,
     tree,
     proc_system.init,
-    proc_memory.init,
-    proc_sysvipc.init,
-    proc_mqueue.init,
-    proc_process.init,
 )

@@ -313,6 +313,11 @@ class Cpu:
         rax, _, rdx, _, _, _, rsi, rdi, r8, r9, r10, *_, rip = self._env[:]
         return rip, rax, (rdi, rsi, rdx, r10, r8, r9)
 
+    @property
+    def stack_pointer(self) -> int:
+        """RSP."""
+        return int(self._env[4])
+
     def syscall_return(self, result: int, rip: int) -> None:
         """What SYSRET leaves: the result in RAX, RIP in RCX, RFLAGS (of the last system call) in R11."""
         env = self._env

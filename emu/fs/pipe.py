@@ -222,7 +222,7 @@ class Pipe:
         if size > 1 << 31:
             raise LinuxError(errno.EINVAL)
         slots = 1 << (-(-max(size, PAGE_SIZE) // PAGE_SIZE) - 1).bit_length()
-        room = min(MAX_CAPACITY, self._pipes.room(self))
+        room = min(self._pipes.max_size, self._pipes.room(self))
         if slots > self.slots and slots * PAGE_SIZE > room:
             raise LinuxError(errno.EPERM)
         if slots < len(self._used):
@@ -242,10 +242,18 @@ class Pipes:
 
     def __init__(self, pages: int, kmem: Kmem) -> None:
         self._pages = pages
+        #: /proc/sys/fs/pipe-max-size.
+        self.max_size = MAX_CAPACITY
         self.kmem = kmem
         self._pipes: WeakSet[Pipe] = WeakSet()
         #: The data of the last read() of any pipe, by the slot that it came from.
         self.taken: list[tuple[Slot, bytes]] = []
+
+    def set_max_size(self, size: int) -> None:
+        """Change fs.pipe-max-size; it is rounded up as a pipe's own size is.  LinuxError(EINVAL)."""
+        if size > 1 << 31:
+            raise LinuxError(errno.EINVAL)
+        self.max_size = PAGE_SIZE << (-(-max(size, PAGE_SIZE) // PAGE_SIZE) - 1).bit_length()
 
     def new(self) -> Pipe:
         """A pipe's buffer; beyond a number of pipes (pipe-user-pages-soft) it has only one page, as on Linux."""

@@ -183,7 +183,7 @@ class SysctlSuperBlock(PseudoSuperBlock):
 
     def add_number(
         self, name: str, get: Callable[[], int], put: Callable[[int], None], low: int = -(1 << 31),
-        high: int = (1 << 31) - 1,
+        high: int = (1 << 31) - 1, mode: int = 0o644,
     ) -> None:  # fmt: skip
         """A parameter that guests may set to a number from ``low`` to ``high`` (proc_dointvec_minmax)."""
 
@@ -194,7 +194,7 @@ class SysctlSuperBlock(PseudoSuperBlock):
                     raise LinuxError(errno.EINVAL)
                 put(value)
 
-        self.create_file(f"sys/{name}", lambda: b"%d\n" % get(), 0o644, store=store)
+        self.create_file(f"sys/{name}", lambda: b"%d\n" % get(), mode, store=store)
 
 
 def _number(data: bytes) -> int | None:

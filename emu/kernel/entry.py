@@ -184,7 +184,7 @@ class Entry:
                 raise AssertionError(f"{self._table[number].name} waits, and its row does not say what a signal does")
             task.sleeping = result
             task.syscall = (number, registers)
-            task.syscall_rflags = self._cpu.trap.rflags
+            task.syscall_rflags, task.syscall_rsp = self._cpu.trap.rflags, self._cpu.stack_pointer
             return self._advance(task, interrupted=False)
         return self._finish(task, number, result)
 

@@ -238,6 +238,7 @@ def _commit(kernel: Kernel, task: Task, mm: AddressSpace, path: str, argv: Seque
     """The point of no return: the old program is discarded."""
     de_thread(kernel, task)
     release_memory(kernel, task)
+    task.note_rss()
     old, task.mm = task.mm, mm
     if task is kernel.current:
         kernel.flusher.switch_mm(mm)

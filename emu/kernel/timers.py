@@ -121,6 +121,8 @@ class PosixTimer:
     ) -> None:
         """``recipient``: None for SIGEV_NONE; ``offset``: what absolute times are ahead of the timer's own clock."""
         self.number = number
+        #: What timer_create(2) was given (/proc/PID/timers).
+        self.clockid, self.notify = 0, Notify.SIGNAL
         self._timer = make(self._expire)
         self._recipient = recipient
         self._info = SigInfo(signo, SiCode.TIMER, timer_id=number, value=value, timer=self)

@@ -99,6 +99,8 @@ def sys_getrusage(kernel: Kernel, task: Task, who: int) -> Usage:
     if who not in (-1, 0, _RUSAGE_THREAD):
         raise LinuxError(errno.EINVAL)
     group = task.group
+    for thread in group.threads.values():
+        thread.note_rss()
     return task.usage if who == _RUSAGE_THREAD else group.children_usage if who == -1 else group.usage()
 
 
