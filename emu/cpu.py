@@ -49,10 +49,12 @@ _u32, _u64 = ctypes.c_uint32, ctypes.c_uint64
 # The callbacks of Unicorn, whose last argument is user data.
 _INTERRUPT = ctypes.CFUNCTYPE(None, _u64, _u32, _u64)
 _READ_TSC = ctypes.CFUNCTYPE(ctypes.c_int, _u64, _u64)
-_RSP_TO_R15 = ("RAX", "RBX", "RCX", "RDX", "RSI", "RDI", "RBP", "RSP", *(f"R{n}" for n in range(8, 16)))
-#: The general registers by name, with RIP and RFLAGS.
-REGISTERS: dict[str, int] = {
-    name.lower(): getattr(x86, f"UC_X86_REG_{name}") for name in (*_RSP_TO_R15, "RIP", "RFLAGS")
+#: The general registers by name, in the order of their numbers, and RIP.
+GENERAL: dict[str, int] = {
+    name: number
+    for number, name in enumerate(
+        ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16)), "rip")
+    )
 }
 
 
@@ -96,29 +98,6 @@ def _make_sure_of_room() -> None:
         ) from None
 
 
-class RegisterSet:
-    """A fixed list of registers, read or written in one call."""
-
-    def __init__(self, engine: int, names: Sequence[str]) -> None:
-        count = len(names)
-        self._engine, self._count = engine, count
-        self._ids = (ctypes.c_int * count)(*(REGISTERS[name] for name in names))
-        self.values = (ctypes.c_uint64 * count)()
-        base = ctypes.addressof(self.values)
-        self._pointers = (ctypes.c_void_p * count)(*(base + 8 * i for i in range(count)))
-        self._arguments = (engine, ctypes.addressof(self._ids), ctypes.addressof(self._pointers), count)
-
-    def read(self) -> list[int]:
-        """The registers, in the order of the names."""
-        unicorn_abi.reg_read_batch(*self._arguments)
-        return self.values[:]
-
-    def write(self, *values: int) -> None:
-        """Set the registers, in the order of the names."""
-        self.values[:] = list(values)
-        unicorn_abi.reg_write_batch(*self._arguments)
-
-
 class Cpu:
     """The engine on which all vCPUs take turns."""
 
@@ -152,7 +131,10 @@ class Cpu:
         #: The time-stamp counter.
         self.read_tsc: Callable[[], int] = lambda: self.clock
         self._env = unicorn_abi.general_registers(uc)
-        self._all = RegisterSet(self._engine, tuple(REGISTERS))
+        bases = unicorn_abi.segment_bases(uc)
+        self._fs_base, self._gs_base = (_u64.from_address(bases[prefix]) for prefix in (0x64, 0x65))
+        self._flags = _u64()
+        self._flags_call = self._engine, x86.UC_X86_REG_RFLAGS, ctypes.addressof(self._flags)
         #: The x87 and SSE state.
         self.fpu = Fpu(uc)
         self._template = self._enter_cpl3(entry_frame)
@@ -206,7 +188,7 @@ class Cpu:
         mmu.code_written(frame)
         mmu.state.cpl = 3
         mmu.state.clock = 0
-        self._all.write(*([0] * 17), 0x202)
+        self.set_general((0,) * 17, 0x202)
         self.fpu.reset()  # the engine has zeros, which unmask every exception and cut precision to 24 bits
         context = unicorn_abi.Context(uc)
         context.save()
@@ -253,20 +235,20 @@ class Cpu:
     @property
     def fs_base(self) -> int:
         """The base of FS: thread-local storage."""
-        return int(self.uc.reg_read(x86.UC_X86_REG_FS_BASE))
+        return self._fs_base.value
 
     @fs_base.setter
     def fs_base(self, value: int) -> None:
-        self.uc.reg_write(x86.UC_X86_REG_FS_BASE, value)
+        self._fs_base.value = value
 
     @property
     def gs_base(self) -> int:
         """The base of GS."""
-        return int(self.uc.reg_read(x86.UC_X86_REG_GS_BASE))
+        return self._gs_base.value
 
     @gs_base.setter
     def gs_base(self, value: int) -> None:
-        self.uc.reg_write(x86.UC_X86_REG_GS_BASE, value)
+        self._gs_base.value = value
 
     # -- registers -------------------------------------------------------------------------------------------------
 
@@ -281,20 +263,33 @@ class Cpu:
         return self.mmu.state.clock + self.trap.iterations
 
     def read(self, name: str) -> int:
-        """One general register."""
-        return int(self.uc.reg_read(REGISTERS[name]))
+        """One general register, or RIP."""
+        return int(self._env[GENERAL[name]])
 
     def write(self, name: str, value: int) -> None:
-        """Set one general register."""
-        self.uc.reg_write(REGISTERS[name], value & 0xFFFFFFFFFFFFFFFF)
+        """Set one general register, or RIP, which takes effect when the CPU is entered there."""
+        self._env[GENERAL[name]] = value & 0xFFFFFFFFFFFFFFFF
 
-    def read_all(self) -> dict[str, int]:
-        """Every general register, RIP and RFLAGS."""
-        return dict(zip(REGISTERS, self._all.read(), strict=True))
+    @property
+    def rflags(self) -> int:
+        """RFLAGS, which the engine computes."""
+        unicorn_abi.reg_read(*self._flags_call)
+        return self._flags.value
 
-    def write_all(self, values: dict[str, int]) -> None:
+    @rflags.setter
+    def rflags(self, value: int) -> None:
+        self._flags.value = value
+        unicorn_abi.reg_write(*self._flags_call)
+
+    def general(self) -> list[int]:
+        """Every general register, in the order of their numbers, and RIP."""
+        values: list[int] = self._env[:]
+        return values
+
+    def set_general(self, values: Sequence[int], rflags: int) -> None:
         """Set every general register, RIP and RFLAGS."""
-        self._all.write(*(values[name] for name in REGISTERS))
+        self._env[:] = values
+        self.rflags = rflags
 
     @property
     def rip(self) -> int:
@@ -393,9 +388,9 @@ class Cpu:
         """One instruction, with RFLAGS.TF, which the guest sees neither in what PUSHF pushes nor behind a SYSCALL."""
         pushes = self.blocks.pages.is_pushf(rip)
         self.mmu.state.crossing = rip
-        self.write("rflags", self.read("rflags") | _TF)
+        self.rflags |= _TF
         trap = self.enter(rip)
-        self.write("rflags", self.read("rflags") & ~_TF)
+        self.rflags &= ~_TF
         self.trap.rflags &= ~_TF
         if pushes and trap.kind == TrapKind.EXCEPTION and trap.vector == DB:
             at = self.read("rsp") + 1

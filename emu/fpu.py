@@ -6,6 +6,7 @@ import ctypes
 import struct
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from unicorn import x86_const as x86
 
 from mmu import unicorn_abi
@@ -20,52 +21,78 @@ _MXCSR_MASK = 0xFFFF
 #: In the status word: an exception that is not masked is pending.
 ES_AND_BUSY = 0x8080
 _X87_MASKS, _SSE_MASKS = 0x3F, 0x1F80
-_EMPTY_TAGS = 0xFFFF
 _ST, _XMM = 32, 160
-_PHYSICAL = tuple(getattr(x86, f"UC_X86_REG_FP{n}") for n in range(8))
+_STACK_BYTES = _XMM - _ST
+#: Of 16 bytes for a register the last 6 mean nothing.
+_STACK_MASK = sum(((1 << 80) - 1) << 128 * n for n in range(8))
+_NO_STACK = bytes(_STACK_BYTES)
+_TOP = 7 << 11
+#: env.fpstt, env.fpus, env.fpuc, env.fptags.
+_WORDS, _CONTROL_AT = struct.Struct("<IHH8s"), 6
+#: The control word, the status word and the abridged tag word; MXCSR and its mask; the x87 stack; the XMM registers.
+_HEAD = struct.Struct("<HHB19xII128s256s")
+#: env.fptags by the abridged tag word, and back.
+_TAGS = tuple(bytes(not valid >> n & 1 for n in range(8)) for valid in range(256))
+_VALID = {tags: valid for valid, tags in enumerate(_TAGS)}
+_ALL_EMPTY = _TAGS[0]
 
 
 class Fpu:
-    """Reads and writes all of it in one call."""
+    """Reads and writes all of it where the engine keeps it.
+
+    The control words are written by calls, because the engine's arithmetic follows them; the rest is memory.
+    """
 
     def __init__(self, uc: Uc) -> None:
-        self._image = ctypes.create_string_buffer(FXSAVE_BYTES)
-        self._tags = ctypes.c_uint16()
-        base = ctypes.addressof(self._image)
-        # the status word comes first: the registers of the stack lie at its TOP
-        where = {x86.UC_X86_REG_FPSW: base + 2, x86.UC_X86_REG_FPCW: base, x86.UC_X86_REG_MXCSR: base + 24}
-        where[x86.UC_X86_REG_FPTAG] = ctypes.addressof(self._tags)
-        where.update({register: base + _ST + 16 * n for n, register in enumerate(_PHYSICAL)})
-        where.update({getattr(x86, f"UC_X86_REG_XMM{n}"): base + _XMM + 16 * n for n in range(16)})
-        self._ids = (ctypes.c_int * len(where))(*where)
-        self._pointers = (ctypes.c_void_p * len(where))(*where.values())
-        engine = unicorn_abi.handle(uc)
+        at = unicorn_abi.cpu_state(uc)
         self._uc: Any = uc
         #: An exception has been unmasked, here or there.
         self.unmasks = False
-        self._arguments = (engine, ctypes.addressof(self._ids), ctypes.addressof(self._pointers), len(where))
+        self._words = memoryview((ctypes.c_char * _WORDS.size).from_address(at + unicorn_abi.ENV_FPU)).cast("B")
+        self._mxcsr = ctypes.c_uint32.from_address(at + unicorn_abi.ENV_MXCSR)
+        self._stack = memoryview((ctypes.c_char * _STACK_BYTES).from_address(at + unicorn_abi.ENV_FPREGS)).cast("B")
+        stride = unicorn_abi.XMM_STRIDE
+        registers = memoryview((ctypes.c_char * (16 * stride)).from_address(at + unicorn_abi.ENV_XMM)).cast("B")
+        self._xmm = np.frombuffer(registers, np.uint64).reshape(16, stride // 8)[:, :2]
+        self._controls = (ctypes.c_uint32 * 2)()
+        control_words = ctypes.addressof(self._controls)
+        self._ids = (ctypes.c_int * 2)(x86.UC_X86_REG_FPCW, x86.UC_X86_REG_MXCSR)
+        self._pointers = (ctypes.c_void_p * 2)(control_words, control_words + 4)
+        self._arguments = (unicorn_abi.handle(uc), ctypes.addressof(self._ids), ctypes.addressof(self._pointers), 2)
 
     def save(self) -> bytes:
         """An FXSAVE image of what is in the engine."""
-        ctypes.memset(self._image, 0, FXSAVE_BYTES)
-        unicorn_abi.reg_read_batch(*self._arguments)
-        image = bytearray(self._image.raw)
-        tags = self._tags.value
-        image[4] = sum(1 << n for n in range(8) if (tags >> (2 * n)) & 3 != 3)
-        struct.pack_into("<I", image, 28, _MXCSR_MASK)
-        _turn(image, _top(image))
+        image = bytearray(FXSAVE_BYTES)
+        self.save_at(image, 0)
         return bytes(image)
 
-    def load(self, image: bytes) -> None:
+    def save_at(self, buffer: bytearray | memoryview, at: int) -> None:
+        """The same, into a buffer; the bytes that are left to software, the last 96, are not written."""
+        top, status, control, tags = _WORDS.unpack(self._words)
+        top &= 7
+        stack = (int.from_bytes(self._stack, "little") & _STACK_MASK).to_bytes(_STACK_BYTES, "little")
+        if top:  # ST(0) comes first; the engine has the registers by their physical numbers
+            stack = stack[16 * top :] + stack[: 16 * top]
+        _HEAD.pack_into(
+            buffer, at, control, status & ~_TOP | top << 11, _VALID[tags], self._mxcsr.value, _MXCSR_MASK, stack,
+            self._xmm.tobytes(),
+        )  # fmt: skip
+
+    def load(self, image: bytes | memoryview) -> None:
         """Put an FXSAVE image into the engine."""
-        if image[0] & _X87_MASKS != _X87_MASKS or (image[24] | image[25] << 8) & _SSE_MASKS != _SSE_MASKS:
+        control, status, valid, mxcsr, _, stack, registers = _HEAD.unpack_from(image)
+        if control & _X87_MASKS != _X87_MASKS or mxcsr & _SSE_MASKS != _SSE_MASKS:
             self.unmasks = True
-        turned = bytearray(image)
-        _turn(turned, -_top(turned))
-        turned[26:28] = b"\0\0"  # MXCSR has 16 bits
-        self._image.raw = bytes(turned)
-        self._tags.value = sum(3 << (2 * n) for n in range(8) if not image[4] >> n & 1)
-        unicorn_abi.reg_write_batch(*self._arguments)
+        top = status >> 11 & 7
+        self._set_controls(control, mxcsr & _MXCSR_MASK)
+        _WORDS.pack_into(self._words, 0, top, status & ~_TOP, control, _TAGS[valid])
+        self._stack[:] = stack[_STACK_BYTES - 16 * top :] + stack[: _STACK_BYTES - 16 * top] if top else stack
+        self._xmm[:] = np.frombuffer(registers, np.uint64).reshape(16, 2)
+
+    def _set_controls(self, control: int, mxcsr: int) -> None:
+        if self._words[_CONTROL_AT] | self._words[_CONTROL_AT + 1] << 8 != control or self._mxcsr.value != mxcsr:
+            self._controls[0], self._controls[1] = control, mxcsr
+            unicorn_abi.reg_write_batch(*self._arguments)
 
     @property
     def control(self) -> int:
@@ -101,11 +128,10 @@ class Fpu:
 
     def reset(self) -> None:
         """As a program starts, and a signal handler: what FNINIT leaves, MXCSR after a reset, all else 0."""
-        ctypes.memset(self._image, 0, FXSAVE_BYTES)
-        struct.pack_into("<H", self._image, 0, INITIAL_FCW)
-        struct.pack_into("<I", self._image, 24, INITIAL_MXCSR)
-        self._tags.value = _EMPTY_TAGS
-        unicorn_abi.reg_write_batch(*self._arguments)
+        self._set_controls(INITIAL_FCW, INITIAL_MXCSR)
+        _WORDS.pack_into(self._words, 0, 0, 0, INITIAL_FCW, _ALL_EMPTY)
+        self._stack[:] = _NO_STACK
+        self._xmm[:] = 0
 
 
 def with_initial(image: bytes, *, x87: bool, sse: bool) -> bytes:
@@ -116,14 +142,3 @@ def with_initial(image: bytes, *, x87: bool, sse: bool) -> bytes:
     if sse:
         new[_XMM : _XMM + 256] = bytes(256)
     return bytes(new)
-
-
-def _top(image: bytearray) -> int:
-    return image[3] >> 3 & 7
-
-
-def _turn(image: bytearray, by: int) -> None:
-    """FXSAVE stores ST(0) first, the engine has the registers by their physical numbers."""
-    shift = by % 8 * 16
-    stack = image[_ST:_XMM]
-    image[_ST:_XMM] = stack[shift:] + stack[:shift]

@@ -38,6 +38,12 @@ ENV_REGS = 0x8A50
 #: From the CPUState: ``env.segs[R_FS].base``, ``env.segs[R_GS].base``.
 ENV_FS_BASE, ENV_GS_BASE = ENV_REGS + 0x120, ENV_REGS + 0x138
 ENV_RIP = ENV_REGS + 16 * 8
+#: From the CPUState: ``env.fpstt`` (the TOP of the x87 stack, 4 bytes), then ``env.fpus`` (the status word without it),
+#: ``env.fpuc`` and ``env.fptags`` (a byte a physical register: 1 where it is empty); ``env.fpregs``, 16 bytes each, of
+#: which the last 6 mean nothing; ``env.mxcsr``; ``env.xmm_regs``.
+ENV_FPU, ENV_FPREGS, ENV_MXCSR, ENV_XMM = (ENV_REGS + offset for offset in (0x25C, 0x270, 0x330, 0x338))
+#: From one XMM register to the next.
+XMM_STRIDE = 64
 #: From the CPUState: ``env.cr[3]``.
 ENV_CR3 = 0x8C10
 #: From the CPUState: ``CPUTLBDesc.window_begin_ns`` of the first mmu index, and how far it is to the next of three.
@@ -85,7 +91,8 @@ context_save = _prototype("uc_context_save", _int, _void_p, _void_p)
 context_restore = _prototype("uc_context_restore", _int, _void_p, _void_p)
 context_alloc = _prototype("uc_context_alloc", _int, _void_p, _void_p)
 context_free = _prototype("uc_context_free", _int, _void_p)
-_reg_write = _prototype("uc_reg_write", _int, _void_p, _int, _void_p)
+reg_read = _prototype("uc_reg_read", _int, _void_p, _int, _void_p)
+reg_write = _prototype("uc_reg_write", _int, _void_p, _int, _void_p)
 _find_code = _prototype("helper_lookup_tb_ptr_x86_64", _void_p, _void_p)
 _find_block = _prototype("tcg_tb_lookup_x86_64", _void_p, _void_p, _void_p)
 _forget_block = _prototype("tb_phys_invalidate_x86_64", None, _void_p, _void_p, _u64)
@@ -197,7 +204,7 @@ def write_cr3(uc: Uc, engine: int, word: int) -> None:
     """
     for window in getattr(uc, "_unimmu_windows", ()):
         window.value = NEVER_NS
-    if status := _reg_write(engine, x86_const.UC_X86_REG_CR3, word):
+    if status := reg_write(engine, x86_const.UC_X86_REG_CR3, word):
         check(status, "uc_reg_write of CR3")
 
 
@@ -294,6 +301,7 @@ def self_test() -> None:
     _test_translation()
     _test_exceptions()
     _test_registers()
+    _test_fpu()
     _test_tlb_windows()
     _test_counter()
     _test_blocks()
@@ -375,14 +383,38 @@ def _test_registers() -> None:
         uc.reg_write(getattr(x86_const, f"UC_X86_REG_{name}"), 0x1122_3344_0000 + prefix)
         expect(_peek(segment_bases(uc)[prefix]) == 0x1122_3344_0000 + prefix, f"the base of {name[:2]}")
     expect(_peek(cpu_state(uc) + ENV_CR3) == 0x1122_3344_5000, "env.cr[3]")
-    at = cpu_state(uc) + ENV_REGS
+    found = _memory(cpu_state(uc) + ENV_REGS, 8 * len(names))
+    expect(found == b"".join(v.to_bytes(8, "little") for v in values), "env.regs")
+
+
+def _memory(address: int, length: int) -> bytes:
+    """Bytes at a host address, read through /proc/self/mem, which cannot crash; none where no memory is."""
     try:
         with open("/proc/self/mem", "rb", buffering=0) as memory:
-            memory.seek(at)
-            found = memory.read(8 * len(names))
+            memory.seek(address)
+            return memory.read(length)
     except OSError:
-        found = b""
-    expect(found == b"".join(v.to_bytes(8, "little") for v in values), "env.regs")
+        return b""
+
+
+def _test_fpu() -> None:
+    """The x87 and SSE registers hold what uc_reg_write wrote; the status word lies there without TOP."""
+    uc = Uc(UC_ARCH_X86, UC_MODE_64)
+    written = {"FPSW": 0x3A45, "FPCW": 0x0C7F, "FPTAG": 0xFCFF, "MXCSR": 0x5FA0}
+    written.update({f"XMM{n}": 0x1122_3344_5566_7788_99AA_BBCC_DDEE_FF00 + n for n in range(16)})
+    for name, value in written.items():
+        uc.reg_write(getattr(x86_const, f"UC_X86_REG_{name}"), value)
+    for n in range(8):
+        uc.reg_write(getattr(x86_const, f"UC_X86_REG_FP{n}"), (0x1122_3344_5566_7788 + n, 0x4000 + n))
+    at = cpu_state(uc)
+    expect(_memory(at + ENV_FPU, 8) == (0x0C7F_0245_0000_0007).to_bytes(8, "little"), "env.fpuc")
+    expect(_memory(at + ENV_FPU + 8, 8) == b"\1\1\1\1\0\1\1\1", "env.fptags")
+    expect(_memory(at + ENV_MXCSR, 4) == (0x5FA0).to_bytes(4, "little"), "env.mxcsr")
+    for n in range(8):
+        stack = (0x4000 + n) << 64 | 0x1122_3344_5566_7788 + n
+        expect(_memory(at + ENV_FPREGS + 16 * n, 10) == stack.to_bytes(10, "little"), "env.fpregs")
+    for n in range(16):
+        expect(_memory(at + ENV_XMM + XMM_STRIDE * n, 16) == written[f"XMM{n}"].to_bytes(16, "little"), "env.xmm_regs")
 
 
 def _test_tlb_windows() -> None:

@@ -105,11 +105,12 @@ class FileG4(ControlFile):
 
     inode: RegionG4
 
-    def flush(self) -> None:
+    def flush(self, owner: object) -> None:
         """The owner has closed its last descriptor: the region ends, even if others have descriptors."""
+        super().flush(owner)
         region = self.region
-        owner, current = region.owner, region.kernel.current
-        if owner is None or current is None or current.group is not owner.group:
+        process, current = region.owner, region.kernel.current
+        if process is None or current is None or current.group is not process.group:
             return
         if not region.dies_with_owner or region.orphaned:
             return

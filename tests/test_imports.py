@@ -32,6 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("emu.boot",),
     ("emu.machine",),
     ("emu.trace", "emu.bench"),
+    ("emu.against",),
     ("emu.cli",),
     ("emu.testing",),
 )

@@ -70,7 +70,7 @@ class Parser(argparse.ArgumentParser):
         return super()._get_values(action, arg_strings)
 
     def _first_positional(self, argv: Sequence[str]) -> int:
-        with_value = {s for action in self._actions if action.nargs != 0 for s in action.option_strings}
+        with_value = {s for action in self._actions if action.nargs not in (0, "?") for s in action.option_strings}
         at = 0
         while at < len(argv):
             word = argv[at]

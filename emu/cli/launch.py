@@ -6,10 +6,10 @@ import argparse
 import os
 import stat
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import guests
 from emu.cli.arguments import UsageError, format_size
@@ -26,8 +26,17 @@ if TYPE_CHECKING:
 DEFAULT_ENVIRONMENT = {"PATH": "/bin"}
 
 
-def build_machine(arguments: argparse.Namespace, stopper: Stopper, log: Callable[[str], None]) -> Machine:
-    """The machine that the options describe.  :class:`UsageError` if no such machine is possible."""
+def build_machine(
+    arguments: argparse.Namespace, stopper: Stopper, log: Callable[[str], None], streams: Sequence[Any] | None = None
+) -> Machine:
+    """The machine that the options describe; ``streams`` take the place of the standard streams.  :class:`UsageError`
+    if no such machine is possible.
+    """
+    stdin, stdout, stderr = streams or (
+        host_stream(sys.stdin, "standard input", stopper),
+        host_stream(sys.stdout, "standard output", stopper),
+        host_stream(sys.stderr, "standard error", stopper),
+    )
     memory = DEFAULT_MEMORY if arguments.mem is None else arguments.mem
     if not MIN_MEMORY <= memory <= MAX_BYTES:
         possible = f"from {format_size(MIN_MEMORY)} to {format_size(MAX_BYTES)} are possible"
@@ -50,9 +59,9 @@ def build_machine(arguments: argparse.Namespace, stopper: Stopper, log: Callable
             root=arguments.root,
             binds=[parse_bind(text) for text in arguments.bind],
             hostname=arguments.hostname,
-            stdin=host_stream(sys.stdin, "standard input", stopper),
-            stdout=host_stream(sys.stdout, "standard output", stopper),
-            stderr=host_stream(sys.stderr, "standard error", stopper),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
             log=log,
         )
     except (ValueError, MemoryError) as error:

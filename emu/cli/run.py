@@ -147,6 +147,11 @@ def add_arguments(parser: Parser) -> None:
         help="with --tlb and --trace: record each access too, and the TLB level that had it (many lines)",
     )  # fmt: skip
     add(
+        "--against-host", nargs="?", const="first", choices=("first", "all"), metavar="all",
+        help="run the program on this Linux too, in namespaces of its own, and report the first call that differs "
+        "(all: each that does); the exit status is 1 if one does (--json: the report; docs/against-host.md)",
+    )  # fmt: skip
+    add(
         "--audit",
         action="store_true",
         help="recount all page tables and frames at the end; if anything is wrong, the exit status is 70",
@@ -164,6 +169,10 @@ def run(arguments: argparse.Namespace) -> int:
     _check_tlb_options(arguments)
     if arguments.strace_file and not arguments.strace:
         raise UsageError("-o needs --strace, whose output it puts into a file")
+    if arguments.against_host is not None:
+        from emu.cli.against import run_against
+
+        return run_against(arguments)
     with _without_collections():
         from emu.cli.ending import TIMED_OUT
         from emu.cli.launch import build_machine, start_program

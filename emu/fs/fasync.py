@@ -9,6 +9,8 @@ from emu.linux.fileflags import PollEvents
 from emu.linux.wait import WaitQueue
 
 F_OWNER_TID, F_OWNER_PID, F_OWNER_PGRP = range(3)
+#: In place of a reason: an urgent byte has arrived, and SIGURG says so.
+URGENT = 0
 POLL_IN, POLL_OUT, POLL_MSG, POLL_ERR, POLL_PRI, POLL_HUP = range(1, 7)
 _READABLE = int(PollEvents.IN | PollEvents.RDNORM | PollEvents.HUP)
 _WRITABLE = int(PollEvents.OUT | PollEvents.WRNORM | PollEvents.ERR)

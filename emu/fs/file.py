@@ -73,6 +73,8 @@ class File:
     _kept = 0
     #: A write call takes one message, and what is left of its buffer is not looked at (eventfd).
     one_message = False
+    #: How long a read and a write wait at most, in nanoseconds; 0: for ever (SO_RCVTIMEO, SO_SNDTIMEO).
+    receive_timeout = send_timeout = 0
     #: Its place in the order of compared files, once it has been compared (kcmp).
     order: int | None = None
     #: Those who watch it, once there is one.
@@ -154,6 +156,11 @@ class File:
             self.inode.readers -= 1
         self.inode.drop_if_unused()
         self.path.mount.unpin()
+
+    @property
+    def references(self) -> int:
+        """How many hold it open."""
+        return self._references
 
     @property
     def charged(self) -> int:

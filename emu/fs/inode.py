@@ -13,7 +13,7 @@ from emu.fs.locks import FileLocks
 from emu.fs.notify import ISDIR, OF_ITSELF
 from emu.fs.seals import Seal, check_mode
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import PAGE_SIZE, May, RenameFlags
+from emu.linux.fileflags import May, RenameFlags
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
@@ -231,7 +231,7 @@ class Inode:
             self.gid,
             self.rdev,
             self.size,
-            PAGE_SIZE,
+            self.sb.blksize,
             self.blocks,
             self.atime,
             self.mtime,

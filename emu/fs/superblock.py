@@ -35,6 +35,8 @@ class SuperBlock:
     """One mounted instance of a file system; the subclass sets ``root``."""
 
     magic = 0
+    #: st_blksize of its files, which is the size of a program's buffers (s_blocksize).
+    blksize = PAGE_SIZE
     root: Inode
     #: To look up a name that is not there fails, even for a call that would make it: no guest makes names here.
     names_are_given = False

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from emu.fs.anon import AnonFile
 from emu.fs.file import WouldBlock
-from emu.linux.clock import BOOT_REALTIME_NS
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags, PollEvents
 from emu.linux.hrtimer import Hrtimer
@@ -32,7 +31,7 @@ class TimerFd(AnonFile):
     def __init__(self, path: Path, flags: int, clock: Clock, clockid: int) -> None:
         super().__init__(path, flags | OpenFlags.RDWR)
         self._clockid = clockid
-        self._offset = BOOT_REALTIME_NS if clockid in (CLOCK_REALTIME, CLOCK_REALTIME_ALARM) else 0
+        self._offset = clock.realtime_offset if clockid in (CLOCK_REALTIME, CLOCK_REALTIME_ALARM) else 0
         self._timer = Hrtimer(clock, self._expire)
         self._interval = 0
         self._ticks = 0

@@ -143,10 +143,10 @@ class Ids(Generic[T]):
         return new.id
 
     def find(self, ident: int) -> T:
-        """The object of an identifier.  LinuxError(EINVAL, EIDRM)."""
+        """The object of an identifier.  LinuxError(EINVAL), of an older object at the same index too."""
         found = self.at_index(ident)
         if found.id != ident:
-            raise LinuxError(errno.EIDRM)
+            raise LinuxError(errno.EINVAL)
         return found
 
     def at_index(self, ident: int) -> T:

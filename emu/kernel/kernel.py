@@ -89,6 +89,7 @@ class Kernel:
             {},
             levels=5 if la57 else 4,
             limit=lambda resource: soft_limit(self.current, resource),
+            may_map_low=lambda: self.current is not None and not self.current.credentials.euid,
         )
         self.clock = Clock(lambda: self.cpu.clock)
         self.cpu.read_tsc = self.clock.now_ns  # of a processor of 1 GHz
@@ -137,7 +138,7 @@ class Kernel:
         """The sockets, made for the first who asks."""
         from emu.net.namespace import NetNamespace
 
-        return NetNamespace(self.vfs)
+        return NetNamespace(self.vfs, self.clock, lambda: self.current)
 
     @property
     def current(self) -> Task | None:

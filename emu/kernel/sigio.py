@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from emu.fs.fasync import F_OWNER_PGRP, F_OWNER_TID, FileOwner
+from emu.fs.fasync import F_OWNER_PGRP, F_OWNER_TID, URGENT, FileOwner
 from emu.kernel.signal_state import SiCode, Sig, SigInfo
 from emu.linux.fileflags import PollEvents
 
@@ -64,6 +64,8 @@ def send_sigio(kernel: Kernel, owner: FileOwner, fd: int, reason: int) -> None:
 
 
 def _info(signum: int, fd: int, reason: int) -> SigInfo:
+    if reason == URGENT:
+        return SigInfo(Sig.URG, SiCode.KERNEL)
     if not signum:
         return SigInfo(Sig.IO, SiCode.KERNEL)
     code = _SI_SIGIO if signum in _SPECIFIC else reason

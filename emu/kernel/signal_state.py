@@ -81,8 +81,11 @@ class SignalTimer(Protocol):
         """The signal is being taken: what it says then."""
 
 
-@dataclass(frozen=True)
-class SigInfo:
+#: siginfo_t of kill(2) and tgkill(2): si_signo, si_errno, si_code, si_pid, si_uid, si_value.
+_FROM_A_PROCESS = struct.Struct("<iii4xiIQ96x")
+
+
+class SigInfo(NamedTuple):
     """siginfo_t: the signal, its cause, and the fields of its kind."""
 
     signo: int
@@ -104,6 +107,8 @@ class SigInfo:
         """The 128 bytes that a handler gets."""
         if self.given:
             return self.given
+        if self.code == SiCode.USER or self.code == SiCode.TKILL:
+            return _FROM_A_PROCESS.pack(self.signo, 0, self.code, self.pid, self.uid, self.value)
         head = struct.pack("<iiii", self.signo, 0, self.code, 0)
         if self.signo in (Sig.SEGV, Sig.BUS, Sig.ILL, Sig.FPE, Sig.TRAP) and self.code > 0:
             body = struct.pack("<Q", self.address)
@@ -237,6 +242,8 @@ class SignalState:
 
     def deliverable(self) -> bool:
         """Whether a pending signal is not blocked."""
+        if not self.pending and not self.shared:
+            return False
         return self.has(~self.blocked)
 
     def has(self, wanted: int) -> bool:
@@ -249,9 +256,11 @@ class SignalState:
         """
         mask = ~self.blocked if wanted is None else wanted
         for queue in (self.pending, self.shared):
+            if not queue:
+                continue
             ready = [info for info in queue if mask >> (info.signo - 1) & 1]
             if ready:
-                chosen = min(ready, key=_precedence)
+                chosen = ready[0] if len(ready) == 1 else min(ready, key=_precedence)
                 queue.dequeue(chosen)
                 return chosen
         return None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from emu.kernel.jobctl import FIRST, LAST, JobControl
@@ -22,6 +23,8 @@ from emu.kernel.task import Task, TaskState
 if TYPE_CHECKING:
     from emu.cpu import Cpu
     from emu.kernel.tracer import Tracer
+
+_NODEFER, _RESETHAND = int(SaFlags.NODEFER), int(SaFlags.RESETHAND)
 
 
 class Signals:
@@ -45,6 +48,7 @@ class Signals:
         self._exit = exit
         self._jobs = jobs
         self._tracer = tracer
+        self._sigframe: ModuleType | None = None
 
     def send(self, task: Task, signo: int, info: SigInfo | None = None) -> None:
         """Send a signal to this one task; it is woken if it sleeps and the signal is not blocked."""
@@ -72,7 +76,10 @@ class Signals:
             return
         group.pending.enqueue(info or SigInfo(signo, SiCode.KERNEL))
         group.signalfd.wake_all()
-        for thread in sorted(group.threads.values(), key=lambda thread: thread is not group.leader):
+        threads: Iterable[Task] = group.threads.values()
+        if len(group.threads) > 1:
+            threads = sorted(threads, key=lambda thread: thread is not group.leader)
+        for thread in threads:
             if not thread.signals.blocked >> (signo - 1) & 1:
                 self._wake(thread)
                 return
@@ -122,8 +129,9 @@ class Signals:
 
         False if the task has ended, or is stopped.
         """
+        signals = task.signals
         while task.alive:
-            info = self.dequeue(task)
+            info = self.dequeue(task) if signals.pending or signals.shared else None
             if info is None:
                 break
             self._tracer().signal(task, info)
@@ -136,8 +144,8 @@ class Signals:
                 self._exit(task, info.signo)  # no core is ever dumped: RLIMIT_CORE is 0 from the start
                 return False
             self._handle(task, info, action)  # the next frame lies on this one: its handler runs first
-        if task.signals.saved_mask is not None:
-            task.signals.blocked, task.signals.saved_mask = task.signals.saved_mask, None
+        if signals.saved_mask is not None:
+            signals.blocked, signals.saved_mask = signals.saved_mask, None
         return task.alive
 
     def pass_over(self, task: Task) -> None:
@@ -155,20 +163,29 @@ class Signals:
             return True
         return self._ignored(signo, action)
 
-    def _handle(self, task: Task, info: SigInfo, action: SigAction) -> None:
-        from emu.kernel.sigframe import setup_frame  # 1 ms, and many programs never get a signal
+    def _frames(self) -> ModuleType:
+        if self._sigframe is None:
+            from emu.kernel import sigframe  # 1 ms, and many programs never get a signal
 
+            self._sigframe = sigframe
+        return self._sigframe
+
+    def restore(self, task: Task) -> int:
+        """rt_sigreturn: back from a handler; returns RAX.  LinuxError(EFAULT) if the frame cannot be read."""
+        return int(self._frames().restore_frame(self._cpu, task))
+
+    def _handle(self, task: Task, info: SigInfo, action: SigAction) -> None:
         signals = task.signals
         old_mask = signals.blocked if signals.saved_mask is None else signals.saved_mask
         signals.saved_mask = None
-        if not setup_frame(self._cpu, task, info, action, old_mask):
+        if not self._frames().setup_frame(self._cpu, task, info, action, old_mask):
             # no room for the frame: SIGSEGV by default action (force_sigsegv)
             if info.signo == Sig.SEGV:
                 signals.actions[Sig.SEGV] = SigAction()
             self.force(task, SigInfo(Sig.SEGV, SiCode.KERNEL))
             return
         signals.blocked |= action.mask
-        if not action.flags & SaFlags.NODEFER:
+        if not action.flags & _NODEFER:
             signals.blocked |= 1 << (info.signo - 1)
-        if action.flags & SaFlags.RESETHAND:
-            signals.actions[info.signo] = SigAction()
+        if action.flags & _RESETHAND:
+            signals.actions[info.signo] = action._replace(handler=SIG_DFL)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from emu.kernel.timers import Notify, PosixTimer, ProcessTimers, Recipient
-from emu.linux.clock import ALARM, BOOT_REALTIME_NS, CPUTIME, NEVER_SET, SET_LIKE_REALTIME, WITHOUT_TIMERS
+from emu.linux.clock import ALARM, CPUTIME, NEVER_SET, SET_LIKE_REALTIME, WITHOUT_TIMERS
 from emu.linux.errors import LinuxError
 from emu.linux.hrtimer import Hrtimer, Timer
 
@@ -88,7 +88,7 @@ def add_posix_timer(
         make = partial(Hrtimer, kernel.clock)
     else:
         make = partial(timers.cpu_timer, *cpu_clock(kernel, task, clock))
-    offset = BOOT_REALTIME_NS if clock in SET_LIKE_REALTIME else 0
+    offset = kernel.clock.realtime_offset if clock in SET_LIKE_REALTIME else 0
     timers.add(PosixTimer(number, make, recipient, signo, number if value is None else value, offset))
     return number
 

@@ -1,19 +1,23 @@
 """The types of system-call arguments, of which the rows of the system-call table are made.
 
 A type says everything about an argument in one place: how many bits of the register count, what the handler gets, what
-is copied from and to the program's memory, and how strace prints it.
+is copied from and to the program's memory, how strace prints it, and how it compares with the same argument of another
+run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from emu.linux.caller import UserMemory
 from emu.linux.fileflags import AT_FDCWD, OpenFlags
+from emu.linux.likeness import Likeness, Part
 from emu.linux.words import Choice, Flags, hexadecimal, named_bits, octal, pointer, quote, unknown
 
 _MAX_SHOWN = 32
+#: What a call moves at most (MAX_RW_COUNT is 2 GiB): more of a buffer is not compared.
+_MAX_COMPARED = 16 << 20
 
 
 class View:
@@ -104,6 +108,14 @@ class Argument:
         """The ``at``-th argument of a call as strace prints it."""
         raise NotImplementedError
 
+    def given(self, at: int, call: Shown) -> Iterable[Part]:
+        """What is compared of the ``at``-th argument when a call begins."""
+        return ()
+
+    def got(self, at: int, call: Shown) -> Iterable[Part]:
+        """What is compared of what a call that has not failed wrote where its ``at``-th argument points."""
+        return ()
+
 
 class Target:
     """The target of a pointer: a Scalar, or a type of emu.linux.layout."""
@@ -125,13 +137,21 @@ class Target:
         """The value at an address as strace prints it; None if it cannot be read."""
         raise NotImplementedError
 
+    def parts_at(self, view: View, address: int) -> Iterable[Part]:
+        """What is compared of the value at an address; nothing if it cannot be read."""
+        return ()
+
 
 class Scalar(Argument, Target):
     """A number, in a register or in memory."""
 
-    def __init__(self, name: str, width: Width, words: Callable[[int], str] = str, *, prints: bool = False) -> None:
+    def __init__(
+        self, name: str, width: Width, words: Callable[[int], str] = str, *, prints: bool = False,
+        likeness: Likeness = Likeness.EXACT,
+    ) -> None:  # fmt: skip
         self.name = name
         self.width = width
+        self.likeness = likeness
         #: The number as strace prints it.
         self.words = words
         self.prints = prints
@@ -163,6 +183,13 @@ class Scalar(Argument, Target):
     def text_at(self, view: View, address: int) -> str | None:
         data = view.peek(address, self.width.size)
         return self.words(self.unpack(data)) if len(data) == self.width.size else None
+
+    def given(self, at: int, call: Shown) -> Iterable[Part]:
+        return (Part(self.name, self.likeness, call.values[at]),)
+
+    def parts_at(self, view: View, address: int) -> Iterable[Part]:
+        data = view.peek(address, self.width.size)
+        return (Part(self.name, self.likeness, self.unpack(data)),) if len(data) == self.width.size else ()
 
 
 class Named(Scalar):
@@ -198,6 +225,8 @@ class Pointer(Argument):
         #: Whether its target is printed, not only the address.
         self.shown = shown and target.prints
         self.written = written and self.shown
+        #: Whether the call writes its target, printed or not.
+        self.fills = written
         #: Whether the pointer may be NULL.
         self.null = null
         self.name = f"{target.name} *" + (", written" if written else "") + (", may be NULL" if null else "")
@@ -207,6 +236,16 @@ class Pointer(Argument):
         if not address or not self.shown or (self.written and call.failed):
             return pointer(address)
         return self.target.text_at(call.view, address) or pointer(address)
+
+    def given(self, at: int, call: Shown) -> Iterable[Part]:
+        address = call.values[at]
+        yield Part(self.name, Likeness.PLACE, address)
+        if address and not self.fills:
+            yield from self.target.parts_at(call.view, address)
+
+    def got(self, at: int, call: Shown) -> Iterable[Part]:
+        address = call.values[at]
+        return self.target.parts_at(call.view, address) if address and self.fills else ()
 
 
 class Ioctl:
@@ -246,8 +285,9 @@ class Out(Pointer):
 class Buffer(Argument):
     """Bytes, whose number is the next argument; if the call writes them (``written``), its result is how many."""
 
-    def __init__(self, *, written: bool = False) -> None:
+    def __init__(self, *, written: bool = False, likeness: Likeness = Likeness.EXACT) -> None:
         self.written = written
+        self._likeness = likeness
         self.name = "buffer, written" if written else "buffer"
 
     def text(self, at: int, call: Shown) -> str:
@@ -257,6 +297,14 @@ class Buffer(Argument):
         if not address or call.failed:
             return pointer(address)
         return shown_buffer(call.view, address, call.result or 0)
+
+    def given(self, at: int, call: Shown) -> Iterable[Part]:
+        if not self.written and call.values[at]:
+            yield Part(self.name, self._likeness, call.view.peek(call.values[at], compared(call.values[at + 1])))
+
+    def got(self, at: int, call: Shown) -> Iterable[Part]:
+        if self.written and call.values[at]:
+            yield Part(self.name, self._likeness, call.view.peek(call.values[at], compared(call.result or 0)))
 
 
 class Sometimes(Argument):
@@ -285,6 +333,11 @@ class Unused(Argument):
         return None
 
 
+def compared(count: int) -> int:
+    """As many bytes of a buffer of ``count`` are compared, which may be more than there are."""
+    return max(0, min(count, _MAX_COMPARED))
+
+
 def shown_buffer(view: View, address: int, length: int) -> str:
     """The first of ``length`` bytes, or their address if they cannot be read."""
     data = view.peek(address, min(length, _MAX_SHOWN))
@@ -302,14 +355,18 @@ LONG, SIZE = Scalar("long", S64), Scalar("size", U64)
 #: An offset in a file.
 OFFSET = Scalar("offset", S64)
 FD, DIRFD = Scalar("fd", S32), Scalar("dirfd", S32, _directory)
-PID = Scalar("pid", S32)
+PID = Scalar("pid", S32, likeness=Likeness.TASK)
 #: A user or a group; -1 changes nothing.
 ID = Scalar("id", U32, lambda value: str(value if value <= S32.largest else S32(value)))
 #: An address of unknown contents.
-ADDRESS = Scalar("address", U64, pointer)
+ADDRESS = Scalar("address", U64, pointer, likeness=Likeness.PLACE)
+#: The address of a mapping, or of a place in one.
+MAPPING = Scalar("address", U64, pointer, likeness=Likeness.MAPPED)
 HEX, HEX32 = Scalar("unsigned long", U64, hexadecimal), Scalar("unsigned int", U32, hexadecimal)
 #: Permission bits (umode_t).
 MODE = Scalar("mode", U16, octal)
 #: Flags of open(2), of a call that makes descriptors of its own kind (pipe2, dup3).
 DESCRIPTOR_FLAGS = Scalar("O_*", U32, OpenFlags.descriptor_words)
 BUFFER, FILLED = Buffer(), Buffer(written=True)
+#: Milliseconds to wait: none (0), or for ever (negative).
+WAIT_MS = Scalar("int", S32, likeness=Likeness.WAIT)

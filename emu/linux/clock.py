@@ -37,6 +37,8 @@ class Clock:
         self._timers: list[tuple[int, int, Callable[[], None]]] = []
         self._cancelled: set[int] = set()
         self._serial = 0
+        #: What CLOCK_REALTIME is ahead.
+        self.realtime_offset = BOOT_REALTIME_NS
 
     def now_ns(self) -> int:
         """Nanoseconds since the machine was made."""
@@ -44,7 +46,7 @@ class Clock:
 
     def realtime_ns(self) -> int:
         """Nanoseconds since 1970."""
-        return BOOT_REALTIME_NS + self.now_ns()
+        return self.realtime_offset + self.now_ns()
 
     def pass_time(self, ns: int) -> None:
         """Let time pass in which no instruction retires: a system call takes long."""

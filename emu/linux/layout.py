@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import errno
 import struct
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from emu.linux.argument import LONG, Argument, In, Pointer, Scalar, Shown, Target, View, shown_buffer
+from emu.linux.argument import S64, Argument, In, Pointer, Scalar, Shown, Target, View, compared, shown_buffer
 from emu.linux.caller import UserMemory
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import PATH_MAX
+from emu.linux.likeness import Likeness, Part
 from emu.linux.words import STRING_LIMIT, pointer, quote
 
 _MAX_SHOWN = 32
+#: UIO_MAXIOV, and more bytes than any memory has.
+_MAX_PIECES, _ALL = 1024, 1 << 63
 _NS = 1_000_000_000
 _LETTERS = {(2, False): "H", (4, True): "i", (4, False): "I", (8, True): "q", (8, False): "Q"}
 
@@ -25,10 +29,17 @@ class Opaque(Target):
 
 
 class Layout(Target):
-    """A structure as the struct module writes it: a tuple of its fields.  Printed as its address."""
+    """A structure as the struct module writes it: a tuple of its fields.  Printed as its address.
 
-    def __init__(self, name: str, layout: str) -> None:
+    ``likeness``: how its fields compare with those of another run: all, or ``fields``, by name, at their positions.
+    """
+
+    def __init__(
+        self, name: str, layout: str, *, likeness: Likeness = Likeness.FREE, fields: Mapping[str, int] | None = None
+    ) -> None:
         self.name = name
+        self.likeness = likeness
+        self._compared = fields
         self._struct = struct.Struct("<" + layout)
         #: In bytes.
         self.size = self._struct.size
@@ -51,6 +62,17 @@ class Layout(Target):
     def words(self, values: tuple[Any, ...]) -> str:
         """Its fields as strace prints them."""
         raise NotImplementedError
+
+    def parts_at(self, view: View, address: int) -> Iterable[Part]:
+        data = view.peek(address, self.size)
+        return self.parts(self.unpack(data)) if len(data) == self.size else ()
+
+    def parts(self, values: tuple[Any, ...]) -> Iterable[Part]:
+        """What is compared of its fields."""
+        if self.likeness is Likeness.FREE:
+            return ()
+        fields = {f"{self.name}[{n}]": n for n in range(len(values))} if self._compared is None else self._compared
+        return [Part(name, self.likeness, values[at]) for name, at in fields.items()]
 
 
 class Struct(Layout):
@@ -75,12 +97,19 @@ class Struct(Layout):
         texts = [f"{name}={field.words(value)}" for (name, field), value in fields if name[0] != "_"]
         return "{" + ", ".join(texts) + "}"
 
+    def parts(self, values: tuple[Any, ...]) -> Iterable[Part]:
+        fields = zip(self._fields.items(), values, strict=True)
+        return [Part(name, field.likeness, value) for (name, field), value in fields]
+
+
+_TIME = Scalar("long", S64, likeness=Likeness.FREE)
+
 
 class Time(Struct):
     """A time in seconds and fractions; handlers get it in nanoseconds."""
 
     def __init__(self, name: str, fraction: str, ns: int, *, carries: bool = False) -> None:
-        super().__init__(name, tv_sec=LONG, **{fraction: LONG})
+        super().__init__(name, tv_sec=_TIME, **{fraction: _TIME})
         #: Nanoseconds of a unit of the fraction.
         self._ns = ns
         #: Whether a fraction may be more than a second.
@@ -127,6 +156,10 @@ class String(Target):
         text = view.string(address, PATH_MAX)
         return None if text is None else quote(text, self._shown)
 
+    def parts_at(self, view: View, address: int) -> Iterable[Part]:
+        text = view.string(address, PATH_MAX)
+        return () if text is None else (Part(self.name, Likeness.EXACT, text),)
+
 
 class PathName(String):
     """A path (getname): a ``str``, which can represent every byte string."""
@@ -151,6 +184,23 @@ class Iovec(Argument):
         if not address and not self.written:
             return pointer(address)
         return self._pieces(call.view, address, count, filled) or pointer(address)
+
+    def given(self, at: int, call: Shown) -> Iterable[Part]:
+        if not self.written:
+            yield from self._bytes(at, call, None)
+
+    def got(self, at: int, call: Shown) -> Iterable[Part]:
+        if self.written:
+            yield from self._bytes(at, call, max(call.result or 0, 0))
+
+    def _bytes(self, at: int, call: Shown, count: int | None) -> Iterable[Part]:
+        """The bytes of all the buffers, which are compared as one; ``count``: the first of them."""
+        vector = call.view.peek(call.values[at], PIECE.size * max(0, min(call.values[at + 1], _MAX_PIECES)))
+        found, left = b"", _ALL if count is None else count
+        for base, length in struct.iter_unpack("<2Q", vector[: len(vector) // PIECE.size * PIECE.size]):
+            found += call.view.peek(base, compared(min(length, left)))
+            left -= min(length, left)
+        yield Part("buffers", Likeness.EXACT, found)
 
     @staticmethod
     def _pieces(view: View, address: int, count: int, filled: int | None) -> str | None:

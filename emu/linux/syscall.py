@@ -12,6 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emu.linux.argument import Argument
+from emu.linux.likeness import Likeness
 from emu.linux.words import octal
 
 if TYPE_CHECKING:
@@ -48,10 +49,14 @@ class RestartByTimeout:
 class Returned:
     """The meaning of a call's result."""
 
-    def __init__(self, name: str, words: Callable[[int], str] = str) -> None:
+    def __init__(
+        self, name: str, words: Callable[[int], str] = str, *, likeness: Likeness = Likeness.EXACT
+    ) -> None:  # fmt: skip
         #: The result in the table of calls in docs/.
         self.name = name
         self._words = words
+        #: How it compares with the result in another run.
+        self.likeness = likeness
 
     def text(self, result: int, values: tuple[int, ...]) -> str:
         """A result that is not an error, as strace prints it; ``values`` are the arguments of the call."""
@@ -59,8 +64,9 @@ class Returned:
 
 
 ZERO, NUMBER, NEVER = Returned("0"), Returned("number"), Returned("does not return")
-DESCRIPTOR, PROCESS, BYTES, IDENTITY = Returned("fd"), Returned("pid"), Returned("bytes"), Returned("id")
-AT_ADDRESS, PERMISSIONS = Returned("address", hex), Returned("mode", octal)
+DESCRIPTOR, BYTES, IDENTITY = Returned("fd"), Returned("bytes"), Returned("id")
+PROCESS = Returned("pid", likeness=Likeness.TASK)
+AT_ADDRESS, PERMISSIONS = Returned("address", hex, likeness=Likeness.MAPPED), Returned("mode", octal)
 #: How many descriptors are ready; 0 after a timeout.
 READY = Returned("number ready", lambda result: str(result or "0 (Timeout)"))
 

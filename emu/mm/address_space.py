@@ -67,6 +67,8 @@ class MmContext:
     map_hooks: list[MapHook] = field(default_factory=list)
     #: Returns the current task's soft limit of a resource, None for infinite.
     limit: Callable[[Rlimit], int | None] = lambda resource: None
+    #: Whether the current task may map below MMAP_MIN_ADDR (CAP_SYS_RAWIO).
+    may_map_low: Callable[[], bool] = lambda: False
     #: Looked at where much is done at once.
     stop: Stop = field(default_factory=Stop)
     serial: int = 0

@@ -403,4 +403,8 @@ class FrameAllocator:
         """Store bytes in one frame; code translated from it is dropped."""
         start = (frame << PAGE_SHIFT) + offset
         self.ram.view[start : start + len(data)] = data
+        self.stored(frame)
+
+    def stored(self, frame: int) -> None:
+        """Bytes have been stored in a frame: code translated from it is dropped."""
         self._on_write(frame)

@@ -165,11 +165,16 @@ def _check_mmap(mm: AddressSpace, address: int, length: int, flags: MapFlags, of
             raise LinuxError(errno.EINVAL)
         if address + length > mm.task_size:
             raise LinuxError(errno.ENOMEM)
-        if address < MMAP_MIN_ADDR:
-            raise LinuxError(errno.EPERM)
+        check_low(mm, address)
         if flags & MapFlags.FIXED_NOREPLACE and mm.vmas.overlapping(address, address + length):
             raise LinuxError(errno.EEXIST)
     return length
+
+
+def check_low(mm: AddressSpace, address: int) -> None:
+    """LinuxError(EPERM) for an address that only root may map (cap_mmap_addr)."""
+    if address < MMAP_MIN_ADDR and not mm.context.may_map_low():
+        raise LinuxError(errno.EPERM)
 
 
 def _place(mm: AddressSpace, address: int, length: int, flags: MapFlags, file: MappedFile | None, pgoff: int) -> int:

@@ -10,7 +10,16 @@ from emu.linux.errors import LinuxError
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.flags import LOCK_FLAGS, VmFlags
 from emu.mm.gup import populate
-from emu.mm.mmap import check_may_lock, check_unmap, do_munmap, may_expand, unmap_range, unmapped_area, wants_populating
+from emu.mm.mmap import (
+    check_low,
+    check_may_lock,
+    check_unmap,
+    do_munmap,
+    may_expand,
+    unmap_range,
+    unmapped_area,
+    wants_populating,
+)  # fmt: skip
 from emu.mm.vma import Vma, merge_neighbours
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -40,6 +49,7 @@ def do_mremap(
         vma.ops.mremap(vma, new)
         if flags & MREMAP_FIXED:
             do_munmap(mm, new, new_length)
+            check_low(mm, new)
             if mm.vmas.find(old) is None:  # with an old length of 0 the ranges may overlap
                 raise LinuxError(errno.EFAULT)
         else:
@@ -67,7 +77,7 @@ def _check_arguments(
         raise LinuxError(errno.EINVAL)
     if flags & MREMAP_DONTUNMAP and old_length != new_length:
         raise LinuxError(errno.EINVAL)
-    if flags & MREMAP_FIXED:
+    if flags & (MREMAP_FIXED | MREMAP_DONTUNMAP):  # the latter takes it as a hint
         overlap = new < old + old_length and old < new + new_length
         if new & (PAGE_SIZE - 1) or new + new_length > mm.task_size or overlap:
             raise LinuxError(errno.EINVAL)

@@ -185,16 +185,24 @@ class PageTables:
         """The slot of the entry that maps, or would map, ``vaddr``: a PTE, or the entry of a page of 2 MiB; None where
         there is neither.
         """
-        q = self._q
+        q = self._q  # every access of the kernel gets here, so there is no loop
         slot = (self.pgd_frame << 9) + ((vaddr >> self._top_shift) & 511)
-        at = self.levels
-        while at > 1:
+        if self.levels == 5:
             entry = q[slot]
             if entry & _TABLE != P:
-                return slot if at == 2 and entry & PS else None
-            at -= 1
-            slot = ((entry & ADDRESS) >> 3) + ((vaddr >> (PAGE_SHIFT + 9 * (at - 1))) & 511)
-        return slot
+                return None
+            slot = ((entry & ADDRESS) >> 3) + ((vaddr >> 39) & 511)
+        entry = q[slot]
+        if entry & _TABLE != P:
+            return None
+        entry = q[((entry & ADDRESS) >> 3) + ((vaddr >> 30) & 511)]
+        if entry & _TABLE != P:
+            return None
+        slot = ((entry & ADDRESS) >> 3) + ((vaddr >> 21) & 511)
+        entry = q[slot]
+        if entry & _TABLE != P:
+            return slot if entry & PS else None
+        return ((entry & ADDRESS) >> 3) + ((vaddr >> 12) & 511)
 
     def paddr_at(self, slot: int, vaddr: int) -> int:
         """The physical address to which the entry of a slot, which maps ``vaddr``, translates it."""

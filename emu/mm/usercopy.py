@@ -24,6 +24,7 @@ _ATTEMPTS = 8
 
 
 _TO_READ, _TO_WRITE = P | US, P | US | RW
+_WRITE = Access.WRITE
 
 
 class UserCopy(ABC):
@@ -64,7 +65,7 @@ class UserCopy(ABC):
         """
         if not 0 <= address < self.task_size:
             raise LinuxError(errno.EFAULT)
-        needed = _TO_WRITE if access == Access.WRITE else _TO_READ
+        needed, used = (_TO_WRITE, A | D) if access is _WRITE else (_TO_READ, A)
         q = self.frames.ram.qwords
         for _ in range(_ATTEMPTS):
             slot = self.tables.leaf_slot(address)
@@ -72,14 +73,21 @@ class UserCopy(ABC):
                 entry = q[slot]
                 if entry & needed == needed:
                     if fault is None:
-                        used = entry | (A | D if access == Access.WRITE else A)
-                        if used != entry:
-                            q[slot] = used
+                        if entry & used != used:
+                            q[slot] = entry | used
                     if entry & PS:
                         return (entry & ADDRESS & ~_HUGE_MASK) | (address & _HUGE_MASK)
                     return (entry & ADDRESS) | (address & _PAGE_MASK)
             self.take_fault(self.handle_fault(address, access) if fault is None else fault())
         raise AssertionError(f"translate: {address:#x} stays inaccessible although every fault was resolved")
+
+    def window(self, address: int, length: int, access: Access) -> int | None:
+        """The physical address of a range that lies in one page, as :meth:`translate` finds it; None if it lies in
+        several.  Who stores there tells :meth:`FrameAllocator.stored`.
+        """
+        if (address & _PAGE_MASK) + length > PAGE_SIZE:
+            return None
+        return self.translate(address, access)
 
     def read(self, address: int, length: int) -> bytes:
         """``length`` bytes at a user address."""
@@ -98,6 +106,12 @@ class UserCopy(ABC):
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """Store bytes at a user address; those before the first inaccessible page are stored even if it then fails."""
+        length = len(data)
+        if (address & _PAGE_MASK) + length <= PAGE_SIZE and length:
+            paddr = self.translate(address, Access.WRITE)
+            self.frames.ram.view[paddr : paddr + length] = data
+            self.frames.stored(paddr >> PAGE_SHIFT)
+            return
         source = memoryview(data)
         done = 0
         while done < len(source):

@@ -3,40 +3,47 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
-from emu.net.inet import AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, InetSocket, Loopback
-from emu.net.socket import SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM, Socket, SockFsType
-from emu.net.unix import AF_UNIX, UnixSocket, UnixSockets, socketpair
+from emu.net.address import AF_INET, AF_INET6
+from emu.net.inet import IPPROTO_TCP, IPPROTO_UDP, Loopback
+from emu.net.network import Network
+from emu.net.packet import identity_of
+from emu.net.socket import SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM, Socket
+from emu.net.tcp import TcpSocket
+from emu.net.udp import UdpSocket
+from emu.net.unix import AF_UNIX, UnixSocket, UnixSockets, pair
+from emu.net.unix_dgram import UnixDatagrams, UnixSeqpacket
+from emu.net.unix_stream import UnixStream
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.fs.vfs import Vfs
     from emu.linux.caller import Caller
+    from emu.linux.clock import Clock
 
-_MOST_FAMILIES = 46
+_MOST_FAMILIES, _MOST_TYPES = 46, 11
 _PROTOCOL = {SOCK_STREAM: IPPROTO_TCP, SOCK_DGRAM: IPPROTO_UDP}
 
 
-class NetNamespace:
+class NetNamespace(Network):
     """The sockets of a machine."""
 
-    def __init__(self, vfs: Vfs) -> None:
-        self.unix = UnixSockets(vfs)
-        self.loopback = Loopback()
-        self._mount = vfs.internal_mount(SockFsType())
+    def __init__(self, vfs: Vfs, clock: Clock, current: Callable[[], Caller[Path] | None]) -> None:
+        super().__init__(vfs, clock, current)
+        self.unix = UnixSockets(self)
+        self.loopback = Loopback(self)
 
     def socket(self, family: int, type_: int, protocol: int, flags: int = 0) -> Socket:
         """socket(2).  LinuxError(EAFNOSUPPORT, ESOCKTNOSUPPORT, EPROTONOSUPPORT, EINVAL)."""
         if not 0 <= family < _MOST_FAMILIES:
             raise LinuxError(errno.EAFNOSUPPORT)
-        if not 0 <= type_ < 11:
+        if not 0 <= type_ < _MOST_TYPES:
             raise LinuxError(errno.EINVAL)
         if family == AF_UNIX:
-            if protocol not in (0, AF_UNIX):
-                raise LinuxError(errno.EPROTONOSUPPORT)
-            return UnixSocket(self.unix, self._mount, self._unix_type(type_), flags)
+            return self._unix_socket(type_, protocol, flags)
         if family not in (AF_INET, AF_INET6):
             raise LinuxError(errno.EAFNOSUPPORT)
         if type_ == SOCK_RAW:
@@ -45,7 +52,19 @@ class NetNamespace:
             raise LinuxError(errno.ESOCKTNOSUPPORT)
         if protocol not in (0, _PROTOCOL[type_]):
             raise LinuxError(errno.EPROTONOSUPPORT)
-        return InetSocket(self.loopback, self._mount, family, type_, flags)
+        make = TcpSocket if type_ == SOCK_STREAM else UdpSocket
+        return make(self.loopback, family, flags)
+
+    def _unix_socket(self, type_: int, protocol: int, flags: int) -> UnixSocket:
+        if protocol not in (0, AF_UNIX):
+            raise LinuxError(errno.EPROTONOSUPPORT)
+        if type_ == SOCK_STREAM:
+            return UnixStream(self.unix, type_, flags)
+        if type_ in (SOCK_DGRAM, SOCK_RAW):
+            return UnixDatagrams(self.unix, SOCK_DGRAM, flags)
+        if type_ == SOCK_SEQPACKET:
+            return UnixSeqpacket(self.unix, type_, flags)
+        raise LinuxError(errno.ESOCKTNOSUPPORT)
 
     def socketpair(
         self, caller: Caller[Path], family: int, type_: int, protocol: int, flags: int
@@ -54,14 +73,14 @@ class NetNamespace:
         if family != AF_UNIX:
             self.socket(family, type_, protocol).put()
             raise LinuxError(errno.EOPNOTSUPP)
-        if protocol not in (0, AF_UNIX):
-            raise LinuxError(errno.EPROTONOSUPPORT)
-        return socketpair(self.unix, self._mount, caller, self._unix_type(type_), flags)
-
-    @staticmethod
-    def _unix_type(type_: int) -> int:
-        if type_ == SOCK_RAW:
-            return SOCK_DGRAM
-        if type_ not in (SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET):
-            raise LinuxError(errno.ESOCKTNOSUPPORT)
-        return type_
+        one = self._unix_socket(type_, protocol, flags)
+        try:
+            other = self._unix_socket(type_, protocol, flags)
+        except LinuxError:
+            one.put()
+            raise
+        pair(one, other)
+        who = identity_of(caller)
+        for socket in (one, other):
+            socket.identity = socket.peer_identity = who
+        return one, other

@@ -8,28 +8,46 @@ import struct
 from typing import TYPE_CHECKING
 
 from emu.fs import operations
+from emu.fs.file import WouldBlock
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import May
-from emu.net.socket import Packet, Socket, identity_of, pair
+from emu.linux.wait import WaitQueue
+from emu.net.packet import NOBODY, Identity, Message, Packet, identity_of
+from emu.net.socket import (
+    ERR,
+    HUP,
+    IN,
+    OUT,
+    RDHUP,
+    SHUT_RD,
+    SHUT_RDWR,
+    SHUT_WR,
+    SO_PASSCRED,
+    SO_PASSPIDFD,
+    SOL_SOCKET,
+    WRBAND,
+    Socket,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
-    from emu.fs.mount import VfsMount
-    from emu.fs.vfs import Vfs
     from emu.linux.caller import Caller
+    from emu.net.network import Network
 
-AF_UNIX = 1
+AF_UNSPEC, AF_UNIX = 0, 1
 _FAMILY = struct.pack("<H", AF_UNIX)
 _MAX_PATH = 108
 #: net.unix.max_dgram_qlen: messages that a receiver keeps.
-_MAX_MESSAGES = 10
+_MAX_DGRAM_QLEN = 10
+_PASSED_ON = ((SOL_SOCKET, SO_PASSCRED), (SOL_SOCKET, SO_PASSPIDFD))
 
 
 class UnixSockets:
     """The names of a machine's sockets: abstract ones, and by device and inode number."""
 
-    def __init__(self, vfs: Vfs) -> None:
-        self.vfs = vfs
+    def __init__(self, net: Network) -> None:
+        self.net = net
+        self.vfs = net.vfs
         self.abstract: dict[bytes, UnixSocket] = {}
         self.bound: dict[tuple[int, int], UnixSocket] = {}
         self._last = 0
@@ -42,19 +60,43 @@ class UnixSockets:
             if name not in self.abstract:
                 return name
 
+    def find(self, caller: Caller[Path], address: bytes, type_: int) -> UnixSocket:
+        """Who has an address (unix_find_other).  LinuxError."""
+        name = path_of(address)
+        if name[:1] == b"\0":
+            found = self.abstract.get(name)
+        else:
+            walker = self.vfs.walker(caller)
+            inode = walker.resolve(_text(name)).dentry.inode
+            inode.permission(int(May.WRITE), walker.who)
+            there = inode.getattr()
+            found = self.bound.get((there.dev, there.ino))
+        if found is None:
+            raise LinuxError(errno.ECONNREFUSED)
+        if found.type != type_:
+            raise LinuxError(errno.EPROTOTYPE)
+        return found
+
 
 class UnixSocket(Socket):
-    """A socket of AF_UNIX."""
+    """A socket of AF_UNIX; how it sends and receives is its type's."""
 
     family = AF_UNIX
 
-    def __init__(self, names: UnixSockets, mount: VfsMount, type_: int, flags: int = 0) -> None:
-        super().__init__(mount, type_, 0, flags)
+    def __init__(self, names: UnixSockets, type_: int, flags: int = 0) -> None:
+        super().__init__(names.net, type_, 0, flags)
         self._names = names
         #: sun_path, as bound: with its NUL for the name of a file.
         self.name = b""
         #: The device and inode number of its file.
         self._place: tuple[int, int] | None = None
+        #: The other end; it stays known when it was closed.
+        self.peer: UnixSocket | None = None
+        #: TCP_ESTABLISHED.
+        self.connected = False
+        #: Those who wait for room here sleep there; who only polls is told by its own queues.
+        self.peer_wait = WaitQueue()
+        self._told_of_room: dict[UnixSocket, None] = {}
 
     # -- addresses -------------------------------------------------------------------------------------------------
 
@@ -62,6 +104,7 @@ class UnixSocket(Socket):
         return _FAMILY + self.name
 
     def source(self) -> bytes:
+        """The address that a receiver of its messages sees."""
         return self.address() if self.name else b""
 
     def peer_address(self) -> bytes:
@@ -70,22 +113,36 @@ class UnixSocket(Socket):
         return self.peer.address()
 
     def bind(self, caller: Caller[Path], address: bytes) -> None:
-        name = _path_of(address)
+        if address == _FAMILY:
+            self.autobind()
+            return
+        name = path_of(address)
+        if name[:1] != b"\0":
+            self._bind_file(caller, name)
+            return
         if self.name:
             raise LinuxError(errno.EINVAL)
-        if not name:
-            name = self._names.autobind()
-        if name[0] == 0:
-            if name in self._names.abstract:
-                raise LinuxError(errno.EADDRINUSE)
-            self._names.abstract[name] = self
-            self.name = name
-            return
+        if name in self._names.abstract:
+            raise LinuxError(errno.EADDRINUSE)
+        self._names.abstract[name] = self
+        self.name = name
+
+    def autobind(self) -> None:
+        """Have a name, whichever."""
+        if not self.name:
+            self.name = self._names.autobind()
+            self._names.abstract[self.name] = self
+
+    def _bind_file(self, caller: Caller[Path], name: bytes) -> None:
+        """The file is made first, and removed again if the socket has a name."""
         walker, text = self._names.vfs.walker(caller), _text(name)
         try:
             operations.mknod(walker, text, stat.S_IFSOCK | 0o777, 0)
         except LinuxError as error:
             raise LinuxError(errno.EADDRINUSE if error.errno == errno.EEXIST else error.errno) from None
+        if self.name:
+            operations.unlink(walker, text)
+            raise LinuxError(errno.EINVAL)
         found = walker.resolve(text, follow=False).dentry.inode.getattr()
         self._place = found.dev, found.ino
         self._names.bound[self._place] = self
@@ -97,92 +154,155 @@ class UnixSocket(Socket):
         if self._place is not None and self._names.bound.get(self._place) is self:
             del self._names.bound[self._place]
 
-    def find_target(self, caller: Caller[Path], address: bytes) -> UnixSocket:
-        name = _path_of(address)
-        if not name:
-            raise LinuxError(errno.EINVAL)
-        if name[0] == 0:
-            found = self._names.abstract.get(name)
-        else:
-            walker = self._names.vfs.walker(caller)
-            inode = walker.resolve(_text(name)).dentry.inode
-            inode.permission(int(May.WRITE), walker.who)
-            there = inode.getattr()
-            found = self._names.bound.get((there.dev, there.ino))
-        if found is None:
-            raise LinuxError(errno.ECONNREFUSED)
-        if found.type != self.type:
-            raise LinuxError(errno.EPROTOTYPE)
-        return found
+    # -- credentials -----------------------------------------------------------------------------------------------
 
-    def send_to(self, caller: Caller[Path], address: bytes, data: bytes, packet: Packet) -> int:
-        if address and self.is_stream:
-            raise LinuxError(errno.EISCONN if self.connected else errno.EOPNOTSUPP)
-        return super().send_to(caller, b"" if self.is_connection else address, data, packet)
+    @property
+    def passes_credentials(self) -> bool:
+        """SO_PASSCRED or SO_PASSPIDFD is set."""
+        return bool(self.option(SO_PASSCRED) or self.option(SO_PASSPIDFD))
+
+    def _autobind_for_credentials(self) -> None:
+        if self.passes_credentials:
+            self.autobind()
+
+    def _sender_of(self, message: Message, to: UnixSocket) -> Identity:
+        """Who a packet is from: who was named, or the caller if an end wants to know (unix_maybe_add_creds)."""
+        if message.claimed is not None:
+            return message.claimed
+        if self.passes_credentials or to.passes_credentials or to.listener is not None:
+            return self.net.who_calls()
+        return NOBODY
+
+    def _packet(self, data: bytes, message: Message, to: UnixSocket, cost: int) -> Packet:
+        """A packet to a socket, with what the message carries; that is gone then."""
+        packet = Packet(data, self, b"", self._sender_of(message, to), message.files, cost=cost)
+        if message.files:
+            packet.sent_by = self.net.who_calls().uid
+        return packet
 
     # -- connections -----------------------------------------------------------------------------------------------
 
-    def connect(self, caller: Caller[Path], address: bytes) -> None:
-        if self.is_connection:
-            if self.backlog is not None:
-                raise LinuxError(errno.EINVAL)
-            target = self.find_target(caller, address)
-            if self.connected:
-                raise LinuxError(errno.EISCONN)
-            self.join(target, caller)
-        elif struct.unpack_from("<H", address)[0] == 0:  # AF_UNSPEC
-            self.peer, self.connected = None, False
-        else:
-            target = self.find_target(caller, address)
-            if target.peer not in (None, self):
-                raise LinuxError(errno.EPERM)
-            self.peer, self.connected = target, True
-            self.wake()
-
-    def bind_to_listen(self) -> None:
-        if not self.name:
+    def listen(self, caller: Caller[Path], backlog: int) -> None:
+        if not self.is_connection:
+            raise LinuxError(errno.EOPNOTSUPP)
+        if not self.name or self.connected:
             raise LinuxError(errno.EINVAL)
+        self.start_listening(backlog)
+        self.identity = identity_of(caller)
+        self.peer_identity = self.identity
+        self.peer_wait.wake_all()
 
-    def make_accepted(self, client: Socket) -> Socket:
-        accepted = UnixSocket(self._names, self._mount, self.type)
-        accepted.name = self.name
-        return accepted
+    def connect(self, caller: Caller[Path], address: bytes, *, wait: bool) -> None:
+        path_of(address)
+        self._autobind_for_credentials()
+        listener = self._names.find(caller, address, self.type)
+        if listener.backlog is None or listener.shut_read:
+            raise LinuxError(errno.ECONNREFUSED)
+        if len(listener.backlog) > listener.max_backlog:
+            raise WouldBlock(listener.peer_wait)
+        if self.connected or self.backlog is not None:
+            raise LinuxError(errno.EISCONN if self.connected else errno.EINVAL)
+        accepted = self.new_end()
+        accepted.name, accepted.listener = listener.name, listener
+        for option in _PASSED_ON:
+            accepted.options[option] = listener.options.get(option, 0)
+        pair(self, accepted)
+        self.identity, self.peer_identity = identity_of(caller), listener.identity
+        accepted.identity, accepted.peer_identity = listener.identity, self.identity
+        listener.backlog.append(accepted)
+        listener.data_ready()
 
-    def told_of_shutdown(self, read: bool, write: bool) -> None:
-        self.shut_read |= write
-        self.shut_write |= read
+    def new_end(self) -> UnixSocket:
+        """A socket of the same type, for the other side.  LinuxError(ENFILE, ENOMEM)."""
+        return type(self)(self._names, self.type)
 
-    def has_room_for(self, sender: Socket, length: int) -> bool:
-        return self.is_connection or self.peer is sender or len(self.inbox) <= _MAX_MESSAGES
+    def backlog_shrank(self) -> None:
+        self.peer_wait.wake_all()
 
-    def taken(self, packet: Packet, cost: int) -> None:
-        super().taken(packet, cost)
-        self.not_full.wake_all()
+    def shutdown(self, how: int) -> None:
+        if not SHUT_RD <= how <= SHUT_RDWR:
+            raise LinuxError(errno.EINVAL)
+        read, write = how in (SHUT_RD, SHUT_RDWR), how in (SHUT_WR, SHUT_RDWR)
+        self.shut_read |= read
+        self.shut_write |= write
+        peer = self.peer
+        if peer is not None and self.is_connection:
+            peer.shut_read |= write
+            peer.shut_write |= read
+            peer.wake()
+        self.wake()
+
+    def hang_up(self) -> None:
+        peer, self.peer = self.peer, None
+        self.connected = False
+        if peer is not None and self.is_connection:
+            peer.shut_read = peer.shut_write = True
+            if self.listener is not None or self._has_unread():
+                peer.error = errno.ECONNRESET
+            peer.wake()
+        self.refuse_waiting()
+        self.purge()
+        self.room_for_peers()
+
+    def put(self) -> None:
+        super().put()
+        self.net.scm.collect()
+
+    def _has_unread(self) -> bool:
+        return any(packet.data or not self.is_stream for packet in self.inbox)
+
+    # -- polling ---------------------------------------------------------------------------------------------------
+
+    def poll(self) -> tuple[int, tuple[WaitQueue, ...]]:
+        mask = ERR if self.error else 0
+        if self.shut_read:
+            mask |= RDHUP | IN
+            if self.shut_write:
+                mask |= HUP
+        if self.inbox or self.backlog:
+            mask |= IN
+        if self.is_connection and not self.connected and self.backlog is None:
+            mask |= HUP
+        if self.backlog is None and 4 * self.outstanding <= self.sndbuf and self._peer_has_room():  # unix_writable()
+            mask |= OUT | WRBAND
+        return mask, (self.not_empty, self.not_full)
+
+    @property
+    def is_full(self) -> bool:
+        """It has as many messages as it keeps (unix_recvq_full)."""
+        return len(self.inbox) > _MAX_DGRAM_QLEN
+
+    def _peer_has_room(self) -> bool:
+        return True
+
+    def room_again(self) -> None:
+        if 4 * self.outstanding <= self.sndbuf:
+            self.write_space()
+
+    def room_for_peers(self) -> None:
+        """A message was received, or the socket closed: who waits for room here looks again."""
+        self.peer_wait.wake_all()
+        told, self._told_of_room = self._told_of_room, {}
+        for each in told:
+            each.write_space()
+
+    def tell_of_room(self, sender: UnixSocket) -> None:
+        """A sender polls, and there is no room (unix_dgram_peer_wake_me)."""
+        self._told_of_room[sender] = None
 
 
-def socketpair(
-    names: UnixSockets, mount: VfsMount, caller: Caller[Path], type_: int, flags: int
-) -> tuple[UnixSocket, UnixSocket]:
-    """socketpair(2)."""
-    one = UnixSocket(names, mount, type_, flags)
-    try:
-        other = UnixSocket(names, mount, type_, flags)
-    except LinuxError:
-        one.put()
-        raise
-    pair(one, other)
-    who = identity_of(caller)
-    for socket in (one, other):
-        socket.identity = socket.peer_identity = who
-    return one, other
+def pair(one: UnixSocket, other: UnixSocket) -> None:
+    """Two sockets are each other's peers."""
+    one.peer, other.peer = other, one
+    one.connected = other.connected = True
 
 
-def _path_of(address: bytes) -> bytes:
-    """sun_path, with a NUL behind the name of a file.  LinuxError(EINVAL)."""
-    if not 2 <= len(address) <= 2 + _MAX_PATH or address[:2] != _FAMILY:
+def path_of(address: bytes) -> bytes:
+    """sun_path, with a NUL behind the name of a file (unix_validate_addr).  LinuxError(EINVAL)."""
+    if not 2 < len(address) <= 2 + _MAX_PATH or address[:2] != _FAMILY:
         raise LinuxError(errno.EINVAL)
     name = address[2:]
-    return name if not name or name[0] == 0 else name.partition(b"\0")[0] + b"\0"
+    return name if name[0] == 0 else name.partition(b"\0")[0] + b"\0"
 
 
 def _text(name: bytes) -> str:

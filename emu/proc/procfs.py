@@ -35,6 +35,7 @@ class ProcSuperBlock(SysctlSuperBlock):
     """The one tree of procfs."""
 
     magic = PROC_MAGIC
+    blksize = 1024
     names_are_given = True
     keeps_dentries = False
 

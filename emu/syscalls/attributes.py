@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import errno
 import stat
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from emu.fs import operations
 from emu.linux.argument import DIRFD, FD, HEX32, ID, MODE, Bits, In, Named, Out, Pointer
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import AT_FDCWD, AtFlags, major, minor
+from emu.linux.fileflags import AT_FDCWD, AtFlags, major, makedev, minor
 from emu.linux.layout import LATE_PATH, Layout
+from emu.linux.likeness import Likeness, Part
 from emu.linux.syscall import Syscall
 from emu.syscalls.paths import resolve_at
 from emu.syscalls.types import file_mode_words
@@ -60,6 +62,10 @@ class _Stat(Layout):
             what = f"st_size={size}"
         return f"{{st_mode={file_mode_words(mode)}, {what}, ...}}"
 
+    def parts(self, values: tuple[Any, ...]) -> Iterable[Part]:
+        mode, nlink, mtime = values[3], values[2], values[13] * NANO + values[14]
+        return compared_attributes(mode, nlink, values[4:6], values[7], values[8], values[9], mtime)
+
 
 class _Statx(Layout):
     """struct statx, 256 bytes."""
@@ -72,6 +78,26 @@ class _Statx(Layout):
             *divmod(s.atime, NANO), 0, *divmod(s.btime, NANO), 0, *divmod(s.ctime, NANO), 0, *divmod(s.mtime, NANO), 0,
             major(s.rdev), minor(s.rdev), major(s.dev), minor(s.dev), mount_id, 0, 0,
         ))  # fmt: skip
+
+    def parts(self, values: tuple[Any, ...]) -> Iterable[Part]:
+        mode, nlink, mtime = values[6], values[3], values[21] * NANO + values[22]
+        return compared_attributes(mode, nlink, values[4:6], makedev(*values[24:26]), values[9], values[1], mtime)
+
+
+def compared_attributes(
+    mode: int, nlink: int, owner: tuple[int, ...], device: int, size: int, blksize: int, mtime: int
+) -> list[Part]:
+    """What is compared of a file's attributes with those in another run.  What a directory takes, and how it counts
+    its subdirectories, is its file system's affair.
+    """
+    owners = [Part(name, Likeness.OWNER, number) for name, number in zip(("st_uid", "st_gid"), owner, strict=True)]
+    parts = [("st_mode", mode)]
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        parts.append(("st_rdev", device))
+    if not stat.S_ISDIR(mode):
+        parts += [("st_size", size), ("st_nlink", nlink), ("st_blksize", blksize)]
+    found = [*(Part(name, Likeness.EXACT, value) for name, value in parts), *owners]
+    return [*found, Part("st_mtime", Likeness.WHEN, mtime)] if stat.S_ISREG(mode) else found
 
 
 STAT = _Stat("stat", "QQQIIIIQqqqqqqqqq24x")

@@ -5,15 +5,16 @@ from __future__ import annotations
 import errno
 import stat
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path, encode_name
 from emu.fs.notify import Notice
-from emu.linux.argument import ADDRESS, FD, U64, UINT, Named, Out, Pointer
+from emu.linux.argument import ADDRESS, FD, U64, UINT, Named, Out, Pointer, Shown
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MountFlags, UmountFlags
 from emu.linux.layout import LATE_PATH, PATH, PATHNAME, STRING, Layout, Opaque
+from emu.linux.likeness import Likeness, Part
 from emu.linux.syscall import BYTES, Syscall
 from emu.syscalls.paths import resolve
 
@@ -161,11 +162,30 @@ def sys_umount2(kernel: Kernel, task: Task, target: int, flags: int) -> int:
     return 0
 
 
+class _Entries(Pointer):
+    """The entries of a directory.  Of another run their names and kinds are compared, in their order."""
+
+    def __init__(self, name: str, head: struct.Struct) -> None:
+        super().__init__(Opaque(name), written=True)
+        self._head = head
+
+    def got(self, at: int, call: Shown) -> Iterable[Part]:
+        data, names = call.view.peek(call.values[at], call.result or 0), []
+        while len(data) >= self._head.size:
+            length = self._head.unpack_from(data)[2]
+            if length < self._head.size:
+                break
+            kind = data[self._head.size - 1] if self._head is DIRENT else data[length - 1]
+            names.append(b"%d %s" % (kind, data[self._head.size : length].split(b"\0", 1)[0]))
+            data = data[length:]
+        return (Part("entries", Likeness.EXACT, b"\0".join(names)),)
+
+
 TABLE = (
-    Syscall(78, "getdents", sys_getdents, (FD, Pointer(Opaque("linux_dirent"), written=True), UINT), BYTES),
+    Syscall(78, "getdents", sys_getdents, (FD, _Entries("linux_dirent", OLD_DIRENT), UINT), BYTES),
     Syscall(137, "statfs", sys_statfs, (PATH, Out(STATFS))),
     Syscall(138, "fstatfs", sys_fstatfs, (FD, Out(STATFS))),
     Syscall(165, "mount", sys_mount, (LATE_PATH, LATE_PATH, STRING, Named(MountFlags, U64), ADDRESS)),
     Syscall(166, "umount2", sys_umount2, (LATE_PATH, Named(UmountFlags))),
-    Syscall(217, "getdents64", sys_getdents64, (FD, Pointer(Opaque("linux_dirent64"), written=True), UINT), BYTES),
+    Syscall(217, "getdents64", sys_getdents64, (FD, _Entries("linux_dirent64", DIRENT), UINT), BYTES),
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from emu.fs.eventfd import EventFd
 from emu.fs.eventpoll import EpollEvents, EventPoll
-from emu.linux.argument import FD, INT, SIZE, UINT, Argument, Bits, OneOf, Pointer, Shown
+from emu.linux.argument import FD, INT, SIZE, UINT, WAIT_MS, Argument, Bits, OneOf, Pointer, Shown
 from emu.linux.errors import Interrupted, LinuxError
 from emu.linux.fileflags import OpenFlags
 from emu.linux.layout import TIMESPEC, Layout
@@ -187,9 +187,9 @@ _TIMEOUT, _MASK = Pointer(TIMESPEC, null=True), Pointer(SIGSET, null=True)
 
 TABLE = (
     Syscall(213, "epoll_create", sys_epoll_create, (INT,), DESCRIPTOR),
-    Syscall(232, "epoll_wait", sys_epoll_wait, (FD, _EVENTS, INT, INT), NUMBER, Restart.INTR),
+    Syscall(232, "epoll_wait", sys_epoll_wait, (FD, _EVENTS, INT, WAIT_MS), NUMBER, Restart.INTR),
     Syscall(233, "epoll_ctl", sys_epoll_ctl, (FD, _OPERATION, FD, _EVENT)),
-    Syscall(281, "epoll_pwait", sys_epoll_pwait, (FD, _EVENTS, INT, INT, _MASK, SIZE), NUMBER, Restart.INTR),
+    Syscall(281, "epoll_pwait", sys_epoll_pwait, (FD, _EVENTS, INT, WAIT_MS, _MASK, SIZE), NUMBER, Restart.INTR),
     Syscall(284, "eventfd", sys_eventfd, (UINT,), DESCRIPTOR),
     Syscall(290, "eventfd2", sys_eventfd2, (UINT, _EVENTFD_FLAGS), DESCRIPTOR),
     Syscall(291, "epoll_create1", sys_epoll_create1, (_EPOLL_FLAGS,), DESCRIPTOR),

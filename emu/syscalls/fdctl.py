@@ -12,10 +12,11 @@ from emu.fs.fasync import F_OWNER_PGRP, F_OWNER_PID
 from emu.fs.lease import LeaseBroken, break_lease
 from emu.fs.notify import Notice
 from emu.fs.operations import remove_privileges, truncate_path
-from emu.linux.argument import DESCRIPTOR_FLAGS, FD, HEX, INT, OFFSET, SIZE, U32, Argument, Named, Scalar, Shown, View
+from emu.linux.argument import DESCRIPTOR_FLAGS, FD, INT, OFFSET, SIZE, U32, U64, Argument, Named, Scalar, Shown, View
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE, FallocateFlags, OpenFlags
 from emu.linux.layout import LATE_PATH, PATHNAME
+from emu.linux.likeness import Likeness
 from emu.linux.syscall import DESCRIPTOR, Restart, Result, Syscall
 from emu.linux.words import hexadecimal
 from emu.syscalls.fcntl import get_owner, set_owner
@@ -120,6 +121,10 @@ class _Request(Scalar):
         return f"_IOC({_DIRECTIONS[request >> 30]}, {', '.join(map(hexadecimal, parts))})"
 
 
+#: The argument of a request that the file does not declare: a number or an address.
+_UNDECLARED = Scalar("unsigned long", U64, hexadecimal, likeness=Likeness.PLACE)
+
+
 class _RequestArgument(Argument):
     """The argument, as the file declares the request."""
 
@@ -127,7 +132,7 @@ class _RequestArgument(Argument):
 
     def chosen(self, at: int, values: tuple[int, ...], view: View) -> Argument | None:
         row = view.ioctl(*values[:2])
-        return HEX if row is None else row.argument
+        return _UNDECLARED if row is None else row.argument
 
 
 # Sizes

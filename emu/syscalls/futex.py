@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from emu.kernel.futex import ANY_BIT, Waiter, futex_key, futex_wait
 from emu.linux.argument import ADDRESS, INT, PID, SIZE, Pointer
-from emu.linux.clock import BOOT_REALTIME_NS
 from emu.linux.errors import LinuxError
 from emu.linux.layout import TIMESPEC, Opaque
 from emu.linux.syscall import NUMBER, RestartByTimeout, Result, Syscall
@@ -92,7 +91,7 @@ def _deadline(kernel: Kernel, task: Task, timeout: int, op: int, command: FutexO
     time = TIMESPEC.read(task.mm, timeout)
     if command == FutexOp.WAIT:
         return kernel.clock.now_ns() + time
-    return time - BOOT_REALTIME_NS if op & _CLOCK_REALTIME else time
+    return time - kernel.clock.realtime_offset if op & _CLOCK_REALTIME else time
 
 
 def _wait(

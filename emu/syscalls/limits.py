@@ -9,6 +9,7 @@ from emu.kernel.task import limits_of
 from emu.linux.argument import PID, UINT, In, Out, Pointer
 from emu.linux.errors import LinuxError
 from emu.linux.layout import Layout
+from emu.linux.likeness import Likeness
 from emu.linux.limits import NR_OPEN, Rlimit
 from emu.linux.syscall import Syscall
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 #: Soft limit, hard limit.
-RLIMIT = Layout("rlimit64", "QQ")
+RLIMIT = Layout("rlimit64", "QQ", likeness=Likeness.EXACT)
 
 
 def sys_prlimit64(kernel: Kernel, task: Task, pid: int, resource: int, new: int) -> tuple[int, int]:

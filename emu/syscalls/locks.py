@@ -13,6 +13,7 @@ from emu.linux.argument import Bits
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE, Whence
 from emu.linux.layout import Layout
+from emu.linux.likeness import Likeness
 from emu.linux.syscall import Result
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ F_RDLCK, F_WRLCK, F_UNLCK = range(3)
 F_GETLK, F_SETLK, F_SETLKW = 5, 6, 7
 F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW = 36, 37, 38
 #: type, whence, start, len, pid.
-FLOCK = Layout("flock", "hh4xqqi4x")
+FLOCK = Layout(
+    "flock", "hh4xqqi4x", likeness=Likeness.EXACT, fields={"l_type": 0, "l_whence": 1, "l_start": 2, "l_len": 3}
+)
 
 
 def sys_flock(kernel: Kernel, task: Task, fd: int, operation: int) -> Result:

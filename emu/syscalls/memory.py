@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from emu.fs.hugetlbfs import HugetlbFile
-from emu.linux.argument import ADDRESS, FD, HEX, INT, SIZE, U64, Bits, Named, Sometimes
+from emu.linux.argument import FD, HEX, INT, MAPPING, SIZE, U64, Bits, Named, Sometimes
 from emu.linux.errors import LinuxError
 from emu.linux.mman import MapFlags, Prot
 from emu.linux.syscall import AT_ADDRESS, NUMBER, Restart, Result, Syscall
@@ -157,24 +157,24 @@ def sys_mseal(kernel: Kernel, task: Task, start: int, length: int, flags: int) -
 
 _PROT, _MAP_FLAGS = Named(Prot, U64), Named(MapFlags, U64)
 _MREMAP_FLAGS = Bits("MREMAP_", MAYMOVE=MREMAP_MAYMOVE, FIXED=MREMAP_FIXED, DONTUNMAP=MREMAP_DONTUNMAP, width=U64)
-_NEW_ADDRESS = Sometimes(ADDRESS, lambda flags: flags & MREMAP_FIXED)
+_NEW_ADDRESS = Sometimes(MAPPING, lambda flags: flags & MREMAP_FIXED)
 
 TABLE = (
-    Syscall(9, "mmap", sys_mmap, (ADDRESS, SIZE, _PROT, _MAP_FLAGS, FD, HEX), AT_ADDRESS),
-    Syscall(10, "mprotect", sys_mprotect, (ADDRESS, SIZE, _PROT)),
-    Syscall(11, "munmap", sys_munmap, (ADDRESS, SIZE)),
-    Syscall(12, "brk", sys_brk, (ADDRESS,), AT_ADDRESS),
+    Syscall(9, "mmap", sys_mmap, (MAPPING, SIZE, _PROT, _MAP_FLAGS, FD, HEX), AT_ADDRESS),
+    Syscall(10, "mprotect", sys_mprotect, (MAPPING, SIZE, _PROT)),
+    Syscall(11, "munmap", sys_munmap, (MAPPING, SIZE)),
+    Syscall(12, "brk", sys_brk, (MAPPING,), AT_ADDRESS),
     Syscall(
         25,
         "mremap",
         sys_mremap,
-        (ADDRESS, SIZE, SIZE, _MREMAP_FLAGS, _NEW_ADDRESS),
+        (MAPPING, SIZE, SIZE, _MREMAP_FLAGS, _NEW_ADDRESS),
         AT_ADDRESS,
         Restart.UNINTERRUPTIBLE,
     ),
-    Syscall(216, "remap_file_pages", sys_remap_file_pages, (ADDRESS, SIZE, _PROT, SIZE, HEX)),
-    Syscall(329, "pkey_mprotect", sys_pkey_mprotect, (ADDRESS, SIZE, _PROT, INT)),
+    Syscall(216, "remap_file_pages", sys_remap_file_pages, (MAPPING, SIZE, _PROT, SIZE, HEX)),
+    Syscall(329, "pkey_mprotect", sys_pkey_mprotect, (MAPPING, SIZE, _PROT, INT)),
     Syscall(330, "pkey_alloc", sys_pkey_alloc, (HEX, HEX), NUMBER),
     Syscall(331, "pkey_free", sys_pkey_free, (INT,)),
-    Syscall(462, "mseal", sys_mseal, (ADDRESS, SIZE, HEX)),
+    Syscall(462, "mseal", sys_mseal, (MAPPING, SIZE, HEX)),
 )

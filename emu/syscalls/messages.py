@@ -7,16 +7,14 @@ import struct
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from emu.fs.file import File
 from emu.linux.argument import BUFFER, FD, FILLED, INT, SIZE, UINT, Bits, Pointer
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import CHUNK, IOV_MAX
 from emu.linux.layout import TIMESPEC, Layout, Opaque
 from emu.linux.syscall import BYTES, NUMBER, Restart, Result, Syscall
-from emu.net import socket as net
-from emu.net.inet import SOL_SOCKET
-from emu.net.socket import Identity, Packet, Received, Socket, identity_of
-from emu.net.unix import UnixSocket
+from emu.net.packet import MSG_CMSG_CLOEXEC, MSG_DONTWAIT, MSG_TRUNC, MSG_WAITALL, MSG_WAITFORONE, Message, Received
+from emu.net.socket import SO_RCVLOWAT, Socket
+from emu.syscalls.control import ControlBuffer, read_control, write_control
 from emu.syscalls.paths import UserBuffer
 from emu.syscalls.sockets import (
     ADDRESS_MAX,
@@ -28,20 +26,16 @@ from emu.syscalls.sockets import (
     read_address,
     socket_of,
 )
-from emu.syscalls.sockopt import Sockopt
 from emu.syscalls.transfer import signal_broken_pipe
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
 
-SCM_RIGHTS, SCM_CREDENTIALS = 1, 2
-SCM_MAX_FD = 253
 _MSGHDR = Layout("msghdr", "QI4xQQQQi4x")
-_CMSG = struct.Struct("<Qii")
-_UCRED = struct.Struct("<3i")
 _MMSG = 64
 _MAX_MMSG = 1024
+_MOST = 1 << 30
 
 
 class _Header(NamedTuple):
@@ -65,35 +59,28 @@ def _header(task: Task, address: int) -> _Header:
     return header._replace(name_length=min(header.name_length, ADDRESS_MAX) if header.name else 0)
 
 
-def _send(
-    kernel: Kernel, task: Task, file: Socket, buffer: UserBuffer, to: bytes, control: bytes, flags: int
-) -> Result:
+def _send(kernel: Kernel, task: Task, file: Socket, buffer: UserBuffer, message: Message, control: bytes) -> Result:
     """Send all, waiting for room; for streams what went before a signal or an error counts."""
     if buffer.count > CHUNK and not file.is_stream:
         raise LinuxError(errno.EMSGSIZE)
     data = buffer.take(min(buffer.count, CHUNK)) if buffer.count else b""
     if len(data) < buffer.count and not file.is_stream:
         raise LinuxError(errno.EFAULT)
-    if flags & net.MSG_OOB:
-        raise LinuxError(errno.EOPNOTSUPP)
-    identity, files = _rights(task, file, control)
-    wait = not (file.nonblocking or flags & net.MSG_DONTWAIT)
-    call = _Sending(kernel, task, file, buffer, data, to, identity, files, quiet=bool(flags & net.MSG_NOSIGNAL))
-    return carry_out(kernel, file, call, file.send_timeout, wait=wait)
+    if control:
+        read_control(kernel, task, file, control, message)
+    wait = not (file.nonblocking or message.flags & MSG_DONTWAIT)
+    return carry_out(kernel, file, _Sending(kernel, task, file, buffer, data, message), file.send_timeout, wait=wait)
 
 
 class _Sending(Waiting[int]):
     """A send call under way: ``data`` is what has been read of the buffer and not been sent."""
 
     def __init__(
-        self, kernel: Kernel, task: Task, file: Socket, buffer: UserBuffer, data: bytes, to: bytes, identity: Identity,
-        files: list[File], *, quiet: bool,
-    ) -> None:  # fmt: skip
+        self, kernel: Kernel, task: Task, file: Socket, buffer: UserBuffer, data: bytes, message: Message
+    ) -> None:
         super().__init__(self._send)
         self._kernel, self._task, self._file = kernel, task, file
-        self._buffer, self._data, self._to = buffer, data, to
-        self._source, self._identity, self._files = file.source(), identity, files
-        self._quiet = quiet
+        self._buffer, self._data, self._message = buffer, data, message
         self._done = 0
 
     @property
@@ -106,74 +93,27 @@ class _Sending(Waiting[int]):
         return self._done
 
     def drop(self) -> None:
-        for each in self._files:
-            each.put()
-        self._files = []
+        self._message.drop()
 
     def _send(self) -> int:
         """Send what has room; WouldBlock if something is left."""
-        file = self._file
+        file, message = self._file, self._message
         while True:
-            packet = Packet(b"", file, self._source, self._identity, self._files)
+            message.more = self._done + len(self._data) < self._buffer.count
             try:
-                sent = file.send_to(self._task, self._to, self._data, packet)
+                sent = file.send(self._task, self._data, message)
             except LinuxError as error:
-                if not self._done and not self._quiet:
+                if not self._done:
                     signal_broken_pipe(self._kernel, self._task, error)
                 raise
-            self._files = []  # they go with the first byte
+            if sent or not file.is_stream:
+                message.files = []  # they have gone with the first byte
             self._done += sent
             self._data = self._data[sent:]
             if self._done >= self._buffer.count or not file.is_stream:
                 return self._done
             if not self._data:
                 self._data = self._buffer.take(min(self._buffer.count - self._done, CHUNK))
-
-
-def _rights(task: Task, file: Socket, control: bytes) -> tuple[Identity, list[File]]:
-    """What control messages say: who sends, and descriptors that go along (scm_send).  LinuxError."""
-    identity, files = identity_of(task), list[File]()
-    try:
-        for level, kind, body in _control_messages(control):
-            if level != SOL_SOCKET or not isinstance(file, UnixSocket):
-                continue
-            if kind == SCM_RIGHTS:
-                fds = struct.unpack(f"<{len(body) // 4}i", body[: len(body) // 4 * 4])
-                if len(files) + len(fds) > SCM_MAX_FD:
-                    raise LinuxError(errno.EINVAL)
-                files += [task.files.get_any(fd).get() for fd in fds]
-            elif kind == SCM_CREDENTIALS:
-                if len(body) != _UCRED.size:
-                    raise LinuxError(errno.EINVAL)
-                identity = _claimed(task, Identity(*_UCRED.unpack(body)))
-            else:
-                raise LinuxError(errno.EINVAL)
-    except LinuxError:
-        for each in files:
-            each.put()
-        raise
-    return identity, files
-
-
-def _claimed(task: Task, claim: Identity) -> Identity:
-    """Only root says that it is somebody else (scm_check_creds)."""
-    who = task.credentials
-    users, groups = {who.uid, who.euid, who.suid}, {who.gid, who.egid, who.sgid}
-    if who.euid and (claim.pid != task.tgid or claim.uid not in users or claim.gid not in groups):
-        raise LinuxError(errno.EPERM)
-    return claim
-
-
-def _control_messages(control: bytes) -> list[tuple[int, int, bytes]]:
-    """(level, type, body) of each.  LinuxError(EINVAL)."""
-    found, at = [], 0
-    while at + _CMSG.size <= len(control):
-        length, level, kind = _CMSG.unpack_from(control, at)
-        if length < _CMSG.size or at + length > len(control):
-            raise LinuxError(errno.EINVAL)
-        found.append((level, kind, control[at + _CMSG.size : at + length]))
-        at += length + 7 & -8
-    return found
 
 
 def sys_sendto(
@@ -184,7 +124,7 @@ def sys_sendto(
     to = read_address(task, address, length) if address else b""
     if count > 1 << 30:
         raise LinuxError(errno.EMSGSIZE if not file.is_stream else errno.ENOMEM)
-    return _send(kernel, task, file, UserBuffer(task.mm, buffer, count), to, b"", flags)
+    return _send(kernel, task, file, UserBuffer(task.mm, buffer, count), Message(to, flags), b"")
 
 
 def sys_sendmsg(kernel: Kernel, task: Task, fd: int, message: int, flags: int) -> Result:
@@ -201,67 +141,51 @@ def _send_message(kernel: Kernel, task: Task, file: Socket, header: _Header, fla
     control = task.mm.read(header.control, header.control_length) if header.control_length else b""
     if buffer.count > 1 << 30:
         raise LinuxError(errno.EMSGSIZE)
-    return _send(kernel, task, file, buffer, to, control, flags)
+    return _send(kernel, task, file, buffer, Message(to, flags), control)
 
 
 def _receive(
-    kernel: Kernel, task: Task, file: Socket, count: int, flags: int, use: Callable[[Received], int]
+    kernel: Kernel, task: Task, file: Socket, buffer: UserBuffer, flags: int, use: Callable[[Received], int]
 ) -> Result:
-    """Receive once, or with MSG_WAITALL until ``count`` bytes are there; ``use`` stores what has come."""
-    if flags & net.MSG_OOB:
-        raise LinuxError(errno.EOPNOTSUPP if isinstance(file, UnixSocket) else errno.EINVAL)
-    wait = not (file.nonblocking or flags & net.MSG_DONTWAIT)
-    return carry_out(kernel, file, _Receiving(file, count, flags, use), file.receive_timeout, wait=wait)
+    """Receive once, or a stream until what is wanted is there; ``use`` tells the guest more than the bytes."""
+    wait = not (file.nonblocking or flags & MSG_DONTWAIT)
+    return carry_out(kernel, file, _Receiving(file, buffer, flags, use), file.receive_timeout, wait=wait)
 
 
 class _Receiving(Waiting[int]):
-    """A receive call under way: ``parts`` is what has come, and ``use`` has not stored yet."""
+    """A receive call under way: ``got`` is what has come."""
 
-    def __init__(self, file: Socket, count: int, flags: int, use: Callable[[Received], int]) -> None:
+    def __init__(self, file: Socket, buffer: UserBuffer, flags: int, use: Callable[[Received], int]) -> None:
         super().__init__(self._receive)
-        self._file, self._count, self._flags, self._use = file, count, flags, use
-        self._whole = bool(flags & net.MSG_WAITALL) and file.is_stream and not flags & net.MSG_PEEK
-        self._parts: list[Received] = []
-
-    @property
-    def kept(self) -> int:
-        return sum(len(part.data) for part in self._parts)
+        self._file, self._buffer, self._flags, self._use = file, buffer, flags, use
+        self._count = min(buffer.count, _MOST)
+        least = self._count if flags & MSG_WAITALL else min(file.option(SO_RCVLOWAT), self._count)
+        self._least = max(least, 1) if file.is_stream else 0
+        self._got = Received()
 
     def ended(self, error: LinuxError) -> int:
-        if not self._parts:
+        if not self._got.count:
             raise error
-        return self._store()
+        return self._use(self._got)
 
     def drop(self) -> None:
-        for part in self._parts:
-            for each in part.files:
-                each.put()
-        self._parts = []
+        self._got.drop()
 
     def _receive(self) -> int:
+        got = self._got
         while True:
-            got = self.kept
-            part = self._file.receive(self._count - got, self._flags)
-            self._parts.append(part)
-            if not self._whole or not part.data or got + len(part.data) >= self._count or part.files:
-                return self._store()
+            self._file.receive(got, self._count - got.count, self._flags, self._store)
+            if got.complete or got.count >= self._least or not self._count:
+                return self._use(got)
 
-    def _store(self) -> int:
-        parts, self._parts = self._parts, []
-        data = b"".join(part.data for part in parts)
-        return self._use(parts[0]._replace(data=data, files=parts[-1].files))
+    def _store(self, data: bytes) -> None:
+        if self._buffer.put(data) < len(data):
+            raise LinuxError(errno.EFAULT)
 
 
-def _copy_out(file: Socket, got: Received, flags: int, copy: Callable[[], object]) -> None:
-    """Copy what has come to the guest.  On EFAULT a stream keeps its bytes, and the descriptors go."""
-    try:
-        copy()
-    except LinuxError:
-        for each in got.files:
-            each.put()
-        if file.is_stream and not flags & net.MSG_PEEK:
-            file.unread(got.data, 0)
-        raise
+def _result(file: Socket, got: Received, flags: int) -> int:
+    """What a receive call returns: with MSG_TRUNC the length of the whole message."""
+    return got.length if flags & MSG_TRUNC and not file.is_stream else got.count
 
 
 def sys_recvfrom(
@@ -271,15 +195,12 @@ def sys_recvfrom(
     file = socket_of(task, fd)
 
     def use(got: Received) -> int:
-        if got.data:
-            _copy_out(file, got, flags, lambda: task.mm.write(buffer, got.data))
-        for each in got.files:
-            each.put()
+        got.drop()
         if address:
             give_address(task, got.address, address, length_at)
-        return got.length if flags & net.MSG_TRUNC and not file.is_stream else len(got.data)
+        return _result(file, got, flags)
 
-    return _receive(kernel, task, file, min(count, 1 << 30), flags, use)
+    return _receive(kernel, task, file, UserBuffer(task.mm, buffer, min(count, _MOST)), flags, use)
 
 
 def sys_recvmsg(kernel: Kernel, task: Task, fd: int, message: int, flags: int) -> Result:
@@ -293,52 +214,16 @@ def _receive_message(kernel: Kernel, task: Task, file: Socket, message: int, fla
     buffer = UserBuffer.from_iovec(task.mm, header.iov, header.iov_length)
 
     def use(got: Received) -> int:
-        if got.data:
-            _copy_out(file, got, flags, lambda: buffer.put(got.data))
-        control, said = _control_for(task, file, got, header.control_length, bool(flags & net.MSG_CMSG_CLOEXEC))
-        if control:
-            task.mm.write(header.control, control)
-        if not file.is_stream and got.length > len(got.data):
-            said |= net.MSG_TRUNC
+        control = ControlBuffer(task, header.control, header.control_length)
+        cloexec = flags & MSG_CMSG_CLOEXEC
+        write_control(kernel, task, file, got, control, cloexec=bool(cloexec))
         if header.name:
             task.mm.write(header.name, got.address[: header.name_length])
-        task.mm.write(message + 8, struct.pack("<I", len(got.address) if header.name else 0))
-        task.mm.write(message + 40, struct.pack("<Qi", len(control), said | flags & net.MSG_CMSG_CLOEXEC))
-        return got.length if flags & net.MSG_TRUNC and not file.is_stream else len(got.data)
+            task.mm.write(message + 8, struct.pack("<I", len(got.address)))
+        task.mm.write(message + 40, struct.pack("<Qi", control.used, got.flags | control.flags | cloexec))
+        return _result(file, got, flags)
 
-    return _receive(kernel, task, file, min(buffer.count, 1 << 30), flags, use)
-
-
-def _control_for(task: Task, file: Socket, got: Received, room: int, cloexec: bool) -> tuple[bytes, int]:
-    """The control messages of what was received, and MSG_CTRUNC if there is no room for all (scm_recv)."""
-    control, said = b"", 0
-    if file.options.get((SOL_SOCKET, Sockopt.PASSCRED)) and isinstance(file, UnixSocket):
-        who = _UCRED.pack(*(got.identity if got.identity.pid else Identity(0, 65534, 65534)))
-        if room >= _CMSG.size + len(who):
-            control += _cmsg(SCM_CREDENTIALS, who)
-        else:
-            said |= net.MSG_CTRUNC
-    if got.files:
-        fits = max(0, room - len(control) - _CMSG.size) // 4
-        fds: list[int] = []
-        for number, each in enumerate(got.files):
-            if number >= fits or said:
-                said |= net.MSG_CTRUNC
-                each.put()
-                continue
-            try:
-                fds.append(task.files.open(each, cloexec))
-            except LinuxError:
-                said |= net.MSG_CTRUNC
-        if fds:
-            control += _cmsg(SCM_RIGHTS, struct.pack(f"<{len(fds)}i", *fds), last=room - len(control))
-    return control, said
-
-
-def _cmsg(kind: int, body: bytes, last: int | None = None) -> bytes:
-    message = _CMSG.pack(_CMSG.size + len(body), SOL_SOCKET, kind) + body
-    padded = message + bytes(-len(message) % 8)
-    return padded if last is None else padded[: max(last, len(message))]
+    return _receive(kernel, task, file, buffer, flags, use)
 
 
 # -- several messages --------------------------------------------------------------------------------------------------
@@ -358,11 +243,11 @@ def sys_recvmmsg(kernel: Kernel, task: Task, fd: int, messages: int, number: int
     """recvmmsg(2); the timeout is looked at after each message, as on Linux."""
     file = socket_of(task, fd)
     deadline = kernel.clock.now_ns() + TIMESPEC.read(task.mm, timeout) if timeout else None
-    wait_for_one = bool(flags & 0x10000)
+    wait_for_one = bool(flags & MSG_WAITFORONE)
 
     def one(at: int) -> Result:
         later = wait_for_one and at != messages
-        return _receive_message(kernel, task, file, at, flags & ~0x10000 | (net.MSG_DONTWAIT if later else 0))
+        return _receive_message(kernel, task, file, at, flags & ~MSG_WAITFORONE | (MSG_DONTWAIT if later else 0))
 
     def over() -> bool:
         return deadline is not None and kernel.clock.now_ns() >= deadline

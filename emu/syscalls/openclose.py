@@ -16,6 +16,7 @@ from emu.linux.argument import DESCRIPTOR_FLAGS, DIRFD, FD, MODE, UINT, Bits, Na
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import AT_FDCWD, OpenFlags
 from emu.linux.layout import LATE_PATH, PATHNAME, STRING, Layout
+from emu.linux.likeness import Likeness
 from emu.linux.syscall import DESCRIPTOR, Restart, Result, Syscall
 from emu.mm.hugetlb import HUGE_SIZE_MASK, HUGE_SIZE_SHIFT, is_huge_size
 from emu.syscalls.paths import at_path
@@ -47,7 +48,7 @@ class _Pair(Layout):
         return f"[{values[0]}, {values[1]}]"
 
 
-PIPE_FDS = _Pair("int[2]", "2i")
+PIPE_FDS = _Pair("int[2]", "2i", likeness=Likeness.EXACT)
 
 
 def sys_openat(kernel: Kernel, task: Task, dirfd: int, address: int, flags: int, mode: int) -> Result:
@@ -142,10 +143,10 @@ def sys_close_range(kernel: Kernel, task: Task, first: int, last: int, flags: in
 
 def sys_pipe2(kernel: Kernel, task: Task, address: int, flags: int) -> int:
     """pipe2(2)."""
+    if flags & ~int(OpenFlags.CLOEXEC | OpenFlags.NONBLOCK | OpenFlags.DIRECT | OpenFlags.EXCL):
+        raise LinuxError(errno.EINVAL)
     if flags & OpenFlags.EXCL:  # O_NOTIFICATION_PIPE, as without CONFIG_WATCH_QUEUE
         raise LinuxError(errno.ENOPKG)
-    if flags & ~int(OpenFlags.CLOEXEC | OpenFlags.NONBLOCK | OpenFlags.DIRECT):
-        raise LinuxError(errno.EINVAL)
     files, cloexec = task.files, bool(flags & _CLOEXEC)
     reader, writer = kernel.vfs.pipe(flags)
     try:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Generator
+import struct
+from collections.abc import Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
 from emu.kernel.signal_state import UNBLOCKABLE
-from emu.linux.argument import INT, SIZE, UINT, Pointer
+from emu.linux.argument import INT, SIZE, UINT, WAIT_MS, Pointer, Shown
 from emu.linux.errors import Interrupted, LinuxError
 from emu.linux.fileflags import PollEvents
 from emu.linux.layout import TIMESPEC, TIMEVAL, Layout, Opaque, Time
+from emu.linux.likeness import Likeness, Part
 from emu.linux.syscall import READY, Restart, Syscall
 from emu.mm.kmem import POLL_ENTRY
 from emu.syscalls.types import SIGSET
@@ -32,6 +34,8 @@ SELECT_IN = int(PollEvents.RDNORM | PollEvents.RDBAND | PollEvents.IN | PollEven
 SELECT_OUT = int(PollEvents.WRBAND | PollEvents.WRNORM | PollEvents.OUT | PollEvents.ERR)
 SELECT_EX = int(PollEvents.PRI)
 
+#: Of so many descriptors the events are compared with those of another run.
+_MAX_COMPARED = 4096
 #: Looks at every file once: how many are ready, and what to sleep on.
 Scan = Callable[[], tuple[int, tuple["WaitQueue", ...]]]
 
@@ -241,6 +245,27 @@ def _store_left(kernel: Kernel, task: Task, address: int, deadline: int | None, 
         return
 
 
+class _PollFds(Pointer):
+    """An array of pollfd; the next argument says how many."""
+
+    def __init__(self) -> None:
+        super().__init__(POLLFD)
+
+    def given(self, at: int, call: Shown) -> Iterable[Part]:
+        return (
+            Part("pollfd", Likeness.EXACT, b"".join(POLLFD.pack(*entry[:2], 0) for entry in self._entries(at, call))),
+        )
+
+    def got(self, at: int, call: Shown) -> Iterable[Part]:
+        return (Part("pollfd", Likeness.EXACT, b"".join(POLLFD.pack(*entry) for entry in self._entries(at, call))),)
+
+    @staticmethod
+    def _entries(at: int, call: Shown) -> Iterable[tuple[int, int, int]]:
+        data = call.view.peek(call.values[at], POLLFD.size * min(call.values[at + 1], _MAX_COMPARED))
+        return struct.iter_unpack("<ihh", data[: len(data) // POLLFD.size * POLLFD.size])
+
+
+_POLLFDS = _PollFds()
 _FD_SET = Pointer(Opaque("fd_set"), null=True)
 _SETS = (INT, _FD_SET, _FD_SET, _FD_SET)
 #: Timeouts, which become the remaining time, and masks; printed as addresses.
@@ -248,8 +273,8 @@ _TIMEVAL, _TIMESPEC = (Pointer(kind, null=True, shown=False) for kind in (TIMEVA
 _MASK_AND_SIZE = Pointer(MASK_AND_SIZE, null=True)
 MASK = Pointer(SIGSET, null=True, shown=False)
 TABLE = (
-    Syscall(7, "poll", sys_poll, (Pointer(POLLFD), UINT, INT), READY, Restart.BLOCK),
+    Syscall(7, "poll", sys_poll, (_POLLFDS, UINT, WAIT_MS), READY, Restart.BLOCK),
     Syscall(23, "select", sys_select, (*_SETS, _TIMEVAL), READY, Restart.NOHAND),
     Syscall(270, "pselect6", sys_pselect6, (*_SETS, _TIMESPEC, _MASK_AND_SIZE), READY, Restart.NOHAND),
-    Syscall(271, "ppoll", sys_ppoll, (Pointer(POLLFD), UINT, _TIMESPEC, MASK, SIZE), READY, Restart.NOHAND),
+    Syscall(271, "ppoll", sys_ppoll, (_POLLFDS, UINT, _TIMESPEC, MASK, SIZE), READY, Restart.NOHAND),
 )

@@ -126,6 +126,8 @@ def sys_unshare(kernel: Kernel, task: Task, flags: int) -> int:
             raise LinuxError(errno.EPERM)
         kernel.log_once("unshare: there are no namespaces: EINVAL")
         raise LinuxError(errno.EINVAL)
+    if flags & CloneFlags.SYSVSEM and len(task.group.threads) == 1:
+        kernel.ipc.sem.exit(task.tgid)
     if flags & CloneFlags.FS:
         task.fs = task.fs.copy()
     if flags & CloneFlags.FILES:

@@ -11,7 +11,8 @@ from emu.kernel.signal_state import NSIG, Sig
 from emu.linux.argument import ADDRESS, INT, PID, SIZE, UINT, OneOf, Out, Pointer
 from emu.linux.errors import LinuxError
 from emu.linux.layout import PATH, Layout, Opaque
-from emu.linux.syscall import BYTES, NEVER, PROCESS, Restart, Result, Syscall
+from emu.linux.likeness import Likeness
+from emu.linux.syscall import NEVER, PROCESS, Restart, Result, Returned, Syscall
 from emu.syscalls.types import ARGV, CLONE, ENVP, RUSAGE
 from mmu.memory import PAGE_SIZE
 
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
     from emu.kernel.task import Task, Usage
 
 _RUSAGE_THREAD = 1
+
 #: The first size of struct clone_args in bytes, and its present fields.
 _FIRST_CLONE_ARGS_SIZE = 64
-CLONE_ARGS = Layout("clone_args", "11Q")
+CLONE_ARGS = Layout("clone_args", "11Q", likeness=Likeness.EXACT, fields={"flags": 0, "exit_signal": 4})
 
 
 _ARCH_SET_GS, _ARCH_SET_FS, _ARCH_GET_FS, _ARCH_GET_GS = 0x1001, 0x1002, 0x1003, 0x1004
@@ -183,6 +185,8 @@ def sys_getcpu(kernel: Kernel, task: Task) -> tuple[int, int]:
     return task.cpu, 0
 
 
+#: How long a mask is depends on how many CPUs a kernel is made for.
+_OF_MASK = Returned("bytes", likeness=Likeness.FREE)
 _ARCH_CODE = OneOf("ARCH_", SET_GS=_ARCH_SET_GS, SET_FS=_ARCH_SET_FS, GET_FS=_ARCH_GET_FS, GET_GS=_ARCH_GET_GS)
 _CPUS = Opaque("cpu_set_t")
 
@@ -201,6 +205,6 @@ TABLE = (
     Syscall(435, "clone3", sys_clone3, (Pointer(CLONE_ARGS), SIZE), PROCESS, Restart.UNINTERRUPTIBLE),
     Syscall(24, "sched_yield", sys_sched_yield),
     Syscall(203, "sched_setaffinity", sys_sched_setaffinity, (PID, UINT, Pointer(_CPUS))),
-    Syscall(204, "sched_getaffinity", sys_sched_getaffinity, (PID, UINT, Pointer(_CPUS, written=True)), BYTES),
+    Syscall(204, "sched_getaffinity", sys_sched_getaffinity, (PID, UINT, Pointer(_CPUS, written=True)), _OF_MASK),
     Syscall(309, "getcpu", sys_getcpu, (Out(UINT, null=True), Out(UINT, null=True))),
 )

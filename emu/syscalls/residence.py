@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from emu.linux.argument import ADDRESS, S32, SIZE, Bits, Named, Pointer
+from emu.linux.argument import MAPPING, S32, SIZE, Bits, Named, Pointer
 from emu.linux.errors import LinuxError
 from emu.linux.layout import Opaque
 from emu.linux.syscall import Syscall
@@ -110,12 +110,12 @@ def sys_msync(kernel: Kernel, task: Task, addr: int, length: int, flags: int) ->
 
 
 TABLE = (
-    Syscall(26, "msync", sys_msync, (ADDRESS, SIZE, Bits("MS_", ASYNC=1, INVALIDATE=_MS_INVALIDATE, SYNC=_MS_SYNC))),
-    Syscall(27, "mincore", sys_mincore, (ADDRESS, SIZE, Pointer(Opaque("bytes"), written=True))),
-    Syscall(28, "madvise", sys_madvise, (ADDRESS, SIZE, Named(Advice, S32))),
-    Syscall(149, "mlock", sys_mlock, (ADDRESS, SIZE)),
-    Syscall(150, "munlock", sys_munlock, (ADDRESS, SIZE)),
+    Syscall(26, "msync", sys_msync, (MAPPING, SIZE, Bits("MS_", ASYNC=1, INVALIDATE=_MS_INVALIDATE, SYNC=_MS_SYNC))),
+    Syscall(27, "mincore", sys_mincore, (MAPPING, SIZE, Pointer(Opaque("bytes"), written=True))),
+    Syscall(28, "madvise", sys_madvise, (MAPPING, SIZE, Named(Advice, S32))),
+    Syscall(149, "mlock", sys_mlock, (MAPPING, SIZE)),
+    Syscall(150, "munlock", sys_munlock, (MAPPING, SIZE)),
     Syscall(151, "mlockall", sys_mlockall, (Bits("MCL_", CURRENT=1, FUTURE=2, ONFAULT=4),)),
     Syscall(152, "munlockall", sys_munlockall),
-    Syscall(325, "mlock2", sys_mlock2, (ADDRESS, SIZE, Bits("MLOCK_", ONFAULT=_MLOCK_ONFAULT))),
+    Syscall(325, "mlock2", sys_mlock2, (MAPPING, SIZE, Bits("MLOCK_", ONFAULT=_MLOCK_ONFAULT))),
 )

@@ -12,6 +12,7 @@ from emu.kernel.task import Scheduling, limits_of
 from emu.linux.argument import INT, PID, S32, UINT, OneOf, Out, Pointer, Scalar
 from emu.linux.errors import LinuxError
 from emu.linux.layout import TIMESPEC, Layout, Struct
+from emu.linux.likeness import Likeness
 from emu.linux.limits import Rlimit
 from emu.linux.syscall import NUMBER, Returned, Syscall
 
@@ -31,7 +32,7 @@ _RR_TIMESLICE_NS = 100_000_000
 _BASE_SLICE_NS = 700_000
 _FIRST_SIZE, _PAGE = 48, 4096
 #: struct sched_attr: size, policy, flags, nice, priority, runtime, deadline, period, util_min, util_max.
-SCHED_ATTR = Layout("sched_attr", "IIQiIQQQII")
+SCHED_ATTR = Layout("sched_attr", "IIQiIQQQII", likeness=Likeness.EXACT)
 _IO_NONE, _IO_REALTIME, _IO_BEST_EFFORT, _IO_IDLE = range(4)
 
 

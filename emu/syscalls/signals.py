@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
 from emu.kernel.signal_state import (
@@ -45,13 +45,13 @@ def _check_size(size: int) -> None:
 
 def sys_rt_sigaction(kernel: Kernel, task: Task, signo: int, new: int, size: int) -> SigAction:
     """rt_sigaction(2)."""
-    _check_signal(signo)
-    if new and signo in (Sig.KILL, Sig.STOP):
-        raise LinuxError(errno.EINVAL)
     _check_size(size)
+    action = SIGACTION.read(task.mm, new) if new else None
+    _check_signal(signo)
+    if action is not None and signo in (Sig.KILL, Sig.STOP):
+        raise LinuxError(errno.EINVAL)
     before = task.signals.actions[signo]
-    if new:
-        action = SIGACTION.read(task.mm, new)
+    if action is not None:
         task.signals.actions[signo] = action._replace(mask=action.mask & ~UNBLOCKABLE)
         if signo in (Sig.SEGV, Sig.BUS) and action.handler not in (SIG_DFL, SIG_IGN):
             task.mm.catches_faults = True
@@ -81,10 +81,8 @@ def sys_rt_sigprocmask(kernel: Kernel, task: Task, how: int, new: int, size: int
 
 def sys_rt_sigreturn(kernel: Kernel, task: Task) -> int:
     """rt_sigreturn(2): a frame that cannot be read is SIGSEGV."""
-    from emu.kernel.sigframe import restore_frame
-
     try:
-        result = restore_frame(kernel.cpu, task)
+        result = kernel.signals.restore(task)
     except LinuxError:
         kernel.signals.force(task, SigInfo(Sig.SEGV, SiCode.KERNEL))
         return 0
@@ -92,10 +90,13 @@ def sys_rt_sigreturn(kernel: Kernel, task: Task) -> int:
     return result
 
 
-def sys_rt_sigpending(kernel: Kernel, task: Task, size: int) -> int:
-    """rt_sigpending(2)."""
-    _check_size(size)
-    return task.signals.pending_mask & task.signals.blocked
+def sys_rt_sigpending(kernel: Kernel, task: Task, address: int, size: int) -> int:
+    """rt_sigpending(2): as much of the set as is asked for."""
+    if size > SIGSET.size:
+        raise LinuxError(errno.EINVAL)
+    pending = task.signals.pending_mask & task.signals.blocked
+    task.mm.write(address, pending.to_bytes(SIGSET.size, "little")[:size])
+    return 0
 
 
 def sys_rt_sigsuspend(kernel: Kernel, task: Task, mask: int, size: int) -> Generator[Any, None, int]:
@@ -158,28 +159,31 @@ def sys_sigaltstack(kernel: Kernel, task: Task, new: tuple[int, int, int] | None
 def may_signal(task: Task, target: Task) -> bool:
     """Whether a task may send signals to another (kill_ok_by_cred)."""
     mine, theirs = task.credentials, target.credentials
-    return mine.euid == 0 or theirs.uid in (mine.uid, mine.euid)
+    return mine.euid == 0 or not {mine.uid, mine.euid}.isdisjoint((theirs.uid, theirs.suid))
 
 
 def sys_kill(kernel: Kernel, task: Task, pid: int, signo: int) -> int:
     """kill(2)."""
-    _check_signal(signo, zero=True)
-    leaders = [t for t in kernel.tasks.values() if t is t.group.leader] if pid <= 0 else []
     if pid > 0:
-        targets = [t for t in (kernel.tasks.get(pid),) if t is not None]
-    elif pid == -1:
-        targets = [t for t in leaders if t.group is not task.group]
+        found = kernel.tasks.get(pid)
+        targets: Iterable[Task] = () if found is None else (found,)
     else:
-        group = -pid if pid else task.pgid
-        targets = [t for t in leaders if t.pgid == group]
+        leaders = (t for t in kernel.tasks.values() if t is t.group.leader)
+        if pid == -1:
+            targets = [t for t in leaders if t.group is not task.group]
+        else:
+            group = -pid if pid else task.pgid
+            targets = [t for t in leaders if t.pgid == group]
     if not targets:
         raise LinuxError(errno.ESRCH)
+    _check_signal(signo, zero=True)
     allowed = [t for t in targets if may_signal(task, t)]
     if not allowed:
         raise LinuxError(errno.EPERM)
-    for target in allowed if signo else ():
+    if signo:
         info = SigInfo(signo, SiCode.USER, pid=task.tgid, uid=task.credentials.uid)
-        kernel.signals.send_to_process(target, signo, info)
+        for target in allowed:
+            kernel.signals.send_to_process(target, signo, info)
     return 0
 
 
@@ -198,10 +202,10 @@ def sys_tkill(kernel: Kernel, task: Task, tid: int, signo: int) -> int:
 
 
 def _send_to_thread(kernel: Kernel, task: Task, tid: int, signo: int, tgid: int | None = None) -> int:
-    _check_signal(signo, zero=True)
     target = kernel.tasks.get(tid)
     if target is None or tgid not in (None, target.tgid):
         raise LinuxError(errno.ESRCH)
+    _check_signal(signo, zero=True)
     if not may_signal(task, target):
         raise LinuxError(errno.EPERM)
     if signo:
@@ -239,7 +243,7 @@ TABLE = (
     Syscall(15, "rt_sigreturn", sys_rt_sigreturn, (_Frame(),), Returned("what RAX was")),
     Syscall(34, "pause", sys_pause, (), _ONLY_EINTR, Restart.NOHAND),
     Syscall(62, "kill", sys_kill, (PID, SIGNAL)),
-    Syscall(127, "rt_sigpending", sys_rt_sigpending, (Out(SIGSET), SIZE)),
+    Syscall(127, "rt_sigpending", sys_rt_sigpending, (Pointer(SIGSET, written=True), SIZE)),
     Syscall(
         128, "rt_sigtimedwait", sys_rt_sigtimedwait, (_AWAITED, _SIGINFO, _TIMEOUT, SIZE), _A_SIGNAL, Restart.INTR
     ),

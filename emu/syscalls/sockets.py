@@ -14,8 +14,9 @@ from emu.linux.fileflags import OpenFlags
 from emu.linux.layout import Opaque
 from emu.linux.syscall import DESCRIPTOR, ZERO, Restart, Result, Syscall
 from emu.linux.words import Choice
-from emu.net.inet import AF_INET, AF_INET6, InetSocket
+from emu.net.address import AF_INET, AF_INET6
 from emu.net.socket import Socket
+from emu.net.tcp import TcpSocket
 from emu.net.unix import AF_UNIX
 
 if TYPE_CHECKING:
@@ -171,24 +172,29 @@ def sys_listen(kernel: Kernel, task: Task, fd: int, backlog: int) -> int:
 
 
 def sys_connect(kernel: Kernel, task: Task, fd: int, address: int, length: int) -> Result:
-    """connect(2).  A TCP connection is made at once, and a socket that may not wait hears of it later, as on Linux."""
+    """connect(2)."""
     file = socket_of(task, fd)
     to = read_address(task, address, length)
     if len(to) < 2:
         raise LinuxError(errno.EINVAL)
-    if isinstance(file, InetSocket) and file.in_progress:
-        file.in_progress = False
+    return carry_out(kernel, file, _Connecting(task, file, to), file.send_timeout, wait=not file.nonblocking)
+
+
+class _Connecting(Waiting[int]):
+    """A connect call under way."""
+
+    def __init__(self, task: Task, file: Socket, to: bytes) -> None:
+        super().__init__(self._connect)
+        self._task, self._file, self._to = task, file, to
+
+    def _connect(self) -> int:
+        self._file.connect(self._task, self._to, wait=not self._file.nonblocking)
         return 0
 
-    def attempt() -> int:
-        file.connect(task, to)
-        return 0
-
-    result = wait_for(kernel, file, attempt, file.send_timeout, wait=not file.nonblocking)
-    if file.nonblocking and isinstance(file, InetSocket) and file.is_connection and file.connected:
-        file.in_progress = True
-        raise LinuxError(errno.EINPROGRESS)
-    return result
+    def ended(self, error: LinuxError) -> int:
+        if error.errno == errno.EAGAIN and isinstance(self._file, TcpSocket):
+            raise LinuxError(errno.EINPROGRESS)
+        raise error
 
 
 def sys_accept(kernel: Kernel, task: Task, fd: int, address: int, length_at: int) -> Result:
@@ -204,7 +210,7 @@ def sys_accept4(kernel: Kernel, task: Task, fd: int, address: int, length_at: in
 
     def attempt() -> int:
         task.files.check_room()
-        accepted = file.accept()
+        accepted = file.accept(wait=not file.nonblocking)
         accepted.flags |= flags & _NONBLOCK
         try:
             if address:

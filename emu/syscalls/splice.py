@@ -13,6 +13,7 @@ from emu.linux.argument import FD, OFFSET, SIZE, Bits, Pointer
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE, MAX_RW_COUNT, PAGE_SIZE, OpenFlags
 from emu.linux.syscall import BYTES, Restart, Result, Syscall
+from emu.net.socket import Socket
 from emu.syscalls.files import fill_pipe, sendable, wait_for_space
 from emu.syscalls.transfer import notify_transfer, signal_broken_pipe, write_piece
 
@@ -70,7 +71,7 @@ def _check_place(file: File, pos: int, given: bool) -> None:
 
 def _transfers(file: File) -> bool:
     """Whether data can be spliced from or to a file that is no pipe."""
-    return not (file.one_message or file.inode.is_directory)
+    return isinstance(file, Socket) or not (file.one_message or file.inode.is_directory)
 
 
 def _held(source: File, target: File, moving: Moving) -> Moving:

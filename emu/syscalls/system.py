@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from emu.linux.argument import FILLED, SIZE, Bits, Out
+from emu.linux.argument import SIZE, Bits, Buffer, Out
 from emu.linux.errors import LinuxError
 from emu.linux.layout import Layout
+from emu.linux.likeness import Likeness
 from emu.linux.syscall import BYTES, Syscall
 from emu.linux.version import RELEASE, VERSION
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 UTSNAME = Layout("utsname", "65s" * 6)
 SYSINFO = Layout("sysinfo", "q3Q2Q2Q2QHH4xQQI4x")
 _GRND_KNOWN = 7
+#: GRND_RANDOM and GRND_INSECURE.
+_GRND_EXCLUSIVE = 6
 
 
 def sys_uname(kernel: Kernel, task: Task) -> tuple[bytes, ...]:
@@ -40,13 +43,14 @@ def sys_sysinfo(kernel: Kernel, task: Task) -> tuple[int, ...]:
 
 def sys_getrandom(kernel: Kernel, task: Task, buffer: int, length: int, flags: int) -> int:
     """getrandom(2): bytes from the machine's seed."""
-    if flags & ~_GRND_KNOWN:
+    if flags & ~_GRND_KNOWN or flags & _GRND_EXCLUSIVE == _GRND_EXCLUSIVE:
         raise LinuxError(errno.EINVAL)
     length = min(length, 1 << 20)
     task.mm.write(buffer, kernel.random.randbytes(length))
     return length
 
 
+_RANDOM_BYTES = Buffer(written=True, likeness=Likeness.FREE)
 _RANDOM_FLAGS = Bits("GRND_", NONBLOCK=1, RANDOM=2, INSECURE=4)
 
 TABLE = (
@@ -56,7 +60,7 @@ TABLE = (
         318,
         "getrandom",
         sys_getrandom,
-        (FILLED, SIZE, _RANDOM_FLAGS),
+        (_RANDOM_BYTES, SIZE, _RANDOM_FLAGS),
         BYTES,
     ),
 )

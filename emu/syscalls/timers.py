@@ -15,6 +15,7 @@ from emu.linux.clock import ALARM, KTIME_MAX, MONOTONIC, REALTIME
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags
 from emu.linux.layout import TIMESPEC, Layout, Time
+from emu.linux.likeness import Likeness
 from emu.linux.syscall import DESCRIPTOR, NUMBER, Returned, Syscall
 from emu.syscalls.queued import check_pending
 from emu.syscalls.times import CLOCK
@@ -208,7 +209,7 @@ _EVENT, _NEW_TIMER = Pointer(SIGEVENT, null=True), Pointer(TIMER_ID, written=Tru
 
 TABLE = (
     Syscall(36, "getitimer", sys_getitimer, (_WHICH, Out(ITIMERVAL))),
-    Syscall(37, "alarm", sys_alarm, (UINT,), Returned("seconds")),
+    Syscall(37, "alarm", sys_alarm, (UINT,), Returned("seconds", likeness=Likeness.FREE)),
     Syscall(38, "setitimer", sys_setitimer, (_WHICH, _VALUE, _OLD_VALUE)),
     Syscall(100, "times", sys_times, (Pointer(TMS, written=True, null=True, shown=False),), NUMBER),
     Syscall(222, "timer_create", sys_timer_create, (CLOCK, _EVENT, _NEW_TIMER)),

@@ -6,10 +6,11 @@ import errno
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from emu.linux.argument import INT, LONG, In, OneOf, Out, Pointer
+from emu.linux.argument import INT, LONG, S64, In, OneOf, Out, Pointer, Scalar
 from emu.linux.clock import ALARM, CPUTIME, MONOTONIC, NEVER_SET, REALTIME, SET_LIKE_REALTIME, WITHOUT_TIMERS
 from emu.linux.errors import LinuxError
 from emu.linux.layout import TIMESPEC, TIMEVAL, Layout
+from emu.linux.likeness import Likeness
 from emu.linux.syscall import Restart, Returned, Syscall
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 _NS = 1_000_000_000
 _TIMER_ABSTIME = 1
-TIMEZONE = Layout("timezone", "2i")
+TIMEZONE = Layout("timezone", "2i", likeness=Likeness.EXACT)
 
 
 def clock_ns(kernel: Kernel, task: Task, clock: int) -> int:
@@ -89,6 +90,7 @@ def sys_clock_nanosleep(
     return (yield from _sleep_until(kernel, task, deadline, remaining))
 
 
+_SECONDS = Pointer(Scalar("long", S64, likeness=Likeness.FREE), null=True)
 #: The time that was left when a signal came; printed as an address.
 _LEFT = Pointer(TIMESPEC, written=True, null=True, shown=False)
 CLOCK = OneOf("CLOCK_", **REALTIME, **MONOTONIC, **CPUTIME, **ALARM)
@@ -96,7 +98,7 @@ CLOCK = OneOf("CLOCK_", **REALTIME, **MONOTONIC, **CPUTIME, **ALARM)
 TABLE = (
     Syscall(35, "nanosleep", sys_nanosleep, (In(TIMESPEC), _LEFT), restart=Restart.BLOCK),
     Syscall(96, "gettimeofday", sys_gettimeofday, (Out(TIMEVAL, null=True), Out(TIMEZONE, null=True))),
-    Syscall(201, "time", sys_time, (Pointer(LONG, null=True),), Returned("seconds")),
+    Syscall(201, "time", sys_time, (_SECONDS,), Returned("seconds", likeness=Likeness.FREE)),
     Syscall(228, "clock_gettime", sys_clock_gettime, (CLOCK, Out(TIMESPEC))),
     Syscall(229, "clock_getres", sys_clock_getres, (CLOCK, Out(TIMESPEC, null=True))),
     Syscall(230, "clock_nanosleep", sys_clock_nanosleep, (CLOCK, INT, Pointer(TIMESPEC), _LEFT), restart=Restart.BLOCK),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import signal
 from collections.abc import Generator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emu.fs.file import BrokenPipe, File, WouldBlock
 from emu.fs.notify import Notice
 from emu.fs.operations import remove_privileges
 from emu.kernel.signal_state import SiCode, SigInfo
-from emu.linux.errors import LinuxError
+from emu.linux.errors import Interrupted, LinuxError
 from emu.linux.fileflags import CHUNK, MAX_FILE_SIZE, OpenFlags
 from emu.linux.syscall import Result
 from emu.syscalls.paths import UserBuffer
@@ -19,6 +19,7 @@ from emu.syscalls.paths import UserBuffer
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
+    from emu.linux.clock import Clock
     from emu.linux.wait import WaitQueue
 
 RLIMIT_FSIZE = 1
@@ -80,12 +81,14 @@ def read_file(file: File, buffer: UserBuffer, pos: int | None = None) -> Result:
         return _read_later(file.get(), buffer, pos, block.queue)
 
 
-def _read_later(file: File, buffer: UserBuffer, pos: int | None, queue: WaitQueue) -> Generator[WaitQueue, None, int]:
+def _read_later(file: File, buffer: UserBuffer, pos: int | None, queue: WaitQueue) -> Generator[Any, None, int]:
     """Sleep until something can be read; the file stays open meanwhile, even if a thread closes the descriptor."""
+    clock = file.inode.sb.resources.clock
+    deadline = clock.now_ns() + file.receive_timeout if file.receive_timeout else None
     try:
         while True:
             with file.inode.sb.resources.kmem.held(buffer.kept):
-                yield queue
+                yield from sleep(clock, queue, deadline)
             try:
                 done = read_into(file, buffer, pos)
                 if done:
@@ -95,6 +98,21 @@ def _read_later(file: File, buffer: UserBuffer, pos: int | None, queue: WaitQueu
                 queue = block.queue
     finally:
         file.put()
+
+
+def sleep(clock: Clock, queue: WaitQueue, deadline: int | None) -> Generator[Any, None, None]:
+    """Sleep on a queue until the deadline; then LinuxError(EAGAIN).  With one, a signal ends the call for good
+    (sock_intr_errno).
+    """
+    if deadline is None:
+        yield queue
+        return
+    if clock.now_ns() >= deadline:
+        raise LinuxError(errno.EAGAIN)
+    try:
+        yield queue, deadline
+    except Interrupted:
+        raise LinuxError(errno.EINTR) from None
 
 
 # Writing
@@ -195,12 +213,13 @@ def write_file(kernel: Kernel, task: Task, file: File, buffer: UserBuffer, pos: 
 
 def _write_later(
     kernel: Kernel, task: Task, file: File, buffer: UserBuffer, pos: int | None, done: int, queue: WaitQueue | None
-) -> Generator[WaitQueue, None, int]:
+) -> Generator[Any, None, int]:
+    deadline = kernel.clock.now_ns() + file.send_timeout if file.send_timeout else None
     try:
         while queue is not None:
             try:
                 with file.inode.sb.resources.kmem.held(buffer.kept):
-                    yield queue
+                    yield from sleep(kernel.clock, queue, deadline)
             except LinuxError:
                 if done:
                     return done

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import stat
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from emu.kernel.exec import MAX_ARG_STRLEN, MAX_ARG_TOTAL
@@ -15,6 +16,7 @@ from emu.linux.argument import ADDRESS, S32, SIZE, U16, U32, U64, Argument, Bits
 from emu.linux.caller import UserMemory
 from emu.linux.errors import LinuxError
 from emu.linux.layout import TEXT, Layout, Struct
+from emu.linux.likeness import Likeness, Part
 from emu.linux.words import hexadecimal, named_bits, number_of_vars, octal, pointer
 
 if TYPE_CHECKING:
@@ -88,6 +90,12 @@ class _SigAction(Layout):
         text = f"sa_handler={name}, sa_mask={sigset_words(mask)}, sa_flags={named_bits(flags, _SA_NAMES)}"
         return "{" + text + (f", sa_restorer={restorer:#x}" if flags & SaFlags.RESTORER else "") + "}"
 
+    def parts(self, values: tuple[Any, ...]) -> Iterable[Part]:
+        handler, flags, _, mask = values
+        yield Part("sa_handler", Likeness.EXACT if handler <= 1 else Likeness.PLACE, handler)
+        yield Part("sa_flags", Likeness.EXACT, flags)
+        yield Part("sa_mask", Likeness.EXACT, mask)
+
 
 SIGNAL = Scalar("signal", S32, signal_words)
 SIGSET = Scalar("sigset", U64, sigset_words, prints=True)
@@ -151,6 +159,10 @@ class _Strings(Target):
         texts = [TEXT.text_at(view, at) or pointer(at) for at in strings[: self._most_shown]]
         return "[" + ", ".join(texts) + (", ...]" if len(strings) > self._most_shown else "]")
 
+    def parts_at(self, view: View, address: int) -> Iterable[Part]:
+        strings = [view.string(at, MAX_ARG_STRLEN) or b"" for at in self.peek(view, address)]
+        return (Part(self.name, Likeness.EXACT, b"\0".join(strings)),)
+
 
 class _Environment(_Strings):
     """As strace prints it: how many there are."""
@@ -174,6 +186,9 @@ class _Clone(Argument):
         if flags & (CloneFlags.CHILD_CLEARTID | CloneFlags.CHILD_SETTID):
             text += f", child_tidptr={pointer(child_tid)}"
         return text
+
+    def given(self, at: int, call: Shown) -> Iterable[Part]:
+        return (Part("flags", Likeness.EXACT, call.values[0]), Part("stack", Likeness.PLACE, call.values[1]))
 
 
 def clone_words(value: int) -> str:

@@ -11,6 +11,7 @@ from emu.kernel.wait import Wait, any_child, do_wait, of_group, of_number
 from emu.linux.argument import PID, Bits, OneOf, Pointer
 from emu.linux.errors import LinuxError
 from emu.linux.layout import Layout
+from emu.linux.likeness import Likeness
 from emu.linux.syscall import PROCESS, Restart, Syscall
 from emu.syscalls.types import RUSAGE, WAIT_STATUS
 
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
     from emu.kernel.task import Task
 
 #: siginfo_t as waitid() fills it: si_signo, si_errno, si_code, si_pid, si_uid, si_status.
-SIGINFO_OF_CHILD = Layout("siginfo_t", "iiiiiIi100x")
+SIGINFO_OF_CHILD = Layout(
+    "siginfo_t", "iiiiiIi100x", likeness=Likeness.EXACT,
+    fields={"si_signo": 0, "si_code": 2, "si_uid": 4, "si_status": 5},
+)  # fmt: skip
 _P_ALL, _P_PID, _P_PGID, _P_PIDFD = range(4)
 _INT_MIN = -1 << 31
 _STATES = Wait.EXITED | Wait.STOPPED | Wait.CONTINUED

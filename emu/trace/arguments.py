@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emu.linux.argument import HEX, Argument, Ioctl, Shown, View
+from emu.linux.likeness import Part
 from emu.trace.peek import peek, peek_string
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class CallArguments:
         registers += (0,) * (len(declared) - len(registers))
         #: Every argument, decoded.
         self.values = values = tuple([kind.width(value) for kind, value in zip(declared, registers, strict=True)])
+        self._known = types is not None
         self._shown: list[tuple[int, Argument]] = []
         for at, kind in enumerate(declared):
             chosen = kind.chosen(at, values, view)
@@ -76,3 +78,17 @@ class CallArguments:
             return []
         call = Shown(self.values, self._view, result)
         return [kind.text(at, call) for at, kind in self._shown[done:]]
+
+    def given(self) -> list[Part]:
+        """What is compared of the arguments with those in another run, when the call begins."""
+        if not self._known:
+            return []
+        call = Shown(self.values, self._view)
+        return [part for at, kind in self._shown for part in kind.given(at, call)]
+
+    def got(self, result: int) -> list[Part]:
+        """What is compared of what the call has written, with its result."""
+        call = Shown(self.values, self._view, result)
+        return (
+            [] if call.failed or not self._known else [part for at, kind in self._shown for part in kind.got(at, call)]
+        )

@@ -159,7 +159,8 @@ def test_a_program_that_may_not_be_read(unimmu: Unimmu, hello_with: Callable[...
         ("--mount msharefs:x hello", "--mount msharefs:x: expected TYPE:/PATH[:OPTIONS]"),
         (
             "--mount ext4:/x hello",
-            "there is no file system 'ext4' (there are: debugfs, devtmpfs, hugetlbfs, mqueue, msharefs, proc, sysfs, tmpfs)",
+            "there is no file system 'ext4' (there are: debugfs, devtmpfs, hugetlbfs, mqueue, msharefs, proc, sysfs, "
+            "tmpfs)",
         ),
         ("--mount msharefs:/x:level=p4d hello", "level=p4d: the levels are pte, pmd, pud"),
         ("--mount msharefs:/x:size=1 hello", "unknown parameter 'size'"),
@@ -169,7 +170,7 @@ def test_a_program_that_may_not_be_read(unimmu: Unimmu, hello_with: Callable[...
         ("--file /nonexistent hello", "--file /nonexistent: no such file"),
         ("--file / hello", "--file /: is a directory"),
         ("--file /etc/passwd:relative hello", "--file /etc/passwd:relative: expected HOST[:/GUEST/PATH]"),
-        ("--file /etc/passwd:/proc/x hello", "--file /etc/passwd: cannot become /proc/x in the machine: EACCES"),
+        ("--file /etc/passwd:/proc/x hello", "--file /etc/passwd: cannot become /proc/x in the machine: ENOENT"),
         ("--json - hello", "--json: standard output has other text on it: give a file, or /dev/fd/N"),
         ("--trace - hello", "--trace: standard output has other text on it"),
         ("--strace -o - hello", "-o: standard output has other text on it"),

@@ -19,7 +19,7 @@ PAGES = sorted(
 #: ``text`` is what something prints, or a picture; every other block is run, or compared with what it quotes.
 LANGUAGES = {"console", "python", "toml", "c", "text"}
 #: Why a command is not run.  It stands behind the command, where the reader sees it too.
-NOT_RUN = ("needs the network", "takes minutes", "needs gcc and musl-gcc")
+NOT_RUN = ("needs the network", "takes minutes", "needs gcc and musl-gcc", "needs ptrace and namespaces")
 
 
 @dataclass(frozen=True)

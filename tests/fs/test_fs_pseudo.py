@@ -29,6 +29,11 @@ def test_devices(machine: Machine) -> None:
     assert machine.vfs.walker(None).resolve("/dev/null").inode.getattr().rdev == 0x103
 
 
+def test_buffers_for_files_of_proc_are_of_1024_bytes(machine: Machine) -> None:
+    sizes = [machine.vfs.walker(None).resolve(path).inode.getattr().blksize for path in ("/proc/stat", "/sys", "/dev")]
+    assert sizes == [1024, 4096, 4096]
+
+
 def test_zero_mapping() -> None:
     from emu.linux.mman import Prot
     from emu.mm.commit import Commit

@@ -46,7 +46,7 @@ slab = machine.kernel.frames.kmem.pages << 12
 json.dump([took, slab, printed.decode(), "".join(logged), reason.name, machine.audit()], sys.stdout)
 """
 
-MEMORY, RESERVE, CODE_BUFFER, SMALL_REST = 8 * MIB, 1 * MIB, 16 * MIB, 6 * MIB
+MEMORY, RESERVE, CODE_BUFFER, SMALL_REST = 8 * MIB, 1 * MIB, 16 * MIB, 8 * MIB
 
 
 def hoard(kind: str) -> tuple[int, int, str]:

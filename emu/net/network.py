@@ -1,0 +1,64 @@
+"""What every socket finds in its network: the clock, who calls, the descriptors on their way (struct net)."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from emu.fs.fasync import POLL_PRI, URGENT
+from emu.fs.file import File
+from emu.linux.errors import LinuxError
+from emu.net.packet import NOBODY, Identity, identity_of
+from emu.net.scm import InFlight
+from emu.net.sockfs import SockFsType
+
+if TYPE_CHECKING:
+    from emu.fs.dentry import Path
+    from emu.fs.vfs import Vfs
+    from emu.linux.caller import Caller
+    from emu.linux.clock import Clock
+
+#: net.core.somaxconn, as it starts.
+SOMAXCONN = 4096
+
+
+class Network:
+    """A network, without its sockets' families."""
+
+    def __init__(self, vfs: Vfs, clock: Clock, current: Callable[[], Caller[Path] | None]) -> None:
+        """``current``: who makes the call that runs."""
+        self.vfs = vfs
+        self.mount = vfs.internal_mount(SockFsType())
+        self.scm = InFlight()
+        self.somaxconn = SOMAXCONN
+        #: The sockets that are open, in the order of their making.
+        self.open: dict[File, None] = {}
+        self._clock = clock
+        self._last_cookie = 0
+        self._current = current
+
+    def new_cookie(self) -> int:
+        """A number for one socket that asks for it."""
+        self._last_cookie += 1
+        return self._last_cookie
+
+    def now(self) -> int:
+        """The time of day in nanoseconds."""
+        return self._clock.realtime_ns()
+
+    def who_calls(self) -> Identity:
+        """Who makes the call that runs."""
+        caller = self._current()
+        return NOBODY if caller is None else identity_of(caller)
+
+    def send_sigurg(self, socket: File) -> None:
+        """An urgent byte has arrived: the socket's owner, if it has one, is told."""
+        if socket.owner is not None:
+            socket.owner.send(-1, URGENT)
+            if socket.fasync is not None:
+                socket.fasync.tell(POLL_PRI)
+
+    def device_ioctl(self, caller: Caller[Path], command: int, argument: int) -> int:
+        """The ioctls of all sockets that ask about network devices.  LinuxError(ENOTTY)."""
+        raise LinuxError(errno.ENOTTY)

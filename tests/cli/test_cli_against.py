@@ -1,0 +1,194 @@
+"""``unimmu run --against-host``: programs on this Linux too."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import emu.cli.against
+import guests
+from emu.against.isolation import NotIsolated, Start, may_isolate
+from emu.against.launch import NotRunnable, run_natively
+from emu.against.tape import Tape
+from emu.cli.launch import build_machine
+from emu.linux.errors import LinuxError
+from emu.linux.likeness import Likeness
+from emu.machine import Machine
+from tests.cli.conftest import ROOT, Unimmu
+
+GETPPID, GETUID, STAT = 110, 102, 4
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _allowed() -> None:
+    """Skip where the host lets nobody trace in namespaces of his own."""
+    try:
+        may_isolate()
+    except NotIsolated as error:
+        pytest.skip(f"no namespaces: {error}")
+    start = Start("/bin/hello", [b"hello"], {}, entries=[])
+    try:
+        run_natively(start, {}, Tape(), 0, b"", 10)
+    except NotRunnable as error:
+        if "traced" in str(error):
+            pytest.skip(str(error))
+
+
+@pytest.fixture
+def wrong(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[..., Any]], None]:
+    """Have the machine answer a call with another handler."""
+
+    def with_handler(number: int, handler: Callable[..., Any]) -> None:
+        def built(*arguments: Any, **more: Any) -> Machine:
+            machine = build_machine(*arguments, **more)
+            row = machine.kernel.entry.lookup(number)
+            assert row is not None
+            machine.kernel.entry.register(row._replace(handler=handler), replace=True)
+            return machine
+
+        monkeypatch.setattr(emu.cli.against, "build_machine", built)
+
+    return with_handler
+
+
+def differences(unimmu: Unimmu, tmp_path: Path, *words: str, status: int = 1) -> list[dict[str, Any]]:
+    report = tmp_path / "report.json"
+    ran = unimmu("run", "--against-host=all", "--json", report, *words)
+    assert ran.status == status, ran.err
+    found: list[dict[str, Any]] = json.loads(report.read_text())["differences"]
+    return found
+
+
+def test_no_difference(unimmu: Unimmu) -> None:
+    status, out, err = unimmu(
+        "run", "--against-host", "calls", 'fd = open "/tmp/a" O_RDWR|O_CREAT 0600; write fd "xyz" 3'
+    )
+    assert (status, out) == (0, "fd = 3\nwrite = 3\n")
+    assert err.endswith(": no difference\n")
+
+
+SCRIPTS = {
+    "processes": "fork child; syscall 110; end; wait child; fork other; syscall 39; end; wait other; syscall 39",
+    "memory": "@p = mmap 0 8K RW PRIVATE|ANONYMOUS -1 0; store p 7; load p; unmapped = syscall 11 p 4K; load p",
+    "files": 'mkdir "/d" 0755; fd = open "/d/f" O_RDWR|O_CREAT 0644; rename "/d/f" "/d/g"; open "/d/f" 0',
+    "signals": "on 11 0; load 16",
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
+def test_scripts(unimmu: Unimmu, script: str) -> None:
+    status, _, err = unimmu("run", "--against-host", "calls", script)
+    assert (status, err.rpartition(": ")[2]) == (0, "no difference\n"), err
+
+
+@pytest.mark.parametrize("name", ["fork_shared", "hello", "cow"])
+def test_guests(unimmu: Unimmu, name: str) -> None:
+    status, _, err = unimmu("run", "--against-host", name)
+    assert status == 0, err
+
+
+def test_a_wrong_result_is_found(unimmu: Unimmu, tmp_path: Path, wrong: Any) -> None:
+    wrong(GETPPID, lambda kernel, task: 77)
+    script = "syscall 39; syscall 110; syscall 102"
+    first, *more = differences(unimmu, tmp_path, "calls", script)
+    assert (first["kind"], first["machine"]["text"], first["linux"]["text"]) == (
+        "result", "getppid() = 77", "getppid() = 1",
+    )  # fmt: skip
+    assert first["before"][-2:] != []
+    assert "stdout" in [difference["kind"] for difference in more]
+
+
+def test_a_wrong_errno_is_found(unimmu: Unimmu, tmp_path: Path, wrong: Any) -> None:
+    def refuse(kernel: object, task: object, address: int) -> int:
+        raise LinuxError(errno.EACCES)
+
+    wrong(STAT, refuse)
+    first, *_ = differences(unimmu, tmp_path, "calls", '@b = bytes 200; syscall 4 "/none" b')
+    assert (first["kind"], first["machine"]["errno"], first["linux"]["errno"]) == ("errno", errno.EACCES, errno.ENOENT)
+
+
+def test_wrong_memory_is_found(unimmu: Unimmu, tmp_path: Path, wrong: Any) -> None:
+    from emu.syscalls.attributes import sys_stat
+
+    wrong(STAT, lambda kernel, task, address: sys_stat(kernel, task, address)._replace(uid=5))
+    first, *_ = differences(unimmu, tmp_path, "calls", '@b = bytes 200; syscall 4 "/etc/passwd" b', status=1)
+    assert first["kind"] == "memory"
+    assert "st_uid: 5 in the machine, 0 on Linux" in first["what"]
+
+
+def test_a_difference_in_a_child_is_found(unimmu: Unimmu, tmp_path: Path, wrong: Any) -> None:
+    wrong(GETUID, lambda kernel, task: 9)
+    script = "fork one; syscall 39; end; wait one; fork two; syscall 102; end; wait two"
+    first, *_ = differences(unimmu, tmp_path, "calls", script)
+    assert (first["ancestry"], first["machine"]["name"]) == ([1], "getuid")
+
+
+def test_a_call_that_is_not_there_is_found(unimmu: Unimmu, tmp_path: Path) -> None:
+    first, *_ = differences(unimmu, tmp_path, "calls", "syscall 321 99 0 0")  # bpf: EINVAL or EPERM
+    assert (first["machine"]["name"], first["machine"]["errno"]) == ("bpf", errno.ENOSYS)
+
+
+def test_nothing_of_the_host_is_changed(unimmu: Unimmu, tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("kept")
+    (tmp_path / "bin").mkdir()
+    shutil.copy(guests.path("calls"), tmp_path / "bin/calls")
+    script = 'unlink "/kept"; fd = open "/new" O_RDWR|O_CREAT 0644; write fd "abc" 3; mkdir "/bin/d" 0755'
+    status, out, err = unimmu("run", "--root", tmp_path, "--against-host", "calls", script)
+    assert (status, out) == (0, "unlink = 0\nfd = 3\nwrite = 3\nmkdir = 0\n"), err
+    assert (tmp_path / "kept").read_text() == "kept"
+    assert sorted(os.listdir(tmp_path)) == ["bin", "kept"]
+    assert os.listdir(tmp_path / "bin") == ["calls"]
+
+
+def test_random_bytes_are_the_same(unimmu: Unimmu) -> None:
+    script = "@b = bytes 8; syscall 318 b 8 0; load b"
+    assert unimmu("run", "--against-host", "calls", script).status == 0
+
+
+def test_a_program_that_hangs_is_killed(unimmu: Unimmu) -> None:
+    ran = unimmu("run", "--timeout", "2", "--against-host", "spin")
+    assert ran.status in (1, 124), ran.err
+    assert "stopped" in ran.err or "no difference" in ran.err
+
+
+@pytest.mark.parametrize("option", ["--strace", "--audit", "--stats"])
+def test_options_that_exclude_it(unimmu: Unimmu, option: str) -> None:
+    ran = unimmu("run", option, "--against-host", "hello")
+    assert ran.status == 2
+    assert ran.err == f"unimmu run: {option} and --against-host exclude each other: run once for each\n"
+
+
+def test_a_directory_that_could_be_changed(unimmu: Unimmu, tmp_path: Path) -> None:
+    ran = unimmu("run", "--bind", f"{tmp_path}:/mnt:rw", "--against-host", "hello")
+    assert (ran.status, "would change the host" in ran.err) == (2, True)
+
+
+def test_a_host_without_namespaces(unimmu: Unimmu, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise NotIsolated("namespaces of its own (user, mount, pid): Operation not permitted")
+
+    monkeypatch.setattr(emu.cli.against, "may_isolate", refuse)
+    ran = unimmu("run", "--against-host", "hello")
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err == (
+        "unimmu run: --against-host cannot run a program on this host: "
+        "namespaces of its own (user, mount, pid): Operation not permitted\n"
+    )
+
+
+def test_a_program_that_is_not_there(unimmu: Unimmu) -> None:
+    ran = unimmu("run", "--against-host", "/nonexistent")
+    assert (ran.status, ran.err) == (127, "unimmu run: /nonexistent: no such file\n")
+
+
+def test_the_page_lists_every_likeness() -> None:
+    page = (ROOT / "docs" / "against-host.md").read_text()
+    for likeness in Likeness:
+        assert f"| {likeness.name} | {likeness.value} |" in page
