@@ -33,6 +33,8 @@ DEVICES = {"null": NULL, "zero": ZERO, "full": FULL, "random": RANDOM, "urandom"
 class NullFile(File):
     """/dev/null: empty, and takes everything."""
 
+    nowait = True
+
     @property
     def pollable(self) -> bool:
         return False

@@ -297,7 +297,7 @@ class Pipes:
 class PipeFile(File):
     """One end (or, for a FIFO opened O_RDWR, both ends) of a pipe."""
 
-    has_fasync = True
+    has_fasync = nowait = True
 
     seekable = False
 

@@ -92,6 +92,12 @@ class Entry:
             pass
         return self._replaced[number]
 
+    def names(self) -> set[str]:
+        """The names of all system calls that there are."""
+        while self._take_late_table():
+            pass
+        return {call.name for call in self._table.values()}
+
     def lookup(self, number: int) -> Syscall | None:
         """The system call with this number."""
         if number in TRIED_BY_HABIT:

@@ -140,6 +140,11 @@ class PosixTimer:
         """The number of its signal."""
         return self._info.signo
 
+    @property
+    def value(self) -> int:
+        """What its signal brings (sigev_value)."""
+        return self._info.value
+
     def settime(self, interval: int, value: int, *, absolute: bool) -> tuple[int, int]:
         """timer_settime(2), in ns: the interval and the time that was left before."""
         before = self.gettime()

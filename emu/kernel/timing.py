@@ -89,7 +89,9 @@ def add_posix_timer(
     else:
         make = partial(timers.cpu_timer, *cpu_clock(kernel, task, clock))
     offset = kernel.clock.realtime_offset if clock in SET_LIKE_REALTIME else 0
-    timers.add(PosixTimer(number, make, recipient, signo, number if value is None else value, offset))
+    timer = PosixTimer(number, make, recipient, signo, number if value is None else value, offset)
+    timer.clockid, timer.notify = clock, Notify(notify)
+    timers.add(timer)
     return number
 
 

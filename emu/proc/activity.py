@@ -58,7 +58,8 @@ def syscall(kernel: Kernel, task: Task) -> bytes:
     if task.syscall is None or task.sleeping is None:
         if task is not kernel.current:
             return b"running\n"
-        _, number, arguments = kernel.cpu.syscall_registers()
+        _, number, registers = kernel.cpu.syscall_registers()
+        arguments: tuple[int, ...] = registers
         stack = kernel.cpu.stack_pointer
     else:
         number, arguments = task.syscall

@@ -6,7 +6,6 @@ import zlib
 from typing import TYPE_CHECKING
 
 from emu.linux.version import RELEASE
-from emu.syscalls import all_tables
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -27,7 +26,8 @@ _YES = (
 _BY_CALL = {
     "AIO": "io_setup", "POSIX_MQUEUE": "mq_open", "FHANDLE": "open_by_handle_at", "KEYS": "keyctl",
     "CROSS_MEMORY_ATTACH": "process_vm_readv", "KCMP": "kcmp", "RSEQ": "rseq", "SECCOMP": "seccomp",
-    "SECCOMP_FILTER": "seccomp", "FANOTIFY": "fanotify_init", "IO_URING": "io_uring_setup", "USERFAULTFD": "userfaultfd",
+    "SECCOMP_FILTER": "seccomp", "FANOTIFY": "fanotify_init", "IO_URING": "io_uring_setup",
+    "USERFAULTFD": "userfaultfd",
     "BPF_SYSCALL": "bpf", "PERF_EVENTS": "perf_event_open", "MODULES": "init_module", "KEXEC": "kexec_load",
     "QUOTA": "quotactl", "SWAP": "swapon", "BSD_PROCESS_ACCT": "acct", "MEMFD_CREATE": "memfd_create",
     "SECRETMEM": "memfd_secret", "PROCESS_MADVISE": "process_madvise", "FUTEX_PI": "futex_waitv", "NUMA": "mbind",
@@ -44,7 +44,7 @@ _NO = (
 
 def config(kernel: Kernel) -> bytes:
     """The text."""
-    calls = {call.name for table in all_tables() for call in table}
+    calls = kernel.entry.names()
     yes = {*_YES} | {option for option, call in _BY_CALL.items() if call in calls}
     no = {*_NO} | (_BY_CALL.keys() - yes)
     if kernel.cpus > 1:

@@ -72,7 +72,8 @@ def _node_figures(kernel: Kernel) -> dict[str, int]:
         "nr_slab_unreclaimable": frames.kmem.pages, "nr_isolated_anon": 0, "nr_isolated_file": 0,
         "nr_anon_pages": anon, "nr_mapped": sum(mm.rss_cache for mm in spaces), "nr_file_pages": cached,
         "nr_dirty": 0, "nr_writeback": 0, "nr_shmem": cached - clean, "nr_anon_transparent_hugepages": 0,
-        "nr_page_table_pages": used[FrameKind.PAGETABLE], "nr_swapcached": 0, "nr_hugetlb": kernel.huge_pages.total << 9,
+        "nr_page_table_pages": used[FrameKind.PAGETABLE], "nr_swapcached": 0,
+        "nr_hugetlb": kernel.huge_pages.total << 9,
     }  # fmt: skip
 
 

@@ -112,17 +112,14 @@ def pressure(kernel: Kernel, *, full: bool = True) -> bytes:
 
 
 FIXED = {
-    "cgroups": "#subsys_name\thierarchy\tnum_cgroups\tenabled\n",
     "consoles": "",
     "crypto": "",
     "diskstats": "",
     "execdomains": "0-0\tLinux           \t[kernel]\n",
     "misc": "",
-    "modules": "",
     "partitions": "major minor  #blocks  name\n\n",
     "swaps": "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n",
     "ioports": "",
-    "key-users": "",
     "cmdline": "\n",
 }
 FILES = {

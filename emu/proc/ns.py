@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 NSFS_MAGIC = 0x6E736673
 #: The inode numbers of the initial namespaces (PROC_*_INIT_INO).
 _INITIAL = {
-    "cgroup": 0xEFFFFFFB, "ipc": 0xEFFFFFFF, "mnt": 0xF0000000, "net": 0xF0000001, "pid": 0xEFFFFFFC,
+    "cgroup": 0xEFFFFFFB, "ipc": 0xEFFFFFFF, "mnt": 0xEFFFFFF8, "net": 0xEFFFFFF9, "pid": 0xEFFFFFFC,
     "time": 0xEFFFFFFA, "user": 0xEFFFFFFD, "uts": 0xEFFFFFFE,
 }  # fmt: skip
 #: Links and the kind of namespace that each shows.

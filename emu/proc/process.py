@@ -12,7 +12,6 @@ from emu.linux.limits import Rlimit
 from emu.linux.mman import Prot
 from emu.mm.gup import read_remote
 from emu.proc.pidfile import PidFile
-from emu.proc.status import escaped
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -42,7 +41,7 @@ def stat(kernel: Kernel, task: Task) -> bytes:
         task.scheduling.priority, task.scheduling.policy, 0, 0, 0,  # 40-44
         *_data(mm), mm.start_brk, mm.arg_start, mm.arg_end, mm.env_start, mm.env_end, task.exit_code,  # 45-52
     )  # fmt: skip
-    return f"{task.pid} ({escaped(task.comm)}) {' '.join(map(str, fields))}\n".encode("utf-8", "surrogateescape")
+    return f"{task.pid} ({task.comm}) {' '.join(map(str, fields))}\n".encode("utf-8", "surrogateescape")
 
 
 def _data(mm: AddressSpace) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from emu.fs.dentry import Path
 from emu.fs.file import DirectoryEntry, File
 from emu.fs.inode import Inode, NewOwner
 from emu.fs.libfs import FixedDirectory
-from emu.fs.pseudo import LinkFile, MagicLink, SeekableFile, SysctlSuperBlock, TextFile
+from emu.fs.pseudo import LinkFile, MagicLink, SeekableFile, Store, SysctlSuperBlock, Text, TextFile
 from emu.fs.superblock import FileSystemType, SuperBlock
 from emu.linux.caller import may_access
 from emu.linux.errors import LinuxError
@@ -52,6 +52,14 @@ class ProcSuperBlock(SysctlSuperBlock):
         self.pid_directories: dict[str, Callable[[ProcSuperBlock, Task], Inode]] = {}
         self._late: Callable[[Kernel], None] | None = late
         self.root: ProcRoot = ProcRoot(self)
+
+    def create_file(
+        self, name: str, text: Text, mode: int = 0o444, size: int | None = None, store: Store | None = None
+    ) -> None:
+        """A text file; root may open one for writing that cannot be written (EIO), except a parameter (EACCES)."""
+        if store is None and not name.startswith("sys/"):
+            store = _no_write
+        super().create_file(name, text, mode, size, store)
 
     def complete(self) -> None:
         """Add the files that not every program asks for, when the first does."""
@@ -142,7 +150,7 @@ class PidDirectory(FixedDirectory):
             return _ALWAYS[name](sb, task)
         row = sb.pid_files.get(name)
         if row is not None and (row.of_thread if self._thread else row.of_process):
-            store = None if row.store is None else partial(row.store, sb.kernel, task)
+            store = _not_written if row.store is None else partial(row.store, sb.kernel, task)
             return TextFile(sb, partial(row.text, sb.kernel, task), row.mode, store=store)
         if name in sb.pid_readers:
             return SeekableFile(sb, partial(sb.pid_readers[name], sb.kernel, task))
@@ -325,8 +333,16 @@ def _status(kernel: Kernel, task: Task) -> bytes:
     return status(kernel, task)
 
 
+def _no_write(data: bytes) -> None:
+    raise LinuxError(errno.EIO)
+
+
+def _not_written(data: bytes) -> None:
+    raise LinuxError(errno.EINVAL)
+
+
 def _text(make: PidText) -> Callable[[ProcSuperBlock, Task], Inode]:
-    return lambda sb, task: TextFile(sb, partial(make, sb.kernel, task))
+    return lambda sb, task: TextFile(sb, partial(make, sb.kernel, task), store=_not_written)
 
 
 #: What many programs ask for.

@@ -43,8 +43,10 @@ KEPT = {
     "debug/exception-trace": Kept(1),
     "dev/tty/ldisc_autoload": _switch(1), "dev/tty/legacy_tiocsti": Kept(1),
     "fs/dentry-negative": _switch(0), "fs/dir-notify-enable": Kept(1),
+    "fs/nr_open": Kept(NR_OPEN, 64, 0x7FFFFFC0),
     "fs/overflowgid": Kept(65534, 0, 65535), "fs/overflowuid": Kept(65534, 0, 65535),
-    "fs/pipe-user-pages-hard": Kept(0, 0, _UNLIMITED), "fs/pipe-user-pages-soft": Kept(MAX_FULL_PIPES * 16, 0, _UNLIMITED),
+    "fs/pipe-user-pages-hard": Kept(0, 0, _UNLIMITED),
+    "fs/pipe-user-pages-soft": Kept(MAX_FULL_PIPES * 16, 0, _UNLIMITED),
     "fs/protected_fifos": Kept(0, 0, 2), "fs/protected_hardlinks": _switch(1),
     "fs/protected_regular": Kept(0, 0, 2), "fs/protected_symlinks": _switch(0),
     "fs/suid_dumpable": Kept(0, 0, 2),
@@ -55,7 +57,8 @@ KEPT = {
     "kernel/keys/root_maxkeys": Kept(1000000, 0),
     "kernel/kptr_restrict": Kept(0, 0, 2), "kernel/overflowgid": Kept(65534, 0, 65535),
     "kernel/overflowuid": Kept(65534, 0, 65535), "kernel/panic": Kept(0), "kernel/panic_on_oops": Kept(0),
-    "kernel/panic_on_warn": _switch(0), "kernel/perf_event_paranoid": Kept(2), "kernel/pid_max": Kept(4194304, 301, 4194304),
+    "kernel/panic_on_warn": _switch(0), "kernel/perf_event_paranoid": Kept(2),
+    "kernel/pid_max": Kept(4194304, 301, 4194304),
     "kernel/print-fatal-signals": Kept(0), "kernel/printk_delay": Kept(0, 0, 10000),
     "kernel/printk_ratelimit": Kept(5), "kernel/printk_ratelimit_burst": Kept(10),
     "kernel/pty/max": Kept(4096, 0), "kernel/pty/reserve": Kept(1024, 0),
@@ -110,7 +113,7 @@ def _add_kept(kernel: Kernel, values: dict[str, int], name: str, kept: Kept) -> 
 
 def _only_numbers(data: bytes) -> None:
     """What is written asks for something that there is no need of.  LinuxError(EINVAL) for what is no number."""
-    if not data.strip(b" \n\0").isdigit():
+    if not data.strip(b" \n\0").isdigit() or not int(data.strip(b" \n\0")):
         raise LinuxError(errno.EINVAL)
 
 
@@ -131,12 +134,13 @@ def _shown(kernel: Kernel) -> dict[str, Callable[[], bytes]]:
         "kernel/cap_last_cap": line(40), "kernel/ngroups_max": line(65536), "kernel/osrelease": line(RELEASE),
         "kernel/ostype": line("Linux"), "kernel/version": line(VERSION),
         "kernel/pty/nr": line(0), "kernel/random/boot_id": line(boot_id), "kernel/random/entropy_avail": line(256),
-        "kernel/random/poolsize": line(256), "kernel/random/uuid": lambda: f"{_uuid(random.getrandbits(128))}\n".encode(),
+        "kernel/random/poolsize": line(256),
+        "kernel/random/uuid": lambda: f"{_uuid(random.getrandbits(128))}\n".encode(),
         "kernel/threads-max": line(MAX_TASKS), "vm/max_map_count": line(65530), "vm/mmap_min_addr": line(65536),
         "fs/epoll/max_user_watches": line(resources.max_epoll_watches),
         "fs/inotify/max_queued_events": line(MAX_QUEUED_EVENTS),
         "fs/inotify/max_user_instances": line(MAX_USER_INSTANCES), "fs/mount-max": line(MAX_MOUNTS),
-        "fs/nr_open": line(NR_OPEN), "vm/lowmem_reserve_ratio": line("256\t256\t32\t0\t0"),
+        "vm/lowmem_reserve_ratio": line("256\t256\t32\t0\t0"),
     }  # fmt: skip
 
 
@@ -175,12 +179,15 @@ def _add_attribute(kernel: Kernel, name: str, of: object, attribute: str, low: i
 def _add_texts(kernel: Kernel) -> None:
     """Parameters that are texts."""
     texts = {
-        "kernel/core_pattern": "core", "kernel/printk": "4\t4\t1\t7", "kernel/tainted": "0", "kernel/msg_next_id": "-1",
+        "kernel/core_pattern": "core", "kernel/printk": "4\t4\t1\t7", "kernel/msg_next_id": "-1",
         "kernel/sem_next_id": "-1", "kernel/shm_next_id": "-1",
         "kernel/seccomp/actions_avail": "kill_process kill_thread trap errno user_notif trace log allow",
     }  # fmt: skip
     for name in texts:
         _add_text(kernel, f"sys/{name}", texts, name)
+    taints = [0]
+    procfs = kernel.vfs.procfs
+    procfs.add_number("kernel/tainted", lambda: taints[0], lambda value: taints.__setitem__(0, taints[0] | value), 0)
     for name in ("hostname", "domainname"):
         _add_uts(kernel, name)
 

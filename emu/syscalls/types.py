@@ -214,8 +214,8 @@ class _Rusage(Layout):
     def write(self, memory: UserMemory, address: int, value: Usage) -> None:
         seconds, nanoseconds = divmod(value.instructions, 1_000_000_000)
         super().write(memory, address, (
-            seconds, nanoseconds // 1000, 0, 0, value.max_rss << 2, 0, 0, 0, value.min_flt, value.maj_flt, 0, 0, 0, 0, 0, 0,
-            value.voluntary_switches, value.involuntary_switches,
+            seconds, nanoseconds // 1000, 0, 0, value.max_rss << 2, 0, 0, 0, value.min_flt, value.maj_flt,
+            0, 0, 0, 0, 0, 0, value.voluntary_switches, value.involuntary_switches,
         ))  # fmt: skip
 
 
