@@ -15,6 +15,7 @@ from emu.fs.hugetlbfs import Hugetlbfs
 from emu.fs.tmpfs import Tmpfs
 from emu.ipc.mqueuetype import MqueueType
 from emu.kernel.modules import ModuleError
+from emu.kernel.ttys import KernelJobs, Ttys
 from emu.linux.errors import LinuxError
 from emu.proc import system as proc_system
 from emu.proc.procfs import Procfs
@@ -126,10 +127,20 @@ def _mount_devices_and_figures(kernel: Kernel) -> None:
     vfs.mount("debugfs", "/sys/kernel/debug", source="debugfs")
 
 
+def terminals(kernel: Kernel) -> None:
+    """/dev/ptmx, /dev/pts and /dev/tty."""
+    scheduler = kernel.scheduler
+    jobs = KernelJobs(kernel.vfs, scheduler, kernel.jobs, kernel.signals, kernel.tasks, kernel.clock)
+    kernel.ttys = Ttys(kernel.vfs, scheduler, jobs)
+    kernel.ttys.mount()
+    kernel.exit_hooks.append(kernel.ttys.leave)
+
+
 #: In the order in which they run; device and inode numbers follow from it.
 INITCALLS: tuple[Init, ...] = (
     system_calls,
     file_systems,
     tree,
     proc_system.init,
+    terminals,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -56,6 +57,8 @@ GENERAL: dict[str, int] = {
         ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16)), "rip")
     )
 }
+#: RAX, RDX, RSI, RDI, R8, R9, R10 and RIP among the general registers.
+_ARGUMENTS = struct.Struct("<Q8xQ24xQQQQQ40xQ")
 
 
 class TrapKind(IntEnum):
@@ -81,7 +84,10 @@ class Trap:
     dr6: int = 0
 
 
-_SYSCALL_TRAP, _SLICE_TRAP = Trap(TrapKind.SYSCALL), Trap(TrapKind.SLICE)
+_NO_REASON, _SYSCALL = int(TrapReason.NONE), int(TrapReason.SYSCALL)
+#: The trap of every system call.
+SYSCALL_TRAP = Trap(TrapKind.SYSCALL)
+_SLICE_TRAP = Trap(TrapKind.SLICE)
 
 
 class AddressSpaceTooSmall(Exception):
@@ -131,6 +137,8 @@ class Cpu:
         #: The time-stamp counter.
         self.read_tsc: Callable[[], int] = lambda: self.clock
         self._env = unicorn_abi.general_registers(uc)
+        self._env_bytes = memoryview(self._env).cast("B")
+        self._env_words = self._env_bytes.cast("Q")
         bases = unicorn_abi.segment_bases(uc)
         self._fs_base, self._gs_base = (_u64.from_address(bases[prefix]) for prefix in (0x64, 0x65))
         self._flags = _u64()
@@ -224,8 +232,8 @@ class Cpu:
 
     def _on_rdtsc(self, _uc: int, _data: int) -> int:
         count = self.read_tsc()
-        self.uc.reg_write(x86.UC_X86_REG_RAX, count & 0xFFFFFFFF)
-        self.uc.reg_write(x86.UC_X86_REG_RDX, count >> 32)
+        env = self._env  # as uc_reg_write() would, in a tenth of the time
+        env[0], env[2] = count & 0xFFFFFFFF, count >> 32 & 0xFFFFFFFF
         return 1
 
     def _on_rdtscp(self, uc: int, data: int) -> int:
@@ -305,7 +313,7 @@ class Cpu:
 
     def syscall_registers(self) -> tuple[int, int, tuple[int, int, int, int, int, int]]:
         """RIP behind the SYSCALL instruction, its number, and its six arguments."""
-        rax, _, rdx, _, _, _, rsi, rdi, r8, r9, r10, *_, rip = self._env[:]
+        rax, rdx, rsi, rdi, r8, r9, r10, rip = _ARGUMENTS.unpack_from(self._env_bytes)
         return rip, rax, (rdi, rsi, rdx, r10, r8, r9)
 
     @property
@@ -315,7 +323,7 @@ class Cpu:
 
     def syscall_return(self, result: int, rip: int) -> None:
         """What SYSRET leaves: the result in RAX, RIP in RCX, RFLAGS (of the last system call) in R11."""
-        env = self._env
+        env = self._env_words
         env[0] = result & 0xFFFFFFFFFFFFFFFF
         env[1] = rip
         env[11] = self.trap.rflags
@@ -338,23 +346,30 @@ class Cpu:
         self.trap.budget = 0
         self.trap.aside = min(self.trap.aside, 1)
 
+    def limit_slice(self, left: int) -> None:
+        """Leave no more than so many instructions of the slice."""
+        trap = self.trap
+        trap.budget = min(trap.budget, left)
+        trap.aside = min(trap.aside, left + 1)
+
     def enter(self, rip: int) -> Trap:
         """Run at ``rip`` until something needs the kernel.  Raises what a callback raised."""
         trap = self.trap
         while True:
-            trap.reason = TrapReason.NONE
+            trap.reason = _NO_REASON
             status = unicorn_abi.emu_start(self._engine, rip, 0, 0, 0)
             if status != 0 or self.guard.failure is not None or self._vector is not None:
                 return self._explain(status)
-            if trap.reason == TrapReason.SYSCALL:
-                return _SYSCALL_TRAP
-            if trap.reason == TrapReason.SLICE:
+            reason = trap.reason
+            if reason == _SYSCALL:
+                return SYSCALL_TRAP
+            if reason == TrapReason.SLICE:
                 return _SLICE_TRAP
-            if trap.reason == TrapReason.REFUSED:
+            if reason == TrapReason.REFUSED:
                 return self._refused()
-            if trap.reason == TrapReason.DONE:
+            if reason == TrapReason.DONE:
                 rip = trap.goes_on - 1
-            elif trap.reason == TrapReason.ANEW:
+            elif reason == TrapReason.ANEW:
                 rip = self.rip
                 stopped = self._anew(rip)
                 if stopped is not None:

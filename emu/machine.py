@@ -23,6 +23,7 @@ from emu.kernel.sched import MAX_CPUS, StopReason
 from emu.kernel.signal_state import SiCode, SigInfo
 from emu.kernel.task import Task, ThreadGroup
 from emu.linux.caller import Credentials, FsContext
+from emu.linux.clock import CLOCKS
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import May
 from emu.mm.address_space import AddressSpace
@@ -83,10 +84,14 @@ class Machine:
 
     ``root`` is a directory of the host that is seen as ``/``; changes stay in the machine (docs/root.md).  ``binds``
     are more directories of the host, each at a place of its own.  ``hostname`` is what uname(2) says.
+    With ``aslr`` the addresses of programs are random, by the seed.
 
     ``stdin`` is a binary file (None: empty).  ``stdout`` and ``stderr`` are called with the bytes that guests write to
     descriptors 1 and 2 (None: the host's own streams).  To the guest these are pipes; a :class:`HostDescriptor` is what
     it is on the host: a file, a pipe, a terminal, or closed (docs/streams.md).
+
+    ``clock`` says what time is to guests: ``virtual``, what they and the kernel do (docs/time.md), or ``real``, the
+    host's.
 
     ``log`` is called with each message for the user, one sentence at a time (None: stderr).
 
@@ -105,11 +110,13 @@ class Machine:
         la57: bool = False,
         cpus: int = 1,
         turn: int | None = None,
+        clock: str = "virtual",
         hugepages: int = 0,
         modules: Modules | None = None,
         root: str | None = None,
         binds: Sequence[Bind] = (),
         hostname: str = "unimmu",
+        aslr: bool = False,
         stdin: BinaryIO | HostDescriptor | None = None,
         stdout: Any = None,
         stderr: Any = None,
@@ -121,12 +128,15 @@ class Machine:
             raise ValueError(f"a machine has from 1 to {MAX_CPUS} vCPUs, not {cpus}")
         if turn is not None and turn < 1:
             raise ValueError(f"the turn of a vCPU is at least 1 instruction, not {turn}")
+        if clock not in CLOCKS:
+            raise ValueError(f"a machine's clock is one of {', '.join(CLOCKS)}, not {clock!r}")
         self.ram = PhysicalMemory(memory)
         found = with_modules({} if isinstance(modules, Mapping) else find_modules(), modules)
         try:
             self.kernel = Kernel(
-                self.ram, seed=seed, tlb=tlb, la57=la57, cpus=cpus, turn=turn, hostname=hostname, log=log
-            )
+                self.ram, seed=seed, tlb=tlb, la57=la57, cpus=cpus, turn=turn, real_time=clock == "real",
+                hostname=hostname, aslr=aslr, log=log,
+            )  # fmt: skip
             self._processes = Processes(self.kernel)
             self._boot(found, root, binds)
         except LinuxError as error:
@@ -137,7 +147,7 @@ class Machine:
             raise ValueError(f"{memory} bytes of memory have room for {room} huge pages, not {hugepages}")
         self.console = Console(
             self.kernel.vfs, stdin, stdout or _to_host(sys.stdout), stderr or _to_host(sys.stderr),
-            self.kernel.scheduler.host,
+            self.kernel.scheduler.host, self.kernel.ttys.host_stream,
         )  # fmt: skip
         if check_tlb:
             from emu.mm.stale import StaleDetector  # with all that it needs: few runs do
@@ -269,7 +279,7 @@ class Machine:
         files = FdTable(kmem)
         try:
             kmem.reserve(TASK_STRUCT + MM_STRUCT + 4 * (FD + FILP))
-            self.console.install(files, pid)
+            self.console.install(files)
             mm = AddressSpace(kernel.mm_context, "init")
         except LinuxError as error:
             files.put()
@@ -281,6 +291,7 @@ class Machine:
             fs=FsContext(root, root), context=kernel.cpu.fresh_context(0), credentials=credentials,
         )  # fmt: skip
         kernel.tasks[pid] = task
+        kernel.ttys.launched(task.group)
         return task
 
     def _discard(self, task: Task) -> None:

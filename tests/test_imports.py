@@ -26,7 +26,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("emu.mm", "emu.hooks", "emu.fpu", "emu.arithmetic"),
     ("emu.instructions",),
     ("emu.fs", "emu.cpu"),
-    ("emu.ipc", "emu.net"),
+    ("emu.ipc", "emu.net", "emu.tty"),
     ("emu.kernel",),
     ("emu.syscalls", "emu.proc", "emu.audit", "msharefs", "sharing"),
     ("emu.boot",),

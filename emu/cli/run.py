@@ -76,7 +76,7 @@ def add_arguments(parser: Parser) -> None:
     add("--cpus", type=number_from(1), default=1, metavar="N", help="vCPUs, which take turns (default: 1)")
     add(
         "--slice", type=number_from(1), metavar="N",
-        help="instructions in a vCPU's turn (default: 20000; with one vCPU, a task's time slice of 1000000)",
+        help="nanoseconds in a vCPU's turn (default: 20000; with one vCPU, a task's time slice of 1000000)",
     )  # fmt: skip
     add(
         "--mem", type=parse_size, metavar="SIZE",
@@ -109,7 +109,16 @@ def add_arguments(parser: Parser) -> None:
         "--bind", action="append", default=[], metavar="HOST:GUEST[:rw]",
         help="show a directory of the host at GUEST; with :rw guests change the files of the host (repeatable)",
     )  # fmt: skip
+    add(
+        "--clock", choices=("virtual", "real"), default="virtual",
+        help="what time is to the guest: a nanosecond an instruction and what the kernel's work costs, and no waiting "
+        "(docs/time.md), or the host's clock, with which no two runs are the same (default: virtual)",
+    )  # fmt: skip
     add("--hostname", default="unimmu", metavar="NAME", help="the machine's name (default: unimmu)")
+    add(
+        "--no-aslr", dest="aslr", action="store_false",
+        help="put every program at the same addresses, as under setarch -R (default: random ones, by the seed)",
+    )  # fmt: skip
     add("--seed", type=whole_number, default=0, metavar="N", help="the seed of everything that is random (default: 0)")
     program = parser.add_argument_group("the program")
     add = program.add_argument
@@ -238,7 +247,7 @@ def _run_to_the_end(machine: Machine, first: Task, stopper: Stopper, outputs: Ou
         try:
             reason = machine.run(until=lambda: stopper.cause is not None)
         finally:
-            machine.console.restore()
+            machine.kernel.ttys.restore()
             outputs.finish()
     return ending_of(machine, first, reason, stopper, outputs.deaths), time.perf_counter() - started
 

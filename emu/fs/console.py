@@ -12,11 +12,10 @@ import stat
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from emu.fs import operations
 from emu.fs.dentry import Path, unnamed_path
 from emu.fs.devfs import DEVICES
 from emu.fs.file import BrokenPipe, File
-from emu.fs.hostfile import HostDescriptor, HostFile, HostInode, flags_of
+from emu.fs.hostfile import HostDescriptor, HostFile, HostInode
 from emu.fs.inode import Inode
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags, PollEvents
@@ -25,13 +24,14 @@ from emu.linux.host_events import HostEvents
 if TYPE_CHECKING:
     from emu.fs.fdtable import FdTable
     from emu.fs.superblock import SuperBlock
-    from emu.fs.terminal import Terminal
     from emu.fs.vfs import Vfs
     from emu.linux.caller import Caller
 
 
 #: Opens a stream once more.
-_Stream = Callable[[], File]
+Stream = Callable[[], File]
+#: Makes a stream of a descriptor that is a terminal.
+Terminals = Callable[[HostDescriptor, int, os.stat_result], Stream]
 
 
 class Source(Protocol):
@@ -126,18 +126,21 @@ class Console:
         stdout: Sink | HostDescriptor | Callable[[bytes], object] | None = None,
         stderr: Sink | HostDescriptor | Callable[[bytes], object] | None = None,
         events: HostEvents | None = None,
+        terminals: Terminals | None = None,
     ) -> None:
-        """``events``: where tasks wait for descriptors of the host."""
+        """``events``: where tasks wait for descriptors of the host; ``terminals``: what is made of a terminal of the
+        host (None: it is like any other device).
+        """
         self._vfs = vfs
         self._events = events or HostEvents()
-        self._terminals: dict[str, Terminal] = {}
+        self._terminals = terminals
         self._streams = [
             self._stream(stdin, None), self._stream(None, stdout or _discard), self._stream(None, stderr or _discard)
         ]  # fmt: skip
 
     def _stream(
         self, source: Source | HostDescriptor | None, sink: Sink | HostDescriptor | Callable[[bytes], object] | None
-    ) -> _Stream | None:
+    ) -> Stream | None:
         host = source if isinstance(source, HostDescriptor) else sink if isinstance(sink, HostDescriptor) else None
         if host is not None:
             return None if host.fd is None else self._host_stream(host, host.fd)
@@ -147,13 +150,13 @@ class Console:
         path = unnamed_path(mount, inode, f"pipe:[{inode.ino}]")
         return lambda: ConsoleFile(path, OpenFlags.RDONLY if sink is None else OpenFlags.WRONLY)
 
-    def _host_stream(self, host: HostDescriptor, fd: int) -> _Stream:
+    def _host_stream(self, host: HostDescriptor, fd: int) -> Stream:
         """A descriptor of the host: a terminal and a device that the machine has too are found in its /dev; the rest
         has no name.
         """
         events, status = self._events, os.fstat(fd)
-        if os.isatty(fd):
-            return self._terminal(host, fd, status)
+        if self._terminals is not None and os.isatty(fd):
+            return self._terminals(host, fd, status)
         if stat.S_ISCHR(status.st_mode) and status.st_rdev in DEVICES.values():
             (name,) = (name for name, rdev in DEVICES.items() if rdev == status.st_rdev)
             known = self._vfs.walker(None).resolve(f"/dev/{name}")
@@ -164,43 +167,13 @@ class Console:
         path = unnamed_path(mount, inode, f"{kind}:[{inode.ino}]")
         return lambda: HostFile.of(path, host, events)
 
-    def _terminal(self, host: HostDescriptor, fd: int, status: os.stat_result) -> _Stream:
-        from emu.fs.terminal import Terminal, TerminalFile  # few runs have one
-
-        terminal = Terminal(fd)
-        name, walker, events = f"/dev/{terminal.name}", self._vfs.walker(None), self._events
-        if name not in self._terminals:
-            self._terminals[name] = terminal
-            self._vfs.mkdir(name.rpartition("/")[0])
-            try:
-                operations.mknod(walker, name, status.st_mode, status.st_rdev)
-            except LinuxError as error:
-                if error.errno != errno.EEXIST:
-                    raise
-        terminal = self._terminals[name]
-
-        def opened(path: Path, flags: int) -> File:
-            return TerminalFile(path, flags, host, events, terminal)
-
-        for number in (status.st_rdev, DEVICES["tty"]):
-            self._vfs.resources.register_device(number, opened)
-        place = walker.resolve(name)
-        return lambda: opened(place, flags_of(host))
-
-    def restore(self) -> None:
-        """Give terminals the modes that they had before guests changed them."""
-        for terminal in self._terminals.values():
-            terminal.restore()
-
     def open(self, stream: int) -> File | None:
         """A new open file for stream 0, 1 or 2; None if it is closed."""
         made = self._streams[stream]
         return None if made is None else made()
 
-    def install(self, files: FdTable, leader: int = 0) -> None:
-        """Put the streams into an empty table as descriptors 0, 1 and 2, for the process with the number ``leader``."""
-        for terminal in self._terminals.values():
-            terminal.session = terminal.group = terminal.session or leader
+    def install(self, files: FdTable) -> None:
+        """Put the streams into an empty table as descriptors 0, 1 and 2."""
         for stream in range(3):
             file = self.open(stream)
             if file is not None:

@@ -15,7 +15,6 @@ from emu.linux.fileflags import makedev
 from emu.mm.shmem import SharedAnonymous
 
 if TYPE_CHECKING:
-    from emu.fs.dentry import Path
     from emu.fs.resources import Resources
     from emu.mm.address_space import AddressSpace
     from emu.mm.vma import Vma
@@ -26,6 +25,7 @@ FULL = makedev(1, 7)
 RANDOM = makedev(1, 8)
 URANDOM = makedev(1, 9)
 TTY = makedev(5, 0)
+PTMX = makedev(5, 2)
 #: The devices in /dev.
 DEVICES = {"null": NULL, "zero": ZERO, "full": FULL, "random": RANDOM, "urandom": URANDOM, "tty": TTY}
 
@@ -33,7 +33,7 @@ DEVICES = {"null": NULL, "zero": ZERO, "full": FULL, "random": RANDOM, "urandom"
 class NullFile(File):
     """/dev/null: empty, and takes everything."""
 
-    nowait = True
+    nowait = takes_unseen = True
 
     @property
     def pollable(self) -> bool:
@@ -103,11 +103,6 @@ class RandomFile(NullFile):
         return self.pos
 
 
-def open_tty(path: Path, flags: int) -> File:
-    """/dev/tty where no process has a controlling terminal: none of the standard streams is one."""
-    raise LinuxError(errno.ENXIO)
-
-
 def register_devices(resources: Resources) -> None:
     """The devices behind the device numbers."""
     resources.register_device(NULL, NullFile)
@@ -115,7 +110,6 @@ def register_devices(resources: Resources) -> None:
     resources.register_device(FULL, FullFile)
     resources.register_device(RANDOM, RandomFile)
     resources.register_device(URANDOM, RandomFile)
-    resources.register_device(TTY, open_tty)
 
 
 class DevTmpfs(FileSystemType):
@@ -140,3 +134,5 @@ def _add_nodes(sb: TmpfsSuperBlock) -> None:
     for name, rest in links.items():
         root.add(name, Symlink(sb, "/proc/self/fd" + rest))
     root.add("shm", TmpfsDirectory(sb, 0o1777))
+    root.add("ptmx", Node(sb, stat.S_IFCHR | 0o666, PTMX))
+    root.add("pts", TmpfsDirectory(sb, 0o755))

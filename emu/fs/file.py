@@ -41,9 +41,10 @@ class WouldBlock(Exception):
     No errno: the system call either returns EAGAIN (O_NONBLOCK) or sleeps on the queue and tries again.
     """
 
-    def __init__(self, queue: WaitQueue) -> None:
+    def __init__(self, queue: WaitQueue, deadline: int | None = None) -> None:
+        """``deadline``: when to try again at the latest, in ns of the machine's clock."""
         super().__init__()
-        self.queue = queue
+        self.queue, self.deadline = queue, deadline
 
 
 class BrokenPipe(LinuxError):
@@ -75,6 +76,8 @@ class File:
     one_message = False
     #: How long a read and a write wait at most, in nanoseconds; 0: for ever (SO_RCVTIMEO, SO_SNDTIMEO).
     receive_timeout = send_timeout = 0
+    #: What is written is taken without being looked at (/dev/null).
+    takes_unseen = False
     #: Its place in the order of compared files, once it has been compared (kcmp).
     order: int | None = None
     #: Those who watch it, once there is one.

@@ -74,6 +74,8 @@ class Inode:
     charged = 0
     #: Whether O_DIRECT opens succeed (FMODE_CAN_ODIRECT).
     can_direct = False
+    #: Made with O_TMPFILE, without O_EXCL: linkat() may give it its first name.
+    linkable = False
     #: Those who watch it, by who they are (inotify), once there is one.
     watches: dict[object, Watch] | None = None
     #: Data that its open files share: the pipe of a FIFO (i_private).

@@ -149,6 +149,7 @@ def _open_tmpfile(walker: PathWalk, directory: Path, flags: int, mode: int) -> F
     inode.permission(int(May.WRITE | May.EXEC), walker.who)
     made = inode.tmpfile(new_owner(walker, directory, mode))
     inherit_acl(directory, made, mode)
+    made.linkable = not flags & _EXCL
     path = unnamed_path(directory.mount, made, f"/#{made.ino} (deleted)")
     return open_unnamed(made, path, flags, walker.caller)
 

@@ -150,7 +150,7 @@ def link(walker: PathWalk, old: Path, name: str, start: Path | None = None) -> N
     check_may_create(walker, last.parent)
     if inode.is_directory:
         raise LinuxError(errno.EPERM)
-    if inode.nlink == 0 and not getattr(inode, "linkable", False):
+    if inode.nlink == 0 and not inode.linkable:
         raise LinuxError(errno.ENOENT)
     last.parent.dentry.inode.link(last.name, inode)
     inode.ctime = inode.sb.now()

@@ -102,7 +102,19 @@ class Pipe:
             if not self.writers:
                 return b""
             raise WouldBlock(self.not_empty)
-        was_full = self.full
+        was_full = len(used) >= self.slots
+        slot = used[0]
+        if len(used) == 1 and len(slot.data) <= count:
+            data, slot.data = slot.data, b""
+            used.popleft()
+            self._kmem.uncharge(PIPE_PAGE)
+            self.length = 0
+            if was_full:
+                self.not_full.wake_all(_WRITABLE)
+            elif self.told:
+                self._tell()
+            self._pipes.taken = [(slot, data)]
+            return data
         taken: list[tuple[Slot, bytes]] = []
         left = count
         while left and used:
@@ -124,10 +136,14 @@ class Pipe:
         if was_full and not self.full:
             self.not_full.wake_all(_WRITABLE)
         elif self.told:
-            for each in list(self.told):
-                each.tell(POLL_OUT)
+            self._tell()
         self._pipes.taken = taken
         return taken[0][1] if len(taken) == 1 else b"".join(data for _, data in taken)
+
+    def _tell(self) -> None:
+        """Something was read, and no queue is told of it."""
+        for each in list(self.told):
+            each.tell(POLL_OUT)
 
     def peek(self, count: int) -> list[bytes]:
         """The data in the slots, at most ``count`` bytes, which stays where it is."""

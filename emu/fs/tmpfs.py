@@ -103,8 +103,6 @@ class TmpfsInode(Inode):
         self.page_cache = PageCache(sb.resources.frames, charge=sb.charge) if pages is None else pages
         self._sb = sb
         self.seals = Seal.SEAL
-        #: Made with O_TMPFILE: linkat() may give it its first name.
-        self.linkable = False
 
     @property
     def blocks(self) -> int:
@@ -246,7 +244,6 @@ class TmpfsDirectory(SimpleDirectory):
         self._sb.new_inode()
         inode = TmpfsInode(self._sb, *owner)
         inode.nlink = 0
-        inode.linkable = True
         return inode
 
     def rmdir(self, name: str, inode: Inode) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
-from emu.cpu import DR6_BS, Trap, TrapKind
+from emu.cpu import DR6_BS, SYSCALL_TRAP, Trap, TrapKind
 from emu.instructions.raised import AC, DB, GP, MF, OF, SS, UD, XM
 from emu.kernel.signal_state import (
     BUS_ADRALN,
@@ -32,9 +32,10 @@ from emu.kernel.signal_state import (
     SigInfo,
 )
 from emu.kernel.task import Task, TaskState
-from emu.kernel.vsyscall import emulate, in_vsyscall_page
+from emu.kernel.vdso import VSYSCALL
+from emu.linux.cost import BYTE_SHIFT, Cost, costs_of_calls
 from emu.linux.errors import Interrupted, LinuxError, NoIntr
-from emu.linux.syscall import Enter, Registers, Restart, Syscall, compile_entry
+from emu.linux.syscall import BYTES, Enter, Registers, Restart, Syscall, compile_entry
 from emu.mm.flags import FaultResult
 from mmu import Access, GeneralProtection, PageFault
 from mmu.faults import ErrorCode
@@ -42,10 +43,15 @@ from mmu.faults import ErrorCode
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
 
+_CALL, _FAULT, _TRAP, _WAKE = Cost.CALL, Cost.FAULT, Cost.TRAP, Cost.WAKE
+#: From so many bytes on it matters how many a call moves.
+_LARGE = 1024
 _DIVIDE_ERROR, _BREAKPOINT, _PAGE_FAULT = 0, 3, 14
 #: Calls that libraries try at every start, and do without: rseq (glibc), io_uring_setup, landlock's first.
 #: None of them may be in a late table, which is not looked through for them.
 TRIED_BY_HABIT = frozenset({334, 425, 444})
+
+_ZOMBIE = int(TaskState.ZOMBIE)
 
 
 def _float_code(flags: int) -> int:
@@ -62,8 +68,11 @@ class Entry:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._cpu = kernel.cpu
+        self._clock = kernel.clock
         self._table: dict[int, Syscall] = {}
-        self._entries: dict[int, Enter] = {}
+        #: The compiled entry of a call, and what it costs.
+        self._entries: dict[int, tuple[Enter, int]] = {}
+        self._costs = costs_of_calls()
         #: Extensions of which the user was told that there is none.
         self._missing: set[str] = set()
         #: What modules have replaced, by number; None while it is not known whether a late table has the number.
@@ -116,17 +125,18 @@ class Entry:
                 self.register(call)
         return table is not None
 
-    def entry_of(self, number: int) -> Enter:
-        """The compiled entry for a number.  There are many rows and few are called, so each is compiled at its first
-        call.
+    def entry_of(self, number: int) -> tuple[Enter, int]:
+        """The compiled entry for a number, and what a call costs.  There are many rows and few are called, so each is
+        compiled at its first call.
         """
         compiled = self._entries.get(number)
         if compiled is not None:
             return compiled
         call = self.lookup(number)
         if call is None:
-            return partial(self._not_implemented, number)
-        self._entries[number] = compiled = compile_entry(call)
+            return partial(self._not_implemented, number), _CALL
+        cost = _CALL + self._costs.get(call.name, 0)
+        self._entries[number] = compiled = compile_entry(call), cost
         return compiled
 
     # -- the loop --------------------------------------------------------------------------------------------------
@@ -149,7 +159,7 @@ class Entry:
                 task.rip, task.last_end = cpu.rip, cpu.last_end  # where it goes on
                 raise
             kind = trap.kind
-            if kind == TrapKind.SYSCALL:
+            if trap is SYSCALL_TRAP:
                 if not self._system_call(task):
                     return
                 if kernel.scheduler.yielded:
@@ -173,41 +183,53 @@ class Entry:
         """False if the task sleeps or has ended."""
         rip, number, registers = self._cpu.syscall_registers()
         task.rip = rip
-        enter = self._entries.get(number) or self.entry_of(number)
-        tracer = self._kernel.tracer
+        enter, cost = self._entries.get(number) or self.entry_of(number)
+        clock = self._clock
+        clock.system_ns += cost
+        if clock.system_ns >= clock.look_at:
+            clock.look()
+        kernel = self._kernel
+        tracer = kernel.tracer
         if tracer.syscalls:
             call = self._table.get(number)
             shown = registers if call is None else registers[: call.in_registers]
             tracer.syscall_enter(task, number, call, shown)
         try:
-            result = enter(self._kernel, task, registers)
+            result = enter(kernel, task, registers)
         except NoIntr:
             return self._restart(task, number)
+        except Interrupted:
+            if self._starts_again(task, number, registers):
+                return self._restart(task, number)
+            result = -errno.EINTR
         except LinuxError as error:
             result = -error.errno
-        if type(result) is GeneratorType:
-            if self._table[number].restart is None:
-                raise AssertionError(f"{self._table[number].name} waits, and its row does not say what a signal does")
-            task.sleeping = result
-            task.syscall = (number, registers)
-            task.syscall_rflags, task.syscall_rsp = self._cpu.trap.rflags, self._cpu.stack_pointer
-            return self._advance(task, interrupted=False)
-        return self._finish(task, number, result)
+        if type(result) is not GeneratorType:
+            return self._finish(task, number, result)
+        if self._table[number].restart is None:
+            raise AssertionError(f"{self._table[number].name} waits, and its row does not say what a signal does")
+        task.sleeping = result
+        task.syscall = (number, registers)
+        task.syscall_rflags, task.syscall_rsp = self._cpu.trap.rflags, self._cpu.stack_pointer
+        return self._advance(task, interrupted=False)
 
     def _finish(self, task: Task, number: int, result: int) -> bool:
+        if result >= _LARGE and self._table[number].returns is BYTES:
+            self._clock.charge(result >> BYTE_SHIFT)
         tracer = self._kernel.tracer
         if tracer.syscalls:
             tracer.syscall_exit(task, number, self._table.get(number), result)
         if task.registers_replaced:  # execve, rt_sigreturn
             task.registers_replaced = False
             return True
-        if task.state >= TaskState.ZOMBIE:
+        if task.state >= _ZOMBIE:
             return False
         self._cpu.syscall_return(result, task.rip)
         return True
 
     def _resume(self, task: Task) -> bool:
         """Go on with a system call that slept.  False if it sleeps again, or the task has ended or is stopped."""
+        self._clock.charge(_WAKE)
         self._cpu.trap.rflags = task.syscall_rflags
         interrupted = task.signals.deliverable() or task.stopped_in_call
         task.stopped_in_call = False
@@ -305,6 +327,10 @@ class Entry:
         usage = task.usage
         usage.hw_faults += 1
         result = task.mm.handle_fault(fault.vaddr, fault.access)
+        clock = self._clock
+        clock.system_ns += _FAULT
+        if clock.system_ns >= clock.look_at:
+            clock.look()
         if result is FaultResult.MINOR:
             usage.min_flt += 1
         elif result is FaultResult.LINKED:
@@ -325,7 +351,7 @@ class Entry:
         forked from."""
         task = self._kernel.scheduler.current
         assert task is not None
-        task.mm.code_id = task.mm.context.new_code_id()
+        task.mm.renew_code()
         return task.mm.code_id
 
     def _exception(self, task: Task, trap: Trap) -> None:
@@ -344,10 +370,8 @@ class Entry:
                     return
         if trap.kind == TrapKind.FAULT:
             assert trap.fault is not None
-            if trap.access == Access.FETCH and in_vsyscall_page(task.rip) and trap.fault.vaddr == task.rip:
-                task.fault_result = None
-                if not emulate(self._cpu, self._kernel.clock, task):
-                    self._force(task, Sig.SEGV, SiCode.KERNEL, 0, GP)
+            if trap.access == Access.FETCH and task.rip >> 12 == VSYSCALL >> 12 and trap.fault.vaddr == task.rip:
+                self._vsyscall(task)
                 return
             self._unresolved_fault(task, trap.fault, trap.access)
         elif trap.kind == TrapKind.INVALID_OPCODE:
@@ -355,6 +379,13 @@ class Entry:
             self._force(task, Sig.ILL, ILL_ILLOPN, task.rip, UD)
         else:
             self._vector(task, trap)
+
+    def _vsyscall(self, task: Task) -> None:
+        from emu.kernel.vsyscall import emulate  # hardly any program has it called
+
+        task.fault_result = None
+        if not emulate(self._cpu, self._kernel.clock, task):
+            self._force(task, Sig.SEGV, SiCode.KERNEL, 0, GP)
 
     def _unresolved_fault(self, task: Task, fault: PageFault | GeneralProtection, access: Access) -> None:
         if isinstance(fault, GeneralProtection):
@@ -415,5 +446,6 @@ class Entry:
     def _force(
         self, task: Task, signo: int, code: int, address: int, vector: int, error_code: int = 0, cr2: int | None = None
     ) -> None:
+        self._clock.charge(_TRAP)
         task.fault_words = (error_code, vector, task.fault_words[2] if cr2 is None else cr2)
         self._kernel.signals.force(task, SigInfo(signo, code, address=address))

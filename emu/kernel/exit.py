@@ -51,7 +51,7 @@ def do_exit(kernel: Kernel, task: Task, status: int, *, told: bool = True) -> No
     if not group.threads:
         _end_process(kernel, task, status)
     task.files.put()
-    task.note_rss()
+    task.usage.max_rss = max(task.usage.max_rss, task.mm.peak)
     task.mm.put()
     vfork_done(task)
     if not group.threads:

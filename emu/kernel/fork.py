@@ -143,6 +143,10 @@ def _copy_process(kernel: Kernel, task: Task, flags: int) -> Task:
     if not flags & CloneFlags.THREAD:
         task.children[pid] = child
     kernel.tasks[pid] = child
+    if Rlimit.CPU in child.limits and not flags & CloneFlags.THREAD:
+        from emu.kernel.timing import limit_cpu_time  # with the timers, and few programs ask
+
+        limit_cpu_time(kernel, child.group)
     return child
 
 
@@ -158,7 +162,7 @@ def _copy_mm(task: Task, flags: int) -> AddressSpace:
 def _new_group(task: Task, pid: int, flags: int) -> ThreadGroup:
     """A process for a child that is not a thread."""
     return ThreadGroup(
-        tgid=pid, ppid=task.tgid, pgid=task.pgid, sid=task.sid, parent=task.group, maker=task,
+        tgid=pid, ppid=task.tgid, pgid=task.pgid, sid=task.sid, parent=task.group, maker=task, tty=task.group.tty,
         exit_signal=flags & CloneFlags.SIGNAL, limits=dict(task.limits), barriers=task.group.barriers,
         oom_score_adj=task.group.oom_score_adj, oom_score_adj_min=task.group.oom_score_adj_min,
         loginuid=task.group.loginuid, sessionid=task.group.sessionid,

@@ -16,13 +16,15 @@ from emu.kernel.entry import Entry
 from emu.kernel.exit import do_exit, do_group_exit
 from emu.kernel.futex import Futexes
 from emu.kernel.jobctl import JobControl
+from emu.kernel.layout import LayoutRandom
 from emu.kernel.sched import Scheduler
 from emu.kernel.signal_state import Sig
 from emu.kernel.signals import Signals
 from emu.kernel.task import Task, soft_limit
 from emu.kernel.tracer import Tracer
 from emu.kernel.vdso import Vdso
-from emu.linux.clock import Clock
+from emu.linux.clock import Clock, HostClock
+from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.mm.address_space import AddressSpace, MmContext
 from emu.mm.flags import FaultResult
@@ -35,6 +37,7 @@ from mmu import PhysicalMemory
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.ipc.namespace import IpcNamespace
+    from emu.kernel.ttys import Ttys
     from emu.linux.event_kind import Kind
     from emu.net.namespace import NetNamespace
     from mmu.geometry import Geometry
@@ -43,14 +46,18 @@ FIRST_PID = 100
 MAX_TASKS = 4096
 #: The most messages that are kept, whatever guests do.
 MAX_LOGGED = 1000
+_FAULT, _RDTSC = Cost.FAULT, Cost.RDTSC
 
 
 class Kernel:
     """One machine's kernel; :mod:`emu.boot` adds its system calls and file systems.
 
-    ``cpus`` and ``turn``: the number of vCPUs, and how many instructions each runs at a time; ``log`` gets each message
-    for the user (repeated ones once).
+    ``cpus`` and ``turn``: the number of vCPUs, and how many ns each runs at a time; ``real_time``: its clock is the
+    host's; ``log`` gets each message for the user (repeated ones once).
     """
+
+    #: The terminals; set when the machine boots.
+    ttys: Ttys
 
     def __init__(
         self,
@@ -61,13 +68,18 @@ class Kernel:
         la57: bool = False,
         cpus: int = 1,
         turn: int | None = None,
+        real_time: bool = False,
         hostname: str = "unimmu",
+        aslr: bool = False,
         log: Callable[[str], None] | None = None,
     ) -> None:
         self._log = log or (lambda message: print(f"unimmu: {message}", file=sys.stderr))
         self._logged: set[str] = set()
-        #: The only source of randomness.
+        #: The source of random bytes.
         self.random = random.Random(seed)
+        #: kernel.randomize_va_space, and where places for programs come from.
+        self.randomize_va_space = 2 if aslr else 0
+        self.layout_random = LayoutRandom(seed)
         self.ram = ram
         self.cpus = cpus
         self.hostname = hostname
@@ -78,7 +90,11 @@ class Kernel:
         self.compared_files = 0
         self.cpu = Cpu(ram, entry_frame=2, tlb=tlb, seed=seed, la57=la57, cpus=cpus)
         self.frames = FrameAllocator(ram, self.cpu.mmu.code_written, self.cpu.mmu.code_written_many)
-        self.flusher = TlbFlusher(self.cpu.mmu, current_pid=self.current_tgid, tracer=lambda: self.tracer)
+        self.clock = (HostClock if real_time else Clock)(lambda: self.cpu.clock)
+        self.cpu.read_tsc = self._read_tsc
+        self.flusher = TlbFlusher(
+            self.cpu.mmu, current_pid=self.current_tgid, tracer=lambda: self.tracer, clock=self.clock
+        )
         #: The pool of 2 MiB pages.
         self.huge_pages = HugePagePool(self.frames, self.flusher.empty_untold)
         self.share_counts = ShareCounts()
@@ -89,10 +105,9 @@ class Kernel:
             {},
             levels=5 if la57 else 4,
             limit=lambda resource: soft_limit(self.current, resource),
+            clock=self.clock,
             may_map_low=lambda: self.current is not None and not self.current.credentials.euid,
         )
-        self.clock = Clock(lambda: self.cpu.clock)
-        self.cpu.read_tsc = self.clock.now_ns  # of a processor of 1 GHz
         self.vdso = Vdso(self.frames, self.clock)
         self.tracer = Tracer()
         #: Rows for the events of modules: the tracer accepts no other kinds of events.
@@ -109,6 +124,7 @@ class Kernel:
             self.cpu,
             wake=self.scheduler.wake,
             exit=self.exit,
+            charge=self.clock.charge,
             jobs=self.jobs,
             tracer=lambda: self.tracer,
         )
@@ -138,7 +154,7 @@ class Kernel:
         """The sockets, made for the first who asks."""
         from emu.net.namespace import NetNamespace
 
-        return NetNamespace(self.vfs, self.clock, lambda: self.current)
+        return NetNamespace(self.vfs, self.clock, lambda: self.current, self.log_once)
 
     @property
     def current(self) -> Task | None:
@@ -166,6 +182,11 @@ class Kernel:
         self._logged.add(message)
         self._log(message if len(self._logged) <= MAX_LOGGED else "further messages are suppressed")
 
+    def _read_tsc(self) -> int:
+        """The time-stamp counter: the machine's time in ns, as of a processor of 1 GHz."""
+        self.clock.charge(_RDTSC)
+        return self.clock.now_ns()
+
     def new_pid(self) -> int:
         """A number that no task has.  LinuxError(EAGAIN) at the limit."""
         if len(self.tasks) >= MAX_TASKS:
@@ -181,6 +202,7 @@ class Kernel:
 
     def count_kernel_fault(self, result: int, number: int) -> None:
         """Count faults that the kernel took on user memory for the current task, but not as hardware faults."""
+        self.clock.charge(number * _FAULT)
         if self.current is not None:
             if result == FaultResult.MINOR:
                 self.current.usage.min_flt += number

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from emu.kernel.task import Task, TaskState
+from emu.linux.cost import Cost
 from emu.linux.host_events import HostEvents
 from emu.linux.stop import Stop
 from emu.linux.wait import WaitQueue
@@ -22,12 +23,11 @@ if TYPE_CHECKING:
     from emu.linux.clock import Clock
     from emu.mm.tlbflush import TlbFlusher
 
-#: Instructions a task may retire before the next task of its vCPU runs.
+#: Nanoseconds that a task may run before the next task of its vCPU: its instructions, and the kernel's work for it.
 TIME_SLICE = 1_000_000
-#: Instructions in a vCPU's turn if there are several.
+#: The same for a vCPU's turn if there are several.
 TURN = 20_000
-#: What a piece of a call that works on much takes of guest time (1 MiB of data, the entries of 1 GiB), in ns.
-PIECE_NS = 100_000
+_SWITCH = Cost.SWITCH
 #: The affinity system calls use a single word as CPU mask.
 MAX_CPUS = 64
 
@@ -53,6 +53,7 @@ class Vcpu:
         #: The task that ran last: to run another is a context switch.
         self.last: Task | None = None
         self.instructions = 0
+        self.system_ns = 0
         self.switches = 0
 
     @property
@@ -86,7 +87,8 @@ class Scheduler:
         #: The vCPU whose turn it is.
         self.current: Task | None = None
         #: Ends the run from outside.
-        self.stop = Stop(cpu.end_slice, lambda: clock.pass_time(PIECE_NS))
+        self.stop = Stop(cpu.end_slice)
+        clock.limit_turn = cpu.limit_slice
         #: Tasks that wait for the host.
         self.host = HostEvents()
         self.vcpus = [Vcpu(number) for number in range(cpus)]
@@ -98,7 +100,7 @@ class Scheduler:
         self.yielded = False
         #: Whether the current task has used up its turn.
         self.slice_over = False
-        self._since = 0
+        self._since = self._system_since = 0
 
     @property
     def switches(self) -> int:
@@ -108,6 +110,10 @@ class Scheduler:
     def running_instructions(self) -> int:
         """Instructions that the current task has retired since its usage was last added up."""
         return self._cpu.clock - self._since
+
+    def running_system_ns(self) -> int:
+        """Nanoseconds that the kernel has worked for it since then."""
+        return self._clock.system_ns - self._system_since
 
     # -- states ----------------------------------------------------------------------------------------------------
 
@@ -171,11 +177,15 @@ class Scheduler:
             self._loaded = None
 
     def account(self, task: Task) -> None:
-        """Add the instructions that the current task has retired to its usage."""
-        retired = self.running_instructions()
-        task.usage.instructions += retired
-        self.vcpus[task.cpu].instructions += retired
-        self._since = self._cpu.clock
+        """Add the instructions that the current task has retired, and the kernel's work for it, to its usage."""
+        instructions, system_ns = self._cpu.clock, self._clock.system_ns
+        retired, system = instructions - self._since, system_ns - self._system_since
+        vcpu, usage = self.vcpus[task.cpu], task.usage
+        usage.instructions += retired
+        usage.system_ns += system
+        vcpu.instructions += retired
+        vcpu.system_ns += system
+        self._since, self._system_since = instructions, system_ns
 
     def slice_is_over(self) -> None:
         """The current task has used up its turn."""
@@ -202,8 +212,11 @@ class Scheduler:
         return min((v for v in self.vcpus if allowed >> v.number & 1), key=lambda v: (v.load, v.number))
 
     def _enqueue(self, task: Task) -> None:
-        vcpu = self.vcpus[task.cpu]
-        self._put(task, vcpu if self.allowed(task) >> task.cpu & 1 else self._least_loaded(task))
+        cpu = task.cpu
+        if task.affinity & self.all_cpus & 1 << cpu:
+            self.vcpus[cpu].queue.append(task)
+        else:
+            self._put(task, self._least_loaded(task))
 
     def _put(self, task: Task, vcpu: Vcpu) -> None:
         task.cpu = vcpu.number
@@ -219,10 +232,17 @@ class Scheduler:
     def _find_work(self) -> Vcpu | None:
         """The vCPU whose turn it is: the next in order that has, or can get, something to run."""
         number = len(self.vcpus)
+        if number == 1:
+            vcpu = self.vcpus[0]
+            if vcpu.task is None:
+                if not vcpu.queue:
+                    return None
+                vcpu.task, vcpu.slice_left = vcpu.queue.popleft(), self.time_slice
+            return vcpu
         for offset in range(number):
             vcpu = self.vcpus[(self._next_turn + offset) % number]
             if vcpu.task is None:
-                if not vcpu.queue and not (number > 1 and self._pull(vcpu)):
+                if not vcpu.queue and not self._pull(vcpu):
                     continue
                 vcpu.task, vcpu.slice_left = vcpu.queue.popleft(), self.time_slice
             self._next_turn = (vcpu.number + 1) % number
@@ -278,7 +298,7 @@ class Scheduler:
             return StopReason.EXITED
         elif self.host.awaited:
             self._wait_for_host()
-        elif not self._clock.skip_to_next_timer():
+        elif not self._clock.sleep(self.stop):
             return StopReason.IDLE
         return None
 
@@ -286,7 +306,7 @@ class Scheduler:
         """Every task sleeps, and one at least until the host has input or room: now guest time is the host's."""
         left = self._clock.until_next_timer()
         if not self.host.wait(None if left is None else left / 1e9, self.stop) and not self.stop.requested:
-            self._clock.skip_to_next_timer()
+            self._clock.sleep(self.stop)
 
     def _take_turn(self, vcpu: Vcpu, enter: Callable[[Task], None]) -> None:
         """A vCPU's turn: load its task, run it, save it."""
@@ -295,16 +315,16 @@ class Scheduler:
         if self._loaded is not task:
             task.context.restore()
             self._loaded = task
+        clock = self._clock
+        self._since, self._system_since, start = cpu.clock, clock.system_ns, cpu.spent + clock.system_ns
         if vcpu.last is not task:
             vcpu.last = task
             vcpu.switches += 1
+            clock.charge(_SWITCH)
         self.current = task
         self._flusher.switch_cpu(vcpu.number, task.mm, task.tgid)
-        self._since, start = cpu.clock, cpu.spent
-        cpu.trap.budget = vcpu.slice_left if self.turn is None else min(self.turn, vcpu.slice_left)
-        timers = task.group.timers
-        if timers is not None and timers.cpu:
-            cpu.trap.budget = min(cpu.trap.budget, timers.cpu_left(task) or cpu.trap.budget)
+        cpu.trap.budget = left = self._left(vcpu, task)
+        clock.begin_turn(left)
         if self.stop.requested:  # meanwhile
             cpu.end_slice()
         try:
@@ -314,14 +334,25 @@ class Scheduler:
             if task.alive:
                 task.context.save()
             raise
+        finally:
+            clock.end_turn()
         self.account(task)
         self.current = None
         if task.group.timers is not None:
             task.group.timers.run_cpu_timers()
         if task.alive:
             task.context.save()
-        vcpu.slice_left -= cpu.spent - start
+        vcpu.slice_left -= cpu.spent + clock.system_ns - start
         self._end_turn(vcpu, task)
+
+    def _left(self, vcpu: Vcpu, task: Task) -> int:
+        """How long a turn lasts: until the time slice is over, or the turn, or the next timer is due."""
+        left = vcpu.slice_left if self.turn is None else min(self.turn, vcpu.slice_left)
+        timers = task.group.timers
+        if timers is not None and timers.cpu:
+            left = min(left, timers.cpu_left(task) or left)
+        due = self._clock.until_next_timer()
+        return left if due is None else max(1, min(left, self._clock.instructions(due)))
 
     def _end_turn(self, vcpu: Vcpu, task: Task) -> None:
         """Queue or keep a task after its turn: it keeps its vCPU until its time slice is over."""
@@ -343,6 +374,8 @@ def _first(tasks: Iterable[Task]) -> Task | None:
 
 def _what_to_wait_for(wanted: Any) -> tuple[tuple[WaitQueue, ...], int | None]:
     """A yielded item: a queue, a tuple of queues, or (either or None, deadline in ns or None)."""
+    if type(wanted) is WaitQueue:
+        return (wanted,), None
     deadline = None
     if isinstance(wanted, tuple) and len(wanted) == 2 and not isinstance(wanted[1], WaitQueue):
         wanted, deadline = wanted

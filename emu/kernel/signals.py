@@ -19,19 +19,21 @@ from emu.kernel.signal_state import (
     SigInfo,
 )
 from emu.kernel.task import Task, TaskState
+from emu.linux.cost import Cost
 
 if TYPE_CHECKING:
     from emu.cpu import Cpu
     from emu.kernel.tracer import Tracer
 
+_SIGNAL = Cost.SIGNAL
 _NODEFER, _RESETHAND = int(SaFlags.NODEFER), int(SaFlags.RESETHAND)
 
 
 class Signals:
     """The signal side of a kernel.
 
-    ``wake`` makes a sleeping task runnable, ``exit`` ends the process of a task with a status, ``jobs`` stops and
-    continues processes, ``tracer`` returns the tracer that is told of each delivery.
+    ``wake`` makes a sleeping task runnable, ``exit`` ends the process of a task with a status, ``charge`` is told what
+    its work costs, ``jobs`` stops and continues processes, ``tracer`` returns the tracer that is told of each delivery.
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class Signals:
         *,
         wake: Callable[[Task], None],
         exit: Callable[[Task, int], None],
+        charge: Callable[[int], None],
         jobs: JobControl,
         tracer: Callable[[], Tracer],
     ) -> None:
         self._cpu = cpu
         self._wake = wake
         self._exit = exit
+        self._charge = charge
         self._jobs = jobs
         self._tracer = tracer
         self._sigframe: ModuleType | None = None
@@ -175,6 +179,7 @@ class Signals:
         return int(self._frames().restore_frame(self._cpu, task))
 
     def _handle(self, task: Task, info: SigInfo, action: SigAction) -> None:
+        self._charge(_SIGNAL)
         signals = task.signals
         old_mask = signals.blocked if signals.saved_mask is None else signals.saved_mask
         signals.saved_mask = None

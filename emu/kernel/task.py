@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from emu.kernel.timers import ProcessTimers
     from emu.linux.caller import Caller, FsContext
     from emu.mm.address_space import AddressSpace
+    from emu.tty.tty import Tty
     from mmu.unicorn_abi import Context
 
 
@@ -46,6 +47,8 @@ class Usage:
     link_faults: int = 0
     hw_faults: int = 0
     instructions: int = 0
+    #: The kernel's work, in ns; an instruction is a nanosecond of user time.
+    system_ns: int = 0
     voluntary_switches: int = 0
     involuntary_switches: int = 0
     #: Bytes read and written by calls, and how many calls (/proc/PID/io).
@@ -53,8 +56,13 @@ class Usage:
     wchar: int = 0
     syscr: int = 0
     syscw: int = 0
-    #: The most resident pages that there have been, as far as is known (:func:`note_rss`).
+    #: The most pages that were resident at once, of the processes that have ended or called execve.
     max_rss: int = 0
+
+    @property
+    def cpu_ns(self) -> int:
+        """CPU time: user time and the kernel's."""
+        return self.instructions + self.system_ns
 
     def add(self, other: Usage) -> None:
         """Add another task's figures (for children that were waited for)."""
@@ -158,10 +166,6 @@ class Task:
         """Nobody will look at it again."""
         self.signals.pending.flush()
         self.mm.kmem.uncharge(self.charged)
-
-    def note_rss(self) -> None:
-        """Its resident memory counts for ru_maxrss (setmax_mm_hiwater_rss)."""
-        self.usage.max_rss = max(self.usage.max_rss, self.mm.most_resident)
 
     @property
     def tgid(self) -> int:
@@ -275,6 +279,9 @@ class ThreadGroup:
     stopped_by: int = 0
     stop_code: int = 0
     continued: bool = False
+    #: Its controlling terminal, and the foreground group of the one that its session has lost.
+    tty: Tty | None = None
+    tty_old_pgrp: int = 0
     #: It adopts the orphans among its descendants (PR_SET_CHILD_SUBREAPER).
     subreaper: bool = False
     _leader: Task | None = None
@@ -315,6 +322,13 @@ class ThreadGroup:
         total.add(self.ended_usage)
         for task in {self.leader, *self.threads.values()}:
             total.add(task.usage)
+        return total
+
+    def usage_with_children(self) -> Usage:
+        """With that of the children for which it has waited: what its parent gets to know (RUSAGE_BOTH)."""
+        total = Usage()
+        total.add(self.usage())
+        total.add(self.children_usage)
         return total
 
 

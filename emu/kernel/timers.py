@@ -8,11 +8,15 @@ import errno
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from emu.kernel.signal_state import SiCode, Sig, SigInfo
 from emu.linux.errors import LinuxError
 from emu.linux.hrtimer import Timer
 from emu.mm.kmem import K_ITIMER, Kmem
+
+if TYPE_CHECKING:
+    from emu.linux.clock import Clock
 
 _INT_MAX = (1 << 31) - 1
 
@@ -117,16 +121,16 @@ class PosixTimer:
         recipient: Recipient | None,
         signo: int,
         value: int,
-        offset: int,
+        of_day: Clock | None = None,
     ) -> None:
-        """``recipient``: None for SIGEV_NONE; ``offset``: what absolute times are ahead of the timer's own clock."""
+        """``recipient``: None for SIGEV_NONE; ``of_day``: whose CLOCK_REALTIME absolute times are of."""
         self.number = number
         #: What timer_create(2) was given (/proc/PID/timers).
         self.clockid, self.notify = 0, Notify.SIGNAL
         self._timer = make(self._expire)
         self._recipient = recipient
         self._info = SigInfo(signo, SiCode.TIMER, timer_id=number, value=value, timer=self)
-        self._offset = offset
+        self._of_day = of_day
         self._interval = 0
         self._overrun = -1
         #: timer_getoverrun(2).
@@ -153,7 +157,10 @@ class PosixTimer:
         self._overrun, self.overrun_last = -1, 0
         if value:
             self._interval = interval
-            expires = value - self._offset if absolute else self._timer.now() + value
+            if absolute and self._of_day is not None:
+                value -= self._of_day.realtime_offset
+                self._of_day.follow_realtime[self] = None
+            expires = value if absolute else self._timer.now() + value
             if self._recipient is None:
                 self._timer.expires = expires
             else:
@@ -174,11 +181,17 @@ class PosixTimer:
 
     def stop(self) -> None:
         """It does not fire, and a signal that was not taken yet will not be."""
+        if self._of_day is not None:
+            self._of_day.follow_realtime.pop(self, None)
         self._timer.cancel()
         self._timer.expires = 0
         if self._queued and self._recipient is not None:
             self._recipient.discard(self._info)
         self._queued = self._ignored = False
+
+    def shift(self, ns: int) -> None:
+        """CLOCK_REALTIME has been set, so much ahead, and the timer waits for a time of day."""
+        self._timer.shift(ns)
 
     def unignore(self) -> None:
         """The signal is not ignored any more."""
@@ -210,25 +223,28 @@ class ProcessTimers:
     def __init__(
         self,
         real: Callable[[Callable[[], None]], Timer],
+        user_ns: Callable[[], int],
         cpu_ns: Callable[[], int],
         send: Callable[[int], None],
         kmem: Kmem,
     ) -> None:
-        """``real`` makes a timer of real time, ``cpu_ns`` is the process's CPU time, ``send`` sends it a signal; POSIX
-        timers are charged to ``kmem``.
+        """``real`` makes a timer of real time, ``user_ns`` and ``cpu_ns`` are the process's user time and CPU time,
+        ``send`` sends it a signal; POSIX timers are charged to ``kmem``.
         """
         self._kmem = kmem
+        self._cpu_ns = cpu_ns
+        self._limit: CpuTimer | None = None
         #: Timers of CPU time that are to fire, in the order in which they were started.
         self.cpu: dict[CpuTimer, None] = {}
 
-        def cpu(function: Callable[[], None]) -> Timer:
-            return self.cpu_timer(cpu_ns, None, function)
+        def used(time: Callable[[], int]) -> Callable[[Callable[[], None]], Timer]:
+            return lambda function: self.cpu_timer(time, None, function)
 
         #: By the numbers of setitimer(2): ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF.
         self.interval = (
             IntervalTimer(real, lambda: send(Sig.ALRM), waits=True),
-            IntervalTimer(cpu, lambda: send(Sig.VTALRM), waits=False),
-            IntervalTimer(cpu, lambda: send(Sig.PROF), waits=False),
+            IntervalTimer(used(user_ns), lambda: send(Sig.VTALRM), waits=False),
+            IntervalTimer(used(cpu_ns), lambda: send(Sig.PROF), waits=False),
         )
         self.posix: dict[int, PosixTimer] = {}
         self._next = 0
@@ -236,6 +252,12 @@ class ProcessTimers:
     def cpu_timer(self, clock: Callable[[], int], thread: Hashable | None, function: Callable[[], None]) -> CpuTimer:
         """A timer of CPU time."""
         return CpuTimer(self.cpu, clock, thread, function)
+
+    def cpu_limit(self, function: Callable[[], None]) -> CpuTimer:
+        """The timer of RLIMIT_CPU."""
+        if self._limit is None:
+            self._limit = self.cpu_timer(self._cpu_ns, None, function)
+        return self._limit
 
     def new_number(self) -> int:
         """The number of the next POSIX timer."""
@@ -296,5 +318,7 @@ class ProcessTimers:
     def stop(self) -> None:
         """The process has ended."""
         self.delete_posix()
+        if self._limit is not None:
+            self._limit.cancel()
         for timer in self.interval:
             timer.stop()

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from emu.kernel.signal_state import Sig
+from emu.kernel.task import limits_of
 from emu.kernel.timers import Notify, PosixTimer, ProcessTimers, Recipient
 from emu.linux.clock import ALARM, CPUTIME, NEVER_SET, SET_LIKE_REALTIME, WITHOUT_TIMERS
 from emu.linux.errors import LinuxError
 from emu.linux.hrtimer import Hrtimer, Timer
+from emu.linux.limits import INFINITY, Rlimit
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -18,21 +21,41 @@ if TYPE_CHECKING:
     from emu.kernel.task import Task, ThreadGroup
 
 _THREAD_CPUTIME = CPUTIME["THREAD_CPUTIME_ID"]
+_NS = 1_000_000_000
 _KNOWN = SET_LIKE_REALTIME | NEVER_SET
 #: The parts of the number of another task's clock: ~pid << 3, and these.
 _PER_THREAD, _WHICH, _NO_CLOCK = 4, 3, 3
+_CPUCLOCK_VIRT = 1
+
+
+def process_times_ns(kernel: Kernel, group: ThreadGroup) -> tuple[int, int]:
+    """User time of a process, a nanosecond an instruction, and the time of the kernel's work for it."""
+    current, usage, scheduler = kernel.current, group.usage(), kernel.scheduler
+    if current is None or current.group is not group:
+        return usage.instructions, usage.system_ns
+    return usage.instructions + scheduler.running_instructions(), usage.system_ns + scheduler.running_system_ns()
 
 
 def process_cpu_ns(kernel: Kernel, group: ThreadGroup) -> int:
-    """CPU time of a process: a nanosecond an instruction."""
-    current = kernel.current
-    running = kernel.scheduler.running_instructions() if current is not None and current.group is group else 0
-    return group.usage().instructions + running
+    """CPU time of a process."""
+    return sum(process_times_ns(kernel, group))
+
+
+def process_user_ns(kernel: Kernel, group: ThreadGroup) -> int:
+    """User time of a process."""
+    return process_times_ns(kernel, group)[0]
+
+
+def thread_user_ns(kernel: Kernel, task: Task) -> int:
+    """User time of one thread."""
+    return task.usage.instructions + (kernel.scheduler.running_instructions() if task is kernel.current else 0)
 
 
 def thread_cpu_ns(kernel: Kernel, task: Task) -> int:
     """CPU time of one thread."""
-    return task.usage.instructions + (kernel.scheduler.running_instructions() if task is kernel.current else 0)
+    if task is not kernel.current:
+        return task.usage.cpu_ns
+    return task.usage.cpu_ns + kernel.scheduler.running_instructions() + kernel.scheduler.running_system_ns()
 
 
 def cpu_clock(kernel: Kernel, task: Task, clock: int) -> tuple[Callable[[], int], Task | None]:
@@ -49,11 +72,12 @@ def cpu_clock(kernel: Kernel, task: Task, clock: int) -> tuple[Callable[[], int]
     found = kernel.tasks.get(pid) if pid else task
     if found is None or (of_thread and found.group is not task.group):
         raise LinuxError(errno.EINVAL)
+    user_only = clock < 0 and clock & _WHICH == _CPUCLOCK_VIRT
     if of_thread:
-        return partial(thread_cpu_ns, kernel, found), found
+        return partial(thread_user_ns if user_only else thread_cpu_ns, kernel, found), found
     if pid and found is not found.group.leader:
         raise LinuxError(errno.EINVAL)
-    return partial(process_cpu_ns, kernel, found.group), None
+    return partial(process_user_ns if user_only else process_cpu_ns, kernel, found.group), None
 
 
 def process_timers(kernel: Kernel, task: Task) -> ProcessTimers:
@@ -62,11 +86,34 @@ def process_timers(kernel: Kernel, task: Task) -> ProcessTimers:
     if group.timers is None:
         group.timers = ProcessTimers(
             partial(Hrtimer, kernel.clock),
+            lambda: process_user_ns(kernel, group),
             lambda: process_cpu_ns(kernel, group),
             lambda signo: kernel.signals.send_to_process(group.leader, signo),
             kernel.frames.kmem,
         )
     return group.timers
+
+
+def limit_cpu_time(kernel: Kernel, group: ThreadGroup) -> None:
+    """RLIMIT_CPU has been set, or a child has inherited it."""
+    soft, hard = limits_of(group.leader, Rlimit.CPU)
+    timer = process_timers(kernel, group.leader).cpu_limit(lambda: _out_of_cpu_time(kernel, group))
+    timer.cancel()
+    if min(soft, hard) < INFINITY:
+        timer.start(min(soft, hard) * _NS)
+
+
+def _out_of_cpu_time(kernel: Kernel, group: ThreadGroup) -> None:
+    """The soft limit is reached, which then is a second more, or the hard one (check_process_timers)."""
+    soft, hard = limits_of(group.leader, Rlimit.CPU)
+    used = process_cpu_ns(kernel, group)
+    if hard < INFINITY and used >= hard * _NS:
+        kernel.signals.send_to_process(group.leader, Sig.KILL)
+        return
+    if used >= soft * _NS:
+        kernel.signals.send_to_process(group.leader, Sig.XCPU)
+        group.limits[Rlimit.CPU] = (soft + 1, hard)
+    limit_cpu_time(kernel, group)
 
 
 def add_posix_timer(
@@ -88,8 +135,8 @@ def add_posix_timer(
         make = partial(Hrtimer, kernel.clock)
     else:
         make = partial(timers.cpu_timer, *cpu_clock(kernel, task, clock))
-    offset = kernel.clock.realtime_offset if clock in SET_LIKE_REALTIME else 0
-    timer = PosixTimer(number, make, recipient, signo, number if value is None else value, offset)
+    of_day = kernel.clock if clock in SET_LIKE_REALTIME else None
+    timer = PosixTimer(number, make, recipient, signo, number if value is None else value, of_day)
     timer.clockid, timer.notify = clock, Notify(notify)
     timers.add(timer)
     return number

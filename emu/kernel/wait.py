@@ -99,7 +99,7 @@ def _news(kernel: Kernel, child: Task, options: int) -> Waited | None:
     """What is to be told of a child (wait_consider_task)."""
     group, keep = child.group, bool(options & Wait.NOWAIT)
     if options & Wait.EXITED and group.waitable:
-        code, usage = group.exit_code, group.usage()
+        code, usage = group.exit_code, group.usage_with_children()
         if not keep:
             release(kernel, child)
         if not code & 0x7F:
@@ -108,8 +108,8 @@ def _news(kernel: Kernel, child: Task, options: int) -> Waited | None:
     if options & Wait.STOPPED and group.stop_code:
         status = group.stop_code
         group.stop_code = status if keep else 0
-        return Waited(child, CLD_STOPPED, status, group.usage())
+        return Waited(child, CLD_STOPPED, status, group.usage_with_children())
     if options & Wait.CONTINUED and group.continued:
         group.continued = keep
-        return Waited(child, CLD_CONTINUED, Sig.CONT, group.usage())
+        return Waited(child, CLD_CONTINUED, Sig.CONT, group.usage_with_children())
     return None

@@ -38,6 +38,12 @@ class Timer:
         """The time until it expires; negative if that was in the past."""
         return self.expires - self.now()
 
+    def shift(self, ns: int) -> None:
+        """Fire so much earlier."""
+        self.expires -= ns
+        if self.active:
+            self.start(self.expires)
+
     def forward(self, interval: int) -> int:
         """Move the time of expiry by as many intervals as it takes to have it in the future; how many those were."""
         over = -self.left

@@ -16,12 +16,9 @@ class Stop:
     machine runs again.
     """
 
-    def __init__(
-        self, end_turn: Callable[[], object] = lambda: None, pass_time: Callable[[], object] = lambda: None
-    ) -> None:
-        """``end_turn`` ends the turn that runs; ``pass_time`` lets guest time pass for a piece of a long call."""
+    def __init__(self, end_turn: Callable[[], object] = lambda: None) -> None:
+        """``end_turn`` ends the turn that runs."""
         self._end_turn = end_turn
-        self._pass_time = pass_time
         self.requested = False
         #: By time.monotonic(), when the run is to end.
         self._limit: float | None = None
@@ -50,13 +47,6 @@ class Stop:
         """NoIntr if the run is to end."""
         if self.look():
             raise NoIntr
-
-    def piece(self) -> None:
-        """Before another piece of a call that works on much: guest time passes for the one before, as it does where
-        such a call takes long.  NoIntr if the run is to end.
-        """
-        self._pass_time()
-        self.check()
 
     def put_off(self, work: Callable[[], None]) -> None:
         """Work that cannot be started again by its caller, the end of an address space: the next run goes on with

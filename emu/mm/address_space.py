@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
+from emu.linux.clock import Clock
 from emu.linux.errors import LinuxError, NoIntr
 from emu.linux.limits import Rlimit
 from emu.linux.mman import Prot
@@ -38,6 +39,8 @@ _PIECE = _PIECE_TABLES << 21
 _MAX_STACK, _STACK_GUARD_GAP = 1 << 30, 1 << 20
 #: Frames that are made free at once where one was missing.
 _RECLAIMED = 32
+#: Programs of which the last code_id is kept.
+_MOST_PROGRAMS = 1024
 
 
 def page_align(length: int) -> int:
@@ -67,12 +70,16 @@ class MmContext:
     map_hooks: list[MapHook] = field(default_factory=list)
     #: Returns the current task's soft limit of a resource, None for infinite.
     limit: Callable[[Rlimit], int | None] = lambda resource: None
+    #: Told what work costs.
+    clock: Clock = field(default_factory=lambda: Clock(lambda: 0))
     #: Whether the current task may map below MMAP_MIN_ADDR (CAP_SYS_RAWIO).
     may_map_low: Callable[[], bool] = lambda: False
     #: Looked at where much is done at once.
     stop: Stop = field(default_factory=Stop)
     serial: int = 0
     code_ids: int = 0
+    #: The code_id that was the last one's with each program.
+    programs: dict[object, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.commit = Commit(self.frames.total)
@@ -121,21 +128,25 @@ class AddressSpace(UserCopy):
         context.address_spaces[self.serial] = self
         self.users = 1
         self.mmap_base = TASK_SIZE
+        #: Whether a new mapping is put at the lowest place from ``mmap_base`` on, not at the highest below it.
+        self.bottom_up = False
         self.start_brk = self.brk_end = 0
         self.start_stack = self.arg_start = self.arg_end = self.env_start = self.env_end = 0
         self.auxv = b""
         #: /proc/PID/coredump_filter.
         self.coredump_filter = 0x33
-        self.rss_anon = self.rss_cache = self.hiwater_rss = 0
+        self.rss_anon = self.rss_cache = 0
+        self._peak = 0
         #: The most that ``total_bytes`` was before it last became less.
         self.total_bytes = self.hiwater_bytes = 0
         #: VMAs of huge pages; and the huge pages mapped by faults here, less those unmapped here.
         self.huge_vmas = self.huge_pages = 0
         #: Lock flags for later mappings (mlockall with MCL_FUTURE).
         self.default_lock = VmFlags.NONE
-        #: Changes whenever the code at some address may have changed (mmap, munmap, mprotect with PROT_EXEC); kept by
-        #: fork.
+        #: Changes where the code at some address may have changed (munmap, mprotect with PROT_EXEC), or is seen to have
+        #: changed when it is fetched; kept by fork, and the same for the next one with the same ``program``.
         self.code_id = context.new_code_id()
+        self.program: object = None
         #: Whether a process with it has had a handler for SIGSEGV or SIGBUS, which sees what a faulting store has left.
         self.catches_faults = False
         self.on_kernel_fault: Callable[[int, int], None] | None = None
@@ -144,6 +155,15 @@ class AddressSpace(UserCopy):
     def charged(self) -> int:
         """What it takes on the host, without its VMAs."""
         return MM_STRUCT + (REGION if self.shared_tables else 0)
+
+    @property
+    def peak(self) -> int:
+        """The most pages that were resident at once (hiwater_rss)."""
+        return max(self._peak, self.rss_anon + self.rss_cache)
+
+    def note_peak(self) -> None:
+        """Pages are about to go."""
+        self._peak = self.peak
 
     @property
     def stop(self) -> Stop:
@@ -177,10 +197,24 @@ class AddressSpace(UserCopy):
 
         The caller has charged its promise (VM_ACCOUNT).
         """
-        if vma.prot & Prot.EXEC:
-            self.code_id = self.context.new_code_id()
         self.adopt(vma)
         return merge_neighbours(self.vmas, vma) if merge else vma
+
+    def runs(self, program: object) -> None:
+        """It has been made for this program.  Most of its code is then where it was the last time: what is known of
+        that holds, until a page is fetched that is another one.
+        """
+        programs = self.context.programs
+        if len(programs) >= _MOST_PROGRAMS:
+            programs.clear()
+        self.program = program
+        self.code_id = programs.setdefault(program, self.code_id)
+
+    def renew_code(self) -> None:
+        """A page of code is not the one that it was."""
+        self.code_id = self.context.new_code_id()
+        if self.program is not None:
+            self.context.programs[self.program] = self.code_id
 
     def adopt(self, vma: Vma) -> None:
         """Add a VMA unchanged; its code is the same as in the address space that it comes from (fork)."""
@@ -195,11 +229,6 @@ class AddressSpace(UserCopy):
         if vma.file is not None:
             vma.file.get()
         vma.ops.open(self, vma)
-
-    @property
-    def most_resident(self) -> int:
-        """The most pages that have been resident (get_mm_hiwater_rss)."""
-        return max(self.hiwater_rss, self.rss_anon + self.rss_cache)
 
     @property
     def data_bytes(self) -> int:
@@ -270,7 +299,7 @@ class AddressSpace(UserCopy):
             for vaddr, _, _ in self.tables.pte_tables(start, end):
                 if tables == _PIECE_TABLES:
                     yield low, vaddr
-                    self.stop.piece()
+                    self.stop.check()
                     low, tables = vaddr, 0
                 tables += 1
         yield low, end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.mm.address_space import AddressSpace
 from emu.mm.flags import LOCK_FLAGS, VmFlags
@@ -17,9 +18,11 @@ def dup_mm(parent: AddressSpace, name: str) -> AddressSpace:
     now fault on to write.
     """
     parent.reserve_vmas(len(parent.vmas))
+    parent.context.clock.charge(Cost.ADDRESS_SPACE)
     child = AddressSpace(parent.context, name)
     for attribute in (
-        "mmap_base", "start_brk", "brk_end", "start_stack", "arg_start", "arg_end", "env_start", "env_end", "auxv",
+        "mmap_base", "bottom_up", "start_brk", "brk_end", "start_stack", "arg_start", "arg_end", "env_start",
+        "env_end", "auxv",
     ):  # fmt: skip
         setattr(child, attribute, getattr(parent, attribute))
     flush = parent.obligation(0, parent.task_size, "fork")

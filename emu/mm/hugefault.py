@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.mm.flags import FaultResult
 from emu.mm.hugetlb import (
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 #: The level of the entries.
 PMD = 2
+_HUGE_PAGE = Cost.HUGE_PAGE
 
 
 class HugetlbOperations(VmOperations):
@@ -218,6 +220,8 @@ def _no_page(mm: AddressSpace, vma: Vma, page: int, access: Access, slot: int) -
     if number >= cache.size // HPAGE_SIZE:
         return FaultResult.ADRERR
     if vma.shared:
+        if number not in cache.heads:
+            mm.context.clock.charge(_HUGE_PAGE)
         head = cache.get_huge(number)
         cache.pool.get(head)
         _set(mm, page, slot, head, vma.page_bits | (RW | D if vma.allows(Access.WRITE) else 0))
@@ -229,6 +233,7 @@ def _no_page(mm: AddressSpace, vma: Vma, page: int, access: Access, slot: int) -
         _set(mm, page, slot, found, vma.page_bits)
         return FaultResult.MINOR
     head = _private_page(vma, number)
+    mm.context.clock.charge(_HUGE_PAGE)
     if found is not None:
         mm.frames.copy_block(head, found)
     _set(mm, page, slot, head, vma.page_bits | (RW | D if access == Access.WRITE else 0))
@@ -258,6 +263,7 @@ def _write_protected(mm: AddressSpace, vma: Vma, page: int, slot: int, entry: in
             _rob_copies(mm, vma, page, head)
         else:
             mm.frames.copy_block(copy, head)
+            mm.context.clock.charge(_HUGE_PAGE)
             flush = mm.obligation(page, page + HPAGE_SIZE, "copy on write")
             mm.frames.ram.qwords[slot] = copy << PAGE_SHIFT | vma.page_bits | PS | RW | D
             flush.flush()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 from emu.mm import rss
@@ -26,6 +27,7 @@ _RIGHTS = P | RW | XD
 #: The bits that an entry keeps when its rights change, and when fork takes write access away.
 _CONTENT, _READ_ONLY = np.uint64(~_RIGHTS & (1 << 64) - 1), np.uint64(~RW & (1 << 64) - 1)
 _SHIFT = np.uint64(PAGE_SHIFT)
+_MAPPED, _PAGE = Cost.MAPPED, Cost.PAGE
 
 
 class PageMemory(VmOperations):
@@ -94,9 +96,11 @@ class PageMemory(VmOperations):
             _zap_cached(mm, vma, start, end)
             return
         found = False
+        mm.note_peak()
         for entries in mm.tables.clear_range(start, end):
             mm.obligation(start, end, "unmap").flush()
             rss.put_pages(mm, entries)
+            mm.context.clock.charge(len(entries) * _MAPPED)
             found = True
         if not found:
             mm.obligation(start, end).nothing_present()
@@ -117,6 +121,7 @@ class PageMemory(VmOperations):
                 entries[present] &= _READ_ONLY
                 words[target : target + number] = entries
                 rss.get_pages(child, entries[present])
+                parent.context.clock.charge(int(np.count_nonzero(present)) * _MAPPED)
 
     def change_protection(self, mm: AddressSpace, vma: Vma) -> int:
         # P goes and comes with PROT_NONE; RW is taken away here and given back by the fault, which knows about COW
@@ -127,6 +132,7 @@ class PageMemory(VmOperations):
             if len(present):
                 changed += len(present)
                 view[present] = view[present] & _CONTENT | bits
+                mm.context.clock.charge(len(present) * _MAPPED)
         return changed
 
 
@@ -189,6 +195,7 @@ def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: i
     except LinuxError:
         flush.none_needed("the entry was not changed")
         raise
+    mm.context.clock.charge(_PAGE)
     frames.ram.qwords[slot] = copy << PAGE_SHIFT | vma.page_bits | RW | D
     flush.flush()
     vma.anon = True

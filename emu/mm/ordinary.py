@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.mm import rss
 from emu.mm.flags import FaultResult
@@ -24,6 +25,7 @@ FAULT_AROUND_BYTES = 64 << 10
 _PTE_TABLE_SPAN = span(2)
 #: The least number of pages for which populating a table as a whole pays.
 _WORTHWHILE = 16
+_PAGE = Cost.PAGE
 
 
 class OrdinaryMemory(PageMemory):
@@ -37,6 +39,7 @@ class OrdinaryMemory(PageMemory):
         # do_anonymous_page(): a page of zeros; for a read, the zero page
         if access == Access.WRITE:
             frame = rss.new_page(mm)
+            mm.context.clock.system_ns += _PAGE  # who has taken the fault looks
             vma.anon = True
             set_new_entry(mm, address, slot, frame << PAGE_SHIFT | vma.page_bits | RW | D)
         else:
@@ -87,6 +90,7 @@ def _file_page(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, acces
     frame = cache.get_page(index)
     if access == Access.WRITE and not vma.shared:
         copy = rss.new_copy(mm, frame)
+        mm.context.clock.charge(_PAGE)
         vma.anon = True
         set_new_entry(mm, address, slot, copy << PAGE_SHIFT | vma.page_bits | RW | D)
         return FaultResult.MINOR
@@ -157,6 +161,7 @@ def _anonymous(mm: AddressSpace, vma: Vma, number: int, access: Access) -> npt.N
         entry = mm.frames.zero_frame << PAGE_SHIFT | vma.page_bits | SPECIAL
         return np.full(number, entry, dtype=np.uint64)
     frames = rss.new_pages(mm, number)
+    mm.context.clock.charge(number * _PAGE)
     vma.anon = True
     return (frames.astype(np.uint64) << np.uint64(PAGE_SHIFT)) | np.uint64(vma.page_bits | RW | D)
 

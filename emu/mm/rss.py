@@ -30,8 +30,6 @@ class Resident(Protocol):
     frames: FrameAllocator
     rss_anon: int
     rss_cache: int
-    #: The most that both have been together before they last became less.
-    hiwater_rss: int
 
 
 def pages_of(entries: Entries) -> Frames:
@@ -41,16 +39,7 @@ def pages_of(entries: Entries) -> Frames:
     return frames
 
 
-def note_high_water(mm: Resident) -> None:
-    """Resident memory is about to become less (update_hiwater_rss)."""
-    resident = mm.rss_anon + mm.rss_cache
-    if resident > mm.hiwater_rss:
-        mm.hiwater_rss = resident
-
-
 def _count(mm: Resident, frames: Frames, sign: int) -> None:
-    if sign < 0:
-        note_high_water(mm)
     anon = int(np.count_nonzero(mm.frames.kinds[frames] == _ANON))
     mm.rss_anon += sign * anon
     mm.rss_cache += sign * (len(frames) - anon)
@@ -103,7 +92,6 @@ def get_pages(mm: Resident, entries: Entries) -> None:
 
 def put_page(mm: Resident, frame: int) -> None:
     """Drop one frame; its entry has been flushed."""
-    note_high_water(mm)
     if mm.frames.is_anon(frame):
         mm.rss_anon -= 1
     else:

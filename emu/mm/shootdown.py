@@ -13,10 +13,18 @@ OWN = "mm"
 TLB_POLICIES = ("all", "sharers", "local")
 
 
+_MHZ = 2_400
+
+
+def to_ns(cycles: int) -> int:
+    """Cycles of the model as time of the machine's clock."""
+    return cycles * 1000 // _MHZ
+
+
 @dataclass(frozen=True)
 class ShootdownCost:
     """Cycles of a shootdown, as a linear model of a 2-socket server at 2.4 GHz; docs/cpus.md gives the source of each
-    number.  The machine's clock does not advance by these cycles.
+    number.
     """
 
     #: The sender: to send, and to wait for the acknowledgements of the receivers.

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from emu.mm.frames import FrameAllocator, FrameKind
 from emu.mm.pagetable import PageTables, span
-from emu.mm.shootdown import OWN, TLB_POLICIES, ShootdownCost, Shootdowns
+from emu.mm.shootdown import OWN, TLB_POLICIES, ShootdownCost, Shootdowns, to_ns
 from mmu import Mmu
 from mmu.control import SINGLE_PAGE_CEILING
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
+    from emu.linux.clock import Clock
     from emu.linux.tracer import EventTracer
     from mmu.stale import StaleHit
 
@@ -137,8 +138,11 @@ class TlbFlusher:
         *,
         current_pid: Callable[[], int | None] = lambda: None,
         tracer: Callable[[], EventTracer | None] = lambda: None,
+        clock: Clock | None = None,
     ) -> None:
-        """``current_pid``: the running process, for the record of changes; ``tracer`` is told of shootdowns."""
+        """``current_pid``: the running process, for the record of changes; ``tracer`` is told of shootdowns, which take
+        time of ``clock``.
+        """
         self._mmu = mmu
         self.cpus = mmu.processors
         self._loaded: list[Flushed | None] = [None] * self.cpus
@@ -152,6 +156,7 @@ class TlbFlusher:
         self.shootdowns = Shootdowns(self.cpus, cost or ShootdownCost())
         self._current_pid = current_pid
         self._tracer = tracer
+        self._clock = clock
 
     @property
     def cpu(self) -> int:
@@ -171,17 +176,23 @@ class TlbFlusher:
 
     def switch_cpu(self, cpu: int, mm: Flushed, pid: int) -> None:
         """Let a vCPU have its turn, with the process ``pid`` and its ``mm``."""
-        if cpu != self.cpu:
-            self._mmu.switch_to(cpu, loads_cr3=mm is not self._loaded[cpu])
-        self._mmu.state.asid = pid
-        self.switch_mm(mm)
+        mmu = self._mmu
+        if cpu != mmu.processor:
+            mmu.switch_to(cpu, loads_cr3=mm is not self._loaded[cpu])
+        mmu.state.asid = pid
+        if mm is not self._loaded[cpu]:
+            self._load(cpu, mm)
 
     def switch_mm(self, mm: Flushed) -> None:
         """Load CR3 (which flushes), unless these tables are loaded already."""
         here = self.cpu
         if mm is not self._loaded[here]:
-            self._loaded[here] = mm
-            self._mmu.load_cr3(mm.tables.pgd_paddr)
+            self._load(here, mm)
+
+    def _load(self, here: int, mm: Flushed) -> None:
+        self._loaded[here] = mm
+        self._mmu.load_cr3(mm.tables.pgd_paddr)
+        if self._held[here] or self._untold:
             self._release(here)
 
     def leave(self, mm: Flushed) -> None:
@@ -276,6 +287,9 @@ class TlbFlusher:
             return
         pages = {cpu: _pages(ranges) for cpu, ranges in receivers.items()}
         of_sender, cost = self.shootdowns.count(policy, self.cpu, pages)
+        if self._clock is not None:
+            self._clock.charge(to_ns(of_sender))
+            self._clock.pass_time(to_ns(cost - of_sender))
         most = None if None in pages.values() else max(p for p in pages.values() if p is not None)
         self._tell(mm, start, end, reason, policy, list(receivers), [], most, of_sender, cost)
         for cpu, ranges in receivers.items():

@@ -26,7 +26,7 @@ def io(kernel: Kernel, task: Task) -> bytes:
 
 def _run_ns(kernel: Kernel, task: Task) -> int:
     running = kernel.scheduler.running_instructions() if kernel.current is task else 0
-    return task.usage.instructions + running
+    return task.usage.cpu_ns + running
 
 
 def schedstat(kernel: Kernel, task: Task) -> bytes:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from emu.fs.pseudo import SeekableFile, TextFile
-from emu.proc import activity, attributes, figures, machine, memory, mqueue, ns, process, smaps, sysctl, sysvipc
+from emu.proc import activity, attributes, figures, machine, memory, mqueue, net, ns, process, smaps, sysctl, sysvipc
 from emu.proc.config import config_gz
 from emu.proc.cpuinfo import cpuinfo, identity
 from emu.proc.procfs import ProcSuperBlock
@@ -32,6 +32,7 @@ def add_all(kernel: Kernel) -> None:
         procfs.pid_files.update(module.PID_FILES)
     procfs.pid_readers.update(memory.PID_READERS)
     procfs.pid_directories.update(ns.PID_DIRECTORIES)
+    procfs.pid_directories["net"] = lambda sb, task: sb.net
     for name, (make, mode) in _TEXTS.items():
         procfs.create_file(name, partial(make, kernel), mode)
     for name, text in machine.FIXED.items():
@@ -39,7 +40,7 @@ def add_all(kernel: Kernel) -> None:
     for name, read_at in _READERS.items():
         procfs.root.add(name, SeekableFile(procfs, partial(read_at, kernel)))
     procfs.root.add("cpuinfo", CpuInfo(kernel))
-    for init in (sysctl.init, sysvipc.init, mqueue.init):
+    for init in (sysctl.init, sysvipc.init, mqueue.init, net.init):
         init(kernel)
 
 

@@ -6,7 +6,8 @@ import errno
 from typing import TYPE_CHECKING
 
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, mask_of
-from emu.kernel.task import STATE_LETTER, Task, limits_of
+from emu.kernel.task import STATE_LETTER, Task, ThreadGroup, limits_of
+from emu.kernel.timing import process_times_ns
 from emu.linux.errors import LinuxError
 from emu.linux.limits import Rlimit
 from emu.linux.mman import Prot
@@ -26,13 +27,13 @@ _PRIORITY = 20
 def stat(kernel: Kernel, task: Task) -> bytes:
     """/proc/PID/stat, whose fields proc_pid_stat(5) numbers.  No fault is major."""
     mm, group, usage, children = task.mm, task.group, task.group.usage(), task.group.children_usage
-    running = kernel.scheduler.running_instructions() if kernel.current is task else 0
+    times = (*process_times_ns(kernel, group), children.instructions, children.system_ns)
     signals = task.signals
     code = next((vma for vma in mm.vmas if vma.prot & Prot.EXEC and vma.file is not None), None)
     fields = (
-        STATE_LETTER[task.state], task.ppid, task.pgid, task.sid, *terminal(task), 0x400000,  # 3-9
+        STATE_LETTER[task.state], task.ppid, task.pgid, task.sid, *_terminal(group), 0x400000,  # 3-9
         usage.min_flt, children.min_flt, usage.maj_flt, children.maj_flt,  # 10-13
-        (usage.instructions + running) // _TICK_NS, 0, children.instructions // _TICK_NS, 0,  # 14-17
+        *(time // _TICK_NS for time in times),  # 14-17
         *_priority(task), len(group.threads), 0, task.started_ns // _TICK_NS,  # 18-22
         mm.total_bytes, mm.rss_anon + mm.rss_cache, limits_of(task, Rlimit.RSS)[0],  # 23-25
         *((code.start, code.end) if code is not None else (0, 0)), mm.start_stack, 0, 0,  # 26-30: no registers
@@ -48,6 +49,14 @@ def _data(mm: AddressSpace) -> tuple[int, int]:
     """Where the program's data are: the first writable mapping of a file."""
     found = next((vma for vma in mm.vmas if vma.prot & Prot.WRITE and vma.file is not None and not vma.shared), None)
     return (0, 0) if found is None else (found.start, found.end)
+
+
+def _terminal(group: ThreadGroup) -> tuple[int, int]:
+    """The controlling terminal and its foreground process group."""
+    tty = group.tty
+    if tty is None:
+        return 0, -1
+    return tty.rdev, tty.pgrp or -1
 
 
 def _priority(task: Task) -> tuple[int, int]:
@@ -86,12 +95,6 @@ def loadavg(kernel: Kernel) -> bytes:
     runnable = sum(vcpu.load for vcpu in kernel.scheduler.vcpus)
     last = max(kernel.tasks, default=0)
     return f"{runnable}.00 {runnable}.00 {runnable}.00 {runnable}/{len(kernel.tasks)} {last}\n".encode()
-
-
-def terminal(task: Task) -> tuple[int, int]:
-    """The controlling terminal's device and its foreground process group."""
-    tty = getattr(task.group, "tty", None)
-    return (0, -1) if tty is None else (tty.rdev, tty.pgrp)
 
 
 def mounts(kernel: Kernel, task: Task) -> bytes:

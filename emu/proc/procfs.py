@@ -51,6 +51,8 @@ class ProcSuperBlock(SysctlSuperBlock):
         self.pid_readers: dict[str, PidReadAt] = {}
         self.pid_directories: dict[str, Callable[[ProcSuperBlock, Task], Inode]] = {}
         self._late: Callable[[Kernel], None] | None = late
+        #: /proc/<pid>/net, the same for all.
+        self.net = FixedDirectory(self)
         self.root: ProcRoot = ProcRoot(self)
 
     def create_file(
@@ -77,6 +79,7 @@ class ProcRoot(FixedDirectory):
         self._pids: dict[int, PidDirectory] = {}
         self.add("self", LinkFile(sb, _self_link))
         self.add("thread-self", LinkFile(sb, _thread_self_link))
+        self.add("net", LinkFile(sb, lambda _: "self/net"))
 
     def lookup(self, name: str) -> Inode:
         if name.isdigit():

@@ -105,7 +105,7 @@ def _memory(mm: AddressSpace) -> dict[str, object]:
         "VmSize": mm.total_bytes >> 10,
         "VmLck": mm.locked_bytes >> 10,
         "VmPin": 0,
-        "VmHWM": mm.most_resident << 2,
+        "VmHWM": mm.peak << 2,
         "VmRSS": (anon + of_files + shmem) << 2,
         "RssAnon": anon << 2,
         "RssFile": of_files << 2,

@@ -160,6 +160,7 @@ def _add_limits(kernel: Kernel) -> None:
         ("fs/leases-enable", "leases_enabled", -_INT_MAX - 1, _INT_MAX),
     ):
         _add_attribute(kernel, name, resources, attribute, low, high)
+    _add_attribute(kernel, "kernel/randomize_va_space", kernel, "randomize_va_space", -_INT_MAX - 1, _INT_MAX)
     commit, pool, pipes = kernel.mm_context.commit, kernel.huge_pages, kernel.vfs.pipes
     procfs.add_sysctl("vm/overcommit_memory", lambda: b"%d\n" % commit.mode, commit.set_mode)
     procfs.add_sysctl("vm/overcommit_ratio", lambda: b"%d\n" % commit.ratio, commit.set_ratio)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from emu.linux.clock import BOOT_REALTIME_NS
 from emu.linux.version import RELEASE, VERSION
 
 if TYPE_CHECKING:
@@ -47,20 +46,23 @@ def cpu_list(mask: int) -> str:
 
 
 def stat(kernel: Kernel) -> bytes:
-    """/proc/stat: an instruction takes a nanosecond of user time, kernel code takes none, and the rest is idle."""
+    """/proc/stat: an instruction takes a nanosecond of user time, the kernel's work what it costs, and the rest is
+    idle.
+    """
     scheduler, now = kernel.scheduler, kernel.clock.now_ns()
     running = kernel.current
     ticks = []
     for vcpu in scheduler.vcpus:
         here = running is not None and running.cpu == vcpu.number
-        busy = vcpu.instructions + (scheduler.running_instructions() if here else 0)
-        ticks.append((busy // TICK_NS, (now - busy) // TICK_NS))
-    lines = [f"cpu  {sum(user for user, _ in ticks)} 0 0 {sum(idle for _, idle in ticks)} 0 0 0 0 0 0"]
-    lines += [f"cpu{number} {user} 0 0 {idle} 0 0 0 0 0 0" for number, (user, idle) in enumerate(ticks)]
+        user = vcpu.instructions + (scheduler.running_instructions() if here else 0)
+        system = vcpu.system_ns + (scheduler.running_system_ns() if here else 0)
+        ticks.append((user // TICK_NS, system // TICK_NS, max(0, now - user - system) // TICK_NS))
+    user, system, idle = map(sum, zip(*ticks, strict=True))
+    lines = [f"cpu  {user} 0 {system} {idle} 0 0 0 0 0 0"]
+    lines += [f"cpu{number} {user} 0 {system} {idle} 0 0 0 0 0 0" for number, (user, system, idle) in enumerate(ticks)]
     runnable = sum(vcpu.load for vcpu in scheduler.vcpus)
     lines += [
-        "intr 0", f"ctxt {scheduler.switches}",
-        f"btime {BOOT_REALTIME_NS // 1_000_000_000}", f"processes {kernel.forks}",
-        f"procs_running {runnable}", "procs_blocked 0", "softirq 0" + " 0" * 10,
+        "intr 0", f"ctxt {scheduler.switches}", f"btime {kernel.clock.realtime_offset // 1_000_000_000}",
+        f"processes {kernel.forks}", f"procs_running {runnable}", "procs_blocked 0", "softirq 0" + " 0" * 10,
     ]  # fmt: skip
     return "\n".join(lines).encode() + b"\n"

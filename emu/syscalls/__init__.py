@@ -32,6 +32,7 @@ LATE = (
     "scheduling",
     "privileges",
     "remote",
+    "clockset",
 )
 
 

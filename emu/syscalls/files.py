@@ -16,6 +16,7 @@ from emu.linux.layout import FILLED_IOVEC, IOVEC
 from emu.linux.syscall import BYTES, Restart, Result, Returned, Syscall
 from emu.linux.words import Flags
 from emu.syscalls.paths import UserBuffer
+from emu.syscalls.remap import check_two_files
 from emu.syscalls.transfer import notify_transfer, read_file, signal_broken_pipe, write_file, write_piece
 
 if TYPE_CHECKING:
@@ -263,7 +264,7 @@ def _copy_out(kernel: Kernel, task: Task, source: File, target: File, pos: int, 
     while done < count:
         if done:
             try:
-                kernel.stop.piece()
+                kernel.stop.check()
             except NoIntr:
                 break
         data = source.pread(min(count - done, CHUNK), pos + done)
@@ -286,12 +287,7 @@ def sys_copy_file_range(
     source, target = task.files.get(in_fd), task.files.get(out_fd)
     if flags:
         raise LinuxError(errno.EINVAL)
-    if source.inode.is_directory or target.inode.is_directory:
-        raise LinuxError(errno.EISDIR)
-    if not (source.inode.is_regular and target.inode.is_regular):
-        raise LinuxError(errno.EINVAL)
-    if not source.readable or not target.writable or target.flags & _APPEND:
-        raise LinuxError(errno.EBADF)
+    check_two_files(source, target)
     if source.inode.sb is not target.inode.sb:
         raise LinuxError(errno.EXDEV)
     start = _offset_at(task, in_offset) if in_offset else source.pos
@@ -325,7 +321,7 @@ def _copy_range(kernel: Kernel, source: File, target: File, start: int, to: int,
         data = source.pread(min(count - done, CHUNK), start + done)
         try:
             if done:
-                kernel.stop.piece()
+                kernel.stop.check()
             written = target.pwrite(data, to + done) if data else 0
         except LinuxError:
             if done:

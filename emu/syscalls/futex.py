@@ -33,6 +33,7 @@ class FutexOp(Choice, prefix="FUTEX_"):
     WAKE_BITSET = 10
 
 
+_COMMANDS = {int(command): command for command in FutexOp}
 _OPERATORS = (
     lambda _, argument: argument,
     operator.add,
@@ -55,11 +56,10 @@ def sys_futex(
 ) -> Result:
     """futex(2): WAIT, WAKE, their BITSET forms, REQUEUE, CMP_REQUEUE, WAKE_OP."""
     private = bool(op & _PRIVATE)
-    try:
-        command = FutexOp(op & ~(_PRIVATE | _CLOCK_REALTIME))
-    except ValueError:
+    command = _COMMANDS.get(op & ~(_PRIVATE | _CLOCK_REALTIME))
+    if command is None:
         kernel.log_once(f"futex operation {op & 127} is not supported: ENOSYS")
-        raise LinuxError(errno.ENOSYS) from None
+        raise LinuxError(errno.ENOSYS)
     if op & _CLOCK_REALTIME and command != FutexOp.WAIT_BITSET:
         raise LinuxError(errno.ENOSYS)
     if command in (FutexOp.WAIT, FutexOp.WAIT_BITSET):

@@ -23,7 +23,7 @@ RLIMIT = Layout("rlimit64", "QQ", likeness=Likeness.EXACT)
 
 
 def sys_prlimit64(kernel: Kernel, task: Task, pid: int, resource: int, new: int) -> tuple[int, int]:
-    """prlimit64(2); FSIZE, DATA, STACK, NPROC, NOFILE, MEMLOCK and AS have an effect."""
+    """prlimit64(2); CPU, FSIZE, DATA, STACK, NPROC, NOFILE, MEMLOCK and AS have an effect."""
     if resource >= len(Rlimit):
         raise LinuxError(errno.EINVAL)
     wanted = RLIMIT.read(task.mm, new) if new else None
@@ -35,11 +35,11 @@ def sys_prlimit64(kernel: Kernel, task: Task, pid: int, resource: int, new: int)
         raise LinuxError(errno.EPERM)
     current = limits_of(target, Rlimit(resource))
     if wanted is not None:
-        _set(task, target, Rlimit(resource), *wanted)
+        _set(kernel, task, target, Rlimit(resource), *wanted)
     return current
 
 
-def _set(task: Task, target: Task, resource: Rlimit, soft: int, hard: int) -> None:
+def _set(kernel: Kernel, task: Task, target: Task, resource: Rlimit, soft: int, hard: int) -> None:
     if soft > hard:
         raise LinuxError(errno.EINVAL)
     if resource == Rlimit.NOFILE and hard > NR_OPEN:
@@ -49,6 +49,10 @@ def _set(task: Task, target: Task, resource: Rlimit, soft: int, hard: int) -> No
     if resource == Rlimit.NOFILE:
         target.files.limit = soft
     target.limits[resource] = (soft, hard)
+    if resource == Rlimit.CPU:
+        from emu.kernel.timing import limit_cpu_time  # with the timers, and few programs ask
+
+        limit_cpu_time(kernel, target.group)
 
 
 def sys_getrlimit(kernel: Kernel, task: Task, resource: int) -> tuple[int, int]:
@@ -62,7 +66,7 @@ def sys_setrlimit(kernel: Kernel, task: Task, resource: int, wanted: tuple[int, 
     """setrlimit(2)."""
     if resource >= len(Rlimit):
         raise LinuxError(errno.EINVAL)
-    _set(task, task, Rlimit(resource), *wanted)
+    _set(kernel, task, task, Rlimit(resource), *wanted)
     return 0
 
 

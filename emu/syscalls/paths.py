@@ -61,9 +61,8 @@ class UserBuffer:
         self._mm = mm
         if address + count > mm.task_size:  # access_ok()
             raise LinuxError(errno.EFAULT)
-        self.count = min(count, MAX_RW_COUNT)
+        self.count = self._left = count if count < MAX_RW_COUNT else MAX_RW_COUNT
         self._address = address
-        self._left = self.count
         self._rest: list[tuple[int, int]] = []
         self._back = b""
 

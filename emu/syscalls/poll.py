@@ -7,8 +7,10 @@ import struct
 from collections.abc import Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
+from emu.kernel.layout import Persona
 from emu.kernel.signal_state import UNBLOCKABLE
 from emu.linux.argument import INT, SIZE, UINT, WAIT_MS, Pointer, Shown
+from emu.linux.cost import Cost
 from emu.linux.errors import Interrupted, LinuxError
 from emu.linux.fileflags import PollEvents
 from emu.linux.layout import TIMESPEC, TIMEVAL, Layout, Opaque, Time
@@ -34,6 +36,7 @@ SELECT_IN = int(PollEvents.RDNORM | PollEvents.RDBAND | PollEvents.IN | PollEven
 SELECT_OUT = int(PollEvents.WRBAND | PollEvents.WRNORM | PollEvents.OUT | PollEvents.ERR)
 SELECT_EX = int(PollEvents.PRI)
 
+_POLLED = Cost.POLLED
 #: Of so many descriptors the events are compared with those of another run.
 _MAX_COMPARED = 4096
 #: Looks at every file once: how many are ready, and what to sleep on.
@@ -48,6 +51,7 @@ def _wait(
     """
     with kernel.frames.kmem.held(number * POLL_ENTRY):
         while True:
+            kernel.clock.charge(number * _POLLED)
             ready, queues = scan()
             if ready or (deadline is not None and kernel.clock.now_ns() >= deadline):
                 finish()
@@ -236,7 +240,7 @@ def _masked(
 
 def _store_left(kernel: Kernel, task: Task, address: int, deadline: int | None, kind: Time) -> None:
     """Write the remaining time over the timeout; a read-only timeout is no error."""
-    if deadline is None:
+    if deadline is None or task.personality & Persona.STICKY_TIMEOUTS:
         return
     left = max(0, deadline - kernel.clock.now_ns())
     try:

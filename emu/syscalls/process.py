@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from emu.kernel.exec import check_executable, do_execve
 from emu.kernel.fork import CloneFlags, do_clone
 from emu.kernel.signal_state import NSIG, Sig
+from emu.kernel.task import Usage
 from emu.linux.argument import ADDRESS, INT, PID, SIZE, UINT, OneOf, Out, Pointer
 from emu.linux.errors import LinuxError
 from emu.linux.layout import PATH, Layout, Opaque
@@ -18,7 +19,7 @@ from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
-    from emu.kernel.task import Task, Usage
+    from emu.kernel.task import Task
 
 _RUSAGE_THREAD = 1
 
@@ -101,9 +102,13 @@ def sys_getrusage(kernel: Kernel, task: Task, who: int) -> Usage:
     if who not in (-1, 0, _RUSAGE_THREAD):
         raise LinuxError(errno.EINVAL)
     group = task.group
-    for thread in group.threads.values():
-        thread.note_rss()
-    return task.usage if who == _RUSAGE_THREAD else group.children_usage if who == -1 else group.usage()
+    if who == -1:
+        return group.children_usage
+    kernel.scheduler.account(task)
+    usage = Usage()
+    usage.add(task.usage if who == _RUSAGE_THREAD else group.usage())
+    usage.max_rss = max(group.usage().max_rss, task.mm.peak)
+    return usage
 
 
 def sys_getpid(kernel: Kernel, task: Task) -> int:

@@ -75,7 +75,7 @@ def sys_setsid(kernel: Kernel, task: Task) -> int:
     if group.leads_session or any(other.pgid == group.tgid for other in kernel.tasks.values()):
         raise LinuxError(errno.EPERM)
     group.sid = group.pgid = group.tgid
-    group.leads_session = True
+    group.leads_session, group.tty = True, None
     return group.tgid
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from emu.fs.timerfd import TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET, TimerFd
 from emu.kernel.signal_state import Sig
 from emu.kernel.timers import Notify, ProcessTimers
-from emu.kernel.timing import add_posix_timer, process_cpu_ns, process_timers
+from emu.kernel.timing import add_posix_timer, process_timers, process_times_ns
 from emu.linux.argument import FD, INT, S32, UINT, Bits, OneOf, Out, Pointer, Scalar
 from emu.linux.caller import UserMemory
 from emu.linux.clock import ALARM, KTIME_MAX, MONOTONIC, REALTIME
@@ -110,10 +110,11 @@ def sys_alarm(kernel: Kernel, task: Task, seconds: int) -> int:
 
 
 def sys_times(kernel: Kernel, task: Task, buffer: int) -> int:
-    """times(2): in ticks of 10 ms, since the machine was made; kernel code takes no time."""
+    """times(2): in ticks of 10 ms, since the machine was made."""
     if buffer:
-        own, children = process_cpu_ns(kernel, task.group), task.group.children_usage.instructions
-        TMS.write(task.mm, buffer, (own // _TICK_NS, 0, children // _TICK_NS, 0))
+        children = task.group.children_usage
+        times = (*process_times_ns(kernel, task.group), children.instructions, children.system_ns)
+        TMS.write(task.mm, buffer, tuple(time // _TICK_NS for time in times))
     return kernel.clock.now_ns() // _TICK_NS
 
 

@@ -7,11 +7,22 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from emu.linux.argument import INT, LONG, S64, In, OneOf, Out, Pointer, Scalar
-from emu.linux.clock import ALARM, CPUTIME, MONOTONIC, NEVER_SET, REALTIME, SET_LIKE_REALTIME, WITHOUT_TIMERS
+from emu.linux.clock import (
+    ALARM,
+    COARSE,
+    CPUTIME,
+    MONOTONIC,
+    NEVER_SET,
+    REALTIME,
+    SET_LIKE_REALTIME,
+    TICK_NS,
+    WITHOUT_TIMERS,
+)
 from emu.linux.errors import LinuxError
 from emu.linux.layout import TIMESPEC, TIMEVAL, Layout
 from emu.linux.likeness import Likeness
 from emu.linux.syscall import Restart, Returned, Syscall
+from emu.linux.wait import WaitQueue
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -19,15 +30,21 @@ if TYPE_CHECKING:
 
 _NS = 1_000_000_000
 _TIMER_ABSTIME = 1
+#: The part of the number of another task's clock that says what it counts: user time, or all, by ticks or precisely.
+_WHICH, _CPUCLOCK_SCHED = 3, 2
+#: Of the number of a clock that is a descriptor of a device.
+_CLOCKFD_MASK, _CLOCKFD = 7, 3
 TIMEZONE = Layout("timezone", "2i", likeness=Likeness.EXACT)
 
 
 def clock_ns(kernel: Kernel, task: Task, clock: int) -> int:
     """The time of a clock.  LinuxError(EINVAL)."""
     if clock in SET_LIKE_REALTIME:
-        return kernel.clock.realtime_ns()
+        now = kernel.clock.realtime_ns()
+        return now if clock not in COARSE else now - kernel.clock.now_ns() % TICK_NS
     if clock in NEVER_SET:
-        return kernel.clock.now_ns()
+        now = kernel.clock.now_ns()
+        return now if clock not in COARSE else now - now % TICK_NS
     from emu.kernel.timing import cpu_clock  # with the timers, and few programs ask
 
     return cpu_clock(kernel, task, clock)[0]()
@@ -39,14 +56,14 @@ def sys_clock_gettime(kernel: Kernel, task: Task, clock: int) -> int:
 
 
 def sys_clock_getres(kernel: Kernel, task: Task, clock: int) -> int:
-    """clock_getres(2): one nanosecond."""
+    """clock_getres(2): one nanosecond, or a tick."""
     clock_ns(kernel, task, clock)
-    return 1
+    return TICK_NS if clock in COARSE or (clock < 0 and clock & _WHICH != _CPUCLOCK_SCHED) else 1
 
 
 def sys_gettimeofday(kernel: Kernel, task: Task) -> tuple[int, tuple[int, int]]:
     """gettimeofday(2)."""
-    return kernel.clock.realtime_ns(), (0, 0)
+    return kernel.clock.realtime_ns(), kernel.clock.timezone
 
 
 def sys_time(kernel: Kernel, task: Task, buffer: int) -> int:
@@ -70,6 +87,40 @@ def _sleep_until(kernel: Kernel, task: Task, deadline: int, remaining: int) -> G
             raise
 
 
+def _sleep_until_time_of_day(kernel: Kernel, wanted: int) -> Generator[Any, None, int]:
+    """Whoever sets the clock moves the end."""
+    while kernel.clock.realtime_ns() < wanted:
+        yield (kernel.clock.was_set,), wanted - kernel.clock.realtime_offset
+    return 0
+
+
+def _sleep_for_cpu_time(
+    kernel: Kernel, task: Task, clock: int, wanted: int, flags: int, remaining: int
+) -> Generator[Any, None, int]:
+    """Until others have used CPU time of the clock."""
+    from emu.kernel.timing import cpu_clock, process_timers  # with the timers, and few programs ask
+
+    now, thread = cpu_clock(kernel, task, clock)
+    whose = task if thread is None and clock >= 0 else kernel.tasks.get(~(clock >> 3), task)
+    passed = WaitQueue()
+
+    def wake() -> None:
+        passed.wake_all()
+
+    timer = process_timers(kernel, whose).cpu_timer(now, thread, wake)
+    timer.start(wanted if flags & _TIMER_ABSTIME else now() + wanted)
+    try:
+        while timer.left > 0:
+            yield passed
+    except LinuxError:
+        if remaining and not flags & _TIMER_ABSTIME:
+            TIMESPEC.write(task.mm, remaining, max(0, timer.left))
+        raise
+    finally:
+        timer.cancel()
+    return 0
+
+
 def sys_nanosleep(kernel: Kernel, task: Task, time: int, remaining: int) -> Generator[Any, None, int]:
     """nanosleep(2)."""
     return (yield from _sleep_until(kernel, task, kernel.clock.now_ns() + time, remaining))
@@ -81,10 +132,16 @@ def sys_clock_nanosleep(
     """clock_nanosleep(2)."""
     if clock in WITHOUT_TIMERS or clock in ALARM.values() or clock == CPUTIME["THREAD_CPUTIME_ID"]:
         raise LinuxError(errno.EOPNOTSUPP)
-    now = clock_ns(kernel, task, clock)
+    if clock < 0 and clock & _CLOCKFD_MASK == _CLOCKFD:
+        raise LinuxError(errno.EOPNOTSUPP)
+    clock_ns(kernel, task, clock)
     wanted = TIMESPEC.read(task.mm, request)
+    if flags & _TIMER_ABSTIME and clock in SET_LIKE_REALTIME:
+        return (yield from _sleep_until_time_of_day(kernel, wanted))
+    if clock < 0 or clock in CPUTIME.values():
+        return (yield from _sleep_for_cpu_time(kernel, task, clock, wanted, flags, remaining))
     if flags & _TIMER_ABSTIME:
-        deadline, remaining = kernel.clock.now_ns() + wanted - now, 0
+        deadline, remaining = wanted, 0
     else:
         deadline = kernel.clock.now_ns() + wanted
     return (yield from _sleep_until(kernel, task, deadline, remaining))

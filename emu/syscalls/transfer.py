@@ -34,16 +34,9 @@ def read_into(file: File, buffer: UserBuffer, pos: int | None) -> int:
     """Fill ``buffer`` from the file's position, or from ``pos``; WouldBlock only if nothing was read."""
     total = 0
     left = buffer.count
+    want = left if left < CHUNK else CHUNK
+    data = file.read(want) if pos is None else file.pread(want, pos)
     while True:
-        want = left if left < CHUNK else CHUNK
-        try:
-            if total:
-                buffer.stop.piece()
-            data = file.read(want) if pos is None else file.pread(want, pos + total)
-        except (WouldBlock, LinuxError):
-            if total:
-                return total
-            raise
         if data:
             try:
                 stored = buffer.put(data)
@@ -58,6 +51,12 @@ def read_into(file: File, buffer: UserBuffer, pos: int | None) -> int:
                     raise LinuxError(errno.EFAULT)
                 return total
         if len(data) < want or not left:
+            return total
+        want = left if left < CHUNK else CHUNK
+        try:
+            buffer.stop.check()
+            data = file.read(want) if pos is None else file.pread(want, pos + total)
+        except (WouldBlock, LinuxError):
             return total
 
 
@@ -78,24 +77,30 @@ def read_file(file: File, buffer: UserBuffer, pos: int | None = None) -> Result:
     except WouldBlock as block:
         if file.nonblocking:
             raise LinuxError(errno.EAGAIN) from None
-        return _read_later(file.get(), buffer, pos, block.queue)
+        return _read_later(file.get(), buffer, pos, block)
 
 
-def _read_later(file: File, buffer: UserBuffer, pos: int | None, queue: WaitQueue) -> Generator[Any, None, int]:
+def _read_later(file: File, buffer: UserBuffer, pos: int | None, block: WouldBlock) -> Generator[Any, None, int]:
     """Sleep until something can be read; the file stays open meanwhile, even if a thread closes the descriptor."""
     clock = file.inode.sb.resources.clock
     deadline = clock.now_ns() + file.receive_timeout if file.receive_timeout else None
     try:
         while True:
-            with file.inode.sb.resources.kmem.held(buffer.kept):
-                yield from sleep(clock, queue, deadline)
+            if not buffer.kept and deadline is None and block.deadline is None:
+                yield block.queue
+            else:
+                with file.inode.sb.resources.kmem.held(buffer.kept):
+                    if block.deadline is None:
+                        yield from sleep(clock, block.queue, deadline)
+                    else:
+                        yield block.queue, block.deadline
             try:
                 done = read_into(file, buffer, pos)
-                if done:
+                if done and file.inode.sb.resources.file_watches:
                     file.path.notify(_ACCESS)
                 return done
-            except WouldBlock as block:
-                queue = block.queue
+            except WouldBlock as again:
+                block = again
     finally:
         file.put()
 
@@ -123,11 +128,12 @@ def write_from(
 ) -> tuple[int, WaitQueue | None]:
     """Write the rest of ``buffer`` after ``done`` bytes: how many were written now, and what to wait for."""
     first = 0
-    while done < buffer.count:
-        want = min(buffer.count - done, CHUNK)
+    count = buffer.count
+    while done < count:
+        want = count - done if count - done < CHUNK else CHUNK
         try:
             if done:
-                kernel.stop.piece()
+                kernel.stop.check()
             if not file.seekable:
                 first = file.prepare_write(want)
             data = buffer.take(want, first)
@@ -198,8 +204,10 @@ def _within_limit(kernel: Kernel, task: Task, file: File, data: bytes, pos: int 
 
 def write_file(kernel: Kernel, task: Task, file: File, buffer: UserBuffer, pos: int | None = None) -> Result:
     """A whole write call, at the position or at ``pos``: the count, or a generator that sleeps for room."""
-    if not buffer.count:
+    if not buffer.count and not file.takes_unseen:
         return file.write(b"") if file.one_message else 0
+    if file.takes_unseen:
+        return file.write(b"") or buffer.count
     _verify_area(file, buffer, pos)
     done, queue = write_from(kernel, task, file, buffer, pos, 0)
     if queue is None or (file.nonblocking and done):

@@ -206,16 +206,16 @@ CLONE = _Clone(), Unused("child_stack"), Unused("parent_tid"), Unused("child_tid
 
 
 class _Rusage(Layout):
-    """struct rusage: user time at one nanosecond an instruction, and the fault and switch counters."""
+    """struct rusage: user time at one nanosecond an instruction, that of the kernel's work, and some counters."""
 
     def __init__(self) -> None:
         super().__init__("rusage", "18q")
 
     def write(self, memory: UserMemory, address: int, value: Usage) -> None:
-        seconds, nanoseconds = divmod(value.instructions, 1_000_000_000)
+        user, system = (divmod(time // 1000, 1_000_000) for time in (value.instructions, value.system_ns))
         super().write(memory, address, (
-            seconds, nanoseconds // 1000, 0, 0, value.max_rss << 2, 0, 0, 0, value.min_flt, value.maj_flt,
-            0, 0, 0, 0, 0, 0, value.voluntary_switches, value.involuntary_switches,
+            *user, *system, value.max_rss << 2, 0, 0, 0, value.min_flt, value.maj_flt, 0, 0, 0, 0, 0, 0,
+            value.voluntary_switches, value.involuntary_switches,
         ))  # fmt: skip
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from emu.linux.clock import CLOCKS
+
 #: The levels of tables that file systems share.
 LEVELS = ("pte", "pmd", "pud")
 #: Of these a mark may have several, each of which the test then runs with.
@@ -50,10 +52,12 @@ KEYWORDS: Mapping[str, _Check] = {
     "la57": _FLAG,
     "cpus": _WHOLE,
     "turn": _WHOLE,
+    "clock": (lambda value: value in CLOCKS, " or ".join(CLOCKS)),
     "hugepages": _WHOLE,
     "root": _NAME,
     "binds": (_sequence, "a list of emu.machine.Bind"),
     "hostname": _NAME,
+    "aslr": _FLAG,
     "modules": (
         lambda value: isinstance(value, Mapping) or _sequence(value),
         'a list of names such as ["mine"], or a dictionary of names and init functions',

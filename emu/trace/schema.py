@@ -22,7 +22,8 @@ FORMAT_VERSION = 1
 #: What every event has, before its own fields.
 SEQ = Field("seq", Type.NUMBER, "the number of the event: 0, 1, 2, ...")
 CLOCK = Field(
-    "clock", Type.NUMBER, "what all processes have retired so far; the machine's time is one nanosecond an instruction",
+    "clock", Type.NUMBER,
+    "what all processes have retired so far; the machine's time is that in ns and what the kernel's work costs",
     "instructions",
 )  # fmt: skip
 PID = Field(

@@ -88,7 +88,7 @@ class Player:
         assert call is not None
         self.last = (task.pid, call.name, *arguments)
         a, b, c, d, e, f = ([a & (1 << 64) - 1 for a in arguments] + [0] * 6)[:6]
-        result = self.kernel.entry.entry_of(number)(self.kernel, task, (a, b, c, d, e, f))
+        result = self.kernel.entry.entry_of(number)[0](self.kernel, task, (a, b, c, d, e, f))
         if not isinstance(result, int):
             try:
                 for _ in result:

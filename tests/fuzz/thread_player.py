@@ -48,7 +48,7 @@ class ThreadPlayer(Player):
         self.last = (task.pid, call.name, *arguments)
         a, b, c, d, e, f = ([a & (1 << 64) - 1 for a in arguments] + [0] * 6)[:6]
         registers = (a, b, c, d, e, f)
-        result = self.kernel.entry.entry_of(number)(self.kernel, task, registers)
+        result = self.kernel.entry.entry_of(number)[0](self.kernel, task, registers)
         if isinstance(result, GeneratorType):
             scheduler = self.kernel.scheduler
             task.sleeping, task.syscall = result, (number, registers)

@@ -59,7 +59,7 @@ def test_a_lease_ends_by_itself(machine: MakeMachine) -> None:
         fcntl rw 1024 0"""
     booted = machine()
     assert booted.calls(script) == [
-        "read = 3", "text = 45", "", "pwrite = 1", "rw = 5", "fcntl = 0", "read = 5", "wait = 0", "fcntl = 0",
+        "read = 3", "text = 45", "", "pwrite = 1", "rw = 4", "fcntl = 0", "read = 5", "wait = 0", "fcntl = 0",
         "write = 1", "wait = 0", "fcntl = 2", "fcntl = EAGAIN", "pwrite = 1", "fcntl = EINVAL", "pwrite = 1",
         "fcntl = 0",
     ]  # fmt: skip

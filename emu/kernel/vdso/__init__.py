@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from emu.mm.address_space import AddressSpace
     from emu.mm.frames import FrameAllocator
 
+#: The page of emu.kernel.vsyscall.
+VSYSCALL = 0xFFFF_FFFF_FF60_0000
 IMAGE = Path(__file__).with_name("linux-vdso.so.1")
 #: Pages of [vvar], [vvar_vclock] and [vdso], in the order of their addresses (VDSO_NR_PAGES, VDSO_NR_VCLOCK_PAGES).
 VVAR_PAGES, VCLOCK_PAGES, VDSO_PAGES = 4, 2, 2
@@ -66,13 +68,13 @@ class Vdso:
         return start
 
     def renew(self) -> None:
-        """The time of day has been set (update_vsyscall)."""
+        """The time of day has been set, or the time zone (update_vsyscall)."""
         self._time.renew(_TIME_PAGE)
 
     def _times(self) -> bytes:
         """The page that vdso.c calls ``vvar``."""
         wall = self._clock.realtime_ns() - self._clock.now_ns()
-        return struct.pack("<qqqii", wall, wall, TICK_NS, 0, 0).ljust(PAGE_SIZE, b"\0")
+        return struct.pack("<qqqii", wall, wall, TICK_NS, *self._clock.timezone).ljust(PAGE_SIZE, b"\0")
 
 
 def _part_of_the_image(page: int) -> Callable[[], bytes]:

@@ -414,6 +414,27 @@ UNUSED static void handle(int signo, void *handler, u64 flags)
 	MUST(rt_sigaction, signo, &action, NULL, SIGSET_SIZE);
 }
 
+/* A child that sends this process a signal every 30 ms, until end_child(). */
+UNUSED static long signals_from_a_child(int signo)
+{
+	long me = SYS(getpid), pid = MUST(fork);
+
+	if (pid)
+		return pid;
+	for (;;) {
+		sleep_ms(30);
+		MUST(kill, me, signo);
+	}
+}
+
+/* Ends a child, and says nothing. */
+UNUSED static void end_child(long pid)
+{
+	MUST(kill, pid, SIGKILL);
+	while (SYS(wait4, pid, NULL, 0, NULL) == -EINTR)
+		;
+}
+
 /* Blocks these signals (SIGNAL_BIT() | ...) and no others. */
 UNUSED static void block_only(u64 mask)
 {

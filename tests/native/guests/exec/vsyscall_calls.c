@@ -16,12 +16,12 @@ static void on_segv(int signo, siginfo_t *info, void *context)
 
 #define FAULT(what)                                                                               \
 	do {                                                                                      \
+		print(#what ": ");                                                                \
 		long pid = MUST(fork);                                                            \
 		if (!pid) {                                                                       \
 			what;                                                                     \
 			leave(1);                                                                 \
 		}                                                                                 \
-		print(#what ": ");                                                                \
 		reap(pid);                                                                        \
 	} while (0)
 

@@ -1,0 +1,53 @@
+"""Each system call of the machine succeeds in one guest at least, and fails in one."""
+
+from __future__ import annotations
+
+from emu.linux.syscall import Syscall
+from emu.testing import GuestMachine
+from tests.native.guest import all_guests
+from tests.native.outcome import Recording
+
+#: Calls that cannot succeed, or not here, and why.
+NEVER_SUCCEEDS = {
+    "pause": "its only result is EINTR",
+    "rt_sigsuspend": "its only result is EINTR",
+    "pkey_alloc": "the CPU has no keys to give",
+    "pkey_free": "no key can have been allocated",
+    "setns": "there are no namespaces",
+    "adjtimex": "natively it would look at the host's clock, which is no guest's",
+    "clock_settime": "natively it would set the host's clock",
+    "name_to_handle_at": "no file system has handles",
+}
+#: Calls that cannot fail, and why.
+NEVER_FAILS = {
+    **dict.fromkeys(("exit", "exit_group"), "does not return"),
+    **dict.fromkeys(("getpid", "getppid", "gettid", "getpgrp"), "everybody has a number"),
+    **dict.fromkeys(("getuid", "geteuid", "getgid", "getegid"), "everybody has ids"),
+    **dict.fromkeys(("setfsuid", "setfsgid"), "the id before, whether or not it changed"),
+    **dict.fromkeys(("sched_yield", "sync", "munlockall"), "takes nothing, and always works"),
+    **dict.fromkeys(("umask", "personality", "alarm"), "every value will do, and the one before is the result"),
+    "brk": "the end of the heap, changed or not",
+    "set_tid_address": "the address is not looked at before the end",
+    "rt_sigreturn": "its result is what RAX was; a bad frame is SIGSEGV",
+}
+
+
+def _calls() -> dict[str, Syscall]:
+    entry = GuestMachine(modules={}, record=False).kernel.entry
+    return {call.name: call for number in range(1024) if (call := entry.lookup(number)) is not None}
+
+
+def test_each_call_succeeds_and_fails_somewhere() -> None:
+    seen: dict[str, set[str]] = {"succeeded": set(), "failed": set()}
+    for guest in all_guests():
+        for kind, names in Recording.load(guest.recording.read_text("utf-8")).calls.items():
+            seen[kind] |= set(names)
+    calls = set(_calls())
+    assert sorted(calls - seen["succeeded"] - set(NEVER_SUCCEEDS)) == [], "no guest in which these succeed"
+    assert sorted(calls - seen["failed"] - set(NEVER_FAILS)) == [], "no guest in which these fail"
+    assert not seen["failed"] & set(NEVER_FAILS), "these do fail"
+    assert set(NEVER_SUCCEEDS) | set(NEVER_FAILS) <= calls
+
+
+def test_there_are_many_guests() -> None:
+    assert len(all_guests()) >= 200
