@@ -14,8 +14,8 @@ from emu.linux.errors import LinuxError, NoIntr
 from emu.linux.fileflags import CHUNK, MAX_RW_COUNT, PAGE_SIZE, OpenFlags, Whence
 from emu.linux.layout import FILLED_IOVEC, IOVEC
 from emu.linux.syscall import BYTES, Restart, Result, Returned, Syscall
-from emu.net.socket import Socket
 from emu.linux.words import Flags
+from emu.net.socket import Socket
 from emu.syscalls.paths import UserBuffer
 from emu.syscalls.remap import check_two_files
 from emu.syscalls.transfer import notify_transfer, read_file, signal_broken_pipe, sleep, write_file, write_piece
