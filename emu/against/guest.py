@@ -8,10 +8,9 @@ import struct
 from typing import TYPE_CHECKING
 
 from emu.against.auxv import AT_RANDOM, AT_SYSINFO_EHDR, auxiliary_vector, ignored
-from emu.against.directory import names_in
 from emu.against.observer import Observer, Watched
 from emu.against.record import Flow
-from emu.against.tape import ENTRIES, Tape
+from emu.against.tape import Tape
 from emu.fs.dentry import d_path
 from emu.fs.devfs import RANDOM, URANDOM
 from emu.kernel.tracer import Tracer
@@ -101,7 +100,6 @@ class Guest(Tracer):
         given = self.observer.given(task.pid, result)
         if given is not None:
             data = peek(task.mm, given.address, given.length) if given.address else struct.pack("<q", result)
-            data = b"".join(name + b"\0" for name in names_in(data)) if given.key == ENTRIES else data
             self.tape.keep(self.observer.name_of(task.pid) or (), given.key, data)
         self.observer.exit(task.pid, result)
 
