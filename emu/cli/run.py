@@ -115,6 +115,10 @@ def add_arguments(parser: Parser) -> None:
         "(docs/time.md), or the host's clock, with which no two runs are the same (default: virtual)",
     )  # fmt: skip
     add("--hostname", default="unimmu", metavar="NAME", help="the machine's name (default: unimmu)")
+    add(
+        "--no-aslr", dest="aslr", action="store_false",
+        help="put every program at the same addresses, as under setarch -R (default: random ones, by the seed)",
+    )  # fmt: skip
     add("--seed", type=whole_number, default=0, metavar="N", help="the seed of everything that is random (default: 0)")
     program = parser.add_argument_group("the program")
     add = program.add_argument

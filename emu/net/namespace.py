@@ -9,10 +9,20 @@ from typing import TYPE_CHECKING
 from emu.linux.errors import LinuxError
 from emu.net.address import AF_INET, AF_INET6
 from emu.net.inet import IPPROTO_TCP, IPPROTO_UDP, Loopback
+from emu.net.netlink import (
+    AF_NETLINK,
+    NETLINK_ROUTE,
+    NETLINK_SOCK_DIAG,
+    PROTOCOLS,
+    NetlinkPorts,
+    NetlinkSocket,
+)  # fmt: skip
 from emu.net.network import Network
 from emu.net.packet import identity_of
+from emu.net.rtnetlink import rtnetlink
+from emu.net.sock_diag import sock_diag
 from emu.net.socket import SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM, Socket
-from emu.net.tcp import TcpSocket
+from emu.net.tcp import TcpSocket, tcp_info
 from emu.net.udp import UdpSocket
 from emu.net.unix import AF_UNIX, UnixSocket, UnixSockets, pair
 from emu.net.unix_dgram import UnixDatagrams, UnixSeqpacket
@@ -31,10 +41,15 @@ _PROTOCOL = {SOCK_STREAM: IPPROTO_TCP, SOCK_DGRAM: IPPROTO_UDP}
 class NetNamespace(Network):
     """The sockets of a machine."""
 
-    def __init__(self, vfs: Vfs, clock: Clock, current: Callable[[], Caller[Path] | None]) -> None:
-        super().__init__(vfs, clock, current)
+    def __init__(
+        self, vfs: Vfs, clock: Clock, current: Callable[[], Caller[Path] | None], tell: Callable[[str], None]
+    ) -> None:
+        super().__init__(vfs, clock, current, tell)
         self.unix = UnixSockets(self)
         self.loopback = Loopback(self)
+        self.netlink = NetlinkPorts(self)
+        self.netlink.kernels[NETLINK_ROUTE] = rtnetlink(tell)
+        self.netlink.kernels[NETLINK_SOCK_DIAG] = sock_diag(self, tcp_info)
 
     def socket(self, family: int, type_: int, protocol: int, flags: int = 0) -> Socket:
         """socket(2).  LinuxError(EAFNOSUPPORT, ESOCKTNOSUPPORT, EPROTONOSUPPORT, EINVAL)."""
@@ -44,6 +59,8 @@ class NetNamespace(Network):
             raise LinuxError(errno.EINVAL)
         if family == AF_UNIX:
             return self._unix_socket(type_, protocol, flags)
+        if family == AF_NETLINK:
+            return self._netlink_socket(type_, protocol, flags)
         if family not in (AF_INET, AF_INET6):
             raise LinuxError(errno.EAFNOSUPPORT)
         if type_ == SOCK_RAW:
@@ -54,6 +71,13 @@ class NetNamespace(Network):
             raise LinuxError(errno.EPROTONOSUPPORT)
         make = TcpSocket if type_ == SOCK_STREAM else UdpSocket
         return make(self.loopback, family, flags)
+
+    def _netlink_socket(self, type_: int, protocol: int, flags: int) -> NetlinkSocket:
+        if type_ not in (SOCK_RAW, SOCK_DGRAM):
+            raise LinuxError(errno.ESOCKTNOSUPPORT)
+        if protocol not in PROTOCOLS:
+            raise LinuxError(errno.EPROTONOSUPPORT)
+        return NetlinkSocket(self.netlink, type_, protocol, flags)
 
     def _unix_socket(self, type_: int, protocol: int, flags: int) -> UnixSocket:
         if protocol not in (0, AF_UNIX):

@@ -45,6 +45,8 @@ class Socket(File):
 
     def __init__(self, net: Network, type_: int, protocol: int, flags: int = 0) -> None:
         inode = SocketInode(net.mount.sb)
+        who = net.who_calls()
+        inode.uid, inode.gid = max(who.uid, 0), max(who.gid, 0)
         path = unnamed_path(net.mount, inode, f"socket:[{inode.ino}]")
         super().__init__(path, OpenFlags.RDWR | flags & OpenFlags.NONBLOCK)
         self.net = net
@@ -195,7 +197,7 @@ class Socket(File):
         elif command == SIOCATMARK:
             number = int(self.at_mark())
         else:
-            return self.net.device_ioctl(caller, command, argument)
+            return self.net.device_ioctl(caller, command, argument, self.family)
         caller.mm.write(argument, number.to_bytes(4, "little", signed=True))
         return 0
 

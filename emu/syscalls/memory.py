@@ -6,6 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from emu.fs.hugetlbfs import HugetlbFile
+from emu.kernel.layout import Persona
 from emu.linux.argument import FD, HEX, INT, MAPPING, SIZE, U64, Bits, Named, Sometimes
 from emu.linux.errors import LinuxError
 from emu.linux.mman import MapFlags, Prot
@@ -31,6 +32,7 @@ _LEGACY_FLAGS = int(
     | MapFlags.NONBLOCK | MapFlags.STACK | MapFlags.HUGETLB
 )  # fmt: skip
 _U64 = (1 << 64) - 1
+_HEAP = Prot.READ | Prot.WRITE
 
 
 def sys_mmap(kernel: Kernel, task: Task, addr: int, length: int, prot: int, flags: int, fd: int, offset: int) -> int:
@@ -65,7 +67,7 @@ def _mmap(task: Task, addr: int, length: int, prot: int, flags: int, file: File 
     of_modules = flags & task.mm.context.map_flags
     for hook in task.mm.context.map_hooks if of_modules else ():
         hook.check(flags)
-    wanted = Prot(prot & _KNOWN_PROT)
+    wanted = Prot(prot & _KNOWN_PROT) | _implied(task, prot)
     if file is None:
         if kind == MapFlags.SHARED_VALIDATE:
             raise LinuxError(errno.EINVAL)
@@ -79,6 +81,11 @@ def _mmap(task: Task, addr: int, length: int, prot: int, flags: int, file: File 
     if kind != MapFlags.PRIVATE and wanted & Prot.WRITE and not file.writable:
         raise LinuxError(errno.EACCES)
     return do_mmap(task.mm, addr, length, wanted, MapFlags(flags & 0x1FFFFF | of_modules), file, offset)
+
+
+def _implied(task: Task, prot: int) -> Prot:
+    """What a right to read brings with it (READ_IMPLIES_EXEC)."""
+    return Prot.EXEC if prot & Prot.READ and task.personality & Persona.READ_IMPLIES_EXEC else Prot.NONE
 
 
 def sys_munmap(kernel: Kernel, task: Task, addr: int, length: int) -> int:
@@ -96,7 +103,7 @@ def sys_mprotect(kernel: Kernel, task: Task, addr: int, length: int, prot: int) 
         raise LinuxError(errno.ENOMEM)
     if length and prot & ~(_KNOWN_PROT | _PROT_SEM | _GROWS):
         raise LinuxError(errno.EINVAL)
-    do_mprotect(task.mm, addr, length, Prot(prot & _KNOWN_PROT), Prot(grows))
+    do_mprotect(task.mm, addr, length, Prot(prot & _KNOWN_PROT), Prot(grows), implied=_implied(task, prot))
     return 0
 
 
@@ -107,7 +114,7 @@ def sys_mremap(kernel: Kernel, task: Task, old: int, old_length: int, new_length
 
 def sys_brk(kernel: Kernel, task: Task, addr: int) -> int:
     """brk(2): never an error, always the end of the heap."""
-    return do_brk(task.mm, addr)
+    return do_brk(task.mm, addr, _HEAP | _implied(task, Prot.READ))
 
 
 def sys_pkey_mprotect(kernel: Kernel, task: Task, addr: int, length: int, prot: int, key: int) -> int:

@@ -142,6 +142,9 @@ class FakeClock:
         self.ns += 1
         return self.ns
 
+    def charge(self, ns: int) -> None:
+        self.ns += ns
+
     def realtime_ns(self) -> int:
         return 1_700_000_000_000_000_000 + self.now_ns()
 

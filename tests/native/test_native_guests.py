@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 
 import pytest
 
@@ -12,11 +11,6 @@ from tests.native import host, machine
 from tests.native.guest import Guest, all_guests, files_of
 from tests.native.outcome import Recording
 from tests.native.record import difference
-
-
-@cache
-def _peculiarities(version: tuple[int, int]) -> str:
-    return host.peculiarities(version)
 
 
 @pytest.mark.parametrize("guest", all_guests(), ids=lambda guest: guest.name)
@@ -40,7 +34,7 @@ def hold(guest: Guest, only_recorded: Callable[[str], None]) -> None:
     if reason := host.why_not(guest):
         only_recorded(reason)
     elif wrong := difference(host.run(guest), ran.outcome):
-        peculiar = _peculiarities(recorded.version)
+        peculiar = host.peculiarities(recorded.version)
         assert peculiar, f"this host is not as it was recorded:\n{wrong}"
         only_recorded(f"this host is not as Linux {recorded.kernel}: {peculiar}")
 
@@ -65,15 +59,12 @@ def test_a_peculiar_host_is_told_from_the_machine(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(host, "why_not", lambda guest: "")
     monkeypatch.setattr(host, "run", lambda guest: other)
     monkeypatch.setattr(host, "peculiarities", lambda version: "seccomp filters its system calls")
-    _peculiarities.cache_clear()
     hold(guest, told.append)
     assert told == [f"this host is not as Linux {recorded.kernel}: seccomp filters its system calls"]
     monkeypatch.setattr(host, "peculiarities", lambda version: "")
-    _peculiarities.cache_clear()
     with pytest.raises(AssertionError, match="this host is not as it was recorded"):
         hold(guest, told.append)
     ran = machine.run(guest)
     monkeypatch.setattr(machine, "run", lambda guest: ran._replace(outcome=other))
     with pytest.raises(AssertionError, match=r"\+sandboxed"):
         hold(guest, told.append)
-    _peculiarities.cache_clear()
