@@ -208,7 +208,7 @@ class _Pair:
 
     def _flow(self, side: int, record: Record) -> None:
         """Note what bytes move in a call of which the pieces are not compared."""
-        if record.flow is not Flow.STREAM:
+        if record.flow is not Flow.STREAM or record.fd < 0:
             return
         key = (record.fd, record.name)
         flows = self._flows[side]

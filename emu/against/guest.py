@@ -13,6 +13,7 @@ from emu.against.record import Flow
 from emu.against.tape import Tape
 from emu.fs.dentry import d_path
 from emu.fs.devfs import RANDOM, URANDOM
+from emu.kernel.signal_state import IGNORED_BY_DEFAULT, SIG_DFL, SIG_IGN, Sig
 from emu.kernel.tracer import Tracer
 from emu.linux.errors import LinuxError
 from emu.proc.memory import maps
@@ -104,7 +105,10 @@ class Guest(Tracer):
         self.observer.exit(task.pid, result)
 
     def signal(self, task: Task, info: SigInfo) -> None:
-        self.observer.signal(task.pid, info, task.rip)
+        action = task.signals.actions[info.signo]
+        ignored = action.handler == SIG_IGN or (action.handler == SIG_DFL and info.signo in IGNORED_BY_DEFAULT)
+        if info.signo != Sig.KILL and not ignored:
+            self.observer.signal(task.pid, info, task.rip)
 
     def fork(self, parent: Task, child: Task) -> None:
         shared, thread = parent.mm is child.mm, parent.group is child.group
