@@ -124,6 +124,7 @@ class FakeTask:
     exe: Any = None
     alive: bool = True
     ppid: int = 1
+    personality: int = 0
 
     @property
     def tgid(self) -> int:
