@@ -7,7 +7,7 @@ import stat
 import struct
 from typing import TYPE_CHECKING
 
-from emu.against.auxv import AT_RANDOM, AT_SYSINFO_EHDR, auxiliary_vector, ignored
+from emu.against.auxv import AT_IGNORE, AT_MINSIGSTKSZ, AT_RANDOM, AT_SYSINFO_EHDR, auxiliary_vector, of_host, word
 from emu.against.observer import Observer, Watched
 from emu.against.record import Flow
 from emu.against.tape import Tape
@@ -92,6 +92,7 @@ class Guest(Tracer):
         self._kernel = kernel
         self.observer = Observer(started_ns, owners=os.geteuid() == 0)
         self.tape = Tape()
+        self._minsigstksz = of_host().get(AT_MINSIGSTKSZ, 2048)
         self.observer.first(first.pid)
 
     def syscall_enter(self, task: Task, number: int, call: Syscall | None, arguments: tuple[int, ...]) -> None:
@@ -120,7 +121,9 @@ class Guest(Tracer):
         view = GuestView(task, self._kernel)
         for pair in list(auxiliary_vector(view.peek, task.mm.start_stack)):
             if pair.key == AT_SYSINFO_EHDR:
-                task.mm.write(pair.address, ignored())  # times are asked by calls, which are seen
+                task.mm.write(pair.address, word(AT_IGNORE))  # times are asked by calls, which are seen
+            elif pair.key == AT_MINSIGSTKSZ:  # which programs make their stacks for signals of
+                task.mm.write(pair.address + 8, word(self._minsigstksz))
             elif pair.key == AT_RANDOM:
                 self.tape.keep_at_random(self.observer.name_of(task.pid) or (), view.peek(pair.value, 16))
 

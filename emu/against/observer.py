@@ -21,7 +21,7 @@ from emu.linux.syscall_names import name_of
 from emu.trace.arguments import CallArguments
 from emu.trace.words import siginfo
 
-_LSEEK = 8
+_LSEEK, _GETDENTS64 = 8, 217
 #: Calls of the stat family, and readlink.
 _OF_PATHS = frozenset({4, 5, 6, 89, 262, 267, 332})
 _MMAP, _MUNMAP, _BRK, _MREMAP, _SHMAT = 9, 11, 12, 25, 30
@@ -181,6 +181,8 @@ class Observer:
             if call.arguments[:1] == (FD,):
                 record.fd, record.flow = arguments.values[0], view.flow(arguments.values[0])
         elif number == _LSEEK:
+            record.flow = view.flow(arguments.values[0])
+        if number == _GETDENTS64:
             record.flow = view.flow(arguments.values[0])
         if number in _OF_PATHS:
             record.flow = self._flow_of_path(record, arguments.values[0], view)
