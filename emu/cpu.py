@@ -316,6 +316,11 @@ class Cpu:
         rax, rdx, rsi, rdi, r8, r9, r10, rip = _ARGUMENTS.unpack_from(self._env_bytes)
         return rip, rax, (rdi, rsi, rdx, r10, r8, r9)
 
+    @property
+    def stack_pointer(self) -> int:
+        """RSP."""
+        return int(self._env[4])
+
     def syscall_return(self, result: int, rip: int) -> None:
         """What SYSRET leaves: the result in RAX, RIP in RCX, RFLAGS (of the last system call) in R11."""
         env = self._env_words

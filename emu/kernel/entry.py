@@ -104,6 +104,12 @@ class Entry:
             pass
         return self._replaced[number]
 
+    def names(self) -> set[str]:
+        """The names of all system calls that there are."""
+        while self._take_late_table():
+            pass
+        return {call.name for call in self._table.values()}
+
     def lookup(self, number: int) -> Syscall | None:
         """The system call with this number."""
         if number in TRIED_BY_HABIT:
@@ -211,7 +217,7 @@ class Entry:
             raise AssertionError(f"{self._table[number].name} waits, and its row does not say what a signal does")
         task.sleeping = result
         task.syscall = (number, registers)
-        task.syscall_rflags = self._cpu.trap.rflags
+        task.syscall_rflags, task.syscall_rsp = self._cpu.trap.rflags, self._cpu.stack_pointer
         return self._advance(task, interrupted=False)
 
     def _finish(self, task: Task, number: int, result: int) -> bool:
