@@ -224,7 +224,7 @@ class Entry:
         if result >= _LARGE and self._table[number].returns is BYTES:
             self._clock.charge(result >> BYTE_SHIFT)
         tracer = self._kernel.tracer
-        if tracer.syscalls:
+        if tracer.syscalls and not task.signals.pending_mask >> (Sig.KILL - 1) & 1:  # who is killed does not return
             tracer.syscall_exit(task, number, self._table.get(number), result)
         if task.registers_replaced:  # execve, rt_sigreturn
             task.registers_replaced = False

@@ -265,7 +265,7 @@ def _build_stack(
     mm.write(start, bytes(blob))
     mm.arg_start, mm.arg_end = start, start + sum(len(s) + 1 for s in argv)
     mm.env_start, mm.env_end = mm.arg_end, mm.arg_end + sum(len(s) + 1 for s in envp)
-    platform = ((start - layout.stack) & -16) - 16
+    platform = ((start - layout.stack) & -16) - len(b"x86_64\0")  # neither this nor what follows is aligned
     random = platform - 16
     mm.write(platform, b"x86_64\0")
     mm.write(random, kernel.random.randbytes(16))
