@@ -47,9 +47,9 @@ _CALL, _FAULT, _TRAP, _WAKE = Cost.CALL, Cost.FAULT, Cost.TRAP, Cost.WAKE
 #: From so many bytes on it matters how many a call moves.
 _LARGE = 1024
 _DIVIDE_ERROR, _BREAKPOINT, _PAGE_FAULT = 0, 3, 14
-#: Calls that libraries try at every start, and do without: rseq (glibc), io_uring_setup, landlock's first.
+#: Calls that libraries try at every start, and do without: io_uring_setup, landlock's first.
 #: None of them may be in a late table, which is not looked through for them.
-TRIED_BY_HABIT = frozenset({334, 425, 444})
+TRIED_BY_HABIT = frozenset({425, 444})
 
 _ZOMBIE = int(TaskState.ZOMBIE)
 
@@ -146,6 +146,12 @@ class Entry:
             if signals.pending or signals.shared or signals.saved_mask is not None:
                 if not kernel.signals.deliver(task):
                     return
+            if task.rseq_event:
+                from emu.kernel.rseq import back_to_user  # not for programs without it
+
+                if not back_to_user(task, kernel.scheduler.vcpus):
+                    self._force(task, Sig.SEGV, SiCode.KERNEL, 0, GP)
+                    continue
             cpu.blocks.enter(task.mm.code_id, catches_faults=task.mm.catches_faults)
             try:
                 trap = cpu.enter(task.rip)

@@ -16,6 +16,7 @@ from emu.mm.kmem import TASK_STRUCT
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.fs.fdtable import FdTable
+    from emu.kernel.rseq import Rseq
     from emu.kernel.timers import ProcessTimers
     from emu.linux.caller import Caller, FsContext
     from emu.mm.address_space import AddressSpace
@@ -130,6 +131,9 @@ class Task:
     #: The signal that it gets when the thread that made its process ends (PR_SET_PDEATHSIG).
     pdeath_signal: int = 0
     robust_list: int = 0
+    #: Its restartable sequences, and whether what they should know has changed.
+    rseq: Rseq | None = None
+    rseq_event: bool = False
     #: The sleeping system call, if any, with its number and arguments.
     sleeping: Sleeping | None = None
     syscall: tuple[int, tuple[int, ...]] | None = None
