@@ -89,6 +89,8 @@ class File:
     fasync: Fasync | None = None
     #: Whether O_ASYNC has an effect.
     has_fasync = False
+    #: Whether RWF_NOWAIT is allowed (FMODE_NOWAIT).
+    nowait = False
     #: The open that made it has made the file as well (FMODE_CREATED).
     created = False
 

@@ -6,14 +6,10 @@ from __future__ import annotations
 
 import errno
 import struct
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
+from emu.kernel.task import Rseq, Task
 from emu.linux.errors import LinuxError
-
-if TYPE_CHECKING:
-    from emu.kernel.sched import Vcpu
-    from emu.kernel.task import Task
 
 #: The first size of struct rseq, and what is there of it now (AT_RSEQ_FEATURE_SIZE, AT_RSEQ_ALIGN).
 ORIGINAL_SIZE, FEATURE_SIZE, ALIGN = 32, 28, 32
@@ -21,17 +17,6 @@ ORIGINAL_SIZE, FEATURE_SIZE, ALIGN = 32, 28, 32
 _UNINITIALIZED, _CPU_ID_START, _RSEQ_CS, _NODE_ID = 0xFFFF_FFFF, 0, 8, 20
 #: struct rseq_cs: version, flags, start_ip, post_commit_offset, abort_ip.
 _CS = struct.Struct("<IIQQQ")
-
-
-@dataclass
-class Rseq:
-    """What a thread has registered."""
-
-    address: int
-    length: int
-    signature: int
-    #: Its number among the running threads of its address space (mm_cid).
-    concurrency_id: int = 0
 
 
 def register(task: Task, rseq: Rseq) -> None:
@@ -62,9 +47,10 @@ def unregister(task: Task, rseq: Rseq) -> None:
     task.rseq, task.rseq_event = None, False
 
 
-def back_to_user(task: Task, vcpus: list[Vcpu]) -> bool:
+def back_to_user(task: Task, running: Iterable[Task]) -> bool:
     """The thread goes on after another one has run on its vCPU, or it has come to another vCPU: a sequence that was cut
-    off is aborted, and it learns where it is (rseq_handle_notify_resume).  False if that is SIGSEGV.
+    off is aborted, and it learns where it is (rseq_handle_notify_resume); ``running`` are the tasks that have vCPUs.
+    False if that is SIGSEGV.
     """
     rseq = task.rseq
     task.rseq_event = False
@@ -72,8 +58,8 @@ def back_to_user(task: Task, vcpus: list[Vcpu]) -> bool:
         return True
     taken = {
         other.rseq.concurrency_id
-        for vcpu in vcpus
-        if (other := vcpu.task) is not None and other is not task and other.mm is task.mm and other.rseq is not None
+        for other in running
+        if other is not task and other.mm is task.mm and other.rseq is not None
     }
     rseq.concurrency_id = next(number for number in range(len(taken) + 1) if number not in taken)
     try:

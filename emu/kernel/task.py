@@ -16,7 +16,6 @@ from emu.mm.kmem import TASK_STRUCT
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.fs.fdtable import FdTable
-    from emu.kernel.rseq import Rseq
     from emu.kernel.timers import ProcessTimers
     from emu.linux.caller import Caller, FsContext
     from emu.mm.address_space import AddressSpace
@@ -52,6 +51,11 @@ class Usage:
     system_ns: int = 0
     voluntary_switches: int = 0
     involuntary_switches: int = 0
+    #: Bytes read and written by calls, and how many calls (/proc/PID/io).
+    rchar: int = 0
+    wchar: int = 0
+    syscr: int = 0
+    syscw: int = 0
     #: The most pages that were resident at once, of the processes that have ended or called execve.
     max_rss: int = 0
 
@@ -92,6 +96,17 @@ class Scheduling(NamedTuple):
         )
 
 
+@dataclass
+class Rseq:
+    """What a thread has registered for restartable sequences (rseq(2))."""
+
+    address: int
+    length: int
+    signature: int
+    #: Its number among the running threads of its address space (mm_cid).
+    concurrency_id: int = 0
+
+
 #: A system call that sleeps: what its handler returned.
 Sleeping = Generator[Any, None, int]
 
@@ -127,6 +142,8 @@ class Task:
     personality: int = 0
     #: execve gives no rights (PR_SET_NO_NEW_PRIVS).
     no_new_privs: bool = False
+    #: PR_SET_TIMERSLACK: kept, since timers are exact.
+    timer_slack_ns: int = 50_000
     clear_child_tid: int = 0
     #: The signal that it gets when the thread that made its process ends (PR_SET_PDEATHSIG).
     pdeath_signal: int = 0
@@ -138,6 +155,7 @@ class Task:
     sleeping: Sleeping | None = None
     syscall: tuple[int, tuple[int, ...]] | None = None
     syscall_rflags: int = 0
+    syscall_rsp: int = 0
     sleeping_on: tuple[WaitQueue, ...] = ()
     #: It was stopped while it slept: calls that end with EINTR after any signal do so then.
     stopped_in_call: bool = False
@@ -243,6 +261,12 @@ class ThreadGroup:
     leads_session: bool = False
     has_execed: bool = False
     exit_signal: int = 17
+    #: /proc/PID/oom_score_adj, and the least that it was made by a privileged process.
+    oom_score_adj: int = 0
+    oom_score_adj_min: int = 0
+    #: The audit's ids (/proc/PID/loginuid, sessionid); -1 before they are set.
+    loginuid: int = 0xFFFFFFFF
+    sessionid: int = 0xFFFFFFFF
     limits: dict[int, tuple[int, int]] = field(default_factory=dict)
     threads: dict[int, Task] = field(default_factory=dict)
     #: How many threads there have been.

@@ -146,9 +146,12 @@ class AddressSpace(UserCopy):
         self.start_brk = self.brk_end = 0
         self.start_stack = self.arg_start = self.arg_end = self.env_start = self.env_end = 0
         self.auxv = b""
+        #: /proc/PID/coredump_filter.
+        self.coredump_filter = 0x33
         self.rss_anon = self.rss_cache = 0
         self._peak = 0
-        self.total_bytes = 0
+        #: The most that ``total_bytes`` was before it last became less.
+        self.total_bytes = self.hiwater_bytes = 0
         #: VMAs of huge pages; and the huge pages mapped by faults here, less those unmapped here.
         self.huge_vmas = self.huge_pages = 0
         #: Lock flags for later mappings (mlockall with MCL_FUTURE).
@@ -286,6 +289,7 @@ class AddressSpace(UserCopy):
         """Unmap a whole VMA and forget it."""
         vma.ops.unmap(self, vma)
         self.vmas.remove(vma)
+        self.hiwater_bytes = max(self.hiwater_bytes, self.total_bytes)
         self.total_bytes -= vma.length
         if vma.flags & VmFlags.ACCOUNT:
             self.context.commit.uncharge(vma.length >> PAGE_SHIFT)

@@ -249,11 +249,8 @@ def sys_membarrier(kernel: Kernel, task: Task, command: int, flags: int, cpu: in
 
 
 def _abort_sequences(kernel: Kernel, task: Task, cpu: int | None) -> None:
-    for vcpu in kernel.scheduler.vcpus:
-        other = vcpu.task
-        if other is None or other is task or other.mm is not task.mm or cpu not in (None, vcpu.number):
-            continue
-        if other.rseq is not None:
+    for other in kernel.scheduler.running:
+        if other is not task and other.mm is task.mm and other.rseq is not None and cpu in (None, other.cpu):
             other.rseq_event = True
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from emu.kernel.task import Rseq
 from emu.linux.argument import HEX32, UINT, Bits, Pointer
 from emu.linux.errors import LinuxError
 from emu.linux.layout import Opaque
@@ -19,7 +20,7 @@ _UNREGISTER = 1
 
 def sys_rseq(kernel: Kernel, task: Task, address: int, length: int, flags: int, signature: int) -> int:
     """rseq(2)."""
-    from emu.kernel.rseq import Rseq, register, unregister  # not for programs of other libraries
+    from emu.kernel.rseq import register, unregister  # not for programs of other libraries
 
     if flags & ~_UNREGISTER:
         raise LinuxError(errno.EINVAL)
