@@ -33,7 +33,7 @@ DEVICES = {"null": NULL, "zero": ZERO, "full": FULL, "random": RANDOM, "urandom"
 class NullFile(File):
     """/dev/null: empty, and takes everything."""
 
-    takes_unseen = True
+    nowait = takes_unseen = True
 
     @property
     def pollable(self) -> bool:
@@ -116,6 +116,7 @@ class DevTmpfs(FileSystemType):
     """The file system type ``devtmpfs``: every mount shows the same /dev."""
 
     name = "devtmpfs"
+    has_btime = True
 
     def __init__(self, resources: Resources) -> None:
         self.tree = TmpfsSuperBlock(resources, self, "mode=755")

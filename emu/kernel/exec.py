@@ -6,15 +6,17 @@ import errno
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from emu.fs.file import File
-from emu.kernel.creds import NewProgram, exec_credentials
+from emu.kernel.binprm import ExeFile, Program, allow_write, find_interpreter, open_program
+from emu.kernel.creds import exec_credentials
 from emu.kernel.elf import ElfProgram, NotExecutable, read_elf
 from emu.kernel.exit import de_thread, release_memory, vfork_done
-from emu.kernel.layout import ELF_ET_DYN_BASE, Layout, Persona, choose_layout
+from emu.kernel.layout import CLEARED_ON_SETID, ELF_ET_DYN_BASE, Layout, Persona, choose_layout
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, AltStack, SigAction
 from emu.kernel.task import Task, soft_limit
+from emu.linux.caller import Credentials
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MountFlags
 from emu.linux.limits import Rlimit
@@ -30,10 +32,10 @@ if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
 
 STACK_INITIAL = 132 << 10
-#: Limits of argv and envp (MAX_ARG_STRLEN, and a quarter of the stack limit for all of them).
+#: Limits of argv and envp: of each string, of all in any case, and what is always allowed.
 MAX_ARG_STRLEN = 32 * PAGE_SIZE
-MAX_ARG_TOTAL = 2 << 20
-_MAX_INTERPRETERS = 4
+MAX_ARG_TOTAL = 6 << 20
+_ARG_MAX = 128 << 10
 _WORD = 0xFFFF_FFFF_FFFF_FFFF
 
 _AT = dict(
@@ -57,101 +59,95 @@ class _Loaded:
         return (self.program.phdr_vaddr + self.bias) & _WORD
 
 
-def do_execve(kernel: Kernel, task: Task, path: str, argv: Sequence[bytes], envp: Sequence[bytes]) -> None:
+def do_execve(kernel: Kernel, task: Task, program: Program, argv: Sequence[bytes], envp: Sequence[bytes]) -> None:
     """Replace the program of ``task``.  Raises LinuxError while the old one is still whole.
 
     The task's registers and RIP are those of the new program afterwards; CPU state is loaded if it is the current one.
     """
-    if sum(len(s) + 9 for s in (*argv, *envp)) > MAX_ARG_TOTAL or any(len(s) >= MAX_ARG_STRLEN for s in (*argv, *envp)):
-        raise LinuxError(errno.E2BIG)
+    argv = list(argv) or [b""]
+    _check_size(task, program, argv, envp)
     # for the stack, and for the arguments until the old ones go
     kernel.frames.kmem.reserve(_size_of(argv) + 4 * (MAX_ARG_STRLEN + VM_AREA_STRUCT))
     task.files.reserve_own()
-    file, argv = _open_program(kernel, task, path, list(argv) or [b""])
+    file, argv = find_interpreter(kernel, task, program, argv)
     mm = None
     try:
-        program = read_elf(file, file.inode.size)
-        interpreter = _open_interpreter(kernel, task, program)
+        _check_size(task, program, argv, envp)
+        elf = read_elf(file, file.inode.size)
+        interpreter = _open_interpreter(kernel, task, elf)
+        rights = _rights_after(task, file)
         try:
-            mm = AddressSpace(kernel.mm_context, path.rsplit("/", 1)[-1])
-            set_ids = not file.path.mount.flags & MountFlags.NOSUID
-            new = exec_credentials(task.credentials, file.inode, set_ids=set_ids)
-            rip, rsp = _load(kernel, task, mm, new, file, program, interpreter, path, argv, envp)
+            mm = AddressSpace(kernel.mm_context, program.comm)
+            mm.exe_file = ExeFile(file)
+            rip, rsp = _load(kernel, task, rights, mm, file, elf, interpreter, program.filename, argv, envp)
             mm.runs((file.inode.sb.dev, file.inode.ino))
         finally:
             if interpreter is not None:
-                interpreter[0].put()
+                allow_write(interpreter[0])
         exe = file.path
     except LinuxError:
         if mm is not None:
             mm.put()
         raise
     finally:
-        file.put()
-    mm.dumpable = int(not new.secure)
-    _commit(kernel, task, mm, path, argv)
-    if new.secure:
-        task.pdeath_signal = 0
-    task.credentials = new.credentials
+        allow_write(file)
+    _commit(kernel, task, mm, program, argv)
     task.exe = exe
+    _take_rights(task, rights)
     _start_program(kernel, task, rip, rsp)
 
 
-def _open_program(kernel: Kernel, task: Task, path: str, argv: list[bytes]) -> tuple[File, list[bytes]]:
-    """Open the program to be run, following #! lines."""
-    for interpreters in range(_MAX_INTERPRETERS):
-        try:
-            file = _open_executable(kernel, task, path)
-        except LinuxError as error:
-            if not interpreters:
-                raise
-            raise LinuxError(error.errno, f"its interpreter {path} is missing (a script)") from None
-        try:
-            head = file.pread(256, 0)
-        except LinuxError:
-            file.put()
-            raise
-        if head[:2] != b"#!":
-            return file, argv
-        file.put()
-        words = head[2:].split(b"\n")[0].strip().split(None, 1)
-        if not words:
-            raise NotExecutable("a script without an interpreter")
-        argv = [words[0], *words[1:], path.encode("utf-8", "surrogateescape"), *argv[1:]]
-        path = words[0].decode("utf-8", "surrogateescape")
-    raise LinuxError(errno.ELOOP)
+def _check_size(task: Task, program: Program, argv: Sequence[bytes], envp: Sequence[bytes]) -> None:
+    """LinuxError(E2BIG) for arguments that do not fit into a quarter of the stack, or 6 MiB (bprm_stack_limits)."""
+    stack = soft_limit(task, Rlimit.STACK)
+    limit = max(MAX_ARG_TOTAL if stack is None else min(stack // 4, MAX_ARG_TOTAL), _ARG_MAX)
+    strings = (*argv, *envp)
+    total = len(program.filename) + 1 + sum(len(s) + 1 for s in strings) + 8 * len(strings)
+    if total > limit or any(len(s) >= MAX_ARG_STRLEN for s in strings):
+        raise LinuxError(errno.E2BIG)
 
 
-def check_executable(kernel: Kernel, task: Task, path: str) -> None:
-    """LinuxError if there is no program of that name: execve looks before it reads argv and envp."""
-    _open_executable(kernel, task, path).put()
+class Rights(NamedTuple):
+    """What a program may do, whether it trusts its environment, and the flags of personality(2) that it loses."""
+
+    credentials: Credentials
+    secure: bool
+    cleared: int
 
 
-def _open_executable(kernel: Kernel, task: Task, path: str) -> File:
-    file = kernel.vfs.open(path, caller=task)
-    inode = file.inode
-    if not inode.is_regular or not inode.mode & 0o111:
-        file.put()
-        raise LinuxError(errno.EACCES)
-    return file
+def _rights_after(task: Task, file: File) -> Rights:
+    """The rights of a program: set-ID bits count unless the mount, or PR_SET_NO_NEW_PRIVS, forbids it."""
+    old = task.credentials
+    program = exec_credentials(old, file.inode, set_ids=not file.path.mount.flags & MountFlags.NOSUID)
+    new = program.credentials
+    ids_change = (new.euid, new.egid) != (old.euid, old.egid)
+    return Rights(new, program.secure, int(CLEARED_ON_SETID) if ids_change else 0)
+
+
+def _take_rights(task: Task, rights: Rights) -> None:
+    task.mm.dumpable = int(not rights.secure)
+    if rights.secure:
+        task.pdeath_signal = 0
+    task.credentials = rights.credentials
+    task.personality &= ~rights.cleared
 
 
 def _open_interpreter(kernel: Kernel, task: Task, program: ElfProgram) -> tuple[File, ElfProgram] | None:
     if program.interpreter is None:
         return None
     try:
-        file = _open_executable(kernel, task, program.interpreter)
+        file = open_program(kernel, task, program.interpreter).file
     except LinuxError as error:
         raise LinuxError(error.errno, f"its interpreter {program.interpreter} is missing (a dynamic program)") from None
     try:
         return file, read_elf(file, file.inode.size)
     except LinuxError:
-        file.put()
+        allow_write(file)
         raise LinuxError(errno.ELIBBAD, f"its interpreter {program.interpreter} is not a usable program") from None
 
 
 def _load(
-    kernel: Kernel, task: Task, mm: AddressSpace, new: NewProgram, file: File, program: ElfProgram,
+    kernel: Kernel, task: Task, rights: Rights, mm: AddressSpace, file: File, program: ElfProgram,
     interpreter: tuple[File, ElfProgram] | None, path: str, argv: Sequence[bytes], envp: Sequence[bytes],
 ) -> tuple[int, int]:  # fmt: skip
     layout = _layout(kernel, task)
@@ -168,7 +164,7 @@ def _load(
     if task.personality & Persona.MMAP_PAGE_ZERO:
         _map_page_zero(mm)
     try:
-        rsp = _build_stack(kernel, new, mm, main, base, vdso, layout, path, argv, envp)
+        rsp = _build_stack(kernel, rights, mm, main, base, vdso, layout, path, argv, envp)
     except LinuxError as error:
         if error.errno != errno.EFAULT:
             raise
@@ -247,7 +243,7 @@ def _map_program(mm: AddressSpace, file: File, program: ElfProgram, bias: int) -
 
 
 def _build_stack(
-    kernel: Kernel, new: NewProgram, mm: AddressSpace, main: _Loaded, base: int, vdso: int, layout: Layout, path: str,
+    kernel: Kernel, rights: Rights, mm: AddressSpace, main: _Loaded, base: int, vdso: int, layout: Layout, path: str,
     argv: Sequence[bytes], envp: Sequence[bytes],
 ) -> int:  # fmt: skip
     """Strings at the top, then auxv, envp, argv and argc, as the System V ABI wants them (AMD64 psABI 3.4.1)."""
@@ -263,16 +259,16 @@ def _build_stack(
     mm.write(start, bytes(blob))
     mm.arg_start, mm.arg_end = start, start + sum(len(s) + 1 for s in argv)
     mm.env_start, mm.env_end = mm.arg_end, mm.arg_end + sum(len(s) + 1 for s in envp)
-    platform = ((start - layout.stack) & -16) - 16
+    platform = ((start - layout.stack) & -16) - len(b"x86_64\0")  # neither this nor what follows is aligned
     random = platform - 16
     mm.write(platform, b"x86_64\0")
     mm.write(random, kernel.random.randbytes(16))
-    who = new.credentials
+    who = rights.credentials
     auxv = dict(
         SYSINFO_EHDR=vdso, MINSIGSTKSZ=2048, HWCAP=kernel.cpu.hwcap, PAGESZ=PAGE_SIZE, CLKTCK=100, PHDR=main.phdr,
         PHENT=56, PHNUM=main.program.phnum, BASE=base, FLAGS=0, ENTRY=main.entry, UID=who.uid, EUID=who.euid,
-        GID=who.gid, EGID=who.egid, SECURE=int(new.secure), RANDOM=random, HWCAP2=0, EXECFN=addresses[-1],
-        PLATFORM=platform,
+        GID=who.gid, EGID=who.egid, SECURE=rights.secure, RANDOM=random, HWCAP2=0, EXECFN=addresses[-1],
+        PLATFORM=platform, RSEQ_FEATURE_SIZE=28, RSEQ_ALIGN=32,
     )  # fmt: skip  # in the order of create_elf_tables()
     words = [len(argv), *addresses[: len(argv)], 0, *addresses[len(argv) : len(argv) + len(envp)], 0]
     pairs = [word for key, value in auxv.items() for word in (_AT[key], value)] + [0, 0]
@@ -283,7 +279,7 @@ def _build_stack(
     return rsp
 
 
-def _commit(kernel: Kernel, task: Task, mm: AddressSpace, path: str, argv: Sequence[bytes]) -> None:
+def _commit(kernel: Kernel, task: Task, mm: AddressSpace, program: Program, argv: Sequence[bytes]) -> None:
     """The point of no return: the old program is discarded."""
     de_thread(kernel, task)
     release_memory(kernel, task)
@@ -299,11 +295,12 @@ def _commit(kernel: Kernel, task: Task, mm: AddressSpace, path: str, argv: Seque
     task.signals.alt_stack = AltStack()
     if task.group.timers is not None:
         task.group.timers.delete_posix()
-    task.comm = path.rsplit("/", 1)[-1][:15]
+    task.comm = program.comm
     more = _size_of(argv) - _size_of(task.argv)
     kernel.frames.kmem.charge_reserved(more)
     task.charged += more
     task.argv = tuple(argv)
+    task.rseq, task.rseq_event = None, False
     task.personality &= ~Persona.READ_IMPLIES_EXEC
     task.group.has_execed = True
     task.group.barriers = 0

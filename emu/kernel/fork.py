@@ -140,10 +140,12 @@ def _copy_process(kernel: Kernel, task: Task, flags: int) -> Task:
         scheduling=task.scheduling.inherited(),
         personality=task.personality,
         seccomp=task.seccomp,
-        timer_slack=task.timer_slack,
-        default_timer_slack=task.timer_slack,
+        timer_slack_ns=task.timer_slack_ns,
+        default_timer_slack_ns=task.timer_slack_ns,
         mce_kill=task.mce_kill,
     )
+    if task.rseq is not None and not flags & CloneFlags.VM:
+        child.rseq, child.rseq_event = copy.copy(task.rseq), True
     _copy_signals(task, child, flags)
     if not flags & CloneFlags.THREAD:
         task.children[pid] = child
@@ -169,6 +171,8 @@ def _new_group(task: Task, pid: int, flags: int) -> ThreadGroup:
     return ThreadGroup(
         tgid=pid, ppid=task.tgid, pgid=task.pgid, sid=task.sid, parent=task.group, maker=task, tty=task.group.tty,
         exit_signal=flags & CloneFlags.SIGNAL, limits=dict(task.limits), barriers=task.group.barriers,
+        oom_score_adj=task.group.oom_score_adj, oom_score_adj_min=task.group.oom_score_adj_min,
+        loginuid=task.group.loginuid, sessionid=task.group.sessionid,
     )  # fmt: skip
 
 

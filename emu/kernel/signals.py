@@ -21,6 +21,7 @@ from emu.kernel.signal_state import (
 )
 from emu.kernel.task import Task, TaskState, limits_of
 from emu.linux.cost import Cost
+from emu.linux.errors import LinuxError
 from emu.linux.limits import Rlimit
 
 if TYPE_CHECKING:
@@ -190,11 +191,26 @@ class Signals:
         """rt_sigreturn: back from a handler; returns RAX.  LinuxError(EFAULT) if the frame cannot be read."""
         return int(self._frames().restore_frame(self._cpu, task))
 
+    def _abort_sequence(self, task: Task, info: SigInfo) -> bool:
+        """A handler interrupts a restartable sequence; False if that is SIGSEGV instead (rseq_signal_deliver)."""
+        from emu.kernel.rseq import abort
+
+        try:
+            abort(task)
+        except LinuxError:
+            if info.signo == Sig.SEGV:
+                task.signals.actions[Sig.SEGV] = SigAction()
+            self.force(task, SigInfo(Sig.SEGV, SiCode.KERNEL))
+            return False
+        return True
+
     def _handle(self, task: Task, info: SigInfo, action: SigAction) -> None:
         self._charge(_SIGNAL)
         signals = task.signals
         old_mask = signals.blocked if signals.saved_mask is None else signals.saved_mask
         signals.saved_mask = None
+        if task.rseq is not None and not self._abort_sequence(task, info):
+            return
         if not self._frames().setup_frame(self._cpu, task, info, action, old_mask):
             # no room for the frame: SIGSEGV by default action (force_sigsegv)
             if info.signo == Sig.SEGV:

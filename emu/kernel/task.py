@@ -53,6 +53,11 @@ class Usage:
     system_ns: int = 0
     voluntary_switches: int = 0
     involuntary_switches: int = 0
+    #: Bytes read and written by calls, and how many calls (/proc/PID/io).
+    rchar: int = 0
+    wchar: int = 0
+    syscr: int = 0
+    syscw: int = 0
     #: The most pages that were resident at once, of the processes that have ended or called execve.
     max_rss: int = 0
 
@@ -93,6 +98,17 @@ class Scheduling(NamedTuple):
         )
 
 
+@dataclass
+class Rseq:
+    """What a thread has registered for restartable sequences (rseq(2))."""
+
+    address: int
+    length: int
+    signature: int
+    #: Its number among the running threads of its address space (mm_cid).
+    concurrency_id: int = 0
+
+
 #: A system call that sleeps: what its handler returned.
 Sleeping = Generator[Any, None, int]
 
@@ -126,21 +142,26 @@ class Task:
     affinity: int = -1
     scheduling: Scheduling = field(default_factory=Scheduling)
     personality: int = 0
+    #: PR_SET_TIMERSLACK: kept, since timers are exact.
+    timer_slack_ns: int = 50_000
     clear_child_tid: int = 0
     #: The signal that it gets when the thread that made its process ends (PR_SET_PDEATHSIG).
     pdeath_signal: int = 0
     #: Which system calls it may still make; None: all.
     seccomp: Seccomp | None = None
-    #: What it says of itself, kept and shown (PR_SET_TIMERSLACK, PR_MCE_KILL, PR_SET_IO_FLUSHER).
-    timer_slack: int = 50_000
-    default_timer_slack: int = 50_000
+    #: What it says of itself, kept and shown (PR_MCE_KILL, PR_SET_IO_FLUSHER), and the slack with which it began.
+    default_timer_slack_ns: int = 50_000
     mce_kill: int = 2
     io_flusher: bool = False
     robust_list: int = 0
+    #: Its restartable sequences, and whether what they should know has changed.
+    rseq: Rseq | None = None
+    rseq_event: bool = False
     #: The sleeping system call, if any, with its number and arguments.
     sleeping: Sleeping | None = None
     syscall: tuple[int, tuple[int, ...]] | None = None
     syscall_rflags: int = 0
+    syscall_rsp: int = 0
     sleeping_on: tuple[WaitQueue, ...] = ()
     #: It was stopped while it slept: calls that end with EINTR after any signal do so then.
     stopped_in_call: bool = False
@@ -246,6 +267,12 @@ class ThreadGroup:
     leads_session: bool = False
     has_execed: bool = False
     exit_signal: int = 17
+    #: /proc/PID/oom_score_adj, and the least that it was made by a privileged process.
+    oom_score_adj: int = 0
+    oom_score_adj_min: int = 0
+    #: The audit's ids (/proc/PID/loginuid, sessionid); -1 before they are set.
+    loginuid: int = 0xFFFFFFFF
+    sessionid: int = 0xFFFFFFFF
     limits: dict[int, tuple[int, int]] = field(default_factory=dict)
     threads: dict[int, Task] = field(default_factory=dict)
     #: How many threads there have been.

@@ -32,8 +32,12 @@ UTIME_NOW = 0x3FFFFFFF
 UTIME_OMIT = 0x3FFFFFFE
 #: The id that leaves a user or group unchanged.
 _SAME = 0xFFFFFFFF
-#: All the fields that statx fills (STATX_BASIC_STATS | STATX_BTIME) and STATX_MNT_ID.
-STATX_MASK = 0x7FF | 0x800 | 0x1000
+#: Fields of statx.
+STATX_MTIME, STATX_CTIME, STATX_BASIC_STATS, STATX_BTIME = 0x40, 0x80, 0x7FF, 0x800
+STATX_MNT_ID, STATX_MNT_ID_UNIQUE = 0x1000, 0x4000
+_CHANGES = STATX_MTIME | STATX_CTIME
+#: Numbers of mounts that are never used again begin here.
+MNT_UNIQUE_ID_OFFSET = 1 << 31
 STATX_RESERVED = 0x80000000
 #: stx_attributes: the root of a mount.
 STATX_ATTR_MOUNT_ROOT = 0x2000
@@ -71,10 +75,10 @@ class _Stat(Layout):
 class _Statx(Layout):
     """struct statx, 256 bytes."""
 
-    def write(self, memory: UserMemory, address: int, value: tuple[Stat, int, int]) -> None:
-        s, mount_id, attributes = value
+    def write(self, memory: UserMemory, address: int, value: tuple[Stat, int, int, int]) -> None:
+        s, mount_id, attributes, mask = value
         super().write(memory, address, (
-            STATX_MASK, s.blksize, attributes, s.nlink, s.uid, s.gid, s.mode, 0, s.ino, s.size, s.blocks,
+            mask, s.blksize, attributes, s.nlink, s.uid, s.gid, s.mode, 0, s.ino, s.size, s.blocks,
             STATX_ATTR_MOUNT_ROOT,
             *divmod(s.atime, NANO), 0, *divmod(s.btime, NANO), 0, *divmod(s.ctime, NANO), 0, *divmod(s.mtime, NANO), 0,
             major(s.rdev), minor(s.rdev), major(s.dev), minor(s.dev), mount_id, 0, 0,
@@ -130,13 +134,25 @@ def sys_fstat(kernel: Kernel, task: Task, fd: int) -> Stat:
     return task.files.get_any(fd).inode.getattr()
 
 
-def sys_statx(kernel: Kernel, task: Task, dirfd: int, address: int, flags: int, mask: int) -> tuple[Stat, int, int]:
+def sys_statx(
+    kernel: Kernel, task: Task, dirfd: int, address: int, flags: int, mask: int
+) -> tuple[Stat, int, int, int]:  # fmt: skip
     """statx(2)."""
     if flags & ~(_STAT_FLAGS | _SYNC) or flags & _SYNC == _SYNC or mask & STATX_RESERVED:
         raise LinuxError(errno.EINVAL)
     _, path = resolve_at(kernel, task, dirfd, address, flags)
     attributes = STATX_ATTR_MOUNT_ROOT if path.dentry is path.mount.root else 0
-    return path.dentry.inode.getattr(), path.mount.id, attributes
+    found, fstype = path.dentry.inode.getattr(), path.dentry.inode.sb.fstype
+    known, mount_id = STATX_BASIC_STATS | STATX_MNT_ID, path.mount.id
+    if fstype.multigrain and not mask & _CHANGES:
+        known, found = known & ~_CHANGES, found._replace(mtime=0, ctime=0)
+    if fstype.has_btime and mask & STATX_BTIME:
+        known |= STATX_BTIME
+    else:
+        found = found._replace(btime=0)
+    if mask & STATX_MNT_ID_UNIQUE:
+        known, mount_id = known ^ STATX_MNT_ID ^ STATX_MNT_ID_UNIQUE, mount_id + MNT_UNIQUE_ID_OFFSET
+    return found, mount_id, attributes, known
 
 
 # Access

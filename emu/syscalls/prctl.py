@@ -83,12 +83,12 @@ def _get_subreaper(kernel: Kernel, task: Task, address: int, *_: int) -> int:
 
 def _set_timerslack(kernel: Kernel, task: Task, slack: int, *_: int) -> int:
     """0, or a negative number, is the slack with which the thread began."""
-    task.timer_slack = slack if 0 < slack < 1 << 63 else task.default_timer_slack
+    task.timer_slack_ns = slack if 0 < slack < 1 << 63 else task.default_timer_slack_ns
     return 0
 
 
 def _get_timerslack(kernel: Kernel, task: Task, *_: int) -> int:
-    return task.timer_slack
+    return task.timer_slack_ns
 
 
 def _set_timing(kernel: Kernel, task: Task, mode: int, *_: int) -> int:

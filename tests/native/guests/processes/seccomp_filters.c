@@ -13,9 +13,9 @@
 	struct sock_filter code[] = { __VA_ARGS__ };                                             \
 	struct sock_fprog program = { COUNT(code), code }
 
-static void refuse_getppid(u32 action)
+static void refuse_getpgid(u32 action)
 {
-	PROGRAM(LOAD(nr), IF(__NR_getppid), RETURN(action), RETURN(SECCOMP_RET_ALLOW));
+	PROGRAM(LOAD(nr), IF(__NR_getpgid), RETURN(action), RETURN(SECCOMP_RET_ALLOW));
 	SHOW(seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
 }
 
@@ -40,26 +40,26 @@ static void in_a_child(void (*work)(void))
 static void strict(void)
 {
 	SHOW(seccomp, SECCOMP_SET_MODE_STRICT, 0, NULL);
-	SYS(getppid);
+	SYS(getpgid, 0);
 }
 
 static void answers(void)
 {
-	refuse_getppid(SECCOMP_RET_ERRNO | EDOM);
-	SHOW(getppid);
-	refuse_getppid(SECCOMP_RET_KILL_PROCESS);
-	SYS(getppid);
+	refuse_getpgid(SECCOMP_RET_ERRNO | EDOM);
+	SHOW(getpgid, 0);
+	refuse_getpgid(SECCOMP_RET_KILL_PROCESS);
+	SYS(getpgid, 0);
 }
 
 static void two_filters(void)
 {
-	refuse_getppid(SECCOMP_RET_ERRNO | EDOM);
-	refuse_getppid(SECCOMP_RET_LOG);
-	SHOW(getppid);
+	refuse_getpgid(SECCOMP_RET_ERRNO | EDOM);
+	refuse_getpgid(SECCOMP_RET_LOG);
+	SHOW(getpgid, 0);
 	SHOW(prctl, PR_GET_SECCOMP);
 	SHOW(seccomp, SECCOMP_SET_MODE_STRICT, 0, NULL);
-	refuse_getppid(SECCOMP_RET_TRAP);
-	SYS(getppid);
+	refuse_getpgid(SECCOMP_RET_TRAP);
+	SYS(getpgid, 0);
 }
 
 int main(void)
