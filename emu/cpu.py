@@ -57,8 +57,8 @@ GENERAL: dict[str, int] = {
         ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16)), "rip")
     )
 }
-#: RAX, RDX, RSI, RDI, R8, R9, R10 and RIP among the general registers.
-_ARGUMENTS = struct.Struct("<Q8xQ24xQQQQQ40xQ")
+#: RAX, of which a call looks at 32 bits, RDX, RSI, RDI, R8, R9, R10 and RIP among the general registers.
+_ARGUMENTS = struct.Struct("<I12xQ24xQQQQQ40xQ")
 
 
 class TrapKind(IntEnum):

@@ -138,6 +138,7 @@ def _copy_process(kernel: Kernel, task: Task, flags: int) -> Task:
         affinity=task.affinity,
         scheduling=task.scheduling.inherited(),
         personality=task.personality,
+        no_new_privs=task.no_new_privs,
     )
     _copy_signals(task, child, flags)
     if not flags & CloneFlags.THREAD:

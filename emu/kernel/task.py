@@ -129,6 +129,8 @@ class Task:
     affinity: int = -1
     scheduling: Scheduling = field(default_factory=Scheduling)
     personality: int = 0
+    #: execve gives no rights (PR_SET_NO_NEW_PRIVS).
+    no_new_privs: bool = False
     #: PR_SET_TIMERSLACK: kept, since timers are exact.
     timer_slack_ns: int = 50_000
     clear_child_tid: int = 0

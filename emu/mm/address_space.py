@@ -6,6 +6,7 @@ import errno
 import functools
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from emu.linux.clock import Clock
 from emu.linux.errors import LinuxError, NoIntr
@@ -95,6 +96,16 @@ class MmContext:
         return self.code_ids
 
 
+class ExeFile(Protocol):
+    """The program that address spaces were made for, as they know it."""
+
+    def get(self) -> ExeFile:
+        """One more address space has it."""
+
+    def put(self) -> None:
+        """An address space is gone."""
+
+
 class AddressSpace(UserCopy):
     """One process's memory.
 
@@ -130,6 +141,8 @@ class AddressSpace(UserCopy):
         self.serial = context.serial
         context.address_spaces[self.serial] = self
         self.users = 1
+        #: The program that it was made for.
+        self.exe_file: ExeFile | None = None
         self.mmap_base = TASK_SIZE
         #: Whether a new mapping is put at the lowest place from ``mmap_base`` on, not at the highest below it.
         self.bottom_up = False
@@ -426,5 +439,7 @@ class AddressSpace(UserCopy):
         self.tables.free_tables(0, self.task_size)  # tables that were kept because others shared them
         self.context.flusher.forget(self)
         self.tables.destroy()
+        if self.exe_file is not None:
+            self.exe_file.put()
         del self.context.address_spaces[self.serial]
         self.kmem.uncharge(self.charged)

@@ -38,7 +38,7 @@ def do_mmap(
     offset: int = 0,
 ) -> int:
     """mmap(2); the caller has checked the file's mode.  Returns the address."""
-    length = _check_mmap(mm, address, length, flags, offset)
+    length = check_place(mm, address, length, flags, offset)
     address = _place(mm, address, length, flags, file, offset >> PAGE_SHIFT)
     vm_flags = _vm_flags(mm, flags, file)
     check_may_lock(mm, vm_flags, length)
@@ -149,7 +149,8 @@ def wants_populating(mm: AddressSpace, vma: Vma) -> bool:
     return vma.flags & LOCK_FLAGS == VmFlags.LOCKED and not mm.shared_tables
 
 
-def _check_mmap(mm: AddressSpace, address: int, length: int, flags: MapFlags, offset: int) -> int:
+def check_place(mm: AddressSpace, address: int, length: int, flags: MapFlags, offset: int) -> int:
+    """What is wrong with a length, an offset and an address, whatever is to be mapped; returns the whole length."""
     if length == 0 or offset & (PAGE_SIZE - 1):
         raise LinuxError(errno.EINVAL)
     length = page_align(length)

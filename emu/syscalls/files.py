@@ -15,9 +15,10 @@ from emu.linux.fileflags import CHUNK, MAX_RW_COUNT, PAGE_SIZE, OpenFlags, Whenc
 from emu.linux.layout import FILLED_IOVEC, IOVEC
 from emu.linux.syscall import BYTES, Restart, Result, Returned, Syscall
 from emu.linux.words import Flags
+from emu.net.socket import Socket
 from emu.syscalls.paths import UserBuffer
 from emu.syscalls.remap import check_two_files
-from emu.syscalls.transfer import notify_transfer, read_file, signal_broken_pipe, write_file, write_piece
+from emu.syscalls.transfer import notify_transfer, read_file, signal_broken_pipe, sleep, write_file, write_piece
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from emu.linux.wait import WaitQueue
 
 _APPEND, _NONBLOCK = int(OpenFlags.APPEND), int(OpenFlags.NONBLOCK)
+#: What sendfile moves at a time: the pages of a pipe.
+_SENT_AT_ONCE = 16 * PAGE_SIZE
 
 
 def _readable(task: Task, fd: int) -> File:
@@ -210,12 +213,14 @@ def sys_sendfile(kernel: Kernel, task: Task, out_fd: int, in_fd: int, offset_add
 
 def _send(
     kernel: Kernel, task: Task, source: File, target: File, offset_address: int, pos: int, count: int
-) -> Generator[WaitQueue, None, int]:
+) -> Generator[Any, None, int]:
     done = 0
     try:
         if not target.seekable:
             yield from wait_for_space(kernel, task, target, target.nonblocking)
-        if isinstance(target, PipeFile):
+        if isinstance(target, Socket):
+            done = yield from _to_socket(kernel, task, source, target, pos, count)
+        elif isinstance(target, PipeFile):
             done = fill_pipe(source, target.pipe, pos, count)
         else:
             done = _copy_out(kernel, task, source, target, pos, count)
@@ -228,6 +233,37 @@ def _send(
         target.put()
     if offset_address:
         OFFSET.write(task.mm, offset_address, pos + done)
+    return done
+
+
+def _to_socket(
+    kernel: Kernel, task: Task, source: File, target: Socket, pos: int, count: int
+) -> Generator[Any, None, int]:
+    """Send all that was asked for: a socket that may wait does so whenever it is full (splice_to_socket)."""
+    if not sendable(source):
+        raise LinuxError(errno.EINVAL)
+    deadline = kernel.clock.now_ns() + target.send_timeout if target.send_timeout else None
+    done = 0
+    while done < count:
+        data = source.pread(min(count - done, _SENT_AT_ONCE), pos + done)
+        if not data:
+            break
+        written, queue = write_piece(kernel, task, target, data, None, done)
+        done += written
+        if queue is None:
+            if written < len(data):
+                break
+            continue
+        if target.nonblocking:
+            if not done:
+                raise LinuxError(errno.EAGAIN)
+            break
+        try:
+            yield from sleep(kernel.clock, queue, deadline)
+        except LinuxError:
+            if done:
+                return done
+            raise
     return done
 
 

@@ -9,12 +9,13 @@ from emu.fs.hugetlbfs import HugetlbFile
 from emu.kernel.layout import Persona
 from emu.linux.argument import FD, HEX, INT, MAPPING, SIZE, U64, Bits, Named, Sometimes
 from emu.linux.errors import LinuxError
+from emu.linux.fileflags import MAX_FILE_SIZE
 from emu.linux.mman import MapFlags, Prot
 from emu.linux.syscall import AT_ADDRESS, NUMBER, Restart, Result, Syscall
 from emu.mm.address_space import page_align
 from emu.mm.flags import VmFlags
 from emu.mm.hugetlb import hpage_align, is_huge_size
-from emu.mm.mmap import do_brk, do_mmap, do_munmap
+from emu.mm.mmap import check_place, do_brk, do_mmap, do_munmap
 from emu.mm.mprotect import do_mprotect
 from emu.mm.mremap import MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE, do_mremap
 from mmu.memory import PAGE_SIZE
@@ -31,6 +32,7 @@ _LEGACY_FLAGS = int(
     | MapFlags.DENYWRITE | MapFlags.EXECUTABLE | MapFlags.LOCKED | MapFlags.NORESERVE | MapFlags.POPULATE
     | MapFlags.NONBLOCK | MapFlags.STACK | MapFlags.HUGETLB
 )  # fmt: skip
+_PLACING = int(MapFlags.FIXED | MapFlags.FIXED_NOREPLACE)
 _U64 = (1 << 64) - 1
 _HEAP = Prot.READ | Prot.WRITE
 
@@ -62,7 +64,10 @@ def sys_mmap(kernel: Kernel, task: Task, addr: int, length: int, prot: int, flag
 
 def _mmap(task: Task, addr: int, length: int, prot: int, flags: int, file: File | None, offset: int) -> int:
     kind = flags & MapFlags.TYPE
-    if not length or kind not in (MapFlags.SHARED, MapFlags.PRIVATE, MapFlags.SHARED_VALIDATE):
+    check_place(task.mm, addr, length, MapFlags(flags & _PLACING), 0 if file is None else offset)
+    if file is not None and file.inode.is_regular and offset > MAX_FILE_SIZE - length:
+        raise LinuxError(errno.EOVERFLOW)
+    if kind not in (MapFlags.SHARED, MapFlags.PRIVATE, MapFlags.SHARED_VALIDATE):
         raise LinuxError(errno.EINVAL)
     of_modules = flags & task.mm.context.map_flags
     for hook in task.mm.context.map_hooks if of_modules else ():

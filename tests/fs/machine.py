@@ -119,6 +119,7 @@ class FakeTask:
     fs: FsContext[Path]
     mm: FlatMemory = field(default_factory=FlatMemory)
     credentials: Credentials = field(default_factory=Credentials)
+    personality: int = 0
     usage: Usage = field(default_factory=Usage)
     signals: FakeSignalState = field(default_factory=FakeSignalState)
     limits: dict[int, tuple[int, int]] = field(default_factory=dict)
@@ -127,7 +128,6 @@ class FakeTask:
     exe: Any = None
     alive: bool = True
     ppid: int = 1
-    personality: int = 0
 
     @property
     def tgid(self) -> int:

@@ -9,8 +9,10 @@ import pytest
 
 from tests.native import host, machine
 from tests.native.guest import Guest, all_guests, files_of
-from tests.native.outcome import Recording
+from tests.native.outcome import Outcome, Recording
 from tests.native.record import difference
+
+_TIMES = 3
 
 
 @pytest.mark.parametrize("guest", all_guests(), ids=lambda guest: guest.name)
@@ -33,10 +35,20 @@ def hold(guest: Guest, only_recorded: Callable[[str], None]) -> None:
         assert set(names) <= set(ran.calls[kind]), f"other calls {kind} than before: python -m tests.native.record"
     if reason := host.why_not(guest):
         only_recorded(reason)
-    elif wrong := difference(host.run(guest), ran.outcome):
+    elif wrong := _host_differs(guest, ran.outcome):
         peculiar = host.peculiarities(recorded.version)
         assert peculiar, f"this host is not as it was recorded:\n{wrong}"
         only_recorded(f"this host is not as Linux {recorded.kernel}: {peculiar}")
+
+
+def _host_differs(guest: Guest, outcome: Outcome) -> str:
+    """What the host does otherwise each time: a busy one may be late once."""
+    wrong = ""
+    for _ in range(_TIMES):
+        wrong = difference(host.run(guest), outcome)
+        if not wrong:
+            break
+    return wrong
 
 
 def test_every_guest_is_built_and_recorded() -> None:
