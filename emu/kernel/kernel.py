@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from emu.cpu import Cpu
 from emu.fs.resources import Resources
 from emu.fs.vfs import Vfs
+from emu.kernel.aiolimits import AioLimits
 from emu.kernel.entry import Entry
 from emu.kernel.exit import do_exit, do_group_exit
 from emu.kernel.futex import Futexes
@@ -84,6 +85,7 @@ class Kernel:
         self.cpus = cpus
         self.hostname = hostname
         self.domainname = "(none)"
+        self.aio = AioLimits()
         #: How many sessions the audit has numbered (/proc/PID/sessionid).
         self.login_sessions = 0
         #: How many open files programs have compared (kcmp).

@@ -26,6 +26,7 @@ LATE = (
     "messages",
     "sysv",
     "mqueue",
+    "aio",
     "splice",
     "lookup",
     "xattr",
