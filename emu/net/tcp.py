@@ -287,8 +287,11 @@ class TcpSocket(InetSocket):
     # -- sending ---------------------------------------------------------------------------------------------------
 
     def send(self, caller: Caller[Path] | None, data: bytes, message: Message) -> int:
-        if message.flags & MSG_FASTOPEN and self.state == TcpState.CLOSE and message.to and caller is not None:
+        if message.flags & MSG_FASTOPEN and caller is not None:
+            if not message.to:
+                raise LinuxError(errno.EINVAL)
             self.connect(caller, message.to, wait=sender_waits(self, message))
+            message.flags &= ~MSG_FASTOPEN
         if self.state == TcpState.SYN_SENT and not self.error:
             raise WouldBlock(self.not_full)
         if self.error or self.shut_write or self.state not in (TcpState.ESTABLISHED, TcpState.CLOSE_WAIT):
@@ -345,7 +348,7 @@ class TcpSocket(InetSocket):
             self._receive_urgent(got, count, flags, sink)
             return
         peek, before = bool(flags & MSG_PEEK), got.count
-        seq, skip = self.copied_seq, got.count if peek else 0
+        seq, skip = self.copied_seq, max(got.count, self.peek_offset) if peek else 0
         for packet in list(self.inbox) if count else ():
             data, offset = packet.data, min(skip, len(packet.data))
             seq, skip = seq + offset, skip - offset
@@ -373,6 +376,7 @@ class TcpSocket(InetSocket):
             if end < len(data):  # the urgent byte follows
                 got.complete = True
                 break
+        self.move_peek_offset((got.count - before) * (1 if peek else -1))
         if got.count == before and not got.complete and (count or not self.inbox):
             self._nothing_there(got)
 

@@ -14,9 +14,19 @@ from emu.linux.syscall import Syscall
 from emu.linux.words import Choice
 from emu.net.address import AF_INET6, is_local
 from emu.net.datagram import IP_ADD_MEMBERSHIP, IP_DROP_MEMBERSHIP, IP_MULTICAST_IF, LO_INDEX
-from emu.net.inet import IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPPROTO_UDP, InetSocket
+from emu.net.inet import (
+    IPPROTO_ICMP,
+    IPPROTO_ICMPV6,
+    IPPROTO_IP,
+    IPPROTO_IPV6,
+    IPPROTO_TCP,
+    IPPROTO_UDP,
+    IPV6_V6ONLY,
+    InetSocket,
+)
 from emu.net.option import option_of
 from emu.net.packet import NOBODY
+from emu.net.raw import ICMP_FILTER, SOL_RAW, RawSocket
 from emu.net.socket import MAX_BUFFER, MIN_RCVBUF, MIN_SNDBUF, SOL_SOCKET, Socket
 from emu.net.tcp import CONNECTED, TcpSocket, tcp_info
 from emu.net.udp import UdpSocket
@@ -121,6 +131,8 @@ def sys_setsockopt(kernel: Kernel, task: Task, fd: int, level: int, name: int, v
         _set_socket_option(task, file, name, value_at, length)
     elif isinstance(file, TcpSocket) and (level, name) in ((IPPROTO_TCP, _CONGESTION), (IPPROTO_TCP, _ULP)):
         _set_congestion(task, file, name, value_at, length)
+    elif isinstance(file, RawSocket) and (level, name) in _FILTERS:
+        _set_icmp_filter(task, file, level, value_at, length)
     elif isinstance(file, InetSocket) and (level, name) in _SPECIAL:
         _set_group_option(task, file, level, name, value_at, length)
     else:
@@ -138,6 +150,8 @@ def _set_number(task: Task, file: Socket, level: int, name: int, value_at: int, 
         value = INT.read(task.mm, value_at)
     else:
         value = task.mm.read(value_at, 1)[0] if length else 0
+    if (level, name) == (IPPROTO_IPV6, IPV6_V6ONLY) and isinstance(file, InetSocket) and file.local is not None:
+        raise LinuxError(errno.EINVAL)
     file.options[level, name] = int(option.taken(value))
 
 
@@ -149,6 +163,16 @@ def _set_congestion(task: Task, file: TcpSocket, name: int, value_at: int, lengt
     if name == _ULP or word not in _CONGESTION_CONTROLS:
         raise LinuxError(errno.ENOENT)
     file.options[IPPROTO_TCP, name] = _CONGESTION_CONTROLS.index(word)
+
+
+_FILTERS = ((SOL_RAW, ICMP_FILTER), (IPPROTO_ICMPV6, ICMP_FILTER))
+
+
+def _set_icmp_filter(task: Task, file: RawSocket, level: int, value_at: int, length: int) -> None:
+    """Which types of ICMP it does not want: of ICMPv6 those whose bit is set too (struct icmp6_filter)."""
+    if file.protocol != (IPPROTO_ICMP if level == SOL_RAW else IPPROTO_ICMPV6):
+        raise LinuxError(errno.EOPNOTSUPP if level == SOL_RAW else errno.ENOPROTOOPT)
+    file.icmp_filter = int.from_bytes(task.mm.read(value_at, min(length, 4 if level == SOL_RAW else 32)), "little")
 
 
 _SPECIAL = frozenset(
