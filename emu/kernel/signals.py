@@ -113,6 +113,16 @@ class Signals:
             return False
         return self._ignored(signo, task.signals.actions[signo])
 
+    def action_changed(self, task: Task, signo: int) -> None:
+        """A signal that the new action ignores is not pending any more, blocked or not; the signal of a timer is, if it
+        was ignored before (do_sigaction).
+        """
+        group = task.group
+        if self._ignored(signo, task.signals.actions[signo]) and signo not in (Sig.KILL, Sig.STOP):
+            self._jobs.flush(group, frozenset({signo}))
+        elif group.timers is not None:
+            group.timers.unignore(signo)
+
     def force(self, task: Task, info: SigInfo) -> None:
         """A signal that the task cannot defer (a fault): if it is blocked or ignored, the default action is taken."""
         signals = task.signals
