@@ -128,6 +128,8 @@ class AddressSpace(UserCopy):
         context.address_spaces[self.serial] = self
         self.users = 1
         self.mmap_base = TASK_SIZE
+        #: Whether a new mapping is put at the lowest place from ``mmap_base`` on, not at the highest below it.
+        self.bottom_up = False
         self.start_brk = self.brk_end = 0
         self.start_stack = self.arg_start = self.arg_end = self.env_start = self.env_end = 0
         self.auxv = b""
