@@ -138,7 +138,8 @@ def test_the_table_in_docs_is_current() -> None:
 # What a signal does: signal(7), "Interruption of system calls and library functions by signal handlers"
 
 NEVER_STARTED_AGAIN = {
-    "io_getevents", "io_pgetevents", "io_submit", "poll", "select", "pselect6", "ppoll", "pause", "rt_sigsuspend", "rt_sigtimedwait", "nanosleep", "clock_nanosleep",
+    "io_getevents", "io_pgetevents", "io_submit",
+    "poll", "select", "pselect6", "ppoll", "pause", "rt_sigsuspend", "rt_sigtimedwait", "nanosleep", "clock_nanosleep",
     "semop", "semtimedop", "msgsnd", "msgrcv",
     "epoll_wait", "epoll_pwait", "epoll_pwait2",
 }  # fmt: skip
