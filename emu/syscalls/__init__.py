@@ -29,6 +29,8 @@ LATE = (
     "aio",
     "splice",
     "lookup",
+    "handles",
+    "fileattr",
     "xattr",
     "scheduling",
     "privileges",

@@ -356,7 +356,7 @@ def sys_copy_file_range(
 def _offset_at(task: Task, address: int) -> int:
     offset = OFFSET.read(task.mm, address)
     if offset < 0:
-        raise LinuxError(errno.EINVAL)
+        raise LinuxError(errno.EOVERFLOW)
     return offset
 
 
