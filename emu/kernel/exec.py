@@ -85,9 +85,12 @@ def do_execve(kernel: Kernel, task: Task, path: str, argv: Sequence[bytes], envp
         raise
     finally:
         file.put()
+    number = task.pid
     _commit(kernel, task, mm, path, argv)
     task.exe = exe
     _start_program(kernel, task, rip, rsp)
+    if task.ptrace is not None:
+        task.ptrace.executed(number)
 
 
 def _open_program(kernel: Kernel, task: Task, path: str, argv: list[bytes]) -> tuple[File, list[bytes]]:
