@@ -28,6 +28,7 @@ FLOORS: tuple[tuple[tuple[str, str, int], ...], ...] = (
     (
         ("emu/ipc", "System V: shared memory, semaphores, messages", 1),
         ("emu/net", "sockets: AF_UNIX, TCP and UDP on a loopback of its own", 1),
+        ("emu/tty", "terminals and their line discipline", 1),
     ),
     (
         ("emu/fs", "the VFS, tmpfs, devfs, hugetlbfs, pipes; knows who calls, and no task", 3),

@@ -19,6 +19,7 @@ from emu.kernel.ttys import KernelJobs, Ttys
 from emu.linux.errors import LinuxError
 from emu.proc import memory as proc_memory
 from emu.proc import mqueue as proc_mqueue
+from emu.proc import net as proc_net
 from emu.proc import process as proc_process
 from emu.proc import system as proc_system
 from emu.proc import sysvipc as proc_sysvipc
@@ -140,6 +141,7 @@ INITCALLS: tuple[Init, ...] = (
     tree,
     proc_system.init,
     proc_memory.init,
+    proc_net.init,
     proc_sysvipc.init,
     proc_mqueue.init,
     proc_process.init,

@@ -84,6 +84,7 @@ class Machine:
 
     ``root`` is a directory of the host that is seen as ``/``; changes stay in the machine (docs/root.md).  ``binds``
     are more directories of the host, each at a place of its own.  ``hostname`` is what uname(2) says.
+    With ``aslr`` the addresses of programs are random, by the seed.
 
     ``stdin`` is a binary file (None: empty).  ``stdout`` and ``stderr`` are called with the bytes that guests write to
     descriptors 1 and 2 (None: the host's own streams).  To the guest these are pipes; a :class:`HostDescriptor` is what
@@ -115,6 +116,7 @@ class Machine:
         root: str | None = None,
         binds: Sequence[Bind] = (),
         hostname: str = "unimmu",
+        aslr: bool = False,
         stdin: BinaryIO | HostDescriptor | None = None,
         stdout: Any = None,
         stderr: Any = None,
@@ -133,7 +135,7 @@ class Machine:
         try:
             self.kernel = Kernel(
                 self.ram, seed=seed, tlb=tlb, la57=la57, cpus=cpus, turn=turn, real_time=clock == "real",
-                hostname=hostname, log=log,
+                hostname=hostname, aslr=aslr, log=log,
             )  # fmt: skip
             self._processes = Processes(self.kernel)
             self._boot(found, root, binds)

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from errno import EAGAIN
+from errno import EAGAIN, EPIPE, ESPIPE
 from itertools import zip_longest
+from signal import SIGKILL
 
 from emu.against.record import Flow, Kind, Record, Run, TaskName, TaskRecords
 
@@ -28,9 +29,14 @@ OPTIONAL = frozenset({
 OF_THREADS = frozenset(["mmap", "munmap", "mprotect", "madvise", "brk", "mremap", "set_robust_list"])
 #: Calls that say what others have done so far.
 _WATCHING = frozenset(["poll", "ppoll", "select", "pselect6", "epoll_wait", "epoll_pwait", "epoll_pwait2"])
+_WRITES = frozenset({"write", "writev", "pwrite64", "sendto", "sendmsg", "sendfile", "splice", "tee", "vmsplice"})
 _WAITS = frozenset({"wait4", "waitid"})
+#: In a task that waits for signals, or gets some: what it does about them depends on whether they have come.
+_OF_SIGNALS = frozenset({"rt_sigprocmask", "rt_sigsuspend", "pause", "rt_sigtimedwait"})
 #: How many calls before a difference are shown, how far apart the sides may be found again, and by how many calls.
 _BEFORE, _APART, _ALIKE = 5, 64, 3
+#: How many calls later the same call may come in a task that reads or writes a stream in other pieces.
+_REORDERED = 8
 
 
 @dataclass
@@ -105,6 +111,10 @@ class _Pair:
         self.guest, self.native = guest, native
         self._cut = cut
         self._threaded = guest.threaded or native.threaded
+        both = (*guest.records, *native.records)
+        self._suspends = any(r.name in _OF_SIGNALS - {"rt_sigprocmask"} or _floats(r) for r in both)
+        #: A signal from outside has ended both, or nobody reads what one writes: how far it comes is an accident.
+        self._stops = _killed(guest) is not None and _killed(guest) == _killed(native)
         self._ours = _without_handlers(guest.records)
         self._theirs = _without_handlers(native.records)
         self._flows: tuple[dict[tuple[int, str], bytearray | None], ...] = ({}, {})
@@ -116,7 +126,7 @@ class _Pair:
         at, to = 0, 0
         while True:
             at, to = self._same(at, to)
-            if at == len(self._ours) and to == len(self._theirs):
+            if (at == len(self._ours) and to == len(self._theirs)) or self._unread(at, to) or self._stops:
                 break
             difference = self._difference(at, to)
             if difference is None:
@@ -154,8 +164,20 @@ class _Pair:
             elif b is not None and self._may_be_passed(b):
                 self._flow(1, b)
                 to += 1
-            else:
+            elif a is None or not self._later(a, to):
                 return at, to
+
+    def _later(self, a: Record, to: int) -> bool:
+        """Whether the other side makes a call a little later, since pieces of a stream have come otherwise: then it is
+        as if it had made it here.
+        """
+        theirs = self._theirs
+        if any(self._flows):
+            for later in range(to + 1, min(to + _REORDERED, len(theirs))):
+                if _same(a, theirs[later]):
+                    theirs.insert(to, theirs.pop(later))
+                    return True
+        return False
 
     def _alike(self, a: Record, b: Record) -> bool:
         """Whether both make the same call, whose outcome depends on others."""
@@ -172,9 +194,17 @@ class _Pair:
             return True
         if record.name in _WAITS:
             return _of_any_child(record)
+        if record.name in _OF_SIGNALS and self._suspends:
+            return True
         if record.flow is Flow.FIGURES:
             return record.failed == 0  # as long as they are
-        return record.flow is Flow.STREAM and record.waits and record.failed in (0, EAGAIN)
+        return record.flow is Flow.STREAM and record.failed in (0, EAGAIN, ESPIPE)
+
+    def _unread(self, at: int, to: int) -> bool:
+        """Whether nobody reads any more what the task writes, on one of the sides."""
+        ends = self._ours[max(0, at - 1) : at + 1] + self._theirs[max(0, to - 1) : to + 1]
+        self._stops = self._stops or any(record.failed == EPIPE or record.name == "SIGPIPE" for record in ends)
+        return self._stops
 
     def _flow(self, side: int, record: Record) -> None:
         """Note what bytes move in a call of which the pieces are not compared."""
@@ -221,8 +251,11 @@ class _Pair:
         found = []
         for (fd, name), ours in self._flows[0].items():
             theirs = self._flows[1].get((fd, name), bytearray())
-            if ours is None or theirs is None or self._cut or self._killed():
+            if ours is None or theirs is None or self._cut:
                 continue
+            if self._stops or name not in _WRITES:  # who reads may stop after any piece
+                shared = min(len(ours), len(theirs))
+                ours, theirs = ours[:shared], theirs[:shared]
             if ours != theirs:
                 at = next(n for n, (a, b) in enumerate(zip_longest(ours, theirs)) if a != b)
                 said = f"the bytes of {name} on descriptor {fd} differ from byte {at} on"
@@ -230,13 +263,9 @@ class _Pair:
                 found.append(Difference("bytes", f"{said}: {ends}", self.guest))
         return found
 
-    def _killed(self) -> bool:
-        """A signal from outside has ended it: how far it came is an accident."""
-        return bool((self.guest.status or 0) & 0x7F)
-
     def _of_signals(self) -> list[Difference]:
         """Signals of others: whether they came at all; several that are pending are one."""
-        if self._threaded or self._cut:
+        if self._threaded or self._cut or self._stops:
             return []
         sets = [{r.name for r in task.records if _floats(r)} for task in (self.guest, self.native)]
         return [
@@ -267,6 +296,15 @@ def _without_handlers(records: list[Record]) -> list[Record]:
 def _floats(record: Record) -> bool:
     """A signal that somebody else has sent, which comes when it comes."""
     return record.kind is Kind.SIGNAL and record.waits
+
+
+def _killed(task: TaskRecords) -> str | None:
+    """The signal of somebody else that has ended a task."""
+    last = task.records[-2:]
+    ended = len(last) == 2 and last[1].kind is Kind.END and (task.status or 0) & 0x7F
+    if ended and last[0].kind is not Kind.SIGNAL:
+        return "SIGKILL" if ended == SIGKILL else None
+    return last[0].name if ended and _floats(last[0]) else None
 
 
 def _of_any_child(record: Record) -> bool:

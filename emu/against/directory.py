@@ -1,8 +1,11 @@
-"""The order of the entries of a directory, which each file system has as it likes."""
+"""The order of the entries of a directory, which each file system has as it likes: Linux is made to give ours."""
 
 from __future__ import annotations
 
+import os
+import stat
 import struct
+from collections.abc import Iterable
 
 #: struct linux_dirent64 up to the name: inode, offset of the next, length, type.
 _HEAD = struct.Struct("<QqHB")
@@ -10,30 +13,42 @@ _HEAD = struct.Struct("<QqHB")
 
 def names_in(data: bytes) -> list[bytes]:
     """The names in what getdents64 has given."""
-    return [name for name, _ in _entries(data)]
-
-
-def in_order(data: bytes, wanted: bytes | None) -> bytes:
-    """The same entries in the order of ``wanted`` (names with a NUL behind each) as far as they are there, the others
-    by name.  The offsets stay where they are, since the last is where the next call goes on.
-    """
-    entries = _entries(data)
-    place = {name: at for at, name in enumerate((wanted or b"").split(b"\0"))}
-    sort = sorted(entries, key=lambda entry: (place.get(entry[0], len(place)), entry[0]))
-    offsets = [_HEAD.unpack_from(entry)[1] for _, entry in entries]
-    found = []
-    for (_, entry), offset in zip(sort, offsets, strict=True):
-        ino, _, length, kind = _HEAD.unpack_from(entry)
-        found.append(_HEAD.pack(ino, offset, length, kind) + entry[_HEAD.size :])
-    return b"".join(found)
-
-
-def _entries(data: bytes) -> list[tuple[bytes, bytes]]:
     found = []
     while len(data) >= _HEAD.size:
         length = _HEAD.unpack_from(data)[2]
         if length <= _HEAD.size:
             break
-        found.append((data[_HEAD.size : length].split(b"\0", 1)[0], data[:length]))
+        found.append(data[_HEAD.size : length].split(b"\0", 1)[0])
         data = data[length:]
     return found
+
+
+class Listing:
+    """A directory that is being read from its beginning."""
+
+    def __init__(self, path: str) -> None:
+        """OSError if it cannot be read."""
+        #: What has not been given, with inode number and type, by name.
+        self._left: dict[bytes, tuple[int, int]] = {}
+        for name in (".", "..", *os.listdir(path)):
+            how = os.stat(f"{path}/{name}", follow_symlinks=name in (".", ".."))
+            self._left[os.fsencode(name)] = (how.st_ino, stat.S_IFMT(how.st_mode) >> 12)
+        self._given = 0
+
+    def take(self, wanted: bytes | None, room: int) -> bytes:
+        """The next entries: those that the machine gave in a call (each with a NUL behind it; None: the machine had
+        made no such call, b"": it was at the end), and at its end the others, by name.
+        """
+        names: Iterable[bytes] = wanted.split(b"\0") if wanted else sorted(self._left)
+        parts, used = [], 0
+        for name in names:
+            if name not in self._left:
+                continue
+            length = _HEAD.size + len(name) + 1 + 7 & ~7
+            if used + length > room:
+                break
+            ino, kind = self._left.pop(name)
+            self._given += 1
+            parts.append((_HEAD.pack(ino, self._given, length, kind) + name).ljust(length, b"\0"))
+            used += length
+        return b"".join(parts)

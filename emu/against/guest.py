@@ -7,6 +7,7 @@ import stat
 import struct
 from typing import TYPE_CHECKING
 
+from emu.against.auxv import AT_RANDOM, AT_SYSINFO_EHDR, auxiliary_vector, ignored
 from emu.against.directory import names_in
 from emu.against.observer import Observer, Watched
 from emu.against.record import Flow
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from emu.kernel.task import Task
     from emu.linux.syscall import Syscall
 
-_AT_RANDOM = 25
 _FIGURES = frozenset({"proc", "sysfs", "debugfs"})
 
 
@@ -115,8 +115,12 @@ class Guest(Tracer):
     def exec(self, task: Task, path: str, argv: tuple[bytes, ...]) -> None:
         program = path if task.exe is None else d_path(task.exe, task.fs.root)
         self.observer.execed(task.pid, program, maps(self._kernel, task), task.mm.start_brk)
-        auxv = dict(struct.iter_unpack("<QQ", task.mm.auxv))
-        self.tape.keep_at_random(self.observer.name_of(task.pid) or (), peek(task.mm, auxv[_AT_RANDOM], 16))
+        view = GuestView(task, self._kernel)
+        for pair in list(auxiliary_vector(view.peek, task.mm.start_stack)):
+            if pair.key == AT_SYSINFO_EHDR:
+                task.mm.write(pair.address, ignored())  # times are asked by calls, which are seen
+            elif pair.key == AT_RANDOM:
+                self.tape.keep_at_random(self.observer.name_of(task.pid) or (), view.peek(pair.value, 16))
 
     def exit(self, task: Task, status: int) -> None:
         self.observer.ended(task.pid, status)

@@ -160,7 +160,7 @@ def build_tree(start: Start) -> None:
     for fd, guest in sources:
         os.makedirs(top + guest, exist_ok=True)
         _bind(f"/proc/self/fd/{fd}", top + guest)
-    _mount_figures(top)
+    _mount_figures(top, scratch, start.cpus)
     for fd, _ in (*sources, *lowers):
         os.close(fd)
     os.chdir(top)
@@ -235,7 +235,17 @@ def _mounts_below(root: str) -> list[str]:
     return list(dict.fromkeys(path for path in found if path not in ("/tmp", "/dev/shm")))
 
 
-def _mount_figures(top: str) -> None:
+def _show_cpus(scratch: str, directory: str, cpus: int) -> None:
+    """As many CPUs as the machine has."""
+    path = f"{scratch}/cpus"
+    with open(path, "x", encoding="ascii") as file:
+        file.write("0\n" if cpus == 1 else f"0-{cpus - 1}\n")
+    for name in ("online", "possible", "present"):
+        if os.path.exists(f"{directory}/{name}"):
+            _bind(path, f"{directory}/{name}")
+
+
+def _mount_figures(top: str, scratch: str, cpus: int) -> None:
     """/dev, /proc, /sys and /tmp, as the machine has them."""
     for name in ("dev", "proc", "sys", "tmp"):
         os.makedirs(f"{top}/{name}", exist_ok=True)
@@ -246,6 +256,7 @@ def _mount_figures(top: str) -> None:
             _bind(f"{top}/proc/{path}", f"{top}/proc/{path}")
     with contextlib.suppress(NotIsolated):  # it needs the namespace's own network: then there is none
         _mount("sysfs", f"{top}/sys", "sysfs", _NOSUID | _RDONLY)
+        _show_cpus(scratch, f"{top}/sys/devices/system/cpu", cpus)
     devices = [(name, os.open(f"/dev/{name}", os.O_PATH)) for name in _DEVICES if os.path.exists(f"/dev/{name}")]
     _mount("devtmpfs", f"{top}/dev", "tmpfs", _NOSUID, "mode=755")
     for name, fd in devices:

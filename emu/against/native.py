@@ -10,12 +10,13 @@ import stat
 import struct
 from collections.abc import Mapping
 
-from emu.against.directory import in_order
+from emu.against.auxv import AT_RANDOM, AT_SYSINFO_EHDR, auxiliary_vector, ignored
+from emu.against.directory import Listing
 from emu.against.observer import Observer, Watched
 from emu.against.processor import ARCH_SET_CPUID, CPUID, Processor
 from emu.against.ptrace import Entered, Event, Options, Ptrace, Request, Returned
 from emu.against.record import Flow
-from emu.against.tape import ENTRIES, Given, Tape
+from emu.against.tape import ENTRIES, FILE_TIMES, Given, Tape, times_of_run
 from emu.fs.devfs import RANDOM, URANDOM
 from emu.kernel.fork import CloneFlags
 from emu.kernel.signal_state import IGNORED_BY_DEFAULT, STOPS_BY_DEFAULT, SiCode, Sig, SigInfo
@@ -28,11 +29,12 @@ _OPTIONS = (
     | Options.EXITKILL
 )  # fmt: skip
 _SYSCALL_STOP = signal.SIGTRAP | 0x80
-_AT_IGNORE, _AT_RANDOM, _AT_SYSINFO_EHDR = 1, 25, 33
-_VFORK, _CLONE3, _RESTART_SYSCALL, _ARCH_PRCTL = 58, 435, 219, 158
+_GETDENTS64, _VFORK, _CLONE3, _RESTART_SYSCALL, _ARCH_PRCTL = 217, 58, 435, 219, 158
 #: ERESTARTSYS to ERESTART_RESTARTBLOCK, which no program sees.
 _RESTARTS = range(-516, -511)
 _PAGE = 4096
+#: Calls with results that may be changed: getdents64, time.
+_CHANGED = frozenset({_GETDENTS64, 201})
 _SYSCALL = b"\x0f\x05"
 
 
@@ -112,8 +114,11 @@ class Native:
         self.observer = Observer(started_ns, owners=os.geteuid() == 0)
         self._calls = calls
         self._tape = tape
+        self._started_ns = started_ns
         self._ptrace = Ptrace()
         self._views: dict[int, NativeView] = {}
+        #: The directories that are being read, by task and descriptor.
+        self._listings: dict[tuple[int, int], Listing] = {}
         #: Tasks that have stopped before their maker has told of them.
         self._early: set[int] = set()
         #: Tasks whose execve has not returned.
@@ -209,19 +214,13 @@ class Native:
     def _change_auxv(self, pid: int) -> None:
         """The random bytes of the machine, and no vdso: then times are asked by calls, which can be answered alike."""
         view = self._view(pid)
-        at = self._ptrace.registers(pid).rsp + 8
-        for _ in range(2):  # argv and envp
-            while view.peek(at, 8) not in (bytes(8), b""):
-                at += 8
-            at += 8
-        while len(pair := view.peek(at, 16)) == 16 and (words := struct.unpack("<2Q", pair))[0]:
-            if words[0] == _AT_SYSINFO_EHDR:
-                view.poke(at, struct.pack("<Q", _AT_IGNORE))
-            elif words[0] == _AT_RANDOM:
+        for pair in list(auxiliary_vector(view.peek, self._ptrace.registers(pid).rsp)):
+            if pair.key == AT_SYSINFO_EHDR:
+                view.poke(pair.address, ignored())
+            elif pair.key == AT_RANDOM:
                 data = self._tape.next_at_random(self.observer.name_of(pid) or ())
                 if data is not None:
-                    view.poke(words[1], data)
-            at += 16
+                    view.poke(pair.value, data)
 
     def _view(self, pid: int) -> NativeView:
         view = self._views.get(pid)
@@ -245,6 +244,8 @@ class Native:
                 view.rsp = stop.rsp
                 registers = stop.registers if call is None else stop.registers[: call.in_registers]
                 self.observer.enter(pid, stop.number, call, registers, stop.rip, view)
+                if stop.number == _GETDENTS64:
+                    self._begin_listing(pid, stop.registers[0])
         elif isinstance(stop, Returned):
             if pid in self._fresh:
                 self._fresh.discard(pid)
@@ -254,21 +255,50 @@ class Native:
             given = self.observer.given(pid, stop.result)
             if given is not None:
                 self._give(pid, given)
-            self.observer.exit(pid, stop.result)
+            self.observer.exit(pid, self._result(pid, stop.result))
+
+    def _result(self, pid: int, result: int) -> int:
+        """The result of a call, which may have been changed."""
+        number = self.observer.call_of(pid)[0]
+        return result if number not in _CHANGED or result < 0 else self._ptrace.registers(pid).rax
+
+    def _begin_listing(self, pid: int, fd: int) -> None:
+        """A directory is about to be read: from its beginning, or further."""
+        try:
+            with open(f"/proc/{pid}/fdinfo/{fd}", encoding="ascii") as file:
+                if file.readline().split() == ["pos:", "0"]:
+                    self._listings[pid, fd] = Listing(f"/proc/{pid}/fd/{fd}")
+        except OSError:
+            self._listings.pop((pid, fd), None)
 
     def _give(self, pid: int, given: Given) -> None:
         """What the machine gave at the same place, instead of what Linux has given."""
         view = self._view(pid)
         data = self._tape.next(self.observer.name_of(pid) or (), given.key)
         if given.key == ENTRIES:
-            view.poke(given.address, in_order(view.peek(given.address, given.length), data))
+            self._list(pid, given.address, data)
+        elif data is not None and given.key[0] == FILE_TIMES:
+            view.poke(given.address, times_of_run(view.peek(given.address, given.length), data, self._started_ns))
         elif data is not None:
             if given.address and len(data) == given.length:
                 view.poke(given.address, data)
             if given.key[0] == "time":
-                registers = self._ptrace.registers(pid)
-                registers.rax = int.from_bytes(data, "little")
-                self._ptrace.set_registers(pid, registers)
+                self._return(pid, int.from_bytes(data, "little"))
+
+    def _return(self, pid: int, result: int) -> None:
+        registers = self._ptrace.registers(pid)
+        registers.rax = result
+        self._ptrace.set_registers(pid, registers)
+
+    def _list(self, pid: int, address: int, wanted: bytes | None) -> None:
+        """Give a directory in the machine's order; what Linux has put into the buffer is forgotten."""
+        fd, _, room = self.observer.call_of(pid)[1]
+        listing = self._listings.get((pid, fd))
+        if listing is None:
+            return
+        data = listing.take(wanted, room)
+        self._view(pid).poke(address, data)
+        self._return(pid, len(data))
 
     # -- the processor ---------------------------------------------------------------------------------------------
 

@@ -21,12 +21,17 @@ from emu.linux.syscall_names import name_of
 from emu.trace.arguments import CallArguments
 from emu.trace.words import siginfo
 
+_LSEEK = 8
+#: Calls of the stat family, and readlink.
+_OF_PATHS = frozenset({4, 5, 6, 89, 262, 267, 332})
 _MMAP, _MUNMAP, _BRK, _MREMAP, _SHMAT = 9, 11, 12, 25, 30
 _MAP_ANONYMOUS = 0x20
 #: The bytes of longer pieces of memory are compared by a digest, and those of longer pieces of a stream not at all.
 _SHORT, _KEPT = 256, 1 << 16
 #: Figures of the machine that are made when it boots have times of that second.
 _BOOTS_NS = 1_000_000_000
+#: What is compared of files of /proc and /sys.
+_OF_FIGURES = frozenset({"st_mode", "st_blksize"})
 _BY_THEMSELVES = frozenset({*SYNCHRONOUS, Sig.PIPE, Sig.XFSZ})
 
 
@@ -175,7 +180,19 @@ class Observer:
             record.waits = True
             if call.arguments[:1] == (FD,):
                 record.fd, record.flow = arguments.values[0], view.flow(arguments.values[0])
+        elif number == _LSEEK:
+            record.flow = view.flow(arguments.values[0])
+        if number in _OF_PATHS and self._is_figure(record, arguments.values[0], view):
+            record.flow = Flow.FIGURES
         task.pending = _Pending(number, call, arguments, arguments.before(), record, view)
+
+    @staticmethod
+    def _is_figure(record: Record, fd: int, view: Watched) -> bool:
+        """Whether a call asks for a file of /proc or /sys."""
+        paths = [value for name, value in record.given if name == "path" and isinstance(value, bytes)]
+        if any(path.startswith((b"/proc/", b"/sys/")) for path in paths):
+            return True
+        return not any(path.startswith(b"/") for path in paths) and view.flow(fd) is Flow.FIGURES
 
     def forget(self, pid: int) -> None:
         """The call that the task is in gives no result of its own: it begins again, or its task ends."""
@@ -191,7 +208,7 @@ class Observer:
         pending = self._tasks[pid].pending
         if pending is None:
             return None
-        return given_by(pending.number, pending.arguments.values, result, pending.record.flow)
+        return given_by(pending.number, pending.arguments.values, result, pending.record)
 
     def exit(self, pid: int, result: int) -> None:
         """A call returns."""
@@ -223,10 +240,11 @@ class Observer:
         likeness = Likeness.EXACT if call is None else call.returns.likeness
         self._map(task, pending, result)
         record.result = self._value(task, likeness, result)
-        if call is None or record.flow is Flow.FIGURES:
-            record.result = None
+        if call is None:
             return
         parts = pending.arguments.got(result)
+        if record.flow is Flow.FIGURES:
+            record.result, parts = None, [part for part in parts if part.name in _OF_FIGURES]
         if record.flow is Flow.STREAM:
             moved = b"".join(
                 part.value for part in (*pending.arguments.given(), *parts) if isinstance(part.value, bytes)

@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 SAME, DIFFERS, NOT_COMPARED, TIMED_OUT = 0, 1, 2, 124
 #: A program on Linux gets so many seconds, unless --timeout says otherwise.
 _LIMIT_S = 60.0
-#: The machine's clock is ahead of the host's by so much: files that the program makes on Linux are then not younger
-#: than the time that it is told there.
-_AHEAD_NS = 3600 * 1_000_000_000
 _OTHERS = ("strace", "trace", "stats", "audit", "check_tlb", "trace_accesses")
 #: Where the machine has file systems of its own.
 _MOUNTS = frozenset({"/dev", "/proc", "/sys", "/tmp"})
@@ -73,7 +70,7 @@ def run_against(arguments: argparse.Namespace) -> int:
         arguments, stopper, lambda message: complain(f"unimmu: {message}"), (io.BytesIO(stdin), stdout, stderr)
     )  # fmt: skip
     started_ns = time.time_ns()
-    machine.kernel.clock.realtime_offset = started_ns + _AHEAD_NS
+    machine.kernel.clock.realtime_offset = started_ns
     try:
         first, path = start_program(machine, arguments)
     except LaunchError as error:

@@ -23,6 +23,8 @@ from mmu.faults import ErrorCode
 TIMED_OUT = 124  # as timeout(1)'s
 IDLE = 125
 _MOST_SHOWN = 8  # processes
+#: Signals of which shells say nothing either.
+_UNTOLD = frozenset({int(Sig.INT), int(Sig.PIPE)})
 _CAUSE_STATUS = {Cause.INTERRUPT: 128 + Sig.INT, Cause.TERMINATE: 128 + Sig.TERM, Cause.TIMEOUT: TIMED_OUT}
 
 _WHY = {
@@ -88,7 +90,8 @@ def ending_of(machine: Machine, first: Task, reason: StopReason, stopper: Stoppe
         return Ending(IDLE, "idle", lines)
     status = exit_status(first.exit_code)
     if first.exit_code & 0x7F:
-        return Ending(status, "signal", [deaths.lines[first.tgid]])
+        told = first.exit_code & 0x7F not in _UNTOLD
+        return Ending(status, "signal", [deaths.lines[first.tgid]] if told else [])
     return Ending(status, "exit")
 
 

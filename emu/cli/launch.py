@@ -60,6 +60,7 @@ def build_machine(
             root=arguments.root,
             binds=[parse_bind(text) for text in arguments.bind],
             hostname=arguments.hostname,
+            aslr=arguments.aslr,
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,

@@ -115,6 +115,10 @@ def add_arguments(parser: Parser) -> None:
         "(docs/time.md), or the host's clock, with which no two runs are the same (default: virtual)",
     )  # fmt: skip
     add("--hostname", default="unimmu", metavar="NAME", help="the machine's name (default: unimmu)")
+    add(
+        "--no-aslr", dest="aslr", action="store_false",
+        help="put every program at the same addresses, as under setarch -R (default: random ones, by the seed)",
+    )  # fmt: skip
     add("--seed", type=whole_number, default=0, metavar="N", help="the seed of everything that is random (default: 0)")
     program = parser.add_argument_group("the program")
     add = program.add_argument
@@ -239,13 +243,22 @@ def _run_to_the_end(machine: Machine, first: Task, stopper: Stopper, outputs: Ou
 
     started = time.perf_counter()
     stopper.on_stop = machine.stop
-    with stopper:
+    with stopper, _keyboard(machine, stopper):
         try:
             reason = machine.run(until=lambda: stopper.cause is not None)
         finally:
             machine.kernel.ttys.restore()
             outputs.finish()
     return ending_of(machine, first, reason, stopper, outputs.deaths), time.perf_counter() - started
+
+
+def _keyboard(machine: Machine, stopper: Stopper) -> contextlib.AbstractContextManager[object]:
+    """Gives the guest the keys of its terminal that make signals, if it has one."""
+    for tty in machine.kernel.ttys.of_host.values():
+        from emu.cli.keyboard import Keyboard
+
+        return Keyboard(machine, tty, stopper)
+    return contextlib.nullcontext()
 
 
 def _report(

@@ -39,12 +39,14 @@ class Stopper:
         self.cause: Cause | None = None
         #: Told when the run is to end.
         self.on_stop: Callable[[], object] = lambda: None
+        #: Asked at a Ctrl-C whether it is the guest's.
+        self.key: Callable[[], bool] | None = None
         self._timeout_s = timeout_s
         #: When the time limit ends, and when the run was stopped, by time.monotonic().
         self._limit: float | None = None
         self._stopped: float | None = None
         #: Whether something is done that the host may make wait.
-        self._guarding = False
+        self.guarding = False
         self._before: dict[int, Any] = {}
 
     def begin(self) -> None:
@@ -78,13 +80,21 @@ class Stopper:
         def handler(_number: int, _frame: FrameType | None) -> None:
             if self.cause is not None and cause != Cause.TIMEOUT:
                 raise KeyboardInterrupt
-            if self.cause is None:
-                self.cause, self._stopped = cause, time.monotonic()
-                self.on_stop()
-            if self._guarding:  # the host's call would otherwise go on (PEP 475)
+            if self.cause is None and not (cause == Cause.INTERRUPT and self.key is not None and self.key()):
+                self._stop(cause)
+            if self.guarding and self.cause is not None:  # the host's call would otherwise go on (PEP 475)
                 raise NoIntr
 
         return handler
+
+    def _stop(self, cause: Cause) -> None:
+        self.cause, self._stopped = cause, time.monotonic()
+        self.on_stop()
+
+    def interrupt(self) -> None:
+        """The user wants the run to end."""
+        if self.cause is None:
+            self._stop(Cause.INTERRUPT)
 
     def waits_for_reader(self, fd: int, grace_s: float = 0.0) -> bool:
         """Wait until somebody reads what a pipe holds, and it takes PIPE_BUF bytes more; anything else always does.
@@ -104,13 +114,13 @@ class Stopper:
 
     def guard(self, function: Callable[..., Any], *arguments: object) -> Any:
         """``function(*arguments)``, which may have to wait for the host: ended by NoIntr if the run is."""
-        self._guarding = True
+        self.guarding = True
         try:
             if self.cause is not None:
                 raise NoIntr
             return function(*arguments)
         finally:
-            self._guarding = False
+            self.guarding = False
 
 
 def host_stream(stream: TextIO | None, name: str, stopper: Stopper) -> Any:

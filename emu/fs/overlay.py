@@ -155,6 +155,10 @@ class OverlaySymlink(Lower, Symlink):
         self.ino = lower.ino
         self.take_lower(lower)
 
+    @property
+    def blocks(self) -> int:
+        return 0 if self.copied else self.origin.blocks
+
     def setattr(self, change: Attributes) -> None:
         self.copy_up()
         super().setattr(change)

@@ -51,7 +51,10 @@ _NUMBER = 0xFFFF_FFFF
 #: The fields of a KnownBlock; of a plain one those behind the third are 0.
 _PLAIN = struct.Struct(f"{BLOCK_BYTES // 8}Q")
 _WORDS = BLOCK_BYTES // 8
-_NOTHING = (0,) * (_WORDS - 3)
+_NOTHING, _UNKNOWN = (0,) * (_WORDS - 3), (0,) * (_WORDS - 1)
+#: Programs have their libraries at the same addresses.  So that they do not push each other out of the table, which
+#: goes by address, it begins at another place for each of so many address spaces, so many blocks from one to the next.
+_SPACES, _APART = 16, 1031
 #: The mode under which a piece is known: it is the same in each.
 _PIECE = -1
 #: When so many blocks are known (one of which a copy is kept counts twice), they are forgotten.
@@ -91,6 +94,8 @@ class Blocks:
         self._modes = Mode.ALWAYS
         #: Tells the user.
         self.say_once: Callable[[str], None] = lambda message: None
+        #: The place of the table's first block for the address space that runs.
+        self._first = 0
         self._new_table()
         self._install()
 
@@ -110,6 +115,10 @@ class Blocks:
         if self._modes or self._fpu.unmasks:
             code_id |= self._mode() << MODE_SHIFT
         self._trap.code_id = code_id
+        first = (code_id & _SPACES - 1) * _APART
+        if first != self._first:
+            self._first = first
+            self._trap.table = self._table_at + first * BLOCK_BYTES
 
     def _mode(self) -> Mode:
         mode = Mode.UNMASKED if self._fpu.has_unmasked else Mode.ALWAYS
@@ -155,10 +164,12 @@ class Blocks:
 
     def _new_table(self) -> None:
         """An empty table for the native hook, of which the host gives a page when a block comes there."""
-        self._table = np.zeros(TABLE_ENTRIES * BLOCK_BYTES, dtype=np.uint8)
+        entries = TABLE_ENTRIES + _SPACES * _APART
+        self._table = np.zeros(entries * BLOCK_BYTES, dtype=np.uint8)
         self._room = memoryview(self._table)  # type: ignore[arg-type]
         self._slots = memoryview(self._table.view(np.uint64))  # type: ignore[arg-type]
-        self._trap.table = self._table.ctypes.data
+        self._table_at = self._trap.table = self._table.ctypes.data
+        self._first = 0
 
     def _can_change(self, frame: int) -> None:
         """From now on the code in this frame can be written unseen."""
@@ -189,12 +200,15 @@ class Blocks:
             self._dropped.append(block.hit)
 
     def _make_unknown(self, address: int) -> None:
-        if self._slots[_number(address) * _WORDS] == address:
-            self._tell(0, address, 0)
+        number = _number(address)
+        for place in range(number, number + _SPACES * _APART, _APART):
+            if self._slots[place * _WORDS] == address:
+                _PLAIN.pack_into(self._room, place * BLOCK_BYTES, address, *_UNKNOWN)
 
     def _tell(self, key: int, address: int, instructions: int, *more: int) -> None:
         """Tell the native hook of a block; ``more`` are the other fields of a KnownBlock."""
-        _PLAIN.pack_into(self._room, _number(address) * BLOCK_BYTES, address, key, instructions, *(more or _NOTHING))
+        place = _number(address) + self._first
+        _PLAIN.pack_into(self._room, place * BLOCK_BYTES, address, key, instructions, *(more or _NOTHING))
 
     # -- looking through ---------------------------------------------------------------------------------------------
 

@@ -74,6 +74,8 @@ class ElfProgram:
     segments: tuple[Segment, ...]
     interpreter: str | None
     executable_stack: bool
+    #: The largest alignment that a segment asks for.
+    alignment: int
 
     @property
     def low(self) -> int:
@@ -126,10 +128,12 @@ def _program(
     segments: list[Segment] = []
     interpreter = None
     executable_stack = False
-    phdr = 0
+    phdr, alignment = 0, 1
     for ph in program_headers:
         if ph.p_type == _PT_LOAD and ph.p_memsz:
             segments.append(_segment(ph, size))
+            if not ph.p_align & (ph.p_align - 1):
+                alignment = max(alignment, ph.p_align)
             if ph.p_offset <= phoff < ph.p_offset + ph.p_filesz:
                 phdr = phoff - ph.p_offset + ph.p_vaddr
         elif ph.p_type == _PT_INTERP:
@@ -142,7 +146,14 @@ def _program(
     if not segments:
         raise NotExecutable("an ELF file with nothing to load")
     return ElfProgram(
-        position_independent, entry, phdr, len(program_headers), tuple(segments), interpreter, executable_stack
+        position_independent,
+        entry,
+        phdr,
+        len(program_headers),
+        tuple(segments),
+        interpreter,
+        executable_stack,
+        alignment,
     )
 
 

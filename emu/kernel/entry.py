@@ -32,7 +32,7 @@ from emu.kernel.signal_state import (
     SigInfo,
 )
 from emu.kernel.task import Task, TaskState
-from emu.kernel.vsyscall import emulate, in_vsyscall_page
+from emu.kernel.vdso import VSYSCALL
 from emu.linux.cost import BYTE_SHIFT, Cost, costs_of_calls
 from emu.linux.errors import Interrupted, LinuxError, NoIntr
 from emu.linux.syscall import BYTES, Enter, Registers, Restart, Syscall, compile_entry
@@ -365,7 +365,7 @@ class Entry:
         forked from."""
         task = self._kernel.scheduler.current
         assert task is not None
-        task.mm.code_id = task.mm.context.new_code_id()
+        task.mm.renew_code()
         return task.mm.code_id
 
     def _exception(self, task: Task, trap: Trap) -> None:
@@ -384,10 +384,8 @@ class Entry:
                     return
         if trap.kind == TrapKind.FAULT:
             assert trap.fault is not None
-            if trap.access == Access.FETCH and in_vsyscall_page(task.rip) and trap.fault.vaddr == task.rip:
-                task.fault_result = None
-                if not emulate(self._cpu, self._kernel.clock, task):
-                    self._force(task, Sig.SEGV, SiCode.KERNEL, 0, GP)
+            if trap.access == Access.FETCH and task.rip >> 12 == VSYSCALL >> 12 and trap.fault.vaddr == task.rip:
+                self._vsyscall(task)
                 return
             self._unresolved_fault(task, trap.fault, trap.access)
         elif trap.kind == TrapKind.INVALID_OPCODE:
@@ -395,6 +393,13 @@ class Entry:
             self._force(task, Sig.ILL, ILL_ILLOPN, task.rip, UD)
         else:
             self._vector(task, trap)
+
+    def _vsyscall(self, task: Task) -> None:
+        from emu.kernel.vsyscall import emulate  # hardly any program has it called
+
+        task.fault_result = None
+        if not emulate(self._cpu, self._kernel.clock, task):
+            self._force(task, Sig.SEGV, SiCode.KERNEL, 0, GP)
 
     def _unresolved_fault(self, task: Task, fault: PageFault | GeneralProtection, access: Access) -> None:
         if isinstance(fault, GeneralProtection):

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 from emu.fs.file import File
 from emu.kernel.elf import ElfProgram, NotExecutable, read_elf
 from emu.kernel.exit import de_thread, release_memory, vfork_done
+from emu.kernel.layout import ELF_ET_DYN_BASE, Layout, Persona, choose_layout
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, AltStack, SigAction
-from emu.kernel.task import Task
+from emu.kernel.task import Task, soft_limit
 from emu.linux.errors import LinuxError
+from emu.linux.limits import Rlimit
 from emu.linux.mman import MapFlags, Prot
-from emu.mm.address_space import TASK_SIZE, AddressSpace, page_align
+from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.flags import VmFlags
 from emu.mm.kmem import VM_AREA_STRUCT
 from emu.mm.mmap import do_mmap, unmapped_area
@@ -25,11 +27,7 @@ from mmu.memory import PAGE_SIZE
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
 
-#: Where a position-independent program goes, and the top of the mmap area below the stack (no randomisation).
-ELF_ET_DYN_BASE = 0x5555_5555_4000
-STACK_TOP = TASK_SIZE
 STACK_INITIAL = 132 << 10
-_STACK_GAP = 128 << 20
 #: Limits of argv and envp (MAX_ARG_STRLEN, and a quarter of the stack limit for all of them).
 MAX_ARG_STRLEN = 32 * PAGE_SIZE
 MAX_ARG_TOTAL = 2 << 20
@@ -75,6 +73,7 @@ def do_execve(kernel: Kernel, task: Task, path: str, argv: Sequence[bytes], envp
         try:
             mm = AddressSpace(kernel.mm_context, path.rsplit("/", 1)[-1])
             rip, rsp = _load(kernel, task, mm, file, program, interpreter, path, argv, envp)
+            mm.runs((file.inode.sb.dev, file.inode.ino))
         finally:
             if interpreter is not None:
                 interpreter[0].put()
@@ -150,19 +149,21 @@ def _load(
     kernel: Kernel, task: Task, mm: AddressSpace, file: File, program: ElfProgram,
     interpreter: tuple[File, ElfProgram] | None, path: str, argv: Sequence[bytes], envp: Sequence[bytes],
 ) -> tuple[int, int]:  # fmt: skip
-    mm.mmap_base = STACK_TOP - _STACK_GAP
-    _map_stack(mm, program)  # first: a segment that lies there replaces it, as any later mapping does
-    main = _map_program(mm, file, program, ELF_ET_DYN_BASE if program.position_independent else 0)
-    mm.start_brk = mm.brk_end = page_align(program.high + main.bias)
+    layout = _layout(kernel, task)
+    mm.mmap_base, mm.bottom_up = layout.mmap_base, layout.bottom_up
+    _map_stack(mm, program, layout.stack_top)  # first: a segment there replaces it, as any later mapping does
+    main = _map_program(mm, file, program, _bias(mm, program, layout, interpreted=interpreter is not None))
+    _place_heap(mm, main, layout, interpreted=interpreter is not None)
     rip, base = main.entry, 0
     if interpreter is not None:
         shared = interpreter[1]
-        at = unmapped_area(mm, page_align(shared.high - shared.low)) - shared.low
-        loaded = _map_program(mm, interpreter[0], shared, at)
+        loaded = _map_program(mm, interpreter[0], shared, _free_place(mm, shared))
         rip, base = loaded.entry, loaded.bias
     vdso = kernel.vdso.map(mm)
+    if task.personality & Persona.MMAP_PAGE_ZERO:
+        _map_page_zero(mm)
     try:
-        rsp = _build_stack(kernel, task, mm, main, base, vdso, path, argv, envp)
+        rsp = _build_stack(kernel, task, mm, main, base, vdso, layout, path, argv, envp)
     except LinuxError as error:
         if error.errno != errno.EFAULT:
             raise
@@ -170,16 +171,55 @@ def _load(
     return rip, rsp
 
 
-def _map_stack(mm: AddressSpace, program: ElfProgram) -> None:
+def _layout(kernel: Kernel, task: Task) -> Layout:
+    mode, persona = kernel.randomize_va_space, task.personality
+    random = kernel.layout_random if mode and not persona & Persona.ADDR_NO_RANDOMIZE else None
+    return choose_layout(random, persona, soft_limit(task, Rlimit.STACK), heap=mode > 1)
+
+
+def _map_page_zero(mm: AddressSpace) -> None:
+    """A page of zeros at 0, which stays, for those who may have it (System V's null pointers)."""
+    try:
+        do_mmap(mm, 0, PAGE_SIZE, Prot.READ | Prot.EXEC, MapFlags.PRIVATE | MapFlags.FIXED | MapFlags.ANONYMOUS)
+    except LinuxError:
+        return
+    zero = mm.vmas.find(0)
+    assert zero is not None
+    zero.flags |= VmFlags.SEALED
+
+
+def _free_place(mm: AddressSpace, program: ElfProgram) -> int:
+    """The bias of an interpreter, or of a program without one, which goes where mappings go."""
+    length, align = page_align(program.high) - program.low, max(program.alignment, PAGE_SIZE)
+    return unmapped_area(mm, length, align=align) - program.low
+
+
+def _bias(mm: AddressSpace, program: ElfProgram, layout: Layout, *, interpreted: bool) -> int:
+    if not program.position_independent:
+        return 0
+    if not interpreted:
+        return _free_place(mm, program)
+    return (ELF_ET_DYN_BASE + layout.program) & -max(program.alignment, PAGE_SIZE)
+
+
+def _place_heap(mm: AddressSpace, main: _Loaded, layout: Layout, *, interpreted: bool) -> None:
+    """The heap begins behind the program, unless that lies among the mappings."""
+    end = main.program.high + main.bias
+    if main.program.position_independent and not interpreted:
+        end = ELF_ET_DYN_BASE
+    mm.start_brk = mm.brk_end = page_align(end) + layout.heap
+
+
+def _map_stack(mm: AddressSpace, program: ElfProgram, top: int) -> None:
     prot = Prot.READ | Prot.WRITE | (Prot.EXEC if program.executable_stack else Prot.NONE)
     mm.context.commit.charge(STACK_INITIAL // PAGE_SIZE)
     mm.insert(
         Vma(
-            STACK_TOP - STACK_INITIAL,
-            STACK_TOP,
+            top - STACK_INITIAL,
+            top,
             prot,
             VmFlags.GROWSDOWN | VmFlags.ACCOUNT,
-            pgoff=(STACK_TOP - STACK_INITIAL) >> 12,
+            pgoff=(top - STACK_INITIAL) >> 12,
         )
     )
 
@@ -202,11 +242,11 @@ def _map_program(mm: AddressSpace, file: File, program: ElfProgram, bias: int) -
 
 
 def _build_stack(
-    kernel: Kernel, task: Task, mm: AddressSpace, main: _Loaded, base: int, vdso: int, path: str,
+    kernel: Kernel, task: Task, mm: AddressSpace, main: _Loaded, base: int, vdso: int, layout: Layout, path: str,
     argv: Sequence[bytes], envp: Sequence[bytes],
 ) -> int:  # fmt: skip
     """Strings at the top, then auxv, envp, argv and argc, as the System V ABI wants them (AMD64 psABI 3.4.1)."""
-    top = STACK_TOP - 8
+    top = layout.stack_top - 8
     blob = bytearray()
     name = path.encode("utf-8", "surrogateescape")
     total = sum(len(s) + 1 for s in (*argv, *envp, name))
@@ -218,7 +258,7 @@ def _build_stack(
     mm.write(start, bytes(blob))
     mm.arg_start, mm.arg_end = start, start + sum(len(s) + 1 for s in argv)
     mm.env_start, mm.env_end = mm.arg_end, mm.arg_end + sum(len(s) + 1 for s in envp)
-    platform = (start & -16) - 16
+    platform = ((start - layout.stack) & -16) - 16
     random = platform - 16
     mm.write(platform, b"x86_64\0")
     mm.write(random, kernel.random.randbytes(16))
@@ -258,6 +298,7 @@ def _commit(kernel: Kernel, task: Task, mm: AddressSpace, path: str, argv: Seque
     kernel.frames.kmem.charge_reserved(more)
     task.charged += more
     task.argv = tuple(argv)
+    task.personality &= ~Persona.READ_IMPLIES_EXEC
     task.group.has_execed = True
     task.group.barriers = 0
     mm.on_kernel_fault = kernel.count_kernel_fault

@@ -41,16 +41,22 @@ def futex_key(mm: AddressSpace, address: int, *, private: bool) -> Key:
         raise LinuxError(errno.EFAULT)
     if private:
         return mm.serial, address
+    read_only = False
     try:
         get_user_page(mm, address, Access.WRITE)
     except LinuxError as error:
         if error.errno != errno.EFAULT:
             raise
+        read_only = True
         get_user_page(mm, address, Access.READ)  # reading is enough for the lookup
     vma = mm.vmas.find(address)
     assert vma is not None, "futex_key: the page is present but has no VMA"
     behind = vma.ops.object_at(vma, address)
-    return (mm.serial, address) if behind is None else (*behind, address % PAGE_SIZE)
+    if behind is not None:
+        return *behind, address % PAGE_SIZE
+    if read_only:  # anonymous memory that nobody can write never changes (get_futex_key)
+        raise LinuxError(errno.EFAULT)
+    return mm.serial, address
 
 
 @dataclass(eq=False)

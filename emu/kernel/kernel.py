@@ -16,6 +16,7 @@ from emu.kernel.entry import Entry
 from emu.kernel.exit import do_exit, do_group_exit, reap_traced
 from emu.kernel.futex import Futexes
 from emu.kernel.jobctl import JobControl
+from emu.kernel.layout import LayoutRandom
 from emu.kernel.sched import Scheduler
 from emu.kernel.signal_state import Sig
 from emu.kernel.signals import Signals
@@ -69,12 +70,16 @@ class Kernel:
         turn: int | None = None,
         real_time: bool = False,
         hostname: str = "unimmu",
+        aslr: bool = False,
         log: Callable[[str], None] | None = None,
     ) -> None:
         self._log = log or (lambda message: print(f"unimmu: {message}", file=sys.stderr))
         self._logged: set[str] = set()
-        #: The only source of randomness.
+        #: The source of random bytes.
         self.random = random.Random(seed)
+        #: kernel.randomize_va_space, and where places for programs come from.
+        self.randomize_va_space = 2 if aslr else 0
+        self.layout_random = LayoutRandom(seed)
         self.ram = ram
         self.cpus = cpus
         self.hostname = hostname
@@ -147,7 +152,7 @@ class Kernel:
         """The sockets, made for the first who asks."""
         from emu.net.namespace import NetNamespace
 
-        return NetNamespace(self.vfs, self.clock, lambda: self.current)
+        return NetNamespace(self.vfs, self.clock, lambda: self.current, self.log_once)
 
     @property
     def current(self) -> Task | None:

@@ -102,6 +102,11 @@ class Scheduler:
         self.slice_over = False
         self._since = self._system_since = 0
 
+    def post(self, work: Callable[[], object]) -> None:
+        """Do something between two turns, soon.  For handlers of signals, and for what is called while a task runs."""
+        self.host.posted.append(work)
+        self.stop.end_turn()
+
     @property
     def switches(self) -> int:
         """Context switches of all vCPUs."""
@@ -283,6 +288,10 @@ class Scheduler:
     ) -> StopReason | None:
         """One turn of the next vCPU; None if another turn may follow."""
         self._clock.run_timers()
+        while self.host.posted:
+            self.host.posted.popleft()()
+        if self.host.listeners:
+            self.host.listen()
         if self.host.awaited:
             self.host.look()
         if until is not None and until():
@@ -296,10 +305,12 @@ class Scheduler:
             self._take_turn(vcpu, enter)
         elif not any(task.alive for task in self._tasks.values()):
             return StopReason.EXITED
-        elif self.host.awaited:
+        elif self.host.awaited or (self.host.keyboard and self._clock.real):
             self._wait_for_host()
         elif not self._clock.sleep(self.stop):
-            return StopReason.IDLE
+            if not self.host.keyboard:
+                return StopReason.IDLE
+            self._wait_for_host()
         return None
 
     def _wait_for_host(self) -> None:
@@ -325,7 +336,7 @@ class Scheduler:
         self._flusher.switch_cpu(vcpu.number, task.mm, task.tgid)
         cpu.trap.budget = left = self._left(vcpu, task)
         clock.begin_turn(left)
-        if self.stop.requested:  # meanwhile
+        if self.stop.requested or self.host.posted:  # meanwhile
             cpu.end_slice()
         try:
             enter(task)

@@ -179,6 +179,11 @@ class Ttys:
         for tty in self.of_host.values():
             tty.restore()
 
+    def give_back(self) -> None:
+        """After :meth:`restore`: the modes that guests had set, once more."""
+        for tty in self.of_host.values():
+            tty.give_back()
+
     # -- the end of processes --------------------------------------------------------------------------------------
 
     def leave(self, last: Task) -> None:

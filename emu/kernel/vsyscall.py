@@ -7,24 +7,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from emu.kernel.vdso import VSYSCALL
 from emu.linux.argument import LONG, UINT
 from emu.linux.errors import LinuxError
 from emu.linux.layout import TIMEVAL
-from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
     from emu.cpu import Cpu
     from emu.kernel.task import Task
     from emu.linux.clock import Clock
 
-VSYSCALL = 0xFFFF_FFFF_FF60_0000
 _SPACING = 1024
 _NS = 1_000_000_000
-
-
-def in_vsyscall_page(address: int) -> bool:
-    """Whether a fetch from there is for :func:`emulate`."""
-    return VSYSCALL <= address < VSYSCALL + PAGE_SIZE
 
 
 def emulate(cpu: Cpu, clock: Clock, task: Task) -> bool:

@@ -105,6 +105,8 @@ def _eligible(task: Task, child: ThreadGroup, options: int) -> bool:
     """eligible_child(), and whose child it is."""
     if options & Wait.NOTHREAD and child.maker is not task:
         return False
+    if child.waitable and not options & Wait.EXITED:  # it will not be told of again
+        return False
     return bool(options & Wait.ALL) or (child.exit_signal != Sig.CHLD) == bool(options & Wait.CLONE)
 
 

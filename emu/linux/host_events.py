@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import select
 import time
+from collections import deque
+from collections.abc import Callable
 
 from emu.linux.stop import Stop
 from emu.linux.wait import WaitQueue
@@ -23,6 +25,11 @@ class HostEvents:
         self._queues: dict[tuple[int, int], WaitQueue] = {}
         #: What was found ready when it was last looked.
         self._ready: set[tuple[int, int]] = set()
+        #: What is to be done between two turns, and whether keys may still send signals.
+        self.posted: deque[Callable[[], object]] = deque()
+        self.keyboard = False
+        #: Asked whether something has come that is not waited for with a queue.
+        self.listeners: list[Callable[[], bool]] = []
 
     def readable(self, fd: int) -> WaitQueue:
         """The queue of those who wait for input."""
@@ -97,10 +104,17 @@ class HostEvents:
                 woken = True
         return woken
 
+    def listen(self) -> bool:
+        """Ask the listeners; whether something has come."""
+        came = [listener() for listener in self.listeners]
+        return any(came)
+
     def wait(self, timeout_s: float | None, stop: Stop) -> bool:
         """Wait until somebody can be woken (True), the time is over, or the run is to end."""
         end = None if timeout_s is None else time.monotonic() + timeout_s
         while not stop.look():
+            if self.posted or self.listen():
+                return True
             left = _PAUSE_S if end is None else end - time.monotonic()
             if self.look(max(0.0, min(left, _PAUSE_S))):
                 return True

@@ -17,8 +17,8 @@ class Stop:
     """
 
     def __init__(self, end_turn: Callable[[], object] = lambda: None) -> None:
-        """``end_turn`` ends the turn that runs."""
-        self._end_turn = end_turn
+        #: Ends the turn that runs, and not the run.
+        self.end_turn = end_turn
         self.requested = False
         #: By time.monotonic(), when the run is to end.
         self._limit: float | None = None
@@ -35,7 +35,7 @@ class Stop:
     def request(self) -> None:
         """End the run."""
         self.requested = True
-        self._end_turn()
+        self.end_turn()
 
     def look(self) -> bool:
         """Whether the run is to end; the limit is looked at."""

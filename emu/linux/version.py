@@ -2,5 +2,5 @@
 
 from __future__ import annotations
 
-RELEASE = "6.17.0-unimmu"
+RELEASE = "6.18.0-unimmu"
 VERSION = "#1 SMP PREEMPT_DYNAMIC"

@@ -39,6 +39,8 @@ _PIECE = _PIECE_TABLES << 21
 _MAX_STACK, _STACK_GUARD_GAP = 1 << 30, 1 << 20
 #: Frames that are made free at once where one was missing.
 _RECLAIMED = 32
+#: Programs of which the last code_id is kept.
+_MOST_PROGRAMS = 1024
 
 
 def page_align(length: int) -> int:
@@ -76,6 +78,8 @@ class MmContext:
     stop: Stop = field(default_factory=Stop)
     serial: int = 0
     code_ids: int = 0
+    #: The code_id that was the last one's with each program.
+    programs: dict[object, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.commit = Commit(self.frames.total)
@@ -124,6 +128,8 @@ class AddressSpace(UserCopy):
         context.address_spaces[self.serial] = self
         self.users = 1
         self.mmap_base = TASK_SIZE
+        #: Whether a new mapping is put at the lowest place from ``mmap_base`` on, not at the highest below it.
+        self.bottom_up = False
         self.start_brk = self.brk_end = 0
         self.start_stack = self.arg_start = self.arg_end = self.env_start = self.env_end = 0
         self.auxv = b""
@@ -134,9 +140,10 @@ class AddressSpace(UserCopy):
         self.huge_vmas = self.huge_pages = 0
         #: Lock flags for later mappings (mlockall with MCL_FUTURE).
         self.default_lock = VmFlags.NONE
-        #: Changes whenever the code at some address may have changed (mmap, munmap, mprotect with PROT_EXEC); kept by
-        #: fork.
+        #: Changes where the code at some address may have changed (munmap, mprotect with PROT_EXEC), or is seen to have
+        #: changed when it is fetched; kept by fork, and the same for the next one with the same ``program``.
         self.code_id = context.new_code_id()
+        self.program: object = None
         #: Whether a process with it has had a handler for SIGSEGV or SIGBUS, which sees what a faulting store has left.
         self.catches_faults = False
         self.on_kernel_fault: Callable[[int, int], None] | None = None
@@ -187,10 +194,24 @@ class AddressSpace(UserCopy):
 
         The caller has charged its promise (VM_ACCOUNT).
         """
-        if vma.prot & Prot.EXEC:
-            self.code_id = self.context.new_code_id()
         self.adopt(vma)
         return merge_neighbours(self.vmas, vma) if merge else vma
+
+    def runs(self, program: object) -> None:
+        """It has been made for this program.  Most of its code is then where it was the last time: what is known of
+        that holds, until a page is fetched that is another one.
+        """
+        programs = self.context.programs
+        if len(programs) >= _MOST_PROGRAMS:
+            programs.clear()
+        self.program = program
+        self.code_id = programs.setdefault(program, self.code_id)
+
+    def renew_code(self) -> None:
+        """A page of code is not the one that it was."""
+        self.code_id = self.context.new_code_id()
+        if self.program is not None:
+            self.context.programs[self.program] = self.code_id
 
     def adopt(self, vma: Vma) -> None:
         """Add a VMA unchanged; its code is the same as in the address space that it comes from (fork)."""

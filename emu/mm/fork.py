@@ -21,7 +21,8 @@ def dup_mm(parent: AddressSpace, name: str) -> AddressSpace:
     parent.context.clock.charge(Cost.ADDRESS_SPACE)
     child = AddressSpace(parent.context, name)
     for attribute in (
-        "mmap_base", "start_brk", "brk_end", "start_stack", "arg_start", "arg_end", "env_start", "env_end", "auxv",
+        "mmap_base", "bottom_up", "start_brk", "brk_end", "start_stack", "arg_start", "arg_end", "env_start",
+        "env_end", "auxv",
     ):  # fmt: skip
         setattr(child, attribute, getattr(parent, attribute))
     flush = parent.obligation(0, parent.task_size, "fork")

@@ -75,7 +75,7 @@ def do_madvise(mm: AddressSpace, address: int, length: int, number: int) -> None
     if advice == Advice.COLLAPSE or address & (PAGE_SIZE - 1) or length >= 1 << 63:
         raise LinuxError(errno.EINVAL)
     end = address + page_align(length)
-    if end > 1 << 64:
+    if length and end >= 1 << 64:
         raise LinuxError(errno.EINVAL)
     if advice in (Advice.POPULATE_READ, Advice.POPULATE_WRITE):
         _populate(mm, address, end, Access.WRITE if advice == Advice.POPULATE_WRITE else Access.READ)

@@ -38,7 +38,7 @@ def do_mmap(
     offset: int = 0,
 ) -> int:
     """mmap(2); the caller has checked the file's mode.  Returns the address."""
-    length = _check_mmap(mm, address, length, flags, offset)
+    length = check_place(mm, address, length, flags, offset)
     address = _place(mm, address, length, flags, file, offset >> PAGE_SHIFT)
     vm_flags = _vm_flags(mm, flags, file)
     check_may_lock(mm, vm_flags, length)
@@ -149,7 +149,8 @@ def wants_populating(mm: AddressSpace, vma: Vma) -> bool:
     return vma.flags & LOCK_FLAGS == VmFlags.LOCKED and not mm.shared_tables
 
 
-def _check_mmap(mm: AddressSpace, address: int, length: int, flags: MapFlags, offset: int) -> int:
+def check_place(mm: AddressSpace, address: int, length: int, flags: MapFlags, offset: int) -> int:
+    """What is wrong with a length, an offset and an address, whatever is to be mapped; returns the whole length."""
     if length == 0 or offset & (PAGE_SIZE - 1):
         raise LinuxError(errno.EINVAL)
     length = page_align(length)
@@ -189,19 +190,25 @@ def _place(mm: AddressSpace, address: int, length: int, flags: MapFlags, file: M
 
 def unmapped_area(mm: AddressSpace, length: int, hint: int = 0, align: int = PAGE_SIZE) -> int:
     """A free range of ``length`` bytes: at the hint if that is free, else as high as possible below mmap_base, else
-    anywhere.  With 5-level paging, addresses beyond the 47 bits of 4-level paging are given only to a caller whose hint
-    lies there (Documentation/arch/x86/x86_64/5level-paging.rst).
+    anywhere; or as low as possible above it (``bottom_up``).  With 5-level paging, addresses beyond the 47 bits of
+    4-level paging are given only to a caller whose hint lies there
+    (Documentation/arch/x86/x86_64/5level-paging.rst).
 
     LinuxError(ENOMEM) if there is none.
     """
     if length > mm.task_size:
         raise LinuxError(errno.ENOMEM)
     if hint:
-        at = (hint + align - 1) & -align
+        at = (max(hint, MMAP_MIN_ADDR) + align - 1) & -align
         fits = at + length <= mm.task_size and (at > TASK_SIZE) == (at + length > TASK_SIZE)
-        if at >= MMAP_MIN_ADDR and fits and not mm.vmas.overlapping(at, at + length):
+        if fits and not mm.vmas.overlapping(at, at + length):
             return at
     beyond = mm.task_size - TASK_SIZE if hint > TASK_SIZE else 0
+    if mm.bottom_up:
+        found = _bottomup(mm, length, mm.mmap_base, TASK_SIZE + beyond, align)
+        if found is None:
+            raise LinuxError(errno.ENOMEM)
+        return found
     for ceiling in (mm.mmap_base + beyond, TASK_SIZE + beyond):
         found = _topdown(mm, length, ceiling, align)
         if found is not None:
@@ -218,6 +225,16 @@ def aligned_area(mm: AddressSpace, address: int, length: int, align: int, flags:
     if address % align:
         raise LinuxError(errno.EINVAL)
     return address
+
+
+def _bottomup(mm: AddressSpace, length: int, floor: int, ceiling: int, align: int) -> int | None:
+    at = (floor + align - 1) & -align
+    while at + length <= ceiling:
+        in_the_way = mm.vmas.overlapping(at, at + length)
+        if not in_the_way:
+            return at
+        at = (in_the_way[-1].end + align - 1) & -align
+    return None
 
 
 def _topdown(mm: AddressSpace, length: int, ceiling: int, align: int) -> int | None:
@@ -261,8 +278,8 @@ def check_unmap(mm: AddressSpace, start: int, end: int, look: Callable[[], None]
         vma.ops.may_unmap(vma, start, end)
 
 
-def do_brk(mm: AddressSpace, address: int) -> int:
-    """brk(2): the new end of the heap, or the old one if it cannot be moved."""
+def do_brk(mm: AddressSpace, address: int, prot: Prot = Prot.READ | Prot.WRITE) -> int:
+    """brk(2): the new end of the heap, or the old one if it cannot be moved; ``prot`` is for what it grows by."""
     if address < mm.start_brk:
         return mm.brk_end
     old, new = page_align(mm.brk_end), page_align(address)
@@ -272,7 +289,7 @@ def do_brk(mm: AddressSpace, address: int) -> int:
         elif new > old:
             if mm.vmas.overlapping(old, new) or new > mm.task_size:
                 return mm.brk_end
-            _grow(mm, old, new)
+            _grow(mm, old, new, prot)
     except NoIntr:
         raise
     except LinuxError:
@@ -281,8 +298,8 @@ def do_brk(mm: AddressSpace, address: int) -> int:
     return address
 
 
-def _grow(mm: AddressSpace, old: int, new: int) -> None:
-    prot, flags = Prot.READ | Prot.WRITE, mm.default_lock | VmFlags.ACCOUNT
+def _grow(mm: AddressSpace, old: int, new: int, prot: Prot) -> None:
+    flags = mm.default_lock | VmFlags.ACCOUNT
     check_may_lock(mm, flags, new - old)
     if not may_expand(mm, prot, flags, new - old):
         raise LinuxError(errno.ENOMEM)

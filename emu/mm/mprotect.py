@@ -14,8 +14,13 @@ from emu.mm.vma import Vma, merge_neighbours
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 
-def do_mprotect(mm: AddressSpace, address: int, length: int, prot: Prot, grows: Prot = Prot.NONE) -> None:
-    """mprotect(2); with PROT_GROWSDOWN from the start of a mapping that grows down, while none here grows up."""
+def do_mprotect(
+    mm: AddressSpace, address: int, length: int, prot: Prot, grows: Prot = Prot.NONE, *, implied: Prot = Prot.NONE
+) -> None:
+    """mprotect(2); with PROT_GROWSDOWN from the start of a mapping that grows down, while none here grows up;
+    ``implied`` is given besides to what may have it (READ_IMPLIES_EXEC).
+    """
+    wanted = prot
     if address & (PAGE_SIZE - 1):
         raise LinuxError(errno.EINVAL)
     if length == 0:
@@ -34,6 +39,7 @@ def do_mprotect(mm: AddressSpace, address: int, length: int, prot: Prot, grows: 
             break
         mm.stop.check()
         start, reached = max(vma.start, address), min(vma.end, end)
+        prot = wanted if vma.flags & VmFlags.NEVEREXEC else wanted | implied
         _check_mprotect(mm, vma, start, reached, prot)
         if vma.ops.protect(mm, vma, start, reached, prot):
             continue

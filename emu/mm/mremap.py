@@ -38,12 +38,19 @@ def do_mremap(
         raise LinuxError(errno.EPERM)
     wanted = new if flags & MREMAP_FIXED else 0
     old_length, new_length = vma.ops.mremap_lengths(old, old_length, new_length, wanted)
+    if not flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) and old_length == new_length:
+        return old
     if flags & MREMAP_FIXED:
         check_unmap(mm, new, new + new_length)
-    shrinks = old_length and new_length < old_length
-    if shrinks and not flags & MREMAP_FIXED:
+        if old_length == new_length and old + old_length > vma.end:
+            return _move_several(mm, old, old_length, flags, new)
+    if old_length and new_length < old_length:
+        if flags & MREMAP_FIXED:
+            _check_resize(mm, vma, old, new_length, new_length, flags)
         do_munmap(mm, old + new_length, old_length - new_length)
-        return old
+        if not flags & MREMAP_FIXED:
+            return old
+        old_length = new_length
     _check_resize(mm, vma, old, old_length, new_length, flags)
     if flags & (MREMAP_FIXED | MREMAP_DONTUNMAP):
         vma.ops.mremap(vma, new)
@@ -55,14 +62,23 @@ def do_mremap(
         else:
             new = unmapped_area(mm, new_length, new & -PAGE_SIZE)
         return _move_all(mm, old, old_length, new, new_length, keep=bool(flags & MREMAP_DONTUNMAP))
-    if new_length == old_length:
-        return old
     if _grow_in_place(mm, vma, old, old_length, new_length):
         return old
     if not flags & MREMAP_MAYMOVE:
         raise LinuxError(errno.ENOMEM)
     vma.ops.mremap(vma, 0)
     return _move_all(mm, old, old_length, unmapped_area(mm, new_length), new_length)
+
+
+def _move_several(mm: AddressSpace, old: int, length: int, flags: int, new: int) -> Generator[Any, None, int]:
+    """Move every mapping of a range, the holes between them staying (remap_move, since Linux 6.17)."""
+    at, end = old, old + length
+    while at < end and (vmas := mm.vmas.overlapping(at, end)):
+        low, at = max(vmas[0].start, at), min(vmas[0].end, end)
+        moved = do_mremap(mm, low, at - low, at - low, flags, new + low - old)
+        if not isinstance(moved, int):
+            yield from moved
+    return new
 
 
 def _check_arguments(

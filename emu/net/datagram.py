@@ -81,6 +81,8 @@ class DatagramSocket(InetSocket):
 
     #: The most that a packet holds.
     most = 65507
+    #: Whether shutdown(2) keeps it from sending.
+    minds_shutdown = True
     #: The errors that wait to be read with MSG_ERRQUEUE.
     _errors: deque[QueuedError] | None = None
 
@@ -152,7 +154,7 @@ class DatagramSocket(InetSocket):
         if len(data) > self.most:
             raise LinuxError(errno.EMSGSIZE)
         self.raise_error()
-        if self.shut_write:
+        if self.shut_write and self.minds_shutdown:
             raise LinuxError(errno.EPIPE)
         packet = Datagram(
             data, None, cost=true_size(min(len(data), 3776), max(0, len(data) - 3776)), target=target, ttl=ttl, tos=tos
@@ -180,13 +182,9 @@ class DatagramSocket(InetSocket):
             ttl, tos = DEFAULT_TTL if ttl < 0 else ttl, max(0, self.option(IPV6_TCLASS, IPPROTO_IPV6))
         for level, kind, body in message.control:
             if (level, kind) in ((IPPROTO_IP, IP_TTL), (IPPROTO_IPV6, IPV6_HOPLIMIT)):
-                ttl = _integer(body)
-                if not (1 if level == IPPROTO_IP else 0) <= ttl <= 255:
-                    raise LinuxError(errno.EINVAL)
+                ttl = _within(_integer(body), 1 if level == IPPROTO_IP else -1, ttl)
             elif (level, kind) in ((IPPROTO_IP, IP_TOS), (IPPROTO_IPV6, IPV6_TCLASS)):
-                tos = _integer(body)
-                if not 0 <= tos <= 255:
-                    raise LinuxError(errno.EINVAL)
+                tos = _within(_integer(body), 0 if level == IPPROTO_IP else -1, tos)
             elif (level, kind) in ((IPPROTO_IP, IP_PKTINFO), (IPPROTO_IPV6, IPV6_PKTINFO)):
                 if len(body) != (12 if level == IPPROTO_IP else 20):
                     raise LinuxError(errno.EINVAL)
@@ -239,8 +237,8 @@ class DatagramSocket(InetSocket):
 
     def _told(self, packet: Datagram, target: Endpoint) -> list[tuple[int, int, bytes]]:
         """The control messages that options ask for (ip_cmsg_recv, ip6_datagram_recv_ctl)."""
-        said: list[tuple[int, int, bytes]] = []
         ip = unmapped(target.ip)
+        said = self._told_as_six(packet, ip) if self.family == AF_INET6 else []
         if ip.version == 4:
             if self.option(IP_PKTINFO, IPPROTO_IP):
                 said.append((IPPROTO_IP, IP_PKTINFO, struct.pack("<i", LO_INDEX) + ip.packed * 2))
@@ -251,13 +249,16 @@ class DatagramSocket(InetSocket):
             if self.option(IP_RECVORIGDSTADDR, IPPROTO_IP):
                 address = struct.pack("<H", AF_INET) + struct.pack(">H", target.port) + ip.packed + bytes(8)
                 said.append((IPPROTO_IP, IP_RECVORIGDSTADDR, address))
-        if self.family == AF_INET6:
-            if self.option(IPV6_RECVPKTINFO, IPPROTO_IPV6):
-                said.append((IPPROTO_IPV6, IPV6_PKTINFO, as_six(ip).packed + struct.pack("<i", LO_INDEX)))
-            if self.option(IPV6_RECVHOPLIMIT, IPPROTO_IPV6):
-                said.append((IPPROTO_IPV6, IPV6_HOPLIMIT, struct.pack("<i", packet.ttl)))
-            if self.option(IPV6_RECVTCLASS, IPPROTO_IPV6):
-                said.append((IPPROTO_IPV6, IPV6_TCLASS, struct.pack("<i", packet.tos)))
+        return said
+
+    def _told_as_six(self, packet: Datagram, ip: Ip) -> list[tuple[int, int, bytes]]:
+        said: list[tuple[int, int, bytes]] = []
+        if self.option(IPV6_RECVPKTINFO, IPPROTO_IPV6):
+            said.append((IPPROTO_IPV6, IPV6_PKTINFO, as_six(ip).packed + struct.pack("<i", LO_INDEX)))
+        if ip.version == 6 and self.option(IPV6_RECVHOPLIMIT, IPPROTO_IPV6):
+            said.append((IPPROTO_IPV6, IPV6_HOPLIMIT, struct.pack("<i", packet.ttl)))
+        if ip.version == 6 and self.option(IPV6_RECVTCLASS, IPPROTO_IPV6):
+            said.append((IPPROTO_IPV6, IPV6_TCLASS, struct.pack("<i", packet.tos)))
         return said
 
     def _receive_error(self, got: Received, count: int, sink: Sink) -> None:
@@ -294,6 +295,13 @@ class DatagramSocket(InetSocket):
         if self.inbox:
             mask |= IN
         return mask | OUT | WRBAND, (self.not_empty, self.not_full)
+
+
+def _within(value: int, low: int, default: int) -> int:
+    """A value of a byte; -1, where it is allowed, is the default.  LinuxError(EINVAL)."""
+    if not low <= value <= 255:
+        raise LinuxError(errno.EINVAL)
+    return default if value == -1 else value
 
 
 def _integer(body: bytes) -> int:

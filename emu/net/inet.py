@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from emu.net.network import Network
 
 IPPROTO_IP, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_IPV6, IPPROTO_ICMPV6 = 0, 1, 6, 17, 41, 58
+IPPROTO_UDPLITE = 136
 SO_REUSEADDR, SO_REUSEPORT, SO_BROADCAST = 2, 15, 6
 IPV6_V6ONLY = 26
 #: net.ipv4.ip_local_port_range, and the ports of root.

@@ -8,11 +8,22 @@ from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
 from emu.net.address import AF_INET, AF_INET6
-from emu.net.inet import IPPROTO_TCP, IPPROTO_UDP, Loopback
+from emu.net.inet import IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, Loopback
+from emu.net.netlink import (
+    AF_NETLINK,
+    NETLINK_ROUTE,
+    NETLINK_SOCK_DIAG,
+    PROTOCOLS,
+    NetlinkPorts,
+    NetlinkSocket,
+)  # fmt: skip
 from emu.net.network import Network
 from emu.net.packet import identity_of
+from emu.net.raw import RawSocket
+from emu.net.rtnetlink import rtnetlink
+from emu.net.sock_diag import sock_diag
 from emu.net.socket import SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM, Socket
-from emu.net.tcp import TcpSocket
+from emu.net.tcp import TcpSocket, tcp_info
 from emu.net.udp import UdpSocket
 from emu.net.unix import AF_UNIX, UnixSocket, UnixSockets, pair
 from emu.net.unix_dgram import UnixDatagrams, UnixSeqpacket
@@ -24,17 +35,22 @@ if TYPE_CHECKING:
     from emu.linux.caller import Caller
     from emu.linux.clock import Clock
 
-_MOST_FAMILIES, _MOST_TYPES = 46, 11
-_PROTOCOL = {SOCK_STREAM: IPPROTO_TCP, SOCK_DGRAM: IPPROTO_UDP}
+_MOST_FAMILIES, _MOST_TYPES, _MOST_PROTOCOLS = 46, 11, 263
+_AF_PACKET = 17
 
 
 class NetNamespace(Network):
     """The sockets of a machine."""
 
-    def __init__(self, vfs: Vfs, clock: Clock, current: Callable[[], Caller[Path] | None]) -> None:
-        super().__init__(vfs, clock, current)
+    def __init__(
+        self, vfs: Vfs, clock: Clock, current: Callable[[], Caller[Path] | None], tell: Callable[[str], None]
+    ) -> None:
+        super().__init__(vfs, clock, current, tell)
         self.unix = UnixSockets(self)
         self.loopback = Loopback(self)
+        self.netlink = NetlinkPorts(self)
+        self.netlink.kernels[NETLINK_ROUTE] = rtnetlink(tell)
+        self.netlink.kernels[NETLINK_SOCK_DIAG] = sock_diag(self, tcp_info)
 
     def socket(self, family: int, type_: int, protocol: int, flags: int = 0) -> Socket:
         """socket(2).  LinuxError(EAFNOSUPPORT, ESOCKTNOSUPPORT, EPROTONOSUPPORT, EINVAL)."""
@@ -44,16 +60,41 @@ class NetNamespace(Network):
             raise LinuxError(errno.EINVAL)
         if family == AF_UNIX:
             return self._unix_socket(type_, protocol, flags)
-        if family not in (AF_INET, AF_INET6):
-            raise LinuxError(errno.EAFNOSUPPORT)
-        if type_ == SOCK_RAW:
-            raise LinuxError(errno.EPROTONOSUPPORT if not protocol else errno.EPERM)
-        if type_ not in _PROTOCOL:
+        if family == AF_NETLINK:
+            return self._netlink_socket(type_, protocol, flags)
+        if family in (AF_INET, AF_INET6):
+            return self._inet_socket(family, type_, protocol, flags)
+        if family == _AF_PACKET and type_ in (SOCK_RAW, SOCK_DGRAM):
+            if self.who_calls().uid:
+                raise LinuxError(errno.EPERM)
+            self.tell("socket: AF_PACKET is not there: EAFNOSUPPORT")
+        raise LinuxError(errno.EAFNOSUPPORT)
+
+    def _inet_socket(self, family: int, type_: int, protocol: int, flags: int) -> Socket:
+        """inet_create()."""
+        if not 0 <= protocol < _MOST_PROTOCOLS:
+            raise LinuxError(errno.EINVAL)
+        if type_ == SOCK_RAW and protocol:
+            if self.who_calls().uid:
+                raise LinuxError(errno.EPERM)
+            if protocol >= 256:
+                raise LinuxError(errno.EPROTONOSUPPORT)
+            return RawSocket(self.loopback, family, protocol, flags).opened()
+        if type_ == SOCK_STREAM and protocol in (0, IPPROTO_TCP):
+            return TcpSocket(self.loopback, family, flags)
+        if type_ == SOCK_DGRAM and protocol in (0, IPPROTO_UDP, IPPROTO_UDPLITE):
+            return UdpSocket(self.loopback, family, protocol or IPPROTO_UDP, flags)
+        if type_ == SOCK_DGRAM and protocol == (IPPROTO_ICMP if family == AF_INET else IPPROTO_ICMPV6):
+            raise LinuxError(errno.EACCES)  # net.ipv4.ping_group_range has no group
+        known = type_ in (SOCK_STREAM, SOCK_DGRAM, SOCK_RAW)
+        raise LinuxError(errno.EPROTONOSUPPORT if known else errno.ESOCKTNOSUPPORT)
+
+    def _netlink_socket(self, type_: int, protocol: int, flags: int) -> NetlinkSocket:
+        if type_ not in (SOCK_RAW, SOCK_DGRAM):
             raise LinuxError(errno.ESOCKTNOSUPPORT)
-        if protocol not in (0, _PROTOCOL[type_]):
+        if protocol not in PROTOCOLS:
             raise LinuxError(errno.EPROTONOSUPPORT)
-        make = TcpSocket if type_ == SOCK_STREAM else UdpSocket
-        return make(self.loopback, family, flags)
+        return NetlinkSocket(self.netlink, type_, protocol, flags)
 
     def _unix_socket(self, type_: int, protocol: int, flags: int) -> UnixSocket:
         if protocol not in (0, AF_UNIX):

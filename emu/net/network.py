@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from emu.fs.fasync import POLL_PRI, URGENT
 from emu.fs.file import File
-from emu.linux.errors import LinuxError
+from emu.net.device import device_ioctl
 from emu.net.packet import NOBODY, Identity, identity_of
 from emu.net.scm import InFlight
 from emu.net.sockfs import SockFsType
@@ -26,9 +25,12 @@ SOMAXCONN = 4096
 class Network:
     """A network, without its sockets' families."""
 
-    def __init__(self, vfs: Vfs, clock: Clock, current: Callable[[], Caller[Path] | None]) -> None:
-        """``current``: who makes the call that runs."""
+    def __init__(
+        self, vfs: Vfs, clock: Clock, current: Callable[[], Caller[Path] | None], tell: Callable[[str], None]
+    ) -> None:
+        """``current``: who makes the call that runs; ``tell`` says to the user, once, what is missing."""
         self.vfs = vfs
+        self.tell = tell
         self.mount = vfs.internal_mount(SockFsType())
         self.scm = InFlight()
         self.somaxconn = SOMAXCONN
@@ -59,6 +61,6 @@ class Network:
             if socket.fasync is not None:
                 socket.fasync.tell(POLL_PRI)
 
-    def device_ioctl(self, caller: Caller[Path], command: int, argument: int) -> int:
+    def device_ioctl(self, caller: Caller[Path], command: int, argument: int, family: int) -> int:
         """The ioctls of all sockets that ask about network devices.  LinuxError(ENOTTY)."""
-        raise LinuxError(errno.ENOTTY)
+        return device_ioctl(caller, command, argument, family, self.tell)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from emu.linux.errors import LinuxError
 from emu.net.address import AF_INET, AF_INET6
 from emu.net.inet import IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPPROTO_UDP, InetSocket
+from emu.net.netlink import SOL_NETLINK, NetlinkSocket
 from emu.net.socket import SOCK_RAW, SOL_SOCKET, Socket
 from emu.net.tcp import TcpSocket
 from emu.net.unix import UnixSocket
@@ -162,6 +163,12 @@ _UDP: Mapping[int, Option] = {
     1: _FLAG, 10: _fixed(0), 11: _fixed(0), 101: _FLAG, 102: _FLAG, 103: Option(0, _within(0, 0xFFFF)), 104: _FLAG,
     100: Option(0, lambda value: value if value in (0, 2, 3) else _refuse(errno.ENOPROTOOPT)(value)),
 }  # fmt: skip
+#: NETLINK_ADD_MEMBERSHIP, DROP_MEMBERSHIP (no group has news here), PKTINFO, BROADCAST_ERROR, NO_ENOBUFS,
+#: LISTEN_ALL_NSID, LIST_MEMBERSHIPS, CAP_ACK, EXT_ACK, GET_STRICT_CHK.
+_NETLINK: Mapping[int, Option] = {
+    1: Option(0, _within(1, 255)), 2: Option(0, _within(1, 255)), 9: _fixed(0),
+    **dict.fromkeys((3, 4, 5, 8, 10, 11, 12), _FLAG),
+}  # fmt: skip
 
 
 def option_of(socket: Socket, level: int, name: int, *, changes: bool) -> Option:
@@ -178,10 +185,12 @@ def _tables(socket: Socket, level: int) -> tuple[Mapping[int, Option], ...]:
     """Where its options of a level are: the first that has one decides.  LinuxError(EOPNOTSUPP)."""
     stream = isinstance(socket, TcpSocket)
     if level == SOL_SOCKET:
-        if isinstance(socket, UnixSocket):
+        if isinstance(socket, UnixSocket | NetlinkSocket):
             return _UNIX_SOCKET, dict.fromkeys(_NOT_UNIX, _NOT_HERE), _SOCKET
         own = (_TCP_SOCKET, _INET_SOCKET) if stream else (_INET_SOCKET,)
         return *own, dict.fromkeys(_NOT_INET, _NOT_HERE), _SOCKET
+    if isinstance(socket, NetlinkSocket):
+        return (_NETLINK,) if level == SOL_NETLINK else ()
     if not isinstance(socket, InetSocket):
         raise LinuxError(errno.EOPNOTSUPP)
     if level == IPPROTO_IP:

@@ -26,7 +26,7 @@ DEFAULT_BUFFER, MAX_BUFFER = 212992, 4 << 20
 MIN_SNDBUF, MIN_RCVBUF = 4608, 2304
 SOL_SOCKET = 1
 SO_OOBINLINE, SO_LINGER, SO_PASSCRED, SO_RCVLOWAT, SO_TIMESTAMP, SO_TIMESTAMPNS = 10, 13, 16, 18, 29, 35
-SO_PASSPIDFD = 76
+SO_PEEK_OFF, SO_PASSPIDFD = 42, 76
 FIONREAD, SIOCOUTQ, SIOCATMARK = 0x541B, 0x5411, 0x8905
 IN, OUT = int(PollEvents.IN | PollEvents.RDNORM), int(PollEvents.OUT | PollEvents.WRNORM)
 PRI, WRBAND, HUP = int(PollEvents.PRI), int(PollEvents.WRBAND), int(PollEvents.HUP)
@@ -45,6 +45,8 @@ class Socket(File):
 
     def __init__(self, net: Network, type_: int, protocol: int, flags: int = 0) -> None:
         inode = SocketInode(net.mount.sb)
+        who = net.who_calls()
+        inode.uid, inode.gid = max(who.uid, 0), max(who.gid, 0)
         path = unnamed_path(net.mount, inode, f"socket:[{inode.ino}]")
         super().__init__(path, OpenFlags.RDWR | flags & OpenFlags.NONBLOCK)
         self.net = net
@@ -160,6 +162,19 @@ class Socket(File):
         """Some of what this socket has sent was read."""
         self.write_space()
 
+    # -- SO_PEEK_OFF: where MSG_PEEK begins ------------------------------------------------------------------------
+
+    @property
+    def peek_offset(self) -> int:
+        """How many bytes MSG_PEEK passes over."""
+        return max(0, self.option(SO_PEEK_OFF))
+
+    def move_peek_offset(self, by: int) -> None:
+        """So many bytes were looked at, or (less than 0) were read (sk_peek_offset_fwd, _bwd)."""
+        offset = self.options.get((SOL_SOCKET, SO_PEEK_OFF), -1)
+        if offset >= 0:
+            self.options[SOL_SOCKET, SO_PEEK_OFF] = max(0, offset + by)
+
     # -- as a file -------------------------------------------------------------------------------------------------
 
     def read(self, count: int) -> bytes:
@@ -195,7 +210,7 @@ class Socket(File):
         elif command == SIOCATMARK:
             number = int(self.at_mark())
         else:
-            return self.net.device_ioctl(caller, command, argument)
+            return self.net.device_ioctl(caller, command, argument, self.family)
         caller.mm.write(argument, number.to_bytes(4, "little", signed=True))
         return 0
 
@@ -315,13 +330,15 @@ def receiver_waits(socket: Socket, flags: int) -> bool:
 
 def receive_message(socket: Socket, got: Received, count: int, flags: int, sink: Sink) -> None:
     """The first message of the inbox, cut off at ``count``; it is gone even if it cannot be stored."""
-    packet = socket.inbox[0]
+    packet, skip = socket.inbox[0], 0
     if flags & MSG_PEEK:
+        packet, skip = _to_peek_at(socket)
         got.files = [file.get() for file in packet.files]
     else:
         socket.take_out(packet)
         got.files = socket.net.scm.land(packet)
-    part, got.length = packet.data[:count], len(packet.data)
+    part, got.length = packet.data[skip : skip + count], len(packet.data) - skip
+    socket.move_peek_offset(len(part) if flags & MSG_PEEK else -len(packet.data))
     got.address, got.identity = packet.address, packet.identity
     got.time, got.complete = packet.time, True
     if got.length > len(part):
@@ -329,3 +346,13 @@ def receive_message(socket: Socket, got: Received, count: int, flags: int, sink:
     if part:
         sink(part)
     got.count = len(part)
+
+
+def _to_peek_at(socket: Socket) -> tuple[Packet, int]:
+    """The message that MSG_PEEK looks at, and from where on.  WouldBlock behind the last."""
+    skip = socket.peek_offset
+    for packet in socket.inbox:
+        if skip < len(packet.data) or not skip:
+            return packet, skip
+        skip -= len(packet.data)
+    raise WouldBlock(socket.not_empty)

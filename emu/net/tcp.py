@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import struct
 from collections import deque
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -286,8 +287,11 @@ class TcpSocket(InetSocket):
     # -- sending ---------------------------------------------------------------------------------------------------
 
     def send(self, caller: Caller[Path] | None, data: bytes, message: Message) -> int:
-        if message.flags & MSG_FASTOPEN and self.state == TcpState.CLOSE and message.to and caller is not None:
+        if message.flags & MSG_FASTOPEN and caller is not None:
+            if not message.to:
+                raise LinuxError(errno.EINVAL)
             self.connect(caller, message.to, wait=sender_waits(self, message))
+            message.flags &= ~MSG_FASTOPEN
         if self.state == TcpState.SYN_SENT and not self.error:
             raise WouldBlock(self.not_full)
         if self.error or self.shut_write or self.state not in (TcpState.ESTABLISHED, TcpState.CLOSE_WAIT):
@@ -344,7 +348,7 @@ class TcpSocket(InetSocket):
             self._receive_urgent(got, count, flags, sink)
             return
         peek, before = bool(flags & MSG_PEEK), got.count
-        seq, skip = self.copied_seq, got.count if peek else 0
+        seq, skip = self.copied_seq, max(got.count, self.peek_offset) if peek else 0
         for packet in list(self.inbox) if count else ():
             data, offset = packet.data, min(skip, len(packet.data))
             seq, skip = seq + offset, skip - offset
@@ -372,6 +376,7 @@ class TcpSocket(InetSocket):
             if end < len(data):  # the urgent byte follows
                 got.complete = True
                 break
+        self.move_peek_offset((got.count - before) * (1 if peek else -1))
         if got.count == before and not got.complete and (count or not self.inbox):
             self._nothing_there(got)
 
@@ -477,3 +482,26 @@ class TcpSocket(InetSocket):
         """Whether a third of its buffer is free (__sk_stream_is_writeable)."""
         queued = max(0, self.outstanding - peer.rcvbuf // 2)
         return 3 * queued <= 2 * self.sndbuf
+
+
+#: The states of a connection.
+CONNECTED = (TcpState.ESTABLISHED, TcpState.CLOSE_WAIT, TcpState.FIN_WAIT2)
+_INFO_SIZE, _INT_MAX = 280, 0x7FFF_FFFF
+
+
+def tcp_info(file: TcpSocket) -> bytes:
+    """struct tcp_info: what is known here of a connection (tcp_get_info)."""
+    info = bytearray(_INFO_SIZE)
+    info[0], info[7] = file.state, 1
+    numbers = {80: 10, 88: 3}
+    if file.state in CONNECTED:
+        info[5:7] = 7, 0xAA  # timestamps, SACK and window scales of 10
+        numbers |= {8: 204000, 16: 32768, 20: 536, 60: 65535, 64: 65483, 84: 65483, 96: 65483}
+        numbers |= {76: _INT_MAX, 232: 65536, 228: 65536}
+    elif file.state == TcpState.LISTEN:
+        numbers |= {24: len(file.backlog or ()), 28: file.max_backlog}
+    else:
+        numbers |= {8: 1_000_000, 16: 536, 72: 250_000, 76: _INT_MAX}
+    for at, number in numbers.items():
+        struct.pack_into("<I", info, at, number)
+    return bytes(info)

@@ -81,6 +81,7 @@ class UnixStream(UnixSocket):
             self._receive_urgent(got, count, flags, sink)
             return
         at, before = 0, got.count
+        skip = self.peek_offset if flags & MSG_PEEK else 0
         while True:
             packet, at = self._next(at, flags, got)
             if packet is None:
@@ -88,6 +89,9 @@ class UnixStream(UnixSocket):
                     return
                 self._nothing_there(got)
                 return
+            if skip and skip >= len(packet.data):
+                skip, at = skip - len(packet.data), at + 1
+                continue
             if got.packets and self.passes_credentials and packet.identity != got.identity:
                 got.complete = True
                 return
@@ -98,7 +102,8 @@ class UnixStream(UnixSocket):
                 assert isinstance(packet.sender, UnixSocket)
                 packet.address = packet.sender.source()
             got.address = got.address or packet.address
-            count -= self._take_from(packet, got, count, sink, peek=bool(flags & MSG_PEEK))
+            count -= self._take_from(packet, got, skip, count, sink, peek=bool(flags & MSG_PEEK))
+            skip = 0
             if got.complete or not count:
                 return
             if flags & MSG_PEEK:
@@ -107,9 +112,9 @@ class UnixStream(UnixSocket):
                     got.complete = True
                     return
 
-    def _take_from(self, packet: Packet, got: Received, count: int, sink: Sink, *, peek: bool) -> int:
+    def _take_from(self, packet: Packet, got: Received, skip: int, count: int, sink: Sink, *, peek: bool) -> int:
         """Take what is wanted of a packet: how many bytes those are; the call is complete if more cannot follow."""
-        part = packet.data[:count]
+        part = packet.data[skip : skip + count]
         try:
             if part:
                 sink(part)
@@ -119,6 +124,7 @@ class UnixStream(UnixSocket):
             got.complete = True
             return 0
         got.count += len(part)
+        self.move_peek_offset(len(part) if peek else -len(part))
         if peek:
             got.files += [file.get() for file in packet.files]
             got.complete = bool(packet.files)

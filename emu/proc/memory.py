@@ -14,7 +14,7 @@ from emu.fs.dentry import d_path
 from emu.fs.file import file_of
 from emu.kernel.signal_state import mask_of
 from emu.kernel.task import STATE_LETTER, limits_of
-from emu.kernel.vsyscall import VSYSCALL
+from emu.kernel.vdso import VSYSCALL
 from emu.linux.errors import LinuxError
 from emu.linux.limits import INFINITY, Rlimit
 from emu.linux.mman import Prot

@@ -94,6 +94,7 @@ def loadavg(kernel: Kernel) -> bytes:
 
 PID_FILES = {
     "auxv": auxv, "cgroup": lambda kernel, task: b"0::/\n", "environ": environ, "mountinfo": mountinfo,
+    "personality": lambda kernel, task: b"%08x\n" % task.personality,
     "oom_score": lambda kernel, task: b"0\n", "stat": stat, "wchan": lambda kernel, task: b"0",
 }  # fmt: skip
 

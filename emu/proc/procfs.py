@@ -51,6 +51,8 @@ class ProcSuperBlock(SysctlSuperBlock):
         self.kernel = kernel
         self.pid_files: dict[str, PidText] = {**PID_FILES, **pid_files}
         self.pid_readers = dict(pid_readers)
+        #: /proc/<pid>/net, the same for all.
+        self.net = FixedDirectory(self)
         self.root: ProcRoot = ProcRoot(self)
 
 
@@ -63,6 +65,7 @@ class ProcRoot(FixedDirectory):
         self._pids: dict[int, PidDirectory] = {}
         self.add("self", LinkFile(sb, _self_link))
         self.add("thread-self", LinkFile(sb, _thread_self_link))
+        self.add("net", LinkFile(sb, lambda _: "self/net"))
 
     def lookup(self, name: str) -> Inode:
         if name in self.entries:
@@ -110,6 +113,7 @@ class PidDirectory(FixedDirectory):
         self.add("root", MagicLink(sb, lambda: task.fs.root))
         self.add("fd", FdDirectory(sb, task))
         self.add("fdinfo", FdInfoDirectory(sb, task))
+        self.add("net", sb.net)
         if not thread:
             self.add("task", TaskDirectory(sb, task))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from emu.linux.limits import NR_OPEN
@@ -31,7 +32,6 @@ def init(kernel: Kernel) -> None:
         "kernel/pid_max": "4194304",
         "kernel/ngroups_max": "65536",
         "kernel/cap_last_cap": "40",
-        "kernel/randomize_va_space": "0",
         "vm/max_map_count": "65530",
         "vm/mmap_min_addr": "65536",
         "fs/pipe-max-size": "1048576",
@@ -44,6 +44,9 @@ def init(kernel: Kernel) -> None:
     }
     for name, value in fixed.items():
         procfs.add_sysctl(name, f"{value}\n".encode)
+    procfs.add_number(
+        "kernel/randomize_va_space", lambda: kernel.randomize_va_space, partial(setattr, kernel, "randomize_va_space")
+    )
     resources = vfs.resources
     procfs.add_number(
         "fs/lease-break-time", lambda: resources.lease_break_time,

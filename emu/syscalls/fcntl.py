@@ -20,6 +20,7 @@ from emu.fs.tmpfs import TmpfsInode
 from emu.kernel.sigio import own, owner_of, owners
 from emu.kernel.signal_state import NSIG
 from emu.linux.argument import (
+    ADDRESS,
     FD,
     HEX,
     HEX32,
@@ -241,7 +242,7 @@ def _set_hint(kernel: Kernel, task: Task, fd: int, file: File, argument: int) ->
 
 
 def _lock(command: int, name: str) -> Command:
-    return Command(command, name, partial(_fcntl_lock, command), HEX)
+    return Command(command, name, partial(_fcntl_lock, command), ADDRESS)
 
 
 #: struct f_owner_ex; the ids of F_GETOWNER_UIDS; a hint of how long data lives (RWH_*).

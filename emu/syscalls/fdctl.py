@@ -22,6 +22,7 @@ from emu.linux.words import hexadecimal
 from emu.syscalls.fcntl import get_owner, set_owner
 from emu.syscalls.locks import FLOCK_OPERATION, sys_flock
 from emu.syscalls.paths import resolve
+from emu.syscalls.remap import FICLONE, FICLONERANGE, clone_file
 from emu.syscalls.transfer import RLIMIT_FSIZE
 
 if TYPE_CHECKING:
@@ -83,6 +84,11 @@ def sys_ioctl(kernel: Kernel, task: Task, fd: int, command: int, argument: int) 
         return 0
     if command in _OWNER and stat.S_ISSOCK(file.inode.mode):
         return _owner_ioctl(kernel, task, file, command, argument)
+    if command in (FICLONE, FICLONERANGE):
+        clone_file(task, file, command, argument)
+    if command == _FIGETBSZ:
+        INT.write(task.mm, argument, file.inode.sb.blksize)
+        return 0
     if command == FIONREAD and file.inode.is_regular:
         INT.write(task.mm, argument, INT.width(file.inode.size - file.pos))
         return 0
@@ -100,7 +106,12 @@ def _owner_ioctl(kernel: Kernel, task: Task, file: File, command: int, argument:
     return 0
 
 
-_IOCTLS = {0x5401: "TCGETS", 0x5402: "TCSETS", 0x5413: "TIOCGWINSZ", FIONREAD: "FIONREAD", FIONBIO: "FIONBIO"}
+#: The size of a block of the file system.
+_FIGETBSZ = 2
+_IOCTLS = {
+    0x5401: "TCGETS", 0x5402: "TCSETS", 0x5413: "TIOCGWINSZ", FIONREAD: "FIONREAD", FIONBIO: "FIONBIO",
+    FICLONE: "FICLONE", FICLONERANGE: "FICLONERANGE", _FIGETBSZ: "FIGETBSZ",
+}  # fmt: skip
 _DIRECTIONS = ("_IOC_NONE", "_IOC_WRITE", "_IOC_READ", "_IOC_READ|_IOC_WRITE")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Generator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emu.fs.file import BrokenPipe, File, WouldBlock
 from emu.fs.operations import remove_privileges
@@ -14,8 +14,10 @@ from emu.linux.errors import LinuxError, NoIntr
 from emu.linux.fileflags import CHUNK, MAX_RW_COUNT, PAGE_SIZE, OpenFlags, Whence
 from emu.linux.layout import FILLED_IOVEC, IOVEC
 from emu.linux.syscall import BYTES, Restart, Result, Returned, Syscall
+from emu.net.socket import Socket
 from emu.syscalls.paths import UserBuffer
-from emu.syscalls.transfer import notify_transfer, read_file, signal_broken_pipe, write_file, write_piece
+from emu.syscalls.remap import check_two_files
+from emu.syscalls.transfer import notify_transfer, read_file, signal_broken_pipe, sleep, write_file, write_piece
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from emu.linux.wait import WaitQueue
 
 _APPEND = int(OpenFlags.APPEND)
+#: What sendfile moves at a time: the pages of a pipe.
+_SENT_AT_ONCE = 16 * PAGE_SIZE
 
 
 def _readable(task: Task, fd: int) -> File:
@@ -137,12 +141,14 @@ def sys_sendfile(kernel: Kernel, task: Task, out_fd: int, in_fd: int, offset_add
 
 def _send(
     kernel: Kernel, task: Task, source: File, target: File, offset_address: int, pos: int, count: int
-) -> Generator[WaitQueue, None, int]:
+) -> Generator[Any, None, int]:
     done = 0
     try:
         if not target.seekable:
             yield from wait_for_space(kernel, task, target, target.nonblocking)
-        if isinstance(target, PipeFile):
+        if isinstance(target, Socket):
+            done = yield from _to_socket(kernel, task, source, target, pos, count)
+        elif isinstance(target, PipeFile):
             done = fill_pipe(source, target.pipe, pos, count)
         else:
             done = _copy_out(kernel, task, source, target, pos, count)
@@ -155,6 +161,37 @@ def _send(
         target.put()
     if offset_address:
         OFFSET.write(task.mm, offset_address, pos + done)
+    return done
+
+
+def _to_socket(
+    kernel: Kernel, task: Task, source: File, target: Socket, pos: int, count: int
+) -> Generator[Any, None, int]:
+    """Send all that was asked for: a socket that may wait does so whenever it is full (splice_to_socket)."""
+    if not sendable(source):
+        raise LinuxError(errno.EINVAL)
+    deadline = kernel.clock.now_ns() + target.send_timeout if target.send_timeout else None
+    done = 0
+    while done < count:
+        data = source.pread(min(count - done, _SENT_AT_ONCE), pos + done)
+        if not data:
+            break
+        written, queue = write_piece(kernel, task, target, data, None, done)
+        done += written
+        if queue is None:
+            if written < len(data):
+                break
+            continue
+        if target.nonblocking:
+            if not done:
+                raise LinuxError(errno.EAGAIN)
+            break
+        try:
+            yield from sleep(kernel.clock, queue, deadline)
+        except LinuxError:
+            if done:
+                return done
+            raise
     return done
 
 
@@ -223,12 +260,7 @@ def sys_copy_file_range(
     source, target = task.files.get(in_fd), task.files.get(out_fd)
     if flags:
         raise LinuxError(errno.EINVAL)
-    if source.inode.is_directory or target.inode.is_directory:
-        raise LinuxError(errno.EISDIR)
-    if not (source.inode.is_regular and target.inode.is_regular):
-        raise LinuxError(errno.EINVAL)
-    if not source.readable or not target.writable or target.flags & _APPEND:
-        raise LinuxError(errno.EBADF)
+    check_two_files(source, target)
     if source.inode.sb is not target.inode.sb:
         raise LinuxError(errno.EXDEV)
     start = _offset_at(task, in_offset) if in_offset else source.pos

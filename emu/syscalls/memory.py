@@ -6,14 +6,16 @@ import errno
 from typing import TYPE_CHECKING
 
 from emu.fs.hugetlbfs import HugetlbFile
+from emu.kernel.layout import Persona
 from emu.linux.argument import FD, HEX, INT, MAPPING, SIZE, U64, Bits, Named, Sometimes
 from emu.linux.errors import LinuxError
+from emu.linux.fileflags import MAX_FILE_SIZE
 from emu.linux.mman import MapFlags, Prot
 from emu.linux.syscall import AT_ADDRESS, NUMBER, Restart, Result, Syscall
 from emu.mm.address_space import page_align
 from emu.mm.flags import VmFlags
 from emu.mm.hugetlb import hpage_align, is_huge_size
-from emu.mm.mmap import do_brk, do_mmap, do_munmap
+from emu.mm.mmap import check_place, do_brk, do_mmap, do_munmap
 from emu.mm.mprotect import do_mprotect
 from emu.mm.mremap import MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE, do_mremap
 from mmu.memory import PAGE_SIZE
@@ -30,7 +32,9 @@ _LEGACY_FLAGS = int(
     | MapFlags.DENYWRITE | MapFlags.EXECUTABLE | MapFlags.LOCKED | MapFlags.NORESERVE | MapFlags.POPULATE
     | MapFlags.NONBLOCK | MapFlags.STACK | MapFlags.HUGETLB
 )  # fmt: skip
+_PLACING = int(MapFlags.FIXED | MapFlags.FIXED_NOREPLACE)
 _U64 = (1 << 64) - 1
+_HEAP = Prot.READ | Prot.WRITE
 
 
 def sys_mmap(kernel: Kernel, task: Task, addr: int, length: int, prot: int, flags: int, fd: int, offset: int) -> int:
@@ -60,12 +64,15 @@ def sys_mmap(kernel: Kernel, task: Task, addr: int, length: int, prot: int, flag
 
 def _mmap(task: Task, addr: int, length: int, prot: int, flags: int, file: File | None, offset: int) -> int:
     kind = flags & MapFlags.TYPE
-    if not length or kind not in (MapFlags.SHARED, MapFlags.PRIVATE, MapFlags.SHARED_VALIDATE):
+    check_place(task.mm, addr, length, MapFlags(flags & _PLACING), 0 if file is None else offset)
+    if file is not None and file.inode.is_regular and offset > MAX_FILE_SIZE - length:
+        raise LinuxError(errno.EOVERFLOW)
+    if kind not in (MapFlags.SHARED, MapFlags.PRIVATE, MapFlags.SHARED_VALIDATE):
         raise LinuxError(errno.EINVAL)
     of_modules = flags & task.mm.context.map_flags
     for hook in task.mm.context.map_hooks if of_modules else ():
         hook.check(flags)
-    wanted = Prot(prot & _KNOWN_PROT)
+    wanted = Prot(prot & _KNOWN_PROT) | _implied(task, prot)
     if file is None:
         if kind == MapFlags.SHARED_VALIDATE:
             raise LinuxError(errno.EINVAL)
@@ -79,6 +86,11 @@ def _mmap(task: Task, addr: int, length: int, prot: int, flags: int, file: File 
     if kind != MapFlags.PRIVATE and wanted & Prot.WRITE and not file.writable:
         raise LinuxError(errno.EACCES)
     return do_mmap(task.mm, addr, length, wanted, MapFlags(flags & 0x1FFFFF | of_modules), file, offset)
+
+
+def _implied(task: Task, prot: int) -> Prot:
+    """What a right to read brings with it (READ_IMPLIES_EXEC)."""
+    return Prot.EXEC if prot & Prot.READ and task.personality & Persona.READ_IMPLIES_EXEC else Prot.NONE
 
 
 def sys_munmap(kernel: Kernel, task: Task, addr: int, length: int) -> int:
@@ -96,7 +108,7 @@ def sys_mprotect(kernel: Kernel, task: Task, addr: int, length: int, prot: int) 
         raise LinuxError(errno.ENOMEM)
     if length and prot & ~(_KNOWN_PROT | _PROT_SEM | _GROWS):
         raise LinuxError(errno.EINVAL)
-    do_mprotect(task.mm, addr, length, Prot(prot & _KNOWN_PROT), Prot(grows))
+    do_mprotect(task.mm, addr, length, Prot(prot & _KNOWN_PROT), Prot(grows), implied=_implied(task, prot))
     return 0
 
 
@@ -107,7 +119,7 @@ def sys_mremap(kernel: Kernel, task: Task, old: int, old_length: int, new_length
 
 def sys_brk(kernel: Kernel, task: Task, addr: int) -> int:
     """brk(2): never an error, always the end of the heap."""
-    return do_brk(task.mm, addr)
+    return do_brk(task.mm, addr, _HEAP | _implied(task, Prot.READ))
 
 
 def sys_pkey_mprotect(kernel: Kernel, task: Task, addr: int, length: int, prot: int, key: int) -> int:

@@ -102,7 +102,11 @@ def sys_renameat2(kernel: Kernel, task: Task, old_dirfd: int, old: int, new_dirf
     """renameat2(2)."""
     operations.check_rename_flags(flags)
     walker, old_name, old_start = at_path(kernel, task, old_dirfd, PATHNAME.read(task.mm, old))
-    _, new_name, new_start = at_path(kernel, task, new_dirfd, PATHNAME.read(task.mm, new))
+    try:
+        _, new_name, new_start = at_path(kernel, task, new_dirfd, PATHNAME.read(task.mm, new))
+    except LinuxError:
+        walker.resolve_last(old_name, old_start)  # what is wrong with the old name comes first
+        raise
     operations.rename(walker, old_name, new_name, old_start, new_start, flags)
     return 0
 

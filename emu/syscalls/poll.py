@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from emu.kernel.layout import Persona
 from emu.kernel.signal_state import UNBLOCKABLE
 from emu.linux.argument import INT, SIZE, UINT, WAIT_MS, Pointer, Shown
 from emu.linux.cost import Cost
@@ -244,7 +245,7 @@ def _masked(
 
 def _store_left(kernel: Kernel, task: Task, address: int, deadline: int | None, kind: Time) -> None:
     """Write the remaining time over the timeout; a read-only timeout is no error."""
-    if deadline is None:
+    if deadline is None or task.personality & Persona.STICKY_TIMEOUTS:
         return
     left = max(0, deadline - kernel.clock.now_ns())
     try:

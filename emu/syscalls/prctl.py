@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from emu.kernel.signal_state import NSIG
 from emu.linux.argument import ADDRESS, INT
+from emu.linux.caller import ALL_CAPABILITIES
 from emu.linux.errors import LinuxError
 from emu.linux.layout import TEXT
 from emu.linux.syscall import NUMBER, Syscall
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from emu.kernel.task import Task
 
 _PR_SET_PDEATHSIG, _PR_GET_PDEATHSIG, _PR_GET_DUMPABLE, _PR_SET_DUMPABLE = 1, 2, 3, 4
-_PR_SET_NAME, _PR_GET_NAME = 15, 16
+_PR_SET_NAME, _PR_GET_NAME, _PR_CAPBSET_READ = 15, 16, 23
 _PR_SET_CHILD_SUBREAPER, _PR_GET_CHILD_SUBREAPER = 36, 37
 
 
@@ -38,6 +39,10 @@ def sys_prctl(kernel: Kernel, task: Task, option: int, argument: int) -> int:
         task.group.subreaper = bool(argument)
     elif option == _PR_GET_CHILD_SUBREAPER:
         INT.write(task.mm, argument, int(task.group.subreaper))
+    elif option == _PR_CAPBSET_READ:
+        if argument >= ALL_CAPABILITIES.bit_length():
+            raise LinuxError(errno.EINVAL)
+        return 1  # nothing is ever dropped from the bounding set
     elif option != _PR_SET_DUMPABLE:
         raise LinuxError(errno.EINVAL)
     return 0

@@ -142,7 +142,7 @@ def sys_setns(kernel: Kernel, task: Task, fd: int, kind: int) -> int:
 
 
 def sys_personality(kernel: Kernel, task: Task, persona: int) -> int:
-    """personality(2): kept and shown; addresses are never random, and nothing else follows from it."""
+    """personality(2): what has no meaning for 64-bit programs is kept and shown."""
     before = task.personality
     if persona != UINT.width.largest:
         task.personality = persona

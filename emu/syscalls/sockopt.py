@@ -14,11 +14,12 @@ from emu.linux.syscall import Syscall
 from emu.linux.words import Choice
 from emu.net.address import AF_INET6, is_local
 from emu.net.datagram import IP_ADD_MEMBERSHIP, IP_DROP_MEMBERSHIP, IP_MULTICAST_IF, LO_INDEX
-from emu.net.inet import IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPPROTO_UDP, InetSocket
+from emu.net.inet import IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPPROTO_UDP, InetSocket
 from emu.net.option import option_of
 from emu.net.packet import NOBODY
+from emu.net.raw import ICMP_FILTER, SOL_RAW, RawSocket
 from emu.net.socket import MAX_BUFFER, MIN_RCVBUF, MIN_SNDBUF, SOL_SOCKET, Socket
-from emu.net.tcp import TcpSocket, TcpState
+from emu.net.tcp import CONNECTED, TcpSocket, tcp_info
 from emu.net.udp import UdpSocket
 from emu.net.unix import UnixSocket
 from emu.syscalls.pidfd import sys_pidfd_open
@@ -121,6 +122,8 @@ def sys_setsockopt(kernel: Kernel, task: Task, fd: int, level: int, name: int, v
         _set_socket_option(task, file, name, value_at, length)
     elif isinstance(file, TcpSocket) and (level, name) in ((IPPROTO_TCP, _CONGESTION), (IPPROTO_TCP, _ULP)):
         _set_congestion(task, file, name, value_at, length)
+    elif isinstance(file, RawSocket) and (level, name) in _FILTERS:
+        _set_icmp_filter(task, file, level, value_at, length)
     elif isinstance(file, InetSocket) and (level, name) in _SPECIAL:
         _set_group_option(task, file, level, name, value_at, length)
     else:
@@ -149,6 +152,16 @@ def _set_congestion(task: Task, file: TcpSocket, name: int, value_at: int, lengt
     if name == _ULP or word not in _CONGESTION_CONTROLS:
         raise LinuxError(errno.ENOENT)
     file.options[IPPROTO_TCP, name] = _CONGESTION_CONTROLS.index(word)
+
+
+_FILTERS = ((SOL_RAW, ICMP_FILTER), (IPPROTO_ICMPV6, ICMP_FILTER))
+
+
+def _set_icmp_filter(task: Task, file: RawSocket, level: int, value_at: int, length: int) -> None:
+    """Which types of ICMP it does not want: of ICMPv6 those whose bit is set too (struct icmp6_filter)."""
+    if file.protocol != (IPPROTO_ICMP if level == SOL_RAW else IPPROTO_ICMPV6):
+        raise LinuxError(errno.EOPNOTSUPP if level == SOL_RAW else errno.ENOPROTOOPT)
+    file.icmp_filter = int.from_bytes(task.mm.read(value_at, min(length, 4 if level == SOL_RAW else 32)), "little")
 
 
 _SPECIAL = frozenset(
@@ -334,39 +347,14 @@ def _number(file: Socket, level: int, name: int) -> int:
 def _tcp_option(file: TcpSocket, name: int) -> bytes | None:
     """The options of TCP that are no numbers."""
     if name == _MAXSEG:
-        return _INT.pack(32768) if file.state in _CONNECTED else None
+        return _INT.pack(32768) if file.state in CONNECTED else None
     if name == _INFO:
-        return _tcp_info(file)
+        return tcp_info(file)
     if name == _CONGESTION:
         return _CONGESTION_CONTROLS[file.option(name, IPPROTO_TCP)].ljust(16, b"\0")
     if name in (_ULP, _FASTOPEN_KEY):
         return b""
     return None
-
-
-_CONNECTED = (TcpState.ESTABLISHED, TcpState.CLOSE_WAIT, TcpState.FIN_WAIT2)
-_INFO_SIZE = 280
-
-
-def _tcp_info(file: TcpSocket) -> bytes:
-    """struct tcp_info: what is known here of a connection (tcp_get_info)."""
-    info = bytearray(_INFO_SIZE)
-    info[0], info[7] = file.state, 1
-    numbers = {80: 10, 88: 3}
-    if file.state in _CONNECTED:
-        info[5:7] = 7, 0xAA  # timestamps, SACK and window scales of 10
-        numbers |= {8: 204000, 16: 32768, 20: 536, 60: 65535, 64: 65483, 84: 65483, 96: 65483}
-        numbers |= {76: _INT_MAX, 232: 65536, 228: 65536}
-    elif file.state == TcpState.LISTEN:
-        numbers |= {24: len(file.backlog or ()), 28: file.max_backlog}
-    else:
-        numbers |= {8: 1_000_000, 16: 536, 72: 250_000, 76: _INT_MAX}
-    for at, number in numbers.items():
-        struct.pack_into("<I", info, at, number)
-    return bytes(info)
-
-
-_INT_MAX = 0x7FFF_FFFF
 
 
 def _socket_option(kernel: Kernel, task: Task, file: Socket, name: int, room: int) -> bytes:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import re
 from typing import TYPE_CHECKING
 
+from emu.kernel.layout import Persona
 from emu.linux.argument import SIZE, Bits, Buffer, Out
 from emu.linux.errors import LinuxError
 from emu.linux.layout import Layout
@@ -25,7 +27,18 @@ _GRND_EXCLUSIVE = 6
 
 def sys_uname(kernel: Kernel, task: Task) -> tuple[bytes, ...]:
     """uname(2)."""
-    return tuple(text.encode("utf-8", "surrogateescape") for text in _names(kernel))
+    system, node, release, *rest, machine, domain = _names(kernel)
+    if task.personality & Persona.UNAME26:
+        release = _as_of_2_6(release)
+    if task.personality & Persona.PER_MASK == Persona.PER_LINUX32:
+        machine = "i686"
+    return tuple(text.encode("utf-8", "surrogateescape") for text in (system, node, release, *rest, machine, domain))
+
+
+def _as_of_2_6(release: str) -> str:
+    """The release for programs that know none after 2.6 (override_release)."""
+    minor, rest = re.fullmatch(r"\d+\.(\d+)[\d.]*(.*)", release, re.DOTALL).groups()  # type: ignore[union-attr]
+    return f"2.6.{60 + int(minor)}{rest}"
 
 
 def _names(kernel: Kernel) -> tuple[str, ...]:

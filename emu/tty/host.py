@@ -1,8 +1,7 @@
 """The host's terminal as the machine's (drivers/tty/tty_io.c): its lines, its echo and its keys are the host's work.
 
-Modes go through to the host's terminal, and :meth:`HostTty.restore` undoes them.  One thing is kept there: the host's
-terminal goes on to make a signal of the interrupt key where a guest wants the bare character, so that a user can always
-reach the emulator; :meth:`HostTty.press` then gives the guest its character.
+Modes go through to the host's terminal, and :meth:`HostTty.restore` undoes them.  Where a guest has switched the keys
+that make signals off, what is typed is listened to as it comes, so that a user can always reach the emulator.
 """
 
 from __future__ import annotations
@@ -10,20 +9,20 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import select
 import struct
 import termios
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from emu.fs.hostfile import HostDescriptor, HostFile, flags_of
-from emu.linux.errors import LinuxError
+from emu.linux.errors import LinuxError, NoIntr
 from emu.linux.fileflags import OpenFlags, PollEvents
 from emu.tty import requests as req
-from emu.tty.termios import DISABLED, TERMIOS_SIZE, Cc, Lflag, Termios
+from emu.tty.termios import TERMIOS_SIZE, Lflag, Termios
 from emu.tty.tty import SIGTTIN, SIGTTOU, SIGWINCH, WINSIZE, Tty
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from emu.fs.dentry import Path
     from emu.linux.caller import Caller
     from emu.linux.host_events import HostEvents
@@ -36,7 +35,8 @@ _IN = int(PollEvents.IN | PollEvents.RDNORM)
 _ASKED = {req.TIOCGWINSZ: WINSIZE.size, req.TIOCOUTQ: 4, req.FIONREAD: 4}
 #: Requests whose argument is a number, and that the host carries out.
 _PASSED = frozenset({req.TCSBRK, req.TCFLSH, req.TCXONC})
-_KEYS = {2: Cc.INTR, 3: Cc.QUIT, 20: Cc.SUSP}
+#: So much of what is typed is kept for a guest that does not read.
+_MOST_KEPT = 4096
 
 
 class HostTty(Tty):
@@ -49,44 +49,27 @@ class HostTty(Tty):
         self.rdev = os.fstat(fd).st_rdev
         #: How often guests have read from it or written there: whether somebody is there who answers a key.
         self.uses = 0
+        #: Told of what is typed where no key makes a signal.
+        self.heard: Callable[[bytes], object] = lambda typed: None
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN)
         #: The modes that a guest has set last, and those from before.
         self._wanted: Termios | None = None
         self._before: list[object] | None = None
 
     # -- modes -----------------------------------------------------------------------------------------------------
 
-    def _host_modes(self, command: int = req.TCGETS, size: int = TERMIOS_SIZE) -> Termios:
-        return Termios.unpack(fcntl.ioctl(self.fd, command, bytes(size)))
-
     @property
     def modes(self) -> Termios:
-        """The modes as guests see them."""
-        return self._wanted or self._host_modes()
-
-    def get_modes(self, command: int) -> bytes:
-        """TCGETS."""
-        size = req.GET_MODES[command]
-        if self._wanted is not None:
-            return self._wanted.pack(size)
-        return fcntl.ioctl(self.fd, command, bytes(size))
+        """The present modes."""
+        return Termios.unpack(fcntl.ioctl(self.fd, req.TCGETS, bytes(TERMIOS_SIZE)))
 
     def set_modes(self, command: int, data: bytes) -> None:
         """TCSETS."""
         if self._before is None:
             self._before = termios.tcgetattr(self.fd)
+        fcntl.ioctl(self.fd, command, data)
         self._wanted = Termios.unpack(data)
-        fcntl.ioctl(self.fd, command, self._kept(self._wanted).pack(len(data)))
-
-    def _kept(self, wanted: Termios) -> Termios:
-        """The modes that the host's terminal gets: without ISIG only the key for SIGINT sends a signal."""
-        if wanted.has(Lflag.ISIG):
-            return wanted
-        assert self._before is not None
-        cc = bytearray(wanted.cc)
-        before: list[bytes] = self._before[6]  # type: ignore[assignment]
-        cc[Cc.INTR] = before[termios.VINTR][0]
-        cc[Cc.QUIT] = cc[Cc.SUSP] = DISABLED
-        return wanted._replace(lflag=wanted.lflag | Lflag.ISIG | Lflag.NOFLSH, cc=bytes(cc))
 
     def restore(self) -> None:
         """Give the terminal the modes that it had, without waiting for what it has still to show."""
@@ -101,16 +84,19 @@ class HostTty(Tty):
 
     # -- keys ------------------------------------------------------------------------------------------------------
 
-    def press(self, signo: int) -> None:
-        """The host has made a signal of a key: the foreground gets it, or without ISIG the key's character."""
-        if self.modes.has(Lflag.ISIG):
-            self.signal_foreground(signo)
-            return
-        key = self._host_modes().cc[_KEYS[signo]]
-        while self._events.now(self.fd, 1):
-            self.host.back += os.read(self.fd, 4096)
-        self.host.back += bytes((key,))
+    def listen(self) -> bool:
+        """Without ISIG: take what has been typed, for those who will read it; whether there was something.  Nothing is
+        taken in the background, where that would stop the emulator.
+        """
+        if self._wanted is None or self._wanted.has(Lflag.ISIG) or len(self.host.back) >= _MOST_KEPT:
+            return False
+        if not self._poll.poll(0) or os.tcgetpgrp(self.fd) != os.getpgrp():
+            return False
+        typed = os.read(self.fd, _MOST_KEPT)
+        self.host.back += typed
+        self.heard(typed)
         self._events.readable(self.fd).wake_all()
+        return bool(typed)
 
     def resized(self) -> None:
         """The window has another size."""
@@ -181,13 +167,15 @@ class TerminalFile(HostFile):
         try:
             done: int = self._host.guard(self._control, caller, command, argument)
             return done
+        except InterruptedError:  # by a key, while output drains
+            raise NoIntr from None
         except OSError as error:
             raise LinuxError(error.errno or errno.EIO) from None
 
     def _control(self, caller: Caller[Path], command: int, argument: int) -> int:
         tty, mm = self.tty, caller.mm
         if command in req.GET_MODES:
-            mm.write(argument, tty.get_modes(command))
+            mm.write(argument, fcntl.ioctl(tty.fd, command, bytes(req.GET_MODES[command])))
         elif command in _ASKED:
             mm.write(argument, fcntl.ioctl(tty.fd, command, bytes(_ASKED[command])))
         elif command in req.SET_MODES:

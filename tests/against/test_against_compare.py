@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from errno import EAGAIN, ENOENT
+from errno import EAGAIN, EINTR, ENOENT, EPIPE
 from itertools import count
 from typing import Any
 from zlib import crc32
@@ -11,11 +11,8 @@ from zlib import crc32
 import pytest
 
 from emu.against.compare import compare
-from emu.against.directory import in_order, names_in
 from emu.against.places import Area, Places, areas_of
 from emu.against.record import Flow, Kind, Record, Run, TaskRecords
-from emu.fs.file import DirectoryEntry
-from emu.syscalls.directories import pack_dirent
 
 _SERIAL = count(1)
 
@@ -117,6 +114,36 @@ def test_the_bytes_of_a_pipe_are_compared_and_not_its_pieces() -> None:
     assert kinds(run(ours), run([moved("read", b"abcxef"), call("close")])) == ["bytes"]
 
 
+def test_calls_change_places_where_pieces_come_otherwise() -> None:
+    ours = [moved("read", b"abc"), call("stat", 1), moved("read", b"def"), call("stat", 2)]
+    assert kinds(run(ours), run([moved("read", b"abcdef"), call("stat", 2), call("stat", 1)])) == []
+
+
+def test_how_far_a_writer_comes_that_nobody_reads() -> None:
+    ours = [moved("write", b"abc"), signal("SIGPIPE", waits=False), end(13)]
+    assert kinds(run(ours), run([moved("write", b"abc"), call("close"), end()])) == []
+    ours = [moved("write", b"abc"), call("write", flow=Flow.STREAM, waits=True, failed=EPIPE), call("stat"), end(256)]
+    assert kinds(run(ours), run([moved("write", b"abc"), call("close"), end()])) == []
+
+
+def test_how_far_a_task_comes_that_somebody_kills() -> None:
+    ours, theirs = (
+        run([signal("SIGTERM", waits=True), end(15)]),
+        run([call("a"), signal("SIGTERM", waits=True), end(15)]),
+    )
+    for both in (ours, theirs):
+        both.tasks[()].status = 15
+    assert kinds(ours, theirs) == []
+    theirs.tasks[()].status = 0
+    assert kinds(ours, theirs) != []
+
+
+def test_who_waits_for_a_signal_that_has_come_waits_in_another_way() -> None:
+    ours = [call("rt_sigprocmask", 1), call("rt_sigsuspend", failed=EINTR), call("rt_sigprocmask", 2), call("wait4")]
+    assert kinds(run(ours), run([call("wait4")])) == []
+    assert kinds(run([call("rt_sigprocmask")]), run([])) == ["call"]
+
+
 def test_a_wait_for_any_child_finds_any() -> None:
     any_child = (("pid", -1),)
     ours = call("wait4", ("task", (0,)), given=any_child)
@@ -195,17 +222,3 @@ def test_the_mappings_of_a_new_program() -> None:
     assert places.name(0x401010) == (("program",), 0x1010)
     assert places.name(0x7F000004) == (("interpreter",), 4)
     assert places.name(0x7FF00010) == (("stack",), 0)
-
-
-# Directories
-
-
-def entries(*names: str) -> bytes:
-    return b"".join(pack_dirent(DirectoryEntry(name, 7, 0o100000), n) for n, name in enumerate(names))
-
-
-def test_a_directory_in_the_order_of_the_machine() -> None:
-    data = in_order(entries("c", "a.long.name", "b", "new"), b"a.long.name\0b\0c\0")
-    assert names_in(data) == [b"a.long.name", b"b", b"c", b"new"]
-    assert len(data) == len(entries("c", "a.long.name", "b", "new"))
-    assert names_in(in_order(entries("b", "a"), None)) == [b"a", b"b"]

@@ -66,7 +66,7 @@ def test_standard_error_that_is_closed() -> None:
 def test_a_reader_that_is_gone_is_sigpipe_for_the_guest() -> None:
     ran = run("run", "hello", shell="| true; exit ${PIPESTATUS[0]}")
     assert ran.returncode == 141
-    assert ran.stderr == "unimmu: 100 (hello) was killed by SIGPIPE\n"
+    assert ran.stderr == ""  # as shells say nothing
 
 
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["--version"]])

@@ -124,6 +124,7 @@ class FakeTask:
     exe: Any = None
     alive: bool = True
     ppid: int = 1
+    personality: int = 0
 
     @property
     def tgid(self) -> int:
@@ -141,6 +142,9 @@ class FakeClock:
     def now_ns(self) -> int:
         self.ns += 1
         return self.ns
+
+    def charge(self, ns: int) -> None:
+        self.ns += ns
 
     def realtime_ns(self) -> int:
         return 1_700_000_000_000_000_000 + self.now_ns()

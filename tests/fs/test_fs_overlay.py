@@ -403,3 +403,14 @@ def test_attributes_of_users_take_the_space_of_inodes(machine: Machine) -> None:
     assert machine.call("setxattr", "/small/f", "trusted.a", value, 1000, 0) == 0
     assert machine.call("removexattr", "/small/f", "user.a") == 0
     assert machine.call("mknod", "/small/g", 0o100644, 0) == 0
+
+
+def test_a_link_takes_what_it_takes_on_the_host(top: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "long").symlink_to("x" * 100)  # does not fit into an inode of ext4: it takes a block
+    machine = Machine(root=str(other))
+    link = machine.vfs.walker(None).resolve("/long", follow=False).inode
+    assert link.getattr().blocks == (other / "long").lstat().st_blocks
+    assert machine.call("lchown", "/long", 5, 5) == 0
+    assert link.getattr().blocks == 0

@@ -141,3 +141,28 @@ def test_most_programs_need_no_table(machine: MakeMachine) -> None:
 def test_too_much_is_forgotten(machine: MakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "MOST_BLOCKS", 20)
     assert machine().outcome("fpu").exit_status == 0
+
+
+@OPTIONS
+def test_code_that_is_mapped_over_other_code(machine: MakeMachine, options: dict[str, Any]) -> None:
+    """Without a page in between that is not mapped: of memory, of a file, and the first file again."""
+    fixed = "4K PROT_READ|PROT_EXEC MAP_PRIVATE|MAP_FIXED"
+    script = (
+        '@a = open "/tmp/a" O_RDWR|O_CREAT 0700; @ftruncate a 4K; @w = mmap 0 4K RW MAP_SHARED a 0;'
+        f"@store w {MISALIGNED};"
+        f"@p = mmap 0 4K RWX PRIVATE -1 0; @store p {HARMLESS}; jump p; jump p; @mmap p {fixed} a 0; jump p; jump p;"
+        f"@mmap p 4K RWX MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED -1 0; @store p {HARMLESS}; jump p;"
+        f"@mmap p {fixed} a 0; jump p"
+    )
+    got = machine(**options).calls(script)
+    assert ["SIGSEGV" in line for line in got] == [False, False, True, True, False, True], got
+
+
+@OPTIONS
+def test_code_of_a_program_that_runs_again(machine: MakeMachine, options: dict[str, Any]) -> None:
+    """Each run has code of its own at the same address; what is known of the program's own code holds meanwhile."""
+    booted = machine(**options)
+    for code in (HARMLESS, MISALIGNED, MISALIGNED, HARMLESS):
+        got = booted.calls(f"@p = mmap 0 4K RWX PRIVATE -1 0; @store p {code}; jump p; jump p")
+        assert ["SIGSEGV" in line for line in got] == [code == MISALIGNED] * 2, got
+    assert len(booted.kernel.mm_context.programs) == 1

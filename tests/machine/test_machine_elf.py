@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import guests
-from emu.kernel.exec import STACK_INITIAL, STACK_TOP
+from emu.kernel.exec import STACK_INITIAL
+from emu.kernel.layout import STACK_TOP
 from emu.linux.mman import Prot
 from emu.machine import LaunchError
 from emu.mm.flags import VmFlags

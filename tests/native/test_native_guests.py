@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 
 import pytest
 
 from tests.native import host, machine
 from tests.native.guest import Guest, all_guests, files_of
-from tests.native.outcome import Recording
+from tests.native.outcome import Outcome, Recording
 from tests.native.record import difference
 
-
-@cache
-def _peculiarities(version: tuple[int, int]) -> str:
-    return host.peculiarities(version)
+_TIMES = 3
 
 
 @pytest.mark.parametrize("guest", all_guests(), ids=lambda guest: guest.name)
@@ -39,10 +35,20 @@ def hold(guest: Guest, only_recorded: Callable[[str], None]) -> None:
         assert set(names) <= set(ran.calls[kind]), f"other calls {kind} than before: python -m tests.native.record"
     if reason := host.why_not(guest):
         only_recorded(reason)
-    elif wrong := difference(host.run(guest), ran.outcome):
-        peculiar = _peculiarities(recorded.version)
+    elif wrong := _host_differs(guest, ran.outcome):
+        peculiar = host.peculiarities(recorded.version)
         assert peculiar, f"this host is not as it was recorded:\n{wrong}"
         only_recorded(f"this host is not as Linux {recorded.kernel}: {peculiar}")
+
+
+def _host_differs(guest: Guest, outcome: Outcome) -> str:
+    """What the host does otherwise each time: a busy one may be late once."""
+    wrong = ""
+    for _ in range(_TIMES):
+        wrong = difference(host.run(guest), outcome)
+        if not wrong:
+            break
+    return wrong
 
 
 def test_every_guest_is_built_and_recorded() -> None:
@@ -65,15 +71,12 @@ def test_a_peculiar_host_is_told_from_the_machine(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(host, "why_not", lambda guest: "")
     monkeypatch.setattr(host, "run", lambda guest: other)
     monkeypatch.setattr(host, "peculiarities", lambda version: "seccomp filters its system calls")
-    _peculiarities.cache_clear()
     hold(guest, told.append)
     assert told == [f"this host is not as Linux {recorded.kernel}: seccomp filters its system calls"]
     monkeypatch.setattr(host, "peculiarities", lambda version: "")
-    _peculiarities.cache_clear()
     with pytest.raises(AssertionError, match="this host is not as it was recorded"):
         hold(guest, told.append)
     ran = machine.run(guest)
     monkeypatch.setattr(machine, "run", lambda guest: ran._replace(outcome=other))
     with pytest.raises(AssertionError, match=r"\+sandboxed"):
         hold(guest, told.append)
-    _peculiarities.cache_clear()

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from emu.mm.address_space import AddressSpace
     from emu.mm.frames import FrameAllocator
 
+#: The page of emu.kernel.vsyscall.
+VSYSCALL = 0xFFFF_FFFF_FF60_0000
 IMAGE = Path(__file__).with_name("linux-vdso.so.1")
 #: Pages of [vvar], [vvar_vclock] and [vdso], in the order of their addresses (VDSO_NR_PAGES, VDSO_NR_VCLOCK_PAGES).
 VVAR_PAGES, VCLOCK_PAGES, VDSO_PAGES = 4, 2, 2

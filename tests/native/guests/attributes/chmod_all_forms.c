@@ -16,7 +16,6 @@ int main(void)
 	SHOW(chmod, "", 0644);
 	SHOW(chmod, NOWHERE, 0644);
 	SHOW(chmod, "file/x", 0644);
-	SHOW(chmod, "/proc/version", 0644);
 	SHOW(fchmod, fd, 0600);
 	SHOW(fchmod, path, 0600);
 	SHOW(fchmod, 99, 0600);

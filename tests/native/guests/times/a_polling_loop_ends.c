@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Time goes on while a program only asks what time it is, yields, or polls. */
+// needs: an idle cpu
 #include "native.h"
 
 static long now_us(void)

@@ -1,0 +1,56 @@
+"""Where programs and their memory go: random places by the seed, or fixed ones."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+
+from emu.kernel.layout import ELF_ET_DYN_BASE, STACK_TOP, LayoutRandom, Persona, choose_layout
+from tests.booted import Booted
+
+
+def places(**options: Any) -> list[dict[str, int]]:
+    """Where things are in two programs of one machine."""
+    booted = Booted(**options)
+    tasks = [booted.guest("calls", "brk 0; @mark 1; @pause") for _ in range(2)]
+    found = []
+    for task in tasks:
+        booted.run_until_mark(task, 1)
+        vdso = next(vma.start for vma in task.mm.vmas if vma.ops.name(vma) == "[vdso]")
+        found.append({"heap": task.mm.start_brk, "stack": task.mm.start_stack, "vdso": vdso})
+    return found
+
+
+def test_the_places_of_a_library_machine_are_fixed() -> None:
+    first, second = places()
+    assert first == second and first["vdso"] == 0x7FFF_F7FF_D000
+
+
+def test_random_places_come_from_the_seed() -> None:
+    first, second = places(aslr=True, seed=1)
+    assert [first, second] == places(aslr=True, seed=1)
+    other, _ = places(aslr=True, seed=2)
+    assert all(first[name] != other[name] for name in first)
+    assert first["vdso"] == second["vdso"] and first["stack"] != second["stack"] and first["heap"] != second["heap"]
+
+
+def test_bytes_for_programs_do_not_depend_on_places() -> None:
+    plain, moved = Booted(seed=3), Booted(seed=3, aslr=True)
+    for booted in (plain, moved):
+        assert booted.outcome("hello").exit_status == 0
+    assert plain.kernel.random.random() == moved.kernel.random.random()
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_the_ranges_are_those_of_linux(seed: int) -> None:
+    random, limit = LayoutRandom(seed), Random(seed).choice([None, 8 << 20, 1 << 30, 1 << 46])
+    layout = choose_layout(random, 0, limit, heap=True)
+    assert STACK_TOP - (16 << 30) < layout.stack_top <= STACK_TOP
+    assert 0 <= layout.program < 1 << 40 and 0 <= layout.heap < 1 << 30 and 0 <= layout.stack < 8192
+    assert layout.mmap_base < layout.stack_top - (128 << 20) + (16 << 30)
+    assert all(not place % 4096 for place in (layout.stack_top, layout.mmap_base, layout.program, layout.heap))
+    assert layout.mmap_base > ELF_ET_DYN_BASE + layout.program or limit in (None, 1 << 46)
+    low = choose_layout(random, Persona.ADDR_COMPAT_LAYOUT, limit, heap=False)
+    assert low.bottom_up and low.mmap_base < 1 << 46 and not low.heap
