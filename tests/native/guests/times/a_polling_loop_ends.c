@@ -14,6 +14,7 @@ static long now_us(void)
 int main(void)
 {
 	struct rusage before, after;
+	struct timespec cpu, user;
 	long start = now_us();
 
 	MUST(getrusage, RUSAGE_SELF, &before);
@@ -29,5 +30,9 @@ int main(void)
 	MUST(getrusage, RUSAGE_SELF, &after);
 	SAY((after.ru_stime.tv_sec - before.ru_stime.tv_sec) * 1000000 + after.ru_stime.tv_usec -
 	    before.ru_stime.tv_usec > 1000);
+	MUST(clock_gettime, CLOCK_PROCESS_CPUTIME_ID, &cpu);
+	SAY(cpu.tv_sec || cpu.tv_nsec > 10000000);
+	MUST(clock_gettime, -3, &user); /* the user time of this process, by ticks */
+	SAY(user.tv_sec * 1000000000 + user.tv_nsec < cpu.tv_sec * 1000000000 + cpu.tv_nsec);
 	return 0;
 }
