@@ -36,6 +36,7 @@ LATE = (
     "privileges",
     "remote",
     "clockset",
+    "ptrace",
 )
 
 
