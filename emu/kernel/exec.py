@@ -91,10 +91,13 @@ def do_execve(kernel: Kernel, task: Task, program: Program, argv: Sequence[bytes
         raise
     finally:
         allow_write(file)
+    number = task.pid
     _commit(kernel, task, mm, program, argv)
     task.exe = exe
     _take_rights(task, rights)
     _start_program(kernel, task, rip, rsp)
+    if task.ptrace is not None:
+        task.ptrace.executed(number)
 
 
 def _check_size(task: Task, program: Program, argv: Sequence[bytes], envp: Sequence[bytes]) -> None:

@@ -11,10 +11,34 @@ if TYPE_CHECKING:
 
 #: In the order in which they are looked through: what more programs ask for comes first.
 LATE = (
-    "prctl", "attributes", "directories", "naming", "residence", "eventpoll", "timers", "queued", "pidfd",
-    "inotify", "sockets", "sockopt", "messages", "sysv", "mqueue", "splice", "lookup", "xattr", "scheduling",
-    "privileges", "seccomp", "remote", "clockset",
-)  # fmt: skip
+    "prctl",
+    "attributes",
+    "directories",
+    "naming",
+    "residence",
+    "eventpoll",
+    "timers",
+    "queued",
+    "pidfd",
+    "inotify",
+    "sockets",
+    "sockopt",
+    "messages",
+    "sysv",
+    "mqueue",
+    "aio",
+    "splice",
+    "lookup",
+    "handles",
+    "fileattr",
+    "xattr",
+    "scheduling",
+    "privileges",
+    "seccomp",
+    "remote",
+    "clockset",
+    "ptrace",
+)
 
 
 def all_tables() -> Iterator[tuple[Syscall, ...]]:

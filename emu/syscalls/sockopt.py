@@ -299,7 +299,7 @@ def _set_timeout(task: Task, file: Socket, name: int, value_at: int, length: int
 def _set_buffer(task: Task, file: Socket, name: int, value: int) -> None:
     """SO_SNDBUF and SO_RCVBUF: twice what is asked for, within limits that the FORCE ones do not have."""
     force = name in (Sockopt.SNDBUFFORCE, Sockopt.RCVBUFFORCE)
-    if force and task.credentials.euid:
+    if force and not task.credentials.capable(NET_ADMIN):
         raise LinuxError(errno.EPERM)
     value = min(max(value, 0), 0x3FFF_FFFF) if force else min(value % (1 << 32), MAX_BUFFER)
     if isinstance(file, TcpSocket):

@@ -1,16 +1,17 @@
 # python3: multiprocessing with a pool, queues, locks and shared memory
 import multiprocessing
 from multiprocessing import shared_memory
+from typing import Any
 
 
 def square(number: int) -> int:
     return number * number
 
 
-def count(name: str, lock: object, times: int) -> None:
-    block = shared_memory.SharedMemory(name)
+def count(name: str, lock: Any, times: int) -> None:
+    block: Any = shared_memory.SharedMemory(name)
     for _ in range(times):
-        with lock:  # type: ignore[attr-defined]
+        with lock:
             block.buf[0] += 1
     block.close()
 
@@ -24,7 +25,7 @@ if __name__ == "__main__":
     process.start()
     print(queue.get())
     process.join()
-    block = shared_memory.SharedMemory(create=True, size=64)
+    block: Any = shared_memory.SharedMemory(create=True, size=64)
     lock = context.Lock()
     counters = [context.Process(target=count, args=(block.name, lock, 20)) for _ in range(4)]
     for counter in counters:
