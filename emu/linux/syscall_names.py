@@ -13,8 +13,8 @@ _NOT_IMPLEMENTED = """
 313 finit_module  317 seccomp  320 kexec_file_load  321 bpf  323 userfaultfd  333 io_pgetevents
 425 io_uring_setup  426 io_uring_enter  427 io_uring_register  428 open_tree  429 move_mount  430 fsopen  431 fsconfig
 432 fsmount  433 fspick  440 process_madvise  442 mount_setattr  443 quotactl_fd  444 landlock_create_ruleset
-445 landlock_add_rule  446 landlock_restrict_self  447 memfd_secret  448 process_mrelease  449 futex_waitv
-450 set_mempolicy_home_node  451 cachestat  453 map_shadow_stack  454 futex_wake  455 futex_wait  456 futex_requeue
+445 landlock_add_rule  446 landlock_restrict_self  447 memfd_secret  448 process_mrelease
+450 set_mempolicy_home_node  451 cachestat  453 map_shadow_stack
 457 statmount  458 listmount  459 lsm_get_self_attr  460 lsm_set_self_attr  461 lsm_list_modules  467 open_tree_attr
 468 file_getattr  469 file_setattr
 """

@@ -33,6 +33,7 @@ LATE = (
     "privileges",
     "remote",
     "clockset",
+    "futex2",
 )
 
 
