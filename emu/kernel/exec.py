@@ -91,10 +91,13 @@ def do_execve(kernel: Kernel, task: Task, program: Program, argv: Sequence[bytes
         raise
     finally:
         allow_write(file)
+    number = task.pid
     _commit(kernel, task, mm, program, argv)
     task.exe = exe
     _take_rights(task, rights)
     _start_program(kernel, task, rip, rsp)
+    if task.ptrace is not None:
+        task.ptrace.executed(number)
 
 
 def _check_size(task: Task, program: Program, argv: Sequence[bytes], envp: Sequence[bytes]) -> None:
@@ -265,7 +268,7 @@ def _build_stack(
     mm.write(start, bytes(blob))
     mm.arg_start, mm.arg_end = start, start + sum(len(s) + 1 for s in argv)
     mm.env_start, mm.env_end = mm.arg_end, mm.arg_end + sum(len(s) + 1 for s in envp)
-    platform = ((start - layout.stack) & -16) - 16
+    platform = ((start - layout.stack) & -16) - len(b"x86_64\0")  # neither this nor what follows is aligned
     random = platform - 16
     mm.write(platform, b"x86_64\0")
     mm.write(random, kernel.random.randbytes(16))

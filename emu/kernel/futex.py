@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import struct
-from collections.abc import Generator, Hashable
+from collections.abc import Generator, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,7 +19,6 @@ from mmu.memory import PAGE_SIZE
 from mmu.registers import Access
 
 if TYPE_CHECKING:
-    from emu.kernel.pifutex import PiState
     from emu.kernel.task import Task
     from emu.linux.clock import Clock
     from emu.mm.address_space import AddressSpace
@@ -72,10 +71,36 @@ class Waiter:
     requeued_only: ClassVar[bool] = False
 
 
+@dataclass(eq=False)
+class PiWaiter:
+    """A task that waits for a lock with priority inheritance; ``granted`` once it has it."""
+
+    task: Task
+    address: int
+    queue: WaitQueue = field(default_factory=WaitQueue)
+    granted: bool = False
+
+
+@dataclass(eq=False)
+class PiState:
+    """Such a lock with waiters, first the one that gets it next."""
+
+    key: Key
+    owner: Task
+    waiters: list[PiWaiter] = field(default_factory=list)
+
+    def add(self, waiter: PiWaiter) -> None:
+        """Behind those that are as urgent."""
+        urgency = waiter.task.scheduling.priority
+        at = next((i for i, w in enumerate(self.waiters) if w.task.scheduling.priority < urgency), len(self.waiters))
+        self.waiters.insert(at, waiter)
+
+
 class Futexes:
     """Every waiter of the machine; those of one word are in order of arrival."""
 
-    def __init__(self) -> None:
+    def __init__(self, tasks: Mapping[int, Task], clock: Clock) -> None:
+        self.tasks, self.clock = tasks, clock
         self._waiters: dict[Key, list[Waiter]] = {}
         #: Locks with priority inheritance that have waiters.
         self.pi: dict[Key, PiState] = {}

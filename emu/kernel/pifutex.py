@@ -8,45 +8,18 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from emu.kernel.futex import OWNER_DIED, TID_MASK, WAITERS, Futexes, Key, Waiter
+from emu.kernel.futex import OWNER_DIED, TID_MASK, WAITERS, Futexes, Key, PiState, PiWaiter, Waiter
 from emu.linux.errors import Interrupted, LinuxError, NoIntr
-from emu.linux.wait import WaitQueue
 
 if TYPE_CHECKING:
-    from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
 
 
-@dataclass(eq=False)
-class PiWaiter:
-    """A task that waits for a lock; ``granted`` once it has it."""
-
-    task: Task
-    address: int
-    queue: WaitQueue = field(default_factory=WaitQueue)
-    granted: bool = False
-
-
-@dataclass(eq=False)
-class PiState:
-    """A lock with waiters, first the one that gets it next."""
-
-    key: Key
-    owner: Task | None
-    waiters: list[PiWaiter] = field(default_factory=list)
-
-    def add(self, waiter: PiWaiter) -> None:
-        """Behind those that are as urgent."""
-        urgency = waiter.task.scheduling.priority
-        at = next((i for i, w in enumerate(self.waiters) if w.task.scheduling.priority < urgency), len(self.waiters))
-        self.waiters.insert(at, waiter)
-
-
 def acquire(
-    kernel: Kernel, task: Task, waiter_of: Task, address: int, key: Key, *, waiters: bool = False
+    futexes: Futexes, task: Task, waiter_of: Task, address: int, key: Key, *, waiters: bool = False
 ) -> PiState | None:
     """Take the lock for ``waiter_of`` if it is free: None; else what it must wait for (futex_lock_pi_atomic).
 
@@ -56,14 +29,14 @@ def acquire(
     tid = word & TID_MASK
     if tid == waiter_of.pid:
         raise LinuxError(errno.EDEADLK)
-    state = kernel.futexes.pi.get(key)
+    state = futexes.pi.get(key)
     if state is not None:
         return _attached(state, word)
     if not tid:
         task.mm.write_u32(address, word & OWNER_DIED | waiter_of.pid | (WAITERS if waiters else 0))
         return None
     task.mm.write_u32(address, word | WAITERS)
-    owner = kernel.tasks.get(tid)
+    owner = futexes.tasks.get(tid)
     if owner is None or not owner.alive:
         raise LinuxError(errno.ESRCH)
     return PiState(key, owner)
@@ -72,25 +45,20 @@ def acquire(
 def _attached(state: PiState, word: int) -> PiState:
     """The word must say who owns the lock (attach_to_pi_state)."""
     tid = word & TID_MASK
-    if word & OWNER_DIED:
-        if state.owner is None and tid:
-            raise LinuxError(errno.EINVAL)
-        if state.owner is None or not tid:
-            return state
-    if state.owner is None or tid != state.owner.pid:
+    if tid != state.owner.pid and (tid or not word & OWNER_DIED):
         raise LinuxError(errno.EINVAL)
     return state
 
 
-def block(kernel: Kernel, state: PiState, waiter: PiWaiter) -> None:
+def block(futexes: Futexes, state: PiState, waiter: PiWaiter) -> None:
     """Queue a waiter.  LinuxError(EDEADLK) if the owner waits, through others, for this task."""
-    owner = state.owner
+    owner: Task | None = state.owner
     while owner is not None:
         if owner is waiter.task:
             raise LinuxError(errno.EDEADLK)
-        blocked = next((s for s in kernel.futexes.pi.values() if any(w.task is owner for w in s.waiters)), None)
+        blocked = next((s for s in futexes.pi.values() if any(w.task is owner for w in s.waiters)), None)
         owner = None if blocked is None else blocked.owner
-    kernel.futexes.pi[state.key] = state
+    futexes.pi[state.key] = state
     state.add(waiter)
 
 
@@ -103,21 +71,23 @@ def give_up(futexes: Futexes, state: PiState, waiter: PiWaiter) -> None:
 
 
 def lock_pi(
-    kernel: Kernel, task: Task, address: int, key: Key, deadline: int | None
+    futexes: Futexes, task: Task, address: int, key: Key, deadline: int | None
 ) -> int | Generator[Any, None, int]:
     """FUTEX_LOCK_PI."""
-    state = acquire(kernel, task, task, address, key)
+    state = acquire(futexes, task, task, address, key)
     if state is None:
         return 0
     waiter = PiWaiter(task, address)
-    block(kernel, state, waiter)
-    return _wait_for_lock(kernel, state, waiter, deadline)
+    block(futexes, state, waiter)
+    return _wait_for_lock(futexes, state, waiter, deadline)
 
 
-def _wait_for_lock(kernel: Kernel, state: PiState, waiter: PiWaiter, deadline: int | None) -> Generator[Any, None, int]:
+def _wait_for_lock(
+    futexes: Futexes, state: PiState, waiter: PiWaiter, deadline: int | None
+) -> Generator[Any, None, int]:
     try:
         while not waiter.granted:
-            if deadline is not None and kernel.clock.now_ns() >= deadline:
+            if deadline is not None and futexes.clock.now_ns() >= deadline:
                 raise LinuxError(errno.ETIMEDOUT)
             try:
                 yield (waiter.queue, deadline)
@@ -126,30 +96,30 @@ def _wait_for_lock(kernel: Kernel, state: PiState, waiter: PiWaiter, deadline: i
                     raise NoIntr from None
         return 0
     finally:
-        give_up(kernel.futexes, state, waiter)
+        give_up(futexes, state, waiter)
 
 
-def trylock_pi(kernel: Kernel, task: Task, address: int, key: Key) -> int:
+def trylock_pi(futexes: Futexes, task: Task, address: int, key: Key) -> int:
     """FUTEX_TRYLOCK_PI."""
-    if acquire(kernel, task, task, address, key) is not None:
+    if acquire(futexes, task, task, address, key) is not None:
         raise LinuxError(errno.EAGAIN)
     return 0
 
 
-def unlock_pi(kernel: Kernel, task: Task, address: int, key: Key) -> int:
+def unlock_pi(futexes: Futexes, task: Task, address: int, key: Key) -> int:
     """FUTEX_UNLOCK_PI: the first waiter gets the lock."""
     if task.mm.read_u32(address) & TID_MASK != task.pid:
         raise LinuxError(errno.EPERM)
-    state = kernel.futexes.pi.get(key)
+    state = futexes.pi.get(key)
     if state is None:
-        if kernel.futexes.waits_at(key):
+        if futexes.waits_at(key):
             raise LinuxError(errno.EINVAL)
         task.mm.write_u32(address, 0)
     elif state.owner is not task:
         raise LinuxError(errno.EINVAL)
     else:
         task.mm.write_u32(address, WAITERS | state.waiters[0].task.pid)
-        _grant(kernel.futexes, state)
+        _grant(futexes, state)
     return 0
 
 
@@ -187,15 +157,15 @@ class RequeueWaiter(Waiter):
     blocked: tuple[PiState, PiWaiter] | None = None
 
 
-def wait_requeue_pi(kernel: Kernel, waiter: RequeueWaiter, deadline: int | None) -> Generator[Any, None, int]:
+def wait_requeue_pi(futexes: Futexes, waiter: RequeueWaiter, deadline: int | None) -> Generator[Any, None, int]:
     """FUTEX_WAIT_REQUEUE_PI: sleep until requeued, and then until the lock is there.
 
     LinuxError(ETIMEDOUT), (EAGAIN) if it was woken in another way, or a signal came after it was requeued.
     """
-    kernel.futexes.add(waiter)
+    futexes.add(waiter)
     try:
         while not waiter.woken and waiter.blocked is None:
-            if deadline is not None and kernel.clock.now_ns() >= deadline:
+            if deadline is not None and futexes.clock.now_ns() >= deadline:
                 raise LinuxError(errno.ETIMEDOUT)
             try:
                 yield (waiter.queue, deadline)
@@ -204,34 +174,34 @@ def wait_requeue_pi(kernel: Kernel, waiter: RequeueWaiter, deadline: int | None)
                     raise NoIntr from None
         if waiter.blocked is None:
             return 0
-        return (yield from _wait_for_lock(kernel, *waiter.blocked, deadline))
+        return (yield from _wait_for_lock(futexes, *waiter.blocked, deadline))
     except NoIntr:
         if waiter.blocked is None:
             raise
         raise LinuxError(errno.EAGAIN) from None
     finally:
-        kernel.futexes.discard(waiter)
+        futexes.discard(waiter)
         if waiter.blocked is not None:
-            give_up(kernel.futexes, *waiter.blocked)
+            give_up(futexes, *waiter.blocked)
 
 
-def cmp_requeue_pi(kernel: Kernel, task: Task, source: Key, address: int, target: Key, most: int) -> int:
+def cmp_requeue_pi(futexes: Futexes, task: Task, source: Key, address: int, target: Key, most: int) -> int:
     """FUTEX_CMP_REQUEUE_PI: the first waiter gets the lock if it is free, ``most`` others wait for it from now on;
     returns how many these are.
     """
     done = 0
-    for waiter in kernel.futexes.waits_at(source)[: most + 1]:
+    for waiter in futexes.waits_at(source)[: most + 1]:
         if not isinstance(waiter, RequeueWaiter) or waiter.target != target:
             raise LinuxError(errno.EINVAL)
         assert waiter.task is not None
-        state = acquire(kernel, task, waiter.task, address, target, waiters=bool(most))
+        state = acquire(futexes, task, waiter.task, address, target, waiters=bool(most))
         if state is None:
-            kernel.futexes.discard(waiter)
+            futexes.discard(waiter)
             waiter.woken = True
         else:
             blocked = PiWaiter(waiter.task, waiter.address)
-            block(kernel, state, blocked)
-            kernel.futexes.discard(waiter)
+            block(futexes, state, blocked)
+            futexes.discard(waiter)
             waiter.blocked = (state, blocked)
         waiter.queue.wake_all()
         done += 1

@@ -139,17 +139,17 @@ class Scheduler:
         task.state = TaskState.RUNNABLE
         self._enqueue(task)
 
-    def suspend(self, task: Task) -> None:
+    def suspend(self, task: Task, state: TaskState = TaskState.STOPPED) -> None:
         """The task runs no more until :meth:`resume`; a call in which it sleeps then looks at its condition again."""
         if task.state == TaskState.SLEEPING:
             self._forget_sleep(task)
         else:
             self._take_off(task)
-        task.state = TaskState.STOPPED
+        task.state = state
 
     def resume(self, task: Task) -> None:
         """Let a stopped task go on."""
-        if task.state == TaskState.STOPPED:
+        if task.state in (TaskState.STOPPED, TaskState.TRACED):
             task.state = TaskState.RUNNABLE
             self._enqueue(task)
 

@@ -26,14 +26,18 @@ LATE = (
     "messages",
     "sysv",
     "mqueue",
+    "aio",
     "splice",
     "lookup",
+    "handles",
+    "fileattr",
     "xattr",
     "scheduling",
     "privileges",
     "remote",
     "clockset",
     "futex2",
+    "ptrace",
 )
 
 

@@ -118,11 +118,11 @@ def _futex_pi(
     if command in (FutexOp.LOCK_PI, FutexOp.LOCK_PI2, FutexOp.WAIT_REQUEUE_PI) and timeout:
         deadline = _deadline(kernel, task, timeout, op, command)
     if command in (FutexOp.LOCK_PI, FutexOp.LOCK_PI2):
-        return pifutex.lock_pi(kernel, task, address, futex_key(task.mm, address, private=private), deadline)
+        return pifutex.lock_pi(kernel.futexes, task, address, futex_key(task.mm, address, private=private), deadline)
     if command == FutexOp.TRYLOCK_PI:
-        return pifutex.trylock_pi(kernel, task, address, futex_key(task.mm, address, private=private))
+        return pifutex.trylock_pi(kernel.futexes, task, address, futex_key(task.mm, address, private=private))
     if command == FutexOp.UNLOCK_PI:
-        return pifutex.unlock_pi(kernel, task, address, futex_key(task.mm, address, private=private))
+        return pifutex.unlock_pi(kernel.futexes, task, address, futex_key(task.mm, address, private=private))
     return _requeue_pi(kernel, task, command, addresses, private, values, INT.width(timeout), deadline)
 
 
@@ -143,9 +143,9 @@ def _requeue_pi(
     if source == target:
         raise LinuxError(errno.EINVAL)
     if not waits:
-        return cmp_requeue_pi(kernel, task, source, addresses[1], target, number)
+        return cmp_requeue_pi(kernel.futexes, task, source, addresses[1], target, number)
     waiter = RequeueWaiter(source, ANY_BIT, task=task, target=target, address=addresses[1])
-    return wait_requeue_pi(kernel, waiter, deadline)
+    return wait_requeue_pi(kernel.futexes, waiter, deadline)
 
 
 def _wait(
