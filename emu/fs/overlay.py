@@ -404,6 +404,7 @@ class Overlay(FileSystemType):
     """The file system type ``overlay``, over one directory of the host.  Guests cannot mount another."""
 
     name = "overlay"
+    has_btime = multigrain = True
 
     def __init__(self, lower: HostSuperBlock, reclaim: Reclaim) -> None:
         self._lower = lower

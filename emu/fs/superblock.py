@@ -119,6 +119,10 @@ class FileSystemType:
     """A kind of file system, registered under ``name``; every one here is ``nodev``."""
 
     name = ""
+    #: Whether inodes tell when they were made, to who asks for it (STATX_BTIME).
+    has_btime = False
+    #: Whether the times of change and modification are told only to who asks for one (FS_MGTIME, since Linux 6.13).
+    multigrain = False
 
     def mount(self, resources: Resources, options: str) -> SuperBlock:
         """Make an instance; EINVAL for an option that it does not know."""

@@ -328,6 +328,7 @@ class Tmpfs(FileSystemType):
     """The file system type ``tmpfs``: options size, nr_blocks, nr_inodes, mode, uid, gid."""
 
     name = "tmpfs"
+    has_btime = multigrain = True
 
     def mount(self, resources: Resources, options: str) -> SuperBlock:
         return TmpfsSuperBlock(resources, self, options)
@@ -337,6 +338,7 @@ class ShmemType(FileSystemType):
     """The kernel's own instance, without limit: memfd_create() and shared anonymous memory."""
 
     name = "shmem"
+    has_btime = multigrain = True
 
     def mount(self, resources: Resources, options: str) -> SuperBlock:
         return TmpfsSuperBlock(resources, self, options, limited=False)

@@ -50,9 +50,9 @@ _LARGE = 1024
 #: From here on an address may not be canonical.
 _NOT_CANONICAL = 1 << 47
 _DIVIDE_ERROR, _BREAKPOINT, _PAGE_FAULT = 0, 3, 14
-#: Calls that libraries try at every start, and do without: rseq (glibc), io_uring_setup, landlock's first.
+#: Calls that libraries try at every start, and do without: io_uring_setup, landlock's first.
 #: None of them may be in a late table, which is not looked through for them.
-TRIED_BY_HABIT = frozenset({334, 425, 444})
+TRIED_BY_HABIT = frozenset({425, 444})
 
 _ZOMBIE = int(TaskState.ZOMBIE)
 
@@ -155,6 +155,12 @@ class Entry:
             if signals.pending or signals.shared or signals.saved_mask is not None:
                 if not kernel.signals.deliver(task):
                     return
+            if task.rseq_event:
+                from emu.kernel.rseq import back_to_user  # not for programs without it
+
+                if not back_to_user(task, kernel.scheduler.running):
+                    self._force(task, Sig.SEGV, SiCode.KERNEL, 0, GP)
+                    continue
             if task.rip >= _NOT_CANONICAL and not canonical(cpu.mmu.state, task.rip):
                 # a frame or a handler asked for that, and IRET is where it shows
                 self._force(task, Sig.SEGV, SiCode.KERNEL, 0, GP)
@@ -224,7 +230,7 @@ class Entry:
         if result >= _LARGE and self._table[number].returns is BYTES:
             self._clock.charge(result >> BYTE_SHIFT)
         tracer = self._kernel.tracer
-        if tracer.syscalls:
+        if tracer.syscalls and not task.signals.pending_mask >> (Sig.KILL - 1) & 1:  # who is killed does not return
             tracer.syscall_exit(task, number, self._table.get(number), result)
         if task.registers_replaced:  # execve, rt_sigreturn
             task.registers_replaced = False

@@ -140,6 +140,8 @@ def _copy_process(kernel: Kernel, task: Task, flags: int) -> Task:
         personality=task.personality,
         no_new_privs=task.no_new_privs,
     )
+    if task.rseq is not None and not flags & CloneFlags.VM:
+        child.rseq, child.rseq_event = copy.copy(task.rseq), True
     _copy_signals(task, child, flags)
     if not flags & CloneFlags.THREAD:
         task.children[pid] = child

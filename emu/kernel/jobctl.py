@@ -44,10 +44,10 @@ class JobControl:
         it, even if it is blocked or ignored (prepare_signal).
         """
         if signo == Sig.CONT:
-            self._flush(group, _STOPS)
+            self.flush(group, _STOPS)
             self._continue(group)
         elif signo in _STOPS:
-            self._flush(group, frozenset({int(Sig.CONT)}))
+            self.flush(group, frozenset({int(Sig.CONT)}))
 
     def killed(self, group: ThreadGroup) -> None:
         """SIGKILL: a stopped process goes on to its end."""
@@ -96,11 +96,14 @@ class JobControl:
         parent.child_exit.wake_all()
 
     @staticmethod
-    def _flush(group: ThreadGroup, signals: frozenset[int]) -> None:
+    def flush(group: ThreadGroup, signals: frozenset[int]) -> None:
+        """Pending signals that will not be delivered; a timer whose signal was one waits (flush_sigqueue_mask)."""
         queues: list[SigPending] = [group.pending, *(thread.signals.pending for thread in group.threads.values())]
         for queue in queues:
             for info in [info for info in queue if info.signo in signals]:
                 queue.dequeue(info)
+                if info.timer is not None:
+                    info.timer.ignored()
 
     # -- process groups --------------------------------------------------------------------------------------------
 

@@ -112,6 +112,11 @@ class Scheduler:
         """Context switches of all vCPUs."""
         return sum(vcpu.switches for vcpu in self.vcpus)
 
+    @property
+    def running(self) -> list[Task]:
+        """The tasks that have a vCPU."""
+        return [vcpu.task for vcpu in self.vcpus if vcpu.task is not None]
+
     def running_instructions(self) -> int:
         """Instructions that the current task has retired since its usage was last added up."""
         return self._cpu.clock - self._since
@@ -242,17 +247,22 @@ class Scheduler:
             if vcpu.task is None:
                 if not vcpu.queue:
                     return None
-                vcpu.task, vcpu.slice_left = vcpu.queue.popleft(), self.time_slice
+                self._switch_to(vcpu)
             return vcpu
         for offset in range(number):
             vcpu = self.vcpus[(self._next_turn + offset) % number]
             if vcpu.task is None:
                 if not vcpu.queue and not self._pull(vcpu):
                     continue
-                vcpu.task, vcpu.slice_left = vcpu.queue.popleft(), self.time_slice
+                self._switch_to(vcpu)
             self._next_turn = (vcpu.number + 1) % number
             return vcpu
         return None
+
+    def _switch_to(self, vcpu: Vcpu) -> None:
+        vcpu.task, vcpu.slice_left = task, _ = vcpu.queue.popleft(), self.time_slice
+        if task.rseq is not None:
+            task.rseq_event = True
 
     def _pull(self, idle: Vcpu) -> bool:
         """Move a waiting task to an idle vCPU from one that has another task to run."""

@@ -20,6 +20,7 @@ from emu.kernel.signal_state import (
 )
 from emu.kernel.task import Task, TaskState
 from emu.linux.cost import Cost
+from emu.linux.errors import LinuxError
 
 if TYPE_CHECKING:
     from emu.cpu import Cpu
@@ -112,6 +113,16 @@ class Signals:
             return False
         return self._ignored(signo, task.signals.actions[signo])
 
+    def action_changed(self, task: Task, signo: int) -> None:
+        """A signal that the new action ignores is not pending any more, blocked or not; the signal of a timer is, if it
+        was ignored before (do_sigaction).
+        """
+        group = task.group
+        if self._ignored(signo, task.signals.actions[signo]) and signo not in (Sig.KILL, Sig.STOP):
+            self._jobs.flush(group, frozenset({signo}))
+        elif group.timers is not None:
+            group.timers.unignore(signo)
+
     def force(self, task: Task, info: SigInfo) -> None:
         """A signal that the task cannot defer (a fault): if it is blocked or ignored, the default action is taken."""
         signals = task.signals
@@ -178,11 +189,26 @@ class Signals:
         """rt_sigreturn: back from a handler; returns RAX.  LinuxError(EFAULT) if the frame cannot be read."""
         return int(self._frames().restore_frame(self._cpu, task))
 
+    def _abort_sequence(self, task: Task, info: SigInfo) -> bool:
+        """A handler interrupts a restartable sequence; False if that is SIGSEGV instead (rseq_signal_deliver)."""
+        from emu.kernel.rseq import abort
+
+        try:
+            abort(task)
+        except LinuxError:
+            if info.signo == Sig.SEGV:
+                task.signals.actions[Sig.SEGV] = SigAction()
+            self.force(task, SigInfo(Sig.SEGV, SiCode.KERNEL))
+            return False
+        return True
+
     def _handle(self, task: Task, info: SigInfo, action: SigAction) -> None:
         self._charge(_SIGNAL)
         signals = task.signals
         old_mask = signals.blocked if signals.saved_mask is None else signals.saved_mask
         signals.saved_mask = None
+        if task.rseq is not None and not self._abort_sequence(task, info):
+            return
         if not self._frames().setup_frame(self._cpu, task, info, action, old_mask):
             # no room for the frame: SIGSEGV by default action (force_sigsegv)
             if info.signo == Sig.SEGV:

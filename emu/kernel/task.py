@@ -96,6 +96,17 @@ class Scheduling(NamedTuple):
         )
 
 
+@dataclass
+class Rseq:
+    """What a thread has registered for restartable sequences (rseq(2))."""
+
+    address: int
+    length: int
+    signature: int
+    #: Its number among the running threads of its address space (mm_cid).
+    concurrency_id: int = 0
+
+
 #: A system call that sleeps: what its handler returned.
 Sleeping = Generator[Any, None, int]
 
@@ -137,6 +148,9 @@ class Task:
     #: The signal that it gets when the thread that made its process ends (PR_SET_PDEATHSIG).
     pdeath_signal: int = 0
     robust_list: int = 0
+    #: Its restartable sequences, and whether what they should know has changed.
+    rseq: Rseq | None = None
+    rseq_event: bool = False
     #: The sleeping system call, if any, with its number and arguments.
     sleeping: Sleeping | None = None
     syscall: tuple[int, tuple[int, ...]] | None = None

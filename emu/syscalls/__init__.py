@@ -67,6 +67,7 @@ def early_tables() -> Iterator[tuple[Syscall, ...]]:
         openclose,
         poll,
         process,
+        rseq,
         sessions,
         signals,
         system,
@@ -75,7 +76,7 @@ def early_tables() -> Iterator[tuple[Syscall, ...]]:
     )
 
     for subject in (
-        openclose, files, fcntl, fdctl, poll, memory, futex, limits, process, wait, sessions, identity, signals,
-        system, times,
+        openclose, files, fcntl, fdctl, poll, memory, futex, limits, process, rseq, wait, sessions, identity,
+        signals, system, times,
     ):  # fmt: skip
         yield subject.TABLE

@@ -121,7 +121,7 @@ def test_numbers_and_names() -> None:
         "these have rows now: take them out of emu/linux/syscall_names.py"
     )
     assert sorted(kernel.keys() | NAMES.keys()) == [*range(335), *range(424, 470)]
-    assert (name_of(101), name_of(334), name_of(999)) == ("ptrace", "rseq", "#999")
+    assert (name_of(101), name_of(425), name_of(999)) == ("ptrace", "io_uring_setup", "#999")
 
 
 def test_what_is_tried_by_habit_is_not_late() -> None:
