@@ -34,6 +34,7 @@ LATE = (
     "xattr",
     "scheduling",
     "privileges",
+    "seccomp",
     "remote",
     "clockset",
     "futex2",
