@@ -19,6 +19,7 @@ from emu.linux.fileflags import May, OpenFlags
 from emu.linux.layout import LATE_PATH, PATHNAME, TIMESPEC, Struct
 from emu.linux.limits import Rlimit
 from emu.linux.syscall import BYTES, DESCRIPTOR, Restart, Syscall
+from emu.net.netlink import NetlinkSocket
 from emu.net.socket import Socket
 from emu.syscalls.timers import SIGEVENT
 
@@ -156,7 +157,7 @@ def _receive(
 
 
 def sys_mq_notify(kernel: Kernel, task: Task, fd: int, address: int) -> int:
-    """mq_notify(2); SIGEV_THREAD needs a netlink socket, of which there is none (EINVAL)."""
+    """mq_notify(2); SIGEV_THREAD is the C library's, which reads of it from a netlink socket."""
     wish = _wish(kernel, task, address) if address else None
     inode: MqueueInode = _queue_file(task.files.get(fd)).inode
     if wish is None:
@@ -178,8 +179,10 @@ def _wish(kernel: Kernel, task: Task, address: int) -> Notification:
             raise LinuxError(errno.EINVAL)
         return Notification(task.tgid, how, signo, _by_signal(kernel, task, signo, value))
     if how == Notify.THREAD:
-        task.mm.read(value, _COOKIE_LEN)
-        raise LinuxError(errno.EINVAL if isinstance(task.files.get(signo), Socket) else errno.ENOTSOCK)
+        cookie, file = task.mm.read(value, _COOKIE_LEN), task.files.get(signo)
+        if not isinstance(file, NetlinkSocket):
+            raise LinuxError(errno.EINVAL if isinstance(file, Socket) else errno.ENOTSOCK)
+        return Notification(task.tgid, how, signo, _by_netlink(file, cookie))
     return Notification(task.tgid, how)
 
 
@@ -189,6 +192,16 @@ def _by_signal(kernel: Kernel, task: Task, signo: int, value: int) -> Callable[[
         if woken and signo and sender is not None:
             pid, uid = sender.tgid, sender.credentials.uid
             kernel.signals.send_to_process(task, signo, SigInfo(signo, _SI_MESGQ, pid=pid, uid=uid, value=value))
+
+    return tell
+
+
+def _by_netlink(socket: NetlinkSocket, cookie: bytes) -> Callable[[bool], None]:
+    """The cookie comes back, and its last byte says why (NOTIFY_WOKENUP, NOTIFY_REMOVED)."""
+
+    def tell(woken: bool) -> None:
+        if not socket.closed:
+            socket.from_kernel(cookie[:-1] + (b"\1" if woken else b"\2"))
 
     return tell
 
