@@ -108,6 +108,8 @@ class InetSocket(Socket):
         self._loopback = loopback
         self.local: Endpoint | None = None
         self.remote: Endpoint | None = None
+        #: The groups that it is in.
+        self.groups: set[Ip] = set()
         #: Whether bind(2) has chosen its address, and its port (SOCK_BINDADDR_LOCK, SOCK_BINDPORT_LOCK).
         self._address_chosen = self._port_chosen = False
 
@@ -156,6 +158,12 @@ class InetSocket(Socket):
         assert self.local is not None
         same_kind = unmapped(self.local.ip).version == unmapped(ip).version or self._dual() or other._dual()
         return ((self.is_any or int(ip) == 0) and same_kind) or unmapped(self.local.ip) == unmapped(ip)
+
+    def become_four(self) -> None:
+        """IPV6_ADDRFORM: from now on it is a socket of AF_INET."""
+        self.family = AF_INET
+        self.local = self.local and Endpoint(unmapped(self.local.ip), self.local.port)
+        self.remote = self.remote and Endpoint(unmapped(self.remote.ip), self.remote.port)
 
     # -- addresses -------------------------------------------------------------------------------------------------
 
