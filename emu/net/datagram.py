@@ -134,10 +134,8 @@ class DatagramSocket(InetSocket):
         self.wake()
 
     def _autobind(self) -> None:
-        if self.local is None:
-            self.take_port(self.any_ip)
-        elif not self.local.port:
-            self.take_port(self.local.ip)
+        if not self.holds_port:
+            self.take_port(self.local.ip if self.local is not None and self._address_chosen else self.any_ip)
 
     def _check_broadcast(self, ip: Ip) -> None:
         if ip == BROADCAST4 and not self.option(SO_BROADCAST):
@@ -307,7 +305,7 @@ class DatagramSocket(InetSocket):
         got.address = self.shown(error.target)
         part, got.length = error.data[:count], len(error.data)
         got.flags = MSG_ERRQUEUE | (MSG_TRUNC if got.length > len(part) else 0)
-        got.complete = True
+        got.packets, got.complete = 1, True
         origin = _ICMP6_ORIGIN if six else _ICMP_ORIGIN
         body = struct.pack("<I4B2I", error.errno, origin, error.kind, error.code, 0, 0, 0)
         if six:

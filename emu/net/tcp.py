@@ -172,7 +172,7 @@ class TcpSocket(InetSocket):
         accepted.options = dict(self.options)
         accepted.buffers_chosen, accepted.sndbuf, accepted.rcvbuf = self.buffers_chosen, self.sndbuf, self.rcvbuf
         accepted.receive_timeout, accepted.send_timeout = self.receive_timeout, self.send_timeout
-        accepted.listener = self
+        accepted.listener, accepted.holds_port = self, True
         accepted.peer, client.peer = client, accepted
         accepted.connecting = Connecting.CONNECTED
         accepted._established()
@@ -191,8 +191,8 @@ class TcpSocket(InetSocket):
     def listen(self, caller: Caller[Path], backlog: int) -> None:
         if self.connecting != Connecting.UNCONNECTED or self.state not in (TcpState.CLOSE, TcpState.LISTEN):
             raise LinuxError(errno.EINVAL)
-        if self.local is None or not self.local.port:
-            self.take_port(self.local.ip if self.local is not None else self.any_ip)
+        if not self.holds_port:
+            self.take_port(self.local.ip if self.local is not None and self._address_chosen else self.any_ip)
         elif self.state == TcpState.CLOSE and not self.shares_port:
             assert self.local is not None
             others = [each for each in self._loopback.bound(IPPROTO_TCP, self.local.port) if each is not self]
@@ -248,8 +248,15 @@ class TcpSocket(InetSocket):
             self._done()
         self.wake()
 
+    def _is_bound(self) -> bool:
+        return self.state != TcpState.CLOSE or self.holds_port
+
     def _done(self) -> None:
-        """The connection is over (tcp_done): what has arrived can still be read."""
+        """The connection is over (tcp_done): what has arrived can still be read, and a port that bind(2) has not chosen
+        is free again.
+        """
+        if not self._port_chosen:
+            self.unbind()
         self.state = TcpState.CLOSE
         self.shut_read = self.shut_write = True
         self.wake()
