@@ -239,7 +239,7 @@ class NetlinkSocket(Socket):
         self.from_kernel(_message(NLMSG_ERROR, flags, sequence, self.port, body))
 
     def from_kernel(self, data: bytes) -> None:
-        """The kernel sends a packet."""
+        """The kernel has a message for it.  LinuxError(EAGAIN) without room."""
         self.take_in(data, _ADDRESS.pack(AF_NETLINK, 0, 0, 0), Identity(0, 0, 0))
 
     def receive(self, got: Received, count: int, flags: int, sink: Sink) -> None:

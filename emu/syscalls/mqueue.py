@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from emu.fs.dentry import Path, check_name
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _CREAT, _EXCL, _NONBLOCK = int(OpenFlags.CREAT), int(OpenFlags.EXCL), int(OpenFlags.NONBLOCK)
 _SI_MESGQ = -3
 _COOKIE_LEN = 32
+_WOKENUP, _REMOVED = 1, 2
 #: The access that each O_ACCMODE value asks for.
 _ACCESS = (int(May.READ), int(May.WRITE), int(May.READ | May.WRITE))
 MQ_ATTR = Struct(
@@ -157,7 +159,7 @@ def _receive(
 
 
 def sys_mq_notify(kernel: Kernel, task: Task, fd: int, address: int) -> int:
-    """mq_notify(2); SIGEV_THREAD is the C library's, which reads of it from a netlink socket."""
+    """mq_notify(2)."""
     wish = _wish(kernel, task, address) if address else None
     inode: MqueueInode = _queue_file(task.files.get(fd)).inode
     if wish is None:
@@ -179,10 +181,13 @@ def _wish(kernel: Kernel, task: Task, address: int) -> Notification:
             raise LinuxError(errno.EINVAL)
         return Notification(task.tgid, how, signo, _by_signal(kernel, task, signo, value))
     if how == Notify.THREAD:
-        cookie, file = task.mm.read(value, _COOKIE_LEN), task.files.get(signo)
+        cookie = task.mm.read(value, _COOKIE_LEN)
+        file = task.files.get(signo)
+        if not isinstance(file, Socket):
+            raise LinuxError(errno.ENOTSOCK)
         if not isinstance(file, NetlinkSocket):
-            raise LinuxError(errno.EINVAL if isinstance(file, Socket) else errno.ENOTSOCK)
-        return Notification(task.tgid, how, signo, _by_netlink(file, cookie))
+            raise LinuxError(errno.EINVAL)
+        return Notification(task.tgid, how, tell=_by_cookie(file, cookie))
     return Notification(task.tgid, how)
 
 
@@ -196,12 +201,12 @@ def _by_signal(kernel: Kernel, task: Task, signo: int, value: int) -> Callable[[
     return tell
 
 
-def _by_netlink(socket: NetlinkSocket, cookie: bytes) -> Callable[[bool], None]:
-    """The cookie comes back, and its last byte says why (NOTIFY_WOKENUP, NOTIFY_REMOVED)."""
+def _by_cookie(socket: NetlinkSocket, cookie: bytes) -> Callable[[bool], None]:
+    """A message to a netlink socket: the cookie, whose last byte says what has happened."""
 
     def tell(woken: bool) -> None:
-        if not socket.closed:
-            socket.from_kernel(cookie[:-1] + (b"\1" if woken else b"\2"))
+        with suppress(LinuxError):  # the socket is full
+            socket.from_kernel(cookie[:-1] + bytes([_WOKENUP if woken else _REMOVED]))
 
     return tell
 
