@@ -35,8 +35,11 @@ LATE = (
     "xattr",
     "scheduling",
     "privileges",
+    "seccomp",
     "remote",
     "clockset",
+    "futex2",
+    "ptrace",
 )
 
 

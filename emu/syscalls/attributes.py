@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import stat
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from emu.fs import operations
 from emu.linux.argument import DIRFD, FD, HEX32, ID, MODE, Bits, In, Named, Out, Pointer
+from emu.linux.capability import NO_SETUID_FIXUP
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import AT_FDCWD, AtFlags, major, makedev, minor
 from emu.linux.layout import LATE_PATH, Layout
@@ -134,7 +135,7 @@ def sys_fstat(kernel: Kernel, task: Task, fd: int) -> Stat:
 
 def sys_statx(
     kernel: Kernel, task: Task, dirfd: int, address: int, flags: int, mask: int
-) -> tuple[Stat, int, int, int, int]:  # fmt: skip
+) -> tuple[Stat, int, int, int, int]:
     """statx(2)."""
     if flags & ~(_STAT_FLAGS | _SYNC) or flags & _SYNC == _SYNC or mask & STATX_RESERVED:
         raise LinuxError(errno.EINVAL)
@@ -174,9 +175,12 @@ def sys_faccessat2(kernel: Kernel, task: Task, dirfd: int, address: int, mode: i
 
 
 def _real_ids(task: Task) -> Credentials:
-    """access(2) checks the real user's rights, not the effective user's."""
-    ids = task.credentials
-    return replace(ids, euid=ids.uid, egid=ids.gid)
+    """access(2) checks the real user's rights, not the effective user's (access_override_creds)."""
+    ids = copy.copy(task.credentials)
+    ids.fsuid, ids.fsgid = ids.uid, ids.gid
+    if not ids.securebits & NO_SETUID_FIXUP:
+        ids.effective = 0 if ids.uid else ids.permitted
+    return ids
 
 
 def sys_faccessat(kernel: Kernel, task: Task, dirfd: int, address: int, mode: int) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from emu.fs import mounting
 from emu.linux.argument import ADDRESS, U64, Named
+from emu.linux.capability import SYS_ADMIN
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MountFlags, UmountFlags
 from emu.linux.layout import LATE_PATH, PATH, PATHNAME, STRING
@@ -33,7 +34,7 @@ def sys_mount(kernel: Kernel, task: Task, source: int, target: int, fstype: int,
     device = _optional_text(task, source)
     options = _optional_text(task, data)
     walker, path = resolve(kernel, task, PATHNAME.read(task.mm, target))
-    if walker.who.euid != 0:
+    if not walker.who.capable(SYS_ADMIN):
         raise LinuxError(errno.EPERM)
     try:
         _mount(kernel, task, path, kind, device, flags, options)
@@ -76,7 +77,7 @@ def sys_umount2(kernel: Kernel, task: Task, target: int, flags: int) -> int:
     if flags & ~int(known):
         raise LinuxError(errno.EINVAL)
     walker, path = resolve(kernel, task, PATHNAME.read(task.mm, target), not flags & UmountFlags.NOFOLLOW)
-    if walker.who.euid != 0:
+    if not walker.who.capable(SYS_ADMIN):
         raise LinuxError(errno.EPERM)
     mounting.check_mounted(path)
     if flags & UmountFlags.EXPIRE and flags & (UmountFlags.FORCE | UmountFlags.DETACH):
@@ -87,7 +88,7 @@ def sys_umount2(kernel: Kernel, task: Task, target: int, flags: int) -> int:
 
 def sys_pivot_root(kernel: Kernel, task: Task, new_root: str, put_old: str) -> int:
     """pivot_root(2): every process whose root or directory was the old root gets the new one."""
-    if task.credentials.euid != 0:
+    if not task.credentials.capable(SYS_ADMIN):
         raise LinuxError(errno.EPERM)
     new, old = (_directory(kernel, task, name) for name in (new_root, put_old))
     root = task.fs.root
