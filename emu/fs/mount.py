@@ -113,7 +113,7 @@ class MountTable:
         mount.sb.hold(MOUNT)
         self._last_id += 1
         mount.id = self._last_id
-        mount.unique_id = (1 << 32) + self._last_id
+        mount.unique_id = (1 << 31) + self._last_id
         mount.sb.active += 1
         if mount.at is not None:
             self._at[mount.at] = mount

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from emu.linux.capability import NET_BIND_SERVICE
 from emu.linux.errors import LinuxError
 from emu.net.address import (
     AF_INET,
@@ -205,7 +206,7 @@ class InetSocket(Socket):
                 raise LinuxError(errno.EINVAL)
         if not is_local(ip) and not self.may_bind_foreign(ip):
             raise LinuxError(errno.EADDRNOTAVAIL)
-        if 0 < port < PRIVILEGED and caller.credentials.euid:
+        if 0 < port < PRIVILEGED and not caller.credentials.capable(NET_BIND_SERVICE):
             raise LinuxError(errno.EACCES)
         if self._is_bound():
             raise LinuxError(errno.EINVAL)

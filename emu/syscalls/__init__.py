@@ -34,8 +34,10 @@ LATE = (
     "xattr",
     "scheduling",
     "privileges",
+    "seccomp",
     "remote",
     "clockset",
+    "futex2",
     "ptrace",
 )
 

@@ -8,6 +8,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from emu.linux.argument import FD, INT, S32, Pointer, Scalar
+from emu.linux.capability import NET_ADMIN
 from emu.linux.errors import LinuxError
 from emu.linux.layout import Opaque
 from emu.linux.syscall import Syscall
@@ -315,7 +316,7 @@ def _set_socket_option(task: Task, file: Socket, name: int, value_at: int, lengt
 
 def _check_privilege(task: Task, name: int, value: int) -> None:
     """What only root may ask for (CAP_NET_ADMIN)."""
-    if not task.credentials.euid:
+    if task.credentials.capable(NET_ADMIN):
         return
     if name == Sockopt.DEBUG and value:
         raise LinuxError(errno.EACCES)
@@ -348,7 +349,7 @@ def _set_timeout(task: Task, file: Socket, name: int, value_at: int, length: int
 def _set_buffer(task: Task, file: Socket, name: int, value: int) -> None:
     """SO_SNDBUF and SO_RCVBUF: twice what is asked for, within limits that the FORCE ones do not have."""
     force = name in (Sockopt.SNDBUFFORCE, Sockopt.RCVBUFFORCE)
-    if force and task.credentials.euid:
+    if force and not task.credentials.capable(NET_ADMIN):
         raise LinuxError(errno.EPERM)
     value = min(max(value, 0), 0x3FFF_FFFF) if force else min(value % (1 << 32), MAX_BUFFER)
     if isinstance(file, TcpSocket):
