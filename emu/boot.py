@@ -17,12 +17,7 @@ from emu.ipc.mqueuetype import MqueueType
 from emu.kernel.modules import ModuleError
 from emu.kernel.ttys import KernelJobs, Ttys
 from emu.linux.errors import LinuxError
-from emu.proc import memory as proc_memory
-from emu.proc import mqueue as proc_mqueue
-from emu.proc import net as proc_net
-from emu.proc import process as proc_process
 from emu.proc import system as proc_system
-from emu.proc import sysvipc as proc_sysvipc
 from emu.proc.procfs import Procfs
 from emu.proc.sysfs import Debugfs, Sysfs, add_cpus
 from emu.syscalls import early_tables, late_tables
@@ -70,7 +65,7 @@ def file_systems(kernel: Kernel) -> None:
     """Register the file system types (with the tree, if a type has only one) and the devices."""
     vfs, resources = kernel.vfs, kernel.vfs.resources
     sysfs, debugfs = Sysfs(resources), Debugfs(resources)
-    procfs = Procfs(kernel, {**proc_memory.PID_FILES, **proc_process.PID_FILES}, proc_memory.PID_READERS)
+    procfs = Procfs(kernel, _more_of_proc)
     for fstype in (
         sysfs,
         Tmpfs(),
@@ -83,6 +78,13 @@ def file_systems(kernel: Kernel) -> None:
         vfs.register_filesystem(fstype)
     vfs.sysfs, vfs.debugfs, vfs.procfs = sysfs.tree, debugfs.tree, procfs.tree
     register_devices(resources)
+
+
+def _more_of_proc(kernel: Kernel) -> None:
+    """The files of /proc that few programs ask for."""
+    from emu.proc.late import add_all
+
+    add_all(kernel)
 
 
 def tree(kernel: Kernel) -> None:
@@ -140,10 +142,5 @@ INITCALLS: tuple[Init, ...] = (
     file_systems,
     tree,
     proc_system.init,
-    proc_memory.init,
-    proc_net.init,
-    proc_sysvipc.init,
-    proc_mqueue.init,
-    proc_process.init,
     terminals,
 )

@@ -57,8 +57,8 @@ GENERAL: dict[str, int] = {
         ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16)), "rip")
     )
 }
-#: RAX, RDX, RSI, RDI, R8, R9, R10 and RIP among the general registers.
-_ARGUMENTS = struct.Struct("<Q8xQ24xQQQQQ40xQ")
+#: RAX, of which a call looks at 32 bits, RDX, RSI, RDI, R8, R9, R10 and RIP among the general registers.
+_ARGUMENTS = struct.Struct("<I12xQ24xQQQQQ40xQ")
 
 
 class TrapKind(IntEnum):
@@ -315,6 +315,11 @@ class Cpu:
         """RIP behind the SYSCALL instruction, its number, and its six arguments."""
         rax, rdx, rsi, rdi, r8, r9, r10, rip = _ARGUMENTS.unpack_from(self._env_bytes)
         return rip, rax, (rdi, rsi, rdx, r10, r8, r9)
+
+    @property
+    def stack_pointer(self) -> int:
+        """RSP."""
+        return int(self._env[4])
 
     def syscall_return(self, result: int, rip: int) -> None:
         """What SYSRET leaves: the result in RAX, RIP in RCX, RFLAGS (of the last system call) in R11."""

@@ -14,6 +14,7 @@ from emu.fs.bind import Bind
 from emu.fs.console import Console
 from emu.fs.fdtable import FdTable
 from emu.fs.hostfile import HostDescriptor
+from emu.kernel.binprm import open_program
 from emu.kernel.elf import NotExecutable
 from emu.kernel.exec import do_execve
 from emu.kernel.kernel import Kernel
@@ -256,7 +257,11 @@ class Machine:
         try:
             if cwd != "/":
                 task.fs.cwd = self._directory(task, cwd)
-            do_execve(self.kernel, task, path, argv, envp)
+            opened = open_program(self.kernel, task, path)
+            try:
+                do_execve(self.kernel, task, opened, argv, envp)
+            finally:
+                opened.close()
         except LinuxError as error:
             self._discard(task)
             raise LaunchError(f"{program}: {_explain(error)}", 127 if error.errno == errno.ENOENT else 126) from None

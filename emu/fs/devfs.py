@@ -33,7 +33,7 @@ DEVICES = {"null": NULL, "zero": ZERO, "full": FULL, "random": RANDOM, "urandom"
 class NullFile(File):
     """/dev/null: empty, and takes everything."""
 
-    takes_unseen = True
+    nowait = takes_unseen = True
 
     @property
     def pollable(self) -> bool:

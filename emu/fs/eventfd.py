@@ -22,6 +22,8 @@ _IN, _OUT = int(PollEvents.IN), int(PollEvents.OUT)
 class EventFd(AnonFile):
     """The counter: write adds to it, read takes all of it, or one with EFD_SEMAPHORE."""
 
+    nowait = True
+
     def __init__(self, path: Path, flags: int, count: int, number: int, *, semaphore: bool) -> None:
         """``number``: eventfd-id in /proc."""
         super().__init__(path, flags | OpenFlags.RDWR)

@@ -80,6 +80,8 @@ class File:
     takes_unseen = False
     #: Its place in the order of compared files, once it has been compared (kcmp).
     order: int | None = None
+    #: It counts among those who have opened its inode to write.
+    has_write_access = False
     #: Those who watch it, once there is one.
     watches: dict[Watch, None] | None = None
     #: Who gets its signals, once somebody has asked for that (F_SETOWN), and O_ASYNC.
@@ -87,6 +89,8 @@ class File:
     fasync: Fasync | None = None
     #: Whether O_ASYNC has an effect.
     has_fasync = False
+    #: Whether RWF_NOWAIT is allowed (FMODE_NOWAIT).
+    nowait = False
     #: The open that made it has made the file as well (FMODE_CREATED).
     created = False
 
@@ -153,6 +157,8 @@ class File:
         resources.open_files -= 1
         resources.kmem.uncharge(self.struct_size + self._kept)
         self.inode.open_count -= 1
+        if self.has_write_access:
+            self.inode.write_count -= 1
         if self.writable:
             self.inode.writers -= 1
         elif self.readable:

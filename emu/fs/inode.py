@@ -82,6 +82,8 @@ class Inode:
     private: object = None
     #: Open files that can write, and those that can only read.
     writers = readers = 0
+    #: How many have opened it to write; negative: how many execute it, so that nobody may (i_writecount).
+    write_count = 0
     #: How long what is written is expected to live (F_SET_RW_HINT).
     write_hint = 0
     #: Its extended attributes, once it has had one.

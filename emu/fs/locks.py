@@ -127,11 +127,11 @@ class FileLocks:
         self.records.append(wanted)
         self.records.sort(key=lambda lock: lock.start)
 
-    def flock(self, file: object, exclusive: bool | None) -> WaitQueue | None:
+    def flock(self, file: object, exclusive: bool | None, pid: int = 0) -> WaitQueue | None:
         """Take (or with None give up) the lock on the whole file; returns the queue to sleep on if another lock
         conflicts.  LinuxError(ENOLCK).
         """
-        wanted = Lock(file, bool(exclusive), 0, TO_EOF, 0)
+        wanted = Lock(file, bool(exclusive), 0, TO_EOF, pid)
         had = [lock for lock in self.whole if lock.owner is file]
         if exclusive is not None and had and had[0].exclusive == exclusive:
             return None

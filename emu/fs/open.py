@@ -63,7 +63,10 @@ def open_path(walker: PathWalk, path: Path, flags: int, created: bool = False) -
         break_lease(inode, bool(flags & 3 or flags & _TRUNC), bool(flags & _NONBLOCK))
     if flags & _DIRECT and not inode.can_direct and not stat.S_ISCHR(inode.mode):
         raise LinuxError(errno.EINVAL)
+    if inode.write_count < 0 and walker.caller is not None and (flags & 3 in (1, 2) or truncating):
+        raise LinuxError(errno.ETXTBSY)
     file = inode.open(path, flags, walker.caller)
+    _count_writer(file)
     if created:
         file.created = True
     path.notify(_OPEN)
@@ -74,6 +77,12 @@ def open_path(walker: PathWalk, path: Path, flags: int, created: bool = False) -
             file.put()
             raise
     return file
+
+
+def _count_writer(file: File) -> None:
+    if file.writable and file.inode.is_regular and file.inode.write_count >= 0:
+        file.has_write_access = True
+        file.inode.write_count += 1
 
 
 def check_open_flags(flags: int) -> int:
@@ -151,7 +160,9 @@ def _open_tmpfile(walker: PathWalk, directory: Path, flags: int, mode: int) -> F
     inherit_acl(directory, made, mode)
     made.linkable = not flags & _EXCL
     path = unnamed_path(directory.mount, made, f"/#{made.ino} (deleted)")
-    return open_unnamed(made, path, flags, walker.caller)
+    file = open_unnamed(made, path, flags, walker.caller)
+    _count_writer(file)
+    return file
 
 
 def open_unnamed(inode: Inode, path: Path, flags: int, caller: Caller[Path] | None) -> File:

@@ -111,6 +111,8 @@ class Pipe:
             self.length = 0
             if was_full:
                 self.not_full.wake_all(_WRITABLE)
+            elif self.told:
+                self._tell()
             self._pipes.taken = [(slot, data)]
             return data
         taken: list[tuple[Slot, bytes]] = []
@@ -134,10 +136,14 @@ class Pipe:
         if was_full and not self.full:
             self.not_full.wake_all(_WRITABLE)
         elif self.told:
-            for each in list(self.told):
-                each.tell(POLL_OUT)
+            self._tell()
         self._pipes.taken = taken
         return taken[0][1] if len(taken) == 1 else b"".join(data for _, data in taken)
+
+    def _tell(self) -> None:
+        """Something was read, and no queue is told of it."""
+        for each in list(self.told):
+            each.tell(POLL_OUT)
 
     def peek(self, count: int) -> list[bytes]:
         """The data in the slots, at most ``count`` bytes, which stays where it is."""
@@ -232,7 +238,7 @@ class Pipe:
         if size > 1 << 31:
             raise LinuxError(errno.EINVAL)
         slots = 1 << (-(-max(size, PAGE_SIZE) // PAGE_SIZE) - 1).bit_length()
-        room = min(MAX_CAPACITY, self._pipes.room(self))
+        room = min(self._pipes.max_size, self._pipes.room(self))
         if slots > self.slots and slots * PAGE_SIZE > room:
             raise LinuxError(errno.EPERM)
         if slots < len(self._used):
@@ -252,10 +258,18 @@ class Pipes:
 
     def __init__(self, pages: int, kmem: Kmem) -> None:
         self._pages = pages
+        #: /proc/sys/fs/pipe-max-size.
+        self.max_size = MAX_CAPACITY
         self.kmem = kmem
         self._pipes: WeakSet[Pipe] = WeakSet()
         #: The data of the last read() of any pipe, by the slot that it came from.
         self.taken: list[tuple[Slot, bytes]] = []
+
+    def set_max_size(self, size: int) -> None:
+        """Change fs.pipe-max-size; it is rounded up as a pipe's own size is.  LinuxError(EINVAL)."""
+        if size > 1 << 31:
+            raise LinuxError(errno.EINVAL)
+        self.max_size = PAGE_SIZE << (-(-max(size, PAGE_SIZE) // PAGE_SIZE) - 1).bit_length()
 
     def new(self) -> Pipe:
         """A pipe's buffer; beyond a number of pipes (pipe-user-pages-soft) it has only one page, as on Linux."""
@@ -299,7 +313,7 @@ class Pipes:
 class PipeFile(File):
     """One end (or, for a FIFO opened O_RDWR, both ends) of a pipe."""
 
-    has_fasync = True
+    has_fasync = nowait = True
 
     seekable = False
 

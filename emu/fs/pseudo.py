@@ -12,10 +12,11 @@ from emu.fs.inode import Inode
 from emu.fs.libfs import FixedDirectory
 from emu.fs.superblock import SuperBlock
 from emu.linux.errors import LinuxError
+from emu.linux.fileflags import May
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
-    from emu.linux.caller import Caller
+    from emu.linux.caller import Caller, Credentials
 
 #: Makes the whole text of a file.
 Text = Callable[[], bytes]
@@ -130,13 +131,17 @@ class PseudoSuperBlock(SuperBlock):
     #: st_size of its files.
     file_size = 0
 
+    def new_directory(self, name: str) -> FixedDirectory:
+        """A directory on the way to ``name``."""
+        return FixedDirectory(self)
+
     def create_directory(self, name: str) -> FixedDirectory:
         """The directory ``a/b/c``; missing directories are made."""
         directory = self.root
         for part in name.split("/"):
             inode: Inode | None = directory.entries.get(part)
             if inode is None:
-                inode = FixedDirectory(self)
+                inode = self.new_directory(name)
                 directory.add(part, inode)
             if not isinstance(inode, FixedDirectory):
                 raise ValueError(f"{self.fstype.name}: {part} in {name} is not a directory")
@@ -169,8 +174,20 @@ class PseudoSuperBlock(SuperBlock):
         return self.create_directory(parent) if parent else self.root, last
 
 
+class SysctlDirectory(FixedDirectory):
+    """A directory of parameters, in which not even root can make or remove anything (proc_sys_permission)."""
+
+    def permission(self, mask: int, who: Credentials) -> None:
+        if mask & May.WRITE:
+            raise LinuxError(errno.EACCES)
+        super().permission(mask, who)
+
+
 class SysctlSuperBlock(PseudoSuperBlock):
     """A tree with the kernel's parameters in ``sys`` (procfs)."""
+
+    def new_directory(self, name: str) -> FixedDirectory:
+        return SysctlDirectory(self) if name.partition("/")[0] == "sys" else super().new_directory(name)
 
     def add_sysctl(self, name: str, text: Text, store: Callable[[int], None] | None = None) -> None:
         """/proc/sys/``name``, for example ``vm/mshare_size``; ``text`` includes the newline.  Read-only, unless
@@ -183,7 +200,7 @@ class SysctlSuperBlock(PseudoSuperBlock):
 
     def add_number(
         self, name: str, get: Callable[[], int], put: Callable[[int], None], low: int = -(1 << 31),
-        high: int = (1 << 31) - 1,
+        high: int = (1 << 31) - 1, mode: int = 0o644,
     ) -> None:  # fmt: skip
         """A parameter that guests may set to a number from ``low`` to ``high`` (proc_dointvec_minmax)."""
 
@@ -194,7 +211,7 @@ class SysctlSuperBlock(PseudoSuperBlock):
                     raise LinuxError(errno.EINVAL)
                 put(value)
 
-        self.create_file(f"sys/{name}", lambda: b"%d\n" % get(), 0o644, store=store)
+        self.create_file(f"sys/{name}", lambda: b"%d\n" % get(), mode, store=store)
 
 
 def _number(data: bytes) -> int | None:

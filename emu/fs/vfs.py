@@ -127,6 +127,15 @@ class Vfs:
             lines.append(f"{_escape(mount.source)} {_escape(place)} {mount.sb.fstype.name} {mount.options()} 0 0\n")
         return "".join(lines)
 
+    def mountstats(self, root: Path) -> str:
+        """The text of /proc/<pid>/mountstats."""
+        lines = []
+        for mount in self.mount_table:
+            place = _escape(d_path(mount.root_path, root))
+            source = "no device" if mount.source == "none" else f"device {_escape(mount.source)}"
+            lines.append(f"{source} mounted on {place} with fstype {mount.sb.fstype.name}\n")
+        return "".join(lines)
+
     def mountinfo(self, root: Path) -> str:
         """The text of /proc/<pid>/mountinfo (proc_pid_mountinfo(5)); no mount propagates."""
         lines = []

@@ -39,6 +39,7 @@ from emu.linux.syscall import BYTES, Enter, Registers, Restart, Syscall, compile
 from emu.mm.flags import FaultResult
 from mmu import Access, GeneralProtection, PageFault
 from mmu.faults import ErrorCode
+from mmu.walk import canonical
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 _CALL, _FAULT, _TRAP, _WAKE = Cost.CALL, Cost.FAULT, Cost.TRAP, Cost.WAKE
 #: From so many bytes on it matters how many a call moves.
 _LARGE = 1024
+#: From here on an address may not be canonical.
+_NOT_CANONICAL = 1 << 47
 _DIVIDE_ERROR, _BREAKPOINT, _PAGE_FAULT = 0, 3, 14
 #: Calls that libraries try at every start, and do without: rseq (glibc), io_uring_setup, landlock's first.
 #: None of them may be in a late table, which is not looked through for them.
@@ -101,6 +104,12 @@ class Entry:
             pass
         return self._replaced[number]
 
+    def names(self) -> set[str]:
+        """The names of all system calls that there are."""
+        while self._take_late_table():
+            pass
+        return {call.name for call in self._table.values()}
+
     def lookup(self, number: int) -> Syscall | None:
         """The system call with this number."""
         if number in TRIED_BY_HABIT:
@@ -146,6 +155,10 @@ class Entry:
             if signals.pending or signals.shared or signals.saved_mask is not None:
                 if not kernel.signals.deliver(task):
                     return
+            if task.rip >= _NOT_CANONICAL and not canonical(cpu.mmu.state, task.rip):
+                # a frame or a handler asked for that, and IRET is where it shows
+                self._force(task, Sig.SEGV, SiCode.KERNEL, 0, GP)
+                continue
             cpu.blocks.enter(task.mm.code_id, catches_faults=task.mm.catches_faults)
             try:
                 trap = cpu.enter(task.rip)
@@ -204,7 +217,7 @@ class Entry:
             raise AssertionError(f"{self._table[number].name} waits, and its row does not say what a signal does")
         task.sleeping = result
         task.syscall = (number, registers)
-        task.syscall_rflags = self._cpu.trap.rflags
+        task.syscall_rflags, task.syscall_rsp = self._cpu.trap.rflags, self._cpu.stack_pointer
         return self._advance(task, interrupted=False)
 
     def _finish(self, task: Task, number: int, result: int) -> bool:

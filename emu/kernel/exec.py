@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import errno
+import stat
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from emu.fs.file import File
+from emu.kernel.binprm import ExeFile, Program, allow_write, find_interpreter, open_program
 from emu.kernel.elf import ElfProgram, NotExecutable, read_elf
 from emu.kernel.exit import de_thread, release_memory, vfork_done
-from emu.kernel.layout import ELF_ET_DYN_BASE, Layout, Persona, choose_layout
+from emu.kernel.layout import CLEARED_ON_SETID, ELF_ET_DYN_BASE, Layout, Persona, choose_layout
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, AltStack, SigAction
 from emu.kernel.task import Task, soft_limit
+from emu.linux.caller import ALL_CAPABILITIES, Credentials
 from emu.linux.errors import LinuxError
+from emu.linux.fileflags import MountFlags
 from emu.linux.limits import Rlimit
 from emu.linux.mman import MapFlags, Prot
 from emu.mm.address_space import AddressSpace, page_align
@@ -28,10 +32,10 @@ if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
 
 STACK_INITIAL = 132 << 10
-#: Limits of argv and envp (MAX_ARG_STRLEN, and a quarter of the stack limit for all of them).
+#: Limits of argv and envp: of each string, of all in any case, and what is always allowed.
 MAX_ARG_STRLEN = 32 * PAGE_SIZE
-MAX_ARG_TOTAL = 2 << 20
-_MAX_INTERPRETERS = 4
+MAX_ARG_TOTAL = 6 << 20
+_ARG_MAX = 128 << 10
 _WORD = 0xFFFF_FFFF_FFFF_FFFF
 
 _AT = dict(
@@ -55,95 +59,101 @@ class _Loaded:
         return (self.program.phdr_vaddr + self.bias) & _WORD
 
 
-def do_execve(kernel: Kernel, task: Task, path: str, argv: Sequence[bytes], envp: Sequence[bytes]) -> None:
+def do_execve(kernel: Kernel, task: Task, program: Program, argv: Sequence[bytes], envp: Sequence[bytes]) -> None:
     """Replace the program of ``task``.  Raises LinuxError while the old one is still whole.
 
     The task's registers and RIP are those of the new program afterwards; CPU state is loaded if it is the current one.
     """
-    if sum(len(s) + 9 for s in (*argv, *envp)) > MAX_ARG_TOTAL or any(len(s) >= MAX_ARG_STRLEN for s in (*argv, *envp)):
-        raise LinuxError(errno.E2BIG)
+    argv = list(argv) or [b""]
+    _check_size(task, program, argv, envp)
     # for the stack, and for the arguments until the old ones go
     kernel.frames.kmem.reserve(_size_of(argv) + 4 * (MAX_ARG_STRLEN + VM_AREA_STRUCT))
     task.files.reserve_own()
-    file, argv = _open_program(kernel, task, path, list(argv) or [b""])
+    file, argv = find_interpreter(kernel, task, program, argv)
     mm = None
     try:
-        program = read_elf(file, file.inode.size)
-        interpreter = _open_interpreter(kernel, task, program)
+        _check_size(task, program, argv, envp)
+        elf = read_elf(file, file.inode.size)
+        interpreter = _open_interpreter(kernel, task, elf)
+        rights = rights_after(task, file)
         try:
-            mm = AddressSpace(kernel.mm_context, path.rsplit("/", 1)[-1])
-            rip, rsp = _load(kernel, task, mm, file, program, interpreter, path, argv, envp)
+            mm = AddressSpace(kernel.mm_context, program.comm)
+            mm.exe_file = ExeFile(file)
+            rip, rsp = _load(kernel, task, rights.credentials, mm, file, elf, interpreter, program.filename, argv, envp)
             mm.runs((file.inode.sb.dev, file.inode.ino))
         finally:
             if interpreter is not None:
-                interpreter[0].put()
+                allow_write(interpreter[0])
         exe = file.path
     except LinuxError:
         if mm is not None:
             mm.put()
         raise
     finally:
-        file.put()
-    _commit(kernel, task, mm, path, argv)
+        allow_write(file)
+    _commit(kernel, task, mm, program, argv)
     task.exe = exe
+    _take_rights(task, rights)
     _start_program(kernel, task, rip, rsp)
 
 
-def _open_program(kernel: Kernel, task: Task, path: str, argv: list[bytes]) -> tuple[File, list[bytes]]:
-    """Open the program to be run, following #! lines."""
-    for interpreters in range(_MAX_INTERPRETERS):
-        try:
-            file = _open_executable(kernel, task, path)
-        except LinuxError as error:
-            if not interpreters:
-                raise
-            raise LinuxError(error.errno, f"its interpreter {path} is missing (a script)") from None
-        try:
-            head = file.pread(256, 0)
-        except LinuxError:
-            file.put()
-            raise
-        if head[:2] != b"#!":
-            return file, argv
-        file.put()
-        words = head[2:].split(b"\n")[0].strip().split(None, 1)
-        if not words:
-            raise NotExecutable("a script without an interpreter")
-        argv = [words[0], *words[1:], path.encode("utf-8", "surrogateescape"), *argv[1:]]
-        path = words[0].decode("utf-8", "surrogateescape")
-    raise LinuxError(errno.ELOOP)
+def _check_size(task: Task, program: Program, argv: Sequence[bytes], envp: Sequence[bytes]) -> None:
+    """LinuxError(E2BIG) for arguments that do not fit into a quarter of the stack, or 6 MiB (bprm_stack_limits)."""
+    stack = soft_limit(task, Rlimit.STACK)
+    limit = max(MAX_ARG_TOTAL if stack is None else min(stack // 4, MAX_ARG_TOTAL), _ARG_MAX)
+    strings = (*argv, *envp)
+    total = len(program.filename) + 1 + sum(len(s) + 1 for s in strings) + 8 * len(strings)
+    if total > limit or any(len(s) >= MAX_ARG_STRLEN for s in strings):
+        raise LinuxError(errno.E2BIG)
 
 
-def check_executable(kernel: Kernel, task: Task, path: str) -> None:
-    """LinuxError if there is no program of that name: execve looks before it reads argv and envp."""
-    _open_executable(kernel, task, path).put()
+class Rights(NamedTuple):
+    """What a program may do, and the flags of personality(2) that it loses."""
+
+    credentials: Credentials
+    cleared: int
 
 
-def _open_executable(kernel: Kernel, task: Task, path: str) -> File:
-    file = kernel.vfs.open(path, caller=task)
-    inode = file.inode
-    if not inode.is_regular or not inode.mode & 0o111:
-        file.put()
-        raise LinuxError(errno.EACCES)
-    return file
+def rights_after(task: Task, file: File) -> Rights:
+    """The rights of a program: those of its owner or group if it has the bits for it (bprm_fill_uid)."""
+    old, inode, cleared = task.credentials, file.inode, 0
+    euid, egid = old.euid, old.egid
+    if not task.no_new_privs and not file.path.mount.flags & MountFlags.NOSUID:
+        if inode.mode & stat.S_ISUID:
+            euid, cleared = inode.uid, int(CLEARED_ON_SETID)
+        if inode.mode & stat.S_ISGID and inode.mode & stat.S_IXGRP:
+            egid, cleared = inode.gid, int(CLEARED_ON_SETID)
+    new = replace(old, euid=euid, egid=egid, suid=euid, sgid=egid)
+    if euid != old.euid:
+        new.permitted = ALL_CAPABILITIES if 0 in (euid, old.uid) else 0
+        new.effective = ALL_CAPABILITIES if not euid else 0
+    return Rights(new, cleared)
+
+
+def _take_rights(task: Task, rights: Rights) -> None:
+    old, new = task.credentials, rights.credentials
+    if (new.euid, new.egid) != (old.euid, old.egid):
+        task.pdeath_signal = 0
+    task.credentials = new
+    task.personality &= ~rights.cleared
 
 
 def _open_interpreter(kernel: Kernel, task: Task, program: ElfProgram) -> tuple[File, ElfProgram] | None:
     if program.interpreter is None:
         return None
     try:
-        file = _open_executable(kernel, task, program.interpreter)
+        file = open_program(kernel, task, program.interpreter).file
     except LinuxError as error:
         raise LinuxError(error.errno, f"its interpreter {program.interpreter} is missing (a dynamic program)") from None
     try:
         return file, read_elf(file, file.inode.size)
     except LinuxError:
-        file.put()
+        allow_write(file)
         raise LinuxError(errno.ELIBBAD, f"its interpreter {program.interpreter} is not a usable program") from None
 
 
 def _load(
-    kernel: Kernel, task: Task, mm: AddressSpace, file: File, program: ElfProgram,
+    kernel: Kernel, task: Task, who: Credentials, mm: AddressSpace, file: File, program: ElfProgram,
     interpreter: tuple[File, ElfProgram] | None, path: str, argv: Sequence[bytes], envp: Sequence[bytes],
 ) -> tuple[int, int]:  # fmt: skip
     layout = _layout(kernel, task)
@@ -160,7 +170,7 @@ def _load(
     if task.personality & Persona.MMAP_PAGE_ZERO:
         _map_page_zero(mm)
     try:
-        rsp = _build_stack(kernel, task, mm, main, base, vdso, layout, path, argv, envp)
+        rsp = _build_stack(kernel, who, mm, main, base, vdso, layout, path, argv, envp)
     except LinuxError as error:
         if error.errno != errno.EFAULT:
             raise
@@ -239,7 +249,7 @@ def _map_program(mm: AddressSpace, file: File, program: ElfProgram, bias: int) -
 
 
 def _build_stack(
-    kernel: Kernel, task: Task, mm: AddressSpace, main: _Loaded, base: int, vdso: int, layout: Layout, path: str,
+    kernel: Kernel, who: Credentials, mm: AddressSpace, main: _Loaded, base: int, vdso: int, layout: Layout, path: str,
     argv: Sequence[bytes], envp: Sequence[bytes],
 ) -> int:  # fmt: skip
     """Strings at the top, then auxv, envp, argv and argc, as the System V ABI wants them (AMD64 psABI 3.4.1)."""
@@ -259,11 +269,11 @@ def _build_stack(
     random = platform - 16
     mm.write(platform, b"x86_64\0")
     mm.write(random, kernel.random.randbytes(16))
-    who = task.credentials
+    secure = (who.uid, who.gid) != (who.euid, who.egid)
     auxv = dict(
         SYSINFO_EHDR=vdso, MINSIGSTKSZ=2048, HWCAP=kernel.cpu.hwcap, PAGESZ=PAGE_SIZE, CLKTCK=100, PHDR=main.phdr,
         PHENT=56, PHNUM=main.program.phnum, BASE=base, FLAGS=0, ENTRY=main.entry, UID=who.uid, EUID=who.euid,
-        GID=who.gid, EGID=who.egid, SECURE=0, RANDOM=random, HWCAP2=0, EXECFN=addresses[-1], PLATFORM=platform,
+        GID=who.gid, EGID=who.egid, SECURE=secure, RANDOM=random, HWCAP2=0, EXECFN=addresses[-1], PLATFORM=platform,
     )  # fmt: skip  # in the order of create_elf_tables()
     words = [len(argv), *addresses[: len(argv)], 0, *addresses[len(argv) : len(argv) + len(envp)], 0]
     pairs = [word for key, value in auxv.items() for word in (_AT[key], value)] + [0, 0]
@@ -274,7 +284,7 @@ def _build_stack(
     return rsp
 
 
-def _commit(kernel: Kernel, task: Task, mm: AddressSpace, path: str, argv: Sequence[bytes]) -> None:
+def _commit(kernel: Kernel, task: Task, mm: AddressSpace, program: Program, argv: Sequence[bytes]) -> None:
     """The point of no return: the old program is discarded."""
     de_thread(kernel, task)
     release_memory(kernel, task)
@@ -290,7 +300,7 @@ def _commit(kernel: Kernel, task: Task, mm: AddressSpace, path: str, argv: Seque
     task.signals.alt_stack = AltStack()
     if task.group.timers is not None:
         task.group.timers.delete_posix()
-    task.comm = path.rsplit("/", 1)[-1][:15]
+    task.comm = program.comm
     more = _size_of(argv) - _size_of(task.argv)
     kernel.frames.kmem.charge_reserved(more)
     task.charged += more

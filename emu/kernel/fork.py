@@ -138,6 +138,7 @@ def _copy_process(kernel: Kernel, task: Task, flags: int) -> Task:
         affinity=task.affinity,
         scheduling=task.scheduling.inherited(),
         personality=task.personality,
+        no_new_privs=task.no_new_privs,
     )
     _copy_signals(task, child, flags)
     if not flags & CloneFlags.THREAD:
@@ -164,6 +165,8 @@ def _new_group(task: Task, pid: int, flags: int) -> ThreadGroup:
     return ThreadGroup(
         tgid=pid, ppid=task.tgid, pgid=task.pgid, sid=task.sid, parent=task.group, maker=task, tty=task.group.tty,
         exit_signal=flags & CloneFlags.SIGNAL, limits=dict(task.limits), barriers=task.group.barriers,
+        oom_score_adj=task.group.oom_score_adj, oom_score_adj_min=task.group.oom_score_adj_min,
+        loginuid=task.group.loginuid, sessionid=task.group.sessionid,
     )  # fmt: skip
 
 

@@ -84,6 +84,8 @@ class Kernel:
         self.cpus = cpus
         self.hostname = hostname
         self.domainname = "(none)"
+        #: How many sessions the audit has numbered (/proc/PID/sessionid).
+        self.login_sessions = 0
         #: How many open files programs have compared (kcmp).
         self.compared_files = 0
         self.cpu = Cpu(ram, entry_frame=2, tlb=tlb, seed=seed, la57=la57, cpus=cpus)

@@ -116,7 +116,9 @@ def setup_frame(cpu: Cpu, task: Task, info: SigInfo, action: SigAction, old_mask
 
 
 def restore_frame(cpu: Cpu, task: Task) -> int:
-    """rt_sigreturn: restore the state saved in the frame; returns RAX.  LinuxError(EFAULT) if it cannot be read."""
+    """rt_sigreturn: restore the state saved in the frame; returns RAX.  LinuxError(EFAULT) if it cannot be read, and
+    nothing is restored; if the floating-point state cannot, the other registers are.
+    """
     rsp = cpu.read("rsp")
     at = task.mm.window(rsp, _UC_BYTES, Access.READ)
     memory = task.mm.frames.ram.view
@@ -127,7 +129,11 @@ def restore_frame(cpu: Cpu, task: Task) -> int:
     ) = _UCONTEXT.unpack(task.mm.read(rsp, _UC_BYTES)) if at is None else _UCONTEXT.unpack_from(memory, at)  # fmt: skip
     task.signals.blocked = mask & ~UNBLOCKABLE
     beside = at - rsp if at is not None and fpstate >> PAGE_SHIFT == rsp >> PAGE_SHIFT else None
-    image = _read_fpstate(task, fpstate, beside) if fpstate else None
+    bad = image = None
+    try:
+        image = _read_fpstate(task, fpstate, beside) if fpstate else None
+    except LinuxError as error:
+        bad, rax, task.registers_replaced = error, 0, True
     _restore_alt_stack(task, AltStack(alt_sp, alt_size, alt_flags), rsp)
     rflags = cpu.rflags & ~_USER_FLAGS | flags & _USER_FLAGS
     cpu.set_general((rax, rcx, rdx, rbx, new_rsp, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15, rip), rflags)
@@ -137,6 +143,8 @@ def restore_frame(cpu: Cpu, task: Task) -> int:
     else:
         cpu.fpu.load(image)
     task.rip = rip
+    if bad is not None:
+        raise bad
     return int(rax)
 
 

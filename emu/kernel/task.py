@@ -51,6 +51,11 @@ class Usage:
     system_ns: int = 0
     voluntary_switches: int = 0
     involuntary_switches: int = 0
+    #: Bytes read and written by calls, and how many calls (/proc/PID/io).
+    rchar: int = 0
+    wchar: int = 0
+    syscr: int = 0
+    syscw: int = 0
     #: The most pages that were resident at once, of the processes that have ended or called execve.
     max_rss: int = 0
 
@@ -124,6 +129,10 @@ class Task:
     affinity: int = -1
     scheduling: Scheduling = field(default_factory=Scheduling)
     personality: int = 0
+    #: execve gives no rights (PR_SET_NO_NEW_PRIVS).
+    no_new_privs: bool = False
+    #: PR_SET_TIMERSLACK: kept, since timers are exact.
+    timer_slack_ns: int = 50_000
     clear_child_tid: int = 0
     #: The signal that it gets when the thread that made its process ends (PR_SET_PDEATHSIG).
     pdeath_signal: int = 0
@@ -132,6 +141,7 @@ class Task:
     sleeping: Sleeping | None = None
     syscall: tuple[int, tuple[int, ...]] | None = None
     syscall_rflags: int = 0
+    syscall_rsp: int = 0
     sleeping_on: tuple[WaitQueue, ...] = ()
     #: It was stopped while it slept: calls that end with EINTR after any signal do so then.
     stopped_in_call: bool = False
@@ -237,6 +247,12 @@ class ThreadGroup:
     leads_session: bool = False
     has_execed: bool = False
     exit_signal: int = 17
+    #: /proc/PID/oom_score_adj, and the least that it was made by a privileged process.
+    oom_score_adj: int = 0
+    oom_score_adj_min: int = 0
+    #: The audit's ids (/proc/PID/loginuid, sessionid); -1 before they are set.
+    loginuid: int = 0xFFFFFFFF
+    sessionid: int = 0xFFFFFFFF
     limits: dict[int, tuple[int, int]] = field(default_factory=dict)
     threads: dict[int, Task] = field(default_factory=dict)
     #: How many threads there have been.

@@ -125,6 +125,8 @@ class PosixTimer:
     ) -> None:
         """``recipient``: None for SIGEV_NONE; ``of_day``: whose CLOCK_REALTIME absolute times are of."""
         self.number = number
+        #: What timer_create(2) was given (/proc/PID/timers).
+        self.clockid, self.notify = 0, Notify.SIGNAL
         self._timer = make(self._expire)
         self._recipient = recipient
         self._info = SigInfo(signo, SiCode.TIMER, timer_id=number, value=value, timer=self)
@@ -141,6 +143,11 @@ class PosixTimer:
     def signo(self) -> int:
         """The number of its signal."""
         return self._info.signo
+
+    @property
+    def value(self) -> int:
+        """What its signal brings (sigev_value)."""
+        return self._info.value
 
     def settime(self, interval: int, value: int, *, absolute: bool) -> tuple[int, int]:
         """timer_settime(2), in ns: the interval and the time that was left before."""

@@ -136,7 +136,9 @@ def add_posix_timer(
     else:
         make = partial(timers.cpu_timer, *cpu_clock(kernel, task, clock))
     of_day = kernel.clock if clock in SET_LIKE_REALTIME else None
-    timers.add(PosixTimer(number, make, recipient, signo, number if value is None else value, of_day))
+    timer = PosixTimer(number, make, recipient, signo, number if value is None else value, of_day)
+    timer.clockid, timer.notify = clock, Notify(notify)
+    timers.add(timer)
     return number
 
 

@@ -6,6 +6,7 @@ import errno
 import functools
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from emu.linux.clock import Clock
 from emu.linux.errors import LinuxError, NoIntr
@@ -95,6 +96,16 @@ class MmContext:
         return self.code_ids
 
 
+class ExeFile(Protocol):
+    """The program that address spaces were made for, as they know it."""
+
+    def get(self) -> ExeFile:
+        """One more address space has it."""
+
+    def put(self) -> None:
+        """An address space is gone."""
+
+
 class AddressSpace(UserCopy):
     """One process's memory.
 
@@ -127,15 +138,20 @@ class AddressSpace(UserCopy):
         self.serial = context.serial
         context.address_spaces[self.serial] = self
         self.users = 1
+        #: The program that it was made for.
+        self.exe_file: ExeFile | None = None
         self.mmap_base = TASK_SIZE
         #: Whether a new mapping is put at the lowest place from ``mmap_base`` on, not at the highest below it.
         self.bottom_up = False
         self.start_brk = self.brk_end = 0
         self.start_stack = self.arg_start = self.arg_end = self.env_start = self.env_end = 0
         self.auxv = b""
+        #: /proc/PID/coredump_filter.
+        self.coredump_filter = 0x33
         self.rss_anon = self.rss_cache = 0
         self._peak = 0
-        self.total_bytes = 0
+        #: The most that ``total_bytes`` was before it last became less.
+        self.total_bytes = self.hiwater_bytes = 0
         #: VMAs of huge pages; and the huge pages mapped by faults here, less those unmapped here.
         self.huge_vmas = self.huge_pages = 0
         #: Lock flags for later mappings (mlockall with MCL_FUTURE).
@@ -273,6 +289,7 @@ class AddressSpace(UserCopy):
         """Unmap a whole VMA and forget it."""
         vma.ops.unmap(self, vma)
         self.vmas.remove(vma)
+        self.hiwater_bytes = max(self.hiwater_bytes, self.total_bytes)
         self.total_bytes -= vma.length
         if vma.flags & VmFlags.ACCOUNT:
             self.context.commit.uncharge(vma.length >> PAGE_SHIFT)
@@ -410,5 +427,7 @@ class AddressSpace(UserCopy):
         self.tables.free_tables(0, self.task_size)  # tables that were kept because others shared them
         self.context.flusher.forget(self)
         self.tables.destroy()
+        if self.exe_file is not None:
+            self.exe_file.put()
         del self.context.address_spaces[self.serial]
         self.kmem.uncharge(self.charged)

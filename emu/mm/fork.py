@@ -36,6 +36,7 @@ def dup_mm(parent: AddressSpace, name: str) -> AddressSpace:
         raise
     finally:
         flush.flush()
+    child.exe_file = None if parent.exe_file is None else parent.exe_file.get()
     child.code_id, child.catches_faults = parent.code_id, parent.catches_faults
     return child
 

@@ -184,7 +184,7 @@ class DatagramSocket(InetSocket):
             if (level, kind) in ((IPPROTO_IP, IP_TTL), (IPPROTO_IPV6, IPV6_HOPLIMIT)):
                 ttl = _within(_integer(body), 1 if level == IPPROTO_IP else -1, ttl)
             elif (level, kind) in ((IPPROTO_IP, IP_TOS), (IPPROTO_IPV6, IPV6_TCLASS)):
-                tos = _within(_integer(body), 0 if level == IPPROTO_IP else -1, tos)
+                tos = _within(_integer(body), 0 if level == IPPROTO_IP else -1, 0xFF)
             elif (level, kind) in ((IPPROTO_IP, IP_PKTINFO), (IPPROTO_IPV6, IPV6_PKTINFO)):
                 if len(body) != (12 if level == IPPROTO_IP else 20):
                     raise LinuxError(errno.EINVAL)

@@ -42,8 +42,8 @@ _CHANGES = frozenset(
     {0x8914, 0x891E, 0x8922, 0x8923, 0x8924, 0x8930, 0x8931, 0x8932, 0x8937, 0x8943, 0x8971, 0x8916, 0x8918, 0x891A,
      0x891C}
 )  # fmt: skip
-#: SIOCETHTOOL, the MII calls, wireless extensions.
-_UNSUPPORTED = frozenset({0x8946, 0x8947, 0x8948, 0x8949, 0x8B01})
+#: SIOCETHTOOL, the MII calls, wireless extensions, SIOCDEVPRIVATE to its 16th.
+_UNSUPPORTED = frozenset({0x8946, 0x8947, 0x8948, 0x8949, 0x8B01, *range(0x89F0, 0x8A00)})
 
 
 def device_ioctl(caller: Caller[Path], command: int, argument: int, family: int, told: Callable[[str], None]) -> int:

@@ -40,7 +40,7 @@ class Socket(File):
 
     struct_size = SOCK
     seekable = False
-    has_fasync = True
+    has_fasync = nowait = True
     family: int
 
     def __init__(self, net: Network, type_: int, protocol: int, flags: int = 0) -> None:

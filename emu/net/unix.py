@@ -43,28 +43,28 @@ _PASSED_ON = ((SOL_SOCKET, SO_PASSCRED), (SOL_SOCKET, SO_PASSPIDFD))
 
 
 class UnixSockets:
-    """The names of a machine's sockets: abstract ones, and by device and inode number."""
+    """The names of a machine's sockets: abstract ones, of each type its own, and by device and inode number."""
 
     def __init__(self, net: Network) -> None:
         self.net = net
         self.vfs = net.vfs
-        self.abstract: dict[bytes, UnixSocket] = {}
+        self.abstract: dict[tuple[bytes, int], UnixSocket] = {}
         self.bound: dict[tuple[int, int], UnixSocket] = {}
         self._last = 0
 
-    def autobind(self) -> bytes:
+    def autobind(self, type_: int) -> bytes:
         """A free abstract name of five digits (unix_autobind)."""
         while True:
             self._last = self._last + 1 & 0xFFFFF
             name = b"\0%05x" % self._last
-            if name not in self.abstract:
+            if (name, type_) not in self.abstract:
                 return name
 
     def find(self, caller: Caller[Path], address: bytes, type_: int) -> UnixSocket:
         """Who has an address (unix_find_other).  LinuxError."""
         name = path_of(address)
         if name[:1] == b"\0":
-            found = self.abstract.get(name)
+            found = self.abstract.get((name, type_))
         else:
             walker = self.vfs.walker(caller)
             inode = walker.resolve(_text(name)).dentry.inode
@@ -122,16 +122,16 @@ class UnixSocket(Socket):
             return
         if self.name:
             raise LinuxError(errno.EINVAL)
-        if name in self._names.abstract:
+        if (name, self.type) in self._names.abstract:
             raise LinuxError(errno.EADDRINUSE)
-        self._names.abstract[name] = self
+        self._names.abstract[name, self.type] = self
         self.name = name
 
     def autobind(self) -> None:
         """Have a name, whichever."""
         if not self.name:
-            self.name = self._names.autobind()
-            self._names.abstract[self.name] = self
+            self.name = self._names.autobind(self.type)
+            self._names.abstract[self.name, self.type] = self
 
     def _bind_file(self, caller: Caller[Path], name: bytes) -> None:
         """The file is made first, and removed again if the socket has a name."""
@@ -149,8 +149,8 @@ class UnixSocket(Socket):
         self.name = name
 
     def unbind(self) -> None:
-        if self._names.abstract.get(self.name) is self:
-            del self._names.abstract[self.name]
+        if self._names.abstract.get((self.name, self.type)) is self:
+            del self._names.abstract[self.name, self.type]
         if self._place is not None and self._names.bound.get(self._place) is self:
             del self._names.bound[self._place]
 

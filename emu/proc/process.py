@@ -1,4 +1,4 @@
-"""The files of /proc/PID about a process as a whole (fs/proc/array.c, base.c), and /proc/loadavg."""
+"""The files of /proc/PID about a process as a whole (fs/proc/array.c, base.c)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from emu.kernel.task import STATE_LETTER, Task, ThreadGroup, limits_of
 from emu.kernel.timing import process_times_ns
 from emu.linux.errors import LinuxError
 from emu.linux.limits import Rlimit
+from emu.linux.mman import Prot
 from emu.mm.gup import read_remote
+from emu.proc.pidfile import PidFile
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
+    from emu.mm.address_space import AddressSpace
 
 #: Nanoseconds in a tick of USER_HZ.
 _TICK_NS = 10_000_000
@@ -26,19 +29,26 @@ def stat(kernel: Kernel, task: Task) -> bytes:
     mm, group, usage, children = task.mm, task.group, task.group.usage(), task.group.children_usage
     times = (*process_times_ns(kernel, group), children.instructions, children.system_ns)
     signals = task.signals
+    code = next((vma for vma in mm.vmas if vma.prot & Prot.EXEC and vma.file is not None), None)
     fields = (
         STATE_LETTER[task.state], task.ppid, task.pgid, task.sid, *_terminal(group), 0x400000,  # 3-9
         usage.min_flt, children.min_flt, usage.maj_flt, children.maj_flt,  # 10-13
         *(time // _TICK_NS for time in times),  # 14-17
         *_priority(task), len(group.threads), 0, task.started_ns // _TICK_NS,  # 18-22
         mm.total_bytes, mm.rss_anon + mm.rss_cache, limits_of(task, Rlimit.RSS)[0],  # 23-25
-        0, 0, mm.start_stack, 0, 0,  # 26-30: code and registers are not shown
+        *((code.start, code.end) if code is not None else (0, 0)), mm.start_stack, 0, 0,  # 26-30: no registers
         mask_of(signals.pending), signals.blocked, _handled(task, ignored=True), _handled(task, ignored=False),  # 31-34
         0, 0, 0, group.exit_signal if task.pid == task.tgid else -1, task.cpu,  # 35-39
         task.scheduling.priority, task.scheduling.policy, 0, 0, 0,  # 40-44
-        0, 0, mm.start_brk, mm.arg_start, mm.arg_end, mm.env_start, mm.env_end, task.exit_code,  # 45-52
+        *_data(mm), mm.start_brk, mm.arg_start, mm.arg_end, mm.env_start, mm.env_end, task.exit_code,  # 45-52
     )  # fmt: skip
     return f"{task.pid} ({task.comm}) {' '.join(map(str, fields))}\n".encode("utf-8", "surrogateescape")
+
+
+def _data(mm: AddressSpace) -> tuple[int, int]:
+    """Where the program's data are: the first writable mapping of a file."""
+    found = next((vma for vma in mm.vmas if vma.prot & Prot.WRITE and vma.file is not None and not vma.shared), None)
+    return (0, 0) if found is None else (found.start, found.end)
 
 
 def _terminal(group: ThreadGroup) -> tuple[int, int]:
@@ -80,11 +90,6 @@ def auxv(kernel: Kernel, task: Task) -> bytes:
     return task.mm.auxv if task.alive else b""
 
 
-def mountinfo(kernel: Kernel, task: Task) -> bytes:
-    """/proc/PID/mountinfo."""
-    return kernel.vfs.mountinfo(task.fs.root).encode("utf-8", "surrogateescape")
-
-
 def loadavg(kernel: Kernel) -> bytes:
     """/proc/loadavg: the averages are what is runnable now."""
     runnable = sum(vcpu.load for vcpu in kernel.scheduler.vcpus)
@@ -92,13 +97,22 @@ def loadavg(kernel: Kernel) -> bytes:
     return f"{runnable}.00 {runnable}.00 {runnable}.00 {runnable}/{len(kernel.tasks)} {last}\n".encode()
 
 
+def mounts(kernel: Kernel, task: Task) -> bytes:
+    """/proc/PID/mounts."""
+    return kernel.vfs.mounts(task.fs.root).encode("utf-8", "surrogateescape")
+
+
+def mountinfo(kernel: Kernel, task: Task) -> bytes:
+    """/proc/PID/mountinfo."""
+    return kernel.vfs.mountinfo(task.fs.root).encode("utf-8", "surrogateescape")
+
+
+def mountstats(kernel: Kernel, task: Task) -> bytes:
+    """/proc/PID/mountstats."""
+    return kernel.vfs.mountstats(task.fs.root).encode("utf-8", "surrogateescape")
+
+
 PID_FILES = {
-    "auxv": auxv, "cgroup": lambda kernel, task: b"0::/\n", "environ": environ, "mountinfo": mountinfo,
-    "personality": lambda kernel, task: b"%08x\n" % task.personality,
-    "oom_score": lambda kernel, task: b"0\n", "stat": stat, "wchan": lambda kernel, task: b"0",
+    "auxv": PidFile(auxv, 0o400), "environ": PidFile(environ, 0o400), "mountinfo": PidFile(mountinfo),
+    "mounts": PidFile(mounts), "mountstats": PidFile(mountstats, 0o400), "stat": PidFile(stat),
 }  # fmt: skip
-
-
-def init(kernel: Kernel) -> None:
-    """/proc/loadavg."""
-    kernel.vfs.procfs.create_file("loadavg", lambda: loadavg(kernel))

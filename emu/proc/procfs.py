@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import errno
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
-from emu.fs.dentry import Path, encode_name
+from emu.fs.dentry import Path
 from emu.fs.file import DirectoryEntry, File
 from emu.fs.inode import Inode, NewOwner
 from emu.fs.libfs import FixedDirectory
-from emu.fs.pseudo import LinkFile, MagicLink, SeekableFile, SysctlSuperBlock, Text, TextFile
+from emu.fs.pseudo import LinkFile, MagicLink, SeekableFile, Store, SysctlSuperBlock, Text, TextFile
 from emu.fs.superblock import FileSystemType, SuperBlock
 from emu.linux.caller import may_access
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags
 from emu.mm.gup import read_remote, write_remote
-from emu.proc.memory import clear_refs
+from emu.proc.pidfile import PidFile, PidText
 
 if TYPE_CHECKING:
     from emu.fs.resources import Resources
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from emu.linux.caller import Caller
 
 PROC_MAGIC = 0x9FA0
-#: Makes the text of /proc/<pid>/NAME.
-PidText = Callable[["Kernel", "Task"], bytes]
 #: Reads ``count`` bytes at ``pos`` of /proc/<pid>/NAME (pagemap).
 PidReadAt = Callable[["Kernel", "Task", int, int], bytes]
 
@@ -44,16 +43,31 @@ class ProcSuperBlock(SysctlSuperBlock):
         self,
         kernel: Kernel,
         fstype: FileSystemType,
-        pid_files: Mapping[str, PidText],
-        pid_readers: Mapping[str, PidReadAt],
+        late: Callable[[Kernel], None],
     ) -> None:
         super().__init__(kernel.vfs.resources, fstype)
         self.kernel = kernel
-        self.pid_files: dict[str, PidText] = {**PID_FILES, **pid_files}
-        self.pid_readers = dict(pid_readers)
+        self.pid_files: dict[str, PidFile] = {}
+        self.pid_readers: dict[str, PidReadAt] = {}
+        self.pid_directories: dict[str, Callable[[ProcSuperBlock, Task], Inode]] = {}
+        self._late: Callable[[Kernel], None] | None = late
         #: /proc/<pid>/net, the same for all.
         self.net = FixedDirectory(self)
         self.root: ProcRoot = ProcRoot(self)
+
+    def create_file(
+        self, name: str, text: Text, mode: int = 0o444, size: int | None = None, store: Store | None = None
+    ) -> None:
+        """A text file; root may open one for writing that cannot be written (EIO), except a parameter (EACCES)."""
+        if store is None and not name.startswith("sys/"):
+            store = _no_write
+        super().create_file(name, text, mode, size, store)
+
+    def complete(self) -> None:
+        """Add the files that not every program asks for, when the first does."""
+        if self._late is not None:
+            late, self._late = self._late, None
+            late(self.kernel)
 
 
 class ProcRoot(FixedDirectory):
@@ -68,11 +82,14 @@ class ProcRoot(FixedDirectory):
         self.add("net", LinkFile(sb, lambda _: "self/net"))
 
     def lookup(self, name: str) -> Inode:
-        if name in self.entries:
-            return self.entries[name]
-        return self._directory(_number(name))
+        if name.isdigit():
+            return self._directory(_number(name))
+        if name not in self.entries or name == "sys":
+            self._sb.complete()
+        return super().lookup(name)
 
     def iterate(self) -> Iterable[DirectoryEntry]:
+        self._sb.complete()
         yield from super().iterate()
         for task in self._leaders():
             yield DirectoryEntry(str(task.pid), self._directory(task.pid).ino, stat.S_IFDIR)
@@ -98,24 +115,50 @@ class PidDirectory(FixedDirectory):
 
     def __init__(self, sb: ProcSuperBlock, task: Task, thread: bool = False) -> None:
         super().__init__(sb)
+        self._sb = sb
         self.task = task
         #: The process that a descriptor of this directory stands for (pidfd_send_signal).
         self.process = None if thread else task.pid
+        self._thread = thread
         self.uid, self.gid = task.credentials.euid, task.credentials.egid
-        for name, make in sb.pid_files.items():
-            self.add(name, TextFile(sb, _bind(make, sb.kernel, task)))
-        for name, read_at in sb.pid_readers.items():
-            self.add(name, SeekableFile(sb, _bind_reader(read_at, sb.kernel, task)))
-        self.add("mem", MemFile(sb, task))
-        self.add("clear_refs", TextFile(sb, bytes, 0o200, store=lambda data: clear_refs(task.mm, data)))
-        self.add("exe", MagicLink(sb, lambda: _exe(task)))
-        self.add("cwd", MagicLink(sb, lambda: task.fs.cwd))
-        self.add("root", MagicLink(sb, lambda: task.fs.root))
-        self.add("fd", FdDirectory(sb, task))
-        self.add("fdinfo", FdInfoDirectory(sb, task))
-        self.add("net", sb.net)
-        if not thread:
-            self.add("task", TaskDirectory(sb, task))
+
+    def lookup(self, name: str) -> Inode:
+        inode = self.entries.get(name)
+        if inode is None:
+            if name not in _ALWAYS:
+                self._sb.complete()
+            inode = self._make(name)
+            if inode is None:
+                raise LinuxError(errno.ENOENT)
+            self.entries[name] = inode
+        inode.uid, inode.gid = self.task.credentials.euid, self.task.credentials.egid
+        return inode
+
+    def iterate(self) -> Iterable[DirectoryEntry]:
+        self._sb.complete()
+        sb = self._sb
+        for name in sorted({*_ALWAYS, *sb.pid_files, *sb.pid_readers, *sb.pid_directories}):
+            try:
+                self.lookup(name)
+            except LinuxError:
+                continue
+        return super().iterate()
+
+    def _make(self, name: str) -> Inode | None:
+        """The file of this name (pid_revalidate, proc_pident_lookup)."""
+        sb, task = self._sb, self.task
+        if name in _ALWAYS:
+            if name == "task":
+                return None if self._thread else TaskDirectory(sb, task)
+            return _ALWAYS[name](sb, task)
+        row = sb.pid_files.get(name)
+        if row is not None and (row.of_thread if self._thread else row.of_process):
+            store = _not_written if row.store is None else partial(row.store, sb.kernel, task)
+            return TextFile(sb, partial(row.text, sb.kernel, task), row.mode, store=store)
+        if name in sb.pid_readers:
+            return SeekableFile(sb, partial(sb.pid_readers[name], sb.kernel, task))
+        make = sb.pid_directories.get(name)
+        return None if make is None else make(sb, task)
 
 
 class MemFile(SeekableFile):
@@ -226,20 +269,16 @@ class FdInfoDirectory(FixedDirectory):
 
 
 class Procfs(FileSystemType):
-    """The file system type ``proc``; every mount shows the same tree.
-
-    ``pid_files`` and ``pid_readers`` add to what each /proc/<pid> holds.
-    """
+    """The file system type ``proc``; every mount shows the same tree.  ``late`` adds what few programs ask for."""
 
     name = "proc"
 
     def __init__(
         self,
         kernel: Kernel,
-        pid_files: Mapping[str, PidText] | None = None,
-        pid_readers: Mapping[str, PidReadAt] | None = None,
+        late: Callable[[Kernel], None],
     ) -> None:
-        self.tree = ProcSuperBlock(kernel, self, pid_files or {}, pid_readers or {})
+        self.tree = ProcSuperBlock(kernel, self, late)
 
     def mount(self, resources: Resources, options: str) -> SuperBlock:
         return self.tree
@@ -264,14 +303,6 @@ def _thread_self_link(caller: Caller[Path] | None) -> str:
     return f"{caller.tgid}/task/{caller.pid}"
 
 
-def _bind(make: PidText, kernel: Kernel, task: Task) -> Text:
-    return lambda: make(kernel, task)
-
-
-def _bind_reader(read_at: PidReadAt, kernel: Kernel, task: Task) -> Callable[[int, int], bytes]:
-    return lambda count, pos: read_at(kernel, task, count, pos)
-
-
 def _exe(task: Task) -> Path:
     if task.exe is None:
         raise LinuxError(errno.ENOENT)
@@ -289,17 +320,44 @@ def _fdinfo(task: Task, fd: int) -> bytes:
     return (head + file.show_fdinfo()).encode()
 
 
-def _comm(kernel: Kernel, task: Task) -> bytes:
-    return encode_name(task.comm) + b"\n"
-
-
 def _cmdline(kernel: Kernel, task: Task) -> bytes:
     return b"".join(argument + b"\0" for argument in task.argv)
 
 
-def _mounts(kernel: Kernel, task: Task) -> bytes:
-    return kernel.vfs.mounts(task.fs.root).encode("utf-8", "surrogateescape")
+def _maps(kernel: Kernel, task: Task) -> bytes:
+    from emu.proc.memory import maps
+
+    return maps(kernel, task)
 
 
-#: The files in every /proc/<pid>, besides its links and those that the memory code adds.
-PID_FILES: Mapping[str, PidText] = {"comm": _comm, "cmdline": _cmdline, "mounts": _mounts}
+def _status(kernel: Kernel, task: Task) -> bytes:
+    from emu.proc.status import status
+
+    return status(kernel, task)
+
+
+def _no_write(data: bytes) -> None:
+    raise LinuxError(errno.EIO)
+
+
+def _not_written(data: bytes) -> None:
+    raise LinuxError(errno.EINVAL)
+
+
+def _text(make: PidText) -> Callable[[ProcSuperBlock, Task], Inode]:
+    return lambda sb, task: TextFile(sb, partial(make, sb.kernel, task), store=_not_written)
+
+
+#: What many programs ask for.
+_ALWAYS: dict[str, Callable[[ProcSuperBlock, Task], Inode]] = {
+    "cmdline": _text(_cmdline),
+    "cwd": lambda sb, task: MagicLink(sb, lambda: task.fs.cwd),
+    "exe": lambda sb, task: MagicLink(sb, lambda: _exe(task)),
+    "fd": lambda sb, task: FdDirectory(sb, task),
+    "fdinfo": lambda sb, task: FdInfoDirectory(sb, task),
+    "maps": _text(_maps),
+    "mem": lambda sb, task: MemFile(sb, task),
+    "root": lambda sb, task: MagicLink(sb, lambda: task.fs.root),
+    "status": _text(_status),
+    "task": lambda sb, task: TaskDirectory(sb, task),
+}

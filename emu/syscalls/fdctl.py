@@ -173,6 +173,8 @@ def sys_truncate(kernel: Kernel, task: Task, address: int, length: int) -> Resul
         raise LinuxError(errno.EINVAL)
     path.mount.want_write()
     inode.permission(2, walker.who)
+    if inode.write_count < 0:
+        raise LinuxError(errno.ETXTBSY)
     try:
         break_lease(inode, write=True, nonblocking=False)
     except LeaseBroken as broken:

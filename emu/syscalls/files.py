@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from emu.fs.file import BrokenPipe, File, WouldBlock
@@ -14,6 +14,7 @@ from emu.linux.errors import LinuxError, NoIntr
 from emu.linux.fileflags import CHUNK, MAX_RW_COUNT, PAGE_SIZE, OpenFlags, Whence
 from emu.linux.layout import FILLED_IOVEC, IOVEC
 from emu.linux.syscall import BYTES, Restart, Result, Returned, Syscall
+from emu.linux.words import Flags
 from emu.net.socket import Socket
 from emu.syscalls.paths import UserBuffer
 from emu.syscalls.remap import check_two_files
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from emu.kernel.task import Task
     from emu.linux.wait import WaitQueue
 
-_APPEND = int(OpenFlags.APPEND)
+_APPEND, _NONBLOCK = int(OpenFlags.APPEND), int(OpenFlags.NONBLOCK)
 #: What sendfile moves at a time: the pages of a pipe.
 _SENT_AT_ONCE = 16 * PAGE_SIZE
 
@@ -51,72 +52,134 @@ def _check_at(task: Task, fd: int, offset: int) -> None:
         raise LinuxError(errno.ESPIPE)
 
 
+def _counted_read(task: Task, done: Result) -> Result:
+    """The result of a read, which /proc/PID/io counts."""
+    usage = task.usage
+    usage.syscr += 1
+    if isinstance(done, int):
+        usage.rchar += done
+        return done
+    return _counted_later(task, done, "rchar")
+
+
+def _counted_write(task: Task, done: Result) -> Result:
+    """The result of a write."""
+    usage = task.usage
+    usage.syscw += 1
+    if isinstance(done, int):
+        usage.wchar += done
+        return done
+    return _counted_later(task, done, "wchar")
+
+
+def _counted_later(task: Task, moving: Generator[Any, None, int], name: str) -> Generator[Any, None, int]:
+    done = yield from moving
+    setattr(task.usage, name, getattr(task.usage, name) + done)
+    return done
+
+
 def sys_read(kernel: Kernel, task: Task, fd: int, address: int, count: int) -> Result:
     """read(2)."""
-    return read_file(_readable(task, fd), UserBuffer(task.mm, address, count))
+    return _counted_read(task, read_file(_readable(task, fd), UserBuffer(task.mm, address, count)))
 
 
 def sys_write(kernel: Kernel, task: Task, fd: int, address: int, count: int) -> Result:
     """write(2)."""
-    return write_file(kernel, task, _writable(task, fd), UserBuffer(task.mm, address, count))
+    return _counted_write(task, write_file(kernel, task, _writable(task, fd), UserBuffer(task.mm, address, count)))
 
 
 def sys_pread64(kernel: Kernel, task: Task, fd: int, address: int, count: int, offset: int) -> Result:
     """pread(2)."""
     _check_at(task, fd, offset)
-    return read_file(_readable(task, fd), UserBuffer(task.mm, address, count), offset)
+    return _counted_read(task, read_file(_readable(task, fd), UserBuffer(task.mm, address, count), offset))
 
 
 def sys_pwrite64(kernel: Kernel, task: Task, fd: int, address: int, count: int, offset: int) -> Result:
     """pwrite(2); as on Linux, a file opened with O_APPEND is written at its end."""
     _check_at(task, fd, offset)
-    return write_file(kernel, task, _writable(task, fd), UserBuffer(task.mm, address, count), offset)
+    buffer = UserBuffer(task.mm, address, count)
+    return _counted_write(task, write_file(kernel, task, _writable(task, fd), buffer, offset))
 
 
 def sys_readv(kernel: Kernel, task: Task, fd: int, iov: int, number: int) -> Result:
     """readv(2)."""
     file = _readable(task, fd)
     buffer = UserBuffer.from_iovec(task.mm, iov, number)
-    return read_file(file, buffer) if buffer.count else 0
+    return _counted_read(task, read_file(file, buffer) if buffer.count else 0)
 
 
 def sys_writev(kernel: Kernel, task: Task, fd: int, iov: int, number: int) -> Result:
     """writev(2)."""
-    return write_file(kernel, task, _writable(task, fd), UserBuffer.from_iovec(task.mm, iov, number))
+    buffer = UserBuffer.from_iovec(task.mm, iov, number)
+    return _counted_write(task, write_file(kernel, task, _writable(task, fd), buffer))
 
 
 def sys_preadv(kernel: Kernel, task: Task, fd: int, iov: int, number: int, low: int, high: int) -> Result:
     """preadv(2); the offset is one argument, and the next one is not looked at."""
     _check_at(task, fd, low)
     buffer = UserBuffer.from_iovec(task.mm, iov, number)
-    return read_file(_readable(task, fd), buffer, low)
+    return _counted_read(task, read_file(_readable(task, fd), buffer, low))
 
 
 def sys_pwritev(kernel: Kernel, task: Task, fd: int, iov: int, number: int, low: int, high: int) -> Result:
     """pwritev(2)."""
     _check_at(task, fd, low)
-    return write_file(kernel, task, _writable(task, fd), UserBuffer.from_iovec(task.mm, iov, number), low)
+    buffer = UserBuffer.from_iovec(task.mm, iov, number)
+    return _counted_write(task, write_file(kernel, task, _writable(task, fd), buffer, low))
 
 
 def sys_preadv2(kernel: Kernel, task: Task, fd: int, iov: int, number: int, low: int, high: int, flags: int) -> Result:
-    """preadv2(2) without flags; offset -1 uses the position."""
-    _no_flags(flags)
+    """preadv2(2); offset -1 uses the position."""
     if low == -1:
-        return sys_readv(kernel, task, fd, iov, number)
-    return sys_preadv(kernel, task, fd, iov, number, low, high)
+        return _flagged(_readable(task, fd), flags, lambda: sys_readv(kernel, task, fd, iov, number))
+    _check_at(task, fd, low)
+    return _flagged(_readable(task, fd), flags, lambda: sys_preadv(kernel, task, fd, iov, number, low, high))
 
 
 def sys_pwritev2(kernel: Kernel, task: Task, fd: int, iov: int, number: int, low: int, high: int, flags: int) -> Result:
-    """pwritev2(2) without flags; offset -1 uses the position."""
-    _no_flags(flags)
+    """pwritev2(2); offset -1 uses the position."""
     if low == -1:
-        return sys_writev(kernel, task, fd, iov, number)
-    return sys_pwritev(kernel, task, fd, iov, number, low, high)
+        return _flagged(_writable(task, fd), flags, lambda: sys_writev(kernel, task, fd, iov, number))
+    _check_at(task, fd, low)
+    return _flagged(_writable(task, fd), flags, lambda: sys_pwritev(kernel, task, fd, iov, number, low, high))
 
 
-def _no_flags(flags: int) -> None:
-    if flags:
+class RwFlags(Flags, prefix="RWF_"):
+    """RWF_*: those of one call."""
+
+    HIPRI = 0x1
+    DSYNC = 0x2
+    SYNC = 0x4
+    NOWAIT = 0x8
+    APPEND = 0x10
+    NOAPPEND = 0x20
+    ATOMIC = 0x40
+    DONTCACHE = 0x80
+    NOSIGNAL = 0x100
+
+
+_RWF_KNOWN = sum(int(flag) for flag in RwFlags)
+_RWF_UNSUPPORTED = int(RwFlags.ATOMIC | RwFlags.DONTCACHE)
+_RWF_BOTH = int(RwFlags.APPEND | RwFlags.NOAPPEND)
+
+
+def _flagged(file: File, flags: int, call: Callable[[], Result]) -> Result:
+    """A call with RWF_* flags (kiocb_set_rw_flags)."""
+    if not flags:
+        return call()
+    if flags & ~_RWF_KNOWN or flags & _RWF_UNSUPPORTED or (flags & RwFlags.NOWAIT and not file.nowait):
         raise LinuxError(errno.EOPNOTSUPP)
+    if flags & _RWF_BOTH == _RWF_BOTH:
+        raise LinuxError(errno.EINVAL)
+    before = file.flags
+    if flags & RwFlags.NOWAIT:
+        file.flags |= _NONBLOCK
+    if flags & _RWF_BOTH:
+        file.flags = file.flags | _APPEND if flags & RwFlags.APPEND else file.flags & ~_APPEND
+    try:
+        return call()
+    finally:
+        file.flags = before
 
 
 def sys_lseek(kernel: Kernel, task: Task, fd: int, offset: int, whence: int) -> int:
@@ -310,6 +373,7 @@ def _copy_range(kernel: Kernel, source: File, target: File, start: int, to: int,
 _POSITION = Pointer(OFFSET, null=True)
 #: The high half of an offset; a 64-bit program has the whole offset in the register before.
 _UPPER_HALF = Unused("unused")
+_RW = Named(RwFlags)
 
 TABLE = (
     Syscall(0, "read", sys_read, (FD, FILLED, SIZE), BYTES, Restart.SYS),
@@ -323,6 +387,6 @@ TABLE = (
     Syscall(295, "preadv", sys_preadv, (FD, FILLED_IOVEC, SIZE, OFFSET, _UPPER_HALF), BYTES, Restart.SYS),
     Syscall(296, "pwritev", sys_pwritev, (FD, IOVEC, SIZE, OFFSET, _UPPER_HALF), BYTES, Restart.SYS),
     Syscall(326, "copy_file_range", sys_copy_file_range, (FD, _POSITION, FD, _POSITION, SIZE, HEX32), BYTES),
-    Syscall(327, "preadv2", sys_preadv2, (FD, FILLED_IOVEC, SIZE, OFFSET, _UPPER_HALF, HEX32), BYTES, Restart.SYS),
-    Syscall(328, "pwritev2", sys_pwritev2, (FD, IOVEC, SIZE, OFFSET, _UPPER_HALF, HEX32), BYTES, Restart.SYS),
+    Syscall(327, "preadv2", sys_preadv2, (FD, FILLED_IOVEC, SIZE, OFFSET, _UPPER_HALF, _RW), BYTES, Restart.SYS),
+    Syscall(328, "pwritev2", sys_pwritev2, (FD, IOVEC, SIZE, OFFSET, _UPPER_HALF, _RW), BYTES, Restart.SYS),
 )

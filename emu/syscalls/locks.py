@@ -42,19 +42,21 @@ def sys_flock(kernel: Kernel, task: Task, fd: int, operation: int) -> Result:
         raise LinuxError(errno.EINVAL)
     file = task.files.get(fd)
     exclusive = None if kind == LOCK_UN else kind == LOCK_EX
-    queue = file.inode.file_locks().flock(file, exclusive)
+    queue = file.inode.file_locks().flock(file, exclusive, task.tgid)
     if queue is None:
         return 0
     if operation & LOCK_NB:
         raise LinuxError(errno.EWOULDBLOCK)
-    return _flock_later(file.get(), exclusive, queue)
+    return _flock_later(file.get(), exclusive, task.tgid, queue)
 
 
-def _flock_later(file: File, exclusive: bool | None, queue: WaitQueue | None) -> Generator[WaitQueue, None, int]:
+def _flock_later(
+    file: File, exclusive: bool | None, pid: int, queue: WaitQueue | None
+) -> Generator[WaitQueue, None, int]:
     try:
         while queue is not None:
             yield queue
-            queue = file.inode.file_locks().flock(file, exclusive)
+            queue = file.inode.file_locks().flock(file, exclusive, pid)
         return 0
     finally:
         file.put()

@@ -6,6 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from emu.fs.scoped import Resolve, ScopedWalk
+from emu.kernel.binprm import Program, open_exec
 from emu.linux.argument import DIRFD, INT, SIZE, U64, Bits, Named, Pointer, Scalar
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import PAGE_SIZE, AtFlags, OpenFlags
@@ -14,7 +15,7 @@ from emu.linux.syscall import DESCRIPTOR, Restart, Result, Syscall
 from emu.linux.words import octal
 from emu.syscalls.openclose import open_with
 from emu.syscalls.paths import resolve_at, start_of
-from emu.syscalls.process import sys_execve
+from emu.syscalls.process import execute
 from emu.syscalls.types import ARGV, ENVP
 
 if TYPE_CHECKING:
@@ -71,25 +72,29 @@ def _check_how(flags: int, mode: int, resolve: int) -> None:
 
 def sys_execveat(kernel: Kernel, task: Task, dirfd: int, address: int, argv: int, envp: int, flags: int) -> int:
     """execveat(2); AT_EXECVE_CHECK asks only whether it could be."""
+    program = _program_at(kernel, task, dirfd, address, flags)
+    if flags & _EXECVE_CHECK:
+        try:
+            ARGV.read(task.mm, argv), ENVP.read(task.mm, envp)
+        finally:
+            program.close()
+        return 0
+    return execute(kernel, task, program, argv, envp)
+
+
+def _program_at(kernel: Kernel, task: Task, dirfd: int, address: int, flags: int) -> Program:
+    """The program at a name or descriptor, with the name by which an interpreter can open it: /dev/fd/N/NAME."""
     name = PATHNAME.read(task.mm, address)
     if flags & ~(_NOFOLLOW | _EMPTY_PATH | _EXECVE_CHECK):
         raise LinuxError(errno.EINVAL)
     _, path = resolve_at(kernel, task, dirfd, address, flags)
-    if path.inode.is_symlink:
-        raise LinuxError(errno.ELOOP)
-    if flags & _EXECVE_CHECK:
-        from emu.kernel.exec import check_executable
-
-        check_executable(kernel, task, _name_of(task, dirfd, name))
-        return 0
-    return sys_execve(kernel, task, _name_of(task, dirfd, name), argv, envp)
-
-
-def _name_of(task: Task, dirfd: int, name: str) -> str:
-    """The name by which an interpreter can open the program: that of the descriptor, where there is one."""
+    file = open_exec(kernel, task, path)
     if name[:1] == "/" or start_of(task, dirfd) is None:
-        return name or "."
-    return f"/dev/fd/{dirfd}/{name}" if name else f"/dev/fd/{dirfd}"
+        return Program(name or ".", file, name.rsplit("/", 1)[-1][:15])
+    unreachable = task.files.cloexec(dirfd)
+    if name:
+        return Program(f"/dev/fd/{dirfd}/{name}", file, name.rsplit("/", 1)[-1][:15], unreachable)
+    return Program(f"/dev/fd/{dirfd}", file, path.dentry.name[:15], unreachable)
 
 
 def sys_name_to_handle_at(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _PR_SET_PDEATHSIG, _PR_GET_PDEATHSIG, _PR_GET_DUMPABLE, _PR_SET_DUMPABLE = 1, 2, 3, 4
 _PR_SET_NAME, _PR_GET_NAME, _PR_CAPBSET_READ = 15, 16, 23
 _PR_SET_CHILD_SUBREAPER, _PR_GET_CHILD_SUBREAPER = 36, 37
+_PR_SET_NO_NEW_PRIVS, _PR_GET_NO_NEW_PRIVS = 38, 39
 
 
 def sys_prctl(kernel: Kernel, task: Task, option: int, argument: int) -> int:
@@ -39,6 +40,10 @@ def sys_prctl(kernel: Kernel, task: Task, option: int, argument: int) -> int:
         task.group.subreaper = bool(argument)
     elif option == _PR_GET_CHILD_SUBREAPER:
         INT.write(task.mm, argument, int(task.group.subreaper))
+    elif option == _PR_SET_NO_NEW_PRIVS and argument == 1:
+        task.no_new_privs = True
+    elif option == _PR_GET_NO_NEW_PRIVS and not argument:
+        return int(task.no_new_privs)
     elif option == _PR_CAPBSET_READ:
         if argument >= ALL_CAPABILITIES.bit_length():
             raise LinuxError(errno.EINVAL)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from emu.kernel.exec import check_executable, do_execve
+from emu.kernel.binprm import Program, open_program
+from emu.kernel.exec import do_execve
 from emu.kernel.fork import CloneFlags, do_clone
 from emu.kernel.signal_state import NSIG, Sig
 from emu.kernel.task import Usage
@@ -79,9 +80,16 @@ def sys_clone3(kernel: Kernel, task: Task, arguments: int, size: int) -> Result:
 
 def sys_execve(kernel: Kernel, task: Task, path: str, argv: int, envp: int) -> int:
     """execve(2)."""
-    check_executable(kernel, task, path)
-    do_execve(kernel, task, path, ARGV.read(task.mm, argv), ENVP.read(task.mm, envp))
-    kernel.tracer.exec(task, path, task.argv)
+    return execute(kernel, task, open_program(kernel, task, path), argv, envp)
+
+
+def execute(kernel: Kernel, task: Task, program: Program, argv: int, envp: int) -> int:
+    """Run a program that has been opened, whatever its name."""
+    try:
+        do_execve(kernel, task, program, ARGV.read(task.mm, argv), ENVP.read(task.mm, envp))
+    finally:
+        program.close()
+    kernel.tracer.exec(task, program.filename, task.argv)
     return 0
 
 

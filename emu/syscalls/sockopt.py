@@ -14,7 +14,16 @@ from emu.linux.syscall import Syscall
 from emu.linux.words import Choice
 from emu.net.address import AF_INET6, is_local
 from emu.net.datagram import IP_ADD_MEMBERSHIP, IP_DROP_MEMBERSHIP, IP_MULTICAST_IF, LO_INDEX
-from emu.net.inet import IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPPROTO_UDP, InetSocket
+from emu.net.inet import (
+    IPPROTO_ICMP,
+    IPPROTO_ICMPV6,
+    IPPROTO_IP,
+    IPPROTO_IPV6,
+    IPPROTO_TCP,
+    IPPROTO_UDP,
+    IPV6_V6ONLY,
+    InetSocket,
+)
 from emu.net.option import option_of
 from emu.net.packet import NOBODY
 from emu.net.raw import ICMP_FILTER, SOL_RAW, RawSocket
@@ -141,6 +150,8 @@ def _set_number(task: Task, file: Socket, level: int, name: int, value_at: int, 
         value = INT.read(task.mm, value_at)
     else:
         value = task.mm.read(value_at, 1)[0] if length else 0
+    if (level, name) == (IPPROTO_IPV6, IPV6_V6ONLY) and isinstance(file, InetSocket) and file.local is not None:
+        raise LinuxError(errno.EINVAL)
     file.options[level, name] = int(option.taken(value))
 
 

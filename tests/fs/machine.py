@@ -16,6 +16,7 @@ from emu.fs.fdtable import FdTable
 from emu.fs.hostroot import HostFiles
 from emu.fs.resources import Resources
 from emu.fs.vfs import Vfs
+from emu.kernel.task import Usage
 from emu.linux.caller import Credentials, FsContext
 from emu.linux.errors import Interrupted, LinuxError
 from emu.linux.fileflags import OpenFlags as O
@@ -117,6 +118,8 @@ class FakeTask:
     fs: FsContext[Path]
     mm: FlatMemory = field(default_factory=FlatMemory)
     credentials: Credentials = field(default_factory=Credentials)
+    personality: int = 0
+    usage: Usage = field(default_factory=Usage)
     signals: FakeSignalState = field(default_factory=FakeSignalState)
     limits: dict[int, tuple[int, int]] = field(default_factory=dict)
     comm: str = "test"
@@ -124,7 +127,6 @@ class FakeTask:
     exe: Any = None
     alive: bool = True
     ppid: int = 1
-    personality: int = 0
 
     @property
     def tgid(self) -> int:
@@ -157,7 +159,8 @@ class Machine:
         self.frames = FrameAllocator(PhysicalMemory(memory), lambda frame: None, lambda frames: None)
         self.huge_pages = HugePagePool(self.frames)
         #: What a mapping of /dev/zero asks of an address space.
-        self.context, self.total_bytes = SimpleNamespace(commit=Commit(self.frames.total)), 0
+        self.context, self.total_bytes = SimpleNamespace(commit=Commit(self.frames.total), levels=4), 0
+        self.mm_context = self.context
         self.stop = Stop()
         self.clock = FakeClock()
         self.random = random.Random(1)

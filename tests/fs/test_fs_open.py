@@ -35,7 +35,7 @@ def machine() -> Machine:
         ("/tmp/new/", O.CREAT, errno.EISDIR),
         ("/tmp/x", O.CREAT | O.DIRECTORY, errno.EINVAL),
         ("/tmp/f/x", O.CREAT, errno.ENOTDIR),
-        ("/proc/self/comm", O.WRONLY, errno.EACCES),
+        ("/proc/sys/kernel/ostype", O.WRONLY, errno.EACCES),
         ("/proc/new", O.CREAT | O.WRONLY, errno.ENOENT),
         ("/sys/new", O.CREAT | O.WRONLY, errno.EACCES),
         ("/proc/cpuinfo", O.DIRECT, errno.EINVAL),

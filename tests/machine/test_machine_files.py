@@ -45,3 +45,22 @@ def test_a_script_gives_the_same_results_on_the_host(machine: MakeMachine, path:
     if "in any order" in script.splitlines()[0]:  # of several processes at once
         here, there = sorted(here), sorted(there)
     assert here == there
+
+
+def test_a_lease_ends_by_itself(machine: MakeMachine) -> None:
+    """After lease-break-time; and there are none where leases-enable is 0."""
+    script = """
+        @set = words 0x10000000; @syscall 14 0 set 0 8; @a = open "/a" O_RDWR|O_CREAT 0666; @write a "hello" 5; @close a
+        @t = open "/proc/sys/fs/lease-break-time" O_RDWR; @b = bytes 64; read t b 10; text b; pwrite t "1" 1 0
+        rw = open "/a" O_RDONLY; fcntl rw 1024 1
+        @fork c; @o = open "/a" O_RDONLY; read o b 5; end; wait c; fcntl rw 1025 0
+        @fork c; @o = open "/a" O_WRONLY; write o "x" 1; end; wait c; fcntl rw 1025 0; fcntl rw 1024 2
+        @le = open "/proc/sys/fs/leases-enable" O_RDWR; pwrite le "0" 1 0; fcntl rw 1024 0; pwrite le "1" 1 0
+        fcntl rw 1024 0"""
+    booted = machine()
+    assert booted.calls(script) == [
+        "read = 3", "text = 45", "", "pwrite = 1", "rw = 4", "fcntl = 0", "read = 5", "wait = 0", "fcntl = 0",
+        "write = 1", "wait = 0", "fcntl = 2", "fcntl = EAGAIN", "pwrite = 1", "fcntl = EINVAL", "pwrite = 1",
+        "fcntl = 0",
+    ]  # fmt: skip
+    assert booted.kernel.clock.now_ns() > 2_000_000_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 import guests
 from tests.booted import Booted
+from tests.machine.native_host import skip_before
 
 MakeMachine = Callable[..., Booted]
 
@@ -62,3 +65,119 @@ def test_mountinfo_and_loadavg(machine: MakeMachine, tmp_path: Path) -> None:
     assert len({line[0] for line in lines}) == len(lines)
     assert m.kernel.vfs.read_file("/proc/loadavg") == b"1.00 1.00 1.00 1/1 %d\n" % task.pid
     m.kill_all()
+
+
+def _names(text: str, separator: str = ":") -> list[str]:
+    return [line.partition(separator)[0][:25] for line in text.splitlines()]
+
+
+#: Lines of the host that this machine has no figure for, or whose presence depends on the host's CPU.
+_NOT_HERE = {
+    "/proc/self/status": {"x86_Thread_features", "x86_Thread_features_locked"},
+    "/proc/meminfo": {"Balloon", "CmaTotal", "CmaFree", "Unaccepted", "HardwareCorrupted", "DirectMap4k", "DirectMap2M",
+                      "DirectMap1G", "GPUActive", "GPUReclaim"},
+    "/proc/self/smaps_rollup": set(),
+    "/proc/self/io": set(),
+    "/proc/self/limits": set(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", _NOT_HERE)
+def test_a_file_has_the_lines_that_it_has_on_the_host(machine: MakeMachine, path: str) -> None:
+    skip_before((6, 18))
+    m = machine()
+    task = m.spawn(guests.path("calls"), ["pause"])
+    ours = m.kernel.vfs.read_file(path.replace("self", str(task.pid))).decode()
+    theirs = [name for name in _names(Path(path).read_text()) if name not in _NOT_HERE[path]]
+    if path.endswith("smaps_rollup"):
+        theirs[0] = _names(ours)[0]  # the addresses
+    assert _names(ours) == theirs
+    m.kill_all()
+
+
+def test_smaps_has_the_fields_that_it_has_on_the_host(machine: MakeMachine) -> None:
+    skip_before((6, 18))
+    m = machine()
+    task = m.spawn(guests.path("calls"), ["pause"])
+    ours = m.kernel.vfs.read_file(f"/proc/{task.pid}/smaps").decode()
+    theirs = _names(Path("/proc/self/smaps").read_text())
+    end = theirs.index("VmFlags") + 1
+    assert _names(ours)[1 : ours.splitlines().index(next(x for x in ours.splitlines() if x[:7] == "VmFlags")) + 1] == [
+        name for name in theirs[1:end] if name != "ProtectionKey"
+    ]
+    m.kill_all()
+
+
+def test_what_calls_read_and_write_is_counted(machine: MakeMachine) -> None:
+    m = machine()
+    script = '@f = open "/x" O_RDWR|O_CREAT 0600; write f "hello" 5; @b = bytes 9; pread f b 9 0; read f b 9; @fork c; '
+    task = m.spawn(guests.path("calls"), [script + "write f b 3; end; wait c; @mark 1; @pause"])
+    m.run_until_mark(task, 1)
+    figures = dict(line.split(": ") for line in m.kernel.vfs.read_file(f"/proc/{task.pid}/io").decode().splitlines())
+    assert (figures["rchar"], figures["syscr"]) == ("5", "2")
+    assert int(figures["wchar"]) >= 5 and figures["read_bytes"] == "0"
+    m.kill_all()
+
+
+def test_the_most_memory_that_was_resident(machine: MakeMachine) -> None:
+    m = machine()
+    script = "p = mmap 0 8M RW PRIVATE -1 0; @touch p 8M; munmap p 8M; @mark 1; @pause"
+    task = m.spawn(guests.path("calls"), [script])
+    m.run_until_mark(task, 1)
+    status = dict(
+        line.split(":\t") for line in m.kernel.vfs.read_file(f"/proc/{task.pid}/status").decode().splitlines()
+    )
+    rss, peak, now = (int(status[name].split()[0]) for name in ("VmHWM", "VmPeak", "VmRSS"))
+    assert rss >= 8192 > now and peak >= 8192 + now
+    assert int(status["RssAnon"].split()[0]) + int(status["RssFile"].split()[0]) <= now
+    m.kill_all()
+    assert task.group.usage().max_rss << 2 == rss
+
+
+def test_locks_of_files(machine: MakeMachine) -> None:
+    m = machine()
+    script = """
+        @f = open "/x" O_RDWR|O_CREAT 0600; @l = words 1 5 10 0; fcntl f 6 l; @o = words 0 0 0 0; fcntl f 37 o
+        syscall 73 f 2; @g = open "/y" O_RDONLY|O_CREAT 0600; fcntl g 1024 1; @mark 1; @pause"""
+    task = m.spawn(guests.path("calls"), [script])
+    m.run_until_mark(task, 1)
+    lines = [line.split() for line in m.kernel.vfs.read_file("/proc/locks").decode().splitlines()]
+    assert [line[1:4] for line in lines] == [
+        ["POSIX", "ADVISORY", "WRITE"], ["FLOCK", "ADVISORY", "WRITE"], ["LEASE", "ACTIVE", "WRITE"],
+    ]  # fmt: skip
+    assert all(line[4] in (str(task.pid),) for line in lines) and lines[-1][-2:] == ["0", "EOF"]
+    m.kill_all()
+
+
+def test_config_gz_is_true_of_the_machine(machine: MakeMachine) -> None:
+    m = machine(cpus=2)
+    text = gzip.decompress(m.kernel.vfs.read_file("/proc/config.gz")).decode()
+    lines = text.splitlines()
+    assert {"CONFIG_SMP=y", "CONFIG_POSIX_MQUEUE=y", "CONFIG_TMPFS_XATTR=y", "CONFIG_NR_CPUS=2"} <= set(lines)
+    assert "# CONFIG_IO_URING is not set" in lines
+    assert len({line.strip("# ").partition(" ")[0].partition("=")[0] for line in lines[3:]}) == len(lines[3:])
+    assert m.kernel.vfs.read_file("/proc/config.gz") == m.kernel.vfs.read_file("/proc/config.gz")
+
+
+def test_figures_of_memory_agree(machine: MakeMachine) -> None:
+    m = machine()
+    read = m.kernel.vfs.read_file
+    orders = [int(count) for count in read("/proc/buddyinfo").split()[4:]]
+    free = int(read("/proc/vmstat").split()[1])
+    assert free == m.kernel.frames.free == sum(count << order for order, count in enumerate(orders))
+    flags = struct.unpack("<64Q", m.kernel.vfs.open("/proc/kpageflags").read(512))
+    assert flags[0] == 1 << 32 and len(read("/proc/zoneinfo").splitlines()) > 30
+    counts = m.kernel.vfs.open("/proc/kpagecount").read(512)
+    assert len(counts) == 512
+
+
+def test_namespaces_of_a_process(machine: MakeMachine) -> None:
+    script = """
+        @b = bytes 64; syscall 89 "/proc/self/ns/mnt" b 64; text b; f = open "/proc/self/ns/uts" 0
+        syscall 89 "/proc/self/fd/3" b 64; text b; @d = open "/proc/self/ns" 0; open "/proc/self/ns/none" 0
+        @b = bytes 64; syscall 89 "/proc/self/ns/pid_for_children" b 64; text b"""
+    lines = machine().calls(script)
+    assert lines == [
+        "syscall = 16", "text = mnt:[4026531832]", "f = 3", "syscall = 16", "text = uts:[4026531838]", "open = ENOENT",
+        "syscall = 16", "text = pid:[4026531836]",
+    ]  # fmt: skip

@@ -1,0 +1,189 @@
+"""Files of /proc with figures of the machine's memory: meminfo, vmstat, zoneinfo, buddyinfo, kpageflags and others."""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from emu.mm.frames import FrameKind
+from emu.mm.mlock import locked_pages
+from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.mm.address_space import AddressSpace
+
+#: KPF_* (include/uapi/linux/kernel-page-flags.h).
+_LOCKED, _REFERENCED, _UPTODATE, _LRU, _MMAP, _ANON, _BUDDY, _RESERVED, _PGTABLE = 0, 2, 3, 5, 11, 12, 10, 32, 26
+_KIND_FLAGS = {
+    FrameKind.FREE: 1 << _BUDDY,
+    FrameKind.RESERVED: 1 << _RESERVED,
+    FrameKind.PAGETABLE: 1 << _PGTABLE,
+    FrameKind.ANON: 1 << _UPTODATE | 1 << _LRU | 1 << _MMAP | 1 << _ANON,
+    FrameKind.CACHE: 1 << _UPTODATE | 1 << _LRU,
+}
+_MAX_ORDER = 10
+#: The most words that one read of kpagecount and kpageflags gives.
+_MOST_WORDS = 1 << 13
+
+
+def _spaces(kernel: Kernel) -> list[AddressSpace]:
+    return list(kernel.mm_context.address_spaces.values())
+
+
+def meminfo(kernel: Kernel) -> bytes:
+    """/proc/meminfo."""
+    frames = kernel.frames
+    used, commit = frames.used, kernel.mm_context.commit
+    clean = 0 if frames.reclaimer is None else frames.reclaimer.clean_pages
+    spaces = _spaces(kernel)
+    locked, anon, cached = locked_pages(spaces), used[FrameKind.ANON], used[FrameKind.CACHE]
+    shmem = cached - clean
+    figures = {
+        "MemTotal": frames.total, "MemFree": frames.free, "MemAvailable": frames.free + clean, "Buffers": 0,
+        "Cached": cached, "SwapCached": 0, "Active": 0, "Inactive": anon + cached - locked, "Active(anon)": 0,
+        "Inactive(anon)": anon + shmem - locked, "Active(file)": 0, "Inactive(file)": clean, "Unevictable": locked,
+        "Mlocked": locked, "SwapTotal": 0, "SwapFree": 0, "Zswap": 0, "Zswapped": 0, "Dirty": 0, "Writeback": 0,
+        "AnonPages": anon, "Mapped": sum(mm.rss_cache for mm in spaces), "Shmem": shmem, "KReclaimable": 0,
+        "Slab": frames.kmem.pages, "SReclaimable": 0, "SUnreclaim": frames.kmem.pages, "KernelStack": 0,
+        "PageTables": used[FrameKind.PAGETABLE], "SecPageTables": 0, "NFS_Unstable": 0, "Bounce": 0,
+        "WritebackTmp": 0, "CommitLimit": commit.limit, "Committed_AS": commit.pages, "VmallocTotal": 0,
+        "VmallocUsed": 0, "VmallocChunk": 0, "Percpu": 0, "AnonHugePages": 0, "ShmemHugePages": 0,
+        "ShmemPmdMapped": 0, "FileHugePages": 0, "FilePmdMapped": 0,
+    }  # fmt: skip
+    text = "".join(f"{name + ':':<16}{pages * PAGE_SIZE >> 10:>8} kB\n" for name, pages in figures.items())
+    text += "".join(f"{name + ':':<16}{number:>8}{unit}\n" for name, number, unit in kernel.huge_pages.meminfo())
+    return text.encode()
+
+
+def _node_figures(kernel: Kernel) -> dict[str, int]:
+    frames = kernel.frames
+    used = frames.used
+    clean = 0 if frames.reclaimer is None else frames.reclaimer.clean_pages
+    spaces = _spaces(kernel)
+    anon, cached = used[FrameKind.ANON], used[FrameKind.CACHE]
+    locked = locked_pages(spaces)
+    return {
+        "nr_inactive_anon": anon + cached - clean - locked, "nr_active_anon": 0, "nr_inactive_file": clean,
+        "nr_active_file": 0, "nr_unevictable": locked, "nr_slab_reclaimable": 0,
+        "nr_slab_unreclaimable": frames.kmem.pages, "nr_isolated_anon": 0, "nr_isolated_file": 0,
+        "nr_anon_pages": anon, "nr_mapped": sum(mm.rss_cache for mm in spaces), "nr_file_pages": cached,
+        "nr_dirty": 0, "nr_writeback": 0, "nr_shmem": cached - clean, "nr_anon_transparent_hugepages": 0,
+        "nr_page_table_pages": used[FrameKind.PAGETABLE], "nr_swapcached": 0,
+        "nr_hugetlb": kernel.huge_pages.total << 9,
+    }  # fmt: skip
+
+
+def _zone_figures(kernel: Kernel) -> dict[str, int]:
+    node = _node_figures(kernel)
+    zone = {"nr_free_pages": kernel.frames.free}
+    for name in ("inactive_anon", "active_anon", "inactive_file", "active_file", "unevictable"):
+        zone[f"nr_zone_{name}"] = node[f"nr_{name}"]
+    return zone | {"nr_zone_write_pending": 0, "nr_mlock": node["nr_unevictable"], "nr_free_cma": 0}
+
+
+def _events(kernel: Kernel) -> dict[str, int]:
+    groups = {task.group for task in kernel.tasks.values()}
+    usages = [usage for group in groups for usage in (group.usage(), group.children_usage)]
+    minor, major = sum(usage.min_flt for usage in usages), sum(usage.maj_flt for usage in usages)
+    return {"pgpgin": 0, "pgpgout": 0, "pswpin": 0, "pswpout": 0, "pgfault": minor + major, "pgmajfault": major}
+
+
+def vmstat(kernel: Kernel) -> bytes:
+    """/proc/vmstat: those lines for which there is a figure."""
+    figures = {**_zone_figures(kernel), **_node_figures(kernel), **_events(kernel)}
+    return "".join(f"{name} {value}\n" for name, value in figures.items()).encode()
+
+
+def zoneinfo(kernel: Kernel) -> bytes:
+    """/proc/zoneinfo: one node with one zone."""
+    frames = kernel.frames
+    text = "Node 0, zone      DMA\n  per-node stats\n"
+    text += "".join(f"      {name:<12} {value}\n" for name, value in _node_figures(kernel).items())
+    text += f"  pages free     {frames.free}\n"
+    sizes = {"boost": 0, "min": 0, "low": 0, "high": 0, "promo": 0, "spanned": frames.total, "present": frames.total}
+    text += "".join(
+        f"        {name:<8} {value}\n" for name, value in {**sizes, "managed": frames.total, "cma": 0}.items()
+    )
+    text += "        protection: (0, 0)\n"
+    text += "".join(f"      {name:<12} {value}\n" for name, value in _zone_figures(kernel).items())
+    return (text + "  node_unreclaimable:  0\n  start_pfn:           0\n").encode()
+
+
+def free_by_order(kernel: Kernel) -> list[int]:
+    """How many naturally aligned blocks of each order the free frames form, the largest first taken."""
+    free = np.flatnonzero(kernel.frames.kinds == FrameKind.FREE)
+    breaks = np.flatnonzero(np.diff(free) != 1) + 1
+    counts: Counter[int] = Counter()
+    for run in np.split(free, breaks) if len(free) else ():
+        kernel.stop.check()
+        start, end = int(run[0]), int(run[-1]) + 1
+        while start < end:
+            aligned = (start & -start).bit_length() - 1 if start else _MAX_ORDER
+            order = min(aligned, (end - start).bit_length() - 1, _MAX_ORDER)
+            counts[order] += 1
+            start += 1 << order
+    return [counts[order] for order in range(_MAX_ORDER + 1)]
+
+
+def buddyinfo(kernel: Kernel) -> bytes:
+    """/proc/buddyinfo."""
+    return ("Node 0, zone      DMA " + "".join(f"{count:>6} " for count in free_by_order(kernel)) + "\n").encode()
+
+
+def pagetypeinfo(kernel: Kernel) -> bytes:
+    """/proc/pagetypeinfo: every free page can be used for anything."""
+    head = "Page block order: 9\nPages per block:  512\n\nFree pages count per migrate type at order "
+    head += " ".join(f"{order:>6}" for order in range(_MAX_ORDER + 1)) + " \n"
+    none = " ".join(["     0"] * (_MAX_ORDER + 1))
+    lines = [head]
+    for name in ("Unmovable", "Movable", "Reclaimable", "HighAtomic", "Isolate"):
+        counts = " ".join(f"{count:>6}" for count in free_by_order(kernel)) if name == "Movable" else none
+        lines.append(f"Node    0, zone      DMA, type {name:>12} {counts} \n")
+    return "".join(lines).encode()
+
+
+def _page_range(kernel: Kernel, count: int, pos: int) -> range:
+    """The frames of a read of 64-bit words; empty if it is not aligned."""
+    if pos % 8 or count % 8:
+        return range(0)
+    first = pos // 8
+    return range(first, min(first + min(count // 8, _MOST_WORDS), kernel.frames.ram.size >> PAGE_SHIFT))
+
+
+def kpagecount(kernel: Kernel, count: int, pos: int) -> bytes:
+    """/proc/kpagecount: how often each frame is mapped."""
+    frames = kernel.frames
+    words = []
+    for frame in _page_range(kernel, count, pos):
+        kind = frames.kind(frame)
+        if kind == FrameKind.ANON:
+            words.append(frames.count(frame))
+        else:
+            words.append(max(0, frames.count(frame) - 1) if kind == FrameKind.CACHE else 0)
+    return struct.pack(f"<{len(words)}Q", *words)
+
+
+def kpageflags(kernel: Kernel, count: int, pos: int) -> bytes:
+    """/proc/kpageflags."""
+    frames = kernel.frames
+    words = []
+    for frame in _page_range(kernel, count, pos):
+        kind = FrameKind(frames.kind(frame))
+        mapped = 1 << _MMAP if kind == FrameKind.CACHE and frames.count(frame) > 1 else 0
+        words.append(_KIND_FLAGS[kind] | mapped)
+    return struct.pack(f"<{len(words)}Q", *words)
+
+
+def slabinfo(kernel: Kernel) -> bytes:
+    """/proc/slabinfo: all objects of the kernel are in one cache, whose objects are bytes."""
+    kmem = kernel.frames.kmem
+    head = (
+        "slabinfo - version: 2.1\n# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> : "
+        "tunables <limit> <batchcount> <sharedfactor> : slabdata <active_slabs> <num_slabs> <sharedavail>\n"
+    )
+    line = f"{'kmem':<17} {kmem.charged:>6} {kmem.pages << PAGE_SHIFT:>6} {1:>6} {PAGE_SIZE:>4} {1:>4}"
+    return f"{head}{line} : tunables {0:>4} {0:>4} {0:>4} : slabdata {kmem.pages:>6} {kmem.pages:>6} {0:>6}\n".encode()

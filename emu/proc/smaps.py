@@ -1,0 +1,208 @@
+"""/proc/PID/smaps, smaps_rollup and numa_maps: what mappings hold, counted from the tables (fs/proc/task_mmu.c)."""
+
+from __future__ import annotations
+
+import errno
+import io
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from emu.fs.file import file_of
+from emu.linux.errors import LinuxError
+from emu.linux.mman import Prot
+from emu.mm.filepages import FilePages
+from emu.mm.flags import VmFlags
+from emu.mm.frames import FrameKind
+from emu.mm.hugefault import head_of
+from emu.mm.pagetable import ADDRESS, SPECIAL, A, D, P
+from emu.mm.vma import Vma
+from emu.proc.memory import GATE_LINE, encode_lines, maps_line, vma_name
+from emu.proc.pidfile import PidFile
+from mmu.memory import PAGE_SHIFT
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task
+    from emu.mm.address_space import AddressSpace
+
+#: In the order of smaps; those of 0 are of what there is not: swap, samepage merging, transparent huge pages.
+_FIGURES = (
+    "Rss", "Pss", "Pss_Dirty", "Shared_Clean", "Shared_Dirty", "Private_Clean", "Private_Dirty", "Referenced",
+    "Anonymous", "KSM", "LazyFree", "AnonHugePages", "ShmemPmdMapped", "FilePmdMapped", "Shared_Hugetlb",
+    "Private_Hugetlb", "Swap", "SwapPss", "Locked",
+)  # fmt: skip
+_PSS_KINDS = ("Pss_Anon", "Pss_File", "Pss_Shmem")
+
+
+def _present(mm: AddressSpace, vma: Vma) -> Iterator[int]:
+    """Every set PTE of a VMA, as the CPU would find it."""
+    for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
+        mm.stop.check()
+        view = mm.tables.words[slot : slot + number]
+        yield from view[view != 0].tolist()
+
+
+def is_of_file(vma: Vma) -> bool:
+    """Whether pages of the mapping that are not anonymous count as those of a file, not as shared memory."""
+    return isinstance(vma.page_cache, FilePages)
+
+
+def _figures(mm: AddressSpace, vma: Vma) -> dict[str, int]:
+    """Bytes (mem_size_stats); what is proportional is scaled by 4096."""
+    figures = dict.fromkeys((*_FIGURES, *_PSS_KINDS), 0)
+    kind = "Pss_File" if is_of_file(vma) else "Pss_Shmem"
+    for pte in _present(mm, vma):
+        if not pte & P or pte & SPECIAL or vma.flags & VmFlags.PFNMAP:
+            continue
+        frame = (pte & ADDRESS) >> PAGE_SHIFT
+        anon = mm.frames.kind(frame) == FrameKind.ANON
+        mapped = mm.frames.count(frame) - (0 if anon else 1)  # the page cache's own reference
+        share = 4096 * 4096 // max(1, mapped)
+        figures["Rss"] += 4096
+        figures["Pss"] += share
+        figures["Pss_Anon" if anon else kind] += share
+        figures["Pss_Dirty"] += share if pte & D else 0
+        figures[("Shared_" if mapped > 1 else "Private_") + ("Dirty" if pte & D else "Clean")] += 4096
+        figures["Referenced"] += 4096 if pte & A else 0
+        figures["Anonymous"] += 4096 if anon else 0
+    figures["Locked"] = figures["Pss"] if vma.flags & VmFlags.LOCKED else 0
+    _add_huge(mm, vma, figures)
+    return figures
+
+
+def _add_huge(mm: AddressSpace, vma: Vma, figures: dict[str, int]) -> None:
+    """Huge pages, which the other figures leave out: those with several mappings, and those with one."""
+    if vma.ops.leaf_level > 1:
+        for address, slot in mm.tables.huge_slots(vma.start, vma.end):
+            mapped = vma.ops.huge_page_use(vma, address, head_of(mm.frames.ram.qwords[slot])).mapped
+            figures["Shared_Hugetlb" if mapped > 1 else "Private_Hugetlb"] += vma.ops.page_size
+
+
+_SCALED = frozenset({"Pss", "Pss_Dirty", "SwapPss", "Locked", *_PSS_KINDS})
+
+
+def _line(name: str, figures: dict[str, int]) -> str:
+    value = figures[name] >> (22 if name in _SCALED else 10)
+    return f"{name + ':':<16}{value:>8} kB"
+
+
+#: Mnemonics in the order of the bits (show_smap_vma_flags).
+_FLAG_NAMES = (
+    (VmFlags.GROWSDOWN, "gd"), (VmFlags.PFNMAP, "pf"), (VmFlags.LOCKED, "lo"), (VmFlags.IO, "io"),
+    (VmFlags.SEQ_READ, "sr"), (VmFlags.RAND_READ, "rr"),
+    (VmFlags.DONTCOPY, "dc"), (VmFlags.DONTEXPAND, "de"), (VmFlags.LOCKONFAULT, "lf"), (VmFlags.ACCOUNT, "ac"),
+    (VmFlags.NORESERVE, "nr"), (VmFlags.NONE, "ht"), (VmFlags.WIPEONFORK, "wf"), (VmFlags.DONTDUMP, "dd"),
+    (VmFlags.HUGEPAGE, "hg"), (VmFlags.NOHUGEPAGE, "nh"), (VmFlags.MERGEABLE, "mg"), (VmFlags.SEALED, "sl"),
+)  # fmt: skip
+
+
+def _flag_names(vma: Vma) -> list[str]:
+    writable = not vma.flags & VmFlags.NEVERWRITE
+    names = [word for bit, word in ((Prot.READ, "rd"), (Prot.WRITE, "wr"), (Prot.EXEC, "ex")) if vma.prot & bit]
+    names += ["sh"] if vma.shared and writable else []
+    names += ["mr", "mw"] if writable else ["mr"]
+    names += [] if vma.flags & VmFlags.NEVEREXEC else ["me"]
+    names += ["ms"] if vma.shared else []
+    own = vma.ops.flag_names
+    names += [name for flag, name in _FLAG_NAMES if vma.flags & flag or name in own]
+    return names + [name for name in own if name not in names]
+
+
+def smaps(kernel: Kernel, task: Task) -> bytes:
+    """/proc/PID/smaps."""
+    text = io.BytesIO()
+    for vma in task.mm.vmas:
+        kernel.stop.check()
+        figures = _figures(task.mm, vma)
+        page = vma.ops.page_size >> 10
+        text.write(
+            encode_lines(_entry(maps_line(kernel, task, vma), vma.length >> 10, page, figures, _flag_names(vma)))
+        )
+    none = dict.fromkeys(_FIGURES, 0)
+    text.write(encode_lines(_entry(GATE_LINE, 4, 4, none, ["ex"])))
+    return text.getvalue()
+
+
+def _entry(head: str, size: int, page: int, figures: dict[str, int], flags: list[str]) -> list[str]:
+    lines = [head, f"Size:{size:>19} kB", f"KernelPageSize:{page:>9} kB", f"MMUPageSize:{page:>12} kB"]
+    lines += [_line(name, figures) for name in _FIGURES]
+    return [*lines, f"THPeligible:{0:>12}", "VmFlags: " + " ".join(flags) + " "]
+
+
+def smaps_rollup(kernel: Kernel, task: Task) -> bytes:
+    """/proc/PID/smaps_rollup: the sums of smaps.  LinuxError(ESRCH) for a process that has ended."""
+    if not task.alive:
+        raise LinuxError(errno.ESRCH)
+    total = dict.fromkeys((*_FIGURES, *_PSS_KINDS), 0)
+    vmas = list(task.mm.vmas)
+    for vma in vmas:
+        kernel.stop.check()
+        for name, value in _figures(task.mm, vma).items():
+            total[name] += value
+    start, end = (vmas[0].start, vmas[-1].end) if vmas else (0, 0)
+    head = f"{f'{start:08x}-{end:08x} ---p 00000000 00:00 0 ':<73}[rollup]"
+    names = (*_FIGURES[:3], *_PSS_KINDS, *_FIGURES[3:])
+    return encode_lines([head, *(_line(name, total) for name in names)])
+
+
+def numa_maps(kernel: Kernel, task: Task) -> bytes:
+    """/proc/PID/numa_maps: there is one node."""
+    lines = []
+    for vma in task.mm.vmas:
+        kernel.stop.check()
+        figures = _figures(task.mm, vma)
+        words = [f"{vma.start:08x} default"]
+        name = vma_name(kernel, task, vma)
+        if file_of(vma) is not None:
+            words.append(f"file={name}")
+        elif name in ("[heap]", "[stack]"):
+            words.append(name.strip("[]"))
+        anon, resident = figures["Anonymous"] >> 12, figures["Rss"] >> 12
+        dirty = (figures["Private_Dirty"] + figures["Shared_Dirty"]) >> 12
+        words += [f"anon={anon}"] if anon else []
+        words += [f"dirty={dirty}"] if dirty else []
+        words += [f"mapped={resident}"] if resident and resident != anon else []
+        words += [f"N0={resident}", f"kernelpagesize_kB={vma.ops.page_size >> 10}"] if resident else []
+        lines.append(" ".join(words))
+    return encode_lines(lines)
+
+
+_ALL, _ANON, _MAPPED, _SOFT_DIRTY, _HIWATER = range(1, 6)
+
+
+def _clear_refs(mm: AddressSpace, data: bytes) -> None:
+    """What is written to /proc/PID/clear_refs: 1 clears the A bit of all pages, 2 of anonymous, 3 of mapped ones.
+
+    4 (soft-dirty bits, of which there are none) and 5 are accepted.  LinuxError(EINVAL) for anything else.
+    """
+    try:
+        kind = int(data.strip(b" \n\0"))
+    except ValueError:
+        raise LinuxError(errno.EINVAL) from None
+    if kind not in (_ALL, _ANON, _MAPPED, _SOFT_DIRTY, _HIWATER):
+        raise LinuxError(errno.EINVAL)
+    if kind in (_SOFT_DIRTY, _HIWATER):
+        return
+    for vma in mm.vmas:
+        mm.stop.check()
+        if kind != _ALL and (vma.file is None) != (kind == _ANON):
+            continue
+        for start, end in mm.pieces(vma.start, vma.end):
+            flush = mm.obligation(start, end)
+            for _, slot, number in mm.tables.pte_tables(start, end):
+                view = mm.tables.words[slot : slot + number]
+                view[view != 0] &= np.uint64(~A & (1 << 64) - 1)
+            flush.flush()
+
+
+def clear_refs(kernel: Kernel, task: Task, data: bytes) -> None:
+    """/proc/PID/clear_refs."""
+    _clear_refs(task.mm, data)
+
+
+PID_FILES = {
+    "smaps": PidFile(smaps), "smaps_rollup": PidFile(smaps_rollup), "numa_maps": PidFile(numa_maps),
+    "clear_refs": PidFile(lambda kernel, task: b"", 0o200, clear_refs),
+}  # fmt: skip

@@ -1,0 +1,156 @@
+"""/proc/PID/status (fs/proc/array.c)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from emu.kernel.signal_state import SIG_DFL, SIG_IGN, mask_of
+from emu.kernel.task import STATE_LETTER, limits_of
+from emu.linux.caller import ALL_CAPABILITIES
+from emu.linux.limits import Rlimit
+from emu.linux.mman import Prot
+from emu.mm.filepages import FilePages
+from emu.mm.flags import VmFlags
+from emu.mm.frames import FrameKind
+from emu.mm.hugefault import huge_bytes
+from emu.mm.pagetable import ADDRESS, SPECIAL, P
+from emu.proc.system import cpu_list
+from mmu.memory import PAGE_SHIFT
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task
+    from emu.mm.address_space import AddressSpace
+
+_WORDS = {
+    "R": "running", "S": "sleeping", "D": "disk sleep", "T": "stopped", "t": "tracing stop", "X": "dead", "Z": "zombie",
+}  # fmt: skip
+#: Words of 32 bits in a mask of nodes (CONFIG_NODES_SHIFT=10).
+_NODE_WORDS = 32
+
+
+def status(kernel: Kernel, task: Task) -> bytes:
+    """/proc/PID/status."""
+    who, group = task.credentials, task.group
+    letter = STATE_LETTER[task.state]
+    fields: dict[str, object] = {
+        "Name": escaped(task.comm),
+        "Umask": f"{task.fs.umask:04o}",
+        "State": f"{letter} ({_WORDS[letter]})",
+        "Tgid": task.tgid,
+        "Ngid": 0,
+        "Pid": task.pid,
+        "PPid": task.ppid,
+        "TracerPid": 0,
+        "Uid": f"{who.uid}\t{who.euid}\t{who.suid}\t{who.euid}",
+        "Gid": f"{who.gid}\t{who.egid}\t{who.sgid}\t{who.egid}",
+        "FDSize": max(64, 1 << (max(task.files, default=0)).bit_length()) if task.alive else 0,
+        "Groups": "".join(f"{group} " for group in who.groups) or " ",
+        "NStgid": task.tgid,
+        "NSpid": task.pid,
+        "NSpgid": task.pgid,
+        "NSsid": task.sid,
+        "Kthread": 0,
+    }
+    if task.alive:
+        fields |= _memory(task.mm)
+    fields |= {"Threads": len(group.threads.keys() | {task.tgid}), **_signals(task), **_rights(task)}
+    allowed = kernel.scheduler.allowed(task)
+    fields |= {
+        "Cpus_allowed": f"{allowed:x}",
+        "Cpus_allowed_list": cpu_list(allowed),
+        "Mems_allowed": ",".join(["00000000"] * (_NODE_WORDS - 1) + ["00000001"]),
+        "Mems_allowed_list": 0,
+        "voluntary_ctxt_switches": task.usage.voluntary_switches,
+        "nonvoluntary_ctxt_switches": task.usage.involuntary_switches,
+    }
+    return "".join(f"{name}:\t{value}\n" for name, value in fields.items()).encode("utf-8", "surrogateescape")
+
+
+def escaped(name: str) -> str:
+    """A name with its newlines and backslashes as C writes them (proc_task_name)."""
+    return name.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def resident(mm: AddressSpace) -> tuple[int, int, int]:
+    """Resident pages: anonymous, of files, of shared memory."""
+    of_files = 0
+    if mm.rss_cache:
+        for vma in mm.vmas:
+            if isinstance(vma.page_cache, FilePages):
+                of_files += _cached_pages(mm, vma.start, vma.end)
+    return mm.rss_anon, of_files, mm.rss_cache - of_files
+
+
+def _cached_pages(mm: AddressSpace, start: int, end: int) -> int:
+    found = 0
+    for _, slot, number in mm.tables.pte_tables(start, end):
+        view = mm.tables.words[slot : slot + number]
+        set_ = view[((view & np.uint64(P)) != 0) & ((view & np.uint64(SPECIAL)) == 0)]
+        frames = ((set_ & np.uint64(ADDRESS)) >> np.uint64(PAGE_SHIFT)).astype(np.int64)
+        found += int(np.count_nonzero(mm.frames.kinds[frames] != FrameKind.ANON))
+    return found
+
+
+def _memory(mm: AddressSpace) -> dict[str, object]:
+    """task_mem()."""
+    anon, of_files, shmem = resident(mm)
+    stack = sum(vma.length for vma in mm.vmas if vma.flags & VmFlags.GROWSDOWN)
+    code = [vma for vma in mm.vmas if vma.prot & Prot.EXEC and not vma.prot & Prot.WRITE and not vma.ops.special]
+    program = sum(vma.length for vma in code[:1])
+    figures = {
+        "VmPeak": max(mm.hiwater_bytes, mm.total_bytes) >> 10,
+        "VmSize": mm.total_bytes >> 10,
+        "VmLck": mm.locked_bytes >> 10,
+        "VmPin": 0,
+        "VmHWM": mm.peak << 2,
+        "VmRSS": (anon + of_files + shmem) << 2,
+        "RssAnon": anon << 2,
+        "RssFile": of_files << 2,
+        "RssShmem": shmem << 2,
+        "VmData": mm.data_bytes >> 10,
+        "VmStk": stack >> 10,
+        "VmExe": program >> 10,
+        "VmLib": (sum(vma.length for vma in code) - program) >> 10,
+        "VmPTE": mm.tables.vm_pte_bytes >> 10,
+        "VmSwap": 0,
+        "HugetlbPages": huge_bytes(mm) >> 10,
+    }
+    words: dict[str, object] = {name: f"{value:>8} kB" for name, value in figures.items()}
+    return words | {"CoreDumping": 0, "THP_enabled": 0, "untag_mask": "0xffffffffffffffff"}
+
+
+def _signals(task: Task) -> dict[str, object]:
+    signals = task.signals
+    ignored = caught = 0
+    for number, action in enumerate(signals.actions[1:]):
+        ignored |= (action.handler == SIG_IGN) << number
+        caught |= (action.handler not in (SIG_DFL, SIG_IGN)) << number
+    queued = len(signals.pending) + len(signals.shared)
+    return {
+        "SigQ": f"{queued}/{limits_of(task, Rlimit.SIGPENDING)[0]}",
+        "SigPnd": f"{mask_of(signals.pending):016x}",
+        "ShdPnd": f"{mask_of(signals.shared):016x}",
+        "SigBlk": f"{signals.blocked:016x}",
+        "SigIgn": f"{ignored:016x}",
+        "SigCgt": f"{caught:016x}",
+    }
+
+
+def _rights(task: Task) -> dict[str, object]:
+    """Capabilities: the sets are kept; the bounding set is always whole, and the ambient one empty."""
+    who = task.credentials
+    return {
+        "CapInh": f"{who.inheritable:016x}",
+        "CapPrm": f"{who.permitted:016x}",
+        "CapEff": f"{who.effective:016x}",
+        "CapBnd": f"{getattr(who, 'bounding', ALL_CAPABILITIES):016x}",
+        "CapAmb": f"{getattr(who, 'ambient', 0):016x}",
+        "NoNewPrivs": int(getattr(task, "no_new_privs", False)),
+        "Seccomp": 0,
+        "Seccomp_filters": 0,
+        "Speculation_Store_Bypass": "not vulnerable",
+        "SpeculationIndirectBranch": "not affected",
+    }
