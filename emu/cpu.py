@@ -289,11 +289,6 @@ class Cpu:
         self._flags.value = value
         unicorn_abi.reg_write(*self._flags_call)
 
-    def general(self) -> list[int]:
-        """Every general register, in the order of their numbers, and RIP."""
-        values: list[int] = self._env[:]
-        return values
-
     def set_general(self, values: Sequence[int], rflags: int) -> None:
         """Set every general register, RIP and RFLAGS."""
         self._env[:] = values
