@@ -289,6 +289,11 @@ class Cpu:
         self._flags.value = value
         unicorn_abi.reg_write(*self._flags_call)
 
+    def general(self) -> list[int]:
+        """Every general register, in the order of their numbers, and RIP."""
+        values: list[int] = self._env[:]
+        return values
+
     def set_general(self, values: Sequence[int], rflags: int) -> None:
         """Set every general register, RIP and RFLAGS."""
         self._env[:] = values
@@ -393,6 +398,10 @@ class Cpu:
             if trap.kind != TrapKind.EXCEPTION or trap.vector != DB:
                 return trap
         return None
+
+    def single_step(self, rip: int) -> Trap:
+        """Run one instruction at ``rip``, and then raise a debug exception, unless something else needs the kernel."""
+        return self._single_step(rip)
 
     def _single_step(self, rip: int) -> Trap:
         """One instruction, with RFLAGS.TF, which the guest sees neither in what PUSHF pushes nor behind a SYSCALL."""

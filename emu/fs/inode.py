@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from emu.linux.caller import Caller, Credentials
 
 
-_EXEC = int(May.EXEC)
+_EXEC, _WRITE = int(May.EXEC), int(May.WRITE)
+#: FS_IMMUTABLE_FL.
+_IMMUTABLE = 0x10
 
 
 class Stat(NamedTuple):
@@ -80,6 +82,8 @@ class Inode:
     watches: dict[object, Watch] | None = None
     #: Data that its open files share: the pipe of a FIFO (i_private).
     private: object = None
+    #: FS_*_FL, as chattr sets them.
+    fs_flags = 0
     #: Open files that can write, and those that can only read.
     writers = readers = 0
     #: How many have opened it to write; negative: how many execute it, so that nobody may (i_writecount).
@@ -246,6 +250,8 @@ class Inode:
     def permission(self, mask: int, who: Credentials) -> None:
         """EACCES unless ``who`` may do all of ``mask`` (May bits): generic_permission() of fs/namei.c."""
         mode = self.mode
+        if self.fs_flags & _IMMUTABLE and mask & _WRITE:
+            raise LinuxError(errno.EPERM)
         if who.euid == 0:
             # Root may do everything but execute a file that nobody may execute.
             if mask & _EXEC and not (mode & 0o111 or self.is_directory):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from emu.fs import acl
 from emu.fs.dentry import Path, d_path
+from emu.fs.fileattr import APPEND, IMMUTABLE, check_changeable
 from emu.fs.inode import Attributes, NewOwner
 from emu.fs.notify import Notice
 from emu.linux.errors import LinuxError
@@ -44,6 +45,9 @@ def check_may_delete(walker: PathWalk, parent: Path, victim: Path, want_director
     directory.permission(_WRITE_EXEC, walker.who)
     if directory.mode & stat.S_ISVTX and walker.who.euid not in (0, inode.uid, directory.uid):
         raise LinuxError(errno.EPERM)
+    if directory.fs_flags & APPEND:
+        raise LinuxError(errno.EPERM)
+    check_changeable(inode)
     if want_directory:
         if not inode.is_directory:
             raise LinuxError(errno.ENOTDIR)
@@ -62,6 +66,9 @@ def new_owner(walker: PathWalk, parent: Path, mode: int) -> NewOwner:
         mode &= ~walker.fs.umask
     else:
         mode = mode & ~0o777 | acl.inherited(directory.default_acl, mode)[1] & 0o777
+    if inherits and mode & (stat.S_ISGID | stat.S_IXGRP) == stat.S_ISGID | stat.S_IXGRP:
+        if not in_group(walker.who, directory.gid):  # mode_strip_sgid()
+            mode &= ~stat.S_ISGID
     return NewOwner(mode, walker.who.euid, directory.gid if inherits else walker.who.egid)
 
 
@@ -147,12 +154,15 @@ def link(walker: PathWalk, old: Path, name: str, start: Path | None = None) -> N
         raise LinuxError(errno.EXDEV)
     inode = old.dentry.inode
     _may_link(walker, inode)
+    check_changeable(inode)
     check_may_create(walker, last.parent)
     if inode.is_directory:
         raise LinuxError(errno.EPERM)
     if inode.nlink == 0 and not inode.linkable:
         raise LinuxError(errno.ENOENT)
     last.parent.dentry.inode.link(last.name, inode)
+    if inode.nlink == 1:  # its first name; without names again, it gets no other
+        inode.linkable = False
     inode.ctime = inode.sb.now()
     inode.notify(_ATTRIB)
     last.parent.dentry.inode.notify(_CREATE, last.name)
@@ -344,6 +354,8 @@ def truncate_path(path: Path, size: int, who: Credentials | None = None) -> None
     if size > MAX_FILE_SIZE:
         raise LinuxError(errno.EFBIG)
     path.mount.want_write()
+    if inode.fs_flags & APPEND:
+        raise LinuxError(errno.EPERM)
     inode.setattr(Attributes(size=size))
     path.notify(_MODIFY)
     if who is not None:
@@ -356,6 +368,7 @@ def chmod(walker: PathWalk, path: Path, mode: int) -> None:
     path.mount.want_write()
     if inode.is_symlink:
         raise LinuxError(errno.EOPNOTSUPP)
+    check_changeable(inode)
     if walker.who.euid not in (0, inode.uid):
         raise LinuxError(errno.EPERM)
     if not in_group(walker.who, inode.gid):
@@ -368,6 +381,7 @@ def chown(walker: PathWalk, path: Path, uid: int | None, gid: int | None) -> Non
     """Change the owner (root) or the group (root, or the owner to its own group); None leaves it."""
     inode = path.dentry.inode
     path.mount.want_write()
+    check_changeable(inode)
     who = walker.who
     if who.euid != 0:
         if uid is not None and (who.euid != inode.uid or uid != inode.uid):
@@ -387,6 +401,8 @@ def utimes(walker: PathWalk, path: Path, atime: int | None, mtime: int | None, e
     """Set timestamps (ns); ``explicit`` is False where both are set to now, which needs only write permission."""
     inode = path.dentry.inode
     path.mount.want_write()
+    if inode.fs_flags & (IMMUTABLE if not explicit else IMMUTABLE | APPEND):
+        raise LinuxError(errno.EPERM)
     if walker.who.euid not in (0, inode.uid):
         if explicit:
             raise LinuxError(errno.EPERM)

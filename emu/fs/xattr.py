@@ -8,6 +8,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from emu.fs import acl
+from emu.fs.fileattr import check_changeable
 from emu.fs.inode import Attributes
 from emu.fs.notify import Notice
 from emu.fs.simple_xattr import XATTR_REPLACE, Xattrs
@@ -30,6 +31,8 @@ _WRITE, _READ = int(May.WRITE), int(May.READ)
 
 def _check_permission(inode: Inode, name: bytes, mask: int, who: Credentials) -> None:
     """xattr_permission() of fs/xattr.c."""
+    if mask == _WRITE:
+        check_changeable(inode)
     if name.startswith((_SECURITY, _SYSTEM)):
         return
     refused = errno.EPERM if mask == _WRITE else errno.ENODATA

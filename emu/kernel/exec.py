@@ -91,10 +91,13 @@ def do_execve(kernel: Kernel, task: Task, program: Program, argv: Sequence[bytes
         raise
     finally:
         allow_write(file)
+    number = task.pid
     _commit(kernel, task, mm, program, argv)
     task.exe = exe
     _take_rights(task, rights)
     _start_program(kernel, task, rip, rsp)
+    if task.ptrace is not None:
+        task.ptrace.executed(number)
 
 
 def _check_size(task: Task, program: Program, argv: Sequence[bytes], envp: Sequence[bytes]) -> None:
@@ -265,7 +268,7 @@ def _build_stack(
     mm.write(start, bytes(blob))
     mm.arg_start, mm.arg_end = start, start + sum(len(s) + 1 for s in argv)
     mm.env_start, mm.env_end = mm.arg_end, mm.arg_end + sum(len(s) + 1 for s in envp)
-    platform = ((start - layout.stack) & -16) - 16
+    platform = ((start - layout.stack) & -16) - len(b"x86_64\0")  # neither this nor what follows is aligned
     random = platform - 16
     mm.write(platform, b"x86_64\0")
     mm.write(random, kernel.random.randbytes(16))
@@ -274,6 +277,7 @@ def _build_stack(
         SYSINFO_EHDR=vdso, MINSIGSTKSZ=2048, HWCAP=kernel.cpu.hwcap, PAGESZ=PAGE_SIZE, CLKTCK=100, PHDR=main.phdr,
         PHENT=56, PHNUM=main.program.phnum, BASE=base, FLAGS=0, ENTRY=main.entry, UID=who.uid, EUID=who.euid,
         GID=who.gid, EGID=who.egid, SECURE=secure, RANDOM=random, HWCAP2=0, EXECFN=addresses[-1], PLATFORM=platform,
+        RSEQ_FEATURE_SIZE=28, RSEQ_ALIGN=32,
     )  # fmt: skip  # in the order of create_elf_tables()
     words = [len(argv), *addresses[: len(argv)], 0, *addresses[len(argv) : len(argv) + len(envp)], 0]
     pairs = [word for key, value in auxv.items() for word in (_AT[key], value)] + [0, 0]
@@ -305,6 +309,7 @@ def _commit(kernel: Kernel, task: Task, mm: AddressSpace, program: Program, argv
     kernel.frames.kmem.charge_reserved(more)
     task.charged += more
     task.argv = tuple(argv)
+    task.rseq, task.rseq_event = None, False
     task.personality &= ~Persona.READ_IMPLIES_EXEC
     task.group.has_execed = True
     task.group.barriers = 0

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from emu.cpu import Cpu
 from emu.fs.resources import Resources
 from emu.fs.vfs import Vfs
+from emu.kernel.aiolimits import AioLimits
 from emu.kernel.entry import Entry
-from emu.kernel.exit import do_exit, do_group_exit
+from emu.kernel.exit import do_exit, do_group_exit, reap_traced
 from emu.kernel.futex import Futexes
 from emu.kernel.jobctl import JobControl
 from emu.kernel.layout import LayoutRandom
@@ -84,6 +85,7 @@ class Kernel:
         self.cpus = cpus
         self.hostname = hostname
         self.domainname = "(none)"
+        self.aio = AioLimits()
         #: How many sessions the audit has numbered (/proc/PID/sessionid).
         self.login_sessions = 0
         #: How many open files programs have compared (kcmp).
@@ -225,6 +227,10 @@ class Kernel:
     def exit_thread(self, task: Task, status: int) -> None:
         """End one thread, and with the last one the process."""
         do_exit(self, task, status)
+
+    def reap_traced(self, task: Task) -> None:
+        """The tracer of a task that has ended will not wait for it."""
+        reap_traced(self, task)
 
     def out_of_memory(self, task: Task) -> None:
         """Kill a task that must have a page when no frame is left, as the OOM killer would."""

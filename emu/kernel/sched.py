@@ -112,6 +112,11 @@ class Scheduler:
         """Context switches of all vCPUs."""
         return sum(vcpu.switches for vcpu in self.vcpus)
 
+    @property
+    def running(self) -> list[Task]:
+        """The tasks that have a vCPU."""
+        return [vcpu.task for vcpu in self.vcpus if vcpu.task is not None]
+
     def running_instructions(self) -> int:
         """Instructions that the current task has retired since its usage was last added up."""
         return self._cpu.clock - self._since
@@ -134,17 +139,17 @@ class Scheduler:
         task.state = TaskState.RUNNABLE
         self._enqueue(task)
 
-    def suspend(self, task: Task) -> None:
+    def suspend(self, task: Task, state: TaskState = TaskState.STOPPED) -> None:
         """The task runs no more until :meth:`resume`; a call in which it sleeps then looks at its condition again."""
         if task.state == TaskState.SLEEPING:
             self._forget_sleep(task)
         else:
             self._take_off(task)
-        task.state = TaskState.STOPPED
+        task.state = state
 
     def resume(self, task: Task) -> None:
         """Let a stopped task go on."""
-        if task.state == TaskState.STOPPED:
+        if task.state in (TaskState.STOPPED, TaskState.TRACED):
             task.state = TaskState.RUNNABLE
             self._enqueue(task)
 
@@ -242,17 +247,22 @@ class Scheduler:
             if vcpu.task is None:
                 if not vcpu.queue:
                     return None
-                vcpu.task, vcpu.slice_left = vcpu.queue.popleft(), self.time_slice
+                self._switch_to(vcpu)
             return vcpu
         for offset in range(number):
             vcpu = self.vcpus[(self._next_turn + offset) % number]
             if vcpu.task is None:
                 if not vcpu.queue and not self._pull(vcpu):
                     continue
-                vcpu.task, vcpu.slice_left = vcpu.queue.popleft(), self.time_slice
+                self._switch_to(vcpu)
             self._next_turn = (vcpu.number + 1) % number
             return vcpu
         return None
+
+    def _switch_to(self, vcpu: Vcpu) -> None:
+        vcpu.task, vcpu.slice_left = task, _ = vcpu.queue.popleft(), self.time_slice
+        if task.rseq is not None:
+            task.rseq_event = True
 
     def _pull(self, idle: Vcpu) -> bool:
         """Move a waiting task to an idle vCPU from one that has another task to run."""

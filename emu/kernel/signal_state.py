@@ -77,6 +77,9 @@ def signal_name(number: int) -> str:
 class SignalTimer(Protocol):
     """The timer that a signal comes from."""
 
+    def ignored(self) -> None:
+        """Its signal was discarded, as it is ignored."""
+
     def delivered(self) -> SigInfo:
         """The signal is being taken: what it says then."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.fs.fdtable import FdTable
     from emu.kernel.timers import ProcessTimers
+    from emu.kernel.traced import Traced
     from emu.linux.caller import Caller, FsContext
     from emu.mm.address_space import AddressSpace
     from emu.tty.tty import Tty
@@ -29,11 +30,12 @@ class TaskState(IntEnum):
     RUNNABLE = 0
     SLEEPING = 1
     STOPPED = 2
-    ZOMBIE = 3
-    DEAD = 4
+    TRACED = 3
+    ZOMBIE = 4
+    DEAD = 5
 
 
-STATE_LETTER = dict(zip(TaskState, "RSTZX", strict=True))
+STATE_LETTER = dict(zip(TaskState, "RSTtZX", strict=True))
 
 
 @dataclass
@@ -96,6 +98,17 @@ class Scheduling(NamedTuple):
         )
 
 
+@dataclass
+class Rseq:
+    """What a thread has registered for restartable sequences (rseq(2))."""
+
+    address: int
+    length: int
+    signature: int
+    #: Its number among the running threads of its address space (mm_cid).
+    concurrency_id: int = 0
+
+
 #: A system call that sleeps: what its handler returned.
 Sleeping = Generator[Any, None, int]
 
@@ -137,6 +150,9 @@ class Task:
     #: The signal that it gets when the thread that made its process ends (PR_SET_PDEATHSIG).
     pdeath_signal: int = 0
     robust_list: int = 0
+    #: Its restartable sequences, and whether what they should know has changed.
+    rseq: Rseq | None = None
+    rseq_event: bool = False
     #: The sleeping system call, if any, with its number and arguments.
     sleeping: Sleeping | None = None
     syscall: tuple[int, tuple[int, ...]] | None = None
@@ -149,6 +165,12 @@ class Task:
     vfork_done: WaitQueue | None = None
     #: Woken when it ends and when it is waited for, once somebody watches (pidfd).
     end_watchers: WaitQueue | None = None
+    #: By whom it is traced, and how (ptrace).
+    ptrace: Traced | None = None
+    #: What it does first when it goes on after a stop: False if it then leaves the CPU again.
+    then: Callable[[], bool] | None = None
+    #: A call that restart_syscall(2) goes on with.
+    restart_block: Callable[[], Sleeping] | None = None
     fault_result: int | None = None
     #: A system call has set every register itself (execve, rt_sigreturn).
     registers_replaced: bool = False
@@ -284,6 +306,8 @@ class ThreadGroup:
     #: Its controlling terminal, and the foreground group of the one that its session has lost.
     tty: Tty | None = None
     tty_old_pgrp: int = 0
+    #: The tasks that its threads trace, in the order in which they stopped; also ended ones that it was not told of.
+    tracees: dict[Task, None] = field(default_factory=dict)
     #: It adopts the orphans among its descendants (PR_SET_CHILD_SUBREAPER).
     subreaper: bool = False
     _leader: Task | None = None

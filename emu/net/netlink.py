@@ -217,7 +217,7 @@ class NetlinkSocket(Socket):
             for answer in kernel(caller, request):
                 message = _message(answer.kind, flags, request.sequence, self.port, answer.body)
                 if packet and len(packet) + len(message) > _PACKET:
-                    self._from_kernel(packet)
+                    self.from_kernel(packet)
                     packet = b""
                 packet += message
         except LinuxError as error:
@@ -226,7 +226,7 @@ class NetlinkSocket(Socket):
         if request.dumps:
             packet += _message(NLMSG_DONE, NLM_F_MULTI, request.sequence, self.port, bytes(4))
         if packet:
-            self._from_kernel(packet)
+            self.from_kernel(packet)
         if not request.dumps and request.flags & NLM_F_ACK:
             self._acknowledge(data, 0)
 
@@ -236,9 +236,10 @@ class NetlinkSocket(Socket):
         capped = not error or bool(self.option(NETLINK_CAP_ACK, SOL_NETLINK))
         body = struct.pack("<i", -error) + data[: _HEADER.size if capped else length]
         flags = NLM_F_CAPPED if capped else 0
-        self._from_kernel(_message(NLMSG_ERROR, flags, sequence, self.port, body))
+        self.from_kernel(_message(NLMSG_ERROR, flags, sequence, self.port, body))
 
-    def _from_kernel(self, data: bytes) -> None:
+    def from_kernel(self, data: bytes) -> None:
+        """The kernel has a message for it.  LinuxError(EAGAIN) without room."""
         self.take_in(data, _ADDRESS.pack(AF_NETLINK, 0, 0, 0), Identity(0, 0, 0))
 
     def receive(self, got: Received, count: int, flags: int, sink: Sink) -> None:

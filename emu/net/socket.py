@@ -189,6 +189,14 @@ class Socket(File):
     def write(self, data: bytes) -> int:
         return self.send(None, data, Message())
 
+    def write_nothing(self) -> int:
+        try:
+            return self.write(b"")
+        except WouldBlock:
+            if self.nonblocking:
+                raise LinuxError(errno.EAGAIN) from None
+            return 0
+
     def prepare_write(self, count: int) -> int:
         if self.shut_write:
             self.send(None, b"", Message(more=True))

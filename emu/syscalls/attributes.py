@@ -31,11 +31,15 @@ UTIME_NOW = 0x3FFFFFFF
 UTIME_OMIT = 0x3FFFFFFE
 #: The id that leaves a user or group unchanged.
 _SAME = 0xFFFFFFFF
-#: All the fields that statx fills (STATX_BASIC_STATS | STATX_BTIME) and STATX_MNT_ID.
-STATX_MASK = 0x7FF | 0x800 | 0x1000
+#: The fields that statx fills.
+STATX_BASIC_STATS, STATX_BTIME, STATX_MNT_ID, STATX_MNT_ID_UNIQUE = 0x7FF, 0x800, 0x1000, 0x4000
+#: Times that a file system with times of several grains tells only to who asks (STATX_MTIME, STATX_CTIME).
+_MG_TIMES = 0x40 | 0x80
 STATX_RESERVED = 0x80000000
 #: stx_attributes: the root of a mount.
-STATX_ATTR_MOUNT_ROOT = 0x2000
+STATX_ATTR_MOUNT_ROOT, _ATTR_AUTOMOUNT, _ATTR_DAX = 0x2000, 0x1000, 0x200000
+#: Immutable, append-only, and not to be dumped.
+_ATTR_FLAGS = 0x70
 _STAT_FLAGS = int(AtFlags.SYMLINK_NOFOLLOW | AtFlags.NO_AUTOMOUNT | AtFlags.EMPTY_PATH)
 _SYNC = int(AtFlags.STATX_FORCE_SYNC | AtFlags.STATX_DONT_SYNC)
 _NOFOLLOW = int(AtFlags.SYMLINK_NOFOLLOW)
@@ -70,11 +74,10 @@ class _Stat(Layout):
 class _Statx(Layout):
     """struct statx, 256 bytes."""
 
-    def write(self, memory: UserMemory, address: int, value: tuple[Stat, int, int]) -> None:
-        s, mount_id, attributes = value
+    def write(self, memory: UserMemory, address: int, value: tuple[Stat, int, int, int, int]) -> None:
+        s, mask, mount_id, attributes, known = value
         super().write(memory, address, (
-            STATX_MASK, s.blksize, attributes, s.nlink, s.uid, s.gid, s.mode, 0, s.ino, s.size, s.blocks,
-            STATX_ATTR_MOUNT_ROOT,
+            mask, s.blksize, attributes, s.nlink, s.uid, s.gid, s.mode, 0, s.ino, s.size, s.blocks, known,
             *divmod(s.atime, NANO), 0, *divmod(s.btime, NANO), 0, *divmod(s.ctime, NANO), 0, *divmod(s.mtime, NANO), 0,
             major(s.rdev), minor(s.rdev), major(s.dev), minor(s.dev), mount_id, 0, 0,
         ))  # fmt: skip
@@ -110,7 +113,7 @@ def sys_newfstatat(kernel: Kernel, task: Task, dirfd: int, address: int, flags: 
     """newfstatat(2)."""
     if flags & ~(_STAT_FLAGS | _SYNC):
         raise LinuxError(errno.EINVAL)
-    _, path = resolve_at(kernel, task, dirfd, address, flags)
+    _, path = resolve_at(kernel, task, dirfd, address, flags, null=True)
     return path.dentry.inode.getattr()
 
 
@@ -129,13 +132,29 @@ def sys_fstat(kernel: Kernel, task: Task, fd: int) -> Stat:
     return task.files.get_any(fd).inode.getattr()
 
 
-def sys_statx(kernel: Kernel, task: Task, dirfd: int, address: int, flags: int, mask: int) -> tuple[Stat, int, int]:
+def sys_statx(
+    kernel: Kernel, task: Task, dirfd: int, address: int, flags: int, mask: int
+) -> tuple[Stat, int, int, int, int]:
     """statx(2)."""
     if flags & ~(_STAT_FLAGS | _SYNC) or flags & _SYNC == _SYNC or mask & STATX_RESERVED:
         raise LinuxError(errno.EINVAL)
-    _, path = resolve_at(kernel, task, dirfd, address, flags)
-    attributes = STATX_ATTR_MOUNT_ROOT if path.dentry is path.mount.root else 0
-    return path.dentry.inode.getattr(), path.mount.id, attributes
+    _, path = resolve_at(kernel, task, dirfd, address, flags, null=True)
+    inode, mount = path.dentry.inode, path.mount
+    attributes = STATX_ATTR_MOUNT_ROOT if path.dentry is mount.root else 0
+    known, filled, stats = STATX_ATTR_MOUNT_ROOT | _ATTR_AUTOMOUNT | _ATTR_DAX, STATX_BASIC_STATS, inode.getattr()
+    if inode.sb.keeps_flags:
+        attributes |= inode.fs_flags & _ATTR_FLAGS
+        known |= _ATTR_FLAGS
+    fstype = inode.sb.fstype
+    if fstype.multigrain and not mask & _MG_TIMES:
+        filled, stats = filled & ~_MG_TIMES, stats._replace(mtime=0, ctime=0)
+    if fstype.has_btime and mask & STATX_BTIME:
+        filled |= STATX_BTIME
+    else:
+        stats = stats._replace(btime=0)
+    unique = bool(mask & STATX_MNT_ID_UNIQUE)
+    filled |= STATX_MNT_ID_UNIQUE if unique else STATX_MNT_ID
+    return stats, filled, mount.unique_id if unique else mount.id, attributes, known
 
 
 # Access

@@ -12,6 +12,7 @@ from emu.fs.dnotify import DnFlags
 from emu.fs.dnotify import notify as dnotify
 from emu.fs.fasync import F_OWNER_PGRP, F_OWNER_PID, F_OWNER_TID
 from emu.fs.file import File
+from emu.fs.fileattr import APPEND
 from emu.fs.hugetlbfs import HugetlbInode
 from emu.fs.lease import get_lease, set_lease
 from emu.fs.pipe import PipeFile
@@ -99,6 +100,8 @@ def _getfl(kernel: Kernel, task: Task, fd: int, file: File, argument: int) -> in
 
 def _setfl(kernel: Kernel, task: Task, fd: int, file: File, argument: int) -> int:
     inode = file.inode
+    if (argument ^ file.flags) & OpenFlags.APPEND and inode.fs_flags & APPEND:
+        raise LinuxError(errno.EPERM)
     if argument & OpenFlags.NOATIME and not file.flags & OpenFlags.NOATIME:
         if task.credentials.euid not in (0, inode.uid):
             raise LinuxError(errno.EPERM)

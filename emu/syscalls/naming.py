@@ -100,7 +100,8 @@ def sys_link(kernel: Kernel, task: Task, old: int, new: int) -> int:
 
 def sys_renameat2(kernel: Kernel, task: Task, old_dirfd: int, old: int, new_dirfd: int, new: int, flags: int) -> int:
     """renameat2(2)."""
-    operations.check_rename_flags(flags)
+    if operations.check_rename_flags(flags) & RenameFlags.WHITEOUT and task.credentials.euid != 0:
+        raise LinuxError(errno.EPERM)
     walker, old_name, old_start = at_path(kernel, task, old_dirfd, PATHNAME.read(task.mm, old))
     try:
         _, new_name, new_start = at_path(kernel, task, new_dirfd, PATHNAME.read(task.mm, new))

@@ -220,15 +220,20 @@ def _order_of_files(kernel: Kernel, one: File, other: File) -> int:
 # Memory barriers
 
 _QUERY, _GLOBAL, _REGISTRATIONS = 0, 1, 512
+_RSEQ, _FLAG_CPU = 128, 1
 #: Commands that need the command after them to have been called before.
-_EXPEDITED = {2: 0, 8: 16, 32: 64}
-_REGISTER = frozenset({4, 16, 64})
-_MEMBARRIER_KNOWN = 1 | 2 | 4 | 8 | 16 | 32 | 64 | 512
+_EXPEDITED = {2: 0, 8: 16, 32: 64, _RSEQ: 256}
+_REGISTER = frozenset({4, 16, 64, 256})
+_MEMBARRIER_KNOWN = 1 | 2 | 4 | 8 | 16 | 32 | 64 | _RSEQ | 256 | 512
 
 
 def sys_membarrier(kernel: Kernel, task: Task, command: int, flags: int, cpu: int) -> int:
-    """membarrier(2): vCPUs take turns, so every access before is seen after; there is no rseq to restart."""
-    if flags or command not in (_QUERY, _GLOBAL, _REGISTRATIONS, *_REGISTER, *_EXPEDITED):
+    """membarrier(2): vCPUs take turns, so every access before is seen after; other threads' restartable sequences are
+    aborted where that is asked for.
+    """
+    if flags and (flags != _FLAG_CPU or command != _RSEQ):
+        raise LinuxError(errno.EINVAL)
+    if command not in (_QUERY, _GLOBAL, _REGISTRATIONS, *_REGISTER, *_EXPEDITED):
         raise LinuxError(errno.EINVAL)
     if command == _QUERY:
         return _MEMBARRIER_KNOWN
@@ -238,7 +243,15 @@ def sys_membarrier(kernel: Kernel, task: Task, command: int, flags: int, cpu: in
         task.group.barriers |= command
     elif _EXPEDITED.get(command, 0) & ~task.group.barriers:
         raise LinuxError(errno.EPERM)
+    elif command == _RSEQ:
+        _abort_sequences(kernel, task, cpu if flags else None)
     return 0
+
+
+def _abort_sequences(kernel: Kernel, task: Task, cpu: int | None) -> None:
+    for other in kernel.scheduler.running:
+        if other is not task and other.mm is task.mm and other.rseq is not None and cpu in (None, other.cpu):
+            other.rseq_event = True
 
 
 # The kernel's log
@@ -274,6 +287,7 @@ _KIND = OneOf("KCMP_", **_KCMP)
 _MEMBARRIER = OneOf(
     "MEMBARRIER_CMD_", QUERY=0, GLOBAL=1, GLOBAL_EXPEDITED=2, REGISTER_GLOBAL_EXPEDITED=4, PRIVATE_EXPEDITED=8,
     REGISTER_PRIVATE_EXPEDITED=16, PRIVATE_EXPEDITED_SYNC_CORE=32, REGISTER_PRIVATE_EXPEDITED_SYNC_CORE=64,
+    PRIVATE_EXPEDITED_RSEQ=128, REGISTER_PRIVATE_EXPEDITED_RSEQ=256,
     GET_REGISTRATIONS=512,
 )  # fmt: skip
 

@@ -55,8 +55,7 @@ def sys_rt_sigaction(kernel: Kernel, task: Task, signo: int, new: int, size: int
         task.signals.actions[signo] = action._replace(mask=action.mask & ~UNBLOCKABLE)
         if signo in (Sig.SEGV, Sig.BUS) and action.handler not in (SIG_DFL, SIG_IGN):
             task.mm.catches_faults = True
-        if task.group.timers is not None and not kernel.signals.ignores(task, signo):
-            task.group.timers.unignore(signo)
+        kernel.signals.action_changed(task, signo)
     return before
 
 

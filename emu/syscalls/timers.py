@@ -208,11 +208,13 @@ _SPEC, _OLD_SPEC = Pointer(ITIMERSPEC, null=True), Out(ITIMERSPEC, null=True)
 _VALUE, _OLD_VALUE = Pointer(ITIMERVAL, null=True), Out(ITIMERVAL, null=True)
 _EVENT, _NEW_TIMER = Pointer(SIGEVENT, null=True), Pointer(TIMER_ID, written=True)
 
+_TICKS = Returned("number", likeness=Likeness.FREE)
+
 TABLE = (
     Syscall(36, "getitimer", sys_getitimer, (_WHICH, Out(ITIMERVAL))),
     Syscall(37, "alarm", sys_alarm, (UINT,), Returned("seconds", likeness=Likeness.FREE)),
     Syscall(38, "setitimer", sys_setitimer, (_WHICH, _VALUE, _OLD_VALUE)),
-    Syscall(100, "times", sys_times, (Pointer(TMS, written=True, null=True, shown=False),), NUMBER),
+    Syscall(100, "times", sys_times, (Pointer(TMS, written=True, null=True, shown=False),), _TICKS),
     Syscall(222, "timer_create", sys_timer_create, (CLOCK, _EVENT, _NEW_TIMER)),
     Syscall(223, "timer_settime", sys_timer_settime, (INT, _TIMER_SET, _SPEC, _OLD_SPEC)),
     Syscall(224, "timer_gettime", sys_timer_gettime, (INT, Out(ITIMERSPEC))),
