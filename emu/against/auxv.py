@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-AT_NULL, AT_IGNORE, AT_RANDOM, AT_SYSINFO_EHDR = 0, 1, 25, 33
+AT_NULL, AT_IGNORE, AT_HWCAP, AT_RANDOM, AT_HWCAP2, AT_SYSINFO_EHDR, AT_MINSIGSTKSZ = 0, 1, 16, 25, 26, 33, 51
 _WORD, _PAIR = 8, struct.Struct("<2Q")
 #: As many words are looked through at most.
 _MOST = 1 << 20
@@ -24,7 +24,7 @@ def auxiliary_vector(peek: Callable[[int, int], bytes], stack: int) -> Iterator[
     """The entries behind argc, argv and envp, which begin at the stack pointer."""
     at = stack + _WORD
     for _ in range(2):  # argv and envp end with a NULL each
-        while (word := peek(at, _WORD)) and any(word) and at - stack < _MOST * _WORD:
+        while (found := peek(at, _WORD)) and any(found) and at - stack < _MOST * _WORD:
             at += _WORD
         at += _WORD
     while len(data := peek(at, _PAIR.size)) == _PAIR.size:
@@ -35,6 +35,12 @@ def auxiliary_vector(peek: Callable[[int, int], bytes], stack: int) -> Iterator[
         at += _PAIR.size
 
 
-def ignored() -> bytes:
-    """The key of an entry that is not to be looked at."""
-    return struct.pack("<Q", AT_IGNORE)
+def word(value: int) -> bytes:
+    """A key or a value as it lies in memory."""
+    return struct.pack("<Q", value)
+
+
+def of_host() -> dict[int, int]:
+    """The values that this process was given."""
+    with open("/proc/self/auxv", "rb") as file:
+        return dict(_PAIR.iter_unpack(file.read()))

@@ -104,6 +104,33 @@ def _shown(data: bytes) -> str:
     return repr(data[:80])[1:] + ("..." if len(data) > 80 else "") if data else "nothing more"
 
 
+class _Stream:
+    """What has moved through a descriptor by one kind of call: of what was the same on both sides nothing is kept."""
+
+    def __init__(self) -> None:
+        #: The bytes by which one side is ahead.
+        self.rest = (bytearray(), bytearray())
+        self.compared = True
+
+    @property
+    def differs(self) -> bool:
+        """Whether both sides have bytes at one place, which differ."""
+        return self.compared and all(self.rest)
+
+    def add(self, side: int, data: bytes | None) -> None:
+        """More bytes have moved (None: too many to keep)."""
+        if data is None:
+            self.compared = False
+        if not self.compared or not data:
+            return
+        ours, theirs = self.rest
+        self.rest[side].extend(data)
+        shared = min(len(ours), len(theirs))
+        if ours[:shared] != theirs[:shared]:
+            shared = next(n for n in range(shared) if ours[n] != theirs[n])
+        del ours[:shared], theirs[:shared]
+
+
 class _Pair:
     """One task of the machine, and the same one of Linux."""
 
@@ -117,7 +144,9 @@ class _Pair:
         self._stops = _killed(guest) is not None and _killed(guest) == _killed(native)
         self._ours = _without_handlers(guest.records)
         self._theirs = _without_handlers(native.records)
-        self._flows: tuple[dict[tuple[int, str], bytearray | None], ...] = ({}, {})
+        self._streams: dict[tuple[int, str], _Stream] = {}
+        #: Where the bytes of a stream have parted, in words.
+        self._apart = ""
         self.compared = self.passed = 0
 
     def differences(self, every: bool) -> list[Difference]:
@@ -144,25 +173,22 @@ class _Pair:
         while True:
             a = ours[at] if at < len(ours) else None
             b = theirs[to] if to < len(theirs) else None
-            if (
-                a is not None
-                and b is not None
-                and (a.number, a.name) == (b.number, b.name)
-                and _difference(a, b) is None
-            ):
+            if a is not None and b is not None and self._even(a) and _same(a, b):
                 self.compared += 1
                 at, to = at + 1, to + 1
             elif a is not None and b is not None and self._alike(a, b):
+                if not self._moved(a, b):
+                    return at, to
                 self.passed += 1
-                self._flow(0, a)
-                self._flow(1, b)
                 at, to = at + 1, to + 1
             elif a is not None and self._may_be_passed(a):
+                if not self._moved(a, None):
+                    return at, to
                 self.passed += 1
-                self._flow(0, a)
                 at += 1
             elif b is not None and self._may_be_passed(b):
-                self._flow(1, b)
+                if not self._moved(None, b):
+                    return at, to
                 to += 1
             elif a is None or not self._later(a, to):
                 return at, to
@@ -172,7 +198,7 @@ class _Pair:
         as if it had made it here.
         """
         theirs = self._theirs
-        if any(self._flows):
+        if self._streams:
             for later in range(to + 1, min(to + _REORDERED, len(theirs))):
                 if _same(a, theirs[later]):
                     theirs.insert(to, theirs.pop(later))
@@ -206,17 +232,26 @@ class _Pair:
         self._stops = self._stops or any(record.failed == EPIPE or record.name == "SIGPIPE" for record in ends)
         return self._stops
 
-    def _flow(self, side: int, record: Record) -> None:
-        """Note what bytes move in a call of which the pieces are not compared."""
-        if record.flow is not Flow.STREAM:
-            return
-        key = (record.fd, record.name)
-        flows = self._flows[side]
-        before = flows.setdefault(key, bytearray())
-        if before is None or record.data is None:
-            flows[key] = None
-        else:
-            before += record.data
+    def _moved(self, a: Record | None, b: Record | None) -> bool:
+        """Bytes move in calls of which the pieces are not compared, on one side or on both.  False if they differ; they
+        are then not compared any more.
+        """
+        for record, side in ((a, 0), (b, 1)):
+            if record is not None and record.flow is Flow.STREAM and record.fd >= 0:
+                stream = self._streams.setdefault((record.fd, record.name), _Stream())
+                stream.add(side, record.data)
+        for (fd, name), stream in self._streams.items():
+            if stream.differs:
+                ends = (_shown(bytes(rest)) for rest in stream.rest)
+                self._apart = f"the bytes of {name} on descriptor {fd}: the machine {next(ends)}, Linux {next(ends)}"
+                stream.compared = False
+                return False
+        return True
+
+    def _even(self, record: Record) -> bool:
+        """Whether as many bytes have moved on both sides before this call."""
+        stream = self._streams.get((record.fd, record.name))
+        return stream is None or not any(stream.rest)
 
     def _difference(self, at: int, to: int) -> Difference | None:
         a = self._ours[at] if at < len(self._ours) else None
@@ -228,6 +263,9 @@ class _Pair:
             who, more = ("Linux", b) if a is None else ("the machine", a)
             what = f"only {who} goes on: {more.line if more is not None else ''}"
             return Difference("call", what, self.guest, a, b, before)
+        apart, self._apart = self._apart, ""
+        if apart and not (_same_call(a, b) and _difference(a, b)):
+            return Difference("bytes", apart, self.guest, a, b, before)
         if not _same_call(a, b):
             kind = "call" if Kind.CALL in (a.kind, b.kind) else "signal"
             return Difference(kind, "the program goes on in another way", self.guest, a, b, before)
@@ -248,20 +286,16 @@ class _Pair:
         return None
 
     def _of_streams(self) -> list[Difference]:
-        found = []
-        for (fd, name), ours in self._flows[0].items():
-            theirs = self._flows[1].get((fd, name), bytearray())
-            if ours is None or theirs is None or self._cut:
-                continue
-            if self._stops or name not in _WRITES:  # who reads may stop after any piece
-                shared = min(len(ours), len(theirs))
-                ours, theirs = ours[:shared], theirs[:shared]
-            if ours != theirs:
-                at = next(n for n, (a, b) in enumerate(zip_longest(ours, theirs)) if a != b)
-                said = f"the bytes of {name} on descriptor {fd} differ from byte {at} on"
-                ends = f"the machine {_shown(bytes(ours[at:]))}, Linux {_shown(bytes(theirs[at:]))}"
-                found.append(Difference("bytes", f"{said}: {ends}", self.guest))
-        return found
+        """Streams to which one side has written more; who reads may stop after any piece."""
+        if self._cut or self._stops:
+            return []
+        return [
+            Difference("bytes", f"only {who} goes on with {name} on descriptor {fd}: {_shown(bytes(rest))}", self.guest)
+            for (fd, name), stream in self._streams.items()
+            if stream.compared and name in _WRITES
+            for who, rest in zip(("the machine", "Linux"), stream.rest, strict=True)
+            if rest
+        ]
 
     def _of_signals(self) -> list[Difference]:
         """Signals of others: whether they came at all; several that are pending are one."""

@@ -7,13 +7,13 @@ import stat
 import struct
 from typing import TYPE_CHECKING
 
-from emu.against.auxv import AT_RANDOM, AT_SYSINFO_EHDR, auxiliary_vector, ignored
-from emu.against.directory import names_in
+from emu.against.auxv import AT_IGNORE, AT_MINSIGSTKSZ, AT_RANDOM, AT_SYSINFO_EHDR, auxiliary_vector, of_host, word
 from emu.against.observer import Observer, Watched
 from emu.against.record import Flow
-from emu.against.tape import ENTRIES, Tape
+from emu.against.tape import Tape
 from emu.fs.dentry import d_path
 from emu.fs.devfs import RANDOM, URANDOM
+from emu.kernel.signal_state import IGNORED_BY_DEFAULT, SIG_DFL, SIG_IGN, Sig
 from emu.kernel.tracer import Tracer
 from emu.linux.errors import LinuxError
 from emu.proc.memory import maps
@@ -92,6 +92,7 @@ class Guest(Tracer):
         self._kernel = kernel
         self.observer = Observer(started_ns, owners=os.geteuid() == 0)
         self.tape = Tape()
+        self._minsigstksz = of_host().get(AT_MINSIGSTKSZ, 2048)
         self.observer.first(first.pid)
 
     def syscall_enter(self, task: Task, number: int, call: Syscall | None, arguments: tuple[int, ...]) -> None:
@@ -101,12 +102,14 @@ class Guest(Tracer):
         given = self.observer.given(task.pid, result)
         if given is not None:
             data = peek(task.mm, given.address, given.length) if given.address else struct.pack("<q", result)
-            data = b"".join(name + b"\0" for name in names_in(data)) if given.key == ENTRIES else data
             self.tape.keep(self.observer.name_of(task.pid) or (), given.key, data)
         self.observer.exit(task.pid, result)
 
     def signal(self, task: Task, info: SigInfo) -> None:
-        self.observer.signal(task.pid, info, task.rip)
+        action = task.signals.actions[info.signo]
+        ignored = action.handler == SIG_IGN or (action.handler == SIG_DFL and info.signo in IGNORED_BY_DEFAULT)
+        if info.signo != Sig.KILL and not ignored:
+            self.observer.signal(task.pid, info, task.rip)
 
     def fork(self, parent: Task, child: Task) -> None:
         shared, thread = parent.mm is child.mm, parent.group is child.group
@@ -118,7 +121,9 @@ class Guest(Tracer):
         view = GuestView(task, self._kernel)
         for pair in list(auxiliary_vector(view.peek, task.mm.start_stack)):
             if pair.key == AT_SYSINFO_EHDR:
-                task.mm.write(pair.address, ignored())  # times are asked by calls, which are seen
+                task.mm.write(pair.address, word(AT_IGNORE))  # times are asked by calls, which are seen
+            elif pair.key == AT_MINSIGSTKSZ:  # which programs make their stacks for signals of
+                task.mm.write(pair.address + 8, word(self._minsigstksz))
             elif pair.key == AT_RANDOM:
                 self.tape.keep_at_random(self.observer.name_of(task.pid) or (), view.peek(pair.value, 16))
 

@@ -138,6 +138,8 @@ def map_users(pid: int) -> None:
 def build_tree(start: Start) -> None:
     """In the first process of the pid namespace: mount the tree, and make it the root.  What is not of it is gone."""
     unshare(_NEWNS)  # its parent still needs the host's /proc
+    with contextlib.suppress(OSError):  # who was called with less priority, and is not root, keeps it
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
     scratch = "/tmp" if os.path.isdir("/tmp") else "/mnt"
     lower = None if start.root is None else os.path.realpath(start.root)
     mounts = [] if lower is None else _mounts_below(lower)
@@ -261,7 +263,7 @@ def _mount_figures(top: str, scratch: str, cpus: int) -> None:
     _mount("devtmpfs", f"{top}/dev", "tmpfs", _NOSUID, "mode=755")
     for name, fd in devices:
         open(f"{top}/dev/{name}", "xb").close()
-        _mount(f"/proc/self/fd/{fd}", f"{top}/dev/{name}", None, _BIND)
+        _bind(f"/proc/self/fd/{fd}", f"{top}/dev/{name}")  # its attributes are the host's: none can be changed
         os.close(fd)
     for name, target in (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
         os.symlink(target, f"{top}/dev/{name}")

@@ -10,7 +10,7 @@ import stat
 import struct
 from collections.abc import Mapping
 
-from emu.against.auxv import AT_RANDOM, AT_SYSINFO_EHDR, auxiliary_vector, ignored
+from emu.against.auxv import AT_HWCAP, AT_HWCAP2, AT_IGNORE, AT_RANDOM, AT_SYSINFO_EHDR, auxiliary_vector, word
 from emu.against.directory import Listing
 from emu.against.observer import Observer, Watched
 from emu.against.processor import ARCH_SET_CPUID, CPUID, Processor
@@ -126,6 +126,8 @@ class Native:
         #: Tasks that have a program of their own; before, the first is this process's copy.
         self._started = False
         self._processor = Processor()
+        #: What the processor can, as the machine's programs are told.
+        self._capabilities = {AT_HWCAP: self._processor.cpuid(1, 0)[3], AT_HWCAP2: 0}
 
     def trace(self, pid: int, ready: int) -> None:
         """Trace a child, which goes on once a byte is written to ``ready``, until no task is left."""
@@ -216,7 +218,9 @@ class Native:
         view = self._view(pid)
         for pair in list(auxiliary_vector(view.peek, self._ptrace.registers(pid).rsp)):
             if pair.key == AT_SYSINFO_EHDR:
-                view.poke(pair.address, ignored())
+                view.poke(pair.address, word(AT_IGNORE))
+            elif pair.key in self._capabilities:
+                view.poke(pair.address + 8, word(self._capabilities[pair.key]))
             elif pair.key == AT_RANDOM:
                 data = self._tape.next_at_random(self.observer.name_of(pid) or ())
                 if data is not None:

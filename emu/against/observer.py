@@ -21,7 +21,7 @@ from emu.linux.syscall_names import name_of
 from emu.trace.arguments import CallArguments
 from emu.trace.words import siginfo
 
-_LSEEK = 8
+_LSEEK, _GETDENTS64 = 8, 217
 #: Calls of the stat family, and readlink.
 _OF_PATHS = frozenset({4, 5, 6, 89, 262, 267, 332})
 _MMAP, _MUNMAP, _BRK, _MREMAP, _SHMAT = 9, 11, 12, 25, 30
@@ -182,17 +182,21 @@ class Observer:
                 record.fd, record.flow = arguments.values[0], view.flow(arguments.values[0])
         elif number == _LSEEK:
             record.flow = view.flow(arguments.values[0])
-        if number in _OF_PATHS and self._is_figure(record, arguments.values[0], view):
-            record.flow = Flow.FIGURES
+        if number == _GETDENTS64:
+            record.flow = view.flow(arguments.values[0])
+        if number in _OF_PATHS:
+            record.flow = self._flow_of_path(record, arguments.values[0], view)
         task.pending = _Pending(number, call, arguments, arguments.before(), record, view)
 
     @staticmethod
-    def _is_figure(record: Record, fd: int, view: Watched) -> bool:
-        """Whether a call asks for a file of /proc or /sys."""
+    def _flow_of_path(record: Record, fd: int, view: Watched) -> Flow:
+        """What is behind the file that a call asks for, by path or descriptor."""
         paths = [value for name, value in record.given if name == "path" and isinstance(value, bytes)]
         if any(path.startswith((b"/proc/", b"/sys/")) for path in paths):
-            return True
-        return not any(path.startswith(b"/") for path in paths) and view.flow(fd) is Flow.FIGURES
+            return Flow.FIGURES
+        if any(path.startswith(b"/") for path in paths) or fd < 0:
+            return Flow.NONE
+        return view.flow(fd)
 
     def forget(self, pid: int) -> None:
         """The call that the task is in gives no result of its own: it begins again, or its task ends."""
@@ -245,7 +249,7 @@ class Observer:
         parts = pending.arguments.got(result)
         if record.flow is Flow.FIGURES:
             record.result, parts = None, [part for part in parts if part.name in _OF_FIGURES]
-        if record.flow is Flow.STREAM:
+        if record.flow is Flow.STREAM and record.fd >= 0:
             moved = b"".join(
                 part.value for part in (*pending.arguments.given(), *parts) if isinstance(part.value, bytes)
             )[:result]

@@ -64,6 +64,7 @@ def run_against(arguments: argparse.Namespace) -> int:
         return NOT_COMPARED
     stdin = b"" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.buffer.read()
     stopper = Stopper(arguments.timeout)
+    arguments.aslr = False  # nor are addresses random on Linux: names of temporary files are made of them
     stdout, stderr = _Tee(sys.stdout.buffer), _Tee(sys.stderr.buffer)
     json = OutputFile(arguments.json, "--json", stopper) if arguments.json else None
     machine = build_machine(

@@ -116,6 +116,7 @@ class DevTmpfs(FileSystemType):
     """The file system type ``devtmpfs``: every mount shows the same /dev."""
 
     name = "devtmpfs"
+    has_btime = True
 
     def __init__(self, resources: Resources) -> None:
         self.tree = TmpfsSuperBlock(resources, self, "mode=755")

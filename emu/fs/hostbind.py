@@ -292,6 +292,7 @@ class HostBind(FileSystemType):
     """The file system type ``hostfs``, of one tree of the host."""
 
     name = "hostfs"
+    has_btime = multigrain = True
 
     def __init__(self, tree: WritableTree, log: Callable[[str], None], reclaim: Reclaim) -> None:
         self._parts = tree, log, reclaim

@@ -355,6 +355,7 @@ class OverlaySuperBlock(TmpfsSuperBlock):
     """The upper layer, and the lower one that it lies over."""
 
     magic = OVERLAYFS_MAGIC
+    exported = False
     keeps_dentries = False
 
     def __init__(self, resources: Resources, fstype: FileSystemType, lower: HostSuperBlock, reclaim: Reclaim) -> None:
@@ -403,6 +404,7 @@ class Overlay(FileSystemType):
     """The file system type ``overlay``, over one directory of the host.  Guests cannot mount another."""
 
     name = "overlay"
+    has_btime = multigrain = True
 
     def __init__(self, lower: HostSuperBlock, reclaim: Reclaim) -> None:
         self._lower = lower

@@ -42,6 +42,10 @@ class SuperBlock:
     names_are_given = False
     #: Names are removed only by unlink, rmdir and rename, so that lookups may be cached.
     keeps_dentries = True
+    #: Its inodes have flags (chattr).
+    keeps_flags = False
+    #: Its files can be opened by handle (s_export_op).
+    exported = False
     #: Its inodes have extended attributes and access control lists, which it keeps in memory.
     keeps_xattrs = False
     #: Where they are not, those made last may be kept here nevertheless.
@@ -115,6 +119,10 @@ class FileSystemType:
     """A kind of file system, registered under ``name``; every one here is ``nodev``."""
 
     name = ""
+    #: Whether inodes tell when they were made, to who asks for it (STATX_BTIME).
+    has_btime = False
+    #: Whether the times of change and modification are told only to who asks for one (FS_MGTIME, since Linux 6.13).
+    multigrain = False
 
     def mount(self, resources: Resources, options: str) -> SuperBlock:
         """Make an instance; EINVAL for an option that it does not know."""

@@ -50,9 +50,12 @@ class JobControl:
             self.flush(group, frozenset({int(Sig.CONT)}))
 
     def killed(self, group: ThreadGroup) -> None:
-        """SIGKILL: a stopped process goes on to its end."""
+        """SIGKILL: a stopped process goes on to its end, and so does one that its tracer has stopped."""
         if group.stopped_by:
             self._resume(group)
+        for thread in group.threads.values():
+            if thread.ptrace is not None:
+                thread.ptrace.killed()
 
     def stop(self, task: Task, signo: int) -> bool:
         """A task has taken a stop signal without a handler: its process stops, and its parent is told (do_signal_stop).
@@ -66,7 +69,10 @@ class JobControl:
         group.continued = False
         for thread in group.threads.values():
             thread.stopped_in_call = thread.sleeping is not None
-            self._scheduler.suspend(thread)
+            if thread.ptrace is None:
+                self._scheduler.suspend(thread)
+            elif thread.ptrace.kind is None:
+                thread.ptrace.stop_of_group()
         self._notify(group, CLD_STOPPED, signo)
         if group.launched:
             self.on_stopped(group)
@@ -82,7 +88,10 @@ class JobControl:
     def _resume(self, group: ThreadGroup) -> None:
         group.stopped_by = group.stop_code = 0
         for thread in group.threads.values():
-            self._scheduler.resume(thread)
+            if thread.ptrace is None:
+                self._scheduler.resume(thread)
+            else:
+                thread.ptrace.continued()
 
     def _notify(self, group: ThreadGroup, code: int, status: int) -> None:
         """Tell the parent of a stop, or that it is over (do_notify_parent_cldstop)."""

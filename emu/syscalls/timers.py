@@ -11,6 +11,7 @@ from emu.kernel.timers import Notify, ProcessTimers
 from emu.kernel.timing import add_posix_timer, process_timers, process_times_ns
 from emu.linux.argument import FD, INT, S32, UINT, Bits, OneOf, Out, Pointer, Scalar
 from emu.linux.caller import UserMemory
+from emu.linux.capability import WAKE_ALARM
 from emu.linux.clock import ALARM, KTIME_MAX, MONOTONIC, REALTIME
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags
@@ -173,7 +174,7 @@ def sys_timerfd_create(kernel: Kernel, task: Task, clock: int, flags: int) -> in
     """timerfd_create(2)."""
     if flags & ~(_CLOEXEC | _NONBLOCK) or clock not in _TIMERFD_CLOCKS:
         raise LinuxError(errno.EINVAL)
-    if clock in ALARM.values() and task.credentials.euid != 0:
+    if clock in ALARM.values() and not task.credentials.capable(WAKE_ALARM):
         raise LinuxError(errno.EPERM)
     task.files.check_room()
     file = TimerFd(kernel.vfs.anon_inode("[timerfd]"), flags & _NONBLOCK, kernel.clock, clock)
@@ -208,11 +209,13 @@ _SPEC, _OLD_SPEC = Pointer(ITIMERSPEC, null=True), Out(ITIMERSPEC, null=True)
 _VALUE, _OLD_VALUE = Pointer(ITIMERVAL, null=True), Out(ITIMERVAL, null=True)
 _EVENT, _NEW_TIMER = Pointer(SIGEVENT, null=True), Pointer(TIMER_ID, written=True)
 
+_TICKS = Returned("number", likeness=Likeness.FREE)
+
 TABLE = (
     Syscall(36, "getitimer", sys_getitimer, (_WHICH, Out(ITIMERVAL))),
     Syscall(37, "alarm", sys_alarm, (UINT,), Returned("seconds", likeness=Likeness.FREE)),
     Syscall(38, "setitimer", sys_setitimer, (_WHICH, _VALUE, _OLD_VALUE)),
-    Syscall(100, "times", sys_times, (Pointer(TMS, written=True, null=True, shown=False),), NUMBER),
+    Syscall(100, "times", sys_times, (Pointer(TMS, written=True, null=True, shown=False),), _TICKS),
     Syscall(222, "timer_create", sys_timer_create, (CLOCK, _EVENT, _NEW_TIMER)),
     Syscall(223, "timer_settime", sys_timer_settime, (INT, _TIMER_SET, _SPEC, _OLD_SPEC)),
     Syscall(224, "timer_gettime", sys_timer_gettime, (INT, Out(ITIMERSPEC))),

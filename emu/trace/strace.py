@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from emu.kernel.signal_state import SigInfo, signal_name
+from emu.kernel.signal_state import Sig, SigInfo, signal_name
 from emu.kernel.tracer import Tracer
 from emu.linux.syscall_names import name_of
 from emu.linux.words import number_of_vars, quote, quote_list
@@ -91,6 +91,8 @@ class Strace(Tracer):
     # -- everything else -------------------------------------------------------------------------------------------
 
     def signal(self, task: Task, info: SigInfo) -> None:
+        if info.signo == Sig.KILL:
+            return  # as a tracer on Linux, strace hears of the end only
         self._abandon(task.pid, "? ERESTARTSYS (To be restarted)")
         self._break_line(task.pid)
         self._say(task.pid, f"--- {signal_name(info.signo)} {{{siginfo(info)}}} ---")

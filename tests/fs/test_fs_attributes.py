@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import struct
 
+import pytest
+
 from emu.linux.fileflags import OpenFlags as O
 from tests.fs.machine import PAGE, Machine, dirents, listing
 
@@ -38,6 +40,32 @@ def test_statx_layout(machine: Machine) -> None:
     assert struct.unpack_from("<II", machine.task.mm.read(address, 256), 128) == (1, 3)
     assert machine.call("statx", -100, "/tmp/f", 0x6000, 0, address) == -errno.EINVAL
     assert machine.call("statx", -100, "/tmp/f", 0, 1 << 31, address) == -errno.EINVAL
+
+
+@pytest.mark.parametrize(
+    ("path", "wanted", "known"),
+    [
+        ("/tmp/f", 0, 0x173F),
+        ("/tmp/f", 0x2, 0x173F),
+        ("/tmp/f", 0x40, 0x17FF),
+        ("/tmp/f", 0x80, 0x17FF),
+        ("/tmp/f", 0x800, 0x1F3F),
+        ("/tmp/f", 0xFFF, 0x1FFF),
+        ("/tmp/f", 0x4000, 0x473F),
+        ("/dev/null", 0, 0x17FF),
+        ("/dev/null", 0x800, 0x1FFF),
+        ("/proc/stat", 0xFFF, 0x17FF),
+    ],
+)
+def test_what_statx_knows(machine: Machine, path: str, wanted: int, known: int) -> None:
+    """As Linux 6.18 answers: times of changes only who asks for one, that of birth only where there is one."""
+    machine.vfs.write_file("/tmp/f", b"", 0o600)
+    address = machine.task.mm.place(bytes(256))
+    assert machine.call("statx", -100, path, 0, wanted, address) == 0
+    raw = machine.task.mm.read(address, 256)
+    assert hex(struct.unpack_from("<I", raw)[0]) == hex(known)
+    btime, ctime, mtime = (struct.unpack_from("<q", raw, at)[0] != 0 for at in (80, 96, 112))
+    assert (btime, ctime, mtime) == (known & 0x800 != 0, known & 0x80 != 0, known & 0x40 != 0)
 
 
 def test_statfs_layout(machine: Machine) -> None:
