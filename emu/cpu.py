@@ -399,6 +399,10 @@ class Cpu:
                 return trap
         return None
 
+    def single_step(self, rip: int) -> Trap:
+        """Run one instruction at ``rip``, and then raise a debug exception, unless something else needs the kernel."""
+        return self._single_step(rip)
+
     def _single_step(self, rip: int) -> Trap:
         """One instruction, with RFLAGS.TF, which the guest sees neither in what PUSHF pushes nor behind a SYSCALL."""
         pushes = self.blocks.pages.is_pushf(rip)

@@ -91,6 +91,13 @@ def seconds(action: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
+def cpu_seconds(action: Callable[[], object]) -> float:
+    """How much CPU time of this process the action takes, user and system, in seconds."""
+    start = time.process_time()
+    action()
+    return time.process_time() - start
+
+
 def median_ratio(above: list[float], below: list[float]) -> float:
     """The median of the rounds' ratios."""
     return statistics.median(a / b for a, b in zip(above, below, strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import guests
 from emu.bench.figure import seconds
@@ -20,11 +20,17 @@ class Timer:
     def __init__(self, memory: int = 128 << 20, tlb: str = "off") -> None:
         self.machine = Machine(memory, tlb=tlb, stdout=io.BytesIO(), stderr=io.BytesIO())
 
-    def time(self, path: str, arguments: Sequence[str] = ()) -> float:
+    def time(
+        self,
+        path: str,
+        arguments: Sequence[str] = (),
+        *,
+        measure: Callable[[Callable[[], object]], float] = seconds,
+    ) -> float:
         """From the program's first instruction to its end, in seconds.  ``path`` is one inside the machine."""
         task = self.machine.spawn(path, arguments, in_guest=True)
         reason: list[StopReason] = []
-        taken = seconds(lambda: reason.append(self.machine.run()))
+        taken = measure(lambda: reason.append(self.machine.run()))
         if reason != [StopReason.EXITED] or task.exit_code != 0:
             raise RuntimeError(f"bench: {path} {' '.join(arguments)} ended as {reason}, status {task.exit_code:#x}")
         return taken

@@ -22,7 +22,7 @@ def startup(rounds: int) -> Measurement:
     """`unimmu run hello` against the imports alone, both warm, from the start of the process to its end."""
     hello = str(guests.path("hello"))
     with tempfile.TemporaryDirectory(prefix="unimmu-bench-") as cache:
-        environment = _environment(cache)
+        environment = environment_of(cache)
         taken = alternate(
             rounds,
             {
@@ -43,7 +43,7 @@ def startup(rounds: int) -> Measurement:
     return Measurement("startup", taken, figures)
 
 
-def _environment(bytecode: str) -> dict[str, str]:
+def environment_of(bytecode: str) -> dict[str, str]:
     """Ours, but so that this very package is found, installed or not, and that Python keeps its bytecode.
 
     Warm means that no source is compiled any more; ``bytecode`` is a directory for it, since the user may have asked

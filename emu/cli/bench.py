@@ -18,6 +18,8 @@ from emu.bench.exact import exact_mode, walks_from_python
 from emu.bench.figure import Figure, Measurement
 from emu.bench.hardware import computing, fills
 from emu.bench.kernel import traps
+from emu.bench.peers import beside, find_peers
+from emu.bench.processes import processes
 from emu.bench.scale import memory_sizes, process_numbers
 from emu.bench.sharers import sharer_numbers
 from emu.bench.startup import startup
@@ -64,7 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _suite(*, quick: bool) -> list[tuple[str, Callable[[], Measurement]]]:
     rounds = 3 if quick else 9
     shrink = 8 if quick else 1
-    return [
+    peers = find_peers()
+    suite: list[tuple[str, Callable[[], Measurement]]] = [
         ("fills", lambda: fills(rounds, 16 // shrink)),
         ("a compute loop", lambda: computing(rounds, 8_000_000 // shrink)),
         ("exact mode", lambda: exact_mode(rounds, 800_000 // shrink)),
@@ -73,8 +76,12 @@ def _suite(*, quick: bool) -> list[tuple[str, Callable[[], Measurement]]]:
         ("from 1 to 1000 processes", lambda: process_numbers(rounds, 64 // shrink)),
         ("from 1 to 10,000 sharers of a region", lambda: sharer_numbers(rounds, 800 // shrink)),
         ("system calls and page faults", lambda: traps(rounds, 32_000 // shrink)),
+        ("processes and signals", lambda: processes(rounds, 16_000 // shrink)),
         ("start-up", lambda: startup(rounds)),
     ]
+    if peers:
+        suite.append((" and ".join(peers), lambda: beside(peers, rounds, 40_000 // shrink)))
+    return suite
 
 
 def _report(measurements: list[Measurement], *, quick: bool) -> dict[str, Any]:

@@ -42,6 +42,12 @@ class EventFd(AnonFile):
         self._changed.wake_all(_OUT)
         return taken.to_bytes(_SIZE, "little")
 
+    def signal(self) -> None:
+        """Count one more, as far as that can be counted (eventfd_signal)."""
+        if self.count < _MOST - 1:
+            self.count += 1
+        self._changed.wake_all(_IN)
+
     def prepare_write(self, count: int) -> int:
         if count != _SIZE:
             raise LinuxError(errno.EINVAL)

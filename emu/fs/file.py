@@ -209,6 +209,10 @@ class File:
         self.pos += len(data)
         return data
 
+    def write_nothing(self) -> int:
+        """A write of no bytes, which a file without positions may refuse."""
+        return self.write(b"") if self.one_message else 0
+
     def write(self, data: bytes) -> int:
         """Write at the position (or at the end with O_APPEND), which moves on; returns how many bytes were written."""
         pos = self.inode.size if self.flags & _APPEND else self.pos

@@ -37,6 +37,8 @@ class VfsMount:
         self.root = Dentry("", sb.root)
         self.at = at
         self.id = 0
+        #: The number that no other mount ever has (mnt_id_unique).
+        self.unique_id = 0
         #: Open files on this mount.
         self.pins = 0
         #: Unmounted with MNT_DETACH; the superblock is freed with the last open file.
@@ -111,6 +113,7 @@ class MountTable:
         mount.sb.hold(MOUNT)
         self._last_id += 1
         mount.id = self._last_id
+        mount.unique_id = (1 << 31) + self._last_id
         mount.sb.active += 1
         if mount.at is not None:
             self._at[mount.at] = mount

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path, unnamed_path
 from emu.fs.file import File
+from emu.fs.fileattr import APPEND
 from emu.fs.lease import break_lease
 from emu.fs.notify import Notice
 from emu.fs.operations import check_may_create, inherit_acl, new_owner, truncate_path
@@ -30,6 +31,7 @@ _WRITE = int(May.WRITE)
 _OPEN = int(Notice.OPEN)
 _NOATIME = int(OpenFlags.NOATIME)
 _NONBLOCK = int(OpenFlags.NONBLOCK)
+_APPEND = int(OpenFlags.APPEND)
 _DIRECT = int(OpenFlags.DIRECT)
 #: The access that each O_ACCMODE value asks for; 3 is "for ioctl only" and needs both.
 _ACCESS = (int(May.READ), int(May.WRITE), int(May.READ | May.WRITE), int(May.READ | May.WRITE))
@@ -115,7 +117,9 @@ def _may_open(walker: PathWalk, path: Path, flags: int) -> None:
     elif inode.is_regular and access & _WRITE:
         path.mount.want_write()
     inode.permission(access, walker.who)
-    if flags & _NOATIME and walker.who.euid not in (0, inode.uid):
+    if inode.fs_flags & APPEND and (flags & _TRUNC or (flags & 3 and not flags & _APPEND)):
+        raise LinuxError(errno.EPERM)
+    if flags & _NOATIME and not walker.who.owns(inode.uid):
         raise LinuxError(errno.EPERM)
 
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from emu.fs import acl
 from emu.fs.dentry import Path, d_path
+from emu.fs.fileattr import APPEND, IMMUTABLE, check_changeable
 from emu.fs.inode import Attributes, NewOwner
 from emu.fs.notify import Notice
+from emu.linux.capability import CHOWN, FSETID, MKNOD
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE, May, RenameFlags
 from emu.mm.kmem import NEW_NAME
@@ -42,8 +44,11 @@ def check_may_delete(walker: PathWalk, parent: Path, victim: Path, want_director
     """Check permission on the directory, its sticky bit, the kind of the victim, and that nothing is mounted on it."""
     directory, inode = parent.dentry.inode, victim.dentry.inode
     directory.permission(_WRITE_EXEC, walker.who)
-    if directory.mode & stat.S_ISVTX and walker.who.euid not in (0, inode.uid, directory.uid):
+    if directory.mode & stat.S_ISVTX and walker.who.fsuid != directory.uid and not walker.who.owns(inode.uid):
         raise LinuxError(errno.EPERM)
+    if directory.fs_flags & APPEND:
+        raise LinuxError(errno.EPERM)
+    check_changeable(inode)
     if want_directory:
         if not inode.is_directory:
             raise LinuxError(errno.ENOTDIR)
@@ -62,7 +67,10 @@ def new_owner(walker: PathWalk, parent: Path, mode: int) -> NewOwner:
         mode &= ~walker.fs.umask
     else:
         mode = mode & ~0o777 | acl.inherited(directory.default_acl, mode)[1] & 0o777
-    return NewOwner(mode, walker.who.euid, directory.gid if inherits else walker.who.egid)
+    if inherits and mode & (stat.S_ISGID | stat.S_IXGRP) == stat.S_ISGID | stat.S_IXGRP:
+        if not in_group(walker.who, directory.gid):  # mode_strip_sgid()
+            mode &= ~stat.S_ISGID
+    return NewOwner(mode, walker.who.fsuid, directory.gid if inherits else walker.who.fsgid)
 
 
 def inherit_acl(parent: Path, made: Inode, mode: int) -> None:
@@ -123,7 +131,7 @@ def mknod(walker: PathWalk, name: str, mode: int, rdev: int, start: Path | None 
         inherit_acl(last.parent, directory.create(last.name, owner), mode)
         directory.notify(_CREATE, last.name)
         return
-    if kind in (stat.S_IFCHR, stat.S_IFBLK) and walker.who.euid != 0:
+    if kind in (stat.S_IFCHR, stat.S_IFBLK) and not walker.who.capable(MKNOD):
         raise LinuxError(errno.EPERM)
     made = directory.mknod(last.name, owner, kind, rdev if kind in (stat.S_IFCHR, stat.S_IFBLK) else 0)
     inherit_acl(last.parent, made, mode)
@@ -147,12 +155,15 @@ def link(walker: PathWalk, old: Path, name: str, start: Path | None = None) -> N
         raise LinuxError(errno.EXDEV)
     inode = old.dentry.inode
     _may_link(walker, inode)
+    check_changeable(inode)
     check_may_create(walker, last.parent)
     if inode.is_directory:
         raise LinuxError(errno.EPERM)
     if inode.nlink == 0 and not inode.linkable:
         raise LinuxError(errno.ENOENT)
     last.parent.dentry.inode.link(last.name, inode)
+    if inode.nlink == 1:  # its first name; without names again, it gets no other
+        inode.linkable = False
     inode.ctime = inode.sb.now()
     inode.notify(_ATTRIB)
     last.parent.dentry.inode.notify(_CREATE, last.name)
@@ -163,7 +174,7 @@ def _may_link(walker: PathWalk, inode: Inode) -> None:
 
     This is fs.protected_hardlinks = 1, which every distribution sets.
     """
-    if walker.who.euid in (0, inode.uid):
+    if walker.who.owns(inode.uid):
         return
     set_group_id = inode.mode & (stat.S_ISGID | stat.S_IXGRP) == stat.S_ISGID | stat.S_IXGRP
     if not inode.is_regular or inode.mode & stat.S_ISUID or set_group_id:
@@ -313,7 +324,7 @@ def _notify_move(old: Last, new: Last, inode: Inode, replaced: Inode | None = No
 
 def in_group(who: Credentials, gid: int) -> bool:
     """Whether ``who`` belongs to a group, or may act as a member."""
-    return who.euid == 0 or gid == who.egid or gid in who.groups
+    return who.in_group(gid) or who.capable(FSETID)
 
 
 def kept_set_ids(inode: Inode, who: Credentials) -> int:
@@ -326,7 +337,7 @@ def kept_set_ids(inode: Inode, who: Credentials) -> int:
 
 def remove_privileges(inode: Inode, who: Credentials) -> None:
     """Clear the set-ID bits of a file that is written, unless root writes (file_remove_privs)."""
-    if inode.mode & (stat.S_ISUID | stat.S_ISGID) and who.euid != 0 and inode.is_regular:
+    if inode.mode & (stat.S_ISUID | stat.S_ISGID) and not who.capable(FSETID) and inode.is_regular:
         mode = kept_set_ids(inode, who)
         if mode != inode.mode & 0o7777:
             inode.setattr(Attributes(mode=mode))
@@ -344,6 +355,8 @@ def truncate_path(path: Path, size: int, who: Credentials | None = None) -> None
     if size > MAX_FILE_SIZE:
         raise LinuxError(errno.EFBIG)
     path.mount.want_write()
+    if inode.fs_flags & APPEND:
+        raise LinuxError(errno.EPERM)
     inode.setattr(Attributes(size=size))
     path.notify(_MODIFY)
     if who is not None:
@@ -356,7 +369,8 @@ def chmod(walker: PathWalk, path: Path, mode: int) -> None:
     path.mount.want_write()
     if inode.is_symlink:
         raise LinuxError(errno.EOPNOTSUPP)
-    if walker.who.euid not in (0, inode.uid):
+    check_changeable(inode)
+    if not walker.who.owns(inode.uid):
         raise LinuxError(errno.EPERM)
     if not in_group(walker.who, inode.gid):
         mode &= ~stat.S_ISGID
@@ -368,15 +382,16 @@ def chown(walker: PathWalk, path: Path, uid: int | None, gid: int | None) -> Non
     """Change the owner (root) or the group (root, or the owner to its own group); None leaves it."""
     inode = path.dentry.inode
     path.mount.want_write()
+    check_changeable(inode)
     who = walker.who
-    if who.euid != 0:
-        if uid is not None and (who.euid != inode.uid or uid != inode.uid):
+    if not who.capable(CHOWN):
+        if uid is not None and (who.fsuid != inode.uid or uid != inode.uid):
             raise LinuxError(errno.EPERM)
-        if gid is not None and (who.euid != inode.uid or not (gid == inode.gid or in_group(who, gid))):
+        if gid is not None and (who.fsuid != inode.uid or not (gid == inode.gid or who.in_group(gid))):
             raise LinuxError(errno.EPERM)
     # A change of owner clears the set-ID bits, even if root makes it.
     mode = None if inode.is_directory or not inode.mode & 0o6000 else kept_set_ids(inode, who)
-    if mode not in (None, inode.mode & 0o7777) and who.euid not in (0, inode.uid):
+    if mode not in (None, inode.mode & 0o7777) and not who.owns(inode.uid):
         raise LinuxError(errno.EPERM)
     inode.setattr(Attributes(mode=mode, uid=uid, gid=gid))
     if uid is not None or gid is not None:
@@ -387,7 +402,9 @@ def utimes(walker: PathWalk, path: Path, atime: int | None, mtime: int | None, e
     """Set timestamps (ns); ``explicit`` is False where both are set to now, which needs only write permission."""
     inode = path.dentry.inode
     path.mount.want_write()
-    if walker.who.euid not in (0, inode.uid):
+    if inode.fs_flags & (IMMUTABLE if not explicit else IMMUTABLE | APPEND):
+        raise LinuxError(errno.EPERM)
+    if not walker.who.owns(inode.uid):
         if explicit:
             raise LinuxError(errno.EPERM)
         inode.permission(int(May.WRITE), walker.who)

@@ -355,6 +355,7 @@ class OverlaySuperBlock(TmpfsSuperBlock):
     """The upper layer, and the lower one that it lies over."""
 
     magic = OVERLAYFS_MAGIC
+    exported = False
     keeps_dentries = False
 
     def __init__(self, resources: Resources, fstype: FileSystemType, lower: HostSuperBlock, reclaim: Reclaim) -> None:

@@ -42,6 +42,10 @@ class SuperBlock:
     names_are_given = False
     #: Names are removed only by unlink, rmdir and rename, so that lookups may be cached.
     keeps_dentries = True
+    #: Its inodes have flags (chattr).
+    keeps_flags = False
+    #: Its files can be opened by handle (s_export_op).
+    exported = False
     #: Its inodes have extended attributes and access control lists, which it keeps in memory.
     keeps_xattrs = False
     #: Where they are not, those made last may be kept here nevertheless.

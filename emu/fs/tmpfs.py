@@ -14,7 +14,7 @@ from emu.fs.libfs import Node, SimpleDirectory, Symlink, drop_tree, symlink_size
 from emu.fs.seals import Seal, check_mapping, check_punch, check_size, writable_bytes
 from emu.fs.superblock import FileSystemType, StatFs, SuperBlock, parse_options, parse_size
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import MAX_FILE_SIZE, PAGE_SIZE, FallocateFlags, Whence
+from emu.linux.fileflags import MAX_FILE_SIZE, PAGE_SIZE, FallocateFlags, RenameFlags, Whence
 from emu.mm.kmem import INODE
 from emu.mm.pagecache import PageCache
 
@@ -246,6 +246,11 @@ class TmpfsDirectory(SimpleDirectory):
         inode.nlink = 0
         return inode
 
+    def rename(self, name: str, new_directory: Inode, new_name: str, flags: RenameFlags) -> None:
+        super().rename(name, new_directory, new_name, flags & ~RenameFlags.WHITEOUT)
+        if flags & RenameFlags.WHITEOUT:
+            self.mknod(name, NewOwner(0), stat.S_IFCHR, 0)
+
     def rmdir(self, name: str, inode: Inode) -> None:
         super().rmdir(name, inode)
         if inode.xattrs is not None:
@@ -257,7 +262,8 @@ class TmpfsSuperBlock(SuperBlock):
     """One tmpfs; a limit of 0 means none."""
 
     magic = TMPFS_MAGIC
-    keeps_xattrs = True
+    keeps_xattrs = keeps_flags = True
+    exported = True
 
     def __init__(self, resources: Resources, fstype: FileSystemType, options: str = "", limited: bool = True) -> None:
         super().__init__(resources, fstype)

@@ -5,6 +5,7 @@ arch/x86/mm/fault.c).
 from __future__ import annotations
 
 import errno
+import struct
 from collections.abc import Iterable, Iterator
 from functools import partial
 from types import GeneratorType
@@ -50,9 +51,9 @@ _LARGE = 1024
 #: From here on an address may not be canonical.
 _NOT_CANONICAL = 1 << 47
 _DIVIDE_ERROR, _BREAKPOINT, _PAGE_FAULT = 0, 3, 14
-#: Calls that libraries try at every start, and do without: rseq (glibc), io_uring_setup, landlock's first.
+#: Calls that libraries try at every start, and do without: io_uring_setup, landlock's first.
 #: None of them may be in a late table, which is not looked through for them.
-TRIED_BY_HABIT = frozenset({334, 425, 444})
+TRIED_BY_HABIT = frozenset({425, 444})
 
 _ZOMBIE = int(TaskState.ZOMBIE)
 
@@ -148,20 +149,31 @@ class Entry:
         """Run until the slice ends, the task sleeps or it ends.  Its registers are in the CPU."""
         cpu, kernel = self._cpu, self._kernel
         cpu.last_end, task.last_end = task.last_end, 0
+        if task.then is not None:
+            then, task.then = task.then, None
+            if not then():
+                return
         if task.sleeping is not None and not self._resume(task):
             return
         while True:
             signals = task.signals
-            if signals.pending or signals.shared or signals.saved_mask is not None:
+            tracee = task.ptrace
+            if signals.pending or signals.shared or signals.saved_mask is not None or tracee is not None:
                 if not kernel.signals.deliver(task):
                     return
+            if task.rseq_event:
+                from emu.kernel.rseq import back_to_user  # not for programs without it
+
+                if not back_to_user(task, kernel.scheduler.running):
+                    self._force(task, Sig.SEGV, SiCode.KERNEL, 0, GP)
+                    continue
             if task.rip >= _NOT_CANONICAL and not canonical(cpu.mmu.state, task.rip):
                 # a frame or a handler asked for that, and IRET is where it shows
                 self._force(task, Sig.SEGV, SiCode.KERNEL, 0, GP)
                 continue
             cpu.blocks.enter(task.mm.code_id, catches_faults=task.mm.catches_faults)
             try:
-                trap = cpu.enter(task.rip)
+                trap = cpu.enter(task.rip) if tracee is None or not tracee.stepping else cpu.single_step(task.rip)
             except BaseException:
                 task.rip, task.last_end = cpu.rip, cpu.last_end  # where it goes on
                 raise
@@ -174,6 +186,8 @@ class Entry:
                     return
             else:
                 task.rip = cpu.rip
+                if tracee is not None:
+                    tracee.orig_rax = -1
                 if kind == TrapKind.SLICE:
                     task.last_end = cpu.last_end
                     kernel.scheduler.slice_is_over()
@@ -187,9 +201,11 @@ class Entry:
     # -- system calls ----------------------------------------------------------------------------------------------
 
     def _system_call(self, task: Task) -> bool:
-        """False if the task sleeps or has ended."""
+        """False if the task sleeps, is stopped or has ended."""
         rip, number, registers = self._cpu.syscall_registers()
         task.rip = rip
+        if task.ptrace is not None and task.ptrace.enter(number):
+            return False
         enter, cost = self._entries.get(number) or self.entry_of(number)
         clock = self._clock
         clock.system_ns += cost
@@ -201,14 +217,20 @@ class Entry:
             call = self._table.get(number)
             shown = registers if call is None else registers[: call.in_registers]
             tracer.syscall_enter(task, number, call, shown)
+        if task.seccomp is not None:
+            allowed = self._filter(task, number, registers)
+            if allowed is not None:
+                return allowed
         try:
             result = enter(kernel, task, registers)
         except NoIntr:
             return self._restart(task, number)
-        except Interrupted:
-            if self._starts_again(task, number, registers):
-                return self._restart(task, number)
+        except Interrupted as interrupted:
             result = -errno.EINTR
+            if task.ptrace is not None:
+                result = task.ptrace.interrupted(self._table[number], registers, interrupted)
+            elif self._starts_again(task, number, registers):
+                return self._restart(task, number)
         except LinuxError as error:
             result = -error.errno
         if type(result) is not GeneratorType:
@@ -218,7 +240,37 @@ class Entry:
         task.sleeping = result
         task.syscall = (number, registers)
         task.syscall_rflags, task.syscall_rsp = self._cpu.trap.rflags, self._cpu.stack_pointer
+        if task.ptrace is not None and task.ptrace.event is not None:
+            return task.ptrace.stop_first(partial(self._advance, task, interrupted=False))
         return self._advance(task, interrupted=False)
+
+    def _filter(self, task: Task, number: int, registers: Registers) -> bool | None:
+        """Ask seccomp about a call: None if it may be made; else as :meth:`_system_call` (__seccomp_filter)."""
+        from emu.kernel import seccomp
+
+        assert task.seccomp is not None
+        action = task.seccomp.action(number, registers, task.rip)
+        kind = action & 0xFFFF0000
+        if kind in (seccomp.ALLOW, seccomp.LOG):
+            return None
+        result = seccomp.refused(action)
+        if result is not None:
+            return self._finish(task, number, result)
+        if kind == seccomp.TRAP:
+            given = struct.pack("<iiiiQiI", Sig.SYS, action & 0xFFFF, 1, 0, task.rip, number, seccomp.AUDIT_ARCH_X86_64)
+            self._kernel.signals.force(task, SigInfo(Sig.SYS, 1, given=given.ljust(128, b"\0")))
+            return self._finish(task, number, number)
+        if task.seccomp.mode == seccomp.MODE_STRICT:
+            self._kernel.exit_thread(task, Sig.KILL)
+        elif kind == seccomp.KILL_THREAD and len(task.group.threads) > 1:
+            self._kernel.exit_thread(task, Sig.SYS)
+        else:
+            self._kernel.exit(task, self._kernel.signals.fatal_status(task, Sig.SYS))
+        return False
+
+    def repeat_call(self, task: Task) -> bool:
+        """A call goes on behind a stop before it."""
+        return self._system_call(task)
 
     def _finish(self, task: Task, number: int, result: int) -> bool:
         if result >= _LARGE and self._table[number].returns is BYTES:
@@ -228,19 +280,20 @@ class Entry:
             tracer.syscall_exit(task, number, self._table.get(number), result)
         if task.registers_replaced:  # execve, rt_sigreturn
             task.registers_replaced = False
-            return True
-        if task.state >= _ZOMBIE:
+        elif task.state >= _ZOMBIE:
             return False
-        self._cpu.syscall_return(result, task.rip)
-        return True
+        else:
+            self._cpu.syscall_return(result, task.rip)
+        return task.ptrace is None or task.ptrace.leave()
 
     def _resume(self, task: Task) -> bool:
         """Go on with a system call that slept.  False if it sleeps again, or the task has ended or is stopped."""
         self._clock.charge(_WAKE)
         self._cpu.trap.rflags = task.syscall_rflags
-        interrupted = task.signals.deliverable() or task.stopped_in_call
+        tracee = task.ptrace
+        interrupted = task.signals.deliverable() or task.stopped_in_call or (tracee is not None and tracee.trap)
         task.stopped_in_call = False
-        if interrupted and self._goes_on(task):
+        if interrupted and tracee is None and self._goes_on(task):
             self._pass_over(task)
             if task.state == TaskState.STOPPED:
                 return False
@@ -284,9 +337,11 @@ class Entry:
             return False
         except StopIteration as done:
             result = int(done.value or 0)
-        except Interrupted:
+        except Interrupted as interrupted:
             result = -errno.EINTR
-            if self._starts_again(task, *call):
+            if task.ptrace is not None:
+                result = task.ptrace.interrupted(self._table[call[0]], call[1], interrupted)
+            elif self._starts_again(task, *call):
                 return self._restart(task, call[0])
         except NoIntr:
             return self._restart(task, call[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from emu.kernel.creds import may_signal
 from emu.kernel.futex import exit_robust_list
 from emu.kernel.signal_state import CLD_DUMPED, CLD_EXITED, CLD_KILLED, NSIG, SIG_IGN, SaFlags, SiCode, Sig, SigInfo
 from emu.kernel.task import Task, TaskState
@@ -56,14 +57,35 @@ def do_exit(kernel: Kernel, task: Task, status: int, *, told: bool = True) -> No
     vfork_done(task)
     if not group.threads:
         _leave_family(kernel, group)
-    if task is not group.leader:  # nobody waits for a thread
+    if group.tracees:
+        for tracee in [traced.ptrace for traced in group.tracees]:
+            if tracee is not None and tracee.tracer is task:
+                tracee.tracer_ended()
+    if task is not group.leader:  # nobody waits for a thread, but its tracer
         group.ended_usage.add(task.usage)
-        task.state = TaskState.DEAD
-        del kernel.tasks[task.pid]
-        task.free()
+        if task.ptrace is not None:
+            task.ptrace.ended(status if group.exiting is None else group.exiting)
+        else:
+            _forget_thread(kernel, task)
     _tell_watchers(task)
     if not group.threads and task is not group.leader:
         _tell_watchers(group.leader)
+
+
+def _forget_thread(kernel: Kernel, task: Task) -> None:
+    task.state = TaskState.DEAD
+    del kernel.tasks[task.pid]
+    task.free()
+
+
+def reap_traced(kernel: Kernel, task: Task) -> None:
+    """The tracer of a task knows that it has ended: a thread is forgotten, and a process is its parent's affair."""
+    if task.ptrace is not None:
+        task.ptrace.unlink()
+    if task is not task.group.leader:
+        _forget_thread(kernel, task)
+    elif task.group.waitable:
+        notify_parent(kernel, task.group)
 
 
 def _leave_children_of_thread(kernel: Kernel, task: Task) -> None:
@@ -74,7 +96,7 @@ def _leave_children_of_thread(kernel: Kernel, task: Task) -> None:
     for child in [child.group for child in task.children.values() if child.group.maker is task]:
         child.maker = heir
         for thread in list(child.threads.values()):
-            if thread.pdeath_signal:
+            if thread.pdeath_signal and may_signal(task, thread, thread.pdeath_signal):
                 info = SigInfo(thread.pdeath_signal, SiCode.USER, pid=task.tgid, uid=task.credentials.uid)
                 kernel.signals.send_to_process(thread, thread.pdeath_signal, info)
 
@@ -101,6 +123,10 @@ def release_memory(kernel: Kernel, task: Task) -> None:
     if task.robust_list:
         exit_robust_list(kernel.futexes, task)
         task.robust_list = 0
+    if kernel.futexes.pi:
+        from emu.kernel.pifutex import exit_pi_states  # few programs have such locks
+
+        exit_pi_states(kernel.futexes, task)
     if task.clear_child_tid:
         if task.mm.users > 1:  # as the kernel does: otherwise nobody could see the write
             try:
@@ -147,7 +173,10 @@ def _reparent(kernel: Kernel, group: ThreadGroup, reaper: ThreadGroup | None) ->
 
 def notify_parent(kernel: Kernel, group: ThreadGroup) -> None:
     """Send SIGCHLD and wake the parent.  Without a parent, or if it ignores SIGCHLD, the zombie is released at once."""
-    parent = group.parent
+    parent, tracee = group.parent, group.leader.ptrace
+    if tracee is not None and tracee.tracer.group is not parent:
+        tracee.ended(group.exit_code)
+        return
     if parent is None:
         release(kernel, group.leader)
         return
@@ -170,6 +199,8 @@ def notify_parent(kernel: Kernel, group: ThreadGroup) -> None:
 def release(kernel: Kernel, leader: Task) -> None:
     """Forget a zombie process."""
     leader.state = TaskState.DEAD
+    if leader.ptrace is not None:
+        leader.ptrace.unlink()
     _tell_watchers(leader)
     del kernel.tasks[leader.pid]
     leader.group.pending.flush()
@@ -192,6 +223,8 @@ def de_thread(kernel: Kernel, task: Task) -> None:
     kernel.tracer.supersede(task, leader)
     group.ended_usage.add(leader.usage)
     leader.state = TaskState.DEAD
+    if leader.ptrace is not None:
+        leader.ptrace.unlink()
     leader.free()
     del kernel.tasks[task.pid], group.threads[task.pid]
     task.pid = leader.pid

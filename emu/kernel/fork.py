@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, SigAction
 from emu.kernel.task import Task, ThreadGroup, limits_of
+from emu.linux.capability import SYS_ADMIN, SYS_RESOURCE
 from emu.linux.errors import LinuxError
 from emu.linux.limits import INFINITY, Rlimit
 from emu.linux.wait import WaitQueue
@@ -28,6 +29,7 @@ class CloneFlags(Flags, prefix="CLONE_"):
     FILES = 0x400
     SIGHAND = 0x800
     PIDFD = 0x1000
+    PTRACE = 0x2000
     VFORK = 0x4000
     PARENT = 0x8000
     THREAD = 0x10000
@@ -45,8 +47,8 @@ class CloneFlags(Flags, prefix="CLONE_"):
     INTO_CGROUP = 0x200000000
 
 
-#: Flags that need no work: there are no System V semaphores, no debuggers, no I/O priorities.
-_IGNORED = CloneFlags.SYSVSEM | CloneFlags.DETACHED | CloneFlags.UNTRACED | CloneFlags.IO
+#: Flags that need no work here: there are no I/O priorities, and who traces looks at the others.
+_IGNORED = CloneFlags.SYSVSEM | CloneFlags.DETACHED | CloneFlags.UNTRACED | CloneFlags.PTRACE | CloneFlags.IO
 _KNOWN = (
     CloneFlags.SIGNAL | CloneFlags.VM | CloneFlags.FS | CloneFlags.FILES | CloneFlags.SIGHAND | CloneFlags.VFORK |
     CloneFlags.THREAD | CloneFlags.SETTLS | CloneFlags.PARENT_SETTID | CloneFlags.CHILD_CLEARTID |
@@ -60,7 +62,7 @@ def do_clone(
     """Make a child process, or with CLONE_THREAD another thread; the result is its number.
 
     LinuxError(EAGAIN) at the process limit, (ENOMEM) without memory, (EINVAL) for flags that exclude each other,
-    (ENOSYS) for what is not supported: namespaces, CLONE_PARENT, CLONE_PTRACE.
+    (ENOSYS) for what is not supported: namespaces, CLONE_PARENT.
     """
     _check_flags(kernel, task, flags, tls)
     if flags & CloneFlags.PIDFD:
@@ -81,10 +83,12 @@ def do_clone(
         cpu.write(name, value)
     _write_tids(task, child, flags, parent_tid, child_tid)
     kernel.tracer.fork(task, child)
+    if task.ptrace is not None:
+        task.ptrace.forked(child, flags)
     kernel.scheduler.add(child)
     if flags & CloneFlags.VFORK:
         child.vfork_done = WaitQueue()
-        return _wait_for_vfork(child)
+        return _wait_for_vfork(task, child)
     return child.pid
 
 
@@ -138,8 +142,13 @@ def _copy_process(kernel: Kernel, task: Task, flags: int) -> Task:
         affinity=task.affinity,
         scheduling=task.scheduling.inherited(),
         personality=task.personality,
-        no_new_privs=task.no_new_privs,
+        seccomp=task.seccomp,
+        timer_slack_ns=task.timer_slack_ns,
+        default_timer_slack_ns=task.timer_slack_ns,
+        mce_kill=task.mce_kill,
     )
+    if task.rseq is not None and not flags & CloneFlags.VM:
+        child.rseq, child.rseq_event = copy.copy(task.rseq), True
     _copy_signals(task, child, flags)
     if not flags & CloneFlags.THREAD:
         task.children[pid] = child
@@ -184,7 +193,8 @@ def _copy_signals(task: Task, child: Task, flags: int) -> None:
 def _check_processes(kernel: Kernel, task: Task) -> None:
     """Check RLIMIT_NPROC, which does not apply to root.  LinuxError(EAGAIN)."""
     limit, uid = limits_of(task, Rlimit.NPROC)[0], task.credentials.uid
-    if uid and task.credentials.euid and limit < INFINITY:
+    unlimited = task.credentials.capable(SYS_RESOURCE) or task.credentials.capable(SYS_ADMIN)
+    if uid and not unlimited and limit < INFINITY:
         if sum(other.credentials.uid == uid for other in kernel.tasks.values()) >= limit:
             raise LinuxError(errno.EAGAIN)
 
@@ -220,7 +230,7 @@ def _copy_process_with_pidfd(kernel: Kernel, task: Task, flags: int, address: in
     return child
 
 
-def _wait_for_vfork(child: Task) -> Generator[Any, None, int]:
+def _wait_for_vfork(task: Task, child: Task) -> Generator[Any, None, int]:
     """The parent sleeps until the child has memory of its own.  Only a kill could end the wait, and then no caller is
     left.
     """
@@ -229,4 +239,6 @@ def _wait_for_vfork(child: Task) -> Generator[Any, None, int]:
             yield child.vfork_done
         except LinuxError:
             continue
+    if task.ptrace is not None:
+        task.ptrace.vfork_done(child)
     return child.pid

@@ -44,15 +44,18 @@ class JobControl:
         it, even if it is blocked or ignored (prepare_signal).
         """
         if signo == Sig.CONT:
-            self._flush(group, _STOPS)
+            self.flush(group, _STOPS)
             self._continue(group)
         elif signo in _STOPS:
-            self._flush(group, frozenset({int(Sig.CONT)}))
+            self.flush(group, frozenset({int(Sig.CONT)}))
 
     def killed(self, group: ThreadGroup) -> None:
-        """SIGKILL: a stopped process goes on to its end."""
+        """SIGKILL: a stopped process goes on to its end, and so does one that its tracer has stopped."""
         if group.stopped_by:
             self._resume(group)
+        for thread in group.threads.values():
+            if thread.ptrace is not None:
+                thread.ptrace.killed()
 
     def stop(self, task: Task, signo: int) -> bool:
         """A task has taken a stop signal without a handler: its process stops, and its parent is told (do_signal_stop).
@@ -66,7 +69,10 @@ class JobControl:
         group.continued = False
         for thread in group.threads.values():
             thread.stopped_in_call = thread.sleeping is not None
-            self._scheduler.suspend(thread)
+            if thread.ptrace is None:
+                self._scheduler.suspend(thread)
+            elif thread.ptrace.kind is None:
+                thread.ptrace.stop_of_group()
         self._notify(group, CLD_STOPPED, signo)
         if group.launched:
             self.on_stopped(group)
@@ -82,7 +88,10 @@ class JobControl:
     def _resume(self, group: ThreadGroup) -> None:
         group.stopped_by = group.stop_code = 0
         for thread in group.threads.values():
-            self._scheduler.resume(thread)
+            if thread.ptrace is None:
+                self._scheduler.resume(thread)
+            else:
+                thread.ptrace.continued()
 
     def _notify(self, group: ThreadGroup, code: int, status: int) -> None:
         """Tell the parent of a stop, or that it is over (do_notify_parent_cldstop)."""
@@ -96,11 +105,14 @@ class JobControl:
         parent.child_exit.wake_all()
 
     @staticmethod
-    def _flush(group: ThreadGroup, signals: frozenset[int]) -> None:
+    def flush(group: ThreadGroup, signals: frozenset[int]) -> None:
+        """Pending signals that will not be delivered; a timer whose signal was one waits (flush_sigqueue_mask)."""
         queues: list[SigPending] = [group.pending, *(thread.signals.pending for thread in group.threads.values())]
         for queue in queues:
             for info in [info for info in queue if info.signo in signals]:
                 queue.dequeue(info)
+                if info.timer is not None:
+                    info.timer.ignored()
 
     # -- process groups --------------------------------------------------------------------------------------------
 

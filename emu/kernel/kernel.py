@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from emu.cpu import Cpu
 from emu.fs.resources import Resources
 from emu.fs.vfs import Vfs
+from emu.kernel.aiolimits import AioLimits
 from emu.kernel.entry import Entry
-from emu.kernel.exit import do_exit, do_group_exit
+from emu.kernel.exit import do_exit, do_group_exit, reap_traced
 from emu.kernel.futex import Futexes
 from emu.kernel.jobctl import JobControl
 from emu.kernel.layout import LayoutRandom
@@ -23,6 +24,7 @@ from emu.kernel.signals import Signals
 from emu.kernel.task import Task, soft_limit
 from emu.kernel.tracer import Tracer
 from emu.kernel.vdso import Vdso
+from emu.linux.capability import SYS_RAWIO
 from emu.linux.clock import Clock, HostClock
 from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
@@ -67,7 +69,7 @@ class Kernel:
         tlb: str | Geometry = "off",
         la57: bool = False,
         cpus: int = 1,
-        turn: int | None = None,
+        turn: int | tuple[int, int] | None = None,
         real_time: bool = False,
         hostname: str = "unimmu",
         aslr: bool = False,
@@ -84,6 +86,7 @@ class Kernel:
         self.cpus = cpus
         self.hostname = hostname
         self.domainname = "(none)"
+        self.aio = AioLimits()
         #: How many sessions the audit has numbered (/proc/PID/sessionid).
         self.login_sessions = 0
         #: How many open files programs have compared (kcmp).
@@ -106,7 +109,7 @@ class Kernel:
             levels=5 if la57 else 4,
             limit=lambda resource: soft_limit(self.current, resource),
             clock=self.clock,
-            may_map_low=lambda: self.current is not None and not self.current.credentials.euid,
+            may_map_low=lambda: self.current is not None and self.current.credentials.capable(SYS_RAWIO),
         )
         self.vdso = Vdso(self.frames, self.clock)
         self.tracer = Tracer()
@@ -114,8 +117,10 @@ class Kernel:
         self.event_kinds: list[Kind] = []
         self.tasks: dict[int, Task] = {}
         self._next_pid = FIRST_PID
-        self.futexes = Futexes()
-        self.scheduler = Scheduler(self.cpu, self.clock, self.flusher, self.tasks, cpus, turn)
+        self.futexes = Futexes(self.tasks, self.clock)
+        self.scheduler = Scheduler(
+            self.cpu, self.clock, self.flusher, self.tasks, cpus, turn, random.Random(f"turns {seed}")
+        )
         self.stop = self.mm_context.stop = self.scheduler.stop
         self.jobs = JobControl(
             self.tasks, self.scheduler, lambda task, signo, info: self.signals.send_to_process(task, signo, info)
@@ -225,6 +230,10 @@ class Kernel:
     def exit_thread(self, task: Task, status: int) -> None:
         """End one thread, and with the last one the process."""
         do_exit(self, task, status)
+
+    def reap_traced(self, task: Task) -> None:
+        """The tracer of a task that has ended will not wait for it."""
+        reap_traced(self, task)
 
     def out_of_memory(self, task: Task) -> None:
         """Kill a task that must have a page when no frame is left, as the OOM killer would."""

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from emu.kernel.task import Task, TaskState
@@ -76,9 +77,12 @@ class Scheduler:
         flusher: TlbFlusher,
         tasks: Mapping[int, Task],
         cpus: int = 1,
-        turn: int | None = None,
+        turn: int | tuple[int, int] | None = None,
+        random: Random | None = None,
     ) -> None:
-        """``tasks``: every task, by number; ``turn``: instructions of a vCPU's turn (of one vCPU: the time slice)."""
+        """``tasks``: every task, by number; ``turn``: ns of a vCPU's turn (of one vCPU: the time slice), or the least
+        and the most, between which each is chosen by ``random``.
+        """
         self._cpu = cpu
         self._clock = clock
         self._flusher = flusher
@@ -92,8 +96,11 @@ class Scheduler:
         #: Tasks that wait for the host.
         self.host = HostEvents()
         self.vcpus = [Vcpu(number) for number in range(cpus)]
-        self.time_slice = TIME_SLICE if turn is None or cpus > 1 else turn
-        self.turn = None if cpus == 1 else turn or TURN
+        most = turn[1] if isinstance(turn, tuple) else turn
+        self.time_slice = TIME_SLICE if most is None or cpus > 1 else most
+        self.turn = None if cpus == 1 else most or TURN
+        #: Turns are that long at least and no longer than ``turn``, by chance.
+        self._shortest, self._random = (turn[0], random) if isinstance(turn, tuple) else (0, None)
         self.all_cpus = (1 << cpus) - 1
         self._next_turn = 0
         self._loaded: Task | None = None
@@ -111,6 +118,11 @@ class Scheduler:
     def switches(self) -> int:
         """Context switches of all vCPUs."""
         return sum(vcpu.switches for vcpu in self.vcpus)
+
+    @property
+    def running(self) -> list[Task]:
+        """The tasks that have a vCPU."""
+        return [vcpu.task for vcpu in self.vcpus if vcpu.task is not None]
 
     def running_instructions(self) -> int:
         """Instructions that the current task has retired since its usage was last added up."""
@@ -134,17 +146,17 @@ class Scheduler:
         task.state = TaskState.RUNNABLE
         self._enqueue(task)
 
-    def suspend(self, task: Task) -> None:
+    def suspend(self, task: Task, state: TaskState = TaskState.STOPPED) -> None:
         """The task runs no more until :meth:`resume`; a call in which it sleeps then looks at its condition again."""
         if task.state == TaskState.SLEEPING:
             self._forget_sleep(task)
         else:
             self._take_off(task)
-        task.state = TaskState.STOPPED
+        task.state = state
 
     def resume(self, task: Task) -> None:
         """Let a stopped task go on."""
-        if task.state == TaskState.STOPPED:
+        if task.state in (TaskState.STOPPED, TaskState.TRACED):
             task.state = TaskState.RUNNABLE
             self._enqueue(task)
 
@@ -242,17 +254,23 @@ class Scheduler:
             if vcpu.task is None:
                 if not vcpu.queue:
                     return None
-                vcpu.task, vcpu.slice_left = vcpu.queue.popleft(), self.time_slice
+                self._switch_to(vcpu)
             return vcpu
         for offset in range(number):
             vcpu = self.vcpus[(self._next_turn + offset) % number]
             if vcpu.task is None:
                 if not vcpu.queue and not self._pull(vcpu):
                     continue
-                vcpu.task, vcpu.slice_left = vcpu.queue.popleft(), self.time_slice
+                self._switch_to(vcpu)
             self._next_turn = (vcpu.number + 1) % number
             return vcpu
         return None
+
+    def _switch_to(self, vcpu: Vcpu) -> None:
+        vcpu.task = task = vcpu.queue.popleft()
+        vcpu.slice_left = self.time_slice if self.turn is not None else self._chosen(self.time_slice)
+        if task.rseq is not None:
+            task.rseq_event = True
 
     def _pull(self, idle: Vcpu) -> bool:
         """Move a waiting task to an idle vCPU from one that has another task to run."""
@@ -356,9 +374,12 @@ class Scheduler:
         vcpu.slice_left -= cpu.spent + clock.system_ns - start
         self._end_turn(vcpu, task)
 
+    def _chosen(self, most: int) -> int:
+        return most if self._random is None else self._random.randint(self._shortest, most)
+
     def _left(self, vcpu: Vcpu, task: Task) -> int:
         """How long a turn lasts: until the time slice is over, or the turn, or the next timer is due."""
-        left = vcpu.slice_left if self.turn is None else min(self.turn, vcpu.slice_left)
+        left = vcpu.slice_left if self.turn is None else min(self._chosen(self.turn), vcpu.slice_left)
         timers = task.group.timers
         if timers is not None and timers.cpu:
             left = min(left, timers.cpu_left(task) or left)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from emu.kernel.jobctl import FIRST, LAST, JobControl
 from emu.kernel.signal_state import (
+    DUMPS_CORE,
     IGNORED_BY_DEFAULT,
     SIG_DFL,
     SIG_IGN,
@@ -18,15 +20,20 @@ from emu.kernel.signal_state import (
     SigAction,
     SigInfo,
 )
-from emu.kernel.task import Task, TaskState
+from emu.kernel.task import Task, TaskState, limits_of
 from emu.linux.cost import Cost
+from emu.linux.errors import LinuxError
+from emu.linux.limits import Rlimit
 
 if TYPE_CHECKING:
     from emu.cpu import Cpu
+    from emu.kernel.traced import Traced
     from emu.kernel.tracer import Tracer
 
 _SIGNAL = Cost.SIGNAL
 _NODEFER, _RESETHAND = int(SaFlags.NODEFER), int(SaFlags.RESETHAND)
+
+_CORE_DUMPED = 0x80
 
 
 class Signals:
@@ -108,9 +115,19 @@ class Signals:
 
     def ignores(self, task: Task, signo: int) -> bool:
         """Whether a signal would be ignored and so does not even become pending (sig_ignored)."""
-        if task.signals.blocked >> (signo - 1) & 1 or signo in (Sig.KILL, Sig.STOP):
+        if task.signals.blocked >> (signo - 1) & 1 or signo in (Sig.KILL, Sig.STOP) or task.ptrace is not None:
             return False
         return self._ignored(signo, task.signals.actions[signo])
+
+    def action_changed(self, task: Task, signo: int) -> None:
+        """A signal that the new action ignores is not pending any more, blocked or not; the signal of a timer is, if it
+        was ignored before (do_sigaction).
+        """
+        group = task.group
+        if self._ignored(signo, task.signals.actions[signo]) and signo not in (Sig.KILL, Sig.STOP):
+            self._jobs.flush(group, frozenset({signo}))
+        elif group.timers is not None:
+            group.timers.unignore(signo)
 
     def force(self, task: Task, info: SigInfo) -> None:
         """A signal that the task cannot defer (a fault): if it is blocked or ignored, the default action is taken."""
@@ -134,23 +151,54 @@ class Signals:
         False if the task has ended, or is stopped.
         """
         signals = task.signals
+        if task.ptrace is not None and not self._goes_on_traced(task, task.ptrace):
+            return False
         while task.alive:
             info = self.dequeue(task) if signals.pending or signals.shared else None
             if info is None:
                 break
-            self._tracer().signal(task, info)
-            action = task.signals.actions[info.signo]
-            if self._passes(task, info.signo, action):
-                if task.state == TaskState.STOPPED:
-                    return False
-                continue
-            if action.handler == SIG_DFL or info.signo == Sig.KILL:
-                self._exit(task, info.signo)  # no core is ever dumped: RLIMIT_CORE is 0 from the start
+            if task.ptrace is not None:
+                return task.ptrace.stop_for_signal(info, partial(self._act, task))
+            if not self._act(task, info):
                 return False
-            self._handle(task, info, action)  # the next frame lies on this one: its handler runs first
+        if task.ptrace is not None:
+            task.ptrace.without_handler()
         if signals.saved_mask is not None:
             signals.blocked, signals.saved_mask = signals.saved_mask, None
         return task.alive
+
+    @staticmethod
+    def fatal_status(task: Task, signo: int) -> int:
+        """The status word of a process that a signal ends.  No core is ever written; that one would be is said where
+        RLIMIT_CORE allows one, as on a host that pipes cores to a program.
+        """
+        dumps = signo in DUMPS_CORE and task.mm.dumpable == 1 and limits_of(task, Rlimit.CORE)[0]
+        return signo | (_CORE_DUMPED if dumps else 0)
+
+    def _goes_on_traced(self, task: Task, tracee: Traced) -> bool:
+        """SIGKILL comes before everything, and then a stop that the tracer wants.  Whether the task goes on."""
+        if task.signals.pending_mask >> (Sig.KILL - 1) & 1:
+            self._exit(task, Sig.KILL)
+            return False
+        return not tracee.traps()
+
+    def _act(self, task: Task, info: SigInfo) -> bool:
+        """A signal is delivered.  False if the task has ended, or is stopped."""
+        self._tracer().signal(task, info)
+        action = task.signals.actions[info.signo]
+        if self._passes(task, info.signo, action):
+            return task.state not in (TaskState.STOPPED, TaskState.TRACED)
+        if action.handler == SIG_DFL or info.signo == Sig.KILL:
+            status = self.fatal_status(task, info.signo)
+            if task.ptrace is None or not task.ptrace.tells_exit(status, partial(self._end, task, status)):
+                self._exit(task, status)
+            return False
+        self._handle(task, info, action)  # the next frame lies on this one: its handler runs first
+        return True
+
+    def _end(self, task: Task, status: int) -> bool:
+        self._exit(task, status)
+        return False
 
     def pass_over(self, task: Task) -> None:
         """A call waits: act on signals that are harmless to the task, of which the call is to notice nothing."""
@@ -178,11 +226,28 @@ class Signals:
         """rt_sigreturn: back from a handler; returns RAX.  LinuxError(EFAULT) if the frame cannot be read."""
         return int(self._frames().restore_frame(self._cpu, task))
 
+    def _abort_sequence(self, task: Task, info: SigInfo) -> bool:
+        """A handler interrupts a restartable sequence; False if that is SIGSEGV instead (rseq_signal_deliver)."""
+        from emu.kernel.rseq import abort
+
+        try:
+            abort(task)
+        except LinuxError:
+            if info.signo == Sig.SEGV:
+                task.signals.actions[Sig.SEGV] = SigAction()
+            self.force(task, SigInfo(Sig.SEGV, SiCode.KERNEL))
+            return False
+        return True
+
     def _handle(self, task: Task, info: SigInfo, action: SigAction) -> None:
         self._charge(_SIGNAL)
+        if task.ptrace is not None:
+            task.ptrace.before_handler(action)
         signals = task.signals
         old_mask = signals.blocked if signals.saved_mask is None else signals.saved_mask
         signals.saved_mask = None
+        if task.rseq is not None and not self._abort_sequence(task, info):
+            return
         if not self._frames().setup_frame(self._cpu, task, info, action, old_mask):
             # no room for the frame: SIGSEGV by default action (force_sigsegv)
             if info.signo == Sig.SEGV:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emu.kernel.signal_state import SignalState, SigPending
 from emu.linux.caller import Credentials
+from emu.linux.capability import IPC_LOCK
 from emu.linux.limits import INFINITY, INIT_RLIMITS, Rlimit
 from emu.linux.wait import WaitQueue
 from emu.mm.kmem import TASK_STRUCT
@@ -16,7 +17,9 @@ from emu.mm.kmem import TASK_STRUCT
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.fs.fdtable import FdTable
+    from emu.kernel.seccomp import Seccomp
     from emu.kernel.timers import ProcessTimers
+    from emu.kernel.traced import Traced
     from emu.linux.caller import Caller, FsContext
     from emu.mm.address_space import AddressSpace
     from emu.tty.tty import Tty
@@ -29,11 +32,12 @@ class TaskState(IntEnum):
     RUNNABLE = 0
     SLEEPING = 1
     STOPPED = 2
-    ZOMBIE = 3
-    DEAD = 4
+    TRACED = 3
+    ZOMBIE = 4
+    DEAD = 5
 
 
-STATE_LETTER = dict(zip(TaskState, "RSTZX", strict=True))
+STATE_LETTER = dict(zip(TaskState, "RSTtZX", strict=True))
 
 
 @dataclass
@@ -96,6 +100,17 @@ class Scheduling(NamedTuple):
         )
 
 
+@dataclass
+class Rseq:
+    """What a thread has registered for restartable sequences (rseq(2))."""
+
+    address: int
+    length: int
+    signature: int
+    #: Its number among the running threads of its address space (mm_cid).
+    concurrency_id: int = 0
+
+
 #: A system call that sleeps: what its handler returned.
 Sleeping = Generator[Any, None, int]
 
@@ -129,14 +144,21 @@ class Task:
     affinity: int = -1
     scheduling: Scheduling = field(default_factory=Scheduling)
     personality: int = 0
-    #: execve gives no rights (PR_SET_NO_NEW_PRIVS).
-    no_new_privs: bool = False
     #: PR_SET_TIMERSLACK: kept, since timers are exact.
     timer_slack_ns: int = 50_000
     clear_child_tid: int = 0
     #: The signal that it gets when the thread that made its process ends (PR_SET_PDEATHSIG).
     pdeath_signal: int = 0
+    #: Which system calls it may still make; None: all.
+    seccomp: Seccomp | None = None
+    #: What it says of itself, kept and shown (PR_MCE_KILL, PR_SET_IO_FLUSHER), and the slack with which it began.
+    default_timer_slack_ns: int = 50_000
+    mce_kill: int = 2
+    io_flusher: bool = False
     robust_list: int = 0
+    #: Its restartable sequences, and whether what they should know has changed.
+    rseq: Rseq | None = None
+    rseq_event: bool = False
     #: The sleeping system call, if any, with its number and arguments.
     sleeping: Sleeping | None = None
     syscall: tuple[int, tuple[int, ...]] | None = None
@@ -149,6 +171,12 @@ class Task:
     vfork_done: WaitQueue | None = None
     #: Woken when it ends and when it is waited for, once somebody watches (pidfd).
     end_watchers: WaitQueue | None = None
+    #: By whom it is traced, and how (ptrace).
+    ptrace: Traced | None = None
+    #: What it does first when it goes on after a stop: False if it then leaves the CPU again.
+    then: Callable[[], bool] | None = None
+    #: A call that restart_syscall(2) goes on with.
+    restart_block: Callable[[], Sleeping] | None = None
     fault_result: int | None = None
     #: A system call has set every register itself (execve, rt_sigreturn).
     registers_replaced: bool = False
@@ -284,6 +312,8 @@ class ThreadGroup:
     #: Its controlling terminal, and the foreground group of the one that its session has lost.
     tty: Tty | None = None
     tty_old_pgrp: int = 0
+    #: The tasks that its threads trace, in the order in which they stopped; also ended ones that it was not told of.
+    tracees: dict[Task, None] = field(default_factory=dict)
     #: It adopts the orphans among its descendants (PR_SET_CHILD_SUBREAPER).
     subreaper: bool = False
     _leader: Task | None = None
@@ -348,9 +378,9 @@ def limits_of(task: Task, resource: Rlimit) -> tuple[int, int]:
 def soft_limit(task: Task | None, resource: Rlimit) -> int | None:
     """The soft limit of a task (None: of the kernel itself, which has the initial one); None if there is no limit.
 
-    A task that may lock any amount (CAP_IPC_LOCK: root) has no limit of locked memory.
+    A task that may lock any amount (CAP_IPC_LOCK) has no limit of locked memory.
     """
-    if resource == Rlimit.MEMLOCK and (task is None or task.credentials.euid == 0):
+    if resource == Rlimit.MEMLOCK and (task is None or task.credentials.capable(IPC_LOCK)):
         return None
     soft = (INIT_RLIMITS.get(resource, (INFINITY, INFINITY)) if task is None else limits_of(task, resource))[0]
     return None if soft == INFINITY else soft

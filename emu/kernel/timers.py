@@ -199,6 +199,10 @@ class PosixTimer:
             self._ignored = False
             self._expire()
 
+    def ignored(self) -> None:
+        """Its signal was discarded: it is queued when that is not ignored any more."""
+        self._queued, self._ignored = False, True
+
     def delivered(self) -> SigInfo:
         """Its signal is being taken: the timer goes on (posixtimer_deliver_signal)."""
         self._queued = False

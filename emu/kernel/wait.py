@@ -7,8 +7,16 @@ from collections.abc import Callable, Generator
 from enum import IntFlag
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from emu.kernel.exit import release
-from emu.kernel.signal_state import CLD_CONTINUED, CLD_DUMPED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, Sig
+from emu.kernel.exit import reap_traced, release
+from emu.kernel.signal_state import (
+    CLD_CONTINUED,
+    CLD_DUMPED,
+    CLD_EXITED,
+    CLD_KILLED,
+    CLD_STOPPED,
+    CLD_TRAPPED,
+    Sig,
+)
 from emu.linux.errors import LinuxError
 
 if TYPE_CHECKING:
@@ -45,7 +53,7 @@ class Waited(NamedTuple):
         """The status word of wait4(2)."""
         if self.code == CLD_EXITED:
             return self.status << 8
-        if self.code == CLD_STOPPED:
+        if self.code in (CLD_STOPPED, CLD_TRAPPED):
             return self.status << 8 | _STOPPED
         if self.code == CLD_CONTINUED:
             return _CONTINUED
@@ -77,10 +85,15 @@ def do_wait(
     """
     while True:
         candidates = [c for c in task.children.values() if wanted(c) and _eligible(task, c.group, options)]
-        if not candidates:
+        traced = [t for t in task.group.tracees if wanted(t) and _traced_by(t, task, options)]
+        if not candidates and not traced:
             raise LinuxError(errno.ECHILD)
         for child in candidates:
             found = _news(kernel, child, options)
+            if found is not None:
+                return found
+        for child in traced:
+            found = _news_of_traced(kernel, child, options)
             if found is not None:
                 return found
         if options & Wait.NOHANG:
@@ -97,16 +110,45 @@ def _eligible(task: Task, child: ThreadGroup, options: int) -> bool:
     return bool(options & Wait.ALL) or (child.exit_signal != Sig.CHLD) == bool(options & Wait.CLONE)
 
 
+def _traced_by(tracee: Task, task: Task, options: int) -> bool:
+    state = tracee.ptrace
+    return state is not None and (not options & Wait.NOTHREAD or state.tracer is task)
+
+
+def _news_of_traced(kernel: Kernel, task: Task, options: int) -> Waited | None:
+    """What is to be told of a traced task to its tracer: a stop, whether or not that is asked for, or its end."""
+    tracee, keep = task.ptrace, bool(options & Wait.NOWAIT)
+    assert tracee is not None
+    if tracee.ended_as is not None:
+        if not options & Wait.EXITED:
+            return None
+        if not keep:
+            reap_traced(kernel, task)
+        return _ended(task, tracee.ended_as, task.usage)
+    code = tracee.code
+    if not code:
+        return None
+    tracee.code = code if keep else 0
+    return Waited(task, CLD_TRAPPED, code, task.usage)
+
+
+def _ended(child: Task, code: int, usage: Usage) -> Waited:
+    if not code & 0x7F:
+        return Waited(child, CLD_EXITED, code >> 8, usage)
+    return Waited(child, CLD_DUMPED if code & _CORE_DUMPED else CLD_KILLED, code & 0x7F, usage)
+
+
 def _news(kernel: Kernel, child: Task, options: int) -> Waited | None:
     """What is to be told of a child (wait_consider_task)."""
     group, keep = child.group, bool(options & Wait.NOWAIT)
-    if options & Wait.EXITED and group.waitable:
+    told = child.ptrace is None or child.ptrace.tracer.group is group.parent  # or another tracer comes first
+    if options & Wait.EXITED and group.waitable and told:
         code, usage = group.exit_code, group.usage_with_children()
         if not keep:
             release(kernel, child)
-        if not code & 0x7F:
-            return Waited(child, CLD_EXITED, code >> 8, usage)
-        return Waited(child, CLD_DUMPED if code & _CORE_DUMPED else CLD_KILLED, code & 0x7F, usage)
+        return _ended(child, code, usage)
+    if child.ptrace is not None and told:
+        return None
     if options & Wait.STOPPED and group.stop_code:
         status = group.stop_code
         group.stop_code = status if keep else 0

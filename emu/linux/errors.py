@@ -4,7 +4,11 @@ A :class:`LinuxError` flows to the guest as ``-errno``; it never means that the 
 A fault of the emulator itself is an ordinary exception.
 """
 
+from __future__ import annotations
+
 import errno as _errno
+from collections.abc import Callable, Generator
+from typing import Any
 
 
 class LinuxError(Exception):
@@ -30,7 +34,11 @@ class NoIntr(LinuxError):
 
 
 class Interrupted(LinuxError):
-    """A signal arrived while a system call slept: EINTR, or the call is started again (SA_RESTART)."""
+    """A signal arrived while a system call slept: EINTR, or the call is started again (SA_RESTART).
+
+    ``goes_on``, which a call sets that keeps what is left of its time, makes the rest of the call (its restart_block).
+    """
 
     def __init__(self) -> None:
         super().__init__(_errno.EINTR)
+        self.goes_on: Callable[[], Generator[Any, None, int]] | None = None

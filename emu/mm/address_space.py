@@ -125,6 +125,9 @@ class AddressSpace(UserCopy):
         self.sharers: Callable[[], Collection[AddressSpace]] | None = None
         self.shared_tables = shared_tables
         self.kmem = context.frames.kmem
+        self._more = 0
+        #: Called before everything is freed.
+        self.at_exit: list[Callable[[], None]] = []
         self.kmem.charge(self.charged)
         try:
             self.tables = PageTables(context.frames, context.share_counts, context.levels)
@@ -146,6 +149,11 @@ class AddressSpace(UserCopy):
         self.start_brk = self.brk_end = 0
         self.start_stack = self.arg_start = self.arg_end = self.env_start = self.env_end = 0
         self.auxv = b""
+        self.dumpable = 1
+        #: PR_SET_THP_DISABLE.
+        self.thp_disable = 0
+        #: Contexts of asynchronous I/O, once there is one.
+        self.aio: object = None
         #: /proc/PID/coredump_filter.
         self.coredump_filter = 0x33
         self.rss_anon = self.rss_cache = 0
@@ -167,7 +175,12 @@ class AddressSpace(UserCopy):
     @property
     def charged(self) -> int:
         """What it takes on the host, without its VMAs."""
-        return MM_STRUCT + (REGION if self.shared_tables else 0)
+        return MM_STRUCT + (REGION if self.shared_tables else 0) + self._more
+
+    def charge_more(self, size: int) -> None:
+        """Something belongs to it that takes more (or less: a negative number).  LinuxError(ENOMEM)."""
+        self.kmem.charge(size)
+        self._more += size
 
     @property
     def peak(self) -> int:
@@ -410,6 +423,8 @@ class AddressSpace(UserCopy):
         """A task stops using this address space; with the last one everything is freed (exit_mmap)."""
         self.users -= 1
         if self.users == 0:
+            for end in self.at_exit:
+                end()
             self.context.flusher.leave(self)
             self._exit_mmap()
 

@@ -40,18 +40,18 @@ def do_mremap(
     old_length, new_length = vma.ops.mremap_lengths(old, old_length, new_length, wanted)
     if not flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) and old_length == new_length:
         return old
+    if flags & MREMAP_FIXED and old_length == new_length and old + old_length > vma.end:
+        return _move_several(mm, old, old_length, flags, new)
+    shrinks = old_length - new_length if new_length < old_length else 0
+    if not shrinks or flags & MREMAP_FIXED:
+        _check_resize(mm, vma, old, old_length - shrinks, new_length, flags)
     if flags & MREMAP_FIXED:
         check_unmap(mm, new, new + new_length)
-        if old_length == new_length and old + old_length > vma.end:
-            return _move_several(mm, old, old_length, flags, new)
-    if old_length and new_length < old_length:
-        if flags & MREMAP_FIXED:
-            _check_resize(mm, vma, old, new_length, new_length, flags)
-        do_munmap(mm, old + new_length, old_length - new_length)
+    if shrinks:
+        do_munmap(mm, old + new_length, shrinks)
         if not flags & MREMAP_FIXED:
             return old
         old_length = new_length
-    _check_resize(mm, vma, old, old_length, new_length, flags)
     if flags & (MREMAP_FIXED | MREMAP_DONTUNMAP):
         vma.ops.mremap(vma, new)
         if flags & MREMAP_FIXED:

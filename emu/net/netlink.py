@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from emu.fs.file import WouldBlock
+from emu.linux.capability import NET_ADMIN
 from emu.linux.errors import LinuxError
 from emu.linux.wait import WaitQueue
 from emu.net.packet import MSG_OOB, Identity, Message, Packet, Received, Sink, true_size
@@ -134,7 +135,7 @@ class NetlinkSocket(Socket):
 
     def bind(self, caller: Caller[Path], address: bytes) -> None:
         port, groups = _parse(address)
-        if groups and self.protocol not in _OPEN_GROUPS and caller.credentials.euid:
+        if groups and self.protocol not in _OPEN_GROUPS and not caller.credentials.capable(NET_ADMIN):
             raise LinuxError(errno.EPERM)
         if self._bound:
             if port != self.port:
@@ -217,7 +218,7 @@ class NetlinkSocket(Socket):
             for answer in kernel(caller, request):
                 message = _message(answer.kind, flags, request.sequence, self.port, answer.body)
                 if packet and len(packet) + len(message) > _PACKET:
-                    self._from_kernel(packet)
+                    self.from_kernel(packet)
                     packet = b""
                 packet += message
         except LinuxError as error:
@@ -226,7 +227,7 @@ class NetlinkSocket(Socket):
         if request.dumps:
             packet += _message(NLMSG_DONE, NLM_F_MULTI, request.sequence, self.port, bytes(4))
         if packet:
-            self._from_kernel(packet)
+            self.from_kernel(packet)
         if not request.dumps and request.flags & NLM_F_ACK:
             self._acknowledge(data, 0)
 
@@ -236,9 +237,10 @@ class NetlinkSocket(Socket):
         capped = not error or bool(self.option(NETLINK_CAP_ACK, SOL_NETLINK))
         body = struct.pack("<i", -error) + data[: _HEADER.size if capped else length]
         flags = NLM_F_CAPPED if capped else 0
-        self._from_kernel(_message(NLMSG_ERROR, flags, sequence, self.port, body))
+        self.from_kernel(_message(NLMSG_ERROR, flags, sequence, self.port, body))
 
-    def _from_kernel(self, data: bytes) -> None:
+    def from_kernel(self, data: bytes) -> None:
+        """The kernel has a message for it.  LinuxError(EAGAIN) without room."""
         self.take_in(data, _ADDRESS.pack(AF_NETLINK, 0, 0, 0), Identity(0, 0, 0))
 
     def receive(self, got: Received, count: int, flags: int, sink: Sink) -> None:

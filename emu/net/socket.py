@@ -189,6 +189,14 @@ class Socket(File):
     def write(self, data: bytes) -> int:
         return self.send(None, data, Message())
 
+    def write_nothing(self) -> int:
+        try:
+            return self.write(b"")
+        except WouldBlock:
+            if self.nonblocking:
+                raise LinuxError(errno.EAGAIN) from None
+            return 0
+
     def prepare_write(self, count: int) -> int:
         if self.shut_write:
             self.send(None, b"", Message(more=True))
@@ -256,6 +264,9 @@ class Socket(File):
         Without a caller it is write(2).  LinuxError, WouldBlock; ENOBUFS without memory.
         """
         raise NotImplementedError
+
+    def check_sender(self) -> None:
+        """What is looked at before control messages are.  LinuxError."""
 
     def receive(self, got: Received, count: int, flags: int, sink: Sink) -> None:
         """recvmsg(2): at most ``count`` bytes more of the stream, or the next message, cut off at ``count``, go to
@@ -340,7 +351,7 @@ def receive_message(socket: Socket, got: Received, count: int, flags: int, sink:
     part, got.length = packet.data[skip : skip + count], len(packet.data) - skip
     socket.move_peek_offset(len(part) if flags & MSG_PEEK else -len(packet.data))
     got.address, got.identity = packet.address, packet.identity
-    got.time, got.complete = packet.time, True
+    got.time, got.packets, got.complete = packet.time, 1, True
     if got.length > len(part):
         got.flags |= MSG_TRUNC
     if part:

@@ -126,6 +126,7 @@ def _shown(kernel: Kernel) -> dict[str, Callable[[], bytes]]:
         return f"{value}\n".encode
 
     return {
+        "fs/aio-nr": lambda: b"%d\n" % kernel.aio.used,
         "fs/dentry-state": lambda: b"%d\t0\t45\t0\t0\t0\n" % resources.names,
         "fs/file-nr": lambda: b"%d\t0\t%d\n" % (resources.open_files, resources.max_files),
         "fs/inode-nr": lambda: b"%d\t0\n" % resources.names,
@@ -160,6 +161,7 @@ def _add_limits(kernel: Kernel) -> None:
         ("fs/leases-enable", "leases_enabled", -_INT_MAX - 1, _INT_MAX),
     ):
         _add_attribute(kernel, name, resources, attribute, low, high)
+    _add_attribute(kernel, "fs/aio-max-nr", kernel.aio, "most", 0, _UNLIMITED)
     _add_attribute(kernel, "kernel/randomize_va_space", kernel, "randomize_va_space", -_INT_MAX - 1, _INT_MAX)
     commit, pool, pipes = kernel.mm_context.commit, kernel.huge_pages, kernel.vfs.pipes
     procfs.add_sysctl("vm/overcommit_memory", lambda: b"%d\n" % commit.mode, commit.set_mode)

@@ -26,13 +26,19 @@ LATE = (
     "messages",
     "sysv",
     "mqueue",
+    "aio",
     "splice",
     "lookup",
+    "handles",
+    "fileattr",
     "xattr",
     "scheduling",
     "privileges",
+    "seccomp",
     "remote",
     "clockset",
+    "futex2",
+    "ptrace",
 )
 
 
@@ -64,6 +70,7 @@ def early_tables() -> Iterator[tuple[Syscall, ...]]:
         openclose,
         poll,
         process,
+        rseq,
         sessions,
         signals,
         system,
@@ -72,7 +79,7 @@ def early_tables() -> Iterator[tuple[Syscall, ...]]:
     )
 
     for subject in (
-        openclose, files, fcntl, fdctl, poll, memory, futex, limits, process, wait, sessions, identity, signals,
-        system, times,
+        openclose, files, fcntl, fdctl, poll, memory, futex, limits, process, rseq, wait, sessions, identity,
+        signals, system, times,
     ):  # fmt: skip
         yield subject.TABLE

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import stat
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from emu.fs import operations
 from emu.linux.argument import DIRFD, FD, HEX32, ID, MODE, Bits, In, Named, Out, Pointer
+from emu.linux.capability import NO_SETUID_FIXUP
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import AT_FDCWD, AtFlags, major, makedev, minor
 from emu.linux.layout import LATE_PATH, Layout
@@ -35,11 +36,11 @@ _SAME = 0xFFFFFFFF
 STATX_MTIME, STATX_CTIME, STATX_BASIC_STATS, STATX_BTIME = 0x40, 0x80, 0x7FF, 0x800
 STATX_MNT_ID, STATX_MNT_ID_UNIQUE = 0x1000, 0x4000
 _CHANGES = STATX_MTIME | STATX_CTIME
-#: Numbers of mounts that are never used again begin here.
-MNT_UNIQUE_ID_OFFSET = 1 << 31
 STATX_RESERVED = 0x80000000
 #: stx_attributes: the root of a mount.
-STATX_ATTR_MOUNT_ROOT = 0x2000
+STATX_ATTR_MOUNT_ROOT, _ATTR_AUTOMOUNT, _ATTR_DAX = 0x2000, 0x1000, 0x200000
+#: Immutable, append-only, and not to be dumped.
+_ATTR_FLAGS = 0x70
 _STAT_FLAGS = int(AtFlags.SYMLINK_NOFOLLOW | AtFlags.NO_AUTOMOUNT | AtFlags.EMPTY_PATH)
 _SYNC = int(AtFlags.STATX_FORCE_SYNC | AtFlags.STATX_DONT_SYNC)
 _NOFOLLOW = int(AtFlags.SYMLINK_NOFOLLOW)
@@ -74,11 +75,10 @@ class _Stat(Layout):
 class _Statx(Layout):
     """struct statx, 256 bytes."""
 
-    def write(self, memory: UserMemory, address: int, value: tuple[Stat, int, int, int]) -> None:
-        s, mount_id, attributes, mask = value
+    def write(self, memory: UserMemory, address: int, value: tuple[Stat, int, int, int, int]) -> None:
+        s, mask, mount_id, attributes, known = value
         super().write(memory, address, (
-            mask, s.blksize, attributes, s.nlink, s.uid, s.gid, s.mode, 0, s.ino, s.size, s.blocks,
-            STATX_ATTR_MOUNT_ROOT,
+            mask, s.blksize, attributes, s.nlink, s.uid, s.gid, s.mode, 0, s.ino, s.size, s.blocks, known,
             *divmod(s.atime, NANO), 0, *divmod(s.btime, NANO), 0, *divmod(s.ctime, NANO), 0, *divmod(s.mtime, NANO), 0,
             major(s.rdev), minor(s.rdev), major(s.dev), minor(s.dev), mount_id, 0, 0,
         ))  # fmt: skip
@@ -114,7 +114,7 @@ def sys_newfstatat(kernel: Kernel, task: Task, dirfd: int, address: int, flags: 
     """newfstatat(2)."""
     if flags & ~(_STAT_FLAGS | _SYNC):
         raise LinuxError(errno.EINVAL)
-    _, path = resolve_at(kernel, task, dirfd, address, flags)
+    _, path = resolve_at(kernel, task, dirfd, address, flags, null=True)
     return path.dentry.inode.getattr()
 
 
@@ -135,23 +135,28 @@ def sys_fstat(kernel: Kernel, task: Task, fd: int) -> Stat:
 
 def sys_statx(
     kernel: Kernel, task: Task, dirfd: int, address: int, flags: int, mask: int
-) -> tuple[Stat, int, int, int]:  # fmt: skip
+) -> tuple[Stat, int, int, int, int]:
     """statx(2)."""
     if flags & ~(_STAT_FLAGS | _SYNC) or flags & _SYNC == _SYNC or mask & STATX_RESERVED:
         raise LinuxError(errno.EINVAL)
-    _, path = resolve_at(kernel, task, dirfd, address, flags)
-    attributes = STATX_ATTR_MOUNT_ROOT if path.dentry is path.mount.root else 0
-    found, fstype = path.dentry.inode.getattr(), path.dentry.inode.sb.fstype
-    known, mount_id = STATX_BASIC_STATS | STATX_MNT_ID, path.mount.id
+    _, path = resolve_at(kernel, task, dirfd, address, flags, null=True)
+    inode, mount = path.dentry.inode, path.mount
+    attributes = STATX_ATTR_MOUNT_ROOT if path.dentry is mount.root else 0
+    known = STATX_ATTR_MOUNT_ROOT | _ATTR_AUTOMOUNT | _ATTR_DAX
+    if inode.sb.keeps_flags:
+        attributes |= inode.fs_flags & _ATTR_FLAGS
+        known |= _ATTR_FLAGS
+    found, fstype = inode.getattr(), inode.sb.fstype
+    filled, mount_id = STATX_BASIC_STATS | STATX_MNT_ID, mount.id
     if fstype.multigrain and not mask & _CHANGES:
-        known, found = known & ~_CHANGES, found._replace(mtime=0, ctime=0)
+        filled, found = filled & ~_CHANGES, found._replace(mtime=0, ctime=0)
     if fstype.has_btime and mask & STATX_BTIME:
-        known |= STATX_BTIME
+        filled |= STATX_BTIME
     else:
         found = found._replace(btime=0)
     if mask & STATX_MNT_ID_UNIQUE:
-        known, mount_id = known ^ STATX_MNT_ID ^ STATX_MNT_ID_UNIQUE, mount_id + MNT_UNIQUE_ID_OFFSET
-    return found, mount_id, attributes, known
+        filled, mount_id = filled ^ STATX_MNT_ID ^ STATX_MNT_ID_UNIQUE, mount.unique_id
+    return found, filled, mount_id, attributes, known
 
 
 # Access
@@ -170,9 +175,12 @@ def sys_faccessat2(kernel: Kernel, task: Task, dirfd: int, address: int, mode: i
 
 
 def _real_ids(task: Task) -> Credentials:
-    """access(2) checks the real user's rights, not the effective user's."""
-    ids = task.credentials
-    return replace(ids, euid=ids.uid, egid=ids.gid)
+    """access(2) checks the real user's rights, not the effective user's (access_override_creds)."""
+    ids = copy.copy(task.credentials)
+    ids.fsuid, ids.fsgid = ids.uid, ids.gid
+    if not ids.securebits & NO_SETUID_FIXUP:
+        ids.effective = 0 if ids.uid else ids.permitted
+    return ids
 
 
 def sys_faccessat(kernel: Kernel, task: Task, dirfd: int, address: int, mode: int) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from emu.fs.dentry import Path, encode_name
 from emu.fs.notify import Notice
 from emu.linux.argument import ADDRESS, FD, U64, UINT, Named, Out, Pointer, Shown
+from emu.linux.capability import SYS_ADMIN
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MountFlags, UmountFlags
 from emu.linux.layout import LATE_PATH, PATH, PATHNAME, STRING, Layout, Opaque
@@ -126,7 +127,7 @@ def sys_mount(kernel: Kernel, task: Task, source: int, target: int, fstype: int,
     options = _optional_text(task, data)
     device = _optional_text(task, source)
     walker, path = resolve(kernel, task, PATHNAME.read(task.mm, target))
-    if walker.who.euid != 0:
+    if not walker.who.capable(SYS_ADMIN):
         raise LinuxError(errno.EPERM)
     if not flags & MountFlags.REMOUNT:
         if flags & (MountFlags.BIND | MountFlags.MOVE):
@@ -156,7 +157,7 @@ def sys_umount2(kernel: Kernel, task: Task, target: int, flags: int) -> int:
     if flags & ~int(UmountFlags.FORCE | UmountFlags.DETACH | UmountFlags.NOFOLLOW):
         raise LinuxError(errno.EINVAL)
     walker, path = resolve(kernel, task, PATHNAME.read(task.mm, target), not flags & UmountFlags.NOFOLLOW)
-    if walker.who.euid != 0:
+    if not walker.who.capable(SYS_ADMIN):
         raise LinuxError(errno.EPERM)
     kernel.vfs.umount(path, flags)
     return 0

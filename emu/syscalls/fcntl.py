@@ -12,6 +12,7 @@ from emu.fs.dnotify import DnFlags
 from emu.fs.dnotify import notify as dnotify
 from emu.fs.fasync import F_OWNER_PGRP, F_OWNER_PID, F_OWNER_TID
 from emu.fs.file import File
+from emu.fs.fileattr import APPEND
 from emu.fs.hugetlbfs import HugetlbInode
 from emu.fs.lease import get_lease, set_lease
 from emu.fs.pipe import PipeFile
@@ -99,8 +100,10 @@ def _getfl(kernel: Kernel, task: Task, fd: int, file: File, argument: int) -> in
 
 def _setfl(kernel: Kernel, task: Task, fd: int, file: File, argument: int) -> int:
     inode = file.inode
+    if (argument ^ file.flags) & OpenFlags.APPEND and inode.fs_flags & APPEND:
+        raise LinuxError(errno.EPERM)
     if argument & OpenFlags.NOATIME and not file.flags & OpenFlags.NOATIME:
-        if task.credentials.euid not in (0, inode.uid):
+        if not task.credentials.owns(inode.uid):
             raise LinuxError(errno.EPERM)
     if argument & OpenFlags.DIRECT and not (inode.can_direct or stat.S_ISFIFO(inode.mode)):
         raise LinuxError(errno.EINVAL)
@@ -232,7 +235,7 @@ def _get_hint(kernel: Kernel, task: Task, fd: int, file: File, argument: int) ->
 
 
 def _set_hint(kernel: Kernel, task: Task, fd: int, file: File, argument: int) -> int:
-    if task.credentials.euid not in (0, file.inode.uid):
+    if not task.credentials.owns(file.inode.uid):
         raise LinuxError(errno.EPERM)
     hint = HINT.read(task.mm, argument)
     if hint > _RWH_LAST:

@@ -9,6 +9,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from emu.fs.fasync import F_OWNER_PGRP, F_OWNER_PID
+from emu.fs.fileattr import APPEND, IMMUTABLE
 from emu.fs.lease import LeaseBroken, break_lease
 from emu.fs.notify import Notice
 from emu.fs.operations import remove_privileges, truncate_path
@@ -20,6 +21,7 @@ from emu.linux.likeness import Likeness
 from emu.linux.syscall import DESCRIPTOR, Restart, Result, Syscall
 from emu.linux.words import hexadecimal
 from emu.syscalls.fcntl import get_owner, set_owner
+from emu.syscalls.fileattr import ATTRIBUTE_IOCTLS, attribute_ioctl
 from emu.syscalls.locks import FLOCK_OPERATION, sys_flock
 from emu.syscalls.paths import resolve
 from emu.syscalls.remap import FICLONE, FICLONERANGE, clone_file
@@ -82,6 +84,8 @@ def sys_ioctl(kernel: Kernel, task: Task, fd: int, command: int, argument: int) 
                 raise LinuxError(errno.ENOTTY)
             file.set_async(fd, on)
         return 0
+    if command in ATTRIBUTE_IOCTLS:
+        return attribute_ioctl(task, file, command, argument)
     if command in _OWNER and stat.S_ISSOCK(file.inode.mode):
         return _owner_ioctl(kernel, task, file, command, argument)
     if command in (FICLONE, FICLONERANGE):
@@ -223,7 +227,9 @@ def sys_fallocate(kernel: Kernel, task: Task, fd: int, mode: int, start: int, si
     if start + size > MAX_FILE_SIZE:
         raise LinuxError(errno.EFBIG)
     file.path.mount.want_write()
-    if not mode & FallocateFlags.KEEP_SIZE:
+    if inode.fs_flags & IMMUTABLE or (inode.fs_flags & APPEND and mode & ~int(FallocateFlags.KEEP_SIZE)):
+        raise LinuxError(errno.EPERM)
+    if not mode & FallocateFlags.PUNCH_HOLE:  # tmpfs asks it for KEEP_SIZE too
         check_file_size(kernel, task, start + size)
     file.fallocate(mode, start, size)
     file.path.notify(Notice.MODIFY)

@@ -144,6 +144,11 @@ def sys_pwritev2(kernel: Kernel, task: Task, fd: int, iov: int, number: int, low
     return _flagged(_writable(task, fd), flags, lambda: sys_pwritev(kernel, task, fd, iov, number, low, high))
 
 
+def _flagged(file: File, flags: int, call: Callable[[], Result]) -> Result:
+    check_rw_flags(file, flags)
+    return with_rw_flags(file, flags, call)
+
+
 class RwFlags(Flags, prefix="RWF_"):
     """RWF_*: those of one call."""
 
@@ -163,14 +168,18 @@ _RWF_UNSUPPORTED = int(RwFlags.ATOMIC | RwFlags.DONTCACHE)
 _RWF_BOTH = int(RwFlags.APPEND | RwFlags.NOAPPEND)
 
 
-def _flagged(file: File, flags: int, call: Callable[[], Result]) -> Result:
-    """A call with RWF_* flags (kiocb_set_rw_flags)."""
-    if not flags:
-        return call()
+def check_rw_flags(file: File, flags: int) -> None:
+    """Whether a call may have these RWF_* flags (kiocb_set_rw_flags).  LinuxError(EOPNOTSUPP, EINVAL)."""
     if flags & ~_RWF_KNOWN or flags & _RWF_UNSUPPORTED or (flags & RwFlags.NOWAIT and not file.nowait):
         raise LinuxError(errno.EOPNOTSUPP)
     if flags & _RWF_BOTH == _RWF_BOTH:
         raise LinuxError(errno.EINVAL)
+
+
+def with_rw_flags(file: File, flags: int, call: Callable[[], Result]) -> Result:
+    """A call with these flags."""
+    if not flags:
+        return call()
     before = file.flags
     if flags & RwFlags.NOWAIT:
         file.flags |= _NONBLOCK
@@ -347,7 +356,7 @@ def sys_copy_file_range(
 def _offset_at(task: Task, address: int) -> int:
     offset = OFFSET.read(task.mm, address)
     if offset < 0:
-        raise LinuxError(errno.EINVAL)
+        raise LinuxError(errno.EOVERFLOW)
     return offset
 
 

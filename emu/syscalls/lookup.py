@@ -1,4 +1,4 @@
-"""openat2, execveat, name_to_handle_at: names that are looked up in ways of their own."""
+"""openat2 and execveat: names that are looked up in ways of their own."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from emu.fs.scoped import Resolve, ScopedWalk
 from emu.kernel.binprm import Program, open_exec
-from emu.linux.argument import DIRFD, INT, SIZE, U64, Bits, Named, Pointer, Scalar
+from emu.linux.argument import DIRFD, SIZE, U64, Bits, Named, Pointer, Scalar
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import PAGE_SIZE, AtFlags, OpenFlags
-from emu.linux.layout import LATE_PATH, PATHNAME, Opaque, Struct
+from emu.linux.layout import LATE_PATH, PATHNAME, Struct
 from emu.linux.syscall import DESCRIPTOR, Restart, Result, Syscall
 from emu.linux.words import octal
 from emu.syscalls.openclose import open_with
@@ -35,8 +35,6 @@ _PATH = int(OpenFlags.PATH)
 _LARGEFILE = int(OpenFlags.LARGEFILE)
 _NOFOLLOW, _EMPTY_PATH, _FOLLOW = int(AtFlags.SYMLINK_NOFOLLOW), int(AtFlags.EMPTY_PATH), int(AtFlags.SYMLINK_FOLLOW)
 _EXECVE_CHECK = 0x10000
-_HANDLE_FID, _HANDLE_MNT_ID_UNIQUE, _HANDLE_CONNECTABLE = 0x200, 1, 2
-_MAX_HANDLE = 128
 
 
 def sys_openat2(kernel: Kernel, task: Task, dirfd: int, address: int, how: int, size: int) -> Result:
@@ -97,23 +95,10 @@ def _program_at(kernel: Kernel, task: Task, dirfd: int, address: int, flags: int
     return Program(f"/dev/fd/{dirfd}", file, path.dentry.name[:15], unreachable)
 
 
-def sys_name_to_handle_at(
-    kernel: Kernel, task: Task, dirfd: int, address: int, handle: int, mount_id: int, flags: int
-) -> int:
-    """name_to_handle_at(2): no file system here can be opened by handle (EOPNOTSUPP)."""
-    if flags & ~(_FOLLOW | _EMPTY_PATH | _HANDLE_FID | _HANDLE_MNT_ID_UNIQUE | _HANDLE_CONNECTABLE):
-        raise LinuxError(errno.EINVAL)
-    resolve_at(kernel, task, dirfd, address, flags & _EMPTY_PATH | (0 if flags & _FOLLOW else _NOFOLLOW))
-    raise LinuxError(errno.EOPNOTSUPP)
-
-
-_HANDLE = Pointer(Opaque("file_handle"))
 _EXEC_FLAGS = Bits("AT_", SYMLINK_NOFOLLOW=_NOFOLLOW, EMPTY_PATH=_EMPTY_PATH, EXECVE_CHECK=_EXECVE_CHECK)
-_HANDLE_FLAGS = Bits("AT_", SYMLINK_FOLLOW=_FOLLOW, EMPTY_PATH=_EMPTY_PATH, HANDLE_FID=_HANDLE_FID)
 _ARGV, _ENVP = Pointer(ARGV, null=True), Pointer(ENVP, null=True)
 
 TABLE = (
-    Syscall(303, "name_to_handle_at", sys_name_to_handle_at, (DIRFD, LATE_PATH, _HANDLE, Pointer(INT), _HANDLE_FLAGS)),
     Syscall(322, "execveat", sys_execveat, (DIRFD, LATE_PATH, _ARGV, _ENVP, _EXEC_FLAGS)),
     Syscall(437, "openat2", sys_openat2, (DIRFD, LATE_PATH, Pointer(OPEN_HOW), SIZE), DESCRIPTOR, Restart.SYS),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from emu.fs.dentry import Path, check_name
@@ -14,11 +15,13 @@ from emu.kernel.signal_state import NSIG, SigInfo
 from emu.kernel.task import limits_of
 from emu.kernel.timers import Notify
 from emu.linux.argument import BUFFER, FD, FILLED, LONG, MODE, SIZE, UINT, Named, Pointer, Sometimes
+from emu.linux.capability import SYS_RESOURCE
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import May, OpenFlags
 from emu.linux.layout import LATE_PATH, PATHNAME, TIMESPEC, Struct
 from emu.linux.limits import Rlimit
 from emu.linux.syscall import BYTES, DESCRIPTOR, Restart, Syscall
+from emu.net.netlink import NetlinkSocket
 from emu.net.socket import Socket
 from emu.syscalls.timers import SIGEVENT
 
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 _CREAT, _EXCL, _NONBLOCK = int(OpenFlags.CREAT), int(OpenFlags.EXCL), int(OpenFlags.NONBLOCK)
 _SI_MESGQ = -3
 _COOKIE_LEN = 32
+_WOKENUP, _REMOVED = 1, 2
 #: The access that each O_ACCMODE value asks for.
 _ACCESS = (int(May.READ), int(May.WRITE), int(May.READ | May.WRITE))
 MQ_ATTR = Struct(
@@ -71,7 +75,7 @@ def sys_mq_open(kernel: Kernel, task: Task, address: int, flags: int, mode: int,
         check_may_create(walker, root)
         inode = directory.create_queue(
             name, new_owner(walker, root, mode), given, task.credentials.uid, limits_of(task, Rlimit.MSGQUEUE)[0],
-            privileged=task.credentials.euid == 0,
+            privileged=task.credentials.capable(SYS_RESOURCE),
         )  # fmt: skip
     else:
         if flags & _CREAT and flags & _EXCL:
@@ -156,7 +160,7 @@ def _receive(
 
 
 def sys_mq_notify(kernel: Kernel, task: Task, fd: int, address: int) -> int:
-    """mq_notify(2); SIGEV_THREAD needs a netlink socket, of which there is none (EINVAL)."""
+    """mq_notify(2)."""
     wish = _wish(kernel, task, address) if address else None
     inode: MqueueInode = _queue_file(task.files.get(fd)).inode
     if wish is None:
@@ -178,8 +182,13 @@ def _wish(kernel: Kernel, task: Task, address: int) -> Notification:
             raise LinuxError(errno.EINVAL)
         return Notification(task.tgid, how, signo, _by_signal(kernel, task, signo, value))
     if how == Notify.THREAD:
-        task.mm.read(value, _COOKIE_LEN)
-        raise LinuxError(errno.EINVAL if isinstance(task.files.get(signo), Socket) else errno.ENOTSOCK)
+        cookie = task.mm.read(value, _COOKIE_LEN)
+        file = task.files.get(signo)
+        if not isinstance(file, Socket):
+            raise LinuxError(errno.ENOTSOCK)
+        if not isinstance(file, NetlinkSocket):
+            raise LinuxError(errno.EINVAL)
+        return Notification(task.tgid, how, tell=_by_cookie(file, cookie))
     return Notification(task.tgid, how)
 
 
@@ -189,6 +198,16 @@ def _by_signal(kernel: Kernel, task: Task, signo: int, value: int) -> Callable[[
         if woken and signo and sender is not None:
             pid, uid = sender.tgid, sender.credentials.uid
             kernel.signals.send_to_process(task, signo, SigInfo(signo, _SI_MESGQ, pid=pid, uid=uid, value=value))
+
+    return tell
+
+
+def _by_cookie(socket: NetlinkSocket, cookie: bytes) -> Callable[[bool], None]:
+    """A message to a netlink socket: the cookie, whose last byte says what has happened."""
+
+    def tell(woken: bool) -> None:
+        with suppress(LinuxError):  # the socket is full
+            socket.from_kernel(cookie[:-1] + bytes([_WOKENUP if woken else _REMOVED]))
 
     return tell
 

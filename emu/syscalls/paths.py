@@ -34,10 +34,14 @@ def at_path(kernel: Kernel, task: Task, dirfd: int, name: str) -> tuple[PathWalk
     return PathWalk(kernel.vfs.mount_table, task.fs, task.credentials, task), name, start
 
 
-def resolve_at(kernel: Kernel, task: Task, dirfd: int, address: int, flags: int) -> tuple[PathWalk, Path]:
-    """The place that dirfd and the name at an address refer to, with AT_EMPTY_PATH and AT_SYMLINK_NOFOLLOW."""
+def resolve_at(
+    kernel: Kernel, task: Task, dirfd: int, address: int, flags: int, *, null: bool = False
+) -> tuple[PathWalk, Path]:
+    """The place that dirfd and the name at an address refer to, with AT_EMPTY_PATH and AT_SYMLINK_NOFOLLOW; ``null``:
+    NULL counts as an empty name then.
+    """
     walker = PathWalk(kernel.vfs.mount_table, task.fs, task.credentials, task)
-    name = "" if address == 0 and flags & _EMPTY_PATH else PATHNAME.read(task.mm, address)
+    name = "" if null and address == 0 and flags & _EMPTY_PATH else PATHNAME.read(task.mm, address)
     if not name:
         if not flags & _EMPTY_PATH:
             raise LinuxError(errno.ENOENT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Callable, Generator, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from emu.kernel.layout import Persona
@@ -56,9 +57,13 @@ def _wait(
             if ready or (deadline is not None and kernel.clock.now_ns() >= deadline):
                 finish()
                 return ready
-            if task.signals.deliverable():
-                raise Interrupted
-            yield queues, deadline
+            try:
+                if task.signals.deliverable():
+                    raise Interrupted
+                yield queues, deadline
+            except Interrupted as interrupted:
+                interrupted.goes_on = partial(_wait, kernel, task, scan, deadline, finish, number)
+                raise
 
 
 # poll

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Generator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from emu.linux.argument import INT, LONG, S64, In, OneOf, Out, Pointer, Scalar
@@ -18,7 +19,7 @@ from emu.linux.clock import (
     TICK_NS,
     WITHOUT_TIMERS,
 )
-from emu.linux.errors import LinuxError
+from emu.linux.errors import Interrupted, LinuxError
 from emu.linux.layout import TIMESPEC, TIMEVAL, Layout
 from emu.linux.likeness import Likeness
 from emu.linux.syscall import Restart, Returned, Syscall
@@ -81,9 +82,10 @@ def _sleep_until(kernel: Kernel, task: Task, deadline: int, remaining: int) -> G
             return 0
         try:
             yield (None, deadline)
-        except LinuxError:
+        except Interrupted as interrupted:
             if remaining:
                 TIMESPEC.write(task.mm, remaining, max(0, deadline - kernel.clock.now_ns()))
+            interrupted.goes_on = partial(_sleep_until, kernel, task, deadline, remaining)
             raise
 
 

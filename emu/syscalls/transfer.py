@@ -205,7 +205,7 @@ def _within_limit(kernel: Kernel, task: Task, file: File, data: bytes, pos: int 
 def write_file(kernel: Kernel, task: Task, file: File, buffer: UserBuffer, pos: int | None = None) -> Result:
     """A whole write call, at the position or at ``pos``: the count, or a generator that sleeps for room."""
     if not buffer.count and not file.takes_unseen:
-        return file.write(b"") if file.one_message else 0
+        return file.write_nothing()
     if file.takes_unseen:
         return file.write(b"") or buffer.count
     _verify_area(file, buffer, pos)

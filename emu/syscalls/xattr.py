@@ -43,7 +43,7 @@ def _place(kernel: Kernel, task: Task, dirfd: int, address: int, flags: int) -> 
     """The place of a *at() call; an empty name means an open file, which must not be O_PATH."""
     if flags & _EMPTY and dirfd >= 0 and (not address or not PATHNAME.read(task.mm, address)):
         return task.files.get(dirfd).path
-    return resolve_at(kernel, task, dirfd, address, flags)[1]
+    return resolve_at(kernel, task, dirfd, address, flags, null=True)[1]
 
 
 def _check_at(flags: int) -> None:

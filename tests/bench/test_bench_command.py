@@ -10,6 +10,7 @@ import pytest
 
 import msharefs.module
 from emu.bench.figure import Aim, Figure, Measurement, alternate, median_difference, median_ratio
+from emu.bench.peers import beside, find_peers
 from emu.cli import bench
 from emu.cli.main import main
 
@@ -18,6 +19,10 @@ AIMS = {
     "compute_ratio": ("at least", 0.9),
     "getpid_us": ("at most", 5),
     "fault_us": ("at most", 10),
+    "signal_us": ("at most", 20),
+    "pipe_us": ("at most", 20),
+    "switch_us": ("at most", 20),
+    "fork_ms": ("at most", 15),
     "startup_ratio": ("at most", 2.0),
     "exact_native_ratio": ("at most", 3),
     "exact_python_ratio": ("at least", 8),
@@ -35,6 +40,7 @@ AIMS = {
 def test_quick(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     # installed or not
     monkeypatch.setattr("emu.machine.find_modules", lambda: {"msharefs": msharefs.module.init})
+    monkeypatch.setattr("emu.cli.bench.find_peers", dict)
     target = tmp_path / "bench.json"
     assert main(["bench", "--quick", "--json", str(target)]) == 0
     out, err = capfd.readouterr()
@@ -63,8 +69,37 @@ def test_quick(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str], monkey
         "measuring from 1 to 1000 processes ...",
         "measuring from 1 to 10,000 sharers of a region ...",
         "measuring system calls and page faults ...",
+        "measuring processes and signals ...",
         "measuring start-up ...",
     ]
+
+
+def test_peers_are_timed_where_they_are_installed(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the host's own processor in qemu-user's place, and a script in that of Qiling's."""
+    for name in ("qemu-x86_64", "python"):
+        command = 'exec "$@"' if name != "python" else 'shift 2; exec "$@"'
+        (tmp_path / name).write_text(f"#!/bin/sh\n{command}\n")
+    (tmp_path / "qltool").write_text(f"#!{tmp_path / 'python'}\n")
+    for path in tmp_path.iterdir():
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    found = find_peers()
+    monkeypatch.undo()
+    assert found["qemu-user"] == [str(tmp_path / "qemu-x86_64")]
+    assert found["Qiling"][:2] == [str(tmp_path / "python"), "-c"]
+    figures = {figure.name: figure for figure in beside(found, 1, 20).figures}
+    jobs = {name.removesuffix("_ms") for name in figures if name.endswith("_ms")}
+    assert {name for name in figures if "qemu" in name} == {f"{job}_qemu_ratio" for job in jobs}
+    with_qiling = {f"peers_{job}_qiling_ratio" for job in ("start", "compute", "calls", "io")}
+    assert {name for name, figure in figures.items() if figure.aim is not None} == with_qiling
+    assert all(figure.value > 0 for name, figure in figures.items() if name.endswith("_ms"))
+
+
+def test_no_peers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert find_peers() == {}
 
 
 def _suite(value: float) -> list[tuple[str, object]]:

@@ -16,6 +16,7 @@ from emu.fs.fdtable import FdTable
 from emu.fs.hostroot import HostFiles
 from emu.fs.resources import Resources
 from emu.fs.vfs import Vfs
+from emu.kernel.aiolimits import AioLimits
 from emu.kernel.task import Usage
 from emu.linux.caller import Credentials, FsContext
 from emu.linux.errors import Interrupted, LinuxError
@@ -40,6 +41,7 @@ class FlatMemory:
     BASE = 0x10000
     task_size = (1 << 47) - PAGE
     stop = Stop()
+    dumpable: int = 1
 
     def __init__(self, size: int = 1 << 20) -> None:
         self.bytes = bytearray(size)
@@ -169,7 +171,7 @@ class Machine:
         self.logged: list[str] = []
         resources = Resources(self.frames, self.huge_pages, self.clock, self.random)  # type: ignore[arg-type]
         self.vfs = Vfs(resources, lambda: [place for task in self.tasks.values() for place in task.places])
-        self.cpus, self.hostname = 2, "unimmu"
+        self.cpus, self.hostname, self.randomize_va_space, self.aio = 2, "unimmu", 0, AioLimits()
         boot.file_systems(self)  # type: ignore[arg-type]
         if root is not None:
             self.host_files = HostFiles(self.vfs, self.log_once)

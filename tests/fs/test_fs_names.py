@@ -248,7 +248,7 @@ class TestRename:
             ("/tmp/a", "/tmp/d", 2, 0),
             ("/tmp/a", "/tmp/none", 2, errno.ENOENT),
             ("/tmp/a", "/tmp/b", 3, errno.EINVAL),
-            ("/tmp/a", "/tmp/c", 4, errno.EINVAL),
+            ("/tmp/a", "/tmp/c", 4, 0),
             ("/tmp/a", "/tmp/c", 8, errno.EINVAL),
             ("/tmp/none", "/tmp/c", 0, errno.ENOENT),
             ("/tmp/a", "/tmp/d", 0, errno.EISDIR),

@@ -11,7 +11,7 @@ from emu.linux.stop import Stop
 from emu.testing.compiled import compile_guest
 from tests.booted import MakeMachine
 
-_WRITE = '@m = mmap 0 16M RW PRIVATE|MAP_ANONYMOUS -1 0; d = open "/dev/null" 1; write d m 16M; getpid'
+_WRITE = '@m = mmap 0 16M RW PRIVATE|MAP_ANONYMOUS -1 0; d = open "/tmp/out" O_RDWR|O_CREAT 0600; write d m 16M; getpid'
 _MIB = 1 << 20
 
 #: Code that never arrives at the page that the engine fetches ahead of it.

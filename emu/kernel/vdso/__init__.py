@@ -73,7 +73,7 @@ class Vdso:
 
     def _times(self) -> bytes:
         """The page that vdso.c calls ``vvar``."""
-        wall = self._clock.realtime_ns() - self._clock.now_ns()
+        wall = self._clock.realtime_offset
         return struct.pack("<qqqii", wall, wall, TICK_NS, *self._clock.timezone).ljust(PAGE_SIZE, b"\0")
 
 

@@ -372,6 +372,18 @@ UNUSED static void become(u32 uid)
 	MUST(setresuid, uid, uid, uid);
 }
 
+/* The same numbers on each run: 0 to below - 1. Another SEED gives others. */
+#ifndef SEED
+#define SEED 1
+#endif
+UNUSED static u32 chance(u32 below)
+{
+	static u64 state = SEED;
+
+	state = state * 6364136223846793005UL + 1442695040888963407UL;
+	return (state >> 33) % below;
+}
+
 UNUSED static void sleep_ms(long ms)
 {
 	struct timespec time = { ms / 1000, ms % 1000 * 1000000 };

@@ -1,0 +1,69 @@
+"""What signals, pipes, switches, fork and exec cost in the machine, in CPU time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from emu.bench.figure import Aim, Figure, Measurement, alternate, cpu_seconds, median_difference
+from emu.bench.guest import Timer
+
+#: The process that forks has written to so much.
+RESIDENT_MIB = 100
+_MEMORY = 512 << 20
+_FEW = ", few"
+
+
+class _Cost(NamedTuple):
+    """What the guest ``costs`` does so many times, against a few times."""
+
+    name: str
+    what: str
+    words: str
+    #: How often, of the calls that are asked for: one of so many.
+    of: int
+    few: int
+    unit: str = "µs"
+    aim: Aim | None = None
+    #: Parts of which the figure is the cost of one.
+    parts: int = 1
+    more: str = ""
+
+
+_COSTS = (
+    _Cost("signal_us", "a signal, delivered and returned from, with the kill(2) that sends it", "signals", 4, 100,
+          aim=Aim(20)),
+    _Cost("pipe_us", "a byte to another process and back through two pipes: 4 calls, 2 switches", "pipes", 4, 100,
+          aim=Aim(20)),
+    _Cost("switch_us", "a switch between two threads, with a wake and a wait by futex(2)", "threads", 4, 100,
+          aim=Aim(20), parts=2),
+    _Cost("io_us", "a read(2) and a write(2) of 512 bytes", "io", 4, 100),
+    _Cost("fork_ms", f"fork, exit and wait of a process with {RESIDENT_MIB} MiB resident", "forks", 4000, 1, "ms",
+          aim=Aim(15), more=str(RESIDENT_MIB)),
+    _Cost("program_ms", "fork, exec, exit and wait of a small static program", "programs", 500, 4, "ms"),
+)  # fmt: skip
+
+
+def processes(rounds: int, calls: int) -> Measurement:
+    """Each cost from the difference of two runs of the guest ``costs``."""
+    timer = Timer(_MEMORY)
+    costs = timer.install("costs")
+
+    def run(cost: _Cost, number: int) -> Callable[[], float]:
+        words = [cost.words, str(number), *filter(None, [cost.more])]
+        return lambda: timer.time(costs, words, measure=cpu_seconds)
+
+    subjects: dict[str, Callable[[], float]] = {}
+    for cost in _COSTS:
+        subjects[cost.words] = run(cost, cost.few + _number(cost, calls))
+        subjects[cost.words + _FEW] = run(cost, cost.few)
+    taken = alternate(rounds, subjects)
+    figures = []
+    for cost in _COSTS:
+        each = median_difference(taken[cost.words], taken[cost.words + _FEW], _number(cost, calls) * cost.parts)
+        figures.append(Figure(cost.name, cost.what, each * (1e3 if cost.unit == "ms" else 1e6), cost.unit, cost.aim))
+    return Measurement("processes and signals", taken, tuple(figures))
+
+
+def _number(cost: _Cost, calls: int) -> int:
+    return max(2, calls // cost.of)
