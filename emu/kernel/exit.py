@@ -123,6 +123,10 @@ def release_memory(kernel: Kernel, task: Task) -> None:
     if task.robust_list:
         exit_robust_list(kernel.futexes, task)
         task.robust_list = 0
+    if kernel.futexes.pi:
+        from emu.kernel.pifutex import exit_pi_states  # few programs have such locks
+
+        exit_pi_states(kernel.futexes, task)
     if task.clear_child_tid:
         if task.mm.users > 1:  # as the kernel does: otherwise nobody could see the write
             try:

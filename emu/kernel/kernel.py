@@ -69,7 +69,7 @@ class Kernel:
         tlb: str | Geometry = "off",
         la57: bool = False,
         cpus: int = 1,
-        turn: int | None = None,
+        turn: int | tuple[int, int] | None = None,
         real_time: bool = False,
         hostname: str = "unimmu",
         aslr: bool = False,
@@ -117,8 +117,10 @@ class Kernel:
         self.event_kinds: list[Kind] = []
         self.tasks: dict[int, Task] = {}
         self._next_pid = FIRST_PID
-        self.futexes = Futexes()
-        self.scheduler = Scheduler(self.cpu, self.clock, self.flusher, self.tasks, cpus, turn)
+        self.futexes = Futexes(self.tasks, self.clock)
+        self.scheduler = Scheduler(
+            self.cpu, self.clock, self.flusher, self.tasks, cpus, turn, random.Random(f"turns {seed}")
+        )
         self.stop = self.mm_context.stop = self.scheduler.stop
         self.jobs = JobControl(
             self.tasks, self.scheduler, lambda task, signo, info: self.signals.send_to_process(task, signo, info)

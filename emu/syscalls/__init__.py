@@ -14,6 +14,7 @@ LATE = (
     "prctl",
     "attributes",
     "directories",
+    "mounts",
     "naming",
     "residence",
     "eventpoll",
@@ -37,6 +38,7 @@ LATE = (
     "seccomp",
     "remote",
     "clockset",
+    "futex2",
     "ptrace",
 )
 

@@ -32,10 +32,10 @@ UTIME_NOW = 0x3FFFFFFF
 UTIME_OMIT = 0x3FFFFFFE
 #: The id that leaves a user or group unchanged.
 _SAME = 0xFFFFFFFF
-#: The fields that statx fills.
-STATX_BASIC_STATS, STATX_BTIME, STATX_MNT_ID, STATX_MNT_ID_UNIQUE = 0x7FF, 0x800, 0x1000, 0x4000
-#: Times that a file system with times of several grains tells only to who asks (STATX_MTIME, STATX_CTIME).
-_MG_TIMES = 0x40 | 0x80
+#: Fields of statx.
+STATX_MTIME, STATX_CTIME, STATX_BASIC_STATS, STATX_BTIME = 0x40, 0x80, 0x7FF, 0x800
+STATX_MNT_ID, STATX_MNT_ID_UNIQUE = 0x1000, 0x4000
+_CHANGES = STATX_MTIME | STATX_CTIME
 STATX_RESERVED = 0x80000000
 #: stx_attributes: the root of a mount.
 STATX_ATTR_MOUNT_ROOT, _ATTR_AUTOMOUNT, _ATTR_DAX = 0x2000, 0x1000, 0x200000
@@ -142,20 +142,21 @@ def sys_statx(
     _, path = resolve_at(kernel, task, dirfd, address, flags, null=True)
     inode, mount = path.dentry.inode, path.mount
     attributes = STATX_ATTR_MOUNT_ROOT if path.dentry is mount.root else 0
-    known, filled, stats = STATX_ATTR_MOUNT_ROOT | _ATTR_AUTOMOUNT | _ATTR_DAX, STATX_BASIC_STATS, inode.getattr()
+    known = STATX_ATTR_MOUNT_ROOT | _ATTR_AUTOMOUNT | _ATTR_DAX
     if inode.sb.keeps_flags:
         attributes |= inode.fs_flags & _ATTR_FLAGS
         known |= _ATTR_FLAGS
-    fstype = inode.sb.fstype
-    if fstype.multigrain and not mask & _MG_TIMES:
-        filled, stats = filled & ~_MG_TIMES, stats._replace(mtime=0, ctime=0)
+    found, fstype = inode.getattr(), inode.sb.fstype
+    filled, mount_id = STATX_BASIC_STATS | STATX_MNT_ID, mount.id
+    if fstype.multigrain and not mask & _CHANGES:
+        filled, found = filled & ~_CHANGES, found._replace(mtime=0, ctime=0)
     if fstype.has_btime and mask & STATX_BTIME:
         filled |= STATX_BTIME
     else:
-        stats = stats._replace(btime=0)
-    unique = bool(mask & STATX_MNT_ID_UNIQUE)
-    filled |= STATX_MNT_ID_UNIQUE if unique else STATX_MNT_ID
-    return stats, filled, mount.unique_id if unique else mount.id, attributes, known
+        found = found._replace(btime=0)
+    if mask & STATX_MNT_ID_UNIQUE:
+        filled, mount_id = filled ^ STATX_MNT_ID ^ STATX_MNT_ID_UNIQUE, mount.unique_id
+    return found, filled, mount_id, attributes, known
 
 
 # Access

@@ -167,6 +167,8 @@ def write_control(
     kernel: Kernel, task: Task, file: Socket, got: Received, buffer: ControlBuffer, *, cloexec: bool
 ) -> None:
     """Tell a receiver what it has asked for, and give it the descriptors."""
+    if not got.packets and file.one_message:  # the end
+        return
     if file.one_message and got.time:
         if file.option(SO_TIMESTAMPNS):
             buffer.put(SOL_SOCKET, SO_TIMESTAMPNS, struct.pack("<2q", *divmod(got.time, 1_000_000_000)))
