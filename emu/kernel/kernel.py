@@ -24,6 +24,7 @@ from emu.kernel.signals import Signals
 from emu.kernel.task import Task, soft_limit
 from emu.kernel.tracer import Tracer
 from emu.kernel.vdso import Vdso
+from emu.linux.capability import SYS_RAWIO
 from emu.linux.clock import Clock, HostClock
 from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
@@ -108,7 +109,7 @@ class Kernel:
             levels=5 if la57 else 4,
             limit=lambda resource: soft_limit(self.current, resource),
             clock=self.clock,
-            may_map_low=lambda: self.current is not None and not self.current.credentials.euid,
+            may_map_low=lambda: self.current is not None and self.current.credentials.capable(SYS_RAWIO),
         )
         self.vdso = Vdso(self.frames, self.clock)
         self.tracer = Tracer()

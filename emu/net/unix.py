@@ -249,7 +249,8 @@ class UnixSocket(Socket):
         self.net.scm.collect()
 
     def _has_unread(self) -> bool:
-        return any(packet.data or not self.is_stream for packet in self.inbox)
+        first = 1 if self.inbox and not self.inbox[0].data else 0  # an urgent byte that was read, or as if
+        return len(self.inbox) > first
 
     # -- polling ---------------------------------------------------------------------------------------------------
 
