@@ -41,6 +41,7 @@ class FlatMemory:
     BASE = 0x10000
     task_size = (1 << 47) - PAGE
     stop = Stop()
+    dumpable: int = 1
 
     def __init__(self, size: int = 1 << 20) -> None:
         self.bytes = bytearray(size)
