@@ -317,7 +317,7 @@ def _notify_move(old: Last, new: Last, inode: Inode, replaced: Inode | None = No
         old.parent.dentry.inode.notify(_MOVED_FROM, old.name, cookie=cookie, directory=inode.is_directory)
         new.parent.dentry.inode.notify(_MOVED_TO, new.name, cookie=cookie, directory=inode.is_directory)
         if replaced is not None:
-            replaced.notify(_ATTRIB)
+            replaced.notify(_ATTRIB, directory=replaced.is_directory)
         inode.notify(_MOVE_SELF)
 
 
