@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from emu.kernel.jobctl import FIRST, LAST, JobControl
 from emu.kernel.signal_state import (
+    DUMPS_CORE,
     IGNORED_BY_DEFAULT,
     SIG_DFL,
     SIG_IGN,
@@ -18,9 +19,10 @@ from emu.kernel.signal_state import (
     SigAction,
     SigInfo,
 )
-from emu.kernel.task import Task, TaskState
+from emu.kernel.task import Task, TaskState, limits_of
 from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
+from emu.linux.limits import Rlimit
 
 if TYPE_CHECKING:
     from emu.cpu import Cpu
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 _SIGNAL = Cost.SIGNAL
 _NODEFER, _RESETHAND = int(SaFlags.NODEFER), int(SaFlags.RESETHAND)
+
+_CORE_DUMPED = 0x80
 
 
 class Signals:
@@ -163,6 +167,14 @@ class Signals:
             signals.blocked, signals.saved_mask = signals.saved_mask, None
         return task.alive
 
+    @staticmethod
+    def fatal_status(task: Task, signo: int) -> int:
+        """The status word of a process that a signal ends.  No core is ever written; that one would be is said where
+        RLIMIT_CORE allows one, as on a host that pipes cores to a program.
+        """
+        dumps = signo in DUMPS_CORE and task.mm.dumpable == 1 and limits_of(task, Rlimit.CORE)[0]
+        return signo | (_CORE_DUMPED if dumps else 0)
+
     def _goes_on_traced(self, task: Task, tracee: Traced) -> bool:
         """SIGKILL comes before everything, and then a stop that the tracer wants.  Whether the task goes on."""
         if task.signals.pending_mask >> (Sig.KILL - 1) & 1:
@@ -177,15 +189,15 @@ class Signals:
         if self._passes(task, info.signo, action):
             return task.state not in (TaskState.STOPPED, TaskState.TRACED)
         if action.handler == SIG_DFL or info.signo == Sig.KILL:
-            # no core is ever dumped: RLIMIT_CORE is 0 from the start
-            if task.ptrace is None or not task.ptrace.tells_exit(info.signo, partial(self._end, task, info.signo)):
-                self._exit(task, info.signo)
+            status = self.fatal_status(task, info.signo)
+            if task.ptrace is None or not task.ptrace.tells_exit(status, partial(self._end, task, status)):
+                self._exit(task, status)
             return False
         self._handle(task, info, action)  # the next frame lies on this one: its handler runs first
         return True
 
-    def _end(self, task: Task, signo: int) -> bool:
-        self._exit(task, signo)
+    def _end(self, task: Task, status: int) -> bool:
+        self._exit(task, status)
         return False
 
     def pass_over(self, task: Task) -> None:

@@ -13,6 +13,7 @@ from emu.fs.inotify import MAX_QUEUED_EVENTS, MAX_USER_INSTANCES
 from emu.fs.pipe import MAX_FULL_PIPES
 from emu.fs.vfs import MAX_MOUNTS
 from emu.kernel.kernel import MAX_TASKS
+from emu.kernel.layout import MMAP_RND_BITS
 from emu.linux.errors import LinuxError
 from emu.linux.limits import NR_OPEN
 from emu.linux.version import RELEASE, VERSION
@@ -138,6 +139,7 @@ def _shown(kernel: Kernel) -> dict[str, Callable[[], bytes]]:
         "kernel/random/poolsize": line(256),
         "kernel/random/uuid": lambda: f"{_uuid(random.getrandbits(128))}\n".encode(),
         "kernel/threads-max": line(MAX_TASKS), "vm/max_map_count": line(65530), "vm/mmap_min_addr": line(65536),
+        "vm/mmap_rnd_bits": line(MMAP_RND_BITS), "vm/legacy_va_layout": line(0),
         "fs/epoll/max_user_watches": line(resources.max_epoll_watches),
         "fs/inotify/max_queued_events": line(MAX_QUEUED_EVENTS),
         "fs/inotify/max_user_instances": line(MAX_USER_INSTANCES), "fs/mount-max": line(MAX_MOUNTS),

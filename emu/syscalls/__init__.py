@@ -14,6 +14,8 @@ LATE = (
     "prctl",
     "attributes",
     "directories",
+    "mounts",
+    "fsmount",
     "naming",
     "residence",
     "eventpoll",
@@ -34,8 +36,10 @@ LATE = (
     "xattr",
     "scheduling",
     "privileges",
+    "seccomp",
     "remote",
     "clockset",
+    "futex2",
     "ptrace",
 )
 
