@@ -182,7 +182,7 @@ class Signals:
                 self._exit(task, info.signo)
             return False
         self._handle(task, info, action)  # the next frame lies on this one: its handler runs first
-        return True
+        return task.ptrace is None or not task.ptrace.stops_in_handler()
 
     def _end(self, task: Task, signo: int) -> bool:
         self._exit(task, signo)
