@@ -27,7 +27,7 @@ FLOORS: tuple[tuple[tuple[str, str, int], ...], ...] = (
     (("emu/kernel", "tasks, scheduling, signals, fork, exec, exit, futexes; knows no system call", 1),),
     (
         ("emu/ipc", "System V: shared memory, semaphores, messages", 1),
-        ("emu/net", "sockets: AF_UNIX, TCP and UDP on a loopback of its own", 1),
+        ("emu/net", "sockets: AF_UNIX, TCP, UDP on a loopback, netlink", 1),
         ("emu/tty", "terminals and their line discipline", 1),
     ),
     (

@@ -75,9 +75,9 @@ class Machine:
     ``memory`` is in bytes, a multiple of 4096 from 1 MiB on.  ``seed`` determines all random numbers.  ``tlb`` is a
     preset (:func:`mmu.load_preset`) or a :class:`mmu.Geometry`, and "off" means no modelled TLB; ``check_tlb`` compares
     each hit in it with the tables (:meth:`stale_translations`).  ``la57`` means page tables of 5 levels and user
-    addresses of 56 bits.  ``cpus`` are vCPUs, at most 64, which take turns of ``turn`` instructions (docs/cpus.md; with
-    one vCPU, ``turn`` is the time slice of a task).  ``hugepages`` is how many pages of 2 MiB are set aside for
-    MAP_HUGETLB (vm.nr_hugepages).
+    addresses of 56 bits.  ``cpus`` are vCPUs, at most 64, which take turns of ``turn`` ns (docs/cpus.md; with one
+    vCPU, ``turn`` is the time slice of a task); of two numbers the seed chooses one between them each time.
+    ``hugepages`` is how many pages of 2 MiB are set aside for MAP_HUGETLB (vm.nr_hugepages).
 
     ``mounts`` replace or add to what modules mount; ``mount_options`` are options for the latter.  ``modules`` are
     names of installed kernel modules that are to be there besides unimmu's own (:mod:`emu.kernel.modules`); or, by
@@ -110,7 +110,7 @@ class Machine:
         check_tlb: bool = False,
         la57: bool = False,
         cpus: int = 1,
-        turn: int | None = None,
+        turn: int | tuple[int, int] | None = None,
         clock: str = "virtual",
         hugepages: int = 0,
         modules: Modules | None = None,
@@ -127,8 +127,9 @@ class Machine:
             raise ValueError(f"a machine needs at least {MIN_MEMORY} bytes of memory, not {memory}")
         if not 1 <= cpus <= MAX_CPUS:
             raise ValueError(f"a machine has from 1 to {MAX_CPUS} vCPUs, not {cpus}")
-        if turn is not None and turn < 1:
-            raise ValueError(f"the turn of a vCPU is at least 1 instruction, not {turn}")
+        shortest, longest = turn if isinstance(turn, tuple) else (turn or 1, turn or 1)
+        if turn == 0 or not 1 <= shortest <= longest:
+            raise ValueError(f"the turn of a vCPU is at least 1 ns, not {turn}")
         if clock not in CLOCKS:
             raise ValueError(f"a machine's clock is one of {', '.join(CLOCKS)}, not {clock!r}")
         self.ram = PhysicalMemory(memory)

@@ -124,6 +124,14 @@ def number_from(least: int) -> Callable[[str], int]:
     return read
 
 
+def turn_lengths(text: str) -> int | tuple[int, int]:
+    """The length of turns in ns, or the least and the most; argparse reports anything else."""
+    numbers = [int(word) for word in text.split("-") if word.isascii() and word.isdigit()]
+    if len(numbers) != text.count("-") + 1 or len(numbers) > 2 or not 1 <= numbers[0] <= numbers[-1]:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1, nor a range such as 100-5000")
+    return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+
+
 def whole_number(text: str) -> int:
     """A whole number; argparse reports anything else."""
     try:

@@ -16,6 +16,7 @@ from emu.cli.arguments import (
     output_name,
     parse_size,
     positive_seconds,
+    turn_lengths,
     whole_number,
 )
 from emu.cli.messages import complain, complain_lines
@@ -75,8 +76,9 @@ def add_arguments(parser: Parser) -> None:
     add = machine.add_argument
     add("--cpus", type=number_from(1), default=1, metavar="N", help="vCPUs, which take turns (default: 1)")
     add(
-        "--slice", type=number_from(1), metavar="N",
-        help="nanoseconds in a vCPU's turn (default: 20000; with one vCPU, a task's time slice of 1000000)",
+        "--slice", type=turn_lengths, metavar="N[-M]",
+        help="nanoseconds in a vCPU's turn (default: 20000; with one vCPU, a task's time slice of 1000000); N-M: each "
+        "turn of its own length from N to M, by the seed",
     )  # fmt: skip
     add(
         "--mem", type=parse_size, metavar="SIZE",

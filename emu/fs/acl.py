@@ -97,12 +97,12 @@ def inherited(entries: Acl, mode: int) -> tuple[Acl | None, int]:
 def permits(entries: Acl, mask: int, who: Credentials, owner: int, group: int) -> bool:
     """Whether ``who`` may do all of ``mask`` (posix_acl_permission)."""
     limit = next((entry.perm for entry in entries if entry.tag == MASK), 7)
-    groups = {who.egid, *who.groups}
+    groups = {who.fsgid, *who.groups}
     member = False
     for entry in entries:
-        if entry.tag == USER_OBJ and who.euid == owner:
+        if entry.tag == USER_OBJ and who.fsuid == owner:
             return not mask & ~entry.perm
-        if entry.tag == USER and entry.id == who.euid:
+        if entry.tag == USER and entry.id == who.fsuid:
             return not mask & ~(entry.perm & limit)
         if (entry.tag == GROUP_OBJ and group in groups) or (entry.tag == GROUP and entry.id in groups):
             member = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from emu.linux.capability import LINUX_IMMUTABLE
 from emu.linux.errors import LinuxError
 from emu.linux.words import Flags
 
@@ -41,9 +42,9 @@ def set_flags(path: Path, flags: int, who: Credentials) -> None:
     inode = path.inode
     before = get_flags(inode)
     path.mount.want_write()
-    if who.euid not in (0, inode.uid):
+    if not who.owns(inode.uid):
         raise LinuxError(errno.EPERM)
-    if (before ^ flags) & (IMMUTABLE | APPEND) and who.euid != 0:
+    if (before ^ flags) & (IMMUTABLE | APPEND) and not who.capable(LINUX_IMMUTABLE):
         raise LinuxError(errno.EPERM)
     if flags & ~_KNOWN:
         raise LinuxError(errno.EOPNOTSUPP)

@@ -12,6 +12,7 @@ from emu.fs.file import DirectoryEntry, DirectoryFile, File
 from emu.fs.locks import FileLocks
 from emu.fs.notify import ISDIR, OF_ITSELF
 from emu.fs.seals import Seal, check_mode
+from emu.linux.capability import DAC_OVERRIDE, DAC_READ_SEARCH
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import May, RenameFlags
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _EXEC, _WRITE = int(May.EXEC), int(May.WRITE)
 #: FS_IMMUTABLE_FL.
 _IMMUTABLE = 0x10
+
+_OVERRIDES = 1 << DAC_OVERRIDE | 1 << DAC_READ_SEARCH
 
 
 class Stat(NamedTuple):
@@ -252,21 +255,27 @@ class Inode:
         mode = self.mode
         if self.fs_flags & _IMMUTABLE and mask & _WRITE:
             raise LinuxError(errno.EPERM)
-        if who.euid == 0:
-            # Root may do everything but execute a file that nobody may execute.
-            if mask & _EXEC and not (mode & 0o111 or self.is_directory):
-                raise LinuxError(errno.EACCES)
+        if who.effective & _OVERRIDES and self._overridden(mask, who):
             return
-        if who.euid == self.uid:
+        if who.fsuid == self.uid:
             mode >>= 6
         elif self.acl is not None and mode & 0o070:
             if not posix_acl.permits(self.acl, mask & 7, who, self.uid, self.gid):
                 raise LinuxError(errno.EACCES)
             return
-        elif who.egid == self.gid or self.gid in who.groups:
+        elif who.in_group(self.gid):
             mode >>= 3
         if mask & ~mode & 7:
             raise LinuxError(errno.EACCES)
+
+    def _overridden(self, mask: int, who: Credentials) -> bool:
+        """Whether capabilities decide: CAP_DAC_OVERRIDE allows everything but to execute what nobody may execute,
+        CAP_DAC_READ_SEARCH to read files, and to read and search directories.
+        """
+        if who.capable(DAC_OVERRIDE) and (self.is_directory or not mask & _EXEC or self.mode & 0o111):
+            return True
+        allowed = 5 if self.is_directory else 4
+        return who.capable(DAC_READ_SEARCH) and not mask & 7 & ~allowed
 
     def file_locks(self) -> FileLocks:
         """The advisory locks, made at the first call."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from emu.fs.fasync import POLL_MSG
 from emu.fs.file import WouldBlock
 from emu.fs.locks import Lease
+from emu.linux.capability import LEASE
 from emu.linux.errors import LinuxError
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def set_lease(file: File, fd: int, kind: int, who: Credentials, pid: int) -> Non
     inode = file.inode
     if kind not in (F_RDLCK, F_WRLCK, F_UNLCK) or inode.is_directory:
         raise LinuxError(errno.EINVAL)
-    if who.euid not in (0, inode.uid):
+    if who.fsuid != inode.uid and not who.capable(LEASE):
         raise LinuxError(errno.EACCES)
     if not inode.is_regular:
         raise LinuxError(errno.EINVAL)

@@ -6,6 +6,7 @@ import errno
 from typing import TYPE_CHECKING, NamedTuple
 
 from emu.fs.dentry import Path, check_name
+from emu.linux.capability import DAC_OVERRIDE, DAC_READ_SEARCH
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_SYMLINKS, PATH_MAX, May, MountFlags
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from emu.linux.caller import Caller, Credentials, FsContext
 
 _EXEC = int(May.EXEC)
+
+_SEARCHES_ALL = 1 << DAC_OVERRIDE | 1 << DAC_READ_SEARCH
 
 
 class Last(NamedTuple):
@@ -145,7 +148,7 @@ class PathWalk:
     def _check_search(self, inode: Inode) -> None:
         if not inode.is_directory:
             raise LinuxError(errno.ENOTDIR)
-        if self.who.euid != 0:
+        if not self.who.effective & _SEARCHES_ALL:
             inode.permission(_EXEC, self.who)
 
     def _dotdot(self, path: Path) -> Path:

@@ -119,7 +119,7 @@ def _may_open(walker: PathWalk, path: Path, flags: int) -> None:
     inode.permission(access, walker.who)
     if inode.fs_flags & APPEND and (flags & _TRUNC or (flags & 3 and not flags & _APPEND)):
         raise LinuxError(errno.EPERM)
-    if flags & _NOATIME and walker.who.euid not in (0, inode.uid):
+    if flags & _NOATIME and not walker.who.owns(inode.uid):
         raise LinuxError(errno.EPERM)
 
 

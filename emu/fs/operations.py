@@ -11,6 +11,7 @@ from emu.fs.dentry import Path, d_path
 from emu.fs.fileattr import APPEND, IMMUTABLE, check_changeable
 from emu.fs.inode import Attributes, NewOwner
 from emu.fs.notify import Notice
+from emu.linux.capability import CHOWN, FSETID, MKNOD
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE, May, RenameFlags
 from emu.mm.kmem import NEW_NAME
@@ -43,7 +44,7 @@ def check_may_delete(walker: PathWalk, parent: Path, victim: Path, want_director
     """Check permission on the directory, its sticky bit, the kind of the victim, and that nothing is mounted on it."""
     directory, inode = parent.dentry.inode, victim.dentry.inode
     directory.permission(_WRITE_EXEC, walker.who)
-    if directory.mode & stat.S_ISVTX and walker.who.euid not in (0, inode.uid, directory.uid):
+    if directory.mode & stat.S_ISVTX and walker.who.fsuid != directory.uid and not walker.who.owns(inode.uid):
         raise LinuxError(errno.EPERM)
     if directory.fs_flags & APPEND:
         raise LinuxError(errno.EPERM)
@@ -69,7 +70,7 @@ def new_owner(walker: PathWalk, parent: Path, mode: int) -> NewOwner:
     if inherits and mode & (stat.S_ISGID | stat.S_IXGRP) == stat.S_ISGID | stat.S_IXGRP:
         if not in_group(walker.who, directory.gid):  # mode_strip_sgid()
             mode &= ~stat.S_ISGID
-    return NewOwner(mode, walker.who.euid, directory.gid if inherits else walker.who.egid)
+    return NewOwner(mode, walker.who.fsuid, directory.gid if inherits else walker.who.fsgid)
 
 
 def inherit_acl(parent: Path, made: Inode, mode: int) -> None:
@@ -130,7 +131,7 @@ def mknod(walker: PathWalk, name: str, mode: int, rdev: int, start: Path | None 
         inherit_acl(last.parent, directory.create(last.name, owner), mode)
         directory.notify(_CREATE, last.name)
         return
-    if kind in (stat.S_IFCHR, stat.S_IFBLK) and walker.who.euid != 0:
+    if kind in (stat.S_IFCHR, stat.S_IFBLK) and not walker.who.capable(MKNOD):
         raise LinuxError(errno.EPERM)
     made = directory.mknod(last.name, owner, kind, rdev if kind in (stat.S_IFCHR, stat.S_IFBLK) else 0)
     inherit_acl(last.parent, made, mode)
@@ -173,7 +174,7 @@ def _may_link(walker: PathWalk, inode: Inode) -> None:
 
     This is fs.protected_hardlinks = 1, which every distribution sets.
     """
-    if walker.who.euid in (0, inode.uid):
+    if walker.who.owns(inode.uid):
         return
     set_group_id = inode.mode & (stat.S_ISGID | stat.S_IXGRP) == stat.S_ISGID | stat.S_IXGRP
     if not inode.is_regular or inode.mode & stat.S_ISUID or set_group_id:
@@ -248,6 +249,8 @@ def rename(
     source = walker.lookup(old.parent, old.name)
     target = walker.lookup_or_none(new.parent, new.name)
     _check_rename(old, new, source, target, wanted)
+    if source.mount is not old.parent.mount or (target is not None and target.mount is not new.parent.mount):
+        raise LinuxError(errno.EBUSY)
     if target is not None and target.dentry.inode is source.dentry.inode:
         return
     _check_rename_permission(walker, old, new, source, target, wanted)
@@ -314,7 +317,7 @@ def _notify_move(old: Last, new: Last, inode: Inode, replaced: Inode | None = No
         old.parent.dentry.inode.notify(_MOVED_FROM, old.name, cookie=cookie, directory=inode.is_directory)
         new.parent.dentry.inode.notify(_MOVED_TO, new.name, cookie=cookie, directory=inode.is_directory)
         if replaced is not None:
-            replaced.notify(_ATTRIB)
+            replaced.notify(_ATTRIB, directory=replaced.is_directory)
         inode.notify(_MOVE_SELF)
 
 
@@ -323,7 +326,7 @@ def _notify_move(old: Last, new: Last, inode: Inode, replaced: Inode | None = No
 
 def in_group(who: Credentials, gid: int) -> bool:
     """Whether ``who`` belongs to a group, or may act as a member."""
-    return who.euid == 0 or gid == who.egid or gid in who.groups
+    return who.in_group(gid) or who.capable(FSETID)
 
 
 def kept_set_ids(inode: Inode, who: Credentials) -> int:
@@ -336,7 +339,7 @@ def kept_set_ids(inode: Inode, who: Credentials) -> int:
 
 def remove_privileges(inode: Inode, who: Credentials) -> None:
     """Clear the set-ID bits of a file that is written, unless root writes (file_remove_privs)."""
-    if inode.mode & (stat.S_ISUID | stat.S_ISGID) and who.euid != 0 and inode.is_regular:
+    if inode.mode & (stat.S_ISUID | stat.S_ISGID) and not who.capable(FSETID) and inode.is_regular:
         mode = kept_set_ids(inode, who)
         if mode != inode.mode & 0o7777:
             inode.setattr(Attributes(mode=mode))
@@ -369,7 +372,7 @@ def chmod(walker: PathWalk, path: Path, mode: int) -> None:
     if inode.is_symlink:
         raise LinuxError(errno.EOPNOTSUPP)
     check_changeable(inode)
-    if walker.who.euid not in (0, inode.uid):
+    if not walker.who.owns(inode.uid):
         raise LinuxError(errno.EPERM)
     if not in_group(walker.who, inode.gid):
         mode &= ~stat.S_ISGID
@@ -383,14 +386,14 @@ def chown(walker: PathWalk, path: Path, uid: int | None, gid: int | None) -> Non
     path.mount.want_write()
     check_changeable(inode)
     who = walker.who
-    if who.euid != 0:
-        if uid is not None and (who.euid != inode.uid or uid != inode.uid):
+    if not who.capable(CHOWN):
+        if uid is not None and (who.fsuid != inode.uid or uid != inode.uid):
             raise LinuxError(errno.EPERM)
-        if gid is not None and (who.euid != inode.uid or not (gid == inode.gid or in_group(who, gid))):
+        if gid is not None and (who.fsuid != inode.uid or not (gid == inode.gid or who.in_group(gid))):
             raise LinuxError(errno.EPERM)
     # A change of owner clears the set-ID bits, even if root makes it.
     mode = None if inode.is_directory or not inode.mode & 0o6000 else kept_set_ids(inode, who)
-    if mode not in (None, inode.mode & 0o7777) and who.euid not in (0, inode.uid):
+    if mode not in (None, inode.mode & 0o7777) and not who.owns(inode.uid):
         raise LinuxError(errno.EPERM)
     inode.setattr(Attributes(mode=mode, uid=uid, gid=gid))
     if uid is not None or gid is not None:
@@ -403,7 +406,7 @@ def utimes(walker: PathWalk, path: Path, atime: int | None, mtime: int | None, e
     path.mount.want_write()
     if inode.fs_flags & (IMMUTABLE if not explicit else IMMUTABLE | APPEND):
         raise LinuxError(errno.EPERM)
-    if walker.who.euid not in (0, inode.uid):
+    if not walker.who.owns(inode.uid):
         if explicit:
             raise LinuxError(errno.EPERM)
         inode.permission(int(May.WRITE), walker.who)

@@ -12,6 +12,7 @@ from emu.fs.fileattr import check_changeable
 from emu.fs.inode import Attributes
 from emu.fs.notify import Notice
 from emu.fs.simple_xattr import XATTR_REPLACE, Xattrs
+from emu.linux.capability import FSETID, SETFCAP, SYS_ADMIN
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import May
 
@@ -37,14 +38,14 @@ def _check_permission(inode: Inode, name: bytes, mask: int, who: Credentials) ->
         return
     refused = errno.EPERM if mask == _WRITE else errno.ENODATA
     if name.startswith(_TRUSTED):
-        if who.euid != 0:
+        if not who.capable(SYS_ADMIN):
             raise LinuxError(refused)
         return
     if name.startswith(_USER):
         if not (inode.is_regular or inode.is_directory):
             raise LinuxError(refused)
         sticky = inode.is_directory and inode.mode & stat.S_ISVTX
-        if sticky and mask == _WRITE and who.euid not in (0, inode.uid):
+        if sticky and mask == _WRITE and not who.owns(inode.uid):
             raise LinuxError(errno.EPERM)
     inode.permission(mask, who)
 
@@ -67,7 +68,7 @@ def _check_capability(value: bytes, who: Credentials) -> None:
     word = struct.unpack_from("<I", value)[0] if len(value) >= 4 else 0
     if word & _REVISION_MASK != _CAP_REVISIONS.get(len(value)):
         raise LinuxError(errno.EINVAL)
-    if who.euid != 0:
+    if not who.capable(SETFCAP):
         raise LinuxError(errno.EPERM)
 
 
@@ -81,7 +82,7 @@ def setxattr(path: Path, name: bytes, value: bytes, flags: int, who: Credentials
     _check_permission(inode, name, _WRITE, who)
     if name == _CAPABILITY and value:
         _check_capability(value, who)
-    elif name.startswith(_SECURITY) and who.euid != 0:
+    elif name.startswith(_SECURITY) and not who.capable(SYS_ADMIN):
         raise LinuxError(errno.EPERM)
     _check_kind(inode, name)
     _store(path, name, value, flags)
@@ -108,7 +109,7 @@ def _set_acl(path: Path, name: bytes, entries: acl.Acl | None, who: Credentials)
         if entries is not None:
             raise LinuxError(errno.EACCES)
         return
-    if who.euid not in (0, inode.uid):
+    if not who.owns(inode.uid):
         raise LinuxError(errno.EPERM)
     if entries is not None:
         acl.check_valid(entries)
@@ -120,7 +121,7 @@ def _set_acl(path: Path, name: bytes, entries: acl.Acl | None, who: Credentials)
         if entries is not None:
             mode, kept = acl.equivalent_mode(entries, mode)
             entries = entries if kept else None
-        if not (who.euid == 0 or inode.gid == who.egid or inode.gid in who.groups):
+        if not (who.in_group(inode.gid) or who.capable(FSETID)):
             mode &= ~stat.S_ISGID
         inode.setattr(Attributes(mode=mode))
         inode.acl = entries
@@ -152,7 +153,7 @@ def removexattr(path: Path, name: bytes, who: Credentials) -> None:
         _set_acl(path, name, None, who)
         return
     _check_permission(inode, name, _WRITE, who)
-    if name.startswith(_SECURITY) and who.euid != 0:
+    if name.startswith(_SECURITY) and not who.capable(SYS_ADMIN):
         raise LinuxError(errno.EPERM)
     _check_kind(inode, name)
     _store(path, name, None, XATTR_REPLACE)
@@ -165,6 +166,6 @@ def listxattr(path: Path, who: Credentials) -> bytes:
     names = [acl.ACCESS] if inode.acl is not None else []
     names += [acl.DEFAULT] if inode.default_acl is not None else []
     if inode.xattrs is not None:
-        root = who.euid == 0
+        root = who.capable(SYS_ADMIN)
         names += [name for name in sorted(inode.xattrs.values, reverse=True) if root or not name.startswith(_TRUSTED)]
     return b"".join(name + b"\0" for name in names)

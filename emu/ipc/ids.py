@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from emu.linux.caller import Caller
+from emu.linux.capability import IPC_OWNER, SYS_ADMIN
 from emu.linux.errors import LinuxError
 from emu.linux.layout import Layout
 from emu.mm.kmem import FILP, INODE, IPC_OBJECT, Kmem
@@ -60,7 +61,7 @@ class IpcObject:
             granted >>= 6
         elif {self.gid, self.cgid} & {who.egid, *who.groups}:
             granted >>= 3
-        return not wanted & ~granted & 7 or who.euid == 0
+        return not wanted & ~granted & 7 or who.capable(IPC_OWNER)
 
     def check(self, caller: AnyCaller, wanted: int) -> None:
         """LinuxError(EACCES) without these permissions."""
@@ -69,7 +70,8 @@ class IpcObject:
 
     def check_owner(self, caller: AnyCaller) -> None:
         """LinuxError(EPERM) for whoever is neither its owner nor its creator (ipcctl_obtain_check)."""
-        if caller.credentials.euid not in (0, self.uid, self.cuid):
+        who = caller.credentials
+        if who.euid not in (self.uid, self.cuid) and not who.capable(SYS_ADMIN):
             raise LinuxError(errno.EPERM)
 
     def set_perm(self, uid: int, gid: int, mode: int) -> None:

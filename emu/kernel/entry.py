@@ -5,6 +5,7 @@ arch/x86/mm/fault.c).
 from __future__ import annotations
 
 import errno
+import struct
 from collections.abc import Iterable, Iterator
 from functools import partial
 from types import GeneratorType
@@ -221,6 +222,10 @@ class Entry:
             call = self._table.get(number)
             shown = registers if call is None else registers[: call.in_registers]
             tracer.syscall_enter(task, number, call, shown)
+        if task.seccomp is not None:
+            allowed = self._filter(task, number, registers)
+            if allowed is not None:
+                return allowed
         try:
             result = enter(kernel, task, registers)
         except NoIntr:
@@ -243,6 +248,30 @@ class Entry:
         if task.ptrace is not None and task.ptrace.event is not None:
             return task.ptrace.stop_first(partial(self._advance, task, interrupted=False))
         return self._advance(task, interrupted=False)
+
+    def _filter(self, task: Task, number: int, registers: Registers) -> bool | None:
+        """Ask seccomp about a call: None if it may be made; else as :meth:`_system_call` (__seccomp_filter)."""
+        from emu.kernel import seccomp
+
+        assert task.seccomp is not None
+        action = task.seccomp.action(number, registers, task.rip)
+        kind = action & 0xFFFF0000
+        if kind in (seccomp.ALLOW, seccomp.LOG):
+            return None
+        result = seccomp.refused(action)
+        if result is not None:
+            return self._finish(task, number, result)
+        if kind == seccomp.TRAP:
+            given = struct.pack("<iiiiQiI", Sig.SYS, action & 0xFFFF, 1, 0, task.rip, number, seccomp.AUDIT_ARCH_X86_64)
+            self._kernel.signals.force(task, SigInfo(Sig.SYS, 1, given=given.ljust(128, b"\0")))
+            return self._finish(task, number, number)
+        if task.seccomp.mode == seccomp.MODE_STRICT:
+            self._kernel.exit_thread(task, Sig.KILL)
+        elif kind == seccomp.KILL_THREAD and len(task.group.threads) > 1:
+            self._kernel.exit_thread(task, Sig.SYS)
+        else:
+            self._kernel.exit(task, self._kernel.signals.fatal_status(task, Sig.SYS))
+        return False
 
     def repeat_call(self, task: Task) -> bool:
         """A call goes on behind a stop before it."""

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import errno
-import stat
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from emu.fs.file import File
 from emu.kernel.binprm import ExeFile, Program, allow_write, find_interpreter, open_program
+from emu.kernel.creds import exec_credentials
 from emu.kernel.elf import ElfProgram, NotExecutable, read_elf
 from emu.kernel.exit import de_thread, release_memory, vfork_done
 from emu.kernel.layout import CLEARED_ON_SETID, ELF_ET_DYN_BASE, Layout, Persona, choose_layout
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, AltStack, SigAction
 from emu.kernel.task import Task, soft_limit
-from emu.linux.caller import ALL_CAPABILITIES, Credentials
+from emu.linux.caller import Credentials
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MountFlags
 from emu.linux.limits import Rlimit
@@ -75,11 +75,11 @@ def do_execve(kernel: Kernel, task: Task, program: Program, argv: Sequence[bytes
         _check_size(task, program, argv, envp)
         elf = read_elf(file, file.inode.size)
         interpreter = _open_interpreter(kernel, task, elf)
-        rights = rights_after(task, file)
+        rights = _rights_after(task, file)
         try:
             mm = AddressSpace(kernel.mm_context, program.comm)
             mm.exe_file = ExeFile(file)
-            rip, rsp = _load(kernel, task, rights.credentials, mm, file, elf, interpreter, program.filename, argv, envp)
+            rip, rsp = _load(kernel, task, rights, mm, file, elf, interpreter, program.filename, argv, envp)
             mm.runs((file.inode.sb.dev, file.inode.ino))
         finally:
             if interpreter is not None:
@@ -111,33 +111,24 @@ def _check_size(task: Task, program: Program, argv: Sequence[bytes], envp: Seque
 
 
 class Rights(NamedTuple):
-    """What a program may do, and the flags of personality(2) that it loses."""
+    """What a program may do, whether it trusts its environment, and the flags of personality(2) that it loses."""
 
     credentials: Credentials
+    secure: bool
     cleared: int
 
 
-def rights_after(task: Task, file: File) -> Rights:
-    """The rights of a program: those of its owner or group if it has the bits for it (bprm_fill_uid)."""
-    old, inode, cleared = task.credentials, file.inode, 0
-    euid, egid = old.euid, old.egid
-    if not task.no_new_privs and not file.path.mount.flags & MountFlags.NOSUID:
-        if inode.mode & stat.S_ISUID:
-            euid, cleared = inode.uid, int(CLEARED_ON_SETID)
-        if inode.mode & stat.S_ISGID and inode.mode & stat.S_IXGRP:
-            egid, cleared = inode.gid, int(CLEARED_ON_SETID)
-    new = replace(old, euid=euid, egid=egid, suid=euid, sgid=egid)
-    if euid != old.euid:
-        new.permitted = ALL_CAPABILITIES if 0 in (euid, old.uid) else 0
-        new.effective = ALL_CAPABILITIES if not euid else 0
-    return Rights(new, cleared)
+def _rights_after(task: Task, file: File) -> Rights:
+    """The rights of a program: set-ID bits count unless the mount, or PR_SET_NO_NEW_PRIVS, forbids it."""
+    program = exec_credentials(task.credentials, file.inode, set_ids=not file.path.mount.flags & MountFlags.NOSUID)
+    return Rights(program.credentials, program.secure, int(CLEARED_ON_SETID) if program.set_ids else 0)
 
 
 def _take_rights(task: Task, rights: Rights) -> None:
-    old, new = task.credentials, rights.credentials
-    if (new.euid, new.egid) != (old.euid, old.egid):
+    task.mm.dumpable = int(not rights.secure)
+    if rights.secure:
         task.pdeath_signal = 0
-    task.credentials = new
+    task.credentials = rights.credentials
     task.personality &= ~rights.cleared
 
 
@@ -156,7 +147,7 @@ def _open_interpreter(kernel: Kernel, task: Task, program: ElfProgram) -> tuple[
 
 
 def _load(
-    kernel: Kernel, task: Task, who: Credentials, mm: AddressSpace, file: File, program: ElfProgram,
+    kernel: Kernel, task: Task, rights: Rights, mm: AddressSpace, file: File, program: ElfProgram,
     interpreter: tuple[File, ElfProgram] | None, path: str, argv: Sequence[bytes], envp: Sequence[bytes],
 ) -> tuple[int, int]:  # fmt: skip
     layout = _layout(kernel, task)
@@ -173,7 +164,7 @@ def _load(
     if task.personality & Persona.MMAP_PAGE_ZERO:
         _map_page_zero(mm)
     try:
-        rsp = _build_stack(kernel, who, mm, main, base, vdso, layout, path, argv, envp)
+        rsp = _build_stack(kernel, rights, mm, main, base, vdso, layout, path, argv, envp)
     except LinuxError as error:
         if error.errno != errno.EFAULT:
             raise
@@ -252,7 +243,7 @@ def _map_program(mm: AddressSpace, file: File, program: ElfProgram, bias: int) -
 
 
 def _build_stack(
-    kernel: Kernel, who: Credentials, mm: AddressSpace, main: _Loaded, base: int, vdso: int, layout: Layout, path: str,
+    kernel: Kernel, rights: Rights, mm: AddressSpace, main: _Loaded, base: int, vdso: int, layout: Layout, path: str,
     argv: Sequence[bytes], envp: Sequence[bytes],
 ) -> int:  # fmt: skip
     """Strings at the top, then auxv, envp, argv and argc, as the System V ABI wants them (AMD64 psABI 3.4.1)."""
@@ -272,12 +263,12 @@ def _build_stack(
     random = platform - 16
     mm.write(platform, b"x86_64\0")
     mm.write(random, kernel.random.randbytes(16))
-    secure = (who.uid, who.gid) != (who.euid, who.egid)
+    who = rights.credentials
     auxv = dict(
         SYSINFO_EHDR=vdso, MINSIGSTKSZ=2048, HWCAP=kernel.cpu.hwcap, PAGESZ=PAGE_SIZE, CLKTCK=100, PHDR=main.phdr,
         PHENT=56, PHNUM=main.program.phnum, BASE=base, FLAGS=0, ENTRY=main.entry, UID=who.uid, EUID=who.euid,
-        GID=who.gid, EGID=who.egid, SECURE=secure, RANDOM=random, HWCAP2=0, EXECFN=addresses[-1], PLATFORM=platform,
-        RSEQ_FEATURE_SIZE=28, RSEQ_ALIGN=32,
+        GID=who.gid, EGID=who.egid, SECURE=rights.secure, RANDOM=random, HWCAP2=0, EXECFN=addresses[-1],
+        PLATFORM=platform, RSEQ_FEATURE_SIZE=28, RSEQ_ALIGN=32,
     )  # fmt: skip  # in the order of create_elf_tables()
     words = [len(argv), *addresses[: len(argv)], 0, *addresses[len(argv) : len(argv) + len(envp)], 0]
     pairs = [word for key, value in auxv.items() for word in (_AT[key], value)] + [0, 0]

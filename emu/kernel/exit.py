@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from emu.kernel.creds import may_signal
 from emu.kernel.futex import exit_robust_list
 from emu.kernel.signal_state import CLD_DUMPED, CLD_EXITED, CLD_KILLED, NSIG, SIG_IGN, SaFlags, SiCode, Sig, SigInfo
 from emu.kernel.task import Task, TaskState
@@ -95,7 +96,7 @@ def _leave_children_of_thread(kernel: Kernel, task: Task) -> None:
     for child in [child.group for child in task.children.values() if child.group.maker is task]:
         child.maker = heir
         for thread in list(child.threads.values()):
-            if thread.pdeath_signal:
+            if thread.pdeath_signal and may_signal(task, thread, thread.pdeath_signal):
                 info = SigInfo(thread.pdeath_signal, SiCode.USER, pid=task.tgid, uid=task.credentials.uid)
                 kernel.signals.send_to_process(thread, thread.pdeath_signal, info)
 
@@ -122,6 +123,10 @@ def release_memory(kernel: Kernel, task: Task) -> None:
     if task.robust_list:
         exit_robust_list(kernel.futexes, task)
         task.robust_list = 0
+    if kernel.futexes.pi:
+        from emu.kernel.pifutex import exit_pi_states  # few programs have such locks
+
+        exit_pi_states(kernel.futexes, task)
     if task.clear_child_tid:
         if task.mm.users > 1:  # as the kernel does: otherwise nobody could see the write
             try:

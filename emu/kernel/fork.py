@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, SigAction
 from emu.kernel.task import Task, ThreadGroup, limits_of
+from emu.linux.capability import SYS_ADMIN, SYS_RESOURCE
 from emu.linux.errors import LinuxError
 from emu.linux.limits import INFINITY, Rlimit
 from emu.linux.wait import WaitQueue
@@ -141,7 +142,10 @@ def _copy_process(kernel: Kernel, task: Task, flags: int) -> Task:
         affinity=task.affinity,
         scheduling=task.scheduling.inherited(),
         personality=task.personality,
-        no_new_privs=task.no_new_privs,
+        seccomp=task.seccomp,
+        timer_slack_ns=task.timer_slack_ns,
+        default_timer_slack_ns=task.timer_slack_ns,
+        mce_kill=task.mce_kill,
     )
     if task.rseq is not None and not flags & CloneFlags.VM:
         child.rseq, child.rseq_event = copy.copy(task.rseq), True
@@ -189,7 +193,8 @@ def _copy_signals(task: Task, child: Task, flags: int) -> None:
 def _check_processes(kernel: Kernel, task: Task) -> None:
     """Check RLIMIT_NPROC, which does not apply to root.  LinuxError(EAGAIN)."""
     limit, uid = limits_of(task, Rlimit.NPROC)[0], task.credentials.uid
-    if uid and task.credentials.euid and limit < INFINITY:
+    unlimited = task.credentials.capable(SYS_RESOURCE) or task.credentials.capable(SYS_ADMIN)
+    if uid and not unlimited and limit < INFINITY:
         if sum(other.credentials.uid == uid for other in kernel.tasks.values()) >= limit:
             raise LinuxError(errno.EAGAIN)
 

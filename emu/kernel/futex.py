@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import errno
 import struct
-from collections.abc import Generator, Hashable
+from collections.abc import Generator, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from emu.linux.errors import Interrupted, LinuxError
 from emu.linux.wait import WaitQueue
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ANY_BIT = 0xFFFF_FFFF
 #: FUTEX_WAITERS, FUTEX_OWNER_DIED, FUTEX_TID_MASK, ROBUST_LIST_LIMIT.
-_WAITERS, _OWNER_DIED, _TID_MASK, _ROBUST_LIMIT = 1 << 31, 1 << 30, (1 << 30) - 1, 2048
+WAITERS, OWNER_DIED, TID_MASK, _ROBUST_LIMIT = 1 << 31, 1 << 30, (1 << 30) - 1, 2048
 Key = Hashable
 
 
@@ -67,13 +67,43 @@ class Waiter:
     bits: int
     queue: WaitQueue = field(default_factory=WaitQueue)
     woken: bool = False
+    #: It waits to be given a lock, and not to be woken otherwise (FUTEX_WAIT_REQUEUE_PI).
+    requeued_only: ClassVar[bool] = False
+
+
+@dataclass(eq=False)
+class PiWaiter:
+    """A task that waits for a lock with priority inheritance; ``granted`` once it has it."""
+
+    task: Task
+    address: int
+    queue: WaitQueue = field(default_factory=WaitQueue)
+    granted: bool = False
+
+
+@dataclass(eq=False)
+class PiState:
+    """Such a lock with waiters, first the one that gets it next."""
+
+    key: Key
+    owner: Task
+    waiters: list[PiWaiter] = field(default_factory=list)
+
+    def add(self, waiter: PiWaiter) -> None:
+        """Behind those that are as urgent."""
+        urgency = waiter.task.scheduling.priority
+        at = next((i for i, w in enumerate(self.waiters) if w.task.scheduling.priority < urgency), len(self.waiters))
+        self.waiters.insert(at, waiter)
 
 
 class Futexes:
     """Every waiter of the machine; those of one word are in order of arrival."""
 
-    def __init__(self) -> None:
+    def __init__(self, tasks: Mapping[int, Task], clock: Clock) -> None:
+        self.tasks, self.clock = tasks, clock
         self._waiters: dict[Key, list[Waiter]] = {}
+        #: Locks with priority inheritance that have waiters.
+        self.pi: dict[Key, PiState] = {}
 
     def add(self, waiter: Waiter) -> None:
         """Queue a waiter at its key."""
@@ -87,10 +117,20 @@ class Futexes:
             if not queue:
                 del self._waiters[waiter.key]
 
+    def waits_at(self, key: Key) -> list[Waiter]:
+        """The waiters of a word."""
+        return self._waiters.get(key, [])
+
     def wake(self, key: Key, most: int, bits: int = ANY_BIT) -> int:
-        """Wake up to ``most`` waiters of a word (at least one); returns how many."""
+        """Wake up to ``most`` waiters of a word (at least one); returns how many.  LinuxError(EINVAL) if some wait for
+        a lock.
+        """
+        if key in self.pi:
+            raise LinuxError(errno.EINVAL)
         chosen: list[Waiter] = []
         for waiter in self._waiters.get(key, []):
+            if waiter.requeued_only:
+                raise LinuxError(errno.EINVAL)
             if waiter.bits & bits:
                 chosen.append(waiter)
                 if len(chosen) >= most:
@@ -102,8 +142,10 @@ class Futexes:
         return len(chosen)
 
     def requeue(self, source: Key, target: Key, most: int) -> int:
-        """Move up to ``most`` waiters of one word to another; returns how many."""
+        """Move up to ``most`` waiters of one word to another; returns how many.  LinuxError(EINVAL) as for wake."""
         moved = self._waiters.get(source, [])[: max(most, 0)]
+        if source in self.pi or any(waiter.requeued_only for waiter in moved):
+            raise LinuxError(errno.EINVAL)
         if source == target:
             return len(moved)
         for waiter in moved:
@@ -146,9 +188,9 @@ def _owner_died(futexes: Futexes, task: Task, address: int, inheriting: bool, *,
     word = task.mm.read_u32(address)
     if pending and not inheriting and not word:
         futexes.wake_word(task.mm, address)
-    elif word & _TID_MASK == task.pid:
-        task.mm.write_u32(address, word & _WAITERS | _OWNER_DIED)
-        if word & _WAITERS and not inheriting:
+    elif word & TID_MASK == task.pid:
+        task.mm.write_u32(address, word & WAITERS | OWNER_DIED)
+        if word & WAITERS and not inheriting:
             futexes.wake_word(task.mm, address)
 
 

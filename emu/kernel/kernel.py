@@ -24,6 +24,7 @@ from emu.kernel.signals import Signals
 from emu.kernel.task import Task, soft_limit
 from emu.kernel.tracer import Tracer
 from emu.kernel.vdso import Vdso
+from emu.linux.capability import SYS_RAWIO
 from emu.linux.clock import Clock, HostClock
 from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
@@ -68,7 +69,7 @@ class Kernel:
         tlb: str | Geometry = "off",
         la57: bool = False,
         cpus: int = 1,
-        turn: int | None = None,
+        turn: int | tuple[int, int] | None = None,
         real_time: bool = False,
         hostname: str = "unimmu",
         aslr: bool = False,
@@ -108,7 +109,7 @@ class Kernel:
             levels=5 if la57 else 4,
             limit=lambda resource: soft_limit(self.current, resource),
             clock=self.clock,
-            may_map_low=lambda: self.current is not None and not self.current.credentials.euid,
+            may_map_low=lambda: self.current is not None and self.current.credentials.capable(SYS_RAWIO),
         )
         self.vdso = Vdso(self.frames, self.clock)
         self.tracer = Tracer()
@@ -116,8 +117,10 @@ class Kernel:
         self.event_kinds: list[Kind] = []
         self.tasks: dict[int, Task] = {}
         self._next_pid = FIRST_PID
-        self.futexes = Futexes()
-        self.scheduler = Scheduler(self.cpu, self.clock, self.flusher, self.tasks, cpus, turn)
+        self.futexes = Futexes(self.tasks, self.clock)
+        self.scheduler = Scheduler(
+            self.cpu, self.clock, self.flusher, self.tasks, cpus, turn, random.Random(f"turns {seed}")
+        )
         self.stop = self.mm_context.stop = self.scheduler.stop
         self.jobs = JobControl(
             self.tasks, self.scheduler, lambda task, signo, info: self.signals.send_to_process(task, signo, info)

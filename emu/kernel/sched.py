@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from emu.kernel.task import Task, TaskState
@@ -76,9 +77,12 @@ class Scheduler:
         flusher: TlbFlusher,
         tasks: Mapping[int, Task],
         cpus: int = 1,
-        turn: int | None = None,
+        turn: int | tuple[int, int] | None = None,
+        random: Random | None = None,
     ) -> None:
-        """``tasks``: every task, by number; ``turn``: instructions of a vCPU's turn (of one vCPU: the time slice)."""
+        """``tasks``: every task, by number; ``turn``: ns of a vCPU's turn (of one vCPU: the time slice), or the least
+        and the most, between which each is chosen by ``random``.
+        """
         self._cpu = cpu
         self._clock = clock
         self._flusher = flusher
@@ -92,8 +96,11 @@ class Scheduler:
         #: Tasks that wait for the host.
         self.host = HostEvents()
         self.vcpus = [Vcpu(number) for number in range(cpus)]
-        self.time_slice = TIME_SLICE if turn is None or cpus > 1 else turn
-        self.turn = None if cpus == 1 else turn or TURN
+        most = turn[1] if isinstance(turn, tuple) else turn
+        self.time_slice = TIME_SLICE if most is None or cpus > 1 else most
+        self.turn = None if cpus == 1 else most or TURN
+        #: Turns are that long at least and no longer than ``turn``, by chance.
+        self._shortest, self._random = (turn[0], random) if isinstance(turn, tuple) else (0, None)
         self.all_cpus = (1 << cpus) - 1
         self._next_turn = 0
         self._loaded: Task | None = None
@@ -260,7 +267,8 @@ class Scheduler:
         return None
 
     def _switch_to(self, vcpu: Vcpu) -> None:
-        vcpu.task, vcpu.slice_left = task, _ = vcpu.queue.popleft(), self.time_slice
+        vcpu.task = task = vcpu.queue.popleft()
+        vcpu.slice_left = self.time_slice if self.turn is not None else self._chosen(self.time_slice)
         if task.rseq is not None:
             task.rseq_event = True
 
@@ -366,9 +374,12 @@ class Scheduler:
         vcpu.slice_left -= cpu.spent + clock.system_ns - start
         self._end_turn(vcpu, task)
 
+    def _chosen(self, most: int) -> int:
+        return most if self._random is None else self._random.randint(self._shortest, most)
+
     def _left(self, vcpu: Vcpu, task: Task) -> int:
         """How long a turn lasts: until the time slice is over, or the turn, or the next timer is due."""
-        left = vcpu.slice_left if self.turn is None else min(self.turn, vcpu.slice_left)
+        left = vcpu.slice_left if self.turn is None else min(self._chosen(self.turn), vcpu.slice_left)
         timers = task.group.timers
         if timers is not None and timers.cpu:
             left = min(left, timers.cpu_left(task) or left)

@@ -65,6 +65,8 @@ _MAX_QUEUED = 1024
 #: Default actions other than "terminate".
 IGNORED_BY_DEFAULT = frozenset({Sig.CHLD, Sig.URG, Sig.WINCH, Sig.CONT})
 STOPS_BY_DEFAULT = frozenset({Sig.STOP, Sig.TSTP, Sig.TTIN, Sig.TTOU})
+#: Those whose default action is to dump core.
+DUMPS_CORE = frozenset({Sig.QUIT, Sig.ILL, Sig.TRAP, Sig.ABRT, Sig.BUS, Sig.FPE, Sig.SEGV, Sig.XCPU, Sig.XFSZ, Sig.SYS})
 UNBLOCKABLE = 1 << (Sig.KILL - 1) | 1 << (Sig.STOP - 1)
 SYNCHRONOUS = (Sig.SEGV, Sig.BUS, Sig.ILL, Sig.TRAP, Sig.FPE, Sig.SYS)
 

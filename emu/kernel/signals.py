@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from emu.kernel.jobctl import FIRST, LAST, JobControl
 from emu.kernel.signal_state import (
+    DUMPS_CORE,
     IGNORED_BY_DEFAULT,
     SIG_DFL,
     SIG_IGN,
@@ -19,17 +19,21 @@ from emu.kernel.signal_state import (
     SigAction,
     SigInfo,
 )
-from emu.kernel.task import Task, TaskState
+from emu.kernel.task import Task, TaskState, limits_of
 from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
+from emu.linux.limits import Rlimit
 
 if TYPE_CHECKING:
     from emu.cpu import Cpu
+    from emu.kernel.sigframe import SignalFrames
     from emu.kernel.traced import Traced
     from emu.kernel.tracer import Tracer
 
 _SIGNAL = Cost.SIGNAL
 _NODEFER, _RESETHAND = int(SaFlags.NODEFER), int(SaFlags.RESETHAND)
+
+_CORE_DUMPED = 0x80
 
 
 class Signals:
@@ -55,7 +59,7 @@ class Signals:
         self._charge = charge
         self._jobs = jobs
         self._tracer = tracer
-        self._sigframe: ModuleType | None = None
+        self._made_frames: SignalFrames | None = None
 
     def send(self, task: Task, signo: int, info: SigInfo | None = None) -> None:
         """Send a signal to this one task; it is woken if it sleeps and the signal is not blocked."""
@@ -163,6 +167,14 @@ class Signals:
             signals.blocked, signals.saved_mask = signals.saved_mask, None
         return task.alive
 
+    @staticmethod
+    def fatal_status(task: Task, signo: int) -> int:
+        """The status word of a process that a signal ends.  No core is ever written; that one would be is said where
+        RLIMIT_CORE allows one, as on a host that pipes cores to a program.
+        """
+        dumps = signo in DUMPS_CORE and task.mm.dumpable == 1 and limits_of(task, Rlimit.CORE)[0]
+        return signo | (_CORE_DUMPED if dumps else 0)
+
     def _goes_on_traced(self, task: Task, tracee: Traced) -> bool:
         """SIGKILL comes before everything, and then a stop that the tracer wants.  Whether the task goes on."""
         if task.signals.pending_mask >> (Sig.KILL - 1) & 1:
@@ -177,15 +189,15 @@ class Signals:
         if self._passes(task, info.signo, action):
             return task.state not in (TaskState.STOPPED, TaskState.TRACED)
         if action.handler == SIG_DFL or info.signo == Sig.KILL:
-            # no core is ever dumped: RLIMIT_CORE is 0 from the start
-            if task.ptrace is None or not task.ptrace.tells_exit(info.signo, partial(self._end, task, info.signo)):
-                self._exit(task, info.signo)
+            status = self.fatal_status(task, info.signo)
+            if task.ptrace is None or not task.ptrace.tells_exit(status, partial(self._end, task, status)):
+                self._exit(task, status)
             return False
         self._handle(task, info, action)  # the next frame lies on this one: its handler runs first
         return task.ptrace is None or not task.ptrace.stops_in_handler()
 
-    def _end(self, task: Task, signo: int) -> bool:
-        self._exit(task, signo)
+    def _end(self, task: Task, status: int) -> bool:
+        self._exit(task, status)
         return False
 
     def pass_over(self, task: Task) -> None:
@@ -203,16 +215,17 @@ class Signals:
             return True
         return self._ignored(signo, action)
 
-    def _frames(self) -> ModuleType:
-        if self._sigframe is None:
-            from emu.kernel import sigframe  # 1 ms, and many programs never get a signal
+    @property
+    def _frames(self) -> SignalFrames:
+        if self._made_frames is None:
+            from emu.kernel.sigframe import SignalFrames  # some ms, and many programs never get a signal
 
-            self._sigframe = sigframe
-        return self._sigframe
+            self._made_frames = SignalFrames(self._cpu)
+        return self._made_frames
 
     def restore(self, task: Task) -> int:
         """rt_sigreturn: back from a handler; returns RAX.  LinuxError(EFAULT) if the frame cannot be read."""
-        return int(self._frames().restore_frame(self._cpu, task))
+        return self._frames.restore(task)
 
     def _abort_sequence(self, task: Task, info: SigInfo) -> bool:
         """A handler interrupts a restartable sequence; False if that is SIGSEGV instead (rseq_signal_deliver)."""
@@ -236,7 +249,7 @@ class Signals:
         signals.saved_mask = None
         if task.rseq is not None and not self._abort_sequence(task, info):
             return
-        if not self._frames().setup_frame(self._cpu, task, info, action, old_mask):
+        if not self._frames.setup(task, info, action, old_mask):
             # no room for the frame: SIGSEGV by default action (force_sigsegv)
             if info.signo == Sig.SEGV:
                 signals.actions[Sig.SEGV] = SigAction()

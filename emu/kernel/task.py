@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emu.kernel.signal_state import SignalState, SigPending
 from emu.linux.caller import Credentials
+from emu.linux.capability import IPC_LOCK
 from emu.linux.limits import INFINITY, INIT_RLIMITS, Rlimit
 from emu.linux.wait import WaitQueue
 from emu.mm.kmem import TASK_STRUCT
@@ -16,6 +17,7 @@ from emu.mm.kmem import TASK_STRUCT
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.fs.fdtable import FdTable
+    from emu.kernel.seccomp import Seccomp
     from emu.kernel.timers import ProcessTimers
     from emu.kernel.traced import Traced
     from emu.linux.caller import Caller, FsContext
@@ -142,13 +144,17 @@ class Task:
     affinity: int = -1
     scheduling: Scheduling = field(default_factory=Scheduling)
     personality: int = 0
-    #: execve gives no rights (PR_SET_NO_NEW_PRIVS).
-    no_new_privs: bool = False
     #: PR_SET_TIMERSLACK: kept, since timers are exact.
     timer_slack_ns: int = 50_000
     clear_child_tid: int = 0
     #: The signal that it gets when the thread that made its process ends (PR_SET_PDEATHSIG).
     pdeath_signal: int = 0
+    #: Which system calls it may still make; None: all.
+    seccomp: Seccomp | None = None
+    #: What it says of itself, kept and shown (PR_MCE_KILL, PR_SET_IO_FLUSHER), and the slack with which it began.
+    default_timer_slack_ns: int = 50_000
+    mce_kill: int = 2
+    io_flusher: bool = False
     robust_list: int = 0
     #: Its restartable sequences, and whether what they should know has changed.
     rseq: Rseq | None = None
@@ -372,9 +378,9 @@ def limits_of(task: Task, resource: Rlimit) -> tuple[int, int]:
 def soft_limit(task: Task | None, resource: Rlimit) -> int | None:
     """The soft limit of a task (None: of the kernel itself, which has the initial one); None if there is no limit.
 
-    A task that may lock any amount (CAP_IPC_LOCK: root) has no limit of locked memory.
+    A task that may lock any amount (CAP_IPC_LOCK) has no limit of locked memory.
     """
-    if resource == Rlimit.MEMLOCK and (task is None or task.credentials.euid == 0):
+    if resource == Rlimit.MEMLOCK and (task is None or task.credentials.capable(IPC_LOCK)):
         return None
     soft = (INIT_RLIMITS.get(resource, (INFINITY, INFINITY)) if task is None else limits_of(task, resource))[0]
     return None if soft == INFINITY else soft

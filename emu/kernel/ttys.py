@@ -11,6 +11,7 @@ from emu.fs import operations
 from emu.fs.devfs import PTMX, TTY
 from emu.fs.open import open_file
 from emu.kernel.signal_state import SIG_IGN
+from emu.linux.capability import SYS_ADMIN
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags
 from emu.tty.devpts import Devpts
@@ -55,7 +56,7 @@ class KernelJobs:
 
     def may_administer(self) -> bool:
         """Whether it has CAP_SYS_ADMIN."""
-        return self._task is None or self._task.credentials.euid == 0
+        return self._task is None or self._task.credentials.capable(SYS_ADMIN)
 
     def ignores(self, signo: int) -> bool:
         """Whether the thread that makes a call blocks or ignores a signal."""

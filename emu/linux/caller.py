@@ -5,21 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from emu.linux.capability import ALL_CAPABILITIES, FOWNER, SYS_PTRACE
 from emu.linux.stop import Stop
 
 #: The type of a place in the tree of files, which the VFS decides.
 Place = TypeVar("Place")
 
 
-#: Every capability that there is: cap_last_cap is 40.
-ALL_CAPABILITIES = (1 << 41) - 1
-
-
 @dataclass
 class Credentials:
-    """Real, effective and saved ids; the effective ones decide, for files too.
+    """Real, effective and saved ids, those for files, and capabilities, of which the effective ones decide
+    (struct cred).
 
-    User 0 may do everything; the sets of capabilities are what capset(2) made of them, and decide nothing.
+    A user who is not 0 begins without capabilities.
     """
 
     uid: int = 0
@@ -32,6 +30,36 @@ class Credentials:
     effective: int = ALL_CAPABILITIES
     permitted: int = ALL_CAPABILITIES
     inheritable: int = 0
+    bounding: int = ALL_CAPABILITIES
+    ambient: int = 0
+    securebits: int = 0
+    #: execve(2) grants nothing any more (PR_SET_NO_NEW_PRIVS).
+    no_new_privs: bool = False
+    #: -1: the effective ones.
+    fsuid: int = -1
+    fsgid: int = -1
+
+    def __post_init__(self) -> None:
+        if self.fsuid < 0:
+            self.fsuid = self.euid
+        if self.fsgid < 0:
+            self.fsgid = self.egid
+        if self.euid:
+            self.effective = 0
+            if self.uid and self.suid:
+                self.permitted = 0
+
+    def capable(self, capability: int) -> bool:
+        """Whether a capability is among the effective ones."""
+        return bool(self.effective >> capability & 1)
+
+    def owns(self, uid: int) -> bool:
+        """Whether files of a user may be treated as one's own (inode_owner_or_capable)."""
+        return self.fsuid == uid or self.capable(FOWNER)
+
+    def in_group(self, gid: int) -> bool:
+        """Whether it belongs to a group, as far as files are concerned."""
+        return gid == self.fsgid or gid in self.groups
 
 
 class FsContext(Generic[Place]):
@@ -49,6 +77,9 @@ class FsContext(Generic[Place]):
 
 class UserMemory(Protocol):
     """The memory of a process, as the kernel reaches it; LinuxError(EFAULT) where nothing is mapped."""
+
+    #: Whether others of the same user may look into it (PR_SET_DUMPABLE): 1 if they may.
+    dumpable: int
 
     @property
     def stop(self) -> Stop:
@@ -89,12 +120,12 @@ class Caller(Protocol[Place]):
 
 
 def may_access(caller: Caller[Place], target: Caller[Place]) -> bool:
-    """Whether a task may look into another's memory (__ptrace_may_access): it is the same task, or root, or all ids of
-    the user agree.
+    """Whether a task may look into another's memory (__ptrace_may_access): it is the same process, or may look into any
+    (CAP_SYS_PTRACE), or all ids of the user agree, and the memory may be dumped.
     """
     who, whose = caller.credentials, target.credentials
-    if caller.tgid == target.tgid or who.euid == 0:
+    if caller.tgid == target.tgid or who.capable(SYS_PTRACE):
         return True
-    users = {who.euid, whose.uid, whose.euid, whose.suid}
-    groups = {who.egid, whose.gid, whose.egid, whose.sgid}
-    return len(users) == len(groups) == 1
+    users = {who.uid, whose.uid, whose.euid, whose.suid}
+    groups = {who.gid, whose.gid, whose.egid, whose.sgid}
+    return len(users) == len(groups) == 1 and target.mm.dumpable == 1 and not whose.permitted & ~who.permitted

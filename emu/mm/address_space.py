@@ -149,6 +149,9 @@ class AddressSpace(UserCopy):
         self.start_brk = self.brk_end = 0
         self.start_stack = self.arg_start = self.arg_end = self.env_start = self.env_end = 0
         self.auxv = b""
+        self.dumpable = 1
+        #: PR_SET_THP_DISABLE.
+        self.thp_disable = 0
         #: Contexts of asynchronous I/O, once there is one.
         self.aio: object = None
         #: /proc/PID/coredump_filter.

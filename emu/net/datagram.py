@@ -27,7 +27,18 @@ from emu.net.address import (
     unmapped,
 )  # fmt: skip
 from emu.net.inet import IPPROTO_IP, IPPROTO_IPV6, SO_BROADCAST, InetSocket
-from emu.net.packet import MSG_ERRQUEUE, MSG_OOB, MSG_PEEK, MSG_TRUNC, Message, Packet, Received, Sink, true_size
+from emu.net.packet import (
+    MAX_HEAD,
+    MSG_ERRQUEUE,
+    MSG_OOB,
+    MSG_PEEK,
+    MSG_TRUNC,
+    Message,
+    Packet,
+    Received,
+    Sink,
+    true_size,
+)
 from emu.net.socket import (
     ERR,
     HUP,
@@ -81,6 +92,8 @@ class DatagramSocket(InetSocket):
 
     #: The most that a packet holds.
     most = 65507
+    #: The packet that calls with MSG_MORE have begun.
+    _corked: Datagram | None = None
     #: Whether shutdown(2) keeps it from sending.
     minds_shutdown = True
     #: The errors that wait to be read with MSG_ERRQUEUE.
@@ -121,10 +134,8 @@ class DatagramSocket(InetSocket):
         self.wake()
 
     def _autobind(self) -> None:
-        if self.local is None:
-            self.take_port(self.any_ip)
-        elif not self.local.port:
-            self.take_port(self.local.ip)
+        if not self.holds_port:
+            self.take_port(self.local.ip if self.local is not None and self._address_chosen else self.any_ip)
 
     def _check_broadcast(self, ip: Ip) -> None:
         if ip == BROADCAST4 and not self.option(SO_BROADCAST):
@@ -146,6 +157,8 @@ class DatagramSocket(InetSocket):
             raise LinuxError(errno.EMSGSIZE)
         if message.flags & MSG_OOB:
             raise LinuxError(errno.EOPNOTSUPP)
+        if self._corked is not None:
+            return self._send_more(data, message, self._corked)
         target = self._target(message)
         self._autobind()
         ttl, tos, source = self._said(message, target)
@@ -156,11 +169,32 @@ class DatagramSocket(InetSocket):
         self.raise_error()
         if self.shut_write and self.minds_shutdown:
             raise LinuxError(errno.EPIPE)
-        packet = Datagram(
-            data, None, cost=true_size(min(len(data), 3776), max(0, len(data) - 3776)), target=target, ttl=ttl, tos=tos
-        )
-        self._deliver(packet, target, source or self.source_towards(target.ip))
+        packet = Datagram(data, None, cost=_cost(len(data)), target=target, ttl=ttl, tos=tos)
+        if self._corks(message):
+            self._corked = packet
+        else:
+            self._deliver(packet, target, source or self.source_towards(target.ip))
         return len(data)
+
+    def _corks(self, message: Message) -> bool:
+        """Whether what is sent is only the beginning of a packet."""
+        return False
+
+    def _send_more(self, data: bytes, message: Message, packet: Datagram) -> int:
+        """What follows goes into the same packet, wherever it was to go."""
+        if len(packet.data) + len(data) > self.most:
+            raise LinuxError(errno.EMSGSIZE)
+        packet.data += data
+        if not self._corks(message):
+            self.uncork()
+        return len(data)
+
+    def uncork(self) -> None:
+        """The packet that was begun goes as it is."""
+        packet, self._corked = self._corked, None
+        if packet is not None and packet.target is not None:
+            packet.cost = _cost(len(packet.data))
+            self._deliver(packet, packet.target, self.source_towards(packet.target.ip))
 
     def _target(self, message: Message) -> Endpoint:
         """Where it is to go.  LinuxError(EDESTADDRREQ, EINVAL, EAFNOSUPPORT)."""
@@ -271,7 +305,7 @@ class DatagramSocket(InetSocket):
         got.address = self.shown(error.target)
         part, got.length = error.data[:count], len(error.data)
         got.flags = MSG_ERRQUEUE | (MSG_TRUNC if got.length > len(part) else 0)
-        got.complete = True
+        got.packets, got.complete = 1, True
         origin = _ICMP6_ORIGIN if six else _ICMP_ORIGIN
         body = struct.pack("<I4B2I", error.errno, origin, error.kind, error.code, 0, 0, 0)
         if six:
@@ -295,6 +329,10 @@ class DatagramSocket(InetSocket):
         if self.inbox:
             mask |= IN
         return mask | OUT | WRBAND, (self.not_empty, self.not_full)
+
+
+def _cost(length: int) -> int:
+    return true_size(min(length, MAX_HEAD), max(0, length - MAX_HEAD))
 
 
 def _within(value: int, low: int, default: int) -> int:

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from emu.linux.capability import NET_ADMIN
 from emu.linux.errors import LinuxError
 from emu.net.address import AF_INET, LOOPBACK4
 
@@ -61,7 +62,7 @@ def device_ioctl(caller: Caller[Path], command: int, argument: int, family: int,
         caller.mm.write(argument, LO.ljust(_IFNAMSIZ, b"\0"))
         return 0
     name, _, label = request[:_IFNAMSIZ].partition(b"\0")[0].partition(b":")
-    if command in _CHANGES and caller.credentials.euid:
+    if command in _CHANGES and not caller.credentials.capable(NET_ADMIN):
         raise LinuxError(errno.EPERM)
     if name != LO:
         raise LinuxError(errno.ENODEV)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from emu.linux.capability import NET_BIND_SERVICE
 from emu.linux.errors import LinuxError
 from emu.net.address import (
     AF_INET,
@@ -108,6 +109,10 @@ class InetSocket(Socket):
         self._loopback = loopback
         self.local: Endpoint | None = None
         self.remote: Endpoint | None = None
+        #: The groups that it is in.
+        self.groups: set[Ip] = set()
+        #: Whether its port is its own (inet_num).
+        self.holds_port = False
         #: Whether bind(2) has chosen its address, and its port (SOCK_BINDADDR_LOCK, SOCK_BINDPORT_LOCK).
         self._address_chosen = self._port_chosen = False
 
@@ -157,6 +162,12 @@ class InetSocket(Socket):
         same_kind = unmapped(self.local.ip).version == unmapped(ip).version or self._dual() or other._dual()
         return ((self.is_any or int(ip) == 0) and same_kind) or unmapped(self.local.ip) == unmapped(ip)
 
+    def become_four(self) -> None:
+        """IPV6_ADDRFORM: from now on it is a socket of AF_INET."""
+        self.family = AF_INET
+        self.local = self.local and Endpoint(unmapped(self.local.ip), self.local.port)
+        self.remote = self.remote and Endpoint(unmapped(self.remote.ip), self.remote.port)
+
     # -- addresses -------------------------------------------------------------------------------------------------
 
     def parse(self, address: bytes) -> Endpoint:
@@ -195,12 +206,16 @@ class InetSocket(Socket):
                 raise LinuxError(errno.EINVAL)
         if not is_local(ip) and not self.may_bind_foreign(ip):
             raise LinuxError(errno.EADDRNOTAVAIL)
-        if 0 < port < PRIVILEGED and caller.credentials.euid:
+        if 0 < port < PRIVILEGED and not caller.credentials.capable(NET_BIND_SERVICE):
             raise LinuxError(errno.EACCES)
-        if self.local is not None or self.remote is not None:
+        if self._is_bound():
             raise LinuxError(errno.EINVAL)
         self.take_port(ip, port)
         self._address_chosen, self._port_chosen = int(ip) != 0, port != 0
+
+    def _is_bound(self) -> bool:
+        """Whether bind(2) comes too late."""
+        return self.holds_port
 
     def may_bind_foreign(self, ip: Ip) -> bool:
         """Whether an address that is none of the machine's is one to bind to: that of a group."""
@@ -209,10 +224,12 @@ class InetSocket(Socket):
     def take_port(self, ip: Ip, port: int = 0) -> None:
         """Have an address, and a port: any for 0.  LinuxError(EADDRINUSE)."""
         self.local = self._loopback.bind(self, ip, port)
+        self.holds_port = True
 
     def unbind(self) -> None:
-        if self.local is not None:
+        if self.holds_port and self.local is not None:
             self._loopback.unbind(self, self.local.port)
+        self.holds_port = False
 
     def forget_chosen(self) -> None:
         """Disconnected: an address and a port that bind(2) did not choose are given back."""
@@ -243,8 +260,8 @@ class InetSocket(Socket):
 
     def bind_towards(self, ip: Ip) -> None:
         """Its own end of a connection there: a port, and the address that leads there unless it has one."""
-        if self.local is None:
-            self.take_port(self.any_ip)
+        if not self.holds_port:
+            self.take_port(self.local.ip if self.local is not None and self._address_chosen else self.any_ip)
         assert self.local is not None
         if self.is_any:
             self.local = Endpoint(loopback_of(ip), self.local.port)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from emu.fs.file import WouldBlock
+from emu.linux.capability import NET_ADMIN
 from emu.linux.errors import LinuxError
 from emu.linux.wait import WaitQueue
 from emu.net.packet import MSG_OOB, Identity, Message, Packet, Received, Sink, true_size
@@ -134,7 +135,7 @@ class NetlinkSocket(Socket):
 
     def bind(self, caller: Caller[Path], address: bytes) -> None:
         port, groups = _parse(address)
-        if groups and self.protocol not in _OPEN_GROUPS and caller.credentials.euid:
+        if groups and self.protocol not in _OPEN_GROUPS and not caller.credentials.capable(NET_ADMIN):
             raise LinuxError(errno.EPERM)
         if self._bound:
             if port != self.port:
@@ -190,6 +191,8 @@ class NetlinkSocket(Socket):
 
     def take_in(self, data: bytes, source: bytes, who: Identity) -> None:
         """A message has arrived.  LinuxError(EAGAIN) without room."""
+        if self.closed:
+            return
         cost = true_size(len(data))
         if sum(each.cost for each in self.inbox) + cost > self.rcvbuf and self.inbox:
             raise LinuxError(errno.EAGAIN)

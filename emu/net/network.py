@@ -49,6 +49,10 @@ class Network:
         """The time of day in nanoseconds."""
         return self._clock.realtime_ns()
 
+    def later(self, ns: int, function: Callable[[], None]) -> None:
+        """Call a function in so many nanoseconds."""
+        self._clock.add_timer(self._clock.now_ns() + ns, function)
+
     def who_calls(self) -> Identity:
         """Who makes the call that runs."""
         caller = self._current()

@@ -41,9 +41,9 @@ class RawSocket(DatagramSocket):
     # -- addresses: the protocol stands where others have a port ---------------------------------------------------
 
     def take_port(self, ip: Ip, port: int = 0) -> None:
-        if self.local is None:
+        if not self.holds_port:
             self._loopback.share(self, self.protocol)
-        self.local = Endpoint(ip, self.protocol)
+        self.local, self.holds_port = Endpoint(ip, self.protocol), True
 
     def address(self) -> bytes:
         return self.shown(self.local or Endpoint(self.any_ip, self.protocol))
@@ -58,18 +58,13 @@ class RawSocket(DatagramSocket):
         return self
 
     def bind(self, caller: Caller[Path], address: bytes) -> None:
-        before, self.local = self.local, None
-        self.unbind_from(before)
+        before = self.local
+        self.unbind()
         try:
             super().bind(caller, address[:2] + bytes(2) + address[4:])
         finally:
-            if self.local is None:
-                self.take_port(self.any_ip)
-
-    def unbind_from(self, local: Endpoint | None) -> None:
-        """It does not get packets for a while."""
-        if local is not None:
-            self._loopback.unbind(self, self.protocol)
+            if not self.holds_port:
+                self.take_port(self.any_ip if before is None else before.ip)
 
     # -- packets ---------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from emu.linux.capability import NET_ADMIN
 from emu.linux.errors import LinuxError
 from emu.net.address import AF_INET, AF_INET6, AF_UNSPEC, BROADCAST4, LOOPBACK4, LOOPBACK6
 from emu.net.device import LO, LO_ALL_FLAGS, LO_INDEX, LO_MTU, LO_QUEUE, LO_TYPE
@@ -162,7 +163,7 @@ def rtnetlink(told: Callable[[str], None]) -> Callable[[Caller[Path] | None, Req
             raise LinuxError(errno.EOPNOTSUPP)
         family = request.body[0] if request.body else AF_UNSPEC
         if kind % 4 != 2:  # not RTM_GET*
-            if caller is None or caller.credentials.euid:
+            if caller is None or not caller.credentials.capable(NET_ADMIN):
                 raise LinuxError(errno.EPERM)
             if kind not in (RTM_NEWLINK, RTM_SETLINK):
                 told("the network of the machine cannot be changed: EOPNOTSUPP")

@@ -265,6 +265,9 @@ class Socket(File):
         """
         raise NotImplementedError
 
+    def check_sender(self) -> None:
+        """What is looked at before control messages are.  LinuxError."""
+
     def receive(self, got: Received, count: int, flags: int, sink: Sink) -> None:
         """recvmsg(2): at most ``count`` bytes more of the stream, or the next message, cut off at ``count``, go to
         ``sink``, and ``got`` says what came.  LinuxError, WouldBlock.
@@ -348,7 +351,7 @@ def receive_message(socket: Socket, got: Received, count: int, flags: int, sink:
     part, got.length = packet.data[skip : skip + count], len(packet.data) - skip
     socket.move_peek_offset(len(part) if flags & MSG_PEEK else -len(packet.data))
     got.address, got.identity = packet.address, packet.identity
-    got.time, got.complete = packet.time, True
+    got.time, got.packets, got.complete = packet.time, 1, True
     if got.length > len(part):
         got.flags |= MSG_TRUNC
     if part:

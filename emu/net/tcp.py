@@ -13,7 +13,19 @@ from emu.linux.errors import LinuxError
 from emu.linux.wait import WaitQueue
 from emu.net.address import AF_INET, AF_INET6, AF_UNSPEC, family_of, parse_in, parse_in6
 from emu.net.inet import IPPROTO_TCP, InetSocket, Loopback
-from emu.net.packet import MSG_FASTOPEN, MSG_OOB, MSG_PEEK, MSG_TRUNC, Message, Packet, Received, Sink, identity_of
+from emu.net.packet import (
+    MSG_ERRQUEUE,
+    MSG_FASTOPEN,
+    MSG_MORE,
+    MSG_OOB,
+    MSG_PEEK,
+    MSG_TRUNC,
+    Message,
+    Packet,
+    Received,
+    Sink,
+    identity_of,
+)  # fmt: skip
 from emu.net.socket import (
     ERR,
     HUP,
@@ -39,6 +51,9 @@ if TYPE_CHECKING:
 _SNDBUF, _RCVBUF, _CONNECTED_SNDBUF = 16384, 131072, 3939840
 #: The most of one segment here, so that reading it in small pieces stays cheap.
 _SEGMENT = 65536
+#: The most that goes over lo at once, and how long less than that waits for more (TCP_CORK).
+LO_MSS, _CORKED_NS = 65483, 200_000_000
+TCP_NODELAY, TCP_CORK = 1, 3
 
 
 class TcpState(IntEnum):
@@ -77,6 +92,8 @@ class TcpSocket(InetSocket):
         #: The place of the urgent byte, until it is passed, and the byte, until it is received.
         self.urgent_seq: int | None = None
         self.urgent: bytes = b""
+        #: What was sent with MSG_MORE and has not gone yet.
+        self._held = b""
         #: Connections to this listening socket that wait for room in the backlog.
         self.syn_queue: deque[TcpSocket] = deque()
 
@@ -155,7 +172,7 @@ class TcpSocket(InetSocket):
         accepted.options = dict(self.options)
         accepted.buffers_chosen, accepted.sndbuf, accepted.rcvbuf = self.buffers_chosen, self.sndbuf, self.rcvbuf
         accepted.receive_timeout, accepted.send_timeout = self.receive_timeout, self.send_timeout
-        accepted.listener = self
+        accepted.listener, accepted.holds_port = self, True
         accepted.peer, client.peer = client, accepted
         accepted.connecting = Connecting.CONNECTED
         accepted._established()
@@ -174,8 +191,8 @@ class TcpSocket(InetSocket):
     def listen(self, caller: Caller[Path], backlog: int) -> None:
         if self.connecting != Connecting.UNCONNECTED or self.state not in (TcpState.CLOSE, TcpState.LISTEN):
             raise LinuxError(errno.EINVAL)
-        if self.local is None or not self.local.port:
-            self.take_port(self.local.ip if self.local is not None else self.any_ip)
+        if not self.holds_port:
+            self.take_port(self.local.ip if self.local is not None and self._address_chosen else self.any_ip)
         elif self.state == TcpState.CLOSE and not self.shares_port:
             assert self.local is not None
             others = [each for each in self._loopback.bound(IPPROTO_TCP, self.local.port) if each is not self]
@@ -212,6 +229,7 @@ class TcpSocket(InetSocket):
             raise LinuxError(errno.ENOTCONN)
 
     def _send_fin(self) -> None:
+        self.uncork()
         peer = self.peer
         if self.state == TcpState.ESTABLISHED:
             self.state = TcpState.FIN_WAIT2
@@ -230,8 +248,15 @@ class TcpSocket(InetSocket):
             self._done()
         self.wake()
 
+    def _is_bound(self) -> bool:
+        return self.state != TcpState.CLOSE or self.holds_port
+
     def _done(self) -> None:
-        """The connection is over (tcp_done): what has arrived can still be read."""
+        """The connection is over (tcp_done): what has arrived can still be read, and a port that bind(2) has not chosen
+        is free again.
+        """
+        if not self._port_chosen:
+            self.unbind()
         self.state = TcpState.CLOSE
         self.shut_read = self.shut_write = True
         self.wake()
@@ -257,7 +282,7 @@ class TcpSocket(InetSocket):
             self.error = errno.ECONNRESET
         elif self.state == TcpState.SYN_SENT:
             self.error = errno.ECONNRESET
-        self.state, self.peer, self.remote = TcpState.CLOSE, None, None
+        self.state, self.peer, self.remote, self._held = TcpState.CLOSE, None, None, b""
         self.shut_read = self.shut_write = self.done = False
         self.urgent_seq, self.urgent = None, b""
         self.purge()
@@ -303,18 +328,50 @@ class TcpSocket(InetSocket):
             return 0
         peer = self.peer
         assert peer is not None
-        if peer.state == TcpState.CLOSE or (peer.shut_read and not peer.done and peer.state == TcpState.FIN_WAIT2):
-            if peer.state != TcpState.CLOSE:
-                peer._abort(errno.ECONNRESET)
-            self._abort(errno.EPIPE if self.state == TcpState.CLOSE_WAIT else errno.ECONNRESET)
+        if self._refused_by(peer):
             return len(data)
-        room = self._room(peer)
+        room = self._room(peer) - len(self._held)
         if room <= 0:
             raise WouldBlock(self.not_full)
         part = data[: min(room, _SEGMENT)]
         urgent = bool(message.flags & MSG_OOB) and not message.more and len(part) == len(data)
-        peer._arrived(Packet(part, self, cost=len(part)), urgent=urgent)
+        if not urgent and (message.flags & MSG_MORE or self.option(TCP_CORK, IPPROTO_TCP)):
+            self._hold(part)
+        else:
+            self._push(part, urgent=urgent)
         return len(part)
+
+    def _refused_by(self, peer: TcpSocket) -> bool:
+        """Whether the other end takes no data any more: then the connection breaks."""
+        if peer.state != TcpState.CLOSE and (peer.done or not peer.shut_read or peer.state != TcpState.FIN_WAIT2):
+            return False
+        if peer.state != TcpState.CLOSE:
+            peer._abort(errno.ECONNRESET)
+        self._abort(errno.EPIPE if self.state == TcpState.CLOSE_WAIT else errno.ECONNRESET)
+        return True
+
+    def _hold(self, part: bytes) -> None:
+        """MSG_MORE and TCP_CORK: keep what is less than a whole segment, for a while."""
+        if not self._held:
+            self.net.later(_CORKED_NS, self.uncork)
+        self._held += part
+        while len(self._held) >= LO_MSS:
+            whole, self._held = self._held[:LO_MSS], self._held[LO_MSS:]
+            self._give(whole, urgent=False)
+
+    def uncork(self) -> None:
+        """What was held goes."""
+        held, self._held = self._held, b""
+        if held and self.peer is not None and not self.peer.closed and not self._refused_by(self.peer):
+            self._give(held, urgent=False)
+
+    def _push(self, part: bytes, *, urgent: bool) -> None:
+        held, self._held = self._held, b""
+        self._give(held + part, urgent=urgent)
+
+    def _give(self, data: bytes, *, urgent: bool) -> None:
+        assert self.peer is not None
+        self.peer._arrived(Packet(data, self, cost=len(data)), urgent=urgent)
 
     def _room(self, peer: TcpSocket) -> int:
         """How many bytes more it can send: what the other end takes, and then its own buffer."""
@@ -344,6 +401,8 @@ class TcpSocket(InetSocket):
     def receive(self, got: Received, count: int, flags: int, sink: Sink) -> None:
         if self.state == TcpState.LISTEN:
             raise LinuxError(errno.ENOTCONN)
+        if flags & MSG_ERRQUEUE:
+            raise LinuxError(errno.EAGAIN)
         if flags & MSG_OOB:
             self._receive_urgent(got, count, flags, sink)
             return

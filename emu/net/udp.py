@@ -9,12 +9,13 @@ from emu.linux.errors import LinuxError
 from emu.net.address import BROADCAST4, Endpoint, Ip, unmapped
 from emu.net.datagram import IP_MULTICAST_IF, Datagram, DatagramSocket, QueuedError
 from emu.net.inet import IPPROTO_IP, IPPROTO_IPV6, IPPROTO_UDP, Loopback
+from emu.net.packet import MSG_MORE, Message
 from emu.net.raw import tell_raw, tell_unreachable
 from emu.net.socket import SOCK_DGRAM
 
 #: Type and code of ICMP's and ICMPv6's "nobody has the port".
 _UNREACHABLE4, _UNREACHABLE6 = (3, 3), (1, 4)
-IPV6_MULTICAST_IF = 17
+IPV6_MULTICAST_IF, UDP_CORK = 17, 1
 
 
 class UdpSocket(DatagramSocket):
@@ -22,8 +23,9 @@ class UdpSocket(DatagramSocket):
 
     def __init__(self, loopback: Loopback, family: int, protocol: int = IPPROTO_UDP, flags: int = 0) -> None:
         super().__init__(loopback, family, SOCK_DGRAM, protocol, flags)
-        #: The groups that it is in.
-        self.groups: set[Ip] = set()
+
+    def _corks(self, message: Message) -> bool:
+        return bool(message.flags & MSG_MORE or self.option(UDP_CORK, IPPROTO_UDP))
 
     def may_bind_foreign(self, ip: Ip) -> bool:
         return ip.is_multicast

@@ -127,10 +127,13 @@ class UnixDatagrams(UnixSocket):
 class UnixSeqpacket(UnixDatagrams):
     """SOCK_SEQPACKET: the addresses of messages do not matter."""
 
-    def send(self, caller: Caller[Path] | None, data: bytes, message: Message) -> int:
+    def check_sender(self) -> None:
         self.raise_error()
         if not self.connected:
             raise LinuxError(errno.ENOTCONN)
+
+    def send(self, caller: Caller[Path] | None, data: bytes, message: Message) -> int:
+        self.check_sender()
         message.to = b""
         return super().send(caller, data, message)
 

@@ -8,6 +8,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from emu.fs.dentry import decode_name, encode_name
+from emu.linux.capability import AUDIT_CONTROL, SYS_NICE, SYS_RESOURCE
 from emu.linux.errors import LinuxError
 from emu.proc.pidfile import PidFile
 from mmu.memory import PAGE_SIZE
@@ -76,7 +77,7 @@ def set_oom_score_adj(kernel: Kernel, task: Task, data: bytes) -> None:
 
 
 def _adjust(kernel: Kernel, task: Task, value: int) -> None:
-    group, privileged = task.group, _who(kernel).euid == 0
+    group, privileged = task.group, _who(kernel).capable(SYS_RESOURCE)
     if value < group.oom_score_adj_min and not privileged:
         raise LinuxError(errno.EACCES)
     group.oom_score_adj = value
@@ -115,7 +116,7 @@ def set_loginuid(kernel: Kernel, task: Task, data: bytes) -> None:
     value = _number(data, 10)
     if not 0 <= value <= _UNSET:
         raise LinuxError(errno.EINVAL)
-    if task.group.loginuid != _UNSET and _who(kernel).euid != 0:
+    if task.group.loginuid != _UNSET and not _who(kernel).capable(AUDIT_CONTROL):
         raise LinuxError(errno.EPERM)
     task.group.loginuid = value
     if value == _UNSET:
@@ -149,7 +150,7 @@ def set_timerslack(kernel: Kernel, task: Task, data: bytes) -> None:
     value = _number(data)
     if value < 0:
         raise LinuxError(errno.EINVAL)
-    if task is not kernel.current and who.euid != 0:
+    if task is not kernel.current and not who.capable(SYS_NICE):
         raise LinuxError(errno.EPERM)
     task.timer_slack_ns = value or DEFAULT_SLACK_NS
 

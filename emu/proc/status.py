@@ -8,7 +8,6 @@ import numpy as np
 
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, mask_of
 from emu.kernel.task import STATE_LETTER, limits_of
-from emu.linux.caller import ALL_CAPABILITIES
 from emu.linux.limits import Rlimit
 from emu.linux.mman import Prot
 from emu.mm.filepages import FilePages
@@ -44,8 +43,8 @@ def status(kernel: Kernel, task: Task) -> bytes:
         "Pid": task.pid,
         "PPid": task.ppid,
         "TracerPid": 0 if task.ptrace is None else task.ptrace.tracer.tgid,
-        "Uid": f"{who.uid}\t{who.euid}\t{who.suid}\t{who.euid}",
-        "Gid": f"{who.gid}\t{who.egid}\t{who.sgid}\t{who.egid}",
+        "Uid": f"{who.uid}\t{who.euid}\t{who.suid}\t{who.fsuid}",
+        "Gid": f"{who.gid}\t{who.egid}\t{who.sgid}\t{who.fsgid}",
         "FDSize": max(64, 1 << (max(task.files, default=0)).bit_length()) if task.alive else 0,
         "Groups": "".join(f"{group} " for group in who.groups) or " ",
         "NStgid": task.tgid,
@@ -140,17 +139,17 @@ def _signals(task: Task) -> dict[str, object]:
 
 
 def _rights(task: Task) -> dict[str, object]:
-    """Capabilities: the sets are kept; the bounding set is always whole, and the ambient one empty."""
+    """Capabilities, and seccomp."""
     who = task.credentials
     return {
         "CapInh": f"{who.inheritable:016x}",
         "CapPrm": f"{who.permitted:016x}",
         "CapEff": f"{who.effective:016x}",
-        "CapBnd": f"{getattr(who, 'bounding', ALL_CAPABILITIES):016x}",
-        "CapAmb": f"{getattr(who, 'ambient', 0):016x}",
-        "NoNewPrivs": int(getattr(task, "no_new_privs", False)),
-        "Seccomp": 0,
-        "Seccomp_filters": 0,
+        "CapBnd": f"{who.bounding:016x}",
+        "CapAmb": f"{who.ambient:016x}",
+        "NoNewPrivs": int(who.no_new_privs),
+        "Seccomp": 0 if task.seccomp is None else task.seccomp.mode,
+        "Seccomp_filters": 0 if task.seccomp is None else len(task.seccomp.filters),
         "Speculation_Store_Bypass": "not vulnerable",
         "SpeculationIndirectBranch": "not affected",
     }

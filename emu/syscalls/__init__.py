@@ -14,6 +14,7 @@ LATE = (
     "prctl",
     "attributes",
     "directories",
+    "mounts",
     "naming",
     "residence",
     "eventpoll",
@@ -34,8 +35,10 @@ LATE = (
     "xattr",
     "scheduling",
     "privileges",
+    "seccomp",
     "remote",
     "clockset",
+    "futex2",
     "ptrace",
 )
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import stat
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from emu.fs import operations
 from emu.linux.argument import DIRFD, FD, HEX32, ID, MODE, Bits, In, Named, Out, Pointer
+from emu.linux.capability import NO_SETUID_FIXUP
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import AT_FDCWD, AtFlags, major, makedev, minor
 from emu.linux.layout import LATE_PATH, Layout
@@ -31,10 +32,10 @@ UTIME_NOW = 0x3FFFFFFF
 UTIME_OMIT = 0x3FFFFFFE
 #: The id that leaves a user or group unchanged.
 _SAME = 0xFFFFFFFF
-#: The fields that statx fills.
-STATX_BASIC_STATS, STATX_BTIME, STATX_MNT_ID, STATX_MNT_ID_UNIQUE = 0x7FF, 0x800, 0x1000, 0x4000
-#: Times that a file system with times of several grains tells only to who asks (STATX_MTIME, STATX_CTIME).
-_MG_TIMES = 0x40 | 0x80
+#: Fields of statx.
+STATX_MTIME, STATX_CTIME, STATX_BASIC_STATS, STATX_BTIME = 0x40, 0x80, 0x7FF, 0x800
+STATX_MNT_ID, STATX_MNT_ID_UNIQUE = 0x1000, 0x4000
+_CHANGES = STATX_MTIME | STATX_CTIME
 STATX_RESERVED = 0x80000000
 #: stx_attributes: the root of a mount.
 STATX_ATTR_MOUNT_ROOT, _ATTR_AUTOMOUNT, _ATTR_DAX = 0x2000, 0x1000, 0x200000
@@ -141,20 +142,21 @@ def sys_statx(
     _, path = resolve_at(kernel, task, dirfd, address, flags, null=True)
     inode, mount = path.dentry.inode, path.mount
     attributes = STATX_ATTR_MOUNT_ROOT if path.dentry is mount.root else 0
-    known, filled, stats = STATX_ATTR_MOUNT_ROOT | _ATTR_AUTOMOUNT | _ATTR_DAX, STATX_BASIC_STATS, inode.getattr()
+    known = STATX_ATTR_MOUNT_ROOT | _ATTR_AUTOMOUNT | _ATTR_DAX
     if inode.sb.keeps_flags:
         attributes |= inode.fs_flags & _ATTR_FLAGS
         known |= _ATTR_FLAGS
-    fstype = inode.sb.fstype
-    if fstype.multigrain and not mask & _MG_TIMES:
-        filled, stats = filled & ~_MG_TIMES, stats._replace(mtime=0, ctime=0)
+    found, fstype = inode.getattr(), inode.sb.fstype
+    filled, mount_id = STATX_BASIC_STATS | STATX_MNT_ID, mount.id
+    if fstype.multigrain and not mask & _CHANGES:
+        filled, found = filled & ~_CHANGES, found._replace(mtime=0, ctime=0)
     if fstype.has_btime and mask & STATX_BTIME:
         filled |= STATX_BTIME
     else:
-        stats = stats._replace(btime=0)
-    unique = bool(mask & STATX_MNT_ID_UNIQUE)
-    filled |= STATX_MNT_ID_UNIQUE if unique else STATX_MNT_ID
-    return stats, filled, mount.unique_id if unique else mount.id, attributes, known
+        found = found._replace(btime=0)
+    if mask & STATX_MNT_ID_UNIQUE:
+        filled, mount_id = filled ^ STATX_MNT_ID ^ STATX_MNT_ID_UNIQUE, mount.unique_id
+    return found, filled, mount_id, attributes, known
 
 
 # Access
@@ -173,9 +175,12 @@ def sys_faccessat2(kernel: Kernel, task: Task, dirfd: int, address: int, mode: i
 
 
 def _real_ids(task: Task) -> Credentials:
-    """access(2) checks the real user's rights, not the effective user's."""
-    ids = task.credentials
-    return replace(ids, euid=ids.uid, egid=ids.gid)
+    """access(2) checks the real user's rights, not the effective user's (access_override_creds)."""
+    ids = copy.copy(task.credentials)
+    ids.fsuid, ids.fsgid = ids.uid, ids.gid
+    if not ids.securebits & NO_SETUID_FIXUP:
+        ids.effective = 0 if ids.uid else ids.permitted
+    return ids
 
 
 def sys_faccessat(kernel: Kernel, task: Task, dirfd: int, address: int, mode: int) -> int:

@@ -7,6 +7,7 @@ from enum import IntFlag
 from typing import TYPE_CHECKING, Any
 
 from emu.linux.argument import In, Pointer
+from emu.linux.capability import SYS_TIME
 from emu.linux.clock import CPUTIME, KTIME_MAX, MONOTONIC, REALTIME, Ntp
 from emu.linux.errors import LinuxError
 from emu.linux.layout import TIMESPEC, TIMEVAL, Layout
@@ -54,7 +55,7 @@ _LEAST_TICK, _MOST_TICK = 900_000 // 100, 1_100_000 // 100
 
 def _may_set(task: Task) -> None:
     """CAP_SYS_TIME.  LinuxError(EPERM)."""
-    if task.credentials.euid:
+    if not task.credentials.capable(SYS_TIME):
         raise LinuxError(errno.EPERM)
 
 

@@ -6,6 +6,7 @@ import errno
 import struct
 from typing import TYPE_CHECKING
 
+from emu.linux.capability import SETGID, SETUID, SYS_ADMIN, SYS_RESOURCE
 from emu.linux.errors import LinuxError
 from emu.net.packet import MSG_CTRUNC, Identity, Message, Received
 from emu.net.socket import SO_PASSCRED, SO_PASSPIDFD, SO_TIMESTAMP, SO_TIMESTAMPNS, SOL_SOCKET, Socket
@@ -21,6 +22,8 @@ SCM_RIGHTS, SCM_CREDENTIALS, SCM_PIDFD = 1, 2, 4
 SCM_MAX_FD = 253
 _CMSG, _UCRED = struct.Struct("<Qii"), struct.Struct("<3i")
 _OVERFLOW_ID = 65534
+#: Capabilities with which there is no limit of descriptors on their way.
+_UNLIMITED = 1 << SYS_RESOURCE | 1 << SYS_ADMIN
 
 
 # -- what a sender says ------------------------------------------------------------------------------------------------
@@ -60,7 +63,7 @@ def _read_for_unix(task: Task, kind: int, body: bytes, message: Message) -> None
 def _check_in_flight(kernel: Kernel, task: Task, file: Socket) -> None:
     """A user who is not root has at most as many descriptors on their way as a process may have (too_many_unix_fds)."""
     uid = task.credentials.euid
-    if uid and file.net.scm.of_user(uid) > task.files.limit:
+    if not task.credentials.effective & _UNLIMITED and file.net.scm.of_user(uid) > task.files.limit:
         raise LinuxError(errno.ETOOMANYREFS)
 
 
@@ -68,7 +71,9 @@ def _claimed(task: Task, claim: Identity) -> Identity:
     """Only root says that it is somebody else (scm_check_creds)."""
     who = task.credentials
     users, groups = {who.uid, who.euid, who.suid}, {who.gid, who.egid, who.sgid}
-    if who.euid and (claim.pid != task.tgid or claim.uid not in users or claim.gid not in groups):
+    pid_allowed = claim.pid == task.tgid or who.capable(SYS_ADMIN)
+    uid_allowed = claim.uid in users or who.capable(SETUID)
+    if not (pid_allowed and uid_allowed and (claim.gid in groups or who.capable(SETGID))):
         raise LinuxError(errno.EPERM)
     return claim
 
@@ -162,6 +167,8 @@ def write_control(
     kernel: Kernel, task: Task, file: Socket, got: Received, buffer: ControlBuffer, *, cloexec: bool
 ) -> None:
     """Tell a receiver what it has asked for, and give it the descriptors."""
+    if not got.packets and file.one_message:  # the end
+        return
     if file.one_message and got.time:
         if file.option(SO_TIMESTAMPNS):
             buffer.put(SOL_SOCKET, SO_TIMESTAMPNS, struct.pack("<2q", *divmod(got.time, 1_000_000_000)))

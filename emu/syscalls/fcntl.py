@@ -103,7 +103,7 @@ def _setfl(kernel: Kernel, task: Task, fd: int, file: File, argument: int) -> in
     if (argument ^ file.flags) & OpenFlags.APPEND and inode.fs_flags & APPEND:
         raise LinuxError(errno.EPERM)
     if argument & OpenFlags.NOATIME and not file.flags & OpenFlags.NOATIME:
-        if task.credentials.euid not in (0, inode.uid):
+        if not task.credentials.owns(inode.uid):
             raise LinuxError(errno.EPERM)
     if argument & OpenFlags.DIRECT and not (inode.can_direct or stat.S_ISFIFO(inode.mode)):
         raise LinuxError(errno.EINVAL)
@@ -235,7 +235,7 @@ def _get_hint(kernel: Kernel, task: Task, fd: int, file: File, argument: int) ->
 
 
 def _set_hint(kernel: Kernel, task: Task, fd: int, file: File, argument: int) -> int:
-    if task.credentials.euid not in (0, file.inode.uid):
+    if not task.credentials.owns(file.inode.uid):
         raise LinuxError(errno.EPERM)
     hint = HINT.read(task.mm, argument)
     if hint > _RWH_LAST:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from emu.kernel.futex import ANY_BIT, Waiter, futex_key, futex_wait
 from emu.linux.argument import ADDRESS, INT, PID, SIZE, Pointer
+from emu.linux.caller import may_access
 from emu.linux.errors import LinuxError
 from emu.linux.layout import TIMESPEC, Opaque
 from emu.linux.syscall import NUMBER, RestartByTimeout, Result, Syscall
@@ -22,17 +23,26 @@ _PRIVATE, _CLOCK_REALTIME = 128, 256
 
 
 class FutexOp(Choice, prefix="FUTEX_"):
-    """FUTEX_*; those with priority inheritance are not supported."""
+    """FUTEX_*."""
 
     WAIT = 0
     WAKE = 1
     REQUEUE = 3
     CMP_REQUEUE = 4
     WAKE_OP = 5
+    LOCK_PI = 6
+    UNLOCK_PI = 7
+    TRYLOCK_PI = 8
     WAIT_BITSET = 9
     WAKE_BITSET = 10
+    WAIT_REQUEUE_PI = 11
+    CMP_REQUEUE_PI = 12
+    LOCK_PI2 = 13
 
 
+#: Those with priority inheritance, and those with a deadline on the clock that FUTEX_CLOCK_REALTIME chooses.
+_PI = frozenset({6, 7, 8, 11, 12, 13})
+_CHOOSE_CLOCK = frozenset({FutexOp.WAIT_BITSET, FutexOp.WAIT_REQUEUE_PI, FutexOp.LOCK_PI2})
 _COMMANDS = {int(command): command for command in FutexOp}
 _OPERATORS = (
     lambda _, argument: argument,
@@ -54,14 +64,16 @@ _COMPARISONS: tuple[Callable[[int, int], bool], ...] = (
 def sys_futex(
     kernel: Kernel, task: Task, address: int, op: int, value: int, timeout: int, other: int, value3: int
 ) -> Result:
-    """futex(2): WAIT, WAKE, their BITSET forms, REQUEUE, CMP_REQUEUE, WAKE_OP."""
+    """futex(2)."""
     private = bool(op & _PRIVATE)
     command = _COMMANDS.get(op & ~(_PRIVATE | _CLOCK_REALTIME))
     if command is None:
         kernel.log_once(f"futex operation {op & 127} is not supported: ENOSYS")
         raise LinuxError(errno.ENOSYS)
-    if op & _CLOCK_REALTIME and command != FutexOp.WAIT_BITSET:
+    if op & _CLOCK_REALTIME and command not in _CHOOSE_CLOCK:
         raise LinuxError(errno.ENOSYS)
+    if command in _PI:
+        return _futex_pi(kernel, task, command, (address, other), op, (value, value3), timeout)
     if command in (FutexOp.WAIT, FutexOp.WAIT_BITSET):
         deadline = _deadline(kernel, task, timeout, op, command) if timeout else None
         bits = value3 if command == FutexOp.WAIT_BITSET else ANY_BIT
@@ -91,7 +103,49 @@ def _deadline(kernel: Kernel, task: Task, timeout: int, op: int, command: FutexO
     time = TIMESPEC.read(task.mm, timeout)
     if command == FutexOp.WAIT:
         return kernel.clock.now_ns() + time
-    return time - kernel.clock.realtime_offset if op & _CLOCK_REALTIME else time
+    realtime = op & _CLOCK_REALTIME or command == FutexOp.LOCK_PI
+    return time - kernel.clock.realtime_offset if realtime else time
+
+
+def _futex_pi(
+    kernel: Kernel, task: Task, command: FutexOp, addresses: tuple[int, int], op: int, values: tuple[int, int],
+    timeout: int,
+) -> Result:  # fmt: skip
+    from emu.kernel import pifutex  # few programs have such locks
+
+    address, private = addresses[0], bool(op & _PRIVATE)
+    deadline = None
+    if command in (FutexOp.LOCK_PI, FutexOp.LOCK_PI2, FutexOp.WAIT_REQUEUE_PI) and timeout:
+        deadline = _deadline(kernel, task, timeout, op, command)
+    if command in (FutexOp.LOCK_PI, FutexOp.LOCK_PI2):
+        return pifutex.lock_pi(kernel.futexes, task, address, futex_key(task.mm, address, private=private), deadline)
+    if command == FutexOp.TRYLOCK_PI:
+        return pifutex.trylock_pi(kernel.futexes, task, address, futex_key(task.mm, address, private=private))
+    if command == FutexOp.UNLOCK_PI:
+        return pifutex.unlock_pi(kernel.futexes, task, address, futex_key(task.mm, address, private=private))
+    return _requeue_pi(kernel, task, command, addresses, private, values, INT.width(timeout), deadline)
+
+
+def _requeue_pi(
+    kernel: Kernel, task: Task, command: FutexOp, addresses: tuple[int, int], private: bool, values: tuple[int, int],
+    number: int, deadline: int | None,
+) -> Result:  # fmt: skip
+    from emu.kernel.pifutex import RequeueWaiter, cmp_requeue_pi, wait_requeue_pi
+
+    if command == FutexOp.CMP_REQUEUE_PI and (values[0] != 1 or number < 0):
+        raise LinuxError(errno.EINVAL)
+    if addresses[0] == addresses[1]:
+        raise LinuxError(errno.EINVAL)
+    source, target = (futex_key(task.mm, address, private=private) for address in addresses)
+    waits = command == FutexOp.WAIT_REQUEUE_PI
+    if INT.read(task.mm, addresses[0]) != INT.width(values[0 if waits else 1]):
+        raise LinuxError(errno.EAGAIN)
+    if source == target:
+        raise LinuxError(errno.EINVAL)
+    if not waits:
+        return cmp_requeue_pi(kernel.futexes, task, source, addresses[1], target, number)
+    waiter = RequeueWaiter(source, ANY_BIT, task=task, target=target, address=addresses[1])
+    return wait_requeue_pi(kernel.futexes, waiter, deadline)
 
 
 def _wait(
@@ -142,6 +196,8 @@ def sys_get_robust_list(kernel: Kernel, task: Task, pid: int, head: int, length:
     target = task if pid == 0 else kernel.tasks.get(pid)
     if target is None:
         raise LinuxError(errno.ESRCH)
+    if not may_access(task, target):
+        raise LinuxError(errno.EPERM)
     SIZE.write(task.mm, length, 24)
     ADDRESS.write(task.mm, head, target.robust_list)
     return 0

@@ -10,6 +10,7 @@ from emu.fs.dentry import Path
 from emu.fs.handle import FILEID_INVALID, decode, encode
 from emu.fs.open import check_open_flags, open_path
 from emu.linux.argument import DIRFD, INT, U64, Bits, Named, Pointer, Scalar
+from emu.linux.capability import DAC_READ_SEARCH
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import AT_FDCWD, AtFlags, OpenFlags
 from emu.linux.layout import LATE_PATH, Opaque
@@ -55,7 +56,7 @@ def sys_name_to_handle_at(
 def sys_open_by_handle_at(kernel: Kernel, task: Task, mount_fd: int, handle: int, flags: int) -> int:
     """open_by_handle_at(2)."""
     place: Path = task.fs.cwd if mount_fd == AT_FDCWD else task.files.get_any(mount_fd).path
-    if task.credentials.euid != 0:
+    if not task.credentials.capable(DAC_READ_SEARCH):
         raise LinuxError(errno.EPERM)
     size, kind = _HEAD.unpack(task.mm.read(handle, _HEAD.size))
     if not 0 < size <= _MAX_HANDLE or kind < 0:

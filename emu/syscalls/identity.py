@@ -1,18 +1,22 @@
-"""User and group ids of a process, real, effective and saved (kernel/sys.c).  User 0 may become anybody."""
+"""User and group ids of a process, real, effective, saved and for files (kernel/sys.c)."""
 
 from __future__ import annotations
 
+import copy
 import errno
 import struct
 from typing import TYPE_CHECKING
 
+from emu.kernel.creds import changed, fix_file_user_change, fix_user_change
 from emu.linux.argument import ID, INT, UINT, Out, Pointer
+from emu.linux.capability import SETGID, SETUID
 from emu.linux.errors import LinuxError
 from emu.linux.syscall import IDENTITY, NUMBER, Syscall
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
+    from emu.linux.caller import Credentials
 
 _SAME = 0xFFFF_FFFF
 _NGROUPS_MAX = 65536
@@ -45,45 +49,58 @@ def _ids(task: Task, names: tuple[str, str, str]) -> list[int]:
     return [getattr(task.credentials, name) for name in names]
 
 
-def _set(task: Task, names: tuple[str, str, str], ids: list[int]) -> int:
+def _change(task: Task, names: tuple[str, str, str], ids: list[int]) -> int:
+    """New ids; the one for files is the effective one again, and capabilities follow from a change of users."""
+    old, new = task.credentials, copy.copy(task.credentials)
     for name, value in zip(names, ids, strict=True):
-        setattr(task.credentials, name, value)
+        setattr(new, name, value)
+    if names is _USER:
+        new.fsuid = new.euid
+        fix_user_change(new, old)
+    else:
+        new.fsgid = new.egid
+    task.credentials = new
+    changed(task, old)
     return 0
 
 
+def _may_change(task: Task, names: tuple[str, str, str]) -> bool:
+    return task.credentials.capable(SETUID if names is _USER else SETGID)
+
+
 def _set_one(task: Task, names: tuple[str, str, str], wanted: int) -> int:
-    """setuid(2), setgid(2): all three for root, the effective one for others."""
+    """setuid(2), setgid(2): all three for who may, the effective one for others."""
     real, _, saved = _ids(task, names)
     if wanted == _SAME:
         raise LinuxError(errno.EINVAL)
-    if task.credentials.euid == 0:
-        return _set(task, names, [wanted] * 3)
+    if _may_change(task, names):
+        return _change(task, names, [wanted] * 3)
     if wanted not in (real, saved):
         raise LinuxError(errno.EPERM)
-    return _set(task, names, [real, wanted, saved])
+    return _change(task, names, [real, wanted, saved])
 
 
 def _set_pair(task: Task, names: tuple[str, str, str], real: int, effective: int) -> int:
     """setreuid(2), setregid(2)."""
     before = _ids(task, names)
-    root = task.credentials.euid == 0
-    if (real != _SAME and not root and real not in before[:2]) or (
-        effective != _SAME and not root and effective not in before
+    may = _may_change(task, names)
+    if (real != _SAME and not may and real not in before[:2]) or (
+        effective != _SAME and not may and effective not in before
     ):
         raise LinuxError(errno.EPERM)
     ids = [before[0] if real == _SAME else real, before[1] if effective == _SAME else effective, before[2]]
     if real != _SAME or (effective != _SAME and effective != before[0]):
         ids[2] = ids[1]
-    return _set(task, names, ids)
+    return _change(task, names, ids)
 
 
 def _set_all(task: Task, names: tuple[str, str, str], *wanted: int) -> int:
     """setresuid(2), setresgid(2)."""
     before = _ids(task, names)
     ids = [old if new == _SAME else new for old, new in zip(before, wanted, strict=True)]
-    if task.credentials.euid != 0 and any(value not in before for value in ids):
+    if not _may_change(task, names) and any(value not in before for value in ids):
         raise LinuxError(errno.EPERM)
-    return _set(task, names, ids)
+    return _change(task, names, ids)
 
 
 def sys_setuid(kernel: Kernel, task: Task, uid: int) -> int:
@@ -137,8 +154,8 @@ def sys_getgroups(kernel: Kernel, task: Task, size: int, buffer: int) -> int:
 
 
 def sys_setgroups(kernel: Kernel, task: Task, size: int, buffer: int) -> int:
-    """setgroups(2): root only."""
-    if task.credentials.euid != 0:
+    """setgroups(2)."""
+    if not task.credentials.capable(SETGID):
         raise LinuxError(errno.EPERM)
     if size > _NGROUPS_MAX:
         raise LinuxError(errno.EINVAL)
@@ -146,8 +163,37 @@ def sys_setgroups(kernel: Kernel, task: Task, size: int, buffer: int) -> int:
     if groups and groups[-1] == UINT.width.largest:  # no id
         raise LinuxError(errno.EINVAL)
     task.charge(_GROUP_SIZE * (len(groups) - len(task.credentials.groups)))
-    task.credentials.groups = groups
+    task.credentials = _with_groups(task.credentials, groups)
     return 0
+
+
+def _with_groups(old: Credentials, groups: tuple[int, ...]) -> Credentials:
+    new = copy.copy(old)
+    new.groups = groups
+    return new
+
+
+def sys_setfsuid(kernel: Kernel, task: Task, uid: int) -> int:
+    """setfsuid(2): the id from before; it is not an error that it cannot be changed."""
+    old = task.credentials
+    if uid != _SAME and (uid in (old.uid, old.euid, old.suid, old.fsuid) or old.capable(SETUID)) and uid != old.fsuid:
+        new = copy.copy(old)
+        new.fsuid = uid
+        fix_file_user_change(new, old.fsuid)
+        task.credentials = new
+        changed(task, old)
+    return old.fsuid
+
+
+def sys_setfsgid(kernel: Kernel, task: Task, gid: int) -> int:
+    """setfsgid(2): likewise."""
+    old = task.credentials
+    if gid != _SAME and (gid in (old.gid, old.egid, old.sgid, old.fsgid) or old.capable(SETGID)) and gid != old.fsgid:
+        new = copy.copy(old)
+        new.fsgid = gid
+        task.credentials = new
+        changed(task, old)
+    return old.fsgid
 
 
 _THREE_IDS = (Out(ID), Out(ID), Out(ID))
@@ -167,4 +213,6 @@ TABLE = (
     Syscall(118, "getresuid", sys_getresuid, _THREE_IDS),
     Syscall(119, "setresgid", sys_setresgid, (ID, ID, ID)),
     Syscall(120, "getresgid", sys_getresgid, _THREE_IDS),
+    Syscall(122, "setfsuid", sys_setfsuid, (ID,), IDENTITY),
+    Syscall(123, "setfsgid", sys_setfsgid, (ID,), IDENTITY),
 )

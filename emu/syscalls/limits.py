@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from emu.kernel.task import limits_of
 from emu.linux.argument import PID, UINT, In, Out, Pointer
+from emu.linux.capability import SYS_RESOURCE
 from emu.linux.errors import LinuxError
 from emu.linux.layout import Layout
 from emu.linux.likeness import Likeness
@@ -31,7 +32,7 @@ def sys_prlimit64(kernel: Kernel, task: Task, pid: int, resource: int, new: int)
     if target is None:
         raise LinuxError(errno.ESRCH)
     who, whose = task.credentials, target.credentials
-    if target is not task and who.euid != 0 and (who.uid, who.gid) != (whose.uid, whose.gid):
+    if target is not task and not who.capable(SYS_RESOURCE) and (who.uid, who.gid) != (whose.uid, whose.gid):
         raise LinuxError(errno.EPERM)
     current = limits_of(target, Rlimit(resource))
     if wanted is not None:
@@ -44,7 +45,7 @@ def _set(kernel: Kernel, task: Task, target: Task, resource: Rlimit, soft: int, 
         raise LinuxError(errno.EINVAL)
     if resource == Rlimit.NOFILE and hard > NR_OPEN:
         raise LinuxError(errno.EPERM)
-    if hard > limits_of(target, resource)[1] and task.credentials.euid != 0:
+    if hard > limits_of(target, resource)[1] and not task.credentials.capable(SYS_RESOURCE):
         raise LinuxError(errno.EPERM)
     if resource == Rlimit.NOFILE:
         target.files.limit = soft

@@ -67,6 +67,7 @@ def _send(kernel: Kernel, task: Task, file: Socket, buffer: UserBuffer, message:
     if len(data) < buffer.count and not file.is_stream:
         raise LinuxError(errno.EFAULT)
     if control:
+        file.check_sender()
         read_control(kernel, task, file, control, message)
     wait = not (file.nonblocking or message.flags & MSG_DONTWAIT)
     return carry_out(kernel, file, _Sending(kernel, task, file, buffer, data, message), file.send_timeout, wait=wait)

@@ -15,6 +15,7 @@ from emu.kernel.signal_state import NSIG, SigInfo
 from emu.kernel.task import limits_of
 from emu.kernel.timers import Notify
 from emu.linux.argument import BUFFER, FD, FILLED, LONG, MODE, SIZE, UINT, Named, Pointer, Sometimes
+from emu.linux.capability import SYS_RESOURCE
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import May, OpenFlags
 from emu.linux.layout import LATE_PATH, PATHNAME, TIMESPEC, Struct
@@ -74,7 +75,7 @@ def sys_mq_open(kernel: Kernel, task: Task, address: int, flags: int, mode: int,
         check_may_create(walker, root)
         inode = directory.create_queue(
             name, new_owner(walker, root, mode), given, task.credentials.uid, limits_of(task, Rlimit.MSGQUEUE)[0],
-            privileged=task.credentials.euid == 0,
+            privileged=task.credentials.capable(SYS_RESOURCE),
         )  # fmt: skip
     else:
         if flags & _CREAT and flags & _EXCL:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from emu.fs import operations
 from emu.fs.dentry import d_path, encode_name, is_reachable
 from emu.linux.argument import DIRFD, FD, FILLED, HEX32, INT, MODE, SIZE, Named, Pointer, Sometimes
+from emu.linux.capability import MKNOD, SYS_CHROOT
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import AT_FDCWD, AtFlags, May, RenameFlags
 from emu.linux.layout import LATE_PATH, PATH, PATHNAME, TEXT
@@ -100,7 +101,7 @@ def sys_link(kernel: Kernel, task: Task, old: int, new: int) -> int:
 
 def sys_renameat2(kernel: Kernel, task: Task, old_dirfd: int, old: int, new_dirfd: int, new: int, flags: int) -> int:
     """renameat2(2)."""
-    if operations.check_rename_flags(flags) & RenameFlags.WHITEOUT and task.credentials.euid != 0:
+    if operations.check_rename_flags(flags) & RenameFlags.WHITEOUT and not task.credentials.capable(MKNOD):
         raise LinuxError(errno.EPERM)
     walker, old_name, old_start = at_path(kernel, task, old_dirfd, PATHNAME.read(task.mm, old))
     try:
@@ -186,7 +187,7 @@ def sys_fchdir(kernel: Kernel, task: Task, fd: int) -> int:
 def sys_chroot(kernel: Kernel, task: Task, path: str) -> int:
     """chroot(2)."""
     root = _enter(task, resolve(kernel, task, path)[1])
-    if task.credentials.euid != 0:
+    if not task.credentials.capable(SYS_CHROOT):
         raise LinuxError(errno.EPERM)
     task.fs.root = root
     return 0

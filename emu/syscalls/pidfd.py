@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from emu.kernel.creds import may_signal
 from emu.kernel.pidfd import PIDFD_THREAD, PidFd, new_pidfd
 from emu.kernel.signal_state import NSIG, SiCode, SigInfo
 from emu.linux.argument import FD, PID, UINT, Bits, Pointer
@@ -13,7 +14,6 @@ from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags
 from emu.linux.syscall import DESCRIPTOR, Syscall
 from emu.syscalls.queued import SIGINFO, forged, given_siginfo
-from emu.syscalls.signals import may_signal
 from emu.syscalls.types import SIGNAL
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def sys_pidfd_send_signal(kernel: Kernel, task: Task, fd: int, signo: int, addre
         members = [other for other in leaders if other.pgid == target.pid]
         if not members:
             raise LinuxError(errno.ESRCH)
-    allowed = [member for member in members if may_signal(task, member)]
+    allowed = [member for member in members if may_signal(task, member, signo)]
     if not allowed:
         raise LinuxError(errno.EPERM)
     for member in allowed if signo else ():

@@ -4,17 +4,21 @@ machine, comparing tasks, memory barriers, the kernel's log.
 
 from __future__ import annotations
 
+import copy
 import errno
 from collections.abc import Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from emu.kernel.creds import changed
 from emu.kernel.fork import CloneFlags
-from emu.linux.argument import FD, HEX32, ID, INT, PID, S32, UINT, Buffer, Named, OneOf, Pointer
-from emu.linux.caller import ALL_CAPABILITIES, may_access
+from emu.kernel.signal_state import Sig
+from emu.linux.argument import ADDRESS, FD, HEX32, INT, PID, S32, UINT, Buffer, Named, OneOf, Pointer
+from emu.linux.caller import may_access
+from emu.linux.capability import ALL_CAPABILITIES, SETPCAP, SYS_ADMIN, SYS_BOOT, SYS_PACCT, SYS_TTY_CONFIG, SYSLOG
 from emu.linux.errors import LinuxError
 from emu.linux.layout import Layout
-from emu.linux.syscall import BYTES, IDENTITY, NUMBER, Restart, Returned, Syscall
+from emu.linux.syscall import BYTES, NUMBER, Restart, Returned, Syscall
 from emu.linux.wait import WaitQueue
 
 if TYPE_CHECKING:
@@ -33,11 +37,9 @@ _NAME_MAX = 64
 
 
 def _sets(task: Task) -> tuple[int, int, int]:
-    """Effective, permitted and inheritable capabilities: user 0 has all unless it gave some up."""
+    """Effective, permitted and inheritable capabilities."""
     who = task.credentials
-    permitted = who.permitted if 0 in (who.uid, who.euid, who.suid) else 0
-    effective = who.effective & permitted if who.euid == 0 else 0
-    return effective, permitted, who.inheritable
+    return who.effective, who.permitted, who.inheritable
 
 
 def _header(task: Task, address: int) -> tuple[int, int]:
@@ -70,7 +72,7 @@ def sys_capget(kernel: Kernel, task: Task, header: int, data: int) -> int:
 
 
 def sys_capset(kernel: Kernel, task: Task, header: int, data: int) -> int:
-    """capset(2): the sets are kept and shown; what user 0 may do does not follow from them, which is said once."""
+    """capset(2)."""
     words, pid = _header(task, header)
     if pid not in (0, task.pid):
         raise LinuxError(errno.EPERM)
@@ -78,30 +80,17 @@ def sys_capset(kernel: Kernel, task: Task, header: int, data: int) -> int:
     effective, permitted, inheritable = (
         sum(value[at] << 32 * word for word, value in enumerate(values)) & ALL_CAPABILITIES for at in range(3)
     )
-    _, old_permitted, old_inheritable = _sets(task)
-    if permitted & ~old_permitted or effective & ~permitted or inheritable & ~(old_inheritable | old_permitted):
+    old = task.credentials
+    if not old.capable(SETPCAP) and inheritable & ~(old.inheritable | old.permitted):
         raise LinuxError(errno.EPERM)
-    who = task.credentials
-    if who.euid == 0 and effective != ALL_CAPABILITIES:
-        kernel.log_once("capset: capabilities that user 0 gives up are shown as such, and it may do everything still")
-    who.effective, who.permitted, who.inheritable = effective, permitted, inheritable
+    if inheritable & ~(old.inheritable | old.bounding) or permitted & ~old.permitted or effective & ~permitted:
+        raise LinuxError(errno.EPERM)
+    new = copy.copy(old)
+    new.effective, new.permitted, new.inheritable = effective, permitted, inheritable
+    new.ambient &= permitted & inheritable
+    task.credentials = new
+    changed(task, old)
     return 0
-
-
-def sys_setfsuid(kernel: Kernel, task: Task, uid: int) -> int:
-    """setfsuid(2): the id for files is the effective one; another is not supported."""
-    return _fs_id(kernel, task.credentials.euid, uid, "setfsuid")
-
-
-def sys_setfsgid(kernel: Kernel, task: Task, gid: int) -> int:
-    """setfsgid(2): likewise."""
-    return _fs_id(kernel, task.credentials.egid, gid, "setfsgid")
-
-
-def _fs_id(kernel: Kernel, now: int, wanted: int, call: str) -> int:
-    if wanted not in (now, UINT.width.largest):
-        kernel.log_once(f"{call}: an id for files that is not the effective one is not supported: it stays as it is")
-    return now
 
 
 # Setting apart
@@ -122,7 +111,7 @@ def sys_unshare(kernel: Kernel, task: Task, flags: int) -> int:
     if flags & _FOR_ONE_THREAD and len(task.group.threads) > 1:
         raise LinuxError(errno.EINVAL)
     if flags & _NEW:
-        if task.credentials.euid != 0 and not flags & _NAMESPACES["NEWUSER"]:
+        if not task.credentials.capable(SYS_ADMIN) and not flags & _NAMESPACES["NEWUSER"]:
             raise LinuxError(errno.EPERM)
         kernel.log_once("unshare: there are no namespaces: EINVAL")
         raise LinuxError(errno.EINVAL)
@@ -153,7 +142,7 @@ def sys_personality(kernel: Kernel, task: Task, persona: int) -> int:
 
 
 def _name(kernel: Kernel, task: Task, address: int, length: int) -> str:
-    if task.credentials.euid != 0:
+    if not task.credentials.capable(SYS_ADMIN):
         raise LinuxError(errno.EPERM)
     if not 0 <= length <= _NAME_MAX:
         raise LinuxError(errno.EINVAL)
@@ -170,6 +159,45 @@ def sys_sethostname(kernel: Kernel, task: Task, address: int, length: int) -> in
 def sys_setdomainname(kernel: Kernel, task: Task, address: int, length: int) -> int:
     """setdomainname(2)."""
     kernel.domainname = _name(kernel, task, address, length)
+    return 0
+
+
+# The whole machine
+
+
+def sys_acct(kernel: Kernel, task: Task, name: int) -> int:
+    """acct(2): there is no accounting (ENOSYS, as without CONFIG_BSD_PROCESS_ACCT)."""
+    if not task.credentials.capable(SYS_PACCT):
+        raise LinuxError(errno.EPERM)
+    kernel.log_once("acct: there is no process accounting: ENOSYS")
+    raise LinuxError(errno.ENOSYS)
+
+
+_MAGIC, _MAGICS = 0xFEE1DEAD, frozenset({672274793, 85072278, 369367448, 537993216})
+_CAD_ON, _CAD_OFF, _ENDS = 0x89ABCDEF, 0, frozenset({0x01234567, 0xCDEF0123, 0x4321FEDC, 0xA1B2C3D4})
+
+
+def sys_reboot(kernel: Kernel, task: Task, magic: int, magic2: int, command: int, argument: int) -> int:
+    """reboot(2): whatever ends the machine kills every process, and the run is over."""
+    if not task.credentials.capable(SYS_BOOT):
+        raise LinuxError(errno.EPERM)
+    if magic != _MAGIC or magic2 not in _MAGICS or command not in (_CAD_ON, _CAD_OFF, *_ENDS):
+        raise LinuxError(errno.EINVAL)
+    if command in _ENDS:
+        kernel.log("reboot: the machine ends")
+        for other in list(kernel.tasks.values()):
+            if other.alive and other.group is not task.group:
+                kernel.exit(other, Sig.KILL)
+        kernel.exit(task, Sig.KILL)
+    return 0
+
+
+def sys_vhangup(kernel: Kernel, task: Task) -> int:
+    """vhangup(2)."""
+    if not task.credentials.capable(SYS_TTY_CONFIG):
+        raise LinuxError(errno.EPERM)
+    if task.group.tty is not None:
+        task.group.tty.hang_up()
     return 0
 
 
@@ -262,7 +290,7 @@ _SYSLOG_READ, _SYSLOG_READ_ALL, _SYSLOG_READ_CLEAR, _SYSLOG_LEVEL, _SYSLOG_SIZE 
 
 def sys_syslog(kernel: Kernel, task: Task, action: int, buffer: int, length: int) -> int | Generator[Any, None, int]:
     """syslog(2): the log is empty."""
-    if task.credentials.euid != 0 and action not in (_SYSLOG_READ_ALL, _SYSLOG_SIZE):
+    if not task.credentials.capable(SYSLOG) and action not in (_SYSLOG_READ_ALL, _SYSLOG_SIZE):
         raise LinuxError(errno.EPERM)
     if not 0 <= action <= _SYSLOG_SIZE:
         raise LinuxError(errno.EINVAL)
@@ -293,11 +321,12 @@ _MEMBARRIER = OneOf(
 
 TABLE = (
     Syscall(103, "syslog", sys_syslog, (INT, Buffer(written=True), INT), BYTES, Restart.SYS),
-    Syscall(122, "setfsuid", sys_setfsuid, (ID,), IDENTITY),
-    Syscall(123, "setfsgid", sys_setfsgid, (ID,), IDENTITY),
     Syscall(125, "capget", sys_capget, (Pointer(CAP_HEADER), _DATA)),
     Syscall(126, "capset", sys_capset, (Pointer(CAP_HEADER), _DATA)),
     Syscall(135, "personality", sys_personality, (HEX32,), Returned("persona", hex)),
+    Syscall(153, "vhangup", sys_vhangup),
+    Syscall(163, "acct", sys_acct, (ADDRESS,)),
+    Syscall(169, "reboot", sys_reboot, (HEX32, HEX32, HEX32, ADDRESS)),
     Syscall(170, "sethostname", sys_sethostname, (Buffer(), INT)),
     Syscall(171, "setdomainname", sys_setdomainname, (Buffer(), INT)),
     Syscall(272, "unshare", sys_unshare, (_UNSHARE,)),

@@ -11,6 +11,7 @@ from emu.kernel.fork import CloneFlags, do_clone
 from emu.kernel.signal_state import NSIG, Sig
 from emu.kernel.task import Usage
 from emu.linux.argument import ADDRESS, INT, PID, SIZE, UINT, OneOf, Out, Pointer
+from emu.linux.capability import SYS_NICE
 from emu.linux.errors import LinuxError
 from emu.linux.layout import PATH, Layout, Opaque
 from emu.linux.likeness import Likeness
@@ -176,7 +177,8 @@ def sys_sched_setaffinity(kernel: Kernel, task: Task, pid: int, length: int, mas
     """sched_setaffinity(2): a task on a vCPU that is not in the mask moves at once."""
     mask_bytes = task.mm.read(mask, min(length, _MASK_BYTES))
     target = _target(kernel, task, pid)
-    if task.credentials.euid not in (0, target.credentials.uid, target.credentials.euid):
+    who, whose = task.credentials, target.credentials
+    if who.euid not in (whose.uid, whose.euid) and not who.capable(SYS_NICE):
         raise LinuxError(errno.EPERM)
     wanted = int.from_bytes(mask_bytes, "little") & kernel.scheduler.all_cpus
     if not wanted:

@@ -6,6 +6,7 @@ import errno
 import struct
 from typing import TYPE_CHECKING
 
+from emu.kernel.creds import may_signal
 from emu.kernel.signal_state import NSIG, UNBLOCKABLE, SiCode, SigInfo
 from emu.kernel.signalfd import SignalFd
 from emu.kernel.task import limits_of
@@ -15,7 +16,6 @@ from emu.linux.fileflags import OpenFlags
 from emu.linux.layout import Layout
 from emu.linux.limits import Rlimit
 from emu.linux.syscall import DESCRIPTOR, Syscall
-from emu.syscalls.signals import may_signal
 from emu.syscalls.types import SIGNAL, SIGSET, signal_words
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _check(task: Task, target: Task, signo: int) -> None:
     """check_kill_permission()."""
     if not 0 <= signo <= NSIG:
         raise LinuxError(errno.EINVAL)
-    if not may_signal(task, target):
+    if not may_signal(task, target, signo):
         raise LinuxError(errno.EPERM)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from emu.kernel.task import Scheduling, limits_of
 from emu.linux.argument import INT, PID, S32, UINT, OneOf, Out, Pointer, Scalar
+from emu.linux.capability import SYS_NICE
 from emu.linux.errors import LinuxError
 from emu.linux.layout import TIMESPEC, Layout, Struct
 from emu.linux.likeness import Likeness
@@ -109,7 +110,7 @@ def sys_setpriority(kernel: Kernel, task: Task, which: int, who: int, nice: int)
 
 def _may_raise(task: Task, target: Task, nice: int) -> bool:
     """can_nice()."""
-    return task.credentials.euid == 0 or 20 - nice <= limits_of(target, Rlimit.NICE)[0]
+    return task.credentials.capable(SYS_NICE) or 20 - nice <= limits_of(target, Rlimit.NICE)[0]
 
 
 # Scheduling classes
@@ -124,7 +125,7 @@ def _check(task: Task, target: Task, new: Scheduling) -> None:
         raise LinuxError(errno.EINVAL)
     if new.policy == _DEADLINE and not 1024 <= new.runtime <= new.deadline <= (new.period or new.deadline):
         raise LinuxError(errno.EINVAL)
-    if task.credentials.euid == 0:
+    if task.credentials.capable(SYS_NICE):
         return
     limit = limits_of(target, Rlimit.RTPRIO)[0]
     realtime = new.policy in _REALTIME
@@ -254,7 +255,7 @@ def sys_ioprio_set(kernel: Kernel, task: Task, which: int, who: int, priority: i
     kind, level = priority >> 13, priority & 7
     if kind not in (_IO_NONE, _IO_REALTIME, _IO_BEST_EFFORT, _IO_IDLE) or (kind == _IO_NONE and level):
         raise LinuxError(errno.EINVAL)
-    if kind == _IO_REALTIME and task.credentials.euid != 0:
+    if kind == _IO_REALTIME and not task.credentials.capable(SYS_NICE):
         raise LinuxError(errno.EPERM)
     for other in _members(kernel, task, which, who, 1):
         if not _owns(task, other):

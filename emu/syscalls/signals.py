@@ -6,6 +6,7 @@ import errno
 from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
+from emu.kernel.creds import may_signal
 from emu.kernel.signal_state import (
     NSIG,
     SIG_DFL,
@@ -155,12 +156,6 @@ def sys_sigaltstack(kernel: Kernel, task: Task, new: tuple[int, int, int] | None
     return old.sp, old.mode(rsp) | old.flags & SS_AUTODISARM, old.size
 
 
-def may_signal(task: Task, target: Task) -> bool:
-    """Whether a task may send signals to another (kill_ok_by_cred)."""
-    mine, theirs = task.credentials, target.credentials
-    return mine.euid == 0 or not {mine.uid, mine.euid}.isdisjoint((theirs.uid, theirs.suid))
-
-
 def sys_kill(kernel: Kernel, task: Task, pid: int, signo: int) -> int:
     """kill(2)."""
     if pid > 0:
@@ -176,8 +171,8 @@ def sys_kill(kernel: Kernel, task: Task, pid: int, signo: int) -> int:
     if not targets:
         raise LinuxError(errno.ESRCH)
     _check_signal(signo, zero=True)
-    allowed = [t for t in targets if may_signal(task, t)]
-    if not allowed:
+    allowed = [t for t in targets if may_signal(task, t, signo)]
+    if not allowed and pid != -1:
         raise LinuxError(errno.EPERM)
     if signo:
         info = SigInfo(signo, SiCode.USER, pid=task.tgid, uid=task.credentials.uid)
@@ -205,7 +200,7 @@ def _send_to_thread(kernel: Kernel, task: Task, tid: int, signo: int, tgid: int 
     if target is None or tgid not in (None, target.tgid):
         raise LinuxError(errno.ESRCH)
     _check_signal(signo, zero=True)
-    if not may_signal(task, target):
+    if not may_signal(task, target, signo):
         raise LinuxError(errno.EPERM)
     if signo:
         kernel.signals.send(target, signo, SigInfo(signo, SiCode.TKILL, pid=task.tgid, uid=task.credentials.uid))

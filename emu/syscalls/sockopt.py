@@ -8,11 +8,12 @@ import struct
 from typing import TYPE_CHECKING
 
 from emu.linux.argument import FD, INT, S32, Pointer, Scalar
+from emu.linux.capability import NET_ADMIN
 from emu.linux.errors import LinuxError
 from emu.linux.layout import Opaque
 from emu.linux.syscall import Syscall
 from emu.linux.words import Choice
-from emu.net.address import AF_INET6, is_local
+from emu.net.address import AF_INET, AF_INET6, Endpoint, is_local, parse_in, parse_in6, unmapped
 from emu.net.datagram import IP_ADD_MEMBERSHIP, IP_DROP_MEMBERSHIP, IP_MULTICAST_IF, LO_INDEX
 from emu.net.inet import (
     IPPROTO_ICMP,
@@ -28,8 +29,8 @@ from emu.net.option import option_of
 from emu.net.packet import NOBODY
 from emu.net.raw import ICMP_FILTER, SOL_RAW, RawSocket
 from emu.net.socket import MAX_BUFFER, MIN_RCVBUF, MIN_SNDBUF, SOL_SOCKET, Socket
-from emu.net.tcp import CONNECTED, TcpSocket, tcp_info
-from emu.net.udp import UdpSocket
+from emu.net.tcp import CONNECTED, TCP_CORK, TCP_NODELAY, TcpSocket, TcpState, tcp_info
+from emu.net.udp import UDP_CORK, UdpSocket
 from emu.net.unix import UnixSocket
 from emu.syscalls.pidfd import sys_pidfd_open
 from emu.syscalls.sockets import LENGTH, socket_of
@@ -45,7 +46,10 @@ _LONGEST_LINGER = (1 << 63) - 1
 _HZ = 250
 _MAXSEG, _INFO, _CONGESTION, _ULP, _FASTOPEN_KEY = 2, 11, 13, 31, 33
 _IP_OPTIONS, _IP_PKTOPTIONS, _IP_MTU, _IPV6_MTU = 4, 9, 14, 24
-_JOIN_GROUP, _LEAVE_GROUP = 20, 21
+_JOIN_GROUP, _LEAVE_GROUP, _MCAST_JOIN_GROUP, _MCAST_LEAVE_GROUP = 20, 21, 42, 45
+#: struct group_req: the device, and a struct sockaddr_storage.
+_GROUP_REQ = 136
+_ADDRFORM = 1
 _CONGESTION_CONTROLS = (b"cubic", b"reno")
 _LO = b"lo"
 _LO_MTU = 65536
@@ -133,6 +137,8 @@ def sys_setsockopt(kernel: Kernel, task: Task, fd: int, level: int, name: int, v
         _set_congestion(task, file, name, value_at, length)
     elif isinstance(file, RawSocket) and (level, name) in _FILTERS:
         _set_icmp_filter(task, file, level, value_at, length)
+    elif isinstance(file, InetSocket) and file.family == AF_INET6 and (level, name) == (IPPROTO_IPV6, _ADDRFORM):
+        _become_four(task, file, value_at, length)
     elif isinstance(file, InetSocket) and (level, name) in _SPECIAL:
         _set_group_option(task, file, level, name, value_at, length)
     else:
@@ -153,6 +159,15 @@ def _set_number(task: Task, file: Socket, level: int, name: int, value_at: int, 
     if (level, name) == (IPPROTO_IPV6, IPV6_V6ONLY) and isinstance(file, InetSocket) and file.local is not None:
         raise LinuxError(errno.EINVAL)
     file.options[level, name] = int(option.taken(value))
+    if isinstance(file, TcpSocket) and level == IPPROTO_TCP and _lets_go(name, value):
+        file.uncork()
+    if isinstance(file, UdpSocket) and (level, name, value) == (IPPROTO_UDP, UDP_CORK, 0):
+        file.uncork()
+
+
+def _lets_go(name: int, value: int) -> bool:
+    """Whether an option of TCP sends what was held."""
+    return (name == TCP_CORK and not value) or (name == TCP_NODELAY and bool(value))
 
 
 def _set_congestion(task: Task, file: TcpSocket, name: int, value_at: int, length: int) -> None:
@@ -163,6 +178,25 @@ def _set_congestion(task: Task, file: TcpSocket, name: int, value_at: int, lengt
     if name == _ULP or word not in _CONGESTION_CONTROLS:
         raise LinuxError(errno.ENOENT)
     file.options[IPPROTO_TCP, name] = _CONGESTION_CONTROLS.index(word)
+
+
+def _become_four(task: Task, file: InetSocket, value_at: int, length: int) -> None:
+    """IPV6_ADDRFORM: a connection to a mapped address becomes one of AF_INET."""
+    if length < _INT.size or INT.read(task.mm, value_at) != AF_INET:
+        raise LinuxError(errno.EINVAL)
+    if isinstance(file, RawSocket):
+        raise LinuxError(errno.ENOPROTOOPT)
+    remote = _connected_to(file)
+    if unmapped(remote.ip).version != 4:
+        raise LinuxError(errno.EADDRNOTAVAIL)
+    file.become_four()
+
+
+def _connected_to(file: InetSocket) -> Endpoint:
+    """LinuxError(ENOTCONN)."""
+    if file.remote is None or (isinstance(file, TcpSocket) and file.state != TcpState.ESTABLISHED):
+        raise LinuxError(errno.ENOTCONN)
+    return file.remote
 
 
 _FILTERS = ((SOL_RAW, ICMP_FILTER), (IPPROTO_ICMPV6, ICMP_FILTER))
@@ -176,7 +210,8 @@ def _set_icmp_filter(task: Task, file: RawSocket, level: int, value_at: int, len
 
 
 _SPECIAL = frozenset(
-    {(IPPROTO_IP, _IP_OPTIONS), (IPPROTO_IP, IP_MULTICAST_IF), (IPPROTO_IP, IP_ADD_MEMBERSHIP),
+    {*((level, name) for level in (IPPROTO_IP, IPPROTO_IPV6) for name in (_MCAST_JOIN_GROUP, _MCAST_LEAVE_GROUP)),
+     (IPPROTO_IP, _IP_OPTIONS), (IPPROTO_IP, IP_MULTICAST_IF), (IPPROTO_IP, IP_ADD_MEMBERSHIP),
      (IPPROTO_IP, IP_DROP_MEMBERSHIP), (IPPROTO_IPV6, _JOIN_GROUP), (IPPROTO_IPV6, _LEAVE_GROUP)}
 )  # fmt: skip
 
@@ -190,6 +225,13 @@ def _set_group_option(task: Task, file: InetSocket, level: int, name: int, value
         return
     if level == IPPROTO_IPV6 and file.family != AF_INET6:
         raise LinuxError(errno.ENOPROTOOPT)
+    if name in (_MCAST_JOIN_GROUP, _MCAST_LEAVE_GROUP):
+        if length < _GROUP_REQ:
+            raise LinuxError(errno.EINVAL)
+        _change_by_request(file, task.mm.read(value_at, _GROUP_REQ), level, join=name == _MCAST_JOIN_GROUP)
+        return
+    if isinstance(file, TcpSocket) and name != IP_MULTICAST_IF:
+        raise LinuxError(errno.EPROTO)
     least = 20 if level == IPPROTO_IPV6 else 4 if name == IP_MULTICAST_IF else 8
     if length < least or not isinstance(file, UdpSocket):
         raise LinuxError(errno.EINVAL)
@@ -209,8 +251,17 @@ def _set_group_option(task: Task, file: InetSocket, level: int, name: int, value
     _change_membership(file, ipaddress.IPv4Address(data[:4]), index, join=name == IP_ADD_MEMBERSHIP)
 
 
+def _change_by_request(file: InetSocket, request: bytes, level: int, *, join: bool) -> None:
+    """MCAST_JOIN_GROUP and MCAST_LEAVE_GROUP, of sockets of any type."""
+    family = int.from_bytes(request[8:10], "little")
+    if family != (AF_INET if level == IPPROTO_IP else AF_INET6):
+        raise LinuxError(errno.EINVAL if level == IPPROTO_IP else errno.EADDRNOTAVAIL)
+    group = parse_in(request[8:]).ip if family == AF_INET else parse_in6(request[8:]).ip
+    _change_membership(file, group, int.from_bytes(request[:4], "little"), join=join)
+
+
 def _change_membership(
-    file: UdpSocket, group: ipaddress.IPv4Address | ipaddress.IPv6Address, index: int, *, join: bool
+    file: InetSocket, group: ipaddress.IPv4Address | ipaddress.IPv6Address, index: int, *, join: bool
 ) -> None:
     """A socket joins a group on lo, or leaves it (ip_mc_join_group, ip_mc_leave_group)."""
     if not join:
@@ -265,7 +316,7 @@ def _set_socket_option(task: Task, file: Socket, name: int, value_at: int, lengt
 
 def _check_privilege(task: Task, name: int, value: int) -> None:
     """What only root may ask for (CAP_NET_ADMIN)."""
-    if not task.credentials.euid:
+    if task.credentials.capable(NET_ADMIN):
         return
     if name == Sockopt.DEBUG and value:
         raise LinuxError(errno.EACCES)
@@ -298,7 +349,7 @@ def _set_timeout(task: Task, file: Socket, name: int, value_at: int, length: int
 def _set_buffer(task: Task, file: Socket, name: int, value: int) -> None:
     """SO_SNDBUF and SO_RCVBUF: twice what is asked for, within limits that the FORCE ones do not have."""
     force = name in (Sockopt.SNDBUFFORCE, Sockopt.RCVBUFFORCE)
-    if force and task.credentials.euid:
+    if force and not task.credentials.capable(NET_ADMIN):
         raise LinuxError(errno.EPERM)
     value = min(max(value, 0), 0x3FFF_FFFF) if force else min(value % (1 << 32), MAX_BUFFER)
     if isinstance(file, TcpSocket):
@@ -337,6 +388,9 @@ def _protocol_option(file: Socket, level: int, name: int) -> bytes:
             special = _tcp_option(file, name)
             if special is not None:
                 return special
+        if (level, name) == (IPPROTO_IPV6, _ADDRFORM) and file.family == AF_INET6:
+            _connected_to(file)
+            return _INT.pack(AF_INET6)
         if (level, name) in ((IPPROTO_IP, _IP_MTU), (IPPROTO_IPV6, _IPV6_MTU)):
             if file.remote is None:
                 raise LinuxError(errno.ENOTCONN)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from emu.ipc import limits, msg, sem, shm
 from emu.ipc.ids import IPC_INFO, IPC_NOWAIT, IPC_RMID, IPC_SET, IPC_STAT, Ids, IpcObject, ipc_layout
 from emu.linux.argument import ADDRESS, INT, S32, S64, SIZE, U32, Bits, Pointer, Scalar
+from emu.linux.capability import SYS_RESOURCE
 from emu.linux.errors import LinuxError
 from emu.linux.layout import TIMESPEC, Layout, Opaque
 from emu.linux.syscall import AT_ADDRESS, BYTES, IDENTITY, NUMBER, Restart, Result, Syscall
@@ -295,7 +296,7 @@ def sys_msgctl(kernel: Kernel, task: Task, ident: int, command: int, buffer: int
             words = MSQID_DS.read(task.mm, buffer)
             queue = queues.find(ident)
             queue.check_owner(task)
-            if words[_QBYTES] > limits.MSGMNB and task.credentials.euid:
+            if words[_QBYTES] > limits.MSGMNB and not task.credentials.capable(SYS_RESOURCE):
                 raise LinuxError(errno.EPERM)
             queue.set_perm(words[_UID], words[_GID], words[_MODE])
             queue.qbytes = words[_QBYTES]

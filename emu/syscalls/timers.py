@@ -11,6 +11,7 @@ from emu.kernel.timers import Notify, ProcessTimers
 from emu.kernel.timing import add_posix_timer, process_timers, process_times_ns
 from emu.linux.argument import FD, INT, S32, UINT, Bits, OneOf, Out, Pointer, Scalar
 from emu.linux.caller import UserMemory
+from emu.linux.capability import WAKE_ALARM
 from emu.linux.clock import ALARM, KTIME_MAX, MONOTONIC, REALTIME
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags
@@ -173,7 +174,7 @@ def sys_timerfd_create(kernel: Kernel, task: Task, clock: int, flags: int) -> in
     """timerfd_create(2)."""
     if flags & ~(_CLOEXEC | _NONBLOCK) or clock not in _TIMERFD_CLOCKS:
         raise LinuxError(errno.EINVAL)
-    if clock in ALARM.values() and task.credentials.euid != 0:
+    if clock in ALARM.values() and not task.credentials.capable(WAKE_ALARM):
         raise LinuxError(errno.EPERM)
     task.files.check_room()
     file = TimerFd(kernel.vfs.anon_inode("[timerfd]"), flags & _NONBLOCK, kernel.clock, clock)

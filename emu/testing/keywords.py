@@ -51,7 +51,10 @@ KEYWORDS: Mapping[str, _Check] = {
     "check_tlb": _FLAG,
     "la57": _FLAG,
     "cpus": _WHOLE,
-    "turn": _WHOLE,
+    "turn": (
+        lambda value: _whole(value) or (isinstance(value, tuple) and len(value) == 2),
+        "ns, or a tuple of the least and the most",
+    ),
     "clock": (lambda value: value in CLOCKS, " or ".join(CLOCKS)),
     "hugepages": _WHOLE,
     "root": _NAME,

@@ -16,6 +16,8 @@ NEVER_SUCCEEDS = {
     "setns": "there are no namespaces",
     "adjtimex": "natively it would look at the host's clock, which is no guest's",
     "clock_settime": "natively it would set the host's clock",
+    "acct": "there is no process accounting",
+    "reboot": "natively it would be the host's",
     "name_to_handle_at": "no file system has handles",
 }
 #: Calls that cannot fail, and why.

@@ -1,0 +1,103 @@
+"""Changes of credentials: what follows from other user ids, and what a new program gets (security/commoncap.c)."""
+
+from __future__ import annotations
+
+import copy
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+from emu.kernel.signal_state import Sig
+from emu.linux.capability import ALL_CAPABILITIES, FS_CAPABILITIES, KEEP_CAPS, KILL, NO_SETUID_FIXUP, NOROOT
+
+if TYPE_CHECKING:
+    from emu.fs.inode import Inode
+    from emu.kernel.task import Task
+    from emu.linux.caller import Credentials
+
+_DUMPABLE, _NOT_DUMPABLE = 1, 0
+
+
+class NewProgram(NamedTuple):
+    """The credentials of a new program, whether its libraries are to trust nobody (AT_SECURE), and whether it has a
+    set-ID bit that counts.
+    """
+
+    credentials: Credentials
+    secure: bool
+    set_ids: bool
+
+
+def changed(task: Task, old: Credentials) -> None:
+    """A task has other credentials than ``old``: whoever gains or changes effective ids cannot be dumped any more, and
+    hears nothing of its parent's end (commit_creds).
+    """
+    new = task.credentials
+    ids = (old.euid, old.egid, old.fsuid, old.fsgid) != (new.euid, new.egid, new.fsuid, new.fsgid)
+    if ids or new.permitted & ~old.permitted:
+        task.mm.dumpable = _NOT_DUMPABLE
+        task.pdeath_signal = 0
+
+
+def fix_user_change(new: Credentials, old: Credentials) -> None:
+    """Capabilities after a change of user ids: who gives up user 0 gives them up (cap_task_fix_setuid)."""
+    if new.securebits & NO_SETUID_FIXUP:
+        return
+    before, after = (old.uid, old.euid, old.suid), (new.uid, new.euid, new.suid)
+    if 0 in before and 0 not in after:
+        if not new.securebits & KEEP_CAPS:
+            new.permitted = new.effective = 0
+        new.ambient = 0
+    if old.euid == 0 and new.euid:
+        new.effective = 0
+    if old.euid and new.euid == 0:
+        new.effective = new.permitted
+
+
+def fix_file_user_change(new: Credentials, old_fsuid: int) -> None:
+    """Capabilities for files after setfsuid(2)."""
+    if new.securebits & NO_SETUID_FIXUP:
+        return
+    if old_fsuid == 0 and new.fsuid:
+        new.effective &= ~FS_CAPABILITIES
+    elif old_fsuid and new.fsuid == 0:
+        new.effective |= new.permitted & FS_CAPABILITIES
+
+
+def exec_credentials(old: Credentials, inode: Inode, *, set_ids: bool) -> NewProgram:
+    """What a program gets; ``set_ids``: set-ID bits count there.  Capabilities of files do not count
+    (cap_bprm_creds_from_file).
+    """
+    new = copy.copy(old)
+    bits = False
+    if set_ids and not old.no_new_privs:
+        if inode.mode & stat.S_ISUID:
+            new.euid, bits = inode.uid, True
+        if inode.mode & (stat.S_ISGID | stat.S_IXGRP) == stat.S_ISGID | stat.S_IXGRP:
+            new.egid, bits = inode.gid, True
+    changed_ids = (new.euid, new.egid) != (old.euid, old.egid)
+    by_root = not new.securebits & NOROOT and 0 in (new.uid, new.euid)
+    if by_root:
+        new.permitted = (new.bounding | new.inheritable) & ALL_CAPABILITIES
+    else:
+        new.ambient = 0 if changed_ids else new.ambient
+        new.permitted = new.ambient
+    all_effective = not new.securebits & NOROOT and new.euid == 0
+    new.effective = new.permitted if all_effective else new.ambient
+    if changed_ids:
+        new.ambient = 0
+    new.suid = new.fsuid = new.euid
+    new.sgid = new.fsgid = new.egid
+    new.securebits &= ~KEEP_CAPS
+    return NewProgram(new, new.uid != new.euid or new.gid != new.egid, bits)
+
+
+def may_signal(task: Task, target: Task, signo: int) -> bool:
+    """Whether a task may send a signal to another: of its process, of its user, or SIGCONT in its session
+    (check_kill_permission).
+    """
+    mine, theirs = task.credentials, target.credentials
+    if task.group is target.group or mine.capable(KILL):
+        return True
+    if not {mine.uid, mine.euid}.isdisjoint((theirs.uid, theirs.suid)):
+        return True
+    return signo == Sig.CONT and task.sid == target.sid

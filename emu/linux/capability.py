@@ -1,0 +1,23 @@
+"""The numbers of the capabilities (include/uapi/linux/capability.h)."""
+
+from __future__ import annotations
+
+(
+    CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP, LINUX_IMMUTABLE,
+    NET_BIND_SERVICE, NET_BROADCAST, NET_ADMIN, NET_RAW, IPC_LOCK, IPC_OWNER, SYS_MODULE, SYS_RAWIO, SYS_CHROOT,
+    SYS_PTRACE, SYS_PACCT, SYS_ADMIN, SYS_BOOT, SYS_NICE, SYS_RESOURCE, SYS_TIME, SYS_TTY_CONFIG, MKNOD, LEASE,
+    AUDIT_WRITE, AUDIT_CONTROL, SETFCAP, MAC_OVERRIDE, MAC_ADMIN, SYSLOG, WAKE_ALARM, BLOCK_SUSPEND, AUDIT_READ,
+    PERFMON, BPF, CHECKPOINT_RESTORE,
+) = range(41)  # fmt: skip
+LAST = CHECKPOINT_RESTORE
+#: Every capability that there is.
+ALL_CAPABILITIES = (1 << (LAST + 1)) - 1
+#: Those that go with the user id for files (CAP_FS_MASK).
+FS_CAPABILITIES = sum(
+    1 << cap for cap in (CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, LINUX_IMMUTABLE, MKNOD, MAC_OVERRIDE)
+)
+#: Securebits: what user 0 is not, and what a change of ids does not do; each has a bit above it that locks it.
+NOROOT, NO_SETUID_FIXUP, KEEP_CAPS, NO_CAP_AMBIENT_RAISE = 1 << 0, 1 << 2, 1 << 4, 1 << 6
+ALL_SECUREBITS, SECUREBIT_LOCKS = 0xFFF, 0xAAA
+#: Of these: SECBIT_EXEC_RESTRICT_FILE and SECBIT_EXEC_DENY_INTERACTIVE, with their locks.
+UNPRIVILEGED_SECUREBITS = 0xF00

@@ -1,0 +1,104 @@
+"""seccomp: a thread gives up system calls (kernel/seccomp.c)."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from typing import TYPE_CHECKING
+
+from emu.kernel.seccomp import ACTIONS, MODE_FILTER, MODE_STRICT, Filter, Instruction, Seccomp, check_program
+from emu.linux.argument import ADDRESS, UINT, Bits, OneOf
+from emu.linux.capability import SYS_ADMIN
+from emu.linux.errors import LinuxError
+from emu.linux.syscall import NUMBER, Syscall
+from emu.mm.kmem import TASK_STRUCT
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task
+
+_FPROG, _INSTRUCTION = struct.Struct("<H6xQ"), struct.Struct("<HBBI")
+#: struct seccomp_notif_sizes.
+_SIZES = struct.pack("<3H", 80, 24, 64)
+_MAX_INSTRUCTIONS, _MAX_ALL = 4096, (1 << 18) // 8
+
+
+def set_strict(task: Task) -> None:
+    """SECCOMP_SET_MODE_STRICT.  LinuxError(EINVAL) where there are filters."""
+    if task.seccomp is not None and task.seccomp.mode != MODE_STRICT:
+        raise LinuxError(errno.EINVAL)
+    task.seccomp = Seccomp(MODE_STRICT)
+
+
+def read_program(task: Task, address: int) -> Filter:
+    """The program of a struct sock_fprog.  LinuxError(EINVAL), (EFAULT)."""
+    length, place = _FPROG.unpack(task.mm.read(address, _FPROG.size))
+    if not 0 < length <= _MAX_INSTRUCTIONS:
+        raise LinuxError(errno.EINVAL)
+    text = task.mm.read(place, length * _INSTRUCTION.size)
+    program = tuple(Instruction(*fields) for fields in _INSTRUCTION.iter_unpack(text))
+    check_program(program)
+    return Filter(program)
+
+
+_TSYNC, _KNOWN_FLAGS = 1, 1 | 2 | 4
+
+
+def set_filter(kernel: Kernel, task: Task, flags: int, address: int) -> int:
+    """SECCOMP_SET_MODE_FILTER.  LinuxError(EINVAL), (EACCES) without PR_SET_NO_NEW_PRIVS or CAP_SYS_ADMIN, (ENOMEM).
+
+    With SECCOMP_FILTER_FLAG_TSYNC every thread gets the filters, or the result names one that has others.
+    """
+    if flags & ~_KNOWN_FLAGS:
+        if flags & ~0x3F == 0:
+            kernel.log_once(f"seccomp: flags {flags & ~_KNOWN_FLAGS:#x} are not supported: EINVAL")
+        raise LinuxError(errno.EINVAL)
+    new = read_program(task, address)
+    if not (task.credentials.no_new_privs or task.credentials.capable(SYS_ADMIN)):
+        raise LinuxError(errno.EACCES)
+    before = task.seccomp
+    if before is not None and before.mode != MODE_FILTER:
+        raise LinuxError(errno.EINVAL)
+    filters = (*(() if before is None else before.filters), new)
+    if sum(len(one.program) + 4 for one in filters) > _MAX_ALL:
+        raise LinuxError(errno.ENOMEM)
+    task.charge(len(new.program) * _INSTRUCTION.size + TASK_STRUCT)
+    if flags & _TSYNC:
+        for other in task.group.threads.values():
+            theirs = other.seccomp
+            if theirs is not None and (before is None or theirs.filters != before.filters[: len(theirs.filters)]):
+                return other.pid
+        for other in task.group.threads.values():
+            other.seccomp = Seccomp(MODE_FILTER, filters)
+            if task.credentials.no_new_privs:
+                other.credentials.no_new_privs = True
+    task.seccomp = Seccomp(MODE_FILTER, filters)
+    return 0
+
+
+_ACTION_AVAIL, _NOTIF_SIZES = 2, 3
+
+
+def sys_seccomp(kernel: Kernel, task: Task, operation: int, flags: int, address: int) -> int:
+    """seccomp(2), without SECCOMP_FILTER_FLAG_NEW_LISTENER."""
+    if operation == 0:
+        if flags or address:
+            raise LinuxError(errno.EINVAL)
+        set_strict(task)
+        return 0
+    if operation == 1:
+        return set_filter(kernel, task, flags, address)
+    if operation not in (_ACTION_AVAIL, _NOTIF_SIZES) or flags:
+        raise LinuxError(errno.EINVAL)
+    if operation == _ACTION_AVAIL:
+        if UINT.read(task.mm, address) not in ACTIONS:
+            raise LinuxError(errno.EOPNOTSUPP)
+    else:
+        task.mm.write(address, _SIZES)
+    return 0
+
+
+_OPERATION = OneOf("SECCOMP_", SET_MODE_STRICT=0, SET_MODE_FILTER=1, GET_ACTION_AVAIL=2, GET_NOTIF_SIZES=3)
+_FLAGS = Bits("SECCOMP_FILTER_FLAG_", TSYNC=1, LOG=2, SPEC_ALLOW=4, NEW_LISTENER=8, TSYNC_ESRCH=16)
+
+TABLE = (Syscall(317, "seccomp", sys_seccomp, (_OPERATION, _FLAGS, ADDRESS), NUMBER),)
