@@ -249,6 +249,8 @@ def rename(
     source = walker.lookup(old.parent, old.name)
     target = walker.lookup_or_none(new.parent, new.name)
     _check_rename(old, new, source, target, wanted)
+    if source.mount is not old.parent.mount or (target is not None and target.mount is not new.parent.mount):
+        raise LinuxError(errno.EBUSY)
     if target is not None and target.dentry.inode is source.dentry.inode:
         return
     _check_rename_permission(walker, old, new, source, target, wanted)

@@ -42,6 +42,8 @@ class SuperBlock:
     names_are_given = False
     #: Names are removed only by unlink, rmdir and rename, so that lookups may be cached.
     keeps_dentries = True
+    #: Nothing can ever be written: it stays read-only however it is mounted again.
+    never_written = False
     #: Its inodes have flags (chattr).
     keeps_flags = False
     #: Its files can be opened by handle (s_export_op).
@@ -123,6 +125,12 @@ class FileSystemType:
     has_btime = False
     #: Whether the times of change and modification are told only to who asks for one (FS_MGTIME, since Linux 6.13).
     multigrain = False
+
+    #: The options that a superblock can have; None: that is known only when it is made.
+    options: frozenset[str] | None = None
+
+    def check_options(self, options: str) -> None:
+        """LinuxError(EINVAL) for values that no instance could have."""
 
     def mount(self, resources: Resources, options: str) -> SuperBlock:
         """Make an instance; EINVAL for an option that it does not know."""

@@ -101,6 +101,10 @@ class CpuView:
         address = self.effective_address(instruction) + offset & _ALL_ONES
         self._paddr(address, access, on_stack=instruction.memory.on_stack)
 
+    def reach_address(self, address: int, access: Access) -> None:
+        """The same of a linear address."""
+        self._paddr(address & _ALL_ONES, access, on_stack=False)
+
     def _paddr(self, vaddr: int, access: Access, *, on_stack: bool) -> int:
         for _ in range(_MAX_RETRIES):
             try:

@@ -120,12 +120,8 @@ class Rights(NamedTuple):
 
 def _rights_after(task: Task, file: File) -> Rights:
     """The rights of a program: set-ID bits count unless the mount, or PR_SET_NO_NEW_PRIVS, forbids it."""
-    old, mode = task.credentials, file.inode.mode
-    set_ids = not file.path.mount.flags & MountFlags.NOSUID
-    program = exec_credentials(old, file.inode, set_ids=set_ids)
-    # whether or not the ids change (bprm_fill_uid)
-    clears = set_ids and not old.no_new_privs and (mode & 0o4000 or mode & 0o2010 == 0o2010)
-    return Rights(program.credentials, program.secure, int(CLEARED_ON_SETID) if clears else 0)
+    program = exec_credentials(task.credentials, file.inode, set_ids=not file.path.mount.flags & MountFlags.NOSUID)
+    return Rights(program.credentials, program.secure, int(CLEARED_ON_SETID) if program.set_ids else 0)
 
 
 def _take_rights(task: Task, rights: Rights) -> None:
@@ -179,6 +175,8 @@ def _load(
 def _layout(kernel: Kernel, task: Task) -> Layout:
     mode, persona = kernel.randomize_va_space, task.personality
     random = kernel.layout_random if mode and not persona & Persona.ADDR_NO_RANDOMIZE else None
+    if kernel.legacy_va_layout:
+        persona |= Persona.ADDR_COMPAT_LAYOUT
     return choose_layout(random, persona, soft_limit(task, Rlimit.STACK), heap=mode > 1)
 
 

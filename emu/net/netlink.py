@@ -191,6 +191,8 @@ class NetlinkSocket(Socket):
 
     def take_in(self, data: bytes, source: bytes, who: Identity) -> None:
         """A message has arrived.  LinuxError(EAGAIN) without room."""
+        if self.closed:
+            return
         cost = true_size(len(data))
         if sum(each.cost for each in self.inbox) + cost > self.rcvbuf and self.inbox:
             raise LinuxError(errno.EAGAIN)

@@ -328,10 +328,7 @@ class TcpSocket(InetSocket):
             return 0
         peer = self.peer
         assert peer is not None
-        if peer.state == TcpState.CLOSE or (peer.shut_read and not peer.done and peer.state == TcpState.FIN_WAIT2):
-            if peer.state != TcpState.CLOSE:
-                peer._abort(errno.ECONNRESET)
-            self._abort(errno.EPIPE if self.state == TcpState.CLOSE_WAIT else errno.ECONNRESET)
+        if self._refused_by(peer):
             return len(data)
         room = self._room(peer) - len(self._held)
         if room <= 0:
@@ -344,6 +341,15 @@ class TcpSocket(InetSocket):
             self._push(part, urgent=urgent)
         return len(part)
 
+    def _refused_by(self, peer: TcpSocket) -> bool:
+        """Whether the other end takes no data any more: then the connection breaks."""
+        if peer.state != TcpState.CLOSE and (peer.done or not peer.shut_read or peer.state != TcpState.FIN_WAIT2):
+            return False
+        if peer.state != TcpState.CLOSE:
+            peer._abort(errno.ECONNRESET)
+        self._abort(errno.EPIPE if self.state == TcpState.CLOSE_WAIT else errno.ECONNRESET)
+        return True
+
     def _hold(self, part: bytes) -> None:
         """MSG_MORE and TCP_CORK: keep what is less than a whole segment, for a while."""
         if not self._held:
@@ -355,9 +361,9 @@ class TcpSocket(InetSocket):
 
     def uncork(self) -> None:
         """What was held goes."""
-        if self._held and self.peer is not None and self.peer.state != TcpState.CLOSE:
-            self._push(b"", urgent=False)
-        self._held = b""
+        held, self._held = self._held, b""
+        if held and self.peer is not None and not self.peer.closed and not self._refused_by(self.peer):
+            self._give(held, urgent=False)
 
     def _push(self, part: bytes, *, urgent: bool) -> None:
         held, self._held = self._held, b""

@@ -14,6 +14,8 @@ LATE = (
     "prctl",
     "attributes",
     "directories",
+    "mounts",
+    "fsmount",
     "naming",
     "residence",
     "eventpoll",

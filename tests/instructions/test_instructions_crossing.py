@@ -30,7 +30,7 @@ static void handler(int signo, u8 *info, u8 *context)
             page[i] = 0x5a;                                                                            \\
         seen = 0;                                                                                      \\
         __asm__ volatile("leaq 1f(%%rip), %%rax; movq %%rax, %1; fninit; fld1; " text "; 1: fninit"    \\
-                         : : "r"(at), "m"(saved[0]) : "rax", "memory", "xmm0");                        \\
+                         : : "r"(at), "m"(saved[0]) : "rax", "rdi", "memory", "xmm0");                        \\
         for (int i = 0; i < 4096; i++)                                                                 \\
             changed |= page[i] != 0x5a;                                                                \\
         if (seen)                                                                                      \\
@@ -56,12 +56,15 @@ int main(int argc, char **argv, char **envp)
     STORE("fxsave", 64, "fxsave (%0)");
     STORE("fnsave", 20, "fnsave (%0)");
     STORE("fnstenv", 8, "fnstenv (%0)");
+    STORE("maskmovdqu", 4, "mov %0, %%rdi; pcmpeqd %%xmm0, %%xmm0; maskmovdqu %%xmm0, %%xmm0");
+    STORE("maskmovdqu", 12, "mov %0, %%rdi; pcmpeqd %%xmm0, %%xmm0; maskmovdqu %%xmm0, %%xmm0");
+    STORE("maskmovq", 4, "mov %0, %%rdi; emms; pcmpeqd %%mm0, %%mm0; maskmovq %%mm0, %%mm0");
     return 0;
 }
 """
 CROSSING = (
     ("movdqu", 0), ("movups", 0), ("movupd", 0), ("movdqu within", None), ("fstp", 0), ("fstp", 0), ("fxsave", 447),
-    ("fnsave", 87), ("fnstenv", 19),
+    ("fnsave", 87), ("fnstenv", 19), ("maskmovdqu", 4), ("maskmovdqu", 0), ("maskmovq", 0),
 )  # fmt: skip
 
 
