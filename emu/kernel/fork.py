@@ -176,6 +176,7 @@ def _new_group(task: Task, pid: int, flags: int) -> ThreadGroup:
         exit_signal=flags & CloneFlags.SIGNAL, limits=dict(task.limits), barriers=task.group.barriers,
         oom_score_adj=task.group.oom_score_adj, oom_score_adj_min=task.group.oom_score_adj_min,
         loginuid=task.group.loginuid, sessionid=task.group.sessionid,
+        session_keyring=task.group.session_keyring,
     )  # fmt: skip
 
 
