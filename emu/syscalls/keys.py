@@ -247,7 +247,7 @@ Arguments = tuple[int, int, int, int]
 
 
 def _get_ring_id(kernel: Kernel, task: Task, a: Arguments) -> int:
-    return _find(kernel, task, S32(a[0]), SEARCH, create=bool(a[1] & 0xFFFF_FFFF))[0].serial
+    return _find(kernel, task, S32(a[0]), SEARCH, create=bool(U32(a[1])))[0].serial
 
 
 def _join_session(kernel: Kernel, task: Task, a: Arguments) -> int:
