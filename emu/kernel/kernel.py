@@ -79,8 +79,9 @@ class Kernel:
         self._logged: set[str] = set()
         #: The source of random bytes.
         self.random = random.Random(seed)
-        #: kernel.randomize_va_space, and where places for programs come from.
+        #: kernel.randomize_va_space, vm.legacy_va_layout, and where places for programs come from.
         self.randomize_va_space = 2 if aslr else 0
+        self.legacy_va_layout = 0
         self.layout_random = LayoutRandom(seed)
         self.ram = ram
         self.cpus = cpus
