@@ -19,7 +19,7 @@ from emu.kernel.ttys import KernelJobs, Ttys
 from emu.linux.errors import LinuxError
 from emu.proc import system as proc_system
 from emu.proc.procfs import Procfs
-from emu.proc.sysfs import Debugfs, Sysfs, add_cpus
+from emu.proc.sysfs import Debugfs, Sysfs, add_cpus, add_lo
 from emu.syscalls import early_tables, late_tables
 
 if TYPE_CHECKING:
@@ -122,6 +122,7 @@ def _mount_devices_and_figures(kernel: Kernel) -> None:
     vfs.mount("proc", "/proc", source="proc")
     vfs.mount("sysfs", "/sys", source="sysfs")
     add_cpus(vfs.sysfs, kernel.cpus)
+    add_lo(vfs.sysfs)
     vfs.sysfs.create_directory("fs")
     vfs.sysfs.create_mount_point("kernel/debug")
     vfs.mount("debugfs", "/sys/kernel/debug", source="debugfs")
