@@ -30,7 +30,7 @@ _TOP = 7 << 11
 #: env.fpstt, env.fpus, env.fpuc, env.fptags.
 _WORDS, _CONTROL_AT = struct.Struct("<IHH8s"), 6
 #: The control word, the status word and the abridged tag word; MXCSR and its mask; the x87 stack; the XMM registers.
-_HEAD = struct.Struct("<HHB19xII128s256s")
+_IMAGE = struct.Struct("<HHB19xII128s256s96x")
 #: env.fptags by the abridged tag word, and back.
 _TAGS = tuple(bytes(not valid >> n & 1 for n in range(8)) for valid in range(256))
 _VALID = {tags: valid for valid, tags in enumerate(_TAGS)}
@@ -62,25 +62,19 @@ class Fpu:
 
     def save(self) -> bytes:
         """An FXSAVE image of what is in the engine."""
-        image = bytearray(FXSAVE_BYTES)
-        self.save_at(image, 0)
-        return bytes(image)
-
-    def save_at(self, buffer: bytearray | memoryview, at: int) -> None:
-        """The same, into a buffer; the bytes that are left to software, the last 96, are not written."""
         top, status, control, tags = _WORDS.unpack(self._words)
         top &= 7
         stack = (int.from_bytes(self._stack, "little") & _STACK_MASK).to_bytes(_STACK_BYTES, "little")
         if top:  # ST(0) comes first; the engine has the registers by their physical numbers
             stack = stack[16 * top :] + stack[: 16 * top]
-        _HEAD.pack_into(
-            buffer, at, control, status & ~_TOP | top << 11, _VALID[tags], self._mxcsr.value, _MXCSR_MASK, stack,
+        return _IMAGE.pack(
+            control, status & ~_TOP | top << 11, _VALID[tags], self._mxcsr.value, _MXCSR_MASK, stack,
             self._xmm.tobytes(),
         )  # fmt: skip
 
-    def load(self, image: bytes | memoryview) -> None:
+    def load(self, image: bytes) -> None:
         """Put an FXSAVE image into the engine."""
-        control, status, valid, mxcsr, _, stack, registers = _HEAD.unpack_from(image)
+        control, status, valid, mxcsr, _, stack, registers = _IMAGE.unpack_from(image)
         if control & _X87_MASKS != _X87_MASKS or mxcsr & _SSE_MASKS != _SSE_MASKS:
             self.unmasks = True
         top = status >> 11 & 7

@@ -272,7 +272,8 @@ def _mount_figures(top: str, scratch: str, cpus: int) -> None:
     ):  # fmt: skip
         os.mkdir(f"{top}/dev/{name}")
         _mount(fstype, f"{top}/dev/{name}", fstype, _NOSUID, options)
-    os.symlink("pts/ptmx", f"{top}/dev/ptmx")
+    open(f"{top}/dev/ptmx", "xb").close()
+    _mount(f"{top}/dev/pts/ptmx", f"{top}/dev/ptmx", None, _BIND)
     _mount("tmpfs", f"{top}/tmp", "tmpfs", _NOSUID, "mode=1777")
 
 

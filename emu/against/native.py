@@ -16,7 +16,7 @@ from emu.against.observer import Observer, Watched
 from emu.against.processor import ARCH_SET_CPUID, CPUID, Processor
 from emu.against.ptrace import Entered, Event, Options, Ptrace, Request, Returned
 from emu.against.record import Flow
-from emu.against.tape import ENTRIES, FILE_TIMES, Given, Tape, times_of_run
+from emu.against.tape import ATTRIBUTES, ENTRIES, Given, Tape, same_attributes
 from emu.fs.devfs import RANDOM, URANDOM
 from emu.kernel.fork import CloneFlags
 from emu.kernel.signal_state import IGNORED_BY_DEFAULT, STOPS_BY_DEFAULT, SiCode, Sig, SigInfo
@@ -281,8 +281,8 @@ class Native:
         data = self._tape.next(self.observer.name_of(pid) or (), given.key)
         if given.key == ENTRIES:
             self._list(pid, given.address, data)
-        elif data is not None and given.key[0] == FILE_TIMES:
-            view.poke(given.address, times_of_run(view.peek(given.address, given.length), data, self._started_ns))
+        elif data is not None and given.key[0] == ATTRIBUTES:
+            view.poke(given.address, same_attributes(view.peek(given.address, given.length), data, self._started_ns))
         elif data is not None:
             if given.address and len(data) == given.length:
                 view.poke(given.address, data)

@@ -4,6 +4,7 @@ names of temporary files, orders of hashed sets and dates are no differences.
 
 from __future__ import annotations
 
+import stat
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -20,9 +21,25 @@ ENTRIES: Key = ("entries", 0)
 _READ, _PREAD, _GETDENTS64, _GETRANDOM = 0, 17, 217, 318
 _GETTIMEOFDAY, _TIME, _CLOCK_GETTIME = 96, 201, 228
 _TWO_LONGS = 16
-#: The calls of the stat family: which argument is the buffer, where the times in it begin, and how long they are.
-_STATS = {4: (1, 72, 48), 5: (1, 72, 48), 6: (1, 72, 48), 262: (2, 72, 48), 332: (4, 64, 64)}
-FILE_TIMES = "times of a file"
+ATTRIBUTES = "attributes of a file"
+
+
+class _Attributes(NamedTuple):
+    """Where a structure has what is an accident of a run: offset and length of each field."""
+
+    size: int
+    mode: int
+    #: Numbers of the device and the inode.
+    identity: tuple[tuple[int, int], ...]
+    #: Of a directory: how many links it has, its size, and the blocks that it takes.
+    directory: tuple[tuple[int, int], ...]
+    times: tuple[int, ...]
+
+
+_STAT = _Attributes(144, 24, ((0, 16),), ((16, 8), (48, 8), (64, 8)), (72, 88, 104))
+_STATX = _Attributes(256, 28, ((32, 8), (136, 8)), ((16, 4), (40, 16)), (64, 80, 96, 112))
+#: The calls of the stat family: which argument is the buffer, and what is in it.
+_STATS = {4: (1, _STAT), 5: (1, _STAT), 6: (1, _STAT), 262: (2, _STAT), 332: (4, _STATX)}
 
 
 class Given(NamedTuple):
@@ -49,23 +66,33 @@ def given_by(number: int, values: tuple[int, ...], result: int, record: Record) 
     if number == _GETDENTS64 and flow is not Flow.FIGURES:
         return Given(ENTRIES, values[1], result)
     if number in _STATS:
-        at, offset, length = _STATS[number]
-        return Given((FILE_TIMES, crc32(repr(record.given).encode())), values[at] + offset, length)
+        at, kind = _STATS[number]
+        return Given((ATTRIBUTES, crc32(repr(record.given).encode())), values[at], kind.size)
     if number == _TIME:
         return Given(("time", 0), values[0], 8)
     return None
 
 
-def times_of_run(theirs: bytes, ours: bytes, started_ns: int) -> bytes:
-    """The times of a file (seconds and nanoseconds of each): of those that both runs have made, the machine's."""
+def same_attributes(theirs: bytes, ours: bytes, started_ns: int) -> bytes:
+    """The attributes of a file on Linux, with what is an accident there as the machine has it: numbers of devices and
+    inodes, what a directory takes, and times that both runs have made.
+    """
     if len(ours) != len(theirs):
         return theirs
-    pairs = [(theirs[at : at + _TWO_LONGS], ours[at : at + _TWO_LONGS]) for at in range(0, len(ours), _TWO_LONGS)]
-    return b"".join(b if min(_seconds(a), _seconds(b)) >= started_ns // 1_000_000_000 else a for a, b in pairs)
+    kind = _STAT if len(ours) == _STAT.size else _STATX
+    found = bytearray(theirs)
+    mode = int.from_bytes(theirs[kind.mode : kind.mode + 2], "little")
+    directory, started = stat.S_ISDIR(mode), started_ns // 1_000_000_000
+    for offset, length in kind.identity + (kind.directory if directory else ()):
+        found[offset : offset + length] = ours[offset : offset + length]
+    for at in kind.times:  # directories have been made to set the tree up
+        if _seconds(theirs, at) >= started and (directory or _seconds(ours, at) >= started):
+            found[at : at + _TWO_LONGS] = ours[at : at + _TWO_LONGS]
+    return bytes(found)
 
 
-def _seconds(time: bytes) -> int:
-    return int.from_bytes(time[:8], "little", signed=True)
+def _seconds(data: bytes, at: int) -> int:
+    return int.from_bytes(data[at : at + 8], "little", signed=True)
 
 
 class Tape:

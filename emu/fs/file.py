@@ -114,6 +114,7 @@ class File:
         self.inode.open_count += 1
         if self.writable:
             self.inode.writers += 1
+            path.mount.writers += 1
         elif self.readable:
             self.inode.readers += 1
 
@@ -161,6 +162,7 @@ class File:
             self.inode.write_count -= 1
         if self.writable:
             self.inode.writers -= 1
+            self.path.mount.writers -= 1
         elif self.readable:
             self.inode.readers -= 1
         self.inode.drop_if_unused()

@@ -260,7 +260,7 @@ class BindSuperBlock(HostSuperBlock):
         self._known: WeakValueDictionary[int, BindInode] = WeakValueDictionary()
         super().__init__(resources, fstype, tree, log)
         self.recent = deque(maxlen=REMEMBERED)
-        self.read_only = False
+        self.read_only = self.never_written = False
 
     def inode_of(self, found: HostObject, parent: HostInode | None, name: bytes) -> BindInode:
         ino = self.ino_of(found.status)

@@ -158,7 +158,7 @@ class HostSuperBlock(SuperBlock):
         super().__init__(resources, fstype)
         self.tree = tree
         self.log = log
-        self.read_only = True
+        self.read_only = self.never_written = True
         self._devices: dict[int, int] = {}
         self._large: dict[tuple[int, int], int] = {}
         self._open: OrderedDict[tuple[bytes, ...], Descriptor] = OrderedDict()

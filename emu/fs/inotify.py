@@ -150,10 +150,11 @@ class Inotify(AnonFile):
     # -- the queue -------------------------------------------------------------------------------------------------
 
     def queue(self, event: Event) -> None:
-        """Add an event, unless the last one says the same; one that is too many, or for which there is no memory, says
-        only that there were more.
+        """Add an event, unless the last one says the same, cookie or not (inotify_merge); one that is too many, or for
+        which there is no memory, says only that there were more.
         """
-        if self._queue and self._queue[-1] == event:
+        last = self._queue[-1] if self._queue else None
+        if last is not None and (last.wd, last.mask, last.name) == (event.wd, event.mask, event.name):
             return
         try:
             if len(self._queue) >= MAX_QUEUED_EVENTS:

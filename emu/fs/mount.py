@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Dentry, Path
@@ -27,14 +28,33 @@ KEPT = (
 )
 
 
+class Propagation(Enum):
+    """What becomes elsewhere of what is mounted inside a mount.  It is kept and shown; there is one namespace."""
+
+    PRIVATE = "private"
+    SHARED = "shared"
+    SLAVE = "slave"
+    UNBINDABLE = "unbindable"
+
+
 class VfsMount:
     """A superblock at a place: ``parent``/``mountpoint`` (both None for the root and for internal mounts)."""
 
-    def __init__(self, sb: SuperBlock, source: str, flags: int, at: Path | None) -> None:
+    def __init__(self, sb: SuperBlock, source: str, flags: int, at: Path | None, root: Dentry | None = None) -> None:
+        """``root``: the directory or file that a bind mount shows, instead of all."""
         self.sb = sb
         self.source = source
         self.flags = MountFlags(flags & KEPT)
-        self.root = Dentry("", sb.root)
+        self.root = Dentry("", sb.root) if root is None else root
+        self.propagation = Propagation.PRIVATE
+        #: The number of its peer group, or that of its master's.
+        self.group = 0
+        #: Of the kernel itself (pipes, sockets).
+        self.internal = False
+        #: Open files that can write here.
+        self.writers = 0
+        #: MNT_EXPIRE has been asked for, and nobody has used it since.
+        self.expiring = False
         self.at = at
         self.id = 0
         #: The number that no other mount ever has (mnt_id_unique).
@@ -43,6 +63,22 @@ class VfsMount:
         self.pins = 0
         #: Unmounted with MNT_DETACH; the superblock is freed with the last open file.
         self.detached = False
+
+    @property
+    def root_name(self) -> str:
+        """What part of its file system it shows, as a path there."""
+        parts = []
+        dentry = self.root
+        while dentry.parent is not dentry:
+            parts.append(dentry.name)
+            dentry = dentry.parent
+        return "/" + "/".join(reversed(parts)) + ("//deleted" if self.root.deleted else "")
+
+    @property
+    def propagation_words(self) -> str:
+        """The optional fields of mountinfo."""
+        words = {Propagation.SHARED: f"shared:{self.group} ", Propagation.SLAVE: f"master:{self.group} "}
+        return words.get(self.propagation, "unbindable " if self.propagation is Propagation.UNBINDABLE else "")
 
     @property
     def read_only(self) -> bool:
@@ -81,6 +117,7 @@ class VfsMount:
     def unpin(self) -> None:
         """An open file has been closed."""
         self.pins -= 1
+        self.expiring = False
         if self.detached and not self.pins:
             self.release()
 
@@ -103,21 +140,40 @@ class MountTable:
     def __init__(self) -> None:
         self._at: dict[tuple[VfsMount, Dentry], VfsMount] = {}
         self._all: list[VfsMount] = []
-        self._last_id = 0
+        self._last_id = self._last_group = 0
 
     def __iter__(self) -> Iterator[VfsMount]:
         return iter(self._all)
 
+    def new_group(self) -> int:
+        """A number for a group of peers."""
+        self._last_group += 1
+        return self._last_group
+
     def add(self, mount: VfsMount) -> None:
         """Hang ``mount`` at its place (``mount.at``)."""
+        self.count(mount)
+        if mount.at is not None:
+            self._at[mount.at] = mount
+        self._all.append(mount)
+
+    def count(self, mount: VfsMount) -> None:
+        """A mount exists from now on, in the tree or not; once."""
+        if mount.id:
+            return
         mount.sb.hold(MOUNT)
         self._last_id += 1
         mount.id = self._last_id
         mount.unique_id = (1 << 31) + self._last_id
         mount.sb.active += 1
-        if mount.at is not None:
-            self._at[mount.at] = mount
-        self._all.append(mount)
+
+    def rehang(self, mount: VfsMount, at: Path | None) -> None:
+        """Move a mount to another place; None: it is the top."""
+        if mount.at is not None and self._at.get(mount.at) is mount:
+            del self._at[mount.at]
+        mount.at = at
+        if at is not None:
+            self._at[at] = mount
 
     def remove(self, mount: VfsMount) -> None:
         """Take ``mount`` out of the tree; its superblock stays."""

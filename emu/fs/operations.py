@@ -249,6 +249,8 @@ def rename(
     source = walker.lookup(old.parent, old.name)
     target = walker.lookup_or_none(new.parent, new.name)
     _check_rename(old, new, source, target, wanted)
+    if source.mount is not old.parent.mount or (target is not None and target.mount is not new.parent.mount):
+        raise LinuxError(errno.EBUSY)
     if target is not None and target.dentry.inode is source.dentry.inode:
         return
     _check_rename_permission(walker, old, new, source, target, wanted)
@@ -315,7 +317,7 @@ def _notify_move(old: Last, new: Last, inode: Inode, replaced: Inode | None = No
         old.parent.dentry.inode.notify(_MOVED_FROM, old.name, cookie=cookie, directory=inode.is_directory)
         new.parent.dentry.inode.notify(_MOVED_TO, new.name, cookie=cookie, directory=inode.is_directory)
         if replaced is not None:
-            replaced.notify(_ATTRIB)
+            replaced.notify(_ATTRIB, directory=replaced.is_directory)
         inode.notify(_MOVE_SELF)
 
 

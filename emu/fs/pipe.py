@@ -208,12 +208,16 @@ class Pipe:
         self.length += len(data) - kept
         return kept
 
-    def append(self, page: bytes) -> None:
-        """Take a part of a file's page (sendfile): it gets a slot of its own, and nothing is merged into it.
+    def end_of_first(self, count: int) -> int:
+        """How far the first slot reaches into its page, if so many bytes are all of it; else its page takes no more."""
+        first = self._used[0]
+        return first.end if len(first.data) == count else PAGE_SIZE
 
-        LinuxError(ENOMEM).
+    def append(self, page: bytes, end: int = PAGE_SIZE) -> None:
+        """Take a part of a file's page (sendfile): it gets a slot of its own, and nothing is merged into it, unless it
+        is the page of a pipe, which reaches to ``end``.  LinuxError(ENOMEM).
         """
-        self._add(Slot(page, PAGE_SIZE))
+        self._add(Slot(page, end))
         self.length += len(page)
         self.not_empty.wake_all(_READABLE)
 

@@ -42,6 +42,8 @@ class SuperBlock:
     names_are_given = False
     #: Names are removed only by unlink, rmdir and rename, so that lookups may be cached.
     keeps_dentries = True
+    #: Nothing can ever be written: it stays read-only however it is mounted again.
+    never_written = False
     #: Its inodes have flags (chattr).
     keeps_flags = False
     #: Its files can be opened by handle (s_export_op).

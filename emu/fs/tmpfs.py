@@ -31,6 +31,7 @@ DIRENT_SIZE = 20
 #: The space that an inode counts with (BOGO_INODE_SIZE).
 INODE_SPACE = 1024
 OPTIONS = frozenset({"size", "nr_blocks", "nr_inodes", "mode", "uid", "gid"})
+_SHOWN = ("size", "nr_blocks", "nr_inodes")
 #: A number above the index of any page.
 LAST_PAGE = 1 << 52
 #: Pages that fallocate() makes at a time.
@@ -275,7 +276,7 @@ class TmpfsSuperBlock(SuperBlock):
         self.used_inodes = 1
         #: What ``user.`` attributes take of the space for inodes, in bytes.
         self.xattr_space = 0
-        self._shown = "".join(f",{word}={words[word]}" for word in ("size", "nr_blocks", "nr_inodes") if word in words)
+        self._shown = {word: words[word] for word in _SHOWN if word in words}
         mode = _octal(words["mode"]) if "mode" in words else 0o1777
         self.root = TmpfsDirectory(self, mode, parse_size(words.get("uid", "0")), parse_size(words.get("gid", "0")))
 
@@ -318,7 +319,19 @@ class TmpfsSuperBlock(SuperBlock):
         return StatFs(self.magic, PAGE_SIZE, self.max_blocks, free, free, self.max_inodes, inodes_free)
 
     def show_options(self) -> str:
-        return self._shown
+        return "".join(f",{word}={value}" for word, value in self._shown.items())
+
+    def remount(self, options: str) -> None:
+        """Change the limits (shmem_reconfigure); the other options have no effect any more.  LinuxError(EINVAL)."""
+        words = parse_options(options, OPTIONS)
+        blocks = _block_limit(words, self.max_blocks) if words.keys() & {"size", "nr_blocks"} else self.max_blocks
+        inodes = parse_size(words["nr_inodes"]) if "nr_inodes" in words else self.max_inodes
+        if blocks != self.max_blocks and (not self.max_blocks or (blocks and blocks < self.used_blocks)):
+            raise LinuxError(errno.EINVAL)
+        if inodes != self.max_inodes and (not self.max_inodes or (inodes and inodes < self.used_inodes)):
+            raise LinuxError(errno.EINVAL)
+        self.max_blocks, self.max_inodes = blocks, inodes
+        self._shown |= {word: words[word] for word in _SHOWN if word in words}
 
     def put_super(self) -> None:
         drop_tree(self.root)

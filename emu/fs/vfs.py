@@ -11,7 +11,7 @@ from emu.fs import operations
 from emu.fs.dentry import Path, d_path, unnamed_path
 from emu.fs.file import File
 from emu.fs.hugetlbfs import Hugetlbfs, HugetlbInode, HugetlbSuperBlock
-from emu.fs.mount import KEPT, MountTable, VfsMount
+from emu.fs.mount import MountTable, VfsMount
 from emu.fs.namei import PathWalk
 from emu.fs.open import open_unnamed
 from emu.fs.pipe import PipeFile, PipeFsType, PipeInode, Pipes
@@ -85,22 +85,22 @@ class Vfs:
         path = self.walker(None).resolve(target) if isinstance(target, str) else target
         if not path.dentry.inode.is_directory:
             raise LinuxError(errno.ENOTDIR)
-        if len(list(self.mount_table)) >= MAX_MOUNTS:
-            raise LinuxError(errno.ENOSPC)
+        self.check_number(1)
         self.resources.kmem.reserve(MOUNT)
         at = self.mount_table.cross(path)
         sb = kind.mount(self.resources, options)
         if sb is at.mount.sb and at.dentry is at.mount.root:  # the same once more
             raise LinuxError(errno.EBUSY)
+        if flags & MountFlags.RDONLY and not sb.active:
+            sb.read_only = True
         mount = VfsMount(sb, source, flags, at)
         self.mount_table.add(mount)
         return mount
 
-    def remount(self, path: Path, flags: int, options: str = "") -> None:
-        """MS_REMOUNT: change the flags and options of the mount whose root ``path`` is (EINVAL if it is none)."""
-        mount = self._mount_at(path)
-        mount.sb.remount(options)
-        mount.flags = MountFlags(flags & KEPT)
+    def check_number(self, more: int) -> None:
+        """LinuxError(ENOSPC) if there would be too many mounts."""
+        if len(list(self.mount_table)) + more > MAX_MOUNTS:
+            raise LinuxError(errno.ENOSPC)
 
     def umount(self, target: str | Path, flags: int = 0) -> None:
         """Take a mount out of the tree: EINVAL if ``target`` is not the root of one, EBUSY while it is in use.
@@ -116,6 +116,9 @@ class Vfs:
             return
         if mount.pins or self.mount_table.children(mount) or self._stands_in(mount):
             raise LinuxError(errno.EBUSY)
+        if flags & UmountFlags.EXPIRE and not mount.expiring:
+            mount.expiring = True
+            raise LinuxError(errno.EAGAIN)
         self.mount_table.remove(mount)
         mount.release()
 
@@ -144,8 +147,9 @@ class Vfs:
             device = f"{major(mount.sb.dev)}:{minor(mount.sb.dev)}"
             place = _escape(d_path(mount.root_path, root))
             owned = f"{mount.sb.fstype.name} {_escape(mount.source)} {'ro' if mount.sb.read_only else 'rw'}"
-            here = f"{mount.id} {parent} {device} / {place} {mount.flag_words()}"
-            lines.append(f"{here} - {owned}{mount.sb.show_options()}\n")
+            shown = _escape(mount.root_name)
+            here = f"{mount.id} {parent} {device} {shown} {place} {mount.flag_words()}"
+            lines.append(f"{here} {mount.propagation_words}- {owned}{mount.sb.show_options()}\n")
         return "".join(lines)
 
     def internal_mount(self, fstype: str | FileSystemType) -> VfsMount:
@@ -156,6 +160,7 @@ class Vfs:
             sb = kind.mount(self.resources, "")
             sb.active += 1
             mount = self._internal[kind.name] = VfsMount(sb, kind.name, 0, None)
+            mount.internal = True
         return mount
 
     @property

@@ -18,10 +18,13 @@ _DUMPABLE, _NOT_DUMPABLE = 1, 0
 
 
 class NewProgram(NamedTuple):
-    """The credentials of a new program, and whether its libraries are to trust nobody (AT_SECURE)."""
+    """The credentials of a new program, whether its libraries are to trust nobody (AT_SECURE), and whether it has a
+    set-ID bit that counts.
+    """
 
     credentials: Credentials
     secure: bool
+    set_ids: bool
 
 
 def changed(task: Task, old: Credentials) -> None:
@@ -65,11 +68,12 @@ def exec_credentials(old: Credentials, inode: Inode, *, set_ids: bool) -> NewPro
     (cap_bprm_creds_from_file).
     """
     new = copy.copy(old)
+    bits = False
     if set_ids and not old.no_new_privs:
         if inode.mode & stat.S_ISUID:
-            new.euid = inode.uid
+            new.euid, bits = inode.uid, True
         if inode.mode & (stat.S_ISGID | stat.S_IXGRP) == stat.S_ISGID | stat.S_IXGRP:
-            new.egid = inode.gid
+            new.egid, bits = inode.gid, True
     changed_ids = (new.euid, new.egid) != (old.euid, old.egid)
     by_root = not new.securebits & NOROOT and 0 in (new.uid, new.euid)
     if by_root:
@@ -84,7 +88,7 @@ def exec_credentials(old: Credentials, inode: Inode, *, set_ids: bool) -> NewPro
     new.suid = new.fsuid = new.euid
     new.sgid = new.fsgid = new.egid
     new.securebits &= ~KEEP_CAPS
-    return NewProgram(new, new.uid != new.euid or new.gid != new.egid)
+    return NewProgram(new, new.uid != new.euid or new.gid != new.egid, bits)
 
 
 def may_signal(task: Task, target: Task, signo: int) -> bool:

@@ -120,11 +120,8 @@ class Rights(NamedTuple):
 
 def _rights_after(task: Task, file: File) -> Rights:
     """The rights of a program: set-ID bits count unless the mount, or PR_SET_NO_NEW_PRIVS, forbids it."""
-    old = task.credentials
-    program = exec_credentials(old, file.inode, set_ids=not file.path.mount.flags & MountFlags.NOSUID)
-    new = program.credentials
-    ids_change = (new.euid, new.egid) != (old.euid, old.egid)
-    return Rights(new, program.secure, int(CLEARED_ON_SETID) if ids_change else 0)
+    program = exec_credentials(task.credentials, file.inode, set_ids=not file.path.mount.flags & MountFlags.NOSUID)
+    return Rights(program.credentials, program.secure, int(CLEARED_ON_SETID) if program.set_ids else 0)
 
 
 def _take_rights(task: Task, rights: Rights) -> None:

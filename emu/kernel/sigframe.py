@@ -7,29 +7,35 @@ bytes that FXSAVE leaves to software (struct _fpx_sw_bytes).
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import struct
 from typing import TYPE_CHECKING
 
 from emu.fpu import FXSAVE_BYTES, with_initial
 from emu.kernel.signal_state import SS_AUTODISARM, UNBLOCKABLE, AltStack, SaFlags, SigAction, SigInfo
+from emu.kernel.sigregs import SignalRegisters
 from emu.kernel.task import Task
 from emu.linux.errors import LinuxError
+from mmu import unicorn_abi
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+from mmu.objectcode import load
 from mmu.registers import Access
 
 if TYPE_CHECKING:
     from emu.cpu import Cpu
-    from emu.fpu import Fpu
 
 #: struct ucontext up to its sigset_t: uc_flags, uc_link, stack_t (ss_sp, ss_flags, a gap, ss_size), struct sigcontext
 #: (R8 to R15, RDI, RSI, RBP, RBX, RDX, RAX, RCX, RSP, RIP, RFLAGS; cs, gs, fs, ss; err, trapno, oldmask, cr2, fpstate,
 #: 8 reserved words), the mask.
 _UCONTEXT = struct.Struct("<QQQIiQ18Q4H5Q64xQ")
 _UC_BYTES = _UCONTEXT.size
-#: The address of the restorer, which lies below that, and siginfo_t above.
-_FRAME = struct.Struct(f"<Q{_UCONTEXT.format[1:]}128s")
-_FRAME_BYTES = _FRAME.size
+#: The address of the restorer, which lies below it, and the ucontext up to the registers; what follows RFLAGS, with
+#: siginfo_t.
+_HEAD, _TAIL, _TAIL_AT = struct.Struct("<QQQQIiQ"), struct.Struct("<4H5Q64xQ128s"), 192
+_FRAME_BYTES = _TAIL_AT + _TAIL.size
+#: Of a ucontext: ss_sp, ss_flags, ss_size, fpstate, the mask.
+_CONTEXT = struct.Struct("<16xQI4xQ184xQ64xQ")
 _USER_CS, _USER_SS = 0x33, 0x2B
 _UC_FP_XSTATE, _UC_SIGCONTEXT_SS, _UC_STRICT_RESTORE_SS = 1, 2, 4
 _UC_FLAGS = _UC_FP_XSTATE | _UC_SIGCONTEXT_SS | _UC_STRICT_RESTORE_SS
@@ -55,7 +61,6 @@ _BEHIND_IMAGE = (
     + _XSAVE_HEADER.pack(_X87 | _SSE, *([0] * 7))
     + _MAGIC2
 )
-_NO_IMAGE = bytes(FXSAVE_BYTES)
 
 
 def _frame_place(task: Task, rsp: int, flags: int) -> tuple[int, int] | None:
@@ -69,69 +74,103 @@ def _frame_place(task: Task, rsp: int, flags: int) -> tuple[int, int] | None:
     return None if on_it and not stack.holds(frame) else (fpstate, frame)
 
 
-def setup_frame(cpu: Cpu, task: Task, info: SigInfo, action: SigAction, old_mask: int) -> bool:
-    """Push the frame and point the CPU at the handler.  False if the stack cannot take it.
+class SignalFrames:
+    """Makes and takes back the frames of one CPU.  The registers, which are most of a frame, go natively."""
 
-    The frame returns to ``task.rip``, which for a restarted call is its SYSCALL instruction; the engine's RIP is still
-    behind it.
-    """
-    if not action.flags & _HAS_RESTORER:
-        return False
-    rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15, _ = cpu.general()
-    rflags = cpu.rflags
-    stack = task.signals.alt_stack
-    place = _frame_place(task, rsp, action.flags)
-    if place is None:
-        return False
-    fpstate, frame = place
-    length = fpstate + _FPSTATE_BYTES - frame
-    try:
-        at = task.mm.window(frame, length, Access.WRITE)
-        buffer, begin = (bytearray(length), 0) if at is None else (task.mm.frames.ram.view, at)
-        _FRAME.pack_into(
-            buffer, begin, action.restorer,
-            _UC_FLAGS, 0, stack.sp, stack.flags, 0, stack.size,
-            r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, task.rip, rflags,
-            _USER_CS, 0, 0, _USER_SS, *task.fault_words[:2], old_mask, task.fault_words[2], fpstate,
-            old_mask, info.pack(),
+    def __init__(self, cpu: Cpu) -> None:
+        self._cpu = cpu
+        library = load("emu.kernel.sigregs")
+        self._push, self._pop = library["push"].call, library["pop"].call
+        self._behind = ctypes.create_string_buffer(_BEHIND_IMAGE, len(_BEHIND_IMAGE))
+        self._word = ctypes.c_uint64()
+        env = unicorn_abi.cpu_state(cpu.uc)
+        self._state = SignalRegisters(
+            uc=unicorn_abi.handle(cpu.uc), reg_read=unicorn_abi.symbol_address("uc_reg_read"),
+            reg_write=unicorn_abi.symbol_address("uc_reg_write"), word=ctypes.addressof(self._word),
+            general=env + unicorn_abi.ENV_REGS, fpu=env + unicorn_abi.ENV_FPU, stack=env + unicorn_abi.ENV_FPREGS,
+            mxcsr=env + unicorn_abi.ENV_MXCSR, xmm=env + unicorn_abi.ENV_XMM, behind=ctypes.addressof(self._behind),
+            cleared=_CLEARED_FLAGS, changeable=_USER_FLAGS,
         )  # fmt: skip
-        _xsave(cpu.fpu, buffer, begin + fpstate - frame)
+        self._address = ctypes.addressof(self._state)
+
+    def setup(self, task: Task, info: SigInfo, action: SigAction, old_mask: int) -> bool:
+        """Push the frame and point the CPU at the handler.  False if the stack cannot take it.
+
+        The frame returns to ``task.rip``, which for a restarted call is its SYSCALL instruction; the engine's RIP is
+        still behind it.
+        """
+        if not action.flags & _HAS_RESTORER:
+            return False
+        place = _frame_place(task, self._cpu.read("rsp"), action.flags)
+        if place is None:
+            return False
+        fpstate, frame = place
+        mm, length = task.mm, fpstate + _FPSTATE_BYTES - frame
+        try:
+            at = mm.window(frame, length, Access.WRITE)
+            if at is not None:
+                view, begin, host = mm.frames.ram.view, at, mm.frames.ram.host + at
+            else:
+                for address in (fpstate, fpstate + _FPSTATE_BYTES - 1, frame, frame + _FRAME_BYTES - 1):
+                    mm.translate(address, Access.WRITE)
+                buffer = ctypes.create_string_buffer(length)
+                view, begin, host = memoryview(buffer).cast("B"), 0, ctypes.addressof(buffer)
+        except LinuxError:
+            return False
+        stack, (error, vector, cr2) = task.signals.alt_stack, task.fault_words
+        _HEAD.pack_into(view, begin, action.restorer, _UC_FLAGS, 0, stack.sp, stack.flags, 0, stack.size)
+        _TAIL.pack_into(
+            view, begin + _TAIL_AT, _USER_CS, 0, 0, _USER_SS, error, vector, old_mask, cr2, fpstate, old_mask,
+            info.pack(),
+        )  # fmt: skip
+        state = self._state
+        state.frame, state.image = host + _HEAD.size, host + fpstate - frame
+        state.handler, state.rip, state.signo = action.handler, task.rip, info.signo
+        state.frame_at, state.context_at, state.info_at = frame, frame + 8, frame + 8 + _UC_BYTES
+        self._push(self._address)
         if at is None:
-            task.mm.write(fpstate, buffer[fpstate - frame :])
-            task.mm.write(frame, buffer[:_FRAME_BYTES])
+            mm.write(fpstate, view[fpstate - frame :])
+            mm.write(frame, view[:_FRAME_BYTES])
         else:
-            task.mm.frames.stored(at >> PAGE_SHIFT)
-    except LinuxError:
-        return False
-    handler, at_info = action.handler, frame + 8 + _UC_BYTES
-    cpu.set_general(
-        (0, rcx, frame + 8, rbx, frame, rbp, at_info, info.signo, r8, r9, r10, r11, r12, r13, r14, r15, handler),
-        rflags & ~_CLEARED_FLAGS,
-    )
-    cpu.fpu.reset()
-    if stack.flags & SS_AUTODISARM:
-        task.signals.alt_stack = AltStack()
-    task.rip = action.handler
-    return True
+            mm.frames.stored(at >> PAGE_SHIFT)
+        if stack.flags & SS_AUTODISARM:
+            task.signals.alt_stack = AltStack()
+        task.rip = action.handler
+        return True
+
+    def restore(self, task: Task) -> int:
+        """rt_sigreturn: restore the state saved in the frame; returns RAX.  LinuxError(EFAULT) if it cannot be read,
+        and nothing is restored; if the floating-point state cannot, the other registers are.
+        """
+        rsp = self._cpu.read("rsp")
+        at = task.mm.window(rsp, _UC_BYTES, Access.READ)
+        if at is not None:
+            ram = task.mm.frames.ram
+            alt_sp, alt_flags, alt_size, fpstate, mask = _CONTEXT.unpack_from(ram.view, at)
+            beside = fpstate - rsp  # in the same page, as it was made
+            if beside >= 0 and (rsp & PAGE_SIZE - 1) + beside + _FPSTATE_BYTES <= PAGE_SIZE:
+                state = self._state
+                state.frame, state.image = ram.host + at + _HEAD.size - 8, ram.host + at + beside
+                if self._pop(self._address):
+                    task.signals.blocked = mask & ~UNBLOCKABLE
+                    _restore_alt_stack(task, AltStack(alt_sp, alt_size, alt_flags), rsp)
+                    self._cpu.blocks.flags_restored(state.rflags)
+                    task.rip = state.rip
+                    return self._cpu.read("rax")
+        return _restore_frame(self._cpu, task, rsp)
 
 
-def restore_frame(cpu: Cpu, task: Task) -> int:
-    """rt_sigreturn: restore the state saved in the frame; returns RAX.  LinuxError(EFAULT) if it cannot be read, and
-    nothing is restored; if the floating-point state cannot, the other registers are.
-    """
-    rsp = cpu.read("rsp")
-    at = task.mm.window(rsp, _UC_BYTES, Access.READ)
-    memory = task.mm.frames.ram.view
+def _restore_frame(cpu: Cpu, task: Task, rsp: int) -> int:
+    """The same for any frame, also one that the program has made or changed."""
     (
         _, _, alt_sp, alt_flags, _, alt_size,
         r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, new_rsp, rip, flags,
         *_, fpstate, mask,
-    ) = _UCONTEXT.unpack(task.mm.read(rsp, _UC_BYTES)) if at is None else _UCONTEXT.unpack_from(memory, at)  # fmt: skip
+    ) = _UCONTEXT.unpack(task.mm.read(rsp, _UC_BYTES))  # fmt: skip
     task.signals.blocked = mask & ~UNBLOCKABLE
-    beside = at - rsp if at is not None and fpstate >> PAGE_SHIFT == rsp >> PAGE_SHIFT else None
     bad = image = None
     try:
-        image = _read_fpstate(task, fpstate, beside) if fpstate else None
+        image = _read_fpstate(task, fpstate) if fpstate else None
     except LinuxError as error:
         bad, rax, task.registers_replaced = error, 0, True
     _restore_alt_stack(task, AltStack(alt_sp, alt_size, alt_flags), rsp)
@@ -148,30 +187,11 @@ def restore_frame(cpu: Cpu, task: Task) -> int:
     return int(rax)
 
 
-def _xsave(fpu: Fpu, buffer: bytearray | memoryview, at: int) -> None:
-    """The floating-point state as it lies in a frame (copy_fpstate_to_sigframe)."""
-    buffer[at : at + FXSAVE_BYTES] = _NO_IMAGE
-    fpu.save_at(buffer, at)
-    buffer[at + _SW_AT : at + _FPSTATE_BYTES] = _BEHIND_IMAGE
-
-
-def _read_fpstate(task: Task, at: int, beside: int | None) -> bytes:
+def _read_fpstate(task: Task, at: int) -> bytes:
     """The FXSAVE image to restore (fpu__restore_sig): a state that XSTATE_BV leaves out starts anew; a frame that is
     not marked as one of XSAVE has the image alone.  LinuxError(EFAULT), also for a header that XRSTOR refuses.
-
-    ``beside``: how far the physical addresses of its page lie behind the virtual ones, if that is known.
     """
-    if beside is None:
-        paddr = task.mm.window(at, _FPSTATE_BYTES, Access.READ)
-    else:
-        paddr = None if (at & PAGE_SIZE - 1) + _FPSTATE_BYTES > PAGE_SIZE else at + beside
-    if paddr is None:
-        image = task.mm.read(at, FXSAVE_BYTES)
-    else:
-        view = task.mm.frames.ram.view
-        image = bytes(view[paddr : paddr + FXSAVE_BYTES])
-        if view[paddr + _SW_AT : paddr + _FPSTATE_BYTES] == _BEHIND_IMAGE:  # as it was made
-            return image
+    image = task.mm.read(at, FXSAVE_BYTES)
     magic, extended, features, size = _SW_BYTES.unpack_from(image, _SW_AT)
     if magic != _MAGIC1 or not _XSTATE_BYTES <= size <= extended or size > _XSTATE_BYTES:
         return image

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from emu.kernel.jobctl import FIRST, LAST, JobControl
@@ -27,6 +26,7 @@ from emu.linux.limits import Rlimit
 
 if TYPE_CHECKING:
     from emu.cpu import Cpu
+    from emu.kernel.sigframe import SignalFrames
     from emu.kernel.traced import Traced
     from emu.kernel.tracer import Tracer
 
@@ -59,7 +59,7 @@ class Signals:
         self._charge = charge
         self._jobs = jobs
         self._tracer = tracer
-        self._sigframe: ModuleType | None = None
+        self._made_frames: SignalFrames | None = None
 
     def send(self, task: Task, signo: int, info: SigInfo | None = None) -> None:
         """Send a signal to this one task; it is woken if it sleeps and the signal is not blocked."""
@@ -215,16 +215,17 @@ class Signals:
             return True
         return self._ignored(signo, action)
 
-    def _frames(self) -> ModuleType:
-        if self._sigframe is None:
-            from emu.kernel import sigframe  # 1 ms, and many programs never get a signal
+    @property
+    def _frames(self) -> SignalFrames:
+        if self._made_frames is None:
+            from emu.kernel.sigframe import SignalFrames  # some ms, and many programs never get a signal
 
-            self._sigframe = sigframe
-        return self._sigframe
+            self._made_frames = SignalFrames(self._cpu)
+        return self._made_frames
 
     def restore(self, task: Task) -> int:
         """rt_sigreturn: back from a handler; returns RAX.  LinuxError(EFAULT) if the frame cannot be read."""
-        return int(self._frames().restore_frame(self._cpu, task))
+        return self._frames.restore(task)
 
     def _abort_sequence(self, task: Task, info: SigInfo) -> bool:
         """A handler interrupts a restartable sequence; False if that is SIGSEGV instead (rseq_signal_deliver)."""
@@ -248,7 +249,7 @@ class Signals:
         signals.saved_mask = None
         if task.rseq is not None and not self._abort_sequence(task, info):
             return
-        if not self._frames().setup_frame(self._cpu, task, info, action, old_mask):
+        if not self._frames.setup(task, info, action, old_mask):
             # no room for the frame: SIGSEGV by default action (force_sigsegv)
             if info.signo == Sig.SEGV:
                 signals.actions[Sig.SEGV] = SigAction()

@@ -225,12 +225,12 @@ class UnixSocket(Socket):
         read, write = how in (SHUT_RD, SHUT_RDWR), how in (SHUT_WR, SHUT_RDWR)
         self.shut_read |= read
         self.shut_write |= write
+        self.wake()  # before the peer: epoll tells of them in this order
         peer = self.peer
         if peer is not None and self.is_connection:
             peer.shut_read |= write
             peer.shut_write |= read
             peer.wake()
-        self.wake()
 
     def hang_up(self) -> None:
         peer, self.peer = self.peer, None

@@ -14,6 +14,7 @@ LATE = (
     "prctl",
     "attributes",
     "directories",
+    "mounts",
     "naming",
     "residence",
     "eventpoll",

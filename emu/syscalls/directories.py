@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path, encode_name
 from emu.fs.notify import Notice
-from emu.linux.argument import ADDRESS, FD, U64, UINT, Named, Out, Pointer, Shown
-from emu.linux.capability import SYS_ADMIN
+from emu.linux.argument import FD, UINT, Out, Pointer, Shown
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import MountFlags, UmountFlags
-from emu.linux.layout import LATE_PATH, PATH, PATHNAME, STRING, Layout, Opaque
+from emu.linux.fileflags import MountFlags
+from emu.linux.layout import PATH, Layout, Opaque
 from emu.linux.likeness import Likeness, Part
 from emu.linux.syscall import BYTES, Syscall
 from emu.syscalls.paths import resolve
@@ -41,9 +40,6 @@ ST_NOATIME = 1024
 ST_RELATIME = 4096
 #: getdents64 gives at most this many bytes a call, whatever size the guest passes.
 DIRENTS_MAX = 1 << 20
-#: Flags of mount() that are accepted and have no effect here.
-_PROPAGATION = MountFlags.UNBINDABLE | MountFlags.PRIVATE | MountFlags.SLAVE | MountFlags.SHARED
-MS_MGC_VAL = 0xC0ED0000
 
 
 def pack_dirent(entry: DirectoryEntry, offset: int) -> bytes:
@@ -119,50 +115,6 @@ def sys_fstatfs(kernel: Kernel, task: Task, fd: int) -> tuple[int, ...]:
     return _statfs(task.files.get_any(fd).path)
 
 
-def sys_mount(kernel: Kernel, task: Task, source: int, target: int, fstype: int, flags: int, data: int) -> int:
-    """mount(2): new mounts and MS_REMOUNT; bind and move mounts are not supported (ENOSYS)."""
-    if flags & 0xFFFF0000 == MS_MGC_VAL:
-        flags &= 0xFFFF
-    kind = _optional_text(task, fstype)
-    options = _optional_text(task, data)
-    device = _optional_text(task, source)
-    walker, path = resolve(kernel, task, PATHNAME.read(task.mm, target))
-    if not walker.who.capable(SYS_ADMIN):
-        raise LinuxError(errno.EPERM)
-    if not flags & MountFlags.REMOUNT:
-        if flags & (MountFlags.BIND | MountFlags.MOVE):
-            raise LinuxError(errno.ENOSYS, "bind and move mounts")
-        if flags & _PROPAGATION:
-            return 0
-        if kind is None:
-            raise LinuxError(errno.EINVAL)
-    try:
-        if flags & MountFlags.REMOUNT:
-            kernel.vfs.remount(path, flags, options or "")
-        else:
-            kernel.vfs.mount(kind or "", path, options or "", device or "none", flags)
-    except LinuxError as error:
-        if error.detail:  # Linux writes this to its log
-            kernel.log_once(f"mount: {error.detail}")
-        raise
-    return 0
-
-
-def _optional_text(task: Task, address: int) -> str | None:
-    return PATHNAME.read(task.mm, address) if address else None
-
-
-def sys_umount2(kernel: Kernel, task: Task, target: int, flags: int) -> int:
-    """umount2(2)."""
-    if flags & ~int(UmountFlags.FORCE | UmountFlags.DETACH | UmountFlags.NOFOLLOW):
-        raise LinuxError(errno.EINVAL)
-    walker, path = resolve(kernel, task, PATHNAME.read(task.mm, target), not flags & UmountFlags.NOFOLLOW)
-    if not walker.who.capable(SYS_ADMIN):
-        raise LinuxError(errno.EPERM)
-    kernel.vfs.umount(path, flags)
-    return 0
-
-
 class _Entries(Pointer):
     """The entries of a directory.  Of another run their names and kinds are compared, in their order."""
 
@@ -186,7 +138,5 @@ TABLE = (
     Syscall(78, "getdents", sys_getdents, (FD, _Entries("linux_dirent", OLD_DIRENT), UINT), BYTES),
     Syscall(137, "statfs", sys_statfs, (PATH, Out(STATFS))),
     Syscall(138, "fstatfs", sys_fstatfs, (FD, Out(STATFS))),
-    Syscall(165, "mount", sys_mount, (LATE_PATH, LATE_PATH, STRING, Named(MountFlags, U64), ADDRESS)),
-    Syscall(166, "umount2", sys_umount2, (LATE_PATH, Named(UmountFlags))),
     Syscall(217, "getdents64", sys_getdents64, (FD, _Entries("linux_dirent64", DIRENT), UINT), BYTES),
 )

@@ -90,6 +90,8 @@ def sys_ioctl(kernel: Kernel, task: Task, fd: int, command: int, argument: int) 
         return _owner_ioctl(kernel, task, file, command, argument)
     if command in (FICLONE, FICLONERANGE):
         clone_file(task, file, command, argument)
+    if command == _FS_IOC_FIEMAP:
+        raise LinuxError(errno.EOPNOTSUPP)  # no file system here tells where on a device data lies
     if command == _FIGETBSZ:
         INT.write(task.mm, argument, file.inode.sb.blksize)
         return 0
@@ -110,11 +112,11 @@ def _owner_ioctl(kernel: Kernel, task: Task, file: File, command: int, argument:
     return 0
 
 
-#: The size of a block of the file system.
-_FIGETBSZ = 2
+#: The size of a block of the file system; where on its device a file lies.
+_FIGETBSZ, _FS_IOC_FIEMAP = 2, 0xC020660B
 _IOCTLS = {
     0x5401: "TCGETS", 0x5402: "TCSETS", 0x5413: "TIOCGWINSZ", FIONREAD: "FIONREAD", FIONBIO: "FIONBIO",
-    FICLONE: "FICLONE", FICLONERANGE: "FICLONERANGE", _FIGETBSZ: "FIGETBSZ",
+    FICLONE: "FICLONE", FICLONERANGE: "FICLONERANGE", _FIGETBSZ: "FIGETBSZ", _FS_IOC_FIEMAP: "FS_IOC_FIEMAP",
 }  # fmt: skip
 _DIRECTIONS = ("_IOC_NONE", "_IOC_WRITE", "_IOC_READ", "_IOC_READ|_IOC_WRITE")
 

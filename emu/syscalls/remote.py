@@ -111,7 +111,10 @@ def sys_vmsplice(kernel: Kernel, task: Task, fd: int, iov: int, number: int, fla
         raise LinuxError(errno.EBADF)
     if not file.writable:
         return read_file(file, UserBuffer.from_iovec(task.mm, iov, number))
-    return _splice(kernel, task, file.pipe, _pieces(task, iov, number), bool(flags & _SPLICE_NONBLOCK))
+    pieces = _pieces(task, iov, number)
+    if not any(length for _, length in pieces):
+        return 0
+    return _splice(kernel, task, file.pipe, pieces, bool(flags & _SPLICE_NONBLOCK))
 
 
 def _splice(

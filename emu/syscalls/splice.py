@@ -114,7 +114,7 @@ def _pass_on(pipe: Pipe, into: Pipe, count: int, keep: bool) -> int:
         if into.full:
             break
         try:
-            into.append(piece)
+            into.append(piece, PAGE_SIZE if keep else pipe.end_of_first(len(piece)))
         except LinuxError:
             if not done:
                 raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from emu.against.record import Flow, Kind, Record
-from emu.against.tape import FILE_TIMES, RANDOM, Given, Tape, given_by, times_of_run
+from emu.against.tape import ATTRIBUTES, RANDOM, Given, Tape, given_by, same_attributes
 
 
 def record(flow: Flow = Flow.NONE, given: tuple[tuple[str, object], ...] = ()) -> Record:
@@ -20,10 +20,10 @@ def test_what_is_given() -> None:
     assert given_by(228, (1, 0x1000), 0, record()) == Given(("clock", 1), 0x1000, 16)
 
 
-def test_times_of_a_file_belong_to_the_file() -> None:
+def test_attributes_belong_to_a_file() -> None:
     one, other = (given_by(4, (1, 0x1000), 0, record(given=(("path", path),))) for path in (b"/a", b"/b"))
     assert one is not None and other is not None
-    assert (one.key[0], one.address, one.length) == (FILE_TIMES, 0x1000 + 72, 48)
+    assert (one.key[0], one.address, one.length) == (ATTRIBUTES, 0x1000, 144)
     assert one.key != other.key
 
 
@@ -36,10 +36,33 @@ def test_a_tape_gives_each_task_its_own_in_order() -> None:
     assert tape.next((), RANDOM) is None and tape.next((5,), RANDOM) is None
 
 
-def test_only_times_of_the_run_are_changed() -> None:
-    def times(*seconds: int) -> bytes:
-        return b"".join(struct.pack("<qq", second, 7) for second in seconds)
+STARTED_NS = 1000 * 1_000_000_000
 
-    start = 1000 * 1_000_000_000
-    assert times_of_run(times(5, 1010, 1010), times(6, 1003, 900), start) == times(5, 1003, 1010)
-    assert times_of_run(times(5), b"", start) == times(5)
+
+def stat(*, dev: int, ino: int, nlink: int, mode: int, size: int, seconds: int) -> bytes:
+    times = (seconds, 7) * 3
+    return struct.pack("<QQQIIIIQqqqqqqqqq24x", dev, ino, nlink, mode, 0, 0, 0, 0, size, 4096, 8, *times)
+
+
+def test_only_accidents_of_a_file_are_changed() -> None:
+    theirs = stat(dev=1, ino=2, nlink=3, mode=0o100644, size=4, seconds=1010)
+    ours = stat(dev=5, ino=6, nlink=7, mode=0o100600, size=8, seconds=1003)
+    wanted = stat(dev=5, ino=6, nlink=3, mode=0o100644, size=4, seconds=1003)
+    assert same_attributes(theirs, ours, STARTED_NS) == wanted
+    assert same_attributes(theirs, b"", STARTED_NS) == theirs
+
+
+def test_of_a_directory_also_what_it_takes() -> None:
+    theirs = stat(dev=1, ino=2, nlink=1, mode=0o40755, size=40, seconds=5)
+    ours = stat(dev=5, ino=6, nlink=7, mode=0o40700, size=4096, seconds=1003)
+    wanted = stat(dev=5, ino=6, nlink=7, mode=0o40755, size=4096, seconds=5)
+    assert same_attributes(theirs, ours, STARTED_NS) == wanted
+
+
+def test_of_statx() -> None:
+    def statx(number: int) -> bytes:
+        return b"".join(struct.pack("<I", number + at if at != 7 else 0o100600) for at in range(64))
+
+    found = same_attributes(statx(1), statx(1000), 1 << 100)
+    changed = [at for at in range(64) if found[4 * at : 4 * at + 4] != statx(1)[4 * at : 4 * at + 4]]
+    assert changed == [8, 9, 34, 35], "stx_ino, stx_dev_major, stx_dev_minor"

@@ -78,7 +78,9 @@ SCRIPTS = {
     "processes": "fork child; syscall 110; end; wait child; fork other; syscall 39; end; wait other; syscall 39",
     "memory": "@p = mmap 0 8K RW PRIVATE|ANONYMOUS -1 0; store p 7; load p; unmapped = syscall 11 p 4K; load p",
     "files": 'mkdir "/d" 0755; fd = open "/d/f" O_RDWR|O_CREAT 0644; rename "/d/f" "/d/g"; open "/d/f" 0',
-    "signals": "on 11 0; load 16",
+    "faults": "on 11 0; load 16",
+    "threads": "thread t; syscall 186; syscall 39; end; join t; syscall 186",
+    "signals": "on SIGUSR1 1; kill 100 SIGUSR1; fork c; pause; end; kill c SIGTERM; wait c",
 }
 
 

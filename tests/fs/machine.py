@@ -27,11 +27,11 @@ from emu.mm.commit import Commit
 from emu.mm.frames import FrameAllocator
 from emu.mm.hugetlb import HugePagePool
 from emu.proc import system as proc_system
-from emu.syscalls import attributes, directories, fcntl, fdctl, files, naming, openclose, poll, xattr
+from emu.syscalls import attributes, directories, fcntl, fdctl, files, mounts, naming, openclose, poll, xattr
 from mmu.memory import PhysicalMemory
 
 PAGE = 4096
-MODULES = (attributes, directories, fcntl, fdctl, files, naming, openclose, poll, xattr)
+MODULES = (attributes, directories, fcntl, fdctl, files, mounts, naming, openclose, poll, xattr)
 TABLE: dict[str, Syscall] = {call.name: call for module in MODULES for call in module.TABLE}
 
 

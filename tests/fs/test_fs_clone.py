@@ -54,6 +54,11 @@ def test_a_range(machine: Machine, files: dict[str, int]) -> None:
     assert machine.call("ioctl", files["one"], FICLONE, 99) == -errno.EBADF
 
 
+def test_nobody_tells_where_a_file_lies(machine: Machine, files: dict[str, int]) -> None:
+    for name in ("one", "directory", "null"):
+        assert machine.call("ioctl", files[name], 0xC020660B, 8) == -errno.EOPNOTSUPP
+
+
 def test_the_size_of_a_block(machine: Machine) -> None:
     for path, size in (("/proc/stat", 1024), ("/dev/null", 4096)):
         at = machine.task.mm.place(bytes(4))

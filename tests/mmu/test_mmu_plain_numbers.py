@@ -19,6 +19,7 @@ import pytest
 from emu.hooks import BLOCK_BYTES, SPECIAL, TABLE_ENTRIES, CodeCopy, Hit, HitKind, KnownBlock
 from emu.instructions.listed import with_listed
 from emu.instructions.opcodes import lengths
+from emu.kernel.sigregs import SignalRegisters
 from mmu import Access, EventKind, objectcode
 from mmu.hooks import PHYSMAP
 from mmu.native import entry_points
@@ -31,7 +32,10 @@ ROOT = Path(__file__).resolve().parents[2]
 _EXECUTED = tuple(
     f"emu.instructions.executed.{name}" for name in ("crossing", "integer", "masks", "sse", "stores", "x87")
 )
-MODULES = ("emu.bench.empty", "emu.hooks", *_EXECUTED, "emu.instructions.scan", "mmu.batch", "mmu.exact", "mmu.hooks")
+MODULES = (
+    "emu.bench.empty", "emu.hooks", *_EXECUTED, "emu.instructions.scan", "emu.kernel.sigregs", "mmu.batch", "mmu.exact",
+    "mmu.hooks",
+)  # fmt: skip
 load = objectcode.load.__wrapped__  # without its memory, which may have the other mode
 #: Every opcode of two maps, then chance.
 CODE = np.random.default_rng(1).integers(0, 256, 4096, dtype=np.uint8)
@@ -182,6 +186,31 @@ def decoding(world: HookWorld, call: Call) -> None:
         call("look_through", CODE.ctypes.data + start, 40, LISTED.ctypes.data)
 
 
+def signals(world: HookWorld, call: Call) -> None:
+    """Registers to a frame and back: each TOP, control words that are new and not, flags to be cleared and not."""
+    at, draw = 0xA_0000, np.random.default_rng(5)
+    world.ram.words[at >> 3 : (at >> 3) + 0x800] = draw.integers(0, 2**64, 0x800, dtype=np.uint64)
+    base = world.ram.host + at
+    record = SignalRegisters.from_address(base)
+    record.reg_read, record.reg_write, record.word = world.trap.reg_read, world.refuse, base + 0x100
+    record.general, record.behind, record.rip, record.handler = base + 0x1000, base + 0x200, UPPER, ODD
+    record.fpu, record.stack, record.mxcsr, record.xmm = (base + 0x1000 + n for n in (0x25C, 0x270, 0x330, 0x338))
+    record.frame, record.image, record.changeable = base + 0x3008, base + 0x3200, 0x50DD5
+    for top in range(8):
+        record.cleared = 0x10500 if top & 1 else 2**64 - 1
+        if top & 2:
+            world.ram.words[(at + 0x1330) >> 3] = 0x1F80
+            world.ram.words[(at + 0x1260) >> 3] = 0x37F << 16
+        world.ram.words[(at + 0x1258) >> 3] = top << 32
+        call("push", base)
+        call("pop", base)
+        world.ram.words[(at + 0x3200) >> 3] |= 0x3F
+        world.ram.words[(at + 0x3218) >> 3] |= 0x1F80
+        call("pop", base)
+        world.ram.words[(at + 0x208) >> 3] ^= ODD
+        call("pop", base)
+
+
 def nothing(world: HookWorld, call: Call) -> None:
     call("on_access", _UC, 16, UPPER, 8, ODD, ODD)
 
@@ -189,7 +218,7 @@ def nothing(world: HookWorld, call: Call) -> None:
 STORIES: dict[Callable[[HookWorld, Call], None], str] = {
     walks: "mmu.hooks", instructions: "mmu.hooks", batches: "mmu.batch", modelled: "mmu.exact", exact: "mmu.exact",
     windows: "mmu.exact", slices: "emu.hooks", pieces: "emu.hooks", decoding: "emu.instructions.scan",
-    nothing: "emu.bench.empty",
+    nothing: "emu.bench.empty", signals: "emu.kernel.sigregs",
     **dict(zip((crossing, integers, masks, sse, stores, x87), _EXECUTED, strict=True)),
 }  # fmt: skip
 

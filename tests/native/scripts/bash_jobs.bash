@@ -15,6 +15,7 @@ second=$!
 while [[ $(ps -o stat= -p $second) != T* ]]; do :; done
 kill -USR1 $second
 kill -CONT $second
+while kill -0 $second 2> /dev/null; do :; done
 wait $second
 echo "then $?"
 sleep 0.1 | sleep 0.1 &
