@@ -19,7 +19,7 @@ from emu.kernel.ttys import KernelJobs, Ttys
 from emu.linux.errors import LinuxError
 from emu.proc import system as proc_system
 from emu.proc.procfs import Procfs
-from emu.proc.sysfs import Debugfs, Sysfs, add_cpus, add_lo
+from emu.proc.sysfs import Debugfs, Sysfs, add_cpus
 from emu.syscalls import early_tables, late_tables
 
 if TYPE_CHECKING:
@@ -87,6 +87,13 @@ def _more_of_proc(kernel: Kernel) -> None:
     add_all(kernel)
 
 
+def _more_of_sys(kernel: Kernel) -> None:
+    """Likewise of /sys."""
+    from emu.proc.sysfiles import add_all
+
+    add_all(kernel)
+
+
 def tree(kernel: Kernel) -> None:
     """Mount ``/``, ``/dev``, ``/proc``, ``/sys``, ``/sys/kernel/debug``, and make the usual directories and files."""
     vfs = kernel.vfs
@@ -121,8 +128,7 @@ def _mount_devices_and_figures(kernel: Kernel) -> None:
     vfs.mount("tmpfs", "/dev/shm", "mode=1777", source="tmpfs")
     vfs.mount("proc", "/proc", source="proc")
     vfs.mount("sysfs", "/sys", source="sysfs")
-    add_cpus(vfs.sysfs, kernel.cpus)
-    add_lo(vfs.sysfs)
+    add_cpus(vfs.sysfs, kernel.cpus, lambda: _more_of_sys(kernel))
     vfs.sysfs.create_directory("fs")
     vfs.sysfs.create_mount_point("kernel/debug")
     vfs.mount("debugfs", "/sys/kernel/debug", source="debugfs")

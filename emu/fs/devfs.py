@@ -26,6 +26,8 @@ RANDOM = makedev(1, 8)
 URANDOM = makedev(1, 9)
 TTY = makedev(5, 0)
 PTMX = makedev(5, 2)
+#: Those from which as many bytes come as are wanted.
+ENDLESS = frozenset({ZERO, FULL, RANDOM, URANDOM})
 #: The devices in /dev.
 DEVICES = {"null": NULL, "zero": ZERO, "full": FULL, "random": RANDOM, "urandom": URANDOM, "tty": TTY}
 

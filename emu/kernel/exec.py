@@ -175,6 +175,8 @@ def _load(
 def _layout(kernel: Kernel, task: Task) -> Layout:
     mode, persona = kernel.randomize_va_space, task.personality
     random = kernel.layout_random if mode and not persona & Persona.ADDR_NO_RANDOMIZE else None
+    if kernel.legacy_va_layout:
+        persona |= Persona.ADDR_COMPAT_LAYOUT
     return choose_layout(random, persona, soft_limit(task, Rlimit.STACK), heap=mode > 1)
 
 

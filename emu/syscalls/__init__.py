@@ -15,6 +15,7 @@ LATE = (
     "attributes",
     "directories",
     "mounts",
+    "fsmount",
     "naming",
     "residence",
     "eventpoll",

@@ -6,6 +6,7 @@ import errno
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
+from emu.fs.devfs import ENDLESS
 from emu.fs.file import BrokenPipe, File, WouldBlock
 from emu.fs.operations import remove_privileges
 from emu.fs.pipe import Pipe, PipeFile
@@ -200,7 +201,7 @@ def sys_lseek(kernel: Kernel, task: Task, fd: int, offset: int, whence: int) -> 
 
 
 def sys_sendfile(kernel: Kernel, task: Task, out_fd: int, in_fd: int, offset_address: int, count: int) -> Result:
-    """sendfile(2): from a regular file to any file."""
+    """sendfile(2): from a regular file, or a device of endless bytes, to any file."""
     source = _readable(task, in_fd)
     pos = OFFSET.read(task.mm, offset_address) if offset_address else source.pos
     if not source.seekable and offset_address:
@@ -225,14 +226,14 @@ def _send(
         else:
             done = _copy_out(kernel, task, source, target, pos, count)
         if not offset_address:
-            source.pos = pos + done
+            source.pos = position_after(source, pos, done)
         if done:
             notify_transfer(source, target)
     finally:
         source.put()
         target.put()
     if offset_address:
-        OFFSET.write(task.mm, offset_address, pos + done)
+        OFFSET.write(task.mm, offset_address, position_after(source, pos, done))
     return done
 
 
@@ -321,8 +322,13 @@ def _copy_out(kernel: Kernel, task: Task, source: File, target: File, pos: int, 
 
 
 def sendable(source: File) -> bool:
-    """Whether its pages can go into a pipe."""
-    return source.seekable and source.inode.is_regular
+    """Whether its pages can go into a pipe: a regular file, or a device of endless bytes."""
+    return source.seekable and (source.inode.is_regular or source.inode.rdev in ENDLESS)
+
+
+def position_after(source: File, pos: int, done: int) -> int:
+    """Where a file stands of which so many bytes have been sent; a device stands where it stood."""
+    return pos + done if source.inode.is_regular else pos
 
 
 def sys_copy_file_range(

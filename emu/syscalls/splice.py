@@ -14,7 +14,7 @@ from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE, MAX_RW_COUNT, PAGE_SIZE, OpenFlags
 from emu.linux.syscall import BYTES, Restart, Result, Syscall
 from emu.net.socket import Socket
-from emu.syscalls.files import fill_pipe, sendable, wait_for_space
+from emu.syscalls.files import fill_pipe, position_after, sendable, wait_for_space
 from emu.syscalls.transfer import notify_transfer, signal_broken_pipe, write_piece
 
 if TYPE_CHECKING:
@@ -145,9 +145,9 @@ def _from_file(
     else:
         done = yield from _fill_from_stream(source, target.pipe, pos, count, nonblocking)
     if offset_address:
-        OFFSET.write(task.mm, offset_address, pos + done)
+        OFFSET.write(task.mm, offset_address, position_after(source, pos, done))
     elif source.seekable:
-        source.pos = pos + done
+        source.pos = position_after(source, pos, done)
     return done
 
 

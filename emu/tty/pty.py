@@ -384,7 +384,7 @@ class SlaveFile(_PtyFile):
                 raise LinuxError(errno.EPERM)
             pty.hang_up()
         else:
-            raise LinuxError(errno.ENOTTY)
+            raise LinuxError(errno.EIO if command == req.TIOCGPTPEER else errno.ENOTTY)
         return 0
 
     def _flow(self, action: int) -> None:
