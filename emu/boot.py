@@ -87,6 +87,13 @@ def _more_of_proc(kernel: Kernel) -> None:
     add_all(kernel)
 
 
+def _more_of_sys(kernel: Kernel) -> None:
+    """Likewise of /sys."""
+    from emu.proc.sysfiles import add_all
+
+    add_all(kernel)
+
+
 def tree(kernel: Kernel) -> None:
     """Mount ``/``, ``/dev``, ``/proc``, ``/sys``, ``/sys/kernel/debug``, and make the usual directories and files."""
     vfs = kernel.vfs
@@ -121,7 +128,7 @@ def _mount_devices_and_figures(kernel: Kernel) -> None:
     vfs.mount("tmpfs", "/dev/shm", "mode=1777", source="tmpfs")
     vfs.mount("proc", "/proc", source="proc")
     vfs.mount("sysfs", "/sys", source="sysfs")
-    add_cpus(vfs.sysfs, kernel.cpus)
+    add_cpus(vfs.sysfs, kernel.cpus, lambda: _more_of_sys(kernel))
     vfs.sysfs.create_directory("fs")
     vfs.sysfs.create_mount_point("kernel/debug")
     vfs.mount("debugfs", "/sys/kernel/debug", source="debugfs")

@@ -120,7 +120,7 @@ class BindInode(HostInode):
             return DirectoryFile(path, flags)
         if not self.is_regular:
             return self.sb.open_special(path, flags)
-        held = Descriptor(self.sb.tree.open_regular(self.names, flags & os.O_ACCMODE))
+        held = Descriptor(self._open_host(flags & os.O_ACCMODE))
         if held.fd >= self.sb.max_fd:
             raise LinuxError(errno.ENFILE)
         status = os.fstat(held.fd)
@@ -128,6 +128,15 @@ class BindInode(HostInode):
             raise LinuxError(errno.ESTALE)
         self.update(status)
         return BindFile(path, flags, held)
+
+    def _open_host(self, access: int) -> int:
+        """A descriptor of the host's file; where its name is gone, by one that is open."""
+        try:
+            return self.sb.tree.open_regular(self.names, access)
+        except LinuxError as error:
+            if error.errno != errno.ENOENT or not self.files:
+                raise
+        return host_call(lambda: os.open(f"/proc/self/fd/{self.files[-1].fd}", access | os.O_CLOEXEC))
 
     def read_pages(self, position: int, buffers: Sequence[memoryview]) -> None:
         fd = next((file.fd for file in self.files if file.readable), None)

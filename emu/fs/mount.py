@@ -61,7 +61,9 @@ class VfsMount:
         self.unique_id = 0
         #: Open files on this mount.
         self.pins = 0
-        #: Unmounted with MNT_DETACH; the superblock is freed with the last open file.
+        #: Of a tree that is in no place yet: the other mounts of it, each at its place in this one.
+        self.pending: list[VfsMount] | None = None
+        #: Unmounted with MNT_DETACH, or not mounted yet; the superblock is freed with the last open file.
         self.detached = False
 
     @property
@@ -123,6 +125,9 @@ class VfsMount:
 
     def release(self) -> None:
         """The mount has been removed."""
+        pending, self.pending = self.pending, None
+        for mount in pending or ():
+            mount.release()
         self.sb.active -= 1
         self.sb.drop(MOUNT)
         if not self.sb.active:  # and nothing is open

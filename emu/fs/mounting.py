@@ -12,6 +12,7 @@ from emu.linux.fileflags import MountFlags
 from emu.mm.kmem import MOUNT
 
 if TYPE_CHECKING:
+    from emu.fs.superblock import SuperBlock
     from emu.fs.vfs import Vfs
 
 _PROPAGATION = {
@@ -111,14 +112,36 @@ def remount(vfs: Vfs, path: Path, flags: int, options: str) -> None:
         if read_only and mount.writers:
             raise LinuxError(errno.EBUSY)
     else:
-        same = [other for other in (*vfs.mount_table, *vfs.internal_mounts) if other.sb is mount.sb]
-        if read_only and not mount.sb.read_only and any(other.writers for other in same):
-            raise LinuxError(errno.EBUSY)
-        if mount.sb.never_written and not read_only:
-            raise LinuxError(errno.EACCES)
-        mount.sb.remount(options)
-        mount.sb.read_only = read_only
+        reconfigure(vfs, mount.sb, options, read_only)
     mount.flags = MountFlags(flags & KEPT)
+
+
+def reconfigure(vfs: Vfs, sb: SuperBlock, options: str, read_only: bool | None) -> None:
+    """Change a file system (reconfigure_super); None leaves it as writable as it is.  LinuxError(EBUSY, EACCES)."""
+    if read_only is not None and read_only != sb.read_only:
+        same = [other for other in (*vfs.mount_table, *vfs.internal_mounts) if other.sb is sb]
+        if read_only and any(other.writers for other in same):
+            raise LinuxError(errno.EBUSY)
+        if sb.never_written:
+            raise LinuxError(errno.EACCES)
+    sb.remount(options)
+    if read_only is not None:
+        sb.read_only = read_only
+
+
+def set_attributes(vfs: Vfs, mount: VfsMount, wanted: int, cleared: int, propagation: int, *, recursive: bool) -> None:
+    """mount_setattr(2): set and clear flags of a mount, and of those inside.  LinuxError(EBUSY)."""
+    changed = [mount, *(mount.pending or ())] if recursive else [mount]
+    if recursive:
+        for other in vfs.mount_table:
+            if other.at is not None and other.at.mount in changed:
+                changed.append(other)
+    if wanted & MountFlags.RDONLY and any(each.writers and not each.flags & MountFlags.RDONLY for each in changed):
+        raise LinuxError(errno.EBUSY)
+    for each in changed:
+        each.flags = MountFlags(int(each.flags) & ~cleared | wanted)
+        if propagation:
+            set_propagation(vfs, each, _PROPAGATION[propagation])
 
 
 def change_type(vfs: Vfs, path: Path, flags: int) -> None:

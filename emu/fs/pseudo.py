@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from emu.fs.file import File
+from emu.fs.file import DirectoryEntry, File
 from emu.fs.inode import Inode
 from emu.fs.libfs import FixedDirectory
 from emu.fs.superblock import SuperBlock
@@ -124,6 +124,28 @@ class MagicLink(Inode):
         return self._place()
 
 
+class LateDirectory(FixedDirectory):
+    """A directory that gets (more of) its entries when somebody looks for one that is not there."""
+
+    def __init__(self, sb: SuperBlock, fill: Callable[[], None], mode: int = 0o555) -> None:
+        super().__init__(sb, mode)
+        self._fill: Callable[[], None] | None = fill
+
+    def _complete(self) -> None:
+        if self._fill is not None:
+            fill, self._fill = self._fill, None
+            fill()
+
+    def lookup(self, name: str) -> Inode:
+        if name not in self.entries:
+            self._complete()
+        return super().lookup(name)
+
+    def iterate(self) -> Iterable[DirectoryEntry]:
+        self._complete()
+        return super().iterate()
+
+
 class PseudoSuperBlock(SuperBlock):
     """A tree that the kernel and its modules build and guests only read (sysfs, debugfs, procfs)."""
 
@@ -137,11 +159,12 @@ class PseudoSuperBlock(SuperBlock):
 
     def create_directory(self, name: str) -> FixedDirectory:
         """The directory ``a/b/c``; missing directories are made."""
-        directory = self.root
+        directory, place = self.root, ""
         for part in name.split("/"):
             inode: Inode | None = directory.entries.get(part)
+            place = f"{place}/{part}".lstrip("/")
             if inode is None:
-                inode = self.new_directory(name)
+                inode = self.new_directory(place)
                 directory.add(part, inode)
             if not isinstance(inode, FixedDirectory):
                 raise ValueError(f"{self.fstype.name}: {part} in {name} is not a directory")

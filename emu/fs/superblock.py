@@ -126,6 +126,12 @@ class FileSystemType:
     #: Whether the times of change and modification are told only to who asks for one (FS_MGTIME, since Linux 6.13).
     multigrain = False
 
+    #: The options that a superblock can have; None: that is known only when it is made.
+    options: frozenset[str] | None = None
+
+    def check_options(self, options: str) -> None:
+        """LinuxError(EINVAL) for values that no instance could have."""
+
     def mount(self, resources: Resources, options: str) -> SuperBlock:
         """Make an instance; EINVAL for an option that it does not know."""
         raise NotImplementedError(f"file system {self.name} has no mount()")

@@ -341,6 +341,16 @@ class Tmpfs(FileSystemType):
     """The file system type ``tmpfs``: options size, nr_blocks, nr_inodes, mode, uid, gid."""
 
     name = "tmpfs"
+    options = OPTIONS
+
+    def check_options(self, options: str) -> None:
+        words = parse_options(options, OPTIONS)
+        _block_limit(words, 0)
+        for word in words.keys() & {"nr_inodes", "uid", "gid"}:
+            parse_size(words[word])
+        if "mode" in words:
+            _octal(words["mode"])
+
     has_btime = multigrain = True
 
     def mount(self, resources: Resources, options: str) -> SuperBlock:

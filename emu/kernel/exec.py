@@ -175,6 +175,8 @@ def _load(
 def _layout(kernel: Kernel, task: Task) -> Layout:
     mode, persona = kernel.randomize_va_space, task.personality
     random = kernel.layout_random if mode and not persona & Persona.ADDR_NO_RANDOMIZE else None
+    if kernel.legacy_va_layout:
+        persona |= Persona.ADDR_COMPAT_LAYOUT
     return choose_layout(random, persona, soft_limit(task, Rlimit.STACK), heap=mode > 1)
 
 
@@ -295,6 +297,7 @@ def _commit(kernel: Kernel, task: Task, mm: AddressSpace, program: Program, argv
     task.signals.alt_stack = AltStack()
     if task.group.timers is not None:
         task.group.timers.delete_posix()
+    task.thread_keyring = task.group.process_keyring = None
     task.comm = program.comm
     more = _size_of(argv) - _size_of(task.argv)
     kernel.frames.kmem.charge_reserved(more)

@@ -13,6 +13,7 @@ from emu.fs.inotify import MAX_QUEUED_EVENTS, MAX_USER_INSTANCES
 from emu.fs.pipe import MAX_FULL_PIPES
 from emu.fs.vfs import MAX_MOUNTS
 from emu.kernel.kernel import MAX_TASKS
+from emu.kernel.layout import MMAP_RND_BITS
 from emu.linux.errors import LinuxError
 from emu.linux.limits import NR_OPEN
 from emu.linux.version import RELEASE, VERSION
@@ -76,7 +77,7 @@ KEPT = {
     "vm/dirty_expire_centisecs": Kept(3000, 0), "vm/dirty_ratio": Kept(20, 0, 100),
     "vm/dirty_writeback_centisecs": Kept(500, 0), "vm/dirtytime_expire_seconds": Kept(43200, 0),
     "vm/extfrag_threshold": Kept(500, 0, 1000), "vm/hugetlb_shm_group": Kept(0, 0, _INT_MAX),
-    "vm/laptop_mode": Kept(0, 0), "vm/legacy_va_layout": Kept(0, 0), "vm/memfd_noexec": Kept(0, 0, 2),
+    "vm/laptop_mode": Kept(0, 0), "vm/memfd_noexec": Kept(0, 0, 2),
     "vm/min_free_kbytes": Kept(0, 0), "vm/nr_overcommit_hugepages": Kept(0, 0, _UNLIMITED),
     "vm/oom_dump_tasks": Kept(1), "vm/oom_kill_allocating_task": Kept(0), "vm/page-cluster": Kept(3, 0, 31),
     "vm/panic_on_oom": Kept(0, 0, 2), "vm/percpu_pagelist_high_fraction": Kept(0, 0), "vm/stat_interval": Kept(1),
@@ -138,6 +139,7 @@ def _shown(kernel: Kernel) -> dict[str, Callable[[], bytes]]:
         "kernel/random/poolsize": line(256),
         "kernel/random/uuid": lambda: f"{_uuid(random.getrandbits(128))}\n".encode(),
         "kernel/threads-max": line(MAX_TASKS), "vm/max_map_count": line(65530), "vm/mmap_min_addr": line(65536),
+        "vm/mmap_rnd_bits": line(MMAP_RND_BITS),
         "fs/epoll/max_user_watches": line(resources.max_epoll_watches),
         "fs/inotify/max_queued_events": line(MAX_QUEUED_EVENTS),
         "fs/inotify/max_user_instances": line(MAX_USER_INSTANCES), "fs/mount-max": line(MAX_MOUNTS),
@@ -163,6 +165,7 @@ def _add_limits(kernel: Kernel) -> None:
         _add_attribute(kernel, name, resources, attribute, low, high)
     _add_attribute(kernel, "fs/aio-max-nr", kernel.aio, "most", 0, _UNLIMITED)
     _add_attribute(kernel, "kernel/randomize_va_space", kernel, "randomize_va_space", -_INT_MAX - 1, _INT_MAX)
+    _add_attribute(kernel, "vm/legacy_va_layout", kernel, "legacy_va_layout", 0, _INT_MAX)
     commit, pool, pipes = kernel.mm_context.commit, kernel.huge_pages, kernel.vfs.pipes
     procfs.add_sysctl("vm/overcommit_memory", lambda: b"%d\n" % commit.mode, commit.set_mode)
     procfs.add_sysctl("vm/overcommit_ratio", lambda: b"%d\n" % commit.ratio, commit.set_ratio)

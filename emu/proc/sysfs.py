@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from emu.fs.libfs import FixedDirectory
-from emu.fs.pseudo import PseudoSuperBlock
+from emu.fs.pseudo import LateDirectory, PseudoSuperBlock
 from emu.fs.superblock import FileSystemType, SuperBlock
 
 if TYPE_CHECKING:
@@ -23,7 +24,18 @@ class SysfsSuperBlock(PseudoSuperBlock):
     def __init__(self, resources: Resources, fstype: FileSystemType, magic: int, mode: int) -> None:
         super().__init__(resources, fstype)
         self.magic = magic
-        self.root = FixedDirectory(self, mode)
+        #: Adds the files that few programs ask for, once.
+        self.late: Callable[[], None] | None = None
+        self.root = LateDirectory(self, self.complete, mode)
+
+    def complete(self) -> None:
+        """Add them, when the first program does."""
+        if self.late is not None:
+            late, self.late = self.late, None
+            late()
+
+    def new_directory(self, name: str) -> FixedDirectory:
+        return LateDirectory(self, self.complete)
 
 
 class Sysfs(FileSystemType):
@@ -50,8 +62,10 @@ class Debugfs(FileSystemType):
         return self.tree
 
 
-def add_cpus(tree: PseudoSuperBlock, count: int) -> None:
-    """/sys/devices/system/cpu: the CPUs, as the start-up code of glibc and Go reads them."""
+def add_cpus(tree: PseudoSuperBlock, count: int, late: Callable[[], None]) -> None:
+    """/sys/devices/system/cpu: the CPUs, as the start-up code of glibc and Go reads them.  ``late`` adds the rest."""
+    assert isinstance(tree, SysfsSuperBlock)
+    tree.late = late
     cpus = f"0-{count - 1}\n" if count > 1 else "0\n"
     for name in ("online", "possible", "present"):
         tree.create_file(f"devices/system/cpu/{name}", cpus.encode)

@@ -47,6 +47,17 @@ def test_files_are_made_written_and_removed(m: Machine, top: Path) -> None:
     assert m.call("pread64", fd, m.task.mm.place(bytes(8)), 8, 0) == 2
 
 
+def test_a_file_that_is_open_is_opened_again_without_a_name(m: Machine, top: Path) -> None:
+    fd = m.call("open", "/mnt/f", O.RDONLY)
+    assert m.call("unlink", "/mnt/f") == 0 and not (top / "f").exists()
+    file = m.task.files.get(fd)
+    again = file.inode.open(file.path, O.RDONLY, None)  # as execveat and /proc/self/fd do
+    try:
+        assert again.pread(8, 0) == b"host"
+    finally:
+        again.put()
+
+
 def test_names(m: Machine, top: Path) -> None:
     assert m.call("mkdir", "/mnt/made", 0o755) == 0 and (top / "made").is_dir()
     assert m.call("rename", "/mnt/f", "/mnt/made/g") == 0 and (top / "made/g").read_bytes() == b"host"

@@ -181,3 +181,24 @@ def test_namespaces_of_a_process(machine: MakeMachine) -> None:
         "syscall = 16", "text = mnt:[4026531832]", "f = 3", "syscall = 16", "text = uts:[4026531838]", "open = ENOENT",
         "syscall = 16", "text = pid:[4026531836]",
     ]  # fmt: skip
+
+
+def test_what_sys_says_of_cpus_the_node_and_huge_pages(machine: MakeMachine) -> None:
+    m = machine(cpus=2)
+
+    def read(name: str) -> str:
+        return m.kernel.vfs.read_file(f"/sys/{name}").decode().strip()
+
+    cpu = "devices/system/cpu"
+    assert (read(f"{cpu}/online"), read(f"{cpu}/offline"), read(f"{cpu}/kernel_max")) == ("0-1", "", "255")
+    topology = {
+        name: read(f"{cpu}/cpu1/topology/{name}") for name in ("core_id", "core_siblings_list", "thread_siblings")
+    }
+    assert topology == {"core_id": "1", "core_siblings_list": "0-1", "thread_siblings": "2"}
+    assert read(f"{cpu}/cpu0/cache/index0/type") == "Data" and read(f"{cpu}/cpu0/cache/index0/size").endswith("K")
+    assert (read("devices/system/node/online"), read("devices/system/node/node0/cpulist")) == ("0", "0-1")
+    assert read("devices/system/node/node0/meminfo").splitlines()[0].split()[:3] == ["Node", "0", "MemTotal:"]
+    pages = "kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
+    m.kernel.vfs.write_file(f"/sys/{pages}", b"2")
+    assert read(pages) == "2" == read("devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages")
+    m.kernel.vfs.write_file(f"/sys/{pages}", b"0")
