@@ -400,17 +400,23 @@ class Cpu:
         return None
 
     def single_step(self, rip: int) -> Trap:
-        """Run one instruction at ``rip``, and then raise a debug exception, unless something else needs the kernel."""
-        return self._single_step(rip)
+        """Run one instruction at ``rip``, and then raise a debug exception, unless something else needs the kernel.
+        The guest sees RFLAGS.TF in what PUSHF pushes, as where a debugger steps.
+        """
+        return self._single_step(rip, hidden=False)
 
-    def _single_step(self, rip: int) -> Trap:
-        """One instruction, with RFLAGS.TF, which the guest sees neither in what PUSHF pushes nor behind a SYSCALL."""
-        pushes = self.blocks.pages.is_pushf(rip)
+    def _single_step(self, rip: int, *, hidden: bool = True) -> Trap:
+        """One instruction, with RFLAGS.TF, which the guest does not see behind a SYSCALL, and if it is ``hidden`` not
+        in what PUSHF pushes either.
+        """
+        pushes = hidden and self.blocks.pages.is_pushf(rip)
         self.mmu.state.crossing = rip
         self.rflags |= _TF
         trap = self.enter(rip)
         self.rflags &= ~_TF
         self.trap.rflags &= ~_TF
+        if self.trap.reason == TrapReason.SYSCALL:  # the engine raises the debug exception too
+            return SYSCALL_TRAP
         if pushes and trap.kind == TrapKind.EXCEPTION and trap.vector == DB:
             at = self.read("rsp") + 1
             self.mmu.write(at, bytes([self.mmu.read(at, 1)[0] & ~(_TF >> 8)]))

@@ -173,7 +173,10 @@ class Entry:
                 continue
             cpu.blocks.enter(task.mm.code_id, catches_faults=task.mm.catches_faults)
             try:
-                trap = cpu.enter(task.rip) if tracee is None or not tracee.stepping else cpu.single_step(task.rip)
+                steps = tracee is not None and (tracee.stepping or tracee.debug_registers.active)
+                if tracee is not None and steps and not tracee.before_step():
+                    continue
+                trap = cpu.single_step(task.rip) if steps else cpu.enter(task.rip)
             except BaseException:
                 task.rip, task.last_end = cpu.rip, cpu.last_end  # where it goes on
                 raise
@@ -188,6 +191,8 @@ class Entry:
                 task.rip = cpu.rip
                 if tracee is not None:
                     tracee.orig_rax = -1
+                    if steps and trap.dr6 & DR6_BS and not tracee.after_step():
+                        continue
                 if kind == TrapKind.SLICE:
                     task.last_end = cpu.last_end
                     kernel.scheduler.slice_is_over()

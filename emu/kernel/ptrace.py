@@ -12,6 +12,7 @@ from collections.abc import Callable
 from enum import IntEnum, IntFlag
 from typing import TYPE_CHECKING
 
+from emu.kernel.debug_registers import DebugRegisters
 from emu.kernel.signal_state import (
     CLD_DUMPED,
     CLD_EXITED,
@@ -20,6 +21,7 @@ from emu.kernel.signal_state import (
     CLD_TRAPPED,
     SIG_IGN,
     TRAP_BRKPT,
+    TRAP_HWBKPT,
     SaFlags,
     SiCode,
     Sig,
@@ -28,7 +30,9 @@ from emu.kernel.signal_state import (
 )
 from emu.kernel.task import TaskState
 from emu.kernel.traced import StopKind, Traced
+from emu.linux.errors import LinuxError
 from emu.linux.syscall import Restart
+from emu.mm.gup import read_remote
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -46,8 +50,6 @@ _RESTARTS = {Restart.SYS: 512, Restart.NOHAND: 514, Restart.BLOCK: 516}
 _SYS, _NOHAND, _BLOCK = (_RESTARTS[kind] for kind in (Restart.SYS, Restart.NOHAND, Restart.BLOCK))
 #: Of the flags of clone(2).
 _CLONE_SIGNAL, _CLONE_PTRACE, _CLONE_VFORK, _CLONE_UNTRACED = 0xFF, 0x2000, 0x4000, 0x800000
-#: DR6 of a task that never had a debug exception.
-_DR6 = 0xFFFF_0FF0
 #: No call: in ORIG_RAX.
 NO_CALL = -1
 
@@ -109,8 +111,7 @@ class Tracee(Traced):
         self._entered = self._exit_told = False
         #: How a thread that has ended did so: the tracer is to be told.
         self.ended_as: int | None = None
-        #: DR0 to DR7, as data.
-        self.debug_registers = [0, 0, 0, 0, 0, 0, _DR6, 0]
+        self.debug_registers = DebugRegisters()
         #: What PTRACE_SETSIGINFO has put in place of the signal's own.
         self.given_info: SigInfo | None = None
         tracer.group.tracees[task] = None
@@ -229,12 +230,36 @@ class Tracee(Traced):
         if self.syscalls:
             return self._stop_at_call(StopKind.EXIT, 2, self._left)
         if self.stepping:
-            self._kernel.signals.force(self.task, SigInfo(Sig.TRAP, TRAP_BRKPT, address=self.task.rip))
+            self._trap(TRAP_BRKPT)
         return True
 
     def _left(self) -> bool:
         self._send_given()
         return True
+
+    # -- instructions ----------------------------------------------------------------------------------------------
+
+    def before_step(self) -> bool:
+        registers = self.debug_registers
+        if registers.breaks_at(self.task.rip):
+            self._trap(TRAP_HWBKPT)
+            return False
+        registers.look(self._read)
+        return True
+
+    def after_step(self) -> bool:
+        if self.debug_registers.stepped(self._read, stepping=self.stepping) and not self.stepping:
+            self._trap(TRAP_HWBKPT)
+        return self.stepping
+
+    def _trap(self, code: int) -> None:
+        self._kernel.signals.force(self.task, SigInfo(Sig.TRAP, code, address=self.task.rip))
+
+    def _read(self, address: int, length: int) -> bytes:
+        try:
+            return read_remote(self.task.mm, address, length, force=True)
+        except LinuxError:
+            return b""
 
     # -- calls that signals interrupt ------------------------------------------------------------------------------
 
@@ -254,6 +279,12 @@ class Tracee(Traced):
         elif wanted:
             self._kernel.cpu.write("rax", -_EINTR)
             self.task.restart_block = None
+
+    def stops_in_handler(self) -> bool:
+        """Who steps stops there (signal_setup_done)."""
+        if self.stepping:
+            self.stop(StopKind.EVENT, Sig.TRAP, self._own_info(Sig.TRAP, Sig.TRAP), None)
+        return self.stepping
 
     def without_handler(self) -> None:
         """No handler runs: the call starts again (arch_do_signal_or_restart)."""
@@ -373,6 +404,7 @@ class Tracee(Traced):
 
     def executed(self, old_pid: int) -> None:
         """execve(2) has succeeded; ``old_pid``: the number that the thread had before (ptrace_event in exec)."""
+        self.debug_registers.clear()
         if self.options & Options.TRACEEXEC:
             self.event = Event.EXEC, old_pid
         elif not self.seized:

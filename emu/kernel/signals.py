@@ -194,7 +194,7 @@ class Signals:
                 self._exit(task, status)
             return False
         self._handle(task, info, action)  # the next frame lies on this one: its handler runs first
-        return True
+        return task.ptrace is None or not task.ptrace.stops_in_handler()
 
     def _end(self, task: Task, status: int) -> bool:
         self._exit(task, status)

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from emu.kernel.debug_registers import DebugRegisters
     from emu.kernel.signal_state import SigAction, SigInfo
     from emu.linux.errors import Interrupted
     from emu.linux.syscall import Syscall
@@ -34,6 +35,8 @@ class Traced(ABC):
     #: It stops behind one instruction; it is to stop as soon as it can.
     stepping: bool
     trap: bool
+    #: Breakpoints and watchpoints.
+    debug_registers: DebugRegisters
     #: The number of the system call in which it is, or -1.
     orig_rax: int
     #: Whether something has happened of which the tracer is told before the call goes on.
@@ -59,6 +62,16 @@ class Traced(ABC):
     def interrupted(self, call: Syscall, registers: tuple[int, ...], how: Interrupted) -> int:
         """The result of a call that a signal has interrupted, until it is known whether a handler runs."""
 
+    # -- instructions ----------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def before_step(self) -> bool:
+        """An instruction is about to run by itself.  False if a breakpoint there stops it with a signal."""
+
+    @abstractmethod
+    def after_step(self) -> bool:
+        """It has.  Whether the tracer has asked for it, and gets a signal for that."""
+
     # -- signals ---------------------------------------------------------------------------------------------------
 
     @abstractmethod
@@ -72,6 +85,10 @@ class Traced(ABC):
     @abstractmethod
     def before_handler(self, action: SigAction) -> None:
         """A handler is about to run: a call that it interrupts starts again behind it, or fails."""
+
+    @abstractmethod
+    def stops_in_handler(self) -> bool:
+        """A handler has its frame: whether the task stops before its first instruction."""
 
     @abstractmethod
     def without_handler(self) -> None:

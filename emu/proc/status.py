@@ -42,7 +42,7 @@ def status(kernel: Kernel, task: Task) -> bytes:
         "Ngid": 0,
         "Pid": task.pid,
         "PPid": task.ppid,
-        "TracerPid": 0,
+        "TracerPid": 0 if task.ptrace is None else task.ptrace.tracer.tgid,
         "Uid": f"{who.uid}\t{who.euid}\t{who.suid}\t{who.fsuid}",
         "Gid": f"{who.gid}\t{who.egid}\t{who.sgid}\t{who.fsgid}",
         "FDSize": max(64, 1 << (max(task.files, default=0)).bit_length()) if task.alive else 0,

@@ -74,8 +74,6 @@ class Request(Choice, prefix="PTRACE_"):
 _WORD_BYTES, _SIGINFO_BYTES, _SIGSET_BYTES = 8, 128, 8
 #: struct user: its size, and where its debug registers are.
 _USER_BYTES, _DEBUG_AT, _DEBUG_END = 928, 848, 912
-#: DR7, its bits that enable a breakpoint, and those that are not there.
-_DR7, _DR7_ENABLED, _DR7_RESERVED = 7, 0xFF, 0xFFFF_FFFF_0000_DC00
 _NT_PRSTATUS, _NT_PRFPREG, _NT_X86_XSTATE = 1, 2, 0x202
 _AUDIT_ARCH_X86_64 = 0xC000_003E
 _SYSGOOD = Sig.TRAP | 0x80
@@ -220,17 +218,12 @@ def _check_user(address: int) -> None:
 
 
 def _set_debug_register(kernel: Kernel, tracee: Tracee, number: int, value: int) -> None:
-    """Addresses are kept; a breakpoint in them cannot be enabled, which debuggers take for a CPU that has none left."""
-    if number in (4, 5):
-        raise LinuxError(errno.EIO)
-    if number < 4 and value >= tracee.task.mm.task_size:
-        raise LinuxError(errno.EINVAL)
-    if number == _DR7:
-        if value & _DR7_ENABLED:
-            kernel.log_once("ptrace: breakpoints in debug registers are not supported: ENOSPC")
-            raise LinuxError(errno.ENOSPC)
-        value &= ~_DR7_RESERVED
-    tracee.debug_registers[number] = value
+    try:
+        tracee.debug_registers.set(number, value, tracee.task.mm.task_size)
+    except LinuxError as error:
+        if error.errno == errno.ENOSPC:
+            kernel.log_once("ptrace: watchpoints for reading are not supported: ENOSPC")
+        raise
 
 
 def _get_regs(kernel: Kernel, tracee: Tracee, request: int, address: int, data: int) -> int:
@@ -379,8 +372,8 @@ _HANDLERS: dict[int, Callable[[Kernel, Tracee, int, int, int], int]] = {
 
 
 def sys_ptrace(kernel: Kernel, task: Task, request: int, pid: int, address: int, data: int) -> int:
-    """ptrace(2): debug registers keep addresses, but no breakpoint in them can be enabled (ENOSPC); there is no
-    PTRACE_SYSEMU, and no PTRACE_SINGLEBLOCK.
+    """ptrace(2): debug registers watch what is changed, not what is read (ENOSPC); there is no PTRACE_SYSEMU, and no
+    PTRACE_SINGLEBLOCK.
     """
     if request == Request.TRACEME:
         return _trace_me(kernel, task)

@@ -37,6 +37,7 @@ int main(void)
 
 	if (!pid)
 		child();
+	SHOW(restart_syscall); /* which only the kernel has others call */
 	MUST(wait4, pid, &status, 0, NULL);
 	MUST(ptrace, PTRACE_SETOPTIONS, pid, 0, PTRACE_O_TRACESYSGOOD);
 	for (int signo = 0;;) {
