@@ -118,7 +118,7 @@ def start_program(machine: Machine, arguments: argparse.Namespace) -> tuple[Task
         from emu.cli.rooted import default_environment, start_in_root, user_of
 
         user = user_of(machine, arguments)
-        environment = parse_environment(arguments.env, default_environment(user))
+        environment = parse_environment(arguments.env, default_environment(machine, user))
         return start_in_root(machine, arguments, words, environment, user)
     credentials = None
     if arguments.uid is not None or arguments.gid is not None:

@@ -50,9 +50,12 @@ def _in_passwd(machine: Machine, uid: int) -> tuple[int, str] | None:
     return None
 
 
-def default_environment(user: User) -> dict[str, str]:
-    """What a program finds in its environment unless ``--env`` says otherwise."""
-    return {"PATH": SEARCHED, "HOME": user.home}
+def default_environment(machine: Machine, user: User) -> dict[str, str]:
+    """What a program finds in its environment unless ``--env`` says otherwise; with a terminal also what kind it is."""
+    environment = {"PATH": SEARCHED, "HOME": user.home}
+    if machine.kernel.ttys.of_host and "TERM" in os.environ:
+        environment["TERM"] = os.environ["TERM"]
+    return environment
 
 
 def start_in_root(

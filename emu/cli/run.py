@@ -126,8 +126,8 @@ def add_arguments(parser: Parser) -> None:
     add = program.add_argument
     add(
         "--env", action="append", default=[], metavar="K[=V]",
-        help="set a variable of its environment, which otherwise has PATH=/bin only (with --root PATH and HOME); "
-        "K alone takes its value from here",
+        help="set a variable of its environment, which otherwise has PATH=/bin only (with --root PATH and HOME, and "
+        "TERM on a terminal); K alone takes its value from here",
     )  # fmt: skip
     add("--uid", type=number_from(0), metavar="N", help="run as this user (default: 0, who may do everything)")
     add(

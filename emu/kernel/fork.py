@@ -52,23 +52,24 @@ _IGNORED = CloneFlags.SYSVSEM | CloneFlags.DETACHED | CloneFlags.UNTRACED | Clon
 _KNOWN = (
     CloneFlags.SIGNAL | CloneFlags.VM | CloneFlags.FS | CloneFlags.FILES | CloneFlags.SIGHAND | CloneFlags.VFORK |
     CloneFlags.THREAD | CloneFlags.SETTLS | CloneFlags.PARENT_SETTID | CloneFlags.CHILD_CLEARTID |
-    CloneFlags.CHILD_SETTID | CloneFlags.CLEAR_SIGHAND | CloneFlags.PIDFD | _IGNORED
+    CloneFlags.CHILD_SETTID | CloneFlags.CLEAR_SIGHAND | CloneFlags.PIDFD | CloneFlags.PARENT | _IGNORED
 )  # fmt: skip
 
 
 def do_clone(
-    kernel: Kernel, task: Task, flags: int, stack: int, parent_tid: int, child_tid: int, tls: int, pidfd: int = 0
-) -> int | Generator[Any, None, int]:
-    """Make a child process, or with CLONE_THREAD another thread; the result is its number.
+    kernel: Kernel, task: Task, flags: int, stack: int, parent_tid: int, child_tid: int, tls: int, pidfd: int = 0,
+    wanted: int | None = None,
+) -> int | Generator[Any, None, int]:  # fmt: skip
+    """Make a child process, or with CLONE_THREAD another thread; the result is its number: ``wanted``, if one is.
 
     LinuxError(EAGAIN) at the process limit, (ENOMEM) without memory, (EINVAL) for flags that exclude each other,
-    (ENOSYS) for what is not supported: namespaces, CLONE_PARENT.
+    (EEXIST) for a number that is in use, (ENOSYS) for namespaces, which are not supported.
     """
     _check_flags(kernel, task, flags, tls)
     if flags & CloneFlags.PIDFD:
-        child = _copy_process_with_pidfd(kernel, task, flags, pidfd)
+        child = _copy_process_with_pidfd(kernel, task, flags, pidfd, wanted)
     else:
-        child = _copy_process(kernel, task, flags)
+        child = _copy_process(kernel, task, flags, wanted)
     cpu = kernel.cpu
     saved = {name: cpu.read(name) for name in ("rax", "rsp")}
     fs_base = cpu.fs_base
@@ -109,9 +110,9 @@ def _check_flags(kernel: Kernel, task: Task, flags: int, tls: int) -> None:
         raise LinuxError(errno.EPERM)
 
 
-def _copy_process(kernel: Kernel, task: Task, flags: int) -> Task:
+def _copy_process(kernel: Kernel, task: Task, flags: int, wanted: int | None) -> Task:
     _check_processes(kernel, task)
-    pid = kernel.new_pid()
+    pid = kernel.new_pid(task, wanted)
     kmem = kernel.frames.kmem
     kmem.charge(task.charged)
     try:
@@ -150,8 +151,8 @@ def _copy_process(kernel: Kernel, task: Task, flags: int) -> Task:
     if task.rseq is not None and not flags & CloneFlags.VM:
         child.rseq, child.rseq_event = copy.copy(task.rseq), True
     _copy_signals(task, child, flags)
-    if not flags & CloneFlags.THREAD:
-        task.children[pid] = child
+    if not flags & CloneFlags.THREAD and child.group.parent is not None:
+        child.group.parent.children[pid] = child
     kernel.tasks[pid] = child
     if Rlimit.CPU in child.limits and not flags & CloneFlags.THREAD:
         from emu.kernel.timing import limit_cpu_time  # with the timers, and few programs ask
@@ -170,12 +171,17 @@ def _copy_mm(task: Task, flags: int) -> AddressSpace:
 
 
 def _new_group(task: Task, pid: int, flags: int) -> ThreadGroup:
-    """A process for a child that is not a thread."""
+    """A process for a child that is not a thread; with CLONE_PARENT it is the caller's sibling."""
+    group = task.group
+    if flags & CloneFlags.PARENT:
+        ppid, parent, maker, exit_signal = group.ppid, group.parent, group.maker, group.exit_signal
+    else:
+        ppid, parent, maker, exit_signal = task.tgid, group, task, flags & CloneFlags.SIGNAL
     return ThreadGroup(
-        tgid=pid, ppid=task.tgid, pgid=task.pgid, sid=task.sid, parent=task.group, maker=task, tty=task.group.tty,
-        exit_signal=flags & CloneFlags.SIGNAL, limits=dict(task.limits), barriers=task.group.barriers,
-        oom_score_adj=task.group.oom_score_adj, oom_score_adj_min=task.group.oom_score_adj_min,
-        loginuid=task.group.loginuid, sessionid=task.group.sessionid,
+        tgid=pid, ppid=ppid, pgid=task.pgid, sid=task.sid, parent=parent, maker=maker, tty=group.tty,
+        exit_signal=exit_signal, limits=dict(task.limits), barriers=group.barriers,
+        oom_score_adj=group.oom_score_adj, oom_score_adj_min=group.oom_score_adj_min,
+        loginuid=group.loginuid, sessionid=group.sessionid, session_keyring=group.session_keyring,
     )  # fmt: skip
 
 
@@ -213,7 +219,9 @@ def _write_tids(task: Task, child: Task, flags: int, parent_tid: int, child_tid:
         child.clear_child_tid = child_tid
 
 
-def _copy_process_with_pidfd(kernel: Kernel, task: Task, flags: int, address: int) -> Task:
+def _copy_process_with_pidfd(
+    kernel: Kernel, task: Task, flags: int, address: int, wanted: int | None
+) -> Task:  # fmt: skip
     """CLONE_PIDFD: the parent gets a descriptor of the child.  Whatever fails does so before there is a child."""
     from emu.kernel.pidfd import PIDFD_THREAD, new_pidfd
 
@@ -221,7 +229,7 @@ def _copy_process_with_pidfd(kernel: Kernel, task: Task, flags: int, address: in
     task.mm.write(address, task.mm.read(address, 4))
     file = new_pidfd(kernel.vfs, PIDFD_THREAD if flags & CloneFlags.THREAD else 0)
     try:
-        child = _copy_process(kernel, task, flags)
+        child = _copy_process(kernel, task, flags, wanted)
     except BaseException:
         file.put()
         raise

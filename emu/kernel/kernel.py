@@ -24,7 +24,7 @@ from emu.kernel.signals import Signals
 from emu.kernel.task import Task, soft_limit
 from emu.kernel.tracer import Tracer
 from emu.kernel.vdso import Vdso
-from emu.linux.capability import SYS_RAWIO
+from emu.linux.capability import CHECKPOINT_RESTORE, SYS_ADMIN, SYS_RAWIO
 from emu.linux.clock import Clock, HostClock
 from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
@@ -38,13 +38,15 @@ from mmu import PhysicalMemory
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
+    from emu.ipc.keys import Keys
     from emu.ipc.namespace import IpcNamespace
     from emu.kernel.ttys import Ttys
     from emu.linux.event_kind import Kind
     from emu.net.namespace import NetNamespace
     from mmu.geometry import Geometry
 
-FIRST_PID = 100
+#: Numbers of tasks are from the first on, and less than the other (PID_MAX_LIMIT).
+FIRST_PID, PID_MAX = 100, 1 << 22
 MAX_TASKS = 4096
 #: The most messages that are kept, whatever guests do.
 MAX_LOGGED = 1000
@@ -117,7 +119,10 @@ class Kernel:
         #: Rows for the events of modules: the tracer accepts no other kinds of events.
         self.event_kinds: list[Kind] = []
         self.tasks: dict[int, Task] = {}
-        self._next_pid = FIRST_PID
+        #: How many processes and threads there have been.
+        self.forks = 0
+        #: Whether a number may come that something had or has already.
+        self._next_pid, self._pids_repeat = FIRST_PID, False
         self.futexes = Futexes(self.tasks, self.clock)
         self.scheduler = Scheduler(
             self.cpu, self.clock, self.flusher, self.tasks, cpus, turn, random.Random(f"turns {seed}")
@@ -154,6 +159,13 @@ class Kernel:
         made = IpcNamespace(self.vfs, self.clock, self.current_tgid)
         self.exit_hooks.append(lambda last: made.exit(last.tgid))
         return made
+
+    @cached_property
+    def keys(self) -> Keys:
+        """The keys, made for the first who asks."""
+        from emu.ipc.keys import Keys
+
+        return Keys(self.clock, self.frames.kmem, self.random.getrandbits(28))
 
     @cached_property
     def net(self) -> NetNamespace:
@@ -193,18 +205,35 @@ class Kernel:
         self.clock.charge(_RDTSC)
         return self.clock.now_ns()
 
-    def new_pid(self) -> int:
-        """A number that no task has.  LinuxError(EAGAIN) at the limit."""
+    def new_pid(self, maker: Task | None = None, wanted: int | None = None) -> int:
+        """A number that nothing has, ``wanted`` if given, for a task that ``maker`` makes (alloc_pid).
+
+        LinuxError(EAGAIN) at the limit, (EINVAL) for what is no number of a task, (EPERM) for who may not choose,
+        (EEXIST) for a number that is in use.
+        """
         if len(self.tasks) >= MAX_TASKS:
             raise LinuxError(errno.EAGAIN)
-        pid = self._next_pid
-        self._next_pid += 1
+        if wanted is None:
+            pid = self._next_pid
+            while pid in self.tasks or (self._pids_repeat and self._pid_in_use(pid)):
+                pid = pid + 1 if pid + 1 < PID_MAX else FIRST_PID
+            self._next_pid = pid + 1
+            if self._next_pid == PID_MAX:
+                self._next_pid, self._pids_repeat = FIRST_PID, True
+        else:
+            if not 1 <= wanted < PID_MAX:
+                raise LinuxError(errno.EINVAL)
+            if maker is not None and not any(map(maker.credentials.capable, (CHECKPOINT_RESTORE, SYS_ADMIN))):
+                raise LinuxError(errno.EPERM)
+            if wanted == 1 or self._pid_in_use(wanted):
+                raise LinuxError(errno.EEXIST)
+            pid, self._pids_repeat = wanted, True
+        self.forks += 1
         return pid
 
-    @property
-    def forks(self) -> int:
-        """How many processes and threads there have been."""
-        return self._next_pid - FIRST_PID
+    def _pid_in_use(self, pid: int) -> bool:
+        """Whether a task, a process group or a session has the number."""
+        return pid in self.tasks or any(pid in (task.pgid, task.sid) for task in self.tasks.values())
 
     def count_kernel_fault(self, result: int, number: int) -> None:
         """Count faults that the kernel took on user memory for the current task, but not as hardware faults."""

@@ -107,7 +107,7 @@ class DatagramSocket(InetSocket):
         return self.remote is not None
 
     def peer_address(self) -> bytes:
-        if self.remote is None:
+        if self.remote is None or not self.remote.port:
             raise LinuxError(errno.ENOTCONN)
         return self.shown(self.remote)
 
@@ -153,14 +153,14 @@ class DatagramSocket(InetSocket):
     # -- sending ---------------------------------------------------------------------------------------------------
 
     def send(self, caller: Caller[Path] | None, data: bytes, message: Message) -> int:
-        if len(data) > 0xFFFF:
+        self._autobind()
+        if len(data) > 0xFFFF and self.family == AF_INET:
             raise LinuxError(errno.EMSGSIZE)
         if message.flags & MSG_OOB:
             raise LinuxError(errno.EOPNOTSUPP)
         if self._corked is not None:
             return self._send_more(data, message, self._corked)
         target = self._target(message)
-        self._autobind()
         ttl, tos, source = self._said(message, target)
         target = self.destination(target)
         self._check_broadcast(target.ip)
@@ -198,14 +198,15 @@ class DatagramSocket(InetSocket):
 
     def _target(self, message: Message) -> Endpoint:
         """Where it is to go.  LinuxError(EDESTADDRREQ, EINVAL, EAFNOSUPPORT)."""
-        if message.to:
-            target = self.parse(message.to)
-            if not target.port:
-                raise LinuxError(errno.EINVAL)
-            return target
-        if self.remote is None:
+        target = self.parse(message.to) if message.to else self.remote
+        if target is None:
             raise LinuxError(errno.EDESTADDRREQ)
-        return self.remote
+        to_four = self.family == AF_INET6 and unmapped(target.ip).version == 4
+        if to_four and not self._dual():
+            raise LinuxError(errno.ENETUNREACH)
+        if not target.port and (message.to or to_four):
+            raise LinuxError(errno.EINVAL)
+        return target
 
     def _said(self, message: Message, target: Endpoint) -> tuple[int, int, Endpoint | None]:
         """TTL, TOS and perhaps the source, from options and control messages.  LinuxError(EINVAL)."""
@@ -237,7 +238,9 @@ class DatagramSocket(InetSocket):
             self.data_ready()
 
     def came_back(self, error: QueuedError) -> None:
-        """A packet could not be delivered (__udp4_lib_err): who is connected learns so, or who has asked to."""
+        """A packet could not be delivered (__udp4_lib_err): who is connected there learns so, or who has asked to."""
+        if self.remote is not None and not self.hears(error.target):
+            return
         six = unmapped(error.target.ip).version == 6
         asked = self.option(IPV6_RECVERR, IPPROTO_IPV6) if six else self.option(IP_RECVERR, IPPROTO_IP)
         if asked:

@@ -17,6 +17,7 @@ from emu.net.address import (
     AF_UNSPEC,
     ANY4,
     ANY6,
+    LOOPBACK4,
     Endpoint,
     Ip,
     family_of,
@@ -90,7 +91,7 @@ class Loopback:
         """
         found = [each for each in self.bound(protocol, target.port) if each.takes(target.ip)]
         for each in found:
-            if each.remote == source:
+            if each.hears(source):
                 return each
         free = [each for each in found if each.remote is None and each.is_open]
         if not free:
@@ -126,7 +127,7 @@ class InetSocket(Socket):
     @property
     def is_any(self) -> bool:
         """Bound to every address of the machine."""
-        return self.local is not None and int(self.local.ip) == 0
+        return self.local is not None and int(unmapped(self.local.ip)) == 0
 
     @property
     def is_open(self) -> bool:
@@ -150,7 +151,12 @@ class InetSocket(Socket):
         """Whether something sent to the address is for this socket's address."""
         assert self.local is not None
         mine, ip = unmapped(self.local.ip), unmapped(ip)
-        return mine == ip or (self.is_any and (ip.version == mine.version or self._dual()))
+        return mine == ip or (self.is_any and (ip.version == mine.version or (mine.version == 6 and self._dual())))
+
+    def hears(self, source: Endpoint) -> bool:
+        """Whether it is connected to a source; a port of 0 stands for all."""
+        remote = self.remote
+        return remote is not None and remote.ip == source.ip and remote.port in (0, source.port)
 
     def conflicts(self, other: InetSocket, ip: Ip) -> bool:
         """Whether another socket cannot have this one's port at the address (inet_csk_bind_conflict)."""
@@ -159,8 +165,11 @@ class InetSocket(Socket):
         if self.option(SO_REUSEADDR) and other.option(SO_REUSEADDR) and self.backlog is None:
             return False
         assert self.local is not None
-        same_kind = unmapped(self.local.ip).version == unmapped(ip).version or self._dual() or other._dual()
-        return ((self.is_any or int(ip) == 0) and same_kind) or unmapped(self.local.ip) == unmapped(ip)
+        mine, ip = unmapped(self.local.ip), unmapped(ip)
+        if mine.version == ip.version:
+            return mine == ip or int(mine) == 0 or int(ip) == 0
+        both = (mine.version == 6 and self._dual()) or (ip.version == 6 and other._dual())
+        return both and (int(mine) == 0 if mine.version == 6 else int(ip) == 0)
 
     def become_four(self) -> None:
         """IPV6_ADDRFORM: from now on it is a socket of AF_INET."""
@@ -212,6 +221,8 @@ class InetSocket(Socket):
             raise LinuxError(errno.EINVAL)
         self.take_port(ip, port)
         self._address_chosen, self._port_chosen = int(ip) != 0, port != 0
+        if self._address_chosen and unmapped(ip).version == 6:
+            self.options[IPPROTO_IPV6, IPV6_V6ONLY] = 1
 
     def _is_bound(self) -> bool:
         """Whether bind(2) comes too late."""
@@ -246,8 +257,11 @@ class InetSocket(Socket):
         ip = unmapped(target.ip)
         if self.family == AF_INET6 and ip.version == 4 and not self._dual():
             raise LinuxError(errno.ENETUNREACH)
+        bound_to_four = self.family == AF_INET6 and self.local is not None and unmapped(self.local.ip).version == 4
         if int(ip) == 0:
-            ip = loopback_of(ip)
+            ip = loopback_of(LOOPBACK4 if bound_to_four else ip)
+        if bound_to_four and ip.version == 6:
+            raise LinuxError(errno.EAFNOSUPPORT)
         if not is_local(ip):
             raise LinuxError(errno.ENETUNREACH)
         return Endpoint(ip, target.port)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: net.core.somaxconn, as it starts.
 SOMAXCONN = 4096
+#: How long a worker takes to begin.
+_GC_DELAY_NS = 500_000
 
 
 class Network:
@@ -38,6 +40,7 @@ class Network:
         self.open: dict[File, None] = {}
         self._clock = clock
         self._last_cookie = 0
+        self._collecting = False
         self._current = current
 
     def new_cookie(self) -> int:
@@ -52,6 +55,16 @@ class Network:
     def later(self, ns: int, function: Callable[[], None]) -> None:
         """Call a function in so many nanoseconds."""
         self._clock.add_timer(self._clock.now_ns() + ns, function)
+
+    def collect_later(self) -> None:
+        """A socket was closed: a worker looks soon for descriptors that nobody can receive (unix_schedule_gc)."""
+        if self.scm.busy and not self._collecting:
+            self._collecting = True
+            self.later(_GC_DELAY_NS, self._collect)
+
+    def _collect(self) -> None:
+        self._collecting = False
+        self.scm.collect()
 
     def who_calls(self) -> Identity:
         """Who makes the call that runs."""

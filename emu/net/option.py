@@ -13,6 +13,7 @@ from emu.linux.errors import LinuxError
 from emu.net.address import AF_INET, AF_INET6
 from emu.net.inet import IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPPROTO_UDP, InetSocket
 from emu.net.netlink import SOL_NETLINK, NetlinkSocket
+from emu.net.raw import SOL_RAW, RawSocket
 from emu.net.socket import SOCK_RAW, SOL_SOCKET, Socket
 from emu.net.tcp import TcpSocket
 from emu.net.unix import UnixSocket
@@ -144,6 +145,11 @@ _IPV6_OF_STREAM: Mapping[int, Option] = {
     17: _fixed(0), 18: _fixed(1), 67: Option(0, lambda value: 0 if value == -1 else _within(0, 255)(value) & 0xFC),
 }  # fmt: skip
 
+#: IPV6_CHECKSUM, IPV6_HDRINCL of raw sockets.
+_RAW6: Mapping[int, Option] = {
+    7: Option(-1, lambda value: _refuse(errno.EINVAL)(value) if value > 0 and value & 1 else max(value, -1)), 36: _FLAG,
+}  # fmt: skip
+
 #: TCP_NODELAY, MAXSEG, CORK, KEEPIDLE, KEEPINTVL, KEEPCNT, SYNCNT, LINGER2, DEFER_ACCEPT, WINDOW_CLAMP and so on.
 _TCP: Mapping[int, Option] = {
     1: _FLAG, 3: _FLAG, 4: Option(7200, _within(1, 32767)), 5: Option(75, _within(1, 32767)),
@@ -195,6 +201,8 @@ def _tables(socket: Socket, level: int) -> tuple[Mapping[int, Option], ...]:
         raise LinuxError(errno.EOPNOTSUPP)
     if level == IPPROTO_IP:
         return (_IP_OF_STREAM, _IP) if stream else ({3: _FLAG}, _IP) if socket.type == SOCK_RAW else (_IP,)
+    if isinstance(socket, RawSocket) and socket.family == AF_INET6 and level in (SOL_RAW, IPPROTO_IPV6):
+        return (_RAW6, _IPV6) if level == IPPROTO_IPV6 else (_RAW6,)
     if level == IPPROTO_IPV6 and socket.family == AF_INET6:
         return (_IPV6_OF_STREAM, _IPV6) if stream else (_IPV6,)
     if level == IPPROTO_TCP and stream:

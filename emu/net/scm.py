@@ -25,7 +25,7 @@ class InFlight:
     """All descriptors that are on their way.
 
     Sockets may be on their way through each other, so that no process reaches them although their counts of references
-    stay above zero; :meth:`collect` finds those whenever a socket is closed.
+    stay above zero; :meth:`collect` finds those, some time after a socket was closed.
     """
 
     def __init__(self) -> None:
@@ -38,6 +38,11 @@ class InFlight:
     def of_user(self, uid: int) -> int:
         """The number of descriptors that a user has sent and nobody has received."""
         return self._of_user.get(uid, 0)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is on its way."""
+        return bool(self._packets)
 
     def fly(self, packet: Packet, to: Holder) -> None:
         """A packet with descriptors is in an inbox."""

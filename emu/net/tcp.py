@@ -285,6 +285,7 @@ class TcpSocket(InetSocket):
         self.state, self.peer, self.remote, self._held = TcpState.CLOSE, None, None, b""
         self.shut_read = self.shut_write = self.done = False
         self.urgent_seq, self.urgent = None, b""
+        self.copied_seq = self.rcv_nxt
         self.purge()
         self.forget_chosen()
         self.wake()

@@ -243,10 +243,7 @@ class UnixSocket(Socket):
         self.refuse_waiting()
         self.purge()
         self.room_for_peers()
-
-    def put(self) -> None:
-        super().put()
-        self.net.scm.collect()
+        self.net.collect_later()
 
     def _has_unread(self) -> bool:
         first = 1 if self.inbox and not self.inbox[0].data else 0  # an urgent byte that was read, or as if

@@ -27,6 +27,8 @@ _EMPTY = (
     "block", "bus", "class", "dev/block", "dev/char", "devices/virtual", "firmware", "hypervisor",
     "module", "power",
 )  # fmt: skip
+#: What a network device counts; nothing is counted here.
+_COUNTED = ("bytes", "packets", "errors", "dropped", "fifo_errors", "compressed")
 _CACHE_TYPES = {1: "Data", 2: "Instruction", 3: "Unified"}
 
 
@@ -44,6 +46,29 @@ def add_all(kernel: Kernel) -> None:
         _add(tree, f"{_CPU}/{name}", text)
     _add_node(kernel, tree, cpus)
     _add_kernel(kernel, tree)
+    holder: list[FixedDirectory] = []
+    holder.append(LateDirectory(tree, lambda: _add_lo(tree, holder[0])))
+    tree.create_directory("devices/virtual/net").add("lo", holder[0])
+    tree.create_link("class/net/lo", "../../devices/virtual/net/lo")
+
+
+def _add_lo(tree: PseudoSuperBlock, directory: FixedDirectory) -> None:
+    """/sys/class/net/lo."""
+    from emu.net.device import LO_INDEX, LO_MTU, LO_QUEUE, LO_TYPE
+
+    texts: dict[str, object] = {
+        "address": "00:00:00:00:00:00", "addr_assign_type": 0, "addr_len": 6, "broadcast": "00:00:00:00:00:00",
+        "carrier": 1, "carrier_changes": 0, "dev_id": "0x0", "dev_port": 0, "dormant": 0, "flags": "0x9",
+        "gro_flush_timeout": 0, "ifalias": "", "ifindex": LO_INDEX, "iflink": LO_INDEX, "link_mode": 0, "mtu": LO_MTU,
+        "name_assign_type": 2, "netdev_group": 0, "operstate": "unknown", "proto_down": 0, "tx_queue_len": LO_QUEUE,
+        "type": LO_TYPE, "uevent": "INTERFACE=lo\nIFINDEX=1",
+    }  # fmt: skip
+    for name, value in texts.items():
+        directory.add(name, TextFile(tree, f"{value}\n".encode, size=tree.file_size))
+    statistics = FixedDirectory(tree)
+    directory.add("statistics", statistics)
+    for name in (f"{way}_{what}" for way in ("rx", "tx") for what in _COUNTED):
+        statistics.add(name, TextFile(tree, b"0\n".__bytes__, size=tree.file_size))
 
 
 def _list(cpus: int) -> str:

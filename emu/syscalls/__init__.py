@@ -33,6 +33,7 @@ LATE = (
     "lookup",
     "handles",
     "fileattr",
+    "keys",
     "xattr",
     "scheduling",
     "privileges",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from emu.kernel.task import Task
 
 _RUSAGE_THREAD = 1
+_MAX_PID_NS_LEVEL = 32
 
 #: The first size of struct clone_args in bytes, and its present fields.
 _FIRST_CLONE_ARGS_SIZE = 64
@@ -63,20 +64,22 @@ def sys_clone3(kernel: Kernel, task: Task, arguments: int, size: int) -> Result:
         raise LinuxError(errno.E2BIG)
     fields = CLONE_ARGS.unpack(data[: CLONE_ARGS.size].ljust(CLONE_ARGS.size, b"\0"))
     flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, _ = fields
+    if set_tid_size > _MAX_PID_NS_LEVEL or bool(set_tid) != bool(set_tid_size):
+        raise LinuxError(errno.EINVAL)
     if flags >= CloneFlags.INTO_CGROUP << 1 or flags & (CloneFlags.DETACHED | CloneFlags.SIGNAL):
         raise LinuxError(errno.EINVAL)
     if bool(stack) != bool(stack_size):
         raise LinuxError(errno.EINVAL)
     if exit_signal > NSIG or (flags & (CloneFlags.THREAD | CloneFlags.PARENT) and exit_signal):
         raise LinuxError(errno.EINVAL)
-    if set_tid or set_tid_size:
-        kernel.log_once("clone3 with set_tid: not supported: EINVAL")
-        raise LinuxError(errno.EINVAL)
+    wanted = int.from_bytes(task.mm.read(set_tid, 4), "little", signed=True) if set_tid else None
     if stack + stack_size > task.mm.task_size:
         raise LinuxError(errno.EINVAL)
     if flags & CloneFlags.PIDFD and flags & CloneFlags.PARENT_SETTID and pidfd == parent_tid:
         raise LinuxError(errno.EINVAL)
-    return do_clone(kernel, task, flags | exit_signal, stack + stack_size, parent_tid, child_tid, tls, pidfd)
+    if set_tid_size > 1:  # there is one PID namespace
+        raise LinuxError(errno.EINVAL)
+    return do_clone(kernel, task, flags | exit_signal, stack + stack_size, parent_tid, child_tid, tls, pidfd, wanted)
 
 
 def sys_execve(kernel: Kernel, task: Task, path: str, argv: int, envp: int) -> int:

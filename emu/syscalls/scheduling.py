@@ -58,8 +58,9 @@ def _task(kernel: Kernel, task: Task, pid: int) -> Task:
 
 
 def _owns(task: Task, target: Task) -> bool:
-    """Whether a task may change another's priority without being root."""
-    return task.credentials.euid in (0, target.credentials.uid, target.credentials.euid)
+    """Whether a task may change another's priority: it is of the same user, or has CAP_SYS_NICE."""
+    who, whose = task.credentials, target.credentials
+    return who.euid in (whose.uid, whose.euid) or who.capable(SYS_NICE)
 
 
 # Nice values

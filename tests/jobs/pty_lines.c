@@ -24,11 +24,11 @@ static void show(const char *what, const char *data, long n) {
     putchar('\n');
 }
 
-static void type(const char *keys) { write(m, keys, strlen(keys)); usleep(3000); }
+static void type(const char *keys) { write(m, keys, strlen(keys)); usleep(20000); }
 
 static void echoed(void) {
     char b[8192];
-    usleep(2000);
+    usleep(10000);
     int n = 0;
     fcntl(m, F_SETFL, O_NONBLOCK);
     long got = 0, r;
@@ -40,7 +40,7 @@ static void echoed(void) {
 static void get(int count) {
     char b[8192];
     int n = -1;
-    usleep(2000);
+    usleep(10000);
     ioctl(s, FIONREAD, &n);
     fcntl(s, F_SETFL, O_NONBLOCK);
     long r = read(s, b, count);
@@ -135,7 +135,7 @@ int main(void) {
     t.c_cc[VMIN] = 5; t.c_cc[VTIME] = 1; tcsetattr(s, TCSANOW, &t); type("ab"); printf("between: %ld\n", (long)read(s, b, 10));
     type("raw"); t.c_lflag |= ICANON; tcsetattr(s, TCSANOW, &t); get(10); echoed();
     type("gone"); tcflush(s, TCIFLUSH); both("x\n");
-    write(s, "unseen", 6); usleep(3000); tcflush(s, TCOFLUSH); echoed();
+    write(s, "unseen", 6); usleep(20000); tcflush(s, TCOFLUSH); echoed();
     type("gone\n"); tcsetattr(s, TCSAFLUSH, &t); both("y\n");
     printf("%d %d\n", tcflush(s, 7), errno); printf("%d %d\n", tcflow(s, 9), errno);
     printf("drain %d break %d\n", tcdrain(s), tcsendbreak(s, 0));

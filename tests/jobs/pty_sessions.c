@@ -100,14 +100,14 @@ int main(void) {
         how("then", job);
         signal(SIGINT, note), signal(SIGWINCH, note), signal(SIGTTOU, SIG_IGN);
         write(m, "\003", 1);
-        usleep(3000);
+        usleep(20000);
         printf("SIGINT %d\n", got[SIGINT]);
         struct winsize w = {30, 90};
         ioctl(m, TIOCSWINSZ, &w);
-        usleep(3000);
+        usleep(20000);
         printf("SIGWINCH %d\n", got[SIGWINCH]);
         ioctl(t, TIOCSWINSZ, &w);
-        usleep(3000);
+        usleep(20000);
         printf("SIGWINCH %d\n", got[SIGWINCH]);
         job = fork();
         if (!job) { setpgid(0, 0); tcsetpgrp(t, getpid()); field("foreground", 0, 0); signal(SIGINT, SIG_DFL); pause(); }
@@ -115,7 +115,7 @@ int main(void) {
         write(m, "\032", 1);
         how("^Z", job);
         kill(job, SIGCONT);
-        usleep(3000);
+        usleep(20000);
         write(m, "\003", 1);
         how("^C", job);
         field("after", 0, 0);
@@ -167,7 +167,7 @@ int main(void) {
     s = open(ptsname(m), O_RDWR | O_NOCTTY);
     write(s, "last", 4);
     close(s);
-    usleep(3000);
+    usleep(20000);
     SAY(poll(&p, 1, 0));
     printf("%x\n", p.revents);
     SAY(read(m, b, 10));
@@ -177,13 +177,13 @@ int main(void) {
     int on = 1;
     SAY(ioctl(m, TIOCPKT, &on));
     write(s, "data", 4);
-    usleep(3000);
+    usleep(20000);
     long n = read(m, b, 10);
     printf("packet %ld: %d %.*s\n", n, b[0], (int)n - 1, b + 1);
-    write(m, "\023", 1); usleep(3000);
+    write(m, "\023", 1); usleep(20000);
     n = read(m, b, 10);
     printf("packet %ld: %d\n", n, b[0]);
-    write(m, "\021", 1); usleep(3000);
+    write(m, "\021", 1); usleep(20000);
     n = read(m, b, 10);
     printf("packet %ld: %d\n", n, b[0]);
     tcflush(s, TCIOFLUSH);
@@ -193,7 +193,7 @@ int main(void) {
     n = read(m, b, 10);
     printf("packet %ld: %d\n", n, b[0]);
     close(s);
-    usleep(3000);
+    usleep(20000);
     SAY(write(m, "x", 1));
     s = open(ptsname(m), O_RDWR | O_NOCTTY);
     SAY(ioctl(s, TIOCEXCL));

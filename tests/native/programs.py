@@ -7,6 +7,7 @@ A case is a file in ``scripts/``, whose first line says which program it is abou
 from __future__ import annotations
 
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from typing import NamedTuple
 from emu.cli.rooted import SEARCHED
 
 ROOT = Path(__file__).resolve().parents[2]
+#: What unimmu says of a call that is not there.
+_MISSING = re.compile(r"^unimmu: (?:system call \d+ \((\w+)\) is not implemented|(.*?)(?: is|:) not supported)", re.M)
 #: How a text is run, by the suffix of its file.
 _RUNNERS = {".sh": "/bin/sh -c", ".bash": "bash -c", ".pl": "perl -e", ".py": "/usr/bin/python3 -c"}
 
@@ -83,11 +86,12 @@ def _page() -> str:
     lines = []
     for case in cases():
         if not case.installed:
-            lines.append(f"| {case.program} | {case.what} | not installed here | |\n")
+            lines.append(f"| {case.program} | {case.what} | not installed here | | |\n")
             continue
         host, machine = on_host(case), in_machine(case)
         result = "as on the host" if (host.status, host.out) == (machine.status, machine.out) else "**differs**"
-        lines.append(f"| {case.program} | {case.what} | {result} | {machine.cpu_s:.1f} s |\n")
+        asked = ", ".join(dict.fromkeys(name or what for name, what in _MISSING.findall(machine.err)))
+        lines.append(f"| {case.program} | {case.what} | {result} | {machine.cpu_s:.1f} s | {asked} |\n")
         print(case.program, result, file=sys.stderr)
     return _HEAD + "".join(lines)
 
@@ -96,11 +100,12 @@ _HEAD = """\
 # Programs of this system, tried
 
 Each was run with `unimmu run --root /` and by the host; its output and exit status are compared. What they do is in
-`tests/native/scripts/`. The times are user and system time of unimmu, on Debian 12. `python -m tests.native.programs`
-makes this page.
+`tests/native/scripts/`. The times are user and system time of unimmu, on Debian 12. What a program asked for
+that is not there, and did without, is in the last column: each is a line of unimmu's on standard error.
+`python -m tests.native.programs` makes this page.
 
-| program | does | result | CPU time |
-|---|---|---|---|
+| program | does | result | CPU time | asked in vain for |
+|---|---|---|---|---|
 """
 
 if __name__ == "__main__":

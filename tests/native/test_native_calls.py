@@ -13,12 +13,13 @@ NEVER_SUCCEEDS = {
     "rt_sigsuspend": "its only result is EINTR",
     "pkey_alloc": "the CPU has no keys to give",
     "pkey_free": "no key can have been allocated",
+    "io_cancel": "EINPROGRESS is its success",
     "setns": "there are no namespaces",
+    **dict.fromkeys(("reboot", "acct", "clock_settime"), "would change the host"),
     "adjtimex": "natively it would look at the host's clock, which is no guest's",
     "clock_settime": "natively it would set the host's clock",
     "acct": "there is no process accounting",
     "reboot": "natively it would be the host's",
-    "name_to_handle_at": "no file system has handles",
 }
 #: Calls that cannot fail, and why.
 NEVER_FAILS = {

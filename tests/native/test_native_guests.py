@@ -31,8 +31,6 @@ def hold(guest: Guest, only_recorded: Callable[[str], None]) -> None:
     ran = machine.run(guest)
     assert not (wrong := difference(recorded.outcome, ran.outcome)), wrong
     assert not ran.findings
-    for kind, names in recorded.calls.items():
-        assert set(names) <= set(ran.calls[kind]), f"other calls {kind} than before: python -m tests.native.record"
     if reason := host.why_not(guest):
         only_recorded(reason)
     elif wrong := _host_differs(guest, ran.outcome):
