@@ -34,6 +34,7 @@ LATE = (
     "handles",
     "fileattr",
     "keys",
+    "filesystems",
     "xattr",
     "scheduling",
     "privileges",
