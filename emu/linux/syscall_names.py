@@ -10,8 +10,8 @@ _NOT_IMPLEMENTED = """
 256 migrate_pages  279 move_pages  298 perf_event_open  300 fanotify_init  301 fanotify_mark  313 finit_module
 320 kexec_file_load  321 bpf  323 userfaultfd  425 io_uring_setup  426 io_uring_enter  427 io_uring_register
 440 process_madvise  444 landlock_create_ruleset  445 landlock_add_rule  446 landlock_restrict_self  447 memfd_secret
-448 process_mrelease  450 set_mempolicy_home_node  451 cachestat  453 map_shadow_stack  457 statmount  458 listmount
-459 lsm_get_self_attr  460 lsm_set_self_attr  461 lsm_list_modules  467 open_tree_attr
+448 process_mrelease  450 set_mempolicy_home_node  451 cachestat  453 map_shadow_stack  459 lsm_get_self_attr
+460 lsm_set_self_attr  461 lsm_list_modules  467 open_tree_attr
 """
 _WORDS = _NOT_IMPLEMENTED.split()
 NAMES = {int(number): name for number, name in zip(_WORDS[::2], _WORDS[1::2], strict=True)}

@@ -35,6 +35,7 @@ LATE = (
     "fileattr",
     "keys",
     "filesystems",
+    "statmount",
     "xattr",
     "scheduling",
     "privileges",
