@@ -34,6 +34,8 @@ LATE = (
     "handles",
     "fileattr",
     "keys",
+    "filesystems",
+    "statmount",
     "xattr",
     "scheduling",
     "privileges",
