@@ -133,7 +133,7 @@ ATTACHING: Table = {
         "mshare_attach fd 0 0 2T 1; mshare_attach fd 0 4K 2T 1; mshare_attach fd 4K u 2T 1;"
         "mshare_attach fd u u+u 2T 1;"
         "mshare_attach fd u+u u 2T 1; mshare_attach fd -4K u 2T 1; mshare_attach fd 0 u 2T+4K 1;"
-        "mshare_attach fd 0 u 2T 2; mshare_attach fd 0 u 128T 1; mshare_attach fd 0 u 0 1",
+        "mshare_attach fd 0 u 2T 2; mshare_attach fd 0 u 128T 1; @setresuid 1 1 1; mshare_attach fd 0 u 0 1",
         "EINVAL " * 8 + "ENOMEM EPERM",
     ),
     "nothing is replaced": (
