@@ -209,7 +209,7 @@ class UnixStream(UnixSocket):
 
     def at_mark(self) -> bool:
         if not self.inbox:
-            return False
+            return bool(self.backlog)  # a connection that waits is an empty packet
         first = self.inbox[0]
         behind = self.inbox[1] if len(self.inbox) > 1 else None
         return first is self.oob or (not first.data and (self.oob is None or behind is self.oob))
