@@ -88,7 +88,7 @@ def compare(guest: Run, native: Run, *, every: bool) -> Comparison:
 
 
 def _at_the_end(guest: Run, native: Run) -> Iterator[Difference]:
-    if guest.cut != native.cut:
+    if bool(guest.cut) != bool(native.cut):
         yield Difference("time", f"the machine: {guest.cut or 'to its end'}; Linux: {native.cut or 'to its end'}")
     for kind, ours, theirs in (
         ("stdout", guest.stdout, native.stdout), ("stderr", guest.stderr, native.stderr),

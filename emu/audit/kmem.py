@@ -29,6 +29,8 @@ def check_kmem(books: Books, kernel: Kernel, spaces: list[AddressSpace], caches:
     found = sum(mm.charged + VM_AREA_STRUCT * len(mm.vmas) for mm in spaces)
     found += _windows(spaces) + _tasks(kernel) + _caches(caches) + kernel.vfs.pipes.charged + kmem.sleeping
     found += 0 if ipc is None else ipc.charged
+    keys = kernel.__dict__.get("keys")
+    found += 0 if keys is None else keys.charged
     found += sum(file.charged - FILP for file in files) + FILP * resources.open_files
     inodes = {file.inode for file in files}
     found += sum(inode.locks.charged for inode in inodes if inode.locks is not None)

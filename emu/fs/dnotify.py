@@ -8,30 +8,17 @@ from typing import TYPE_CHECKING
 from emu.fs.fasync import POLL_MSG
 from emu.fs.notify import Notice, Watch
 from emu.linux.errors import LinuxError
-from emu.linux.words import Flags
 from emu.mm.kmem import FSNOTIFY_MARK
 
 if TYPE_CHECKING:
     from emu.fs.file import File
 
 
-class DnFlags(Flags, prefix="DN_"):
-    """DN_*."""
-
-    ACCESS = 0x1
-    MODIFY = 0x2
-    CREATE = 0x4
-    DELETE = 0x8
-    RENAME = 0x10
-    ATTRIB = 0x20
-    MULTISHOT = 0x80000000
-
-
-_MULTISHOT = int(DnFlags.MULTISHOT)
+ACCESS, MODIFY, CREATE, DELETE, RENAME, ATTRIB, MULTISHOT = 0x1, 0x2, 0x4, 0x8, 0x10, 0x20, 0x80000000
 _NOTICES = {
-    DnFlags.ACCESS: Notice.ACCESS, DnFlags.MODIFY: Notice.MODIFY, DnFlags.CREATE: Notice.CREATE | Notice.MOVED_TO,
-    DnFlags.DELETE: Notice.DELETE | Notice.MOVED_FROM, DnFlags.RENAME: Notice.MOVED_FROM | Notice.MOVED_TO,
-    DnFlags.ATTRIB: Notice.ATTRIB,
+    ACCESS: int(Notice.ACCESS), MODIFY: int(Notice.MODIFY), CREATE: int(Notice.CREATE | Notice.MOVED_TO),
+    DELETE: int(Notice.DELETE | Notice.MOVED_FROM), RENAME: int(Notice.MOVED_FROM | Notice.MOVED_TO),
+    ATTRIB: int(Notice.ATTRIB),
 }  # fmt: skip
 
 
@@ -53,23 +40,23 @@ class Dnotify(Watch):
         self.mask = 0
         for flag, notice in _NOTICES.items():
             if self._wanted & flag:
-                self.mask |= int(notice)
+                self.mask |= notice
 
     def tell(self, mask: int, name: str, cookie: int) -> None:
         wanted = self._wanted
-        happened = [flag for flag in (DnFlags.ACCESS, DnFlags.MODIFY, DnFlags.ATTRIB) if mask & _NOTICES[flag]]
+        happened = [flag for flag in (ACCESS, MODIFY, ATTRIB) if mask & _NOTICES[flag]]
         if mask & (Notice.CREATE | Notice.MOVED_TO):
-            happened.append(DnFlags.CREATE)
+            happened.append(CREATE)
         if mask & (Notice.DELETE | Notice.MOVED_FROM):
-            happened.append(DnFlags.DELETE)
+            happened.append(DELETE)
         if mask & Notice.MOVED_FROM:
             self._leaving = cookie
         if mask & Notice.MOVED_TO and cookie == self._leaving:
-            happened.append(DnFlags.RENAME)
+            happened.append(RENAME)
         if any(wanted & flag for flag in happened):
             if self._file.owner is not None:
                 self._file.owner.send(self._fd, POLL_MSG)
-            if not wanted & _MULTISHOT:
+            if not wanted & MULTISHOT:
                 self.end()
 
     def inode_gone(self) -> None:
@@ -96,7 +83,7 @@ def notify(file: File, owner: object, fd: int, wanted: int) -> None:
     """F_NOTIFY.  LinuxError(ENOTDIR, ENOMEM)."""
     inode = file.inode
     known = None if inode.watches is None else inode.watches.get(file)
-    if not wanted & ~_MULTISHOT:
+    if not wanted & ~MULTISHOT:
         if isinstance(known, Dnotify):
             known.end()
         return

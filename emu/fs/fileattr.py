@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from emu.linux.capability import LINUX_IMMUTABLE
 from emu.linux.errors import LinuxError
-from emu.linux.words import Flags
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
@@ -15,19 +14,11 @@ if TYPE_CHECKING:
     from emu.linux.caller import Credentials
 
 
-class FsFlags(Flags, prefix="FS_"):
-    """FS_*_FL, those that tmpfs knows (SHMEM_FL_USER_MODIFIABLE)."""
-
-    IMMUTABLE_FL = 0x10
-    APPEND_FL = 0x20
-    NODUMP_FL = 0x40
-    NOATIME_FL = 0x80
-
-
-IMMUTABLE, APPEND = int(FsFlags.IMMUTABLE_FL), int(FsFlags.APPEND_FL)
-_KNOWN = sum(int(flag) for flag in FsFlags)
+#: FS_*_FL, those that tmpfs knows (SHMEM_FL_USER_MODIFIABLE).
+IMMUTABLE, APPEND, _NODUMP, _NOATIME = 0x10, 0x20, 0x40, 0x80
+_KNOWN = IMMUTABLE | APPEND | _NODUMP | _NOATIME
 #: The same in struct fsxattr and struct file_attr (FS_XFLAG_*).
-_XFLAGS = {IMMUTABLE: 0x8, APPEND: 0x10, int(FsFlags.NODUMP_FL): 0x80, int(FsFlags.NOATIME_FL): 0x40}
+_XFLAGS = {IMMUTABLE: 0x8, APPEND: 0x10, _NODUMP: 0x80, _NOATIME: 0x40}
 
 
 def get_flags(inode: Inode) -> int:

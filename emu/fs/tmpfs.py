@@ -319,7 +319,8 @@ class TmpfsSuperBlock(SuperBlock):
         return StatFs(self.magic, PAGE_SIZE, self.max_blocks, free, free, self.max_inodes, inodes_free)
 
     def show_options(self) -> str:
-        return "".join(f",{word}={value}" for word, value in self._shown.items())
+        shown = self._shown | ({"size": f"{self.max_blocks * PAGE_SIZE // 1024}k"} if "size" in self._shown else {})
+        return "".join(f",{word}={value}" for word, value in shown.items())
 
     def remount(self, options: str) -> None:
         """Change the limits (shmem_reconfigure); the other options have no effect any more.  LinuxError(EINVAL)."""

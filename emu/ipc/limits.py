@@ -4,8 +4,6 @@ of POSIX message queues (include/linux/ipc_namespace.h).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 #: Segments: how many, and of how many bytes; all of them, in pages.
 SHMMNI, SHMMIN = 4096, 1
 SHMMAX = SHMALL = (1 << 64) - 1 - (1 << 24)
@@ -20,14 +18,12 @@ MQ_PRIO_MAX, HARD_MSGMAX, HARD_MSGSIZEMAX = 32768, 65536, 16 << 20
 MIN_MSGMAX, MIN_MSGSIZEMAX = 1, 128
 
 
-@dataclass
 class MqueueLimits:
     """/proc/sys/fs/mqueue: messages in a queue, bytes in a message, queues; the first two of queues whose maker says
     nothing.
     """
 
-    msg_max: int = 10
-    msgsize_max: int = 8192
-    queues_max: int = 256
-    msg_default: int = 10
-    msgsize_default: int = 8192
+    def __init__(self) -> None:
+        self.msg_max = self.msg_default = 10
+        self.msgsize_max = self.msgsize_default = 8192
+        self.queues_max = 256

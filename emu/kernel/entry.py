@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import errno
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
@@ -82,6 +82,7 @@ class Entry:
         #: What modules have replaced, by number; None while it is not known whether a late table has the number.
         self._replaced: dict[int, Syscall | None] = {}
         self._late: Iterator[Iterable[Syscall]] = iter(())
+        self._back_to_user: Callable[[Task, Iterable[Task]], bool] | None = None
         kernel.cpu.mmu.on_page_fault, kernel.cpu.mmu.faults_have_steps = self._page_fault, False
         kernel.cpu.mmu.hold_back_fetches(self._may_fetch)
         kernel.cpu.blocks.pages.renew, kernel.cpu.blocks.say_once = self._new_code, kernel.log_once
@@ -162,9 +163,11 @@ class Entry:
                 if not kernel.signals.deliver(task):
                     return
             if task.rseq_event:
-                from emu.kernel.rseq import back_to_user  # not for programs without it
+                if self._back_to_user is None:
+                    from emu.kernel.rseq import back_to_user  # not for programs without it
 
-                if not back_to_user(task, kernel.scheduler.running):
+                    self._back_to_user = back_to_user
+                if not self._back_to_user(task, kernel.scheduler.running):
                     self._force(task, Sig.SEGV, SiCode.KERNEL, 0, GP)
                     continue
             if task.rip >= _NOT_CANONICAL and not canonical(cpu.mmu.state, task.rip):

@@ -297,6 +297,7 @@ def _commit(kernel: Kernel, task: Task, mm: AddressSpace, program: Program, argv
     task.signals.alt_stack = AltStack()
     if task.group.timers is not None:
         task.group.timers.delete_posix()
+    task.thread_keyring = task.group.process_keyring = None
     task.comm = program.comm
     more = _size_of(argv) - _size_of(task.argv)
     kernel.frames.kmem.charge_reserved(more)

@@ -38,6 +38,7 @@ from mmu import PhysicalMemory
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
+    from emu.ipc.keys import Keys
     from emu.ipc.namespace import IpcNamespace
     from emu.kernel.ttys import Ttys
     from emu.linux.event_kind import Kind
@@ -158,6 +159,13 @@ class Kernel:
         made = IpcNamespace(self.vfs, self.clock, self.current_tgid)
         self.exit_hooks.append(lambda last: made.exit(last.tgid))
         return made
+
+    @cached_property
+    def keys(self) -> Keys:
+        """The keys, made for the first who asks."""
+        from emu.ipc.keys import Keys
+
+        return Keys(self.clock, self.frames.kmem, self.random.getrandbits(28))
 
     @cached_property
     def net(self) -> NetNamespace:

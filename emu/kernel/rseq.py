@@ -10,6 +10,8 @@ from collections.abc import Iterable
 
 from emu.kernel.task import Rseq, Task
 from emu.linux.errors import LinuxError
+from mmu.memory import PAGE_SHIFT
+from mmu.registers import Access
 
 #: The first size of struct rseq, and what is there of it now (AT_RSEQ_FEATURE_SIZE, AT_RSEQ_ALIGN).
 ORIGINAL_SIZE, FEATURE_SIZE, ALIGN = 32, 28, 32
@@ -17,6 +19,7 @@ ORIGINAL_SIZE, FEATURE_SIZE, ALIGN = 32, 28, 32
 _UNINITIALIZED, _CPU_ID_START, _RSEQ_CS, _NODE_ID = 0xFFFF_FFFF, 0, 8, 20
 #: struct rseq_cs: version, flags, start_ip, post_commit_offset, abort_ip.
 _CS = struct.Struct("<IIQQQ")
+_IDS, _NO_SEQUENCE = struct.Struct("<II"), bytes(8)
 
 
 def register(task: Task, rseq: Rseq) -> None:
@@ -61,12 +64,29 @@ def back_to_user(task: Task, running: Iterable[Task]) -> bool:
         for other in running
         if other is not task and other.mm is task.mm and other.rseq is not None
     }
-    rseq.concurrency_id = next(number for number in range(len(taken) + 1) if number not in taken)
+    rseq.concurrency_id = next(number for number in range(len(taken) + 1) if number not in taken) if taken else 0
+    if _tell_at_once(task, rseq):
+        return True
     try:
         abort(task)
         _write_ids(task, task.cpu, task.cpu, 0, rseq.concurrency_id)
     except LinuxError:
         return False
+    return True
+
+
+def _tell_at_once(task: Task, rseq: Rseq) -> bool:
+    """Nearly always there is no sequence, and struct rseq, which is aligned and so in one page, can be written."""
+    mm = task.mm
+    at = mm.allowed(rseq.address, Access.WRITE)
+    if at is None:
+        return False
+    view = mm.frames.ram.view
+    if view[at + _RSEQ_CS : at + _RSEQ_CS + 8] != _NO_SEQUENCE:
+        return False
+    _IDS.pack_into(view, at + _CPU_ID_START, task.cpu, task.cpu)
+    _IDS.pack_into(view, at + _NODE_ID, 0, rseq.concurrency_id)
+    mm.frames.stored(at >> PAGE_SHIFT)
     return True
 
 
@@ -96,5 +116,5 @@ def abort(task: Task) -> None:
 
 def _write_ids(task: Task, start: int, cpu: int, node: int, concurrency_id: int) -> None:
     assert task.rseq is not None
-    task.mm.write(task.rseq.address + _CPU_ID_START, struct.pack("<II", start, cpu))
-    task.mm.write(task.rseq.address + _NODE_ID, struct.pack("<II", node, concurrency_id))
+    task.mm.write(task.rseq.address + _CPU_ID_START, _IDS.pack(start, cpu))
+    task.mm.write(task.rseq.address + _NODE_ID, _IDS.pack(node, concurrency_id))

@@ -323,7 +323,7 @@ class Scheduler:
             self._take_turn(vcpu, enter)
         elif not any(task.alive for task in self._tasks.values()):
             return StopReason.EXITED
-        elif self.host.awaited or (self.host.keyboard and self._clock.real):
+        elif self.host.awaited or (self.host.keyboard and (self._clock.real or self.host.watched)):
             self._wait_for_host()
         elif not self._clock.sleep(self.stop):
             if not self.host.keyboard:

@@ -17,6 +17,7 @@ from emu.mm.kmem import TASK_STRUCT
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.fs.fdtable import FdTable
+    from emu.ipc.keys import Key
     from emu.kernel.seccomp import Seccomp
     from emu.kernel.timers import ProcessTimers
     from emu.kernel.traced import Traced
@@ -144,6 +145,9 @@ class Task:
     affinity: int = -1
     scheduling: Scheduling = field(default_factory=Scheduling)
     personality: int = 0
+    #: Its own keyring, and where keys go that are made for it (KEYCTL_SET_REQKEY_KEYRING).
+    thread_keyring: Key | None = None
+    request_key_default: int = 0
     #: PR_SET_TIMERSLACK: kept, since timers are exact.
     timer_slack_ns: int = 50_000
     clear_child_tid: int = 0
@@ -275,6 +279,9 @@ class ThreadGroup:
     leads_session: bool = False
     has_execed: bool = False
     exit_signal: int = 17
+    #: Keyrings of the process and of its session.
+    process_keyring: Key | None = None
+    session_keyring: Key | None = None
     #: /proc/PID/oom_score_adj, and the least that it was made by a privileged process.
     oom_score_adj: int = 0
     oom_score_adj_min: int = 0

@@ -28,6 +28,8 @@ class HostEvents:
         #: What is to be done between two turns, and whether keys may still send signals.
         self.posted: deque[Callable[[], object]] = deque()
         self.keyboard = False
+        #: Whether a shell with job control is at the terminal, so that somebody watches what takes how long.
+        self.watched = False
         #: Asked whether something has come that is not waited for with a queue.
         self.listeners: list[Callable[[], bool]] = []
 

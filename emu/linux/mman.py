@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from emu.linux.words import Flags
+from emu.linux.words import Flags, tested_often
 
 
+@tested_often
 class Prot(Flags, prefix="PROT_", zero="PROT_NONE"):
     """PROT_* (asm-generic/mman-common.h)."""
 
@@ -17,6 +18,7 @@ class Prot(Flags, prefix="PROT_", zero="PROT_NONE"):
     GROWSUP = 0x0200_0000
 
 
+@tested_often
 class MapFlags(Flags, prefix="MAP_"):
     """MAP_* (asm-generic/mman.h, asm/mman.h)."""
 

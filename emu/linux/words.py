@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import IntEnum, IntFlag
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 #: Characters shown of a string that is not a path.
 STRING_LIMIT = 32
@@ -68,6 +68,18 @@ def named_bits(value: int, names: Mapping[int, str], zero: str = "0") -> str:
     if value or not parts:
         parts.append(f"{value:#x}" if value else zero)
     return "|".join(parts)
+
+
+F = TypeVar("F", bound=type[IntFlag])
+
+
+def tested_often(flags: F) -> F:
+    """Flags that are tested all the time: what ``&`` gives is a plain int, which takes a tenth of the time that the
+    member of that value would.
+    """
+    for name in ("__and__", "__rand__"):
+        setattr(flags, name, getattr(int, name))
+    return flags
 
 
 class Flags(IntFlag):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from enum import IntEnum, IntFlag
 
+from emu.linux.words import tested_often
 
+
+@tested_often
 class VmFlags(IntFlag):
     """VM_* that are not rights."""
 

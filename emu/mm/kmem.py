@@ -44,6 +44,7 @@ FILE_LOCK = 256
 IPC_OBJECT = 2048  # of System V
 SIMPLE_XATTR = 256  # without its name and its value
 AIO_CONTEXT, AIO_EVENT = 2048, 320
+KEY_STRUCT = 1536  # with its links; without its payload
 MSG_MSG = 256  # without its text
 SEM_UNDO_ENTRY = 128  # of a semaphore and a process
 SEMBUF = 192  # an operation that waits

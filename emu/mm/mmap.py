@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from emu.mm.vmops import MappedFile
 
 
+#: Where MAP_32BIT looks for room.
+MAP_32BIT_START, MAP_32BIT_END = 0x4000_0000, 0x8000_0000
 _IN_PLACE = MapFlags.FIXED | MapFlags.FIXED_NOREPLACE
 #: More mappings than these are unmapped one by one, and the run may end between two.
 _MANY_VMAS = 512
@@ -185,6 +187,8 @@ def _place(mm: AddressSpace, address: int, length: int, flags: MapFlags, file: M
             return chosen
     if flags & _IN_PLACE:
         return address
+    if flags & MapFlags.MAP_32BIT:
+        return _low_area(mm, length, address & -PAGE_SIZE)
     return unmapped_area(mm, length, address & -PAGE_SIZE)
 
 
@@ -225,6 +229,16 @@ def aligned_area(mm: AddressSpace, address: int, length: int, align: int, flags:
     if address % align:
         raise LinuxError(errno.EINVAL)
     return address
+
+
+def _low_area(mm: AddressSpace, length: int, hint: int) -> int:
+    """The lowest free place of MAP_32BIT, or the hint if that is free.  LinuxError(ENOMEM)."""
+    if hint and MAP_32BIT_END - length >= hint >= MMAP_MIN_ADDR and not mm.vmas.overlapping(hint, hint + length):
+        return hint
+    found = _bottomup(mm, length, MAP_32BIT_START, MAP_32BIT_END, PAGE_SIZE)
+    if found is None:
+        raise LinuxError(errno.ENOMEM)
+    return found
 
 
 def _bottomup(mm: AddressSpace, length: int, floor: int, ceiling: int, align: int) -> int | None:

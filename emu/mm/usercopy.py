@@ -81,6 +81,19 @@ class UserCopy(ABC):
             self.take_fault(self.handle_fault(address, access) if fault is None else fault())
         raise AssertionError(f"translate: {address:#x} stays inaccessible although every fault was resolved")
 
+    def allowed(self, address: int, access: Access) -> int | None:
+        """The physical address of a user address if the tables allow the access as they are, which is made then as
+        :meth:`translate` does; else None.
+        """
+        slot = self.tables.leaf_slot(address)
+        q = self.frames.ram.qwords
+        needed, used = (_TO_WRITE, A | D) if access is _WRITE else (_TO_READ, A)
+        if slot is None or q[slot] & needed != needed or q[slot] & PS:
+            return None
+        if q[slot] & used != used:
+            q[slot] |= used
+        return (q[slot] & ADDRESS) | (address & _PAGE_MASK)
+
     def window(self, address: int, length: int, access: Access) -> int | None:
         """The physical address of a range that lies in one page, as :meth:`translate` finds it; None if it lies in
         several.  Who stores there tells :meth:`FrameAllocator.stored`.

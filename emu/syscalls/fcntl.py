@@ -8,8 +8,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from emu.fs.dnotify import DnFlags
-from emu.fs.dnotify import notify as dnotify
 from emu.fs.fasync import F_OWNER_PGRP, F_OWNER_PID, F_OWNER_TID
 from emu.fs.file import File
 from emu.fs.fileattr import APPEND
@@ -224,7 +222,9 @@ def _getlease(kernel: Kernel, task: Task, fd: int, file: File, argument: int) ->
 
 
 def _notify(kernel: Kernel, task: Task, fd: int, file: File, argument: int) -> int:
-    dnotify(file, task.files, fd, argument)
+    from emu.fs.dnotify import notify  # few programs use it
+
+    notify(file, task.files, fd, argument)
     own(kernel, file, task)
     return 0
 
@@ -252,6 +252,9 @@ def _lock(command: int, name: str) -> Command:
 F_OWNER_EX, OWNER_UIDS = Struct("f_owner_ex", type=INT, pid=PID), Struct("uid_t[2]", uid=ID, euid=ID)
 HINT = Scalar("hint", U64, prints=True)
 _RWH_LAST = 5
+_DN_FLAGS = Bits(
+    "DN_", ACCESS=1, MODIFY=2, CREATE=4, DELETE=8, RENAME=0x10, ATTRIB=0x20, MULTISHOT=0x80000000,
+)  # fmt: skip
 _FD_FLAGS = Bits("FD_", CLOEXEC=FD_CLOEXEC)
 _FILE_FLAGS = Returned("O_*", lambda result: f"{result:#x} (flags {OpenFlags.words(result)})")
 
@@ -276,7 +279,7 @@ _COMMANDS = (
     Command(17, "F_GETOWNER_UIDS", _getowner_uids, Pointer(OWNER_UIDS, written=True)),
     Command(1024, "F_SETLEASE", _setlease, OneOf("F_", RDLCK=0, WRLCK=1, UNLCK=2)),
     Command(1025, "F_GETLEASE", _getlease, None, NUMBER),
-    Command(1026, "F_NOTIFY", _notify, Named(DnFlags)),
+    Command(1026, "F_NOTIFY", _notify, _DN_FLAGS),
     Command(1027, "F_DUPFD_QUERY", _dupfd_query, INT, NUMBER, on_path=True),
     Command(1028, "F_CREATED_QUERY", _created_query, None, NUMBER, on_path=True),
     Command(1035, "F_GET_RW_HINT", _get_hint, Pointer(HINT, written=True)),

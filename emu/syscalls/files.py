@@ -81,12 +81,24 @@ def _counted_later(task: Task, moving: Generator[Any, None, int], name: str) -> 
 
 def sys_read(kernel: Kernel, task: Task, fd: int, address: int, count: int) -> Result:
     """read(2)."""
-    return _counted_read(task, read_file(_readable(task, fd), UserBuffer(task.mm, address, count)))
+    done = read_file(_readable(task, fd), UserBuffer(task.mm, address, count))
+    if type(done) is not int:
+        return _counted_read(task, done)
+    usage = task.usage  # as _counted_read(), on the way that every program takes
+    usage.syscr += 1
+    usage.rchar += done
+    return done
 
 
 def sys_write(kernel: Kernel, task: Task, fd: int, address: int, count: int) -> Result:
     """write(2)."""
-    return _counted_write(task, write_file(kernel, task, _writable(task, fd), UserBuffer(task.mm, address, count)))
+    done = write_file(kernel, task, _writable(task, fd), UserBuffer(task.mm, address, count))
+    if type(done) is not int:
+        return _counted_write(task, done)
+    usage = task.usage
+    usage.syscw += 1
+    usage.wchar += done
+    return done
 
 
 def sys_pread64(kernel: Kernel, task: Task, fd: int, address: int, count: int, offset: int) -> Result:

@@ -249,6 +249,8 @@ def _order_of_files(kernel: Kernel, one: File, other: File) -> int:
 
 _QUERY, _GLOBAL, _REGISTRATIONS = 0, 1, 512
 _RSEQ, _FLAG_CPU = 128, 1
+#: Registering for SYNC_CORE or RSEQ shows as one for plain barriers too, though these are refused.
+_PRIVATE, _MORE_THAN_PRIVATE = 16, 64 | 256
 #: Commands that need the command after them to have been called before.
 _EXPEDITED = {2: 0, 8: 16, 32: 64, _RSEQ: 256}
 _REGISTER = frozenset({4, 16, 64, 256})
@@ -266,7 +268,8 @@ def sys_membarrier(kernel: Kernel, task: Task, command: int, flags: int, cpu: in
     if command == _QUERY:
         return _MEMBARRIER_KNOWN
     if command == _REGISTRATIONS:
-        return task.group.barriers
+        barriers = task.group.barriers
+        return barriers | (_PRIVATE if barriers & _MORE_THAN_PRIVATE else 0)
     if command in _REGISTER:
         task.group.barriers |= command
     elif _EXPEDITED.get(command, 0) & ~task.group.barriers:

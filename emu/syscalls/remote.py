@@ -11,7 +11,7 @@ from emu.fs.pipe import Pipe, PipeFile
 from emu.linux.argument import FD, HEX, HEX32, PID, SIZE, Pointer
 from emu.linux.caller import may_access
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import IOV_MAX, PAGE_SIZE
+from emu.linux.fileflags import IOV_MAX, PAGE_SIZE, OpenFlags
 from emu.linux.layout import PIECE
 from emu.linux.syscall import BYTES, Restart, Result, Syscall
 from emu.linux.wait import WaitQueue
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 #: The most bytes that one call moves: a short count is allowed.
 _MOST = 1 << 20
 _SPLICE_FLAGS, _SPLICE_NONBLOCK = 15, 2
+_NONBLOCK = int(OpenFlags.NONBLOCK)
 
 
 def _pieces(task: Task, address: int, number: int) -> list[tuple[int, int]]:
@@ -110,7 +111,13 @@ def sys_vmsplice(kernel: Kernel, task: Task, fd: int, iov: int, number: int, fla
     if not isinstance(file, PipeFile):
         raise LinuxError(errno.EBADF)
     if not file.writable:
-        return read_file(file, UserBuffer.from_iovec(task.mm, iov, number))
+        buffer, before = UserBuffer.from_iovec(task.mm, iov, number), file.flags
+        # only the call's own flag says that it does not wait
+        file.flags = before & ~_NONBLOCK | (_NONBLOCK if flags & _SPLICE_NONBLOCK else 0)
+        try:
+            return read_file(file, buffer)
+        finally:
+            file.flags = before
     pieces = _pieces(task, iov, number)
     if not any(length for _, length in pieces):
         return 0

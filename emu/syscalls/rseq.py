@@ -6,9 +6,8 @@ import errno
 from typing import TYPE_CHECKING
 
 from emu.kernel.task import Rseq
-from emu.linux.argument import HEX32, UINT, Bits, Pointer
+from emu.linux.argument import HEX, HEX32
 from emu.linux.errors import LinuxError
-from emu.linux.layout import Opaque
 from emu.linux.syscall import Syscall
 
 if TYPE_CHECKING:
@@ -29,6 +28,5 @@ def sys_rseq(kernel: Kernel, task: Task, address: int, length: int, flags: int, 
     return 0
 
 
-_FLAGS = Bits("RSEQ_FLAG_", UNREGISTER=_UNREGISTER)
-
-TABLE = (Syscall(334, "rseq", sys_rseq, (Pointer(Opaque("rseq")), UINT, _FLAGS, HEX32)),)
+#: As strace prints them.
+TABLE = (Syscall(334, "rseq", sys_rseq, (HEX, HEX32, HEX32, HEX32)),)

@@ -41,6 +41,7 @@ class DevptsSuperBlock(SuperBlock):
     """The one tree."""
 
     magic = DEVPTS_MAGIC
+    blksize = 1024
     keeps_dentries = False
 
     def __init__(self, resources: Resources, fstype: FileSystemType, ptmx: int) -> None:

@@ -98,6 +98,10 @@ class HostTty(Tty):
         self._events.readable(self.fd).wake_all()
         return bool(typed)
 
+    def job_control(self) -> None:
+        """A shell has given the terminal to a job: sleeps take their time from now on, for who may stop the job."""
+        self._events.watched = True
+
     def resized(self) -> None:
         """The window has another size."""
         self.signal_foreground(SIGWINCH)
@@ -186,6 +190,7 @@ class TerminalFile(HostFile):
             fcntl.ioctl(tty.fd, command, argument & 0xFFFF_FFFF)
         elif command == req.TIOCSPGRP:
             tty.set_foreground(_INT.unpack(mm.read(argument, 4))[0])
+            tty.job_control()
         elif command in _ANSWERS:
             mm.write(argument, _INT.pack(_ANSWERS[command](tty)))
         elif command == req.TIOCSCTTY:

@@ -10,6 +10,8 @@ from emu.tty.termios import DISABLED, INITIAL, Cc, Iflag, Lflag, Termios
 
 #: The most input that is kept for readers; a line has room for this many bytes.
 MAX_INPUT = 4095
+#: So much echo waits for room; then the oldest is lost.
+_MAX_ECHO = 4096
 _NEWLINE, _RETURN, _TAB = 0x0A, 0x0D, 0x09
 _SIGNALS = ((Cc.INTR, 2), (Cc.QUIT, 3), (Cc.SUSP, 20))
 
@@ -17,13 +19,14 @@ _SIGNALS = ((Cc.INTR, 2), (Cc.QUIT, 3), (Cc.SUSP, 20))
 class LineDiscipline:
     """Input from a keyboard, and what readers get of it.
 
-    ``send`` takes what is to be shown (echo), ``signal`` sends a signal to the foreground, ``flush_output`` discards
-    output that nobody has seen, ``flow_changed`` is told when output is stopped or goes on.
+    ``send`` takes what is to be shown (echo), and says how much it could take; ``signal`` sends a signal to the
+    foreground, ``flush_output`` discards output that nobody has seen, ``flow_changed`` is told when output is stopped
+    or goes on.
     """
 
     def __init__(
         self,
-        send: Callable[[bytes], object],
+        send: Callable[[bytes], int],
         signal: Callable[[int], object],
         flush_output: Callable[[], object],
         flow_changed: Callable[[bool], object],
@@ -125,7 +128,7 @@ class LineDiscipline:
         """Output goes on."""
         if self.stopped:
             self.stopped = False
-            self._show_echo()
+            self.show_echo()
             self._flow_changed(False)
 
     # -- input -----------------------------------------------------------------------------------------------------
@@ -149,8 +152,7 @@ class LineDiscipline:
             self._receive_byte(waiting[at])
             at += 1
         del waiting[:at]
-        if not self.stopped:
-            self._show_echo()
+        self.show_echo()
 
     def _is(self, byte: int, *keys: Cc) -> bool:
         return byte != DISABLED and any(self.modes.cc[key] == byte for key in keys)
@@ -361,9 +363,12 @@ class LineDiscipline:
 
     def _show(self, data: bytes) -> None:
         self._echo += data
+        if len(self._echo) > _MAX_ECHO:
+            del self._echo[:-_MAX_ECHO]
 
-    def _show_echo(self) -> None:
-        if self._echo:
-            shown, self._echo = bytes(self._echo), bytearray()
-            self._send(shown)
-        self._column = self.output.column
+    def show_echo(self) -> None:
+        """Show what is typed, as far as there is room."""
+        if not self.stopped:
+            if self._echo:
+                del self._echo[: self._send(bytes(self._echo))]
+            self._column = self.output.column

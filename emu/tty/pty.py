@@ -10,6 +10,7 @@ from emu.fs.file import File, WouldBlock
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags, PollEvents, makedev
 from emu.linux.wait import WaitQueue
+from emu.mm.kmem import FILP, INODE
 from emu.tty import requests as req
 from emu.tty.line import MAX_INPUT, LineDiscipline
 from emu.tty.termios import Cc, Iflag, Lflag, Termios
@@ -42,7 +43,7 @@ class Pty(Tty):
         self.name = f"pts/{number}"
         self.rdev = makedev(_SLAVE_MAJOR, number)
         self._gone = gone
-        self.line = LineDiscipline(self._show, self.signal_foreground, self.flush_output, self._flow_changed)
+        self.line = LineDiscipline(self._echo, self.signal_foreground, self.flush_output, self._flow_changed)
         self.locked = True
         #: How often it has hung up: descriptors from before are dead.
         self.hangups = 0
@@ -67,6 +68,12 @@ class Pty(Tty):
         self._shown += data
         self.master_input.wake_all()
 
+    def _echo(self, data: bytes) -> int:
+        shown = data[: self.room]
+        if shown:
+            self._show(shown)
+        return len(shown)
+
     def write(self, data: bytes) -> int:
         """A process writes: how much there was room for."""
         room, done = self.room, 0
@@ -89,6 +96,7 @@ class Pty(Tty):
             count -= 1
         data = bytes(self._shown[:count])
         del self._shown[:count]
+        self.line.show_echo()
         self.output.wake_all()
         return b"\0" + data if self.packet_mode else data
 
@@ -410,6 +418,9 @@ class SlaveFile(_PtyFile):
 
 class MasterFile(_PtyFile):
     """The other end: what is typed is written here, what is shown is read here."""
+
+    #: With the pair, what is on its way in both directions, and the name in devpts.
+    struct_size = FILP + 2 * INODE + _MAX_OUTPUT + 4 * MAX_INPUT
 
     def release(self) -> None:
         self.pty.close_master()

@@ -182,6 +182,8 @@ def test_a_run_that_was_cut_off() -> None:
     ours, theirs = run([call("close")]), run([call("close"), call("stat")])
     ours.cut = "stopped after 1 seconds"
     assert kinds(ours, theirs) == ["time"]
+    theirs.cut = "every process waits"
+    assert kinds(ours, theirs) == []
 
 
 # Places

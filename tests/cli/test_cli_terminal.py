@@ -158,3 +158,17 @@ def test_a_shell_is_usable_by_hand(screens: list[Screen]) -> None:
     screen.until("33 99\n")
     screen.type("exit 7\n")
     screen.until("[ended 7]")
+
+
+@needs_bash
+def test_a_job_that_sleeps_can_be_stopped(screens: list[Screen]) -> None:
+    screen = start(screens, "--root", "/", "--env", "PS1=: ", "bash", "--norc", "--noprofile", "--noediting")
+    screen.until(": ")
+    screen.type("sleep 10000\n")
+    screen.until("sleep 10000\n")
+    time.sleep(0.5)  # while it is started; a key that comes sooner stops it too
+    screen.type("\x1a")
+    screen.until("Stopped")
+    screen.until(": ")
+    screen.type("kill %1; exit 5\n")
+    screen.until("[ended 5]")

@@ -233,7 +233,7 @@ def test_sendfile_and_copy_file_range(machine: Machine) -> None:
     memfd = machine.call("memfd_create", "m", 0)
     assert machine.call("copy_file_range", 0, start, memfd, 0, 1, 0) == -errno.EXDEV
     zero = machine.call("open", "/dev/zero", 0)
-    assert machine.call("sendfile", out, zero, 0, 5) == -errno.EINVAL
+    assert machine.call("sendfile", out, zero, 0, 5) == 5
 
 
 def test_file_size_limit(machine: Machine) -> None:

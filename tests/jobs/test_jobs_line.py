@@ -17,7 +17,13 @@ class Screen:
         self.shown = bytearray()
         self.signals: list[int] = []
         self.flushed = 0
-        self.line = LineDiscipline(self.shown.extend, self.signals.append, self._flush, lambda stopped: None)
+        self.room = 100_000
+        self.line = LineDiscipline(self._show, self.signals.append, self._flush, lambda stopped: None)
+
+    def _show(self, data: bytes) -> int:
+        shown = data[: self.room]
+        self.shown += shown
+        return len(shown)
 
     def _flush(self) -> None:
         self.flushed += 1
@@ -97,3 +103,18 @@ def test_a_key_that_is_switched_off_is_none() -> None:
     cc[Cc.INTR] = 0
     screen.line.set_modes(INITIAL._replace(cc=bytes(cc), iflag=int(Iflag.ICRNL)))
     assert screen.type(b"\0\n") == (b"^@\r\n", [b"\0\n"]) and not screen.signals
+
+
+def test_echo_waits_for_room_and_takes_none_without_end() -> None:
+    screen = Screen()
+    screen.room = 0
+    assert screen.type(b"ab") == (b"", [])
+    screen.room = 1
+    screen.line.show_echo()
+    assert screen.shown == b"a"
+    screen.room = 0
+    for _ in range(100):
+        screen.type(b"x" * 1000)
+    screen.room = 100_000
+    screen.line.show_echo()
+    assert len(screen.shown) == 4096

@@ -94,7 +94,7 @@ SCRIPTS = {
         @fork c; exit 7; end; wait c""",
     "how children end": """
         @fork c; exit 300; end; wait c; @fork c; @on 11 0; @store 0 1; end; wait c
-        @fork c; @pause; end; kill c 9; wait c; wait c; wait 1; wait4 -1 NULL 1; kill 1 99; kill 99999999 0
+        @fork c; @pause; end; kill c 9; wait c; wait c; wait 1; wait4 -1 NULL 1; @p = getpid; kill p 99; kill 99999999 0
         @on SIGUSR1 1; @fork c; @p = getpid; kill p SIGUSR1; @on SIGUSR1 0; @kill p SIGUSR1; end; wait c""",
     "a signal handler that is nowhere": """
         @fork c; @on SIGUSR1 0x1234; @p = getpid; @kill p SIGUSR1; end; wait c

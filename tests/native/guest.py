@@ -75,9 +75,9 @@ class Guest:
         """Of the source, so that a program is not taken for that of another source; the headers do not count."""
         return hashlib.sha256(self.source.read_bytes()).hexdigest()[:16]
 
-    def build(self) -> None:
-        """Compile it.  CalledProcessError, with the compiler's words on stderr, if that fails."""
-        words = ["gcc", *FLAGS, "-I", str(HERE / "include"), str(self.source), "-o", str(self.program)]
+    def build(self, *more: str) -> None:
+        """Compile it, with more words for the compiler.  CalledProcessError, with its own on stderr, if that fails."""
+        words = ["gcc", *FLAGS, *more, "-I", str(HERE / "include"), str(self.source), "-o", str(self.program)]
         subprocess.run(words, check=True)
         self.program.chmod(0o755)
 

@@ -3,6 +3,7 @@
     python -m tests.native.record                    all whose source is not that of their recording
     python -m tests.native.record fds/pipe_... ...   these (a name, or the beginning of names)
     python -m tests.native.record --show NAME ...    only print what they do on the host and where the machine differs
+    python -m tests.native.record --seeds 50 NAME    those that call chance(), with 50 other seeds; nothing is kept
 
 What the machine does otherwise is printed, and such a guest is not recorded unless its source says "// differs: WHY".
 """
@@ -11,9 +12,12 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 from tests.native import host, machine
 from tests.native.guest import Guest, all_guests
@@ -64,11 +68,28 @@ def record(guest: Guest, *, only_show: bool = False) -> bool:
     return not wrong
 
 
+def try_seeds(guest: Guest, number: int) -> bool:
+    """Run a guest with other seeds on both sides; prints where the machine differs, and whether it never does."""
+    good = True
+    with tempfile.TemporaryDirectory() as directory:
+        copy = Guest(guest.name, Path(directory) / guest.source.name)
+        shutil.copy(guest.source, copy.source)
+        for seed in range(2, 2 + number):
+            copy.build(f"-DSEED={seed}")
+            ran = machine.run(copy)
+            if wrong := [*filter(None, [difference(host.run(copy), ran.outcome)]), *ran.findings]:
+                print(f"{guest.name}, seed {seed}:", *wrong, sep="\n")
+                good = False
+    print(f"{guest.name}: {number} seeds, {'as on the host' if good else 'not always as on the host'}")
+    return good
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; the exit status is 1 if a guest was not recorded."""
     parser = argparse.ArgumentParser(prog="python -m tests.native.record", description="Builds and records guests.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="guests, or beginnings of names (those that changed)")
     parser.add_argument("--show", action="store_true", help="only print what they do")
+    parser.add_argument("--seeds", type=int, metavar="N", help="run them with N other seeds, and keep nothing")
     options = parser.parse_args(argv)
     chosen = [g for g in all_guests() if (g.name.startswith(tuple(options.names)) if options.names else not fresh(g))]
     if options.names and not chosen:
@@ -76,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     good = True
     for guest in chosen:
         try:
-            good &= record(guest, only_show=options.show)
+            good &= try_seeds(guest, options.seeds) if options.seeds else record(guest, only_show=options.show)
         except (subprocess.CalledProcessError, AssertionError) as error:
             print(f"{guest.name}: {error}")
             good = False

@@ -15,7 +15,7 @@ NEVER_SUCCEEDS = {
     "pkey_free": "no key can have been allocated",
     "io_cancel": "EINPROGRESS is its success",
     "setns": "there are no namespaces",
-    **dict.fromkeys(("reboot", "acct", "clock_settime"), "would change the host"),
+    **dict.fromkeys(("reboot", "acct", "clock_settime", "pivot_root"), "would change the host"),
     "adjtimex": "natively it would look at the host's clock, which is no guest's",
     "clock_settime": "natively it would set the host's clock",
     "acct": "there is no process accounting",

@@ -1,0 +1,469 @@
+"""add_key, request_key, keyctl: keys of programs (security/keys/keyctl.c)."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from emu.fs.dentry import decode_name, encode_name
+from emu.ipc.keys import (
+    ALL,
+    KEYRING,
+    LINK,
+    LOGON,
+    PERMISSIONS,
+    POSSESSOR,
+    READ,
+    SEARCH,
+    SETATTR,
+    USER,
+    USER_TYPE,
+    VIEW,
+    WRITE,
+    Key,
+    Keys,
+    check_payload,
+    may_administer,
+)  # fmt: skip
+from emu.linux.argument import ADDRESS, INT, S32, SIZE, U32, Named, Pointer
+from emu.linux.errors import LinuxError
+from emu.linux.fileflags import PAGE_SIZE
+from emu.linux.layout import STRING
+from emu.linux.syscall import NUMBER, Syscall
+from emu.linux.words import Choice
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task
+
+#: The special keyrings.
+_THREAD, _PROCESS, _SESSION, _USER, _USER_SESSION, _GROUP, _REQKEY_AUTH, _REQUESTOR = range(-1, -9, -1)
+_TYPE_MAX, _DESCRIPTION_MAX, _PAYLOAD_MAX = 32, 4096, (1 << 20) - 1
+_OWNED = VIEW << USER
+_LAST_DEFAULT = 6
+_SAME = 0xFFFFFFFF
+_CAPABILITIES = bytes([0x01 | 0x20 | 0x80, 0])  # this call, invalidation, moving
+
+
+def _keys(kernel: Kernel) -> Keys:
+    """The keys, without those that nobody can reach any more."""
+    keys = kernel.keys
+    alive = [task for task in kernel.tasks.values() if task.alive]
+    rings = [task.thread_keyring for task in alive]
+    rings += [ring for task in alive for ring in (task.group.process_keyring, task.group.session_keyring)]
+    keys.sweep({ring for ring in rings if ring is not None})
+    return keys
+
+
+def _own_rings(task: Task) -> list[Key]:
+    group = task.group
+    rings = (task.thread_keyring, group.process_keyring, group.session_keyring)
+    return [ring for ring in rings if ring is not None]
+
+
+def _possesses(kernel: Kernel, task: Task, key: Key) -> bool:
+    """Whether a key can be found in the process's keyrings."""
+    rings = _own_rings(task)
+    if task.group.session_keyring is None:
+        rings.append(kernel.keys.user_rings(task.credentials.uid)[1])
+    return any(inner is key for ring in rings for inner in ring.inside())
+
+
+def _special(kernel: Kernel, task: Task, number: int, *, create: bool) -> Key:
+    """One of the process's own keyrings.  LinuxError(ENOKEY, EINVAL)."""
+    keys, group, who = kernel.keys, task.group, task.credentials
+    perm = ALL << POSSESSOR | _OWNED
+    if number == _THREAD:
+        if task.thread_keyring is None and create:
+            task.thread_keyring = keys.make(KEYRING, "_tid", who.uid, who.gid, perm)
+        found = task.thread_keyring
+    elif number == _PROCESS:
+        if group.process_keyring is None and create:
+            group.process_keyring = keys.make(KEYRING, "_pid", who.uid, who.gid, perm)
+        found = group.process_keyring
+    elif number == _SESSION:
+        if group.session_keyring is None:
+            group.session_keyring = _join(kernel, task, None) if create else keys.user_rings(who.uid)[1]
+        found = group.session_keyring
+    elif number in (_USER, _USER_SESSION):
+        found = keys.user_rings(who.uid)[number == _USER_SESSION]
+    elif number in (_REQKEY_AUTH, _REQUESTOR):
+        found = None
+    else:
+        raise LinuxError(errno.EINVAL)
+    if found is None:
+        raise LinuxError(errno.ENOKEY)
+    return found
+
+
+def _join(kernel: Kernel, task: Task, name: str | None) -> Key:
+    """A session keyring: a new one, or one that has the name already."""
+    who, keys = task.credentials, kernel.keys
+    shown = (VIEW | READ) << USER
+    if name is None:
+        return keys.make(KEYRING, "_ses", who.uid, who.gid, ALL << POSSESSOR | shown)
+    for key in keys.all.values():
+        if key.is_ring and key.description == name and key.allows(SEARCH, who, False):
+            return key
+    return keys.make(KEYRING, name, who.uid, who.gid, ALL << POSSESSOR | shown | LINK << USER)
+
+
+def _find(
+    kernel: Kernel, task: Task, number: int, need: int, *, create: bool = False, partial: bool = False
+) -> tuple[Key, bool]:
+    """lookup_user_key(): the key, and whether the process possesses it.
+
+    LinuxError(EINVAL, ENOKEY, EACCES, EKEYREVOKED, EKEYEXPIRED).
+    """
+    keys = _keys(kernel)
+    if number < 0:
+        key, possessed = _special(kernel, task, number, create=create), True
+    else:
+        if not number:
+            raise LinuxError(errno.EINVAL)
+        found = keys.all.get(number)
+        if found is None:
+            raise LinuxError(errno.ENOKEY)
+        key, possessed = found, _possesses(kernel, task, found)
+    problem = keys.error_of(key)
+    if problem and not partial:
+        raise LinuxError(problem)
+    if need and not key.allows(need, task.credentials, possessed):
+        raise LinuxError(errno.EACCES)
+    return key, possessed
+
+
+def _ring(kernel: Kernel, task: Task, number: int, need: int, *, create: bool = False) -> Key:
+    """A keyring.  LinuxError(ENOTDIR) for another key."""
+    key, _ = _find(kernel, task, number, need, create=create)
+    if not key.is_ring:
+        raise LinuxError(errno.ENOTDIR)
+    return key
+
+
+def _text(task: Task, address: int, most: int) -> str:
+    try:
+        return decode_name(task.mm.read_cstring(address, most))
+    except LinuxError as error:
+        raise LinuxError(errno.EINVAL if error.errno == errno.ENAMETOOLONG else error.errno) from None
+
+
+def _type(task: Task, address: int) -> str:
+    """key_get_type_from_user().  LinuxError(EFAULT, EINVAL, EPERM)."""
+    kind = _text(task, address, _TYPE_MAX)
+    if not kind:
+        raise LinuxError(errno.EINVAL)
+    if kind[0] == ".":
+        raise LinuxError(errno.EPERM)
+    return kind
+
+
+def sys_add_key(kernel: Kernel, task: Task, kind_at: int, name: int, payload_at: int, size: int, ring_id: int) -> int:
+    """add_key(2): the types keyring, user and logon."""
+    if size > _PAYLOAD_MAX:
+        raise LinuxError(errno.EINVAL)
+    kind = _type(task, kind_at)
+    description = _text(task, name, _DESCRIPTION_MAX) if name else ""
+    if kind == KEYRING and description[:1] == ".":
+        raise LinuxError(errno.EPERM)
+    payload = task.mm.read(payload_at, size) if size else b""
+    ring, possessed = _find(kernel, task, ring_id, WRITE, create=True)
+    check_payload(kind, description, b"" if kind == KEYRING and not payload else payload)
+    if not ring.is_ring:
+        raise LinuxError(errno.ENOTDIR)
+    if not description:
+        raise LinuxError(errno.EINVAL)
+    keys, who = kernel.keys, task.credentials
+    old = ring.links.get((kind, description))
+    if old is not None and kind != KEYRING and not keys.error_of(old):
+        if not old.allows(WRITE, who, possessed):
+            raise LinuxError(errno.EACCES)
+        keys.store(old, payload)
+        return old.serial
+    perm = ALL << POSSESSOR | _OWNED
+    if kind == LOGON:
+        perm &= ~(READ << POSSESSOR)
+    made = keys.make(kind, description, who.fsuid, who.fsgid, perm, payload)
+    keys.link(ring, made)
+    return made.serial
+
+
+def sys_request_key(kernel: Kernel, task: Task, kind_at: int, name: int, callout: int, ring_id: int) -> int:
+    """request_key(2): there is no program that makes a missing key (ENOENT where one is asked for)."""
+    kind = _type(task, kind_at)
+    description = _text(task, name, _DESCRIPTION_MAX)
+    if callout:
+        _text(task, callout, PAGE_SIZE)
+    target = _ring(kernel, task, ring_id, WRITE, create=True) if ring_id else None
+    keys = _keys(kernel)
+    rings = _own_rings(task)
+    if task.group.session_keyring is None:
+        rings.append(keys.user_rings(task.credentials.uid)[1])
+    for ring in rings:
+        try:
+            found = keys.search(ring, kind, description, task.credentials)
+        except LinuxError:
+            continue
+        if found is not None:
+            if target is not None:
+                keys.link(target, found)
+            return found.serial
+    raise LinuxError(errno.ENOENT if callout and kind == USER_TYPE else errno.ENOKEY)
+
+
+# keyctl
+
+
+class KeyctlOp(Choice, prefix="KEYCTL_"):
+    """KEYCTL_*."""
+
+    GET_KEYRING_ID = 0
+    JOIN_SESSION_KEYRING = 1
+    UPDATE = 2
+    REVOKE = 3
+    CHOWN = 4
+    SETPERM = 5
+    DESCRIBE = 6
+    CLEAR = 7
+    LINK = 8
+    UNLINK = 9
+    SEARCH = 10
+    READ = 11
+    INSTANTIATE = 12
+    NEGATE = 13
+    SET_REQKEY_KEYRING = 14
+    SET_TIMEOUT = 15
+    ASSUME_AUTHORITY = 16
+    GET_SECURITY = 17
+    INVALIDATE = 21
+    RESTRICT_KEYRING = 29
+    MOVE = 30
+    CAPABILITIES = 31
+
+
+Arguments = tuple[int, int, int, int]
+
+
+def _get_ring_id(kernel: Kernel, task: Task, a: Arguments) -> int:
+    return _find(kernel, task, S32(a[0]), SEARCH, create=bool(U32(a[1])))[0].serial
+
+
+def _join_session(kernel: Kernel, task: Task, a: Arguments) -> int:
+    name = _text(task, a[0], _DESCRIPTION_MAX) if a[0] else None
+    if name is not None and name[:1] == ".":
+        raise LinuxError(errno.EPERM)
+    _keys(kernel)
+    task.group.session_keyring = ring = _join(kernel, task, name)
+    return ring.serial
+
+
+def _update(kernel: Kernel, task: Task, a: Arguments) -> int:
+    if a[2] > PAGE_SIZE:
+        raise LinuxError(errno.EINVAL)
+    payload = task.mm.read(a[1], a[2]) if a[1] and a[2] else b""
+    key, _ = _find(kernel, task, S32(a[0]), WRITE)
+    if key.is_ring:
+        raise LinuxError(errno.EOPNOTSUPP)
+    check_payload(key.kind, key.description, payload)
+    kernel.keys.store(key, payload)
+    return 0
+
+
+def _revoke(kernel: Kernel, task: Task, a: Arguments) -> int:
+    key, possessed = _find(kernel, task, S32(a[0]), 0)
+    who = task.credentials
+    if not (key.allows(WRITE, who, possessed) or key.allows(SETATTR, who, possessed)):
+        raise LinuxError(errno.EACCES)
+    key.revoked = True
+    kernel.keys.store(key, b"")
+    key.links.clear()
+    return 0
+
+
+def _chown(kernel: Kernel, task: Task, a: Arguments) -> int:
+    uid, gid, who = U32(a[1]), U32(a[2]), task.credentials
+    if uid == gid == _SAME:
+        return 0
+    key, _ = _find(kernel, task, S32(a[0]), SETATTR, partial=True)
+    if not may_administer(who):
+        if uid not in (_SAME, key.uid) or (gid not in (_SAME, key.gid) and not who.in_group(gid)):
+            raise LinuxError(errno.EACCES)
+    key.uid = key.uid if uid == _SAME else uid
+    key.gid = key.gid if gid == _SAME else gid
+    return 0
+
+
+def _setperm(kernel: Kernel, task: Task, a: Arguments) -> int:
+    perm = U32(a[1])
+    if perm & ~PERMISSIONS:
+        raise LinuxError(errno.EINVAL)
+    key, _ = _find(kernel, task, S32(a[0]), SETATTR, partial=True)
+    if key.uid != task.credentials.fsuid and not may_administer(task.credentials):
+        raise LinuxError(errno.EACCES)
+    key.perm = perm
+    return 0
+
+
+def _describe(kernel: Kernel, task: Task, a: Arguments) -> int:
+    key, _ = _find(kernel, task, S32(a[0]), VIEW, partial=True)
+    text = encode_name(f"{key.kind};{S32(key.uid)};{S32(key.gid)};{key.perm:08x};{key.description}") + b"\0"
+    return _answer(task, text, a[1], a[2])
+
+
+def _answer(task: Task, data: bytes, buffer: int, size: int) -> int:
+    """Store what fits as a whole; the length."""
+    if buffer and len(data) <= size:
+        task.mm.write(buffer, data)
+    return len(data)
+
+
+def _clear(kernel: Kernel, task: Task, a: Arguments) -> int:
+    _ring(kernel, task, S32(a[0]), WRITE, create=True).links.clear()
+    return 0
+
+
+def _link(kernel: Kernel, task: Task, a: Arguments) -> int:
+    ring, _ = _find(kernel, task, S32(a[1]), WRITE, create=True)
+    key, _ = _find(kernel, task, S32(a[0]), LINK, create=True)
+    if not ring.is_ring:
+        raise LinuxError(errno.ENOTDIR)
+    kernel.keys.link(ring, key)
+    return 0
+
+
+def _unlink(kernel: Kernel, task: Task, a: Arguments) -> int:
+    ring, _ = _find(kernel, task, S32(a[1]), WRITE)
+    key, _ = _find(kernel, task, S32(a[0]), 0, partial=True)
+    if not ring.is_ring:
+        raise LinuxError(errno.ENOTDIR)
+    _take_out(ring, key)
+    return 0
+
+
+def _take_out(ring: Key, key: Key) -> None:
+    if ring.links.get((key.kind, key.description)) is not key:
+        raise LinuxError(errno.ENOENT)
+    del ring.links[key.kind, key.description]
+
+
+def _search(kernel: Kernel, task: Task, a: Arguments) -> int:
+    kind = _type(task, a[1])
+    description = _text(task, a[2], _DESCRIPTION_MAX)
+    ring, _ = _find(kernel, task, S32(a[0]), SEARCH)
+    target = _find(kernel, task, S32(a[3]), WRITE, create=True)[0] if S32(a[3]) else None
+    if not ring.is_ring:
+        raise LinuxError(errno.ENOTDIR)
+    found = kernel.keys.search(ring, kind, description, task.credentials)
+    if found is None:
+        raise LinuxError(errno.ENOKEY)
+    if target is not None:
+        kernel.keys.link(target, found)
+    return found.serial
+
+
+def _read(kernel: Kernel, task: Task, a: Arguments) -> int:
+    key, possessed = _find(kernel, task, S32(a[0]), 0)
+    if not key.allows(READ, task.credentials, possessed) and not possessed:
+        raise LinuxError(errno.EACCES)
+    if key.kind == LOGON:
+        raise LinuxError(errno.EOPNOTSUPP)
+    data = key.payload
+    if key.is_ring:
+        data = b"".join(struct.pack("<i", linked.serial) for linked in key.links.values())
+    return _answer(task, data, a[1], a[2])
+
+
+def _without_authority(kernel: Kernel, task: Task, a: Arguments) -> int:
+    """Only who was asked to make a key may do it, and nobody is ever asked."""
+    raise LinuxError(errno.EPERM)
+
+
+def _set_default(kernel: Kernel, task: Task, a: Arguments) -> int:
+    wanted = S32(a[0])
+    before = task.request_key_default
+    if wanted == -1:
+        return before
+    if not 0 <= wanted <= _LAST_DEFAULT:
+        raise LinuxError(errno.EINVAL)
+    task.request_key_default = wanted
+    return before
+
+
+def _set_timeout(kernel: Kernel, task: Task, a: Arguments) -> int:
+    key, _ = _find(kernel, task, S32(a[0]), SETATTR, partial=True)
+    kernel.keys.expire(key, U32(a[1]))
+    return 0
+
+
+def _assume(kernel: Kernel, task: Task, a: Arguments) -> int:
+    number = S32(a[0])
+    if number < 0:
+        raise LinuxError(errno.EINVAL)
+    if number:
+        raise LinuxError(errno.ENOKEY)
+    return 0
+
+
+def _security(kernel: Kernel, task: Task, a: Arguments) -> int:
+    _find(kernel, task, S32(a[0]), VIEW, partial=True)
+    return _answer(task, b"\0", a[1], a[2])
+
+
+def _invalidate(kernel: Kernel, task: Task, a: Arguments) -> int:
+    key, _ = _find(kernel, task, S32(a[0]), SEARCH)
+    key.invalid = True
+    return 0
+
+
+def _restrict(kernel: Kernel, task: Task, a: Arguments) -> int:
+    """No keyring is restricted by a type here."""
+    _ring(kernel, task, S32(a[0]), SETATTR)
+    raise LinuxError(errno.EOPNOTSUPP)
+
+
+def _move(kernel: Kernel, task: Task, a: Arguments) -> int:
+    flags = U32(a[3])
+    if flags & ~1:
+        raise LinuxError(errno.EINVAL)
+    key, _ = _find(kernel, task, S32(a[0]), LINK)
+    source, target = (_ring(kernel, task, S32(number), WRITE) for number in a[1:3])
+    if source.links.get((key.kind, key.description)) is not key:
+        raise LinuxError(errno.ENOENT)
+    if flags and (key.kind, key.description) in target.links:
+        raise LinuxError(errno.EEXIST)
+    kernel.keys.link(target, key)
+    _take_out(source, key)
+    return 0
+
+
+def _capabilities(kernel: Kernel, task: Task, a: Arguments) -> int:
+    task.mm.write(a[0], _CAPABILITIES[: a[1]].ljust(min(a[1], PAGE_SIZE), b"\0"))
+    return len(_CAPABILITIES)
+
+
+_OPERATIONS: dict[int, Callable[[Kernel, Task, Arguments], int]] = {
+    KeyctlOp.GET_KEYRING_ID: _get_ring_id, KeyctlOp.JOIN_SESSION_KEYRING: _join_session, KeyctlOp.UPDATE: _update,
+    KeyctlOp.REVOKE: _revoke, KeyctlOp.CHOWN: _chown, KeyctlOp.SETPERM: _setperm, KeyctlOp.DESCRIBE: _describe,
+    KeyctlOp.CLEAR: _clear, KeyctlOp.LINK: _link, KeyctlOp.UNLINK: _unlink, KeyctlOp.SEARCH: _search,
+    KeyctlOp.READ: _read, KeyctlOp.INSTANTIATE: _without_authority, KeyctlOp.NEGATE: _without_authority,
+    KeyctlOp.SET_REQKEY_KEYRING: _set_default, KeyctlOp.SET_TIMEOUT: _set_timeout,
+    KeyctlOp.ASSUME_AUTHORITY: _assume, KeyctlOp.GET_SECURITY: _security, KeyctlOp.INVALIDATE: _invalidate,
+    KeyctlOp.RESTRICT_KEYRING: _restrict, KeyctlOp.MOVE: _move, KeyctlOp.CAPABILITIES: _capabilities,
+}  # fmt: skip
+
+
+def sys_keyctl(kernel: Kernel, task: Task, operation: int, a: int, b: int, c: int, d: int) -> int:
+    """keyctl(2); nothing that computes with keys (EOPNOTSUPP)."""
+    handler = _OPERATIONS.get(operation)
+    if handler is None:
+        raise LinuxError(errno.EOPNOTSUPP)
+    return handler(kernel, task, (a, b, c, d))
+
+
+TABLE = (
+    Syscall(248, "add_key", sys_add_key, (STRING, Pointer(STRING.target, null=True), ADDRESS, SIZE, INT), NUMBER),
+    Syscall(249, "request_key", sys_request_key, (STRING, STRING, Pointer(STRING.target, null=True), INT), NUMBER),
+    Syscall(250, "keyctl", sys_keyctl, (Named(KeyctlOp), ADDRESS, ADDRESS, ADDRESS, ADDRESS), NUMBER),
+)
