@@ -104,9 +104,9 @@ class UnixStream(UnixSocket):
             got.address = got.address or packet.address
             count -= self._take_from(packet, got, skip, count, sink, peek=bool(flags & MSG_PEEK))
             skip = 0
-            if got.complete or not count:
+            if got.complete or not (count or flags & MSG_PEEK):
                 return
-            if flags & MSG_PEEK:
+            if flags & MSG_PEEK:  # goes on to the end, even where nothing is wanted any more
                 at += 1
                 if at >= len(self.inbox):
                     got.complete = True
@@ -209,7 +209,7 @@ class UnixStream(UnixSocket):
 
     def at_mark(self) -> bool:
         if not self.inbox:
-            return False
+            return bool(self.backlog)  # a connection that waits is an empty packet
         first = self.inbox[0]
         behind = self.inbox[1] if len(self.inbox) > 1 else None
         return first is self.oob or (not first.data and (self.oob is None or behind is self.oob))

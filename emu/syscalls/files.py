@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import stat
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,6 @@ from emu.linux.fileflags import CHUNK, MAX_RW_COUNT, PAGE_SIZE, OpenFlags, Whenc
 from emu.linux.layout import FILLED_IOVEC, IOVEC
 from emu.linux.syscall import BYTES, Restart, Result, Returned, Syscall
 from emu.linux.words import Flags
-from emu.net.socket import Socket
 from emu.syscalls.paths import UserBuffer
 from emu.syscalls.remap import check_two_files
 from emu.syscalls.transfer import notify_transfer, read_file, signal_broken_pipe, sleep, write_file, write_piece
@@ -231,7 +231,7 @@ def _send(
     try:
         if not target.seekable:
             yield from wait_for_space(kernel, task, target, target.nonblocking)
-        if isinstance(target, Socket):
+        if stat.S_ISSOCK(target.inode.mode):
             done = yield from _to_socket(kernel, task, source, target, pos, count)
         elif isinstance(target, PipeFile):
             done = fill_pipe(source, target.pipe, pos, count)
@@ -250,7 +250,7 @@ def _send(
 
 
 def _to_socket(
-    kernel: Kernel, task: Task, source: File, target: Socket, pos: int, count: int
+    kernel: Kernel, task: Task, source: File, target: File, pos: int, count: int
 ) -> Generator[Any, None, int]:
     """Send all that was asked for: a socket that may wait does so whenever it is full (splice_to_socket)."""
     if not sendable(source):
