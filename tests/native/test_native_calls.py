@@ -9,6 +9,7 @@ from tests.native.outcome import Recording
 
 #: Calls that cannot succeed, or not here, and why.
 NEVER_SUCCEEDS = {
+    "quotactl_fd": "no file system has quotas",
     "pause": "its only result is EINTR",
     "rt_sigsuspend": "its only result is EINTR",
     "pkey_alloc": "the CPU has no keys to give",
