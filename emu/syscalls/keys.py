@@ -68,7 +68,7 @@ def _possesses(kernel: Kernel, task: Task, key: Key) -> bool:
     rings = _own_rings(task)
     if task.group.session_keyring is None:
         rings.append(kernel.keys.user_rings(task.credentials.uid)[1])
-    return any(inner is key for ring in rings for inner in ring.inside())
+    return any(key in ring.inside() for ring in rings)
 
 
 def _special(kernel: Kernel, task: Task, number: int, *, create: bool) -> Key:
@@ -278,7 +278,7 @@ def _revoke(kernel: Kernel, task: Task, a: Arguments) -> int:
         raise LinuxError(errno.EACCES)
     key.revoked = True
     kernel.keys.store(key, b"")
-    key.links.clear()
+    kernel.keys.clear(key)
     return 0
 
 
@@ -320,7 +320,7 @@ def _answer(task: Task, data: bytes, buffer: int, size: int) -> int:
 
 
 def _clear(kernel: Kernel, task: Task, a: Arguments) -> int:
-    _ring(kernel, task, S32(a[0]), WRITE, create=True).links.clear()
+    kernel.keys.clear(_ring(kernel, task, S32(a[0]), WRITE, create=True))
     return 0
 
 
@@ -338,14 +338,8 @@ def _unlink(kernel: Kernel, task: Task, a: Arguments) -> int:
     key, _ = _find(kernel, task, S32(a[0]), 0, partial=True)
     if not ring.is_ring:
         raise LinuxError(errno.ENOTDIR)
-    _take_out(ring, key)
+    kernel.keys.unlink(ring, key)
     return 0
-
-
-def _take_out(ring: Key, key: Key) -> None:
-    if ring.links.get((key.kind, key.description)) is not key:
-        raise LinuxError(errno.ENOENT)
-    del ring.links[key.kind, key.description]
 
 
 def _search(kernel: Kernel, task: Task, a: Arguments) -> int:
@@ -429,12 +423,14 @@ def _move(kernel: Kernel, task: Task, a: Arguments) -> int:
         raise LinuxError(errno.EINVAL)
     key, _ = _find(kernel, task, S32(a[0]), LINK)
     source, target = (_ring(kernel, task, S32(number), WRITE) for number in a[1:3])
-    if source.links.get((key.kind, key.description)) is not key:
+    if source is target:
+        return 0
+    if source.links.get(key.place) is not key:
         raise LinuxError(errno.ENOENT)
-    if flags and (key.kind, key.description) in target.links:
+    if flags and key.place in target.links:
         raise LinuxError(errno.EEXIST)
     kernel.keys.link(target, key)
-    _take_out(source, key)
+    kernel.keys.unlink(source, key)
     return 0
 
 
