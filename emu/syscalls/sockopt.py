@@ -29,7 +29,9 @@ from emu.net.option import option_of
 from emu.net.packet import NOBODY
 from emu.net.raw import ICMP_FILTER, SOL_RAW, RawSocket
 from emu.net.socket import MAX_BUFFER, MIN_RCVBUF, MIN_SNDBUF, SOL_SOCKET, Socket
-from emu.net.tcp import CONNECTED, TCP_CORK, TCP_NODELAY, TcpSocket, TcpState, tcp_info
+from emu.net.tcp import TcpSocket, tcp_info
+from emu.net.tcp_state import CONNECTED, TcpState
+from emu.net.tcp_stream import TCP_CORK, TCP_NODELAY
 from emu.net.udp import UDP_CORK, UdpSocket
 from emu.net.unix import UnixSocket
 from emu.syscalls.pidfd import sys_pidfd_open
