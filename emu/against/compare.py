@@ -96,7 +96,7 @@ def _at_the_end(guest: Run, native: Run) -> Iterator[Difference]:
         if ours != theirs and not (guest.cut or native.cut):
             at = next(n for n, (a, b) in enumerate(zip_longest(ours, theirs)) if a != b)
             start = max(0, ours.rfind(b"\n", 0, at) + 1)
-            said = f"{kind} differs from byte {at} on"
+            said = f"from byte {at} on"
             yield Difference(kind, f"{said}: the machine {_shown(ours[start:])}, Linux {_shown(theirs[start:])}")
 
 

@@ -28,6 +28,12 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
             return "".join(map(super()._format_action, action._get_subactions()))
         return super()._format_action(action)
 
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        """A value that may be left out goes behind ``=``, since the next word is the program's name."""
+        if action.option_strings and action.nargs == "?":
+            return f"{', '.join(action.option_strings)}[={action.metavar}]"
+        return super()._format_action_invocation(action)
+
 
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that raises :class:`UsageError` instead of printing its usage and exiting."""

@@ -76,8 +76,13 @@ def _find_program(machine: Machine, arguments: argparse.Namespace, searched: str
     """A program's path in the machine, as a shell finds it."""
     name: str = arguments.program
     if "/" in name:
-        if _inode(machine, os.path.join(cwd, name)) is None:
+        inode = _inode(machine, os.path.join(cwd, name))
+        if inode is None:
             raise LaunchError(f"{name}: no such file in {arguments.root}", 127)
+        if inode.is_directory:
+            raise LaunchError(f"{name}: is a directory", 126)
+        if inode.is_regular and not inode.mode & 0o111:
+            raise LaunchError(f"{name}: is not executable (chmod +x makes it so)", 126)
         return name
     for directory in searched.split(":"):
         path = os.path.join(directory or cwd, name)

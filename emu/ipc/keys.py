@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from emu.linux.capability import SYS_ADMIN
 from emu.linux.errors import LinuxError
-from emu.mm.kmem import KEY_STRUCT
+from emu.mm.kmem import KEY_LINK, KEY_STRUCT
 
 if TYPE_CHECKING:
     from emu.linux.caller import Credentials
@@ -27,6 +26,8 @@ _MOST_PAYLOAD = 32767
 _DEEPEST = 6
 #: /proc/sys/kernel/keys: keys and bytes of a user, and of root.
 _MAX_KEYS, _MAX_BYTES, _ROOT_MAX_KEYS, _ROOT_MAX_BYTES = 200, 20000, 1_000_000, 25_000_000
+#: KEYQUOTA_LINK_BYTES: what a place in a keyring counts.
+_LINK_QUOTA = 4
 _NS = 1_000_000_000
 
 
@@ -50,14 +51,19 @@ class Key:
         return self.kind == KEYRING
 
     @property
+    def place(self) -> tuple[str, str]:
+        """By what a keyring knows it."""
+        return self.kind, self.description
+
+    @property
     def charged(self) -> int:
         """What it takes on the host."""
-        return KEY_STRUCT + 2 * len(self.description) + len(self.payload)
+        return KEY_STRUCT + 2 * len(self.description) + len(self.payload) + KEY_LINK * len(self.links)
 
     @property
     def quota(self) -> int:
         """What it counts with for its user's quota, in bytes."""
-        return len(self.description) + 1 + len(self.payload)
+        return len(self.description) + 1 + len(self.payload) + _LINK_QUOTA * len(self.links)
 
     def allows(self, need: int, who: Credentials, possessed: bool) -> bool:
         """key_task_permission()."""
@@ -71,12 +77,13 @@ class Key:
             perm |= self.perm >> POSSESSOR
         return not need & ~perm
 
-    def inside(self, depth: int = 0) -> Iterator[Key]:
-        """Itself, and what can be reached from it."""
-        yield self
-        if depth < _DEEPEST:
-            for key in self.links.values():
-                yield from key.inside(depth + 1)
+    def inside(self) -> set[Key]:
+        """Itself, and what can be reached from it; each once, by however many ways."""
+        found = level = {self}
+        for _ in range(_DEEPEST):
+            level = {key for ring in level for key in ring.links.values()} - found
+            found = found | level
+        return found
 
 
 class Keys:
@@ -131,7 +138,7 @@ class Keys:
             live.add(key)
             for place, linked in list(key.links.items()):
                 if linked.invalid:
-                    del key.links[place]
+                    self._take_out(key, place)
                 else:
                     pending.append(linked)
         for key in [key for key in self.all.values() if key not in live]:
@@ -145,7 +152,7 @@ class Keys:
             perm = (ALL & ~SETATTR) << POSSESSOR | ALL << USER
             own = self.make(KEYRING, f"_uid.{uid}", uid, 0xFFFE, perm)
             session = self.make(KEYRING, f"_uid_ses.{uid}", uid, 0xFFFE, perm)
-            session.links[KEYRING, own.description] = own
+            self.link(session, own)
             pair = self._of_users[uid] = own, session
         return pair
 
@@ -163,8 +170,17 @@ class Keys:
         """KEYCTL_SET_TIMEOUT; 0 takes the timeout away."""
         key.expires = self._clock.now_ns() + seconds * _NS if seconds else None
 
-    def search(self, ring: Key, kind: str, description: str, who: Credentials, depth: int = 0) -> Key | None:
+    def search(self, ring: Key, kind: str, description: str, who: Credentials) -> Key | None:
         """Find a key in a keyring and those inside.  LinuxError for one that is there and cannot be used."""
+        return self._search(ring, kind, description, who, 0, {})
+
+    def _search(
+        self, ring: Key, kind: str, description: str, who: Credentials, depth: int, seen: dict[Key, int]
+    ) -> Key | None:
+        """``seen``: how deep keyrings were from which nothing came; nothing more comes from one as deep."""
+        if seen.get(ring, depth + 1) <= depth:
+            return None
+        seen[ring] = depth
         problem = 0
         found = ring.links.get((kind, description))
         if found is not None and found.allows(SEARCH, who, True):
@@ -175,7 +191,7 @@ class Keys:
             for key in ring.links.values():
                 if key.is_ring and key is not found and not self.error_of(key) and key.allows(SEARCH, who, True):
                     try:
-                        inner = self.search(key, kind, description, who, depth + 1)
+                        inner = self._search(key, kind, description, who, depth + 1, seen)
                     except LinuxError as error:
                         problem = problem or error.errno
                         continue
@@ -186,10 +202,28 @@ class Keys:
         return None
 
     def link(self, ring: Key, key: Key) -> None:
-        """Put a key into a keyring, in place of one with its name.  LinuxError(EDEADLK)."""
-        if key.is_ring and any(inner is ring for inner in key.inside()):
+        """Put a key into a keyring, in place of one with its name.  LinuxError(EDEADLK, EDQUOT, ENOMEM)."""
+        if key.is_ring and ring in key.inside():
             raise LinuxError(errno.EDEADLK)
-        ring.links[key.kind, key.description] = key
+        if key.place not in ring.links:
+            self._check_quota(ring.uid, 0, _LINK_QUOTA)
+            self._kmem.charge(KEY_LINK)
+        ring.links[key.place] = key
+
+    def unlink(self, ring: Key, key: Key) -> None:
+        """Take a key out of a keyring.  LinuxError(ENOENT)."""
+        if ring.links.get(key.place) is not key:
+            raise LinuxError(errno.ENOENT)
+        self._take_out(ring, key.place)
+
+    def _take_out(self, ring: Key, place: tuple[str, str]) -> None:
+        del ring.links[place]
+        self._kmem.uncharge(KEY_LINK)
+
+    def clear(self, ring: Key) -> None:
+        """Take every key out of a keyring."""
+        self._kmem.uncharge(KEY_LINK * len(ring.links))
+        ring.links.clear()
 
 
 def check_payload(kind: str, description: str, payload: bytes) -> None:

@@ -41,7 +41,7 @@ def searched_rings(kernel: Kernel, task: Task) -> list[Key]:
 
 def possesses(kernel: Kernel, task: Task, key: Key) -> bool:
     """Whether a key can be found in the process's keyrings."""
-    return any(inner is key for ring in searched_rings(kernel, task) for inner in ring.inside())
+    return any(key in ring.inside() for ring in searched_rings(kernel, task))
 
 
 def _special(kernel: Kernel, task: Task, number: int, *, create: bool) -> Key:

@@ -316,7 +316,7 @@ class Tracee(Traced):
                 return True
             chosen = self.given_info or info
             self.given_info = None
-            if signo != info.signo:
+            if signo != chosen.signo:
                 chosen = self._from_tracer(signo)
             if task.signals.blocked >> (signo - 1) & 1:
                 task.signals.add(chosen)

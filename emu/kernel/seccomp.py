@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import struct
+from array import array
 from typing import NamedTuple
 
 from emu.linux.errors import LinuxError
@@ -49,17 +50,29 @@ class Instruction(NamedTuple):
 
 
 class Filter(NamedTuple):
-    """A checked program, and whether what it refuses is to be logged."""
+    """A checked program: the fields of its instructions, each by itself, which takes the least memory."""
 
-    program: tuple[Instruction, ...]
+    codes: bytes
+    jt: bytes
+    jf: bytes
+    k: array[int]
+
+    @staticmethod
+    def of(program: list[Instruction]) -> Filter:
+        """LinuxError(EINVAL) for a program that is not allowed."""
+        check_program(program)
+        codes, jt, jf, k = zip(*program, strict=True)
+        return Filter(bytes(codes), bytes(jt), bytes(jf), array("I", k))
 
     def run(self, data: bytes) -> int:
         """The action for a call, which struct seccomp_data describes."""
         a = x = 0
         memory = [0] * _SCRATCH
+        codes, jts, jfs, ks = self
         at = 0
         while True:
-            code, jt, jf, k = self.program[at]
+            code, k = codes[at], ks[at]
+            jt, jf = jts[at], jfs[at]
             at += 1
             kind = code & 7
             if kind == _RET:
@@ -125,7 +138,7 @@ def _compute(code: int, a: int, other: int) -> int:
     return a & _WORD
 
 
-def check_program(program: tuple[Instruction, ...]) -> None:
+def check_program(program: list[Instruction]) -> None:
     """LinuxError(EINVAL) for a program that might not end well (bpf_check_classic, seccomp_check_filter)."""
     length = len(program)
     for at, (code, jt, jf, k) in enumerate(program):

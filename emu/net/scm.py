@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from emu.fs.file import File
@@ -34,6 +35,8 @@ class InFlight:
         #: How many descriptors each user has on their way.
         self._of_user: dict[int, int] = {}
         self._collecting = False
+        #: What is to be closed, while something is.
+        self._dropped: deque[File] | None = None
 
     def of_user(self, uid: int) -> int:
         """The number of descriptors that a user has sent and nobody has received."""
@@ -56,6 +59,20 @@ class InFlight:
             del self._packets[packet]
             self._of_user[packet.sent_by] -= len(files)
         return files
+
+    def drop(self, files: list[File]) -> None:
+        """Close what nobody will receive.  That may close sockets on whose way are further ones, through any number of
+        sockets: those are closed afterwards, not inside (as the kernel does with fput()).
+        """
+        if self._dropped is not None:
+            self._dropped += files
+            return
+        self._dropped = dropped = deque(files)
+        try:
+            while dropped:
+                dropped.popleft().put()
+        finally:
+            self._dropped = None
 
     def collect(self) -> None:
         """Let go what only sockets on their way refer to (unix_gc)."""

@@ -155,8 +155,7 @@ class Socket(File):
         while self.inbox:
             packet = self.inbox[0]
             self.take_out(packet)
-            for file in self.net.scm.land(packet):
-                file.put()
+            self.net.scm.drop(self.net.scm.land(packet))
 
     def room_again(self) -> None:
         """Some of what this socket has sent was read."""

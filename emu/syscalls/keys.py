@@ -21,7 +21,6 @@ from emu.ipc.keys import (
     USER_TYPE,
     VIEW,
     WRITE,
-    Key,
     check_payload,
     may_administer,
 )
@@ -175,7 +174,7 @@ def _revoke(kernel: Kernel, task: Task, a: Arguments) -> int:
         raise LinuxError(errno.EACCES)
     key.revoked = True
     kernel.keys.store(key, b"")
-    key.links.clear()
+    kernel.keys.clear(key)
     return 0
 
 
@@ -217,7 +216,7 @@ def _answer(task: Task, data: bytes, buffer: int, size: int) -> int:
 
 
 def _clear(kernel: Kernel, task: Task, a: Arguments) -> int:
-    lookup_ring(kernel, task, S32(a[0]), WRITE, create=True).links.clear()
+    kernel.keys.clear(lookup_ring(kernel, task, S32(a[0]), WRITE, create=True))
     return 0
 
 
@@ -235,14 +234,8 @@ def _unlink(kernel: Kernel, task: Task, a: Arguments) -> int:
     key, _ = lookup(kernel, task, S32(a[0]), 0, partial=True)
     if not ring.is_ring:
         raise LinuxError(errno.ENOTDIR)
-    _take_out(ring, key)
+    kernel.keys.unlink(ring, key)
     return 0
-
-
-def _take_out(ring: Key, key: Key) -> None:
-    if ring.links.get((key.kind, key.description)) is not key:
-        raise LinuxError(errno.ENOENT)
-    del ring.links[key.kind, key.description]
 
 
 def _search(kernel: Kernel, task: Task, a: Arguments) -> int:
@@ -326,12 +319,14 @@ def _move(kernel: Kernel, task: Task, a: Arguments) -> int:
         raise LinuxError(errno.EINVAL)
     key, _ = lookup(kernel, task, S32(a[0]), LINK)
     source, target = (lookup_ring(kernel, task, S32(number), WRITE) for number in a[1:3])
-    if source.links.get((key.kind, key.description)) is not key:
+    if source is target:
+        return 0
+    if source.links.get(key.place) is not key:
         raise LinuxError(errno.ENOENT)
-    if flags and (key.kind, key.description) in target.links:
+    if flags and key.place in target.links:
         raise LinuxError(errno.EEXIST)
     kernel.keys.link(target, key)
-    _take_out(source, key)
+    kernel.keys.unlink(source, key)
     return 0
 
 

@@ -6,7 +6,7 @@ import errno
 import struct
 from typing import TYPE_CHECKING
 
-from emu.kernel.seccomp import ACTIONS, MODE_FILTER, MODE_STRICT, Filter, Instruction, Seccomp, check_program
+from emu.kernel.seccomp import ACTIONS, MODE_FILTER, MODE_STRICT, Filter, Instruction, Seccomp
 from emu.linux.argument import ADDRESS, UINT, Bits, OneOf
 from emu.linux.capability import SYS_ADMIN
 from emu.linux.errors import LinuxError
@@ -36,9 +36,7 @@ def read_program(task: Task, address: int) -> Filter:
     if not 0 < length <= _MAX_INSTRUCTIONS:
         raise LinuxError(errno.EINVAL)
     text = task.mm.read(place, length * _INSTRUCTION.size)
-    program = tuple(Instruction(*fields) for fields in _INSTRUCTION.iter_unpack(text))
-    check_program(program)
-    return Filter(program)
+    return Filter.of([Instruction(*fields) for fields in _INSTRUCTION.iter_unpack(text)])
 
 
 _TSYNC, _KNOWN_FLAGS = 1, 1 | 2 | 4
@@ -60,14 +58,18 @@ def set_filter(kernel: Kernel, task: Task, flags: int, address: int) -> int:
     if before is not None and before.mode != MODE_FILTER:
         raise LinuxError(errno.EINVAL)
     filters = (*(() if before is None else before.filters), new)
-    if sum(len(one.program) + 4 for one in filters) > _MAX_ALL:
+    if sum(len(one.codes) + 4 for one in filters) > _MAX_ALL:
         raise LinuxError(errno.ENOMEM)
-    task.charge(len(new.program) * _INSTRUCTION.size + TASK_STRUCT)
+    size = len(new.codes) * _INSTRUCTION.size + TASK_STRUCT
+    task.charge(size)
     if flags & _TSYNC:
         for other in task.group.threads.values():
             theirs = other.seccomp
             if theirs is not None and (before is None or theirs.filters != before.filters[: len(theirs.filters)]):
                 return other.pid
+        for other in task.group.threads.values():
+            if other is not task:
+                other.charge(size)
         for other in task.group.threads.values():
             other.seccomp = Seccomp(MODE_FILTER, filters)
             if task.credentials.no_new_privs:

@@ -38,7 +38,7 @@ def doing(machine: Machine, marks: Marks, task: Task) -> str:
     if end is not None:
         return f"it was killed by {end}" if isinstance(end, str) else f"it ended with status {end}"
     if marks.stands(task):
-        return "stands at a mark"
+        return "stands at a mark (resume(task) lets it go on)"
     if task.syscall is not None and (task.state == TaskState.SLEEPING or task.sleeping is not None):
         verb = "waits" if task.state == TaskState.SLEEPING else "is"  # woken, and has not run yet
         call = machine.kernel.entry.lookup(task.syscall[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from array import array
 from collections.abc import Callable
 
 from emu.tty.output import OutputProcessor, is_alnum, is_continuation, is_control
@@ -34,9 +34,9 @@ class LineDiscipline:
         self.modes = INITIAL
         self.output = OutputProcessor()
         self._send, self._signal, self._flush_output, self._flow_changed = send, signal, flush_output, flow_changed
-        #: Complete lines: their bytes, and whether an end-of-file character ended them, which is no part of them.
-        self._lines: deque[tuple[bytes, bool]] = deque()
-        self._in_lines = 0
+        #: Complete lines, one behind the other, and how long each is; an end-of-file character is no part of one.
+        self._lines = bytearray()
+        self._lengths = array("H")
         #: The line that is being typed; without ICANON what can be read.
         self._typed = bytearray()
         #: Input for which there is no room yet.
@@ -58,7 +58,7 @@ class LineDiscipline:
     @property
     def kept(self) -> int:
         """How many bytes are kept for readers."""
-        return len(self._typed) + self._in_lines + len(self._lines)
+        return len(self._typed) + len(self._lines) + len(self._lengths)
 
     @property
     def room(self) -> int:
@@ -68,18 +68,18 @@ class LineDiscipline:
     def available(self) -> int:
         """FIONREAD: how many bytes can be read; of lines without what ends them as end of file."""
         if self.canonical:
-            return self._in_lines
+            return len(self._lines)
         return len(self._typed)
 
     def readable(self, least: int = 1) -> bool:
         """Whether there is a line, or without ICANON so many bytes."""
-        return bool(self._lines) if self.canonical else len(self._typed) >= least
+        return bool(self._lengths) if self.canonical else len(self._typed) >= least
 
     def set_modes(self, modes: Termios) -> None:
         """New modes; input that is there is a line, or bytes, from now on (n_tty_set_termios)."""
         before, self.modes = self.modes, modes
         if (before.lflag ^ modes.lflag) & Lflag.ICANON:
-            everything = b"".join(line for line, _ in self._lines) + bytes(self._typed)
+            everything = bytes(self._lines + self._typed)
             self._discard()
             if everything and self.canonical:
                 self._put_line(everything)
@@ -96,7 +96,7 @@ class LineDiscipline:
 
     def _discard(self) -> None:
         self._lines.clear()
-        self._in_lines = 0
+        del self._lengths[:]
         self._typed.clear()
         self._literal = self._erasing = False
 
@@ -108,11 +108,13 @@ class LineDiscipline:
             data = bytes(self._typed[:count])
             del self._typed[:count]
         else:
-            line, by_eof = self._lines.popleft()
-            data = line[:count]
-            self._in_lines -= len(data)
-            if len(line) > count:
-                self._lines.appendleft((line[count:], by_eof))
+            length = self._lengths[0]
+            data = bytes(self._lines[: min(count, length)])
+            del self._lines[: len(data)]
+            if length > count:
+                self._lengths[0] = length - count
+            else:
+                del self._lengths[0]
         self._take_waiting()
         return data
 
@@ -145,7 +147,7 @@ class LineDiscipline:
         at = 0
         while at < len(waiting):
             if self.kept >= MAX_INPUT:
-                if not self.canonical or self._lines:
+                if not self.canonical or self._lengths:
                     break
                 if len(self._typed) > MAX_INPUT - 1:
                     self._typed.pop()
@@ -229,7 +231,7 @@ class LineDiscipline:
                 self._echo_raw(b"\n")
             self._end_line(b"\n")
         elif self._is(byte, Cc.EOF):
-            self._end_line(b"", by_eof=True)
+            self._end_line(b"")
         elif self._is(byte, Cc.EOL) or (extended and self._is(byte, Cc.EOL2)):
             if echo:
                 self._begin_column()
@@ -239,13 +241,13 @@ class LineDiscipline:
             return False
         return True
 
-    def _end_line(self, end: bytes, *, by_eof: bool = False) -> None:
-        self._put_line(bytes(self._typed) + end, by_eof=by_eof)
+    def _end_line(self, end: bytes) -> None:
+        self._put_line(bytes(self._typed) + end)
         self._typed.clear()
 
-    def _put_line(self, line: bytes, *, by_eof: bool = False) -> None:
-        self._lines.append((line, by_eof))
-        self._in_lines += len(line)
+    def _put_line(self, line: bytes) -> None:
+        self._lines += line
+        self._lengths.append(len(line))
 
     def _add(self, byte: int, *, as_key: bool = False) -> None:
         """An ordinary character; ``as_key``: it is what was typed, so that without ICANON a newline is shown as one."""

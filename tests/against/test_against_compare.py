@@ -175,7 +175,7 @@ def test_streams_are_compared_at_the_end() -> None:
     ours, theirs = run([end()]), run([end()])
     ours.stdout, theirs.stdout = b"one\ntwo\n", b"one\ntoo\n"
     (difference,) = compare(ours, theirs, every=False).differences
-    assert difference.what == r"stdout differs from byte 5 on: the machine 'two\n', Linux 'too\n'"
+    assert difference.what == r"from byte 5 on: the machine 'two\n', Linux 'too\n'"
 
 
 def test_a_run_that_was_cut_off() -> None:

@@ -38,6 +38,10 @@ def test_a_program_is_found_as_a_shell_finds_it(unimmu: Unimmu, top: Path) -> No
     assert missing.status == 127 and "none: no such program in /usr/local/sbin:/usr/local/bin" in missing.err
     missing = unimmu("run", "--root", top, "/usr/bin/none")
     assert (missing.status, missing.err) == (127, f"unimmu run: /usr/bin/none: no such file in {top}\n")
+    (top / "plain").write_text("text")
+    for name, what in (("/plain", "is not executable (chmod +x makes it so)"), ("/usr", "is a directory")):
+        ran = unimmu("run", "--root", top, name)
+        assert (ran.status, ran.err) == (126, f"unimmu run: {name}: {what}\n")
     assert unimmu("run", "--root", top, "hello").out == "hello, world\n"  # one that comes with unimmu
     assert not (top / "tmp").exists() and not (top / "proc").exists()
 

@@ -188,10 +188,10 @@ def test_a_system_call_that_programs_only_try(unimmu: Unimmu) -> None:
 
 
 def test_a_clone_of_a_kind_that_is_not_there(unimmu: Unimmu) -> None:
-    ran = unimmu("run", "calls", "syscall 56 0x8011 0 0 0 0; syscall 56 0x2000011 0 0 0 0")
+    ran = unimmu("run", "calls", "syscall 56 0x20011 0 0 0 0; syscall 56 0x2000011 0 0 0 0")
     assert ran.out == "syscall = ENOSYS\n" * 2
     assert ran.err.splitlines() == [
-        "unimmu: clone with flags 0x8000 (PARENT): not supported: ENOSYS",
+        "unimmu: clone with flags 0x20000 (NEWNS): not supported: ENOSYS",
         "unimmu: clone with flags 0x2000000: not supported: ENOSYS",
     ]
 

@@ -4,10 +4,17 @@ pty_lines.c holds it against Linux.
 
 from __future__ import annotations
 
+import tracemalloc
+from typing import TYPE_CHECKING, cast
+
 import pytest
 
 from emu.tty.line import MAX_INPUT, LineDiscipline
+from emu.tty.pty import MasterFile, Pty
 from emu.tty.termios import INITIAL, Cc, Iflag, Lflag, Oflag
+
+if TYPE_CHECKING:
+    from emu.tty.tty import Jobs
 
 
 class Screen:
@@ -118,3 +125,20 @@ def test_echo_waits_for_room_and_takes_none_without_end() -> None:
     screen.room = 100_000
     screen.line.show_echo()
     assert len(screen.shown) == 4096
+
+
+def test_what_is_charged_pays_for_terminals_full_of_empty_lines() -> None:
+    terminals = []
+    for _ in range(2):  # the first makes what is made once
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(20):
+            pty = Pty(cast("Jobs", None), number, lambda pty: None)
+            pty.slaves = 1
+            while pty.type(b"\n" * MAX_INPUT):
+                pass
+            terminals.append(pty)
+        taken = tracemalloc.get_traced_memory()[0] - before
+        tracemalloc.stop()
+    assert taken < 20 * MasterFile.struct_size
+    assert all(pty.line.read(5) == b"\n" for pty in terminals for _ in range(MAX_INPUT // 2))

@@ -36,7 +36,7 @@ CORNERS: dict[str, tuple[str, str, dict[str, Any]]] = {
         {},
     ),
     "a program that cannot be read": (
-        '@fd = open "/sys/fs/mshare/a" O_RDWR|O_CREAT 0755; execve "/sys/fs/mshare/a" 0 0',
+        '@fd = open "/sys/fs/mshare/a" O_RDWR|O_CREAT 0755; @close fd; execve "/sys/fs/mshare/a" 0 0',
         "EINVAL",
         {},
     ),
