@@ -39,7 +39,7 @@ def searched_rings(kernel: Kernel, task: Task) -> list[Key]:
     return rings
 
 
-def possesses(kernel: Kernel, task: Task, key: Key) -> bool:
+def _possesses(kernel: Kernel, task: Task, key: Key) -> bool:
     """Whether a key can be found in the process's keyrings."""
     return any(key in ring.inside() for ring in searched_rings(kernel, task))
 
@@ -99,7 +99,7 @@ def lookup(
         found = keys.all.get(number)
         if found is None:
             raise LinuxError(errno.ENOKEY)
-        key, possessed = found, possesses(kernel, task, found)
+        key, possessed = found, _possesses(kernel, task, found)
     problem = keys.error_of(key)
     if problem and not partial:
         raise LinuxError(problem)
