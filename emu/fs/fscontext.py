@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from emu.fs.anon import AnonFile
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import OpenFlags
+from emu.linux.fileflags import PAGE_SIZE, OpenFlags
+from emu.mm.kmem import ANON_FILE
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 #: Parameters of every superblock (common_set_sb_flag); others of them have no effect here.
 _SB_FLAGS = {"ro": True, "rw": False}
 _IGNORED = frozenset({"dirsync", "lazytime", "mand", "sync", "async", "nolazytime", "nomand"})
+#: What an option takes on the host, without its text.
+_OPTION = 256
 
 
 class Phase(Enum):
@@ -33,6 +37,9 @@ class Phase(Enum):
 class FsContext(AnonFile):
     """The descriptor of fsopen(2) or fspick(2); reading it gives the messages of its file system."""
 
+    #: With its messages and its source.
+    struct_size = ANON_FILE + PAGE_SIZE
+
     def __init__(self, path: Path, kind: FileSystemType, mount: VfsMount | None = None) -> None:
         """``mount``: what is to be mounted anew."""
         super().__init__(path, int(OpenFlags.RDWR))
@@ -40,9 +47,11 @@ class FsContext(AnonFile):
         self.phase = Phase.CREATE_PARAMS if mount is None else Phase.RECONF_PARAMS
         self.sb: SuperBlock | None = None if mount is None else mount.sb
         self.source: str | None = None
-        self._options: list[str] = []
+        #: By name: the last of a name counts.
+        self._options: dict[str, str] = {}
         self._read_only: bool | None = None
-        self._log: list[str] = []
+        #: What there was to say, of which the last few are kept (struct fc_log).
+        self._log: deque[str] = deque(maxlen=8)
         #: It has made the file system, which exists at least as long.
         self._made = False
 
@@ -55,7 +64,7 @@ class FsContext(AnonFile):
         message = self._log[0].encode()
         if len(message) > count:
             raise LinuxError(errno.EMSGSIZE)
-        del self._log[0]
+        self._log.popleft()
         return message
 
     def set(self, name: str, value: str | None) -> None:
@@ -73,15 +82,18 @@ class FsContext(AnonFile):
         elif self.kind.options is not None and name not in self.kind.options:
             raise self._refused(f"Unknown parameter '{name}'")
         else:
-            self._options.append(name if value is None else f"{name}={value}")
-            self._check_last(name)
+            self._keep_option(name, name if value is None else f"{name}={value}")
 
-    def _check_last(self, name: str) -> None:
+    def _keep_option(self, name: str, option: str) -> None:
         try:
-            self.kind.check_options(self._options[-1])
+            self.kind.check_options(option)
         except LinuxError:
-            self._options.pop()
             raise self._refused(f"Bad value for '{name}'") from None
+        options = {**self._options, name: option}
+        if len(",".join(options.values())) >= PAGE_SIZE:
+            raise self._refused("Cumulative options too large")
+        self.keep(sum(_OPTION + 2 * len(each) for each in options.values()))
+        self._options = options
 
     def _refused(self, message: str) -> LinuxError:
         self._log.append(f"e {self.kind.name}: {message}\n")
@@ -92,7 +104,7 @@ class FsContext(AnonFile):
         if self.phase is not Phase.CREATE_PARAMS:
             raise LinuxError(errno.EBUSY)
         try:
-            self.sb = self.kind.mount(resources, ",".join(self._options))
+            self.sb = self.kind.mount(resources, ",".join(self._options.values()))
         except LinuxError:
             self.phase = Phase.FAILED
             raise
@@ -106,13 +118,13 @@ class FsContext(AnonFile):
         """FSCONFIG_CMD_RECONFIGURE: the options, and whether it becomes read-only.  LinuxError(EBUSY)."""
         if self.phase is not Phase.RECONF_PARAMS:
             raise LinuxError(errno.EBUSY)
-        options, self._options = ",".join(self._options), []
+        options, self._options = ",".join(self._options.values()), {}
         read_only, self._read_only = self._read_only, None
         return options, read_only
 
     def taken(self) -> None:
         """fsmount(2) has made a mount of it."""
-        self.phase, self._options, self._read_only = Phase.RECONF_PARAMS, [], None
+        self.phase, self._options, self._read_only = Phase.RECONF_PARAMS, {}, None
 
     def release(self) -> None:
         if self.sb is not None and self._made:

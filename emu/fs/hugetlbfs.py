@@ -12,7 +12,7 @@ from emu.fs.file import File
 from emu.fs.inode import Inode, NewOwner, Stat
 from emu.fs.libfs import SimpleDirectory, Symlink, drop_tree, symlink_size
 from emu.fs.seals import Seal, check_mapping, check_punch, check_size
-from emu.fs.superblock import FileSystemType, StatFs, SuperBlock, parse_options, parse_size
+from emu.fs.superblock import FileSystemType, StatFs, SuperBlock, parse_id, parse_options, parse_size
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import FallocateFlags
 from emu.linux.mman import Prot
@@ -181,7 +181,7 @@ class HugetlbSuperBlock(SuperBlock):
             mode = int(words.get("mode", "755"), 8) & 0o1777
         except ValueError:
             raise LinuxError(errno.EINVAL, f"bad mode '{words['mode']}'") from None
-        self.root = HugetlbDirectory(self, mode, parse_size(words.get("uid", "0")), parse_size(words.get("gid", "0")))
+        self.root = HugetlbDirectory(self, mode, parse_id(words.get("uid", "0")), parse_id(words.get("gid", "0")))
 
     def statfs(self) -> StatFs:
         return StatFs(self.magic, HPAGE_SIZE)

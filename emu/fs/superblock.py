@@ -161,7 +161,18 @@ def parse_size(text: str) -> int:
     units = {"k": 10, "m": 20, "g": 30, "t": 40, "p": 50, "e": 60}
     shift = units.get(text[-1:].lower(), 0)
     digits = text[:-1] if shift else text
+    base = 16 if digits[:2].lower() == "0x" else 8 if digits[:1] == "0" else 10
     try:
-        return int(digits, 0) << shift
+        if not (digits.isascii() and (digits.isalnum() if base == 16 else digits.isdigit())):
+            raise ValueError
+        return int(digits, base) << shift & (1 << 64) - 1
     except ValueError:
         raise LinuxError(errno.EINVAL, f"bad size '{text}'") from None
+
+
+def parse_id(text: str) -> int:
+    """The number of a user or a group.  LinuxError(EINVAL)."""
+    number = parse_size(text)
+    if number >= 0xFFFF_FFFF:
+        raise LinuxError(errno.EINVAL, f"bad id '{text}'")
+    return number

@@ -12,7 +12,7 @@ from emu.fs.file import File
 from emu.fs.inode import Inode, NewOwner
 from emu.fs.libfs import Node, SimpleDirectory, Symlink, drop_tree, symlink_size
 from emu.fs.seals import Seal, check_mapping, check_punch, check_size, writable_bytes
-from emu.fs.superblock import FileSystemType, StatFs, SuperBlock, parse_options, parse_size
+from emu.fs.superblock import FileSystemType, StatFs, SuperBlock, parse_id, parse_options, parse_size
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE, PAGE_SIZE, FallocateFlags, RenameFlags, Whence
 from emu.mm.kmem import INODE
@@ -34,6 +34,7 @@ OPTIONS = frozenset({"size", "nr_blocks", "nr_inodes", "mode", "uid", "gid"})
 _SHOWN = ("size", "nr_blocks", "nr_inodes")
 #: A number above the index of any page.
 LAST_PAGE = 1 << 52
+_U64 = (1 << 64) - 1
 #: Pages that fallocate() makes at a time.
 _ALLOCATION = 1 << 16
 #: relatime: a read updates an access time that is older than a day.
@@ -271,14 +272,14 @@ class TmpfsSuperBlock(SuperBlock):
         words = parse_options(options, OPTIONS)
         half = resources.frames.total // 2 if limited else 0
         self.max_blocks = _block_limit(words, half)
-        self.max_inodes = parse_size(words["nr_inodes"]) if "nr_inodes" in words else half
+        self.max_inodes = _count(words["nr_inodes"]) if "nr_inodes" in words else half
         self.used_blocks = 0
         self.used_inodes = 1
         #: What ``user.`` attributes take of the space for inodes, in bytes.
         self.xattr_space = 0
         self._shown = {word: words[word] for word in _SHOWN if word in words}
         mode = _octal(words["mode"]) if "mode" in words else 0o1777
-        self.root = TmpfsDirectory(self, mode, parse_size(words.get("uid", "0")), parse_size(words.get("gid", "0")))
+        self.root = TmpfsDirectory(self, mode, parse_id(words.get("uid", "0")), parse_id(words.get("gid", "0")))
 
     def check_room(self, blocks: int) -> None:
         """Raise ENOSPC unless ``blocks`` more pages fit."""
@@ -326,7 +327,7 @@ class TmpfsSuperBlock(SuperBlock):
         """Change the limits (shmem_reconfigure); the other options have no effect any more.  LinuxError(EINVAL)."""
         words = parse_options(options, OPTIONS)
         blocks = _block_limit(words, self.max_blocks) if words.keys() & {"size", "nr_blocks"} else self.max_blocks
-        inodes = parse_size(words["nr_inodes"]) if "nr_inodes" in words else self.max_inodes
+        inodes = _count(words["nr_inodes"]) if "nr_inodes" in words else self.max_inodes
         if blocks != self.max_blocks and (not self.max_blocks or (blocks and blocks < self.used_blocks)):
             raise LinuxError(errno.EINVAL)
         if inodes != self.max_inodes and (not self.max_inodes or (inodes and inodes < self.used_inodes)):
@@ -347,8 +348,10 @@ class Tmpfs(FileSystemType):
     def check_options(self, options: str) -> None:
         words = parse_options(options, OPTIONS)
         _block_limit(words, 0)
-        for word in words.keys() & {"nr_inodes", "uid", "gid"}:
-            parse_size(words[word])
+        if "nr_inodes" in words:
+            _count(words["nr_inodes"])
+        for word in words.keys() & {"uid", "gid"}:
+            parse_id(words[word])
         if "mode" in words:
             _octal(words["mode"])
 
@@ -368,19 +371,31 @@ class ShmemType(FileSystemType):
         return TmpfsSuperBlock(resources, self, options, limited=False)
 
 
+def _count(text: str) -> int:
+    """A number that fits into a long.  LinuxError(EINVAL)."""
+    number = parse_size(text)
+    if number >> 63:
+        raise LinuxError(errno.EINVAL)
+    return number
+
+
 def _block_limit(words: dict[str, str], default: int) -> int:
     if "nr_blocks" in words:
-        return parse_size(words["nr_blocks"])
+        return _count(words["nr_blocks"])
     size = words.get("size")
     if size is None:
         return default
     if size.endswith("%"):
-        return default * 2 * parse_size(size[:-1]) // 100
-    return -(-parse_size(size) // PAGE_SIZE)
+        wanted = (parse_size(size[:-1]) * PAGE_SIZE * 2 * default & _U64) // 100
+    else:
+        wanted = parse_size(size)
+    return (wanted + PAGE_SIZE - 1 & _U64) // PAGE_SIZE
 
 
 def _octal(text: str) -> int:
     try:
+        if not text.isdigit():
+            raise ValueError
         return int(text, 8) & 0o7777
     except ValueError:
         raise LinuxError(errno.EINVAL, f"bad mode '{text}'") from None

@@ -143,6 +143,7 @@ def _copy_process(kernel: Kernel, task: Task, flags: int, wanted: int | None) ->
         affinity=task.affinity,
         scheduling=task.scheduling.inherited(),
         personality=task.personality,
+        memory_policy=task.memory_policy,
         seccomp=task.seccomp,
         timer_slack_ns=task.timer_slack_ns,
         default_timer_slack_ns=task.timer_slack_ns,

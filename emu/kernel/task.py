@@ -145,6 +145,8 @@ class Task:
     affinity: int = -1
     scheduling: Scheduling = field(default_factory=Scheduling)
     personality: int = 0
+    #: Mode and nodes of set_mempolicy(2).
+    memory_policy: tuple[int, int] = (0, 0)
     #: Its own keyring, and where keys go that are made for it (KEYCTL_SET_REQKEY_KEYRING).
     thread_keyring: Key | None = None
     request_key_default: int = 0

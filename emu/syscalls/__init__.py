@@ -18,6 +18,7 @@ LATE = (
     "fsmount",
     "naming",
     "residence",
+    "mempolicy",
     "eventpoll",
     "timers",
     "queued",
