@@ -216,7 +216,8 @@ class DescriptorCalls:
     def map(self, kernel: Kernel, task: Task, fd: int, pointer: int, size: int) -> int:
         """long mshare_map(int fd, const struct mshare_map_args *args, size_t size): an object; its offset."""
         file = self._file(task, fd)
-        at, length, file_offset, prot, flags, object_fd, reserved = self._map_args(task, pointer, size)
+        arguments: tuple[int, ...] = MAP_ARGS.read_sized(task.mm, pointer, size)
+        at, length, file_offset, prot, flags, object_fd, reserved = arguments
         region, anonymous = file.region, flags & MapFlags.ANONYMOUS
         if reserved or prot & ~_RIGHTS or flags & ~_MAP_FLAGS or flags & MapFlags.TYPE != MapFlags.SHARED:
             raise LinuxError(errno.EINVAL)
@@ -229,18 +230,6 @@ class DescriptorCalls:
             raise LinuxError(errno.EINVAL)
         map_object(region, task, at, length, prot, flags | MapFlags.FIXED, mapped, file_offset)
         return at
-
-    @staticmethod
-    def _map_args(task: Task, pointer: int, size: int) -> tuple[int, ...]:
-        """copy_struct_from_user(): a longer struct is accepted if its unknown part is 0."""
-        if size < MAP_ARGS.size:
-            raise LinuxError(errno.EINVAL)
-        if size > PAGE_SIZE:
-            raise LinuxError(errno.E2BIG)
-        data = task.mm.read(pointer, size)
-        if any(data[MAP_ARGS.size :]):
-            raise LinuxError(errno.E2BIG)
-        return MAP_ARGS.unpack(data[: MAP_ARGS.size])
 
     @staticmethod
     def _place(region: Region, hint: int, length: int, mapped: File | None, flags: int) -> int:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from emu.fs.file import File
 from emu.fs.inode import Attributes, Inode
-from emu.fs.libfs import FixedDirectory
-from emu.fs.superblock import FileSystemType, StatFs, SuperBlock
+from emu.fs.libfs import PseudoSuperBlock
+from emu.fs.superblock import FileSystemType, SuperBlock
 from emu.linux.errors import LinuxError
 from emu.mm.kmem import ANON_FILE
 
@@ -45,18 +45,12 @@ class AnonInode(Inode):
         raise LinuxError(errno.EOPNOTSUPP)
 
 
-class AnonSuperBlock(SuperBlock):
+class AnonSuperBlock(PseudoSuperBlock):
     """The one instance."""
 
-    magic = ANON_INODE_FS_MAGIC
-
     def __init__(self, resources: Resources, fstype: FileSystemType) -> None:
-        super().__init__(resources, fstype)
-        self.root = FixedDirectory(self)
+        super().__init__(resources, fstype, ANON_INODE_FS_MAGIC)
         self.inode = AnonInode(self, 0o600)
-
-    def statfs(self) -> StatFs:
-        return StatFs(self.magic)
 
 
 class AnonFsType(FileSystemType):

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from emu.fs.file import DirectoryEntry, File
 from emu.fs.inode import Inode
+from emu.fs.superblock import FileSystemType, SuperBlock
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import RenameFlags
 from emu.mm.kmem import INODE, NEW_NAME, name_size
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
-    from emu.fs.superblock import SuperBlock
+    from emu.fs.resources import Resources
     from emu.linux.caller import Caller
 
 
@@ -168,3 +169,23 @@ class Node(Inode):
 
     def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
         return self.sb.resources.open_special(path, flags)
+
+
+class PseudoSuperBlock(SuperBlock):
+    """The one instance of a type that is nowhere in the tree: no file of it has a name (init_pseudo)."""
+
+    def __init__(self, resources: Resources, fstype: FileSystemType, magic: int) -> None:
+        super().__init__(resources, fstype)
+        self.magic = magic
+        self.root = FixedDirectory(self)
+
+
+class PseudoFsType(FileSystemType):
+    """Such a type."""
+
+    def __init__(self, name: str, magic: int) -> None:
+        self.name = name
+        self._magic = magic
+
+    def mount(self, resources: Resources, options: str) -> SuperBlock:
+        return PseudoSuperBlock(resources, self, self._magic)

@@ -10,8 +10,7 @@ from weakref import WeakSet
 
 from emu.fs.fasync import POLL_OUT, Fasync
 from emu.fs.file import BrokenPipe, File, WouldBlock
-from emu.fs.libfs import FixedDirectory, Node
-from emu.fs.superblock import FileSystemType, SuperBlock
+from emu.fs.libfs import Node
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import PAGE_SIZE, OpenFlags, PollEvents
 from emu.linux.wait import WaitQueue
@@ -20,9 +19,10 @@ from emu.mm.kmem import PIPE, PIPE_PAGE, Kmem
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.fs.inode import Inode
-    from emu.fs.resources import Resources
+    from emu.fs.superblock import SuperBlock
     from emu.linux.caller import Caller
 
+PIPEFS_MAGIC = 0x50495045
 #: Bytes that a pipe holds unless F_SETPIPE_SZ says otherwise.
 DEFAULT_CAPACITY = 65536
 #: /proc/sys/fs/pipe-max-size.
@@ -418,31 +418,9 @@ class FifoFile(PipeFile):
             raise WouldBlock(pipe.not_full)
 
 
-PIPEFS_MAGIC = 0x50495045
-
-
 class PipeInode(Node):
     """The inode of a pipe; opened again through /proc/<pid>/fd, it acts as a FIFO."""
 
     def __init__(self, sb: SuperBlock, pipe: Pipe) -> None:
         super().__init__(sb, stat.S_IFIFO | 0o600)
         self.private = pipe
-
-
-class PipeSuperBlock(SuperBlock):
-    """The one instance."""
-
-    magic = PIPEFS_MAGIC
-
-    def __init__(self, resources: Resources, fstype: FileSystemType) -> None:
-        super().__init__(resources, fstype)
-        self.root = FixedDirectory(self)
-
-
-class PipeFsType(FileSystemType):
-    """The type ``pipefs``."""
-
-    name = "pipefs"
-
-    def mount(self, resources: Resources, options: str) -> SuperBlock:
-        return PipeSuperBlock(resources, self)

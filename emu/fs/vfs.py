@@ -11,10 +11,11 @@ from emu.fs import operations
 from emu.fs.dentry import Path, d_path, unnamed_path
 from emu.fs.file import File
 from emu.fs.hugetlbfs import Hugetlbfs, HugetlbInode, HugetlbSuperBlock
+from emu.fs.libfs import PseudoFsType
 from emu.fs.mount import MountTable, VfsMount
 from emu.fs.namei import PathWalk
 from emu.fs.open import open_unnamed
-from emu.fs.pipe import PipeFile, PipeFsType, PipeInode, Pipes
+from emu.fs.pipe import PIPEFS_MAGIC, PipeFile, PipeInode, Pipes
 from emu.fs.resources import Resources
 from emu.fs.superblock import FileSystemType
 from emu.fs.tmpfs import ShmemType, TmpfsInode, TmpfsSuperBlock
@@ -50,7 +51,7 @@ class Vfs:
         self.mount_table = MountTable()
         self.pipes = Pipes(resources.frames.total, resources.kmem)
         resources.register_fifo(self.pipes.open_fifo)
-        internal = (PipeFsType(), ShmemType(), Hugetlbfs())
+        internal = (PseudoFsType("pipefs", PIPEFS_MAGIC), ShmemType(), Hugetlbfs())
         self._internal_types: dict[str, FileSystemType] = {fs.name: fs for fs in internal}
         self._internal: dict[str, VfsMount] = {}
 

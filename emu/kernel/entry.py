@@ -1,6 +1,4 @@
-"""Entries into the kernel from user mode: system calls, page faults, exceptions (arch/x86/entry,
-arch/x86/mm/fault.c).
-"""
+"""Entries into the kernel from user mode: system calls, page faults and what becomes of exceptions (arch/x86/entry)."""
 
 from __future__ import annotations
 
@@ -12,58 +10,30 @@ from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from emu.cpu import DR6_BS, SYSCALL_TRAP, Trap, TrapKind
-from emu.instructions.raised import AC, DB, GP, MF, OF, SS, UD, XM
-from emu.kernel.signal_state import (
-    BUS_ADRALN,
-    BUS_ADRERR,
-    FPE_FLTDIV,
-    FPE_FLTINV,
-    FPE_FLTOVF,
-    FPE_FLTRES,
-    FPE_FLTUND,
-    FPE_INTDIV,
-    ILL_ILLOPN,
-    SEGV_ACCERR,
-    SEGV_MAPERR,
-    TRAP_BRKPT,
-    TRAP_TRACE,
-    SaFlags,
-    SiCode,
-    Sig,
-    SigInfo,
-)
+from emu.instructions.raised import GP
+from emu.kernel.signal_state import SaFlags, SiCode, Sig, SigInfo
 from emu.kernel.task import Task, TaskState
-from emu.kernel.vdso import VSYSCALL
+from emu.kernel.traps import Traps
 from emu.linux.cost import BYTE_SHIFT, Cost, costs_of_calls
 from emu.linux.errors import Interrupted, LinuxError, NoIntr
 from emu.linux.syscall import BYTES, Enter, Registers, Restart, Syscall, compile_entry
 from emu.mm.flags import FaultResult
-from mmu import Access, GeneralProtection, PageFault
-from mmu.faults import ErrorCode
+from mmu import Access, PageFault
 from mmu.walk import canonical
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
 
-_CALL, _FAULT, _TRAP, _WAKE = Cost.CALL, Cost.FAULT, Cost.TRAP, Cost.WAKE
+_CALL, _FAULT, _WAKE = Cost.CALL, Cost.FAULT, Cost.WAKE
 #: From so many bytes on it matters how many a call moves.
 _LARGE = 1024
 #: From here on an address may not be canonical.
 _NOT_CANONICAL = 1 << 47
-_DIVIDE_ERROR, _BREAKPOINT, _PAGE_FAULT = 0, 3, 14
 #: Calls that libraries try at every start, and do without: io_uring_setup, landlock's first.
 #: None of them may be in a late table, which is not looked through for them.
 TRIED_BY_HABIT = frozenset({425, 444})
 
 _ZOMBIE = int(TaskState.ZOMBIE)
-
-
-def _float_code(flags: int) -> int:
-    """si_code for floating-point exceptions, as the flags of MXCSR and the status word (fpu__exception_code)."""
-    for flag, code in ((0x01, FPE_FLTINV), (0x04, FPE_FLTDIV), (0x08, FPE_FLTOVF), (0x12, FPE_FLTUND)):
-        if flags & flag:
-            return code
-    return FPE_FLTRES
 
 
 class Entry:
@@ -77,8 +47,9 @@ class Entry:
         #: The compiled entry of a call, and what it costs.
         self._entries: dict[int, tuple[Enter, int]] = {}
         self._costs = costs_of_calls()
-        #: Extensions of which the user was told that there is none.
-        self._missing: set[str] = set()
+        self._traps = Traps(
+            kernel.cpu, kernel.clock, kernel.signals, kernel.out_of_memory, log=kernel.log, log_once=kernel.log_once
+        )
         #: What modules have replaced, by number; None while it is not known whether a late table has the number.
         self._replaced: dict[int, Syscall | None] = {}
         self._late: Iterator[Iterable[Syscall]] = iter(())
@@ -168,11 +139,11 @@ class Entry:
 
                     self._back_to_user = back_to_user
                 if not self._back_to_user(task, kernel.scheduler.running):
-                    self._force(task, Sig.SEGV, SiCode.KERNEL, 0, GP)
+                    self._traps.force(task, Sig.SEGV, SiCode.KERNEL, 0, GP)
                     continue
             if task.rip >= _NOT_CANONICAL and not canonical(cpu.mmu.state, task.rip):
                 # a frame or a handler asked for that, and IRET is where it shows
-                self._force(task, Sig.SEGV, SiCode.KERNEL, 0, GP)
+                self._traps.force(task, Sig.SEGV, SiCode.KERNEL, 0, GP)
                 continue
             cpu.blocks.enter(task.mm.code_id, catches_faults=task.mm.catches_faults)
             try:
@@ -438,84 +409,4 @@ class Entry:
                 if trap.kind == TrapKind.SLICE:
                     self._kernel.scheduler.slice_is_over()
                     return
-        if trap.kind == TrapKind.FAULT:
-            assert trap.fault is not None
-            if trap.access == Access.FETCH and task.rip >> 12 == VSYSCALL >> 12 and trap.fault.vaddr == task.rip:
-                self._vsyscall(task)
-                return
-            self._unresolved_fault(task, trap.fault, trap.access)
-        elif trap.kind == TrapKind.INVALID_OPCODE:
-            self._say_what_is_missing(task)
-            self._force(task, Sig.ILL, ILL_ILLOPN, task.rip, UD)
-        else:
-            self._vector(task, trap)
-
-    def _vsyscall(self, task: Task) -> None:
-        from emu.kernel.vsyscall import emulate  # hardly any program has it called
-
-        task.fault_result = None
-        if not emulate(self._cpu, self._kernel.clock, task):
-            self._force(task, Sig.SEGV, SiCode.KERNEL, 0, GP)
-
-    def _unresolved_fault(self, task: Task, fault: PageFault | GeneralProtection, access: Access) -> None:
-        if isinstance(fault, GeneralProtection):
-            if access != Access.FETCH and self._cpu.is_on_stack(fault.vaddr):
-                self._force(task, Sig.BUS, SiCode.KERNEL, 0, SS)
-            else:
-                self._force(task, Sig.SEGV, SiCode.KERNEL, 0, GP)
-            return
-        result, task.fault_result = task.fault_result, None
-        signals = {
-            FaultResult.MAPERR: (Sig.SEGV, SEGV_MAPERR),
-            FaultResult.ACCERR: (Sig.SEGV, SEGV_ACCERR),
-            FaultResult.ADRERR: (Sig.BUS, BUS_ADRERR),
-        }
-        if result == FaultResult.OOM:
-            self._kernel.out_of_memory(task)
-            return
-        assert result in signals, f"a fault at {fault.vaddr:#x} ended as {result!r}"
-        signo, code = signals[FaultResult(result)]
-        # sanitize_error_code(): a fault on the kernel's half never reveals whether something is mapped there
-        error_code = fault.error_code | (ErrorCode.P if fault.vaddr >= task.mm.task_size else 0)
-        self._force(task, signo, code, fault.vaddr, _PAGE_FAULT, error_code, fault.vaddr)
-
-    def _vector(self, task: Task, trap: Trap) -> None:
-        rip, vector = task.rip, trap.vector
-        if vector == _DIVIDE_ERROR:
-            self._force(task, Sig.FPE, FPE_INTDIV, rip, vector)
-        elif vector == DB:
-            self._force(task, Sig.TRAP, TRAP_TRACE if trap.dr6 & DR6_BS else TRAP_BRKPT, rip, vector)
-        elif vector == _BREAKPOINT:
-            self._force(task, Sig.TRAP, SiCode.KERNEL, 0, vector)
-        elif vector == OF:
-            self._force(task, Sig.SEGV, SiCode.KERNEL, 0, vector)
-        elif vector == SS:
-            self._force(task, Sig.BUS, SiCode.KERNEL, 0, vector, trap.error_code)
-        elif vector == AC:
-            self._force(task, Sig.BUS, BUS_ADRALN, 0, vector)
-        elif vector in (MF, XM):
-            self._force(task, Sig.FPE, _float_code(self._cpu.fpu.unmasked(simd=vector == XM)), rip, vector)
-        elif vector == 0x80:
-            self._kernel.log_once("int 0x80: 32-bit system calls are not supported")
-            self._force(task, Sig.SEGV, SiCode.KERNEL, 0, GP)
-        else:
-            self._force(task, Sig.SEGV, SiCode.KERNEL, 0, GP, trap.error_code)
-
-    def _say_what_is_missing(self, task: Task) -> None:
-        """Who is refused an instruction of a newer CPU is told, once for each extension."""
-        from emu.instructions.extension import missing_extension
-
-        code = self._cpu.blocks.pages.code(task.rip)
-        missing = missing_extension(code, task.rip) if code else None
-        if missing is not None and missing[1] not in self._missing:
-            self._missing.add(missing[1])
-            self._kernel.log(
-                f"{task.comm} executes {missing[0]!r}, which needs {missing[1]}: the emulated CPU has none (SIGILL)"
-            )
-
-    def _force(
-        self, task: Task, signo: int, code: int, address: int, vector: int, error_code: int = 0, cr2: int | None = None
-    ) -> None:
-        self._clock.charge(_TRAP)
-        task.fault_words = (error_code, vector, task.fault_words[2] if cr2 is None else cr2)
-        self._kernel.signals.force(task, SigInfo(signo, code, address=address))
+        self._traps.raise_signal(task, trap)

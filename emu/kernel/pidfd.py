@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from emu.fs.dentry import unnamed_path
 from emu.fs.file import File
 from emu.fs.inode import Attributes, Inode
-from emu.fs.libfs import FixedDirectory
-from emu.fs.superblock import FileSystemType, SuperBlock
+from emu.fs.libfs import PseudoFsType
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags, PollEvents
 from emu.linux.wait import WaitQueue
@@ -17,7 +16,7 @@ from emu.mm.kmem import FILP, INODE
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
-    from emu.fs.resources import Resources
+    from emu.fs.superblock import SuperBlock
     from emu.fs.vfs import Vfs
     from emu.kernel.task import Task
     from emu.linux.caller import Caller
@@ -82,28 +81,9 @@ class PidInode(Inode):
         raise LinuxError(errno.EOPNOTSUPP)
 
 
-class PidSuperBlock(SuperBlock):
-    """The one instance."""
-
-    magic = PID_FS_MAGIC
-
-    def __init__(self, resources: Resources, fstype: FileSystemType) -> None:
-        super().__init__(resources, fstype)
-        self.root = FixedDirectory(self)
-
-
-class PidFsType(FileSystemType):
-    """The type ``pidfs``."""
-
-    name = "pidfs"
-
-    def mount(self, resources: Resources, options: str) -> SuperBlock:
-        return PidSuperBlock(resources, self)
-
-
 def new_pidfd(vfs: Vfs, flags: int) -> PidFd:
     """A descriptor whose inode is yet to be bound (pidfd_prepare): of a process, or with PIDFD_THREAD of a thread."""
-    mount = vfs.internal_mount(PidFsType())
+    mount = vfs.internal_mount(PseudoFsType("pidfs", PID_FS_MAGIC))
     file = PidFd(unnamed_path(mount, PidInode(mount.sb), "anon_inode:[pidfd]"), flags)
     file.flags |= flags & PIDFD_THREAD
     return file

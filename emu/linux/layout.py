@@ -10,7 +10,7 @@ from typing import Any
 from emu.linux.argument import S64, Argument, In, Pointer, Scalar, Shown, Target, View, compared, shown_buffer
 from emu.linux.caller import UserMemory
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import PATH_MAX
+from emu.linux.fileflags import PAGE_SIZE, PATH_MAX
 from emu.linux.likeness import Likeness, Part
 from emu.linux.words import STRING_LIMIT, pointer, quote
 
@@ -50,6 +50,25 @@ class Layout(Target):
 
     def write(self, memory: UserMemory, address: int, value: Any) -> None:
         memory.write(address, self.pack(*value))
+
+    def check_size(self, size: int, first: int | None = None) -> None:
+        """The size that a program knows of a structure that grows; its ``first`` version may have been shorter.
+        LinuxError(E2BIG, EINVAL).
+        """
+        if size > PAGE_SIZE:
+            raise LinuxError(errno.E2BIG)
+        if size < (self.size if first is None else first):
+            raise LinuxError(errno.EINVAL)
+
+    def read_sized(self, memory: UserMemory, address: int, size: int, first: int | None = None) -> Any:
+        """Read a structure of such a size: what a shorter one does not have is 0, and what is not known of a longer one
+        must be 0 (copy_struct_from_user).  LinuxError(E2BIG, EINVAL).
+        """
+        self.check_size(size, first)
+        data = memory.read(address, size)
+        if any(data[self.size :]):
+            raise LinuxError(errno.E2BIG)
+        return self.unpack(data[: self.size].ljust(self.size, b"\0"))
 
     def read_array(self, memory: UserMemory, address: int, count: int) -> list[tuple[Any, ...]]:
         """Read ``count`` consecutive structures; for 0 no memory is read."""

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from emu.fs.fasync import POLL_PRI, URGENT
 from emu.fs.file import File
+from emu.fs.libfs import PseudoFsType
 from emu.net.device import device_ioctl
 from emu.net.packet import NOBODY, Identity, identity_of
 from emu.net.scm import InFlight
-from emu.net.sockfs import SockFsType
+from emu.net.sockfs import SOCKFS_MAGIC
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
@@ -33,7 +34,7 @@ class Network:
         """``current``: who makes the call that runs; ``tell`` says to the user, once, what is missing."""
         self.vfs = vfs
         self.tell = tell
-        self.mount = vfs.internal_mount(SockFsType())
+        self.mount = vfs.internal_mount(PseudoFsType("sockfs", SOCKFS_MAGIC))
         self.scm = InFlight()
         self.somaxconn = SOMAXCONN
         #: The sockets that are open, in the order of their making.

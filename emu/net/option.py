@@ -210,3 +210,11 @@ def _tables(socket: Socket, level: int) -> tuple[Mapping[int, Option], ...]:
     if level == IPPROTO_UDP and socket.protocol == IPPROTO_UDP:
         return (_UDP,)
     return ()
+
+
+def number_of(file: Socket, level: int, name: int) -> int:
+    """The number that a socket keeps.  LinuxError."""
+    option = option_of(file, level, name, changes=False)
+    if option.hidden:
+        raise LinuxError(option.hidden)
+    return file.options.get((level, name), option.default)

@@ -12,7 +12,8 @@ from emu.net.address import AF_INET, AF_INET6, Endpoint, as_six, unmapped
 from emu.net.inet import IPPROTO_TCP, InetSocket
 from emu.net.netlink import AF_NETLINK, Answer, NetlinkSocket, Request, attribute
 from emu.net.socket import Socket
-from emu.net.tcp import TcpSocket, TcpState
+from emu.net.tcp import TcpSocket
+from emu.net.tcp_state import TcpState
 from emu.net.unix import AF_UNIX, UnixSocket
 
 if TYPE_CHECKING:

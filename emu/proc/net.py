@@ -12,7 +12,7 @@ from emu.net.inet import FIRST_PORT, IPPROTO_TCP, IPPROTO_UDP, LAST_PORT, InetSo
 from emu.net.netlink import NetlinkSocket
 from emu.net.sock_diag import queues_of, state_of
 from emu.net.socket import DEFAULT_BUFFER, MAX_BUFFER
-from emu.net.tcp import TcpState
+from emu.net.tcp_state import TcpState
 from emu.net.unix import UnixSocket
 from emu.proc.procfs import ProcSuperBlock
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from emu.fs.dentry import Path, unnamed_path
 from emu.fs.file import DirectoryEntry, File
 from emu.fs.inode import Inode
-from emu.fs.libfs import FixedDirectory
+from emu.fs.libfs import FixedDirectory, PseudoSuperBlock
 from emu.fs.pseudo import MagicLink, TextFile
 from emu.fs.superblock import FileSystemType, SuperBlock
 from emu.linux.caller import may_access
@@ -44,14 +44,11 @@ class NsInode(Inode):
         return File(path, flags)
 
 
-class NsSuperBlock(SuperBlock):
+class NsSuperBlock(PseudoSuperBlock):
     """nsfs."""
 
-    magic = NSFS_MAGIC
-
     def __init__(self, resources: Resources, fstype: FileSystemType) -> None:
-        super().__init__(resources, fstype)
-        self.root = FixedDirectory(self)
+        super().__init__(resources, fstype, NSFS_MAGIC)
         self.namespaces = {kind: NsInode(self, stat.S_IFREG | 0o444, ino=number) for kind, number in _INITIAL.items()}
 
 

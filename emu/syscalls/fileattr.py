@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from emu.fs.fileattr import as_xflags, from_xflags, get_flags, set_flags
 from emu.linux.argument import DIRFD, SIZE, UINT, Named, Pointer
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import PAGE_SIZE, AtFlags
+from emu.linux.fileflags import AtFlags
 from emu.linux.layout import LATE_PATH, Layout, Opaque
 from emu.linux.syscall import Syscall
 from emu.syscalls.paths import resolve_at
@@ -45,10 +45,7 @@ def attribute_ioctl(task: Task, file: File, command: int, argument: int) -> int:
 def _check(flags: int, size: int) -> None:
     if flags & ~(_NOFOLLOW | _EMPTY_PATH):
         raise LinuxError(errno.EINVAL)
-    if size > PAGE_SIZE:
-        raise LinuxError(errno.E2BIG)
-    if size < FILE_ATTR.size:
-        raise LinuxError(errno.EINVAL)
+    FILE_ATTR.check_size(size)
 
 
 def sys_file_getattr(kernel: Kernel, task: Task, dirfd: int, path: int, attr: int, size: int, flags: int) -> int:
@@ -66,10 +63,7 @@ def sys_file_getattr(kernel: Kernel, task: Task, dirfd: int, path: int, attr: in
 def sys_file_setattr(kernel: Kernel, task: Task, dirfd: int, path: int, attr: int, size: int, flags: int) -> int:
     """file_setattr(2)."""
     _check(flags, size)
-    data = task.mm.read(attr, size)
-    if any(data[FILE_ATTR.size :]):
-        raise LinuxError(errno.E2BIG)
-    xflags = FILE_ATTR.unpack(data[: FILE_ATTR.size])[0]
+    xflags = FILE_ATTR.read_sized(task.mm, attr, size)[0]
     _, place = resolve_at(kernel, task, dirfd, path, flags, null=True)
     try:
         get_flags(place.inode)

@@ -224,15 +224,9 @@ def sys_mount_setattr(kernel: Kernel, task: Task, dirfd: int, path: int, flags: 
     """mount_setattr(2); without mapped ids."""
     if flags & ~(_EMPTY | _RECURSIVE | _NOFOLLOW | _AUTOMOUNT):
         raise LinuxError(errno.EINVAL)
-    if size > PAGE_SIZE:
-        raise LinuxError(errno.E2BIG)
-    if size < MOUNT_ATTR.size:
-        raise LinuxError(errno.EINVAL)
+    MOUNT_ATTR.check_size(size)
     _admin(task)
-    data = task.mm.read(attr, size)
-    if any(data[MOUNT_ATTR.size :]):
-        raise LinuxError(errno.E2BIG)
-    wanted, cleared, propagation, _ = MOUNT_ATTR.unpack(data[: MOUNT_ATTR.size])
+    wanted, cleared, propagation, _ = MOUNT_ATTR.read_sized(task.mm, attr, size)
     if not (wanted or cleared or propagation):
         return 0
     set_flags, clear_flags = _changes(wanted, cleared)

@@ -18,15 +18,13 @@ from emu.ipc.keys import (
     READ,
     SEARCH,
     SETATTR,
-    USER,
     USER_TYPE,
     VIEW,
     WRITE,
-    Key,
-    Keys,
     check_payload,
     may_administer,
-)  # fmt: skip
+)
+from emu.kernel.process_keys import OWNED, join_session, lookup, lookup_ring, reachable_keys, searched_rings
 from emu.linux.argument import ADDRESS, INT, S32, SIZE, U32, Named, Pointer
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import PAGE_SIZE
@@ -38,109 +36,10 @@ if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
 
-#: The special keyrings.
-_THREAD, _PROCESS, _SESSION, _USER, _USER_SESSION, _GROUP, _REQKEY_AUTH, _REQUESTOR = range(-1, -9, -1)
 _TYPE_MAX, _DESCRIPTION_MAX, _PAYLOAD_MAX = 32, 4096, (1 << 20) - 1
-_OWNED = VIEW << USER
 _LAST_DEFAULT = 6
 _SAME = 0xFFFFFFFF
 _CAPABILITIES = bytes([0x01 | 0x20 | 0x80, 0])  # this call, invalidation, moving
-
-
-def _keys(kernel: Kernel) -> Keys:
-    """The keys, without those that nobody can reach any more."""
-    keys = kernel.keys
-    alive = [task for task in kernel.tasks.values() if task.alive]
-    rings = [task.thread_keyring for task in alive]
-    rings += [ring for task in alive for ring in (task.group.process_keyring, task.group.session_keyring)]
-    keys.sweep({ring for ring in rings if ring is not None})
-    return keys
-
-
-def _own_rings(task: Task) -> list[Key]:
-    group = task.group
-    rings = (task.thread_keyring, group.process_keyring, group.session_keyring)
-    return [ring for ring in rings if ring is not None]
-
-
-def _possesses(kernel: Kernel, task: Task, key: Key) -> bool:
-    """Whether a key can be found in the process's keyrings."""
-    rings = _own_rings(task)
-    if task.group.session_keyring is None:
-        rings.append(kernel.keys.user_rings(task.credentials.uid)[1])
-    return any(key in ring.inside() for ring in rings)
-
-
-def _special(kernel: Kernel, task: Task, number: int, *, create: bool) -> Key:
-    """One of the process's own keyrings.  LinuxError(ENOKEY, EINVAL)."""
-    keys, group, who = kernel.keys, task.group, task.credentials
-    perm = ALL << POSSESSOR | _OWNED
-    if number == _THREAD:
-        if task.thread_keyring is None and create:
-            task.thread_keyring = keys.make(KEYRING, "_tid", who.uid, who.gid, perm)
-        found = task.thread_keyring
-    elif number == _PROCESS:
-        if group.process_keyring is None and create:
-            group.process_keyring = keys.make(KEYRING, "_pid", who.uid, who.gid, perm)
-        found = group.process_keyring
-    elif number == _SESSION:
-        if group.session_keyring is None:
-            group.session_keyring = _join(kernel, task, None) if create else keys.user_rings(who.uid)[1]
-        found = group.session_keyring
-    elif number in (_USER, _USER_SESSION):
-        found = keys.user_rings(who.uid)[number == _USER_SESSION]
-    elif number in (_REQKEY_AUTH, _REQUESTOR):
-        found = None
-    else:
-        raise LinuxError(errno.EINVAL)
-    if found is None:
-        raise LinuxError(errno.ENOKEY)
-    return found
-
-
-def _join(kernel: Kernel, task: Task, name: str | None) -> Key:
-    """A session keyring: a new one, or one that has the name already."""
-    who, keys = task.credentials, kernel.keys
-    shown = (VIEW | READ) << USER
-    if name is None:
-        return keys.make(KEYRING, "_ses", who.uid, who.gid, ALL << POSSESSOR | shown)
-    for key in keys.all.values():
-        if key.is_ring and key.description == name and key.allows(SEARCH, who, False):
-            return key
-    return keys.make(KEYRING, name, who.uid, who.gid, ALL << POSSESSOR | shown | LINK << USER)
-
-
-def _find(
-    kernel: Kernel, task: Task, number: int, need: int, *, create: bool = False, partial: bool = False
-) -> tuple[Key, bool]:
-    """lookup_user_key(): the key, and whether the process possesses it.
-
-    LinuxError(EINVAL, ENOKEY, EACCES, EKEYREVOKED, EKEYEXPIRED).
-    """
-    keys = _keys(kernel)
-    if number < 0:
-        key, possessed = _special(kernel, task, number, create=create), True
-    else:
-        if not number:
-            raise LinuxError(errno.EINVAL)
-        found = keys.all.get(number)
-        if found is None:
-            raise LinuxError(errno.ENOKEY)
-        key, possessed = found, _possesses(kernel, task, found)
-    problem = keys.error_of(key)
-    if problem and not partial:
-        raise LinuxError(problem)
-    if need and not key.allows(need, task.credentials, possessed):
-        raise LinuxError(errno.EACCES)
-    return key, possessed
-
-
-def _ring(kernel: Kernel, task: Task, number: int, need: int, *, create: bool = False) -> Key:
-    """A keyring.  LinuxError(ENOTDIR) for another key."""
-    key, _ = _find(kernel, task, number, need, create=create)
-    if not key.is_ring:
-        raise LinuxError(errno.ENOTDIR)
-    return key
 
 
 def _text(task: Task, address: int, most: int) -> str:
@@ -169,7 +68,7 @@ def sys_add_key(kernel: Kernel, task: Task, kind_at: int, name: int, payload_at:
     if kind == KEYRING and description[:1] == ".":
         raise LinuxError(errno.EPERM)
     payload = task.mm.read(payload_at, size) if size else b""
-    ring, possessed = _find(kernel, task, ring_id, WRITE, create=True)
+    ring, possessed = lookup(kernel, task, ring_id, WRITE, create=True)
     check_payload(kind, description, b"" if kind == KEYRING and not payload else payload)
     if not ring.is_ring:
         raise LinuxError(errno.ENOTDIR)
@@ -182,7 +81,7 @@ def sys_add_key(kernel: Kernel, task: Task, kind_at: int, name: int, payload_at:
             raise LinuxError(errno.EACCES)
         keys.store(old, payload)
         return old.serial
-    perm = ALL << POSSESSOR | _OWNED
+    perm = ALL << POSSESSOR | OWNED
     if kind == LOGON:
         perm &= ~(READ << POSSESSOR)
     made = keys.make(kind, description, who.fsuid, who.fsgid, perm, payload)
@@ -196,12 +95,9 @@ def sys_request_key(kernel: Kernel, task: Task, kind_at: int, name: int, callout
     description = _text(task, name, _DESCRIPTION_MAX)
     if callout:
         _text(task, callout, PAGE_SIZE)
-    target = _ring(kernel, task, ring_id, WRITE, create=True) if ring_id else None
-    keys = _keys(kernel)
-    rings = _own_rings(task)
-    if task.group.session_keyring is None:
-        rings.append(keys.user_rings(task.credentials.uid)[1])
-    for ring in rings:
+    target = lookup_ring(kernel, task, ring_id, WRITE, create=True) if ring_id else None
+    keys = reachable_keys(kernel)
+    for ring in searched_rings(kernel, task):
         try:
             found = keys.search(ring, kind, description, task.credentials)
         except LinuxError:
@@ -247,15 +143,15 @@ Arguments = tuple[int, int, int, int]
 
 
 def _get_ring_id(kernel: Kernel, task: Task, a: Arguments) -> int:
-    return _find(kernel, task, S32(a[0]), SEARCH, create=bool(U32(a[1])))[0].serial
+    return lookup(kernel, task, S32(a[0]), SEARCH, create=bool(U32(a[1])))[0].serial
 
 
 def _join_session(kernel: Kernel, task: Task, a: Arguments) -> int:
     name = _text(task, a[0], _DESCRIPTION_MAX) if a[0] else None
     if name is not None and name[:1] == ".":
         raise LinuxError(errno.EPERM)
-    _keys(kernel)
-    task.group.session_keyring = ring = _join(kernel, task, name)
+    reachable_keys(kernel)
+    task.group.session_keyring = ring = join_session(kernel, task, name)
     return ring.serial
 
 
@@ -263,7 +159,7 @@ def _update(kernel: Kernel, task: Task, a: Arguments) -> int:
     if a[2] > PAGE_SIZE:
         raise LinuxError(errno.EINVAL)
     payload = task.mm.read(a[1], a[2]) if a[1] and a[2] else b""
-    key, _ = _find(kernel, task, S32(a[0]), WRITE)
+    key, _ = lookup(kernel, task, S32(a[0]), WRITE)
     if key.is_ring:
         raise LinuxError(errno.EOPNOTSUPP)
     check_payload(key.kind, key.description, payload)
@@ -272,7 +168,7 @@ def _update(kernel: Kernel, task: Task, a: Arguments) -> int:
 
 
 def _revoke(kernel: Kernel, task: Task, a: Arguments) -> int:
-    key, possessed = _find(kernel, task, S32(a[0]), 0)
+    key, possessed = lookup(kernel, task, S32(a[0]), 0)
     who = task.credentials
     if not (key.allows(WRITE, who, possessed) or key.allows(SETATTR, who, possessed)):
         raise LinuxError(errno.EACCES)
@@ -286,7 +182,7 @@ def _chown(kernel: Kernel, task: Task, a: Arguments) -> int:
     uid, gid, who = U32(a[1]), U32(a[2]), task.credentials
     if uid == gid == _SAME:
         return 0
-    key, _ = _find(kernel, task, S32(a[0]), SETATTR, partial=True)
+    key, _ = lookup(kernel, task, S32(a[0]), SETATTR, partial=True)
     if not may_administer(who):
         if uid not in (_SAME, key.uid) or (gid not in (_SAME, key.gid) and not who.in_group(gid)):
             raise LinuxError(errno.EACCES)
@@ -299,7 +195,7 @@ def _setperm(kernel: Kernel, task: Task, a: Arguments) -> int:
     perm = U32(a[1])
     if perm & ~PERMISSIONS:
         raise LinuxError(errno.EINVAL)
-    key, _ = _find(kernel, task, S32(a[0]), SETATTR, partial=True)
+    key, _ = lookup(kernel, task, S32(a[0]), SETATTR, partial=True)
     if key.uid != task.credentials.fsuid and not may_administer(task.credentials):
         raise LinuxError(errno.EACCES)
     key.perm = perm
@@ -307,7 +203,7 @@ def _setperm(kernel: Kernel, task: Task, a: Arguments) -> int:
 
 
 def _describe(kernel: Kernel, task: Task, a: Arguments) -> int:
-    key, _ = _find(kernel, task, S32(a[0]), VIEW, partial=True)
+    key, _ = lookup(kernel, task, S32(a[0]), VIEW, partial=True)
     text = encode_name(f"{key.kind};{S32(key.uid)};{S32(key.gid)};{key.perm:08x};{key.description}") + b"\0"
     return _answer(task, text, a[1], a[2])
 
@@ -320,13 +216,13 @@ def _answer(task: Task, data: bytes, buffer: int, size: int) -> int:
 
 
 def _clear(kernel: Kernel, task: Task, a: Arguments) -> int:
-    kernel.keys.clear(_ring(kernel, task, S32(a[0]), WRITE, create=True))
+    kernel.keys.clear(lookup_ring(kernel, task, S32(a[0]), WRITE, create=True))
     return 0
 
 
 def _link(kernel: Kernel, task: Task, a: Arguments) -> int:
-    ring, _ = _find(kernel, task, S32(a[1]), WRITE, create=True)
-    key, _ = _find(kernel, task, S32(a[0]), LINK, create=True)
+    ring, _ = lookup(kernel, task, S32(a[1]), WRITE, create=True)
+    key, _ = lookup(kernel, task, S32(a[0]), LINK, create=True)
     if not ring.is_ring:
         raise LinuxError(errno.ENOTDIR)
     kernel.keys.link(ring, key)
@@ -334,8 +230,8 @@ def _link(kernel: Kernel, task: Task, a: Arguments) -> int:
 
 
 def _unlink(kernel: Kernel, task: Task, a: Arguments) -> int:
-    ring, _ = _find(kernel, task, S32(a[1]), WRITE)
-    key, _ = _find(kernel, task, S32(a[0]), 0, partial=True)
+    ring, _ = lookup(kernel, task, S32(a[1]), WRITE)
+    key, _ = lookup(kernel, task, S32(a[0]), 0, partial=True)
     if not ring.is_ring:
         raise LinuxError(errno.ENOTDIR)
     kernel.keys.unlink(ring, key)
@@ -345,8 +241,8 @@ def _unlink(kernel: Kernel, task: Task, a: Arguments) -> int:
 def _search(kernel: Kernel, task: Task, a: Arguments) -> int:
     kind = _type(task, a[1])
     description = _text(task, a[2], _DESCRIPTION_MAX)
-    ring, _ = _find(kernel, task, S32(a[0]), SEARCH)
-    target = _find(kernel, task, S32(a[3]), WRITE, create=True)[0] if S32(a[3]) else None
+    ring, _ = lookup(kernel, task, S32(a[0]), SEARCH)
+    target = lookup(kernel, task, S32(a[3]), WRITE, create=True)[0] if S32(a[3]) else None
     if not ring.is_ring:
         raise LinuxError(errno.ENOTDIR)
     found = kernel.keys.search(ring, kind, description, task.credentials)
@@ -358,7 +254,7 @@ def _search(kernel: Kernel, task: Task, a: Arguments) -> int:
 
 
 def _read(kernel: Kernel, task: Task, a: Arguments) -> int:
-    key, possessed = _find(kernel, task, S32(a[0]), 0)
+    key, possessed = lookup(kernel, task, S32(a[0]), 0)
     if not key.allows(READ, task.credentials, possessed) and not possessed:
         raise LinuxError(errno.EACCES)
     if key.kind == LOGON:
@@ -386,7 +282,7 @@ def _set_default(kernel: Kernel, task: Task, a: Arguments) -> int:
 
 
 def _set_timeout(kernel: Kernel, task: Task, a: Arguments) -> int:
-    key, _ = _find(kernel, task, S32(a[0]), SETATTR, partial=True)
+    key, _ = lookup(kernel, task, S32(a[0]), SETATTR, partial=True)
     kernel.keys.expire(key, U32(a[1]))
     return 0
 
@@ -401,19 +297,19 @@ def _assume(kernel: Kernel, task: Task, a: Arguments) -> int:
 
 
 def _security(kernel: Kernel, task: Task, a: Arguments) -> int:
-    _find(kernel, task, S32(a[0]), VIEW, partial=True)
+    lookup(kernel, task, S32(a[0]), VIEW, partial=True)
     return _answer(task, b"\0", a[1], a[2])
 
 
 def _invalidate(kernel: Kernel, task: Task, a: Arguments) -> int:
-    key, _ = _find(kernel, task, S32(a[0]), SEARCH)
+    key, _ = lookup(kernel, task, S32(a[0]), SEARCH)
     key.invalid = True
     return 0
 
 
 def _restrict(kernel: Kernel, task: Task, a: Arguments) -> int:
     """No keyring is restricted by a type here."""
-    _ring(kernel, task, S32(a[0]), SETATTR)
+    lookup_ring(kernel, task, S32(a[0]), SETATTR)
     raise LinuxError(errno.EOPNOTSUPP)
 
 
@@ -421,8 +317,8 @@ def _move(kernel: Kernel, task: Task, a: Arguments) -> int:
     flags = U32(a[3])
     if flags & ~1:
         raise LinuxError(errno.EINVAL)
-    key, _ = _find(kernel, task, S32(a[0]), LINK)
-    source, target = (_ring(kernel, task, S32(number), WRITE) for number in a[1:3])
+    key, _ = lookup(kernel, task, S32(a[0]), LINK)
+    source, target = (lookup_ring(kernel, task, S32(number), WRITE) for number in a[1:3])
     if source is target:
         return 0
     if source.links.get(key.place) is not key:

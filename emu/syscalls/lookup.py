@@ -9,7 +9,7 @@ from emu.fs.scoped import Resolve, ScopedWalk
 from emu.kernel.binprm import Program, open_exec
 from emu.linux.argument import DIRFD, SIZE, U64, Bits, Named, Pointer, Scalar
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import PAGE_SIZE, AtFlags, OpenFlags
+from emu.linux.fileflags import AtFlags, OpenFlags
 from emu.linux.layout import LATE_PATH, PATHNAME, Struct
 from emu.linux.syscall import DESCRIPTOR, Restart, Result, Syscall
 from emu.linux.words import octal
@@ -39,14 +39,7 @@ _EXECVE_CHECK = 0x10000
 
 def sys_openat2(kernel: Kernel, task: Task, dirfd: int, address: int, how: int, size: int) -> Result:
     """openat2(2)."""
-    if size < OPEN_HOW.size:
-        raise LinuxError(errno.EINVAL)
-    if size > PAGE_SIZE:
-        raise LinuxError(errno.E2BIG)
-    data = task.mm.read(how, size)
-    if any(data[OPEN_HOW.size :]):
-        raise LinuxError(errno.E2BIG)
-    flags, mode, resolve = OPEN_HOW.unpack(data[: OPEN_HOW.size])
+    flags, mode, resolve = OPEN_HOW.read_sized(task.mm, how, size)
     _check_how(flags, mode, resolve)
     name = PATHNAME.read(task.mm, address)
     if resolve & Resolve.CACHED and flags & _CHANGES:

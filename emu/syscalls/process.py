@@ -17,7 +17,6 @@ from emu.linux.layout import PATH, Layout, Opaque
 from emu.linux.likeness import Likeness
 from emu.linux.syscall import NEVER, PROCESS, Restart, Result, Returned, Syscall
 from emu.syscalls.types import ARGV, CLONE, ENVP, RUSAGE
-from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -55,14 +54,7 @@ def sys_clone(kernel: Kernel, task: Task, flags: int, stack: int, parent_tid: in
 
 def sys_clone3(kernel: Kernel, task: Task, arguments: int, size: int) -> Result:
     """clone3(2)."""
-    if size > PAGE_SIZE:
-        raise LinuxError(errno.E2BIG)
-    if size < _FIRST_CLONE_ARGS_SIZE:
-        raise LinuxError(errno.EINVAL)
-    data = task.mm.read(arguments, size)
-    if any(data[CLONE_ARGS.size :]):
-        raise LinuxError(errno.E2BIG)
-    fields = CLONE_ARGS.unpack(data[: CLONE_ARGS.size].ljust(CLONE_ARGS.size, b"\0"))
+    fields = CLONE_ARGS.read_sized(task.mm, arguments, size, _FIRST_CLONE_ARGS_SIZE)
     flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, _ = fields
     if set_tid_size > _MAX_PID_NS_LEVEL or bool(set_tid) != bool(set_tid_size):
         raise LinuxError(errno.EINVAL)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import struct
 from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path, d_path, encode_name
@@ -11,7 +10,7 @@ from emu.fs.mount import Propagation, VfsMount
 from emu.linux.argument import HEX32, SIZE, U64, UINT, Pointer, Scalar
 from emu.linux.capability import SYS_ADMIN
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import PAGE_SIZE, MountFlags, major, minor
+from emu.linux.fileflags import MountFlags, major, minor
 from emu.linux.layout import Layout, Opaque
 from emu.linux.syscall import NUMBER, Syscall
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from emu.kernel.task import Task
 
 #: struct mnt_id_req: size, a descriptor, the mount, a parameter, a namespace; the first version ends before that.
-_REQUEST, _FIRST_SIZE = struct.Struct("<IIQQQ"), 24
+_REQUEST, _FIRST_SIZE = Layout("mnt_id_req", "IIQQQ"), 24
 _UNIQUE_ID_OFFSET, _ROOT = 1 << 31, (1 << 64) - 1
 _REVERSE, _MOST_IDS = 1, 1_000_000
 (
@@ -45,14 +44,7 @@ _PROPAGATIONS = {
 def _request(task: Task, address: int) -> tuple[int, int]:
     """The mount's number and the parameter (copy_mnt_id_req).  LinuxError(E2BIG, EINVAL)."""
     size = UINT.read(task.mm, address)
-    if size > PAGE_SIZE:
-        raise LinuxError(errno.E2BIG)
-    if size < _FIRST_SIZE:
-        raise LinuxError(errno.EINVAL)
-    data = task.mm.read(address, size)
-    if any(data[_REQUEST.size :]):
-        raise LinuxError(errno.E2BIG)
-    _, descriptor, number, parameter, namespace = _REQUEST.unpack(data[: _REQUEST.size].ljust(_REQUEST.size, b"\0"))
+    _, descriptor, number, parameter, namespace = _REQUEST.read_sized(task.mm, address, size, _FIRST_SIZE)
     if descriptor or number <= _UNIQUE_ID_OFFSET:
         raise LinuxError(errno.EINVAL)
     if namespace not in (0, _NAMESPACE):

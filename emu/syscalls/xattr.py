@@ -9,7 +9,7 @@ from emu.fs import xattr
 from emu.fs.simple_xattr import XATTR_CREATE, XATTR_REPLACE
 from emu.linux.argument import ADDRESS, DIRFD, FD, SIZE, U64, UINT, Bits, Named, Pointer, Scalar
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import AT_FDCWD, PAGE_SIZE, AtFlags
+from emu.linux.fileflags import AT_FDCWD, AtFlags
 from emu.linux.layout import LATE_PATH, PATHNAME, STRING, Struct
 from emu.linux.syscall import BYTES, Syscall
 from emu.linux.words import pointer
@@ -53,14 +53,7 @@ def _check_at(flags: int) -> None:
 
 def _given(kernel: Kernel, task: Task, address: int, size: int) -> tuple[int, int, int]:
     """A struct xattr_args of the size that the program knows."""
-    if size < XATTR_ARGS.size:
-        raise LinuxError(errno.EINVAL)
-    if size > PAGE_SIZE:
-        raise LinuxError(errno.E2BIG)
-    data = task.mm.read(address, size)
-    if any(data[XATTR_ARGS.size :]):
-        raise LinuxError(errno.E2BIG)
-    value, length, flags = XATTR_ARGS.unpack(data[: XATTR_ARGS.size])
+    value, length, flags = XATTR_ARGS.read_sized(task.mm, address, size)
     return value, length, flags
 
 
