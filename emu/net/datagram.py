@@ -61,6 +61,8 @@ IP_RECVORIGDSTADDR = 20
 IP_MULTICAST_IF, IP_MULTICAST_TTL, IP_MULTICAST_LOOP, IP_ADD_MEMBERSHIP, IP_DROP_MEMBERSHIP = 32, 33, 34, 35, 36
 IPV6_UNICAST_HOPS, IPV6_RECVERR, IPV6_RECVPKTINFO, IPV6_PKTINFO = 16, 25, 49, 50
 IPV6_RECVHOPLIMIT, IPV6_HOPLIMIT, IPV6_RECVTCLASS, IPV6_TCLASS = 51, 52, 66, 67
+#: The same as RFC 2292 had it, which ping still asks for.
+IPV6_2292PKTINFO, IPV6_2292HOPLIMIT = 2, 8
 LO_INDEX = 1
 DEFAULT_TTL = 64
 _ICMP_ORIGIN, _ICMP6_ORIGIN = 2, 3
@@ -296,6 +298,10 @@ class DatagramSocket(InetSocket):
             said.append((IPPROTO_IPV6, IPV6_HOPLIMIT, struct.pack("<i", packet.ttl)))
         if ip.version == 6 and self.option(IPV6_RECVTCLASS, IPPROTO_IPV6):
             said.append((IPPROTO_IPV6, IPV6_TCLASS, struct.pack("<i", packet.tos)))
+        if ip.version == 6 and self.option(IPV6_2292PKTINFO, IPPROTO_IPV6):
+            said.append((IPPROTO_IPV6, IPV6_2292PKTINFO, ip.packed + struct.pack("<i", LO_INDEX)))
+        if ip.version == 6 and self.option(IPV6_2292HOPLIMIT, IPPROTO_IPV6):
+            said.append((IPPROTO_IPV6, IPV6_2292HOPLIMIT, struct.pack("<i", packet.ttl)))
         return said
 
     def _receive_error(self, got: Received, count: int, sink: Sink) -> None:
