@@ -67,6 +67,11 @@ class FdTable:
         """EMFILE if no descriptor is free; open(2) asks before it makes a file."""
         self._next = self._lowest_free(0)
 
+    def next_two(self) -> tuple[int, int]:
+        """The numbers that the next two files will get.  EMFILE."""
+        first = self._lowest_free(0)
+        return first, self._lowest_free(first + 1)
+
     def _lowest_free(self, lowest: int) -> int:
         fd = max(self._next, lowest)
         files = self._files

@@ -138,6 +138,7 @@ def sys_socketpair(kernel: Kernel, task: Task, family: int, type_: int, protocol
     flags = type_ & ~_TYPE_MASK
     if flags & ~(_CLOEXEC | _NONBLOCK):
         raise LinuxError(errno.EINVAL)
+    task.mm.write(pair_at, struct.pack("<2i", *task.files.next_two()))  # before there are sockets
     one, other = kernel.net.socketpair(task, family, type_ & _TYPE_MASK, protocol, flags)
     try:
         first = task.files.open(one, bool(flags & _CLOEXEC))
@@ -145,15 +146,9 @@ def sys_socketpair(kernel: Kernel, task: Task, family: int, type_: int, protocol
         other.put()
         raise
     try:
-        second = task.files.open(other, bool(flags & _CLOEXEC))
+        task.files.open(other, bool(flags & _CLOEXEC))
     except LinuxError:
         task.files.close(first)
-        raise
-    try:
-        task.mm.write(pair_at, struct.pack("<2i", first, second))
-    except LinuxError:
-        task.files.close(first)
-        task.files.close(second)
         raise
     return 0
 
