@@ -12,7 +12,8 @@ wait $first
 echo "ended with $?"
 (trap 'exit 7' USR1; kill -STOP $BASHPID; exit 1) &
 second=$!
-while [[ $(ps -o stat= -p $second) != T* ]]; do :; done
+state=R
+while [[ $state != T ]]; do read -r _ _ state _ < /proc/$second/stat; done
 kill -USR1 $second
 kill -CONT $second
 while kill -0 $second 2> /dev/null; do :; done
