@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,8 @@ from typing import NamedTuple
 from emu.cli.rooted import SEARCHED
 
 ROOT = Path(__file__).resolve().parents[2]
+#: How long a program may take on the host, or in the machine (s).
+_TIMEOUT_S = 200
 #: What unimmu says of a call that is not there.
 _MISSING = re.compile(r"^unimmu: (?:system call \d+ \((\w+)\) is not implemented|(.*?)(?: is|:) not supported)", re.M)
 #: How a text is run, by the suffix of its file.
@@ -66,20 +69,34 @@ def on_host(case: Case) -> Ran:
 def in_machine(case: Case) -> Ran:
     """Run a case in a machine whose root is this system's, in its empty /tmp, with the same environment."""
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    words = ["--root", "/", "--cwd", "/tmp", "--env", "HOME=/root", "--timeout", "300"]
+    words = ["--root", "/", "--cwd", "/tmp", "--env", "HOME=/root", "--timeout", "180"]
     command = [sys.executable, "-m", "emu.cli.main", "run", *words, *case.command]
     return _run(command, "/", {**os.environ, "PYTHONPATH": path})
 
 
 def _run(command: list[str], directory: str, environment: dict[str, str]) -> Ran:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    ran = subprocess.run(
-        command, cwd=directory, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600,
-        errors="replace", check=False,
-    )  # fmt: skip
+    with subprocess.Popen(
+        command, cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, errors="replace", start_new_session=True,
+    ) as ran:  # fmt: skip
+        try:
+            out, err = ran.communicate(timeout=_TIMEOUT_S)
+        except BaseException:
+            _end_session(ran.pid)  # stopped jobs and what else would keep the pipes open
+            raise
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Ran(ran.returncode, ran.stdout, ran.stderr, cpu_s)
+    return Ran(ran.returncode, out, err, cpu_s)
+
+
+def _end_session(leader: int) -> None:
+    for entry in os.listdir("/proc"):
+        try:
+            if entry.isdigit() and os.getsid(int(entry)) == leader:
+                os.kill(int(entry), signal.SIGKILL)
+        except ProcessLookupError:
+            pass
 
 
 def _page() -> str:
