@@ -23,6 +23,7 @@ NEEDS: dict[str, Callable[[], bool]] = {
     "root": lambda: os.geteuid() == 0,
     "two cpus": lambda: len(os.sched_getaffinity(0)) >= 2,
     "proc": lambda: os.path.exists("/proc/self/stat"),
+    "sys": lambda: os.path.exists("/sys/kernel"),
     "an idle cpu": lambda: os.getloadavg()[0] < len(os.sched_getaffinity(0)) / 2,
 }
 #: Those up to CAP_AUDIT_READ, but for CAP_SYS_RESOURCE: no guest stands on that or on younger ones.

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* st_blksize, by which programs choose the size of their buffers: of /proc, terminals, pipes, devices. */
+// needs: sys
 #include "native.h"
 
 #include <sys/ioctl.h>
