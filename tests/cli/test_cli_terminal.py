@@ -49,6 +49,8 @@ class Screen:
     def __init__(self, *words: object) -> None:
         self._pid, self._master = pty.fork()
         if not self._pid:
+            for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP):  # a run in the background may ignore them
+                signal.signal(number, signal.SIG_DFL)
             words = (sys.executable, "-c", _SHELL, *command("run", *words))
             os.execve(sys.executable, [str(word) for word in words], environment())
         self.seen = ""
