@@ -8,6 +8,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import shutil
 import struct
 import sys
