@@ -8,8 +8,8 @@ import fcntl
 import os
 import pty
 import select
-import signal
 import shutil
+import signal
 import struct
 import sys
 import termios
