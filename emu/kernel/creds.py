@@ -7,7 +7,7 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from emu.kernel.signal_state import Sig
-from emu.linux.capability import ALL_CAPABILITIES, FS_CAPABILITIES, KEEP_CAPS, KILL, NO_SETUID_FIXUP, NOROOT
+from emu.linux.capability import ALL_CAPABILITIES, FS_CAPABILITIES, KEEP_CAPS, KILL, NO_SETUID_FIXUP, NOROOT, SETUID
 
 if TYPE_CHECKING:
     from emu.fs.inode import Inode
@@ -63,9 +63,10 @@ def fix_file_user_change(new: Credentials, old_fsuid: int) -> None:
         new.effective |= new.permitted & FS_CAPABILITIES
 
 
-def exec_credentials(old: Credentials, inode: Inode, *, set_ids: bool) -> NewProgram:
-    """What a program gets; ``set_ids``: set-ID bits count there.  Capabilities of files do not count
-    (cap_bprm_creds_from_file).
+def exec_credentials(old: Credentials, inode: Inode, *, set_ids: bool, unsafe: bool) -> NewProgram:
+    """What a program gets (cap_bprm_creds_from_file).  ``set_ids``: set-ID bits count there; ``unsafe``: somebody could
+    lead the program who may not have its rights, so that it gets no more than there were.  Capabilities of files do not
+    count.
     """
     new = copy.copy(old)
     bits = False
@@ -82,13 +83,18 @@ def exec_credentials(old: Credentials, inode: Inode, *, set_ids: bool) -> NewPro
         new.ambient = 0 if changed_ids else new.ambient
         new.permitted = new.ambient
     all_effective = not new.securebits & NOROOT and new.euid == 0
+    other_ids = (new.euid, new.egid) != (old.uid, old.gid)
+    if unsafe and (other_ids or new.permitted & ~old.permitted):
+        if not old.capable(SETUID):
+            new.euid, new.egid = new.uid, new.gid
+        new.permitted &= old.permitted
     new.effective = new.permitted if all_effective else new.ambient
     if changed_ids:
         new.ambient = 0
     new.suid = new.fsuid = new.euid
     new.sgid = new.fsgid = new.egid
     new.securebits &= ~KEEP_CAPS
-    return NewProgram(new, new.uid != new.euid or new.gid != new.egid, bits)
+    return NewProgram(new, other_ids, bits)
 
 
 def may_signal(task: Task, target: Task, signo: int) -> bool:

@@ -75,7 +75,7 @@ def do_execve(kernel: Kernel, task: Task, program: Program, argv: Sequence[bytes
         _check_size(task, program, argv, envp)
         elf = read_elf(file, file.inode.size)
         interpreter = _open_interpreter(kernel, task, elf)
-        rights = _rights_after(task, file)
+        rights = _rights_after(kernel, task, file)
         try:
             mm = AddressSpace(kernel.mm_context, program.comm)
             mm.exe_file = ExeFile(file)
@@ -118,10 +118,24 @@ class Rights(NamedTuple):
     cleared: int
 
 
-def _rights_after(task: Task, file: File) -> Rights:
+def _rights_after(kernel: Kernel, task: Task, file: File) -> Rights:
     """The rights of a program: set-ID bits count unless the mount, or PR_SET_NO_NEW_PRIVS, forbids it."""
-    program = exec_credentials(task.credentials, file.inode, set_ids=not file.path.mount.flags & MountFlags.NOSUID)
+    program = exec_credentials(
+        task.credentials,
+        file.inode,
+        set_ids=not file.path.mount.flags & MountFlags.NOSUID,
+        unsafe=_is_unsafe(kernel, task),
+    )
     return Rights(program.credentials, program.secure, int(CLEARED_ON_SETID) if program.set_ids else 0)
+
+
+def _is_unsafe(kernel: Kernel, task: Task) -> bool:
+    """Whether a tracer without rights of its own, or a process that shares the root and the working directory, could
+    lead a program astray (check_unsafe_exec).
+    """
+    if task.ptrace is not None and not task.ptrace.privileged:
+        return True
+    return any(other.fs is task.fs and other.group is not task.group for other in kernel.tasks.values())
 
 
 def _take_rights(task: Task, rights: Rights) -> None:

@@ -85,10 +85,12 @@ class Event(IntEnum):
 class Tracee(Traced):
     """The state of a traced task (``task.ptrace``)."""
 
-    def __init__(self, kernel: Kernel, task: Task, tracer: Task, *, seized: bool = False, options: int = 0) -> None:
+    def __init__(
+        self, kernel: Kernel, task: Task, tracer: Task, *, privileged: bool, seized: bool = False, options: int = 0
+    ) -> None:  # fmt: skip
         self._kernel = kernel
         self.task = task
-        self.tracer = tracer
+        self.tracer, self.privileged = tracer, privileged
         self.seized = seized
         self.options = options
         #: How it was resumed: it stops at calls, or behind one instruction.
@@ -392,7 +394,9 @@ class Tracee(Traced):
         if told:
             self.event = event, child.pid
         if told or flags & _CLONE_PTRACE:
-            made = Tracee(self._kernel, child, self.tracer, seized=self.seized, options=self.options)
+            made = Tracee(
+                self._kernel, child, self.tracer, privileged=self.privileged, seized=self.seized, options=self.options
+            )  # fmt: skip
             made.trap, made.orig_rax = self.seized, self.orig_rax
             if not self.seized:
                 child.signals.add(SigInfo(Sig.STOP, SiCode.USER))

@@ -29,6 +29,8 @@ class Traced(ABC):
 
     #: The task that traces it.
     tracer: Any
+    #: Whether that may be more than the task itself: with CAP_SYS_PTRACE when it began (ptracer_capable).
+    privileged: bool
     #: The kind of the stop, None while it runs; and the code for wait(2), 0 once that was told.
     kind: StopKind | None
     code: int

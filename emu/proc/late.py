@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from emu.fs.pseudo import SeekableFile, TextFile
-from emu.proc import activity, attributes, figures, machine, memory, mqueue, net, ns, process, smaps, sysctl, sysvipc
+from emu.proc import activity, attributes, machine, meminfo, memory, mqueue, net, ns, process, smaps, sysctl, sysvipc
 from emu.proc.config import config_gz
 from emu.proc.cpuinfo import cpuinfo, identity
 from emu.proc.procfs import ProcSuperBlock
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
 
 _TEXTS: dict[str, tuple[Callable[[Kernel], bytes], int]] = {
-    "buddyinfo": (figures.buddyinfo, 0o444), "config.gz": (config_gz, 0o444), "loadavg": (process.loadavg, 0o444),
-    "meminfo": (figures.meminfo, 0o444), "pagetypeinfo": (figures.pagetypeinfo, 0o400),
-    "slabinfo": (figures.slabinfo, 0o400), "vmstat": (figures.vmstat, 0o444), "zoneinfo": (figures.zoneinfo, 0o444),
+    "buddyinfo": (meminfo.buddyinfo, 0o444), "config.gz": (config_gz, 0o444), "loadavg": (process.loadavg, 0o444),
+    "meminfo": (meminfo.meminfo, 0o444), "pagetypeinfo": (meminfo.pagetypeinfo, 0o400),
+    "slabinfo": (meminfo.slabinfo, 0o400), "vmstat": (meminfo.vmstat, 0o444), "zoneinfo": (meminfo.zoneinfo, 0o444),
     **{name: (make, 0o444) for name, make in machine.FILES.items()},
 }  # fmt: skip
-_READERS = {"kpagecount": figures.kpagecount, "kpageflags": figures.kpageflags}
+_READERS = {"kpagecount": meminfo.kpagecount, "kpageflags": meminfo.kpageflags}
 
 
 def add_all(kernel: Kernel) -> None:

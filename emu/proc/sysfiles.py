@@ -13,7 +13,7 @@ from emu.linux.errors import LinuxError
 from emu.mm.frames import FrameKind
 from emu.mm.mlock import locked_pages
 from emu.proc.cpuinfo import Cpuid
-from emu.proc.figures import vmstat
+from emu.proc.meminfo import vmstat
 from emu.proc.system import cpu_list
 from mmu.memory import PAGE_SIZE
 

@@ -14,7 +14,7 @@ from emu.linux.layout import TIMESPEC, Layout, Opaque
 from emu.linux.syscall import BYTES, NUMBER, Restart, Result, Syscall
 from emu.net.packet import MSG_CMSG_CLOEXEC, MSG_DONTWAIT, MSG_TRUNC, MSG_WAITALL, MSG_WAITFORONE, Message, Received
 from emu.net.socket import SO_RCVLOWAT, Socket
-from emu.syscalls.control import ControlBuffer, read_control, write_control
+from emu.syscalls.cmsg import ControlBuffer, read_control, write_control
 from emu.syscalls.paths import UserBuffer
 from emu.syscalls.sockets import (
     ADDRESS_MAX,

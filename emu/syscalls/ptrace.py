@@ -25,6 +25,7 @@ from emu.kernel.user_regs import (
 )
 from emu.linux.argument import ADDRESS, HEX, PID, Named
 from emu.linux.caller import may_access
+from emu.linux.capability import SYS_PTRACE
 from emu.linux.errors import LinuxError
 from emu.linux.syscall import NUMBER, Restart, Result, Syscall
 from emu.linux.words import Choice
@@ -93,7 +94,8 @@ def _trace_me(kernel: Kernel, task: Task) -> int:
     if task.ptrace is not None or parent is None:
         raise LinuxError(errno.EPERM)
     maker = task.group.maker
-    Tracee(kernel, task, maker if maker is not None and maker.alive else next(iter(parent.threads.values())))
+    tracer = maker if maker is not None and maker.alive else next(iter(parent.threads.values()))
+    Tracee(kernel, task, tracer, privileged=task.credentials.capable(SYS_PTRACE))
     return 0
 
 
@@ -106,7 +108,8 @@ def _attach(kernel: Kernel, task: Task, target: Task, request: int, address: int
         raise LinuxError(errno.EPERM)
     if not target.alive or target.ptrace is not None:
         raise LinuxError(errno.EPERM)
-    tracee = Tracee(kernel, target, task, seized=seized, options=options if seized else 0)
+    privileged, options = task.credentials.capable(SYS_PTRACE), options if seized else 0
+    tracee = Tracee(kernel, target, task, privileged=privileged, seized=seized, options=options)
     if target.state == TaskState.STOPPED:
         tracee.stop_of_group()
     if not seized:

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A program with the set-user-ID bit that somebody traces gets its owner's rights only if the tracer could give them. */
+// needs: root, proc
+#include "native.h"
+#include <linux/ptrace.h>
+
+static void copy(const char *path, int mode)
+{
+	static char buffer[65536];
+	int from = MUST(open, "/proc/self/exe", O_RDONLY), to = MUST(open, path, O_WRONLY | O_CREAT | O_TRUNC, 0700);
+	long n = MUST(read, from, buffer, sizeof(buffer));
+
+	MUST(write, to, buffer, n);
+	MUST(close, from);
+	MUST(close, to);
+	MUST(chown, path, 2000, 3000);
+	MUST(chmod, path, mode);
+}
+
+static int tell(char **envp)
+{
+	u32 user[3], group[3];
+
+	while (*envp++)
+		;
+	u64 *aux = (u64 *)envp;
+	while (*aux != 23)
+		aux += 2;
+	MUST(getresuid, user, user + 1, user + 2);
+	MUST(getresgid, group, group + 1, group + 2);
+	print("users %u %u %u, groups %u %u %u, secure %ld, personality %d\n", user[0], user[1], user[2], group[0], group[1],
+	      group[2], aux[1], (SYS(personality, -1) & 0x0040000) != 0);
+	return 0;
+}
+
+static void run(const char *what, u32 tracer, u32 uid)
+{
+	char *argv[] = { "./program", "x", NULL };
+	int status;
+
+	print("%s: ", what);
+	long pid = MUST(fork);
+	if (pid) {
+		MUST(wait4, pid, NULL, 0, NULL);
+		return;
+	}
+	become(tracer);
+	pid = MUST(fork);
+	if (!pid) {
+		if (uid != tracer)
+			become(uid);
+		MUST(personality, 0x0040000);
+		MUST(ptrace, PTRACE_TRACEME, 0, 0, 0);
+		print("%s\n", errno_name(-SYS(execve, "./program", argv, NULL)));
+		leave(0);
+	}
+	while (MUST(wait4, pid, &status, 0, NULL) == pid && WIFSTOPPED(status))
+		MUST(ptrace, PTRACE_CONT, pid, 0, 0);
+	leave(0);
+}
+
+/* A tracer that may give any rights, since it attaches itself. */
+static void run_seized(void)
+{
+	char *argv[] = { "./program", "x", NULL };
+	int fds[2], status;
+	char go;
+
+	print("seized by root: ");
+	MUST(pipe2, fds, 0);
+	long pid = MUST(fork);
+	if (!pid) {
+		become(1000);
+		MUST(personality, 0x0040000);
+		MUST(read, fds[0], &go, 1);
+		SYS(execve, "./program", argv, NULL);
+		leave(1);
+	}
+	MUST(ptrace, PTRACE_SEIZE, pid, 0, 0);
+	MUST(write, fds[1], "g", 1);
+	while (MUST(wait4, pid, &status, 0, NULL) == pid && WIFSTOPPED(status))
+		MUST(ptrace, PTRACE_CONT, pid, 0, 0);
+}
+
+/* Somebody who shares the working directory could change it meanwhile. */
+static void run_sharing(void)
+{
+	char *argv[] = { "./program", "x", NULL };
+
+	print("with a shared working directory: ");
+	long pid = MUST(clone, CLONE_FS | SIGCHLD, 0, 0, 0, 0);
+	if (!pid) {
+		become(1000);
+		MUST(personality, 0x0040000);
+		SYS(execve, "./program", argv, NULL);
+		leave(1);
+	}
+	MUST(wait4, pid, NULL, 0, NULL);
+}
+
+int main(int argc, char **argv, char **envp)
+{
+	(void)argv;
+	if (argc > 1)
+		return tell(envp);
+	MUST(chmod, ".", 0755);
+	copy("program", 06755);
+	run("traced by a user", 1000, 1000);
+	run("traced by root", 0, 1000);
+	run("of the owner's own", 2000, 2000);
+	run_seized();
+	run_sharing();
+	return 0;
+}
