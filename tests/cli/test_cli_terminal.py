@@ -60,9 +60,13 @@ class Screen:
         """What comes before the text, which is waited for."""
         while text not in self.seen:
             assert select.select([self._master], [], [], 60)[0], self.seen
-            self.seen += os.read(self._master, 1000).decode().replace("\r", "")
+            self._read()
         before, _, self.seen = self.seen.partition(text)
         return before
+
+    def _read(self) -> str:
+        self.seen += os.read(self._master, 1000).decode().replace("\r", "")
+        return self.seen
 
     def type(self, keys: str) -> None:
         os.write(self._master, keys.encode())
@@ -166,9 +170,8 @@ def test_a_shell_is_usable_by_hand(screens: list[Screen]) -> None:
 def test_a_job_that_sleeps_can_be_stopped(screens: list[Screen]) -> None:
     screen = start(screens, "--root", "/", "--env", "PS1=: ", "bash", "--norc", "--noprofile", "--noediting")
     screen.until(": ")
-    screen.type("sleep 10000\n")
-    screen.until("sleep 10000\n")
-    time.sleep(0.5)  # while it is started; a key that comes sooner stops it too
+    screen.type("sh -c 'echo here; exec sleep 10000'\n")  # a key that comes before it is read would discard it
+    screen.until("here\n")
     screen.type("\x1a")
     screen.until("Stopped")
     screen.until(": ")
