@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import pathlib
 import stat
 from dataclasses import dataclass
 from types import TracebackType
-
-from mmu.sha256 import sha256_hex
 
 #: A file that is longer was not written by us: the largest has 100 KB.
 MAX_BYTES = 16 << 20
@@ -90,7 +89,7 @@ class Image:
 
 
 def _digest(data: bytes) -> bytes:
-    return sha256_hex(data).encode()
+    return hashlib.sha256(data).hexdigest().encode()
 
 
 class CodeCache:

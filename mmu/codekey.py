@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import dis
+import hashlib
 import importlib.util
 import itertools
 import pathlib
@@ -23,7 +24,6 @@ import unicorn
 
 from mmu import native
 from mmu.native import EntryPoint, entry_points, global_names, is_native, is_record, is_result
-from mmu.sha256 import sha256
 
 
 def key(module: ModuleType) -> str:
@@ -31,14 +31,14 @@ def key(module: ModuleType) -> str:
 
     TypeError if a native function names something that native code cannot hold; ModuleNotFoundError without numba.
     """
-    digest = sha256()
+    digest = hashlib.sha256()
     here = pathlib.Path(__file__)
     compiler = [here.with_name(name) for name in ("native.py", "compiler.py", "linker.py")]
     for path in (*compiler, _version_file("numba"), _version_file("llvmlite")):
         digest.update(path.read_bytes())
     for fact in (unicorn.__version__, sys.version, host_cpu(), *facts(module)):
         digest.update(fact.encode() + b"\0")
-    return str(digest.hexdigest())[:32]
+    return digest.hexdigest()[:32]
 
 
 def _version_file(package: str) -> pathlib.Path:

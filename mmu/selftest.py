@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pathlib
 
@@ -11,7 +12,6 @@ from unicorn.unicorn_py3.unicorn import uclib
 from mmu import unicorn_abi
 from mmu.codecache import CacheUnusable, CodeCache, Image, cache_directory
 from mmu.native import reference_mode
-from mmu.sha256 import sha256_hex
 
 
 def check_library() -> None:
@@ -36,7 +36,8 @@ def _name() -> str | None:
     except OSError:
         return None
     library = (unicorn.__version__, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-    return f"unicorn-{sha256_hex(f'{library} {found.st_ctime_ns} {wanted}'.encode() + source)[:32]}.passed"
+    facts = f"{library} {found.st_ctime_ns} {wanted}".encode()
+    return f"unicorn-{hashlib.sha256(facts + source).hexdigest()[:32]}.passed"
 
 
 def _kept(name: str) -> bool:

@@ -17,7 +17,5 @@ def main() -> int:
         os.putenv("OPENBLAS_NUM_THREADS", "1")
     gc.disable()  # there is no garbage while modules are imported, and looking for it is a tenth of the start
     from emu.cli import main as command
-    from emu.cli.resources import stand_in
 
-    stand_in()
     return command.main()

@@ -7,15 +7,11 @@ asks for it by its name, so that what else is installed changes nothing.
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, cast
+from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
-
     from emu.kernel.kernel import Kernel
 
 GROUP = "unimmu.modules"
@@ -35,18 +31,6 @@ class UnknownModule(ValueError):
     """No kernel module of that name is installed, or more than one; the message says which there are."""
 
 
-class OwnPoint(NamedTuple):
-    """An entry point of unimmu's own: ``value`` is ``module:function``."""
-
-    name: str
-    value: str
-
-    def load(self) -> object:
-        """The function."""
-        module, _, function = self.value.partition(":")
-        return getattr(importlib.import_module(module.strip()), function.strip())
-
-
 def find_modules() -> dict[str, Init]:
     """The init function of each module of unimmu's own, by name, in alphabetical order.
 
@@ -55,48 +39,11 @@ def find_modules() -> dict[str, Init]:
     >>> "msharefs" in find_modules()
     True
     """
-    return {point.name: _load(point) for point in sorted(_own_points(), key=lambda p: p.name)}
-
-
-def _own_points() -> Sequence[OwnPoint | EntryPoint]:
-    """The entry points of our own distribution; none in a checkout that is not installed.
-
-    In a directory with its metadata, as pip leaves it, they are read here: importlib.metadata, which knows other forms
-    too, takes as long to import as a fifth of our own modules.
-    """
-    for place in sys.path:
-        try:
-            names = [name for name in os.listdir(place or ".") if name.lower().startswith(DISTRIBUTION)]
-        except OSError:
-            continue
-        found = [name for name in names if name.startswith(f"{DISTRIBUTION}-") and name.endswith(".dist-info")]
-        if len(found) == 1:
-            return _points_in(os.path.join(place, found[0], "entry_points.txt"))
-        if any("-info" in name for name in names):
-            break
-    from importlib.metadata import PackageNotFoundError, distribution
-
     try:
-        return tuple(distribution(DISTRIBUTION).entry_points.select(group=GROUP))
-    except PackageNotFoundError:
-        return ()
-
-
-def _points_in(file: str) -> list[OwnPoint]:
-    """The entry points of our group in an ``entry_points.txt``; none if there is no such file."""
-    points: list[OwnPoint] = []
-    section = ""
-    try:
-        with open(file, encoding="utf-8") as lines:
-            for line in map(str.strip, lines):
-                if line.startswith("["):
-                    section = line.strip("[]")
-                elif section == GROUP and "=" in line:
-                    name, _, value = line.partition("=")
-                    points.append(OwnPoint(name.strip(), value.strip()))
-    except OSError:
-        pass
-    return points
+        points = distribution(DISTRIBUTION).entry_points.select(group=GROUP)
+    except PackageNotFoundError:  # a checkout that is not installed
+        return {}
+    return {point.name: _load(point) for point in sorted(points, key=lambda p: p.name)}
 
 
 def load_modules(names: Iterable[str]) -> dict[str, Init]:
@@ -124,8 +71,6 @@ def with_modules(base: Mapping[str, Init], wanted: Modules | None) -> dict[str, 
 
 
 def _find(name: str) -> EntryPoint:
-    from importlib.metadata import entry_points
-
     installed = sorted(entry_points(group=GROUP), key=lambda p: (p.name, p.value))
     found = [point for point in installed if point.name == name]
     if not found:
@@ -141,11 +86,11 @@ def _owner(point: EntryPoint) -> str:
     return f"of {point.dist.name}" if point.dist is not None else "of an unknown distribution"
 
 
-def _load(point: OwnPoint | EntryPoint) -> Init:
+def _load(point: EntryPoint) -> Init:
     try:
-        init = point.load()
+        init: Init = point.load()
     except Exception as error:
         raise ModuleError(f"kernel module {point.name} ({point.value}) cannot be loaded: {error}") from error
     if not callable(init):
         raise ModuleError(f"kernel module {point.name} ({point.value}) is no function init(kernel), but {init!r}")
-    return cast("Init", init)
+    return init
