@@ -20,7 +20,7 @@ from tests.fuzz.room import HOST_MIB, Ran, Room
 _EXAMPLE = Path(__file__).resolve().parents[2] / "trace" / "example.jsonl"
 #: None of them may lead out of the directory; outputs may go there.
 _NAMES = ("out", "out", "other", "precious", "directory", "directory/out", "link", "dangling", "./hello", "trace",
-          "dump", "/dev/null", "/dev/full", "/nonexistent/x", "", ".", "-", "no/where", "fifo", "/dev/fd/1",
+          "dump", "/dev/null", "/dev/full", "/proc/nonexistent/x", "", ".", "-", "no/where", "fifo", "/dev/fd/1",
           "/dev/fd/99", "na\nme", "\x1b[2J", "é", "\udcff", "x" * 300)  # fmt: skip
 _PROGRAMS = ("hello", "hello", "cow", "mshare_donor", "procinfo", "./hello", "./precious", "./script", "spin", "calls",
              "sga", "nothing", "directory", "trace", "")  # fmt: skip
