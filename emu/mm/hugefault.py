@@ -22,6 +22,7 @@ from emu.mm.hugetlb import (
 )  # fmt: skip
 from emu.mm.memory import fault_with_more_rights, reads_instead, rights_of
 from emu.mm.pagetable import ADDRESS, PS, RW, XD, A, D, P, span
+from emu.mm.rmap import anon_vma_prepare
 from emu.mm.vmops import HugePageUse, VmOperations
 from mmu.memory import PAGE_SHIFT
 from mmu.registers import Access
@@ -114,7 +115,7 @@ class HugetlbOperations(VmOperations):
 
     def copy(self, parent: AddressSpace, child: AddressSpace, vma: Vma, copy: Vma) -> None:
         """copy_hugetlb_page_range(): of a private mapping."""
-        if not copy.anon:
+        if copy.anon_vma is None:
             return
         q, pool = parent.frames.ram.qwords, cache_of(vma).pool
         for address, slot in parent.tables.huge_slots(vma.start, vma.end):
@@ -226,7 +227,7 @@ def _no_page(mm: AddressSpace, vma: Vma, page: int, access: Access, slot: int) -
         cache.pool.get(head)
         _set(mm, page, slot, head, vma.page_bits | (RW | D if vma.allows(Access.WRITE) else 0))
         return FaultResult.MINOR
-    vma.anon = True
+    anon_vma_prepare(mm.vmas, vma)
     found = cache.heads.get(number)
     if found is not None and access != Access.WRITE:
         cache.pool.get(found)

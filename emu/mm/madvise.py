@@ -119,7 +119,9 @@ def _note(mm: AddressSpace, vma: Vma, start: int, end: int, advice: Advice) -> N
         raise LinuxError(errno.EINVAL)
     if advice == Advice.DOFORK and vma.flags & VmFlags.IO:
         raise LinuxError(errno.EINVAL)
-    if advice == Advice.DODUMP and vma.flags & VmFlags.DONTEXPAND:
+    if advice == Advice.DODUMP and vma.flags & (VmFlags.DONTEXPAND | VmFlags.DROPPABLE):
+        raise LinuxError(errno.EINVAL)
+    if advice == Advice.KEEPONFORK and vma.flags & VmFlags.DROPPABLE:
         raise LinuxError(errno.EINVAL)
     if advice in (Advice.MERGEABLE, Advice.UNMERGEABLE) and (vma.shared or vma.flags & VmFlags.DONTEXPAND):
         return  # same-page merging skips memory that it cannot merge

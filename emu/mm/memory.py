@@ -15,6 +15,7 @@ from emu.linux.mman import Prot
 from emu.mm import rss
 from emu.mm.flags import FaultResult
 from emu.mm.pagetable import ADDRESS, RW, SPECIAL, XD, A, D, P
+from emu.mm.rmap import anon_vma_prepare
 from emu.mm.vmops import VmOperations
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
@@ -41,7 +42,7 @@ class PageMemory(VmOperations):
     ...     def missing(self, mm, vma, address, access, slot):
     ...         frame = rss.new_page(mm)
     ...         mm.frames.ram.write(frame << PAGE_SHIFT, bytes([7]) * PAGE_SIZE)
-    ...         vma.anon = True
+    ...         anon_vma_prepare(mm.vmas, vma)
     ...         set_new_entry(mm, address, slot, frame << PAGE_SHIFT | vma.page_bits | RW | D)
     ...         return FaultResult.MINOR
     >>> class Hook(MapHook):
@@ -109,7 +110,7 @@ class PageMemory(VmOperations):
         """Map private pages in both, without write access; the child faults pages of the page cache in
         (vma_needs_copy).
         """
-        if not copy.anon:
+        if copy.anon_vma is None:
             return
         words = parent.tables.words
         for vaddr, slot, number in parent.tables.pte_tables(vma.start, vma.end):
@@ -198,7 +199,8 @@ def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: i
     mm.context.clock.charge(_PAGE)
     frames.ram.qwords[slot] = copy << PAGE_SHIFT | vma.page_bits | RW | D
     flush.flush()
-    vma.anon = True
+    if vma.anon_vma is None:
+        anon_vma_prepare(mm.vmas, vma)
     if not pte & SPECIAL:
         rss.put_page(mm, frame)
     return FaultResult.MINOR

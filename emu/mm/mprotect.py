@@ -45,6 +45,7 @@ def do_mprotect(
             continue
         if vma.prot != prot:  # otherwise nothing changes and nothing is split
             mm.may_split(vma, start, reached)
+            mm.check_map_count(vma, start, reached, prot, vma.flags)
             _change_vma(mm, vma, start, reached, prot)
     if reached < end:
         raise LinuxError(errno.ENOMEM)
@@ -88,7 +89,7 @@ def _charge(mm: AddressSpace, vma: Vma, start: int, end: int, prot: Prot) -> VmF
     If write access is taken away, so is the promise, unless pages have been written.
     """
     accounted = vma.flags & VmFlags.ACCOUNT
-    if not prot & Prot.WRITE and accounted and vma.anonymous and not vma.anon:
+    if not prot & Prot.WRITE and accounted and vma.anonymous and vma.anon_vma is None:
         mm.context.commit.uncharge((end - start) >> PAGE_SHIFT)
         return VmFlags.NONE
     if vma.prot & Prot.WRITE or not vma.ops.accountable or not is_accountable(prot, vma.flags):

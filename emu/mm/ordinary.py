@@ -13,6 +13,7 @@ from emu.mm import rss
 from emu.mm.flags import FaultResult
 from emu.mm.memory import PageMemory, set_new_entry
 from emu.mm.pagetable import RW, SPECIAL, A, D, span
+from emu.mm.rmap import anon_vma_prepare
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
 
@@ -40,7 +41,8 @@ class OrdinaryMemory(PageMemory):
         if access == Access.WRITE:
             frame = rss.new_page(mm)
             mm.context.clock.system_ns += _PAGE  # who has taken the fault looks
-            vma.anon = True
+            if vma.anon_vma is None:
+                anon_vma_prepare(mm.vmas, vma)
             set_new_entry(mm, address, slot, frame << PAGE_SHIFT | vma.page_bits | RW | D)
         else:
             set_new_entry(mm, address, slot, mm.frames.zero_frame << PAGE_SHIFT | vma.page_bits | SPECIAL)
@@ -91,7 +93,8 @@ def _file_page(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, acces
     if access == Access.WRITE and not vma.shared:
         copy = rss.new_copy(mm, frame)
         mm.context.clock.charge(_PAGE)
-        vma.anon = True
+        if vma.anon_vma is None:
+            anon_vma_prepare(mm.vmas, vma)
         set_new_entry(mm, address, slot, copy << PAGE_SHIFT | vma.page_bits | RW | D)
         return FaultResult.MINOR
     rss.get_cached(mm, (frame,))
@@ -162,7 +165,7 @@ def _anonymous(mm: AddressSpace, vma: Vma, number: int, access: Access) -> npt.N
         return np.full(number, entry, dtype=np.uint64)
     frames = rss.new_pages(mm, number)
     mm.context.clock.charge(number * _PAGE)
-    vma.anon = True
+    anon_vma_prepare(mm.vmas, vma)
     return (frames.astype(np.uint64) << np.uint64(PAGE_SHIFT)) | np.uint64(vma.page_bits | RW | D)
 
 

@@ -13,6 +13,7 @@ from emu.linux.mman import Prot
 from emu.mm.flags import VmFlags
 from emu.mm.kmem import VM_AREA_STRUCT
 from emu.mm.ordinary import ORDINARY
+from emu.mm.rmap import AnonVma, is_mergeable_anon_vma
 from mmu import entries
 from mmu.memory import PAGE_SHIFT
 from mmu.registers import Access
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from emu.mm.pagecache import PageCache
     from emu.mm.vmops import MappedFile, VmOperations
 
+#: The gap that a stack keeps to the mapping below.
+STACK_GUARD_GAP = 1 << 20
 _PAGE_BITS = int(entries.P | entries.US | entries.A)
 _RW, _XD = int(entries.RW), int(entries.XD)
 # plain integers: testing an enum flag takes ten times as long
@@ -37,7 +40,7 @@ class Vma:
     """
 
     __slots__ = (
-        "_allowed", "_flags", "_prot", "anon", "cached_bits", "end", "file", "inherited", "ops", "page_bits",
+        "_allowed", "_flags", "_prot", "anon_vma", "cached_bits", "end", "file", "ops", "page_bits",
         "page_cache", "pgoff", "private_data", "shared", "start",
     )  # fmt: skip
 
@@ -64,10 +67,8 @@ class Vma:
         self.pgoff = pgoff
         self.ops = ops
         self.private_data = private_data
-        #: Whether it has had private pages, so that fork must copy its entries (the kernel's anon_vma).
-        self.anon = False
-        #: The parent's VMA if that had private pages when fork made this one (an anon_vma of its own).
-        self.inherited: object = None
+        #: There once it has had private pages, so that fork must copy its entries: :func:`anon_vma_prepare` gives it.
+        self.anon_vma: AnonVma | None = None
 
     @property
     def prot(self) -> Prot:
@@ -129,8 +130,7 @@ class Vma:
             start, end, self.prot, self.flags, page_cache=self.page_cache, file=self.file, pgoff=pgoff, ops=self.ops,
             private_data=self.private_data,
         )  # fmt: skip
-        part.anon = self.anon
-        part.inherited = self.inherited
+        part.anon_vma = self.anon_vma
         return part
 
     def __repr__(self) -> str:
@@ -165,6 +165,15 @@ class VmaTree:
         """The lowest VMA that starts above the address."""
         index = self._by_start.bisect_right(address)
         return self._by_start.peekitem(index)[1] if index < len(self._by_start) else None
+
+    def last_below(self, address: int) -> Vma | None:
+        """The highest VMA that starts below the address."""
+        index = self._by_start.bisect_left(address) - 1
+        return self._by_start.peekitem(index)[1] if index >= 0 else None
+
+    def find_above(self, address: int) -> Vma | None:
+        """The lowest VMA that ends above the address (find_vma)."""
+        return self.find(address) or self.next_above(address)
 
     def overlapping(self, start: int, end: int) -> list[Vma]:
         """Every VMA that shares an address with [start, end), lowest first."""
@@ -230,15 +239,18 @@ class VmaTree:
         return len(self._by_start)
 
 
+def vm_start_gap(vma: Vma) -> int:
+    """Where the gap begins that a mapping which grows down keeps to what is below; else its start."""
+    return max(vma.start - STACK_GUARD_GAP, 0) if vma.flags & VmFlags.GROWSDOWN else vma.start
+
+
 #: VM_SPECIAL: VMAs that are never merged.
 _NEVER_MERGED = VmFlags.DONTEXPAND
 
 
 def can_merge(low: Vma, high: Vma) -> bool:
-    """Whether two VMAs may become one: they adjoin, have the same rights and flags, and map the same object in order.
-
-    Private pages from fork must come from the same VMA of the parent, so that the kernel finds them from both processes
-    (is_mergeable_anon_vma).
+    """Whether two VMAs may become one: they adjoin, have the same rights and flags, map the same object in order, and
+    their private pages can be found together.
     """
     if low.end != high.start or low.prot != high.prot or low.flags != high.flags or low.flags & _NEVER_MERGED:
         return False
@@ -248,7 +260,7 @@ def can_merge(low: Vma, high: Vma) -> bool:
         return False
     if low.pgoff + (low.length >> PAGE_SHIFT) != high.pgoff:
         return False
-    return low.inherited is high.inherited and (low.anon == high.anon or low.inherited is None)
+    return is_mergeable_anon_vma(low, high)
 
 
 def merge_neighbours(vmas: VmaTree, vma: Vma) -> Vma:
@@ -265,7 +277,7 @@ def merge_neighbours(vmas: VmaTree, vma: Vma) -> Vma:
 def _absorb(vmas: VmaTree, low: Vma, high: Vma) -> Vma:
     vmas.remove(high)
     low.end = high.end
-    low.anon |= high.anon
+    low.anon_vma = low.anon_vma or high.anon_vma
     if high.page_cache is not None:
         del high.page_cache.mappings[high]
     if high.file is not None:
