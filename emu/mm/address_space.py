@@ -18,7 +18,6 @@ from emu.mm.flags import FaultResult, VmFlags
 from emu.mm.frames import FrameAllocator
 from emu.mm.kmem import MM_STRUCT, REGION, VM_AREA_STRUCT
 from emu.mm.pagetable import PageTables, ShareCounts
-from emu.mm.rmap import anon_vma_prepare
 from emu.mm.tlbflush import Flush, Flushed, TlbFlusher
 from emu.mm.usercopy import UserCopy
 from emu.mm.vma import STACK_GUARD_GAP, Vma, VmaTree, can_merge, merge_neighbours
@@ -73,6 +72,8 @@ class MmContext:
     clock: Clock = field(default_factory=lambda: Clock(lambda: 0))
     #: Whether the current task may map below MMAP_MIN_ADDR (CAP_SYS_RAWIO).
     may_map_low: Callable[[], bool] = lambda: False
+    #: Each frees so many frames of memory that processes have given up, if there are, and says how many.
+    shrinkers: list[Callable[[int], int]] = field(default_factory=list)
     #: Looked at where much is done at once.
     stop: Stop = field(default_factory=Stop)
     #: vm.max_map_count: the most VMAs of an address space, which splitting one may not exceed.
@@ -395,7 +396,8 @@ class AddressSpace(UserCopy):
             return FaultResult.ADRERR
         reclaimer = self.frames.reclaimer
         if reclaimer is None or not reclaimer.mapped(_RECLAIMED):
-            return FaultResult.OOM
+            if not any(shrink(_RECLAIMED) for shrink in self.context.shrinkers):
+                return FaultResult.OOM
         try:
             return vma.ops.fault(self, vma, address, access)
         except LinuxError:
@@ -413,7 +415,7 @@ class AddressSpace(UserCopy):
                 return None
         if start < MMAP_MIN_ADDR or not self._stack_may_grow(vma, start):
             return None
-        anon_vma_prepare(self.vmas, vma)
+        self.vmas.anon_vma_prepare(vma)
         if vma.flags & VmFlags.ACCOUNT:
             try:
                 self.context.commit.charge((vma.start - start) >> PAGE_SHIFT, self)

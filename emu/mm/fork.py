@@ -6,8 +6,7 @@ from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.mm.address_space import AddressSpace
 from emu.mm.flags import LOCK_FLAGS, VmFlags
-from emu.mm.rmap import AnonVma
-from emu.mm.vma import Vma
+from emu.mm.vma import AnonVma, Vma
 from mmu.memory import PAGE_SHIFT
 
 

@@ -22,7 +22,6 @@ from emu.mm.hugetlb import (
 )  # fmt: skip
 from emu.mm.memory import fault_with_more_rights, reads_instead, rights_of
 from emu.mm.pagetable import ADDRESS, PS, RW, XD, A, D, P, span
-from emu.mm.rmap import anon_vma_prepare
 from emu.mm.vmops import HugePageUse, VmOperations
 from mmu.memory import PAGE_SHIFT
 from mmu.registers import Access
@@ -227,7 +226,7 @@ def _no_page(mm: AddressSpace, vma: Vma, page: int, access: Access, slot: int) -
         cache.pool.get(head)
         _set(mm, page, slot, head, vma.page_bits | (RW | D if vma.allows(Access.WRITE) else 0))
         return FaultResult.MINOR
-    anon_vma_prepare(mm.vmas, vma)
+    mm.vmas.anon_vma_prepare(vma)
     found = cache.heads.get(number)
     if found is not None and access != Access.WRITE:
         cache.pool.get(found)

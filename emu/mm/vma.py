@@ -13,7 +13,6 @@ from emu.linux.mman import Prot
 from emu.mm.flags import VmFlags
 from emu.mm.kmem import VM_AREA_STRUCT
 from emu.mm.ordinary import ORDINARY
-from emu.mm.rmap import AnonVma, is_mergeable_anon_vma
 from mmu import entries
 from mmu.memory import PAGE_SHIFT
 from mmu.registers import Access
@@ -32,6 +31,19 @@ _WRITE, _EXEC, _SHARED = int(Prot.WRITE), int(Prot.EXEC), int(VmFlags.SHARED)
 
 
 _WRITES = int(Access.WRITE)
+
+
+class AnonVma:
+    """What finds the private pages of a VMA, and of those that were split from it (struct anon_vma, mm/rmap.c): VMAs
+    with one each do not become one.
+    """
+
+    __slots__ = ("forked",)
+
+    def __init__(self, *, forked: bool = False) -> None:
+        #: Whether fork made it, so that pages of the parent's VMAs may be found through it too: its anon_vma_chain is
+        #: not singular.
+        self.forked = forked
 
 
 class Vma:
@@ -67,7 +79,7 @@ class Vma:
         self.pgoff = pgoff
         self.ops = ops
         self.private_data = private_data
-        #: There once it has had private pages, so that fork must copy its entries: :func:`anon_vma_prepare` gives it.
+        #: There once it has had private pages, so that fork must copy its entries (:meth:`VmaTree.anon_vma_prepare`).
         self.anon_vma: AnonVma | None = None
 
     @property
@@ -229,6 +241,20 @@ class VmaTree:
         self.kmem.uncharge(VM_AREA_STRUCT)
         self._last = None
 
+    def anon_vma_prepare(self, vma: Vma) -> None:
+        """Give a VMA of the tree an anon_vma, before it gets its first private page: that of a neighbour with which it
+        could be one but for its rights, the upper one first, or a new one.
+        """
+        if vma.anon_vma is not None:
+            return
+        for other in (self.find(vma.end), self.find(vma.start - 1)):
+            if other is None or other.anon_vma is None or other.anon_vma.forked or other.flags != vma.flags:
+                continue
+            if _in_order(vma, other) or _in_order(other, vma):
+                vma.anon_vma = other.anon_vma
+                return
+        vma.anon_vma = AnonVma()
+
     def __iter__(self) -> Iterator[Vma]:
         return iter(self._by_start.values())
 
@@ -252,15 +278,28 @@ def can_merge(low: Vma, high: Vma) -> bool:
     """Whether two VMAs may become one: they adjoin, have the same rights and flags, map the same object in order, and
     their private pages can be found together.
     """
-    if low.end != high.start or low.prot != high.prot or low.flags != high.flags or low.flags & _NEVER_MERGED:
+    if low.prot != high.prot or low.flags != high.flags or low.flags & _NEVER_MERGED or not low.ops.mergeable:
         return False
-    if low.file is not high.file or low.page_cache is not high.page_cache:
-        return False
-    if low.ops is not high.ops or not low.ops.mergeable:
-        return False
-    if low.pgoff + (low.length >> PAGE_SHIFT) != high.pgoff:
-        return False
-    return is_mergeable_anon_vma(low, high)
+    return _in_order(low, high) and _is_mergeable_anon_vma(low.anon_vma, high.anon_vma)
+
+
+def _in_order(low: Vma, high: Vma) -> bool:
+    """Whether two VMAs adjoin and map the same object in order."""
+    return (
+        low.end == high.start
+        and low.file is high.file
+        and low.page_cache is high.page_cache
+        and low.ops is high.ops
+        and low.pgoff + (low.length >> PAGE_SHIFT) == high.pgoff
+    )
+
+
+def _is_mergeable_anon_vma(low: AnonVma | None, high: AnonVma | None) -> bool:
+    """Whether what finds their private pages lets two VMAs become one."""
+    if low is None or high is None:
+        one = low or high
+        return one is None or not one.forked
+    return low is high
 
 
 def merge_neighbours(vmas: VmaTree, vma: Vma) -> Vma:

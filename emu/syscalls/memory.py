@@ -32,7 +32,9 @@ _LEGACY_FLAGS = int(
     | MapFlags.DENYWRITE | MapFlags.EXECUTABLE | MapFlags.LOCKED | MapFlags.NORESERVE | MapFlags.POPULATE
     | MapFlags.NONBLOCK | MapFlags.STACK | MapFlags.HUGETLB | MapFlags.ABOVE4G
 )  # fmt: skip
-_PLACING = int(MapFlags.FIXED | MapFlags.FIXED_NOREPLACE | MapFlags.MAP_32BIT | MapFlags.ABOVE4G | MapFlags.LOCKED)
+_PLACING = int(
+    MapFlags.FIXED | MapFlags.FIXED_NOREPLACE | MapFlags.MAP_32BIT | MapFlags.ABOVE4G | MapFlags.LOCKED | MapFlags.TYPE
+)
 _U64 = (1 << 64) - 1
 _HEAP = Prot.READ | Prot.WRITE
 
@@ -63,7 +65,7 @@ def sys_mmap(kernel: Kernel, task: Task, addr: int, length: int, prot: int, flag
 
 
 def _mmap(task: Task, addr: int, length: int, prot: int, flags: int, file: File | None, offset: int) -> int:
-    placing = MapFlags(flags & _PLACING | (MapFlags.SHARED if flags & MapFlags.SHARED else 0))
+    placing = MapFlags(flags & _PLACING)
     addr, length = find_place(task.mm, addr, length, placing, file, 0 if file is None else offset)
     of_modules = flags & task.mm.context.map_flags
     for hook in task.mm.context.map_hooks if of_modules else ():

@@ -19,7 +19,6 @@ from emu.mm.gup import read_remote, write_remote
 from emu.mm.memory import PageMemory, set_new_entry
 from emu.mm.pagecache import PageCache
 from emu.mm.pagetable import RW, D
-from emu.mm.rmap import anon_vma_prepare
 from emu.mm.vma import Vma
 from emu.mm.vmops import VmOperations
 from emu.trace.peek import peek
@@ -122,7 +121,7 @@ class NumberedPages(PageMemory):
 
     def missing(self, mm: AddressSpace, vma: Vma, address: int, access: Access, slot: int) -> FaultResult:
         frame = rss.new_page(mm)
-        anon_vma_prepare(mm.vmas, vma)
+        mm.vmas.anon_vma_prepare(vma)
         mm.frames.write(frame, 0, (1000 + vma.index_of(address)).to_bytes(8, "little"))
         writable = RW if vma.allows(Access.WRITE) else 0
         set_new_entry(mm, address, slot, frame << PAGE_SHIFT | vma.page_bits | writable | D)
