@@ -136,6 +136,7 @@ class Kernel:
         self.signals = Signals(
             self.cpu,
             wake=self.scheduler.wake,
+            hurry=self.scheduler.hurry,
             exit=self.exit,
             charge=self.clock.charge,
             jobs=self.jobs,
