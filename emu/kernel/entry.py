@@ -235,16 +235,17 @@ class Entry:
         result = seccomp.refused(action)
         if result is not None:
             return self._finish(task, number, result)
+        given = struct.pack("<iiiiQiI", Sig.SYS, action & 0xFFFF, 1, 0, task.rip, number, seccomp.AUDIT_ARCH_X86_64)
+        info = SigInfo(Sig.SYS, 1, given=given.ljust(128, b"\0"))
         if kind == seccomp.TRAP:
-            given = struct.pack("<iiiiQiI", Sig.SYS, action & 0xFFFF, 1, 0, task.rip, number, seccomp.AUDIT_ARCH_X86_64)
-            self._kernel.signals.force(task, SigInfo(Sig.SYS, 1, given=given.ljust(128, b"\0")))
+            self._kernel.signals.force(task, info)
             return self._finish(task, number, number)
         if task.seccomp.mode == seccomp.MODE_STRICT:
             self._kernel.exit_thread(task, Sig.KILL)
         elif kind == seccomp.KILL_THREAD and len(task.group.threads) > 1:
             self._kernel.exit_thread(task, Sig.SYS)
         else:
-            self._kernel.exit(task, self._kernel.signals.fatal_status(task, Sig.SYS))
+            self._kernel.exit(task, self._kernel.signals.fatal_status(task, info))
         return False
 
     def repeat_call(self, task: Task) -> bool:

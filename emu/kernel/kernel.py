@@ -90,6 +90,9 @@ class Kernel:
         self.hostname = hostname
         self.domainname = "(none)"
         self.aio = AioLimits()
+        #: kernel.core_pattern and kernel.core_uses_pid.
+        self.core_pattern = "core"
+        self.core_uses_pid = 0
         #: How many sessions the audit has numbered (/proc/PID/sessionid).
         self.login_sessions = 0
         #: How many open files programs have compared (kcmp).
