@@ -32,6 +32,7 @@ _NOT_CANONICAL = 1 << 47
 #: Calls that libraries try at every start, and do without: io_uring_setup, landlock's first.
 #: None of them may be in a late table, which is not looked through for them.
 TRIED_BY_HABIT = frozenset({425, 444})
+_IO_URING_SETUP = 425
 
 _ZOMBIE = int(TaskState.ZOMBIE)
 
@@ -351,6 +352,8 @@ class Entry:
         return True
 
     def _not_implemented(self, number: int, kernel: Kernel, task: Task, registers: Registers) -> int:
+        if number == _IO_URING_SETUP:  # kernel.io_uring_disabled is 2
+            return -errno.EPERM
         if number in TRIED_BY_HABIT:
             return -errno.ENOSYS
         from emu.linux.syscall_names import name_of
