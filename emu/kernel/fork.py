@@ -12,7 +12,7 @@ from emu.kernel.task import Task, ThreadGroup, limits_of
 from emu.linux.capability import SYS_ADMIN, SYS_RESOURCE
 from emu.linux.errors import LinuxError
 from emu.linux.limits import INFINITY, Rlimit
-from emu.linux.namespace import NEW_NAMESPACES
+from emu.linux.namespace import NEW_NAMESPACES, TimeNamespace
 from emu.linux.pidns import PidNamespace
 from emu.linux.wait import WaitQueue
 from emu.linux.words import Flags
@@ -204,6 +204,8 @@ def _copied(
     )
     if ns.mnt is not task.ns.mnt:
         ns.mnt.adopt(child.fs)
+    if ns.time is not ns.time_for_children and not flags & CloneFlags.VM:
+        enter_time_namespace(kernel, child, ns.time_for_children)
     if task.rseq is not None and not flags & CloneFlags.VM:
         child.rseq, child.rseq_event = copy.copy(task.rseq), True
     _copy_signals(task, child, flags)
@@ -217,6 +219,13 @@ def _copied(
 
         limit_cpu_time(kernel, child.group)
     return child
+
+
+def enter_time_namespace(kernel: Kernel, task: Task, space: TimeNamespace) -> None:
+    """A task with memory of its own comes into a time namespace, which cannot be set any more (timens_commit)."""
+    space.frozen = True
+    task.ns = task.ns.with_others({"time": space, "time_for_children": space})
+    kernel.vdso.join(task.mm, space)
 
 
 def _enter_pid_namespace(child: Task, ns: PidNamespace, numbers: list[int], chosen: int) -> None:

@@ -133,6 +133,7 @@ class Kernel:
             hostname, self.tasks, ipc=self._new_ipc, net=self._new_net, vfs=self.vfs, tell=self.log_once,
             pid_in_use=self.pid_in_use, begin=self._set_apart,
         )  # fmt: skip
+        self.namespaces.on_end.append(self.vdso.forget)
         self.futexes = Futexes(self.tasks, self.clock)
         self.scheduler = Scheduler(
             self.cpu, self.clock, self.flusher, self.tasks, cpus, turn, random.Random(f"turns {seed}")

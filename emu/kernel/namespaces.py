@@ -57,6 +57,7 @@ class Namespaces:
         """
         self.user, self.pid, self.mnt = Namespace("user"), Namespace("pid"), vfs.mount_ns
         uts, time = UtsNamespace(hostname, "(none)"), TimeNamespace()
+        time.frozen = True
         self.initial = NsProxy(uts, ipc(None), self.mnt, net(None), Namespace("cgroup"), time, self.pid, time)
         self._tasks, self._vfs, self._tell = tasks, vfs, tell
         self._pid_in_use, self._begin = pid_in_use, begin
@@ -76,6 +77,7 @@ class Namespaces:
             "pid": self._new_pid_namespace,
             "mnt": lambda task, user: self._vfs.copy_tree(task.ns.mnt, user),
             "cgroup": lambda task, user: Namespace("cgroup", user),
+            "time": lambda task, user: task.ns.time_for_children.another(user),
         }
 
     def of(self, task: Task, kind: str) -> Namespace:

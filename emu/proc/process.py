@@ -36,7 +36,7 @@ def stat(kernel: Kernel, task: Task, space: PidNamespace | None) -> bytes:
         *_terminal(group, space), 0x400000,  # 7-9
         usage.min_flt, children.min_flt, usage.maj_flt, children.maj_flt,  # 10-13
         *(time // _TICK_NS for time in times),  # 14-17
-        *_priority(task), len(group.threads), 0, task.started_ns // _TICK_NS,  # 18-22
+        *_priority(task), len(group.threads), 0, (task.started_ns + kernel.ns.time.boottime) // _TICK_NS,  # 18-22
         mm.total_bytes, mm.rss_anon + mm.rss_cache, limits_of(task, Rlimit.RSS)[0],  # 23-25
         *((code.start, code.end) if code is not None else (0, 0)), mm.start_stack, 0, 0,  # 26-30: no registers
         mask_of(signals.pending), signals.blocked, _handled(task, ignored=True), _handled(task, ignored=False),  # 31-34

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from emu.fs.mount import MountNamespace
 from emu.kernel.creds import changed
-from emu.kernel.fork import CloneFlags
+from emu.kernel.fork import CloneFlags, enter_time_namespace
 from emu.kernel.namespaces import with_user_ns
 from emu.kernel.nsfs import NsFile
 from emu.kernel.pidfd import PidFd
@@ -128,6 +128,8 @@ class _Entering:
             return
         if isinstance(space, MountNamespace):
             self._check_mnt()
+        if space.kind == "time" and not _is_single(self._kernel, self._task):
+            raise LinuxError(errno.EUSERS)
         self._ns = self._ns.with_others({space.kind: space})
 
     def _check_mnt(self) -> None:
@@ -163,6 +165,9 @@ class _Entering:
         if self._ns.mnt is not self._task.ns.mnt:
             fs, root = self._task.fs, self._kernel.vfs.mount_table.cross(self._ns.mnt.root.root_path)
             fs.root = fs.cwd = root
+        if self._ns.time is not self._task.ns.time:
+            enter_time_namespace(self._kernel, self._task, self._ns.time)
+            self._ns = self._ns.with_others({"time_for_children": self._ns.time})
         _enter(self._kernel, self._task, self._who, self._ns)
 
 
