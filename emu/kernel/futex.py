@@ -188,7 +188,7 @@ def _owner_died(futexes: Futexes, task: Task, address: int, inheriting: bool, *,
     word = task.mm.read_u32(address)
     if pending and not inheriting and not word:
         futexes.wake_word(task.mm, address)
-    elif word & TID_MASK == task.pid:
+    elif word & TID_MASK == task.vpid:
         task.mm.write_u32(address, word & WAITERS | OWNER_DIED)
         if word & WAITERS and not inheriting:
             futexes.wake_word(task.mm, address)

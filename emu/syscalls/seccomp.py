@@ -66,7 +66,7 @@ def set_filter(kernel: Kernel, task: Task, flags: int, address: int) -> int:
         for other in task.group.threads.values():
             theirs = other.seccomp
             if theirs is not None and (before is None or theirs.filters != before.filters[: len(theirs.filters)]):
-                return other.pid
+                return task.sees(other.pid)
         for other in task.group.threads.values():
             if other is not task:
                 other.charge(size)
