@@ -51,6 +51,11 @@ class Notification:
         self.value = self.error = self.flags = 0
         self.answered = WaitQueue()
 
+    @property
+    def done(self) -> bool:
+        """Whether there is an answer."""
+        return self.state == State.REPLIED
+
     def answer(self, value: int, error: int = 0, flags: int = 0) -> None:
         """What becomes of the call."""
         self.value, self.error, self.flags = value, error, flags
@@ -172,11 +177,11 @@ def notified(
     """A call that waits for what the listener says; ``call`` makes it if that is SECCOMP_USER_NOTIF_FLAG_CONTINUE."""
     notification = listener.add(task, data)
     try:
-        while notification.state != State.REPLIED:
+        while not notification.done:
             try:
                 yield notification.answered
             except Interrupted:
-                if notification.state == State.REPLIED:
+                if notification.done:
                     break
                 action = task.signals.first_caught()
                 if action is None or action.flags & SaFlags.RESTART:
