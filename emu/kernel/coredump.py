@@ -262,7 +262,7 @@ def dump_size(mm: AddressSpace, vma: Vma) -> int:
     if vma.shared:
         named = file is not None and file.inode.nlink > 0
         return whole if wanted & (CoreFilter.MAPPED_SHARED if named else CoreFilter.ANON_SHARED) else 0
-    if vma.anon and wanted & CoreFilter.ANON_PRIVATE:
+    if vma.anon_vma is not None and wanted & CoreFilter.ANON_PRIVATE:
         return whole
     if file is None:
         return 0
