@@ -233,6 +233,14 @@ class Entry:
         kind = action & 0xFFFF0000
         if kind in (seccomp.ALLOW, seccomp.LOG):
             return None
+        if kind == seccomp.USER_NOTIF and number in self._table:
+            asked = self._ask_listener(task, number, registers)
+            if asked is not None:
+                return asked
+        if kind == seccomp.TRACE and task.ptrace is not None:
+            told = task.ptrace.tells_filter(number, action & 0xFFFF)
+            if told is not None:
+                return None if told else False
         result = seccomp.refused(action)
         if result is not None:
             return self._finish(task, number, result)
@@ -248,6 +256,22 @@ class Entry:
         else:
             self._kernel.exit(task, self._kernel.signals.fatal_status(task, info))
         return False
+
+    def _ask_listener(self, task: Task, number: int, registers: Registers) -> bool | None:
+        """The call waits for what a filter's listener says; None if there is none (seccomp_do_user_notification)."""
+        from emu.kernel.seccomp import seccomp_data
+        from emu.kernel.seccomp_notify import Listener, notified
+
+        assert task.seccomp is not None
+        data = seccomp_data(number, registers, task.rip)
+        listener = task.seccomp.listener(data)
+        if not isinstance(listener, Listener) or listener.closed:
+            return None
+        enter = self.entry_of(number)[0]
+        task.sleeping = notified(task, listener, data, partial(enter, self._kernel, task, registers))
+        task.syscall = (number, registers)
+        task.syscall_rflags, task.syscall_rsp = self._cpu.trap.rflags, self._cpu.stack_pointer
+        return self._advance(task, interrupted=False)
 
     def repeat_call(self, task: Task) -> bool:
         """A call goes on behind a stop before it."""
