@@ -130,6 +130,13 @@ class Clock:
         """A turn has begun natively, which is to end when so much has been done."""
         self._turn_end, self.look_at = end + self._idle_ns, look_at
 
+    def shorten_turn(self, ns: int) -> None:
+        """The turn that runs ends in so much time, if it does not end before."""
+        end = self.now_ns() + ns
+        if end < self._turn_end:
+            self._turn_end = end
+            self.look()
+
     def instructions(self, ns: int) -> int:
         """How many instructions to run until so much time has passed."""
         return ns
