@@ -121,6 +121,12 @@ class Futexes:
         """The waiters of a word."""
         return self._waiters.get(key, [])
 
+    def only_at(self, key: Key | None) -> bool:
+        """Whether nobody waits, or only one task does, at this word."""
+        if self.pi:
+            return False
+        return not self._waiters or (len(self._waiters) == 1 and len(self._waiters.get(key, ())) == 1)
+
     def wake(self, key: Key, most: int, bits: int = ANY_BIT) -> int:
         """Wake up to ``most`` waiters of a word (at least one); returns how many.  LinuxError(EINVAL) if some wait for
         a lock.
