@@ -6,14 +6,10 @@ and a test holds them against the table.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from emu.instructions.opcodes import Follows, Mode, lengths
+from mmu.host_array import HostArray
 
-import numpy as np
-
-from emu.instructions.opcodes import MAPS, Follows, Mode, lengths
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
+_LISTED = int(Follows.LISTED_MEMORY)
 
 LISTED = {
     Mode.ALWAYS: (
@@ -59,12 +55,14 @@ LISTED = {
 }
 
 
-def with_listed(mode: int) -> npt.NDArray[np.uint16]:
+def with_listed(mode: int) -> HostArray:
     """The opcode table, in which everything is marked that is listed in a mode."""
     table = lengths()
     for each, digits in LISTED.items():
         if each is Mode.ALWAYS or each & mode:
-            pairs = np.array([int(digit, 16) for digit in digits], dtype=np.uint16).reshape(MAPS, 128)
-            table[:, ::2] |= (pairs & 3) * np.uint16(Follows.LISTED_MEMORY)
-            table[:, 1::2] |= (pairs >> 2) * np.uint16(Follows.LISTED_MEMORY)
+            for at, digit in enumerate(digits):
+                if digit != "0":
+                    pair, (number, opcode) = int(digit, 16), divmod(2 * at, 256)
+                    table.view[number, opcode] |= (pair & 3) * _LISTED
+                    table.view[number, opcode + 1] |= (pair >> 2) * _LISTED
     return table

@@ -7,15 +7,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 from emu.mm import rss
 from emu.mm.flags import FaultResult
-from emu.mm.pagetable import ADDRESS, RW, SPECIAL, XD, A, D, P
+from emu.mm.pagetable import ADDRESS, FEW, RW, SPECIAL, XD, A, D, P
 from emu.mm.vmops import VmOperations
+from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
 
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
 
 _RIGHTS = P | RW | XD
 #: The bits that an entry keeps when its rights change, and when fork takes write access away.
-_CONTENT, _READ_ONLY = np.uint64(~_RIGHTS & (1 << 64) - 1), np.uint64(~RW & (1 << 64) - 1)
-_SHIFT = np.uint64(PAGE_SHIFT)
+_CONTENT, _READ_ONLY = ~_RIGHTS & (1 << 64) - 1, ~RW & (1 << 64) - 1
 _MAPPED, _PAGE = Cost.MAPPED, Cost.PAGE
 
 
@@ -125,14 +123,20 @@ class PageMemory(VmOperations):
 
     def change_protection(self, mm: AddressSpace, vma: Vma) -> int:
         # P goes and comes with PROT_NONE; RW is taken away here and given back by the fault, which knows about COW
-        bits, changed = np.uint64(rights_of(vma)), 0
+        q, bits, changed = mm.frames.ram.qwords, rights_of(vma), 0
         for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
-            view = mm.tables.words[slot : slot + number]
-            present = np.flatnonzero(view)
-            if len(present):
-                changed += len(present)
+            if number > FEW:
+                view = mm.tables.words[slot : slot + number]
+                present = np.flatnonzero(view)
                 view[present] = view[present] & _CONTENT | bits
-                mm.context.clock.charge(len(present) * _MAPPED)
+                here = len(present)
+            else:
+                slots = mm.tables.set_slots(slot, number)
+                for at in slots:
+                    q[at] = q[at] & _CONTENT | bits
+                here = len(slots)
+            changed += here
+            mm.context.clock.charge(here * _MAPPED)
         return changed
 
 
@@ -210,7 +214,7 @@ def _zap_cached(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
     for first, slot, number in mm.tables.pte_tables(start, end):
         entries = mm.tables.words[slot : slot + number]
         at = np.flatnonzero(entries)
-        frames = ((entries[at] & np.uint64(ADDRESS)) >> _SHIFT).astype(np.int64)
+        frames = ((entries[at] & ADDRESS) >> PAGE_SHIFT).astype(np.int64)
         at = at[frames == vma.page_cache.find_each(at + vma.index_of(first))]
         if len(at):
             cleared = entries[at]

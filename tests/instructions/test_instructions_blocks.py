@@ -118,7 +118,7 @@ def test_lengths_are_those_that_capstone_finds() -> None:
     for _ in range(20000):
         bytes_ = draw.choice((b"", b"\x66", b"\x0f", b"\x48", b"\xf3\x0f", b"\x66\x0f\x38")) + draw.randbytes(LONGEST)
         code[:] = list(bytes_[:LONGEST])
-        found = measure(code.ctypes.data, LONGEST, table.ctypes.data)
+        found = measure(code.ctypes.data, LONGEST, table.address)
         theirs = next(decoder.disasm_lite(bytes_[:LONGEST], 0), None)
         if theirs is None or found == 0 or found >> 33 or theirs[2][0] in "vj" or theirs[2] in DIFFERENT:
             continue
