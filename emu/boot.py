@@ -20,7 +20,7 @@ from emu.linux.errors import LinuxError
 from emu.proc import system as proc_system
 from emu.proc.procfs import Procfs
 from emu.proc.sysfs import Debugfs, Sysfs, add_cpus
-from emu.syscalls import early_tables, late_tables
+from emu.syscalls import late_tables
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -55,9 +55,6 @@ def boot(kernel: Kernel, modules: Mapping[str, Init], mount_root: Init | None = 
 
 def system_calls(kernel: Kernel) -> None:
     """Register the system calls."""
-    for table in early_tables():
-        for call in table:
-            kernel.entry.register(call)
     kernel.entry.register_late(late_tables())
 
 
