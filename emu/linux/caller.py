@@ -12,7 +12,7 @@ from emu.linux.stop import Stop
 Place = TypeVar("Place")
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Credentials:
     """Real, effective and saved ids, those for files, and capabilities, of which the effective ones decide
     (struct cred).
