@@ -6,7 +6,6 @@ Each step is an ``init(kernel)`` like that of a kernel module: it registers what
 from __future__ import annotations
 
 import errno
-import traceback
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -48,6 +47,8 @@ def boot(kernel: Kernel, modules: Mapping[str, Init], mount_root: Init | None = 
         except Exception as error:
             if isinstance(error, LinuxError) and error.errno in (errno.ENOMEM, errno.ENOSPC):
                 raise
+            import traceback
+
             at = traceback.extract_tb(error.__traceback__)[-1]
             said = f"{type(error).__name__}: {error} ({at.filename}:{at.lineno})"
             raise ModuleError(f"kernel module {name} does not start: {said}") from error

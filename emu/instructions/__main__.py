@@ -22,6 +22,16 @@ def listed_opcodes(mode: Mode) -> str:
     return "".join(f"{row[n] | row[n + 1] << 2:x}" for row in found for n in range(0, 256, 2))
 
 
+def rows_by_mode() -> dict[tuple[str, Mode], list[Row]]:
+    """The rows of each subject and mode, without those for LOCK."""
+    found: dict[tuple[str, Mode], list[Row]] = {}
+    for name, rows in SUBJECTS.items():
+        for row in rows:
+            if not row.locked:
+                found.setdefault((name, row.mode), []).append(row)
+    return found
+
+
 def opcodes_of(rows: Iterable[Row]) -> str:
     """By map and opcode, whether it is one of these rows: a hexadecimal digit for four opcodes, a bit for each."""
     found = {opcode.opcode_map * 256 + opcode.opcode for row in rows for opcode in row.opcodes}
@@ -37,11 +47,11 @@ def main() -> None:
     """Write the file."""
     path = pathlib.Path(listed.__file__)
     of_mode = {f"Mode.{mode.name}": listed_opcodes(mode) for mode in (Mode(0), *Mode)}
-    of_subject = {f'"{name}"': opcodes_of(rows) for name, rows in SUBJECTS.items()}
+    of_subject = {f'("{name}", Mode.{mode.name})': opcodes_of(rows) for (name, mode), rows in rows_by_mode().items()}
     text = path.read_text()
-    for name, entries in (("LISTED", of_mode), ("SUBJECTS", of_subject)):
+    for begin, entries in (("\nLISTED = {\n", of_mode), ("\nSUBJECTS = {\n", of_subject)):
         body = "".join(f"    {key}: (\n{lines(digits)}    ),\n" for key, digits in entries.items())
-        head, begin, rest = text.partition(f"\n{name} = {{\n")
+        head, _, rest = text.partition(begin)
         text = f"{head}{begin}{body}{rest[rest.index('}') :]}"
     path.write_text(text)
 

@@ -15,28 +15,29 @@ class Catalogue:
     """Finds the row for an instruction."""
 
     def __init__(self) -> None:
-        self._by_opcode: dict[tuple[int, int], list[Row]] = {}
+        #: Those that count, by opcode map, opcode and mode.
+        self._found: dict[tuple[int, int, int], list[Row]] = {}
 
     @cached_property
     def _locked(self) -> list[Row]:
         return [row for subject in LOCKED for row in _rows(subject) if row.locked]
 
-    def _of_opcode(self, opcode_map: int, opcode: int) -> list[Row]:
+    def _of_opcode(self, opcode_map: int, opcode: int, mode: int) -> list[Row]:
         return [
             row
-            for subject in subjects_of(opcode_map, opcode)
+            for subject in subjects_of(opcode_map, opcode, mode)
             for row in _rows(subject)
-            if any((each.opcode_map, each.opcode) == (opcode_map, opcode) for each in row.opcodes)
+            if row.counts(mode) and any((o.opcode_map, o.opcode) == (opcode_map, opcode) for o in row.opcodes)
         ]
 
     def find(self, instruction: Instruction, mode: int) -> Row | None:
         """The first row that matches, in the order of the table."""
-        number = instruction.opcode_map, instruction.opcode
-        rows = self._by_opcode.get(number)
+        opcode = instruction.opcode_map, instruction.opcode, mode
+        rows = self._found.get(opcode)
         if rows is None:
-            rows = self._by_opcode[number] = self._of_opcode(*number)
-        found = chain(self._locked if instruction.locked else (), rows)
-        return next((row for row in found if row.counts(mode) and row.matches(instruction)), None)
+            rows = self._found[opcode] = self._of_opcode(*opcode)
+        locked = (row for row in self._locked if row.counts(mode)) if instruction.locked else ()
+        return next((row for row in chain(locked, rows) if row.matches(instruction)), None)
 
 
 def _rows(subject: str) -> tuple[Row, ...]:
