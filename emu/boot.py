@@ -64,6 +64,7 @@ def file_systems(kernel: Kernel) -> None:
     vfs, resources = kernel.vfs, kernel.vfs.resources
     sysfs, debugfs = Sysfs(resources), Debugfs(resources)
     procfs = Procfs(kernel, _more_of_proc)
+    queues = MqueueType(kernel.current_tgid, lambda: kernel.ns.ipc)
     for fstype in (
         sysfs,
         Tmpfs(),
@@ -71,9 +72,10 @@ def file_systems(kernel: Kernel) -> None:
         procfs,
         DevTmpfs(resources),
         debugfs,
-        MqueueType(lambda: kernel.current_tgid()),
+        queues,
     ):
         vfs.register_filesystem(fstype)
+    kernel.namespaces.on_end.append(queues.forget)
     vfs.sysfs, vfs.debugfs, vfs.procfs = sysfs.tree, debugfs.tree, procfs.tree
     register_devices(resources)
 

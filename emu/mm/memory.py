@@ -12,6 +12,7 @@ from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 from emu.mm import rss
 from emu.mm.flags import FaultResult
+from emu.mm.frames import PG_MAYBE_SHARED
 from emu.mm.pagetable import ADDRESS, FEW, RW, SPECIAL, XD, A, D, P
 from emu.mm.vmops import VmOperations
 from mmu.late import np
@@ -39,7 +40,7 @@ class PageMemory(VmOperations):
     ...     def missing(self, mm, vma, address, access, slot):
     ...         frame = rss.new_page(mm)
     ...         mm.frames.ram.write(frame << PAGE_SHIFT, bytes([7]) * PAGE_SIZE)
-    ...         vma.anon = True
+    ...         mm.vmas.anon_vma_prepare(vma)
     ...         set_new_entry(mm, address, slot, frame << PAGE_SHIFT | vma.page_bits | RW | D)
     ...         return FaultResult.MINOR
     >>> class Hook(MapHook):
@@ -107,7 +108,7 @@ class PageMemory(VmOperations):
         """Map private pages in both, without write access; the child faults pages of the page cache in
         (vma_needs_copy).
         """
-        if not copy.anon:
+        if copy.anon_vma is None:
             return
         words = parent.tables.words
         for vaddr, slot, number in parent.tables.pte_tables(vma.start, vma.end):
@@ -118,26 +119,41 @@ class PageMemory(VmOperations):
                 target = child.tables.entry_slot_alloc(vaddr, 1)
                 entries[present] &= _READ_ONLY
                 words[target : target + number] = entries
-                rss.get_pages(child, entries[present])
+                rss.share_pages(child, entries[present])
                 parent.context.clock.charge(int(np.count_nonzero(present)) * _MAPPED)
 
     def change_protection(self, mm: AddressSpace, vma: Vma) -> int:
-        # P goes and comes with PROT_NONE; RW is taken away here and given back by the fault, which knows about COW
-        q, bits, changed = mm.frames.ram.qwords, rights_of(vma), 0
+        # P goes and comes with PROT_NONE; RW comes where no copy can be due, elsewhere the fault knows
+        bits, changed = rights_of(vma), 0
+        alone = bool(vma.prot & Prot.WRITE) and not vma.shared
         for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
-            if number > FEW:
-                view = mm.tables.words[slot : slot + number]
-                present = np.flatnonzero(view)
-                view[present] = view[present] & _CONTENT | bits
-                here = len(present)
-            else:
-                slots = mm.tables.set_slots(slot, number)
-                for at in slots:
-                    q[at] = q[at] & _CONTENT | bits
-                here = len(slots)
-            changed += here
-            mm.context.clock.charge(here * _MAPPED)
+            change = _change_few if number <= FEW else _change_many
+            present = change(mm, slot, number, bits, alone=alone)
+            changed += present
+            mm.context.clock.charge(present * _MAPPED)
         return changed
+
+
+def _change_few(mm: AddressSpace, slot: int, number: int, bits: int, *, alone: bool) -> int:
+    """Give the entries that are set these rights, and with ``alone`` RW to pages that are this process's alone; returns
+    how many there are.
+    """
+    q, slots = mm.frames.ram.qwords, mm.tables.set_slots(slot, number)
+    for at in slots:
+        entry = q[at] & _CONTENT | bits
+        q[at] = entry | RW if alone and rss.is_exclusive(mm, entry) else entry
+    return len(slots)
+
+
+def _change_many(mm: AddressSpace, slot: int, number: int, bits: int, *, alone: bool) -> int:
+    """As :func:`_change_few`."""
+    view = mm.tables.words[slot : slot + number]
+    present = np.flatnonzero(view)
+    entries: rss.Entries = view[present] & np.uint64(_CONTENT) | np.uint64(bits)
+    if alone:
+        entries[rss.exclusive(mm, entries)] |= RW
+    view[present] = entries
+    return len(present)
 
 
 def reads_instead(mm: AddressSpace, vma: Vma, address: int, access: Access) -> bool:
@@ -192,6 +208,8 @@ def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: i
     frame = (pte & ADDRESS) >> PAGE_SHIFT
     if vma.shared or (frames.is_anon(frame) and frames.count(frame) == 1):
         frames.ram.qwords[slot] = pte | RW | D | A
+        if not vma.shared:
+            frames.clear_flag(frame, PG_MAYBE_SHARED)
         flush.rights_added()
         return FaultResult.MINOR
     try:
@@ -202,7 +220,8 @@ def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: i
     mm.context.clock.charge(_PAGE)
     frames.ram.qwords[slot] = copy << PAGE_SHIFT | vma.page_bits | RW | D
     flush.flush()
-    vma.anon = True
+    if vma.anon_vma is None:
+        mm.vmas.anon_vma_prepare(vma)
     if not pte & SPECIAL:
         rss.put_page(mm, frame)
     return FaultResult.MINOR

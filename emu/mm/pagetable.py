@@ -314,14 +314,32 @@ class PageTables:
         for slot in self.set_slots(base + first, last - first + 1):
             if slot in self.links or self._q[slot] & PS:  # a large page
                 continue
-            child = (self._q[slot] & ADDRESS) >> PAGE_SHIFT
             low = origin + (slot - base) * step
             if level > 2:
+                child = (self._q[slot] & ADDRESS) >> PAGE_SHIFT
                 self._free_below(level - 1, child, max(start, low), min(end, low + step))
-            if not self.share_counts[child] and self._frames.read(child, 0, PAGE_SIZE) == _EMPTY_TABLE:
-                self._q[slot] = 0
-                self.tables[level - 1] -= 1
-                self._frames.put(child)
+            self._free_empty(level, slot)
+
+    def _free_empty(self, level: int, slot: int) -> bool:
+        """Free the table at which the entry of a slot of ``level`` points, if it is empty and not shared."""
+        child = (self._q[slot] & ADDRESS) >> PAGE_SHIFT
+        if self.share_counts[child] or self._frames.read(child, 0, PAGE_SIZE) != _EMPTY_TABLE:
+            return False
+        self._q[slot] = 0
+        self.tables[level - 1] -= 1
+        self._frames.put(child)
+        return True
+
+    def free_pte_tables(self, start: int, end: int) -> bool:
+        """Free every empty PTE table of which [start, end) covers all (try_get_and_clear_pmd); True if there was one,
+        for which the caller owes a flush.
+        """
+        freed, size = False, span(2)
+        for _, slot, number in self.leaf_tables(2, (start + size - 1) & -size, end & -size):
+            for at in self.set_slots(slot, number):
+                if at not in self.links and not self._q[at] & PS:
+                    freed |= self._free_empty(2, at)
+        return freed
 
     def drop_links(self) -> None:
         """Clear the remaining links."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Protocol, TypeAlias, overload
 
-from emu.mm.frames import FrameAllocator, FrameKind, Frames
+from emu.mm.frames import PG_MAYBE_SHARED, FrameAllocator, FrameKind, Frames
 from emu.mm.pagetable import ADDRESS, SPECIAL
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT
@@ -95,6 +95,27 @@ def get_frames(mm: Resident, frames: Frames) -> None:
 def get_pages(mm: Resident, entries: Entries) -> None:
     """Count and reference the frames that another's entries map."""
     get_frames(mm, pages_of(entries))
+
+
+def share_pages(mm: Resident, entries: Entries) -> None:
+    """Count and reference the frames that another's entries map, which are then nobody's alone (fork)."""
+    frames = pages_of(entries)
+    get_frames(mm, frames)
+    mm.frames.flags[frames] |= PG_MAYBE_SHARED
+
+
+def exclusive(mm: Resident, entries: Entries) -> npt.NDArray[np.bool_]:
+    """Which entries map private memory that is known to be this process's alone (PageAnonExclusive)."""
+    frames = ((entries & ADDRESS) >> PAGE_SHIFT).astype(np.int64)
+    alone = (mm.frames.kinds[frames] == _ANON) & (mm.frames.flags[frames] & PG_MAYBE_SHARED == 0)
+    found: npt.NDArray[np.bool_] = np.logical_and(alone, (entries & SPECIAL) == 0)
+    return found
+
+
+def is_exclusive(mm: Resident, entry: int) -> bool:
+    """The same of one entry."""
+    frame = (entry & ADDRESS) >> PAGE_SHIFT
+    return not entry & SPECIAL and mm.frames.is_anon(frame) and not mm.frames.has_flag(frame, PG_MAYBE_SHARED)
 
 
 # -- frames that an entry of ``mm`` mapped, and does no longer ---------------------------------------------------------

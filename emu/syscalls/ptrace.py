@@ -95,7 +95,7 @@ def _trace_me(kernel: Kernel, task: Task) -> int:
         raise LinuxError(errno.EPERM)
     maker = task.group.maker
     tracer = maker if maker is not None and maker.alive else next(iter(parent.threads.values()))
-    Tracee(kernel, task, tracer, privileged=task.credentials.capable(SYS_PTRACE))
+    Tracee(kernel, task, tracer, privileged=task.credentials.capable_here(SYS_PTRACE))
     return 0
 
 
@@ -108,7 +108,7 @@ def _attach(kernel: Kernel, task: Task, target: Task, request: int, address: int
         raise LinuxError(errno.EPERM)
     if not target.alive or target.ptrace is not None:
         raise LinuxError(errno.EPERM)
-    privileged, options = task.credentials.capable(SYS_PTRACE), options if seized else 0
+    privileged, options = task.credentials.capable_here(SYS_PTRACE), options if seized else 0
     tracee = Tracee(kernel, target, task, privileged=privileged, seized=seized, options=options)
     if target.state == TaskState.STOPPED:
         tracee.stop_of_group()
