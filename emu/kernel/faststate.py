@@ -80,6 +80,12 @@ class FastState(ctypes.Structure):
     system_ns: int  # the clock's
     look_at: int
     answered: int  # calls
+    # signal handlers
+    signals: int  # whether one may return, as no signal is pending
+    registers: int  # host address of the SignalRegisters
+    self: int  # the process, if it may send itself the signal that is there; else 0
+    blocks: int  # what is blocked while its handler runs
+    blocked: int  # what is now
     # the two tasks
     current: int  # host address of the Party that runs; 0 for none
     other: int
