@@ -32,6 +32,7 @@ class VmFlags(IntFlag):
     NEVEREXEC = 1 << 17  # no VM_MAYEXEC
     IO = 1 << 18  # not ordinary memory: nobody else may look at it through the process
     PFNMAP = 1 << 19
+    DROPPABLE = 1 << 20
 
 
 #: VM_LOCKED_MASK: mlock changes these flags, but no entry.

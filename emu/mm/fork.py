@@ -6,7 +6,7 @@ from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.mm.address_space import AddressSpace
 from emu.mm.flags import LOCK_FLAGS, VmFlags
-from emu.mm.vma import Vma
+from emu.mm.vma import AnonVma, Vma
 from mmu.memory import PAGE_SHIFT
 
 
@@ -22,7 +22,7 @@ def dup_mm(parent: AddressSpace, name: str) -> AddressSpace:
     child = AddressSpace(parent.context, name)
     for attribute in (
         "mmap_base", "bottom_up", "start_brk", "brk_end", "start_stack", "arg_start", "arg_end", "env_start",
-        "env_end", "auxv", "dumpable", "thp_disable",
+        "env_end", "auxv", "dumpable", "root_user", "root_group", "thp_disable",
     ):  # fmt: skip
         setattr(child, attribute, getattr(parent, attribute))
     flush = parent.obligation(0, parent.task_size, "fork")
@@ -46,8 +46,8 @@ def _dup_vma(parent: AddressSpace, child: AddressSpace, vma: Vma) -> None:
     copy.pgoff = vma.pgoff
     copy.ops.drop_promises(copy)
     copy.flags &= ~LOCK_FLAGS
-    copy.anon = vma.anon and not vma.flags & VmFlags.WIPEONFORK
-    copy.inherited = object() if copy.anon else None
+    copied = vma.anon_vma is not None and not vma.flags & VmFlags.WIPEONFORK
+    copy.anon_vma = AnonVma(forked=True) if copied else None
     if copy.flags & VmFlags.ACCOUNT:
         parent.context.commit.charge(copy.length >> PAGE_SHIFT, parent)
     child.adopt(copy)

@@ -7,7 +7,21 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from emu.fs.pseudo import SeekableFile, TextFile
-from emu.proc import activity, attributes, machine, meminfo, memory, mqueue, net, ns, process, smaps, sysctl, sysvipc
+from emu.proc import (
+    activity,
+    attributes,
+    idmap,
+    machine,
+    meminfo,
+    memory,
+    mqueue,
+    net,
+    ns,
+    process,
+    smaps,
+    sysctl,
+    sysvipc,
+)
 from emu.proc.config import config_gz
 from emu.proc.cpuinfo import cpuinfo, identity
 from emu.proc.procfs import ProcSuperBlock
@@ -28,7 +42,7 @@ def add_all(kernel: Kernel) -> None:
     """Add the files."""
     procfs = kernel.vfs.procfs
     assert isinstance(procfs, ProcSuperBlock)
-    for module in (activity, attributes, memory, process, smaps):
+    for module in (activity, attributes, idmap, memory, process, smaps):
         procfs.pid_files.update(module.PID_FILES)
     procfs.pid_readers.update(memory.PID_READERS)
     procfs.pid_directories.update(ns.PID_DIRECTORIES)

@@ -40,6 +40,7 @@ LATE = (
     "xattr",
     "scheduling",
     "privileges",
+    "namespaces",
     "seccomp",
     "remote",
     "clockset",
