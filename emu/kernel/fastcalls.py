@@ -9,7 +9,23 @@ from __future__ import annotations
 from unicorn.x86_const import UC_X86_REG_CR3
 
 from emu.hooks import TrapState
-from emu.kernel.faststate import CALLS, DESCRIPTORS, NONBLOCKING, READ_END, WRITE_END, FastState, Party, PipeRecord, Run
+from emu.kernel.faststate import (
+    CALLS,
+    DESCRIPTORS,
+    FUTEX,
+    KILL,
+    MOST_BYTES,
+    NONBLOCKING,
+    READ,
+    READ_END,
+    SIGRETURN,
+    WRITE,
+    WRITE_END,
+    FastState,
+    Party,
+    PipeRecord,
+    Run,
+)
 from emu.kernel.sigregs import SignalRegisters, make_frame, take_frame
 from emu.kernel.usermemory import NOWHERE, READABLE, WRITABLE, buffer, translated, use
 from emu.linux.cost import Cost
@@ -17,9 +33,6 @@ from mmu.entries import A, D
 from mmu.native import call3, entry, load8, load32, load64, native, store8, store32, store64
 from mmu.state import MmuState
 
-#: A write of more costs more, and is left to the kernel.
-MOST_BYTES = 1023
-READ, WRITE, SIGRETURN, KILL, FUTEX = 0, 1, 15, 62, 202
 #: FUTEX_WAIT, FUTEX_WAKE and FUTEX_WAIT_BITSET, all of private words; FUTEX_CLOCK_REALTIME.
 _WAIT, _WAKE, _WAIT_BITSET, _REALTIME = 128, 129, 137, 256
 _ANY_BIT = 0xFFFF_FFFF

@@ -12,14 +12,11 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING
 
-from emu.kernel.fastcalls import FUTEX, KILL, READ, SIGRETURN, WRITE, waits_for_word
-from emu.kernel.faststate import CALLS, DESCRIPTORS, FastState, Run
+from emu.kernel.faststate import CALLS, DESCRIPTORS, FUTEX, KILL, READ, SIGRETURN, WRITE, FastState, Run
 from emu.kernel.futex import ANY_BIT, Waiter, futex_wait
 from emu.kernel.jobctl import FIRST, LAST
 from emu.kernel.signal_state import SaFlags, SiCode
-from emu.kernel.sigregs import SignalRegisters, saved_call
 from emu.kernel.task import Task, TaskState
-from emu.kernel.taskpair import Pair, Side
 from emu.kernel.tracer import Tracer
 from emu.mm.kmem import PIPE_PAGE, SIGQUEUE
 from mmu import unicorn_abi
@@ -29,12 +26,14 @@ from mmu.registers import CR4
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.signal_state import SigAction, SigInfo
+    from emu.kernel.sigregs import SignalRegisters
+    from emu.kernel.taskpair import Pair, Side
     from emu.linux.syscall import Enter, Registers
 
 #: getpid, getuid, getgid, geteuid, getegid, getppid, getpgrp, gettid: what they say changes by other calls only.
 WHO = frozenset({39, 102, 104, 107, 108, 110, 111, 186})
 #: Calls that do not change it: these, read, lseek, rt_sigreturn, kill, futex, and those that tell the time.
-_KEEP = WHO | {0, 8, 15, 62, 96, 201, 202, 228, 229}
+_KEEP = WHO | {READ, 8, SIGRETURN, KILL, 96, 201, FUTEX, 228, 229}
 #: So many calls of that kind come to the kernel before any is answered natively.
 _FEW = 64
 #: Two tasks have gone on in turns so often before they are taken for a pair, and how often that may be at most.
@@ -228,6 +227,9 @@ class FastPath:
 
     def _take(self, task: Task, partner: Task) -> bool:
         """Take these two for a pair, of which the first runs; False if that is not possible."""
+        from emu.kernel.fastcalls import waits_for_word  # few programs get here
+        from emu.kernel.taskpair import Pair, Side
+
         kernel, blocks = self._kernel, self._cpu.blocks
         if not self._possible() or not _is_plain(task) or not _is_plain(partner) or partner.syscall is None:
             return False
@@ -332,6 +334,8 @@ def _sent_itself(task: Task, info: SigInfo, registers: SignalRegisters) -> bool:
     """Whether a signal came by kill(2) of the task, whose call the frame returns from."""
     if info.code != SiCode.USER or info.pid != task.tgid:
         return False
+    from emu.kernel.sigregs import saved_call  # it is there already
+
     number, signo, result = saved_call(registers)
     return number == task.tgid and signo == info.signo and result == 0
 

@@ -13,6 +13,10 @@ from mmu.state import fields
 CALLS, DESCRIPTORS = 512, 32
 #: Beside a PipeRecord: which end it is; a read that finds nothing does not wait.
 READ_END, WRITE_END, NONBLOCKING = 1, 2, 4
+#: A write of more costs more, and is left to the kernel.
+MOST_BYTES = 1023
+#: Numbers of calls.
+READ, WRITE, SIGRETURN, KILL, FUTEX = 0, 1, 15, 62, 202
 
 
 class Run(IntEnum):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import ctypes
 
 from emu.fs.pipe import Pipe, PipeFile
-from emu.kernel.fastcalls import MOST_BYTES
-from emu.kernel.faststate import DESCRIPTORS, NONBLOCKING, READ_END, WRITE_END, Party, PipeRecord, Run
+from emu.kernel.faststate import DESCRIPTORS, MOST_BYTES, NONBLOCKING, READ_END, WRITE_END, Party, PipeRecord, Run
 from emu.kernel.task import Task, TaskState
 from emu.linux.fileflags import PAGE_SIZE, OpenFlags
 
