@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -48,7 +48,7 @@ def run(words: str, *, watched: bool = False, prepare: Callable[[Machine], objec
         "ending": (reason, task.exit_code),
         "output": out.getvalue().decode(),
         "audit": machine.audit(),
-        "usage": task.group.usage_with_children(),
+        "usage": asdict(task.group.usage_with_children()),
         "clock": (kernel.cpu.clock, kernel.clock.system_ns, kernel.clock.now_ns()),
         "vcpus": [(vcpu.instructions, vcpu.system_ns, vcpu.switches) for vcpu in kernel.scheduler.vcpus],
         "mmu": kernel.cpu.mmu.counters,
