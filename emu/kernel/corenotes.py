@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from emu.fs.dentry import d_path
 from emu.fs.file import file_of
 from emu.kernel.signal_state import mask_of
-from emu.kernel.task import STATE_LETTER, Usage
+from emu.kernel.task import Usage
 from emu.kernel.user_regs import read_fp, read_regs, read_xstate
 from emu.linux.errors import LinuxError
 from mmu.memory import PAGE_SIZE
@@ -74,7 +74,7 @@ def _prstatus(kernel: Kernel, task: Task, signo: int) -> bytes:
 
 
 def _prpsinfo(task: Task) -> bytes:
-    letter, mm, who = STATE_LETTER[task.state], task.mm, task.credentials
+    letter, mm, who = task.state_letter, task.mm, task.credentials
     try:
         arguments = mm.read(mm.arg_start, min(mm.arg_end - mm.arg_start, _PSARGS - 1))
     except LinuxError:

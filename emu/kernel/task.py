@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class TaskState(IntEnum):
-    """The letters of /proc/PID/stat are in :data:`STATE_LETTER`."""
+    """The letters of /proc/PID/stat are those of :attr:`Task.state_letter`."""
 
     RUNNABLE = 0
     SLEEPING = 1
@@ -39,7 +39,7 @@ class TaskState(IntEnum):
     DEAD = 5
 
 
-STATE_LETTER = dict(zip(TaskState, "RSTtZX", strict=True))
+_STATE_LETTER = dict(zip(TaskState, "RSTtZX", strict=True))
 
 
 @dataclass
@@ -160,6 +160,8 @@ class Task:
     pdeath_signal: int = 0
     #: Which system calls it may still make; None: all.
     seccomp: Seccomp | None = None
+    #: It waits for its filter's listener, and only SIGKILL ends that.
+    killable: bool = False
     #: What it says of itself, kept and shown (PR_MCE_KILL, PR_SET_IO_FLUSHER), and the slack with which it began.
     default_timer_slack_ns: int = 50_000
     mce_kill: int = 2
@@ -240,6 +242,11 @@ class Task:
     def exit_code(self) -> int:
         """The status word of its process, as wait4 gives it."""
         return self.group.exit_code
+
+    @property
+    def state_letter(self) -> str:
+        """The state in /proc/PID/stat."""
+        return "D" if self.killable and self.state == TaskState.SLEEPING else _STATE_LETTER[self.state]
 
     @property
     def alive(self) -> bool:

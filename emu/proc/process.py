@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, mask_of
-from emu.kernel.task import STATE_LETTER, Task, ThreadGroup, limits_of
+from emu.kernel.task import Task, ThreadGroup, limits_of
 from emu.kernel.timing import process_times_ns
 from emu.linux.errors import LinuxError
 from emu.linux.limits import Rlimit
@@ -31,7 +31,7 @@ def stat(kernel: Kernel, task: Task) -> bytes:
     signals = task.signals
     code = next((vma for vma in mm.vmas if vma.prot & Prot.EXEC and vma.file is not None), None)
     fields = (
-        STATE_LETTER[task.state], task.ppid, task.pgid, task.sid, *_terminal(group), 0x400000,  # 3-9
+        task.state_letter, task.ppid, task.pgid, task.sid, *_terminal(group), 0x400000,  # 3-9
         usage.min_flt, children.min_flt, usage.maj_flt, children.maj_flt,  # 10-13
         *(time // _TICK_NS for time in times),  # 14-17
         *_priority(task), len(group.threads), 0, task.started_ns // _TICK_NS,  # 18-22
