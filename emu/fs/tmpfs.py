@@ -6,8 +6,6 @@ import errno
 import stat
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from emu.fs.file import File
 from emu.fs.inode import Inode, NewOwner
 from emu.fs.libfs import Node, SimpleDirectory, Symlink, drop_tree, symlink_size
@@ -17,11 +15,12 @@ from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE, PAGE_SIZE, FallocateFlags, RenameFlags, Whence
 from emu.mm.kmem import INODE
 from emu.mm.pagecache import PageCache
+from mmu.late import np
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.fs.resources import Resources
-    from emu.linux.caller import Caller
+    from emu.linux.caller import Caller, Credentials
     from emu.mm.address_space import AddressSpace
     from emu.mm.vma import Vma
 
@@ -312,6 +311,13 @@ class TmpfsSuperBlock(SuperBlock):
         mode = _octal(words["mode"]) if "mode" in words else 0o1777
         self.root = TmpfsDirectory(self, mode, parse_id(words.get("uid", "0")), parse_id(words.get("gid", "0")))
 
+    def made_by(self, who: Credentials, options: str) -> None:
+        """Its root is of who makes it, or of whom the options name in his namespace.  LinuxError(EINVAL)."""
+        super().made_by(who, options)
+        words = parse_options(options, OPTIONS)
+        self.root.uid = who.down("uid", parse_id(words["uid"])) if "uid" in words else who.fsuid
+        self.root.gid = who.down("gid", parse_id(words["gid"])) if "gid" in words else who.fsgid
+
     def check_room(self, blocks: int) -> None:
         """Raise ENOSPC unless ``blocks`` more pages fit."""
         if self.max_blocks and self.used_blocks + blocks > self.max_blocks:
@@ -375,6 +381,7 @@ class Tmpfs(FileSystemType):
 
     name = "tmpfs"
     options = OPTIONS
+    for_users = True
 
     def check_options(self, options: str) -> None:
         words = parse_options(options, OPTIONS)

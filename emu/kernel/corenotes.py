@@ -63,13 +63,18 @@ def _times(usage: Usage) -> tuple[int, ...]:
     return tuple(part for ns in (usage.instructions, usage.system_ns) for part in divmod(ns // 1000, 1_000_000))
 
 
+def _numbers(task: Task) -> tuple[int, ...]:
+    """As the process itself sees them."""
+    return tuple(map(task.sees, (task.pid, task.ppid, task.pgid, task.sid)))
+
+
 def _prstatus(kernel: Kernel, task: Task, signo: int) -> bytes:
     group = task.group
     own = group.usage() if task is group.leader else task.usage
     registers = read_regs(kernel, task)
     return _STATUS.pack(
-        signo, 0, 0, signo, mask_of(task.signals.pending), task.signals.blocked, task.pid, task.ppid, task.pgid,
-        task.sid, *_times(own), *_times(group.children_usage),
+        signo, 0, 0, signo, mask_of(task.signals.pending), task.signals.blocked, *_numbers(task),
+        *_times(own), *_times(group.children_usage),
     ) + struct.pack(f"<{len(registers)}Qi4x", *registers, 1)  # fmt: skip
 
 
@@ -81,7 +86,7 @@ def _prpsinfo(task: Task) -> bytes:
         arguments = b""
     return _INFO.pack(
         max(0, _STATES.find(letter)), letter.encode(), letter == "Z", task.scheduling.nice, _FLAGS, who.uid, who.gid,
-        task.pid, task.ppid, task.pgid, task.sid, task.comm.encode("utf-8", "surrogateescape")[:15],
+        *_numbers(task), task.comm.encode("utf-8", "surrogateescape")[:15],
         arguments.replace(b"\0", b" "),
     )  # fmt: skip
 

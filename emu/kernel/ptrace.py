@@ -177,7 +177,9 @@ class Tracee(Traced):
     def _own_info(self, signo: int, code: int) -> SigInfo:
         """The siginfo of a stop that no signal has caused (ptrace_do_notify)."""
         task = self.task
-        words = struct.pack("<iiiiiI", signo, 0, code, 0, task.pid, task.credentials.uid)
+        words = struct.pack(
+            "<iiiiiI", signo, 0, code, 0, task.vpid, task.credentials.shown("uid", task.credentials.uid)
+        )
         return SigInfo(signo, code, given=words.ljust(128, b"\0"))
 
     def stop_for(self, event: Event, message: int, then: Callable[[], bool]) -> bool:
@@ -360,7 +362,8 @@ class Tracee(Traced):
     def _from_tracer(self, signo: int) -> SigInfo:
         """A signal that the tracer has given (ptrace_signal)."""
         tracer = self.tracer
-        return SigInfo(signo, SiCode.USER, pid=tracer.tgid, uid=tracer.credentials.uid)
+        uid = self.task.credentials.shown("uid", tracer.credentials.uid)
+        return SigInfo(signo, SiCode.USER, pid=self.task.sees(tracer.tgid), uid=uid)
 
     def traps(self) -> bool:
         """On the way to user mode: stop, if the tracer wants it.  Whether it has."""
@@ -421,7 +424,7 @@ class Tracee(Traced):
             event, option = Event.CLONE, Options.TRACECLONE
         told = bool(self.options & option) and not flags & _CLONE_UNTRACED
         if told:
-            self.event = event, child.pid
+            self.event = event, self.tracer.sees(child.pid)
         if told or flags & _CLONE_PTRACE:
             made = Tracee(
                 self._kernel, child, self.tracer, privileged=self.privileged, seized=self.seized, options=self.options
@@ -433,13 +436,13 @@ class Tracee(Traced):
     def vfork_done(self, child: Task) -> None:
         """The child has memory of its own, or has ended."""
         if self.options & Options.TRACEVFORKDONE:
-            self.event = Event.VFORK_DONE, child.pid
+            self.event = Event.VFORK_DONE, self.tracer.sees(child.pid)
 
     def executed(self, old_pid: int) -> None:
         """execve(2) has succeeded; ``old_pid``: the number that the thread had before (ptrace_event in exec)."""
         self.debug_registers.clear()
         if self.options & Options.TRACEEXEC:
-            self.event = Event.EXEC, old_pid
+            self.event = Event.EXEC, self.tracer.sees(old_pid)
         elif not self.seized:
             task = self.task
             info = SigInfo(Sig.TRAP, SiCode.USER, pid=task.tgid, uid=task.credentials.uid)

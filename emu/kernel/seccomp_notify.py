@@ -143,7 +143,7 @@ class Listener(AnonFile):
             if not self._users(self):
                 raise LinuxError(errno.ENOENT)
             raise WouldBlock(self._changed)
-        caller.mm.write(address, _HEAD.pack(found.number, found.task.pid, 0) + found.data)
+        caller.mm.write(address, _HEAD.pack(found.number, caller.sees(found.task.pid), 0) + found.data)
         found.state = State.SENT
         found.task.killable = self._killable
         self._changed.wake_all(_OUT)

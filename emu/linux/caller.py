@@ -15,7 +15,7 @@ from emu.linux.stop import Stop
 Place = TypeVar("Place")
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Credentials:
     """Real, effective and saved ids, those for files, and capabilities, of which the effective ones decide
     (struct cred).  Ids are the machine's; what the user namespace shows them as, its maps say.
@@ -151,6 +151,12 @@ class Caller(Protocol[Place]):
     @property
     def tgid(self) -> int:
         """The number of its process (getpid)."""
+
+    def sees(self, pid: int) -> int:
+        """The number of what has the machine's ``pid`` in its PID namespace; 0: it is not there."""
+
+    def means(self, pid: int) -> int:
+        """The machine's number for one that it gives; of a group (a negative one) likewise."""
 
     @property
     def credentials(self) -> Credentials:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from emu.fs.inotify import MAX_QUEUED_EVENTS, MAX_USER_INSTANCES
+from emu.fs.mount import MAX_MOUNTS
 from emu.fs.pipe import MAX_FULL_PIPES
-from emu.fs.vfs import MAX_MOUNTS
 from emu.kernel.kernel import MAX_TASKS
 from emu.kernel.layout import MMAP_RND_BITS
 from emu.linux.errors import LinuxError

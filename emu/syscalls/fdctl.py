@@ -120,7 +120,7 @@ def _owner_ioctl(kernel: Kernel, task: Task, file: File, command: int, argument:
         pid = INT.read(task.mm, argument)
         set_owner(kernel, task, file, F_OWNER_PGRP if pid < 0 else F_OWNER_PID, abs(pid))
     else:
-        kind, pid = get_owner(kernel, file)
+        kind, pid = get_owner(kernel, task, file)
         INT.write(task.mm, argument, -pid if kind == F_OWNER_PGRP else pid)
     return 0
 

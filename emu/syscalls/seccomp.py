@@ -77,7 +77,7 @@ def set_filter(kernel: Kernel, task: Task, flags: int, address: int) -> int:
             if theirs is not None and (before is None or not _descends(theirs.filters, before.filters)):
                 if flags & _TSYNC_ESRCH:
                     raise LinuxError(errno.ESRCH)
-                return other.pid
+                return task.sees(other.pid)
         for other in task.group.threads.values():
             if other is not task:
                 other.charge(size)
