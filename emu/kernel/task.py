@@ -182,7 +182,7 @@ class Task:
     stopped_in_call: bool = False
     timer: int | None = None
     vfork_done: WaitQueue | None = None
-    #: Woken when it ends and when it is waited for, once somebody watches (pidfd).
+    #: Woken when it ends and when it is waited for, once somebody watches the thread (pidfd).
     end_watchers: WaitQueue | None = None
     #: By whom it is traced, and how (ptrace).
     ptrace: Traced | None = None
@@ -326,6 +326,8 @@ class ThreadGroup:
     #: Woken when a child changes state.
     child_exit: WaitQueue = field(default_factory=WaitQueue)
     children_usage: Usage = field(default_factory=Usage)
+    #: Woken when it ends and when it is waited for, once somebody watches (pidfd).
+    end_watchers: WaitQueue | None = None
     #: Usage of the threads that have ended.
     ended_usage: Usage = field(default_factory=Usage)
     #: The memory barriers for which it has registered (membarrier).
