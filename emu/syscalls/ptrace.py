@@ -344,7 +344,12 @@ def _peek_siginfo(kernel: Kernel, tracee: Tracee, request: int, address: int, da
     queue = signals.shared if flags & _PEEKSIGINFO_SHARED else signals.pending
     shown = queue[offset : offset + number]
     for at, info in enumerate(shown):
-        memory.write(data + at * _SIGINFO_BYTES, info.pack())
+        try:
+            memory.write(data + at * _SIGINFO_BYTES, info.pack())
+        except LinuxError:
+            if not at:
+                raise
+            return at
     return len(shown)
 
 
