@@ -244,15 +244,19 @@ class Entry:
         task.sleeping = result
         task.syscall = (number, registers)
         task.syscall_rflags, task.syscall_rsp = self._cpu.trap.rflags, self._cpu.stack_pointer
-        if task.ptrace is not None and task.ptrace.event is not None:
+        if task.ptrace is None:
+            return self._advance(task, interrupted=False)
+        if task.ptrace.event is not None:
             return task.ptrace.stop_first(partial(self._advance, task, interrupted=False))
-        return self._advance(task, interrupted=False)
+        return self._advance(task, interrupted=task.signals.deliverable())  # sent while it was stopped before the call
 
     def _filter(self, task: Task, number: int, registers: Registers) -> bool | None:
         """Ask seccomp about a call: None if it may be made; else as :meth:`_system_call` (__seccomp_filter)."""
         from emu.kernel import seccomp
 
         assert task.seccomp is not None
+        if task.ptrace is not None and task.ptrace.suspends_seccomp:
+            return None
         action = task.seccomp.action(number, registers, task.rip)
         kind = action & 0xFFFF0000
         if kind in (seccomp.ALLOW, seccomp.LOG):
@@ -321,6 +325,8 @@ class Entry:
         self._cpu.trap.rflags = task.syscall_rflags
         tracee = task.ptrace
         interrupted = task.signals.deliverable() or task.stopped_in_call or (tracee is not None and tracee.trap)
+        if task.killable:
+            interrupted = task.signals.fatal()
         task.stopped_in_call = False
         if interrupted and tracee is None and self._goes_on(task):
             self._pass_over(task)
