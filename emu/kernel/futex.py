@@ -121,6 +121,12 @@ class Futexes:
         """The waiters of a word."""
         return self._waiters.get(key, [])
 
+    def only_at(self, key: Key | None) -> bool:
+        """Whether nobody waits, or only one task does, at this word."""
+        if self.pi:
+            return False
+        return not self._waiters or (len(self._waiters) == 1 and len(self._waiters.get(key, ())) == 1)
+
     def wake(self, key: Key, most: int, bits: int = ANY_BIT) -> int:
         """Wake up to ``most`` waiters of a word (at least one); returns how many.  LinuxError(EINVAL) if some wait for
         a lock.
@@ -188,21 +194,27 @@ def _owner_died(futexes: Futexes, task: Task, address: int, inheriting: bool, *,
     word = task.mm.read_u32(address)
     if pending and not inheriting and not word:
         futexes.wake_word(task.mm, address)
-    elif word & TID_MASK == task.pid:
+    elif word & TID_MASK == task.vpid:
         task.mm.write_u32(address, word & WAITERS | OWNER_DIED)
         if word & WAITERS and not inheriting:
             futexes.wake_word(task.mm, address)
 
 
-def futex_wait(futexes: Futexes, clock: Clock, waiter: Waiter, deadline: int | None) -> Generator[Any, None, int]:
-    """Sleep until woken: 0; LinuxError(ETIMEDOUT) at the deadline (ns of the monotonic clock), (EINTR) for a signal."""
+def futex_wait(
+    futexes: Futexes, clock: Clock, waiter: Waiter, deadline: int | None, *, time_of_day: bool = False
+) -> Generator[Any, None, int]:
+    """Sleep until woken: 0; LinuxError(ETIMEDOUT) at the deadline (ns of the monotonic clock, or a ``time_of_day``:
+    then who sets the clock moves it), (EINTR) for a signal.
+    """
     futexes.add(waiter)
+    queues = (waiter.queue, clock.was_set) if time_of_day else waiter.queue
     try:
         while not waiter.woken:
-            if deadline is not None and clock.now_ns() >= deadline:
+            due = deadline - clock.realtime_offset if deadline is not None and time_of_day else deadline
+            if due is not None and clock.now_ns() >= due:
                 raise LinuxError(errno.ETIMEDOUT)
             try:
-                yield (waiter.queue, deadline)
+                yield (queues, due)
             except Interrupted:
                 if not waiter.woken:
                     raise

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import stat
 from typing import TYPE_CHECKING
 
 from emu.fs.dentry import unnamed_path
 from emu.fs.file import File
-from emu.fs.inode import Attributes, Inode
+from emu.fs.inode import Attributes, Inode, Stat
 from emu.fs.libfs import PseudoFsType
+from emu.kernel.pidns import numbers
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags, PollEvents
 from emu.linux.wait import WaitQueue
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from emu.fs.vfs import Vfs
     from emu.kernel.task import Task
     from emu.linux.caller import Caller
+    from emu.linux.namespace import Namespace
 
 PID_FS_MAGIC = 0x50494446
 _ENDED = int(PollEvents.IN | PollEvents.RDNORM)
@@ -44,8 +47,18 @@ class PidFd(File):
         task = self.inode.task if self.thread else self.inode.task.group.leader
         return None if task.gone else task
 
+    def fallocate(self, mode: int, offset: int, length: int) -> None:
+        raise LinuxError(errno.EOPNOTSUPP)
+
+    def fsync(self, data_only: bool) -> None:
+        raise LinuxError(errno.EINVAL)
+
     def lseek(self, offset: int, whence: int) -> int:
         raise LinuxError(errno.ESPIPE)
+
+    @property
+    def pollable(self) -> bool:
+        return True
 
     def poll(self) -> tuple[int, tuple[WaitQueue, ...]]:
         task = self.target
@@ -56,9 +69,11 @@ class PidFd(File):
         ended = not task.alive if self.thread else not task.group.threads
         return _ENDED if ended else 0, (task.end_watchers,)
 
-    def show_fdinfo(self) -> str:
-        pid = -1 if self.target is None else self.target.pid
-        return f"Pid:\t{pid}\nNSpid:\t{pid}\n"
+    def show_numbers(self, space: Namespace | None) -> str:
+        """Its lines in a /proc of a PID namespace (pidfd_show_fdinfo)."""
+        target = self.target
+        inside = [-1] if target is None else numbers(target, target.pid, space)
+        return f"Pid:\t{inside[0]}\nNSpid:\t" + "\t".join(map(str, inside)) + "\n"
 
 
 class PidInode(Inode):
@@ -67,7 +82,7 @@ class PidInode(Inode):
     task: Task
 
     def __init__(self, sb: SuperBlock) -> None:
-        super().__init__(sb, 0o700, ino=0)
+        super().__init__(sb, stat.S_IFREG | 0o700, ino=0)
 
     def bind(self, task: Task) -> None:
         """From now on it stands for this task."""
@@ -76,6 +91,10 @@ class PidInode(Inode):
 
     def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
         return PidFd(path, flags)
+
+    def getattr(self) -> Stat:
+        """Programs see no type (anon_inode_getattr)."""
+        return super().getattr()._replace(mode=stat.S_IMODE(self.mode))
 
     def setattr(self, change: Attributes) -> None:
         raise LinuxError(errno.EOPNOTSUPP)

@@ -26,6 +26,7 @@ from emu.linux.limits import Rlimit
 
 if TYPE_CHECKING:
     from emu.cpu import Cpu
+    from emu.kernel.pidns import SeenSignals
     from emu.kernel.sigframe import SignalFrames
     from emu.kernel.traced import Traced
     from emu.kernel.tracer import Tracer
@@ -61,13 +62,21 @@ class Signals:
         self._exit = exit
         self._charge = charge
         self._jobs = jobs
+        #: Writes the core of a process that a signal ends, and says whether there is one.
+        self.dump_core: Callable[[Task, SigInfo], bool] = lambda task, info: False
         self._tracer = tracer
         self._made_frames: SignalFrames | None = None
+        #: What receivers see of senders, once there are namespaces.
+        self.apart: SeenSignals | None = None
 
     def send(self, task: Task, signo: int, info: SigInfo | None = None) -> None:
         """Send a signal to this one task; it is woken if it sleeps and the signal is not blocked."""
         if not task.alive:
             return
+        if self.apart is not None:
+            if self.apart.shields(task, signo, info):
+                return
+            info = self.apart.seen(task, info)
         if signo == Sig.KILL or FIRST <= signo <= LAST:
             self._act_at_once(task, signo)
         if self.ignores(task, signo):
@@ -84,6 +93,10 @@ class Signals:
         group = task.group
         if not group.alive:
             return
+        if self.apart is not None:
+            if self.apart.shields(task, signo, info):
+                return
+            info = self.apart.seen(task, info)
         if signo == Sig.KILL or FIRST <= signo <= LAST:
             self._act_at_once(task, signo)
         if self.ignores(group.leader, signo):
@@ -146,6 +159,8 @@ class Signals:
         if action.handler == SIG_IGN or signals.blocked & bit:
             signals.actions[info.signo] = SigAction()
             signals.blocked &= ~bit
+        if signals.actions[info.signo].handler == SIG_DFL and task.ptrace is None:
+            task.group.unkillable = False
         signals.add(info)
 
     @staticmethod
@@ -176,13 +191,10 @@ class Signals:
             signals.blocked, signals.saved_mask = signals.saved_mask, None
         return task.alive
 
-    @staticmethod
-    def fatal_status(task: Task, signo: int) -> int:
-        """The status word of a process that a signal ends.  No core is ever written; that one would be is said where
-        RLIMIT_CORE allows one, as on a host that pipes cores to a program.
-        """
-        dumps = signo in DUMPS_CORE and task.mm.dumpable == 1 and limits_of(task, Rlimit.CORE)[0]
-        return signo | (_CORE_DUMPED if dumps else 0)
+    def fatal_status(self, task: Task, info: SigInfo) -> int:
+        """The status word of a process that a signal ends; its core is written, if its limit allows one."""
+        dumps = info.signo in DUMPS_CORE and limits_of(task, Rlimit.CORE)[0] and self.dump_core(task, info)
+        return info.signo | (_CORE_DUMPED if dumps else 0)
 
     def _goes_on_traced(self, task: Task, tracee: Traced) -> bool:
         """SIGKILL comes before everything, and then a stop that the tracer wants.  Whether the task goes on."""
@@ -198,7 +210,7 @@ class Signals:
         if self._passes(task, info.signo, action):
             return task.state not in (TaskState.STOPPED, TaskState.TRACED)
         if action.handler == SIG_DFL or info.signo == Sig.KILL:
-            status = self.fatal_status(task, info.signo)
+            status = self.fatal_status(task, info)
             if task.ptrace is None or not task.ptrace.tells_exit(status, partial(self._end, task, status)):
                 self._exit(task, status)
             return False
@@ -219,6 +231,8 @@ class Signals:
         """Whether a signal is over when it is delivered: it is ignored, or has stopped the process."""
         if signo == Sig.KILL:
             return False
+        if task.group.unkillable and action.handler == SIG_DFL and signo != Sig.STOP:
+            return True
         if signo == Sig.STOP or (signo in STOPS_BY_DEFAULT and action.handler == SIG_DFL):
             self._jobs.stop(task, signo)
             return True

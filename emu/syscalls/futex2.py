@@ -42,7 +42,9 @@ def _deadline(kernel: Kernel, task: Task, timeout: int, clock: int) -> int | Non
     if clock not in (_CLOCK_REALTIME, _CLOCK_MONOTONIC):
         raise LinuxError(errno.EINVAL)
     time: int = TIMESPEC.read(task.mm, timeout)
-    return time - kernel.clock.realtime_offset if clock == _CLOCK_REALTIME else time
+    if clock == _CLOCK_REALTIME:
+        return time - kernel.clock.realtime_offset
+    return task.ns.time.to_machine(clock, time)
 
 
 def _words(task: Task, address: int, number: int) -> list[tuple[int, int, int]]:
@@ -115,13 +117,14 @@ def sys_futex_wait(
     _check_flags(flags)
     _check_value(value)
     _check_value(mask)
-    deadline = _deadline(kernel, task, timeout, clock)
+    of_day = bool(timeout) and clock == _CLOCK_REALTIME
+    deadline = TIMESPEC.read(task.mm, timeout) if of_day else _deadline(kernel, task, timeout, clock)
     if not mask:
         raise LinuxError(errno.EINVAL)
     key = _key(task, address, flags)
     if UINT.read(task.mm, address) != value:
         raise LinuxError(errno.EAGAIN)
-    return futex_wait(kernel.futexes, kernel.clock, Waiter(key, mask), deadline)
+    return futex_wait(kernel.futexes, kernel.clock, Waiter(key, mask), deadline, time_of_day=of_day)
 
 
 def sys_futex_requeue(kernel: Kernel, task: Task, waiters: int, flags: int, to_wake: int, to_move: int) -> int:

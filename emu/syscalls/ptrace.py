@@ -57,6 +57,8 @@ class Request(Choice, prefix="PTRACE_"):
     DETACH = 17
     OLDSETOPTIONS = 21
     SYSCALL = 24
+    SYSEMU = 31
+    SYSEMU_SINGLESTEP = 32
     SETOPTIONS = 0x4200
     GETEVENTMSG = 0x4201
     GETSIGINFO = 0x4202
@@ -78,7 +80,7 @@ _USER_BYTES, _DEBUG_AT, _DEBUG_END = 928, 848, 912
 _NT_PRSTATUS, _NT_PRFPREG, _NT_X86_XSTATE = 1, 2, 0x202
 _AUDIT_ARCH_X86_64 = 0xC000_003E
 _SYSGOOD = Sig.TRAP | 0x80
-_INFO_NONE, _INFO_ENTRY, _INFO_EXIT = range(3)
+_INFO_NONE, _INFO_ENTRY, _INFO_EXIT, _INFO_SECCOMP = range(4)
 _PEEKSIGINFO_SHARED = 1
 _ALL_OPTIONS = int(
     Options.TRACESYSGOOD | Options.TRACEFORK | Options.TRACEVFORK | Options.TRACECLONE | Options.TRACEEXEC |
@@ -136,7 +138,12 @@ def _go_on(kernel: Kernel, tracee: Tracee, request: int, address: int, signal: i
     if request == Request.DETACH:
         tracee.detach(signal)
     else:
-        tracee.resume(signal, syscalls=request == Request.SYSCALL, stepping=request == Request.SINGLESTEP)
+        tracee.resume(
+            signal,
+            syscalls=request == Request.SYSCALL,
+            stepping=request in (Request.SINGLESTEP, Request.SYSEMU_SINGLESTEP),
+            emulated=request in (Request.SYSEMU, Request.SYSEMU_SINGLESTEP),
+        )
     return 0
 
 
@@ -344,10 +351,14 @@ def _syscall_info(kernel: Kernel, tracee: Tracee, request: int, size: int, data:
     """
     regs = dict(zip(NAMES, read_regs(kernel, tracee.task), strict=True))
     kind, more = _INFO_NONE, b""
+    call = [regs[name] for name in ("orig_rax", "rdi", "rsi", "rdx", "r10", "r8", "r9")]
     named = tracee.info is not None and tracee.info.code == _SYSGOOD
     if named and tracee.kind is StopKind.ENTRY:
         kind = _INFO_ENTRY
-        more = struct.pack("<7Q", *(regs[name] for name in ("orig_rax", "rdi", "rsi", "rdx", "r10", "r8", "r9")))
+        more = struct.pack("<7Q", *call)
+    elif tracee.info is not None and tracee.info.code == Sig.TRAP | Event.SECCOMP << 8:
+        kind = _INFO_SECCOMP
+        more = struct.pack("<7QI", *call, tracee.message)
     elif named and tracee.kind is StopKind.EXIT:
         kind, value = _INFO_EXIT, regs["rax"]
         more = struct.pack("<QB", value, value > (1 << 64) - 4096)
@@ -366,7 +377,8 @@ _HANDLERS: dict[int, Callable[[Kernel, Tracee, int, int, int], int]] = {
     Request.POKEDATA: _poke, Request.POKEUSER: _poke_user, Request.CONT: _go_on, Request.KILL: _kill,
     Request.SINGLESTEP: _go_on, Request.GETREGS: _get_regs, Request.SETREGS: _set_regs,
     Request.GETFPREGS: _get_fp_regs, Request.SETFPREGS: _set_fp_regs, Request.DETACH: _go_on,
-    Request.OLDSETOPTIONS: _set_options, Request.SYSCALL: _go_on, Request.SETOPTIONS: _set_options,
+    Request.OLDSETOPTIONS: _set_options, Request.SYSCALL: _go_on, Request.SYSEMU: _go_on,
+    Request.SYSEMU_SINGLESTEP: _go_on, Request.SETOPTIONS: _set_options,
     Request.GETEVENTMSG: _event_message, Request.GETSIGINFO: _get_siginfo, Request.SETSIGINFO: _set_siginfo,
     Request.GETREGSET: _register_set, Request.SETREGSET: _register_set, Request.INTERRUPT: _interrupt,
     Request.LISTEN: _listen, Request.PEEKSIGINFO: _peek_siginfo, Request.GETSIGMASK: _signal_mask,
@@ -375,9 +387,7 @@ _HANDLERS: dict[int, Callable[[Kernel, Tracee, int, int, int], int]] = {
 
 
 def sys_ptrace(kernel: Kernel, task: Task, request: int, pid: int, address: int, data: int) -> int:
-    """ptrace(2): debug registers watch what is changed, not what is read (ENOSPC); there is no PTRACE_SYSEMU, and no
-    PTRACE_SINGLEBLOCK.
-    """
+    """ptrace(2): debug registers watch what is changed, not what is read (ENOSPC); there is no PTRACE_SINGLEBLOCK."""
     if request == Request.TRACEME:
         return _trace_me(kernel, task)
     target = kernel.tasks.get(pid)
