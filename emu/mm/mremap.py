@@ -18,6 +18,7 @@ from emu.mm.mmap import (
     unmap_range,
     wants_populating,
 )  # fmt: skip
+from emu.mm.pagetable import span
 from emu.mm.unmapped_area import get_unmapped_area
 from emu.mm.vma import Vma, merge_neighbours
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -217,8 +218,11 @@ def _move(mm: AddressSpace, old: int, old_length: int, new: int, new_length: int
         flush = mm.obligation(old, old + kept, "mremap")
         source.ops.move(mm, source, old, kept, new)
         source.ops.drop_promises(source)
+        if keep and source.ops.leaf_level == 1 and not (new - old) % span(2):  # whole tables move (move_normal_pmd)
+            mm.tables.free_pte_tables(old, old + kept)
         flush.flush()
         if keep:
+            mm.locked_still += source.length if source.flags & VmFlags.LOCKED else 0
             source.flags &= ~LOCK_FLAGS
             if (source.start, source.end) == (old, old + kept):
                 source.anon_vma = None
