@@ -56,6 +56,9 @@ class TextFile(Inode):
     goes to ``store`` as a whole; without ``store`` the file is read-only.
     """
 
+    #: What an open one is.
+    handle = TextHandle
+
     def __init__(
         self, sb: SuperBlock, text: Text, mode: int = 0o444, size: int = 0, ino: int | None = None,
         store: Store | None = None,
@@ -66,7 +69,7 @@ class TextFile(Inode):
         self.store = store
 
     def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
-        file = TextHandle(path, flags)
+        file = self.handle(path, flags)
         if file.writable and self.store is None:
             file.put()
             raise LinuxError(errno.EACCES)

@@ -78,6 +78,8 @@ class MmContext:
     #: Looked at where much is done at once.
     stop: Stop = field(default_factory=Stop)
     serial: int = 0
+    #: Objects of shared anonymous memory so far.
+    shmem_inodes: int = 0
     code_ids: int = 0
     #: The code_id that was the last one's with each program.
     programs: dict[object, int] = field(default_factory=dict)

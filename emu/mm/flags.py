@@ -48,6 +48,7 @@ class FaultResult(IntEnum):
     ACCERR = 4  # SIGSEGV, SEGV_ACCERR
     ADRERR = 5  # SIGBUS, BUS_ADRERR
     OOM = 6  # no memory left: SIGKILL
+    HWPOISON = 7  # SIGBUS, BUS_MCEERR_AR
 
     @property
     def resolved(self) -> bool:

@@ -70,6 +70,11 @@ def _ascending(frames: Frames) -> bool:
     return bool((frames[1:] > frames[:-1]).all())
 
 
+#: PG_*: the page differs from what a read of a hole gives; it has been used lately, and before; it was made by
+#: fallocate(2), and nobody has read or written it (not PG_uptodate).
+PG_DIRTY, PG_REFERENCED, PG_ACTIVE, PG_UNREAD = 1, 2, 4, 8
+
+
 class FreeFrames:
     """Freed frames: the last freed is the first to be taken.
 
@@ -194,6 +199,9 @@ class FrameAllocator:
         self._on_write_many = on_write_many
         self.counts: npt.NDArray[np.int32] = np.zeros(ram.frames, dtype=np.int32)
         self.kinds: npt.NDArray[np.uint8] = np.zeros(ram.frames, dtype=np.uint8)
+        #: PG_* of pages of page caches, which clear them when they drop a page.
+        self.flags: npt.NDArray[np.uint8] = np.zeros(ram.frames, dtype=np.uint8)
+        self._flag = memoryview(self.flags)  # type: ignore[arg-type]
         self._count = memoryview(self.counts)  # type: ignore[arg-type]
         self._kind = memoryview(self.kinds)  # type: ignore[arg-type]
         self._freed = FreeFrames(ram)
@@ -333,6 +341,26 @@ class FrameAllocator:
     def is_anon(self, frame: int) -> bool:
         """Whether the frame is private memory: quicker than :meth:`kind`."""
         return self._kind[frame] == _ANON
+
+    def page_flags(self, frame: int) -> int:
+        """PG_* of a page of a page cache."""
+        return self._flag[frame]
+
+    def set_page_flags(self, frame: int, flags: int) -> None:
+        """Add some."""
+        self._flag[frame] |= flags
+
+    def clear_page_flags(self, frame: int, flags: int = 0xFF) -> None:
+        """Take some away, or all."""
+        self._flag[frame] &= ~flags & 0xFF
+
+    def mark_accessed(self, frame: int) -> None:
+        """The page has been used: it is referenced, the next time active (folio_mark_accessed)."""
+        flags = self._flag[frame]
+        if not flags & PG_REFERENCED:
+            self._flag[frame] = flags | PG_REFERENCED
+        elif not flags & PG_ACTIVE:
+            self._flag[frame] = flags & ~PG_REFERENCED | PG_ACTIVE
 
     def count(self, frame: int) -> int:
         """How many references there are."""

@@ -10,6 +10,7 @@ from emu.linux.mman import Prot
 from emu.linux.words import Choice
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.flags import VmFlags
+from emu.mm.guards import NO_GUARDS, install_guards, remove_guards
 from emu.mm.gup import allows_access, fault_in
 from emu.mm.vma import Vma
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -42,6 +43,8 @@ class Advice(Choice, prefix="MADV_"):
     POPULATE_WRITE = 23
     DONTNEED_LOCKED = 24
     COLLAPSE = 25
+    GUARD_INSTALL = 102
+    GUARD_REMOVE = 103
 
 
 #: Advice that only changes flags of the VMA: flags to clear, flags to set.
@@ -62,12 +65,15 @@ _NOTES = {
 }
 #: Advice that discards content: refused on sealed memory that the process cannot write itself.
 _DISCARDS = frozenset(
-    {Advice.DONTNEED, Advice.DONTNEED_LOCKED, Advice.FREE, Advice.REMOVE, Advice.DONTFORK, Advice.WIPEONFORK}
-)
+    {
+        Advice.DONTNEED, Advice.DONTNEED_LOCKED, Advice.FREE, Advice.REMOVE, Advice.DONTFORK, Advice.WIPEONFORK,
+        Advice.GUARD_INSTALL,
+    }
+)  # fmt: skip
 
 
 def do_madvise(mm: AddressSpace, address: int, length: int, number: int) -> None:
-    """madvise(2): EINVAL for unknown advice and for MADV_COLLAPSE, guards and poisoning, which are not supported."""
+    """madvise(2): EINVAL for unknown advice and for MADV_COLLAPSE and poisoning, which are not supported."""
     try:
         advice = Advice(number)
     except ValueError:
@@ -103,10 +109,20 @@ def _advise(mm: AddressSpace, vma: Vma, start: int, end: int, advice: Advice) ->
                 vma.ops.zap(mm, vma, *piece)
     elif advice == Advice.REMOVE:
         remove_contents(vma, start, end)
+    elif advice in (Advice.GUARD_INSTALL, Advice.GUARD_REMOVE):
+        _check_guard(vma, removed=advice == Advice.GUARD_REMOVE)
+        for piece in mm.pieces(start, end):
+            (remove_guards if advice == Advice.GUARD_REMOVE else install_guards)(mm, vma, *piece)
     elif advice in (Advice.COLD, Advice.PAGEOUT):  # nothing is ever reclaimed
         _refuse_locked(vma)
         if not vma.ops.on_lru:
             raise LinuxError(errno.EINVAL)
+
+
+def _check_guard(vma: Vma, *, removed: bool) -> None:
+    """Whether there may be guard pages in a VMA (is_valid_guard_vma).  LinuxError(EINVAL)."""
+    if vma.flags & (NO_GUARDS | (VmFlags.NONE if removed else VmFlags.LOCKED)) or vma.ops.leaf_level != 1:
+        raise LinuxError(errno.EINVAL)
 
 
 def _refuse_locked(vma: Vma, *, unless: bool = False) -> None:

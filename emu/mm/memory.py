@@ -14,7 +14,9 @@ from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 from emu.mm import rss
 from emu.mm.flags import FaultResult
-from emu.mm.pagetable import ADDRESS, RW, SPECIAL, XD, A, D, P
+from emu.mm.frames import PG_DIRTY
+from emu.mm.pagetable import ADDRESS, PROTNONE, RW, SPECIAL, XD, A, D, P
+from emu.mm.swapops import GUARD, POISONED, here, is_here, marked
 from emu.mm.vmops import VmOperations
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from emu.mm.address_space import AddressSpace
     from emu.mm.vma import Vma
 
-_RIGHTS = P | RW | XD
+_RIGHTS = P | PROTNONE | RW | XD
 #: The bits that an entry keeps when its rights change, and when fork takes write access away.
 _CONTENT, _READ_ONLY = np.uint64(~_RIGHTS & (1 << 64) - 1), np.uint64(~RW & (1 << 64) - 1)
 _SHIFT = np.uint64(PAGE_SHIFT)
@@ -77,6 +79,8 @@ class PageMemory(VmOperations):
         try:
             if pte == 0:
                 return self.missing(mm, vma, address, access, slot)
+            if not pte & (P | PROTNONE):
+                return self._marked(mm, vma, address, access, slot)
             if access == Access.WRITE and not pte & RW:
                 return _write_protected(mm, vma, address, slot, pte)
         except LinuxError:
@@ -86,6 +90,16 @@ class PageMemory(VmOperations):
         mm.obligation(page, page + PAGE_SIZE).nothing_changed()
         return FaultResult.RACED
 
+    def _marked(self, mm: AddressSpace, vma: Vma, address: int, access: Access, slot: int) -> FaultResult:
+        """A fault where a marker is (handle_pte_marker)."""
+        what = marked(mm.frames.ram.qwords[slot])
+        page = address & -PAGE_SIZE
+        if what & (POISONED | GUARD):
+            mm.obligation(page, page + PAGE_SIZE).none_needed("the marker stays")
+            return FaultResult.HWPOISON if what & POISONED else FaultResult.MAPERR
+        mm.frames.ram.qwords[slot] = 0
+        return self.missing(mm, vma, address, access, slot)
+
     def gup_forced(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> int:
         return fault_with_more_rights(mm, vma, address, access)
 
@@ -94,16 +108,12 @@ class PageMemory(VmOperations):
     def zap(self, mm: AddressSpace, vma: Vma, start: int, end: int, *, even_cows: bool = True) -> None:
         if not even_cows and not vma.shared:
             _zap_cached(mm, vma, start, end)
-            return
-        found = False
-        mm.note_peak()
-        for entries in mm.tables.clear_range(start, end):
-            mm.obligation(start, end, "unmap").flush()
-            rss.put_pages(mm, entries)
-            mm.context.clock.charge(len(entries) * _MAPPED)
-            found = True
-        if not found:
-            mm.obligation(start, end).nothing_present()
+        else:
+            _zap(mm, vma, start, end, markers=False)
+
+    def unmap(self, mm: AddressSpace, vma: Vma) -> None:
+        _zap(mm, vma, vma.start, vma.end, markers=True)
+        mm.tables.free_tables(vma.start, vma.end)
 
     def copy(self, parent: AddressSpace, child: AddressSpace, vma: Vma, copy: Vma) -> None:
         """Map private pages in both, without write access; the child faults pages of the page cache in
@@ -115,10 +125,11 @@ class PageMemory(VmOperations):
         for vaddr, slot, number in parent.tables.pte_tables(vma.start, vma.end):
             parent.stop.check()
             entries = words[slot : slot + number]
-            present = entries != 0
-            if present.any():
+            if entries.any():
                 target = child.tables.entry_slot_alloc(vaddr, 1)
-                entries[present] &= _READ_ONLY
+                present = here(entries)
+                if not vma.shared:
+                    entries[present] &= _READ_ONLY
                 words[target : target + number] = entries
                 rss.get_pages(child, entries[present])
                 parent.context.clock.charge(int(np.count_nonzero(present)) * _MAPPED)
@@ -128,7 +139,7 @@ class PageMemory(VmOperations):
         bits, changed = np.uint64(rights_of(vma)), 0
         for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
             view = mm.tables.words[slot : slot + number]
-            present = np.flatnonzero(view)
+            present = np.flatnonzero(here(view))
             if len(present):
                 changed += len(present)
                 view[present] = view[present] & _CONTENT | bits
@@ -140,13 +151,13 @@ def reads_instead(mm: AddressSpace, vma: Vma, address: int, access: Access) -> b
     """Whether an access that the VMA does not allow is resolved nevertheless (access_error): a fetch from a page that
     is not present counts as a read, and the next fault is refused.
     """
-    return access == Access.FETCH and vma.allows(Access.READ) and not mm.tables.pte(address)
+    return access == Access.FETCH and vma.allows(Access.READ) and not mm.tables.pte(address) & P
 
 
 def rights_of(vma: Vma) -> int:
-    """P, RW and XD of an entry that gets the VMA's rights: write access only where nothing is ever copied."""
+    """P or PROTNONE, RW and XD of an entry that gets the VMA's rights: write access only where nothing is copied."""
     prot = vma.prot
-    return (P if prot else 0) | (0 if prot & Prot.EXEC else XD) | (RW if prot & Prot.WRITE and vma.shared else 0)
+    return (P if prot else PROTNONE) | (0 if prot & Prot.EXEC else XD) | (RW if prot & Prot.WRITE and vma.shared else 0)
 
 
 def set_new_entry(mm: AddressSpace, address: int, slot: int, entry: int) -> None:
@@ -162,7 +173,7 @@ def fault_with_more_rights(mm: AddressSpace, vma: Vma, address: int, access: Acc
     """
     allowed, page_size, q = vma.prot, vma.ops.page_size, mm.frames.ram.qwords
     slot = mm.tables.leaf_slot(address)
-    if slot is None or not q[slot] or access != Access.READ:
+    if slot is None or not is_here(q[slot]) or access != Access.READ:
         page = address & -page_size
         vma.prot = allowed | Prot.READ | (Prot.WRITE if access == Access.WRITE else Prot.NONE)
         flush = mm.obligation(page, page + page_size)
@@ -171,7 +182,7 @@ def fault_with_more_rights(mm: AddressSpace, vma: Vma, address: int, access: Acc
         finally:
             vma.prot = allowed
             slot = mm.tables.leaf_slot(address)
-            if slot is not None and q[slot]:
+            if slot is not None and is_here(q[slot]):
                 writable = RW if allowed & Prot.WRITE and q[slot] & RW else 0
                 q[slot] = q[slot] & ~_RIGHTS | rights_of(vma) & ~RW | writable
             flush.flush()
@@ -187,6 +198,8 @@ def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: i
     flush = mm.obligation(page, page + PAGE_SIZE, "copy on write")
     frame = (pte & ADDRESS) >> PAGE_SHIFT
     if vma.shared or (frames.is_anon(frame) and frames.count(frame) == 1):
+        if vma.shared:
+            frames.set_page_flags(frame, PG_DIRTY)
         frames.ram.qwords[slot] = pte | RW | D | A
         flush.rights_added()
         return FaultResult.MINOR
@@ -204,12 +217,27 @@ def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: i
     return FaultResult.MINOR
 
 
+def _zap(mm: AddressSpace, vma: Vma, start: int, end: int, *, markers: bool) -> None:
+    """Zap every page of [start, end), with ``markers`` what the other entries say too."""
+    found = False
+    mm.note_peak()
+    for entries in mm.tables.clear_range(start, end, markers=markers):
+        mm.obligation(start, end, "unmap").flush()
+        if vma.shared:
+            rss.note_dirty(mm, entries)
+        rss.put_pages(mm, entries)
+        mm.context.clock.charge(len(entries) * _MAPPED)
+        found = True
+    if not found:
+        mm.obligation(start, end).nothing_present()
+
+
 def _zap_cached(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
     """Zap those of a private mapping's pages that belong to the page cache."""
     assert vma.page_cache is not None
     for first, slot, number in mm.tables.pte_tables(start, end):
         entries = mm.tables.words[slot : slot + number]
-        at = np.flatnonzero(entries)
+        at = np.flatnonzero(here(entries))
         frames = ((entries[at] & np.uint64(ADDRESS)) >> _SHIFT).astype(np.int64)
         at = at[frames == vma.page_cache.find_each(at + vma.index_of(first))]
         if len(at):

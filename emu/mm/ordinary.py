@@ -11,6 +11,7 @@ from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.mm import rss
 from emu.mm.flags import FaultResult
+from emu.mm.frames import PG_DIRTY, PG_UNREAD
 from emu.mm.memory import PageMemory, set_new_entry
 from emu.mm.pagetable import RW, SPECIAL, A, D, span
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -94,6 +95,9 @@ def _file_page(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, acces
         vma.anon = True
         set_new_entry(mm, address, slot, copy << PAGE_SHIFT | vma.page_bits | RW | D)
         return FaultResult.MINOR
+    mm.frames.clear_page_flags(frame, PG_UNREAD)
+    if access == Access.WRITE:
+        mm.frames.set_page_flags(frame, PG_DIRTY)
     rss.get_cached(mm, (frame,))
     set_new_entry(mm, address, slot, frame << PAGE_SHIFT | vma.cached_bits | (D if access == Access.WRITE else 0))
     if access != Access.WRITE:
@@ -110,7 +114,7 @@ def _fault_around(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, sl
     at = slot - ((address - low) >> PAGE_SHIFT)
     first = vma.index_of(low)
     for index in range(first, min(first + ((high - low) >> PAGE_SHIFT), cache.end_index)):
-        if not q[at] and (frame := find(index)) is not None:
+        if not q[at] and (frame := find(index)) is not None and not mm.frames.page_flags(frame) & PG_UNREAD:
             found.append(frame)
             q[at] = frame << PAGE_SHIFT | bits
         at += 1
@@ -175,6 +179,8 @@ def _cached(
     """
     frames, faulted = cache.get_many(vma.index_of(start), number)
     around = FAULT_AROUND_BYTES >> PAGE_SHIFT
+    faulted |= (mm.frames.flags[frames] & PG_UNREAD) != 0
+    mm.frames.flags[frames] &= ~PG_UNREAD & 0xFF
     faulted[0] = True
     faulted[-(start >> PAGE_SHIFT) % around :: around] = True
     rss.get_frames(mm, frames)

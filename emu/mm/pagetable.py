@@ -23,6 +23,10 @@ P, RW, US, A, D, PS, XD = (
 ADDRESS = int(entries.ADDRESS)
 #: A software bit (AVL): the entry maps a frame that is not counted (the zero page).  pte_special() in Linux.
 SPECIAL = 1 << 9
+#: In place of P where the VMA allows nothing, and the page stays (_PAGE_PROTNONE, the bit of G).
+PROTNONE = int(entries.G)
+#: A software bit: userfaultfd wants to hear of a write (_PAGE_UFFD_WP).
+UFFD_WP_BIT = 1 << 10
 #: A present entry of which these bits are P alone points to a table: one with PS maps a large page.
 _TABLE = P | PS
 #: What an entry that points to a table carries (_KERNPG_TABLE | _PAGE_USER in Linux).
@@ -33,6 +37,7 @@ LEVEL_OF = {"pte": 1, "pmd": 2, "pud": 3}
 _NAMES = {4: ("pte", "pmd", "pud", "pgd"), 5: ("pte", "pmd", "pud", "p4d", "pgd")}
 
 _PTE_TABLE_SPAN = 1 << 21
+_HERE = np.uint64(P | PROTNONE)
 #: Tables whose entries are given up together (a batch of mmu_gather).
 _CLEARED_TABLES = 512
 
@@ -253,17 +258,20 @@ class PageTables:
 
     # -- changing entries ------------------------------------------------------------------------------------------
 
-    def clear_range(self, start: int, end: int) -> Iterator[npt.NDArray[np.uint64]]:
-        """Clear every PTE of [start, end); yields those that were set, some hundred thousand at a time.  For each batch
-        the caller owes a flush and the frames' references.
+    def clear_range(self, start: int, end: int, *, markers: bool) -> Iterator[npt.NDArray[np.uint64]]:
+        """Clear every PTE of [start, end) that maps a page, with ``markers`` all others too; yields the former, some
+        hundred thousand at a time.  For each batch the caller owes a flush and the frames' references.
         """
         cleared = []
         for _, slot, number in self.pte_tables(start, end):
             view = self.words[slot : slot + number]
-            present = view[view != 0]
+            here = (view & _HERE) != 0
+            present = view[here]
+            if markers:
+                view[:] = 0
             if len(present):
                 cleared.append(present)
-                view[:] = 0
+                view[here] = 0
                 if len(cleared) == _CLEARED_TABLES:
                     yield np.concatenate(cleared)
                     cleared = []

@@ -1,8 +1,8 @@
 """What entries hold: references to the frames that they map, and the address space's resident memory.
 
 An entry that maps a page holds one reference of its frame, and counts as anonymous memory or as a page of the page
-cache, by the kind of the frame.  The zero page (SPECIAL) is neither counted nor referenced.  Huge pages are counted by
-their pool.
+cache, by the kind of the frame.  The zero page (SPECIAL) is neither counted nor referenced, and a marker holds nothing.
+Huge pages are counted by their pool.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from emu.mm.frames import FrameAllocator, FrameKind, Frames
-from emu.mm.pagetable import ADDRESS, SPECIAL
+from emu.mm.frames import PG_DIRTY, FrameAllocator, FrameKind, Frames
+from emu.mm.pagetable import ADDRESS, PROTNONE, SPECIAL, D, P
 from mmu.memory import PAGE_SHIFT
 
 # plain integers: kinds are compared with these often
 _ANON = int(FrameKind.ANON)
-_ADDRESS, _SPECIAL, _SHIFT = np.uint64(ADDRESS), np.uint64(SPECIAL), np.uint64(PAGE_SHIFT)
+_ADDRESS, _SHIFT = np.uint64(ADDRESS), np.uint64(PAGE_SHIFT)
+_HERE, _SPECIAL, _DIRTY = np.uint64(P | PROTNONE), np.uint64(SPECIAL), np.uint64(D)
 
 Entries = npt.NDArray[np.uint64]
 
@@ -34,7 +35,7 @@ class Resident(Protocol):
 
 def pages_of(entries: Entries) -> Frames:
     """The frames that set entries map, each as often as it occurs."""
-    counted = entries[(entries & _SPECIAL) == 0]
+    counted = entries[((entries & _HERE) != 0) & ((entries & _SPECIAL) == 0)]
     frames: Frames = ((counted & _ADDRESS) >> _SHIFT).astype(np.int64)
     return frames
 
@@ -88,6 +89,13 @@ def get_pages(mm: Resident, entries: Entries) -> None:
 
 
 # -- frames that an entry of ``mm`` mapped, and does no longer ---------------------------------------------------------
+
+
+def note_dirty(mm: Resident, entries: Entries) -> None:
+    """Pages of the page cache were written through these entries, which are about to go (folio_mark_dirty)."""
+    written = entries[(entries & _DIRTY) != 0]
+    if len(written):
+        mm.frames.flags[pages_of(written)] |= PG_DIRTY
 
 
 def put_page(mm: Resident, frame: int) -> None:

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from emu.linux.errors import LinuxError
 from emu.mm.flags import FaultResult
 from emu.mm.pagetable import span
+from emu.mm.swapops import here
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ class VmOperations(ABC):
         present = np.zeros((end - start) >> PAGE_SHIFT, dtype=np.bool_)
         for vaddr, slot, number in mm.tables.pte_tables(start, end):
             at = (vaddr - start) >> PAGE_SHIFT
-            present[at : at + number] |= mm.tables.words[slot : slot + number] != 0
+            present[at : at + number] |= here(mm.tables.words[slot : slot + number])
         size = span(2)
         for vaddr, _ in mm.tables.huge_slots(start & -size, end):
             present[(max(vaddr, start) - start) >> PAGE_SHIFT : (min(vaddr + size, end) - start) >> PAGE_SHIFT] = True

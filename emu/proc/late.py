@@ -7,10 +7,25 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from emu.fs.pseudo import SeekableFile, TextFile
-from emu.proc import activity, attributes, machine, meminfo, memory, mqueue, net, ns, process, smaps, sysctl, sysvipc
+from emu.proc import (
+    activity,
+    attributes,
+    machine,
+    meminfo,
+    memory,
+    mqueue,
+    net,
+    ns,
+    pagemap,
+    process,
+    smaps,
+    sysctl,
+    sysvipc,
+)
 from emu.proc.config import config_gz
 from emu.proc.cpuinfo import cpuinfo, identity
 from emu.proc.procfs import ProcSuperBlock
+from emu.proc.vmstat import vmstat
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -18,7 +33,7 @@ if TYPE_CHECKING:
 _TEXTS: dict[str, tuple[Callable[[Kernel], bytes], int]] = {
     "buddyinfo": (meminfo.buddyinfo, 0o444), "config.gz": (config_gz, 0o444), "loadavg": (process.loadavg, 0o444),
     "meminfo": (meminfo.meminfo, 0o444), "pagetypeinfo": (meminfo.pagetypeinfo, 0o400),
-    "slabinfo": (meminfo.slabinfo, 0o400), "vmstat": (meminfo.vmstat, 0o444), "zoneinfo": (meminfo.zoneinfo, 0o444),
+    "slabinfo": (meminfo.slabinfo, 0o400), "vmstat": (vmstat, 0o444), "zoneinfo": (meminfo.zoneinfo, 0o444),
     **{name: (make, 0o444) for name, make in machine.FILES.items()},
 }  # fmt: skip
 _READERS = {"kpagecount": meminfo.kpagecount, "kpageflags": meminfo.kpageflags}
@@ -30,7 +45,7 @@ def add_all(kernel: Kernel) -> None:
     assert isinstance(procfs, ProcSuperBlock)
     for module in (activity, attributes, memory, process, smaps):
         procfs.pid_files.update(module.PID_FILES)
-    procfs.pid_readers.update(memory.PID_READERS)
+    procfs.pid_inodes.update(pagemap.PID_INODES)
     procfs.pid_directories.update(ns.PID_DIRECTORIES)
     procfs.pid_directories["net"] = lambda sb, task: sb.net
     for name, (make, mode) in _TEXTS.items():
