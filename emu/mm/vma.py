@@ -38,7 +38,7 @@ class Vma:
 
     __slots__ = (
         "_allowed", "_flags", "_prot", "anon", "cached_bits", "end", "file", "inherited", "ops", "page_bits",
-        "page_cache", "pgoff", "private_data", "shared", "start",
+        "page_cache", "pgoff", "policy", "private_data", "shared", "start",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +68,8 @@ class Vma:
         self.anon = False
         #: The parent's VMA if that had private pages when fork made this one (an anon_vma of its own).
         self.inherited: object = None
+        #: The NUMA policy that mbind(2) gave it: mode with flags, and nodes (vm_policy).
+        self.policy: tuple[int, int] | None = None
 
     @property
     def prot(self) -> Prot:
@@ -131,6 +133,7 @@ class Vma:
         )  # fmt: skip
         part.anon = self.anon
         part.inherited = self.inherited
+        part.policy = self.policy
         return part
 
     def __repr__(self) -> str:
@@ -245,6 +248,8 @@ def can_merge(low: Vma, high: Vma) -> bool:
     if low.file is not high.file or low.page_cache is not high.page_cache:
         return False
     if low.ops is not high.ops or not low.ops.mergeable:
+        return False
+    if low.policy != high.policy:
         return False
     if low.pgoff + (low.length >> PAGE_SHIFT) != high.pgoff:
         return False

@@ -22,6 +22,7 @@ from emu.mm.swapops import here
 from emu.mm.vma import Vma
 from emu.proc.memory import GATE_LINE, encode_lines, maps_line, vma_name
 from emu.proc.pidfile import PidFile
+from emu.proc.system import cpu_list
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
@@ -151,13 +152,24 @@ def smaps_rollup(kernel: Kernel, task: Task) -> bytes:
     return encode_lines([head, *(_line(name, total) for name in names)])
 
 
+_POLICIES = ("default", "prefer", "bind", "interleave", "local", "prefer (many)", "weighted interleave")
+
+
+def _policy_words(mode: int, nodes: int) -> str:
+    """A NUMA policy (mpol_to_str)."""
+    words = _POLICIES[mode & 0xFFF]
+    flags = [name for bit, name in ((0x8000, "static"), (0x4000, "relative"), (0x2000, "balancing")) if mode & bit]
+    words += f"={'|'.join(flags)}" if flags else ""
+    return f"{words}:{cpu_list(nodes)}" if nodes else words
+
+
 def numa_maps(kernel: Kernel, task: Task) -> bytes:
     """/proc/PID/numa_maps: there is one node."""
     lines = []
     for vma in task.mm.vmas:
         kernel.stop.check()
         figures = _figures(task.mm, vma)
-        words = [f"{vma.start:08x} default"]
+        words = [f"{vma.start:08x} {_policy_words(*(vma.policy or task.memory_policy))}"]
         name = vma_name(kernel, task, vma)
         if file_of(vma) is not None:
             words.append(f"file={name}")
