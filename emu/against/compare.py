@@ -108,6 +108,7 @@ class _Stream:
     """What has moved through a descriptor by one kind of call: of what was the same on both sides nothing is kept."""
 
     def __init__(self) -> None:
+        self._last = [b"", b""]
         #: The bytes by which one side is ahead.
         self.rest = (bytearray(), bytearray())
         self.compared = True
@@ -116,6 +117,12 @@ class _Stream:
     def differs(self) -> bool:
         """Whether both sides have bytes at one place, which differ."""
         return self.compared and all(self.rest)
+
+    def add_once(self, side: int, data: bytes) -> None:
+        """What may come with each piece."""
+        if data != self._last[side]:
+            self._last[side] = data
+            self.add(side, data)
 
     def add(self, side: int, data: bytes | None) -> None:
         """More bytes have moved (None: too many to keep)."""
@@ -240,6 +247,9 @@ class _Pair:
             if record is not None and record.flow is Flow.STREAM and record.fd >= 0:
                 stream = self._streams.setdefault((record.fd, record.name), _Stream())
                 stream.add(side, record.data)
+                if record.beside:
+                    name = f"{record.name}'s addresses and control messages"
+                    self._streams.setdefault((record.fd, name), _Stream()).add_once(side, record.beside)
         for (fd, name), stream in self._streams.items():
             if stream.differs:
                 ends = (_shown(bytes(rest)) for rest in stream.rest)

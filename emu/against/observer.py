@@ -250,10 +250,11 @@ class Observer:
         if record.flow is Flow.FIGURES:
             record.result, parts = None, [part for part in parts if part.name in _OF_FIGURES]
         if record.flow is Flow.STREAM and record.fd >= 0:
-            moved = b"".join(
-                part.value for part in (*pending.arguments.given(), *parts) if isinstance(part.value, bytes)
-            )[:result]
+            every = [*pending.arguments.given(), *parts]
+            moved = b"".join(part.value for part in every if isinstance(part.value, bytes) and not part.beside)[:result]
             record.data = moved if len(moved) <= _KEPT else None
+            beside = self._seen(task, [part for part in every if part.beside])
+            record.beside = repr(beside).encode() if beside else b""
         record.got = () if record.flow is Flow.RANDOM else self._seen(task, parts)
 
     def _map(self, task: _Task, pending: _Pending, result: int) -> None:

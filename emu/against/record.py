@@ -68,6 +68,8 @@ class Record:
     #: Of a STREAM: its descriptor, and the bytes that moved (None: more than are kept).
     fd: int = -1
     data: bytes | None = b""
+    #: Addresses and control messages that came or went with them.
+    beside: bytes = b""
     #: The task that it made.
     made: TaskName | None = None
 

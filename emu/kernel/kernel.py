@@ -134,6 +134,7 @@ class Kernel:
         self.signals = Signals(
             self.cpu,
             wake=self.scheduler.wake,
+            hurry=self.scheduler.hurry,
             exit=self.exit,
             charge=self.clock.charge,
             jobs=self.jobs,

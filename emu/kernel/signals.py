@@ -39,8 +39,9 @@ _CORE_DUMPED = 0x80
 class Signals:
     """The signal side of a kernel.
 
-    ``wake`` makes a sleeping task runnable, ``exit`` ends the process of a task with a status, ``charge`` is told what
-    its work costs, ``jobs`` stops and continues processes, ``tracer`` returns the tracer that is told of each delivery.
+    ``wake`` makes a sleeping task runnable, ``hurry`` lets one run soon, ``exit`` ends the process of a task with a
+    status, ``charge`` is told what its work costs, ``jobs`` stops and continues processes, ``tracer`` returns who
+    is told of each delivery.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Signals:
         cpu: Cpu,
         *,
         wake: Callable[[Task], None],
+        hurry: Callable[[Task], None],
         exit: Callable[[Task, int], None],
         charge: Callable[[int], None],
         jobs: JobControl,
@@ -55,6 +57,7 @@ class Signals:
     ) -> None:
         self._cpu = cpu
         self._wake = wake
+        self._hurry = hurry
         self._exit = exit
         self._charge = charge
         self._jobs = jobs
@@ -72,7 +75,7 @@ class Signals:
         task.signals.add(info or SigInfo(signo, SiCode.KERNEL))
         task.group.signalfd.wake_all()
         if task.signals.deliverable():
-            self._wake(task)
+            self._rouse(task, signo)
 
     def send_to_process(self, task: Task, signo: int, info: SigInfo | None = None) -> None:
         """Send a signal to the process of a task: to any thread that does not block it, the leader before the others
@@ -92,8 +95,14 @@ class Signals:
             threads = sorted(threads, key=lambda thread: thread is not group.leader)
         for thread in threads:
             if not thread.signals.blocked >> (signo - 1) & 1:
-                self._wake(thread)
+                self._rouse(thread, signo)
                 return
+
+    def _rouse(self, task: Task, signo: int) -> None:
+        """A task has a signal to take (signal_wake_up); one that ends or stops it does not wait for its turn."""
+        self._wake(task)
+        if task.signals.actions[signo].handler == SIG_DFL or signo in (Sig.KILL, Sig.STOP):
+            self._hurry(task)
 
     def _act_at_once(self, task: Task, signo: int) -> None:
         """What SIGKILL, SIGCONT and the stop signals do when they are sent."""

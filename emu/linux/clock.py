@@ -126,6 +126,13 @@ class Clock:
         self._turn_end = self.now_ns() + left
         self.look_at = self.system_ns + (left >> _LOOKS)
 
+    def shorten_turn(self, ns: int) -> None:
+        """The turn that runs ends in so much time, if it does not end before."""
+        end = self.now_ns() + ns
+        if end < self._turn_end:
+            self._turn_end = end
+            self.look()
+
     def instructions(self, ns: int) -> int:
         """How many instructions to run until so much time has passed."""
         return ns

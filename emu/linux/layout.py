@@ -190,6 +190,19 @@ class PathName(String):
         return memory.read_cstring(address, PATH_MAX).decode("utf-8", "surrogateescape")
 
 
+class Array(Pointer):
+    """An array of structures, whose bytes are compared; the next argument says how many."""
+
+    def __init__(self, kind: Layout) -> None:
+        super().__init__(Opaque(kind.name))
+        self._size = kind.size
+
+    def given(self, at: int, call: Shown) -> Iterable[Part]:
+        yield from super().given(at, call)
+        address, count = call.values[at : at + 2]
+        yield Part(self.name, Likeness.EXACT, call.view.peek(address, compared(self._size * count)))
+
+
 class Iovec(Argument):
     """An array of buffers; the next argument says how many."""
 
@@ -206,20 +219,11 @@ class Iovec(Argument):
 
     def given(self, at: int, call: Shown) -> Iterable[Part]:
         if not self.written:
-            yield from self._bytes(at, call, None)
+            yield buffers(call.view, call.values[at], call.values[at + 1])
 
     def got(self, at: int, call: Shown) -> Iterable[Part]:
         if self.written:
-            yield from self._bytes(at, call, max(call.result or 0, 0))
-
-    def _bytes(self, at: int, call: Shown, count: int | None) -> Iterable[Part]:
-        """The bytes of all the buffers, which are compared as one; ``count``: the first of them."""
-        vector = call.view.peek(call.values[at], PIECE.size * max(0, min(call.values[at + 1], _MAX_PIECES)))
-        found, left = b"", _ALL if count is None else count
-        for base, length in struct.iter_unpack("<2Q", vector[: len(vector) // PIECE.size * PIECE.size]):
-            found += call.view.peek(base, compared(min(length, left)))
-            left -= min(length, left)
-        yield Part("buffers", Likeness.EXACT, found)
+            yield buffers(call.view, call.values[at], call.values[at + 1], max(call.result or 0, 0))
 
     @staticmethod
     def _pieces(view: View, address: int, count: int, filled: int | None) -> str | None:
@@ -236,6 +240,16 @@ class Iovec(Argument):
             shown = pointer(base) if unused else shown_buffer(view, base, held)
             texts.append(f"{{iov_base={shown}, iov_len={length}}}")
         return "[" + ", ".join(texts) + (", ...]" if count > _MAX_SHOWN else "]")
+
+
+def buffers(view: View, address: int, pieces: int, count: int = _ALL) -> Part:
+    """The bytes of all the buffers of an iovec, which are compared as one; ``count``: the first of them."""
+    vector = view.peek(address, PIECE.size * max(0, min(pieces, _MAX_PIECES)))
+    found, left = b"", count
+    for base, length in struct.iter_unpack("<2Q", vector[: len(vector) // PIECE.size * PIECE.size]):
+        found += view.peek(base, compared(min(length, left)))
+        left -= min(length, left)
+    return Part("buffers", Likeness.EXACT, found)
 
 
 TIMESPEC, TIMEVAL = Time("timespec", "tv_nsec", 1), Time("timeval", "tv_usec", 1000, carries=True)

@@ -30,3 +30,5 @@ class Part(NamedTuple):
     name: str
     likeness: Likeness
     value: int | bytes
+    #: Of a socket: an address or a control message, which goes beside the bytes.
+    beside: bool = False

@@ -10,16 +10,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from emu.linux.argument import BUFFER, FD, FILLED, INT, SIZE, UINT, Bits, Pointer
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import CHUNK, IOV_MAX
-from emu.linux.layout import TIMESPEC, Layout, Opaque
+from emu.linux.layout import TIMESPEC
 from emu.linux.syscall import BYTES, NUMBER, Restart, Result, Syscall
 from emu.net.packet import MSG_CMSG_CLOEXEC, MSG_DONTWAIT, MSG_TRUNC, MSG_WAITALL, MSG_WAITFORONE, Message, Received
 from emu.net.socket import SO_RCVLOWAT, Socket
 from emu.syscalls.cmsg import ControlBuffer, read_control, write_control
+from emu.syscalls.msghdr import (
+    FROM_ADDRESS,
+    MMSG,
+    MSGHDR,
+    RECEIVED,
+    RECEIVED_MESSAGES,
+    SENT,
+    SENT_MESSAGES,
+    TO_ADDRESS,
+)
 from emu.syscalls.paths import UserBuffer
 from emu.syscalls.sockets import (
     ADDRESS_MAX,
     LENGTH,
-    SOCKADDR,
     Waiting,
     carry_out,
     give_address,
@@ -32,8 +41,6 @@ if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
 
-_MSGHDR = Layout("msghdr", "QI4xQQQQi4x")
-_MMSG = 64
 _MAX_MMSG = 1024
 _MOST = 1 << 30
 
@@ -51,7 +58,7 @@ class _Header(NamedTuple):
 
 
 def _header(task: Task, address: int) -> _Header:
-    header = _Header(*_MSGHDR.read(task.mm, address))
+    header = _Header(*MSGHDR.read(task.mm, address))
     if header.name and header.name_length > 0x7FFF_FFFF:
         raise LinuxError(errno.EINVAL)
     if header.iov_length > IOV_MAX:
@@ -261,7 +268,7 @@ def _several(
 ) -> Generator[Any, None, int]:
     done = 0
     while done < number:
-        at = messages + done * _MMSG
+        at = messages + done * MMSG
         try:
             result = one(at)
             if not isinstance(result, int):
@@ -281,14 +288,13 @@ _FLAGS = Bits(
     "MSG_", OOB=1, PEEK=2, DONTROUTE=4, TRUNC=0x20, DONTWAIT=0x40, EOR=0x80, WAITALL=0x100, NOSIGNAL=0x4000,
     MORE=0x8000, CMSG_CLOEXEC=0x4000_0000,
 )  # fmt: skip
-_MESSAGE, _MESSAGES = Pointer(Opaque("msghdr")), Pointer(Opaque("mmsghdr"))
 _TIMEOUT = Pointer(TIMESPEC, null=True)
 
 TABLE = (
-    Syscall(44, "sendto", sys_sendto, (FD, BUFFER, SIZE, _FLAGS, SOCKADDR, INT), BYTES, Restart.SYS),
-    Syscall(45, "recvfrom", sys_recvfrom, (FD, FILLED, SIZE, _FLAGS, SOCKADDR, LENGTH), BYTES, Restart.SYS),
-    Syscall(46, "sendmsg", sys_sendmsg, (FD, _MESSAGE, _FLAGS), BYTES, Restart.SYS),
-    Syscall(47, "recvmsg", sys_recvmsg, (FD, _MESSAGE, _FLAGS), BYTES, Restart.SYS),
-    Syscall(299, "recvmmsg", sys_recvmmsg, (FD, _MESSAGES, UINT, _FLAGS, _TIMEOUT), NUMBER, Restart.SYS),
-    Syscall(307, "sendmmsg", sys_sendmmsg, (FD, _MESSAGES, UINT, _FLAGS), NUMBER, Restart.SYS),
+    Syscall(44, "sendto", sys_sendto, (FD, BUFFER, SIZE, _FLAGS, TO_ADDRESS, INT), BYTES, Restart.SYS),
+    Syscall(45, "recvfrom", sys_recvfrom, (FD, FILLED, SIZE, _FLAGS, FROM_ADDRESS, LENGTH), BYTES, Restart.SYS),
+    Syscall(46, "sendmsg", sys_sendmsg, (FD, SENT, _FLAGS), BYTES, Restart.SYS),
+    Syscall(47, "recvmsg", sys_recvmsg, (FD, RECEIVED, _FLAGS), BYTES, Restart.SYS),
+    Syscall(299, "recvmmsg", sys_recvmmsg, (FD, RECEIVED_MESSAGES, UINT, _FLAGS, _TIMEOUT), NUMBER, Restart.SYS),
+    Syscall(307, "sendmmsg", sys_sendmmsg, (FD, SENT_MESSAGES, UINT, _FLAGS), NUMBER, Restart.SYS),
 )

@@ -12,7 +12,7 @@ from emu.linux.argument import FD, HEX, HEX32, PID, SIZE, Pointer
 from emu.linux.caller import may_access
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import IOV_MAX, PAGE_SIZE, OpenFlags
-from emu.linux.layout import PIECE
+from emu.linux.layout import FILLED_IOVEC, IOVEC, PIECE
 from emu.linux.syscall import BYTES, Restart, Result, Syscall
 from emu.linux.wait import WaitQueue
 from emu.mm.gup import read_remote, write_remote
@@ -155,7 +155,7 @@ def _splice(
 _PIECES = Pointer(PIECE)
 
 TABLE = (
-    Syscall(278, "vmsplice", sys_vmsplice, (FD, _PIECES, SIZE, HEX32), BYTES, Restart.SYS),
-    Syscall(310, "process_vm_readv", sys_process_vm_readv, (PID, _PIECES, SIZE, _PIECES, SIZE, HEX), BYTES),
-    Syscall(311, "process_vm_writev", sys_process_vm_writev, (PID, _PIECES, SIZE, _PIECES, SIZE, HEX), BYTES),
+    Syscall(278, "vmsplice", sys_vmsplice, (FD, IOVEC, SIZE, HEX32), BYTES, Restart.SYS),
+    Syscall(310, "process_vm_readv", sys_process_vm_readv, (PID, FILLED_IOVEC, SIZE, _PIECES, SIZE, HEX), BYTES),
+    Syscall(311, "process_vm_writev", sys_process_vm_writev, (PID, IOVEC, SIZE, _PIECES, SIZE, HEX), BYTES),
 )

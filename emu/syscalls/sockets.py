@@ -11,13 +11,14 @@ from emu.fs.file import File, WouldBlock
 from emu.linux.argument import FD, INT, S32, Bits, Pointer, Scalar
 from emu.linux.errors import Interrupted, LinuxError
 from emu.linux.fileflags import OpenFlags
-from emu.linux.layout import Opaque
 from emu.linux.syscall import DESCRIPTOR, ZERO, Restart, Result, Syscall
 from emu.linux.words import Choice
 from emu.net.address import AF_INET, AF_INET6
 from emu.net.socket import Socket
 from emu.net.tcp import TcpSocket
 from emu.net.unix import AF_UNIX
+from emu.syscalls.msghdr import FROM_ADDRESS, TO_ADDRESS
+from emu.syscalls.openclose import PIPE_FDS
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -259,19 +260,18 @@ def _type_words(value: int) -> str:
 
 _FAMILY, _TYPE = Scalar("AF_*", S32, Family.words), Scalar("SOCK_*", S32, _type_words)
 _HOW = Scalar("SHUT_*", S32, lambda value: {0: "SHUT_RD", 1: "SHUT_WR", 2: "SHUT_RDWR"}.get(value, str(value)))
-SOCKADDR, LENGTH = Pointer(Opaque("sockaddr"), null=True), Pointer(INT, null=True)
+LENGTH = Pointer(INT, null=True)
 _ACCEPT_FLAGS = Bits("SOCK_", CLOEXEC=_CLOEXEC, NONBLOCK=_NONBLOCK)
-_PAIR = Pointer(Opaque("int[2]"))
 
 TABLE = (
     Syscall(41, "socket", sys_socket, (_FAMILY, _TYPE, INT), DESCRIPTOR),
-    Syscall(42, "connect", sys_connect, (FD, SOCKADDR, INT), ZERO, Restart.SYS),
-    Syscall(43, "accept", sys_accept, (FD, SOCKADDR, LENGTH), DESCRIPTOR, Restart.SYS),
+    Syscall(42, "connect", sys_connect, (FD, TO_ADDRESS, INT), ZERO, Restart.SYS),
+    Syscall(43, "accept", sys_accept, (FD, FROM_ADDRESS, LENGTH), DESCRIPTOR, Restart.SYS),
     Syscall(48, "shutdown", sys_shutdown, (FD, _HOW)),
-    Syscall(49, "bind", sys_bind, (FD, SOCKADDR, INT)),
+    Syscall(49, "bind", sys_bind, (FD, TO_ADDRESS, INT)),
     Syscall(50, "listen", sys_listen, (FD, INT)),
-    Syscall(51, "getsockname", sys_getsockname, (FD, SOCKADDR, LENGTH)),
-    Syscall(52, "getpeername", sys_getpeername, (FD, SOCKADDR, LENGTH)),
-    Syscall(53, "socketpair", sys_socketpair, (_FAMILY, _TYPE, INT, _PAIR)),
-    Syscall(288, "accept4", sys_accept4, (FD, SOCKADDR, LENGTH, _ACCEPT_FLAGS), DESCRIPTOR, Restart.SYS),
+    Syscall(51, "getsockname", sys_getsockname, (FD, FROM_ADDRESS, LENGTH)),
+    Syscall(52, "getpeername", sys_getpeername, (FD, FROM_ADDRESS, LENGTH)),
+    Syscall(53, "socketpair", sys_socketpair, (_FAMILY, _TYPE, INT, Pointer(PIPE_FDS, written=True))),
+    Syscall(288, "accept4", sys_accept4, (FD, FROM_ADDRESS, LENGTH, _ACCEPT_FLAGS), DESCRIPTOR, Restart.SYS),
 )

@@ -6,9 +6,8 @@ import errno
 import struct
 from typing import TYPE_CHECKING
 
-from emu.linux.argument import FD, INT, S32, Pointer, Scalar
+from emu.linux.argument import FD, INT, S32, Scalar
 from emu.linux.errors import LinuxError
-from emu.linux.layout import Opaque
 from emu.linux.syscall import Syscall
 from emu.net.inet import IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPPROTO_UDP, IPV6_V6ONLY, InetSocket
 from emu.net.option import number_of, option_of
@@ -17,6 +16,7 @@ from emu.net.tcp import TcpSocket
 from emu.net.tcp_stream import TCP_CORK, TCP_NODELAY
 from emu.net.udp import UDP_CORK, UdpSocket
 from emu.net.unix import UnixSocket
+from emu.syscalls.msghdr import OPTION, OPTION_OUT
 from emu.syscalls.sockets import LENGTH, socket_of
 from emu.syscalls.sockopt_inet import inet_option, set_inet_option
 from emu.syscalls.sockopt_socket import set_socket_option, socket_option
@@ -88,9 +88,9 @@ def _level_words(value: int) -> str:
     return names.get(value, str(value))
 
 
-_LEVEL, _VALUE = Scalar("level", S32, _level_words), Pointer(Opaque("option value"))
+_LEVEL = Scalar("level", S32, _level_words)
 
 TABLE = (
-    Syscall(54, "setsockopt", sys_setsockopt, (FD, _LEVEL, INT, _VALUE, INT)),
-    Syscall(55, "getsockopt", sys_getsockopt, (FD, _LEVEL, INT, _VALUE, LENGTH)),
+    Syscall(54, "setsockopt", sys_setsockopt, (FD, _LEVEL, INT, OPTION, INT)),
+    Syscall(55, "getsockopt", sys_getsockopt, (FD, _LEVEL, INT, OPTION_OUT, LENGTH)),
 )

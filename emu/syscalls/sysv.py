@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from emu.ipc import limits, msg, sem, shm
 from emu.ipc.ids import IPC_INFO, IPC_NOWAIT, IPC_RMID, IPC_SET, IPC_STAT, Ids, IpcObject, ipc_layout
-from emu.linux.argument import ADDRESS, INT, S32, S64, SIZE, U32, Bits, Pointer, Scalar
+from emu.linux.argument import ADDRESS, INT, S32, S64, SIZE, U32, Bits, Pointer, Scalar, Shown, compared
 from emu.linux.capability import SYS_RESOURCE
 from emu.linux.errors import LinuxError
-from emu.linux.layout import TIMESPEC, Layout, Opaque
+from emu.linux.layout import TIMESPEC, Array, Layout, Opaque
+from emu.linux.likeness import Likeness, Part
 from emu.linux.syscall import AT_ADDRESS, BYTES, IDENTITY, NUMBER, Restart, Result, Syscall
 from emu.linux.words import Choice, hexadecimal, named_bits, octal
 
@@ -334,8 +335,24 @@ _SEND = Bits("", name="IPC_NOWAIT", IPC_NOWAIT=0o4000)
 _RECEIVE = Bits(
     "", name="MSG_*", IPC_NOWAIT=0o4000, MSG_NOERROR=msg.MSG_NOERROR, MSG_EXCEPT=msg.MSG_EXCEPT, MSG_COPY=msg.MSG_COPY
 )
-_SEMBUFS, _TIMEOUT = Pointer(Opaque("sembuf")), Pointer(TIMESPEC, null=True)
+_SEMBUFS, _TIMEOUT = Array(_SEMBUF), Pointer(TIMESPEC, null=True)
 _LONG = Scalar("long", S64)
+
+
+class _MsgBuf(Pointer):
+    """A message behind its type (struct msgbuf); the next argument is its length, or the room for one."""
+
+    def __init__(self, *, written: bool = False) -> None:
+        super().__init__(Opaque("msgbuf"), written=written)
+
+    def given(self, at: int, call: Shown) -> Iterable[Part]:
+        yield from super().given(at, call)
+        if not self.fills:
+            yield Part("msgbuf", Likeness.EXACT, call.view.peek(call.values[at], compared(8 + call.values[at + 1])))
+
+    def got(self, at: int, call: Shown) -> Iterable[Part]:
+        if self.fills:
+            yield Part("msgbuf", Likeness.EXACT, call.view.peek(call.values[at], compared(8 + (call.result or 0))))
 
 
 def _command(kind: type[Choice], name: str) -> Scalar:
@@ -353,9 +370,9 @@ TABLE = (
     Syscall(66, "semctl", sys_semctl, (INT, INT, _SEMCTL, ADDRESS), NUMBER),
     Syscall(67, "shmdt", sys_shmdt, (ADDRESS,)),
     Syscall(68, "msgget", sys_msgget, (_KEY, _GET), IDENTITY),
-    Syscall(69, "msgsnd", sys_msgsnd, (INT, Pointer(Opaque("msgbuf")), SIZE, _SEND), restart=Restart.NOHAND),
+    Syscall(69, "msgsnd", sys_msgsnd, (INT, _MsgBuf(), SIZE, _SEND), restart=Restart.NOHAND),
     Syscall(
-        70, "msgrcv", sys_msgrcv, (INT, Pointer(Opaque("msgbuf")), SIZE, _LONG, _RECEIVE), BYTES, Restart.NOHAND
+        70, "msgrcv", sys_msgrcv, (INT, _MsgBuf(written=True), SIZE, _LONG, _RECEIVE), BYTES, Restart.NOHAND
     ),
     Syscall(71, "msgctl", sys_msgctl, (INT, _MSGCTL, Pointer(MSQID_DS, null=True, shown=False)), NUMBER),
     Syscall(

@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from emu.against.tape import Tape
 from emu.cli.launch import build_machine
 from emu.linux.errors import LinuxError
 from emu.linux.likeness import Likeness
+from emu.linux.syscall import Syscall
 from emu.machine import Machine
+from emu.syscalls import all_tables
 from tests.cli.conftest import ROOT, Unimmu
 
 GETPPID, GETUID, STAT = 110, 102, 4
@@ -125,6 +127,62 @@ def test_wrong_memory_is_found(unimmu: Unimmu, tmp_path: Path, wrong: Any) -> No
     assert "st_uid: 5 in the machine, 0 on Linux" in first["what"]
 
 
+#: A pair of sockets; a msghdr with one buffer of 8 bytes, an address and room for control messages, and two messages.
+_SOCKETS = """
+    @s = bytes 8; @syscall 53 1 2 0 s; @b = bytes 64; @v = words b 8; @c = words 20 0x100000001 0; @a = words 1 0 0 0
+    @n = words a 32 v 1 c 24 0; @length = words 16; @one = words 1
+    @o = words 0 0 v 1 c 20 0; @syscall 46 3 o 0; @write 3 "abc" 3"""
+#: A call, and where the machine then writes something else: an argument, and offsets of pointers.
+_MESSAGES = [
+    ("recvmsg", "@syscall 47 4 n 0", (1, 16, 0, 0)),
+    ("recvmsg", "@syscall 47 4 n 0", (1, 32, 8)),
+    ("recvfrom", "@syscall 45 4 b 8 0 a length", (1, 2)),
+    ("getsockname", "@syscall 51 3 a length", (1, 0)),
+    ("getsockopt", "@syscall 55 3 1 3 one length", (3, 0)),
+    ("socketpair", "@syscall 53 1 2 0 s", (3, 4)),
+    ("process_vm_readv", "@me = getpid; @syscall 310 me v 1 v 1 0", (1, 0, 7)),
+    ("msgrcv", "@k = syscall 68 0 0600; @syscall 69 k one 0 0; @syscall 70 k one 0 0 0", (1, 0)),
+]
+
+
+def _spoilt(row: Syscall, where: tuple[int, ...]) -> Callable[..., Any]:
+    """A handler that writes one byte otherwise."""
+
+    def spoil(task: Any, arguments: tuple[int, ...]) -> None:
+        argument, *pointers, last = where
+        address = arguments[argument]
+        for offset in pointers:
+            address = int.from_bytes(task.mm.read(address + offset, 8), "little")
+        task.mm.write(address + last, bytes([task.mm.read(address + last, 1)[0] ^ 4]))
+
+    def waits(task: Any, arguments: tuple[int, ...], result: Any) -> Generator[Any, None, int]:
+        done: int = yield from result
+        spoil(task, arguments)
+        return done
+
+    def handler(kernel: Any, task: Any, *arguments: int) -> Any:
+        result = row.handler(kernel, task, *arguments)
+        if isinstance(result, Generator):
+            return waits(task, arguments, result)
+        spoil(task, arguments)
+        return result
+
+    return handler
+
+
+@pytest.mark.parametrize(("name", "script", "where"), _MESSAGES)
+def test_what_is_behind_pointers_is_compared(
+    unimmu: Unimmu, tmp_path: Path, wrong: Any, name: str, script: str, where: tuple[int, ...]
+) -> None:
+    script = f"{_SOCKETS}\n{script}"
+    status, _, err = unimmu("run", "--against-host", "calls", script)
+    assert status == 0, err
+    row = next(call for table in all_tables() for call in table if call.name == name)
+    wrong(row.number, _spoilt(row, where))
+    first, *_ = differences(unimmu, tmp_path, "calls", script)
+    assert (first["kind"], first["machine"]["text"].partition("(")[0]) == ("memory", name)
+
+
 def test_a_difference_in_a_child_is_found(unimmu: Unimmu, tmp_path: Path, wrong: Any) -> None:
     wrong(GETUID, lambda kernel, task: 9)
     script = "fork one; syscall 39; end; wait one; fork two; syscall 102; end; wait two"
@@ -186,8 +244,8 @@ def test_a_host_without_namespaces(unimmu: Unimmu, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_program_that_is_not_there(unimmu: Unimmu) -> None:
-    ran = unimmu("run", "--against-host", "/proc/nonexistent")
-    assert (ran.status, ran.err) == (127, "unimmu run: /proc/nonexistent: no such file\n")
+    ran = unimmu("run", "--against-host", "/proc/none")
+    assert (ran.status, ran.err) == (127, "unimmu run: /proc/none: no such file\n")
 
 
 def test_the_page_lists_every_likeness() -> None:

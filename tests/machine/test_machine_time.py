@@ -89,3 +89,11 @@ def test_a_timer_ends_a_turn(machine: MakeMachine) -> None:
     script = "@i = words 0 0 0 20; @syscall 38 0 i NULL; repeat 100000; @syscall 110; end"
     assert booted.outcome("calls", script).signal == "SIGALRM"
     assert booted.kernel.clock.now_ns() < TIME_SLICE / 2
+
+
+def test_a_signal_that_stops_or_ends_a_task_does_so_before_its_turn_would_come(machine: MakeMachine) -> None:
+    """Another CPU would do so 10 to 60 us after the call: here a loop that looks for it notices in time."""
+    look = "@repeat 60; @wait4 c s 3; end; wait4 c s 3"
+    for busy in ("@pause", "repeat 9999; @getpid; end"):
+        script = f"@s = bytes 8; @fork c; {busy}; end; @kill c 19; {look}; load s; @kill c 9; {look}; load s"
+        assert machine().calls(script)[-4:] == ["wait4 = 0", "load = 4991", "wait4 = ECHILD", "load = 9"], busy

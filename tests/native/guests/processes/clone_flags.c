@@ -27,8 +27,13 @@ int main(void)
 		leave(5);
 	SHOW(wait4, pid, &status, 0, NULL);
 	SAY(SYS(wait4, pid, &status, __WCLONE, NULL) == pid);
+	u64 set = 1 << (SIGUSR2 - 1), pending;
+	MUST(rt_sigprocmask, SIG_BLOCK, &set, NULL, 8);
 	pid = MUST(clone, SIGUSR2, 0, 0, 0, 0);
 	if (!pid)
 		leave(6);
+	SAY(SYS(wait4, pid, &status, __WCLONE, NULL) == pid);
+	MUST(rt_sigpending, &pending, 8);
+	SAY(pending == set);
 	return 0;
 }
