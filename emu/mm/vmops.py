@@ -57,6 +57,8 @@ class VmOperations(ABC):
     accountable = True
     #: Whether its pages could be reclaimed (can_madv_lru_vma).
     on_lru = True
+    #: Whether only the process itself may reach its pages (vma_is_secretmem).
+    secret = False
     #: Whether two VMAs that map the same object in order may become one: they keep no separate state, and ``close``
     #: does nothing.
     mergeable = False

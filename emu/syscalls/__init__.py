@@ -19,6 +19,7 @@ LATE = (
     "naming",
     "residence",
     "mempolicy",
+    "backing",
     "eventpoll",
     "timers",
     "queued",
