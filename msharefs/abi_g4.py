@@ -25,7 +25,8 @@ from emu.linux.syscall import AT_ADDRESS, DESCRIPTOR, Returned, Syscall
 from emu.mm.flags import VmFlags
 from emu.mm.hugetlb import HPAGE_SIZE
 from emu.mm.madvise import Advice
-from emu.mm.mmap import do_mmap, do_munmap, unmapped_area
+from emu.mm.mmap import do_mmap, do_munmap
+from emu.mm.unmapped_area import unmapped_area
 from emu.mm.vma import Vma
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from msharefs.control import MAP_FLAGS, PROT, ControlFile, object_file

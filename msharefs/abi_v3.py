@@ -21,7 +21,7 @@ from emu.linux.mman import MapFlags
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.flags import VmFlags
 from emu.mm.madvise import Advice
-from emu.mm.mmap import aligned_area
+from emu.mm.unmapped_area import aligned_area
 from emu.mm.vma import Vma
 from msharefs.control import PROT, ControlFile, mshare_create, mshare_unmap, object_file
 from msharefs.filesystem import Abi, MshareSuperBlock, RegionInode

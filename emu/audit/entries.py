@@ -47,7 +47,7 @@ def check_marker(books: Books, mm: AddressSpace, vaddr: int, entry: int) -> None
         books.say(f"{where} is a marker, but no VMA covers it")
     elif what & GUARD and vma.flags & NO_GUARDS:
         books.say(f"{where} is a guard, which its VMA cannot have")
-    elif what & GUARD and not vma.anon:
+    elif what & GUARD and vma.anon_vma is None:
         books.say(f"{where} is a guard, but fork would not copy it")
 
 

@@ -20,7 +20,7 @@ from emu.mm.flags import VmFlags
 from emu.mm.hugefault import HUGETLB
 from emu.mm.hugetlb import HPAGE_SHIFT, HPAGE_SIZE, HugePageCache, Promises
 from emu.mm.kmem import INODE
-from emu.mm.mmap import aligned_area
+from emu.mm.unmapped_area import aligned_area
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ from emu.linux.mman import MapFlags, Prot
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.flags import VmFlags
 from emu.mm.kmem import VM_AREA_STRUCT
-from emu.mm.mmap import do_mmap, unmapped_area
+from emu.mm.mmap import do_mmap
+from emu.mm.unmapped_area import unmapped_area
 from emu.mm.vma import Vma
 from mmu.memory import PAGE_SIZE
 

@@ -32,6 +32,7 @@ from emu.mm.address_space import AddressSpace, MmContext
 from emu.mm.flags import FaultResult
 from emu.mm.frames import FrameAllocator
 from emu.mm.hugetlb import HugePagePool
+from emu.mm.lazyfree import shrink_lazyfree
 from emu.mm.pagetable import ShareCounts
 from emu.mm.tlbflush import TlbFlusher
 from mmu import PhysicalMemory
@@ -114,6 +115,7 @@ class Kernel:
             clock=self.clock,
             may_map_low=lambda: self.current is not None and self.current.credentials.capable(SYS_RAWIO),
         )
+        self.mm_context.shrinkers.append(lambda wanted: shrink_lazyfree(self.mm_context, wanted))
         self.vdso = Vdso(self.frames, self.clock)
         self.tracer = Tracer()
         #: Rows for the events of modules: the tracer accepts no other kinds of events.

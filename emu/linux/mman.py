@@ -25,10 +25,12 @@ class MapFlags(Flags, prefix="MAP_"):
     SHARED = 0x01
     PRIVATE = 0x02
     SHARED_VALIDATE = 0x03
+    DROPPABLE = 0x08
     TYPE = 0x0F
     FIXED = 0x10
     ANONYMOUS = 0x20
     MAP_32BIT = 0x40
+    ABOVE4G = 0x80
     GROWSDOWN = 0x100
     DENYWRITE = 0x800
     EXECUTABLE = 0x1000
@@ -44,5 +46,6 @@ class MapFlags(Flags, prefix="MAP_"):
     @classmethod
     def words(cls, value: int) -> str:
         kind, rest = value & cls.TYPE, value & ~int(cls.TYPE)
-        name = {0: "MAP_FILE", 1: "MAP_SHARED", 2: "MAP_PRIVATE", 3: "MAP_SHARED_VALIDATE"}.get(kind, f"{kind:#x}")
+        names = {0: "MAP_FILE", 1: "MAP_SHARED", 2: "MAP_PRIVATE", 3: "MAP_SHARED_VALIDATE", 8: "MAP_DROPPABLE"}
+        name = names.get(kind, f"{kind:#x}")
         return f"{name}|{super().words(rest)}" if rest else name

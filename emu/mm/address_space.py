@@ -20,7 +20,7 @@ from emu.mm.kmem import MM_STRUCT, REGION, VM_AREA_STRUCT
 from emu.mm.pagetable import PageTables, ShareCounts
 from emu.mm.tlbflush import Flush, Flushed, TlbFlusher
 from emu.mm.usercopy import UserCopy
-from emu.mm.vma import Vma, VmaTree, merge_neighbours
+from emu.mm.vma import STACK_GUARD_GAP, Vma, VmaTree, can_merge, merge_neighbours
 from emu.mm.vmops import MapHook, TableSharer
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
@@ -30,14 +30,11 @@ from mmu.registers import Access
 TASK_SIZE = (1 << 47) - PAGE_SIZE
 #: The end of user addresses, by the number of levels (TASK_SIZE_MAX).
 TASK_SIZE_MAX = {4: TASK_SIZE, 5: (1 << 56) - PAGE_SIZE}
-#: sysctl vm.mmap_min_addr and vm.max_map_count.
+#: sysctl vm.mmap_min_addr.
 MMAP_MIN_ADDR = 0x10000
-MAX_MAP_COUNT = 65530
 #: Work is done in pieces of so many PTE tables, and what covers no more than these do is one piece.
 _PIECE_TABLES = 512
 _PIECE = _PIECE_TABLES << 21
-#: The largest size of a stack, whatever its limit, and the gap that it keeps to the mapping below.
-_MAX_STACK, _STACK_GUARD_GAP = 1 << 30, 1 << 20
 #: Frames that are made free at once where one was missing.
 _RECLAIMED = 32
 #: Programs of which the last code_id is kept.
@@ -75,8 +72,14 @@ class MmContext:
     clock: Clock = field(default_factory=lambda: Clock(lambda: 0))
     #: Whether the current task may map below MMAP_MIN_ADDR (CAP_SYS_RAWIO).
     may_map_low: Callable[[], bool] = lambda: False
+    #: Each frees so many frames of memory that processes have given up, if there are, and says how many.
+    shrinkers: list[Callable[[int], int]] = field(default_factory=list)
     #: Looked at where much is done at once.
     stop: Stop = field(default_factory=Stop)
+    #: vm.max_map_count: the most VMAs of an address space, which splitting one may not exceed.
+    max_map_count: int = 65530
+    #: Lets the current task wait for a program that resolves a fault which the kernel has taken.  LinuxError(EFAULT).
+    wait_userfault: Callable[[Userfault], None] = lambda fault: _refuse_to_wait()
     serial: int = 0
     #: Objects of shared anonymous memory so far.
     shmem_inodes: int = 0
@@ -96,6 +99,10 @@ class MmContext:
         """A number that no code has had before (29 bits)."""
         self.code_ids = (self.code_ids + 1) & 0x1FFFFFFF
         return self.code_ids
+
+
+def _refuse_to_wait() -> None:
+    raise LinuxError(errno.EFAULT)
 
 
 class ExeFile(Protocol):
@@ -154,6 +161,8 @@ class AddressSpace(UserCopy):
         self.dumpable = 1
         #: PR_SET_THP_DISABLE.
         self.thp_disable = 0
+        #: The last fault that is to wait for a program (FaultResult.RETRY).
+        self.userfault: Userfault | None = None
         #: Contexts of asynchronous I/O, once there is one.
         self.aio: object = None
         #: /proc/PID/coredump_filter.
@@ -290,6 +299,23 @@ class AddressSpace(UserCopy):
                 vma.ops.may_split(vma, edge)
                 self.reserve_vmas()
 
+    def check_map_count(self, vma: Vma, start: int, end: int, prot: Prot, flags: VmFlags) -> None:
+        """Check that vm.max_map_count lets the part of a VMA within [start, end) have other rights or flags
+        (vma_modify).  LinuxError(ENOMEM); the VMA is already split at ``start`` if one more was allowed and two are
+        needed.
+        """
+        room = self.context.max_map_count - len(self.vmas)
+        if room >= 2 or room >= (vma.start < start) + (end < vma.end):
+            return
+        part = vma.copy(max(vma.start, start), min(vma.end, end))
+        part.prot, part.flags = prot, flags
+        below, above = self.vmas.find(part.start - 1), self.vmas.find(part.end)
+        if (below is not None and can_merge(below, part)) or (above is not None and can_merge(part, above)):
+            return
+        if room == 1:
+            self.split(vma, start)
+        raise LinuxError(errno.ENOMEM)
+
     def split(self, vma: Vma, address: int) -> Vma:
         """Cut at ``address``; the VMA keeps the lower part, the upper one is returned."""
         vma.ops.may_split(vma, address)
@@ -355,6 +381,7 @@ class AddressSpace(UserCopy):
         if flags == vma.flags:
             return vma
         self.may_split(vma, start, end)
+        self.check_map_count(vma, start, end, vma.prot, flags)
         part = self.carve(vma, start, end)
         part.flags = flags
         return merge_neighbours(self.vmas, part)
@@ -379,7 +406,8 @@ class AddressSpace(UserCopy):
             return FaultResult.ADRERR
         reclaimer = self.frames.reclaimer
         if reclaimer is None or not reclaimer.mapped(_RECLAIMED):
-            return FaultResult.OOM
+            if not any(shrink(_RECLAIMED) for shrink in self.context.shrinkers):
+                return FaultResult.OOM
         try:
             return vma.ops.fault(self, vma, address, access)
         except LinuxError:
@@ -391,10 +419,13 @@ class AddressSpace(UserCopy):
         if vma is None or not vma.flags & VmFlags.GROWSDOWN:
             return None
         start = address & -PAGE_SIZE
-        guarded = max(start - _STACK_GUARD_GAP, 0)
-        below = self.vmas.find(guarded) or self.vmas.next_above(guarded)
-        if not self._stack_may_grow(vma, start) or (below is not None and below is not vma and below.prot):
+        below = self.vmas.last_below(vma.start)
+        if below is not None and below.prot and not below.flags & VmFlags.GROWSDOWN:
+            if start - below.end < STACK_GUARD_GAP:
+                return None
+        if start < MMAP_MIN_ADDR or not self._stack_may_grow(vma, start):
             return None
+        self.vmas.anon_vma_prepare(vma)
         if vma.flags & VmFlags.ACCOUNT:
             try:
                 self.context.commit.charge((vma.start - start) >> PAGE_SHIFT, self)
@@ -408,11 +439,15 @@ class AddressSpace(UserCopy):
         return vma
 
     def _stack_may_grow(self, vma: Vma, start: int) -> bool:
-        """RLIMIT_STACK (at most 1 GiB), and RLIMIT_AS."""
-        limit, space = self.context.limit(Rlimit.STACK), self.context.limit(Rlimit.AS)
-        if vma.end - start > min(_MAX_STACK if limit is None else limit, _MAX_STACK):
+        """Whether limits allow it (acct_stack_growth): of address space, of a stack, of locked memory."""
+        limit = self.context.limit
+        stack, space, locked = limit(Rlimit.STACK), limit(Rlimit.AS), limit(Rlimit.MEMLOCK)
+        grow = vma.start - start
+        if (space is not None and self.total_bytes + grow > space & -PAGE_SIZE) or grow >> PAGE_SHIFT > vma.pgoff:
             return False
-        return space is None or self.total_bytes + vma.start - start <= space
+        if stack is not None and vma.end - start > stack:
+            return False
+        return not vma.flags & VmFlags.LOCKED or locked is None or self.locked_bytes + grow <= locked & -PAGE_SIZE
 
     # -- lifetime --------------------------------------------------------------------------------------------------
 

@@ -35,6 +35,7 @@ class VmFlags(IntFlag):
     UFFD_MISSING = 1 << 20  # a userfaultfd is told of pages that are not there
     UFFD_WP = 1 << 21  # of writes to pages that it has protected
     UFFD_MINOR = 1 << 22  # of pages that are in the page cache and not mapped
+    DROPPABLE = 1 << 23
 
 
 #: __VM_UFFD_FLAGS.

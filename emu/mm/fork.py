@@ -6,7 +6,7 @@ from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.mm.address_space import AddressSpace
 from emu.mm.flags import LOCK_FLAGS, VmFlags
-from emu.mm.vma import Vma
+from emu.mm.vma import AnonVma, Vma
 from mmu.memory import PAGE_SHIFT
 
 
@@ -46,8 +46,8 @@ def _dup_vma(parent: AddressSpace, child: AddressSpace, vma: Vma) -> None:
     copy.pgoff = vma.pgoff
     copy.ops.drop_promises(copy)
     copy.flags &= ~LOCK_FLAGS
-    copy.anon = vma.anon and not vma.flags & VmFlags.WIPEONFORK
-    copy.inherited = object() if copy.anon else None
+    copied = vma.anon_vma is not None and not vma.flags & VmFlags.WIPEONFORK
+    copy.anon_vma = AnonVma(forked=True) if copied else None
     if copy.flags & VmFlags.ACCOUNT:
         parent.context.commit.charge(copy.length >> PAGE_SHIFT, parent)
     child.adopt(copy)

@@ -25,10 +25,19 @@ _GIVE_BACK = 65536
 _WORTHWHILE_RUN = 16
 #: This many frames of a block are made a list at a time.
 _NEAR = 256
+#: Pages are put on other lists in batches of so many (PAGEVEC_SIZE).
+_BATCH = 31
 #: Frames of a huge page.
 BLOCK_FRAMES = 512
 
 Frames = npt.NDArray[np.int64]
+
+#: PG_* of pages of page caches: the page differs from what a read of a hole gives; it has been used lately, and before;
+#: it was made by fallocate(2), and nobody has read or written it (not PG_uptodate).
+PG_DIRTY, PG_REFERENCED, PG_ACTIVE, PG_UNREAD = 1, 2, 4, 8
+#: PG_* of private memory: its content may be dropped if nobody writes it again (no PG_swapbacked, after MADV_FREE);
+#: fork has mapped it into two processes, and no write has found since that it is one's alone (no PG_anon_exclusive).
+PG_LAZYFREE, PG_MAYBE_SHARED = 0x10, 0x20
 
 
 class FrameKind(IntEnum):
@@ -68,11 +77,6 @@ class Reclaimer(Protocol):
 def _ascending(frames: Frames) -> bool:
     """Whether the frames ascend without duplicates: the usual case, and the quick one."""
     return bool((frames[1:] > frames[:-1]).all())
-
-
-#: PG_*: the page differs from what a read of a hole gives; it has been used lately, and before; it was made by
-#: fallocate(2), and nobody has read or written it (not PG_uptodate).
-PG_DIRTY, PG_REFERENCED, PG_ACTIVE, PG_UNREAD = 1, 2, 4, 8
 
 
 class FreeFrames:
@@ -204,6 +208,8 @@ class FrameAllocator:
         self._flag = memoryview(self.flags)  # type: ignore[arg-type]
         self._count = memoryview(self.counts)  # type: ignore[arg-type]
         self._kind = memoryview(self.kinds)  # type: ignore[arg-type]
+        #: Pages given up by MADV_FREE that do not count as such yet.
+        self._lazyfree: list[int] = []
         self._freed = FreeFrames(ram)
         self._next = 0
         #: Frames from here on have been taken in blocks; blocks that were given back whole are in ``_spare``.
@@ -362,6 +368,19 @@ class FrameAllocator:
         elif not flags & PG_ACTIVE:
             self._flag[frame] = flags & ~PG_REFERENCED | PG_ACTIVE
 
+    def mark_lazyfree(self, frames: Frames) -> None:
+        """The content of private pages may be dropped; it counts in batches (folio_mark_lazyfree)."""
+        self._lazyfree += frames[self.flags[frames] & PG_LAZYFREE == 0].tolist()
+        full = len(self._lazyfree) // _BATCH * _BATCH
+        self.flags[self._lazyfree[:full]] |= PG_LAZYFREE
+        del self._lazyfree[:full]
+
+    def lru_add_drain(self) -> None:
+        """Empty the last batch."""
+        if self._lazyfree:
+            self.flags[self._lazyfree] |= PG_LAZYFREE
+            self._lazyfree.clear()
+
     def count(self, frame: int) -> int:
         """How many references there are."""
         return self._count[frame]
@@ -379,6 +398,9 @@ class FrameAllocator:
         if left == 0:
             self.used[self._kind[frame]] -= 1
             self._kind[frame] = FrameKind.FREE
+            if self._lazyfree:
+                self.lru_add_drain()
+            self._flag[frame] = 0
             self._freed.push(frame)
 
     def get_many(self, frames: Frames) -> None:
@@ -408,6 +430,8 @@ class FrameAllocator:
         for kind, number in enumerate(np.bincount(self.kinds[dead], minlength=len(FrameKind)).tolist()):
             self.used[kind] -= number
         self.kinds[dead] = FrameKind.FREE
+        self.lru_add_drain()
+        self.flags[dead] = 0
         self._freed.push_many(dead)
 
     def copy(self, source: int, kind: FrameKind) -> int:

@@ -52,12 +52,12 @@ def access_to_populate(vma: Vma) -> Access:
     return Access.WRITE if vma.prot & Prot.WRITE and not vma.shared else Access.READ
 
 
-def populate(mm: AddressSpace, vma: Vma) -> None:
-    """MAP_POPULATE: fault every page in; stops quietly where that fails, as the kernel does."""
+def populate(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
+    """MAP_POPULATE: fault every page of [start, end) in; stops quietly where that fails, as the kernel does."""
     # no more pages than there is memory: the zero page could be mapped for ever
-    end = min(vma.end, vma.start + mm.frames.total * PAGE_SIZE)
+    end = min(end, start + mm.frames.total * PAGE_SIZE)
     try:
-        vma.ops.populate(mm, vma, vma.start, end, access_to_populate(vma))
+        vma.ops.populate(mm, vma, start, end, access_to_populate(vma))
     except NoIntr:  # the run ends; the pages are faulted in when they are touched
         return
 

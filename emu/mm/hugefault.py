@@ -114,7 +114,7 @@ class HugetlbOperations(VmOperations):
 
     def copy(self, parent: AddressSpace, child: AddressSpace, vma: Vma, copy: Vma) -> None:
         """copy_hugetlb_page_range(): of a private mapping."""
-        if not copy.anon:
+        if copy.anon_vma is None:
             return
         q, pool = parent.frames.ram.qwords, cache_of(vma).pool
         for address, slot in parent.tables.huge_slots(vma.start, vma.end):
@@ -226,7 +226,7 @@ def _no_page(mm: AddressSpace, vma: Vma, page: int, access: Access, slot: int) -
         cache.pool.get(head)
         _set(mm, page, slot, head, vma.page_bits | (RW | D if vma.allows(Access.WRITE) else 0))
         return FaultResult.MINOR
-    vma.anon = True
+    mm.vmas.anon_vma_prepare(vma)
     found = cache.heads.get(number)
     if found is not None and access != Access.WRITE:
         cache.pool.get(found)

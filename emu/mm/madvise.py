@@ -12,6 +12,7 @@ from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.flags import VmFlags
 from emu.mm.guards import NO_GUARDS, install_guards, remove_guards
 from emu.mm.gup import allows_access, fault_in
+from emu.mm.lazyfree import madvise_cold, madvise_free
 from emu.mm.vma import Vma
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
@@ -104,9 +105,10 @@ def _advise(mm: AddressSpace, vma: Vma, start: int, end: int, advice: Advice) ->
         if start % vma.ops.page_size:
             raise LinuxError(errno.EINVAL)
         end &= -vma.ops.page_size
-        if start < end:
-            for piece in mm.pieces(start, end):
-                vma.ops.zap(mm, vma, *piece)
+        if start < end and advice == Advice.FREE:
+            madvise_free(mm, vma, start, end)
+        elif start < end:
+            _dontneed(mm, vma, start, end)
     elif advice == Advice.REMOVE:
         remove_contents(vma, start, end)
     elif advice in (Advice.GUARD_INSTALL, Advice.GUARD_REMOVE):
@@ -115,8 +117,17 @@ def _advise(mm: AddressSpace, vma: Vma, start: int, end: int, advice: Advice) ->
             (remove_guards if advice == Advice.GUARD_REMOVE else install_guards)(mm, vma, *piece)
     elif advice in (Advice.COLD, Advice.PAGEOUT):  # nothing is ever reclaimed
         _refuse_locked(vma)
-        if not vma.ops.on_lru:
+        if not vma.ops.on_lru or vma.flags & VmFlags.PFNMAP:
             raise LinuxError(errno.EINVAL)
+        madvise_cold(mm, vma, start, end, pageout=advice == Advice.PAGEOUT)
+
+
+def _dontneed(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
+    """Take pages out, and give tables back that have become empty (since Linux 6.14)."""
+    for low, high in mm.pieces(start, end):
+        vma.ops.zap(mm, vma, low, high)
+        if vma.ops.leaf_level == 1 and mm.tables.free_pte_tables(low, high):
+            mm.obligation(low, high, "MADV_DONTNEED").flush()
 
 
 def _check_guard(vma: Vma, *, removed: bool) -> None:
@@ -135,7 +146,9 @@ def _note(mm: AddressSpace, vma: Vma, start: int, end: int, advice: Advice) -> N
         raise LinuxError(errno.EINVAL)
     if advice == Advice.DOFORK and vma.flags & VmFlags.IO:
         raise LinuxError(errno.EINVAL)
-    if advice == Advice.DODUMP and vma.flags & VmFlags.DONTEXPAND:
+    if advice == Advice.DODUMP and vma.flags & (VmFlags.DONTEXPAND | VmFlags.DROPPABLE):
+        raise LinuxError(errno.EINVAL)
+    if advice == Advice.KEEPONFORK and vma.flags & VmFlags.DROPPABLE:
         raise LinuxError(errno.EINVAL)
     if advice in (Advice.MERGEABLE, Advice.UNMERGEABLE) and (vma.shared or vma.flags & VmFlags.DONTEXPAND):
         return  # same-page merging skips memory that it cannot merge

@@ -14,7 +14,7 @@ from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 from emu.mm import rss
 from emu.mm.flags import FaultResult
-from emu.mm.frames import PG_DIRTY
+from emu.mm.frames import PG_DIRTY, PG_MAYBE_SHARED
 from emu.mm.pagetable import ADDRESS, PROTNONE, RW, SPECIAL, XD, A, D, P
 from emu.mm.swapops import GUARD, POISONED, here, is_here, marked
 from emu.mm.vmops import VmOperations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _RIGHTS = P | PROTNONE | RW | XD
 #: The bits that an entry keeps when its rights change, and when fork takes write access away.
 _CONTENT, _READ_ONLY = np.uint64(~_RIGHTS & (1 << 64) - 1), np.uint64(~RW & (1 << 64) - 1)
-_SHIFT = np.uint64(PAGE_SHIFT)
+_WRITABLE, _SHIFT = np.uint64(RW), np.uint64(PAGE_SHIFT)
 _MAPPED, _PAGE = Cost.MAPPED, Cost.PAGE
 
 
@@ -43,7 +43,7 @@ class PageMemory(VmOperations):
     ...     def missing(self, mm, vma, address, access, slot):
     ...         frame = rss.new_page(mm)
     ...         mm.frames.ram.write(frame << PAGE_SHIFT, bytes([7]) * PAGE_SIZE)
-    ...         vma.anon = True
+    ...         mm.vmas.anon_vma_prepare(vma)
     ...         set_new_entry(mm, address, slot, frame << PAGE_SHIFT | vma.page_bits | RW | D)
     ...         return FaultResult.MINOR
     >>> class Hook(MapHook):
@@ -119,7 +119,7 @@ class PageMemory(VmOperations):
         """Map private pages in both, without write access; the child faults pages of the page cache in
         (vma_needs_copy).
         """
-        if not copy.anon:
+        if copy.anon_vma is None:
             return
         words = parent.tables.words
         for vaddr, slot, number in parent.tables.pte_tables(vma.start, vma.end):
@@ -131,18 +131,22 @@ class PageMemory(VmOperations):
                 if not vma.shared:
                     entries[present] &= _READ_ONLY
                 words[target : target + number] = entries
-                rss.get_pages(child, entries[present])
+                rss.share_pages(child, entries[present])
                 parent.context.clock.charge(int(np.count_nonzero(present)) * _MAPPED)
 
     def change_protection(self, mm: AddressSpace, vma: Vma) -> int:
-        # P goes and comes with PROT_NONE; RW is taken away here and given back by the fault, which knows about COW
+        # P goes and comes with PROT_NONE; RW comes where no copy can be due, elsewhere the fault knows
         bits, changed = np.uint64(rights_of(vma)), 0
+        alone = bool(vma.prot & Prot.WRITE) and not vma.shared
         for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
             view = mm.tables.words[slot : slot + number]
             present = np.flatnonzero(here(view))
             if len(present):
                 changed += len(present)
-                view[present] = view[present] & _CONTENT | bits
+                entries = view[present] & _CONTENT | bits
+                if alone:
+                    entries[rss.exclusive(mm, entries)] |= _WRITABLE
+                view[present] = entries
                 mm.context.clock.charge(len(present) * _MAPPED)
         return changed
 
@@ -201,6 +205,8 @@ def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: i
         if vma.shared:
             frames.set_page_flags(frame, PG_DIRTY)
         frames.ram.qwords[slot] = pte | RW | D | A
+        if not vma.shared:
+            frames.flags[frame] &= ~PG_MAYBE_SHARED & 0xFF
         flush.rights_added()
         return FaultResult.MINOR
     try:
@@ -211,7 +217,8 @@ def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: i
     mm.context.clock.charge(_PAGE)
     frames.ram.qwords[slot] = copy << PAGE_SHIFT | vma.page_bits | RW | D
     flush.flush()
-    vma.anon = True
+    if vma.anon_vma is None:
+        mm.vmas.anon_vma_prepare(vma)
     if not pte & SPECIAL:
         rss.put_page(mm, frame)
     return FaultResult.MINOR

@@ -122,7 +122,7 @@ def _apply(mm: AddressSpace, start: int, end: int, lock: VmFlags) -> None:
 def _fix_up(mm: AddressSpace, vma: Vma, start: int, end: int, lock: VmFlags) -> None:
     """mlock_fixup(): a special VMA (a window) is skipped, and stays unlocked."""
     mm.stop.check()
-    if not vma.flags & VmFlags.DONTEXPAND:
+    if not vma.flags & (VmFlags.DONTEXPAND | VmFlags.DROPPABLE):
         mm.set_flags(vma, start, end, vma.flags & ~LOCK_FLAGS | lock)
 
 

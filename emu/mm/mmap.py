@@ -9,21 +9,19 @@ from typing import TYPE_CHECKING
 from emu.linux.errors import LinuxError, NoIntr
 from emu.linux.limits import Rlimit
 from emu.linux.mman import MapFlags, Prot
-from emu.mm.address_space import MAX_MAP_COUNT, MMAP_MIN_ADDR, TASK_SIZE, AddressSpace, is_data, page_align
+from emu.mm.address_space import MMAP_MIN_ADDR, AddressSpace, is_data, page_align
 from emu.mm.commit import Overcommit
 from emu.mm.flags import LOCK_FLAGS, VmFlags
 from emu.mm.gup import populate
 from emu.mm.shmem import SharedAnonymous
-from emu.mm.vma import Vma, merge_neighbours
+from emu.mm.unmapped_area import IN_PLACE, get_unmapped_area
+from emu.mm.vma import Vma
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
     from emu.mm.vmops import MappedFile
 
 
-#: Where MAP_32BIT looks for room.
-MAP_32BIT_START, MAP_32BIT_END = 0x4000_0000, 0x8000_0000
-_IN_PLACE = MapFlags.FIXED | MapFlags.FIXED_NOREPLACE
 #: More mappings than these are unmapped one by one, and the run may end between two.
 _MANY_VMAS = 512
 #: Memory with one of these flags is not promised to the process.
@@ -40,13 +38,49 @@ def do_mmap(
     offset: int = 0,
 ) -> int:
     """mmap(2); the caller has checked the file's mode.  Returns the address."""
-    length = check_place(mm, address, length, flags, offset)
-    address = _place(mm, address, length, flags, file, offset >> PAGE_SHIFT)
+    address, length = find_place(mm, address, length, flags, file, offset)
+    return mmap_region(mm, address, length, prot, flags, file, offset)
+
+
+def find_place(
+    mm: AddressSpace, address: int, length: int, flags: MapFlags, file: MappedFile | None = None, offset: int = 0
+) -> tuple[int, int]:
+    """What is wrong with a length, an offset, an address and a lock, whatever is to be mapped; returns the address and
+    the whole length of the mapping.
+    """
+    if length == 0 or offset & (PAGE_SIZE - 1):
+        raise LinuxError(errno.EINVAL)
+    in_place = flags & IN_PLACE
+    if not in_place:  # round_hint_to_min()
+        address &= -PAGE_SIZE
+        address = max(address, MMAP_MIN_ADDR) if address else 0
+    length = page_align(length)
+    if length > mm.task_size:
+        raise LinuxError(errno.ENOMEM)
+    if file is not None and (offset >> PAGE_SHIFT) + (length >> PAGE_SHIFT) >= 1 << 52:
+        raise LinuxError(errno.EOVERFLOW)
+    if len(mm.vmas) > mm.context.max_map_count:  # one more than the limit, as in do_mmap()
+        raise LinuxError(errno.ENOMEM)
+    mm.reserve_vmas()
+    address = get_unmapped_area(mm, address, length, flags, file, offset >> PAGE_SHIFT)
+    if flags & MapFlags.FIXED_NOREPLACE and mm.vmas.overlapping(address, address + length):
+        raise LinuxError(errno.EEXIST)
+    if flags & MapFlags.LOCKED and mm.context.limit(Rlimit.MEMLOCK) == 0:
+        raise LinuxError(errno.EPERM)
+    check_may_lock(mm, mm.default_lock | (VmFlags.LOCKED if flags & MapFlags.LOCKED else VmFlags.NONE), length)
+    return address, length
+
+
+def mmap_region(
+    mm: AddressSpace, address: int, length: int, prot: Prot, flags: MapFlags, file: MappedFile | None, offset: int
+) -> int:
+    """Make a mapping at a place that :func:`find_place` has found."""
     vm_flags = _vm_flags(mm, flags, file)
-    check_may_lock(mm, vm_flags, length)
-    _check_expansion(mm, address, length, prot, vm_flags, fixed=bool(flags & MapFlags.FIXED))
-    in_place = bool(flags & _IN_PLACE)
-    if in_place:
+    fixed = bool(flags & MapFlags.FIXED)
+    if fixed:
+        check_unmap(mm, address, address + length, mm.stop.check)
+    _check_expansion(mm, address, length, prot, vm_flags, fixed=fixed)
+    if fixed:
         _make_way(mm, address, address + length)
     if is_accountable(prot, vm_flags):
         mm.context.commit.charge(length >> PAGE_SHIFT, mm)
@@ -56,22 +90,20 @@ def do_mmap(
     if not vma.ops.accountable and vma.flags & VmFlags.ACCOUNT:
         mm.context.commit.uncharge(length >> PAGE_SHIFT)
         vma.flags &= ~VmFlags.ACCOUNT
-    if in_place:
+    if fixed:
         unmap_range(mm, address, address + length)
     for hook in mm.context.map_hooks:
         hook.mapped(mm, vma, flags)
-    mm.insert(vma, merge=False)
+    vma = mm.insert(vma)
     if wants_populating(mm, vma) or flags & (MapFlags.POPULATE | MapFlags.NONBLOCK) == MapFlags.POPULATE:
-        populate(mm, vma)
-    merge_neighbours(mm.vmas, vma)
+        populate(mm, vma, address, address + length)
     return address
 
 
 def _make_way(mm: AddressSpace, start: int, end: int) -> None:
-    """Every refusal to replace what is mapped in [start, end).  Much of it is unmapped at once: later it could not be
-    started again if the run ends.
+    """Much of what is mapped in [start, end) is unmapped at once: later it could not be started again if the run
+    ends.
     """
-    check_unmap(mm, start, end, mm.stop.check)
     mm.empty(start, end)
     if len(mm.vmas.overlapping(start, end)) > _MANY_VMAS:
         unmap_range(mm, start, end, mm.stop.check)
@@ -103,13 +135,13 @@ def _vm_flags(mm: AddressSpace, flags: MapFlags, file: MappedFile | None) -> VmF
         if file is not None and not file.writable:
             vm_flags |= VmFlags.NEVERWRITE
     if flags & MapFlags.GROWSDOWN:
-        if file is not None or VmFlags.SHARED in vm_flags:
-            raise LinuxError(errno.EINVAL)
         vm_flags |= VmFlags.GROWSDOWN
     if flags & MapFlags.LOCKED:
-        if mm.context.limit(Rlimit.MEMLOCK) == 0:
-            raise LinuxError(errno.EPERM)
         vm_flags |= VmFlags.LOCKED
+    if flags & MapFlags.STACK:
+        vm_flags |= VmFlags.NOHUGEPAGE
+    if flags & MapFlags.TYPE == MapFlags.DROPPABLE:
+        vm_flags |= VmFlags.DROPPABLE | VmFlags.NORESERVE | VmFlags.WIPEONFORK | VmFlags.DONTDUMP
     if flags & MapFlags.NORESERVE and mm.context.commit.mode != Overcommit.NEVER:
         vm_flags |= VmFlags.NORESERVE
     return vm_flags
@@ -151,119 +183,6 @@ def wants_populating(mm: AddressSpace, vma: Vma) -> bool:
     return vma.flags & LOCK_FLAGS == VmFlags.LOCKED and not mm.shared_tables
 
 
-def check_place(mm: AddressSpace, address: int, length: int, flags: MapFlags, offset: int) -> int:
-    """What is wrong with a length, an offset and an address, whatever is to be mapped; returns the whole length."""
-    if length == 0 or offset & (PAGE_SIZE - 1):
-        raise LinuxError(errno.EINVAL)
-    length = page_align(length)
-    if length > mm.task_size:
-        raise LinuxError(errno.ENOMEM)
-    if (offset >> PAGE_SHIFT) + (length >> PAGE_SHIFT) >= 1 << 52:
-        raise LinuxError(errno.EOVERFLOW)
-    if len(mm.vmas) > MAX_MAP_COUNT:  # one more than the limit, as in do_mmap()
-        raise LinuxError(errno.ENOMEM)
-    mm.reserve_vmas()
-    if flags & _IN_PLACE:
-        if address & (PAGE_SIZE - 1):
-            raise LinuxError(errno.EINVAL)
-        if address + length > mm.task_size:
-            raise LinuxError(errno.ENOMEM)
-        check_low(mm, address)
-        if flags & MapFlags.FIXED_NOREPLACE and mm.vmas.overlapping(address, address + length):
-            raise LinuxError(errno.EEXIST)
-    return length
-
-
-def check_low(mm: AddressSpace, address: int) -> None:
-    """LinuxError(EPERM) for an address that only root may map (cap_mmap_addr)."""
-    if address < MMAP_MIN_ADDR and not mm.context.may_map_low():
-        raise LinuxError(errno.EPERM)
-
-
-def _place(mm: AddressSpace, address: int, length: int, flags: MapFlags, file: MappedFile | None, pgoff: int) -> int:
-    if file is not None:
-        chosen = file.get_unmapped_area(mm, address, length, pgoff, flags)
-        if chosen is not None:
-            return chosen
-    if flags & _IN_PLACE:
-        return address
-    if flags & MapFlags.MAP_32BIT:
-        return _low_area(mm, length, address & -PAGE_SIZE)
-    return unmapped_area(mm, length, address & -PAGE_SIZE)
-
-
-def unmapped_area(mm: AddressSpace, length: int, hint: int = 0, align: int = PAGE_SIZE) -> int:
-    """A free range of ``length`` bytes: at the hint if that is free, else as high as possible below mmap_base, else
-    anywhere; or as low as possible above it (``bottom_up``).  With 5-level paging, addresses beyond the 47 bits of
-    4-level paging are given only to a caller whose hint lies there
-    (Documentation/arch/x86/x86_64/5level-paging.rst).
-
-    LinuxError(ENOMEM) if there is none.
-    """
-    if length > mm.task_size:
-        raise LinuxError(errno.ENOMEM)
-    if hint:
-        at = (max(hint, MMAP_MIN_ADDR) + align - 1) & -align
-        fits = at + length <= mm.task_size and (at > TASK_SIZE) == (at + length > TASK_SIZE)
-        if fits and not mm.vmas.overlapping(at, at + length):
-            return at
-    beyond = mm.task_size - TASK_SIZE if hint > TASK_SIZE else 0
-    if mm.bottom_up:
-        found = _bottomup(mm, length, mm.mmap_base, TASK_SIZE + beyond, align)
-        if found is None:
-            raise LinuxError(errno.ENOMEM)
-        return found
-    for ceiling in (mm.mmap_base + beyond, TASK_SIZE + beyond):
-        found = _topdown(mm, length, ceiling, align)
-        if found is not None:
-            return found
-    raise LinuxError(errno.ENOMEM)
-
-
-def aligned_area(mm: AddressSpace, address: int, length: int, align: int, flags: int) -> int:
-    """get_unmapped_area() for a mapping that must begin at a multiple of ``align``: MAP_FIXED elsewhere is EINVAL, a
-    hint is rounded up.  LinuxError(ENOMEM) if there is no free place.
-    """
-    if not flags & _IN_PLACE:
-        return unmapped_area(mm, length, address, align)
-    if address % align:
-        raise LinuxError(errno.EINVAL)
-    return address
-
-
-def _low_area(mm: AddressSpace, length: int, hint: int) -> int:
-    """The lowest free place of MAP_32BIT, or the hint if that is free.  LinuxError(ENOMEM)."""
-    if hint and MAP_32BIT_END - length >= hint >= MMAP_MIN_ADDR and not mm.vmas.overlapping(hint, hint + length):
-        return hint
-    found = _bottomup(mm, length, MAP_32BIT_START, MAP_32BIT_END, PAGE_SIZE)
-    if found is None:
-        raise LinuxError(errno.ENOMEM)
-    return found
-
-
-def _bottomup(mm: AddressSpace, length: int, floor: int, ceiling: int, align: int) -> int | None:
-    at = (floor + align - 1) & -align
-    while at + length <= ceiling:
-        in_the_way = mm.vmas.overlapping(at, at + length)
-        if not in_the_way:
-            return at
-        at = (in_the_way[-1].end + align - 1) & -align
-    return None
-
-
-def _topdown(mm: AddressSpace, length: int, ceiling: int, align: int) -> int | None:
-    high = ceiling
-    for vma in reversed(mm.vmas):
-        if vma.start >= ceiling:
-            continue
-        at = (high - length) & -align
-        if at >= max(vma.end, MMAP_MIN_ADDR) and high >= length:
-            return at
-        high = min(high, vma.start)
-    at = (high - length) & -align
-    return at if high >= length and at >= MMAP_MIN_ADDR else None
-
-
 def do_munmap(mm: AddressSpace, address: int, length: int) -> None:
     """munmap(2)."""
     if address & (PAGE_SIZE - 1) or length == 0 or address > mm.task_size or length > mm.task_size - address:
@@ -286,6 +205,8 @@ def check_unmap(mm: AddressSpace, start: int, end: int, look: Callable[[], None]
     """Every refusal, before the first change: LinuxError(EPERM) for a sealed VMA, and the errors of its operations."""
     for vma in mm.vmas.overlapping(start, end):
         look()
+        if vma.start < start and end < vma.end and len(mm.vmas) >= mm.context.max_map_count:
+            raise LinuxError(errno.ENOMEM)
         if vma.flags & VmFlags.SEALED:
             raise LinuxError(errno.EPERM)
         mm.may_split(vma, start, end)
@@ -317,9 +238,10 @@ def _grow(mm: AddressSpace, old: int, new: int, prot: Prot) -> None:
     check_may_lock(mm, flags, new - old)
     if not may_expand(mm, prot, flags, new - old):
         raise LinuxError(errno.ENOMEM)
+    if len(mm.vmas) > mm.context.max_map_count:
+        raise LinuxError(errno.ENOMEM)
     mm.reserve_vmas()
     mm.context.commit.charge((new - old) >> PAGE_SHIFT, mm)
-    heap = mm.insert(Vma(old, new, prot, flags, pgoff=old >> PAGE_SHIFT), merge=False)
+    heap = mm.insert(Vma(old, new, prot, flags, pgoff=old >> PAGE_SHIFT))
     if wants_populating(mm, heap):
-        populate(mm, heap)
-    merge_neighbours(mm.vmas, heap)
+        populate(mm, heap, old, new)

@@ -9,7 +9,8 @@ from emu.linux.limits import Rlimit
 from emu.linux.mman import Prot
 from emu.mm.address_space import AddressSpace, is_data, page_align
 from emu.mm.flags import VmFlags
-from emu.mm.mmap import is_accountable
+from emu.mm.gup import populate
+from emu.mm.mmap import is_accountable, wants_populating
 from emu.mm.vma import Vma, merge_neighbours
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -45,6 +46,7 @@ def do_mprotect(
             continue
         if vma.prot != prot:  # otherwise nothing changes and nothing is split
             mm.may_split(vma, start, reached)
+            mm.check_map_count(vma, start, reached, prot, vma.flags & ~VmFlags.ACCOUNT | _account(vma, prot))
             _change_vma(mm, vma, start, reached, prot)
     if reached < end:
         raise LinuxError(errno.ENOMEM)
@@ -56,6 +58,7 @@ def _change_vma(mm: AddressSpace, vma: Vma, start: int, end: int, prot: Prot) ->
     """
     commit = mm.context.commit
     before = commit.pages
+    becomes_writable = prot & Prot.WRITE and not vma.prot & Prot.WRITE and not vma.shared
     promised = _charge(mm, vma, start, end, prot)
     change, reached = commit.pages - before, start
     try:
@@ -65,8 +68,10 @@ def _change_vma(mm: AddressSpace, vma: Vma, start: int, end: int, prot: Prot) ->
             part = mm.carve(at, low, high)
             part.flags = part.flags & ~VmFlags.ACCOUNT | promised
             _protect(mm, part, prot)
-            merge_neighbours(mm.vmas, part)
+            part = merge_neighbours(mm.vmas, part)
             reached = high
+            if becomes_writable and wants_populating(mm, part):  # what is locked is copied now, not when it is written
+                populate(mm, part, low, high)
     except NoIntr:
         if change:
             rest = (end - reached) >> PAGE_SHIFT
@@ -82,17 +87,26 @@ def _check_mprotect(mm: AddressSpace, vma: Vma, start: int, end: int, prot: Prot
         raise LinuxError(errno.EACCES)
 
 
-def _charge(mm: AddressSpace, vma: Vma, start: int, end: int, prot: Prot) -> VmFlags:
+def _account(vma: Vma, prot: Prot) -> VmFlags:
     """The VM_ACCOUNT that the VMA gets: private memory that becomes writable is promised from then on.
 
     If write access is taken away, so is the promise, unless pages have been written.
     """
-    accounted = vma.flags & VmFlags.ACCOUNT
-    if not prot & Prot.WRITE and accounted and vma.anonymous and not vma.anon:
-        mm.context.commit.uncharge((end - start) >> PAGE_SHIFT)
+    accounted = VmFlags(vma.flags & VmFlags.ACCOUNT)
+    if not prot & Prot.WRITE and accounted and vma.anonymous and vma.anon_vma is None:
         return VmFlags.NONE
     if vma.prot & Prot.WRITE or not vma.ops.accountable or not is_accountable(prot, vma.flags):
         return accounted
+    return VmFlags.ACCOUNT
+
+
+def _charge(mm: AddressSpace, vma: Vma, start: int, end: int, prot: Prot) -> VmFlags:
+    """Make or take back the promise; returns the VM_ACCOUNT that the VMA gets.  LinuxError(ENOMEM)."""
+    accounted, becomes = vma.flags & VmFlags.ACCOUNT, _account(vma, prot)
+    if accounted and not becomes:
+        mm.context.commit.uncharge((end - start) >> PAGE_SHIFT)
+    if vma.prot & Prot.WRITE or not vma.ops.accountable or not is_accountable(prot, vma.flags):
+        return becomes
     data = mm.context.limit(Rlimit.DATA)
     if data is not None and is_data(prot, vma.flags) and mm.data_bytes + end - start > data & -PAGE_SIZE:
         raise LinuxError(errno.ENOMEM)

@@ -7,23 +7,23 @@ from collections.abc import Generator
 from typing import Any
 
 from emu.linux.errors import LinuxError
+from emu.linux.mman import MapFlags
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.flags import LOCK_FLAGS, VmFlags
 from emu.mm.gup import populate
 from emu.mm.mmap import (
-    check_low,
     check_may_lock,
-    check_unmap,
     do_munmap,
     may_expand,
     unmap_range,
-    unmapped_area,
     wants_populating,
 )  # fmt: skip
+from emu.mm.unmapped_area import get_unmapped_area
 from emu.mm.vma import Vma, merge_neighbours
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 MREMAP_MAYMOVE, MREMAP_FIXED, MREMAP_DONTUNMAP = 1, 2, 4
+_U64 = (1 << 64) - 1
 
 
 def do_mremap(
@@ -45,29 +45,43 @@ def do_mremap(
     shrinks = old_length - new_length if new_length < old_length else 0
     if not shrinks or flags & MREMAP_FIXED:
         _check_resize(mm, vma, old, old_length - shrinks, new_length, flags)
-    if flags & MREMAP_FIXED:
-        check_unmap(mm, new, new + new_length)
+    if flags & (MREMAP_FIXED | MREMAP_DONTUNMAP):
+        return _move_to(mm, vma, old, old_length, new_length, flags, new)
     if shrinks:
         do_munmap(mm, old + new_length, shrinks)
-        if not flags & MREMAP_FIXED:
-            return old
-        old_length = new_length
-    if flags & (MREMAP_FIXED | MREMAP_DONTUNMAP):
-        vma.ops.mremap(vma, new)
-        if flags & MREMAP_FIXED:
-            do_munmap(mm, new, new_length)
-            check_low(mm, new)
-            if mm.vmas.find(old) is None:  # with an old length of 0 the ranges may overlap
-                raise LinuxError(errno.EFAULT)
-        else:
-            new = unmapped_area(mm, new_length, new & -PAGE_SIZE)
-        return _move_all(mm, old, old_length, new, new_length, keep=bool(flags & MREMAP_DONTUNMAP))
+        return old
     if _grow_in_place(mm, vma, old, old_length, new_length):
         return old
     if not flags & MREMAP_MAYMOVE:
         raise LinuxError(errno.ENOMEM)
     vma.ops.mremap(vma, 0)
-    return _move_all(mm, old, old_length, unmapped_area(mm, new_length), new_length)
+    return _move_all(mm, old, old_length, _new_address(mm, vma, old, new_length, MapFlags(0), 0), new_length)
+
+
+def _move_to(
+    mm: AddressSpace, vma: Vma, old: int, old_length: int, new_length: int, flags: int, new: int
+) -> int | Generator[Any, None, int]:
+    """Move a mapping to a given place, or away from where it stays (mremap_to)."""
+    vma.ops.mremap(vma, new)
+    fixed = MapFlags.FIXED if flags & MREMAP_FIXED else MapFlags(0)
+    if fixed:
+        do_munmap(mm, new, new_length)
+    if new_length < old_length:
+        do_munmap(mm, old + new_length, old_length - new_length)
+        old_length = new_length
+    found = mm.vmas.find(old)
+    if found is None:  # with an old length of 0 the ranges may overlap
+        raise LinuxError(errno.EFAULT)
+    if flags & MREMAP_DONTUNMAP and not may_expand(mm, found.prot, found.flags, old_length):
+        raise LinuxError(errno.ENOMEM)
+    new = _new_address(mm, found, old, new_length, fixed, new)
+    return _move_all(mm, old, old_length, new, new_length, keep=bool(flags & MREMAP_DONTUNMAP))
+
+
+def _new_address(mm: AddressSpace, vma: Vma, old: int, length: int, flags: MapFlags, hint: int) -> int:
+    """Where a mapping goes, if it may (vrm_set_new_addr).  LinuxError: ENOMEM, EINVAL, EPERM."""
+    shared = MapFlags.SHARED if vma.shared else MapFlags(0)
+    return get_unmapped_area(mm, hint, length, flags | shared, vma.file, vma.index_of(old))
 
 
 def _move_several(mm: AddressSpace, old: int, length: int, flags: int, new: int) -> Generator[Any, None, int]:
@@ -88,8 +102,8 @@ def _check_arguments(
     moves = flags & MREMAP_MAYMOVE
     if flags & ~7 or (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) and not moves):
         raise LinuxError(errno.EINVAL)
-    old_length, new_length = page_align(old_length), page_align(new_length)
-    if old & (PAGE_SIZE - 1) or not new_length or max(old, old_length, new_length) > mm.task_size:
+    old_length, new_length = page_align(old_length) & _U64, page_align(new_length) & _U64
+    if old & (PAGE_SIZE - 1) or not new_length or new_length > mm.task_size:
         raise LinuxError(errno.EINVAL)
     if flags & MREMAP_DONTUNMAP and old_length != new_length:
         raise LinuxError(errno.EINVAL)
@@ -97,6 +111,8 @@ def _check_arguments(
         overlap = new < old + old_length and old < new + new_length
         if new & (PAGE_SIZE - 1) or new + new_length > mm.task_size or overlap:
             raise LinuxError(errno.EINVAL)
+        if len(mm.vmas) + 2 >= mm.context.max_map_count - 3:  # with the most splits, a move has room for what it needs
+            raise LinuxError(errno.ENOMEM)
     return old_length, new_length
 
 
@@ -113,8 +129,7 @@ def _check_resize(mm: AddressSpace, vma: Vma, old: int, old_length: int, new_len
         if vma.flags & VmFlags.DONTEXPAND:
             raise LinuxError(errno.EFAULT)
         check_may_lock(mm, vma.flags, more)
-    added = new_length if flags & MREMAP_DONTUNMAP else more
-    if added > 0 and not may_expand(mm, vma.prot, vma.flags, added):
+    if more > 0 and not may_expand(mm, vma.prot, vma.flags, more):
         raise LinuxError(errno.ENOMEM)
 
 
@@ -122,21 +137,23 @@ def _grow_in_place(mm: AddressSpace, vma: Vma, old: int, old_length: int, new_le
     end = old + new_length
     if not old_length or old + old_length != vma.end or end > mm.task_size or mm.vmas.overlapping(vma.end, end):
         return False
-    grown = vma.copy(vma.end, end)
+    more = end - vma.end
     if vma.flags & VmFlags.ACCOUNT:
-        mm.context.commit.charge(grown.length >> PAGE_SHIFT, mm)
-    mm.total_bytes += grown.length
+        mm.context.commit.charge(more >> PAGE_SHIFT, mm)
+    mm.total_bytes += more
     vma.end = end
+    vma = merge_neighbours(mm.vmas, vma)
     if wants_populating(mm, vma):
-        populate(mm, grown)
-    merge_neighbours(mm.vmas, vma)
+        populate(mm, vma, end - more, end)
     return True
 
 
 def _move_all(
     mm: AddressSpace, old: int, old_length: int, new: int, new_length: int, *, keep: bool = False
 ) -> int | Generator[Any, None, int]:
-    """Move a mapping, in pieces if it has many tables."""
+    """Move a mapping, in pieces if it has many tables.  LinuxError(ENOMEM) with too many VMAs (prep_move_vma)."""
+    if len(mm.vmas) >= mm.context.max_map_count - 3:
+        raise LinuxError(errno.ENOMEM)
     if new_length < old_length:
         mm.empty(old + new_length, old + old_length)
     pieces = list(mm.pieces(old, old + min(old_length, new_length)))
@@ -193,7 +210,7 @@ def _move(mm: AddressSpace, old: int, old_length: int, new: int, new_length: int
     source = mm.carve(vma, old, old + kept) if kept and not keep else vma
     target = source.copy(old, source.end)
     target.start, target.end = new, new + new_length
-    if target.anonymous and not target.anon:
+    if target.anonymous and target.anon_vma is None:
         target.pgoff = new >> PAGE_SHIFT
     mm.insert(target, merge=False)  # not with the source, which is removed
     if kept:
@@ -204,11 +221,11 @@ def _move(mm: AddressSpace, old: int, old_length: int, new: int, new_length: int
         if keep:
             source.flags &= ~LOCK_FLAGS
             if (source.start, source.end) == (old, old + kept):
-                source.anon, source.inherited = False, None
+                source.anon_vma = None
         else:
             source.flags &= ~VmFlags.ACCOUNT  # the target has taken the promise over
             mm.remove(source)
-    if wants_populating(mm, target):
-        populate(mm, target)
-    merge_neighbours(mm.vmas, target)
+    target = merge_neighbours(mm.vmas, target)
+    if new_length > old_length and wants_populating(mm, target):
+        populate(mm, target, new + old_length, new + new_length)
     return new

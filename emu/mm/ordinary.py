@@ -13,7 +13,7 @@ from emu.mm import rss
 from emu.mm.flags import FaultResult
 from emu.mm.frames import PG_DIRTY, PG_UNREAD
 from emu.mm.memory import PageMemory, set_new_entry
-from emu.mm.pagetable import RW, SPECIAL, A, D, span
+from emu.mm.pagetable import RW, SPECIAL, D, span
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
 
@@ -41,7 +41,8 @@ class OrdinaryMemory(PageMemory):
         if access == Access.WRITE:
             frame = rss.new_page(mm)
             mm.context.clock.system_ns += _PAGE  # who has taken the fault looks
-            vma.anon = True
+            if vma.anon_vma is None:
+                mm.vmas.anon_vma_prepare(vma)
             set_new_entry(mm, address, slot, frame << PAGE_SHIFT | vma.page_bits | RW | D)
         else:
             set_new_entry(mm, address, slot, mm.frames.zero_frame << PAGE_SHIFT | vma.page_bits | SPECIAL)
@@ -86,13 +87,20 @@ ORDINARY = OrdinaryMemory()
 def _file_page(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, access: Access, slot: int) -> FaultResult:
     """do_fault(): a page of the page cache, or a private copy of it."""
     index = vma.index_of(address)
+    if access != Access.WRITE:
+        if cache.peek(index) is None and cache.check_index(index):
+            cache.get_page(index)  # with its neighbours, as if all had been read some time before
+        _fault_around(mm, vma, cache, address, slot)
+        if mm.frames.ram.qwords[slot]:
+            return FaultResult.MINOR
     if not cache.check_index(index):
         return FaultResult.ADRERR
     frame = cache.get_page(index)
     if access == Access.WRITE and not vma.shared:
         copy = rss.new_copy(mm, frame)
         mm.context.clock.charge(_PAGE)
-        vma.anon = True
+        if vma.anon_vma is None:
+            mm.vmas.anon_vma_prepare(vma)
         set_new_entry(mm, address, slot, copy << PAGE_SHIFT | vma.page_bits | RW | D)
         return FaultResult.MINOR
     mm.frames.clear_page_flags(frame, PG_UNREAD)
@@ -100,17 +108,22 @@ def _file_page(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, acces
         mm.frames.set_page_flags(frame, PG_DIRTY)
     rss.get_cached(mm, (frame,))
     set_new_entry(mm, address, slot, frame << PAGE_SHIFT | vma.cached_bits | (D if access == Access.WRITE else 0))
-    if access != Access.WRITE:
-        _fault_around(mm, vma, cache, address, slot)
     return FaultResult.MINOR
 
 
+def _window(vma: Vma, address: int) -> tuple[int, int]:
+    """The pages that a fault at ``address`` maps (do_fault_around): 16 from the aligned one on, or from the start of
+    the VMA if that is nearer, as far as the VMA and the PTE table go.
+    """
+    start = max(address & -FAULT_AROUND_BYTES, vma.start)
+    return start, min(start + FAULT_AROUND_BYTES, vma.end, (address & -_PTE_TABLE_SPAN) + _PTE_TABLE_SPAN)
+
+
 def _fault_around(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, slot: int) -> None:
-    """do_fault_around(): map the neighbours that the page cache holds already, within the aligned 64 KiB."""
-    low = max(address & -FAULT_AROUND_BYTES, vma.start)
-    high = min((address & -FAULT_AROUND_BYTES) + FAULT_AROUND_BYTES, vma.end)
+    """filemap_map_pages(): map the pages around an address, and its own, as far as the page cache holds them."""
+    low, high = _window(vma, address)
     q, find, found = mm.frames.ram.qwords, cache.find, []
-    bits = vma.cached_bits & ~A
+    bits = vma.cached_bits
     at = slot - ((address - low) >> PAGE_SHIFT)
     first = vma.index_of(low)
     for index in range(first, min(first + ((high - low) >> PAGE_SHIFT), cache.end_index)):
@@ -156,7 +169,7 @@ def _can_map(vma: Vma, cache: PageCache, start: int, end: int, access: Access) -
     """Whether all faults of [start, end) map pages of the object itself, and bring none outside of the range."""
     if access != Access.READ or vma.index_of(end - PAGE_SIZE) >= cache.end_index:
         return False
-    return (start == vma.start or not start % FAULT_AROUND_BYTES) and (end == vma.end or not end % FAULT_AROUND_BYTES)
+    return _window(vma, start)[0] == start and _window(vma, end - PAGE_SIZE)[1] == end
 
 
 def _anonymous(mm: AddressSpace, vma: Vma, number: int, access: Access) -> npt.NDArray[np.uint64]:
@@ -166,24 +179,33 @@ def _anonymous(mm: AddressSpace, vma: Vma, number: int, access: Access) -> npt.N
         return np.full(number, entry, dtype=np.uint64)
     frames = rss.new_pages(mm, number)
     mm.context.clock.charge(number * _PAGE)
-    vma.anon = True
+    mm.vmas.anon_vma_prepare(vma)
     return (frames.astype(np.uint64) << np.uint64(PAGE_SHIFT)) | np.uint64(vma.page_bits | RW | D)
 
 
 def _cached(
     mm: AddressSpace, vma: Vma, cache: PageCache, start: int, number: int
 ) -> tuple[npt.NDArray[np.uint64], int]:
-    """The entries of pages of the page cache, and the faults.
-
-    The first fault in each aligned 64 KiB maps the existing pages around it too, without the A bit.
-    """
-    frames, faulted = cache.get_many(vma.index_of(start), number)
-    around = FAULT_AROUND_BYTES >> PAGE_SHIFT
-    faulted |= (mm.frames.flags[frames] & PG_UNREAD) != 0
+    """The entries of pages of the page cache, and the faults."""
+    frames, fresh = cache.get_many(vma.index_of(start), number)
+    fresh |= (mm.frames.flags[frames] & PG_UNREAD) != 0
     mm.frames.flags[frames] &= ~PG_UNREAD & 0xFF
-    faulted[0] = True
-    faulted[-(start >> PAGE_SHIFT) % around :: around] = True
     rss.get_frames(mm, frames)
     entries = (frames.astype(np.uint64) << np.uint64(PAGE_SHIFT)) | np.uint64(vma.cached_bits)
-    entries[~faulted] &= np.uint64(~A & (1 << 64) - 1)
-    return entries, int(np.count_nonzero(faulted))
+    return entries, number if fresh.all() else _faults(vma, start, fresh)
+
+
+def _faults(vma: Vma, start: int, fresh: npt.NDArray[np.bool_]) -> int:
+    """How many faults map the pages from ``start`` on, of which some were made by their own: each maps those around it
+    that there are.
+    """
+    faults, made, mapped = 0, np.flatnonzero(fresh).tolist(), 0
+    made.reverse()
+    while made or mapped < len(fresh):
+        page = min(made[-1], mapped) if made and mapped < len(fresh) else made[-1] if made else mapped
+        if made and made[-1] == page:
+            made.pop()
+        faults += 1
+        end = (_window(vma, start + (page << PAGE_SHIFT))[1] - start) >> PAGE_SHIFT
+        mapped = max(mapped, page + 1, end)
+    return faults

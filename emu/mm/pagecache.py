@@ -55,6 +55,9 @@ class PageCache:
     can unmap.
     """
 
+    #: Whether it is memory and nothing else, of tmpfs or without a name (shmem).
+    is_shmem = True
+
     def __init__(self, frames: FrameAllocator, size: int = 0, charge: Charge | None = None) -> None:
         self._frames = frames
         #: Frames in nodes of 512 pages, by index / 512; 0: there is no page.  4 bytes a page: a sparse object may have

@@ -297,15 +297,32 @@ class PageTables:
             slot = base + index
             if slot in self.links or self._q[slot] & PS:  # a large page
                 continue
-            child = (self._q[slot] & ADDRESS) >> PAGE_SHIFT
             low = origin + index * step
             if level > 2:
+                child = (self._q[slot] & ADDRESS) >> PAGE_SHIFT
                 self._free_below(level - 1, child, max(start, low), min(end, low + step))
-            child_base = child << 9
-            if not self.share_counts[child] and not self.words[child_base : child_base + 512].any():
-                self._q[slot] = 0
-                self.tables[level - 1] -= 1
-                self._frames.put(child)
+            self._free_empty(level, slot)
+
+    def _free_empty(self, level: int, slot: int) -> bool:
+        """Free the table at which the entry of a slot of ``level`` points, if it is empty and not shared."""
+        child = (self._q[slot] & ADDRESS) >> PAGE_SHIFT
+        if self.share_counts[child] or self.words[child << 9 : (child << 9) + 512].any():
+            return False
+        self._q[slot] = 0
+        self.tables[level - 1] -= 1
+        self._frames.put(child)
+        return True
+
+    def free_pte_tables(self, start: int, end: int) -> bool:
+        """Free every empty PTE table of which [start, end) covers all (try_get_and_clear_pmd); True if there was one,
+        for which the caller owes a flush.
+        """
+        freed, size = False, span(2)
+        for _, slot, number in self.leaf_tables(2, (start + size - 1) & -size, end & -size):
+            for index in np.flatnonzero(self.words[slot : slot + number]).tolist():
+                if slot + index not in self.links and not self._q[slot + index] & PS:
+                    freed |= self._free_empty(2, slot + index)
+        return freed
 
     def drop_links(self) -> None:
         """Clear the remaining links."""

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from emu.mm.frames import PG_DIRTY, FrameAllocator, FrameKind, Frames
+from emu.mm.frames import PG_DIRTY, PG_MAYBE_SHARED, FrameAllocator, FrameKind, Frames
 from emu.mm.pagetable import ADDRESS, PROTNONE, SPECIAL, D, P
 from mmu.memory import PAGE_SHIFT
 
@@ -86,6 +86,21 @@ def get_frames(mm: Resident, frames: Frames) -> None:
 def get_pages(mm: Resident, entries: Entries) -> None:
     """Count and reference the frames that another's entries map."""
     get_frames(mm, pages_of(entries))
+
+
+def share_pages(mm: Resident, entries: Entries) -> None:
+    """Count and reference the frames that another's entries map, which are then nobody's alone (fork)."""
+    frames = pages_of(entries)
+    get_frames(mm, frames)
+    mm.frames.flags[frames] |= PG_MAYBE_SHARED
+
+
+def exclusive(mm: Resident, entries: Entries) -> npt.NDArray[np.bool_]:
+    """Which entries map private memory that is known to be this process's alone (PageAnonExclusive)."""
+    frames = ((entries & _ADDRESS) >> _SHIFT).astype(np.int64)
+    alone = (mm.frames.kinds[frames] == _ANON) & (mm.frames.flags[frames] & PG_MAYBE_SHARED == 0)
+    found: npt.NDArray[np.bool_] = np.logical_and(alone, (entries & _SPECIAL) == 0)
+    return found
 
 
 # -- frames that an entry of ``mm`` mapped, and does no longer ---------------------------------------------------------

@@ -94,9 +94,7 @@ def fill_with(data: Callable[[int], bytes | None], start: int) -> Fill:
     return one
 
 
-def _into_cache(
-    mm: AddressSpace, vma: Vma, cache: PageCache, address: int, slot: int, content: bytes | None
-) -> None:
+def _into_cache(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, slot: int, content: bytes | None) -> None:
     """A new page of shared memory (shmem_mfill_atomic_pte)."""
     index = vma.index_of(address)
     _check_size(vma, address)

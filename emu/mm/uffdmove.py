@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
-from emu.mm import rss
 from emu.mm.flags import VmFlags
 from emu.mm.memory import set_new_entry
 from emu.mm.pagetable import ADDRESS, RW, SPECIAL, D
@@ -22,9 +21,7 @@ if TYPE_CHECKING:
 _SPECIAL_VMA = VmFlags.PFNMAP | VmFlags.IO | VmFlags.DONTEXPAND
 
 
-def move_pages(
-    mm: AddressSpace, context: UserfaultContext, dst: int, src: int, length: int, *, holes: bool
-) -> int:
+def move_pages(mm: AddressSpace, context: UserfaultContext, dst: int, src: int, length: int, *, holes: bool) -> int:
     """Move pages of private anonymous memory to where none is; returns how many bytes until one could not be moved.
     ``holes``: a place without a page is passed over.  LinuxError: ENOENT, EINVAL, EEXIST, EBUSY, ENOMEM.
     """
@@ -46,9 +43,7 @@ def move_pages(
     return done
 
 
-def _check_areas(
-    source: Vma, target: Vma, context: UserfaultContext, dst: int, src: int, length: int
-) -> None:
+def _check_areas(source: Vma, target: Vma, context: UserfaultContext, dst: int, src: int, length: int) -> None:
     """validate_move_areas()."""
     wrong = (
         source.shared or target.shared or src + length > source.end or dst + length > target.end

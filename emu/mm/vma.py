@@ -20,8 +20,11 @@ from mmu.registers import Access
 if TYPE_CHECKING:
     from emu.mm.kmem import Kmem
     from emu.mm.pagecache import PageCache
+    from emu.mm.userfault import UserfaultContext
     from emu.mm.vmops import MappedFile, VmOperations
 
+#: The gap that a stack keeps to the mapping below.
+STACK_GUARD_GAP = 1 << 20
 _PAGE_BITS = int(entries.P | entries.US | entries.A)
 _RW, _XD = int(entries.RW), int(entries.XD)
 # plain integers: testing an enum flag takes ten times as long
@@ -31,14 +34,27 @@ _WRITE, _EXEC, _SHARED = int(Prot.WRITE), int(Prot.EXEC), int(VmFlags.SHARED)
 _WRITES = int(Access.WRITE)
 
 
+class AnonVma:
+    """What finds the private pages of a VMA, and of those that were split from it (struct anon_vma, mm/rmap.c): VMAs
+    with one each do not become one.
+    """
+
+    __slots__ = ("forked",)
+
+    def __init__(self, *, forked: bool = False) -> None:
+        #: Whether fork made it, so that pages of the parent's VMAs may be found through it too: its anon_vma_chain is
+        #: not singular.
+        self.forked = forked
+
+
 class Vma:
     """[start, end) of an address space: rights, flags, the operations of its memory, and the page cache behind it, if
     there is one.
     """
 
     __slots__ = (
-        "_allowed", "_flags", "_prot", "anon", "cached_bits", "end", "file", "inherited", "ops", "page_bits",
-        "page_cache", "pgoff", "policy", "private_data", "shared", "start",
+        "_allowed", "_flags", "_prot", "anon_vma", "cached_bits", "end", "file", "ops", "page_bits",
+        "page_cache", "pgoff", "policy", "private_data", "shared", "start", "uffd",
     )  # fmt: skip
 
     def __init__(
@@ -64,12 +80,12 @@ class Vma:
         self.pgoff = pgoff
         self.ops = ops
         self.private_data = private_data
-        #: Whether it has had private pages, so that fork must copy its entries (the kernel's anon_vma).
-        self.anon = False
-        #: The parent's VMA if that had private pages when fork made this one (an anon_vma of its own).
-        self.inherited: object = None
+        #: There once it has had private pages, so that fork must copy its entries (:meth:`VmaTree.anon_vma_prepare`).
+        self.anon_vma: AnonVma | None = None
         #: The NUMA policy that mbind(2) gave it: mode with flags, and nodes (vm_policy).
         self.policy: tuple[int, int] | None = None
+        #: The userfaultfd with which it is registered (vm_userfaultfd_ctx).
+        self.uffd: UserfaultContext | None = None
 
     @property
     def prot(self) -> Prot:
@@ -131,9 +147,8 @@ class Vma:
             start, end, self.prot, self.flags, page_cache=self.page_cache, file=self.file, pgoff=pgoff, ops=self.ops,
             private_data=self.private_data,
         )  # fmt: skip
-        part.anon = self.anon
-        part.inherited = self.inherited
-        part.policy = self.policy
+        part.anon_vma = self.anon_vma
+        part.policy, part.uffd = self.policy, self.uffd
         return part
 
     def __repr__(self) -> str:
@@ -168,6 +183,15 @@ class VmaTree:
         """The lowest VMA that starts above the address."""
         index = self._by_start.bisect_right(address)
         return self._by_start.peekitem(index)[1] if index < len(self._by_start) else None
+
+    def last_below(self, address: int) -> Vma | None:
+        """The highest VMA that starts below the address."""
+        index = self._by_start.bisect_left(address) - 1
+        return self._by_start.peekitem(index)[1] if index >= 0 else None
+
+    def find_above(self, address: int) -> Vma | None:
+        """The lowest VMA that ends above the address (find_vma)."""
+        return self.find(address) or self.next_above(address)
 
     def overlapping(self, start: int, end: int) -> list[Vma]:
         """Every VMA that shares an address with [start, end), lowest first."""
@@ -223,6 +247,20 @@ class VmaTree:
         self.kmem.uncharge(VM_AREA_STRUCT)
         self._last = None
 
+    def anon_vma_prepare(self, vma: Vma) -> None:
+        """Give a VMA of the tree an anon_vma, before it gets its first private page: that of a neighbour with which it
+        could be one but for its rights, the upper one first, or a new one.
+        """
+        if vma.anon_vma is not None:
+            return
+        for other in (self.find(vma.end), self.find(vma.start - 1)):
+            if other is None or other.anon_vma is None or other.anon_vma.forked or other.flags != vma.flags:
+                continue
+            if _in_order(vma, other) or _in_order(other, vma):
+                vma.anon_vma = other.anon_vma
+                return
+        vma.anon_vma = AnonVma()
+
     def __iter__(self) -> Iterator[Vma]:
         return iter(self._by_start.values())
 
@@ -233,27 +271,43 @@ class VmaTree:
         return len(self._by_start)
 
 
+def vm_start_gap(vma: Vma) -> int:
+    """Where the gap begins that a mapping which grows down keeps to what is below; else its start."""
+    return max(vma.start - STACK_GUARD_GAP, 0) if vma.flags & VmFlags.GROWSDOWN else vma.start
+
+
 #: VM_SPECIAL: VMAs that are never merged.
 _NEVER_MERGED = VmFlags.DONTEXPAND
 
 
 def can_merge(low: Vma, high: Vma) -> bool:
-    """Whether two VMAs may become one: they adjoin, have the same rights and flags, and map the same object in order.
-
-    Private pages from fork must come from the same VMA of the parent, so that the kernel finds them from both processes
-    (is_mergeable_anon_vma).
+    """Whether two VMAs may become one: they adjoin, have the same rights and flags, map the same object in order, and
+    their private pages can be found together.
     """
-    if low.end != high.start or low.prot != high.prot or low.flags != high.flags or low.flags & _NEVER_MERGED:
+    if low.prot != high.prot or low.flags != high.flags or low.flags & _NEVER_MERGED or not low.ops.mergeable:
         return False
-    if low.file is not high.file or low.page_cache is not high.page_cache:
-        return False
-    if low.ops is not high.ops or not low.ops.mergeable:
-        return False
-    if low.policy != high.policy:
-        return False
-    if low.pgoff + (low.length >> PAGE_SHIFT) != high.pgoff:
-        return False
-    return low.inherited is high.inherited and (low.anon == high.anon or low.inherited is None)
+    return _in_order(low, high) and _is_mergeable_anon_vma(low.anon_vma, high.anon_vma)
+
+
+def _in_order(low: Vma, high: Vma) -> bool:
+    """Whether two VMAs adjoin and map the same object in order."""
+    return (
+        low.end == high.start
+        and low.policy == high.policy
+        and low.uffd is high.uffd
+        and low.file is high.file
+        and low.page_cache is high.page_cache
+        and low.ops is high.ops
+        and low.pgoff + (low.length >> PAGE_SHIFT) == high.pgoff
+    )
+
+
+def _is_mergeable_anon_vma(low: AnonVma | None, high: AnonVma | None) -> bool:
+    """Whether what finds their private pages lets two VMAs become one."""
+    if low is None or high is None:
+        one = low or high
+        return one is None or not one.forked
+    return low is high
 
 
 def merge_neighbours(vmas: VmaTree, vma: Vma) -> Vma:
@@ -270,7 +324,7 @@ def merge_neighbours(vmas: VmaTree, vma: Vma) -> Vma:
 def _absorb(vmas: VmaTree, low: Vma, high: Vma) -> Vma:
     vmas.remove(high)
     low.end = high.end
-    low.anon |= high.anon
+    low.anon_vma = low.anon_vma or high.anon_vma
     if high.page_cache is not None:
         del high.page_cache.mappings[high]
     if high.file is not None:

@@ -14,7 +14,7 @@ from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 from emu.mm.filepages import FilePages
 from emu.mm.flags import VmFlags
-from emu.mm.frames import PG_DIRTY, PG_REFERENCED, FrameKind
+from emu.mm.frames import PG_DIRTY, PG_LAZYFREE, PG_REFERENCED, FrameKind
 from emu.mm.hugefault import head_of
 from emu.mm.pagetable import ADDRESS, SPECIAL, A, D
 from emu.mm.rss import pages_of
@@ -72,6 +72,7 @@ def _figures(mm: AddressSpace, vma: Vma) -> dict[str, int]:
         figures[("Shared_" if mapped > 1 else "Private_") + ("Dirty" if dirty else "Clean")] += 4096
         figures["Referenced"] += 4096 if pte & A or flags & PG_REFERENCED else 0
         figures["Anonymous"] += 4096 if anon else 0
+        figures["LazyFree"] += 4096 if anon and not pte & D and flags & PG_LAZYFREE else 0
     figures["Locked"] = figures["Pss"] if vma.flags & VmFlags.LOCKED else 0
     _add_huge(mm, vma, figures)
     return figures
@@ -99,7 +100,8 @@ _FLAG_NAMES = (
     (VmFlags.SEQ_READ, "sr"), (VmFlags.RAND_READ, "rr"),
     (VmFlags.DONTCOPY, "dc"), (VmFlags.DONTEXPAND, "de"), (VmFlags.LOCKONFAULT, "lf"), (VmFlags.ACCOUNT, "ac"),
     (VmFlags.NORESERVE, "nr"), (VmFlags.NONE, "ht"), (VmFlags.WIPEONFORK, "wf"), (VmFlags.DONTDUMP, "dd"),
-    (VmFlags.HUGEPAGE, "hg"), (VmFlags.NOHUGEPAGE, "nh"), (VmFlags.MERGEABLE, "mg"), (VmFlags.SEALED, "sl"),
+    (VmFlags.HUGEPAGE, "hg"), (VmFlags.NOHUGEPAGE, "nh"), (VmFlags.MERGEABLE, "mg"), (VmFlags.DROPPABLE, "dp"),
+    (VmFlags.SEALED, "sl"),
 )  # fmt: skip
 
 

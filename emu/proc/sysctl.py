@@ -138,7 +138,7 @@ def _shown(kernel: Kernel) -> dict[str, Callable[[], bytes]]:
         "kernel/pty/nr": line(0), "kernel/random/boot_id": line(boot_id), "kernel/random/entropy_avail": line(256),
         "kernel/random/poolsize": line(256),
         "kernel/random/uuid": lambda: f"{_uuid(random.getrandbits(128))}\n".encode(),
-        "kernel/threads-max": line(MAX_TASKS), "vm/max_map_count": line(65530), "vm/mmap_min_addr": line(65536),
+        "kernel/threads-max": line(MAX_TASKS), "vm/mmap_min_addr": line(65536),
         "vm/mmap_rnd_bits": line(MMAP_RND_BITS),
         "fs/epoll/max_user_watches": line(resources.max_epoll_watches),
         "fs/inotify/max_queued_events": line(MAX_QUEUED_EVENTS),
@@ -165,6 +165,7 @@ def _add_limits(kernel: Kernel) -> None:
         _add_attribute(kernel, name, resources, attribute, low, high)
     _add_attribute(kernel, "fs/aio-max-nr", kernel.aio, "most", 0, _UNLIMITED)
     _add_attribute(kernel, "kernel/randomize_va_space", kernel, "randomize_va_space", -_INT_MAX - 1, _INT_MAX)
+    _add_attribute(kernel, "vm/max_map_count", kernel.mm_context, "max_map_count", 0, _INT_MAX)
     _add_attribute(kernel, "vm/legacy_va_layout", kernel, "legacy_va_layout", 0, _INT_MAX)
     commit, pool, pipes = kernel.mm_context.commit, kernel.huge_pages, kernel.vfs.pipes
     procfs.add_sysctl("vm/overcommit_memory", lambda: b"%d\n" % commit.mode, commit.set_mode)

@@ -15,7 +15,7 @@ from emu.linux.syscall import AT_ADDRESS, NUMBER, Restart, Result, Syscall
 from emu.mm.address_space import page_align
 from emu.mm.flags import VmFlags
 from emu.mm.hugetlb import hpage_align, is_huge_size
-from emu.mm.mmap import check_place, do_brk, do_mmap, do_munmap
+from emu.mm.mmap import do_brk, do_mmap, do_munmap, find_place, mmap_region
 from emu.mm.mprotect import do_mprotect
 from emu.mm.mremap import MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE, do_mremap
 from mmu.memory import PAGE_SIZE
@@ -30,9 +30,11 @@ _PROT_SEM, _GROWS = int(Prot.SEM), int(Prot.GROWSDOWN | Prot.GROWSUP)
 _LEGACY_FLAGS = int(
     MapFlags.SHARED | MapFlags.PRIVATE | MapFlags.FIXED | MapFlags.ANONYMOUS | MapFlags.MAP_32BIT | MapFlags.GROWSDOWN
     | MapFlags.DENYWRITE | MapFlags.EXECUTABLE | MapFlags.LOCKED | MapFlags.NORESERVE | MapFlags.POPULATE
-    | MapFlags.NONBLOCK | MapFlags.STACK | MapFlags.HUGETLB
+    | MapFlags.NONBLOCK | MapFlags.STACK | MapFlags.HUGETLB | MapFlags.ABOVE4G
 )  # fmt: skip
-_PLACING = int(MapFlags.FIXED | MapFlags.FIXED_NOREPLACE)
+_PLACING = int(
+    MapFlags.FIXED | MapFlags.FIXED_NOREPLACE | MapFlags.MAP_32BIT | MapFlags.ABOVE4G | MapFlags.LOCKED | MapFlags.TYPE
+)
 _U64 = (1 << 64) - 1
 _HEAP = Prot.READ | Prot.WRITE
 
@@ -63,29 +65,46 @@ def sys_mmap(kernel: Kernel, task: Task, addr: int, length: int, prot: int, flag
 
 
 def _mmap(task: Task, addr: int, length: int, prot: int, flags: int, file: File | None, offset: int) -> int:
-    kind = flags & MapFlags.TYPE
-    check_place(task.mm, addr, length, MapFlags(flags & _PLACING), 0 if file is None else offset)
-    if file is not None and file.inode.is_regular and offset > MAX_FILE_SIZE - length:
-        raise LinuxError(errno.EOVERFLOW)
-    if kind not in (MapFlags.SHARED, MapFlags.PRIVATE, MapFlags.SHARED_VALIDATE):
-        raise LinuxError(errno.EINVAL)
+    placing = MapFlags(flags & _PLACING)
+    addr, length = find_place(task.mm, addr, length, placing, file, 0 if file is None else offset)
     of_modules = flags & task.mm.context.map_flags
     for hook in task.mm.context.map_hooks if of_modules else ():
         hook.check(flags)
     wanted = Prot(prot & _KNOWN_PROT) | _implied(task, prot)
     if file is None:
-        if kind == MapFlags.SHARED_VALIDATE:
-            raise LinuxError(errno.EINVAL)
-        return do_mmap(
-            task.mm, addr, length, wanted, MapFlags(flags & _LEGACY_FLAGS | flags & MapFlags.FIXED_NOREPLACE)
-        )
+        _check_anonymous(flags)
+        kept = MapFlags(flags & (_LEGACY_FLAGS | MapFlags.DROPPABLE))
+    else:
+        _check_file(file, length, offset, flags, wanted, of_modules)
+        kept = MapFlags(flags & 0x1FFFFF | of_modules)
+    if flags & MapFlags.FIXED_NOREPLACE:
+        kept |= MapFlags.FIXED
+    return mmap_region(task.mm, addr, length, wanted, kept, file, 0 if file is None else offset)
+
+
+def _check_anonymous(flags: int) -> None:
+    """What is wrong with a mapping without a file.  LinuxError(EINVAL)."""
+    kind = flags & MapFlags.TYPE
+    grows, locked = flags & MapFlags.GROWSDOWN, flags & (MapFlags.LOCKED | MapFlags.HUGETLB)
+    if kind == MapFlags.PRIVATE or (kind == MapFlags.SHARED and not grows):
+        return
+    if kind != MapFlags.DROPPABLE or grows or locked:
+        raise LinuxError(errno.EINVAL)
+
+
+def _check_file(file: File, length: int, offset: int, flags: int, prot: Prot, of_modules: int) -> None:
+    """What is wrong with a mapping of a file.  LinuxError: EOVERFLOW, EINVAL, EOPNOTSUPP, EACCES."""
+    kind = flags & MapFlags.TYPE
+    if file.inode.is_regular and offset > MAX_FILE_SIZE - length:
+        raise LinuxError(errno.EOVERFLOW)
+    if kind not in (MapFlags.SHARED, MapFlags.PRIVATE, MapFlags.SHARED_VALIDATE):
+        raise LinuxError(errno.EINVAL)
     if kind == MapFlags.SHARED_VALIDATE and flags & ~(_LEGACY_FLAGS | int(MapFlags.FIXED_NOREPLACE) | of_modules):
         raise LinuxError(errno.EOPNOTSUPP)
-    if not file.readable:
+    if not file.readable or (kind != MapFlags.PRIVATE and prot & Prot.WRITE and not file.writable):
         raise LinuxError(errno.EACCES)
-    if kind != MapFlags.PRIVATE and wanted & Prot.WRITE and not file.writable:
-        raise LinuxError(errno.EACCES)
-    return do_mmap(task.mm, addr, length, wanted, MapFlags(flags & 0x1FFFFF | of_modules), file, offset)
+    if flags & MapFlags.GROWSDOWN:
+        raise LinuxError(errno.EINVAL)
 
 
 def _implied(task: Task, prot: int) -> Prot:

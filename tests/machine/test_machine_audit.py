@@ -203,7 +203,7 @@ def a_guard_without_a_vma(state: State) -> tuple[Callable[[], object], list[str]
 @corruption
 def a_guard_that_fork_would_lose(state: State) -> tuple[Callable[[], object], list[str]]:
     vma, empty = state.mm.vmas.find(SHARED), SHARED + (1 << 12)
-    assert vma is not None and not vma.anon
+    assert vma is not None and vma.anon_vma is None
     return state.poke(state.slot(empty), GUARD_ENTRY), [
         f"calls: the PTE of {empty:#x} is a guard, but fork would not copy it"
     ]

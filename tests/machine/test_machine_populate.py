@@ -92,7 +92,7 @@ class Scenario:
         if self.rng.random() < 0.3:  # some pages are there already
             at = start + self.rng.randrange(length >> 12) * PAGE_SIZE
             populate_range(mm, vma, at, min(at + 3 * PAGE_SIZE, vma.end), Access.READ)
-        populate(mm, vma)
+        populate(mm, vma, vma.start, vma.end)
 
     def touch(self, mm: AddressSpace) -> None:
         """Pages of an object that come to be in the middle, and a part of a mapping that is populated anew."""
@@ -123,7 +123,7 @@ class Scenario:
             frames.counts.tobytes(), frames.kinds.tobytes(), list(frames.used),
             [sorted(cache.pages()) for cache in self.caches], [room.left for room in self.rooms],
             [(mm.rss_anon, mm.rss_cache, dict(mm.tables.tables)) for mm in self.mms],
-            [[(vma.start, vma.end, vma.anon) for vma in mm.vmas] for mm in self.mms],
+            [[(vma.start, vma.end, vma.anon_vma is None) for vma in mm.vmas] for mm in self.mms],
             [result for result in self.faults if result == FaultResult.MINOR],
         ]  # fmt: skip
 

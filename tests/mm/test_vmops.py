@@ -121,7 +121,7 @@ class NumberedPages(PageMemory):
 
     def missing(self, mm: AddressSpace, vma: Vma, address: int, access: Access, slot: int) -> FaultResult:
         frame = rss.new_page(mm)
-        vma.anon = True
+        mm.vmas.anon_vma_prepare(vma)
         mm.frames.write(frame, 0, (1000 + vma.index_of(address)).to_bytes(8, "little"))
         writable = RW if vma.allows(Access.WRITE) else 0
         set_new_entry(mm, address, slot, frame << PAGE_SHIFT | vma.page_bits | writable | D)

@@ -24,6 +24,7 @@ NEEDS: dict[str, Callable[[], bool]] = {
     "two cpus": lambda: len(os.sched_getaffinity(0)) >= 2,
     "proc": lambda: os.path.exists("/proc/self/stat"),
     "sys": lambda: os.path.exists("/sys/kernel"),
+    "no swap": lambda: len(Path("/proc/swaps").read_text().splitlines()) == 1,
     "an idle cpu": lambda: os.getloadavg()[0] < len(os.sched_getaffinity(0)) / 2,
 }
 #: Those up to CAP_AUDIT_READ, but for CAP_SYS_RESOURCE: no guest stands on that or on younger ones.

@@ -128,10 +128,11 @@ MAPPING_512G: Table = {
         "0 0 0 ENOMEM 0 ENOMEM",
     ),
     "until the address space is full": (
-        # 256 slots but the first, with the program, and the last, with the stack
+        # 256 slots but the first, with the program, and the last, with the stack; a gap must have room for the unit
+        # wherever it begins (vm_unmapped_area), so that a single slot is none
         "@w = mmap 0 u RW MAP_SHARED fd 0; repeat 252; @x = mmap 0 u RW MAP_SHARED fd 0; end; mod x u; store w+8K 3;"
         "load x+8K; mmap 0 u RW MAP_SHARED fd 0; mmap 0 u RW MAP_SHARED fd 0; munmap w u; mmap 0 u RW MAP_SHARED fd 0",
-        "0 0 3 U ENOMEM 0 0x7f0000000000",
+        "0 0 3 ENOMEM ENOMEM 0 ENOMEM",
     ),
 }
 

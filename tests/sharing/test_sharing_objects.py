@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import pytest
 
-from emu.mm.address_space import MAX_MAP_COUNT
 from emu.mm.commit import Overcommit
 from emu.mm.frames import FrameKind
 from tests.booted import GIB, UNIT, Booted, MakeMachine, Recorder
@@ -259,11 +258,12 @@ def test_an_object_of_512_gib(machine: MakeMachine, mode: Overcommit, answers: l
     )
 
 
-def test_so_many_objects_and_no_more(machine: MakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_so_many_objects_and_no_more(machine: MakeMachine) -> None:
     """vm.max_map_count holds for the host mm: 65530 there, and one more fits."""
-    assert MAX_MAP_COUNT == 65530  # which takes a quarter of a minute to reach
-    monkeypatch.setattr("emu.mm.mmap.MAX_MAP_COUNT", 60)
-    assert machine().calls(
+    booted = machine()
+    assert booted.kernel.mm_context.max_map_count == 65530  # which takes a quarter of a minute to reach
+    booted.kernel.mm_context.max_map_count = 60
+    assert booted.calls(
         f'@fd = open "/sys/fs/mshare/r" O_RDWR|O_CREAT 0600; @ftruncate fd {GIB}; @at = say 0;'
         "repeat 60; @create fd at 4K RW OBJECT; @at = say at+4K; end; create fd at 4K RW OBJECT;"
         "create fd at+4K 4K RW OBJECT; unmap fd 0 4K; create fd 8M 4K RW OBJECT"

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from emu.linux.clock import TICK_NS
 from emu.linux.mman import Prot
 from emu.mm.flags import VmFlags
-from emu.mm.mmap import unmapped_area
 from emu.mm.special import SpecialMapping, SpecialPages
+from emu.mm.unmapped_area import unmapped_area
 from emu.mm.vma import Vma
 from mmu.memory import PAGE_SIZE
 

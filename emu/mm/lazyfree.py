@@ -1,0 +1,142 @@
+"""Pages that a process gives up, but not at once: MADV_FREE, MADV_COLD and MADV_PAGEOUT (mm/madvise.c), and what
+becomes of them when memory is short (mm/vmscan.c).  Private memory that was written has nowhere to go: there is no
+swap.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from emu.mm import rss
+from emu.mm.flags import VmFlags
+from emu.mm.frames import PG_LAZYFREE, FrameKind
+from emu.mm.pagetable import ADDRESS, SPECIAL, A, D
+from emu.mm.swapops import here
+from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+
+if TYPE_CHECKING:
+    from emu.mm.address_space import AddressSpace, MmContext
+    from emu.mm.frames import Frames
+    from emu.mm.vma import Vma
+
+_OLD, _OLD_AND_CLEAN = (np.uint64(~bits & (1 << 64) - 1) for bits in (A, A | D))
+_ADDRESS, _SHIFT, _DIRTY = np.uint64(ADDRESS), np.uint64(PAGE_SHIFT), np.uint64(D)
+
+Entries = npt.NDArray[np.uint64]
+
+
+def madvise_free(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
+    """Pages that are not written again may be dropped: clean from now on (madvise_free_pte_range)."""
+    mm.frames.lru_add_drain()
+    flush = mm.obligation(start, end, "MADV_FREE")
+    found = False
+    for _, slot, number in mm.tables.pte_tables(start, end):
+        view = mm.tables.words[slot : slot + number]
+        at = _counted(view)
+        if len(at):
+            found = True
+            mm.frames.mark_lazyfree(_frames(view[at]))
+            view[at] &= _OLD_AND_CLEAN
+    if found:
+        flush.flush()
+    else:
+        flush.nothing_present()
+
+
+def madvise_cold(mm: AddressSpace, vma: Vma, start: int, end: int, *, pageout: bool) -> None:
+    """Pages that only this mapping has count as not used lately, and with ``pageout`` those go that can be had again
+    (madvise_cold_or_pageout_pte_range).
+    """
+    mm.frames.lru_add_drain()
+    flush = mm.obligation(start, end, "MADV_PAGEOUT" if pageout else "MADV_COLD")
+    found, gone = False, []
+    for _, slot, number in mm.tables.pte_tables(start, end):
+        view = mm.tables.words[slot : slot + number]
+        at = _counted(view)
+        at = at[_mapped_once(mm, _frames(view[at]))]
+        if pageout:
+            at = at[_reclaimable(mm, vma, view[at])]
+            gone.append(view[at])
+        if len(at):
+            found = True
+            view[at] = 0 if pageout else view[at] & _OLD
+    if not found:
+        flush.nothing_present()
+        return
+    flush.flush()
+    _drop(mm, gone)
+
+
+def shrink_lazyfree(context: MmContext, wanted: int) -> int:
+    """Drop private pages that were given up and not written since, until so many are free; returns how many were.  Only
+    where nobody holds an entry of a table.
+    """
+    context.frames.lru_add_drain()
+    dropped = 0
+    for mm in list(context.address_spaces.values()):
+        if mm.shared_tables:
+            continue
+        for vma in mm.vmas:
+            if dropped >= wanted:
+                return dropped
+            if vma.anonymous and not vma.flags & VmFlags.LOCKED:
+                dropped += _shrink(mm, vma, wanted - dropped)
+    return dropped
+
+
+def _shrink(mm: AddressSpace, vma: Vma, wanted: int) -> int:
+    dropped = 0
+    for vaddr, slot, number in mm.tables.pte_tables(vma.start, vma.end):
+        if dropped >= wanted:
+            break
+        view = mm.tables.words[slot : slot + number]
+        at = _counted(view)
+        at = at[_mapped_once(mm, _frames(view[at]))]
+        at = at[_reclaimable(mm, vma, view[at])][: wanted - dropped]
+        if len(at):
+            gone, view[at] = view[at], 0
+            mm.obligation(vaddr, vaddr + number * PAGE_SIZE, "reclaim").flush()
+            _drop(mm, [gone])
+            dropped += len(at)
+    return dropped
+
+
+def _frames(entries: Entries) -> Frames:
+    frames: Frames = ((entries & _ADDRESS) >> _SHIFT).astype(np.int64)
+    return frames
+
+
+def _counted(entries: Entries) -> npt.NDArray[np.intp]:
+    """Which entries map a page that is counted: not those of the zero page."""
+    return np.flatnonzero(here(entries) & ((entries & np.uint64(SPECIAL)) == 0))
+
+
+def _mapped_once(mm: AddressSpace, frames: Frames) -> npt.NDArray[np.bool_]:
+    """Which pages one entry maps, and no more; the page cache has a reference too."""
+    cached = mm.frames.kinds[frames] == FrameKind.CACHE
+    once: npt.NDArray[np.bool_] = np.equal(mm.frames.counts[frames] - cached, 1)
+    return once
+
+
+def _reclaimable(mm: AddressSpace, vma: Vma, entries: Entries) -> npt.NDArray[np.bool_]:
+    """Which pages can be taken from a process: those of the page cache, and those that it gave up and has not written
+    since (or made to be dropped, with MAP_DROPPABLE).
+    """
+    frames = _frames(entries)
+    given_up = (mm.frames.flags[frames] & PG_LAZYFREE != 0) & ((entries & _DIRTY) == 0)
+    if vma.flags & VmFlags.DROPPABLE:
+        given_up |= True
+    found: npt.NDArray[np.bool_] = np.logical_or(given_up, mm.frames.kinds[frames] == FrameKind.CACHE)
+    return found
+
+
+def _drop(mm: AddressSpace, gone: list[Entries]) -> None:
+    """Give up the frames of entries that have been cleared and flushed."""
+    mm.note_peak()
+    for entries in gone:
+        if len(entries):
+            rss.note_dirty(mm, entries)
+            rss.put_pages(mm, entries)
