@@ -12,7 +12,6 @@ from typing import NamedTuple, Protocol
 
 from emu.linux.errors import LinuxError
 from emu.mm.kmem import SIGQUEUE, Kmem
-from mmu.memory import PAGE_SHIFT
 
 NSIG = 64
 
@@ -50,7 +49,7 @@ class SiCode(IntEnum):
 
 
 SEGV_MAPERR, SEGV_ACCERR = 1, 2
-BUS_ADRALN, BUS_ADRERR, BUS_MCEERR_AR = 1, 2, 4
+BUS_ADRALN, BUS_ADRERR = 1, 2
 FPE_INTDIV, FPE_FLTDIV, FPE_FLTOVF, FPE_FLTUND, FPE_FLTRES, FPE_FLTINV = 1, 3, 4, 5, 6, 7
 ILL_ILLOPN, ILL_PRVOPC = 2, 5
 TRAP_BRKPT, TRAP_TRACE, TRAP_HWBKPT = 1, 2, 4
@@ -117,8 +116,7 @@ class SigInfo(NamedTuple):
             return _FROM_A_PROCESS.pack(self.signo, 0, self.code, self.pid, self.uid, self.value)
         head = struct.pack("<iiii", self.signo, 0, self.code, 0)
         if self.signo in (Sig.SEGV, Sig.BUS, Sig.ILL, Sig.FPE, Sig.TRAP) and self.code > 0:
-            lsb = PAGE_SHIFT if self.signo == Sig.BUS and self.code == BUS_MCEERR_AR else 0  # si_addr_lsb
-            body = struct.pack("<Qh", self.address, lsb)
+            body = struct.pack("<Q", self.address)
         elif self.signo == Sig.CHLD and self.code > 0:
             body = struct.pack("<iIi", self.pid, self.uid, self.status)
         elif self.code == SiCode.TIMER:

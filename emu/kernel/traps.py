@@ -10,7 +10,6 @@ from emu.instructions.raised import AC, DB, GP, MF, OF, SS, UD, XM
 from emu.kernel.signal_state import (
     BUS_ADRALN,
     BUS_ADRERR,
-    BUS_MCEERR_AR,
     FPE_FLTDIV,
     FPE_FLTINV,
     FPE_FLTOVF,
@@ -99,7 +98,7 @@ class Traps:
             FaultResult.MAPERR: (Sig.SEGV, SEGV_MAPERR),
             FaultResult.ACCERR: (Sig.SEGV, SEGV_ACCERR),
             FaultResult.ADRERR: (Sig.BUS, BUS_ADRERR),
-            FaultResult.HWPOISON: (Sig.BUS, BUS_MCEERR_AR),
+            FaultResult.HWPOISON: (Sig.BUS, BUS_ADRERR),  # as without CONFIG_MEMORY_FAILURE
         }
         if result == FaultResult.OOM:
             self._out_of_memory(task)

@@ -20,6 +20,7 @@ from emu.mm.kmem import MM_STRUCT, REGION, VM_AREA_STRUCT
 from emu.mm.pagetable import PageTables, ShareCounts
 from emu.mm.tlbflush import Flush, Flushed, TlbFlusher
 from emu.mm.usercopy import UserCopy
+from emu.mm.userfault import Userfault
 from emu.mm.vma import STACK_GUARD_GAP, Vma, VmaTree, can_merge, merge_neighbours
 from emu.mm.vmops import MapHook, TableSharer
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -80,6 +81,8 @@ class MmContext:
     max_map_count: int = 65530
     #: Lets the current task wait for a program that resolves a fault which the kernel has taken.  LinuxError(EFAULT).
     wait_userfault: Callable[[Userfault], None] = lambda fault: _refuse_to_wait()
+    #: sysctl vm.unprivileged_userfaultfd.
+    unprivileged_userfaultfd: int = 0
     serial: int = 0
     #: Objects of shared anonymous memory so far.
     shmem_inodes: int = 0
@@ -399,6 +402,19 @@ class AddressSpace(UserCopy):
             return vma.ops.fault(self, vma, address, access)
         except LinuxError as error:
             return self._failed_fault(vma, address, access, error)
+
+    def kernel_fault(self, address: int, access: Access) -> FaultResult:
+        """The same for a fault that the kernel takes, which waits where a program is to resolve it.  LinuxError(EFAULT)
+        if it cannot wait.
+        """
+        while (result := self.handle_fault(address, access)) is FaultResult.RETRY:
+            self.wait_userfault()
+        return result
+
+    def wait_userfault(self) -> None:
+        fault, self.userfault = self.userfault, None
+        assert fault is not None
+        self.context.wait_userfault(fault)
 
     def _failed_fault(self, vma: Vma, address: int, access: Access, error: LinuxError) -> FaultResult:
         """No frame for a table or a page: try once more if others can be made free.  Or a page cannot be read."""

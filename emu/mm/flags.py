@@ -55,7 +55,7 @@ class FaultResult(IntEnum):
     ACCERR = 4  # SIGSEGV, SEGV_ACCERR
     ADRERR = 5  # SIGBUS, BUS_ADRERR
     OOM = 6  # no memory left: SIGKILL
-    HWPOISON = 7  # SIGBUS, BUS_MCEERR_AR
+    HWPOISON = 7  # SIGBUS
     RETRY = 8  # a program is to resolve it: wait, and try again
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.mm.address_space import AddressSpace
-from emu.mm.flags import LOCK_FLAGS, VmFlags
+from emu.mm.flags import LOCK_FLAGS, UFFD_FLAGS, VmFlags
 from emu.mm.vma import AnonVma, Vma
 from mmu.memory import PAGE_SHIFT
 
@@ -45,7 +45,8 @@ def _dup_vma(parent: AddressSpace, child: AddressSpace, vma: Vma) -> None:
     copy = vma.copy(vma.start, vma.end)
     copy.pgoff = vma.pgoff
     copy.ops.drop_promises(copy)
-    copy.flags &= ~LOCK_FLAGS
+    copy.flags &= ~(LOCK_FLAGS | UFFD_FLAGS)
+    copy.uffd = None
     copied = vma.anon_vma is not None and not vma.flags & VmFlags.WIPEONFORK
     copy.anon_vma = AnonVma(forked=True) if copied else None
     if copy.flags & VmFlags.ACCOUNT:

@@ -14,7 +14,7 @@ from emu.mm import rss
 from emu.mm.flags import VmFlags
 from emu.mm.frames import PG_LAZYFREE, FrameKind
 from emu.mm.pagetable import ADDRESS, SPECIAL, A, D
-from emu.mm.swapops import here
+from emu.mm.swapops import POISONED_ENTRY, here
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _OLD, _OLD_AND_CLEAN = (np.uint64(~bits & (1 << 64) - 1) for bits in (A, A | D))
 _ADDRESS, _SHIFT, _DIRTY = np.uint64(ADDRESS), np.uint64(PAGE_SHIFT), np.uint64(D)
+
+_POISONED = np.uint64(POISONED_ENTRY)
 
 Entries = npt.NDArray[np.uint64]
 
@@ -35,6 +37,7 @@ def madvise_free(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
     found = False
     for _, slot, number in mm.tables.pte_tables(start, end):
         view = mm.tables.words[slot : slot + number]
+        view[view == _POISONED] = 0
         at = _counted(view)
         if len(at):
             found = True

@@ -8,15 +8,17 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 from emu.mm import rss
-from emu.mm.flags import FaultResult
+from emu.mm.flags import FaultResult, VmFlags
 from emu.mm.frames import PG_DIRTY, PG_MAYBE_SHARED
-from emu.mm.pagetable import ADDRESS, PROTNONE, RW, SPECIAL, XD, A, D, P
-from emu.mm.swapops import GUARD, POISONED, here, is_here, marked
+from emu.mm.pagetable import ADDRESS, PROTNONE, RW, SPECIAL, UFFD_WP_BIT, XD, A, D, P
+from emu.mm.swapops import GUARD, POISONED, POISONED_ENTRY, UFFD_WP_ENTRY, here, is_here, marked
+from emu.mm.userfault import userfault
 from emu.mm.vmops import VmOperations
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
@@ -28,8 +30,11 @@ if TYPE_CHECKING:
 _RIGHTS = P | PROTNONE | RW | XD
 #: The bits that an entry keeps when its rights change, and when fork takes write access away.
 _CONTENT, _READ_ONLY = np.uint64(~_RIGHTS & (1 << 64) - 1), np.uint64(~RW & (1 << 64) - 1)
-_WRITABLE, _SHIFT = np.uint64(RW), np.uint64(PAGE_SHIFT)
+_WRITABLE, _UFFD_WP, _SHIFT = np.uint64(RW), np.uint64(UFFD_WP_BIT), np.uint64(PAGE_SHIFT)
 _MAPPED, _PAGE = Cost.MAPPED, Cost.PAGE
+
+
+_POISONED = np.uint64(POISONED_ENTRY)
 
 
 class PageMemory(VmOperations):
@@ -97,8 +102,14 @@ class PageMemory(VmOperations):
         if what & (POISONED | GUARD):
             mm.obligation(page, page + PAGE_SIZE).none_needed("the marker stays")
             return FaultResult.HWPOISON if what & POISONED else FaultResult.MAPERR
-        mm.frames.ram.qwords[slot] = 0
-        return self.missing(mm, vma, address, access, slot)
+        q = mm.frames.ram.qwords
+        if not vma.flags & VmFlags.UFFD_WP:
+            q[slot] = 0
+            return self.missing(mm, vma, address, access, slot)
+        result = self.missing(mm, vma, address, access, slot)
+        if is_here(q[slot]):  # as protected as the page would be
+            q[slot] = q[slot] & ~RW | UFFD_WP_BIT
+        return result
 
     def gup_forced(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> int:
         return fault_with_more_rights(mm, vma, address, access)
@@ -131,6 +142,8 @@ class PageMemory(VmOperations):
                 if not vma.shared:
                     entries[present] &= _READ_ONLY
                 words[target : target + number] = entries
+                if vma.uffd is not None and not copy.flags & VmFlags.UFFD_WP:
+                    forget_protection(words[target : target + number])
                 rss.share_pages(child, entries[present])
                 parent.context.clock.charge(int(np.count_nonzero(present)) * _MAPPED)
 
@@ -146,6 +159,8 @@ class PageMemory(VmOperations):
                 entries = view[present] & _CONTENT | bits
                 if alone:
                     entries[rss.exclusive(mm, entries)] |= _WRITABLE
+                if vma.uffd is not None:
+                    entries[(entries & _UFFD_WP) != 0] &= _READ_ONLY
                 view[present] = entries
                 mm.context.clock.charge(len(present) * _MAPPED)
         return changed
@@ -162,6 +177,13 @@ def rights_of(vma: Vma) -> int:
     """P or PROTNONE, RW and XD of an entry that gets the VMA's rights: write access only where nothing is copied."""
     prot = vma.prot
     return (P if prot else PROTNONE) | (0 if prot & Prot.EXEC else XD) | (RW if prot & Prot.WRITE and vma.shared else 0)
+
+
+def forget_protection(entries: npt.NDArray[np.uint64]) -> None:
+    """No userfaultfd hears of writes through these entries any more (clear_uffd_wp_pte)."""
+    mapping = here(entries)
+    entries[mapping] &= ~_UFFD_WP
+    entries[entries == np.uint64(UFFD_WP_ENTRY)] = 0
 
 
 def set_new_entry(mm: AddressSpace, address: int, slot: int, entry: int) -> None:
@@ -182,7 +204,8 @@ def fault_with_more_rights(mm: AddressSpace, vma: Vma, address: int, access: Acc
         vma.prot = allowed | Prot.READ | (Prot.WRITE if access == Access.WRITE else Prot.NONE)
         flush = mm.obligation(page, page + page_size)
         try:
-            result = vma.ops.fault(mm, vma, address, access)
+            while (result := vma.ops.fault(mm, vma, address, access)) is FaultResult.RETRY:
+                mm.wait_userfault()
         finally:
             vma.prot = allowed
             slot = mm.tables.leaf_slot(address)
@@ -198,6 +221,10 @@ def fault_with_more_rights(mm: AddressSpace, vma: Vma, address: int, access: Acc
 def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: int) -> FaultResult:
     """do_wp_page(): make the page writable, copying it if another mapping can see it."""
     frames = mm.frames
+    if pte & UFFD_WP_BIT:
+        if vma.uffd is not None and vma.flags & VmFlags.UFFD_WP and not vma.uffd.wp_async:
+            return userfault(mm, vma, address, access=Access.WRITE, reason=VmFlags.UFFD_WP)
+        pte &= ~UFFD_WP_BIT
     page = address & -PAGE_SIZE
     flush = mm.obligation(page, page + PAGE_SIZE, "copy on write")
     frame = (pte & ADDRESS) >> PAGE_SHIFT
@@ -228,7 +255,9 @@ def _zap(mm: AddressSpace, vma: Vma, start: int, end: int, *, markers: bool) -> 
     """Zap every page of [start, end), with ``markers`` what the other entries say too."""
     found = False
     mm.note_peak()
-    for entries in mm.tables.clear_range(start, end, markers=markers):
+    stays = bool(vma.flags & VmFlags.UFFD_WP) and not markers and not vma.anonymous
+    keeps = (_UFFD_WP, np.uint64(UFFD_WP_ENTRY)) if stays else None
+    for entries in mm.tables.clear_range(start, end, markers=markers, keeps=keeps, drops=_POISONED):
         mm.obligation(start, end, "unmap").flush()
         if vma.shared:
             rss.note_dirty(mm, entries)

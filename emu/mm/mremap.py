@@ -9,8 +9,9 @@ from typing import Any
 from emu.linux.errors import LinuxError
 from emu.linux.mman import MapFlags
 from emu.mm.address_space import AddressSpace, page_align
-from emu.mm.flags import LOCK_FLAGS, VmFlags
+from emu.mm.flags import LOCK_FLAGS, UFFD_FLAGS, VmFlags
 from emu.mm.gup import populate
+from emu.mm.memory import forget_protection
 from emu.mm.mmap import (
     check_may_lock,
     do_munmap,
@@ -210,12 +211,17 @@ def _move(mm: AddressSpace, old: int, old_length: int, new: int, new_length: int
     source = mm.carve(vma, old, old + kept) if kept and not keep else vma
     target = source.copy(old, source.end)
     target.start, target.end = new, new + new_length
+    target.flags &= ~UFFD_FLAGS  # without UFFD_FEATURE_EVENT_REMAP (mremap_userfaultfd_prep)
+    target.uffd = None
     if target.anonymous and target.anon_vma is None:
         target.pgoff = new >> PAGE_SHIFT
     mm.insert(target, merge=False)  # not with the source, which is removed
     if kept:
         flush = mm.obligation(old, old + kept, "mremap")
         source.ops.move(mm, source, old, kept, new)
+        if source.uffd is not None:
+            for _, slot, number in mm.tables.pte_tables(new, new + kept):
+                forget_protection(mm.tables.words[slot : slot + number])
         source.ops.drop_promises(source)
         flush.flush()
         if keep:

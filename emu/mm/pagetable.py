@@ -258,9 +258,18 @@ class PageTables:
 
     # -- changing entries ------------------------------------------------------------------------------------------
 
-    def clear_range(self, start: int, end: int, *, markers: bool) -> Iterator[npt.NDArray[np.uint64]]:
+    def clear_range(
+        self,
+        start: int,
+        end: int,
+        *,
+        markers: bool,
+        keeps: tuple[np.uint64, np.uint64] | None = None,
+        drops: np.uint64 | None = None,
+    ) -> Iterator[npt.NDArray[np.uint64]]:
         """Clear every PTE of [start, end) that maps a page, with ``markers`` all others too; yields the former, some
-        hundred thousand at a time.  For each batch the caller owes a flush and the frames' references.
+        hundred thousand at a time.  For each batch the caller owes a flush and the frames' references.  With ``keeps``,
+        those that have the first of two bits become the second; ``drops`` goes even without ``markers``.
         """
         cleared = []
         for _, slot, number in self.pte_tables(start, end):
@@ -269,9 +278,11 @@ class PageTables:
             present = view[here]
             if markers:
                 view[:] = 0
+            elif drops is not None and len(present) < number:
+                view[view == drops] = 0
             if len(present):
                 cleared.append(present)
-                view[here] = 0
+                view[here] = 0 if keeps is None else np.where(present & keeps[0], keeps[1], np.uint64(0))
                 if len(cleared) == _CLEARED_TABLES:
                     yield np.concatenate(cleared)
                     cleared = []

@@ -1,4 +1,4 @@
-"""Filling pages through a userfaultfd: UFFDIO_COPY, ZEROPAGE, CONTINUE and POISON (mfill_atomic of mm/userfaultfd.c)."""
+"""Filling pages through a userfaultfd: UFFDIO_COPY, ZEROPAGE, CONTINUE, POISON (mfill_atomic of mm/userfaultfd.c)."""
 
 from __future__ import annotations
 
@@ -128,7 +128,10 @@ def fill_from_cache(mm: AddressSpace, vma: Vma, address: int, slot: int) -> None
     """UFFDIO_CONTINUE: map the page of the page cache that is there."""
     cache = vma.page_cache
     assert cache is not None
-    frame = cache.find(vma.index_of(address)) if cache.check_index(vma.index_of(address)) else None
+    index = vma.index_of(address)
+    if not cache.check_index(index):
+        raise LinuxError(errno.EINVAL)
+    frame = cache.find(index)
     if frame is None:
         raise LinuxError(errno.EFAULT)
     _check_free(mm, slot)

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import PollEvents
 from emu.linux.wait import WaitQueue
-from emu.mm.flags import UFFD_FLAGS, FaultResult, VmFlags
-from emu.mm.vma import merge_neighbours
+from emu.mm.flags import FaultResult, VmFlags
 from mmu.memory import PAGE_SIZE
 from mmu.registers import Access
 
@@ -113,6 +112,16 @@ class UserfaultContext:
         """Whether a feature was asked for."""
         return bool(self.features & feature)
 
+    @property
+    def wp_async(self) -> bool:
+        """Whether a write takes the protection away by itself."""
+        return bool(self.features & Features.WP_ASYNC)
+
+    @property
+    def wp_unpopulated(self) -> bool:
+        """Whether pages of private memory that are not there can be protected."""
+        return bool(self.features & Features.WP_UNPOPULATED)
+
     def check_alive(self) -> AddressSpace:
         """The address space.  LinuxError(ESRCH) if it is gone."""
         if self.mm.users == 0:
@@ -152,11 +161,8 @@ class UserfaultContext:
                 waiting.queue.wake_all()
 
     def release(self) -> None:
-        """The last descriptor is closed: every mapping is its own again, and everybody goes on."""
+        """The last descriptor is closed: everybody goes on."""
         self.released = True
-        if self.mm.users:
-            for vma in [vma for vma in self.mm.vmas if vma.uffd is self]:
-                clear_vma(self.mm, vma)
         self.wake(0, 0)
         for waiting in self.events:
             waiting.done = True
@@ -169,7 +175,7 @@ class Userfault:
 
     def __init__(self, context: UserfaultContext, address: int, access: Access, reason: VmFlags) -> None:
         self.context = context
-        self._address, self._access, self._reason = address, access, reason
+        self.address, self._access, self._reason = address, access, reason
         self.waiting: Waiting | None = None
 
     def begin(self, tid: int, *, user: bool) -> WaitQueue | None:
@@ -180,9 +186,9 @@ class Userfault:
         flags = _FLAG_WRITE if self._access == Access.WRITE else 0
         flags |= {VmFlags.UFFD_WP: _FLAG_WP, VmFlags.UFFD_MINOR: _FLAG_MINOR}.get(self._reason, 0)
         exact = context.has(Features.EXACT_ADDRESS)
-        shown = self._address if exact else self._address & -PAGE_SIZE
+        shown = self.address if exact else self.address & -PAGE_SIZE
         thread = tid if context.has(Features.THREAD_ID) else 0
-        self.waiting = Waiting(self._address & -PAGE_SIZE, message(Event.PAGEFAULT, flags, shown, thread))
+        self.waiting = Waiting(self.address & -PAGE_SIZE, message(Event.PAGEFAULT, flags, shown, thread))
         context.add_fault(self.waiting)
         return self.waiting.queue
 
@@ -202,14 +208,3 @@ def userfault(mm: AddressSpace, vma: Vma, address: int, access: Access, reason: 
     assert vma.uffd is not None
     mm.userfault = Userfault(vma.uffd, address, access, reason)
     return FaultResult.RETRY
-
-
-def clear_vma(mm: AddressSpace, vma: Vma) -> None:
-    """A VMA is registered no more (userfaultfd_clear_vma)."""
-    from emu.mm.uffdwp import uffd_wp_range
-
-    if vma.flags & VmFlags.UFFD_WP:
-        uffd_wp_range(mm, vma, vma.start, vma.end, on=False)
-    vma.flags &= ~UFFD_FLAGS
-    vma.uffd = None
-    merge_neighbours(mm.vmas, vma)

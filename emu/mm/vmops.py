@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     from mmu.registers import Access
 
 
+#: Which the errno module does not have.
+_EHWPOISON = 133
+_FAILED = {FaultResult.OOM: errno.ENOMEM, FaultResult.HWPOISON: _EHWPOISON}
+
+
 class HugePageUse(NamedTuple):
     """The holders of a huge page: whether its file has it, and how many entries map it."""
 
@@ -139,17 +144,19 @@ class VmOperations(ABC):
         """
         for page in range(start, end, self.page_size):
             mm.stop.check()
-            result = mm.handle_fault(page, access)
+            result = mm.kernel_fault(page, access)
             if not result.resolved:
                 return result
             mm.count_kernel_fault(result)
         return None
 
     def fault_in(self, mm: AddressSpace, vma: Vma, start: int, end: int, access: Access) -> None:
-        """Make every page of [start, end) present for mlock and MADV_POPULATE.  LinuxError(EFAULT, ENOMEM)."""
+        """Make every page of [start, end) present for mlock and MADV_POPULATE.  LinuxError(EFAULT, ENOMEM,
+        EHWPOISON).
+        """
         failed = self.populate(mm, vma, start, end, access)
         if failed is not None:
-            raise LinuxError(errno.ENOMEM if failed == FaultResult.OOM else errno.EFAULT)
+            raise LinuxError(_FAILED.get(failed, errno.EFAULT))
 
     # -- changing entries ------------------------------------------------------------------------------------------
 

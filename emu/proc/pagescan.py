@@ -14,6 +14,7 @@ from emu.mm.frames import FrameKind
 from emu.mm.hugefault import PMD
 from emu.mm.pagetable import ADDRESS, SPECIAL, UFFD_WP_BIT
 from emu.mm.swapops import GUARD, UFFD_WP, is_here, marked
+from emu.mm.uffdwp import uffd_wp_range, uses_markers
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -111,6 +112,8 @@ def _walk(mm: AddressSpace, start: int, end: int, flags: int, masks: _Masks, out
             if not masks.fits(of_vma | categories):
                 continue
             reached = output.add(low, high, of_vma | categories)
+            if flags & _WP_MATCHING and low < reached:
+                uffd_wp_range(mm, vma, low, reached, on=True)
             if reached < high:
                 return reached
     return end
@@ -118,9 +121,12 @@ def _walk(mm: AddressSpace, start: int, end: int, flags: int, masks: _Masks, out
 
 def _vma_categories(vma: Vma, flags: int) -> int | None:
     """What all its pages are; None if it is passed over (pagemap_scan_test_walk).  LinuxError(EPERM)."""
-    if flags & _CHECK_WPASYNC:
+    allowed = vma.uffd is not None and vma.uffd.wp_async and uses_markers(vma)
+    if not allowed and flags & _CHECK_WPASYNC:
         raise LinuxError(errno.EPERM)
-    return None if vma.flags & VmFlags.PFNMAP or flags & _WP_MATCHING else 0
+    if vma.flags & VmFlags.PFNMAP or (not allowed and flags & _WP_MATCHING):
+        return None
+    return _WPALLOWED if allowed else 0
 
 
 def _pages(mm: AddressSpace, vma: Vma, start: int, end: int) -> Iterator[tuple[int, int, int]]:
