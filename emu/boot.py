@@ -84,7 +84,7 @@ def file_systems(kernel: Kernel) -> None:
 
 
 def _open_userfaultfd(kernel: Kernel, path: Path, flags: int) -> File:
-    from emu.kernel.userfaultfd import open_device  # hardly any program has one
+    from emu.syscalls.userfaultfd import open_device  # hardly any program has one
 
     return open_device(kernel, path, flags)
 

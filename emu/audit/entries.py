@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from emu.audit.books import Books
 from emu.linux.mman import Prot
+from emu.mm.flags import VmFlags
 from emu.mm.frames import FrameKind
 from emu.mm.guards import NO_GUARDS
 from emu.mm.hugefault import PMD, head_of
 from emu.mm.hugetlb import cache_of, number_of
-from emu.mm.pagetable import PROTNONE, RW, SPECIAL, US, XD, P
+from emu.mm.pagetable import PROTNONE, RW, SPECIAL, UFFD_WP_BIT, US, XD, P
 from emu.mm.swapops import GUARD, POISONED, UFFD_WP, marked
 from emu.mm.vma import Vma
 
@@ -45,6 +46,8 @@ def check_marker(books: Books, mm: AddressSpace, vaddr: int, entry: int) -> None
         books.say(f"{where} maps nothing and is no marker: {entry:#x}")
     elif vma is None:
         books.say(f"{where} is a marker, but no VMA covers it")
+    elif what & UFFD_WP and not vma.flags & VmFlags.UFFD_WP:
+        books.say(f"{where} is write-protected by a userfaultfd, with which its VMA is not registered")
     elif what & GUARD and vma.flags & NO_GUARDS:
         books.say(f"{where} is a guard, which its VMA cannot have")
     elif what & GUARD and vma.anon_vma is None:
@@ -76,6 +79,9 @@ def _check_rights(books: Books, where: str, vma: Vma, pte: int) -> None:
         return
     if not vma.prot:
         books.say(f"{where} is present although its VMA allows nothing")
+    if pte & UFFD_WP_BIT and (pte & RW or not vma.flags & VmFlags.UFFD_WP):
+        why = "allows writes" if pte & RW else "its VMA is not registered"
+        books.say(f"{where} is write-protected by a userfaultfd, but {why}")
     if not pte & US:
         books.say(f"{where} is not for user mode")
     if pte & RW and not vma.prot & Prot.WRITE:

@@ -12,9 +12,10 @@ from emu.audit.entries import check_entry, check_marker
 from emu.audit.tables import present
 from emu.linux.mman import Prot
 from emu.mm.address_space import AddressSpace
+from emu.mm.flags import VmFlags
 from emu.mm.frames import FrameKind, Frames
 from emu.mm.hugefault import PMD
-from emu.mm.pagetable import ADDRESS, PROTNONE, PS, RW, SPECIAL, US, XD, P, span
+from emu.mm.pagetable import ADDRESS, PROTNONE, PS, RW, SPECIAL, UFFD_WP_BIT, US, XD, P, span
 from emu.mm.swapops import here
 from emu.mm.vma import Vma
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -113,7 +114,11 @@ def _ordinary(
             looked_at |= RW
         if not vma.prot & Prot.EXEC:
             looked_at, right = looked_at | XD, right | XD
+    if not vma.flags & VmFlags.UFFD_WP:
+        looked_at |= UFFD_WP_BIT
     fine: Mask = np.equal(ptes & np.uint64(looked_at), np.uint64(right))
+    if vma.flags & VmFlags.UFFD_WP:
+        fine &= ((ptes & np.uint64(UFFD_WP_BIT)) == 0) | ((ptes & _RW) == 0)
     special = (ptes & _SPECIAL) != 0
     if vma.shared and vma.page_cache is not None:
         pages = vma.page_cache.find_each(((vaddrs - vma.start) >> PAGE_SHIFT) + vma.pgoff)

@@ -50,19 +50,29 @@ _NONBLOCK = int(OpenFlags.NONBLOCK)
 
 
 class UserfaultFd(AnonFile):
-    """An open userfaultfd."""
+    """An open userfaultfd; ``install`` makes a descriptor of a context that fork has made, for the current task, with
+    the same flags.
+    """
 
-    def __init__(self, path: Path, flags: int, mm: AddressSpace) -> None:
+    def __init__(
+        self, path: Path, flags: int, context: UserfaultContext, mm: AddressSpace,
+        install: Callable[[UserfaultContext, AddressSpace, int], int],
+    ) -> None:  # fmt: skip
         super().__init__(path, flags & _NONBLOCK)
-        self.context = UserfaultContext(mm, user_mode_only=bool(flags & USER_MODE_ONLY))
+        self.context = context
+        self.mm = mm
+        self.install = install
         self._ioctls: dict[int, Callable[[UserMemory, int], None]] = {
             0xC020AA00: self._register, 0x8010AA01: self._unregister, 0x8010AA02: self._wake, 0xC028AA03: self._copy,
             0xC020AA04: self._zeropage, 0xC028AA05: self._move, 0xC018AA06: self._writeprotect,
             0xC020AA07: self._continue, 0xC020AA08: self._poison,
         }  # fmt: skip
 
+    def _install(self, context: UserfaultContext, mm: AddressSpace) -> int:
+        return self.install(context, mm, self.flags)
+
     def release(self) -> None:
-        release(self.context)
+        release(self.mm, self.context)
 
     # -- messages --------------------------------------------------------------------------------------------------
 
@@ -71,7 +81,7 @@ class UserfaultFd(AnonFile):
         if not self.context.initialized or count < MESSAGE_SIZE:
             raise LinuxError(errno.EINVAL)
         messages = b""
-        while count - len(messages) >= MESSAGE_SIZE and (found := self.context.next_message()) is not None:
+        while count - len(messages) >= MESSAGE_SIZE and (found := self.context.next_message(self._install)) is not None:
             messages += found
         if not messages:
             raise WouldBlock(self.context.readers)
@@ -122,7 +132,7 @@ class UserfaultFd(AnonFile):
         start, length, mode = _REGISTER_ARG.read(memory, argument)
         if not mode or mode & ~sum(_MODES):
             raise LinuxError(errno.EINVAL)
-        mm = self.context.mm
+        mm = self.mm
         check_range(mm, start, length)
         self._check_alive(errno.ENOMEM)
         flags = VmFlags.NONE
@@ -135,26 +145,34 @@ class UserfaultFd(AnonFile):
         memory.write(argument + _REGISTER_ARG.size, ioctls.to_bytes(8, "little"))
 
     def _check_alive(self, number: int = errno.ESRCH) -> AddressSpace:
-        if self.context.mm.users == 0:
+        if self.mm.users == 0:
             raise LinuxError(number)
-        return self.context.mm
+        return self.mm
 
     def _unregister(self, memory: UserMemory, argument: int) -> None:
         start, length = self._range(memory, argument)
         self._check_alive(errno.ENOMEM)
-        unregister(self.context.mm, self.context, start, start + length)
+        unregister(self.mm, self.context, start, start + length)
 
     def _range(self, memory: UserMemory, argument: int) -> tuple[int, int]:
         start, length = _RANGE.read(memory, argument)
-        check_range(self.context.mm, start, length)
+        check_range(self.mm, start, length)
         return start, length
 
     def _wake(self, memory: UserMemory, argument: int) -> None:
         self.context.wake(*self._range(memory, argument))
 
+    def _check_unchanging(self, memory: UserMemory, result_at: int = 0) -> None:
+        """LinuxError(EAGAIN) while a change of mappings waits for its event to be read."""
+        if self.context.changing:
+            if result_at:
+                memory.write(result_at, (-errno.EAGAIN).to_bytes(8, "little", signed=True))
+            raise LinuxError(errno.EAGAIN)
+
     def _copy(self, memory: UserMemory, argument: int) -> None:
+        self._check_unchanging(memory, argument + _FOUR.size)
         dst, src, length, mode = _FOUR.read(memory, argument)
-        mm = self.context.mm
+        mm = self.mm
         if not length or src + length > mm.task_size or src + length > _U64:
             raise LinuxError(errno.EINVAL)
         check_range(mm, dst, length)
@@ -191,24 +209,28 @@ class UserfaultFd(AnonFile):
     def _three(self, memory: UserMemory, argument: int, allowed: int) -> tuple[int, int, int]:
         """A range, and a mode."""
         start, length, mode = _THREE.read(memory, argument)
-        check_range(self.context.mm, start, length)
+        check_range(self.mm, start, length)
         if mode & ~allowed:
             raise LinuxError(errno.EINVAL)
         return start, length, mode
 
     def _zeropage(self, memory: UserMemory, argument: int) -> None:
+        self._check_unchanging(memory, argument + _THREE.size)
         what = self._three(memory, argument, _DONTWAKE)
         self._fill(memory, argument + _THREE.size, what, fill_zero)
 
     def _continue(self, memory: UserMemory, argument: int) -> None:
+        self._check_unchanging(memory, argument + _THREE.size)
         what = self._three(memory, argument, _DONTWAKE | _WP)
         self._fill(memory, argument + _THREE.size, what, fill_from_cache, cached=True)
 
     def _poison(self, memory: UserMemory, argument: int) -> None:
+        self._check_unchanging(memory, argument + _THREE.size)
         what = self._three(memory, argument, _DONTWAKE)
         self._fill(memory, argument + _THREE.size, what, fill_poison)
 
     def _writeprotect(self, memory: UserMemory, argument: int) -> None:
+        self._check_unchanging(memory)
         start, length, mode = self._three(memory, argument, _PROTECT | _PROTECT_DONTWAKE)
         if mode == _PROTECT | _PROTECT_DONTWAKE:
             raise LinuxError(errno.EINVAL)
@@ -217,8 +239,9 @@ class UserfaultFd(AnonFile):
             self.context.wake(start, length)
 
     def _move(self, memory: UserMemory, argument: int) -> None:
+        self._check_unchanging(memory, argument + _FOUR.size)
         dst, src, length, mode = _FOUR.read(memory, argument)
-        mm = self.context.mm
+        mm = self.mm
         if memory is not mm:
             raise LinuxError(errno.EINVAL)
         check_range(mm, dst, length)

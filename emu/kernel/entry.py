@@ -413,7 +413,7 @@ class Entry:
             from emu.kernel.userfaultfd import sleep_in_fault  # hardly any program has one
 
             assert trap.fault is not None
-            if sleep_in_fault(self._kernel, task, trap.fault.vaddr):
+            if sleep_in_fault(self._kernel.scheduler, task, trap.fault.vaddr):
                 task.fault_result = None
                 return
             task.fault_result = FaultResult.ADRERR

@@ -1,56 +1,24 @@
-"""Tasks that wait until a program has resolved a page fault (fs/userfaultfd.c), and making a userfaultfd."""
+"""Tasks that wait until a program has resolved a page fault, or has read of a change of mappings (fs/userfaultfd.c)."""
 
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from emu.fs.userfaultfd import USER_MODE_ONLY, UserfaultDevice, UserfaultFd
 from emu.kernel.signal_state import Sig
-from emu.linux.capability import SYS_PTRACE
 from emu.linux.errors import LinuxError, NoIntr
-from emu.linux.fileflags import OpenFlags
 
 if TYPE_CHECKING:
-    from emu.fs.dentry import Path
-    from emu.fs.file import File
-    from emu.kernel.kernel import Kernel
+    from emu.kernel.sched import Scheduler
     from emu.kernel.task import Task
-    from emu.mm.userfault import Userfault
-
-_CLOEXEC, _NONBLOCK = int(OpenFlags.CLOEXEC), int(OpenFlags.NONBLOCK)
-
-
-def sys_userfaultfd(kernel: Kernel, task: Task, flags: int) -> int:
-    """userfaultfd(2)."""
-    allowed = kernel.mm_context.unprivileged_userfaultfd or task.credentials.capable(SYS_PTRACE)
-    if not flags & USER_MODE_ONLY and not allowed:
-        raise LinuxError(errno.EPERM)
-    return _new(kernel, task, flags)
+    from emu.linux.wait import WaitQueue
+    from emu.mm.userfault import Userfault, Waiting
 
 
-def _new(kernel: Kernel, task: Task, flags: int) -> int:
-    if flags & ~(_CLOEXEC | _NONBLOCK | USER_MODE_ONLY):
-        raise LinuxError(errno.EINVAL)
-    task.files.check_room()
-    file = UserfaultFd(kernel.vfs.anon_inode("[userfaultfd]"), flags, task.mm)
-    return task.files.open(file, bool(flags & _CLOEXEC))
-
-
-def open_device(kernel: Kernel, path: Path, flags: int) -> File:
-    """Open /dev/userfaultfd."""
-
-    def make(caller: Any, flags: int) -> int:
-        return _new(kernel, caller, flags)
-
-    file = UserfaultDevice(path, flags)
-    file.make = make
-    return file
-
-
-def sleep_in_fault(kernel: Kernel, task: Task, address: int) -> bool:
-    """Put a task to sleep whose own access, at this address, a program is to resolve; it is then tried again.  False if the fault
-    is to be a SIGBUS.
+def sleep_in_fault(scheduler: Scheduler, task: Task, address: int) -> bool:
+    """Put a task to sleep whose own access, at this address, a program is to resolve; it is then tried again.  False if
+    the fault is to be a SIGBUS.
     """
     fault, task.mm.userfault = task.mm.userfault, None
     assert fault is not None
@@ -66,24 +34,37 @@ def sleep_in_fault(kernel: Kernel, task: Task, address: int) -> bool:
         return True
 
     task.then = then
-    kernel.scheduler.sleep(task, queue)
+    scheduler.sleep(task, queue)
     return True
 
 
-def wait_in_kernel(kernel: Kernel, fault: Userfault) -> None:
+def wait_in_kernel(scheduler: Scheduler, fault: Userfault) -> None:
     """The kernel's own access, for the current task, waits: others run meanwhile.  Only SIGKILL ends the wait.
     LinuxError(EFAULT) if nobody is told of the fault or the task has ended; NoIntr if the run is to end.
     """
-    task = kernel.current
+    task = scheduler.current
     queue = None if task is None else fault.begin(task.pid, user=False)
     if task is None or queue is None:
         raise LinuxError(errno.EFAULT)
     try:
-        while not fault.done:
-            if not kernel.scheduler.wait_in_kernel(task, queue):
-                raise NoIntr
-            if not task.alive or task.signals.pending_mask >> (Sig.KILL - 1) & 1:
-                raise LinuxError(errno.EFAULT)
+        if not _wait(scheduler, task, queue, lambda: fault.done):
+            raise LinuxError(errno.EFAULT)
     finally:
         fault.end()
     task.usage.maj_flt += 1
+
+
+def wait_event(scheduler: Scheduler, waiting: Waiting) -> None:
+    """The current task waits until a monitor has read of its change, or is killed."""
+    if scheduler.current is not None:
+        _wait(scheduler, scheduler.current, waiting.queue, lambda: waiting.done)
+
+
+def _wait(scheduler: Scheduler, task: Task, queue: WaitQueue, done: Callable[[], bool]) -> bool:
+    """False if the task has been killed.  NoIntr if the run is to end."""
+    while not done():
+        if not scheduler.wait_in_kernel(task, queue):
+            raise NoIntr
+        if not task.alive or task.signals.pending_mask >> (Sig.KILL - 1) & 1:
+            return False
+    return True

@@ -20,7 +20,7 @@ from emu.mm.kmem import MM_STRUCT, REGION, VM_AREA_STRUCT
 from emu.mm.pagetable import PageTables, ShareCounts
 from emu.mm.tlbflush import Flush, Flushed, TlbFlusher
 from emu.mm.usercopy import UserCopy
-from emu.mm.userfault import Userfault
+from emu.mm.userfault import Userfault, UserfaultContext, Waiting
 from emu.mm.vma import STACK_GUARD_GAP, Vma, VmaTree, can_merge, merge_neighbours
 from emu.mm.vmops import MapHook, TableSharer
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -81,6 +81,8 @@ class MmContext:
     max_map_count: int = 65530
     #: Lets the current task wait for a program that resolves a fault which the kernel has taken.  LinuxError(EFAULT).
     wait_userfault: Callable[[Userfault], None] = lambda fault: _refuse_to_wait()
+    #: Lets the current task wait until a monitor has read of a change.
+    wait_event: Callable[[Waiting], None] = lambda waiting: None
     #: sysctl vm.unprivileged_userfaultfd.
     unprivileged_userfaultfd: int = 0
     serial: int = 0
@@ -166,6 +168,9 @@ class AddressSpace(UserCopy):
         self.thp_disable = 0
         #: The last fault that is to wait for a program (FaultResult.RETRY).
         self.userfault: Userfault | None = None
+        #: What :func:`emu.mm.uffdevents.complete` is to tell of.
+        self.unmapped: list[tuple[UserfaultContext, int, int]] = []
+        self.moved: list[tuple[UserfaultContext, int, int, int]] = []
         #: Contexts of asynchronous I/O, once there is one.
         self.aio: object = None
         #: /proc/PID/coredump_filter.

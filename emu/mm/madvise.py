@@ -13,6 +13,7 @@ from emu.mm.flags import VmFlags
 from emu.mm.guards import NO_GUARDS, install_guards, remove_guards
 from emu.mm.gup import allows_access, fault_in
 from emu.mm.lazyfree import madvise_cold, madvise_free
+from emu.mm.uffdevents import removed
 from emu.mm.vma import Vma
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
@@ -105,12 +106,17 @@ def _advise(mm: AddressSpace, vma: Vma, start: int, end: int, advice: Advice) ->
         if start % vma.ops.page_size:
             raise LinuxError(errno.EINVAL)
         end &= -vma.ops.page_size
+        if start < end and removed(mm, vma, start, end):
+            found = mm.vmas.find(start)  # it may be another one now
+            if found is None:
+                raise LinuxError(errno.ENOMEM)
+            vma, end = found, min(end, found.end)
         if start < end and advice == Advice.FREE:
             madvise_free(mm, vma, start, end)
         elif start < end:
             _dontneed(mm, vma, start, end)
     elif advice == Advice.REMOVE:
-        remove_contents(vma, start, end)
+        remove_contents(mm, vma, start, end)
     elif advice in (Advice.GUARD_INSTALL, Advice.GUARD_REMOVE):
         _check_guard(vma, removed=advice == Advice.GUARD_REMOVE)
         for piece in mm.pieces(start, end):
@@ -156,7 +162,7 @@ def _note(mm: AddressSpace, vma: Vma, start: int, end: int, advice: Advice) -> N
     mm.set_flags(vma, start, end, vma.flags & ~cleared | added)
 
 
-def remove_contents(vma: Vma, start: int, end: int) -> None:
+def remove_contents(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
     """MADV_REMOVE: punch a hole into the mapped file.  LinuxError: EINVAL, EACCES."""
     _refuse_locked(vma)
     if vma.page_cache is None and vma.file is None:
@@ -164,6 +170,7 @@ def remove_contents(vma: Vma, start: int, end: int) -> None:
     if not vma.shared or vma.flags & VmFlags.NEVERWRITE:
         raise LinuxError(errno.EACCES)
     first = vma.index_of(start)
+    removed(mm, vma, start, end)
     if vma.file is not None:
         mode = FallocateFlags.PUNCH_HOLE | FallocateFlags.KEEP_SIZE
         vma.file.fallocate(mode, first << PAGE_SHIFT, end - start)

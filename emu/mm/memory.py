@@ -18,7 +18,7 @@ from emu.mm.flags import FaultResult, VmFlags
 from emu.mm.frames import PG_DIRTY, PG_MAYBE_SHARED
 from emu.mm.pagetable import ADDRESS, PROTNONE, RW, SPECIAL, UFFD_WP_BIT, XD, A, D, P
 from emu.mm.swapops import GUARD, POISONED, POISONED_ENTRY, UFFD_WP_ENTRY, here, is_here, marked
-from emu.mm.userfault import userfault
+from emu.mm.userfault import Userfault
 from emu.mm.vmops import VmOperations
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
@@ -177,6 +177,13 @@ def rights_of(vma: Vma) -> int:
     """P or PROTNONE, RW and XD of an entry that gets the VMA's rights: write access only where nothing is copied."""
     prot = vma.prot
     return (P if prot else PROTNONE) | (0 if prot & Prot.EXEC else XD) | (RW if prot & Prot.WRITE and vma.shared else 0)
+
+
+def userfault(mm: AddressSpace, vma: Vma, address: int, access: Access, reason: VmFlags) -> FaultResult:
+    """A fault that a program resolves: who has taken it waits (:attr:`AddressSpace.userfault`)."""
+    assert vma.uffd is not None
+    mm.userfault = Userfault(vma.uffd, address, access, reason)
+    return FaultResult.RETRY
 
 
 def forget_protection(entries: npt.NDArray[np.uint64]) -> None:

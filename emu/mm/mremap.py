@@ -19,7 +19,9 @@ from emu.mm.mmap import (
     unmap_range,
     wants_populating,
 )  # fmt: skip
+from emu.mm.uffdevents import note_unmapped
 from emu.mm.unmapped_area import get_unmapped_area
+from emu.mm.userfault import Features
 from emu.mm.vma import Vma, merge_neighbours
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -211,15 +213,19 @@ def _move(mm: AddressSpace, old: int, old_length: int, new: int, new_length: int
     source = mm.carve(vma, old, old + kept) if kept and not keep else vma
     target = source.copy(old, source.end)
     target.start, target.end = new, new + new_length
-    target.flags &= ~UFFD_FLAGS  # without UFFD_FEATURE_EVENT_REMAP (mremap_userfaultfd_prep)
-    target.uffd = None
+    if target.uffd is not None:  # mremap_userfaultfd_prep()
+        if target.uffd.has(Features.EVENT_REMAP):
+            mm.moved.append((target.uffd, old, new, old_length))
+        else:
+            target.flags &= ~UFFD_FLAGS
+            target.uffd = None
     if target.anonymous and target.anon_vma is None:
         target.pgoff = new >> PAGE_SHIFT
     mm.insert(target, merge=False)  # not with the source, which is removed
     if kept:
         flush = mm.obligation(old, old + kept, "mremap")
         source.ops.move(mm, source, old, kept, new)
-        if source.uffd is not None:
+        if source.uffd is not target.uffd:
             for _, slot, number in mm.tables.pte_tables(new, new + kept):
                 forget_protection(mm.tables.words[slot : slot + number])
         source.ops.drop_promises(source)
@@ -230,6 +236,7 @@ def _move(mm: AddressSpace, old: int, old_length: int, new: int, new_length: int
                 source.anon_vma = None
         else:
             source.flags &= ~VmFlags.ACCOUNT  # the target has taken the promise over
+            note_unmapped(mm, old, old + kept)
             mm.remove(source)
     target = merge_neighbours(mm.vmas, target)
     if new_length > old_length and wants_populating(mm, target):

@@ -12,10 +12,9 @@ from emu.linux.errors import LinuxError
 from emu.mm import rss
 from emu.mm.flags import FaultResult, VmFlags
 from emu.mm.frames import PG_DIRTY, PG_UNREAD
-from emu.mm.memory import PageMemory, set_new_entry
+from emu.mm.memory import PageMemory, set_new_entry, userfault
 from emu.mm.pagetable import RW, SPECIAL, D, span
 from emu.mm.swapops import is_here
-from emu.mm.userfault import userfault
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
 

@@ -91,9 +91,8 @@ def clear_vma(mm: AddressSpace, vma: Vma) -> None:
     merge_neighbours(mm.vmas, vma)
 
 
-def release(context: UserfaultContext) -> None:
+def release(mm: AddressSpace, context: UserfaultContext) -> None:
     """The last descriptor is closed (userfaultfd_release)."""
-    mm = context.mm
     context.released = True
     if mm.users:
         for vma in [vma for vma in mm.vmas if vma.uffd is context]:

@@ -6,20 +6,17 @@ from __future__ import annotations
 
 import errno
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
-from typing import TYPE_CHECKING
+from typing import Any
 
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import PollEvents
 from emu.linux.wait import WaitQueue
-from emu.mm.flags import FaultResult, VmFlags
+from emu.mm.flags import VmFlags
 from mmu.memory import PAGE_SIZE
 from mmu.registers import Access
-
-if TYPE_CHECKING:
-    from emu.mm.address_space import AddressSpace
-    from emu.mm.vma import Vma
 
 
 class Features(IntFlag):
@@ -77,12 +74,15 @@ class Waiting:
     message: bytes
     queue: WaitQueue = field(default_factory=WaitQueue)
     done: bool = False
+    #: Of a fork: the child's userfaultfd and address space, and whether somebody has it.
+    made: tuple[UserfaultContext, Any] | None = None
+    taken: bool = False
 
 
 class UserfaultContext:
-    """What an open userfaultfd knows (struct userfaultfd_ctx)."""
+    """What an open userfaultfd knows (struct userfaultfd_ctx); ``mm`` is the address space that it is of."""
 
-    def __init__(self, mm: AddressSpace, *, user_mode_only: bool) -> None:
+    def __init__(self, mm: object, *, user_mode_only: bool) -> None:
         self.mm = mm
         self.user_mode_only = user_mode_only
         self.features = 0
@@ -122,15 +122,15 @@ class UserfaultContext:
         """Whether pages of private memory that are not there can be protected."""
         return bool(self.features & Features.WP_UNPOPULATED)
 
-    def check_alive(self) -> AddressSpace:
-        """The address space.  LinuxError(ESRCH) if it is gone."""
-        if self.mm.users == 0:
-            raise LinuxError(errno.ESRCH)
-        return self.mm
-
     def add_fault(self, waiting: Waiting) -> None:
         """A thread is about to wait."""
         self.pending.append(waiting)
+        self.readers.wake_all(_IN)
+
+    def add_event(self, waiting: Waiting) -> None:
+        """A change is to be told of."""
+        self.changing += 1
+        self.events.append(waiting)
         self.readers.wake_all(_IN)
 
     def forget(self, waiting: Waiting) -> None:
@@ -139,18 +139,25 @@ class UserfaultContext:
             if waiting in those:
                 those.remove(waiting)
 
-    def next_message(self) -> bytes | None:
-        """The next message; None if there is none (userfaultfd_ctx_read)."""
+    def next_message(self, install: Callable[[UserfaultContext, Any], int]) -> bytes | None:
+        """The next message; None if there is none (userfaultfd_ctx_read).  ``install`` makes a descriptor for the
+        reader of a userfaultfd that fork has made.
+        """
         if self.pending:
             waiting = self.pending.pop(0)
             self.told.append(waiting)
             return waiting.message
-        if self.events:
-            waiting = self.events.pop(0)
-            waiting.done = True
-            waiting.queue.wake_all()
-            return waiting.message
-        return None
+        if not self.events:
+            return None
+        waiting = self.events[0]
+        told = waiting.message
+        if waiting.made is not None:
+            told = message(Event.FORK, install(*waiting.made))
+            waiting.taken = True
+        self.events.pop(0)
+        waiting.done = True
+        waiting.queue.wake_all()
+        return told
 
     def wake(self, start: int, length: int) -> None:
         """Let those go on that wait for a page of a range; a length of 0 means all (wake_userfault)."""
@@ -201,10 +208,3 @@ class Userfault:
         """The thread goes on, perhaps since it got a signal."""
         if self.waiting is not None:
             self.context.forget(self.waiting)
-
-
-def userfault(mm: AddressSpace, vma: Vma, address: int, access: Access, reason: VmFlags) -> FaultResult:
-    """A fault that a program resolves: who has taken it waits (:attr:`AddressSpace.userfault`)."""
-    assert vma.uffd is not None
-    mm.userfault = Userfault(vma.uffd, address, access, reason)
-    return FaultResult.RETRY

@@ -20,6 +20,7 @@ LATE = (
     "residence",
     "mempolicy",
     "backing",
+    "userfaultfd",
     "eventpoll",
     "timers",
     "queued",

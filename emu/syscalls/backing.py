@@ -1,4 +1,4 @@
-"""cachestat, memfd_secret, userfaultfd, map_shadow_stack: calls about what is behind memory."""
+"""cachestat, memfd_secret, map_shadow_stack: calls about what is behind memory."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, NoReturn
 
 from emu.fs.hugetlbfs import HugetlbFile
 from emu.fs.secretmem import secretmem_file_create
-from emu.fs.userfaultfd import USER_MODE_ONLY
-from emu.kernel.userfaultfd import sys_userfaultfd
 from emu.linux.argument import FD, HEX32, MAPPING, SIZE, Bits, Pointer
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import May, OpenFlags
@@ -70,10 +68,7 @@ def sys_map_shadow_stack(kernel: Kernel, task: Task, address: int, size: int, fl
     raise LinuxError(errno.EOPNOTSUPP)
 
 
-_UFFD_FLAGS = Bits("", O_CLOEXEC=_CLOEXEC, O_NONBLOCK=int(OpenFlags.NONBLOCK), UFFD_USER_MODE_ONLY=USER_MODE_ONLY)
-
 TABLE = (
-    Syscall(323, "userfaultfd", sys_userfaultfd, (_UFFD_FLAGS,), DESCRIPTOR),
     Syscall(447, "memfd_secret", sys_memfd_secret, (Bits("FD_", CLOEXEC=_CLOEXEC),), DESCRIPTOR),
     Syscall(451, "cachestat", sys_cachestat, (FD, Pointer(_RANGE), Pointer(_CACHESTAT, written=True), HEX32)),
     Syscall(453, "map_shadow_stack", sys_map_shadow_stack, (MAPPING, SIZE, HEX32), AT_ADDRESS),

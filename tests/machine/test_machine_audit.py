@@ -11,8 +11,9 @@ from emu.kernel.sched import StopReason
 from emu.mm.address_space import AddressSpace
 from emu.mm.flags import VmFlags
 from emu.mm.frames import FrameKind
-from emu.mm.pagetable import ADDRESS, PROTNONE, RW, US, XD, P
-from emu.mm.swapops import GUARD_ENTRY, marker, swap_entry
+from emu.mm.pagetable import ADDRESS, PROTNONE, RW, UFFD_WP_BIT, US, XD, P
+from emu.mm.swapops import GUARD_ENTRY, UFFD_WP_ENTRY, marker, swap_entry
+from emu.mm.userfault import UserfaultContext
 from tests.booted import Booted, MakeMachine
 
 #: Where the program below has what; the window is at 2 TiB.
@@ -221,6 +222,55 @@ def a_guard_where_none_can_be(state: State) -> tuple[Callable[[], object], list[
         vma.flags = flags
 
     return undo, [f"calls: the PTE of {empty:#x} is a guard, which its VMA cannot have"]
+
+
+@corruption
+def a_protection_that_nobody_asked_for(state: State) -> tuple[Callable[[], object], list[str]]:
+    text = "is write-protected by a userfaultfd, but its VMA is not registered"
+    return state.change(READ_ONLY, set_=UFFD_WP_BIT), [f"calls: the PTE of {READ_ONLY:#x} {text}"]
+
+
+@corruption
+def a_protected_pte_that_allows_writes(state: State) -> tuple[Callable[[], object], list[str]]:
+    vma, context = state.mm.vmas.find(PRIVATE), UserfaultContext(state.mm, user_mode_only=False)
+    assert vma is not None
+    vma.uffd, vma.flags = context, vma.flags | VmFlags.UFFD_WP
+    unset = state.change(PRIVATE, set_=UFFD_WP_BIT)
+
+    def undo() -> None:
+        unset()
+        vma.uffd, vma.flags = None, vma.flags & ~VmFlags.UFFD_WP
+
+    return undo, [f"calls: the PTE of {PRIVATE:#x} is write-protected by a userfaultfd, but allows writes"]
+
+
+@corruption
+def a_protected_place_that_nobody_asked_for(state: State) -> tuple[Callable[[], object], list[str]]:
+    empty = PRIVATE + (3 << 12)
+    text = "is write-protected by a userfaultfd, with which its VMA is not registered"
+    return state.poke(state.slot(empty), UFFD_WP_ENTRY), [f"calls: the PTE of {empty:#x} {text}"]
+
+
+@corruption
+def a_vma_registered_with_nothing(state: State) -> tuple[Callable[[], object], list[str]]:
+    vma = state.mm.vmas.find(PRIVATE)
+    assert vma is not None
+    flags, vma.flags = vma.flags, vma.flags | VmFlags.UFFD_MISSING
+    return lambda: setattr(vma, "flags", flags), [
+        f"calls: the VMA at {PRIVATE:#x} says both that it is registered with a userfaultfd and that it is not"
+    ]
+
+
+@corruption
+def a_vma_registered_with_anothers_userfaultfd(state: State) -> tuple[Callable[[], object], list[str]]:
+    vma, context = state.mm.vmas.find(PRIVATE), UserfaultContext(state.child, user_mode_only=False)
+    assert vma is not None
+    vma.uffd, vma.flags = context, vma.flags | VmFlags.UFFD_MISSING
+
+    def undo() -> None:
+        vma.uffd, vma.flags = None, vma.flags & ~VmFlags.UFFD_MISSING
+
+    return undo, [f"calls: the VMA at {PRIVATE:#x} is registered with a userfaultfd that is not its own"]
 
 
 @corruption
