@@ -220,10 +220,11 @@ def sys_move_pages(
 
 def _where(mm: AddressSpace, address: int) -> int:
     """The node of a page, or why there is none as a negative number."""
-    if mm.vmas.find(address & -PAGE_SIZE) is None:
+    vma = mm.vmas.find(address & -PAGE_SIZE)
+    if vma is None:
         return -errno.EFAULT
     pte = mm.tables.pte(address)
-    if not is_here(pte):
+    if not is_here(pte) or not vma.ops.leaf_level:  # a table of another's is not looked into
         return -errno.ENOENT
     return -errno.EFAULT if pte & SPECIAL else _NODE_NUMBER
 
