@@ -30,7 +30,8 @@ _BY_CALL = {
     "USERFAULTFD": "userfaultfd",
     "BPF_SYSCALL": "bpf", "PERF_EVENTS": "perf_event_open", "MODULES": "init_module", "KEXEC": "kexec_load",
     "QUOTA": "quotactl", "SWAP": "swapon", "BSD_PROCESS_ACCT": "acct", "MEMFD_CREATE": "memfd_create",
-    "SECRETMEM": "memfd_secret", "PROCESS_MADVISE": "process_madvise", "FUTEX_PI": "futex_waitv", "NUMA": "mbind", "MIGRATION": "move_pages",
+    "SECRETMEM": "memfd_secret", "PROCESS_MADVISE": "process_madvise", "FUTEX_PI": "futex_waitv", "NUMA": "mbind",
+    "MIGRATION": "move_pages",
     "MODIFY_LDT_SYSCALL": "modify_ldt", "SECURITY_LANDLOCK": "landlock_create_ruleset",
 }  # fmt: skip
 _NO = (
