@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from emu.fs.file import File
     from emu.kernel.kernel import Kernel
     from emu.kernel.modules import Init
+    from emu.kernel.signal_state import SigInfo
+    from emu.kernel.task import Task
 
 PASSWD = b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
 GROUP = b"root:x:0:\nnogroup:x:65534:\n"
@@ -68,6 +70,7 @@ def file_systems(kernel: Kernel) -> None:
     vfs, resources = kernel.vfs, kernel.vfs.resources
     sysfs, debugfs = Sysfs(resources), Debugfs(resources)
     procfs = Procfs(kernel, _more_of_proc)
+    queues = MqueueType(kernel.current_tgid, lambda: kernel.ns.ipc)
     for fstype in (
         sysfs,
         Tmpfs(),
@@ -75,9 +78,10 @@ def file_systems(kernel: Kernel) -> None:
         procfs,
         DevTmpfs(resources),
         debugfs,
-        MqueueType(lambda: kernel.current_tgid()),
+        queues,
     ):
         vfs.register_filesystem(fstype)
+    kernel.namespaces.on_end.append(queues.forget)
     vfs.sysfs, vfs.debugfs, vfs.procfs = sysfs.tree, debugfs.tree, procfs.tree
     register_devices(resources)
     resources.register_device(USERFAULTFD, lambda path, flags: _open_userfaultfd(kernel, path, flags))
@@ -152,6 +156,17 @@ def terminals(kernel: Kernel) -> None:
     kernel.exit_hooks.append(kernel.ttys.leave)
 
 
+def core_files(kernel: Kernel) -> None:
+    """Who writes the core of a process that a signal ends."""
+
+    def dump(task: Task, info: SigInfo) -> bool:
+        from emu.kernel.coredump import dump_core  # few programs ever need it
+
+        return dump_core(kernel, task, info)
+
+    kernel.signals.dump_core = dump
+
+
 #: In the order in which they run; device and inode numbers follow from it.
 INITCALLS: tuple[Init, ...] = (
     system_calls,
@@ -159,4 +174,5 @@ INITCALLS: tuple[Init, ...] = (
     tree,
     proc_system.init,
     terminals,
+    core_files,
 )

@@ -294,7 +294,8 @@ class Machine:
         root = kernel.vfs.root
         task = Task(
             pid=pid, group=ThreadGroup(tgid=pid, ppid=1, pgid=pid, sid=pid, launched=True), mm=mm, files=files,
-            fs=FsContext(root, root), context=kernel.cpu.fresh_context(0), credentials=credentials,
+            fs=FsContext(root, root), context=kernel.cpu.fresh_context(0), ns=kernel.namespaces.initial,
+            credentials=credentials,
         )  # fmt: skip
         kernel.tasks[pid] = task
         kernel.ttys.launched(task.group)

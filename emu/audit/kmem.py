@@ -8,6 +8,7 @@ from emu.audit.books import Books
 from emu.fs.file import File, file_of
 from emu.fs.libfs import SimpleDirectory
 from emu.ipc.mqueuetype import MqueueType
+from emu.linux.namespace import LateNamespace
 from emu.mm.frames import FrameHolder
 from emu.mm.kmem import FD, FILP, INODE, LINK, MOUNT, SIGQUEUE, VM_AREA_STRUCT, XA_NODE
 from emu.mm.pagecache import PageCache
@@ -24,20 +25,24 @@ if TYPE_CHECKING:
 def check_kmem(books: Books, kernel: Kernel, spaces: list[AddressSpace], caches: list[FrameHolder]) -> None:
     """Count every object, and compare the sum with what is charged."""
     kmem, resources = kernel.frames.kmem, kernel.vfs.resources
-    ipc = kernel.__dict__.get("ipc")  # which is made for the first who asks
-    files = _open_files(kernel, spaces) | {segment.file for segment in (() if ipc is None else ipc.shm)}
+    spaces_of_ipc = {task.ns.ipc for task in kernel.tasks.values()} | {kernel.namespaces.initial.ipc}
+    spaces_of_ipc |= {other for other in kernel.namespaces.others if isinstance(other, LateNamespace)}
+    ipcs = [space.made for space in spaces_of_ipc if space.kind == "ipc" and space.made is not None]
+    files = _open_files(kernel, spaces) | {segment.file for ipc in ipcs for segment in ipc.shm}
     found = sum(mm.charged + VM_AREA_STRUCT * len(mm.vmas) for mm in spaces)
     found += _windows(spaces) + _tasks(kernel) + _caches(caches) + kernel.vfs.pipes.charged + kmem.sleeping
-    found += 0 if ipc is None else ipc.charged
+    found += sum(ipc.charged for ipc in ipcs)
     keys = kernel.__dict__.get("keys")
     found += 0 if keys is None else keys.charged
     found += sum(file.charged - FILP for file in files) + FILP * resources.open_files
     inodes = {file.inode for file in files}
     found += sum(inode.locks.charged for inode in inodes if inode.locks is not None)
     mounts = {*kernel.vfs.mount_table, *(file.path.mount for file in files)}
+    for kind in kernel.vfs.filesystems.values():
+        if isinstance(kind, MqueueType):
+            mounts.update(kind.mounts.values())
     found += MOUNT * len(mounts.difference(kernel.vfs.internal_mounts))
-    trees = {kind.tree for kind in kernel.vfs.filesystems.values() if isinstance(kind, MqueueType) and kind.tree}
-    found += sum(_instance(sb, inodes) for sb in {mount.sb for mount in mounts} | trees)
+    found += sum(_instance(sb, inodes) for sb in {mount.sb for mount in mounts})
     # files that only a sleeping call knows, and those of whoever asked for the audit, are in no table
     if found > kmem.charged or (found < kmem.charged and len(files) == resources.open_files):
         books.say(f"{kmem.charged} bytes of kernel objects are charged, and there are {found}")

@@ -120,7 +120,14 @@ def _start_of(machine: Machine, first: Task, path: str, arguments: argparse.Name
     variables = dict(text.split(b"=", 1) for text in environment)
     who = first.credentials
     start = Start(
-        path, first.argv, variables, arguments.cwd or "/", who.uid, who.gid, machine.kernel.hostname, arguments.cpus
+        path,
+        first.argv,
+        variables,
+        arguments.cwd or "/",
+        who.uid,
+        who.gid,
+        machine.kernel.namespaces.initial.uts.hostname,
+        arguments.cpus,
     )
     if arguments.root is not None:
         from emu.fs.dentry import d_path

@@ -272,10 +272,12 @@ class Inode:
         """Whether capabilities decide: CAP_DAC_OVERRIDE allows everything but to execute what nobody may execute,
         CAP_DAC_READ_SEARCH to read files, and to read and search directories.
         """
-        if who.capable(DAC_OVERRIDE) and (self.is_directory or not mask & _EXEC or self.mode & 0o111):
+        if who.capable_over(DAC_OVERRIDE, self.uid, self.gid) and (
+            self.is_directory or not mask & _EXEC or self.mode & 0o111
+        ):
             return True
         allowed = 5 if self.is_directory else 4
-        return who.capable(DAC_READ_SEARCH) and not mask & 7 & ~allowed
+        return who.capable_over(DAC_READ_SEARCH, self.uid, self.gid) and not mask & 7 & ~allowed
 
     def file_locks(self) -> FileLocks:
         """The advisory locks, made at the first call."""

@@ -70,7 +70,7 @@ def set_lease(file: File, fd: int, kind: int, who: Credentials, pid: int) -> Non
     inode = file.inode
     if kind not in (F_RDLCK, F_WRLCK, F_UNLCK) or inode.is_directory:
         raise LinuxError(errno.EINVAL)
-    if who.fsuid != inode.uid and not who.capable(LEASE):
+    if who.fsuid != inode.uid and not who.capable_over(LEASE, inode.uid, inode.gid):
         raise LinuxError(errno.EACCES)
     if not inode.is_regular:
         raise LinuxError(errno.EINVAL)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -149,6 +149,10 @@ class MountTable:
 
     def __iter__(self) -> Iterator[VfsMount]:
         return iter(self._all)
+
+    def every(self) -> Iterable[VfsMount]:
+        """Those of all namespaces."""
+        return self._all
 
     def new_group(self) -> int:
         """A number for a group of peers."""

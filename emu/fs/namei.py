@@ -148,7 +148,7 @@ class PathWalk:
     def _check_search(self, inode: Inode) -> None:
         if not inode.is_directory:
             raise LinuxError(errno.ENOTDIR)
-        if not self.who.effective & _SEARCHES_ALL:
+        if not self.who.effective & _SEARCHES_ALL or self.who.user_ns is not None:
             inode.permission(_EXEC, self.who)
 
     def _dotdot(self, path: Path) -> Path:

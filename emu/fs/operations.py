@@ -326,7 +326,7 @@ def _notify_move(old: Last, new: Last, inode: Inode, replaced: Inode | None = No
 
 def in_group(who: Credentials, gid: int) -> bool:
     """Whether ``who`` belongs to a group, or may act as a member."""
-    return who.in_group(gid) or who.capable(FSETID)
+    return who.in_group(gid) or (who.capable_here(FSETID) and who.up("gid", gid) is not None)
 
 
 def kept_set_ids(inode: Inode, who: Credentials) -> int:
@@ -339,7 +339,11 @@ def kept_set_ids(inode: Inode, who: Credentials) -> int:
 
 def remove_privileges(inode: Inode, who: Credentials) -> None:
     """Clear the set-ID bits of a file that is written, unless root writes (file_remove_privs)."""
-    if inode.mode & (stat.S_ISUID | stat.S_ISGID) and not who.capable(FSETID) and inode.is_regular:
+    if (
+        inode.mode & (stat.S_ISUID | stat.S_ISGID)
+        and not who.capable_over(FSETID, inode.uid, inode.gid)
+        and inode.is_regular
+    ):
         mode = kept_set_ids(inode, who)
         if mode != inode.mode & 0o7777:
             inode.setattr(Attributes(mode=mode))
@@ -386,7 +390,7 @@ def chown(walker: PathWalk, path: Path, uid: int | None, gid: int | None) -> Non
     path.mount.want_write()
     check_changeable(inode)
     who = walker.who
-    if not who.capable(CHOWN):
+    if not who.capable_over(CHOWN, inode.uid, inode.gid):
         if uid is not None and (who.fsuid != inode.uid or uid != inode.uid):
             raise LinuxError(errno.EPERM)
         if gid is not None and (who.fsuid != inode.uid or not (gid == inode.gid or who.in_group(gid))):

@@ -63,12 +63,12 @@ def _check_kind(inode: Inode, name: bytes) -> None:
     raise LinuxError(errno.EOPNOTSUPP)
 
 
-def _check_capability(value: bytes, who: Credentials) -> None:
+def _check_capability(inode: Inode, value: bytes, who: Credentials) -> None:
     """cap_convert_nscap()."""
     word = struct.unpack_from("<I", value)[0] if len(value) >= 4 else 0
     if word & _REVISION_MASK != _CAP_REVISIONS.get(len(value)):
         raise LinuxError(errno.EINVAL)
-    if not who.capable(SETFCAP):
+    if not who.capable_over(SETFCAP, inode.uid, inode.gid):
         raise LinuxError(errno.EPERM)
 
 
@@ -81,7 +81,7 @@ def setxattr(path: Path, name: bytes, value: bytes, flags: int, who: Credentials
         return
     _check_permission(inode, name, _WRITE, who)
     if name == _CAPABILITY and value:
-        _check_capability(value, who)
+        _check_capability(inode, value, who)
     elif name.startswith(_SECURITY) and not who.capable(SYS_ADMIN):
         raise LinuxError(errno.EPERM)
     _check_kind(inode, name)
@@ -121,7 +121,7 @@ def _set_acl(path: Path, name: bytes, entries: acl.Acl | None, who: Credentials)
         if entries is not None:
             mode, kept = acl.equivalent_mode(entries, mode)
             entries = entries if kept else None
-        if not (who.in_group(inode.gid) or who.capable(FSETID)):
+        if not (who.in_group(inode.gid) or who.capable_over(FSETID, inode.uid, inode.gid)):
             mode &= ~stat.S_ISGID
         inode.setattr(Attributes(mode=mode))
         inode.acl = entries

@@ -6,10 +6,11 @@ import errno
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
-from emu.linux.caller import Caller
+from emu.linux.caller import Caller, Credentials
 from emu.linux.capability import IPC_OWNER, SYS_ADMIN
 from emu.linux.errors import LinuxError
 from emu.linux.layout import Layout
+from emu.linux.namespace import UserNamespace
 from emu.mm.kmem import FILP, INODE, IPC_OBJECT, Kmem
 
 IPC_PRIVATE = 0
@@ -34,6 +35,9 @@ def ipc_layout(name: str, rest: str) -> Layout:
 
 class IpcObject:
     """A System V object: its key, its owner and creator, its permissions (struct kern_ipc_perm)."""
+
+    #: In which user namespace capabilities count for it.
+    user: UserNamespace | None = None
 
     def __init__(self, key: int, mode: int, caller: AnyCaller) -> None:
         who = caller.credentials
@@ -61,7 +65,7 @@ class IpcObject:
             granted >>= 6
         elif {self.gid, self.cgid} & {who.egid, *who.groups}:
             granted >>= 3
-        return not wanted & ~granted & 7 or who.capable(IPC_OWNER)
+        return not wanted & ~granted & 7 or who.capable_in(IPC_OWNER, self.user)
 
     def check(self, caller: AnyCaller, wanted: int) -> None:
         """LinuxError(EACCES) without these permissions."""
@@ -71,14 +75,14 @@ class IpcObject:
     def check_owner(self, caller: AnyCaller) -> None:
         """LinuxError(EPERM) for whoever is neither its owner nor its creator (ipcctl_obtain_check)."""
         who = caller.credentials
-        if who.euid not in (self.uid, self.cuid) and not who.capable(SYS_ADMIN):
+        if who.euid not in (self.uid, self.cuid) and not who.capable_in(SYS_ADMIN, self.user):
             raise LinuxError(errno.EPERM)
 
-    def set_perm(self, uid: int, gid: int, mode: int) -> None:
+    def set_perm(self, who: Credentials, uid: int, gid: int, mode: int) -> None:
         """IPC_SET.  LinuxError(EINVAL) for a user or group that cannot be."""
         if 0xFFFF_FFFF in (uid, gid):
             raise LinuxError(errno.EINVAL)
-        self.uid, self.gid = uid, gid
+        self.uid, self.gid = who.down("uid", uid), who.down("gid", gid)
         self.mode = self.mode & ~_PERMISSIONS | mode & _PERMISSIONS
 
 
@@ -87,6 +91,8 @@ T = TypeVar("T", bound=IpcObject)
 
 class Ids(Generic[T]):
     """All objects of one kind, at most ``most``, charged to ``kmem``."""
+
+    user: UserNamespace | None = None
 
     def __init__(self, most: int, kmem: Kmem) -> None:
         self.most = most
@@ -130,6 +136,7 @@ class Ids(Generic[T]):
     def _add(self, new: T) -> int:
         """ipc_idr_alloc(): indices go round, so that an identifier does not soon mean another object."""
         self.kmem.charge_reserved(new.charged)
+        new.user = self.user
         limit = min(max(len(self._objects) * 3 // 2, _LEAST_CYCLE), self.most)
         index = next((i for i in range(self._next, limit) if i not in self._objects), None)
         if index is None:

@@ -33,23 +33,38 @@ def changed(task: Task, old: Credentials) -> None:
     """
     new = task.credentials
     ids = (old.euid, old.egid, old.fsuid, old.fsgid) != (new.euid, new.egid, new.fsuid, new.fsgid)
-    if ids or new.permitted & ~old.permitted:
+    if ids or _gains(new, old):
         task.mm.dumpable = _NOT_DUMPABLE
         task.pdeath_signal = 0
+
+
+def _gains(new: Credentials, old: Credentials) -> bool:
+    """Whether somebody has rights that the old credentials did not have: not in a user namespace that these have made
+    (cred_cap_issubset).
+    """
+    ns = new.user_ns
+    if ns is old.user_ns:
+        return bool(new.permitted & ~old.permitted)
+    while ns is not None:
+        if ns.parent is old.user_ns and ns.owner == old.euid:
+            return False
+        ns = ns.parent
+    return True
 
 
 def fix_user_change(new: Credentials, old: Credentials) -> None:
     """Capabilities after a change of user ids: who gives up user 0 gives them up (cap_task_fix_setuid)."""
     if new.securebits & NO_SETUID_FIXUP:
         return
+    root = old.root
     before, after = (old.uid, old.euid, old.suid), (new.uid, new.euid, new.suid)
-    if 0 in before and 0 not in after:
+    if root in before and root not in after:
         if not new.securebits & KEEP_CAPS:
             new.permitted = new.effective = 0
         new.ambient = 0
-    if old.euid == 0 and new.euid:
+    if old.euid == root and new.euid != root:
         new.effective = 0
-    if old.euid and new.euid == 0:
+    if old.euid != root and new.euid == root:
         new.effective = new.permitted
 
 
@@ -57,9 +72,10 @@ def fix_file_user_change(new: Credentials, old_fsuid: int) -> None:
     """Capabilities for files after setfsuid(2)."""
     if new.securebits & NO_SETUID_FIXUP:
         return
-    if old_fsuid == 0 and new.fsuid:
+    root = new.root
+    if old_fsuid == root and new.fsuid != root:
         new.effective &= ~FS_CAPABILITIES
-    elif old_fsuid and new.fsuid == 0:
+    elif old_fsuid != root and new.fsuid == root:
         new.effective |= new.permitted & FS_CAPABILITIES
 
 
@@ -70,22 +86,24 @@ def exec_credentials(old: Credentials, inode: Inode, *, set_ids: bool, unsafe: b
     """
     new = copy.copy(old)
     bits = False
-    if set_ids and not old.no_new_privs:
+    known = old.up("uid", inode.uid) is not None and old.up("gid", inode.gid) is not None
+    if set_ids and known and not old.no_new_privs:
         if inode.mode & stat.S_ISUID:
             new.euid, bits = inode.uid, True
         if inode.mode & (stat.S_ISGID | stat.S_IXGRP) == stat.S_ISGID | stat.S_IXGRP:
             new.egid, bits = inode.gid, True
     changed_ids = (new.euid, new.egid) != (old.euid, old.egid)
-    by_root = not new.securebits & NOROOT and 0 in (new.uid, new.euid)
+    root = new.root
+    by_root = not new.securebits & NOROOT and root in (new.uid, new.euid)
     if by_root:
         new.permitted = (new.bounding | new.inheritable) & ALL_CAPABILITIES
     else:
         new.ambient = 0 if changed_ids else new.ambient
         new.permitted = new.ambient
-    all_effective = not new.securebits & NOROOT and new.euid == 0
+    all_effective = not new.securebits & NOROOT and new.euid == root
     other_ids = (new.euid, new.egid) != (old.uid, old.gid)
     if unsafe and (other_ids or new.permitted & ~old.permitted):
-        if not old.capable(SETUID):
+        if not old.capable_here(SETUID):
             new.euid, new.egid = new.uid, new.gid
         new.permitted &= old.permitted
     new.effective = new.permitted if all_effective else new.ambient
@@ -102,7 +120,7 @@ def may_signal(task: Task, target: Task, signo: int) -> bool:
     (check_kill_permission).
     """
     mine, theirs = task.credentials, target.credentials
-    if task.group is target.group or mine.capable(KILL):
+    if task.group is target.group or mine.capable_in(KILL, theirs.user_ns):
         return True
     if not {mine.uid, mine.euid}.isdisjoint((theirs.uid, theirs.suid)):
         return True

@@ -141,6 +141,9 @@ def _is_unsafe(kernel: Kernel, task: Task) -> bool:
 
 def _take_rights(task: Task, rights: Rights) -> None:
     task.mm.dumpable = int(not rights.secure)
+    ns = rights.credentials.user_ns
+    if ns is not None:
+        task.mm.root_user, task.mm.root_group = ns.maps["uid"].down(0) or 0, ns.maps["gid"].down(0) or 0
     if rights.secure:
         task.pdeath_signal = 0
     task.credentials = rights.credentials
@@ -281,10 +284,14 @@ def _build_stack(
     mm.write(platform, b"x86_64\0")
     mm.write(random, kernel.random.randbytes(16))
     who = rights.credentials
+    ids = {
+        "UID": who.shown("uid", who.uid), "EUID": who.shown("uid", who.euid),
+        "GID": who.shown("gid", who.gid), "EGID": who.shown("gid", who.egid),
+    }  # fmt: skip
     auxv = dict(
         SYSINFO_EHDR=vdso, MINSIGSTKSZ=2048, HWCAP=kernel.cpu.hwcap, PAGESZ=PAGE_SIZE, CLKTCK=100, PHDR=main.phdr,
-        PHENT=56, PHNUM=main.program.phnum, BASE=base, FLAGS=0, ENTRY=main.entry, UID=who.uid, EUID=who.euid,
-        GID=who.gid, EGID=who.egid, SECURE=rights.secure, RANDOM=random, HWCAP2=0, EXECFN=addresses[-1],
+        PHENT=56, PHNUM=main.program.phnum, BASE=base, FLAGS=0, ENTRY=main.entry, **ids,
+        SECURE=rights.secure, RANDOM=random, HWCAP2=0, EXECFN=addresses[-1],
         PLATFORM=platform, RSEQ_FEATURE_SIZE=28, RSEQ_ALIGN=32,
     )  # fmt: skip  # in the order of create_elf_tables()
     words = [len(argv), *addresses[: len(argv)], 0, *addresses[len(argv) : len(argv) + len(envp)], 0]

@@ -70,6 +70,7 @@ def do_exit(kernel: Kernel, task: Task, status: int, *, told: bool = True) -> No
     _tell_watchers(task)
     if not group.threads and task is not group.leader:
         _tell_watchers(group.leader)
+    kernel.namespaces.sweep()
 
 
 def _forget_thread(kernel: Kernel, task: Task) -> None:

@@ -12,11 +12,14 @@ from emu.kernel.task import Task, ThreadGroup, limits_of
 from emu.linux.capability import SYS_ADMIN, SYS_RESOURCE
 from emu.linux.errors import LinuxError
 from emu.linux.limits import INFINITY, Rlimit
+from emu.linux.namespace import NEW_NAMESPACES
 from emu.linux.wait import WaitQueue
 from emu.linux.words import Flags
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
+    from emu.kernel.nsproxy import NsProxy
+    from emu.linux.caller import Credentials
     from emu.mm.address_space import AddressSpace
 
 
@@ -24,6 +27,7 @@ class CloneFlags(Flags, prefix="CLONE_"):
     """CLONE_*."""
 
     SIGNAL = 0xFF
+    NEWTIME = 0x80
     VM = 0x100
     FS = 0x200
     FILES = 0x400
@@ -41,7 +45,12 @@ class CloneFlags(Flags, prefix="CLONE_"):
     DETACHED = 0x400000
     UNTRACED = 0x800000
     CHILD_SETTID = 0x1000000
+    NEWCGROUP = 0x2000000
+    NEWUTS = 0x4000000
+    NEWIPC = 0x8000000
     NEWUSER = 0x10000000
+    NEWPID = 0x20000000
+    NEWNET = 0x40000000
     IO = 0x80000000
     CLEAR_SIGHAND = 0x100000000
     INTO_CGROUP = 0x200000000
@@ -52,24 +61,31 @@ _IGNORED = CloneFlags.SYSVSEM | CloneFlags.DETACHED | CloneFlags.UNTRACED | Clon
 _KNOWN = (
     CloneFlags.SIGNAL | CloneFlags.VM | CloneFlags.FS | CloneFlags.FILES | CloneFlags.SIGHAND | CloneFlags.VFORK |
     CloneFlags.THREAD | CloneFlags.SETTLS | CloneFlags.PARENT_SETTID | CloneFlags.CHILD_CLEARTID |
-    CloneFlags.CHILD_SETTID | CloneFlags.CLEAR_SIGHAND | CloneFlags.PIDFD | CloneFlags.PARENT | _IGNORED
+    CloneFlags.CHILD_SETTID | CloneFlags.CLEAR_SIGHAND | CloneFlags.PIDFD | CloneFlags.PARENT | _IGNORED |
+    NEW_NAMESPACES
 )  # fmt: skip
+
+
+#: Kinds of namespaces that clone(2) makes anew.
+_NEW = NEW_NAMESPACES & ~CloneFlags.NEWTIME
 
 
 def do_clone(
     kernel: Kernel, task: Task, flags: int, stack: int, parent_tid: int, child_tid: int, tls: int, pidfd: int = 0,
-    wanted: int | None = None,
+    wanted: int | None = None, new_time: bool = False,
 ) -> int | Generator[Any, None, int]:  # fmt: skip
     """Make a child process, or with CLONE_THREAD another thread; the result is its number: ``wanted``, if one is.
 
     LinuxError(EAGAIN) at the process limit, (ENOMEM) without memory, (EINVAL) for flags that exclude each other,
-    (EEXIST) for a number that is in use, (ENOSYS) for namespaces, which are not supported.
+    (EEXIST) for a number that is in use, (EPERM), (ENOSPC) for namespaces.  ``new_time``: CLONE_NEWTIME, which is one
+    of the bits that say which signal the parent gets.
     """
     _check_flags(kernel, task, flags, tls)
+    spaces = flags & _NEW | (CloneFlags.NEWTIME if new_time else 0)
     if flags & CloneFlags.PIDFD:
-        child = _copy_process_with_pidfd(kernel, task, flags, pidfd, wanted)
+        child = _copy_process_with_pidfd(kernel, task, flags, pidfd, wanted, spaces)
     else:
-        child = _copy_process(kernel, task, flags, wanted)
+        child = _copy_process(kernel, task, flags, wanted, spaces)
     cpu = kernel.cpu
     saved = {name: cpu.read(name) for name in ("rax", "rsp")}
     fs_base = cpu.fs_base
@@ -106,12 +122,40 @@ def _check_flags(kernel: Kernel, task: Task, flags: int, tls: int) -> None:
         named = f" ({names})" if names else ""
         kernel.log_once(f"clone with flags {flags & ~_KNOWN:#x}{named}: not supported: ENOSYS")
         raise LinuxError(errno.ENOSYS)
+    if flags & CloneFlags.THREAD and flags & (CloneFlags.NEWUSER | CloneFlags.NEWPID):
+        raise LinuxError(errno.EINVAL)
     if flags & CloneFlags.SETTLS and tls >= task.mm.task_size:
         raise LinuxError(errno.EPERM)
 
 
-def _copy_process(kernel: Kernel, task: Task, flags: int, wanted: int | None) -> Task:
+def _copy_process(kernel: Kernel, task: Task, flags: int, wanted: int | None, spaces: int) -> Task:
+    """The child, in new namespaces of the kinds ``spaces``."""
     _check_processes(kernel, task)
+    if not spaces:
+        return _copied(kernel, task, flags, wanted, copy.copy(task.credentials), task.ns)
+    try:
+        return _copied(kernel, task, flags, wanted, *_set_apart(kernel, task, flags, spaces))
+    except LinuxError:
+        kernel.namespaces.sweep()
+        raise
+
+
+def _set_apart(kernel: Kernel, task: Task, flags: int, spaces: int) -> tuple[Credentials, NsProxy]:
+    """Credentials and namespaces of a child (copy_creds, copy_namespaces).  LinuxError(EPERM, EINVAL, ENOSPC)."""
+    namespaces, who = kernel.namespaces, task.credentials
+    who = namespaces.new_user(task) if spaces & CloneFlags.NEWUSER else copy.copy(who)
+    spaces &= ~CloneFlags.NEWUSER
+    if not spaces:
+        return who, task.ns
+    if spaces & CloneFlags.NEWIPC and flags & CloneFlags.SYSVSEM:
+        namespaces.check_admin(who)
+        raise LinuxError(errno.EINVAL)
+    return who, namespaces.new_proxy(task, spaces, who)
+
+
+def _copied(
+    kernel: Kernel, task: Task, flags: int, wanted: int | None, credentials: Credentials, ns: NsProxy
+) -> Task:  # fmt: skip
     pid = kernel.new_pid(task, wanted)
     kmem = kernel.frames.kmem
     kmem.charge(task.charged)
@@ -133,7 +177,8 @@ def _copy_process(kernel: Kernel, task: Task, flags: int, wanted: int | None) ->
         files=files,
         fs=task.fs if flags & CloneFlags.FS else task.fs.copy(),
         context=kernel.cpu.new_context_like_current(),
-        credentials=copy.copy(task.credentials),
+        ns=ns,
+        credentials=credentials,
         comm=task.comm,
         argv=task.argv,
         charged=task.charged,
@@ -202,7 +247,7 @@ def _check_processes(kernel: Kernel, task: Task) -> None:
     limit, uid = limits_of(task, Rlimit.NPROC)[0], task.credentials.uid
     unlimited = task.credentials.capable(SYS_RESOURCE) or task.credentials.capable(SYS_ADMIN)
     if uid and not unlimited and limit < INFINITY:
-        if sum(other.credentials.uid == uid for other in kernel.tasks.values()) >= limit:
+        if kernel.namespaces.tasks_of(task.credentials.user_ns, uid) >= limit:
             raise LinuxError(errno.EAGAIN)
 
 
@@ -221,7 +266,7 @@ def _write_tids(task: Task, child: Task, flags: int, parent_tid: int, child_tid:
 
 
 def _copy_process_with_pidfd(
-    kernel: Kernel, task: Task, flags: int, address: int, wanted: int | None
+    kernel: Kernel, task: Task, flags: int, address: int, wanted: int | None, spaces: int
 ) -> Task:  # fmt: skip
     """CLONE_PIDFD: the parent gets a descriptor of the child.  Whatever fails does so before there is a child."""
     from emu.kernel.pidfd import PIDFD_THREAD, new_pidfd
@@ -230,7 +275,7 @@ def _copy_process_with_pidfd(
     task.mm.write(address, task.mm.read(address, 4))
     file = new_pidfd(kernel.vfs, PIDFD_THREAD if flags & CloneFlags.THREAD else 0)
     try:
-        child = _copy_process(kernel, task, flags, wanted)
+        child = _copy_process(kernel, task, flags, wanted, spaces)
     except BaseException:
         file.put()
         raise

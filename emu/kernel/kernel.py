@@ -18,6 +18,8 @@ from emu.kernel.exit import do_exit, do_group_exit, reap_traced
 from emu.kernel.futex import Futexes
 from emu.kernel.jobctl import JobControl
 from emu.kernel.layout import LayoutRandom
+from emu.kernel.namespaces import Namespaces
+from emu.kernel.nsproxy import NsProxy
 from emu.kernel.sched import Scheduler
 from emu.kernel.signal_state import Sig
 from emu.kernel.signals import Signals
@@ -28,6 +30,7 @@ from emu.linux.capability import CHECKPOINT_RESTORE, SYS_ADMIN, SYS_RAWIO
 from emu.linux.clock import Clock, HostClock
 from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
+from emu.linux.namespace import LateNamespace, UserNamespace
 from emu.mm.address_space import AddressSpace, MmContext
 from emu.mm.flags import FaultResult
 from emu.mm.frames import FrameAllocator
@@ -89,9 +92,10 @@ class Kernel:
         self.layout_random = LayoutRandom(seed)
         self.ram = ram
         self.cpus = cpus
-        self.hostname = hostname
-        self.domainname = "(none)"
         self.aio = AioLimits()
+        #: kernel.core_pattern and kernel.core_uses_pid.
+        self.core_pattern = "core"
+        self.core_uses_pid = 0
         #: How many sessions the audit has numbered (/proc/PID/sessionid).
         self.login_sessions = 0
         #: How many open files programs have compared (kcmp).
@@ -127,6 +131,9 @@ class Kernel:
         self.forks = 0
         #: Whether a number may come that something had or has already.
         self._next_pid, self._pids_repeat = FIRST_PID, False
+        self.namespaces = Namespaces(
+            hostname, self.tasks, ipc=self._new_ipc, net=self._new_net, root=lambda: self.vfs.root, tell=self.log_once
+        )
         self.futexes = Futexes(self.tasks, self.clock)
         self.scheduler = Scheduler(
             self.cpu, self.clock, self.flusher, self.tasks, cpus, turn, random.Random(f"turns {seed}")
@@ -156,14 +163,38 @@ class Kernel:
         #: Sections that modules add to the ``--json`` report, by name.
         self.reporters: dict[str, Callable[[], Any]] = {}
 
-    @cached_property
-    def ipc(self) -> IpcNamespace:
-        """System V IPC, made for the first who asks."""
-        from emu.ipc.namespace import IpcNamespace
+    @property
+    def ns(self) -> NsProxy:
+        """The namespaces of the task whose turn it is."""
+        current = self.scheduler.current
+        return self.namespaces.initial if current is None else current.ns
 
-        made = IpcNamespace(self.vfs, self.clock, self.current_tgid)
-        self.exit_hooks.append(lambda last: made.exit(last.tgid))
-        return made
+    def _new_ipc(self, user: UserNamespace | None) -> LateNamespace[IpcNamespace]:
+        def make() -> IpcNamespace:
+            from emu.ipc.namespace import IpcNamespace
+
+            made = IpcNamespace(self.vfs, self.clock, self.current_tgid, user)
+            self.exit_hooks.append(made.process_ended)
+            return made
+
+        def end(made: IpcNamespace) -> None:
+            self.exit_hooks.remove(made.process_ended)
+            made.release()
+
+        return LateNamespace("ipc", make, user, end)
+
+    def _new_net(self, user: UserNamespace | None) -> LateNamespace[NetNamespace]:
+        def make() -> NetNamespace:
+            from emu.net.namespace import NetNamespace
+
+            return NetNamespace(self.vfs, self.clock, lambda: self.current, self.log_once)
+
+        return LateNamespace("net", make, user)
+
+    @property
+    def ipc(self) -> IpcNamespace:
+        """System V IPC, as the task whose turn it is sees it."""
+        return self.ns.ipc.content
 
     @cached_property
     def keys(self) -> Keys:
@@ -172,12 +203,10 @@ class Kernel:
 
         return Keys(self.clock, self.frames.kmem, self.random.getrandbits(28))
 
-    @cached_property
+    @property
     def net(self) -> NetNamespace:
-        """The sockets, made for the first who asks."""
-        from emu.net.namespace import NetNamespace
-
-        return NetNamespace(self.vfs, self.clock, lambda: self.current, self.log_once)
+        """The sockets, likewise."""
+        return self.ns.net.content
 
     @property
     def current(self) -> Task | None:

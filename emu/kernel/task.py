@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.fs.fdtable import FdTable
     from emu.ipc.keys import Key
+    from emu.kernel.nsproxy import NsProxy
     from emu.kernel.seccomp import Seccomp
     from emu.kernel.timers import ProcessTimers
     from emu.kernel.traced import Traced
@@ -126,6 +127,8 @@ class Task:
     files: FdTable
     fs: FsContext[Path]
     context: Context
+    #: Its namespaces.
+    ns: NsProxy
     credentials: Credentials = field(default_factory=Credentials)
     comm: str = ""
     argv: tuple[bytes, ...] = ()

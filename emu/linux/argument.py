@@ -192,6 +192,26 @@ class Scalar(Argument, Target):
         return (Part(self.name, self.likeness, self.unpack(data)),) if len(data) == self.width.size else ()
 
 
+class OwnerId(Scalar):
+    """A user ("uid") or a group ("gid") as the caller's user namespace numbers it, for the handler the machine's;
+    -1 changes nothing.  LinuxError(EINVAL) for one that it does not have.
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__("id", U32, lambda value: str(value if value <= S32.largest else S32(value)))
+        self._kind = kind
+
+    def passed(self, register: str, bind: Bind) -> str | None:
+        plain = super().passed(register, bind)
+        kind = self._kind
+
+        def down(task: Any, value: int) -> int:
+            found: int = task.credentials.down(kind, value)
+            return found
+
+        return f"({plain}) if task.credentials.user_ns is None else {bind(down)}(task, {plain})"
+
+
 class Named(Scalar):
     """Flags, or one of several values, printed by name."""
 
@@ -356,8 +376,9 @@ LONG, SIZE = Scalar("long", S64), Scalar("size", U64)
 OFFSET = Scalar("offset", S64)
 FD, DIRFD = Scalar("fd", S32), Scalar("dirfd", S32, _directory)
 PID = Scalar("pid", S32, likeness=Likeness.TASK)
-#: A user or a group; -1 changes nothing.
-ID = Scalar("id", U32, lambda value: str(value if value <= S32.largest else S32(value)))
+#: A user and a group; -1 changes nothing.  The last is for who looks at the namespace himself.
+UID, GID = OwnerId("uid"), OwnerId("gid")
+ID = Scalar("id", U32, UID.words)
 #: An address of unknown contents.
 ADDRESS = Scalar("address", U64, pointer, likeness=Likeness.PLACE)
 #: The address of a mapping, or of a place in one.

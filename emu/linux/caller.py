@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from emu.linux.capability import ALL_CAPABILITIES, FOWNER, SYS_PTRACE
+from emu.linux.errors import LinuxError
+from emu.linux.namespace import NO_ID, OVERFLOW_ID, UserNamespace, rights_in
 from emu.linux.stop import Stop
 
 #: The type of a place in the tree of files, which the VFS decides.
@@ -15,7 +18,7 @@ Place = TypeVar("Place")
 @dataclass
 class Credentials:
     """Real, effective and saved ids, those for files, and capabilities, of which the effective ones decide
-    (struct cred).
+    (struct cred).  Ids are the machine's; what the user namespace shows them as, its maps say.
 
     A user who is not 0 begins without capabilities.
     """
@@ -38,6 +41,8 @@ class Credentials:
     #: -1: the effective ones.
     fsuid: int = -1
     fsgid: int = -1
+    #: In which the capabilities count; None: the initial one.
+    user_ns: UserNamespace | None = None
 
     def __post_init__(self) -> None:
         if self.fsuid < 0:
@@ -50,12 +55,53 @@ class Credentials:
                 self.permitted = 0
 
     def capable(self, capability: int) -> bool:
-        """Whether a capability is among the effective ones."""
+        """Whether a capability is among the effective ones, and counts for the whole machine."""
+        return self.user_ns is None and bool(self.effective >> capability & 1)
+
+    def capable_here(self, capability: int) -> bool:
+        """Whether it is among the effective ones, wherever these count."""
         return bool(self.effective >> capability & 1)
+
+    def capable_in(self, capability: int, ns: UserNamespace | None) -> bool:
+        """Whether it counts in a user namespace (ns_capable)."""
+        if ns is self.user_ns:
+            return bool(self.effective >> capability & 1)
+        return bool(rights_in(self.effective, self.user_ns, self.euid, ns) >> capability & 1)
+
+    def capable_over(self, capability: int, uid: int, gid: int) -> bool:
+        """Whether it counts for files of this owner and group (capable_wrt_inode_uidgid)."""
+        if not self.effective >> capability & 1:
+            return False
+        return self.user_ns is None or (self.up("uid", uid) is not None and self.up("gid", gid) is not None)
 
     def owns(self, uid: int) -> bool:
         """Whether files of a user may be treated as one's own (inode_owner_or_capable)."""
-        return self.fsuid == uid or self.capable(FOWNER)
+        return self.fsuid == uid or (bool(self.effective >> FOWNER & 1) and self.up("uid", uid) is not None)
+
+    @property
+    def root(self) -> int | None:
+        """The user who is 0 here."""
+        return 0 if self.user_ns is None else self.user_ns.maps["uid"].down(0)
+
+    def up(self, kind: str, number: int) -> int | None:
+        """What an id ("uid", "gid") of the machine is here (from_kuid); None if there is none."""
+        return number if self.user_ns is None else self.user_ns.maps[kind].up(number)
+
+    def down(self, kind: str, number: int) -> int:
+        """The machine's id for one that is given here (make_kuid), -1 being itself.  LinuxError(EINVAL): none."""
+        if self.user_ns is None or number == NO_ID:
+            return number
+        found = self.user_ns.maps[kind].down(number)
+        if found is None:
+            raise LinuxError(errno.EINVAL)
+        return found
+
+    def shown(self, kind: str, number: int) -> int:
+        """What an id of the machine is shown as here (from_kuid_munged)."""
+        if self.user_ns is None:
+            return number
+        found = self.user_ns.maps[kind].up(number)
+        return OVERFLOW_ID if found is None else found
 
     def in_group(self, gid: int) -> bool:
         """Whether it belongs to a group, as far as files are concerned."""
@@ -124,8 +170,10 @@ def may_access(caller: Caller[Place], target: Caller[Place]) -> bool:
     (CAP_SYS_PTRACE), or all ids of the user agree, and the memory may be dumped.
     """
     who, whose = caller.credentials, target.credentials
-    if caller.tgid == target.tgid or who.capable(SYS_PTRACE):
+    if caller.tgid == target.tgid or who.capable_in(SYS_PTRACE, whose.user_ns):
         return True
+    if who.user_ns is not whose.user_ns:
+        return False
     users = {who.uid, whose.uid, whose.euid, whose.suid}
     groups = {who.gid, whose.gid, whose.egid, whose.sgid}
     return len(users) == len(groups) == 1 and target.mm.dumpable == 1 and not whose.permitted & ~who.permitted

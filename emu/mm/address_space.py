@@ -164,6 +164,8 @@ class AddressSpace(UserCopy):
         self.start_stack = self.arg_start = self.arg_end = self.env_start = self.env_end = 0
         self.auxv = b""
         self.dumpable = 1
+        #: Who is root for the program: who owns what /proc shows of it while it may not be dumped.
+        self.root_user = self.root_group = 0
         #: PR_SET_THP_DISABLE.
         self.thp_disable = 0
         #: The last fault that is to wait for a program (FaultResult.RETRY).

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from emu.kernel.timers import Notify
 from emu.linux.errors import LinuxError
 from emu.proc.pidfile import PidFile
+from emu.proc.wchan import wchan
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -94,5 +95,5 @@ PID_FILES = {
     "children": PidFile(children, of_process=False), "io": PidFile(io, 0o400),
     "sched": PidFile(sched, 0o644, lambda kernel, task, data: None),
     "schedstat": PidFile(schedstat), "syscall": PidFile(syscall, 0o400), "timers": PidFile(timers, of_thread=False),
-    "stack": PidFile(lambda kernel, task: b"", 0o400), "wchan": PidFile(lambda kernel, task: b"0"),
+    "stack": PidFile(lambda kernel, task: b"", 0o400), "wchan": PidFile(wchan),
 }  # fmt: skip

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 _OOM_MIN, _OOM_MAX, _OOM_DISABLE, _OOM_ADJUST_MAX = -1000, 1000, -17, 15
 _UNSET = 0xFFFFFFFF
 _COREDUMP_BITS = 0x1FF
-_WHOLE = "         0          0 4294967295\n"
 
 
 def _who(kernel: Kernel) -> Credentials:
@@ -130,7 +129,7 @@ def set_loginuid(kernel: Kernel, task: Task, data: bytes) -> None:
 
 
 def coredump_filter(kernel: Kernel, task: Task) -> bytes:
-    """/proc/PID/coredump_filter: kept, since no core is ever written."""
+    """/proc/PID/coredump_filter."""
     return b"%08x\n" % task.mm.coredump_filter
 
 
@@ -158,23 +157,9 @@ def set_timerslack(kernel: Kernel, task: Task, data: bytes) -> None:
 DEFAULT_SLACK_NS = 50_000
 
 
-def setgroups(kernel: Kernel, task: Task) -> bytes:
-    """/proc/PID/setgroups of the initial user namespace."""
-    return b"allow\n"
-
-
-def refuse_map(kernel: Kernel, task: Task, data: bytes) -> None:
-    """The initial user namespace has its map.  LinuxError(EPERM)."""
-    raise LinuxError(errno.EPERM)
-
-
 def no_lsm(kernel: Kernel, task: Task) -> bytes:
     """/proc/PID/attr/*: without a security module.  LinuxError(EINVAL)."""
     raise LinuxError(errno.EINVAL)
-
-
-def _map(kernel: Kernel, task: Task) -> bytes:
-    return _WHOLE.encode()
 
 
 PID_FILES = {
@@ -183,8 +168,6 @@ PID_FILES = {
     "comm": PidFile(comm, 0o644, set_comm),
     "coredump_filter": PidFile(coredump_filter, 0o644, set_coredump_filter, of_thread=False),
     "cpuset": PidFile(lambda kernel, task: b"/\n"),
-    "gid_map": PidFile(_map, 0o644, refuse_map), "projid_map": PidFile(_map, 0o644, refuse_map),
-    "uid_map": PidFile(_map, 0o644, refuse_map), "setgroups": PidFile(setgroups, 0o644, refuse_map),
     "loginuid": PidFile(loginuid, 0o644, set_loginuid),
     "oom_adj": PidFile(oom_adj, 0o644, set_oom_adj), "oom_score": PidFile(oom_score),
     "oom_score_adj": PidFile(oom_score_adj, 0o644, set_oom_score_adj),

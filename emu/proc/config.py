@@ -52,7 +52,9 @@ def config(kernel: Kernel) -> bytes:
         yes.add("SMP")
     lines = [f"#\n# Linux/x86 {RELEASE} Kernel Configuration\n#"]
     lines += [f"CONFIG_{name}=y" for name in sorted(yes)]
-    lines += [f'CONFIG_HZ=250\nCONFIG_NR_CPUS={kernel.cpus}\nCONFIG_DEFAULT_HOSTNAME="{kernel.hostname}"']
+    lines += [
+        f'CONFIG_HZ=250\nCONFIG_NR_CPUS={kernel.cpus}\nCONFIG_DEFAULT_HOSTNAME="{kernel.namespaces.initial.uts.hostname}"'
+    ]
     lines += [f"# CONFIG_{name} is not set" for name in sorted(no - yes)]
     return ("\n".join(lines) + "\n").encode()
 

@@ -10,6 +10,7 @@ from emu.fs.pseudo import SeekableFile, TextFile
 from emu.proc import (
     activity,
     attributes,
+    idmap,
     machine,
     meminfo,
     memory,
@@ -43,7 +44,7 @@ def add_all(kernel: Kernel) -> None:
     """Add the files."""
     procfs = kernel.vfs.procfs
     assert isinstance(procfs, ProcSuperBlock)
-    for module in (activity, attributes, memory, process, smaps):
+    for module in (activity, attributes, idmap, memory, process, smaps):
         procfs.pid_files.update(module.PID_FILES)
     procfs.pid_inodes.update(pagemap.PID_INODES)
     procfs.pid_directories.update(ns.PID_DIRECTORIES)

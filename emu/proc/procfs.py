@@ -131,7 +131,7 @@ class PidDirectory(FixedDirectory):
             if inode is None:
                 raise LinuxError(errno.ENOENT)
             self.entries[name] = inode
-        inode.uid, inode.gid = self.task.credentials.euid, self.task.credentials.egid
+        inode.uid, inode.gid = owner_of(self.task, inode)
         return inode
 
     def iterate(self) -> Iterable[DirectoryEntry]:
@@ -159,6 +159,13 @@ class PidDirectory(FixedDirectory):
             return sb.pid_inodes[name](sb, sb.kernel, task)
         make = sb.pid_directories.get(name)
         return None if make is None else make(sb, task)
+
+
+def owner_of(task: Task, inode: Inode) -> tuple[int, int]:
+    """Who owns a file of /proc/PID: its user, or root while it may not be dumped (task_dump_owner)."""
+    if task.mm.dumpable != 1 and inode.mode != stat.S_IFDIR | 0o555:
+        return task.mm.root_user, task.mm.root_group
+    return task.credentials.euid, task.credentials.egid
 
 
 class MemFile(SeekableFile):

@@ -35,6 +35,7 @@ _NODE_WORDS = 32
 def status(kernel: Kernel, task: Task) -> bytes:
     """/proc/PID/status."""
     who, group = task.credentials, task.group
+    reader = who if kernel.current is None else kernel.current.credentials
     letter = STATE_LETTER[task.state]
     fields: dict[str, object] = {
         "Name": escaped(task.comm),
@@ -45,10 +46,10 @@ def status(kernel: Kernel, task: Task) -> bytes:
         "Pid": task.pid,
         "PPid": task.ppid,
         "TracerPid": 0 if task.ptrace is None else task.ptrace.tracer.tgid,
-        "Uid": f"{who.uid}\t{who.euid}\t{who.suid}\t{who.fsuid}",
-        "Gid": f"{who.gid}\t{who.egid}\t{who.sgid}\t{who.fsgid}",
+        "Uid": "\t".join(str(reader.shown("uid", each)) for each in (who.uid, who.euid, who.suid, who.fsuid)),
+        "Gid": "\t".join(str(reader.shown("gid", each)) for each in (who.gid, who.egid, who.sgid, who.fsgid)),
         "FDSize": max(64, 1 << (max(task.files, default=0)).bit_length()) if task.alive else 0,
-        "Groups": "".join(f"{group} " for group in who.groups) or " ",
+        "Groups": "".join(f"{reader.shown('gid', group)} " for group in who.groups) or " ",
         "NStgid": task.tgid,
         "NSpid": task.pid,
         "NSpgid": task.pgid,

@@ -16,6 +16,7 @@ from emu.kernel.kernel import MAX_TASKS
 from emu.kernel.layout import MMAP_RND_BITS
 from emu.linux.errors import LinuxError
 from emu.linux.limits import NR_OPEN
+from emu.linux.namespace import KINDS, UserNamespace
 from emu.linux.version import RELEASE, VERSION
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ KEPT = {
     "fs/protected_fifos": Kept(0, 0, 2), "fs/protected_hardlinks": _switch(1),
     "fs/protected_regular": Kept(0, 0, 2), "fs/protected_symlinks": _switch(0),
     "fs/suid_dumpable": Kept(0, 0, 2),
-    "kernel/auto_msgmni": _switch(0), "kernel/cad_pid": Kept(1, 1, mode=0o600), "kernel/core_uses_pid": Kept(0),
+    "kernel/auto_msgmni": _switch(0), "kernel/cad_pid": Kept(1, 1, mode=0o600),
     "kernel/core_pipe_limit": Kept(0, 0), "kernel/ctrl-alt-del": Kept(0), "kernel/dmesg_restrict": _switch(1),
     "kernel/keys/gc_delay": Kept(300, 0), "kernel/keys/maxbytes": Kept(20000, 0),
     "kernel/keys/maxkeys": Kept(200, 0), "kernel/keys/root_maxbytes": Kept(25000000, 0),
@@ -85,10 +86,6 @@ KEPT = {
     "vm/vfs_cache_pressure": Kept(100, 0),
     "vm/watermark_boost_factor": Kept(0, 0), "vm/watermark_scale_factor": Kept(10, 1, 3000),
     "vm/zone_reclaim_mode": Kept(0, 0),
-    **{
-        f"user/max_{kind}_namespaces": Kept(0, 0, _INT_MAX)
-        for kind in ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
-    },
 }  # fmt: skip
 
 
@@ -165,6 +162,7 @@ def _add_limits(kernel: Kernel) -> None:
         _add_attribute(kernel, name, resources, attribute, low, high)
     _add_attribute(kernel, "vm/unprivileged_userfaultfd", kernel.mm_context, "unprivileged_userfaultfd", 0, 1)
     _add_attribute(kernel, "fs/aio-max-nr", kernel.aio, "most", 0, _UNLIMITED)
+    _add_attribute(kernel, "kernel/core_uses_pid", kernel, "core_uses_pid", -_INT_MAX - 1, _INT_MAX)
     _add_attribute(kernel, "kernel/randomize_va_space", kernel, "randomize_va_space", -_INT_MAX - 1, _INT_MAX)
     _add_attribute(kernel, "vm/max_map_count", kernel.mm_context, "max_map_count", 0, _INT_MAX)
     _add_attribute(kernel, "vm/legacy_va_layout", kernel, "legacy_va_layout", 0, _INT_MAX)
@@ -187,7 +185,7 @@ def _add_attribute(kernel: Kernel, name: str, of: object, attribute: str, low: i
 def _add_texts(kernel: Kernel) -> None:
     """Parameters that are texts."""
     texts = {
-        "kernel/core_pattern": "core", "kernel/printk": "4\t4\t1\t7", "kernel/msg_next_id": "-1",
+        "kernel/printk": "4\t4\t1\t7", "kernel/msg_next_id": "-1",
         "kernel/sem_next_id": "-1", "kernel/shm_next_id": "-1",
         "kernel/seccomp/actions_avail": "kill_process kill_thread trap errno user_notif trace log allow",
     }  # fmt: skip
@@ -197,7 +195,10 @@ def _add_texts(kernel: Kernel) -> None:
     procfs = kernel.vfs.procfs
     procfs.add_number("kernel/tainted", lambda: taints[0], lambda value: taints.__setitem__(0, taints[0] | value), 0)
     for name in ("hostname", "domainname"):
-        _add_uts(kernel, name)
+        _add_string(kernel, name, _HOSTNAME_MAX, lambda: kernel.ns.uts)
+    _add_string(kernel, "core_pattern", 127, lambda: kernel)
+    for kind in KINDS:
+        _add_namespaces(kernel, kind)
 
 
 def _add_text(kernel: Kernel, path: str, texts: dict[str, str], name: str) -> None:
@@ -209,11 +210,27 @@ def _add_text(kernel: Kernel, path: str, texts: dict[str, str], name: str) -> No
     )
 
 
-def _add_uts(kernel: Kernel, name: str) -> None:
+def _add_string(kernel: Kernel, name: str, longest: int, of: Callable[[], object]) -> None:
     def text() -> bytes:
-        return f"{getattr(kernel, name)}\n".encode("utf-8", "surrogateescape")
+        return f"{getattr(of(), name)}\n".encode("utf-8", "surrogateescape")
 
     def store(data: bytes) -> None:
-        setattr(kernel, name, data.split(b"\n")[0].split(b"\0")[0][:_HOSTNAME_MAX].decode("utf-8", "surrogateescape"))
+        value = data.split(b"\n")[0].split(b"\0")[0][:longest].decode("utf-8", "surrogateescape")
+        setattr(of(), name, value)
 
     kernel.vfs.procfs.create_file(f"sys/kernel/{name}", text, 0o644, store=store)
+
+
+def _add_namespaces(kernel: Kernel, kind: str) -> None:
+    """/proc/sys/user/max_KIND_namespaces, of the user namespace of who asks."""
+
+    def here() -> UserNamespace | None:
+        return None if kernel.current is None else kernel.current.credentials.user_ns
+
+    def get() -> int:
+        return kernel.namespaces.limit(here(), kind)
+
+    def put(value: int) -> None:
+        kernel.namespaces.set_limit(here(), kind, value)
+
+    kernel.vfs.procfs.add_number(f"user/max_{kind}_namespaces", get, put, 0)

@@ -42,6 +42,7 @@ LATE = (
     "xattr",
     "scheduling",
     "privileges",
+    "namespaces",
     "seccomp",
     "remote",
     "clockset",

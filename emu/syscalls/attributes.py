@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from emu.fs import operations
-from emu.linux.argument import DIRFD, FD, HEX32, ID, MODE, Bits, In, Named, Out, Pointer
+from emu.linux.argument import DIRFD, FD, GID, HEX32, MODE, UID, Bits, In, Named, Out, Pointer
 from emu.linux.capability import NO_SETUID_FIXUP
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import AT_FDCWD, AtFlags, major, makedev, minor
@@ -110,12 +110,20 @@ STATX = _Statx("statx", "IIQIIIHHQQQQqIiqIiqIiqIiIIIIQII96x")
 UTIMBUF, TWO_TIMES = Layout("utimbuf", "2q"), Layout("timeval[2]", "4q")
 
 
+def _seen(task: Task, found: Stat) -> Stat:
+    """With its owner as the caller's user namespace numbers it."""
+    who = task.credentials
+    if who.user_ns is None:
+        return found
+    return found._replace(uid=who.shown("uid", found.uid), gid=who.shown("gid", found.gid))
+
+
 def sys_newfstatat(kernel: Kernel, task: Task, dirfd: int, address: int, flags: int) -> Stat:
     """newfstatat(2)."""
     if flags & ~(_STAT_FLAGS | _SYNC):
         raise LinuxError(errno.EINVAL)
     _, path = resolve_at(kernel, task, dirfd, address, flags, null=True)
-    return path.dentry.inode.getattr()
+    return _seen(task, path.dentry.inode.getattr())
 
 
 def sys_stat(kernel: Kernel, task: Task, address: int) -> Stat:
@@ -130,7 +138,7 @@ def sys_lstat(kernel: Kernel, task: Task, address: int) -> Stat:
 
 def sys_fstat(kernel: Kernel, task: Task, fd: int) -> Stat:
     """fstat(2)."""
-    return task.files.get_any(fd).inode.getattr()
+    return _seen(task, task.files.get_any(fd).inode.getattr())
 
 
 def sys_statx(
@@ -146,7 +154,7 @@ def sys_statx(
     if inode.sb.keeps_flags:
         attributes |= inode.fs_flags & _ATTR_FLAGS
         known |= _ATTR_FLAGS
-    found, fstype = inode.getattr(), inode.sb.fstype
+    found, fstype = _seen(task, inode.getattr()), inode.sb.fstype
     filled, mount_id = STATX_BASIC_STATS | STATX_MNT_ID, mount.id
     if fstype.multigrain and not mask & _CHANGES:
         filled, found = filled & ~_CHANGES, found._replace(mtime=0, ctime=0)
@@ -179,7 +187,7 @@ def _real_ids(task: Task) -> Credentials:
     ids = copy.copy(task.credentials)
     ids.fsuid, ids.fsgid = ids.uid, ids.gid
     if not ids.securebits & NO_SETUID_FIXUP:
-        ids.effective = 0 if ids.uid else ids.permitted
+        ids.effective = 0 if ids.uid != ids.root else ids.permitted
     return ids
 
 
@@ -319,12 +327,12 @@ TABLE = (
     Syscall(21, "access", sys_access, (LATE_PATH, _ACCESS)),
     Syscall(90, "chmod", sys_chmod, (LATE_PATH, MODE)),
     Syscall(91, "fchmod", sys_fchmod, (FD, MODE)),
-    Syscall(92, "chown", sys_chown, (LATE_PATH, ID, ID)),
-    Syscall(93, "fchown", sys_fchown, (FD, ID, ID)),
-    Syscall(94, "lchown", sys_lchown, (LATE_PATH, ID, ID)),
+    Syscall(92, "chown", sys_chown, (LATE_PATH, UID, GID)),
+    Syscall(93, "fchown", sys_fchown, (FD, UID, GID)),
+    Syscall(94, "lchown", sys_lchown, (LATE_PATH, UID, GID)),
     Syscall(132, "utime", sys_utime, (LATE_PATH, In(UTIMBUF, null=True))),
     Syscall(235, "utimes", sys_utimes, (LATE_PATH, In(TWO_TIMES, null=True))),
-    Syscall(260, "fchownat", sys_fchownat, (DIRFD, LATE_PATH, ID, ID, _FLAGS)),
+    Syscall(260, "fchownat", sys_fchownat, (DIRFD, LATE_PATH, UID, GID, _FLAGS)),
     Syscall(261, "futimesat", sys_futimesat, (DIRFD, LATE_PATH, In(TWO_TIMES, null=True))),
     Syscall(262, "newfstatat", sys_newfstatat, (DIRFD, LATE_PATH, Out(STAT), _FLAGS)),
     Syscall(268, "fchmodat", sys_fchmodat, (DIRFD, LATE_PATH, MODE)),

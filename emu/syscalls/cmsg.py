@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from emu.linux.capability import SETGID, SETUID, SYS_ADMIN, SYS_RESOURCE
 from emu.linux.errors import LinuxError
+from emu.linux.namespace import OVERFLOW_ID
 from emu.net.packet import MSG_CTRUNC, Identity, Message, Received
 from emu.net.socket import SO_PASSCRED, SO_PASSPIDFD, SO_TIMESTAMP, SO_TIMESTAMPNS, SOL_SOCKET, Socket
 from emu.net.unix import UnixSocket
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 SCM_RIGHTS, SCM_CREDENTIALS, SCM_PIDFD = 1, 2, 4
 SCM_MAX_FD = 253
 _CMSG, _UCRED = struct.Struct("<Qii"), struct.Struct("<3i")
-_OVERFLOW_ID = 65534
 #: Capabilities with which there is no limit of descriptors on their way.
 _UNLIMITED = 1 << SYS_RESOURCE | 1 << SYS_ADMIN
 
@@ -70,10 +70,11 @@ def _check_in_flight(kernel: Kernel, task: Task, file: Socket) -> None:
 def _claimed(task: Task, claim: Identity) -> Identity:
     """Only root says that it is somebody else (scm_check_creds)."""
     who = task.credentials
+    claim = claim._replace(uid=who.down("uid", claim.uid), gid=who.down("gid", claim.gid))
     users, groups = {who.uid, who.euid, who.suid}, {who.gid, who.egid, who.sgid}
-    pid_allowed = claim.pid == task.tgid or who.capable(SYS_ADMIN)
-    uid_allowed = claim.uid in users or who.capable(SETUID)
-    if not (pid_allowed and uid_allowed and (claim.gid in groups or who.capable(SETGID))):
+    pid_allowed = claim.pid == task.tgid or who.capable_here(SYS_ADMIN)
+    uid_allowed = claim.uid in users or who.capable_here(SETUID)
+    if not (pid_allowed and uid_allowed and (claim.gid in groups or who.capable_here(SETGID))):
         raise LinuxError(errno.EPERM)
     return claim
 
@@ -178,8 +179,7 @@ def write_control(
     for level, kind, body in got.control:
         buffer.put(level, kind, body)
     if isinstance(file, UnixSocket) and file.option(SO_PASSCRED):
-        who = got.identity
-        buffer.put(SOL_SOCKET, SCM_CREDENTIALS, _UCRED.pack(who.pid, _shown_id(who.uid), _shown_id(who.gid)))
+        buffer.put(SOL_SOCKET, SCM_CREDENTIALS, _UCRED.pack(*seen_identity(task, got.identity)))
     if isinstance(file, UnixSocket) and file.option(SO_PASSPIDFD):
         buffer.put(SOL_SOCKET, SCM_PIDFD, _pidfd_of(kernel, task, got))
     if got.files:
@@ -195,5 +195,7 @@ def _pidfd_of(kernel: Kernel, task: Task, got: Received) -> bytes:
     return struct.pack("<i", fd)
 
 
-def _shown_id(number: int) -> int:
-    return _OVERFLOW_ID if number == -1 else number
+def seen_identity(task: Task, who: Identity) -> Identity:
+    """Who somebody is as the ids of the caller's namespaces say it."""
+    uid, gid = (OVERFLOW_ID if number == -1 else number for number in who[1:])
+    return Identity(who.pid, task.credentials.shown("uid", uid), task.credentials.shown("gid", gid))

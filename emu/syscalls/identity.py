@@ -8,9 +8,10 @@ import struct
 from typing import TYPE_CHECKING
 
 from emu.kernel.creds import changed, fix_file_user_change, fix_user_change
-from emu.linux.argument import ID, INT, UINT, Out, Pointer
+from emu.linux.argument import GID, ID, INT, UID, UINT, Out, Pointer
 from emu.linux.capability import SETGID, SETUID
 from emu.linux.errors import LinuxError
+from emu.linux.namespace import NO_ID
 from emu.linux.syscall import IDENTITY, NUMBER, Syscall
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from emu.kernel.task import Task
     from emu.linux.caller import Credentials
 
-_SAME = 0xFFFF_FFFF
+_SAME = NO_ID
 _NGROUPS_MAX = 65536
 #: What a supplementary group takes on the host.
 _GROUP_SIZE = 40
@@ -27,26 +28,31 @@ _USER, _GROUP = ("uid", "euid", "suid"), ("gid", "egid", "sgid")
 
 def sys_getuid(kernel: Kernel, task: Task) -> int:
     """getuid(2)."""
-    return task.credentials.uid
+    return task.credentials.shown("uid", task.credentials.uid)
 
 
 def sys_geteuid(kernel: Kernel, task: Task) -> int:
     """geteuid(2)."""
-    return task.credentials.euid
+    return task.credentials.shown("uid", task.credentials.euid)
 
 
 def sys_getgid(kernel: Kernel, task: Task) -> int:
     """getgid(2)."""
-    return task.credentials.gid
+    return task.credentials.shown("gid", task.credentials.gid)
 
 
 def sys_getegid(kernel: Kernel, task: Task) -> int:
     """getegid(2)."""
-    return task.credentials.egid
+    return task.credentials.shown("gid", task.credentials.egid)
 
 
 def _ids(task: Task, names: tuple[str, str, str]) -> list[int]:
     return [getattr(task.credentials, name) for name in names]
+
+
+def _shown(task: Task, names: tuple[str, str, str]) -> list[int]:
+    """The same as the caller's user namespace numbers them."""
+    return [task.credentials.shown(names[0], value) for value in _ids(task, names)]
 
 
 def _change(task: Task, names: tuple[str, str, str], ids: list[int]) -> int:
@@ -65,7 +71,7 @@ def _change(task: Task, names: tuple[str, str, str], ids: list[int]) -> int:
 
 
 def _may_change(task: Task, names: tuple[str, str, str]) -> bool:
-    return task.credentials.capable(SETUID if names is _USER else SETGID)
+    return task.credentials.capable_here(SETUID if names is _USER else SETGID)
 
 
 def _set_one(task: Task, names: tuple[str, str, str], wanted: int) -> int:
@@ -135,12 +141,12 @@ def sys_setresgid(kernel: Kernel, task: Task, real: int, effective: int, saved: 
 
 def sys_getresuid(kernel: Kernel, task: Task) -> list[int]:
     """getresuid(2)."""
-    return _ids(task, _USER)
+    return _shown(task, _USER)
 
 
 def sys_getresgid(kernel: Kernel, task: Task) -> list[int]:
     """getresgid(2)."""
-    return _ids(task, _GROUP)
+    return _shown(task, _GROUP)
 
 
 def sys_getgroups(kernel: Kernel, task: Task, size: int, buffer: int) -> int:
@@ -149,19 +155,30 @@ def sys_getgroups(kernel: Kernel, task: Task, size: int, buffer: int) -> int:
     if size < 0 or (size and size < len(groups)):
         raise LinuxError(errno.EINVAL)
     if size:
-        task.mm.write(buffer, struct.pack(f"<{len(groups)}I", *groups))
+        task.mm.write(buffer, struct.pack(f"<{len(groups)}I", *_seen_groups(task.credentials)))
     return len(groups)
+
+
+def _seen_groups(who: Credentials) -> list[int]:
+    return [who.shown("gid", group) for group in who.groups]
+
+
+def _may_set_groups(who: Credentials) -> bool:
+    """may_setgroups(): in a user namespace only where it has groups, and nobody has forbidden it."""
+    ns = who.user_ns
+    return who.capable_here(SETGID) and (ns is None or (bool(ns.maps["gid"].extents) and ns.setgroups_allowed))
 
 
 def sys_setgroups(kernel: Kernel, task: Task, size: int, buffer: int) -> int:
     """setgroups(2)."""
-    if not task.credentials.capable(SETGID):
+    if not _may_set_groups(task.credentials):
         raise LinuxError(errno.EPERM)
     if size > _NGROUPS_MAX:
         raise LinuxError(errno.EINVAL)
-    groups = tuple(sorted(struct.unpack(f"<{size}I", task.mm.read(buffer, 4 * size)))) if size else ()
-    if groups and groups[-1] == UINT.width.largest:  # no id
+    given = struct.unpack(f"<{size}I", task.mm.read(buffer, 4 * size)) if size else ()
+    if NO_ID in given:
         raise LinuxError(errno.EINVAL)
+    groups = tuple(sorted(task.credentials.down("gid", group) for group in given))
     task.charge(_GROUP_SIZE * (len(groups) - len(task.credentials.groups)))
     task.credentials = _with_groups(task.credentials, groups)
     return 0
@@ -173,27 +190,45 @@ def _with_groups(old: Credentials, groups: tuple[int, ...]) -> Credentials:
     return new
 
 
+def _for_files(who: Credentials, kind: str, number: int) -> int:
+    """The machine's id; -1 for one that there is not, with which nothing changes."""
+    try:
+        return who.down(kind, number)
+    except LinuxError:
+        return _SAME
+
+
 def sys_setfsuid(kernel: Kernel, task: Task, uid: int) -> int:
     """setfsuid(2): the id from before; it is not an error that it cannot be changed."""
     old = task.credentials
-    if uid != _SAME and (uid in (old.uid, old.euid, old.suid, old.fsuid) or old.capable(SETUID)) and uid != old.fsuid:
+    uid = _for_files(old, "uid", uid)
+    if (
+        uid != _SAME
+        and (uid in (old.uid, old.euid, old.suid, old.fsuid) or old.capable_here(SETUID))
+        and uid != old.fsuid
+    ):
         new = copy.copy(old)
         new.fsuid = uid
         fix_file_user_change(new, old.fsuid)
         task.credentials = new
         changed(task, old)
-    return old.fsuid
+    return old.shown("uid", old.fsuid)
 
 
 def sys_setfsgid(kernel: Kernel, task: Task, gid: int) -> int:
     """setfsgid(2): likewise."""
     old = task.credentials
-    if gid != _SAME and (gid in (old.gid, old.egid, old.sgid, old.fsgid) or old.capable(SETGID)) and gid != old.fsgid:
+    gid = _for_files(old, "gid", gid)
+    if (
+        gid != _SAME
+        and (gid in (old.gid, old.egid, old.sgid, old.fsgid) or old.capable_here(SETGID))
+        and gid != old.fsgid
+    ):
         new = copy.copy(old)
         new.fsgid = gid
         task.credentials = new
         changed(task, old)
-    return old.fsgid
+    return old.shown("gid", old.fsgid)
 
 
 _THREE_IDS = (Out(ID), Out(ID), Out(ID))
@@ -201,17 +236,17 @@ _THREE_IDS = (Out(ID), Out(ID), Out(ID))
 TABLE = (
     Syscall(102, "getuid", sys_getuid, (), IDENTITY),
     Syscall(104, "getgid", sys_getgid, (), IDENTITY),
-    Syscall(105, "setuid", sys_setuid, (ID,)),
-    Syscall(106, "setgid", sys_setgid, (ID,)),
+    Syscall(105, "setuid", sys_setuid, (UID,)),
+    Syscall(106, "setgid", sys_setgid, (GID,)),
     Syscall(107, "geteuid", sys_geteuid, (), IDENTITY),
     Syscall(108, "getegid", sys_getegid, (), IDENTITY),
-    Syscall(113, "setreuid", sys_setreuid, (ID, ID)),
-    Syscall(114, "setregid", sys_setregid, (ID, ID)),
+    Syscall(113, "setreuid", sys_setreuid, (UID, UID)),
+    Syscall(114, "setregid", sys_setregid, (GID, GID)),
     Syscall(115, "getgroups", sys_getgroups, (INT, Pointer(ID, written=True)), NUMBER),
     Syscall(116, "setgroups", sys_setgroups, (UINT, Pointer(ID))),
-    Syscall(117, "setresuid", sys_setresuid, (ID, ID, ID)),
+    Syscall(117, "setresuid", sys_setresuid, (UID, UID, UID)),
     Syscall(118, "getresuid", sys_getresuid, _THREE_IDS),
-    Syscall(119, "setresgid", sys_setresgid, (ID, ID, ID)),
+    Syscall(119, "setresgid", sys_setresgid, (GID, GID, GID)),
     Syscall(120, "getresgid", sys_getresgid, _THREE_IDS),
     Syscall(122, "setfsuid", sys_setfsuid, (ID,), IDENTITY),
     Syscall(123, "setfsgid", sys_setfsgid, (ID,), IDENTITY),

@@ -32,7 +32,8 @@ def sys_prlimit64(kernel: Kernel, task: Task, pid: int, resource: int, new: int)
     if target is None:
         raise LinuxError(errno.ESRCH)
     who, whose = task.credentials, target.credentials
-    if target is not task and not who.capable(SYS_RESOURCE) and (who.uid, who.gid) != (whose.uid, whose.gid):
+    same = (who.uid, who.gid) == (whose.uid, whose.gid)
+    if target is not task and not same and not who.capable_in(SYS_RESOURCE, whose.user_ns):
         raise LinuxError(errno.EPERM)
     current = limits_of(target, Rlimit(resource))
     if wanted is not None:

@@ -11,6 +11,7 @@ from emu.fs.file import File
 from emu.fs.operations import check_may_create, check_may_delete, new_owner
 from emu.ipc.limits import MQ_PRIO_MAX
 from emu.ipc.mqueue import MqAttr, MqMessage, MqueueDirectory, MqueueFile, MqueueInode, Notification
+from emu.ipc.mqueuetype import MqueueType
 from emu.kernel.signal_state import NSIG, SigInfo
 from emu.kernel.task import limits_of
 from emu.kernel.timers import Notify
@@ -45,7 +46,9 @@ MQ_ATTR = Struct(
 
 
 def _root(kernel: Kernel) -> tuple[Path, MqueueDirectory]:
-    mount = kernel.vfs.internal_mount(kernel.vfs.filesystems["mqueue"])
+    kind = kernel.vfs.filesystems["mqueue"]
+    assert isinstance(kind, MqueueType)
+    mount = kind.own_mount(kernel.vfs.resources)
     root = mount.sb.root
     assert isinstance(root, MqueueDirectory)
     return mount.root_path, root

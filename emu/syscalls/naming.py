@@ -187,7 +187,7 @@ def sys_fchdir(kernel: Kernel, task: Task, fd: int) -> int:
 def sys_chroot(kernel: Kernel, task: Task, path: str) -> int:
     """chroot(2)."""
     root = _enter(task, resolve(kernel, task, path)[1])
-    if not task.credentials.capable(SYS_CHROOT):
+    if not task.credentials.capable_here(SYS_CHROOT):
         raise LinuxError(errno.EPERM)
     task.fs.root = root
     return 0

@@ -240,7 +240,7 @@ def _capbset_read(kernel: Kernel, task: Task, which: int, *_: int) -> int:
 
 
 def _capbset_drop(kernel: Kernel, task: Task, which: int, *_: int) -> int:
-    _need(task.credentials.capable(cap.SETPCAP), errno.EPERM)
+    _need(task.credentials.capable_here(cap.SETPCAP), errno.EPERM)
     _need(which <= cap.LAST)
     new = copy.copy(task.credentials)
     new.bounding &= ~(1 << which)
@@ -259,7 +259,7 @@ def _set_securebits(kernel: Kernel, task: Task, bits: int, *_: int) -> int:
     _need(not locked & (old ^ bits) and not old & cap.SECUREBIT_LOCKS & ~bits, errno.EPERM)
     _need(not bits & ~cap.ALL_SECUREBITS, errno.EPERM)
     unprivileged = not (old ^ bits) & ~cap.UNPRIVILEGED_SECUREBITS
-    _need(unprivileged or task.credentials.capable(cap.SETPCAP), errno.EPERM)
+    _need(unprivileged or task.credentials.capable_here(cap.SETPCAP), errno.EPERM)
     new = copy.copy(task.credentials)
     new.securebits = bits
     _change(task, new)

@@ -11,9 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from emu.kernel.creds import changed
-from emu.kernel.fork import CloneFlags
 from emu.kernel.signal_state import Sig
-from emu.linux.argument import ADDRESS, FD, HEX32, INT, PID, S32, UINT, Buffer, Named, OneOf, Pointer
+from emu.linux.argument import ADDRESS, HEX32, INT, PID, S32, UINT, Buffer, OneOf, Pointer
 from emu.linux.caller import may_access
 from emu.linux.capability import ALL_CAPABILITIES, SETPCAP, SYS_ADMIN, SYS_BOOT, SYS_PACCT, SYS_TTY_CONFIG, SYSLOG
 from emu.linux.errors import LinuxError
@@ -81,7 +80,7 @@ def sys_capset(kernel: Kernel, task: Task, header: int, data: int) -> int:
         sum(value[at] << 32 * word for word, value in enumerate(values)) & ALL_CAPABILITIES for at in range(3)
     )
     old = task.credentials
-    if not old.capable(SETPCAP) and inheritable & ~(old.inheritable | old.permitted):
+    if not old.capable_here(SETPCAP) and inheritable & ~(old.inheritable | old.permitted):
         raise LinuxError(errno.EPERM)
     if inheritable & ~(old.inheritable | old.bounding) or permitted & ~old.permitted or effective & ~permitted:
         raise LinuxError(errno.EPERM)
@@ -91,43 +90,6 @@ def sys_capset(kernel: Kernel, task: Task, header: int, data: int) -> int:
     task.credentials = new
     changed(task, old)
     return 0
-
-
-# Setting apart
-
-_NAMESPACES = {
-    "NEWTIME": 0x80, "NEWNS": 0x20000, "NEWCGROUP": 0x2000000, "NEWUTS": 0x4000000, "NEWIPC": 0x8000000,
-    "NEWUSER": 0x10000000, "NEWPID": 0x20000000, "NEWNET": 0x40000000,
-}  # fmt: skip
-_NEW = sum(_NAMESPACES.values())
-_FOR_ONE_THREAD = int(CloneFlags.THREAD | CloneFlags.SIGHAND | CloneFlags.VM)
-_UNSHARED = int(CloneFlags.FS | CloneFlags.FILES | CloneFlags.SYSVSEM) | _FOR_ONE_THREAD
-
-
-def sys_unshare(kernel: Kernel, task: Task, flags: int) -> int:
-    """unshare(2): files and directories; there are no namespaces (EINVAL, as without CONFIG_NAMESPACES)."""
-    if flags & ~(_UNSHARED | _NEW):
-        raise LinuxError(errno.EINVAL)
-    if flags & _FOR_ONE_THREAD and len(task.group.threads) > 1:
-        raise LinuxError(errno.EINVAL)
-    if flags & _NEW:
-        if not task.credentials.capable(SYS_ADMIN) and not flags & _NAMESPACES["NEWUSER"]:
-            raise LinuxError(errno.EPERM)
-        kernel.log_once("unshare: there are no namespaces: EINVAL")
-        raise LinuxError(errno.EINVAL)
-    if flags & CloneFlags.SYSVSEM and len(task.group.threads) == 1:
-        kernel.ipc.sem.exit(task.tgid)
-    if flags & CloneFlags.FS:
-        task.fs = task.fs.copy()
-    if flags & CloneFlags.FILES:
-        task.files = task.files.unshare()
-    return 0
-
-
-def sys_setns(kernel: Kernel, task: Task, fd: int, kind: int) -> int:
-    """setns(2): there are no namespaces."""
-    task.files.get(fd)
-    raise LinuxError(errno.EINVAL)
 
 
 def sys_personality(kernel: Kernel, task: Task, persona: int) -> int:
@@ -142,7 +104,7 @@ def sys_personality(kernel: Kernel, task: Task, persona: int) -> int:
 
 
 def _name(kernel: Kernel, task: Task, address: int, length: int) -> str:
-    if not task.credentials.capable(SYS_ADMIN):
+    if not task.credentials.capable_in(SYS_ADMIN, task.ns.uts.user):
         raise LinuxError(errno.EPERM)
     if not 0 <= length <= _NAME_MAX:
         raise LinuxError(errno.EINVAL)
@@ -152,13 +114,13 @@ def _name(kernel: Kernel, task: Task, address: int, length: int) -> str:
 
 def sys_sethostname(kernel: Kernel, task: Task, address: int, length: int) -> int:
     """sethostname(2)."""
-    kernel.hostname = _name(kernel, task, address, length)
+    task.ns.uts.hostname = _name(kernel, task, address, length)
     return 0
 
 
 def sys_setdomainname(kernel: Kernel, task: Task, address: int, length: int) -> int:
     """setdomainname(2)."""
-    kernel.domainname = _name(kernel, task, address, length)
+    task.ns.uts.domainname = _name(kernel, task, address, length)
     return 0
 
 
@@ -313,7 +275,6 @@ def _wait_for_a_line() -> Generator[Any, None, int]:
 
 
 _DATA = Pointer(CAP_DATA, null=True)
-_UNSHARE = Named(CloneFlags)
 _KIND = OneOf("KCMP_", **_KCMP)
 _MEMBARRIER = OneOf(
     "MEMBARRIER_CMD_", QUERY=0, GLOBAL=1, GLOBAL_EXPEDITED=2, REGISTER_GLOBAL_EXPEDITED=4, PRIVATE_EXPEDITED=8,
@@ -332,8 +293,6 @@ TABLE = (
     Syscall(169, "reboot", sys_reboot, (HEX32, HEX32, HEX32, ADDRESS)),
     Syscall(170, "sethostname", sys_sethostname, (Buffer(), INT)),
     Syscall(171, "setdomainname", sys_setdomainname, (Buffer(), INT)),
-    Syscall(272, "unshare", sys_unshare, (_UNSHARE,)),
-    Syscall(308, "setns", sys_setns, (FD, HEX32)),
     Syscall(312, "kcmp", sys_kcmp, (PID, PID, _KIND, UINT, UINT), NUMBER),
     Syscall(324, "membarrier", sys_membarrier, (_MEMBARRIER, UINT, INT), NUMBER),
 )

@@ -58,8 +58,10 @@ def sys_clone3(kernel: Kernel, task: Task, arguments: int, size: int) -> Result:
     flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, _ = fields
     if set_tid_size > _MAX_PID_NS_LEVEL or bool(set_tid) != bool(set_tid_size):
         raise LinuxError(errno.EINVAL)
-    if flags >= CloneFlags.INTO_CGROUP << 1 or flags & (CloneFlags.DETACHED | CloneFlags.SIGNAL):
+    signal_bits = CloneFlags.SIGNAL & ~CloneFlags.NEWTIME
+    if flags >= CloneFlags.INTO_CGROUP << 1 or flags & (CloneFlags.DETACHED | signal_bits):
         raise LinuxError(errno.EINVAL)
+    new_time, flags = bool(flags & CloneFlags.NEWTIME), flags & ~CloneFlags.NEWTIME
     if bool(stack) != bool(stack_size):
         raise LinuxError(errno.EINVAL)
     if exit_signal > NSIG or (flags & (CloneFlags.THREAD | CloneFlags.PARENT) and exit_signal):
@@ -71,7 +73,10 @@ def sys_clone3(kernel: Kernel, task: Task, arguments: int, size: int) -> Result:
         raise LinuxError(errno.EINVAL)
     if set_tid_size > 1:  # there is one PID namespace
         raise LinuxError(errno.EINVAL)
-    return do_clone(kernel, task, flags | exit_signal, stack + stack_size, parent_tid, child_tid, tls, pidfd, wanted)
+    flags |= exit_signal
+    return do_clone(
+        kernel, task, flags, stack + stack_size, parent_tid, child_tid, tls, pidfd, wanted, new_time
+    )  # fmt: skip
 
 
 def sys_execve(kernel: Kernel, task: Task, path: str, argv: int, envp: int) -> int:
@@ -173,7 +178,7 @@ def sys_sched_setaffinity(kernel: Kernel, task: Task, pid: int, length: int, mas
     mask_bytes = task.mm.read(mask, min(length, _MASK_BYTES))
     target = _target(kernel, task, pid)
     who, whose = task.credentials, target.credentials
-    if who.euid not in (whose.uid, whose.euid) and not who.capable(SYS_NICE):
+    if who.euid not in (whose.uid, whose.euid) and not who.capable_in(SYS_NICE, whose.user_ns):
         raise LinuxError(errno.EPERM)
     wanted = int.from_bytes(mask_bytes, "little") & kernel.scheduler.all_cpus
     if not wanted:

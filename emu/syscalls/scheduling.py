@@ -60,7 +60,7 @@ def _task(kernel: Kernel, task: Task, pid: int) -> Task:
 def _owns(task: Task, target: Task) -> bool:
     """Whether a task may change another's priority: it is of the same user, or has CAP_SYS_NICE."""
     who, whose = task.credentials, target.credentials
-    return who.euid in (whose.uid, whose.euid) or who.capable(SYS_NICE)
+    return who.euid in (whose.uid, whose.euid) or who.capable_in(SYS_NICE, whose.user_ns)
 
 
 # Nice values
@@ -78,7 +78,7 @@ def _members(kernel: Kernel, task: Task, which: int, who: int, first: int) -> li
     elif which == first + 1:
         chosen = lambda other: other.pgid == (who or task.pgid)  # noqa: E731
     elif which == first + 2:
-        user = who or task.credentials.uid
+        user = task.credentials.down("uid", who) if who else task.credentials.uid
         chosen = lambda other: other.credentials.uid == user  # noqa: E731
     else:
         raise LinuxError(errno.EINVAL)

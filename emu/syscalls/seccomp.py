@@ -52,7 +52,7 @@ def set_filter(kernel: Kernel, task: Task, flags: int, address: int) -> int:
             kernel.log_once(f"seccomp: flags {flags & ~_KNOWN_FLAGS:#x} are not supported: EINVAL")
         raise LinuxError(errno.EINVAL)
     new = read_program(task, address)
-    if not (task.credentials.no_new_privs or task.credentials.capable(SYS_ADMIN)):
+    if not (task.credentials.no_new_privs or task.credentials.capable_here(SYS_ADMIN)):
         raise LinuxError(errno.EACCES)
     before = task.seccomp
     if before is not None and before.mode != MODE_FILTER:

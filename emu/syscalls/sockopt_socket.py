@@ -16,6 +16,7 @@ from emu.net.option import number_of, option_of
 from emu.net.packet import NOBODY
 from emu.net.socket import MAX_BUFFER, MIN_RCVBUF, MIN_SNDBUF, SOL_SOCKET, Socket
 from emu.net.tcp import TcpSocket
+from emu.syscalls.cmsg import seen_identity
 from emu.syscalls.pidfd import sys_pidfd_open
 
 if TYPE_CHECKING:
@@ -223,7 +224,8 @@ def socket_option(kernel: Kernel, task: Task, file: Socket, name: int, room: int
     """The value of an option; LinuxError."""
     match name:
         case Sockopt.PEERCRED:
-            return _UCRED.pack(*file.peer_identity)
+            peer = file.peer_identity
+            return _UCRED.pack(*(peer if peer == NOBODY else seen_identity(task, peer)))
         case Sockopt.PEERPIDFD:
             return _INT.pack(_peer_pidfd(kernel, task, file))
         case Sockopt.PEERGROUPS:

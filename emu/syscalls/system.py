@@ -11,6 +11,7 @@ from emu.linux.argument import SIZE, Bits, Buffer, Out
 from emu.linux.errors import LinuxError
 from emu.linux.layout import Layout
 from emu.linux.likeness import Likeness
+from emu.linux.namespace import UtsNamespace
 from emu.linux.syscall import BYTES, Syscall
 from emu.linux.version import RELEASE, VERSION
 
@@ -27,7 +28,7 @@ _GRND_EXCLUSIVE = 6
 
 def sys_uname(kernel: Kernel, task: Task) -> tuple[bytes, ...]:
     """uname(2)."""
-    system, node, release, *rest, machine, domain = _names(kernel)
+    system, node, release, *rest, machine, domain = _names(task.ns.uts)
     if task.personality & Persona.UNAME26:
         release = _as_of_2_6(release)
     if task.personality & Persona.PER_MASK == Persona.PER_LINUX32:
@@ -41,8 +42,8 @@ def _as_of_2_6(release: str) -> str:
     return f"2.6.{60 + int(minor)}{rest}"
 
 
-def _names(kernel: Kernel) -> tuple[str, ...]:
-    return "Linux", kernel.hostname, RELEASE, VERSION, "x86_64", kernel.domainname
+def _names(uts: UtsNamespace) -> tuple[str, ...]:
+    return "Linux", uts.hostname, RELEASE, VERSION, "x86_64", uts.domainname
 
 
 def sys_sysinfo(kernel: Kernel, task: Task) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from emu.ipc import limits, msg, sem, shm
 from emu.ipc.ids import IPC_INFO, IPC_NOWAIT, IPC_RMID, IPC_SET, IPC_STAT, Ids, IpcObject, ipc_layout
 from emu.linux.argument import ADDRESS, INT, S32, S64, SIZE, U32, Bits, Pointer, Scalar, Shown, compared
-from emu.linux.capability import SYS_RESOURCE
+from emu.linux.capability import IPC_LOCK, SYS_RESOURCE
 from emu.linux.errors import LinuxError
 from emu.linux.layout import TIMESPEC, Array, Layout, Opaque
 from emu.linux.likeness import Likeness, Part
@@ -92,13 +92,13 @@ def sys_shmctl(kernel: Kernel, task: Task, ident: int, command: int, buffer: int
         case ShmCommand.IPC_STAT | ShmCommand.SHM_STAT | ShmCommand.SHM_STAT_ANY:
             stat, stat_any = ShmCommand.SHM_STAT, ShmCommand.SHM_STAT_ANY
             segment, result = _status(segments, task, ident, command, stat, stat_any)
-            SHMID_DS.write(task.mm, buffer, segment.status())
+            SHMID_DS.write(task.mm, buffer, _seen(task, segment.status()))
             return result
         case ShmCommand.IPC_SET:
             words = SHMID_DS.read(task.mm, buffer)
             segment = segments.find(ident)
             segment.check_owner(task)
-            segment.set_perm(words[_UID], words[_GID], words[_MODE])
+            segment.set_perm(task.credentials, words[_UID], words[_GID], words[_MODE])
             segments.changed(segment)
         case ShmCommand.IPC_RMID:
             segment = segments.find(ident)
@@ -106,14 +106,21 @@ def sys_shmctl(kernel: Kernel, task: Task, ident: int, command: int, buffer: int
             segments.rmid(segment)
         case ShmCommand.SHM_LOCK | ShmCommand.SHM_UNLOCK:
             segment = segments.find(ident)
-            who = task.credentials.euid
-            if who and who not in (segment.uid, segment.cuid):
+            who = task.credentials
+            if not who.capable_in(IPC_LOCK, segment.user) and who.euid not in (segment.uid, segment.cuid):
                 raise LinuxError(errno.EPERM)
             lock = command == ShmCommand.SHM_LOCK
             segment.mode = segment.mode | shm.SHM_LOCKED if lock else segment.mode & ~shm.SHM_LOCKED
         case _:
             raise LinuxError(errno.EINVAL)
     return 0
+
+
+def _seen(task: Task, status: tuple[int, ...]) -> tuple[int, ...]:
+    """An object's state with the ids of its owner and its maker as a task sees them."""
+    who, (key, uid, gid, cuid, cgid, *rest) = task.credentials, status
+    owners = (who.shown("uid", uid), who.shown("gid", gid), who.shown("uid", cuid), who.shown("gid", cgid))
+    return key, *owners, *rest
 
 
 # -- semaphores --------------------------------------------------------------------------------------------------------
@@ -179,13 +186,13 @@ def sys_semctl(kernel: Kernel, task: Task, ident: int, number: int, command: int
             return max(sets.highest, 0)
         case SemCommand.IPC_STAT | SemCommand.SEM_STAT | SemCommand.SEM_STAT_ANY:
             found, result = _status(sets, task, ident, command, SemCommand.SEM_STAT, SemCommand.SEM_STAT_ANY)
-            SEMID_DS.write(task.mm, argument, found.status())
+            SEMID_DS.write(task.mm, argument, _seen(task, found.status()))
             return result
         case SemCommand.IPC_SET:
             words = SEMID_DS.read(task.mm, argument)
             found = sets.find(ident)
             found.check_owner(task)
-            found.set_perm(words[_UID], words[_GID], words[_MODE])
+            found.set_perm(task.credentials, words[_UID], words[_GID], words[_MODE])
             sets.changed(found)
             return 0
         case SemCommand.IPC_RMID:
@@ -291,7 +298,7 @@ def sys_msgctl(kernel: Kernel, task: Task, ident: int, command: int, buffer: int
             return max(queues.highest, 0)
         case MsgCommand.IPC_STAT | MsgCommand.MSG_STAT | MsgCommand.MSG_STAT_ANY:
             queue, result = _status(queues, task, ident, command, MsgCommand.MSG_STAT, MsgCommand.MSG_STAT_ANY)
-            MSQID_DS.write(task.mm, buffer, queue.status())
+            MSQID_DS.write(task.mm, buffer, _seen(task, queue.status()))
             return result
         case MsgCommand.IPC_SET:
             words = MSQID_DS.read(task.mm, buffer)
@@ -299,7 +306,7 @@ def sys_msgctl(kernel: Kernel, task: Task, ident: int, command: int, buffer: int
             queue.check_owner(task)
             if words[_QBYTES] > limits.MSGMNB and not task.credentials.capable(SYS_RESOURCE):
                 raise LinuxError(errno.EPERM)
-            queue.set_perm(words[_UID], words[_GID], words[_MODE])
+            queue.set_perm(task.credentials, words[_UID], words[_GID], words[_MODE])
             queue.qbytes = words[_QBYTES]
             queues.changed(queue)
         case MsgCommand.IPC_RMID:

@@ -69,7 +69,7 @@ def sys_waitid(
     if info and found is None:
         SIGINFO_OF_CHILD.write(task.mm, info, (0, 0, 0, 0, 0, 0, 0))
     elif info and found is not None:
-        uid = found.child.credentials.uid
+        uid = task.credentials.shown("uid", found.child.credentials.uid)
         SIGINFO_OF_CHILD.write(task.mm, info, (Sig.CHLD, 0, found.code, 0, found.child.pid, uid, found.status))
     return 0
 

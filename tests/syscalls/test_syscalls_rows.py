@@ -12,6 +12,7 @@ import pytest
 
 from emu.kernel.entry import TRIED_BY_HABIT
 from emu.linux.argument import INT, S32, S64, U16, U32, U64, Ioctl, View
+from emu.linux.caller import Credentials
 from emu.linux.layout import TEXT
 from emu.linux.syscall import Registers, Restart, RestartByTimeout, Syscall, compile_entry
 from emu.linux.syscall_names import NAMES, name_of
@@ -75,7 +76,9 @@ def decoded(call: Syscall, registers: Registers) -> tuple[Any, ...]:
         raise Called(arguments)
 
     with pytest.raises(Called) as called:
-        compile_entry(call._replace(handler=handler))(None, SimpleNamespace(mm=Memory()), registers)
+        compile_entry(call._replace(handler=handler))(
+            None, SimpleNamespace(mm=Memory(), credentials=Credentials(), pid_ns=None), registers
+        )
     arguments = called.value.args[0]
     assert isinstance(arguments, tuple)
     return arguments

@@ -1,0 +1,157 @@
+"""nsfs: the files that stand for namespaces (fs/nsfs.c, ioctl_nsfs(2))."""
+
+from __future__ import annotations
+
+import errno
+import stat
+from typing import TYPE_CHECKING
+
+from emu.fs.dentry import Path, unnamed_path
+from emu.fs.file import File
+from emu.fs.fileattr import IMMUTABLE
+from emu.fs.inode import Attributes, Inode
+from emu.fs.libfs import PseudoSuperBlock
+from emu.fs.superblock import FileSystemType, SuperBlock
+from emu.kernel.task import task_of
+from emu.linux.argument import U64, UINT, Scalar
+from emu.linux.errors import LinuxError
+from emu.linux.namespace import KINDS, Namespace, UserNamespace, is_inside
+
+if TYPE_CHECKING:
+    from emu.fs.resources import Resources
+    from emu.kernel.kernel import Kernel
+    from emu.kernel.task import Task
+    from emu.linux.caller import Caller
+
+NSFS_MAGIC = 0x6E736673
+(
+    NS_GET_USERNS, NS_GET_PARENT, NS_GET_NSTYPE, NS_GET_OWNER_UID, NS_GET_MNTNS_ID, NS_GET_ID,
+) = 0xB701, 0xB702, 0xB703, 0xB704, 0x8008B705, 0x8008B70D  # fmt: skip
+_NUMBER = Scalar("u64", U64)
+
+
+class NsFile(File):
+    """An open namespace."""
+
+    inode: NsInode
+
+    def pread(self, count: int, pos: int) -> bytes:
+        raise LinuxError(errno.EINVAL)
+
+    def ioctl(self, caller: Caller[Path], command: int, argument: int) -> int:
+        space, kernel, who = self.inode.space, self.inode.sb.kernel, caller.credentials
+        if command == NS_GET_USERNS:
+            return _opened(kernel, task_of(caller), _owner(kernel, task_of(caller), space))
+        if command == NS_GET_PARENT:
+            return _opened(kernel, task_of(caller), _parent(kernel, task_of(caller), space))
+        if command == NS_GET_NSTYPE:
+            return KINDS[space.kind]
+        if command == NS_GET_OWNER_UID:
+            if space.kind != "user":
+                raise LinuxError(errno.EINVAL)
+            owner = space.owner if isinstance(space, UserNamespace) else 0
+            UINT.write(caller.mm, argument, who.shown("uid", owner))
+            return 0
+        if command == NS_GET_ID or (command == NS_GET_MNTNS_ID and space.kind == "mnt"):
+            _NUMBER.write(caller.mm, argument, kernel.namespaces.id_of(space))
+            return 0
+        raise LinuxError(errno.EINVAL if command == NS_GET_MNTNS_ID else errno.ENOTTY)
+
+
+def _opened(kernel: Kernel, task: Task, space: Namespace) -> int:
+    """A descriptor of a namespace."""
+    task.files.check_room()
+    return task.files.open(open_namespace(kernel, space), cloexec=True)
+
+
+def _owner(kernel: Kernel, task: Task, space: Namespace) -> Namespace:
+    """The user namespace that owns one (ns_get_owner).  LinuxError(EPERM) for one around the caller's."""
+    mine = task.credentials.user_ns
+    if space is kernel.namespaces.user:
+        raise LinuxError(errno.EPERM)
+    if not is_inside(space.user, mine):
+        raise LinuxError(errno.EPERM)
+    return kernel.namespaces.user if space.user is None else space.user
+
+
+def _parent(kernel: Kernel, task: Task, space: Namespace) -> Namespace:
+    """LinuxError(EINVAL) for a kind that is flat, (EPERM) for one around the caller's."""
+    if space.kind == "user":
+        return _owner(kernel, task, space)
+    raise LinuxError(errno.EINVAL)
+
+
+class NsInode(Inode):
+    """A namespace."""
+
+    sb: NsSuperBlock
+
+    def __init__(self, sb: NsSuperBlock, space: Namespace) -> None:
+        super().__init__(sb, stat.S_IFREG | 0o444, ino=space.number)
+        self.fs_flags = IMMUTABLE
+        self.space = space
+
+    def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
+        return NsFile(path, flags)
+
+    def setattr(self, change: Attributes) -> None:
+        raise LinuxError(errno.EPERM)
+
+    def drop_if_unused(self) -> None:
+        if not self.open_count:
+            self.sb.kernel.namespaces.sweep()
+
+
+class NsSuperBlock(PseudoSuperBlock):
+    """nsfs."""
+
+    def __init__(self, resources: Resources, fstype: FileSystemType, kernel: Kernel) -> None:
+        super().__init__(resources, fstype, NSFS_MAGIC)
+        self.kernel = kernel
+        self._inodes: dict[Namespace, NsInode] = {}
+        kernel.namespaces.kept = self._kept
+
+    def inode_of(self, space: Namespace) -> NsInode:
+        """The inode that stands for a namespace."""
+        found = self._inodes.get(space)
+        if found is None:
+            found = self._inodes[space] = NsInode(self, space)
+        return found
+
+    def _kept(self) -> set[Namespace]:
+        """Those that are open, or mounted somewhere."""
+        mounted = {mount.root.inode for mount in self.kernel.vfs.mount_table.every() if mount.sb is self}
+        kept = {space for space, inode in self._inodes.items() if inode.open_count or inode in mounted}
+        others = self.kernel.namespaces.others
+        self._inodes = {space: inode for space, inode in self._inodes.items() if space in kept or space not in others}
+        return kept
+
+    def drop(self, size: int) -> None:
+        super().drop(size)
+        self.kernel.namespaces.sweep()  # a mount is gone
+
+
+class NsFs(FileSystemType):
+    """The type ``nsfs``."""
+
+    name = "nsfs"
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    def mount(self, resources: Resources, options: str) -> SuperBlock:
+        return NsSuperBlock(resources, self, self._kernel)
+
+
+def path_of(kernel: Kernel, space: Namespace) -> Path:
+    """The place of the file that stands for a namespace."""
+    mount = kernel.vfs.internal_mount(NsFs(kernel))
+    assert isinstance(mount.sb, NsSuperBlock), "nsfs is another file system"
+    inode = mount.sb.inode_of(space)
+    return unnamed_path(mount, inode, f"{space.kind}:[{space.number}]")
+
+
+def open_namespace(kernel: Kernel, space: Namespace) -> File:
+    """That file, open."""
+    path = path_of(kernel, space)
+    return path.inode.open(path, 0, None)
