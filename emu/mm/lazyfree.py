@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from emu.mm import rss
 from emu.mm.flags import VmFlags
-from emu.mm.frames import PG_LAZYFREE, FrameKind
+from emu.mm.frames import PG_LAZYFREE, PG_REFERENCED, FrameKind
 from emu.mm.pagetable import ADDRESS, SPECIAL, A, D
 from emu.mm.swapops import POISONED_ENTRY, here
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -60,6 +60,7 @@ def madvise_cold(mm: AddressSpace, vma: Vma, start: int, end: int, *, pageout: b
         view = mm.tables.words[slot : slot + number]
         at = _counted(view)
         at = at[_mapped_once(mm, _frames(view[at]))]
+        mm.frames.flags[_frames(view[at])] &= ~PG_REFERENCED & 0xFF
         if pageout:
             at = at[_reclaimable(mm, vma, view[at])]
             gone.append(view[at])
