@@ -70,7 +70,7 @@ def file_systems(kernel: Kernel) -> None:
     vfs, resources = kernel.vfs, kernel.vfs.resources
     sysfs, debugfs = Sysfs(resources), Debugfs(resources)
     procfs = Procfs(kernel, _more_of_proc)
-    queues = MqueueType(kernel.current_tgid, lambda: kernel.ns.ipc)
+    queues = MqueueType(lambda: kernel.current_tgid(), lambda: kernel.ns.ipc)
     for fstype in (
         sysfs,
         Tmpfs(),

@@ -309,9 +309,16 @@ class Machine:
 
     # -- running ---------------------------------------------------------------------------------------------------
 
-    def run(self, until: Callable[[], bool] | None = None, timeout_s: float | None = None) -> StopReason:
+    def run(
+        self,
+        until: Callable[[], bool] | None = None,
+        timeout_s: float | None = None,
+        *,
+        interrupted: Callable[[], bool] | None = None,
+    ) -> StopReason:
         """Run until every process has ended, or all of them wait for ever, or ``until()`` holds, or ``timeout_s``
-        seconds of host time have passed.  The last two are checked once a turn of a vCPU.
+        seconds of host time have passed.  ``until`` is asked once a turn of a vCPU, and the time looked at, or
+        ``interrupted()`` asked instead, every few milliseconds at least.
 
         The result says which of these happened.  Another call continues where this one stopped.
 
@@ -321,7 +328,7 @@ class Machine:
         >>> machine.run(until=lambda: task.usage.instructions > 1_000_000).name
         'CONDITION'
         """
-        return self.kernel.scheduler.run(self.kernel.entry.run, until, timeout_s)
+        return self.kernel.scheduler.run(self.kernel.entry.run, until, timeout_s, interrupted)
 
     def stop(self) -> None:
         """Have :meth:`run` return soon, with CONDITION: before the next block of code, and out of a system call that

@@ -176,6 +176,10 @@ class Control:
         self._engine.load_cr3(state.cr3)
         state.epoch += 1
 
+    def cr3_was_loaded(self) -> None:
+        """Native code has done what :meth:`load_cr3` does in filtered mode, as ``state`` says."""
+        self._engine.cr3_is(self.state.cr3)
+
     def load_cr0(self, cr0: int) -> None:
         """MOV to CR0: WP takes effect.  ValueError where a processor raises #GP(0) in 64-bit mode."""
         check_cr0(cr0)

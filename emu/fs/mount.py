@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator
-from enum import Enum
+from collections.abc import Callable, Iterator, MutableMapping
+from itertools import count
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from emu.fs.dentry import Dentry, Path
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MountFlags
+from emu.linux.namespace import Namespace, UserNamespace
 from emu.mm.kmem import MOUNT
 
 if TYPE_CHECKING:
     from emu.fs.superblock import SuperBlock
+    from emu.linux.caller import FsContext
 
+#: fs.mount-max, which is 100,000 on Linux.
+MAX_MOUNTS = 10_000
 #: Flags that a mount keeps.
 KEPT = (
     MountFlags.RDONLY
@@ -28,13 +33,26 @@ KEPT = (
 )
 
 
-class Propagation(Enum):
-    """What becomes elsewhere of what is mounted inside a mount.  It is kept and shown; there is one namespace."""
+class MountNamespace(Namespace):
+    """A tree of mounts; ``end`` takes it down."""
 
-    PRIVATE = "private"
-    SHARED = "shared"
-    SLAVE = "slave"
-    UNBINDABLE = "unbindable"
+    #: The mount at its top.
+    root: VfsMount
+
+    def __init__(self, end: Callable[[MountNamespace], None], user: UserNamespace | None = None) -> None:
+        super().__init__("mnt", user)
+        self._end = end
+        #: The mounts of which those of a new tree are copies, until the places of its first task are among these.
+        self.copies: dict[VfsMount, VfsMount] = {}
+
+    def adopt(self, fs: FsContext[Path]) -> None:
+        """A task comes into a new tree: its places are those in the copies."""
+        copies, self.copies = self.copies, {}
+        fs.root = Path(copies.get(fs.root.mount, fs.root.mount), fs.root.dentry)
+        fs.cwd = Path(copies.get(fs.cwd.mount, fs.cwd.mount), fs.cwd.dentry)
+
+    def release(self) -> None:
+        self._end(self)
 
 
 class VfsMount:
@@ -46,9 +64,16 @@ class VfsMount:
         self.source = source
         self.flags = MountFlags(flags & KEPT)
         self.root = Dentry("", sb.root) if root is None else root
-        self.propagation = Propagation.PRIVATE
-        #: The number of its peer group, or that of its master's.
-        self.group = 0
+        #: The numbers of its group of peers and of its master's, 0 without: what is mounted inside appears in the peers
+        #: of both, and in slaves of the first.
+        self.group = self.master = 0
+        #: Nothing of it can be mounted elsewhere.
+        self.unbindable = False
+        #: In whose tree it is; None: in none.
+        self.ns: MountNamespace | None = None
+        #: It cannot be taken away alone, and flags of it that cannot be cleared, as another user namespace has set it.
+        self.locked = False
+        self.locked_flags = MountFlags(0)
         #: Of the kernel itself (pipes, sockets).
         self.internal = False
         #: Open files that can write here.
@@ -69,6 +94,8 @@ class VfsMount:
     @property
     def root_name(self) -> str:
         """What part of its file system it shows, as a path there."""
+        if self.root.label is not None:
+            return self.root.label
         parts = []
         dentry = self.root
         while dentry.parent is not dentry:
@@ -78,9 +105,9 @@ class VfsMount:
 
     @property
     def propagation_words(self) -> str:
-        """The optional fields of mountinfo."""
-        words = {Propagation.SHARED: f"shared:{self.group} ", Propagation.SLAVE: f"master:{self.group} "}
-        return words.get(self.propagation, "unbindable " if self.propagation is Propagation.UNBINDABLE else "")
+        """The optional fields of mountinfo, but for who dominates."""
+        shared = f"shared:{self.group} " if self.group else ""
+        return shared + (f"master:{self.master} " if self.master else "") + ("unbindable " if self.unbindable else "")
 
     @property
     def read_only(self) -> bool:
@@ -128,6 +155,7 @@ class VfsMount:
         pending, self.pending = self.pending, None
         for mount in pending or ():
             mount.release()
+        self.group = self.master = 0
         self.sb.active -= 1
         self.sb.drop(MOUNT)
         if not self.sb.active:  # and nothing is open
@@ -140,30 +168,69 @@ class VfsMount:
 
 
 class MountTable:
-    """All mounts of the tree, in order of creation."""
+    """All mounts that are in trees, in order of creation."""
 
     def __init__(self) -> None:
         self._at: dict[tuple[VfsMount, Dentry], VfsMount] = {}
         self._all: list[VfsMount] = []
-        self._last_id = self._last_group = 0
+        #: Those that exist and are in no tree (open_tree, fsmount).
+        self.loose: MutableMapping[VfsMount, None] = WeakKeyDictionary()
+        #: Those of the kernel itself, by the names of their types.
+        self.internal: dict[str, VfsMount] = {}
+        self._last_id = 0
+        #: Numbers of groups whose mounts are yet to come.
+        self._given: set[int] = set()
 
     def __iter__(self) -> Iterator[VfsMount]:
         return iter(self._all)
 
-    def every(self) -> Iterable[VfsMount]:
-        """Those of all namespaces."""
-        return self._all
+    def of(self, ns: MountNamespace) -> list[VfsMount]:
+        """Those of a namespace."""
+        return [mount for mount in self._all if mount.ns is ns]
+
+    def everything(self) -> list[VfsMount]:
+        """Those that are in no tree too."""
+        return [*self._all, *self.loose]
+
+    def tree(self, top: VfsMount) -> list[VfsMount]:
+        """A mount and those inside it, each after the one that it is in."""
+        inside: dict[VfsMount, list[VfsMount]] = {}
+        for mount in self._all:
+            if mount.at is not None:
+                inside.setdefault(mount.at.mount, []).append(mount)
+        found, pending = [], [top]
+        while pending:
+            mount = pending.pop()
+            found.append(mount)
+            pending += reversed(inside.get(mount, ()))
+        return found
+
+    def mounted_on(self, path: Path) -> VfsMount | None:
+        """What is mounted right there."""
+        return self._at.get(path)
+
+    def check_number(self, more: int, ns: MountNamespace) -> None:
+        """LinuxError(ENOSPC) if there would be too many mounts in a namespace."""
+        if len(self.of(ns)) + more > MAX_MOUNTS:
+            raise LinuxError(errno.ENOSPC)
 
     def new_group(self) -> int:
-        """A number for a group of peers."""
-        self._last_group += 1
-        return self._last_group
+        """A number for a group of peers, the lowest that none has."""
+        used = {mount.group for mount in self.everything()} | self._given
+        number = next(number for number in count(1) if number not in used)
+        self._given.add(number)
+        return number
+
+    def settle(self) -> None:
+        """All mounts that have a number of a group are there."""
+        self._given.clear()
 
     def add(self, mount: VfsMount) -> None:
         """Hang ``mount`` at its place (``mount.at``)."""
         self.count(mount)
         if mount.at is not None:
             self._at[mount.at] = mount
+        self.loose.pop(mount, None)
         self._all.append(mount)
 
     def count(self, mount: VfsMount) -> None:
@@ -189,6 +256,7 @@ class MountTable:
         if mount.at is not None:
             del self._at[mount.at]
         self._all.remove(mount)
+        mount.ns = None
 
     def cross(self, path: Path) -> Path:
         """Go down to the root of the mount on ``path``, if there is one."""

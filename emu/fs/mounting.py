@@ -6,22 +6,21 @@ import errno
 from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path
-from emu.fs.mount import KEPT, Propagation, VfsMount
+from emu.fs.mount import KEPT, MountNamespace, VfsMount
+from emu.fs.propagation import leave_group, make_shared, peers, propagate, receivers
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MountFlags
 from emu.mm.kmem import MOUNT
 
 if TYPE_CHECKING:
+    from emu.fs.mount import MountTable
     from emu.fs.superblock import SuperBlock
-    from emu.fs.vfs import Vfs
 
-_PROPAGATION = {
-    int(MountFlags.SHARED): Propagation.SHARED,
-    int(MountFlags.PRIVATE): Propagation.PRIVATE,
-    int(MountFlags.SLAVE): Propagation.SLAVE,
-    int(MountFlags.UNBINDABLE): Propagation.UNBINDABLE,
-}
-PROPAGATION = sum(_PROPAGATION)
+#: Flags that say what propagates.
+PROPAGATION = int(MountFlags.SHARED | MountFlags.PRIVATE | MountFlags.SLAVE | MountFlags.UNBINDABLE)
+#: Flags that cannot be cleared in a user namespace that did not set them (MNT_LOCK_*).
+_LOCKABLE = MountFlags.RDONLY | MountFlags.NODEV | MountFlags.NOSUID | MountFlags.NOEXEC
+_TIMES = MountFlags.NOATIME | MountFlags.NODIRATIME | MountFlags.STRICTATIME
 
 
 def check_kinds(mounted: Path, at: Path) -> None:
@@ -30,96 +29,202 @@ def check_kinds(mounted: Path, at: Path) -> None:
         raise LinuxError(errno.ENOTDIR)
 
 
-def check_mounted(path: Path) -> VfsMount:
-    """The mount whose root a place is, in the tree.  LinuxError(EINVAL)."""
-    if path.dentry is not path.mount.root or path.mount.detached:
+def check_mounted(path: Path, ns: MountNamespace) -> VfsMount:
+    """The mount whose root a place is, in the tree of a namespace.  LinuxError(EINVAL)."""
+    if path.dentry is not path.mount.root or path.mount.ns is not ns:
         raise LinuxError(errno.EINVAL)
     return path.mount
 
 
-def clone(vfs: Vfs, source: Path) -> VfsMount:
-    """A mount, in no place yet, of what is at ``source`` (clone_mnt).  LinuxError(ENOMEM, EINVAL)."""
+def clone(table: MountTable, source: Path) -> VfsMount:
+    """A mount, in no place yet, of what is at ``source`` (clone_mnt).  LinuxError(ENOMEM)."""
     original = source.mount
-    if original.propagation is Propagation.UNBINDABLE or original.internal:
-        raise LinuxError(errno.EINVAL)
-    vfs.resources.kmem.reserve(MOUNT)
+    original.sb.resources.kmem.reserve(MOUNT)
     made = VfsMount(original.sb, original.source, int(original.flags), None, source.dentry)
-    made.propagation, made.group = original.propagation, original.group
+    made.group, made.master, made.unbindable = original.group, original.master, original.unbindable
+    made.locked, made.locked_flags = original.locked, original.locked_flags
     return made
 
 
-def clone_tree(vfs: Vfs, source: Path, *, recursive: bool) -> list[VfsMount]:
-    """The same with the mounts inside, if so wanted, each at its place in the copies (copy_tree)."""
-    top = clone(vfs, source)
-    made = [top]
+def clone_tree(
+    table: MountTable, source: Path, *, recursive: bool, unbindable: bool = False
+) -> dict[VfsMount, VfsMount]:
+    """Copies of the mount at a place and, if so wanted, of those inside, each at its place in the copies (copy_tree);
+    of ``unbindable`` ones too.
+    """
+    top = clone(table, source)
+    copies = {source.mount: top}
     if recursive:
-        copies = {source.mount: top}
-        for child in list(vfs.mount_table):
+        for child in table.tree(source.mount)[1:]:
             at = child.at
-            if at is None or at.mount not in copies or child.propagation is Propagation.UNBINDABLE:
+            if at is None or at.mount not in copies or (child.unbindable and not unbindable):
                 continue
             if at.mount is source.mount and not at.dentry.is_inside(source.dentry):
                 continue
-            copy = clone(vfs, child.root_path)
+            copy = clone(table, child.root_path)
             copy.at = Path(copies[at.mount], at.dentry)
             copies[child] = copy
-            made.append(copy)
-    return made
+    return copies
 
 
-def attach(vfs: Vfs, mounts: list[VfsMount], at: Path) -> None:
-    """Hang a tree of mounts at a place (attach_recursive_mnt).  LinuxError(ENOTDIR, ENOENT, ENOSPC)."""
+def check_source(table: MountTable, source: Path, ns: MountNamespace, *, recursive: bool) -> None:
+    """Whether a place can be mounted elsewhere (do_loopback).  LinuxError(EINVAL)."""
+    mount = source.mount
+    if mount.unbindable:
+        raise LinuxError(errno.EINVAL)
+    if mount.ns is not ns and not (mount.internal and mount.sb.bindable):
+        raise LinuxError(errno.EINVAL)
+    children = table.children(mount)
+    if not recursive and any(c.locked and c.at is not None and c.at.dentry.is_inside(source.dentry) for c in children):
+        raise LinuxError(errno.EINVAL)
+
+
+def attach(table: MountTable, mounts: list[VfsMount], at: Path, ns: MountNamespace, *, beneath: bool = False) -> None:
+    """Hang a tree of mounts at a place, and copies of it wherever that appears (attach_recursive_mnt); ``beneath`` what
+    is mounted there.
+
+    LinuxError(EINVAL, ENOTDIR, ENOENT, ENOSPC).
+    """
     top = mounts[0]
-    at = vfs.mount_table.cross(at)
+    at = at if beneath else table.cross(at)
+    if at.mount.ns is not ns:
+        raise LinuxError(errno.EINVAL)
     check_kinds(top.root_path, at)
     if at.dentry.deleted:
         raise LinuxError(errno.ENOENT)
-    vfs.check_number(len(mounts))
+    if at.mount.group and any(mount.unbindable for mount in mounts):
+        raise LinuxError(errno.EINVAL)
+    copies: list[list[VfsMount]] = []
+    if at.mount.group:
+        make_shared(table, mounts)
+        copies = propagate(table, at.mount, at.dentry, mounts)
+    table.check_number(len(mounts), ns)
     top.at = at
-    for mount in mounts:
-        mount.detached = False
-        vfs.mount_table.add(mount)
+    for tree in (mounts, *copies):
+        place = tree[0].at
+        assert place is not None, "a tree of mounts has no place"
+        space = place.mount.ns
+        for mount in tree:
+            mount.ns, mount.detached = space, False
+        if space is not ns and space is not None and space.user is not ns.user:
+            lock_tree(tree)
+        covered = table.mounted_on(place)
+        for mount in tree:
+            table.add(mount)
+        if covered is not None:
+            table.rehang(covered, tree[0].root_path)
+    table.settle()
 
 
-def bind(vfs: Vfs, source: Path, at: Path, *, recursive: bool) -> None:
+def lock_tree(tree: list[VfsMount]) -> None:
+    """What a user namespace gets from another, it cannot take apart (lock_mnt_tree)."""
+    for mount in tree:
+        mount.locked_flags |= mount.flags & _LOCKABLE | _TIMES
+        mount.locked = mount is not tree[0]
+
+
+def bind(table: MountTable, source: Path, at: Path, ns: MountNamespace, *, recursive: bool) -> None:
     """MS_BIND (do_loopback)."""
-    attach(vfs, clone_tree(vfs, source, recursive=recursive), at)
+    check_source(table, source, ns, recursive=recursive)
+    tree = list(clone_tree(table, source, recursive=recursive).values())
+    tree[0].locked = False
+    attach(table, tree, at, ns)
 
 
-def move(vfs: Vfs, source: Path, at: Path) -> None:
+def move(table: MountTable, source: Path, at: Path, ns: MountNamespace, *, beneath: bool = False) -> None:
     """MS_MOVE (do_move_mount).  LinuxError(EINVAL, ELOOP, ENOTDIR)."""
-    mount = check_mounted(source)
-    if mount.at is None:
+    mount = check_mounted(source, ns)
+    if mount.at is None or mount.locked:
         raise LinuxError(errno.EINVAL)
-    at = vfs.mount_table.cross(at)
-    if source.inode.is_directory != at.inode.is_directory:
+    if beneath:
+        at = place_beneath(table, at, ns)
+    else:
+        at = table.cross(at)
+    if at.mount.ns is not ns or source.inode.is_directory != at.inode.is_directory:
         raise LinuxError(errno.EINVAL)
-    if mount.at.mount.propagation is Propagation.SHARED:
+    tree = table.tree(mount)
+    if mount.at.mount.group or (at.mount.group and any(each.unbindable for each in tree)):
         raise LinuxError(errno.EINVAL)
     above: VfsMount | None = at.mount
     while above is not None:
         if above is mount:
             raise LinuxError(errno.ELOOP)
         above = above.at.mount if above.at is not None else None
-    vfs.mount_table.rehang(mount, at)
+    if at.mount.group:
+        make_shared(table, tree)
+        for copies in propagate(table, at.mount, at.dentry, tree):
+            place = copies[0].at
+            assert place is not None, "a copy has no place"
+            attach_copies(table, copies, place)
+        table.settle()
+    covered = table.mounted_on(at)
+    table.rehang(mount, at)
+    if covered is not None:
+        table.rehang(covered, mount.root_path)
 
 
-def remount(vfs: Vfs, path: Path, flags: int, options: str) -> None:
-    """MS_REMOUNT: the file system and this mount; with MS_BIND only the mount.  LinuxError(EINVAL, EBUSY, EACCES)."""
-    mount = check_mounted(path)
+def attach_copies(table: MountTable, copies: list[VfsMount], place: Path) -> None:
+    """Hang what has propagated beneath what is mounted at its place."""
+    covered = table.mounted_on(place)
+    for copy in copies:
+        copy.ns = place.mount.ns
+        table.add(copy)
+    if covered is not None:
+        table.rehang(covered, copies[0].root_path)
+
+
+def place_beneath(table: MountTable, at: Path, ns: MountNamespace) -> Path:
+    """The place of the mount whose root a place is (can_move_mount_beneath).  LinuxError(EINVAL)."""
+    mount = table.cross(at).mount
+    if at.dentry is not at.mount.root or mount.at is None or mount.locked or mount.ns is not ns:
+        raise LinuxError(errno.EINVAL)
+    return mount.at
+
+
+def set_group(source: Path, target: Path) -> None:
+    """MOVE_MOUNT_SET_GROUP: a private mount gets the peers and the master of another (do_set_group).
+
+    LinuxError(EINVAL).
+    """
+    giver, taker = source.mount, target.mount
+    roots = source.dentry is giver.root and target.dentry is taker.root
+    if not roots or giver.sb is not taker.sb or not taker.root.is_inside(giver.root):
+        raise LinuxError(errno.EINVAL)
+    if taker.group or taker.master or not (giver.group or giver.master):
+        raise LinuxError(errno.EINVAL)
+    taker.group, taker.master, taker.unbindable = giver.group, giver.master, False
+
+
+def remount(table: MountTable, path: Path, flags: int, options: str, ns: MountNamespace) -> None:
+    """MS_REMOUNT: the file system and this mount; with MS_BIND only the mount.
+
+    LinuxError(EINVAL, EBUSY, EACCES), (EPERM) for a flag that is locked.
+    """
+    mount = check_mounted(path, ns)
+    kept = MountFlags(flags & KEPT)
+    if not flags & (_TIMES | MountFlags.RELATIME):
+        kept |= mount.flags & _TIMES
+    check_locked(mount, kept)
     read_only = bool(flags & MountFlags.RDONLY)
     if flags & MountFlags.BIND:
         if read_only and mount.writers:
             raise LinuxError(errno.EBUSY)
     else:
-        reconfigure(vfs, mount.sb, options, read_only)
-    mount.flags = MountFlags(flags & KEPT)
+        reconfigure(table, mount.sb, options, read_only)
+    mount.flags = kept
 
 
-def reconfigure(vfs: Vfs, sb: SuperBlock, options: str, read_only: bool | None) -> None:
+def check_locked(mount: VfsMount, flags: MountFlags) -> None:
+    """LinuxError(EPERM): a flag that is locked would change (can_change_locked_flags)."""
+    locked = mount.locked_flags
+    if locked & _LOCKABLE & ~flags or (locked & _TIMES and (mount.flags ^ flags) & _TIMES):
+        raise LinuxError(errno.EPERM)
+
+
+def reconfigure(table: MountTable, sb: SuperBlock, options: str, read_only: bool | None) -> None:
     """Change a file system (reconfigure_super); None leaves it as writable as it is.  LinuxError(EBUSY, EACCES)."""
     if read_only is not None and read_only != sb.read_only:
-        same = [other for other in (*vfs.mount_table, *vfs.internal_mounts) if other.sb is sb]
+        same = [other for other in (*table, *table.internal.values()) if other.sb is sb]
         if read_only and any(other.writers for other in same):
             raise LinuxError(errno.EBUSY)
         if sb.never_written:
@@ -129,60 +234,76 @@ def reconfigure(vfs: Vfs, sb: SuperBlock, options: str, read_only: bool | None) 
         sb.read_only = read_only
 
 
-def set_attributes(vfs: Vfs, mount: VfsMount, wanted: int, cleared: int, propagation: int, *, recursive: bool) -> None:
-    """mount_setattr(2): set and clear flags of a mount, and of those inside.  LinuxError(EBUSY)."""
-    changed = [mount, *(mount.pending or ())] if recursive else [mount]
-    if recursive:
-        for other in vfs.mount_table:
-            if other.at is not None and other.at.mount in changed:
-                changed.append(other)
+def set_attributes(
+    table: MountTable, mount: VfsMount, wanted: int, cleared: int, propagation: int, *, recursive: bool
+) -> None:
+    """mount_setattr(2): set and clear flags of a mount, and of those inside.  LinuxError(EBUSY, EPERM)."""
+    changed = [mount, *(mount.pending or ()), *table.tree(mount)[1:]] if recursive else [mount]
     if wanted & MountFlags.RDONLY and any(each.writers and not each.flags & MountFlags.RDONLY for each in changed):
         raise LinuxError(errno.EBUSY)
     for each in changed:
+        check_locked(each, MountFlags(int(each.flags) & ~cleared | wanted))
+    for each in changed:
         each.flags = MountFlags(int(each.flags) & ~cleared | wanted)
         if propagation:
-            set_propagation(vfs, each, _PROPAGATION[propagation])
+            set_propagation(table, each, propagation)
 
 
-def change_type(vfs: Vfs, path: Path, flags: int) -> None:
+def change_type(table: MountTable, path: Path, flags: int, ns: MountNamespace) -> None:
     """MS_SHARED and its like (do_change_type).  LinuxError(EINVAL)."""
-    mount = check_mounted(path)
-    kind = flags & PROPAGATION
-    if flags & ~(PROPAGATION | int(MountFlags.REC | MountFlags.SILENT)) or kind not in _PROPAGATION:
+    if path.dentry is not path.mount.root:
         raise LinuxError(errno.EINVAL)
-    changed = [mount]
-    if flags & MountFlags.REC:
-        for other in vfs.mount_table:
-            if other.at is not None and other.at.mount in changed:
-                changed.append(other)
-    for each in changed:
-        set_propagation(vfs, each, _PROPAGATION[kind])
+    kind = flags & PROPAGATION
+    if flags & ~(PROPAGATION | int(MountFlags.REC | MountFlags.SILENT)) or kind.bit_count() != 1:
+        raise LinuxError(errno.EINVAL)
+    mount = check_mounted(path, ns)
+    for each in table.tree(mount) if flags & MountFlags.REC else [mount]:
+        set_propagation(table, each, kind)
 
 
-def set_propagation(vfs: Vfs, mount: VfsMount, kind: Propagation) -> None:
-    """Change one mount: a slave of nobody is private."""
-    if kind is Propagation.SLAVE:
-        peers = [other for other in vfs.mount_table if other.group == mount.group and other is not mount]
-        if not mount.group or not peers:
-            kind = Propagation.PRIVATE
-    if kind is Propagation.SHARED:
-        mount.group = mount.group or vfs.mount_table.new_group()
-    elif kind is not Propagation.SLAVE:
-        mount.group = 0
-    mount.propagation = kind
+def set_propagation(table: MountTable, mount: VfsMount, kind: int) -> None:
+    """Change one mount: a slave of nobody is private (change_mnt_propagation)."""
+    mount.unbindable = kind == MountFlags.UNBINDABLE
+    if kind == MountFlags.SHARED:
+        mount.group = mount.group or table.new_group()
+        table.settle()
+        return
+    group = mount.group
+    if group:
+        leave_group(table, mount)
+    if kind != MountFlags.SLAVE:
+        mount.master = 0
+    elif group and peers(table, group):
+        mount.master = group
 
 
-def pivot_root(vfs: Vfs, root: Path, new: Path, old: Path) -> None:
+# Taking mounts away
+
+
+def covered_by(table: MountTable, mount: VfsMount) -> list[VfsMount]:
+    """The mounts that go with one, as they have appeared with it: those at its place in whatever hears from the mount
+    that it is in (propagate_umount).
+    """
+    if mount.at is None:
+        return []
+    parent, dentry = mount.at
+    found = (table.mounted_on(Path(other, dentry)) for other in receivers(table, parent))
+    return [each for each in found if each is not None and not each.locked]
+
+
+def pivot_root(table: MountTable, root: Path, new: Path, old: Path, ns: MountNamespace) -> None:
     """pivot_root(2): ``new``, the root of a mount, becomes the root, and the old one goes to ``old``.
 
     LinuxError(EINVAL, EBUSY).
     """
-    table = vfs.mount_table
     new_mount, root_mount = new.mount, root.mount
-    if Propagation.SHARED in (old.mount.propagation, root_mount.propagation):
+    around = [mount.at.mount for mount in (new_mount, root_mount) if mount.at is not None]
+    if any(mount.group for mount in (old.mount, *around)):
         raise LinuxError(errno.EINVAL)
-    if new_mount.at is not None and new_mount.at.mount.propagation is Propagation.SHARED:
+    if root_mount.ns is not ns or new_mount.ns is not ns or new_mount.locked:
         raise LinuxError(errno.EINVAL)
+    if new.dentry.deleted:
+        raise LinuxError(errno.ENOENT)
     if new_mount is root_mount or old.mount is root_mount:
         raise LinuxError(errno.EBUSY)
     if root.dentry is not root_mount.root or new.dentry is not new_mount.root or new_mount.at is None:
@@ -192,8 +313,9 @@ def pivot_root(vfs: Vfs, root: Path, new: Path, old: Path) -> None:
     place = root_mount.at
     table.rehang(new_mount, place)
     table.rehang(root_mount, table.cross(old))
+    new_mount.locked, root_mount.locked = root_mount.locked, False
     if place is None:
-        vfs.root = new_mount.root_path
+        ns.root = new_mount
 
 
 def _beneath(path: Path, ancestor: Path) -> bool:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from emu.fs.inode import Inode
     from emu.fs.notify import Watch
     from emu.fs.resources import Resources
+    from emu.linux.caller import Credentials
+    from emu.linux.namespace import UserNamespace
 
 
 class StatFs(NamedTuple):
@@ -44,6 +46,8 @@ class SuperBlock:
     keeps_dentries = True
     #: Nothing can ever be written: it stays read-only however it is mounted again.
     never_written = False
+    #: Its files can be mounted elsewhere though it is mounted nowhere (nsfs).
+    bindable = False
     #: Its inodes have flags (chattr).
     keeps_flags = False
     #: Its files can be opened by handle (s_export_op).
@@ -57,6 +61,8 @@ class SuperBlock:
         self.resources = resources
         self.fstype = fstype
         self.read_only = False
+        #: In which user namespace it was made.
+        self.user: UserNamespace | None = None
         self.dev = resources.new_device_number()
         #: Mounts of this instance; put_super() when the last is removed.
         self.active = 0
@@ -113,6 +119,10 @@ class SuperBlock:
         if options:
             raise LinuxError(errno.EINVAL, f"{self.fstype.name}: no option can change: {options}")
 
+    def made_by(self, who: Credentials, options: str) -> None:
+        """Somebody has made it by mount(2): a user namespace may own it."""
+        self.user = who.user_ns
+
     def put_super(self) -> None:
         """The last mount is gone: free everything."""
 
@@ -121,6 +131,8 @@ class FileSystemType:
     """A kind of file system, registered under ``name``; every one here is ``nodev``."""
 
     name = ""
+    #: Whether who is root only in a user namespace may mount it (FS_USERNS_MOUNT).
+    for_users = False
     #: Whether inodes tell when they were made, to who asks for it (STATX_BTIME).
     has_btime = False
     #: Whether the times of change and modification are told only to who asks for one (FS_MGTIME, since Linux 6.13).

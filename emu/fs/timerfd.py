@@ -32,7 +32,7 @@ class TimerFd(AnonFile):
 
     def __init__(self, path: Path, flags: int, clock: Clock, clockid: int) -> None:
         super().__init__(path, flags | OpenFlags.RDWR)
-        self._clockid = clockid
+        self.clockid = clockid
         self._clock = clock
         self._of_day = clockid in (CLOCK_REALTIME, CLOCK_REALTIME_ALARM)
         #: TFD_TIMER_CANCEL_ON_SET: what CLOCK_REALTIME was ahead when that was last looked at.
@@ -139,6 +139,6 @@ class TimerFd(AnonFile):
     def show_fdinfo(self) -> str:
         value, interval = divmod(max(0, self._timer.left), _NS), divmod(self._interval, _NS)
         return (
-            f"clockid: {self._clockid}\nticks: {self._ticks}\nsettime flags: 0{self._flags:o}\n"
+            f"clockid: {self.clockid}\nticks: {self._ticks}\nsettime flags: 0{self._flags:o}\n"
             f"it_value: ({value[0]}, {value[1]})\nit_interval: ({interval[0]}, {interval[1]})\n"
         )

@@ -21,7 +21,7 @@ from emu.mm.pagecache import PageCache
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.fs.resources import Resources
-    from emu.linux.caller import Caller
+    from emu.linux.caller import Caller, Credentials
     from emu.mm.address_space import AddressSpace
     from emu.mm.vma import Vma
 
@@ -313,6 +313,13 @@ class TmpfsSuperBlock(SuperBlock):
         mode = _octal(words["mode"]) if "mode" in words else 0o1777
         self.root = TmpfsDirectory(self, mode, parse_id(words.get("uid", "0")), parse_id(words.get("gid", "0")))
 
+    def made_by(self, who: Credentials, options: str) -> None:
+        """Its root is of who makes it, or of whom the options name in his namespace.  LinuxError(EINVAL)."""
+        super().made_by(who, options)
+        words = parse_options(options, OPTIONS)
+        self.root.uid = who.down("uid", parse_id(words["uid"])) if "uid" in words else who.fsuid
+        self.root.gid = who.down("gid", parse_id(words["gid"])) if "gid" in words else who.fsgid
+
     def check_room(self, blocks: int) -> None:
         """Raise ENOSPC unless ``blocks`` more pages fit."""
         if self.max_blocks and self.used_blocks + blocks > self.max_blocks:
@@ -376,6 +383,7 @@ class Tmpfs(FileSystemType):
 
     name = "tmpfs"
     options = OPTIONS
+    for_users = True
 
     def check_options(self, options: str) -> None:
         words = parse_options(options, OPTIONS)

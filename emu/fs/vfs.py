@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from emu.fs import mounting, operations
 from emu.fs import open as vfs_open
-from emu.fs import operations
-from emu.fs.dentry import Path, d_path, unnamed_path
+from emu.fs.dentry import Path, d_path, is_reachable, unnamed_path
 from emu.fs.file import File
 from emu.fs.hugetlbfs import Hugetlbfs, HugetlbInode, HugetlbSuperBlock
 from emu.fs.libfs import PseudoFsType
-from emu.fs.mount import MountTable, VfsMount
+from emu.fs.mount import MountNamespace, MountTable, VfsMount
 from emu.fs.namei import PathWalk
 from emu.fs.open import open_unnamed
 from emu.fs.pipe import PIPEFS_MAGIC, PipeFile, PipeInode, Pipes
+from emu.fs.propagation import dominating, leave_group
 from emu.fs.resources import Resources
 from emu.fs.superblock import FileSystemType
 from emu.fs.tmpfs import ShmemType, TmpfsInode, TmpfsSuperBlock
@@ -27,18 +28,15 @@ from emu.mm.kmem import INODE, MOUNT
 if TYPE_CHECKING:
     from emu.fs.pseudo import PseudoSuperBlock, SysctlSuperBlock
     from emu.linux.caller import Caller
-
-#: fs.mount-max, which is 100,000 on Linux.
-MAX_MOUNTS = 10_000
+    from emu.linux.namespace import UserNamespace
 
 
 class Vfs:
-    """One machine's tree of files. ``root`` is set by the first mount (on ``/``).
+    """One machine's trees of files. The root of the initial one is set by the first mount (on ``/``).
 
     ``places``: the working directories, roots and programs of processes, whose mounts are in use.
     """
 
-    root: Path
     #: The single tree of each type, for modules that add files and mount points to it; set when the machine boots.
     sysfs: PseudoSuperBlock
     debugfs: PseudoSuperBlock
@@ -49,11 +47,13 @@ class Vfs:
         self._places = places
         self.filesystems: dict[str, FileSystemType] = {}
         self.mount_table = MountTable()
+        #: The initial tree.
+        self.mount_ns = MountNamespace(self.take_down)
         self.pipes = Pipes(resources.frames.total, resources.kmem)
         resources.register_fifo(self.pipes.open_fifo)
         internal = (PseudoFsType("pipefs", PIPEFS_MAGIC), ShmemType(), Hugetlbfs())
         self._internal_types: dict[str, FileSystemType] = {fs.name: fs for fs in internal}
-        self._internal: dict[str, VfsMount] = {}
+        self._internal = self.mount_table.internal
 
     def register_filesystem(self, fstype: FileSystemType) -> None:
         """Make a file system type known to mount(2); a name can be taken once."""
@@ -70,6 +70,7 @@ class Vfs:
         options: str = "",
         source: str = "none",
         flags: int = 0,
+        who: Credentials | None = None,
     ) -> VfsMount:
         """Mount a registered type on a directory; ENODEV for an unknown type. The first mount goes to ``/``.
 
@@ -80,28 +81,56 @@ class Vfs:
             raise LinuxError(errno.ENODEV)
         if not self._mounted():
             mount = VfsMount(kind.mount(self.resources, options), source, flags, None)
+            mount.ns, self.mount_ns.root = self.mount_ns, mount
             self.mount_table.add(mount)
-            self.root = mount.root_path
             return mount
         path = self.walker(None).resolve(target) if isinstance(target, str) else target
         if not path.dentry.inode.is_directory:
             raise LinuxError(errno.ENOTDIR)
-        self.check_number(1)
-        self.resources.kmem.reserve(MOUNT)
         at = self.mount_table.cross(path)
+        ns = at.mount.ns
+        if ns is None:
+            raise LinuxError(errno.EINVAL)
+        self.mount_table.check_number(1, ns)
+        self.resources.kmem.reserve(MOUNT)
         sb = kind.mount(self.resources, options)
         if sb is at.mount.sb and at.dentry is at.mount.root:  # the same once more
             raise LinuxError(errno.EBUSY)
+        if who is not None and not sb.active:
+            sb.made_by(who, options)
         if flags & MountFlags.RDONLY and not sb.active:
             sb.read_only = True
-        mount = VfsMount(sb, source, flags, at)
-        self.mount_table.add(mount)
+        mount = VfsMount(sb, source, flags, None)
+        if at.mount.group:
+            mounting.attach(self.mount_table, [mount], at, ns)
+        else:
+            mount.at, mount.ns = at, ns
+            self.mount_table.add(mount)
         return mount
 
-    def check_number(self, more: int) -> None:
-        """LinuxError(ENOSPC) if there would be too many mounts."""
-        if len(list(self.mount_table)) + more > MAX_MOUNTS:
-            raise LinuxError(errno.ENOSPC)
+    @property
+    def root(self) -> Path:
+        """The top of the initial tree."""
+        return self.mount_ns.root.root_path
+
+    def copy_tree(self, ns: MountNamespace, user: UserNamespace | None) -> MountNamespace:
+        """A tree like that of a namespace, of its own (copy_mnt_ns).  LinuxError(ENOMEM)."""
+        made = MountNamespace(self.take_down, user)
+        made.copies = mounting.clone_tree(self.mount_table, ns.root.root_path, recursive=True, unbindable=True)
+        top, *others = made.copies.values()
+        if user is not ns.user:
+            for mount in made.copies.values():
+                mount.group, mount.master = 0, mount.group or mount.master
+            mounting.lock_tree([top, *others])
+        made.root = top
+        for mount in (top, *others):
+            mount.ns = made
+            self.mount_table.add(mount)
+        return made
+
+    def take_down(self, ns: MountNamespace) -> None:
+        """A namespace has ended."""
+        self._detach(ns.root)
 
     def umount(self, target: str | Path, flags: int = 0) -> None:
         """Take a mount out of the tree: EINVAL if ``target`` is not the root of one, EBUSY while it is in use.
@@ -113,44 +142,54 @@ class Vfs:
         if mount.at is None:
             raise LinuxError(errno.EBUSY)
         if flags & UmountFlags.DETACH:
-            self._detach(mount)
+            self._detach(mount, propagates=True)
             return
-        if mount.pins or self.mount_table.children(mount) or self._stands_in(mount):
+        going = [mount, *(m for m in mounting.covered_by(self.mount_table, mount) if not self.mount_table.children(m))]
+        if self.mount_table.children(mount) or any(each.pins or self._stands_in(each) for each in going):
             raise LinuxError(errno.EBUSY)
         if flags & UmountFlags.EXPIRE and not mount.expiring:
             mount.expiring = True
             raise LinuxError(errno.EAGAIN)
-        self.mount_table.remove(mount)
-        mount.release()
+        for each in going:
+            leave_group(self.mount_table, each)
+            self.mount_table.remove(each)
+            each.release()
+
+    def _shown(self, root: Path) -> Iterator[tuple[VfsMount, str]]:
+        """The mounts of the tree in which a root is, those that can be reached from there, and where they are."""
+        ns = root.mount.ns
+        for mount in self.mount_table if ns is None else self.mount_table.of(ns):
+            if is_reachable(mount.root_path, root):
+                yield mount, _escape(d_path(mount.root_path, root))
 
     def mounts(self, root: Path | None = None) -> str:
         """The text of /proc/mounts: source, place, type, options."""
-        lines = []
-        for mount in self.mount_table:
-            place = d_path(mount.root_path, root)
-            lines.append(f"{_escape(mount.source)} {_escape(place)} {mount.sb.fstype.name} {mount.options()} 0 0\n")
-        return "".join(lines)
+        return "".join(
+            f"{_escape(mount.source)} {place} {mount.sb.fstype.name} {mount.options()} 0 0\n"
+            for mount, place in self._shown(self.root if root is None else root)
+        )
 
     def mountstats(self, root: Path) -> str:
         """The text of /proc/<pid>/mountstats."""
         lines = []
-        for mount in self.mount_table:
-            place = _escape(d_path(mount.root_path, root))
+        for mount, place in self._shown(root):
             source = "no device" if mount.source == "none" else f"device {_escape(mount.source)}"
             lines.append(f"{source} mounted on {place} with fstype {mount.sb.fstype.name}\n")
         return "".join(lines)
 
     def mountinfo(self, root: Path) -> str:
-        """The text of /proc/<pid>/mountinfo (proc_pid_mountinfo(5)); no mount propagates."""
-        lines = []
-        for mount in self.mount_table:
+        """The text of /proc/<pid>/mountinfo (proc_pid_mountinfo(5))."""
+        lines, shown = [], list(self._shown(root))
+        for mount, place in shown:
             parent = mount.id if mount.at is None else mount.at.mount.id
             device = f"{major(mount.sb.dev)}:{minor(mount.sb.dev)}"
-            place = _escape(d_path(mount.root_path, root))
             owned = f"{mount.sb.fstype.name} {_escape(mount.source)} {'ro' if mount.sb.read_only else 'rw'}"
-            shown = _escape(mount.root_name)
-            here = f"{mount.id} {parent} {device} {shown} {place} {mount.flag_words()}"
-            lines.append(f"{here} {mount.propagation_words}- {owned}{mount.sb.show_options()}\n")
+            words = mount.propagation_words
+            above = dominating(self.mount_table, mount, [each for each, _ in shown]) if mount.master else 0
+            if above not in (0, mount.master):
+                words += f"propagate_from:{above} "
+            here = f"{mount.id} {parent} {device} {_escape(mount.root_name)} {place} {mount.flag_words()}"
+            lines.append(f"{here} {words}- {owned}{mount.sb.show_options()}\n")
         return "".join(lines)
 
     def internal_mount(self, fstype: str | FileSystemType) -> VfsMount:
@@ -170,20 +209,27 @@ class Vfs:
         return self._internal.values()
 
     def _mounted(self) -> bool:
-        return hasattr(self, "root")
+        return hasattr(self.mount_ns, "root")
 
     def _mount_at(self, path: Path) -> VfsMount:
         if path.dentry is not path.mount.root:
             raise LinuxError(errno.EINVAL)
         return path.mount
 
-    def _detach(self, mount: VfsMount) -> None:
-        for child in self.mount_table.children(mount):
-            self._detach(child)
-        self.mount_table.remove(mount)
-        mount.detached = True
-        if not mount.pins:
-            mount.release()
+    def _detach(self, top: VfsMount, *, propagates: bool = False) -> None:
+        """Take a mount out of its tree with what is inside; and what has come elsewhere with it, if so wanted."""
+        going: dict[VfsMount, None] = {}
+        for mount in reversed(self.mount_table.tree(top)):
+            going[mount] = None
+            for other in mounting.covered_by(self.mount_table, mount) if propagates else ():
+                if all(child in going for child in self.mount_table.children(other)):
+                    going[other] = None
+        for mount in going:
+            leave_group(self.mount_table, mount)
+            self.mount_table.remove(mount)
+            mount.detached = True
+            if not mount.pins:
+                mount.release()
 
     def _stands_in(self, mount: VfsMount) -> bool:
         """Whether a process has its working directory, root or program there."""

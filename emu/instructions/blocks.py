@@ -120,6 +120,15 @@ class Blocks:
             self._first = first
             self._trap.table = self._table_at + first * BLOCK_BYTES
 
+    def place(self, code_id: int, *, catches_faults: bool) -> tuple[int, int] | None:
+        """What :meth:`enter` sets, ``TrapState.code_id`` and ``table``, as long as code is not forgotten; None where
+        that depends on the control words."""
+        if self._modes or self._fpu.unmasks:
+            return None
+        if catches_faults:
+            code_id |= Mode.CATCHES_FAULTS << MODE_SHIFT
+        return code_id, self._table_at + (code_id & _SPACES - 1) * _APART * BLOCK_BYTES
+
     def _mode(self) -> Mode:
         mode = Mode.UNMASKED if self._fpu.has_unmasked else Mode.ALWAYS
         return mode | (Mode.ALIGNMENT_CHECK if self._mmu.uc.reg_read(UC_X86_REG_RFLAGS) & RFLAGS_AC else Mode.ALWAYS)
@@ -153,6 +162,7 @@ class Blocks:
 
     def forget(self) -> None:
         """Nothing is known.  Not within emulation."""
+        self._trap.answer = 0  # who answers knows where the table was
         for key in list(self._blocks):
             self._drop(key)
         self._plain_blocks.clear()
@@ -207,7 +217,7 @@ class Blocks:
 
     def _tell(self, key: int, address: int, instructions: int, *more: int) -> None:
         """Tell the native hook of a block; ``more`` are the other fields of a KnownBlock."""
-        place = _number(address) + self._first
+        place = _number(address) + (self._trap.table - self._table_at) // BLOCK_BYTES
         _PLAIN.pack_into(self._room, place * BLOCK_BYTES, address, key, instructions, *(more or _NOTHING))
 
     # -- looking through ---------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ class MqueueType(FileSystemType):
     """Every mount in an IPC namespace shows the same queues, which are there without a mount too."""
 
     name = "mqueue"
+    for_users = True
 
     def __init__(self, current_tgid: Callable[[], int | None], current_space: Callable[[], Namespace]) -> None:
         """``current_tgid``, ``current_space``: process and IPC namespace of who makes a call."""

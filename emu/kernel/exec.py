@@ -94,6 +94,10 @@ def do_execve(kernel: Kernel, task: Task, program: Program, argv: Sequence[bytes
         allow_write(file)
     number = task.pid
     _commit(kernel, task, mm, program, argv)
+    if task.ns.time is not task.ns.time_for_children:
+        task.ns.time_for_children.frozen = True
+        task.ns = task.ns.with_others({"time": task.ns.time_for_children})
+        kernel.namespaces.sweep()
     task.exe = exe
     _take_rights(task, rights)
     _start_program(kernel, task, rip, rsp)
@@ -178,7 +182,7 @@ def _load(
         shared = interpreter[1]
         loaded = _map_program(mm, interpreter[0], shared, _free_place(mm, shared))
         rip, base = loaded.entry, loaded.bias
-    vdso = kernel.vdso.map(mm)
+    vdso = kernel.vdso.map(mm, task.ns.time_for_children)
     if task.personality & Persona.MMAP_PAGE_ZERO:
         _map_page_zero(mm)
     try:

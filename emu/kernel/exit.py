@@ -13,6 +13,7 @@ from emu.linux.errors import LinuxError
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import ThreadGroup
+    from emu.linux.pidns import PidNamespace
 
 
 def do_group_exit(kernel: Kernel, task: Task, status: int) -> None:
@@ -76,6 +77,7 @@ def do_exit(kernel: Kernel, task: Task, status: int, *, told: bool = True) -> No
 def _forget_thread(kernel: Kernel, task: Task) -> None:
     task.state = TaskState.DEAD
     del kernel.tasks[task.pid]
+    kernel.pid_unused(task, task.pid)
     task.free()
 
 
@@ -148,13 +150,48 @@ def vfork_done(task: Task) -> None:
 def _leave_family(kernel: Kernel, group: ThreadGroup) -> None:
     """The process has ended: its children get another parent or none, and its own parent is notified."""
     kernel.jobs.leave(group)
+    ns = group.leader.pid_ns
+    is_init = ns is not None and ns.find(1) == group.tgid
+    if ns is not None and is_init:
+        _end_pid_namespace(kernel, ns, group)
     reaper = group.parent
-    while reaper is not None and not reaper.subreaper:
+    while reaper is not None and reaper.leader.pid_ns is ns and not reaper.subreaper:
         reaper = reaper.parent
+    if ns is not None and (reaper is None or reaper.leader.pid_ns is not ns):
+        init = None if is_init else kernel.tasks.get(ns.find(1))
+        reaper = None if init is None else init.group
     for child in list(group.children.values()):
         _reparent(kernel, child.group, reaper)
     group.children.clear()
-    notify_parent(kernel, group)
+    if ns is not None and is_init and _members(kernel, ns, group):
+        group.outlived = True
+    else:
+        notify_parent(kernel, group)
+
+
+def _end_pid_namespace(kernel: Kernel, ns: PidNamespace, init: ThreadGroup) -> None:
+    """The first process of a PID namespace has ended: all others end too (zap_pid_ns_processes)."""
+    ns.ended = True
+    if ns.reboot:
+        init.exit_code = ns.reboot
+    for other in list(kernel.tasks.values()):
+        if other.alive and other.pid_ns is not None and ns in other.pid_ns.around:
+            do_group_exit(kernel, other, Sig.KILL)
+
+
+def _members(kernel: Kernel, ns: PidNamespace, init: ThreadGroup) -> bool:
+    """Whether a PID namespace has tasks, be they zombies, besides its first process."""
+    others = (task for task in kernel.tasks.values() if task.group is not init and task.pid_ns is not None)
+    return any(task.pid_ns is not None and ns in task.pid_ns.around for task in others)
+
+
+def _member_gone(kernel: Kernel, task: Task) -> None:
+    """A task is forgotten: the first process of its PID namespace may have waited for that with its own end."""
+    for ns in () if task.pid_ns is None else task.pid_ns.around:
+        init = kernel.tasks.get(ns.find(1)) if ns.ended else None
+        if init is not None and init.group.outlived and not _members(kernel, ns, init.group):
+            init.group.outlived = False
+            notify_parent(kernel, init.group)
 
 
 def _reparent(kernel: Kernel, group: ThreadGroup, reaper: ThreadGroup | None) -> None:
@@ -204,6 +241,7 @@ def release(kernel: Kernel, leader: Task) -> None:
         leader.ptrace.unlink()
     _tell_watchers(leader)
     del kernel.tasks[leader.pid]
+    kernel.pid_unused(leader, leader.pid)
     leader.group.pending.flush()
     leader.free()
     parent = leader.group.parent
@@ -211,6 +249,7 @@ def release(kernel: Kernel, leader: Task) -> None:
         parent.children.pop(leader.pid, None)
         parent.children_usage.add(leader.group.usage())
         parent.children_usage.add(leader.group.children_usage)
+    _member_gone(kernel, leader)
 
 
 def de_thread(kernel: Kernel, task: Task) -> None:
@@ -228,6 +267,7 @@ def de_thread(kernel: Kernel, task: Task) -> None:
         leader.ptrace.unlink()
     leader.free()
     del kernel.tasks[task.pid], group.threads[task.pid]
+    kernel.pid_unused(task, task.pid)
     task.pid = leader.pid
     kernel.tasks[task.pid] = group.threads[task.pid] = group.leader = task
     if group.parent is not None:

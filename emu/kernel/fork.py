@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import errno
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, SigAction
@@ -12,7 +12,8 @@ from emu.kernel.task import Task, ThreadGroup, limits_of
 from emu.linux.capability import SYS_ADMIN, SYS_RESOURCE
 from emu.linux.errors import LinuxError
 from emu.linux.limits import INFINITY, Rlimit
-from emu.linux.namespace import NEW_NAMESPACES
+from emu.linux.namespace import NEW_NAMESPACES, TimeNamespace
+from emu.linux.pidns import PidNamespace
 from emu.linux.wait import WaitQueue
 from emu.linux.words import Flags
 
@@ -72,9 +73,10 @@ _NEW = NEW_NAMESPACES & ~CloneFlags.NEWTIME
 
 def do_clone(
     kernel: Kernel, task: Task, flags: int, stack: int, parent_tid: int, child_tid: int, tls: int, pidfd: int = 0,
-    wanted: int | None = None, new_time: bool = False,
+    wanted: Sequence[int] = (), new_time: bool = False,
 ) -> int | Generator[Any, None, int]:  # fmt: skip
-    """Make a child process, or with CLONE_THREAD another thread; the result is its number: ``wanted``, if one is.
+    """Make a child process, or with CLONE_THREAD another thread; the result is its number.  ``wanted``: numbers that it
+    is to have in its PID namespace, and in those around.
 
     LinuxError(EAGAIN) at the process limit, (ENOMEM) without memory, (EINVAL) for flags that exclude each other,
     (EEXIST) for a number that is in use, (EPERM), (ENOSPC) for namespaces.  ``new_time``: CLONE_NEWTIME, which is one
@@ -122,13 +124,17 @@ def _check_flags(kernel: Kernel, task: Task, flags: int, tls: int) -> None:
         named = f" ({names})" if names else ""
         kernel.log_once(f"clone with flags {flags & ~_KNOWN:#x}{named}: not supported: ENOSYS")
         raise LinuxError(errno.ENOSYS)
-    if flags & CloneFlags.THREAD and flags & (CloneFlags.NEWUSER | CloneFlags.NEWPID):
+    if flags & CloneFlags.PARENT and task.group.unkillable:
         raise LinuxError(errno.EINVAL)
+    if flags & CloneFlags.THREAD:
+        apart = task.ns.pid_for_children is not kernel.namespaces.of(task, "pid")
+        if apart or flags & (CloneFlags.NEWUSER | CloneFlags.NEWPID):
+            raise LinuxError(errno.EINVAL)
     if flags & CloneFlags.SETTLS and tls >= task.mm.task_size:
         raise LinuxError(errno.EPERM)
 
 
-def _copy_process(kernel: Kernel, task: Task, flags: int, wanted: int | None, spaces: int) -> Task:
+def _copy_process(kernel: Kernel, task: Task, flags: int, wanted: Sequence[int], spaces: int) -> Task:
     """The child, in new namespaces of the kinds ``spaces``."""
     _check_processes(kernel, task)
     if not spaces:
@@ -154,9 +160,10 @@ def _set_apart(kernel: Kernel, task: Task, flags: int, spaces: int) -> tuple[Cre
 
 
 def _copied(
-    kernel: Kernel, task: Task, flags: int, wanted: int | None, credentials: Credentials, ns: NsProxy
+    kernel: Kernel, task: Task, flags: int, wanted: Sequence[int], credentials: Credentials, ns: NsProxy
 ) -> Task:  # fmt: skip
-    pid = kernel.new_pid(task, wanted)
+    pid_ns = ns.pid_for_children if isinstance(ns.pid_for_children, PidNamespace) else None
+    pid, numbers = kernel.new_pids(task, pid_ns, wanted)
     kmem = kernel.frames.kmem
     kmem.charge(task.charged)
     try:
@@ -178,6 +185,7 @@ def _copied(
         fs=task.fs if flags & CloneFlags.FS else task.fs.copy(),
         context=kernel.cpu.new_context_like_current(),
         ns=ns,
+        pid_ns=pid_ns,
         credentials=credentials,
         comm=task.comm,
         argv=task.argv,
@@ -194,17 +202,38 @@ def _copied(
         default_timer_slack_ns=task.timer_slack_ns,
         mce_kill=task.mce_kill,
     )
+    if ns.mnt is not task.ns.mnt:
+        ns.mnt.adopt(child.fs)
+    if ns.time is not ns.time_for_children and not flags & CloneFlags.VM:
+        enter_time_namespace(kernel, child, ns.time_for_children)
     if task.rseq is not None and not flags & CloneFlags.VM:
         child.rseq, child.rseq_event = copy.copy(task.rseq), True
     _copy_signals(task, child, flags)
     if not flags & CloneFlags.THREAD and child.group.parent is not None:
         child.group.parent.children[pid] = child
     kernel.tasks[pid] = child
+    if pid_ns is not None:
+        _enter_pid_namespace(child, pid_ns, numbers, len(wanted))
     if Rlimit.CPU in child.limits and not flags & CloneFlags.THREAD:
         from emu.kernel.timing import limit_cpu_time  # with the timers, and few programs ask
 
         limit_cpu_time(kernel, child.group)
     return child
+
+
+def enter_time_namespace(kernel: Kernel, task: Task, space: TimeNamespace) -> None:
+    """A task with memory of its own comes into a time namespace, which cannot be set any more (timens_commit)."""
+    space.frozen = True
+    task.ns = task.ns.with_others({"time": space, "time_for_children": space})
+    kernel.vdso.join(task.mm, space)
+
+
+def _enter_pid_namespace(child: Task, ns: PidNamespace, numbers: list[int], chosen: int) -> None:
+    """A child has a number in its namespace and in each around it, the first ``chosen`` because its maker wanted so."""
+    for index, (space, number) in enumerate(zip(ns.around, numbers, strict=True)):
+        space.add(number, child.pid, chosen=index < chosen)
+    if numbers[0] == 1:
+        ns.begun = child.group.unkillable = True
 
 
 def _copy_mm(task: Task, flags: int) -> AddressSpace:
@@ -252,13 +281,13 @@ def _check_processes(kernel: Kernel, task: Task) -> None:
 
 
 def _write_tids(task: Task, child: Task, flags: int, parent_tid: int, child_tid: int) -> None:
-    for flag, mm, address in (
-        (CloneFlags.PARENT_SETTID, task.mm, parent_tid),
-        (CloneFlags.CHILD_SETTID, child.mm, child_tid),
+    for flag, mm, address, reader in (
+        (CloneFlags.PARENT_SETTID, task.mm, parent_tid, task),
+        (CloneFlags.CHILD_SETTID, child.mm, child_tid, child),
     ):
         if flags & flag:
             try:
-                mm.write_u32(address, child.pid)
+                mm.write_u32(address, reader.sees(child.pid))
             except LinuxError:
                 pass  # the kernel ignores the result of put_user() here: the child exists already
     if flags & CloneFlags.CHILD_CLEARTID:
@@ -266,7 +295,7 @@ def _write_tids(task: Task, child: Task, flags: int, parent_tid: int, child_tid:
 
 
 def _copy_process_with_pidfd(
-    kernel: Kernel, task: Task, flags: int, address: int, wanted: int | None, spaces: int
+    kernel: Kernel, task: Task, flags: int, address: int, wanted: Sequence[int], spaces: int
 ) -> Task:  # fmt: skip
     """CLONE_PIDFD: the parent gets a descriptor of the child.  Whatever fails does so before there is a child."""
     from emu.kernel.pidfd import PIDFD_THREAD, new_pidfd

@@ -121,6 +121,12 @@ class Futexes:
         """The waiters of a word."""
         return self._waiters.get(key, [])
 
+    def only_at(self, key: Key | None) -> bool:
+        """Whether nobody waits, or only one task does, at this word."""
+        if self.pi:
+            return False
+        return not self._waiters or (len(self._waiters) == 1 and len(self._waiters.get(key, ())) == 1)
+
     def wake(self, key: Key, most: int, bits: int = ANY_BIT) -> int:
         """Wake up to ``most`` waiters of a word (at least one); returns how many.  LinuxError(EINVAL) if some wait for
         a lock.
@@ -188,7 +194,7 @@ def _owner_died(futexes: Futexes, task: Task, address: int, inheriting: bool, *,
     word = task.mm.read_u32(address)
     if pending and not inheriting and not word:
         futexes.wake_word(task.mm, address)
-    elif word & TID_MASK == task.pid:
+    elif word & TID_MASK == task.vpid:
         task.mm.write_u32(address, word & WAITERS | OWNER_DIED)
         if word & WAITERS and not inheriting:
             futexes.wake_word(task.mm, address)

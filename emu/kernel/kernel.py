@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import random
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from emu.kernel.jobctl import JobControl
 from emu.kernel.layout import LayoutRandom
 from emu.kernel.namespaces import Namespaces
 from emu.kernel.nsproxy import NsProxy
+from emu.kernel.pidns import SeenSignals
 from emu.kernel.sched import Scheduler
 from emu.kernel.signal_state import Sig
 from emu.kernel.signals import Signals
@@ -31,6 +32,7 @@ from emu.linux.clock import Clock, HostClock
 from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.linux.namespace import LateNamespace, UserNamespace
+from emu.linux.pidns import PidNamespace
 from emu.mm.address_space import AddressSpace, MmContext
 from emu.mm.flags import FaultResult
 from emu.mm.frames import FrameAllocator
@@ -131,9 +133,12 @@ class Kernel:
         self.forks = 0
         #: Whether a number may come that something had or has already.
         self._next_pid, self._pids_repeat = FIRST_PID, False
+        self.vfs = Vfs(Resources(self.frames, self.huge_pages, self.clock, self.random), self._places)
         self.namespaces = Namespaces(
-            hostname, self.tasks, ipc=self._new_ipc, net=self._new_net, root=lambda: self.vfs.root, tell=self.log_once
-        )
+            hostname, self.tasks, ipc=self._new_ipc, net=self._new_net, vfs=self.vfs, tell=self.log_once,
+            pid_in_use=self.pid_in_use, begin=self._set_apart,
+        )  # fmt: skip
+        self.namespaces.on_end.append(self.vdso.forget)
         self.futexes = Futexes(self.tasks, self.clock)
         self.scheduler = Scheduler(
             self.cpu, self.clock, self.flusher, self.tasks, cpus, turn, random.Random(f"turns {seed}")
@@ -152,7 +157,6 @@ class Kernel:
             tracer=lambda: self.tracer,
         )
         self.entry = Entry(self)
-        self.vfs = Vfs(Resources(self.frames, self.huge_pages, self.clock, self.random), self._places)
         #: (file system type, path, options) that a module wants mounted unless the user mounts something there.
         self.default_mounts: list[tuple[str, str, str]] = []
         #: Called when a process ends, with its last thread, and when a thread ends; its memory still exists.
@@ -168,6 +172,10 @@ class Kernel:
         """The namespaces of the task whose turn it is."""
         current = self.scheduler.current
         return self.namespaces.initial if current is None else current.ns
+
+    def _set_apart(self) -> None:
+        """There are namespaces from now on in which processes or users have other numbers."""
+        self.signals.apart = SeenSignals(lambda: self.current)
 
     def _new_ipc(self, user: UserNamespace | None) -> LateNamespace[IpcNamespace]:
         def make() -> IpcNamespace:
@@ -246,8 +254,46 @@ class Kernel:
 
     def _read_tsc(self) -> int:
         """The time-stamp counter: the machine's time in ns, as of a processor of 1 GHz."""
+        if self.entry.fast_path.begun:
+            self.entry.fast_path.end()
         self.clock.charge(_RDTSC)
         return self.clock.now_ns()
+
+    def new_pids(self, maker: Task, ns: PidNamespace | None, wanted: Sequence[int]) -> tuple[int, list[int]]:
+        """A machine's number, and one in each PID namespace from ``ns`` outwards, for a task that ``maker`` makes;
+        ``wanted``: the first of these, or all and the machine's (alloc_pid).
+
+        LinuxError as :meth:`new_pid`, and (ENOMEM) where the first process of the namespace has ended.
+        """
+        spaces = [] if ns is None else list(ns.around)
+        if len(wanted) > len(spaces) + 1:
+            raise LinuxError(errno.EINVAL)
+
+        def may(user: UserNamespace | None) -> bool:
+            who = maker.credentials
+            return who.capable_in(CHECKPOINT_RESTORE, user) or who.capable_in(SYS_ADMIN, user)
+
+        numbers = []
+        for index, space in enumerate(spaces):
+            numbers.append(space.choose(wanted[index] if index < len(wanted) else None, may))
+        pid = self.new_pid(maker, wanted[-1] if len(wanted) > len(spaces) else None)
+        if ns is not None and ns.ended:
+            raise LinuxError(errno.ENOMEM)
+        if self._pids_repeat:
+            self._forget_number(pid)
+        return pid, numbers
+
+    def _forget_number(self, pid: int) -> None:
+        """A number begins to mean something else."""
+        for space in self.namespaces.others:
+            if isinstance(space, PidNamespace):
+                space.forget(pid)
+
+    def pid_unused(self, task: Task, pid: int) -> None:
+        """A task has given up its number, which may still be that of a group or a session."""
+        if task.pid_ns is not None and not self.pid_in_use(pid):
+            for space in task.pid_ns.around:
+                space.forget(pid)
 
     def new_pid(self, maker: Task | None = None, wanted: int | None = None) -> int:
         """A number that nothing has, ``wanted`` if given, for a task that ``maker`` makes (alloc_pid).
@@ -259,7 +305,7 @@ class Kernel:
             raise LinuxError(errno.EAGAIN)
         if wanted is None:
             pid = self._next_pid
-            while pid in self.tasks or (self._pids_repeat and self._pid_in_use(pid)):
+            while pid in self.tasks or (self._pids_repeat and self.pid_in_use(pid)):
                 pid = pid + 1 if pid + 1 < PID_MAX else FIRST_PID
             self._next_pid = pid + 1
             if self._next_pid == PID_MAX:
@@ -269,13 +315,13 @@ class Kernel:
                 raise LinuxError(errno.EINVAL)
             if maker is not None and not any(map(maker.credentials.capable, (CHECKPOINT_RESTORE, SYS_ADMIN))):
                 raise LinuxError(errno.EPERM)
-            if wanted == 1 or self._pid_in_use(wanted):
+            if wanted == 1 or self.pid_in_use(wanted):
                 raise LinuxError(errno.EEXIST)
             pid, self._pids_repeat = wanted, True
         self.forks += 1
         return pid
 
-    def _pid_in_use(self, pid: int) -> bool:
+    def pid_in_use(self, pid: int) -> bool:
         """Whether a task, a process group or a session has the number."""
         return pid in self.tasks or any(pid in (task.pgid, task.sid) for task in self.tasks.values())
 

@@ -21,9 +21,13 @@ from emu.linux.namespace import (
     TimeNamespace,
     UserNamespace,
     UtsNamespace,
+    is_inside,
 )
+from emu.linux.pidns import PidNamespace
 
 if TYPE_CHECKING:
+    from emu.fs.dentry import Path
+    from emu.fs.vfs import Vfs
     from emu.ipc.namespace import IpcNamespace
     from emu.kernel.task import Task
     from emu.linux.caller import Credentials
@@ -43,16 +47,20 @@ class Namespaces:
         *,
         ipc: Callable[[UserNamespace | None], LateNamespace[IpcNamespace]],
         net: Callable[[UserNamespace | None], LateNamespace[NetNamespace]],
-        root: Callable[[], object],
+        vfs: Vfs,
+        pid_in_use: Callable[[int], bool],
+        begin: Callable[[], None],
         tell: Callable[[str], None],
     ) -> None:
-        """``ipc`` and ``net`` make namespaces of these kinds; ``root``: the top of the tree of files; ``tell`` says to
-        the user, once, what is missing.
+        """``ipc`` and ``net`` make namespaces of these kinds; ``begin`` is
+        called with the first of users or processes; ``tell`` says to the user, once, what is missing.
         """
-        self.user, self.pid, self.mnt = Namespace("user"), Namespace("pid"), Namespace("mnt")
+        self.user, self.pid, self.mnt = Namespace("user"), Namespace("pid"), vfs.mount_ns
         uts, time = UtsNamespace(hostname, "(none)"), TimeNamespace()
+        time.frozen = True
         self.initial = NsProxy(uts, ipc(None), self.mnt, net(None), Namespace("cgroup"), time, self.pid, time)
-        self._tasks, self._root, self._tell = tasks, root, tell
+        self._tasks, self._vfs, self._tell = tasks, vfs, tell
+        self._pid_in_use, self._begin = pid_in_use, begin
         #: Those besides the initial ones.
         self.others: dict[Namespace, None] = {}
         self._last = FIRST_NUMBER
@@ -66,7 +74,10 @@ class Namespaces:
         self._makers: dict[str, Callable[[Task, UserNamespace | None], Namespace]] = {
             "uts": lambda task, user: UtsNamespace(task.ns.uts.hostname, task.ns.uts.domainname, user),
             "ipc": lambda task, user: ipc(user),
+            "pid": self._new_pid_namespace,
+            "mnt": lambda task, user: self._vfs.copy_tree(task.ns.mnt, user),
             "cgroup": lambda task, user: Namespace("cgroup", user),
+            "time": lambda task, user: task.ns.time_for_children.another(user),
         }
 
     def of(self, task: Task, kind: str) -> Namespace:
@@ -74,7 +85,7 @@ class Namespaces:
         if kind == "user":
             return self.user if task.credentials.user_ns is None else task.credentials.user_ns
         if kind == "pid":
-            return self.pid
+            return self.pid if task.pid_ns is None else task.pid_ns
         found: Namespace = getattr(task.ns, kind)
         return found
 
@@ -96,6 +107,8 @@ class Namespaces:
         for ns, user in self._payers(owner, uid):
             self._counts[ns, user, made.kind] += 1
         made.counted = owner, uid
+        if made.kind in ("user", "pid"):
+            self._begin()
         self._last += 1
         made.number = self._last
         self.others[made] = None
@@ -139,9 +152,9 @@ class Namespaces:
             raise LinuxError(errno.EPERM)
         return with_user_ns(who, made)
 
-    def root_of(self, task: Task) -> object:
+    def root_of(self, task: Task) -> Path:
         """The root of the mount namespace of a task."""
-        return self._root()
+        return self._vfs.mount_table.cross(task.ns.mnt.root.root_path)
 
     def new_proxy(self, task: Task, flags: int, who: Credentials) -> NsProxy:
         """The namespaces of a task with those of CLONE_NEW* made anew (create_new_namespaces).
@@ -161,6 +174,17 @@ class Namespaces:
             self.sweep()
             raise
         return task.ns.with_others(made)
+
+    def _new_pid_namespace(self, task: Task, user: UserNamespace | None) -> PidNamespace:
+        """create_pid_namespace().  LinuxError(EINVAL): its children are in another one already; (ENOSPC): too deep."""
+        parent = task.pid_ns
+        if task.ns.pid_for_children is not self.of(task, "pid"):
+            raise LinuxError(errno.EINVAL)
+        if not is_inside(user, self.of(task, "pid").user):
+            raise LinuxError(errno.EINVAL)
+        if parent is not None and parent.level >= MOST_LEVELS:
+            raise LinuxError(errno.ENOSPC)
+        return PidNamespace(parent, user, self._pid_in_use)
 
     def check_admin(self, who: Credentials) -> None:
         """LinuxError(EPERM) without CAP_SYS_ADMIN in one's own user namespace."""
@@ -184,6 +208,8 @@ class Namespaces:
         for task in self._tasks.values():
             if task.alive:
                 found.update(task.ns)
+            if task.pid_ns is not None:
+                found.add(task.pid_ns)
             if task.credentials.user_ns is not None:
                 found.add(task.credentials.user_ns)
         live: set[Namespace] = set()

@@ -16,6 +16,7 @@ from emu.kernel.task import task_of
 from emu.linux.argument import U64, UINT, Scalar
 from emu.linux.errors import LinuxError
 from emu.linux.namespace import KINDS, Namespace, UserNamespace, is_inside
+from emu.linux.pidns import PidNamespace
 
 if TYPE_CHECKING:
     from emu.fs.resources import Resources
@@ -27,6 +28,9 @@ NSFS_MAGIC = 0x6E736673
 (
     NS_GET_USERNS, NS_GET_PARENT, NS_GET_NSTYPE, NS_GET_OWNER_UID, NS_GET_MNTNS_ID, NS_GET_ID,
 ) = 0xB701, 0xB702, 0xB703, 0xB704, 0x8008B705, 0x8008B70D  # fmt: skip
+NS_GET_PID_FROM_PIDNS, NS_GET_TGID_FROM_PIDNS = 0x8004B706, 0x8004B707
+NS_GET_PID_IN_PIDNS, NS_GET_TGID_IN_PIDNS = 0x8004B708, 0x8004B709
+_NUMBERS = (NS_GET_PID_FROM_PIDNS, NS_GET_TGID_FROM_PIDNS, NS_GET_PID_IN_PIDNS, NS_GET_TGID_IN_PIDNS)
 _NUMBER = Scalar("u64", U64)
 
 
@@ -52,6 +56,8 @@ class NsFile(File):
             owner = space.owner if isinstance(space, UserNamespace) else 0
             UINT.write(caller.mm, argument, who.shown("uid", owner))
             return 0
+        if command in _NUMBERS:
+            return _number(kernel, task_of(caller), space, command, argument & 0x7FFF_FFFF)
         if command == NS_GET_ID or (command == NS_GET_MNTNS_ID and space.kind == "mnt"):
             _NUMBER.write(caller.mm, argument, kernel.namespaces.id_of(space))
             return 0
@@ -78,7 +84,36 @@ def _parent(kernel: Kernel, task: Task, space: Namespace) -> Namespace:
     """LinuxError(EINVAL) for a kind that is flat, (EPERM) for one around the caller's."""
     if space.kind == "user":
         return _owner(kernel, task, space)
-    raise LinuxError(errno.EINVAL)
+    if space.kind != "pid":
+        raise LinuxError(errno.EINVAL)
+    if not isinstance(space, PidNamespace) or (task.pid_ns is not None and not _is_inside(space.parent, task.pid_ns)):
+        raise LinuxError(errno.EPERM)
+    return kernel.namespaces.pid if space.parent is None else space.parent
+
+
+def _is_inside(space: PidNamespace | None, outer: PidNamespace) -> bool:
+    return space is not None and outer in space.around
+
+
+def _number(kernel: Kernel, task: Task, space: Namespace, command: int, given: int) -> int:
+    """The number of a task or its process from or in a PID namespace, as the caller has it.  LinuxError(ESRCH)."""
+    if space.kind != "pid":
+        raise LinuxError(errno.EINVAL)
+    there = space if isinstance(space, PidNamespace) else None
+    if command in (NS_GET_PID_IN_PIDNS, NS_GET_TGID_IN_PIDNS):
+        found = kernel.tasks.get(task.means(given))
+    else:
+        found = kernel.tasks.get(given if there is None else there.find(given))
+    if found is None:
+        raise LinuxError(errno.ESRCH)
+    pid = found.tgid if command in (NS_GET_TGID_FROM_PIDNS, NS_GET_TGID_IN_PIDNS) else found.pid
+    if command in (NS_GET_PID_IN_PIDNS, NS_GET_TGID_IN_PIDNS):
+        number = pid if there is None else there.shown(pid)
+    else:
+        number = task.sees(pid)
+    if not number:
+        raise LinuxError(errno.ESRCH)
+    return number
 
 
 class NsInode(Inode):
@@ -105,6 +140,8 @@ class NsInode(Inode):
 class NsSuperBlock(PseudoSuperBlock):
     """nsfs."""
 
+    bindable = True
+
     def __init__(self, resources: Resources, fstype: FileSystemType, kernel: Kernel) -> None:
         super().__init__(resources, fstype, NSFS_MAGIC)
         self.kernel = kernel
@@ -120,7 +157,7 @@ class NsSuperBlock(PseudoSuperBlock):
 
     def _kept(self) -> set[Namespace]:
         """Those that are open, or mounted somewhere."""
-        mounted = {mount.root.inode for mount in self.kernel.vfs.mount_table.every() if mount.sb is self}
+        mounted = {mount.root.inode for mount in self.kernel.vfs.mount_table if mount.sb is self}
         kept = {space for space, inode in self._inodes.items() if inode.open_count or inode in mounted}
         others = self.kernel.namespaces.others
         self._inodes = {space: inode for space, inode in self._inodes.items() if space in kept or space not in others}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from emu.linux.namespace import LateNamespace, Namespace, TimeNamespace, UtsNamespace
 
 if TYPE_CHECKING:
+    from emu.fs.mount import MountNamespace
     from emu.ipc.namespace import IpcNamespace
     from emu.net.namespace import NetNamespace
 
@@ -16,7 +17,7 @@ class NsProxy(NamedTuple):
 
     uts: UtsNamespace
     ipc: LateNamespace[IpcNamespace]
-    mnt: Namespace
+    mnt: MountNamespace
     net: LateNamespace[NetNamespace]
     cgroup: Namespace
     time: TimeNamespace

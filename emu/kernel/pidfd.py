@@ -10,6 +10,7 @@ from emu.fs.dentry import unnamed_path
 from emu.fs.file import File
 from emu.fs.inode import Attributes, Inode, Stat
 from emu.fs.libfs import PseudoFsType
+from emu.kernel.pidns import numbers
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags, PollEvents
 from emu.linux.wait import WaitQueue
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from emu.fs.vfs import Vfs
     from emu.kernel.task import Task
     from emu.linux.caller import Caller
+    from emu.linux.namespace import Namespace
 
 PID_FS_MAGIC = 0x50494446
 _ENDED = int(PollEvents.IN | PollEvents.RDNORM)
@@ -67,9 +69,11 @@ class PidFd(File):
         ended = not task.alive if self.thread else not task.group.threads
         return _ENDED if ended else 0, (task.end_watchers,)
 
-    def show_fdinfo(self) -> str:
-        pid = -1 if self.target is None else self.target.pid
-        return f"Pid:\t{pid}\nNSpid:\t{pid}\n"
+    def show_numbers(self, space: Namespace | None) -> str:
+        """Its lines in a /proc of a PID namespace (pidfd_show_fdinfo)."""
+        target = self.target
+        inside = [-1] if target is None else numbers(target, target.pid, space)
+        return f"Pid:\t{inside[0]}\nNSpid:\t" + "\t".join(map(str, inside)) + "\n"
 
 
 class PidInode(Inode):

@@ -27,16 +27,16 @@ def acquire(
     """
     word = task.mm.read_u32(address)
     tid = word & TID_MASK
-    if tid == waiter_of.pid:
+    if tid == waiter_of.vpid:
         raise LinuxError(errno.EDEADLK)
     state = futexes.pi.get(key)
     if state is not None:
         return _attached(state, word)
     if not tid:
-        task.mm.write_u32(address, word & OWNER_DIED | waiter_of.pid | (WAITERS if waiters else 0))
+        task.mm.write_u32(address, word & OWNER_DIED | waiter_of.vpid | (WAITERS if waiters else 0))
         return None
     task.mm.write_u32(address, word | WAITERS)
-    owner = futexes.tasks.get(tid)
+    owner = futexes.tasks.get(task.means(tid))
     if owner is None or not owner.alive:
         raise LinuxError(errno.ESRCH)
     return PiState(key, owner)
@@ -45,7 +45,7 @@ def acquire(
 def _attached(state: PiState, word: int) -> PiState:
     """The word must say who owns the lock (attach_to_pi_state)."""
     tid = word & TID_MASK
-    if tid != state.owner.pid and (tid or not word & OWNER_DIED):
+    if tid != state.owner.vpid and (tid or not word & OWNER_DIED):
         raise LinuxError(errno.EINVAL)
     return state
 
@@ -108,7 +108,7 @@ def trylock_pi(futexes: Futexes, task: Task, address: int, key: Key) -> int:
 
 def unlock_pi(futexes: Futexes, task: Task, address: int, key: Key) -> int:
     """FUTEX_UNLOCK_PI: the first waiter gets the lock."""
-    if task.mm.read_u32(address) & TID_MASK != task.pid:
+    if task.mm.read_u32(address) & TID_MASK != task.vpid:
         raise LinuxError(errno.EPERM)
     state = futexes.pi.get(key)
     if state is None:
@@ -118,7 +118,7 @@ def unlock_pi(futexes: Futexes, task: Task, address: int, key: Key) -> int:
     elif state.owner is not task:
         raise LinuxError(errno.EINVAL)
     else:
-        task.mm.write_u32(address, WAITERS | state.waiters[0].task.pid)
+        task.mm.write_u32(address, WAITERS | state.waiters[0].task.vpid)
         _grant(futexes, state)
     return 0
 
@@ -139,7 +139,7 @@ def exit_pi_states(futexes: Futexes, task: Task) -> None:
         waiter = state.waiters[0]
         try:
             word = waiter.task.mm.read_u32(waiter.address)
-            waiter.task.mm.write_u32(waiter.address, WAITERS | OWNER_DIED | waiter.task.pid | word & OWNER_DIED)
+            waiter.task.mm.write_u32(waiter.address, WAITERS | OWNER_DIED | waiter.task.vpid | word & OWNER_DIED)
         except LinuxError:
             pass  # the waiter has unmapped it: the lock is its own affair
         _grant(futexes, state)

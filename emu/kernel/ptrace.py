@@ -112,7 +112,7 @@ class Tracee(Traced):
         #: An event that is told of as soon as the call that it happened in is done so far: number, message.
         self.event: tuple[Event, int] | None = None
         #: The stops before the call are over; and that of its end, PTRACE_EVENT_EXIT.
-        self._entered = self._exit_told = False
+        self._entered = self._exit_told = self._filter_told = False
         #: How a thread that has ended did so: the tracer is to be told.
         self.ended_as: int | None = None
         self.debug_registers = DebugRegisters()
@@ -177,7 +177,9 @@ class Tracee(Traced):
     def _own_info(self, signo: int, code: int) -> SigInfo:
         """The siginfo of a stop that no signal has caused (ptrace_do_notify)."""
         task = self.task
-        words = struct.pack("<iiiiiI", signo, 0, code, 0, task.pid, task.credentials.uid)
+        words = struct.pack(
+            "<iiiiiI", signo, 0, code, 0, task.vpid, task.credentials.shown("uid", task.credentials.uid)
+        )
         return SigInfo(signo, code, given=words.ljust(128, b"\0"))
 
     def stop_for(self, event: Event, message: int, then: Callable[[], bool]) -> bool:
@@ -191,6 +193,7 @@ class Tracee(Traced):
         """A system call begins, or goes on behind its stops.  True if the task has stopped."""
         cpu, task = self._kernel.cpu, self.task
         if not self._entered:
+            self._filter_told = False
             self.orig_rax = number if number >> 63 == 0 else number - (1 << 64)
         if (self.syscalls or self.emulated) and not self._entered:
             task.syscall_rflags = cpu.trap.rflags
@@ -204,6 +207,18 @@ class Tracee(Traced):
         self._entered = False
         return False
 
+    def tells_filter(self, number: int, data: int) -> bool | None:
+        if not self.options & Options.TRACESECCOMP:
+            return None
+        if self._filter_told:
+            self._filter_told = False
+            return True
+        cpu, task = self._kernel.cpu, self.task
+        self._filter_told = self._entered = True
+        task.syscall_rflags = cpu.trap.rflags
+        cpu.syscall_return(-_ENOSYS, task.rip)
+        return self.stop_for(Event.SECCOMP, data, self._enter_again)
+
     def _stop_at_call(self, kind: StopKind, message: int, then: Callable[[], bool]) -> bool:
         code = Sig.TRAP | (0x80 if self.options & Options.TRACESYSGOOD else 0)
         return self.stop(kind, code, self._own_info(Sig.TRAP, code), then, message=message)
@@ -214,7 +229,7 @@ class Tracee(Traced):
         self._send_given()
         cpu.trap.rflags = task.syscall_rflags
         if self.orig_rax & 0xFFFFFFFF == 0xFFFFFFFF:
-            self._entered = False
+            self._entered = self._filter_told = False
             cpu.syscall_return(cpu.general()[0], task.rip)
             return self.leave()
         registers = cpu.general()
@@ -343,7 +358,8 @@ class Tracee(Traced):
     def _from_tracer(self, signo: int) -> SigInfo:
         """A signal that the tracer has given (ptrace_signal)."""
         tracer = self.tracer
-        return SigInfo(signo, SiCode.USER, pid=tracer.tgid, uid=tracer.credentials.uid)
+        uid = self.task.credentials.shown("uid", tracer.credentials.uid)
+        return SigInfo(signo, SiCode.USER, pid=self.task.sees(tracer.tgid), uid=uid)
 
     def traps(self) -> bool:
         """On the way to user mode: stop, if the tracer wants it.  Whether it has."""
@@ -404,7 +420,7 @@ class Tracee(Traced):
             event, option = Event.CLONE, Options.TRACECLONE
         told = bool(self.options & option) and not flags & _CLONE_UNTRACED
         if told:
-            self.event = event, child.pid
+            self.event = event, self.tracer.sees(child.pid)
         if told or flags & _CLONE_PTRACE:
             made = Tracee(
                 self._kernel, child, self.tracer, privileged=self.privileged, seized=self.seized, options=self.options
@@ -416,13 +432,13 @@ class Tracee(Traced):
     def vfork_done(self, child: Task) -> None:
         """The child has memory of its own, or has ended."""
         if self.options & Options.TRACEVFORKDONE:
-            self.event = Event.VFORK_DONE, child.pid
+            self.event = Event.VFORK_DONE, self.tracer.sees(child.pid)
 
     def executed(self, old_pid: int) -> None:
         """execve(2) has succeeded; ``old_pid``: the number that the thread had before (ptrace_event in exec)."""
         self.debug_registers.clear()
         if self.options & Options.TRACEEXEC:
-            self.event = Event.EXEC, old_pid
+            self.event = Event.EXEC, self.tracer.sees(old_pid)
         elif not self.seized:
             task = self.task
             info = SigInfo(Sig.TRAP, SiCode.USER, pid=task.tgid, uid=task.credentials.uid)

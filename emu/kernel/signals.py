@@ -26,6 +26,7 @@ from emu.linux.limits import Rlimit
 
 if TYPE_CHECKING:
     from emu.cpu import Cpu
+    from emu.kernel.pidns import SeenSignals
     from emu.kernel.sigframe import SignalFrames
     from emu.kernel.traced import Traced
     from emu.kernel.tracer import Tracer
@@ -65,11 +66,17 @@ class Signals:
         self.dump_core: Callable[[Task, SigInfo], bool] = lambda task, info: False
         self._tracer = tracer
         self._made_frames: SignalFrames | None = None
+        #: What receivers see of senders, once there are namespaces.
+        self.apart: SeenSignals | None = None
 
     def send(self, task: Task, signo: int, info: SigInfo | None = None) -> None:
         """Send a signal to this one task; it is woken if it sleeps and the signal is not blocked."""
         if not task.alive:
             return
+        if self.apart is not None:
+            if self.apart.shields(task, signo, info):
+                return
+            info = self.apart.seen(task, info)
         if signo == Sig.KILL or FIRST <= signo <= LAST:
             self._act_at_once(task, signo)
         if self.ignores(task, signo):
@@ -86,6 +93,10 @@ class Signals:
         group = task.group
         if not group.alive:
             return
+        if self.apart is not None:
+            if self.apart.shields(task, signo, info):
+                return
+            info = self.apart.seen(task, info)
         if signo == Sig.KILL or FIRST <= signo <= LAST:
             self._act_at_once(task, signo)
         if self.ignores(group.leader, signo):
@@ -148,6 +159,8 @@ class Signals:
         if action.handler == SIG_IGN or signals.blocked & bit:
             signals.actions[info.signo] = SigAction()
             signals.blocked &= ~bit
+        if signals.actions[info.signo].handler == SIG_DFL and task.ptrace is None:
+            task.group.unkillable = False
         signals.add(info)
 
     @staticmethod
@@ -218,6 +231,8 @@ class Signals:
         """Whether a signal is over when it is delivered: it is ignored, or has stopped the process."""
         if signo == Sig.KILL:
             return False
+        if task.group.unkillable and action.handler == SIG_DFL and signo != Sig.STOP:
+            return True
         if signo == Sig.STOP or (signo in STOPS_BY_DEFAULT and action.handler == SIG_DFL):
             self._jobs.stop(task, signo)
             return True

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from emu.kernel.timers import ProcessTimers
     from emu.kernel.traced import Traced
     from emu.linux.caller import Caller, FsContext
+    from emu.linux.pidns import PidNamespace
     from emu.mm.address_space import AddressSpace
     from emu.tty.tty import Tty
     from mmu.unicorn_abi import Context
@@ -127,8 +128,9 @@ class Task:
     files: FdTable
     fs: FsContext[Path]
     context: Context
-    #: Its namespaces.
+    #: Its namespaces, and that of its number (None: the initial one).
     ns: NsProxy
+    pid_ns: PidNamespace | None = None
     credentials: Credentials = field(default_factory=Credentials)
     comm: str = ""
     argv: tuple[bytes, ...] = ()
@@ -205,6 +207,19 @@ class Task:
         """Nobody will look at it again."""
         self.signals.pending.flush()
         self.mm.kmem.uncharge(self.charged)
+
+    def sees(self, pid: int) -> int:
+        """The number of what has the machine's ``pid`` in its PID namespace; 0: it is not there."""
+        return pid if self.pid_ns is None else self.pid_ns.shown(pid)
+
+    def means(self, pid: int) -> int:
+        """The machine's number for one that it gives; of a group (a negative one) likewise."""
+        return pid if self.pid_ns is None else self.pid_ns.find(pid)
+
+    @property
+    def vpid(self) -> int:
+        """Its own number in its own PID namespace."""
+        return self.pid if self.pid_ns is None else self.pid_ns.shown(self.pid)
 
     @property
     def tgid(self) -> int:
@@ -326,6 +341,10 @@ class ThreadGroup:
     tty_old_pgrp: int = 0
     #: The tasks that its threads trace, in the order in which they stopped; also ended ones that it was not told of.
     tracees: dict[Task, None] = field(default_factory=dict)
+    #: It has ended as the first of its PID namespace, and nobody has waited yet for others in it.
+    outlived: bool = False
+    #: It is the first of its PID namespace: only what it has a handler for can be done to it.
+    unkillable: bool = False
     #: It adopts the orphans among its descendants (PR_SET_CHILD_SUBREAPER).
     subreaper: bool = False
     _leader: Task | None = None
@@ -348,7 +367,7 @@ class ThreadGroup:
     @property
     def waitable(self) -> bool:
         """Whether the process is a zombie, which its parent may wait for."""
-        return not self.threads and not self.leader.gone
+        return not self.threads and not self.leader.gone and not self.outlived
 
     def add(self, task: Task) -> None:
         """A thread has come into being; the first one leads."""

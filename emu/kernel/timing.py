@@ -66,7 +66,7 @@ def cpu_clock(kernel: Kernel, task: Task, clock: int) -> tuple[Callable[[], int]
     if clock in CPUTIME.values():
         pid, of_thread = 0, clock == _THREAD_CPUTIME
     else:
-        pid, of_thread = ~(clock >> 3), bool(clock & _PER_THREAD)
+        pid, of_thread = task.means(~(clock >> 3)), bool(clock & _PER_THREAD)
         if clock >= 0 or clock & _WHICH == _NO_CLOCK:
             raise LinuxError(errno.EINVAL)
     found = kernel.tasks.get(pid) if pid else task
@@ -149,7 +149,7 @@ def _recipient(kernel: Kernel, task: Task, notify: int, signo: int, tid: int) ->
     if notify not in (Notify.SIGNAL, Notify.THREAD, Notify.THREAD_ID) or not 1 <= signo <= 64:
         raise LinuxError(errno.EINVAL)
     if notify == Notify.THREAD_ID:
-        target = kernel.tasks.get(tid)
+        target = kernel.tasks.get(task.means(tid))
         if target is None or target.group is not task.group:
             raise LinuxError(errno.EINVAL)
         return _to_thread(kernel, target)

@@ -47,6 +47,8 @@ class Waited(NamedTuple):
     code: int
     status: int
     usage: Usage
+    #: Its number for who has waited.
+    number: int = 0
 
     @property
     def word(self) -> int:
@@ -89,13 +91,15 @@ def do_wait(
         if not candidates and not traced:
             raise LinuxError(errno.ECHILD)
         for child in candidates:
+            number = task.sees(child.pid)
             found = _news(kernel, child, options)
             if found is not None:
-                return found
+                return found._replace(number=number)
         for child in traced:
+            number = task.sees(child.pid)
             found = _news_of_traced(kernel, child, options)
             if found is not None:
-                return found
+                return found._replace(number=number)
         if options & Wait.NOHANG:
             return None
         yield task.group.child_exit

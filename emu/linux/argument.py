@@ -212,6 +212,19 @@ class OwnerId(Scalar):
         return f"({plain}) if task.credentials.user_ns is None else {bind(down)}(task, {plain})"
 
 
+class ProcessId(Scalar):
+    """The number of a task or a process (negative: of a group) as the caller's PID namespace has it; the handler gets
+    the machine's.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("pid", S32, likeness=Likeness.TASK)
+
+    def passed(self, register: str, bind: Bind) -> str | None:
+        plain = super().passed(register, bind)
+        return f"({plain}) if task.pid_ns is None else task.means({plain})"
+
+
 class Named(Scalar):
     """Flags, or one of several values, printed by name."""
 
@@ -375,7 +388,7 @@ LONG, SIZE = Scalar("long", S64), Scalar("size", U64)
 #: An offset in a file.
 OFFSET = Scalar("offset", S64)
 FD, DIRFD = Scalar("fd", S32), Scalar("dirfd", S32, _directory)
-PID = Scalar("pid", S32, likeness=Likeness.TASK)
+PID = ProcessId()
 #: A user and a group; -1 changes nothing.  The last is for who looks at the namespace himself.
 UID, GID = OwnerId("uid"), OwnerId("gid")
 ID = Scalar("id", U32, UID.words)

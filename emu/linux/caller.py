@@ -152,6 +152,12 @@ class Caller(Protocol[Place]):
     def tgid(self) -> int:
         """The number of its process (getpid)."""
 
+    def sees(self, pid: int) -> int:
+        """The number of what has the machine's ``pid`` in its PID namespace; 0: it is not there."""
+
+    def means(self, pid: int) -> int:
+        """The machine's number for one that it gives; of a group (a negative one) likewise."""
+
     @property
     def credentials(self) -> Credentials:
         """The ids that decide its rights."""

@@ -29,6 +29,8 @@ MOST_LEVELS = 32
 #: What an id is shown as that a namespace does not have (fs.overflowuid), and no id at all.
 OVERFLOW_ID, NO_ID = 65534, 0xFFFF_FFFF
 _MOST_EXTENTS, _PAGE = 340, 4096
+#: CLOCK_MONOTONIC, _RAW and _COARSE; CLOCK_BOOTTIME and _ALARM.
+_MONOTONICS, _BOOTTIMES = frozenset({1, 4, 6}), frozenset({7, 9})
 
 T = TypeVar("T")
 
@@ -44,10 +46,13 @@ class Namespace:
         self.user = user
         #: Its inode number: that of the initial one, until it is counted among the others.
         self.number = number or INITIAL_NUMBERS[kind]
-        #: Files and mounts that hold it.
-        self.held = 0
         #: The user who counts for it (/proc/sys/user).
         self.counted: tuple[UserNamespace | None, int] | None = None
+
+    @property
+    def is_initial(self) -> bool:
+        """Whether it is the first of its kind."""
+        return self.number == INITIAL_NUMBERS[self.kind]
 
     def release(self) -> None:
         """Nobody is in it, or can come into it, any more."""
@@ -100,6 +105,19 @@ class TimeNamespace(Namespace):
         super().__init__("time", user)
         self.monotonic, self.boottime = monotonic, boottime
         self.frozen = False
+
+    def another(self, user: UserNamespace | None) -> TimeNamespace:
+        """A new one that begins like this one."""
+        return TimeNamespace(self.monotonic, self.boottime, user)
+
+    def ahead(self, clock: int) -> int:
+        """What a clock is ahead here."""
+        return self.boottime if clock in _BOOTTIMES else self.monotonic if clock in _MONOTONICS else 0
+
+    def to_machine(self, clock: int, ns: int) -> int:
+        """The machine's time for one that is given here (timens_ktime_to_host)."""
+        ahead = self.ahead(clock)
+        return max(0, ns - ahead) if ahead else ns
 
 
 # User namespaces

@@ -65,6 +65,7 @@ class Returned:
 
 ZERO, NUMBER, NEVER = Returned("0"), Returned("number"), Returned("does not return")
 DESCRIPTOR, BYTES, IDENTITY = Returned("fd"), Returned("bytes"), Returned("id")
+#: The number of a task or a process: the handler returns the machine's, and the caller gets its namespace's.
 PROCESS = Returned("pid", likeness=Likeness.TASK)
 AT_ADDRESS, PERMISSIONS = Returned("address", hex, likeness=Likeness.MAPPED), Returned("mode", octal)
 #: How many descriptors are ready; 0 after a timeout.
@@ -93,6 +94,20 @@ class Syscall(NamedTuple):
         if isinstance(self.restart, RestartByTimeout):
             return Restart.BLOCK if registers[self.restart.position] else Restart.SYS
         return self.restart
+
+
+def _shown(task: Any, result: Result) -> Result:
+    """The number of a process as the caller's PID namespace has it."""
+    if isinstance(result, int):
+        shown: int = task.sees(result)
+        return shown
+    return _shown_later(task, result)
+
+
+def _shown_later(task: Any, result: Generator[Any, None, int]) -> Generator[Any, None, int]:
+    number = yield from result
+    shown: int = task.sees(number)
+    return shown
 
 
 #: A system call, given its registers: the result or generator of its handler.  LinuxError if it fails.
@@ -130,6 +145,8 @@ def compile_entry(call: Syscall) -> Enter:
             copies.append(copy)
     called = f"handler({', '.join(passed)})"
     body = [f"{', '.join(results)} = {called}", *copies, "return 0"] if copies else [f"return {called}"]
+    if call.returns is PROCESS:
+        body = [f"result = {called}", f"return result if task.pid_ns is None else {bind(_shown)}(task, result)"]
     if call.arguments:
         body.insert(0, "a, b, c, d, e, f = registers")
     source = "\n ".join(["def enter(kernel, task, registers):", *body])

@@ -72,6 +72,11 @@ class Network:
         caller = self._current()
         return NOBODY if caller is None else identity_of(caller)
 
+    def who_sends(self) -> Identity:
+        """The same by its real ids, which packets are from that say nothing else (unix_maybe_add_creds)."""
+        caller = self._current()
+        return NOBODY if caller is None else Identity(caller.tgid, caller.credentials.uid, caller.credentials.gid)
+
     def send_sigurg(self, socket: File) -> None:
         """An urgent byte has arrived: the socket's owner, if it has one, is told."""
         if socket.owner is not None:

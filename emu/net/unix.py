@@ -170,7 +170,7 @@ class UnixSocket(Socket):
         if message.claimed is not None:
             return message.claimed
         if self.passes_credentials or to.passes_credentials or to.listener is not None:
-            return self.net.who_calls()
+            return self.net.who_sends()
         return NOBODY
 
     def _packet(self, data: bytes, message: Message, to: UnixSocket, cost: int) -> Packet:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from emu.kernel.timers import Notify
 from emu.linux.errors import LinuxError
-from emu.proc.pidfile import PidFile
+from emu.proc.pidfile import PidFile, no_text, sees
 from emu.proc.wchan import wchan
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
+    from emu.linux.pidns import PidNamespace
 
 _MS = 1_000_000
 
@@ -36,7 +37,7 @@ def schedstat(kernel: Kernel, task: Task) -> bytes:
     return f"{_run_ns(kernel, task)} 0 {switches}\n".encode()
 
 
-def sched(kernel: Kernel, task: Task) -> bytes:
+def sched(kernel: Kernel, task: Task, space: PidNamespace | None) -> bytes:
     """/proc/PID/sched: those lines for which there is a figure."""
     usage, scheduling = task.usage, task.scheduling
     switches = usage.voluntary_switches + usage.involuntary_switches
@@ -48,7 +49,7 @@ def sched(kernel: Kernel, task: Task) -> bytes:
         "nr_switches": switches, "nr_voluntary_switches": usage.voluntary_switches,
         "nr_involuntary_switches": usage.involuntary_switches, "policy": scheduling.policy, "prio": priority,
     }  # fmt: skip
-    head = f"{task.comm} ({task.pid}, #threads: {len(task.group.threads)})\n{'-' * 67}\n"
+    head = f"{task.comm} ({sees(space, task.pid)}, #threads: {len(task.group.threads)})\n{'-' * 67}\n"
     return (head + "".join(f"{name:<45}:{value!s:>21}\n" for name, value in figures.items())).encode()
 
 
@@ -69,7 +70,7 @@ def syscall(kernel: Kernel, task: Task) -> bytes:
     return f"{number} {words}\n".encode()
 
 
-def timers(kernel: Kernel, task: Task) -> bytes:
+def timers(kernel: Kernel, task: Task, space: PidNamespace | None) -> bytes:
     """/proc/PID/timers: the POSIX timers of the process."""
     found = task.group.timers
     if found is None:
@@ -80,20 +81,21 @@ def timers(kernel: Kernel, task: Task) -> bytes:
         kind = "tid" if timer.notify == Notify.THREAD_ID else "pid"
         text += (
             f"ID: {number}\nsignal: {timer.signo}/{timer.value:016x}\n"
-            f"notify: {words[timer.notify]}/{kind}.{task.tgid}\nClockID: {timer.clockid}\n"
+            f"notify: {words[timer.notify]}/{kind}.{sees(space, task.tgid)}\nClockID: {timer.clockid}\n"
         )
     return text.encode()
 
 
-def children(kernel: Kernel, task: Task) -> bytes:
+def children(kernel: Kernel, task: Task, space: PidNamespace | None) -> bytes:
     """/proc/PID/task/TID/children: those that the thread has made."""
     made = [child for pid, child in sorted(task.children.items()) if child.group.maker in (task, None)]
-    return "".join(f"{child.pid} " for child in made).encode()
+    return "".join(f"{sees(space, child.pid)} " for child in made).encode()
 
 
 PID_FILES = {
-    "children": PidFile(children, of_process=False), "io": PidFile(io, 0o400),
-    "sched": PidFile(sched, 0o644, lambda kernel, task, data: None),
-    "schedstat": PidFile(schedstat), "syscall": PidFile(syscall, 0o400), "timers": PidFile(timers, of_thread=False),
+    "children": PidFile(no_text, of_process=False, with_numbers=children), "io": PidFile(io, 0o400),
+    "sched": PidFile(no_text, 0o644, lambda kernel, task, data: None, with_numbers=sched),
+    "schedstat": PidFile(schedstat), "syscall": PidFile(syscall, 0o400),
+    "timers": PidFile(no_text, of_thread=False, with_numbers=timers),
     "stack": PidFile(lambda kernel, task: b"", 0o400), "wchan": PidFile(wchan),
 }  # fmt: skip

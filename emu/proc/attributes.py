@@ -173,8 +173,5 @@ PID_FILES = {
     "oom_score_adj": PidFile(oom_score_adj, 0o644, set_oom_score_adj),
     "personality": PidFile(lambda kernel, task: b"%08x\n" % task.personality, 0o400),
     "sessionid": PidFile(lambda kernel, task: b"%d" % task.group.sessionid),
-    "timens_offsets": PidFile(
-        lambda kernel, task: b"monotonic           0         0\nboottime            0         0\n", of_thread=False
-    ),
     "timerslack_ns": PidFile(timerslack, 0o666, set_timerslack, of_thread=False),
 }  # fmt: skip

@@ -22,6 +22,7 @@ from emu.proc import (
     smaps,
     sysctl,
     sysvipc,
+    timens,
 )
 from emu.proc.config import config_gz
 from emu.proc.cpuinfo import cpuinfo, identity
@@ -44,7 +45,7 @@ def add_all(kernel: Kernel) -> None:
     """Add the files."""
     procfs = kernel.vfs.procfs
     assert isinstance(procfs, ProcSuperBlock)
-    for module in (activity, attributes, idmap, memory, process, smaps):
+    for module in (activity, attributes, idmap, memory, process, smaps, timens):
         procfs.pid_files.update(module.PID_FILES)
     procfs.pid_inodes.update(pagemap.PID_INODES)
     procfs.pid_directories.update(ns.PID_DIRECTORIES)

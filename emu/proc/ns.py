@@ -18,6 +18,7 @@ from emu.fs.superblock import SuperBlock
 from emu.kernel.nsfs import path_of
 from emu.linux.caller import may_access
 from emu.linux.errors import LinuxError
+from emu.linux.pidns import PidNamespace
 from emu.proc.attributes import no_lsm
 
 if TYPE_CHECKING:
@@ -46,7 +47,10 @@ class NsLink(MagicLink):
 def _place(sb: ProcSuperBlock, task: Task, kind: str) -> Path:
     if not task.alive and kind not in ("pid", "user"):
         raise LinuxError(errno.ENOENT)
-    return path_of(sb.kernel, sb.kernel.namespaces.of(task, kind))
+    space = sb.kernel.namespaces.of(task, kind)
+    if kind == "pid_for_children" and isinstance(space, PidNamespace) and not space.begun:
+        raise LinuxError(errno.ENOENT)
+    return path_of(sb.kernel, space)
 
 
 def ns_directory(sb: ProcSuperBlock, task: Task) -> Inode:

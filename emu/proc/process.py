@@ -12,10 +12,11 @@ from emu.linux.errors import LinuxError
 from emu.linux.limits import Rlimit
 from emu.linux.mman import Prot
 from emu.mm.gup import read_remote
-from emu.proc.pidfile import PidFile
+from emu.proc.pidfile import PidFile, no_text, sees
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
+    from emu.linux.pidns import PidNamespace
     from emu.mm.address_space import AddressSpace
 
 #: Nanoseconds in a tick of USER_HZ.
@@ -24,17 +25,18 @@ _TICK_NS = 10_000_000
 _PRIORITY = 20
 
 
-def stat(kernel: Kernel, task: Task) -> bytes:
-    """/proc/PID/stat, whose fields proc_pid_stat(5) numbers.  No fault is major."""
+def stat(kernel: Kernel, task: Task, space: PidNamespace | None) -> bytes:
+    """/proc/PID/stat, whose fields proc_pid_stat(5) numbers, as a PID namespace sees it.  No fault is major."""
     mm, group, usage, children = task.mm, task.group, task.group.usage(), task.group.children_usage
     times = (*process_times_ns(kernel, group), children.instructions, children.system_ns)
     signals = task.signals
     code = next((vma for vma in mm.vmas if vma.prot & Prot.EXEC and vma.file is not None), None)
     fields = (
-        STATE_LETTER[task.state], task.ppid, task.pgid, task.sid, *_terminal(group), 0x400000,  # 3-9
+        STATE_LETTER[task.state], *(sees(space, pid) for pid in (task.ppid, task.pgid, task.sid)),  # 3-6
+        *_terminal(group, space), 0x400000,  # 7-9
         usage.min_flt, children.min_flt, usage.maj_flt, children.maj_flt,  # 10-13
         *(time // _TICK_NS for time in times),  # 14-17
-        *_priority(task), len(group.threads), 0, task.started_ns // _TICK_NS,  # 18-22
+        *_priority(task), len(group.threads), 0, (task.started_ns + kernel.ns.time.boottime) // _TICK_NS,  # 18-22
         mm.total_bytes, mm.rss_anon + mm.rss_cache, limits_of(task, Rlimit.RSS)[0],  # 23-25
         *((code.start, code.end) if code is not None else (0, 0)), mm.start_stack, 0, 0,  # 26-30: no registers
         mask_of(signals.pending), signals.blocked, _handled(task, ignored=True), _handled(task, ignored=False),  # 31-34
@@ -42,7 +44,7 @@ def stat(kernel: Kernel, task: Task) -> bytes:
         task.scheduling.priority, task.scheduling.policy, 0, 0, 0,  # 40-44
         *_data(mm), mm.start_brk, mm.arg_start, mm.arg_end, mm.env_start, mm.env_end, task.exit_code,  # 45-52
     )  # fmt: skip
-    return f"{task.pid} ({task.comm}) {' '.join(map(str, fields))}\n".encode("utf-8", "surrogateescape")
+    return f"{sees(space, task.pid)} ({task.comm}) {' '.join(map(str, fields))}\n".encode("utf-8", "surrogateescape")
 
 
 def _data(mm: AddressSpace) -> tuple[int, int]:
@@ -51,12 +53,12 @@ def _data(mm: AddressSpace) -> tuple[int, int]:
     return (0, 0) if found is None else (found.start, found.end)
 
 
-def _terminal(group: ThreadGroup) -> tuple[int, int]:
+def _terminal(group: ThreadGroup, space: PidNamespace | None) -> tuple[int, int]:
     """The controlling terminal and its foreground process group."""
     tty = group.tty
     if tty is None:
         return 0, -1
-    return tty.rdev, tty.pgrp or -1
+    return tty.rdev, sees(space, tty.pgrp) if tty.pgrp else -1
 
 
 def _priority(task: Task) -> tuple[int, int]:
@@ -114,5 +116,5 @@ def mountstats(kernel: Kernel, task: Task) -> bytes:
 
 PID_FILES = {
     "auxv": PidFile(auxv, 0o400), "environ": PidFile(environ, 0o400), "mountinfo": PidFile(mountinfo),
-    "mounts": PidFile(mounts), "mountstats": PidFile(mountstats, 0o400), "stat": PidFile(stat),
+    "mounts": PidFile(mounts), "mountstats": PidFile(mountstats, 0o400), "stat": PidFile(no_text, with_numbers=stat),
 }  # fmt: skip

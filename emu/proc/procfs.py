@@ -18,13 +18,15 @@ from emu.linux.caller import may_access
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags
 from emu.mm.gup import read_remote, write_remote
-from emu.proc.pidfile import PidFile, PidText
+from emu.proc.pidfile import PidFile, PidText, sees
 
 if TYPE_CHECKING:
     from emu.fs.resources import Resources
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
     from emu.linux.caller import Caller
+    from emu.linux.namespace import Namespace
+    from emu.linux.pidns import PidNamespace
 
 PROC_MAGIC = 0x9FA0
 #: Makes /proc/<pid>/NAME (pagemap).
@@ -44,16 +46,26 @@ class ProcSuperBlock(SysctlSuperBlock):
         kernel: Kernel,
         fstype: FileSystemType,
         late: Callable[[Kernel], None],
+        pid_ns: PidNamespace | None = None,
+        first: ProcSuperBlock | None = None,
     ) -> None:
+        """``pid_ns``: whose processes it shows; ``first``: the tree of all, which has the other files."""
         super().__init__(kernel.vfs.resources, fstype)
         self.kernel = kernel
-        self.pid_files: dict[str, PidFile] = {}
-        self.pid_inodes: dict[str, PidInode] = {}
-        self.pid_directories: dict[str, Callable[[ProcSuperBlock, Task], Inode]] = {}
-        self._late: Callable[[Kernel], None] | None = late
+        self.pid_ns, self.first = pid_ns, first
+        self.pid_files: dict[str, PidFile] = {} if first is None else first.pid_files
+        self.pid_inodes: dict[str, PidInode] = {} if first is None else first.pid_inodes
+        self.pid_directories: dict[str, Callable[[ProcSuperBlock, Task], Inode]] = (
+            {} if first is None else first.pid_directories
+        )
+        self._late: Callable[[Kernel], None] | None = late if first is None else None
         #: /proc/<pid>/net, the same for all.
-        self.net = FixedDirectory(self)
+        self.net: FixedDirectory = FixedDirectory(self) if first is None else first.net
         self.root: ProcRoot = ProcRoot(self)
+
+    def task_of(self, number: int) -> Task | None:
+        """The task that has a number here."""
+        return self.kernel.tasks.get(number if self.pid_ns is None else self.pid_ns.find(number))
 
     def create_file(
         self, name: str, text: Text, mode: int = 0o444, size: int | None = None, store: Store | None = None
@@ -65,6 +77,8 @@ class ProcSuperBlock(SysctlSuperBlock):
 
     def complete(self) -> None:
         """Add the files that not every program asks for, when the first does."""
+        if self.first is not None:
+            self.first.complete()
         if self._late is not None:
             late, self._late = self._late, None
             late(self.kernel)
@@ -77,13 +91,16 @@ class ProcRoot(FixedDirectory):
         super().__init__(sb)
         self._sb = sb
         self._pids: dict[int, PidDirectory] = {}
-        self.add("self", LinkFile(sb, _self_link))
-        self.add("thread-self", LinkFile(sb, _thread_self_link))
+        self.add("self", LinkFile(sb, partial(_self_link, sb)))
+        self.add("thread-self", LinkFile(sb, partial(_thread_self_link, sb)))
         self.add("net", LinkFile(sb, lambda _: "self/net"))
 
     def lookup(self, name: str) -> Inode:
         if name.isdigit():
             return self._directory(_number(name))
+        first = self._sb.first
+        if first is not None and name not in self.entries:
+            return first.root.lookup(name)
         if name not in self.entries or name == "sys":
             self._sb.complete()
         return super().lookup(name)
@@ -91,23 +108,29 @@ class ProcRoot(FixedDirectory):
     def iterate(self) -> Iterable[DirectoryEntry]:
         self._sb.complete()
         yield from super().iterate()
-        for task in self._leaders():
-            yield DirectoryEntry(str(task.pid), self._directory(task.pid).ino, stat.S_IFDIR)
+        if self._sb.first is not None:
+            others = FixedDirectory.iterate(self._sb.first.root)
+            yield from (entry for entry in others if entry.name not in self.entries)
+        for number in self._leaders():
+            yield DirectoryEntry(str(number), self._directory(number).ino, stat.S_IFDIR)
 
     def _directory(self, pid: int) -> PidDirectory:
         tasks = self._sb.kernel.tasks
-        task = tasks.get(pid)
+        task = self._sb.task_of(pid)
         for gone in [known for known in self._pids if known not in tasks]:
             del self._pids[gone]
         if task is None:
             raise LinuxError(errno.ENOENT)
-        directory = self._pids.get(pid)
+        directory = self._pids.get(task.pid)
         if directory is None or directory.task is not task:
-            directory = self._pids[pid] = PidDirectory(self._sb, task)
+            directory = self._pids[task.pid] = PidDirectory(self._sb, task)
         return directory
 
-    def _leaders(self) -> list[Task]:
-        return [task for _, task in sorted(self._sb.kernel.tasks.items()) if task.pid == task.tgid]
+    def _leaders(self) -> list[int]:
+        """The numbers of the processes that are here."""
+        space, tasks = self._sb.pid_ns, self._sb.kernel.tasks
+        numbers = (sees(space, task.pid) for task in tasks.values() if task.pid == task.tgid)
+        return sorted(number for number in numbers if number)
 
 
 class PidDirectory(FixedDirectory):
@@ -154,7 +177,10 @@ class PidDirectory(FixedDirectory):
         row = sb.pid_files.get(name)
         if row is not None and (row.of_thread if self._thread else row.of_process):
             store = _not_written if row.store is None else partial(row.store, sb.kernel, task)
-            return TextFile(sb, partial(row.text, sb.kernel, task), row.mode, store=store)
+            text = partial(row.text, sb.kernel, task)
+            if row.with_numbers is not None:
+                text = partial(row.with_numbers, sb.kernel, task, sb.pid_ns)
+            return TextFile(sb, text, row.mode, store=store)
         if name in sb.pid_inodes:
             return sb.pid_inodes[name](sb, sb.kernel, task)
         make = sb.pid_directories.get(name)
@@ -209,7 +235,7 @@ class TaskDirectory(FixedDirectory):
 
     def lookup(self, name: str) -> Inode:
         tasks = self._sb.kernel.tasks
-        task = tasks.get(_number(name))
+        task = self._sb.task_of(_number(name))
         if task is None or task.tgid != self._leader.tgid:
             raise LinuxError(errno.ENOENT)
         directory = self._threads.get(task.pid)
@@ -220,7 +246,8 @@ class TaskDirectory(FixedDirectory):
 
     def iterate(self) -> Iterable[DirectoryEntry]:
         tasks = self._sb.kernel.tasks
-        pids = [pid for pid in sorted(tasks) if tasks[pid].tgid == self._leader.tgid]
+        space = self._sb.pid_ns
+        pids = sorted(sees(space, pid) for pid in tasks if tasks[pid].tgid == self._leader.tgid)
         return [DirectoryEntry(str(pid), self.lookup(str(pid)).ino, stat.S_IFDIR) for pid in pids]
 
 
@@ -259,8 +286,9 @@ class FdDirectory(FixedDirectory):
 class FdInfoDirectory(FixedDirectory):
     """/proc/<pid>/fdinfo: a text about each open file."""
 
-    def __init__(self, sb: SuperBlock, task: Task) -> None:
+    def __init__(self, sb: ProcSuperBlock, task: Task) -> None:
         super().__init__(sb, 0o555, task.credentials.euid, task.credentials.egid)
+        self._space = sb.pid_ns
         self._task = task
 
     def lookup(self, name: str) -> Inode:
@@ -269,16 +297,19 @@ class FdInfoDirectory(FixedDirectory):
             self._task.files.get_any(fd)
         except LinuxError:
             raise LinuxError(errno.ENOENT) from None
-        return TextFile(self.sb, lambda: _fdinfo(self._task, fd))
+        return TextFile(self.sb, lambda: _fdinfo(self._task, fd, self._space))
 
     def iterate(self) -> Iterable[DirectoryEntry]:
         return [DirectoryEntry(str(fd), self.lookup(str(fd)).ino, stat.S_IFREG) for fd in self._task.files]
 
 
 class Procfs(FileSystemType):
-    """The file system type ``proc``; every mount shows the same tree.  ``late`` adds what few programs ask for."""
+    """The file system type ``proc``; every mount in a PID namespace shows the same tree.  ``late`` adds what few
+    programs ask for.
+    """
 
     name = "proc"
+    for_users = True
 
     def __init__(
         self,
@@ -286,9 +317,20 @@ class Procfs(FileSystemType):
         late: Callable[[Kernel], None],
     ) -> None:
         self.tree = ProcSuperBlock(kernel, self, late)
+        self._trees: dict[Namespace, ProcSuperBlock] = {}
+        kernel.namespaces.on_end.append(self._forget)
 
     def mount(self, resources: Resources, options: str) -> SuperBlock:
-        return self.tree
+        kernel = self.tree.kernel
+        space = None if kernel.current is None else kernel.current.pid_ns
+        if space is None:
+            return self.tree
+        if space not in self._trees:
+            self._trees[space] = ProcSuperBlock(kernel, self, lambda _: None, space, self.tree)
+        return self._trees[space]
+
+    def _forget(self, space: Namespace) -> None:
+        self._trees.pop(space, None)
 
 
 def _number(name: str) -> int:
@@ -298,16 +340,18 @@ def _number(name: str) -> int:
     return int(name)
 
 
-def _self_link(caller: Caller[Path] | None) -> str:
-    if caller is None:
+def _self_link(sb: ProcSuperBlock, caller: Caller[Path] | None) -> str:
+    number = 0 if caller is None else sees(sb.pid_ns, caller.tgid)
+    if not number:
         raise LinuxError(errno.ENOENT)
-    return str(caller.tgid)
+    return str(number)
 
 
-def _thread_self_link(caller: Caller[Path] | None) -> str:
-    if caller is None:
+def _thread_self_link(sb: ProcSuperBlock, caller: Caller[Path] | None) -> str:
+    number = 0 if caller is None else sees(sb.pid_ns, caller.tgid)
+    if caller is None or not number:
         raise LinuxError(errno.ENOENT)
-    return f"{caller.tgid}/task/{caller.pid}"
+    return f"{number}/task/{sees(sb.pid_ns, caller.pid)}"
 
 
 def _exe(task: Task) -> Path:
@@ -316,15 +360,18 @@ def _exe(task: Task) -> Path:
     return task.exe
 
 
-def _fdinfo(task: Task, fd: int) -> bytes:
+def _fdinfo(task: Task, fd: int, space: PidNamespace | None) -> bytes:
     """seq_show() of fs/proc/fd.c.  LinuxError(ENOENT) if it has been closed."""
+    from emu.kernel.pidfd import PidFd  # few programs have one
+
     try:
         file, cloexec = task.files.get_any(fd), task.files.cloexec(fd)
     except LinuxError:
         raise LinuxError(errno.ENOENT) from None
     flags = file.flags | (int(OpenFlags.CLOEXEC) if cloexec else 0)
     head = f"pos:\t{file.pos}\nflags:\t0{flags:o}\nmnt_id:\t{file.path.mount.id}\nino:\t{file.inode.ino}\n"
-    return (head + file.show_fdinfo()).encode()
+    own = file.show_numbers(space) if isinstance(file, PidFd) else file.show_fdinfo()
+    return (head + own).encode()
 
 
 def _cmdline(kernel: Kernel, task: Task) -> bytes:
@@ -337,10 +384,10 @@ def _maps(kernel: Kernel, task: Task) -> bytes:
     return maps(kernel, task)
 
 
-def _status(kernel: Kernel, task: Task) -> bytes:
+def _status(sb: ProcSuperBlock, task: Task) -> bytes:
     from emu.proc.status import status
 
-    return status(kernel, task)
+    return status(sb.kernel, task, sb.pid_ns)
 
 
 def _no_write(data: bytes) -> None:
@@ -388,6 +435,6 @@ _ALWAYS: dict[str, Callable[[ProcSuperBlock, Task], Inode]] = {
     "maps": lambda sb, task: MapsFile(sb, task),
     "mem": lambda sb, task: MemFile(sb, task),
     "root": lambda sb, task: MagicLink(sb, lambda: task.fs.root),
-    "status": _text(_status),
+    "status": lambda sb, task: TextFile(sb, partial(_status, sb, task), store=_not_written),
     "task": lambda sb, task: TaskDirectory(sb, task),
 }

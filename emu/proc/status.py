@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from emu.kernel.pidns import numbers
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, mask_of
 from emu.kernel.task import STATE_LETTER, limits_of
 from emu.linux.limits import Rlimit
@@ -17,12 +18,14 @@ from emu.mm.hugefault import huge_bytes
 from emu.mm.pagetable import ADDRESS, SPECIAL
 from emu.mm.swapops import here
 from emu.proc.memory import text_bytes
+from emu.proc.pidfile import sees
 from emu.proc.system import cpu_list
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
+    from emu.linux.pidns import PidNamespace
     from emu.mm.address_space import AddressSpace
 
 _WORDS = {
@@ -32,8 +35,12 @@ _WORDS = {
 _NODE_WORDS = 32
 
 
-def status(kernel: Kernel, task: Task) -> bytes:
-    """/proc/PID/status."""
+def status(kernel: Kernel, task: Task, space: PidNamespace | None) -> bytes:
+    """/proc/PID/status, as a PID namespace sees it."""
+
+    def inside(pid: int) -> str:
+        return "\t".join(map(str, numbers(task, pid, space)))
+
     who, group = task.credentials, task.group
     reader = who if kernel.current is None else kernel.current.credentials
     letter = STATE_LETTER[task.state]
@@ -41,19 +48,19 @@ def status(kernel: Kernel, task: Task) -> bytes:
         "Name": escaped(task.comm),
         "Umask": f"{task.fs.umask:04o}",
         "State": f"{letter} ({_WORDS[letter]})",
-        "Tgid": task.tgid,
+        "Tgid": sees(space, task.tgid),
         "Ngid": 0,
-        "Pid": task.pid,
-        "PPid": task.ppid,
-        "TracerPid": 0 if task.ptrace is None else task.ptrace.tracer.tgid,
+        "Pid": sees(space, task.pid),
+        "PPid": sees(space, task.ppid),
+        "TracerPid": 0 if task.ptrace is None else sees(space, task.ptrace.tracer.tgid),
         "Uid": "\t".join(str(reader.shown("uid", each)) for each in (who.uid, who.euid, who.suid, who.fsuid)),
         "Gid": "\t".join(str(reader.shown("gid", each)) for each in (who.gid, who.egid, who.sgid, who.fsgid)),
         "FDSize": max(64, 1 << (max(task.files, default=0)).bit_length()) if task.alive else 0,
         "Groups": "".join(f"{reader.shown('gid', group)} " for group in who.groups) or " ",
-        "NStgid": task.tgid,
-        "NSpid": task.pid,
-        "NSpgid": task.pgid,
-        "NSsid": task.sid,
+        "NStgid": inside(task.tgid),
+        "NSpid": inside(task.pid),
+        "NSpgid": inside(task.pgid),
+        "NSsid": inside(task.sid),
         "Kthread": 0,
     }
     if task.alive:

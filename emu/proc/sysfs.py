@@ -42,6 +42,7 @@ class Sysfs(FileSystemType):
     """The file system type ``sysfs``; every mount shows the same tree."""
 
     name = "sysfs"
+    for_users = True
 
     def __init__(self, resources: Resources) -> None:
         self.tree = SysfsSuperBlock(resources, self, SYSFS_MAGIC, 0o555)

@@ -29,7 +29,7 @@ def _filesystems(vfs: Vfs) -> bytes:
 
 
 def _uptime(kernel: Kernel) -> bytes:
-    seconds = kernel.clock.now_ns() / 1e9
+    seconds = (kernel.clock.now_ns() + kernel.ns.time.boottime) / 1e9
     return f"{seconds:.2f} 0.00\n".encode()
 
 

@@ -70,7 +70,7 @@ def _check_in_flight(kernel: Kernel, task: Task, file: Socket) -> None:
 def _claimed(task: Task, claim: Identity) -> Identity:
     """Only root says that it is somebody else (scm_check_creds)."""
     who = task.credentials
-    claim = claim._replace(uid=who.down("uid", claim.uid), gid=who.down("gid", claim.gid))
+    claim = claim._replace(pid=task.means(claim.pid), uid=who.down("uid", claim.uid), gid=who.down("gid", claim.gid))
     users, groups = {who.uid, who.euid, who.suid}, {who.gid, who.egid, who.sgid}
     pid_allowed = claim.pid == task.tgid or who.capable_here(SYS_ADMIN)
     uid_allowed = claim.uid in users or who.capable_here(SETUID)
@@ -198,4 +198,4 @@ def _pidfd_of(kernel: Kernel, task: Task, got: Received) -> bytes:
 def seen_identity(task: Task, who: Identity) -> Identity:
     """Who somebody is as the ids of the caller's namespaces say it."""
     uid, gid = (OVERFLOW_ID if number == -1 else number for number in who[1:])
-    return Identity(who.pid, task.credentials.shown("uid", uid), task.credentials.shown("gid", gid))
+    return Identity(task.sees(who.pid), task.credentials.shown("uid", uid), task.credentials.shown("gid", gid))

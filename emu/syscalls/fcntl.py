@@ -159,6 +159,7 @@ def set_owner(kernel: Kernel, task: Task, file: File, kind: int, pid: int) -> No
     """f_setown().  LinuxError(EINVAL, ESRCH)."""
     if pid >> 31:
         raise LinuxError(errno.EINVAL)
+    pid = task.means(pid)
     known = pid in kernel.tasks or any(other.pgid == pid for other in kernel.tasks.values())
     if pid and not known:
         raise LinuxError(errno.ESRCH)
@@ -166,16 +167,16 @@ def set_owner(kernel: Kernel, task: Task, file: File, kind: int, pid: int) -> No
     owner_of(kernel, file).set(kind, pid, who.uid, who.euid)
 
 
-def get_owner(kernel: Kernel, file: File) -> tuple[int, int]:
+def get_owner(kernel: Kernel, task: Task, file: File) -> tuple[int, int]:
     """Kind and number of the owner, 0 if there is none any more (f_getown)."""
     owner = file.owner
     if owner is None:
         return F_OWNER_TID, 0
-    return owner.kind, owner.pid if owner.pid and owners(kernel, owner.kind, owner.pid) else 0
+    return owner.kind, task.sees(owner.pid) if owner.pid and owners(kernel, owner.kind, owner.pid) else 0
 
 
 def _getown(kernel: Kernel, task: Task, fd: int, file: File, argument: int) -> int:
-    kind, pid = get_owner(kernel, file)
+    kind, pid = get_owner(kernel, task, file)
     return -pid if kind == F_OWNER_PGRP else pid
 
 
@@ -190,7 +191,7 @@ def _setown_ex(kernel: Kernel, task: Task, fd: int, file: File, argument: int) -
 
 
 def _getown_ex(kernel: Kernel, task: Task, fd: int, file: File, argument: int) -> int:
-    F_OWNER_EX.write(task.mm, argument, get_owner(kernel, file))
+    F_OWNER_EX.write(task.mm, argument, get_owner(kernel, task, file))
     return 0
 
 

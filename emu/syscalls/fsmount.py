@@ -11,12 +11,12 @@ from emu.fs.file import File
 from emu.fs.fscontext import FsContext, Phase
 from emu.fs.mount import VfsMount
 from emu.linux.argument import DIRFD, FD, HEX32, INT, SIZE, UINT, Bits, Pointer
-from emu.linux.capability import SYS_ADMIN
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import AT_FDCWD, PAGE_SIZE, AtFlags, MountFlags, OpenFlags
 from emu.linux.layout import LATE_PATH, STRING, Layout, Opaque
 from emu.linux.syscall import DESCRIPTOR, Syscall
 from emu.linux.words import Choice
+from emu.syscalls.mounts import check_may_mount, check_type
 from emu.syscalls.paths import resolve_at
 
 if TYPE_CHECKING:
@@ -58,11 +58,6 @@ class FsConfig(Choice, prefix="FSCONFIG_"):
     CMD_CREATE_EXCL = 8
 
 
-def _admin(task: Task) -> None:
-    if not task.credentials.capable(SYS_ADMIN):
-        raise LinuxError(errno.EPERM)
-
-
 def _text(task: Task, address: int, most: int) -> str:
     """strndup_user().  LinuxError(EFAULT, EINVAL)."""
     try:
@@ -73,10 +68,11 @@ def _text(task: Task, address: int, most: int) -> str:
 
 def sys_fsopen(kernel: Kernel, task: Task, name: int, flags: int) -> int:
     """fsopen(2)."""
-    _admin(task)
+    check_may_mount(task)
     if flags & ~1:
         raise LinuxError(errno.EINVAL)
-    kind = kernel.vfs.filesystems.get(_text(task, name, PAGE_SIZE))
+    named = _text(task, name, PAGE_SIZE)
+    kind = kernel.vfs.filesystems.get(named)
     if kind is None:
         raise LinuxError(errno.ENODEV)
     task.files.check_room()
@@ -85,12 +81,12 @@ def sys_fsopen(kernel: Kernel, task: Task, name: int, flags: int) -> int:
 
 def sys_fspick(kernel: Kernel, task: Task, dirfd: int, path: int, flags: int) -> int:
     """fspick(2)."""
-    _admin(task)
+    check_may_mount(task)
     if flags & ~0xF:
         raise LinuxError(errno.EINVAL)
     how = (_EMPTY if flags & _FSPICK_EMPTY else 0) | (_NOFOLLOW if flags & _FSPICK_NOFOLLOW else 0)
     _, place = resolve_at(kernel, task, dirfd, path, how)
-    mount = mounting.check_mounted(place)
+    mount = mounting.check_mounted(place, task.ns.mnt)
     task.files.check_room()
     context = FsContext(kernel.vfs.anon_inode("[fscontext]"), mount.sb.fstype, mount)
     return task.files.open(context, bool(flags & _FSPICK_CLOEXEC))
@@ -126,8 +122,11 @@ def sys_fsconfig(kernel: Kernel, task: Task, fd: int, command: int, key: int, va
     _check_config(command, key, value, aux)
     context = _context(task, fd)
     if command in (FsConfig.CMD_CREATE, FsConfig.CMD_CREATE_EXCL):
-        _admin(task)
+        check_may_mount(task)
+        check_type(kernel, task, context.kind.name)
         context.create(kernel.vfs.resources)
+        if context.sb is not None and not context.sb.active:
+            context.sb.user = task.credentials.user_ns
         return 0
     if command == FsConfig.CMD_RECONFIGURE:
         _reconfigure(kernel, context)
@@ -145,7 +144,7 @@ def sys_fsconfig(kernel: Kernel, task: Task, fd: int, command: int, key: int, va
 def _reconfigure(kernel: Kernel, context: FsContext) -> None:
     options, read_only = context.reconfigure()
     assert context.sb is not None, "a file system is configured anew and does not exist"
-    mounting.reconfigure(kernel.vfs, context.sb, options, read_only)
+    mounting.reconfigure(kernel.vfs.mount_table, context.sb, options, read_only)
 
 
 def _flags_of(attributes: int) -> int:
@@ -163,6 +162,7 @@ def _descriptor(kernel: Kernel, task: Task, mounts: list[VfsMount], cloexec: boo
     task.files.check_room()
     for mount in mounts:
         kernel.vfs.mount_table.count(mount)
+        kernel.vfs.mount_table.loose[mount] = None
     top = mounts[0]
     top.detached, top.pending = True, mounts[1:]
     return task.files.open(File(top.root_path, int(OpenFlags.PATH)), cloexec)
@@ -170,7 +170,7 @@ def _descriptor(kernel: Kernel, task: Task, mounts: list[VfsMount], cloexec: boo
 
 def sys_fsmount(kernel: Kernel, task: Task, fd: int, flags: int, attributes: int) -> int:
     """fsmount(2)."""
-    _admin(task)
+    check_may_mount(task)
     if flags & ~1:
         raise LinuxError(errno.EINVAL)
     wanted = _flags_of(attributes)
@@ -179,7 +179,7 @@ def sys_fsmount(kernel: Kernel, task: Task, fd: int, flags: int, attributes: int
         raise LinuxError(errno.EINVAL)
     if context.phase is not Phase.AWAITING_MOUNT:
         raise LinuxError(errno.EBUSY)
-    kernel.vfs.check_number(1)
+    kernel.vfs.mount_table.check_number(1, task.ns.mnt)
     made = _descriptor(kernel, task, [VfsMount(context.sb, context.source or "none", wanted, None)], bool(flags & 1))
     context.taken()
     return made
@@ -191,32 +191,41 @@ def sys_open_tree(kernel: Kernel, task: Task, dirfd: int, path: int, flags: int)
     if flags & ~known or (flags & _RECURSIVE and not flags & _CLONE):
         raise LinuxError(errno.EINVAL)
     if flags & _CLONE:
-        _admin(task)
+        check_may_mount(task)
     _, place = resolve_at(kernel, task, dirfd, path, flags)
     cloexec = bool(flags & _TREE_CLOEXEC)
     if not flags & _CLONE:
         return task.files.open(File(place, int(OpenFlags.PATH)), cloexec)
-    mounts = mounting.clone_tree(kernel.vfs, place, recursive=bool(flags & _RECURSIVE))
+    table, recursive = kernel.vfs.mount_table, bool(flags & _RECURSIVE)
+    mounting.check_source(table, place, task.ns.mnt, recursive=recursive)
+    mounts = list(mounting.clone_tree(table, place, recursive=recursive).values())
     return _descriptor(kernel, task, mounts, cloexec)
 
 
 def sys_move_mount(kernel: Kernel, task: Task, from_fd: int, source: int, to_fd: int, target: int, flags: int) -> int:
-    """move_mount(2); MOVE_MOUNT_SET_GROUP and MOVE_MOUNT_BENEATH are not supported (EINVAL)."""
-    _admin(task)
-    if flags & ~_MOVE_KNOWN or flags & (_MOVE_GROUP | _MOVE_BENEATH):
+    """move_mount(2)."""
+    check_may_mount(task)
+    if flags & ~_MOVE_KNOWN or flags & (_MOVE_GROUP | _MOVE_BENEATH) == _MOVE_GROUP | _MOVE_BENEATH:
         raise LinuxError(errno.EINVAL)
+    table, beneath = kernel.vfs.mount_table, bool(flags & _MOVE_BENEATH)
     how = (_EMPTY if flags & _MOVE_F_EMPTY else 0) | (0 if flags & _MOVE_F_SYMLINKS else _NOFOLLOW)
     _, moved = resolve_at(kernel, task, from_fd, source, how)
     how = (_EMPTY if flags & _MOVE_T_EMPTY else 0) | (0 if flags & _MOVE_T_SYMLINKS else _NOFOLLOW)
     _, place = resolve_at(kernel, task, to_fd, target, how)
     mount = moved.mount
-    if mount.detached and mount.pending is not None:
+    if flags & _MOVE_GROUP:
+        if None in (mount.ns, place.mount.ns):
+            raise LinuxError(errno.EINVAL)
+        mounting.set_group(moved, place)
+    elif mount.detached and mount.pending is not None:
         if moved.dentry is not mount.root or moved.inode.is_directory != place.inode.is_directory:
             raise LinuxError(errno.EINVAL)
-        mounting.attach(kernel.vfs, [mount, *mount.pending], place)
+        if beneath:
+            place = mounting.place_beneath(table, place, task.ns.mnt)
+        mounting.attach(table, [mount, *mount.pending], place, task.ns.mnt, beneath=beneath)
         mount.pending = None
     else:
-        mounting.move(kernel.vfs, moved, place)
+        mounting.move(table, moved, place, task.ns.mnt, beneath=beneath)
     return 0
 
 
@@ -225,7 +234,7 @@ def sys_mount_setattr(kernel: Kernel, task: Task, dirfd: int, path: int, flags: 
     if flags & ~(_EMPTY | _RECURSIVE | _NOFOLLOW | _AUTOMOUNT):
         raise LinuxError(errno.EINVAL)
     MOUNT_ATTR.check_size(size)
-    _admin(task)
+    check_may_mount(task)
     wanted, cleared, propagation, _ = MOUNT_ATTR.read_sized(task.mm, attr, size)
     if not (wanted or cleared or propagation):
         return 0
@@ -233,10 +242,12 @@ def sys_mount_setattr(kernel: Kernel, task: Task, dirfd: int, path: int, flags: 
     if propagation & ~mounting.PROPAGATION or propagation.bit_count() > 1:
         raise LinuxError(errno.EINVAL)
     _, place = resolve_at(kernel, task, dirfd, path, flags & (_EMPTY | _NOFOLLOW))
-    if place.dentry is not place.mount.root:
+    if place.dentry is not place.mount.root or place.mount.ns not in (None, task.ns.mnt):
         raise LinuxError(errno.EINVAL)
     recursive = bool(flags & _RECURSIVE)
-    mounting.set_attributes(kernel.vfs, place.mount, set_flags, clear_flags, propagation, recursive=recursive)
+    mounting.set_attributes(
+        kernel.vfs.mount_table, place.mount, set_flags, clear_flags, propagation, recursive=recursive
+    )
     return 0
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from emu.kernel.futex import ANY_BIT, Waiter, futex_key, futex_wait
 from emu.linux.argument import ADDRESS, INT, PID, SIZE, Pointer
 from emu.linux.caller import may_access
+from emu.linux.clock import MONOTONIC
 from emu.linux.errors import LinuxError
 from emu.linux.layout import TIMESPEC, Opaque
 from emu.linux.syscall import NUMBER, RestartByTimeout, Result, Syscall
@@ -107,7 +108,7 @@ def _deadline(kernel: Kernel, task: Task, timeout: int, op: int, command: FutexO
     if command == FutexOp.WAIT:
         return kernel.clock.now_ns() + time
     realtime = op & _CLOCK_REALTIME or command == FutexOp.LOCK_PI
-    return time - kernel.clock.realtime_offset if realtime else time
+    return time - kernel.clock.realtime_offset if realtime else task.ns.time.to_machine(MONOTONIC["MONOTONIC"], time)
 
 
 def _futex_pi(

@@ -42,7 +42,9 @@ def _deadline(kernel: Kernel, task: Task, timeout: int, clock: int) -> int | Non
     if clock not in (_CLOCK_REALTIME, _CLOCK_MONOTONIC):
         raise LinuxError(errno.EINVAL)
     time: int = TIMESPEC.read(task.mm, timeout)
-    return time - kernel.clock.realtime_offset if clock == _CLOCK_REALTIME else time
+    if clock == _CLOCK_REALTIME:
+        return time - kernel.clock.realtime_offset
+    return task.ns.time.to_machine(clock, time)
 
 
 def _words(task: Task, address: int, number: int) -> list[tuple[int, int, int]]:

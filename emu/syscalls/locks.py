@@ -134,4 +134,5 @@ def _report(task: Task, address: int, lock: Lock | None, asked: tuple[int, int, 
         return
     kind = F_WRLCK if lock.exclusive else F_RDLCK
     length = 0 if lock.end == TO_EOF else lock.end - lock.start
-    FLOCK.write(task.mm, address, (kind, Whence.SET, lock.start, length, lock.pid))
+    pid = lock.pid if lock.pid < 0 else task.sees(lock.pid)
+    FLOCK.write(task.mm, address, (kind, Whence.SET, lock.start, length, pid))

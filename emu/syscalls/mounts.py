@@ -16,6 +16,7 @@ from emu.syscalls.paths import resolve
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
+    from emu.fs.superblock import SuperBlock
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
 
@@ -26,16 +27,21 @@ def _optional_text(task: Task, address: int) -> str | None:
     return PATHNAME.read(task.mm, address) if address else None
 
 
+def check_may_mount(task: Task) -> None:
+    """LinuxError(EPERM): who may not change the tree that he is in (may_mount)."""
+    if not task.credentials.capable_in(SYS_ADMIN, task.ns.mnt.user):
+        raise LinuxError(errno.EPERM)
+
+
 def sys_mount(kernel: Kernel, task: Task, source: int, target: int, fstype: int, flags: int, data: int) -> int:
-    """mount(2); what is mounted inside a shared mount appears nowhere else."""
+    """mount(2)."""
     if flags & 0xFFFF0000 == MS_MGC_VAL:
         flags &= 0xFFFF
     kind = _optional_text(task, fstype)
     device = _optional_text(task, source)
     options = _optional_text(task, data)
-    walker, path = resolve(kernel, task, PATHNAME.read(task.mm, target))
-    if not walker.who.capable(SYS_ADMIN):
-        raise LinuxError(errno.EPERM)
+    path = resolve(kernel, task, PATHNAME.read(task.mm, target))[1]
+    check_may_mount(task)
     try:
         _mount(kernel, task, path, kind, device, flags, options)
     except LinuxError as error:
@@ -49,19 +55,46 @@ def _mount(
     kernel: Kernel, task: Task, path: Path, kind: str | None, device: str | None, flags: int, options: str | None
 ) -> None:
     """path_mount()."""
+    table, ns = kernel.vfs.mount_table, task.ns.mnt
     if flags & MountFlags.REMOUNT:
-        mounting.remount(kernel.vfs, path, flags, options or "")
+        check_may_configure(task, path.mount.sb, flags)
+        mounting.remount(table, path, flags, options or "", ns)
     elif flags & MountFlags.BIND:
         source = _source(kernel, task, device)
-        mounting.bind(kernel.vfs, source, path, recursive=bool(flags & MountFlags.REC))
+        mounting.bind(table, source, path, ns, recursive=bool(flags & MountFlags.REC))
     elif flags & mounting.PROPAGATION:
-        mounting.change_type(kernel.vfs, path, flags)
+        mounting.change_type(table, path, flags, ns)
     elif flags & MountFlags.MOVE:
-        mounting.move(kernel.vfs, _source(kernel, task, device), path)
+        mounting.move(table, _source(kernel, task, device), path, ns)
     elif kind is None:
         raise LinuxError(errno.EINVAL)
     else:
-        kernel.vfs.mount(kind, path, options or "", device or "none", flags)
+        _mount_new(kernel, task, path, kind, device, flags, options)
+
+
+def _mount_new(
+    kernel: Kernel, task: Task, path: Path, kind: str, device: str | None, flags: int, options: str | None
+) -> None:
+    """do_new_mount()."""
+    check_type(kernel, task, kind)
+    if kernel.vfs.mount_table.cross(path).mount.ns is not task.ns.mnt:
+        raise LinuxError(errno.EINVAL)
+    kernel.vfs.mount(kind, path, options or "", device or "none", flags, task.credentials)
+
+
+def check_type(kernel: Kernel, task: Task, name: str) -> None:
+    """LinuxError(ENODEV), (EPERM): who is root only in a user namespace may not mount this type (mount_capable)."""
+    kind = kernel.vfs.filesystems.get(name)
+    if kind is None:
+        raise LinuxError(errno.ENODEV)
+    if not task.credentials.capable(SYS_ADMIN) and not kind.for_users:
+        raise LinuxError(errno.EPERM)
+
+
+def check_may_configure(task: Task, sb: SuperBlock, flags: int) -> None:
+    """LinuxError(EPERM): a file system of another user namespace cannot be changed (do_remount)."""
+    if not flags & MountFlags.BIND and not task.credentials.capable_in(SYS_ADMIN, sb.user):
+        raise LinuxError(errno.EPERM)
 
 
 def _source(kernel: Kernel, task: Task, name: str | None) -> Path:
@@ -76,10 +109,14 @@ def sys_umount2(kernel: Kernel, task: Task, target: int, flags: int) -> int:
     known = UmountFlags.FORCE | UmountFlags.DETACH | UmountFlags.EXPIRE | UmountFlags.NOFOLLOW
     if flags & ~int(known):
         raise LinuxError(errno.EINVAL)
-    walker, path = resolve(kernel, task, PATHNAME.read(task.mm, target), not flags & UmountFlags.NOFOLLOW)
-    if not walker.who.capable(SYS_ADMIN):
+    path = resolve(kernel, task, PATHNAME.read(task.mm, target), not flags & UmountFlags.NOFOLLOW)[1]
+    check_may_mount(task)
+    path = kernel.vfs.mount_table.cross(path)  # what is mounted on it goes first
+    mount = mounting.check_mounted(path, task.ns.mnt)
+    if mount.locked:
+        raise LinuxError(errno.EINVAL)
+    if flags & UmountFlags.FORCE and not task.credentials.capable_in(SYS_ADMIN, mount.sb.user):
         raise LinuxError(errno.EPERM)
-    mounting.check_mounted(path)
     if flags & UmountFlags.EXPIRE and flags & (UmountFlags.FORCE | UmountFlags.DETACH):
         raise LinuxError(errno.EINVAL)
     kernel.vfs.umount(path, flags)
@@ -88,11 +125,10 @@ def sys_umount2(kernel: Kernel, task: Task, target: int, flags: int) -> int:
 
 def sys_pivot_root(kernel: Kernel, task: Task, new_root: str, put_old: str) -> int:
     """pivot_root(2): every process whose root or directory was the old root gets the new one."""
-    if not task.credentials.capable(SYS_ADMIN):
-        raise LinuxError(errno.EPERM)
+    check_may_mount(task)
     new, old = (_directory(kernel, task, name) for name in (new_root, put_old))
     root = task.fs.root
-    mounting.pivot_root(kernel.vfs, root, new, old)
+    mounting.pivot_root(kernel.vfs.mount_table, root, new, old, task.ns.mnt)
     for other in kernel.tasks.values():
         if other.alive:
             other.fs.root = new if other.fs.root == root else other.fs.root

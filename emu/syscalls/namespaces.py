@@ -5,16 +5,18 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from emu.fs.mount import MountNamespace
 from emu.kernel.creds import changed
-from emu.kernel.fork import CloneFlags
+from emu.kernel.fork import CloneFlags, enter_time_namespace
 from emu.kernel.namespaces import with_user_ns
 from emu.kernel.nsfs import NsFile
 from emu.kernel.pidfd import PidFd
 from emu.linux.argument import FD, Named
 from emu.linux.caller import may_access
-from emu.linux.capability import SYS_ADMIN
+from emu.linux.capability import SYS_ADMIN, SYS_CHROOT
 from emu.linux.errors import LinuxError
 from emu.linux.namespace import KINDS, NEW_NAMESPACES, Namespace, UserNamespace
+from emu.linux.pidns import PidNamespace
 from emu.linux.syscall import Syscall
 
 if TYPE_CHECKING:
@@ -58,6 +60,8 @@ def sys_unshare(kernel: Kernel, task: Task, flags: int) -> int:
         task.fs = task.fs.copy()
     if flags & CloneFlags.FILES:
         task.files = task.files.unshare()
+    if ns.mnt is not task.ns.mnt:
+        ns.mnt.adopt(task.fs)
     _enter(kernel, task, who, ns)
     return 0
 
@@ -119,7 +123,28 @@ class _Entering:
             return
         if not self._task.credentials.capable_in(SYS_ADMIN, space.user) or not self._who.capable_here(SYS_ADMIN):
             raise LinuxError(errno.EPERM)
+        if space.kind == "pid":
+            self._enter_pid(space)
+            return
+        if isinstance(space, MountNamespace):
+            self._check_mnt()
+        if space.kind == "time" and not _is_single(self._kernel, self._task):
+            raise LinuxError(errno.EUSERS)
         self._ns = self._ns.with_others({space.kind: space})
+
+    def _check_mnt(self) -> None:
+        """mntns_install()."""
+        if not self._who.capable_here(SYS_CHROOT):
+            raise LinuxError(errno.EPERM)
+        if self._shares_directory():
+            raise LinuxError(errno.EINVAL)
+
+    def _enter_pid(self, space: Namespace) -> None:
+        """pidns_install(): its children will be there, which must be in or below its own."""
+        mine = self._task.pid_ns
+        if mine is not None and not (isinstance(space, PidNamespace) and mine in space.around):
+            raise LinuxError(errno.EINVAL)
+        self._ns = self._ns.with_others({"pid_for_children": space})
 
     def _enter_user(self, space: Namespace) -> None:
         """userns_install()."""
@@ -137,6 +162,12 @@ class _Entering:
 
     def commit(self) -> None:
         """It is in them."""
+        if self._ns.mnt is not self._task.ns.mnt:
+            fs, root = self._task.fs, self._kernel.vfs.mount_table.cross(self._ns.mnt.root.root_path)
+            fs.root = fs.cwd = root
+        if self._ns.time is not self._task.ns.time:
+            enter_time_namespace(self._kernel, self._task, self._ns.time)
+            self._ns = self._ns.with_others({"time_for_children": self._ns.time})
         _enter(self._kernel, self._task, self._who, self._ns)
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from emu.fs.file import File
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
+    from emu.linux.pidns import PidNamespace
 
 #: The versions of the header, and how many words each set has then.
 _VERSIONS = {0x19980330: 1, 0x20071026: 2, 0x20080522: 2}
@@ -136,21 +137,35 @@ def sys_acct(kernel: Kernel, task: Task, name: int) -> int:
 
 
 _MAGIC, _MAGICS = 0xFEE1DEAD, frozenset({672274793, 85072278, 369367448, 537993216})
+#: What ends a PID namespace, and the signal that its first process is said to have died of.
+_REBOOTS = {0x01234567: Sig.HUP, 0xA1B2C3D4: Sig.HUP, 0xCDEF0123: Sig.INT, 0x4321FEDC: Sig.INT}
 _CAD_ON, _CAD_OFF, _ENDS = 0x89ABCDEF, 0, frozenset({0x01234567, 0xCDEF0123, 0x4321FEDC, 0xA1B2C3D4})
 
 
 def sys_reboot(kernel: Kernel, task: Task, magic: int, magic2: int, command: int, argument: int) -> int:
     """reboot(2): whatever ends the machine kills every process, and the run is over."""
-    if not task.credentials.capable(SYS_BOOT):
+    ns = task.pid_ns
+    if not task.credentials.capable_in(SYS_BOOT, None if ns is None else ns.user):
         raise LinuxError(errno.EPERM)
-    if magic != _MAGIC or magic2 not in _MAGICS or command not in (_CAD_ON, _CAD_OFF, *_ENDS):
+    if magic != _MAGIC or magic2 not in _MAGICS or (ns is None and command not in (_CAD_ON, _CAD_OFF, *_ENDS)):
         raise LinuxError(errno.EINVAL)
+    if ns is not None:
+        return _reboot_namespace(kernel, ns, command)
     if command in _ENDS:
         kernel.log("reboot: the machine ends")
         for other in list(kernel.tasks.values()):
             if other.alive and other.group is not task.group:
                 kernel.exit(other, Sig.KILL)
         kernel.exit(task, Sig.KILL)
+    return 0
+
+
+def _reboot_namespace(kernel: Kernel, ns: PidNamespace, command: int) -> int:
+    """A PID namespace ends; who waits for its first process is told how (reboot_pid_ns).  LinuxError(EINVAL)."""
+    if command not in _REBOOTS:
+        raise LinuxError(errno.EINVAL)
+    ns.reboot = int(_REBOOTS[command])
+    kernel.exit(kernel.tasks[ns.find(1)], Sig.KILL)
     return 0
 
 

@@ -66,12 +66,10 @@ def sys_clone3(kernel: Kernel, task: Task, arguments: int, size: int) -> Result:
         raise LinuxError(errno.EINVAL)
     if exit_signal > NSIG or (flags & (CloneFlags.THREAD | CloneFlags.PARENT) and exit_signal):
         raise LinuxError(errno.EINVAL)
-    wanted = int.from_bytes(task.mm.read(set_tid, 4), "little", signed=True) if set_tid else None
+    wanted = [INT.read(task.mm, set_tid + 4 * index) for index in range(set_tid_size)]
     if stack + stack_size > task.mm.task_size:
         raise LinuxError(errno.EINVAL)
     if flags & CloneFlags.PIDFD and flags & CloneFlags.PARENT_SETTID and pidfd == parent_tid:
-        raise LinuxError(errno.EINVAL)
-    if set_tid_size > 1:  # there is one PID namespace
         raise LinuxError(errno.EINVAL)
     flags |= exit_signal
     return do_clone(

@@ -74,9 +74,9 @@ def _members(kernel: Kernel, task: Task, which: int, who: int, first: int) -> li
     alive = [other for other in kernel.tasks.values() if other.alive]
     chosen: Callable[[Task], bool]
     if which == first:
-        chosen = lambda other: other.pid == (who or task.pid)  # noqa: E731
+        chosen = lambda other: other.pid == (task.means(who) or task.pid)  # noqa: E731
     elif which == first + 1:
-        chosen = lambda other: other.pgid == (who or task.pgid)  # noqa: E731
+        chosen = lambda other: other.pgid == (task.means(who) or task.pgid)  # noqa: E731
     elif which == first + 2:
         user = task.credentials.down("uid", who) if who else task.credentials.uid
         chosen = lambda other: other.credentials.uid == user  # noqa: E731

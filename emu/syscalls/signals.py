@@ -164,7 +164,7 @@ def sys_kill(kernel: Kernel, task: Task, pid: int, signo: int) -> int:
     else:
         leaders = (t for t in kernel.tasks.values() if t is t.group.leader)
         if pid == -1:
-            targets = [t for t in leaders if t.group is not task.group]
+            targets = [t for t in leaders if t.group is not task.group and task.sees(t.pid) > 1]
         else:
             group = -pid if pid else task.pgid
             targets = [t for t in leaders if t.pgid == group]

@@ -6,7 +6,8 @@ import errno
 from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path, d_path, encode_name
-from emu.fs.mount import Propagation, VfsMount
+from emu.fs.mount import MountNamespace, VfsMount
+from emu.fs.propagation import dominating
 from emu.linux.argument import HEX32, SIZE, U64, UINT, Pointer, Scalar
 from emu.linux.capability import SYS_ADMIN
 from emu.linux.errors import LinuxError
@@ -30,30 +31,38 @@ _ALL = 0x1FFF
 #: struct statmount, 512 bytes, without the strings.
 STATMOUNT = Layout("statmount", "IIQIIQIIQQIIQQQQQIIQIIIIIIQ4I344x")
 _UNIQUE = Scalar("u64", U64)
-_NAMESPACE = 1
 _ATTRIBUTES = {
     MountFlags.RDONLY: 1, MountFlags.NOSUID: 2, MountFlags.NODEV: 4, MountFlags.NOEXEC: 8, MountFlags.NOATIME: 0x10,
     MountFlags.STRICTATIME: 0x20, MountFlags.NODIRATIME: 0x80, MountFlags.NOSYMFOLLOW: 0x200000,
 }  # fmt: skip
-_PROPAGATIONS = {
-    Propagation.SHARED: MountFlags.SHARED, Propagation.SLAVE: MountFlags.SLAVE,
-    Propagation.PRIVATE: MountFlags.PRIVATE, Propagation.UNBINDABLE: MountFlags.UNBINDABLE,
-}  # fmt: skip
 
 
-def _request(task: Task, address: int) -> tuple[int, int]:
-    """The mount's number and the parameter (copy_mnt_id_req).  LinuxError(E2BIG, EINVAL)."""
+def _request(kernel: Kernel, task: Task, address: int) -> tuple[int, int, MountNamespace]:
+    """The mount's number, the parameter and the namespace (copy_mnt_id_req).
+
+    LinuxError(E2BIG, EINVAL, ENOENT, EPERM).
+    """
     size = UINT.read(task.mm, address)
     _, descriptor, number, parameter, namespace = _REQUEST.read_sized(task.mm, address, size, _FIRST_SIZE)
     if descriptor or number <= _UNIQUE_ID_OFFSET:
         raise LinuxError(errno.EINVAL)
-    if namespace not in (0, _NAMESPACE):
-        raise LinuxError(errno.ENOENT)
-    return number, parameter
+    return number, parameter, _space(kernel, task, namespace)
 
 
-def _mount(kernel: Kernel, number: int) -> VfsMount:
-    for mount in kernel.vfs.mount_table:
+def _space(kernel: Kernel, task: Task, number: int) -> MountNamespace:
+    """The mount namespace of a number; 0: the caller's.  LinuxError(ENOENT, EPERM)."""
+    if not number:
+        return task.ns.mnt
+    for space in (kernel.namespaces.mnt, *kernel.namespaces.others):
+        if isinstance(space, MountNamespace) and kernel.namespaces.id_of(space) == number:
+            if not task.credentials.capable_in(SYS_ADMIN, space.user):
+                raise LinuxError(errno.EPERM)
+            return space
+    raise LinuxError(errno.ENOENT)
+
+
+def _mount(kernel: Kernel, ns: MountNamespace, number: int) -> VfsMount:
+    for mount in kernel.vfs.mount_table.of(ns):
         if mount.unique_id == number:
             return mount
     raise LinuxError(errno.ENOENT)
@@ -75,13 +84,14 @@ def sys_listmount(kernel: Kernel, task: Task, request: int, ids: int, number: in
         raise LinuxError(errno.EINVAL)
     if number > _MOST_IDS:
         raise LinuxError(errno.EOVERFLOW)
-    wanted, last = _request(task, request)
+    wanted, last, ns = _request(kernel, task, request)
     if last and last <= _UNIQUE_ID_OFFSET:
         raise LinuxError(errno.EINVAL)
-    above = task.fs.root if wanted == _ROOT else _mount(kernel, wanted).root_path
-    if not task.credentials.capable(SYS_ADMIN) and not _beneath(above.mount, task.fs.root):
+    root = task.fs.root if ns is task.ns.mnt else ns.root.root_path
+    above = root if wanted == _ROOT else _mount(kernel, ns, wanted).root_path
+    if not task.credentials.capable_in(SYS_ADMIN, ns.user) and not _beneath(above.mount, root):
         raise LinuxError(errno.EPERM)
-    found = [mount for mount in kernel.vfs.mount_table if mount.unique_id != wanted and _beneath(mount, above)]
+    found = [mount for mount in kernel.vfs.mount_table.of(ns) if mount.unique_id != wanted and _beneath(mount, above)]
     numbers = sorted((mount.unique_id for mount in found), reverse=bool(flags & _REVERSE))
     if last:
         numbers = [each for each in numbers if (each < last if flags & _REVERSE else each > last)]
@@ -94,17 +104,26 @@ def sys_statmount(kernel: Kernel, task: Task, request: int, buffer: int, size: i
     """statmount(2)."""
     if flags:
         raise LinuxError(errno.EINVAL)
-    wanted, mask = _request(task, request)
-    mount = _mount(kernel, wanted)
-    if not task.credentials.capable(SYS_ADMIN) and not _beneath(mount, task.fs.root):
+    wanted, mask, ns = _request(kernel, task, request)
+    mount = _mount(kernel, ns, wanted)
+    root = task.fs.root if ns is task.ns.mnt else ns.root.root_path
+    if not task.credentials.capable_in(SYS_ADMIN, ns.user) and not _beneath(mount, root):
         raise LinuxError(errno.EPERM)
     strings, at = _strings(task, mount, mask)
     filled = mask & (_SB_BASIC | _MNT_BASIC | _PROPAGATE_FROM | _NS_ID | _SUPPORTED) | sum(at)
-    data = _pack(mount, mask, filled, at, min(size, STATMOUNT.size + len(strings))) + strings
+    others = kernel.namespaces.id_of(ns), _above(kernel, mount, root) if mask & _PROPAGATE_FROM else 0
+    data = _pack(mount, mask, filled, at, min(size, STATMOUNT.size + len(strings)), others) + strings
     if strings and size < len(data):
         raise LinuxError(errno.EOVERFLOW)
     task.mm.write(buffer, data[:size])
     return 0
+
+
+def _above(kernel: Kernel, mount: VfsMount, root: Path) -> int:
+    """The nearest group above a slave of which a mount can be reached."""
+    table = kernel.vfs.mount_table
+    reachable = [] if mount.ns is None else [other for other in table.of(mount.ns) if _beneath(other, root)]
+    return dominating(table, mount, reachable)
 
 
 def _strings(task: Task, mount: VfsMount, mask: int) -> tuple[bytes, dict[int, int]]:
@@ -123,21 +142,23 @@ def _strings(task: Task, mount: VfsMount, mask: int) -> tuple[bytes, dict[int, i
     return joined, at
 
 
-def _pack(mount: VfsMount, mask: int, filled: int, at: dict[int, int], size: int) -> bytes:
+def _pack(mount: VfsMount, mask: int, filled: int, at: dict[int, int], size: int, others: tuple[int, int]) -> bytes:
+    """``others``: the numbers of the namespace, and of the group above that can be reached."""
     sb, parent = mount.sb, mount.at.mount if mount.at is not None else mount
+    namespace, above = others
     of_sb = (major(sb.dev), minor(sb.dev), sb.magic, int(sb.read_only)) if mask & _SB_BASIC else (0, 0, 0, 0)
     of_mount = (0,) * 8
     if mask & _MNT_BASIC:
         attributes = sum(bit for flag, bit in _ATTRIBUTES.items() if mount.flags & flag)
-        shared = mount.group if mount.propagation is Propagation.SHARED else 0
-        master = mount.group if mount.propagation is Propagation.SLAVE else 0
-        kind = int(_PROPAGATIONS[mount.propagation])
+        shared, master = mount.group, mount.master
+        kind = int(MountFlags.SHARED if shared else 0) | int(MountFlags.SLAVE if master else 0)
+        kind = kind or int(MountFlags.UNBINDABLE if mount.unbindable else MountFlags.PRIVATE)
         of_mount = (
             mount.unique_id, parent.unique_id, mount.id, parent.id, attributes, kind, shared, master,
         )  # fmt: skip
     packed: bytes = STATMOUNT.pack(
-        size, at.get(_OPTIONS, 0), filled, *of_sb, at.get(_FS_TYPE, 0), *of_mount, 0, at.get(_MNT_ROOT, 0),
-        at.get(_MNT_POINT, 0), _NAMESPACE if mask & _NS_ID else 0, 0, at.get(_SOURCE, 0), 0, 0, 0, 0,
+        size, at.get(_OPTIONS, 0), filled, *of_sb, at.get(_FS_TYPE, 0), *of_mount, above, at.get(_MNT_ROOT, 0),
+        at.get(_MNT_POINT, 0), namespace if mask & _NS_ID else 0, 0, at.get(_SOURCE, 0), 0, 0, 0, 0,
         _ALL if mask & _SUPPORTED else 0, 0, 0, 0, 0,
     )  # fmt: skip
     return packed

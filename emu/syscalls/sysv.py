@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
 
+#: Where the numbers of processes are in them.
+_PROCESSES_OF_SHM, _PROCESSES_OF_MSG = (14, 15), (16, 17)
 SHMID_DS = ipc_layout("shmid_ds", "Q3q2iQQQ")
 SEMID_DS = ipc_layout("semid_ds", "qQqQQQQ")
 MSQID_DS = ipc_layout("msqid_ds", "3q3Q2iQQ")
@@ -92,7 +94,7 @@ def sys_shmctl(kernel: Kernel, task: Task, ident: int, command: int, buffer: int
         case ShmCommand.IPC_STAT | ShmCommand.SHM_STAT | ShmCommand.SHM_STAT_ANY:
             stat, stat_any = ShmCommand.SHM_STAT, ShmCommand.SHM_STAT_ANY
             segment, result = _status(segments, task, ident, command, stat, stat_any)
-            SHMID_DS.write(task.mm, buffer, _seen(task, segment.status()))
+            SHMID_DS.write(task.mm, buffer, _seen(task, segment.status(), _PROCESSES_OF_SHM))
             return result
         case ShmCommand.IPC_SET:
             words = SHMID_DS.read(task.mm, buffer)
@@ -116,11 +118,12 @@ def sys_shmctl(kernel: Kernel, task: Task, ident: int, command: int, buffer: int
     return 0
 
 
-def _seen(task: Task, status: tuple[int, ...]) -> tuple[int, ...]:
-    """An object's state with the ids of its owner and its maker as a task sees them."""
+def _seen(task: Task, status: tuple[int, ...], processes: tuple[int, ...] = ()) -> tuple[int, ...]:
+    """An object's state with its owner, its maker, and the ``processes`` at these places, as a task sees them."""
     who, (key, uid, gid, cuid, cgid, *rest) = task.credentials, status
     owners = (who.shown("uid", uid), who.shown("gid", gid), who.shown("uid", cuid), who.shown("gid", cgid))
-    return key, *owners, *rest
+    seen = [task.sees(value) if 5 + at in processes else value for at, value in enumerate(rest)]
+    return key, *owners, *seen
 
 
 # -- semaphores --------------------------------------------------------------------------------------------------------
@@ -220,7 +223,7 @@ def _values(sets: sem.SemaphoreSets, task: Task, ident: int, number: int, comman
         case SemCommand.GETVAL:
             return found.values[number]
         case SemCommand.GETPID:
-            return found.pids[number]
+            return task.sees(found.pids[number])
         case SemCommand.GETNCNT | SemCommand.GETZCNT:
             return found.waiting(number, for_zero=command == SemCommand.GETZCNT)
         case SemCommand.GETALL:
@@ -298,7 +301,7 @@ def sys_msgctl(kernel: Kernel, task: Task, ident: int, command: int, buffer: int
             return max(queues.highest, 0)
         case MsgCommand.IPC_STAT | MsgCommand.MSG_STAT | MsgCommand.MSG_STAT_ANY:
             queue, result = _status(queues, task, ident, command, MsgCommand.MSG_STAT, MsgCommand.MSG_STAT_ANY)
-            MSQID_DS.write(task.mm, buffer, _seen(task, queue.status()))
+            MSQID_DS.write(task.mm, buffer, _seen(task, queue.status(), _PROCESSES_OF_MSG))
             return result
         case MsgCommand.IPC_SET:
             words = MSQID_DS.read(task.mm, buffer)

@@ -148,6 +148,8 @@ def sys_timer_settime(kernel: Kernel, task: Task, number: int, flags: int, new: 
         raise LinuxError(errno.EINVAL)
     interval, value = ITIMERSPEC.read(task.mm, new)
     timer = _posix(kernel, task).find(number)
+    if flags & _TIMER_ABSTIME and value:
+        value = task.ns.time.to_machine(timer.clockid, value) or 1
     return timer.settime(interval, value, absolute=bool(flags & _TIMER_ABSTIME))
 
 
@@ -193,7 +195,10 @@ def sys_timerfd_settime(kernel: Kernel, task: Task, fd: int, flags: int, new: in
     wanted = ITIMERSPEC.read(task.mm, new)
     if flags & ~(TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET):
         raise LinuxError(errno.EINVAL)
-    return _timerfd(task, fd).settime(flags, *wanted)
+    timer, (interval, value) = _timerfd(task, fd), wanted
+    if flags & TFD_TIMER_ABSTIME and value:
+        value = task.ns.time.to_machine(timer.clockid, value) or 1
+    return timer.settime(flags, interval, value)
 
 
 def sys_timerfd_gettime(kernel: Kernel, task: Task, fd: int) -> tuple[int, int]:

@@ -44,8 +44,8 @@ def clock_ns(kernel: Kernel, task: Task, clock: int) -> int:
         now = kernel.clock.realtime_ns()
         return now if clock not in COARSE else now - kernel.clock.now_ns() % TICK_NS
     if clock in NEVER_SET:
-        now = kernel.clock.now_ns()
-        return now if clock not in COARSE else now - now % TICK_NS
+        now, ahead = kernel.clock.now_ns(), task.ns.time.ahead(clock)
+        return (now if clock not in COARSE else now - now % TICK_NS) + ahead
     from emu.kernel.timing import cpu_clock  # with the timers, and few programs ask
 
     return cpu_clock(kernel, task, clock)[0]()
@@ -103,7 +103,7 @@ def _sleep_for_cpu_time(
     from emu.kernel.timing import cpu_clock, process_timers  # with the timers, and few programs ask
 
     now, thread = cpu_clock(kernel, task, clock)
-    whose = task if thread is None and clock >= 0 else kernel.tasks.get(~(clock >> 3), task)
+    whose = task if thread is None and clock >= 0 else kernel.tasks.get(task.means(~(clock >> 3)), task)
     passed = WaitQueue()
 
     def wake() -> None:
@@ -143,7 +143,7 @@ def sys_clock_nanosleep(
     if clock < 0 or clock in CPUTIME.values():
         return (yield from _sleep_for_cpu_time(kernel, task, clock, wanted, flags, remaining))
     if flags & _TIMER_ABSTIME:
-        deadline, remaining = wanted, 0
+        deadline, remaining = task.ns.time.to_machine(clock, wanted), 0
     else:
         deadline = kernel.clock.now_ns() + wanted
     return (yield from _sleep_until(kernel, task, deadline, remaining))

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from emu.kernel.signal_state import Sig
 from emu.kernel.wait import Wait, any_child, do_wait, of_group, of_number
-from emu.linux.argument import PID, Bits, OneOf, Pointer
+from emu.linux.argument import PID, S32, Bits, OneOf, Pointer, Scalar
 from emu.linux.errors import LinuxError
 from emu.linux.layout import Layout
 from emu.linux.likeness import Likeness
-from emu.linux.syscall import PROCESS, Restart, Syscall
+from emu.linux.syscall import Restart, Returned, Syscall
 from emu.syscalls.types import RUSAGE, WAIT_STATUS
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def sys_wait4(
         WAIT_STATUS.write(task.mm, status, found.word)
     if rusage:
         RUSAGE.write(task.mm, rusage, found.usage)
-    return found.child.pid
+    return found.number
 
 
 def sys_waitid(
@@ -70,7 +70,7 @@ def sys_waitid(
         SIGINFO_OF_CHILD.write(task.mm, info, (0, 0, 0, 0, 0, 0, 0))
     elif info and found is not None:
         uid = task.credentials.shown("uid", found.child.credentials.uid)
-        SIGINFO_OF_CHILD.write(task.mm, info, (Sig.CHLD, 0, found.code, 0, found.child.pid, uid, found.status))
+        SIGINFO_OF_CHILD.write(task.mm, info, (Sig.CHLD, 0, found.code, 0, found.number, uid, found.status))
     return 0
 
 
@@ -79,9 +79,9 @@ def _whom(task: Task, kind: int, number: int) -> tuple[Callable[[Task], bool], b
     if kind == _P_ALL:
         return any_child, False
     if kind == _P_PID and number > 0:
-        return of_number(number), False
+        return of_number(task.means(number)), False
     if kind == _P_PGID and number >= 0:
-        return of_group(number or task.pgid), False
+        return of_group(task.means(number) or task.pgid), False
     if kind == _P_PIDFD and number >= 0:
         from emu.kernel.pidfd import PidFd
 
@@ -95,10 +95,14 @@ def _whom(task: Task, kind: int, number: int) -> tuple[Callable[[Task], bool], b
 
 _STATUS, _RUSAGE = Pointer(WAIT_STATUS, written=True, null=True), Pointer(RUSAGE, written=True, null=True)
 _ID_TYPE = OneOf("P_", ALL=_P_ALL, PID=_P_PID, PGID=_P_PGID, PIDFD=_P_PIDFD)
+#: The number of a child as the caller has it.
+_CHILD = Returned("pid", likeness=Likeness.TASK)
+#: A process, a group, or a descriptor.
+_ID = Scalar("pid", S32, likeness=Likeness.TASK)
 _WAIT_OPTIONS = Bits("W", NOHANG=1, STOPPED=2, EXITED=4, CONTINUED=8, NOWAIT=0x0100_0000)
 _SIGINFO = Pointer(SIGINFO_OF_CHILD, written=True, null=True)
 
 TABLE = (
-    Syscall(61, "wait4", sys_wait4, (PID, _STATUS, _WAIT_OPTIONS, _RUSAGE), PROCESS, Restart.SYS),
-    Syscall(247, "waitid", sys_waitid, (_ID_TYPE, PID, _SIGINFO, _WAIT_OPTIONS, _RUSAGE), restart=Restart.SYS),
+    Syscall(61, "wait4", sys_wait4, (PID, _STATUS, _WAIT_OPTIONS, _RUSAGE), _CHILD, Restart.SYS),
+    Syscall(247, "waitid", sys_waitid, (_ID_TYPE, _ID, _SIGINFO, _WAIT_OPTIONS, _RUSAGE), restart=Restart.SYS),
 )

@@ -72,6 +72,7 @@ class Devpts(FileSystemType):
     """The file system type ``devpts``; every mount shows the same terminals."""
 
     name = "devpts"
+    for_users = True
 
     def __init__(self, resources: Resources, ptmx: int) -> None:
         self.tree = DevptsSuperBlock(resources, self, ptmx)

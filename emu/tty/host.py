@@ -189,10 +189,11 @@ class TerminalFile(HostFile):
         elif command in _PASSED:
             fcntl.ioctl(tty.fd, command, argument & 0xFFFF_FFFF)
         elif command == req.TIOCSPGRP:
-            tty.set_foreground(_INT.unpack(mm.read(argument, 4))[0])
+            tty.set_foreground(caller.means(_INT.unpack(mm.read(argument, 4))[0]))
             tty.job_control()
         elif command in _ANSWERS:
-            mm.write(argument, _INT.pack(_ANSWERS[command](tty)))
+            answer = _ANSWERS[command](tty)
+            mm.write(argument, _INT.pack(caller.sees(answer) if command in req.OF_PROCESSES else answer))
         elif command == req.TIOCSCTTY:
             tty.set_controlling(argument == 1, readable=self.readable)
         elif command == req.TIOCNOTTY:

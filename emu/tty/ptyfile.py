@@ -57,7 +57,8 @@ class PtyFile(File):
         elif command == req.TIOCSWINSZ:
             pty.resize(mm.read(argument, WINSIZE.size))
         elif command in _ANSWERS:
-            mm.write(argument, INT.pack(_ANSWERS[command](self)))
+            answer = _ANSWERS[command](self)
+            mm.write(argument, INT.pack(caller.sees(answer) if command in req.OF_PROCESSES else answer))
         elif command in (req.TCSBRK, req.TCSBRKP, req.TIOCNXCL, req.TIOCEXCL):
             if command in (req.TIOCNXCL, req.TIOCEXCL):
                 pty.exclusive = command == req.TIOCEXCL

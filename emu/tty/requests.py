@@ -24,3 +24,5 @@ TCIFLUSH, TCOFLUSH, TCIOFLUSH = range(3)
 TCOOFF, TCOON, TCIOFF, TCION = range(4)
 #: Control bytes of packet mode.
 PKT_FLUSHREAD, PKT_FLUSHWRITE, PKT_STOP, PKT_START, PKT_NOSTOP, PKT_DOSTOP = 1, 2, 4, 8, 16, 32
+#: Those that ask for the number of a group or a session.
+OF_PROCESSES = frozenset({TIOCGPGRP, TIOCGSID})

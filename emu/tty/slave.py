@@ -123,7 +123,7 @@ class SlaveFile(PtyFile):
     def _control(self, caller: Caller[Path], command: int, argument: int) -> int:
         pty = self.pty
         if command == req.TIOCSPGRP:
-            pty.set_foreground(INT.unpack(caller.mm.read(argument, 4))[0])
+            pty.set_foreground(caller.means(INT.unpack(caller.mm.read(argument, 4))[0]))
         elif command == req.TIOCSCTTY:
             pty.set_controlling(argument == 1, readable=self.readable)
         elif command == req.TIOCNOTTY:

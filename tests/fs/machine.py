@@ -17,10 +17,12 @@ from emu.fs.hostroot import HostFiles
 from emu.fs.resources import Resources
 from emu.fs.vfs import Vfs
 from emu.kernel.aiolimits import AioLimits
+from emu.kernel.namespaces import Namespaces
 from emu.kernel.task import Usage
 from emu.linux.caller import Credentials, FsContext
 from emu.linux.errors import Interrupted, LinuxError
 from emu.linux.fileflags import OpenFlags as O
+from emu.linux.namespace import LateNamespace
 from emu.linux.stop import Stop
 from emu.linux.syscall import Syscall, compile_entry
 from emu.mm.commit import Commit
@@ -129,6 +131,15 @@ class FakeTask:
     exe: Any = None
     alive: bool = True
     ppid: int = 1
+    #: Its namespaces; it is in the initial PID namespace.
+    ns: Any = None
+    pid_ns: None = None
+
+    def sees(self, pid: int) -> int:
+        return pid
+
+    def means(self, pid: int) -> int:
+        return pid
 
     @property
     def tgid(self) -> int:
@@ -137,6 +148,10 @@ class FakeTask:
     @property
     def places(self) -> tuple[Path, ...]:
         return (self.fs.cwd, self.fs.root) if self.alive else ()
+
+
+def _nothing() -> Any:
+    """What there is in a namespace that no test asks for."""
 
 
 class FakeClock:
@@ -171,7 +186,14 @@ class Machine:
         self.logged: list[str] = []
         resources = Resources(self.frames, self.huge_pages, self.clock, self.random)  # type: ignore[arg-type]
         self.vfs = Vfs(resources, lambda: [place for task in self.tasks.values() for place in task.places])
-        self.cpus, self.hostname, self.randomize_va_space, self.aio = 2, "unimmu", 0, AioLimits()
+        self.namespaces = Namespaces(
+            "unimmu", self.tasks, vfs=self.vfs, ipc=lambda user: LateNamespace("ipc", _nothing, user),
+            net=lambda user: LateNamespace("net", _nothing, user), pid_in_use=lambda pid: False, begin=lambda: None,
+            tell=self.log_once,
+        )  # fmt: skip
+        self.current = None
+        self.ns = self.namespaces.initial
+        self.cpus, self.randomize_va_space, self.aio = 2, 0, AioLimits()
         boot.file_systems(self)  # type: ignore[arg-type]
         if root is not None:
             self.host_files = HostFiles(self.vfs, self.log_once)
@@ -186,7 +208,7 @@ class Machine:
 
     def new_task(self, uid: int = 0) -> FakeTask:
         root = self.vfs.root
-        task = FakeTask(100 + len(self.tasks), FdTable(self.frames.kmem), FsContext(root, root))
+        task = FakeTask(100 + len(self.tasks), FdTable(self.frames.kmem), FsContext(root, root), ns=self.ns)
         task.credentials = Credentials(uid, uid, uid, uid)
         self.tasks[task.pid] = task
         return task

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from emu.linux.clock import TICK_NS
 from emu.linux.mman import Prot
+from emu.linux.namespace import Namespace, TimeNamespace
 from emu.mm.flags import VmFlags
+from emu.mm.mmap import unmap_range
 from emu.mm.special import SpecialMapping, SpecialPages
 from emu.mm.unmapped_area import unmapped_area
 from emu.mm.vma import Vma
@@ -40,15 +42,15 @@ class Vdso:
     """What the kernel maps into every program."""
 
     def __init__(self, frames: FrameAllocator, clock: Clock) -> None:
-        self._clock = clock
+        self._clock, self._frames = clock, frames
         code = {page: _part_of_the_image(page) for page in range(VDSO_PAGES)}
-        times = {_TIME_PAGE: self._times, _RNG_PAGE: lambda: bytes(PAGE_SIZE)}
-        self._time = SpecialPages(frames, times, VVAR_PAGES)
+        #: The pages of each time namespace that somebody is in; None: the initial one.
+        self._time: dict[TimeNamespace | None, SpecialPages] = {}
         #: Name, size in pages, rights, flags, and the pages, from the lowest address on.
         self._mappings = tuple(
             (SpecialMapping(name), number, prot, flags, pages)
             for name, number, prot, flags, pages in (
-                ("[vvar]", VVAR_PAGES, Prot.READ, _DATA_FLAGS, self._time),
+                ("[vvar]", VVAR_PAGES, Prot.READ, _DATA_FLAGS, self._pages_of(None)),
                 ("[vvar_vclock]", VCLOCK_PAGES, Prot.READ, _DATA_FLAGS, SpecialPages(frames, {}, VCLOCK_PAGES)),
                 (
                     "[vdso]", VDSO_PAGES, Prot.READ | Prot.EXEC, VmFlags.DONTEXPAND,
@@ -57,24 +59,51 @@ class Vdso:
             )
         )  # fmt: skip
 
-    def map(self, mm: AddressSpace) -> int:
-        """Map everything into a new address space; returns where [vdso] begins (map_vdso).  LinuxError(ENOMEM)."""
+    def _pages_of(self, space: TimeNamespace | None) -> SpecialPages:
+        if space is not None and space.is_initial:
+            space = None
+        pages = self._time.get(space)
+        if pages is None:
+            contents = {_TIME_PAGE: lambda: self._times(space), _RNG_PAGE: lambda: bytes(PAGE_SIZE)}
+            pages = self._time[space] = SpecialPages(self._frames, contents, VVAR_PAGES)
+        return pages
+
+    def map(self, mm: AddressSpace, space: TimeNamespace | None = None) -> int:
+        """Map everything into a new address space, with the time of a namespace (None: the initial one); returns where
+        [vdso] begins (map_vdso).  LinuxError(ENOMEM).
+        """
         mm.reserve_vmas()
         at = unmapped_area(mm, (VVAR_PAGES + VCLOCK_PAGES + VDSO_PAGES) * PAGE_SIZE)
         start = at
         for operations, number, prot, flags, pages in self._mappings:
             start, at = at, at + number * PAGE_SIZE
+            pages = self._pages_of(space) if pages is self._time[None] else pages
             mm.insert(Vma(start, at, prot, flags, page_cache=pages, ops=operations), merge=False)
         return start
 
+    def join(self, mm: AddressSpace, space: TimeNamespace) -> None:
+        """What the program finds in [vvar] is the time of a namespace from now on (vdso_join_timens)."""
+        known = set(self._time.values())
+        for vma in [vma for vma in mm.vmas if vma.page_cache in known]:
+            unmap_range(mm, vma.start, vma.end)
+            pages = self._pages_of(space)
+            mm.insert(Vma(vma.start, vma.end, vma.prot, vma.flags, page_cache=pages, ops=vma.ops), merge=False)
+
+    def forget(self, space: Namespace) -> None:
+        """A namespace has ended."""
+        if isinstance(space, TimeNamespace) and space in self._time:
+            self._time.pop(space).release()
+
     def renew(self) -> None:
         """The time of day has been set, or the time zone (update_vsyscall)."""
-        self._time.renew(_TIME_PAGE)
+        for pages in self._time.values():
+            pages.renew(_TIME_PAGE)
 
-    def _times(self) -> bytes:
+    def _times(self, space: TimeNamespace | None) -> bytes:
         """The page that vdso.c calls ``vvar``."""
         wall = self._clock.realtime_offset
-        return struct.pack("<qqqii", wall, wall, TICK_NS, *self._clock.timezone).ljust(PAGE_SIZE, b"\0")
+        ahead = (0, 0) if space is None else (space.monotonic, space.boottime)
+        return struct.pack("<qqqiiqq", wall, wall, TICK_NS, *self._clock.timezone, *ahead).ljust(PAGE_SIZE, b"\0")
 
 
 def _part_of_the_image(page: int) -> Callable[[], bytes]:

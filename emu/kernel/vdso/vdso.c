@@ -14,6 +14,7 @@ extern const volatile struct {
     long tai_ns;  // CLOCK_TAI less CLOCK_MONOTONIC
     long tick_ns; // the resolution of the coarse clocks
     struct timezone zone;
+    long monotonic_ns, boottime_ns; // what a time namespace shows CLOCK_MONOTONIC and CLOCK_BOOTTIME ahead
 } vvar __attribute__((visibility("hidden")));
 
 enum { REALTIME, MONOTONIC, MONOTONIC_RAW = 4, REALTIME_COARSE, MONOTONIC_COARSE, BOOTTIME, TAI = 11 };
@@ -57,7 +58,10 @@ EXPORT(int, clock_gettime, int clock, struct timespec *time)
         // fall through
     case MONOTONIC:
     case MONOTONIC_RAW:
+        ns += vvar.monotonic_ns;
+        break;
     case BOOTTIME:
+        ns += vvar.boottime_ns;
         break;
     default:
         return (int)system_call(SYS_clock_gettime, clock, time);
