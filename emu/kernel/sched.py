@@ -207,23 +207,25 @@ class Scheduler:
                 going_on = self._run_turn(*self._run_with) is None
         finally:
             self._in_kernel.discard(task)
-            if task.alive:
-                self._come_back(task, flags)
+            self._come_back(task, flags)
         return going_on
 
     def _come_back(self, task: Task, flags: int) -> None:
-        """Load a task again that has waited in the kernel."""
+        """Load a task again that has waited in the kernel, if it has not ended meanwhile."""
+        vcpu, cpu, clock = self.vcpus[task.cpu], self._cpu, self._clock
+        self.current = task
+        self._since, self._system_since, self._turn_start = cpu.clock, clock.system_ns, cpu.spent + clock.system_ns
+        if not task.alive:
+            return
         self._forget_sleep(task)
         task.state = TaskState.RUNNABLE
-        vcpu, cpu, clock = self.vcpus[task.cpu], self._cpu, self._clock
         if vcpu.task is not None:
             vcpu.queue.appendleft(vcpu.task)
-        vcpu.task = vcpu.last = self.current = task
+        vcpu.task = vcpu.last = task
         vcpu.slice_left = self.time_slice
         task.context.restore()
         self._loaded = task
         cpu.trap.rflags = flags
-        self._since, self._system_since, self._turn_start = cpu.clock, clock.system_ns, cpu.spent + clock.system_ns
         self._flusher.switch_cpu(vcpu.number, task.mm, task.tgid)
         cpu.trap.budget = left = self._left(vcpu, task)
         clock.begin_turn(left)
