@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emu.mm.frames import BLOCK_FRAMES, FrameKind
+from emu.linux.errors import LinuxError
+from emu.mm.frames import (
+    BLOCK_FRAMES,
+    PG_ACTIVE,
+    PG_DIRTY,
+    PG_LAZYFREE,
+    PG_REFERENCED,
+    FrameAllocator,
+    FrameKind,
+)
 from emu.mm.mlock import locked_pages
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -17,7 +27,8 @@ if TYPE_CHECKING:
     from emu.mm.address_space import AddressSpace
 
 #: KPF_* (include/uapi/linux/kernel-page-flags.h).
-_LOCKED, _REFERENCED, _UPTODATE, _LRU, _MMAP, _ANON, _BUDDY, _RESERVED, _PGTABLE = 0, 2, 3, 5, 11, 12, 10, 32, 26
+_REFERENCED, _UPTODATE, _DIRTY, _LRU, _ACTIVE, _BUDDY, _MMAP, _ANON, _SWAPBACKED = 2, 3, 4, 5, 6, 10, 11, 12, 14
+_ZERO, _PGTABLE, _RESERVED = 24, 26, 32
 _KIND_FLAGS = {
     FrameKind.FREE: 1 << _BUDDY,
     FrameKind.RESERVED: 1 << _RESERVED,
@@ -143,9 +154,9 @@ def pagetypeinfo(kernel: Kernel) -> bytes:
 
 
 def _page_range(kernel: Kernel, count: int, pos: int) -> range:
-    """The frames of a read of 64-bit words; empty if it is not aligned."""
+    """The frames of a read of 64-bit words.  LinuxError(EINVAL) if it is not aligned."""
     if pos % 8 or count % 8:
-        return range(0)
+        raise LinuxError(errno.EINVAL)
     first = pos // 8
     return range(first, min(first + min(count // 8, _MOST_WORDS), kernel.frames.ram.size >> PAGE_SHIFT))
 
@@ -163,14 +174,25 @@ def kpagecount(kernel: Kernel, count: int, pos: int) -> bytes:
     return struct.pack(f"<{len(words)}Q", *words)
 
 
+def _page_flags(frames: FrameAllocator, frame: int) -> int:
+    """KPF_* of a frame (stable_page_flags)."""
+    if frame == frames.zero_frame:
+        return 1 << _ZERO | 1 << _REFERENCED
+    kind, flags = FrameKind(frames.kind(frame)), frames.page_flags(frame)
+    word = _KIND_FLAGS[kind]
+    if kind == FrameKind.CACHE:
+        word |= 1 << _MMAP if frames.count(frame) > 1 else 0
+        word |= 1 << _DIRTY if flags & PG_DIRTY else 0
+        word |= 1 << _REFERENCED if flags & PG_REFERENCED else 0
+        word |= 1 << _ACTIVE if flags & PG_ACTIVE else 0
+    elif kind == FrameKind.ANON and not flags & PG_LAZYFREE:
+        word |= 1 << _SWAPBACKED
+    return word
+
+
 def kpageflags(kernel: Kernel, count: int, pos: int) -> bytes:
     """/proc/kpageflags."""
-    frames = kernel.frames
-    words = []
-    for frame in _page_range(kernel, count, pos):
-        kind = FrameKind(frames.kind(frame))
-        mapped = 1 << _MMAP if kind == FrameKind.CACHE and frames.count(frame) > 1 else 0
-        words.append(_KIND_FLAGS[kind] | mapped)
+    words = [_page_flags(kernel.frames, frame) for frame in _page_range(kernel, count, pos)]
     return struct.pack(f"<{len(words)}Q", *words)
 
 

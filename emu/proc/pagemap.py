@@ -12,6 +12,7 @@ from emu.fs.inode import Inode
 from emu.linux.caller import may_access
 from emu.linux.capability import SYS_ADMIN
 from emu.linux.errors import LinuxError
+from emu.linux.fileflags import Whence
 from emu.mm.frames import FrameKind
 from emu.mm.pagetable import ADDRESS, SPECIAL, UFFD_WP_BIT
 from emu.mm.swapops import GUARD, UFFD_WP, is_here, marked, swap_offset, swap_type
@@ -68,6 +69,12 @@ class PagemapHandle(File):
         pages = range(first, min(first + min(count, _MOST) // 8, _PAGES))
         words = [_word(self.inode.kernel, task.mm, page << PAGE_SHIFT) & self._mask for page in pages]
         return struct.pack(f"<{len(words)}Q", *words)
+
+    def lseek(self, offset: int, whence: int) -> int:
+        """There is no end (mem_lseek)."""
+        if whence not in (Whence.SET, Whence.CUR):
+            raise LinuxError(errno.EINVAL)
+        return super().lseek(offset, whence)
 
     def ioctl(self, caller: Caller[Path], command: int, argument: int) -> int:
         if command != PAGEMAP_SCAN:
