@@ -6,8 +6,8 @@ import errno
 import pathlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from emu.boot import boot
 from emu.fs.bind import Bind
@@ -49,8 +49,7 @@ class LaunchError(Exception):
         self.status = status
 
 
-@dataclass(frozen=True)
-class Mount:
+class Mount(NamedTuple):
     """A file system to mount: ``TYPE:PATH[:OPTIONS]`` on the command line, as in mount(2).
 
     >>> Mount("msharefs", "/sys/fs/mshare", "level=pte,tlb=sharers").fstype

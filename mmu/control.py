@@ -12,7 +12,8 @@ from unicorn import Uc
 from mmu import unicorn_abi
 from mmu.engine_registers import CONTROL_REGISTERS, EngineRegisters
 from mmu.entries import ADDRESS
-from mmu.events import EventKind, EventRing
+from mmu.event_ring import EventRing
+from mmu.events import EventKind
 from mmu.guard import Guard
 from mmu.memory import PAGE_SIZE, BusError, PhysicalMemory
 from mmu.processors import COUNTERS, PLAIN_FILLS, Processors

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,6 @@ _LARGE = 1024
 #: From here on an address may not be canonical.
 _NOT_CANONICAL = 1 << 47
 #: Calls that libraries try at every start, and do without: io_uring_setup, landlock's first.
-#: None of them may be in a late table, which is not looked through for them.
 TRIED_BY_HABIT = frozenset({425, 444})
 _IO_URING_SETUP = 425
 
@@ -52,9 +51,10 @@ class Entry:
         self._traps = Traps(
             kernel.cpu, kernel.clock, kernel.signals, kernel.out_of_memory, log=kernel.log, log_once=kernel.log_once
         )
-        #: What modules have replaced, by number; None while it is not known whether a late table has the number.
+        #: By number, what gives the table that has a call which is not registered yet.
+        self._late: dict[int, Callable[[], Iterable[Syscall]]] = {}
+        #: What modules have replaced, by number; None while that is late, and where there was nothing.
         self._replaced: dict[int, Syscall | None] = {}
-        self._late: Iterator[Iterable[Syscall]] = iter(())
         #: Answers natively where that is possible.
         self.fast_path = FastPath(kernel)
         self._back_to_user: Callable[[Task, Iterable[Task]], bool] | None = None
@@ -64,21 +64,20 @@ class Entry:
 
     def register(self, syscall: Syscall, *, replace: bool = False) -> None:
         """Register a system call.  A number can be taken once, unless a module means to ``replace`` its call."""
-        if syscall.number in self._table and not replace:
+        if (syscall.number in self._table or syscall.number in self._late) and not replace:
             raise ValueError(f"system call {syscall.number} ({syscall.name}) is registered already")
         if replace:
             self._replaced.setdefault(syscall.number, self._table.get(syscall.number))
         self._table[syscall.number] = syscall
         self._entries.pop(syscall.number, None)
 
-    def register_late(self, tables: Iterator[Iterable[Syscall]]) -> None:
-        """More system calls: the next table is taken when a program makes a call that is not registered."""
-        self._late = tables
+    def register_late(self, tables: Mapping[int, Callable[[], Iterable[Syscall]]]) -> None:
+        """More system calls: by number, what gives a table with it, which is taken when a program makes the call."""
+        self._late.update(tables)
 
     def replaced(self, number: int) -> Syscall | None:
         """The system call that a module has replaced; None if there was none."""
-        while self._replaced[number] is None and self._take_late_table():
-            pass
+        self._take_late(number)
         return self._replaced[number]
 
     def replaces(self, numbers: Iterable[int]) -> bool:
@@ -87,27 +86,24 @@ class Entry:
 
     def names(self) -> set[str]:
         """The names of all system calls that there are."""
-        while self._take_late_table():
-            pass
+        for number in list(self._late):
+            self._take_late(number)
         return {call.name for call in self._table.values()}
 
     def lookup(self, number: int) -> Syscall | None:
         """The system call with this number."""
-        if number in TRIED_BY_HABIT:
-            return self._table.get(number)
-        while number not in self._table and self._take_late_table():
-            pass
+        if number not in self._table:
+            self._take_late(number)
         return self._table.get(number)
 
-    def _take_late_table(self) -> bool:
-        """Register the calls of one more table; False if there is none."""
-        table = next(self._late, None)
-        for call in table or ():
+    def _take_late(self, number: int) -> None:
+        """Register the calls of the table that has a number, if it is late."""
+        for call in self._late[number]() if number in self._late else ():
+            self._late.pop(call.number, None)
             if call.number in self._replaced:
                 self._replaced[call.number] = call
             else:
                 self.register(call)
-        return table is not None
 
     def entry_of(self, number: int) -> tuple[Enter, int]:
         """The compiled entry for a number, and what a call costs.  There are many rows and few are called, so each is

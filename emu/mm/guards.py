@@ -6,11 +6,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from emu.mm.flags import VmFlags
 from emu.mm.pagetable import span
 from emu.mm.swapops import GUARD_ENTRY
+from mmu.late import np
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 #: VM_SPECIAL.
 NO_GUARDS = VmFlags.IO | VmFlags.DONTEXPAND | VmFlags.PFNMAP
-_GUARD = np.uint64(GUARD_ENTRY)
 
 
 def install_guards(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
@@ -33,7 +31,7 @@ def install_guards(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
         mm.stop.check()
         low, high = max(address, start), min(address + covered, end)
         slot = mm.tables.entry_slot_alloc(low, 1)
-        mm.tables.words[slot : slot + ((high - low) >> PAGE_SHIFT)] = _GUARD
+        mm.tables.words[slot : slot + ((high - low) >> PAGE_SHIFT)] = np.uint64(GUARD_ENTRY)
     mm.obligation(start, end).was_not_present()
 
 
@@ -41,5 +39,5 @@ def remove_guards(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
     """Take the guards of [start, end) away; pages stay as they are."""
     for _, slot, number in mm.tables.pte_tables(start, end):
         view = mm.tables.words[slot : slot + number]
-        view[view == _GUARD] = 0
+        view[view == np.uint64(GUARD_ENTRY)] = 0
     mm.obligation(start, end).was_not_present()

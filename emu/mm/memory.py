@@ -7,19 +7,17 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 from emu.mm import rss
 from emu.mm.flags import FaultResult, VmFlags
 from emu.mm.frames import PG_DIRTY, PG_MAYBE_SHARED
-from emu.mm.pagetable import ADDRESS, PROTNONE, RW, SPECIAL, UFFD_WP_BIT, XD, A, D, P
+from emu.mm.pagetable import ADDRESS, FEW, HERE, PROTNONE, RW, SPECIAL, UFFD_WP_BIT, XD, A, D, P
 from emu.mm.swapops import GUARD, POISONED, POISONED_ENTRY, UFFD_WP_ENTRY, here, is_here, marked
 from emu.mm.userfault import Userfault
 from emu.mm.vmops import VmOperations
+from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
 
@@ -29,12 +27,8 @@ if TYPE_CHECKING:
 
 _RIGHTS = P | PROTNONE | RW | XD
 #: The bits that an entry keeps when its rights change, and when fork takes write access away.
-_CONTENT, _READ_ONLY = np.uint64(~_RIGHTS & (1 << 64) - 1), np.uint64(~RW & (1 << 64) - 1)
-_WRITABLE, _UFFD_WP, _SHIFT = np.uint64(RW), np.uint64(UFFD_WP_BIT), np.uint64(PAGE_SHIFT)
+_CONTENT, _READ_ONLY = ~_RIGHTS & (1 << 64) - 1, ~RW & (1 << 64) - 1
 _MAPPED, _PAGE = Cost.MAPPED, Cost.PAGE
-
-
-_POISONED = np.uint64(POISONED_ENTRY)
 
 
 class PageMemory(VmOperations):
@@ -84,7 +78,7 @@ class PageMemory(VmOperations):
         try:
             if pte == 0:
                 return self.missing(mm, vma, address, access, slot)
-            if not pte & (P | PROTNONE):
+            if not pte & HERE:
                 return self._marked(mm, vma, address, access, slot)
             if access == Access.WRITE and not pte & RW:
                 return _write_protected(mm, vma, address, slot, pte)
@@ -140,7 +134,7 @@ class PageMemory(VmOperations):
                 target = child.tables.entry_slot_alloc(vaddr, 1)
                 present = here(entries)
                 if not vma.shared:
-                    entries[present] &= _READ_ONLY
+                    entries[present] &= np.uint64(_READ_ONLY)
                 words[target : target + number] = entries
                 if vma.uffd is not None and not copy.flags & VmFlags.UFFD_WP:
                     forget_protection(words[target : target + number])
@@ -149,21 +143,40 @@ class PageMemory(VmOperations):
 
     def change_protection(self, mm: AddressSpace, vma: Vma) -> int:
         # P goes and comes with PROT_NONE; RW comes where no copy can be due, elsewhere the fault knows
-        bits, changed = np.uint64(rights_of(vma)), 0
+        bits, changed = rights_of(vma), 0
         alone = bool(vma.prot & Prot.WRITE) and not vma.shared
         for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
-            view = mm.tables.words[slot : slot + number]
-            present = np.flatnonzero(here(view))
-            if len(present):
-                changed += len(present)
-                entries = view[present] & _CONTENT | bits
-                if alone:
-                    entries[rss.exclusive(mm, entries)] |= _WRITABLE
-                if vma.uffd is not None:
-                    entries[(entries & _UFFD_WP) != 0] &= _READ_ONLY
-                view[present] = entries
-                mm.context.clock.charge(len(present) * _MAPPED)
+            change = _change_few if number <= FEW else _change_many
+            present = change(mm, slot, number, bits, alone=alone)
+            changed += present
+            mm.context.clock.charge(present * _MAPPED)
         return changed
+
+
+def _change_few(mm: AddressSpace, slot: int, number: int, bits: int, *, alone: bool) -> int:
+    """Give the entries that are set these rights, and with ``alone`` RW to pages that are this process's alone; returns
+    how many there are.
+    """
+    q = mm.frames.ram.qwords
+    slots = [at for at in mm.tables.set_slots(slot, number) if q[at] & HERE]
+    for at in slots:
+        entry = q[at] & _CONTENT | bits
+        if alone and rss.is_exclusive(mm, entry):
+            entry |= RW
+        q[at] = entry & ~RW if entry & UFFD_WP_BIT else entry
+    return len(slots)
+
+
+def _change_many(mm: AddressSpace, slot: int, number: int, bits: int, *, alone: bool) -> int:
+    """As :func:`_change_few`."""
+    view = mm.tables.words[slot : slot + number]
+    present = np.flatnonzero(here(view))
+    entries: rss.Entries = view[present] & np.uint64(_CONTENT) | np.uint64(bits)
+    if alone:
+        entries[rss.exclusive(mm, entries)] |= RW
+    entries[(entries & UFFD_WP_BIT) != 0] &= np.uint64(_READ_ONLY)
+    view[present] = entries
+    return len(present)
 
 
 def reads_instead(mm: AddressSpace, vma: Vma, address: int, access: Access) -> bool:
@@ -186,10 +199,10 @@ def userfault(mm: AddressSpace, vma: Vma, address: int, access: Access, reason: 
     return FaultResult.RETRY
 
 
-def forget_protection(entries: npt.NDArray[np.uint64]) -> None:
+def forget_protection(entries: rss.Entries) -> None:
     """No userfaultfd hears of writes through these entries any more (clear_uffd_wp_pte)."""
     mapping = here(entries)
-    entries[mapping] &= ~_UFFD_WP
+    entries[mapping] &= np.uint64(~UFFD_WP_BIT & (1 << 64) - 1)
     entries[entries == np.uint64(UFFD_WP_ENTRY)] = 0
 
 
@@ -240,7 +253,7 @@ def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: i
             frames.set_page_flags(frame, PG_DIRTY)
         frames.ram.qwords[slot] = pte | RW | D | A
         if not vma.shared:
-            frames.flags[frame] &= ~PG_MAYBE_SHARED & 0xFF
+            frames.clear_flag(frame, PG_MAYBE_SHARED)
         flush.rights_added()
         return FaultResult.MINOR
     try:
@@ -263,8 +276,8 @@ def _zap(mm: AddressSpace, vma: Vma, start: int, end: int, *, markers: bool) -> 
     found = False
     mm.note_peak()
     stays = bool(vma.flags & VmFlags.UFFD_WP) and not markers and not vma.anonymous
-    keeps = (_UFFD_WP, np.uint64(UFFD_WP_ENTRY)) if stays else None
-    for entries in mm.tables.clear_range(start, end, markers=markers, keeps=keeps, drops=_POISONED):
+    keeps = (UFFD_WP_BIT, UFFD_WP_ENTRY) if stays else None
+    for entries in mm.tables.clear_range(start, end, markers=markers, keeps=keeps, drops=POISONED_ENTRY):
         mm.obligation(start, end, "unmap").flush()
         if vma.shared:
             rss.note_dirty(mm, entries)
@@ -281,7 +294,7 @@ def _zap_cached(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
     for first, slot, number in mm.tables.pte_tables(start, end):
         entries = mm.tables.words[slot : slot + number]
         at = np.flatnonzero(here(entries))
-        frames = ((entries[at] & np.uint64(ADDRESS)) >> _SHIFT).astype(np.int64)
+        frames = ((entries[at] & ADDRESS) >> PAGE_SHIFT).astype(np.int64)
         at = at[frames == vma.page_cache.find_each(at + vma.index_of(first))]
         if len(at):
             cleared = entries[at]

@@ -8,21 +8,21 @@ Huge pages are counted by their pool.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Protocol
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Protocol, TypeAlias, overload
 
 from emu.mm.frames import PG_DIRTY, PG_MAYBE_SHARED, FrameAllocator, FrameKind, Frames
-from emu.mm.pagetable import ADDRESS, PROTNONE, SPECIAL, D, P
+from emu.mm.pagetable import ADDRESS, HERE, SPECIAL, D
+from mmu.late import np
 from mmu.memory import PAGE_SHIFT
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 # plain integers: kinds are compared with these often
 _ANON = int(FrameKind.ANON)
-_ADDRESS, _SHIFT = np.uint64(ADDRESS), np.uint64(PAGE_SHIFT)
-_HERE, _SPECIAL, _DIRTY = np.uint64(P | PROTNONE), np.uint64(SPECIAL), np.uint64(D)
 
-Entries = npt.NDArray[np.uint64]
+#: A few entries are a list.
+Entries: TypeAlias = "npt.NDArray[np.uint64]"
 
 
 class Resident(Protocol):
@@ -33,15 +33,24 @@ class Resident(Protocol):
     rss_cache: int
 
 
-def pages_of(entries: Entries) -> Frames:
+@overload
+def pages_of(entries: list[int]) -> list[int]: ...
+@overload
+def pages_of(entries: Entries) -> Frames: ...
+def pages_of(entries: Entries | list[int]) -> Frames | list[int]:
     """The frames that set entries map, each as often as it occurs."""
-    counted = entries[((entries & _HERE) != 0) & ((entries & _SPECIAL) == 0)]
-    frames: Frames = ((counted & _ADDRESS) >> _SHIFT).astype(np.int64)
+    if isinstance(entries, list):
+        return [(entry & ADDRESS) >> PAGE_SHIFT for entry in entries if entry & HERE and not entry & SPECIAL]
+    counted = entries[((entries & HERE) != 0) & ((entries & SPECIAL) == 0)]
+    frames: Frames = ((counted & ADDRESS) >> PAGE_SHIFT).astype(np.int64)
     return frames
 
 
-def _count(mm: Resident, frames: Frames, sign: int) -> None:
-    anon = int(np.count_nonzero(mm.frames.kinds[frames] == _ANON))
+def _count(mm: Resident, frames: Frames | list[int], sign: int) -> None:
+    if isinstance(frames, list):
+        anon = sum(map(mm.frames.is_anon, frames))
+    else:
+        anon = int(np.count_nonzero(mm.frames.kinds[frames] == _ANON))
     mm.rss_anon += sign * anon
     mm.rss_cache += sign * (len(frames) - anon)
 
@@ -97,18 +106,28 @@ def share_pages(mm: Resident, entries: Entries) -> None:
 
 def exclusive(mm: Resident, entries: Entries) -> npt.NDArray[np.bool_]:
     """Which entries map private memory that is known to be this process's alone (PageAnonExclusive)."""
-    frames = ((entries & _ADDRESS) >> _SHIFT).astype(np.int64)
+    frames = ((entries & ADDRESS) >> PAGE_SHIFT).astype(np.int64)
     alone = (mm.frames.kinds[frames] == _ANON) & (mm.frames.flags[frames] & PG_MAYBE_SHARED == 0)
-    found: npt.NDArray[np.bool_] = np.logical_and(alone, (entries & _SPECIAL) == 0)
+    found: npt.NDArray[np.bool_] = np.logical_and(alone, (entries & SPECIAL) == 0)
     return found
+
+
+def is_exclusive(mm: Resident, entry: int) -> bool:
+    """The same of one entry."""
+    frame = (entry & ADDRESS) >> PAGE_SHIFT
+    return not entry & SPECIAL and mm.frames.is_anon(frame) and not mm.frames.has_flag(frame, PG_MAYBE_SHARED)
 
 
 # -- frames that an entry of ``mm`` mapped, and does no longer ---------------------------------------------------------
 
 
-def note_dirty(mm: Resident, entries: Entries) -> None:
+def note_dirty(mm: Resident, entries: Entries | list[int]) -> None:
     """Pages of the page cache were written through these entries, which are about to go (folio_mark_dirty)."""
-    written = entries[(entries & _DIRTY) != 0]
+    if isinstance(entries, list):
+        for frame in pages_of([entry for entry in entries if entry & D]):
+            mm.frames.set_page_flags(frame, PG_DIRTY)
+        return
+    written = entries[(entries & D) != 0]
     if len(written):
         mm.frames.flags[pages_of(written)] |= PG_DIRTY
 
@@ -122,7 +141,7 @@ def put_page(mm: Resident, frame: int) -> None:
     mm.frames.put(frame)
 
 
-def put_pages(mm: Resident, entries: Entries) -> None:
+def put_pages(mm: Resident, entries: Entries | list[int]) -> None:
     """Drop the frames of these entries, which have been flushed."""
     frames = pages_of(entries)
     _count(mm, frames, -1)

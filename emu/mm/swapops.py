@@ -10,10 +10,13 @@ type, and says in its offset what a fault there comes to.
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, TypeAlias
 
-from emu.mm.pagetable import PROTNONE, P
+from emu.mm.pagetable import HERE
+from mmu.late import np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 _TYPE_SHIFT, _OFFSET_SHIFT, _OFFSET_BITS = 59, 9, 50
 _OFFSET_MASK = (1 << _OFFSET_BITS) - 1
@@ -22,9 +25,7 @@ MARKER_TYPE = 31
 #: PTE_MARKER_*: write-protected by userfaultfd, poisoned (UFFDIO_POISON), a guard page (MADV_GUARD_INSTALL).
 UFFD_WP, POISONED, GUARD = 1, 2, 4
 
-_HERE = np.uint64(P | PROTNONE)
-
-Entries = npt.NDArray[np.uint64]
+Entries: TypeAlias = "npt.NDArray[np.uint64]"
 
 
 def swap_entry(kind: int, offset: int) -> int:
@@ -56,7 +57,7 @@ GUARD_ENTRY, POISONED_ENTRY, UFFD_WP_ENTRY = marker(GUARD), marker(POISONED), ma
 
 def is_here(entry: int) -> bool:
     """Whether an entry maps a page, if only with PROT_NONE (pte_present)."""
-    return bool(entry & (P | PROTNONE))
+    return bool(entry & HERE)
 
 
 def marked(entry: int) -> int:
@@ -68,5 +69,5 @@ def marked(entry: int) -> int:
 
 def here(entries: Entries) -> npt.NDArray[np.bool_]:
     """Which entries map a page."""
-    mapping: npt.NDArray[np.bool_] = np.not_equal(entries & _HERE, 0)
+    mapping: npt.NDArray[np.bool_] = np.not_equal(entries & HERE, 0)
     return mapping

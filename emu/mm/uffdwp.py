@@ -7,22 +7,20 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 from emu.mm import rss
 from emu.mm.flags import VmFlags
 from emu.mm.pagetable import RW, UFFD_WP_BIT, span
 from emu.mm.swapops import UFFD_WP_ENTRY, here
+from mmu.late import np
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
     from emu.mm.address_space import AddressSpace
     from emu.mm.vma import Vma
 
-_BIT, _RW, _MARKER = np.uint64(UFFD_WP_BIT), np.uint64(RW), np.uint64(UFFD_WP_ENTRY)
-_ALL = np.uint64((1 << 64) - 1)
+_NO_RW, _NO_BIT = (~bit & (1 << 64) - 1 for bit in (RW, UFFD_WP_BIT))
 
 
 def write_protect(mm: AddressSpace, start: int, end: int, *, on: bool) -> None:
@@ -57,20 +55,20 @@ def uffd_wp_range(mm: AddressSpace, vma: Vma, start: int, end: int, *, on: bool)
         mapping = here(view)
         if not mapping.any():
             if not on:
-                view[view == _MARKER] = 0
+                view[view == np.uint64(UFFD_WP_ENTRY)] = 0
             continue
         changed = True
         entries = view[mapping]
         if on:
-            view[mapping] = (entries | _BIT) & ~_RW
+            view[mapping] = (entries | UFFD_WP_BIT) & np.uint64(_NO_RW)
         else:
-            protected = (entries & _BIT) != 0
-            entries &= ~_BIT
+            protected = (entries & UFFD_WP_BIT) != 0
+            entries &= np.uint64(_NO_BIT)
             if vma.prot & Prot.WRITE:
                 again = protected if vma.shared else protected & rss.exclusive(mm, entries)
-                entries[again] |= _RW
+                entries[again] |= RW
             view[mapping] = entries
-            view[view == _MARKER] = 0
+            view[view == np.uint64(UFFD_WP_ENTRY)] = 0
     if not changed:
         flush.nothing_present()
     elif on:
@@ -86,4 +84,4 @@ def _mark(mm: AddressSpace, start: int, end: int) -> None:
         low, high = max(address, start), min(address + covered, end)
         slot = mm.tables.entry_slot_alloc(low, 1)
         view = mm.tables.words[slot : slot + ((high - low) >> PAGE_SHIFT)]
-        view[view == 0] = _MARKER
+        view[view == 0] = np.uint64(UFFD_WP_ENTRY)

@@ -181,10 +181,10 @@ def pieces(world: HookWorld, call: Call) -> None:
 def decoding(world: HookWorld, call: Call) -> None:
     """Instructions of every opcode, and of chance."""
     for start in range(0, 4000, 3):
-        call("measure", CODE.ctypes.data + start, start % 17, TABLE.ctypes.data)
+        call("measure", CODE.ctypes.data + start, start % 17, TABLE.address)
     for start in range(0, 4000, 50):
-        call("find_listed", CODE.ctypes.data, start, start + 40, LISTED.ctypes.data)
-        call("look_through", CODE.ctypes.data + start, 40, LISTED.ctypes.data)
+        call("find_listed", CODE.ctypes.data, start, start + 40, LISTED.address)
+        call("look_through", CODE.ctypes.data + start, 40, LISTED.address)
 
 
 def signals(world: HookWorld, call: Call) -> None:
