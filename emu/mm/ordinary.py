@@ -116,6 +116,8 @@ def _file_page(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, acces
     if access == Access.WRITE:
         mm.frames.set_page_flags(frame, PG_DIRTY)
     rss.get_cached(mm, (frame,))
+    if access == Access.WRITE and vma.file is not None:
+        vma.file.update_time()
     set_new_entry(mm, address, slot, frame << PAGE_SHIFT | vma.cached_bits | (D if access == Access.WRITE else 0))
     return FaultResult.MINOR
 
