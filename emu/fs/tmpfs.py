@@ -193,7 +193,8 @@ class TmpfsInode(Inode):
         added: list[int] = []
         try:
             for at in range(first, last, _ALLOCATION):
-                _, fresh = self.page_cache.get_many(at, min(_ALLOCATION, last - at))
+                frames, fresh = self.page_cache.get_many(at, min(_ALLOCATION, last - at))
+                self.page_cache.allocated(frames, fresh)
                 added += (np.flatnonzero(fresh) + at).tolist()
             self._allocated += _runs(added)
         except LinuxError:

@@ -197,7 +197,7 @@ class Entry:
                 self._exception(task, trap)
                 # killed for lack of memory, while other tasks may still use its address space; or the slice ended on
                 # the way
-                if not task.alive or kernel.scheduler.slice_over:
+                if task.state != TaskState.RUNNABLE or kernel.scheduler.slice_over:
                     return
 
     # -- system calls ----------------------------------------------------------------------------------------------
@@ -473,4 +473,12 @@ class Entry:
                 if trap.kind == TrapKind.SLICE:
                     self._kernel.scheduler.slice_is_over()
                     return
+        if task.fault_result is FaultResult.RETRY:
+            from emu.kernel.userfaultfd import sleep_in_fault  # hardly any program has one
+
+            assert trap.fault is not None
+            if sleep_in_fault(self._kernel.scheduler, task, trap.fault.vaddr):
+                task.fault_result = None
+                return
+            task.fault_result = FaultResult.ADRERR
         self._traps.raise_signal(task, trap)

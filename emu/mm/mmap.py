@@ -14,6 +14,7 @@ from emu.mm.commit import Overcommit
 from emu.mm.flags import LOCK_FLAGS, VmFlags
 from emu.mm.gup import populate
 from emu.mm.shmem import SharedAnonymous
+from emu.mm.uffdevents import note_unmapped
 from emu.mm.unmapped_area import IN_PLACE, get_unmapped_area
 from emu.mm.vma import Vma
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -198,6 +199,7 @@ def unmap_range(mm: AddressSpace, start: int, end: int, look: Callable[[], None]
     """
     check_unmap(mm, start, end, look)
     mm.empty(start, end)
+    note_unmapped(mm, start, end)
     for vma in mm.vmas.overlapping(start, end):
         look()
         mm.remove(mm.carve(vma, start, end))

@@ -25,6 +25,12 @@ P, RW, US, A, D, PS, XD = (
 ADDRESS = int(entries.ADDRESS)
 #: A software bit (AVL): the entry maps a frame that is not counted (the zero page).  pte_special() in Linux.
 SPECIAL = 1 << 9
+#: In place of P where the VMA allows nothing, and the page stays (_PAGE_PROTNONE, the bit of G).
+PROTNONE = int(entries.G)
+#: An entry with one of these maps a page (pte_present).
+HERE = P | PROTNONE
+#: A software bit: userfaultfd wants to hear of a write (_PAGE_UFFD_WP).
+UFFD_WP_BIT = 1 << 10
 #: A present entry of which these bits are P alone points to a table: one with PS maps a large page.
 _TABLE = P | PS
 #: What an entry that points to a table carries (_KERNPG_TABLE | _PAGE_USER in Linux).
@@ -270,30 +276,51 @@ class PageTables:
 
     # -- changing entries ------------------------------------------------------------------------------------------
 
-    def clear_range(self, start: int, end: int) -> Iterator[list[int] | npt.NDArray[np.uint64]]:
-        """Clear every PTE of [start, end); yields those that were set, some hundred thousand at a time.  For each batch
-        the caller owes a flush and the frames' references.
+    def clear_range(
+        self, start: int, end: int, *, markers: bool, keeps: tuple[int, int] | None = None, drops: int = 0
+    ) -> Iterator[list[int] | npt.NDArray[np.uint64]]:
+        """Clear every PTE of [start, end) that maps a page, with ``markers`` all others too; yields the former, some
+        hundred thousand at a time.  For each batch the caller owes a flush and the frames' references.  With ``keeps``,
+        those that have the first of two bits become the second; ``drops`` goes even without ``markers``.
         """
         if end - start <= FEW * PAGE_SIZE:
-            slots = [at for _, slot, number in self.pte_tables(start, end) for at in self.set_slots(slot, number)]
-            few = [self._q[slot] for slot in slots]
-            for slot in slots:
-                self._q[slot] = 0
+            few = self._clear_few(start, end, markers, keeps or (0, 0), drops)
             if few:
                 yield few
             return
         cleared = []
         for _, slot, number in self.pte_tables(start, end):
             view = self.words[slot : slot + number]
-            present = view[view != 0]
+            here = (view & HERE) != 0
+            present = view[here]
+            if markers:
+                view[:] = 0
+            elif drops and len(present) < number:
+                view[view == np.uint64(drops)] = 0
             if len(present):
                 cleared.append(present)
-                view[:] = 0
+                if keeps is not None:
+                    view[here] = np.where(present & np.uint64(keeps[0]), np.uint64(keeps[1]), np.uint64(0))
+                elif not markers:
+                    view[here] = 0
                 if len(cleared) == _CLEARED_TABLES:
                     yield np.concatenate(cleared)
                     cleared = []
         if cleared:
             yield np.concatenate(cleared)
+
+    def _clear_few(self, start: int, end: int, markers: bool, keeps: tuple[int, int], drops: int) -> list[int]:
+        """As :meth:`clear_range`."""
+        q, few = self._q, []
+        for _, first, number in self.pte_tables(start, end):
+            for slot in self.set_slots(first, number):
+                entry = q[slot]
+                if entry & HERE:
+                    few.append(entry)
+                    q[slot] = keeps[1] if entry & keeps[0] else 0
+                elif markers or entry == drops:
+                    q[slot] = 0
+        return few
 
     def free_tables(self, start: int, end: int, floor: int = 0, ceiling: int = 1 << 57) -> None:
         """free_pgtables(): free every empty table that covers a part of [start, end) and nothing below ``floor`` or
