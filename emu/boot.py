@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from emu.fs.devfs import USERFAULTFD, DevTmpfs, register_devices
 from emu.fs.hugetlbfs import Hugetlbfs
+from emu.fs.ramfs import Ramfs
 from emu.fs.tmpfs import Tmpfs
 from emu.ipc.mqueuetype import MqueueType
 from emu.kernel.modules import ModuleError
@@ -72,6 +73,7 @@ def file_systems(kernel: Kernel) -> None:
     for fstype in (
         sysfs,
         Tmpfs(),
+        Ramfs(),
         Hugetlbfs(),
         procfs,
         DevTmpfs(resources),

@@ -246,7 +246,7 @@ class TmpfsDirectory(SimpleDirectory):
         self.changed()
 
     def changed(self) -> None:
-        self.size = DIRENT_SIZE * (2 + len(self.entries))
+        self.size = self._sb.dirent_size * (2 + len(self.entries))
         self.touch()
 
     def create(self, name: str, owner: NewOwner) -> Inode:
@@ -295,6 +295,7 @@ class TmpfsSuperBlock(SuperBlock):
     """One tmpfs; a limit of 0 means none."""
 
     magic = TMPFS_MAGIC
+    dirent_size = DIRENT_SIZE
     keeps_xattrs = keeps_flags = True
     exported = True
 
@@ -309,7 +310,7 @@ class TmpfsSuperBlock(SuperBlock):
         #: What ``user.`` attributes take of the space for inodes, in bytes.
         self.xattr_space = 0
         self._shown = {word: words[word] for word in _SHOWN if word in words}
-        mode = _octal(words["mode"]) if "mode" in words else 0o1777
+        mode = parse_mode(words["mode"]) if "mode" in words else 0o1777
         self.root = TmpfsDirectory(self, mode, parse_id(words.get("uid", "0")), parse_id(words.get("gid", "0")))
 
     def made_by(self, who: Credentials, options: str) -> None:
@@ -392,7 +393,7 @@ class Tmpfs(FileSystemType):
         for word in words.keys() & {"uid", "gid"}:
             parse_id(words[word])
         if "mode" in words:
-            _octal(words["mode"])
+            parse_mode(words["mode"])
         if words.get("huge", "never") not in _HUGE:
             raise LinuxError(errno.EINVAL)
 
@@ -444,7 +445,8 @@ def _runs(numbers: list[int]) -> list[tuple[int, int]]:
     return runs
 
 
-def _octal(text: str) -> int:
+def parse_mode(text: str) -> int:
+    """The permissions of a root directory.  LinuxError(EINVAL)."""
     try:
         if not text.isdigit():
             raise ValueError

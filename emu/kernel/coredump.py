@@ -100,7 +100,7 @@ def core_name(kernel: Kernel, task: Task, signo: int) -> str:
         return ""
     exe = "" if task.exe is None else d_path(task.exe, task.fs.root)
     values: dict[str, object] = {
-        "%": "%", "p": task.tgid, "P": task.tgid, "i": task.pid, "I": task.pid, "u": task.credentials.uid,
+        "%": "%", "p": task.sees(task.tgid), "P": task.tgid, "i": task.vpid, "I": task.pid, "u": task.credentials.uid,
         "g": task.credentials.gid, "d": task.mm.dumpable, "s": signo, "t": kernel.clock.realtime_ns() // 1_000_000_000,
         "h": _no_slash(kernel.ns.uts.hostname), "e": _no_slash(task.comm), "f": _no_slash(os.path.basename(exe)),
         "E": _no_slash(exe), "c": limits_of(group.leader, Rlimit.CORE)[0], "C": task.cpu,
@@ -114,7 +114,7 @@ def core_name(kernel: Kernel, task: Task, signo: int) -> str:
             parts.append(pattern[at])
         at += 1
     if kernel.core_uses_pid and "%p" not in pattern:
-        parts.append(f".{task.tgid}")
+        parts.append(f".{task.sees(task.tgid)}")
     return "".join(parts)[: 32 * _LONGEST]
 
 

@@ -128,7 +128,7 @@ class Entry:
         """Run until the slice ends, the task sleeps or it ends.  Its registers are in the CPU."""
         cpu, kernel, fast_path = self._cpu, self._kernel, self.fast_path
         if fast_path.ready:
-            fast_path.forget()
+            fast_path.turn_begins()
         cpu.last_end, task.last_end = task.last_end, 0
         if task.then is not None:
             then, task.then = task.then, None
@@ -146,6 +146,9 @@ class Entry:
             if signals.pending or signals.shared or signals.saved_mask is not None or tracee is not None:
                 if not kernel.signals.deliver(task):
                     return
+                if kernel.signals.made is not None:
+                    fast_path.handler_entered(task, *kernel.signals.made)
+                    kernel.signals.made = None
             if task.rseq_event:
                 if self._back_to_user is None:
                     from emu.kernel.rseq import back_to_user  # not for programs without it
@@ -165,7 +168,7 @@ class Entry:
                 if tracee is not None and steps and not tracee.before_step():
                     continue
                 if fast:
-                    fast_path.begin()
+                    fast_path.begin(task)
                 trap = cpu.single_step(task.rip) if steps else cpu.enter(task.rip)
             except BaseException:
                 if fast:
@@ -241,15 +244,19 @@ class Entry:
         task.sleeping = result
         task.syscall = (number, registers)
         task.syscall_rflags, task.syscall_rsp = self._cpu.trap.rflags, self._cpu.stack_pointer
-        if task.ptrace is not None and task.ptrace.event is not None:
+        if task.ptrace is None:
+            return self._advance(task, interrupted=False)
+        if task.ptrace.event is not None:
             return task.ptrace.stop_first(partial(self._advance, task, interrupted=False))
-        return self._advance(task, interrupted=False)
+        return self._advance(task, interrupted=task.signals.deliverable())  # sent while it was stopped before the call
 
     def _filter(self, task: Task, number: int, registers: Registers) -> bool | None:
         """Ask seccomp about a call: None if it may be made; else as :meth:`_system_call` (__seccomp_filter)."""
         from emu.kernel import seccomp
 
         assert task.seccomp is not None
+        if task.ptrace is not None and task.ptrace.suspends_seccomp:
+            return None
         action = task.seccomp.action(number, registers, task.rip)
         kind = action & 0xFFFF0000
         if kind in (seccomp.ALLOW, seccomp.LOG):
@@ -318,6 +325,8 @@ class Entry:
         self._cpu.trap.rflags = task.syscall_rflags
         tracee = task.ptrace
         interrupted = task.signals.deliverable() or task.stopped_in_call or (tracee is not None and tracee.trap)
+        if task.killable:
+            interrupted = task.signals.fatal()
         task.stopped_in_call = False
         if interrupted and tracee is None and self._goes_on(task):
             self._pass_over(task)

@@ -183,6 +183,8 @@ class AddressSpace(UserCopy):
         self.total_bytes = self.hiwater_bytes = 0
         #: VMAs of huge pages; and the huge pages mapped by faults here, less those unmapped here.
         self.huge_vmas = self.huge_pages = 0
+        #: Bytes that count as locked though they are not any more: what MREMAP_DONTUNMAP has left (locked_vm).
+        self.locked_still = 0
         #: Lock flags for later mappings (mlockall with MCL_FUTURE).
         self.default_lock = VmFlags.NONE
         #: Changes where the code at some address may have changed (munmap, mprotect with PROT_EXEC), or is seen to have
@@ -285,7 +287,7 @@ class AddressSpace(UserCopy):
     @property
     def locked_bytes(self) -> int:
         """VmLck: the bytes that mlock and its like have locked."""
-        return sum(vma.length for vma in self.vmas if vma.flags & VmFlags.LOCKED)
+        return sum(vma.length for vma in self.vmas if vma.flags & VmFlags.LOCKED) + self.locked_still
 
     def carve(self, vma: Vma, start: int, end: int) -> Vma:
         """Split so that the part of ``vma`` within [start, end) is a separate VMA; return it."""
@@ -381,7 +383,14 @@ class AddressSpace(UserCopy):
             if high - low > _PIECE and vma.ops.leaf_level == 1:
                 for piece in self.pieces(low, high):
                     vma.ops.zap(self, vma, *piece)
-                    self.tables.free_tables(*piece)
+                    self.tables.free_tables(*piece, *piece)
+
+    def free_tables(self, vma: Vma) -> None:
+        """A VMA of the tree is about to go, and its entries have gone: free the tables that no other VMA needs."""
+        below, above = self.vmas.last_below(vma.start), self.vmas.next_above(vma.start)
+        self.tables.free_tables(
+            vma.start, vma.end, 0 if below is None else below.end, 1 << 57 if above is None else above.start
+        )
 
     def set_flags(self, vma: Vma, start: int, end: int, flags: VmFlags) -> Vma:
         """Give [start, end) of a VMA these flags; returns the VMA that it is then part of (vma_modify).

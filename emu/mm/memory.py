@@ -13,7 +13,7 @@ from emu.linux.mman import Prot
 from emu.mm import rss
 from emu.mm.flags import FaultResult, VmFlags
 from emu.mm.frames import PG_DIRTY, PG_MAYBE_SHARED
-from emu.mm.pagetable import ADDRESS, FEW, HERE, PROTNONE, RW, SPECIAL, UFFD_WP_BIT, XD, A, D, P
+from emu.mm.pagetable import ADDRESS, FEW, HERE, PROTNONE, RW, SPECIAL, UFFD_WP_BIT, XD, A, D, P, span
 from emu.mm.swapops import GUARD, POISONED, POISONED_ENTRY, UFFD_WP_ENTRY, here, is_here, marked
 from emu.mm.userfault import Userfault
 from emu.mm.vmops import VmOperations
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _RIGHTS = P | PROTNONE | RW | XD
 #: The bits that an entry keeps when its rights change, and when fork takes write access away.
 _CONTENT, _READ_ONLY = ~_RIGHTS & (1 << 64) - 1, ~RW & (1 << 64) - 1
+_PTE_TABLE_SPAN = span(2)
 _MAPPED, _PAGE = Cost.MAPPED, Cost.PAGE
 
 
@@ -73,11 +74,16 @@ class PageMemory(VmOperations):
             if not reads_instead(mm, vma, address, access):
                 return FaultResult.ACCERR
             access = Access.READ
+        tables = mm.tables.tables[1]
         slot = mm.tables.entry_slot_alloc(address, 1)
         pte = mm.frames.ram.qwords[slot]
         try:
             if pte == 0:
-                return self.missing(mm, vma, address, access, slot)
+                result = self.missing(mm, vma, address, access, slot)
+                if not result.resolved and mm.tables.tables[1] > tables:  # a table is made for an entry only
+                    table = address & -_PTE_TABLE_SPAN
+                    mm.tables.free_pte_tables(table, table + _PTE_TABLE_SPAN)
+                return result
             if not pte & HERE:
                 return self._marked(mm, vma, address, access, slot)
             if access == Access.WRITE and not pte & RW:
@@ -130,16 +136,15 @@ class PageMemory(VmOperations):
         for vaddr, slot, number in parent.tables.pte_tables(vma.start, vma.end):
             parent.stop.check()
             entries = words[slot : slot + number]
-            if entries.any():
-                target = child.tables.entry_slot_alloc(vaddr, 1)
-                present = here(entries)
-                if not vma.shared:
-                    entries[present] &= np.uint64(_READ_ONLY)
-                words[target : target + number] = entries
-                if vma.uffd is not None and not copy.flags & VmFlags.UFFD_WP:
-                    forget_protection(words[target : target + number])
-                rss.share_pages(child, entries[present])
-                parent.context.clock.charge(int(np.count_nonzero(present)) * _MAPPED)
+            target = child.tables.entry_slot_alloc(vaddr, 1)
+            present = here(entries)
+            if not vma.shared:
+                entries[present] &= np.uint64(_READ_ONLY)
+            words[target : target + number] = entries
+            if vma.uffd is not None and not copy.flags & VmFlags.UFFD_WP:
+                forget_protection(words[target : target + number])
+            rss.share_pages(child, entries[present])
+            parent.context.clock.charge(int(np.count_nonzero(present)) * _MAPPED)
 
     def change_protection(self, mm: AddressSpace, vma: Vma) -> int:
         # P goes and comes with PROT_NONE; RW comes where no copy can be due, elsewhere the fault knows

@@ -19,6 +19,7 @@ from emu.mm.mmap import (
     unmap_range,
     wants_populating,
 )  # fmt: skip
+from emu.mm.pagetable import span
 from emu.mm.uffdevents import note_unmapped
 from emu.mm.unmapped_area import get_unmapped_area
 from emu.mm.userfault import Features
@@ -229,8 +230,11 @@ def _move(mm: AddressSpace, old: int, old_length: int, new: int, new_length: int
             for _, slot, number in mm.tables.pte_tables(new, new + kept):
                 forget_protection(mm.tables.words[slot : slot + number])
         source.ops.drop_promises(source)
+        if keep and source.ops.leaf_level == 1 and not (new - old) % span(2):  # whole tables move (move_normal_pmd)
+            mm.tables.free_pte_tables(old, old + kept)
         flush.flush()
         if keep:
+            mm.locked_still += source.length if source.flags & VmFlags.LOCKED else 0
             source.flags &= ~LOCK_FLAGS
             if (source.start, source.end) == (old, old + kept):
                 source.anon_vma = None

@@ -177,9 +177,8 @@ class PageTables:
         """
         try:
             for vaddr, slot, number in source.pte_tables(start, end):
-                for at, first, fits in _parts_of_tables(vaddr - start + to, slot, number):
-                    if self.words[first : first + fits].any():
-                        self.entry_slot_alloc(at, 1)
+                for at, _, _ in _parts_of_tables(vaddr - start + to, slot, number):
+                    self.entry_slot_alloc(at, 1)
         except LinuxError:
             self.free_tables(to, to + end - start)
             raise
@@ -324,14 +323,15 @@ class PageTables:
                     q[slot] = 0
         return few
 
-    def free_tables(self, start: int, end: int) -> None:
-        """free_pgtables(): free every empty table that covers a part of [start, end), except shared ones.
+    def free_tables(self, start: int, end: int, floor: int = 0, ceiling: int = 1 << 57) -> None:
+        """free_pgtables(): free every empty table that covers a part of [start, end) and nothing below ``floor`` or
+        above ``ceiling``, where other mappings are, except shared ones.
 
         A shared table stays linked where it is: freeing it would leave the sharers' entries pointing at a free frame.
         """
-        self._free_below(self.levels, self.pgd_frame, start, end)
+        self._free_below(self.levels, self.pgd_frame, start, end, floor, ceiling)
 
-    def _free_below(self, level: int, table: int, start: int, end: int) -> None:
+    def _free_below(self, level: int, table: int, start: int, end: int, floor: int, ceiling: int) -> None:
         step = span(level)
         first, last = (start // step) & 511, ((end - 1) // step) & 511
         base = table << 9
@@ -345,8 +345,9 @@ class PageTables:
             low = origin + (slot - base) * step
             if level > 2:
                 child = (self._q[slot] & ADDRESS) >> PAGE_SHIFT
-                self._free_below(level - 1, child, max(start, low), min(end, low + step))
-            self._free_empty(level, slot)
+                self._free_below(level - 1, child, max(start, low), min(end, low + step), floor, ceiling)
+            if floor <= low and low + step <= ceiling:
+                self._free_empty(level, slot)
 
     def _free_empty(self, level: int, slot: int) -> bool:
         """Free the table at which the entry of a slot of ``level`` points, if it is empty and not shared."""

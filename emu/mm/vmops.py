@@ -170,7 +170,7 @@ class VmOperations(ABC):
     def unmap(self, mm: AddressSpace, vma: Vma) -> None:
         """Take the whole VMA out of the tables, and free the tables that become empty (unmap_region)."""
         self.zap(mm, vma, vma.start, vma.end)
-        mm.tables.free_tables(vma.start, vma.end)
+        mm.free_tables(vma)
 
     def copy(self, parent: AddressSpace, child: AddressSpace, vma: Vma, copy: Vma) -> None:
         """Give the child of a fork, whose VMA is ``copy``, its first entries (copy_page_range); the caller owes the

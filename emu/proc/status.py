@@ -8,7 +8,7 @@ import numpy as np
 
 from emu.kernel.pidns import numbers
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, mask_of
-from emu.kernel.task import STATE_LETTER, limits_of
+from emu.kernel.task import limits_of
 from emu.linux.limits import Rlimit
 from emu.linux.mman import Prot
 from emu.mm.filepages import FilePages
@@ -43,7 +43,7 @@ def status(kernel: Kernel, task: Task, space: PidNamespace | None) -> bytes:
 
     who, group = task.credentials, task.group
     reader = who if kernel.current is None else kernel.current.credentials
-    letter = STATE_LETTER[task.state]
+    letter = task.state_letter
     fields: dict[str, object] = {
         "Name": escaped(task.comm),
         "Umask": f"{task.fs.umask:04o}",

@@ -6,6 +6,7 @@ import errno
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
+from emu.fs.file import File
 from emu.fs.hugetlbfs import HugetlbFile
 from emu.kernel.layout import Persona
 from emu.linux.argument import FD, HEX, INT, MAPPING, SIZE, U64, Bits, Named, Sometimes
@@ -22,7 +23,6 @@ from emu.mm.mremap import MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE, do_mre
 from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
-    from emu.fs.file import File
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
 
@@ -107,8 +107,8 @@ def _check_file(file: File, length: int, offset: int, flags: int, prot: Prot, of
         raise LinuxError(errno.EOPNOTSUPP)
     if not file.readable or (kind != MapFlags.PRIVATE and prot & Prot.WRITE and not file.writable):
         raise LinuxError(errno.EACCES)
-    if flags & MapFlags.GROWSDOWN:
-        raise LinuxError(errno.EINVAL)
+    if flags & MapFlags.GROWSDOWN:  # after can_mmap_file()
+        raise LinuxError(errno.ENODEV if type(file).mmap is File.mmap else errno.EINVAL)
 
 
 def _implied(task: Task, prot: int) -> Prot:
