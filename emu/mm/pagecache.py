@@ -154,7 +154,6 @@ class PageCache:
         if not any(node):
             self._forget_node(index >> _NODE_SHIFT)
         self.nr_pages -= 1
-        self._frames.clear_page_flags(frame)
         return frame
 
     def _make_node(self, number: int) -> array[int]:
@@ -311,13 +310,10 @@ class PageCache:
         if len(frames) <= _FEW:
             self._put_few(frames.tolist())
         else:
-            self._frames.flags[frames] = 0
             self._frames.put_many(frames.astype(np.int64))
             self._given_up(len(frames))
 
     def _put_few(self, frames: list[int]) -> None:
-        for frame in frames:
-            self._frames.clear_page_flags(frame)
         self._frames.put_many(frames)
         self._given_up(len(frames))
 

@@ -288,16 +288,17 @@ class PageTables:
             if few:
                 yield few
             return
-        cleared = []
+        cleared, dropped = [], np.uint64(drops)
         for _, slot, number in self.pte_tables(start, end):
             view = self.words[slot : slot + number]
             here = (view & HERE) != 0
             present = view[here]
+            found = len(present)
             if markers:
                 view[:] = 0
-            elif drops and len(present) < number:
-                view[view == np.uint64(drops)] = 0
-            if len(present):
+            elif drops and found < number:
+                view[view == dropped] = 0
+            if found:
                 cleared.append(present)
                 if keeps is not None:
                     view[here] = np.where(present & np.uint64(keeps[0]), np.uint64(keeps[1]), np.uint64(0))
