@@ -124,7 +124,7 @@ class PageMemory(VmOperations):
 
     def unmap(self, mm: AddressSpace, vma: Vma) -> None:
         _zap(mm, vma, vma.start, vma.end, markers=True)
-        mm.tables.free_tables(vma.start, vma.end)
+        mm.free_tables(vma)
 
     def copy(self, parent: AddressSpace, child: AddressSpace, vma: Vma, copy: Vma) -> None:
         """Map private pages in both, without write access; the child faults pages of the page cache in
