@@ -129,6 +129,8 @@ class Kernel:
         #: Whether a number may come that something had or has already.
         self._next_pid, self._pids_repeat = FIRST_PID, False
         self.vfs = Vfs(Resources(self.frames, self.huge_pages, self.clock, self.random), self._places)
+        #: The sockets of AF_UNIX that have a file, by its device and inode number.
+        self._unix_names: dict[tuple[int, int], Any] = {}
         self.namespaces = Namespaces(
             hostname, self.tasks, ipc=self._new_ipc, net=self._new_net, vfs=self.vfs, tell=self.log_once,
             pid_in_use=self.pid_in_use, begin=self._set_apart,
@@ -190,9 +192,12 @@ class Kernel:
         def make() -> NetNamespace:
             from emu.net.namespace import NetNamespace
 
-            return NetNamespace(self.vfs, self.clock, lambda: self.current, self.log_once)
+            up = space.is_initial
+            tell, names = self.log_once, self._unix_names
+            return NetNamespace(self.vfs, self.clock, lambda: self.current, tell, names, user=user, up=up)
 
-        return LateNamespace("net", make, user)
+        space = LateNamespace("net", make, user)
+        return space
 
     @property
     def ipc(self) -> IpcNamespace:

@@ -76,6 +76,7 @@ class Namespaces:
             "ipc": lambda task, user: ipc(user),
             "pid": self._new_pid_namespace,
             "mnt": lambda task, user: self._vfs.copy_tree(task.ns.mnt, user),
+            "net": lambda task, user: net(user),
             "cgroup": lambda task, user: Namespace("cgroup", user),
             "time": lambda task, user: task.ns.time_for_children.another(user),
         }
@@ -205,6 +206,9 @@ class Namespaces:
         if not self.others:
             return
         found: set[Namespace] = self.kept()
+        for space in self.others:  # sockets keep their network
+            if isinstance(space, LateNamespace) and space.kind == "net" and space.made and space.made.open:
+                found.add(space)
         for task in self._tasks.values():
             if task.alive:
                 found.update(task.ns)
