@@ -25,6 +25,8 @@ from emu.syscalls import early_tables, late_tables
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.modules import Init
+    from emu.kernel.signal_state import SigInfo
+    from emu.kernel.task import Task
 
 PASSWD = b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
 GROUP = b"root:x:0:\nnogroup:x:65534:\n"
@@ -145,6 +147,17 @@ def terminals(kernel: Kernel) -> None:
     kernel.exit_hooks.append(kernel.ttys.leave)
 
 
+def core_files(kernel: Kernel) -> None:
+    """Who writes the core of a process that a signal ends."""
+
+    def dump(task: Task, info: SigInfo) -> bool:
+        from emu.kernel.coredump import dump_core  # few programs ever need it
+
+        return dump_core(kernel, task, info)
+
+    kernel.signals.dump_core = dump
+
+
 #: In the order in which they run; device and inode numbers follow from it.
 INITCALLS: tuple[Init, ...] = (
     system_calls,
@@ -152,4 +165,5 @@ INITCALLS: tuple[Init, ...] = (
     tree,
     proc_system.init,
     terminals,
+    core_files,
 )

@@ -184,7 +184,7 @@ def parse_size(text: str) -> int:
 
 def parse_id(text: str) -> int:
     """The number of a user or a group.  LinuxError(EINVAL)."""
-    number = parse_size(text)
+    number = parse_size(text.removeprefix("+"))
     if number >= 0xFFFF_FFFF:
         raise LinuxError(errno.EINVAL, f"bad id '{text}'")
     return number

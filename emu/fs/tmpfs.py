@@ -30,8 +30,10 @@ TMPFS_MAGIC = 0x01021994
 DIRENT_SIZE = 20
 #: The space that an inode counts with (BOGO_INODE_SIZE).
 INODE_SPACE = 1024
-OPTIONS = frozenset({"size", "nr_blocks", "nr_inodes", "mode", "uid", "gid"})
-_SHOWN = ("size", "nr_blocks", "nr_inodes")
+OPTIONS = frozenset({"size", "nr_blocks", "nr_inodes", "mode", "uid", "gid", "huge"})
+_SHOWN = ("size", "nr_blocks", "nr_inodes", "huge")
+#: Values of huge=, which is kept and shown: there are no huge pages of files.
+_HUGE = ("never", "always", "within_size", "advise")
 #: A number above the index of any page.
 LAST_PAGE = 1 << 52
 _U64 = (1 << 64) - 1
@@ -61,6 +63,7 @@ class TmpfsFile(File):
             raise LinuxError(errno.EFBIG)
         room = min(room, writable_bytes(inode, pos, len(data)))
         written = inode.page_cache.write(pos, data[:room])
+        inode.written(pos, pos + written)
         inode.grow(pos + written)
         inode.touch()
         return written
@@ -105,6 +108,8 @@ class TmpfsInode(Inode):
         self.page_cache = PageCache(sb.resources.frames, charge=sb.charge) if pages is None else pages
         self._sb = sb
         self.seals = Seal.SEAL
+        #: Ranges of pages that fallocate has made, but for those that were written since.
+        self._allocated: list[tuple[int, int]] = []
 
     @property
     def blocks(self) -> int:
@@ -141,16 +146,41 @@ class TmpfsInode(Inode):
 
     def seek(self, offset: int, data: bool) -> int:
         """The next offset with (or without) a page, at most the size; ENXIO if no data follows."""
-        cache, index = self.page_cache, offset // PAGE_SIZE
+        index = offset // PAGE_SIZE
         if data:
-            found = cache.next_page(index)
+            found = self.page_cache.next_page(index)
+            while found is not None and not self._holds_data(found):
+                found = self.page_cache.next_page(found + 1)
             if found is None or found * PAGE_SIZE >= self.size:
                 raise LinuxError(errno.ENXIO)
             index = found
         else:
-            while cache.find(index) is not None:
+            while self._holds_data(index):
                 index += 1
         return min(max(offset, index * PAGE_SIZE), self.size)
+
+    def _holds_data(self, index: int) -> bool:
+        """Whether there is a page, and it is not one that fallocate has made and nobody has written or mapped since:
+        one that is not up to date.
+        """
+        frames, frame = self.sb.resources.frames, self.page_cache.find(index)
+        if frame is None:
+            return False
+        if not any(first <= index < last for first, last in self._allocated):
+            return True
+        return frames.count(frame) > 1 or any(frames.read(frame, 0, PAGE_SIZE))
+
+    def written(self, start: int, end: int) -> None:
+        """The pages of a byte range are up to date."""
+        if not self._allocated:
+            return
+        first, last = start // PAGE_SIZE, -(-end // PAGE_SIZE)
+        self._allocated = [
+            part
+            for low, high in self._allocated
+            for part in ((low, min(high, first)), (max(low, last), high))
+            if part[0] < part[1]
+        ]
 
     def _zero(self, start: int, end: int) -> None:
         """Zero a range inside one page, if the page exists."""
@@ -166,6 +196,7 @@ class TmpfsInode(Inode):
             for at in range(first, last, _ALLOCATION):
                 _, fresh = self.page_cache.get_many(at, min(_ALLOCATION, last - at))
                 added += (np.flatnonzero(fresh) + at).tolist()
+            self._allocated += _runs(added)
         except LinuxError:
             for index in added:
                 self.page_cache.punch(index, index + 1)
@@ -328,7 +359,7 @@ class TmpfsSuperBlock(SuperBlock):
 
     def show_options(self) -> str:
         shown = self._shown | ({"size": f"{self.max_blocks * PAGE_SIZE // 1024}k"} if "size" in self._shown else {})
-        return "".join(f",{word}={value}" for word, value in shown.items())
+        return "".join(f",{word}={value}" for word, value in shown.items() if (word, value) != ("huge", "never"))
 
     def remount(self, options: str) -> None:
         """Change the limits (shmem_reconfigure); the other options have no effect any more.  LinuxError(EINVAL)."""
@@ -362,6 +393,8 @@ class Tmpfs(FileSystemType):
             parse_id(words[word])
         if "mode" in words:
             _octal(words["mode"])
+        if words.get("huge", "never") not in _HUGE:
+            raise LinuxError(errno.EINVAL)
 
     has_btime = multigrain = True
 
@@ -398,6 +431,17 @@ def _block_limit(words: dict[str, str], default: int) -> int:
     else:
         wanted = parse_size(size)
     return (wanted + PAGE_SIZE - 1 & _U64) // PAGE_SIZE
+
+
+def _runs(numbers: list[int]) -> list[tuple[int, int]]:
+    """Ascending numbers as ranges."""
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        if runs and runs[-1][1] == number:
+            runs[-1] = (runs[-1][0], number + 1)
+        else:
+            runs.append((number, number + 1))
+    return runs
 
 
 def _octal(text: str) -> int:

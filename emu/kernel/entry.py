@@ -32,6 +32,7 @@ _NOT_CANONICAL = 1 << 47
 #: Calls that libraries try at every start, and do without: io_uring_setup, landlock's first.
 #: None of them may be in a late table, which is not looked through for them.
 TRIED_BY_HABIT = frozenset({425, 444})
+_IO_URING_SETUP = 425
 
 _ZOMBIE = int(TaskState.ZOMBIE)
 
@@ -235,16 +236,17 @@ class Entry:
         result = seccomp.refused(action)
         if result is not None:
             return self._finish(task, number, result)
+        given = struct.pack("<iiiiQiI", Sig.SYS, action & 0xFFFF, 1, 0, task.rip, number, seccomp.AUDIT_ARCH_X86_64)
+        info = SigInfo(Sig.SYS, 1, given=given.ljust(128, b"\0"))
         if kind == seccomp.TRAP:
-            given = struct.pack("<iiiiQiI", Sig.SYS, action & 0xFFFF, 1, 0, task.rip, number, seccomp.AUDIT_ARCH_X86_64)
-            self._kernel.signals.force(task, SigInfo(Sig.SYS, 1, given=given.ljust(128, b"\0")))
+            self._kernel.signals.force(task, info)
             return self._finish(task, number, number)
         if task.seccomp.mode == seccomp.MODE_STRICT:
             self._kernel.exit_thread(task, Sig.KILL)
         elif kind == seccomp.KILL_THREAD and len(task.group.threads) > 1:
             self._kernel.exit_thread(task, Sig.SYS)
         else:
-            self._kernel.exit(task, self._kernel.signals.fatal_status(task, Sig.SYS))
+            self._kernel.exit(task, self._kernel.signals.fatal_status(task, info))
         return False
 
     def repeat_call(self, task: Task) -> bool:
@@ -350,6 +352,8 @@ class Entry:
         return True
 
     def _not_implemented(self, number: int, kernel: Kernel, task: Task, registers: Registers) -> int:
+        if number == _IO_URING_SETUP:  # kernel.io_uring_disabled is 2
+            return -errno.EPERM
         if number in TRIED_BY_HABIT:
             return -errno.ENOSYS
         from emu.linux.syscall_names import name_of

@@ -194,15 +194,21 @@ def _owner_died(futexes: Futexes, task: Task, address: int, inheriting: bool, *,
             futexes.wake_word(task.mm, address)
 
 
-def futex_wait(futexes: Futexes, clock: Clock, waiter: Waiter, deadline: int | None) -> Generator[Any, None, int]:
-    """Sleep until woken: 0; LinuxError(ETIMEDOUT) at the deadline (ns of the monotonic clock), (EINTR) for a signal."""
+def futex_wait(
+    futexes: Futexes, clock: Clock, waiter: Waiter, deadline: int | None, *, time_of_day: bool = False
+) -> Generator[Any, None, int]:
+    """Sleep until woken: 0; LinuxError(ETIMEDOUT) at the deadline (ns of the monotonic clock, or a ``time_of_day``:
+    then who sets the clock moves it), (EINTR) for a signal.
+    """
     futexes.add(waiter)
+    queues = (waiter.queue, clock.was_set) if time_of_day else waiter.queue
     try:
         while not waiter.woken:
-            if deadline is not None and clock.now_ns() >= deadline:
+            due = deadline - clock.realtime_offset if deadline is not None and time_of_day else deadline
+            if due is not None and clock.now_ns() >= due:
                 raise LinuxError(errno.ETIMEDOUT)
             try:
-                yield (waiter.queue, deadline)
+                yield (queues, due)
             except Interrupted:
                 if not waiter.woken:
                     raise

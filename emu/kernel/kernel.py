@@ -94,6 +94,9 @@ class Kernel:
         self.ram = ram
         self.cpus = cpus
         self.aio = AioLimits()
+        #: kernel.core_pattern and kernel.core_uses_pid.
+        self.core_pattern = "core"
+        self.core_uses_pid = 0
         #: How many sessions the audit has numbered (/proc/PID/sessionid).
         self.login_sessions = 0
         #: How many open files programs have compared (kcmp).

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import stat
 from typing import TYPE_CHECKING
 
 from emu.fs.dentry import unnamed_path
 from emu.fs.file import File
-from emu.fs.inode import Attributes, Inode
+from emu.fs.inode import Attributes, Inode, Stat
 from emu.fs.libfs import PseudoFsType
 from emu.kernel.pidns import numbers
 from emu.linux.errors import LinuxError
@@ -46,8 +47,18 @@ class PidFd(File):
         task = self.inode.task if self.thread else self.inode.task.group.leader
         return None if task.gone else task
 
+    def fallocate(self, mode: int, offset: int, length: int) -> None:
+        raise LinuxError(errno.EOPNOTSUPP)
+
+    def fsync(self, data_only: bool) -> None:
+        raise LinuxError(errno.EINVAL)
+
     def lseek(self, offset: int, whence: int) -> int:
         raise LinuxError(errno.ESPIPE)
+
+    @property
+    def pollable(self) -> bool:
+        return True
 
     def poll(self) -> tuple[int, tuple[WaitQueue, ...]]:
         task = self.target
@@ -71,7 +82,7 @@ class PidInode(Inode):
     task: Task
 
     def __init__(self, sb: SuperBlock) -> None:
-        super().__init__(sb, 0o700, ino=0)
+        super().__init__(sb, stat.S_IFREG | 0o700, ino=0)
 
     def bind(self, task: Task) -> None:
         """From now on it stands for this task."""
@@ -80,6 +91,10 @@ class PidInode(Inode):
 
     def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
         return PidFd(path, flags)
+
+    def getattr(self) -> Stat:
+        """Programs see no type (anon_inode_getattr)."""
+        return super().getattr()._replace(mode=stat.S_IMODE(self.mode))
 
     def setattr(self, change: Attributes) -> None:
         raise LinuxError(errno.EOPNOTSUPP)

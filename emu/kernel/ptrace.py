@@ -95,6 +95,8 @@ class Tracee(Traced):
         self.options = options
         #: How it was resumed: it stops at calls, or behind one instruction.
         self.syscalls = self.stepping = False
+        #: The tracer makes its calls: it stops before them, and they are not made (PTRACE_SYSEMU).
+        self.emulated = False
         #: The kind of the stop, None while it runs; and the code for wait(2), 0 once that was told.
         self.kind: StopKind | None = None
         self.code = 0
@@ -133,9 +135,11 @@ class Tracee(Traced):
         self._tell(CLD_STOPPED if kind is StopKind.GROUP else CLD_TRAPPED, code & 0x7F)
         return False
 
-    def resume(self, signal: int, *, syscalls: bool = False, stepping: bool = False) -> None:
+    def resume(
+        self, signal: int, *, syscalls: bool = False, stepping: bool = False, emulated: bool = False
+    ) -> None:  # fmt: skip
         """PTRACE_CONT and its relatives."""
-        self.syscalls, self.stepping, self.signal = syscalls, stepping, signal
+        self.syscalls, self.stepping, self.emulated, self.signal = syscalls, stepping, emulated, signal
         self.kind, self.code, self.info, self.listening = None, 0, None, False
         self._kernel.scheduler.resume(self.task)
 
@@ -190,10 +194,10 @@ class Tracee(Traced):
         cpu, task = self._kernel.cpu, self.task
         if not self._entered:
             self.orig_rax = number if number >> 63 == 0 else number - (1 << 64)
-        if self.syscalls and not self._entered:
+        if (self.syscalls or self.emulated) and not self._entered:
             task.syscall_rflags = cpu.trap.rflags
             cpu.syscall_return(-_ENOSYS, task.rip)
-            return not self._stop_at_call(StopKind.ENTRY, 1, self._enter_again)
+            return not self._stop_at_call(StopKind.ENTRY, 1, self._skip if self.emulated else self._enter_again)
         if self.options & Options.TRACEEXIT and self.orig_rax in _EXITS and not self._exit_told:
             self._exit_told = self._entered = True
             task.syscall_rflags = cpu.trap.rflags
@@ -221,6 +225,14 @@ class Tracee(Traced):
         self._entered = task.ptrace is self
         return self._kernel.entry.repeat_call(task)
 
+    def _skip(self) -> bool:
+        """The call is not made, and RAX is as the tracer has left it."""
+        cpu, task = self._kernel.cpu, self.task
+        self._send_given()
+        cpu.trap.rflags = task.syscall_rflags
+        cpu.syscall_return(cpu.general()[0], task.rip)
+        return self.leave()
+
     def _send_given(self) -> None:
         if self.signal:
             self._kernel.signals.send(self.task, self.signal, self._from_tracer(self.signal))
@@ -233,7 +245,7 @@ class Tracee(Traced):
             return self.stop_first(self.leave)
         if self.syscalls:
             return self._stop_at_call(StopKind.EXIT, 2, self._left)
-        if self.stepping:
+        if self.stepping and not self.emulated:
             self._trap(TRAP_BRKPT)
         return True
 

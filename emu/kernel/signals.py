@@ -62,6 +62,8 @@ class Signals:
         self._exit = exit
         self._charge = charge
         self._jobs = jobs
+        #: Writes the core of a process that a signal ends, and says whether there is one.
+        self.dump_core: Callable[[Task, SigInfo], bool] = lambda task, info: False
         self._tracer = tracer
         self._made_frames: SignalFrames | None = None
         #: What receivers see of senders, once there are namespaces.
@@ -189,13 +191,10 @@ class Signals:
             signals.blocked, signals.saved_mask = signals.saved_mask, None
         return task.alive
 
-    @staticmethod
-    def fatal_status(task: Task, signo: int) -> int:
-        """The status word of a process that a signal ends.  No core is ever written; that one would be is said where
-        RLIMIT_CORE allows one, as on a host that pipes cores to a program.
-        """
-        dumps = signo in DUMPS_CORE and task.mm.dumpable == 1 and limits_of(task, Rlimit.CORE)[0]
-        return signo | (_CORE_DUMPED if dumps else 0)
+    def fatal_status(self, task: Task, info: SigInfo) -> int:
+        """The status word of a process that a signal ends; its core is written, if its limit allows one."""
+        dumps = info.signo in DUMPS_CORE and limits_of(task, Rlimit.CORE)[0] and self.dump_core(task, info)
+        return info.signo | (_CORE_DUMPED if dumps else 0)
 
     def _goes_on_traced(self, task: Task, tracee: Traced) -> bool:
         """SIGKILL comes before everything, and then a stop that the tracer wants.  Whether the task goes on."""
@@ -211,7 +210,7 @@ class Signals:
         if self._passes(task, info.signo, action):
             return task.state not in (TaskState.STOPPED, TaskState.TRACED)
         if action.handler == SIG_DFL or info.signo == Sig.KILL:
-            status = self.fatal_status(task, info.signo)
+            status = self.fatal_status(task, info)
             if task.ptrace is None or not task.ptrace.tells_exit(status, partial(self._end, task, status)):
                 self._exit(task, status)
             return False

@@ -35,6 +35,8 @@ _FLAG_MASK = 0x0005_0DD5
 _SEGMENTS = {"cs": _USER_CS, "ss": _USER_SS, "ds": 0, "es": 0, "fs": 0, "gs": 0}
 _MXCSR_AT, _MXCSR_MASK = 24, 0xFFFF
 _WORD = (1 << 64) - 1
+#: RAX in a call that waits: -ERESTARTSYS.
+_RESTARTS = _WORD & -512
 
 
 @contextlib.contextmanager
@@ -55,8 +57,13 @@ def read_regs(kernel: Kernel, task: Task) -> list[int]:
     with _in_cpu(kernel, task) as cpu:
         values = dict(zip(_GENERAL, cpu.general(), strict=True))
         values.update(_SEGMENTS, eflags=cpu.rflags, fs_base=cpu.fs_base, gs_base=cpu.gs_base)
-    assert task.ptrace is not None
-    values.update(rip=task.rip, orig_rax=task.ptrace.orig_rax & _WORD)
+    if task.ptrace is not None:
+        values["orig_rax"] = task.ptrace.orig_rax & _WORD
+    elif task.sleeping is not None and task.syscall is not None:
+        values.update(orig_rax=task.syscall[0], rax=_RESTARTS)
+    else:
+        values["orig_rax"] = _WORD
+    values["rip"] = task.rip
     return [values[name] for name in NAMES]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from emu.kernel.timers import Notify
 from emu.linux.errors import LinuxError
 from emu.proc.pidfile import PidFile, no_text, sees
+from emu.proc.wchan import wchan
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -96,5 +97,5 @@ PID_FILES = {
     "sched": PidFile(no_text, 0o644, lambda kernel, task, data: None, with_numbers=sched),
     "schedstat": PidFile(schedstat), "syscall": PidFile(syscall, 0o400),
     "timers": PidFile(no_text, of_thread=False, with_numbers=timers),
-    "stack": PidFile(lambda kernel, task: b"", 0o400), "wchan": PidFile(lambda kernel, task: b"0"),
+    "stack": PidFile(lambda kernel, task: b"", 0o400), "wchan": PidFile(wchan),
 }  # fmt: skip

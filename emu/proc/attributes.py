@@ -129,7 +129,7 @@ def set_loginuid(kernel: Kernel, task: Task, data: bytes) -> None:
 
 
 def coredump_filter(kernel: Kernel, task: Task) -> bytes:
-    """/proc/PID/coredump_filter: kept, since no core is ever written."""
+    """/proc/PID/coredump_filter."""
     return b"%08x\n" % task.mm.coredump_filter
 
 

@@ -52,7 +52,7 @@ KEPT = {
     "fs/protected_fifos": Kept(0, 0, 2), "fs/protected_hardlinks": _switch(1),
     "fs/protected_regular": Kept(0, 0, 2), "fs/protected_symlinks": _switch(0),
     "fs/suid_dumpable": Kept(0, 0, 2),
-    "kernel/auto_msgmni": _switch(0), "kernel/cad_pid": Kept(1, 1, mode=0o600), "kernel/core_uses_pid": Kept(0),
+    "kernel/auto_msgmni": _switch(0), "kernel/cad_pid": Kept(1, 1, mode=0o600),
     "kernel/core_pipe_limit": Kept(0, 0), "kernel/ctrl-alt-del": Kept(0), "kernel/dmesg_restrict": _switch(1),
     "kernel/keys/gc_delay": Kept(300, 0), "kernel/keys/maxbytes": Kept(20000, 0),
     "kernel/keys/maxkeys": Kept(200, 0), "kernel/keys/root_maxbytes": Kept(25000000, 0),
@@ -161,6 +161,7 @@ def _add_limits(kernel: Kernel) -> None:
     ):
         _add_attribute(kernel, name, resources, attribute, low, high)
     _add_attribute(kernel, "fs/aio-max-nr", kernel.aio, "most", 0, _UNLIMITED)
+    _add_attribute(kernel, "kernel/core_uses_pid", kernel, "core_uses_pid", -_INT_MAX - 1, _INT_MAX)
     _add_attribute(kernel, "kernel/randomize_va_space", kernel, "randomize_va_space", -_INT_MAX - 1, _INT_MAX)
     _add_attribute(kernel, "vm/max_map_count", kernel.mm_context, "max_map_count", 0, _INT_MAX)
     _add_attribute(kernel, "vm/legacy_va_layout", kernel, "legacy_va_layout", 0, _INT_MAX)
@@ -183,7 +184,7 @@ def _add_attribute(kernel: Kernel, name: str, of: object, attribute: str, low: i
 def _add_texts(kernel: Kernel) -> None:
     """Parameters that are texts."""
     texts = {
-        "kernel/core_pattern": "core", "kernel/printk": "4\t4\t1\t7", "kernel/msg_next_id": "-1",
+        "kernel/printk": "4\t4\t1\t7", "kernel/msg_next_id": "-1",
         "kernel/sem_next_id": "-1", "kernel/shm_next_id": "-1",
         "kernel/seccomp/actions_avail": "kill_process kill_thread trap errno user_notif trace log allow",
     }  # fmt: skip
@@ -193,7 +194,8 @@ def _add_texts(kernel: Kernel) -> None:
     procfs = kernel.vfs.procfs
     procfs.add_number("kernel/tainted", lambda: taints[0], lambda value: taints.__setitem__(0, taints[0] | value), 0)
     for name in ("hostname", "domainname"):
-        _add_uts(kernel, name)
+        _add_string(kernel, name, _HOSTNAME_MAX, lambda: kernel.ns.uts)
+    _add_string(kernel, "core_pattern", 127, lambda: kernel)
     for kind in KINDS:
         _add_namespaces(kernel, kind)
 
@@ -207,13 +209,13 @@ def _add_text(kernel: Kernel, path: str, texts: dict[str, str], name: str) -> No
     )
 
 
-def _add_uts(kernel: Kernel, name: str) -> None:
+def _add_string(kernel: Kernel, name: str, longest: int, of: Callable[[], object]) -> None:
     def text() -> bytes:
-        return f"{getattr(kernel.ns.uts, name)}\n".encode("utf-8", "surrogateescape")
+        return f"{getattr(of(), name)}\n".encode("utf-8", "surrogateescape")
 
     def store(data: bytes) -> None:
-        value = data.split(b"\n")[0].split(b"\0")[0][:_HOSTNAME_MAX].decode("utf-8", "surrogateescape")
-        setattr(kernel.ns.uts, name, value)
+        value = data.split(b"\n")[0].split(b"\0")[0][:longest].decode("utf-8", "surrogateescape")
+        setattr(of(), name, value)
 
     kernel.vfs.procfs.create_file(f"sys/kernel/{name}", text, 0o644, store=store)
 

@@ -76,9 +76,12 @@ def sys_futex(
     if command in _PI:
         return _futex_pi(kernel, task, command, (address, other), op, (value, value3), timeout)
     if command in (FutexOp.WAIT, FutexOp.WAIT_BITSET):
-        deadline = _deadline(kernel, task, timeout, op, command) if timeout else None
+        of_day = bool(timeout and op & _CLOCK_REALTIME and command == FutexOp.WAIT_BITSET)
+        deadline = None
+        if timeout:
+            deadline = TIMESPEC.read(task.mm, timeout) if of_day else _deadline(kernel, task, timeout, op, command)
         bits = value3 if command == FutexOp.WAIT_BITSET else ANY_BIT
-        return _wait(kernel, task, address, value, private, bits, deadline)
+        return _wait(kernel, task, address, value, private, bits, deadline, of_day)
     if command in (FutexOp.WAKE, FutexOp.WAKE_BITSET):
         bits = value3 if command == FutexOp.WAKE_BITSET else ANY_BIT
         if not bits:
@@ -150,14 +153,15 @@ def _requeue_pi(
 
 
 def _wait(
-    kernel: Kernel, task: Task, address: int, value: int, private: bool, bits: int, deadline: int | None
-) -> Result:
+    kernel: Kernel, task: Task, address: int, value: int, private: bool, bits: int, deadline: int | None,
+    of_day: bool,
+) -> Result:  # fmt: skip
     if not bits:
         raise LinuxError(errno.EINVAL)
     key = futex_key(task.mm, address, private=private)
     if INT.read(task.mm, address) != value:
         raise LinuxError(errno.EAGAIN)
-    return futex_wait(kernel.futexes, kernel.clock, Waiter(key, bits), deadline)
+    return futex_wait(kernel.futexes, kernel.clock, Waiter(key, bits), deadline, time_of_day=of_day)
 
 
 def _wake_op(

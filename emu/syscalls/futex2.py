@@ -117,13 +117,14 @@ def sys_futex_wait(
     _check_flags(flags)
     _check_value(value)
     _check_value(mask)
-    deadline = _deadline(kernel, task, timeout, clock)
+    of_day = bool(timeout) and clock == _CLOCK_REALTIME
+    deadline = TIMESPEC.read(task.mm, timeout) if of_day else _deadline(kernel, task, timeout, clock)
     if not mask:
         raise LinuxError(errno.EINVAL)
     key = _key(task, address, flags)
     if UINT.read(task.mm, address) != value:
         raise LinuxError(errno.EAGAIN)
-    return futex_wait(kernel.futexes, kernel.clock, Waiter(key, mask), deadline)
+    return futex_wait(kernel.futexes, kernel.clock, Waiter(key, mask), deadline, time_of_day=of_day)
 
 
 def sys_futex_requeue(kernel: Kernel, task: Task, waiters: int, flags: int, to_wake: int, to_move: int) -> int:

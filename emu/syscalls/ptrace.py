@@ -57,6 +57,8 @@ class Request(Choice, prefix="PTRACE_"):
     DETACH = 17
     OLDSETOPTIONS = 21
     SYSCALL = 24
+    SYSEMU = 31
+    SYSEMU_SINGLESTEP = 32
     SETOPTIONS = 0x4200
     GETEVENTMSG = 0x4201
     GETSIGINFO = 0x4202
@@ -136,7 +138,12 @@ def _go_on(kernel: Kernel, tracee: Tracee, request: int, address: int, signal: i
     if request == Request.DETACH:
         tracee.detach(signal)
     else:
-        tracee.resume(signal, syscalls=request == Request.SYSCALL, stepping=request == Request.SINGLESTEP)
+        tracee.resume(
+            signal,
+            syscalls=request == Request.SYSCALL,
+            stepping=request in (Request.SINGLESTEP, Request.SYSEMU_SINGLESTEP),
+            emulated=request in (Request.SYSEMU, Request.SYSEMU_SINGLESTEP),
+        )
     return 0
 
 
@@ -366,7 +373,8 @@ _HANDLERS: dict[int, Callable[[Kernel, Tracee, int, int, int], int]] = {
     Request.POKEDATA: _poke, Request.POKEUSER: _poke_user, Request.CONT: _go_on, Request.KILL: _kill,
     Request.SINGLESTEP: _go_on, Request.GETREGS: _get_regs, Request.SETREGS: _set_regs,
     Request.GETFPREGS: _get_fp_regs, Request.SETFPREGS: _set_fp_regs, Request.DETACH: _go_on,
-    Request.OLDSETOPTIONS: _set_options, Request.SYSCALL: _go_on, Request.SETOPTIONS: _set_options,
+    Request.OLDSETOPTIONS: _set_options, Request.SYSCALL: _go_on, Request.SYSEMU: _go_on,
+    Request.SYSEMU_SINGLESTEP: _go_on, Request.SETOPTIONS: _set_options,
     Request.GETEVENTMSG: _event_message, Request.GETSIGINFO: _get_siginfo, Request.SETSIGINFO: _set_siginfo,
     Request.GETREGSET: _register_set, Request.SETREGSET: _register_set, Request.INTERRUPT: _interrupt,
     Request.LISTEN: _listen, Request.PEEKSIGINFO: _peek_siginfo, Request.GETSIGMASK: _signal_mask,
@@ -375,9 +383,7 @@ _HANDLERS: dict[int, Callable[[Kernel, Tracee, int, int, int], int]] = {
 
 
 def sys_ptrace(kernel: Kernel, task: Task, request: int, pid: int, address: int, data: int) -> int:
-    """ptrace(2): debug registers watch what is changed, not what is read (ENOSPC); there is no PTRACE_SYSEMU, and no
-    PTRACE_SINGLEBLOCK.
-    """
+    """ptrace(2): debug registers watch what is changed, not what is read (ENOSPC); there is no PTRACE_SINGLEBLOCK."""
     if request == Request.TRACEME:
         return _trace_me(kernel, task)
     target = kernel.tasks.get(pid)

@@ -97,3 +97,11 @@ def test_a_signal_that_stops_or_ends_a_task_does_so_before_its_turn_would_come(m
     for busy in ("@pause", "repeat 9999; @getpid; end"):
         script = f"@s = bytes 8; @fork c; {busy}; end; @kill c 19; {look}; load s; @kill c 9; {look}; load s"
         assert machine().calls(script)[-4:] == ["wait4 = 0", "load = 4991", "wait4 = ECHILD", "load = 9"], busy
+
+
+def test_who_sets_the_clock_ends_a_wait_for_a_time_of_day(machine: MakeMachine) -> None:
+    head = "@w = words 0; @t = words 1656543917 0; @u = words 1656544000 0; @one = words 1 0; @m = words 0 0;"
+    set_it = "@fork c; @syscall 35 one 0; @syscall 227 0 u; end;"
+    for wait in ("syscall 202 w 265 0 t 0 0xffffffff", "syscall 455 w 0 0xffffffff 2 t 0"):
+        lines = machine().calls(f"{head} {set_it} {wait}; @syscall 228 1 m; load m")
+        assert lines == ["syscall = ETIMEDOUT", "load = 1"], wait
