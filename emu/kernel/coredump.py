@@ -100,9 +100,9 @@ def core_name(kernel: Kernel, task: Task, signo: int) -> str:
         return ""
     exe = "" if task.exe is None else d_path(task.exe, task.fs.root)
     values: dict[str, object] = {
-        "%": "%", "p": task.tgid, "P": task.tgid, "i": task.pid, "I": task.pid, "u": task.credentials.uid,
+        "%": "%", "p": task.sees(task.tgid), "P": task.tgid, "i": task.vpid, "I": task.pid, "u": task.credentials.uid,
         "g": task.credentials.gid, "d": task.mm.dumpable, "s": signo, "t": kernel.clock.realtime_ns() // 1_000_000_000,
-        "h": _no_slash(kernel.hostname), "e": _no_slash(task.comm), "f": _no_slash(os.path.basename(exe)),
+        "h": _no_slash(task.ns.uts.hostname), "e": _no_slash(task.comm), "f": _no_slash(os.path.basename(exe)),
         "E": _no_slash(exe), "c": limits_of(group.leader, Rlimit.CORE)[0], "C": task.cpu,
     }  # fmt: skip
     parts, at = [], 0
@@ -262,7 +262,7 @@ def dump_size(mm: AddressSpace, vma: Vma) -> int:
     if vma.shared:
         named = file is not None and file.inode.nlink > 0
         return whole if wanted & (CoreFilter.MAPPED_SHARED if named else CoreFilter.ANON_SHARED) else 0
-    if vma.anon and wanted & CoreFilter.ANON_PRIVATE:
+    if vma.anon_vma is not None and wanted & CoreFilter.ANON_PRIVATE:
         return whole
     if file is None:
         return 0
