@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from emu.fs.devfs import DevTmpfs, register_devices
 from emu.fs.hugetlbfs import Hugetlbfs
-from emu.fs.tmpfs import Tmpfs
+from emu.fs.tmpfs import Ramfs, Tmpfs
 from emu.ipc.mqueuetype import MqueueType
 from emu.kernel.modules import ModuleError
 from emu.kernel.ttys import KernelJobs, Ttys
@@ -72,6 +72,7 @@ def file_systems(kernel: Kernel) -> None:
     for fstype in (
         sysfs,
         Tmpfs(),
+        Ramfs(),
         Hugetlbfs(),
         procfs,
         DevTmpfs(resources),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from emu.mm.vma import Vma
 
 TMPFS_MAGIC = 0x01021994
+RAMFS_MAGIC = 0x858458F6
 #: The bytes that a directory entry adds to the size of its directory (BOGO_DIRENT_SIZE).
 DIRENT_SIZE = 20
 #: The space that an inode counts with (BOGO_INODE_SIZE).
@@ -400,6 +401,30 @@ class Tmpfs(FileSystemType):
 
     def mount(self, resources: Resources, options: str) -> SuperBlock:
         return TmpfsSuperBlock(resources, self, options)
+
+
+class RamfsSuperBlock(TmpfsSuperBlock):
+    """One ramfs: a tmpfs without limits, of which nothing is told."""
+
+    magic = RAMFS_MAGIC
+    keeps_xattrs = keeps_flags = exported = False
+
+    def __init__(self, resources: Resources, fstype: FileSystemType, options: str) -> None:
+        words = dict(word.partition("=")[::2] for word in options.split(",") if word)
+        super().__init__(resources, fstype, f"mode={words.get('mode') or '755'}", limited=False)
+
+    def made_by(self, who: Credentials, options: str) -> None:
+        super().made_by(who, "")
+
+
+class Ramfs(FileSystemType):
+    """The file system type ``ramfs``: the option mode; others are passed over."""
+
+    name = "ramfs"
+    for_users = True
+
+    def mount(self, resources: Resources, options: str) -> SuperBlock:
+        return RamfsSuperBlock(resources, self, options)
 
 
 class ShmemType(FileSystemType):

@@ -67,6 +67,8 @@ class Namespaces:
         #: How many of a kind a user has made in a user namespace, and how many there may be.
         self._counts: Counter[tuple[UserNamespace | None, int, str]] = Counter()
         self._limits: dict[tuple[UserNamespace | None, str], int] = {(None, kind): _MOST for kind in KINDS}
+        #: How many tasks are ending: meanwhile nothing is given up.
+        self.leaving = 0
         #: Namespaces that something besides tasks keeps (files and mounts of nsfs).
         self.kept: Callable[[], set[Namespace]] = set
         #: Called with each that has ended.
@@ -203,7 +205,7 @@ class Namespaces:
 
     def sweep(self) -> None:
         """Give up the namespaces in which no task is and which nothing keeps."""
-        if not self.others:
+        if not self.others or self.leaving:
             return
         found: set[Namespace] = self.kept()
         for space in self.others:  # sockets keep their network

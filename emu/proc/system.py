@@ -60,9 +60,10 @@ def stat(kernel: Kernel) -> bytes:
     user, system, idle = map(sum, zip(*ticks, strict=True))
     lines = [f"cpu  {user} 0 {system} {idle} 0 0 0 0 0 0"]
     lines += [f"cpu{number} {user} 0 {system} {idle} 0 0 0 0 0 0" for number, (user, system, idle) in enumerate(ticks)]
+    booted = kernel.clock.realtime_offset - kernel.ns.time.boottime
     runnable = sum(vcpu.load for vcpu in scheduler.vcpus)
     lines += [
-        "intr 0", f"ctxt {scheduler.switches}", f"btime {kernel.clock.realtime_offset // 1_000_000_000}",
+        "intr 0", f"ctxt {scheduler.switches}", f"btime {booted // 1_000_000_000}",
         f"processes {kernel.forks}", f"procs_running {runnable}", "procs_blocked 0", "softirq 0" + " 0" * 10,
     ]  # fmt: skip
     return "\n".join(lines).encode() + b"\n"
