@@ -302,7 +302,7 @@ def _copy_process_with_pidfd(
 
     task.files.check_room()
     task.mm.write(address, task.mm.read(address, 4))
-    file = new_pidfd(kernel.vfs, PIDFD_THREAD if flags & CloneFlags.THREAD else 0)
+    file = new_pidfd(kernel, PIDFD_THREAD if flags & CloneFlags.THREAD else 0)
     try:
         child = _copy_process(kernel, task, flags, wanted, spaces)
     except BaseException:
