@@ -6,7 +6,6 @@ Each step is an ``init(kernel)`` like that of a kernel module: it registers what
 from __future__ import annotations
 
 import errno
-import traceback
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,7 @@ from emu.linux.errors import LinuxError
 from emu.proc import system as proc_system
 from emu.proc.procfs import Procfs
 from emu.proc.sysfs import Debugfs, Sysfs, add_cpus
-from emu.syscalls import early_tables, late_tables
+from emu.syscalls import late_tables
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -50,6 +49,8 @@ def boot(kernel: Kernel, modules: Mapping[str, Init], mount_root: Init | None = 
         except Exception as error:
             if isinstance(error, LinuxError) and error.errno in (errno.ENOMEM, errno.ENOSPC):
                 raise
+            import traceback
+
             at = traceback.extract_tb(error.__traceback__)[-1]
             said = f"{type(error).__name__}: {error} ({at.filename}:{at.lineno})"
             raise ModuleError(f"kernel module {name} does not start: {said}") from error
@@ -57,9 +58,6 @@ def boot(kernel: Kernel, modules: Mapping[str, Init], mount_root: Init | None = 
 
 def system_calls(kernel: Kernel) -> None:
     """Register the system calls."""
-    for table in early_tables():
-        for call in table:
-            kernel.entry.register(call)
     kernel.entry.register_late(late_tables())
 
 

@@ -6,9 +6,9 @@ import ctypes
 import mmap
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unicorn import (
     UC_ARCH_X86,
@@ -71,8 +71,7 @@ class TrapKind(IntEnum):
     INVALID_OPCODE = 5
 
 
-@dataclass(frozen=True)
-class Trap:
+class Trap(NamedTuple):
     """One entry into the kernel; ``fault``/``access`` for FAULT, ``vector``/``error_code``/``dr6`` for EXCEPTION."""
 
     kind: TrapKind

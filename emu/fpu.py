@@ -6,7 +6,6 @@ import ctypes
 import struct
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from unicorn import x86_const as x86
 
 from mmu import unicorn_abi
@@ -29,8 +28,11 @@ _NO_STACK = bytes(_STACK_BYTES)
 _TOP = 7 << 11
 #: env.fpstt, env.fpus, env.fpuc, env.fptags.
 _WORDS, _CONTROL_AT = struct.Struct("<IHH8s"), 6
+#: The 16 XMM registers, each the lower part of a register of the engine; behind them it keeps nothing.
+_XMM_REGISTERS = struct.Struct(f"16s{unicorn_abi.XMM_STRIDE - 16}x" * 16)
+_NO_XMM = (bytes(16),) * 16
 #: The control word, the status word and the abridged tag word; MXCSR and its mask; the x87 stack; the XMM registers.
-_IMAGE = struct.Struct("<HHB19xII128s256s96x")
+_IMAGE = struct.Struct("<HHB19xII128s" + "16s" * 16 + "96x")
 #: env.fptags by the abridged tag word, and back.
 _TAGS = tuple(bytes(not valid >> n & 1 for n in range(8)) for valid in range(256))
 _VALID = {tags: valid for valid, tags in enumerate(_TAGS)}
@@ -52,8 +54,7 @@ class Fpu:
         self._mxcsr = ctypes.c_uint32.from_address(at + unicorn_abi.ENV_MXCSR)
         self._stack = memoryview((ctypes.c_char * _STACK_BYTES).from_address(at + unicorn_abi.ENV_FPREGS)).cast("B")
         stride = unicorn_abi.XMM_STRIDE
-        registers = memoryview((ctypes.c_char * (16 * stride)).from_address(at + unicorn_abi.ENV_XMM)).cast("B")
-        self._xmm = np.frombuffer(registers, np.uint64).reshape(16, stride // 8)[:, :2]
+        self._xmm = memoryview((ctypes.c_char * (16 * stride)).from_address(at + unicorn_abi.ENV_XMM)).cast("B")
         self._controls = (ctypes.c_uint32 * 2)()
         control_words = ctypes.addressof(self._controls)
         self._ids = (ctypes.c_int * 2)(x86.UC_X86_REG_FPCW, x86.UC_X86_REG_MXCSR)
@@ -69,19 +70,19 @@ class Fpu:
             stack = stack[16 * top :] + stack[: 16 * top]
         return _IMAGE.pack(
             control, status & ~_TOP | top << 11, _VALID[tags], self._mxcsr.value, _MXCSR_MASK, stack,
-            self._xmm.tobytes(),
+            *_XMM_REGISTERS.unpack(self._xmm),
         )  # fmt: skip
 
     def load(self, image: bytes) -> None:
         """Put an FXSAVE image into the engine."""
-        control, status, valid, mxcsr, _, stack, registers = _IMAGE.unpack_from(image)
+        control, status, valid, mxcsr, _, stack, *registers = _IMAGE.unpack_from(image)
         if control & _X87_MASKS != _X87_MASKS or mxcsr & _SSE_MASKS != _SSE_MASKS:
             self.unmasks = True
         top = status >> 11 & 7
         self._set_controls(control, mxcsr & _MXCSR_MASK)
         _WORDS.pack_into(self._words, 0, top, status & ~_TOP, control, _TAGS[valid])
         self._stack[:] = stack[_STACK_BYTES - 16 * top :] + stack[: _STACK_BYTES - 16 * top] if top else stack
-        self._xmm[:] = np.frombuffer(registers, np.uint64).reshape(16, 2)
+        _XMM_REGISTERS.pack_into(self._xmm, 0, *registers)
 
     def _set_controls(self, control: int, mxcsr: int) -> None:
         if self._words[_CONTROL_AT] | self._words[_CONTROL_AT + 1] << 8 != control or self._mxcsr.value != mxcsr:
@@ -125,7 +126,7 @@ class Fpu:
         self._set_controls(INITIAL_FCW, INITIAL_MXCSR)
         _WORDS.pack_into(self._words, 0, 0, 0, INITIAL_FCW, _ALL_EMPTY)
         self._stack[:] = _NO_STACK
-        self._xmm[:] = 0
+        _XMM_REGISTERS.pack_into(self._xmm, 0, *_NO_XMM)
 
 
 def with_initial(image: bytes, *, x87: bool, sse: bool) -> bytes:

@@ -59,6 +59,8 @@ class TrapState(ctypes.Structure):
     last_end: int  # where the string instruction with REP ends that ran last
     last_clock: int  # and the clock behind it: while that stands, it goes on
     iterations: int  # of such instructions, but their first ones
+    answer: int  # host address of answer(uc, fast_path, 0), asked for each system call first; 0: nobody
+    fast_path: int  # host address of its record
 
     _fields_ = fields(__annotations__)
 
@@ -299,7 +301,10 @@ def on_block(uc: int, address: int, size: int, trap: TrapState) -> None:
 
 @entry("void", "u64", TrapState)
 def on_syscall(uc: int, trap: TrapState) -> None:
-    """UC_HOOK_INSN for SYSCALL: stop emulation and save RFLAGS; RIP will be behind the instruction."""
+    """UC_HOOK_INSN for SYSCALL: save RFLAGS, and stop emulation unless the call is answered natively
+    (:mod:`emu.kernel.fastcalls`); RIP will be behind the instruction."""
     call3(trap.reg_read, uc, UC_X86_REG_RFLAGS, trap.rflags_at)
+    if trap.answer != 0 and call3(trap.answer, uc, trap.fast_path, 0) != 0:
+        return
     trap.reason = TrapReason.SYSCALL
     call1(trap.emu_stop, uc)

@@ -6,8 +6,8 @@ import errno
 import pathlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from emu.boot import boot
 from emu.fs.bind import Bind
@@ -49,8 +49,7 @@ class LaunchError(Exception):
         self.status = status
 
 
-@dataclass(frozen=True)
-class Mount:
+class Mount(NamedTuple):
     """A file system to mount: ``TYPE:PATH[:OPTIONS]`` on the command line, as in mount(2).
 
     >>> Mount("msharefs", "/sys/fs/mshare", "level=pte,tlb=sharers").fstype
@@ -309,9 +308,16 @@ class Machine:
 
     # -- running ---------------------------------------------------------------------------------------------------
 
-    def run(self, until: Callable[[], bool] | None = None, timeout_s: float | None = None) -> StopReason:
+    def run(
+        self,
+        until: Callable[[], bool] | None = None,
+        timeout_s: float | None = None,
+        *,
+        interrupted: Callable[[], bool] | None = None,
+    ) -> StopReason:
         """Run until every process has ended, or all of them wait for ever, or ``until()`` holds, or ``timeout_s``
-        seconds of host time have passed.  The last two are checked once a turn of a vCPU.
+        seconds of host time have passed.  ``until`` is asked once a turn of a vCPU, and the time looked at, or
+        ``interrupted()`` asked instead, every few milliseconds at least.
 
         The result says which of these happened.  Another call continues where this one stopped.
 
@@ -321,7 +327,7 @@ class Machine:
         >>> machine.run(until=lambda: task.usage.instructions > 1_000_000).name
         'CONDITION'
         """
-        return self.kernel.scheduler.run(self.kernel.entry.run, until, timeout_s)
+        return self.kernel.scheduler.run(self.kernel.entry.run, until, timeout_s, interrupted)
 
     def stop(self) -> None:
         """Have :meth:`run` return soon, with CONDITION: before the next block of code, and out of a system call that

@@ -8,7 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from mmu.entries import MemoryType
-from mmu.events import EVENT, EventKind, EventRing, EventTable
+from mmu.event_ring import EventRing
+from mmu.events import EventKind
 from mmu.faults import ErrorCode, GeneralProtection, NotCanonical, PageFault, StackFault
 from mmu.memory import BusError, PhysicalMemory
 from mmu.plugin import Mmu
@@ -18,12 +19,15 @@ from mmu.translation import Translation, Walker, translate, translate_many
 from mmu.virtual import HookedAccess
 
 if TYPE_CHECKING:
+    from mmu.event_table import EVENT, EventTable
     from mmu.geometry import Geometry
     from mmu.model import Invpcid, TlbModel
     from mmu.presets import load_preset
 
 #: Names that most users do not need are imported at first use.
 _LATE = {
+    "EVENT": "mmu.event_table",
+    "EventTable": "mmu.event_table",
     "Geometry": "mmu.geometry",
     "Invpcid": "mmu.model",
     "TlbModel": "mmu.model",

@@ -20,8 +20,8 @@ import json
 import os
 import pathlib
 import stat
-from dataclasses import dataclass
 from types import TracebackType
+from typing import NamedTuple
 
 #: A file that is longer was not written by us: the largest has 100 KB.
 MAX_BYTES = 16 << 20
@@ -57,8 +57,7 @@ def _user_name() -> str:
         return ""
 
 
-@dataclass(frozen=True)
-class Image:
+class Image(NamedTuple):
     """The native code of a module, which runs at any address, and the offsets of its entry points by name."""
 
     offsets: dict[str, int]

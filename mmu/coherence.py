@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from mmu import unicorn_abi
 from mmu.hooks import PHYSMAP
+from mmu.host_array import HostArray
 from mmu.instruction import InstructionTables
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
@@ -21,16 +20,19 @@ from mmu.translation import library
 from mmu.virtual import VirtualMemory
 from mmu.windows import WINDOW_SHIFT
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
 
 class TranslatedCode(VirtualMemory):
     """Which frames have translated code, and how that is dropped."""
 
     def _begin_code(self) -> None:
         frames = self.ram.frames
-        self._has_code = np.zeros(frames, dtype=np.uint8)
-        self._written_epoch = np.zeros(frames, dtype=np.uint32)
-        self.state.has_code, self.state.written_epoch = self._has_code.ctypes.data, self._written_epoch.ctypes.data
-        self.has_code = memoryview(self._has_code)  # type: ignore[arg-type]
+        self._has_code, self._written_epoch = HostArray(frames, "B"), HostArray(frames, "I")
+        self.state.has_code, self.state.written_epoch = self._has_code.address, self._written_epoch.address
+        self.has_code = self._has_code.view
         #: Told of each frame of which the translated code was dropped.
         self.on_code_dropped: Callable[[int], None] | None = None
 
@@ -49,7 +51,7 @@ class TranslatedCode(VirtualMemory):
 
     def code_written_many(self, frames: npt.NDArray[np.int64]) -> None:
         """As :meth:`code_written`, for each frame of an array."""
-        for frame in frames[self._has_code[frames] != 0].tolist():
+        for frame in frames[self._has_code.array[frames] != 0].tolist():
             self.code_written(frame)
 
     def _drop_code(self, frame: int) -> None:

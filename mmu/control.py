@@ -12,7 +12,8 @@ from unicorn import Uc
 from mmu import unicorn_abi
 from mmu.engine_registers import CONTROL_REGISTERS, EngineRegisters
 from mmu.entries import ADDRESS
-from mmu.events import EventKind, EventRing
+from mmu.event_ring import EventRing
+from mmu.events import EventKind
 from mmu.guard import Guard
 from mmu.memory import PAGE_SIZE, BusError, PhysicalMemory
 from mmu.processors import COUNTERS, PLAIN_FILLS, Processors
@@ -175,6 +176,10 @@ class Control:
             state.cr3 = cr3 & ~CR3_NO_FLUSH
         self._engine.load_cr3(state.cr3)
         state.epoch += 1
+
+    def cr3_was_loaded(self) -> None:
+        """Native code has done what :meth:`load_cr3` does in filtered mode, as ``state`` says."""
+        self._engine.cr3_is(self.state.cr3)
 
     def load_cr0(self, cr0: int) -> None:
         """MOV to CR0: WP takes effect.  ValueError where a processor raises #GP(0) in 64-bit mode."""

@@ -57,6 +57,10 @@ class EngineRegisters:
         self._words[1] = self._cr3 = cr3
         unicorn_abi.write_cr3(self._uc, self._engine, self._cr3_word)
 
+    def cr3_is(self, cr3: int) -> None:
+        """Native code has written CR3."""
+        self._words[1] = self._cr3 = cr3
+
     def load(self, cr0: int, cr3: int, cr4: int) -> None:
         """Write what paging has of them; other bits stay.  A CPU model that lacks a feature does not take its bit."""
         old_cr0, _, old_cr4 = self._read()

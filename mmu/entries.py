@@ -11,8 +11,8 @@ memory type from IA32_PAT (SDM vol. 3, 4.9.2 and 11.12).
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from mmu.registers import CR4, Registers
 
@@ -22,8 +22,7 @@ TABLE_NAME = {5: "PML5", 4: "PML4", 3: "PDPT", 2: "PD", 1: "PT"}
 PAGE_SIZE_NAME = {1: "4K", 2: "2M", 3: "1G"}
 
 
-@dataclass(frozen=True)
-class EntryField:
+class EntryField(NamedTuple):
     """One field: bits ``low`` to ``high`` (inclusive) of the entries of ``levels`` that are a leaf, a table pointer,
     or either.
     """

@@ -42,7 +42,7 @@ def _make_sure_of(frames: int) -> None:
         _make_sure_of(frames - 1)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class _Entered:
     """A ``with`` that is entered: what it has installed."""
 

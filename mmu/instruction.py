@@ -11,8 +11,7 @@ from __future__ import annotations
 import ctypes
 from enum import IntEnum
 
-import numpy as np
-
+from mmu.host_array import HostArray
 from mmu.native import cold, inlined, load8, load32, load64, native
 from mmu.opcodes import OPCODES, PREFIX, PREFIXES, STRING, WIDE_SHIFT, WIDE_WITH_REX_W, OpcodeMap, Prefix, opcode_table
 from mmu.registers import Access
@@ -64,14 +63,14 @@ class InstructionTables:
 
     def __init__(self, state: MmuState) -> None:
         self._opcodes = opcode_table()
-        self.decoded = np.zeros(DECODED * _DECODED_BYTES, dtype=np.uint8)
-        self.code_pages = np.zeros(FETCHED * _PAGE_BYTES, dtype=np.uint8)
-        state.opcodes, state.decoded = self._opcodes.ctypes.data, self.decoded.ctypes.data
-        state.code_pages, state.code_fetches = self.code_pages.ctypes.data, 1
+        self.decoded = HostArray(DECODED * _DECODED_BYTES, "B")
+        self.code_pages = HostArray(FETCHED * _PAGE_BYTES, "B")
+        state.opcodes, state.decoded = self._opcodes.address, self.decoded.address
+        state.code_pages, state.code_fetches = self.code_pages.address, 1
 
     def code_page(self, page: int, cr3: int) -> int:
         """The host address from which the engine has fetched this page of code; 0 if that is not known any more."""
-        known = CodePage.from_address(self.code_pages.ctypes.data + (page & (FETCHED - 1)) * _PAGE_BYTES)
+        known = CodePage.from_address(self.code_pages.address + (page & (FETCHED - 1)) * _PAGE_BYTES)
         return known.host if known.page == page + 1 and known.cr3 == cr3 else 0
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import mmap
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
@@ -52,12 +55,17 @@ class PhysicalMemory:
             self._buffer.madvise(mmap.MADV_NOHUGEPAGE)
         #: All of memory as bytes; slices of it copy nothing.
         self.view = memoryview(self._buffer)
-        #: All of memory as uint64, for whole tables at once.
-        self.words: npt.NDArray[np.uint64] = np.frombuffer(self._buffer, dtype=np.uint64)
-        #: The same as a memoryview: the fastest way from Python to one entry (index = physical address / 8).
+        #: All of memory as uint64: the fastest way from Python to one entry (index = physical address / 8).
         self.qwords = self.view.cast("Q")
         #: The host address of physical address 0.
         self.host = ctypes.addressof(ctypes.c_char.from_buffer(self._buffer))
+
+    @functools.cached_property
+    def words(self) -> npt.NDArray[np.uint64]:
+        """The same as a numpy array, for whole tables at once."""
+        import numpy as np  # late: few short runs need it
+
+        return np.frombuffer(self._buffer, dtype=np.uint64)
 
     @property
     def frames(self) -> int:

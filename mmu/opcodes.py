@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import IntEnum
 
-import numpy as np
-import numpy.typing as npt
+from mmu.host_array import HostArray
 
 
 class OpcodeMap(IntEnum):
@@ -105,18 +104,25 @@ STRINGS = (*range(0x6C, 0x70), *range(0xA4, 0xA8), *range(0xAA, 0xB0))
 _PREFIXES = (0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF2, 0xF3, *range(0x40, 0x50))
 
 
-def opcode_table() -> npt.NDArray[np.uint32]:
+def opcode_table() -> HostArray:
     """An entry for each opcode, by map and prefix."""
-    table = np.zeros((len(OpcodeMap), PREFIXES, OPCODES), dtype=np.uint32)
+    table = HostArray((len(OpcodeMap), PREFIXES, OPCODES), "I")
+
+    def mark(number: int, prefixes: Iterable[int], opcodes: Opcodes, bits: int) -> None:
+        for prefix in prefixes:
+            for opcode in opcodes:
+                table.view[number, prefix, opcode] |= bits
+
     for number, rows in _UPDATES.items():
         for opcodes, prefixes, regs in rows:
-            table[np.ix_([number], prefixes, list(opcodes))] |= regs
+            mark(number, prefixes, opcodes, regs)
     for number, by_prefix in _WIDE.items():
         for prefix, opcodes in by_prefix.items():
-            table[number, prefix, list(opcodes)] |= _ALL << WIDE_SHIFT
-    table[OpcodeMap.ONE_BYTE, :, 0xDB] |= _regs(5, 7) << WIDE_SHIFT  # FLD m80, FSTP m80
-    table[OpcodeMap.ONE_BYTE, :, 0xDF] |= _regs(6) << WIDE_SHIFT  # FBSTP, which the machine executes
-    table[OpcodeMap.TWO_BYTES, :, 0xC7] |= _regs(1) << WIDE_SHIFT | WIDE_WITH_REX_W  # CMPXCHG16B
-    table[OpcodeMap.ONE_BYTE, :, list(STRINGS)] |= STRING
-    table[OpcodeMap.ONE_BYTE, :, list(_PREFIXES)] |= PREFIX
+            mark(number, [prefix], opcodes, _ALL << WIDE_SHIFT)
+    one_byte, two_bytes = OpcodeMap.ONE_BYTE, OpcodeMap.TWO_BYTES
+    mark(one_byte, _ANY_PREFIX, [0xDB], _regs(5, 7) << WIDE_SHIFT)  # FLD m80, FSTP m80
+    mark(one_byte, _ANY_PREFIX, [0xDF], _regs(6) << WIDE_SHIFT)  # FBSTP, which the machine executes
+    mark(two_bytes, _ANY_PREFIX, [0xC7], _regs(1) << WIDE_SHIFT | WIDE_WITH_REX_W)  # CMPXCHG16B
+    mark(one_byte, _ANY_PREFIX, STRINGS, STRING)
+    mark(one_byte, _ANY_PREFIX, _PREFIXES, PREFIX)
     return table

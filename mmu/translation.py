@@ -6,13 +6,10 @@ import ctypes
 import functools
 from dataclasses import dataclass
 from itertools import product
-from typing import ClassVar
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from mmu.entries import PS, G, MemoryType, decode, memory_type, page_bytes, reserved_bits
-from mmu.events import EVENT
+from mmu.events import EventRecord
 from mmu.faults import GeneralProtection, PageFault, StackFault
 from mmu.memory import BusError, PhysicalMemory
 from mmu.objectcode import Library, load
@@ -21,6 +18,10 @@ from mmu.shown import ShownInHex
 from mmu.state import MmuState, Status
 from mmu.steps import WalkStep
 from mmu.walk import key_denies, page_rights
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 def library() -> Library:
@@ -56,7 +57,7 @@ def _reserved_masks(maxphyaddr: int, nxe: bool, pages_1g: bool, upper_g_reserved
 #: An event mask for no kind of event, with which a walk leaves the entries that it reads in the event record.
 _ENTRIES = 1
 #: An array of :data:`mmu.batch.OUTCOME`.
-Outcomes = npt.NDArray[np.void]
+Outcomes: TypeAlias = "npt.NDArray[np.void]"
 
 
 @dataclass(frozen=True, repr=False)
@@ -104,8 +105,9 @@ class Walker:
 
     def __init__(self, ram: PhysicalMemory, *, marks: bool = True) -> None:
         """With ``marks`` false, A and D stay as they are."""
-        self._record = np.zeros(1, dtype=EVENT)
-        self._state = MmuState(ram=ram.host, ram_bytes=ram.size, ring=self._record.ctypes.data, ring_capacity=1)
+        self._record = EventRecord()
+        ring = ctypes.addressof(self._record)
+        self._state = MmuState(ram=ram.host, ram_bytes=ram.size, ring=ring, ring_capacity=1)
         self._state.read_only = not marks
         self._ram = ram
         self._address = ctypes.addressof(self._state)
@@ -120,9 +122,9 @@ class Walker:
 
     def steps(self) -> tuple[WalkStep, ...]:
         """What the last walk read, top level first."""
-        entries = self._record["entries"][0]
+        entries = self._record.entries
         slots, lowest = self._state.slots, self._state.walked.level
-        return tuple(WalkStep(k, slots[k], int(entries[k - 1])) for k in range(self._levels, lowest - 1, -1))
+        return tuple(WalkStep(k, slots[k], entries[k - 1]) for k in range(self._levels, lowest - 1, -1))
 
     def translate(self, registers: Registers, vaddr: int, access: Access, *, stack: bool = False) -> Translation:
         """See :func:`translate`."""
@@ -157,6 +159,8 @@ class Walker:
 
     def translate_many(self, registers: Registers, vaddrs: npt.NDArray[np.uint64], access: Access) -> Outcomes:
         """See :func:`translate_many`."""
+        import numpy as np
+
         from mmu.batch import OUTCOME
 
         check_access(access)
@@ -202,6 +206,7 @@ def translate_many(
 
     One call of native code for all of them.  No event is recorded and nothing is counted.
 
+    >>> import numpy as np
     >>> ram = PhysicalMemory(1 << 20)
     >>> found = translate_many(ram, Registers(cr3=0x1000), np.array([0x400000, 1 << 63], dtype=np.uint64))
     >>> found["status"].tolist(), found["error_code"].tolist()

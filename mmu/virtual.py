@@ -9,7 +9,6 @@ import ctypes
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 from unicorn import UC_HOOK_CODE, UC_HOOK_MEM_READ_AFTER, UC_HOOK_MEM_WRITE, UC_PROT_ALL
 from unicorn import x86_const as x86
 from unicorn.unicorn_const import UC_MEM_WRITE
@@ -17,6 +16,7 @@ from unicorn.unicorn_const import UC_MEM_WRITE
 from mmu import unicorn_abi
 from mmu.control import Control
 from mmu.faults import GeneralProtection, PageFault
+from mmu.host_array import HostArray
 from mmu.instruction import Kind, operand_bytes
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE, BusError
 from mmu.privileged import PrivilegedInstructions, accessed
@@ -249,8 +249,8 @@ class VirtualMemory(Control):
 
     def virtual_address(self, paddr: int) -> int:
         """The virtual address for which the engine makes an access at this one, which has its window in it."""
-        page = self._page_of[(paddr >> WINDOW_SHIFT) * self.ram.frames + ((paddr & _IN_WINDOW) >> PAGE_SHIFT)]
-        return (int(page) - 1) * PAGE_SIZE + paddr % PAGE_SIZE
+        page = self._page_of.view[(paddr >> WINDOW_SHIFT) * self.ram.frames + ((paddr & _IN_WINDOW) >> PAGE_SHIFT)]
+        return int(page - 1) * PAGE_SIZE + paddr % PAGE_SIZE
 
     def _open_windows(self) -> None:
         """From here on a physical address tells its page, in filtered mode too."""
@@ -269,8 +269,8 @@ class VirtualMemory(Control):
 
     def _make_windows(self, number: int) -> None:
         state = self.state
-        self._page_of = np.zeros(number * self.ram.frames, dtype=np.uint64)
-        state.page_of, state.frames, state.windows = self._page_of.ctypes.data, self.ram.frames, number
+        self._page_of = HostArray(number * self.ram.frames, "Q")
+        state.page_of, state.frames, state.windows = self._page_of.address, self.ram.frames, number
         state.engine_flush_page = unicorn_abi.symbol_address("tlb_flush_page_x86_64")
 
     def map_window(self, k: int) -> None:

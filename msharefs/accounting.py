@@ -10,7 +10,7 @@ from emu.linux.mman import Prot
 MAX_PIDS = 4096
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Peaks:
     """The peak figures of a region."""
 
@@ -19,7 +19,7 @@ class Peaks:
     resident_bytes: int = 0
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Figures:
     """Counts of one region since it was made."""
 

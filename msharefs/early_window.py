@@ -9,8 +9,6 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 from emu.mm.flags import FaultResult
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
     from emu.mm.shared_tables import Window
     from msharefs.region import Region
 
-_READ_ONLY = np.uint64(~RW & (1 << 64) - 1)
+_READ_ONLY = ~RW & (1 << 64) - 1
 
 
 class EarlyWindow(WindowOperations):
@@ -60,7 +58,7 @@ class EarlyWindow(WindowOperations):
         changed = False
         for _, slot, number in host.tables.pte_tables(vma.start + to_host, vma.end + to_host):
             entries = host.tables.words[slot : slot + number]
-            changed |= bool((entries & np.uint64(RW)).any())
+            changed |= bool((entries & RW).any())
             entries &= _READ_ONLY
         if changed:
             flush.flush()

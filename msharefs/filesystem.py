@@ -5,8 +5,7 @@ from __future__ import annotations
 import errno
 import stat
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from emu.fs.dentry import Path
 from emu.fs.file import File
@@ -137,8 +136,7 @@ def _none(mounted: Sequence[MshareSuperBlock]) -> tuple[Syscall, ...]:
     return ()
 
 
-@dataclass(frozen=True)
-class Abi:
+class Abi(NamedTuple):
     """One interface generation: the properties of an instance that is mounted with it."""
 
     name: str

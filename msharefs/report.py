@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from emu.fs.dentry import d_path
 from emu.fs.file import file_of
 from emu.mm.pagetable import ADDRESS, span
@@ -37,13 +35,12 @@ def shared_tables(region: Region) -> Iterator[dict[str, Any]]:
 
 def _linkable(region: Region) -> Iterator[tuple[int, int]]:
     """(host address, frame) of the tables that slots link."""
-    tables = region.host.tables
+    tables, q = region.host.tables, region.host.frames.ram.qwords
     todo = [(tables.levels, tables.pgd_frame, 0)]
     while todo:
         level, frame, base = todo.pop()
-        entries = tables.words[frame << 9 : (frame + 1) << 9]
-        for index in np.flatnonzero(entries).tolist():
-            address, entry = base + index * span(level), int(entries[index])
+        for slot in tables.set_slots(frame << 9, 512):
+            address, entry = base + (slot & 511) * span(level), q[slot]
             if entry & PS:
                 continue
             child = (entry & ADDRESS) >> PAGE_SHIFT

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from emu.fs.dentry import d_path
 from emu.fs.file import file_of
@@ -35,8 +35,7 @@ _LOCKED = VmFlags.LOCKED | VmFlags.LOCKONFAULT
 _PMD_MASK = UNIT - span(2)
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """An aligned GiB of an address space."""
 
     mm: AddressSpace
@@ -48,7 +47,7 @@ class Place:
         return self.mm.serial, self.base
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class SharedTable:
     """A PMD table that several PUD entries point at."""
 

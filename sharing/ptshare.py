@@ -35,7 +35,7 @@ UNIT = 2 << 20
 _SHARED_TYPES = (MapFlags.SHARED, MapFlags.SHARED_VALIDATE)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Share:
     """The terms on which processes share a file's page tables: those of the first mapping."""
 

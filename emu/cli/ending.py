@@ -69,7 +69,7 @@ def _death(task: Task, info: SigInfo) -> str:
     return f": {at}" if info.signo in (Sig.SEGV, Sig.BUS, Sig.ILL, Sig.FPE, Sig.TRAP) else ""
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Ending:
     """``reason`` in one word, for ``--json``; ``lines`` for stderr."""
 

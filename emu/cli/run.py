@@ -247,7 +247,7 @@ def _run_to_the_end(machine: Machine, first: Task, stopper: Stopper, outputs: Ou
     stopper.on_stop = machine.stop
     with stopper, _keyboard(machine, stopper):
         try:
-            reason = machine.run(until=lambda: stopper.cause is not None)
+            reason = machine.run(interrupted=lambda: stopper.cause is not None)
         finally:
             machine.kernel.ttys.restore()
             outputs.finish()

@@ -35,6 +35,10 @@ class FdTable:
     def __iter__(self) -> Iterator[int]:
         return iter(sorted(self._files))
 
+    def items(self) -> Iterable[tuple[int, File]]:
+        """Every descriptor with its file."""
+        return self._files.items()
+
     def get(self, fd: int) -> File:
         """The file behind ``fd``; EBADF also for one opened with O_PATH."""
         file = self._files.get(fd)

@@ -179,6 +179,26 @@ class Pipe:
         self.not_empty.wake_all(_READABLE)
         return done
 
+    @property
+    def in_one_piece(self) -> bytes | None:
+        """All that it holds, if that is nothing, or one piece as it was written, behind which is room; else None."""
+        if self.slots == 1 or len(self._used) > 1:
+            return None
+        if not self._used:
+            return b""
+        slot = self._used[0]
+        return slot.data if slot.end == len(slot.data) and not slot.packet else None
+
+    def hold(self, data: bytes) -> None:
+        """From now on it holds this piece, of a page at most, and nobody is told.  There is memory for it."""
+        if self._used:
+            self._used.clear()
+            self._kmem.uncharge(PIPE_PAGE)
+        if data:
+            self._kmem.charge_reserved(PIPE_PAGE)
+            self._used.append(Slot(data, len(data)))
+        self.length = len(data)
+
     def prepare(self, count: int) -> int:
         """The size of the first piece of a write: the part beyond whole pages, if the last page has room for it.
 

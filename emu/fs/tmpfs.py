@@ -6,8 +6,6 @@ import errno
 import stat
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from emu.fs.file import File
 from emu.fs.inode import Inode, NewOwner
 from emu.fs.libfs import Node, SimpleDirectory, Symlink, drop_tree, symlink_size
@@ -17,6 +15,7 @@ from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE, PAGE_SIZE, FallocateFlags, RenameFlags, Whence
 from emu.mm.kmem import INODE
 from emu.mm.pagecache import PageCache
+from mmu.late import np
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path

@@ -20,7 +20,6 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from unicorn.x86_const import UC_X86_REG_RFLAGS
 
 from emu.hooks import BLOCK_BYTES, ENDS_REPEATING, REPEATS, SPECIAL, TABLE_ENTRIES, CodeCopy, TrapState
@@ -30,6 +29,7 @@ from emu.instructions.opcodes import MODE_SHIFT, Mode, lengths
 from emu.instructions.pages import CodePages
 from emu.instructions.scan import ENDS_INSIDE
 from mmu import Mmu, unicorn_abi
+from mmu.host_array import HostArray
 from mmu.instruction import Kind
 from mmu.memory import PAGE_SIZE
 from mmu.objectcode import load
@@ -37,8 +37,6 @@ from mmu.opcodes import STRINGS
 from mmu.state import MmuState
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from emu.fpu import Fpu
     from emu.hooks import Hit
     from emu.instructions.hits import Hits, Listed
@@ -74,8 +72,8 @@ class Blocks:
         self._library = load("emu.instructions.scan")
         self._look, self._measure = self._library["look_through"].call, self._library["measure"].call
         self._plain = lengths()
-        #: By mode, and where they are.
-        self._tables: dict[int, tuple[npt.NDArray[np.uint16], int]] = {}
+        #: By mode.
+        self._tables: dict[int, HostArray] = {}
         #: How many instructions a block has of which nothing else is known, by the same.
         self._plain_blocks: dict[_Key, int] = {}
         #: By address, physical address, size and mode; pieces under the mode _PIECE.
@@ -120,6 +118,15 @@ class Blocks:
             self._first = first
             self._trap.table = self._table_at + first * BLOCK_BYTES
 
+    def place(self, code_id: int, *, catches_faults: bool) -> tuple[int, int] | None:
+        """What :meth:`enter` sets, ``TrapState.code_id`` and ``table``, as long as code is not forgotten; None where
+        that depends on the control words."""
+        if self._modes or self._fpu.unmasks:
+            return None
+        if catches_faults:
+            code_id |= Mode.CATCHES_FAULTS << MODE_SHIFT
+        return code_id, self._table_at + (code_id & _SPACES - 1) * _APART * BLOCK_BYTES
+
     def _mode(self) -> Mode:
         mode = Mode.UNMASKED if self._fpu.has_unmasked else Mode.ALWAYS
         return mode | (Mode.ALIGNMENT_CHECK if self._mmu.uc.reg_read(UC_X86_REG_RFLAGS) & RFLAGS_AC else Mode.ALWAYS)
@@ -153,6 +160,7 @@ class Blocks:
 
     def forget(self) -> None:
         """Nothing is known.  Not within emulation."""
+        self._trap.answer = 0  # who answers knows where the table was
         for key in list(self._blocks):
             self._drop(key)
         self._plain_blocks.clear()
@@ -165,10 +173,9 @@ class Blocks:
     def _new_table(self) -> None:
         """An empty table for the native hook, of which the host gives a page when a block comes there."""
         entries = TABLE_ENTRIES + _SPACES * _APART
-        self._table = np.zeros(entries * BLOCK_BYTES, dtype=np.uint8)
-        self._room = memoryview(self._table)  # type: ignore[arg-type]
-        self._slots = memoryview(self._table.view(np.uint64))  # type: ignore[arg-type]
-        self._table_at = self._trap.table = self._table.ctypes.data
+        table = HostArray(entries * _WORDS, "Q")
+        self._room, self._slots = table.bytes, table.view
+        self._table_at = self._trap.table = table.address
         self._first = 0
 
     def _can_change(self, frame: int) -> None:
@@ -207,7 +214,7 @@ class Blocks:
 
     def _tell(self, key: int, address: int, instructions: int, *more: int) -> None:
         """Tell the native hook of a block; ``more`` are the other fields of a KnownBlock."""
-        place = _number(address) + self._first
+        place = _number(address) + (self._trap.table - self._table_at) // BLOCK_BYTES
         _PLAIN.pack_into(self._room, place * BLOCK_BYTES, address, key, instructions, *(more or _NOTHING))
 
     # -- looking through ---------------------------------------------------------------------------------------------
@@ -258,9 +265,8 @@ class Blocks:
     def _look_through(self, key: _Key, frame: int, last_frame: int) -> int:
         address, paddr, size, mode = key
         if mode not in self._tables:
-            listing = with_listed(mode)
-            self._tables[mode] = listing, listing.ctypes.data
-        _, table = self._tables[mode]
+            self._tables[mode] = with_listed(mode)
+        table = self._tables[mode].address
         if frame == last_frame:
             found = self._look(self._mmu.ram.host + paddr, size, table)
         else:
@@ -332,7 +338,7 @@ class Blocks:
                 begins = last_frame * PAGE_SIZE + begins % PAGE_SIZE
             self._cut(block, offset, skipped, begins)
             buffer = ctypes.create_string_buffer(code, len(code))
-            before = self._look(ctypes.addressof(buffer), offset, self._plain.ctypes.data)
+            before = self._look(ctypes.addressof(buffer), offset, self._plain.address)
             block.before = before if offset else 1
 
     def _keep(self, key: _Key, block: Block, frame: int, last_frame: int) -> None:
@@ -371,7 +377,7 @@ class Blocks:
         """Where instructions end, from the first one on."""
         at, ends = 0, set()
         while at < min(room, _LONGEST_JUMP):
-            found = self._measure(self._mmu.ram.host + begins + at, room - at, self._plain.ctypes.data)
+            found = self._measure(self._mmu.ram.host + begins + at, room - at, self._plain.address)
             if found == 0:
                 break
             at += found & 0xFF

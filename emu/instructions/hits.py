@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from emu.hooks import NO_REGISTER, Hit, HitKind
+from emu.instructions.catalogue import Catalogue
 from emu.instructions.instruction import Instruction
 from emu.instructions.opcodes import Mode
 from emu.instructions.raised import GP, Raised
 from emu.instructions.row import Action, Aligned, Check, CheckNative, Execute, ExecuteNative, Notice, Refuse, Row
-from emu.instructions.table import Catalogue
 from emu.instructions.view import CpuView, Unresolved
 from mmu.objectcode import load
 

@@ -1,19 +1,17 @@
 """The opcodes that :mod:`emu.instructions.table` lists, so that most runs need no more of the table than this.
 
-``python -m emu.instructions`` writes the digits (how they are read: :func:`emu.instructions.__main__.listed_opcodes`),
-and a test holds them against the table.
+``python -m emu.instructions`` writes the digits (how they are read: :func:`emu.instructions.__main__.listed_opcodes`
+and :func:`emu.instructions.__main__.opcodes_of`), and a test holds them against the table.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from emu.instructions.opcodes import Follows, Mode, lengths
+from mmu.host_array import HostArray
 
-import numpy as np
-
-from emu.instructions.opcodes import MAPS, Follows, Mode, lengths
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
+#: The subjects that have rows for each instruction with LOCK.
+LOCKED = ("refused", "computed")
+_LISTED = int(Follows.LISTED_MEMORY)
 
 LISTED = {
     Mode.ALWAYS: (
@@ -58,13 +56,89 @@ LISTED = {
     ),
 }
 
+#: By subject, in the order of the table, and by mode, the opcodes of its rows.
+SUBJECTS = {
+    ("refused", Mode.ALWAYS): (
+        "000000000000000000000000400f0000000c0000000000000f0200000f0f2000"
+        "2000000000808000000000000000003000000000000400000000000000000000"
+        "0000000000000000000000000000000000000000000000000000000000000000"
+        "0000000000000000000000000000000000000000000000000000000000000000"
+    ),
+    ("control", Mode.UNMASKED): (
+        "000000000000000000000000000000000000000000000000000000a200000000"
+        "0000000000000000000000000000000000000000000400000000000000000000"
+        "0000000000000000000000000000000000000000000000000000000000000000"
+        "0000000000000000000000000000000000000000000000000000000000000000"
+    ),
+    ("control", Mode.ALWAYS): (
+        "0000000000000000000000000000000000000000000000000000002a00000000"
+        "0000000000000000000000000000000000000000000400000000000000000000"
+        "0000000000000000000000000000000000000000000000000000000000000000"
+        "0000000000000000000000000000000000000000000000000000000000000000"
+    ),
+    ("unmasked", Mode.UNMASKED): (
+        "000000000000000000000000000000000000008000000000000000ff00000000"
+        "00000000004f0000000020ff0000000300000000000000004000100004000000"
+        "0000000000000000000000000000000000000000000000000000000000000000"
+        "00f0000000000000300000000000000000000000000000000000000000000000"
+    ),
+    ("computed", Mode.ALWAYS): (
+        "000000000000000000000000000000000000000000000000000000aa00000000"
+        "0000000000000000000000000000000000000000000020000000000000000000"
+        "fff0000700000000000000000000000000000000000000000000000000000000"
+        "000800000000000030000000f000000000000000000000000000000000000000"
+    ),
+    ("alignment", Mode.ALWAYS): (
+        "0000000000000000000000000000000000000000000000000000000000000000"
+        "0000470000b300000000effffffb170b00000000000000004400f3ffffffe7f7"
+        "fff01b0700f008ff300000000000000000000000000000000000008f00000000"
+        "003f000000000000710000000000000000000000000000000000000800000000"
+    ),
+    ("alignment_check", Mode.ALIGNMENT_CHECK): (
+        "f0f0f0f0f0f0f0f00000ffff80f00000ffff00030a8a0000fc20f0ff00100c0c"
+        "0000000000000000ffff00000000000000000000030b281ba800000000000000"
+        "0000000000000000000000000000000000000000000000000000000000000000"
+        "0000000000000000000000000000000000000000000000000000000000000000"
+    ),
+    ("alignment_check", Mode.ALWAYS): (
+        "0000000000000000000000000000000000000002000000000000000000000000"
+        "0000000000000000000000000000000000000000000000000000000000000000"
+        "0000000000000000000000000000000000000000000000000000000000000000"
+        "0000000000000000000000000000000000000000000000000000000000000000"
+    ),
+    ("crossing", Mode.CATCHES_FAULTS): (
+        "0000000000000000000000000000000000000000000000000000008200000000"
+        "0000200000000000000000000000000800000000000000000000000000000800"
+        "0000000000000000000000000000000000000000000000000000000000000000"
+        "0000000000000000000000000000000000000000000000000000000000000000"
+    ),
+    ("crossing", Mode.ALWAYS): (
+        "0000000000000000000000000000000000000000000000000000000000000000"
+        "0000000000000000000000000000000000000000000400000000000000000000"
+        "0000000000000000000000000000000000000000000000000000000000000000"
+        "0000000000000000000000000000000000000000000000000000000000000000"
+    ),
+}
 
-def with_listed(mode: int) -> npt.NDArray[np.uint16]:
+
+def subjects_of(opcode_map: int, opcode: int, mode: int) -> dict[str, None]:
+    """The subjects with rows for an opcode that count in a mode."""
+    at, bit = divmod(opcode_map * 256 + opcode, 4)
+    return {
+        subject: None
+        for (subject, each), digits in SUBJECTS.items()
+        if (each is Mode.ALWAYS or each & mode) and int(digits[at], 16) >> bit & 1
+    }
+
+
+def with_listed(mode: int) -> HostArray:
     """The opcode table, in which everything is marked that is listed in a mode."""
     table = lengths()
     for each, digits in LISTED.items():
         if each is Mode.ALWAYS or each & mode:
-            pairs = np.array([int(digit, 16) for digit in digits], dtype=np.uint16).reshape(MAPS, 128)
-            table[:, ::2] |= (pairs & 3) * np.uint16(Follows.LISTED_MEMORY)
-            table[:, 1::2] |= (pairs >> 2) * np.uint16(Follows.LISTED_MEMORY)
+            for at, digit in enumerate(digits):
+                if digit != "0":
+                    pair, (number, opcode) = int(digit, 16), divmod(2 * at, 256)
+                    table.view[number, opcode] |= (pair & 3) * _LISTED
+                    table.view[number, opcode + 1] |= (pair >> 2) * _LISTED
     return table

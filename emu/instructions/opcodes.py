@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import IntEnum, IntFlag
 
-import numpy as np
-import numpy.typing as npt
+from mmu.host_array import HostArray
 
 MAPS = 4
 #: Where a code_id has the mode.
@@ -77,6 +76,8 @@ _0F: dict[Follows, Iterable[int]] = {
     Follows.BYTE: (0x0F, *range(0x70, 0x74), 0xA4, 0xAC, 0xBA, 0xC2, 0xC4, 0xC5, 0xC6),
     Follows.WORDS: range(0x80, 0x90),
 }
+_0F38: dict[Follows, Iterable[int]] = {Follows.MODRM: range(256)}
+_0F3A: dict[Follows, Iterable[int]] = {Follows.MODRM: range(256), Follows.BYTE: range(256)}
 
 
 _MODRM_ONE_BYTE = frozenset(_ONE_BYTE[Follows.MODRM])
@@ -89,12 +90,12 @@ def has_modrm(opcode_map: int, opcode: int) -> bool:
     return opcode not in _NO_MODRM_0F if opcode_map else opcode in _MODRM_ONE_BYTE
 
 
-def lengths() -> npt.NDArray[np.uint16]:
+def lengths() -> HostArray:
     """The table, with nothing listed."""
-    table = np.zeros((MAPS, 256), dtype=np.uint16)
-    for number, rows in ((0, _ONE_BYTE), (1, _0F)):
+    table = HostArray((MAPS, 256), "H")
+    for number, rows in enumerate((_ONE_BYTE, _0F, _0F38, _0F3A)):
         for follows, opcodes in rows.items():
-            table[number, list(opcodes)] |= np.uint16(follows)
-    table[2, :] = Follows.MODRM
-    table[3, :] = Follows.MODRM | Follows.BYTE
+            bits = int(follows)
+            for opcode in opcodes:
+                table.view[number, opcode] |= bits
     return table

@@ -6,12 +6,11 @@ import ctypes
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from emu.hooks import TrapState
 from emu.instructions.opcodes import MODE_SHIFT, lengths
 from emu.instructions.scan import LONGEST
 from mmu import Mmu
+from mmu.host_array import HostArray
 from mmu.memory import PAGE_SIZE
 from mmu.objectcode import load
 from mmu.state import CODE_VIEW_BYTES, CODE_VIEWS, CodeView
@@ -33,12 +32,12 @@ class CodePages:
         self.frames: dict[tuple[int, int], int] = {}
         #: Makes a new ``code_id`` for the address space that runs.
         self.renew: Callable[[], int] | None = None
-        self._views = np.zeros(CODE_VIEWS * CODE_VIEW_BYTES, dtype=np.uint8)
+        self._views = HostArray(CODE_VIEWS * CODE_VIEW_BYTES, "B")
         mmu.state.code_view = ctypes.addressof(trap) + TrapState.code_id.offset  # type: ignore[attr-defined]
-        mmu.state.code_views = self._views.ctypes.data
+        mmu.state.code_views = self._views.address
         self._measure = load("emu.instructions.scan")["measure"].call
         self._opcodes = lengths()
-        self._plain = self._opcodes.ctypes.data
+        self._plain = self._opcodes.address
 
     def seen(self, vaddr: int, frame: int) -> None:
         """The engine fetches a page of code from this frame."""
@@ -47,10 +46,10 @@ class CodePages:
             self._trap.code_id = space = self.renew() | space >> MODE_SHIFT << MODE_SHIFT
         if len(self.frames) > _MOST:
             self.frames.clear()
-            self._views.fill(0)
+            self._views.bytes[:] = bytes(len(self._views.bytes))
         self.frames[space, page] = frame
         number = (page + space * 37) % CODE_VIEWS
-        view = CodeView.from_address(self._views.ctypes.data + number * CODE_VIEW_BYTES)
+        view = CodeView.from_address(self._views.address + number * CODE_VIEW_BYTES)
         view.page, view.space, view.frame = page + 1, space, frame
 
     def read(self, paddr: int, last_frame: int, length: int) -> bytes:

@@ -43,7 +43,7 @@ class ExeFile:
         self._file.put()
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Program:
     """A file to execute (linux_binprm), opened; whoever has it calls :meth:`close`."""
 

@@ -6,7 +6,6 @@ They are read with struct, because pyelftools takes as long to import as a small
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
 from struct import Struct
 from typing import NamedTuple, Protocol
 
@@ -52,8 +51,7 @@ class NotExecutable(LinuxError):
         super().__init__(errno.ENOEXEC, reason)
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(NamedTuple):
     """One PT_LOAD."""
 
     vaddr: int
@@ -63,8 +61,7 @@ class Segment:
     prot: Prot
 
 
-@dataclass(frozen=True)
-class ElfProgram:
+class ElfProgram(NamedTuple):
     """What the loader needs of an ELF file."""
 
     position_independent: bool

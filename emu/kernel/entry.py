@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from emu.cpu import DR6_BS, SYSCALL_TRAP, Trap, TrapKind
 from emu.instructions.raised import GP
+from emu.kernel.fastpath import WHO, FastPath
 from emu.kernel.signal_state import SaFlags, SiCode, Sig, SigInfo
 from emu.kernel.task import Task, TaskState
 from emu.kernel.traps import Traps
@@ -30,7 +31,6 @@ _LARGE = 1024
 #: From here on an address may not be canonical.
 _NOT_CANONICAL = 1 << 47
 #: Calls that libraries try at every start, and do without: io_uring_setup, landlock's first.
-#: None of them may be in a late table, which is not looked through for them.
 TRIED_BY_HABIT = frozenset({425, 444})
 _IO_URING_SETUP = 425
 
@@ -51,9 +51,12 @@ class Entry:
         self._traps = Traps(
             kernel.cpu, kernel.clock, kernel.signals, kernel.out_of_memory, log=kernel.log, log_once=kernel.log_once
         )
-        #: What modules have replaced, by number; None while it is not known whether a late table has the number.
+        #: By number, what gives the table that has a call which is not registered yet.
+        self._late: dict[int, Callable[[], Iterable[Syscall]]] = {}
+        #: What modules have replaced, by number; None while that is late, and where there was nothing.
         self._replaced: dict[int, Syscall | None] = {}
-        self._late: Iterator[Iterable[Syscall]] = iter(())
+        #: Answers natively where that is possible.
+        self.fast_path = FastPath(kernel)
         self._back_to_user: Callable[[Task, Iterable[Task]], bool] | None = None
         kernel.cpu.mmu.on_page_fault, kernel.cpu.mmu.faults_have_steps = self._page_fault, False
         kernel.cpu.mmu.hold_back_fetches(self._may_fetch)
@@ -61,46 +64,46 @@ class Entry:
 
     def register(self, syscall: Syscall, *, replace: bool = False) -> None:
         """Register a system call.  A number can be taken once, unless a module means to ``replace`` its call."""
-        if syscall.number in self._table and not replace:
+        if (syscall.number in self._table or syscall.number in self._late) and not replace:
             raise ValueError(f"system call {syscall.number} ({syscall.name}) is registered already")
         if replace:
             self._replaced.setdefault(syscall.number, self._table.get(syscall.number))
         self._table[syscall.number] = syscall
         self._entries.pop(syscall.number, None)
 
-    def register_late(self, tables: Iterator[Iterable[Syscall]]) -> None:
-        """More system calls: the next table is taken when a program makes a call that is not registered."""
-        self._late = tables
+    def register_late(self, tables: Mapping[int, Callable[[], Iterable[Syscall]]]) -> None:
+        """More system calls: by number, what gives a table with it, which is taken when a program makes the call."""
+        self._late.update(tables)
 
     def replaced(self, number: int) -> Syscall | None:
         """The system call that a module has replaced; None if there was none."""
-        while self._replaced[number] is None and self._take_late_table():
-            pass
+        self._take_late(number)
         return self._replaced[number]
+
+    def replaces(self, numbers: Iterable[int]) -> bool:
+        """Whether a module has replaced one of these calls."""
+        return any(number in self._replaced for number in numbers)
 
     def names(self) -> set[str]:
         """The names of all system calls that there are."""
-        while self._take_late_table():
-            pass
+        for number in list(self._late):
+            self._take_late(number)
         return {call.name for call in self._table.values()}
 
     def lookup(self, number: int) -> Syscall | None:
         """The system call with this number."""
-        if number in TRIED_BY_HABIT:
-            return self._table.get(number)
-        while number not in self._table and self._take_late_table():
-            pass
+        if number not in self._table:
+            self._take_late(number)
         return self._table.get(number)
 
-    def _take_late_table(self) -> bool:
-        """Register the calls of one more table; False if there is none."""
-        table = next(self._late, None)
-        for call in table or ():
+    def _take_late(self, number: int) -> None:
+        """Register the calls of the table that has a number, if it is late."""
+        for call in self._late[number]() if number in self._late else ():
+            self._late.pop(call.number, None)
             if call.number in self._replaced:
                 self._replaced[call.number] = call
             else:
                 self.register(call)
-        return table is not None
 
     def entry_of(self, number: int) -> tuple[Enter, int]:
         """The compiled entry for a number, and what a call costs.  There are many rows and few are called, so each is
@@ -113,21 +116,30 @@ class Entry:
         if call is None:
             return partial(self._not_implemented, number), _CALL
         cost = _CALL + self._costs.get(call.name, 0)
-        self._entries[number] = compiled = compile_entry(call), cost
+        enter = compile_entry(call)
+        if number in WHO and number not in self._replaced:
+            enter = self.fast_path.keeps(number, enter)
+        self._entries[number] = compiled = enter, cost
         return compiled
 
     # -- the loop --------------------------------------------------------------------------------------------------
 
     def run(self, task: Task) -> None:
         """Run until the slice ends, the task sleeps or it ends.  Its registers are in the CPU."""
-        cpu, kernel = self._cpu, self._kernel
+        cpu, kernel, fast_path = self._cpu, self._kernel, self.fast_path
+        if fast_path.ready:
+            fast_path.forget()
         cpu.last_end, task.last_end = task.last_end, 0
         if task.then is not None:
             then, task.then = task.then, None
             if not then():
                 return
-        if task.sleeping is not None and not self._resume(task):
-            return
+        if task.sleeping is not None:
+            assert task.syscall is not None
+            number = task.syscall[0]
+            if not self._resume(task):
+                return
+            fast_path.resumed(task, number)
         while True:
             signals = task.signals
             tracee = task.ptrace
@@ -147,14 +159,21 @@ class Entry:
                 self._traps.force(task, Sig.SEGV, SiCode.KERNEL, 0, GP)
                 continue
             cpu.blocks.enter(task.mm.code_id, catches_faults=task.mm.catches_faults)
+            fast = fast_path.ready and tracee is None
             try:
                 steps = tracee is not None and (tracee.stepping or tracee.debug_registers.active)
                 if tracee is not None and steps and not tracee.before_step():
                     continue
+                if fast:
+                    fast_path.begin()
                 trap = cpu.single_step(task.rip) if steps else cpu.enter(task.rip)
             except BaseException:
+                if fast:
+                    task = fast_path.running(task)
                 task.rip, task.last_end = cpu.rip, cpu.last_end  # where it goes on
                 raise
+            if fast:
+                task = fast_path.running(task)
             kind = trap.kind
             if trap is SYSCALL_TRAP:
                 if not self._system_call(task):
@@ -184,6 +203,8 @@ class Entry:
         """False if the task sleeps, is stopped or has ended."""
         rip, number, registers = self._cpu.syscall_registers()
         task.rip = rip
+        if self.fast_path.ready:
+            self.fast_path.called(number)
         if task.ptrace is not None and task.ptrace.enter(number):
             return False
         enter, cost = self._entries.get(number) or self.entry_of(number)
@@ -233,6 +254,14 @@ class Entry:
         kind = action & 0xFFFF0000
         if kind in (seccomp.ALLOW, seccomp.LOG):
             return None
+        if kind == seccomp.USER_NOTIF and number in self._table:
+            asked = self._ask_listener(task, number, registers)
+            if asked is not None:
+                return asked
+        if kind == seccomp.TRACE and task.ptrace is not None:
+            told = task.ptrace.tells_filter(number, action & 0xFFFF)
+            if told is not None:
+                return None if told else False
         result = seccomp.refused(action)
         if result is not None:
             return self._finish(task, number, result)
@@ -248,6 +277,22 @@ class Entry:
         else:
             self._kernel.exit(task, self._kernel.signals.fatal_status(task, info))
         return False
+
+    def _ask_listener(self, task: Task, number: int, registers: Registers) -> bool | None:
+        """The call waits for what a filter's listener says; None if there is none (seccomp_do_user_notification)."""
+        from emu.kernel.seccomp import seccomp_data
+        from emu.kernel.seccomp_notify import Listener, notified
+
+        assert task.seccomp is not None
+        data = seccomp_data(number, registers, task.rip)
+        listener = task.seccomp.listener(data)
+        if not isinstance(listener, Listener) or listener.closed:
+            return None
+        enter = self.entry_of(number)[0]
+        task.sleeping = notified(task, listener, data, partial(enter, self._kernel, task, registers))
+        task.syscall = (number, registers)
+        task.syscall_rflags, task.syscall_rsp = self._cpu.trap.rflags, self._cpu.stack_pointer
+        return self._advance(task, interrupted=False)
 
     def repeat_call(self, task: Task) -> bool:
         """A call goes on behind a stop before it."""
@@ -367,6 +412,8 @@ class Entry:
 
     def _page_fault(self, fault: PageFault) -> bool:
         """A page fault within a TLB fill: resolve it there, so that the instruction never notices."""
+        if self.fast_path.begun:
+            self.fast_path.end()
         task = self._kernel.scheduler.current
         assert task is not None
         usage = task.usage
@@ -387,6 +434,8 @@ class Entry:
 
     def _may_fetch(self, vaddr: int) -> bool:
         """Whether a page of code can be brought in before the code in front of it has run."""
+        if self.fast_path.begun:
+            self.fast_path.end()
         task = self._kernel.scheduler.current
         vma = None if task is None else task.mm.vmas.find(vaddr)
         return vma is not None and vma.allows(Access.FETCH)
@@ -394,6 +443,8 @@ class Entry:
     def _new_code(self) -> int:
         """An address has other code than its address space had there before, or than another one has that it was
         forked from."""
+        if self.fast_path.begun:
+            self.fast_path.end()
         task = self._kernel.scheduler.current
         assert task is not None
         task.mm.renew_code()

@@ -46,7 +46,7 @@ _AT = dict(
 )  # fmt: skip
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Loaded:
     program: ElfProgram
     bias: int

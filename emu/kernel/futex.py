@@ -59,7 +59,7 @@ def futex_key(mm: AddressSpace, address: int, *, private: bool) -> Key:
     return mm.serial, address
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Waiter:
     """One waiting task; a wake with any of its bits wakes it."""
 
@@ -71,7 +71,7 @@ class Waiter:
     requeued_only: ClassVar[bool] = False
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class PiWaiter:
     """A task that waits for a lock with priority inheritance; ``granted`` once it has it."""
 
@@ -81,7 +81,7 @@ class PiWaiter:
     granted: bool = False
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class PiState:
     """Such a lock with waiters, first the one that gets it next."""
 
@@ -120,6 +120,12 @@ class Futexes:
     def waits_at(self, key: Key) -> list[Waiter]:
         """The waiters of a word."""
         return self._waiters.get(key, [])
+
+    def only_at(self, key: Key | None) -> bool:
+        """Whether nobody waits, or only one task does, at this word."""
+        if self.pi:
+            return False
+        return not self._waiters or (len(self._waiters) == 1 and len(self._waiters.get(key, ())) == 1)
 
     def wake(self, key: Key, most: int, bits: int = ANY_BIT) -> int:
         """Wake up to ``most`` waiters of a word (at least one); returns how many.  LinuxError(EINVAL) if some wait for

@@ -7,11 +7,16 @@ asks for it by its name, so that what else is installed changes nothing.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
+from importlib import import_module
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from emu.kernel.kernel import Kernel
 
 GROUP = "unimmu.modules"
@@ -39,11 +44,43 @@ def find_modules() -> dict[str, Init]:
     >>> "msharefs" in find_modules()
     True
     """
+    return {name: _load(name, value) for name, value in sorted(_own_points().items())}
+
+
+def _own_points() -> dict[str, str]:
+    """The entry points of our own distribution, ``module:function`` by name; none in a checkout that is not installed.
+
+    They are read from the file that pip leaves beside our packages: importlib.metadata, which knows other forms too,
+    imports a parser of mails, and that takes longer than any module of ours.
+    """
+    begins = f"{DISTRIBUTION}-", f"{DISTRIBUTION}."
+    for place in sys.path:
+        try:
+            names = [name for name in os.listdir(place or ".") if name.startswith(begins) and name.endswith("-info")]
+        except OSError:
+            continue
+        if len(names) == 1 and names[0].endswith(".dist-info"):
+            return _points_in(os.path.join(place, names[0], "entry_points.txt"))
+        if names:
+            break
+    from importlib.metadata import PackageNotFoundError, distribution
+
     try:
         points = distribution(DISTRIBUTION).entry_points.select(group=GROUP)
-    except PackageNotFoundError:  # a checkout that is not installed
+    except PackageNotFoundError:
         return {}
-    return {point.name: _load(point) for point in sorted(points, key=lambda p: p.name)}
+    return {point.name: point.value for point in points}
+
+
+def _points_in(file: str) -> dict[str, str]:
+    """The entry points of our group in an ``entry_points.txt``; none if there is no such file."""
+    try:
+        with open(file, encoding="utf-8") as text:
+            _, _, section = text.read().partition(f"[{GROUP}]\n")
+    except OSError:
+        return {}
+    lines = (line.partition("=") for line in section.partition("\n[")[0].splitlines() if not line.startswith("#"))
+    return {name.strip(): value.strip() for name, equals, value in lines if equals}
 
 
 def load_modules(names: Iterable[str]) -> dict[str, Init]:
@@ -54,7 +91,7 @@ def load_modules(names: Iterable[str]) -> dict[str, Init]:
     >>> list(load_modules(["ptshare"]))
     ['ptshare']
     """
-    return {name: _load(_find(name)) for name in names}
+    return {name: _load(name, _find(name).value) for name in names}
 
 
 def with_modules(base: Mapping[str, Init], wanted: Modules | None) -> dict[str, Init]:
@@ -71,6 +108,8 @@ def with_modules(base: Mapping[str, Init], wanted: Modules | None) -> dict[str, 
 
 
 def _find(name: str) -> EntryPoint:
+    from importlib.metadata import entry_points
+
     installed = sorted(entry_points(group=GROUP), key=lambda p: (p.name, p.value))
     found = [point for point in installed if point.name == name]
     if not found:
@@ -86,11 +125,13 @@ def _owner(point: EntryPoint) -> str:
     return f"of {point.dist.name}" if point.dist is not None else "of an unknown distribution"
 
 
-def _load(point: EntryPoint) -> Init:
+def _load(name: str, value: str) -> Init:
+    """What an entry point names: ``module:function``, perhaps with extras in brackets."""
+    module, _, function = value.partition("[")[0].partition(":")
     try:
-        init: Init = point.load()
+        init: Init = attrgetter(function.strip())(import_module(module.strip()))
     except Exception as error:
-        raise ModuleError(f"kernel module {point.name} ({point.value}) cannot be loaded: {error}") from error
+        raise ModuleError(f"kernel module {name} ({value}) cannot be loaded: {error}") from error
     if not callable(init):
-        raise ModuleError(f"kernel module {point.name} ({point.value}) is no function init(kernel), but {init!r}")
+        raise ModuleError(f"kernel module {name} ({value}) is no function init(kernel), but {init!r}")
     return init

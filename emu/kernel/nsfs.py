@@ -91,7 +91,7 @@ class NsFile(File):
 
 
 def _neighbour(kernel: Kernel, task: Task, space: Namespace, step: int) -> Namespace:
-    """The mount namespace with the next higher or lower number that the caller may enter.  LinuxError(ENOENT, EPERM)."""
+    """The mount namespace with the next number up or down that the caller may enter.  LinuxError(ENOENT, EPERM)."""
     namespaces = kernel.namespaces
     if not task.credentials.capable_in(SYS_ADMIN, space.user):
         raise LinuxError(errno.EPERM)

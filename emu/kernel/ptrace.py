@@ -112,7 +112,7 @@ class Tracee(Traced):
         #: An event that is told of as soon as the call that it happened in is done so far: number, message.
         self.event: tuple[Event, int] | None = None
         #: The stops before the call are over; and that of its end, PTRACE_EVENT_EXIT.
-        self._entered = self._exit_told = False
+        self._entered = self._exit_told = self._filter_told = False
         #: How a thread that has ended did so: the tracer is to be told.
         self.ended_as: int | None = None
         self.debug_registers = DebugRegisters()
@@ -193,6 +193,7 @@ class Tracee(Traced):
         """A system call begins, or goes on behind its stops.  True if the task has stopped."""
         cpu, task = self._kernel.cpu, self.task
         if not self._entered:
+            self._filter_told = False
             self.orig_rax = number if number >> 63 == 0 else number - (1 << 64)
         if (self.syscalls or self.emulated) and not self._entered:
             task.syscall_rflags = cpu.trap.rflags
@@ -206,6 +207,18 @@ class Tracee(Traced):
         self._entered = False
         return False
 
+    def tells_filter(self, number: int, data: int) -> bool | None:
+        if not self.options & Options.TRACESECCOMP:
+            return None
+        if self._filter_told:
+            self._filter_told = False
+            return True
+        cpu, task = self._kernel.cpu, self.task
+        self._filter_told = self._entered = True
+        task.syscall_rflags = cpu.trap.rflags
+        cpu.syscall_return(-_ENOSYS, task.rip)
+        return self.stop_for(Event.SECCOMP, data, self._enter_again)
+
     def _stop_at_call(self, kind: StopKind, message: int, then: Callable[[], bool]) -> bool:
         code = Sig.TRAP | (0x80 if self.options & Options.TRACESYSGOOD else 0)
         return self.stop(kind, code, self._own_info(Sig.TRAP, code), then, message=message)
@@ -216,7 +229,7 @@ class Tracee(Traced):
         self._send_given()
         cpu.trap.rflags = task.syscall_rflags
         if self.orig_rax & 0xFFFFFFFF == 0xFFFFFFFF:
-            self._entered = False
+            self._entered = self._filter_told = False
             cpu.syscall_return(cpu.general()[0], task.rip)
             return self.leave()
         registers = cpu.general()

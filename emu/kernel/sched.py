@@ -110,6 +110,8 @@ class Scheduler:
         #: Whether the current task has used up its turn.
         self.slice_over = False
         self._since = self._system_since = self._turn_start = 0
+        #: Whether somebody wants to be asked once a turn whether the run ends.
+        self._asked_each_turn = False
 
     def post(self, work: Callable[[], object]) -> None:
         """Do something between two turns, soon.  For handlers of signals, and for what is called while a task runs."""
@@ -174,6 +176,14 @@ class Scheduler:
             task.state = TaskState.RUNNABLE
             self._enqueue(task)
 
+    def wake_unseen(self, task: Task) -> None:
+        """A task that sleeps, or is queued, runs already."""
+        if task.state == TaskState.SLEEPING:
+            self._forget_sleep(task)
+            task.state = TaskState.RUNNABLE
+        else:
+            self._take_off(task)
+
     def _forget_sleep(self, task: Task) -> None:
         for queue in task.sleeping_on:
             queue.remove(task)
@@ -217,6 +227,45 @@ class Scheduler:
         vcpu.instructions += retired
         vcpu.system_ns += system
         self._since, self._system_since = instructions, system_ns
+
+    # -- turns that are taken natively (emu.kernel.fastpath) ---------------------------------------------------------
+
+    @property
+    def turns_are_alike(self) -> bool:
+        """Whether there is one vCPU, its time slices are all as long as ever, and between two turns nothing is to be
+        done."""
+        host = self.host
+        if self.turn is not None or self._random is not None or self.time_slice < TIME_SLICE or self._asked_each_turn:
+            return False
+        return not (host.posted or host.listeners or host.keyboard or host.awaited or self.stop.requested)
+
+    @property
+    def only_queued(self) -> Task | None:
+        """The task that waits for the one vCPU, if it is alone."""
+        queue = self.vcpus[0].queue
+        return queue[0] if len(queue) == 1 else None
+
+    @property
+    def nobody_queued(self) -> bool:
+        """Whether nobody waits for the one vCPU."""
+        return not self.vcpus[0].queue
+
+    @property
+    def turn_began(self) -> tuple[int, int, int]:
+        """When the turn began: in instructions, in the kernel's time, and in what slices are counted in."""
+        return self._since, self._system_since, self._turn_start
+
+    def turns_taken(
+        self, task: Task, began: tuple[int, int, int], switches: int, instructions: int, system_ns: int
+    ) -> None:
+        """So many turns have ended, in which so much was done, and that of a task has begun."""
+        vcpu = self.vcpus[0]
+        vcpu.instructions += instructions
+        vcpu.system_ns += system_ns
+        vcpu.switches += switches
+        vcpu.task = vcpu.last = self._loaded = self.current = task
+        vcpu.slice_left = self.time_slice
+        self._since, self._system_since, self._turn_start = began
 
     def slice_is_over(self) -> None:
         """The current task has used up its turn."""
@@ -299,13 +348,20 @@ class Scheduler:
     # -- running ---------------------------------------------------------------------------------------------------
 
     def run(
-        self, enter: Callable[[Task], None], until: Callable[[], bool] | None = None, timeout_s: float | None = None
+        self,
+        enter: Callable[[Task], None],
+        until: Callable[[], bool] | None = None,
+        timeout_s: float | None = None,
+        interrupted: Callable[[], bool] | None = None,
     ) -> StopReason:
         """Run until every process has ended or waits for ever, ``until()`` holds (asked once a turn), or time is up.
 
         ``enter`` runs a task, whose registers are in the CPU, until it must leave the CPU; ``timeout_s`` is in seconds
-        of host time, checked once a turn and by calls that work on much.
+        of host time, checked once in some turns and by calls that work on much; and so is ``interrupted()``, by which
+        the host ends the run.
         """
+        self._asked_each_turn = until is not None
+        until = until or interrupted
         limit = None if timeout_s is None else time.monotonic() + timeout_s
         self.stop.begin(limit)
         with self._cpu.guard as guard:
@@ -373,12 +429,15 @@ class Scheduler:
         try:
             enter(task)
         except BaseException:
+            task = self.current or task
             self.account(task)
             if task.alive:
                 task.context.save()
             raise
         finally:
             clock.end_turn()
+        task = self.current  # another one where turns were taken natively
+        assert task is not None
         self.account(task)
         self.current = None
         if task.group.timers is not None:

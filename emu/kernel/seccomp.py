@@ -13,7 +13,7 @@ MODE_STRICT, MODE_FILTER = 1, 2
 KILL_PROCESS, KILL_THREAD, TRAP, ERRNO, USER_NOTIF, TRACE, LOG, ALLOW = (
     0x80000000, 0, 0x30000, 0x50000, 0x7FC00000, 0x7FF00000, 0x7FFC0000, 0x7FFF0000,
 )  # fmt: skip
-ACTIONS = (KILL_PROCESS, KILL_THREAD, TRAP, ERRNO, TRACE, LOG, ALLOW)
+ACTIONS = (KILL_PROCESS, KILL_THREAD, TRAP, ERRNO, USER_NOTIF, TRACE, LOG, ALLOW)
 _ACTION, _DATA = 0xFFFF0000, 0xFFFF
 #: read, write, exit and rt_sigreturn.
 _STRICT = frozenset({0, 1, 60, 15})
@@ -56,6 +56,8 @@ class Filter(NamedTuple):
     jt: bytes
     jf: bytes
     k: array[int]
+    #: Who is asked about calls (SECCOMP_FILTER_FLAG_NEW_LISTENER).
+    listener: object = None
 
     @staticmethod
     def of(program: list[Instruction]) -> Filter:
@@ -68,7 +70,7 @@ class Filter(NamedTuple):
         """The action for a call, which struct seccomp_data describes."""
         a = x = 0
         memory = [0] * _SCRATCH
-        codes, jts, jfs, ks = self
+        codes, jts, jfs, ks, _ = self
         at = 0
         while True:
             code, k = codes[at], ks[at]
@@ -168,13 +170,25 @@ class Seccomp(NamedTuple):
         """What is to become of a call: the strictest action of all filters, with its data."""
         if self.mode == MODE_STRICT:
             return ALLOW if number in _STRICT else KILL_THREAD
-        data = SECCOMP_DATA.pack(number - (number >> 31 << 32), AUDIT_ARCH_X86_64, rip, *registers)
-        found = ALLOW
+        return self._strictest(seccomp_data(number, registers, rip))[0]
+
+    def listener(self, data: bytes) -> object:
+        """Who is asked about the call that the data describes; None: nobody."""
+        found = self._strictest(data)[1]
+        return None if found is None else found.listener
+
+    def _strictest(self, data: bytes) -> tuple[int, Filter | None]:
+        found, by = ALLOW, None
         for one in reversed(self.filters):
             result = one.run(data)
             if _strictness(result) < _strictness(found):
-                found = result
-        return found
+                found, by = result, one
+        return found, by
+
+
+def seccomp_data(number: int, registers: tuple[int, ...], rip: int) -> bytes:
+    """struct seccomp_data."""
+    return SECCOMP_DATA.pack(number - (number >> 31 << 32), AUDIT_ARCH_X86_64, rip, *registers)
 
 
 def _strictness(action: int) -> int:

@@ -225,7 +225,7 @@ def mask_of(queue: list[SigInfo]) -> int:
     return mask
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class SignalState:
     """One task's actions for signals, its mask, and its pending signals.
 

@@ -43,7 +43,7 @@ class TaskState(IntEnum):
 STATE_LETTER = dict(zip(TaskState, "RSTtZX", strict=True))
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Usage:
     """A task's resource usage, named as in getrusage where it has a name; ``hw_faults`` counts #PF exceptions,
     ``link_faults`` faults that linked a shared table.
@@ -103,7 +103,7 @@ class Scheduling(NamedTuple):
         )
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Rseq:
     """What a thread has registered for restartable sequences (rseq(2))."""
 
@@ -118,7 +118,7 @@ class Rseq:
 Sleeping = Generator[Any, None, int]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Task:
     """One thread; ``pid`` is its own number (gettid), ``group`` is its process."""
 
@@ -278,7 +278,7 @@ class Task:
         return f"<Task {self.pid} {self.comm} {self.state.name}>"
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class ThreadGroup:
     """One process.
 

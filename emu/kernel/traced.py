@@ -57,6 +57,12 @@ class Traced(ABC):
         """A system call is done, and its result is in the registers.  Whether the task goes on."""
 
     @abstractmethod
+    def tells_filter(self, number: int, data: int) -> bool | None:
+        """A filter says SECCOMP_RET_TRACE: whether the call is made; False if the task has stopped before it, None if
+        the tracer does not want to know.
+        """
+
+    @abstractmethod
     def stop_first(self, then: Callable[[], bool]) -> bool:
         """The event comes before what the call does further.  False."""
 

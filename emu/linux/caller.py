@@ -15,7 +15,7 @@ from emu.linux.stop import Stop
 Place = TypeVar("Place")
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Credentials:
     """Real, effective and saved ids, those for files, and capabilities, of which the effective ones decide
     (struct cred).  Ids are the machine's; what the user namespace shows them as, its maps say.

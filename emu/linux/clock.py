@@ -126,6 +126,10 @@ class Clock:
         self._turn_end = self.now_ns() + left
         self.look_at = self.system_ns + (left >> _LOOKS)
 
+    def turn_is(self, end: int, look_at: int) -> None:
+        """A turn has begun natively, which is to end when so much has been done."""
+        self._turn_end, self.look_at = end + self._idle_ns, look_at
+
     def shorten_turn(self, ns: int) -> None:
         """The turn that runs ends in so much time, if it does not end before."""
         end = self.now_ns() + ns

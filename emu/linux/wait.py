@@ -71,5 +71,9 @@ class WaitQueue:
         """Whether anybody sleeps here, or watches."""
         return bool(self._sleepers or self._watchers)
 
+    def only(self, task: Hashable) -> bool:
+        """Whether nobody sleeps here, or only this task does, and nobody watches."""
+        return not self._watchers and (not self._sleepers or (len(self._sleepers) == 1 and task in self._sleepers))
+
     def __len__(self) -> int:
         return len(self._sleepers)

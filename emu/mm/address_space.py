@@ -51,7 +51,7 @@ def is_data(prot: Prot, flags: VmFlags) -> bool:
     return bool(prot & Prot.WRITE) and not flags & (VmFlags.SHARED | VmFlags.GROWSDOWN)
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class MmContext:
     """The state that all address spaces of a machine share."""
 

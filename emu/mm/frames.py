@@ -5,15 +5,18 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator
 from enum import IntEnum
-from typing import Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 from weakref import WeakSet
-
-import numpy as np
-import numpy.typing as npt
 
 from emu.linux.errors import LinuxError
 from emu.mm.kmem import Kmem
+from mmu.host_array import HostArray
+from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE, PhysicalMemory
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 _ZERO_PAGE = bytes(PAGE_SIZE)
 #: At least this many frames freed at once are kept as one block.
@@ -30,7 +33,7 @@ _BATCH = 31
 #: Frames of a huge page.
 BLOCK_FRAMES = 512
 
-Frames = npt.NDArray[np.int64]
+Frames: TypeAlias = "npt.NDArray[np.int64]"
 
 #: PG_* of private memory: its content may be dropped if nobody writes it again (no PG_swapbacked, after MADV_FREE);
 #: fork has mapped it into two processes, and no write has found since that it is one's alone (no PG_anon_exclusive).
@@ -198,12 +201,11 @@ class FrameAllocator:
         self.total = ram.frames
         self._on_write = on_write
         self._on_write_many = on_write_many
-        self.counts: npt.NDArray[np.int32] = np.zeros(ram.frames, dtype=np.int32)
-        self.kinds: npt.NDArray[np.uint8] = np.zeros(ram.frames, dtype=np.uint8)
-        self.flags: npt.NDArray[np.uint8] = np.zeros(ram.frames, dtype=np.uint8)
-        self._flag = memoryview(self.flags)  # type: ignore[arg-type]
-        self._count = memoryview(self.counts)  # type: ignore[arg-type]
-        self._kind = memoryview(self.kinds)  # type: ignore[arg-type]
+        self._counts, self._kinds = HostArray(ram.frames, "i"), HostArray(ram.frames, "B")
+        self._flags = HostArray(ram.frames, "B")
+        self._count: memoryview[int] = self._counts.view
+        self._kind: memoryview[int] = self._kinds.view
+        self._flag: memoryview[int] = self._flags.view
         #: Pages given up by MADV_FREE that do not count as such yet.
         self._lazyfree: list[int] = []
         self._freed = FreeFrames(ram)
@@ -221,6 +223,21 @@ class FrameAllocator:
         self.alloc(FrameKind.RESERVED)  # frame 0: no table and no page is ever at physical address 0
         #: The page of zeros that reads of untouched private memory see; it is never counted and never written.
         self.zero_frame = self.alloc(FrameKind.RESERVED)
+
+    @cached_property
+    def counts(self) -> npt.NDArray[np.int32]:
+        """How many references each frame has."""
+        return self._counts.array
+
+    @cached_property
+    def kinds(self) -> npt.NDArray[np.uint8]:
+        """The use of each frame, a :class:`FrameKind`."""
+        return self._kinds.array
+
+    @cached_property
+    def flags(self) -> npt.NDArray[np.uint8]:
+        """PG_* of each frame."""
+        return self._flags.array
 
     @property
     def free(self) -> int:
@@ -344,6 +361,14 @@ class FrameAllocator:
         """Whether the frame is private memory: quicker than :meth:`kind`."""
         return self._kind[frame] == _ANON
 
+    def has_flag(self, frame: int, flag: int) -> bool:
+        """Whether a frame has a flag of PG_*."""
+        return self._flag[frame] & flag != 0
+
+    def clear_flag(self, frame: int, flag: int) -> None:
+        """Take a flag from a frame."""
+        self._flag[frame] &= ~flag
+
     def mark_lazyfree(self, frames: Frames) -> None:
         """The content of private pages may be dropped; it counts in batches (folio_mark_lazyfree)."""
         self._lazyfree += frames[self.flags[frames] & PG_LAZYFREE == 0].tolist()
@@ -386,8 +411,12 @@ class FrameAllocator:
         else:
             np.add.at(self.counts, frames, np.int32(1))
 
-    def put_many(self, frames: Frames) -> None:
-        """Drop one reference for each frame of an array."""
+    def put_many(self, frames: Frames | list[int]) -> None:
+        """Drop one reference for each frame of an array, or of a list if there are few."""
+        if isinstance(frames, list):
+            for frame in sorted(frames, reverse=True):  # the lowest is to be taken first
+                self.put(frame)
+            return
         if _ascending(frames):
             left = self.counts[frames] - np.int32(1)
             self.counts[frames] = left

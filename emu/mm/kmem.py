@@ -107,6 +107,10 @@ class Kmem:
         if self.charged + size > self._room:
             self._grow(self.charged + size)
 
+    def has_room(self, size: int) -> bool:
+        """Whether so much can be charged without more frames."""
+        return self.charged + size <= self._room
+
     def charge_reserved(self, size: int) -> None:
         """Account for an object for which there is room."""
         self.charged += size

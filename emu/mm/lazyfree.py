@@ -5,26 +5,25 @@ swap.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, TypeAlias
 
 from emu.mm import rss
 from emu.mm.flags import VmFlags
 from emu.mm.frames import PG_LAZYFREE, FrameKind
 from emu.mm.pagetable import ADDRESS, SPECIAL, A, D
+from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from emu.mm.address_space import AddressSpace, MmContext
     from emu.mm.frames import Frames
     from emu.mm.vma import Vma
 
-_OLD, _OLD_AND_CLEAN = (np.uint64(~bits & (1 << 64) - 1) for bits in (A, A | D))
-_ADDRESS, _SHIFT, _DIRTY = np.uint64(ADDRESS), np.uint64(PAGE_SHIFT), np.uint64(D)
+_OLD, _OLD_AND_CLEAN = (~bits & (1 << 64) - 1 for bits in (A, A | D))
 
-Entries = npt.NDArray[np.uint64]
+Entries: TypeAlias = "npt.NDArray[np.uint64]"
 
 
 def madvise_free(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
@@ -104,13 +103,13 @@ def _shrink(mm: AddressSpace, vma: Vma, wanted: int) -> int:
 
 
 def _frames(entries: Entries) -> Frames:
-    frames: Frames = ((entries & _ADDRESS) >> _SHIFT).astype(np.int64)
+    frames: Frames = ((entries & ADDRESS) >> PAGE_SHIFT).astype(np.int64)
     return frames
 
 
 def _counted(entries: Entries) -> npt.NDArray[np.intp]:
     """Which entries map a page that is counted: not those of the zero page."""
-    return np.flatnonzero((entries != 0) & ((entries & np.uint64(SPECIAL)) == 0))
+    return np.flatnonzero((entries != 0) & ((entries & SPECIAL) == 0))
 
 
 def _mapped_once(mm: AddressSpace, frames: Frames) -> npt.NDArray[np.bool_]:
@@ -125,7 +124,7 @@ def _reclaimable(mm: AddressSpace, vma: Vma, entries: Entries) -> npt.NDArray[np
     since (or made to be dropped, with MAP_DROPPABLE).
     """
     frames = _frames(entries)
-    given_up = (mm.frames.flags[frames] & PG_LAZYFREE != 0) & ((entries & _DIRTY) == 0)
+    given_up = (mm.frames.flags[frames] & PG_LAZYFREE != 0) & ((entries & D) == 0)
     if vma.flags & VmFlags.DROPPABLE:
         given_up |= True
     found: npt.NDArray[np.bool_] = np.logical_or(given_up, mm.frames.kinds[frames] == FrameKind.CACHE)

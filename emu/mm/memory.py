@@ -7,16 +7,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 from emu.mm import rss
 from emu.mm.flags import FaultResult
 from emu.mm.frames import PG_MAYBE_SHARED
-from emu.mm.pagetable import ADDRESS, RW, SPECIAL, XD, A, D, P
+from emu.mm.pagetable import ADDRESS, FEW, RW, SPECIAL, XD, A, D, P
 from emu.mm.vmops import VmOperations
+from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
 
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
 
 _RIGHTS = P | RW | XD
 #: The bits that an entry keeps when its rights change, and when fork takes write access away.
-_CONTENT, _READ_ONLY = np.uint64(~_RIGHTS & (1 << 64) - 1), np.uint64(~RW & (1 << 64) - 1)
-_WRITABLE, _SHIFT = np.uint64(RW), np.uint64(PAGE_SHIFT)
+_CONTENT, _READ_ONLY = ~_RIGHTS & (1 << 64) - 1, ~RW & (1 << 64) - 1
 _MAPPED, _PAGE = Cost.MAPPED, Cost.PAGE
 
 
@@ -126,19 +124,36 @@ class PageMemory(VmOperations):
 
     def change_protection(self, mm: AddressSpace, vma: Vma) -> int:
         # P goes and comes with PROT_NONE; RW comes where no copy can be due, elsewhere the fault knows
-        bits, changed = np.uint64(rights_of(vma)), 0
+        bits, changed = rights_of(vma), 0
         alone = bool(vma.prot & Prot.WRITE) and not vma.shared
         for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
-            view = mm.tables.words[slot : slot + number]
-            present = np.flatnonzero(view)
-            if len(present):
-                changed += len(present)
-                entries = view[present] & _CONTENT | bits
-                if alone:
-                    entries[rss.exclusive(mm, entries)] |= _WRITABLE
-                view[present] = entries
-                mm.context.clock.charge(len(present) * _MAPPED)
+            change = _change_few if number <= FEW else _change_many
+            present = change(mm, slot, number, bits, alone=alone)
+            changed += present
+            mm.context.clock.charge(present * _MAPPED)
         return changed
+
+
+def _change_few(mm: AddressSpace, slot: int, number: int, bits: int, *, alone: bool) -> int:
+    """Give the entries that are set these rights, and with ``alone`` RW to pages that are this process's alone; returns
+    how many there are.
+    """
+    q, slots = mm.frames.ram.qwords, mm.tables.set_slots(slot, number)
+    for at in slots:
+        entry = q[at] & _CONTENT | bits
+        q[at] = entry | RW if alone and rss.is_exclusive(mm, entry) else entry
+    return len(slots)
+
+
+def _change_many(mm: AddressSpace, slot: int, number: int, bits: int, *, alone: bool) -> int:
+    """As :func:`_change_few`."""
+    view = mm.tables.words[slot : slot + number]
+    present = np.flatnonzero(view)
+    entries: rss.Entries = view[present] & np.uint64(_CONTENT) | np.uint64(bits)
+    if alone:
+        entries[rss.exclusive(mm, entries)] |= RW
+    view[present] = entries
+    return len(present)
 
 
 def reads_instead(mm: AddressSpace, vma: Vma, address: int, access: Access) -> bool:
@@ -194,7 +209,7 @@ def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: i
     if vma.shared or (frames.is_anon(frame) and frames.count(frame) == 1):
         frames.ram.qwords[slot] = pte | RW | D | A
         if not vma.shared:
-            frames.flags[frame] &= ~PG_MAYBE_SHARED & 0xFF
+            frames.clear_flag(frame, PG_MAYBE_SHARED)
         flush.rights_added()
         return FaultResult.MINOR
     try:
@@ -218,7 +233,7 @@ def _zap_cached(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
     for first, slot, number in mm.tables.pte_tables(start, end):
         entries = mm.tables.words[slot : slot + number]
         at = np.flatnonzero(entries)
-        frames = ((entries[at] & np.uint64(ADDRESS)) >> _SHIFT).astype(np.int64)
+        frames = ((entries[at] & ADDRESS) >> PAGE_SHIFT).astype(np.int64)
         at = at[frames == vma.page_cache.find_each(at + vma.index_of(first))]
         if len(at):
             cleared = entries[at]

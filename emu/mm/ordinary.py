@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.mm import rss
 from emu.mm.flags import FaultResult
 from emu.mm.memory import PageMemory, set_new_entry
 from emu.mm.pagetable import RW, SPECIAL, D, span
+from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from emu.mm.address_space import AddressSpace
     from emu.mm.pagecache import PageCache
     from emu.mm.vma import Vma

@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 from emu.linux.errors import LinuxError
 from emu.mm.frames import FrameAllocator, FrameKind, Frames
 from emu.mm.kmem import XA_NODE
+from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from emu.mm.address_space import AddressSpace
     from emu.mm.vma import Vma
 
@@ -245,6 +245,9 @@ class PageCache:
 
     def _drop(self, first: int, last: int) -> None:
         """Forget the pages [first, last), and give up their frames."""
+        if self.nr_pages <= _FEW:
+            self._put_few(self._take_few(first, last))
+            return
         doomed: list[npt.NDArray[np.int32]] = []
         for number in self._nodes_between(first, last):
             view = _view(self._nodes[number])
@@ -263,6 +266,21 @@ class PageCache:
         if doomed:
             self._put(doomed)
 
+    def _take_few(self, first: int, last: int) -> list[int]:
+        """Forget those of a few pages that are in [first, last); returns their frames."""
+        frames: list[int] = []
+        for number in self._nodes_between(first, last):
+            node, base = self._nodes[number], number << _NODE_SHIFT
+            for at in range(max(first - base, 0), min(last - base, _NODE)):
+                if node[at]:
+                    frames.append(node[at])
+                    node[at] = 0
+                    if len(frames) == self.nr_pages:
+                        break
+            if len(frames) == self.nr_pages or not any(node):
+                self._forget_node(number)
+        return frames
+
     def _nodes_between(self, first: int, last: int) -> list[int]:
         low, high = first >> _NODE_SHIFT, (last - 1 >> _NODE_SHIFT) + 1
         if high - low > len(self._nodes):
@@ -272,12 +290,17 @@ class PageCache:
     def _put(self, doomed: list[npt.NDArray[np.int32]]) -> None:
         frames = doomed[0] if len(doomed) == 1 else np.concatenate(doomed)
         doomed.clear()
-        number = len(frames)
-        if number <= _FEW:
-            for frame in sorted(frames.tolist(), reverse=True):
-                self._frames.put(frame)
+        if len(frames) <= _FEW:
+            self._put_few(frames.tolist())
         else:
             self._frames.put_many(frames.astype(np.int64))
+            self._given_up(len(frames))
+
+    def _put_few(self, frames: list[int]) -> None:
+        self._frames.put_many(frames)
+        self._given_up(len(frames))
+
+    def _given_up(self, number: int) -> None:
         self.nr_pages -= number
         if number and self._charge is not None:
             self._charge(-number)

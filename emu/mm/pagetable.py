@@ -8,14 +8,16 @@ physical address / 8).
 from __future__ import annotations
 
 from collections.abc import Iterator
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
 from emu.mm.frames import FrameAllocator, FrameKind
 from mmu import entries
+from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 P, RW, US, A, D, PS, XD = (
     int(bit) for bit in (entries.P, entries.RW, entries.US, entries.A, entries.D, entries.PS, entries.XD)
@@ -33,6 +35,9 @@ LEVEL_OF = {"pte": 1, "pmd": 2, "pud": 3}
 _NAMES = {4: ("pte", "pmd", "pud", "pgd"), 5: ("pte", "pmd", "pud", "p4d", "pgd")}
 
 _PTE_TABLE_SPAN = 1 << 21
+_EMPTY_TABLE = bytes(PAGE_SIZE)
+#: Up to so many entries are looked at one by one, which hardly takes longer: numpy is not imported for a few.
+FEW = 256
 #: Tables whose entries are given up together (a batch of mmu_gather).
 _CLEARED_TABLES = 512
 
@@ -91,7 +96,6 @@ class PageTables:
         self._top_shift = PAGE_SHIFT + 9 * (levels - 1)
         self._frames = frames
         self._q = frames.ram.qwords
-        self.words = frames.ram.words
         self.share_counts = share_counts
         self.pgd_frame = frames.alloc(FrameKind.PAGETABLE)
         #: Number of tables that this tree owns, by level (the highest is the PGD itself).
@@ -101,6 +105,11 @@ class PageTables:
         self.links: dict[int, bool] = {}
         #: A requested defect has left tables or links behind: the audit reports them, and teardown is quiet.
         self.damaged = False
+
+    @property
+    def words(self) -> npt.NDArray[np.uint64]:
+        """All of memory, by slot: for entries in great number."""
+        return self._frames.ram.words
 
     @property
     def pgd_paddr(self) -> int:
@@ -237,26 +246,43 @@ class PageTables:
                 yield vaddr, slot, -(-(stop - vaddr) >> shift)
                 vaddr = stop
             else:
-                vaddr = self._skip_missing(vaddr, level)
+                vaddr = self._skip_missing(vaddr, end, level)
 
-    def _skip_missing(self, vaddr: int, below: int) -> int:
-        """The next address after ``vaddr`` that a present table of level ``below`` could cover."""
+    def set_slots(self, first: int, number: int) -> list[int]:
+        """Those of so many slots of one table whose entries are set."""
+        if number > FEW:
+            return (np.flatnonzero(self.words[first : first + number]) + first).tolist()
+        return [slot for slot, entry in enumerate(self._q[first : first + number].tolist(), first) if entry]
+
+    def _skip_missing(self, vaddr: int, end: int, below: int) -> int:
+        """The next address after ``vaddr`` that a present table of level ``below`` could cover, or one from ``end``
+        on.
+        """
         for level in range(self.levels, below, -1):
             slot = self.entry_slot(vaddr, level)
             if slot is None:
                 return (vaddr & -span(level)) + span(level)
             if not self._q[slot] & P:  # on to the next entry of this table that is set
-                rest = self.words[slot + 1 : (slot | 511) + 1]
-                later = np.flatnonzero(rest)
-                return (vaddr & -span(level)) + (1 + int(later[0] if len(later) else len(rest))) * span(level)
+                first = vaddr & -span(level)
+                within = min(511 - (slot & 511), (end - 1 - first) // span(level))
+                later = self.set_slots(slot + 1, within)
+                return first + (later[0] - slot if later else within + 1) * span(level)
         return (vaddr & -span(below + 1)) + span(below + 1)
 
     # -- changing entries ------------------------------------------------------------------------------------------
 
-    def clear_range(self, start: int, end: int) -> Iterator[npt.NDArray[np.uint64]]:
+    def clear_range(self, start: int, end: int) -> Iterator[list[int] | npt.NDArray[np.uint64]]:
         """Clear every PTE of [start, end); yields those that were set, some hundred thousand at a time.  For each batch
         the caller owes a flush and the frames' references.
         """
+        if end - start <= FEW * PAGE_SIZE:
+            slots = [at for _, slot, number in self.pte_tables(start, end) for at in self.set_slots(slot, number)]
+            few = [self._q[slot] for slot in slots]
+            for slot in slots:
+                self._q[slot] = 0
+            if few:
+                yield few
+            return
         cleared = []
         for _, slot, number in self.pte_tables(start, end):
             view = self.words[slot : slot + number]
@@ -285,11 +311,10 @@ class PageTables:
             origin = 0
         else:
             origin = start & -(step << 9)
-        for index in (np.flatnonzero(self.words[base + first : base + last + 1]) + first).tolist():
-            slot = base + index
+        for slot in self.set_slots(base + first, last - first + 1):
             if slot in self.links or self._q[slot] & PS:  # a large page
                 continue
-            low = origin + index * step
+            low = origin + (slot - base) * step
             if level > 2:
                 child = (self._q[slot] & ADDRESS) >> PAGE_SHIFT
                 self._free_below(level - 1, child, max(start, low), min(end, low + step))
@@ -298,7 +323,7 @@ class PageTables:
     def _free_empty(self, level: int, slot: int) -> bool:
         """Free the table at which the entry of a slot of ``level`` points, if it is empty and not shared."""
         child = (self._q[slot] & ADDRESS) >> PAGE_SHIFT
-        if self.share_counts[child] or self.words[child << 9 : (child << 9) + 512].any():
+        if self.share_counts[child] or self._frames.read(child, 0, PAGE_SIZE) != _EMPTY_TABLE:
             return False
         self._q[slot] = 0
         self.tables[level - 1] -= 1
@@ -311,9 +336,9 @@ class PageTables:
         """
         freed, size = False, span(2)
         for _, slot, number in self.leaf_tables(2, (start + size - 1) & -size, end & -size):
-            for index in np.flatnonzero(self.words[slot : slot + number]).tolist():
-                if slot + index not in self.links and not self._q[slot + index] & PS:
-                    freed |= self._free_empty(2, slot + index)
+            for at in self.set_slots(slot, number):
+                if at not in self.links and not self._q[at] & PS:
+                    freed |= self._free_empty(2, at)
         return freed
 
     def drop_links(self) -> None:

@@ -8,20 +8,21 @@ their pool.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Protocol
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Protocol, TypeAlias, overload
 
 from emu.mm.frames import PG_MAYBE_SHARED, FrameAllocator, FrameKind, Frames
 from emu.mm.pagetable import ADDRESS, SPECIAL
+from mmu.late import np
 from mmu.memory import PAGE_SHIFT
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 # plain integers: kinds are compared with these often
 _ANON = int(FrameKind.ANON)
-_ADDRESS, _SPECIAL, _SHIFT = np.uint64(ADDRESS), np.uint64(SPECIAL), np.uint64(PAGE_SHIFT)
 
-Entries = npt.NDArray[np.uint64]
+#: A few entries are a list.
+Entries: TypeAlias = "npt.NDArray[np.uint64]"
 
 
 class Resident(Protocol):
@@ -32,15 +33,24 @@ class Resident(Protocol):
     rss_cache: int
 
 
-def pages_of(entries: Entries) -> Frames:
+@overload
+def pages_of(entries: list[int]) -> list[int]: ...
+@overload
+def pages_of(entries: Entries) -> Frames: ...
+def pages_of(entries: Entries | list[int]) -> Frames | list[int]:
     """The frames that set entries map, each as often as it occurs."""
-    counted = entries[(entries & _SPECIAL) == 0]
-    frames: Frames = ((counted & _ADDRESS) >> _SHIFT).astype(np.int64)
+    if isinstance(entries, list):
+        return [(entry & ADDRESS) >> PAGE_SHIFT for entry in entries if not entry & SPECIAL]
+    counted = entries[(entries & SPECIAL) == 0]
+    frames: Frames = ((counted & ADDRESS) >> PAGE_SHIFT).astype(np.int64)
     return frames
 
 
-def _count(mm: Resident, frames: Frames, sign: int) -> None:
-    anon = int(np.count_nonzero(mm.frames.kinds[frames] == _ANON))
+def _count(mm: Resident, frames: Frames | list[int], sign: int) -> None:
+    if isinstance(frames, list):
+        anon = sum(map(mm.frames.is_anon, frames))
+    else:
+        anon = int(np.count_nonzero(mm.frames.kinds[frames] == _ANON))
     mm.rss_anon += sign * anon
     mm.rss_cache += sign * (len(frames) - anon)
 
@@ -96,10 +106,16 @@ def share_pages(mm: Resident, entries: Entries) -> None:
 
 def exclusive(mm: Resident, entries: Entries) -> npt.NDArray[np.bool_]:
     """Which entries map private memory that is known to be this process's alone (PageAnonExclusive)."""
-    frames = ((entries & _ADDRESS) >> _SHIFT).astype(np.int64)
+    frames = ((entries & ADDRESS) >> PAGE_SHIFT).astype(np.int64)
     alone = (mm.frames.kinds[frames] == _ANON) & (mm.frames.flags[frames] & PG_MAYBE_SHARED == 0)
-    found: npt.NDArray[np.bool_] = np.logical_and(alone, (entries & _SPECIAL) == 0)
+    found: npt.NDArray[np.bool_] = np.logical_and(alone, (entries & SPECIAL) == 0)
     return found
+
+
+def is_exclusive(mm: Resident, entry: int) -> bool:
+    """The same of one entry."""
+    frame = (entry & ADDRESS) >> PAGE_SHIFT
+    return not entry & SPECIAL and mm.frames.is_anon(frame) and not mm.frames.has_flag(frame, PG_MAYBE_SHARED)
 
 
 # -- frames that an entry of ``mm`` mapped, and does no longer ---------------------------------------------------------
@@ -114,7 +130,7 @@ def put_page(mm: Resident, frame: int) -> None:
     mm.frames.put(frame)
 
 
-def put_pages(mm: Resident, entries: Entries) -> None:
+def put_pages(mm: Resident, entries: Entries | list[int]) -> None:
     """Drop the frames of these entries, which have been flushed."""
     frames = pages_of(entries)
     _count(mm, frames, -1)

@@ -47,7 +47,7 @@ class Link(NamedTuple):
     host_address: int
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Window:
     """One mapping of a host mm in an address space, and its linked slots, by address."""
 

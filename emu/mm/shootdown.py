@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 #: The policy of an address space with tables of its own: the vCPUs that have it loaded (its mm_cpumask).
 OWN = "mm"
@@ -21,8 +21,7 @@ def to_ns(cycles: int) -> int:
     return cycles * 1000 // _MHZ
 
 
-@dataclass(frozen=True)
-class ShootdownCost:
+class ShootdownCost(NamedTuple):
     """Cycles of a shootdown, as a linear model of a 2-socket server at 2.4 GHz; docs/cpus.md gives the source of each
     number.
     """
@@ -49,7 +48,7 @@ class ShootdownCost:
         return self.interrupt + self.invalidation(pages)
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class PolicyCounters:
     """The figures of one policy: changes that were flushed, those that needed a shootdown, IPIs, and cycles."""
 

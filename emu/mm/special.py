@@ -6,15 +6,15 @@ import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 from emu.linux.errors import LinuxError
 from emu.mm.ordinary import OrdinaryMemory
 from emu.mm.pagecache import PageCache
+from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from emu.mm.address_space import AddressSpace
     from emu.mm.frames import FrameAllocator
     from emu.mm.vma import Vma

@@ -195,6 +195,17 @@ class TlbFlusher:
         if self._held[here] or self._untold:
             self._release(here)
 
+    @property
+    def loads_only(self) -> bool:
+        """Whether to load CR3 of the one vCPU is nothing else: no TLB is modelled, and no frame waits for it."""
+        nobody_waits = not self._held[0] and not self._untold and self.detector is None
+        return self.cpus == 1 and self._mmu.tlb is None and nobody_waits
+
+    def was_loaded(self, mm: Flushed) -> None:
+        """Native code has loaded CR3 of the one vCPU."""
+        self._loaded[0] = mm
+        self._mmu.cr3_was_loaded()
+
     def leave(self, mm: Flushed) -> None:
         """An address space is about to be taken down: vCPUs that have it loaded without running it unload it, by one
         IPI instead of one for each unmapped range (exit_mmap flushes once).

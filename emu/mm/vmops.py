@@ -16,15 +16,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from emu.linux.errors import LinuxError
 from emu.mm.flags import FaultResult
 from emu.mm.pagetable import span
+from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from emu.linux.mman import Prot
     from emu.mm.address_space import AddressSpace
     from emu.mm.pagecache import PageCache

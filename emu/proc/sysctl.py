@@ -194,8 +194,8 @@ def _add_texts(kernel: Kernel) -> None:
     procfs = kernel.vfs.procfs
     procfs.add_number("kernel/tainted", lambda: taints[0], lambda value: taints.__setitem__(0, taints[0] | value), 0)
     for name in ("hostname", "domainname"):
-        _add_string(kernel, name, _HOSTNAME_MAX, lambda: kernel.ns.uts)
-    _add_string(kernel, "core_pattern", 127, lambda: kernel)
+        _add_string(kernel, name, lambda: kernel.ns.uts, _HOSTNAME_MAX)
+    _add_string(kernel, "core_pattern", lambda: kernel, 127)
     for kind in KINDS:
         _add_namespaces(kernel, kind)
 
@@ -209,13 +209,12 @@ def _add_text(kernel: Kernel, path: str, texts: dict[str, str], name: str) -> No
     )
 
 
-def _add_string(kernel: Kernel, name: str, longest: int, of: Callable[[], object]) -> None:
+def _add_string(kernel: Kernel, name: str, of: Callable[[], object], longest: int) -> None:
     def text() -> bytes:
         return f"{getattr(of(), name)}\n".encode("utf-8", "surrogateescape")
 
     def store(data: bytes) -> None:
-        value = data.split(b"\n")[0].split(b"\0")[0][:longest].decode("utf-8", "surrogateescape")
-        setattr(of(), name, value)
+        setattr(of(), name, data.split(b"\n")[0].split(b"\0")[0][:longest].decode("utf-8", "surrogateescape"))
 
     kernel.vfs.procfs.create_file(f"sys/kernel/{name}", text, 0o644, store=store)
 

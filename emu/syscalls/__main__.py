@@ -16,8 +16,9 @@ _HEAD = """\
 Generated from the rows that declare the calls: `python -m emu.syscalls > docs/syscalls.md`. A call that is not listed
 gives ENOSYS, and the machine reports it once.
 
-To add a call is to add one row to the table of a subject in [emu/syscalls/](../emu/syscalls), or to give one to
-`kernel.entry.register()` from the `init(kernel)` of a module of your own:
+To add a call is to add one row to the table of a subject in [emu/syscalls/](../emu/syscalls), with its number in
+[`emu/syscalls/__init__.py`](../emu/syscalls/__init__.py), or to give one to `kernel.entry.register()` from the
+`init(kernel)` of a module of your own:
 
 ```python
 from emu.linux.argument import FD, FILLED, SIZE

@@ -9,6 +9,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from emu.fs.fasync import F_OWNER_PGRP, F_OWNER_PID
+from emu.fs.file import WouldBlock
 from emu.fs.fileattr import APPEND, IMMUTABLE
 from emu.fs.lease import LeaseBroken, break_lease
 from emu.fs.notify import Notice
@@ -67,7 +68,7 @@ def sys_dup3(kernel: Kernel, task: Task, fd: int, new: int, flags: int) -> int:
 # ioctl
 
 
-def sys_ioctl(kernel: Kernel, task: Task, fd: int, command: int, argument: int) -> int:
+def sys_ioctl(kernel: Kernel, task: Task, fd: int, command: int, argument: int) -> Result:
     """ioctl(2): commands common to all files are handled here, others by the file."""
     file = task.files.get(fd)
     if command in (FIOCLEX, FIONCLEX):
@@ -98,7 +99,19 @@ def sys_ioctl(kernel: Kernel, task: Task, fd: int, command: int, argument: int) 
     if command == FIONREAD and file.inode.is_regular:
         INT.write(task.mm, argument, INT.width(file.inode.size - file.pos))
         return 0
-    return file.ioctl(task, command, argument)
+    try:
+        return file.ioctl(task, command, argument)
+    except WouldBlock as wait:
+        return _ioctl_again(task, file, command, argument, wait)
+
+
+def _ioctl_again(task: Task, file: File, command: int, argument: int, wait: WouldBlock) -> Generator[Any, None, int]:
+    while True:
+        yield wait.queue
+        try:
+            return file.ioctl(task, command, argument)
+        except WouldBlock as again:
+            wait = again
 
 
 def _owner_ioctl(kernel: Kernel, task: Task, file: File, command: int, argument: int) -> int:

@@ -19,7 +19,15 @@ from emu.linux.syscall import BYTES, Restart, Result, Returned, Syscall
 from emu.linux.words import Flags
 from emu.syscalls.paths import UserBuffer
 from emu.syscalls.remap import check_two_files
-from emu.syscalls.transfer import notify_transfer, read_file, signal_broken_pipe, sleep, write_file, write_piece
+from emu.syscalls.transfer import (
+    fill_from_stream,
+    notify_transfer,
+    read_file,
+    signal_broken_pipe,
+    sleep,
+    write_file,
+    write_piece,
+)
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -234,7 +242,7 @@ def _send(
         if stat.S_ISSOCK(target.inode.mode):
             done = yield from _to_socket(kernel, task, source, target, pos, count)
         elif isinstance(target, PipeFile):
-            done = fill_pipe(source, target.pipe, pos, count)
+            done = yield from _to_pipe(source, target, pos, count)
         else:
             done = _copy_out(kernel, task, source, target, pos, count)
         if not offset_address:
@@ -296,6 +304,12 @@ def wait_for_space(kernel: Kernel, task: Task, target: File, nonblocking: bool) 
         yield queue
 
 
+def _to_pipe(source: File, target: PipeFile, pos: int, count: int) -> Generator[WaitQueue, None, int]:
+    if not count or not stat.S_ISSOCK(source.inode.mode):
+        return fill_pipe(source, target.pipe, pos, count) if count else 0
+    return (yield from fill_from_stream(source, target.pipe, pos, count, target.nonblocking))
+
+
 def fill_pipe(source: File, pipe: Pipe, pos: int, count: int) -> int:
     """Put pages of a file into the free slots of a pipe, once; sendfile() returns a short count if they are too few."""
     if not sendable(source):
@@ -316,7 +330,7 @@ def fill_pipe(source: File, pipe: Pipe, pos: int, count: int) -> int:
 
 
 def _copy_out(kernel: Kernel, task: Task, source: File, target: File, pos: int, count: int) -> int:
-    if target.flags & _APPEND or not sendable(source):
+    if target.flags & _APPEND or not (sendable(source) or (source.seekable and not count)):
         raise LinuxError(errno.EINVAL)
     done = 0
     while done < count:

@@ -80,7 +80,7 @@ _USER_BYTES, _DEBUG_AT, _DEBUG_END = 928, 848, 912
 _NT_PRSTATUS, _NT_PRFPREG, _NT_X86_XSTATE = 1, 2, 0x202
 _AUDIT_ARCH_X86_64 = 0xC000_003E
 _SYSGOOD = Sig.TRAP | 0x80
-_INFO_NONE, _INFO_ENTRY, _INFO_EXIT = range(3)
+_INFO_NONE, _INFO_ENTRY, _INFO_EXIT, _INFO_SECCOMP = range(4)
 _PEEKSIGINFO_SHARED = 1
 _ALL_OPTIONS = int(
     Options.TRACESYSGOOD | Options.TRACEFORK | Options.TRACEVFORK | Options.TRACECLONE | Options.TRACEEXEC |
@@ -351,10 +351,14 @@ def _syscall_info(kernel: Kernel, tracee: Tracee, request: int, size: int, data:
     """
     regs = dict(zip(NAMES, read_regs(kernel, tracee.task), strict=True))
     kind, more = _INFO_NONE, b""
+    call = [regs[name] for name in ("orig_rax", "rdi", "rsi", "rdx", "r10", "r8", "r9")]
     named = tracee.info is not None and tracee.info.code == _SYSGOOD
     if named and tracee.kind is StopKind.ENTRY:
         kind = _INFO_ENTRY
-        more = struct.pack("<7Q", *(regs[name] for name in ("orig_rax", "rdi", "rsi", "rdx", "r10", "r8", "r9")))
+        more = struct.pack("<7Q", *call)
+    elif tracee.info is not None and tracee.info.code == Sig.TRAP | Event.SECCOMP << 8:
+        kind = _INFO_SECCOMP
+        more = struct.pack("<7QI", *call, tracee.message)
     elif named and tracee.kind is StopKind.EXIT:
         kind, value = _INFO_EXIT, regs["rax"]
         more = struct.pack("<QB", value, value > (1 << 64) - 4096)

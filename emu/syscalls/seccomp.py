@@ -7,6 +7,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from emu.kernel.seccomp import ACTIONS, MODE_FILTER, MODE_STRICT, Filter, Instruction, Seccomp
+from emu.kernel.seccomp_notify import Listener
 from emu.linux.argument import ADDRESS, UINT, Bits, OneOf
 from emu.linux.capability import SYS_ADMIN
 from emu.linux.errors import LinuxError
@@ -39,7 +40,8 @@ def read_program(task: Task, address: int) -> Filter:
     return Filter.of([Instruction(*fields) for fields in _INSTRUCTION.iter_unpack(text)])
 
 
-_TSYNC, _KNOWN_FLAGS = 1, 1 | 2 | 4
+_TSYNC, _NEW_LISTENER, _TSYNC_ESRCH, _WAIT_KILLABLE = 1, 8, 16, 32
+_KNOWN_FLAGS = 0x3F
 
 
 def set_filter(kernel: Kernel, task: Task, flags: int, address: int) -> int:
@@ -47,9 +49,10 @@ def set_filter(kernel: Kernel, task: Task, flags: int, address: int) -> int:
 
     With SECCOMP_FILTER_FLAG_TSYNC every thread gets the filters, or the result names one that has others.
     """
-    if flags & ~_KNOWN_FLAGS:
-        if flags & ~0x3F == 0:
-            kernel.log_once(f"seccomp: flags {flags & ~_KNOWN_FLAGS:#x} are not supported: EINVAL")
+    listens = bool(flags & _NEW_LISTENER)
+    if flags & ~_KNOWN_FLAGS or (flags & _TSYNC and listens and not flags & _TSYNC_ESRCH):
+        raise LinuxError(errno.EINVAL)
+    if flags & _WAIT_KILLABLE and not listens:
         raise LinuxError(errno.EINVAL)
     new = read_program(task, address)
     if not (task.credentials.no_new_privs or task.credentials.capable_here(SYS_ADMIN)):
@@ -57,7 +60,13 @@ def set_filter(kernel: Kernel, task: Task, flags: int, address: int) -> int:
     before = task.seccomp
     if before is not None and before.mode != MODE_FILTER:
         raise LinuxError(errno.EINVAL)
-    filters = (*(() if before is None else before.filters), new)
+    filters = () if before is None else before.filters
+    if listens:
+        if any(one.listener is not None for one in filters):
+            raise LinuxError(errno.EBUSY)
+        task.files.check_room()
+        new = new._replace(listener=_listener(kernel))
+    filters = (*filters, new)
     if sum(len(one.codes) + 4 for one in filters) > _MAX_ALL:
         raise LinuxError(errno.ENOMEM)
     size = len(new.codes) * _INSTRUCTION.size + TASK_STRUCT
@@ -66,6 +75,8 @@ def set_filter(kernel: Kernel, task: Task, flags: int, address: int) -> int:
         for other in task.group.threads.values():
             theirs = other.seccomp
             if theirs is not None and (before is None or theirs.filters != before.filters[: len(theirs.filters)]):
+                if flags & _TSYNC_ESRCH:
+                    raise LinuxError(errno.ESRCH)
                 return task.sees(other.pid)
         for other in task.group.threads.values():
             if other is not task:
@@ -75,14 +86,26 @@ def set_filter(kernel: Kernel, task: Task, flags: int, address: int) -> int:
             if task.credentials.no_new_privs:
                 other.credentials.no_new_privs = True
     task.seccomp = Seccomp(MODE_FILTER, filters)
-    return 0
+    return task.files.open(new.listener, cloexec=True) if isinstance(new.listener, Listener) else 0
+
+
+def _listener(kernel: Kernel) -> Listener:
+    """One that hears when the last task that has its filter ends."""
+
+    def users(listener: Listener) -> bool:
+        found = (task.seccomp for task in kernel.tasks.values() if task.alive)
+        return any(one.listener is listener for seccomp in found if seccomp is not None for one in seccomp.filters)
+
+    made = Listener(kernel.vfs.anon_inode("seccomp notify"), kernel.random, users)
+    kernel.thread_exit_hooks.append(lambda task: made.task_ended())
+    return made
 
 
 _ACTION_AVAIL, _NOTIF_SIZES = 2, 3
 
 
 def sys_seccomp(kernel: Kernel, task: Task, operation: int, flags: int, address: int) -> int:
-    """seccomp(2), without SECCOMP_FILTER_FLAG_NEW_LISTENER."""
+    """seccomp(2)."""
     if operation == 0:
         if flags or address:
             raise LinuxError(errno.EINVAL)

@@ -7,7 +7,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from emu.fs.devfs import NullFile
-from emu.fs.file import BrokenPipe, File, WouldBlock
+from emu.fs.file import BrokenPipe, File
 from emu.fs.pipe import Pipe, PipeFile
 from emu.linux.argument import FD, OFFSET, SIZE, Bits, Pointer
 from emu.linux.errors import LinuxError
@@ -15,7 +15,7 @@ from emu.linux.fileflags import MAX_FILE_SIZE, MAX_RW_COUNT, PAGE_SIZE, OpenFlag
 from emu.linux.syscall import BYTES, Restart, Result, Syscall
 from emu.net.socket import Socket
 from emu.syscalls.files import fill_pipe, position_after, sendable, wait_for_space
-from emu.syscalls.transfer import notify_transfer, signal_broken_pipe, write_piece
+from emu.syscalls.transfer import fill_from_stream, notify_transfer, signal_broken_pipe, write_piece
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -143,34 +143,12 @@ def _from_file(
     if sendable(source):
         done = fill_pipe(source, target.pipe, pos, count)
     else:
-        done = yield from _fill_from_stream(source, target.pipe, pos, count, nonblocking)
+        done = yield from fill_from_stream(source, target.pipe, pos, count, nonblocking)
     if offset_address:
         OFFSET.write(task.mm, offset_address, position_after(source, pos, done))
     elif source.seekable:
         source.pos = position_after(source, pos, done)
     return done
-
-
-def _fill_from_stream(source: File, pipe: Pipe, pos: int, count: int, nonblocking: bool) -> Moving:
-    """The same of a file that has no pages: what one read gives."""
-    while True:
-        room = min(count, pipe.free * PAGE_SIZE)
-        try:
-            data = source.pread(room, pos) if source.seekable else source.read(room)
-            break
-        except WouldBlock as block:
-            if nonblocking or source.nonblocking:
-                raise LinuxError(errno.EAGAIN) from None
-            queue = block.queue
-        yield queue
-    for at in range(0, len(data), PAGE_SIZE):
-        try:
-            pipe.append(data[at : at + PAGE_SIZE])
-        except LinuxError:
-            if not at:
-                raise
-            return at
-    return len(data)
 
 
 def _to_file(

@@ -12,11 +12,12 @@ from emu.fs.notify import Notice
 from emu.fs.operations import remove_privileges
 from emu.kernel.signal_state import SiCode, SigInfo
 from emu.linux.errors import Interrupted, LinuxError
-from emu.linux.fileflags import CHUNK, MAX_FILE_SIZE, OpenFlags
+from emu.linux.fileflags import CHUNK, MAX_FILE_SIZE, PAGE_SIZE, OpenFlags
 from emu.linux.syscall import Result
 from emu.syscalls.paths import UserBuffer
 
 if TYPE_CHECKING:
+    from emu.fs.pipe import Pipe
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
     from emu.linux.clock import Clock
@@ -238,3 +239,27 @@ def _write_later(
         if done:
             file.path.notify(_MODIFY)
         file.put()
+
+
+def fill_from_stream(
+    source: File, pipe: Pipe, pos: int, count: int, nonblocking: bool
+) -> Generator[WaitQueue, None, int]:
+    """Put into the free slots of a pipe what one read gives of a file that has no pages (copy_splice_read)."""
+    while True:
+        room = min(count, pipe.free * PAGE_SIZE)
+        try:
+            data = source.pread(room, pos) if source.seekable else source.read(room)
+            break
+        except WouldBlock as block:
+            if nonblocking or source.nonblocking:
+                raise LinuxError(errno.EAGAIN) from None
+            queue = block.queue
+        yield queue
+    for at in range(0, len(data), PAGE_SIZE):
+        try:
+            pipe.append(data[at : at + PAGE_SIZE])
+        except LinuxError:
+            if not at:
+                raise
+            return at
+    return len(data)

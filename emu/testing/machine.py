@@ -193,12 +193,18 @@ class GuestMachine(Machine):
         if reason not in (StopReason.IDLE, StopReason.EXITED):
             raise AssertionError(self._stuck(f"every process should wait or end, but {why}"))
 
-    def run(self, until: Callable[[], bool] | None = None, timeout_s: float | None = None) -> StopReason:
+    def run(
+        self,
+        until: Callable[[], bool] | None = None,
+        timeout_s: float | None = None,
+        *,
+        interrupted: Callable[[], bool] | None = None,
+    ) -> StopReason:
         """As :meth:`Machine.run`, but for the limits of a machine for tests: AssertionError when one is reached, other
         than a ``timeout_s`` that is given here.
         """
         __tracebackhide__ = True
-        reason, why = self._run(until, timeout_s)
+        reason, why = self._run(until or interrupted, timeout_s)
         if why and (reason == StopReason.CONDITION or (reason == StopReason.TIMEOUT and timeout_s is None)):
             raise AssertionError(self._stuck(f"the machine should stop by itself, but {why}"))
         return reason

@@ -14,8 +14,8 @@ from typing import Any
 
 from emu.linux.event_kind import Field, Form, Type
 from emu.trace.schema import CLOCK, COMMON, CPU, EVENT, HARDWARE, PID, SEQ, HardwareKind
-from mmu.events import EVENT as RECORD
-from mmu.events import Events
+from mmu.event_table import EVENT as RECORD
+from mmu.event_table import Events
 
 #: A record of the ring; "entries" is a value for each level, level 1 first.
 Record = tuple[int, ...]

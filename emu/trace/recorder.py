@@ -16,7 +16,8 @@ from emu.linux.syscall_names import name_of
 from emu.trace.header import make_header
 from emu.trace.lines import HardwareLines
 from emu.trace.schema import Schema
-from mmu.events import EventKind, Events
+from mmu.event_table import Events
+from mmu.events import EventKind
 
 if TYPE_CHECKING:
     from emu.kernel.signal_state import SigInfo

@@ -12,12 +12,12 @@ import guests
 from tests.cli.conftest import environment
 
 #: Every package from outside the standard library that a plain run may import.
-THIRD_PARTY = {"numpy", "unicorn", "sortedcontainers"}
+THIRD_PARTY = {"unicorn", "sortedcontainers"}
 #: unicorn asks for them (importlib.resources of old Pythons), or a .pth file of setuptools puts them there.
 HARMLESS = {"importlib_resources", "_distutils_hack", "pkg_resources", "setuptools", "sitecustomize", "usercustomize"}
 #: Parts that are large and that a run has no use for.
 NEVER = (
-    "numba", "llvmlite", "rich", "capstone", "elftools", "pyarrow",
+    "numba", "llvmlite", "numpy", "rich", "capstone", "elftools", "pyarrow",
     "emu.trace.recorder", "emu.trace.schema", "emu.trace.strace", "emu.trace.view", "emu.linux.event_kind",
     "emu.cli.demo", "emu.cli.bench", "emu.cli.trace", "emu.cli.presets", "emu.cli.tlb",
     "mmu.cpuid", "mmu.exact", "mmu.model", "mmu.perf_events", "mmu.presets",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import re
+from collections import defaultdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,12 @@ import numpy as np
 import pytest
 
 from emu.instructions import blocks, hits, listed
-from emu.instructions.__main__ import lines
-from emu.instructions.opcodes import Mode, lengths
+from emu.instructions.__main__ import listed_opcodes, opcodes_of, rows_by_mode
+from emu.instructions.catalogue import Catalogue
+from emu.instructions.opcodes import MAPS, Mode, lengths
+from emu.instructions.row import Row
 from emu.instructions.scan import LONGEST
-from emu.instructions.table import ROWS
+from emu.instructions.table import ROWS, SUBJECTS
 from mmu.objectcode import load
 from tests.booted import Booted, MakeMachine
 from tests.instructions.pieces_of_code import build
@@ -95,9 +99,23 @@ def test_an_instruction_that_is_executed_here_counts_once(machine: MakeMachine, 
 
 
 def test_the_digits_are_those_of_the_table() -> None:
-    for mode in (Mode(0), *Mode):
-        ours = "".join(f'        "{listed.LISTED[mode][n : n + 64]}"\n' for n in range(0, 512, 64))
-        assert ours == lines(mode), "run python -m emu.instructions"
+    now = {mode: listed_opcodes(mode) for mode in (Mode(0), *Mode)}
+    assert now == listed.LISTED, "run python -m emu.instructions"
+    subjects = [(each, opcodes_of(rows)) for each, rows in rows_by_mode().items()]
+    assert subjects == [*listed.SUBJECTS.items()], "run python -m emu.instructions"
+    assert tuple(name for name, rows in SUBJECTS.items() if any(row.locked for row in rows)) == listed.LOCKED
+
+
+@pytest.mark.parametrize("mode", range(8))
+def test_a_row_is_found_by_its_opcode(mode: int) -> None:
+    """And by LOCK: all that count in the mode, in the order of the table."""
+    catalogue, by_opcode = Catalogue(), defaultdict[tuple[int, int], list[Row]](list)
+    for row in ROWS:
+        for number in {(opcode.opcode_map, opcode.opcode) for opcode in row.opcodes if row.counts(mode)}:
+            by_opcode[number].append(row)
+    for number in product(range(MAPS), range(256)):
+        assert catalogue._of_opcode(*number, mode) == by_opcode[number], number
+    assert catalogue._locked == [row for row in ROWS if row.locked]
 
 
 def test_every_row_says_what_is_wrong_and_where_its_test_is() -> None:
@@ -118,7 +136,7 @@ def test_lengths_are_those_that_capstone_finds() -> None:
     for _ in range(20000):
         bytes_ = draw.choice((b"", b"\x66", b"\x0f", b"\x48", b"\xf3\x0f", b"\x66\x0f\x38")) + draw.randbytes(LONGEST)
         code[:] = list(bytes_[:LONGEST])
-        found = measure(code.ctypes.data, LONGEST, table.ctypes.data)
+        found = measure(code.ctypes.data, LONGEST, table.address)
         theirs = next(decoder.disasm_lite(bytes_[:LONGEST], 0), None)
         if theirs is None or found == 0 or found >> 33 or theirs[2][0] in "vj" or theirs[2] in DIFFERENT:
             continue

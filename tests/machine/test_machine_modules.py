@@ -76,11 +76,13 @@ def test_a_module_is_loaded_only_when_it_is_asked_for(install: Install) -> None:
     assert sys.modules.pop("unasked")
 
 
-def test_ours_are_there_by_default(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("suffix", ["-1.0.dist-info", ".egg-info", "-1.0-py3.11.egg-info"])
+def test_ours_are_there_by_default(install: Install, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     assert project["name"] == DISTRIBUTION
     lines = [f"{name} = {value}\n" for name, value in project["entry-points"][GROUP].items()]
-    install(DISTRIBUTION, f"[{GROUP}]\n{''.join(lines)}")
+    install(f"{DISTRIBUTION}_extra", f"[{GROUP}]\nunasked = unasked:init\n", where="before")
+    install(DISTRIBUTION, f"[other]\na = b:c\n[{GROUP}]\n# ours\n{''.join(lines)}\n[more]\nc = d:e\n", suffix=suffix)
     assert list(find_modules()) == sorted(project["entry-points"][GROUP])
     monkeypatch.setattr(emu.kernel.modules, "DISTRIBUTION", "not-installed")
     assert find_modules() == {}

@@ -72,7 +72,7 @@ class HookWorld:
         self.rip = self.array(1)
         self.state.engine_rip = self.rip.ctypes.data
         self._instructions = InstructionTables(self.state)
-        self._arrays += [self._instructions.decoded, self._instructions.code_pages]
+        self._arrays += [self._instructions.decoded.array, self._instructions.code_pages.array]
         self.model = TlbModel(self.state, GEOMETRY, seed=UPPER)
         self._arrays += self.model._keep
         self._fill_trap()
@@ -134,7 +134,7 @@ class HookWorld:
             np.frombuffer(memoryview(record).cast("B"), dtype=np.uint8)
             for record in (self.state, self.trap, model._arrays, model._counts, model._caches)
         ]
-        return [self.ram.words, self.events._records.view(np.uint8), *records, *self._arrays]
+        return [self.ram.words, self.events._records.array, *records, *self._arrays]
 
     def _snapshot(self) -> list[Any]:
         return [buffer.copy() for buffer in self._buffers()]

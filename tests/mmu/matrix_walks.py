@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmu.batch import OUTCOME
-from mmu.events import EVENT
+from mmu.event_table import EVENT
 from mmu.state import MmuState, Status
 from mmu.translation import batch_library, load_registers
 from mmu.walk import walk

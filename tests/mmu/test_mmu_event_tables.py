@@ -11,7 +11,7 @@ import pytest
 import guests
 from emu.machine import Machine
 from mmu import EVENT, EventKind
-from mmu.events import EVENT_COLUMNS, EventTable
+from mmu.event_table import EVENT_COLUMNS, EventTable
 from tests.mmu.guest import DATA, DATA_PADDR, LOAD, Guest
 
 

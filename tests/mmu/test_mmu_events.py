@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from mmu import EventKind, EventRing, PageFault, Registers
-from mmu.events import EVENT_COLUMNS, HEADROOM
+from mmu.event_table import EVENT_COLUMNS
+from mmu.events import HEADROOM
 from mmu.state import MmuState
 from tests.mmu.guest import ADD, CODE, CODE_PADDR, DATA, DATA_PADDR, LOAD, OTHER, OTHER_PADDR, STORE, Guest
 

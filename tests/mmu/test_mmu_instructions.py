@@ -317,9 +317,9 @@ _OTHER_TABLES = {OpcodeMap.ONE_BYTE: {0x0F, 0x62, 0xC4, 0xC5}, OpcodeMap.TWO_BYT
 def test_the_opcode_map_is_what_capstone_says() -> None:
     decoder: Any = Cs(CS_ARCH_X86, CS_MODE_64)
     decoder.detail = True
-    table, compared = opcode_table(), 0
+    table, compared = opcode_table().view, 0
     for opcode_map, prefix, opcode, reg, rex in product(OpcodeMap, range(4), range(256), range(8), (b"", b"\x48")):
-        entry = int(table[opcode_map, prefix, opcode])
+        entry = table[opcode_map, prefix, opcode]
         if entry & (PREFIX | STRING) or opcode in _OTHER_TABLES.get(opcode_map, ()):
             continue
         code = _PREFIXES[prefix] + rex + _ESCAPES[opcode_map] + bytes([opcode, reg << 3 | 3]) + bytes(8)

@@ -19,6 +19,7 @@ import pytest
 from emu.hooks import BLOCK_BYTES, SPECIAL, TABLE_ENTRIES, CodeCopy, Hit, HitKind, KnownBlock
 from emu.instructions.listed import with_listed
 from emu.instructions.opcodes import lengths
+from emu.kernel.faststate import FastState, Party, PipeRecord
 from emu.kernel.sigregs import SignalRegisters
 from mmu import Access, EventKind, objectcode
 from mmu.hooks import PHYSMAP
@@ -33,8 +34,8 @@ _EXECUTED = tuple(
     f"emu.instructions.executed.{name}" for name in ("crossing", "integer", "masks", "sse", "stores", "x87")
 )
 MODULES = (
-    "emu.bench.empty", "emu.hooks", *_EXECUTED, "emu.instructions.scan", "emu.kernel.sigregs", "mmu.batch", "mmu.exact",
-    "mmu.hooks",
+    "emu.bench.empty", "emu.hooks", *_EXECUTED, "emu.instructions.scan", "emu.kernel.fastcalls", "emu.kernel.sigregs",
+    "mmu.batch", "mmu.exact", "mmu.hooks",
 )  # fmt: skip
 load = objectcode.load.__wrapped__  # without its memory, which may have the other mode
 #: Every opcode of two maps, then chance.
@@ -180,10 +181,10 @@ def pieces(world: HookWorld, call: Call) -> None:
 def decoding(world: HookWorld, call: Call) -> None:
     """Instructions of every opcode, and of chance."""
     for start in range(0, 4000, 3):
-        call("measure", CODE.ctypes.data + start, start % 17, TABLE.ctypes.data)
+        call("measure", CODE.ctypes.data + start, start % 17, TABLE.address)
     for start in range(0, 4000, 50):
-        call("find_listed", CODE.ctypes.data, start, start + 40, LISTED.ctypes.data)
-        call("look_through", CODE.ctypes.data + start, 40, LISTED.ctypes.data)
+        call("find_listed", CODE.ctypes.data, start, start + 40, LISTED.address)
+        call("look_through", CODE.ctypes.data + start, 40, LISTED.address)
 
 
 def signals(world: HookWorld, call: Call) -> None:
@@ -211,6 +212,39 @@ def signals(world: HookWorld, call: Call) -> None:
         call("pop", base)
 
 
+def answers(world: HookWorld, call: Call) -> None:
+    """Calls that are answered, with numbers that no double holds, and two tasks that wait for each other."""
+    at, code, state = 0xB_0000, 0x40_0000, world.state
+    world.ram.words[at >> 3 : (at >> 3) + 0x400] = 0
+    world.ram.write(0x8_0000, bytes.fromhex("0f05"))
+    base, registers = world.ram.host + at, world.registers_of_guest
+    path, parties = FastState.from_address(base), [Party.from_address(base + 0x200 * n) for n in (1, 2)]
+    pipe = PipeRecord.from_address(base + 0x600)
+    path.trap, path.mmu, path.word = ctypes.addressof(world.trap), ctypes.addressof(state), base + 0x700
+    path.answers, path.costs, path.windows, path.window_number = base + 0x800, base + 0x800, base + 0x700, 0
+    path.context_save = path.context_restore = path.reg_write = world.refuse
+    path.task_size, path.look_at, path.futexes, path.most, path.time_slice = 1 << 47, 2**64 - 1, 1, 3, ODD
+    pipe.readers, pipe.writers, pipe.data = 1, 1, base + 0x1800
+    for n, party in enumerate(parties):
+        party.descriptors, party.cr3, party.code_id = base + 0x7C0, state.cr3, 7
+        party.run, party.rip, party.rdi, party.rsi, party.rdx = n, code + 2, 0, code + 0x100, 1000
+        party.pipe, party.rseq, party.told = ctypes.addressof(pipe), code + 0x200, n
+    world.trap.code_id, world.trap.budget = 7, ODD
+    ctypes.c_uint64.from_address(base + 0x7C0).value = ctypes.addressof(pipe) | 3
+    made = [(39, 0, 0, 0), (1, 0, code + 8, 9), (0, 0, code + 16, 9), (0, 0, code + 16, 9), (1, 1, 0, 0)]
+    made += [(202, code + 64, operation, value) for operation in (129, 128, 137) for value in (0, 1)]
+    for current, known in ((0, 0), (0, ODD), (1, 0), (1, 0), (1, 0)):
+        ctypes.c_uint64.from_address(base + 0x800 + 39 * 8).value = known
+        if current:
+            path.current = path.current or ctypes.addressof(parties[0])
+            path.other = path.other or ctypes.addressof(parties[1])
+        for number, first, second, third in made:
+            path.system_ns = ODD
+            registers[0], registers[7], registers[6], registers[2], registers[16] = number, first, second, third, code
+            registers[9] = 2**32 - 1
+            call("answer", _UC, base, 0)
+
+
 def nothing(world: HookWorld, call: Call) -> None:
     call("on_access", _UC, 16, UPPER, 8, ODD, ODD)
 
@@ -218,7 +252,7 @@ def nothing(world: HookWorld, call: Call) -> None:
 STORIES: dict[Callable[[HookWorld, Call], None], str] = {
     walks: "mmu.hooks", instructions: "mmu.hooks", batches: "mmu.batch", modelled: "mmu.exact", exact: "mmu.exact",
     windows: "mmu.exact", slices: "emu.hooks", pieces: "emu.hooks", decoding: "emu.instructions.scan",
-    nothing: "emu.bench.empty", signals: "emu.kernel.sigregs",
+    nothing: "emu.bench.empty", signals: "emu.kernel.sigregs", answers: "emu.kernel.fastcalls",
     **dict(zip((crossing, integers, masks, sse, stores, x87), _EXECUTED, strict=True)),
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 import numpy as np
 
 from mmu import CR4, Access, PhysicalMemory, Registers
-from mmu.events import EVENT
+from mmu.event_table import EVENT
 from mmu.geometry import Geometry, Kinds
 from mmu.model import Invpcid, Lookup, TlbModel
 from mmu.registers import CR3_NO_FLUSH, PCID_MASK

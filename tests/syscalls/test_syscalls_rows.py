@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from emu.kernel.entry import TRIED_BY_HABIT
+import emu.syscalls
 from emu.linux.argument import INT, S32, S64, U16, U32, U64, Ioctl, View
 from emu.linux.caller import Credentials
 from emu.linux.layout import TEXT
 from emu.linux.syscall import Registers, Restart, RestartByTimeout, Syscall, compile_entry
 from emu.linux.syscall_names import NAMES, name_of
-from emu.syscalls import all_tables, late_tables
+from emu.syscalls import NUMBERS, all_tables, table_of
 from emu.syscalls.__main__ import table
 from emu.trace.arguments import CallArguments
 from msharefs.abi_g4 import DescriptorCalls
@@ -127,9 +127,16 @@ def test_numbers_and_names() -> None:
     assert (name_of(134), name_of(425), name_of(999)) == ("uselib", "io_uring_setup", "#999")
 
 
-def test_what_is_tried_by_habit_is_not_late() -> None:
-    late = {call.number for table in late_tables() for call in table}
-    assert not late & TRIED_BY_HABIT
+@pytest.mark.parametrize("subject", NUMBERS)
+def test_a_subject_has_the_numbers_that_are_listed(subject: str) -> None:
+    assert sorted(call.number for call in table_of(subject)) == sorted(NUMBERS[subject])
+
+
+def test_every_subject_is_listed() -> None:
+    modules = {
+        path.stem for path in Path(emu.syscalls.__path__[0]).glob("*.py") if "\nTABLE" in path.read_text("utf-8")
+    }
+    assert modules == NUMBERS.keys()
 
 
 def test_the_table_in_docs_is_current() -> None:

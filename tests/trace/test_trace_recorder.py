@@ -20,7 +20,8 @@ from emu.trace.lines import HardwareLines
 from emu.trace.recorder import Recorder
 from mmu import EVENT
 from mmu.control import Counters
-from mmu.events import EventKind, EventRing
+from mmu.event_ring import EventRing
+from mmu.events import EventKind
 from tests.booted import Booted
 
 #: event kind -> the MMU's counter of it

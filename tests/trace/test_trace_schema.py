@@ -14,7 +14,8 @@ from emu.linux.event_kind import EventError, Field, Form, Kind, Type, printable
 from emu.trace import document
 from emu.trace.header import make_header, read_header
 from emu.trace.schema import COMMON, HARDWARE, KINDS, Schema
-from mmu.events import EVENT, EventKind
+from mmu.event_table import EVENT
+from mmu.events import EventKind
 
 MANUAL = Path(__file__).resolve().parents[2] / "docs" / "tracing.md"
 

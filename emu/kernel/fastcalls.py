@@ -1,0 +1,374 @@
+"""System calls that are answered natively, within the engine, and the switch between two tasks that wait in turns.
+
+:mod:`emu.kernel.fastpath` says when that is possible, and afterwards brings the kernel's own objects up to what was
+done here.  Whatever is not quite as usual is left to the kernel, with nothing changed.
+"""
+
+from __future__ import annotations
+
+from unicorn.x86_const import UC_X86_REG_CR3
+
+from emu.hooks import TrapState
+from emu.kernel.faststate import CALLS, DESCRIPTORS, NONBLOCKING, READ_END, WRITE_END, FastState, Party, PipeRecord, Run
+from emu.linux.cost import Cost
+from mmu.entries import ADDRESS, PS, RW, US, A, D, P
+from mmu.native import call3, entry, load8, load32, load64, native, store8, store32, store64
+from mmu.state import MmuState
+
+#: A write of more costs more, and is left to the kernel.
+MOST_BYTES = 1023
+READ, WRITE, FUTEX = 0, 1, 202
+#: FUTEX_WAIT, FUTEX_WAKE and FUTEX_WAIT_BITSET, all of private words; FUTEX_CLOCK_REALTIME.
+_WAIT, _WAKE, _WAIT_BITSET, _REALTIME = 128, 129, 137, 256
+_ANY_BIT = 0xFFFF_FFFF
+_AGAIN = 0xFFFF_FFFF_FFFF_FFF5  # -EAGAIN
+_SWITCH, _WAKE_UP = Cost.SWITCH, Cost.WAKE
+_RAX, _RCX, _RDX, _RSP, _RSI, _RDI, _R8, _R9, _R10, _R11, _RIP = 0, 8, 16, 32, 48, 56, 64, 72, 80, 88, 128
+_TF_AC = 1 << 8 | 1 << 18
+#: Of struct rseq: rseq_cs, node_id, mm_cid, and its least size.
+_RSEQ_CS, _NODE_ID, _CONCURRENCY_ID, _RSEQ_BYTES = 8, 20, 24, 32
+_PAGE, _IN_PAGE, _IN_HUGE_PAGE, _LOW_32 = 4096, 0xFFF, 0x1F_FFFF, 0xFFFF_FFFF
+_HUGE_FRAME = 0x000F_FFFF_FFE0_0000
+_TABLE, _READABLE, _WRITABLE = P | PS, P | US, P | US | RW
+_POINTER = 0xFFFF_FFFF_FFFF_FFF8
+#: No physical address.
+_NOWHERE = 0xFFFF_FFFF_FFFF_FFFF
+_NEVER_NS = 1 << 62
+
+
+@native
+def _leaf(state: MmuState, cr3: int, vaddr: int) -> int:
+    """The host address of the entry that maps a user address, or 0."""
+    at = state.ram + (cr3 & ADDRESS) + ((vaddr >> 39) & 511) * 8
+    shift = 30
+    while shift != 3:
+        upper = load64(at)
+        if upper & _TABLE != P:
+            return at if upper & PS != 0 and shift == 12 else 0
+        at = state.ram + (upper & ADDRESS) + ((vaddr >> shift) & 511) * 8
+        shift -= 9
+    return at
+
+
+@native
+def _translated(state: MmuState, cr3: int, vaddr: int, needed: int) -> int:
+    """The physical address of a user address, if the tables allow the access as they are."""
+    at = _leaf(state, cr3, vaddr)
+    if at == 0:
+        return _NOWHERE
+    leaf = load64(at)
+    if leaf & needed != needed:
+        return _NOWHERE
+    if leaf & PS != 0:
+        return (leaf & _HUGE_FRAME) | (vaddr & _IN_HUGE_PAGE)
+    return (leaf & ADDRESS) | (vaddr & _IN_PAGE)
+
+
+@native
+def _use(state: MmuState, cr3: int, vaddr: int, used: int) -> None:
+    """The access is made: A, and D of a store."""
+    at = _leaf(state, cr3, vaddr)
+    if load64(at) & used != used:
+        store64(at, load64(at) | used)
+
+
+@native
+def _buffer(path: FastState, cr3: int, vaddr: int, length: int, needed: int) -> int:
+    """The physical address of a buffer within one page; to be stored to only where no code is."""
+    if vaddr >= path.task_size or path.task_size - vaddr < length or (vaddr & _IN_PAGE) + length > _PAGE:
+        return _NOWHERE
+    state = MmuState.from_address(path.mmu)
+    paddr = _translated(state, cr3, vaddr, needed)
+    if paddr != _NOWHERE and needed == _WRITABLE and load8(state.has_code + (paddr >> 12)) != 0:
+        return _NOWHERE
+    return paddr
+
+
+@native
+def _move(to: int, source: int, length: int) -> None:
+    at = 0
+    while at < length:
+        store8(to + at, load8(source + at))
+        at += 1
+
+
+@native
+def _is_syscall(path: FastState, rip: int) -> bool:
+    """Whether the instruction is two bytes long, without prefixes."""
+    if rip & _IN_PAGE == _IN_PAGE or rip >= path.task_size:
+        return False
+    state = MmuState.from_address(path.mmu)
+    paddr = _translated(state, state.cr3, rip, _READABLE)
+    return paddr != _NOWHERE and load8(state.ram + paddr) == 0x0F and load8(state.ram + paddr + 1) == 0x05
+
+
+@native
+def _return(path: FastState, trap: TrapState, result: int) -> None:
+    """What SYSRET leaves."""
+    registers = trap.registers
+    store64(registers + _RCX, load64(registers + _RIP) + 2)
+    store64(registers + _R11, trap.rflags)
+    store64(registers + _RAX, result)
+    path.answered += 1
+
+
+@native
+def _done(path: FastState, trap: TrapState, cost: int, result: int) -> bool:
+    if not _is_syscall(path, load64(trap.registers + _RIP)):
+        return False
+    path.system_ns += cost
+    _return(path, trap, result)
+    return True
+
+
+# -- pipes -------------------------------------------------------------------------------------------------------------
+
+
+@native
+def _end_of(me: Party, fd: int, end: int) -> int:
+    """The entry of a descriptor that is this end of a pipe, or 0."""
+    if fd >= DESCRIPTORS:
+        return 0
+    found = load64(me.descriptors + fd * 8)
+    return found if found & end != 0 else 0
+
+
+@native
+def _write(path: FastState, trap: TrapState, me: Party, cost: int) -> bool:
+    registers = trap.registers
+    length, vaddr = load64(registers + _RDX), load64(registers + _RSI)
+    found = _end_of(me, load64(registers + _RDI) & _LOW_32, WRITE_END)
+    if found == 0 or length == 0 or length > MOST_BYTES:
+        return False
+    pipe = PipeRecord.from_address(found & _POINTER)
+    if pipe.length != 0 or pipe.readers == 0:
+        return False
+    paddr = _buffer(path, me.cr3, vaddr, length, _READABLE)
+    if paddr == _NOWHERE or not _done(path, trap, cost, length):
+        return False
+    state = MmuState.from_address(path.mmu)
+    _use(state, me.cr3, vaddr, A)
+    _move(pipe.data, state.ram + paddr, length)
+    pipe.length = length
+    me.writes += 1
+    me.bytes_written += length
+    other = Party.from_address(path.other)
+    if other.run == Run.SLEEPS and other.pipe == found & _POINTER:
+        other.run = Run.WOKEN
+    return True
+
+
+@native
+def _receive(path: FastState, me: Party, pipe: PipeRecord, vaddr: int, length: int) -> bool:
+    """Take all that a pipe holds; False if that is not possible at once."""
+    size = pipe.length
+    if size == 0 or length < size:
+        return False
+    paddr = _buffer(path, me.cr3, vaddr, size, _WRITABLE)
+    if paddr == _NOWHERE:
+        return False
+    state = MmuState.from_address(path.mmu)
+    _use(state, me.cr3, vaddr, A | D)
+    _move(state.ram + paddr, pipe.data, size)
+    pipe.length = 0
+    me.bytes_read += size
+    return True
+
+
+@native
+def _read(path: FastState, trap: TrapState, me: Party, cost: int) -> bool:
+    registers = trap.registers
+    length, vaddr = load64(registers + _RDX), load64(registers + _RSI)
+    found = _end_of(me, load64(registers + _RDI) & _LOW_32, READ_END)
+    if found == 0 or length == 0 or vaddr >= path.task_size or path.task_size - vaddr < length:
+        return False
+    pipe = PipeRecord.from_address(found & _POINTER)
+    if pipe.length == 0:
+        if pipe.writers == 0 or found & NONBLOCKING != 0:
+            return False
+        return _sleep(path, trap, me, cost, found & _POINTER)
+    size = pipe.length
+    if not _is_syscall(path, load64(registers + _RIP)) or not _receive(path, me, pipe, vaddr, length):
+        return False
+    me.reads += 1
+    return _done(path, trap, cost, size)
+
+
+# -- words -------------------------------------------------------------------------------------------------------------
+
+
+@native
+def waits_for_word(operation: int, bits: int, timeout: int) -> bool:
+    """Whether futex(2) with these arguments waits for a private word, with no end."""
+    if timeout != 0:
+        return False
+    if (operation | _REALTIME) == (_WAIT_BITSET | _REALTIME):
+        return bits == _ANY_BIT
+    return operation == _WAIT
+
+
+@native
+def _futex(path: FastState, trap: TrapState, me: Party, cost: int) -> bool:
+    registers = trap.registers
+    vaddr, operation = load64(registers + _RDI), load64(registers + _RSI) & _LOW_32
+    if path.futexes == 0 or vaddr & 3 != 0 or vaddr >= path.task_size:
+        return False
+    if operation == _WAKE:
+        other = Party.from_address(path.other)
+        waits = other.run == Run.SLEEPS and other.pipe == 0 and other.rdi == vaddr and other.cr3 == me.cr3
+        if not _done(path, trap, cost, 1 if waits else 0):
+            return False
+        if waits:
+            other.run = Run.WOKEN
+        return True
+    if not waits_for_word(operation, load64(registers + _R9) & _LOW_32, load64(registers + _R10)):
+        return False
+    state = MmuState.from_address(path.mmu)
+    paddr = _translated(state, me.cr3, vaddr, _READABLE)
+    if paddr == _NOWHERE:
+        return False
+    if load32(state.ram + paddr) != load64(registers + _RDX) & _LOW_32:
+        if not _done(path, trap, cost, _AGAIN):
+            return False
+    elif not _sleep(path, trap, me, cost, 0):
+        return False
+    _use(state, me.cr3, vaddr, A)
+    return True
+
+
+# -- switching ---------------------------------------------------------------------------------------------------------
+
+
+@native
+def _can_tell(path: FastState, me: Party) -> bool:
+    """Whether a task can be told at once that it has been away (emu.kernel.rseq): it is in no sequence."""
+    if me.rseq == 0:
+        return True
+    paddr = _buffer(path, me.cr3, me.rseq, _RSEQ_BYTES, _WRITABLE)
+    return paddr != _NOWHERE and load64(MmuState.from_address(path.mmu).ram + paddr + _RSEQ_CS) == 0
+
+
+@native
+def _tell(state: MmuState, me: Party) -> None:
+    """It is on CPU 0, in node 0, and no other thread of its process has a CPU."""
+    if me.rseq != 0:
+        at = state.ram + _translated(state, me.cr3, me.rseq, _WRITABLE)
+        _use(state, me.cr3, me.rseq, A | D)
+        store64(at, 0)
+        store32(at + _NODE_ID, 0)
+        store32(at + _CONCURRENCY_ID, 0)
+
+
+@native
+def _save_call(trap: TrapState, me: Party, pipe: int) -> None:
+    """A task sleeps in a call."""
+    registers = trap.registers
+    me.run, me.pipe, me.told = Run.SLEEPS, pipe, 0
+    me.rip = load64(registers + _RIP) + 2
+    me.number = load64(registers + _RAX) & _LOW_32
+    me.rflags, me.rsp = trap.rflags, load64(registers + _RSP)
+    me.rdi, me.rsi, me.rdx = load64(registers + _RDI), load64(registers + _RSI), load64(registers + _RDX)
+    me.r10, me.r8, me.r9 = load64(registers + _R10), load64(registers + _R8), load64(registers + _R9)
+
+
+@native
+def _load_cr3(path: FastState, state: MmuState, uc: int, cr3: int) -> None:
+    """As Mmu.load_cr3() does where no TLB is modelled."""
+    state.cr3_loads += 1
+    state.cr3 = cr3
+    window = path.windows
+    left = path.window_number
+    while left != 0:
+        store64(window, _NEVER_NS)
+        window += path.window_stride
+        left -= 1
+    store64(path.word, cr3)
+    call3(path.reg_write, uc, UC_X86_REG_CR3, path.word)
+    state.epoch += 1
+
+
+@native
+def _end_turn(path: FastState, trap: TrapState, state: MmuState, me: Party) -> None:
+    clock = state.clock
+    retired, system = clock - path.since, path.system_ns - path.system_since
+    me.instructions += retired
+    me.system_ns += system
+    path.instructions += retired
+    path.vcpu_ns += system
+    path.since, path.system_since = clock, path.system_ns
+    path.start = clock + trap.iterations + path.system_ns
+
+
+@native
+def _begin_turn(path: FastState, trap: TrapState, state: MmuState, me: Party) -> None:
+    path.switches += 1
+    path.system_ns += _SWITCH
+    state.asid = me.asid
+    trap.budget = path.time_slice
+    path.turn_end = state.clock + path.system_ns + path.time_slice
+    path.look_at = path.system_ns + (path.time_slice >> 3)
+    trap.last_end, state.last_end, trap.last_clock = 0, 0, state.clock
+    trap.code_id, trap.table, trap.rflags = me.code_id, me.table, me.rflags
+    path.system_ns += _WAKE_UP
+    me.run = Run.RUNS
+    if me.told == 0:
+        me.sleeps += 1
+
+
+@native
+def _sleep(path: FastState, trap: TrapState, me: Party, cost: int, pipe: int) -> bool:
+    """The task waits; the other one goes on, if it is awake and finds what it has waited for."""
+    other, state = Party.from_address(path.other), MmuState.from_address(path.mmu)
+    if other.run != Run.WOKEN or path.switches >= path.most or me.code_id != trap.code_id:
+        return False
+    if trap.aside != 0 or trap.patched != 0 or not _is_syscall(path, load64(trap.registers + _RIP)):
+        return False
+    if not _can_tell(path, other):
+        return False
+    result = 0
+    if other.pipe != 0:
+        source = PipeRecord.from_address(other.pipe)
+        result = source.length
+        if not _receive(path, other, source, other.rsi, other.rdx):
+            return False
+        if other.told == 0:
+            other.reads += 1
+    path.system_ns += cost
+    path.answered += 1
+    _save_call(trap, me, pipe)
+    _end_turn(path, trap, state, me)
+    uc = load64(path.word + 8)
+    call3(path.context_save, uc, me.context, 0)
+    call3(path.context_restore, uc, other.context, 0)
+    _begin_turn(path, trap, state, other)
+    _tell(state, other)
+    if other.cr3 != me.cr3:
+        _load_cr3(path, state, uc, other.cr3)
+    store64(trap.registers + _RIP, other.rip - 2)  # the engine goes on behind the instruction
+    _return(path, trap, result)
+    path.current, path.other = path.other, path.current
+    return True
+
+
+@entry("u64", "u64", FastState, "u64")
+def answer(uc: int, path: FastState, _nothing: int) -> int:
+    """A system call, with RIP at the instruction: 1 if it has been answered; else nothing has changed."""
+    trap = TrapState.from_address(path.trap)
+    number = load64(trap.registers + _RAX) & _LOW_32
+    if number >= CALLS or trap.rflags & _TF_AC != 0:
+        return 0
+    cost = load64(path.costs + number * 8)
+    if path.system_ns + cost >= path.look_at:
+        return 0
+    known = load64(path.answers + number * 8)
+    if known != 0:
+        return 1 if _done(path, trap, cost, known - 1) else 0
+    if path.current == 0:
+        return 0
+    store64(path.word + 8, uc)
+    me = Party.from_address(path.current)
+    if number == FUTEX:
+        return 1 if _futex(path, trap, me, cost) else 0
+    if number == READ:
+        return 1 if _read(path, trap, me, cost) else 0
+    return 1 if number == WRITE and _write(path, trap, me, cost) else 0

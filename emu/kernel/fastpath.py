@@ -1,0 +1,357 @@
+"""When system calls can be answered natively (:mod:`emu.kernel.fastcalls`), and what the kernel then has to know.
+
+Two things are: calls that only ask who the task is, again and again; and what two tasks do that wait for each other in
+turns, through pipes or words.  Native code works on a copy of what it needs, which is made just before the engine is
+entered, and only while nobody could see the difference: no call is traced or filtered, and nothing is to be done
+between two turns.  Whatever comes next to Python, a page fault as well as another system call, first brings the
+kernel's own objects up to date (:meth:`FastPath.end`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING
+
+from emu.fs.pipe import Pipe, PipeFile
+from emu.kernel.fastcalls import FUTEX, MOST_BYTES, READ, WRITE, waits_for_word
+from emu.kernel.faststate import (
+    CALLS,
+    DESCRIPTORS,
+    NONBLOCKING,
+    READ_END,
+    WRITE_END,
+    FastState,
+    Party,
+    PipeRecord,
+    Run,
+)
+from emu.kernel.futex import ANY_BIT, Waiter, futex_wait
+from emu.kernel.task import Task, TaskState
+from emu.linux.fileflags import PAGE_SIZE, OpenFlags
+from emu.mm.kmem import PIPE_PAGE
+from mmu import unicorn_abi
+from mmu.objectcode import load
+from mmu.registers import CR4
+
+if TYPE_CHECKING:
+    from emu.kernel.kernel import Kernel
+    from emu.linux.syscall import Enter, Registers
+
+#: getpid, getuid, getgid, geteuid, getegid, getppid, getpgrp, gettid: what they say changes by other calls only.
+WHO = frozenset({39, 102, 104, 107, 108, 110, 111, 186})
+#: Calls that do not change it: these, read, lseek, futex, and those that tell the time.
+_KEEP = WHO | {0, 8, 96, 201, 202, 228, 229}
+#: So many calls of that kind come to the kernel before any is answered natively.
+_FEW = 64
+#: Two tasks have gone on in turns so often before they are taken for a pair, and how often that may be at most.
+_TURNS, _MOST_TURNS = 4, 4096
+#: A pair that made fewer calls was none.
+_WORTH = 40
+#: After so many switches the kernel has its turn again.
+_SWITCHES = 1000
+_PACKETS, _SET_ID = int(OpenFlags.DIRECT), 0o6000
+_LOW_32 = 0xFFFF_FFFF
+
+
+class _Side:
+    """One of the two tasks."""
+
+    def __init__(self, task: Task, code: tuple[int, int]) -> None:
+        self.task = task
+        self.descriptors = (ctypes.c_uint64 * DESCRIPTORS)()
+        self.record = Party(
+            context=task.context.address, descriptors=ctypes.addressof(self.descriptors), cr3=task.mm.tables.pgd_paddr,
+            asid=task.tgid, code_id=code[0], table=code[1],
+            rseq=0 if task.rseq is None else task.rseq.address,
+        )  # fmt: skip
+
+    def sleeps(self, pipe: int) -> None:
+        """It waits for a pipe, or for a word, in the call that its task says."""
+        task, record = self.task, self.record
+        assert task.syscall is not None
+        record.run = Run.SLEEPS if task.state == TaskState.SLEEPING else Run.WOKEN
+        record.number, (record.rdi, record.rsi, record.rdx, record.r10, record.r8, record.r9) = task.syscall
+        record.pipe, record.told, record.rip = pipe, 1, task.rip
+        record.rflags, record.rsp = task.syscall_rflags, task.syscall_rsp
+
+    def count(self) -> None:
+        """Add what it has done to its usage."""
+        record, usage = self.record, self.task.usage
+        usage.instructions += record.instructions
+        usage.system_ns += record.system_ns
+        usage.voluntary_switches += record.sleeps
+        usage.syscr += record.reads
+        usage.syscw += record.writes
+        usage.rchar += record.bytes_read
+        usage.wchar += record.bytes_written
+
+
+class _Pair:
+    """Two tasks, of which the first runs, and the pipes that they have."""
+
+    def __init__(self, one: _Side, other: _Side) -> None:
+        self.sides = {ctypes.addressof(side.record): side for side in (one, other)}
+        self.pipes: dict[Pipe, tuple[PipeRecord, ctypes.Array[ctypes.c_char]]] = {}
+
+    def add_descriptors(self, side: _Side, sleeper: Task) -> None:
+        """The pipes among the open files of a task, where nobody else waits for them."""
+        for fd, file in side.task.files.items():
+            if fd < DESCRIPTORS and isinstance(file, PipeFile):
+                record = self._record(file, sleeper)
+                if record:
+                    ends = READ_END * file.readable | WRITE_END * file.writable
+                    side.descriptors[fd] = record | ends | NONBLOCKING * file.nonblocking
+
+    def _record(self, file: PipeFile, sleeper: Task) -> int:
+        pipe = file.pipe
+        if pipe in self.pipes:
+            return ctypes.addressof(self.pipes[pipe][0])
+        data, inode = pipe.in_one_piece, file.inode
+        if data is None or len(data) > MOST_BYTES or pipe.told or file.fasync is not None:
+            return 0
+        if not pipe.not_empty.only(sleeper) or not pipe.not_full.only(None):
+            return 0
+        if file.flags & _PACKETS or inode.mode & _SET_ID or inode.sb.resources.file_watches:
+            return 0
+        buffer = ctypes.create_string_buffer(data, PAGE_SIZE)
+        record = PipeRecord(readers=pipe.readers, writers=pipe.writers, length=len(data), data=ctypes.addressof(buffer))
+        self.pipes[pipe] = record, buffer
+        return ctypes.addressof(record)
+
+    def pipe_at(self, address: int) -> Pipe:
+        """The pipe of a record."""
+        return next(pipe for pipe, (record, _) in self.pipes.items() if ctypes.addressof(record) == address)
+
+
+class FastPath:
+    """The native answers of one machine."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel, self._cpu, self._clock = kernel, kernel.cpu, kernel.clock
+        #: Whether anything can be answered; and whether the engine has been entered for it.
+        self.ready = self.begun = False
+        #: How many calls were answered.
+        self.answered = 0
+        self._asked = 0
+        self._state: FastState | None = None
+        self._answers = (ctypes.c_uint64 * CALLS)()
+        self._costs = (ctypes.c_uint64 * CALLS)()
+        self._known: set[int] = set()
+        self._pair: _Pair | None = None
+        #: The tasks that went on last after a wait, how often they did in turns, and how often they are to.
+        self._last = self._before = 0
+        self._turns, self._patience = 0, _TURNS
+
+    def _made(self) -> FastState:
+        """The record of the native code, made when it is first needed."""
+        if self._state is None:
+            cpu, mmu = self._cpu, self._cpu.mmu
+            uc, symbol = cpu.uc, unicorn_abi.symbol_address
+            self._words = (ctypes.c_uint64 * 2)()
+            self._state = FastState(
+                trap=ctypes.addressof(cpu.trap), mmu=ctypes.addressof(mmu.state),
+                answers=ctypes.addressof(self._answers), costs=ctypes.addressof(self._costs), most=_SWITCHES,
+                context_save=symbol("uc_context_save"), context_restore=symbol("uc_context_restore"),
+                reg_write=symbol("uc_reg_write"), word=ctypes.addressof(self._words),
+                windows=unicorn_abi.tlb_windows(uc), window_stride=unicorn_abi.TLB_WINDOW_STRIDE,
+                window_number=unicorn_abi.MMU_INDICES,
+            )  # fmt: skip
+            self._answer = load("emu.kernel.fastcalls")["answer"].address
+            cpu.trap.fast_path = ctypes.addressof(self._state)
+            for number in (READ, WRITE, FUTEX):
+                self._costs[number] = self._kernel.entry.entry_of(number)[1]
+        return self._state
+
+    # -- around the engine -----------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """The engine is about to be entered."""
+        state = self._state
+        assert state is not None
+        state.system_ns, state.look_at = self._clock.system_ns, self._clock.look_at
+        self._cpu.trap.answer = self._answer
+        self.begun = True
+
+    def end(self) -> None:
+        """Python goes on: bring the kernel's own objects up to date."""
+        state = self._state
+        assert state is not None
+        self.begun = False
+        self._cpu.trap.answer = 0
+        self._clock.system_ns = state.system_ns
+        answered, state.answered = state.answered, 0
+        self.answered += answered
+        pair, self._pair = self._pair, None
+        if pair is not None:
+            self.ready = bool(self._known)
+            self._patience = _TURNS if answered >= _WORTH else min(2 * self._patience, _MOST_TURNS)
+            if answered:
+                self._settle(pair, state)
+            state.current = 0
+
+    def running(self, task: Task) -> Task:
+        """The engine has been left, which this task has entered: the task that runs now."""
+        if self.begun:
+            self.end()
+        return self._kernel.scheduler.current or task
+
+    # -- who the task is -------------------------------------------------------------------------------------------
+
+    def keeps(self, number: int, enter: Enter) -> Enter:
+        """The entry of a call that says who the task is, with the result kept."""
+
+        def answered(kernel: Kernel, task: Task, registers: Registers) -> int:
+            result: int = enter(kernel, task, registers)
+            self._asked += 1
+            if self._asked > _FEW:
+                self._keep(task, number, result)
+            return result
+
+        return answered
+
+    def _keep(self, task: Task, number: int, result: int) -> None:
+        watched = self._kernel.tracer.syscalls or task.ptrace is not None or task.seccomp is not None
+        if watched or self._cpu.mmu.state.cr4 & CR4.LA57:
+            return
+        state = self._made()
+        state.task_size = task.mm.task_size
+        self._costs[number] = self._kernel.entry.entry_of(number)[1]
+        self._answers[number] = result + 1
+        self._known.add(number)
+        self.ready = True
+
+    def called(self, number: int) -> None:
+        """The kernel does this call itself, which may change what is known."""
+        if number not in _KEEP:
+            self.forget()
+
+    def forget(self) -> None:
+        """Another task runs, or this one is another one now."""
+        for number in self._known:
+            self._answers[number] = 0
+        self._known.clear()
+        self.ready = self._pair is not None
+
+    # -- pairs -----------------------------------------------------------------------------------------------------
+
+    def resumed(self, task: Task, number: int) -> None:
+        """A task goes on behind a call in which it has waited, and is about to enter the engine."""
+        before, self._before, self._last = self._before, self._last, task.pid
+        if task.pid != before or task.pid == self._before or number not in (READ, FUTEX):
+            self._turns = 0
+            return
+        self._turns += 1
+        if self._turns >= self._patience:
+            self._turns = 0
+            partner = self._kernel.tasks.get(self._before)
+            if partner is None or not self._take(task, partner):
+                self._patience = min(2 * self._patience, _MOST_TURNS)
+
+    def _possible(self) -> bool:
+        """Whether turns may be taken natively now."""
+        kernel, state = self._kernel, self._cpu.mmu.state
+        if not kernel.scheduler.turns_are_alike or not kernel.flusher.loads_only or kernel.tracer.syscalls:
+            return False
+        if self._clock.real or self._clock.until_next_timer() is not None or state.event_mask:
+            return False
+        return not state.cr4 & CR4.LA57 and not kernel.entry.replaces((READ, WRITE, FUTEX))
+
+    def _take(self, task: Task, partner: Task) -> bool:
+        """Take these two for a pair, of which the first runs; False if that is not possible."""
+        kernel, blocks = self._kernel, self._cpu.blocks
+        if not self._possible() or not _is_plain(task) or not _is_plain(partner) or partner.syscall is None:
+            return False
+        waits = partner.state == TaskState.SLEEPING and kernel.scheduler.nobody_queued
+        if not (waits or (partner.state == TaskState.RUNNABLE and kernel.scheduler.only_queued is partner)):
+            return False
+        codes = [blocks.place(each.mm.code_id, catches_faults=each.mm.catches_faults) for each in (task, partner)]
+        if codes[0] is None or codes[1] is None:
+            return False
+        one, other = _Side(task, codes[0]), _Side(partner, codes[1])
+        pair = _Pair(one, other)
+        pair.add_descriptors(one, partner)
+        pair.add_descriptors(other, partner)
+        pipe, key = 0, None
+        number, registers = partner.syscall
+        if number == READ:
+            fd = registers[0] & _LOW_32
+            pipe = other.descriptors[fd] & -8 if fd < DESCRIPTORS else 0
+            if not pipe or (waits and partner.sleeping_on != (pair.pipe_at(pipe).not_empty,)):
+                return False
+        elif number == FUTEX and waits_for_word(registers[1] & _LOW_32, registers[5] & _LOW_32, registers[3]):
+            key = (partner.mm.serial, registers[0]) if waits else None
+            if not kernel.futexes.only_at(key) or (waits and not kernel.futexes.waits_at(key)):
+                return False
+        else:
+            return False
+        if not kernel.mm_context.frames.kmem.has_room(PIPE_PAGE * len(pair.pipes)):
+            return False
+        other.sleeps(pipe)
+        self._hand_over(pair, one, other, futexes=kernel.futexes.only_at(key))
+        return True
+
+    def _hand_over(self, pair: _Pair, one: _Side, other: _Side, *, futexes: bool) -> None:
+        state, scheduler = self._made(), self._kernel.scheduler
+        self.forget()
+        self._pair, self.ready = pair, True
+        state.current, state.other = ctypes.addressof(one.record), ctypes.addressof(other.record)
+        state.task_size, state.futexes, state.time_slice = one.task.mm.task_size, futexes, scheduler.time_slice
+        state.since, state.system_since, state.start = scheduler.turn_began
+        state.switches = state.instructions = state.vcpu_ns = 0
+
+    def _settle(self, pair: _Pair, state: FastState) -> None:
+        """Do what native code has done."""
+        kernel, clock = self._kernel, self._clock
+        running, other = pair.sides[state.current], pair.sides[state.other]
+        for side in (running, other):
+            side.count()
+        if state.switches:
+            began = state.since, state.system_since, state.start
+            kernel.scheduler.turns_taken(running.task, began, state.switches, state.instructions, state.vcpu_ns)
+            kernel.flusher.was_loaded(running.task.mm)
+            clock.turn_is(state.turn_end, state.look_at)
+            if running.task.rseq is not None:
+                running.task.rseq_event, running.task.rseq.concurrency_id = False, 0
+        if running.task.sleeping is not None:
+            self._end_sleep(running.task)
+        if not other.record.told:
+            if other.task.sleeping is not None:
+                self._end_sleep(other.task)
+            self._sleep(other)
+        for pipe, (record, buffer) in pair.pipes.items():
+            pipe.hold(buffer.raw[: record.length])
+        if other.record.run == Run.WOKEN and other.task.state == TaskState.SLEEPING:
+            if other.record.number == FUTEX:
+                kernel.futexes.wake((other.task.mm.serial, other.record.rdi), 1)
+            else:
+                kernel.scheduler.wake(other.task)
+
+    def _end_sleep(self, task: Task) -> None:
+        """The call in which it sleeps has ended."""
+        self._kernel.scheduler.wake_unseen(task)
+        assert task.sleeping is not None
+        task.sleeping.close()
+        task.sleeping = task.syscall = None
+
+    def _sleep(self, side: _Side) -> None:
+        """A task has made a call that waits."""
+        kernel, task, record = self._kernel, side.task, side.record
+        registers = record.rdi, record.rsi, record.rdx, record.r10, record.r8, record.r9
+        if record.number == READ:
+            task.sleeping = kernel.entry.entry_of(READ)[0](kernel, task, registers)
+        else:
+            waiter = Waiter((task.mm.serial, record.rdi), ANY_BIT)
+            task.sleeping = futex_wait(kernel.futexes, self._clock, waiter, None)
+        task.syscall, task.rip = (record.number, registers), record.rip
+        task.syscall_rflags, task.syscall_rsp = record.rflags, record.rsp
+        kernel.scheduler.sleep(task, next(task.sleeping))
+
+
+def _is_plain(task: Task) -> bool:
+    """Whether nothing is to be done with the task on its way to user mode, and nobody looks at its calls."""
+    signals = task.signals
+    if signals.pending or signals.shared or signals.saved_mask is not None or task.group.timers is not None:
+        return False
+    if task.ptrace is not None or task.seccomp is not None or task.then is not None:
+        return False
+    return not task.stopped_in_call and task.timer is None and bool(task.affinity & 1)

@@ -1,0 +1,105 @@
+"""What native code knows of system calls that it may answer, and of two tasks that wait for each other.
+
+:mod:`emu.kernel.fastpath` fills it in, :mod:`emu.kernel.fastcalls` works on it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from enum import IntEnum
+
+from mmu.state import fields
+
+CALLS, DESCRIPTORS = 512, 32
+#: Beside a PipeRecord: which end it is; a read that finds nothing does not wait.
+READ_END, WRITE_END, NONBLOCKING = 1, 2, 4
+
+
+class Run(IntEnum):
+    """Whether one of the two tasks runs."""
+
+    RUNS = 0
+    SLEEPS = 1
+    WOKEN = 2  # and waits for the CPU
+
+
+class Party(ctypes.Structure):
+    """One of the two tasks.  Every field is a uint64."""
+
+    run: int
+    context: int  # host address of its uc_context
+    descriptors: int  # host address of uint64[DESCRIPTORS]: the PipeRecord, with the bits below; 0: not for us
+    cr3: int
+    asid: int
+    code_id: int
+    table: int  # TrapState.table for that
+    rseq: int  # the address of its struct rseq, or 0
+    # the call in which it sleeps
+    number: int
+    pipe: int  # host address of the PipeRecord that it waits for, or 0: for the word at its first argument
+    told: int  # whether the kernel knows that it sleeps in this call
+    rip: int  # behind the instruction
+    rflags: int
+    rsp: int
+    rdi: int
+    rsi: int
+    rdx: int
+    r10: int
+    r8: int
+    r9: int
+    # what the kernel is to count
+    instructions: int
+    system_ns: int
+    sleeps: int
+    reads: int
+    writes: int
+    bytes_read: int
+    bytes_written: int
+
+    _fields_ = fields(__annotations__)
+
+
+class PipeRecord(ctypes.Structure):
+    """A pipe that holds one piece of data at most.  Every field is a uint64."""
+
+    readers: int
+    writers: int
+    length: int
+    data: int  # host address
+
+    _fields_ = fields(__annotations__)
+
+
+class FastState(ctypes.Structure):
+    """What the entry point works on.  Every field is a uint64."""
+
+    trap: int  # host address of the TrapState
+    mmu: int  # of the MmuState
+    answers: int  # of uint64[CALLS]: by the number of a call its result plus 1, or 0
+    costs: int  # of uint64[CALLS]: what a call costs
+    system_ns: int  # the clock's
+    look_at: int
+    answered: int  # calls
+    # the two tasks
+    current: int  # host address of the Party that runs; 0 for none
+    other: int
+    task_size: int
+    futexes: int  # whether nobody else waits at any word
+    since: int  # when the turn began, in instructions and in the time of the kernel
+    system_since: int
+    start: int  # the same together, with the iterations of repeated instructions
+    turn_end: int
+    time_slice: int
+    switches: int
+    most: int
+    instructions: int  # of the vCPU
+    vcpu_ns: int
+    context_save: int  # host addresses of Unicorn's functions
+    context_restore: int
+    reg_write: int
+    word: int  # of a word for that
+    windows: int  # and of the engine's TLB windows
+    window_stride: int
+    window_number: int
+
+    _fields_ = fields(__annotations__)
