@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 RTM_NEWLINK, RTM_GETLINK, RTM_SETLINK, RTM_NEWADDR, RTM_GETADDR = 16, 18, 19, 20, 22
 RTM_NEWROUTE, RTM_GETROUTE, RTM_GETNEIGH, RTM_NEWRULE, RTM_GETRULE = 24, 26, 30, 32, 34
+RTM_NEWNSID, RTM_GETNSID = 88, 90
 RTM_NEWQDISC, RTM_GETQDISC, RTM_GETTCLASS, RTM_GETTFILTER = 36, 38, 42, 46
 #: Requests for what there is none of here: neighbours, classes, filters, address labels, multicast, netconf and so on.
 _NONE_OF = frozenset({RTM_GETNEIGH, RTM_GETTCLASS, RTM_GETTFILTER, 58, 62, 66, 74, 82, 86, 90})
@@ -179,6 +180,8 @@ def rtnetlink(net: Network) -> Callable[[Caller[Path] | None, Request], Iterator
         if kind == RTM_GETLINK:
             return iter(list(_links(device, request)))
         if not request.dumps:
+            if kind == RTM_GETNSID:  # no other network has a number here (NETNSA_NSID_NOT_ASSIGNED)
+                return iter((Answer(RTM_NEWNSID, bytes(4) + attribute(1, _u32(_FOREVER))),))
             if kind == RTM_GETROUTE and len(request.body) >= _RTMSG.size:
                 if not device.configured:
                     raise LinuxError(errno.ENETUNREACH)
