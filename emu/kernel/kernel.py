@@ -20,7 +20,6 @@ from emu.kernel.jobctl import JobControl
 from emu.kernel.layout import LayoutRandom
 from emu.kernel.namespaces import Namespaces
 from emu.kernel.nsproxy import NsProxy
-from emu.kernel.pidns import SeenSignals
 from emu.kernel.sched import Scheduler
 from emu.kernel.signal_state import Sig
 from emu.kernel.signals import Signals
@@ -175,6 +174,8 @@ class Kernel:
 
     def _set_apart(self) -> None:
         """There are namespaces from now on in which processes or users have other numbers."""
+        from emu.kernel.pidns import SeenSignals  # few machines have any
+
         self.signals.apart = SeenSignals(lambda: self.current)
 
     def _new_ipc(self, user: UserNamespace | None) -> LateNamespace[IpcNamespace]:
