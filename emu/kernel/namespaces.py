@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from emu.kernel.nsproxy import NsProxy
+from emu.kernel.task import limits_of
 from emu.linux.capability import ALL_CAPABILITIES, SETFCAP, SYS_ADMIN
 from emu.linux.errors import LinuxError
+from emu.linux.limits import INFINITY, Rlimit
 from emu.linux.namespace import (
     FIRST_NUMBER,
     KINDS,
@@ -132,6 +134,16 @@ class Namespaces:
         """The same is set."""
         self._limits[ns, kind] = value
 
+    def has_most_tasks(self, ns: UserNamespace | None, uid: int, limit: int) -> bool:
+        """Whether a user has as many tasks in a user namespace as ``limit``, or its maker, and those of the ones around,
+        as many as they might have when they made it (is_rlimit_overlimit).
+        """
+        for space, user in self._payers(ns, uid):
+            if limit < INFINITY and self.tasks_of(space, user) >= limit:
+                return True
+            limit = INFINITY if space is None else space.most_tasks
+        return False
+
     def tasks_of(self, ns: UserNamespace | None, uid: int) -> int:
         """How many tasks count for a user in a user namespace: also those in namespaces that he has made."""
         found = 0
@@ -149,6 +161,8 @@ class Namespaces:
         if who.user_ns is not None and who.user_ns.level > MOST_LEVELS:
             raise LinuxError(errno.ENOSPC)
         made = UserNamespace(who.user_ns, (who.euid, who.egid), who.capable_here(SETFCAP))
+        if who.user_ns is not None or who.uid:
+            made.most_tasks = limits_of(task, Rlimit.NPROC)[0]
         self.count(made, who)
         if task.fs.root != self.root_of(task) or None in (who.up("uid", who.euid), who.up("gid", who.egid)):
             self.sweep()
