@@ -135,8 +135,8 @@ class Namespaces:
         self._limits[ns, kind] = value
 
     def has_most_tasks(self, ns: UserNamespace | None, uid: int, limit: int) -> bool:
-        """Whether a user has as many tasks in a user namespace as ``limit``, or its maker, and those of the ones around,
-        as many as they might have when they made it (is_rlimit_overlimit).
+        """Whether a user has as many tasks in a user namespace as ``limit``, or its maker, or that of one around it, as
+        many as he might have when he made it (is_rlimit_overlimit).
         """
         for space, user in self._payers(ns, uid):
             if limit < INFINITY and self.tasks_of(space, user) >= limit:
