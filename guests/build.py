@@ -101,6 +101,7 @@ GUESTS: tuple[Guest, ...] = (
     Guest("getpid_loop", "getpid_loop.c"),
     Guest("hoard", "hoard.c"),
     Guest("costs", "costs.c", (*COMMON, *STATIC, "-pthread"), "musl-gcc"),
+    Guest("handlers", "handlers.c", (*COMMON, *STATIC), "musl-gcc"),
     Guest("turns", "turns.c", (*COMMON, *STATIC, "-pthread"), "musl-gcc"),
 )
 

@@ -38,6 +38,8 @@ _VERB = {"write": "writing to", "read": "reading", "fetch": "executing"}
 class Deaths(Tracer):
     """Notes which signal ended each process, for the last line."""
 
+    each_signal = False
+
     def __init__(self) -> None:
         self._last: dict[int, SigInfo] = {}
         #: pid -> a line, for processes that a signal has ended.

@@ -279,6 +279,10 @@ class File:
         if not (self.inode.is_regular or self.inode.is_directory):
             raise LinuxError(errno.EINVAL)
 
+    def update_time(self) -> None:
+        """A page of it is about to be written through a shared mapping (file_update_time)."""
+        self.inode.touch()
+
     def set_flags(self, flags: int) -> None:
         """F_SETFL: of the flags, those that can be changed."""
         self.flags = self.flags & ~_SETFL_MASK | flags & _SETFL_MASK

@@ -128,7 +128,7 @@ class Entry:
         """Run until the slice ends, the task sleeps or it ends.  Its registers are in the CPU."""
         cpu, kernel, fast_path = self._cpu, self._kernel, self.fast_path
         if fast_path.ready:
-            fast_path.forget()
+            fast_path.turn_begins()
         cpu.last_end, task.last_end = task.last_end, 0
         if task.then is not None:
             then, task.then = task.then, None
@@ -146,6 +146,9 @@ class Entry:
             if signals.pending or signals.shared or signals.saved_mask is not None or tracee is not None:
                 if not kernel.signals.deliver(task):
                     return
+                if kernel.signals.made is not None:
+                    fast_path.handler_entered(task, *kernel.signals.made)
+                    kernel.signals.made = None
             if task.rseq_event:
                 if self._back_to_user is None:
                     from emu.kernel.rseq import back_to_user  # not for programs without it
@@ -165,7 +168,7 @@ class Entry:
                 if tracee is not None and steps and not tracee.before_step():
                     continue
                 if fast:
-                    fast_path.begin()
+                    fast_path.begin(task)
                 trap = cpu.single_step(task.rip) if steps else cpu.enter(task.rip)
             except BaseException:
                 if fast:

@@ -9,79 +9,48 @@ from __future__ import annotations
 from unicorn.x86_const import UC_X86_REG_CR3
 
 from emu.hooks import TrapState
-from emu.kernel.faststate import CALLS, DESCRIPTORS, NONBLOCKING, READ_END, WRITE_END, FastState, Party, PipeRecord, Run
+from emu.kernel.faststate import (
+    CALLS,
+    DESCRIPTORS,
+    FUTEX,
+    KILL,
+    MOST_BYTES,
+    NONBLOCKING,
+    READ,
+    READ_END,
+    SIGRETURN,
+    WRITE,
+    WRITE_END,
+    FastState,
+    Party,
+    PipeRecord,
+    Run,
+)
+from emu.kernel.sigregs import SignalRegisters, make_frame, take_frame
+from emu.kernel.usermemory import NOWHERE, READABLE, WRITABLE, buffer, translated, use
 from emu.linux.cost import Cost
-from mmu.entries import ADDRESS, PS, RW, US, A, D, P
+from mmu.entries import A, D
 from mmu.native import call3, entry, load8, load32, load64, native, store8, store32, store64
 from mmu.state import MmuState
 
-#: A write of more costs more, and is left to the kernel.
-MOST_BYTES = 1023
-READ, WRITE, FUTEX = 0, 1, 202
 #: FUTEX_WAIT, FUTEX_WAKE and FUTEX_WAIT_BITSET, all of private words; FUTEX_CLOCK_REALTIME.
 _WAIT, _WAKE, _WAIT_BITSET, _REALTIME = 128, 129, 137, 256
 _ANY_BIT = 0xFFFF_FFFF
 _AGAIN = 0xFFFF_FFFF_FFFF_FFF5  # -EAGAIN
-_SWITCH, _WAKE_UP = Cost.SWITCH, Cost.WAKE
+_SWITCH, _WAKE_UP, _SIGNAL = Cost.SWITCH, Cost.WAKE, Cost.SIGNAL
 _RAX, _RCX, _RDX, _RSP, _RSI, _RDI, _R8, _R9, _R10, _R11, _RIP = 0, 8, 16, 32, 48, 56, 64, 72, 80, 88, 128
 _TF_AC = 1 << 8 | 1 << 18
 #: Of struct rseq: rseq_cs, node_id, mm_cid, and its least size.
 _RSEQ_CS, _NODE_ID, _CONCURRENCY_ID, _RSEQ_BYTES = 8, 20, 24, 32
-_PAGE, _IN_PAGE, _IN_HUGE_PAGE, _LOW_32 = 4096, 0xFFF, 0x1F_FFFF, 0xFFFF_FFFF
-_HUGE_FRAME = 0x000F_FFFF_FFE0_0000
-_TABLE, _READABLE, _WRITABLE = P | PS, P | US, P | US | RW
+_PAGE, _IN_PAGE, _LOW_32 = 4096, 0xFFF, 0xFFFF_FFFF
 _POINTER = 0xFFFF_FFFF_FFFF_FFF8
-#: No physical address.
-_NOWHERE = 0xFFFF_FFFF_FFFF_FFFF
+#: Of struct ucontext: ss_sp, ss_flags, ss_size, the registers from R8 on, with RIP and RFLAGS among them, fpstate, the
+#: mask, all of it; and the floating-point state.
+_SS_SP, _SS_FLAGS, _SS_SIZE, _REGISTERS, _UC_RIP, _UC_RFLAGS, _FPSTATE = 16, 24, 32, 40, 168, 176, 224
+_MASK, _UC_BYTES, _FPSTATE_BYTES = 296, 304, 580
+#: SIGKILL and SIGSTOP.
+_UNBLOCKABLE = 1 << 8 | 1 << 18
 _NEVER_NS = 1 << 62
-
-
-@native
-def _leaf(state: MmuState, cr3: int, vaddr: int) -> int:
-    """The host address of the entry that maps a user address, or 0."""
-    at = state.ram + (cr3 & ADDRESS) + ((vaddr >> 39) & 511) * 8
-    shift = 30
-    while shift != 3:
-        upper = load64(at)
-        if upper & _TABLE != P:
-            return at if upper & PS != 0 and shift == 12 else 0
-        at = state.ram + (upper & ADDRESS) + ((vaddr >> shift) & 511) * 8
-        shift -= 9
-    return at
-
-
-@native
-def _translated(state: MmuState, cr3: int, vaddr: int, needed: int) -> int:
-    """The physical address of a user address, if the tables allow the access as they are."""
-    at = _leaf(state, cr3, vaddr)
-    if at == 0:
-        return _NOWHERE
-    leaf = load64(at)
-    if leaf & needed != needed:
-        return _NOWHERE
-    if leaf & PS != 0:
-        return (leaf & _HUGE_FRAME) | (vaddr & _IN_HUGE_PAGE)
-    return (leaf & ADDRESS) | (vaddr & _IN_PAGE)
-
-
-@native
-def _use(state: MmuState, cr3: int, vaddr: int, used: int) -> None:
-    """The access is made: A, and D of a store."""
-    at = _leaf(state, cr3, vaddr)
-    if load64(at) & used != used:
-        store64(at, load64(at) | used)
-
-
-@native
-def _buffer(path: FastState, cr3: int, vaddr: int, length: int, needed: int) -> int:
-    """The physical address of a buffer within one page; to be stored to only where no code is."""
-    if vaddr >= path.task_size or path.task_size - vaddr < length or (vaddr & _IN_PAGE) + length > _PAGE:
-        return _NOWHERE
-    state = MmuState.from_address(path.mmu)
-    paddr = _translated(state, cr3, vaddr, needed)
-    if paddr != _NOWHERE and needed == _WRITABLE and load8(state.has_code + (paddr >> 12)) != 0:
-        return _NOWHERE
-    return paddr
 
 
 @native
@@ -98,8 +67,8 @@ def _is_syscall(path: FastState, rip: int) -> bool:
     if rip & _IN_PAGE == _IN_PAGE or rip >= path.task_size:
         return False
     state = MmuState.from_address(path.mmu)
-    paddr = _translated(state, state.cr3, rip, _READABLE)
-    return paddr != _NOWHERE and load8(state.ram + paddr) == 0x0F and load8(state.ram + paddr + 1) == 0x05
+    paddr = translated(state, state.cr3, rip, READABLE)
+    return paddr != NOWHERE and load8(state.ram + paddr) == 0x0F and load8(state.ram + paddr + 1) == 0x05
 
 
 @native
@@ -118,6 +87,68 @@ def _done(path: FastState, trap: TrapState, cost: int, result: int) -> bool:
         return False
     path.system_ns += cost
     _return(path, trap, result)
+    return True
+
+
+# -- signals -----------------------------------------------------------------------------------------------------------
+
+
+@native
+def _sigreturn(path: FastState, trap: TrapState, cost: int) -> bool:
+    """Back from a handler, as :mod:`emu.kernel.sigframe` does it where a frame is in one page and as it was made."""
+    state, rsp = MmuState.from_address(path.mmu), load64(trap.registers + _RSP)
+    registers = SignalRegisters.from_address(path.registers)
+    if path.signals == 0 or not _is_syscall(path, load64(trap.registers + _RIP)):
+        return False
+    paddr = buffer(state, path.task_size, state.cr3, rsp, _UC_BYTES, READABLE)
+    if paddr == NOWHERE:
+        return False
+    at = state.ram + paddr
+    if load64(at + _SS_SP) != registers.alt_stack or load32(at + _SS_FLAGS) != registers.alt_flags:
+        return False
+    if load64(at + _SS_SIZE) != registers.alt_size or load64(at + _FPSTATE) < rsp:
+        return False
+    beside = load64(at + _FPSTATE) - rsp
+    if beside > _PAGE or (rsp & _IN_PAGE) + beside + _FPSTATE_BYTES > _PAGE:
+        return False
+    if load64(at + _UC_RIP) >= path.task_size or load64(at + _UC_RFLAGS) & _TF_AC != 0:
+        return False
+    registers.frame, registers.image = at + _REGISTERS, at + beside
+    if not take_frame(registers):
+        return False
+    use(state, state.cr3, rsp, A)
+    store64(trap.registers + _RIP, registers.rip - 2)  # the engine goes on behind the instruction
+    path.blocked = (load64(at + _MASK) | _UNBLOCKABLE) - _UNBLOCKABLE
+    path.system_ns += cost
+    path.answered += 1
+    return True
+
+
+@native
+def _kill(path: FastState, trap: TrapState, cost: int) -> bool:
+    """A signal of the task to itself, the same as before, which is delivered at once."""
+    general, registers = trap.registers, SignalRegisters.from_address(path.registers)
+    signo, rip = load64(general + _RSI) & _LOW_32, load64(general + _RIP)
+    if path.signals == 0 or path.self == 0 or load64(general + _RDI) & _LOW_32 != path.self:
+        return False
+    if signo != registers.signo or path.blocked >> (signo - 1) & 1 != 0 or registers.handler >= path.task_size:
+        return False
+    if path.system_ns + cost + _SIGNAL >= path.look_at or not _is_syscall(path, rip):
+        return False
+    result, behind, flags = load64(general + _RAX), load64(general + _RCX), load64(general + _R11)
+    registers.rip, registers.old_mask = rip + 2, path.blocked
+    store64(general + _RAX, 0)
+    store64(general + _RCX, rip + 2)
+    store64(general + _R11, trap.rflags)
+    if not make_frame(registers):
+        store64(general + _RAX, result)
+        store64(general + _RCX, behind)
+        store64(general + _R11, flags)
+        return False
+    store64(general + _RIP, registers.handler - 2)  # the engine goes on behind the instruction
+    path.blocked |= path.blocks
+    path.system_ns += cost + _SIGNAL
+    path.answered += 1
     return True
 
 
@@ -143,11 +174,11 @@ def _write(path: FastState, trap: TrapState, me: Party, cost: int) -> bool:
     pipe = PipeRecord.from_address(found & _POINTER)
     if pipe.length != 0 or pipe.readers == 0:
         return False
-    paddr = _buffer(path, me.cr3, vaddr, length, _READABLE)
-    if paddr == _NOWHERE or not _done(path, trap, cost, length):
-        return False
     state = MmuState.from_address(path.mmu)
-    _use(state, me.cr3, vaddr, A)
+    paddr = buffer(state, path.task_size, me.cr3, vaddr, length, READABLE)
+    if paddr == NOWHERE or not _done(path, trap, cost, length):
+        return False
+    use(state, me.cr3, vaddr, A)
     _move(pipe.data, state.ram + paddr, length)
     pipe.length = length
     me.writes += 1
@@ -164,11 +195,11 @@ def _receive(path: FastState, me: Party, pipe: PipeRecord, vaddr: int, length: i
     size = pipe.length
     if size == 0 or length < size:
         return False
-    paddr = _buffer(path, me.cr3, vaddr, size, _WRITABLE)
-    if paddr == _NOWHERE:
-        return False
     state = MmuState.from_address(path.mmu)
-    _use(state, me.cr3, vaddr, A | D)
+    paddr = buffer(state, path.task_size, me.cr3, vaddr, size, WRITABLE)
+    if paddr == NOWHERE:
+        return False
+    use(state, me.cr3, vaddr, A | D)
     _move(state.ram + paddr, pipe.data, size)
     pipe.length = 0
     me.bytes_read += size
@@ -224,15 +255,15 @@ def _futex(path: FastState, trap: TrapState, me: Party, cost: int) -> bool:
     if not waits_for_word(operation, load64(registers + _R9) & _LOW_32, load64(registers + _R10)):
         return False
     state = MmuState.from_address(path.mmu)
-    paddr = _translated(state, me.cr3, vaddr, _READABLE)
-    if paddr == _NOWHERE:
+    paddr = translated(state, me.cr3, vaddr, READABLE)
+    if paddr == NOWHERE:
         return False
     if load32(state.ram + paddr) != load64(registers + _RDX) & _LOW_32:
         if not _done(path, trap, cost, _AGAIN):
             return False
     elif not _sleep(path, trap, me, cost, 0):
         return False
-    _use(state, me.cr3, vaddr, A)
+    use(state, me.cr3, vaddr, A)
     return True
 
 
@@ -244,16 +275,17 @@ def _can_tell(path: FastState, me: Party) -> bool:
     """Whether a task can be told at once that it has been away (emu.kernel.rseq): it is in no sequence."""
     if me.rseq == 0:
         return True
-    paddr = _buffer(path, me.cr3, me.rseq, _RSEQ_BYTES, _WRITABLE)
-    return paddr != _NOWHERE and load64(MmuState.from_address(path.mmu).ram + paddr + _RSEQ_CS) == 0
+    state = MmuState.from_address(path.mmu)
+    paddr = buffer(state, path.task_size, me.cr3, me.rseq, _RSEQ_BYTES, WRITABLE)
+    return paddr != NOWHERE and load64(state.ram + paddr + _RSEQ_CS) == 0
 
 
 @native
 def _tell(state: MmuState, me: Party) -> None:
     """It is on CPU 0, in node 0, and no other thread of its process has a CPU."""
     if me.rseq != 0:
-        at = state.ram + _translated(state, me.cr3, me.rseq, _WRITABLE)
-        _use(state, me.cr3, me.rseq, A | D)
+        at = state.ram + translated(state, me.cr3, me.rseq, WRITABLE)
+        use(state, me.cr3, me.rseq, A | D)
         store64(at, 0)
         store32(at + _NODE_ID, 0)
         store32(at + _CONCURRENCY_ID, 0)
@@ -363,6 +395,10 @@ def answer(uc: int, path: FastState, _nothing: int) -> int:
     known = load64(path.answers + number * 8)
     if known != 0:
         return 1 if _done(path, trap, cost, known - 1) else 0
+    if number == SIGRETURN:
+        return 1 if _sigreturn(path, trap, cost) else 0
+    if number == KILL:
+        return 1 if _kill(path, trap, cost) else 0
     if path.current == 0:
         return 0
     store64(path.word + 8, uc)

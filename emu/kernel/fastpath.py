@@ -1,10 +1,10 @@
 """When system calls can be answered natively (:mod:`emu.kernel.fastcalls`), and what the kernel then has to know.
 
-Two things are: calls that only ask who the task is, again and again; and what two tasks do that wait for each other in
-turns, through pipes or words.  Native code works on a copy of what it needs, which is made just before the engine is
-entered, and only while nobody could see the difference: no call is traced or filtered, and nothing is to be done
-between two turns.  Whatever comes next to Python, a page fault as well as another system call, first brings the
-kernel's own objects up to date (:meth:`FastPath.end`).
+Three things are: calls that only ask who the task is, again and again; a signal that a task sends itself again, and the
+return from a handler; and what two tasks do that wait for each other in turns, through pipes or words.  Native code
+works on a copy of what it needs, which is made just before the engine is entered, and only while nobody could see the
+difference: no call is traced or filtered, and nothing is to be done between two turns.  Whatever comes next to Python,
+a page fault as well as another system call, first brings the kernel's own objects up to date (:meth:`FastPath.end`).
 """
 
 from __future__ import annotations
@@ -12,35 +12,28 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING
 
-from emu.fs.pipe import Pipe, PipeFile
-from emu.kernel.fastcalls import FUTEX, MOST_BYTES, READ, WRITE, waits_for_word
-from emu.kernel.faststate import (
-    CALLS,
-    DESCRIPTORS,
-    NONBLOCKING,
-    READ_END,
-    WRITE_END,
-    FastState,
-    Party,
-    PipeRecord,
-    Run,
-)
+from emu.kernel.faststate import CALLS, DESCRIPTORS, FUTEX, KILL, READ, SIGRETURN, WRITE, FastState, Run
 from emu.kernel.futex import ANY_BIT, Waiter, futex_wait
+from emu.kernel.jobctl import FIRST, LAST
+from emu.kernel.signal_state import SaFlags, SiCode
 from emu.kernel.task import Task, TaskState
-from emu.linux.fileflags import PAGE_SIZE, OpenFlags
-from emu.mm.kmem import PIPE_PAGE
+from emu.kernel.tracer import Tracer
+from emu.mm.kmem import PIPE_PAGE, SIGQUEUE
 from mmu import unicorn_abi
 from mmu.objectcode import load
 from mmu.registers import CR4
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
+    from emu.kernel.signal_state import SigAction, SigInfo
+    from emu.kernel.sigregs import SignalRegisters
+    from emu.kernel.taskpair import Pair, Side
     from emu.linux.syscall import Enter, Registers
 
 #: getpid, getuid, getgid, geteuid, getegid, getppid, getpgrp, gettid: what they say changes by other calls only.
 WHO = frozenset({39, 102, 104, 107, 108, 110, 111, 186})
-#: Calls that do not change it: these, read, lseek, futex, and those that tell the time.
-_KEEP = WHO | {0, 8, 96, 201, 202, 228, 229}
+#: Calls that do not change it: these, read, lseek, rt_sigreturn, kill, futex, and those that tell the time.
+_KEEP = WHO | {READ, 8, SIGRETURN, KILL, 96, 201, FUTEX, 228, 229}
 #: So many calls of that kind come to the kernel before any is answered natively.
 _FEW = 64
 #: Two tasks have gone on in turns so often before they are taken for a pair, and how often that may be at most.
@@ -49,78 +42,8 @@ _TURNS, _MOST_TURNS = 4, 4096
 _WORTH = 40
 #: After so many switches the kernel has its turn again.
 _SWITCHES = 1000
-_PACKETS, _SET_ID = int(OpenFlags.DIRECT), 0o6000
+_NODEFER, _RESETHAND = int(SaFlags.NODEFER), int(SaFlags.RESETHAND)
 _LOW_32 = 0xFFFF_FFFF
-
-
-class _Side:
-    """One of the two tasks."""
-
-    def __init__(self, task: Task, code: tuple[int, int]) -> None:
-        self.task = task
-        self.descriptors = (ctypes.c_uint64 * DESCRIPTORS)()
-        self.record = Party(
-            context=task.context.address, descriptors=ctypes.addressof(self.descriptors), cr3=task.mm.tables.pgd_paddr,
-            asid=task.tgid, code_id=code[0], table=code[1],
-            rseq=0 if task.rseq is None else task.rseq.address,
-        )  # fmt: skip
-
-    def sleeps(self, pipe: int) -> None:
-        """It waits for a pipe, or for a word, in the call that its task says."""
-        task, record = self.task, self.record
-        assert task.syscall is not None
-        record.run = Run.SLEEPS if task.state == TaskState.SLEEPING else Run.WOKEN
-        record.number, (record.rdi, record.rsi, record.rdx, record.r10, record.r8, record.r9) = task.syscall
-        record.pipe, record.told, record.rip = pipe, 1, task.rip
-        record.rflags, record.rsp = task.syscall_rflags, task.syscall_rsp
-
-    def count(self) -> None:
-        """Add what it has done to its usage."""
-        record, usage = self.record, self.task.usage
-        usage.instructions += record.instructions
-        usage.system_ns += record.system_ns
-        usage.voluntary_switches += record.sleeps
-        usage.syscr += record.reads
-        usage.syscw += record.writes
-        usage.rchar += record.bytes_read
-        usage.wchar += record.bytes_written
-
-
-class _Pair:
-    """Two tasks, of which the first runs, and the pipes that they have."""
-
-    def __init__(self, one: _Side, other: _Side) -> None:
-        self.sides = {ctypes.addressof(side.record): side for side in (one, other)}
-        self.pipes: dict[Pipe, tuple[PipeRecord, ctypes.Array[ctypes.c_char]]] = {}
-
-    def add_descriptors(self, side: _Side, sleeper: Task) -> None:
-        """The pipes among the open files of a task, where nobody else waits for them."""
-        for fd, file in side.task.files.items():
-            if fd < DESCRIPTORS and isinstance(file, PipeFile):
-                record = self._record(file, sleeper)
-                if record:
-                    ends = READ_END * file.readable | WRITE_END * file.writable
-                    side.descriptors[fd] = record | ends | NONBLOCKING * file.nonblocking
-
-    def _record(self, file: PipeFile, sleeper: Task) -> int:
-        pipe = file.pipe
-        if pipe in self.pipes:
-            return ctypes.addressof(self.pipes[pipe][0])
-        data, inode = pipe.in_one_piece, file.inode
-        if data is None or len(data) > MOST_BYTES or pipe.told or file.fasync is not None:
-            return 0
-        if not pipe.not_empty.only(sleeper) or not pipe.not_full.only(None):
-            return 0
-        if file.flags & _PACKETS or inode.mode & _SET_ID or inode.sb.resources.file_watches:
-            return 0
-        buffer = ctypes.create_string_buffer(data, PAGE_SIZE)
-        record = PipeRecord(readers=pipe.readers, writers=pipe.writers, length=len(data), data=ctypes.addressof(buffer))
-        self.pipes[pipe] = record, buffer
-        return ctypes.addressof(record)
-
-    def pipe_at(self, address: int) -> Pipe:
-        """The pipe of a record."""
-        return next(pipe for pipe, (record, _) in self.pipes.items() if ctypes.addressof(record) == address)
 
 
 class FastPath:
@@ -137,7 +60,9 @@ class FastPath:
         self._answers = (ctypes.c_uint64 * CALLS)()
         self._costs = (ctypes.c_uint64 * CALLS)()
         self._known: set[int] = set()
-        self._pair: _Pair | None = None
+        #: Known where a handler has been entered, which may return soon.
+        self._signals: SignalRegisters | None = None
+        self._pair: Pair | None = None
         #: The tasks that went on last after a wait, how often they did in turns, and how often they are to.
         self._last = self._before = 0
         self._turns, self._patience = 0, _TURNS
@@ -158,16 +83,18 @@ class FastPath:
             )  # fmt: skip
             self._answer = load("emu.kernel.fastcalls")["answer"].address
             cpu.trap.fast_path = ctypes.addressof(self._state)
-            for number in (READ, WRITE, FUTEX):
+            for number in (READ, WRITE, SIGRETURN, KILL, FUTEX):
                 self._costs[number] = self._kernel.entry.entry_of(number)[1]
         return self._state
 
     # -- around the engine -----------------------------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """The engine is about to be entered."""
+    def begin(self, task: Task) -> None:
+        """This task is about to enter the engine."""
         state = self._state
         assert state is not None
+        if self._signals is not None:
+            self._prepare_signals(task, state, self._signals)
         state.system_ns, state.look_at = self._clock.system_ns, self._clock.look_at
         self._cpu.trap.answer = self._answer
         self.begun = True
@@ -181,9 +108,13 @@ class FastPath:
         self._clock.system_ns = state.system_ns
         answered, state.answered = state.answered, 0
         self.answered += answered
+        if self._signals is not None and state.signals:
+            task = self._kernel.scheduler.current
+            assert task is not None
+            task.signals.blocked = state.blocked
         pair, self._pair = self._pair, None
         if pair is not None:
-            self.ready = bool(self._known)
+            self._is_ready()
             self._patience = _TURNS if answered >= _WORTH else min(2 * self._patience, _MOST_TURNS)
             if answered:
                 self._settle(pair, state)
@@ -225,12 +156,50 @@ class FastPath:
         if number not in _KEEP:
             self.forget()
 
+    def turn_begins(self) -> None:
+        """Another task may run."""
+        if self._signals is not None:
+            self._signals = None
+            self._made().signals = 0
+        self.forget()
+
     def forget(self) -> None:
-        """Another task runs, or this one is another one now."""
+        """The task is another one now."""
         for number in self._known:
             self._answers[number] = 0
         self._known.clear()
-        self.ready = self._pair is not None
+        if self._state is not None:
+            self._state.self = 0
+        self._is_ready()
+
+    def _is_ready(self) -> None:
+        self.ready = bool(self._known) or self._signals is not None or self._pair is not None
+
+    # -- signals ---------------------------------------------------------------------------------------------------
+
+    def handler_entered(self, task: Task, info: SigInfo, action: SigAction) -> None:
+        """The task that runs has got a frame for a signal, from which it may return, and it may come again."""
+        kernel = self._kernel
+        if kernel.tracer.syscalls or self._cpu.mmu.state.cr4 & CR4.LA57 or kernel.entry.replaces((SIGRETURN, KILL)):
+            return
+        state = self._made()
+        registers = self._signals = kernel.signals.frames.registers
+        state.registers, state.self = ctypes.addressof(registers), 0
+        self.ready = True
+        if _sent_itself(task, info, registers) and _comes_again(task, info, action):
+            if type(kernel.tracer).signal is Tracer.signal or not kernel.tracer.each_signal:
+                state.self = task.tgid
+                state.blocks = action.mask | (0 if action.flags & _NODEFER else 1 << (info.signo - 1))
+
+    def _prepare_signals(self, task: Task, state: FastState, registers: SignalRegisters) -> None:
+        """Whether a handler may return, now: nobody sees the call, and no signal waits for it."""
+        signals = task.signals
+        waits = signals.pending or signals.shared or signals.saved_mask is not None
+        if waits or task.seccomp is not None or not task.mm.kmem.has_room(SIGQUEUE):
+            state.signals = 0
+            return
+        state.signals, state.blocked, state.task_size = 1, signals.blocked, task.mm.task_size
+        registers.alt_stack, registers.alt_size, registers.alt_flags = signals.alt_stack
 
     # -- pairs -----------------------------------------------------------------------------------------------------
 
@@ -258,6 +227,9 @@ class FastPath:
 
     def _take(self, task: Task, partner: Task) -> bool:
         """Take these two for a pair, of which the first runs; False if that is not possible."""
+        from emu.kernel.fastcalls import waits_for_word  # few programs get here
+        from emu.kernel.taskpair import Pair, Side
+
         kernel, blocks = self._kernel, self._cpu.blocks
         if not self._possible() or not _is_plain(task) or not _is_plain(partner) or partner.syscall is None:
             return False
@@ -267,8 +239,8 @@ class FastPath:
         codes = [blocks.place(each.mm.code_id, catches_faults=each.mm.catches_faults) for each in (task, partner)]
         if codes[0] is None or codes[1] is None:
             return False
-        one, other = _Side(task, codes[0]), _Side(partner, codes[1])
-        pair = _Pair(one, other)
+        one, other = Side(task, codes[0]), Side(partner, codes[1])
+        pair = Pair(one, other)
         pair.add_descriptors(one, partner)
         pair.add_descriptors(other, partner)
         pipe, key = 0, None
@@ -290,8 +262,9 @@ class FastPath:
         self._hand_over(pair, one, other, futexes=kernel.futexes.only_at(key))
         return True
 
-    def _hand_over(self, pair: _Pair, one: _Side, other: _Side, *, futexes: bool) -> None:
+    def _hand_over(self, pair: Pair, one: Side, other: Side, *, futexes: bool) -> None:
         state, scheduler = self._made(), self._kernel.scheduler
+        self._signals, state.signals = None, 0
         self.forget()
         self._pair, self.ready = pair, True
         state.current, state.other = ctypes.addressof(one.record), ctypes.addressof(other.record)
@@ -299,7 +272,7 @@ class FastPath:
         state.since, state.system_since, state.start = scheduler.turn_began
         state.switches = state.instructions = state.vcpu_ns = 0
 
-    def _settle(self, pair: _Pair, state: FastState) -> None:
+    def _settle(self, pair: Pair, state: FastState) -> None:
         """Do what native code has done."""
         kernel, clock = self._kernel, self._clock
         running, other = pair.sides[state.current], pair.sides[state.other]
@@ -333,7 +306,7 @@ class FastPath:
         task.sleeping.close()
         task.sleeping = task.syscall = None
 
-    def _sleep(self, side: _Side) -> None:
+    def _sleep(self, side: Side) -> None:
         """A task has made a call that waits."""
         kernel, task, record = self._kernel, side.task, side.record
         registers = record.rdi, record.rsi, record.rdx, record.r10, record.r8, record.r9
@@ -355,3 +328,21 @@ def _is_plain(task: Task) -> bool:
     if task.ptrace is not None or task.seccomp is not None or task.then is not None:
         return False
     return not task.stopped_in_call and task.timer is None and bool(task.affinity & 1)
+
+
+def _sent_itself(task: Task, info: SigInfo, registers: SignalRegisters) -> bool:
+    """Whether a signal came by kill(2) of the task, whose call the frame returns from."""
+    if info.code != SiCode.USER or info.pid != task.tgid:
+        return False
+    from emu.kernel.sigregs import saved_call  # it is there already
+
+    number, signo, result = saved_call(registers)
+    return number == task.tgid and signo == info.signo and result == 0
+
+
+def _comes_again(task: Task, info: SigInfo, action: SigAction) -> bool:
+    """Whether nothing else is to be done when a task sends itself such a signal again."""
+    group = task.group
+    if len(group.threads) > 1 or group.timers is not None or group.signalfd.awaited or task.rseq is not None:
+        return False
+    return not (FIRST <= info.signo <= LAST or action.flags & _RESETHAND or info.given or info.value)

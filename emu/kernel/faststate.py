@@ -13,6 +13,10 @@ from mmu.state import fields
 CALLS, DESCRIPTORS = 512, 32
 #: Beside a PipeRecord: which end it is; a read that finds nothing does not wait.
 READ_END, WRITE_END, NONBLOCKING = 1, 2, 4
+#: A write of more costs more, and is left to the kernel.
+MOST_BYTES = 1023
+#: Numbers of calls.
+READ, WRITE, SIGRETURN, KILL, FUTEX = 0, 1, 15, 62, 202
 
 
 class Run(IntEnum):
@@ -80,6 +84,12 @@ class FastState(ctypes.Structure):
     system_ns: int  # the clock's
     look_at: int
     answered: int  # calls
+    # signal handlers
+    signals: int  # whether one may return, as no signal is pending
+    registers: int  # host address of the SignalRegisters
+    self: int  # the process, if it may send itself the signal that is there; else 0
+    blocks: int  # what is blocked while its handler runs
+    blocked: int  # what is now
     # the two tasks
     current: int  # host address of the Party that runs; 0 for none
     other: int

@@ -232,12 +232,11 @@ class Scheduler:
 
     @property
     def turns_are_alike(self) -> bool:
-        """Whether there is one vCPU, its time slices are all as long as ever, and between two turns nothing is to be
-        done."""
-        host = self.host
+        """Whether there is one vCPU, its time slices are all as long as ever, and nothing must be done between two
+        turns; what comes from the host may wait for some."""
         if self.turn is not None or self._random is not None or self.time_slice < TIME_SLICE or self._asked_each_turn:
             return False
-        return not (host.posted or host.listeners or host.keyboard or host.awaited or self.stop.requested)
+        return not (self.host.posted or self.stop.requested)
 
     @property
     def only_queued(self) -> Task | None:

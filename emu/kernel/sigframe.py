@@ -20,7 +20,7 @@ from emu.linux.errors import LinuxError
 from mmu import unicorn_abi
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.objectcode import load
-from mmu.registers import Access
+from mmu.registers import CR4, Access
 
 if TYPE_CHECKING:
     from emu.cpu import Cpu
@@ -36,6 +36,8 @@ _HEAD, _TAIL, _TAIL_AT = struct.Struct("<QQQQIiQ"), struct.Struct("<4H5Q64xQ128s
 _FRAME_BYTES = _TAIL_AT + _TAIL.size
 #: Of a ucontext: ss_sp, ss_flags, ss_size, fpstate, the mask.
 _CONTEXT = struct.Struct("<16xQI4xQ184xQ64xQ")
+#: In SignalRegisters: a signal, its action, and what else is in its frame.
+_SIGNAL, _SIGNAL_AT = struct.Struct("<13Q"), SignalRegisters.handler.offset  # type: ignore[attr-defined]
 _USER_CS, _USER_SS = 0x33, 0x2B
 _UC_FP_XSTATE, _UC_SIGCONTEXT_SS, _UC_STRICT_RESTORE_SS = 1, 2, 4
 _UC_FLAGS = _UC_FP_XSTATE | _UC_SIGCONTEXT_SS | _UC_STRICT_RESTORE_SS
@@ -80,7 +82,11 @@ class SignalFrames:
     def __init__(self, cpu: Cpu) -> None:
         self._cpu = cpu
         library = load("emu.kernel.sigregs")
-        self._push, self._pop = library["push"].call, library["pop"].call
+        self._push, self._pop, self._whole_frame = (library[name].call for name in ("push", "pop", "whole_frame"))
+        #: Whether the tables have four levels, which native code walks.
+        self._walks = not cpu.mmu.state.cr4 & CR4.LA57
+        self._info = ctypes.create_string_buffer(128)
+        self._info_view = memoryview(self._info).cast("B")
         self._behind = ctypes.create_string_buffer(_BEHIND_IMAGE, len(_BEHIND_IMAGE))
         self._word = ctypes.c_uint64()
         env = unicorn_abi.cpu_state(cpu.uc)
@@ -89,9 +95,16 @@ class SignalFrames:
             reg_write=unicorn_abi.symbol_address("uc_reg_write"), word=ctypes.addressof(self._word),
             general=env + unicorn_abi.ENV_REGS, fpu=env + unicorn_abi.ENV_FPU, stack=env + unicorn_abi.ENV_FPREGS,
             mxcsr=env + unicorn_abi.ENV_MXCSR, xmm=env + unicorn_abi.ENV_XMM, behind=ctypes.addressof(self._behind),
-            cleared=_CLEARED_FLAGS, changeable=_USER_FLAGS,
+            cleared=_CLEARED_FLAGS, changeable=_USER_FLAGS, mmu=ctypes.addressof(cpu.mmu.state),
+            info=ctypes.addressof(self._info),
         )  # fmt: skip
         self._address = ctypes.addressof(self._state)
+        self._bytes = memoryview(self._state).cast("B")
+
+    @property
+    def registers(self) -> SignalRegisters:
+        """What native code knows: the signal of the last frame that was made here, and its action."""
+        return self._state
 
     def setup(self, task: Task, info: SigInfo, action: SigAction, old_mask: int) -> bool:
         """Push the frame and point the CPU at the handler.  False if the stack cannot take it.
@@ -101,6 +114,16 @@ class SignalFrames:
         """
         if not action.flags & _HAS_RESTORER:
             return False
+        stack, (error, vector, cr2) = task.signals.alt_stack, task.fault_words
+        packed = info.pack()
+        _SIGNAL.pack_into(
+            self._bytes, _SIGNAL_AT, action.handler, task.rip, info.signo, action.restorer, action.flags, old_mask,
+            stack.sp, stack.size, stack.flags, error, vector, cr2, task.mm.task_size,
+        )  # fmt: skip
+        self._info_view[:] = packed
+        if self._walks and self._whole_frame(self._address):
+            task.rip = action.handler
+            return True
         place = _frame_place(task, self._cpu.read("rsp"), action.flags)
         if place is None:
             return False
@@ -117,15 +140,13 @@ class SignalFrames:
                 view, begin, host = memoryview(buffer).cast("B"), 0, ctypes.addressof(buffer)
         except LinuxError:
             return False
-        stack, (error, vector, cr2) = task.signals.alt_stack, task.fault_words
         _HEAD.pack_into(view, begin, action.restorer, _UC_FLAGS, 0, stack.sp, stack.flags, 0, stack.size)
         _TAIL.pack_into(
             view, begin + _TAIL_AT, _USER_CS, 0, 0, _USER_SS, error, vector, old_mask, cr2, fpstate, old_mask,
-            info.pack(),
+            packed,
         )  # fmt: skip
         state = self._state
         state.frame, state.image = host + _HEAD.size, host + fpstate - frame
-        state.handler, state.rip, state.signo = action.handler, task.rip, info.signo
         state.frame_at, state.context_at, state.info_at = frame, frame + 8, frame + 8 + _UC_BYTES
         self._push(self._address)
         if at is None:

@@ -66,6 +66,8 @@ class Signals:
         self.dump_core: Callable[[Task, SigInfo], bool] = lambda task, info: False
         self._tracer = tracer
         self._made_frames: SignalFrames | None = None
+        #: The signal, and its action, for which a frame has been made since somebody last looked here.
+        self.made: tuple[SigInfo, SigAction] | None = None
         #: What receivers see of senders, once there are namespaces.
         self.apart: SeenSignals | None = None
 
@@ -239,7 +241,8 @@ class Signals:
         return self._ignored(signo, action)
 
     @property
-    def _frames(self) -> SignalFrames:
+    def frames(self) -> SignalFrames:
+        """Who makes frames."""
         if self._made_frames is None:
             from emu.kernel.sigframe import SignalFrames  # some ms, and many programs never get a signal
 
@@ -248,7 +251,7 @@ class Signals:
 
     def restore(self, task: Task) -> int:
         """rt_sigreturn: back from a handler; returns RAX.  LinuxError(EFAULT) if the frame cannot be read."""
-        return self._frames.restore(task)
+        return self.frames.restore(task)
 
     def _abort_sequence(self, task: Task, info: SigInfo) -> bool:
         """A handler interrupts a restartable sequence; False if that is SIGSEGV instead (rseq_signal_deliver)."""
@@ -272,12 +275,13 @@ class Signals:
         signals.saved_mask = None
         if task.rseq is not None and not self._abort_sequence(task, info):
             return
-        if not self._frames.setup(task, info, action, old_mask):
+        if not self.frames.setup(task, info, action, old_mask):
             # no room for the frame: SIGSEGV by default action (force_sigsegv)
             if info.signo == Sig.SEGV:
                 signals.actions[Sig.SEGV] = SigAction()
             self.force(task, SigInfo(Sig.SEGV, SiCode.KERNEL))
             return
+        self.made = info, action
         signals.blocked |= action.mask
         if not action.flags & _NODEFER:
             signals.blocked |= 1 << (info.signo - 1)

@@ -9,8 +9,10 @@ import ctypes
 
 from unicorn.x86_const import UC_X86_REG_FPCW, UC_X86_REG_MXCSR, UC_X86_REG_RFLAGS
 
+from emu.kernel.usermemory import NOWHERE, WRITABLE, buffer, use
+from mmu.entries import A, D
 from mmu.native import call3, entry, load8, load32, load64, native, store8, store32, store64
-from mmu.state import fields
+from mmu.state import MmuState, fields
 
 
 class SignalRegisters(ctypes.Structure):
@@ -28,15 +30,28 @@ class SignalRegisters(ctypes.Structure):
     frame: int  # of RIP and the registers before it in struct sigcontext: R8
     image: int  # of the FXSAVE image
     behind: int  # of what lies behind the registers of such an image in a frame
-    handler: int
     frame_at: int  # the handler's RSP, and its arguments
-    signo: int
     info_at: int
     context_at: int
     cleared: int  # the flags that a handler starts without
     changeable: int  # those that sigreturn changes
-    rip: int  # where the frame returns to
     rflags: int  # what sigreturn has set
+    mmu: int  # of the MmuState
+    info: int  # of struct siginfo
+    # what is known of a signal and its action
+    handler: int
+    rip: int  # where the frame returns to
+    signo: int
+    restorer: int
+    flags: int
+    old_mask: int
+    alt_stack: int
+    alt_size: int
+    alt_flags: int
+    error: int  # of the last exception
+    vector: int
+    cr2: int
+    task_size: int
 
     _fields_ = fields(__annotations__)
 
@@ -49,6 +64,10 @@ _INITIAL_FCW, _INITIAL_MXCSR = 0x37F, 0x1F80
 _STACK, _XMM, _BEHIND, _END = 32, 160, 464, 580
 _XMM_STRIDE = 64
 _TOP = 0x3800
+#: SA_RESTORER, SA_ONSTACK, SS_AUTODISARM; UC_FP_XSTATE, UC_SIGCONTEXT_SS and UC_STRICT_RESTORE_SS; CS and SS.
+_SA_RESTORER, _SA_ONSTACK, _SS_AUTODISARM = 0x0400_0000, 0x0800_0000, 1 << 31
+_UC_FLAGS, _SEGMENTS = 7, 0x002B_0000_0000_0033
+_RED_ZONE, _FRAME_BYTES, _LEAST_STACK = 128, 440, 0x1_0000
 
 
 @native
@@ -146,8 +165,8 @@ def _reset_fpu(state: SignalRegisters) -> None:
         n += 1
 
 
-@entry("void", SignalRegisters)
-def push(state: SignalRegisters) -> None:
+@native
+def save_registers(state: SignalRegisters) -> None:
     """Save every register into the frame, and give the handler those that it starts with."""
     general, frame, rflags = state.general, state.frame, _read(state, UC_X86_REG_RFLAGS)
     _copy(frame, general + _R8, 64)
@@ -175,6 +194,80 @@ def push(state: SignalRegisters) -> None:
     _reset_fpu(state)
 
 
+def saved_call(state: SignalRegisters) -> tuple[int, int, int]:
+    """RDI, RSI and RAX in the frame that was made last."""
+    rdi, rsi, rax = (load64(state.frame + at) for at in (_AT_RDI, _AT_RSI, _AT_RAX))
+    return rdi, rsi, rax
+
+
+@entry("void", SignalRegisters)
+def push(state: SignalRegisters) -> None:
+    """The same, for a frame that is to be completed."""
+    save_registers(state)
+
+
+@native
+def _is_on_stack(state: SignalRegisters, address: int) -> bool:
+    return state.alt_stack < address and address <= state.alt_stack + state.alt_size
+
+
+@native
+def _stack_top(state: SignalRegisters, rsp: int) -> int:
+    """Under which address the frame goes (get_sigframe)."""
+    top = rsp - _RED_ZONE
+    if state.flags & _SA_ONSTACK == 0 or state.alt_size == 0 or _is_on_stack(state, top):
+        return top
+    return state.alt_stack + state.alt_size
+
+
+@native
+def make_frame(state: SignalRegisters) -> bool:
+    """Make a whole frame, if it lies in one page that can be written; else nothing is done."""
+    rsp = load64(state.general + _RSP)
+    if state.flags & _SA_RESTORER == 0 or rsp < _LEAST_STACK or rsp >= state.task_size:
+        return False
+    if state.alt_flags & _SS_AUTODISARM != 0:
+        return False
+    top = _stack_top(state, rsp)
+    if top < _LEAST_STACK:
+        return False
+    fpstate = ((top - _END) | 63) - 63
+    frame = ((fpstate - _FRAME_BYTES) | 15) - 15 - 8
+    mmu = MmuState.from_address(state.mmu)
+    if (top != rsp - _RED_ZONE or _is_on_stack(state, rsp)) and not _is_on_stack(state, frame):
+        return False
+    paddr = buffer(mmu, state.task_size, mmu.cr3, frame, fpstate + _END - frame, WRITABLE)
+    if paddr == NOWHERE:
+        return False
+    use(mmu, mmu.cr3, frame, A | D)
+    at = mmu.ram + paddr
+    store64(at, state.restorer)
+    store64(at + 8, _UC_FLAGS)
+    store64(at + 16, 0)
+    store64(at + 24, state.alt_stack)
+    store64(at + 32, state.alt_flags)
+    store64(at + 40, state.alt_size)
+    store64(at + 192, _SEGMENTS)
+    store64(at + 200, state.error)
+    store64(at + 208, state.vector)
+    store64(at + 216, state.old_mask)
+    store64(at + 224, state.cr2)
+    store64(at + 232, fpstate)
+    _fill(at + 240, 64)
+    store64(at + 304, state.old_mask)
+    _copy(at + 312, state.info, 128)
+    state.frame, state.image = at + 48, at + fpstate - frame
+    state.frame_at, state.context_at, state.info_at = frame, frame + 8, frame + 312
+    save_registers(state)
+    return True
+
+
+@entry("bool", SignalRegisters)
+def whole_frame(state: SignalRegisters) -> bool:
+    """:func:`make_frame`, for who is in Python."""
+    return make_frame(state)
+
+
 @native
 def _as_it_was_made(state: SignalRegisters) -> bool:
     """Whether the image says of itself what it did, and masks every exception: one that does not is not for us."""
@@ -188,8 +281,8 @@ def _as_it_was_made(state: SignalRegisters) -> bool:
     return load32(state.image) & _X87_MASKS == _X87_MASKS and load32(state.image + 24) & _SSE_MASKS == _SSE_MASKS
 
 
-@entry("bool", SignalRegisters)
-def pop(state: SignalRegisters) -> bool:
+@native
+def take_frame(state: SignalRegisters) -> bool:
     """Restore every register from the frame; False, and nothing is done, if its image is not as it was made."""
     if not _as_it_was_made(state):
         return False
@@ -211,3 +304,9 @@ def pop(state: SignalRegisters) -> bool:
         _write(state, UC_X86_REG_RFLAGS, state.rflags)
     _load_fpu(state, state.image)
     return True
+
+
+@entry("bool", SignalRegisters)
+def pop(state: SignalRegisters) -> bool:
+    """:func:`take_frame`, for who is in Python."""
+    return take_frame(state)

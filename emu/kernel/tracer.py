@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 class Tracer(EventTracer):
     """Base of every recorder; each method receives one kind of event as it happens."""
 
+    #: Whether :meth:`signal` is called also where a task sends itself the same signal again and again.
+    each_signal = True
     #: Whether system calls are reported at all (they are the hot path).
     syscalls = False
 

@@ -210,6 +210,8 @@ def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: i
         frames.ram.qwords[slot] = pte | RW | D | A
         if not vma.shared:
             frames.clear_flag(frame, PG_MAYBE_SHARED)
+        elif vma.file is not None:
+            vma.file.update_time()
         flush.rights_added()
         return FaultResult.MINOR
     try:

@@ -103,6 +103,8 @@ def _file_page(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, acces
         set_new_entry(mm, address, slot, copy << PAGE_SHIFT | vma.page_bits | RW | D)
         return FaultResult.MINOR
     rss.get_cached(mm, (frame,))
+    if access == Access.WRITE and vma.file is not None:
+        vma.file.update_time()
     set_new_entry(mm, address, slot, frame << PAGE_SHIFT | vma.cached_bits | (D if access == Access.WRITE else 0))
     return FaultResult.MINOR
 

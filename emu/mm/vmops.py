@@ -271,6 +271,9 @@ class MappedFile(Protocol):
     def fsync(self, data_only: bool) -> None:
         """Write changes to the device (msync)."""
 
+    def update_time(self) -> None:
+        """A page of it is about to be written through a shared mapping (file_update_time)."""
+
 
 class MapHook:
     """A hook for new mappings; a module adds one to ``kernel.mm_context.map_hooks``.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +13,8 @@ import pytest
 import guests
 from emu.kernel import fastpath
 from emu.kernel.sched import StopReason
+from emu.kernel.signal_state import SigInfo
+from emu.kernel.task import Task
 from emu.kernel.tracer import Tracer
 from emu.machine import Machine
 
@@ -46,7 +48,7 @@ def run(words: str, *, watched: bool = False, prepare: Callable[[Machine], objec
         "ending": (reason, task.exit_code),
         "output": out.getvalue().decode(),
         "audit": machine.audit(),
-        "usage": task.group.usage_with_children(),
+        "usage": asdict(task.group.usage_with_children()),
         "clock": (kernel.cpu.clock, kernel.clock.system_ns, kernel.clock.now_ns()),
         "vcpus": [(vcpu.instructions, vcpu.system_ns, vcpu.switches) for vcpu in kernel.scheduler.vcpus],
         "mmu": kernel.cpu.mmu.counters,
@@ -65,7 +67,13 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("words", "least"),
-    [("costs calls 300", 200), ("costs pipes 300", 1000), ("costs threads 300", 500), ("getpid_loop 300", 200)],
+    [
+        ("costs calls 300", 200),
+        ("costs signals 300", 500),
+        ("costs pipes 300", 1000),
+        ("costs threads 300", 500),
+        ("getpid_loop 300", 200),
+    ],
 )
 def test_calls_are_answered(words: str, least: int) -> None:
     ours, kernels = run(words), run(words, watched=True)
@@ -85,12 +93,33 @@ def test_whatever_comes_between_turns(who: str, rare: int, seed: int, eager: Non
     assert ours.answered > 20
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_signals_and_what_changes_between_them(seed: int, eager: None) -> None:
+    words = f"handlers 150 {seed}"
+    ours, kernels = run(words, seed=seed), run(words, watched=True, seed=seed)
+    assert ours.seen == kernels.seen
+    assert ours.seen["ending"] == (StopReason.EXITED, 0)
+    assert ours.answered > 100
+
+
+def test_who_is_told_of_signals_is_told_of_each() -> None:
+    class Listener(Tracer):
+        heard = 0
+
+        def signal(self, task: Task, info: SigInfo) -> None:
+            self.heard += 1
+
+    listener = Listener()
+    assert run("costs signals 200", prepare=lambda machine: setattr(machine.kernel, "tracer", listener)).answered > 100
+    assert listener.heard == 200
+
+
 def test_three_tasks(eager: None) -> None:
     words = "turns three 60 1 20"
     assert run(words).seen == run(words, watched=True).seen
 
 
-@pytest.mark.parametrize("words", ["pthreads", "restart", "pipes", "timers", "sysv"])
+@pytest.mark.parametrize("words", ["pthreads", "restart", "pipes", "timers", "sysv", "fpu", "traps"])
 def test_other_programs(words: str, eager: None) -> None:
     assert run(words).seen == run(words, watched=True).seen
 
@@ -99,7 +128,7 @@ def test_other_programs(words: str, eager: None) -> None:
     "kind", [{"cpus": 2}, {"tlb": "skylake-sp"}, {"la57": True}, {"turn": 5000}, {"turn": (500, 5000)}]
 )
 def test_machines_that_switch_otherwise(kind: dict[str, Any], eager: None) -> None:
-    for words in ("costs pipes 50", "turns threads 30 1 20", "getpid_loop 50"):
+    for words in ("costs pipes 50", "turns threads 30 1 20", "getpid_loop 50", "handlers 30 1"):
         assert run(words, **kind).seen == run(words, watched=True, **kind).seen
 
 

@@ -193,7 +193,7 @@ def signals(world: HookWorld, call: Call) -> None:
     world.ram.words[at >> 3 : (at >> 3) + 0x800] = draw.integers(0, 2**64, 0x800, dtype=np.uint64)
     base = world.ram.host + at
     record = SignalRegisters.from_address(base)
-    record.reg_read, record.reg_write, record.word = world.trap.reg_read, world.refuse, base + 0x100
+    record.reg_read, record.reg_write, record.word = world.trap.reg_read, world.refuse, base + 0x180
     record.general, record.behind, record.rip, record.handler = base + 0x1000, base + 0x200, UPPER, ODD
     record.fpu, record.stack, record.mxcsr, record.xmm = (base + 0x1000 + n for n in (0x25C, 0x270, 0x330, 0x338))
     record.frame, record.image, record.changeable = base + 0x3008, base + 0x3200, 0x50DD5
@@ -210,6 +210,12 @@ def signals(world: HookWorld, call: Call) -> None:
         call("pop", base)
         world.ram.words[(at + 0x208) >> 3] ^= ODD
         call("pop", base)
+    record.mmu, record.info, record.restorer, record.task_size = ctypes.addressof(world.state), base, ODD, 1 << 47
+    for flags, stack in ((0, 0), (0x0400_0000, 0), (0x0C00_0000, 0x40_0000), (0x0C00_0000, 1 << 40)):
+        record.flags, record.alt_stack, record.alt_size, record.old_mask = flags, stack, 0x1000, UPPER
+        for rsp in (0x40_0FF0, 0x40_0800, UPPER):
+            world.ram.words[(at + 0x1020) >> 3] = rsp
+            call("whole_frame", base)
 
 
 def answers(world: HookWorld, call: Call) -> None:
@@ -231,7 +237,15 @@ def answers(world: HookWorld, call: Call) -> None:
         party.pipe, party.rseq, party.told = ctypes.addressof(pipe), code + 0x200, n
     world.trap.code_id, world.trap.budget = 7, ODD
     ctypes.c_uint64.from_address(base + 0x7C0).value = ctypes.addressof(pipe) | 3
-    made = [(39, 0, 0, 0), (1, 0, code + 8, 9), (0, 0, code + 16, 9), (0, 0, code + 16, 9), (1, 1, 0, 0)]
+    made = [
+        (62, 5, 10, 0),
+        (15, 0, 0, 0),
+        (39, 0, 0, 0),
+        (1, 0, code + 8, 9),
+        (0, 0, code + 16, 9),
+        (0, 0, code + 16, 9),
+        (1, 1, 0, 0),
+    ]
     made += [(202, code + 64, operation, value) for operation in (129, 128, 137) for value in (0, 1)]
     for current, known in ((0, 0), (0, ODD), (1, 0), (1, 0), (1, 0)):
         ctypes.c_uint64.from_address(base + 0x800 + 39 * 8).value = known
