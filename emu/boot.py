@@ -9,9 +9,10 @@ import errno
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from emu.fs.devfs import DevTmpfs, register_devices
+from emu.fs.devfs import USERFAULTFD, DevTmpfs, register_devices
 from emu.fs.hugetlbfs import Hugetlbfs
-from emu.fs.tmpfs import Ramfs, Tmpfs
+from emu.fs.ramfs import Ramfs
+from emu.fs.tmpfs import Tmpfs
 from emu.ipc.mqueuetype import MqueueType
 from emu.kernel.modules import ModuleError
 from emu.kernel.ttys import KernelJobs, Ttys
@@ -22,6 +23,8 @@ from emu.proc.sysfs import Debugfs, Sysfs, add_cpus
 from emu.syscalls import late_tables
 
 if TYPE_CHECKING:
+    from emu.fs.dentry import Path
+    from emu.fs.file import File
     from emu.kernel.kernel import Kernel
     from emu.kernel.modules import Init
     from emu.kernel.signal_state import SigInfo
@@ -81,6 +84,13 @@ def file_systems(kernel: Kernel) -> None:
     kernel.namespaces.on_end.append(queues.forget)
     vfs.sysfs, vfs.debugfs, vfs.procfs = sysfs.tree, debugfs.tree, procfs.tree
     register_devices(resources)
+    resources.register_device(USERFAULTFD, lambda path, flags: _open_userfaultfd(kernel, path, flags))
+
+
+def _open_userfaultfd(kernel: Kernel, path: Path, flags: int) -> File:
+    from emu.syscalls.userfaultfd import open_device  # hardly any program has one
+
+    return open_device(kernel, path, flags)
 
 
 def _more_of_proc(kernel: Kernel) -> None:

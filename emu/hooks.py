@@ -59,6 +59,8 @@ class TrapState(ctypes.Structure):
     last_end: int  # where the string instruction with REP ends that ran last
     last_clock: int  # and the clock behind it: while that stands, it goes on
     iterations: int  # of such instructions, but their first ones
+    plain: int  # host address of plain(record, address, size), which makes a block known unless it answers 0; 0: nobody
+    plain_record: int  # and of its record
     answer: int  # host address of answer(uc, fast_path, 0), asked for each system call first; 0: nobody
     fast_path: int  # host address of its record
 
@@ -261,7 +263,8 @@ def _attend(uc: int, address: int, size: int, trap: TrapState) -> None:
         return
     block = KnownBlock.from_address(_slot(trap, address))
     if not _known(block, address, (trap.code_id << 32) | size):
-        if call3(trap.new_block, uc, address, size) == 0:
+        plain = trap.plain != 0 and call3(trap.plain, trap.plain_record, address, size) != 0
+        if not plain and call3(trap.new_block, uc, address, size) == 0:
             trap.ahead = ahead
             _set_aside(trap, address + 1 if ahead != 0 else 0)
             store64(trap.fetched, address + 1)

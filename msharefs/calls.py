@@ -9,16 +9,17 @@ from __future__ import annotations
 import errno
 from collections.abc import Sequence
 from enum import IntFlag
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emu.fs.dentry import Path
 from emu.fs.inode import NewOwner
-from emu.linux.argument import ADDRESS, MODE, SIZE, Named
+from emu.linux.argument import ADDRESS, HEX, MODE, SIZE, Argument, Named
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags
 from emu.linux.layout import PATHNAME, STRING
 from emu.linux.mman import Prot
-from emu.linux.syscall import Syscall
+from emu.linux.syscall import Syscall, compile_entry
+from emu.mm.address_space import MMAP_MIN_ADDR
 from emu.mm.flags import VmFlags
 from emu.mm.pagetable import LEVEL_OF
 from emu.mm.vma import Vma
@@ -63,14 +64,16 @@ class MshareCalls:
 
     def register(self) -> None:
         """If no mounted instance has mshare(2), its numbers mean what they mean in later kernels (cachestat and
-        fchmodat2).  The calls of an interface exist once an instance with it has been mounted.
+        fchmodat2).  If none asks for it by name, they mean that too where the first argument can be no name.  The calls
+        of an interface exist once an instance with it has been mounted.
         """
         off = bool(self._mounted) and not any(sb.has_calls for sb in self._mounted)
+        asked = any(sb.has_calls and (sb.options.syscalls or sb.options.abi == "v1") for sb in self._mounted)
         for call in self.table:
             self._entry.register(call, replace=True)
-            later = self._entry.replaced(call.number) if off else None
+            later = None if asked else self._entry.replaced(call.number)
             if later is not None:
-                self._entry.register(later, replace=True)
+                self._entry.register(later if off else _either(call, later), replace=True)
         for sb in self._mounted:
             for call in sb.abi.own_calls(self._mounted):
                 self._entry.register(call, replace=True)
@@ -215,6 +218,29 @@ class MshareCalls:
         inode.nlink -= 1
         inode.drop_if_unused()
         return 0
+
+
+def _either(early: Syscall, later: Syscall) -> Syscall:
+    """A call that is the later kernel's where its first argument is a descriptor or AT_FDCWD, since no name is there:
+    below the lowest address that can be mapped, or a negative ``int``.
+    """
+    enters = compile_entry(early), compile_entry(later)
+
+    def enter(kernel: Kernel, task: Task, *registers: int) -> Any:
+        first = registers[0]
+        is_number = first < MMAP_MIN_ADDR or first >> 31 == 1 or first >= 1 << 63
+        return enters[is_number](kernel, task, (*registers, 0))  # type: ignore[arg-type]
+
+    name, *others = early.arguments
+    others += [HEX] * (5 - 1 - len(others))
+    return early._replace(handler=enter, arguments=tuple(_Raw(argument) for argument in (name, *others)))
+
+
+class _Raw(Argument):
+    """An argument that is printed as another type says, and handed on as it is in the register."""
+
+    def __init__(self, shown: Argument) -> None:
+        self.name, self.text, self.chosen = shown.name, shown.text, shown.chosen  # type: ignore[method-assign]
 
 
 def _open(kernel: Kernel, inode: RegionV1, name: str) -> InfoV1File:

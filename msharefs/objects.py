@@ -174,7 +174,7 @@ def advise_range(region: Region, task: Task, offset: int, size: int, advice: int
                 vma.ops.zap(region.host, vma, max(vma.start, start), min(vma.end, end))
     elif advice == Advice.REMOVE:
         for vma in vmas:
-            remove_contents(vma, max(vma.start, start), min(vma.end, end))
+            remove_contents(region.host, vma, max(vma.start, start), min(vma.end, end))
     elif advice in (Advice.POPULATE_READ, Advice.POPULATE_WRITE):
         _populate(region, task, start, end, Access.WRITE if advice == Advice.POPULATE_WRITE else Access.READ)
 

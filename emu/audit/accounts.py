@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emu.audit.books import Books
-from emu.mm.flags import VmFlags
+from emu.mm.flags import UFFD_FLAGS, VmFlags
 from emu.mm.frames import FrameHolder, FrameKind
 from emu.mm.hugetlb import HugePageCache, promised_pages
 from emu.mm.pagecache import PageCache
@@ -18,6 +18,7 @@ from mmu.memory import PAGE_SHIFT
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.mm.address_space import AddressSpace
+    from emu.mm.vma import Vma
 
 #: Frames that are checked together.
 _FRAMES = 1 << 20
@@ -29,6 +30,7 @@ def page_caches(books: Books, kernel: Kernel, spaces: list[AddressSpace]) -> lis
         for vma in mm.vmas:
             if vma.page_cache is not None and vma.page_cache.mappings.get(vma) is not mm:
                 books.say(f"{mm.name} maps an object at {vma.start:#x} that does not list the mapping")
+            _check_registered(books, mm, vma)
     caches = list(kernel.frames.page_caches)
     shown = [pair for cache in caches if isinstance(cache, PageCache) for pair in cache.mappings.items()]
     alive = {id(mm) for mm in spaces}
@@ -38,6 +40,16 @@ def page_caches(books: Books, kernel: Kernel, spaces: list[AddressSpace]) -> lis
         elif mm.vmas.find(vma.start) is not vma:
             books.say(f"an object is mapped at {vma.start:#x} of {mm.name}, which does not know of it")
     return caches
+
+
+def _check_registered(books: Books, mm: AddressSpace, vma: Vma) -> None:
+    """Whether a VMA and its userfaultfd know each other."""
+    where = f"{mm.name}: the VMA at {vma.start:#x}"
+    if bool(vma.flags & UFFD_FLAGS) != (vma.uffd is not None):
+        books.say(f"{where} says both that it is registered with a userfaultfd and that it is not")
+    elif vma.uffd is not None and (vma.uffd.mm is not mm or vma.uffd.released):
+        what = "closed" if vma.uffd.released else "not its own"
+        books.say(f"{where} is registered with a userfaultfd that is {what}")
 
 
 def check_huge_pages(books: Books, kernel: Kernel, spaces: list[AddressSpace], caches: list[FrameHolder]) -> None:

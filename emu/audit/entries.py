@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 from emu.audit.books import Books
 from emu.linux.mman import Prot
+from emu.mm.flags import VmFlags
 from emu.mm.frames import FrameKind
+from emu.mm.guards import NO_GUARDS
 from emu.mm.hugefault import PMD, head_of
 from emu.mm.hugetlb import cache_of, number_of
-from emu.mm.pagetable import RW, SPECIAL, US, XD, P
+from emu.mm.pagetable import PROTNONE, RW, SPECIAL, UFFD_WP_BIT, US, XD, P
+from emu.mm.swapops import GUARD, POISONED, UFFD_WP, marked
 from emu.mm.vma import Vma
 
 if TYPE_CHECKING:
@@ -34,6 +37,23 @@ def check_entry(books: Books, mm: AddressSpace, vaddr: int, pte: int, frame: int
         books.say(f"{where} maps frame {frame:#x}, which is {mm.frames.kind(frame).name}")
 
 
+def check_marker(books: Books, mm: AddressSpace, vaddr: int, entry: int) -> None:
+    """Report everything that is wrong with an entry that maps nothing and is not 0."""
+    vma = mm.vmas.find(vaddr)
+    where = f"{mm.name}: the PTE of {vaddr:#x}"
+    what = marked(entry)
+    if not what or what & ~(UFFD_WP | POISONED | GUARD):
+        books.say(f"{where} maps nothing and is no marker: {entry:#x}")
+    elif vma is None:
+        books.say(f"{where} is a marker, but no VMA covers it")
+    elif what & UFFD_WP and not vma.flags & VmFlags.UFFD_WP:
+        books.say(f"{where} is write-protected by a userfaultfd, with which its VMA is not registered")
+    elif what & GUARD and vma.flags & NO_GUARDS:
+        books.say(f"{where} is a guard, which its VMA cannot have")
+    elif what & GUARD and vma.anon_vma is None:
+        books.say(f"{where} is a guard, but fork would not copy it")
+
+
 def check_huge_entry(books: Books, mm: AddressSpace, vaddr: int, entry: int) -> None:
     """An entry of 2 MiB in a table that the address space owns."""
     vma, head = mm.vmas.find(vaddr), head_of(entry)
@@ -51,12 +71,17 @@ def check_huge_entry(books: Books, mm: AddressSpace, vaddr: int, entry: int) -> 
 
 
 def _check_rights(books: Books, where: str, vma: Vma, pte: int) -> None:
+    if bool(pte & P) == bool(pte & PROTNONE):
+        books.say(f"{where} says both that it is present and that nothing is allowed")
     if not pte & P:
         if vma.prot:
             books.say(f"{where} is not present although its VMA allows {vma.prot!r}")
         return
     if not vma.prot:
         books.say(f"{where} is present although its VMA allows nothing")
+    if pte & UFFD_WP_BIT and (pte & RW or not vma.flags & VmFlags.UFFD_WP):
+        why = "allows writes" if pte & RW else "its VMA is not registered"
+        books.say(f"{where} is write-protected by a userfaultfd, but {why}")
     if not pte & US:
         books.say(f"{where} is not for user mode")
     if pte & RW and not vma.prot & Prot.WRITE:

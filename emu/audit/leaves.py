@@ -8,13 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from emu.audit.books import Books
-from emu.audit.entries import check_entry
+from emu.audit.entries import check_entry, check_marker
 from emu.audit.tables import present
 from emu.linux.mman import Prot
 from emu.mm.address_space import AddressSpace
+from emu.mm.flags import VmFlags
 from emu.mm.frames import FrameKind, Frames
 from emu.mm.hugefault import PMD
-from emu.mm.pagetable import ADDRESS, PS, RW, SPECIAL, US, XD, P, span
+from emu.mm.pagetable import ADDRESS, PROTNONE, PS, RW, SPECIAL, UFFD_WP_BIT, US, XD, P, span
+from emu.mm.swapops import here
 from emu.mm.vma import Vma
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -33,6 +35,11 @@ def walk_leaves(books: Books, mm: AddressSpace) -> None:
     """Count every mapping entry that this address space owns, and check it against the VMA that covers it."""
     anon = cached = 0
     for vaddrs, ptes in _leaves(books, mm):
+        mapping = here(ptes)
+        if not mapping.all():
+            for vaddr, entry in zip(vaddrs[~mapping].tolist(), ptes[~mapping].tolist(), strict=True):
+                check_marker(books, mm, vaddr, entry)
+            vaddrs, ptes = vaddrs[mapping], ptes[mapping]
         frames = ((ptes & _ADDRESS) >> _SHIFT).astype(np.int64)
         there = frames < mm.frames.total
         if not there.all():
@@ -100,14 +107,18 @@ def _ordinary(
     mm: AddressSpace, vma: Vma, vaddrs: Frames, ptes: Entries, frames: Frames, kinds: npt.NDArray[np.uint8]
 ) -> Mask:
     """Which entries of a VMA need no closer check."""
-    looked_at, right = P, 0
+    looked_at, right = P | PROTNONE, PROTNONE
     if vma.prot:
-        looked_at, right = P | US, P | US
+        looked_at, right = P | PROTNONE | US, P | US
         if not vma.prot & Prot.WRITE:
             looked_at |= RW
         if not vma.prot & Prot.EXEC:
             looked_at, right = looked_at | XD, right | XD
+    if not vma.flags & VmFlags.UFFD_WP:
+        looked_at |= UFFD_WP_BIT
     fine: Mask = np.equal(ptes & np.uint64(looked_at), np.uint64(right))
+    if vma.flags & VmFlags.UFFD_WP:
+        fine &= ((ptes & np.uint64(UFFD_WP_BIT)) == 0) | ((ptes & _RW) == 0)
     special = (ptes & _SPECIAL) != 0
     if vma.shared and vma.page_cache is not None:
         pages = vma.page_cache.find_each(((vaddrs - vma.start) >> PAGE_SHIFT) + vma.pgoff)

@@ -24,6 +24,7 @@ ZERO = makedev(1, 5)
 FULL = makedev(1, 7)
 RANDOM = makedev(1, 8)
 URANDOM = makedev(1, 9)
+USERFAULTFD = makedev(10, 257)
 TTY = makedev(5, 0)
 PTMX = makedev(5, 2)
 #: Those from which as many bytes come as are wanted.
@@ -133,6 +134,7 @@ def _add_nodes(sb: TmpfsSuperBlock) -> None:
     assert isinstance(root, FixedDirectory)
     for name, rdev in DEVICES.items():
         root.add(name, Node(sb, stat.S_IFCHR | 0o666, rdev))
+    root.add("userfaultfd", Node(sb, stat.S_IFCHR | 0o600, USERFAULTFD))
     links = {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}
     for name, rest in links.items():
         root.add(name, Symlink(sb, "/proc/self/fd" + rest))

@@ -140,6 +140,13 @@ class EventPoll(AnonFile):
         if ready:
             self.add_ready(item)
 
+    def target(self, fd: int, nth: int) -> File:
+        """The ``nth`` file that was added as this descriptor (get_epoll_tfile_raw_ptr).  LinuxError(ENOENT)."""
+        found = [file for file, number in self._items if number == fd]
+        if nth >= len(found):
+            raise LinuxError(errno.ENOENT)
+        return found[nth]
+
     def modify(self, file: File, fd: int, events: int, data: int) -> None:
         """EPOLL_CTL_MOD.  LinuxError(ENOENT), (EINVAL)."""
         if events & _EXCLUSIVE:

@@ -12,7 +12,7 @@ from emu.fs.inode import Inode
 from emu.fs.libfs import FixedDirectory
 from emu.fs.superblock import SuperBlock
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import May
+from emu.linux.fileflags import May, Whence
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
@@ -56,6 +56,9 @@ class TextFile(Inode):
     goes to ``store`` as a whole; without ``store`` the file is read-only.
     """
 
+    #: What an open one is.
+    handle = TextHandle
+
     def __init__(
         self, sb: SuperBlock, text: Text, mode: int = 0o444, size: int = 0, ino: int | None = None,
         store: Store | None = None,
@@ -66,7 +69,7 @@ class TextFile(Inode):
         self.store = store
 
     def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
-        file = TextHandle(path, flags)
+        file = self.handle(path, flags)
         if file.writable and self.store is None:
             file.put()
             raise LinuxError(errno.EACCES)
@@ -84,6 +87,12 @@ class SeekableHandle(File):
     def pread(self, count: int, pos: int) -> bytes:
         return self.inode.read_at(count, pos)
 
+    def lseek(self, offset: int, whence: int) -> int:
+        """There is no end (mem_lseek)."""
+        if whence not in (Whence.SET, Whence.CUR):
+            raise LinuxError(errno.EINVAL)
+        return super().lseek(offset, whence)
+
     def pwrite(self, data: bytes, pos: int) -> int:
         if self.inode.write_at is None:
             raise LinuxError(errno.EINVAL)
@@ -100,6 +109,9 @@ class SeekableFile(Inode):
 
     def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
         return SeekableHandle(path, flags)
+
+    def truncate(self, size: int) -> None:
+        """Without effect, as on /proc files."""
 
 
 class LinkFile(Inode):

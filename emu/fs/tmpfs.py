@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from emu.mm.vma import Vma
 
 TMPFS_MAGIC = 0x01021994
-RAMFS_MAGIC = 0x858458F6
 #: The bytes that a directory entry adds to the size of its directory (BOGO_DIRENT_SIZE).
 DIRENT_SIZE = 20
 #: The space that an inode counts with (BOGO_INODE_SIZE).
@@ -194,7 +193,8 @@ class TmpfsInode(Inode):
         added: list[int] = []
         try:
             for at in range(first, last, _ALLOCATION):
-                _, fresh = self.page_cache.get_many(at, min(_ALLOCATION, last - at))
+                frames, fresh = self.page_cache.get_many(at, min(_ALLOCATION, last - at))
+                self.page_cache.allocated(frames, fresh)
                 added += (np.flatnonzero(fresh) + at).tolist()
             self._allocated += _runs(added)
         except LinuxError:
@@ -246,7 +246,7 @@ class TmpfsDirectory(SimpleDirectory):
         self.changed()
 
     def changed(self) -> None:
-        self.size = DIRENT_SIZE * (2 + len(self.entries))
+        self.size = self._sb.dirent_size * (2 + len(self.entries))
         self.touch()
 
     def create(self, name: str, owner: NewOwner) -> Inode:
@@ -295,6 +295,7 @@ class TmpfsSuperBlock(SuperBlock):
     """One tmpfs; a limit of 0 means none."""
 
     magic = TMPFS_MAGIC
+    dirent_size = DIRENT_SIZE
     keeps_xattrs = keeps_flags = True
     exported = True
 
@@ -309,7 +310,7 @@ class TmpfsSuperBlock(SuperBlock):
         #: What ``user.`` attributes take of the space for inodes, in bytes.
         self.xattr_space = 0
         self._shown = {word: words[word] for word in _SHOWN if word in words}
-        mode = _octal(words["mode"]) if "mode" in words else 0o1777
+        mode = parse_mode(words["mode"]) if "mode" in words else 0o1777
         self.root = TmpfsDirectory(self, mode, parse_id(words.get("uid", "0")), parse_id(words.get("gid", "0")))
 
     def made_by(self, who: Credentials, options: str) -> None:
@@ -392,7 +393,7 @@ class Tmpfs(FileSystemType):
         for word in words.keys() & {"uid", "gid"}:
             parse_id(words[word])
         if "mode" in words:
-            _octal(words["mode"])
+            parse_mode(words["mode"])
         if words.get("huge", "never") not in _HUGE:
             raise LinuxError(errno.EINVAL)
 
@@ -400,30 +401,6 @@ class Tmpfs(FileSystemType):
 
     def mount(self, resources: Resources, options: str) -> SuperBlock:
         return TmpfsSuperBlock(resources, self, options)
-
-
-class RamfsSuperBlock(TmpfsSuperBlock):
-    """One ramfs: a tmpfs without limits, of which nothing is told."""
-
-    magic = RAMFS_MAGIC
-    keeps_xattrs = keeps_flags = exported = False
-
-    def __init__(self, resources: Resources, fstype: FileSystemType, options: str) -> None:
-        words = dict(word.partition("=")[::2] for word in options.split(",") if word)
-        super().__init__(resources, fstype, f"mode={words.get('mode') or '755'}", limited=False)
-
-    def made_by(self, who: Credentials, options: str) -> None:
-        super().made_by(who, "")
-
-
-class Ramfs(FileSystemType):
-    """The file system type ``ramfs``: the option mode; others are passed over."""
-
-    name = "ramfs"
-    for_users = True
-
-    def mount(self, resources: Resources, options: str) -> SuperBlock:
-        return RamfsSuperBlock(resources, self, options)
 
 
 class ShmemType(FileSystemType):
@@ -468,7 +445,8 @@ def _runs(numbers: list[int]) -> list[tuple[int, int]]:
     return runs
 
 
-def _octal(text: str) -> int:
+def parse_mode(text: str) -> int:
+    """The permissions of a root directory.  LinuxError(EINVAL)."""
     try:
         if not text.isdigit():
             raise ValueError

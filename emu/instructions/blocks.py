@@ -27,6 +27,7 @@ from emu.instructions.block import FORGET, RETRANSLATE, Block, Forget, Patch, St
 from emu.instructions.listed import with_listed
 from emu.instructions.opcodes import MODE_SHIFT, Mode, lengths
 from emu.instructions.pages import CodePages
+from emu.instructions.plain import MOST_NOTED, NOTED_BYTES, WRITABLE, PlainBlocks
 from emu.instructions.scan import ENDS_INSIDE
 from mmu import Mmu, unicorn_abi
 from mmu.host_array import HostArray
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from emu.instructions.hits import Hits, Listed
 
 _HOOK = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 4)
-_WRITABLE = 2  # in Mmu.has_code: the engine sees writes, and we do not
 _LONGEST_JUMP = 8
 RFLAGS_AC = 1 << 18
 _NUMBER = 0xFFFF_FFFF
@@ -55,6 +55,9 @@ _NOTHING, _UNKNOWN = (0,) * (_WORDS - 3), (0,) * (_WORDS - 1)
 _SPACES, _APART = 16, 1031
 #: The mode under which a piece is known: it is the same in each.
 _PIECE = -1
+#: No mode yet.
+_NO_MODE = 0xFFFF_FFFF
+_NOTED = struct.Struct("4Q")
 #: When so many blocks are known (one of which a copy is kept counts twice), they are forgotten.
 MOST_BLOCKS = 1 << 17
 
@@ -74,6 +77,9 @@ class Blocks:
         self._plain = lengths()
         #: By mode.
         self._tables: dict[int, HostArray] = {}
+        #: What native code has made known, and where it notes that until it is taken into what follows.
+        self._noted = HostArray(MOST_NOTED * NOTED_BYTES, "B")
+        self._native = PlainBlocks(mode=_NO_MODE, noted=self._noted.address)
         #: How many instructions a block has of which nothing else is known, by the same.
         self._plain_blocks: dict[_Key, int] = {}
         #: By address, physical address, size and mode; pieces under the mode _PIECE.
@@ -102,6 +108,11 @@ class Blocks:
         trap.new_block = pointer(_HOOK, self._new_block)
         trap.fetched = ctypes.addressof(mmu.state) + MmuState.fetched.offset  # type: ignore[attr-defined]
         mmu.state.on_code_view = pointer(_HOOK, self._page_seen)
+        native = self._native
+        native.trap, native.ram, native.has_code = ctypes.addressof(trap), mmu.ram.host, mmu.state.has_code
+        native.code_views = mmu.state.code_views
+        trap.plain = load("emu.instructions.plain")["plain_block"].address
+        trap.plain_record = ctypes.addressof(native)
         mmu.on_code_dropped = self._code_dropped
 
     # -- modes -------------------------------------------------------------------------------------------------------
@@ -163,6 +174,7 @@ class Blocks:
         self._trap.answer = 0  # who answers knows where the table was
         for key in list(self._blocks):
             self._drop(key)
+        self._native.number = 0
         self._plain_blocks.clear()
         self._of_frame.clear()
         self._odd.clear()
@@ -180,6 +192,7 @@ class Blocks:
 
     def _can_change(self, frame: int) -> None:
         """From now on the code in this frame can be written unseen."""
+        self._take_notes()
         for key in self._of_frame.get(frame, ()):
             if self._plain_blocks.pop(key, None) is not None:
                 self._make_unknown(key[0])
@@ -190,6 +203,7 @@ class Blocks:
                 self._make_unknown(block.address)
 
     def _code_dropped(self, frame: int) -> None:
+        self._take_notes()
         for key in self._of_frame.pop(frame, ()):
             self._drop(key)
 
@@ -217,11 +231,21 @@ class Blocks:
         place = _number(address) + (self._trap.table - self._table_at) // BLOCK_BYTES
         _PLAIN.pack_into(self._room, place * BLOCK_BYTES, address, key, instructions, *(more or _NOTHING))
 
+    def _take_notes(self) -> None:
+        """Know what native code has made known."""
+        mode, number, self._native.number = self._native.mode, self._native.number, 0
+        for address, paddr, size, instructions in _NOTED.iter_unpack(self._noted.bytes[: number * NOTED_BYTES]):
+            key = address, paddr, size, mode
+            self._plain_blocks[key] = instructions
+            self._of_frame[paddr // PAGE_SIZE][key] = None
+
     # -- looking through ---------------------------------------------------------------------------------------------
 
     def _new_block(self, _uc: int, address: int, size: int) -> int:
         """A block runs for the first time, or has been forgotten; 0 if it is to be entered again."""
         self._dropped.clear()
+        if self._native.number == MOST_NOTED:
+            self._take_notes()
         if len(self._blocks) + len(self._plain_blocks) + self._copies + len(self._odd) > MOST_BLOCKS:
             self.pending = FORGET
             return 0
@@ -267,6 +291,9 @@ class Blocks:
         if mode not in self._tables:
             self._tables[mode] = with_listed(mode)
         table = self._tables[mode].address
+        if mode != self._native.mode:
+            self._take_notes()
+            self._native.mode, self._native.listing = mode, table
         if frame == last_frame:
             found = self._look(self._mmu.ram.host + paddr, size, table)
         else:
@@ -280,7 +307,7 @@ class Blocks:
         last = last_frame * PAGE_SIZE + (paddr + size - 1) % PAGE_SIZE
         if size > 1 and self._mmu.ram.view[last] in STRINGS:
             instructions |= self._repeating(address, instructions, self.pages.read(paddr, last_frame, size))
-        volatile = has_code[frame] == _WRITABLE or has_code[last_frame] == _WRITABLE
+        volatile = has_code[frame] == WRITABLE or has_code[last_frame] == WRITABLE
         if not (volatile or found >> 63):
             self._plain_blocks[key] = instructions
             self._note_frames(key, frame, last_frame)

@@ -135,11 +135,9 @@ def find_listed(code: int, start: int, end: int, table: int) -> int:
     return end
 
 
-@entry("u64", "u64", "u64", "u64")
-def look_through(code: int, end: int, table: int) -> int:
-    """How many instructions the block of so many bytes has; in bit 63, whether one of them may be listed; in bit 62,
-    whether it ends within an instruction.  Behind what is never executed nothing counts.
-    """
+@native
+def look(code: int, end: int, table: int) -> int:
+    """See :func:`look_through`."""
     at, number, seen = 0, 0, 0
     while at < end:
         found = _measure(code + at, end - at, table)
@@ -149,3 +147,11 @@ def look_through(code: int, end: int, table: int) -> int:
             return number | seen << 63 | ENDS_INSIDE
         at += found & 0xFF if found >> 33 == 0 else end - at
     return number | seen << 63
+
+
+@entry("u64", "u64", "u64", "u64")
+def look_through(code: int, end: int, table: int) -> int:
+    """How many instructions the block of so many bytes has; in bit 63, whether one of them may be listed; in bit 62,
+    whether it ends within an instruction.  Behind what is never executed nothing counts.
+    """
+    return look(code, end, table)

@@ -114,7 +114,7 @@ def core_name(kernel: Kernel, task: Task, signo: int) -> str:
             parts.append(pattern[at])
         at += 1
     if kernel.core_uses_pid and "%p" not in pattern:
-        parts.append(f".{task.tgid}")
+        parts.append(f".{task.sees(task.tgid)}")
     return "".join(parts)[: 32 * _LONGEST]
 
 

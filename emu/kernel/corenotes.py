@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from emu.fs.dentry import d_path
 from emu.fs.file import file_of
 from emu.kernel.signal_state import mask_of
-from emu.kernel.task import STATE_LETTER, Usage
+from emu.kernel.task import Usage
 from emu.kernel.user_regs import read_fp, read_regs, read_xstate
 from emu.linux.errors import LinuxError
 from mmu.memory import PAGE_SIZE
@@ -63,25 +63,30 @@ def _times(usage: Usage) -> tuple[int, ...]:
     return tuple(part for ns in (usage.instructions, usage.system_ns) for part in divmod(ns // 1000, 1_000_000))
 
 
+def _numbers(task: Task) -> tuple[int, ...]:
+    """As the process itself sees them."""
+    return tuple(map(task.sees, (task.pid, task.ppid, task.pgid, task.sid)))
+
+
 def _prstatus(kernel: Kernel, task: Task, signo: int) -> bytes:
     group = task.group
     own = group.usage() if task is group.leader else task.usage
     registers = read_regs(kernel, task)
     return _STATUS.pack(
-        signo, 0, 0, signo, mask_of(task.signals.pending), task.signals.blocked, task.pid, task.ppid, task.pgid,
-        task.sid, *_times(own), *_times(group.children_usage),
+        signo, 0, 0, signo, mask_of(task.signals.pending), task.signals.blocked, *_numbers(task),
+        *_times(own), *_times(group.children_usage),
     ) + struct.pack(f"<{len(registers)}Qi4x", *registers, 1)  # fmt: skip
 
 
 def _prpsinfo(task: Task) -> bytes:
-    letter, mm, who = STATE_LETTER[task.state], task.mm, task.credentials
+    letter, mm, who = task.state_letter, task.mm, task.credentials
     try:
         arguments = mm.read(mm.arg_start, min(mm.arg_end - mm.arg_start, _PSARGS - 1))
     except LinuxError:
         arguments = b""
     return _INFO.pack(
         max(0, _STATES.find(letter)), letter.encode(), letter == "Z", task.scheduling.nice, _FLAGS, who.uid, who.gid,
-        task.pid, task.ppid, task.pgid, task.sid, task.comm.encode("utf-8", "surrogateescape")[:15],
+        *_numbers(task), task.comm.encode("utf-8", "surrogateescape")[:15],
         arguments.replace(b"\0", b" "),
     )  # fmt: skip
 

@@ -197,7 +197,7 @@ class Entry:
                 self._exception(task, trap)
                 # killed for lack of memory, while other tasks may still use its address space; or the slice ended on
                 # the way
-                if not task.alive or kernel.scheduler.slice_over:
+                if task.state != TaskState.RUNNABLE or kernel.scheduler.slice_over:
                     return
 
     # -- system calls ----------------------------------------------------------------------------------------------
@@ -244,15 +244,19 @@ class Entry:
         task.sleeping = result
         task.syscall = (number, registers)
         task.syscall_rflags, task.syscall_rsp = self._cpu.trap.rflags, self._cpu.stack_pointer
-        if task.ptrace is not None and task.ptrace.event is not None:
+        if task.ptrace is None:
+            return self._advance(task, interrupted=False)
+        if task.ptrace.event is not None:
             return task.ptrace.stop_first(partial(self._advance, task, interrupted=False))
-        return self._advance(task, interrupted=False)
+        return self._advance(task, interrupted=task.signals.deliverable())  # sent while it was stopped before the call
 
     def _filter(self, task: Task, number: int, registers: Registers) -> bool | None:
         """Ask seccomp about a call: None if it may be made; else as :meth:`_system_call` (__seccomp_filter)."""
         from emu.kernel import seccomp
 
         assert task.seccomp is not None
+        if task.ptrace is not None and task.ptrace.suspends_seccomp:
+            return None
         action = task.seccomp.action(number, registers, task.rip)
         kind = action & 0xFFFF0000
         if kind in (seccomp.ALLOW, seccomp.LOG):
@@ -321,6 +325,8 @@ class Entry:
         self._cpu.trap.rflags = task.syscall_rflags
         tracee = task.ptrace
         interrupted = task.signals.deliverable() or task.stopped_in_call or (tracee is not None and tracee.trap)
+        if task.killable:
+            interrupted = task.signals.fatal()
         task.stopped_in_call = False
         if interrupted and tracee is None and self._goes_on(task):
             self._pass_over(task)
@@ -467,4 +473,12 @@ class Entry:
                 if trap.kind == TrapKind.SLICE:
                     self._kernel.scheduler.slice_is_over()
                     return
+        if task.fault_result is FaultResult.RETRY:
+            from emu.kernel.userfaultfd import sleep_in_fault  # hardly any program has one
+
+            assert trap.fault is not None
+            if sleep_in_fault(self._kernel.scheduler, task, trap.fault.vaddr):
+                task.fault_result = None
+                return
+            task.fault_result = FaultResult.ADRERR
         self._traps.raise_signal(task, trap)

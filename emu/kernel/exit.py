@@ -107,8 +107,9 @@ def _leave_children_of_thread(kernel: Kernel, task: Task) -> None:
 
 
 def _tell_watchers(task: Task) -> None:
-    if task.end_watchers is not None:
-        task.end_watchers.wake_all()
+    for watchers in (task.end_watchers, task.group.end_watchers if task is task.group.leader else None):
+        if watchers is not None:
+            watchers.wake_all()
 
 
 def _end_process(kernel: Kernel, last: Task, status: int) -> None:

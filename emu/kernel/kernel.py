@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from emu.ipc.namespace import IpcNamespace
     from emu.kernel.ttys import Ttys
     from emu.linux.event_kind import Kind
+    from emu.mm.userfault import Userfault, Waiting
     from emu.net.namespace import NetNamespace
     from mmu.geometry import Geometry
 
@@ -120,6 +121,7 @@ class Kernel:
             clock=self.clock,
             may_map_low=lambda: self.current is not None and self.current.credentials.capable(SYS_RAWIO),
         )
+        self.mm_context.wait_userfault, self.mm_context.wait_event = self._wait_userfault, self._wait_event
         self.mm_context.shrinkers.append(lambda wanted: shrink_lazyfree(self.mm_context, wanted))
         self.vdso = Vdso(self.frames, self.clock)
         self.tracer = Tracer()
@@ -224,6 +226,16 @@ class Kernel:
     def current(self) -> Task | None:
         """The task whose turn it is."""
         return self.scheduler.current
+
+    def _wait_userfault(self, fault: Userfault) -> None:
+        from emu.kernel.userfaultfd import wait_in_kernel  # hardly any program has one
+
+        wait_in_kernel(self.scheduler, fault)
+
+    def _wait_event(self, waiting: Waiting) -> None:
+        from emu.kernel.userfaultfd import wait_event
+
+        wait_event(self.scheduler, waiting)
 
     def current_tgid(self) -> int | None:
         """The process whose turn it is."""

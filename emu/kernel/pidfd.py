@@ -86,10 +86,10 @@ class PidFd(File):
         task = self.target
         if task is None:
             return _REAPED, ()
-        if task.end_watchers is None:
-            task.end_watchers = WaitQueue()
-        ended = not task.alive if self.thread else not task.group.threads
-        return _ENDED if ended else 0, (task.end_watchers,)
+        watched = task if self.thread else task.group  # whose leader may be another thread one day (execve)
+        if watched.end_watchers is None:
+            watched.end_watchers = WaitQueue()
+        return 0 if watched.alive else _ENDED, (watched.end_watchers,)
 
     def show_numbers(self, space: Namespace | None) -> str:
         """Its lines in a /proc of a PID namespace (pidfd_show_fdinfo)."""

@@ -207,6 +207,10 @@ class Tracee(Traced):
         self._entered = False
         return False
 
+    @property
+    def suspends_seccomp(self) -> bool:
+        return bool(self.options & Options.SUSPEND_SECCOMP)
+
     def tells_filter(self, number: int, data: int) -> bool | None:
         if not self.options & Options.TRACESECCOMP:
             return None

@@ -35,6 +35,10 @@ _SWITCH = Cost.SWITCH
 MAX_CPUS = 64
 
 
+#: What enters a task, whether to stop, and the time limit.
+RunWith = tuple[Callable[[Task], None], Callable[[], bool] | None, float | None]
+
+
 class StopReason(Enum):
     """Why :meth:`Scheduler.run` returned."""
 
@@ -104,6 +108,10 @@ class Scheduler:
         #: Turns are that long at least and no longer than ``turn``, by chance.
         self._shortest, self._random = (turn[0], random) if isinstance(turn, tuple) else (0, None)
         self.all_cpus = (1 << cpus) - 1
+        #: Tasks that wait in the middle of the kernel's work for them: it goes on where it is, and nowhere else.
+        self._in_kernel: set[Task] = set()
+        #: What the run was called with.
+        self._run_with: RunWith | None = None
         self._next_turn = 0
         self._loaded: Task | None = None
         self.yielded = False
@@ -148,7 +156,8 @@ class Scheduler:
             return
         self._forget_sleep(task)
         task.state = TaskState.RUNNABLE
-        self._enqueue(task)
+        if task not in self._in_kernel:
+            self._enqueue(task)
 
     def hurry(self, task: Task) -> None:
         """A task has got a signal that ends or stops it: it is its vCPU's next, and soon, as by an interrupt."""
@@ -174,7 +183,52 @@ class Scheduler:
         """Let a stopped task go on."""
         if task.state in (TaskState.STOPPED, TaskState.TRACED):
             task.state = TaskState.RUNNABLE
-            self._enqueue(task)
+            if task not in self._in_kernel:
+                self._enqueue(task)
+
+    def wait_in_kernel(self, task: Task, queue: WaitQueue) -> bool:
+        """The current task waits in the middle of the kernel's work for it, while others run; then the work goes on.
+        False if the run is to end first.
+        """
+        assert self._run_with is not None and task is self.current
+        vcpu, clock, cpu = self.vcpus[task.cpu], self._clock, self._cpu
+        flags = cpu.trap.rflags
+        self.account(task)
+        task.context.save()
+        clock.end_turn()
+        vcpu.slice_left -= cpu.spent + clock.system_ns - self._turn_start
+        vcpu.task = self.current = None
+        self._in_kernel.add(task)
+        self.sleep(task, queue)
+        going_on = True
+        try:
+            while going_on and task.state in (TaskState.SLEEPING, TaskState.STOPPED, TaskState.TRACED):
+                cpu.guard.raise_interruption()
+                going_on = self._run_turn(*self._run_with) is None
+        finally:
+            self._in_kernel.discard(task)
+            self._come_back(task, flags)
+        return going_on
+
+    def _come_back(self, task: Task, flags: int) -> None:
+        """Load a task again that has waited in the kernel, if it has not ended meanwhile."""
+        vcpu, cpu, clock = self.vcpus[task.cpu], self._cpu, self._clock
+        self.current = task
+        self._since, self._system_since, self._turn_start = cpu.clock, clock.system_ns, cpu.spent + clock.system_ns
+        if not task.alive:
+            return
+        self._forget_sleep(task)
+        task.state = TaskState.RUNNABLE
+        if vcpu.task is not None:
+            vcpu.queue.appendleft(vcpu.task)
+        vcpu.task = vcpu.last = task
+        vcpu.slice_left = self.time_slice
+        task.context.restore()
+        self._loaded = task
+        cpu.trap.rflags = flags
+        self._flusher.switch_cpu(vcpu.number, task.mm, task.tgid)
+        cpu.trap.budget = left = self._left(vcpu, task)
+        clock.begin_turn(left)
 
     def wake_unseen(self, task: Task) -> None:
         """A task that sleeps, or is queued, runs already."""
@@ -363,6 +417,7 @@ class Scheduler:
         until = until or interrupted
         limit = None if timeout_s is None else time.monotonic() + timeout_s
         self.stop.begin(limit)
+        self._run_with = enter, until, limit
         with self._cpu.guard as guard:
             while True:
                 guard.raise_interruption()

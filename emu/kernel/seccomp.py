@@ -58,6 +58,13 @@ class Filter(NamedTuple):
     k: array[int]
     #: Who is asked about calls (SECCOMP_FILTER_FLAG_NEW_LISTENER).
     listener: object = None
+    #: SECCOMP_FILTER_FLAG_LOG.
+    logs: bool = False
+
+    @property
+    def instructions(self) -> list[Instruction]:
+        """The program as it was given."""
+        return [Instruction(*fields) for fields in zip(self.codes, self.jt, self.jf, self.k, strict=True)]
 
     @staticmethod
     def of(program: list[Instruction]) -> Filter:
@@ -70,7 +77,7 @@ class Filter(NamedTuple):
         """The action for a call, which struct seccomp_data describes."""
         a = x = 0
         memory = [0] * _SCRATCH
-        codes, jts, jfs, ks, _ = self
+        codes, jts, jfs, ks = self.codes, self.jt, self.jf, self.k
         at = 0
         while True:
             code, k = codes[at], ks[at]

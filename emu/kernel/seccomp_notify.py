@@ -14,6 +14,7 @@ from emu.kernel.signal_state import SaFlags
 from emu.kernel.task import task_of
 from emu.linux.errors import Interrupted, LinuxError, NoIntr
 from emu.linux.fileflags import OpenFlags, PollEvents
+from emu.linux.layout import Layout
 from emu.linux.wait import WaitQueue
 
 if TYPE_CHECKING:
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
     from emu.linux.syscall import Result
 
 #: seccomp_notif without its seccomp_data, seccomp_notif_resp, seccomp_notif_addfd.
-_HEAD, _RESPONSE, _ADDFD = struct.Struct("<QII"), struct.Struct("<QqiI"), struct.Struct("<QIIII")
+_HEAD, _RESPONSE = struct.Struct("<QII"), struct.Struct("<QqiI")
+_ADDFD = Layout("seccomp_notif_addfd", "QIIII")
+#: Of the number of an ioctl.
+_SIZE_MASK = 0x3FFF
 _NOTIFICATION = 80
 _RECV, _SEND, _ID_VALID, _ADD, _SET_FLAGS = 0xC0502100, 0xC0182101, 0x40082102, 0x40182103, 0x40082104
 _CONTINUE, _SETFD, _ADD_AND_SEND = 1, 1, 2
@@ -66,10 +70,14 @@ class Notification:
 class Listener(AnonFile):
     """The descriptor.  ``users`` says whether a task still has the filter."""
 
-    def __init__(self, path: Path, random: Random, users: Callable[[Listener], bool]) -> None:
+    def __init__(
+        self, path: Path, random: Random, users: Callable[[Listener], bool], *, killable: bool = False
+    ) -> None:  # fmt: skip
+        """``killable``: once it has heard of a call, only SIGKILL ends the wait (WAIT_KILLABLE_RECV)."""
         super().__init__(path, int(OpenFlags.RDWR))
         self._next = random.getrandbits(63)
         self._users = users
+        self._killable = killable
         self._waiting: list[Notification] = []
         self._changed = WaitQueue()
         self.closed = False
@@ -112,8 +120,9 @@ class Listener(AnonFile):
             if self._find(number).state != State.SENT:
                 raise LinuxError(errno.ENOENT)
             return 0
-        if command == _ADD:
-            return self._add_fd(caller, argument)
+        size = command >> 16 & _SIZE_MASK
+        if command & 0xFFFF == _ADD & 0xFFFF:  # of any size and direction (EA_IOCTL)
+            return self._add_fd(caller, argument, size)
         if command == _SET_FLAGS:  # SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP: who is woken, and where, is the same here
             if argument & ~1:
                 raise LinuxError(errno.EINVAL)
@@ -134,8 +143,9 @@ class Listener(AnonFile):
             if not self._users(self):
                 raise LinuxError(errno.ENOENT)
             raise WouldBlock(self._changed)
-        caller.mm.write(address, _HEAD.pack(found.number, found.task.pid, 0) + found.data)
+        caller.mm.write(address, _HEAD.pack(found.number, caller.sees(found.task.pid), 0) + found.data)
         found.state = State.SENT
+        found.task.killable = self._killable
         self._changed.wake_all(_OUT)
         return 0
 
@@ -148,9 +158,9 @@ class Listener(AnonFile):
         notification.answer(value, error, flags)
         return 0
 
-    def _add_fd(self, caller: Caller[Path], address: int) -> int:
+    def _add_fd(self, caller: Caller[Path], address: int, size: int) -> int:
         """SECCOMP_IOCTL_NOTIF_ADDFD: a descriptor of the listener's for the task that waits."""
-        number, flags, source, new, new_flags = _ADDFD.unpack(caller.mm.read(address, _ADDFD.size))
+        number, flags, source, new, new_flags = _ADDFD.read_sized(caller.mm, address, size)
         if new_flags & ~_CLOEXEC or flags & ~(_SETFD | _ADD_AND_SEND) or (new and not flags & _SETFD):
             raise LinuxError(errno.EINVAL)
         file = task_of(caller).files.get_any(source)
@@ -189,6 +199,7 @@ def notified(
                 raise LinuxError(errno.EINTR) from None
     finally:
         listener.remove(notification)
+        task.killable = False
     if not notification.flags & _CONTINUE:
         return notification.error or notification.value
     result = call()

@@ -275,6 +275,15 @@ class SignalState:
         ready = [info.signo for queue in (self.pending, self.shared) for info in queue]
         return all(self._survives(signo) for signo in ready if not self.blocked >> (signo - 1) & 1)
 
+    def fatal(self) -> bool:
+        """Whether one of those that can be delivered ends the task (fatal_signal_pending)."""
+        ready = [info.signo for queue in (self.pending, self.shared) for info in queue]
+        return any(
+            not self._survives(signo) and (signo == Sig.KILL or self.actions[signo].handler == SIG_DFL)
+            for signo in ready
+            if not self.blocked >> (signo - 1) & 1
+        )
+
     def _survives(self, signo: int) -> bool:
         handler = self.actions[signo].handler
         by_default = signo in IGNORED_BY_DEFAULT or signo in STOPS_BY_DEFAULT

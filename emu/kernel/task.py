@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class TaskState(IntEnum):
-    """The letters of /proc/PID/stat are in :data:`STATE_LETTER`."""
+    """The letters of /proc/PID/stat are those of :attr:`Task.state_letter`."""
 
     RUNNABLE = 0
     SLEEPING = 1
@@ -40,7 +40,7 @@ class TaskState(IntEnum):
     DEAD = 5
 
 
-STATE_LETTER = dict(zip(TaskState, "RSTtZX", strict=True))
+_STATE_LETTER = dict(zip(TaskState, "RSTtZX", strict=True))
 
 
 @dataclass(eq=False, repr=False)
@@ -162,6 +162,8 @@ class Task:
     pdeath_signal: int = 0
     #: Which system calls it may still make; None: all.
     seccomp: Seccomp | None = None
+    #: It waits for its filter's listener, and only SIGKILL ends that.
+    killable: bool = False
     #: What it says of itself, kept and shown (PR_MCE_KILL, PR_SET_IO_FLUSHER), and the slack with which it began.
     default_timer_slack_ns: int = 50_000
     mce_kill: int = 2
@@ -180,7 +182,7 @@ class Task:
     stopped_in_call: bool = False
     timer: int | None = None
     vfork_done: WaitQueue | None = None
-    #: Woken when it ends and when it is waited for, once somebody watches (pidfd).
+    #: Woken when it ends and when it is waited for, once somebody watches the thread (pidfd).
     end_watchers: WaitQueue | None = None
     #: By whom it is traced, and how (ptrace).
     ptrace: Traced | None = None
@@ -257,6 +259,11 @@ class Task:
         return self.group.exit_code
 
     @property
+    def state_letter(self) -> str:
+        """The state in /proc/PID/stat."""
+        return "D" if self.killable and self.state == TaskState.SLEEPING else _STATE_LETTER[self.state]
+
+    @property
     def alive(self) -> bool:
         """Neither a zombie nor gone."""
         return self.state < TaskState.ZOMBIE
@@ -319,6 +326,8 @@ class ThreadGroup:
     #: Woken when a child changes state.
     child_exit: WaitQueue = field(default_factory=WaitQueue)
     children_usage: Usage = field(default_factory=Usage)
+    #: Woken when it ends and when it is waited for, once somebody watches (pidfd).
+    end_watchers: WaitQueue | None = None
     #: Usage of the threads that have ended.
     ended_usage: Usage = field(default_factory=Usage)
     #: The memory barriers for which it has registered (membarrier).

@@ -56,6 +56,11 @@ class Traced(ABC):
     def leave(self) -> bool:
         """A system call is done, and its result is in the registers.  Whether the task goes on."""
 
+    @property
+    @abstractmethod
+    def suspends_seccomp(self) -> bool:
+        """Filters do not count as long as it is traced (PTRACE_O_SUSPEND_SECCOMP)."""
+
     @abstractmethod
     def tells_filter(self, number: int, data: int) -> bool | None:
         """A filter says SECCOMP_RET_TRACE: whether the call is made; False if the task has stopped before it, None if

@@ -98,6 +98,7 @@ class Traps:
             FaultResult.MAPERR: (Sig.SEGV, SEGV_MAPERR),
             FaultResult.ACCERR: (Sig.SEGV, SEGV_ACCERR),
             FaultResult.ADRERR: (Sig.BUS, BUS_ADRERR),
+            FaultResult.HWPOISON: (Sig.BUS, BUS_ADRERR),  # as without CONFIG_MEMORY_FAILURE
         }
         if result == FaultResult.OOM:
             self._out_of_memory(task)

@@ -20,6 +20,7 @@ from emu.mm.kmem import MM_STRUCT, REGION, VM_AREA_STRUCT
 from emu.mm.pagetable import PageTables, ShareCounts
 from emu.mm.tlbflush import Flush, Flushed, TlbFlusher
 from emu.mm.usercopy import UserCopy
+from emu.mm.userfault import Userfault, UserfaultContext, Waiting
 from emu.mm.vma import STACK_GUARD_GAP, Vma, VmaTree, can_merge, merge_neighbours
 from emu.mm.vmops import MapHook, TableSharer
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -78,7 +79,15 @@ class MmContext:
     stop: Stop = field(default_factory=Stop)
     #: vm.max_map_count: the most VMAs of an address space, which splitting one may not exceed.
     max_map_count: int = 65530
+    #: Lets the current task wait for a program that resolves a fault which the kernel has taken.  LinuxError(EFAULT).
+    wait_userfault: Callable[[Userfault], None] = lambda fault: _refuse_to_wait()
+    #: Lets the current task wait until a monitor has read of a change.
+    wait_event: Callable[[Waiting], None] = lambda waiting: None
+    #: sysctl vm.unprivileged_userfaultfd.
+    unprivileged_userfaultfd: int = 0
     serial: int = 0
+    #: Objects of shared anonymous memory so far.
+    shmem_inodes: int = 0
     code_ids: int = 0
     #: The code_id that was the last one's with each program.
     programs: dict[object, int] = field(default_factory=dict)
@@ -95,6 +104,10 @@ class MmContext:
         """A number that no code has had before (29 bits)."""
         self.code_ids = (self.code_ids + 1) & 0x1FFFFFFF
         return self.code_ids
+
+
+def _refuse_to_wait() -> None:
+    raise LinuxError(errno.EFAULT)
 
 
 class ExeFile(Protocol):
@@ -155,6 +168,11 @@ class AddressSpace(UserCopy):
         self.root_user = self.root_group = 0
         #: PR_SET_THP_DISABLE.
         self.thp_disable = 0
+        #: The last fault that is to wait for a program (FaultResult.RETRY).
+        self.userfault: Userfault | None = None
+        #: What :func:`emu.mm.uffdevents.complete` is to tell of.
+        self.unmapped: list[tuple[UserfaultContext, int, int]] = []
+        self.moved: list[tuple[UserfaultContext, int, int, int]] = []
         #: Contexts of asynchronous I/O, once there is one.
         self.aio: object = None
         #: /proc/PID/coredump_filter.
@@ -165,6 +183,8 @@ class AddressSpace(UserCopy):
         self.total_bytes = self.hiwater_bytes = 0
         #: VMAs of huge pages; and the huge pages mapped by faults here, less those unmapped here.
         self.huge_vmas = self.huge_pages = 0
+        #: Bytes that count as locked though they are not any more: what MREMAP_DONTUNMAP has left (locked_vm).
+        self.locked_still = 0
         #: Lock flags for later mappings (mlockall with MCL_FUTURE).
         self.default_lock = VmFlags.NONE
         #: Changes where the code at some address may have changed (munmap, mprotect with PROT_EXEC), or is seen to have
@@ -267,7 +287,7 @@ class AddressSpace(UserCopy):
     @property
     def locked_bytes(self) -> int:
         """VmLck: the bytes that mlock and its like have locked."""
-        return sum(vma.length for vma in self.vmas if vma.flags & VmFlags.LOCKED)
+        return sum(vma.length for vma in self.vmas if vma.flags & VmFlags.LOCKED) + self.locked_still
 
     def carve(self, vma: Vma, start: int, end: int) -> Vma:
         """Split so that the part of ``vma`` within [start, end) is a separate VMA; return it."""
@@ -363,7 +383,14 @@ class AddressSpace(UserCopy):
             if high - low > _PIECE and vma.ops.leaf_level == 1:
                 for piece in self.pieces(low, high):
                     vma.ops.zap(self, vma, *piece)
-                    self.tables.free_tables(*piece)
+                    self.tables.free_tables(*piece, *piece)
+
+    def free_tables(self, vma: Vma) -> None:
+        """A VMA of the tree is about to go, and its entries have gone: free the tables that no other VMA needs."""
+        below, above = self.vmas.last_below(vma.start), self.vmas.next_above(vma.start)
+        self.tables.free_tables(
+            vma.start, vma.end, 0 if below is None else below.end, 1 << 57 if above is None else above.start
+        )
 
     def set_flags(self, vma: Vma, start: int, end: int, flags: VmFlags) -> Vma:
         """Give [start, end) of a VMA these flags; returns the VMA that it is then part of (vma_modify).
@@ -391,6 +418,19 @@ class AddressSpace(UserCopy):
             return vma.ops.fault(self, vma, address, access)
         except LinuxError as error:
             return self._failed_fault(vma, address, access, error)
+
+    def kernel_fault(self, address: int, access: Access) -> FaultResult:
+        """The same for a fault that the kernel takes, which waits where a program is to resolve it.  LinuxError(EFAULT)
+        if it cannot wait.
+        """
+        while (result := self.handle_fault(address, access)) is FaultResult.RETRY:
+            self.wait_userfault()
+        return result
+
+    def wait_userfault(self) -> None:
+        fault, self.userfault = self.userfault, None
+        assert fault is not None
+        self.context.wait_userfault(fault)
 
     def _failed_fault(self, vma: Vma, address: int, access: Access, error: LinuxError) -> FaultResult:
         """No frame for a table or a page: try once more if others can be made free.  Or a page cannot be read."""

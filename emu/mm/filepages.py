@@ -87,6 +87,8 @@ class FilePages(PageCache):
     Such a page is clean until it is written, and may be dropped; only other pages are charged.
     """
 
+    is_shmem = False
+
     def __init__(
         self, frames: FrameAllocator, reclaim: Reclaim, source: PageSource, size: int, charge: Charge, inode: object
     ) -> None:

@@ -32,8 +32,14 @@ class VmFlags(IntFlag):
     NEVEREXEC = 1 << 17  # no VM_MAYEXEC
     IO = 1 << 18  # not ordinary memory: nobody else may look at it through the process
     PFNMAP = 1 << 19
-    DROPPABLE = 1 << 20
+    UFFD_MISSING = 1 << 20  # a userfaultfd is told of pages that are not there
+    UFFD_WP = 1 << 21  # of writes to pages that it has protected
+    UFFD_MINOR = 1 << 22  # of pages that are in the page cache and not mapped
+    DROPPABLE = 1 << 23
 
+
+#: __VM_UFFD_FLAGS.
+UFFD_FLAGS = VmFlags.UFFD_MISSING | VmFlags.UFFD_WP | VmFlags.UFFD_MINOR
 
 #: VM_LOCKED_MASK: mlock changes these flags, but no entry.
 LOCK_FLAGS = VmFlags.LOCKED | VmFlags.LOCKONFAULT
@@ -49,6 +55,8 @@ class FaultResult(IntEnum):
     ACCERR = 4  # SIGSEGV, SEGV_ACCERR
     ADRERR = 5  # SIGBUS, BUS_ADRERR
     OOM = 6  # no memory left: SIGKILL
+    HWPOISON = 7  # SIGBUS
+    RETRY = 8  # a program is to resolve it: wait, and try again
 
     @property
     def resolved(self) -> bool:

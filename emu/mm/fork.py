@@ -5,7 +5,9 @@ from __future__ import annotations
 from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.mm.address_space import AddressSpace
-from emu.mm.flags import LOCK_FLAGS, VmFlags
+from emu.mm.flags import LOCK_FLAGS, UFFD_FLAGS, VmFlags
+from emu.mm.uffdevents import dup, dup_complete
+from emu.mm.userfault import Features
 from emu.mm.vma import AnonVma, Vma
 from mmu.memory import PAGE_SHIFT
 
@@ -36,9 +38,19 @@ def dup_mm(parent: AddressSpace, name: str) -> AddressSpace:
         raise
     finally:
         flush.flush()
+    if any(vma.uffd is not None for vma in child.vmas):
+        _tell_monitors(parent, child)
     child.exe_file = None if parent.exe_file is None else parent.exe_file.get()
     child.code_id, child.catches_faults = parent.code_id, parent.catches_faults
     return child
+
+
+def _tell_monitors(parent: AddressSpace, child: AddressSpace) -> None:
+    try:
+        dup_complete(parent, child, dup(child))
+    except LinuxError:
+        child.put()
+        raise
 
 
 def _dup_vma(parent: AddressSpace, child: AddressSpace, vma: Vma) -> None:
@@ -46,6 +58,9 @@ def _dup_vma(parent: AddressSpace, child: AddressSpace, vma: Vma) -> None:
     copy.pgoff = vma.pgoff
     copy.ops.drop_promises(copy)
     copy.flags &= ~LOCK_FLAGS
+    if copy.uffd is not None and not copy.uffd.has(Features.EVENT_FORK):
+        copy.flags &= ~UFFD_FLAGS
+        copy.uffd = None
     copied = vma.anon_vma is not None and not vma.flags & VmFlags.WIPEONFORK
     copy.anon_vma = AnonVma(forked=True) if copied else None
     if copy.flags & VmFlags.ACCOUNT:

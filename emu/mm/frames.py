@@ -35,6 +35,9 @@ BLOCK_FRAMES = 512
 
 Frames: TypeAlias = "npt.NDArray[np.int64]"
 
+#: PG_* of pages of page caches: the page differs from what a read of a hole gives; it has been used lately, and before;
+#: it was made by fallocate(2), and nobody has read or written it (not PG_uptodate).
+PG_DIRTY, PG_REFERENCED, PG_ACTIVE, PG_UNREAD = 1, 2, 4, 8
 #: PG_* of private memory: its content may be dropped if nobody writes it again (no PG_swapbacked, after MADV_FREE);
 #: fork has mapped it into two processes, and no write has found since that it is one's alone (no PG_anon_exclusive).
 PG_LAZYFREE, PG_MAYBE_SHARED = 0x10, 0x20
@@ -360,6 +363,26 @@ class FrameAllocator:
     def is_anon(self, frame: int) -> bool:
         """Whether the frame is private memory: quicker than :meth:`kind`."""
         return self._kind[frame] == _ANON
+
+    def page_flags(self, frame: int) -> int:
+        """PG_* of a page of a page cache."""
+        return self._flag[frame]
+
+    def set_page_flags(self, frame: int, flags: int) -> None:
+        """Add some."""
+        self._flag[frame] |= flags
+
+    def clear_page_flags(self, frame: int, flags: int = 0xFF) -> None:
+        """Take some away, or all."""
+        self._flag[frame] &= ~flags & 0xFF
+
+    def mark_accessed(self, frame: int) -> None:
+        """The page has been used: it is referenced, the next time active (folio_mark_accessed)."""
+        flags = self._flag[frame]
+        if not flags & PG_REFERENCED:
+            self._flag[frame] = flags | PG_REFERENCED
+        elif not flags & PG_ACTIVE:
+            self._flag[frame] = flags & ~PG_REFERENCED | PG_ACTIVE
 
     def has_flag(self, frame: int, flag: int) -> bool:
         """Whether a frame has a flag of PG_*."""

@@ -24,7 +24,7 @@ def allows_access(vma: Vma, access: Access, *, force: bool) -> bool:
     """Whether the kernel may access the VMA for another process (check_vma_flags); ``force`` ignores the rights as a
     debugger does: reading always, writing to private copies.
     """
-    if vma.flags & VmFlags.IO:
+    if vma.flags & VmFlags.IO or vma.ops.secret:
         return False
     if access == Access.WRITE:
         return bool(vma.prot & Prot.WRITE) or (force and not vma.shared)

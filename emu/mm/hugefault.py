@@ -21,7 +21,7 @@ from emu.mm.hugetlb import (
     promises_of,
 )  # fmt: skip
 from emu.mm.memory import fault_with_more_rights, reads_instead, rights_of
-from emu.mm.pagetable import ADDRESS, PS, RW, XD, A, D, P, span
+from emu.mm.pagetable import ADDRESS, PROTNONE, PS, RW, XD, A, D, P, span
 from emu.mm.vmops import HugePageUse, VmOperations
 from mmu.memory import PAGE_SHIFT
 from mmu.registers import Access
@@ -146,7 +146,7 @@ class HugetlbOperations(VmOperations):
         self.unshare(mm, vma, vma.start, vma.end)
         q, bits, changed = mm.frames.ram.qwords, rights_of(vma), 0
         for _, slot in mm.tables.huge_slots(vma.start, vma.end):
-            q[slot] = q[slot] & ~(RW | XD | P) | bits
+            q[slot] = q[slot] & ~(RW | XD | P | PROTNONE) | bits
             changed += 1
         return changed
 

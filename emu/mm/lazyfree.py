@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from emu.mm import rss
 from emu.mm.flags import VmFlags
-from emu.mm.frames import PG_LAZYFREE, FrameKind
+from emu.mm.frames import PG_LAZYFREE, PG_REFERENCED, FrameKind
 from emu.mm.pagetable import ADDRESS, SPECIAL, A, D
+from emu.mm.swapops import POISONED_ENTRY, here
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -33,6 +34,7 @@ def madvise_free(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
     found = False
     for _, slot, number in mm.tables.pte_tables(start, end):
         view = mm.tables.words[slot : slot + number]
+        view[view == np.uint64(POISONED_ENTRY)] = 0
         at = _counted(view)
         if len(at):
             found = True
@@ -55,6 +57,7 @@ def madvise_cold(mm: AddressSpace, vma: Vma, start: int, end: int, *, pageout: b
         view = mm.tables.words[slot : slot + number]
         at = _counted(view)
         at = at[_mapped_once(mm, _frames(view[at]))]
+        mm.frames.flags[_frames(view[at])] &= ~PG_REFERENCED & 0xFF
         if pageout:
             at = at[_reclaimable(mm, vma, view[at])]
             gone.append(view[at])
@@ -109,7 +112,7 @@ def _frames(entries: Entries) -> Frames:
 
 def _counted(entries: Entries) -> npt.NDArray[np.intp]:
     """Which entries map a page that is counted: not those of the zero page."""
-    return np.flatnonzero((entries != 0) & ((entries & SPECIAL) == 0))
+    return np.flatnonzero(here(entries) & ((entries & SPECIAL) == 0))
 
 
 def _mapped_once(mm: AddressSpace, frames: Frames) -> npt.NDArray[np.bool_]:
@@ -136,4 +139,5 @@ def _drop(mm: AddressSpace, gone: list[Entries]) -> None:
     mm.note_peak()
     for entries in gone:
         if len(entries):
+            rss.note_dirty(mm, entries)
             rss.put_pages(mm, entries)

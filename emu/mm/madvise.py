@@ -10,8 +10,10 @@ from emu.linux.mman import Prot
 from emu.linux.words import Choice
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.flags import VmFlags
+from emu.mm.guards import NO_GUARDS, install_guards, remove_guards
 from emu.mm.gup import allows_access, fault_in
 from emu.mm.lazyfree import madvise_cold, madvise_free
+from emu.mm.uffdevents import removed
 from emu.mm.vma import Vma
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
@@ -43,6 +45,8 @@ class Advice(Choice, prefix="MADV_"):
     POPULATE_WRITE = 23
     DONTNEED_LOCKED = 24
     COLLAPSE = 25
+    GUARD_INSTALL = 102
+    GUARD_REMOVE = 103
 
 
 #: Advice that only changes flags of the VMA: flags to clear, flags to set.
@@ -63,12 +67,15 @@ _NOTES = {
 }
 #: Advice that discards content: refused on sealed memory that the process cannot write itself.
 _DISCARDS = frozenset(
-    {Advice.DONTNEED, Advice.DONTNEED_LOCKED, Advice.FREE, Advice.REMOVE, Advice.DONTFORK, Advice.WIPEONFORK}
-)
+    {
+        Advice.DONTNEED, Advice.DONTNEED_LOCKED, Advice.FREE, Advice.REMOVE, Advice.DONTFORK, Advice.WIPEONFORK,
+        Advice.GUARD_INSTALL,
+    }
+)  # fmt: skip
 
 
 def do_madvise(mm: AddressSpace, address: int, length: int, number: int) -> None:
-    """madvise(2): EINVAL for unknown advice and for MADV_COLLAPSE, guards and poisoning, which are not supported."""
+    """madvise(2): EINVAL for unknown advice and for MADV_COLLAPSE and poisoning, which are not supported."""
     try:
         advice = Advice(number)
     except ValueError:
@@ -99,13 +106,22 @@ def _advise(mm: AddressSpace, vma: Vma, start: int, end: int, advice: Advice) ->
         if start % vma.ops.page_size:
             raise LinuxError(errno.EINVAL)
         end &= -vma.ops.page_size
+        if start < end and removed(mm, vma, start, end):
+            found = mm.vmas.find(start)  # it may be another one now
+            if found is None:
+                raise LinuxError(errno.ENOMEM)
+            vma, end = found, min(end, found.end)
         if start < end and advice == Advice.FREE:
             madvise_free(mm, vma, start, end)
         elif start < end:
             _dontneed(mm, vma, start, end)
     elif advice == Advice.REMOVE:
-        remove_contents(vma, start, end)
-    elif advice in (Advice.COLD, Advice.PAGEOUT):
+        remove_contents(mm, vma, start, end)
+    elif advice in (Advice.GUARD_INSTALL, Advice.GUARD_REMOVE):
+        _check_guard(vma, removed=advice == Advice.GUARD_REMOVE)
+        for piece in mm.pieces(start, end):
+            (remove_guards if advice == Advice.GUARD_REMOVE else install_guards)(mm, vma, *piece)
+    elif advice in (Advice.COLD, Advice.PAGEOUT):  # nothing is ever reclaimed
         _refuse_locked(vma)
         if not vma.ops.on_lru or vma.flags & VmFlags.PFNMAP:
             raise LinuxError(errno.EINVAL)
@@ -118,6 +134,12 @@ def _dontneed(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
         vma.ops.zap(mm, vma, low, high)
         if vma.ops.leaf_level == 1 and mm.tables.free_pte_tables(low, high):
             mm.obligation(low, high, "MADV_DONTNEED").flush()
+
+
+def _check_guard(vma: Vma, *, removed: bool) -> None:
+    """Whether there may be guard pages in a VMA (is_valid_guard_vma).  LinuxError(EINVAL)."""
+    if vma.flags & (NO_GUARDS | (VmFlags.NONE if removed else VmFlags.LOCKED)) or vma.ops.leaf_level != 1:
+        raise LinuxError(errno.EINVAL)
 
 
 def _refuse_locked(vma: Vma, *, unless: bool = False) -> None:
@@ -140,7 +162,7 @@ def _note(mm: AddressSpace, vma: Vma, start: int, end: int, advice: Advice) -> N
     mm.set_flags(vma, start, end, vma.flags & ~cleared | added)
 
 
-def remove_contents(vma: Vma, start: int, end: int) -> None:
+def remove_contents(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
     """MADV_REMOVE: punch a hole into the mapped file.  LinuxError: EINVAL, EACCES."""
     _refuse_locked(vma)
     if vma.page_cache is None and vma.file is None:
@@ -148,6 +170,7 @@ def remove_contents(vma: Vma, start: int, end: int) -> None:
     if not vma.shared or vma.flags & VmFlags.NEVERWRITE:
         raise LinuxError(errno.EACCES)
     first = vma.index_of(start)
+    removed(mm, vma, start, end)
     if vma.file is not None:
         mode = FallocateFlags.PUNCH_HOLE | FallocateFlags.KEEP_SIZE
         vma.file.fallocate(mode, first << PAGE_SHIFT, end - start)

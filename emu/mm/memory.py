@@ -11,9 +11,11 @@ from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 from emu.mm import rss
-from emu.mm.flags import FaultResult
-from emu.mm.frames import PG_MAYBE_SHARED
-from emu.mm.pagetable import ADDRESS, FEW, RW, SPECIAL, XD, A, D, P
+from emu.mm.flags import FaultResult, VmFlags
+from emu.mm.frames import PG_DIRTY, PG_MAYBE_SHARED
+from emu.mm.pagetable import ADDRESS, FEW, HERE, PROTNONE, RW, SPECIAL, UFFD_WP_BIT, XD, A, D, P, span
+from emu.mm.swapops import GUARD, POISONED, POISONED_ENTRY, UFFD_WP_ENTRY, here, is_here, marked
+from emu.mm.userfault import Userfault
 from emu.mm.vmops import VmOperations
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -23,9 +25,10 @@ if TYPE_CHECKING:
     from emu.mm.address_space import AddressSpace
     from emu.mm.vma import Vma
 
-_RIGHTS = P | RW | XD
+_RIGHTS = P | PROTNONE | RW | XD
 #: The bits that an entry keeps when its rights change, and when fork takes write access away.
 _CONTENT, _READ_ONLY = ~_RIGHTS & (1 << 64) - 1, ~RW & (1 << 64) - 1
+_PTE_TABLE_SPAN = span(2)
 _MAPPED, _PAGE = Cost.MAPPED, Cost.PAGE
 
 
@@ -71,11 +74,18 @@ class PageMemory(VmOperations):
             if not reads_instead(mm, vma, address, access):
                 return FaultResult.ACCERR
             access = Access.READ
+        tables = mm.tables.tables[1]
         slot = mm.tables.entry_slot_alloc(address, 1)
         pte = mm.frames.ram.qwords[slot]
         try:
             if pte == 0:
-                return self.missing(mm, vma, address, access, slot)
+                result = self.missing(mm, vma, address, access, slot)
+                if not result.resolved and mm.tables.tables[1] > tables:  # a table is made for an entry only
+                    table = address & -_PTE_TABLE_SPAN
+                    mm.tables.free_pte_tables(table, table + _PTE_TABLE_SPAN)
+                return result
+            if not pte & HERE:
+                return self._marked(mm, vma, address, access, slot)
             if access == Access.WRITE and not pte & RW:
                 return _write_protected(mm, vma, address, slot, pte)
         except LinuxError:
@@ -85,6 +95,22 @@ class PageMemory(VmOperations):
         mm.obligation(page, page + PAGE_SIZE).nothing_changed()
         return FaultResult.RACED
 
+    def _marked(self, mm: AddressSpace, vma: Vma, address: int, access: Access, slot: int) -> FaultResult:
+        """A fault where a marker is (handle_pte_marker)."""
+        what = marked(mm.frames.ram.qwords[slot])
+        page = address & -PAGE_SIZE
+        if what & (POISONED | GUARD):
+            mm.obligation(page, page + PAGE_SIZE).none_needed("the marker stays")
+            return FaultResult.HWPOISON if what & POISONED else FaultResult.MAPERR
+        q = mm.frames.ram.qwords
+        if not vma.flags & VmFlags.UFFD_WP:
+            q[slot] = 0
+            return self.missing(mm, vma, address, access, slot)
+        result = self.missing(mm, vma, address, access, slot)
+        if is_here(q[slot]):  # as protected as the page would be
+            q[slot] = q[slot] & ~RW | UFFD_WP_BIT
+        return result
+
     def gup_forced(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> int:
         return fault_with_more_rights(mm, vma, address, access)
 
@@ -93,16 +119,12 @@ class PageMemory(VmOperations):
     def zap(self, mm: AddressSpace, vma: Vma, start: int, end: int, *, even_cows: bool = True) -> None:
         if not even_cows and not vma.shared:
             _zap_cached(mm, vma, start, end)
-            return
-        found = False
-        mm.note_peak()
-        for entries in mm.tables.clear_range(start, end):
-            mm.obligation(start, end, "unmap").flush()
-            rss.put_pages(mm, entries)
-            mm.context.clock.charge(len(entries) * _MAPPED)
-            found = True
-        if not found:
-            mm.obligation(start, end).nothing_present()
+        else:
+            _zap(mm, vma, start, end, markers=False)
+
+    def unmap(self, mm: AddressSpace, vma: Vma) -> None:
+        _zap(mm, vma, vma.start, vma.end, markers=True)
+        mm.free_tables(vma)
 
     def copy(self, parent: AddressSpace, child: AddressSpace, vma: Vma, copy: Vma) -> None:
         """Map private pages in both, without write access; the child faults pages of the page cache in
@@ -114,13 +136,15 @@ class PageMemory(VmOperations):
         for vaddr, slot, number in parent.tables.pte_tables(vma.start, vma.end):
             parent.stop.check()
             entries = words[slot : slot + number]
-            present = entries != 0
-            if present.any():
-                target = child.tables.entry_slot_alloc(vaddr, 1)
-                entries[present] &= _READ_ONLY
-                words[target : target + number] = entries
-                rss.share_pages(child, entries[present])
-                parent.context.clock.charge(int(np.count_nonzero(present)) * _MAPPED)
+            target = child.tables.entry_slot_alloc(vaddr, 1)
+            present = here(entries)
+            if not vma.shared:
+                entries[present] &= np.uint64(_READ_ONLY)
+            words[target : target + number] = entries
+            if vma.uffd is not None and not copy.flags & VmFlags.UFFD_WP:
+                forget_protection(words[target : target + number])
+            rss.share_pages(child, entries[present])
+            parent.context.clock.charge(int(np.count_nonzero(present)) * _MAPPED)
 
     def change_protection(self, mm: AddressSpace, vma: Vma) -> int:
         # P goes and comes with PROT_NONE; RW comes where no copy can be due, elsewhere the fault knows
@@ -138,20 +162,24 @@ def _change_few(mm: AddressSpace, slot: int, number: int, bits: int, *, alone: b
     """Give the entries that are set these rights, and with ``alone`` RW to pages that are this process's alone; returns
     how many there are.
     """
-    q, slots = mm.frames.ram.qwords, mm.tables.set_slots(slot, number)
+    q = mm.frames.ram.qwords
+    slots = [at for at in mm.tables.set_slots(slot, number) if q[at] & HERE]
     for at in slots:
         entry = q[at] & _CONTENT | bits
-        q[at] = entry | RW if alone and rss.is_exclusive(mm, entry) else entry
+        if alone and rss.is_exclusive(mm, entry):
+            entry |= RW
+        q[at] = entry & ~RW if entry & UFFD_WP_BIT else entry
     return len(slots)
 
 
 def _change_many(mm: AddressSpace, slot: int, number: int, bits: int, *, alone: bool) -> int:
     """As :func:`_change_few`."""
     view = mm.tables.words[slot : slot + number]
-    present = np.flatnonzero(view)
+    present = np.flatnonzero(here(view))
     entries: rss.Entries = view[present] & np.uint64(_CONTENT) | np.uint64(bits)
     if alone:
         entries[rss.exclusive(mm, entries)] |= RW
+    entries[(entries & UFFD_WP_BIT) != 0] &= np.uint64(_READ_ONLY)
     view[present] = entries
     return len(present)
 
@@ -160,13 +188,27 @@ def reads_instead(mm: AddressSpace, vma: Vma, address: int, access: Access) -> b
     """Whether an access that the VMA does not allow is resolved nevertheless (access_error): a fetch from a page that
     is not present counts as a read, and the next fault is refused.
     """
-    return access == Access.FETCH and vma.allows(Access.READ) and not mm.tables.pte(address)
+    return access == Access.FETCH and vma.allows(Access.READ) and not mm.tables.pte(address) & P
 
 
 def rights_of(vma: Vma) -> int:
-    """P, RW and XD of an entry that gets the VMA's rights: write access only where nothing is ever copied."""
+    """P or PROTNONE, RW and XD of an entry that gets the VMA's rights: write access only where nothing is copied."""
     prot = vma.prot
-    return (P if prot else 0) | (0 if prot & Prot.EXEC else XD) | (RW if prot & Prot.WRITE and vma.shared else 0)
+    return (P if prot else PROTNONE) | (0 if prot & Prot.EXEC else XD) | (RW if prot & Prot.WRITE and vma.shared else 0)
+
+
+def userfault(mm: AddressSpace, vma: Vma, address: int, access: Access, reason: VmFlags) -> FaultResult:
+    """A fault that a program resolves: who has taken it waits (:attr:`AddressSpace.userfault`)."""
+    assert vma.uffd is not None
+    mm.userfault = Userfault(vma.uffd, address, access, reason)
+    return FaultResult.RETRY
+
+
+def forget_protection(entries: rss.Entries) -> None:
+    """No userfaultfd hears of writes through these entries any more (clear_uffd_wp_pte)."""
+    mapping = here(entries)
+    entries[mapping] &= np.uint64(~UFFD_WP_BIT & (1 << 64) - 1)
+    entries[entries == np.uint64(UFFD_WP_ENTRY)] = 0
 
 
 def set_new_entry(mm: AddressSpace, address: int, slot: int, entry: int) -> None:
@@ -182,16 +224,17 @@ def fault_with_more_rights(mm: AddressSpace, vma: Vma, address: int, access: Acc
     """
     allowed, page_size, q = vma.prot, vma.ops.page_size, mm.frames.ram.qwords
     slot = mm.tables.leaf_slot(address)
-    if slot is None or not q[slot] or access != Access.READ:
+    if slot is None or not is_here(q[slot]) or access != Access.READ:
         page = address & -page_size
         vma.prot = allowed | Prot.READ | (Prot.WRITE if access == Access.WRITE else Prot.NONE)
         flush = mm.obligation(page, page + page_size)
         try:
-            result = vma.ops.fault(mm, vma, address, access)
+            while (result := vma.ops.fault(mm, vma, address, access)) is FaultResult.RETRY:
+                mm.wait_userfault()
         finally:
             vma.prot = allowed
             slot = mm.tables.leaf_slot(address)
-            if slot is not None and q[slot]:
+            if slot is not None and is_here(q[slot]):
                 writable = RW if allowed & Prot.WRITE and q[slot] & RW else 0
                 q[slot] = q[slot] & ~_RIGHTS | rights_of(vma) & ~RW | writable
             flush.flush()
@@ -203,10 +246,16 @@ def fault_with_more_rights(mm: AddressSpace, vma: Vma, address: int, access: Acc
 def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: int) -> FaultResult:
     """do_wp_page(): make the page writable, copying it if another mapping can see it."""
     frames = mm.frames
+    if pte & UFFD_WP_BIT:
+        if vma.uffd is not None and vma.flags & VmFlags.UFFD_WP and not vma.uffd.wp_async:
+            return userfault(mm, vma, address, access=Access.WRITE, reason=VmFlags.UFFD_WP)
+        pte &= ~UFFD_WP_BIT
     page = address & -PAGE_SIZE
     flush = mm.obligation(page, page + PAGE_SIZE, "copy on write")
     frame = (pte & ADDRESS) >> PAGE_SHIFT
     if vma.shared or (frames.is_anon(frame) and frames.count(frame) == 1):
+        if vma.shared:
+            frames.set_page_flags(frame, PG_DIRTY)
         frames.ram.qwords[slot] = pte | RW | D | A
         if not vma.shared:
             frames.clear_flag(frame, PG_MAYBE_SHARED)
@@ -229,12 +278,29 @@ def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: i
     return FaultResult.MINOR
 
 
+def _zap(mm: AddressSpace, vma: Vma, start: int, end: int, *, markers: bool) -> None:
+    """Zap every page of [start, end), with ``markers`` what the other entries say too."""
+    found = False
+    mm.note_peak()
+    stays = bool(vma.flags & VmFlags.UFFD_WP) and not markers and not vma.anonymous
+    keeps = (UFFD_WP_BIT, UFFD_WP_ENTRY) if stays else None
+    for entries in mm.tables.clear_range(start, end, markers=markers, keeps=keeps, drops=POISONED_ENTRY):
+        mm.obligation(start, end, "unmap").flush()
+        if vma.shared:
+            rss.note_dirty(mm, entries)
+        rss.put_pages(mm, entries)
+        mm.context.clock.charge(len(entries) * _MAPPED)
+        found = True
+    if not found:
+        mm.obligation(start, end).nothing_present()
+
+
 def _zap_cached(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
     """Zap those of a private mapping's pages that belong to the page cache."""
     assert vma.page_cache is not None
     for first, slot, number in mm.tables.pte_tables(start, end):
         entries = mm.tables.words[slot : slot + number]
-        at = np.flatnonzero(entries)
+        at = np.flatnonzero(here(entries))
         frames = ((entries[at] & ADDRESS) >> PAGE_SHIFT).astype(np.int64)
         at = at[frames == vma.page_cache.find_each(at + vma.index_of(first))]
         if len(at):

@@ -15,7 +15,8 @@ from emu.linux.limits import Rlimit
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.flags import LOCK_FLAGS, VmFlags
 from emu.mm.gup import access_to_populate, fault_in
-from emu.mm.pagetable import ADDRESS, SPECIAL, P
+from emu.mm.pagetable import ADDRESS, SPECIAL
+from emu.mm.swapops import here
 from emu.mm.vma import Vma
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -63,7 +64,7 @@ def locked_pages(spaces: Iterable[AddressSpace]) -> int:
             for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
                 mm.stop.check()
                 view = mm.tables.words[slot : slot + number]
-                pages = view[(view & np.uint64(P | SPECIAL)) == P]
+                pages = view[here(view) & ((view & np.uint64(SPECIAL)) == 0)]
                 frames.update(((pages & np.uint64(ADDRESS)) >> np.uint64(PAGE_SHIFT)).tolist())
     return len(frames)
 

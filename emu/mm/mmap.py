@@ -14,6 +14,7 @@ from emu.mm.commit import Overcommit
 from emu.mm.flags import LOCK_FLAGS, VmFlags
 from emu.mm.gup import populate
 from emu.mm.shmem import SharedAnonymous
+from emu.mm.uffdevents import note_unmapped
 from emu.mm.unmapped_area import IN_PLACE, get_unmapped_area
 from emu.mm.vma import Vma
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -87,6 +88,8 @@ def mmap_region(
         vm_flags |= VmFlags.ACCOUNT
     vma = Vma(address, address + length, prot, vm_flags, file=file, pgoff=offset >> PAGE_SHIFT)
     _back(mm, vma)
+    if vma.flags & (VmFlags.DONTEXPAND | VmFlags.DROPPABLE):  # it is filled, but not locked
+        vma.flags &= ~LOCK_FLAGS
     if not vma.ops.accountable and vma.flags & VmFlags.ACCOUNT:
         mm.context.commit.uncharge(length >> PAGE_SHIFT)
         vma.flags &= ~VmFlags.ACCOUNT
@@ -95,7 +98,9 @@ def mmap_region(
     for hook in mm.context.map_hooks:
         hook.mapped(mm, vma, flags)
     vma = mm.insert(vma)
-    if wants_populating(mm, vma) or flags & (MapFlags.POPULATE | MapFlags.NONBLOCK) == MapFlags.POPULATE:
+    on_fault = vma.flags & VmFlags.LOCKONFAULT or mm.shared_tables
+    wanted = vm_flags & VmFlags.LOCKED or flags & (MapFlags.POPULATE | MapFlags.NONBLOCK) == MapFlags.POPULATE
+    if wanted and not on_fault:
         populate(mm, vma, address, address + length)
     return address
 
@@ -118,8 +123,6 @@ def _back(mm: AddressSpace, vma: Vma) -> None:
             if vma.flags & VmFlags.ACCOUNT:
                 mm.context.commit.uncharge(vma.length >> PAGE_SHIFT)
             raise
-        if vma.flags & VmFlags.DONTEXPAND:
-            vma.flags &= ~LOCK_FLAGS
     elif vma.shared:
         vma.pgoff = 0
         vma.page_cache = SharedAnonymous(mm, vma.length, vma.flags)
@@ -196,18 +199,24 @@ def unmap_range(mm: AddressSpace, start: int, end: int, look: Callable[[], None]
     """
     check_unmap(mm, start, end, look)
     mm.empty(start, end)
+    note_unmapped(mm, start, end)
     for vma in mm.vmas.overlapping(start, end):
         look()
         mm.remove(mm.carve(vma, start, end))
 
 
 def check_unmap(mm: AddressSpace, start: int, end: int, look: Callable[[], None] = lambda: None) -> None:
-    """Every refusal, before the first change: LinuxError(EPERM) for a sealed VMA, and the errors of its operations."""
-    for vma in mm.vmas.overlapping(start, end):
+    """Every refusal: LinuxError(EPERM) for a sealed VMA, and the errors of its operations.  Nothing has changed then,
+    but the first VMA is split where the range begins if a later one is sealed (vms_gather_munmap_vmas).
+    """
+    vmas = mm.vmas.overlapping(start, end)
+    for vma in vmas:
         look()
         if vma.start < start and end < vma.end and len(mm.vmas) >= mm.context.max_map_count:
             raise LinuxError(errno.ENOMEM)
         if vma.flags & VmFlags.SEALED:
+            if vma is not vmas[0] and vmas[0].start < start:
+                mm.split(vmas[0], start)
             raise LinuxError(errno.EPERM)
         mm.may_split(vma, start, end)
         vma.ops.may_unmap(vma, start, end)

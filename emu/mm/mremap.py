@@ -9,8 +9,9 @@ from typing import Any
 from emu.linux.errors import LinuxError
 from emu.linux.mman import MapFlags
 from emu.mm.address_space import AddressSpace, page_align
-from emu.mm.flags import LOCK_FLAGS, VmFlags
+from emu.mm.flags import LOCK_FLAGS, UFFD_FLAGS, VmFlags
 from emu.mm.gup import populate
+from emu.mm.memory import forget_protection
 from emu.mm.mmap import (
     check_may_lock,
     do_munmap,
@@ -18,7 +19,10 @@ from emu.mm.mmap import (
     unmap_range,
     wants_populating,
 )  # fmt: skip
+from emu.mm.pagetable import span
+from emu.mm.uffdevents import note_unmapped
 from emu.mm.unmapped_area import get_unmapped_area
+from emu.mm.userfault import Features
 from emu.mm.vma import Vma, merge_neighbours
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -210,20 +214,33 @@ def _move(mm: AddressSpace, old: int, old_length: int, new: int, new_length: int
     source = mm.carve(vma, old, old + kept) if kept and not keep else vma
     target = source.copy(old, source.end)
     target.start, target.end = new, new + new_length
+    if target.uffd is not None:  # mremap_userfaultfd_prep()
+        if target.uffd.has(Features.EVENT_REMAP):
+            mm.moved.append((target.uffd, old, new, old_length))
+        else:
+            target.flags &= ~UFFD_FLAGS
+            target.uffd = None
     if target.anonymous and target.anon_vma is None:
         target.pgoff = new >> PAGE_SHIFT
     mm.insert(target, merge=False)  # not with the source, which is removed
     if kept:
         flush = mm.obligation(old, old + kept, "mremap")
         source.ops.move(mm, source, old, kept, new)
+        if source.uffd is not target.uffd:
+            for _, slot, number in mm.tables.pte_tables(new, new + kept):
+                forget_protection(mm.tables.words[slot : slot + number])
         source.ops.drop_promises(source)
+        if keep and source.ops.leaf_level == 1 and not (new - old) % span(2):  # whole tables move (move_normal_pmd)
+            mm.tables.free_pte_tables(old, old + kept)
         flush.flush()
         if keep:
+            mm.locked_still += source.length if source.flags & VmFlags.LOCKED else 0
             source.flags &= ~LOCK_FLAGS
             if (source.start, source.end) == (old, old + kept):
                 source.anon_vma = None
         else:
             source.flags &= ~VmFlags.ACCOUNT  # the target has taken the promise over
+            note_unmapped(mm, old, old + kept)
             mm.remove(source)
     target = merge_neighbours(mm.vmas, target)
     if new_length > old_length and wants_populating(mm, target):

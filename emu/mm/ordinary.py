@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.mm import rss
-from emu.mm.flags import FaultResult
-from emu.mm.memory import PageMemory, set_new_entry
+from emu.mm.flags import FaultResult, VmFlags
+from emu.mm.frames import PG_DIRTY, PG_UNREAD
+from emu.mm.memory import PageMemory, set_new_entry, userfault
 from emu.mm.pagetable import RW, SPECIAL, D, span
+from emu.mm.swapops import is_here
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 FAULT_AROUND_BYTES = 64 << 10
 _PTE_TABLE_SPAN = span(2)
+#: Faults map no neighbours there (uffd_disable_fault_around).
+_ONE_BY_ONE = VmFlags.UFFD_WP | VmFlags.UFFD_MINOR
 #: The least number of pages for which populating a table as a whole pays.
 _WORTHWHILE = 16
 _PAGE = Cost.PAGE
@@ -36,6 +40,8 @@ class OrdinaryMemory(PageMemory):
     def missing(self, mm: AddressSpace, vma: Vma, address: int, access: Access, slot: int) -> FaultResult:
         if vma.page_cache is not None:
             return _file_page(mm, vma, vma.page_cache, address, access, slot)
+        if vma.uffd is not None and vma.flags & VmFlags.UFFD_MISSING:
+            return userfault(mm, vma, address, access, VmFlags.UFFD_MISSING)
         # do_anonymous_page(): a page of zeros; for a read, the zero page
         if access == Access.WRITE:
             frame = rss.new_page(mm)
@@ -86,11 +92,15 @@ ORDINARY = OrdinaryMemory()
 def _file_page(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, access: Access, slot: int) -> FaultResult:
     """do_fault(): a page of the page cache, or a private copy of it."""
     index = vma.index_of(address)
-    if access != Access.WRITE:
+    if vma.uffd is not None and cache.is_shmem and cache.check_index(index):
+        reason = VmFlags.UFFD_MISSING if cache.find(index) is None else VmFlags.UFFD_MINOR
+        if vma.flags & reason:
+            return userfault(mm, vma, address, access, reason)
+    if access != Access.WRITE and not vma.flags & _ONE_BY_ONE:
         if cache.peek(index) is None and cache.check_index(index):
             cache.get_page(index)  # with its neighbours, as if all had been read some time before
         _fault_around(mm, vma, cache, address, slot)
-        if mm.frames.ram.qwords[slot]:
+        if is_here(mm.frames.ram.qwords[slot]):
             return FaultResult.MINOR
     if not cache.check_index(index):
         return FaultResult.ADRERR
@@ -102,6 +112,9 @@ def _file_page(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, acces
             mm.vmas.anon_vma_prepare(vma)
         set_new_entry(mm, address, slot, copy << PAGE_SHIFT | vma.page_bits | RW | D)
         return FaultResult.MINOR
+    mm.frames.clear_page_flags(frame, PG_UNREAD)
+    if access == Access.WRITE:
+        mm.frames.set_page_flags(frame, PG_DIRTY)
     rss.get_cached(mm, (frame,))
     if access == Access.WRITE and vma.file is not None:
         vma.file.update_time()
@@ -125,7 +138,7 @@ def _fault_around(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, sl
     at = slot - ((address - low) >> PAGE_SHIFT)
     first = vma.index_of(low)
     for index in range(first, min(first + ((high - low) >> PAGE_SHIFT), cache.end_index)):
-        if not q[at] and (frame := find(index)) is not None:
+        if not q[at] and (frame := find(index)) is not None and not mm.frames.page_flags(frame) & PG_UNREAD:
             found.append(frame)
             q[at] = frame << PAGE_SHIFT | bits
         at += 1
@@ -141,7 +154,7 @@ def _fill_table(mm: AddressSpace, vma: Vma, start: int, end: int, access: Access
     this way.
     """
     number, tables, cache = (end - start) >> PAGE_SHIFT, mm.tables, vma.page_cache
-    if number < _WORTHWHILE or not vma.allows(access):
+    if number < _WORTHWHILE or not vma.allows(access) or vma.uffd is not None:
         return None
     if cache is not None and not _can_map(vma, cache, start, end, access):
         return None
@@ -186,6 +199,8 @@ def _cached(
 ) -> tuple[npt.NDArray[np.uint64], int]:
     """The entries of pages of the page cache, and the faults."""
     frames, fresh = cache.get_many(vma.index_of(start), number)
+    fresh |= (mm.frames.flags[frames] & PG_UNREAD) != 0
+    mm.frames.flags[frames] &= ~PG_UNREAD & 0xFF
     rss.get_frames(mm, frames)
     entries = (frames.astype(np.uint64) << np.uint64(PAGE_SHIFT)) | np.uint64(vma.cached_bits)
     return entries, number if fresh.all() else _faults(vma, start, fresh)

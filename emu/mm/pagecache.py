@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
-from emu.mm.frames import FrameAllocator, FrameKind, Frames
+from emu.mm.frames import PG_DIRTY, PG_REFERENCED, PG_UNREAD, FrameAllocator, FrameKind, Frames
 from emu.mm.kmem import XA_NODE
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -54,6 +54,9 @@ class PageCache:
     beyond the last page that holds a byte of it.  ``mappings`` are the VMAs that map it (i_mmap), so that truncation
     can unmap.
     """
+
+    #: Whether it is memory and nothing else, of tmpfs or without a name (shmem).
+    is_shmem = True
 
     def __init__(self, frames: FrameAllocator, size: int = 0, charge: Charge | None = None) -> None:
         self._frames = frames
@@ -195,6 +198,11 @@ class PageCache:
             self.nr_pages += missing
         return frames, fresh
 
+    def allocated(self, frames: Frames, fresh: npt.NDArray[np.bool_]) -> None:
+        """fallocate(2) has asked for these pages, of which some were made for it (shmem_fallocate)."""
+        self._frames.flags[frames[fresh]] |= PG_UNREAD
+        self._frames.flags[frames] |= PG_DIRTY
+
     def read(self, position: int, length: int) -> bytes:
         """Bytes at a position; the caller cuts them at the end of the file."""
         parts = []
@@ -203,6 +211,8 @@ class PageCache:
             offset = position & (PAGE_SIZE - 1)
             step = min(PAGE_SIZE - offset, end - position)
             frame = self.find(position >> PAGE_SHIFT)
+            if frame is not None and not offset:
+                self._frames.mark_accessed(frame)
             parts.append(bytes(step) if frame is None else self._frames.read(frame, offset, step))
             position += step
         return b"".join(parts)
@@ -212,17 +222,24 @@ class PageCache:
 
         LinuxError(ENOMEM or ENOSPC) if not even one byte fitted.  The caller sets the size.
         """
-        view = memoryview(data)
+        view, frames = memoryview(data), self._frames
         done = 0
         while done < len(view):
             offset = (position + done) & (PAGE_SIZE - 1)
             step = min(PAGE_SIZE - offset, len(view) - done)
+            index, made = (position + done) >> PAGE_SHIFT, self.nr_pages
             try:
-                frame = self.get_page((position + done) >> PAGE_SHIFT)
+                frame = self.get_page(index)
             except LinuxError:
                 if done:
                     return done
                 raise
+            if self.nr_pages == made:
+                frames.mark_accessed(frame)
+            else:
+                frames.set_page_flags(frame, PG_REFERENCED)
+            frames.set_page_flags(frame, PG_DIRTY)
+            frames.clear_page_flags(frame, PG_UNREAD)
             self._frames.write(frame, offset, view[done : done + step])
             done += step
         return done

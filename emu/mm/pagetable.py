@@ -25,6 +25,12 @@ P, RW, US, A, D, PS, XD = (
 ADDRESS = int(entries.ADDRESS)
 #: A software bit (AVL): the entry maps a frame that is not counted (the zero page).  pte_special() in Linux.
 SPECIAL = 1 << 9
+#: In place of P where the VMA allows nothing, and the page stays (_PAGE_PROTNONE, the bit of G).
+PROTNONE = int(entries.G)
+#: An entry with one of these maps a page (pte_present).
+HERE = P | PROTNONE
+#: A software bit: userfaultfd wants to hear of a write (_PAGE_UFFD_WP).
+UFFD_WP_BIT = 1 << 10
 #: A present entry of which these bits are P alone points to a table: one with PS maps a large page.
 _TABLE = P | PS
 #: What an entry that points to a table carries (_KERNPG_TABLE | _PAGE_USER in Linux).
@@ -171,9 +177,8 @@ class PageTables:
         """
         try:
             for vaddr, slot, number in source.pte_tables(start, end):
-                for at, first, fits in _parts_of_tables(vaddr - start + to, slot, number):
-                    if self.words[first : first + fits].any():
-                        self.entry_slot_alloc(at, 1)
+                for at, _, _ in _parts_of_tables(vaddr - start + to, slot, number):
+                    self.entry_slot_alloc(at, 1)
         except LinuxError:
             self.free_tables(to, to + end - start)
             raise
@@ -271,39 +276,62 @@ class PageTables:
 
     # -- changing entries ------------------------------------------------------------------------------------------
 
-    def clear_range(self, start: int, end: int) -> Iterator[list[int] | npt.NDArray[np.uint64]]:
-        """Clear every PTE of [start, end); yields those that were set, some hundred thousand at a time.  For each batch
-        the caller owes a flush and the frames' references.
+    def clear_range(
+        self, start: int, end: int, *, markers: bool, keeps: tuple[int, int] | None = None, drops: int = 0
+    ) -> Iterator[list[int] | npt.NDArray[np.uint64]]:
+        """Clear every PTE of [start, end) that maps a page, with ``markers`` all others too; yields the former, some
+        hundred thousand at a time.  For each batch the caller owes a flush and the frames' references.  With ``keeps``,
+        those that have the first of two bits become the second; ``drops`` goes even without ``markers``.
         """
         if end - start <= FEW * PAGE_SIZE:
-            slots = [at for _, slot, number in self.pte_tables(start, end) for at in self.set_slots(slot, number)]
-            few = [self._q[slot] for slot in slots]
-            for slot in slots:
-                self._q[slot] = 0
+            few = self._clear_few(start, end, markers, keeps or (0, 0), drops)
             if few:
                 yield few
             return
-        cleared = []
+        cleared, dropped = [], np.uint64(drops)
         for _, slot, number in self.pte_tables(start, end):
             view = self.words[slot : slot + number]
-            present = view[view != 0]
-            if len(present):
-                cleared.append(present)
+            here = (view & HERE) != 0
+            present = view[here]
+            found = len(present)
+            if markers:
                 view[:] = 0
+            elif drops and found < number:
+                view[view == dropped] = 0
+            if found:
+                cleared.append(present)
+                if keeps is not None:
+                    view[here] = np.where(present & np.uint64(keeps[0]), np.uint64(keeps[1]), np.uint64(0))
+                elif not markers:
+                    view[here] = 0
                 if len(cleared) == _CLEARED_TABLES:
                     yield np.concatenate(cleared)
                     cleared = []
         if cleared:
             yield np.concatenate(cleared)
 
-    def free_tables(self, start: int, end: int) -> None:
-        """free_pgtables(): free every empty table that covers a part of [start, end), except shared ones.
+    def _clear_few(self, start: int, end: int, markers: bool, keeps: tuple[int, int], drops: int) -> list[int]:
+        """As :meth:`clear_range`."""
+        q, few = self._q, []
+        for _, first, number in self.pte_tables(start, end):
+            for slot in self.set_slots(first, number):
+                entry = q[slot]
+                if entry & HERE:
+                    few.append(entry)
+                    q[slot] = keeps[1] if entry & keeps[0] else 0
+                elif markers or entry == drops:
+                    q[slot] = 0
+        return few
+
+    def free_tables(self, start: int, end: int, floor: int = 0, ceiling: int = 1 << 57) -> None:
+        """free_pgtables(): free every empty table that covers a part of [start, end) and nothing below ``floor`` or
+        above ``ceiling``, where other mappings are, except shared ones.
 
         A shared table stays linked where it is: freeing it would leave the sharers' entries pointing at a free frame.
         """
-        self._free_below(self.levels, self.pgd_frame, start, end)
+        self._free_below(self.levels, self.pgd_frame, start, end, floor, ceiling)
 
-    def _free_below(self, level: int, table: int, start: int, end: int) -> None:
+    def _free_below(self, level: int, table: int, start: int, end: int, floor: int, ceiling: int) -> None:
         step = span(level)
         first, last = (start // step) & 511, ((end - 1) // step) & 511
         base = table << 9
@@ -317,8 +345,9 @@ class PageTables:
             low = origin + (slot - base) * step
             if level > 2:
                 child = (self._q[slot] & ADDRESS) >> PAGE_SHIFT
-                self._free_below(level - 1, child, max(start, low), min(end, low + step))
-            self._free_empty(level, slot)
+                self._free_below(level - 1, child, max(start, low), min(end, low + step), floor, ceiling)
+            if floor <= low and low + step <= ceiling:
+                self._free_empty(level, slot)
 
     def _free_empty(self, level: int, slot: int) -> bool:
         """Free the table at which the entry of a slot of ``level`` points, if it is empty and not shared."""

@@ -1,8 +1,8 @@
 """What entries hold: references to the frames that they map, and the address space's resident memory.
 
 An entry that maps a page holds one reference of its frame, and counts as anonymous memory or as a page of the page
-cache, by the kind of the frame.  The zero page (SPECIAL) is neither counted nor referenced.  Huge pages are counted by
-their pool.
+cache, by the kind of the frame.  The zero page (SPECIAL) is neither counted nor referenced, and a marker holds nothing.
+Huge pages are counted by their pool.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Protocol, TypeAlias, overload
 
-from emu.mm.frames import PG_MAYBE_SHARED, FrameAllocator, FrameKind, Frames
-from emu.mm.pagetable import ADDRESS, SPECIAL
+from emu.mm.frames import PG_DIRTY, PG_MAYBE_SHARED, FrameAllocator, FrameKind, Frames
+from emu.mm.pagetable import ADDRESS, HERE, SPECIAL, D
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT
 
@@ -40,8 +40,8 @@ def pages_of(entries: Entries) -> Frames: ...
 def pages_of(entries: Entries | list[int]) -> Frames | list[int]:
     """The frames that set entries map, each as often as it occurs."""
     if isinstance(entries, list):
-        return [(entry & ADDRESS) >> PAGE_SHIFT for entry in entries if not entry & SPECIAL]
-    counted = entries[(entries & SPECIAL) == 0]
+        return [(entry & ADDRESS) >> PAGE_SHIFT for entry in entries if entry & HERE and not entry & SPECIAL]
+    counted = entries[((entries & HERE) != 0) & ((entries & SPECIAL) == 0)]
     frames: Frames = ((counted & ADDRESS) >> PAGE_SHIFT).astype(np.int64)
     return frames
 
@@ -119,6 +119,17 @@ def is_exclusive(mm: Resident, entry: int) -> bool:
 
 
 # -- frames that an entry of ``mm`` mapped, and does no longer ---------------------------------------------------------
+
+
+def note_dirty(mm: Resident, entries: Entries | list[int]) -> None:
+    """Pages of the page cache were written through these entries, which are about to go (folio_mark_dirty)."""
+    if isinstance(entries, list):
+        for frame in pages_of([entry for entry in entries if entry & D]):
+            mm.frames.set_page_flags(frame, PG_DIRTY)
+        return
+    written = entries[(entries & D) != 0]
+    if len(written):
+        mm.frames.flags[pages_of(written)] |= PG_DIRTY
 
 
 def put_page(mm: Resident, frame: int) -> None:

@@ -288,7 +288,8 @@ class SharedTableOperations(VmOperations):
             mm.tables.free_tables(start, end)
 
     def unmap(self, mm: AddressSpace, vma: Vma) -> None:
-        self.zap(mm, vma, vma.start, vma.end)
+        self._tables.unlink(self.window(vma), vma.start, vma.end)
+        mm.free_tables(vma)
 
     def change_protection(self, mm: AddressSpace, vma: Vma) -> int:
         return 0  # the entries belong to the host mm's objects

@@ -29,6 +29,9 @@ class SharedAnonymous(PageCache):
         self._commit.charge(self._promised, mm)
         mm.frames.kmem.charge_reserved(INODE)
         super().__init__(mm.frames, length, self._charge_pages if by_page else None)
+        mm.context.shmem_inodes += 1
+        #: The number of its inode, which /proc/PID/maps shows.
+        self.ino = mm.context.shmem_inodes
 
     @property
     def promised_pages(self) -> int:

@@ -49,8 +49,17 @@ class UserCopy(ABC):
         if self.on_kernel_fault is not None:
             self.on_kernel_fault(result, number)
 
+    @abstractmethod
+    def wait_userfault(self) -> None:
+        """Wait until a program has resolved the last fault that it is to resolve.  LinuxError(EFAULT)."""
+
     def take_fault(self, result: FaultResult) -> None:
-        """Count a fault that the kernel has taken.  LinuxError(EFAULT, ENOMEM) if it was not resolved."""
+        """Count a fault that the kernel has taken, or wait for the program that resolves it, after which the access is
+        tried again.  LinuxError(EFAULT, ENOMEM) if it was not resolved.
+        """
+        if result is FaultResult.RETRY:
+            self.wait_userfault()
+            return
         if not result.resolved:
             raise LinuxError(errno.ENOMEM if result == FaultResult.OOM else errno.EFAULT)
         if self.on_kernel_fault is not None:

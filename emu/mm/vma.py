@@ -20,6 +20,7 @@ from mmu.registers import Access
 if TYPE_CHECKING:
     from emu.mm.kmem import Kmem
     from emu.mm.pagecache import PageCache
+    from emu.mm.userfault import UserfaultContext
     from emu.mm.vmops import MappedFile, VmOperations
 
 #: The gap that a stack keeps to the mapping below.
@@ -53,7 +54,7 @@ class Vma:
 
     __slots__ = (
         "_allowed", "_flags", "_prot", "anon_vma", "cached_bits", "end", "file", "ops", "page_bits",
-        "page_cache", "pgoff", "private_data", "shared", "start",
+        "page_cache", "pgoff", "policy", "private_data", "shared", "start", "uffd",
     )  # fmt: skip
 
     def __init__(
@@ -81,6 +82,10 @@ class Vma:
         self.private_data = private_data
         #: There once it has had private pages, so that fork must copy its entries (:meth:`VmaTree.anon_vma_prepare`).
         self.anon_vma: AnonVma | None = None
+        #: The NUMA policy that mbind(2) gave it: mode with flags, and nodes (vm_policy).
+        self.policy: tuple[int, int] | None = None
+        #: The userfaultfd with which it is registered (vm_userfaultfd_ctx).
+        self.uffd: UserfaultContext | None = None
 
     @property
     def prot(self) -> Prot:
@@ -143,6 +148,7 @@ class Vma:
             private_data=self.private_data,
         )  # fmt: skip
         part.anon_vma = self.anon_vma
+        part.policy, part.uffd = self.policy, self.uffd
         return part
 
     def __repr__(self) -> str:
@@ -287,6 +293,8 @@ def _in_order(low: Vma, high: Vma) -> bool:
     """Whether two VMAs adjoin and map the same object in order."""
     return (
         low.end == high.start
+        and low.policy == high.policy
+        and low.uffd is high.uffd
         and low.file is high.file
         and low.page_cache is high.page_cache
         and low.ops is high.ops

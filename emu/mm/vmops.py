@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from emu.linux.errors import LinuxError
 from emu.mm.flags import FaultResult
 from emu.mm.pagetable import span
+from emu.mm.swapops import here
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
     from emu.mm.pagecache import PageCache
     from emu.mm.vma import Vma
     from mmu.registers import Access
+
+
+#: Which the errno module does not have.
+_EHWPOISON = 133
+_FAILED = {FaultResult.OOM: errno.ENOMEM, FaultResult.HWPOISON: _EHWPOISON}
 
 
 class HugePageUse(NamedTuple):
@@ -56,6 +62,8 @@ class VmOperations(ABC):
     accountable = True
     #: Whether its pages could be reclaimed (can_madv_lru_vma).
     on_lru = True
+    #: Whether only the process itself may reach its pages (vma_is_secretmem).
+    secret = False
     #: Whether two VMAs that map the same object in order may become one: they keep no separate state, and ``close``
     #: does nothing.
     mergeable = False
@@ -136,17 +144,19 @@ class VmOperations(ABC):
         """
         for page in range(start, end, self.page_size):
             mm.stop.check()
-            result = mm.handle_fault(page, access)
+            result = mm.kernel_fault(page, access)
             if not result.resolved:
                 return result
             mm.count_kernel_fault(result)
         return None
 
     def fault_in(self, mm: AddressSpace, vma: Vma, start: int, end: int, access: Access) -> None:
-        """Make every page of [start, end) present for mlock and MADV_POPULATE.  LinuxError(EFAULT, ENOMEM)."""
+        """Make every page of [start, end) present for mlock and MADV_POPULATE.  LinuxError(EFAULT, ENOMEM,
+        EHWPOISON).
+        """
         failed = self.populate(mm, vma, start, end, access)
         if failed is not None:
-            raise LinuxError(errno.ENOMEM if failed == FaultResult.OOM else errno.EFAULT)
+            raise LinuxError(_FAILED.get(failed, errno.EFAULT))
 
     # -- changing entries ------------------------------------------------------------------------------------------
 
@@ -160,7 +170,7 @@ class VmOperations(ABC):
     def unmap(self, mm: AddressSpace, vma: Vma) -> None:
         """Take the whole VMA out of the tables, and free the tables that become empty (unmap_region)."""
         self.zap(mm, vma, vma.start, vma.end)
-        mm.tables.free_tables(vma.start, vma.end)
+        mm.free_tables(vma)
 
     def copy(self, parent: AddressSpace, child: AddressSpace, vma: Vma, copy: Vma) -> None:
         """Give the child of a fork, whose VMA is ``copy``, its first entries (copy_page_range); the caller owes the
@@ -209,7 +219,7 @@ class VmOperations(ABC):
         present = np.zeros((end - start) >> PAGE_SHIFT, dtype=np.bool_)
         for vaddr, slot, number in mm.tables.pte_tables(start, end):
             at = (vaddr - start) >> PAGE_SHIFT
-            present[at : at + number] |= mm.tables.words[slot : slot + number] != 0
+            present[at : at + number] |= here(mm.tables.words[slot : slot + number])
         size = span(2)
         for vaddr, _ in mm.tables.huge_slots(start & -size, end):
             present[(max(vaddr, start) - start) >> PAGE_SHIFT : (min(vaddr + size, end) - start) >> PAGE_SHIFT] = True

@@ -31,12 +31,13 @@ _BY_CALL = {
     "BPF_SYSCALL": "bpf", "PERF_EVENTS": "perf_event_open", "MODULES": "init_module", "KEXEC": "kexec_load",
     "QUOTA": "quotactl", "SWAP": "swapon", "BSD_PROCESS_ACCT": "acct", "MEMFD_CREATE": "memfd_create",
     "SECRETMEM": "memfd_secret", "PROCESS_MADVISE": "process_madvise", "FUTEX_PI": "futex_waitv", "NUMA": "mbind",
+    "MIGRATION": "move_pages",
     "MODIFY_LDT_SYSCALL": "modify_ldt", "SECURITY_LANDLOCK": "landlock_create_ruleset",
 }  # fmt: skip
 _NO = (
     "NAMESPACES", "UTS_NS", "TIME_NS", "IPC_NS", "USER_NS", "PID_NS", "NET_NS", "CGROUPS", "MEMCG", "CPUSETS",
     "TRANSPARENT_HUGEPAGE", "KSM", "ZSWAP", "AUDIT", "SECURITY", "SECURITY_SELINUX", "EXT4_FS", "XFS_FS", "BTRFS_FS",
-    "OVERLAY_FS", "FUSE_FS", "BLK_DEV_LOOP", "MEMORY_FAILURE", "COMPACTION", "MIGRATION", "WATCH_QUEUE", "TUN",
+    "OVERLAY_FS", "FUSE_FS", "BLK_DEV_LOOP", "MEMORY_FAILURE", "COMPACTION", "WATCH_QUEUE", "TUN",
     "VETH", "DUMMY", "TLS", "VSOCKETS", "CRYPTO_USER_API", "RTC_CLASS", "FTRACE", "KPROBES",
     "DEBUG_KERNEL", "KASAN", "IA32_EMULATION", "X86_X32_ABI",
 )  # fmt: skip

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emu.mm.frames import FrameKind
+from emu.linux.errors import LinuxError
+from emu.mm.frames import (
+    BLOCK_FRAMES,
+    PG_ACTIVE,
+    PG_DIRTY,
+    PG_LAZYFREE,
+    PG_REFERENCED,
+    FrameAllocator,
+    FrameKind,
+)
 from emu.mm.mlock import locked_pages
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -17,7 +27,8 @@ if TYPE_CHECKING:
     from emu.mm.address_space import AddressSpace
 
 #: KPF_* (include/uapi/linux/kernel-page-flags.h).
-_LOCKED, _REFERENCED, _UPTODATE, _LRU, _MMAP, _ANON, _BUDDY, _RESERVED, _PGTABLE = 0, 2, 3, 5, 11, 12, 10, 32, 26
+_REFERENCED, _UPTODATE, _DIRTY, _LRU, _ACTIVE, _BUDDY, _MMAP, _ANON, _SWAPBACKED = 2, 3, 4, 5, 6, 10, 11, 12, 14
+_ZERO, _PGTABLE, _RESERVED = 24, 26, 32
 _KIND_FLAGS = {
     FrameKind.FREE: 1 << _BUDDY,
     FrameKind.RESERVED: 1 << _RESERVED,
@@ -26,6 +37,8 @@ _KIND_FLAGS = {
     FrameKind.CACHE: 1 << _UPTODATE | 1 << _LRU,
 }
 _MAX_ORDER = 10
+#: The room for vmalloc(), by the number of levels of page tables (VMALLOC_TOTAL).
+_VMALLOC = {4: (1 << 45) - 1, 5: (12800 << 40) - 1}
 #: The most words that one read of kpagecount and kpageflags gives.
 _MOST_WORDS = 1 << 13
 
@@ -52,14 +65,20 @@ def meminfo(kernel: Kernel) -> bytes:
         "PageTables": used[FrameKind.PAGETABLE], "SecPageTables": 0, "NFS_Unstable": 0, "Bounce": 0,
         "WritebackTmp": 0, "CommitLimit": commit.limit, "Committed_AS": commit.pages, "VmallocTotal": 0,
         "VmallocUsed": 0, "VmallocChunk": 0, "Percpu": 0, "AnonHugePages": 0, "ShmemHugePages": 0,
-        "ShmemPmdMapped": 0, "FileHugePages": 0, "FilePmdMapped": 0,
+        "ShmemPmdMapped": 0, "FileHugePages": 0, "FilePmdMapped": 0, "Balloon": 0,
     }  # fmt: skip
-    text = "".join(f"{name + ':':<16}{pages * PAGE_SIZE >> 10:>8} kB\n" for name, pages in figures.items())
+    sizes = {name: pages * PAGE_SIZE >> 10 for name, pages in figures.items()}
+    sizes["VmallocTotal"] = _VMALLOC[kernel.mm_context.levels] >> 10
+    text = "".join(f"{name + ':':<16}{size:>8} kB\n" for name, size in sizes.items())
     text += "".join(f"{name + ':':<16}{number:>8}{unit}\n" for name, number, unit in kernel.huge_pages.meminfo())
+    small = frames.total % BLOCK_FRAMES
+    direct = {"4k": small, "2M": frames.total - small, "1G": 0}
+    text += "".join(f"{f'DirectMap{size}:':<16}{pages * PAGE_SIZE >> 10:>8} kB\n" for size, pages in direct.items())
     return text.encode()
 
 
-def _node_figures(kernel: Kernel) -> dict[str, int]:
+def node_figures(kernel: Kernel) -> dict[str, int]:
+    """What there is of each kind, in pages."""
     frames = kernel.frames
     used = frames.used
     clean = 0 if frames.reclaimer is None else frames.reclaimer.clean_pages
@@ -77,39 +96,27 @@ def _node_figures(kernel: Kernel) -> dict[str, int]:
     }  # fmt: skip
 
 
-def _zone_figures(kernel: Kernel) -> dict[str, int]:
-    node = _node_figures(kernel)
+def zone_figures(kernel: Kernel) -> dict[str, int]:
+    """The figures of the one zone, in pages."""
+    node = node_figures(kernel)
     zone = {"nr_free_pages": kernel.frames.free}
     for name in ("inactive_anon", "active_anon", "inactive_file", "active_file", "unevictable"):
         zone[f"nr_zone_{name}"] = node[f"nr_{name}"]
     return zone | {"nr_zone_write_pending": 0, "nr_mlock": node["nr_unevictable"], "nr_free_cma": 0}
 
 
-def _events(kernel: Kernel) -> dict[str, int]:
-    groups = {task.group for task in kernel.tasks.values()}
-    usages = [usage for group in groups for usage in (group.usage(), group.children_usage)]
-    minor, major = sum(usage.min_flt for usage in usages), sum(usage.maj_flt for usage in usages)
-    return {"pgpgin": 0, "pgpgout": 0, "pswpin": 0, "pswpout": 0, "pgfault": minor + major, "pgmajfault": major}
-
-
-def vmstat(kernel: Kernel) -> bytes:
-    """/proc/vmstat: those lines for which there is a figure."""
-    figures = {**_zone_figures(kernel), **_node_figures(kernel), **_events(kernel)}
-    return "".join(f"{name} {value}\n" for name, value in figures.items()).encode()
-
-
 def zoneinfo(kernel: Kernel) -> bytes:
     """/proc/zoneinfo: one node with one zone."""
     frames = kernel.frames
     text = "Node 0, zone      DMA\n  per-node stats\n"
-    text += "".join(f"      {name:<12} {value}\n" for name, value in _node_figures(kernel).items())
+    text += "".join(f"      {name:<12} {value}\n" for name, value in node_figures(kernel).items())
     text += f"  pages free     {frames.free}\n"
     sizes = {"boost": 0, "min": 0, "low": 0, "high": 0, "promo": 0, "spanned": frames.total, "present": frames.total}
     text += "".join(
         f"        {name:<8} {value}\n" for name, value in {**sizes, "managed": frames.total, "cma": 0}.items()
     )
     text += "        protection: (0, 0)\n"
-    text += "".join(f"      {name:<12} {value}\n" for name, value in _zone_figures(kernel).items())
+    text += "".join(f"      {name:<12} {value}\n" for name, value in zone_figures(kernel).items())
     return (text + "  node_unreclaimable:  0\n  start_pfn:           0\n").encode()
 
 
@@ -147,9 +154,9 @@ def pagetypeinfo(kernel: Kernel) -> bytes:
 
 
 def _page_range(kernel: Kernel, count: int, pos: int) -> range:
-    """The frames of a read of 64-bit words; empty if it is not aligned."""
+    """The frames of a read of 64-bit words.  LinuxError(EINVAL) if it is not aligned."""
     if pos % 8 or count % 8:
-        return range(0)
+        raise LinuxError(errno.EINVAL)
     first = pos // 8
     return range(first, min(first + min(count // 8, _MOST_WORDS), kernel.frames.ram.size >> PAGE_SHIFT))
 
@@ -167,14 +174,25 @@ def kpagecount(kernel: Kernel, count: int, pos: int) -> bytes:
     return struct.pack(f"<{len(words)}Q", *words)
 
 
+def _page_flags(frames: FrameAllocator, frame: int) -> int:
+    """KPF_* of a frame (stable_page_flags)."""
+    if frame == frames.zero_frame:
+        return 1 << _ZERO | 1 << _REFERENCED
+    kind, flags = FrameKind(frames.kind(frame)), frames.page_flags(frame)
+    word = _KIND_FLAGS[kind]
+    if kind == FrameKind.CACHE:
+        word |= 1 << _MMAP if frames.count(frame) > 1 else 0
+        word |= 1 << _DIRTY if flags & PG_DIRTY else 0
+        word |= 1 << _REFERENCED if flags & PG_REFERENCED else 0
+        word |= 1 << _ACTIVE if flags & PG_ACTIVE else 0
+    elif kind == FrameKind.ANON and not flags & PG_LAZYFREE:
+        word |= 1 << _SWAPBACKED
+    return word
+
+
 def kpageflags(kernel: Kernel, count: int, pos: int) -> bytes:
     """/proc/kpageflags."""
-    frames = kernel.frames
-    words = []
-    for frame in _page_range(kernel, count, pos):
-        kind = FrameKind(frames.kind(frame))
-        mapped = 1 << _MMAP if kind == FrameKind.CACHE and frames.count(frame) > 1 else 0
-        words.append(_KIND_FLAGS[kind] | mapped)
+    words = [_page_flags(kernel.frames, frame) for frame in _page_range(kernel, count, pos)]
     return struct.pack(f"<{len(words)}Q", *words)
 
 

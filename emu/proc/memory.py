@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
 from typing import TYPE_CHECKING
 
 from emu.fs.dentry import d_path
@@ -12,8 +11,7 @@ from emu.kernel.task import limits_of
 from emu.kernel.vdso import VSYSCALL
 from emu.linux.limits import INFINITY, Rlimit
 from emu.linux.mman import Prot
-from emu.mm.frames import FrameKind
-from emu.mm.pagetable import ADDRESS, SPECIAL, P
+from emu.mm.shmem import SharedAnonymous
 from emu.mm.vma import Vma
 from emu.proc.pidfile import PidFile
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -25,10 +23,9 @@ if TYPE_CHECKING:
 
 #: The page of emu.kernel.vsyscall, which is no VMA (gate_vma).
 GATE_LINE = f"{f'{VSYSCALL:x}-{VSYSCALL + PAGE_SIZE:x} --xp 00000000 00:00 0 ':<73}[vsyscall]"
+#: The device of the tmpfs with shared anonymous memory.
+_SHMEM_DEVICE = 1
 _RIGHTS = (Prot.READ, Prot.WRITE, Prot.EXEC)
-_PAGEMAP_FILE, _PAGEMAP_EXCLUSIVE, _PAGEMAP_PRESENT = 1 << 61, 1 << 56, 1 << 63
-
-#: What smaps counts, in kB.
 
 
 def vma_name(kernel: Kernel, task: Task, vma: Vma) -> str:
@@ -45,16 +42,23 @@ def vma_name(kernel: Kernel, task: Task, vma: Vma) -> str:
     return ""
 
 
+def file_numbers(vma: Vma) -> tuple[int, int, int, int]:
+    """The offset in the file behind a mapping, its inode, and the numbers of its device; all 0 without a file."""
+    file, cache = file_of(vma), vma.page_cache
+    if (file is None and cache is None) or vma.ops.special:
+        return 0, 0, 0, 0
+    if file is None:
+        inode, device = cache.ino if isinstance(cache, SharedAnonymous) else 0, _SHMEM_DEVICE
+    else:
+        inode, device = file.inode.ino, file.inode.sb.dev
+    return vma.pgoff << PAGE_SHIFT, inode, device >> 8 & 0xFFF, device & 0xFF
+
+
 def maps_line(kernel: Kernel, task: Task, vma: Vma) -> str:
     rights = "".join(letter if vma.prot & bit else "-" for letter, bit in zip("rwx", _RIGHTS, strict=True))
-    pgoff = inode = device = 0
-    file = file_of(vma)
-    if (file is not None or vma.page_cache is not None) and not vma.ops.special:
-        pgoff = vma.pgoff << PAGE_SHIFT
-        inode, device = (0, 1) if file is None else (file.inode.ino, file.inode.sb.dev)
-    major, minor = device >> 8 & 0xFFF, device & 0xFF
+    offset, inode, major, minor = file_numbers(vma)
     rights += "s" if vma.shared else "p"
-    head = f"{vma.start:08x}-{vma.end:08x} {rights} {pgoff:08x} {major:02x}:{minor:02x} {inode} "
+    head = f"{vma.start:08x}-{vma.end:08x} {rights} {offset:08x} {major:02x}:{minor:02x} {inode} "
     name = vma_name(kernel, task, vma)
     return f"{head:<73}{name}" if name else head
 
@@ -74,8 +78,8 @@ def encode_lines(lines: list[str]) -> bytes:
 
 
 def text_bytes(mm: AddressSpace) -> int:
-    """The size of the program's code: what is executable and cannot be written (there is no end_code here)."""
-    return sum(vma.length for vma in mm.vmas if vma.prot & Prot.EXEC and not vma.prot & Prot.WRITE)
+    """The size of the program's code: its first mapping that is executable (there is no end_code here)."""
+    return next((vma.length for vma in mm.vmas if vma.prot & Prot.EXEC and vma.file is not None), 0)
 
 
 def statm(kernel: Kernel, task: Task) -> bytes:
@@ -84,41 +88,6 @@ def statm(kernel: Kernel, task: Task) -> bytes:
     data = sum(vma.length for vma in mm.vmas if vma.prot & Prot.WRITE and not vma.shared)
     pages = (mm.total_bytes // PAGE_SIZE, mm.rss_anon + mm.rss_cache, mm.rss_cache, text_bytes(mm) // PAGE_SIZE, 0)
     return " ".join(map(str, (*pages, data // PAGE_SIZE, 0))).encode() + b"\n"
-
-
-def _huge_pagemap_bits(mm: AddressSpace, address: int, frame: int) -> int:
-    vma = mm.vmas.find(address)
-    if vma is None:
-        return _PAGEMAP_FILE
-    use = vma.ops.huge_page_use(vma, address, frame)
-    return (_PAGEMAP_FILE if use.of_file else 0) | (_PAGEMAP_EXCLUSIVE if use.mapped == 1 else 0)
-
-
-def pagemap(kernel: Kernel, task: Task, count: int, pos: int) -> bytes:
-    """/proc/PID/pagemap: one 64-bit word a page (Documentation/admin-guide/mm/pagemap.rst); empty for an ended process,
-    whose page tables have been freed.
-    """
-    if pos % 8 or count % 8 or not task.alive:
-        return b""
-    mm = task.mm
-    first = pos // 8
-    words = []
-    for page in range(first, min(first + min(count, 1 << 16) // 8, 1 << 35)):
-        pte = mm.tables.pte(page << PAGE_SHIFT)
-        if not pte & P:
-            words.append(0)
-            continue
-        frame = (pte & ADDRESS) >> PAGE_SHIFT
-        word = _PAGEMAP_PRESENT | frame
-        if kernel.huge_pages.holds(frame):
-            word |= _huge_pagemap_bits(mm, page << PAGE_SHIFT, frame)
-        elif not pte & SPECIAL:
-            anon = mm.frames.kind(frame) == FrameKind.ANON
-            word |= 0 if anon else _PAGEMAP_FILE
-            if mm.frames.count(frame) - (0 if anon else 1) == 1:
-                word |= _PAGEMAP_EXCLUSIVE
-        words.append(word)
-    return struct.pack(f"<{len(words)}Q", *words)
 
 
 #: Name and unit in /proc/PID/limits.
@@ -141,4 +110,3 @@ def limits(kernel: Kernel, task: Task) -> bytes:
 
 
 PID_FILES = {"limits": PidFile(limits), "statm": PidFile(statm)}
-PID_READERS = {"pagemap": pagemap}

@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, mask_of
-from emu.kernel.task import STATE_LETTER, Task, ThreadGroup, limits_of
+from emu.kernel.task import Task, ThreadGroup, limits_of
 from emu.kernel.timing import process_times_ns
 from emu.linux.errors import LinuxError
 from emu.linux.limits import Rlimit
@@ -32,7 +32,7 @@ def stat(kernel: Kernel, task: Task, space: PidNamespace | None) -> bytes:
     signals = task.signals
     code = next((vma for vma in mm.vmas if vma.prot & Prot.EXEC and vma.file is not None), None)
     fields = (
-        STATE_LETTER[task.state], *(sees(space, pid) for pid in (task.ppid, task.pgid, task.sid)),  # 3-6
+        task.state_letter, *(sees(space, pid) for pid in (task.ppid, task.pgid, task.sid)),  # 3-6
         *_terminal(group, space), 0x400000,  # 7-9
         usage.min_flt, children.min_flt, usage.maj_flt, children.maj_flt,  # 10-13
         *(time // _TICK_NS for time in times),  # 14-17

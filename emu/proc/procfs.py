@@ -12,7 +12,7 @@ from emu.fs.dentry import Path
 from emu.fs.file import DirectoryEntry, File
 from emu.fs.inode import Inode, NewOwner
 from emu.fs.libfs import FixedDirectory
-from emu.fs.pseudo import LinkFile, MagicLink, SeekableFile, Store, SysctlSuperBlock, Text, TextFile
+from emu.fs.pseudo import LinkFile, MagicLink, SeekableFile, Store, SysctlSuperBlock, Text, TextFile, TextHandle
 from emu.fs.superblock import FileSystemType, SuperBlock, parse_id, parse_options
 from emu.linux.caller import may_access
 from emu.linux.errors import LinuxError
@@ -33,8 +33,8 @@ PROC_OPTIONS = frozenset({"gid", "hidepid", "subset"})
 _HIDDEN = {0: "off", 1: "noaccess", 2: "invisible", 4: "ptraceable"}
 _HIDEPID = {**{word: number for number, word in _HIDDEN.items()}, **{str(number): number for number in _HIDDEN}}
 _INVISIBLE, _PTRACEABLE = 2, 4
-#: Reads ``count`` bytes at ``pos`` of /proc/<pid>/NAME (pagemap).
-PidReadAt = Callable[["Kernel", "Task", int, int], bytes]
+#: Makes /proc/<pid>/NAME (pagemap).
+PidInode = Callable[["ProcSuperBlock", "Kernel", "Task"], Inode]
 
 
 class ProcSuperBlock(SysctlSuperBlock):
@@ -62,7 +62,7 @@ class ProcSuperBlock(SysctlSuperBlock):
         self.only_processes, self.hides, self.all_seeing = False, 0, 0
         self._set_options(options or {})
         self.pid_files: dict[str, PidFile] = {} if first is None else first.pid_files
-        self.pid_readers: dict[str, PidReadAt] = {} if first is None else first.pid_readers
+        self.pid_inodes: dict[str, PidInode] = {} if first is None else first.pid_inodes
         self.pid_directories: dict[str, Callable[[ProcSuperBlock, Task], Inode]] = (
             {} if first is None else first.pid_directories
         )
@@ -200,7 +200,7 @@ class PidDirectory(FixedDirectory):
     def iterate(self) -> Iterable[DirectoryEntry]:
         self._sb.complete()
         sb = self._sb
-        for name in sorted({*_ALWAYS, *sb.pid_files, *sb.pid_readers, *sb.pid_directories}):
+        for name in sorted({*_ALWAYS, *sb.pid_files, *sb.pid_inodes, *sb.pid_directories}):
             try:
                 self.lookup(name)
             except LinuxError:
@@ -221,8 +221,8 @@ class PidDirectory(FixedDirectory):
             if row.with_numbers is not None:
                 text = partial(row.with_numbers, sb.kernel, task, sb.pid_ns)
             return TextFile(sb, text, row.mode, store=store)
-        if name in sb.pid_readers:
-            return SeekableFile(sb, partial(sb.pid_readers[name], sb.kernel, task))
+        if name in sb.pid_inodes:
+            return sb.pid_inodes[name](sb, sb.kernel, task)
         make = sb.pid_directories.get(name)
         return None if make is None else make(sb, task)
 
@@ -448,6 +448,29 @@ def _not_written(data: bytes) -> None:
     raise LinuxError(errno.EINVAL)
 
 
+class MapsHandle(TextHandle):
+    """An open /proc/<pid>/maps, which also answers questions."""
+
+    inode: MapsFile
+
+    def ioctl(self, caller: Caller[Path], command: int, argument: int) -> int:
+        from emu.proc.mapquery import PROCMAP_QUERY, procmap_query
+
+        if command != PROCMAP_QUERY:
+            raise LinuxError(errno.ENOTTY)
+        return procmap_query(self.inode.kernel, self.inode.task, caller, argument)
+
+
+class MapsFile(TextFile):
+    """/proc/<pid>/maps."""
+
+    handle = MapsHandle
+
+    def __init__(self, sb: ProcSuperBlock, task: Task) -> None:
+        super().__init__(sb, partial(_maps, sb.kernel, task), store=_not_written)
+        self.kernel, self.task = sb.kernel, task
+
+
 def _text(make: PidText) -> Callable[[ProcSuperBlock, Task], Inode]:
     return lambda sb, task: TextFile(sb, partial(make, sb.kernel, task), store=_not_written)
 
@@ -459,7 +482,7 @@ _ALWAYS: dict[str, Callable[[ProcSuperBlock, Task], Inode]] = {
     "exe": lambda sb, task: MagicLink(sb, lambda: _exe(task)),
     "fd": lambda sb, task: FdDirectory(sb, task),
     "fdinfo": lambda sb, task: FdInfoDirectory(sb, task),
-    "maps": _text(_maps),
+    "maps": lambda sb, task: MapsFile(sb, task),
     "mem": lambda sb, task: MemFile(sb, task),
     "root": lambda sb, task: MagicLink(sb, lambda: task.fs.root),
     "status": lambda sb, task: TextFile(sb, partial(_status, sb, task), store=_not_written),

@@ -14,12 +14,15 @@ from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 from emu.mm.filepages import FilePages
 from emu.mm.flags import VmFlags
-from emu.mm.frames import PG_LAZYFREE, FrameKind
+from emu.mm.frames import PG_DIRTY, PG_LAZYFREE, PG_REFERENCED, FrameKind
 from emu.mm.hugefault import head_of
-from emu.mm.pagetable import ADDRESS, SPECIAL, A, D, P
+from emu.mm.pagetable import ADDRESS, SPECIAL, A, D
+from emu.mm.rss import pages_of
+from emu.mm.swapops import here
 from emu.mm.vma import Vma
 from emu.proc.memory import GATE_LINE, encode_lines, maps_line, vma_name
 from emu.proc.pidfile import PidFile
+from emu.proc.system import cpu_list
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
@@ -37,11 +40,11 @@ _PSS_KINDS = ("Pss_Anon", "Pss_File", "Pss_Shmem")
 
 
 def _present(mm: AddressSpace, vma: Vma) -> Iterator[int]:
-    """Every set PTE of a VMA, as the CPU would find it."""
+    """Every PTE of a VMA that maps a page."""
     for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
         mm.stop.check()
         view = mm.tables.words[slot : slot + number]
-        yield from view[view != 0].tolist()
+        yield from view[here(view)].tolist()
 
 
 def is_of_file(vma: Vma) -> bool:
@@ -54,20 +57,22 @@ def _figures(mm: AddressSpace, vma: Vma) -> dict[str, int]:
     figures = dict.fromkeys((*_FIGURES, *_PSS_KINDS), 0)
     kind = "Pss_File" if is_of_file(vma) else "Pss_Shmem"
     for pte in _present(mm, vma):
-        if not pte & P or pte & SPECIAL or vma.flags & VmFlags.PFNMAP:
+        if pte & SPECIAL or vma.flags & VmFlags.PFNMAP:
             continue
         frame = (pte & ADDRESS) >> PAGE_SHIFT
         anon = mm.frames.kind(frame) == FrameKind.ANON
         mapped = mm.frames.count(frame) - (0 if anon else 1)  # the page cache's own reference
+        flags = mm.frames.page_flags(frame)
+        dirty = bool(pte & D) or bool(flags & PG_DIRTY)
         share = 4096 * 4096 // max(1, mapped)
         figures["Rss"] += 4096
         figures["Pss"] += share
         figures["Pss_Anon" if anon else kind] += share
-        figures["Pss_Dirty"] += share if pte & D else 0
-        figures[("Shared_" if mapped > 1 else "Private_") + ("Dirty" if pte & D else "Clean")] += 4096
-        figures["Referenced"] += 4096 if pte & A else 0
+        figures["Pss_Dirty"] += share if dirty else 0
+        figures[("Shared_" if mapped > 1 else "Private_") + ("Dirty" if dirty else "Clean")] += 4096
+        figures["Referenced"] += 4096 if pte & A or flags & PG_REFERENCED else 0
         figures["Anonymous"] += 4096 if anon else 0
-        figures["LazyFree"] += 4096 if anon and not pte & D and mm.frames.flags[frame] & PG_LAZYFREE else 0
+        figures["LazyFree"] += 4096 if anon and not pte & D and flags & PG_LAZYFREE else 0
     figures["Locked"] = figures["Pss"] if vma.flags & VmFlags.LOCKED else 0
     _add_huge(mm, vma, figures)
     return figures
@@ -91,7 +96,8 @@ def _line(name: str, figures: dict[str, int]) -> str:
 
 #: Mnemonics in the order of the bits (show_smap_vma_flags).
 _FLAG_NAMES = (
-    (VmFlags.GROWSDOWN, "gd"), (VmFlags.PFNMAP, "pf"), (VmFlags.LOCKED, "lo"), (VmFlags.IO, "io"),
+    (VmFlags.GROWSDOWN, "gd"), (VmFlags.UFFD_MISSING, "um"), (VmFlags.PFNMAP, "pf"), (VmFlags.UFFD_WP, "uw"),
+    (VmFlags.LOCKED, "lo"), (VmFlags.IO, "io"),
     (VmFlags.SEQ_READ, "sr"), (VmFlags.RAND_READ, "rr"),
     (VmFlags.DONTCOPY, "dc"), (VmFlags.DONTEXPAND, "de"), (VmFlags.LOCKONFAULT, "lf"), (VmFlags.ACCOUNT, "ac"),
     (VmFlags.NORESERVE, "nr"), (VmFlags.NONE, "ht"), (VmFlags.WIPEONFORK, "wf"), (VmFlags.DONTDUMP, "dd"),
@@ -149,13 +155,24 @@ def smaps_rollup(kernel: Kernel, task: Task) -> bytes:
     return encode_lines([head, *(_line(name, total) for name in names)])
 
 
+_POLICIES = ("default", "prefer", "bind", "interleave", "local", "prefer (many)", "weighted interleave")
+
+
+def _policy_words(mode: int, nodes: int) -> str:
+    """A NUMA policy (mpol_to_str)."""
+    words = _POLICIES[mode & 0xFFF]
+    flags = [name for bit, name in ((0x8000, "static"), (0x4000, "relative"), (0x2000, "balancing")) if mode & bit]
+    words += f"={'|'.join(flags)}" if flags else ""
+    return f"{words}:{cpu_list(nodes)}" if nodes else words
+
+
 def numa_maps(kernel: Kernel, task: Task) -> bytes:
     """/proc/PID/numa_maps: there is one node."""
     lines = []
     for vma in task.mm.vmas:
         kernel.stop.check()
         figures = _figures(task.mm, vma)
-        words = [f"{vma.start:08x} default"]
+        words = [f"{vma.start:08x} {_policy_words(*(vma.policy or task.memory_policy))}"]
         name = vma_name(kernel, task, vma)
         if file_of(vma) is not None:
             words.append(f"file={name}")
@@ -195,7 +212,9 @@ def _clear_refs(mm: AddressSpace, data: bytes) -> None:
             flush = mm.obligation(start, end)
             for _, slot, number in mm.tables.pte_tables(start, end):
                 view = mm.tables.words[slot : slot + number]
-                view[view != 0] &= np.uint64(~A & (1 << 64) - 1)
+                mapping = here(view)
+                view[mapping] &= np.uint64(~A & (1 << 64) - 1)
+                mm.frames.flags[pages_of(view[mapping])] &= ~PG_REFERENCED & 0xFF
             flush.flush()
 
 

@@ -8,14 +8,16 @@ import numpy as np
 
 from emu.kernel.pidns import numbers
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, mask_of
-from emu.kernel.task import STATE_LETTER, limits_of
+from emu.kernel.task import limits_of
 from emu.linux.limits import Rlimit
 from emu.linux.mman import Prot
 from emu.mm.filepages import FilePages
 from emu.mm.flags import VmFlags
 from emu.mm.frames import FrameKind
 from emu.mm.hugefault import huge_bytes
-from emu.mm.pagetable import ADDRESS, SPECIAL, P
+from emu.mm.pagetable import ADDRESS, SPECIAL
+from emu.mm.swapops import here
+from emu.proc.memory import text_bytes
 from emu.proc.pidfile import sees
 from emu.proc.system import cpu_list
 from mmu.memory import PAGE_SHIFT
@@ -41,7 +43,7 @@ def status(kernel: Kernel, task: Task, space: PidNamespace | None) -> bytes:
 
     who, group = task.credentials, task.group
     reader = who if kernel.current is None else kernel.current.credentials
-    letter = STATE_LETTER[task.state]
+    letter = task.state_letter
     fields: dict[str, object] = {
         "Name": escaped(task.comm),
         "Umask": f"{task.fs.umask:04o}",
@@ -95,7 +97,7 @@ def _cached_pages(mm: AddressSpace, start: int, end: int) -> int:
     found = 0
     for _, slot, number in mm.tables.pte_tables(start, end):
         view = mm.tables.words[slot : slot + number]
-        set_ = view[((view & np.uint64(P)) != 0) & ((view & np.uint64(SPECIAL)) == 0)]
+        set_ = view[here(view) & ((view & np.uint64(SPECIAL)) == 0)]
         frames = ((set_ & np.uint64(ADDRESS)) >> np.uint64(PAGE_SHIFT)).astype(np.int64)
         found += int(np.count_nonzero(mm.frames.kinds[frames] != FrameKind.ANON))
     return found
@@ -105,8 +107,8 @@ def _memory(mm: AddressSpace) -> dict[str, object]:
     """task_mem()."""
     anon, of_files, shmem = resident(mm)
     stack = sum(vma.length for vma in mm.vmas if vma.flags & VmFlags.GROWSDOWN)
-    code = [vma for vma in mm.vmas if vma.prot & Prot.EXEC and not vma.prot & Prot.WRITE and not vma.ops.special]
-    program = sum(vma.length for vma in code[:1])
+    code = sum(vma.length for vma in mm.vmas if vma.prot & Prot.EXEC and not vma.prot & Prot.WRITE)
+    program = min(text_bytes(mm), code)
     figures = {
         "VmPeak": max(mm.hiwater_bytes, mm.total_bytes) >> 10,
         "VmSize": mm.total_bytes >> 10,
@@ -120,7 +122,7 @@ def _memory(mm: AddressSpace) -> dict[str, object]:
         "VmData": mm.data_bytes >> 10,
         "VmStk": stack >> 10,
         "VmExe": program >> 10,
-        "VmLib": (sum(vma.length for vma in code) - program) >> 10,
+        "VmLib": (code - program) >> 10,
         "VmPTE": mm.tables.vm_pte_bytes >> 10,
         "VmSwap": 0,
         "HugetlbPages": huge_bytes(mm) >> 10,

@@ -83,7 +83,7 @@ KEPT = {
     "vm/oom_dump_tasks": Kept(1), "vm/oom_kill_allocating_task": Kept(0), "vm/page-cluster": Kept(3, 0, 31),
     "vm/panic_on_oom": Kept(0, 0, 2), "vm/percpu_pagelist_high_fraction": Kept(0, 0), "vm/stat_interval": Kept(1),
     "vm/swappiness": Kept(60, 0, 200), "vm/user_reserve_kbytes": Kept(131072, 0, _UNLIMITED),
-    "vm/unprivileged_userfaultfd": _switch(0), "vm/vfs_cache_pressure": Kept(100, 0),
+    "vm/vfs_cache_pressure": Kept(100, 0),
     "vm/watermark_boost_factor": Kept(0, 0), "vm/watermark_scale_factor": Kept(10, 1, 3000),
     "vm/zone_reclaim_mode": Kept(0, 0),
 }  # fmt: skip
@@ -160,6 +160,7 @@ def _add_limits(kernel: Kernel) -> None:
         ("fs/leases-enable", "leases_enabled", -_INT_MAX - 1, _INT_MAX),
     ):
         _add_attribute(kernel, name, resources, attribute, low, high)
+    _add_attribute(kernel, "vm/unprivileged_userfaultfd", kernel.mm_context, "unprivileged_userfaultfd", 0, 1)
     _add_attribute(kernel, "fs/aio-max-nr", kernel.aio, "most", 0, _UNLIMITED)
     _add_attribute(kernel, "kernel/core_uses_pid", kernel, "core_uses_pid", -_INT_MAX - 1, _INT_MAX)
     _add_attribute(kernel, "kernel/randomize_va_space", kernel, "randomize_va_space", -_INT_MAX - 1, _INT_MAX)

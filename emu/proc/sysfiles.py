@@ -13,8 +13,8 @@ from emu.linux.errors import LinuxError
 from emu.mm.frames import FrameKind
 from emu.mm.mlock import locked_pages
 from emu.proc.cpuinfo import Cpuid
-from emu.proc.meminfo import vmstat
 from emu.proc.system import cpu_list
+from emu.proc.vmstat import node_vmstat
 from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _add_node(kernel: Kernel, tree: PseudoSuperBlock, cpus: int) -> None:
     for name, text in {"cpulist": _list(cpus), "cpumap": f"{(1 << cpus) - 1:x}", "distance": "10"}.items():
         _add(tree, f"{node}/{name}", text)
     tree.create_file(f"{node}/meminfo", lambda: node_meminfo(kernel))
-    tree.create_file(f"{node}/vmstat", partial(vmstat, kernel))
+    tree.create_file(f"{node}/vmstat", partial(node_vmstat, kernel))
     for cpu in range(cpus):
         tree.create_link(f"{node}/cpu{cpu}", f"../../cpu/cpu{cpu}")
     _add_huge_pages(kernel, tree, f"{node}/hugepages", ("free_hugepages", "nr_hugepages", "surplus_hugepages"))

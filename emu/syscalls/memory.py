@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
 
+from emu.fs.file import File
 from emu.fs.hugetlbfs import HugetlbFile
 from emu.kernel.layout import Persona
 from emu.linux.argument import FD, HEX, INT, MAPPING, SIZE, U64, Bits, Named, Sometimes
@@ -21,7 +23,6 @@ from emu.mm.mremap import MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE, do_mre
 from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
-    from emu.fs.file import File
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
 
@@ -79,7 +80,10 @@ def _mmap(task: Task, addr: int, length: int, prot: int, flags: int, file: File 
         kept = MapFlags(flags & 0x1FFFFF | of_modules)
     if flags & MapFlags.FIXED_NOREPLACE:
         kept |= MapFlags.FIXED
-    return mmap_region(task.mm, addr, length, wanted, kept, file, 0 if file is None else offset)
+    try:
+        return mmap_region(task.mm, addr, length, wanted, kept, file, 0 if file is None else offset)
+    finally:
+        _tell(task)
 
 
 def _check_anonymous(flags: int) -> None:
@@ -103,8 +107,8 @@ def _check_file(file: File, length: int, offset: int, flags: int, prot: Prot, of
         raise LinuxError(errno.EOPNOTSUPP)
     if not file.readable or (kind != MapFlags.PRIVATE and prot & Prot.WRITE and not file.writable):
         raise LinuxError(errno.EACCES)
-    if flags & MapFlags.GROWSDOWN:
-        raise LinuxError(errno.EINVAL)
+    if flags & MapFlags.GROWSDOWN:  # after can_mmap_file()
+        raise LinuxError(errno.ENODEV if type(file).mmap is File.mmap else errno.EINVAL)
 
 
 def _implied(task: Task, prot: int) -> Prot:
@@ -112,9 +116,20 @@ def _implied(task: Task, prot: int) -> Prot:
     return Prot.EXEC if prot & Prot.READ and task.personality & Persona.READ_IMPLIES_EXEC else Prot.NONE
 
 
+def _tell(task: Task) -> None:
+    """Monitors of memory hear of what was unmapped and moved."""
+    if task.mm.unmapped or task.mm.moved:
+        from emu.mm.uffdevents import complete
+
+        complete(task.mm)
+
+
 def sys_munmap(kernel: Kernel, task: Task, addr: int, length: int) -> int:
     """munmap(2)."""
-    do_munmap(task.mm, addr, length)
+    try:
+        do_munmap(task.mm, addr, length)
+    finally:
+        _tell(task)
     return 0
 
 
@@ -131,14 +146,31 @@ def sys_mprotect(kernel: Kernel, task: Task, addr: int, length: int, prot: int) 
     return 0
 
 
+def _move_and_tell(task: Task, moving: Generator[Any, None, int]) -> Generator[Any, None, int]:
+    try:
+        return (yield from moving)
+    finally:
+        _tell(task)
+
+
 def sys_mremap(kernel: Kernel, task: Task, old: int, old_length: int, new_length: int, flags: int, new: int) -> Result:
     """mremap(2)."""
-    return do_mremap(task.mm, old, old_length, new_length, flags, new)
+    try:
+        result = do_mremap(task.mm, old, old_length, new_length, flags, new)
+    except LinuxError:
+        _tell(task)
+        raise
+    if isinstance(result, int):
+        _tell(task)
+        return result
+    return _move_and_tell(task, result)
 
 
 def sys_brk(kernel: Kernel, task: Task, addr: int) -> int:
     """brk(2): never an error, always the end of the heap."""
-    return do_brk(task.mm, addr, _HEAP | _implied(task, Prot.READ))
+    end = do_brk(task.mm, addr, _HEAP | _implied(task, Prot.READ))
+    _tell(task)
+    return end
 
 
 def sys_pkey_mprotect(kernel: Kernel, task: Task, addr: int, length: int, prot: int, key: int) -> int:

@@ -45,7 +45,7 @@ def sys_pidfd_send_signal(kernel: Kernel, task: Task, fd: int, signo: int, addre
     """pidfd_send_signal(2); the descriptor may be one of a directory /proc/PID."""
     if flags not in (0, _TO_THREAD, _TO_PROCESS, _TO_GROUP):
         raise LinuxError(errno.EINVAL)
-    target, thread = _target(kernel, task, fd)
+    target, thread = pidfd_target(kernel, task, fd)
     if address:
         info = given_siginfo(task, address)
         if info.signo != signo:
@@ -77,7 +77,7 @@ def sys_pidfd_send_signal(kernel: Kernel, task: Task, fd: int, signo: int, addre
     return 0
 
 
-def _target(kernel: Kernel, task: Task, fd: int) -> tuple[Task | None, bool]:
+def pidfd_target(kernel: Kernel, task: Task, fd: int) -> tuple[Task | None, bool]:
     """The task behind a descriptor, None if it has been waited for, and whether it is meant as a thread."""
     if fd in (PIDFD_SELF_THREAD, PIDFD_SELF_THREAD_GROUP):
         return (task, True) if fd == PIDFD_SELF_THREAD else (task.group.leader, False)

@@ -10,9 +10,10 @@ from collections.abc import Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from emu.fs.eventpoll import EventPoll
 from emu.kernel.creds import changed
 from emu.kernel.signal_state import Sig
-from emu.linux.argument import ADDRESS, HEX32, INT, PID, S32, UINT, Buffer, OneOf, Pointer
+from emu.linux.argument import ADDRESS, HEX32, INT, LONG, PID, S32, UINT, Buffer, OneOf, Pointer
 from emu.linux.caller import may_access
 from emu.linux.capability import ALL_CAPABILITIES, SETPCAP, SYS_ADMIN, SYS_BOOT, SYS_PACCT, SYS_TTY_CONFIG, SYSLOG
 from emu.linux.errors import LinuxError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 #: The versions of the header, and how many words each set has then.
 _VERSIONS = {0x19980330: 1, 0x20071026: 2, 0x20080522: 2}
 _VERSION_3 = 0x20080522
+KCMP_EPOLL_SLOT = Layout("kcmp_epoll_slot", "3I")
 CAP_HEADER, CAP_DATA = Layout("cap_header", "Ii"), Layout("cap_data", "III")
 _NAME_MAX = 64
 
@@ -195,7 +197,7 @@ def _object(task: Task, kind: int) -> object:
 
 
 def sys_kcmp(kernel: Kernel, task: Task, first: int, second: int, kind: int, one: int, other: int) -> int:
-    """kcmp(2): 0 if the two are the same, else 1 or 2 by an order that lasts; without KCMP_EPOLL_TFD."""
+    """kcmp(2): 0 if the two are the same, else 1 or 2 by an order that lasts."""
     a, b = kernel.tasks.get(first), kernel.tasks.get(second)
     if a is None or b is None:
         raise LinuxError(errno.ESRCH)
@@ -203,6 +205,12 @@ def sys_kcmp(kernel: Kernel, task: Task, first: int, second: int, kind: int, one
         raise LinuxError(errno.EPERM)
     if kind == _KCMP["FILE"]:
         return _order_of_files(kernel, a.files.get_any(S32(one)), b.files.get_any(S32(other)))
+    if kind == _KCMP["EPOLL_TFD"]:
+        epoll_fd, fd, nth = KCMP_EPOLL_SLOT.read(task.mm, other)
+        file, poll = a.files.get_any(S32(one)), b.files.get(S32(epoll_fd))
+        if not isinstance(poll, EventPoll):
+            raise LinuxError(errno.EINVAL)
+        return _order_of_files(kernel, file, poll.target(S32(fd), nth))
     mine, theirs = _object(a, kind), _object(b, kind)
     if mine is theirs:
         return 0
@@ -308,6 +316,6 @@ TABLE = (
     Syscall(169, "reboot", sys_reboot, (HEX32, HEX32, HEX32, ADDRESS)),
     Syscall(170, "sethostname", sys_sethostname, (Buffer(), INT)),
     Syscall(171, "setdomainname", sys_setdomainname, (Buffer(), INT)),
-    Syscall(312, "kcmp", sys_kcmp, (PID, PID, _KIND, UINT, UINT), NUMBER),
+    Syscall(312, "kcmp", sys_kcmp, (PID, PID, _KIND, LONG, LONG), NUMBER),
     Syscall(324, "membarrier", sys_membarrier, (_MEMBARRIER, UINT, INT), NUMBER),
 )

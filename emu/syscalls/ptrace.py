@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from emu.kernel.ptrace import Event, Options, Tracee
+from emu.kernel.seccomp import MODE_FILTER, Filter
 from emu.kernel.signal_state import NSIG, UNBLOCKABLE, SiCode, Sig, SigInfo
 from emu.kernel.task import TaskState
 from emu.kernel.traced import StopKind
@@ -25,7 +26,7 @@ from emu.kernel.user_regs import (
 )
 from emu.linux.argument import ADDRESS, HEX, PID, Named
 from emu.linux.caller import may_access
-from emu.linux.capability import SYS_PTRACE
+from emu.linux.capability import SYS_ADMIN, SYS_PTRACE
 from emu.linux.errors import LinuxError
 from emu.linux.syscall import NUMBER, Restart, Result, Syscall
 from emu.linux.words import Choice
@@ -71,6 +72,8 @@ class Request(Choice, prefix="PTRACE_"):
     PEEKSIGINFO = 0x4209
     GETSIGMASK = 0x420A
     SETSIGMASK = 0x420B
+    SECCOMP_GET_FILTER = 0x420C
+    SECCOMP_GET_METADATA = 0x420D
     GET_SYSCALL_INFO = 0x420E
 
 
@@ -82,9 +85,11 @@ _AUDIT_ARCH_X86_64 = 0xC000_003E
 _SYSGOOD = Sig.TRAP | 0x80
 _INFO_NONE, _INFO_ENTRY, _INFO_EXIT, _INFO_SECCOMP = range(4)
 _PEEKSIGINFO_SHARED = 1
+_FILTER_FLAG_LOG = 2
 _ALL_OPTIONS = int(
     Options.TRACESYSGOOD | Options.TRACEFORK | Options.TRACEVFORK | Options.TRACECLONE | Options.TRACEEXEC |
-    Options.TRACEVFORKDONE | Options.TRACEEXIT | Options.TRACESECCOMP | Options.EXITKILL
+    Options.TRACEVFORKDONE | Options.TRACEEXIT | Options.TRACESECCOMP | Options.EXITKILL |
+    Options.SUSPEND_SECCOMP
 )  # fmt: skip
 
 
@@ -106,6 +111,8 @@ def _attach(kernel: Kernel, task: Task, target: Task, request: int, address: int
     seized = request == Request.SEIZE
     if seized and (address or options & ~_ALL_OPTIONS):
         raise LinuxError(errno.EIO)
+    if seized:
+        _check_suspending(task, options)
     if target.group is task.group or not may_access(task, target):
         raise LinuxError(errno.EPERM)
     if not target.alive or target.ptrace is not None:
@@ -167,9 +174,16 @@ def _listen(kernel: Kernel, tracee: Tracee, request: int, address: int, data: in
     return 0
 
 
+def _check_suspending(tracer: Task, options: int) -> None:
+    """LinuxError(EPERM): who has filters itself may not suspend those of others (check_ptrace_options)."""
+    if options & Options.SUSPEND_SECCOMP and (not tracer.credentials.capable(SYS_ADMIN) or tracer.seccomp is not None):
+        raise LinuxError(errno.EPERM)
+
+
 def _set_options(kernel: Kernel, tracee: Tracee, request: int, address: int, data: int) -> int:
     if data & ~_ALL_OPTIONS:
         raise LinuxError(errno.EINVAL)
+    _check_suspending(_caller(kernel), data)
     tracee.options = data
     return 0
 
@@ -330,7 +344,12 @@ def _peek_siginfo(kernel: Kernel, tracee: Tracee, request: int, address: int, da
     queue = signals.shared if flags & _PEEKSIGINFO_SHARED else signals.pending
     shown = queue[offset : offset + number]
     for at, info in enumerate(shown):
-        memory.write(data + at * _SIGINFO_BYTES, info.pack())
+        try:
+            memory.write(data + at * _SIGINFO_BYTES, info.pack())
+        except LinuxError:
+            if not at:
+                raise
+            return at
     return len(shown)
 
 
@@ -367,6 +386,37 @@ def _syscall_info(kernel: Kernel, tracee: Tracee, request: int, size: int, data:
     return len(words)
 
 
+def _filter_of(kernel: Kernel, tracee: Tracee, number: int) -> Filter:
+    """The tracee's ``number``-th filter, the oldest first (get_nth_filter).  LinuxError(EACCES, EINVAL, ENOENT)."""
+    caller, theirs = _caller(kernel), tracee.task.seccomp
+    if not caller.credentials.capable(SYS_ADMIN) or caller.seccomp is not None:
+        raise LinuxError(errno.EACCES)
+    if theirs is None or theirs.mode != MODE_FILTER:
+        raise LinuxError(errno.EINVAL)
+    if number >= len(theirs.filters):
+        raise LinuxError(errno.ENOENT)
+    return theirs.filters[number]
+
+
+def _get_filter(kernel: Kernel, tracee: Tracee, request: int, number: int, data: int) -> int:
+    """PTRACE_SECCOMP_GET_FILTER: how many instructions, and with an address these too."""
+    program = _filter_of(kernel, tracee, number).instructions
+    if data:
+        _caller(kernel).mm.write(data, b"".join(struct.pack("<HBBI", *instruction) for instruction in program))
+    return len(program)
+
+
+def _filter_flags(kernel: Kernel, tracee: Tracee, request: int, size: int, data: int) -> int:
+    """PTRACE_SECCOMP_GET_METADATA: a struct seccomp_metadata, in which is the number of a filter."""
+    size, memory = min(size, 16), _caller(kernel).mm
+    if size < 8:
+        raise LinuxError(errno.EINVAL)
+    number = memory.read_u64(data)
+    found = _filter_of(kernel, tracee, number)
+    memory.write(data, struct.pack("<QQ", number, _FILTER_FLAG_LOG if found.logs else 0)[:size])
+    return size
+
+
 def _caller(kernel: Kernel) -> Task:
     assert kernel.current is not None
     return kernel.current
@@ -383,6 +433,7 @@ _HANDLERS: dict[int, Callable[[Kernel, Tracee, int, int, int], int]] = {
     Request.GETREGSET: _register_set, Request.SETREGSET: _register_set, Request.INTERRUPT: _interrupt,
     Request.LISTEN: _listen, Request.PEEKSIGINFO: _peek_siginfo, Request.GETSIGMASK: _signal_mask,
     Request.SETSIGMASK: _signal_mask, Request.GET_SYSCALL_INFO: _syscall_info,
+    Request.SECCOMP_GET_FILTER: _get_filter, Request.SECCOMP_GET_METADATA: _filter_flags,
 }  # fmt: skip
 
 

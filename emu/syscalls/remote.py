@@ -1,4 +1,6 @@
-"""process_vm_readv, process_vm_writev, vmsplice: other processes' memory, and memory into pipes."""
+"""process_vm_readv, process_vm_writev, process_madvise, process_mrelease: other processes' memory; and vmsplice:
+memory into pipes.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +10,20 @@ from typing import TYPE_CHECKING
 
 from emu.fs.file import BrokenPipe
 from emu.fs.pipe import Pipe, PipeFile
-from emu.linux.argument import FD, HEX, HEX32, PID, SIZE, Pointer
+from emu.kernel.signal_state import Sig
+from emu.linux.argument import FD, HEX, HEX32, PID, S32, SIZE, Named, Pointer
 from emu.linux.caller import may_access
-from emu.linux.errors import LinuxError
+from emu.linux.capability import SYS_NICE
+from emu.linux.errors import LinuxError, NoIntr
 from emu.linux.fileflags import IOV_MAX, PAGE_SIZE, OpenFlags
 from emu.linux.layout import FILLED_IOVEC, IOVEC, PIECE
 from emu.linux.syscall import BYTES, Restart, Result, Syscall
 from emu.linux.wait import WaitQueue
+from emu.mm.flags import VmFlags
 from emu.mm.gup import read_remote, write_remote
+from emu.mm.madvise import Advice, do_madvise
 from emu.syscalls.paths import UserBuffer
+from emu.syscalls.pidfd import pidfd_target
 from emu.syscalls.transfer import read_file, signal_broken_pipe
 
 if TYPE_CHECKING:
@@ -24,6 +31,8 @@ if TYPE_CHECKING:
     from emu.kernel.task import Task
     from emu.mm.address_space import AddressSpace
 
+#: What another process may be advised (process_madvise_remote_valid).
+_REMOTE_ADVICE = frozenset({Advice.COLD, Advice.PAGEOUT, Advice.WILLNEED, Advice.COLLAPSE})
 #: The most bytes that one call moves: a short count is allowed.
 _MOST = 1 << 20
 _SPLICE_FLAGS, _SPLICE_NONBLOCK = 15, 2
@@ -152,10 +161,72 @@ def _splice(
     return done
 
 
+def sys_process_madvise(kernel: Kernel, task: Task, pidfd: int, iov: int, number: int, advice: int, flags: int) -> int:
+    """process_madvise(2): of another process, only advice that leaves contents alone."""
+    if flags:
+        raise LinuxError(errno.EINVAL)
+    if number > IOV_MAX:
+        raise LinuxError(errno.EINVAL)
+    pieces = PIECE.read_array(task.mm, iov, number)
+    for base, length in pieces:
+        if length >> 63:
+            raise LinuxError(errno.EINVAL)
+        if base + length > task.mm.task_size:
+            raise LinuxError(errno.EFAULT)
+    mm = _by_pidfd(kernel, task, pidfd).mm
+    if mm is not task.mm and advice not in _REMOTE_ADVICE:
+        raise LinuxError(errno.EINVAL)
+    if mm is not task.mm and not task.credentials.capable(SYS_NICE):
+        raise LinuxError(errno.EPERM)
+    done = 0
+    for base, length in pieces:
+        if not length:
+            continue
+        try:
+            do_madvise(mm, base, length, advice)
+        except NoIntr:
+            raise
+        except LinuxError:
+            if not done:
+                raise
+            return done
+        done += length
+    return done
+
+
+def _by_pidfd(kernel: Kernel, task: Task, pidfd: int) -> Task:
+    """The process whose memory a descriptor stands for (mm_access).  LinuxError: EBADF, ESRCH, EACCES."""
+    target, _ = pidfd_target(kernel, task, pidfd)
+    if target is None or not target.alive:
+        raise LinuxError(errno.ESRCH)
+    if not may_access(task, target):
+        raise LinuxError(errno.EACCES)
+    return target
+
+
+def sys_process_mrelease(kernel: Kernel, task: Task, pidfd: int, flags: int) -> int:
+    """process_mrelease(2): the memory of a process that has been killed is free at once; EINVAL for one that lives."""
+    if flags:
+        raise LinuxError(errno.EINVAL)
+    target, _ = pidfd_target(kernel, task, pidfd)
+    if target is None or not target.alive:
+        raise LinuxError(errno.ESRCH)
+    users = [other for other in kernel.tasks.values() if other.alive and other.mm is target.mm]
+    if not all(other.signals.pending_mask >> (Sig.KILL - 1) & 1 for other in users):
+        raise LinuxError(errno.EINVAL)
+    for vma in target.mm.vmas:
+        if vma.ops.leaf_level == 1 and not vma.flags & VmFlags.PFNMAP and not vma.shared:
+            for piece in target.mm.pieces(vma.start, vma.end):
+                vma.ops.zap(target.mm, vma, *piece)
+    return 0
+
+
 _PIECES = Pointer(PIECE)
 
 TABLE = (
     Syscall(278, "vmsplice", sys_vmsplice, (FD, IOVEC, SIZE, HEX32), BYTES, Restart.SYS),
     Syscall(310, "process_vm_readv", sys_process_vm_readv, (PID, FILLED_IOVEC, SIZE, _PIECES, SIZE, HEX), BYTES),
+    Syscall(440, "process_madvise", sys_process_madvise, (FD, _PIECES, SIZE, Named(Advice, S32), HEX32), BYTES),
+    Syscall(448, "process_mrelease", sys_process_mrelease, (FD, HEX32)),
     Syscall(311, "process_vm_writev", sys_process_vm_writev, (PID, IOVEC, SIZE, _PIECES, SIZE, HEX), BYTES),
 )

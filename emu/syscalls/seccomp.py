@@ -40,7 +40,7 @@ def read_program(task: Task, address: int) -> Filter:
     return Filter.of([Instruction(*fields) for fields in _INSTRUCTION.iter_unpack(text)])
 
 
-_TSYNC, _NEW_LISTENER, _TSYNC_ESRCH, _WAIT_KILLABLE = 1, 8, 16, 32
+_TSYNC, _LOG, _NEW_LISTENER, _TSYNC_ESRCH, _WAIT_KILLABLE = 1, 2, 8, 16, 32
 _KNOWN_FLAGS = 0x3F
 
 
@@ -54,7 +54,7 @@ def set_filter(kernel: Kernel, task: Task, flags: int, address: int) -> int:
         raise LinuxError(errno.EINVAL)
     if flags & _WAIT_KILLABLE and not listens:
         raise LinuxError(errno.EINVAL)
-    new = read_program(task, address)
+    new = read_program(task, address)._replace(logs=bool(flags & _LOG))
     if not (task.credentials.no_new_privs or task.credentials.capable_here(SYS_ADMIN)):
         raise LinuxError(errno.EACCES)
     before = task.seccomp
@@ -65,7 +65,7 @@ def set_filter(kernel: Kernel, task: Task, flags: int, address: int) -> int:
         if any(one.listener is not None for one in filters):
             raise LinuxError(errno.EBUSY)
         task.files.check_room()
-        new = new._replace(listener=_listener(kernel))
+        new = new._replace(listener=_listener(kernel, bool(flags & _WAIT_KILLABLE)))
     filters = (*filters, new)
     if sum(len(one.codes) + 4 for one in filters) > _MAX_ALL:
         raise LinuxError(errno.ENOMEM)
@@ -74,7 +74,7 @@ def set_filter(kernel: Kernel, task: Task, flags: int, address: int) -> int:
     if flags & _TSYNC:
         for other in task.group.threads.values():
             theirs = other.seccomp
-            if theirs is not None and (before is None or theirs.filters != before.filters[: len(theirs.filters)]):
+            if theirs is not None and (before is None or not _descends(theirs.filters, before.filters)):
                 if flags & _TSYNC_ESRCH:
                     raise LinuxError(errno.ESRCH)
                 return task.sees(other.pid)
@@ -89,14 +89,19 @@ def set_filter(kernel: Kernel, task: Task, flags: int, address: int) -> int:
     return task.files.open(new.listener, cloexec=True) if isinstance(new.listener, Listener) else 0
 
 
-def _listener(kernel: Kernel) -> Listener:
+def _descends(filters: tuple[Filter, ...], of: tuple[Filter, ...]) -> bool:
+    """Whether these are the first of the others: the same, not such as say the same (is_ancestor)."""
+    return len(filters) <= len(of) and all(one is other for one, other in zip(filters, of, strict=False))
+
+
+def _listener(kernel: Kernel, killable: bool) -> Listener:
     """One that hears when the last task that has its filter ends."""
 
     def users(listener: Listener) -> bool:
         found = (task.seccomp for task in kernel.tasks.values() if task.alive)
         return any(one.listener is listener for seccomp in found if seccomp is not None for one in seccomp.filters)
 
-    made = Listener(kernel.vfs.anon_inode("seccomp notify"), kernel.random, users)
+    made = Listener(kernel.vfs.anon_inode("seccomp notify"), kernel.random, users, killable=killable)
     kernel.thread_exit_hooks.append(lambda task: made.task_ended())
     return made
 

@@ -9,8 +9,11 @@ import pytest
 
 from emu.kernel.sched import StopReason
 from emu.mm.address_space import AddressSpace
+from emu.mm.flags import VmFlags
 from emu.mm.frames import FrameKind
-from emu.mm.pagetable import ADDRESS, RW, US, XD, P
+from emu.mm.pagetable import ADDRESS, PROTNONE, RW, UFFD_WP_BIT, US, XD, P
+from emu.mm.swapops import GUARD_ENTRY, UFFD_WP_ENTRY, marker, swap_entry
+from emu.mm.userfault import UserfaultContext
 from tests.booted import Booted, MakeMachine
 
 #: Where the program below has what; the window is at 2 TiB.
@@ -47,6 +50,10 @@ class State(NamedTuple):
     def frame(self, address: int, level: int = 1, mm: AddressSpace | None = None) -> int:
         """The frame that an entry points at."""
         return (self.booted.ram.qwords[self.slot(address, level, mm)] & ADDRESS) >> 12
+
+    def entry(self, address: int) -> int:
+        """The PTE of an address."""
+        return int(self.booted.ram.qwords[self.slot(address)])
 
     def poke(self, slot: int, value: int) -> Callable[[], None]:
         """Write an entry; the result puts it back."""
@@ -159,13 +166,124 @@ def a_pte_of_the_kernel(state: State) -> tuple[Callable[[], object], list[str]]:
 @corruption
 def a_pte_that_lost_its_present_bit(state: State) -> tuple[Callable[[], object], list[str]]:
     text = "is not present although its VMA allows <Prot.READ|WRITE: 3>"
-    return state.change(PRIVATE, P), [f"calls: the PTE of {PRIVATE:#x} {text}"]
+    return state.change(PRIVATE, P, PROTNONE), [f"calls: the PTE of {PRIVATE:#x} {text}"]
+
+
+@corruption
+def a_pte_that_maps_nothing_any_more(state: State) -> tuple[Callable[[], object], list[str]]:
+    entry, anon, cached = state.entry(PRIVATE) & ~P, state.mm.rss_anon, state.mm.rss_cache
+    return state.change(PRIVATE, P), [
+        f"calls: the PTE of {PRIVATE:#x} maps nothing and is no marker: {entry:#x}",
+        f"calls accounts for {anon} anonymous and {cached} cached pages, and maps {anon - 1} and {cached}",
+        f"frame {state.frame(PRIVATE):#x} (ANON) has 1 references, and none was found: leaked",
+    ]
+
+
+@corruption
+def a_marker_that_says_nothing(state: State) -> tuple[Callable[[], object], list[str]]:
+    empty = PRIVATE + (3 << 12)
+    text = f"maps nothing and is no marker: {marker(8):#x}"
+    return state.poke(state.slot(empty), marker(8)), [f"calls: the PTE of {empty:#x} {text}"]
+
+
+@corruption
+def a_marker_of_a_swap_file(state: State) -> tuple[Callable[[], object], list[str]]:
+    empty, entry = PRIVATE + (3 << 12), swap_entry(0, 5)
+    text = f"maps nothing and is no marker: {entry:#x}"
+    return state.poke(state.slot(empty), entry), [f"calls: the PTE of {empty:#x} {text}"]
+
+
+@corruption
+def a_guard_without_a_vma(state: State) -> tuple[Callable[[], object], list[str]]:
+    above = PRIVATE + (4 << 12)
+    return state.poke(state.slot(above), GUARD_ENTRY), [
+        f"calls: the PTE of {above:#x} is a marker, but no VMA covers it"
+    ]
+
+
+@corruption
+def a_guard_that_fork_would_lose(state: State) -> tuple[Callable[[], object], list[str]]:
+    vma, empty = state.mm.vmas.find(SHARED), SHARED + (1 << 12)
+    assert vma is not None and vma.anon_vma is None
+    return state.poke(state.slot(empty), GUARD_ENTRY), [
+        f"calls: the PTE of {empty:#x} is a guard, but fork would not copy it"
+    ]
+
+
+@corruption
+def a_guard_where_none_can_be(state: State) -> tuple[Callable[[], object], list[str]]:
+    vma, empty = state.mm.vmas.find(PRIVATE), PRIVATE + (3 << 12)
+    assert vma is not None
+    flags, vma.flags = vma.flags, vma.flags | VmFlags.DONTEXPAND
+    unset = state.poke(state.slot(empty), GUARD_ENTRY)
+
+    def undo() -> None:
+        unset()
+        vma.flags = flags
+
+    return undo, [f"calls: the PTE of {empty:#x} is a guard, which its VMA cannot have"]
+
+
+@corruption
+def a_protection_that_nobody_asked_for(state: State) -> tuple[Callable[[], object], list[str]]:
+    text = "is write-protected by a userfaultfd, but its VMA is not registered"
+    return state.change(READ_ONLY, set_=UFFD_WP_BIT), [f"calls: the PTE of {READ_ONLY:#x} {text}"]
+
+
+@corruption
+def a_protected_pte_that_allows_writes(state: State) -> tuple[Callable[[], object], list[str]]:
+    vma, context = state.mm.vmas.find(PRIVATE), UserfaultContext(state.mm, user_mode_only=False)
+    assert vma is not None
+    vma.uffd, vma.flags = context, vma.flags | VmFlags.UFFD_WP
+    unset = state.change(PRIVATE, set_=UFFD_WP_BIT)
+
+    def undo() -> None:
+        unset()
+        vma.uffd, vma.flags = None, vma.flags & ~VmFlags.UFFD_WP
+
+    return undo, [f"calls: the PTE of {PRIVATE:#x} is write-protected by a userfaultfd, but allows writes"]
+
+
+@corruption
+def a_protected_place_that_nobody_asked_for(state: State) -> tuple[Callable[[], object], list[str]]:
+    empty = PRIVATE + (3 << 12)
+    text = "is write-protected by a userfaultfd, with which its VMA is not registered"
+    return state.poke(state.slot(empty), UFFD_WP_ENTRY), [f"calls: the PTE of {empty:#x} {text}"]
+
+
+@corruption
+def a_vma_registered_with_nothing(state: State) -> tuple[Callable[[], object], list[str]]:
+    vma = state.mm.vmas.find(PRIVATE)
+    assert vma is not None
+    flags, vma.flags = vma.flags, vma.flags | VmFlags.UFFD_MISSING
+    return lambda: setattr(vma, "flags", flags), [
+        f"calls: the VMA at {PRIVATE:#x} says both that it is registered with a userfaultfd and that it is not"
+    ]
+
+
+@corruption
+def a_vma_registered_with_anothers_userfaultfd(state: State) -> tuple[Callable[[], object], list[str]]:
+    vma, context = state.mm.vmas.find(PRIVATE), UserfaultContext(state.child, user_mode_only=False)
+    assert vma is not None
+    vma.uffd, vma.flags = context, vma.flags | VmFlags.UFFD_MISSING
+
+    def undo() -> None:
+        vma.uffd, vma.flags = None, vma.flags & ~VmFlags.UFFD_MISSING
+
+    return undo, [f"calls: the VMA at {PRIVATE:#x} is registered with a userfaultfd that is not its own"]
 
 
 @corruption
 def a_present_pte_under_prot_none(state: State) -> tuple[Callable[[], object], list[str]]:
-    return state.change(NO_ACCESS, set_=P), [
+    return state.change(NO_ACCESS, PROTNONE, P), [
         f"calls: the PTE of {NO_ACCESS:#x} is present although its VMA allows nothing",
+    ]
+
+
+@corruption
+def a_pte_that_is_present_and_prot_none(state: State) -> tuple[Callable[[], object], list[str]]:
+    return state.change(PRIVATE, 0, PROTNONE), [
+        f"calls: the PTE of {PRIVATE:#x} says both that it is present and that nothing is allowed",
     ]
 
 

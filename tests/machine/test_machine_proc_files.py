@@ -74,8 +74,7 @@ def _names(text: str, separator: str = ":") -> list[str]:
 #: Lines of the host that this machine has no figure for, or whose presence depends on the host's CPU.
 _NOT_HERE = {
     "/proc/self/status": {"x86_Thread_features", "x86_Thread_features_locked"},
-    "/proc/meminfo": {"Balloon", "CmaTotal", "CmaFree", "Unaccepted", "HardwareCorrupted", "DirectMap4k", "DirectMap2M",
-                      "DirectMap1G", "GPUActive", "GPUReclaim"},
+    "/proc/meminfo": {"CmaTotal", "CmaFree", "Unaccepted", "HardwareCorrupted", "GPUActive", "GPUReclaim"},
     "/proc/self/smaps_rollup": set(),
     "/proc/self/io": set(),
     "/proc/self/limits": set(),

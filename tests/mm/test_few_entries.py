@@ -10,7 +10,8 @@ import pytest
 from emu.mm import pagecache, pagetable, rss
 from emu.mm.frames import FrameAllocator, FrameKind
 from emu.mm.pagecache import PageCache
-from emu.mm.pagetable import RW, SPECIAL, P, PageTables, ShareCounts
+from emu.mm.pagetable import RW, SPECIAL, UFFD_WP_BIT, P, PageTables, ShareCounts
+from emu.mm.swapops import GUARD_ENTRY, POISONED_ENTRY, UFFD_WP_ENTRY
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE, PhysicalMemory
 
 PAGES = 80
@@ -36,25 +37,34 @@ def _unmapped(seed: int) -> Any:
     """A range of pages, some of them mapped, some twice or by the zero page, is unmapped."""
     draw, mm, mapped = random.Random(seed), _Mm(), list[int]()
     for address in range(START, START + PAGES * PAGE_SIZE, PAGE_SIZE):
-        how = draw.choice(("not", "new", "again", "zero"))
+        how = draw.choice(("not", "new", "again", "zero", "guard", "poison", "protected"))
         if how == "not":
             continue
         slot = mm.tables.entry_slot_alloc(address, 1)
         if how == "zero":
             mm.frames.ram.qwords[slot] = mm.frames.zero_frame << PAGE_SHIFT | SPECIAL | P
             continue
-        if how == "new" or not mapped:
+        if how in ("guard", "poison"):
+            mm.frames.ram.qwords[slot] = GUARD_ENTRY if how == "guard" else POISONED_ENTRY
+            continue
+        if how in ("new", "protected") or not mapped:
             mapped.append(rss.new_page(mm))
         else:
             mapped.append(draw.choice(mapped))
             mm.frames.get(mapped[-1])
             mm.rss_anon += 1
-        mm.frames.ram.qwords[slot] = mapped[-1] << PAGE_SHIFT | P | RW
-    for low, high in ((10, 50), (0, PAGES)):
-        for entries in mm.tables.clear_range(START + low * PAGE_SIZE, START + high * PAGE_SIZE):
+        protected = UFFD_WP_BIT if how == "protected" else RW
+        mm.frames.ram.qwords[slot] = mapped[-1] << PAGE_SHIFT | P | protected
+    left = []
+    for low, high, markers in ((10, 50, False), (0, PAGES, True)):
+        start, end = START + low * PAGE_SIZE, START + high * PAGE_SIZE
+        keeps = None if markers else (UFFD_WP_BIT, UFFD_WP_ENTRY)
+        for entries in mm.tables.clear_range(start, end, markers=markers, keeps=keeps, drops=POISONED_ENTRY):
             rss.put_pages(mm, entries)
+        left.append([mm.tables.pte(address) for address in range(start, end, PAGE_SIZE)])
+    assert not {GUARD_ENTRY, UFFD_WP_ENTRY} - set(left[0]) and set(left[0]) <= {0, GUARD_ENTRY, UFFD_WP_ENTRY}
     mm.tables.free_tables(START, START + PAGES * PAGE_SIZE)
-    return *mm.state(), mm.tables.tables
+    return left, *mm.state(), mm.tables.tables
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -19,12 +19,14 @@ import pytest
 from emu.hooks import BLOCK_BYTES, SPECIAL, TABLE_ENTRIES, CodeCopy, Hit, HitKind, KnownBlock
 from emu.instructions.listed import with_listed
 from emu.instructions.opcodes import lengths
+from emu.instructions.plain import MOST_NOTED, NOTED_BYTES, WRITABLE, PlainBlocks
 from emu.kernel.faststate import FastState, Party, PipeRecord
 from emu.kernel.sigregs import SignalRegisters
 from mmu import Access, EventKind, objectcode
 from mmu.hooks import PHYSMAP
 from mmu.native import entry_points
 from mmu.objectcode import CompileError, Library, _reference
+from mmu.state import CODE_VIEW_BYTES, CODE_VIEWS, CodeView
 from mmu.windows import WINDOW_SHIFT
 from tests.mmu.executed_stories import crossing, integers, masks, sse, stores, x87
 from tests.mmu.hook_world import ADDRESSES, INSTRUCTIONS, ODD, UPPER, Call, HookWorld
@@ -34,7 +36,8 @@ _EXECUTED = tuple(
     f"emu.instructions.executed.{name}" for name in ("crossing", "integer", "masks", "sse", "stores", "x87")
 )
 MODULES = (
-    "emu.bench.empty", "emu.hooks", *_EXECUTED, "emu.instructions.scan", "emu.kernel.fastcalls", "emu.kernel.sigregs",
+    "emu.bench.empty", "emu.hooks", *_EXECUTED, "emu.instructions.plain", "emu.instructions.scan",
+    "emu.kernel.fastcalls", "emu.kernel.sigregs",
     "mmu.batch", "mmu.exact", "mmu.hooks",
 )  # fmt: skip
 load = objectcode.load.__wrapped__  # without its memory, which may have the other mode
@@ -43,6 +46,7 @@ CODE = np.random.default_rng(1).integers(0, 256, 4096, dtype=np.uint8)
 CODE[:1024:4] = CODE[1025:2049:4] = range(256)
 CODE[1024:2048:4] = 0x0F
 TABLE, LISTED = lengths(), with_listed(0)
+VIEWS = np.zeros(CODE_VIEWS * CODE_VIEW_BYTES, dtype=np.uint8)
 _UC = UPPER + 6  # nobody looks there
 
 
@@ -187,6 +191,31 @@ def decoding(world: HookWorld, call: Call) -> None:
         call("look_through", CODE.ctypes.data + start, 40, LISTED.address)
 
 
+def plain(world: HookWorld, call: Call) -> None:
+    """Blocks of any length, in pages of which the frame is known, is another space's, or has code that is written."""
+    world.scratch[:] = 0
+    noted = 0x4_0000  # in memory, where nothing else is
+    views, has_code = VIEWS, world.scratch[63:]
+    views[:] = 0
+    record = PlainBlocks.from_address(world.scratch.ctypes.data)
+    record.trap, record.ram, record.has_code = ctypes.addressof(world.trap), CODE.ctypes.data, has_code.ctypes.data
+    record.code_views, record.listing, record.mode = views.ctypes.data, LISTED.address, 0
+    record.noted = world.ram.host + noted
+    assert MOST_NOTED * NOTED_BYTES + noted <= world.ram.size
+    world.trap.code_id = space = 7
+    for address in (UPPER, ODD):
+        number = ((address >> 12) + space * 37) % CODE_VIEWS
+        view = CodeView.from_address(views.ctypes.data + number * CODE_VIEW_BYTES)
+        view.page, view.space, view.frame = (address >> 12) + 1, space, 0
+        for code, mode, other in ((0, 0, 0), (WRITABLE, 0, 0), (0, 1, 0), (0, 0, 1)):
+            has_code[0], record.mode, view.space = code, mode, space + other
+            for start in range(0, 4096, 50):
+                call("plain_block", ctypes.addressof(record), (address & -4096) + start, start % 61)
+        view.space, record.mode, record.number = space, 0, MOST_NOTED - 3
+        for start in range(0, 4096, 50):
+            call("plain_block", ctypes.addressof(record), (address & -4096) + start, start % 7)
+
+
 def signals(world: HookWorld, call: Call) -> None:
     """Registers to a frame and back: each TOP, control words that are new and not, flags to be cleared and not."""
     at, draw = 0xA_0000, np.random.default_rng(5)
@@ -266,6 +295,7 @@ def nothing(world: HookWorld, call: Call) -> None:
 STORIES: dict[Callable[[HookWorld, Call], None], str] = {
     walks: "mmu.hooks", instructions: "mmu.hooks", batches: "mmu.batch", modelled: "mmu.exact", exact: "mmu.exact",
     windows: "mmu.exact", slices: "emu.hooks", pieces: "emu.hooks", decoding: "emu.instructions.scan",
+    plain: "emu.instructions.plain",
     nothing: "emu.bench.empty", signals: "emu.kernel.sigregs", answers: "emu.kernel.fastcalls",
     **dict(zip((crossing, integers, masks, sse, stores, x87), _EXECUTED, strict=True)),
 }  # fmt: skip

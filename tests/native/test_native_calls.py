@@ -14,6 +14,7 @@ NEVER_SUCCEEDS = {
     "rt_sigsuspend": "its only result is EINTR",
     "pkey_alloc": "the CPU has no keys to give",
     "pkey_free": "no key can have been allocated",
+    "map_shadow_stack": "the CPU has no shadow stacks",
     "io_cancel": "EINPROGRESS is its success",
     "setns": "there are no namespaces",
     **dict.fromkeys(("reboot", "acct", "clock_settime", "pivot_root"), "would change the host"),

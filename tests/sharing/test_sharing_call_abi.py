@@ -48,11 +48,11 @@ CREATING: Table = {
         'mshare "r" p 4K O_RDWR|O_CREAT 0600; load p',
         "EINVAL EINVAL EINVAL EINVAL 7",
     ),
-    "alignment comes before the name": ("mshare 0 p+4K u O_RDWR 0600", "EINVAL"),
+    "alignment comes before the name": ("mshare 7T p+4K u O_RDWR 0600", "EINVAL"),
     "bad names": (
-        'mshare 0 p u O_RDWR 0600; mshare 16 p u O_RDWR 0600; mshare "" p u O_RDWR 0600;'
+        'mshare 7T p u O_RDWR 0600; mshare 7T+16 p u O_RDWR 0600; mshare "" p u O_RDWR 0600;'
         "@n = mmap 0 8K RW PRIVATE -1 0;"
-        '@repeat 0\nend\n@z = open "/dev/zero" O_RDONLY; mshare_unlink 0; mshare_unlink 16; mshare_unlink ""',
+        '@repeat 0\nend\n@z = open "/dev/zero" O_RDONLY; mshare_unlink 7T; mshare_unlink 7T+16; mshare_unlink ""',
         "EFAULT EFAULT ENOENT EFAULT EFAULT ENOENT",
     ),
     "nothing is mapped there": (

@@ -115,7 +115,17 @@ def test_a_strict_descriptor_for_reading_changes_nothing(machine: MakeMachine) -
 def test_the_two_calls_can_be_turned_off(machine: MakeMachine) -> None:
     script = 'mshare "a" 1T 1G O_CREAT|O_RDWR 0600'
     assert machine().calls(script) == ["mshare = EINVAL"]
-    assert machine(**mounted("syscalls=off")).calls(script) == ["mshare = ENOSYS"]
+    assert machine(**mounted("syscalls=off")).calls(script) == ["mshare = EBADF"]  # cachestat(2)
+
+
+def test_the_numbers_of_the_two_calls_are_those_of_later_ones_where_no_name_can_be(machine: MakeMachine) -> None:
+    script = '@f = open "/x" O_RDWR|O_CREAT 0600; @b = bytes 64; syscall 451 f b b 0; syscall 451 -1 b b 0; '
+    script += 'syscall 452 -100 "/x" 0700 0; mshare 7T 1T 1G O_RDWR 0600; mshare_unlink "x"'
+    later = ["syscall = 0", "syscall = EBADF", "syscall = 0"]
+    assert machine().calls(script) == [*later, "mshare = EFAULT", "mshare_unlink = EINVAL"]
+    assert machine(**mounted("syscalls=on")).calls(script) == [
+        "syscall = EINVAL", "syscall = EINVAL", "syscall = EFAULT", "mshare = EFAULT", "mshare_unlink = EINVAL",
+    ]  # fmt: skip
 
 
 STRICT = SCRIPT.replace("1G", "u") + "create fd 0 4K RW OBJECT; w = mmap 2T u PROT_READ MAP_SHARED|MAP_FIXED fd 0;"

@@ -141,6 +141,19 @@ OTHERS: Table = {
         "mseal w+8K 4K 0; munmap w u; w = mmap 2T u RW MAP_SHARED|MAP_FIXED fd 0; mseal w u 0; munmap w u; load w+8K",
         "EINVAL 0 0x20000000000 0 EPERM 0",
     ),
+    "mbind of a page, of all": (
+        "@n = bytes 64; @store n 1; syscall 237 w+8K 4K 1 n 64 0; syscall 237 w u 1 n 64 0; load w+8K",
+        "EINVAL 0 0",
+    ),
+    "move_pages query": (
+        "@store w+8K 7; @a = bytes 8; @store a w+8K; @s = bytes 8; syscall 279 0 1 a 0 s 0; load s",
+        "0 0xfffffffe",
+    ),
+    "userfaultfd register": (
+        "@f = syscall 323 1; @a = bytes 64; @store a 170; @syscall 16 f 0xc018aa3f a; @store a w; @store a+8 u;"
+        "@store a+16 1; syscall 16 f 0xc020aa00 a; @store a+16 2; syscall 16 f 0xc020aa00 a; load w+8K",
+        "EINVAL EINVAL 0",
+    ),
     "prctl PR_SET_VMA": ('prctl 0x53564d41 0 w u "name"; prctl 0x53564d41 0 w+8K 4K "name"', "EINVAL EINVAL"),
 }
 
@@ -212,9 +225,6 @@ TABLES = {
 
 #: Rows that ask for a part of the kernel which is not here.
 SKIPPED = {
-    "userfaultfd register: EINVAL": "there is no userfaultfd",
-    "mbind of all 0, of a page EINVAL": "there is no NUMA policy",
-    "move_pages query: ENOENT in status": "there are no NUMA nodes",
     "ptrace PEEK in a child: EIO where it never touched the slot, else data, EIO in a hole": "there is no ptrace",
 }
 

@@ -46,6 +46,8 @@ class Vdso:
         code = {page: _part_of_the_image(page) for page in range(VDSO_PAGES)}
         #: The pages of each time namespace that somebody is in; None: the initial one.
         self._time: dict[TimeNamespace | None, SpecialPages] = {}
+        #: Those of them that have ended.
+        self._ended: list[TimeNamespace] = []
         #: Name, size in pages, rights, flags, and the pages, from the lowest address on.
         self._mappings = tuple(
             (SpecialMapping(name), number, prot, flags, pages)
@@ -90,9 +92,12 @@ class Vdso:
             mm.insert(Vma(vma.start, vma.end, vma.prot, vma.flags, page_cache=pages, ops=vma.ops), merge=False)
 
     def forget(self, space: Namespace) -> None:
-        """A namespace has ended."""
+        """A namespace has ended.  Its page goes when no program has it mapped any more: one that ends still has."""
         if isinstance(space, TimeNamespace) and space in self._time:
-            self._time.pop(space).release()
+            self._ended.append(space)
+        for ended in [ended for ended in self._ended if not self._time[ended].mappings]:
+            self._ended.remove(ended)
+            self._time.pop(ended).release()
 
     def renew(self) -> None:
         """The time of day has been set, or the time zone (update_vsyscall)."""

@@ -32,6 +32,7 @@ int main(void)
 	map("the same, unknown flags", 0, PAGE, RW, MAP_SHARED_VALIDATE | 0x80000000, self, 0);
 	map("a file that grows down", 0, PAGE, PROT_READ, MAP_PRIVATE | MAP_GROWSDOWN, self, 0);
 	map("a pipe", 0, PAGE, PROT_READ, MAP_PRIVATE, ends[0], 0);
+	map("a pipe that grows down", 0, PAGE, PROT_READ, MAP_PRIVATE | MAP_GROWSDOWN, ends[0], 0);
 	map("a pipe that cannot be read", 0, PAGE, PROT_READ, MAP_PRIVATE, ends[1], 0);
 	map("validated, without a file", 0, PAGE, RW, MAP_SHARED_VALIDATE | MAP_ANONYMOUS, -1, 0);
 	map("validated", 0, PAGE, RW, MAP_SHARED_VALIDATE | MAP_32BIT | MAP_ABOVE4G_, fd, 0);

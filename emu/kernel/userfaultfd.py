@@ -1,0 +1,70 @@
+"""Tasks that wait until a program has resolved a page fault, or has read of a change of mappings (fs/userfaultfd.c)."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from emu.kernel.signal_state import Sig
+from emu.linux.errors import LinuxError, NoIntr
+
+if TYPE_CHECKING:
+    from emu.kernel.sched import Scheduler
+    from emu.kernel.task import Task
+    from emu.linux.wait import WaitQueue
+    from emu.mm.userfault import Userfault, Waiting
+
+
+def sleep_in_fault(scheduler: Scheduler, task: Task, address: int) -> bool:
+    """Put a task to sleep whose own access, at this address, a program is to resolve; it is then tried again.  False if
+    the fault is to be a SIGBUS.
+    """
+    fault, task.mm.userfault = task.mm.userfault, None
+    assert fault is not None
+    fault.address = address
+    queue = fault.begin(task.pid, user=True)
+    if queue is None:
+        return False
+
+    def then() -> bool:
+        if fault.done:
+            task.usage.min_flt += 1  # the second attempt; the first was under the VMA's own lock
+        fault.end()
+        return True
+
+    task.then = then
+    scheduler.sleep(task, queue)
+    return True
+
+
+def wait_in_kernel(scheduler: Scheduler, fault: Userfault) -> None:
+    """The kernel's own access, for the current task, waits: others run meanwhile.  Only SIGKILL ends the wait.
+    LinuxError(EFAULT) if nobody is told of the fault or the task has ended; NoIntr if the run is to end.
+    """
+    task = scheduler.current
+    queue = None if task is None else fault.begin(task.pid, user=False)
+    if task is None or queue is None:
+        raise LinuxError(errno.EFAULT)
+    try:
+        if not _wait(scheduler, task, queue, lambda: fault.done):
+            raise LinuxError(errno.EFAULT)
+    finally:
+        fault.end()
+    task.usage.maj_flt += 1
+
+
+def wait_event(scheduler: Scheduler, waiting: Waiting) -> None:
+    """The current task waits until a monitor has read of its change, or is killed."""
+    if scheduler.current is not None:
+        _wait(scheduler, scheduler.current, waiting.queue, lambda: waiting.done)
+
+
+def _wait(scheduler: Scheduler, task: Task, queue: WaitQueue, done: Callable[[], bool]) -> bool:
+    """False if the task has been killed.  NoIntr if the run is to end."""
+    while not done():
+        if not scheduler.wait_in_kernel(task, queue):
+            raise NoIntr
+        if not task.alive or task.signals.pending_mask >> (Sig.KILL - 1) & 1:
+            return False
+    return True

@@ -1,0 +1,86 @@
+"""UFFDIO_MOVE: pages change their place, without being copied (move_pages of mm/userfaultfd.c, Linux 6.8)."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from emu.linux.errors import LinuxError
+from emu.linux.mman import Prot
+from emu.mm.flags import VmFlags
+from emu.mm.memory import set_new_entry
+from emu.mm.pagetable import ADDRESS, RW, SPECIAL, D
+from emu.mm.swapops import is_here
+from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+
+if TYPE_CHECKING:
+    from emu.mm.address_space import AddressSpace
+    from emu.mm.userfault import UserfaultContext
+    from emu.mm.vma import Vma
+
+_SPECIAL_VMA = VmFlags.PFNMAP | VmFlags.IO | VmFlags.DONTEXPAND
+
+
+def move_pages(mm: AddressSpace, context: UserfaultContext, dst: int, src: int, length: int, *, holes: bool) -> int:
+    """Move pages of private anonymous memory to where none is; returns how many bytes until one could not be moved.
+    ``holes``: a place without a page is passed over.  LinuxError: ENOENT, EINVAL, EEXIST, EBUSY, ENOMEM.
+    """
+    source, target = mm.vmas.find(src), mm.vmas.find(dst)
+    if source is None or target is None:
+        raise LinuxError(errno.ENOENT)
+    _check_areas(source, target, context, dst, src, length)
+    mm.vmas.anon_vma_prepare(target)
+    done = 0
+    while done < length:
+        mm.stop.check()
+        try:
+            _move_page(mm, target, dst + done, src + done, holes=holes)
+        except LinuxError:
+            if not done:
+                raise
+            break
+        done += PAGE_SIZE
+    return done
+
+
+def _check_areas(source: Vma, target: Vma, context: UserfaultContext, dst: int, src: int, length: int) -> None:
+    """validate_move_areas()."""
+    wrong = (
+        source.shared or target.shared or src + length > source.end or dst + length > target.end
+        or source.prot != target.prot
+        or (source.flags ^ target.flags) & VmFlags.LOCKED
+        or not source.prot & Prot.WRITE
+        or (source.flags | target.flags) & _SPECIAL_VMA
+        or target.uffd is not context
+        or not source.anonymous or not target.anonymous
+    )  # fmt: skip
+    if wrong:
+        raise LinuxError(errno.EINVAL)
+
+
+def _move_page(mm: AddressSpace, target: Vma, dst: int, src: int, *, holes: bool) -> None:
+    q = mm.frames.ram.qwords
+    from_slot = mm.tables.leaf_slot(src)
+    entry = 0 if from_slot is None else q[from_slot]
+    to_slot = mm.tables.entry_slot_alloc(dst, 1)
+    try:
+        if q[to_slot]:
+            raise LinuxError(errno.EEXIST)
+        if not entry:
+            if holes:
+                return
+            raise LinuxError(errno.ENOENT)
+        if not is_here(entry):
+            raise LinuxError(errno.EFAULT)
+        frame = (entry & ADDRESS) >> PAGE_SHIFT
+        if not entry & SPECIAL and (not mm.frames.is_anon(frame) or mm.frames.count(frame) != 1):
+            raise LinuxError(errno.EBUSY)
+    finally:
+        if not q[to_slot]:
+            mm.tables.free_tables(dst, dst + PAGE_SIZE)
+    assert from_slot is not None
+    to_slot = mm.tables.entry_slot_alloc(dst, 1)
+    q[from_slot] = 0
+    mm.obligation(src, src + PAGE_SIZE, "UFFDIO_MOVE").flush()
+    bits = target.page_bits | (SPECIAL if entry & SPECIAL else D | (RW if target.prot & Prot.WRITE else 0))
+    set_new_entry(mm, dst, to_slot, frame << PAGE_SHIFT | bits)

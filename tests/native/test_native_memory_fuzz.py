@@ -1,0 +1,52 @@
+"""Calls on memory by chance: after every step the machine shows what this host shows."""
+
+from __future__ import annotations
+
+import platform
+import sys
+
+import pytest
+
+from tests.native import host
+from tests.native.memory_fuzz import (
+    FIRST_OF_TESTS,
+    GUEST,
+    SINCE,
+    differences,
+    first_difference,
+    newest_enough,
+    sequences,
+)
+
+
+def _why_not() -> str:
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return "the host is no x86-64 Linux"
+    if not newest_enough(host.release()):
+        return f"the host's Linux {host.release()} is older than {SINCE[0]}.{SINCE[1]}"
+    if not host.NEEDS["no swap"]():
+        return "the host has swap"
+    return host.peculiarities(SINCE)
+
+
+@pytest.mark.parametrize("first", range(FIRST_OF_TESTS, FIRST_OF_TESTS + 60, 20))
+def test_sequences(first: int) -> None:
+    if reason := _why_not():
+        pytest.skip(reason)
+    found = list(differences(first, 20))
+    assert not found, "\n\n".join(found)
+
+
+def test_the_guest_is_built_from_its_source() -> None:
+    assert GUEST.stat().st_size < 16 << 10
+    assert GUEST.with_suffix(".c").exists()
+
+
+def test_a_difference_is_shown_with_the_steps_before_it() -> None:
+    text = "sequence 7\n0: mmap = at 3, 0 faults\n  3-4 rw-p 0\n1: write 0, 1 faults\n  3-4 rw-p d\n"
+    ((name, linux),) = sequences(text)
+    assert name == "7" and len(linux) == 4
+    ours = [*linux[:3], "  3-4 rw-p 9"]
+    assert first_difference(linux, linux) == ""
+    assert first_difference(linux, ours).endswith("1: write 0, 1 faults\n-   3-4 rw-p d\n+   3-4 rw-p 9")
+    assert first_difference(linux, linux[:2]) == "one of them has ended"
