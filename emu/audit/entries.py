@@ -50,7 +50,7 @@ def check_marker(books: Books, mm: AddressSpace, vaddr: int, entry: int) -> None
         books.say(f"{where} is write-protected by a userfaultfd, with which its VMA is not registered")
     elif what & GUARD and vma.flags & NO_GUARDS:
         books.say(f"{where} is a guard, which its VMA cannot have")
-    elif what & GUARD and vma.anon_vma is None:
+    elif what & GUARD and not vma.flags & VmFlags.MAYBE_GUARD:
         books.say(f"{where} is a guard, but fork would not copy it")
 
 

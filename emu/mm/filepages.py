@@ -243,6 +243,13 @@ class FilePages(PageCache):
             self.unmap(first, last, even_cows=False)
         return True
 
+    def reclaim(self, index: int) -> None:
+        frame = self.find(index)
+        if index in self.clean and not self._held and frame is not None and self._frames.count(frame) == 1:
+            self._drop_page(index)
+            if not self.clean:
+                self._reclaim.forget(self)
+
     def _drop(self, first: int, last: int) -> None:
         inside = [index for index in self.clean if first <= index < last]
         for index in inside:

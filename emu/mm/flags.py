@@ -36,6 +36,7 @@ class VmFlags(IntFlag):
     UFFD_WP = 1 << 21  # of writes to pages that it has protected
     UFFD_MINOR = 1 << 22  # of pages that are in the page cache and not mapped
     DROPPABLE = 1 << 23
+    MAYBE_GUARD = 1 << 24  # there have been guard pages; it does not keep VMAs from becoming one (VM_STICKY)
 
 
 #: __VM_UFFD_FLAGS.

@@ -24,7 +24,8 @@ def install_guards(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
     """Make every page of [start, end) a guard, whatever is there.  LinuxError(ENOMEM) without a frame for a table;
     NoIntr if the run is to end: what has been done need not be done again.
     """
-    mm.vmas.anon_vma_prepare(vma)  # so that fork copies the entries
+    mm.vmas.anon_vma_prepare(vma)
+    vma.flags |= VmFlags.MAYBE_GUARD  # so that fork copies the entries
     vma.ops.zap(mm, vma, start, end)
     covered = span(2)
     for address in range(start & -covered, end, covered):

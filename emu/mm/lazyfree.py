@@ -51,9 +51,11 @@ def madvise_cold(mm: AddressSpace, vma: Vma, start: int, end: int, *, pageout: b
     (madvise_cold_or_pageout_pte_range).
     """
     mm.frames.lru_add_drain()
+    if vma.ops.special:
+        return
     flush = mm.obligation(start, end, "MADV_PAGEOUT" if pageout else "MADV_COLD")
-    found, gone = False, []
-    for _, slot, number in mm.tables.pte_tables(start, end):
+    found, gone, indexes = False, [], []
+    for vaddr, slot, number in mm.tables.pte_tables(start, end):
         view = mm.tables.words[slot : slot + number]
         at = _counted(view)
         at = at[_mapped_once(mm, _frames(view[at]))]
@@ -61,6 +63,7 @@ def madvise_cold(mm: AddressSpace, vma: Vma, start: int, end: int, *, pageout: b
         if pageout:
             at = at[_reclaimable(mm, vma, view[at])]
             gone.append(view[at])
+            indexes += (vma.index_of(vaddr) + at).tolist()
         if len(at):
             found = True
             view[at] = 0 if pageout else view[at] & _OLD
@@ -69,6 +72,9 @@ def madvise_cold(mm: AddressSpace, vma: Vma, start: int, end: int, *, pageout: b
         return
     flush.flush()
     _drop(mm, gone)
+    if vma.page_cache is not None:
+        for index in indexes:
+            vma.page_cache.reclaim(index)
 
 
 def shrink_lazyfree(context: MmContext, wanted: int) -> int:

@@ -111,6 +111,14 @@ class PageMemory(VmOperations):
             q[slot] = q[slot] & ~RW | UFFD_WP_BIT
         return result
 
+    def touch(self, mm: AddressSpace, address: int, access: Access) -> None:
+        pte = mm.tables.pte(address)
+        if pte & P and not pte & SPECIAL:
+            frame = (pte & ADDRESS) >> PAGE_SHIFT
+            if access == Access.WRITE and not pte & D:
+                mm.frames.set_page_flags(frame, PG_DIRTY)
+            mm.frames.mark_accessed(frame)
+
     def gup_forced(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> int:
         return fault_with_more_rights(mm, vma, address, access)
 
@@ -130,7 +138,7 @@ class PageMemory(VmOperations):
         """Map private pages in both, without write access; the child faults pages of the page cache in
         (vma_needs_copy).
         """
-        if copy.anon_vma is None:
+        if copy.anon_vma is None and not vma.flags & VmFlags.MAYBE_GUARD:
             return
         words = parent.tables.words
         for vaddr, slot, number in parent.tables.pte_tables(vma.start, vma.end):

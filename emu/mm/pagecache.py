@@ -156,6 +156,14 @@ class PageCache:
         self.nr_pages -= 1
         return frame
 
+    def reclaim(self, index: int) -> None:
+        """Drop a page that nobody maps, if it can be had again: here, if nothing was ever written to it."""
+        frame = self.find(index)
+        if frame is not None and self._frames.count(frame) == 1 and not self._frames.page_flags(frame) & PG_DIRTY:
+            self._frames.put(self._take_out(index))
+            if self._charge is not None:
+                self._charge(-1)
+
     def _make_node(self, number: int) -> array[int]:
         node = self._nodes.get(number)
         if node is None:

@@ -254,7 +254,7 @@ class VmaTree:
         if vma.anon_vma is not None:
             return
         for other in (self.find(vma.end), self.find(vma.start - 1)):
-            if other is None or other.anon_vma is None or other.anon_vma.forked or other.flags != vma.flags:
+            if other is None or other.anon_vma is None or other.anon_vma.forked or not _same_flags(vma, other):
                 continue
             if _in_order(vma, other) or _in_order(other, vma):
                 vma.anon_vma = other.anon_vma
@@ -284,9 +284,14 @@ def can_merge(low: Vma, high: Vma) -> bool:
     """Whether two VMAs may become one: they adjoin, have the same rights and flags, map the same object in order, and
     their private pages can be found together.
     """
-    if low.prot != high.prot or low.flags != high.flags or low.flags & _NEVER_MERGED or not low.ops.mergeable:
+    if low.prot != high.prot or not _same_flags(low, high) or low.flags & _NEVER_MERGED or not low.ops.mergeable:
         return False
     return _in_order(low, high) and _is_mergeable_anon_vma(low.anon_vma, high.anon_vma)
+
+
+def _same_flags(low: Vma, high: Vma) -> bool:
+    """Whether two VMAs have the same flags, but for those that both would have (VM_IGNORE_MERGE)."""
+    return low.flags == high.flags or low.flags | VmFlags.MAYBE_GUARD == high.flags | VmFlags.MAYBE_GUARD
 
 
 def _in_order(low: Vma, high: Vma) -> bool:
@@ -324,6 +329,8 @@ def merge_neighbours(vmas: VmaTree, vma: Vma) -> Vma:
 def _absorb(vmas: VmaTree, low: Vma, high: Vma) -> Vma:
     vmas.remove(high)
     low.end = high.end
+    if high.flags != low.flags:
+        low.flags |= high.flags
     low.anon_vma = low.anon_vma or high.anon_vma
     if high.page_cache is not None:
         del high.page_cache.mappings[high]

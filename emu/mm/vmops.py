@@ -148,7 +148,12 @@ class VmOperations(ABC):
             if not result.resolved:
                 return result
             mm.count_kernel_fault(result)
+            if result == FaultResult.RACED:
+                self.touch(mm, page, access)
         return None
+
+    def touch(self, mm: AddressSpace, address: int, access: Access) -> None:
+        """A page that is to be faulted in is there already, and counts as used (FOLL_TOUCH)."""
 
     def fault_in(self, mm: AddressSpace, vma: Vma, start: int, end: int, access: Access) -> None:
         """Make every page of [start, end) present for mlock and MADV_POPULATE.  LinuxError(EFAULT, ENOMEM,

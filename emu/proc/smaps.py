@@ -96,7 +96,8 @@ def _line(name: str, figures: dict[str, int]) -> str:
 
 #: Mnemonics in the order of the bits (show_smap_vma_flags).
 _FLAG_NAMES = (
-    (VmFlags.GROWSDOWN, "gd"), (VmFlags.UFFD_MISSING, "um"), (VmFlags.PFNMAP, "pf"), (VmFlags.UFFD_WP, "uw"),
+    (VmFlags.GROWSDOWN, "gd"), (VmFlags.UFFD_MISSING, "um"), (VmFlags.PFNMAP, "pf"), (VmFlags.MAYBE_GUARD, "gu"),
+    (VmFlags.UFFD_WP, "uw"),
     (VmFlags.LOCKED, "lo"), (VmFlags.IO, "io"),
     (VmFlags.SEQ_READ, "sr"), (VmFlags.RAND_READ, "rr"),
     (VmFlags.DONTCOPY, "dc"), (VmFlags.DONTEXPAND, "de"), (VmFlags.LOCKONFAULT, "lf"), (VmFlags.ACCOUNT, "ac"),

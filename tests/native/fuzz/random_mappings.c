@@ -72,7 +72,8 @@ static int begins(const char *line, const char *name)
 	return !memcmp(line, name, strlen(name));
 }
 
-static const char *const figures[] = { "Rss:", "Pss:", "Anonymous:", "Locked:" };
+static const char *const figures[] = { "Rss:",	     "Pss:",	      "Shared_Clean:", "Shared_Dirty:", "Private_Clean:",
+				       "Private_Dirty:", "Referenced:", "Anonymous:",   "Locked:" };
 
 static void show_mapping(const char *line, u64 low, u64 high)
 {
@@ -179,13 +180,13 @@ static long faults(void)
 
 /* ---- the steps ---- */
 
-static const int prots[] = { PROT_READ, RW, RW, RW, RW | PROT_EXEC, PROT_READ | PROT_EXEC };
+static const int prots[] = { PROT_NONE, PROT_READ, RW, RW, RW, RW | PROT_EXEC, PROT_READ | PROT_EXEC };
 static const int more[] = { 0,	       0,	     0,		    0,		    MAP_NORESERVE,
 			    MAP_POPULATE, MAP_STACK, MAP_GROWSDOWN, MAP_LOCKED, MAP_POPULATE | MAP_LOCKED };
 static const int advices[] = { MADV_NORMAL,   MADV_RANDOM,     MADV_SEQUENTIAL, MADV_WILLNEED, MADV_DONTNEED, MADV_DONTNEED,
 			       MADV_DONTNEED, MADV_FREE,       MADV_FREE,       MADV_REMOVE,   MADV_DONTFORK, MADV_DOFORK,
 			       MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_DONTDUMP,   MADV_DODUMP,   MADV_WIPEONFORK,
-			       MADV_KEEPONFORK, 20, 22, 22, 23, 23, 24 };
+			       MADV_KEEPONFORK, 20, 21, 21, 22, 22, 23, 23, 24, 102, 102, 103 };
 
 static void result(long value)
 {
