@@ -141,6 +141,8 @@ class VfsMount:
         words += [word for flag, word in names if self.flags & flag]
         if not self.flags & (MountFlags.NOATIME | MountFlags.STRICTATIME):
             words.append("relatime")
+        if self.flags & MountFlags.NOSYMFOLLOW:
+            words.append("nosymfollow")
         return ",".join(words)
 
     def unpin(self) -> None:

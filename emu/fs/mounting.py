@@ -291,6 +291,12 @@ def covered_by(table: MountTable, mount: VfsMount) -> list[VfsMount]:
     return [each for each in found if each is not None and not each.locked]
 
 
+def take_out(table: MountTable, mount: VfsMount) -> None:
+    """A mount leaves its group and its tree."""
+    leave_group(table, mount)
+    table.remove(mount)
+
+
 def pivot_root(table: MountTable, root: Path, new: Path, old: Path, ns: MountNamespace) -> None:
     """pivot_root(2): ``new``, the root of a mount, becomes the root, and the old one goes to ``old``.
 

@@ -112,7 +112,7 @@ def _may_open(walker: PathWalk, path: Path, flags: int) -> None:
         if access & _WRITE or flags & _CREAT:
             raise LinuxError(errno.EISDIR)
     elif stat.S_ISCHR(inode.mode) or stat.S_ISBLK(inode.mode):
-        if path.mount.flags & MountFlags.NODEV:
+        if path.mount.flags & MountFlags.NODEV or path.mount.sb.user is not None:
             raise LinuxError(errno.EACCES)
     elif inode.is_regular and access & _WRITE:
         path.mount.want_write()

@@ -26,13 +26,14 @@ class RamfsSuperBlock(TmpfsSuperBlock):
         self._shown = {} if mode == _MODE else {"mode": f"{mode:o}"}
 
     def made_by(self, who: Credentials, options: str) -> None:
-        self.user = who.user_ns
+        super().made_by(who, "")
 
 
 class Ramfs(FileSystemType):
     """The file system type ``ramfs``, which minds no option but ``mode``."""
 
     name = "ramfs"
+    for_users = True
     has_btime = multigrain = True
 
     def check_options(self, options: str) -> None:

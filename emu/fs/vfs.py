@@ -16,7 +16,6 @@ from emu.fs.mount import MountNamespace, MountTable, VfsMount
 from emu.fs.namei import PathWalk
 from emu.fs.open import open_unnamed
 from emu.fs.pipe import PIPEFS_MAGIC, PipeFile, PipeInode, Pipes
-from emu.fs.propagation import dominating, leave_group
 from emu.fs.resources import Resources
 from emu.fs.superblock import FileSystemType
 from emu.fs.tmpfs import ShmemType, TmpfsInode, TmpfsSuperBlock
@@ -102,6 +101,8 @@ class Vfs:
             sb.read_only = True
         mount = VfsMount(sb, source, flags, None)
         if at.mount.group:
+            from emu.fs import mounting  # few machines share mounts
+
             mounting.attach(self.mount_table, [mount], at, ns)
         else:
             mount.at, mount.ns = at, ns
@@ -115,6 +116,7 @@ class Vfs:
 
     def copy_tree(self, ns: MountNamespace, user: UserNamespace | None) -> MountNamespace:
         """A tree like that of a namespace, of its own (copy_mnt_ns).  LinuxError(ENOMEM)."""
+
         made = MountNamespace(self.take_down, user)
         made.copies = mounting.clone_tree(self.mount_table, ns.root.root_path, recursive=True, unbindable=True)
         top, *others = made.copies.values()
@@ -137,6 +139,7 @@ class Vfs:
 
         MNT_DETACH takes it out at once, with what is mounted inside; open files stay usable.
         """
+
         path = self.walker(None).resolve(target) if isinstance(target, str) else target
         mount = self._mount_at(path)
         if mount.at is None:
@@ -151,8 +154,7 @@ class Vfs:
             mount.expiring = True
             raise LinuxError(errno.EAGAIN)
         for each in going:
-            leave_group(self.mount_table, each)
-            self.mount_table.remove(each)
+            mounting.take_out(self.mount_table, each)
             each.release()
 
     def _shown(self, root: Path) -> Iterator[tuple[VfsMount, str]]:
@@ -185,9 +187,11 @@ class Vfs:
             device = f"{major(mount.sb.dev)}:{minor(mount.sb.dev)}"
             owned = f"{mount.sb.fstype.name} {_escape(mount.source)} {'ro' if mount.sb.read_only else 'rw'}"
             words = mount.propagation_words
-            above = dominating(self.mount_table, mount, [each for each, _ in shown]) if mount.master else 0
-            if above not in (0, mount.master):
-                words += f"propagate_from:{above} "
+            if mount.master:
+                from emu.fs.propagation import dominating  # few mounts have one
+
+                above = dominating(self.mount_table, mount, [each for each, _ in shown])
+                words += f"propagate_from:{above} " if above not in (0, mount.master) else ""
             here = f"{mount.id} {parent} {device} {_escape(mount.root_name)} {place} {mount.flag_words()}"
             lines.append(f"{here} {words}- {owned}{mount.sb.show_options()}\n")
         return "".join(lines)
@@ -218,6 +222,7 @@ class Vfs:
 
     def _detach(self, top: VfsMount, *, propagates: bool = False) -> None:
         """Take a mount out of its tree with what is inside; and what has come elsewhere with it, if so wanted."""
+
         going: dict[VfsMount, None] = {}
         for mount in reversed(self.mount_table.tree(top)):
             going[mount] = None
@@ -225,8 +230,7 @@ class Vfs:
                 if all(child in going for child in self.mount_table.children(other)):
                     going[other] = None
         for mount in going:
-            leave_group(self.mount_table, mount)
-            self.mount_table.remove(mount)
+            mounting.take_out(self.mount_table, mount)
             mount.detached = True
             if not mount.pins:
                 mount.release()

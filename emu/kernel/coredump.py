@@ -102,7 +102,7 @@ def core_name(kernel: Kernel, task: Task, signo: int) -> str:
     values: dict[str, object] = {
         "%": "%", "p": task.sees(task.tgid), "P": task.tgid, "i": task.vpid, "I": task.pid, "u": task.credentials.uid,
         "g": task.credentials.gid, "d": task.mm.dumpable, "s": signo, "t": kernel.clock.realtime_ns() // 1_000_000_000,
-        "h": _no_slash(kernel.ns.uts.hostname), "e": _no_slash(task.comm), "f": _no_slash(os.path.basename(exe)),
+        "h": _no_slash(task.ns.uts.hostname), "e": _no_slash(task.comm), "f": _no_slash(os.path.basename(exe)),
         "E": _no_slash(exe), "c": limits_of(group.leader, Rlimit.CORE)[0], "C": task.cpu,
     }  # fmt: skip
     parts, at = [], 0

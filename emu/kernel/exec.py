@@ -21,6 +21,7 @@ from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MountFlags
 from emu.linux.limits import Rlimit
 from emu.linux.mman import MapFlags, Prot
+from emu.linux.namespace import is_inside
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.flags import VmFlags
 from emu.mm.kmem import VM_AREA_STRUCT
@@ -30,6 +31,7 @@ from emu.mm.vma import Vma
 from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
+    from emu.fs.mount import VfsMount
     from emu.kernel.kernel import Kernel
 
 STACK_INITIAL = 132 << 10
@@ -128,10 +130,18 @@ def _rights_after(kernel: Kernel, task: Task, file: File) -> Rights:
     program = exec_credentials(
         task.credentials,
         file.inode,
-        set_ids=not file.path.mount.flags & MountFlags.NOSUID,
+        set_ids=_may_set_ids(task, file.path.mount),
         unsafe=_is_unsafe(kernel, task),
     )
     return Rights(program.credentials, program.secure, int(CLEARED_ON_SETID) if program.set_ids else 0)
+
+
+def _may_set_ids(task: Task, mount: VfsMount) -> bool:
+    """Whether set-ID bits count there: in the caller's tree, on what no other user namespace has made
+    (mnt_may_suid).
+    """
+    known = mount.ns is task.ns.mnt and is_inside(task.credentials.user_ns, mount.sb.user)
+    return known and not mount.flags & MountFlags.NOSUID
 
 
 def _is_unsafe(kernel: Kernel, task: Task) -> bool:

@@ -39,6 +39,7 @@ def do_exit(kernel: Kernel, task: Task, status: int, *, told: bool = True) -> No
     if told:
         kernel.tracer.exit(task, status)
     task.state = TaskState.ZOMBIE
+    kernel.namespaces.leaving += 1  # it is in its own until everything is given up
     kernel.scheduler.remove(task)
     if task.sleeping is not None:
         task.sleeping.close()
@@ -71,6 +72,7 @@ def do_exit(kernel: Kernel, task: Task, status: int, *, told: bool = True) -> No
     _tell_watchers(task)
     if not group.threads and task is not group.leader:
         _tell_watchers(group.leader)
+    kernel.namespaces.leaving -= 1
     kernel.namespaces.sweep()
 
 

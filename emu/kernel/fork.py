@@ -11,7 +11,7 @@ from emu.kernel.signal_state import SIG_DFL, SIG_IGN, SigAction
 from emu.kernel.task import Task, ThreadGroup, limits_of
 from emu.linux.capability import SYS_ADMIN, SYS_RESOURCE
 from emu.linux.errors import LinuxError
-from emu.linux.limits import INFINITY, Rlimit
+from emu.linux.limits import Rlimit
 from emu.linux.namespace import NEW_NAMESPACES, TimeNamespace
 from emu.linux.pidns import PidNamespace
 from emu.linux.wait import WaitQueue
@@ -275,9 +275,8 @@ def _check_processes(kernel: Kernel, task: Task) -> None:
     """Check RLIMIT_NPROC, which does not apply to root.  LinuxError(EAGAIN)."""
     limit, uid = limits_of(task, Rlimit.NPROC)[0], task.credentials.uid
     unlimited = task.credentials.capable(SYS_RESOURCE) or task.credentials.capable(SYS_ADMIN)
-    if uid and not unlimited and limit < INFINITY:
-        if kernel.namespaces.tasks_of(task.credentials.user_ns, uid) >= limit:
-            raise LinuxError(errno.EAGAIN)
+    if uid and not unlimited and kernel.namespaces.has_most_tasks(task.credentials.user_ns, uid, limit):
+        raise LinuxError(errno.EAGAIN)
 
 
 def _write_tids(task: Task, child: Task, flags: int, parent_tid: int, child_tid: int) -> None:
@@ -302,7 +301,7 @@ def _copy_process_with_pidfd(
 
     task.files.check_room()
     task.mm.write(address, task.mm.read(address, 4))
-    file = new_pidfd(kernel.vfs, PIDFD_THREAD if flags & CloneFlags.THREAD else 0)
+    file = new_pidfd(kernel, PIDFD_THREAD if flags & CloneFlags.THREAD else 0)
     try:
         child = _copy_process(kernel, task, flags, wanted, spaces)
     except BaseException:

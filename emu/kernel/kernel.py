@@ -20,7 +20,6 @@ from emu.kernel.jobctl import JobControl
 from emu.kernel.layout import LayoutRandom
 from emu.kernel.namespaces import Namespaces
 from emu.kernel.nsproxy import NsProxy
-from emu.kernel.pidns import SeenSignals
 from emu.kernel.sched import Scheduler
 from emu.kernel.signal_state import Sig
 from emu.kernel.signals import Signals
@@ -134,6 +133,8 @@ class Kernel:
         #: Whether a number may come that something had or has already.
         self._next_pid, self._pids_repeat = FIRST_PID, False
         self.vfs = Vfs(Resources(self.frames, self.huge_pages, self.clock, self.random), self._places)
+        #: The sockets of AF_UNIX that have a file, by its device and inode number.
+        self._unix_names: dict[tuple[int, int], Any] = {}
         self.namespaces = Namespaces(
             hostname, self.tasks, ipc=self._new_ipc, net=self._new_net, vfs=self.vfs, tell=self.log_once,
             pid_in_use=self.pid_in_use, begin=self._set_apart,
@@ -175,6 +176,8 @@ class Kernel:
 
     def _set_apart(self) -> None:
         """There are namespaces from now on in which processes or users have other numbers."""
+        from emu.kernel.pidns import SeenSignals  # few machines have any
+
         self.signals.apart = SeenSignals(lambda: self.current)
 
     def _new_ipc(self, user: UserNamespace | None) -> LateNamespace[IpcNamespace]:
@@ -195,9 +198,12 @@ class Kernel:
         def make() -> NetNamespace:
             from emu.net.namespace import NetNamespace
 
-            return NetNamespace(self.vfs, self.clock, lambda: self.current, self.log_once)
+            up = space.is_initial
+            tell, names = self.log_once, self._unix_names
+            return NetNamespace(self.vfs, self.clock, lambda: self.current, tell, names, user=user, up=up)
 
-        return LateNamespace("net", make, user)
+        space = LateNamespace("net", make, user)
+        return space
 
     @property
     def ipc(self) -> IpcNamespace:

@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from emu.kernel.nsproxy import NsProxy
+from emu.kernel.task import limits_of
 from emu.linux.capability import ALL_CAPABILITIES, SETFCAP, SYS_ADMIN
 from emu.linux.errors import LinuxError
+from emu.linux.limits import INFINITY, Rlimit
 from emu.linux.namespace import (
     FIRST_NUMBER,
     KINDS,
@@ -67,6 +69,8 @@ class Namespaces:
         #: How many of a kind a user has made in a user namespace, and how many there may be.
         self._counts: Counter[tuple[UserNamespace | None, int, str]] = Counter()
         self._limits: dict[tuple[UserNamespace | None, str], int] = {(None, kind): _MOST for kind in KINDS}
+        #: How many tasks are ending: meanwhile nothing is given up.
+        self.leaving = 0
         #: Namespaces that something besides tasks keeps (files and mounts of nsfs).
         self.kept: Callable[[], set[Namespace]] = set
         #: Called with each that has ended.
@@ -76,6 +80,7 @@ class Namespaces:
             "ipc": lambda task, user: ipc(user),
             "pid": self._new_pid_namespace,
             "mnt": lambda task, user: self._vfs.copy_tree(task.ns.mnt, user),
+            "net": lambda task, user: net(user),
             "cgroup": lambda task, user: Namespace("cgroup", user),
             "time": lambda task, user: task.ns.time_for_children.another(user),
         }
@@ -129,6 +134,16 @@ class Namespaces:
         """The same is set."""
         self._limits[ns, kind] = value
 
+    def has_most_tasks(self, ns: UserNamespace | None, uid: int, limit: int) -> bool:
+        """Whether a user has as many tasks in a user namespace as ``limit``, or its maker, or that of one around it, as
+        many as he might have when he made it (is_rlimit_overlimit).
+        """
+        for space, user in self._payers(ns, uid):
+            if limit < INFINITY and self.tasks_of(space, user) >= limit:
+                return True
+            limit = INFINITY if space is None else space.most_tasks
+        return False
+
     def tasks_of(self, ns: UserNamespace | None, uid: int) -> int:
         """How many tasks count for a user in a user namespace: also those in namespaces that he has made."""
         found = 0
@@ -146,6 +161,8 @@ class Namespaces:
         if who.user_ns is not None and who.user_ns.level > MOST_LEVELS:
             raise LinuxError(errno.ENOSPC)
         made = UserNamespace(who.user_ns, (who.euid, who.egid), who.capable_here(SETFCAP))
+        if who.user_ns is not None or who.uid:
+            made.most_tasks = limits_of(task, Rlimit.NPROC)[0]
         self.count(made, who)
         if task.fs.root != self.root_of(task) or None in (who.up("uid", who.euid), who.up("gid", who.egid)):
             self.sweep()
@@ -202,9 +219,12 @@ class Namespaces:
 
     def sweep(self) -> None:
         """Give up the namespaces in which no task is and which nothing keeps."""
-        if not self.others:
+        if not self.others or self.leaving:
             return
         found: set[Namespace] = self.kept()
+        for space in self.others:  # sockets keep their network
+            if isinstance(space, LateNamespace) and space.kind == "net" and space.made and space.made.open:
+                found.add(space)
         for task in self._tasks.values():
             if task.alive:
                 found.update(task.ns)

@@ -11,10 +11,13 @@ from emu.fs.file import File
 from emu.fs.fileattr import IMMUTABLE
 from emu.fs.inode import Attributes, Inode
 from emu.fs.libfs import PseudoSuperBlock
+from emu.fs.mount import MountNamespace
 from emu.fs.superblock import FileSystemType, SuperBlock
 from emu.kernel.task import task_of
 from emu.linux.argument import U64, UINT, Scalar
+from emu.linux.capability import SYS_ADMIN
 from emu.linux.errors import LinuxError
+from emu.linux.layout import Layout
 from emu.linux.namespace import KINDS, Namespace, UserNamespace, is_inside
 from emu.linux.pidns import PidNamespace
 
@@ -31,6 +34,10 @@ NSFS_MAGIC = 0x6E736673
 NS_GET_PID_FROM_PIDNS, NS_GET_TGID_FROM_PIDNS = 0x8004B706, 0x8004B707
 NS_GET_PID_IN_PIDNS, NS_GET_TGID_IN_PIDNS = 0x8004B708, 0x8004B709
 _NUMBERS = (NS_GET_PID_FROM_PIDNS, NS_GET_TGID_FROM_PIDNS, NS_GET_PID_IN_PIDNS, NS_GET_TGID_IN_PIDNS)
+NS_MNT_GET_INFO, NS_MNT_GET_NEXT, NS_MNT_GET_PREV = 0x8010B70A, 0x8010B70B, 0x8010B70C
+_MOUNT_NAMESPACES = (NS_MNT_GET_INFO, NS_MNT_GET_NEXT, NS_MNT_GET_PREV)
+#: struct mnt_ns_info: its size, the mounts in the namespace, its number.
+MNT_NS_INFO = Layout("mnt_ns_info", "IIQ")
 _NUMBER = Scalar("u64", U64)
 
 
@@ -56,12 +63,43 @@ class NsFile(File):
             owner = space.owner if isinstance(space, UserNamespace) else 0
             UINT.write(caller.mm, argument, who.shown("uid", owner))
             return 0
+        if command in _MOUNT_NAMESPACES:
+            return self._of_mounts(task_of(caller), command, argument)
         if command in _NUMBERS:
             return _number(kernel, task_of(caller), space, command, argument & 0x7FFF_FFFF)
         if command == NS_GET_ID or (command == NS_GET_MNTNS_ID and space.kind == "mnt"):
             _NUMBER.write(caller.mm, argument, kernel.namespaces.id_of(space))
             return 0
         raise LinuxError(errno.EINVAL if command == NS_GET_MNTNS_ID else errno.ENOTTY)
+
+    def _of_mounts(self, task: Task, command: int, address: int) -> int:
+        """NS_MNT_GET_INFO, NS_MNT_GET_NEXT and NS_MNT_GET_PREV.  LinuxError(EINVAL, ENOENT)."""
+        kernel, space = self.inode.sb.kernel, self.inode.space
+        if space.kind != "mnt":
+            raise LinuxError(errno.EINVAL)
+        made: int | None = None
+        if command != NS_MNT_GET_INFO:
+            space = _neighbour(kernel, task, space, 1 if command == NS_MNT_GET_NEXT else -1)
+            made = _opened(kernel, task, space)
+        if address:
+            assert isinstance(space, MountNamespace), "a mount namespace is another"
+            mounts = len(kernel.vfs.mount_table.of(space))
+            MNT_NS_INFO.write(task.mm, address, (MNT_NS_INFO.size, mounts, kernel.namespaces.id_of(space)))
+        elif made is None:
+            raise LinuxError(errno.EINVAL)
+        return made or 0
+
+
+def _neighbour(kernel: Kernel, task: Task, space: Namespace, step: int) -> Namespace:
+    """The mount namespace with the next number up or down that the caller may enter.  LinuxError(ENOENT, EPERM)."""
+    namespaces = kernel.namespaces
+    if not task.credentials.capable_in(SYS_ADMIN, space.user):
+        raise LinuxError(errno.EPERM)
+    all_ = sorted((each for each in (namespaces.mnt, *namespaces.others) if each.kind == "mnt"), key=namespaces.id_of)
+    for each in all_[all_.index(space) + 1 :] if step > 0 else reversed(all_[: all_.index(space)]):
+        if task.credentials.capable_in(SYS_ADMIN, each.user):
+            return each
+    raise LinuxError(errno.ENOENT)
 
 
 def _opened(kernel: Kernel, task: Task, space: Namespace) -> int:

@@ -11,6 +11,8 @@ from emu.fs.file import File
 from emu.fs.inode import Attributes, Inode, Stat
 from emu.fs.libfs import PseudoFsType
 from emu.kernel.pidns import numbers
+from emu.kernel.task import task_of
+from emu.linux.caller import may_access
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags, PollEvents
 from emu.linux.wait import WaitQueue
@@ -19,7 +21,7 @@ from emu.mm.kmem import FILP, INODE
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.fs.superblock import SuperBlock
-    from emu.fs.vfs import Vfs
+    from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
     from emu.linux.caller import Caller
     from emu.linux.namespace import Namespace
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 PID_FS_MAGIC = 0x50494446
 _ENDED = int(PollEvents.IN | PollEvents.RDNORM)
 _REAPED = _ENDED | int(PollEvents.HUP)
+#: _IO(PIDFS_IOCTL_MAGIC, 0), and the kinds of namespaces from the next number on.
+_GET_NAMESPACE = 0xFF00
+_NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "pid_for_children", "time", "time_for_children", "user", "uts")
 #: O_EXCL of open(2), which a descriptor of a thread keeps.
 PIDFD_THREAD = int(OpenFlags.EXCL)
 
@@ -56,6 +61,23 @@ class PidFd(File):
     def lseek(self, offset: int, whence: int) -> int:
         raise LinuxError(errno.ESPIPE)
 
+    def ioctl(self, caller: Caller[Path], command: int, argument: int) -> int:
+        """PIDFD_GET_*_NAMESPACE: a descriptor of one of its.  LinuxError(ENOTTY, EINVAL, ESRCH, EACCES)."""
+        if not 0 < command - _GET_NAMESPACE <= len(_NAMESPACES):
+            raise LinuxError(errno.ENOTTY)
+        from emu.kernel.nsfs import open_namespace  # few programs ask
+
+        target, reader, kernel = self.target, task_of(caller), self.inode.kernel
+        if target is None or not target.alive:
+            raise LinuxError(errno.ESRCH)
+        if argument:
+            raise LinuxError(errno.EINVAL)
+        if not may_access(reader, target):
+            raise LinuxError(errno.EACCES)
+        reader.files.check_room()
+        space = kernel.namespaces.of(target, _NAMESPACES[command - _GET_NAMESPACE - 1])
+        return reader.files.open(open_namespace(kernel, space), cloexec=True)
+
     @property
     def pollable(self) -> bool:
         return True
@@ -81,8 +103,9 @@ class PidInode(Inode):
 
     task: Task
 
-    def __init__(self, sb: SuperBlock) -> None:
+    def __init__(self, sb: SuperBlock, kernel: Kernel) -> None:
         super().__init__(sb, stat.S_IFREG | 0o700, ino=0)
+        self.kernel = kernel
 
     def bind(self, task: Task) -> None:
         """From now on it stands for this task."""
@@ -100,9 +123,9 @@ class PidInode(Inode):
         raise LinuxError(errno.EOPNOTSUPP)
 
 
-def new_pidfd(vfs: Vfs, flags: int) -> PidFd:
+def new_pidfd(kernel: Kernel, flags: int) -> PidFd:
     """A descriptor whose inode is yet to be bound (pidfd_prepare): of a process, or with PIDFD_THREAD of a thread."""
-    mount = vfs.internal_mount(PseudoFsType("pidfs", PID_FS_MAGIC))
-    file = PidFd(unnamed_path(mount, PidInode(mount.sb), "anon_inode:[pidfd]"), flags)
+    mount = kernel.vfs.internal_mount(PseudoFsType("pidfs", PID_FS_MAGIC))
+    file = PidFd(unnamed_path(mount, PidInode(mount.sb, kernel), "anon_inode:[pidfd]"), flags)
     file.flags |= flags & PIDFD_THREAD
     return file

@@ -10,6 +10,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from emu.linux.capability import ALL_CAPABILITIES
 from emu.linux.errors import LinuxError
+from emu.linux.limits import INFINITY
 
 #: CLONE_NEW* of each kind, in the order in which setns(2) enters several.
 KINDS = {
@@ -165,6 +166,8 @@ class UserNamespace(Namespace):
         self.maps = {"uid": IdMap(), "gid": IdMap(), "projid": IdMap()}
         #: Whether groups may be set there once it has groups (/proc/PID/setgroups).
         self.setgroups_allowed: bool = parent is None or parent.setgroups_allowed
+        #: How many tasks its maker might have (RLIMIT_NPROC).
+        self.most_tasks: int = INFINITY
         #: Whether its maker had CAP_SETFCAP.
         self.could_setfcap = could_setfcap
 

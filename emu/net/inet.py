@@ -213,9 +213,9 @@ class InetSocket(Socket):
                 raise LinuxError(errno.EAFNOSUPPORT)
             if unmapped(ip).version == 4 and not self._dual():
                 raise LinuxError(errno.EINVAL)
-        if not is_local(ip) and not self.may_bind_foreign(ip):
+        if not self._may_bind(ip) and not self.may_bind_foreign(ip):
             raise LinuxError(errno.EADDRNOTAVAIL)
-        if 0 < port < PRIVILEGED and not caller.credentials.capable(NET_BIND_SERVICE):
+        if 0 < port < PRIVILEGED and not caller.credentials.capable_in(NET_BIND_SERVICE, self.net.user):
             raise LinuxError(errno.EACCES)
         if self._is_bound():
             raise LinuxError(errno.EINVAL)
@@ -223,6 +223,15 @@ class InetSocket(Socket):
         self._address_chosen, self._port_chosen = int(ip) != 0, port != 0
         if self._address_chosen and unmapped(ip).version == 6:
             self.options[IPPROTO_IPV6, IPV6_V6ONLY] = 1
+
+    def _may_bind(self, ip: Ip) -> bool:
+        """Whether an address is one of the machine's: before lo is first taken up, every IPv4 address passes for one,
+        and while it is down there is none of IPv6.
+        """
+        ip, device = unmapped(ip), self.net.device
+        if ip.version == 4:
+            return is_local(ip) or not device.configured
+        return is_local(ip) and (device.up or int(ip) == 0)
 
     def _is_bound(self) -> bool:
         """Whether bind(2) comes too late."""
@@ -262,8 +271,12 @@ class InetSocket(Socket):
             ip = loopback_of(LOOPBACK4 if bound_to_four else ip)
         if bound_to_four and ip.version == 6:
             raise LinuxError(errno.EAFNOSUPPORT)
-        if not is_local(ip):
-            raise LinuxError(errno.ENETUNREACH)
+        device = self.net.device
+        if not is_local(ip) or not (device.up or device.configured):
+            six = ip.version == 6 and is_local(ip)
+            raise LinuxError(errno.EADDRNOTAVAIL if six else errno.ENETUNREACH)
+        if ip.version == 6 and not device.up:
+            raise LinuxError(errno.EADDRNOTAVAIL)
         return Endpoint(ip, target.port)
 
     def source_towards(self, ip: Ip) -> Endpoint:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from emu.linux.capability import NET_RAW
 from emu.linux.errors import LinuxError
 from emu.net.address import AF_INET, AF_INET6
 from emu.net.inet import IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, Loopback
@@ -34,22 +35,24 @@ if TYPE_CHECKING:
     from emu.fs.vfs import Vfs
     from emu.linux.caller import Caller
     from emu.linux.clock import Clock
+    from emu.linux.namespace import UserNamespace
 
 _MOST_FAMILIES, _MOST_TYPES, _MOST_PROTOCOLS = 46, 11, 263
 _AF_PACKET = 17
 
 
 class NetNamespace(Network):
-    """The sockets of a machine."""
+    """The sockets of a machine, or of a part of it.  ``bound``: those of AF_UNIX that have a file, of the machine."""
 
     def __init__(
-        self, vfs: Vfs, clock: Clock, current: Callable[[], Caller[Path] | None], tell: Callable[[str], None]
-    ) -> None:
-        super().__init__(vfs, clock, current, tell)
-        self.unix = UnixSockets(self)
+        self, vfs: Vfs, clock: Clock, current: Callable[[], Caller[Path] | None], tell: Callable[[str], None],
+        bound: dict[tuple[int, int], Any], *, user: UserNamespace | None = None, up: bool = True,
+    ) -> None:  # fmt: skip
+        super().__init__(vfs, clock, current, tell, user=user, up=up)
+        self.unix = UnixSockets(self, bound)
         self.loopback = Loopback(self)
         self.netlink = NetlinkPorts(self)
-        self.netlink.kernels[NETLINK_ROUTE] = rtnetlink(tell)
+        self.netlink.kernels[NETLINK_ROUTE] = rtnetlink(self)
         self.netlink.kernels[NETLINK_SOCK_DIAG] = sock_diag(self, tcp_info)
 
     def socket(self, family: int, type_: int, protocol: int, flags: int = 0) -> Socket:
@@ -65,7 +68,7 @@ class NetNamespace(Network):
         if family in (AF_INET, AF_INET6):
             return self._inet_socket(family, type_, protocol, flags)
         if family == _AF_PACKET and type_ in (SOCK_RAW, SOCK_DGRAM):
-            if self.who_calls().uid:
+            if not self.capable(NET_RAW):
                 raise LinuxError(errno.EPERM)
             self.tell("socket: AF_PACKET is not there: EAFNOSUPPORT")
         raise LinuxError(errno.EAFNOSUPPORT)
@@ -75,7 +78,7 @@ class NetNamespace(Network):
         if not 0 <= protocol < _MOST_PROTOCOLS:
             raise LinuxError(errno.EINVAL)
         if type_ == SOCK_RAW and protocol:
-            if self.who_calls().uid:
+            if not self.capable(NET_RAW):
                 raise LinuxError(errno.EPERM)
             if protocol >= 256:
                 raise LinuxError(errno.EPROTONOSUPPORT)

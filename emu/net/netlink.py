@@ -135,7 +135,7 @@ class NetlinkSocket(Socket):
 
     def bind(self, caller: Caller[Path], address: bytes) -> None:
         port, groups = _parse(address)
-        if groups and self.protocol not in _OPEN_GROUPS and not caller.credentials.capable(NET_ADMIN):
+        if groups and self.protocol not in _OPEN_GROUPS and not caller.credentials.capable_in(NET_ADMIN, self.net.user):
             raise LinuxError(errno.EPERM)
         if self._bound:
             if port != self.port:
@@ -172,7 +172,7 @@ class NetlinkSocket(Socket):
         if not data:
             raise LinuxError(errno.ENODATA)
         port, groups = _parse(message.to) if message.to else self._to
-        if (port or groups) and self.protocol != NETLINK_USERSOCK and self.net.who_calls().uid:
+        if (port or groups) and self.protocol != NETLINK_USERSOCK and not self.net.capable(NET_ADMIN):
             raise LinuxError(errno.EPERM)
         self._autobind(caller)
         if len(data) > self.sndbuf - 32:

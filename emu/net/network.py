@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from emu.fs.fasync import POLL_PRI, URGENT
 from emu.fs.file import File
 from emu.fs.libfs import PseudoFsType
-from emu.net.device import device_ioctl
+from emu.net.device import Device, device_ioctl
 from emu.net.packet import NOBODY, Identity, identity_of
 from emu.net.scm import InFlight
 from emu.net.sockfs import SOCKFS_MAGIC
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from emu.fs.vfs import Vfs
     from emu.linux.caller import Caller
     from emu.linux.clock import Clock
+    from emu.linux.namespace import UserNamespace
 
 #: net.core.somaxconn, as it starts.
 SOMAXCONN = 4096
@@ -29,9 +30,13 @@ class Network:
     """A network, without its sockets' families."""
 
     def __init__(
-        self, vfs: Vfs, clock: Clock, current: Callable[[], Caller[Path] | None], tell: Callable[[str], None]
-    ) -> None:
-        """``current``: who makes the call that runs; ``tell`` says to the user, once, what is missing."""
+        self, vfs: Vfs, clock: Clock, current: Callable[[], Caller[Path] | None], tell: Callable[[str], None], *,
+        user: UserNamespace | None = None, up: bool = True,
+    ) -> None:  # fmt: skip
+        """``current``: who makes the call that runs; ``tell`` says to the user, once, what is missing; ``user``: in
+        which capabilities count for it; ``up``: whether lo is.
+        """
+        self.user, self.device = user, Device(up)
         self.vfs = vfs
         self.tell = tell
         self.mount = vfs.internal_mount(PseudoFsType("sockfs", SOCKFS_MAGIC))
@@ -86,4 +91,9 @@ class Network:
 
     def device_ioctl(self, caller: Caller[Path], command: int, argument: int, family: int) -> int:
         """The ioctls of all sockets that ask about network devices.  LinuxError(ENOTTY)."""
-        return device_ioctl(caller, command, argument, family, self.tell)
+        return device_ioctl(caller, self.device, self.user, command, argument, family, self.tell)
+
+    def capable(self, capability: int) -> bool:
+        """Whether who makes the call has a capability for this network."""
+        caller = self._current()
+        return caller is None or caller.credentials.capable_in(capability, self.user)

@@ -5,20 +5,23 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from emu.linux.capability import NET_ADMIN
 from emu.linux.errors import LinuxError
 from emu.net.address import AF_INET, AF_INET6, AF_UNSPEC, BROADCAST4, LOOPBACK4, LOOPBACK6
-from emu.net.device import LO, LO_ALL_FLAGS, LO_INDEX, LO_MTU, LO_QUEUE, LO_TYPE
+from emu.net.device import IFF_UP, LO, LO_INDEX, LO_MTU, LO_QUEUE, LO_TYPE, Device
 from emu.net.netlink import Answer, Request, attribute, attributes
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.linux.caller import Caller
+    from emu.net.network import Network
 
 RTM_NEWLINK, RTM_GETLINK, RTM_SETLINK, RTM_NEWADDR, RTM_GETADDR = 16, 18, 19, 20, 22
 RTM_NEWROUTE, RTM_GETROUTE, RTM_GETNEIGH, RTM_NEWRULE, RTM_GETRULE = 24, 26, 30, 32, 34
+RTM_NEWNSID, RTM_GETNSID = 88, 90
 RTM_NEWQDISC, RTM_GETQDISC, RTM_GETTCLASS, RTM_GETTFILTER = 36, 38, 42, 46
 #: Requests for what there is none of here: neighbours, classes, filters, address labels, multicast, netconf and so on.
 _NONE_OF = frozenset({RTM_GETNEIGH, RTM_GETTCLASS, RTM_GETTFILTER, 58, 62, 66, 74, 82, 86, 90})
@@ -35,9 +38,9 @@ def _u32(*values: int) -> bytes:
     return struct.pack(f"<{len(values)}I", *values)
 
 
-def link() -> Answer:
+def link(device: Device) -> Answer:
     """RTM_NEWLINK of lo (rtnl_fill_ifinfo)."""
-    head = _IFINFO.pack(AF_UNSPEC, LO_TYPE, LO_INDEX, LO_ALL_FLAGS, 0)
+    head = _IFINFO.pack(AF_UNSPEC, LO_TYPE, LO_INDEX, device.flags, 0)
     numbers = (
         (4, LO_MTU),
         (50, 0),
@@ -51,13 +54,14 @@ def link() -> Answer:
         (58, 65536),
     )
     sizes = ((63, 65536), (64, 65536), (59, 524280), (60, 0xFFFF), (66, 0), (32, 1))
+    state, discipline = b"\0" if device.up else b"\2", b"noqueue\0" if device.configured else b"noop\0"
     parts = [
-        attribute(_IFLA_IFNAME, LO + b"\0"), attribute(13, _u32(LO_QUEUE)), attribute(16, b"\0"), attribute(17, b"\0"),
+        attribute(_IFLA_IFNAME, LO + b"\0"), attribute(13, _u32(LO_QUEUE)), attribute(16, state), attribute(17, b"\0"),
         attribute(67, b"\1"), *(attribute(kind, _u32(value)) for kind, value in (*numbers, *sizes)),
         attribute(33, b"\1"), *(attribute(kind, _u32(0)) for kind in (35, 47, 48)), attribute(68, bytes(2)),
         attribute(69, bytes(2)), attribute(39, b"\0"), attribute(1, bytes(6)), attribute(2, bytes(6)),
         attribute(23, bytes(200)), attribute(7, bytes(96)), attribute(43, attribute(2, b"\0")),
-        attribute(6, b"noqueue\0"), attribute(14, bytes(32)),
+        attribute(6, discipline), attribute(14, bytes(32)),
     ]  # fmt: skip
     return Answer(RTM_NEWLINK, head + b"".join(parts))
 
@@ -125,9 +129,9 @@ def _qdisc() -> Answer:
                   + attribute(3, bytes(40)))  # fmt: skip
 
 
-def _links(request: Request) -> Iterator[Answer]:
+def _links(device: Device, request: Request) -> Iterator[Answer]:
     if request.dumps:
-        yield link()
+        yield link(device)
         return
     if len(request.body) < _IFINFO.size:
         raise LinuxError(errno.EINVAL)
@@ -137,16 +141,18 @@ def _links(request: Request) -> Iterator[Answer]:
         raise LinuxError(errno.EINVAL)
     if (index and index != LO_INDEX) or (not index and name != LO):
         raise LinuxError(errno.ENODEV)
-    yield link()
+    yield link(device)
 
 
-def _set_link(request: Request, told: Callable[[str], None]) -> None:
-    """A change of lo that is none: it is up.  LinuxError(ENODEV, EOPNOTSUPP)."""
+def _set_link(device: Device, request: Request, told: Callable[[str], None]) -> None:
+    """lo is taken up or down.  LinuxError(ENODEV, EOPNOTSUPP)."""
     if len(request.body) >= _IFINFO.size:
         _, _, index, flags, change = _IFINFO.unpack_from(request.body)
         name = attributes(request.body[_IFINFO.size :]).get(_IFLA_IFNAME, LO).rstrip(b"\0")
         if (index or LO_INDEX) == LO_INDEX and name == LO:
-            if not (flags ^ LO_ALL_FLAGS) & change:
+            if not (flags ^ device.flags) & change & ~IFF_UP:
+                if change & IFF_UP or not change:
+                    device.set_up(bool(flags & IFF_UP) if change else device.up)
                 return
         elif index:
             raise LinuxError(errno.ENODEV)
@@ -154,8 +160,9 @@ def _set_link(request: Request, told: Callable[[str], None]) -> None:
     raise LinuxError(errno.EOPNOTSUPP)
 
 
-def rtnetlink(told: Callable[[str], None]) -> Callable[[Caller[Path] | None, Request], Iterator[Answer]]:
-    """The kernel's side; ``told`` says once what is missing."""
+def rtnetlink(net: Network) -> Callable[[Caller[Path] | None, Request], Iterator[Answer]]:
+    """The kernel's side in a network, which says once what is missing."""
+    device, told = net.device, net.tell
 
     def answer(caller: Caller[Path] | None, request: Request) -> Iterator[Answer]:
         kind = request.kind
@@ -163,23 +170,29 @@ def rtnetlink(told: Callable[[str], None]) -> Callable[[Caller[Path] | None, Req
             raise LinuxError(errno.EOPNOTSUPP)
         family = request.body[0] if request.body else AF_UNSPEC
         if kind % 4 != 2:  # not RTM_GET*
-            if caller is None or not caller.credentials.capable(NET_ADMIN):
+            if caller is None or not caller.credentials.capable_in(NET_ADMIN, net.user):
                 raise LinuxError(errno.EPERM)
             if kind not in (RTM_NEWLINK, RTM_SETLINK):
                 told("the network of the machine cannot be changed: EOPNOTSUPP")
                 raise LinuxError(errno.EOPNOTSUPP)
-            _set_link(request, told)
+            _set_link(device, request, told)
             return iter(())
         if kind == RTM_GETLINK:
-            return iter(list(_links(request)))
+            return iter(list(_links(device, request)))
         if not request.dumps:
+            if kind == RTM_GETNSID:  # no other network has a number here (NETNSA_NSID_NOT_ASSIGNED)
+                return iter((Answer(RTM_NEWNSID, bytes(4) + attribute(1, _u32(_FOREVER))),))
             if kind == RTM_GETROUTE and len(request.body) >= _RTMSG.size:
+                if not device.configured:
+                    raise LinuxError(errno.ENETUNREACH)
                 return iter((_route_to(request, 0 if caller is None else caller.credentials.euid),))
             raise LinuxError(errno.EOPNOTSUPP)
         if kind == RTM_GETADDR:
-            return iter([address(own) for own in (AF_INET, AF_INET6) if family in (AF_UNSPEC, own)])
+            there = [*([AF_INET] if device.configured else []), *([AF_INET6] if device.up else [])]
+            return iter([address(own) for own in there if family in (AF_UNSPEC, own)])
         if kind == RTM_GETROUTE:
-            return _routes(family)
+            found = (AF_INET, AF_INET6) if device.up else (AF_INET,) if device.configured else ()
+            return chain.from_iterable(_routes(own) for own in found if family in (AF_UNSPEC, own))
         if kind == RTM_GETRULE:
             return _rules(family)
         if kind == RTM_GETQDISC:

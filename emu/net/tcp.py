@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _CONNECTED_SNDBUF = 3939840
 _INFO_SIZE, _INT_MAX = 280, 0x7FFF_FFFF
 
+#: How long the first packet of a connection is sent again (tcp_syn_retries): 127 s.
+_SYN_TIMEOUT_NS = 127_000_000_000
+
 
 class TcpSocket(TcpStream):
     """A TCP socket."""
@@ -96,6 +99,10 @@ class TcpSocket(TcpStream):
             self.peer = self
             self._established()
             return
+        if not self.net.device.up:  # what is sent is lost
+            self.state = TcpState.SYN_SENT
+            self.net.later(_SYN_TIMEOUT_NS, self._not_answered)
+            return
         listener = self._loopback.find(IPPROTO_TCP, target, self.source_towards(target.ip))
         if not isinstance(listener, TcpSocket) or listener.backlog is None or not target.port:
             self._abort(errno.ECONNREFUSED)
@@ -104,6 +111,11 @@ class TcpSocket(TcpStream):
             listener.syn_queue.append(self)
         else:
             listener.let_in(self)
+
+    def _not_answered(self) -> None:
+        """Nobody has answered for so long (tcp_write_timeout)."""
+        if self.state == TcpState.SYN_SENT:
+            self._abort(errno.ETIMEDOUT)
 
     def let_in(self, client: TcpSocket) -> None:
         """A connection to this socket is made (tcp_check_req)."""

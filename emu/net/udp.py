@@ -49,6 +49,8 @@ class UdpSocket(DatagramSocket):
         return Endpoint(ip, target.port)
 
     def _deliver(self, packet: Datagram, target: Endpoint, source: Endpoint) -> None:
+        if not self.net.device.up:  # it is lost
+            return
         if target.ip.is_multicast or target.ip == BROADCAST4:
             self._deliver_to_all(packet, target, source)
             return

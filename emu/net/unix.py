@@ -45,11 +45,12 @@ _PASSED_ON = ((SOL_SOCKET, SO_PASSCRED), (SOL_SOCKET, SO_PASSPIDFD))
 class UnixSockets:
     """The names of a machine's sockets: abstract ones, of each type its own, and by device and inode number."""
 
-    def __init__(self, net: Network) -> None:
+    def __init__(self, net: Network, bound: dict[tuple[int, int], UnixSocket]) -> None:
+        """``bound``: those with a file, which all networks have together."""
         self.net = net
         self.vfs = net.vfs
         self.abstract: dict[tuple[bytes, int], UnixSocket] = {}
-        self.bound: dict[tuple[int, int], UnixSocket] = {}
+        self.bound = bound
         self._last = 0
 
     def autobind(self, type_: int) -> bytes:

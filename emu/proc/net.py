@@ -46,11 +46,12 @@ _SNMP = (
     "Udp:" + " 0" * 9 + "\n"
 )
 #: Files that tell what there is none of: their first lines.
+_ADDRESS6 = "00000000000000000000000000000001 01 80 10 80       lo\n"
 _HEADS = {
     "arp": "IP address       HW type     Flags       HW address            Mask     Device\n",
     "packet": "sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n",
     "raw": _TCP4 + " ref pointer drops\n", "raw6": _UDP6, "udplite": _UDP4.ljust(127) + "\n", "udplite6": _UDP6,
-    "dev_mcast": "", "if_inet6": "00000000000000000000000000000001 01 80 10 80       lo\n", "dev": _DEV, "snmp": _SNMP,
+    "dev_mcast": "", "dev": _DEV, "snmp": _SNMP,
     "route": _ROUTE.ljust(127) + "\n",
     "ipv6_route": (
         "00000000000000000000000000000001 80 00000000000000000000000000000000 00 00000000000000000000000000000000"
@@ -88,6 +89,7 @@ def init(kernel: Kernel) -> None:
         "tcp": lambda: tcp(kernel.net, AF_INET), "tcp6": lambda: tcp(kernel.net, AF_INET6),
         "udp": lambda: udp(kernel.net, AF_INET), "udp6": lambda: udp(kernel.net, AF_INET6),
         "unix": lambda: unix(kernel.net), "netlink": lambda: netlink(kernel.net),
+        "if_inet6": lambda: _ADDRESS6 if kernel.net.device.up else "",
         "sockstat": lambda: sockstat(kernel.net), "sockstat6": lambda: sockstat6(kernel.net),
     }  # fmt: skip
     for name, text in sorted(texts.items()):

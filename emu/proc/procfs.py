@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from emu.fs.file import DirectoryEntry, File
 from emu.fs.inode import Inode, NewOwner
 from emu.fs.libfs import FixedDirectory
 from emu.fs.pseudo import LinkFile, MagicLink, SeekableFile, Store, SysctlSuperBlock, Text, TextFile, TextHandle
-from emu.fs.superblock import FileSystemType, SuperBlock
+from emu.fs.superblock import FileSystemType, SuperBlock, parse_id, parse_options
 from emu.linux.caller import may_access
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags
@@ -24,11 +24,15 @@ if TYPE_CHECKING:
     from emu.fs.resources import Resources
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
-    from emu.linux.caller import Caller
-    from emu.linux.namespace import Namespace
+    from emu.linux.caller import Caller, Credentials
     from emu.linux.pidns import PidNamespace
 
 PROC_MAGIC = 0x9FA0
+PROC_OPTIONS = frozenset({"gid", "hidepid", "subset"})
+#: hidepid by its words and numbers.
+_HIDDEN = {0: "off", 1: "noaccess", 2: "invisible", 4: "ptraceable"}
+_HIDEPID = {**{word: number for number, word in _HIDDEN.items()}, **{str(number): number for number in _HIDDEN}}
+_INVISIBLE, _PTRACEABLE = 2, 4
 #: Makes /proc/<pid>/NAME (pagemap).
 PidInode = Callable[["ProcSuperBlock", "Kernel", "Task"], Inode]
 
@@ -48,11 +52,15 @@ class ProcSuperBlock(SysctlSuperBlock):
         late: Callable[[Kernel], None],
         pid_ns: PidNamespace | None = None,
         first: ProcSuperBlock | None = None,
+        options: Mapping[str, str] | None = None,
     ) -> None:
         """``pid_ns``: whose processes it shows; ``first``: the tree of all, which has the other files."""
         super().__init__(kernel.vfs.resources, fstype)
         self.kernel = kernel
         self.pid_ns, self.first = pid_ns, first
+        #: Nothing but processes is there (subset=pid), which of them who sees (hidepid), and the group that sees all.
+        self.only_processes, self.hides, self.all_seeing = False, 0, 0
+        self._set_options(options or {})
         self.pid_files: dict[str, PidFile] = {} if first is None else first.pid_files
         self.pid_inodes: dict[str, PidInode] = {} if first is None else first.pid_inodes
         self.pid_directories: dict[str, Callable[[ProcSuperBlock, Task], Inode]] = (
@@ -63,9 +71,32 @@ class ProcSuperBlock(SysctlSuperBlock):
         self.net: FixedDirectory = FixedDirectory(self) if first is None else first.net
         self.root: ProcRoot = ProcRoot(self)
 
+    def _set_options(self, words: Mapping[str, str]) -> None:
+        self.only_processes = self.only_processes or "subset" in words
+        self.hides = _HIDEPID[words["hidepid"]] if "hidepid" in words else self.hides
+        self.all_seeing = parse_id(words["gid"]) if "gid" in words else self.all_seeing
+
+    def show_options(self) -> str:
+        gid = f",gid={self.all_seeing}" if self.all_seeing else ""
+        hides = f",hidepid={_HIDDEN[self.hides]}" if self.hides else ""
+        return gid + hides + (",subset=pid" if self.only_processes else "")
+
+    def remount(self, options: str) -> None:
+        self._set_options(parse_proc_options(options))
+
     def task_of(self, number: int) -> Task | None:
-        """The task that has a number here."""
-        return self.kernel.tasks.get(number if self.pid_ns is None else self.pid_ns.find(number))
+        """The task that has a number here, if it is one that is shown."""
+        task = self.kernel.tasks.get(number if self.pid_ns is None else self.pid_ns.find(number))
+        return None if task is None or not self.shows(task, _INVISIBLE) else task
+
+    def shows(self, task: Task, least: int) -> bool:
+        """Whether a process is not hidden from who asks, where that begins with ``least`` (has_pid_permissions)."""
+        reader = self.kernel.current
+        if self.hides < least or reader is None:
+            return True
+        if self.hides != _PTRACEABLE and reader.credentials.in_group(self.all_seeing):
+            return True
+        return may_access(reader, task)
 
     def create_file(
         self, name: str, text: Text, mode: int = 0o444, size: int | None = None, store: Store | None = None
@@ -99,7 +130,9 @@ class ProcRoot(FixedDirectory):
         if name.isdigit():
             return self._directory(_number(name))
         first = self._sb.first
-        if first is not None and name not in self.entries:
+        if first is not None and (name not in self.entries or name == "net"):
+            if self._sb.only_processes:
+                raise LinuxError(errno.ENOENT)
             return first.root.lookup(name)
         if name not in self.entries or name == "sys":
             self._sb.complete()
@@ -107,8 +140,9 @@ class ProcRoot(FixedDirectory):
 
     def iterate(self) -> Iterable[DirectoryEntry]:
         self._sb.complete()
-        yield from super().iterate()
-        if self._sb.first is not None:
+        own = super().iterate()
+        yield from (entry for entry in own if entry.name != "net" or not self._sb.only_processes)
+        if self._sb.first is not None and not self._sb.only_processes:
             others = FixedDirectory.iterate(self._sb.first.root)
             yield from (entry for entry in others if entry.name not in self.entries)
         for number in self._leaders():
@@ -129,7 +163,8 @@ class ProcRoot(FixedDirectory):
     def _leaders(self) -> list[int]:
         """The numbers of the processes that are here."""
         space, tasks = self._sb.pid_ns, self._sb.kernel.tasks
-        numbers = (sees(space, task.pid) for task in tasks.values() if task.pid == task.tgid)
+        leaders = [task for task in tasks.values() if task.pid == task.tgid and self._sb.shows(task, _INVISIBLE)]
+        numbers = (sees(space, task.pid) for task in leaders)
         return sorted(number for number in numbers if number)
 
 
@@ -144,6 +179,11 @@ class PidDirectory(FixedDirectory):
         self.process = None if thread else task.pid
         self._thread = thread
         self.uid, self.gid = task.credentials.euid, task.credentials.egid
+
+    def permission(self, mask: int, who: Credentials) -> None:
+        if not self._sb.shows(self.task, 1):
+            raise LinuxError(errno.EPERM)
+        super().permission(mask, who)
 
     def lookup(self, name: str) -> Inode:
         inode = self.entries.get(name)
@@ -304,12 +344,13 @@ class FdInfoDirectory(FixedDirectory):
 
 
 class Procfs(FileSystemType):
-    """The file system type ``proc``; every mount in a PID namespace shows the same tree.  ``late`` adds what few
-    programs ask for.
+    """The file system type ``proc``; every mount has a tree of its own, with the processes of a PID namespace.
+    ``late`` adds what few programs ask for.
     """
 
     name = "proc"
     for_users = True
+    options = PROC_OPTIONS
 
     def __init__(
         self,
@@ -317,20 +358,29 @@ class Procfs(FileSystemType):
         late: Callable[[Kernel], None],
     ) -> None:
         self.tree = ProcSuperBlock(kernel, self, late)
-        self._trees: dict[Namespace, ProcSuperBlock] = {}
-        kernel.namespaces.on_end.append(self._forget)
+        self._mounted = False
+
+    def check_options(self, options: str) -> None:
+        parse_proc_options(options)
 
     def mount(self, resources: Resources, options: str) -> SuperBlock:
         kernel = self.tree.kernel
+        words = parse_proc_options(options)
         space = None if kernel.current is None else kernel.current.pid_ns
-        if space is None:
+        if not self._mounted and space is None and not words:
+            self._mounted = True
             return self.tree
-        if space not in self._trees:
-            self._trees[space] = ProcSuperBlock(kernel, self, lambda _: None, space, self.tree)
-        return self._trees[space]
+        return ProcSuperBlock(kernel, self, lambda _: None, space, self.tree, words)
 
-    def _forget(self, space: Namespace) -> None:
-        self._trees.pop(space, None)
+
+def parse_proc_options(options: str) -> dict[str, str]:
+    """The options of a mount (proc_fs_parameters).  LinuxError(EINVAL)."""
+    words = parse_options(options, PROC_OPTIONS)
+    if words.get("subset", "pid") != "pid" or words.get("hidepid", "0") not in _HIDEPID:
+        raise LinuxError(errno.EINVAL)
+    if "gid" in words:
+        parse_id(words["gid"])
+    return words
 
 
 def _number(name: str) -> int:

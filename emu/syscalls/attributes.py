@@ -110,9 +110,13 @@ STATX = _Statx("statx", "IIQIIIHHQQQQqIiqIiqIiqIiIIIIQII96x")
 UTIMBUF, TWO_TIMES = Layout("utimbuf", "2q"), Layout("timeval[2]", "4q")
 
 
-def _seen(task: Task, found: Stat) -> Stat:
-    """With its owner as the caller's user namespace numbers it."""
-    who = task.credentials
+def _seen(task: Task, path: Path, found: Stat) -> Stat:
+    """With its owner as the caller's user namespace numbers it, and the device of the mount: some files are in several
+    instances (procfs).
+    """
+    who, sb = task.credentials, path.mount.sb
+    if path.dentry.inode.sb is not sb:
+        found = found._replace(dev=sb.dev)
     if who.user_ns is None:
         return found
     return found._replace(uid=who.shown("uid", found.uid), gid=who.shown("gid", found.gid))
@@ -123,7 +127,7 @@ def sys_newfstatat(kernel: Kernel, task: Task, dirfd: int, address: int, flags: 
     if flags & ~(_STAT_FLAGS | _SYNC):
         raise LinuxError(errno.EINVAL)
     _, path = resolve_at(kernel, task, dirfd, address, flags, null=True)
-    return _seen(task, path.dentry.inode.getattr())
+    return _seen(task, path, path.dentry.inode.getattr())
 
 
 def sys_stat(kernel: Kernel, task: Task, address: int) -> Stat:
@@ -138,7 +142,8 @@ def sys_lstat(kernel: Kernel, task: Task, address: int) -> Stat:
 
 def sys_fstat(kernel: Kernel, task: Task, fd: int) -> Stat:
     """fstat(2)."""
-    return _seen(task, task.files.get_any(fd).inode.getattr())
+    file = task.files.get_any(fd)
+    return _seen(task, file.path, file.inode.getattr())
 
 
 def sys_statx(
@@ -154,7 +159,7 @@ def sys_statx(
     if inode.sb.keeps_flags:
         attributes |= inode.fs_flags & _ATTR_FLAGS
         known |= _ATTR_FLAGS
-    found, fstype = _seen(task, inode.getattr()), inode.sb.fstype
+    found, fstype = _seen(task, path, inode.getattr()), inode.sb.fstype
     filled, mount_id = STATX_BASIC_STATS | STATX_MNT_ID, mount.id
     if fstype.multigrain and not mask & _CHANGES:
         filled, found = filled & ~_CHANGES, found._replace(mtime=0, ctime=0)

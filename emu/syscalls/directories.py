@@ -38,6 +38,8 @@ ST_NODEV = 4
 ST_NOEXEC = 8
 ST_NOATIME = 1024
 ST_RELATIME = 4096
+ST_NODIRATIME = 2048
+ST_NOSYMFOLLOW = 0x2000
 #: getdents64 gives at most this many bytes a call, whatever size the guest passes.
 DIRENTS_MAX = 1 << 20
 
@@ -98,6 +100,8 @@ def _statfs(path: Path) -> tuple[int, ...]:
 
 def _statfs_flags(mount: VfsMount) -> int:
     flags = ST_VALID | (mount.flags & (ST_NOSUID | ST_NODEV | ST_NOEXEC | ST_NOATIME))
+    flags |= ST_NOSYMFOLLOW if mount.flags & MountFlags.NOSYMFOLLOW else 0
+    flags |= ST_NODIRATIME if mount.flags & MountFlags.NODIRATIME else 0
     if mount.read_only:
         flags |= ST_RDONLY
     if not mount.flags & (MountFlags.NOATIME | MountFlags.STRICTATIME):

@@ -242,12 +242,11 @@ def sys_mount_setattr(kernel: Kernel, task: Task, dirfd: int, path: int, flags: 
     if propagation & ~mounting.PROPAGATION or propagation.bit_count() > 1:
         raise LinuxError(errno.EINVAL)
     _, place = resolve_at(kernel, task, dirfd, path, flags & (_EMPTY | _NOFOLLOW))
-    if place.dentry is not place.mount.root or place.mount.ns not in (None, task.ns.mnt):
+    mount, table = place.mount, kernel.vfs.mount_table
+    if place.dentry is not mount.root or (mount.ns is not task.ns.mnt and mount not in table.loose):
         raise LinuxError(errno.EINVAL)
     recursive = bool(flags & _RECURSIVE)
-    mounting.set_attributes(
-        kernel.vfs.mount_table, place.mount, set_flags, clear_flags, propagation, recursive=recursive
-    )
+    mounting.set_attributes(table, mount, set_flags, clear_flags, propagation, recursive=recursive)
     return 0
 
 

@@ -83,11 +83,16 @@ def _mount_new(
 
 
 def check_type(kernel: Kernel, task: Task, name: str) -> None:
-    """LinuxError(ENODEV), (EPERM): who is root only in a user namespace may not mount this type (mount_capable)."""
+    """LinuxError(ENODEV), (EPERM): who is root only in a user namespace may not mount this type, or only what belongs
+    to a namespace of his own (mount_capable).
+    """
     kind = kernel.vfs.filesystems.get(name)
     if kind is None:
         raise LinuxError(errno.ENODEV)
-    if not task.credentials.capable(SYS_ADMIN) and not kind.for_users:
+    who, owners = task.credentials, {"proc": task.pid_ns, "sysfs": task.ns.net, "mqueue": task.ns.ipc}
+    space = owners.get(name)
+    owner = who.user_ns if name not in owners else None if space is None else space.user
+    if not who.capable_in(SYS_ADMIN, owner if kind.for_users else None):
         raise LinuxError(errno.EPERM)
 
 

@@ -36,7 +36,7 @@ def sys_pidfd_open(kernel: Kernel, task: Task, pid: int, flags: int) -> int:
     if not flags & PIDFD_THREAD and target is not target.group.leader:
         raise LinuxError(errno.ENOENT)
     task.files.check_room()
-    file = new_pidfd(kernel.vfs, flags)
+    file = new_pidfd(kernel, flags)
     file.inode.bind(target)
     return task.files.open(file, cloexec=True)
 

@@ -118,13 +118,13 @@ def set_socket_option(task: Task, file: Socket, name: int, value_at: int, length
 
 def _set_number(task: Task, file: Socket, name: int, value: int) -> None:
     """An option that is a number, and means nothing more when it is set."""
-    _check_privilege(task, name, value)
+    _check_privilege(task, file, name, value)
     file.options[SOL_SOCKET, name] = int(option_of(file, SOL_SOCKET, name, changes=True).taken(value))
 
 
-def _check_privilege(task: Task, name: int, value: int) -> None:
+def _check_privilege(task: Task, file: Socket, name: int, value: int) -> None:
     """What only root may ask for (CAP_NET_ADMIN)."""
-    if task.credentials.capable(NET_ADMIN):
+    if task.credentials.capable_in(NET_ADMIN, file.net.user):
         return
     if name == Sockopt.DEBUG and value:
         raise LinuxError(errno.EACCES)
@@ -157,7 +157,7 @@ def _set_timeout(task: Task, file: Socket, name: int, value_at: int, length: int
 def _set_buffer(task: Task, file: Socket, name: int, value: int) -> None:
     """SO_SNDBUF and SO_RCVBUF: twice what is asked for, within limits that the FORCE ones do not have."""
     force = name in (Sockopt.SNDBUFFORCE, Sockopt.RCVBUFFORCE)
-    if force and not task.credentials.capable(NET_ADMIN):
+    if force and not task.credentials.capable_in(NET_ADMIN, file.net.user):
         raise LinuxError(errno.EPERM)
     value = min(max(value, 0), 0x3FFF_FFFF) if force else min(value % (1 << 32), MAX_BUFFER)
     if isinstance(file, TcpSocket):

@@ -176,10 +176,8 @@ class Machine:
         self.frames = FrameAllocator(PhysicalMemory(memory), lambda frame: None, lambda frames: None)
         self.huge_pages = HugePagePool(self.frames)
         #: What a mapping of /dev/zero asks of an address space.
-        self.context, self.total_bytes = (
-            SimpleNamespace(commit=Commit(self.frames.total), levels=4, max_map_count=65530),
-            0,
-        )
+        self.context = SimpleNamespace(commit=Commit(self.frames.total), levels=4, max_map_count=65530)
+        self.total_bytes = 0
         self.mm_context = self.context
         self.stop = Stop()
         self.clock = FakeClock()

@@ -43,7 +43,9 @@ def test_zero_mapping() -> None:
     machine = Machine()
     file = machine.vfs.open("/dev/zero", O.RDWR)
     shared = Vma(0x100000, 0x104000, Prot.READ, VmFlags.SHARED, file=file, pgoff=7)
-    mm = SimpleNamespace(frames=machine.frames, context=SimpleNamespace(commit=Commit(machine.frames.total)))
+    mm = SimpleNamespace(
+        frames=machine.frames, context=SimpleNamespace(commit=Commit(machine.frames.total), shmem_inodes=0)
+    )
     file.mmap(mm, shared)  # type: ignore[arg-type]
     assert shared.file is None and shared.page_cache is not None and shared.page_cache.size == 0x4000
     private = Vma(0x100000, 0x104000, Prot.READ, file=file)

@@ -15,7 +15,8 @@ static int there(const char *path)
 
 int main(void)
 {
-	char path[256];
+	char path[256], c;
+	int ends[2];
 	long pid;
 
 	MUST(unshare, CLONE_NEWNS);
@@ -30,9 +31,10 @@ int main(void)
 	SHOW(pivot_root, "new/sub", "new/old");
 	SHOW(pivot_root, "new", "/");
 	SHOW(mount, "proc", "new/proc", "proc", 0, NULL);
+	MUST(pipe, ends);
 	pid = MUST(fork);
 	if (!pid) {
-		sleep_ms(30);
+		MUST(read, ends[0], &c, 1);
 		SAY(there("/file"));
 		leave(0);
 	}
@@ -49,6 +51,7 @@ int main(void)
 	SAY(there("/old/proc"));
 	SHOW(rmdir, "/old");
 	SHOW(umount2, "/proc", 0);
+	MUST(write, ends[1], "x", 1);
 	reap(pid);
 	dir("/again");
 	SHOW(mount, "/again", "/again", NULL, MS_BIND, NULL);

@@ -28,7 +28,6 @@ static int inside(void)
 		orphan = MUST(fork);
 		if (!orphan) {
 			await(ends[0]);
-			sleep_ms(20);
 			print("orphan: pid %ld, ppid %ld, group %ld\n", SYS(getpid), SYS(getppid), SYS(getpgid, 0));
 			leave(4);
 		}
@@ -39,8 +38,8 @@ static int inside(void)
 	SHOW(wait4, 77, &status, 0, NULL);
 	SHOW(wait4, -1, &status, 0, NULL);
 	SAY(WEXITSTATUS(status));
-	step(ends[1]);
 	SHOW(kill, -2, 0);
+	step(ends[1]);
 	SHOW(wait4, -2, &status, 0, NULL);
 	SAY(WEXITSTATUS(status));
 	SHOW(wait4, -1, &status, 0, NULL);
@@ -55,8 +54,9 @@ static int inside(void)
 int main(void)
 {
 	long pid, other;
-	int status;
+	int status, ends[2];
 
+	MUST(pipe, ends);
 	pid = SYS(clone, CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0);
 	if (!pid)
 		leave(inside());
@@ -70,17 +70,19 @@ int main(void)
 	if (!pid) {
 		print("first: %ld %ld\n", SYS(getpid), SYS(getppid));
 		SHOW(clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
+		step(ends[1]);
 		SYS(pause);
 	}
-	sleep_ms(20);
+	await(ends[0]);
 	other = SYS(fork);
 	if (!other) {
 		print("second: %ld %ld\n", SYS(getpid), SYS(getppid));
+		step(ends[1]);
 		SYS(pause);
 	}
-	sleep_ms(20);
+	await(ends[0]);
 	SHOW(kill, pid, SIGKILL);
-	sleep_ms(20);
+	MUST(waitid, P_PID, other, NULL, WEXITED | WNOWAIT, NULL);
 	SHOW(wait4, pid, &status, WNOHANG, NULL); /* it waits for the other */
 	MUST(wait4, other, &status, 0, NULL);
 	SAY(WTERMSIG(status) == SIGKILL);
