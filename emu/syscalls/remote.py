@@ -50,7 +50,7 @@ def _pieces(task: Task, address: int, number: int) -> list[tuple[int, int]]:
 
 
 def _target(kernel: Kernel, task: Task, pid: int) -> AddressSpace:
-    found = kernel.tasks.get(pid)
+    found = kernel.find_task(pid)
     if found is None or not found.alive:
         raise LinuxError(errno.ESRCH)
     if not may_access(task, found):
