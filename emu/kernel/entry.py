@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from emu.cpu import DR6_BS, SYSCALL_TRAP, Trap, TrapKind
 from emu.instructions.raised import GP
 from emu.kernel.fastpath import WHO, FastPath
+from emu.kernel.faststate import CLOCK_GETTIME
 from emu.kernel.signal_state import SaFlags, SiCode, Sig, SigInfo
 from emu.kernel.task import Task, TaskState
 from emu.kernel.traps import Traps
@@ -119,6 +120,8 @@ class Entry:
         enter = compile_entry(call)
         if number in WHO and number not in self._replaced:
             enter = self.fast_path.keeps(number, enter)
+        elif number == CLOCK_GETTIME and number not in self._replaced:
+            enter = self.fast_path.keeps_clock(enter)
         self._entries[number] = compiled = enter, cost
         return compiled
 

@@ -11,6 +11,7 @@ from unicorn.x86_const import UC_X86_REG_CR3
 from emu.hooks import TrapState
 from emu.kernel.faststate import (
     CALLS,
+    CLOCK_GETTIME,
     DESCRIPTORS,
     FUTEX,
     KILL,
@@ -51,6 +52,7 @@ _MASK, _UC_BYTES, _FPSTATE_BYTES = 296, 304, 580
 #: SIGKILL and SIGSTOP.
 _UNBLOCKABLE = 1 << 8 | 1 << 18
 _NEVER_NS = 1 << 62
+_TIMESPEC_BYTES, _NS = 16, 1_000_000_000
 
 
 @native
@@ -87,6 +89,26 @@ def _done(path: FastState, trap: TrapState, cost: int, result: int) -> bool:
         return False
     path.system_ns += cost
     _return(path, trap, result)
+    return True
+
+
+# -- clocks ------------------------------------------------------------------------------------------------------------
+
+
+@native
+def _clock_gettime(path: FastState, trap: TrapState, cost: int) -> bool:
+    """What a clock says that counts what the task does."""
+    registers, state = trap.registers, MmuState.from_address(path.mmu)
+    vaddr = load64(registers + _RSI)
+    if path.clocks == 0 or load64(registers + _RDI) & _LOW_32 != path.clockid:
+        return False
+    paddr = buffer(state, path.task_size, state.cr3, vaddr, _TIMESPEC_BYTES, WRITABLE)
+    if paddr == NOWHERE or not _done(path, trap, cost, 0):
+        return False
+    now = path.clock_began + state.clock + path.system_ns
+    use(state, state.cr3, vaddr, A | D)
+    store64(state.ram + paddr, now // _NS)
+    store64(state.ram + paddr + 8, now % _NS)
     return True
 
 
@@ -399,6 +421,8 @@ def answer(uc: int, path: FastState, _nothing: int) -> int:
         return 1 if _sigreturn(path, trap, cost) else 0
     if number == KILL:
         return 1 if _kill(path, trap, cost) else 0
+    if number == CLOCK_GETTIME:
+        return 1 if _clock_gettime(path, trap, cost) else 0
     if path.current == 0:
         return 0
     store64(path.word + 8, uc)

@@ -1,10 +1,11 @@
 """When system calls can be answered natively (:mod:`emu.kernel.fastcalls`), and what the kernel then has to know.
 
-Three things are: calls that only ask who the task is, again and again; a signal that a task sends itself again, and the
-return from a handler; and what two tasks do that wait for each other in turns, through pipes or words.  Native code
-works on a copy of what it needs, which is made just before the engine is entered, and only while nobody could see the
-difference: no call is traced or filtered, and nothing is to be done between two turns.  Whatever comes next to Python,
-a page fault as well as another system call, first brings the kernel's own objects up to date (:meth:`FastPath.end`).
+Four things are: calls that only ask who the task is, again and again, or how much CPU time it has used; a signal that a
+task sends itself again, and the return from a handler; and what two tasks do that wait for each other in turns, through
+pipes or words.  Native code works on a copy of what it needs, which is made just before the engine is entered, and only
+while nobody could see the difference: no call is traced or filtered, and nothing is to be done between two turns.
+Whatever comes next to Python, a page fault as well as another system call, first brings the kernel's own objects up to
+date (:meth:`FastPath.end`).
 """
 
 from __future__ import annotations
@@ -12,12 +13,24 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING
 
-from emu.kernel.faststate import CALLS, DESCRIPTORS, FUTEX, KILL, READ, SIGRETURN, WRITE, FastState, Run
+from emu.kernel.faststate import (
+    CALLS,
+    CLOCK_GETTIME,
+    DESCRIPTORS,
+    FUTEX,
+    KILL,
+    READ,
+    SIGRETURN,
+    WRITE,
+    FastState,
+    Run,
+)
 from emu.kernel.futex import ANY_BIT, Waiter, futex_wait
 from emu.kernel.jobctl import FIRST, LAST
 from emu.kernel.signal_state import SaFlags, SiCode
 from emu.kernel.task import Task, TaskState
 from emu.kernel.tracer import Tracer
+from emu.linux.clock import CPUTIME
 from emu.mm.kmem import PIPE_PAGE, SIGQUEUE
 from mmu import unicorn_abi
 from mmu.objectcode import load
@@ -33,7 +46,7 @@ if TYPE_CHECKING:
 #: getpid, getuid, getgid, geteuid, getegid, getppid, getpgrp, gettid: what they say changes by other calls only.
 WHO = frozenset({39, 102, 104, 107, 108, 110, 111, 186})
 #: Calls that do not change it: these, read, lseek, rt_sigreturn, kill, futex, and those that tell the time.
-_KEEP = WHO | {READ, 8, SIGRETURN, KILL, 96, 201, FUTEX, 228, 229}
+_KEEP = WHO | {READ, 8, SIGRETURN, KILL, 96, 201, FUTEX, CLOCK_GETTIME, 229}
 #: So many calls of that kind come to the kernel before any is answered natively.
 _FEW = 64
 #: Two tasks have gone on in turns so often before they are taken for a pair, and how often that may be at most.
@@ -43,7 +56,10 @@ _WORTH = 40
 #: After so many switches the kernel has its turn again.
 _SWITCHES = 1000
 _NODEFER, _RESETHAND = int(SaFlags.NODEFER), int(SaFlags.RESETHAND)
-_LOW_32 = 0xFFFF_FFFF
+_LOW_32, _LAST_POSITIVE = 0xFFFF_FFFF, 0x7FFF_FFFF
+#: The numbers of clocks of CPU time: two, or the complement of a process's number, and these three bits.
+_PROCESS_CLOCK, _THREAD_CLOCK = CPUTIME["PROCESS_CPUTIME_ID"], CPUTIME["THREAD_CPUTIME_ID"]
+_OF_THREAD, _WHICH, _USER_ONLY = 4, 3, 1
 
 
 class FastPath:
@@ -60,6 +76,8 @@ class FastPath:
         self._answers = (ctypes.c_uint64 * CALLS)()
         self._costs = (ctypes.c_uint64 * CALLS)()
         self._known: set[int] = set()
+        #: Whether the task has asked for its own CPU time, or (False) for that of its process.
+        self._clock_of_thread: bool | None = None
         #: Known where a handler has been entered, which may return soon.
         self._signals: SignalRegisters | None = None
         self._pair: Pair | None = None
@@ -83,7 +101,7 @@ class FastPath:
             )  # fmt: skip
             self._answer = load("emu.kernel.fastcalls")["answer"].address
             cpu.trap.fast_path = ctypes.addressof(self._state)
-            for number in (READ, WRITE, SIGRETURN, KILL, FUTEX):
+            for number in (READ, WRITE, SIGRETURN, KILL, FUTEX, CLOCK_GETTIME):
                 self._costs[number] = self._kernel.entry.entry_of(number)[1]
         return self._state
 
@@ -95,6 +113,10 @@ class FastPath:
         assert state is not None
         if self._signals is not None:
             self._prepare_signals(task, state, self._signals)
+        if self._clock_of_thread is not None:
+            usage = task.usage if self._clock_of_thread else task.group.usage()
+            since, system_since, _ = self._kernel.scheduler.turn_began
+            state.clock_began = usage.cpu_ns - since - system_since
         state.system_ns, state.look_at = self._clock.system_ns, self._clock.look_at
         self._cpu.trap.answer = self._answer
         self.begun = True
@@ -140,9 +162,35 @@ class FastPath:
 
         return answered
 
-    def _keep(self, task: Task, number: int, result: int) -> None:
+    def keeps_clock(self, enter: Enter) -> Enter:
+        """The entry of clock_gettime, which notes whose CPU time is asked for."""
+
+        def answered(kernel: Kernel, task: Task, registers: Registers) -> int:
+            result: int = enter(kernel, task, registers)
+            clock = registers[0] & _LOW_32
+            if clock in (_PROCESS_CLOCK, _THREAD_CLOCK) or clock > _LAST_POSITIVE:
+                self._asked += 1
+                if self._asked > _FEW and result == 0:
+                    self._keep_clock(task, clock)
+            return result
+
+        return answered
+
+    def _watched(self, task: Task) -> bool:
+        """Whether somebody sees each call of a task, or its tables are none that native code knows."""
         watched = self._kernel.tracer.syscalls or task.ptrace is not None or task.seccomp is not None
-        if watched or self._cpu.mmu.state.cr4 & CR4.LA57:
+        return watched or bool(self._cpu.mmu.state.cr4 & CR4.LA57)
+
+    def _keep_clock(self, task: Task, clock: int) -> None:
+        if self._watched(task):
+            return
+        self._clock_of_thread = _counts_thread(task, clock)
+        state = self._made()
+        state.clocks, state.clockid, state.task_size = self._clock_of_thread is not None, clock, task.mm.task_size
+        self._is_ready()
+
+    def _keep(self, task: Task, number: int, result: int) -> None:
+        if self._watched(task):
             return
         state = self._made()
         state.task_size = task.mm.task_size
@@ -169,11 +217,13 @@ class FastPath:
             self._answers[number] = 0
         self._known.clear()
         if self._state is not None:
-            self._state.self = 0
+            self._state.self = self._state.clocks = 0
+        self._clock_of_thread = None
         self._is_ready()
 
     def _is_ready(self) -> None:
-        self.ready = bool(self._known) or self._signals is not None or self._pair is not None
+        kept = self._signals, self._pair, self._clock_of_thread
+        self.ready = bool(self._known) or any(each is not None for each in kept)
 
     # -- signals ---------------------------------------------------------------------------------------------------
 
@@ -318,6 +368,17 @@ class FastPath:
         task.syscall, task.rip = (record.number, registers), record.rip
         task.syscall_rflags, task.syscall_rsp = record.rflags, record.rsp
         kernel.scheduler.sleep(task, next(task.sleeping))
+
+
+def _counts_thread(task: Task, clock: int) -> bool | None:
+    """Whether a clock that there is counts all CPU time of the task, or (False) of its process; None if neither."""
+    if clock <= _LAST_POSITIVE:
+        return clock == _THREAD_CLOCK
+    of_thread = bool(clock & _OF_THREAD)
+    number = task.means((_LOW_32 - clock) >> 3)
+    if clock & _WHICH == _USER_ONLY or number not in (0, task.pid if of_thread else task.group.leader.pid):
+        return None
+    return of_thread
 
 
 def _is_plain(task: Task) -> bool:

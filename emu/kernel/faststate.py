@@ -16,7 +16,7 @@ READ_END, WRITE_END, NONBLOCKING = 1, 2, 4
 #: A write of more costs more, and is left to the kernel.
 MOST_BYTES = 1023
 #: Numbers of calls.
-READ, WRITE, SIGRETURN, KILL, FUTEX = 0, 1, 15, 62, 202
+READ, WRITE, SIGRETURN, KILL, FUTEX, CLOCK_GETTIME = 0, 1, 15, 62, 202, 228
 
 
 class Run(IntEnum):
@@ -84,6 +84,10 @@ class FastState(ctypes.Structure):
     system_ns: int  # the clock's
     look_at: int
     answered: int  # calls
+    # the clock of the task's CPU time that it asks for
+    clocks: int  # whether it is known
+    clockid: int
+    clock_began: int  # what it says, less the instructions and the time of the kernel; modulo 1 << 64
     # signal handlers
     signals: int  # whether one may return, as no signal is pending
     registers: int  # host address of the SignalRegisters

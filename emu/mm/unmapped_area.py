@@ -23,6 +23,8 @@ IN_PLACE = MapFlags.FIXED | MapFlags.FIXED_NOREPLACE
 _LEGACY_BASE = page_align(TASK_SIZE // 3)
 #: Private anonymous memory of whole pages of this size begins at a multiple of it, if it has no hint (since Linux 6.7).
 _PMD_SIZE = span(2)
+#: So many searches are remembered.
+_SEARCHES = 16
 
 
 def get_unmapped_area(
@@ -131,11 +133,18 @@ def _bottomup(mm: AddressSpace, length: int, floor: int, ceiling: int, align: in
 
 
 def _topdown(mm: AddressSpace, length: int, floor: int, ceiling: int, align: int) -> int | None:
-    """The highest gap that has room wherever it ends (unmapped_area_topdown)."""
-    high, needed = ceiling, length + align - PAGE_SIZE
-    for vma in reversed(mm.vmas):
+    """The highest gap that has room wherever it ends (unmapped_area_topdown).  It goes on where an earlier search for
+    as much or less has ended, so that each of many mappings below each other does not look through all above it.
+    """
+    searched, needed = mm.vmas.searched, length + align - PAGE_SIZE
+    ends = [high for (most, *limits), high in searched.items() if most <= needed and limits == [floor, ceiling]]
+    high = min(ends, default=ceiling)
+    for vma in mm.vmas.downwards(high if ends else None):
         if vma.start < ceiling and high - needed >= max(vma.end, floor):
             break
         high = min(high, vm_start_gap(vma))
+    if len(searched) >= _SEARCHES:
+        searched.clear()
+    searched[needed, floor, ceiling] = high
     at = (high - length) & -align
     return at if high - needed >= floor else None

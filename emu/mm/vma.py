@@ -164,6 +164,9 @@ class VmaTree:
         self.kmem = kmem
         self._by_start: SortedDict[int, Vma] = SortedDict()
         self._last: Vma | None = None
+        #: How far down gaps have been looked for, and none found: by how much was needed, the floor and the ceiling.
+        #: It holds until a VMA goes, or one comes that keeps a gap below it.
+        self.searched: dict[tuple[int, int, int], int] = {}
 
     def find(self, address: int) -> Vma | None:
         """The VMA that holds the address."""
@@ -188,6 +191,11 @@ class VmaTree:
         """The highest VMA that starts below the address."""
         index = self._by_start.bisect_left(address) - 1
         return self._by_start.peekitem(index)[1] if index >= 0 else None
+
+    def downwards(self, address: int | None) -> Iterator[Vma]:
+        """The VMAs that start below the address (None: all), highest first."""
+        for start in self._by_start.irange(None, address, (True, False), reverse=True):
+            yield self._by_start[start]
 
     def find_above(self, address: int) -> Vma | None:
         """The lowest VMA that ends above the address (find_vma)."""
@@ -240,12 +248,16 @@ class VmaTree:
         self.kmem.charge_reserved(VM_AREA_STRUCT)
         self._by_start[vma.start] = vma
         self._last = None
+        if vma.flags & VmFlags.GROWSDOWN:
+            self.searched.clear()
 
-    def remove(self, vma: Vma) -> None:
-        """Take out."""
+    def remove(self, vma: Vma, *, absorbed: bool = False) -> None:
+        """Take out; ``absorbed``: what it covers becomes another's."""
         del self._by_start[vma.start]
         self.kmem.uncharge(VM_AREA_STRUCT)
         self._last = None
+        if not absorbed:
+            self.searched.clear()
 
     def anon_vma_prepare(self, vma: Vma) -> None:
         """Give a VMA of the tree an anon_vma, before it gets its first private page: that of a neighbour with which it
@@ -263,9 +275,6 @@ class VmaTree:
 
     def __iter__(self) -> Iterator[Vma]:
         return iter(self._by_start.values())
-
-    def __reversed__(self) -> Iterator[Vma]:
-        return reversed(self._by_start.values())
 
     def __len__(self) -> int:
         return len(self._by_start)
@@ -327,7 +336,7 @@ def merge_neighbours(vmas: VmaTree, vma: Vma) -> Vma:
 
 
 def _absorb(vmas: VmaTree, low: Vma, high: Vma) -> Vma:
-    vmas.remove(high)
+    vmas.remove(high, absorbed=True)
     low.end = high.end
     if high.flags != low.flags:
         low.flags |= high.flags

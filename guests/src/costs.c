@@ -3,6 +3,7 @@
  * costs WHAT N [MIB]: does one thing N times, to see what it costs:
  *
  *   calls      getpid(2)
+ *   clocks     the process's CPU time by clock_gettime(2), and at times the thread's
  *   io         a read(2) of 512 bytes from /dev/zero, and a write(2) of them to /dev/null
  *   signals    a signal to itself, its handler, and the way back
  *   pipes      a byte to a child and back, through two pipes
@@ -22,6 +23,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define FUTEX_WAIT_PRIVATE 128
@@ -36,6 +38,22 @@ static int calls(long number)
 
 	while (number--)
 		wrong |= syscall(SYS_getpid) != pid;
+	return wrong;
+}
+
+static int clocks(long number)
+{
+	struct timespec before = { 0 }, now;
+	int wrong = 0;
+
+	while (number--) {
+		clockid_t clock = number & 127 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_THREAD_CPUTIME_ID;
+		char *const at = number & 255 ? (char *)&now : NULL;
+
+		wrong |= syscall(SYS_clock_gettime, clock, at) != (at ? 0 : -1);
+		wrong |= now.tv_sec == before.tv_sec ? now.tv_nsec < before.tv_nsec : now.tv_sec < before.tv_sec;
+		before = now;
+	}
 	return wrong;
 }
 
@@ -155,6 +173,8 @@ int main(int argc, char **argv)
 
 	if (!strcmp(what, "calls"))
 		return calls(number);
+	if (!strcmp(what, "clocks"))
+		return clocks(number);
 	if (!strcmp(what, "io"))
 		return io(number);
 	if (!strcmp(what, "signals"))

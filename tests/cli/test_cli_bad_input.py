@@ -160,7 +160,7 @@ def test_a_program_that_may_not_be_read(unimmu: Unimmu, hello_with: Callable[...
         (
             "--mount ext4:/x hello",
             "there is no file system 'ext4' (there are: debugfs, devpts, devtmpfs, hugetlbfs, mqueue, msharefs, proc, "
-            "sysfs, tmpfs)",
+            "ramfs, sysfs, tmpfs)",
         ),
         ("--mount msharefs:/x:level=p4d hello", "level=p4d: the levels are pte, pmd, pud"),
         ("--mount msharefs:/x:size=1 hello", "unknown parameter 'size'"),

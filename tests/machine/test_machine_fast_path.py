@@ -69,6 +69,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     ("words", "least"),
     [
         ("costs calls 300", 200),
+        ("costs clocks 1000", 600),
         ("costs signals 300", 500),
         ("costs pipes 300", 1000),
         ("costs threads 300", 500),
@@ -128,7 +129,7 @@ def test_other_programs(words: str, eager: None) -> None:
     "kind", [{"cpus": 2}, {"tlb": "skylake-sp"}, {"la57": True}, {"turn": 5000}, {"turn": (500, 5000)}]
 )
 def test_machines_that_switch_otherwise(kind: dict[str, Any], eager: None) -> None:
-    for words in ("costs pipes 50", "turns threads 30 1 20", "getpid_loop 50", "handlers 30 1"):
+    for words in ("costs pipes 50", "costs clocks 300", "turns threads 30 1 20", "getpid_loop 50", "handlers 30 1"):
         assert run(words, **kind).seen == run(words, watched=True, **kind).seen
 
 
