@@ -62,7 +62,7 @@ def sys_pidfd_send_signal(kernel: Kernel, task: Task, fd: int, signo: int, addre
         raise LinuxError(errno.EINVAL)
     members = [target]
     if flags == _TO_GROUP:
-        leaders = [other for other in kernel.tasks.values() if other is other.group.leader]
+        leaders = [other for other in kernel.with_init() if other is other.group.leader]
         members = [other for other in leaders if other.pgid == target.pid]
         if not members:
             raise LinuxError(errno.ESRCH)

@@ -211,7 +211,7 @@ def sys_process_mrelease(kernel: Kernel, task: Task, pidfd: int, flags: int) -> 
     target, _ = pidfd_target(kernel, task, pidfd)
     if target is None or not target.alive:
         raise LinuxError(errno.ESRCH)
-    users = [other for other in kernel.tasks.values() if other.alive and other.mm is target.mm]
+    users = [other for other in kernel.with_init() if other.alive and other.mm is target.mm]
     if not all(other.signals.pending_mask >> (Sig.KILL - 1) & 1 for other in users):
         raise LinuxError(errno.EINVAL)
     for vma in target.mm.vmas:

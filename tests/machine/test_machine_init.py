@@ -44,6 +44,11 @@ def test_it_is_no_program_of_the_machine(machine: MakeMachine) -> None:
     assert [row["pid"] for row in booted.processes()] == [100]
 
 
+def test_its_descriptor_stands_for_it_and_its_group(machine: MakeMachine) -> None:
+    script = "@p = syscall 434 1 0; syscall 424 p 9 0 0; syscall 424 p 9 0 4; syscall 448 p 0; syscall 438 p 0 0"
+    assert machine().calls(script) == ["syscall = 0", "syscall = 0", "syscall = EINVAL", "syscall = EBADF"]
+
+
 def test_orphans_become_its_children(machine: MakeMachine) -> None:
     script = """
         @p = bytes 8; @syscall 293 p 0; @b = bytes 64; @fork c; @fork d; @read 3 b 1; end; end; wait c
