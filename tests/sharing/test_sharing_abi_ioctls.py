@@ -38,7 +38,10 @@ SIZING: Table = {
         "lseek fd 0 0",
         "0 EFBIG EOPNOTSUPP 0 0 EINVAL ESPIPE",
     ),
-    "no mshare(2)": ('@mmap 8T u RW ANON|MAP_FIXED|MAP_NORESERVE -1 0; mshare "q" 8T u O_RDWR|O_CREAT 0600', "ENOSYS"),
+    "451 is cachestat(2)": (
+        '@mmap 8T u RW ANON|MAP_FIXED|MAP_NORESERVE -1 0; mshare "q" 8T u O_RDWR|O_CREAT 0600',
+        "EBADF",
+    ),
 }
 SIZING_RFC3: Table = {
     "a start of 0 can be set again, as the posted check has it": (

@@ -61,9 +61,9 @@ FILES: Table = {
         'unlink "/sys/fs/mshare/mshare_info"; rename "/sys/fs/mshare/mshare_info" "/sys/fs/mshare/i"',
         "EPERM EPERM",
     ),
-    "no mshare(2)": (
+    "451 is cachestat(2)": (
         '@mmap 4T u RW ANON|MAP_FIXED|MAP_NORESERVE -1 0; mshare "q" 4T u O_RDWR|O_CREAT 0600',
-        "ENOSYS",
+        "EBADF",
     ),
 }
 
