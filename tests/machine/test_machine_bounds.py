@@ -91,7 +91,7 @@ def test_names_are_limited_and_counted_back(machine: Callable[..., Booted]) -> N
 
 def test_mounts_are_limited(machine: Callable[..., Booted], monkeypatch: pytest.MonkeyPatch) -> None:
     vfs = machine().kernel.vfs
-    monkeypatch.setattr("emu.fs.vfs.MAX_MOUNTS", len(list(vfs.mount_table)) + 1)
+    monkeypatch.setattr("emu.fs.mount.MAX_MOUNTS", len(list(vfs.mount_table)) + 1)
     vfs.mount("tmpfs", "/tmp")
     refused(lambda: vfs.mount("tmpfs", "/tmp"), errno.ENOSPC)
 
