@@ -345,6 +345,7 @@ class Machine:
         for task in list(self.kernel.tasks.values()):
             if task.alive:
                 self.kernel.exit(task, 9)
+        self.kernel.end_init()
 
     # -- looking ---------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections import Counter
 from collections.abc import Callable, Iterator, MutableMapping
 from itertools import count
 from typing import TYPE_CHECKING
@@ -169,19 +170,35 @@ class VfsMount:
             self.sb.drop(self.sb.charged)
 
 
+class MountNumber:
+    """How many mounts namespaces will have with those that are about to be made (count_mounts)."""
+
+    def __init__(self, table: MountTable) -> None:
+        self._table = table
+        self._numbers: dict[MountNamespace, int] = {}
+
+    def add(self, more: int, ns: MountNamespace) -> None:
+        """LinuxError(ENOSPC) if there would be too many in a namespace."""
+        number = self._numbers.get(ns)
+        number = (len(self._table.of(ns)) if number is None else number) + more
+        if number > MAX_MOUNTS:
+            raise LinuxError(errno.ENOSPC)
+        self._numbers[ns] = number
+
+
 class MountTable:
     """All mounts that are in trees, in order of creation."""
 
     def __init__(self) -> None:
         self._at: dict[tuple[VfsMount, Dentry], VfsMount] = {}
-        self._all: list[VfsMount] = []
+        self._all: dict[VfsMount, None] = {}
         #: Those that exist and are in no tree (open_tree, fsmount).
         self.loose: MutableMapping[VfsMount, None] = WeakKeyDictionary()
         #: Those of the kernel itself, by the names of their types.
         self.internal: dict[str, VfsMount] = {}
         self._last_id = 0
-        #: Numbers of groups whose mounts are yet to come.
-        self._given: set[int] = set()
+        #: Numbers of groups that nobody has, while mounts of new groups are yet to come.
+        self._free: Iterator[int] | None = None
 
     def __iter__(self) -> Iterator[VfsMount]:
         return iter(self._all)
@@ -213,19 +230,22 @@ class MountTable:
 
     def check_number(self, more: int, ns: MountNamespace) -> None:
         """LinuxError(ENOSPC) if there would be too many mounts in a namespace."""
-        if len(self.of(ns)) + more > MAX_MOUNTS:
-            raise LinuxError(errno.ENOSPC)
+        self.number().add(more, ns)
+
+    def number(self) -> MountNumber:
+        """How many mounts there are, for some that are about to be made."""
+        return MountNumber(self)
 
     def new_group(self) -> int:
         """A number for a group of peers, the lowest that none has."""
-        used = {mount.group for mount in self.everything()} | self._given
-        number = next(number for number in count(1) if number not in used)
-        self._given.add(number)
-        return number
+        if self._free is None:
+            used = {mount.group for mount in self.everything()}
+            self._free = (number for number in count(1) if number not in used)
+        return next(self._free)
 
     def settle(self) -> None:
         """All mounts that have a number of a group are there."""
-        self._given.clear()
+        self._free = None
 
     def add(self, mount: VfsMount) -> None:
         """Hang ``mount`` at its place (``mount.at``)."""
@@ -233,7 +253,7 @@ class MountTable:
         if mount.at is not None:
             self._at[mount.at] = mount
         self.loose.pop(mount, None)
-        self._all.append(mount)
+        self._all[mount] = None
 
     def count(self, mount: VfsMount) -> None:
         """A mount exists from now on, in the tree or not; once."""
@@ -257,7 +277,7 @@ class MountTable:
         """Take ``mount`` out of the tree; its superblock stays."""
         if mount.at is not None:
             del self._at[mount.at]
-        self._all.remove(mount)
+        del self._all[mount]
         mount.ns = None
 
     def cross(self, path: Path) -> Path:
@@ -276,6 +296,11 @@ class MountTable:
     def is_mountpoint(self, dentry: Dentry) -> bool:
         """Whether something is mounted on ``dentry`` in any mount."""
         return any(mount.at is not None and mount.at.dentry is dentry for mount in self._all)
+
+    def numbers_of_children(self) -> Counter[VfsMount]:
+        """How many mounts are directly inside each, and not at its root."""
+        places = [mount.at for mount in self._all if mount.at is not None]
+        return Counter(place.mount for place in places if place.dentry is not place.mount.root)
 
     def children(self, mount: VfsMount) -> list[VfsMount]:
         """Mounts directly inside ``mount``."""

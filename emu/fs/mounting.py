@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from emu.fs.dentry import Path
+from emu.fs.dentry import Dentry, Path
 from emu.fs.mount import KEPT, MountNamespace, VfsMount
-from emu.fs.propagation import leave_group, make_shared, peers, propagate, receivers
+from emu.fs.propagation import leave_groups, make_shared, peers, propagate, receivers
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MountFlags
 from emu.mm.kmem import MOUNT
@@ -97,8 +98,9 @@ def attach(table: MountTable, mounts: list[VfsMount], at: Path, ns: MountNamespa
     copies: list[list[VfsMount]] = []
     if at.mount.group:
         make_shared(table, mounts)
-        copies = propagate(table, at.mount, at.dentry, mounts)
-    table.check_number(len(mounts), ns)
+        copies = propagate(table, at.mount, at.dentry, mounts, count_tree=True)
+    else:
+        table.check_number(len(mounts), ns)
     top.at = at
     for tree in (mounts, *copies):
         place = tree[0].at
@@ -152,7 +154,7 @@ def move(table: MountTable, source: Path, at: Path, ns: MountNamespace, *, benea
         above = above.at.mount if above.at is not None else None
     if at.mount.group:
         make_shared(table, tree)
-        for copies in propagate(table, at.mount, at.dentry, tree):
+        for copies in propagate(table, at.mount, at.dentry, tree, count_tree=False):
             place = copies[0].at
             assert place is not None, "a copy has no place"
             attach_copies(table, copies, place)
@@ -270,7 +272,7 @@ def set_propagation(table: MountTable, mount: VfsMount, kind: int) -> None:
         return
     group = mount.group
     if group:
-        leave_group(table, mount)
+        leave_groups(table, [mount])
     if kind != MountFlags.SLAVE:
         mount.master = 0
     elif group and peers(table, group):
@@ -280,21 +282,52 @@ def set_propagation(table: MountTable, mount: VfsMount, kind: int) -> None:
 # Taking mounts away
 
 
-def covered_by(table: MountTable, mount: VfsMount) -> list[VfsMount]:
-    """The mounts that go with one, as they have appeared with it: those at its place in whatever hears from the mount
-    that it is in (propagate_umount).
+def covered_by(table: MountTable, going: Iterable[VfsMount]) -> dict[VfsMount, None]:
+    """The mounts that go with others, as they have appeared with them: those at their places in whatever hears from the
+    mounts that they are in, but for those in which something stays that does not cover all (propagate_umount).
     """
-    if mount.at is None:
-        return []
-    parent, dentry = mount.at
-    found = (table.mounted_on(Path(other, dentry)) for other in receivers(table, parent))
-    return [each for each in found if each is not None and not each.locked]
+    inside = table.numbers_of_children()  # but for those that cover all
+    places, hearing, candidates = set[tuple[int, Dentry]](), dict[int, list[VfsMount]](), dict[VfsMount, None]()
+    gone = dict.fromkeys(going)
+    for mount in gone:
+        if mount.at is None:
+            continue
+        parent, dentry = mount.at
+        inside[parent] -= dentry is not parent.root
+        if not parent.group or (parent.group, dentry) in places:
+            continue
+        places.add((parent.group, dentry))
+        if parent.group not in hearing:
+            hearing[parent.group] = [parent, *receivers(table, parent)]
+        for other in hearing[parent.group]:
+            each = table.mounted_on(Path(other, dentry))
+            if each is not None and each not in gone and not each.locked:
+                candidates[each] = None
+    found, empty = dict[VfsMount, None](), [each for each in candidates if not inside[each]]
+    while empty:
+        each = empty.pop()
+        found[each] = None
+        assert each.at is not None
+        parent, dentry = each.at
+        if dentry is not parent.root:
+            inside[parent] -= 1
+            if parent in candidates and not inside[parent]:
+                empty.append(parent)
+    return found
 
 
-def take_out(table: MountTable, mount: VfsMount) -> None:
-    """A mount leaves its group and its tree."""
-    leave_group(table, mount)
-    table.remove(mount)
+def take_out(table: MountTable, mounts: Iterable[VfsMount]) -> None:
+    """Mounts leave their groups and their tree; what stays and has covered one is then at its place."""
+    going = dict.fromkeys(mounts)
+    covering = [(table.mounted_on(mount.root_path), mount.at) for mount in going]
+    leave_groups(table, going)
+    for mount in going:
+        table.remove(mount)
+    for cover, at in covering:
+        if cover is not None and cover not in going:
+            while at is not None and at.mount in going:
+                at = at.mount.at
+            table.rehang(cover, at)
 
 
 def pivot_root(table: MountTable, root: Path, new: Path, old: Path, ns: MountNamespace) -> None:

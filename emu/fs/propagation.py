@@ -13,7 +13,7 @@ from emu.fs.dentry import Dentry, Path
 from emu.fs.mount import VfsMount
 
 if TYPE_CHECKING:
-    from emu.fs.mount import MountTable
+    from emu.fs.mount import MountNumber, MountTable
 
 
 def peers(table: MountTable, group: int) -> list[VfsMount]:
@@ -26,14 +26,22 @@ def slaves(table: MountTable, group: int) -> list[VfsMount]:
     return [mount for mount in table.everything() if mount.master == group] if group else []
 
 
-def leave_group(table: MountTable, mount: VfsMount) -> None:
-    """A mount is no peer of its group any more; the slaves of one that is empty hear from its master
+def leave_groups(table: MountTable, mounts: Iterable[VfsMount]) -> None:
+    """Mounts are no peers of their groups any more; the slaves of one that is empty hear from its master
     (change_mnt_propagation).
     """
-    group, mount.group = mount.group, 0
-    if group and not peers(table, group):
-        for slave in slaves(table, group):
-            slave.master = mount.master
+    masters: dict[int, int] = {}
+    for mount in mounts:
+        if mount.group:
+            masters[mount.group], mount.group = mount.master, 0
+    if not masters:
+        return
+    everything = table.everything()
+    for mount in everything:
+        masters.pop(mount.group, None)
+    for mount in everything if masters else ():
+        while mount.master in masters:
+            mount.master = masters[mount.master]
 
 
 def receivers(table: MountTable, mount: VfsMount) -> list[VfsMount]:
@@ -59,36 +67,45 @@ def make_shared(table: MountTable, mounts: Iterable[VfsMount]) -> None:
         mount.unbindable = False
 
 
-def propagate(table: MountTable, to: VfsMount, dentry: Dentry, tree: list[VfsMount]) -> list[list[VfsMount]]:
-    """Copies of a tree, whose mounts are shared, for all that hear from a mount, each at its place (propagate_mnt)."""
+def propagate(
+    table: MountTable, to: VfsMount, dentry: Dentry, tree: list[VfsMount], *, count_tree: bool
+) -> list[list[VfsMount]]:  # fmt: skip
+    """Copies of a tree, whose mounts are shared, for all that hear from a mount, each at its place (propagate_mnt).
+
+    ``count_tree``: the tree is new in its namespace too.  LinuxError(ENOSPC): there would be too many mounts.
+    """
     made: list[list[VfsMount]] = []
-    _to_group(table, to.group, dentry, tree, {to}, made)
+    number = table.number()
+    if count_tree and to.ns is not None:
+        number.add(len(tree), to.ns)
+    _to_group(table, to.group, dentry, tree, {to}, made, number)
     return made
 
 
 def _to_group(
     table: MountTable, group: int, dentry: Dentry, tree: list[VfsMount], done: set[VfsMount],
-    made: list[list[VfsMount]],
+    made: list[list[VfsMount]], number: MountNumber,
 ) -> None:  # fmt: skip
     for peer in peers(table, group):
-        _copy_to(peer, dentry, tree, done, made, [(mount.group, mount.master) for mount in tree])
+        _copy_to(peer, dentry, tree, done, made, number, [(mount.group, mount.master) for mount in tree])
     hearing = slaves(table, group)
     for slave in hearing:
         if not slave.group:
-            _copy_to(slave, dentry, tree, done, made, [(0, mount.group) for mount in tree])
-    for number in dict.fromkeys(slave.group for slave in hearing if slave.group not in (0, group)):
+            _copy_to(slave, dentry, tree, done, made, number, [(0, mount.group) for mount in tree])
+    for other in dict.fromkeys(slave.group for slave in hearing if slave.group not in (0, group)):
         types = [(table.new_group(), mount.group) for mount in tree]
         model = _copies(tree, types)
-        _to_group(table, number, dentry, model, done, made)
+        _to_group(table, other, dentry, model, done, made, number)
 
 
 def _copy_to(
     mount: VfsMount, dentry: Dentry, tree: list[VfsMount], done: set[VfsMount], made: list[list[VfsMount]],
-    types: list[tuple[int, int]],
+    number: MountNumber, types: list[tuple[int, int]],
 ) -> None:  # fmt: skip
     if mount in done or mount.ns is None or not dentry.is_inside(mount.root):
         return
     done.add(mount)
+    number.add(len(tree), mount.ns)
     copies = _copies(tree, types)
     copies[0].at = Path(mount, dentry)
     made.append(copies)

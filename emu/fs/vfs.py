@@ -103,7 +103,12 @@ class Vfs:
         if at.mount.group:
             from emu.fs import mounting  # few machines share mounts
 
-            mounting.attach(self.mount_table, [mount], at, ns)
+            try:
+                mounting.attach(self.mount_table, [mount], at, ns)
+            except LinuxError:
+                self.mount_table.count(mount)
+                mount.release()
+                raise
         else:
             mount.at, mount.ns = at, ns
             self.mount_table.add(mount)
@@ -147,14 +152,14 @@ class Vfs:
         if flags & UmountFlags.DETACH:
             self._detach(mount, propagates=True)
             return
-        going = [mount, *(m for m in mounting.covered_by(self.mount_table, mount) if not self.mount_table.children(m))]
+        going = [mount, *mounting.covered_by(self.mount_table, [mount])]
         if self.mount_table.children(mount) or any(each.pins or self._stands_in(each) for each in going):
             raise LinuxError(errno.EBUSY)
         if flags & UmountFlags.EXPIRE and not mount.expiring:
             mount.expiring = True
             raise LinuxError(errno.EAGAIN)
+        mounting.take_out(self.mount_table, going)
         for each in going:
-            mounting.take_out(self.mount_table, each)
             each.release()
 
     def _shown(self, root: Path) -> Iterator[tuple[VfsMount, str]]:
@@ -223,14 +228,11 @@ class Vfs:
     def _detach(self, top: VfsMount, *, propagates: bool = False) -> None:
         """Take a mount out of its tree with what is inside; and what has come elsewhere with it, if so wanted."""
 
-        going: dict[VfsMount, None] = {}
-        for mount in reversed(self.mount_table.tree(top)):
-            going[mount] = None
-            for other in mounting.covered_by(self.mount_table, mount) if propagates else ():
-                if all(child in going for child in self.mount_table.children(other)):
-                    going[other] = None
+        going = self.mount_table.tree(top)[::-1]
+        if propagates:
+            going += mounting.covered_by(self.mount_table, going)
+        mounting.take_out(self.mount_table, going)
         for mount in going:
-            mounting.take_out(self.mount_table, mount)
             mount.detached = True
             if not mount.pins:
                 mount.release()

@@ -158,10 +158,10 @@ def _leave_family(kernel: Kernel, group: ThreadGroup) -> None:
     if ns is not None and is_init:
         _end_pid_namespace(kernel, ns, group)
     reaper = group.parent
-    while reaper is not None and reaper.leader.pid_ns is ns and not reaper.subreaper:
+    while reaper is not None and reaper.leader.pid_ns is ns and not (reaper.subreaper and reaper.threads):
         reaper = reaper.parent
     if ns is not None and (reaper is None or reaper.leader.pid_ns is not ns):
-        init = None if is_init else kernel.tasks.get(ns.find(1))
+        init = None if ns.ended else kernel.tasks.get(ns.find(1))  # which does not outlive its children
         reaper = None if init is None else init.group
     for child in list(group.children.values()):
         _reparent(kernel, child.group, reaper)

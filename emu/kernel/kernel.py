@@ -23,7 +23,7 @@ from emu.kernel.nsproxy import NsProxy
 from emu.kernel.sched import Scheduler
 from emu.kernel.signal_state import Sig
 from emu.kernel.signals import Signals
-from emu.kernel.task import Task, soft_limit
+from emu.kernel.task import INIT_PID, Task, soft_limit
 from emu.kernel.tracer import Tracer
 from emu.kernel.vdso import Vdso
 from emu.linux.capability import CHECKPOINT_RESTORE, SYS_ADMIN, SYS_RAWIO
@@ -236,6 +236,27 @@ class Kernel:
         from emu.kernel.userfaultfd import wait_event
 
         wait_event(self.scheduler, waiting)
+
+    @cached_property
+    def init(self) -> Task:
+        """Process 1, made for the first who asks.  LinuxError(ENOMEM)."""
+        from emu.kernel.init import new_init  # few programs ask
+
+        return new_init(self.mm_context, self.cpu.fresh_context(0), self.vfs.root, self.namespaces.initial)
+
+    def end_init(self) -> None:
+        """Nobody is left who could ask for process 1: what it has is given back."""
+        init = self.__dict__.pop("init", None)
+        if init is not None:
+            init.mm.put()
+
+    def find_task(self, pid: int) -> Task | None:
+        """The task that has a number of the machine's (find_task_by_vpid); process 1 is one besides :attr:`tasks`."""
+        return self.init if pid == INIT_PID else self.tasks.get(pid)
+
+    def with_init(self) -> list[Task]:
+        """Every task, process 1 included, in the order in which they were made (for_each_process_thread)."""
+        return [self.init, *self.tasks.values()]
 
     def current_tgid(self) -> int | None:
         """The process whose turn it is."""

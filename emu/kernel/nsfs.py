@@ -139,9 +139,9 @@ def _number(kernel: Kernel, task: Task, space: Namespace, command: int, given: i
         raise LinuxError(errno.EINVAL)
     there = space if isinstance(space, PidNamespace) else None
     if command in (NS_GET_PID_IN_PIDNS, NS_GET_TGID_IN_PIDNS):
-        found = kernel.tasks.get(task.means(given))
+        found = kernel.find_task(task.means(given))
     else:
-        found = kernel.tasks.get(given if there is None else there.find(given))
+        found = kernel.find_task(given if there is None else there.find(given))
     if found is None:
         raise LinuxError(errno.ESRCH)
     pid = found.tgid if command in (NS_GET_TGID_FROM_PIDNS, NS_GET_TGID_IN_PIDNS) else found.pid

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from emu.fs.fasync import F_OWNER_PGRP, F_OWNER_TID, URGENT, FileOwner
 from emu.kernel.signal_state import SiCode, Sig, SigInfo
+from emu.kernel.task import INIT_PID
 from emu.linux.fileflags import PollEvents
 
 if TYPE_CHECKING:
@@ -44,9 +45,9 @@ def own(kernel: Kernel, file: File, task: Task) -> None:
 
 def owners(kernel: Kernel, kind: int, pid: int) -> list[Task]:
     """The task, or the leaders of the processes, that an owner means."""
-    if kind == F_OWNER_PGRP:
+    if kind == F_OWNER_PGRP and pid != INIT_PID:
         return [task for task in kernel.tasks.values() if task.pgid == pid and task.pid == task.tgid]
-    task = kernel.tasks.get(pid)
+    task = kernel.find_task(pid)
     return [] if task is None or (kind != F_OWNER_TID and task.pid != task.tgid) else [task]
 
 

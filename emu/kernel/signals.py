@@ -19,7 +19,7 @@ from emu.kernel.signal_state import (
     SigAction,
     SigInfo,
 )
-from emu.kernel.task import Task, TaskState, limits_of
+from emu.kernel.task import INIT_PID, Task, TaskState, limits_of
 from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.linux.limits import Rlimit
@@ -73,7 +73,7 @@ class Signals:
 
     def send(self, task: Task, signo: int, info: SigInfo | None = None) -> None:
         """Send a signal to this one task; it is woken if it sleeps and the signal is not blocked."""
-        if not task.alive:
+        if not task.alive or task.tgid == INIT_PID:
             return
         if self.apart is not None:
             if self.apart.shields(task, signo, info):
@@ -93,7 +93,7 @@ class Signals:
         (complete_signal).  If all block it, the first thread that unblocks it takes it.
         """
         group = task.group
-        if not group.alive:
+        if not group.alive or group.tgid == INIT_PID:
             return
         if self.apart is not None:
             if self.apart.shields(task, signo, info):

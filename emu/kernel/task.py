@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from mmu.unicorn_abi import Context
 
 
+#: The number of the process that began all others.
+INIT_PID = 1
+
+
 class TaskState(IntEnum):
     """The letters of /proc/PID/stat are those of :attr:`Task.state_letter`."""
 

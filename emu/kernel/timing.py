@@ -69,7 +69,7 @@ def cpu_clock(kernel: Kernel, task: Task, clock: int) -> tuple[Callable[[], int]
         pid, of_thread = task.means(~(clock >> 3)), bool(clock & _PER_THREAD)
         if clock >= 0 or clock & _WHICH == _NO_CLOCK:
             raise LinuxError(errno.EINVAL)
-    found = kernel.tasks.get(pid) if pid else task
+    found = kernel.find_task(pid) if pid else task
     if found is None or (of_thread and found.group is not task.group):
         raise LinuxError(errno.EINVAL)
     user_only = clock < 0 and clock & _WHICH == _CPUCLOCK_VIRT
@@ -149,7 +149,7 @@ def _recipient(kernel: Kernel, task: Task, notify: int, signo: int, tid: int) ->
     if notify not in (Notify.SIGNAL, Notify.THREAD, Notify.THREAD_ID) or not 1 <= signo <= 64:
         raise LinuxError(errno.EINVAL)
     if notify == Notify.THREAD_ID:
-        target = kernel.tasks.get(task.means(tid))
+        target = kernel.find_task(task.means(tid))
         if target is None or target.group is not task.group:
             raise LinuxError(errno.EINVAL)
         return _to_thread(kernel, target)

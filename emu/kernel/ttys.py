@@ -11,6 +11,7 @@ from emu.fs import operations
 from emu.fs.devfs import PTMX, TTY
 from emu.fs.open import open_file
 from emu.kernel.signal_state import SIG_IGN
+from emu.kernel.task import INIT_PID
 from emu.linux.capability import SYS_ADMIN
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags
@@ -87,6 +88,8 @@ class KernelJobs:
 
     def session_of_group(self, pgid: int) -> int | None:
         """The session of a process group; None if there is none of that number."""
+        if pgid == INIT_PID:
+            return INIT_PID
         return next((group.sid for group in self._jobs.members(pgid)), None)
 
     def processes(self) -> Iterable[ThreadGroup]:

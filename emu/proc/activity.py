@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from emu.kernel.task import INIT_PID
 from emu.kernel.timers import Notify
 from emu.linux.errors import LinuxError
 from emu.proc.pidfile import PidFile, no_text, sees
@@ -88,7 +89,11 @@ def timers(kernel: Kernel, task: Task, space: PidNamespace | None) -> bytes:
 
 def children(kernel: Kernel, task: Task, space: PidNamespace | None) -> bytes:
     """/proc/PID/task/TID/children: those that the thread has made."""
-    made = [child for pid, child in sorted(task.children.items()) if child.group.maker in (task, None)]
+    if task.pid == INIT_PID:
+        everyone = sorted(kernel.tasks.items())
+        made = [other for _, other in everyone if other is other.group.leader and other.group.parent is None]
+    else:
+        made = [child for pid, child in sorted(task.children.items()) if child.group.maker in (task, None)]
     return "".join(f"{sees(space, child.pid)} " for child in made).encode()
 
 

@@ -93,10 +93,10 @@ def auxv(kernel: Kernel, task: Task) -> bytes:
 
 
 def loadavg(kernel: Kernel) -> bytes:
-    """/proc/loadavg: the averages are what is runnable now."""
+    """/proc/loadavg: the averages are what is runnable now; process 1 is a task too."""
     runnable = sum(vcpu.load for vcpu in kernel.scheduler.vcpus)
     last = max(kernel.tasks, default=0)
-    return f"{runnable}.00 {runnable}.00 {runnable}.00 {runnable}/{len(kernel.tasks)} {last}\n".encode()
+    return f"{runnable}.00 {runnable}.00 {runnable}.00 {runnable}/{len(kernel.tasks) + 1} {last}\n".encode()
 
 
 def mounts(kernel: Kernel, task: Task) -> bytes:

@@ -14,6 +14,7 @@ from emu.fs.inode import Inode, NewOwner
 from emu.fs.libfs import FixedDirectory
 from emu.fs.pseudo import LinkFile, MagicLink, SeekableFile, Store, SysctlSuperBlock, Text, TextFile, TextHandle
 from emu.fs.superblock import FileSystemType, SuperBlock, parse_id, parse_options
+from emu.kernel.task import INIT_PID
 from emu.linux.caller import may_access
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags
@@ -86,7 +87,7 @@ class ProcSuperBlock(SysctlSuperBlock):
 
     def task_of(self, number: int) -> Task | None:
         """The task that has a number here, if it is one that is shown."""
-        task = self.kernel.tasks.get(number if self.pid_ns is None else self.pid_ns.find(number))
+        task = self.kernel.find_task(number if self.pid_ns is None else self.pid_ns.find(number))
         return None if task is None or not self.shows(task, _INVISIBLE) else task
 
     def shows(self, task: Task, least: int) -> bool:
@@ -151,7 +152,7 @@ class ProcRoot(FixedDirectory):
     def _directory(self, pid: int) -> PidDirectory:
         tasks = self._sb.kernel.tasks
         task = self._sb.task_of(pid)
-        for gone in [known for known in self._pids if known not in tasks]:
+        for gone in [known for known in self._pids if known not in tasks and known != INIT_PID]:
             del self._pids[gone]
         if task is None:
             raise LinuxError(errno.ENOENT)
@@ -162,8 +163,9 @@ class ProcRoot(FixedDirectory):
 
     def _leaders(self) -> list[int]:
         """The numbers of the processes that are here."""
-        space, tasks = self._sb.pid_ns, self._sb.kernel.tasks
-        leaders = [task for task in tasks.values() if task.pid == task.tgid and self._sb.shows(task, _INVISIBLE)]
+        space = self._sb.pid_ns
+        everyone = self._sb.kernel.with_init() if space is None else self._sb.kernel.tasks.values()
+        leaders = [task for task in everyone if task.pid == task.tgid and self._sb.shows(task, _INVISIBLE)]
         numbers = (sees(space, task.pid) for task in leaders)
         return sorted(number for number in numbers if number)
 
@@ -280,14 +282,15 @@ class TaskDirectory(FixedDirectory):
             raise LinuxError(errno.ENOENT)
         directory = self._threads.get(task.pid)
         if directory is None or directory.task is not task:
-            self._threads = {pid: known for pid, known in self._threads.items() if pid in tasks}
+            self._threads = {pid: known for pid, known in self._threads.items() if pid in tasks or pid == INIT_PID}
             directory = self._threads[task.pid] = PidDirectory(self._sb, task, thread=True)
         return directory
 
     def iterate(self) -> Iterable[DirectoryEntry]:
         tasks = self._sb.kernel.tasks
         space = self._sb.pid_ns
-        pids = sorted(sees(space, pid) for pid in tasks if tasks[pid].tgid == self._leader.tgid)
+        threads = [INIT_PID] if self._leader.pid == INIT_PID else tasks
+        pids = sorted(sees(space, pid) for pid in threads if pid == INIT_PID or tasks[pid].tgid == self._leader.tgid)
         return [DirectoryEntry(str(pid), self.lookup(str(pid)).ino, stat.S_IFDIR) for pid in pids]
 
 
@@ -470,6 +473,25 @@ class MapsFile(TextFile):
         super().__init__(sb, partial(_maps, sb.kernel, task), store=_not_written)
         self.kernel, self.task = sb.kernel, task
 
+    def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
+        """Only for who may look into the process (proc_maps_open).  LinuxError(EACCES)."""
+        if caller is not None and not may_access(caller, self.task):
+            raise LinuxError(errno.EACCES)
+        return super().open(path, flags, caller)
+
+
+class PidLink(MagicLink):
+    """/proc/<pid>/exe, cwd and root: only for who may look into the process (proc_pid_get_link)."""
+
+    def __init__(self, sb: SuperBlock, task: Task, place: Callable[[], Path]) -> None:
+        super().__init__(sb, place)
+        self._task = task
+
+    def get_link(self, caller: Caller[Path] | None) -> Path:
+        if caller is not None and not may_access(caller, self._task):
+            raise LinuxError(errno.EACCES)
+        return super().get_link(caller)
+
 
 def _text(make: PidText) -> Callable[[ProcSuperBlock, Task], Inode]:
     return lambda sb, task: TextFile(sb, partial(make, sb.kernel, task), store=_not_written)
@@ -478,13 +500,13 @@ def _text(make: PidText) -> Callable[[ProcSuperBlock, Task], Inode]:
 #: What many programs ask for.
 _ALWAYS: dict[str, Callable[[ProcSuperBlock, Task], Inode]] = {
     "cmdline": _text(_cmdline),
-    "cwd": lambda sb, task: MagicLink(sb, lambda: task.fs.cwd),
-    "exe": lambda sb, task: MagicLink(sb, lambda: _exe(task)),
+    "cwd": lambda sb, task: PidLink(sb, task, lambda: task.fs.cwd),
+    "exe": lambda sb, task: PidLink(sb, task, lambda: _exe(task)),
     "fd": lambda sb, task: FdDirectory(sb, task),
     "fdinfo": lambda sb, task: FdInfoDirectory(sb, task),
     "maps": lambda sb, task: MapsFile(sb, task),
     "mem": lambda sb, task: MemFile(sb, task),
-    "root": lambda sb, task: MagicLink(sb, lambda: task.fs.root),
+    "root": lambda sb, task: PidLink(sb, task, lambda: task.fs.root),
     "status": lambda sb, task: TextFile(sb, partial(_status, sb, task), store=_not_written),
     "task": lambda sb, task: TaskDirectory(sb, task),
 }

@@ -160,7 +160,7 @@ def set_owner(kernel: Kernel, task: Task, file: File, kind: int, pid: int) -> No
     if pid >> 31:
         raise LinuxError(errno.EINVAL)
     pid = task.means(pid)
-    known = pid in kernel.tasks or any(other.pgid == pid for other in kernel.tasks.values())
+    known = kernel.find_task(pid) is not None or any(other.pgid == pid for other in kernel.tasks.values())
     if pid and not known:
         raise LinuxError(errno.ESRCH)
     who = task.credentials

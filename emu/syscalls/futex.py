@@ -198,7 +198,7 @@ def sys_set_robust_list(kernel: Kernel, task: Task, head: int, length: int) -> i
 
 def sys_get_robust_list(kernel: Kernel, task: Task, pid: int, head: int, length: int) -> int:
     """get_robust_list(2)."""
-    target = task if pid == 0 else kernel.tasks.get(pid)
+    target = task if pid == 0 else kernel.find_task(pid)
     if target is None:
         raise LinuxError(errno.ESRCH)
     if not may_access(task, target):

@@ -28,7 +28,7 @@ def sys_prlimit64(kernel: Kernel, task: Task, pid: int, resource: int, new: int)
     if resource >= len(Rlimit):
         raise LinuxError(errno.EINVAL)
     wanted = RLIMIT.read(task.mm, new) if new else None
-    target = task if pid == 0 else kernel.tasks.get(pid)
+    target = task if pid == 0 else kernel.find_task(pid)
     if target is None:
         raise LinuxError(errno.ESRCH)
     who, whose = task.credentials, target.credentials

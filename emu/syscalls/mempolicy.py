@@ -190,7 +190,7 @@ def sys_migrate_pages(kernel: Kernel, task: Task, pid: int, bits: int, old: int,
 
 def _target(kernel: Kernel, task: Task, pid: int) -> Task:
     """LinuxError: ESRCH, EPERM."""
-    target = kernel.tasks.get(pid) if pid else task
+    target = kernel.find_task(pid) if pid else task
     if target is None:
         raise LinuxError(errno.ESRCH)
     if not may_access(task, target):

@@ -134,7 +134,7 @@ def sys_pivot_root(kernel: Kernel, task: Task, new_root: str, put_old: str) -> i
     new, old = (_directory(kernel, task, name) for name in (new_root, put_old))
     root = task.fs.root
     mounting.pivot_root(kernel.vfs.mount_table, root, new, old, task.ns.mnt)
-    for other in kernel.tasks.values():
+    for other in kernel.with_init():
         if other.alive:
             other.fs.root = new if other.fs.root == root else other.fs.root
             other.fs.cwd = new if other.fs.cwd == root else other.fs.cwd

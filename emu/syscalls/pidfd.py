@@ -30,7 +30,7 @@ def sys_pidfd_open(kernel: Kernel, task: Task, pid: int, flags: int) -> int:
     """pidfd_open(2)."""
     if flags & ~(_NONBLOCK | PIDFD_THREAD) or pid <= 0:
         raise LinuxError(errno.EINVAL)
-    target = kernel.tasks.get(pid)
+    target = kernel.find_task(pid)
     if target is None:
         raise LinuxError(errno.ESRCH)
     if not flags & PIDFD_THREAD and target is not target.group.leader:
@@ -62,7 +62,7 @@ def sys_pidfd_send_signal(kernel: Kernel, task: Task, fd: int, signo: int, addre
         raise LinuxError(errno.EINVAL)
     members = [target]
     if flags == _TO_GROUP:
-        leaders = [other for other in kernel.tasks.values() if other is other.group.leader]
+        leaders = [other for other in kernel.with_init() if other is other.group.leader]
         members = [other for other in leaders if other.pgid == target.pid]
         if not members:
             raise LinuxError(errno.ESRCH)
@@ -87,7 +87,7 @@ def pidfd_target(kernel: Kernel, task: Task, fd: int) -> tuple[Task | None, bool
     pid = getattr(file.inode, "process", None)
     if pid is None:
         raise LinuxError(errno.EBADF)
-    return kernel.tasks.get(pid), False
+    return kernel.find_task(pid), False
 
 
 def sys_pidfd_getfd(kernel: Kernel, task: Task, pidfd: int, fd: int, flags: int) -> int:

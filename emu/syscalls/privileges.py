@@ -63,7 +63,7 @@ def sys_capget(kernel: Kernel, task: Task, header: int, data: int) -> int:
         raise
     if pid < 0:
         raise LinuxError(errno.EINVAL)
-    target = kernel.tasks.get(pid) if pid else task
+    target = kernel.find_task(pid) if pid else task
     if target is None:
         raise LinuxError(errno.ESRCH)
     if data:
@@ -198,7 +198,7 @@ def _object(task: Task, kind: int) -> object:
 
 def sys_kcmp(kernel: Kernel, task: Task, first: int, second: int, kind: int, one: int, other: int) -> int:
     """kcmp(2): 0 if the two are the same, else 1 or 2 by an order that lasts."""
-    a, b = kernel.tasks.get(first), kernel.tasks.get(second)
+    a, b = kernel.find_task(first), kernel.find_task(second)
     if a is None or b is None:
         raise LinuxError(errno.ESRCH)
     if not (may_access(task, a) and may_access(task, b)):
@@ -215,7 +215,7 @@ def sys_kcmp(kernel: Kernel, task: Task, first: int, second: int, kind: int, one
     if mine is theirs:
         return 0
     oldest = next(
-        known for known in map(partial(_object, kind=kind), kernel.tasks.values()) if known is mine or known is theirs
+        known for known in map(partial(_object, kind=kind), kernel.with_init()) if known is mine or known is theirs
     )
     return 1 if oldest is mine else 2
 

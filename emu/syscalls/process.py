@@ -165,7 +165,7 @@ def sys_sched_yield(kernel: Kernel, task: Task) -> int:
 def _target(kernel: Kernel, task: Task, pid: int) -> Task:
     if not pid:
         return task
-    target = kernel.tasks.get(pid)
+    target = kernel.find_task(pid)
     if target is None or not target.alive:
         raise LinuxError(errno.ESRCH)
     return target

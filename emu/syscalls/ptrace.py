@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from emu.kernel.ptrace import Event, Options, Tracee
 from emu.kernel.seccomp import MODE_FILTER, Filter
 from emu.kernel.signal_state import NSIG, UNBLOCKABLE, SiCode, Sig, SigInfo
-from emu.kernel.task import TaskState
+from emu.kernel.task import INIT_PID, TaskState
 from emu.kernel.traced import StopKind
 from emu.kernel.user_regs import (
     FP_BYTES,
@@ -113,7 +113,7 @@ def _attach(kernel: Kernel, task: Task, target: Task, request: int, address: int
         raise LinuxError(errno.EIO)
     if seized:
         _check_suspending(task, options)
-    if target.group is task.group or not may_access(task, target):
+    if target.group is task.group or not may_access(task, target) or target.pid == INIT_PID:
         raise LinuxError(errno.EPERM)
     if not target.alive or target.ptrace is not None:
         raise LinuxError(errno.EPERM)
@@ -438,10 +438,12 @@ _HANDLERS: dict[int, Callable[[Kernel, Tracee, int, int, int], int]] = {
 
 
 def sys_ptrace(kernel: Kernel, task: Task, request: int, pid: int, address: int, data: int) -> int:
-    """ptrace(2): debug registers watch what is changed, not what is read (ENOSPC); there is no PTRACE_SINGLEBLOCK."""
+    """ptrace(2): debug registers watch what is changed, not what is read (ENOSPC); there is no PTRACE_SINGLEBLOCK, and
+    nobody traces process 1 (EPERM).
+    """
     if request == Request.TRACEME:
         return _trace_me(kernel, task)
-    target = kernel.tasks.get(pid)
+    target = kernel.find_task(pid)
     if target is None:
         raise LinuxError(errno.ESRCH)
     if request in (Request.ATTACH, Request.SEIZE):

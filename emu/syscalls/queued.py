@@ -87,7 +87,7 @@ def sys_rt_sigqueueinfo(kernel: Kernel, task: Task, pid: int, signo: int, addres
     info = _queued_info(task, signo, address)
     if forged(info) and pid != task.pid:
         raise LinuxError(errno.EPERM)
-    target = kernel.tasks.get(pid)
+    target = kernel.find_task(pid)
     if target is None:
         raise LinuxError(errno.ESRCH)
     _check(task, target, signo)
@@ -104,7 +104,7 @@ def sys_rt_tgsigqueueinfo(kernel: Kernel, task: Task, tgid: int, tid: int, signo
         raise LinuxError(errno.EINVAL)
     if forged(info) and tid != task.pid:
         raise LinuxError(errno.EPERM)
-    target = kernel.tasks.get(tid)
+    target = kernel.find_task(tid)
     if target is None or target.tgid != tgid:
         raise LinuxError(errno.ESRCH)
     _check(task, target, signo)

@@ -50,7 +50,7 @@ def _pieces(task: Task, address: int, number: int) -> list[tuple[int, int]]:
 
 
 def _target(kernel: Kernel, task: Task, pid: int) -> AddressSpace:
-    found = kernel.tasks.get(pid)
+    found = kernel.find_task(pid)
     if found is None or not found.alive:
         raise LinuxError(errno.ESRCH)
     if not may_access(task, found):
@@ -211,7 +211,7 @@ def sys_process_mrelease(kernel: Kernel, task: Task, pidfd: int, flags: int) -> 
     target, _ = pidfd_target(kernel, task, pidfd)
     if target is None or not target.alive:
         raise LinuxError(errno.ESRCH)
-    users = [other for other in kernel.tasks.values() if other.alive and other.mm is target.mm]
+    users = [other for other in kernel.with_init() if other.alive and other.mm is target.mm]
     if not all(other.signals.pending_mask >> (Sig.KILL - 1) & 1 for other in users):
         raise LinuxError(errno.EINVAL)
     for vma in target.mm.vmas:

@@ -51,7 +51,7 @@ def _task(kernel: Kernel, task: Task, pid: int) -> Task:
     """LinuxError(EINVAL), (ESRCH)."""
     if pid < 0:
         raise LinuxError(errno.EINVAL)
-    found = kernel.tasks.get(pid) if pid else task
+    found = kernel.find_task(pid) if pid else task
     if found is None or not found.alive:
         raise LinuxError(errno.ESRCH)
     return found
@@ -71,10 +71,12 @@ def _members(kernel: Kernel, task: Task, which: int, who: int, first: int) -> li
 
     LinuxError(EINVAL), (ESRCH).
     """
-    alive = [other for other in kernel.tasks.values() if other.alive]
     chosen: Callable[[Task], bool]
+    everyone = kernel.with_init
     if which == first:
-        chosen = lambda other: other.pid == (task.means(who) or task.pid)  # noqa: E731
+        found = kernel.find_task(task.means(who) or task.pid)
+        everyone = lambda: [] if found is None else [found]  # noqa: E731
+        chosen = lambda other: True  # noqa: E731
     elif which == first + 1:
         chosen = lambda other: other.pgid == (task.means(who) or task.pgid)  # noqa: E731
     elif which == first + 2:
@@ -82,7 +84,7 @@ def _members(kernel: Kernel, task: Task, which: int, who: int, first: int) -> li
         chosen = lambda other: other.credentials.uid == user  # noqa: E731
     else:
         raise LinuxError(errno.EINVAL)
-    members = [other for other in alive if chosen(other)]
+    members = [other for other in everyone() if other.alive and chosen(other)]
     if not members:
         raise LinuxError(errno.ESRCH)
     return members

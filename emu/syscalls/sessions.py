@@ -25,7 +25,7 @@ def sys_getpgrp(kernel: Kernel, task: Task) -> int:
 
 
 def _process(kernel: Kernel, task: Task, pid: int) -> Task:
-    found = task if pid == 0 else kernel.tasks.get(pid)
+    found = task if pid == 0 else kernel.find_task(pid)
     if found is None:
         raise LinuxError(errno.ESRCH)
     return found

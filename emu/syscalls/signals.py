@@ -159,7 +159,7 @@ def sys_sigaltstack(kernel: Kernel, task: Task, new: tuple[int, int, int] | None
 def sys_kill(kernel: Kernel, task: Task, pid: int, signo: int) -> int:
     """kill(2)."""
     if pid > 0:
-        found = kernel.tasks.get(pid)
+        found = kernel.find_task(pid)
         targets: Iterable[Task] = () if found is None else (found,)
     else:
         leaders = (t for t in kernel.tasks.values() if t is t.group.leader)
@@ -196,7 +196,7 @@ def sys_tkill(kernel: Kernel, task: Task, tid: int, signo: int) -> int:
 
 
 def _send_to_thread(kernel: Kernel, task: Task, tid: int, signo: int, tgid: int | None = None) -> int:
-    target = kernel.tasks.get(tid)
+    target = kernel.find_task(tid)
     if target is None or tgid not in (None, target.tgid):
         raise LinuxError(errno.ESRCH)
     _check_signal(signo, zero=True)

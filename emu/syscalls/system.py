@@ -51,7 +51,7 @@ def sys_sysinfo(kernel: Kernel, task: Task) -> tuple[int, ...]:
     frames = kernel.frames
     uptime = (kernel.clock.now_ns() + task.ns.time.boottime) // 1_000_000_000
     return (
-        uptime, 0, 0, 0, frames.total << 12, frames.free << 12, 0, 0, 0, 0, len(kernel.tasks), 0, 0, 0, 1,
+        uptime, 0, 0, 0, frames.total << 12, frames.free << 12, 0, 0, 0, 0, len(kernel.tasks) + 1, 0, 0, 0, 1,
     )  # fmt: skip
 
 

@@ -103,7 +103,7 @@ def _sleep_for_cpu_time(
     from emu.kernel.timing import cpu_clock, process_timers  # with the timers, and few programs ask
 
     now, thread = cpu_clock(kernel, task, clock)
-    whose = task if thread is None and clock >= 0 else kernel.tasks.get(task.means(~(clock >> 3)), task)
+    whose = task if thread is None and clock >= 0 else kernel.find_task(task.means(~(clock >> 3))) or task
     passed = WaitQueue()
 
     def wake() -> None:

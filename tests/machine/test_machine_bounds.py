@@ -7,8 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
+from emu.fs.mounting import attach, clone, set_propagation
 from emu.fs.pipe import MAX_FULL_PIPES, PipeFile
 from emu.linux.errors import LinuxError
+from emu.linux.fileflags import MountFlags
 from emu.linux.mman import MapFlags, Prot
 from emu.mm.mmap import do_mmap
 from mmu.memory import PAGE_SIZE
@@ -137,3 +139,21 @@ def test_moving_and_telling_of_what_is_populated(machine: Callable[..., Booted],
     assert printed == [
         "madvise = 0", "q = 0x40000003000", "load = 0", "mincore = 0", "load = 0x101010101010101", f"load = {last}",
     ]  # fmt: skip
+
+
+def test_mounts_that_appear_elsewhere_are_limited(
+    machine: Callable[..., Booted], monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    vfs = machine().kernel.vfs
+    table, top = vfs.mount_table, vfs.mount("tmpfs", "/tmp")
+    set_propagation(table, top, int(MountFlags.SHARED))
+    vfs.mkdir("/tmp/a")
+    vfs.mkdir("/peer")
+    attach(table, [clone(table, top.root_path)], vfs.walker(None).resolve("/peer"), vfs.mount_ns)
+    before, memory = len(list(table)), vfs.resources.kmem.charged
+    monkeypatch.setattr("emu.fs.mount.MAX_MOUNTS", before + 1)
+    refused(lambda: vfs.mount("tmpfs", "/tmp/a"), errno.ENOSPC)
+    assert (len(list(table)), vfs.resources.kmem.charged) == (before, memory)
+    monkeypatch.setattr("emu.fs.mount.MAX_MOUNTS", before + 2)
+    vfs.mount("tmpfs", "/tmp/a")
+    assert len(list(table)) == before + 2

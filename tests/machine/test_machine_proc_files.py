@@ -63,7 +63,7 @@ def test_mountinfo_and_loadavg(machine: MakeMachine, tmp_path: Path) -> None:
     assert root[9] == f"rw,lowerdir={tmp_path},upperdir=tmpfs,workdir=tmpfs"
     assert (dev[1], shm[1]) == (root[0], dev[0])  # each with the number of the mount that it is in
     assert len({line[0] for line in lines}) == len(lines)
-    assert m.kernel.vfs.read_file("/proc/loadavg") == b"1.00 1.00 1.00 1/1 %d\n" % task.pid
+    assert m.kernel.vfs.read_file("/proc/loadavg") == b"1.00 1.00 1.00 1/2 %d\n" % task.pid
     m.kill_all()
 
 
