@@ -165,8 +165,9 @@ class VmaTree:
         self._by_start: SortedDict[int, Vma] = SortedDict()
         self._last: Vma | None = None
         #: How far down gaps have been looked for, and none found: by how much was needed, the floor and the ceiling.
-        #: It holds until a VMA goes, or one comes that keeps a gap below it.
+        #: Where a VMA goes, from above it; anew where one comes that keeps a gap below it.
         self.searched: dict[tuple[int, int, int], int] = {}
+        self._growing: set[Vma] = set()
 
     def find(self, address: int) -> Vma | None:
         """The VMA that holds the address."""
@@ -249,6 +250,7 @@ class VmaTree:
         self._by_start[vma.start] = vma
         self._last = None
         if vma.flags & VmFlags.GROWSDOWN:
+            self._growing.add(vma)
             self.searched.clear()
 
     def remove(self, vma: Vma, *, absorbed: bool = False) -> None:
@@ -256,8 +258,21 @@ class VmaTree:
         del self._by_start[vma.start]
         self.kmem.uncharge(VM_AREA_STRUCT)
         self._last = None
-        if not absorbed:
+        self._growing.discard(vma)
+        if not absorbed and self.searched:
+            self._search_from(self.next_above(vma.start))
+
+    def _search_from(self, above: Vma | None) -> None:
+        """There is room below a VMA (None: below all): a gap is to be looked for from there at least."""
+        end = 0 if above is None else above.end
+        if above is None or any(vm_start_gap(vma) < end <= vma.start for vma in self._growing):
             self.searched.clear()
+            return
+        for wanted, high in list(self.searched.items()):
+            if end > wanted[2]:
+                del self.searched[wanted]
+            elif high < end:
+                self.searched[wanted] = end
 
     def anon_vma_prepare(self, vma: Vma) -> None:
         """Give a VMA of the tree an anon_vma, before it gets its first private page: that of a neighbour with which it

@@ -78,3 +78,6 @@ def test_many_mappings_do_not_look_through_each_other(mm: AddressSpace, monkeypa
         do_mmap(mm, 0, (1 + number % 3) * PAGE_SIZE, RW if number % 2 else NONE, ANONYMOUS)
     assert len(mm.vmas) == 1000
     assert len(seen) < 20_000
+    for number in range(1000):
+        do_munmap(mm, do_mmap(mm, 0, (1 + number % 3) * PAGE_SIZE, RW, ANONYMOUS), PAGE_SIZE)
+    assert len(seen) < 40_000

@@ -17,7 +17,7 @@ extern const volatile struct {
     long monotonic_ns, boottime_ns; // what a time namespace shows CLOCK_MONOTONIC and CLOCK_BOOTTIME ahead
 } vvar __attribute__((visibility("hidden")));
 
-enum { REALTIME, MONOTONIC, MONOTONIC_RAW = 4, REALTIME_COARSE, MONOTONIC_COARSE, BOOTTIME, TAI = 11 };
+enum { REALTIME, MONOTONIC, PROCESS_CPUTIME, THREAD_CPUTIME, MONOTONIC_RAW, REALTIME_COARSE, MONOTONIC_COARSE, BOOTTIME, TAI = 11 };
 enum { SYS_clock_gettime = 228, SYS_clock_getres = 229 };
 #define NSEC_PER_SEC 1000000000L
 
@@ -42,7 +42,10 @@ static inline long monotonic(void)
 
 EXPORT(int, clock_gettime, int clock, struct timespec *time)
 {
-    long ns = monotonic();
+    long ns;
+    if (clock == PROCESS_CPUTIME || clock == THREAD_CPUTIME || clock < 0)
+        return (int)system_call(SYS_clock_gettime, clock, time);
+    ns = monotonic();
     switch (clock) {
     case REALTIME_COARSE:
         ns -= ns % vvar.tick_ns;
