@@ -207,6 +207,12 @@ class Machine:
         """What a user would be told."""
         self.logged.append(message)
 
+    def find_task(self, pid: int) -> Any:
+        return self.tasks.get(pid)
+
+    def with_init(self) -> list[Any]:
+        return list(self.tasks.values())
+
     def new_task(self, uid: int = 0) -> FakeTask:
         root = self.vfs.root
         task = FakeTask(100 + len(self.tasks), FdTable(self.frames.kmem), FsContext(root, root), ns=self.ns)
