@@ -13,10 +13,27 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from tests.native.guest import Guest
 from tests.native.outcome import Outcome, describe, lines, version_of
+
+
+@cache
+def _has_namespaces() -> bool:
+    """Whether namespaces of every kind may be made here: not in a chroot, nor where a container forbids it."""
+    kinds = ("--user", "--mount", "--uts", "--ipc", "--net", "--pid", "--time", "--cgroup")
+    try:
+        return all(
+            subprocess.run(
+                ["unshare", kind, *(("--fork",) if kind == "--pid" else ()), "true"], capture_output=True, check=False
+            ).returncode == 0
+            for kind in kinds
+        )  # fmt: skip
+    except FileNotFoundError:
+        return False
+
 
 #: What a guest may need, and whether this host has it.
 NEEDS: dict[str, Callable[[], bool]] = {
@@ -25,6 +42,7 @@ NEEDS: dict[str, Callable[[], bool]] = {
     "proc": lambda: os.path.exists("/proc/self/stat"),
     "sys": lambda: os.path.exists("/sys/kernel"),
     "no swap": lambda: len(Path("/proc/swaps").read_text().splitlines()) == 1,
+    "namespaces": _has_namespaces,
     "an idle cpu": lambda: os.getloadavg()[0] < len(os.sched_getaffinity(0)) / 2,
 }
 #: Those up to CAP_AUDIT_READ, but for CAP_SYS_RESOURCE: no guest stands on that or on younger ones.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* pivot_root(2) in a tree of one's own, as containers do it. */
-// needs: root, proc
+// needs: root, proc, namespaces
 #include "native.h"
 #include <sys/mount.h>
 

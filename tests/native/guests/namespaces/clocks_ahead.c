@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* CLONE_NEWTIME: clocks that are ahead for children, by calls, sleeps and timers. */
-// needs: root, proc
+// needs: root, proc, namespaces
 #include "native.h"
 #include <linux/sched.h>
 #include <sys/timerfd.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The first process of a PID namespace ends before its children, theirs, and those of who has joined it. */
-// needs: root
+// needs: root, namespaces
 #include "native.h"
 #include <linux/prctl.h>
 
@@ -41,7 +41,7 @@ static void end_of_one(int subreaper)
 	long pid, joined, inside;
 	int fd;
 
-	pid = SYS(clone, CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0);
+	pid = MUST(clone, CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0);
 	if (!pid) {
 		if (subreaper)
 			SHOW(prctl, PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* unshare(2) and clone(2): which flags exclude each other, and who may use them. */
-// needs: root
+// needs: root, namespaces
 #include "native.h"
 
 #define STACK 65536

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* /proc/sys/user/max_*_namespaces: counted for each user in each user namespace, and those around. */
-// needs: root, proc
+// needs: root, proc, namespaces
 #include "native.h"
 
 static void set(const char *text)

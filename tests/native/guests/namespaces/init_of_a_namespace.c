@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The first process of a PID namespace: which signals it gets, and what its end ends. */
-// needs: root
+// needs: root, namespaces
 #include "native.h"
 
 static volatile int handled;
@@ -57,7 +57,7 @@ int main(void)
 
 	MUST(pipe, ends);
 	MUST(pipe, back);
-	pid = SYS(clone, CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0);
+	pid = MUST(clone, CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0);
 	if (!pid)
 		leave(init());
 	await(ends[0]);
@@ -72,7 +72,7 @@ int main(void)
 		char c;
 		SHOW(read, ends[0], &c, 1); /* nobody else is left */
 	}
-	pid = SYS(clone, CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0);
+	pid = MUST(clone, CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0);
 	if (!pid) {
 		volatile int *volatile nowhere = NOWHERE;
 
@@ -80,14 +80,14 @@ int main(void)
 		leave(0);
 	}
 	reap(pid);
-	pid = SYS(clone, CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0);
+	pid = MUST(clone, CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0);
 	if (!pid) {
 		SHOW(reboot, 0xfee1dead, 672274793, 0x89ABCDEF, 0);
 		SYS(reboot, 0xfee1dead, 672274793, 0x01234567, 0);
 		leave(0);
 	}
 	reap(pid);
-	pid = SYS(clone, CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0);
+	pid = MUST(clone, CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0);
 	if (!pid) {
 		SYS(reboot, 0xfee1dead, 672274793, 0xCDEF0123, 0);
 		leave(0);

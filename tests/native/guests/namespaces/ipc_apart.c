@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* CLONE_NEWIPC: System V objects of one's own, gone with the last process in it. */
-// needs: root, proc
+// needs: root, proc, namespaces
 #include "native.h"
 #include <linux/ipc.h>
 #include <linux/msg.h>

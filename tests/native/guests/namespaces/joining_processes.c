@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* setns(2) with a PID namespace, by its file and by a pidfd with several kinds; numbers in fdinfo and ioctls. */
-// needs: root, proc
+// needs: root, proc, namespaces
 #include "native.h"
 #include <linux/nsfs.h>
 #include <sys/utsname.h>
@@ -23,7 +23,7 @@ int main(void)
 
 	MUST(pipe, ends);
 	MUST(pipe, back);
-	pid = SYS(clone, CLONE_NEWPID | CLONE_NEWUTS | SIGCHLD, 0, 0, 0, 0);
+	pid = MUST(clone, CLONE_NEWPID | CLONE_NEWUTS | SIGCHLD, 0, 0, 0, 0);
 	if (!pid) {
 		MUST(sethostname, "inside", 6);
 		step(ends[1]);
@@ -45,7 +45,7 @@ int main(void)
 	SHOW(ioctl, ns, NS_GET_TGID_IN_PIDNS, pid);
 	SHOW(ioctl, ns, NS_GET_PID_FROM_PIDNS, 99);
 	SHOW(ioctl, ns, NS_GET_PID_IN_PIDNS, 1 << 30);
-	child = SYS(fork);
+	child = MUST(fork);
 	if (!child) {
 		int own = MUST(open, "/proc/self/ns/mnt", O_RDONLY);
 

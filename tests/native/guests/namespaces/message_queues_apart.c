@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* CLONE_NEWIPC: POSIX message queues and their limits of one's own. */
-// needs: root, proc
+// needs: root, proc, namespaces
 #include "native.h"
 #include <linux/mqueue.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* CLONE_NEWNS: a tree of mounts of one's own; by unshare, clone, setns; its end. */
-// needs: root, proc
+// needs: root, proc, namespaces
 #include "native.h"
 #include <sys/mount.h>
 
@@ -33,7 +33,7 @@ int main(void)
 	MUST(mount, "none", "/", NULL, MS_REC | MS_PRIVATE, NULL);
 	MUST(mkdir, "d", 0755);
 	own = MUST(open, "/proc/self/ns/mnt", O_RDONLY);
-	pid = SYS(clone, CLONE_NEWNS | SIGCHLD, 0, 0, 0, 0);
+	pid = MUST(clone, CLONE_NEWNS | SIGCHLD, 0, 0, 0, 0);
 	if (!pid) {
 		SHOW(mount, "tmp", "d", "tmpfs", 0, NULL);
 		put("d/inside", "x");

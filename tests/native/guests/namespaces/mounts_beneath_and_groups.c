@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* move_mount(2): beneath what is mounted, and with the group of another mount. */
-// needs: root, proc
+// needs: root, proc, namespaces
 // since: 6.5
 #include "native.h"
 #include <sys/mount.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Mounting in a user namespace: which types, what is locked, whose files it has. */
-// needs: root, proc
+// needs: root, proc, namespaces
 #include "native.h"
 #include <sys/mount.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* CLONE_NEWUTS: host and domain names of one's own, by unshare, clone, setns. */
-// needs: root, proc
+// needs: root, proc, namespaces
 #include "native.h"
 #include <sys/utsname.h>
 
@@ -72,7 +72,7 @@ int main(void)
 	names("after its end");
 	SHOW(setns, 99, 0);
 	SHOW(setns, ends[0], 0);
-	pid = SYS(clone, CLONE_NEWUTS | SIGCHLD, 0, 0, 0, 0);
+	pid = MUST(clone, CLONE_NEWUTS | SIGCHLD, 0, 0, 0, 0);
 	if (!pid) {
 		MUST(sethostname, "third", 5);
 		names("clone");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* CLONE_NEWNET: a loopback of one's own, which is down until somebody takes it up. */
-// needs: root, proc
+// needs: root, proc, namespaces
 #include "native.h"
 #include <linux/if.h>
 #include <linux/rtnetlink.h>

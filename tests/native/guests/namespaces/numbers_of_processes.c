@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* CLONE_NEWPID: what numbers those inside and outside see; groups, sessions, waiting, orphans. */
-// needs: root
+// needs: root, namespaces
 #include "native.h"
 
 static void step(int fd) { MUST(write, fd, "x", 1); }
@@ -57,7 +57,7 @@ int main(void)
 	int status, ends[2];
 
 	MUST(pipe, ends);
-	pid = SYS(clone, CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0);
+	pid = MUST(clone, CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0);
 	if (!pid)
 		leave(inside());
 	reap(pid);
@@ -66,7 +66,7 @@ int main(void)
 	SHOW(unshare, CLONE_NEWPID);
 	SAY(SYS(getpid) > 1);
 	SHOW(clone, CLONE_VM | CLONE_SIGHAND | CLONE_THREAD, 0, 0, 0, 0);
-	pid = SYS(fork);
+	pid = MUST(fork);
 	if (!pid) {
 		print("first: %ld %ld\n", SYS(getpid), SYS(getppid));
 		SHOW(clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
@@ -74,7 +74,7 @@ int main(void)
 		SYS(pause);
 	}
 	await(ends[0]);
-	other = SYS(fork);
+	other = MUST(fork);
 	if (!other) {
 		print("second: %ld %ld\n", SYS(getpid), SYS(getppid));
 		step(ends[1]);

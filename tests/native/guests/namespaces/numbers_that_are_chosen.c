@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* clone3(2) with set_tid: numbers in a PID namespace and those around it. */
-// needs: root
+// needs: root, namespaces
 #include "native.h"
 #include <linux/sched.h>
 
@@ -59,7 +59,7 @@ static void inside(void)
 
 int main(void)
 {
-	long pid = SYS(clone, CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0);
+	long pid = MUST(clone, CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0);
 
 	if (!pid) {
 		inside();

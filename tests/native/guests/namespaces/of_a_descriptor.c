@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Namespaces by the descriptor of a process, and mount namespaces one after the other. */
-// needs: root, proc
+// needs: root, proc, namespaces
 // since: 6.12
 #include "native.h"
 #include <linux/nsfs.h>

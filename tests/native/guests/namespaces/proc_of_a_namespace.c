@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A /proc that was mounted in a PID namespace: its processes, by their numbers; the outer one shows both. */
-// needs: root, proc
+// needs: root, proc, namespaces
 #include "native.h"
 #include <sys/mount.h>
 
@@ -65,7 +65,7 @@ int main(void)
 	MUST(mkdir, "proc", 0755);
 	MUST(pipe, ends);
 	MUST(pipe, back);
-	pid = SYS(clone, CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0);
+	pid = MUST(clone, CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0);
 	if (!pid) {
 		print("before: %s\n", link_of("proc/self"));
 		SHOW(mount, "proc", "proc", "proc", 0, NULL);

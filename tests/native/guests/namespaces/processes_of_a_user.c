@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* RLIMIT_NPROC counts a user's processes in each user namespace, and those that he has made around. */
-// needs: root
+// needs: root, namespaces
 #include "native.h"
 
 static int ends[2];
@@ -33,7 +33,7 @@ int main(void)
 	SYS(wait4, -1, NULL, 0, NULL);
 	SYS(wait4, -1, NULL, 0, NULL);
 	MUST(pipe, ends);
-	pid = SYS(clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
+	pid = MUST(clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
 	if (!pid) {
 		show("third", another());
 		show("fourth", another());

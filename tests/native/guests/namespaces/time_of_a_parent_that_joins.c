@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-// needs: root, proc
+// needs: root, proc, namespaces
 /* A process joins the time namespace that it has made, and ends in it; /proc/stat says another btime there. */
 #include "native.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* CLONE_NEWUSER by an ordinary user: ids before and after the maps, capabilities, setgroups. */
-// needs: root, proc
+// needs: root, proc, namespaces
 #include "native.h"
 #include <linux/capability.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* User namespaces inside each other: maps by root, rights of the maker, what each sees of the other. */
-// needs: root, proc
+// needs: root, proc, namespaces
 #include "native.h"
 
 static char path[64];
@@ -54,7 +54,7 @@ int main(void)
 	MUST(pipe, up);
 	MUST(pipe, down2);
 	MUST(pipe, up2);
-	pid = SYS(clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
+	pid = MUST(clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
 	if (!pid) {
 		long inner;
 
@@ -67,7 +67,7 @@ int main(void)
 		print("child: %ld %ld\n", SYS(getuid), SYS(getgid));
 		show("of one that may not be dumped", put_map("/proc/self/uid_map", "0 0 1"));
 		MUST(prctl, 4 /* PR_SET_DUMPABLE */, 1);
-		inner = SYS(clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
+		inner = MUST(clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
 		if (!inner) {
 			step(up2[1]);
 			await(down2[0]);

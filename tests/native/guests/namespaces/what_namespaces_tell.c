@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The files of nsfs: links, status, ioctls. */
-// needs: root, proc
+// needs: root, proc, namespaces
 #include "native.h"
 #include <linux/nsfs.h>
 #include <sys/vfs.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Shared, slave, private and unbindable mounts: where mounts and unmounts appear. */
-// needs: root, proc
+// needs: root, proc, namespaces
 #include "native.h"
 #include <sys/mount.h>
 
@@ -116,7 +116,7 @@ int main(void)
 	SHOW(mount, "/work/a/in", "/work/a/sub", NULL, MS_MOVE, NULL);
 	tell("moved");
 	SHOW(mount, NULL, "/work", NULL, MS_SHARED | MS_REC, NULL);
-	pid = SYS(clone, CLONE_NEWNS | SIGCHLD, 0, 0, 0, 0);
+	pid = MUST(clone, CLONE_NEWNS | SIGCHLD, 0, 0, 0, 0);
 	if (!pid) {
 		SHOW(mount, NULL, "/work", NULL, MS_SLAVE | MS_REC, NULL);
 		SHOW(umount2, "/work/d", MNT_DETACH);
@@ -124,7 +124,7 @@ int main(void)
 		leave(0);
 	}
 	reap(pid);
-	pid = SYS(clone, CLONE_NEWNS | SIGCHLD, 0, 0, 0, 0);
+	pid = MUST(clone, CLONE_NEWNS | SIGCHLD, 0, 0, 0, 0);
 	if (!pid) {
 		SHOW(umount2, "/work/e", MNT_DETACH);
 		SHOW(mount, "tmp", "/work/e", "tmpfs", 0, NULL);

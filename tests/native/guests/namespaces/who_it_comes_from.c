@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Signals and messages between namespaces of processes and users: whose they are for who gets them. */
-// needs: root, proc
+// needs: root, proc, namespaces
 #include "native.h"
 #include <sys/socket.h>
 
@@ -78,7 +78,7 @@ int main(void)
 	me = SYS(getpid);
 	MUST(setresuid, 7, 7, 0);
 	MUST(setresuid, -1, 0, -1);
-	child = SYS(clone, CLONE_NEWPID | CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
+	child = MUST(clone, CLONE_NEWPID | CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
 	if (!child) {
 		who = hear(inner);
 		print("outer: pid %d, uid %u, gid %u\n", who.pid, who.uid, who.gid);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-// needs: root
+// needs: root, namespaces
 /* ramfs: what statfs and stat say of it, and its only option. */
 #include "native.h"
 #include <sys/vfs.h>
