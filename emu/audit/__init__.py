@@ -15,7 +15,7 @@ from emu.audit.kmem import check_kmem
 from emu.audit.leaves import walk_leaves
 from emu.audit.tables import check_tables, claim_tables
 from emu.audit.tlb import check_tlbs
-from emu.mm.frames import Frames
+from emu.mm.freeframes import Frames
 from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:

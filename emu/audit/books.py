@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from emu.mm.frames import Frames
+from emu.mm.freeframes import Frames
 
 if TYPE_CHECKING:
     from emu.mm.address_space import AddressSpace

@@ -13,7 +13,8 @@ from emu.audit.tables import present
 from emu.linux.mman import Prot
 from emu.mm.address_space import AddressSpace
 from emu.mm.flags import VmFlags
-from emu.mm.frames import FrameKind, Frames
+from emu.mm.frames import FrameKind
+from emu.mm.freeframes import Frames
 from emu.mm.hugefault import PMD
 from emu.mm.pagetable import ADDRESS, PROTNONE, PS, RW, SPECIAL, UFFD_WP_BIT, US, XD, P, span
 from emu.mm.swapops import here

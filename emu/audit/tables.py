@@ -9,7 +9,8 @@ import numpy as np
 
 from emu.audit.books import Books
 from emu.audit.entries import check_huge_entry
-from emu.mm.frames import FrameKind, Frames
+from emu.mm.frames import FrameKind
+from emu.mm.freeframes import Frames
 from emu.mm.hugefault import PMD
 from emu.mm.pagetable import ADDRESS, PS, level_name, span
 from emu.mm.vma import Vma

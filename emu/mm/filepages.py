@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from emu.linux.errors import LinuxError
 from emu.mm.flags import VmFlags
-from emu.mm.frames import FrameAllocator, FrameKind, Frames
+from emu.mm.frames import FrameAllocator, FrameKind
+from emu.mm.freeframes import Frames
 from emu.mm.kmem import XA_NODE
 from emu.mm.pagecache import Charge, PageCache
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE

@@ -6,10 +6,11 @@ import errno
 from collections.abc import Callable, Iterator
 from enum import IntEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
 
 from emu.linux.errors import LinuxError
+from emu.mm.freeframes import ZERO_PAGE, Frames, FreeFrames, ascending
 from emu.mm.kmem import Kmem
 from mmu.host_array import HostArray
 from mmu.late import np
@@ -18,22 +19,10 @@ from mmu.memory import PAGE_SHIFT, PAGE_SIZE, PhysicalMemory
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-_ZERO_PAGE = bytes(PAGE_SIZE)
-#: At least this many frames freed at once are kept as one block.
-_BLOCK = 2048
-#: From this many frames on, the host gets the memory back; fewer are kept, since zeroing is cheaper than faulting in
-#: again.
-_GIVE_BACK = 65536
-#: Runs of frames shorter than this on average are not worth a system call each.
-_WORTHWHILE_RUN = 16
-#: This many frames of a block are made a list at a time.
-_NEAR = 256
 #: Pages are put on other lists in batches of so many (PAGEVEC_SIZE).
 _BATCH = 31
 #: Frames of a huge page.
 BLOCK_FRAMES = 512
-
-Frames: TypeAlias = "npt.NDArray[np.int64]"
 
 #: PG_* of pages of page caches: the page differs from what a read of a hole gives; it has been used lately, and before;
 #: it was made by fallocate(2), and nobody has read or written it (not PG_uptodate).
@@ -75,117 +64,6 @@ class Reclaimer(Protocol):
 
     def mapped(self, wanted: int, /) -> int:
         """Free those that are mapped too: only where nobody holds an entry of a table."""
-
-
-def _ascending(frames: Frames) -> bool:
-    """Whether the frames ascend without duplicates: the usual case, and the quick one."""
-    return bool((frames[1:] > frames[:-1]).all())
-
-
-class FreeFrames:
-    """Freed frames: the last freed is the first to be taken.
-
-    Single frames lie on a list.  Frames freed in great number lie below it in blocks, which take 4 bytes a frame; a
-    part of the uppermost block is kept as a list, from which taking a frame is ten times as fast.
-    """
-
-    def __init__(self, ram: PhysicalMemory) -> None:
-        self._ram = ram
-        self._single: list[int] = []
-        #: (frames, the next to be taken last; whether their memory has been given back to the host and so is zero)
-        self._blocks: list[tuple[npt.NDArray[np.int32], bool]] = []
-        self._in_blocks = 0
-        #: The frames from the uppermost block that will be taken next, and whether they are zero.
-        self._near: list[int] = []
-        self._near_zero = False
-
-    def __len__(self) -> int:
-        return len(self._single) + len(self._near) + self._in_blocks
-
-    def push(self, frame: int) -> None:
-        """One frame is free."""
-        self._single.append(frame)
-
-    def push_many(self, frames: Frames) -> None:
-        """An ascending array of frames is free; the lowest is to be taken first."""
-        if len(frames) < _BLOCK:
-            self._single.extend(frames[::-1].tolist())
-            return
-        self._put_near_back()
-        if self._single:  # frames freed later lie above
-            self._add_block(np.array(self._single, dtype=np.int32), zero=False)
-            self._single.clear()
-        self._add_block(frames[::-1].astype(np.int32), zero=self._give_back(frames))
-
-    def pop(self) -> int | None:
-        """The next frame, zeroed; None if there is none."""
-        if self._single:
-            frame = self._single.pop()
-        elif self._near or self._take_near():
-            frame = self._near.pop()
-            if self._near_zero:
-                return frame
-        else:
-            return None
-        start = frame << PAGE_SHIFT
-        self._ram.view[start : start + PAGE_SIZE] = _ZERO_PAGE
-        return frame
-
-    def pop_many(self, number: int) -> Frames:
-        """The frames that as many single :meth:`pop` would give; fewer if there are not so many."""
-        taken = []
-        self._put_near_back()
-        while number and len(self):
-            if self._single:
-                some = self._single[: -number - 1 : -1]
-                del self._single[-len(some) :]
-                frames, zero = np.array(some, dtype=np.int64), False
-            else:
-                frames, zero = self._take_from_block(number)
-            if not zero:
-                for start in (frames << PAGE_SHIFT).tolist():
-                    self._ram.view[start : start + PAGE_SIZE] = _ZERO_PAGE
-            taken.append(frames)
-            number -= len(frames)
-        return np.concatenate(taken) if taken else np.zeros(0, dtype=np.int64)
-
-    def _add_block(self, frames: npt.NDArray[np.int32], *, zero: bool) -> None:
-        self._blocks.append((frames, zero))
-        self._in_blocks += len(frames)
-
-    def _take_near(self) -> bool:
-        """Make a list of a part of the uppermost block; False if there is no block."""
-        if not self._blocks:
-            return False
-        frames, self._near_zero = self._take_from_block(_NEAR)
-        self._near = frames[::-1].tolist()
-        return True
-
-    def _put_near_back(self) -> None:
-        if self._near:
-            self._add_block(np.array(self._near, dtype=np.int32), zero=self._near_zero)
-            self._near.clear()
-
-    def _take_from_block(self, number: int) -> tuple[Frames, bool]:
-        block, zero = self._blocks.pop()
-        rest = max(len(block) - number, 0)
-        if rest:
-            self._blocks.append((block[:rest], zero))
-        self._in_blocks -= len(block) - rest
-        return block[rest:][::-1].astype(np.int64), zero
-
-    def _give_back(self, frames: Frames) -> bool:
-        """Give the memory of many frames back to the host; False if they are too few or in runs that are too short."""
-        if len(frames) < _GIVE_BACK:
-            return False
-        breaks = np.flatnonzero(np.diff(frames) != 1) + 1
-        if len(frames) < _WORTHWHILE_RUN * (len(breaks) + 1):
-            return False
-        starts = frames[np.concatenate(([0], breaks))]
-        ends = frames[np.concatenate((breaks - 1, [len(frames) - 1]))] + 1
-        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-            self._ram.discard(start << PAGE_SHIFT, (end - start) << PAGE_SHIFT)
-        return True
 
 
 class FrameAllocator:
@@ -344,7 +222,7 @@ class FrameAllocator:
     def clear_block(self, head: int) -> None:
         """Zero a block."""
         start = head << PAGE_SHIFT
-        self.ram.view[start : start + BLOCK_FRAMES * PAGE_SIZE] = _ZERO_PAGE * BLOCK_FRAMES
+        self.ram.view[start : start + BLOCK_FRAMES * PAGE_SIZE] = ZERO_PAGE * BLOCK_FRAMES
         self._block_written(head)
 
     def copy_block(self, target: int, source: int) -> None:
@@ -429,7 +307,7 @@ class FrameAllocator:
 
     def get_many(self, frames: Frames) -> None:
         """Take one more reference for each frame of an array, as often as the frame occurs."""
-        if _ascending(frames):
+        if ascending(frames):
             self.counts[frames] += 1
         else:
             np.add.at(self.counts, frames, np.int32(1))
@@ -440,7 +318,7 @@ class FrameAllocator:
             for frame in sorted(frames, reverse=True):  # the lowest is to be taken first
                 self.put(frame)
             return
-        if _ascending(frames):
+        if ascending(frames):
             left = self.counts[frames] - np.int32(1)
             self.counts[frames] = left
         else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from emu.mm import rss
 from emu.mm.flags import VmFlags
 from emu.mm.frames import PG_LAZYFREE, PG_REFERENCED, FrameKind
+from emu.mm.freeframes import Frames
 from emu.mm.pagetable import ADDRESS, SPECIAL, A, D
 from emu.mm.swapops import POISONED_ENTRY, here
 from mmu.late import np
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from emu.mm.address_space import AddressSpace, MmContext
-    from emu.mm.frames import Frames
+    from emu.mm.freeframes import Frames
     from emu.mm.vma import Vma
 
 _OLD, _OLD_AND_CLEAN = (~bits & (1 << 64) - 1 for bits in (A, A | D))

@@ -9,7 +9,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
-from emu.mm.frames import PG_DIRTY, PG_REFERENCED, PG_UNREAD, FrameAllocator, FrameKind, Frames
+from emu.mm.frames import PG_DIRTY, PG_REFERENCED, PG_UNREAD, FrameAllocator, FrameKind
+from emu.mm.freeframes import Frames
 from emu.mm.kmem import XA_NODE
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE

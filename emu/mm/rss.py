@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Protocol, TypeAlias, overload
 
-from emu.mm.frames import PG_DIRTY, PG_MAYBE_SHARED, FrameAllocator, FrameKind, Frames
+from emu.mm.frames import PG_DIRTY, PG_MAYBE_SHARED, FrameAllocator, FrameKind
+from emu.mm.freeframes import Frames
 from emu.mm.pagetable import ADDRESS, HERE, SPECIAL, D
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from emu.kernel.task import INIT_PID
 from emu.kernel.timers import Notify
 from emu.linux.errors import LinuxError
-from emu.proc.pidfile import PidFile, no_text, sees
+from emu.proc.pidfile import PidFile, sees
 from emu.proc.wchan import wchan
 
 if TYPE_CHECKING:
@@ -98,9 +98,9 @@ def children(kernel: Kernel, task: Task, space: PidNamespace | None) -> bytes:
 
 
 PID_FILES = {
-    "children": PidFile(no_text, of_process=False, with_numbers=children), "io": PidFile(io, 0o400),
-    "sched": PidFile(no_text, 0o644, lambda kernel, task, data: None, with_numbers=sched),
+    "children": PidFile(None, of_process=False, with_numbers=children), "io": PidFile(io, 0o400),
+    "sched": PidFile(None, 0o644, lambda kernel, task, data: None, with_numbers=sched),
     "schedstat": PidFile(schedstat), "syscall": PidFile(syscall, 0o400),
-    "timers": PidFile(no_text, of_thread=False, with_numbers=timers),
+    "timers": PidFile(None, of_thread=False, with_numbers=timers),
     "stack": PidFile(lambda kernel, task: b"", 0o400), "wchan": PidFile(wchan),
 }  # fmt: skip

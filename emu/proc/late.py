@@ -26,7 +26,7 @@ from emu.proc import (
 )
 from emu.proc.config import config_gz
 from emu.proc.cpuinfo import cpuinfo, identity
-from emu.proc.procfs import ProcSuperBlock
+from emu.proc.superblock import ProcSuperBlock
 from emu.proc.vmstat import vmstat
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from emu.net.sock_diag import queues_of, state_of
 from emu.net.socket import DEFAULT_BUFFER, MAX_BUFFER
 from emu.net.tcp_state import TcpState
 from emu.net.unix import UnixSocket
-from emu.proc.procfs import ProcSuperBlock
+from emu.proc.superblock import ProcSuperBlock
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel

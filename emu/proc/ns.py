@@ -24,7 +24,7 @@ from emu.proc.attributes import no_lsm
 if TYPE_CHECKING:
     from emu.kernel.task import Task
     from emu.linux.caller import Caller
-    from emu.proc.procfs import ProcSuperBlock
+    from emu.proc.superblock import ProcSuperBlock
 
 #: Links and the kind of namespace that each shows.
 _LINKS = ("cgroup", "ipc", "mnt", "net", "pid", "pid_for_children", "time", "time_for_children", "user", "uts")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
+
+from emu.linux.errors import LinuxError
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -16,23 +19,27 @@ NumberText = Callable[["Kernel", "Task", "PidNamespace | None"], bytes]
 
 
 class PidFile(NamedTuple):
-    """A file of /proc/<pid>: its text, its permissions, and who takes what is written to it."""
+    """A file of /proc/<pid>: its text, its permissions, and who takes what is written to it.  Either ``text`` or
+    ``with_numbers`` makes the text.
+    """
 
-    text: PidText
+    text: PidText | None
     mode: int = 0o444
     store: Callable[[Kernel, Task, bytes], None] | None = None
     #: Only of processes, not in /proc/<pid>/task/<tid>; or only there.
     of_process: bool = True
     of_thread: bool = True
-    #: In place of ``text``, where that has numbers of processes.
+    #: What has numbers of processes.
     with_numbers: NumberText | None = None
-
-
-def no_text(kernel: Kernel, task: Task) -> bytes:
-    """The text of a file that is made with numbers."""
-    raise NotImplementedError("the text of a file of /proc/PID needs a namespace")
 
 
 def sees(space: PidNamespace | None, pid: int) -> int:
     """The number of something in a namespace."""
     return pid if space is None else space.shown(pid)
+
+
+def number_of(name: str) -> int:
+    """A decimal name; ENOENT for anything else, as for an unused number."""
+    if not name.isascii() or not name.isdigit() or (name[0] == "0" and name != "0") or len(name) > 10:
+        raise LinuxError(errno.ENOENT)
+    return int(name)

@@ -12,7 +12,7 @@ from emu.linux.errors import LinuxError
 from emu.linux.limits import Rlimit
 from emu.linux.mman import Prot
 from emu.mm.gup import read_remote
-from emu.proc.pidfile import PidFile, no_text, sees
+from emu.proc.pidfile import PidFile, sees
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -116,5 +116,5 @@ def mountstats(kernel: Kernel, task: Task) -> bytes:
 
 PID_FILES = {
     "auxv": PidFile(auxv, 0o400), "environ": PidFile(environ, 0o400), "mountinfo": PidFile(mountinfo),
-    "mounts": PidFile(mounts), "mountstats": PidFile(mountstats, 0o400), "stat": PidFile(no_text, with_numbers=stat),
+    "mounts": PidFile(mounts), "mountstats": PidFile(mountstats, 0o400), "stat": PidFile(None, with_numbers=stat),
 }  # fmt: skip

@@ -71,7 +71,7 @@ KEPT = {
     "kernel/sched_rt_runtime_us": Kept(950000, -1), "kernel/shm_rmid_forced": _switch(0),
     "kernel/sysctl_writes_strict": Kept(1, -1, 1), "kernel/task_delayacct": _switch(0),
     "kernel/timer_migration": _switch(1), "kernel/unprivileged_bpf_disabled": Kept(2, 0, 2),
-    "kernel/io_uring_disabled": Kept(2, 0, 2), "kernel/io_uring_group": Kept(-1),
+    "kernel/io_uring_disabled": Kept(2, 2, 2), "kernel/io_uring_group": Kept(-1),
     "vm/admin_reserve_kbytes": Kept(8192, 0, _UNLIMITED), "vm/compact_unevictable_allowed": _switch(1),
     "vm/compaction_proactiveness": Kept(0, 0, 100), "vm/dirty_background_bytes": Kept(0, 1, _UNLIMITED),
     "vm/dirty_background_ratio": Kept(10, 0, 100), "vm/dirty_bytes": Kept(0, 8192, _UNLIMITED),
