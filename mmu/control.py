@@ -98,7 +98,7 @@ class Control:
         if self.tlbs:
             self.tlb = self.tlbs[processor]
         if not loads_cr3 and (self.tlbs or state.cr3 != old_cr3):
-            self._engine.load_cr3(state.cr3)
+            self._engine.load_cr3(state.cr3, state.cr3_loads)
             state.epoch += 1
         state.late_page = state.pieces_number = 0
 
@@ -174,7 +174,7 @@ class Control:
             self.tlb.mov_cr3(cr3)
         else:
             state.cr3 = cr3 & ~CR3_NO_FLUSH
-        self._engine.load_cr3(state.cr3)
+        self._engine.load_cr3(state.cr3, state.cr3_loads)
         state.epoch += 1
 
     def cr3_was_loaded(self) -> None:

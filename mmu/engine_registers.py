@@ -52,10 +52,10 @@ class EngineRegisters:
         unicorn_abi.check(unicorn_abi.reg_read_batch(*self._arguments), "uc_reg_read_batch")
         return self._words[:]
 
-    def load_cr3(self, cr3: int) -> None:
-        """Write CR3, which flushes."""
+    def load_cr3(self, cr3: int, loads: int) -> None:
+        """Write CR3, which flushes, for the ``loads``-th time."""
         self._words[1] = self._cr3 = cr3
-        unicorn_abi.write_cr3(self._uc, self._engine, self._cr3_word)
+        unicorn_abi.write_cr3(self._uc, self._engine, self._cr3_word, loads)
 
     def cr3_is(self, cr3: int) -> None:
         """Native code has written CR3."""

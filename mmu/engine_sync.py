@@ -17,6 +17,15 @@ _WINDOWS_BYTES = MMU_INDICES * TLB_WINDOW_STRIDE
 
 
 @native
+def begin_windows(first: int, begin: int) -> None:
+    """Say when the engine's TLB windows, of which this is the address of the first, have begun."""
+    offset = 0
+    while offset < _WINDOWS_BYTES:
+        store64(first + offset, begin)
+        offset += TLB_WINDOW_STRIDE
+
+
+@native
 def forget_page(state: MmuState, page: int) -> None:
     """Make Unicorn forget the 4K page of this number, now or, if it is busy, later."""
     if page + 1 == state.busy_page:
@@ -61,10 +70,8 @@ def _forget_all(state: MmuState) -> None:
     """Make Unicorn forget everything; like :func:`mmu.unicorn_abi.flush_tlb`, independent of the host's clock.  Safe
     inside a fill.
     """
-    offset = 0
-    while offset < _WINDOWS_BYTES and state.engine_windows != 0:
-        store64(state.engine_windows + offset, NEVER_NS)
-        offset += TLB_WINDOW_STRIDE
+    if state.engine_windows != 0:
+        begin_windows(state.engine_windows, NEVER_NS)
     call3(state.engine_flush, state.engine_cpu, 0, 0)
     state.epoch += 1
 

@@ -52,6 +52,8 @@ TLB_WINDOW_STRIDE = 0x2B8
 MMU_INDICES = 3
 #: The beginning, in nanoseconds, of a window that never ends.
 NEVER_NS = 1 << 62
+#: After so many loads of CR3 a window ends.
+TLB_WINDOW_LOADS = 64
 _CLOCK_SLACK_NS = 3600 * 10**9
 #: In a saved context: ``env.error_code`` and ``env.old_exception``.
 CONTEXT_ERROR_CODE = 0x1530
@@ -182,7 +184,8 @@ def steady_tlb(uc: Uc) -> None:
 
     It shrinks at the end of a window of 100 ms of the host's clock, so that the number of fills would depend on how
     fast the host is.  A window that begins in the far future never ends; since growing, which happens in a flush,
-    begins a new one, :func:`flush_tlb` sees to it each time.
+    begins a new one, :func:`flush_tlb` sees to it each time.  In place of time, loads of CR3 end it, or each of them
+    would empty for ever what one large process has needed.
     """
     first = tlb_windows(uc)
     engine: Any = uc
@@ -191,21 +194,27 @@ def steady_tlb(uc: Uc) -> None:
     ]
 
 
+def _begin_windows(uc: Uc, begin: int) -> None:
+    for window in getattr(uc, "_unimmu_windows", ()):
+        window.value = begin
+
+
 def flush_tlb(uc: Uc) -> None:
     """Forget every translation (and Unicorn's jump cache)."""
-    for window in getattr(uc, "_unimmu_windows", ()):
-        window.value = NEVER_NS
+    _begin_windows(uc, NEVER_NS)
     uc.ctl(UC_CTL_TLB_FLUSH, UC_CTL_IO_WRITE)
 
 
-def write_cr3(uc: Uc, engine: int, word: int) -> None:
+def write_cr3(uc: Uc, engine: int, word: int, loads: int) -> None:
     """Write CR3 of ``engine``, the handle of ``uc``, from the host address ``word``; where CR0.PG is set, the engine
-    forgets every translation, as :func:`flush_tlb` has it.
+    forgets every translation, as :func:`flush_tlb` has it.  ``loads``: how many there were, with this one.
     """
-    for window in getattr(uc, "_unimmu_windows", ()):
-        window.value = NEVER_NS
+    ends = loads % TLB_WINDOW_LOADS == 0
+    _begin_windows(uc, 0 if ends else NEVER_NS)
     if status := reg_write(engine, x86_const.UC_X86_REG_CR3, word):
         check(status, "uc_reg_write of CR3")
+    if ends:
+        _begin_windows(uc, NEVER_NS)
 
 
 def flush_page(uc: Uc, vaddr: int) -> None:

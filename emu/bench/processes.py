@@ -38,7 +38,7 @@ _COSTS = (
     _Cost("switch_us", "a switch between two threads, with a wake and a wait by futex(2)", "threads", 4, 100,
           aim=Aim(20), parts=2),
     _Cost("io_us", "a read(2) and a write(2) of 512 bytes", "io", 4, 100),
-    _Cost("fork_ms", f"fork, exit and wait of a process with {RESIDENT_MIB} MiB resident", "forks", 4000, 1, "ms",
+    _Cost("fork_ms", f"fork, exit and wait of a process with {RESIDENT_MIB} MiB resident", "forks", 400, 1, "ms",
           aim=Aim(15), more=str(RESIDENT_MIB)),
     _Cost("program_ms", "fork, exec, exit and wait of a small static program", "programs", 500, 4, "ms"),
 )  # fmt: skip

@@ -30,9 +30,11 @@ from emu.kernel.faststate import (
 from emu.kernel.sigregs import SignalRegisters, make_frame, take_frame
 from emu.kernel.usermemory import NOWHERE, READABLE, WRITABLE, buffer, translated, use
 from emu.linux.cost import Cost
+from mmu.engine_sync import begin_windows
 from mmu.entries import A, D
 from mmu.native import call3, entry, load8, load32, load64, native, store8, store32, store64
 from mmu.state import MmuState
+from mmu.unicorn_abi import NEVER_NS, TLB_WINDOW_LOADS
 
 #: FUTEX_WAIT, FUTEX_WAKE and FUTEX_WAIT_BITSET, all of private words; FUTEX_CLOCK_REALTIME.
 _WAIT, _WAKE, _WAIT_BITSET, _REALTIME = 128, 129, 137, 256
@@ -51,7 +53,6 @@ _SS_SP, _SS_FLAGS, _SS_SIZE, _REGISTERS, _UC_RIP, _UC_RFLAGS, _FPSTATE = 16, 24,
 _MASK, _UC_BYTES, _FPSTATE_BYTES = 296, 304, 580
 #: SIGKILL and SIGSTOP.
 _UNBLOCKABLE = 1 << 8 | 1 << 18
-_NEVER_NS = 1 << 62
 _TIMESPEC_BYTES, _NS = 16, 1_000_000_000
 
 
@@ -330,14 +331,12 @@ def _load_cr3(path: FastState, state: MmuState, uc: int, cr3: int) -> None:
     """As Mmu.load_cr3() does where no TLB is modelled."""
     state.cr3_loads += 1
     state.cr3 = cr3
-    window = path.windows
-    left = path.window_number
-    while left != 0:
-        store64(window, _NEVER_NS)
-        window += path.window_stride
-        left -= 1
+    ends = state.cr3_loads % TLB_WINDOW_LOADS == 0
+    begin_windows(path.windows, 0 if ends else NEVER_NS)
     store64(path.word, cr3)
     call3(path.reg_write, uc, UC_X86_REG_CR3, path.word)
+    if ends:
+        begin_windows(path.windows, NEVER_NS)
     state.epoch += 1
 
 

@@ -96,8 +96,7 @@ class FastPath:
                 answers=ctypes.addressof(self._answers), costs=ctypes.addressof(self._costs), most=_SWITCHES,
                 context_save=symbol("uc_context_save"), context_restore=symbol("uc_context_restore"),
                 reg_write=symbol("uc_reg_write"), word=ctypes.addressof(self._words),
-                windows=unicorn_abi.tlb_windows(uc), window_stride=unicorn_abi.TLB_WINDOW_STRIDE,
-                window_number=unicorn_abi.MMU_INDICES,
+                windows=unicorn_abi.tlb_windows(uc),
             )  # fmt: skip
             self._answer = load("emu.kernel.fastcalls")["answer"].address
             cpu.trap.fast_path = ctypes.addressof(self._state)

@@ -112,8 +112,6 @@ class FastState(ctypes.Structure):
     context_restore: int
     reg_write: int
     word: int  # of a word for that
-    windows: int  # and of the engine's TLB windows
-    window_stride: int
-    window_number: int
+    windows: int  # and of the engine's first TLB window
 
     _fields_ = fields(__annotations__)
