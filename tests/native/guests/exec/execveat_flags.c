@@ -3,21 +3,9 @@
 /* needs: proc */
 /* execveat(2): by descriptor, by name, scripts, links, and the question whether a file could be executed. */
 #include "native.h"
+#include "program.h"
 
 #define CHECK 0x10000
-
-/* A copy of this program. */
-static void copy(const char *path, int mode)
-{
-	static char buffer[65536];
-	int from = MUST(open, "/proc/self/exe", O_RDONLY), to = MUST(open, path, O_WRONLY | O_CREAT | O_TRUNC, 0700);
-	long n = MUST(read, from, buffer, sizeof(buffer));
-
-	MUST(write, to, buffer, n);
-	MUST(close, from);
-	MUST(close, to);
-	MUST(chmod, path, mode);
-}
 
 static void run(const char *what, int fd, const char *name, int flags)
 {

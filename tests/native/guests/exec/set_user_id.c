@@ -2,35 +2,7 @@
 /* needs: root, proc */
 /* Programs with the set-user-ID and set-group-ID bits, and who does not get the rights. */
 #include "native.h"
-
-/* A copy of this program. */
-static void copy(const char *path, int mode)
-{
-	static char buffer[65536];
-	int from = MUST(open, "/proc/self/exe", O_RDONLY), to = MUST(open, path, O_WRONLY | O_CREAT | O_TRUNC, 0700);
-	long n = MUST(read, from, buffer, sizeof(buffer));
-
-	MUST(write, to, buffer, n);
-	MUST(close, from);
-	MUST(close, to);
-	MUST(chmod, path, mode);
-}
-
-static int tell(char **envp)
-{
-	u32 user[3], group[3];
-
-	while (*envp++)
-		;
-	u64 *aux = (u64 *)envp;
-	while (*aux != 23)
-		aux += 2;
-	MUST(getresuid, user, user + 1, user + 2);
-	MUST(getresgid, group, group + 1, group + 2);
-	print("users %u %u %u, groups %u %u %u, secure %ld, personality %lx\n", user[0], user[1], user[2], group[0], group[1],
-	      group[2], aux[1], SYS(personality, -1) & 0x0040000 ? 1L : 0L);
-	return 0;
-}
+#include "program.h"
 
 static void run(const char *what, u32 uid, int no_new_privs, char *path)
 {
@@ -53,7 +25,7 @@ int main(int argc, char **argv, char **envp)
 {
 	(void)argv;
 	if (argc > 1)
-		return tell(envp);
+		return show_ids(envp);
 	MUST(chmod, ".", 0755);
 	copy("program", 0755);
 	run("plain", 1000, 0, "./program");

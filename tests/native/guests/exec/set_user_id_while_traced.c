@@ -2,36 +2,8 @@
 /* A program with the set-user-ID bit that somebody traces gets its owner's rights only if the tracer could give them. */
 // needs: root, proc
 #include "native.h"
+#include "program.h"
 #include <linux/ptrace.h>
-
-static void copy(const char *path, int mode)
-{
-	static char buffer[65536];
-	int from = MUST(open, "/proc/self/exe", O_RDONLY), to = MUST(open, path, O_WRONLY | O_CREAT | O_TRUNC, 0700);
-	long n = MUST(read, from, buffer, sizeof(buffer));
-
-	MUST(write, to, buffer, n);
-	MUST(close, from);
-	MUST(close, to);
-	MUST(chown, path, 2000, 3000);
-	MUST(chmod, path, mode);
-}
-
-static int tell(char **envp)
-{
-	u32 user[3], group[3];
-
-	while (*envp++)
-		;
-	u64 *aux = (u64 *)envp;
-	while (*aux != 23)
-		aux += 2;
-	MUST(getresuid, user, user + 1, user + 2);
-	MUST(getresgid, group, group + 1, group + 2);
-	print("users %u %u %u, groups %u %u %u, secure %ld, personality %d\n", user[0], user[1], user[2], group[0], group[1],
-	      group[2], aux[1], (SYS(personality, -1) & 0x0040000) != 0);
-	return 0;
-}
 
 static void run(const char *what, u32 tracer, u32 uid)
 {
@@ -102,9 +74,11 @@ int main(int argc, char **argv, char **envp)
 {
 	(void)argv;
 	if (argc > 1)
-		return tell(envp);
+		return show_ids(envp);
 	MUST(chmod, ".", 0755);
-	copy("program", 06755);
+	copy("program", 0700);
+	MUST(chown, "program", 2000, 3000);
+	MUST(chmod, "program", 06755);
 	run("traced by a user", 1000, 1000);
 	run("traced by root", 0, 1000);
 	run("of the owner's own", 2000, 2000);

@@ -2,19 +2,7 @@
 /* needs: proc */
 /* A file that is executed cannot be opened for writing, and one that is open for writing cannot be executed. */
 #include "native.h"
-
-/* A copy of this program. */
-static void copy(const char *path, int mode)
-{
-	static char buffer[65536];
-	int from = MUST(open, "/proc/self/exe", O_RDONLY), to = MUST(open, path, O_WRONLY | O_CREAT | O_TRUNC, 0700);
-	long n = MUST(read, from, buffer, sizeof(buffer));
-
-	MUST(write, to, buffer, n);
-	MUST(close, from);
-	MUST(close, to);
-	MUST(chmod, path, mode);
-}
+#include "program.h"
 
 static void run(char *path, char *word)
 {

@@ -2,17 +2,10 @@
 /* Mounting in a user namespace: which types, what is locked, whose files it has. */
 // needs: root, proc, namespaces
 #include "native.h"
+#include "idmap.h"
 #include <sys/mount.h>
 
 static void dir(const char *path) { SYS(mkdir, path, 0777); }
-
-static void put_map(const char *path, const char *text)
-{
-	int fd = MUST(open, path, O_WRONLY);
-
-	MUST(write, fd, text, strlen(text));
-	MUST(close, fd);
-}
 
 int main(void)
 {

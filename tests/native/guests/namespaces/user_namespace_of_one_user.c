@@ -2,19 +2,8 @@
 /* CLONE_NEWUSER by an ordinary user: ids before and after the maps, capabilities, setgroups. */
 // needs: root, proc, namespaces
 #include "native.h"
+#include "idmap.h"
 #include <linux/capability.h>
-
-static long put_map(const char *path, const char *text)
-{
-	int fd = SYS(open, path, O_WRONLY);
-	long result;
-
-	if (fd < 0)
-		return fd;
-	result = SYS(write, fd, text, strlen(text));
-	SYS(close, fd);
-	return result;
-}
 
 #define PUT(path, text) show("write " path " \"" text "\"", put_map(path, text))
 

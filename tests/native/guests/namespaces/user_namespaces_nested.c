@@ -2,6 +2,7 @@
 /* User namespaces inside each other: maps by root, rights of the maker, what each sees of the other. */
 // needs: root, proc, namespaces
 #include "native.h"
+#include "idmap.h"
 
 static char path[64];
 
@@ -17,18 +18,6 @@ static const char *of(long pid, const char *file)
 		path[at++] = digits[--n];
 	memcpy(path + at, file, strlen(file) + 1);
 	return path;
-}
-
-static long put_map(const char *name, const char *text)
-{
-	int fd = SYS(open, name, O_WRONLY);
-	long result;
-
-	if (fd < 0)
-		return fd;
-	result = SYS(write, fd, text, strlen(text));
-	SYS(close, fd);
-	return result;
 }
 
 static void tell(const char *name)

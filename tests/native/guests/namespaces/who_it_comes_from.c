@@ -2,6 +2,7 @@
 /* Signals and messages between namespaces of processes and users: whose they are for who gets them. */
 // needs: root, proc, namespaces
 #include "native.h"
+#include "idmap.h"
 #include <sys/socket.h>
 
 static struct { int fds[2]; } pairs;
@@ -40,13 +41,6 @@ static struct ucred hear(int fd)
 	MUST(recvmsg, fd, &message, 0);
 	memcpy(&who, CMSG_DATA((struct cmsghdr *)control), sizeof(who));
 	return who;
-}
-
-static long put_map(const char *path, const char *text)
-{
-	int fd = MUST(open, path, O_WRONLY);
-
-	return MUST(write, fd, text, strlen(text));
 }
 
 static siginfo_t taken(int signo)
