@@ -180,6 +180,8 @@ class AddressSpace(UserCopy):
         self.moved: list[tuple[UserfaultContext, int, int, int]] = []
         #: Contexts of asynchronous I/O, once there is one.
         self.aio: object = None
+        #: Its local descriptor table, as far as that has entries (modify_ldt).
+        self.ldt = b""
         #: /proc/PID/coredump_filter.
         self.coredump_filter = 0x33
         self.rss_anon = self.rss_cache = 0

@@ -29,6 +29,9 @@ def dup_mm(parent: AddressSpace, name: str) -> AddressSpace:
         setattr(child, attribute, getattr(parent, attribute))
     flush = parent.obligation(0, parent.task_size, "fork")
     try:
+        if parent.ldt:
+            child.charge_more(len(parent.ldt))
+            child.ldt = parent.ldt
         for vma in parent.vmas:
             parent.stop.check()
             if not vma.flags & VmFlags.DONTCOPY:

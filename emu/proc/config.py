@@ -29,6 +29,7 @@ _BY_CALL = {
     "SECCOMP_FILTER": "seccomp", "FANOTIFY": "fanotify_init", "IO_URING": "io_uring_setup",
     "USERFAULTFD": "userfaultfd",
     "BPF_SYSCALL": "bpf", "PERF_EVENTS": "perf_event_open", "MODULES": "init_module", "KEXEC": "kexec_load",
+    "KEXEC_FILE": "kexec_file_load", "X86_IOPL_IOPERM": "iopl",
     "QUOTA": "quotactl", "SWAP": "swapon", "BSD_PROCESS_ACCT": "acct", "MEMFD_CREATE": "memfd_create",
     "SECRETMEM": "memfd_secret", "PROCESS_MADVISE": "process_madvise", "FUTEX_PI": "futex_waitv", "NUMA": "mbind",
     "MIGRATION": "move_pages",
