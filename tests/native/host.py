@@ -43,6 +43,7 @@ NEEDS: dict[str, Callable[[], bool]] = {
     "sys": lambda: os.path.exists("/sys/kernel"),
     "no swap": lambda: len(Path("/proc/swaps").read_text().splitlines()) == 1,
     "namespaces": _has_namespaces,
+    "cgroup2": lambda: any(line.split()[2] == "cgroup2" for line in Path("/proc/mounts").read_text().splitlines()),
     "an idle cpu": lambda: os.getloadavg()[0] < len(os.sched_getaffinity(0)) / 2,
 }
 #: Those up to CAP_AUDIT_READ, but for CAP_SYS_RESOURCE: no guest stands on that or on younger ones.
