@@ -194,7 +194,8 @@ class PageCache:
                 self._charge(missing)
             try:
                 self._frames.kmem.reserve(((number >> _NODE_SHIFT) + 2) * XA_NODE)
-                if not self._frames.has_room(missing):
+                memcg = self._frames.memcg
+                if not self._frames.has_room(missing) or (memcg is not None and not memcg.room_for(missing)):
                     raise LinuxError(errno.ENOMEM, "no frame is left")
             except LinuxError:
                 if self._charge is not None:
