@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.ipc.keys import Keys
     from emu.ipc.namespace import IpcNamespace
+    from emu.kernel.perf import Perf
     from emu.kernel.ttys import Ttys
     from emu.linux.event_kind import Kind
     from emu.mm.userfault import Userfault, Waiting
@@ -97,6 +98,7 @@ class Kernel:
         #: kernel.core_pattern and kernel.core_uses_pid.
         self.core_pattern = "core"
         self.core_uses_pid = 0
+        self.perf_event_paranoid = 2
         #: How many sessions the audit has numbered (/proc/PID/sessionid).
         self.login_sessions = 0
         #: How many open files programs have compared (kcmp).
@@ -216,6 +218,13 @@ class Kernel:
         from emu.ipc.keys import Keys
 
         return Keys(self.clock, self.frames.kmem, self.random.getrandbits(28))
+
+    @cached_property
+    def perf(self) -> Perf:
+        """What is counted for who asks (perf_event_open), likewise."""
+        from emu.kernel.perf import Perf
+
+        return Perf(self)
 
     @property
     def net(self) -> NetNamespace:
@@ -352,10 +361,14 @@ class Kernel:
         """Whether a task, a process group or a session has the number."""
         return pid in self.tasks or any(pid in (task.pgid, task.sid) for task in self.tasks.values())
 
-    def count_kernel_fault(self, result: int, number: int) -> None:
+    def count_kernel_fault(self, result: int, number: int, copying: bool) -> None:
         """Count faults that the kernel took on user memory for the current task, but not as hardware faults."""
         self.clock.charge(number * _FAULT)
         if self.current is not None:
+            if copying:
+                self.current.usage.kernel_faults += number
+            elif result in (FaultResult.MINOR, FaultResult.LINKED):
+                self.current.usage.populated += number
             if result == FaultResult.MINOR:
                 self.current.usage.min_flt += number
             elif result == FaultResult.LINKED:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from emu.fs.fdtable import FdTable
     from emu.ipc.keys import Key
     from emu.kernel.nsproxy import NsProxy
+    from emu.kernel.perf import PerfContext
     from emu.kernel.seccomp import Seccomp
     from emu.kernel.timers import ProcessTimers
     from emu.kernel.traced import Traced
@@ -57,11 +58,17 @@ class Usage:
     maj_flt: int = 0
     link_faults: int = 0
     hw_faults: int = 0
+    #: Faults on user memory in the middle of the kernel's work.
+    kernel_faults: int = 0
+    #: Minor faults that were no exceptions: pages that the kernel brought in beforehand.
+    populated: int = 0
     instructions: int = 0
     #: The kernel's work, in ns; an instruction is a nanosecond of user time.
     system_ns: int = 0
     voluntary_switches: int = 0
     involuntary_switches: int = 0
+    #: How often it has come to another vCPU.
+    migrations: int = 0
     #: Bytes read and written by calls, and how many calls (/proc/PID/io).
     rchar: int = 0
     wchar: int = 0
@@ -190,6 +197,8 @@ class Task:
     end_watchers: WaitQueue | None = None
     #: By whom it is traced, and how (ptrace).
     ptrace: Traced | None = None
+    #: What is counted of it, once somebody has asked (perf_event_open).
+    perf: PerfContext | None = None
     #: What it does first when it goes on after a stop: False if it then leaves the CPU again.
     then: Callable[[], bool] | None = None
     #: A call that restart_syscall(2) goes on with.
