@@ -158,6 +158,8 @@ def _note(mm: AddressSpace, vma: Vma, start: int, end: int, advice: Advice) -> N
         raise LinuxError(errno.EINVAL)
     if advice in (Advice.MERGEABLE, Advice.UNMERGEABLE) and (vma.shared or vma.flags & VmFlags.DONTEXPAND):
         return  # same-page merging skips memory that it cannot merge
+    if advice == Advice.HUGEPAGE:
+        mm.may_have_huge = True
     cleared, added = _NOTES[advice]
     mm.set_flags(vma, start, end, vma.flags & ~cleared | added)
 
