@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.ipc.keys import Keys
     from emu.ipc.namespace import IpcNamespace
-    from emu.kernel.perf import Perf
     from emu.kernel.ttys import Ttys
     from emu.linux.event_kind import Kind
     from emu.mm.userfault import Userfault, Waiting
@@ -99,6 +98,8 @@ class Kernel:
         self.core_pattern = "core"
         self.core_uses_pid = 0
         self.perf_event_paranoid = 2
+        #: What all events of perf_event_open(2) share, once there is one.
+        self.perf: object = None
         #: How many sessions the audit has numbered (/proc/PID/sessionid).
         self.login_sessions = 0
         #: How many open files programs have compared (kcmp).
@@ -218,13 +219,6 @@ class Kernel:
         from emu.ipc.keys import Keys
 
         return Keys(self.clock, self.frames.kmem, self.random.getrandbits(28))
-
-    @cached_property
-    def perf(self) -> Perf:
-        """What is counted for who asks (perf_event_open), likewise."""
-        from emu.kernel.perf import Perf
-
-        return Perf(self)
 
     @property
     def net(self) -> NetNamespace:

@@ -7,7 +7,7 @@ it begins, and again when it is asked or ends.  There are no samples.
 from __future__ import annotations
 
 from enum import IntFlag
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from emu.kernel.timing import thread_cpu_ns, thread_user_ns
 from emu.linux.words import Choice
@@ -15,7 +15,6 @@ from emu.mm.kmem import PERF_COUNTER
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
-    from emu.kernel.perffile import PerfEvent
     from emu.kernel.task import Task
     from mmu.plugin import Mmu
 
@@ -101,7 +100,7 @@ def _of_task(kernel: Kernel, task: Task, kind: Kind) -> int:
         name = tlb_event(kind)
         if task is kernel.current:
             kernel.scheduler.account(task)
-        return task.perf.tlb.get(name, 0) if task.perf is not None and name is not None and kind.user else 0
+        return context_of(kernel, task).tlb.get(name, 0) if name is not None and kind.user else 0
     if kind.config in (Software.CPU_CLOCK, Software.TASK_CLOCK):
         return thread_cpu_ns(kernel, task)
     if kind.config == Software.PAGE_FAULTS:
@@ -140,10 +139,27 @@ def _tlb_counts(mmu: Mmu, number: int) -> dict[str, int]:
     return perf_events(mmu, number)
 
 
+class Event(Protocol):
+    """An event, as its counters know it (emu.kernel.perffile)."""
+
+    kernel: Kernel
+    cpu: int
+    kind: Kind
+    bits: int
+    counters: dict[Task | None, Counter]
+
+    @property
+    def leader(self) -> Event:
+        """The leader of its group."""
+
+    def task_ended(self, counter: Counter) -> None:
+        """The task of a counter has ended, or runs another program."""
+
+
 class Counter:
     """An event on one task (None: on its vCPU): the one for which it was opened, or one that has inherited it."""
 
-    def __init__(self, event: PerfEvent, task: Task | None, *, on: bool) -> None:
+    def __init__(self, event: Event, task: Task | None, *, on: bool) -> None:
         """Whoever makes it has charged PERF_COUNTER for it."""
         self.event = event
         self.task = task
@@ -157,9 +173,7 @@ class Counter:
         #: Where count and time stood when it began to count; None: it does not.
         self._began: tuple[int, int] | None = None
         if task is not None:
-            if task.perf is None:
-                task.perf = PerfContext(self._kernel, task)
-            task.perf.counters.append(self)
+            context_of(self._kernel, task).counters.append(self)
         self.update()
 
     def _now(self) -> tuple[int, int]:
@@ -198,8 +212,8 @@ class Counter:
         self.update(ended=True)
         self.on, self.gone = False, True
         self._kernel.frames.kmem.uncharge(PERF_COUNTER)
-        if self.task is not None and self.task.perf is not None:
-            self.task.perf.counters.remove(self)
+        if self.task is not None:
+            context_of(self._kernel, self.task).counters.remove(self)
 
 
 class PerfContext:
@@ -248,6 +262,14 @@ class PerfContext:
             counter.event.task_ended(counter)
 
 
+def context_of(kernel: Kernel, task: Task) -> PerfContext:
+    """The events of a task, who has some, or gets the first."""
+    if task.perf is None:
+        task.perf = PerfContext(kernel, task)
+    assert isinstance(task.perf, PerfContext)
+    return task.perf
+
+
 class Perf:
     """What all events of a machine share."""
 
@@ -256,7 +278,7 @@ class Perf:
         self._last_id = 0
         #: What the TLB model of each vCPU had counted when its last turn was accounted for.
         self._tlb: list[dict[str, int]] = []
-        kernel.thread_exit_hooks.append(_task_ended)
+        kernel.thread_exit_hooks.append(self._task_ended)
 
     def new_id(self) -> int:
         """The number of a new event."""
@@ -275,11 +297,19 @@ class Perf:
     def _account(self, task: Task) -> None:
         before, now = self._tlb[task.cpu], _tlb_counts(self._kernel.cpu.mmu, task.cpu)
         if task.perf is not None:
+            counted = context_of(self._kernel, task).tlb
             for name, count in now.items():
-                task.perf.tlb[name] = task.perf.tlb.get(name, 0) + count - before[name]
+                counted[name] = counted.get(name, 0) + count - before[name]
         self._tlb[task.cpu] = now
 
+    def _task_ended(self, task: Task) -> None:
+        if task.perf is not None:
+            context_of(self._kernel, task).ended()
 
-def _task_ended(task: Task) -> None:
-    if task.perf is not None:
-        task.perf.ended()
+
+def perf_of(kernel: Kernel) -> Perf:
+    """What the events of a machine share, made for the first."""
+    if kernel.perf is None:
+        kernel.perf = Perf(kernel)
+    assert isinstance(kernel.perf, Perf)
+    return kernel.perf

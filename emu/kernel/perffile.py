@@ -8,7 +8,7 @@ from enum import IntFlag
 from typing import TYPE_CHECKING
 
 from emu.fs.anon import AnonFile
-from emu.kernel.perf import Counter, Kind
+from emu.kernel.perf import Counter, Kind, perf_of
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags, PollEvents
 from emu.mm.kmem import PERF_COUNTER
@@ -54,7 +54,7 @@ class PerfEvent(AnonFile):
         self.cpu = cpu
         self.kind = kind
         self.bits = bits
-        self.number = kernel.perf.new_id()
+        self.number = perf_of(kernel).new_id()
         self._format = read_format
         self.leader: PerfEvent = self
         self.siblings: list[PerfEvent] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from emu.kernel.signal_state import SignalState, SigPending
 from emu.linux.caller import Credentials
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from emu.fs.fdtable import FdTable
     from emu.ipc.keys import Key
     from emu.kernel.nsproxy import NsProxy
-    from emu.kernel.perf import PerfContext
     from emu.kernel.seccomp import Seccomp
     from emu.kernel.timers import ProcessTimers
     from emu.kernel.traced import Traced
@@ -125,6 +124,19 @@ class Rseq:
     concurrency_id: int = 0
 
 
+class Counted(Protocol):
+    """What is counted of a task (emu.kernel.perf)."""
+
+    def size_for_child(self, flags: int) -> int:
+        """What the counters that a child inherits take on the host."""
+
+    def forked(self, child: Task, flags: int) -> None:
+        """A child inherits those that are inherited."""
+
+    def execed(self) -> None:
+        """The task runs another program."""
+
+
 #: A system call that sleeps: what its handler returned.
 Sleeping = Generator[Any, None, int]
 
@@ -198,7 +210,7 @@ class Task:
     #: By whom it is traced, and how (ptrace).
     ptrace: Traced | None = None
     #: What is counted of it, once somebody has asked (perf_event_open).
-    perf: PerfContext | None = None
+    perf: Counted | None = None
     #: What it does first when it goes on after a stop: False if it then leaves the CPU again.
     then: Callable[[], bool] | None = None
     #: A call that restart_syscall(2) goes on with.

@@ -6,7 +6,7 @@ import errno
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from emu.kernel.perf import OF_VCPU, TYPE_HW_CACHE, TYPE_SOFTWARE, Attr, Kind, is_counted, tlb_event
+from emu.kernel.perf import OF_VCPU, TYPE_HW_CACHE, TYPE_SOFTWARE, Attr, Kind, is_counted, perf_of, tlb_event
 from emu.kernel.perffile import PerfEvent
 from emu.linux.argument import FD, INT, PID, UINT, Bits, Pointer
 from emu.linux.caller import may_access
@@ -148,7 +148,7 @@ def sys_perf_event_open(kernel: Kernel, task: Task, attr: int, pid: int, cpu: in
         raise LinuxError(errno.EINVAL)
     event = PerfEvent(kernel.vfs.anon_inode("[perf_event]"), kernel, target, cpu, kind, bits, wanted.read_format)
     if kind.type == TYPE_HW_CACHE:
-        kernel.perf.count_tlb()
+        perf_of(kernel).count_tlb()
     try:
         event.begin(leader, on=not bits & Attr.DISABLED)
         return task.files.open(event, bool(flags & _CLOEXEC))
