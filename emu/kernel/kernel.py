@@ -98,6 +98,9 @@ class Kernel:
         #: kernel.core_pattern and kernel.core_uses_pid.
         self.core_pattern = "core"
         self.core_uses_pid = 0
+        self.perf_event_paranoid = 2
+        #: What all events of perf_event_open(2) share, once there is one.
+        self.perf: object = None
         #: How many sessions the audit has numbered (/proc/PID/sessionid).
         self.login_sessions = 0
         #: How many open files programs have compared (kcmp).
@@ -361,10 +364,14 @@ class Kernel:
         """Whether a task, a process group or a session has the number."""
         return pid in self.tasks or any(pid in (task.pgid, task.sid) for task in self.tasks.values())
 
-    def count_kernel_fault(self, result: int, number: int) -> None:
+    def count_kernel_fault(self, result: int, number: int, copying: bool) -> None:
         """Count faults that the kernel took on user memory for the current task, but not as hardware faults."""
         self.clock.charge(number * _FAULT)
         if self.current is not None:
+            if copying:
+                self.current.usage.kernel_faults += number
+            elif result in (FaultResult.MINOR, FaultResult.LINKED):
+                self.current.usage.populated += number
             if result == FaultResult.MINOR:
                 self.current.usage.min_flt += number
             elif result == FaultResult.LINKED:
