@@ -184,10 +184,10 @@ class Scheduler:
         task.state = state
 
     def resume(self, task: Task) -> None:
-        """Let a stopped task go on."""
-        if task.state in (TaskState.STOPPED, TaskState.TRACED):
-            task.state = TaskState.RUNNABLE
-            if task not in self._in_kernel:
+        """Let a stopped task go on, unless its control group is frozen."""
+        if task.state in (TaskState.STOPPED, TaskState.TRACED, TaskState.FROZEN):
+            task.state = TaskState.FROZEN if task.frozen else TaskState.RUNNABLE
+            if not task.frozen and task not in self._in_kernel:
                 self._enqueue(task)
 
     def wait_in_kernel(self, task: Task, queue: WaitQueue) -> bool:
@@ -206,7 +206,7 @@ class Scheduler:
         self.sleep(task, queue)
         going_on = True
         try:
-            while going_on and task.state in (TaskState.SLEEPING, TaskState.STOPPED, TaskState.TRACED):
+            while going_on and TaskState.SLEEPING <= task.state <= TaskState.FROZEN:
                 cpu.guard.raise_interruption()
                 going_on = self._run_turn(*self._run_with) is None
         finally:
