@@ -221,6 +221,10 @@ class AddressSpace(UserCopy):
         """Pages are about to go."""
         self._peak = self.peak
 
+    def reset_peak(self) -> None:
+        """The peak is what is resident now (reset_mm_hiwater_rss)."""
+        self._peak = 0
+
     @property
     def stop(self) -> Stop:
         """Whether the run is to end: looked at where much is done at once."""
