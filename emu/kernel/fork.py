@@ -186,7 +186,8 @@ def _copied(
     pid_ns = ns.pid_for_children if isinstance(ns.pid_for_children, PidNamespace) else None
     pid, numbers = kernel.new_pids(task, pid_ns, wanted)
     kmem = kernel.frames.kmem
-    kmem.charge(task.charged)
+    inherited = 0 if task.perf is None else task.perf.size_for_child(flags)
+    kmem.charge(task.charged + inherited)
     try:
         files = task.files.share() if flags & CloneFlags.FILES else task.files.copy()
         try:
@@ -195,7 +196,7 @@ def _copied(
             files.put()
             raise
     except LinuxError:
-        kmem.uncharge(task.charged)
+        kmem.uncharge(task.charged + inherited)
         raise
     mm.on_kernel_fault = kernel.count_kernel_fault
     child = Task(
@@ -235,6 +236,8 @@ def _copied(
     kernel.tasks[pid] = child
     if pid_ns is not None:
         _enter_pid_namespace(child, pid_ns, numbers, len(wanted))
+    if task.perf is not None:
+        task.perf.forked(child, flags)
     if Rlimit.CPU in child.limits and not flags & CloneFlags.THREAD:
         from emu.kernel.timing import limit_cpu_time  # with the timers, and few programs ask
 

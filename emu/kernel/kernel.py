@@ -36,6 +36,7 @@ from emu.mm.address_space import AddressSpace, MmContext
 from emu.mm.flags import FaultResult
 from emu.mm.frames import FrameAllocator
 from emu.mm.hugetlb import HugePagePool
+from emu.mm.khugepaged import Khugepaged
 from emu.mm.lazyfree import shrink_lazyfree
 from emu.mm.pagetable import ShareCounts
 from emu.mm.tlbflush import TlbFlusher
@@ -98,6 +99,9 @@ class Kernel:
         #: kernel.core_pattern and kernel.core_uses_pid.
         self.core_pattern = "core"
         self.core_uses_pid = 0
+        self.perf_event_paranoid = 2
+        #: What all events of perf_event_open(2) share, once there is one.
+        self.perf: object = None
         #: How many sessions the audit has numbered (/proc/PID/sessionid).
         self.login_sessions = 0
         #: How many open files programs have compared (kcmp).
@@ -146,6 +150,8 @@ class Kernel:
             self.cpu, self.clock, self.flusher, self.tasks, cpus, turn, random.Random(f"turns {seed}")
         )
         self.stop = self.mm_context.stop = self.scheduler.stop
+        self.khugepaged = Khugepaged()
+        self.scheduler.on_idle = self._idle
         self.jobs = JobControl(
             self.tasks, self.scheduler, lambda task, signo, info: self.signals.send_to_process(task, signo, info)
         )
@@ -248,6 +254,12 @@ class Kernel:
     def current(self) -> Task | None:
         """The task whose turn it is."""
         return self.scheduler.current
+
+    def _idle(self, ns: int) -> None:
+        """Every task sleeps for so long."""
+        if self.mm_context.thp.used:
+            now = self.clock.now_ns()
+            self.khugepaged.idle(self.mm_context, now, now + ns)
 
     def _wait_userfault(self, fault: Userfault) -> None:
         from emu.kernel.userfaultfd import wait_in_kernel  # hardly any program has one
@@ -374,10 +386,14 @@ class Kernel:
         """Whether a task, a process group or a session has the number."""
         return pid in self.tasks or any(pid in (task.pgid, task.sid) for task in self.tasks.values())
 
-    def count_kernel_fault(self, result: int, number: int) -> None:
+    def count_kernel_fault(self, result: int, number: int, copying: bool) -> None:
         """Count faults that the kernel took on user memory for the current task, but not as hardware faults."""
         self.clock.charge(number * _FAULT)
         if self.current is not None:
+            if copying:
+                self.current.usage.kernel_faults += number
+            elif result in (FaultResult.MINOR, FaultResult.LINKED):
+                self.current.usage.populated += number
             if result == FaultResult.MINOR:
                 self.current.usage.min_flt += number
             elif result == FaultResult.LINKED:

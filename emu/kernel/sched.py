@@ -99,6 +99,8 @@ class Scheduler:
         #: Ends the run from outside.
         self.stop = Stop(cpu.end_slice)
         clock.limit_turn = cpu.limit_slice
+        #: Every task sleeps for so many ns: called before they pass.
+        self.on_idle: Callable[[int], None] | None = None
         #: Tasks that wait for the host.
         self.host = HostEvents()
         self.vcpus = [Vcpu(number) for number in range(cpus)]
@@ -118,6 +120,8 @@ class Scheduler:
         #: Whether the current task has used up its turn.
         self.slice_over = False
         self._since = self._system_since = self._turn_start = 0
+        #: Is told of the task each time when what it has done is accounted for.
+        self.on_account: Callable[[Task], None] | None = None
         #: Whether somebody wants to be asked once a turn whether the run ends.
         self._asked_each_turn = False
 
@@ -281,6 +285,8 @@ class Scheduler:
         vcpu.instructions += retired
         vcpu.system_ns += system
         self._since, self._system_since = instructions, system_ns
+        if self.on_account is not None:
+            self.on_account(task)
 
     # -- turns that are taken natively (emu.kernel.fastpath) ---------------------------------------------------------
 
@@ -290,7 +296,7 @@ class Scheduler:
         turns; what comes from the host may wait for some."""
         if self.turn is not None or self._random is not None or self.time_slice < TIME_SLICE or self._asked_each_turn:
             return False
-        return not (self.host.posted or self.stop.requested)
+        return not (self.host.posted or self.stop.requested or self.on_account is not None)
 
     @property
     def only_queued(self) -> Task | None:
@@ -349,6 +355,7 @@ class Scheduler:
         if task.affinity & self.all_cpus & 1 << cpu:
             self.vcpus[cpu].queue.append(task)
         else:
+            task.usage.migrations += 1
             self._put(task, self._least_loaded(task))
 
     def _put(self, task: Task, vcpu: Vcpu) -> None:
@@ -394,6 +401,7 @@ class Scheduler:
             task = _first(t for t in vcpu.queue if self.allowed(t) >> idle.number & 1)
             if task is not None:
                 vcpu.queue.remove(task)
+                task.usage.migrations += 1
                 self._put(task, idle)
                 return True
         return False
@@ -449,10 +457,13 @@ class Scheduler:
             return StopReason.EXITED
         elif self.host.awaited or (self.host.keyboard and (self._clock.real or self.host.watched)):
             self._wait_for_host()
-        elif not self._clock.sleep(self.stop):
-            if not self.host.keyboard:
-                return StopReason.IDLE
-            self._wait_for_host()
+        else:
+            if self.on_idle is not None and (left := self._clock.until_next_timer()):
+                self.on_idle(left)
+            if not self._clock.sleep(self.stop):
+                if not self.host.keyboard:
+                    return StopReason.IDLE
+                self._wait_for_host()
         return None
 
     def _wait_for_host(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from emu.kernel.signal_state import SignalState, SigPending
 from emu.linux.caller import Credentials
@@ -59,11 +59,17 @@ class Usage:
     maj_flt: int = 0
     link_faults: int = 0
     hw_faults: int = 0
+    #: Faults on user memory in the middle of the kernel's work.
+    kernel_faults: int = 0
+    #: Minor faults that were no exceptions: pages that the kernel brought in beforehand.
+    populated: int = 0
     instructions: int = 0
     #: The kernel's work, in ns; an instruction is a nanosecond of user time.
     system_ns: int = 0
     voluntary_switches: int = 0
     involuntary_switches: int = 0
+    #: How often it has come to another vCPU.
+    migrations: int = 0
     #: Bytes read and written by calls, and how many calls (/proc/PID/io).
     rchar: int = 0
     wchar: int = 0
@@ -118,6 +124,19 @@ class Rseq:
     signature: int
     #: Its number among the running threads of its address space (mm_cid).
     concurrency_id: int = 0
+
+
+class Counted(Protocol):
+    """What is counted of a task (emu.kernel.perf)."""
+
+    def size_for_child(self, flags: int) -> int:
+        """What the counters that a child inherits take on the host."""
+
+    def forked(self, child: Task, flags: int) -> None:
+        """A child inherits those that are inherited."""
+
+    def execed(self) -> None:
+        """The task runs another program."""
 
 
 #: A system call that sleeps: what its handler returned.
@@ -195,6 +214,8 @@ class Task:
     end_watchers: WaitQueue | None = None
     #: By whom it is traced, and how (ptrace).
     ptrace: Traced | None = None
+    #: What is counted of it, once somebody has asked (perf_event_open).
+    perf: Counted | None = None
     #: What it does first when it goes on after a stop: False if it then leaves the CPU again.
     then: Callable[[], bool] | None = None
     #: A call that restart_syscall(2) goes on with.

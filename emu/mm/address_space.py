@@ -208,7 +208,7 @@ class AddressSpace(UserCopy):
         self.program: object = None
         #: Whether a process with it has had a handler for SIGSEGV or SIGBUS, which sees what a faulting store has left.
         self.catches_faults = False
-        self.on_kernel_fault: Callable[[int, int], None] | None = None
+        self.on_kernel_fault: Callable[[int, int, bool], None] | None = None
 
     @property
     def charged(self) -> int:
@@ -228,6 +228,10 @@ class AddressSpace(UserCopy):
     def note_peak(self) -> None:
         """Pages are about to go."""
         self._peak = self.peak
+
+    def reset_peak(self) -> None:
+        """The peak is what is resident now (reset_mm_hiwater_rss)."""
+        self._peak = 0
 
     @property
     def stop(self) -> Stop:

@@ -121,7 +121,7 @@ class FrameAllocator:
         self._count: memoryview[int] = self._counts.view
         self._kind: memoryview[int] = self._kinds.view
         self._flag: memoryview[int] = self._flags.view
-        #: Pages given up by MADV_FREE that do not count as such yet.
+        #: Pages given up by MADV_FREE that do not count as such yet; 0 for one that is no more.
         self._lazyfree: list[int] = []
         self._freed = FreeFrames(ram)
         self._next = 0
@@ -337,13 +337,24 @@ class FrameAllocator:
         """Take some away, or all."""
         self._flag[frame] &= ~flags & 0xFF
 
-    def mark_accessed(self, frame: int) -> None:
-        """The page has been used: it is referenced, the next time active (folio_mark_accessed)."""
+    def mark_accessed(self, frame: int, *, locked: bool = False) -> None:
+        """The page has been used: it is referenced, the next time active (folio_mark_accessed), but not if it is
+        ``locked``, since it is on no list then that this would concern.
+        """
         flags = self._flag[frame]
         if not flags & PG_REFERENCED:
             self._flag[frame] = flags | PG_REFERENCED
-        elif not flags & PG_ACTIVE:
+        elif not flags & PG_ACTIVE and not locked:
             self._flag[frame] = flags & ~PG_REFERENCED | PG_ACTIVE
+
+    def mark_many_accessed(self, frames: Frames, *, locked: bool = False) -> None:
+        """The same for an array of different pages."""
+        flags = self.flags[frames]
+        new = flags | PG_REFERENCED
+        if not locked:
+            again = (flags & (PG_REFERENCED | PG_ACTIVE)) == PG_REFERENCED
+            new[again] = flags[again] ^ (PG_REFERENCED | PG_ACTIVE)
+        self.flags[frames] = new
 
     def has_flag(self, frame: int, flag: int) -> bool:
         """Whether a frame has a flag of PG_*."""
@@ -356,15 +367,22 @@ class FrameAllocator:
     def mark_lazyfree(self, frames: Frames) -> None:
         """The content of private pages may be dropped; it counts in batches (folio_mark_lazyfree)."""
         self._lazyfree += frames[self.flags[frames] & PG_LAZYFREE == 0].tolist()
-        full = len(self._lazyfree) // _BATCH * _BATCH
-        self.flags[self._lazyfree[:full]] |= PG_LAZYFREE
-        del self._lazyfree[:full]
+        self._move_lazyfree(len(self._lazyfree) // _BATCH * _BATCH)
 
     def lru_add_drain(self) -> None:
-        """Empty the last batch."""
+        """Empty the batches (mm/swap.c)."""
         if self._lazyfree:
-            self.flags[self._lazyfree] |= PG_LAZYFREE
-            self._lazyfree.clear()
+            self._move_lazyfree(len(self._lazyfree))
+
+    def _forget_lazyfree(self) -> None:
+        """Frames have become free that may be in the batch, where their places stay taken."""
+        self._lazyfree = [frame if self._kind[frame] == FrameKind.ANON else 0 for frame in self._lazyfree]
+
+    def _move_lazyfree(self, number: int) -> None:
+        """The first pages of those given up count as such from now on, and as not used lately (lru_lazyfree)."""
+        batch = [frame for frame in self._lazyfree[:number] if frame]
+        self.flags[batch] = self.flags[batch] & (~(PG_REFERENCED | PG_ACTIVE) & 0xFF) | PG_LAZYFREE
+        del self._lazyfree[:number]
 
     def count(self, frame: int) -> int:
         """How many references there are."""
@@ -384,7 +402,7 @@ class FrameAllocator:
             self.used[self._kind[frame]] -= 1
             self._kind[frame] = FrameKind.FREE
             if self._lazyfree:
-                self.lru_add_drain()
+                self._forget_lazyfree()
             self._flag[frame] = 0
             if self.memcg is not None:
                 self.memcg.uncharge(frame)
@@ -421,7 +439,8 @@ class FrameAllocator:
         for kind, number in enumerate(np.bincount(self.kinds[dead], minlength=len(FrameKind)).tolist()):
             self.used[kind] -= number
         self.kinds[dead] = FrameKind.FREE
-        self.lru_add_drain()
+        if self._lazyfree:
+            self._forget_lazyfree()
         self.flags[dead] = 0
         if self.memcg is not None:
             self.memcg.uncharge_many(dead)

@@ -153,6 +153,7 @@ def new_huge_page(mm: AddressSpace) -> int:
         thp.count("thp_fault_fallback")
         thp.stats[PMD_ORDER]["anon_fault_fallback"] += 1
         raise
+    thp.used = True
     thp.count("thp_fault_alloc")
     thp.stats[PMD_ORDER]["anon_fault_alloc"] += 1
     mm.frames.flags[block(head)] = PG_LARGE

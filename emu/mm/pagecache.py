@@ -272,6 +272,8 @@ class PageCache:
 
     def _drop(self, first: int, last: int) -> None:
         """Forget the pages [first, last), and give up their frames."""
+        if self.nr_pages:
+            self._frames.lru_add_drain()
         if self.nr_pages <= _FEW:
             self._put_few(self._take_few(first, last))
             return

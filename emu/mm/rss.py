@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, overload
 
 from emu.mm.frames import PG_DIRTY, PG_MAYBE_SHARED, FrameAllocator, FrameKind
 from emu.mm.freeframes import Frames
-from emu.mm.pagetable import ADDRESS, HERE, SPECIAL, D
+from emu.mm.pagetable import ADDRESS, HERE, SPECIAL, A, D
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT
 
@@ -132,6 +132,17 @@ def note_dirty(mm: Resident, entries: Entries | list[int]) -> None:
     written = entries[(entries & D) != 0]
     if len(written):
         mm.frames.flags[pages_of(written)] |= PG_DIRTY
+
+
+def note_used(mm: Resident, entries: Entries | list[int], *, locked: bool) -> None:
+    """Pages of the page cache were used through these entries, which are about to go (folio_mark_accessed)."""
+    if isinstance(entries, list):
+        for frame in pages_of([entry for entry in entries if entry & A]):
+            if not mm.frames.is_anon(frame):
+                mm.frames.mark_accessed(frame, locked=locked)
+        return
+    frames = pages_of(entries[(entries & A) != 0])
+    mm.frames.mark_many_accessed(frames[mm.frames.kinds[frames] != _ANON], locked=locked)
 
 
 def put_page(mm: Resident, frame: int) -> None:

@@ -89,6 +89,8 @@ def peculiarities(recorded: tuple[int, int]) -> str:
         found.append("seccomp filters its system calls")
     if os.geteuid() == 0 and int(status["CapEff"], 16) & _CAPABILITIES != _CAPABILITIES:
         found.append("its root lacks capabilities")
+    if niceness := os.getpriority(os.PRIO_PROCESS, 0):
+        found.append(f"programs start with a niceness of {niceness}")
     if _pipe_size() < 65536:
         found.append("its pipes are small, as this user has very many")
     if _place() is None:
