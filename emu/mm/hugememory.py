@@ -132,7 +132,7 @@ def _missing(mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultR
     zero = access != Access.WRITE and thp.use_zero_page
     try:
         slot = mm.tables.entry_slot_alloc(start, PMD)
-        table = frames.alloc(FrameKind.PAGETABLE)
+        table = frames.alloc(FrameKind.PAGETABLE, mm.tables.payer)
     except LinuxError:
         mm.tables.free_tables(start, start + PMD_SIZE)
         raise
@@ -197,7 +197,7 @@ def new_huge_page(mm: AddressSpace) -> int:
     """A huge page of zeros for a fault.  LinuxError(ENOMEM), counted as a fall back to small pages."""
     thp = mm.context.thp
     try:
-        head = mm.frames.alloc_block(FrameKind.ANON)
+        head = mm.frames.alloc_block(FrameKind.ANON, mm)
     except LinuxError:
         thp.count("thp_fault_fallback")
         thp.stats[PMD_ORDER]["anon_fault_fallback"] += 1
@@ -399,7 +399,7 @@ def copy(parent: AddressSpace, child: AddressSpace, vma: Vma, *, protected: bool
         if not parent.tables.transparent[slot]:
             continue  # it comes again from the page cache
         target = child.tables.entry_slot_alloc(address, PMD)
-        table = frames.alloc(FrameKind.PAGETABLE)
+        table = frames.alloc(FrameKind.PAGETABLE, child.tables.payer)
         entry = q[slot] = q[slot] & ~RW
         q[target] = entry if protected else entry & ~UFFD_WP_BIT
         child.tables.deposit(target, table)

@@ -138,7 +138,7 @@ def _collapse_huge_page(mm: AddressSpace, vma: Vma, address: int, entries: Entri
     if vma.anon_vma is None:
         return Scan.PAGE_ANON
     try:
-        head = frames.alloc_block(FrameKind.ANON)
+        head = frames.alloc_block(FrameKind.ANON, mm)
     except LinuxError:
         thp.count("thp_collapse_alloc_failed")
         return Scan.ALLOC_HUGE_PAGE_FAIL
@@ -177,7 +177,7 @@ def _collapse_file(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, l
             thp.count("thp_scan_exceed_none_pte")
             return Scan.EXCEED_NONE_PTE
         try:
-            head = mm.frames.alloc_block(FrameKind.CACHE)
+            head = mm.frames.alloc_block(FrameKind.CACHE, mm)
         except LinuxError:
             thp.count("thp_collapse_alloc_failed")
             return Scan.ALLOC_HUGE_PAGE_FAIL

@@ -272,7 +272,8 @@ class PageCache:
                 self._charge(missing)
             try:
                 self._frames.kmem.reserve(((number >> _NODE_SHIFT) + 2) * XA_NODE)
-                if not self._frames.has_room(missing):
+                memcg = self._frames.memcg
+                if not self._frames.has_room(missing) or (memcg is not None and not memcg.room_for(missing)):
                     raise LinuxError(errno.ENOMEM, "no frame is left")
             except LinuxError:
                 if self._charge is not None:
@@ -354,6 +355,8 @@ class PageCache:
 
     def _drop(self, first: int, last: int) -> None:
         """Forget the pages [first, last), and give up their frames."""
+        if self.nr_pages:
+            self._frames.lru_add_drain()
         if self.nr_pages <= _FEW:
             self._put_few(self._take_few(first, last))
             return

@@ -79,13 +79,13 @@ class _Failing:
     def __init__(self, thp: TransparentHugePages, nth: int) -> None:
         self._thp, self.nth, self.calls = thp, nth, 0
 
-    def wrap(self, alloc: Callable[[FrameKind], int]) -> Callable[[FrameKind], int]:
-        def wrapped(kind: FrameKind) -> int:
+    def wrap(self, alloc: Callable[..., int]) -> Callable[..., int]:
+        def wrapped(*arguments: object) -> int:
             self.calls += self._thp.used
             if self.calls == self.nth and self._thp.used:
                 self.calls += 1
                 raise LinuxError(errno.ENOMEM)
-            return alloc(kind)
+            return alloc(*arguments)
 
         return wrapped
 
