@@ -17,7 +17,7 @@ from emu.kernel.signal_state import SaFlags, SiCode, Sig, SigInfo
 from emu.kernel.task import Task, TaskState
 from emu.kernel.traps import Traps
 from emu.linux.cost import BYTE_SHIFT, Cost, costs_of_calls
-from emu.linux.errors import Interrupted, LinuxError, NoIntr
+from emu.linux.errors import Interrupted, LinuxError, NoIntr, NoPage
 from emu.linux.syscall import BYTES, Enter, Registers, Restart, Syscall, compile_entry
 from emu.mm.flags import FaultResult
 from mmu import Access, PageFault
@@ -239,7 +239,7 @@ class Entry:
             elif self._starts_again(task, number, registers):
                 return self._restart(task, number)
         except LinuxError as error:
-            if error.errno == errno.ENOMEM and self._is_relieved(task):
+            if type(error) is NoPage and self._is_relieved(task):
                 return self._restart(task, number)
             result = -error.errno
         if type(result) is not GeneratorType:
@@ -386,7 +386,7 @@ class Entry:
         except NoIntr:
             return self._restart(task, call[0])
         except LinuxError as error:
-            if error.errno == errno.ENOMEM and self._is_relieved(task):
+            if type(error) is NoPage and self._is_relieved(task):
                 return self._restart(task, call[0])
             result = -error.errno
         task.sleeping = task.syscall = None
