@@ -50,8 +50,13 @@ _ANON = int(FrameKind.ANON)
 class FrameHolder(Protocol):
     """A holder of references to frames besides the entries that map them: a page cache."""
 
+    may_have_huge: bool
+
     def frames_in_batches(self) -> Iterator[Frames]:
         """The frames, some hundred thousand at a time."""
+
+    def settings_changed(self) -> None:
+        """Whether huge pages are made is another matter now."""
 
 
 class Reclaimer(Protocol):

@@ -76,7 +76,7 @@ class PageMemory(VmOperations):
             if not reads_instead(mm, vma, address, access):
                 return FaultResult.ACCERR
             access = Access.READ
-        if mm.may_have_huge:
+        if mm.may_have_huge or (vma.page_cache is not None and vma.page_cache.may_have_huge):
             huge = hugememory.fault(mm, vma, address, access)
             if huge is not None:
                 return huge

@@ -16,7 +16,7 @@ from emu.mm.filepages import FilePages
 from emu.mm.flags import VmFlags
 from emu.mm.frames import PG_DIRTY, PG_LAZYFREE, PG_REFERENCED, FrameKind
 from emu.mm.hugefault import head_of
-from emu.mm.hugememory import anon_bytes, clear_young, is_eligible, leaves
+from emu.mm.hugememory import anon_bytes, cached_bytes, clear_young, is_eligible, leaves
 from emu.mm.pagetable import ADDRESS, SPECIAL, A, D
 from emu.mm.rss import pages_of
 from emu.mm.swapops import here
@@ -77,6 +77,7 @@ def _figures(mm: AddressSpace, vma: Vma) -> dict[str, int]:
         figures["Anonymous"] += 4096 if anon else 0
         figures["LazyFree"] += 4096 if anon and not pte & D and flags & PG_LAZYFREE else 0
     figures["AnonHugePages"] = anon_bytes(mm, vma)
+    figures["ShmemPmdMapped"] = cached_bytes(mm, vma)
     figures["Locked"] = figures["Pss"] if vma.flags & VmFlags.LOCKED else 0
     _add_huge(mm, vma, figures)
     return figures
