@@ -151,6 +151,8 @@ def _vm_flags(mm: AddressSpace, flags: MapFlags, file: MappedFile | None) -> VmF
         vm_flags |= VmFlags.SHARED
         if file is not None and not file.writable:
             vm_flags |= VmFlags.NEVERWRITE
+    if file is not None and file.noexec:
+        vm_flags |= VmFlags.NEVEREXEC
     if flags & MapFlags.GROWSDOWN:
         vm_flags |= VmFlags.GROWSDOWN
     if flags & MapFlags.LOCKED:
