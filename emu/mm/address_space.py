@@ -200,7 +200,7 @@ class AddressSpace(UserCopy):
         self.program: object = None
         #: Whether a process with it has had a handler for SIGSEGV or SIGBUS, which sees what a faulting store has left.
         self.catches_faults = False
-        self.on_kernel_fault: Callable[[int, int], None] | None = None
+        self.on_kernel_fault: Callable[[int, int, bool], None] | None = None
 
     @property
     def charged(self) -> int:
