@@ -229,11 +229,16 @@ class Kernel:
         """The control groups, made for the first who asks."""
         from emu.kernel.cgroup.freezer import Freezer
         from emu.kernel.cgroup.hierarchy import Hierarchy
+        from emu.kernel.cgroup.memory import Memory
 
         def kill(task: Task) -> None:
             self.signals.send_to_process(task, Sig.KILL)
 
-        return Hierarchy(self.tasks, self.frames.kmem, Freezer(self.scheduler, self.clock), {}, kill)
+        memory = Memory(
+            self.mm_context, self.tasks, lambda: self.current, lambda task: self.cgroups.of(task),
+            exit=self.exit, post=self.scheduler.post, log=self.log,
+        )  # fmt: skip
+        return Hierarchy(self.tasks, self.frames.kmem, Freezer(self.scheduler, self.clock), memory, kill)
 
     def _new_cgroup_ns(self, task: Task, user: UserNamespace | None) -> Namespace:
         from emu.kernel.cgroup.hierarchy import CgroupNamespace
@@ -416,7 +421,11 @@ class Kernel:
         reap_traced(self, task)
 
     def out_of_memory(self, task: Task) -> None:
-        """Kill a task that must have a page when no frame is left, as the OOM killer would."""
+        """Kill a task that must have a page when no frame is left, as the OOM killer would; or one of the control group
+        that has no room.
+        """
+        if self.frames.memcg is not None and self.cgroups.memory.fault_fails(task):
+            return
         self.log(
             f"out of memory: killed process {task.pid} ({task.comm}); "
             f"{self.frames.free} of {self.frames.total} frames are free"

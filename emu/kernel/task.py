@@ -274,9 +274,10 @@ class Task:
         return self.group.sid
 
     @property
-    def cpu_time(self) -> tuple[int, int]:
-        """What it has run, in user and in kernel mode, in ns."""
-        return self.usage.instructions, self.usage.system_ns
+    def spent(self) -> tuple[int, int, int, int]:
+        """What it has run, in user and in kernel mode, in ns, and its minor and major faults."""
+        usage = self.usage
+        return usage.instructions, usage.system_ns, usage.min_flt, usage.maj_flt
 
     @property
     def children(self) -> dict[int, Task]:

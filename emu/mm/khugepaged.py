@@ -129,7 +129,7 @@ def _collapse_huge_page(mm: AddressSpace, vma: Vma, address: int, entries: Entri
     if vma.anon_vma is None:
         return Scan.PAGE_ANON
     try:
-        head = frames.alloc_block(FrameKind.ANON)
+        head = frames.alloc_block(FrameKind.ANON, mm)
     except LinuxError:
         thp.count("thp_collapse_alloc_failed")
         return Scan.ALLOC_HUGE_PAGE_FAIL

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from emu.linux.errors import LinuxError
+from emu.linux.errors import LinuxError, NoPage
 from emu.mm.flags import VmFlags
 from emu.mm.frames import PG_DIRTY, PG_REFERENCED, PG_UNREAD, FrameAllocator, FrameKind
 from emu.mm.freeframes import Frames
@@ -205,6 +205,9 @@ class PageCache:
                 self._charge(missing)
             try:
                 self._frames.kmem.reserve(((number >> _NODE_SHIFT) + 2) * XA_NODE)
+                memcg = self._frames.memcg
+                if memcg is not None and not memcg.room_for(missing):
+                    raise NoPage
                 if not self._frames.has_room(missing):
                     raise LinuxError(errno.ENOMEM, "no frame is left")
             except LinuxError:

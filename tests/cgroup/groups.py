@@ -41,3 +41,8 @@ def number(booted: Booted, name: str, word: str = "") -> int:
     """The number in a file, or that behind a word."""
     text = see(booted, name)
     return int(text) if not word else int(dict(line.split() for line in text.splitlines())[word])
+
+
+def private(name: str, size: str) -> str:
+    """Map and touch private memory, whose address gets a name."""
+    return f"@{name} = mmap 0 {size} RW PRIVATE -1 0; @touch {name} {size}"

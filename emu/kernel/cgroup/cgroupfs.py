@@ -260,7 +260,7 @@ class CgroupSuperBlock(SuperBlock):
         if self._types is None:
             self._types = {kind.name: kind for kind in self._make_types()}
             hierarchy = self.hierarchy
-            hierarchy.options = self.options
+            self._set_options_of_groups()
             hierarchy.on_remove, hierarchy.on_controllers = self._removed, self._controllers
         return self._types
 
@@ -297,7 +297,11 @@ class CgroupSuperBlock(SuperBlock):
         """A mount in the initial cgroup namespace sets the options for all (apply_cgroup_root_flags)."""
         self.options = frozenset(parse_options(options, frozenset(OPTIONS)))
         if self._types is not None:
-            self.hierarchy.options = self.options
+            self._set_options_of_groups()
+
+    def _set_options_of_groups(self) -> None:
+        self.hierarchy.options = self.options
+        self.hierarchy.memory.recursive = "memory_recursiveprot" in self.options
 
     def new_root(self) -> Dentry:
         current = self.kernel.current

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from emu.kernel.cgroup.cgroupfs import FileType, check_may_move
 from emu.kernel.cgroup.group import CONTROLLERS, NO_LIMIT
+from emu.kernel.cgroup.memoryfiles import MEMORY_FILES
 from emu.kernel.cgroup.numbers import integer, stripped
 from emu.kernel.cgroup.pids import NO_LIMIT as NO_PIDS_LIMIT
 from emu.kernel.cgroup.pids import Pids
@@ -171,7 +172,7 @@ def show_cpu_stat(handle: CgroupHandle) -> bytes:
         vcpus = kernel.scheduler.vcpus
         user, system = sum(v.instructions for v in vcpus), sum(v.system_ns for v in vcpus)
     else:
-        user, system = group.cpu_time
+        user, system = group.spent[:2]
     text = f"usage_usec {(user + system) // 1000}\nuser_usec {user // 1000}\nsystem_usec {system // 1000}\n"
     return f"{text}nice_usec 0\n".encode()
 
@@ -231,4 +232,4 @@ _PIDS = (
 )  # fmt: skip
 
 #: Every file that a group can have.
-FILES: tuple[FileType, ...] = _BASE + _PIDS
+FILES: tuple[FileType, ...] = _BASE + MEMORY_FILES + _PIDS

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 #: Controllers in the order of cgroup_subsys.h, and those that may be in threaded groups.
-CONTROLLERS = ("pids",)
+CONTROLLERS = ("memory", "pids")
 THREADED = frozenset({"pids"})
 NO_LIMIT = (1 << 31) - 1
 
@@ -24,8 +24,8 @@ class Member(Protocol):
         """It has not ended."""
 
     @property
-    def cpu_time(self) -> tuple[int, int]:
-        """What it has run, in user and in kernel mode, in ns."""
+    def spent(self) -> tuple[int, int, int, int]:
+        """What it has run, in user and in kernel mode, in ns, and its minor and major faults."""
 
 
 class State(Protocol):
@@ -43,6 +43,23 @@ class State(Protocol):
 
     def take_over(self, source: State, task: Any) -> None:
         """A task counts here from now on, and no more there."""
+
+
+class Spent(NamedTuple):
+    """Time in user and in kernel mode, in ns, and minor and major faults."""
+
+    user_ns: int
+    system_ns: int
+    min_flt: int
+    maj_flt: int
+
+    def plus(self, other: Spent) -> Spent:
+        """The sum."""
+        return Spent(*(mine + its for mine, its in zip(self, other, strict=True)))
+
+    def minus(self, other: Spent) -> Spent:
+        """The difference."""
+        return Spent(*(mine - its for mine, its in zip(self, other, strict=True)))
 
 
 class Kind(Enum):
@@ -66,9 +83,9 @@ class Cgroup:
         self.domain: Cgroup = self
         self.threaded_children = 0
         #: The tasks that have not ended, in the order in which they came; not of the root.
-        self.tasks: dict[Member, tuple[int, int]] = {}
-        #: What tasks had run here that have left.
-        self._past_time = (0, 0)
+        self.tasks: dict[Member, Spent] = {}
+        #: What tasks had spent here that have left.
+        self._past = Spent(0, 0, 0, 0)
         #: Children that are populated, or have populated ones: domains and threaded ones.
         self.populated_domains = self.populated_threaded = 0
         self.subtree_control: frozenset[str] = frozenset()
@@ -198,7 +215,7 @@ class Cgroup:
         if self.parent is None:
             return
         was = self.populated
-        self.tasks[task] = task.cpu_time
+        self.tasks[task] = Spent(*task.spent)
         if not was:
             self._populated_changed(1)
 
@@ -206,7 +223,7 @@ class Cgroup:
         """A task leaves, or has ended."""
         if self.parent is None:
             return
-        self._past_time = self._with(self._past_time, task, self.tasks.pop(task))
+        self._past = self._past.plus(Spent(*task.spent).minus(self.tasks.pop(task)))
         if not self.populated:
             self._populated_changed(-1)
 
@@ -226,21 +243,16 @@ class Cgroup:
             above.on_change("cgroup.events")
             group = above
 
-    @staticmethod
-    def _with(time: tuple[int, int], task: Member, since: tuple[int, int]) -> tuple[int, int]:
-        now = task.cpu_time
-        return time[0] + now[0] - since[0], time[1] + now[1] - since[1]
-
     @property
-    def cpu_time(self) -> tuple[int, int]:
-        """What tasks have run here and below, in user and in kernel mode, in ns."""
-        time = self._past_time
+    def spent(self) -> Spent:
+        """What tasks have spent here and below."""
+        spent = self._past
         for task, since in self.tasks.items():
-            time = self._with(time, task, since)
-        below = [child.cpu_time for child in self.children.values()]
-        return time[0] + sum(user for user, _ in below), time[1] + sum(system for _, system in below)
+            spent = spent.plus(Spent(*task.spent).minus(since))
+        for child in self.children.values():
+            spent = spent.plus(child.spent)
+        return spent
 
-    def keep_time_of(self, child: Cgroup) -> None:
-        """A child is removed, and what ran there is not forgotten."""
-        time = child.cpu_time
-        self._past_time = self._past_time[0] + time[0], self._past_time[1] + time[1]
+    def keep_spent_of(self, child: Cgroup) -> None:
+        """A child is removed, and what was spent there is not forgotten."""
+        self._past = self._past.plus(child.spent)

@@ -16,6 +16,7 @@ from emu.linux.namespace import Namespace
 
 if TYPE_CHECKING:
     from emu.kernel.cgroup.freezer import Freezer
+    from emu.kernel.cgroup.memory import Memory
     from emu.kernel.task import Task
     from emu.linux.namespace import UserNamespace
     from emu.mm.kmem import Kmem
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 #: What a group takes on the host, with its files (CPython 3.11, seen with tracemalloc), with a fifth more.
 CGROUP = 24576
 #: Makes what a controller keeps for a group, from what it keeps for the group above.
-Make = Callable[[State | None], State]
+Make = Callable[[State | None, Cgroup], State]
 
 
 class CgroupNamespace(Namespace):
@@ -37,7 +38,7 @@ class CgroupNamespace(Namespace):
 class Hierarchy:
     """The groups of a machine.
 
-    ``tasks``: every task; ``make``: what makes the state of each controller; ``kill``: sends SIGKILL.
+    ``tasks``: every task; ``memory``: the memory controller; ``kill``: sends SIGKILL.
     """
 
     def __init__(
@@ -45,14 +46,15 @@ class Hierarchy:
         tasks: Mapping[int, Task],
         kmem: Kmem,
         freezer: Freezer,
-        make: Mapping[str, Make],
+        memory: Memory,
         kill: Callable[[Task], None],
     ) -> None:
         self._tasks, self._kmem, self._freezer, self._kill = tasks, kmem, freezer, kill
-        self._make = {"pids": lambda above: Pids(above), **make}
+        self.memory = memory
+        self._make: dict[str, Make] = {"memory": memory.make, "pids": lambda above, group: Pids(above)}
         self.root = Cgroup(None, "")
         for name in CONTROLLERS:
-            self.root.states[name] = self._make[name](None)
+            self.root.states[name] = self._make[name](None, self.root)
         #: The groups that are gone, and still have what is charged to them.
         self.dying: list[tuple[Cgroup, str, State]] = []
         #: Where tasks count that have ended, until they are released.
@@ -92,15 +94,18 @@ class Hierarchy:
             if above.descendants >= above.max_descendants or depth > above.max_depth:
                 raise LinuxError(errno.EAGAIN)
         self._kmem.charge(CGROUP)
-        self.charged += CGROUP
         group = Cgroup(parent, name)
+        try:
+            for controller in [each for each in CONTROLLERS if each in group.available]:
+                group.states[controller] = self._make[controller](group.state(controller), group)
+        except LinuxError:
+            self._kmem.uncharge(CGROUP)
+            raise
+        self.charged += CGROUP
         self._freezer.make(group)
         parent.children[name] = group
         for above in group.around:
             above.descendants += 1
-        for controller in CONTROLLERS:
-            if controller in group.available:
-                group.states[controller] = self._make[controller](group.state(controller))
         return group
 
     def remove_group(self, group: Cgroup) -> None:
@@ -112,7 +117,7 @@ class Hierarchy:
             self._offline(group, controller)
         parent = group.parent
         del parent.children[group.name]
-        parent.keep_time_of(group)
+        parent.keep_spent_of(group)
         if group.is_threaded:
             parent.threaded_children -= 1
         for above in group.around:
@@ -184,7 +189,7 @@ class Hierarchy:
         come = [name for name in CONTROLLERS if name in child.available and name not in child.states]
         for name in come:
             assert child.parent is not None
-            child.states[name] = self._make[name](child.parent.state(name))
+            child.states[name] = self._make[name](child.parent.state(name), child)
         self._carry_over(child, come)
         if come:
             self.on_controllers(child, come, ())
