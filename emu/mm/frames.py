@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from enum import IntEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -32,6 +32,14 @@ PG_DIRTY, PG_REFERENCED, PG_ACTIVE, PG_UNREAD = 1, 2, 4, 8
 PG_LAZYFREE, PG_MAYBE_SHARED = 0x10, 0x20
 #: PG_head and what follows it: the frame is one of a large folio, which has not been split since it was made.
 PG_LARGE = 0x40
+
+
+#: Tells which frames are locked, of those that are asked about.
+Locked = Callable[[], Collection[int]]
+
+
+def _none() -> Collection[int]:
+    return ()
 
 
 class FrameKind(IntEnum):
@@ -342,22 +350,23 @@ class FrameAllocator:
         """Take some away, or all."""
         self._flag[frame] &= ~flags & 0xFF
 
-    def mark_accessed(self, frame: int, *, locked: bool = False) -> None:
-        """The page has been used: it is referenced, the next time active (folio_mark_accessed), but not if it is
-        ``locked``, since it is on no list then that this would concern.
+    def mark_accessed(self, frame: int, locked: Locked = _none) -> None:
+        """The page has been used: it is referenced, the next time active (folio_mark_accessed), but not if it is among
+        those that are locked, since it is on no list then that this would concern.
         """
         flags = self._flag[frame]
         if not flags & PG_REFERENCED:
             self._flag[frame] = flags | PG_REFERENCED
-        elif not flags & PG_ACTIVE and not locked:
+        elif not flags & PG_ACTIVE and frame not in locked():
             self._flag[frame] = flags & ~PG_REFERENCED | PG_ACTIVE
 
-    def mark_many_accessed(self, frames: Frames, *, locked: bool = False) -> None:
+    def mark_many_accessed(self, frames: Frames, locked: Locked = _none) -> None:
         """The same for an array of different pages."""
         flags = self.flags[frames]
+        again = (flags & (PG_REFERENCED | PG_ACTIVE)) == PG_REFERENCED
         new = flags | PG_REFERENCED
-        if not locked:
-            again = (flags & (PG_REFERENCED | PG_ACTIVE)) == PG_REFERENCED
+        if again.any():
+            again &= ~np.isin(frames, np.fromiter(locked(), dtype=np.int64))
             new[again] = flags[again] ^ (PG_REFERENCED | PG_ACTIVE)
         self.flags[frames] = new
 

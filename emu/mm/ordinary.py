@@ -111,6 +111,7 @@ def _file_page(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, acces
     if not cache.check_index(index):
         return FaultResult.ADRERR
     frame = cache.get_page(index)
+    mm.frames.clear_page_flags(frame, PG_UNREAD)
     if access == Access.WRITE and not vma.shared:
         copy = rss.new_copy(mm, frame)
         mm.context.clock.charge(_PAGE)
@@ -118,7 +119,6 @@ def _file_page(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, acces
         return FaultResult.MINOR
     if access == Access.WRITE and hugememory.whole_folio(vma, cache, address) and _set_folio(mm, vma, cache, address):
         return FaultResult.MINOR
-    mm.frames.clear_page_flags(frame, PG_UNREAD)
     if access == Access.WRITE:
         mm.frames.set_page_flags(frame, PG_DIRTY)
     rss.get_cached(mm, (frame,))
@@ -229,7 +229,7 @@ def _cached(
     frames, fresh = cache.get_many(vma.index_of(start), number)
     fresh |= (mm.frames.flags[frames] & PG_UNREAD) != 0
     mm.frames.flags[frames] &= ~PG_UNREAD & 0xFF
-    mm.frames.mark_many_accessed(frames, locked=bool(vma.flags & VmFlags.LOCKED))
+    mm.frames.mark_many_accessed(frames, frames.tolist if vma.flags & VmFlags.LOCKED else cache.locked_frames)
     rss.get_frames(mm, frames)
     entries = (frames.astype(np.uint64) << np.uint64(PAGE_SHIFT)) | np.uint64(vma.cached_bits)
     return entries, number if fresh.all() else _faults(vma, start, fresh)

@@ -9,9 +9,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 from emu.linux.errors import LinuxError, NoPage
+from emu.mm.flags import VmFlags
 from emu.mm.frames import PG_DIRTY, PG_LARGE, PG_REFERENCED, PG_UNREAD, FrameAllocator, FrameKind
 from emu.mm.freeframes import Frames
 from emu.mm.kmem import XA_NODE
+from emu.mm.rss import pages_of
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -124,6 +126,15 @@ class PageCache:
             node = self._nodes.get(int(numbers[start]))
             if node is not None:
                 found[start:stop] = _view(node)[within[start:stop]]
+        return found
+
+    def locked_frames(self) -> set[int]:
+        """Those that a locked mapping maps (PG_mlocked)."""
+        found: set[int] = set()
+        for vma, mm in self.mappings.items():
+            if vma.flags & VmFlags.LOCKED:
+                for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
+                    found.update(pages_of(mm.tables.words[slot : slot + number]).tolist())
         return found
 
     def next_page(self, index: int) -> int | None:

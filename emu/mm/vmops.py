@@ -271,6 +271,10 @@ class MappedFile(Protocol):
     def writable(self) -> bool:
         """Opened for writing."""
 
+    @property
+    def noexec(self) -> bool:
+        """Nothing on its file system may be executed (path_noexec)."""
+
     def get(self) -> object:
         """Take one more reference."""
 

@@ -1,4 +1,4 @@
-"""Files of /proc with figures of the machine's memory: meminfo, vmstat, zoneinfo, buddyinfo, kpageflags and others."""
+"""Files of /proc with figures of the machine's memory: meminfo, buddyinfo, kpageflags and others."""
 
 from __future__ import annotations
 
@@ -129,21 +129,6 @@ def zone_figures(kernel: Kernel) -> dict[str, int]:
     for name in ("inactive_anon", "active_anon", "inactive_file", "active_file", "unevictable"):
         zone[f"nr_zone_{name}"] = node[f"nr_{name}"]
     return zone | {"nr_zone_write_pending": 0, "nr_mlock": node["nr_unevictable"], "nr_free_cma": 0}
-
-
-def zoneinfo(kernel: Kernel) -> bytes:
-    """/proc/zoneinfo: one node with one zone."""
-    frames = kernel.frames
-    text = "Node 0, zone      DMA\n  per-node stats\n"
-    text += "".join(f"      {name:<12} {value}\n" for name, value in node_figures(kernel).items())
-    text += f"  pages free     {frames.free}\n"
-    sizes = {"boost": 0, "min": 0, "low": 0, "high": 0, "promo": 0, "spanned": frames.total, "present": frames.total}
-    text += "".join(
-        f"        {name:<8} {value}\n" for name, value in {**sizes, "managed": frames.total, "cma": 0}.items()
-    )
-    text += "        protection: (0, 0)\n"
-    text += "".join(f"      {name:<12} {value}\n" for name, value in zone_figures(kernel).items())
-    return (text + "  node_unreclaimable:  0\n  start_pfn:           0\n").encode()
 
 
 def free_by_order(kernel: Kernel) -> list[int]:

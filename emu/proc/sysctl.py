@@ -89,6 +89,8 @@ KEPT = {
     "vm/vfs_cache_pressure": Kept(100, 0),
     "vm/watermark_boost_factor": Kept(0, 0), "vm/watermark_scale_factor": Kept(10, 1, 3000),
     "vm/zone_reclaim_mode": Kept(0, 0),
+    "vm/defrag_mode": _switch(0), "vm/min_slab_ratio": Kept(5, 0, 100), "vm/min_unmapped_ratio": Kept(1, 0, 100),
+    "vm/numa_stat": _switch(1), "vm/page_lock_unfairness": Kept(5, 0), "vm/vfs_cache_pressure_denom": Kept(100, 100),
 }  # fmt: skip
 
 
