@@ -30,12 +30,13 @@ from emu.linux.capability import CHECKPOINT_RESTORE, SYS_ADMIN, SYS_RAWIO
 from emu.linux.clock import Clock, HostClock
 from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
-from emu.linux.namespace import LateNamespace, UserNamespace
+from emu.linux.namespace import LateNamespace, Namespace, UserNamespace
 from emu.linux.pidns import PidNamespace
 from emu.mm.address_space import AddressSpace, MmContext
 from emu.mm.flags import FaultResult
 from emu.mm.frames import FrameAllocator
 from emu.mm.hugetlb import HugePagePool
+from emu.mm.khugepaged import Khugepaged
 from emu.mm.lazyfree import shrink_lazyfree
 from emu.mm.pagetable import ShareCounts
 from emu.mm.tlbflush import TlbFlusher
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.ipc.keys import Keys
     from emu.ipc.namespace import IpcNamespace
+    from emu.kernel.cgroup.hierarchy import Hierarchy
     from emu.kernel.ttys import Ttys
     from emu.linux.event_kind import Kind
     from emu.mm.userfault import Userfault, Waiting
@@ -150,7 +152,7 @@ class Kernel:
         self._unix_names: dict[tuple[int, int], Any] = {}
         self.namespaces = Namespaces(
             hostname, self.tasks, ipc=self._new_ipc, net=self._new_net, vfs=self.vfs, tell=self.log_once,
-            pid_in_use=self.pid_in_use, begin=self._set_apart,
+            pid_in_use=self.pid_in_use, begin=self._set_apart, cgroup=self._new_cgroup_ns,
         )  # fmt: skip
         self.namespaces.on_end.append(self.vdso.forget)
         self.futexes = Futexes(self.tasks, self.clock)
@@ -158,6 +160,8 @@ class Kernel:
             self.cpu, self.clock, self.flusher, self.tasks, cpus, turn, random.Random(f"turns {seed}")
         )
         self.stop = self.mm_context.stop = self.scheduler.stop
+        self.khugepaged = Khugepaged()
+        self.scheduler.on_idle = self._idle
         self.jobs = JobControl(
             self.tasks, self.scheduler, lambda task, signo, info: self.signals.send_to_process(task, signo, info)
         )
@@ -230,6 +234,27 @@ class Kernel:
 
         return Keys(self.clock, self.frames.kmem, self.random.getrandbits(28))
 
+    @cached_property
+    def cgroups(self) -> Hierarchy:
+        """The control groups, made for the first who asks."""
+        from emu.kernel.cgroup.freezer import Freezer
+        from emu.kernel.cgroup.hierarchy import Hierarchy
+        from emu.kernel.cgroup.memory import Memory
+
+        def kill(task: Task) -> None:
+            self.signals.send_to_process(task, Sig.KILL)
+
+        memory = Memory(
+            self.mm_context, self.tasks, lambda: self.current, lambda task: self.cgroups.of(task),
+            exit=self.exit, post=self.scheduler.post, log=self.log,
+        )  # fmt: skip
+        return Hierarchy(self.tasks, self.frames.kmem, Freezer(self.scheduler, self.clock), memory, kill)
+
+    def _new_cgroup_ns(self, task: Task, user: UserNamespace | None) -> Namespace:
+        from emu.kernel.cgroup.hierarchy import CgroupNamespace
+
+        return CgroupNamespace(self.cgroups.of(task), user)
+
     @property
     def net(self) -> NetNamespace:
         """The sockets, likewise."""
@@ -239,6 +264,12 @@ class Kernel:
     def current(self) -> Task | None:
         """The task whose turn it is."""
         return self.scheduler.current
+
+    def _idle(self, ns: int) -> None:
+        """Every task sleeps for so long."""
+        if self.mm_context.thp.used:
+            now = self.clock.now_ns()
+            self.khugepaged.idle(self.mm_context, now, now + ns)
 
     def _wait_userfault(self, fault: Userfault) -> None:
         from emu.kernel.userfaultfd import wait_in_kernel  # hardly any program has one
@@ -400,7 +431,11 @@ class Kernel:
         reap_traced(self, task)
 
     def out_of_memory(self, task: Task) -> None:
-        """Kill a task that must have a page when no frame is left, as the OOM killer would."""
+        """Kill a task that must have a page when no frame is left, as the OOM killer would; or one of the control group
+        that has no room.
+        """
+        if self.frames.memcg is not None and self.cgroups.memory.fault_fails(task):
+            return
         self.log(
             f"out of memory: killed process {task.pid} ({task.comm}); "
             f"{self.frames.free} of {self.frames.total} frames are free"

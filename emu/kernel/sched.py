@@ -99,6 +99,8 @@ class Scheduler:
         #: Ends the run from outside.
         self.stop = Stop(cpu.end_slice)
         clock.limit_turn = cpu.limit_slice
+        #: Every task sleeps for so many ns: called before they pass.
+        self.on_idle: Callable[[int], None] | None = None
         #: Tasks that wait for the host.
         self.host = HostEvents()
         self.vcpus = [Vcpu(number) for number in range(cpus)]
@@ -189,10 +191,10 @@ class Scheduler:
         task.state = state
 
     def resume(self, task: Task) -> None:
-        """Let a stopped task go on."""
-        if task.state in (TaskState.STOPPED, TaskState.TRACED):
-            task.state = TaskState.RUNNABLE
-            if task not in self._in_kernel:
+        """Let a stopped task go on, unless its control group is frozen."""
+        if task.state in (TaskState.STOPPED, TaskState.TRACED, TaskState.FROZEN):
+            task.state = TaskState.FROZEN if task.frozen else TaskState.RUNNABLE
+            if not task.frozen and task not in self._in_kernel:
                 self._enqueue(task)
 
     def wait_in_kernel(self, task: Task, queue: WaitQueue) -> bool:
@@ -211,7 +213,7 @@ class Scheduler:
         self.sleep(task, queue)
         going_on = True
         try:
-            while going_on and task.state in (TaskState.SLEEPING, TaskState.STOPPED, TaskState.TRACED):
+            while going_on and TaskState.SLEEPING <= task.state <= TaskState.FROZEN:
                 cpu.guard.raise_interruption()
                 going_on = self._run_turn(*self._run_with) is None
         finally:
@@ -462,10 +464,13 @@ class Scheduler:
             return StopReason.EXITED
         elif self.host.awaited or (self.host.keyboard and (self._clock.real or self.host.watched)):
             self._wait_for_host()
-        elif not self._clock.sleep(self.stop):
-            if not self.host.keyboard:
-                return StopReason.IDLE
-            self._wait_for_host()
+        else:
+            if self.on_idle is not None and (left := self._clock.until_next_timer()):
+                self.on_idle(left)
+            if not self._clock.sleep(self.stop):
+                if not self.host.keyboard:
+                    return StopReason.IDLE
+                self._wait_for_host()
         return None
 
     def _wait_for_host(self) -> None:

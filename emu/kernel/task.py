@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.fs.fdtable import FdTable
     from emu.ipc.keys import Key
+    from emu.kernel.cgroup.group import Cgroup
     from emu.kernel.nsproxy import NsProxy
     from emu.kernel.seccomp import Seccomp
     from emu.kernel.timers import ProcessTimers
@@ -40,11 +41,12 @@ class TaskState(IntEnum):
     SLEEPING = 1
     STOPPED = 2
     TRACED = 3
-    ZOMBIE = 4
-    DEAD = 5
+    FROZEN = 4
+    ZOMBIE = 5
+    DEAD = 6
 
 
-_STATE_LETTER = dict(zip(TaskState, "RSTtZX", strict=True))
+_STATE_LETTER = dict(zip(TaskState, "RSTtSZX", strict=True))
 
 
 @dataclass(eq=False, repr=False)
@@ -154,6 +156,9 @@ class Task:
     #: Its namespaces, and that of its number (None: the initial one).
     ns: NsProxy
     pid_ns: PidNamespace | None = None
+    #: Its control group, and whether that is frozen; None: the root.
+    cgroup: Cgroup | None = None
+    frozen: bool = False
     credentials: Credentials = field(default_factory=Credentials)
     comm: str = ""
     argv: tuple[bytes, ...] = ()
@@ -267,6 +272,12 @@ class Task:
     def sid(self) -> int:
         """The session that its process is in."""
         return self.group.sid
+
+    @property
+    def spent(self) -> tuple[int, int, int, int]:
+        """What it has run, in user and in kernel mode, in ns, and its minor and major faults."""
+        usage = self.usage
+        return usage.instructions, usage.system_ns, usage.min_flt, usage.maj_flt
 
     @property
     def children(self) -> dict[int, Task]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from emu.linux.errors import LinuxError
+from emu.linux.errors import LinuxError, NoPage
 from emu.mm.frames import PG_DIRTY, PG_REFERENCED, PG_UNREAD, FrameAllocator, FrameKind
 from emu.mm.freeframes import Frames
 from emu.mm.kmem import XA_NODE
@@ -194,6 +194,9 @@ class PageCache:
                 self._charge(missing)
             try:
                 self._frames.kmem.reserve(((number >> _NODE_SHIFT) + 2) * XA_NODE)
+                memcg = self._frames.memcg
+                if memcg is not None and not memcg.room_for(missing):
+                    raise NoPage
                 if not self._frames.has_room(missing):
                     raise LinuxError(errno.ENOMEM, "no frame is left")
             except LinuxError:
@@ -271,6 +274,8 @@ class PageCache:
 
     def _drop(self, first: int, last: int) -> None:
         """Forget the pages [first, last), and give up their frames."""
+        if self.nr_pages:
+            self._frames.lru_add_drain()
         if self.nr_pages <= _FEW:
             self._put_few(self._take_few(first, last))
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from emu.mm.flags import VmFlags
-from emu.mm.frames import BLOCK_FRAMES, FrameAllocator, FrameKind
+from emu.mm.frames import BLOCK_FRAMES, PG_LARGE, FrameAllocator, FrameKind
 
 #: HPAGE_PMD_ORDER, and the order of the smallest folios of private and of shared memory.
 PMD_ORDER, LEAST_ANON, LEAST_SHMEM = 9, 2, 1
@@ -41,6 +41,8 @@ class TransparentHugePages:
         #: thp_* in /proc/vmstat, and what is counted of each order.
         self.events: Counter[str] = Counter()
         self.stats: dict[int, Counter[str]] = {order: Counter() for order in range(LEAST_SHMEM, PMD_ORDER + 1)}
+        #: Whether there may be memory that wants huge pages: khugepaged has work (khugepaged_enter).
+        self.used = False
         self._zero: int | None = None
 
     @property
@@ -64,6 +66,7 @@ class TransparentHugePages:
         if self._zero is None:
             try:
                 self._zero = frames.alloc_block(FrameKind.RESERVED)
+                frames.flags[self._zero : self._zero + BLOCK_FRAMES] = PG_LARGE
             except Exception:
                 self.count("thp_zero_page_alloc_failed")
                 raise

@@ -16,6 +16,7 @@ from emu.mm.frames import (
     PG_DIRTY,
     PG_LARGE,
     PG_LAZYFREE,
+    PG_MAYBE_SHARED,
     PG_REFERENCED,
     FrameAllocator,
     FrameKind,
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 
 #: KPF_* (include/uapi/linux/kernel-page-flags.h).
 _REFERENCED, _UPTODATE, _DIRTY, _LRU, _ACTIVE, _BUDDY, _MMAP, _ANON, _SWAPBACKED = 2, 3, 4, 5, 6, 10, 11, 12, 14
-_COMPOUND_HEAD, _COMPOUND_TAIL, _THP, _ZERO, _PGTABLE, _RESERVED = 15, 16, 22, 24, 26, 32
+_COMPOUND_HEAD, _COMPOUND_TAIL, _THP, _ZERO, _PGTABLE, _RESERVED, _ANON_EXCLUSIVE = (
+    15, 16, 22, 24, 26, 32, 34,
+)  # fmt: skip
 _KIND_FLAGS = {
     FrameKind.FREE: 1 << _BUDDY,
     FrameKind.RESERVED: 1 << _RESERVED,
@@ -185,7 +188,9 @@ def kpagecount(kernel: Kernel, count: int, pos: int) -> bytes:
 def _page_flags(frames: FrameAllocator, frame: int) -> int:
     """KPF_* of a frame (stable_page_flags)."""
     if frame == frames.zero_frame:
-        return 1 << _ZERO | 1 << _REFERENCED
+        return 1 << _ZERO | 1 << _REFERENCED | 1 << _RESERVED
+    if frames.page_flags(frame) & PG_LARGE and frames.kind(frame) == FrameKind.RESERVED:  # the huge page of zeros
+        return 1 << _ZERO | 1 << _THP | 1 << (_COMPOUND_TAIL if frame % BLOCK_FRAMES else _COMPOUND_HEAD)
     kind, flags = FrameKind(frames.kind(frame)), frames.page_flags(frame)
     word = _KIND_FLAGS[kind]
     if kind == FrameKind.CACHE:
@@ -195,6 +200,8 @@ def _page_flags(frames: FrameAllocator, frame: int) -> int:
         word |= 1 << _ACTIVE if flags & PG_ACTIVE else 0
     elif kind == FrameKind.ANON and not flags & PG_LAZYFREE:
         word |= 1 << _SWAPBACKED
+    if kind == FrameKind.ANON and not flags & PG_MAYBE_SHARED:
+        word |= 1 << _ANON_EXCLUSIVE
     if flags & PG_LARGE:
         word |= 1 << _THP | 1 << (_COMPOUND_TAIL if frame % BLOCK_FRAMES else _COMPOUND_HEAD)
     return word

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
 from emu.mm import thp
+from emu.mm.frames import BLOCK_FRAMES
 from emu.mm.hugememory import PMD_SIZE
 from mmu.memory import PAGE_SIZE
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
 
 _PLACE = "kernel/mm/transparent_hugepage"
+_MOST = (1 << 32) - 1
 
 
 def _shown(words: tuple[str, ...], chosen: str) -> bytes:
@@ -31,14 +33,14 @@ def _word(words: tuple[str, ...], data: bytes) -> str:
     return word
 
 
-def _number(data: bytes, most: int) -> int:
+def _number(data: bytes, least: int, most: int) -> int:
     """LinuxError(EINVAL)."""
     text = data.decode("latin-1").strip("\n")
     try:
         number = int(text, 0) if text[:1].isdigit() else -1
     except ValueError:
         number = -1
-    if not 0 <= number <= most:
+    if not least <= number <= most:
         raise LinuxError(errno.EINVAL)
     return number
 
@@ -52,8 +54,21 @@ def add_thp(kernel: Kernel, tree: PseudoSuperBlock) -> None:
     _add_number(tree, "use_zero_page", state, 1)
     _add_number(tree, "shrink_underused", state, 1)
     tree.create_file(f"{_PLACE}/hpage_pmd_size", f"{PMD_SIZE}\n".encode)
+    _add_khugepaged(kernel, tree)
     for order in range(thp.LEAST_SHMEM, thp.PMD_ORDER + 1):
         _add_size(kernel, tree, order)
+
+
+def _add_khugepaged(kernel: Kernel, tree: PseudoSuperBlock) -> None:
+    khugepaged, place = kernel.khugepaged, f"{_PLACE}/khugepaged"
+    for name in ("max_ptes_none", "max_ptes_swap", "max_ptes_shared"):
+        _add_number(tree, name, khugepaged, BLOCK_FRAMES - 1, place)
+    for name in ("scan_sleep_millisecs", "alloc_sleep_millisecs"):
+        _add_number(tree, name, khugepaged, _MOST, place)
+    _add_number(tree, "pages_to_scan", khugepaged, _MOST, place, least=1)
+    _add_number(tree, "defrag", khugepaged, 1, place)
+    tree.create_file(f"{place}/pages_collapsed", lambda: b"%d\n" % khugepaged.pages_collapsed)
+    tree.create_file(f"{place}/full_scans", lambda: b"%d\n" % khugepaged.full_scans)
 
 
 def _add_choice(kernel: Kernel, tree: PseudoSuperBlock, name: str, words: tuple[str, ...]) -> None:
@@ -69,13 +84,16 @@ def _add_choice(kernel: Kernel, tree: PseudoSuperBlock, name: str, words: tuple[
 def _told(kernel: Kernel) -> None:
     """A setting has changed: memory that never asked for huge pages may get some."""
     if kernel.mm_context.thp.unasked:
+        kernel.mm_context.thp.used = True
         for mm in kernel.mm_context.address_spaces.values():
             mm.may_have_huge = True
 
 
-def _add_number(tree: PseudoSuperBlock, name: str, owner: object, most: int, place: str = _PLACE) -> None:
+def _add_number(
+    tree: PseudoSuperBlock, name: str, owner: object, most: int, place: str = _PLACE, least: int = 0
+) -> None:
     def store(data: bytes) -> None:
-        setattr(owner, name, _number(data, most))
+        setattr(owner, name, _number(data, least, most))
 
     tree.create_file(f"{place}/{name}", lambda: b"%d\n" % getattr(owner, name), 0o644, store=store)
 
