@@ -7,7 +7,7 @@ import random
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from emu.cpu import Cpu
 from emu.fs.resources import Resources
@@ -61,6 +61,13 @@ MAX_LOGGED = 1000
 _FAULT, _RDTSC = Cost.FAULT, Cost.RDTSC
 
 
+class LeftByTasks(Protocol):
+    """What must know of a task that goes (emu.kernel.uring)."""
+
+    def task_leaves(self, task: Task, *, ends: bool) -> None:
+        """A task ends, or runs another program."""
+
+
 class Kernel:
     """One machine's kernel; :mod:`emu.boot` adds its system calls and file systems.
 
@@ -100,6 +107,9 @@ class Kernel:
         self.core_pattern = "core"
         self.core_uses_pid = 0
         self.perf_event_paranoid = 2
+        #: kernel.io_uring_disabled and kernel.io_uring_group, and the instances, once there is one.
+        self.io_uring_disabled, self.io_uring_group = 0, -1
+        self.urings: LeftByTasks | None = None
         #: What all events of perf_event_open(2) share, once there is one.
         self.perf: object = None
         #: How many sessions the audit has numbered (/proc/PID/sessionid).
