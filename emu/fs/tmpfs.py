@@ -13,6 +13,7 @@ from emu.fs.seals import Seal, check_mapping, check_punch, check_size, writable_
 from emu.fs.superblock import FileSystemType, StatFs, SuperBlock, parse_id, parse_options, parse_size
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE, PAGE_SIZE, FallocateFlags, RenameFlags, Whence
+from emu.linux.mman import Prot
 from emu.mm.kmem import INODE
 from emu.mm.pagecache import PageCache
 from mmu.late import np
@@ -57,6 +58,7 @@ class TmpfsFile(File):
 
     def pwrite(self, data: bytes, pos: int) -> int:
         inode = self.inode
+        inode.refuse_swapfile()
         room = MAX_FILE_SIZE - pos
         if room <= 0:
             raise LinuxError(errno.EFBIG)
@@ -69,6 +71,7 @@ class TmpfsFile(File):
 
     def fallocate(self, mode: int, offset: int, length: int) -> None:
         end = offset + length
+        self.inode.refuse_swapfile()
         if mode == FallocateFlags.PUNCH_HOLE | FallocateFlags.KEEP_SIZE:
             check_punch(self.inode)
             self.inode.punch_hole(offset, end)
@@ -90,6 +93,8 @@ class TmpfsFile(File):
 
     def mmap(self, mm: AddressSpace, vma: Vma) -> None:
         check_mapping(self.inode, vma)
+        if vma.shared and vma.prot & Prot.WRITE:
+            self.inode.refuse_swapfile()
         self.inode.accessed()
         vma.page_cache = self.inode.page_cache
 
@@ -122,7 +127,14 @@ class TmpfsInode(Inode):
         if size > self.size:
             self.size = self.page_cache.size = size
 
+    def refuse_swapfile(self) -> None:
+        """LinuxError(ETXTBSY) if pages are swapped to it."""
+        if self.swapfile:
+            raise LinuxError(errno.ETXTBSY)
+
     def truncate(self, size: int) -> None:
+        if size <= self.size:  # inode_newsize_ok()
+            self.refuse_swapfile()
         check_size(self, size)
         frees = size <= self.size
         self.page_cache.truncate(size)

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from emu.ipc.namespace import IpcNamespace
     from emu.kernel.ttys import Ttys
     from emu.linux.event_kind import Kind
+    from emu.mm.swapfile import SwapArea
     from emu.mm.userfault import Userfault, Waiting
     from emu.net.namespace import NetNamespace
     from mmu.geometry import Geometry
@@ -108,6 +109,8 @@ class Kernel:
         self.flusher = TlbFlusher(
             self.cpu.mmu, current_pid=self.current_tgid, tracer=lambda: self.tracer, clock=self.clock
         )
+        #: The area on the device that the machine has for it, if any.
+        self.swap_device: SwapArea | None = None
         #: The pool of 2 MiB pages.
         self.huge_pages = HugePagePool(self.frames, self.flusher.empty_untold)
         self.share_counts = ShareCounts()

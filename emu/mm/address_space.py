@@ -18,6 +18,7 @@ from emu.mm.flags import FaultResult, VmFlags
 from emu.mm.frames import FrameAllocator
 from emu.mm.kmem import MM_STRUCT, REGION, VM_AREA_STRUCT
 from emu.mm.pagetable import PageTables, ShareCounts
+from emu.mm.swapcache import Swap
 from emu.mm.tlbflush import Flush, Flushed, TlbFlusher
 from emu.mm.usercopy import UserCopy
 from emu.mm.userfault import Userfault, UserfaultContext, Waiting
@@ -94,6 +95,11 @@ class MmContext:
 
     def __post_init__(self) -> None:
         self.commit = Commit(self.frames.total)
+        self.swap = Swap(self.frames)
+        self.swap.areas.changed = self._swap_changed
+
+    def _swap_changed(self) -> None:
+        self.commit.swap = self.swap.areas.total
 
     @property
     def map_flags(self) -> int:

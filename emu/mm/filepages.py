@@ -201,6 +201,10 @@ class FilePages(PageCache):
                 self._soil(index)
         self._backed = 0
 
+    def stay(self) -> None:
+        self.detach()
+        super().stay()
+
     def truncate(self, size: int) -> None:
         self._backed = min(self._backed, size)
         super().truncate(size)

@@ -30,6 +30,8 @@ PG_DIRTY, PG_REFERENCED, PG_ACTIVE, PG_UNREAD = 1, 2, 4, 8
 #: PG_* of private memory: its content may be dropped if nobody writes it again (no PG_swapbacked, after MADV_FREE);
 #: fork has mapped it into two processes, and no write has found since that it is one's alone (no PG_anon_exclusive).
 PG_LAZYFREE, PG_MAYBE_SHARED = 0x10, 0x20
+#: The page has a slot of a swap area besides its frame.
+PG_SWAPCACHE = 0x40
 
 
 class FrameKind(IntEnum):

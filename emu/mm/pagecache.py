@@ -58,6 +58,8 @@ class PageCache:
 
     #: Whether it is memory and nothing else, of tmpfs or without a name (shmem).
     is_shmem = True
+    #: Its pages stay where they are: something else knows their frames.
+    stays = False
 
     def __init__(self, frames: FrameAllocator, size: int = 0, charge: Charge | None = None) -> None:
         self._frames = frames
@@ -164,6 +166,10 @@ class PageCache:
             self._frames.put(self._take_out(index))
             if self._charge is not None:
                 self._charge(-1)
+
+    def stay(self) -> None:
+        """Its pages stay where they are from now on.  LinuxError."""
+        self.stays = True
 
     def _make_node(self, number: int) -> array[int]:
         node = self._nodes.get(number)

@@ -50,16 +50,18 @@ def _spaces(kernel: Kernel) -> list[AddressSpace]:
 def meminfo(kernel: Kernel) -> bytes:
     """/proc/meminfo."""
     frames = kernel.frames
-    used, commit = frames.used, kernel.mm_context.commit
+    used, commit, swap = frames.used, kernel.mm_context.commit, kernel.mm_context.swap
     clean = 0 if frames.reclaimer is None else frames.reclaimer.clean_pages
     spaces = _spaces(kernel)
     locked, anon, cached = locked_pages(spaces), used[FrameKind.ANON], used[FrameKind.CACHE]
     shmem = cached - clean
     figures = {
         "MemTotal": frames.total, "MemFree": frames.free, "MemAvailable": frames.free + clean, "Buffers": 0,
-        "Cached": cached, "SwapCached": 0, "Active": 0, "Inactive": anon + cached - locked, "Active(anon)": 0,
+        "Cached": cached, "SwapCached": swap.cached, "Active": 0,
+        "Inactive": anon + cached - locked, "Active(anon)": 0,
         "Inactive(anon)": anon + shmem - locked, "Active(file)": 0, "Inactive(file)": clean, "Unevictable": locked,
-        "Mlocked": locked, "SwapTotal": 0, "SwapFree": 0, "Zswap": 0, "Zswapped": 0, "Dirty": 0, "Writeback": 0,
+        "Mlocked": locked, "SwapTotal": swap.areas.total,
+        "SwapFree": swap.areas.free, "Zswap": 0, "Zswapped": 0, "Dirty": 0, "Writeback": 0,
         "AnonPages": anon, "Mapped": sum(mm.rss_cache for mm in spaces), "Shmem": shmem, "KReclaimable": 0,
         "Slab": frames.kmem.pages, "SReclaimable": 0, "SUnreclaim": frames.kmem.pages, "KernelStack": 0,
         "PageTables": used[FrameKind.PAGETABLE], "SecPageTables": 0, "NFS_Unstable": 0, "Bounce": 0,
@@ -91,7 +93,7 @@ def node_figures(kernel: Kernel) -> dict[str, int]:
         "nr_slab_unreclaimable": frames.kmem.pages, "nr_isolated_anon": 0, "nr_isolated_file": 0,
         "nr_anon_pages": anon, "nr_mapped": sum(mm.rss_cache for mm in spaces), "nr_file_pages": cached,
         "nr_dirty": 0, "nr_writeback": 0, "nr_shmem": cached - clean, "nr_anon_transparent_hugepages": 0,
-        "nr_page_table_pages": used[FrameKind.PAGETABLE], "nr_swapcached": 0,
+        "nr_page_table_pages": used[FrameKind.PAGETABLE], "nr_swapcached": kernel.mm_context.swap.cached,
         "nr_hugetlb": kernel.huge_pages.total << 9,
     }  # fmt: skip
 

@@ -156,7 +156,8 @@ def node_meminfo(kernel: Kernel) -> bytes:
     spaces = list(kernel.mm_context.address_spaces.values())
     locked = locked_pages(spaces)
     figures = {
-        "MemTotal": frames.total, "MemFree": frames.free, "MemUsed": frames.total - frames.free, "SwapCached": 0,
+        "MemTotal": frames.total, "MemFree": frames.free, "MemUsed": frames.total - frames.free,
+        "SwapCached": kernel.mm_context.swap.cached,
         "Active": 0, "Inactive": used[FrameKind.ANON] + used[FrameKind.CACHE] - locked, "Unevictable": locked,
         "Mlocked": locked, "Dirty": 0, "Writeback": 0, "FilePages": used[FrameKind.CACHE],
         "Mapped": sum(mm.rss_cache for mm in spaces), "AnonPages": used[FrameKind.ANON],
