@@ -117,7 +117,7 @@ class Region(SharedTables):
             return FaultResult.MINOR
         before, had_table = self.resident_bytes, self.entry(self.host, host_address) & P
         result = super().populate(mm, vma, host_address, access)
-        if result == FaultResult.MINOR:
+        if result in (FaultResult.MINOR, FaultResult.MAJOR):
             pid, resident = self.kernel.pid_of(mm) or 0, self.resident_bytes
             self.figures.populated(pid, resident - before >> PAGE_SHIFT)
             self.figures.peaks.resident_bytes = max(self.figures.peaks.resident_bytes, resident)

@@ -16,6 +16,7 @@ from emu.linux.fileflags import MAX_FILE_SIZE, PAGE_SIZE, FallocateFlags, Rename
 from emu.linux.mman import Prot
 from emu.mm.kmem import INODE
 from emu.mm.pagecache import PageCache
+from emu.mm.shmempages import ShmemPages
 from mmu.late import np
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ class TmpfsInode(Inode):
         self, sb: TmpfsSuperBlock, mode: int, uid: int = 0, gid: int = 0, pages: PageCache | None = None
     ) -> None:
         super().__init__(sb, stat.S_IFREG | mode & 0o7777, uid, gid)
-        self.page_cache = PageCache(sb.resources.frames, charge=sb.charge) if pages is None else pages
+        resources = sb.resources
+        self.page_cache: PageCache = pages or ShmemPages(resources.frames, resources.swap, charge=sb.charge)
         self._sb = sb
         self.seals = Seal.SEAL
         #: Ranges of pages that fallocate has made, but for those that were written since.
@@ -117,7 +119,7 @@ class TmpfsInode(Inode):
 
     @property
     def blocks(self) -> int:
-        return self.page_cache.nr_pages * (PAGE_SIZE // 512)
+        return self.page_cache.total_pages * (PAGE_SIZE // 512)
 
     def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
         return TmpfsFile(path, flags)
@@ -176,7 +178,7 @@ class TmpfsInode(Inode):
         """
         frames, frame = self.sb.resources.frames, self.page_cache.find(index)
         if frame is None:
-            return False
+            return self.page_cache.holds(index)
         if not any(first <= index < last for first, last in self._allocated):
             return True
         return frames.count(frame) > 1 or any(frames.read(frame, 0, PAGE_SIZE))
@@ -195,13 +197,13 @@ class TmpfsInode(Inode):
 
     def _zero(self, start: int, end: int) -> None:
         """Zero a range inside one page, if the page exists."""
-        if start < end and self.page_cache.find(start // PAGE_SIZE) is not None:
+        if start < end and self.page_cache.holds(start // PAGE_SIZE):
             self.page_cache.write(start, bytes(end - start))
 
     def allocate(self, start: int, end: int) -> None:
         """Give every page of a byte range a frame; all or nothing (ENOSPC, ENOMEM)."""
         first, last = start // PAGE_SIZE, -(-end // PAGE_SIZE)
-        self._sb.check_room(last - first - self.page_cache.nr_pages)
+        self._sb.check_room(last - first - self.page_cache.total_pages)
         added: list[int] = []
         try:
             for at in range(first, last, _ALLOCATION):

@@ -27,6 +27,7 @@ from emu.linux.mman import Prot
 from emu.mm.flags import VmFlags
 from emu.mm.gup import read_remote
 from emu.mm.pagetable import SPECIAL, P
+from emu.mm.swapops import is_swapped
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -226,7 +227,7 @@ def _present(mm: AddressSpace, vma: Vma, start: int, end: int) -> Iterator[tuple
     first = last = 0
     for address, slot, number in mm.tables.pte_tables(start, end):
         for n, pte in enumerate(mm.tables.words[slot : slot + number].tolist()):
-            if not pte & P or pte & SPECIAL:
+            if not is_swapped(pte) and (not pte & P or pte & SPECIAL):
                 continue
             page = address + (n << PAGE_SHIFT)
             if page != last:

@@ -437,6 +437,8 @@ class Entry:
             usage.min_flt += 1
         elif result is FaultResult.LINKED:
             usage.link_faults += 1
+        elif result is FaultResult.MAJOR:
+            usage.maj_flt += 1
         elif not result.resolved:
             task.fault_result = result
             return False

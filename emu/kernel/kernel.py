@@ -135,7 +135,8 @@ class Kernel:
         self.forks = 0
         #: Whether a number may come that something had or has already.
         self._next_pid, self._pids_repeat = FIRST_PID, False
-        self.vfs = Vfs(Resources(self.frames, self.huge_pages, self.clock, self.random), self._places)
+        swap = self.mm_context.swap
+        self.vfs = Vfs(Resources(self.frames, self.huge_pages, self.clock, self.random, swap), self._places)
         #: The sockets of AF_UNIX that have a file, by its device and inode number.
         self._unix_names: dict[tuple[int, int], Any] = {}
         self.namespaces = Namespaces(
@@ -363,6 +364,8 @@ class Kernel:
                 self.current.usage.min_flt += number
             elif result == FaultResult.LINKED:
                 self.current.usage.link_faults += number
+            elif result == FaultResult.MAJOR:
+                self.current.usage.maj_flt += number
 
     def pid_of(self, mm: AddressSpace) -> int | None:
         """A process with this address space; the current one if there is none, since execve takes down its old one."""

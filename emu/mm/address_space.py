@@ -6,7 +6,7 @@ import errno
 import functools
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from emu.linux.clock import Clock
 from emu.linux.errors import LinuxError, NoIntr
@@ -15,10 +15,11 @@ from emu.linux.mman import Prot
 from emu.linux.stop import Stop
 from emu.mm.commit import Commit
 from emu.mm.flags import FaultResult, VmFlags
-from emu.mm.frames import FrameAllocator
+from emu.mm.frames import PG_SWAPCACHE, FrameAllocator
 from emu.mm.kmem import MM_STRUCT, REGION, VM_AREA_STRUCT
 from emu.mm.pagetable import PageTables, ShareCounts
 from emu.mm.swapcache import Swap
+from emu.mm.swapops import slots_of
 from emu.mm.tlbflush import Flush, Flushed, TlbFlusher
 from emu.mm.usercopy import UserCopy
 from emu.mm.userfault import Userfault, UserfaultContext, Waiting
@@ -26,6 +27,10 @@ from emu.mm.vma import STACK_GUARD_GAP, Vma, VmaTree, can_merge, merge_neighbour
 from emu.mm.vmops import MapHook, TableSharer
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 #: The end of user addresses with 4-level paging, and with 5-level paging the end of those that need no hint
 #: (DEFAULT_MAP_WINDOW).
@@ -92,6 +97,8 @@ class MmContext:
     code_ids: int = 0
     #: The code_id that was the last one's with each program.
     programs: dict[object, int] = field(default_factory=dict)
+
+    swap: Swap = field(init=False)
 
     def __post_init__(self) -> None:
         self.commit = Commit(self.frames.total)
@@ -183,7 +190,7 @@ class AddressSpace(UserCopy):
         self.aio: object = None
         #: /proc/PID/coredump_filter.
         self.coredump_filter = 0x33
-        self.rss_anon = self.rss_cache = 0
+        self.rss_anon = self.rss_cache = self.rss_swap = 0
         self._peak = 0
         #: The most that ``total_bytes`` was before it last became less.
         self.total_bytes = self.hiwater_bytes = 0
@@ -219,6 +226,17 @@ class AddressSpace(UserCopy):
     def note_peak(self) -> None:
         """Pages are about to go."""
         self._peak = self.peak
+
+    def gives_slot_up(self, frame: int) -> bool:
+        """A page that one entry maps is about to be written there: whether it is this process's alone, after it has
+        given a slot of a swap area up that it still had (wp_can_reuse_anon_folio).
+        """
+        return not self.frames.has_flag(frame, PG_SWAPCACHE) or self.context.swap.try_to_free(frame)
+
+    def drop_swapped(self, entries: npt.NDArray[np.uint64]) -> None:
+        """Swap entries have gone."""
+        self.rss_swap -= len(entries)
+        self.context.swap.free(slots_of(entries))
 
     @property
     def stop(self) -> Stop:

@@ -285,6 +285,23 @@ class FrameAllocator:
             self.flags[self._lazyfree] |= PG_LAZYFREE
             self._lazyfree.clear()
 
+    def mapcount(self, frame: int) -> int:
+        """How many entries map a page: all references but those of the page cache and of the swap cache."""
+        held = (self._kind[frame] == FrameKind.CACHE) + (self._flag[frame] & PG_SWAPCACHE != 0)
+        return self._count[frame] - held
+
+    def mapcounts(self, frames: Frames) -> Frames:
+        """The same of many."""
+        held = (self.kinds[frames] == FrameKind.CACHE).astype(np.int64) + (self.flags[frames] & PG_SWAPCACHE != 0)
+        counts: Frames = self.counts[frames] - held
+        return counts
+
+    def change_kind(self, frame: int, kind: FrameKind) -> None:
+        """A frame that is in use has another use."""
+        self.used[self._kind[frame]] -= 1
+        self._kind[frame] = kind
+        self.used[kind] += 1
+
     def count(self, frame: int) -> int:
         """How many references there are."""
         return self._count[frame]

@@ -14,7 +14,18 @@ from emu.mm import rss
 from emu.mm.flags import FaultResult, VmFlags
 from emu.mm.frames import PG_DIRTY, PG_MAYBE_SHARED
 from emu.mm.pagetable import ADDRESS, FEW, HERE, PROTNONE, RW, SPECIAL, UFFD_WP_BIT, XD, A, D, P, span
-from emu.mm.swapops import GUARD, POISONED, POISONED_ENTRY, UFFD_WP_ENTRY, here, is_here, marked
+from emu.mm.swapops import (
+    GUARD,
+    POISONED,
+    POISONED_ENTRY,
+    SWP_UFFD_WP,
+    UFFD_WP_ENTRY,
+    here,
+    is_here,
+    is_swapped,
+    marked,
+    swapped,
+)
 from emu.mm.userfault import Userfault
 from emu.mm.vmops import VmOperations
 from mmu.late import np
@@ -85,6 +96,8 @@ class PageMemory(VmOperations):
                     mm.tables.free_pte_tables(table, table + _PTE_TABLE_SPAN)
                 return result
             if not pte & HERE:
+                if is_swapped(pte):
+                    return _swapped_out(mm, vma, address, access, slot)
                 return self._marked(mm, vma, address, access, slot)
             if access == Access.WRITE and not pte & RW:
                 return _write_protected(mm, vma, address, slot, pte)
@@ -148,6 +161,8 @@ class PageMemory(VmOperations):
             present = here(entries)
             if not vma.shared:
                 entries[present] &= np.uint64(_READ_ONLY)
+            if parent.rss_swap:
+                rss.share_swapped(child, entries)
             words[target : target + number] = entries
             if vma.uffd is not None and not copy.flags & VmFlags.UFFD_WP:
                 forget_protection(words[target : target + number])
@@ -216,6 +231,8 @@ def forget_protection(entries: rss.Entries) -> None:
     """No userfaultfd hears of writes through these entries any more (clear_uffd_wp_pte)."""
     mapping = here(entries)
     entries[mapping] &= np.uint64(~UFFD_WP_BIT & (1 << 64) - 1)
+    if not mapping.all():
+        entries[swapped(entries)] &= np.uint64(~SWP_UFFD_WP & (1 << 64) - 1)
     entries[entries == np.uint64(UFFD_WP_ENTRY)] = 0
 
 
@@ -251,6 +268,17 @@ def fault_with_more_rights(mm: AddressSpace, vma: Vma, address: int, access: Acc
     return mm.tables.paddr_at(slot, address) >> PAGE_SHIFT
 
 
+def _swapped_out(mm: AddressSpace, vma: Vma, address: int, access: Access, slot: int) -> FaultResult:
+    """A fault on a page that lies in a swap area."""
+    from emu.mm.swapin import do_swap_page  # few machines have any
+
+    q = mm.frames.ram.qwords
+    result, major = do_swap_page(mm, vma, address, access, slot, q[slot])
+    if result is None:
+        result = _write_protected(mm, vma, address, slot, q[slot])
+    return FaultResult.MAJOR if major and result.resolved else result
+
+
 def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: int) -> FaultResult:
     """do_wp_page(): make the page writable, copying it if another mapping can see it."""
     frames = mm.frames
@@ -261,7 +289,7 @@ def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: i
     page = address & -PAGE_SIZE
     flush = mm.obligation(page, page + PAGE_SIZE, "copy on write")
     frame = (pte & ADDRESS) >> PAGE_SHIFT
-    if vma.shared or (frames.is_anon(frame) and frames.count(frame) == 1):
+    if vma.shared or (frames.is_anon(frame) and frames.mapcount(frame) == 1 and mm.gives_slot_up(frame)):
         if vma.shared:
             frames.set_page_flags(frame, PG_DIRTY)
         frames.ram.qwords[slot] = pte | RW | D | A
@@ -292,7 +320,8 @@ def _zap(mm: AddressSpace, vma: Vma, start: int, end: int, *, markers: bool) -> 
     mm.note_peak()
     stays = bool(vma.flags & VmFlags.UFFD_WP) and not markers and not vma.anonymous
     keeps = (UFFD_WP_BIT, UFFD_WP_ENTRY) if stays else None
-    for entries in mm.tables.clear_range(start, end, markers=markers, keeps=keeps, drops=POISONED_ENTRY):
+    away = mm.drop_swapped if mm.rss_swap else None
+    for entries in mm.tables.clear_range(start, end, markers=markers, keeps=keeps, drops=POISONED_ENTRY, away=away):
         mm.obligation(start, end, "unmap").flush()
         if vma.shared:
             rss.note_dirty(mm, entries)

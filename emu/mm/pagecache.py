@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -141,6 +141,24 @@ class PageCache:
             self.nr_pages += 1
         return frame
 
+    @property
+    def total_pages(self) -> int:
+        """How many pages there are, wherever they lie."""
+        return self.nr_pages
+
+    def holds(self, index: int) -> bool:
+        """Whether a page exists, wherever it lies."""
+        return self.find(index) is not None
+
+    def must_be_read(self, index: int) -> bool:
+        """Whether a page has to be fetched from a swap area first."""
+        return False
+
+    def in_memory(self, first: int, number: int) -> npt.NDArray[np.bool_]:
+        """Which of these pages are in memory."""
+        found: npt.NDArray[np.bool_] = np.not_equal(self.find_many(first, number), 0)
+        return found
+
     def peek(self, index: int) -> int | None:
         """The frame that a read would find; 0: a page of zeros; None: only a fault could tell."""
         return self.find(index) or 0
@@ -166,6 +184,13 @@ class PageCache:
             self._frames.put(self._take_out(index))
             if self._charge is not None:
                 self._charge(-1)
+
+    def reclaim_many(self, indexes: Sequence[int]) -> int:
+        """The same for several; returns how many went."""
+        before = self.nr_pages
+        for index in indexes:
+            self.reclaim(index)
+        return before - self.nr_pages
 
     def stay(self) -> None:
         """Its pages stay where they are from now on.  LinuxError."""

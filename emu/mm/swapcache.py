@@ -6,12 +6,23 @@ A page of the swap cache holds one reference of its frame here, and its frame ha
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from emu.mm.frames import PG_DIRTY, PG_SWAPCACHE, FrameAllocator, FrameKind
 from emu.mm.freeframes import Frames, ascending
 from emu.mm.swapfile import HAS_CACHE, OFFSET_MASK, TYPE_SHIFT, SwapArea, SwapAreas
 from mmu.host_array import HostArray
 from mmu.late import np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+
+class Cluster:
+    """Where slots were read last, how many, and how many of those read ahead were asked for."""
+
+    address = window = 0
+    hits = 4
 
 
 class Swap:
@@ -42,6 +53,10 @@ class Swap:
         self.cached = 0
         #: Those of them that were read before anybody asked for them.
         self.ahead: set[int] = set()
+        #: vm.page-cluster: 2 to this power is the most pages that are read at a time.
+        self.page_cluster = 3
+        #: How far reading slots ahead has paid.
+        self.cluster = Cluster()
         #: What has happened, by the names of /proc/vmstat.
         self.events: Counter[str] = Counter()
 
@@ -107,6 +122,20 @@ class Swap:
         slot: int = self._slots.view[frame]
         return slot
 
+    def slots_of(self, frames: Frames) -> Frames:
+        """The slots of many."""
+        slots: Frames = self._slots.array[frames]
+        return slots
+
+    def synchronous(self, frames: Frames) -> npt.NDArray[np.bool_]:
+        """Which pages of the swap cache have arrived in their slots at once."""
+        kinds = self.slots_of(frames) >> TYPE_SHIFT
+        found = np.zeros(len(frames), dtype=np.bool_)
+        for area in self.areas.active:
+            if area.synchronous:
+                found |= kinds == area.kind
+        return found
+
     def find(self, slot: int) -> int:
         """The frame of a slot in the swap cache; 0 if there is none (swap_cache_get_folio)."""
         return self.area(slot).frame[slot & OFFSET_MASK]
@@ -144,6 +173,36 @@ class Swap:
         self._frames.set_page_flags(frame, PG_DIRTY)
         self.forget(np.array([frame], dtype=np.int64))
         return True
+
+    def asked_for(self, frame: int) -> bool:
+        """A page of the swap cache is used; whether it was read ahead (swap_update_readahead)."""
+        if frame not in self.ahead:
+            return False
+        self.ahead.discard(frame)
+        self.events["swap_ra_hit"] += 1
+        return True
+
+    def drop_arrived(self, frames: Frames) -> None:
+        """Free those pages of the swap cache that nobody maps, and that have arrived in their slots."""
+        held = self._frames
+        unmapped = frames[(held.counts[frames] == 1) & (held.flags[frames] & PG_SWAPCACHE != 0)]
+        done = unmapped[self.synchronous(unmapped)]
+        if len(done):
+            self.forget(done)
+
+    def unmapped(self, frames: Frames) -> None:
+        """These pages were mapped: those that nobody maps any more leave the swap cache with the last use of their slot
+        (free_swap_cache).
+        """
+        held, flags = self._frames, self._frames.flags
+        frames = frames[(flags[frames] & PG_SWAPCACHE != 0) & (held.counts[frames] == 1)]
+        if len(frames):
+            alone = np.concatenate([
+                frames[at][area.counts[offsets] == HAS_CACHE]
+                for area, offsets, at in self._by_area(self.slots_of(frames))
+            ])  # fmt: skip
+            if len(alone):
+                self.forget(_different(alone))
 
     @property
     def full(self) -> bool:
@@ -222,6 +281,11 @@ class Swap:
         area.count[offset] |= HAS_CACHE
         self._add(area, np.array([offset]), np.array([frame]))
         return frame, True
+
+
+def _different(frames: Frames) -> Frames:
+    """Each only once."""
+    return frames if ascending(frames) else _counted(frames)[0]
 
 
 def _counted(offsets: Frames) -> tuple[Frames, Frames]:

@@ -16,6 +16,7 @@ from emu.mm.frames import (
     PG_DIRTY,
     PG_LAZYFREE,
     PG_REFERENCED,
+    PG_SWAPCACHE,
     FrameAllocator,
     FrameKind,
 )
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from emu.mm.address_space import AddressSpace
 
 #: KPF_* (include/uapi/linux/kernel-page-flags.h).
-_REFERENCED, _UPTODATE, _DIRTY, _LRU, _ACTIVE, _BUDDY, _MMAP, _ANON, _SWAPBACKED = 2, 3, 4, 5, 6, 10, 11, 12, 14
+_REFERENCED, _UPTODATE, _DIRTY, _LRU, _ACTIVE, _BUDDY, _MMAP, _ANON = 2, 3, 4, 5, 6, 10, 11, 12
+_SWAPCACHE, _SWAPBACKED = 13, 14
 _ZERO, _PGTABLE, _RESERVED = 24, 26, 32
 _KIND_FLAGS = {
     FrameKind.FREE: 1 << _BUDDY,
@@ -170,9 +172,9 @@ def kpagecount(kernel: Kernel, count: int, pos: int) -> bytes:
     for frame in _page_range(kernel, count, pos):
         kind = frames.kind(frame)
         if kind == FrameKind.ANON:
-            words.append(frames.count(frame))
+            words.append(frames.mapcount(frame))
         else:
-            words.append(max(0, frames.count(frame) - 1) if kind == FrameKind.CACHE else 0)
+            words.append(max(0, frames.mapcount(frame)) if kind == FrameKind.CACHE else 0)
     return struct.pack(f"<{len(words)}Q", *words)
 
 
@@ -189,6 +191,7 @@ def _page_flags(frames: FrameAllocator, frame: int) -> int:
         word |= 1 << _ACTIVE if flags & PG_ACTIVE else 0
     elif kind == FrameKind.ANON and not flags & PG_LAZYFREE:
         word |= 1 << _SWAPBACKED
+        word |= 1 << _SWAPCACHE if flags & PG_SWAPCACHE else 0
     return word
 
 

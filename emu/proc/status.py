@@ -124,7 +124,7 @@ def _memory(mm: AddressSpace) -> dict[str, object]:
         "VmExe": program >> 10,
         "VmLib": (code - program) >> 10,
         "VmPTE": mm.tables.vm_pte_bytes >> 10,
-        "VmSwap": 0,
+        "VmSwap": mm.rss_swap << 2,
         "HugetlbPages": huge_bytes(mm) >> 10,
     }
     words: dict[str, object] = {name: f"{value:>8} kB" for name, value in figures.items()}
