@@ -16,7 +16,9 @@ from emu.mm.flags import VmFlags
 from emu.mm.frames import FrameKind
 from emu.mm.freeframes import Frames
 from emu.mm.hugefault import PMD
+from emu.mm.hugememory import as_ptes
 from emu.mm.pagetable import ADDRESS, PROTNONE, PS, RW, SPECIAL, UFFD_WP_BIT, US, XD, P, span
+from emu.mm.rss import pages_of
 from emu.mm.swapops import here
 from emu.mm.vma import Vma
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -57,6 +59,10 @@ def walk_leaves(books: Books, mm: AddressSpace) -> None:
         cached += int(np.count_nonzero(kinds == FrameKind.CACHE))
     if away != mm.rss_swap:
         books.say(f"{mm.name} accounts for {mm.rss_swap} pages that lie in swap, and {away} do")
+    for ptes in (as_ptes(mm, slot) for slot in mm.tables.transparent):
+        kinds = mm.frames.kinds[pages_of(ptes)]
+        anon += int(np.count_nonzero(kinds == FrameKind.ANON))
+        cached += int(np.count_nonzero(kinds == FrameKind.CACHE))
     if (anon, cached) != (mm.rss_anon, mm.rss_cache):
         books.say(
             f"{mm.name} accounts for {mm.rss_anon} anonymous and {mm.rss_cache} cached pages, "

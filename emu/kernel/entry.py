@@ -411,11 +411,9 @@ class Entry:
     def _not_implemented(self, number: int, kernel: Kernel, task: Task, registers: Registers) -> int:
         if number in _TRIED_BY_HABIT:
             return -_TRIED_BY_HABIT[number]
-        from emu.linux.syscall_names import name_of
+        from emu.linux.syscall_names import why_not
 
-        name = name_of(number)
-        known = "" if name == f"#{number}" else f" ({name})"
-        kernel.log_once(f"system call {number}{known} is not implemented: ENOSYS")
+        kernel.log_once(why_not(number))
         return -errno.ENOSYS
 
     # -- faults and exceptions -------------------------------------------------------------------------------------

@@ -82,6 +82,7 @@ def do_execve(kernel: Kernel, task: Task, program: Program, argv: Sequence[bytes
         try:
             mm = AddressSpace(kernel.mm_context, program.comm)
             mm.exe_file = ExeFile(file)
+            mm.thp_disable = task.mm.thp_disable
             rip, rsp = _load(kernel, task, rights, mm, file, elf, interpreter, program.filename, argv, envp)
             mm.runs((file.inode.sb.dev, file.inode.ino))
         finally:

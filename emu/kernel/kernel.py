@@ -36,6 +36,7 @@ from emu.mm.address_space import AddressSpace, MmContext
 from emu.mm.flags import FaultResult
 from emu.mm.frames import FrameAllocator
 from emu.mm.hugetlb import HugePagePool
+from emu.mm.khugepaged import Khugepaged
 from emu.mm.lazyfree import shrink_lazyfree
 from emu.mm.pagetable import ShareCounts
 from emu.mm.tlbflush import TlbFlusher
@@ -149,6 +150,8 @@ class Kernel:
             self.cpu, self.clock, self.flusher, self.tasks, cpus, turn, random.Random(f"turns {seed}")
         )
         self.stop = self.mm_context.stop = self.scheduler.stop
+        self.khugepaged = Khugepaged()
+        self.scheduler.on_idle = self._idle
         self.jobs = JobControl(
             self.tasks, self.scheduler, lambda task, signo, info: self.signals.send_to_process(task, signo, info)
         )
@@ -230,6 +233,12 @@ class Kernel:
     def current(self) -> Task | None:
         """The task whose turn it is."""
         return self.scheduler.current
+
+    def _idle(self, ns: int) -> None:
+        """Every task sleeps for so long."""
+        if self.mm_context.thp.used:
+            now = self.clock.now_ns()
+            self.khugepaged.idle(self.mm_context, now, now + ns)
 
     def _wait_userfault(self, fault: Userfault) -> None:
         from emu.kernel.userfaultfd import wait_in_kernel  # hardly any program has one

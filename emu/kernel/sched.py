@@ -99,6 +99,8 @@ class Scheduler:
         #: Ends the run from outside.
         self.stop = Stop(cpu.end_slice)
         clock.limit_turn = cpu.limit_slice
+        #: Every task sleeps for so many ns: called before they pass.
+        self.on_idle: Callable[[int], None] | None = None
         #: Tasks that wait for the host.
         self.host = HostEvents()
         self.vcpus = [Vcpu(number) for number in range(cpus)]
@@ -449,10 +451,13 @@ class Scheduler:
             return StopReason.EXITED
         elif self.host.awaited or (self.host.keyboard and (self._clock.real or self.host.watched)):
             self._wait_for_host()
-        elif not self._clock.sleep(self.stop):
-            if not self.host.keyboard:
-                return StopReason.IDLE
-            self._wait_for_host()
+        else:
+            if self.on_idle is not None and (left := self._clock.until_next_timer()):
+                self.on_idle(left)
+            if not self._clock.sleep(self.stop):
+                if not self.host.keyboard:
+                    return StopReason.IDLE
+                self._wait_for_host()
         return None
 
     def _wait_for_host(self) -> None:

@@ -16,10 +16,12 @@ from emu.linux.stop import Stop
 from emu.mm.commit import Commit
 from emu.mm.flags import FaultResult, VmFlags
 from emu.mm.frames import PG_SWAPCACHE, FrameAllocator
+from emu.mm.hugememory import split_at
 from emu.mm.kmem import MM_STRUCT, REGION, VM_AREA_STRUCT
 from emu.mm.pagetable import PageTables, ShareCounts
 from emu.mm.swapcache import Swap
 from emu.mm.swapops import slots_of
+from emu.mm.thp import TransparentHugePages
 from emu.mm.tlbflush import Flush, Flushed, TlbFlusher
 from emu.mm.usercopy import UserCopy
 from emu.mm.userfault import Userfault, UserfaultContext, Waiting
@@ -91,6 +93,7 @@ class MmContext:
     wait_event: Callable[[Waiting], None] = lambda waiting: None
     #: sysctl vm.unprivileged_userfaultfd.
     unprivileged_userfaultfd: int = 0
+    thp: TransparentHugePages = field(default_factory=TransparentHugePages)
     serial: int = 0
     #: Objects of shared anonymous memory so far.
     shmem_inodes: int = 0
@@ -181,6 +184,8 @@ class AddressSpace(UserCopy):
         self.root_user = self.root_group = 0
         #: PR_SET_THP_DISABLE.
         self.thp_disable = 0
+        #: Whether there are transparent huge pages, or may come to be.
+        self.may_have_huge = context.thp.unasked
         #: The last fault that is to wait for a program (FaultResult.RETRY).
         self.userfault: Userfault | None = None
         #: What :func:`emu.mm.uffdevents.complete` is to tell of.
@@ -188,6 +193,8 @@ class AddressSpace(UserCopy):
         self.moved: list[tuple[UserfaultContext, int, int, int]] = []
         #: Contexts of asynchronous I/O, once there is one.
         self.aio: object = None
+        #: Its local descriptor table, as far as that has entries (modify_ldt).
+        self.ldt = b""
         #: /proc/PID/coredump_filter.
         self.coredump_filter = 0x33
         self.rss_anon = self.rss_cache = self.rss_swap = 0
@@ -355,6 +362,8 @@ class AddressSpace(UserCopy):
     def split(self, vma: Vma, address: int) -> Vma:
         """Cut at ``address``; the VMA keeps the lower part, the upper one is returned."""
         vma.ops.may_split(vma, address)
+        if self.tables.transparent:
+            split_at(self, address)
         vma.ops.split(self, vma, address)
         upper = vma.copy(address, vma.end)
         vma.end = address

@@ -30,8 +30,10 @@ PG_DIRTY, PG_REFERENCED, PG_ACTIVE, PG_UNREAD = 1, 2, 4, 8
 #: PG_* of private memory: its content may be dropped if nobody writes it again (no PG_swapbacked, after MADV_FREE);
 #: fork has mapped it into two processes, and no write has found since that it is one's alone (no PG_anon_exclusive).
 PG_LAZYFREE, PG_MAYBE_SHARED = 0x10, 0x20
+#: PG_head and what follows it: the frame is one of a large folio, which has not been split since it was made.
+PG_LARGE = 0x40
 #: The page has a slot of a swap area besides its frame.
-PG_SWAPCACHE = 0x40
+PG_SWAPCACHE = 0x80
 
 
 class FrameKind(IntEnum):
@@ -96,6 +98,8 @@ class FrameAllocator:
         #: Frames from here on have been taken in blocks; blocks that were given back whole are in ``_spare``.
         self._end = self.total
         self._spare: list[int] = []
+        #: Blocks that are free, and not zeroed.
+        self._worn: list[int] = []
         self.used = [0] * len(FrameKind)
         #: What the kernel's own objects take of this memory.
         self.kmem = Kmem(self.withdraw)
@@ -125,7 +129,7 @@ class FrameAllocator:
     @property
     def free(self) -> int:
         """How many frames are left."""
-        return self._end - self._next + len(self._freed) + BLOCK_FRAMES * len(self._spare)
+        return self._end - self._next + len(self._freed) + BLOCK_FRAMES * (len(self._spare) + len(self._worn))
 
     def has_room(self, number: int) -> bool:
         """Whether so many frames are free, perhaps after others have been made so."""
@@ -147,7 +151,7 @@ class FrameAllocator:
         elif self._next < self._end:
             frame = self._next
             self._next += 1
-        elif self._spare:
+        elif self._spare or self._worn:
             self._split_spares(1)
             return self.alloc(kind)
         elif self.reclaimer is not None and self.reclaimer.unmapped(1):
@@ -192,6 +196,39 @@ class FrameAllocator:
         self._end = head
         return head
 
+    def alloc_block(self, kind: FrameKind) -> int:
+        """The head of 512 zeroed frames with one reference each, contiguous and aligned; free frames are gathered if no
+        block is left.  LinuxError(ENOMEM) if no 512 of them adjoin.
+        """
+        if not self._worn:
+            try:
+                return self._hold_block(self.take_block(), kind)
+            except LinuxError:
+                self._worn = self._freed.take_blocks()
+                if not self._worn:
+                    raise
+        head = self._worn.pop()
+        self.ram.words[head << 9 : (head + BLOCK_FRAMES) << 9] = 0
+        self._block_written(head)
+        return self._hold_block(head, kind)
+
+    def _hold_block(self, head: int, kind: FrameKind) -> int:
+        part = slice(head, head + BLOCK_FRAMES)
+        self.counts[part], self.kinds[part] = 1, kind
+        self.used[kind] += BLOCK_FRAMES
+        return head
+
+    def put_block(self, head: int) -> None:
+        """Drop a reference of each frame of a block; as a block it is free only if these were the last."""
+        part = slice(head, head + BLOCK_FRAMES)
+        if not (self.counts[part] == 1).all():
+            self.put_many(np.arange(head, head + BLOCK_FRAMES))
+            return
+        self.used[self._kind[head]] -= BLOCK_FRAMES
+        self.lru_add_drain()
+        self.counts[part], self.kinds[part], self.flags[part] = 0, FrameKind.FREE, 0
+        self._worn.append(head)
+
     def withdraw(self, least: int, most: int) -> int:
         """Put frames out of use for good, at most an eighth of the free ones unless ``least`` is more: the host never
         has to give memory for them again.  Returns how many.  LinuxError(ENOMEM) if ``least`` are not free.
@@ -216,8 +253,8 @@ class FrameAllocator:
 
     def _split_spares(self, wanted: int) -> None:
         """Turn blocks into single frames, at least ``wanted`` if there are so many."""
-        while wanted > 0 and self._spare:
-            head = self._spare.pop()
+        while wanted > 0 and (self._spare or self._worn):
+            head = (self._worn or self._spare).pop()
             self._freed.push_many(np.arange(head, head + BLOCK_FRAMES))
             wanted -= BLOCK_FRAMES
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from emu.mm import rss
+from emu.mm import hugememory, rss
 from emu.mm.flags import VmFlags
 from emu.mm.frames import PG_LAZYFREE, PG_REFERENCED, FrameKind
 from emu.mm.freeframes import Frames
@@ -31,6 +31,7 @@ Entries: TypeAlias = "npt.NDArray[np.uint64]"
 def madvise_free(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
     """Pages that are not written again may be dropped: clean from now on (madvise_free_pte_range)."""
     mm.frames.lru_add_drain()
+    hugememory.make_old(mm, start, end, lazyfree=True)
     flush = mm.obligation(start, end, "MADV_FREE")
     found = False
     for _, slot, number in mm.tables.pte_tables(start, end):
@@ -57,6 +58,9 @@ def madvise_cold(mm: AddressSpace, vma: Vma, start: int, end: int, *, pageout: b
     mm.frames.lru_add_drain()
     if vma.ops.special:
         return
+    hugememory.make_old(mm, start, end, lazyfree=False)
+    if pageout and mm.context.swap.areas.free:
+        hugememory.split_to_swap(mm, start, end)
     flush = mm.obligation(start, end, "MADV_PAGEOUT" if pageout else "MADV_COLD")
     found, gone, indexes, out = False, list[Entries](), list[int](), list[Frames]()
     for vaddr, slot, number in mm.tables.pte_tables(start, end):
@@ -109,6 +113,7 @@ def shrink_lazyfree(context: MmContext, wanted: int) -> int:
 
 def _shrink(mm: AddressSpace, vma: Vma, wanted: int) -> int:
     dropped = 0
+    hugememory.split_given_up(mm, vma)
     for vaddr, slot, number in mm.tables.pte_tables(vma.start, vma.end):
         if dropped >= wanted:
             break

@@ -12,6 +12,7 @@ from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.flags import VmFlags
 from emu.mm.guards import NO_GUARDS, install_guards, remove_guards
 from emu.mm.gup import allows_access, fault_in
+from emu.mm.khugepaged import madvise_collapse
 from emu.mm.lazyfree import madvise_cold, madvise_free
 from emu.mm.shmempages import ShmemPages
 from emu.mm.uffdevents import removed
@@ -76,12 +77,12 @@ _DISCARDS = frozenset(
 
 
 def do_madvise(mm: AddressSpace, address: int, length: int, number: int) -> None:
-    """madvise(2): EINVAL for unknown advice and for MADV_COLLAPSE and poisoning, which are not supported."""
+    """madvise(2): EINVAL for unknown advice and for poisoning, which is not supported."""
     try:
         advice = Advice(number)
     except ValueError:
         raise LinuxError(errno.EINVAL) from None
-    if advice == Advice.COLLAPSE or address & (PAGE_SIZE - 1) or length >= 1 << 63:
+    if address & (PAGE_SIZE - 1) or length >= 1 << 63:
         raise LinuxError(errno.EINVAL)
     end = address + page_align(length)
     if length and end >= 1 << 64:
@@ -116,6 +117,8 @@ def _advise(mm: AddressSpace, vma: Vma, start: int, end: int, advice: Advice) ->
             madvise_free(mm, vma, start, end)
         elif start < end:
             _dontneed(mm, vma, start, end)
+    elif advice == Advice.COLLAPSE:
+        madvise_collapse(mm, vma, start, end)
     elif advice == Advice.REMOVE:
         remove_contents(mm, vma, start, end)
     elif advice in (Advice.GUARD_INSTALL, Advice.GUARD_REMOVE):
@@ -175,6 +178,8 @@ def _note(mm: AddressSpace, vma: Vma, start: int, end: int, advice: Advice) -> N
         raise LinuxError(errno.EINVAL)
     if advice in (Advice.MERGEABLE, Advice.UNMERGEABLE) and (vma.shared or vma.flags & VmFlags.DONTEXPAND):
         return  # same-page merging skips memory that it cannot merge
+    if advice == Advice.HUGEPAGE:
+        mm.may_have_huge = mm.context.thp.used = True
     cleared, added = _NOTES[advice]
     mm.set_flags(vma, start, end, vma.flags & ~cleared | added)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
-from emu.mm import rss
+from emu.mm import hugememory, rss
 from emu.mm.flags import FaultResult, VmFlags
 from emu.mm.frames import PG_DIRTY, PG_MAYBE_SHARED
 from emu.mm.pagetable import ADDRESS, FEW, HERE, PROTNONE, RW, SPECIAL, UFFD_WP_BIT, XD, A, D, P, span
@@ -85,6 +85,10 @@ class PageMemory(VmOperations):
             if not reads_instead(mm, vma, address, access):
                 return FaultResult.ACCERR
             access = Access.READ
+        if mm.may_have_huge:
+            huge = hugememory.fault(mm, vma, address, access)
+            if huge is not None:
+                return huge
         tables = mm.tables.tables[1]
         slot = mm.tables.entry_slot_alloc(address, 1)
         pte = mm.frames.ram.qwords[slot]
@@ -138,12 +142,16 @@ class PageMemory(VmOperations):
     # -- changing entries ------------------------------------------------------------------------------------------
 
     def zap(self, mm: AddressSpace, vma: Vma, start: int, end: int, *, even_cows: bool = True) -> None:
+        if mm.tables.transparent:
+            hugememory.zap(mm, start, end)
         if not even_cows and not vma.shared:
             _zap_cached(mm, vma, start, end)
         else:
             _zap(mm, vma, start, end, markers=False)
 
     def unmap(self, mm: AddressSpace, vma: Vma) -> None:
+        if mm.tables.transparent:
+            hugememory.zap(mm, vma.start, vma.end)
         _zap(mm, vma, vma.start, vma.end, markers=True)
         mm.free_tables(vma)
 
@@ -154,6 +162,8 @@ class PageMemory(VmOperations):
         if copy.anon_vma is None and not vma.flags & VmFlags.MAYBE_GUARD:
             return
         words = parent.tables.words
+        if parent.tables.transparent:
+            hugememory.copy(parent, child, vma, protected=bool(copy.flags & VmFlags.UFFD_WP))
         for vaddr, slot, number in parent.tables.pte_tables(vma.start, vma.end):
             parent.stop.check()
             entries = words[slot : slot + number]
@@ -169,10 +179,22 @@ class PageMemory(VmOperations):
             rss.share_pages(child, entries[present])
             parent.context.clock.charge(int(np.count_nonzero(present)) * _MAPPED)
 
+    def make_tables(self, mm: AddressSpace, vma: Vma, old: int, length: int, new: int) -> None:
+        if mm.tables.transparent:
+            hugememory.make_tables(mm, old, length, new)
+        super().make_tables(mm, vma, old, length, new)
+
+    def move(self, mm: AddressSpace, vma: Vma, old: int, length: int, new: int) -> None:
+        if mm.tables.transparent:
+            hugememory.move(mm, old, length, new)
+        super().move(mm, vma, old, length, new)
+
     def change_protection(self, mm: AddressSpace, vma: Vma) -> int:
         # P goes and comes with PROT_NONE; RW comes where no copy can be due, elsewhere the fault knows
         bits, changed = rights_of(vma), 0
         alone = bool(vma.prot & Prot.WRITE) and not vma.shared
+        if mm.tables.transparent:
+            changed = hugememory.change_protection(mm, vma, bits, alone=alone)
         for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
             change = _change_few if number <= FEW else _change_many
             present = change(mm, slot, number, bits, alone=alone)

@@ -8,17 +8,15 @@ import errno
 from collections.abc import Iterable
 from enum import IntFlag
 
-import numpy as np
-
 from emu.linux.errors import LinuxError, NoIntr
 from emu.linux.limits import Rlimit
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.flags import LOCK_FLAGS, VmFlags
 from emu.mm.gup import access_to_populate, fault_in
-from emu.mm.pagetable import ADDRESS, SPECIAL
-from emu.mm.swapops import here
+from emu.mm.hugememory import leaves
+from emu.mm.rss import pages_of
 from emu.mm.vma import Vma
-from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+from mmu.memory import PAGE_SIZE
 
 
 class MlockAll(IntFlag):
@@ -64,8 +62,9 @@ def locked_pages(spaces: Iterable[AddressSpace]) -> int:
             for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
                 mm.stop.check()
                 view = mm.tables.words[slot : slot + number]
-                pages = view[here(view) & ((view & np.uint64(SPECIAL)) == 0)]
-                frames.update(((pages & np.uint64(ADDRESS)) >> np.uint64(PAGE_SHIFT)).tolist())
+                frames.update(pages_of(view[view != 0]).tolist())
+            for _, ptes in leaves(mm, vma.start, vma.end):
+                frames.update(pages_of(ptes).tolist())
     return len(frames)
 
 

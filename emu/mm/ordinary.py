@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
-from emu.mm import rss
+from emu.mm import hugememory, rss
 from emu.mm.flags import FaultResult, VmFlags
 from emu.mm.frames import PG_DIRTY, PG_UNREAD
 from emu.mm.memory import PageMemory, set_new_entry, userfault
@@ -61,6 +61,9 @@ class OrdinaryMemory(PageMemory):
         while address < end:
             stop = min((address & -_PTE_TABLE_SPAN) + _PTE_TABLE_SPAN, end)
             mm.stop.check()
+            if mm.may_have_huge and hugememory.populate(mm, vma, address, access):
+                address = stop
+                continue
             faults = _fill_table(mm, vma, address, stop, access)
             if faults is not None:
                 mm.count_kernel_fault(FaultResult.MINOR, faults)

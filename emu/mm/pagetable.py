@@ -115,6 +115,9 @@ class PageTables:
         #: Entries, by slot, that link a table of another tree: what is below them is never freed from here.  True if
         #: the link's share is given back when it goes.
         self.links: dict[int, bool] = {}
+        #: Entries, by slot, that map transparent huge pages, each with the table that is kept for when it is split
+        #: (pgtable_trans_huge_deposit); 0 for a page of the page cache, whose entry just goes then.
+        self.transparent: dict[int, int] = {}
         #: A requested defect has left tables or links behind: the audit reports them, and teardown is quiet.
         self.damaged = False
 
@@ -394,6 +397,18 @@ class PageTables:
                 if at not in self.links and not self._q[at] & PS:
                     freed |= self._free_empty(2, at)
         return freed
+
+    def deposit(self, slot: int, table: int) -> None:
+        """An entry maps a transparent huge page from now on; ``table`` is a frame for when it is split, or 0."""
+        self.transparent[slot] = table
+        self.tables[1] += bool(table)
+
+    def drop_deposit(self, slot: int) -> None:
+        """The entry has gone as a whole, and needs its table no more."""
+        table = self.transparent.pop(slot)
+        if table:
+            self.tables[1] -= 1
+            self._frames.put(table)
 
     def drop_links(self) -> None:
         """Clear the remaining links."""

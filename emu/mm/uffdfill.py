@@ -11,6 +11,7 @@ from emu.linux.mman import Prot
 from emu.mm import rss
 from emu.mm.flags import VmFlags
 from emu.mm.frames import PG_DIRTY, PG_UNREAD
+from emu.mm.hugememory import huge_slot
 from emu.mm.memory import set_new_entry
 from emu.mm.pagetable import RW, SPECIAL, UFFD_WP_BIT, D
 from emu.mm.swapops import POISONED_ENTRY, is_here
@@ -47,6 +48,8 @@ def fill(mm: AddressSpace, start: int, length: int, one: Fill, *, protected: boo
         mm.stop.check()
         address = start + done
         try:
+            if huge_slot(mm, address) is not None:
+                raise LinuxError(errno.EEXIST)
             slot = mm.tables.entry_slot_alloc(address, 1)
             one(mm, vma, address, slot)
         except LinuxError:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
+from emu.mm import hugememory
 from emu.mm.flags import VmFlags
 from emu.mm.memory import set_new_entry
 from emu.mm.pagetable import ADDRESS, RW, SPECIAL, D
@@ -34,6 +35,9 @@ def move_pages(mm: AddressSpace, context: UserfaultContext, dst: int, src: int, 
     while done < length:
         mm.stop.check()
         try:
+            if _move_huge_page(mm, dst + done, src + done, length - done):
+                done += hugememory.PMD_SIZE
+                continue
             _move_page(mm, target, dst + done, src + done, holes=holes)
         except LinuxError:
             if not done:
@@ -56,6 +60,31 @@ def _check_areas(source: Vma, target: Vma, context: UserfaultContext, dst: int, 
     )  # fmt: skip
     if wrong:
         raise LinuxError(errno.EINVAL)
+
+
+def _move_huge_page(mm: AddressSpace, dst: int, src: int, length: int) -> bool:
+    """Move 2 MiB as a whole if they are one page, and nothing is at the target; else split it (move_pages_huge_pmd).
+    LinuxError: EEXIST, EBUSY for a page that others have too, ENOMEM.
+    """
+    size, q = hugememory.PMD_SIZE, mm.frames.ram.qwords
+    if hugememory.huge_slot(mm, dst) is not None:
+        raise LinuxError(errno.EEXIST)
+    slot = hugememory.huge_slot(mm, src)
+    if slot is None:
+        return False
+    if dst % size or src % size or length < size:
+        hugememory.split(mm, src & -size, slot)
+        return False
+    entry = q[slot]
+    if not entry & SPECIAL and (mm.frames.counts[hugememory.block(hugememory.head_of(entry))] > 1).any():
+        raise LinuxError(errno.EBUSY)
+    target = mm.tables.entry_slot_alloc(dst, hugememory.PMD)
+    if q[target]:
+        hugememory.split(mm, src, slot)
+        return False
+    hugememory.move(mm, src, size, dst)
+    mm.obligation(src, src + size, "UFFDIO_MOVE").flush()
+    return True
 
 
 def _move_page(mm: AddressSpace, target: Vma, dst: int, src: int, *, holes: bool) -> None:

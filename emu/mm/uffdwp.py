@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
-from emu.mm import rss
+from emu.mm import hugememory, rss
 from emu.mm.flags import VmFlags
 from emu.mm.pagetable import RW, UFFD_WP_BIT, span
 from emu.mm.swapops import SWP_UFFD_WP, UFFD_WP_ENTRY, here, swapped
@@ -49,7 +49,7 @@ def uffd_wp_range(mm: AddressSpace, vma: Vma, start: int, end: int, *, on: bool)
     if on and uses_markers(vma):
         _mark(mm, start, end)
     flush = mm.obligation(start, end, "userfaultfd")
-    changed = False
+    changed = hugememory.protect_writes(mm, vma, start, end, on=on)
     for _, slot, number in mm.tables.pte_tables(start, end):
         view = mm.tables.words[slot : slot + number]
         mapping = here(view)
@@ -84,6 +84,8 @@ def _mark(mm: AddressSpace, start: int, end: int) -> None:
     for address in range(start & -covered, end, covered):
         mm.stop.check()
         low, high = max(address, start), min(address + covered, end)
+        if hugememory.huge_slot(mm, low) is not None:
+            continue
         slot = mm.tables.entry_slot_alloc(low, 1)
         view = mm.tables.words[slot : slot + ((high - low) >> PAGE_SHIFT)]
         view[view == 0] = np.uint64(UFFD_WP_ENTRY)

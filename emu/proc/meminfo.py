@@ -14,12 +14,15 @@ from emu.mm.frames import (
     BLOCK_FRAMES,
     PG_ACTIVE,
     PG_DIRTY,
+    PG_LARGE,
     PG_LAZYFREE,
+    PG_MAYBE_SHARED,
     PG_REFERENCED,
     PG_SWAPCACHE,
     FrameAllocator,
     FrameKind,
 )
+from emu.mm.hugememory import mapped_heads
 from emu.mm.mlock import locked_pages
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -30,7 +33,9 @@ if TYPE_CHECKING:
 #: KPF_* (include/uapi/linux/kernel-page-flags.h).
 _REFERENCED, _UPTODATE, _DIRTY, _LRU, _ACTIVE, _BUDDY, _MMAP, _ANON = 2, 3, 4, 5, 6, 10, 11, 12
 _SWAPCACHE, _SWAPBACKED = 13, 14
-_ZERO, _PGTABLE, _RESERVED = 24, 26, 32
+_COMPOUND_HEAD, _COMPOUND_TAIL, _THP, _ZERO, _PGTABLE, _RESERVED, _ANON_EXCLUSIVE = (
+    15, 16, 22, 24, 26, 32, 34,
+)  # fmt: skip
 _KIND_FLAGS = {
     FrameKind.FREE: 1 << _BUDDY,
     FrameKind.RESERVED: 1 << _RESERVED,
@@ -47,6 +52,11 @@ _MOST_WORDS = 1 << 13
 
 def _spaces(kernel: Kernel) -> list[AddressSpace]:
     return list(kernel.mm_context.address_spaces.values())
+
+
+def anon_thps(kernel: Kernel) -> int:
+    """NR_ANON_THPS: pages of private memory that are mapped by entries of 2 MiB."""
+    return len(mapped_heads(_spaces(kernel), FrameKind.ANON)) << 9
 
 
 def meminfo(kernel: Kernel) -> bytes:
@@ -68,7 +78,7 @@ def meminfo(kernel: Kernel) -> bytes:
         "Slab": frames.kmem.pages, "SReclaimable": 0, "SUnreclaim": frames.kmem.pages, "KernelStack": 0,
         "PageTables": used[FrameKind.PAGETABLE], "SecPageTables": 0, "NFS_Unstable": 0, "Bounce": 0,
         "WritebackTmp": 0, "CommitLimit": commit.limit, "Committed_AS": commit.pages, "VmallocTotal": 0,
-        "VmallocUsed": 0, "VmallocChunk": 0, "Percpu": 0, "AnonHugePages": 0, "ShmemHugePages": 0,
+        "VmallocUsed": 0, "VmallocChunk": 0, "Percpu": 0, "AnonHugePages": anon_thps(kernel), "ShmemHugePages": 0,
         "ShmemPmdMapped": 0, "FileHugePages": 0, "FilePmdMapped": 0, "Balloon": 0,
     }  # fmt: skip
     sizes = {name: pages * PAGE_SIZE >> 10 for name, pages in figures.items()}
@@ -94,7 +104,8 @@ def node_figures(kernel: Kernel) -> dict[str, int]:
         "nr_active_file": 0, "nr_unevictable": locked, "nr_slab_reclaimable": 0,
         "nr_slab_unreclaimable": frames.kmem.pages, "nr_isolated_anon": 0, "nr_isolated_file": 0,
         "nr_anon_pages": anon, "nr_mapped": sum(mm.rss_cache for mm in spaces), "nr_file_pages": cached,
-        "nr_dirty": 0, "nr_writeback": 0, "nr_shmem": cached - clean, "nr_anon_transparent_hugepages": 0,
+        "nr_dirty": 0, "nr_writeback": 0, "nr_shmem": cached - clean,
+        "nr_anon_transparent_hugepages": anon_thps(kernel) >> 9,
         "nr_page_table_pages": used[FrameKind.PAGETABLE], "nr_swapcached": kernel.mm_context.swap.cached,
         "nr_hugetlb": kernel.huge_pages.total << 9,
     }  # fmt: skip
@@ -181,7 +192,9 @@ def kpagecount(kernel: Kernel, count: int, pos: int) -> bytes:
 def _page_flags(frames: FrameAllocator, frame: int) -> int:
     """KPF_* of a frame (stable_page_flags)."""
     if frame == frames.zero_frame:
-        return 1 << _ZERO | 1 << _REFERENCED
+        return 1 << _ZERO | 1 << _REFERENCED | 1 << _RESERVED
+    if frames.page_flags(frame) & PG_LARGE and frames.kind(frame) == FrameKind.RESERVED:  # the huge page of zeros
+        return 1 << _ZERO | 1 << _THP | 1 << (_COMPOUND_TAIL if frame % BLOCK_FRAMES else _COMPOUND_HEAD)
     kind, flags = FrameKind(frames.kind(frame)), frames.page_flags(frame)
     word = _KIND_FLAGS[kind]
     if kind == FrameKind.CACHE:
@@ -192,6 +205,10 @@ def _page_flags(frames: FrameAllocator, frame: int) -> int:
     elif kind == FrameKind.ANON and not flags & PG_LAZYFREE:
         word |= 1 << _SWAPBACKED
         word |= 1 << _SWAPCACHE if flags & PG_SWAPCACHE else 0
+    if kind == FrameKind.ANON and not flags & PG_MAYBE_SHARED:
+        word |= 1 << _ANON_EXCLUSIVE
+    if flags & PG_LARGE:
+        word |= 1 << _THP | 1 << (_COMPOUND_TAIL if frame % BLOCK_FRAMES else _COMPOUND_HEAD)
     return word
 
 

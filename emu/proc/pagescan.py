@@ -11,7 +11,8 @@ from emu.linux.layout import Layout
 from emu.mm.address_space import page_align
 from emu.mm.flags import VmFlags
 from emu.mm.frames import FrameKind
-from emu.mm.hugefault import PMD
+from emu.mm.hugefault import PMD, head_of
+from emu.mm.hugememory import PMD_SIZE, huge_entries
 from emu.mm.pagetable import ADDRESS, SPECIAL, UFFD_WP_BIT
 from emu.mm.swapops import GUARD, SWP_UFFD_WP, UFFD_WP, is_here, is_swapped, marked
 from emu.mm.uffdwp import uffd_wp_range, uses_markers
@@ -143,15 +144,42 @@ def _pages(mm: AddressSpace, vma: Vma, start: int, end: int) -> Iterator[tuple[i
             yield at, end, 0
         return
     at = start
-    for vaddr, slot, number in mm.tables.pte_tables(start, end):
+    for vaddr, slot, number in _tables(mm, start, end):
         if at < vaddr:
             yield at, vaddr, 0
+        if not number:
+            at = min(vaddr + PMD_SIZE & -PMD_SIZE, end)
+            yield vaddr, at, _huge_categories(mm, q[slot])
+            continue
         for index in range(number):
             page = vaddr + (index << PAGE_SHIFT)
             yield page, page + PAGE_SIZE, _page_categories(mm, q[slot + index])
         at = vaddr + (number << PAGE_SHIFT)
     if at < end:
         yield at, end, 0
+
+
+def _tables(mm: AddressSpace, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """The PTE tables of a range as :meth:`PageTables.pte_tables` gives them, and between them the entries of 2 MiB,
+    with 0 for their number.
+    """
+    if not mm.tables.transparent:
+        yield from mm.tables.pte_tables(start, end)
+        return
+    at = start
+    for address, slot in [*huge_entries(mm, start, end), (end, 0)]:
+        yield from mm.tables.pte_tables(at, max(address, at))
+        if address < end:
+            yield max(address, start), slot, 0
+            at = address + PMD_SIZE
+
+
+def _huge_categories(mm: AddressSpace, entry: int) -> int:
+    """pagemap_thp_category()."""
+    found = _HUGE | _PRESENT | (0 if entry & UFFD_WP_BIT else _WRITTEN)
+    if entry & SPECIAL:
+        return found | _PFNZERO
+    return found | (0 if mm.frames.is_anon(head_of(entry)) else _FILE)
 
 
 def _page_categories(mm: AddressSpace, pte: int) -> int:

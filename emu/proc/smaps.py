@@ -16,6 +16,7 @@ from emu.mm.filepages import FilePages
 from emu.mm.flags import VmFlags
 from emu.mm.frames import PG_DIRTY, PG_LAZYFREE, PG_REFERENCED, FrameKind
 from emu.mm.hugefault import head_of
+from emu.mm.hugememory import anon_bytes, clear_young, is_eligible, leaves
 from emu.mm.pagetable import ADDRESS, SPECIAL, A, D
 from emu.mm.rss import pages_of
 from emu.mm.shmempages import ShmemPages
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from emu.kernel.task import Task
     from emu.mm.address_space import AddressSpace
 
-#: In the order of smaps; those of 0 are of what there is not: samepage merging, transparent huge pages.
+#: In the order of smaps; those of 0 are of what there is not: samepage merging.
 _FIGURES = (
     "Rss", "Pss", "Pss_Dirty", "Shared_Clean", "Shared_Dirty", "Private_Clean", "Private_Dirty", "Referenced",
     "Anonymous", "KSM", "LazyFree", "AnonHugePages", "ShmemPmdMapped", "FilePmdMapped", "Shared_Hugetlb",
@@ -46,6 +47,8 @@ def _present(mm: AddressSpace, vma: Vma) -> Iterator[int]:
         mm.stop.check()
         view = mm.tables.words[slot : slot + number]
         yield from view[here(view)].tolist()
+    for _, ptes in leaves(mm, vma.start, vma.end):
+        yield from ptes.tolist()
 
 
 def is_of_file(vma: Vma) -> bool:
@@ -74,6 +77,7 @@ def _figures(mm: AddressSpace, vma: Vma) -> dict[str, int]:
         figures["Referenced"] += 4096 if pte & A or flags & PG_REFERENCED else 0
         figures["Anonymous"] += 4096 if anon else 0
         figures["LazyFree"] += 4096 if anon and not pte & D and flags & PG_LAZYFREE else 0
+    figures["AnonHugePages"] = anon_bytes(mm, vma)
     if mm.rss_swap:
         _add_swapped(mm, vma, figures)
     if isinstance(vma.page_cache, ShmemPages):
@@ -153,17 +157,24 @@ def smaps(kernel: Kernel, task: Task) -> bytes:
         figures = _figures(task.mm, vma)
         page = vma.ops.page_size >> 10
         text.write(
-            encode_lines(_entry(maps_line(kernel, task, vma), vma.length >> 10, page, figures, _flag_names(vma)))
-        )
+            encode_lines(
+                _entry(
+                    maps_line(kernel, task, vma), vma.length >> 10, page, figures, _flag_names(vma),
+                    eligible=is_eligible(task.mm, vma),
+                )
+            )
+        )  # fmt: skip
     none = dict.fromkeys(_FIGURES, 0)
     text.write(encode_lines(_entry(GATE_LINE, 4, 4, none, ["ex"])))
     return text.getvalue()
 
 
-def _entry(head: str, size: int, page: int, figures: dict[str, int], flags: list[str]) -> list[str]:
+def _entry(
+    head: str, size: int, page: int, figures: dict[str, int], flags: list[str], *, eligible: bool = False
+) -> list[str]:
     lines = [head, f"Size:{size:>19} kB", f"KernelPageSize:{page:>9} kB", f"MMUPageSize:{page:>12} kB"]
     lines += [_line(name, figures) for name in _FIGURES]
-    return [*lines, f"THPeligible:{0:>12}", "VmFlags: " + " ".join(flags) + " "]
+    return [*lines, f"THPeligible:{int(eligible):>12}", "VmFlags: " + " ".join(flags) + " "]
 
 
 def smaps_rollup(kernel: Kernel, task: Task) -> bytes:
@@ -237,6 +248,7 @@ def _clear_refs(mm: AddressSpace, data: bytes) -> None:
             continue
         for start, end in mm.pieces(vma.start, vma.end):
             flush = mm.obligation(start, end)
+            clear_young(mm, start, end)
             for _, slot, number in mm.tables.pte_tables(start, end):
                 view = mm.tables.words[slot : slot + number]
                 mapping = here(view)

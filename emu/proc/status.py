@@ -15,7 +15,9 @@ from emu.mm.filepages import FilePages
 from emu.mm.flags import VmFlags
 from emu.mm.frames import FrameKind
 from emu.mm.hugefault import huge_bytes
+from emu.mm.hugememory import leaves
 from emu.mm.pagetable import ADDRESS, SPECIAL
+from emu.mm.rss import pages_of
 from emu.mm.swapops import here
 from emu.proc.memory import text_bytes
 from emu.proc.pidfile import sees
@@ -100,6 +102,8 @@ def _cached_pages(mm: AddressSpace, start: int, end: int) -> int:
         set_ = view[here(view) & ((view & np.uint64(SPECIAL)) == 0)]
         frames = ((set_ & np.uint64(ADDRESS)) >> np.uint64(PAGE_SHIFT)).astype(np.int64)
         found += int(np.count_nonzero(mm.frames.kinds[frames] != FrameKind.ANON))
+    for _, ptes in leaves(mm, start, end):
+        found += int(np.count_nonzero(mm.frames.kinds[pages_of(ptes)] != FrameKind.ANON))
     return found
 
 
@@ -128,7 +132,7 @@ def _memory(mm: AddressSpace) -> dict[str, object]:
         "HugetlbPages": huge_bytes(mm) >> 10,
     }
     words: dict[str, object] = {name: f"{value:>8} kB" for name, value in figures.items()}
-    return words | {"CoreDumping": 0, "THP_enabled": 0, "untag_mask": "0xffffffffffffffff"}
+    return words | {"CoreDumping": 0, "THP_enabled": int(mm.thp_disable != 1), "untag_mask": "0xffffffffffffffff"}
 
 
 def _signals(task: Task) -> dict[str, object]:

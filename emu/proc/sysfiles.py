@@ -14,6 +14,7 @@ from emu.mm.frames import FrameKind
 from emu.mm.mlock import locked_pages
 from emu.proc.cpuinfo import Cpuid
 from emu.proc.system import cpu_list
+from emu.proc.thpfiles import add_thp
 from emu.proc.vmstat import node_vmstat
 from mmu.memory import PAGE_SIZE
 
@@ -195,6 +196,7 @@ def _add_number(
 
 
 def _add_kernel(kernel: Kernel, tree: PseudoSuperBlock) -> None:
+    add_thp(kernel, tree)
     texts = {
         "address_bits": "64", "cpu_byteorder": "little", "fscaps": "1", "profiling": "0", "rcu_expedited": "0",
         "rcu_normal": "0", "uevent_seqnum": "0", "oops_count": "0", "warn_count": "0",

@@ -54,7 +54,8 @@ def _events(kernel: Kernel) -> dict[str, int]:
     groups = {task.group for task in kernel.tasks.values()}
     usages = [usage for group in groups for usage in (group.usage(), group.children_usage)]
     minor, major = sum(usage.min_flt for usage in usages), sum(usage.maj_flt for usage in usages)
-    return {"pgfault": minor + major, "pgmajfault": major, **kernel.mm_context.swap.events}
+    context = kernel.mm_context
+    return {"pgfault": minor + major, "pgmajfault": major, **context.thp.events, **context.swap.events}
 
 
 def _text(names: str, figures: dict[str, int]) -> bytes:

@@ -113,7 +113,9 @@ def test_an_entry_behind_the_area(pages: Pages) -> None:
 
 def test_a_page_that_forgets_its_slot(pages: Pages) -> None:
     frame = pages.cached()
-    undo = _poke(pages.booted.kernel.frames.flags, frame, pages.booted.kernel.frames.flags[frame] & (0xFF - PG_SWAPCACHE))
+    undo = _poke(
+        pages.booted.kernel.frames.flags, frame, pages.booted.kernel.frames.flags[frame] & (0xFF - PG_SWAPCACHE)
+    )
     told = audit(pages.booted.kernel)
     undo()
     assert f"frame {frame:#x} does not know the slot of /dev/ram0 that it is the page of" in told
