@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from emu.ipc.namespace import IpcNamespace
     from emu.kernel.ttys import Ttys
     from emu.linux.event_kind import Kind
+    from emu.mm.reclaim import Reclaim
     from emu.mm.swapfile import SwapArea
     from emu.mm.userfault import Userfault, Waiting
     from emu.net.namespace import NetNamespace
@@ -127,6 +128,7 @@ class Kernel:
         )
         self.mm_context.wait_userfault, self.mm_context.wait_event = self._wait_userfault, self._wait_event
         self.mm_context.shrinkers.append(lambda wanted: shrink_lazyfree(self.mm_context, wanted))
+        self._reclaim_to_swap()
         self.vdso = Vdso(self.frames, self.clock)
         self.tracer = Tracer()
         #: Rows for the events of modules: the tracer accepts no other kinds of events.
@@ -174,6 +176,25 @@ class Kernel:
         self.audit_hooks: list[Callable[[], Iterable[str]]] = []
         #: Sections that modules add to the ``--json`` report, by name.
         self.reporters: dict[str, Callable[[], Any]] = {}
+
+    def _reclaim_to_swap(self) -> None:
+        """What is to be done where memory is short and pages can go to swap."""
+        context = self.mm_context
+
+        def when_on(reclaim: Callable[[int], int]) -> Callable[[int], int]:
+            return lambda wanted: reclaim(wanted) if context.swap.areas.active else 0
+
+        context.shrinkers.append(when_on(lambda wanted: self.reclaim.direct(wanted)))
+        self.frames.swap_out = when_on(lambda wanted: self.reclaim.unmapped(wanted))
+        context.balance = lambda: self.reclaim.balance()
+        context.make_room = lambda number: self.reclaim.make_room(number)
+
+    @cached_property
+    def reclaim(self) -> Reclaim:
+        """What makes memory free, made when there is a need."""
+        from emu.mm.reclaim import Reclaim  # few machines swap
+
+        return Reclaim(self.mm_context)
 
     @property
     def ns(self) -> NsProxy:

@@ -27,6 +27,7 @@ from emu.mm.usercopy import UserCopy
 from emu.mm.userfault import Userfault, UserfaultContext, Waiting
 from emu.mm.vma import STACK_GUARD_GAP, Vma, VmaTree, can_merge, merge_neighbours
 from emu.mm.vmops import MapHook, TableSharer
+from emu.mm.watermarks import Watermarks
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
 
@@ -101,15 +102,23 @@ class MmContext:
     #: The code_id that was the last one's with each program.
     programs: dict[object, int] = field(default_factory=dict)
 
+    #: Makes frames free if few are, where pages can go to swap (kswapd).
+    balance: Callable[[], None] = lambda: None
+    #: Makes so many frames free, if they are not; where nobody holds an entry of a table.
+    make_room: Callable[[int], None] = lambda number: None
+    #: Whether pages can go to swap.
+    swapping: bool = False
     swap: Swap = field(init=False)
 
     def __post_init__(self) -> None:
         self.commit = Commit(self.frames.total)
         self.swap = Swap(self.frames)
         self.swap.areas.changed = self._swap_changed
+        self.watermarks = Watermarks(self.frames.total)
 
     def _swap_changed(self) -> None:
         self.commit.swap = self.swap.areas.total
+        self.swapping = bool(self.swap.areas.by_priority)
 
     @property
     def map_flags(self) -> int:
@@ -444,6 +453,8 @@ class AddressSpace(UserCopy):
         """Resolve one page fault at a user address, or return the signal that it causes (handle_mm_fault).  Never
         raises for an error of the guest.
         """
+        if self.context.swapping:
+            self.context.balance()
         vma = self.vmas.find(address) or self.expand_stack(address)
         if vma is None:
             return FaultResult.MAPERR

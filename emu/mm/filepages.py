@@ -60,6 +60,14 @@ class Reclaim:
         """How many pages could be read again."""
         return sum(len(file.clean) for file in self._files)
 
+    def clean_frames(self) -> Iterator[int]:
+        """The frames of these."""
+        for file in self._files:
+            for index in file.clean:
+                frame = file.find(index)
+                assert frame is not None
+                yield frame
+
     def unmapped(self, wanted: int) -> int:
         """Drop at least so many clean pages that nobody maps; returns how many there were."""
         dropped = 0

@@ -63,6 +63,9 @@ class Reclaimer(Protocol):
     def clean_pages(self) -> int:
         """How many there are."""
 
+    def clean_frames(self) -> Iterator[int]:
+        """Which they are."""
+
     def unmapped(self, wanted: int, /) -> int:
         """Free pages that nobody maps; may be called anywhere."""
 
@@ -107,6 +110,8 @@ class FrameAllocator:
         self.page_caches: WeakSet[FrameHolder] = WeakSet()
         #: Makes frames free that hold only what can be read again; there where files of the host are seen.
         self.reclaimer: Reclaimer | None = None
+        #: Makes frames free of pages that nobody maps and that can go to swap; may be called anywhere.
+        self.swap_out: Callable[[int], int] = lambda wanted: 0
         self.alloc(FrameKind.RESERVED)  # frame 0: no table and no page is ever at physical address 0
         #: The page of zeros that reads of untouched private memory see; it is never counted and never written.
         self.zero_frame = self.alloc(FrameKind.RESERVED)
@@ -134,9 +139,14 @@ class FrameAllocator:
     def has_room(self, number: int) -> bool:
         """Whether so many frames are free, perhaps after others have been made so."""
         missing = number - self.free
-        if missing > 0 and self.reclaimer is not None:
-            self.reclaimer.unmapped(missing)
+        if missing > 0:
+            self._make_free(missing)
         return number <= self.free
+
+    def _make_free(self, number: int) -> bool:
+        """Make so many frames free, if possible, that hold pages which nobody maps; whether there were any."""
+        dropped = 0 if self.reclaimer is None else self.reclaimer.unmapped(number)
+        return bool(dropped < number and self.swap_out(number - dropped)) or dropped > 0
 
     @property
     def high_water(self) -> int:
@@ -154,7 +164,7 @@ class FrameAllocator:
         elif self._spare or self._worn:
             self._split_spares(1)
             return self.alloc(kind)
-        elif self.reclaimer is not None and self.reclaimer.unmapped(1):
+        elif self._make_free(1):
             return self.alloc(kind)
         else:
             raise LinuxError(errno.ENOMEM, "no frame is left")

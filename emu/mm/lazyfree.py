@@ -11,8 +11,9 @@ from emu.mm.flags import VmFlags
 from emu.mm.frames import PG_LAZYFREE, PG_REFERENCED, FrameKind
 from emu.mm.freeframes import Frames
 from emu.mm.pagetable import ADDRESS, SPECIAL, A, D
+from emu.mm.rmap import Mapped
 from emu.mm.swapops import POISONED_ENTRY, here, swapped
-from emu.mm.swapout import Mapped, not_lazy, to_swap
+from emu.mm.swapout import not_lazy, to_swap
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -57,6 +58,12 @@ def madvise_cold(mm: AddressSpace, vma: Vma, start: int, end: int, *, pageout: b
     """
     mm.frames.lru_add_drain()
     if vma.ops.special:
+        return
+    if (backing := vma.ops.backing(vma)) is not None:  # the entries are another's, for all who link to them
+        host, to_host = backing[0], backing[1] - vma.start
+        for inner in host.vmas.overlapping(start + to_host, end + to_host):
+            low, high = max(inner.start, start + to_host), min(inner.end, end + to_host)
+            madvise_cold(host, inner, low, high, pageout=pageout)
         return
     hugememory.make_old(mm, start, end, lazyfree=False)
     if pageout and mm.context.swap.areas.free:

@@ -86,6 +86,13 @@ class PageCache:
             batch = np.frombuffer(b"".join(nodes[at : at + _BATCH]), dtype=np.int32)
             yield batch[batch != 0].astype(np.int64)
 
+    def pages_in_batches(self) -> Iterator[tuple[Frames, Frames]]:
+        """The numbers of all pages, and their frames, a node at a time."""
+        for number, node in self._nodes.items():
+            view = _view(node)
+            at = np.flatnonzero(view)
+            yield at + (number << _NODE_SHIFT), view[at].astype(np.int64)
+
     def find(self, index: int) -> int | None:
         """The frame of a page, if it exists."""
         node = self._nodes.get(index >> _NODE_SHIFT)

@@ -25,6 +25,9 @@ class ShmemPages(PageCache):
     def __init__(self, frames: FrameAllocator, swap: Swap, size: int = 0, charge: Charge | None = None) -> None:
         super().__init__(frames, size, charge)
         self.swap = swap
+        swap.objects += 1
+        #: The number of the object, by which all are ordered.
+        self.serial = swap.objects
         self.swapped: dict[int, int] = {}
         #: While this is not 0, no page goes.
         self._held = 0
@@ -167,3 +170,8 @@ class ShmemPages(PageCache):
         frames = frames[: len(slots)]
         self._frames.put_many(np.sort(frames))
         self.swap.drop_arrived(frames)
+
+
+def all_objects(frames: FrameAllocator) -> list[ShmemPages]:
+    """Every object whose pages may go to swap, the first made first."""
+    return sorted((cache for cache in frames.page_caches if isinstance(cache, ShmemPages)), key=lambda it: it.serial)

@@ -49,10 +49,14 @@ class Swap:
         self.areas = SwapAreas()
         #: By frame of the swap cache: its slot.
         self._slots = HostArray(frames.total, "q")
+        #: How many objects of shared memory there have been.
+        self.objects = 0
         #: How many pages are in the swap cache.
         self.cached = 0
         #: Those of them that were read before anybody asked for them.
         self.ahead: set[int] = set()
+        #: vm.swappiness: of 200 pages so many are taken from private and shared memory, the others from files.
+        self.swappiness = 60
         #: vm.page-cluster: 2 to this power is the most pages that are read at a time.
         self.page_cluster = 3
         #: How far reading slots ahead has paid.
@@ -78,7 +82,9 @@ class Swap:
 
     def free_one(self, slot: int) -> None:
         """One entry less has a slot (swap_free); the page that it has in memory goes with the last."""
-        self.free(np.array([slot], dtype=np.int64))
+        area, offset = self.area(slot), slot & OFFSET_MASK
+        if area.drop_one(offset) == HAS_CACHE and self._frames.count(area.frame[offset]) == 1:
+            self.forget(np.array([area.frame[offset]], dtype=np.int64))
 
     def _by_area(self, slots: Frames) -> list[tuple[SwapArea, Frames, Frames]]:
         """(area, offsets, where they are among the slots)."""
@@ -253,10 +259,10 @@ class Swap:
         self._frames.flags[frames] &= ~PG_DIRTY & 0xFF
 
     def _read(self, area: SwapArea, offset: int, frame: int) -> None:
-        if area.zeros[offset]:
+        if area.zero[offset]:
             self.events["swpin_zero"] += 1
             return
-        area.store.read(np.array([offset]), np.array([frame]))
+        area.store.read_one(offset, frame)
         self._frames.stored(frame)
         self.events["pswpin"] += 1
 

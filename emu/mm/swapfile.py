@@ -42,8 +42,8 @@ class SwapStore(Protocol):
     def write(self, offsets: Frames, frames: Frames) -> None:
         """Copy frames of memory to slots."""
 
-    def read(self, offsets: Frames, frames: Frames) -> None:
-        """Copy slots to frames of memory."""
+    def read_one(self, offset: int, frame: int) -> None:
+        """Copy a slot to a frame of memory."""
 
 
 class Header(NamedTuple):
@@ -101,6 +101,7 @@ class SwapArea:
         #: not stored.
         self.count: memoryview[int] = self._counts.view
         self.frame: memoryview[int] = self._frames.view
+        self.zero: memoryview[int] = self._zeros.view
         self.count[0] = BAD
         for offset in header.bad:
             if offset < self.max:
@@ -143,6 +144,17 @@ class SwapArea:
         """Nothing uses these slots any more."""
         self.in_use -= len(offsets)
         self.zeros[offsets] = 0
+
+    def drop_one(self, offset: int) -> int:
+        """Take one use of a slot away; returns what is left."""
+        left = self.count[offset] - 1
+        if left < 0:
+            raise AssertionError("SwapArea.drop_one: the slot has no use")
+        self.count[offset] = left
+        if not left:
+            self.in_use -= 1
+            self.zero[offset] = 0
+        return left
 
     def drop(self, offsets: Frames, uses: Frames | int) -> None:
         """Take uses of different slots away; those that have none left are free."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from emu.linux.errors import LinuxError
 from emu.mm.flags import FaultResult
 from emu.mm.pagetable import PROTNONE, P
-from emu.mm.shmempages import ShmemPages
+from emu.mm.shmempages import all_objects
 from emu.mm.swapfile import HAS_CACHE, TYPE_SHIFT
 from emu.mm.swapops import slots_of, swapped
 from mmu.late import np
@@ -28,11 +28,10 @@ def try_to_unuse(context: MmContext, area: SwapArea) -> None:
             for vma in list(mm.vmas):
                 context.stop.check()
                 _unuse(mm, vma, area)
-    for cache in context.frames.page_caches:
-        if isinstance(cache, ShmemPages):
-            for index in [at for at, slot in cache.swapped.items() if slot >> TYPE_SHIFT == area.kind]:
-                context.stop.check()
-                cache.get_page(index)
+    for cache in all_objects(context.frames):
+        for index in [at for at, slot in cache.swapped.items() if slot >> TYPE_SHIFT == area.kind]:
+            context.stop.check()
+            cache.get_page(index)
     offsets = np.flatnonzero(area.counts == HAS_CACHE)
     if len(offsets):  # pages that only the swap cache has a slot for
         for frame in area.frames[offsets].astype(np.int64).tolist():

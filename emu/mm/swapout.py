@@ -4,37 +4,21 @@ mm/vmscan.c).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from emu.mm import rss
 from emu.mm.frames import PG_DIRTY, PG_LAZYFREE, PG_MAYBE_SHARED, PG_SWAPCACHE
-from emu.mm.pagetable import ADDRESS, UFFD_WP_BIT, D
+from emu.mm.pagetable import UFFD_WP_BIT, D
 from emu.mm.swapops import SWP_EXCLUSIVE, SWP_UFFD_WP, entries_of
 from mmu.late import np
-from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from emu.mm.address_space import AddressSpace, MmContext
+    from emu.mm.address_space import MmContext
     from emu.mm.freeframes import Frames
+    from emu.mm.rmap import Mapped
     from emu.mm.swapcache import Swap
-
-
-class Mapped(NamedTuple):
-    """Entries of one address space that map pages, by the slot of each in a table."""
-
-    mm: AddressSpace
-    slots: Frames
-    #: The range of addresses that they lie in.
-    start: int
-    end: int
-
-    def frames(self) -> Frames:
-        """The pages."""
-        words = self.mm.tables.words[self.slots]
-        found: Frames = ((words & ADDRESS) >> PAGE_SHIFT).astype(np.int64)
-        return found
 
 
 def to_swap(context: MmContext, frames: Frames, mapped: list[Mapped]) -> Frames:
@@ -53,28 +37,26 @@ def to_swap(context: MmContext, frames: Frames, mapped: list[Mapped]) -> Frames:
         fresh = fresh[: len(swap.out(fresh))]
     gone = np.sort(np.concatenate((again, fresh)))
     if len(gone):
+        which = np.zeros(context.frames.total, dtype=np.bool_)
+        which[gone] = True
         for part in mapped:
-            _replace(swap, part, gone)
+            _replace(swap, part.part(which[part.frames()]))
         swap.drop_arrived(gone)
     return gone
 
 
 def _written(context: MmContext, frames: Frames, mapped: list[Mapped]) -> Frames:
     """Which pages of the swap cache differ from what their slots have."""
-    dirty = context.frames.flags[frames] & PG_DIRTY != 0
+    written = np.zeros(context.frames.total, dtype=np.bool_)
     for part in mapped:
-        words = part.mm.tables.words[part.slots]
-        dirty |= np.isin(frames, part.frames()[(words & D) != 0])
-    written: Frames = frames[dirty]
-    return written
+        written[part.frames()[(part.mm.tables.words[part.slots] & D) != 0]] = True
+    found: Frames = frames[written[frames] | (context.frames.flags[frames] & PG_DIRTY != 0)]
+    return found
 
 
-def _replace(swap: Swap, part: Mapped, gone: Frames) -> None:
+def _replace(swap: Swap, part: Mapped) -> None:
     """Put swap entries in place of those that map pages which are in the swap cache now."""
-    mm = part.mm
-    frames = part.frames()
-    which = np.isin(frames, gone)
-    at, frames = part.slots[which], frames[which]
+    mm, at, frames = part.mm, part.slots, part.frames()
     if not len(at):
         return
     words = mm.tables.words

@@ -10,7 +10,7 @@ from emu.mm.freeframes import Frames, ascending
 from emu.mm.pagecache import PageCache
 from emu.mm.swapfile import Header, SwapArea, SwapStore
 from mmu.late import np
-from mmu.memory import PAGE_SHIFT, PhysicalMemory
+from mmu.memory import PAGE_SHIFT, PAGE_SIZE, PhysicalMemory
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -26,6 +26,7 @@ class HostStore:
     def __init__(self, ram: PhysicalMemory, pages: int) -> None:
         self._ram = ram
         self._memory = mmap.mmap(-1, pages << PAGE_SHIFT, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._view = memoryview(self._memory)
         if hasattr(mmap, "MADV_HUGEPAGE"):
             self._memory.madvise(mmap.MADV_HUGEPAGE)
 
@@ -36,8 +37,9 @@ class HostStore:
     def write(self, offsets: Frames, frames: Frames) -> None:
         _copy(self._pages, offsets, self._ram.words.reshape(-1, _WORDS), frames)
 
-    def read(self, offsets: Frames, frames: Frames) -> None:
-        _copy(self._ram.words.reshape(-1, _WORDS), frames, self._pages, offsets)
+    def read_one(self, offset: int, frame: int) -> None:
+        to, at = frame << PAGE_SHIFT, offset << PAGE_SHIFT
+        self._ram.view[to : to + PAGE_SIZE] = self._view[at : at + PAGE_SIZE]
 
 
 class FileStore:
@@ -51,9 +53,9 @@ class FileStore:
         pages = self._ram.words.reshape(-1, _WORDS)
         _copy(pages, self._frames[offsets], pages, frames)
 
-    def read(self, offsets: Frames, frames: Frames) -> None:
-        pages = self._ram.words.reshape(-1, _WORDS)
-        _copy(pages, frames, pages, self._frames[offsets])
+    def read_one(self, offset: int, frame: int) -> None:
+        to, at = frame << PAGE_SHIFT, int(self._frames[offset]) << PAGE_SHIFT
+        self._ram.view[to : to + PAGE_SIZE] = self._ram.view[at : at + PAGE_SIZE]
 
 
 def _copy(target: npt.NDArray[np.uint64], to: Frames, source: npt.NDArray[np.uint64], at: Frames) -> None:

@@ -23,7 +23,7 @@ from emu.mm.frames import (
     FrameKind,
 )
 from emu.mm.hugememory import mapped_heads
-from emu.mm.mlock import locked_pages
+from emu.proc.pagelists import page_lists
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -65,16 +65,17 @@ def meminfo(kernel: Kernel) -> bytes:
     used, commit, swap = frames.used, kernel.mm_context.commit, kernel.mm_context.swap
     clean = 0 if frames.reclaimer is None else frames.reclaimer.clean_pages
     spaces = _spaces(kernel)
-    locked, anon, cached = locked_pages(spaces), used[FrameKind.ANON], used[FrameKind.CACHE]
-    shmem = cached - clean
+    pages = page_lists(kernel)
+    lists = pages.lists
     figures = {
         "MemTotal": frames.total, "MemFree": frames.free, "MemAvailable": frames.free + clean, "Buffers": 0,
-        "Cached": cached, "SwapCached": swap.cached, "Active": 0,
-        "Inactive": anon + cached - locked, "Active(anon)": 0,
-        "Inactive(anon)": anon + shmem - locked, "Active(file)": 0, "Inactive(file)": clean, "Unevictable": locked,
-        "Mlocked": locked, "SwapTotal": swap.areas.total,
+        "Cached": pages.file + pages.shmem, "SwapCached": swap.cached,
+        "Active": lists.active_anon + lists.active_file, "Inactive": lists.inactive_anon + lists.inactive_file,
+        "Active(anon)": lists.active_anon, "Inactive(anon)": lists.inactive_anon, "Active(file)": lists.active_file,
+        "Inactive(file)": lists.inactive_file, "Unevictable": lists.unevictable, "Mlocked": lists.unevictable,
+        "SwapTotal": swap.areas.total,
         "SwapFree": swap.areas.free, "Zswap": 0, "Zswapped": 0, "Dirty": 0, "Writeback": 0,
-        "AnonPages": anon, "Mapped": sum(mm.rss_cache for mm in spaces), "Shmem": shmem, "KReclaimable": 0,
+        "AnonPages": pages.anon, "Mapped": sum(mm.rss_cache for mm in spaces), "Shmem": pages.shmem, "KReclaimable": 0,
         "Slab": frames.kmem.pages, "SReclaimable": 0, "SUnreclaim": frames.kmem.pages, "KernelStack": 0,
         "PageTables": used[FrameKind.PAGETABLE], "SecPageTables": 0, "NFS_Unstable": 0, "Bounce": 0,
         "WritebackTmp": 0, "CommitLimit": commit.limit, "Committed_AS": commit.pages, "VmallocTotal": 0,
@@ -95,18 +96,18 @@ def node_figures(kernel: Kernel) -> dict[str, int]:
     """What there is of each kind, in pages."""
     frames = kernel.frames
     used = frames.used
-    clean = 0 if frames.reclaimer is None else frames.reclaimer.clean_pages
-    spaces = _spaces(kernel)
-    anon, cached = used[FrameKind.ANON], used[FrameKind.CACHE]
-    locked = locked_pages(spaces)
+    spaces, swap = _spaces(kernel), kernel.mm_context.swap
+    pages = page_lists(kernel)
     return {
-        "nr_inactive_anon": anon + cached - clean - locked, "nr_active_anon": 0, "nr_inactive_file": clean,
-        "nr_active_file": 0, "nr_unevictable": locked, "nr_slab_reclaimable": 0,
+        "nr_inactive_anon": pages.lists.inactive_anon, "nr_active_anon": pages.lists.active_anon,
+        "nr_inactive_file": pages.lists.inactive_file, "nr_active_file": pages.lists.active_file,
+        "nr_unevictable": pages.lists.unevictable, "nr_slab_reclaimable": 0,
         "nr_slab_unreclaimable": frames.kmem.pages, "nr_isolated_anon": 0, "nr_isolated_file": 0,
-        "nr_anon_pages": anon, "nr_mapped": sum(mm.rss_cache for mm in spaces), "nr_file_pages": cached,
-        "nr_dirty": 0, "nr_writeback": 0, "nr_shmem": cached - clean,
+        "nr_anon_pages": pages.anon, "nr_mapped": sum(mm.rss_cache for mm in spaces),
+        "nr_file_pages": pages.file + pages.shmem + swap.cached,
+        "nr_dirty": 0, "nr_writeback": 0, "nr_shmem": pages.shmem,
         "nr_anon_transparent_hugepages": anon_thps(kernel) >> 9,
-        "nr_page_table_pages": used[FrameKind.PAGETABLE], "nr_swapcached": kernel.mm_context.swap.cached,
+        "nr_page_table_pages": used[FrameKind.PAGETABLE], "nr_swapcached": swap.cached,
         "nr_hugetlb": kernel.huge_pages.total << 9,
     }  # fmt: skip
 
@@ -126,7 +127,9 @@ def zoneinfo(kernel: Kernel) -> bytes:
     text = "Node 0, zone      DMA\n  per-node stats\n"
     text += "".join(f"      {name:<12} {value}\n" for name, value in node_figures(kernel).items())
     text += f"  pages free     {frames.free}\n"
-    sizes = {"boost": 0, "min": 0, "low": 0, "high": 0, "promo": 0, "spanned": frames.total, "present": frames.total}
+    marks = kernel.mm_context.watermarks
+    levels = {"min": marks.min, "low": marks.low, "high": marks.high, "promo": marks.promo}
+    sizes = {"boost": 0, **levels, "spanned": frames.total, "present": frames.total}
     text += "".join(
         f"        {name:<8} {value}\n" for name, value in {**sizes, "managed": frames.total, "cma": 0}.items()
     )

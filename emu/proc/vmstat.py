@@ -55,7 +55,8 @@ def _events(kernel: Kernel) -> dict[str, int]:
     usages = [usage for group in groups for usage in (group.usage(), group.children_usage)]
     minor, major = sum(usage.min_flt for usage in usages), sum(usage.maj_flt for usage in usages)
     context = kernel.mm_context
-    return {"pgfault": minor + major, "pgmajfault": major, **context.thp.events, **context.swap.events}
+    of_lru = kernel.reclaim.lru.events if context.swap.areas.active else {}
+    return {"pgfault": minor + major, "pgmajfault": major, **context.thp.events, **context.swap.events, **of_lru}
 
 
 def _text(names: str, figures: dict[str, int]) -> bytes:

@@ -168,7 +168,6 @@ THREAD = f"@thread t; {WINDOW} @store w 7; end; @join t; load w; mmap 8T u RW MA
 PROCESS_OWNS, THREAD_OWNED = ["7", "0x80000000000", "0"], ["SEGV_MAPERR", "EINVAL", "0"]
 #: Rows that need what the machine does not have.
 ABSENT = {
-    "swap: 60 MiB of a 64 MiB object reclaimed": "swap",
     "memcg: a consumer in another cgroup touches first": "control groups",
 }
 
