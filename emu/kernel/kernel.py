@@ -21,7 +21,6 @@ from emu.kernel.layout import LayoutRandom
 from emu.kernel.namespaces import Namespaces
 from emu.kernel.nsproxy import NsProxy
 from emu.kernel.sched import Scheduler
-from emu.kernel.signal_state import Sig
 from emu.kernel.signals import Signals
 from emu.kernel.task import INIT_PID, Task, soft_limit
 from emu.kernel.tracer import Tracer
@@ -46,6 +45,8 @@ if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.ipc.keys import Keys
     from emu.ipc.namespace import IpcNamespace
+    from emu.kernel.oom import OomKiller
+    from emu.kernel.printk import KernelLog
     from emu.kernel.ttys import Ttys
     from emu.linux.event_kind import Kind
     from emu.mm.reclaim import Reclaim
@@ -174,6 +175,8 @@ class Kernel:
         self.thread_exit_hooks: list[Callable[[Task], None]] = []
         #: Findings that modules report to the audit, a sentence each.
         self.audit_hooks: list[Callable[[], Iterable[str]]] = []
+        #: The figures of the memory of each kind, for reports (/proc/vmstat).
+        self.memory_figures: Callable[[], dict[str, int]] = dict
         #: Sections that modules add to the ``--json`` report, by name.
         self.reporters: dict[str, Callable[[], Any]] = {}
 
@@ -186,8 +189,23 @@ class Kernel:
 
         context.shrinkers.append(when_on(lambda wanted: self.reclaim.direct(wanted)))
         self.frames.swap_out = when_on(lambda wanted: self.reclaim.unmapped(wanted))
+        context.out_of_memory = lambda mm: self.oom.relieve(mm)
         context.balance = lambda: self.reclaim.balance()
         context.make_room = lambda number: self.reclaim.make_room(number)
+
+    @cached_property
+    def oom(self) -> OomKiller:
+        """What decides who is killed where memory is out."""
+        from emu.kernel.oom import OomKiller  # few machines need it
+
+        return OomKiller(self)
+
+    @cached_property
+    def printk(self) -> KernelLog:
+        """The kernel's log."""
+        from emu.kernel.printk import KernelLog
+
+        return KernelLog(self.clock.now_ns)
 
     @cached_property
     def reclaim(self) -> Reclaim:
@@ -419,9 +437,5 @@ class Kernel:
         reap_traced(self, task)
 
     def out_of_memory(self, task: Task) -> None:
-        """Kill a task that must have a page when no frame is left, as the OOM killer would."""
-        self.log(
-            f"out of memory: killed process {task.pid} ({task.comm}); "
-            f"{self.frames.free} of {self.frames.total} frames are free"
-        )
-        self.exit(task, Sig.KILL)
+        """A task must have a page, and no frame is left."""
+        self.oom.kill_for(task)

@@ -102,6 +102,8 @@ class MmContext:
     #: The code_id that was the last one's with each program.
     programs: dict[object, int] = field(default_factory=dict)
 
+    #: Ends another process than the one that needs a frame and those with this memory, if that one is to be ended.
+    out_of_memory: Callable[[AddressSpace], bool] = lambda mm: False
     #: Makes frames free if few are, where pages can go to swap (kswapd).
     balance: Callable[[], None] = lambda: None
     #: Makes so many frames free, if they are not; where nobody holds an entry of a table.
@@ -483,7 +485,8 @@ class AddressSpace(UserCopy):
         reclaimer = self.frames.reclaimer
         if reclaimer is None or not reclaimer.mapped(_RECLAIMED):
             if not any(shrink(_RECLAIMED) for shrink in self.context.shrinkers):
-                return FaultResult.OOM
+                if not self.context.out_of_memory(self):
+                    return FaultResult.OOM
         try:
             return vma.ops.fault(self, vma, address, access)
         except LinuxError:

@@ -80,8 +80,8 @@ KEPT = {
     "vm/extfrag_threshold": Kept(500, 0, 1000), "vm/hugetlb_shm_group": Kept(0, 0, _INT_MAX),
     "vm/laptop_mode": Kept(0, 0), "vm/memfd_noexec": Kept(0, 0, 2),
     "vm/nr_overcommit_hugepages": Kept(0, 0, _UNLIMITED),
-    "vm/oom_dump_tasks": Kept(1), "vm/oom_kill_allocating_task": Kept(0),
-    "vm/panic_on_oom": Kept(0, 0, 2), "vm/percpu_pagelist_high_fraction": Kept(0, 0), "vm/stat_interval": Kept(1),
+
+    "vm/percpu_pagelist_high_fraction": Kept(0, 0), "vm/stat_interval": Kept(1),
     "vm/user_reserve_kbytes": Kept(131072, 0, _UNLIMITED),
     "vm/vfs_cache_pressure": Kept(100, 0),
     "vm/watermark_boost_factor": Kept(0, 0),
@@ -165,6 +165,9 @@ def _add_limits(kernel: Kernel) -> None:
     _add_attribute(kernel, "kernel/core_uses_pid", kernel, "core_uses_pid", -_INT_MAX - 1, _INT_MAX)
     _add_attribute(kernel, "kernel/randomize_va_space", kernel, "randomize_va_space", -_INT_MAX - 1, _INT_MAX)
     _add_attribute(kernel, "vm/max_map_count", kernel.mm_context, "max_map_count", 0, _INT_MAX)
+    _add_attribute(kernel, "vm/panic_on_oom", kernel.oom, "panic_on_oom", 0, 2)
+    _add_attribute(kernel, "vm/oom_kill_allocating_task", kernel.oom, "kill_allocating_task", -_INT_MAX - 1, _INT_MAX)
+    _add_attribute(kernel, "vm/oom_dump_tasks", kernel.oom, "dump_tasks", -_INT_MAX - 1, _INT_MAX)
     marks = kernel.mm_context.watermarks
     _add_attribute(kernel, "vm/min_free_kbytes", marks, "min_free_kbytes", 0, _INT_MAX)
     _add_attribute(kernel, "vm/watermark_scale_factor", marks, "scale_factor", 1, 3000)

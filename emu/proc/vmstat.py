@@ -56,7 +56,8 @@ def _events(kernel: Kernel) -> dict[str, int]:
     minor, major = sum(usage.min_flt for usage in usages), sum(usage.maj_flt for usage in usages)
     context = kernel.mm_context
     of_lru = kernel.reclaim.lru.events if context.swap.areas.active else {}
-    return {"pgfault": minor + major, "pgmajfault": major, **context.thp.events, **context.swap.events, **of_lru}
+    faults = {"pgfault": minor + major, "pgmajfault": major, "oom_kill": kernel.oom.kills}
+    return faults | context.thp.events | context.swap.events | of_lru
 
 
 def _text(names: str, figures: dict[str, int]) -> bytes:

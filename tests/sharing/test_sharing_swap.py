@@ -19,9 +19,13 @@ def test_pages_that_the_window_is_advised_of(machine: MakeMachine, level: str) -
     """memory.swap of the posted selftests: of 2 MiB that were written more than nine tenths go to swap."""
     booted = machine(level=level, swap=16 * MIB)
     lines = booted.calls(
-        _script(level, "2M", "@touch w 2M; store w 5; madvise w 2M 21; fork c; load w; store w+4K 9; load w+1M; end; @wait c;"
-                "load w+4K; load w; load w+2M-4K")
-    )  # fmt: skip
+        _script(
+            level,
+            "2M",
+            "@touch w 2M; store w 5; madvise w 2M 21; fork c; load w; store w+4K 9; load w+1M; end; @wait c;"
+            "load w+4K; load w; load w+2M-4K",
+        )
+    )
     assert [line for line in lines if not line.startswith("c")] == [
         "store = 0", "madvise = 0", "load = 5", "store = 0", "load = 1", "load = 9", "load = 5", "load = 1",
     ]  # fmt: skip
