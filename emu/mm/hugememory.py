@@ -129,7 +129,7 @@ def _missing(mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultR
     zero = access != Access.WRITE and thp.use_zero_page
     try:
         slot = mm.tables.entry_slot_alloc(start, PMD)
-        table = frames.alloc(FrameKind.PAGETABLE)
+        table = frames.alloc(FrameKind.PAGETABLE, mm.tables.payer)
     except LinuxError:
         mm.tables.free_tables(start, start + PMD_SIZE)
         raise
@@ -148,7 +148,7 @@ def new_huge_page(mm: AddressSpace) -> int:
     """A huge page of zeros for a fault.  LinuxError(ENOMEM), counted as a fall back to small pages."""
     thp = mm.context.thp
     try:
-        head = mm.frames.alloc_block(FrameKind.ANON)
+        head = mm.frames.alloc_block(FrameKind.ANON, mm)
     except LinuxError:
         thp.count("thp_fault_fallback")
         thp.stats[PMD_ORDER]["anon_fault_fallback"] += 1

@@ -8,7 +8,7 @@ from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.mm import hugememory, rss
 from emu.mm.flags import FaultResult, VmFlags
-from emu.mm.frames import PG_DIRTY, PG_UNREAD
+from emu.mm.frames import PG_DIRTY, PG_REFERENCED, PG_UNREAD
 from emu.mm.memory import PageMemory, set_new_entry, userfault
 from emu.mm.pagetable import RW, SPECIAL, D, span
 from emu.mm.swapops import is_here
@@ -73,7 +73,7 @@ class OrdinaryMemory(PageMemory):
         return None
 
     def mincore(self, mm: AddressSpace, vma: Vma, start: int, end: int) -> npt.NDArray[np.bool_]:
-        """Mapped, or in the page cache."""
+        """Mapped, or in the page cache with content."""
         present = super().mincore(mm, vma, start, end)
         if vma.page_cache is not None and vma.page_cache.total_pages:
             present |= vma.page_cache.in_memory(vma.index_of(start), (end - start) >> PAGE_SHIFT)
@@ -106,14 +106,14 @@ def _file_page(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, acces
         _fault_around(mm, vma, cache, address, slot)
         if is_here(mm.frames.ram.qwords[slot]):
             return done
+    if access == Access.WRITE and not vma.shared and vma.anon_vma is None:
+        mm.vmas.anon_vma_prepare(vma)  # do_cow_fault(): even if the page lies beyond the end
     if not cache.check_index(index):
         return FaultResult.ADRERR
     frame = cache.get_page(index)
     if access == Access.WRITE and not vma.shared:
         copy = rss.new_copy(mm, frame)
         mm.context.clock.charge(_PAGE)
-        if vma.anon_vma is None:
-            mm.vmas.anon_vma_prepare(vma)
         set_new_entry(mm, address, slot, copy << PAGE_SHIFT | vma.page_bits | RW | D)
         return done
     mm.frames.clear_page_flags(frame, PG_UNREAD)
@@ -193,6 +193,7 @@ def _anonymous(mm: AddressSpace, vma: Vma, number: int, access: Access) -> npt.N
         entry = mm.frames.zero_frame << PAGE_SHIFT | vma.page_bits | SPECIAL
         return np.full(number, entry, dtype=np.uint64)
     frames = rss.new_pages(mm, number)
+    mm.frames.flags[frames] |= PG_REFERENCED
     mm.context.clock.charge(number * _PAGE)
     mm.vmas.anon_vma_prepare(vma)
     return (frames.astype(np.uint64) << np.uint64(PAGE_SHIFT)) | np.uint64(vma.page_bits | RW | D)
@@ -205,6 +206,7 @@ def _cached(
     frames, fresh = cache.get_many(vma.index_of(start), number)
     fresh |= (mm.frames.flags[frames] & PG_UNREAD) != 0
     mm.frames.flags[frames] &= ~PG_UNREAD & 0xFF
+    mm.frames.mark_many_accessed(frames, locked=bool(vma.flags & VmFlags.LOCKED))
     rss.get_frames(mm, frames)
     entries = (frames.astype(np.uint64) << np.uint64(PAGE_SHIFT)) | np.uint64(vma.cached_bits)
     return entries, number if fresh.all() else _faults(vma, start, fresh)

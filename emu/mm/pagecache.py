@@ -162,8 +162,9 @@ class PageCache:
         return False
 
     def in_memory(self, first: int, number: int) -> npt.NDArray[np.bool_]:
-        """Which of these pages are in memory."""
-        found: npt.NDArray[np.bool_] = np.not_equal(self.find_many(first, number), 0)
+        """Which of these pages are in memory, with content."""
+        frames = self.find_many(first, number)
+        found: npt.NDArray[np.bool_] = np.logical_and(frames != 0, self._frames.flags[frames] & PG_UNREAD == 0)
         return found
 
     def peek(self, index: int) -> int | None:
@@ -232,7 +233,8 @@ class PageCache:
                 self._charge(missing)
             try:
                 self._frames.kmem.reserve(((number >> _NODE_SHIFT) + 2) * XA_NODE)
-                if not self._frames.has_room(missing):
+                memcg = self._frames.memcg
+                if not self._frames.has_room(missing) or (memcg is not None and not memcg.room_for(missing)):
                     raise LinuxError(errno.ENOMEM, "no frame is left")
             except LinuxError:
                 if self._charge is not None:
@@ -309,6 +311,8 @@ class PageCache:
 
     def _drop(self, first: int, last: int) -> None:
         """Forget the pages [first, last), and give up their frames."""
+        if self.nr_pages:
+            self._frames.lru_add_drain()
         if self.nr_pages <= _FEW:
             self._put_few(self._take_few(first, last))
             return

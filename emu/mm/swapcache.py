@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from emu.mm.frames import PG_DIRTY, PG_SWAPCACHE, FrameAllocator, FrameKind
+from emu.mm.frames import PG_DIRTY, PG_SWAPCACHE, FrameAllocator, FrameKind, Payer
 from emu.mm.freeframes import Frames, ascending
 from emu.mm.swapfile import HAS_CACHE, OFFSET_MASK, TYPE_SHIFT, SwapArea, SwapAreas
 from mmu.host_array import HostArray
@@ -266,20 +266,22 @@ class Swap:
         self._frames.stored(frame)
         self.events["pswpin"] += 1
 
-    def read_in(self, slot: int, kind: FrameKind) -> int:
-        """A new frame with what a slot has, which stays as it is.  LinuxError(ENOMEM)."""
-        frame = self._frames.alloc(kind)
+    def read_in(self, slot: int, kind: FrameKind, mm: Payer | None = None) -> int:
+        """A new frame with what a slot has, which stays as it is, for an address space or for the current task.
+        LinuxError(ENOMEM).
+        """
+        frame = self._frames.alloc(kind, mm)
         self._read(self.area(slot), slot & OFFSET_MASK, frame)
         return frame
 
-    def read_cached(self, slot: int, kind: FrameKind) -> tuple[int, bool]:
+    def read_cached(self, slot: int, kind: FrameKind, mm: Payer | None = None) -> tuple[int, bool]:
         """The frame of a slot in the swap cache, read if it was not there; and whether it was not
         (read_swap_cache_async).  LinuxError(ENOMEM).
         """
         frame = self.find(slot)
         if frame:
             return frame, False
-        frame = self.read_in(slot, kind)
+        frame = self.read_in(slot, kind, mm)
         if other := self.find(slot):  # what making room has done meanwhile
             self._frames.put(frame)
             return other, False

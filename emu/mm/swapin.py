@@ -68,10 +68,10 @@ def _bring(swap: Swap, mm: AddressSpace, vma: Vma, page: int, slot: int, ahead: 
     else:
         area = swap.area(slot)
         if area.synchronous and swap.uses(slot) == 1:  # straight to its place, past the swap cache
-            return swap.read_in(slot, FrameKind.ANON), True
+            return swap.read_in(slot, FrameKind.ANON, mm), True
         if ahead:
             _read_around(swap, mm, vma, page)
-        frame = swap.read_cached(slot, FrameKind.ANON)[0]
+        frame = swap.read_cached(slot, FrameKind.ANON, mm)[0]
         mm.frames.get(frame)
         _become_anonymous(mm, frame)
         return frame, True

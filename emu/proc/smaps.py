@@ -140,7 +140,7 @@ _FLAG_NAMES = (
 def _flag_names(vma: Vma) -> list[str]:
     writable = not vma.flags & VmFlags.NEVERWRITE
     names = [word for bit, word in ((Prot.READ, "rd"), (Prot.WRITE, "wr"), (Prot.EXEC, "ex")) if vma.prot & bit]
-    names += ["sh"] if vma.shared and writable else []
+    names += ["sh"] if vma.writes_through else []
     names += ["mr", "mw"] if writable else ["mr"]
     names += [] if vma.flags & VmFlags.NEVEREXEC else ["me"]
     names += ["ms"] if vma.shared else []
@@ -230,9 +230,10 @@ _ALL, _ANON, _MAPPED, _SOFT_DIRTY, _HIWATER = range(1, 6)
 
 
 def _clear_refs(mm: AddressSpace, data: bytes) -> None:
-    """What is written to /proc/PID/clear_refs: 1 clears the A bit of all pages, 2 of anonymous, 3 of mapped ones.
+    """What is written to /proc/PID/clear_refs: 1 clears the A bit of all pages, 2 of those that no object is behind, 3
+    of the others; 5 forgets the peak of the resident memory.
 
-    4 (soft-dirty bits, of which there are none) and 5 are accepted.  LinuxError(EINVAL) for anything else.
+    4 (soft-dirty bits, of which there are none) is accepted.  LinuxError(EINVAL) for anything else.
     """
     try:
         kind = int(data.strip(b" \n\0"))
@@ -240,11 +241,13 @@ def _clear_refs(mm: AddressSpace, data: bytes) -> None:
         raise LinuxError(errno.EINVAL) from None
     if kind not in (_ALL, _ANON, _MAPPED, _SOFT_DIRTY, _HIWATER):
         raise LinuxError(errno.EINVAL)
+    if kind == _HIWATER:
+        mm.reset_peak()
     if kind in (_SOFT_DIRTY, _HIWATER):
         return
     for vma in mm.vmas:
         mm.stop.check()
-        if kind != _ALL and (vma.file is None) != (kind == _ANON):
+        if kind != _ALL and (vma.object is None) != (kind == _ANON):
             continue
         for start, end in mm.pieces(vma.start, vma.end):
             flush = mm.obligation(start, end)

@@ -22,7 +22,7 @@ from emu.kernel.task import Usage
 from emu.linux.caller import Credentials, FsContext
 from emu.linux.errors import Interrupted, LinuxError
 from emu.linux.fileflags import OpenFlags as O
-from emu.linux.namespace import LateNamespace
+from emu.linux.namespace import LateNamespace, Namespace
 from emu.linux.stop import Stop
 from emu.linux.syscall import Syscall, compile_entry
 from emu.mm.commit import Commit
@@ -190,7 +190,7 @@ class Machine:
         self.namespaces = Namespaces(
             "unimmu", self.tasks, vfs=self.vfs, ipc=lambda user: LateNamespace("ipc", _nothing, user),
             net=lambda user: LateNamespace("net", _nothing, user), pid_in_use=lambda pid: False, begin=lambda: None,
-            tell=self.log_once,
+            cgroup=lambda task, user: Namespace("cgroup", user), tell=self.log_once,
         )  # fmt: skip
         self.current = None
         self.ns = self.namespaces.initial
