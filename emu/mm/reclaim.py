@@ -101,6 +101,7 @@ class Reclaim:
         while self._frames.free < target and swap.free and rounds < _ROUNDS:
             if not self._shrink_anon(target - self._frames.free, only, last=rounds == _ROUNDS - 1):
                 rounds += 1
+            self._drop_arrived(target - self._frames.free, only)
         if only is None:
             self._shrink_files(target - self._frames.free)
 
