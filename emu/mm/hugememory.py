@@ -18,7 +18,17 @@ from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 from emu.mm.flags import FaultResult, VmFlags
-from emu.mm.frames import BLOCK_FRAMES, PG_DIRTY, PG_LARGE, PG_LAZYFREE, PG_MAYBE_SHARED, PG_UNREAD, FrameKind
+from emu.mm.frames import (
+    BLOCK_FRAMES,
+    PG_ACTIVE,
+    PG_DIRTY,
+    PG_LARGE,
+    PG_LAZYFREE,
+    PG_MAYBE_SHARED,
+    PG_REFERENCED,
+    PG_UNREAD,
+    FrameKind,
+)  # fmt: skip
 from emu.mm.pagetable import ADDRESS, PROTNONE, PS, RW, SPECIAL, TABLE_FLAGS, UFFD_WP_BIT, XD, A, D, P, span
 from emu.mm.thp import PMD_ORDER, is_disabled
 from emu.mm.userfault import Userfault
@@ -290,6 +300,8 @@ def populate(mm: AddressSpace, vma: Vma, address: int, access: Access) -> bool:
         if result is None or not result.resolved:
             return False
         mm.count_kernel_fault(result)
+    else:  # FOLL_TOUCH
+        mm.frames.ram.qwords[slot] |= A | D if access == Access.WRITE else A
     return True
 
 
@@ -467,24 +479,26 @@ def forget_protection(mm: AddressSpace, start: int, end: int) -> None:
         mm.frames.ram.qwords[slot] &= ~UFFD_WP_BIT
 
 
-def make_old(mm: AddressSpace, start: int, end: int, *, lazyfree: bool) -> None:
-    """MADV_COLD, and with ``lazyfree`` MADV_FREE, of huge pages that nobody else maps: a page of which only a part is
-    meant is split (madvise_free_huge_pmd, madvise_cold_or_pageout_pte_range).
+def make_old(mm: AddressSpace, address: int, slot: int, start: int, end: int, *, lazyfree: bool) -> bool:
+    """MADV_COLD, and with ``lazyfree`` MADV_FREE, of [start, end), in which an entry maps a huge page that perhaps
+    nobody else maps: a page of which only a part is meant is split, and False returned (madvise_free_huge_pmd,
+    madvise_cold_or_pageout_pte_range).
     """
     q, frames = mm.frames.ram.qwords, mm.frames
-    for address, slot in list(huge_entries(mm, start, end)):
-        entry = q[slot]
-        part = block(head_of(entry))
-        if entry & SPECIAL or not frames.is_anon(part.start) or (frames.counts[part] > 1).any():
-            continue
-        if not (start <= address and address + PMD_SIZE <= end):
-            split_page(mm, address, slot)
-            continue
-        flush = mm.obligation(address, address + PMD_SIZE, "MADV_FREE" if lazyfree else "MADV_COLD")
-        q[slot] = entry & ~(A | D) if lazyfree else entry & ~A
-        if lazyfree:
-            frames.flags[part] |= PG_LAZYFREE  # at once: large folios do not wait for others
-        flush.flush()
+    entry = q[slot]
+    part = block(head_of(entry))
+    if entry & SPECIAL or not frames.is_anon(part.start) or (frames.counts[part] > 1).any():
+        return True
+    if not (start <= address and address + PMD_SIZE <= end):
+        split_page(mm, address, slot)
+        return False
+    flush = mm.obligation(address, address + PMD_SIZE, "MADV_FREE" if lazyfree else "MADV_COLD")
+    q[slot] = entry & ~(A | D) if lazyfree else entry & ~A
+    if lazyfree:
+        frames.lru_add_drain()  # at once: a large folio does not wait for others
+        frames.flags[part] = frames.flags[part] & (~(PG_REFERENCED | PG_ACTIVE) & 0xFF) | PG_LAZYFREE
+    flush.flush()
+    return True
 
 
 def split_to_swap(mm: AddressSpace, start: int, end: int, *, spares: bool = False) -> None:

@@ -20,7 +20,7 @@ from emu.mm.flags import UFFD_FLAGS, VmFlags
 from emu.mm.frames import BLOCK_FRAMES, PG_LARGE, PG_REFERENCED, FrameKind
 from emu.mm.hugememory import PMD, PMD_SIZE, block, huge_slot, set_cached, set_new_huge, suitable
 from emu.mm.pagetable import ADDRESS, SPECIAL, TABLE_FLAGS, UFFD_WP_BIT, A
-from emu.mm.swapops import here
+from emu.mm.swapops import here, swapped
 from emu.mm.thp import PMD_ORDER, is_disabled
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT
@@ -102,8 +102,22 @@ def collapse(mm: AddressSpace, vma: Vma, address: int, limits: Khugepaged | None
     if slot is None:
         return Scan.PMD_NULL
     entries = mm.tables.words[slot : slot + BLOCK_FRAMES]
+    if mm.rss_swap and not _swap_in(mm, vma, address, entries, limits):
+        return Scan.EXCEED_SWAP_PTE
     result = _look(mm, vma, entries, limits)
     return _collapse_huge_page(mm, vma, address, entries) if result is Scan.SUCCEED else result
+
+
+def _swap_in(mm: AddressSpace, vma: Vma, address: int, entries: Entries, limits: Khugepaged | None) -> bool:
+    """Bring back what is in swap (__collapse_huge_page_swapin); False if that is too much, or cannot be."""
+    away = np.flatnonzero(swapped(entries)).tolist()
+    if limits is not None and len(away) > limits.max_ptes_swap:
+        mm.context.thp.count("thp_scan_exceed_swap_pte")
+        return False
+    try:
+        return all(vma.ops.fault(mm, vma, address + (at << PAGE_SHIFT), Access.READ).resolved for at in away)
+    except LinuxError:
+        return False
 
 
 def _look(mm: AddressSpace, vma: Vma, entries: Entries, limits: Khugepaged | None) -> Scan:
