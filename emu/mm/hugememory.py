@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
+from emu.mm import rss
 from emu.mm.flags import FaultResult, VmFlags
 from emu.mm.frames import (
     BLOCK_FRAMES,
@@ -30,6 +31,7 @@ from emu.mm.frames import (
     FrameKind,
 )  # fmt: skip
 from emu.mm.pagetable import ADDRESS, PROTNONE, PS, RW, SPECIAL, TABLE_FLAGS, UFFD_WP_BIT, XD, A, D, P, span
+from emu.mm.swapops import here
 from emu.mm.thp import PMD_ORDER, is_disabled
 from emu.mm.userfault import Userfault
 from mmu.late import np
@@ -285,6 +287,37 @@ def is_exclusive(mm: AddressSpace, entry: int) -> bool:
     return mm.frames.is_anon(head_of(entry)) and not (flags & PG_MAYBE_SHARED).any()
 
 
+def map_folio(mm: AddressSpace, vma: Vma, address: int, slot: int) -> bool:
+    """A write of private memory where nothing is, in a VMA that may get several pages at once: map as many by small
+    entries as a setting of their size allows (alloc_anon_folio).  False if there is none.
+    """
+    thp, words = mm.context.thp, mm.tables.words
+    if vma.uffd is not None or is_disabled(vma.flags, mm.thp_disable):
+        return False
+    for order in thp.small_orders:
+        number, start = 1 << order, address & -(PAGE_SIZE << order)
+        first = slot - ((address - start) >> PAGE_SHIFT)
+        if not vma.start <= start <= vma.end - (PAGE_SIZE << order) or not thp.allows_anon(vma.flags, order):
+            continue
+        if words[first : first + number].any():
+            continue
+        frames = rss.new_pages(mm, number) if mm.frames.has_room(number) else np.zeros(0, dtype=np.int64)
+        if len(frames) < number:
+            mm.rss_anon -= len(frames)
+            mm.frames.put_many(frames)
+            thp.stats[order]["anon_fault_fallback"] += 1
+            continue
+        thp.stats[order]["anon_fault_alloc"] += 1
+        mm.vmas.anon_vma_prepare(vma)
+        words[first : first + number] = (frames.astype(np.uint64) << np.uint64(PAGE_SHIFT)) | np.uint64(
+            vma.page_bits | RW | D
+        )
+        mm.obligation(start, start + number * PAGE_SIZE).was_not_present()
+        mm.context.clock.charge(number * Cost.PAGE)
+        return True
+    return False
+
+
 def may_be(mm: AddressSpace, vma: Vma) -> bool:
     """Whether there may be huge pages in a VMA."""
     return mm.may_have_huge or (vma.page_cache is not None and vma.page_cache.may_have_huge)
@@ -340,28 +373,45 @@ def split_page(mm: AddressSpace, start: int, slot: int) -> None:
     """Not only the entry is split but the page: its frames have nothing to do with each other (split_folio)."""
     head = head_of(mm.frames.ram.qwords[slot])
     split(mm, start, slot)
+    _split_folio(mm, start, head)
+
+
+def _split_folio(mm: AddressSpace, start: int, head: int) -> None:
+    """A page that the PTE table of an address maps, or a part of it, becomes small ones, and those that are full of
+    zeros give way to the zero page, unless they are locked (try_to_map_unused_to_zeropage).
+    """
     mm.frames.flags[block(head)] &= ~PG_LARGE & 0xFF
     mm.context.thp.count("thp_split_page")
     mm.context.thp.stats[PMD_ORDER]["split"] += 1
-    _map_unused_to_zero_page(mm, start, head)
-
-
-def _map_unused_to_zero_page(mm: AddressSpace, start: int, head: int) -> None:
-    """Pages of zeros give way to the zero page where a page is split, unless they are locked
-    (try_to_map_unused_to_zeropage).
-    """
-    slot, vma, words = mm.tables.entry_slot(start, 1), mm.vmas.find(start), mm.tables.words
-    assert slot is not None and vma is not None
-    empty = ~words[head << 9 : (head + BLOCK_FRAMES) << 9].reshape(BLOCK_FRAMES, -1).any(axis=1)
-    if vma.flags & VmFlags.LOCKED or not empty.any():
-        return
+    slot, words = mm.tables.entry_slot(start & -PMD_SIZE, 1), mm.tables.words
+    assert slot is not None
     view = words[slot : slot + BLOCK_FRAMES]
-    frames = np.flatnonzero(empty) + head
-    view[empty] = np.uint64(mm.frames.zero_frame << PAGE_SHIFT | vma.page_bits | SPECIAL)
+    frames = ((view & np.uint64(ADDRESS)) >> np.uint64(PAGE_SHIFT)).astype(np.int64)
+    at = np.flatnonzero(here(view) & (frames >= head) & (frames < head + BLOCK_FRAMES))
+    at = at[~words.reshape(-1, BLOCK_FRAMES)[frames[at]].any(axis=1)]
+    start &= -PMD_SIZE
+    locked = any(vma.flags & VmFlags.LOCKED for vma in mm.vmas.overlapping(start, start + PMD_SIZE))
+    if locked or not len(at):
+        return
+    zero = np.uint64(mm.frames.zero_frame << PAGE_SHIFT | SPECIAL)
+    view[at] = view[at] & np.uint64(~(ADDRESS | RW | D) & _U64) | zero
     mm.obligation(start, start + PMD_SIZE, "split").flush()
     mm.note_peak()
-    mm.rss_anon -= len(frames)
-    mm.frames.put_many(frames)
+    mm.rss_anon -= len(at)
+    mm.frames.put_many(np.sort(frames[at]))
+
+
+def split_partly_meant(mm: AddressSpace, start: int, end: int) -> None:
+    """Pages that small entries map, of which [start, end) has only a part, are split if nobody else maps them, before
+    they are given up or called cold.
+    """
+    frames = mm.frames
+    for vaddr, slot, number in mm.tables.pte_tables(start, end) if mm.context.thp.used else ():
+        pages = rss.pages_of(mm.tables.words[slot : slot + number])
+        large = pages[(frames.flags[pages] & PG_LARGE != 0) & (frames.kinds[pages] == FrameKind.ANON)] & -BLOCK_FRAMES
+        for head in sorted(set(large.tolist())):
+            if np.count_nonzero(large == head) < BLOCK_FRAMES and not (frames.counts[block(head)] > 1).any():
+                _split_folio(mm, vaddr, head)
 
 
 def whole_or_split(mm: AddressSpace, start: int, end: int) -> list[tuple[int, int]]:

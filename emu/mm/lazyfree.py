@@ -41,6 +41,7 @@ def madvise_free(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
 
 
 def _free_small(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
+    hugememory.split_partly_meant(mm, start, end)
     flush = mm.obligation(start, end, "MADV_FREE")
     found = False
     for _, slot, number in mm.tables.pte_tables(start, end):
@@ -78,6 +79,7 @@ def madvise_cold(mm: AddressSpace, vma: Vma, start: int, end: int, *, pageout: b
         return
     for address, slot in list(hugememory.huge_entries(mm, start, end)):
         hugememory.make_old(mm, address, slot, start, end, lazyfree=False)
+    hugememory.split_partly_meant(mm, start, end)
     if pageout and mm.context.swap.areas.free:
         hugememory.split_to_swap(mm, start, end)
     flush = mm.obligation(start, end, "MADV_PAGEOUT" if pageout else "MADV_COLD")
