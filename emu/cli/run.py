@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from emu.cli.arguments import (
+    MAX_ID,
     Parser,
     UsageError,
     number_from,
@@ -129,9 +130,9 @@ def add_arguments(parser: Parser) -> None:
         help="set a variable of its environment, which otherwise has PATH=/bin only (with --root PATH and HOME, and "
         "TERM on a terminal); K alone takes its value from here",
     )  # fmt: skip
-    add("--uid", type=number_from(0), metavar="N", help="run as this user (default: 0, who may do everything)")
+    add("--uid", type=number_from(0, MAX_ID), metavar="N", help="run as this user (default: 0, who may do everything)")
     add(
-        "--gid", type=number_from(0), metavar="N",
+        "--gid", type=number_from(0, MAX_ID), metavar="N",
         help="run as this group (default: the user's in the machine's /etc/passwd, else the number of the user)",
     )  # fmt: skip
     add(

@@ -43,7 +43,39 @@ def test_a_file_of_that_name_comes_first(unimmu: Unimmu, tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     Path("hello").write_text("no program")
     Path("hello").chmod(0o755)
-    assert unimmu("run", "hello") == (126, "", "unimmu run: hello: not an ELF file\n")
+    ran = unimmu("run", "hello")
+    assert (ran.status, ran.out) == (126, "")
+    assert ran.err.startswith("unimmu run: hello: neither an ELF file nor a script that begins with #!; if it holds ")
+
+
+def test_what_file_copies_is_a_program_by_its_name_in_the_machine(
+    unimmu: Unimmu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("out").mkdir()
+    Path("out/mine").write_bytes(guests.path("calls").read_bytes())
+    name = '@t = bytes 16; @syscall 89 "/proc/self/exe" t 16; text t'
+    for words in (
+        ("out/mine", "mine"),
+        ("out/mine", "/bin/mine"),
+        ("out/mine:/opt/m", "/opt/m"),
+        ("out/mine", "hello"),
+    ):
+        ran = unimmu("run", "--file", *words, name)
+        path = {"mine": "/bin/mine", "hello": "/bin/hello"}.get(words[1], words[1])
+        assert ran == (0, "hello, world\n" if path == "/bin/hello" else f"text = {path}\n", "")
+    for name, why in (
+        ("other", "no such file, and no program of that name comes with unimmu (`unimmu run --help` lists them)"),
+        ("/bin/other", "no such file on this host"),
+    ):
+        ran = unimmu("run", "--file", "out/mine", name)
+        said = f"unimmu run: {name}: {why}; --file has put /bin/mine into the machine\n"
+        assert ran == (127, "", said)
+
+
+def test_a_program_of_this_system_is_suggested(unimmu: Unimmu) -> None:
+    ran = unimmu("run", "ls")
+    assert ran.status == 127 and ran.err.endswith("; `unimmu run --root / ls` runs this system's\n")
 
 
 @pytest.mark.parametrize(
@@ -303,7 +335,7 @@ def test_huge_pages(unimmu: Unimmu) -> None:
     assert unimmu("run", "--hugepages", 1, "calls", script) == (0, "p = 0x100000000\nstore = 0\nload = 5\n", "")
     assert unimmu("run", "calls", script)[1].startswith("p = ENOMEM\n")
     assert unimmu("run", "--hugepages", "1000000", "hello") == (
-        2, "", "unimmu run: 268435456 bytes of memory have room for 127 huge pages, not 1000000\n",
+        2, "", "unimmu run: --hugepages: 268435456 bytes of memory have room for 127 huge pages, not 1000000\n",
     )  # fmt: skip
     assert unimmu("run", "--hugepages", "-1", "hello")[0] == 2
 
@@ -321,4 +353,6 @@ def test_modules_of_others(unimmu: Unimmu, tmp_path: Path, monkeypatch: pytest.M
     del sys.modules["noter_module"]
     ran = unimmu("run", "--module", "notre", "hello")
     assert (ran.status, ran.out) == (2, "")
-    assert re.fullmatch(r"unimmu run: no kernel module 'notre' is installed; there are: .*\bnoter\b.*\n", ran.err)
+    assert re.fullmatch(
+        r"unimmu run: --module: no kernel module 'notre' is installed; there are: .*\bnoter\b.*\n", ran.err
+    )
