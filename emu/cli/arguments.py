@@ -157,6 +157,13 @@ def whole_number(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
 
 
+def names_of_calls(text: str) -> str:
+    """A list of system calls, which only the machine knows; argparse reports an empty one."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected names of system calls, such as open,close (all without =)")
+    return text
+
+
 def output_name(text: str) -> str:
     """The name of a file to write.  argparse reports "-": other output would stand in the middle of it."""
     if text == "-":

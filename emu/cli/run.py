@@ -13,6 +13,7 @@ from emu.cli.arguments import (
     MAX_ID,
     Parser,
     UsageError,
+    names_of_calls,
     number_from,
     output_name,
     parse_size,
@@ -146,7 +147,11 @@ def add_arguments(parser: Parser) -> None:
     add("--timeout", type=positive_seconds, metavar="S", help="stop after this many seconds, with exit status 124")
     seen = parser.add_argument_group("what is shown and recorded")
     add = seen.add_argument
-    add("--strace", action="store_true", help="print system calls and signals, in strace's format, on stderr")
+    add(
+        "--strace", nargs="?", const="all", type=names_of_calls, metavar="CALLS",
+        help="print system calls and signals, in strace's format, on stderr; of the calls, only CALLS, as strace -e: "
+        "open,close or %%file or !futex or none (docs/tracing.md)",
+    )  # fmt: skip
     add("-o", dest="strace_file", type=output_name, metavar="FILE", help="write what --strace prints to FILE")
     add(
         "--trace", type=output_name, metavar="FILE",
