@@ -55,6 +55,9 @@ def _keep_books(kernel: Kernel, waiting: Frames) -> Books:
     check_frames(books, kernel, caches)
     check_users(books, kernel)
     check_kmem(books, kernel, spaces, caches)
+    if kernel.frames.memcg is not None:
+        for finding in kernel.cgroups.memory.control.check():
+            books.say(finding)
     for hook in kernel.audit_hooks:
         for finding in hook():
             books.say(finding)

@@ -13,6 +13,7 @@ from emu.linux.errors import LinuxError
 from emu.linux.fileflags import makedev
 from emu.mm.frames import FrameAllocator
 from emu.mm.hugetlb import HugePagePool
+from emu.mm.thp import TransparentHugePages
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
@@ -25,10 +26,18 @@ SpecialOpen = Callable[["Path", int], "File"]
 class Resources:
     """The resources of one machine, known to every superblock."""
 
-    def __init__(self, frames: FrameAllocator, huge_pages: HugePagePool, clock: Clock, random: Random) -> None:
+    def __init__(
+        self,
+        frames: FrameAllocator,
+        huge_pages: HugePagePool,
+        clock: Clock,
+        random: Random,
+        thp: TransparentHugePages | None = None,
+    ) -> None:
         self.frames = frames
         self.kmem = frames.kmem
         self.huge_pages = huge_pages
+        self.thp = thp or TransparentHugePages()
         #: Bytes for /dev/random.
         self.random = random
         self.clock = clock

@@ -17,7 +17,7 @@ from emu.kernel.signal_state import SaFlags, SiCode, Sig, SigInfo
 from emu.kernel.task import Task, TaskState
 from emu.kernel.traps import Traps
 from emu.linux.cost import BYTE_SHIFT, Cost, costs_of_calls
-from emu.linux.errors import Interrupted, LinuxError, NoIntr
+from emu.linux.errors import Interrupted, LinuxError, NoIntr, NoPage
 from emu.linux.syscall import BYTES, Enter, Registers, Restart, Syscall, compile_entry
 from emu.mm.flags import FaultResult
 from mmu import Access, PageFault
@@ -236,6 +236,8 @@ class Entry:
             elif self._starts_again(task, number, registers):
                 return self._restart(task, number)
         except LinuxError as error:
+            if type(error) is NoPage and self._is_relieved(task):
+                return self._restart(task, number)
             result = -error.errno
         if type(result) is not GeneratorType:
             return self._finish(task, number, result)
@@ -381,11 +383,18 @@ class Entry:
         except NoIntr:
             return self._restart(task, call[0])
         except LinuxError as error:
+            if type(error) is NoPage and self._is_relieved(task):
+                return self._restart(task, call[0])
             result = -error.errno
         task.sleeping = task.syscall = None
         if task.state != TaskState.RUNNABLE:
             return False
         return self._finish(task, call[0], result)
+
+    def _is_relieved(self, task: Task) -> bool:
+        """A call found no memory: whether that was for its control group, where there is some now."""
+        kernel = self._kernel
+        return kernel.frames.memcg is not None and kernel.cgroups.memory.relieve(task)
 
     def _starts_again(self, task: Task, number: int, registers: tuple[int, ...]) -> bool:
         """Whether the call can start again, and the first signal with a handler allows that (SA_RESTART), or no signal

@@ -344,6 +344,8 @@ def _commit(kernel: Kernel, task: Task, mm: AddressSpace, program: Program, argv
     task.personality &= ~Persona.READ_IMPLIES_EXEC
     task.group.has_execed = True
     task.group.barriers = 0
+    if task.perf is not None:
+        task.perf.execed()
     mm.on_kernel_fault = kernel.count_kernel_fault
 
 

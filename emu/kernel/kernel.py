@@ -30,7 +30,7 @@ from emu.linux.capability import CHECKPOINT_RESTORE, SYS_ADMIN, SYS_RAWIO
 from emu.linux.clock import Clock, HostClock
 from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
-from emu.linux.namespace import LateNamespace, UserNamespace
+from emu.linux.namespace import LateNamespace, Namespace, UserNamespace
 from emu.linux.pidns import PidNamespace
 from emu.mm.address_space import AddressSpace, MmContext
 from emu.mm.flags import FaultResult
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.ipc.keys import Keys
     from emu.ipc.namespace import IpcNamespace
+    from emu.kernel.cgroup.hierarchy import Hierarchy
     from emu.kernel.ttys import Ttys
     from emu.linux.event_kind import Kind
     from emu.mm.userfault import Userfault, Waiting
@@ -98,6 +99,9 @@ class Kernel:
         #: kernel.core_pattern and kernel.core_uses_pid.
         self.core_pattern = "core"
         self.core_uses_pid = 0
+        self.perf_event_paranoid = 2
+        #: What all events of perf_event_open(2) share, once there is one.
+        self.perf: object = None
         #: How many sessions the audit has numbered (/proc/PID/sessionid).
         self.login_sessions = 0
         #: How many open files programs have compared (kcmp).
@@ -133,12 +137,14 @@ class Kernel:
         self.forks = 0
         #: Whether a number may come that something had or has already.
         self._next_pid, self._pids_repeat = FIRST_PID, False
-        self.vfs = Vfs(Resources(self.frames, self.huge_pages, self.clock, self.random), self._places)
+        self.vfs = Vfs(
+            Resources(self.frames, self.huge_pages, self.clock, self.random, self.mm_context.thp), self._places
+        )
         #: The sockets of AF_UNIX that have a file, by its device and inode number.
         self._unix_names: dict[tuple[int, int], Any] = {}
         self.namespaces = Namespaces(
             hostname, self.tasks, ipc=self._new_ipc, net=self._new_net, vfs=self.vfs, tell=self.log_once,
-            pid_in_use=self.pid_in_use, begin=self._set_apart,
+            pid_in_use=self.pid_in_use, begin=self._set_apart, cgroup=self._new_cgroup_ns,
         )  # fmt: skip
         self.namespaces.on_end.append(self.vdso.forget)
         self.futexes = Futexes(self.tasks, self.clock)
@@ -219,6 +225,27 @@ class Kernel:
         from emu.ipc.keys import Keys
 
         return Keys(self.clock, self.frames.kmem, self.random.getrandbits(28))
+
+    @cached_property
+    def cgroups(self) -> Hierarchy:
+        """The control groups, made for the first who asks."""
+        from emu.kernel.cgroup.freezer import Freezer
+        from emu.kernel.cgroup.hierarchy import Hierarchy
+        from emu.kernel.cgroup.memory import Memory
+
+        def kill(task: Task) -> None:
+            self.signals.send_to_process(task, Sig.KILL)
+
+        memory = Memory(
+            self.mm_context, self.tasks, lambda: self.current, lambda task: self.cgroups.of(task),
+            exit=self.exit, post=self.scheduler.post, log=self.log,
+        )  # fmt: skip
+        return Hierarchy(self.tasks, self.frames.kmem, Freezer(self.scheduler, self.clock), memory, kill)
+
+    def _new_cgroup_ns(self, task: Task, user: UserNamespace | None) -> Namespace:
+        from emu.kernel.cgroup.hierarchy import CgroupNamespace
+
+        return CgroupNamespace(self.cgroups.of(task), user)
 
     @property
     def net(self) -> NetNamespace:
@@ -361,10 +388,14 @@ class Kernel:
         """Whether a task, a process group or a session has the number."""
         return pid in self.tasks or any(pid in (task.pgid, task.sid) for task in self.tasks.values())
 
-    def count_kernel_fault(self, result: int, number: int) -> None:
+    def count_kernel_fault(self, result: int, number: int, copying: bool) -> None:
         """Count faults that the kernel took on user memory for the current task, but not as hardware faults."""
         self.clock.charge(number * _FAULT)
         if self.current is not None:
+            if copying:
+                self.current.usage.kernel_faults += number
+            elif result in (FaultResult.MINOR, FaultResult.LINKED):
+                self.current.usage.populated += number
             if result == FaultResult.MINOR:
                 self.current.usage.min_flt += number
             elif result == FaultResult.LINKED:
@@ -392,7 +423,11 @@ class Kernel:
         reap_traced(self, task)
 
     def out_of_memory(self, task: Task) -> None:
-        """Kill a task that must have a page when no frame is left, as the OOM killer would."""
+        """Kill a task that must have a page when no frame is left, as the OOM killer would; or one of the control group
+        that has no room.
+        """
+        if self.frames.memcg is not None and self.cgroups.memory.fault_fails(task):
+            return
         self.log(
             f"out of memory: killed process {task.pid} ({task.comm}); "
             f"{self.frames.free} of {self.frames.total} frames are free"

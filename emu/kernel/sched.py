@@ -120,6 +120,8 @@ class Scheduler:
         #: Whether the current task has used up its turn.
         self.slice_over = False
         self._since = self._system_since = self._turn_start = 0
+        #: Is told of the task each time when what it has done is accounted for.
+        self.on_account: Callable[[Task], None] | None = None
         #: Whether somebody wants to be asked once a turn whether the run ends.
         self._asked_each_turn = False
 
@@ -182,10 +184,10 @@ class Scheduler:
         task.state = state
 
     def resume(self, task: Task) -> None:
-        """Let a stopped task go on."""
-        if task.state in (TaskState.STOPPED, TaskState.TRACED):
-            task.state = TaskState.RUNNABLE
-            if task not in self._in_kernel:
+        """Let a stopped task go on, unless its control group is frozen."""
+        if task.state in (TaskState.STOPPED, TaskState.TRACED, TaskState.FROZEN):
+            task.state = TaskState.FROZEN if task.frozen else TaskState.RUNNABLE
+            if not task.frozen and task not in self._in_kernel:
                 self._enqueue(task)
 
     def wait_in_kernel(self, task: Task, queue: WaitQueue) -> bool:
@@ -204,7 +206,7 @@ class Scheduler:
         self.sleep(task, queue)
         going_on = True
         try:
-            while going_on and task.state in (TaskState.SLEEPING, TaskState.STOPPED, TaskState.TRACED):
+            while going_on and TaskState.SLEEPING <= task.state <= TaskState.FROZEN:
                 cpu.guard.raise_interruption()
                 going_on = self._run_turn(*self._run_with) is None
         finally:
@@ -283,6 +285,8 @@ class Scheduler:
         vcpu.instructions += retired
         vcpu.system_ns += system
         self._since, self._system_since = instructions, system_ns
+        if self.on_account is not None:
+            self.on_account(task)
 
     # -- turns that are taken natively (emu.kernel.fastpath) ---------------------------------------------------------
 
@@ -292,7 +296,7 @@ class Scheduler:
         turns; what comes from the host may wait for some."""
         if self.turn is not None or self._random is not None or self.time_slice < TIME_SLICE or self._asked_each_turn:
             return False
-        return not (self.host.posted or self.stop.requested)
+        return not (self.host.posted or self.stop.requested or self.on_account is not None)
 
     @property
     def only_queued(self) -> Task | None:
@@ -351,6 +355,7 @@ class Scheduler:
         if task.affinity & self.all_cpus & 1 << cpu:
             self.vcpus[cpu].queue.append(task)
         else:
+            task.usage.migrations += 1
             self._put(task, self._least_loaded(task))
 
     def _put(self, task: Task, vcpu: Vcpu) -> None:
@@ -396,6 +401,7 @@ class Scheduler:
             task = _first(t for t in vcpu.queue if self.allowed(t) >> idle.number & 1)
             if task is not None:
                 vcpu.queue.remove(task)
+                task.usage.migrations += 1
                 self._put(task, idle)
                 return True
         return False

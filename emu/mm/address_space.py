@@ -6,7 +6,7 @@ import errno
 import functools
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from emu.linux.clock import Clock
 from emu.linux.errors import LinuxError, NoIntr
@@ -40,6 +40,8 @@ _PIECE_TABLES = 512
 _PIECE = _PIECE_TABLES << 21
 #: Frames that are made free at once where one was missing.
 _RECLAIMED = 32
+#: How often that is tried for a control group (MAX_RECLAIM_RETRIES).
+_RECLAIM_RETRIES = 16
 #: Programs of which the last code_id is kept.
 _MOST_PROGRAMS = 1024
 
@@ -88,6 +90,10 @@ class MmContext:
     #: sysctl vm.unprivileged_userfaultfd.
     unprivileged_userfaultfd: int = 0
     thp: TransparentHugePages = field(default_factory=TransparentHugePages)
+    #: Whether the last page was refused since a control group is full, and takes so many pages from that one, if there
+    #: are; says how many.
+    group_is_full: Callable[[], bool] = lambda: False
+    shrink_group: Callable[[int], int] = lambda wanted: 0
     serial: int = 0
     #: Objects of shared anonymous memory so far.
     shmem_inodes: int = 0
@@ -141,6 +147,8 @@ class AddressSpace(UserCopy):
         self.tlb_policy = "all"
         self.sharers: Callable[[], Collection[AddressSpace]] | None = None
         self.shared_tables = shared_tables
+        #: The control group that pays for its pages, if that is not the one of its owner.
+        self.payer: Callable[[], Any] | None = None
         self.kmem = context.frames.kmem
         self._more = 0
         #: Called before everything is freed.
@@ -200,7 +208,7 @@ class AddressSpace(UserCopy):
         self.program: object = None
         #: Whether a process with it has had a handler for SIGSEGV or SIGBUS, which sees what a faulting store has left.
         self.catches_faults = False
-        self.on_kernel_fault: Callable[[int, int], None] | None = None
+        self.on_kernel_fault: Callable[[int, int, bool], None] | None = None
 
     @property
     def charged(self) -> int:
@@ -220,6 +228,10 @@ class AddressSpace(UserCopy):
     def note_peak(self) -> None:
         """Pages are about to go."""
         self._peak = self.peak
+
+    def reset_peak(self) -> None:
+        """The peak is what is resident now (reset_mm_hiwater_rss)."""
+        self._peak = 0
 
     @property
     def stop(self) -> Stop:
@@ -445,6 +457,8 @@ class AddressSpace(UserCopy):
         """No frame for a table or a page: try once more if others can be made free.  Or a page cannot be read."""
         if error.errno not in (errno.ENOMEM, errno.ENOSPC):
             return FaultResult.ADRERR
+        if self.frames.memcg is not None and self.context.group_is_full():
+            return self._fault_in_full_group(vma, address, access)
         reclaimer = self.frames.reclaimer
         if reclaimer is None or not reclaimer.mapped(_RECLAIMED):
             if not any(shrink(_RECLAIMED) for shrink in self.context.shrinkers):
@@ -453,6 +467,18 @@ class AddressSpace(UserCopy):
             return vma.ops.fault(self, vma, address, access)
         except LinuxError:
             return FaultResult.OOM
+
+    def _fault_in_full_group(self, vma: Vma, address: int, access: Access) -> FaultResult:
+        """A control group has no room for a page: try as long as others of it can be taken (try_charge_memcg)."""
+        for _ in range(_RECLAIM_RETRIES):
+            if not self.context.shrink_group(_RECLAIMED):
+                break
+            try:
+                return vma.ops.fault(self, vma, address, access)
+            except LinuxError:
+                if not self.context.group_is_full():
+                    break
+        return FaultResult.OOM
 
     def expand_stack(self, address: int) -> Vma | None:
         """Grow a MAP_GROWSDOWN mapping down to ``address`` if it lies just above and its limit allows."""

@@ -53,6 +53,7 @@ K_ITIMER = 1280  # a POSIX timer
 MOUNT = 4096  # with the file system's instance
 REGION = 8192  # what belongs to a host mm
 LINK = 320  # of a table that is shared
+PERF_COUNTER = 512  # an event of a task
 POLL_ENTRY = 320
 
 

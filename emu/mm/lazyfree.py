@@ -80,9 +80,9 @@ def madvise_cold(mm: AddressSpace, vma: Vma, start: int, end: int, *, pageout: b
             vma.page_cache.reclaim(index)
 
 
-def shrink_lazyfree(context: MmContext, wanted: int) -> int:
-    """Drop private pages that were given up and not written since, until so many are free; returns how many were.  Only
-    where nobody holds an entry of a table.
+def shrink_lazyfree(context: MmContext, wanted: int, among: npt.NDArray[np.bool_] | None = None) -> int:
+    """Drop private pages that were given up and not written since, until so many are free; returns how many were.
+    ``among``: of these frames only.  Only where nobody holds an entry of a table.
     """
     context.frames.lru_add_drain()
     dropped = 0
@@ -93,11 +93,11 @@ def shrink_lazyfree(context: MmContext, wanted: int) -> int:
             if dropped >= wanted:
                 return dropped
             if vma.anonymous and not vma.flags & VmFlags.LOCKED:
-                dropped += _shrink(mm, vma, wanted - dropped)
+                dropped += _shrink(mm, vma, wanted - dropped, among)
     return dropped
 
 
-def _shrink(mm: AddressSpace, vma: Vma, wanted: int) -> int:
+def _shrink(mm: AddressSpace, vma: Vma, wanted: int, among: npt.NDArray[np.bool_] | None) -> int:
     dropped = 0
     hugememory.split_given_up(mm, vma)
     for vaddr, slot, number in mm.tables.pte_tables(vma.start, vma.end):
@@ -106,6 +106,8 @@ def _shrink(mm: AddressSpace, vma: Vma, wanted: int) -> int:
         view = mm.tables.words[slot : slot + number]
         at = _counted(view)
         at = at[_mapped_once(mm, _frames(view[at]))]
+        if among is not None:
+            at = at[among[_frames(view[at])]]
         at = at[_reclaimable(mm, vma, view[at])][: wanted - dropped]
         if len(at):
             gone, view[at] = view[at], 0

@@ -187,7 +187,10 @@ def _populate(mm: AddressSpace, start: int, end: int, access: Access) -> None:
     """MADV_POPULATE_READ and _WRITE: ENOMEM in a hole, EINVAL without the right, EFAULT where an access would cause a
     signal.
     """
-    for vma, low, high in mm.vmas.pieces_to_the_hole(start, end):
-        if not allows_access(vma, access, force=False):
-            raise LinuxError(errno.EINVAL)
-        fault_in(mm, vma, low, high, access)
+    try:
+        for vma, low, high in mm.vmas.pieces_to_the_hole(start, end):
+            if not allows_access(vma, access, force=False):
+                raise LinuxError(errno.EINVAL)
+            fault_in(mm, vma, low, high, access)
+    finally:
+        mm.frames.lru_add_drain()

@@ -29,6 +29,8 @@ _RIGHTS = P | PROTNONE | RW | XD
 #: The bits that an entry keeps when its rights change, and when fork takes write access away.
 _CONTENT, _READ_ONLY = ~_RIGHTS & (1 << 64) - 1, ~RW & (1 << 64) - 1
 _PTE_TABLE_SPAN = span(2)
+#: What is used there says nothing of what will be (vma_has_recency).
+_NO_RECENCY = VmFlags.SEQ_READ | VmFlags.RAND_READ
 _MAPPED, _PAGE = Cost.MAPPED, Cost.PAGE
 
 
@@ -74,7 +76,7 @@ class PageMemory(VmOperations):
             if not reads_instead(mm, vma, address, access):
                 return FaultResult.ACCERR
             access = Access.READ
-        if mm.may_have_huge:
+        if mm.may_have_huge or (vma.page_cache is not None and vma.page_cache.may_have_huge):
             huge = hugememory.fault(mm, vma, address, access)
             if huge is not None:
                 return huge
@@ -115,16 +117,29 @@ class PageMemory(VmOperations):
             q[slot] = q[slot] & ~RW | UFFD_WP_BIT
         return result
 
-    def touch(self, mm: AddressSpace, address: int, access: Access) -> None:
+    def touch(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> None:
         pte = mm.tables.pte(address)
-        if pte & P and not pte & SPECIAL:
+        if pte & HERE and not pte & SPECIAL:
             frame = (pte & ADDRESS) >> PAGE_SHIFT
             if access == Access.WRITE and not pte & D:
                 mm.frames.set_page_flags(frame, PG_DIRTY)
-            mm.frames.mark_accessed(frame)
+            mm.frames.mark_accessed(frame, locked=bool(vma.flags & VmFlags.LOCKED))
 
     def gup_forced(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> int:
         return fault_with_more_rights(mm, vma, address, access)
+
+    def gup_unshare(self, mm: AddressSpace, vma: Vma, address: int) -> None:
+        slot = mm.tables.entry_slot(address, 1)
+        assert slot is not None, "gup_unshare: the page is present"
+        pte = mm.frames.ram.qwords[slot]
+        frame = (pte & ADDRESS) >> PAGE_SHIFT
+        if pte & SPECIAL or not mm.frames.is_anon(frame) or not mm.frames.has_flag(frame, PG_MAYBE_SHARED):
+            return
+        if mm.frames.count(frame) == 1:
+            mm.frames.clear_flag(frame, PG_MAYBE_SHARED)
+        else:
+            _copy_page(mm, vma, address, slot, pte, vma.page_bits | pte & UFFD_WP_BIT)
+        mm.count_kernel_fault(FaultResult.MINOR)
 
     # -- changing entries ------------------------------------------------------------------------------------------
 
@@ -254,7 +269,7 @@ def fault_with_more_rights(mm: AddressSpace, vma: Vma, address: int, access: Acc
     """
     allowed, page_size, q = vma.prot, vma.ops.page_size, mm.frames.ram.qwords
     slot = mm.tables.leaf_slot(address)
-    if slot is None or not is_here(q[slot]) or access != Access.READ:
+    if slot is None or not is_here(q[slot]) or (access == Access.WRITE and not _can_follow_write(mm, q[slot])):
         page = address & -page_size
         vma.prot = allowed | Prot.READ | (Prot.WRITE if access == Access.WRITE else Prot.NONE)
         flush = mm.obligation(page, page + page_size)
@@ -273,6 +288,11 @@ def fault_with_more_rights(mm: AddressSpace, vma: Vma, address: int, access: Acc
     return mm.tables.paddr_at(slot, address) >> PAGE_SHIFT
 
 
+def _can_follow_write(mm: AddressSpace, entry: int) -> bool:
+    """Whether a page may be written by force as it is (can_follow_write_common)."""
+    return not entry & UFFD_WP_BIT and rss.is_exclusive(mm, entry)
+
+
 def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: int) -> FaultResult:
     """do_wp_page(): make the page writable, copying it if another mapping can see it."""
     frames = mm.frames
@@ -281,7 +301,6 @@ def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: i
             return userfault(mm, vma, address, access=Access.WRITE, reason=VmFlags.UFFD_WP)
         pte &= ~UFFD_WP_BIT
     page = address & -PAGE_SIZE
-    flush = mm.obligation(page, page + PAGE_SIZE, "copy on write")
     frame = (pte & ADDRESS) >> PAGE_SHIFT
     if vma.shared or (frames.is_anon(frame) and frames.count(frame) == 1):
         if vma.shared:
@@ -291,21 +310,29 @@ def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: i
             frames.clear_flag(frame, PG_MAYBE_SHARED)
         elif vma.file is not None:
             vma.file.update_time()
-        flush.rights_added()
+        mm.obligation(page, page + PAGE_SIZE, "copy on write").rights_added()
         return FaultResult.MINOR
+    _copy_page(mm, vma, page, slot, pte, vma.page_bits | RW | D)
+    return FaultResult.MINOR
+
+
+def _copy_page(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: int, bits: int) -> None:
+    """Put a copy of a page in its place, with these bits (wp_page_copy).  LinuxError(ENOMEM)."""
+    page = address & -PAGE_SIZE
+    flush = mm.obligation(page, page + PAGE_SIZE, "copy on write")
+    frame = (pte & ADDRESS) >> PAGE_SHIFT
     try:
         copy = rss.new_copy(mm, frame)
     except LinuxError:
         flush.none_needed("the entry was not changed")
         raise
     mm.context.clock.charge(_PAGE)
-    frames.ram.qwords[slot] = copy << PAGE_SHIFT | vma.page_bits | RW | D
+    mm.frames.ram.qwords[slot] = copy << PAGE_SHIFT | bits
     flush.flush()
     if vma.anon_vma is None:
         mm.vmas.anon_vma_prepare(vma)
     if not pte & SPECIAL:
         rss.put_page(mm, frame)
-    return FaultResult.MINOR
 
 
 def _zap(mm: AddressSpace, vma: Vma, start: int, end: int, *, markers: bool) -> None:
@@ -314,10 +341,13 @@ def _zap(mm: AddressSpace, vma: Vma, start: int, end: int, *, markers: bool) -> 
     mm.note_peak()
     stays = bool(vma.flags & VmFlags.UFFD_WP) and not markers and not vma.anonymous
     keeps = (UFFD_WP_BIT, UFFD_WP_ENTRY) if stays else None
+    used = vma.page_cache is not None and not vma.flags & _NO_RECENCY
     for entries in mm.tables.clear_range(start, end, markers=markers, keeps=keeps, drops=POISONED_ENTRY):
         mm.obligation(start, end, "unmap").flush()
         if vma.shared:
             rss.note_dirty(mm, entries)
+        if used:
+            rss.note_used(mm, entries, locked=bool(vma.flags & VmFlags.LOCKED))
         rss.put_pages(mm, entries)
         mm.context.clock.charge(len(entries) * _MAPPED)
         found = True
@@ -338,4 +368,6 @@ def _zap_cached(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
             entries[at] = 0
             low, high = (first + (int(at[edge]) << PAGE_SHIFT) for edge in (0, -1))
             mm.obligation(low, high + PAGE_SIZE, "unmap").flush()
+            if not vma.flags & _NO_RECENCY:
+                rss.note_used(mm, cleared, locked=bool(vma.flags & VmFlags.LOCKED))
             rss.put_pages(mm, cleared)

@@ -122,6 +122,8 @@ def _fix_up(mm: AddressSpace, vma: Vma, start: int, end: int, lock: VmFlags) -> 
     """mlock_fixup(): a special VMA (a window) is skipped, and stays unlocked."""
     mm.stop.check()
     if not vma.flags & (VmFlags.DONTEXPAND | VmFlags.DROPPABLE):
+        if (vma.flags ^ lock) & VmFlags.LOCKED:  # mlock_vma_pages_range()
+            mm.frames.lru_add_drain()
         mm.set_flags(vma, start, end, vma.flags & ~LOCK_FLAGS | lock)
 
 
@@ -130,4 +132,7 @@ def _populate(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
         return
     if not vma.prot:
         raise LinuxError(errno.EFAULT)
-    fault_in(mm, vma, start, end, access_to_populate(vma))
+    try:
+        fault_in(mm, vma, start, end, access_to_populate(vma))
+    finally:
+        mm.frames.lru_add_drain()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
-from emu.mm.frames import FrameAllocator, FrameKind
+from emu.mm.frames import FrameAllocator, FrameKind, Payer
 from mmu import entries
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -103,6 +103,8 @@ class PageTables:
         self._frames = frames
         self._q = frames.ram.qwords
         self.share_counts = share_counts
+        #: For whom the tables are, as far as control groups are concerned; None: for the current task.
+        self.payer: Payer | None = None
         self.pgd_frame = frames.alloc(FrameKind.PAGETABLE)
         #: Number of tables that this tree owns, by level (the highest is the PGD itself).
         self.tables = {levels: 1, **dict.fromkeys(range(levels - 1, 0, -1), 0)}
@@ -167,7 +169,7 @@ class PageTables:
             at -= 1
             if entry & _TABLE != P:
                 assert not entry, f"PageTables: {vaddr:#x} is mapped by a large page"
-                frame = self._frames.alloc(FrameKind.PAGETABLE)
+                frame = self._frames.alloc(FrameKind.PAGETABLE, self.payer)
                 self.tables[at] += 1
                 entry = q[slot] = frame << PAGE_SHIFT | TABLE_FLAGS
             slot = ((entry & ADDRESS) >> 3) + ((vaddr >> (PAGE_SHIFT + 9 * (at - 1))) & 511)

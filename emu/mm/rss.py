@@ -7,12 +7,12 @@ Huge pages are counted by their pool.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING, Protocol, TypeAlias, overload
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, overload
 
 from emu.mm.frames import PG_DIRTY, PG_MAYBE_SHARED, FrameAllocator, FrameKind
 from emu.mm.freeframes import Frames
-from emu.mm.pagetable import ADDRESS, HERE, SPECIAL, D
+from emu.mm.pagetable import ADDRESS, HERE, SPECIAL, A, D
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT
 
@@ -32,6 +32,7 @@ class Resident(Protocol):
     frames: FrameAllocator
     rss_anon: int
     rss_cache: int
+    payer: Callable[[], Any] | None
 
 
 @overload
@@ -61,21 +62,21 @@ def _count(mm: Resident, frames: Frames | list[int], sign: int) -> None:
 
 def new_page(mm: Resident) -> int:
     """A zeroed frame of private memory.  LinuxError(ENOMEM)."""
-    frame = mm.frames.alloc(FrameKind.ANON)
+    frame = mm.frames.alloc(FrameKind.ANON, mm)
     mm.rss_anon += 1
     return frame
 
 
 def new_pages(mm: Resident, number: int) -> Frames:
     """Several frames, or fewer if no more are left."""
-    frames = mm.frames.alloc_many(FrameKind.ANON, number)
+    frames = mm.frames.alloc_many(FrameKind.ANON, number, mm)
     mm.rss_anon += len(frames)
     return frames
 
 
 def new_copy(mm: Resident, source: int) -> int:
     """A frame of private memory with the contents of another.  LinuxError(ENOMEM)."""
-    frame = mm.frames.copy(source, FrameKind.ANON)
+    frame = mm.frames.copy(source, FrameKind.ANON, mm)
     mm.rss_anon += 1
     return frame
 
@@ -131,6 +132,17 @@ def note_dirty(mm: Resident, entries: Entries | list[int]) -> None:
     written = entries[(entries & D) != 0]
     if len(written):
         mm.frames.flags[pages_of(written)] |= PG_DIRTY
+
+
+def note_used(mm: Resident, entries: Entries | list[int], *, locked: bool) -> None:
+    """Pages of the page cache were used through these entries, which are about to go (folio_mark_accessed)."""
+    if isinstance(entries, list):
+        for frame in pages_of([entry for entry in entries if entry & A]):
+            if not mm.frames.is_anon(frame):
+                mm.frames.mark_accessed(frame, locked=locked)
+        return
+    frames = pages_of(entries[(entries & A) != 0])
+    mm.frames.mark_many_accessed(frames[mm.frames.kinds[frames] != _ANON], locked=locked)
 
 
 def put_page(mm: Resident, frame: int) -> None:

@@ -73,7 +73,8 @@ def _move_huge_page(mm: AddressSpace, dst: int, src: int, length: int) -> bool:
     if slot is None:
         return False
     if dst % size or src % size or length < size:
-        hugememory.split(mm, src & -size, slot)
+        part = hugememory.split if q[slot] & SPECIAL else hugememory.split_page
+        part(mm, src & -size, slot)
         return False
     entry = q[slot]
     if not entry & SPECIAL and (mm.frames.counts[hugememory.block(hugememory.head_of(entry))] > 1).any():

@@ -132,6 +132,16 @@ class Vma:
         """Whether it is private anonymous memory (vma_is_anonymous), including that of /dev/zero."""
         return self.page_cache is None and self.ops is ORDINARY
 
+    @property
+    def object(self) -> MappedFile | PageCache | None:
+        """What it maps (vm_file): an open file, or shared memory without a name."""
+        return self.file if self.file is not None else self.page_cache
+
+    @property
+    def writes_through(self) -> bool:
+        """VM_SHARED: a shared mapping of a file that was opened for reading alone counts as private (do_mmap)."""
+        return self.shared and (self.file is None or self.file.writable)
+
     def index_of(self, address: int) -> int:
         """The index of the page of the page cache at ``address``."""
         return self.pgoff + ((address - self.start) >> 12)

@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from emu.linux.errors import LinuxError
+from emu.linux.errors import LinuxError, NoPage
 from emu.mm.flags import FaultResult
 from emu.mm.pagetable import span
 from emu.mm.swapops import here
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 #: Which the errno module does not have.
 _EHWPOISON = 133
-_FAILED = {FaultResult.OOM: errno.ENOMEM, FaultResult.HWPOISON: _EHWPOISON}
 
 
 class HugePageUse(NamedTuple):
@@ -138,6 +137,11 @@ class VmOperations(ABC):
         """
         return self.gup(mm, vma, address, access)
 
+    def gup_unshare(self, mm: AddressSpace, vma: Vma, address: int) -> None:
+        """A private page is about to be pinned in order to be read: it must be this process's alone by then
+        (FAULT_FLAG_UNSHARE).  LinuxError(ENOMEM).
+        """
+
     def populate(self, mm: AddressSpace, vma: Vma, start: int, end: int, access: Access) -> FaultResult | None:
         """Fault in every page of [start, end) for MAP_POPULATE or a lock; returns the result of the fault that failed,
         or None.  The faults count as taken by the kernel for the current process.  NoIntr if the run is to end.
@@ -148,20 +152,21 @@ class VmOperations(ABC):
             if not result.resolved:
                 return result
             mm.count_kernel_fault(result)
-            if result == FaultResult.RACED:
-                self.touch(mm, page, access)
+            self.touch(mm, vma, page, access)
         return None
 
-    def touch(self, mm: AddressSpace, address: int, access: Access) -> None:
-        """A page that is to be faulted in is there already, and counts as used (FOLL_TOUCH)."""
+    def touch(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> None:
+        """A page of the VMA that was to be faulted in is there, and counts as used (FOLL_TOUCH)."""
 
     def fault_in(self, mm: AddressSpace, vma: Vma, start: int, end: int, access: Access) -> None:
         """Make every page of [start, end) present for mlock and MADV_POPULATE.  LinuxError(EFAULT, ENOMEM,
         EHWPOISON).
         """
         failed = self.populate(mm, vma, start, end, access)
+        if failed == FaultResult.OOM:
+            raise NoPage
         if failed is not None:
-            raise LinuxError(_FAILED.get(failed, errno.EFAULT))
+            raise LinuxError(_EHWPOISON if failed == FaultResult.HWPOISON else errno.EFAULT)
 
     # -- changing entries ------------------------------------------------------------------------------------------
 

@@ -49,6 +49,15 @@ def set_comm(kernel: Kernel, task: Task, data: bytes) -> None:
     task.comm = decode_name(data[:15].split(b"\0")[0])
 
 
+def cgroup(kernel: Kernel, task: Task) -> bytes:
+    """/proc/PID/cgroup (proc_cgroup_show)."""
+    if kernel.current is None or "cgroups" not in kernel.__dict__:
+        return b"0::/\n"
+    group = kernel.cgroups.of(task)
+    gone = " (deleted)" if group.dead else ""
+    return b"0::" + encode_name(group.path(kernel.cgroups.top_of(kernel.current)) + gone) + b"\n"
+
+
 # The out-of-memory killer
 
 
@@ -164,7 +173,7 @@ def no_lsm(kernel: Kernel, task: Task) -> bytes:
 
 PID_FILES = {
     "autogroup": PidFile(lambda kernel, task: b"/autogroup-%d nice 0\n" % task.sid, of_thread=False),
-    "cgroup": PidFile(lambda kernel, task: b"0::/\n"),
+    "cgroup": PidFile(cgroup),
     "comm": PidFile(comm, 0o644, set_comm),
     "coredump_filter": PidFile(coredump_filter, 0o644, set_coredump_filter, of_thread=False),
     "cpuset": PidFile(lambda kernel, task: b"/\n"),

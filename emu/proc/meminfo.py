@@ -57,6 +57,19 @@ def anon_thps(kernel: Kernel) -> int:
     return len(mapped_heads(_spaces(kernel), FrameKind.ANON)) << 9
 
 
+def shmem_thps(kernel: Kernel) -> int:
+    """NR_SHMEM_THPS: pages of shared memory that are parts of huge ones."""
+    frames = kernel.frames
+    if not any(cache.may_have_huge for cache in frames.page_caches):
+        return 0
+    return int(np.count_nonzero((frames.kinds == FrameKind.CACHE) & (frames.flags & PG_LARGE != 0)))
+
+
+def pmd_mapped(kernel: Kernel) -> int:
+    """NR_SHMEM_PMDMAPPED: those that entries of 2 MiB map."""
+    return len(mapped_heads(_spaces(kernel), FrameKind.CACHE)) << 9
+
+
 def meminfo(kernel: Kernel) -> bytes:
     """/proc/meminfo."""
     frames = kernel.frames
@@ -74,8 +87,9 @@ def meminfo(kernel: Kernel) -> bytes:
         "Slab": frames.kmem.pages, "SReclaimable": 0, "SUnreclaim": frames.kmem.pages, "KernelStack": 0,
         "PageTables": used[FrameKind.PAGETABLE], "SecPageTables": 0, "NFS_Unstable": 0, "Bounce": 0,
         "WritebackTmp": 0, "CommitLimit": commit.limit, "Committed_AS": commit.pages, "VmallocTotal": 0,
-        "VmallocUsed": 0, "VmallocChunk": 0, "Percpu": 0, "AnonHugePages": anon_thps(kernel), "ShmemHugePages": 0,
-        "ShmemPmdMapped": 0, "FileHugePages": 0, "FilePmdMapped": 0, "Balloon": 0,
+        "VmallocUsed": 0, "VmallocChunk": 0, "Percpu": 0, "AnonHugePages": anon_thps(kernel),
+        "ShmemHugePages": shmem_thps(kernel), "ShmemPmdMapped": pmd_mapped(kernel),
+        "FileHugePages": 0, "FilePmdMapped": 0, "Balloon": 0,
     }  # fmt: skip
     sizes = {name: pages * PAGE_SIZE >> 10 for name, pages in figures.items()}
     sizes["VmallocTotal"] = _VMALLOC[kernel.mm_context.levels] >> 10
@@ -101,7 +115,8 @@ def node_figures(kernel: Kernel) -> dict[str, int]:
         "nr_slab_unreclaimable": frames.kmem.pages, "nr_isolated_anon": 0, "nr_isolated_file": 0,
         "nr_anon_pages": anon, "nr_mapped": sum(mm.rss_cache for mm in spaces), "nr_file_pages": cached,
         "nr_dirty": 0, "nr_writeback": 0, "nr_shmem": cached - clean,
-        "nr_anon_transparent_hugepages": anon_thps(kernel) >> 9,
+        "nr_anon_transparent_hugepages": anon_thps(kernel) >> 9, "nr_shmem_hugepages": shmem_thps(kernel) >> 9,
+        "nr_shmem_pmdmapped": pmd_mapped(kernel) >> 9,
         "nr_page_table_pages": used[FrameKind.PAGETABLE], "nr_swapcached": 0,
         "nr_hugetlb": kernel.huge_pages.total << 9,
     }  # fmt: skip

@@ -16,7 +16,7 @@ from emu.mm.filepages import FilePages
 from emu.mm.flags import VmFlags
 from emu.mm.frames import PG_DIRTY, PG_LAZYFREE, PG_REFERENCED, FrameKind
 from emu.mm.hugefault import head_of
-from emu.mm.hugememory import anon_bytes, clear_young, is_eligible, leaves
+from emu.mm.hugememory import anon_bytes, cached_bytes, clear_young, is_eligible, leaves
 from emu.mm.pagetable import ADDRESS, SPECIAL, A, D
 from emu.mm.rss import pages_of
 from emu.mm.swapops import here
@@ -77,6 +77,7 @@ def _figures(mm: AddressSpace, vma: Vma) -> dict[str, int]:
         figures["Anonymous"] += 4096 if anon else 0
         figures["LazyFree"] += 4096 if anon and not pte & D and flags & PG_LAZYFREE else 0
     figures["AnonHugePages"] = anon_bytes(mm, vma)
+    figures["ShmemPmdMapped"] = cached_bytes(mm, vma)
     figures["Locked"] = figures["Pss"] if vma.flags & VmFlags.LOCKED else 0
     _add_huge(mm, vma, figures)
     return figures
@@ -114,7 +115,7 @@ _FLAG_NAMES = (
 def _flag_names(vma: Vma) -> list[str]:
     writable = not vma.flags & VmFlags.NEVERWRITE
     names = [word for bit, word in ((Prot.READ, "rd"), (Prot.WRITE, "wr"), (Prot.EXEC, "ex")) if vma.prot & bit]
-    names += ["sh"] if vma.shared and writable else []
+    names += ["sh"] if vma.writes_through else []
     names += ["mr", "mw"] if writable else ["mr"]
     names += [] if vma.flags & VmFlags.NEVEREXEC else ["me"]
     names += ["ms"] if vma.shared else []
@@ -204,9 +205,10 @@ _ALL, _ANON, _MAPPED, _SOFT_DIRTY, _HIWATER = range(1, 6)
 
 
 def _clear_refs(mm: AddressSpace, data: bytes) -> None:
-    """What is written to /proc/PID/clear_refs: 1 clears the A bit of all pages, 2 of anonymous, 3 of mapped ones.
+    """What is written to /proc/PID/clear_refs: 1 clears the A bit of all pages, 2 of those that no object is behind, 3
+    of the others; 5 forgets the peak of the resident memory.
 
-    4 (soft-dirty bits, of which there are none) and 5 are accepted.  LinuxError(EINVAL) for anything else.
+    4 (soft-dirty bits, of which there are none) is accepted.  LinuxError(EINVAL) for anything else.
     """
     try:
         kind = int(data.strip(b" \n\0"))
@@ -214,11 +216,13 @@ def _clear_refs(mm: AddressSpace, data: bytes) -> None:
         raise LinuxError(errno.EINVAL) from None
     if kind not in (_ALL, _ANON, _MAPPED, _SOFT_DIRTY, _HIWATER):
         raise LinuxError(errno.EINVAL)
+    if kind == _HIWATER:
+        mm.reset_peak()
     if kind in (_SOFT_DIRTY, _HIWATER):
         return
     for vma in mm.vmas:
         mm.stop.check()
-        if kind != _ALL and (vma.file is None) != (kind == _ANON):
+        if kind != _ALL and (vma.object is None) != (kind == _ANON):
             continue
         for start, end in mm.pieces(vma.start, vma.end):
             flush = mm.obligation(start, end)

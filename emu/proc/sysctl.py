@@ -58,7 +58,10 @@ KEPT = {
     "kernel/keys/root_maxkeys": Kept(1000000, 0),
     "kernel/kptr_restrict": Kept(0, 0, 2), "kernel/overflowgid": Kept(65534, 0, 65535),
     "kernel/overflowuid": Kept(65534, 0, 65535), "kernel/panic": Kept(0), "kernel/panic_on_oops": Kept(0),
-    "kernel/panic_on_warn": _switch(0), "kernel/perf_event_paranoid": Kept(2),
+    "kernel/panic_on_warn": _switch(0),
+    "kernel/perf_cpu_time_max_percent": Kept(25, 0, 100), "kernel/perf_event_max_contexts_per_stack": Kept(8, 0, 1000),
+    "kernel/perf_event_max_sample_rate": Kept(100000, 1), "kernel/perf_event_max_stack": Kept(127, 0, 640),
+    "kernel/perf_event_mlock_kb": Kept(516, 0),
     "kernel/pid_max": Kept(4194304, 301, 4194304),
     "kernel/print-fatal-signals": Kept(0), "kernel/printk_delay": Kept(0, 0, 10000),
     "kernel/printk_ratelimit": Kept(5), "kernel/printk_ratelimit_burst": Kept(10),
@@ -161,6 +164,7 @@ def _add_limits(kernel: Kernel) -> None:
         _add_attribute(kernel, name, resources, attribute, low, high)
     _add_attribute(kernel, "vm/unprivileged_userfaultfd", kernel.mm_context, "unprivileged_userfaultfd", 0, 1)
     _add_attribute(kernel, "fs/aio-max-nr", kernel.aio, "most", 0, _UNLIMITED)
+    _add_attribute(kernel, "kernel/perf_event_paranoid", kernel, "perf_event_paranoid", -_INT_MAX - 1, _INT_MAX)
     _add_attribute(kernel, "kernel/core_uses_pid", kernel, "core_uses_pid", -_INT_MAX - 1, _INT_MAX)
     _add_attribute(kernel, "kernel/randomize_va_space", kernel, "randomize_va_space", -_INT_MAX - 1, _INT_MAX)
     _add_attribute(kernel, "vm/max_map_count", kernel.mm_context, "max_map_count", 0, _INT_MAX)

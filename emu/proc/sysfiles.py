@@ -25,7 +25,7 @@ _CPU = "devices/system/cpu"
 _NODE = "devices/system/node"
 _KERNEL_MAX = 255
 _EMPTY = (
-    "block", "bus", "class", "dev/block", "dev/char", "devices/virtual", "firmware", "hypervisor",
+    "block", "class", "dev/block", "dev/char", "devices/virtual", "firmware", "hypervisor",
     "module", "power",
 )  # fmt: skip
 #: What a network device counts; nothing is counted here.
@@ -45,6 +45,7 @@ def add_all(kernel: Kernel) -> None:
         "enabled": everyone, "isolated": "", "kernel_max": str(_KERNEL_MAX), "offline": "",
     }.items():  # fmt: skip
         _add(tree, f"{_CPU}/{name}", text)
+    _add(tree, "bus/event_source/devices/software/type", "1")
     _add_node(kernel, tree, cpus)
     _add_kernel(kernel, tree)
     holder: list[FixedDirectory] = []

@@ -70,6 +70,7 @@ NUMBERS: dict[str, tuple[int, ...]] = {
     "ldt": (154,),
     "lsm": (*range(459, 462),),
     "bpf": (321,),
+    "perf": (298,),
 }  # fmt: skip
 
 

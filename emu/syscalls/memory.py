@@ -25,6 +25,7 @@ from mmu.memory import PAGE_SIZE
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
+    from emu.mm.vma import Vma
 
 _KNOWN_PROT = int(Prot.READ | Prot.WRITE | Prot.EXEC)
 _PROT_SEM, _GROWS = int(Prot.SEM), int(Prot.GROWSDOWN | Prot.GROWSUP)
@@ -191,16 +192,29 @@ def sys_pkey_free(kernel: Kernel, task: Task, key: int) -> int:
 
 
 def sys_remap_file_pages(kernel: Kernel, task: Task, start: int, size: int, prot: int, pgoff: int, flags: int) -> int:
-    """remap_file_pages(2), as the kernel emulates it: a new mapping of the file over a part of the old one."""
+    """remap_file_pages(2), as the kernel emulates it: a new mapping of the object over mappings that it has there."""
     start, size = start & -PAGE_SIZE, size & -PAGE_SIZE
     if prot or start + size <= start or pgoff + (size >> 12) < pgoff or pgoff + (size >> 12) > 1 << 52:
         raise LinuxError(errno.EINVAL)
     vma = task.mm.vmas.find(start)
-    if vma is None or not vma.shared or vma.file is None or start + size > vma.end:
+    if vma is None or not vma.writes_through or not _is_one_object(task, vma, start + size):
         raise LinuxError(errno.EINVAL)
     kinds = MapFlags.SHARED | MapFlags.FIXED | MapFlags.POPULATE | MapFlags(flags & MapFlags.NONBLOCK)
-    do_mmap(task.mm, start, size, vma.prot, kinds, vma.file, pgoff << 12)
+    kinds |= MapFlags.LOCKED if vma.flags & VmFlags.LOCKED else MapFlags(0)
+    memory = vma.page_cache if vma.file is None else None
+    do_mmap(task.mm, start, size, vma.prot, kinds, vma.file, pgoff << 12, memory)
     return 0
+
+
+def _is_one_object(task: Task, vma: Vma, end: int) -> bool:
+    """Whether mappings of the same object with the same rights and flags reach from a VMA to ``end``."""
+    other: Vma | None = vma
+    while other is not None and other.end < end:
+        other = task.mm.vmas.find(other.end)
+        if other is not None:
+            alike = other.object is vma.object and other.prot == vma.prot and other.flags == vma.flags
+            other = other if alike else None
+    return other is not None
 
 
 def sys_mseal(kernel: Kernel, task: Task, start: int, length: int, flags: int) -> int:

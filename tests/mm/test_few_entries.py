@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ class _Mm:
         self.frames = FrameAllocator(PhysicalMemory(16 << 20), lambda frame: None, lambda frames: None)
         self.tables = PageTables(self.frames, ShareCounts())
         self.rss_anon = self.rss_cache = 0
+        self.payer: Callable[[], Any] | None = None
 
     def state(self) -> Any:
         frames = self.frames

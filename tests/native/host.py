@@ -55,6 +55,7 @@ NEEDS: dict[str, Callable[[], bool]] = {
     "sys": lambda: os.path.exists("/sys/kernel"),
     "no swap": lambda: len(Path("/proc/swaps").read_text().splitlines()) == 1,
     "namespaces": _has_namespaces,
+    "cgroup2": lambda: any(line.split()[2] == "cgroup2" for line in Path("/proc/mounts").read_text().splitlines()),
     "transparent huge pages": lambda: all(_chosen(name) == word for name, word in _HUGE_PAGES.items()),
     "an idle cpu": lambda: os.getloadavg()[0] < len(os.sched_getaffinity(0)) / 2,
 }

@@ -169,7 +169,6 @@ PROCESS_OWNS, THREAD_OWNED = ["7", "0x80000000000", "0"], ["SEGV_MAPERR", "EINVA
 #: Rows that need what the machine does not have.
 ABSENT = {
     "swap: 60 MiB of a 64 MiB object reclaimed": "swap",
-    "memcg: a consumer in another cgroup touches first": "control groups",
 }
 
 

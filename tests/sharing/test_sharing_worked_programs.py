@@ -176,7 +176,6 @@ def test_a_short_object_in_a_large_region(machine: MakeMachine) -> None:
     ("name", "missing"),
     [
         ("memory.swap: MADV_PAGEOUT of 0.9 GiB shows in pswpout", "swap, and memory control groups"),
-        ("memory.thp: transparent huge pages are counted", "transparent huge pages, and memory control groups"),
         ("memory teardown: rmdir of the group after the process has left it", "memory control groups"),
     ],
 )
