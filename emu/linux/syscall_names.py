@@ -2,6 +2,8 @@
 (arch/x86/entry/syscalls/syscall_64.tbl), and why Linux itself has none of these, where it has not.
 """
 
+import errno
+
 _NOT_IMPLEMENTED = """
 134 uselib  156 _sysctl  167 swapon  168 swapoff  172 iopl  173 ioperm  174 create_module
 175 init_module  176 delete_module  177 get_kernel_syms  178 query_module  180 nfsservctl  181 getpmsg  182 putpmsg
@@ -18,6 +20,9 @@ _OPTIONS = {
 }  # fmt: skip
 #: Calls that no 64-bit Linux 6.18 has (sys_ni_syscall).
 _GONE = frozenset({134, 156, 174, 177, 178, *range(180, 186), 205, 211, 212, 214, 215, 236})
+#: Calls that a Linux 6.18 may be set up to refuse, by another errno than ENOSYS, and how it is then said.
+REFUSED = {425: errno.EPERM}
+_SETTINGS = {425: "kernel.io_uring_disabled = 2"}
 
 
 def name_of(number: int) -> str:
@@ -30,6 +35,8 @@ def why_not(number: int) -> str:
     name = name_of(number)
     if name == f"#{number}":
         return f"system call {number} is not implemented: ENOSYS"
+    if number in REFUSED:
+        return f"system call {number} ({name}) is refused, {how_refused(number)}"
     option = next((option for option, numbers in _OPTIONS.items() if number in numbers), None)
     reason = "is not implemented"
     if option is not None:
@@ -37,3 +44,8 @@ def why_not(number: int) -> str:
     elif number in _GONE:
         reason = "is not there, as in Linux 6.18"
     return f"system call {number} ({name}) {reason}: ENOSYS"
+
+
+def how_refused(number: int) -> str:
+    """The setting by which Linux refuses a call so, and the errno."""
+    return f"as with {_SETTINGS[number]}: {errno.errorcode[REFUSED[number]]}"
