@@ -28,6 +28,8 @@ from emu.linux.syscall import Syscall, compile_entry
 from emu.mm.commit import Commit
 from emu.mm.frames import FrameAllocator
 from emu.mm.hugetlb import HugePagePool
+from emu.mm.khugepaged import Khugepaged
+from emu.mm.thp import TransparentHugePages
 from emu.proc import system as proc_system
 from emu.syscalls import attributes, directories, fcntl, fdctl, files, mounts, naming, openclose, poll, xattr
 from mmu.memory import PhysicalMemory
@@ -176,9 +178,12 @@ class Machine:
         self.frames = FrameAllocator(PhysicalMemory(memory), lambda frame: None, lambda frames: None)
         self.huge_pages = HugePagePool(self.frames)
         #: What a mapping of /dev/zero asks of an address space.
-        self.context = SimpleNamespace(commit=Commit(self.frames.total), levels=4, max_map_count=65530)
+        self.context = SimpleNamespace(
+            commit=Commit(self.frames.total), levels=4, max_map_count=65530, thp=TransparentHugePages()
+        )
         self.total_bytes = 0
         self.mm_context = self.context
+        self.khugepaged = Khugepaged()
         self.stop = Stop()
         self.clock = FakeClock()
         self.random = random.Random(1)
