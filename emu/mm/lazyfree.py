@@ -58,6 +58,7 @@ def madvise_cold(mm: AddressSpace, vma: Vma, start: int, end: int, *, pageout: b
     mm.frames.lru_add_drain()
     if vma.ops.special:
         return
+    private_only = pageout and vma.file is not None and not mm.context.may_write(vma.file)
     hugememory.make_old(mm, start, end, lazyfree=False)
     flush = mm.obligation(start, end, "MADV_PAGEOUT" if pageout else "MADV_COLD")
     found, gone, indexes = False, [], []
@@ -65,6 +66,8 @@ def madvise_cold(mm: AddressSpace, vma: Vma, start: int, end: int, *, pageout: b
         view = mm.tables.words[slot : slot + number]
         at = _counted(view)
         at = at[_mapped_once(mm, _frames(view[at]))]
+        if private_only:
+            at = at[mm.frames.kinds[_frames(view[at])] == FrameKind.ANON]
         mm.frames.flags[_frames(view[at])] &= ~PG_REFERENCED & 0xFF
         if pageout:
             at = at[_reclaimable(mm, vma, view[at])]
