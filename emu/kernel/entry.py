@@ -31,8 +31,6 @@ _CALL, _FAULT, _WAKE = Cost.CALL, Cost.FAULT, Cost.WAKE
 _LARGE = 1024
 #: From here on an address may not be canonical.
 _NOT_CANONICAL = 1 << 47
-#: Calls that libraries try at every start and do without, so that nobody is told: landlock's first.
-_TRIED_BY_HABIT = {444: errno.ENOSYS}
 
 _ZOMBIE = int(TaskState.ZOMBIE)
 
@@ -420,8 +418,6 @@ class Entry:
         return True
 
     def _not_implemented(self, number: int, kernel: Kernel, task: Task, registers: Registers) -> int:
-        if number in _TRIED_BY_HABIT:
-            return -_TRIED_BY_HABIT[number]
         from emu.linux.syscall_names import why_not
 
         kernel.log_once(why_not(number))

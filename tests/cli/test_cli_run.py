@@ -182,12 +182,6 @@ def test_a_system_call_that_is_not_there_is_said_once(unimmu: Unimmu) -> None:
     ]
 
 
-def test_a_system_call_that_programs_only_try(unimmu: Unimmu) -> None:
-    """landlock_create_ruleset."""
-    ran = unimmu("run", "calls", "syscall 444")
-    assert (ran.out, ran.err) == ("syscall = ENOSYS\n", "")
-
-
 def test_a_clone_of_a_kind_that_is_not_there(unimmu: Unimmu) -> None:
     ran = unimmu("run", "calls", "@x = bytes 88; @store x 0x200000000; syscall 435 x 88")
     assert ran.out == "syscall = ENOSYS\n"
