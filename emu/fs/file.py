@@ -123,6 +123,11 @@ class File:
             self.inode.readers += 1
 
     @property
+    def noexec(self) -> bool:
+        """Nothing where it was opened may be executed (path_noexec)."""
+        return self.path.noexec
+
+    @property
     def nonblocking(self) -> bool:
         """O_NONBLOCK is set."""
         return bool(self.flags & _NONBLOCK) and not self.patient

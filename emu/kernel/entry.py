@@ -219,6 +219,8 @@ class Entry:
         if clock.system_ns >= clock.look_at:
             clock.look()
         kernel = self._kernel
+        if kernel.mm_context.swapping:
+            kernel.mm_context.balance()
         tracer = kernel.tracer
         if tracer.syscalls:
             call = self._table.get(number)
@@ -442,6 +444,8 @@ class Entry:
             usage.min_flt += 1
         elif result is FaultResult.LINKED:
             usage.link_faults += 1
+        elif result is FaultResult.MAJOR:
+            usage.maj_flt += 1
         elif not result.resolved:
             task.fault_result = result
             return False
