@@ -95,6 +95,8 @@ class File:
     created = False
     #: Whoever asks waits in a way of his own, whether or not O_NONBLOCK is set (io_uring).
     patient = False
+    #: Rights to files that whoever opened it did not have, and that count later (emu.fs.landlock).
+    landlock_denied = 0
 
     def __init__(self, path: Path, flags: int) -> None:
         """LinuxError(ENFILE) if the machine has as many open files as it can, (ENOMEM)."""

@@ -420,10 +420,10 @@ class Entry:
         return True
 
     def _not_implemented(self, number: int, kernel: Kernel, task: Task, registers: Registers) -> int:
-        from emu.linux.syscall_names import REFUSED, why_not
+        from emu.linux.syscall_names import why_not
 
         kernel.log_once(why_not(number))
-        return -REFUSED.get(number, errno.ENOSYS)
+        return -errno.ENOSYS
 
     # -- faults and exceptions -------------------------------------------------------------------------------------
 
