@@ -188,6 +188,21 @@ def test_a_system_call_that_programs_only_try(unimmu: Unimmu) -> None:
     assert (ran.out, ran.err) == ("syscall = EPERM\nsyscall = ENOSYS\n", "")
 
 
+def test_swap(unimmu: Unimmu) -> None:
+    script = "@p = mmap 2T 12M RW PRIVATE|MAP_FIXED -1 0; @touch p 12M; @store p 5; load p+6M; load p"
+    right = "unimmu: audit: every table and every frame is accounted for\n"
+    ran = unimmu("run", "--audit", "--mem", "8M", "--swap", "16M", "calls", script)
+    assert ran == (0, "load = 1\nload = 5\n", right)
+    status, _, error = unimmu("run", "--mem", "8M", "--swap", "4M", "calls", script)
+    assert status == 137 and error.startswith("unimmu: out of memory: killed process 100 (calls)")
+
+
+@pytest.mark.parametrize("size", ["4K", "5000", "2T"])
+def test_sizes_of_swap_that_cannot_be(unimmu: Unimmu, size: str) -> None:
+    status, _, error = unimmu("run", "--swap", size, "hello")
+    assert status == 2 and error.startswith("unimmu run: a device for swap has from 8192 to ")
+
+
 def test_a_clone_of_a_kind_that_is_not_there(unimmu: Unimmu) -> None:
     ran = unimmu("run", "calls", "@x = bytes 88; @store x 0x200000000; syscall 435 x 88")
     assert ran.out == "syscall = ENOSYS\n"
