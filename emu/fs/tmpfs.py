@@ -7,13 +7,15 @@ import stat
 from typing import TYPE_CHECKING
 
 from emu.fs.file import File
-from emu.fs.inode import Inode, NewOwner
+from emu.fs.inode import Inode, NewOwner, Stat
 from emu.fs.libfs import Node, SimpleDirectory, Symlink, drop_tree, symlink_size
 from emu.fs.seals import Seal, check_mapping, check_punch, check_size, writable_bytes
 from emu.fs.superblock import FileSystemType, StatFs, SuperBlock, parse_id, parse_options, parse_size
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE, PAGE_SIZE, FallocateFlags, RenameFlags, Whence
 from emu.linux.mman import Prot
+from emu.mm.frames import BLOCK_FRAMES
+from emu.mm.hugetlb import HPAGE_SIZE
 from emu.mm.kmem import INODE
 from emu.mm.pagecache import PageCache
 from emu.mm.shmempages import ShmemPages
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from emu.fs.resources import Resources
     from emu.linux.caller import Caller, Credentials
     from emu.mm.address_space import AddressSpace
+    from emu.mm.flags import VmFlags
     from emu.mm.vma import Vma
 
 TMPFS_MAGIC = 0x01021994
@@ -33,7 +36,7 @@ DIRENT_SIZE = 20
 INODE_SPACE = 1024
 OPTIONS = frozenset({"size", "nr_blocks", "nr_inodes", "mode", "uid", "gid", "huge"})
 _SHOWN = ("size", "nr_blocks", "nr_inodes", "huge")
-#: Values of huge=, which is kept and shown: there are no huge pages of files.
+#: Values of huge=.
 _HUGE = ("never", "always", "within_size", "advise")
 #: A number above the index of any page.
 LAST_PAGE = 1 << 52
@@ -111,7 +114,10 @@ class TmpfsInode(Inode):
     ) -> None:
         super().__init__(sb, stat.S_IFREG | mode & 0o7777, uid, gid)
         resources = sb.resources
-        self.page_cache: PageCache = pages or ShmemPages(resources.frames, resources.swap, charge=sb.charge)
+        if pages is None:
+            pages = ShmemPages(resources.frames, resources.swap, charge=sb.charge)
+            pages.huge, pages.may_have_huge = sb, sb.may_be_made_huge
+        self.page_cache = pages
         self._sb = sb
         self.seals = Seal.SEAL
         #: Ranges of pages that fallocate has made, but for those that were written since.
@@ -120,6 +126,12 @@ class TmpfsInode(Inode):
     @property
     def blocks(self) -> int:
         return self.page_cache.total_pages * (PAGE_SIZE // 512)
+
+    def getattr(self) -> Stat:
+        status, cache = super().getattr(), self.page_cache
+        if not cache.may_have_huge or cache.huge is not self._sb or not self._sb.is_huge(cache, 0, 0, None):
+            return status
+        return status._replace(blksize=HPAGE_SIZE)
 
     def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
         return TmpfsFile(path, flags)
@@ -206,6 +218,8 @@ class TmpfsInode(Inode):
         self._sb.check_room(last - first - self.page_cache.total_pages)
         added: list[int] = []
         try:
+            for at in range(first, last, BLOCK_FRAMES) if self.page_cache.may_have_huge else ():
+                self.page_cache.make_huge(at, end)
             for at in range(first, last, _ALLOCATION):
                 frames, fresh = self.page_cache.get_many(at, min(_ALLOCATION, last - at))
                 self.page_cache.allocated(frames, fresh)
@@ -311,11 +325,15 @@ class TmpfsSuperBlock(SuperBlock):
     magic = TMPFS_MAGIC
     dirent_size = DIRENT_SIZE
     keeps_xattrs = keeps_flags = True
+    #: The kernel's own instance, which has no huge= of its own.
+    internal = False
     exported = True
 
     def __init__(self, resources: Resources, fstype: FileSystemType, options: str = "", limited: bool = True) -> None:
         super().__init__(resources, fstype)
         words = parse_options(options, OPTIONS)
+        if words.get("huge", "never") not in _HUGE:
+            raise LinuxError(errno.EINVAL)
         half = resources.frames.total // 2 if limited else 0
         self.max_blocks = _block_limit(words, half)
         self.max_inodes = _count(words["nr_inodes"]) if "nr_inodes" in words else half
@@ -333,6 +351,26 @@ class TmpfsSuperBlock(SuperBlock):
         words = parse_options(options, OPTIONS)
         self.root.uid = who.down("uid", parse_id(words["uid"])) if "uid" in words else who.fsuid
         self.root.gid = who.down("gid", parse_id(words["gid"])) if "gid" in words else who.fsgid
+
+    @property
+    def _huge(self) -> str:
+        return self.resources.thp.shm_mnt if self.internal else self._shown.get("huge", "never")
+
+    @property
+    def may_be_made_huge(self) -> bool:
+        """Whether its files may have huge pages."""
+        thp = self.resources.thp
+        return self._huge != "never" or thp.shmem_enabled == "force" or (self.internal and thp.shmem_unasked)
+
+    def is_huge(self, cache: PageCache, index: int, write_end: int, flags: VmFlags | None) -> bool:
+        """Whether a page may be huge by huge= (shmem_huge_global_enabled)."""
+        return self.resources.thp.allows_shmem(self._huge, index, max(write_end, cache.size), flags)
+
+    def allows_huge(self, cache: PageCache, index: int, write_end: int, flags: VmFlags | None) -> bool:
+        enabled = self.is_huge(cache, index, write_end, flags)
+        if flags is None or not self.internal:
+            return enabled
+        return self.resources.thp.allows_unnamed(index, cache.size, flags, inherited=enabled)
 
     def check_room(self, blocks: int) -> None:
         """Raise ENOSPC unless ``blocks`` more pages fit."""
@@ -387,6 +425,7 @@ class TmpfsSuperBlock(SuperBlock):
             raise LinuxError(errno.EINVAL)
         self.max_blocks, self.max_inodes = blocks, inodes
         self._shown |= {word: words[word] for word in _SHOWN if word in words}
+        self.resources.thp.tell_caches(self.resources.frames)
 
     def put_super(self) -> None:
         drop_tree(self.root)
@@ -424,7 +463,9 @@ class ShmemType(FileSystemType):
     has_btime = multigrain = True
 
     def mount(self, resources: Resources, options: str) -> SuperBlock:
-        return TmpfsSuperBlock(resources, self, options, limited=False)
+        sb = TmpfsSuperBlock(resources, self, options, limited=False)
+        sb.internal = True
+        return sb
 
 
 def _count(text: str) -> int:

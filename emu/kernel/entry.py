@@ -17,7 +17,7 @@ from emu.kernel.signal_state import SaFlags, SiCode, Sig, SigInfo
 from emu.kernel.task import Task, TaskState
 from emu.kernel.traps import Traps
 from emu.linux.cost import BYTE_SHIFT, Cost, costs_of_calls
-from emu.linux.errors import Interrupted, LinuxError, NoIntr
+from emu.linux.errors import Interrupted, LinuxError, NoIntr, NoPage
 from emu.linux.syscall import BYTES, Enter, Registers, Restart, Syscall, compile_entry
 from emu.mm.flags import FaultResult
 from mmu import Access, PageFault
@@ -31,9 +31,8 @@ _CALL, _FAULT, _WAKE = Cost.CALL, Cost.FAULT, Cost.WAKE
 _LARGE = 1024
 #: From here on an address may not be canonical.
 _NOT_CANONICAL = 1 << 47
-#: Calls that libraries try at every start and do without, so that nobody is told: io_uring_setup, as
-#: kernel.io_uring_disabled is 2, and landlock's first.
-_TRIED_BY_HABIT = {425: errno.EPERM, 444: errno.ENOSYS}
+#: Calls that libraries try at every start and do without, so that nobody is told: landlock's first.
+_TRIED_BY_HABIT = {444: errno.ENOSYS}
 
 _ZOMBIE = int(TaskState.ZOMBIE)
 
@@ -143,6 +142,9 @@ class Entry:
             if not self._resume(task):
                 return
             fast_path.resumed(task, number)
+            if kernel.scheduler.yielded:
+                kernel.scheduler.yielded = False
+                return
         while True:
             signals = task.signals
             tracee = task.ptrace
@@ -241,7 +243,7 @@ class Entry:
             elif self._starts_again(task, number, registers):
                 return self._restart(task, number)
         except LinuxError as error:
-            if error.errno == errno.ENOMEM and self._is_relieved(task):
+            if type(error) is NoPage and self._is_relieved(task):
                 return self._restart(task, number)
             result = -error.errno
         if type(result) is not GeneratorType:
@@ -388,7 +390,7 @@ class Entry:
         except NoIntr:
             return self._restart(task, call[0])
         except LinuxError as error:
-            if error.errno == errno.ENOMEM and self._is_relieved(task):
+            if type(error) is NoPage and self._is_relieved(task):
                 return self._restart(task, call[0])
             result = -error.errno
         task.sleeping = task.syscall = None

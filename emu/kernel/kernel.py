@@ -7,7 +7,7 @@ import random
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from emu.cpu import Cpu
 from emu.fs.resources import Resources
@@ -65,6 +65,13 @@ MAX_LOGGED = 1000
 _FAULT, _RDTSC = Cost.FAULT, Cost.RDTSC
 
 
+class LeftByTasks(Protocol):
+    """What must know of a task that goes (emu.kernel.uring)."""
+
+    def task_leaves(self, task: Task, *, ends: bool) -> None:
+        """A task ends, or runs another program."""
+
+
 class Kernel:
     """One machine's kernel; :mod:`emu.boot` adds its system calls and file systems.
 
@@ -104,6 +111,9 @@ class Kernel:
         self.core_pattern = "core"
         self.core_uses_pid = 0
         self.perf_event_paranoid = 2
+        #: kernel.io_uring_disabled and kernel.io_uring_group, and the instances, once there is one.
+        self.io_uring_disabled, self.io_uring_group = 0, -1
+        self.urings: LeftByTasks | None = None
         #: What all events of perf_event_open(2) share, once there is one.
         self.perf: object = None
         #: How many sessions the audit has numbered (/proc/PID/sessionid).
@@ -144,8 +154,10 @@ class Kernel:
         self.forks = 0
         #: Whether a number may come that something had or has already.
         self._next_pid, self._pids_repeat = FIRST_PID, False
-        swap = self.mm_context.swap
-        self.vfs = Vfs(Resources(self.frames, self.huge_pages, self.clock, self.random, swap), self._places)
+        context = self.mm_context
+        self.vfs = Vfs(
+            Resources(self.frames, self.huge_pages, self.clock, self.random, context.thp, context.swap), self._places
+        )
         #: The sockets of AF_UNIX that have a file, by its device and inode number.
         self._unix_names: dict[tuple[int, int], Any] = {}
         self.namespaces = Namespaces(

@@ -303,7 +303,9 @@ class FilePages(PageCache):
         while high < last and self.find(high) is None:
             high += 1
         self._make_room(high - low)
-        if high - low > max(self._frames.free - 1, 1):
+        memcg = self._frames.memcg
+        crowded = memcg is not None and not memcg.room_for(high - low)
+        if crowded or high - low > max(self._frames.free - 1, 1):
             low, high = needed, needed + 1
         self._fill(low, high)
 

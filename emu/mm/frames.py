@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from enum import IntEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -36,6 +36,14 @@ PG_LARGE = 0x40
 PG_SWAPCACHE = 0x80
 
 
+#: Tells which frames are locked, of those that are asked about.
+Locked = Callable[[], Collection[int]]
+
+
+def _none() -> Collection[int]:
+    return ()
+
+
 class FrameKind(IntEnum):
     """The use of a frame."""
 
@@ -52,8 +60,13 @@ _ANON = int(FrameKind.ANON)
 class FrameHolder(Protocol):
     """A holder of references to frames besides the entries that map them: a page cache."""
 
+    may_have_huge: bool
+
     def frames_in_batches(self) -> Iterator[Frames]:
         """The frames, some hundred thousand at a time."""
+
+    def settings_changed(self) -> None:
+        """Whether huge pages are made is another matter now."""
 
 
 class Reclaimer(Protocol):
@@ -349,22 +362,23 @@ class FrameAllocator:
         """Take some away, or all."""
         self._flag[frame] &= ~flags & 0xFF
 
-    def mark_accessed(self, frame: int, *, locked: bool = False) -> None:
-        """The page has been used: it is referenced, the next time active (folio_mark_accessed), but not if it is
-        ``locked``, since it is on no list then that this would concern.
+    def mark_accessed(self, frame: int, locked: Locked = _none) -> None:
+        """The page has been used: it is referenced, the next time active (folio_mark_accessed), but not if it is among
+        those that are locked, since it is on no list then that this would concern.
         """
         flags = self._flag[frame]
         if not flags & PG_REFERENCED:
             self._flag[frame] = flags | PG_REFERENCED
-        elif not flags & PG_ACTIVE and not locked:
+        elif not flags & PG_ACTIVE and frame not in locked():
             self._flag[frame] = flags & ~PG_REFERENCED | PG_ACTIVE
 
-    def mark_many_accessed(self, frames: Frames, *, locked: bool = False) -> None:
+    def mark_many_accessed(self, frames: Frames, locked: Locked = _none) -> None:
         """The same for an array of different pages."""
         flags = self.flags[frames]
+        again = (flags & (PG_REFERENCED | PG_ACTIVE)) == PG_REFERENCED
         new = flags | PG_REFERENCED
-        if not locked:
-            again = (flags & (PG_REFERENCED | PG_ACTIVE)) == PG_REFERENCED
+        if again.any():
+            again &= ~np.isin(frames, np.fromiter(locked(), dtype=np.int64))
             new[again] = flags[again] ^ (PG_REFERENCED | PG_ACTIVE)
         self.flags[frames] = new
 

@@ -44,7 +44,10 @@ def madvise_free(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
         at = _counted(view)
         if len(at):
             found = True
-            mm.frames.mark_lazyfree(_frames(view[at]))
+            if vma.flags & VmFlags.DROPPABLE:  # its pages are of that kind from the beginning
+                mm.frames.flags[_frames(view[at])] |= PG_LAZYFREE
+            else:
+                mm.frames.mark_lazyfree(_frames(view[at]))
             view[at] &= _OLD_AND_CLEAN
     if found:
         flush.flush()

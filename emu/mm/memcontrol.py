@@ -12,7 +12,7 @@ import errno
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
-from emu.linux.errors import LinuxError
+from emu.linux.errors import LinuxError, NoPage
 from emu.mm.frames import BLOCK_FRAMES
 from mmu.host_array import HostArray
 from mmu.late import np
@@ -199,7 +199,7 @@ class MemControl:
         """Charge a frame that has been allocated.  LinuxError(ENOMEM) gives it back."""
         if not self.room_for(1, mm):
             self._frames.put(frame)
-            raise LinuxError(errno.ENOMEM, "the control group is full")
+            raise NoPage("the control group is full")
         group = self.payer(mm)
         self._at[frame] = group.number
         self._charged(group, 1)
@@ -220,7 +220,7 @@ class MemControl:
         number = BLOCK_FRAMES
         if not self.room_for(number, mm):
             self._frames.put_block(head)
-            raise LinuxError(errno.ENOMEM, "the control group is full")
+            raise NoPage("the control group is full")
         group = self.payer(mm)
         self.owners[head : head + number] = group.number
         self._charged(group, number)

@@ -4,7 +4,9 @@ and mprotect change the entries (mm/memory.c).  Derived classes decide where the
 
 from __future__ import annotations
 
+import functools
 from abc import abstractmethod
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from emu.linux.cost import Cost
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 _RIGHTS = P | PROTNONE | RW | XD
 #: The bits that an entry keeps when its rights change, and when fork takes write access away.
 _CONTENT, _READ_ONLY = ~_RIGHTS & (1 << 64) - 1, ~RW & (1 << 64) - 1
+_OLD, _OLD_AND_CLEAN = ~A & (1 << 64) - 1, ~(A | D) & (1 << 64) - 1
 _PTE_TABLE_SPAN = span(2)
 #: What is used there says nothing of what will be (vma_has_recency).
 _NO_RECENCY = VmFlags.SEQ_READ | VmFlags.RAND_READ
@@ -87,7 +90,7 @@ class PageMemory(VmOperations):
             if not reads_instead(mm, vma, address, access):
                 return FaultResult.ACCERR
             access = Access.READ
-        if mm.may_have_huge:
+        if mm.may_have_huge or (vma.page_cache is not None and vma.page_cache.may_have_huge):
             huge = hugememory.fault(mm, vma, address, access)
             if huge is not None:
                 return huge
@@ -136,7 +139,7 @@ class PageMemory(VmOperations):
             frame = (pte & ADDRESS) >> PAGE_SHIFT
             if access == Access.WRITE and not pte & D:
                 mm.frames.set_page_flags(frame, PG_DIRTY)
-            mm.frames.mark_accessed(frame, locked=bool(vma.flags & VmFlags.LOCKED))
+            mm.frames.mark_accessed(frame, functools.partial(_locked, vma, [frame]))
 
     def gup_forced(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> int:
         return fault_with_more_rights(mm, vma, address, access)
@@ -177,6 +180,7 @@ class PageMemory(VmOperations):
         if copy.anon_vma is None and not vma.flags & VmFlags.MAYBE_GUARD:
             return
         words = parent.tables.words
+        kept = np.uint64(_OLD_AND_CLEAN if vma.writes_through else _OLD)
         if parent.tables.transparent:
             hugememory.copy(parent, child, vma, protected=bool(copy.flags & VmFlags.UFFD_WP))
         for vaddr, slot, number in parent.tables.pte_tables(vma.start, vma.end):
@@ -188,7 +192,8 @@ class PageMemory(VmOperations):
                 entries[present] &= np.uint64(_READ_ONLY)
             if parent.rss_swap:
                 rss.share_swapped(child, entries)
-            words[target : target + number] = entries
+            # what the child has not used is old; what only the parent has written, it has not (__copy_present_ptes)
+            words[target : target + number] = np.where(present, entries & kept, entries)
             if vma.uffd is not None and not copy.flags & VmFlags.UFFD_WP:
                 forget_protection(words[target : target + number])
             rss.share_pages(child, entries[present])
@@ -363,6 +368,13 @@ def _copy_page(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: int, bi
         rss.put_page(mm, frame)
 
 
+def _locked(vma: Vma, own: Collection[int]) -> Collection[int]:
+    """The pages that are locked (PG_mlocked): a VMA's own, or those that others have locked."""
+    if vma.flags & VmFlags.LOCKED:
+        return own
+    return () if vma.page_cache is None else vma.page_cache.locked_frames()
+
+
 def _zap(mm: AddressSpace, vma: Vma, start: int, end: int, *, markers: bool) -> None:
     """Zap every page of [start, end), with ``markers`` what the other entries say too."""
     found = False
@@ -376,7 +388,7 @@ def _zap(mm: AddressSpace, vma: Vma, start: int, end: int, *, markers: bool) -> 
         if vma.shared:
             rss.note_dirty(mm, entries)
         if used:
-            rss.note_used(mm, entries, locked=bool(vma.flags & VmFlags.LOCKED))
+            rss.note_used(mm, entries, functools.partial(_locked, vma, rss.pages_of(entries)))
         rss.put_pages(mm, entries)
         mm.context.clock.charge(len(entries) * _MAPPED)
         found = True
@@ -398,5 +410,5 @@ def _zap_cached(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
             low, high = (first + (int(at[edge]) << PAGE_SHIFT) for edge in (0, -1))
             mm.obligation(low, high + PAGE_SIZE, "unmap").flush()
             if not vma.flags & _NO_RECENCY:
-                rss.note_used(mm, cleared, locked=bool(vma.flags & VmFlags.LOCKED))
+                rss.note_used(mm, cleared, functools.partial(_locked, vma, rss.pages_of(cleared)))
             rss.put_pages(mm, cleared)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, overload
 
-from emu.mm.frames import PG_DIRTY, PG_MAYBE_SHARED, PG_SWAPCACHE, FrameAllocator, FrameKind
+from emu.mm.frames import PG_DIRTY, PG_MAYBE_SHARED, PG_SWAPCACHE, FrameAllocator, FrameKind, Locked
 from emu.mm.freeframes import Frames
 from emu.mm.pagetable import ADDRESS, HERE, SPECIAL, A, D
 from emu.mm.swapops import SWP_EXCLUSIVE, slots_of, swapped
@@ -158,15 +158,15 @@ def note_dirty(mm: Resident, entries: Entries | list[int]) -> None:
         mm.frames.flags[pages_of(written)] |= PG_DIRTY
 
 
-def note_used(mm: Resident, entries: Entries | list[int], *, locked: bool) -> None:
+def note_used(mm: Resident, entries: Entries | list[int], locked: Locked) -> None:
     """Pages of the page cache were used through these entries, which are about to go (folio_mark_accessed)."""
     if isinstance(entries, list):
         for frame in pages_of([entry for entry in entries if entry & A]):
             if not mm.frames.is_anon(frame):
-                mm.frames.mark_accessed(frame, locked=locked)
+                mm.frames.mark_accessed(frame, locked)
         return
     frames = pages_of(entries[(entries & A) != 0])
-    mm.frames.mark_many_accessed(frames[mm.frames.kinds[frames] != _ANON], locked=locked)
+    mm.frames.mark_many_accessed(frames[mm.frames.kinds[frames] != _ANON], locked)
 
 
 def put_page(mm: Resident, frame: int) -> None:

@@ -12,6 +12,7 @@ from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
     from emu.mm.address_space import AddressSpace
+    from emu.mm.pagecache import PageCache
 
 
 class SharedAnonymous(ShmemPages):
@@ -29,9 +30,20 @@ class SharedAnonymous(ShmemPages):
         self._commit.charge(self._promised, mm)
         mm.frames.kmem.charge_reserved(INODE)
         super().__init__(mm.frames, mm.context.swap, length, self._charge_pages if by_page else None)
+        self._thp = mm.context.thp
+        self.huge = self
+        self.settings_changed()
         mm.context.shmem_inodes += 1
         #: The number of its inode, which /proc/PID/maps shows.
         self.ino = mm.context.shmem_inodes
+
+    @property
+    def may_be_made_huge(self) -> bool:
+        return self._thp.shmem_unasked or self._thp.shmem_enabled == "force"
+
+    def allows_huge(self, cache: PageCache, index: int, write_end: int, flags: VmFlags | None) -> bool:
+        enabled = self._thp.allows_shmem(self._thp.shm_mnt, index, self.size, flags)
+        return self._thp.allows_unnamed(index, self.size, flags or VmFlags.NONE, inherited=enabled)
 
     @property
     def promised_pages(self) -> int:

@@ -46,6 +46,8 @@ def uses_markers(vma: Vma) -> bool:
 
 def uffd_wp_range(mm: AddressSpace, vma: Vma, start: int, end: int, *, on: bool) -> None:
     """Protect [start, end) of a VMA, or take the protection away.  LinuxError(ENOMEM)."""
+    if on and vma.page_cache is not None:  # protected entry by entry (pgtable_split_needed)
+        hugememory.split_range(mm, start, end)
     if on and uses_markers(vma):
         _mark(mm, start, end)
     flush = mm.obligation(start, end, "userfaultfd")

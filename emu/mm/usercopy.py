@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from emu.linux.errors import LinuxError
+from emu.linux.errors import LinuxError, NoPage
 from emu.mm.flags import FaultResult
 from emu.mm.pagetable import ADDRESS, PS, RW, US, A, D, P, span
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -62,7 +62,7 @@ class UserCopy(ABC):
             self.wait_userfault()
             return
         if not result.resolved:
-            raise LinuxError(errno.ENOMEM if result == FaultResult.OOM else errno.EFAULT)
+            raise NoPage if result == FaultResult.OOM else LinuxError(errno.EFAULT)
         if self.on_kernel_fault is not None:
             self.on_kernel_fault(result, 1, copying)
 

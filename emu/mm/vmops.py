@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from emu.linux.errors import LinuxError
+from emu.linux.errors import LinuxError, NoPage
 from emu.mm.flags import FaultResult
 from emu.mm.pagetable import span
 from emu.mm.swapops import here, slots_of, swapped
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 #: Which the errno module does not have.
 _EHWPOISON = 133
-_FAILED = {FaultResult.OOM: errno.ENOMEM, FaultResult.HWPOISON: _EHWPOISON}
 
 
 class HugePageUse(NamedTuple):
@@ -164,8 +163,10 @@ class VmOperations(ABC):
         EHWPOISON).
         """
         failed = self.populate(mm, vma, start, end, access)
+        if failed == FaultResult.OOM:
+            raise NoPage
         if failed is not None:
-            raise LinuxError(_FAILED.get(failed, errno.EFAULT))
+            raise LinuxError(_EHWPOISON if failed == FaultResult.HWPOISON else errno.EFAULT)
 
     # -- changing entries ------------------------------------------------------------------------------------------
 
@@ -272,6 +273,10 @@ class MappedFile(Protocol):
     @property
     def writable(self) -> bool:
         """Opened for writing."""
+
+    @property
+    def noexec(self) -> bool:
+        """Nothing on its file system may be executed (path_noexec)."""
 
     def get(self) -> object:
         """Take one more reference."""

@@ -111,6 +111,13 @@ def pressure(kernel: Kernel, *, full: bool = True) -> bytes:
     return (f"some {words}full {words}").encode()
 
 
+def cgroups(kernel: Kernel) -> bytes:
+    """/proc/cgroups: the controllers that version 1 could have (proc_cgroupstats_show)."""
+    made = "cgroups" in kernel.__dict__
+    number = sum("pids" in group.states for group in kernel.cgroups.root.subtree()) if made else 1
+    return f"#subsys_name\thierarchy\tnum_cgroups\tenabled\npids\t0\t{number}\t1\n".encode()
+
+
 _SWAPS = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
 
 
@@ -142,6 +149,7 @@ FIXED = {
     "cmdline": "\n",
 }
 FILES = {
+    "cgroups": cgroups,
     "devices": devices, "interrupts": interrupts, "softirqs": softirqs, "iomem": iomem, "locks": locks, "swaps": swaps,
     "tty/drivers": tty_drivers, "pressure/cpu": pressure, "pressure/io": pressure, "pressure/memory": pressure,
 }  # fmt: skip

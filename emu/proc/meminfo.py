@@ -1,4 +1,4 @@
-"""Files of /proc with figures of the machine's memory: meminfo, vmstat, zoneinfo, buddyinfo, kpageflags and others."""
+"""Files of /proc with figures of the machine's memory: meminfo, buddyinfo, kpageflags and others."""
 
 from __future__ import annotations
 
@@ -59,6 +59,19 @@ def anon_thps(kernel: Kernel) -> int:
     return len(mapped_heads(_spaces(kernel), FrameKind.ANON)) << 9
 
 
+def shmem_thps(kernel: Kernel) -> int:
+    """NR_SHMEM_THPS: pages of shared memory that are parts of huge ones."""
+    frames = kernel.frames
+    if not any(cache.may_have_huge for cache in frames.page_caches):
+        return 0
+    return int(np.count_nonzero((frames.kinds == FrameKind.CACHE) & (frames.flags & PG_LARGE != 0)))
+
+
+def pmd_mapped(kernel: Kernel) -> int:
+    """NR_SHMEM_PMDMAPPED: those that entries of 2 MiB map."""
+    return len(mapped_heads(_spaces(kernel), FrameKind.CACHE)) << 9
+
+
 def meminfo(kernel: Kernel) -> bytes:
     """/proc/meminfo."""
     frames = kernel.frames
@@ -79,8 +92,9 @@ def meminfo(kernel: Kernel) -> bytes:
         "Slab": frames.kmem.pages, "SReclaimable": 0, "SUnreclaim": frames.kmem.pages, "KernelStack": 0,
         "PageTables": used[FrameKind.PAGETABLE], "SecPageTables": 0, "NFS_Unstable": 0, "Bounce": 0,
         "WritebackTmp": 0, "CommitLimit": commit.limit, "Committed_AS": commit.pages, "VmallocTotal": 0,
-        "VmallocUsed": 0, "VmallocChunk": 0, "Percpu": 0, "AnonHugePages": anon_thps(kernel), "ShmemHugePages": 0,
-        "ShmemPmdMapped": 0, "FileHugePages": 0, "FilePmdMapped": 0, "Balloon": 0,
+        "VmallocUsed": 0, "VmallocChunk": 0, "Percpu": 0, "AnonHugePages": anon_thps(kernel),
+        "ShmemHugePages": shmem_thps(kernel), "ShmemPmdMapped": pmd_mapped(kernel),
+        "FileHugePages": 0, "FilePmdMapped": 0, "Balloon": 0,
     }  # fmt: skip
     sizes = {name: pages * PAGE_SIZE >> 10 for name, pages in figures.items()}
     sizes["VmallocTotal"] = _VMALLOC[kernel.mm_context.levels] >> 10
@@ -106,7 +120,8 @@ def node_figures(kernel: Kernel) -> dict[str, int]:
         "nr_anon_pages": pages.anon, "nr_mapped": sum(mm.rss_cache for mm in spaces),
         "nr_file_pages": pages.file + pages.shmem + swap.cached,
         "nr_dirty": 0, "nr_writeback": 0, "nr_shmem": pages.shmem,
-        "nr_anon_transparent_hugepages": anon_thps(kernel) >> 9,
+        "nr_anon_transparent_hugepages": anon_thps(kernel) >> 9, "nr_shmem_hugepages": shmem_thps(kernel) >> 9,
+        "nr_shmem_pmdmapped": pmd_mapped(kernel) >> 9,
         "nr_page_table_pages": used[FrameKind.PAGETABLE], "nr_swapcached": swap.cached,
         "nr_hugetlb": kernel.huge_pages.total << 9,
     }  # fmt: skip
@@ -119,23 +134,6 @@ def zone_figures(kernel: Kernel) -> dict[str, int]:
     for name in ("inactive_anon", "active_anon", "inactive_file", "active_file", "unevictable"):
         zone[f"nr_zone_{name}"] = node[f"nr_{name}"]
     return zone | {"nr_zone_write_pending": 0, "nr_mlock": node["nr_unevictable"], "nr_free_cma": 0}
-
-
-def zoneinfo(kernel: Kernel) -> bytes:
-    """/proc/zoneinfo: one node with one zone."""
-    frames = kernel.frames
-    text = "Node 0, zone      DMA\n  per-node stats\n"
-    text += "".join(f"      {name:<12} {value}\n" for name, value in node_figures(kernel).items())
-    text += f"  pages free     {frames.free}\n"
-    marks = kernel.mm_context.watermarks
-    levels = {"min": marks.min, "low": marks.low, "high": marks.high, "promo": marks.promo}
-    sizes = {"boost": 0, **levels, "spanned": frames.total, "present": frames.total}
-    text += "".join(
-        f"        {name:<8} {value}\n" for name, value in {**sizes, "managed": frames.total, "cma": 0}.items()
-    )
-    text += "        protection: (0, 0)\n"
-    text += "".join(f"      {name:<12} {value}\n" for name, value in zone_figures(kernel).items())
-    return (text + "  node_unreclaimable:  0\n  start_pfn:           0\n").encode()
 
 
 def free_by_order(kernel: Kernel) -> list[int]:

@@ -74,7 +74,6 @@ KEPT = {
     "kernel/sched_rt_runtime_us": Kept(950000, -1), "kernel/shm_rmid_forced": _switch(0),
     "kernel/sysctl_writes_strict": Kept(1, -1, 1), "kernel/task_delayacct": _switch(0),
     "kernel/timer_migration": _switch(1), "kernel/unprivileged_bpf_disabled": Kept(2, 0, 2),
-    "kernel/io_uring_disabled": Kept(2, 2, 2), "kernel/io_uring_group": Kept(-1),
     "vm/admin_reserve_kbytes": Kept(8192, 0, _UNLIMITED), "vm/compact_unevictable_allowed": _switch(1),
     "vm/compaction_proactiveness": Kept(0, 0, 100), "vm/dirty_background_bytes": Kept(0, 1, _UNLIMITED),
     "vm/dirty_background_ratio": Kept(10, 0, 100), "vm/dirty_bytes": Kept(0, 8192, _UNLIMITED),
@@ -89,6 +88,8 @@ KEPT = {
     "vm/vfs_cache_pressure": Kept(100, 0),
     "vm/watermark_boost_factor": Kept(0, 0),
     "vm/zone_reclaim_mode": Kept(0, 0),
+    "vm/defrag_mode": _switch(0), "vm/min_slab_ratio": Kept(5, 0, 100), "vm/min_unmapped_ratio": Kept(1, 0, 100),
+    "vm/numa_stat": _switch(1), "vm/page_lock_unfairness": Kept(5, 0), "vm/vfs_cache_pressure_denom": Kept(100, 100),
 }  # fmt: skip
 
 
@@ -165,6 +166,8 @@ def _add_limits(kernel: Kernel) -> None:
         _add_attribute(kernel, name, resources, attribute, low, high)
     _add_attribute(kernel, "vm/unprivileged_userfaultfd", kernel.mm_context, "unprivileged_userfaultfd", 0, 1)
     _add_attribute(kernel, "fs/aio-max-nr", kernel.aio, "most", 0, _UNLIMITED)
+    _add_attribute(kernel, "kernel/io_uring_disabled", kernel, "io_uring_disabled", 0, 2)
+    _add_attribute(kernel, "kernel/io_uring_group", kernel, "io_uring_group", -1, _INT_MAX)
     _add_attribute(kernel, "kernel/perf_event_paranoid", kernel, "perf_event_paranoid", -_INT_MAX - 1, _INT_MAX)
     _add_attribute(kernel, "kernel/core_uses_pid", kernel, "core_uses_pid", -_INT_MAX - 1, _INT_MAX)
     _add_attribute(kernel, "kernel/randomize_va_space", kernel, "randomize_va_space", -_INT_MAX - 1, _INT_MAX)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from emu.fs.libfs import FixedDirectory
 from emu.fs.pseudo import LateDirectory, PseudoSuperBlock, TextFile
+from emu.kernel.cgroup.cgroupfs import OPTIONS
 from emu.linux.errors import LinuxError
 from emu.mm.frames import FrameKind
 from emu.proc.cpuinfo import Cpuid
@@ -33,6 +34,10 @@ _COUNTED = ("bytes", "packets", "errors", "dropped", "fifo_errors", "compressed"
 _CACHE_TYPES = {1: "Data", 2: "Instruction", 3: "Unified"}
 
 
+#: What whom a group is given may write to (CFTYPE_NS_DELEGATABLE).
+_DELEGATED = ("cgroup.procs", "cgroup.threads", "cgroup.subtree_control", "memory.oom.group", "memory.reclaim")
+
+
 def add_all(kernel: Kernel) -> None:
     """Add the files."""
     tree, cpus = kernel.vfs.sysfs, kernel.cpus
@@ -46,6 +51,8 @@ def add_all(kernel: Kernel) -> None:
     }.items():  # fmt: skip
         _add(tree, f"{_CPU}/{name}", text)
     _add(tree, "bus/event_source/devices/software/type", "1")
+    _add(tree, "kernel/cgroup/delegate", "\n".join(_DELEGATED))
+    _add(tree, "kernel/cgroup/features", "\n".join(OPTIONS))
     _add_node(kernel, tree, cpus)
     _add_kernel(kernel, tree)
     holder: list[FixedDirectory] = []

@@ -72,6 +72,8 @@ NUMBERS: dict[str, tuple[int, ...]] = {
     "lsm": (*range(459, 462),),
     "bpf": (321,),
     "perf": (298,),
+    "uring": (425, 426),
+    "uringregister": (427,),
 }  # fmt: skip
 
 

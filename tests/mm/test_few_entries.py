@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -35,6 +36,7 @@ class _Mm:
         self.tables = PageTables(self.frames, ShareCounts())
         self.context = _Context(self.frames)
         self.rss_anon = self.rss_cache = self.rss_swap = 0
+        self.payer: Callable[[], Any] | None = None
 
     def state(self) -> Any:
         frames = self.frames

@@ -4,7 +4,8 @@ mm/oom_kill.c).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from emu.kernel.signal_state import Sig
@@ -84,6 +85,15 @@ class Memory:
             return self.group_of(current)
         owner = next((task for task in self._tasks.values() if task.mm is mm and task.alive), None)
         return self._payer() if owner is None else self.group_of(owner)
+
+    @contextmanager
+    def paid_by(self, group: MemCgroup) -> Iterator[None]:
+        """Meanwhile, what the current task would pay for is another group's (set_active_memcg)."""
+        before, self.control.active = self.control.active, group
+        try:
+            yield
+        finally:
+            self.control.active = before
 
     # -- taking pages ----------------------------------------------------------------------------------------------
 
