@@ -190,10 +190,11 @@ def test_a_system_call_that_programs_only_try(unimmu: Unimmu) -> None:
 
 def test_swap(unimmu: Unimmu) -> None:
     script = "@p = mmap 2T 12M RW PRIVATE|MAP_FIXED -1 0; @touch p 12M; @store p 5; load p+6M; load p"
+    more = "; @q = mmap 3T 6M RW PRIVATE|MAP_FIXED -1 0; @touch q 6M"
     right = "unimmu: audit: every table and every frame is accounted for\n"
     ran = unimmu("run", "--audit", "--mem", "8M", "--swap", "16M", "calls", script)
     assert ran == (0, "load = 1\nload = 5\n", right)
-    status, _, error = unimmu("run", "--mem", "8M", "--swap", "4M", "calls", script)
+    status, _, error = unimmu("run", "--mem", "8M", "--swap", "4M", "calls", script.replace("12M", "11M") + more)
     assert status == 137 and error.startswith("unimmu: out of memory: killed process 100 (calls)")
 
 
