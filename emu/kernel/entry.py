@@ -31,9 +31,8 @@ _CALL, _FAULT, _WAKE = Cost.CALL, Cost.FAULT, Cost.WAKE
 _LARGE = 1024
 #: From here on an address may not be canonical.
 _NOT_CANONICAL = 1 << 47
-#: Calls that libraries try at every start and do without, so that nobody is told: io_uring_setup, as
-#: kernel.io_uring_disabled is 2, and landlock's first.
-_TRIED_BY_HABIT = {425: errno.EPERM, 444: errno.ENOSYS}
+#: Calls that libraries try at every start and do without, so that nobody is told: landlock's first.
+_TRIED_BY_HABIT = {444: errno.ENOSYS}
 
 _ZOMBIE = int(TaskState.ZOMBIE)
 
@@ -143,6 +142,9 @@ class Entry:
             if not self._resume(task):
                 return
             fast_path.resumed(task, number)
+            if kernel.scheduler.yielded:
+                kernel.scheduler.yielded = False
+                return
         while True:
             signals = task.signals
             tracee = task.ptrace
@@ -219,6 +221,8 @@ class Entry:
         if clock.system_ns >= clock.look_at:
             clock.look()
         kernel = self._kernel
+        if kernel.mm_context.swapping:
+            kernel.mm_context.balance()
         tracer = kernel.tracer
         if tracer.syscalls:
             call = self._table.get(number)
@@ -444,6 +448,8 @@ class Entry:
             usage.min_flt += 1
         elif result is FaultResult.LINKED:
             usage.link_faults += 1
+        elif result is FaultResult.MAJOR:
+            usage.maj_flt += 1
         elif not result.resolved:
             task.fault_result = result
             return False

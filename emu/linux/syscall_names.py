@@ -8,7 +8,6 @@ _NOT_IMPLEMENTED = """
 183 afs_syscall  184 tuxcall  185 security  205 set_thread_area  211 get_thread_area  212 lookup_dcookie
 214 epoll_ctl_old  215 epoll_wait_old  236 vserver  246 kexec_load
 300 fanotify_init  301 fanotify_mark  313 finit_module  320 kexec_file_load
-425 io_uring_setup  426 io_uring_enter  427 io_uring_register
 444 landlock_create_ruleset  445 landlock_add_rule  446 landlock_restrict_self
 """
 _WORDS = _NOT_IMPLEMENTED.split()

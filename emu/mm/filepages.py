@@ -64,6 +64,14 @@ class Reclaim:
         """How many pages could be read again."""
         return sum(len(file.clean) for file in self._files)
 
+    def clean_frames(self) -> Iterator[int]:
+        """The frames of these."""
+        for file in self._files:
+            for index in file.clean:
+                frame = file.find(index)
+                assert frame is not None
+                yield frame
+
     def unmapped(self, wanted: int, among: Among | None = None) -> int:
         """Drop at least so many clean pages that nobody maps; returns how many there were.  ``among``: of these frames
         only.
@@ -206,6 +214,10 @@ class FilePages(PageCache):
                 self.get_page(index)
                 self._soil(index)
         self._backed = 0
+
+    def stay(self) -> None:
+        self.detach()
+        super().stay()
 
     def truncate(self, size: int) -> None:
         self._backed = min(self._backed, size)

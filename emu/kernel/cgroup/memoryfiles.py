@@ -12,13 +12,15 @@ from emu.kernel.cgroup.cgroupfs import FileType
 from emu.kernel.cgroup.memory import CLUSTER
 from emu.kernel.cgroup.numbers import integer, pages, shown, size, stripped
 from emu.linux.errors import LinuxError
-from emu.mm.frames import FrameKind
-from emu.mm.memcontrol import MemCgroup
+from emu.mm.frames import BLOCK_FRAMES, PG_LARGE, FrameKind
+from emu.mm.hugememory import mapped_heads
+from emu.mm.memcontrol import MemCgroup, MemControl
 from emu.mm.pagecache import PageCache
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
     from emu.kernel.cgroup.cgroupfs import CgroupHandle
+    from emu.kernel.kernel import Kernel
 
 #: memory_stats: the lines of memory.stat that say what there is; the others say what has happened.
 _STATS = """
@@ -142,7 +144,8 @@ def _figures(handle: CgroupHandle) -> dict[str, int]:
     shmem = cached - files
     found = {
         "anon": anon, "file": cached, "kernel": tables, "pagetables": tables, "shmem": shmem, "file_mapped": mapped,
-        "inactive_anon": anon + shmem, "inactive_file": files,
+        "inactive_anon": anon + shmem, "inactive_file": files, "anon_thp": _anon_thps(kernel, memory.control, group),
+        "shmem_thp": int(np.count_nonzero(frames.flags[ours] & PG_LARGE)),
     }  # fmt: skip
     inside = handle.inode.group
     spent = (
@@ -154,6 +157,12 @@ def _figures(handle: CgroupHandle) -> dict[str, int]:
         happened[what] = sum(counts.values())
         happened |= {f"{what}_{why}": number for why, number in counts.items()}
     return {name: number << PAGE_SHIFT for name, number in found.items()} | happened
+
+
+def _anon_thps(kernel: Kernel, control: MemControl, group: MemCgroup) -> int:
+    """Pages of private memory that entries of 2 MiB map."""
+    heads = mapped_heads(list(kernel.mm_context.address_spaces.values()), FrameKind.ANON)
+    return BLOCK_FRAMES * sum(control.group_of(head).is_inside(group) for head in heads)
 
 
 def show_stat(handle: CgroupHandle) -> bytes:
