@@ -133,9 +133,7 @@ def _look(mm: AddressSpace, vma: Vma, entries: Entries, limits: Khugepaged | Non
         young = (entries[mapping] & np.uint64(A)).any() or (mm.frames.flags[frames] & PG_REFERENCED).any()
         if not young:
             return Scan.LACK_REFERENCED_PAGE
-    if (
-        int(np.count_nonzero(~present & (entries != 0))) > away
-    ):  # guards
+    if int(np.count_nonzero(~present & (entries != 0))) > away:  # guards
         return Scan.FAIL
     return Scan.SUCCEED
 
