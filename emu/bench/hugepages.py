@@ -30,7 +30,7 @@ class _Memory:
         """Seconds of so many faults of small pages, each in a table that is there."""
         return self._time(_SMALL_AT, PAGE_SIZE)
 
-    def huge(self) -> float:
+    def large(self) -> float:
         """Seconds of so many of huge pages."""
         return self._time(_HUGE_AT, _HUGE)
 
@@ -44,7 +44,7 @@ class _Memory:
 
 def huge_faults(rounds: int, faults: int) -> Measurement:
     """Faults of 2 MiB on memory that the machine has not used, and of small pages; in µs, and in small faults."""
-    taken = alternate(rounds, {"small": lambda: _Memory(faults).small(), "huge": lambda: _Memory(faults).huge()})
+    taken = alternate(rounds, {"small": lambda: _Memory(faults).small(), "huge": lambda: _Memory(faults).large()})
     small, huge = (statistics.median(taken[name]) / faults for name in ("small", "huge"))
     return Measurement(
         "huge faults",

@@ -287,6 +287,20 @@ def is_exclusive(mm: AddressSpace, entry: int) -> bool:
     return mm.frames.is_anon(head_of(entry)) and not (flags & PG_MAYBE_SHARED).any()
 
 
+def unshare(mm: AddressSpace, address: int, slot: int) -> bool:
+    """A page is to be looked at for longer; whether it has been split since others have it too (FAULT_FLAG_UNSHARE)."""
+    entry = mm.frames.ram.qwords[slot]
+    part = block(head_of(entry))
+    if entry & SPECIAL or not mm.frames.is_anon(part.start) or is_exclusive(mm, entry):
+        return False
+    if (mm.frames.counts[part] == 1).all():
+        mm.frames.flags[part] &= ~PG_MAYBE_SHARED & 0xFF
+        mm.count_kernel_fault(FaultResult.MINOR)
+        return False
+    split(mm, address & -PMD_SIZE, slot)
+    return True
+
+
 def map_folio(mm: AddressSpace, vma: Vma, address: int, slot: int) -> bool:
     """A write of private memory where nothing is, in a VMA that may get several pages at once: map as many by small
     entries as a setting of their size allows (alloc_anon_folio).  False if there is none.
@@ -623,9 +637,9 @@ def is_eligible(mm: AddressSpace, vma: Vma) -> bool:
         return False
     thp, cache = mm.context.thp, vma.page_cache
     if cache is not None:
-        if cache.huge is None or not suitable(vma, vma.end - PMD_SIZE):
+        if cache.huge_policy is None or not suitable(vma, vma.end - PMD_SIZE):
             return False
-        return cache.huge.allows_huge(cache, vma.pgoff, 0, vma.flags)
+        return cache.huge_policy.allows_huge(cache, vma.pgoff, 0, vma.flags)
     if not vma.anonymous:
         return False
     for order in thp.anon_of_size:
