@@ -29,7 +29,7 @@ DEFAULT_ENVIRONMENT = {"PATH": "/bin"}
 #: The option for each parameter of Machine that may be wrong.
 _OPTIONS = {
     "memory": "--mem", "cpus": "--cpus", "turn": "--slice", "clock": "--clock", "hugepages": "--hugepages",
-    "mounts": "--mount", "root": "--root", "binds": "--bind", "hostname": "--hostname",
+    "mounts": "--mount", "root": "--root", "binds": "--bind", "hostname": "--hostname", "swap": "--swap",
 }  # fmt: skip
 
 
@@ -63,6 +63,7 @@ def build_machine(
             clock=arguments.clock,
             la57=arguments.la57,
             hugepages=arguments.hugepages,
+            swap=arguments.swap,
             modules=arguments.module,
             root=arguments.root,
             binds=[parse_bind(text) for text in arguments.bind],

@@ -13,6 +13,7 @@ from emu.linux.errors import LinuxError
 from emu.linux.fileflags import makedev
 from emu.mm.frames import FrameAllocator
 from emu.mm.hugetlb import HugePagePool
+from emu.mm.swapcache import Swap
 from emu.mm.thp import TransparentHugePages
 
 if TYPE_CHECKING:
@@ -33,8 +34,11 @@ class Resources:
         clock: Clock,
         random: Random,
         thp: TransparentHugePages | None = None,
+        swap: Swap | None = None,
     ) -> None:
         self.frames = frames
+        #: Where pages of tmpfs go when memory is short.
+        self.swap = Swap(frames) if swap is None else swap
         self.kmem = frames.kmem
         self.huge_pages = huge_pages
         self.thp = thp or TransparentHugePages()

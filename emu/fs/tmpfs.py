@@ -13,10 +13,12 @@ from emu.fs.seals import Seal, check_mapping, check_punch, check_size, writable_
 from emu.fs.superblock import FileSystemType, StatFs, SuperBlock, parse_id, parse_options, parse_size
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE, PAGE_SIZE, FallocateFlags, RenameFlags, Whence
+from emu.linux.mman import Prot
 from emu.mm.frames import BLOCK_FRAMES
 from emu.mm.hugetlb import HPAGE_SIZE
 from emu.mm.kmem import INODE
 from emu.mm.pagecache import PageCache
+from emu.mm.shmempages import ShmemPages
 from mmu.late import np
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ class TmpfsFile(File):
 
     def pwrite(self, data: bytes, pos: int) -> int:
         inode = self.inode
+        inode.refuse_swapfile()
         room = MAX_FILE_SIZE - pos
         if room <= 0:
             raise LinuxError(errno.EFBIG)
@@ -72,6 +75,7 @@ class TmpfsFile(File):
 
     def fallocate(self, mode: int, offset: int, length: int) -> None:
         end = offset + length
+        self.inode.refuse_swapfile()
         if mode == FallocateFlags.PUNCH_HOLE | FallocateFlags.KEEP_SIZE:
             check_punch(self.inode)
             self.inode.punch_hole(offset, end)
@@ -93,6 +97,8 @@ class TmpfsFile(File):
 
     def mmap(self, mm: AddressSpace, vma: Vma) -> None:
         check_mapping(self.inode, vma)
+        if vma.shared and vma.prot & Prot.WRITE:
+            self.inode.refuse_swapfile()
         self.inode.accessed()
         vma.page_cache = self.inode.page_cache
 
@@ -107,8 +113,9 @@ class TmpfsInode(Inode):
         self, sb: TmpfsSuperBlock, mode: int, uid: int = 0, gid: int = 0, pages: PageCache | None = None
     ) -> None:
         super().__init__(sb, stat.S_IFREG | mode & 0o7777, uid, gid)
+        resources = sb.resources
         if pages is None:
-            pages = PageCache(sb.resources.frames, charge=sb.charge)
+            pages = ShmemPages(resources.frames, resources.swap, charge=sb.charge)
             pages.huge, pages.may_have_huge = sb, sb.may_be_made_huge
         self.page_cache = pages
         self._sb = sb
@@ -118,7 +125,7 @@ class TmpfsInode(Inode):
 
     @property
     def blocks(self) -> int:
-        return self.page_cache.nr_pages * (PAGE_SIZE // 512)
+        return self.page_cache.total_pages * (PAGE_SIZE // 512)
 
     def getattr(self) -> Stat:
         status, cache = super().getattr(), self.page_cache
@@ -134,7 +141,14 @@ class TmpfsInode(Inode):
         if size > self.size:
             self.size = self.page_cache.size = size
 
+    def refuse_swapfile(self) -> None:
+        """LinuxError(ETXTBSY) if pages are swapped to it."""
+        if self.swapfile:
+            raise LinuxError(errno.ETXTBSY)
+
     def truncate(self, size: int) -> None:
+        if size <= self.size:  # inode_newsize_ok()
+            self.refuse_swapfile()
         check_size(self, size)
         frees = size <= self.size
         self.page_cache.truncate(size)
@@ -176,7 +190,7 @@ class TmpfsInode(Inode):
         """
         frames, frame = self.sb.resources.frames, self.page_cache.find(index)
         if frame is None:
-            return False
+            return self.page_cache.holds(index)
         if not any(first <= index < last for first, last in self._allocated):
             return True
         return frames.count(frame) > 1 or any(frames.read(frame, 0, PAGE_SIZE))
@@ -195,13 +209,13 @@ class TmpfsInode(Inode):
 
     def _zero(self, start: int, end: int) -> None:
         """Zero a range inside one page, if the page exists."""
-        if start < end and self.page_cache.find(start // PAGE_SIZE) is not None:
+        if start < end and self.page_cache.holds(start // PAGE_SIZE):
             self.page_cache.write(start, bytes(end - start))
 
     def allocate(self, start: int, end: int) -> None:
         """Give every page of a byte range a frame; all or nothing (ENOSPC, ENOMEM)."""
         first, last = start // PAGE_SIZE, -(-end // PAGE_SIZE)
-        self._sb.check_room(last - first - self.page_cache.nr_pages)
+        self._sb.check_room(last - first - self.page_cache.total_pages)
         added: list[int] = []
         try:
             for at in range(first, last, BLOCK_FRAMES) if self.page_cache.may_have_huge else ():

@@ -140,6 +140,9 @@ class Entry:
             if not self._resume(task):
                 return
             fast_path.resumed(task, number)
+            if kernel.scheduler.yielded:
+                kernel.scheduler.yielded = False
+                return
         while True:
             signals = task.signals
             tracee = task.ptrace
@@ -216,6 +219,8 @@ class Entry:
         if clock.system_ns >= clock.look_at:
             clock.look()
         kernel = self._kernel
+        if kernel.mm_context.swapping:
+            kernel.mm_context.balance()
         tracer = kernel.tracer
         if tracer.syscalls:
             call = self._table.get(number)
@@ -415,10 +420,10 @@ class Entry:
         return True
 
     def _not_implemented(self, number: int, kernel: Kernel, task: Task, registers: Registers) -> int:
-        from emu.linux.syscall_names import REFUSED, why_not
+        from emu.linux.syscall_names import why_not
 
         kernel.log_once(why_not(number))
-        return -REFUSED.get(number, errno.ENOSYS)
+        return -errno.ENOSYS
 
     # -- faults and exceptions -------------------------------------------------------------------------------------
 
@@ -439,6 +444,8 @@ class Entry:
             usage.min_flt += 1
         elif result is FaultResult.LINKED:
             usage.link_faults += 1
+        elif result is FaultResult.MAJOR:
+            usage.maj_flt += 1
         elif not result.resolved:
             task.fault_result = result
             return False

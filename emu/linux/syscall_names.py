@@ -2,15 +2,12 @@
 (arch/x86/entry/syscalls/syscall_64.tbl), and why Linux itself has none of these, where it has not.
 """
 
-import errno
-
 _NOT_IMPLEMENTED = """
 134 uselib  156 _sysctl  167 swapon  168 swapoff  172 iopl  173 ioperm  174 create_module
 175 init_module  176 delete_module  177 get_kernel_syms  178 query_module  180 nfsservctl  181 getpmsg  182 putpmsg
 183 afs_syscall  184 tuxcall  185 security  205 set_thread_area  211 get_thread_area  212 lookup_dcookie
 214 epoll_ctl_old  215 epoll_wait_old  236 vserver  246 kexec_load
 300 fanotify_init  301 fanotify_mark  313 finit_module  320 kexec_file_load
-425 io_uring_setup  426 io_uring_enter  427 io_uring_register
 444 landlock_create_ruleset  445 landlock_add_rule  446 landlock_restrict_self
 """
 _WORDS = _NOT_IMPLEMENTED.split()
@@ -21,9 +18,6 @@ _OPTIONS = {
 }  # fmt: skip
 #: Calls that no 64-bit Linux 6.18 has (sys_ni_syscall).
 _GONE = frozenset({134, 156, 174, 177, 178, *range(180, 186), 205, 211, 212, 214, 215, 236})
-#: Calls that a Linux 6.18 may be set up to refuse, by another errno than ENOSYS, and how it is then said.
-REFUSED = {425: errno.EPERM}
-_SETTINGS = {425: "kernel.io_uring_disabled = 2"}
 
 
 def name_of(number: int) -> str:
@@ -36,8 +30,6 @@ def why_not(number: int) -> str:
     name = name_of(number)
     if name == f"#{number}":
         return f"system call {number} is not implemented: ENOSYS"
-    if number in REFUSED:
-        return f"system call {number} ({name}) is refused, {how_refused(number)}"
     option = next((option for option, numbers in _OPTIONS.items() if number in numbers), None)
     reason = "is not implemented"
     if option is not None:
@@ -45,8 +37,3 @@ def why_not(number: int) -> str:
     elif number in _GONE:
         reason = "is not there, as in Linux 6.18"
     return f"system call {number} ({name}) {reason}: ENOSYS"
-
-
-def how_refused(number: int) -> str:
-    """The setting by which Linux refuses a call so, and the errno."""
-    return f"as with {_SETTINGS[number]}: {errno.errorcode[REFUSED[number]]}"

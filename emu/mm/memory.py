@@ -4,7 +4,9 @@ and mprotect change the entries (mm/memory.c).  Derived classes decide where the
 
 from __future__ import annotations
 
+import functools
 from abc import abstractmethod
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from emu.linux.cost import Cost
@@ -14,7 +16,18 @@ from emu.mm import hugememory, rss
 from emu.mm.flags import FaultResult, VmFlags
 from emu.mm.frames import PG_DIRTY, PG_MAYBE_SHARED
 from emu.mm.pagetable import ADDRESS, FEW, HERE, PROTNONE, RW, SPECIAL, UFFD_WP_BIT, XD, A, D, P, span
-from emu.mm.swapops import GUARD, POISONED, POISONED_ENTRY, UFFD_WP_ENTRY, here, is_here, marked
+from emu.mm.swapops import (
+    GUARD,
+    POISONED,
+    POISONED_ENTRY,
+    SWP_UFFD_WP,
+    UFFD_WP_ENTRY,
+    here,
+    is_here,
+    is_swapped,
+    marked,
+    swapped,
+)
 from emu.mm.userfault import Userfault
 from emu.mm.vmops import VmOperations
 from mmu.late import np
@@ -28,6 +41,7 @@ if TYPE_CHECKING:
 _RIGHTS = P | PROTNONE | RW | XD
 #: The bits that an entry keeps when its rights change, and when fork takes write access away.
 _CONTENT, _READ_ONLY = ~_RIGHTS & (1 << 64) - 1, ~RW & (1 << 64) - 1
+_OLD, _OLD_AND_CLEAN = ~A & (1 << 64) - 1, ~(A | D) & (1 << 64) - 1
 _PTE_TABLE_SPAN = span(2)
 #: What is used there says nothing of what will be (vma_has_recency).
 _NO_RECENCY = VmFlags.SEQ_READ | VmFlags.RAND_READ
@@ -91,6 +105,8 @@ class PageMemory(VmOperations):
                     mm.tables.free_pte_tables(table, table + _PTE_TABLE_SPAN)
                 return result
             if not pte & HERE:
+                if is_swapped(pte):
+                    return _swapped_out(mm, vma, address, access, slot)
                 return self._marked(mm, vma, address, access, slot)
             if access == Access.WRITE and not pte & RW:
                 return _write_protected(mm, vma, address, slot, pte)
@@ -123,7 +139,7 @@ class PageMemory(VmOperations):
             frame = (pte & ADDRESS) >> PAGE_SHIFT
             if access == Access.WRITE and not pte & D:
                 mm.frames.set_page_flags(frame, PG_DIRTY)
-            mm.frames.mark_accessed(frame, locked=bool(vma.flags & VmFlags.LOCKED))
+            mm.frames.mark_accessed(frame, functools.partial(_locked, vma, [frame]))
 
     def gup_forced(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> int:
         return fault_with_more_rights(mm, vma, address, access)
@@ -164,6 +180,7 @@ class PageMemory(VmOperations):
         if copy.anon_vma is None and not vma.flags & VmFlags.MAYBE_GUARD:
             return
         words = parent.tables.words
+        kept = np.uint64(_OLD_AND_CLEAN if vma.writes_through else _OLD)
         if parent.tables.transparent:
             hugememory.copy(parent, child, vma, protected=bool(copy.flags & VmFlags.UFFD_WP))
         for vaddr, slot, number in parent.tables.pte_tables(vma.start, vma.end):
@@ -173,7 +190,10 @@ class PageMemory(VmOperations):
             present = here(entries)
             if not vma.shared:
                 entries[present] &= np.uint64(_READ_ONLY)
-            words[target : target + number] = entries
+            if parent.rss_swap:
+                rss.share_swapped(child, entries)
+            # what the child has not used is old; what only the parent has written, it has not (__copy_present_ptes)
+            words[target : target + number] = np.where(present, entries & kept, entries)
             if vma.uffd is not None and not copy.flags & VmFlags.UFFD_WP:
                 forget_protection(words[target : target + number])
             rss.share_pages(child, entries[present])
@@ -253,6 +273,8 @@ def forget_protection(entries: rss.Entries) -> None:
     """No userfaultfd hears of writes through these entries any more (clear_uffd_wp_pte)."""
     mapping = here(entries)
     entries[mapping] &= np.uint64(~UFFD_WP_BIT & (1 << 64) - 1)
+    if not mapping.all():
+        entries[swapped(entries)] &= np.uint64(~SWP_UFFD_WP & (1 << 64) - 1)
     entries[entries == np.uint64(UFFD_WP_ENTRY)] = 0
 
 
@@ -288,6 +310,17 @@ def fault_with_more_rights(mm: AddressSpace, vma: Vma, address: int, access: Acc
     return mm.tables.paddr_at(slot, address) >> PAGE_SHIFT
 
 
+def _swapped_out(mm: AddressSpace, vma: Vma, address: int, access: Access, slot: int) -> FaultResult:
+    """A fault on a page that lies in a swap area."""
+    from emu.mm.swapin import do_swap_page  # few machines have any
+
+    q = mm.frames.ram.qwords
+    result, major = do_swap_page(mm, vma, address, access, slot, q[slot])
+    if result is None:
+        result = _write_protected(mm, vma, address, slot, q[slot])
+    return FaultResult.MAJOR if major and result.resolved else result
+
+
 def _can_follow_write(mm: AddressSpace, entry: int) -> bool:
     """Whether a page may be written by force as it is (can_follow_write_common)."""
     return not entry & UFFD_WP_BIT and rss.is_exclusive(mm, entry)
@@ -302,7 +335,7 @@ def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: i
         pte &= ~UFFD_WP_BIT
     page = address & -PAGE_SIZE
     frame = (pte & ADDRESS) >> PAGE_SHIFT
-    if vma.shared or (frames.is_anon(frame) and frames.count(frame) == 1):
+    if vma.shared or (frames.is_anon(frame) and frames.mapcount(frame) == 1 and mm.gives_slot_up(frame)):
         if vma.shared:
             frames.set_page_flags(frame, PG_DIRTY)
         frames.ram.qwords[slot] = pte | RW | D | A
@@ -335,6 +368,13 @@ def _copy_page(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: int, bi
         rss.put_page(mm, frame)
 
 
+def _locked(vma: Vma, own: Collection[int]) -> Collection[int]:
+    """The pages that are locked (PG_mlocked): a VMA's own, or those that others have locked."""
+    if vma.flags & VmFlags.LOCKED:
+        return own
+    return () if vma.page_cache is None else vma.page_cache.locked_frames()
+
+
 def _zap(mm: AddressSpace, vma: Vma, start: int, end: int, *, markers: bool) -> None:
     """Zap every page of [start, end), with ``markers`` what the other entries say too."""
     found = False
@@ -342,12 +382,13 @@ def _zap(mm: AddressSpace, vma: Vma, start: int, end: int, *, markers: bool) -> 
     stays = bool(vma.flags & VmFlags.UFFD_WP) and not markers and not vma.anonymous
     keeps = (UFFD_WP_BIT, UFFD_WP_ENTRY) if stays else None
     used = vma.page_cache is not None and not vma.flags & _NO_RECENCY
-    for entries in mm.tables.clear_range(start, end, markers=markers, keeps=keeps, drops=POISONED_ENTRY):
+    away = mm.drop_swapped if mm.rss_swap else None
+    for entries in mm.tables.clear_range(start, end, markers=markers, keeps=keeps, drops=POISONED_ENTRY, away=away):
         mm.obligation(start, end, "unmap").flush()
         if vma.shared:
             rss.note_dirty(mm, entries)
         if used:
-            rss.note_used(mm, entries, locked=bool(vma.flags & VmFlags.LOCKED))
+            rss.note_used(mm, entries, functools.partial(_locked, vma, rss.pages_of(entries)))
         rss.put_pages(mm, entries)
         mm.context.clock.charge(len(entries) * _MAPPED)
         found = True
@@ -369,5 +410,5 @@ def _zap_cached(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
             low, high = (first + (int(at[edge]) << PAGE_SHIFT) for edge in (0, -1))
             mm.obligation(low, high + PAGE_SIZE, "unmap").flush()
             if not vma.flags & _NO_RECENCY:
-                rss.note_used(mm, cleared, locked=bool(vma.flags & VmFlags.LOCKED))
+                rss.note_used(mm, cleared, functools.partial(_locked, vma, rss.pages_of(cleared)))
             rss.put_pages(mm, cleared)

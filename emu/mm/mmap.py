@@ -99,7 +99,9 @@ def mmap_region(
         vm_flags |= VmFlags.ACCOUNT
     vma = Vma(address, address + length, prot, vm_flags, file=file, pgoff=offset >> PAGE_SHIFT)
     _back(mm, vma, memory)
+    merge = True
     if vma.flags & (VmFlags.DONTEXPAND | VmFlags.DROPPABLE):  # it is filled, but not locked
+        merge = not vma.flags & LOCK_FLAGS  # neighbours are looked at before
         vma.flags &= ~LOCK_FLAGS
     if not vma.ops.accountable and vma.flags & VmFlags.ACCOUNT:
         mm.context.commit.uncharge(length >> PAGE_SHIFT)
@@ -108,7 +110,7 @@ def mmap_region(
         unmap_range(mm, address, address + length)
     for hook in mm.context.map_hooks:
         hook.mapped(mm, vma, flags)
-    vma = mm.insert(vma)
+    vma = mm.insert(vma, merge=merge)
     on_fault = vma.flags & VmFlags.LOCKONFAULT or mm.shared_tables
     wanted = vm_flags & VmFlags.LOCKED or flags & (MapFlags.POPULATE | MapFlags.NONBLOCK) == MapFlags.POPULATE
     if wanted and not on_fault:
@@ -151,6 +153,8 @@ def _vm_flags(mm: AddressSpace, flags: MapFlags, file: MappedFile | None) -> VmF
         vm_flags |= VmFlags.SHARED
         if file is not None and not file.writable:
             vm_flags |= VmFlags.NEVERWRITE
+    if file is not None and file.noexec:
+        vm_flags |= VmFlags.NEVEREXEC
     if flags & MapFlags.GROWSDOWN:
         vm_flags |= VmFlags.GROWSDOWN
     if flags & MapFlags.LOCKED:

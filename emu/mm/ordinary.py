@@ -75,9 +75,8 @@ class OrdinaryMemory(PageMemory):
     def mincore(self, mm: AddressSpace, vma: Vma, start: int, end: int) -> npt.NDArray[np.bool_]:
         """Mapped, or in the page cache with content."""
         present = super().mincore(mm, vma, start, end)
-        if vma.page_cache is not None and vma.page_cache.nr_pages:
-            frames = vma.page_cache.find_many(vma.index_of(start), (end - start) >> PAGE_SHIFT)
-            present |= (frames != 0) & (mm.frames.flags[frames] & PG_UNREAD == 0)
+        if vma.page_cache is not None and vma.page_cache.total_pages:
+            present |= vma.page_cache.in_memory(vma.index_of(start), (end - start) >> PAGE_SHIFT)
         return present
 
     def frame_to_read(self, vma: Vma, address: int) -> int | None:
@@ -97,35 +96,36 @@ def _file_page(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, acces
     """do_fault(): a page of the page cache, or a private copy of it."""
     index = vma.index_of(address)
     if vma.uffd is not None and cache.is_shmem and cache.check_index(index):
-        reason = VmFlags.UFFD_MISSING if cache.find(index) is None else VmFlags.UFFD_MINOR
+        reason = VmFlags.UFFD_MINOR if cache.holds(index) else VmFlags.UFFD_MISSING
         if vma.flags & reason:
             return userfault(mm, vma, address, access, reason)
+    done = FaultResult.MAJOR if cache.must_be_read(index) else FaultResult.MINOR
     if access != Access.WRITE and not vma.flags & _ONE_BY_ONE:
         if cache.peek(index) is None and cache.check_index(index):
             cache.get_page(index)  # with its neighbours, as if all had been read some time before
         _fault_around(mm, vma, cache, address, slot)
         if is_here(mm.frames.ram.qwords[slot]):
-            return FaultResult.MINOR
+            return done
     if access == Access.WRITE and not vma.shared and vma.anon_vma is None:
         mm.vmas.anon_vma_prepare(vma)  # do_cow_fault(): even if the page lies beyond the end
     if not cache.check_index(index):
         return FaultResult.ADRERR
     frame = cache.get_page(index)
+    mm.frames.clear_page_flags(frame, PG_UNREAD)
     if access == Access.WRITE and not vma.shared:
         copy = rss.new_copy(mm, frame)
         mm.context.clock.charge(_PAGE)
         set_new_entry(mm, address, slot, copy << PAGE_SHIFT | vma.page_bits | RW | D)
-        return FaultResult.MINOR
+        return done
     if access == Access.WRITE and hugememory.whole_folio(vma, cache, address) and _set_folio(mm, vma, cache, address):
-        return FaultResult.MINOR
-    mm.frames.clear_page_flags(frame, PG_UNREAD)
+        return done
     if access == Access.WRITE:
         mm.frames.set_page_flags(frame, PG_DIRTY)
     rss.get_cached(mm, (frame,))
     if access == Access.WRITE and vma.file is not None:
         vma.file.update_time()
     set_new_entry(mm, address, slot, frame << PAGE_SHIFT | vma.cached_bits | (D if access == Access.WRITE else 0))
-    return FaultResult.MINOR
+    return done
 
 
 def _set_folio(mm: AddressSpace, vma: Vma, cache: PageCache, address: int) -> bool:
@@ -229,7 +229,7 @@ def _cached(
     frames, fresh = cache.get_many(vma.index_of(start), number)
     fresh |= (mm.frames.flags[frames] & PG_UNREAD) != 0
     mm.frames.flags[frames] &= ~PG_UNREAD & 0xFF
-    mm.frames.mark_many_accessed(frames, locked=bool(vma.flags & VmFlags.LOCKED))
+    mm.frames.mark_many_accessed(frames, frames.tolist if vma.flags & VmFlags.LOCKED else cache.locked_frames)
     rss.get_frames(mm, frames)
     entries = (frames.astype(np.uint64) << np.uint64(PAGE_SHIFT)) | np.uint64(vma.cached_bits)
     return entries, number if fresh.all() else _faults(vma, start, fresh)

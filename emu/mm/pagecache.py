@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import errno
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 from emu.linux.errors import LinuxError, NoPage
+from emu.mm.flags import VmFlags
 from emu.mm.frames import PG_DIRTY, PG_LARGE, PG_REFERENCED, PG_UNREAD, FrameAllocator, FrameKind
 from emu.mm.freeframes import Frames
 from emu.mm.kmem import XA_NODE
+from emu.mm.rss import pages_of
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -72,6 +74,8 @@ class PageCache:
 
     #: Whether it is memory and nothing else, of tmpfs or without a name (shmem).
     is_shmem = True
+    #: Its pages stay where they are: something else knows their frames.
+    stays = False
 
     def __init__(self, frames: FrameAllocator, size: int = 0, charge: Charge | None = None) -> None:
         self._frames = frames
@@ -101,6 +105,13 @@ class PageCache:
             batch = np.frombuffer(b"".join(nodes[at : at + _BATCH]), dtype=np.int32)
             yield batch[batch != 0].astype(np.int64)
 
+    def pages_in_batches(self) -> Iterator[tuple[Frames, Frames]]:
+        """The numbers of all pages, and their frames, a node at a time."""
+        for number, node in self._nodes.items():
+            view = _view(node)
+            at = np.flatnonzero(view)
+            yield at + (number << _NODE_SHIFT), view[at].astype(np.int64)
+
     def find(self, index: int) -> int | None:
         """The frame of a page, if it exists."""
         node = self._nodes.get(index >> _NODE_SHIFT)
@@ -124,6 +135,15 @@ class PageCache:
             node = self._nodes.get(int(numbers[start]))
             if node is not None:
                 found[start:stop] = _view(node)[within[start:stop]]
+        return found
+
+    def locked_frames(self) -> set[int]:
+        """Those that a locked mapping maps (PG_mlocked)."""
+        found: set[int] = set()
+        for vma, mm in self.mappings.items():
+            if vma.flags & VmFlags.LOCKED:
+                for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
+                    found.update(pages_of(mm.tables.words[slot : slot + number]).tolist())
         return found
 
     def next_page(self, index: int) -> int | None:
@@ -217,6 +237,25 @@ class PageCache:
         if head is not None:
             self._frames.flags[head : head + _NODE] &= ~PG_LARGE & 0xFF
 
+    @property
+    def total_pages(self) -> int:
+        """How many pages there are, wherever they lie."""
+        return self.nr_pages
+
+    def holds(self, index: int) -> bool:
+        """Whether a page exists, wherever it lies."""
+        return self.find(index) is not None
+
+    def must_be_read(self, index: int) -> bool:
+        """Whether a page has to be fetched from a swap area first."""
+        return False
+
+    def in_memory(self, first: int, number: int) -> npt.NDArray[np.bool_]:
+        """Which of these pages are in memory, with content."""
+        frames = self.find_many(first, number)
+        found: npt.NDArray[np.bool_] = np.logical_and(frames != 0, self._frames.flags[frames] & PG_UNREAD == 0)
+        return found
+
     def peek(self, index: int) -> int | None:
         """The frame that a read would find; 0: a page of zeros; None: only a fault could tell."""
         return self.find(index) or 0
@@ -242,6 +281,17 @@ class PageCache:
             self._frames.put(self._take_out(index))
             if self._charge is not None:
                 self._charge(-1)
+
+    def reclaim_many(self, indexes: Sequence[int]) -> int:
+        """The same for several; returns how many went."""
+        before = self.nr_pages
+        for index in indexes:
+            self.reclaim(index)
+        return before - self.nr_pages
+
+    def stay(self) -> None:
+        """Its pages stay where they are from now on.  LinuxError."""
+        self.stays = True
 
     def _make_node(self, number: int) -> array[int]:
         node = self._nodes.get(number)

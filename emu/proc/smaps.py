@@ -1,4 +1,4 @@
-"""/proc/PID/smaps, smaps_rollup and numa_maps: what mappings hold, counted from the tables (fs/proc/task_mmu.c)."""
+"""/proc/PID/smaps, smaps_rollup and clear_refs: what mappings hold, counted from the tables (fs/proc/task_mmu.c)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emu.fs.file import file_of
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 from emu.mm.filepages import FilePages
@@ -19,11 +18,11 @@ from emu.mm.hugefault import head_of
 from emu.mm.hugememory import anon_bytes, cached_bytes, clear_young, is_eligible, leaves
 from emu.mm.pagetable import ADDRESS, SPECIAL, A, D
 from emu.mm.rss import pages_of
-from emu.mm.swapops import here
+from emu.mm.shmempages import ShmemPages
+from emu.mm.swapops import here, slots_of, swapped
 from emu.mm.vma import Vma
-from emu.proc.memory import GATE_LINE, encode_lines, maps_line, vma_name
+from emu.proc.memory import GATE_LINE, encode_lines, maps_line
 from emu.proc.pidfile import PidFile
-from emu.proc.system import cpu_list
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from emu.kernel.task import Task
     from emu.mm.address_space import AddressSpace
 
-#: In the order of smaps; those of 0 are of what there is not: swap, samepage merging.
+#: In the order of smaps; those of 0 are of what there is not: samepage merging.
 _FIGURES = (
     "Rss", "Pss", "Pss_Dirty", "Shared_Clean", "Shared_Dirty", "Private_Clean", "Private_Dirty", "Referenced",
     "Anonymous", "KSM", "LazyFree", "AnonHugePages", "ShmemPmdMapped", "FilePmdMapped", "Shared_Hugetlb",
@@ -40,7 +39,7 @@ _FIGURES = (
 _PSS_KINDS = ("Pss_Anon", "Pss_File", "Pss_Shmem")
 
 
-def _present(mm: AddressSpace, vma: Vma) -> Iterator[int]:
+def present(mm: AddressSpace, vma: Vma) -> Iterator[int]:
     """Every PTE of a VMA that maps a page."""
     for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
         mm.stop.check()
@@ -59,12 +58,12 @@ def _figures(mm: AddressSpace, vma: Vma) -> dict[str, int]:
     """Bytes (mem_size_stats); what is proportional is scaled by 4096."""
     figures = dict.fromkeys((*_FIGURES, *_PSS_KINDS), 0)
     kind = "Pss_File" if is_of_file(vma) else "Pss_Shmem"
-    for pte in _present(mm, vma):
+    for pte in present(mm, vma):
         if pte & SPECIAL or vma.flags & VmFlags.PFNMAP:
             continue
         frame = (pte & ADDRESS) >> PAGE_SHIFT
         anon = mm.frames.kind(frame) == FrameKind.ANON
-        mapped = mm.frames.count(frame) - (0 if anon else 1)  # the page cache's own reference
+        mapped = mm.frames.mapcount(frame)
         flags = mm.frames.page_flags(frame)
         dirty = bool(pte & D) or bool(flags & PG_DIRTY)
         share = 4096 * 4096 // max(1, mapped)
@@ -78,9 +77,34 @@ def _figures(mm: AddressSpace, vma: Vma) -> dict[str, int]:
         figures["LazyFree"] += 4096 if anon and not pte & D and flags & PG_LAZYFREE else 0
     figures["AnonHugePages"] = anon_bytes(mm, vma)
     figures["ShmemPmdMapped"] = cached_bytes(mm, vma)
+    if mm.rss_swap:
+        _add_swapped(mm, vma, figures)
+    if isinstance(vma.page_cache, ShmemPages):
+        figures["Swap"] += _swapped_shmem(mm, vma, vma.page_cache) << PAGE_SHIFT
     figures["Locked"] = figures["Pss"] if vma.flags & VmFlags.LOCKED else 0
     _add_huge(mm, vma, figures)
     return figures
+
+
+def _add_swapped(mm: AddressSpace, vma: Vma, figures: dict[str, int]) -> None:
+    """Private pages that lie in swap areas, and the part of them that is this mapping's."""
+    for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
+        view = mm.tables.words[slot : slot + number]
+        for away in slots_of(view[swapped(view)]).tolist():
+            figures["Swap"] += 4096
+            figures["SwapPss"] += 4096 * 4096 // max(1, mm.context.swap.uses(away))
+
+
+def _swapped_shmem(mm: AddressSpace, vma: Vma, cache: ShmemPages) -> int:
+    """Pages of shared memory that lie in swap (shmem_swap_usage); where a private mapping may have copies, those for
+    which it has no entry.
+    """
+    if not cache.swapped:
+        return 0
+    inside = [index for index in cache.swapped if vma.pgoff <= index < vma.pgoff + (vma.length >> PAGE_SHIFT)]
+    if vma.shared or not vma.prot & Prot.WRITE:
+        return len(inside)
+    return sum(not mm.tables.pte(vma.start + (index - vma.pgoff << PAGE_SHIFT)) for index in inside)
 
 
 def _add_huge(mm: AddressSpace, vma: Vma, figures: dict[str, int]) -> None:
@@ -168,39 +192,6 @@ def smaps_rollup(kernel: Kernel, task: Task) -> bytes:
     return encode_lines([head, *(_line(name, total) for name in names)])
 
 
-_POLICIES = ("default", "prefer", "bind", "interleave", "local", "prefer (many)", "weighted interleave")
-
-
-def _policy_words(mode: int, nodes: int) -> str:
-    """A NUMA policy (mpol_to_str)."""
-    words = _POLICIES[mode & 0xFFF]
-    flags = [name for bit, name in ((0x8000, "static"), (0x4000, "relative"), (0x2000, "balancing")) if mode & bit]
-    words += f"={'|'.join(flags)}" if flags else ""
-    return f"{words}:{cpu_list(nodes)}" if nodes else words
-
-
-def numa_maps(kernel: Kernel, task: Task) -> bytes:
-    """/proc/PID/numa_maps: there is one node."""
-    lines = []
-    for vma in task.mm.vmas:
-        kernel.stop.check()
-        figures = _figures(task.mm, vma)
-        words = [f"{vma.start:08x} {_policy_words(*(vma.policy or task.memory_policy))}"]
-        name = vma_name(kernel, task, vma)
-        if file_of(vma) is not None:
-            words.append(f"file={name}")
-        elif name in ("[heap]", "[stack]"):
-            words.append(name.strip("[]"))
-        anon, resident = figures["Anonymous"] >> 12, figures["Rss"] >> 12
-        dirty = (figures["Private_Dirty"] + figures["Shared_Dirty"]) >> 12
-        words += [f"anon={anon}"] if anon else []
-        words += [f"dirty={dirty}"] if dirty else []
-        words += [f"mapped={resident}"] if resident and resident != anon else []
-        words += [f"N0={resident}", f"kernelpagesize_kB={vma.ops.page_size >> 10}"] if resident else []
-        lines.append(" ".join(words))
-    return encode_lines(lines)
-
-
 _ALL, _ANON, _MAPPED, _SOFT_DIRTY, _HIWATER = range(1, 6)
 
 
@@ -241,6 +232,6 @@ def clear_refs(kernel: Kernel, task: Task, data: bytes) -> None:
 
 
 PID_FILES = {
-    "smaps": PidFile(smaps), "smaps_rollup": PidFile(smaps_rollup), "numa_maps": PidFile(numa_maps),
+    "smaps": PidFile(smaps), "smaps_rollup": PidFile(smaps_rollup),
     "clear_refs": PidFile(lambda kernel, task: b"", 0o200, clear_refs),
 }  # fmt: skip

@@ -8,15 +8,13 @@ import inspect
 import re
 
 from emu.linux.syscall import Restart, RestartByTimeout, Syscall
-from emu.linux.syscall_names import REFUSED, how_refused, name_of
 from emu.syscalls import all_tables
 
 _HEAD = """\
 # System calls
 
 Generated from the rows that declare the calls: `python -m emu.syscalls > docs/syscalls.md`. A call that is not listed
-gives ENOSYS{refused}. Either way `unimmu run` says so
-once, on standard error, with the name and the number of the call.
+gives ENOSYS, and `unimmu run` says so once, on standard error, with the name and the number of the call.
 
 To add a call is to add one row to the table of a subject in [emu/syscalls/](../emu/syscalls), with its number in
 [`emu/syscalls/__init__.py`](../emu/syscalls/__init__.py), or to give one to `kernel.entry.register()` from the
@@ -84,9 +82,7 @@ def row(call: Syscall) -> str:
 def table() -> str:
     """The whole page."""
     calls = sorted((call for subject in all_tables() for call in subject), key=lambda call: call.number)
-    listed = {call.number for call in calls}
-    refused = [f"; {name_of(number)} is refused, {how_refused(number)}" for number in REFUSED if number not in listed]
-    return _HEAD.replace("{refused}", "".join(refused)) + "".join(map(row, calls))
+    return _HEAD + "".join(map(row, calls))
 
 
 if __name__ == "__main__":

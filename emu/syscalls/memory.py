@@ -72,7 +72,7 @@ def _mmap(task: Task, addr: int, length: int, prot: int, flags: int, file: File 
     of_modules = flags & task.mm.context.map_flags
     for hook in task.mm.context.map_hooks if of_modules else ():
         hook.check(flags)
-    wanted = Prot(prot & _KNOWN_PROT) | _implied(task, prot)
+    wanted = Prot(prot & _KNOWN_PROT) | (Prot.NONE if file is not None and file.noexec else _implied(task, prot))
     if file is None:
         _check_anonymous(flags)
         kept = MapFlags(flags & (_LEGACY_FLAGS | MapFlags.DROPPABLE))
@@ -98,7 +98,7 @@ def _check_anonymous(flags: int) -> None:
 
 
 def _check_file(file: File, length: int, offset: int, flags: int, prot: Prot, of_modules: int) -> None:
-    """What is wrong with a mapping of a file.  LinuxError: EOVERFLOW, EINVAL, EOPNOTSUPP, EACCES."""
+    """What is wrong with a mapping of a file.  LinuxError: EOVERFLOW, EINVAL, EOPNOTSUPP, EACCES, EPERM."""
     kind = flags & MapFlags.TYPE
     if file.inode.is_regular and offset > MAX_FILE_SIZE - length:
         raise LinuxError(errno.EOVERFLOW)
@@ -108,6 +108,8 @@ def _check_file(file: File, length: int, offset: int, flags: int, prot: Prot, of
         raise LinuxError(errno.EOPNOTSUPP)
     if not file.readable or (kind != MapFlags.PRIVATE and prot & Prot.WRITE and not file.writable):
         raise LinuxError(errno.EACCES)
+    if prot & Prot.EXEC and file.noexec:
+        raise LinuxError(errno.EPERM)
     if flags & MapFlags.GROWSDOWN:  # after can_mmap_file()
         raise LinuxError(errno.ENODEV if type(file).mmap is File.mmap else errno.EINVAL)
 
