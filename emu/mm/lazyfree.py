@@ -68,6 +68,7 @@ def madvise_cold(mm: AddressSpace, vma: Vma, start: int, end: int, *, pageout: b
             low, high = max(inner.start, start + to_host), min(inner.end, end + to_host)
             madvise_cold(host, inner, low, high, pageout=pageout)
         return
+    private_only = pageout and vma.file is not None and not mm.context.may_write(vma.file)
     hugememory.make_old(mm, start, end, lazyfree=False)
     if pageout and mm.context.swap.areas.free:
         hugememory.split_to_swap(mm, start, end)
@@ -77,6 +78,8 @@ def madvise_cold(mm: AddressSpace, vma: Vma, start: int, end: int, *, pageout: b
         view = mm.tables.words[slot : slot + number]
         at = _counted(view)
         at = at[_mapped_once(mm, _frames(view[at]))]
+        if private_only:
+            at = at[mm.frames.kinds[_frames(view[at])] == FrameKind.ANON]
         mm.frames.flags[_frames(view[at])] &= ~PG_REFERENCED & 0xFF
         if pageout:
             can_go = _reclaimable(mm, vma, view[at])

@@ -187,8 +187,8 @@ def test_a_program_that_may_not_be_read(unimmu: Unimmu, hello_with: Callable[...
         ("--mount msharefs:x hello", "--mount msharefs:x: expected TYPE:/PATH[:OPTIONS]"),
         (
             "--mount ext4:/x hello",
-            "--mount: there is no file system 'ext4' (there are: debugfs, devpts, devtmpfs, hugetlbfs, mqueue, "
-            "msharefs, proc, ramfs, sysfs, tmpfs)",
+            "--mount: there is no file system 'ext4' (there are: cgroup2, debugfs, devpts, devtmpfs, hugetlbfs, "
+            "mqueue, msharefs, proc, ramfs, sysfs, tmpfs)",
         ),
         (
             "--mount msharefs:/x:level=p4d hello",

@@ -223,12 +223,6 @@ def test_every_system_call_that_is_not_there_is_named(unimmu: Unimmu, number: in
     assert line.startswith(f"unimmu: system call {number} ({NAMES[number]}) is ") and line.endswith(": ENOSYS")
 
 
-def test_a_clone_of_a_kind_that_is_not_there(unimmu: Unimmu) -> None:
-    ran = unimmu("run", "calls", "@x = bytes 88; @store x 0x200000000; syscall 435 x 88")
-    assert ran.out == "syscall = ENOSYS\n"
-    assert ran.err == "unimmu: clone with flags 0x200000000 (INTO_CGROUP): not supported: ENOSYS\n"
-
-
 def test_what_waits_where_the_leader_has_ended(unimmu: Unimmu) -> None:
     ran = unimmu("run", "calls", "@thread t; @pause; end; @syscall 60 0")
     assert ran.status == 125 and ran.err.splitlines()[0] == "unimmu: 100 (calls) waits in pause"
