@@ -223,6 +223,22 @@ def test_every_system_call_that_is_not_there_is_named(unimmu: Unimmu, number: in
     assert line.startswith(f"unimmu: system call {number} ({NAMES[number]}) is ") and line.endswith(": ENOSYS")
 
 
+def test_swap(unimmu: Unimmu) -> None:
+    script = "@p = mmap 2T 12M RW PRIVATE|MAP_FIXED -1 0; @touch p 12M; @store p 5; load p+6M; load p"
+    more = "; @q = mmap 3T 6M RW PRIVATE|MAP_FIXED -1 0; @touch q 6M"
+    right = "unimmu: audit: every table and every frame is accounted for\n"
+    ran = unimmu("run", "--audit", "--mem", "8M", "--swap", "16M", "calls", script)
+    assert ran == (0, "load = 1\nload = 5\n", right)
+    status, _, error = unimmu("run", "--mem", "8M", "--swap", "4M", "calls", script.replace("12M", "11M") + more)
+    assert status == 137 and error.startswith("unimmu: out of memory: killed process 100 (calls)")
+
+
+@pytest.mark.parametrize("size", ["4K", "5000", "2T"])
+def test_sizes_of_swap_that_cannot_be(unimmu: Unimmu, size: str) -> None:
+    status, _, error = unimmu("run", "--swap", size, "hello")
+    assert status == 2 and error.startswith("unimmu run: --swap: a device for swap has from 8192 to ")
+
+
 def test_what_waits_where_the_leader_has_ended(unimmu: Unimmu) -> None:
     ran = unimmu("run", "calls", "@thread t; @pause; end; @syscall 60 0")
     assert ran.status == 125 and ran.err.splitlines()[0] == "unimmu: 100 (calls) waits in pause"
