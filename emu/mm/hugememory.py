@@ -39,6 +39,8 @@ from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from emu.mm.address_space import AddressSpace
     from emu.mm.pagecache import PageCache
     from emu.mm.rss import Entries
@@ -394,16 +396,25 @@ def _split_folio(mm: AddressSpace, start: int, head: int) -> None:
     """A page that the PTE table of an address maps, or a part of it, becomes small ones, and those that are full of
     zeros give way to the zero page, unless they are locked (try_to_map_unused_to_zeropage).
     """
+    belong = mm.frames.flags[block(head)] & PG_LARGE != 0  # others have been freed, and may have another use
     mm.frames.flags[block(head)] &= ~PG_LARGE & 0xFF
     mm.context.thp.count("thp_split_page")
     mm.context.thp.stats[PMD_ORDER]["split"] += 1
-    slot, words = mm.tables.entry_slot(start & -PMD_SIZE, 1), mm.tables.words
-    assert slot is not None
+    first = start & -PMD_SIZE
+    for table in (first - PMD_SIZE, first, first + PMD_SIZE):  # it may have been moved over a border
+        _forget_zeros(mm, table, head, belong)
+
+
+def _forget_zeros(mm: AddressSpace, start: int, head: int, belong: npt.NDArray[np.bool_]) -> None:
+    """Pages of zeros that one PTE table maps, of those of a block that belong to a page."""
+    slot, words = mm.tables.entry_slot(start, 1), mm.tables.words
+    if slot is None:
+        return
     view = words[slot : slot + BLOCK_FRAMES]
     frames = ((view & np.uint64(ADDRESS)) >> np.uint64(PAGE_SHIFT)).astype(np.int64)
     at = np.flatnonzero(here(view) & (frames >= head) & (frames < head + BLOCK_FRAMES))
+    at = at[belong[frames[at] - head]]
     at = at[~words.reshape(-1, BLOCK_FRAMES)[frames[at]].any(axis=1)]
-    start &= -PMD_SIZE
     locked = any(vma.flags & VmFlags.LOCKED for vma in mm.vmas.overlapping(start, start + PMD_SIZE))
     if locked or not len(at):
         return
@@ -424,7 +435,8 @@ def split_partly_meant(mm: AddressSpace, start: int, end: int) -> None:
         pages = rss.pages_of(mm.tables.words[slot : slot + number])
         large = pages[(frames.flags[pages] & PG_LARGE != 0) & (frames.kinds[pages] == FrameKind.ANON)] & -BLOCK_FRAMES
         for head in sorted(set(large.tolist())):
-            if np.count_nonzero(large == head) < BLOCK_FRAMES and not (frames.counts[block(head)] > 1).any():
+            shared = (frames.counts[block(head)] > 1) & (frames.flags[block(head)] & PG_LARGE != 0)
+            if np.count_nonzero(large == head) < BLOCK_FRAMES and not shared.any():
                 _split_folio(mm, vaddr, head)
 
 
