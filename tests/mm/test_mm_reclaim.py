@@ -153,3 +153,19 @@ def test_runs_are_the_same_each_time() -> None:
         return told
 
     assert once() == once()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"cpus": 2}, {"la57": True}, {"tlb": "skylake-sp", "check_tlb": True, "cpus": 3}],
+    ids=["2-vCPUs", "5-levels", "TLBs"],
+)
+def test_on_other_machines(options: dict[str, object]) -> None:
+    """With a model of the TLB too no translation outlives the page that it led to."""
+    plain, machine = _run(_script(0), 64 * _MIB)
+    assert machine.close() == []
+    swapped, machine = _run(_script(0), 4 * _MIB, swap=16 * _MIB, **options)
+    assert swapped == plain
+    assert machine.kernel.mm_context.swap.events["pswpin"] > 50
+    assert "tlb" not in options or machine.stale_translations() == []
+    assert machine.close() == []
