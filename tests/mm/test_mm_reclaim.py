@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 
@@ -141,6 +142,24 @@ def test_memory_that_is_used_stays() -> None:
     machine = GuestMachine(6 * _MIB, modules={}, record=False, swap=64 * _MIB)
     assert machine.run_guest("calls", script + "load p").stdout == "load = 5\n"
     assert machine.kernel.mm_context.swap.events["pswpin"] < 40
+    assert machine.close() == []
+
+
+def test_pages_of_files_that_are_used_stay(tmp_path: Path) -> None:
+    """A file of the host is read over and over while other memory is written once: it is hardly read again."""
+    (tmp_path / "data").write_bytes(bytes(range(256)) * 8192)
+    (tmp_path / "calls").write_bytes(Path(guests.path("calls")).read_bytes())
+    (tmp_path / "calls").chmod(0o755)
+    machine = GuestMachine(12 * _MIB, modules={}, record=False, swap=64 * _MIB, root=str(tmp_path))
+    script = '@f = open "/data" 0; @d = mmap 4T 2M PROT_READ PRIVATE|MAP_FIXED f 0; @scan d 2M; minor;'
+    script += "@p = mmap 2T 24M RW PRIVATE|MAP_FIXED -1 0;"
+    script += "".join(f"@touch p+{n * 256}K 256K; @scan d 2M;" for n in range(96)) + "minor; load p; load p+20M"
+    task = machine.spawn("/calls", [script], in_guest=True)
+    result = machine.result_of(task)
+    assert result.stdout.endswith("load = 1\nload = 1\n")
+    faults = int(result.stdout.splitlines()[1].split(" = ")[1], 0)
+    assert 6144 <= faults < 7000  # of the 6,144 pages that are written, and few of the file
+    assert machine.kernel.mm_context.swap.events["pswpout"] > 3000
     assert machine.close() == []
 
 
