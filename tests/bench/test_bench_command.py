@@ -32,9 +32,9 @@ AIMS = {
     "processes_filtered_growth": ("at most", 1.25),
     "processes_exact_growth": ("at most", 1.25),
     "sharers_attach_growth": ("at most", 1.3),
-    **{f"mappings_{step}_growth": ("at most", 1.3) for step in ("fault", "protect", "map")},
     "sharers_link_growth": ("at most", 1.3),
     "sharers_detach_growth": ("at most", 1.3),
+    **{f"mappings_{step}_growth": ("at most", 1.3) for step in ("fault", "protect", "map")},
 }
 
 
