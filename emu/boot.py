@@ -121,6 +121,7 @@ def tree(kernel: Kernel) -> None:
     """Mount ``/``, ``/dev``, ``/proc``, ``/sys``, ``/sys/kernel/debug``, and make the usual directories and files."""
     vfs = kernel.vfs
     vfs.mount("tmpfs", "/", "mode=755", source="rootfs")
+    vfs.root.mount.sb.keeps_swap = True
     for name in ("bin", "dev", "etc", "home", "lib", "lib64", "proc", "root", "run", "sys", "usr/bin", "var"):
         vfs.mkdir(f"/{name}")
     for name in ("tmp", "var/tmp"):

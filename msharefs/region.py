@@ -124,7 +124,7 @@ class Region(SharedTables):
         else:
             with self.kernel.cgroups.memory.paid_by(self.host.payer()):
                 result = super().populate(mm, vma, host_address, access)
-        if result == FaultResult.MINOR:
+        if result in (FaultResult.MINOR, FaultResult.MAJOR):
             pid, resident = self.kernel.pid_of(mm) or 0, self.resident_bytes
             self.figures.populated(pid, resident - before >> PAGE_SHIFT)
             self.figures.peaks.resident_bytes = max(self.figures.peaks.resident_bytes, resident)

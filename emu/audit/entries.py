@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emu.audit.books import Books
+from emu.audit.swap import count_entry
 from emu.linux.mman import Prot
 from emu.mm.flags import VmFlags
 from emu.mm.frames import BLOCK_FRAMES, FrameKind
@@ -39,10 +40,12 @@ def check_entry(books: Books, mm: AddressSpace, vaddr: int, pte: int, frame: int
         books.say(f"{where} maps frame {frame:#x}, which is {mm.frames.kind(frame).name}")
 
 
-def check_marker(books: Books, mm: AddressSpace, vaddr: int, entry: int) -> None:
-    """Report everything that is wrong with an entry that maps nothing and is not 0."""
+def check_marker(books: Books, mm: AddressSpace, vaddr: int, entry: int) -> int:
+    """Report everything that is wrong with an entry that maps nothing and is not 0; returns 1 for a swap entry."""
     vma = mm.vmas.find(vaddr)
     where = f"{mm.name}: the PTE of {vaddr:#x}"
+    if count_entry(books, mm, where, vaddr, entry):
+        return 1
     what = marked(entry)
     if not what or what & ~(UFFD_WP | POISONED | GUARD):
         books.say(f"{where} maps nothing and is no marker: {entry:#x}")
@@ -54,6 +57,7 @@ def check_marker(books: Books, mm: AddressSpace, vaddr: int, entry: int) -> None
         books.say(f"{where} is a guard, which its VMA cannot have")
     elif what & GUARD and not vma.flags & VmFlags.MAYBE_GUARD:
         books.say(f"{where} is a guard, but fork would not copy it")
+    return 0
 
 
 def check_huge_entry(books: Books, mm: AddressSpace, vaddr: int, entry: int) -> None:
@@ -124,5 +128,5 @@ def _check_content(books: Books, where: str, mm: AddressSpace, vma: Vma, vaddr: 
     if vma.shared and vma.page_cache is not None and vma.page_cache.find(vma.index_of(vaddr)) != frame:
         books.say(f"{where} maps frame {frame:#x}, but the file has another page there")
     if not vma.shared and pte & RW and not pte & SPECIAL:
-        if mm.frames.kind(frame) != FrameKind.ANON or mm.frames.count(frame) != 1:
+        if mm.frames.kind(frame) != FrameKind.ANON or mm.frames.mapcount(frame) != 1:
             books.say(f"{where} lets a private mapping write to frame {frame:#x}, which others can see")

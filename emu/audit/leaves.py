@@ -36,12 +36,12 @@ Mask = npt.NDArray[np.bool_]
 
 def walk_leaves(books: Books, mm: AddressSpace) -> None:
     """Count every mapping entry that this address space owns, and check it against the VMA that covers it."""
-    anon = cached = 0
+    anon = cached = away = 0
     for vaddrs, ptes in _leaves(books, mm):
         mapping = here(ptes)
         if not mapping.all():
             for vaddr, entry in zip(vaddrs[~mapping].tolist(), ptes[~mapping].tolist(), strict=True):
-                check_marker(books, mm, vaddr, entry)
+                away += check_marker(books, mm, vaddr, entry)
             vaddrs, ptes = vaddrs[mapping], ptes[mapping]
         frames = ((ptes & _ADDRESS) >> _SHIFT).astype(np.int64)
         there = frames < mm.frames.total
@@ -57,6 +57,8 @@ def walk_leaves(books: Books, mm: AddressSpace) -> None:
         books.hold(frames)
         anon += int(np.count_nonzero(kinds == FrameKind.ANON))
         cached += int(np.count_nonzero(kinds == FrameKind.CACHE))
+    if away != mm.rss_swap:
+        books.say(f"{mm.name} accounts for {mm.rss_swap} pages that lie in swap, and {away} do")
     for ptes in (as_ptes(mm, slot) for slot in mm.tables.transparent):
         kinds = mm.frames.kinds[pages_of(ptes)]
         anon += int(np.count_nonzero(kinds == FrameKind.ANON))
@@ -132,7 +134,7 @@ def _ordinary(
         fine &= (pages == frames) & (kinds == FrameKind.CACHE) & ~special
         return fine
     read_only = (ptes & _RW) == 0
-    own = (kinds == FrameKind.ANON) & (mm.frames.counts[frames] == 1)
+    own = (kinds == FrameKind.ANON) & (mm.frames.mapcounts(frames) == 1)
     others = read_only & ((kinds == FrameKind.ANON) | (kinds == FrameKind.CACHE))
     fine &= np.where(special, read_only & (frames == mm.frames.zero_frame), own | others)
     return fine

@@ -93,6 +93,10 @@ class File:
     nowait = False
     #: The open that made it has made the file as well (FMODE_CREATED).
     created = False
+    #: Whoever asks waits in a way of his own, whether or not O_NONBLOCK is set (io_uring).
+    patient = False
+    #: Rights to files that whoever opened it did not have, and that count later (emu.fs.landlock).
+    landlock_denied = 0
 
     def __init__(self, path: Path, flags: int) -> None:
         """LinuxError(ENFILE) if the machine has as many open files as it can, (ENOMEM)."""
@@ -126,7 +130,7 @@ class File:
     @property
     def nonblocking(self) -> bool:
         """O_NONBLOCK is set."""
-        return bool(self.flags & _NONBLOCK)
+        return bool(self.flags & _NONBLOCK) and not self.patient
 
     @property
     def is_path(self) -> bool:

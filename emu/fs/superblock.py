@@ -48,6 +48,8 @@ class SuperBlock:
     never_written = False
     #: Its files can be mounted elsewhere though it is mounted nowhere (nsfs).
     bindable = False
+    #: It stands for a file system on a disk: files of it can be swapped to (a_ops->bmap).
+    keeps_swap = False
     #: Its inodes have flags (chattr).
     keeps_flags = False
     #: Its files can be opened by handle (s_export_op).

@@ -28,6 +28,7 @@ from emu.mm.flags import VmFlags
 from emu.mm.gup import read_remote
 from emu.mm.hugememory import leaves
 from emu.mm.pagetable import SPECIAL, P
+from emu.mm.swapops import is_swapped
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -230,7 +231,7 @@ def _present(mm: AddressSpace, vma: Vma, start: int, end: int) -> Iterator[tuple
     found = sorted([*small, *leaves(mm, start, end)], key=lambda pair: pair[0]) if mm.tables.transparent else small
     for address, entries in found:
         for n, pte in enumerate(entries.tolist()):
-            if not pte & P or pte & SPECIAL:
+            if not is_swapped(pte) and (not pte & P or pte & SPECIAL):
                 continue
             page = address + (n << PAGE_SHIFT)
             if page != last:

@@ -31,9 +31,6 @@ _CALL, _FAULT, _WAKE = Cost.CALL, Cost.FAULT, Cost.WAKE
 _LARGE = 1024
 #: From here on an address may not be canonical.
 _NOT_CANONICAL = 1 << 47
-#: Calls that libraries try at every start and do without, so that nobody is told: io_uring_setup, as
-#: kernel.io_uring_disabled is 2, and landlock's first.
-_TRIED_BY_HABIT = {425: errno.EPERM, 444: errno.ENOSYS}
 
 _ZOMBIE = int(TaskState.ZOMBIE)
 
@@ -85,11 +82,11 @@ class Entry:
         """Whether a module has replaced one of these calls."""
         return any(number in self._replaced for number in numbers)
 
-    def names(self) -> set[str]:
-        """The names of all system calls that there are."""
+    def calls(self) -> list[Syscall]:
+        """All system calls that there are."""
         for number in list(self._late):
             self._take_late(number)
-        return {call.name for call in self._table.values()}
+        return list(self._table.values())
 
     def lookup(self, number: int) -> Syscall | None:
         """The system call with this number."""
@@ -143,6 +140,9 @@ class Entry:
             if not self._resume(task):
                 return
             fast_path.resumed(task, number)
+            if kernel.scheduler.yielded:
+                kernel.scheduler.yielded = False
+                return
         while True:
             signals = task.signals
             tracee = task.ptrace
@@ -219,6 +219,8 @@ class Entry:
         if clock.system_ns >= clock.look_at:
             clock.look()
         kernel = self._kernel
+        if kernel.mm_context.swapping:
+            kernel.mm_context.balance()
         tracer = kernel.tracer
         if tracer.syscalls:
             call = self._table.get(number)
@@ -418,8 +420,6 @@ class Entry:
         return True
 
     def _not_implemented(self, number: int, kernel: Kernel, task: Task, registers: Registers) -> int:
-        if number in _TRIED_BY_HABIT:
-            return -_TRIED_BY_HABIT[number]
         from emu.linux.syscall_names import why_not
 
         kernel.log_once(why_not(number))
@@ -444,6 +444,8 @@ class Entry:
             usage.min_flt += 1
         elif result is FaultResult.LINKED:
             usage.link_faults += 1
+        elif result is FaultResult.MAJOR:
+            usage.maj_flt += 1
         elif not result.resolved:
             task.fault_result = result
             return False

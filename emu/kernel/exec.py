@@ -321,6 +321,8 @@ def _build_stack(
 def _commit(kernel: Kernel, task: Task, mm: AddressSpace, program: Program, argv: Sequence[bytes]) -> None:
     """The point of no return: the old program is discarded."""
     de_thread(kernel, task)
+    if kernel.urings is not None:
+        kernel.urings.task_leaves(task, ends=False)
     release_memory(kernel, task)
     old, task.mm = task.mm, mm
     task.usage.max_rss = max(task.usage.max_rss, old.peak)

@@ -7,7 +7,7 @@ import random
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from emu.cpu import Cpu
 from emu.fs.resources import Resources
@@ -47,8 +47,12 @@ if TYPE_CHECKING:
     from emu.ipc.keys import Keys
     from emu.ipc.namespace import IpcNamespace
     from emu.kernel.cgroup.hierarchy import Hierarchy
+    from emu.kernel.oom import OomKiller
+    from emu.kernel.printk import KernelLog
     from emu.kernel.ttys import Ttys
     from emu.linux.event_kind import Kind
+    from emu.mm.reclaim import Reclaim
+    from emu.mm.swapfile import SwapArea
     from emu.mm.userfault import Userfault, Waiting
     from emu.net.namespace import NetNamespace
     from mmu.geometry import Geometry
@@ -59,6 +63,13 @@ MAX_TASKS = 4096
 #: The most messages that are kept, whatever guests do.
 MAX_LOGGED = 1000
 _FAULT, _RDTSC = Cost.FAULT, Cost.RDTSC
+
+
+class LeftByTasks(Protocol):
+    """What must know of a task that goes (emu.kernel.uring)."""
+
+    def task_leaves(self, task: Task, *, ends: bool) -> None:
+        """A task ends, or runs another program."""
 
 
 class Kernel:
@@ -100,6 +111,9 @@ class Kernel:
         self.core_pattern = "core"
         self.core_uses_pid = 0
         self.perf_event_paranoid = 2
+        #: kernel.io_uring_disabled and kernel.io_uring_group, and the instances, once there is one.
+        self.io_uring_disabled, self.io_uring_group = 0, -1
+        self.urings: LeftByTasks | None = None
         #: What all events of perf_event_open(2) share, once there is one.
         self.perf: object = None
         #: How many sessions the audit has numbered (/proc/PID/sessionid).
@@ -113,6 +127,8 @@ class Kernel:
         self.flusher = TlbFlusher(
             self.cpu.mmu, current_pid=self.current_tgid, tracer=lambda: self.tracer, clock=self.clock
         )
+        #: The area on the device that the machine has for it, if any.
+        self.swap_device: SwapArea | None = None
         #: The pool of 2 MiB pages.
         self.huge_pages = HugePagePool(self.frames, self.flusher.empty_untold)
         self.share_counts = ShareCounts()
@@ -129,6 +145,7 @@ class Kernel:
         )
         self.mm_context.wait_userfault, self.mm_context.wait_event = self._wait_userfault, self._wait_event
         self.mm_context.shrinkers.append(lambda wanted: shrink_lazyfree(self.mm_context, wanted))
+        self._reclaim_to_swap()
         self.vdso = Vdso(self.frames, self.clock)
         self.tracer = Tracer()
         #: Rows for the events of modules: the tracer accepts no other kinds of events.
@@ -138,7 +155,10 @@ class Kernel:
         self.forks = 0
         #: Whether a number may come that something had or has already.
         self._next_pid, self._pids_repeat = FIRST_PID, False
-        self.vfs = Vfs(Resources(self.frames, self.huge_pages, self.clock, self.random), self._places)
+        context = self.mm_context
+        self.vfs = Vfs(
+            Resources(self.frames, self.huge_pages, self.clock, self.random, context.thp, context.swap), self._places
+        )
         #: The sockets of AF_UNIX that have a file, by its device and inode number.
         self._unix_names: dict[tuple[int, int], Any] = {}
         self.namespaces = Namespaces(
@@ -173,8 +193,45 @@ class Kernel:
         self.thread_exit_hooks: list[Callable[[Task], None]] = []
         #: Findings that modules report to the audit, a sentence each.
         self.audit_hooks: list[Callable[[], Iterable[str]]] = []
+        #: The figures of the memory of each kind, for reports (/proc/vmstat).
+        self.memory_figures: Callable[[], dict[str, int]] = dict
         #: Sections that modules add to the ``--json`` report, by name.
         self.reporters: dict[str, Callable[[], Any]] = {}
+
+    def _reclaim_to_swap(self) -> None:
+        """What is to be done where memory is short and pages can go to swap."""
+        context = self.mm_context
+
+        def when_on(reclaim: Callable[[int], int]) -> Callable[[int], int]:
+            return lambda wanted: reclaim(wanted) if context.swap.areas.active else 0
+
+        context.shrinkers.append(when_on(lambda wanted: self.reclaim.direct(wanted)))
+        self.frames.swap_out = when_on(lambda wanted: self.reclaim.unmapped(wanted))
+        context.out_of_memory = lambda mm: self.oom.relieve(mm)
+        context.balance = lambda: self.reclaim.balance()
+        context.shrink_to_swap = lambda wanted, among: self.reclaim.shrink(wanted, "direct", among)
+        context.make_room = lambda number: self.reclaim.make_room(number)
+
+    @cached_property
+    def oom(self) -> OomKiller:
+        """What decides who is killed where memory is out."""
+        from emu.kernel.oom import OomKiller  # few machines need it
+
+        return OomKiller(self)
+
+    @cached_property
+    def printk(self) -> KernelLog:
+        """The kernel's log."""
+        from emu.kernel.printk import KernelLog
+
+        return KernelLog(self.clock.now_ns)
+
+    @cached_property
+    def reclaim(self) -> Reclaim:
+        """What makes memory free, made when there is a need."""
+        from emu.mm.reclaim import Reclaim  # few machines swap
+
+        return Reclaim(self.mm_context)
 
     @property
     def ns(self) -> NsProxy:
@@ -238,6 +295,7 @@ class Kernel:
         memory = Memory(
             self.mm_context, self.tasks, lambda: self.current, lambda task: self.cgroups.of(task),
             exit=self.exit, post=self.scheduler.post, log=self.log,
+            tell=lambda victim, full, group: self.oom.tell_of_group(victim, full, group),
         )  # fmt: skip
         return Hierarchy(self.tasks, self.frames.kmem, Freezer(self.scheduler, self.clock), memory, kill)
 
@@ -399,6 +457,8 @@ class Kernel:
                 self.current.usage.min_flt += number
             elif result == FaultResult.LINKED:
                 self.current.usage.link_faults += number
+            elif result == FaultResult.MAJOR:
+                self.current.usage.maj_flt += number
 
     def pid_of(self, mm: AddressSpace) -> int | None:
         """A process with this address space; the current one if there is none, since execve takes down its old one."""
@@ -422,13 +482,7 @@ class Kernel:
         reap_traced(self, task)
 
     def out_of_memory(self, task: Task) -> None:
-        """Kill a task that must have a page when no frame is left, as the OOM killer would; or one of the control group
-        that has no room.
-        """
+        """A task must have a page, and no frame is left, or its control group has no room."""
         if self.frames.memcg is not None and self.cgroups.memory.fault_fails(task):
             return
-        self.log(
-            f"out of memory: killed process {task.pid} ({task.comm}); "
-            f"{self.frames.free} of {self.frames.total} frames are free"
-        )
-        self.exit(task, Sig.KILL)
+        self.oom.kill_for(task)

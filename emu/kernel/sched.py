@@ -130,6 +130,13 @@ class Scheduler:
         self.host.posted.append(work)
         self.stop.end_turn()
 
+    def post_here(self, work: Callable[[], object]) -> None:
+        """Do something between two turns, before the current task sees anything of user mode again.  For what a system
+        call brings about.
+        """
+        self.host.posted.append(work)
+        self.yielded = self.current is not None
+
     @property
     def switches(self) -> int:
         """Context switches of all vCPUs."""
@@ -252,7 +259,7 @@ class Scheduler:
 
     def sleep(self, task: Task, wanted: object) -> None:
         """Put the current task to sleep on what its system call yielded: one or more queues, a deadline, or both."""
-        queues, deadline = _what_to_wait_for(wanted)
+        queues, deadline = what_to_wait_for(wanted)
         task.state = TaskState.SLEEPING
         task.usage.voluntary_switches += 1
         task.sleeping_on = queues
@@ -486,6 +493,7 @@ class Scheduler:
             vcpu.switches += 1
             clock.charge(_SWITCH)
         self.current = task
+        self.yielded = False
         self._flusher.switch_cpu(vcpu.number, task.mm, task.tgid)
         cpu.trap.budget = left = self._left(vcpu, task)
         clock.begin_turn(left)
@@ -542,7 +550,7 @@ def _first(tasks: Iterable[Task]) -> Task | None:
     return next(iter(tasks), None)
 
 
-def _what_to_wait_for(wanted: Any) -> tuple[tuple[WaitQueue, ...], int | None]:
+def what_to_wait_for(wanted: Any) -> tuple[tuple[WaitQueue, ...], int | None]:
     """A yielded item: a queue, a tuple of queues, or (either or None, deadline in ns or None)."""
     if type(wanted) is WaitQueue:
         return (wanted,), None

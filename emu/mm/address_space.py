@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from emu.linux.clock import Clock
 from emu.linux.errors import LinuxError, NoIntr
@@ -16,18 +16,25 @@ from emu.linux.mman import Prot
 from emu.linux.stop import Stop
 from emu.mm.commit import Commit
 from emu.mm.flags import FaultResult, VmFlags
-from emu.mm.frames import FrameAllocator
+from emu.mm.frames import PG_SWAPCACHE, FrameAllocator
 from emu.mm.hugememory import split_at
 from emu.mm.kmem import MM_STRUCT, REGION, VM_AREA_STRUCT
 from emu.mm.pagetable import PageTables, ShareCounts
+from emu.mm.swapcache import Swap
+from emu.mm.swapops import slots_of
 from emu.mm.thp import TransparentHugePages
 from emu.mm.tlbflush import Flush, Flushed, TlbFlusher
 from emu.mm.usercopy import UserCopy
 from emu.mm.userfault import Userfault, UserfaultContext, Waiting
 from emu.mm.vma import STACK_GUARD_GAP, Vma, VmaTree, can_merge, merge_neighbours
 from emu.mm.vmops import MapHook, MappedFile, TableSharer
+from emu.mm.watermarks import Watermarks
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 #: The end of user addresses with 4-level paging, and with 5-level paging the end of those that need no hint
 #: (DEFAULT_MAP_WINDOW).
@@ -105,8 +112,27 @@ class MmContext:
     #: The code_id that was the last one's with each program.
     programs: dict[object, int] = field(default_factory=dict)
 
+    #: Ends another process than the one that needs a frame and those with this memory, if that one is to be ended.
+    out_of_memory: Callable[[AddressSpace], bool] = lambda mm: False
+    #: Makes frames free if few are, where pages can go to swap (kswapd).
+    balance: Callable[[], None] = lambda: None
+    #: Sends so many of these pages to swap; likewise.
+    shrink_to_swap: Callable[[int, npt.NDArray[np.bool_]], int] = lambda wanted, among: 0
+    #: Makes so many frames free, if they are not; where nobody holds an entry of a table.
+    make_room: Callable[[int], None] = lambda number: None
+    #: Whether pages can go to swap.
+    swapping: bool = False
+    swap: Swap = field(init=False)
+
     def __post_init__(self) -> None:
         self.commit = Commit(self.frames.total)
+        self.swap = Swap(self.frames)
+        self.swap.areas.changed = self._swap_changed
+        self.watermarks = Watermarks(self.frames.total)
+
+    def _swap_changed(self) -> None:
+        self.commit.swap = self.swap.areas.total
+        self.swapping = bool(self.swap.areas.by_priority)
 
     @property
     def map_flags(self) -> int:
@@ -198,7 +224,7 @@ class AddressSpace(UserCopy):
         self.ldt = b""
         #: /proc/PID/coredump_filter.
         self.coredump_filter = 0x33
-        self.rss_anon = self.rss_cache = 0
+        self.rss_anon = self.rss_cache = self.rss_swap = 0
         self._peak = 0
         #: The most that ``total_bytes`` was before it last became less.
         self.total_bytes = self.hiwater_bytes = 0
@@ -234,6 +260,17 @@ class AddressSpace(UserCopy):
     def note_peak(self) -> None:
         """Pages are about to go."""
         self._peak = self.peak
+
+    def gives_slot_up(self, frame: int) -> bool:
+        """A page that one entry maps is about to be written there: whether it is this process's alone, after it has
+        given a slot of a swap area up that it still had (wp_can_reuse_anon_folio).
+        """
+        return not self.frames.has_flag(frame, PG_SWAPCACHE) or self.context.swap.try_to_free(frame)
+
+    def drop_swapped(self, entries: npt.NDArray[np.uint64]) -> None:
+        """Swap entries have gone."""
+        self.rss_swap -= len(entries)
+        self.context.swap.free(slots_of(entries))
 
     def reset_peak(self) -> None:
         """The peak is what is resident now (reset_mm_hiwater_rss)."""
@@ -438,6 +475,8 @@ class AddressSpace(UserCopy):
         """Resolve one page fault at a user address, or return the signal that it causes (handle_mm_fault).  Never
         raises for an error of the guest.
         """
+        if self.context.swapping:
+            self.context.balance()
         vma = self.vmas.find(address) or self.expand_stack(address)
         if vma is None:
             return FaultResult.MAPERR
@@ -468,7 +507,8 @@ class AddressSpace(UserCopy):
         reclaimer = self.frames.reclaimer
         if reclaimer is None or not reclaimer.mapped(_RECLAIMED):
             if not any(shrink(_RECLAIMED) for shrink in self.context.shrinkers):
-                return FaultResult.OOM
+                if not self.context.out_of_memory(self):
+                    return FaultResult.OOM
         try:
             return vma.ops.fault(self, vma, address, access)
         except LinuxError:

@@ -64,6 +64,14 @@ class Reclaim:
         """How many pages could be read again."""
         return sum(len(file.clean) for file in self._files)
 
+    def clean_frames(self) -> Iterator[int]:
+        """The frames of these."""
+        for file in self._files:
+            for index in file.clean:
+                frame = file.find(index)
+                assert frame is not None
+                yield frame
+
     def unmapped(self, wanted: int, among: Among | None = None) -> int:
         """Drop at least so many clean pages that nobody maps; returns how many there were.  ``among``: of these frames
         only.
@@ -207,6 +215,10 @@ class FilePages(PageCache):
                 self._soil(index)
         self._backed = 0
 
+    def stay(self) -> None:
+        self.detach()
+        super().stay()
+
     def truncate(self, size: int) -> None:
         self._backed = min(self._backed, size)
         super().truncate(size)
@@ -291,7 +303,9 @@ class FilePages(PageCache):
         while high < last and self.find(high) is None:
             high += 1
         self._make_room(high - low)
-        if high - low > max(self._frames.free - 1, 1):
+        memcg = self._frames.memcg
+        crowded = memcg is not None and not memcg.room_for(high - low)
+        if crowded or high - low > max(self._frames.free - 1, 1):
             low, high = needed, needed + 1
         self._fill(low, high)
 

@@ -21,6 +21,8 @@ def dup_mm(parent: AddressSpace, name: str) -> AddressSpace:
     """
     parent.reserve_vmas(len(parent.vmas))
     parent.context.clock.charge(Cost.ADDRESS_SPACE)
+    if parent.context.swapping:
+        parent.context.make_room(sum(parent.tables.tables.values()))
     child = AddressSpace(parent.context, name)
     for attribute in (
         "mmap_base", "bottom_up", "random", "start_brk", "brk_end", "start_stack", "arg_start", "arg_end", "env_start",

@@ -32,6 +32,8 @@ PG_DIRTY, PG_REFERENCED, PG_ACTIVE, PG_UNREAD = 1, 2, 4, 8
 PG_LAZYFREE, PG_MAYBE_SHARED = 0x10, 0x20
 #: PG_head and what follows it: the frame is one of a large folio, which has not been split since it was made.
 PG_LARGE = 0x40
+#: The page has a slot of a swap area besides its frame.
+PG_SWAPCACHE = 0x80
 
 
 #: Tells which frames are locked, of those that are asked about.
@@ -58,8 +60,13 @@ _ANON = int(FrameKind.ANON)
 class FrameHolder(Protocol):
     """A holder of references to frames besides the entries that map them: a page cache."""
 
+    may_have_huge: bool
+
     def frames_in_batches(self) -> Iterator[Frames]:
         """The frames, some hundred thousand at a time."""
+
+    def settings_changed(self) -> None:
+        """Whether huge pages are made is another matter now."""
 
 
 class Reclaimer(Protocol):
@@ -68,6 +75,9 @@ class Reclaimer(Protocol):
     @property
     def clean_pages(self) -> int:
         """How many there are."""
+
+    def clean_frames(self) -> Iterator[int]:
+        """Which they are."""
 
     def unmapped(self, wanted: int, among: npt.NDArray[np.bool_] | None = None, /) -> int:
         """Free pages that nobody maps; may be called anywhere.  ``among``: of these frames only."""
@@ -145,6 +155,8 @@ class FrameAllocator:
         self.page_caches: WeakSet[FrameHolder] = WeakSet()
         #: Makes frames free that hold only what can be read again; there where files of the host are seen.
         self.reclaimer: Reclaimer | None = None
+        #: Makes frames free of pages that nobody maps and that can go to swap; may be called anywhere.
+        self.swap_out: Callable[[int], int] = lambda wanted: 0
         #: Which group pays for each frame, once there are groups.
         self.memcg: Charges | None = None
         self.alloc(FrameKind.RESERVED)  # frame 0: no table and no page is ever at physical address 0
@@ -174,9 +186,14 @@ class FrameAllocator:
     def has_room(self, number: int) -> bool:
         """Whether so many frames are free, perhaps after others have been made so."""
         missing = number - self.free
-        if missing > 0 and self.reclaimer is not None:
-            self.reclaimer.unmapped(missing)
+        if missing > 0:
+            self._make_free(missing)
         return number <= self.free
+
+    def _make_free(self, number: int) -> bool:
+        """Make so many frames free, if possible, that hold pages which nobody maps; whether there were any."""
+        dropped = 0 if self.reclaimer is None else self.reclaimer.unmapped(number)
+        return bool(dropped < number and self.swap_out(number - dropped)) or dropped > 0
 
     @property
     def high_water(self) -> int:
@@ -196,7 +213,7 @@ class FrameAllocator:
         elif self._spare or self._worn:
             self._split_spares(1)
             return self.alloc(kind, mm)
-        elif self.reclaimer is not None and self.reclaimer.unmapped(1):
+        elif self._make_free(1):
             return self.alloc(kind, mm)
         else:
             raise LinuxError(errno.ENOMEM, "no frame is left")
@@ -392,6 +409,23 @@ class FrameAllocator:
         batch = [frame for frame in self._lazyfree[:number] if frame]
         self.flags[batch] = self.flags[batch] & (~(PG_REFERENCED | PG_ACTIVE) & 0xFF) | PG_LAZYFREE
         del self._lazyfree[:number]
+
+    def mapcount(self, frame: int) -> int:
+        """How many entries map a page: all references but those of the page cache and of the swap cache."""
+        held = (self._kind[frame] == FrameKind.CACHE) + (self._flag[frame] & PG_SWAPCACHE != 0)
+        return self._count[frame] - held
+
+    def mapcounts(self, frames: Frames) -> Frames:
+        """The same of many."""
+        held = (self.kinds[frames] == FrameKind.CACHE).astype(np.int64) + (self.flags[frames] & PG_SWAPCACHE != 0)
+        counts: Frames = self.counts[frames] - held
+        return counts
+
+    def change_kind(self, frame: int, kind: FrameKind) -> None:
+        """A frame that is in use has another use."""
+        self.used[self._kind[frame]] -= 1
+        self._kind[frame] = kind
+        self.used[kind] += 1
 
     def count(self, frame: int) -> int:
         """How many references there are."""

@@ -18,7 +18,7 @@ from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 from emu.mm.flags import FaultResult, VmFlags
-from emu.mm.frames import BLOCK_FRAMES, PG_DIRTY, PG_LARGE, PG_LAZYFREE, PG_MAYBE_SHARED, FrameKind
+from emu.mm.frames import BLOCK_FRAMES, PG_DIRTY, PG_LARGE, PG_LAZYFREE, PG_MAYBE_SHARED, PG_UNREAD, FrameKind
 from emu.mm.pagetable import ADDRESS, PROTNONE, PS, RW, SPECIAL, TABLE_FLAGS, UFFD_WP_BIT, XD, A, D, P, span
 from emu.mm.thp import PMD_ORDER, is_disabled
 from emu.mm.userfault import Userfault
@@ -28,6 +28,7 @@ from mmu.registers import Access
 
 if TYPE_CHECKING:
     from emu.mm.address_space import AddressSpace
+    from emu.mm.pagecache import PageCache
     from emu.mm.rss import Entries
     from emu.mm.vma import Vma
 
@@ -105,6 +106,8 @@ def fault(mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResu
     slot = mm.tables.entry_slot(address, PMD)
     entry = 0 if slot is None else mm.frames.ram.qwords[slot]
     start = address & -PMD_SIZE
+    if vma.page_cache is not None and not entry & PS:
+        return _of_page_cache(mm, vma, vma.page_cache, address, access, empty=not entry)
     if not entry:
         thp = mm.context.thp
         if not vma.anonymous or not thp.allows_anon(vma.flags, PMD_ORDER) or is_disabled(vma.flags, mm.thp_disable):
@@ -142,6 +145,52 @@ def _missing(mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultR
         return None
     set_new_huge(mm, vma, start, slot, table, head, zero=bool(zero))
     return FaultResult.MINOR
+
+
+def _of_page_cache(
+    mm: AddressSpace, vma: Vma, cache: PageCache, address: int, access: Access, *, empty: bool
+) -> FaultResult | None:
+    """Make a huge page of an object if that may be, and map it if nothing is there yet (shmem_fault, do_set_pmd)."""
+    index, thp = vma.index_of(address), mm.context.thp
+    if not cache.may_have_huge or not suitable(vma, address) or vma.uffd is not None or not cache.check_index(index):
+        return None
+    if cache.find(index) is None and not is_disabled(vma.flags, mm.thp_disable):
+        if cache.make_huge(index, 0, vma.flags):
+            thp.count("thp_file_alloc")
+            thp.stats[PMD_ORDER]["shmem_alloc"] += 1
+            mm.context.clock.charge(Cost.HUGE_PAGE)
+    if not empty or (access == Access.WRITE and not vma.shared):
+        return None
+    if not set_cached(mm, vma, cache, address, access):
+        return None
+    if access == Access.WRITE and vma.file is not None:
+        vma.file.update_time()
+    return FaultResult.MINOR
+
+
+def set_cached(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, access: Access) -> bool:
+    """Map a huge page of an object where no table is, if there is one and the VMA allows it (do_set_pmd)."""
+    head, start = cache.huge_head(vma.index_of(address)), address & -PMD_SIZE
+    if head is None or not suitable(vma, address) or is_disabled(vma.flags, mm.thp_disable, forced=True):
+        return False
+    slot = mm.tables.entry_slot_alloc(start, PMD)
+    part = block(head)
+    mm.frames.flags[part] &= ~PG_UNREAD & 0xFF
+    if access == Access.WRITE:
+        mm.frames.flags[part] |= PG_DIRTY
+    mm.frames.counts[part] += 1
+    mm.rss_cache += BLOCK_FRAMES
+    mm.frames.ram.qwords[slot] = head << PAGE_SHIFT | vma.cached_bits | PS | (D if access == Access.WRITE else 0)
+    mm.tables.deposit(slot, 0)
+    mm.may_have_huge = True
+    mm.context.thp.count("thp_file_mapped")
+    mm.obligation(start, start + PMD_SIZE).was_not_present()
+    return True
+
+
+def whole_folio(vma: Vma, cache: PageCache, address: int) -> bool:
+    """Whether small entries of one table can map all of a huge page: then a fault maps all of it."""
+    return cache.may_have_huge and suitable(vma, address) and cache.huge_head(vma.index_of(address)) is not None
 
 
 def new_huge_page(mm: AddressSpace) -> int:
@@ -187,6 +236,14 @@ def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int) -> Fau
     if entry & SPECIAL:
         return _leave_zero_page(mm, vma, start, slot)
     head = head_of(entry)
+    if vma.shared:
+        flush = mm.obligation(start, start + PMD_SIZE)
+        mm.frames.flags[block(head)] |= PG_DIRTY
+        q[slot] = entry | RW | D | A
+        if vma.file is not None:
+            vma.file.update_time()
+        flush.rights_added()
+        return FaultResult.MINOR
     if not vma.anonymous or not (is_exclusive(mm, entry) or (frames.counts[block(head)] == 1).all()):
         split(mm, start, slot)
         return None
@@ -216,6 +273,11 @@ def is_exclusive(mm: AddressSpace, entry: int) -> bool:
         return False
     flags = mm.frames.flags[block(head_of(entry))]
     return mm.frames.is_anon(head_of(entry)) and not (flags & PG_MAYBE_SHARED).any()
+
+
+def may_be(mm: AddressSpace, vma: Vma) -> bool:
+    """Whether there may be huge pages in a VMA."""
+    return mm.may_have_huge or (vma.page_cache is not None and vma.page_cache.may_have_huge)
 
 
 def populate(mm: AddressSpace, vma: Vma, address: int, access: Access) -> bool:
@@ -337,7 +399,7 @@ def copy(parent: AddressSpace, child: AddressSpace, vma: Vma, *, protected: bool
         if not parent.tables.transparent[slot]:
             continue  # it comes again from the page cache
         target = child.tables.entry_slot_alloc(address, PMD)
-        table = frames.alloc(FrameKind.PAGETABLE)
+        table = frames.alloc(FrameKind.PAGETABLE, child.tables.payer)
         entry = q[slot] = q[slot] & ~RW
         q[target] = entry if protected else entry & ~UFFD_WP_BIT
         child.tables.deposit(target, table)
@@ -425,6 +487,29 @@ def make_old(mm: AddressSpace, start: int, end: int, *, lazyfree: bool) -> None:
         flush.flush()
 
 
+def split_to_swap(mm: AddressSpace, start: int, end: int, *, spares: bool = False) -> list[int]:
+    """Entries of private pages that nobody else maps, and of shared memory, are split, so that the pages can go to
+    swap; with ``spares`` only those that have not been used since the last time.  Returns where pages of shared memory
+    were, whose entries are gone.
+    """
+    q, frames, shared = mm.frames.ram.qwords, mm.frames, []
+    for address, slot in list(huge_entries(mm, start, end)):
+        part = block(head_of(q[slot]))
+        anon = frames.is_anon(part.start)
+        if q[slot] & SPECIAL or (anon and (frames.counts[part] > 1).any()):
+            continue
+        if spares and q[slot] & A:
+            q[slot] &= ~A
+            mm.obligation(address, address + PMD_SIZE, "reclaim").flush()
+            continue
+        split(mm, address, slot)
+        if anon:
+            mm.context.thp.count("thp_swpout")
+        else:
+            shared.append(address)
+    return shared
+
+
 def split_given_up(mm: AddressSpace, vma: Vma) -> None:
     """Pages that were given up and not written since are split where memory is short."""
     q = mm.frames.ram.qwords
@@ -450,6 +535,13 @@ def anon_bytes(mm: AddressSpace, vma: Vma) -> int:
     return PMD_SIZE * sum(not q[slot] & SPECIAL and mm.frames.is_anon(head_of(q[slot])) for slot in slots)
 
 
+def cached_bytes(mm: AddressSpace, vma: Vma) -> int:
+    """ShmemPmdMapped: bytes of an object that entries of 2 MiB map."""
+    q = mm.frames.ram.qwords
+    slots = (slot for _, slot in huge_entries(mm, vma.start, vma.end))
+    return PMD_SIZE * sum(not q[slot] & SPECIAL and not mm.frames.is_anon(head_of(q[slot])) for slot in slots)
+
+
 def mapped_heads(spaces: list[AddressSpace], kind: FrameKind) -> set[int]:
     """The huge pages of a kind that an entry of 2 MiB maps."""
     heads = set()
@@ -463,9 +555,15 @@ def mapped_heads(spaces: list[AddressSpace], kind: FrameKind) -> set[int]:
 
 def is_eligible(mm: AddressSpace, vma: Vma) -> bool:
     """THPeligible: whether the VMA may get a folio of several pages (thp_vma_allowable_orders with TVA_SMAPS)."""
-    if vma.ops.special or not vma.anonymous or is_disabled(vma.flags, mm.thp_disable):
+    if vma.ops.special or vma.ops.leaf_level != 1 or is_disabled(vma.flags, mm.thp_disable):
         return False
-    thp = mm.context.thp
+    thp, cache = mm.context.thp, vma.page_cache
+    if cache is not None:
+        if cache.huge is None or not suitable(vma, vma.end - PMD_SIZE):
+            return False
+        return cache.huge.allows_huge(cache, vma.pgoff, 0, vma.flags)
+    if not vma.anonymous:
+        return False
     for order in thp.anon_of_size:
         size = PAGE_SIZE << order
         start = (vma.end - size) & -size

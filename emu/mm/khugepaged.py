@@ -18,15 +18,17 @@ from emu.linux.mman import Prot
 from emu.mm import rss
 from emu.mm.flags import UFFD_FLAGS, VmFlags
 from emu.mm.frames import BLOCK_FRAMES, PG_LARGE, PG_REFERENCED, FrameKind
-from emu.mm.hugememory import PMD, PMD_SIZE, block, huge_slot, set_new_huge, suitable
+from emu.mm.hugememory import PMD, PMD_SIZE, block, huge_slot, set_cached, set_new_huge, suitable
 from emu.mm.pagetable import ADDRESS, SPECIAL, TABLE_FLAGS, UFFD_WP_BIT, A
-from emu.mm.swapops import here
-from emu.mm.thp import PMD_ORDER, is_disabled
+from emu.mm.swapops import here, swapped
+from emu.mm.thp import PMD_ORDER, TransparentHugePages, is_disabled
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT
+from mmu.registers import Access
 
 if TYPE_CHECKING:
     from emu.mm.address_space import AddressSpace, MmContext
+    from emu.mm.pagecache import PageCache
     from emu.mm.rss import Entries
     from emu.mm.vma import Vma
 
@@ -82,18 +84,27 @@ def _may_collapse(mm: AddressSpace, vma: Vma) -> bool:
     """thp_vma_allowable_order() with TVA_FORCED_COLLAPSE."""
     if is_disabled(vma.flags, mm.thp_disable, forced=True) or vma.flags & _NEVER or vma.ops.special:
         return False
-    return vma.anonymous and suitable(vma, vma.end - PMD_SIZE) and vma.anon_vma is not None
+    if not suitable(vma, vma.end - PMD_SIZE):
+        return False
+    if vma.page_cache is not None:
+        thp = mm.context.thp
+        return vma.ops.leaf_level == 1 and vma.page_cache.huge is not None and thp.shmem_enabled != "deny"
+    return vma.anonymous and vma.anon_vma is not None
 
 
 def collapse(mm: AddressSpace, vma: Vma, address: int, limits: Khugepaged | None) -> Scan:
     """Make one page of 2 MiB of an aligned range; khugepaged has ``limits`` (hpage_collapse_scan_pmd)."""
     if huge_slot(mm, address) is not None:
         return Scan.PMD_MAPPED
+    if vma.page_cache is not None:
+        return _collapse_file(mm, vma, vma.page_cache, address, limits)
     slot = mm.tables.entry_slot(address, 1)
     if slot is None:
         return Scan.PMD_NULL
     entries = mm.tables.words[slot : slot + BLOCK_FRAMES]
     result = _look(mm, vma, entries, limits)
+    if result is Scan.SUCCEED and mm.rss_swap and not _bring(mm, vma, address, slot):
+        return Scan.FAIL
     return _collapse_huge_page(mm, vma, address, entries) if result is Scan.SUCCEED else result
 
 
@@ -108,17 +119,21 @@ def _look(mm: AddressSpace, vma: Vma, entries: Entries, limits: Khugepaged | Non
         return Scan.EXCEED_NONE_PTE
     if (entries[mapping] & np.uint64(UFFD_WP_BIT)).any():
         return Scan.PTE_UFFD_WP
+    away = int(np.count_nonzero(swapped(entries))) if mm.rss_swap else 0
+    if limits is not None and away > limits.max_ptes_swap:
+        events.count("thp_scan_exceed_swap_pte")
+        return Scan.EXCEED_SWAP_PTE
     frames = rss.pages_of(entries[mapping])
     if (mm.frames.kinds[frames] != FrameKind.ANON).any():
         return Scan.PAGE_ANON
     if limits is not None:
-        if int(np.count_nonzero(mm.frames.counts[frames] > 1)) > limits.max_ptes_shared:
+        if int(np.count_nonzero(mm.frames.mapcounts(frames) > 1)) > limits.max_ptes_shared:
             events.count("thp_scan_exceed_share_pte")
             return Scan.EXCEED_SHARED_PTE
         young = (entries[mapping] & np.uint64(A)).any() or (mm.frames.flags[frames] & PG_REFERENCED).any()
         if not young:
             return Scan.LACK_REFERENCED_PAGE
-    if (~present & (entries != 0)).any():  # a guard, or what is write-protected without being there
+    if int(np.count_nonzero(~present & (entries != 0))) > away:  # guards
         return Scan.FAIL
     return Scan.SUCCEED
 
@@ -154,6 +169,88 @@ def _collapse_huge_page(mm: AddressSpace, vma: Vma, address: int, entries: Entri
     mm.may_have_huge = True
     mm.context.clock.charge(Cost.HUGE_PAGE)
     return Scan.SUCCEED
+
+
+def _collapse_file(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, limits: Khugepaged | None) -> Scan:
+    """The same of an object's pages (hpage_collapse_scan_file), which MADV_COLLAPSE maps then."""
+    first, thp = vma.index_of(address), mm.context.thp
+    if cache.huge_head(first) is None:
+        if (result := _bring_file(cache, first, limits, thp)) is not None:
+            return result
+        pages = cache.find_many(first, BLOCK_FRAMES)
+        there = np.flatnonzero(pages)
+        if not len(there):
+            return Scan.FAIL
+        if limits is not None and BLOCK_FRAMES - len(there) > limits.max_ptes_none:
+            thp.count("thp_scan_exceed_none_pte")
+            return Scan.EXCEED_NONE_PTE
+        try:
+            head = mm.frames.alloc_block(FrameKind.CACHE, mm)
+        except LinuxError:
+            thp.count("thp_collapse_alloc_failed")
+            return Scan.ALLOC_HUGE_PAGE_FAIL
+        thp.count("thp_collapse_alloc")
+        cache.unmap(first, first + BLOCK_FRAMES, even_cows=False)
+        by_page = mm.tables.words.reshape(-1, BLOCK_FRAMES)
+        by_page[head + there] = by_page[pages[there]]
+        if not cache.replace_by_huge(first, head):
+            mm.frames.put_block(head)
+            return Scan.FAIL
+        _retract_page_tables(cache, first)
+        mm.context.clock.charge(Cost.HUGE_PAGE)
+    return Scan.SUCCEED if limits is not None else _map_collapsed(mm, vma, cache, address)
+
+
+def _bring_file(
+    cache: PageCache, first: int, limits: Khugepaged | None, thp: TransparentHugePages
+) -> Scan | None:  # fmt: skip
+    """Pages that lie in swap come back, if these are not too many; returns how it ends if it does."""
+    away = cache.swapped_of(first)
+    if limits is not None and away > limits.max_ptes_swap:
+        thp.count("thp_scan_exceed_swap_pte")
+        return Scan.EXCEED_SWAP_PTE
+    try:
+        cache.bring_all(first, first + BLOCK_FRAMES)
+    except LinuxError:
+        return Scan.FAIL
+    return None
+
+
+def _bring(mm: AddressSpace, vma: Vma, address: int, slot: int) -> bool:
+    """Private pages that lie in swap come back (__collapse_huge_page_swapin); False if one cannot."""
+    view = mm.tables.words[slot : slot + BLOCK_FRAMES]
+    for index in np.flatnonzero(swapped(view)).tolist():
+        try:
+            if not vma.ops.fault(mm, vma, address + (index << PAGE_SHIFT), Access.READ).resolved:
+                return False
+        except LinuxError:
+            return False
+    return True
+
+
+def _retract_page_tables(cache: PageCache, first: int) -> None:
+    """The tables that mapped the small pages are empty now: give them back."""
+    for vma, mm in cache.mappings.items():
+        start = vma.start + (first - vma.pgoff << PAGE_SHIFT)
+        if vma.start <= start and start + PMD_SIZE <= vma.end and mm.tables.free_pte_tables(start, start + PMD_SIZE):
+            mm.obligation(start, start + PMD_SIZE, "collapse").flush()
+
+
+def _map_collapsed(mm: AddressSpace, vma: Vma, cache: PageCache, address: int) -> Scan:
+    """Let one entry map a huge page that small ones map, or none (collapse_pte_mapped_thp)."""
+    slot, end = mm.tables.entry_slot(address, 1), address + PMD_SIZE
+    if slot is not None:
+        entries = mm.tables.words[slot : slot + BLOCK_FRAMES]
+        frames = ((entries & np.uint64(ADDRESS)) >> np.uint64(PAGE_SHIFT)).astype(np.int64)
+        if ((entries != 0) & (frames != cache.find_many(vma.index_of(address), BLOCK_FRAMES))).any():
+            return Scan.FAIL  # a private copy, or a marker
+        vma.ops.zap(mm, vma, address, end)
+        mm.tables.free_pte_tables(address, end)
+        mm.obligation(address, end, "collapse").flush()
+    try:
+        return Scan.SUCCEED if set_cached(mm, vma, cache, address, Access.READ) else Scan.FAIL
+    except LinuxError:
+        return Scan.FAIL
 
 
 class Khugepaged:
@@ -208,7 +305,14 @@ def _ranges(context: MmContext) -> Iterator[tuple[AddressSpace, Vma, int]]:
         for vma in list(mm.vmas):
             if not _may_collapse(mm, vma) or is_disabled(vma.flags, mm.thp_disable):
                 continue
-            if not context.thp.allows_anon(vma.flags, PMD_ORDER) or not vma.prot & Prot.READ:
+            if not _is_wanted(context, vma) or not vma.prot & Prot.READ:
                 continue
             for address in range(vma.start + PMD_SIZE - 1 & -PMD_SIZE, vma.end - PMD_SIZE + 1, PMD_SIZE):
                 yield mm, vma, address
+
+
+def _is_wanted(context: MmContext, vma: Vma) -> bool:
+    """Whether khugepaged may do so by itself."""
+    if vma.page_cache is not None:
+        return vma.page_cache.huge is not None and vma.page_cache.huge.allows_huge(vma.page_cache, 0, 0, vma.flags)
+    return context.thp.allows_anon(vma.flags, PMD_ORDER)

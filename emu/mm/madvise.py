@@ -14,6 +14,7 @@ from emu.mm.guards import NO_GUARDS, install_guards, remove_guards
 from emu.mm.gup import allows_access, fault_in
 from emu.mm.khugepaged import madvise_collapse
 from emu.mm.lazyfree import madvise_cold, madvise_free
+from emu.mm.shmempages import ShmemPages
 from emu.mm.uffdevents import removed
 from emu.mm.vma import Vma
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -124,7 +125,9 @@ def _advise(mm: AddressSpace, vma: Vma, start: int, end: int, advice: Advice) ->
         _check_guard(vma, removed=advice == Advice.GUARD_REMOVE)
         for piece in mm.pieces(start, end):
             (remove_guards if advice == Advice.GUARD_REMOVE else install_guards)(mm, vma, *piece)
-    elif advice in (Advice.COLD, Advice.PAGEOUT):  # nothing is ever reclaimed
+    elif advice == Advice.WILLNEED:
+        _will_need(mm, vma, start, end)
+    elif advice in (Advice.COLD, Advice.PAGEOUT):
         _refuse_locked(vma)
         if not vma.ops.on_lru or vma.flags & VmFlags.PFNMAP:
             raise LinuxError(errno.EINVAL)
@@ -137,6 +140,20 @@ def _dontneed(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
         vma.ops.zap(mm, vma, low, high)
         if vma.ops.leaf_level == 1 and mm.tables.free_pte_tables(low, high):
             mm.obligation(low, high, "MADV_DONTNEED").flush()
+
+
+def _will_need(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
+    """Bring pages that lie in swap areas into memory (madvise_willneed)."""
+    if vma.anonymous and mm.rss_swap:
+        from emu.mm.swapin import read_ahead  # hardly any program asks for it
+
+        for _, slot, number in mm.tables.pte_tables(start, end):
+            for entry in mm.tables.words[slot : slot + number].tolist():
+                mm.stop.check()
+                read_ahead(mm.context.swap, entry)
+    elif isinstance(vma.page_cache, ShmemPages) and vma.page_cache.swapped:
+        first = vma.index_of(start)
+        vma.page_cache.read_ahead(first, first + ((end - start) >> PAGE_SHIFT))
 
 
 def _check_guard(vma: Vma, *, removed: bool) -> None:

@@ -51,7 +51,9 @@ def _take(
     if mapped and taken < wanted:
         taken += shrink_lazyfree(context, wanted - taken, among)
     if mapped and taken < wanted and reclaimer is not None:
-        reclaimer.mapped(wanted - taken, among)
+        taken += reclaimer.mapped(wanted - taken, among)
+    if mapped and taken < wanted and context.swapping:
+        context.shrink_to_swap(wanted - taken, among)
 
 
 def protections(groups: list[MemCgroup], top: MemCgroup, name: str, *, recursive: bool) -> dict[MemCgroup, int]:

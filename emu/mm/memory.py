@@ -16,7 +16,18 @@ from emu.mm import hugememory, rss
 from emu.mm.flags import FaultResult, VmFlags
 from emu.mm.frames import PG_DIRTY, PG_MAYBE_SHARED
 from emu.mm.pagetable import ADDRESS, FEW, HERE, PROTNONE, RW, SPECIAL, UFFD_WP_BIT, XD, A, D, P, span
-from emu.mm.swapops import GUARD, POISONED, POISONED_ENTRY, UFFD_WP_ENTRY, here, is_here, marked
+from emu.mm.swapops import (
+    GUARD,
+    POISONED,
+    POISONED_ENTRY,
+    SWP_UFFD_WP,
+    UFFD_WP_ENTRY,
+    here,
+    is_here,
+    is_swapped,
+    marked,
+    swapped,
+)
 from emu.mm.userfault import Userfault
 from emu.mm.vmops import VmOperations
 from mmu.late import np
@@ -79,7 +90,7 @@ class PageMemory(VmOperations):
             if not reads_instead(mm, vma, address, access):
                 return FaultResult.ACCERR
             access = Access.READ
-        if mm.may_have_huge:
+        if mm.may_have_huge or (vma.page_cache is not None and vma.page_cache.may_have_huge):
             huge = hugememory.fault(mm, vma, address, access)
             if huge is not None:
                 return huge
@@ -94,6 +105,8 @@ class PageMemory(VmOperations):
                     mm.tables.free_pte_tables(table, table + _PTE_TABLE_SPAN)
                 return result
             if not pte & HERE:
+                if is_swapped(pte):
+                    return _swapped_out(mm, vma, address, access, slot)
                 return self._marked(mm, vma, address, access, slot)
             if access == Access.WRITE and not pte & RW:
                 return _write_protected(mm, vma, address, slot, pte)
@@ -177,6 +190,8 @@ class PageMemory(VmOperations):
             present = here(entries)
             if not vma.shared:
                 entries[present] &= np.uint64(_READ_ONLY)
+            if parent.rss_swap:
+                rss.share_swapped(child, entries)
             # what the child has not used is old; what only the parent has written, it has not (__copy_present_ptes)
             words[target : target + number] = np.where(present, entries & kept, entries)
             if vma.uffd is not None and not copy.flags & VmFlags.UFFD_WP:
@@ -258,6 +273,8 @@ def forget_protection(entries: rss.Entries) -> None:
     """No userfaultfd hears of writes through these entries any more (clear_uffd_wp_pte)."""
     mapping = here(entries)
     entries[mapping] &= np.uint64(~UFFD_WP_BIT & (1 << 64) - 1)
+    if not mapping.all():
+        entries[swapped(entries)] &= np.uint64(~SWP_UFFD_WP & (1 << 64) - 1)
     entries[entries == np.uint64(UFFD_WP_ENTRY)] = 0
 
 
@@ -293,6 +310,17 @@ def fault_with_more_rights(mm: AddressSpace, vma: Vma, address: int, access: Acc
     return mm.tables.paddr_at(slot, address) >> PAGE_SHIFT
 
 
+def _swapped_out(mm: AddressSpace, vma: Vma, address: int, access: Access, slot: int) -> FaultResult:
+    """A fault on a page that lies in a swap area."""
+    from emu.mm.swapin import do_swap_page  # few machines have any
+
+    q = mm.frames.ram.qwords
+    result, major = do_swap_page(mm, vma, address, access, slot, q[slot])
+    if result is None:
+        result = _write_protected(mm, vma, address, slot, q[slot])
+    return FaultResult.MAJOR if major and result.resolved else result
+
+
 def _can_follow_write(mm: AddressSpace, entry: int) -> bool:
     """Whether a page may be written by force as it is (can_follow_write_common)."""
     return not entry & UFFD_WP_BIT and rss.is_exclusive(mm, entry)
@@ -307,7 +335,7 @@ def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: i
         pte &= ~UFFD_WP_BIT
     page = address & -PAGE_SIZE
     frame = (pte & ADDRESS) >> PAGE_SHIFT
-    if vma.shared or (frames.is_anon(frame) and frames.count(frame) == 1):
+    if vma.shared or (frames.is_anon(frame) and frames.mapcount(frame) == 1 and mm.gives_slot_up(frame)):
         if vma.shared:
             frames.set_page_flags(frame, PG_DIRTY)
         frames.ram.qwords[slot] = pte | RW | D | A
@@ -354,7 +382,8 @@ def _zap(mm: AddressSpace, vma: Vma, start: int, end: int, *, markers: bool) -> 
     stays = bool(vma.flags & VmFlags.UFFD_WP) and not markers and not vma.anonymous
     keeps = (UFFD_WP_BIT, UFFD_WP_ENTRY) if stays else None
     used = vma.page_cache is not None and not vma.flags & _NO_RECENCY
-    for entries in mm.tables.clear_range(start, end, markers=markers, keeps=keeps, drops=POISONED_ENTRY):
+    away = mm.drop_swapped if mm.rss_swap else None
+    for entries in mm.tables.clear_range(start, end, markers=markers, keeps=keeps, drops=POISONED_ENTRY, away=away):
         mm.obligation(start, end, "unmap").flush()
         if vma.shared:
             rss.note_dirty(mm, entries)

@@ -1,6 +1,4 @@
-"""mlock and its like (mm/mlock.c).  Nothing is ever swapped here: locking only accounts for pages and faults them in at
-once.
-"""
+"""mlock and its like (mm/mlock.c): locked pages are accounted for, faulted in at once, and never reclaimed."""
 
 from __future__ import annotations
 
@@ -51,8 +49,8 @@ def do_mlock(mm: AddressSpace, address: int, length: int, flags: VmFlags) -> Non
             raise LinuxError(errno.ENOMEM if error.errno == errno.EFAULT else errno.EAGAIN) from None
 
 
-def locked_pages(spaces: Iterable[AddressSpace]) -> int:
-    """The present pages of locked mappings: Mlocked in /proc/meminfo, which excludes huge pages."""
+def locked_pages(spaces: Iterable[AddressSpace]) -> set[int]:
+    """The frames of the present pages of locked mappings: Mlocked in /proc/meminfo, which excludes huge pages."""
     frames: set[int] = set()
     for mm in spaces:
         mm.stop.check()
@@ -65,7 +63,7 @@ def locked_pages(spaces: Iterable[AddressSpace]) -> int:
                 frames.update(pages_of(view[view != 0]).tolist())
             for _, ptes in leaves(mm, vma.start, vma.end):
                 frames.update(pages_of(ptes).tolist())
-    return len(frames)
+    return frames
 
 
 def do_munlock(mm: AddressSpace, address: int, length: int) -> None:

@@ -7,8 +7,8 @@ physical address / 8).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeAlias
 
 from emu.linux.errors import LinuxError
 from emu.mm.frames import FrameAllocator, FrameKind, Payer
@@ -44,8 +44,14 @@ _PTE_TABLE_SPAN = 1 << 21
 _EMPTY_TABLE = bytes(PAGE_SIZE)
 #: Up to so many entries are looked at one by one, which hardly takes longer: numpy is not imported for a few.
 FEW = 256
+#: The type of a marker (:mod:`emu.mm.swapops`), and where an entry that maps nothing has its type.
+_MARKER, _TYPE_SHIFT = 31, 59
 #: Tables whose entries are given up together (a batch of mmu_gather).
 _CLEARED_TABLES = 512
+
+
+#: Told of swap entries that have been cleared.
+Away: TypeAlias = "Callable[[npt.NDArray[np.uint64]], None]"
 
 
 def span(level: int) -> int:
@@ -282,12 +288,22 @@ class PageTables:
     # -- changing entries ------------------------------------------------------------------------------------------
 
     def clear_range(
-        self, start: int, end: int, *, markers: bool, keeps: tuple[int, int] | None = None, drops: int = 0
+        self,
+        start: int,
+        end: int,
+        *,
+        markers: bool,
+        keeps: tuple[int, int] | None = None,
+        drops: int = 0,
+        away: Away | None = None,
     ) -> Iterator[list[int] | npt.NDArray[np.uint64]]:
         """Clear every PTE of [start, end) that maps a page, with ``markers`` all others too; yields the former, some
         hundred thousand at a time.  For each batch the caller owes a flush and the frames' references.  With ``keeps``,
         those that have the first of two bits become the second; ``drops`` goes even without ``markers``.
+        With ``away``, swap entries go too, and it is told of them.
         """
+        if away is not None:
+            self._clear_swapped(start, end, away)
         if end - start <= FEW * PAGE_SIZE:
             few = self._clear_few(start, end, markers, keeps or (0, 0), drops)
             if few:
@@ -314,6 +330,15 @@ class PageTables:
                     cleared = []
         if cleared:
             yield np.concatenate(cleared)
+
+    def _clear_swapped(self, start: int, end: int, away: Away) -> None:
+        for _, slot, number in self.pte_tables(start, end):
+            view = self.words[slot : slot + number]
+            at = np.flatnonzero((view != 0) & ((view & HERE) == 0) & (view >> _TYPE_SHIFT != _MARKER))
+            if len(at):
+                gone = view[at]
+                view[at] = 0
+                away(gone)
 
     def _clear_few(self, start: int, end: int, markers: bool, keeps: tuple[int, int], drops: int) -> list[int]:
         """As :meth:`clear_range`."""

@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, overload
 
-from emu.mm.frames import PG_DIRTY, PG_MAYBE_SHARED, FrameAllocator, FrameKind, Locked
+from emu.mm.frames import PG_DIRTY, PG_MAYBE_SHARED, PG_SWAPCACHE, FrameAllocator, FrameKind, Locked
 from emu.mm.freeframes import Frames
 from emu.mm.pagetable import ADDRESS, HERE, SPECIAL, A, D
+from emu.mm.swapops import SWP_EXCLUSIVE, slots_of, swapped
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from emu.mm.swapcache import Swap
 
 # plain integers: kinds are compared with these often
 _ANON = int(FrameKind.ANON)
@@ -26,12 +29,23 @@ _ANON = int(FrameKind.ANON)
 Entries: TypeAlias = "npt.NDArray[np.uint64]"
 
 
+class HasSwap(Protocol):
+    """What the address spaces of a machine share."""
+
+    swap: Swap
+
+
 class Resident(Protocol):
     """The owner of counted memory: an address space."""
+
+    @property
+    def context(self) -> HasSwap:
+        """What it shares with others."""
 
     frames: FrameAllocator
     rss_anon: int
     rss_cache: int
+    rss_swap: int
     payer: Callable[[], Any] | None
 
 
@@ -106,6 +120,16 @@ def share_pages(mm: Resident, entries: Entries) -> None:
     mm.frames.flags[frames] |= PG_MAYBE_SHARED
 
 
+def share_swapped(child: Resident, entries: Entries) -> None:
+    """Count another's swap entries, which are then nobody's alone (fork, copy_nonpresent_pte)."""
+    away = swapped(entries)
+    number = int(np.count_nonzero(away))
+    if number:
+        entries[away] &= np.uint64(~SWP_EXCLUSIVE & (1 << 64) - 1)
+        child.context.swap.dup(slots_of(entries[away]))
+        child.rss_swap += number
+
+
 def exclusive(mm: Resident, entries: Entries) -> npt.NDArray[np.bool_]:
     """Which entries map private memory that is known to be this process's alone (PageAnonExclusive)."""
     frames = ((entries & ADDRESS) >> PAGE_SHIFT).astype(np.int64)
@@ -152,6 +176,8 @@ def put_page(mm: Resident, frame: int) -> None:
     else:
         mm.rss_cache -= 1
     mm.frames.put(frame)
+    if mm.frames.has_flag(frame, PG_SWAPCACHE):
+        mm.context.swap.unmapped(np.array([frame], dtype=np.int64))
 
 
 def put_pages(mm: Resident, entries: Entries | list[int]) -> None:
@@ -159,6 +185,9 @@ def put_pages(mm: Resident, entries: Entries | list[int]) -> None:
     frames = pages_of(entries)
     _count(mm, frames, -1)
     mm.frames.put_many(frames)
+    swap = mm.context.swap
+    if swap.cached:
+        swap.unmapped(np.array(frames, dtype=np.int64))
 
 
 def hand_pages(source: Resident, target: Resident, entries: Entries) -> None:
@@ -166,3 +195,7 @@ def hand_pages(source: Resident, target: Resident, entries: Entries) -> None:
     frames = pages_of(entries)
     _count(source, frames, -1)
     _count(target, frames, 1)
+    if source.rss_swap:
+        number = int(np.count_nonzero(swapped(entries)))
+        source.rss_swap -= number
+        target.rss_swap += number

@@ -6,6 +6,7 @@ from collections import Counter
 
 from emu.mm.flags import VmFlags
 from emu.mm.frames import BLOCK_FRAMES, PG_LARGE, FrameAllocator, FrameKind
+from mmu.memory import PAGE_SIZE
 
 #: HPAGE_PMD_ORDER, and the order of the smallest folios of private and of shared memory.
 PMD_ORDER, LEAST_ANON, LEAST_SHMEM = 9, 2, 1
@@ -34,6 +35,8 @@ class TransparentHugePages:
     def __init__(self) -> None:
         self.enabled = self.defrag = "madvise"
         self.shmem_enabled = "never"
+        #: huge= of the kernel's own tmpfs: what shmem_enabled was last set to, but for deny and force.
+        self.shm_mnt = "never"
         self.use_zero_page = self.shrink_underused = 1
         #: What holds of folios of each order.
         self.anon_of_size = dict.fromkeys(range(LEAST_ANON, PMD_ORDER), "never") | {PMD_ORDER: "inherit"}
@@ -57,6 +60,42 @@ class TransparentHugePages:
             setting = self.enabled
         return setting == "always" or (setting == "madvise" and bool(flags & VmFlags.HUGEPAGE))
 
+    # -- shared memory ---------------------------------------------------------------------------------------------
+
+    @property
+    def shmem_unasked(self) -> bool:
+        """Whether unnamed shared memory may get huge pages by some setting, or after advice."""
+        setting = self.shmem_of_size[PMD_ORDER]
+        return setting not in ("never", "inherit") or self.shm_mnt != "never"
+
+    def allows_shmem(self, huge: str, index: int, size: int, flags: VmFlags | None) -> bool:
+        """Whether a page of an instance of tmpfs with ``huge=`` may be huge (shmem_huge_global_enabled); ``size`` is
+        that of the file, or becomes it, and ``flags`` those of the VMA, if it is a fault.
+        """
+        if self.shmem_enabled in ("deny", "force"):
+            return self.shmem_enabled == "force"
+        if huge == "always" or (huge == "within_size" and _within(index, size)):
+            return True
+        return huge in ("within_size", "advise") and flags is not None and bool(flags & VmFlags.HUGEPAGE)
+
+    def allows_unnamed(self, index: int, size: int, flags: VmFlags, *, inherited: bool) -> bool:
+        """The same of a fault on unnamed shared memory, by the setting of the size."""
+        setting = self.shmem_of_size[PMD_ORDER]
+        if self.shmem_enabled == "deny":
+            return False
+        if self.shmem_enabled == "force" or setting == "inherit":
+            return inherited and setting == "inherit"
+        if setting == "always" or (setting == "within_size" and _within(index, size)):
+            return True
+        return setting == "advise" and bool(flags & VmFlags.HUGEPAGE)
+
+    def tell_caches(self, frames: FrameAllocator) -> None:
+        """A setting has changed: objects that exist may get huge pages from now on."""
+        for cache in frames.page_caches:
+            cache.settings_changed()
+
+    # -- counts ----------------------------------------------------------------------------------------------------
+
     def count(self, event: str, number: int = 1) -> None:
         """Something has happened, as /proc/vmstat calls it."""
         self.events[event] += number
@@ -76,6 +115,11 @@ class TransparentHugePages:
     def is_zero(self, frame: int) -> bool:
         """Whether a frame belongs to it."""
         return self._zero is not None and self._zero <= frame < self._zero + BLOCK_FRAMES
+
+
+def _within(index: int, size: int) -> bool:
+    """Whether the 2 MiB around an index end within so many bytes (shmem_get_orders_within_size)."""
+    return -(-size // PAGE_SIZE) >= (index | BLOCK_FRAMES - 1) + 1
 
 
 def is_disabled(flags: VmFlags, thp_disable: int, *, forced: bool = False) -> bool:

@@ -101,7 +101,7 @@ def _into_cache(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, slot
     """A new page of shared memory (shmem_mfill_atomic_pte)."""
     index = vma.index_of(address)
     _check_size(vma, address)
-    if cache.find(index) is not None:
+    if cache.holds(index):
         raise LinuxError(errno.EEXIST)
     _check_free(mm, slot)
     frame = cache.get_page(index)
@@ -134,9 +134,9 @@ def fill_from_cache(mm: AddressSpace, vma: Vma, address: int, slot: int) -> None
     index = vma.index_of(address)
     if not cache.check_index(index):
         raise LinuxError(errno.EINVAL)
-    frame = cache.find(index)
-    if frame is None:
+    if not cache.holds(index):
         raise LinuxError(errno.EFAULT)
+    frame = cache.get_page(index)
     _check_free(mm, slot)
     mm.frames.clear_page_flags(frame, PG_UNREAD)
     _map_cached(mm, vma, address, slot, frame)

@@ -11,7 +11,7 @@ from emu.mm import hugememory
 from emu.mm.flags import VmFlags
 from emu.mm.memory import set_new_entry
 from emu.mm.pagetable import ADDRESS, RW, SPECIAL, D
-from emu.mm.swapops import is_here
+from emu.mm.swapops import SWP_EXCLUSIVE, SWP_UFFD_WP, is_here, is_swapped
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -100,10 +100,15 @@ def _move_page(mm: AddressSpace, target: Vma, dst: int, src: int, *, holes: bool
             if holes:
                 return
             raise LinuxError(errno.ENOENT)
+        if is_swapped(entry):
+            if not entry & SWP_EXCLUSIVE:
+                raise LinuxError(errno.EBUSY)
+            _move_entry(mm, dst, src, entry)
+            return
         if not is_here(entry):
             raise LinuxError(errno.EFAULT)
         frame = (entry & ADDRESS) >> PAGE_SHIFT
-        if not entry & SPECIAL and (not mm.frames.is_anon(frame) or mm.frames.count(frame) != 1):
+        if not entry & SPECIAL and (not mm.frames.is_anon(frame) or mm.frames.mapcount(frame) != 1):
             raise LinuxError(errno.EBUSY)
     finally:
         if not q[to_slot]:
@@ -114,3 +119,13 @@ def _move_page(mm: AddressSpace, target: Vma, dst: int, src: int, *, holes: bool
     mm.obligation(src, src + PAGE_SIZE, "UFFDIO_MOVE").flush()
     bits = target.page_bits | (SPECIAL if entry & SPECIAL else D | (RW if target.prot & Prot.WRITE else 0))
     set_new_entry(mm, dst, to_slot, frame << PAGE_SHIFT | bits)
+
+
+def _move_entry(mm: AddressSpace, dst: int, src: int, entry: int) -> None:
+    """What lies in a swap area stays there (move_swap_pte)."""
+    q = mm.frames.ram.qwords
+    from_slot, to_slot = mm.tables.leaf_slot(src), mm.tables.entry_slot_alloc(dst, 1)
+    assert from_slot is not None
+    q[from_slot] = 0
+    mm.obligation(src, src + PAGE_SIZE).nothing_present()
+    set_new_entry(mm, dst, to_slot, entry & ~SWP_UFFD_WP)

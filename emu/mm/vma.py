@@ -19,6 +19,7 @@ from mmu.registers import Access
 if TYPE_CHECKING:
     from emu.mm.kmem import Kmem
     from emu.mm.pagecache import PageCache
+    from emu.mm.swapahead import ReadAhead
     from emu.mm.userfault import UserfaultContext
     from emu.mm.vmops import MappedFile, VmOperations
 
@@ -53,7 +54,7 @@ class Vma:
 
     __slots__ = (
         "_allowed", "_flags", "_prot", "anon_vma", "cached_bits", "end", "file", "ops", "page_bits",
-        "page_cache", "pgoff", "policy", "private_data", "shared", "start", "uffd",
+        "page_cache", "pgoff", "policy", "private_data", "shared", "start", "swap_readahead", "uffd",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +86,8 @@ class Vma:
         self.policy: tuple[int, int] | None = None
         #: The userfaultfd with which it is registered (vm_userfaultfd_ctx).
         self.uffd: UserfaultContext | None = None
+        #: Once a page of it has come back from swap (swap_readahead_info).
+        self.swap_readahead: ReadAhead | None = None
 
     @property
     def prot(self) -> Prot:
@@ -157,7 +160,7 @@ class Vma:
             private_data=self.private_data,
         )  # fmt: skip
         part.anon_vma = self.anon_vma
-        part.policy, part.uffd = self.policy, self.uffd
+        part.policy, part.uffd, part.swap_readahead = self.policy, self.uffd, self.swap_readahead
         return part
 
     def __repr__(self) -> str:

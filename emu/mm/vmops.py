@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from emu.linux.errors import LinuxError, NoPage
 from emu.mm.flags import FaultResult
 from emu.mm.pagetable import span
-from emu.mm.swapops import here
+from emu.mm.swapops import here, slots_of, swapped
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -230,7 +230,10 @@ class VmOperations(ABC):
         present = np.zeros((end - start) >> PAGE_SHIFT, dtype=np.bool_)
         for vaddr, slot, number in mm.tables.pte_tables(start, end):
             at = (vaddr - start) >> PAGE_SHIFT
-            present[at : at + number] |= here(mm.tables.words[slot : slot + number])
+            view = mm.tables.words[slot : slot + number]
+            present[at : at + number] |= here(view)
+            if mm.rss_swap and len(away := np.flatnonzero(swapped(view))):
+                present[at + away] = mm.context.swap.find_many(slots_of(view[away])) != 0
         size = span(2)
         for vaddr, _ in mm.tables.huge_slots(start & -size, end):
             present[(max(vaddr, start) - start) >> PAGE_SHIFT : (min(vaddr + size, end) - start) >> PAGE_SHIFT] = True

@@ -8,10 +8,10 @@ import errno
 from typing import TYPE_CHECKING
 
 from emu.fs.dentry import decode_name, encode_name
+from emu.kernel.oom import badness, total_pages
 from emu.linux.capability import AUDIT_CONTROL, SYS_NICE, SYS_RESOURCE
 from emu.linux.errors import LinuxError
 from emu.proc.pidfile import PidFile
-from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -63,12 +63,8 @@ def cgroup(kernel: Kernel, task: Task) -> bytes:
 
 def oom_score(kernel: Kernel, task: Task) -> bytes:
     """/proc/PID/oom_score (proc_oom_score, oom_badness)."""
-    mm, total = task.mm, kernel.frames.total
-    if not task.alive or task.group.oom_score_adj == _OOM_MIN:
-        return b"0\n"
-    points = mm.rss_anon + mm.rss_cache + mm.tables.vm_pte_bytes // PAGE_SIZE
-    points += task.group.oom_score_adj * (total // 1000)
-    return b"%d\n" % max(0, (1000 + int(points * 1000 / total)) * 2 // 3)
+    points, total = badness(kernel, task), total_pages(kernel)
+    return b"%d\n" % (0 if points is None else max(0, (1000 + int(points * 1000 / total)) * 2 // 3))
 
 
 def oom_score_adj(kernel: Kernel, task: Task) -> bytes:

@@ -16,7 +16,7 @@ from emu.linux.fileflags import Whence
 from emu.mm.frames import BLOCK_FRAMES, FrameKind
 from emu.mm.hugememory import block, huge_slot
 from emu.mm.pagetable import ADDRESS, SPECIAL, UFFD_WP_BIT
-from emu.mm.swapops import GUARD, UFFD_WP, is_here, marked, swap_offset, swap_type
+from emu.mm.swapops import GUARD, SWP_UFFD_WP, UFFD_WP, is_here, is_swapped, marked, swap_offset, swap_type
 from emu.proc.pagescan import PAGEMAP_SCAN, pagemap_scan
 from mmu.memory import PAGE_SHIFT
 
@@ -91,6 +91,8 @@ def _word(kernel: Kernel, mm: AddressSpace, address: int) -> int:
     if not pte:
         return 0
     if not is_here(pte):
+        if is_swapped(pte):
+            return _SWAP | swap_type(pte) | swap_offset(pte) << _TYPE_BITS | (_UFFD_WP if pte & SWP_UFFD_WP else 0)
         what = marked(pte)
         word = _SWAP | swap_type(pte) | swap_offset(pte) << _TYPE_BITS
         return word | (_UFFD_WP if what & UFFD_WP else 0) | (_GUARD if what & GUARD else 0)
@@ -103,7 +105,7 @@ def _word(kernel: Kernel, mm: AddressSpace, address: int) -> int:
     elif not pte & SPECIAL:
         anon = mm.frames.kind(frame) == FrameKind.ANON
         word |= 0 if anon else _FILE
-        if mm.frames.count(frame) - (0 if anon else 1) == 1:
+        if mm.frames.mapcount(frame) == 1:
             word |= _EXCLUSIVE
     return word
 

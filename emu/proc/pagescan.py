@@ -14,7 +14,7 @@ from emu.mm.frames import FrameKind
 from emu.mm.hugefault import PMD, head_of
 from emu.mm.hugememory import PMD_SIZE, huge_entries
 from emu.mm.pagetable import ADDRESS, SPECIAL, UFFD_WP_BIT
-from emu.mm.swapops import GUARD, UFFD_WP, is_here, marked
+from emu.mm.swapops import GUARD, SWP_UFFD_WP, UFFD_WP, is_here, is_swapped, marked
 from emu.mm.uffdwp import uffd_wp_range, uses_markers
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -187,6 +187,8 @@ def _page_categories(mm: AddressSpace, pte: int) -> int:
     if not pte:
         return _WRITTEN
     if not is_here(pte):
+        if is_swapped(pte):
+            return _SWAPPED | (0 if pte & SWP_UFFD_WP else _WRITTEN)
         what = marked(pte)
         return _SWAPPED | (0 if what & UFFD_WP else _WRITTEN) | (_GUARD if what & GUARD else 0)
     found = _PRESENT | (0 if pte & UFFD_WP_BIT else _WRITTEN)

@@ -15,10 +15,11 @@ from emu.mm.filepages import FilePages
 from emu.mm.flags import VmFlags
 from emu.mm.frames import PG_DIRTY, PG_LAZYFREE, PG_REFERENCED, FrameKind
 from emu.mm.hugefault import head_of
-from emu.mm.hugememory import anon_bytes, clear_young, is_eligible, leaves
+from emu.mm.hugememory import anon_bytes, cached_bytes, clear_young, is_eligible, leaves
 from emu.mm.pagetable import ADDRESS, SPECIAL, A, D
 from emu.mm.rss import pages_of
-from emu.mm.swapops import here
+from emu.mm.shmempages import ShmemPages
+from emu.mm.swapops import here, slots_of, swapped
 from emu.mm.vma import Vma
 from emu.proc.memory import GATE_LINE, encode_lines, maps_line
 from emu.proc.pidfile import PidFile
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from emu.kernel.task import Task
     from emu.mm.address_space import AddressSpace
 
-#: In the order of smaps; those of 0 are of what there is not: swap, samepage merging.
+#: In the order of smaps; those of 0 are of what there is not: samepage merging.
 _FIGURES = (
     "Rss", "Pss", "Pss_Dirty", "Shared_Clean", "Shared_Dirty", "Private_Clean", "Private_Dirty", "Referenced",
     "Anonymous", "KSM", "LazyFree", "AnonHugePages", "ShmemPmdMapped", "FilePmdMapped", "Shared_Hugetlb",
@@ -62,7 +63,7 @@ def _figures(mm: AddressSpace, vma: Vma) -> dict[str, int]:
             continue
         frame = (pte & ADDRESS) >> PAGE_SHIFT
         anon = mm.frames.kind(frame) == FrameKind.ANON
-        mapped = mm.frames.count(frame) - (0 if anon else 1)  # the page cache's own reference
+        mapped = mm.frames.mapcount(frame)
         flags = mm.frames.page_flags(frame)
         dirty = bool(pte & D) or bool(flags & PG_DIRTY)
         share = 4096 * 4096 // max(1, mapped)
@@ -75,9 +76,35 @@ def _figures(mm: AddressSpace, vma: Vma) -> dict[str, int]:
         figures["Anonymous"] += 4096 if anon else 0
         figures["LazyFree"] += 4096 if anon and not pte & D and flags & PG_LAZYFREE else 0
     figures["AnonHugePages"] = anon_bytes(mm, vma)
+    figures["ShmemPmdMapped"] = cached_bytes(mm, vma)
+    if mm.rss_swap:
+        _add_swapped(mm, vma, figures)
+    if isinstance(vma.page_cache, ShmemPages):
+        figures["Swap"] += _swapped_shmem(mm, vma, vma.page_cache) << PAGE_SHIFT
     figures["Locked"] = figures["Pss"] if vma.flags & VmFlags.LOCKED else 0
     _add_huge(mm, vma, figures)
     return figures
+
+
+def _add_swapped(mm: AddressSpace, vma: Vma, figures: dict[str, int]) -> None:
+    """Private pages that lie in swap areas, and the part of them that is this mapping's."""
+    for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
+        view = mm.tables.words[slot : slot + number]
+        for away in slots_of(view[swapped(view)]).tolist():
+            figures["Swap"] += 4096
+            figures["SwapPss"] += 4096 * 4096 // max(1, mm.context.swap.uses(away))
+
+
+def _swapped_shmem(mm: AddressSpace, vma: Vma, cache: ShmemPages) -> int:
+    """Pages of shared memory that lie in swap (shmem_swap_usage); where a private mapping may have copies, those for
+    which it has no entry.
+    """
+    if not cache.swapped:
+        return 0
+    inside = [index for index in cache.swapped if vma.pgoff <= index < vma.pgoff + (vma.length >> PAGE_SHIFT)]
+    if vma.shared or not vma.prot & Prot.WRITE:
+        return len(inside)
+    return sum(not mm.tables.pte(vma.start + (index - vma.pgoff << PAGE_SHIFT)) for index in inside)
 
 
 def _add_huge(mm: AddressSpace, vma: Vma, figures: dict[str, int]) -> None:

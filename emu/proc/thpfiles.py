@@ -75,7 +75,10 @@ def _add_choice(kernel: Kernel, tree: PseudoSuperBlock, name: str, words: tuple[
     state = kernel.mm_context.thp
 
     def store(data: bytes) -> None:
-        setattr(state, name, _word(words, data))
+        word = _word(words, data)
+        setattr(state, name, word)
+        if name == "shmem_enabled" and word not in ("deny", "force"):
+            state.shm_mnt = word
         _told(kernel)
 
     tree.create_file(f"{_PLACE}/{name}", lambda: _shown(words, getattr(state, name)), 0o644, store=store)
@@ -83,6 +86,7 @@ def _add_choice(kernel: Kernel, tree: PseudoSuperBlock, name: str, words: tuple[
 
 def _told(kernel: Kernel) -> None:
     """A setting has changed: memory that never asked for huge pages may get some."""
+    kernel.mm_context.thp.tell_caches(kernel.frames)
     if kernel.mm_context.thp.unasked:
         kernel.mm_context.thp.used = True
         for mm in kernel.mm_context.address_spaces.values():

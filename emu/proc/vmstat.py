@@ -60,7 +60,10 @@ def _events(kernel: Kernel) -> dict[str, int]:
     groups = {task.group for task in kernel.tasks.values()}
     usages = [usage for group in groups for usage in (group.usage(), group.children_usage)]
     minor, major = sum(usage.min_flt for usage in usages), sum(usage.maj_flt for usage in usages)
-    return {"pgfault": minor + major, "pgmajfault": major, **kernel.mm_context.thp.events}
+    context = kernel.mm_context
+    of_lru = kernel.reclaim.lru.events if context.swap.areas.active else {}
+    faults = {"pgfault": minor + major, "pgmajfault": major, "oom_kill": kernel.oom.kills}
+    return faults | context.thp.events | context.swap.events | of_lru
 
 
 def _text(names: str, figures: dict[str, int]) -> bytes:

@@ -19,7 +19,9 @@ def zoneinfo(kernel: Kernel) -> bytes:
     """The file."""
     node, zone = node_figures(kernel), zone_figures(kernel)
     lines = [f"Node 0, zone {_ZONES[0]:>8}", "  per-node stats", *(_figure(name, node) for name in OF_NODE.split())]
-    lines += _sizes(kernel.frames.free, kernel.frames.total)
+    marks = kernel.mm_context.watermarks
+    levels = {"min": marks.min, "low": marks.low, "high": marks.high, "promo": marks.promo}
+    lines += _sizes(kernel.frames.free, kernel.frames.total, levels)
     lines += [_figure(name, zone) for name in (*OF_ZONE.split(), *NUMA_EVENTS.split())]
     lines.append("  pagesets")
     for cpu in range(kernel.cpus):
@@ -30,7 +32,7 @@ def zoneinfo(kernel: Kernel) -> bytes:
         ]
     lines += ["  node_unreclaimable:  0", "  start_pfn:           0"]
     for name in _ZONES[1:]:
-        lines += [f"Node 0, zone {name:>8}", *_sizes(0, 0)]
+        lines += [f"Node 0, zone {name:>8}", *_sizes(0, 0, dict.fromkeys(levels, 0))]
     return "".join(f"{line}\n" for line in lines).encode()
 
 
@@ -38,7 +40,7 @@ def _figure(name: str, figures: dict[str, int]) -> str:
     return f"      {name:<12} {figures.get(name, 0)}"
 
 
-def _sizes(free: int, total: int) -> list[str]:
-    sizes = {"boost": 0, "min": 0, "low": 0, "high": 0, "promo": 0, "spanned": total, "present": total}
+def _sizes(free: int, total: int, levels: dict[str, int]) -> list[str]:
+    sizes = {"boost": 0, **levels, "spanned": total, "present": total}
     lines = [f"        {name:<8} {pages}" for name, pages in {**sizes, "managed": total, "cma": 0}.items()]
     return [f"  pages free     {free}", *lines, f"        protection: ({', '.join('0' for _ in _ZONES)})"]

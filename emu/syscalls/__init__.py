@@ -29,6 +29,7 @@ NUMBERS: dict[str, tuple[int, ...]] = {
     "identity": (102, *range(104, 109), *range(113, 121), 122, 123),
     "signals": (*range(13, 16), 34, 62, 127, 128, 130, 131, 200, 234),
     "system": (63, 99, 318),
+    "swap": (167, 168),
     "times": (35, 96, 201, *range(228, 231)),
     "prctl": (157,),
     "attributes": (*range(4, 7), 21, *range(90, 95), 132, 235, *range(260, 263), 268, 269, 280, 332, 439, 452),
@@ -71,6 +72,9 @@ NUMBERS: dict[str, tuple[int, ...]] = {
     "lsm": (*range(459, 462),),
     "bpf": (321,),
     "perf": (298,),
+    "landlock": (*range(444, 447),),
+    "uring": (425, 426),
+    "uringregister": (427,),
 }  # fmt: skip
 
 

@@ -4,8 +4,11 @@ Files").
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+import guests
 from emu.linux.errors import LinuxError
 from emu.mm.memcgreclaim import protections
 from emu.mm.memcontrol import MemCgroup
@@ -28,6 +31,17 @@ def test_who_exceeds_the_limit_is_killed(machine: MakeMachine) -> None:
     assert number(booted, "a/memory.events", "max") >= 1
     assert number(booted, "a/memory.current") == 0
     assert number(booted, "a/memory.peak") == MIB
+
+
+def test_the_kernels_log_says_who_was_killed_for_which_group(machine: MakeMachine) -> None:
+    booted = machine()
+    make(booted, "a", "a/b", controllers=BOTH)
+    store(booted, "a/memory.max", "1M")
+    booted.outcome("calls", f"{quietly('a/b/cgroup.procs', '0')}; {GREEDY}")
+    log = booted.kernel.printk.last(4096).decode()
+    assert "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=/a," in log
+    assert "task_memcg=/a/b,task=calls,pid=100,uid=0" in log
+    assert "Memory cgroup out of memory: Killed process 100 (calls) total-vm:" in log
 
 
 def test_a_limit_of_a_group_above_counts(machine: MakeMachine) -> None:
@@ -249,3 +263,23 @@ def test_a_refused_write_says_so(machine: MakeMachine) -> None:
     make(booted, "a", controllers=BOTH)
     lines = booted.calls(f"{put('a/memory.max', 'x')}; {put('a/memory.current', '1')}; {put('a/memory.max', '1G')}")
     assert lines == ["write = EINVAL", "write = EINVAL", "write = 2"]
+
+
+def test_pages_of_host_files_are_taken_before_anybody_is_killed(machine: MakeMachine, tmp_path: Path) -> None:
+    (tmp_path / "calls").write_bytes(guests.path("calls").read_bytes())
+    (tmp_path / "calls").chmod(0o755)
+    (tmp_path / "f").write_bytes(b"".join(bytes([page & 0xFF]) * 4096 for page in range(1024)))
+    booted = machine(root=tmp_path)
+    make(booted, "a", "b", controllers=BOTH)
+    store(booted, "a/memory.max", "1M")
+    script = f"""
+        {IN_A}; @fd = open "/f" O_RDONLY; @p = mmap 0 4M PROT_READ PRIVATE fd 0
+        repeat 3; scan p 4M; end
+        {private("q", "512K")}; scan p 4M
+    """
+    result = booted.outcome_of(booted.spawn("/calls", [script.replace("PRIVATE fd", "MAP_PRIVATE fd")], in_guest=True))
+    total = sum(page & 0xFF for page in range(1024))
+    assert result.stdout.splitlines() == [f"scan = {total}"] * 4
+    assert number(booted, "a/memory.events", "oom_kill") == 0
+    assert number(booted, "a/memory.stat", "pgsteal_direct") > 2000
+    assert number(booted, "a/memory.peak") <= MIB

@@ -178,8 +178,9 @@ class Machine:
         self.frames = FrameAllocator(PhysicalMemory(memory), lambda frame: None, lambda frames: None)
         self.huge_pages = HugePagePool(self.frames)
         #: What a mapping of /dev/zero asks of an address space.
+        self.thp, self.khugepaged = TransparentHugePages(), Khugepaged()
         self.context = SimpleNamespace(
-            commit=Commit(self.frames.total), levels=4, max_map_count=65530, thp=TransparentHugePages()
+            commit=Commit(self.frames.total), levels=4, max_map_count=65530, thp=self.thp, address_spaces={}
         )
         self.total_bytes = 0
         self.mm_context = self.context
@@ -190,7 +191,7 @@ class Machine:
         self.tasks: dict[int, Any] = {}
         self.signals = FakeSignals()
         self.logged: list[str] = []
-        resources = Resources(self.frames, self.huge_pages, self.clock, self.random)  # type: ignore[arg-type]
+        resources = Resources(self.frames, self.huge_pages, self.clock, self.random, self.thp)  # type: ignore[arg-type]
         self.vfs = Vfs(resources, lambda: [place for task in self.tasks.values() for place in task.places])
         self.namespaces = Namespaces(
             "unimmu", self.tasks, vfs=self.vfs, ipc=lambda user: LateNamespace("ipc", _nothing, user),

@@ -79,13 +79,13 @@ class _Failing:
     def __init__(self, thp: TransparentHugePages, nth: int) -> None:
         self._thp, self.nth, self.calls = thp, nth, 0
 
-    def wrap(self, alloc: Callable[[FrameKind], int]) -> Callable[[FrameKind], int]:
-        def wrapped(kind: FrameKind) -> int:
+    def wrap(self, alloc: Callable[..., int]) -> Callable[..., int]:
+        def wrapped(*arguments: object) -> int:
             self.calls += self._thp.used
             if self.calls == self.nth and self._thp.used:
                 self.calls += 1
                 raise LinuxError(errno.ENOMEM)
-            return alloc(kind)
+            return alloc(*arguments)
 
         return wrapped
 
@@ -181,3 +181,78 @@ def test_the_audit_knows_the_tables_that_are_kept(mapped: Booted) -> None:
     found = mapped.audit()
     q[zeros] = entry
     assert f"calls accounts for a huge page in the entry at {zeros << 3:#x}, which maps none" in found
+
+
+# -- shared memory -----------------------------------------------------------------------------------------------------
+
+_SHMEM_KB = 'field "/proc/meminfo" "ShmemHugePages"; field "/proc/self/smaps_rollup" "ShmemPmdMapped"'
+
+
+@pytest.mark.parametrize(
+    ("setting", "advice", "huge"),
+    [
+        ("always", "", True), ("within_size", "", True), ("advise", "", False), ("advise", "@madvise p 2M 14;", True),
+        ("never", "@madvise p 2M 14;", False), ("deny", "@madvise p 2M 14;", False), ("force", "", True),
+        ("always", "@madvise p 2M 15;", False),
+    ],
+)  # fmt: skip
+def test_shared_memory_is_huge_as_shmem_enabled_says(
+    machine: MakeMachine, setting: str, advice: str, huge: bool
+) -> None:
+    booted = machine()
+    for memory in (
+        "@p = mmap 4G 4M RW ANON|MAP_FIXED -1 0;",
+        '@f = memfd_create "m" 0; @ftruncate f 4M; @p = mmap 4G 4M RW MAP_SHARED|MAP_FIXED f 0;',
+    ):
+        found = booted.calls(
+            f"{_written(setting, 'shmem_enabled')} {memory} {advice} minor; @touch p 2M; minor; {_SHMEM_KB}"
+        )
+        faults, in_cache, mapped = (int(line.rpartition(" ")[2]) for line in found[1:])
+        assert (faults, mapped) == ((1, 2048) if huge else (512, 0)), memory
+        assert in_cache == mapped or setting == "force"  # which makes files huge too
+
+
+def test_a_size_has_a_setting_of_its_own_for_unnamed_memory(machine: MakeMachine) -> None:
+    booted = machine()
+    memory = "@p = mmap 4G 4M RW ANON|MAP_FIXED -1 0;"
+    for setting, expected in (("always", 2048), ("never", 0), ("within_size", 2048), ("inherit", 0)):
+        written = _written(setting, "hugepages-2048kB/shmem_enabled")
+        assert booted.calls(f"{written} {memory} @store p 1; {_SHMEM_KB}")[-1] == f"field = {expected}", setting
+
+
+def test_memory_runs_out_where_objects_get_huge_pages(machine: MakeMachine) -> None:
+    booted = machine(memory=32 * MIB)
+    frames, thp = booted.kernel.frames, booted.kernel.mm_context.thp
+    booted.calls(_written("advise", "shmem_enabled"))
+    for nth in range(1, 30):
+        thp.used, failing = False, _Failing(thp, nth)
+        frames.alloc, frames.alloc_block = failing.wrap(frames.alloc), failing.wrap(frames.alloc_block)  # type: ignore
+        booted.outcome(
+            "calls",
+            "@p = mmap 4G 4M RW ANON|MAP_FIXED -1 0; @store p+2M 1; @madvise p 2M 14; store p 1; fork c; load p; end;"
+            "wait c; madvise p 4M 25; mprotect p 4K 1; load p+8K; madvise p+8K 4K 9; madvise p 2M 25",
+        )
+        del frames.alloc, frames.alloc_block
+        assert booted.audit() == [], nth
+    assert failing.calls < failing.nth, "more allocations than were made to fail"
+
+
+def test_the_audit_checks_huge_pages_of_objects(machine: MakeMachine) -> None:
+    booted = machine()
+    written = _written("always", "shmem_enabled")
+    booted.guest("calls", f"{written} @p = mmap 4G 4M RW ANON|MAP_FIXED -1 0; @store p 1; @store p+2M 1; @pause")
+    booted.run(timeout_s=60)
+    assert booted.audit() == []
+    tables, q = booted.tasks[0].mm.tables, booted.ram.qwords
+    one, other = (tables.entry_slot(4 * GIB + at, 2) for at in (0, 2 * MIB))
+    assert one is not None and other is not None
+    q[one], q[other] = q[other], q[one]
+    found = booted.audit()
+    q[one], q[other] = q[other], q[one]
+    assert len(found) == 2 and all("but the file has other pages there" in finding for finding in found)
+    tables.transparent[one] = booted.kernel.frames.alloc(FrameKind.PAGETABLE)
+    found = booted.audit()
+    booted.kernel.frames.put(tables.transparent[one])
+    tables.transparent[one] = 0
+    where = "calls: the PMD entry of 0x100000000"
+    assert f"{where} has a table for when it is split if it needs none, and none if it does" in found

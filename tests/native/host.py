@@ -35,6 +35,14 @@ def _has_namespaces() -> bool:
         return False
 
 
+def _has_place_for_swap() -> bool:
+    """Whether files of /var/tmp can be swapped to, and nothing is so far."""
+    mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
+    kinds = [kind for where, kind in mounts if where in ("/", "/var", "/var/tmp")]
+    none = len(Path("/proc/swaps").read_text().splitlines()) == 1
+    return os.geteuid() == 0 and none and kinds[-1:] == ["ext4"]
+
+
 _HUGE_PAGES = {"enabled": "madvise", "hugepages-2048kB/enabled": "inherit", "hugepages-64kB/enabled": "never"}
 
 
@@ -54,6 +62,7 @@ NEEDS: dict[str, Callable[[], bool]] = {
     "proc": lambda: os.path.exists("/proc/self/stat"),
     "sys": lambda: os.path.exists("/sys/kernel"),
     "no swap": lambda: len(Path("/proc/swaps").read_text().splitlines()) == 1,
+    "swap": _has_place_for_swap,
     "namespaces": _has_namespaces,
     "cgroup2": lambda: any(line.split()[2] == "cgroup2" for line in Path("/proc/mounts").read_text().splitlines()),
     "transparent huge pages": lambda: all(_chosen(name) == word for name, word in _HUGE_PAGES.items()),

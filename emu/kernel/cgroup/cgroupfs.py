@@ -58,6 +58,8 @@ class FileType(NamedTuple):
     controller: str | None = None
     #: Who is in a cgroup namespace may write to the file of its root.
     delegatable: bool = False
+    #: Is there only while cgroup.pressure is on.
+    of_pressure: bool = False
     #: An open file that has a peak of its own is closed.
     forget: Callable[[CgroupHandle], None] = _nothing
 
@@ -68,7 +70,7 @@ class FileType(NamedTuple):
 
     def belongs_to(self, group: Cgroup) -> bool:
         """Whether a group has it."""
-        if group.parent is None and not self.on_root:
+        if (group.parent is None and not self.on_root) or (self.of_pressure and not group.pressure):
             return False
         return self.controller is None or self.controller in group.states
 
@@ -292,6 +294,10 @@ class CgroupSuperBlock(SuperBlock):
             group.states[name].on_change = group.on_change
         gone = [kind.name for kind in self.file_types.values() if kind.controller in go]
         self.directory(group).drop_files(gone)
+
+    def hide(self, group: Cgroup, names: Collection[str]) -> None:
+        """These files of a group are not there any more (cgroup_file_show)."""
+        self.directory(group).drop_files(names)
 
     def set_options(self, options: str) -> None:
         """A mount in the initial cgroup namespace sets the options for all (apply_cgroup_root_flags)."""

@@ -177,6 +177,30 @@ def show_cpu_stat(handle: CgroupHandle) -> bytes:
     return f"{text}nice_usec 0\n".encode()
 
 
+# -- waiting ----------------------------------------------------------------------------------------------------------
+
+
+def show_waiting(handle: CgroupHandle) -> bytes:
+    """cpu.pressure and its like: nobody waits for what is not measured."""
+    words = "avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
+    return f"some {words}full {words}".encode()
+
+
+def refuse(handle: CgroupHandle, data: bytes) -> None:
+    """Nothing ever happens that could be waited for."""
+    raise LinuxError(errno.EINVAL)
+
+
+def store_pressure(handle: CgroupHandle, data: bytes) -> None:
+    """cgroup.pressure: whether there are such files."""
+    value = integer(stripped(data))
+    if value not in (0, 1):
+        raise LinuxError(errno.ERANGE)
+    handle.inode.group.pressure = bool(value)
+    if not value:
+        handle.inode.sb.hide(handle.inode.group, [kind.name for kind in _PRESSURE if kind.of_pressure])
+
+
 # -- the number of tasks -----------------------------------------------------------------------------------------------
 
 
@@ -231,5 +255,10 @@ _PIDS = (
     FileType("pids.events.local", _pids_events(local=True), on_root=False, controller="pids"),
 )  # fmt: skip
 
+_PRESSURE = (
+    FileType("cgroup.pressure", lambda handle: b"%d\n" % handle.inode.group.pressure, store_pressure),
+    *(FileType(f"{what}.pressure", show_waiting, refuse, of_pressure=True) for what in ("cpu", "io", "memory")),
+)  # fmt: skip
+
 #: Every file that a group can have.
-FILES: tuple[FileType, ...] = _BASE + MEMORY_FILES + _PIDS
+FILES: tuple[FileType, ...] = _BASE + _PRESSURE + MEMORY_FILES + _PIDS

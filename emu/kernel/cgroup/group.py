@@ -95,6 +95,8 @@ class Cgroup:
         #: cgroup.freeze, and whether that or the one of a group above holds.
         self.freeze = self.freezing = False
         self._frozen_ns, self._frozen_since = 0, 0
+        #: cgroup.pressure: whether it has files that say how long tasks have waited.
+        self.pressure = True
         self.dead = False
         #: Called with the name of a file whose text has changed.
         self.on_change: Callable[[str], None] = lambda name: None

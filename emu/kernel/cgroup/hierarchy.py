@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from emu.mm.kmem import Kmem
 
 #: What a group takes on the host, with its files (CPython 3.11, seen with tracemalloc), with a fifth more.
-CGROUP = 24576
+CGROUP = 36864
 #: Makes what a controller keeps for a group, from what it keeps for the group above.
 Make = Callable[[State | None, Cgroup], State]
 
