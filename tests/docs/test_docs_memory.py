@@ -1,4 +1,4 @@
-"""The table of docs/memory-versions.md names every guest about memory, and versions that its guests do not contradict."""
+"""The table of docs/memory-versions.md names every guest about memory, and its versions fit the guests' own."""
 
 from __future__ import annotations
 
