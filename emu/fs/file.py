@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from emu.fs.fasync import FileOwner
     from emu.fs.inode import Inode
     from emu.linux.argument import Ioctl
-    from emu.linux.caller import Caller
+    from emu.linux.caller import Caller, Credentials
     from emu.linux.wait import WaitQueue
     from emu.mm.address_space import AddressSpace
     from emu.mm.vma import Vma
@@ -287,6 +287,16 @@ class File:
         """Write changes to the device; nothing to do for memory."""
         if not (self.inode.is_regular or self.inode.is_directory):
             raise LinuxError(errno.EINVAL)
+
+    def may_write(self, who: Credentials) -> bool:
+        """Whether somebody owns the file or may write to it, however it was opened."""
+        if who.owns(self.inode.uid):
+            return True
+        try:
+            self.inode.permission(2, who)
+        except LinuxError:
+            return False
+        return True
 
     def update_time(self) -> None:
         """A page of it is about to be written through a shared mapping (file_update_time)."""

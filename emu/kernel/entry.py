@@ -82,11 +82,11 @@ class Entry:
         """Whether a module has replaced one of these calls."""
         return any(number in self._replaced for number in numbers)
 
-    def names(self) -> set[str]:
-        """The names of all system calls that there are."""
+    def calls(self) -> list[Syscall]:
+        """All system calls that there are."""
         for number in list(self._late):
             self._take_late(number)
-        return {call.name for call in self._table.values()}
+        return list(self._table.values())
 
     def lookup(self, number: int) -> Syscall | None:
         """The system call with this number."""

@@ -141,6 +141,7 @@ class Kernel:
             limit=lambda resource: soft_limit(self.current, resource),
             clock=self.clock,
             may_map_low=lambda: self.current is not None and self.current.credentials.capable(SYS_RAWIO),
+            may_write=lambda file: self.current is None or file.may_write(self.current.credentials),
         )
         self.mm_context.wait_userfault, self.mm_context.wait_event = self._wait_userfault, self._wait_event
         self.mm_context.shrinkers.append(lambda wanted: shrink_lazyfree(self.mm_context, wanted))
@@ -294,6 +295,7 @@ class Kernel:
         memory = Memory(
             self.mm_context, self.tasks, lambda: self.current, lambda task: self.cgroups.of(task),
             exit=self.exit, post=self.scheduler.post, log=self.log,
+            tell=lambda victim, full, group: self.oom.tell_of_group(victim, full, group),
         )  # fmt: skip
         return Hierarchy(self.tasks, self.frames.kmem, Freezer(self.scheduler, self.clock), memory, kill)
 

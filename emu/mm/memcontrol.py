@@ -41,6 +41,8 @@ class MemCgroup:
         self.usage = self.local = self.peak = 0
         self.low = self.min = 0
         self.high = self.max = NO_LIMIT
+        #: The same of slots of swap, and the limits.
+        self.swap_usage = self.swap_local = self.swap_peak = 0
         self.swap_high = self.swap_max = NO_LIMIT
         self.oom_group = False
         self.online = True
@@ -50,6 +52,7 @@ class MemCgroup:
         self.scanned, self.stolen = {"direct": 0, "proactive": 0}, {"direct": 0, "proactive": 0}
         #: The peaks of open files that have been written to.
         self.watchers: list[list[int]] = []
+        self.swap_watchers: list[list[int]] = []
         self.on_change: Callable[[str], None] = lambda name: None
 
     @property
@@ -63,7 +66,7 @@ class MemCgroup:
     @property
     def in_use(self) -> bool:
         """Whether something is still charged to it."""
-        return self.local > 0
+        return self.local > 0 or self.swap_local > 0
 
     def is_inside(self, other: MemCgroup) -> bool:
         """Whether it is another or below it."""
@@ -90,6 +93,28 @@ class MemCgroup:
     def over(self, pages: int) -> MemCgroup | None:
         """The first group whose limit so many more pages would exceed."""
         return next((group for group in self.chain if group.usage + pages > group.max), None)
+
+    def add_swap(self, slots: int) -> None:
+        """So many slots more, or less, are charged."""
+        self.swap_local += slots
+        for group in self.chain:
+            group.swap_usage += slots
+            group.swap_peak = max(group.swap_peak, group.swap_usage)
+            for watcher in group.swap_watchers:
+                watcher[0] = max(watcher[0], group.swap_usage)
+            if slots > 0 and group.swap_usage > group.swap_high:
+                group.swap_event("high")
+
+    @property
+    def swap_margin(self) -> int:
+        """How many slots can still be charged."""
+        return max(0, min((group.swap_max - group.swap_usage for group in self.chain), default=NO_LIMIT))
+
+    def swap_event(self, name: str) -> None:
+        """Count an event of memory.swap.events."""
+        for group in self.chain:
+            group.swap_events[name] += 1
+            group.on_change("memory.swap.events")
 
     @property
     def margin(self) -> int:
@@ -159,6 +184,12 @@ class MemControl:
             self._groups.append(None)
         made = self._groups[number] = MemCgroup(number, above, name)
         return made
+
+    def numbered(self, number: int) -> MemCgroup:
+        """The group with a number."""
+        group = self._groups[number]
+        assert group is not None, f"MemControl: there is no group {number}"
+        return group
 
     def below(self, top: MemCgroup) -> list[MemCgroup]:
         """The groups of a subtree, itself included."""

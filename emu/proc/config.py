@@ -48,7 +48,7 @@ _NO = (
 
 def config(kernel: Kernel) -> bytes:
     """The text."""
-    calls = kernel.entry.names()
+    calls = {call.name for call in kernel.entry.calls()}
     yes = {*_YES} | {option for option, call in _BY_CALL.items() if call in calls}
     no = {*_NO} | (_BY_CALL.keys() - yes)
     if kernel.cpus > 1:

@@ -137,15 +137,10 @@ def _owner_ioctl(kernel: Kernel, task: Task, file: File, command: int, argument:
 
 #: The size of a block of the file system; where on its device a file lies.
 _FIGETBSZ, _FS_IOC_FIEMAP = 2, 0xC020660B
-_IOCTLS = {
-    0x5401: "TCGETS", 0x5402: "TCSETS", 0x5413: "TIOCGWINSZ", FIONREAD: "FIONREAD", FIONBIO: "FIONBIO",
-    FICLONE: "FICLONE", FICLONERANGE: "FICLONERANGE", _FIGETBSZ: "FIGETBSZ", _FS_IOC_FIEMAP: "FS_IOC_FIEMAP",
-}  # fmt: skip
-_DIRECTIONS = ("_IOC_NONE", "_IOC_WRITE", "_IOC_READ", "_IOC_READ|_IOC_WRITE")
 
 
 class _Request(Scalar):
-    """An ioctl request by the file's name for it, or split into the arguments of the _IOC macro."""
+    """An ioctl request by the file's name for it, or by the one that it has everywhere."""
 
     def __init__(self) -> None:
         super().__init__("request", U32)
@@ -155,10 +150,9 @@ class _Request(Scalar):
         row = call.view.ioctl(fd, request)
         if row is not None:
             return row.name
-        if request in _IOCTLS:
-            return _IOCTLS[request]
-        parts = (request >> 8 & 0xFF, request & 0xFF, request >> 16 & 0x3FFF)
-        return f"_IOC({_DIRECTIONS[request >> 30]}, {', '.join(map(hexadecimal, parts))})"
+        from emu.linux.ioctl_names import request_name  # few runs show calls
+
+        return request_name(request)
 
 
 #: The argument of a request that the file does not declare: a number or an address.

@@ -33,6 +33,17 @@ def test_who_exceeds_the_limit_is_killed(machine: MakeMachine) -> None:
     assert number(booted, "a/memory.peak") == MIB
 
 
+def test_the_kernels_log_says_who_was_killed_for_which_group(machine: MakeMachine) -> None:
+    booted = machine()
+    make(booted, "a", "a/b", controllers=BOTH)
+    store(booted, "a/memory.max", "1M")
+    booted.outcome("calls", f"{quietly('a/b/cgroup.procs', '0')}; {GREEDY}")
+    log = booted.kernel.printk.last(4096).decode()
+    assert "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=/a," in log
+    assert "task_memcg=/a/b,task=calls,pid=100,uid=0" in log
+    assert "Memory cgroup out of memory: Killed process 100 (calls) total-vm:" in log
+
+
 def test_a_limit_of_a_group_above_counts(machine: MakeMachine) -> None:
     booted = machine()
     make(booted, "a", "a/b", controllers=BOTH)
