@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from emu.fs import handle
 from emu.fs.anon import AnonFile
 from emu.fs.dentry import Path, encode_name
-from emu.fs.file import WouldBlock
+from emu.fs.file import File, WouldBlock
 from emu.fs.lease import LeaseBroken
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags, PollEvents
@@ -92,9 +92,17 @@ class Event:
         self.mask = mask
         self.pid = pid
         self.path = path
+        #: Keeps what is there from going before somebody has read of it.
+        self.held: File | None = None
         self.records = records
         self.answer: int | None = None
         self.answered = WaitQueue()
+
+    def drop(self) -> None:
+        """It has been read, or will not be."""
+        if self.held is not None:
+            held, self.held = self.held, None
+            held.put()
 
     def is_like(self, other: Event) -> bool:
         """Whether both are told as one (fanotify_should_merge)."""
@@ -232,6 +240,13 @@ class Fanotify(AnonFile):
             records = self._records(directory, directory, name) if name else self._records(directory, None, "")
             self._queue_event(wanted, is_directory, None, records)
 
+    def gone(self, inode: Inode) -> None:
+        """An inode is no more, nor is its mark."""
+        mark = self._marks.get(("inode", inode))
+        if mark is not None:
+            mark.mask = mark.ignored = 0
+            self.tidy("inode", inode)
+
     def _records(self, inode: Inode, parent: Inode | None, name: str) -> bytes:
         """The information records of an event, as far as it has them (copy_info_records_to_user)."""
         report = self.report
@@ -262,6 +277,8 @@ class Fanotify(AnonFile):
             if len(self._queue) >= MAX_QUEUED_EVENTS and not self.report & UNLIMITED_QUEUE:
                 raise LinuxError(errno.ENOSPC)
             self.keep(self._kept + FSNOTIFY_EVENT + len(records))
+            if path is not None:
+                self._hold(event, path, len(records))
         except LinuxError:
             event = Event(int(Fan.Q_OVERFLOW), 0, None, b"")
             if self._queue and self._queue[-1].mask & Fan.Q_OVERFLOW:
@@ -269,6 +286,14 @@ class Fanotify(AnonFile):
         self._queue.append(event)
         self._changed.wake_all(int(PollEvents.IN | PollEvents.RDNORM))
         return event
+
+    def _hold(self, event: Event, path: Path, size: int) -> None:
+        """LinuxError(ENFILE, ENOMEM)."""
+        try:
+            event.held = File(path, OpenFlags.PATH)
+        except LinuxError:
+            self.keep(self._kept - FSNOTIFY_EVENT - size)
+            raise
 
     def ask(self, path: Path, answers: dict[object, object]) -> None:
         """Whether a file may be opened: LinuxError(EPERM), or LeaseBroken as long as nobody has answered.  ``answers``:
@@ -306,7 +331,9 @@ class Fanotify(AnonFile):
                 self.keep(self._kept - FSNOTIFY_EVENT - len(event.records))
             try:
                 data += self._packed(event, size)
+                event.drop()
             except LinuxError:
+                event.drop()
                 if event.mask & _OPEN_PERM:
                     self._answer(event, DENY)
                 if data:
@@ -365,6 +392,7 @@ class Fanotify(AnonFile):
             self.tidy(*key)
         self._resources.fanotify.pop(self, None)
         for event in (*self._queue, *self._asked.values()):
+            event.drop()
             self._answer(event, ALLOW)
         self._queue.clear()
         self._asked.clear()

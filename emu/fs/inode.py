@@ -320,6 +320,7 @@ class Inode:
         if self.nlink == 0 and self.open_count == 0:
             for listener in list(self.sb.resources.fanotify):
                 listener.happened_in(self, _DELETE_SELF, "", is_directory=self.is_directory)
+                listener.gone(self)
         if self.watches and self.nlink == 0 and self.open_count == 0:
             for watch in list(self.watches.values()):
                 watch.inode_gone()

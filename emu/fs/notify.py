@@ -52,6 +52,9 @@ class Listener(Protocol):
     def happened_in(self, directory: Any, event: int, name: str, *, is_directory: bool) -> None:
         """Something has happened to a name in a directory, or to an inode itself (no name)."""
 
+    def gone(self, inode: Any) -> None:
+        """An inode is no more."""
+
     def ask(self, path: Any, answers: dict[object, object]) -> None:
         """Whether a file may be opened.  LinuxError(EPERM), LeaseBroken."""
 
