@@ -37,6 +37,7 @@ class MemCgroup:
 
     def __init__(self, number: int, above: MemCgroup | None, name: str) -> None:
         self.number, self.above, self.name = number, above, name
+        self.depth: int = 0 if above is None else above.depth + 1
         #: What is charged here and below, what the group itself has, and the most that the first has been.
         self.usage = self.local = self.peak = 0
         self.low = self.min = 0
@@ -192,8 +193,12 @@ class MemControl:
         return group
 
     def below(self, top: MemCgroup) -> list[MemCgroup]:
-        """The groups of a subtree, itself included."""
-        return [self.root, *self.groups] if top is self.root else [g for g in self.groups if g.is_inside(top)]
+        """The groups of a subtree, itself included, each before those below it."""
+        found = {top}
+        for group in sorted(self.groups, key=lambda group: group.depth):
+            if group.above in found:
+                found.add(group)
+        return sorted(found, key=lambda group: (group.depth, group.number))
 
     def charged_to(self, groups: list[MemCgroup]) -> npt.NDArray[np.bool_]:
         """Which frames are charged to one of these."""
@@ -293,6 +298,7 @@ class MemControl:
     def check(self) -> Iterator[str]:
         """For the audit: what groups count against the frames that are charged to them."""
         limit = len(self._groups)
+        sums = sums_of({group: group.local for group in self.groups})
         found = np.bincount(self.owners, minlength=limit)
         for number in np.flatnonzero(found[limit:]).tolist():
             yield f"{found[limit + number]} frames are charged to group {limit + number}, which there is not"
@@ -304,9 +310,17 @@ class MemControl:
                 continue
             if group.local != pages:
                 yield f"group {group.name} counts {group.local} pages, and {pages} are charged to it"
-            below = sum(each.local for each in self.groups if each.is_inside(group))
-            if group.usage != below:
-                yield f"group {group.name} counts {group.usage} pages here and below, and there are {below}"
+            if group.usage != sums[group]:
+                yield f"group {group.name} counts {group.usage} pages here and below, and there are {sums[group]}"
         free = (self.owners != 0) & (self._frames.kinds <= 1)
         for frame in np.flatnonzero(free).tolist():
             yield f"frame {frame:#x}, which is {self._frames.kind(frame).name}, is charged to a group"
+
+
+def sums_of(local: dict[MemCgroup, int]) -> dict[MemCgroup, int]:
+    """What groups have together with those below."""
+    sums = dict(local)
+    for group in sorted(local, key=lambda group: -group.depth):
+        if group.above in sums:
+            sums[group.above] += sums[group]
+    return sums

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from emu.mm.memcontrol import MemCgroup
+from emu.mm.memcontrol import MemCgroup, sums_of
 from mmu.host_array import HostArray
 from mmu.late import np
 
@@ -114,12 +114,12 @@ class SwapCharges:
             free = np.flatnonzero((self.owners(area) != 0) & (area.counts == 0))
             for offset in free.tolist():
                 yield f"slot {offset:#x}, which is free, is charged to a group"
+        sums = sums_of({group: group.swap_local for group in self._control.groups})
         for group in self._control.groups:
             if group.swap_local != found.get(group.number, 0):
                 yield (
                     f"group {group.name} counts {group.swap_local} slots of swap, and {found.get(group.number, 0)} are"
                     " charged to it"
                 )
-            below = sum(each.swap_local for each in self._control.groups if each.is_inside(group))
-            if group.swap_usage != below:
-                yield f"group {group.name} counts {group.swap_usage} slots here and below, and there are {below}"
+            if group.swap_usage != sums[group]:
+                yield f"group {group.name} counts {group.swap_usage} slots here and below, and there are {sums[group]}"
