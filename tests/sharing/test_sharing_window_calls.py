@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import pytest
 
+from emu.linux.mman import Advice
 from emu.machine import Mount
-from emu.mm.madvise import Advice
 from msharefs.module import MOUNT_POINT
 from tests.booted import UNIT, MakeMachine
 from tests.sharing.tables import Table, expected, results
