@@ -255,7 +255,8 @@ class FrameAllocator:
         head = (self._end - BLOCK_FRAMES) & -BLOCK_FRAMES
         if head < self._next:
             raise LinuxError(errno.ENOMEM, "no block of frames is left")
-        self._freed.push_many(np.arange(head + BLOCK_FRAMES, self._end))
+        if head + BLOCK_FRAMES < self._end:
+            self._freed.push_many(np.arange(head + BLOCK_FRAMES, self._end))
         self._end = head
         return head
 

@@ -40,7 +40,7 @@ def fault(mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResu
         thp = mm.context.thp
         if not vma.anonymous or not thp.allows_anon(vma.flags, PMD_ORDER) or is_disabled(vma.flags, mm.thp_disable):
             return None
-        return _missing(mm, vma, address, access) if suitable(vma, address) else None
+        return _missing(mm, vma, address, access, slot) if suitable(vma, address) else None
     if slot not in mm.tables.transparent:
         return None
     if access == Access.WRITE and not entry & RW:
@@ -49,17 +49,18 @@ def fault(mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResu
     return FaultResult.RACED
 
 
-def _missing(mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult | None:
+def _missing(mm: AddressSpace, vma: Vma, address: int, access: Access, slot: int | None) -> FaultResult | None:
     """do_huge_pmd_anonymous_page(): the huge page of zeros for a read, else a new page."""
     start = address & -PMD_SIZE
     thp, frames = mm.context.thp, mm.frames
-    mm.vmas.anon_vma_prepare(vma)
+    if vma.anon_vma is None:
+        mm.vmas.anon_vma_prepare(vma)
     if vma.uffd is not None and vma.flags & VmFlags.UFFD_MISSING:
         mm.userfault = Userfault(vma.uffd, address, access, VmFlags.UFFD_MISSING)
         return FaultResult.RETRY
     zero = access != Access.WRITE and thp.use_zero_page
     try:
-        slot = mm.tables.entry_slot_alloc(start, PMD)
+        slot = mm.tables.entry_slot_alloc(start, PMD) if slot is None else slot
         table = frames.alloc(FrameKind.PAGETABLE, mm.tables.payer)
     except LinuxError:
         mm.tables.free_tables(start, start + PMD_SIZE)
