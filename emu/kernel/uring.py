@@ -263,6 +263,8 @@ class Uring:
         self.counted: dict[Request, int] = {}
         self.events = 0
         self.files: list[File | None] = []
+        #: Where a free place is looked for first.
+        self.file_hint = 0
         self.buffers: list[tuple[int, int]] = []
         self.personalities: dict[int, Credentials] = {}
         self.last_personality = 0
@@ -278,6 +280,23 @@ class Uring:
         self.sqpoll = False
         #: How many workers a program has asked for (IORING_REGISTER_IOWQ_MAX_WORKERS).
         self.workers = (0, 0)
+
+    def put_file(self, index: int, file: File | None) -> None:
+        """Register a file, whose reference the ring takes, in a place; the one that was there goes."""
+        old, self.files[index] = self.files[index], file
+        if old is not None:
+            self.file_hint = index
+            old.put()
+        if file is not None:
+            self.file_hint = index + 1
+
+    def free_place(self) -> int:
+        """A place for a file.  LinuxError(ENFILE)."""
+        size, hint = len(self.files), min(self.file_hint, len(self.files))
+        free = [index for index in range(size) if self.files[index] is None]
+        if not free:
+            raise LinuxError(errno.ENFILE)
+        return min(free, key=lambda index: (index < hint, index))
 
     # -- submitting ------------------------------------------------------------------------------------------------
 
