@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 FIXED_FILE, DRAIN, LINK, HARDLINK, ASYNC, BUFFER_SELECT, CQE_SKIP = (1 << bit for bit in range(7))
 _LINKS = LINK | HARDLINK
 #: IORING_CQE_F_*.
-CQE_BUFFER, CQE_MORE = 1, 2
+CQE_BUFFER, CQE_MORE, CQE_NOTIF = 1, 2, 8
 #: IORING_ASYNC_CANCEL_*.
 CANCEL_ALL, CANCEL_FD, CANCEL_ANY, CANCEL_FD_FIXED, CANCEL_USERDATA, CANCEL_OP = (1 << bit for bit in range(6))
 
@@ -53,6 +53,8 @@ class Request:
         #: An error that lets the chain go on.
         self.forgiven = 0
         self.cqe_flags = 0
+        #: A second event says that its buffer is free again.
+        self.notifies = False
         #: The file that it is about.
         self.file: File | None = None
         #: A poll: what it waits for.
@@ -168,6 +170,8 @@ class Request:
         ring, sqe = self.ring, self.sqe
         if not sqe.flags & CQE_SKIP or failed:
             ring.file.post(sqe.user_data, result, self.cqe_flags, at_once=ring.submitting)
+        if self.notifies:
+            ring.file.post(sqe.user_data, 0, CQE_NOTIF, at_once=ring.submitting)
         ring.ended(self, is_timeout=self.limits is not None or self.deadline is not None)
         self._go_on(failed)
 
