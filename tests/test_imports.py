@@ -47,7 +47,9 @@ CIRCLES: tuple[set[str], ...] = (
     # an address space has mappings, which have operations and a page cache, and each of these is told of both
     {
         f"emu.mm.{name}"
-        for name in ("address_space", "hugememory", "memory", "ordinary", "pagecache", "swapin", "vma", "vmops")
+        for name in (
+            "address_space", "hugememory", "memory", "ordinary", "pagecache", "swapin", "thpfault", "vma", "vmops"
+        )
     },
 )  # fmt: skip
 

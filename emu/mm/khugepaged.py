@@ -18,10 +18,11 @@ from emu.linux.mman import Prot
 from emu.mm import rss
 from emu.mm.flags import UFFD_FLAGS, VmFlags
 from emu.mm.frames import BLOCK_FRAMES, PG_LARGE, PG_REFERENCED, FrameKind
-from emu.mm.hugememory import PMD, PMD_SIZE, block, huge_slot, set_cached, set_new_huge, suitable
+from emu.mm.hugememory import PMD, PMD_SIZE, block, huge_slot, suitable
 from emu.mm.pagetable import ADDRESS, SPECIAL, TABLE_FLAGS, UFFD_WP_BIT, A
 from emu.mm.swapops import here, swapped
 from emu.mm.thp import PMD_ORDER, TransparentHugePages, is_disabled
+from emu.mm.thpfault import set_cached, set_new_huge
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT
 from mmu.registers import Access

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
-from emu.mm import hugememory, rss
+from emu.mm import hugememory, rss, thpfault
 from emu.mm.flags import FaultResult, VmFlags
 from emu.mm.frames import PG_DIRTY, PG_MAYBE_SHARED
 from emu.mm.pagetable import ADDRESS, FEW, HERE, PROTNONE, RW, SPECIAL, UFFD_WP_BIT, XD, A, D, P, span
@@ -91,7 +91,7 @@ class PageMemory(VmOperations):
                 return FaultResult.ACCERR
             access = Access.READ
         if mm.may_have_huge or (vma.page_cache is not None and vma.page_cache.may_have_huge):
-            huge = hugememory.fault(mm, vma, address, access)
+            huge = thpfault.fault(mm, vma, address, access)
             if huge is not None:
                 return huge
         tables = mm.tables.tables[1]
@@ -145,7 +145,7 @@ class PageMemory(VmOperations):
         return fault_with_more_rights(mm, vma, address, access)
 
     def gup_unshare(self, mm: AddressSpace, vma: Vma, address: int) -> None:
-        if (large := hugememory.huge_slot(mm, address)) is not None and not hugememory.unshare(mm, address, large):
+        if (large := hugememory.huge_slot(mm, address)) is not None and not thpfault.unshare(mm, address, large):
             return
         slot = mm.tables.entry_slot(address, 1)
         assert slot is not None, "gup_unshare: the page is present"

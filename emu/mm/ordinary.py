@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
-from emu.mm import hugememory, rss
+from emu.mm import rss, thpfault
 from emu.mm.flags import FaultResult, VmFlags
 from emu.mm.frames import BLOCK_FRAMES, PG_DIRTY, PG_REFERENCED, PG_UNREAD
 from emu.mm.memory import PageMemory, set_new_entry, userfault
@@ -44,7 +44,7 @@ class OrdinaryMemory(PageMemory):
             return userfault(mm, vma, address, access, VmFlags.UFFD_MISSING)
         # do_anonymous_page(): a page of zeros; for a read, the zero page
         if access == Access.WRITE:
-            if mm.may_have_huge and mm.context.thp.small_orders and hugememory.map_folio(mm, vma, address, slot):
+            if mm.may_have_huge and mm.context.thp.small_orders and thpfault.map_folio(mm, vma, address, slot):
                 return FaultResult.MINOR
             frame = rss.new_page(mm)
             mm.context.clock.system_ns += _PAGE  # who has taken the fault looks
@@ -63,7 +63,7 @@ class OrdinaryMemory(PageMemory):
         while address < end:
             stop = min((address & -_PTE_TABLE_SPAN) + _PTE_TABLE_SPAN, end)
             mm.stop.check()
-            if hugememory.may_be(mm, vma) and hugememory.populate(mm, vma, address, access):
+            if thpfault.may_be(mm, vma) and thpfault.populate(mm, vma, address, access):
                 address = stop
                 continue
             faults = _fill_table(mm, vma, address, stop, access)
@@ -119,7 +119,7 @@ def _file_page(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, acces
         mm.context.clock.charge(_PAGE)
         set_new_entry(mm, address, slot, copy << PAGE_SHIFT | vma.page_bits | RW | D)
         return done
-    if access == Access.WRITE and hugememory.whole_folio(vma, cache, address) and _set_folio(mm, vma, cache, address):
+    if access == Access.WRITE and thpfault.whole_folio(vma, cache, address) and _set_folio(mm, vma, cache, address):
         return done
     if access == Access.WRITE:
         mm.frames.set_page_flags(frame, PG_DIRTY)
@@ -159,7 +159,7 @@ def _window(vma: Vma, address: int) -> tuple[int, int]:
 def _fault_around(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, slot: int) -> None:
     """filemap_map_pages(): map the pages around an address, and its own, as far as the page cache holds them."""
     low, high = _window(vma, address)
-    if hugememory.whole_folio(vma, cache, address):
+    if thpfault.whole_folio(vma, cache, address):
         low = address & -_PTE_TABLE_SPAN
         high = low + _PTE_TABLE_SPAN
     q, find, found = mm.frames.ram.qwords, cache.find, []
