@@ -17,6 +17,7 @@ from rich.table import Table
 from emu.bench.exact import exact_mode, walks_from_python
 from emu.bench.figure import Figure, Measurement
 from emu.bench.hardware import computing, fills
+from emu.bench.hugepages import huge_faults
 from emu.bench.kernel import traps
 from emu.bench.mappings import mapping_numbers
 from emu.bench.peers import beside, find_peers
@@ -80,6 +81,7 @@ def _suite(*, quick: bool) -> list[tuple[str, Callable[[], Measurement]]]:
         ("from 10 to 10,000 mappings", lambda: mapping_numbers(rounds, 800)),
         ("reclaim to swap", lambda: reclaim(rounds, (1 << 30) // shrink)),
         ("system calls and page faults", lambda: traps(rounds, 32_000 // shrink)),
+        ("faults of huge pages", lambda: huge_faults(rounds, 400 // shrink)),
         ("processes and signals", lambda: processes(rounds, 16_000 // shrink)),
         ("start-up", lambda: startup(rounds)),
     ]

@@ -145,6 +145,8 @@ class PageMemory(VmOperations):
         return fault_with_more_rights(mm, vma, address, access)
 
     def gup_unshare(self, mm: AddressSpace, vma: Vma, address: int) -> None:
+        if (large := hugememory.huge_slot(mm, address)) is not None and not hugememory.unshare(mm, address, large):
+            return
         slot = mm.tables.entry_slot(address, 1)
         assert slot is not None, "gup_unshare: the page is present"
         pte = mm.frames.ram.qwords[slot]
