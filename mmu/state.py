@@ -82,6 +82,10 @@ CODE_VIEWS = 1 << 12
 CODE_VIEW_BYTES = ctypes.sizeof(CodeView)
 
 
+#: Of which another module says what they are.
+COUNTING_WORDS = 7
+
+
 class MmuState(ctypes.Structure):
     """Registers, counters, the result of the last walk, and host addresses of everything else.
 
@@ -106,6 +110,7 @@ class MmuState(ctypes.Structure):
     asid: int  # the process that runs, for the events: the machine stores the pid here
     cpu: int
     clock: int  # instructions retired
+    counting: WordArray  # words of whoever counts them, which lie behind the clock (emu.hooks.Count)
     # the last walk
     status: int
     walked: Walked
@@ -200,4 +205,5 @@ class MmuState(ctypes.Structure):
         last_access=LastAccess,
         reserved=ctypes.c_uint64 * 12,
         slots=ctypes.c_uint64 * 6,
+        counting=ctypes.c_uint64 * COUNTING_WORDS,
     )
