@@ -14,9 +14,11 @@ from emu.fs.hugetlbfs import Hugetlbfs
 from emu.fs.ramfs import Ramfs
 from emu.fs.tmpfs import Tmpfs
 from emu.ipc.mqueuetype import MqueueType
+from emu.kernel.cgroup.cgroupfs import Cgroup2
 from emu.kernel.modules import ModuleError
 from emu.kernel.ttys import KernelJobs, Ttys
 from emu.linux.errors import LinuxError
+from emu.linux.fileflags import MountFlags
 from emu.proc import system as proc_system
 from emu.proc.procfs import Procfs
 from emu.proc.sysfs import Debugfs, Sysfs, add_cpus
@@ -25,6 +27,7 @@ from emu.syscalls import late_tables
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.fs.file import File
+    from emu.kernel.cgroup.cgroupfs import FileType
     from emu.kernel.kernel import Kernel
     from emu.kernel.modules import Init
     from emu.kernel.signal_state import SigInfo
@@ -79,6 +82,7 @@ def file_systems(kernel: Kernel) -> None:
         DevTmpfs(resources),
         debugfs,
         queues,
+        Cgroup2(kernel, _files_of_groups),
     ):
         vfs.register_filesystem(fstype)
     kernel.namespaces.on_end.append(queues.forget)
@@ -91,6 +95,12 @@ def _open_userfaultfd(kernel: Kernel, path: Path, flags: int) -> File:
     from emu.syscalls.userfaultfd import open_device  # hardly any program has one
 
     return open_device(kernel, path, flags)
+
+
+def _files_of_groups() -> tuple[FileType, ...]:
+    from emu.kernel.cgroup.files import FILES  # few programs look at a control group
+
+    return FILES
 
 
 def _more_of_proc(kernel: Kernel) -> None:
@@ -111,6 +121,7 @@ def tree(kernel: Kernel) -> None:
     """Mount ``/``, ``/dev``, ``/proc``, ``/sys``, ``/sys/kernel/debug``, and make the usual directories and files."""
     vfs = kernel.vfs
     vfs.mount("tmpfs", "/", "mode=755", source="rootfs")
+    vfs.root.mount.sb.keeps_swap = True
     for name in ("bin", "dev", "etc", "home", "lib", "lib64", "proc", "root", "run", "sys", "usr/bin", "var"):
         vfs.mkdir(f"/{name}")
     for name in ("tmp", "var/tmp"):
@@ -147,6 +158,14 @@ def _mount_devices_and_figures(kernel: Kernel) -> None:
     vfs.mount("debugfs", "/sys/kernel/debug", source="debugfs")
 
 
+def control_groups(kernel: Kernel) -> None:
+    """/sys/fs/cgroup, as systemd mounts it; after all others, whose numbers are what they were without it."""
+    vfs = kernel.vfs
+    vfs.sysfs.create_mount_point("fs/cgroup")
+    flags = MountFlags.NOSUID | MountFlags.NODEV | MountFlags.NOEXEC
+    vfs.mount("cgroup2", "/sys/fs/cgroup", "nsdelegate,memory_recursiveprot", source="cgroup2", flags=flags)
+
+
 def terminals(kernel: Kernel) -> None:
     """/dev/ptmx, /dev/pts and /dev/tty."""
     scheduler = kernel.scheduler
@@ -175,4 +194,5 @@ INITCALLS: tuple[Init, ...] = (
     proc_system.init,
     terminals,
     core_files,
+    control_groups,
 )

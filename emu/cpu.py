@@ -431,7 +431,7 @@ class Cpu:
             self._forget_what_is_ahead()
             return self._step(rip, pending.until)
         if isinstance(pending, Patch):
-            self.blocks.patch(pending)
+            self.blocks.patch(rip, pending)
         elif pending is not None:
             self.blocks.forget()
         return None

@@ -30,6 +30,7 @@ from emu.linux.fileflags import May
 from emu.mm.address_space import AddressSpace
 from emu.mm.kmem import FD, FILP, MM_STRUCT, TASK_STRUCT
 from mmu import PhysicalMemory
+from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
@@ -78,6 +79,8 @@ class Machine:
     vCPU, ``turn`` is the time slice of a task); of two numbers the seed chooses one between them each time.
     ``hugepages`` is how many pages of 2 MiB are set aside for MAP_HUGETLB (vm.nr_hugepages).
 
+    ``swap`` is the size in bytes of a device, /dev/ram0, to which pages are swapped from the start.
+
     ``mounts`` replace or add to what modules mount; ``mount_options`` are options for the latter.  ``modules`` are
     names of installed kernel modules that are to be there besides unimmu's own (:mod:`emu.kernel.modules`); or, by
     name, the init functions of all that are to be there: ``{}`` means none.
@@ -116,6 +119,7 @@ class Machine:
         turn: int | tuple[int, int] | None = None,
         clock: str = "virtual",
         hugepages: int = 0,
+        swap: int = 0,
         modules: Modules | None = None,
         root: str | None = None,
         binds: Sequence[Bind] = (),
@@ -147,6 +151,8 @@ class Machine:
             self._boot(found, root, binds)
         except LinuxError as error:
             raise ValueError(f"a machine with {memory} bytes of memory cannot start: {error}") from None
+        if swap:
+            _swap_on(self.kernel, swap)
         self.kernel.huge_pages.resize(hugepages)
         if self.kernel.huge_pages.total < hugepages:
             room = self.kernel.huge_pages.total
@@ -417,6 +423,25 @@ def exit_status(status: int) -> int:
     (3, 137)
     """
     return 128 + (status & 0x7F) if status & 0x7F else status >> 8
+
+
+def _swap_on(kernel: Kernel, size: int) -> None:
+    """Swap to a device of this size.  ValueError."""
+    from emu.fs.ramdisk import add_ramdisk  # few machines have one
+    from emu.mm.swapfile import MAX_PAGES
+    from emu.mm.swapstore import HostStore, plain_area
+
+    pages = size >> PAGE_SHIFT
+    if size % PAGE_SIZE or not 2 <= pages <= MAX_PAGES:
+        most = MAX_PAGES << PAGE_SHIFT
+        raise ValueError(f"a device for swap has from 8192 to {most} bytes, a multiple of 4096, not {size}")
+    try:
+        store = HostStore(kernel.ram, pages)
+    except (OSError, OverflowError) as error:
+        raise ValueError(f"the host refuses {size} bytes for swap: {error}") from None
+    name, inode = add_ramdisk(kernel.vfs)
+    kernel.swap_device = plain_area(store, pages, name, inode=inode, partition=True, synchronous=True)
+    kernel.mm_context.swap.areas.add(kernel.swap_device)
 
 
 def _to_host(stream: Any) -> Callable[[bytes], object]:

@@ -29,6 +29,7 @@ from emu.mm.mmap import do_mmap, do_munmap
 from emu.mm.unmapped_area import unmapped_area
 from emu.mm.vma import Vma
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+from msharefs.charging import OWNER
 from msharefs.control import MAP_FLAGS, PROT, ControlFile, object_file
 from msharefs.filesystem import Abi, ClosedDirectory, MshareSuperBlock, RegionInode
 from msharefs.objects import advise_range, check_window, map_object, protect_range, unmap_range
@@ -168,7 +169,7 @@ class DescriptorCalls:
             raise LinuxError(errno.EINVAL)
         task.files.check_room()
         name = f"mshare:{sb.next_ino()}"
-        region = sb.new_region(name, at_owner_exit="die", tlb="sharers")
+        region = sb.new_region(name, at_owner_exit="die", tlb="sharers", charge=OWNER)
         inode = RegionG4(sb, task.credentials.euid, task.credentials.egid, region)
         mount = next(mount for mount in kernel.vfs.mount_table if mount.sb is sb)
         try:

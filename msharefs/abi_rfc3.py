@@ -115,6 +115,8 @@ class FileRfc3(ControlFile):
     def create_mapping(self, task: Task, address: int, size: int, offset: int, prot: int, flags: int, fd: int) -> None:
         """MSHAREFS_CREATE_MAPPING; EEXIST where something is mapped already (MAP_FIXED_NOREPLACE is added)."""
         self.map_anonymous(task, address, size, prot, flags | MapFlags.FIXED_NOREPLACE, fd)
+        for vma in self.region.host.vmas.overlapping(address, address + size):
+            vma.flags |= VmFlags.NOHUGEPAGE
 
     def map_anonymous(self, task: Task, address: int, size: int, prot: int, flags: int, fd: int) -> None:
         """Check an object's arguments in order, and map it: zero pages, whatever else the flags say."""

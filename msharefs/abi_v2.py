@@ -47,6 +47,8 @@ class RegionV2(EarlyRegionInode):
         """The first mmap: the whole range becomes memory of the host mm, with the rights of this mapping."""
         region = self.region
         do_mmap(region.host, start, length, prot, _HOST_FLAGS)
+        for vma in region.host.vmas.overlapping(start, start + length):
+            vma.flags |= VmFlags.NOHUGEPAGE
         region.host_base, region.size = start, length
 
     def leave(self, mm: AddressSpace) -> None:

@@ -23,6 +23,7 @@ from emu.mm.flags import VmFlags
 from emu.mm.madvise import Advice
 from emu.mm.unmapped_area import aligned_area
 from emu.mm.vma import Vma
+from msharefs.charging import OWNER
 from msharefs.control import PROT, ControlFile, mshare_create, mshare_unmap, object_file
 from msharefs.filesystem import Abi, MshareSuperBlock, RegionInode
 from msharefs.objects import advise_range, check_window, is_shared_fixed, map_object, protect_range, unmap_range
@@ -77,7 +78,7 @@ class RegionV3(RegionInode):
 
 def create_v3(sb: MshareSuperBlock, name: str, owner: NewOwner) -> RegionV3:
     """creat(2): a region without a size, which ends with the process that makes it."""
-    region = sb.new_region(name, at_owner_exit="die")
+    region = sb.new_region(name, at_owner_exit="die", charge=OWNER)
     return RegionV3(sb, owner.mode, owner.uid, owner.gid, region)
 
 

@@ -18,6 +18,7 @@ from emu.mm.address_space import page_align
 from emu.mm.mmap import do_munmap
 from emu.mm.vma import Vma
 from msharefs.abi_rfc3 import FileRfc3, RegionRfc3
+from msharefs.charging import CREATOR
 from msharefs.control import mshare_unmap
 from msharefs.filesystem import Abi, MshareSuperBlock
 from msharefs.region import Region
@@ -46,7 +47,7 @@ class RegionY1(RegionRfc3):
 
 def create_y1(sb: MshareSuperBlock, name: str, owner: NewOwner) -> RegionY1:
     """creat(2): a region without a range, which outlives its creator."""
-    return RegionY1(sb, owner.mode, owner.uid, owner.gid, sb.new_region(name, host_base=0))
+    return RegionY1(sb, owner.mode, owner.uid, owner.gid, sb.new_region(name, host_base=0, charge=CREATOR))
 
 
 class FileY1(FileRfc3):

@@ -15,6 +15,7 @@ from emu.linux.errors import LinuxError
 from emu.linux.mman import MapFlags
 from msharefs.abi_rfc3 import NO_FD
 from msharefs.abi_v3 import RegionFile, RegionV3
+from msharefs.charging import CREATOR
 from msharefs.filesystem import Abi, MshareSuperBlock
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class RegionY2(RegionV3):
 
 def create_y2(sb: MshareSuperBlock, name: str, owner: NewOwner) -> RegionY2:
     """creat(2): a region without a size, which outlives its creator."""
-    return RegionY2(sb, owner.mode, owner.uid, owner.gid, sb.new_region(name))
+    return RegionY2(sb, owner.mode, owner.uid, owner.gid, sb.new_region(name, charge=CREATOR))
 
 
 class FileY2(RegionFile):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 from emu.mm.flags import FaultResult
+from emu.mm.hugememory import split_range
 from emu.mm.pagetable import RW
 from emu.mm.vma import Vma
 from mmu.registers import Access
@@ -54,6 +55,7 @@ class EarlyWindow(WindowOperations):
         if vma.prot & Prot.WRITE:
             return
         to_host, host = self.to_host(vma), self.region.host
+        split_range(host, vma.start + to_host, vma.end + to_host)
         flush = host.obligation(vma.start + to_host, vma.end + to_host, "mprotect")
         changed = False
         for _, slot, number in host.tables.pte_tables(vma.start + to_host, vma.end + to_host):

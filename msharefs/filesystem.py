@@ -16,6 +16,7 @@ from emu.linux.errors import LinuxError
 from emu.linux.fileflags import RenameFlags
 from emu.linux.mman import Prot
 from emu.mm.shared_tables import unit_of
+from msharefs.charging import FAULTING
 from msharefs.objects import window_rights
 from msharefs.options import MountOptions, parse
 from msharefs.region import MSHARE_BASE, Region
@@ -175,10 +176,13 @@ class MshareSuperBlock(SuperBlock):
             self.root.add(INFO_NAME, InfoInode(self))
 
     def new_region(
-        self, name: str, *, host_base: int = MSHARE_BASE, at_owner_exit: str = "persist", tlb: str = "all"
-    ) -> Region:
+        self, name: str, *, host_base: int = MSHARE_BASE, at_owner_exit: str = "persist", tlb: str = "all",
+        charge: str = FAULTING,
+    ) -> Region:  # fmt: skip
         """A region without a size, owned by the caller; see :class:`Region`.  LinuxError(ENOMEM)."""
-        return self.regions.new(self, self.options, name, host_base=host_base, at_owner_exit=at_owner_exit, tlb=tlb)
+        return self.regions.new(
+            self, self.options, name, host_base=host_base, at_owner_exit=at_owner_exit, tlb=tlb, charge=charge
+        )  # fmt: skip
 
     @property
     def has_calls(self) -> bool:

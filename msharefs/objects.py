@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from emu.fs.hugetlbfs import HugetlbFile
-from emu.linux.errors import LinuxError
+from emu.linux.errors import LinuxError, NoPage
 from emu.linux.mman import MapFlags, Prot
 from emu.mm.address_space import page_align
 from emu.mm.flags import FaultResult, VmFlags
@@ -183,7 +183,7 @@ def _populate(region: Region, task: Task, start: int, end: int, access: Access) 
     for address in range(start, end, PAGE_SIZE):
         result = region.fault_for(task, address, access)
         if not result.resolved:
-            raise LinuxError(errno.ENOMEM if result == FaultResult.OOM else errno.EFAULT)
+            raise NoPage if result == FaultResult.OOM else LinuxError(errno.EFAULT)
 
 
 def check_object(region: Region, prot: Prot) -> None:

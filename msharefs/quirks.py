@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from emu.linux.mman import Prot
 from emu.mm import rss
 from emu.mm.flags import VmFlags
+from emu.mm.hugememory import split_range
 from emu.mm.pagetable import RW, SPECIAL, D
 from emu.mm.vma import Vma
 from mmu.memory import PAGE_SIZE
@@ -99,6 +100,7 @@ def copy_and_leak(tables: SharedTables, mm: AddressSpace, start: int, end: int, 
     host, frames = tables.host, mm.frames
     host.reserve_vmas(len(vmas))
     for vma in vmas:
+        split_range(mm, vma.start, vma.end)
         host.tables.make_tables_for(mm.tables, vma.start, vma.end, vma.start)
     for vma in vmas:
         for vaddr, slot, number in mm.tables.pte_tables(vma.start, vma.end):

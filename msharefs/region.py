@@ -19,6 +19,7 @@ from emu.mm.vma import Vma
 from mmu.memory import PAGE_SHIFT
 from mmu.registers import Access
 from msharefs.accounting import Figures, prot_text
+from msharefs.charging import FAULTING, set_payers
 from msharefs.options import MountOptions
 from msharefs.quirks import keeps_translations, leaves_links, write_zero_page
 
@@ -45,9 +46,10 @@ class Region(SharedTables):
         host_base: int = MSHARE_BASE,
         at_owner_exit: str = "persist",
         tlb: str = "all",
+        charge: str = FAULTING,
     ) -> None:
-        """``at_owner_exit`` (``die`` or ``persist``) and ``tlb`` are the interface's values; the mount options
-        ``owner`` and ``tlb`` override them.
+        """``at_owner_exit`` (``die`` or ``persist``), ``tlb`` and ``charge`` (:mod:`msharefs.charging`) are the
+        interface's values; the mount options ``owner`` and ``tlb`` override them.
 
         LinuxError(ENOMEM) without a frame for the host mm's PGD.
         """
@@ -64,6 +66,7 @@ class Region(SharedTables):
         #: The requested rights of each object, the latest last: [start, end) in the host mm, and the rights.
         self.asked: list[tuple[int, int, Prot]] = []
         self.figures = Figures()
+        set_payers(kernel, self.host, owner, charge)
         self.configure(options)
 
     def configure(self, options: MountOptions) -> None:
@@ -116,8 +119,12 @@ class Region(SharedTables):
         if access == Access.WRITE and write_zero_page(self.options.quirks, self.host, host_address):
             return FaultResult.MINOR
         before, had_table = self.resident_bytes, self.entry(self.host, host_address) & P
-        result = super().populate(mm, vma, host_address, access)
-        if result == FaultResult.MINOR:
+        if self.host.payer is None or self.host.frames.memcg is None:
+            result = super().populate(mm, vma, host_address, access)
+        else:
+            with self.kernel.cgroups.memory.paid_by(self.host.payer()):
+                result = super().populate(mm, vma, host_address, access)
+        if result in (FaultResult.MINOR, FaultResult.MAJOR):
             pid, resident = self.kernel.pid_of(mm) or 0, self.resident_bytes
             self.figures.populated(pid, resident - before >> PAGE_SHIFT)
             self.figures.peaks.resident_bytes = max(self.figures.peaks.resident_bytes, resident)

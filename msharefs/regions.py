@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from msharefs.charging import FAULTING
 from msharefs.quirks import Quirk
 from msharefs.region import MSHARE_BASE, Region
 from msharefs.report import describe
@@ -36,10 +37,13 @@ class Regions:
         host_base: int = MSHARE_BASE,
         at_owner_exit: str = "persist",
         tlb: str = "all",
+        charge: str = FAULTING,
     ) -> Region:
         """A region without a size, owned by the caller; see :class:`Region`.  LinuxError(ENOMEM)."""
         owner = self.kernel.current
-        region = Region(self.kernel, options, name, owner, host_base=host_base, at_owner_exit=at_owner_exit, tlb=tlb)
+        region = Region(
+            self.kernel, options, name, owner, host_base=host_base, at_owner_exit=at_owner_exit, tlb=tlb, charge=charge
+        )  # fmt: skip
         self._instances[region] = instance
         return region
 

@@ -44,9 +44,12 @@ CIRCLES: tuple[set[str], ...] = (
     # structs that point at each other (include/linux/fs.h)
     {"emu.fs.dentry", "emu.fs.file", "emu.fs.inode", "emu.fs.mount", "emu.fs.resources", "emu.fs.superblock"},
     # a system call is handed the kernel, and may end its task; who runs out of memory is ended by the kernel
-    {"emu.kernel.entry", "emu.kernel.exit", "emu.kernel.fastpath", "emu.kernel.kernel"},
+    {f"emu.kernel.{name}" for name in ("entry", "exit", "fastpath", "kernel", "oom")},
     # an address space has mappings, which have operations and a page cache, and each of these is told of both
-    {f"emu.mm.{name}" for name in ("address_space", "memory", "ordinary", "pagecache", "vma", "vmops")},
+    {
+        f"emu.mm.{name}"
+        for name in ("address_space", "hugememory", "memory", "ordinary", "pagecache", "swapin", "vma", "vmops")
+    },
 )  # fmt: skip
 
 # import name -> distribution: the whole list of outside libraries

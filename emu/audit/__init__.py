@@ -13,6 +13,7 @@ from emu.audit.accounts import check_commit, check_frames, check_huge_pages, che
 from emu.audit.books import Books
 from emu.audit.kmem import check_kmem
 from emu.audit.leaves import walk_leaves
+from emu.audit.swap import check_swap
 from emu.audit.tables import check_tables, claim_tables
 from emu.audit.tlb import check_tlbs
 from emu.mm.freeframes import Frames
@@ -49,12 +50,16 @@ def _keep_books(kernel: Kernel, waiting: Frames) -> Books:
     for mm in spaces:
         walk_leaves(books, mm)
     caches = page_caches(books, kernel, spaces)
+    check_swap(books, kernel, caches)
     check_tables(books, kernel, waiting)
     check_huge_pages(books, kernel, spaces, caches)
     check_commit(books, kernel, spaces, caches)
     check_frames(books, kernel, caches)
     check_users(books, kernel)
     check_kmem(books, kernel, spaces, caches)
+    if kernel.frames.memcg is not None:
+        for finding in kernel.cgroups.memory.control.check():
+            books.say(finding)
     for hook in kernel.audit_hooks:
         for finding in hook():
             books.say(finding)

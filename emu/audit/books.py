@@ -29,6 +29,8 @@ class Books:
     tables: dict[int, AddressSpace] = field(default_factory=dict)
     #: References to huge pages, by their heads.
     huge_pages: Counter[int] = field(default_factory=Counter)
+    #: Uses of slots of swap areas.
+    slots: Counter[int] = field(default_factory=Counter)
     #: Entries of other address spaces that point at a table.
     links: Counter[int] = field(default_factory=Counter)
     findings: list[str] = field(default_factory=list)

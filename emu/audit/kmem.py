@@ -34,6 +34,8 @@ def check_kmem(books: Books, kernel: Kernel, spaces: list[AddressSpace], caches:
     found += sum(ipc.charged for ipc in ipcs)
     keys = kernel.__dict__.get("keys")
     found += 0 if keys is None else keys.charged
+    groups = kernel.__dict__.get("cgroups")
+    found += 0 if groups is None else groups.charged
     found += sum(file.charged - FILP for file in files) + FILP * resources.open_files
     inodes = {file.inode for file in files}
     found += sum(inode.locks.charged for inode in inodes if inode.locks is not None)

@@ -16,7 +16,9 @@ from emu.mm.flags import VmFlags
 from emu.mm.frames import FrameKind
 from emu.mm.freeframes import Frames
 from emu.mm.hugefault import PMD
+from emu.mm.hugememory import as_ptes
 from emu.mm.pagetable import ADDRESS, PROTNONE, PS, RW, SPECIAL, UFFD_WP_BIT, US, XD, P, span
+from emu.mm.rss import pages_of
 from emu.mm.swapops import here
 from emu.mm.vma import Vma
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -34,12 +36,12 @@ Mask = npt.NDArray[np.bool_]
 
 def walk_leaves(books: Books, mm: AddressSpace) -> None:
     """Count every mapping entry that this address space owns, and check it against the VMA that covers it."""
-    anon = cached = 0
+    anon = cached = away = 0
     for vaddrs, ptes in _leaves(books, mm):
         mapping = here(ptes)
         if not mapping.all():
             for vaddr, entry in zip(vaddrs[~mapping].tolist(), ptes[~mapping].tolist(), strict=True):
-                check_marker(books, mm, vaddr, entry)
+                away += check_marker(books, mm, vaddr, entry)
             vaddrs, ptes = vaddrs[mapping], ptes[mapping]
         frames = ((ptes & _ADDRESS) >> _SHIFT).astype(np.int64)
         there = frames < mm.frames.total
@@ -53,6 +55,12 @@ def walk_leaves(books: Books, mm: AddressSpace) -> None:
         if not counted.all():
             frames, kinds = frames[counted], kinds[counted]
         books.hold(frames)
+        anon += int(np.count_nonzero(kinds == FrameKind.ANON))
+        cached += int(np.count_nonzero(kinds == FrameKind.CACHE))
+    if away != mm.rss_swap:
+        books.say(f"{mm.name} accounts for {mm.rss_swap} pages that lie in swap, and {away} do")
+    for ptes in (as_ptes(mm, slot) for slot in mm.tables.transparent):
+        kinds = mm.frames.kinds[pages_of(ptes)]
         anon += int(np.count_nonzero(kinds == FrameKind.ANON))
         cached += int(np.count_nonzero(kinds == FrameKind.CACHE))
     if (anon, cached) != (mm.rss_anon, mm.rss_cache):
@@ -126,7 +134,7 @@ def _ordinary(
         fine &= (pages == frames) & (kinds == FrameKind.CACHE) & ~special
         return fine
     read_only = (ptes & _RW) == 0
-    own = (kinds == FrameKind.ANON) & (mm.frames.counts[frames] == 1)
+    own = (kinds == FrameKind.ANON) & (mm.frames.mapcounts(frames) == 1)
     others = read_only & ((kinds == FrameKind.ANON) | (kinds == FrameKind.CACHE))
     fine &= np.where(special, read_only & (frames == mm.frames.zero_frame), own | others)
     return fine

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emu.audit.books import Books
-from emu.audit.entries import check_huge_entry
+from emu.audit.entries import check_huge_entry, check_transparent_entry
 from emu.mm.frames import FrameKind
 from emu.mm.freeframes import Frames
 from emu.mm.hugefault import PMD
@@ -43,7 +43,7 @@ def _visit_tables(books: Books, mm: AddressSpace, windows: list[Vma]) -> dict[in
     tables = mm.tables
     found = {level: int(level == tables.levels) for level in tables.tables}
     books.tables[tables.pgd_frame] = mm
-    todo = [(tables.levels, tables.pgd_frame, 0)]
+    todo, deposits = [(tables.levels, tables.pgd_frame, 0)], dict(tables.transparent)
     while todo:
         level, frame, base = todo.pop()
         if level == 1:
@@ -55,7 +55,11 @@ def _visit_tables(books: Books, mm: AddressSpace, windows: list[Vma]) -> dict[in
             if child >= mm.frames.total:
                 books.say(f"{where} points at {child << PAGE_SHIFT:#x}, outside memory")
             elif level == PMD and entry & PS:
-                check_huge_entry(books, mm, low, entry)
+                if (slot := (frame << 9) + index) in deposits:
+                    found[1] += _check_deposit(books, mm, low, deposits.pop(slot))
+                    check_transparent_entry(books, mm, low, entry)
+                else:
+                    check_huge_entry(books, mm, low, entry)
             elif _linked(windows, level, low) or _is_shared_link(mm, level, low):
                 books.links[child] += 1
             elif child in books.tables:
@@ -66,7 +70,20 @@ def _visit_tables(books: Books, mm: AddressSpace, windows: list[Vma]) -> dict[in
                 books.tables[child] = mm
                 found[level - 1] += 1
                 todo.append((level - 1, child, low))
+    for slot in deposits:
+        books.say(f"{mm.name} accounts for a huge page in the entry at {slot << 3:#x}, which maps none")
     return found
+
+
+def _check_deposit(books: Books, mm: AddressSpace, vaddr: int, table: int) -> bool:
+    """The table that is kept for when an entry is split; returns whether there is one."""
+    if table in books.tables:
+        books.say(f"{mm.name}: the table that is kept for {vaddr:#x} has another use")
+    elif table:
+        books.tables[table] = mm
+        if mm.tables.words[table << 9 : (table + 1) << 9].any():
+            books.say(f"{mm.name}: the table that is kept for {vaddr:#x} is not empty")
+    return bool(table)
 
 
 def _windows(mm: AddressSpace) -> list[Vma]:

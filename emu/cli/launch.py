@@ -56,6 +56,7 @@ def build_machine(
             clock=arguments.clock,
             la57=arguments.la57,
             hugepages=arguments.hugepages,
+            swap=arguments.swap,
             modules=arguments.module,
             root=arguments.root,
             binds=[parse_bind(text) for text in arguments.bind],

@@ -94,6 +94,10 @@ def add_arguments(parser: Parser) -> None:
         help="model the TLBs that a CPUID dump describes (InstLatx64 or `cpuid -r`), or this host's: host",
     )  # fmt: skip
     add("--hugepages", type=number_from(0), default=0, metavar="N", help="set N pages of 2 MiB aside for MAP_HUGETLB")
+    add(
+        "--swap", type=parse_size, default=0, metavar="SIZE",
+        help="swap pages to a device of this size where memory is short (the host gives that much besides)",
+    )  # fmt: skip
     add("--la57", action="store_true", help="page tables of 5 levels (CR4.LA57): user addresses of 56 bits on request")
     add(
         "--mount", action="append", default=[], metavar="TYPE:PATH[:OPTS]",

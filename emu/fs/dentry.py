@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 
 from emu.fs.notify import EXCL_UNLINK, ISDIR
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import NAME_MAX
+from emu.linux.fileflags import NAME_MAX, MountFlags
 
 if TYPE_CHECKING:
     from emu.fs.inode import Inode
@@ -122,6 +122,11 @@ class Path(NamedTuple):
     def inode(self) -> Inode:
         """The inode at this place."""
         return self.dentry.inode
+
+    @property
+    def noexec(self) -> bool:
+        """Nothing there may be executed (path_noexec)."""
+        return bool(self.mount.flags & MountFlags.NOEXEC)
 
     def notify(self, notice: int) -> None:
         """Something has happened to what is here: those who watch its directory hear of it, and its own watchers."""

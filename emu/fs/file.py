@@ -93,6 +93,8 @@ class File:
     nowait = False
     #: The open that made it has made the file as well (FMODE_CREATED).
     created = False
+    #: Whoever asks waits in a way of his own, whether or not O_NONBLOCK is set (io_uring).
+    patient = False
 
     def __init__(self, path: Path, flags: int) -> None:
         """LinuxError(ENFILE) if the machine has as many open files as it can, (ENOMEM)."""
@@ -119,9 +121,14 @@ class File:
             self.inode.readers += 1
 
     @property
+    def noexec(self) -> bool:
+        """Nothing where it was opened may be executed (path_noexec)."""
+        return self.path.noexec
+
+    @property
     def nonblocking(self) -> bool:
         """O_NONBLOCK is set."""
-        return bool(self.flags & _NONBLOCK)
+        return bool(self.flags & _NONBLOCK) and not self.patient
 
     @property
     def is_path(self) -> bool:

@@ -93,6 +93,8 @@ class Inode:
     write_count = 0
     #: How long what is written is expected to live (F_SET_RW_HINT).
     write_hint = 0
+    #: Pages are swapped to it (S_SWAPFILE).
+    swapfile = False
     #: Its extended attributes, once it has had one.
     xattrs: Xattrs | None = None
     #: Its access control list, where that says more than the mode, and the one that what is made in it gets.

@@ -64,7 +64,7 @@ class VfsMount:
         self.sb = sb
         self.source = source
         self.flags = MountFlags(flags & KEPT)
-        self.root = Dentry("", sb.root) if root is None else root
+        self.root = sb.new_root() if root is None else root
         #: The numbers of its group of peers and of its master's, 0 without: what is mounted inside appears in the peers
         #: of both, and in slaves of the first.
         self.group = self.master = 0

@@ -49,6 +49,8 @@ def check_may_delete(walker: PathWalk, parent: Path, victim: Path, want_director
     if directory.fs_flags & APPEND:
         raise LinuxError(errno.EPERM)
     check_changeable(inode)
+    if inode.swapfile:
+        raise LinuxError(errno.EPERM)
     if want_directory:
         if not inode.is_directory:
             raise LinuxError(errno.ENOTDIR)

@@ -356,6 +356,7 @@ class OverlaySuperBlock(TmpfsSuperBlock):
 
     magic = OVERLAYFS_MAGIC
     exported = False
+    keeps_swap = True
     keeps_dentries = False
 
     def __init__(self, resources: Resources, fstype: FileSystemType, lower: HostSuperBlock, reclaim: Reclaim) -> None:

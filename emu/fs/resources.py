@@ -13,6 +13,8 @@ from emu.linux.errors import LinuxError
 from emu.linux.fileflags import makedev
 from emu.mm.frames import FrameAllocator
 from emu.mm.hugetlb import HugePagePool
+from emu.mm.swapcache import Swap
+from emu.mm.thp import TransparentHugePages
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
@@ -25,10 +27,21 @@ SpecialOpen = Callable[["Path", int], "File"]
 class Resources:
     """The resources of one machine, known to every superblock."""
 
-    def __init__(self, frames: FrameAllocator, huge_pages: HugePagePool, clock: Clock, random: Random) -> None:
+    def __init__(
+        self,
+        frames: FrameAllocator,
+        huge_pages: HugePagePool,
+        clock: Clock,
+        random: Random,
+        thp: TransparentHugePages | None = None,
+        swap: Swap | None = None,
+    ) -> None:
         self.frames = frames
+        #: Where pages of tmpfs go when memory is short.
+        self.swap = Swap(frames) if swap is None else swap
         self.kmem = frames.kmem
         self.huge_pages = huge_pages
+        self.thp = thp or TransparentHugePages()
         #: Bytes for /dev/random.
         self.random = random
         self.clock = clock

@@ -42,6 +42,7 @@ class SecretFile(File):
 
     inode: SecretInode
     seekable = False
+    noexec = True
 
     def prepare_write(self, count: int) -> int:
         raise LinuxError(errno.EINVAL)

@@ -6,13 +6,13 @@ import errno
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
+from emu.fs.dentry import Dentry
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import NAME_MAX, PAGE_SIZE
 
 if TYPE_CHECKING:
     from collections import deque
 
-    from emu.fs.dentry import Dentry
     from emu.fs.inode import Inode
     from emu.fs.notify import Watch
     from emu.fs.resources import Resources
@@ -48,6 +48,8 @@ class SuperBlock:
     never_written = False
     #: Its files can be mounted elsewhere though it is mounted nowhere (nsfs).
     bindable = False
+    #: It stands for a file system on a disk: files of it can be swapped to (a_ops->bmap).
+    keeps_swap = False
     #: Its inodes have flags (chattr).
     keeps_flags = False
     #: Its files can be opened by handle (s_export_op).
@@ -92,6 +94,10 @@ class SuperBlock:
     def tops(self) -> Iterable[Inode]:
         """The inodes from which names lead to all others that are charged here."""
         return (self.root,)
+
+    def new_root(self) -> Dentry:
+        """The directory that a mount shows."""
+        return Dentry("", self.root)
 
     def next_ino(self) -> int:
         """A fresh inode number; the first is 1."""

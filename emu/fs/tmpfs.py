@@ -7,14 +7,18 @@ import stat
 from typing import TYPE_CHECKING
 
 from emu.fs.file import File
-from emu.fs.inode import Inode, NewOwner
+from emu.fs.inode import Inode, NewOwner, Stat
 from emu.fs.libfs import Node, SimpleDirectory, Symlink, drop_tree, symlink_size
 from emu.fs.seals import Seal, check_mapping, check_punch, check_size, writable_bytes
 from emu.fs.superblock import FileSystemType, StatFs, SuperBlock, parse_id, parse_options, parse_size
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE, PAGE_SIZE, FallocateFlags, RenameFlags, Whence
+from emu.linux.mman import Prot
+from emu.mm.frames import BLOCK_FRAMES
+from emu.mm.hugetlb import HPAGE_SIZE
 from emu.mm.kmem import INODE
 from emu.mm.pagecache import PageCache
+from emu.mm.shmempages import ShmemPages
 from mmu.late import np
 
 if TYPE_CHECKING:
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from emu.fs.resources import Resources
     from emu.linux.caller import Caller, Credentials
     from emu.mm.address_space import AddressSpace
+    from emu.mm.flags import VmFlags
     from emu.mm.vma import Vma
 
 TMPFS_MAGIC = 0x01021994
@@ -31,7 +36,7 @@ DIRENT_SIZE = 20
 INODE_SPACE = 1024
 OPTIONS = frozenset({"size", "nr_blocks", "nr_inodes", "mode", "uid", "gid", "huge"})
 _SHOWN = ("size", "nr_blocks", "nr_inodes", "huge")
-#: Values of huge=, which is kept and shown: there are no huge pages of files.
+#: Values of huge=.
 _HUGE = ("never", "always", "within_size", "advise")
 #: A number above the index of any page.
 LAST_PAGE = 1 << 52
@@ -57,6 +62,7 @@ class TmpfsFile(File):
 
     def pwrite(self, data: bytes, pos: int) -> int:
         inode = self.inode
+        inode.refuse_swapfile()
         room = MAX_FILE_SIZE - pos
         if room <= 0:
             raise LinuxError(errno.EFBIG)
@@ -69,6 +75,7 @@ class TmpfsFile(File):
 
     def fallocate(self, mode: int, offset: int, length: int) -> None:
         end = offset + length
+        self.inode.refuse_swapfile()
         if mode == FallocateFlags.PUNCH_HOLE | FallocateFlags.KEEP_SIZE:
             check_punch(self.inode)
             self.inode.punch_hole(offset, end)
@@ -90,6 +97,8 @@ class TmpfsFile(File):
 
     def mmap(self, mm: AddressSpace, vma: Vma) -> None:
         check_mapping(self.inode, vma)
+        if vma.shared and vma.prot & Prot.WRITE:
+            self.inode.refuse_swapfile()
         self.inode.accessed()
         vma.page_cache = self.inode.page_cache
 
@@ -104,7 +113,11 @@ class TmpfsInode(Inode):
         self, sb: TmpfsSuperBlock, mode: int, uid: int = 0, gid: int = 0, pages: PageCache | None = None
     ) -> None:
         super().__init__(sb, stat.S_IFREG | mode & 0o7777, uid, gid)
-        self.page_cache = PageCache(sb.resources.frames, charge=sb.charge) if pages is None else pages
+        resources = sb.resources
+        if pages is None:
+            pages = ShmemPages(resources.frames, resources.swap, charge=sb.charge)
+            pages.huge, pages.may_have_huge = sb, sb.may_be_made_huge
+        self.page_cache = pages
         self._sb = sb
         self.seals = Seal.SEAL
         #: Ranges of pages that fallocate has made, but for those that were written since.
@@ -112,7 +125,13 @@ class TmpfsInode(Inode):
 
     @property
     def blocks(self) -> int:
-        return self.page_cache.nr_pages * (PAGE_SIZE // 512)
+        return self.page_cache.total_pages * (PAGE_SIZE // 512)
+
+    def getattr(self) -> Stat:
+        status, cache = super().getattr(), self.page_cache
+        if not cache.may_have_huge or cache.huge is not self._sb or not self._sb.is_huge(cache, 0, 0, None):
+            return status
+        return status._replace(blksize=HPAGE_SIZE)
 
     def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
         return TmpfsFile(path, flags)
@@ -122,7 +141,14 @@ class TmpfsInode(Inode):
         if size > self.size:
             self.size = self.page_cache.size = size
 
+    def refuse_swapfile(self) -> None:
+        """LinuxError(ETXTBSY) if pages are swapped to it."""
+        if self.swapfile:
+            raise LinuxError(errno.ETXTBSY)
+
     def truncate(self, size: int) -> None:
+        if size <= self.size:  # inode_newsize_ok()
+            self.refuse_swapfile()
         check_size(self, size)
         frees = size <= self.size
         self.page_cache.truncate(size)
@@ -164,7 +190,7 @@ class TmpfsInode(Inode):
         """
         frames, frame = self.sb.resources.frames, self.page_cache.find(index)
         if frame is None:
-            return False
+            return self.page_cache.holds(index)
         if not any(first <= index < last for first, last in self._allocated):
             return True
         return frames.count(frame) > 1 or any(frames.read(frame, 0, PAGE_SIZE))
@@ -183,15 +209,17 @@ class TmpfsInode(Inode):
 
     def _zero(self, start: int, end: int) -> None:
         """Zero a range inside one page, if the page exists."""
-        if start < end and self.page_cache.find(start // PAGE_SIZE) is not None:
+        if start < end and self.page_cache.holds(start // PAGE_SIZE):
             self.page_cache.write(start, bytes(end - start))
 
     def allocate(self, start: int, end: int) -> None:
         """Give every page of a byte range a frame; all or nothing (ENOSPC, ENOMEM)."""
         first, last = start // PAGE_SIZE, -(-end // PAGE_SIZE)
-        self._sb.check_room(last - first - self.page_cache.nr_pages)
+        self._sb.check_room(last - first - self.page_cache.total_pages)
         added: list[int] = []
         try:
+            for at in range(first, last, BLOCK_FRAMES) if self.page_cache.may_have_huge else ():
+                self.page_cache.make_huge(at, end)
             for at in range(first, last, _ALLOCATION):
                 frames, fresh = self.page_cache.get_many(at, min(_ALLOCATION, last - at))
                 self.page_cache.allocated(frames, fresh)
@@ -297,11 +325,15 @@ class TmpfsSuperBlock(SuperBlock):
     magic = TMPFS_MAGIC
     dirent_size = DIRENT_SIZE
     keeps_xattrs = keeps_flags = True
+    #: The kernel's own instance, which has no huge= of its own.
+    internal = False
     exported = True
 
     def __init__(self, resources: Resources, fstype: FileSystemType, options: str = "", limited: bool = True) -> None:
         super().__init__(resources, fstype)
         words = parse_options(options, OPTIONS)
+        if words.get("huge", "never") not in _HUGE:
+            raise LinuxError(errno.EINVAL)
         half = resources.frames.total // 2 if limited else 0
         self.max_blocks = _block_limit(words, half)
         self.max_inodes = _count(words["nr_inodes"]) if "nr_inodes" in words else half
@@ -319,6 +351,26 @@ class TmpfsSuperBlock(SuperBlock):
         words = parse_options(options, OPTIONS)
         self.root.uid = who.down("uid", parse_id(words["uid"])) if "uid" in words else who.fsuid
         self.root.gid = who.down("gid", parse_id(words["gid"])) if "gid" in words else who.fsgid
+
+    @property
+    def _huge(self) -> str:
+        return self.resources.thp.shm_mnt if self.internal else self._shown.get("huge", "never")
+
+    @property
+    def may_be_made_huge(self) -> bool:
+        """Whether its files may have huge pages."""
+        thp = self.resources.thp
+        return self._huge != "never" or thp.shmem_enabled == "force" or (self.internal and thp.shmem_unasked)
+
+    def is_huge(self, cache: PageCache, index: int, write_end: int, flags: VmFlags | None) -> bool:
+        """Whether a page may be huge by huge= (shmem_huge_global_enabled)."""
+        return self.resources.thp.allows_shmem(self._huge, index, max(write_end, cache.size), flags)
+
+    def allows_huge(self, cache: PageCache, index: int, write_end: int, flags: VmFlags | None) -> bool:
+        enabled = self.is_huge(cache, index, write_end, flags)
+        if flags is None or not self.internal:
+            return enabled
+        return self.resources.thp.allows_unnamed(index, cache.size, flags, inherited=enabled)
 
     def check_room(self, blocks: int) -> None:
         """Raise ENOSPC unless ``blocks`` more pages fit."""
@@ -373,6 +425,7 @@ class TmpfsSuperBlock(SuperBlock):
             raise LinuxError(errno.EINVAL)
         self.max_blocks, self.max_inodes = blocks, inodes
         self._shown |= {word: words[word] for word in _SHOWN if word in words}
+        self.resources.thp.tell_caches(self.resources.frames)
 
     def put_super(self) -> None:
         drop_tree(self.root)
@@ -410,7 +463,9 @@ class ShmemType(FileSystemType):
     has_btime = multigrain = True
 
     def mount(self, resources: Resources, options: str) -> SuperBlock:
-        return TmpfsSuperBlock(resources, self, options, limited=False)
+        sb = TmpfsSuperBlock(resources, self, options, limited=False)
+        sb.internal = True
+        return sb
 
 
 def _count(text: str) -> int:

@@ -35,6 +35,7 @@ from mmu.instruction import Kind
 from mmu.memory import PAGE_SIZE
 from mmu.objectcode import load
 from mmu.opcodes import STRINGS
+from mmu.registers import Access
 from mmu.state import MmuState
 
 if TYPE_CHECKING:
@@ -451,8 +452,15 @@ class Blocks:
             ends.add(at)
         return ends
 
-    def patch(self, patch: Patch) -> None:
-        """Put the jump where it goes, and forget the block, before which the engine has stopped."""
+    def patch(self, address: int, patch: Patch) -> None:
+        """Put the jump where it goes, and forget the block, before which the engine has stopped.
+
+        A fault of the block before may have taken the page that both are in (memory is short): then everything is
+        forgotten, and the next fetch faults.  The engine must not fetch here: it could not say that it fails.
+        """
+        if not self._mmu.reaches(address, Access.FETCH) or ctypes.string_at(patch.host, len(patch.old)) != patch.old:
+            self.forget()
+            return
         unicorn_abi.forget_block(self._mmu.uc)
         ctypes.memmove(patch.host, patch.new, len(patch.new))
         trap = self._trap

@@ -73,7 +73,7 @@ def open_exec(kernel: Kernel, task: Task, path: Path) -> File:
     inode = path.inode
     if inode.is_symlink:
         raise LinuxError(errno.ELOOP)
-    if not inode.is_regular or not inode.mode & 0o111:
+    if not inode.is_regular or not inode.mode & 0o111 or path.noexec:
         raise LinuxError(errno.EACCES)
     inode.permission(int(May.EXEC), task.credentials)
     if inode.write_count > 0:

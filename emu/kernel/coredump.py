@@ -26,7 +26,9 @@ from emu.linux.limits import INFINITY, Rlimit
 from emu.linux.mman import Prot
 from emu.mm.flags import VmFlags
 from emu.mm.gup import read_remote
+from emu.mm.hugememory import leaves
 from emu.mm.pagetable import SPECIAL, P
+from emu.mm.swapops import is_swapped
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -224,9 +226,12 @@ def _present(mm: AddressSpace, vma: Vma, start: int, end: int) -> Iterator[tuple
             yield address, vma.ops.page_size
         return
     first = last = 0
-    for address, slot, number in mm.tables.pte_tables(start, end):
-        for n, pte in enumerate(mm.tables.words[slot : slot + number].tolist()):
-            if not pte & P or pte & SPECIAL:
+    tables = mm.tables.pte_tables(start, end)
+    small = ((address, mm.tables.words[slot : slot + number]) for address, slot, number in tables)
+    found = sorted([*small, *leaves(mm, start, end)], key=lambda pair: pair[0]) if mm.tables.transparent else small
+    for address, entries in found:
+        for n, pte in enumerate(entries.tolist()):
+            if not is_swapped(pte) and (not pte & P or pte & SPECIAL):
                 continue
             page = address + (n << PAGE_SHIFT)
             if page != last:

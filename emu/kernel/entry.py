@@ -17,7 +17,7 @@ from emu.kernel.signal_state import SaFlags, SiCode, Sig, SigInfo
 from emu.kernel.task import Task, TaskState
 from emu.kernel.traps import Traps
 from emu.linux.cost import BYTE_SHIFT, Cost, costs_of_calls
-from emu.linux.errors import Interrupted, LinuxError, NoIntr
+from emu.linux.errors import Interrupted, LinuxError, NoIntr, NoPage
 from emu.linux.syscall import BYTES, Enter, Registers, Restart, Syscall, compile_entry
 from emu.mm.flags import FaultResult
 from mmu import Access, PageFault
@@ -31,9 +31,8 @@ _CALL, _FAULT, _WAKE = Cost.CALL, Cost.FAULT, Cost.WAKE
 _LARGE = 1024
 #: From here on an address may not be canonical.
 _NOT_CANONICAL = 1 << 47
-#: Calls that libraries try at every start and do without, so that nobody is told: io_uring_setup, as
-#: kernel.io_uring_disabled is 2, and landlock's first.
-_TRIED_BY_HABIT = {425: errno.EPERM, 444: errno.ENOSYS}
+#: Calls that libraries try at every start and do without, so that nobody is told: landlock's first.
+_TRIED_BY_HABIT = {444: errno.ENOSYS}
 
 _ZOMBIE = int(TaskState.ZOMBIE)
 
@@ -143,6 +142,9 @@ class Entry:
             if not self._resume(task):
                 return
             fast_path.resumed(task, number)
+            if kernel.scheduler.yielded:
+                kernel.scheduler.yielded = False
+                return
         while True:
             signals = task.signals
             tracee = task.ptrace
@@ -219,6 +221,8 @@ class Entry:
         if clock.system_ns >= clock.look_at:
             clock.look()
         kernel = self._kernel
+        if kernel.mm_context.swapping:
+            kernel.mm_context.balance()
         tracer = kernel.tracer
         if tracer.syscalls:
             call = self._table.get(number)
@@ -239,6 +243,8 @@ class Entry:
             elif self._starts_again(task, number, registers):
                 return self._restart(task, number)
         except LinuxError as error:
+            if type(error) is NoPage and self._is_relieved(task):
+                return self._restart(task, number)
             result = -error.errno
         if type(result) is not GeneratorType:
             return self._finish(task, number, result)
@@ -384,11 +390,18 @@ class Entry:
         except NoIntr:
             return self._restart(task, call[0])
         except LinuxError as error:
+            if type(error) is NoPage and self._is_relieved(task):
+                return self._restart(task, call[0])
             result = -error.errno
         task.sleeping = task.syscall = None
         if task.state != TaskState.RUNNABLE:
             return False
         return self._finish(task, call[0], result)
+
+    def _is_relieved(self, task: Task) -> bool:
+        """A call found no memory: whether that was for its control group, where there is some now."""
+        kernel = self._kernel
+        return kernel.frames.memcg is not None and kernel.cgroups.memory.relieve(task)
 
     def _starts_again(self, task: Task, number: int, registers: tuple[int, ...]) -> bool:
         """Whether the call can start again, and the first signal with a handler allows that (SA_RESTART), or no signal
@@ -411,11 +424,9 @@ class Entry:
     def _not_implemented(self, number: int, kernel: Kernel, task: Task, registers: Registers) -> int:
         if number in _TRIED_BY_HABIT:
             return -_TRIED_BY_HABIT[number]
-        from emu.linux.syscall_names import name_of
+        from emu.linux.syscall_names import why_not
 
-        name = name_of(number)
-        known = "" if name == f"#{number}" else f" ({name})"
-        kernel.log_once(f"system call {number}{known} is not implemented: ENOSYS")
+        kernel.log_once(why_not(number))
         return -errno.ENOSYS
 
     # -- faults and exceptions -------------------------------------------------------------------------------------
@@ -437,6 +448,8 @@ class Entry:
             usage.min_flt += 1
         elif result is FaultResult.LINKED:
             usage.link_faults += 1
+        elif result is FaultResult.MAJOR:
+            usage.maj_flt += 1
         elif not result.resolved:
             task.fault_result = result
             return False

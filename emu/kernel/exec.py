@@ -82,6 +82,7 @@ def do_execve(kernel: Kernel, task: Task, program: Program, argv: Sequence[bytes
         try:
             mm = AddressSpace(kernel.mm_context, program.comm)
             mm.exe_file = ExeFile(file)
+            mm.thp_disable = task.mm.thp_disable
             rip, rsp = _load(kernel, task, rights, mm, file, elf, interpreter, program.filename, argv, envp)
             mm.runs((file.inode.sb.dev, file.inode.ino))
         finally:
@@ -320,6 +321,8 @@ def _build_stack(
 def _commit(kernel: Kernel, task: Task, mm: AddressSpace, program: Program, argv: Sequence[bytes]) -> None:
     """The point of no return: the old program is discarded."""
     de_thread(kernel, task)
+    if kernel.urings is not None:
+        kernel.urings.task_leaves(task, ends=False)
     release_memory(kernel, task)
     old, task.mm = task.mm, mm
     task.usage.max_rss = max(task.usage.max_rss, old.peak)
@@ -343,6 +346,8 @@ def _commit(kernel: Kernel, task: Task, mm: AddressSpace, program: Program, argv
     task.personality &= ~Persona.READ_IMPLIES_EXEC
     task.group.has_execed = True
     task.group.barriers = 0
+    if task.perf is not None:
+        task.perf.execed()
     mm.on_kernel_fault = kernel.count_kernel_fault
 
 

@@ -47,6 +47,8 @@ def do_exit(kernel: Kernel, task: Task, status: int, *, told: bool = True) -> No
     if task is kernel.current:
         kernel.scheduler.account(task)
     release_memory(kernel, task)
+    if task.cgroup is not None:
+        kernel.cgroups.exited(task)
     del group.threads[task.pid]
     _leave_children_of_thread(kernel, task)
     for hook in kernel.thread_exit_hooks:
@@ -80,6 +82,8 @@ def _forget_thread(kernel: Kernel, task: Task) -> None:
     task.state = TaskState.DEAD
     del kernel.tasks[task.pid]
     kernel.pid_unused(task, task.pid)
+    if task.cgroup is not None:
+        kernel.cgroups.released(task)
     task.free()
 
 
@@ -246,6 +250,8 @@ def release(kernel: Kernel, leader: Task) -> None:
     del kernel.tasks[leader.pid]
     kernel.pid_unused(leader, leader.pid)
     leader.group.pending.flush()
+    if leader.cgroup is not None:
+        kernel.cgroups.released(leader)
     leader.free()
     parent = leader.group.parent
     if parent is not None:
@@ -268,6 +274,8 @@ def de_thread(kernel: Kernel, task: Task) -> None:
     leader.state = TaskState.DEAD
     if leader.ptrace is not None:
         leader.ptrace.unlink()
+    if leader.cgroup is not None:
+        kernel.cgroups.released(leader)
     leader.free()
     del kernel.tasks[task.pid], group.threads[task.pid]
     kernel.pid_unused(task, task.pid)

@@ -18,6 +18,7 @@ from emu.linux.wait import WaitQueue
 from emu.linux.words import Flags
 
 if TYPE_CHECKING:
+    from emu.kernel.cgroup.group import Cgroup
     from emu.kernel.kernel import Kernel
     from emu.kernel.nsproxy import NsProxy
     from emu.linux.caller import Credentials
@@ -63,7 +64,7 @@ _KNOWN = (
     CloneFlags.SIGNAL | CloneFlags.VM | CloneFlags.FS | CloneFlags.FILES | CloneFlags.SIGHAND | CloneFlags.VFORK |
     CloneFlags.THREAD | CloneFlags.SETTLS | CloneFlags.PARENT_SETTID | CloneFlags.CHILD_CLEARTID |
     CloneFlags.CHILD_SETTID | CloneFlags.CLEAR_SIGHAND | CloneFlags.PIDFD | CloneFlags.PARENT | _IGNORED |
-    NEW_NAMESPACES
+    NEW_NAMESPACES | CloneFlags.INTO_CGROUP
 )  # fmt: skip
 
 
@@ -73,21 +74,22 @@ _NEW = NEW_NAMESPACES & ~CloneFlags.NEWTIME
 
 def do_clone(
     kernel: Kernel, task: Task, flags: int, stack: int, parent_tid: int, child_tid: int, tls: int, pidfd: int = 0,
-    wanted: Sequence[int] = (), new_time: bool = False,
+    wanted: Sequence[int] = (), new_time: bool = False, into: Cgroup | None = None,
 ) -> int | Generator[Any, None, int]:  # fmt: skip
     """Make a child process, or with CLONE_THREAD another thread; the result is its number.  ``wanted``: numbers that it
     is to have in its PID namespace, and in those around.
 
     LinuxError(EAGAIN) at the process limit, (ENOMEM) without memory, (EINVAL) for flags that exclude each other,
     (EEXIST) for a number that is in use, (EPERM), (ENOSPC) for namespaces.  ``new_time``: CLONE_NEWTIME, which is one
-    of the bits that say which signal the parent gets.
+    of the bits that say which signal the parent gets; ``into``: the control group of the child, if it is not that of
+    its maker.
     """
     _check_flags(kernel, task, flags, tls)
     spaces = flags & _NEW | (CloneFlags.NEWTIME if new_time else 0)
     if flags & CloneFlags.PIDFD:
-        child = _copy_process_with_pidfd(kernel, task, flags, pidfd, wanted, spaces)
+        child = _copy_process_with_pidfd(kernel, task, flags, pidfd, wanted, spaces, into)
     else:
-        child = _copy_process(kernel, task, flags, wanted, spaces)
+        child = _copy_process(kernel, task, flags, wanted, spaces, into)
     cpu = kernel.cpu
     saved = {name: cpu.read(name) for name in ("rax", "rsp")}
     fs_base = cpu.fs_base
@@ -105,6 +107,8 @@ def do_clone(
     if task.ptrace is not None:
         task.ptrace.forked(child, flags)
     kernel.scheduler.add(child)
+    if child.cgroup is not None:
+        kernel.cgroups.scheduled(child)
     if flags & CloneFlags.VFORK:
         child.vfork_done = WaitQueue()
         return _wait_for_vfork(task, child)
@@ -134,9 +138,26 @@ def _check_flags(kernel: Kernel, task: Task, flags: int, tls: int) -> None:
         raise LinuxError(errno.EPERM)
 
 
-def _copy_process(kernel: Kernel, task: Task, flags: int, wanted: Sequence[int], spaces: int) -> Task:
-    """The child, in new namespaces of the kinds ``spaces``."""
+def _copy_process(
+    kernel: Kernel, task: Task, flags: int, wanted: Sequence[int], spaces: int, into: Cgroup | None
+) -> Task:  # fmt: skip
+    """The child, in new namespaces of the kinds ``spaces``, and in a control group."""
     _check_processes(kernel, task)
+    group = task.cgroup if into is None else into
+    if group is None:
+        return _copy_into(kernel, task, flags, wanted, spaces)
+    kernel.cgroups.can_fork(group)
+    try:
+        child = _copy_into(kernel, task, flags, wanted, spaces)
+    except BaseException:
+        kernel.cgroups.cancel_fork(group)
+        raise
+    kernel.cgroups.forked(child, group)
+    return child
+
+
+def _copy_into(kernel: Kernel, task: Task, flags: int, wanted: Sequence[int], spaces: int) -> Task:
+    """The child, in new namespaces of the kinds ``spaces``."""
     if not spaces:
         return _copied(kernel, task, flags, wanted, copy.copy(task.credentials), task.ns)
     try:
@@ -165,7 +186,8 @@ def _copied(
     pid_ns = ns.pid_for_children if isinstance(ns.pid_for_children, PidNamespace) else None
     pid, numbers = kernel.new_pids(task, pid_ns, wanted)
     kmem = kernel.frames.kmem
-    kmem.charge(task.charged)
+    inherited = 0 if task.perf is None else task.perf.size_for_child(flags)
+    kmem.charge(task.charged + inherited)
     try:
         files = task.files.share() if flags & CloneFlags.FILES else task.files.copy()
         try:
@@ -174,7 +196,7 @@ def _copied(
             files.put()
             raise
     except LinuxError:
-        kmem.uncharge(task.charged)
+        kmem.uncharge(task.charged + inherited)
         raise
     mm.on_kernel_fault = kernel.count_kernel_fault
     child = Task(
@@ -214,6 +236,8 @@ def _copied(
     kernel.tasks[pid] = child
     if pid_ns is not None:
         _enter_pid_namespace(child, pid_ns, numbers, len(wanted))
+    if task.perf is not None:
+        task.perf.forked(child, flags)
     if Rlimit.CPU in child.limits and not flags & CloneFlags.THREAD:
         from emu.kernel.timing import limit_cpu_time  # with the timers, and few programs ask
 
@@ -294,7 +318,7 @@ def _write_tids(task: Task, child: Task, flags: int, parent_tid: int, child_tid:
 
 
 def _copy_process_with_pidfd(
-    kernel: Kernel, task: Task, flags: int, address: int, wanted: Sequence[int], spaces: int
+    kernel: Kernel, task: Task, flags: int, address: int, wanted: Sequence[int], spaces: int, into: Cgroup | None
 ) -> Task:  # fmt: skip
     """CLONE_PIDFD: the parent gets a descriptor of the child.  Whatever fails does so before there is a child."""
     from emu.kernel.pidfd import PIDFD_THREAD, new_pidfd
@@ -303,7 +327,7 @@ def _copy_process_with_pidfd(
     task.mm.write(address, task.mm.read(address, 4))
     file = new_pidfd(kernel, PIDFD_THREAD if flags & CloneFlags.THREAD else 0)
     try:
-        child = _copy_process(kernel, task, flags, wanted, spaces)
+        child = _copy_process(kernel, task, flags, wanted, spaces, into)
     except BaseException:
         file.put()
         raise

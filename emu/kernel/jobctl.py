@@ -54,6 +54,9 @@ class JobControl:
         if group.stopped_by:
             self._resume(group)
         for thread in group.threads.values():
+            if thread.frozen:
+                thread.frozen = False
+                self._scheduler.resume(thread)
             if thread.ptrace is not None:
                 thread.ptrace.killed()
 

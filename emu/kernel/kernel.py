@@ -7,7 +7,7 @@ import random
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from emu.cpu import Cpu
 from emu.fs.resources import Resources
@@ -30,12 +30,13 @@ from emu.linux.capability import CHECKPOINT_RESTORE, SYS_ADMIN, SYS_RAWIO
 from emu.linux.clock import Clock, HostClock
 from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
-from emu.linux.namespace import LateNamespace, UserNamespace
+from emu.linux.namespace import LateNamespace, Namespace, UserNamespace
 from emu.linux.pidns import PidNamespace
 from emu.mm.address_space import AddressSpace, MmContext
 from emu.mm.flags import FaultResult
 from emu.mm.frames import FrameAllocator
 from emu.mm.hugetlb import HugePagePool
+from emu.mm.khugepaged import Khugepaged
 from emu.mm.lazyfree import shrink_lazyfree
 from emu.mm.pagetable import ShareCounts
 from emu.mm.tlbflush import TlbFlusher
@@ -45,8 +46,13 @@ if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.ipc.keys import Keys
     from emu.ipc.namespace import IpcNamespace
+    from emu.kernel.cgroup.hierarchy import Hierarchy
+    from emu.kernel.oom import OomKiller
+    from emu.kernel.printk import KernelLog
     from emu.kernel.ttys import Ttys
     from emu.linux.event_kind import Kind
+    from emu.mm.reclaim import Reclaim
+    from emu.mm.swapfile import SwapArea
     from emu.mm.userfault import Userfault, Waiting
     from emu.net.namespace import NetNamespace
     from mmu.geometry import Geometry
@@ -57,6 +63,13 @@ MAX_TASKS = 4096
 #: The most messages that are kept, whatever guests do.
 MAX_LOGGED = 1000
 _FAULT, _RDTSC = Cost.FAULT, Cost.RDTSC
+
+
+class LeftByTasks(Protocol):
+    """What must know of a task that goes (emu.kernel.uring)."""
+
+    def task_leaves(self, task: Task, *, ends: bool) -> None:
+        """A task ends, or runs another program."""
 
 
 class Kernel:
@@ -99,6 +112,12 @@ class Kernel:
         #: kernel.core_pattern and kernel.core_uses_pid.
         self.core_pattern = "core"
         self.core_uses_pid = 0
+        self.perf_event_paranoid = 2
+        #: kernel.io_uring_disabled and kernel.io_uring_group, and the instances, once there is one.
+        self.io_uring_disabled, self.io_uring_group = 0, -1
+        self.urings: LeftByTasks | None = None
+        #: What all events of perf_event_open(2) share, once there is one.
+        self.perf: object = None
         #: How many sessions the audit has numbered (/proc/PID/sessionid).
         self.login_sessions = 0
         #: How many open files programs have compared (kcmp).
@@ -110,6 +129,8 @@ class Kernel:
         self.flusher = TlbFlusher(
             self.cpu.mmu, current_pid=self.current_tgid, tracer=lambda: self.tracer, clock=self.clock
         )
+        #: The area on the device that the machine has for it, if any.
+        self.swap_device: SwapArea | None = None
         #: The pool of 2 MiB pages.
         self.huge_pages = HugePagePool(self.frames, self.flusher.empty_untold)
         self.share_counts = ShareCounts()
@@ -125,6 +146,7 @@ class Kernel:
         )
         self.mm_context.wait_userfault, self.mm_context.wait_event = self._wait_userfault, self._wait_event
         self.mm_context.shrinkers.append(lambda wanted: shrink_lazyfree(self.mm_context, wanted))
+        self._reclaim_to_swap()
         self.vdso = Vdso(self.frames, self.clock)
         self.tracer = Tracer()
         #: Rows for the events of modules: the tracer accepts no other kinds of events.
@@ -134,12 +156,15 @@ class Kernel:
         self.forks = 0
         #: Whether a number may come that something had or has already.
         self._next_pid, self._pids_repeat = FIRST_PID, False
-        self.vfs = Vfs(Resources(self.frames, self.huge_pages, self.clock, self.random), self._places)
+        context = self.mm_context
+        self.vfs = Vfs(
+            Resources(self.frames, self.huge_pages, self.clock, self.random, context.thp, context.swap), self._places
+        )
         #: The sockets of AF_UNIX that have a file, by its device and inode number.
         self._unix_names: dict[tuple[int, int], Any] = {}
         self.namespaces = Namespaces(
             hostname, self.tasks, ipc=self._new_ipc, net=self._new_net, vfs=self.vfs, tell=self.log_once,
-            pid_in_use=self.pid_in_use, begin=self._set_apart,
+            pid_in_use=self.pid_in_use, begin=self._set_apart, cgroup=self._new_cgroup_ns,
         )  # fmt: skip
         self.namespaces.on_end.append(self.vdso.forget)
         self.futexes = Futexes(self.tasks, self.clock)
@@ -147,6 +172,8 @@ class Kernel:
             self.cpu, self.clock, self.flusher, self.tasks, cpus, turn, random.Random(f"turns {seed}")
         )
         self.stop = self.mm_context.stop = self.scheduler.stop
+        self.khugepaged = Khugepaged()
+        self.scheduler.on_idle = self._idle
         self.jobs = JobControl(
             self.tasks, self.scheduler, lambda task, signo, info: self.signals.send_to_process(task, signo, info)
         )
@@ -167,8 +194,45 @@ class Kernel:
         self.thread_exit_hooks: list[Callable[[Task], None]] = []
         #: Findings that modules report to the audit, a sentence each.
         self.audit_hooks: list[Callable[[], Iterable[str]]] = []
+        #: The figures of the memory of each kind, for reports (/proc/vmstat).
+        self.memory_figures: Callable[[], dict[str, int]] = dict
         #: Sections that modules add to the ``--json`` report, by name.
         self.reporters: dict[str, Callable[[], Any]] = {}
+
+    def _reclaim_to_swap(self) -> None:
+        """What is to be done where memory is short and pages can go to swap."""
+        context = self.mm_context
+
+        def when_on(reclaim: Callable[[int], int]) -> Callable[[int], int]:
+            return lambda wanted: reclaim(wanted) if context.swap.areas.active else 0
+
+        context.shrinkers.append(when_on(lambda wanted: self.reclaim.direct(wanted)))
+        self.frames.swap_out = when_on(lambda wanted: self.reclaim.unmapped(wanted))
+        context.out_of_memory = lambda mm: self.oom.relieve(mm)
+        context.balance = lambda: self.reclaim.balance()
+        context.shrink_to_swap = lambda wanted, among: self.reclaim.shrink(wanted, "direct", among)
+        context.make_room = lambda number: self.reclaim.make_room(number)
+
+    @cached_property
+    def oom(self) -> OomKiller:
+        """What decides who is killed where memory is out."""
+        from emu.kernel.oom import OomKiller  # few machines need it
+
+        return OomKiller(self)
+
+    @cached_property
+    def printk(self) -> KernelLog:
+        """The kernel's log."""
+        from emu.kernel.printk import KernelLog
+
+        return KernelLog(self.clock.now_ns)
+
+    @cached_property
+    def reclaim(self) -> Reclaim:
+        """What makes memory free, made when there is a need."""
+        from emu.mm.reclaim import Reclaim  # few machines swap
+
+        return Reclaim(self.mm_context)
 
     @property
     def ns(self) -> NsProxy:
@@ -219,6 +283,27 @@ class Kernel:
 
         return Keys(self.clock, self.frames.kmem, self.random.getrandbits(28))
 
+    @cached_property
+    def cgroups(self) -> Hierarchy:
+        """The control groups, made for the first who asks."""
+        from emu.kernel.cgroup.freezer import Freezer
+        from emu.kernel.cgroup.hierarchy import Hierarchy
+        from emu.kernel.cgroup.memory import Memory
+
+        def kill(task: Task) -> None:
+            self.signals.send_to_process(task, Sig.KILL)
+
+        memory = Memory(
+            self.mm_context, self.tasks, lambda: self.current, lambda task: self.cgroups.of(task),
+            exit=self.exit, post=self.scheduler.post, log=self.log,
+        )  # fmt: skip
+        return Hierarchy(self.tasks, self.frames.kmem, Freezer(self.scheduler, self.clock), memory, kill)
+
+    def _new_cgroup_ns(self, task: Task, user: UserNamespace | None) -> Namespace:
+        from emu.kernel.cgroup.hierarchy import CgroupNamespace
+
+        return CgroupNamespace(self.cgroups.of(task), user)
+
     @property
     def net(self) -> NetNamespace:
         """The sockets, likewise."""
@@ -228,6 +313,12 @@ class Kernel:
     def current(self) -> Task | None:
         """The task whose turn it is."""
         return self.scheduler.current
+
+    def _idle(self, ns: int) -> None:
+        """Every task sleeps for so long."""
+        if self.mm_context.thp.used:
+            now = self.clock.now_ns()
+            self.khugepaged.idle(self.mm_context, now, now + ns)
 
     def _wait_userfault(self, fault: Userfault) -> None:
         from emu.kernel.userfaultfd import wait_in_kernel  # hardly any program has one
@@ -354,14 +445,20 @@ class Kernel:
         """Whether a task, a process group or a session has the number."""
         return pid in self.tasks or any(pid in (task.pgid, task.sid) for task in self.tasks.values())
 
-    def count_kernel_fault(self, result: int, number: int) -> None:
+    def count_kernel_fault(self, result: int, number: int, copying: bool) -> None:
         """Count faults that the kernel took on user memory for the current task, but not as hardware faults."""
         self.clock.charge(number * _FAULT)
         if self.current is not None:
+            if copying:
+                self.current.usage.kernel_faults += number
+            elif result in (FaultResult.MINOR, FaultResult.LINKED):
+                self.current.usage.populated += number
             if result == FaultResult.MINOR:
                 self.current.usage.min_flt += number
             elif result == FaultResult.LINKED:
                 self.current.usage.link_faults += number
+            elif result == FaultResult.MAJOR:
+                self.current.usage.maj_flt += number
 
     def pid_of(self, mm: AddressSpace) -> int | None:
         """A process with this address space; the current one if there is none, since execve takes down its old one."""
@@ -385,9 +482,7 @@ class Kernel:
         reap_traced(self, task)
 
     def out_of_memory(self, task: Task) -> None:
-        """Kill a task that must have a page when no frame is left, as the OOM killer would."""
-        self.log(
-            f"out of memory: killed process {task.pid} ({task.comm}); "
-            f"{self.frames.free} of {self.frames.total} frames are free"
-        )
-        self.exit(task, Sig.KILL)
+        """A task must have a page, and no frame is left, or its control group has no room."""
+        if self.frames.memcg is not None and self.cgroups.memory.fault_fails(task):
+            return
+        self.oom.kill_for(task)

@@ -49,12 +49,13 @@ class Namespaces:
         *,
         ipc: Callable[[UserNamespace | None], LateNamespace[IpcNamespace]],
         net: Callable[[UserNamespace | None], LateNamespace[NetNamespace]],
+        cgroup: Callable[[Task, UserNamespace | None], Namespace],
         vfs: Vfs,
         pid_in_use: Callable[[int], bool],
         begin: Callable[[], None],
         tell: Callable[[str], None],
     ) -> None:
-        """``ipc`` and ``net`` make namespaces of these kinds; ``begin`` is
+        """``ipc``, ``net`` and ``cgroup`` make namespaces of these kinds; ``begin`` is
         called with the first of users or processes; ``tell`` says to the user, once, what is missing.
         """
         self.user, self.pid, self.mnt = Namespace("user"), Namespace("pid"), vfs.mount_ns
@@ -81,7 +82,7 @@ class Namespaces:
             "pid": self._new_pid_namespace,
             "mnt": lambda task, user: self._vfs.copy_tree(task.ns.mnt, user),
             "net": lambda task, user: net(user),
-            "cgroup": lambda task, user: Namespace("cgroup", user),
+            "cgroup": cgroup,
             "time": lambda task, user: task.ns.time_for_children.another(user),
         }
 

@@ -99,6 +99,8 @@ class Scheduler:
         #: Ends the run from outside.
         self.stop = Stop(cpu.end_slice)
         clock.limit_turn = cpu.limit_slice
+        #: Every task sleeps for so many ns: called before they pass.
+        self.on_idle: Callable[[int], None] | None = None
         #: Tasks that wait for the host.
         self.host = HostEvents()
         self.vcpus = [Vcpu(number) for number in range(cpus)]
@@ -118,6 +120,8 @@ class Scheduler:
         #: Whether the current task has used up its turn.
         self.slice_over = False
         self._since = self._system_since = self._turn_start = 0
+        #: Is told of the task each time when what it has done is accounted for.
+        self.on_account: Callable[[Task], None] | None = None
         #: Whether somebody wants to be asked once a turn whether the run ends.
         self._asked_each_turn = False
 
@@ -125,6 +129,13 @@ class Scheduler:
         """Do something between two turns, soon.  For handlers of signals, and for what is called while a task runs."""
         self.host.posted.append(work)
         self.stop.end_turn()
+
+    def post_here(self, work: Callable[[], object]) -> None:
+        """Do something between two turns, before the current task sees anything of user mode again.  For what a system
+        call brings about.
+        """
+        self.host.posted.append(work)
+        self.yielded = self.current is not None
 
     @property
     def switches(self) -> int:
@@ -180,10 +191,10 @@ class Scheduler:
         task.state = state
 
     def resume(self, task: Task) -> None:
-        """Let a stopped task go on."""
-        if task.state in (TaskState.STOPPED, TaskState.TRACED):
-            task.state = TaskState.RUNNABLE
-            if task not in self._in_kernel:
+        """Let a stopped task go on, unless its control group is frozen."""
+        if task.state in (TaskState.STOPPED, TaskState.TRACED, TaskState.FROZEN):
+            task.state = TaskState.FROZEN if task.frozen else TaskState.RUNNABLE
+            if not task.frozen and task not in self._in_kernel:
                 self._enqueue(task)
 
     def wait_in_kernel(self, task: Task, queue: WaitQueue) -> bool:
@@ -202,7 +213,7 @@ class Scheduler:
         self.sleep(task, queue)
         going_on = True
         try:
-            while going_on and task.state in (TaskState.SLEEPING, TaskState.STOPPED, TaskState.TRACED):
+            while going_on and TaskState.SLEEPING <= task.state <= TaskState.FROZEN:
                 cpu.guard.raise_interruption()
                 going_on = self._run_turn(*self._run_with) is None
         finally:
@@ -249,7 +260,7 @@ class Scheduler:
 
     def sleep(self, task: Task, wanted: object) -> None:
         """Put the current task to sleep on what its system call yielded: one or more queues, a deadline, or both."""
-        queues, deadline = _what_to_wait_for(wanted)
+        queues, deadline = what_to_wait_for(wanted)
         task.state = TaskState.SLEEPING
         task.usage.voluntary_switches += 1
         task.sleeping_on = queues
@@ -282,6 +293,8 @@ class Scheduler:
         vcpu.instructions += retired
         vcpu.system_ns += system
         self._since, self._system_since = instructions, system_ns
+        if self.on_account is not None:
+            self.on_account(task)
 
     # -- turns that are taken natively (emu.kernel.fastpath) ---------------------------------------------------------
 
@@ -291,7 +304,7 @@ class Scheduler:
         turns; what comes from the host may wait for some."""
         if self.turn is not None or self._random is not None or self.time_slice < TIME_SLICE or self._asked_each_turn:
             return False
-        return not (self.host.posted or self.stop.requested)
+        return not (self.host.posted or self.stop.requested or self.on_account is not None)
 
     @property
     def only_queued(self) -> Task | None:
@@ -350,6 +363,7 @@ class Scheduler:
         if task.affinity & self.all_cpus & 1 << cpu:
             self.vcpus[cpu].queue.append(task)
         else:
+            task.usage.migrations += 1
             self._put(task, self._least_loaded(task))
 
     def _put(self, task: Task, vcpu: Vcpu) -> None:
@@ -395,6 +409,7 @@ class Scheduler:
             task = _first(t for t in vcpu.queue if self.allowed(t) >> idle.number & 1)
             if task is not None:
                 vcpu.queue.remove(task)
+                task.usage.migrations += 1
                 self._put(task, idle)
                 return True
         return False
@@ -450,10 +465,13 @@ class Scheduler:
             return StopReason.EXITED
         elif self.host.awaited or (self.host.keyboard and (self._clock.real or self.host.watched)):
             self._wait_for_host()
-        elif not self._clock.sleep(self.stop):
-            if not self.host.keyboard:
-                return StopReason.IDLE
-            self._wait_for_host()
+        else:
+            if self.on_idle is not None and (left := self._clock.until_next_timer()):
+                self.on_idle(left)
+            if not self._clock.sleep(self.stop):
+                if not self.host.keyboard:
+                    return StopReason.IDLE
+                self._wait_for_host()
         return None
 
     def _wait_for_host(self) -> None:
@@ -476,6 +494,7 @@ class Scheduler:
             vcpu.switches += 1
             clock.charge(_SWITCH)
         self.current = task
+        self.yielded = False
         self._flusher.switch_cpu(vcpu.number, task.mm, task.tgid)
         left = self._left(vcpu, task)
         cpu.begin_slice(left)
@@ -533,7 +552,7 @@ def _first(tasks: Iterable[Task]) -> Task | None:
     return next(iter(tasks), None)
 
 
-def _what_to_wait_for(wanted: Any) -> tuple[tuple[WaitQueue, ...], int | None]:
+def what_to_wait_for(wanted: Any) -> tuple[tuple[WaitQueue, ...], int | None]:
     """A yielded item: a queue, a tuple of queues, or (either or None, deadline in ns or None)."""
     if type(wanted) is WaitQueue:
         return (wanted,), None

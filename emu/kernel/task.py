@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from emu.kernel.signal_state import SignalState, SigPending
 from emu.linux.caller import Credentials
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.fs.fdtable import FdTable
     from emu.ipc.keys import Key
+    from emu.kernel.cgroup.group import Cgroup
     from emu.kernel.nsproxy import NsProxy
     from emu.kernel.seccomp import Seccomp
     from emu.kernel.timers import ProcessTimers
@@ -40,11 +41,12 @@ class TaskState(IntEnum):
     SLEEPING = 1
     STOPPED = 2
     TRACED = 3
-    ZOMBIE = 4
-    DEAD = 5
+    FROZEN = 4
+    ZOMBIE = 5
+    DEAD = 6
 
 
-_STATE_LETTER = dict(zip(TaskState, "RSTtZX", strict=True))
+_STATE_LETTER = dict(zip(TaskState, "RSTtSZX", strict=True))
 
 
 @dataclass(eq=False, repr=False)
@@ -57,11 +59,17 @@ class Usage:
     maj_flt: int = 0
     link_faults: int = 0
     hw_faults: int = 0
+    #: Faults on user memory in the middle of the kernel's work.
+    kernel_faults: int = 0
+    #: Minor faults that were no exceptions: pages that the kernel brought in beforehand.
+    populated: int = 0
     instructions: int = 0
     #: The kernel's work, in ns; an instruction is a nanosecond of user time.
     system_ns: int = 0
     voluntary_switches: int = 0
     involuntary_switches: int = 0
+    #: How often it has come to another vCPU.
+    migrations: int = 0
     #: Bytes read and written by calls, and how many calls (/proc/PID/io).
     rchar: int = 0
     wchar: int = 0
@@ -118,6 +126,19 @@ class Rseq:
     concurrency_id: int = 0
 
 
+class Counted(Protocol):
+    """What is counted of a task (emu.kernel.perf)."""
+
+    def size_for_child(self, flags: int) -> int:
+        """What the counters that a child inherits take on the host."""
+
+    def forked(self, child: Task, flags: int) -> None:
+        """A child inherits those that are inherited."""
+
+    def execed(self) -> None:
+        """The task runs another program."""
+
+
 #: A system call that sleeps: what its handler returned.
 Sleeping = Generator[Any, None, int]
 
@@ -135,6 +156,9 @@ class Task:
     #: Its namespaces, and that of its number (None: the initial one).
     ns: NsProxy
     pid_ns: PidNamespace | None = None
+    #: Its control group, and whether that is frozen; None: the root.
+    cgroup: Cgroup | None = None
+    frozen: bool = False
     credentials: Credentials = field(default_factory=Credentials)
     comm: str = ""
     argv: tuple[bytes, ...] = ()
@@ -190,6 +214,8 @@ class Task:
     end_watchers: WaitQueue | None = None
     #: By whom it is traced, and how (ptrace).
     ptrace: Traced | None = None
+    #: What is counted of it, once somebody has asked (perf_event_open).
+    perf: Counted | None = None
     #: What it does first when it goes on after a stop: False if it then leaves the CPU again.
     then: Callable[[], bool] | None = None
     #: A call that restart_syscall(2) goes on with.
@@ -246,6 +272,12 @@ class Task:
     def sid(self) -> int:
         """The session that its process is in."""
         return self.group.sid
+
+    @property
+    def spent(self) -> tuple[int, int, int, int]:
+        """What it has run, in user and in kernel mode, in ns, and its minor and major faults."""
+        usage = self.usage
+        return usage.instructions, usage.system_ns, usage.min_flt, usage.maj_flt
 
     @property
     def children(self) -> dict[int, Task]:

@@ -24,6 +24,15 @@ class LinuxError(Exception):
         return f"{name}: {self.detail}" if self.detail else name
 
 
+class NoPage(LinuxError):
+    """There is no page: ENOMEM.  If it was a control group that has no room, some may be made, and the call starts
+    again.
+    """
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(_errno.ENOMEM, detail)
+
+
 class NoIntr(LinuxError):
     """The run is to end: if it goes on one day, the system call starts again, and the guest notices nothing
     (ERESTARTNOINTR).

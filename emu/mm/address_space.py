@@ -6,7 +6,7 @@ import errno
 import functools
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from emu.linux.clock import Clock
 from emu.linux.errors import LinuxError, NoIntr
@@ -15,16 +15,25 @@ from emu.linux.mman import Prot
 from emu.linux.stop import Stop
 from emu.mm.commit import Commit
 from emu.mm.flags import FaultResult, VmFlags
-from emu.mm.frames import FrameAllocator
+from emu.mm.frames import PG_SWAPCACHE, FrameAllocator
+from emu.mm.hugememory import split_at
 from emu.mm.kmem import MM_STRUCT, REGION, VM_AREA_STRUCT
 from emu.mm.pagetable import PageTables, ShareCounts
+from emu.mm.swapcache import Swap
+from emu.mm.swapops import slots_of
+from emu.mm.thp import TransparentHugePages
 from emu.mm.tlbflush import Flush, Flushed, TlbFlusher
 from emu.mm.usercopy import UserCopy
 from emu.mm.userfault import Userfault, UserfaultContext, Waiting
 from emu.mm.vma import STACK_GUARD_GAP, Vma, VmaTree, can_merge, merge_neighbours
 from emu.mm.vmops import MapHook, TableSharer
+from emu.mm.watermarks import Watermarks
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 #: The end of user addresses with 4-level paging, and with 5-level paging the end of those that need no hint
 #: (DEFAULT_MAP_WINDOW).
@@ -38,6 +47,8 @@ _PIECE_TABLES = 512
 _PIECE = _PIECE_TABLES << 21
 #: Frames that are made free at once where one was missing.
 _RECLAIMED = 32
+#: How often that is tried for a control group (MAX_RECLAIM_RETRIES).
+_RECLAIM_RETRIES = 16
 #: Programs of which the last code_id is kept.
 _MOST_PROGRAMS = 1024
 
@@ -85,6 +96,11 @@ class MmContext:
     wait_event: Callable[[Waiting], None] = lambda waiting: None
     #: sysctl vm.unprivileged_userfaultfd.
     unprivileged_userfaultfd: int = 0
+    thp: TransparentHugePages = field(default_factory=TransparentHugePages)
+    #: Whether the last page was refused since a control group is full, and takes so many pages from that one, if there
+    #: are; says how many.
+    group_is_full: Callable[[], bool] = lambda: False
+    shrink_group: Callable[[int], int] = lambda wanted: 0
     serial: int = 0
     #: Objects of shared anonymous memory so far.
     shmem_inodes: int = 0
@@ -92,8 +108,27 @@ class MmContext:
     #: The code_id that was the last one's with each program.
     programs: dict[object, int] = field(default_factory=dict)
 
+    #: Ends another process than the one that needs a frame and those with this memory, if that one is to be ended.
+    out_of_memory: Callable[[AddressSpace], bool] = lambda mm: False
+    #: Makes frames free if few are, where pages can go to swap (kswapd).
+    balance: Callable[[], None] = lambda: None
+    #: Sends so many of these pages to swap; likewise.
+    shrink_to_swap: Callable[[int, npt.NDArray[np.bool_]], int] = lambda wanted, among: 0
+    #: Makes so many frames free, if they are not; where nobody holds an entry of a table.
+    make_room: Callable[[int], None] = lambda number: None
+    #: Whether pages can go to swap.
+    swapping: bool = False
+    swap: Swap = field(init=False)
+
     def __post_init__(self) -> None:
         self.commit = Commit(self.frames.total)
+        self.swap = Swap(self.frames)
+        self.swap.areas.changed = self._swap_changed
+        self.watermarks = Watermarks(self.frames.total)
+
+    def _swap_changed(self) -> None:
+        self.commit.swap = self.swap.areas.total
+        self.swapping = bool(self.swap.areas.by_priority)
 
     @property
     def map_flags(self) -> int:
@@ -138,6 +173,8 @@ class AddressSpace(UserCopy):
         self.tlb_policy = "all"
         self.sharers: Callable[[], Collection[AddressSpace]] | None = None
         self.shared_tables = shared_tables
+        #: The control group that pays for its pages, if that is not the one of its owner.
+        self.payer: Callable[[], Any] | None = None
         self.kmem = context.frames.kmem
         self._more = 0
         #: Called before everything is freed.
@@ -168,6 +205,8 @@ class AddressSpace(UserCopy):
         self.root_user = self.root_group = 0
         #: PR_SET_THP_DISABLE.
         self.thp_disable = 0
+        #: Whether there are transparent huge pages, or may come to be.
+        self.may_have_huge = context.thp.unasked
         #: The last fault that is to wait for a program (FaultResult.RETRY).
         self.userfault: Userfault | None = None
         #: What :func:`emu.mm.uffdevents.complete` is to tell of.
@@ -175,9 +214,11 @@ class AddressSpace(UserCopy):
         self.moved: list[tuple[UserfaultContext, int, int, int]] = []
         #: Contexts of asynchronous I/O, once there is one.
         self.aio: object = None
+        #: Its local descriptor table, as far as that has entries (modify_ldt).
+        self.ldt = b""
         #: /proc/PID/coredump_filter.
         self.coredump_filter = 0x33
-        self.rss_anon = self.rss_cache = 0
+        self.rss_anon = self.rss_cache = self.rss_swap = 0
         self._peak = 0
         #: The most that ``total_bytes`` was before it last became less.
         self.total_bytes = self.hiwater_bytes = 0
@@ -193,7 +234,7 @@ class AddressSpace(UserCopy):
         self.program: object = None
         #: Whether a process with it has had a handler for SIGSEGV or SIGBUS, which sees what a faulting store has left.
         self.catches_faults = False
-        self.on_kernel_fault: Callable[[int, int], None] | None = None
+        self.on_kernel_fault: Callable[[int, int, bool], None] | None = None
 
     @property
     def charged(self) -> int:
@@ -213,6 +254,21 @@ class AddressSpace(UserCopy):
     def note_peak(self) -> None:
         """Pages are about to go."""
         self._peak = self.peak
+
+    def gives_slot_up(self, frame: int) -> bool:
+        """A page that one entry maps is about to be written there: whether it is this process's alone, after it has
+        given a slot of a swap area up that it still had (wp_can_reuse_anon_folio).
+        """
+        return not self.frames.has_flag(frame, PG_SWAPCACHE) or self.context.swap.try_to_free(frame)
+
+    def drop_swapped(self, entries: npt.NDArray[np.uint64]) -> None:
+        """Swap entries have gone."""
+        self.rss_swap -= len(entries)
+        self.context.swap.free(slots_of(entries))
+
+    def reset_peak(self) -> None:
+        """The peak is what is resident now (reset_mm_hiwater_rss)."""
+        self._peak = 0
 
     @property
     def stop(self) -> Stop:
@@ -331,6 +387,8 @@ class AddressSpace(UserCopy):
     def split(self, vma: Vma, address: int) -> Vma:
         """Cut at ``address``; the VMA keeps the lower part, the upper one is returned."""
         vma.ops.may_split(vma, address)
+        if self.tables.transparent:
+            split_at(self, address)
         vma.ops.split(self, vma, address)
         upper = vma.copy(address, vma.end)
         vma.end = address
@@ -411,6 +469,8 @@ class AddressSpace(UserCopy):
         """Resolve one page fault at a user address, or return the signal that it causes (handle_mm_fault).  Never
         raises for an error of the guest.
         """
+        if self.context.swapping:
+            self.context.balance()
         vma = self.vmas.find(address) or self.expand_stack(address)
         if vma is None:
             return FaultResult.MAPERR
@@ -436,14 +496,29 @@ class AddressSpace(UserCopy):
         """No frame for a table or a page: try once more if others can be made free.  Or a page cannot be read."""
         if error.errno not in (errno.ENOMEM, errno.ENOSPC):
             return FaultResult.ADRERR
+        if self.frames.memcg is not None and self.context.group_is_full():
+            return self._fault_in_full_group(vma, address, access)
         reclaimer = self.frames.reclaimer
         if reclaimer is None or not reclaimer.mapped(_RECLAIMED):
             if not any(shrink(_RECLAIMED) for shrink in self.context.shrinkers):
-                return FaultResult.OOM
+                if not self.context.out_of_memory(self):
+                    return FaultResult.OOM
         try:
             return vma.ops.fault(self, vma, address, access)
         except LinuxError:
             return FaultResult.OOM
+
+    def _fault_in_full_group(self, vma: Vma, address: int, access: Access) -> FaultResult:
+        """A control group has no room for a page: try as long as others of it can be taken (try_charge_memcg)."""
+        for _ in range(_RECLAIM_RETRIES):
+            if not self.context.shrink_group(_RECLAIMED):
+                break
+            try:
+                return vma.ops.fault(self, vma, address, access)
+            except LinuxError:
+                if not self.context.group_is_full():
+                    break
+        return FaultResult.OOM
 
     def expand_stack(self, address: int) -> Vma | None:
         """Grow a MAP_GROWSDOWN mapping down to ``address`` if it lies just above and its limit allows."""

@@ -28,7 +28,7 @@ class Overcommit(IntEnum):
 
 
 class Commit:
-    """The pages that a machine has promised (Committed_AS) of its ``total``; there is no swap."""
+    """The pages that a machine has promised (Committed_AS) of its ``total``, and of what it can swap."""
 
     def __init__(self, total: int) -> None:
         self._total = total
@@ -37,11 +37,14 @@ class Commit:
         self.ratio = 50
         self.kbytes = 0
         self.pages = 0
+        #: The pages of swap areas.
+        self.swap = 0
 
     @property
     def limit(self) -> int:
         """CommitLimit, in pages."""
-        return self.kbytes >> (PAGE_SHIFT - 10) if self.kbytes else self._total * self.ratio // 100
+        own = self.kbytes >> (PAGE_SHIFT - 10) if self.kbytes else self._total * self.ratio // 100
+        return own + self.swap
 
     def set_mode(self, mode: int) -> None:
         """Write vm.overcommit_memory.  LinuxError(EINVAL) for a mode that does not exist."""
@@ -63,7 +66,7 @@ class Commit:
 
     def charge(self, pages: int, mm: Promisee | None = None) -> None:
         """Promise pages; LinuxError(ENOMEM) if the mode refuses.  ``mm`` is the requester, if a process is."""
-        if self.mode == Overcommit.GUESS and pages > self._total:
+        if self.mode == Overcommit.GUESS and pages > self._total + self.swap:
             raise LinuxError(errno.ENOMEM)
         if self.mode == Overcommit.NEVER:
             reserve = 0 if mm is None else min((mm.total_bytes >> PAGE_SHIFT) // 32, _USER_RESERVE_PAGES)

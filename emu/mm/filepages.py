@@ -30,6 +30,10 @@ _KEPT_FREE = 1024
 _BATCH = 128
 
 
+#: Which frames are meant.
+Among = npt.NDArray[np.bool_]
+
+
 class PageSource(Protocol):
     """Where the pages come from."""
 
@@ -60,24 +64,34 @@ class Reclaim:
         """How many pages could be read again."""
         return sum(len(file.clean) for file in self._files)
 
-    def unmapped(self, wanted: int) -> int:
-        """Drop at least so many clean pages that nobody maps; returns how many there were."""
+    def clean_frames(self) -> Iterator[int]:
+        """The frames of these."""
+        for file in self._files:
+            for index in file.clean:
+                frame = file.find(index)
+                assert frame is not None
+                yield frame
+
+    def unmapped(self, wanted: int, among: Among | None = None) -> int:
+        """Drop at least so many clean pages that nobody maps; returns how many there were.  ``among``: of these frames
+        only.
+        """
         dropped = 0
         for file in list(self._files):
             if dropped >= wanted:
                 break
-            dropped += file.drop_clean(max(wanted - dropped, _BATCH))
+            dropped += file.drop_clean(max(wanted - dropped, _BATCH), among)
         return dropped
 
-    def mapped(self, wanted: int) -> int:
+    def mapped(self, wanted: int, among: Among | None = None) -> int:
         """The same with pages that are mapped: they are unmapped first.  For where nobody holds an entry of a table."""
-        dropped = self.unmapped(wanted)
+        dropped = self.unmapped(wanted, among)
         for file in list(self._files):
             if dropped >= wanted:
                 break
             number = max(wanted - dropped, _BATCH)
-            if file.unmap_clean(number):
-                dropped += file.drop_clean(number)
+            if file.unmap_clean(number, among):
+                dropped += file.drop_clean(number, among)
         return dropped
 
 
@@ -201,6 +215,10 @@ class FilePages(PageCache):
                 self._soil(index)
         self._backed = 0
 
+    def stay(self) -> None:
+        self.detach()
+        super().stay()
+
     def truncate(self, size: int) -> None:
         self._backed = min(self._backed, size)
         super().truncate(size)
@@ -218,7 +236,7 @@ class FilePages(PageCache):
 
     # Dropping
 
-    def drop_clean(self, most: int) -> int:
+    def drop_clean(self, most: int, among: Among | None = None) -> int:
         """Give up clean pages that nobody maps; returns how many."""
         if self._held:
             return 0
@@ -226,7 +244,7 @@ class FilePages(PageCache):
         for index in self.clean:
             frame = self.find(index)
             assert frame is not None
-            if self._frames.count(frame) == 1:
+            if self._frames.count(frame) == 1 and (among is None or among[frame]):
                 doomed.append(index)
                 if len(doomed) == most:
                     break
@@ -236,11 +254,12 @@ class FilePages(PageCache):
             self._reclaim.forget(self)
         return len(doomed)
 
-    def unmap_clean(self, most: int) -> bool:
+    def unmap_clean(self, most: int, among: Among | None = None) -> bool:
         """Unmap so many clean pages; False if that is not possible now."""
         if self._held or any(vma.flags & VmFlags.LOCKED for vma in self.mappings):
             return False
-        for first, last in _runs(sorted(islice(self.clean, most))):
+        pages = self.clean if among is None else (index for index in self.clean if among[self.find(index) or 0])
+        for first, last in _runs(sorted(islice(pages, most))):
             self.unmap(first, last, even_cows=False)
         return True
 
@@ -284,7 +303,9 @@ class FilePages(PageCache):
         while high < last and self.find(high) is None:
             high += 1
         self._make_room(high - low)
-        if high - low > max(self._frames.free - 1, 1):
+        memcg = self._frames.memcg
+        crowded = memcg is not None and not memcg.room_for(high - low)
+        if crowded or high - low > max(self._frames.free - 1, 1):
             low, high = needed, needed + 1
         self._fill(low, high)
 

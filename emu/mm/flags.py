@@ -58,8 +58,9 @@ class FaultResult(IntEnum):
     OOM = 6  # no memory left: SIGKILL
     HWPOISON = 7  # SIGBUS
     RETRY = 8  # a program is to resolve it: wait, and try again
+    MAJOR = 9  # as MINOR, and it had to be read
 
     @property
     def resolved(self) -> bool:
         """Whether to retry the access."""
-        return self <= FaultResult.RACED
+        return self <= FaultResult.RACED or self is FaultResult.MAJOR

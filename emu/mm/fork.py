@@ -21,14 +21,19 @@ def dup_mm(parent: AddressSpace, name: str) -> AddressSpace:
     """
     parent.reserve_vmas(len(parent.vmas))
     parent.context.clock.charge(Cost.ADDRESS_SPACE)
+    if parent.context.swapping:
+        parent.context.make_room(sum(parent.tables.tables.values()))
     child = AddressSpace(parent.context, name)
     for attribute in (
         "mmap_base", "bottom_up", "start_brk", "brk_end", "start_stack", "arg_start", "arg_end", "env_start",
-        "env_end", "auxv", "dumpable", "root_user", "root_group", "thp_disable",
+        "env_end", "auxv", "dumpable", "root_user", "root_group", "thp_disable", "may_have_huge",
     ):  # fmt: skip
         setattr(child, attribute, getattr(parent, attribute))
     flush = parent.obligation(0, parent.task_size, "fork")
     try:
+        if parent.ldt:
+            child.charge_more(len(parent.ldt))
+            child.ldt = parent.ldt
         for vma in parent.vmas:
             parent.stop.check()
             if not vma.flags & VmFlags.DONTCOPY:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from enum import IntEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
 from emu.linux.errors import LinuxError
@@ -30,6 +30,18 @@ PG_DIRTY, PG_REFERENCED, PG_ACTIVE, PG_UNREAD = 1, 2, 4, 8
 #: PG_* of private memory: its content may be dropped if nobody writes it again (no PG_swapbacked, after MADV_FREE);
 #: fork has mapped it into two processes, and no write has found since that it is one's alone (no PG_anon_exclusive).
 PG_LAZYFREE, PG_MAYBE_SHARED = 0x10, 0x20
+#: PG_head and what follows it: the frame is one of a large folio, which has not been split since it was made.
+PG_LARGE = 0x40
+#: The page has a slot of a swap area besides its frame.
+PG_SWAPCACHE = 0x80
+
+
+#: Tells which frames are locked, of those that are asked about.
+Locked = Callable[[], Collection[int]]
+
+
+def _none() -> Collection[int]:
+    return ()
 
 
 class FrameKind(IntEnum):
@@ -48,8 +60,13 @@ _ANON = int(FrameKind.ANON)
 class FrameHolder(Protocol):
     """A holder of references to frames besides the entries that map them: a page cache."""
 
+    may_have_huge: bool
+
     def frames_in_batches(self) -> Iterator[Frames]:
         """The frames, some hundred thousand at a time."""
+
+    def settings_changed(self) -> None:
+        """Whether huge pages are made is another matter now."""
 
 
 class Reclaimer(Protocol):
@@ -59,11 +76,46 @@ class Reclaimer(Protocol):
     def clean_pages(self) -> int:
         """How many there are."""
 
-    def unmapped(self, wanted: int, /) -> int:
-        """Free pages that nobody maps; may be called anywhere."""
+    def clean_frames(self) -> Iterator[int]:
+        """Which they are."""
 
-    def mapped(self, wanted: int, /) -> int:
+    def unmapped(self, wanted: int, among: npt.NDArray[np.bool_] | None = None, /) -> int:
+        """Free pages that nobody maps; may be called anywhere.  ``among``: of these frames only."""
+
+    def mapped(self, wanted: int, among: npt.NDArray[np.bool_] | None = None, /) -> int:
         """Free those that are mapped too: only where nobody holds an entry of a table."""
+
+
+class Payer(Protocol):
+    """An address space, as far as it matters who pays for its pages."""
+
+    #: The group that pays, if that is not the one of its owner.
+    payer: Callable[[], Any] | None
+
+
+class Charges(Protocol):
+    """Which control group pays for each frame (:mod:`emu.mm.memcontrol`); ``mm`` None: the current task's.
+
+    LinuxError(ENOMEM) where a group has no room; the frames are free again then.
+    """
+
+    def charge(self, frame: int, mm: Payer | None, /) -> None:
+        """A frame has been allocated."""
+
+    def charge_many(self, frames: Frames, mm: Payer | None, /) -> Frames:
+        """So many; returns those for which there was room."""
+
+    def charge_block(self, head: int, mm: Payer | None, /) -> None:
+        """A block."""
+
+    def uncharge(self, frame: int, /) -> None:
+        """A frame is free."""
+
+    def uncharge_many(self, frames: Frames, /) -> None:
+        """So many."""
+
+    def room_for(self, pages: int, mm: Payer | None = None, /) -> bool:
+        """Whether so many can be charged now."""
 
 
 class FrameAllocator:
@@ -87,13 +139,15 @@ class FrameAllocator:
         self._count: memoryview[int] = self._counts.view
         self._kind: memoryview[int] = self._kinds.view
         self._flag: memoryview[int] = self._flags.view
-        #: Pages given up by MADV_FREE that do not count as such yet.
+        #: Pages given up by MADV_FREE that do not count as such yet; 0 for one that is no more.
         self._lazyfree: list[int] = []
         self._freed = FreeFrames(ram)
         self._next = 0
         #: Frames from here on have been taken in blocks; blocks that were given back whole are in ``_spare``.
         self._end = self.total
         self._spare: list[int] = []
+        #: Blocks that are free, and not zeroed.
+        self._worn: list[int] = []
         self.used = [0] * len(FrameKind)
         #: What the kernel's own objects take of this memory.
         self.kmem = Kmem(self.withdraw)
@@ -101,6 +155,10 @@ class FrameAllocator:
         self.page_caches: WeakSet[FrameHolder] = WeakSet()
         #: Makes frames free that hold only what can be read again; there where files of the host are seen.
         self.reclaimer: Reclaimer | None = None
+        #: Makes frames free of pages that nobody maps and that can go to swap; may be called anywhere.
+        self.swap_out: Callable[[int], int] = lambda wanted: 0
+        #: Which group pays for each frame, once there are groups.
+        self.memcg: Charges | None = None
         self.alloc(FrameKind.RESERVED)  # frame 0: no table and no page is ever at physical address 0
         #: The page of zeros that reads of untouched private memory see; it is never counted and never written.
         self.zero_frame = self.alloc(FrameKind.RESERVED)
@@ -123,41 +181,50 @@ class FrameAllocator:
     @property
     def free(self) -> int:
         """How many frames are left."""
-        return self._end - self._next + len(self._freed) + BLOCK_FRAMES * len(self._spare)
+        return self._end - self._next + len(self._freed) + BLOCK_FRAMES * (len(self._spare) + len(self._worn))
 
     def has_room(self, number: int) -> bool:
         """Whether so many frames are free, perhaps after others have been made so."""
         missing = number - self.free
-        if missing > 0 and self.reclaimer is not None:
-            self.reclaimer.unmapped(missing)
+        if missing > 0:
+            self._make_free(missing)
         return number <= self.free
+
+    def _make_free(self, number: int) -> bool:
+        """Make so many frames free, if possible, that hold pages which nobody maps; whether there were any."""
+        dropped = 0 if self.reclaimer is None else self.reclaimer.unmapped(number)
+        return bool(dropped < number and self.swap_out(number - dropped)) or dropped > 0
 
     @property
     def high_water(self) -> int:
         """No frame from this one on has ever been used, except in blocks."""
         return self._next if self._end == self.total else self.total
 
-    def alloc(self, kind: FrameKind) -> int:
-        """A zeroed frame with one reference.  LinuxError(ENOMEM) if none is left."""
+    def alloc(self, kind: FrameKind, mm: Payer | None = None) -> int:
+        """A zeroed frame with one reference, for an address space or for the current task.  LinuxError(ENOMEM) if none
+        is left.
+        """
         frame = self._freed.pop()
         if frame is not None:
             self._on_write(frame)
         elif self._next < self._end:
             frame = self._next
             self._next += 1
-        elif self._spare:
+        elif self._spare or self._worn:
             self._split_spares(1)
-            return self.alloc(kind)
-        elif self.reclaimer is not None and self.reclaimer.unmapped(1):
-            return self.alloc(kind)
+            return self.alloc(kind, mm)
+        elif self._make_free(1):
+            return self.alloc(kind, mm)
         else:
             raise LinuxError(errno.ENOMEM, "no frame is left")
         self._count[frame] = 1
         self._kind[frame] = kind
         self.used[kind] += 1
+        if self.memcg is not None and kind != FrameKind.RESERVED:
+            self.memcg.charge(frame, mm)
         return frame
 
-    def alloc_many(self, kind: FrameKind, number: int) -> Frames:
+    def alloc_many(self, kind: FrameKind, number: int, mm: Payer | None = None) -> Frames:
         """The frames that as many calls of :meth:`alloc` would give; fewer if there are not so many."""
         self.has_room(number)
         self._split_spares(number - len(self._freed) - (self._end - self._next))
@@ -173,7 +240,7 @@ class FrameAllocator:
         else:
             self.counts[start:end], self.kinds[start:end] = 1, kind
         self.used[kind] += len(frames)
-        return frames
+        return frames if self.memcg is None else self.memcg.charge_many(frames, mm)
 
     def take_block(self) -> int:
         """The first of 512 zeroed frames, contiguous and aligned, from the upper end of memory.  They belong to the
@@ -189,6 +256,47 @@ class FrameAllocator:
         self._freed.push_many(np.arange(head + BLOCK_FRAMES, self._end))
         self._end = head
         return head
+
+    def alloc_block(self, kind: FrameKind, mm: Payer | None = None) -> int:
+        """The head of 512 zeroed frames with one reference each, contiguous and aligned; free frames are gathered if no
+        block is left.  LinuxError(ENOMEM) if no 512 of them adjoin.
+        """
+        head = self._take_for_block(kind)
+        if self.memcg is not None and kind != FrameKind.RESERVED:
+            self.memcg.charge_block(head, mm)
+        return head
+
+    def _take_for_block(self, kind: FrameKind) -> int:
+        if not self._worn:
+            try:
+                return self._hold_block(self.take_block(), kind)
+            except LinuxError:
+                self._worn = self._freed.take_blocks()
+                if not self._worn:
+                    raise
+        head = self._worn.pop()
+        self.ram.words[head << 9 : (head + BLOCK_FRAMES) << 9] = 0
+        self._block_written(head)
+        return self._hold_block(head, kind)
+
+    def _hold_block(self, head: int, kind: FrameKind) -> int:
+        part = slice(head, head + BLOCK_FRAMES)
+        self.counts[part], self.kinds[part] = 1, kind
+        self.used[kind] += BLOCK_FRAMES
+        return head
+
+    def put_block(self, head: int) -> None:
+        """Drop a reference of each frame of a block; as a block it is free only if these were the last."""
+        part = slice(head, head + BLOCK_FRAMES)
+        if not (self.counts[part] == 1).all():
+            self.put_many(np.arange(head, head + BLOCK_FRAMES))
+            return
+        self.used[self._kind[head]] -= BLOCK_FRAMES
+        self.lru_add_drain()
+        self.counts[part], self.kinds[part], self.flags[part] = 0, FrameKind.FREE, 0
+        if self.memcg is not None:
+            self.memcg.uncharge_many(np.arange(head, head + BLOCK_FRAMES))
+        self._worn.append(head)
 
     def withdraw(self, least: int, most: int) -> int:
         """Put frames out of use for good, at most an eighth of the free ones unless ``least`` is more: the host never
@@ -214,8 +322,8 @@ class FrameAllocator:
 
     def _split_spares(self, wanted: int) -> None:
         """Turn blocks into single frames, at least ``wanted`` if there are so many."""
-        while wanted > 0 and self._spare:
-            head = self._spare.pop()
+        while wanted > 0 and (self._spare or self._worn):
+            head = (self._worn or self._spare).pop()
             self._freed.push_many(np.arange(head, head + BLOCK_FRAMES))
             wanted -= BLOCK_FRAMES
 
@@ -254,13 +362,25 @@ class FrameAllocator:
         """Take some away, or all."""
         self._flag[frame] &= ~flags & 0xFF
 
-    def mark_accessed(self, frame: int) -> None:
-        """The page has been used: it is referenced, the next time active (folio_mark_accessed)."""
+    def mark_accessed(self, frame: int, locked: Locked = _none) -> None:
+        """The page has been used: it is referenced, the next time active (folio_mark_accessed), but not if it is among
+        those that are locked, since it is on no list then that this would concern.
+        """
         flags = self._flag[frame]
         if not flags & PG_REFERENCED:
             self._flag[frame] = flags | PG_REFERENCED
-        elif not flags & PG_ACTIVE:
+        elif not flags & PG_ACTIVE and frame not in locked():
             self._flag[frame] = flags & ~PG_REFERENCED | PG_ACTIVE
+
+    def mark_many_accessed(self, frames: Frames, locked: Locked = _none) -> None:
+        """The same for an array of different pages."""
+        flags = self.flags[frames]
+        again = (flags & (PG_REFERENCED | PG_ACTIVE)) == PG_REFERENCED
+        new = flags | PG_REFERENCED
+        if again.any():
+            again &= ~np.isin(frames, np.fromiter(locked(), dtype=np.int64))
+            new[again] = flags[again] ^ (PG_REFERENCED | PG_ACTIVE)
+        self.flags[frames] = new
 
     def has_flag(self, frame: int, flag: int) -> bool:
         """Whether a frame has a flag of PG_*."""
@@ -273,15 +393,39 @@ class FrameAllocator:
     def mark_lazyfree(self, frames: Frames) -> None:
         """The content of private pages may be dropped; it counts in batches (folio_mark_lazyfree)."""
         self._lazyfree += frames[self.flags[frames] & PG_LAZYFREE == 0].tolist()
-        full = len(self._lazyfree) // _BATCH * _BATCH
-        self.flags[self._lazyfree[:full]] |= PG_LAZYFREE
-        del self._lazyfree[:full]
+        self._move_lazyfree(len(self._lazyfree) // _BATCH * _BATCH)
 
     def lru_add_drain(self) -> None:
-        """Empty the last batch."""
+        """Empty the batches (mm/swap.c)."""
         if self._lazyfree:
-            self.flags[self._lazyfree] |= PG_LAZYFREE
-            self._lazyfree.clear()
+            self._move_lazyfree(len(self._lazyfree))
+
+    def _forget_lazyfree(self) -> None:
+        """Frames have become free that may be in the batch, where their places stay taken."""
+        self._lazyfree = [frame if self._kind[frame] == FrameKind.ANON else 0 for frame in self._lazyfree]
+
+    def _move_lazyfree(self, number: int) -> None:
+        """The first pages of those given up count as such from now on, and as not used lately (lru_lazyfree)."""
+        batch = [frame for frame in self._lazyfree[:number] if frame]
+        self.flags[batch] = self.flags[batch] & (~(PG_REFERENCED | PG_ACTIVE) & 0xFF) | PG_LAZYFREE
+        del self._lazyfree[:number]
+
+    def mapcount(self, frame: int) -> int:
+        """How many entries map a page: all references but those of the page cache and of the swap cache."""
+        held = (self._kind[frame] == FrameKind.CACHE) + (self._flag[frame] & PG_SWAPCACHE != 0)
+        return self._count[frame] - held
+
+    def mapcounts(self, frames: Frames) -> Frames:
+        """The same of many."""
+        held = (self.kinds[frames] == FrameKind.CACHE).astype(np.int64) + (self.flags[frames] & PG_SWAPCACHE != 0)
+        counts: Frames = self.counts[frames] - held
+        return counts
+
+    def change_kind(self, frame: int, kind: FrameKind) -> None:
+        """A frame that is in use has another use."""
+        self.used[self._kind[frame]] -= 1
+        self._kind[frame] = kind
+        self.used[kind] += 1
 
     def count(self, frame: int) -> int:
         """How many references there are."""
@@ -301,8 +445,10 @@ class FrameAllocator:
             self.used[self._kind[frame]] -= 1
             self._kind[frame] = FrameKind.FREE
             if self._lazyfree:
-                self.lru_add_drain()
+                self._forget_lazyfree()
             self._flag[frame] = 0
+            if self.memcg is not None:
+                self.memcg.uncharge(frame)
             self._freed.push(frame)
 
     def get_many(self, frames: Frames) -> None:
@@ -336,15 +482,18 @@ class FrameAllocator:
         for kind, number in enumerate(np.bincount(self.kinds[dead], minlength=len(FrameKind)).tolist()):
             self.used[kind] -= number
         self.kinds[dead] = FrameKind.FREE
-        self.lru_add_drain()
+        if self._lazyfree:
+            self._forget_lazyfree()
         self.flags[dead] = 0
+        if self.memcg is not None:
+            self.memcg.uncharge_many(dead)
         self._freed.push_many(dead)
 
-    def copy(self, source: int, kind: FrameKind) -> int:
+    def copy(self, source: int, kind: FrameKind, mm: Payer | None = None) -> int:
         """A new frame with the contents of ``source``."""
         self._count[source] += 1  # so that it is not the one that becomes free
         try:
-            frame = self.alloc(kind)
+            frame = self.alloc(kind, mm)
         finally:
             self._count[source] -= 1
         view = self.ram.view

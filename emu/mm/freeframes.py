@@ -18,6 +18,8 @@ _BLOCK = 2048
 _GIVE_BACK = 65536
 #: Runs of frames shorter than this on average are not worth a system call each.
 _WORTHWHILE_RUN = 16
+#: The binary logarithm of the frames of a huge page.
+_HUGE_ORDER = 9
 #: This many frames of a block are made a list at a time.
 _NEAR = 256
 
@@ -95,6 +97,20 @@ class FreeFrames:
             taken.append(frames)
             number -= len(frames)
         return np.concatenate(taken) if taken else np.zeros(0, dtype=np.int64)
+
+    def take_blocks(self) -> list[int]:
+        """Take all frames out that form blocks of 512, aligned: their heads, the lowest last."""
+        self._put_near_back()
+        lists = [np.array(self._single, dtype=np.int32), *(frames for frames, _ in self._blocks)]
+        found = np.bincount(np.concatenate(lists) >> _HUGE_ORDER) == 1 << _HUGE_ORDER
+        heads = np.flatnonzero(found)
+        if len(heads):
+            single, *blocks = [frames[~found[frames >> _HUGE_ORDER]] for frames in lists]
+            self._single = single.tolist()
+            self._blocks = [(left, zero) for left, (_, zero) in zip(blocks, self._blocks, strict=True) if len(left)]
+            self._in_blocks = sum(len(frames) for frames, _ in self._blocks)
+        taken: list[int] = (heads[::-1] << _HUGE_ORDER).tolist()
+        return taken
 
     def _add_block(self, frames: npt.NDArray[np.int32], *, zero: bool) -> None:
         self._blocks.append((frames, zero))

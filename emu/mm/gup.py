@@ -31,18 +31,24 @@ def allows_access(vma: Vma, access: Access, *, force: bool) -> bool:
     return bool(vma.prot & Prot.READ) or force
 
 
-def get_user_page(mm: AddressSpace, address: int, access: Access, *, force: bool = False) -> int:
-    """The frame behind an address, faulted in if necessary.  The page stays only until the next change.
+def get_user_page(mm: AddressSpace, address: int, access: Access, *, force: bool = False, pinned: bool = False) -> int:
+    """The frame behind an address, faulted in if necessary.  The page stays only until the next change.  ``pinned``: it
+    is this process's alone, even if it is only read (FOLL_PIN).
 
     LinuxError(EFAULT) where nothing is mapped, or not with these rights; (ENOMEM) without memory.
     """
     if not 0 <= address < mm.task_size:
         raise LinuxError(errno.EFAULT)
-    vma = mm.vmas.find(address) or mm.expand_stack(address)
+    vma = mm.vmas.find(address)
     if vma is None or not allows_access(vma, access, force=force):
         raise LinuxError(errno.EFAULT)
     gup = vma.ops.gup if vma.allows(access) else vma.ops.gup_forced
-    return gup(mm, vma, address, access)
+    frame = gup(mm, vma, address, access)
+    if pinned and access == Access.READ:
+        vma.ops.gup_unshare(mm, vma, address)
+        frame = gup(mm, vma, address, access)
+    vma.ops.touch(mm, vma, address, access)
+    return frame
 
 
 def access_to_populate(vma: Vma) -> Access:
@@ -60,6 +66,8 @@ def populate(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
         vma.ops.populate(mm, vma, start, end, access_to_populate(vma))
     except NoIntr:  # the run ends; the pages are faulted in when they are touched
         return
+    if vma.prot:
+        mm.frames.lru_add_drain()
 
 
 def fault_in(mm: AddressSpace, vma: Vma, start: int, end: int, access: Access) -> None:
@@ -69,17 +77,24 @@ def fault_in(mm: AddressSpace, vma: Vma, start: int, end: int, access: Access) -
     vma.ops.fault_in(mm, vma, start, end, access)
 
 
-def read_remote(mm: AddressSpace, address: int, length: int, *, force: bool = False) -> bytes:
+def _expand_stack(mm: AddressSpace, address: int, *, force: bool) -> None:
+    """What heeds no rights lets a stack grow, at the first address (access_remote_vm)."""
+    if force and 0 <= address < mm.task_size and mm.vmas.find(address) is None:
+        mm.expand_stack(address)
+
+
+def read_remote(mm: AddressSpace, address: int, length: int, *, force: bool = False, pinned: bool = False) -> bytes:
     """Bytes of any process's memory, up to the first page that cannot be read; LinuxError(EFAULT) if the first page
-    cannot.
+    cannot.  ``force`` and ``pinned`` as for :func:`get_user_page`.
     """
     parts: list[bytes] = []
     end = address + length
+    _expand_stack(mm, address, force=force)
     while address < end and not (parts and mm.stop.requested):
         offset = address & (PAGE_SIZE - 1)
         step = min(PAGE_SIZE - offset, end - address)
         try:
-            frame = get_user_page(mm, address, Access.READ, force=force)
+            frame = get_user_page(mm, address, Access.READ, force=force, pinned=pinned)
         except LinuxError:
             if not parts:
                 raise
@@ -92,6 +107,7 @@ def read_remote(mm: AddressSpace, address: int, length: int, *, force: bool = Fa
 def write_remote(mm: AddressSpace, address: int, data: bytes, *, force: bool = False) -> int:
     """Store bytes in any process's memory; returns how many, LinuxError(EFAULT) if not even the first."""
     done = 0
+    _expand_stack(mm, address, force=force)
     while done < len(data) and not (done and mm.stop.requested):
         offset = (address + done) & (PAGE_SIZE - 1)
         step = min(PAGE_SIZE - offset, len(data) - done)

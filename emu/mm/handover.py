@@ -14,6 +14,7 @@ import numpy as np
 
 from emu.mm import rss
 from emu.mm.flags import VmFlags
+from emu.mm.hugememory import split_range
 from emu.mm.pagetable import ADDRESS, P, PageTables, span
 from emu.mm.vma import Vma
 from mmu.entries import PS
@@ -44,6 +45,7 @@ def hand_over(source: AddressSpace, target: AddressSpace, vmas: list[Vma]) -> No
     target.reserve_vmas()
     for vma in vmas:
         vma.ops.unshare(source, vma, vma.start, vma.end)
+        split_range(source, vma.start, vma.end)
     pieces = [list(_pieces(source.tables, vma.start, vma.end)) for vma in vmas]
     for of_vma in pieces:
         for piece in of_vma:

@@ -53,6 +53,10 @@ K_ITIMER = 1280  # a POSIX timer
 MOUNT = 4096  # with the file system's instance
 REGION = 8192  # what belongs to a host mm
 LINK = 320  # of a table that is shared
+URING_REQUEST = 2048  # a request of an io_uring, with the call that it waits in
+URING_OVERFLOW = 192  # an event without room
+URING_BUFFER = 160
+PERF_COUNTER = 512  # an event of a task
 POLL_ENTRY = 320
 
 

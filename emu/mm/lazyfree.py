@@ -1,18 +1,19 @@
 """Pages that a process gives up, but not at once: MADV_FREE, MADV_COLD and MADV_PAGEOUT (mm/madvise.c), and what
-becomes of them when memory is short (mm/vmscan.c).  Private memory that was written has nowhere to go: there is no
-swap.
+becomes of them when memory is short (mm/vmscan.c).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from emu.mm import rss
+from emu.mm import hugememory, rss
 from emu.mm.flags import VmFlags
 from emu.mm.frames import PG_LAZYFREE, PG_REFERENCED, FrameKind
 from emu.mm.freeframes import Frames
 from emu.mm.pagetable import ADDRESS, SPECIAL, A, D
-from emu.mm.swapops import POISONED_ENTRY, here
+from emu.mm.rmap import Mapped
+from emu.mm.swapops import POISONED_ENTRY, here, swapped
+from emu.mm.swapout import not_lazy, to_swap
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -31,15 +32,22 @@ Entries: TypeAlias = "npt.NDArray[np.uint64]"
 def madvise_free(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
     """Pages that are not written again may be dropped: clean from now on (madvise_free_pte_range)."""
     mm.frames.lru_add_drain()
+    hugememory.make_old(mm, start, end, lazyfree=True)
     flush = mm.obligation(start, end, "MADV_FREE")
     found = False
     for _, slot, number in mm.tables.pte_tables(start, end):
         view = mm.tables.words[slot : slot + number]
         view[view == np.uint64(POISONED_ENTRY)] = 0
+        if mm.rss_swap and len(away := np.flatnonzero(swapped(view))):
+            gone, view[away] = view[away], 0
+            mm.drop_swapped(gone)
         at = _counted(view)
         if len(at):
             found = True
-            mm.frames.mark_lazyfree(_frames(view[at]))
+            if vma.flags & VmFlags.DROPPABLE:  # its pages are of that kind from the beginning
+                mm.frames.flags[_frames(view[at])] |= PG_LAZYFREE
+            else:
+                mm.frames.mark_lazyfree(_frames(view[at]))
             view[at] &= _OLD_AND_CLEAN
     if found:
         flush.flush()
@@ -54,33 +62,51 @@ def madvise_cold(mm: AddressSpace, vma: Vma, start: int, end: int, *, pageout: b
     mm.frames.lru_add_drain()
     if vma.ops.special:
         return
+    if (backing := vma.ops.backing(vma)) is not None:  # the entries are another's, for all who link to them
+        host, to_host = backing[0], backing[1] - vma.start
+        for inner in host.vmas.overlapping(start + to_host, end + to_host):
+            low, high = max(inner.start, start + to_host), min(inner.end, end + to_host)
+            madvise_cold(host, inner, low, high, pageout=pageout)
+        return
+    hugememory.make_old(mm, start, end, lazyfree=False)
+    if pageout and mm.context.swap.areas.free:
+        hugememory.split_to_swap(mm, start, end)
     flush = mm.obligation(start, end, "MADV_PAGEOUT" if pageout else "MADV_COLD")
-    found, gone, indexes = False, [], []
+    found, gone, indexes, out = False, list[Entries](), list[int](), list[Frames]()
     for vaddr, slot, number in mm.tables.pte_tables(start, end):
         view = mm.tables.words[slot : slot + number]
         at = _counted(view)
         at = at[_mapped_once(mm, _frames(view[at]))]
         mm.frames.flags[_frames(view[at])] &= ~PG_REFERENCED & 0xFF
         if pageout:
-            at = at[_reclaimable(mm, vma, view[at])]
+            can_go = _reclaimable(mm, vma, view[at])
+            out.append(slot + at[~can_go])
+            at = at[can_go]
             gone.append(view[at])
             indexes += (vma.index_of(vaddr) + at).tolist()
         if len(at):
             found = True
             view[at] = 0 if pageout else view[at] & _OLD
-    if not found:
+    if found:
+        flush.flush()
+        _drop(mm, gone)
+    else:
         flush.nothing_present()
-        return
-    flush.flush()
-    _drop(mm, gone)
+    if out and mm.context.swap.areas.free:
+        _swap_out(mm, Mapped(mm, np.concatenate(out).astype(np.int64), start, end))
     if vma.page_cache is not None:
-        for index in indexes:
-            vma.page_cache.reclaim(index)
+        vma.page_cache.reclaim_many(indexes)
 
 
-def shrink_lazyfree(context: MmContext, wanted: int) -> int:
-    """Drop private pages that were given up and not written since, until so many are free; returns how many were.  Only
-    where nobody holds an entry of a table.
+def _swap_out(mm: AddressSpace, mapped: Mapped) -> None:
+    """Private pages, each with this entry and no other, go to swap."""
+    frames = not_lazy(mm.context, mapped.frames(), mm.tables.words[mapped.slots])
+    to_swap(mm.context, frames, [mapped])
+
+
+def shrink_lazyfree(context: MmContext, wanted: int, among: npt.NDArray[np.bool_] | None = None) -> int:
+    """Drop private pages that were given up and not written since, until so many are free; returns how many were.
+    ``among``: of these frames only.  Only where nobody holds an entry of a table.
     """
     context.frames.lru_add_drain()
     dropped = 0
@@ -91,18 +117,21 @@ def shrink_lazyfree(context: MmContext, wanted: int) -> int:
             if dropped >= wanted:
                 return dropped
             if vma.anonymous and not vma.flags & VmFlags.LOCKED:
-                dropped += _shrink(mm, vma, wanted - dropped)
+                dropped += _shrink(mm, vma, wanted - dropped, among)
     return dropped
 
 
-def _shrink(mm: AddressSpace, vma: Vma, wanted: int) -> int:
+def _shrink(mm: AddressSpace, vma: Vma, wanted: int, among: npt.NDArray[np.bool_] | None) -> int:
     dropped = 0
+    hugememory.split_given_up(mm, vma)
     for vaddr, slot, number in mm.tables.pte_tables(vma.start, vma.end):
         if dropped >= wanted:
             break
         view = mm.tables.words[slot : slot + number]
         at = _counted(view)
         at = at[_mapped_once(mm, _frames(view[at]))]
+        if among is not None:
+            at = at[among[_frames(view[at])]]
         at = at[_reclaimable(mm, vma, view[at])][: wanted - dropped]
         if len(at):
             gone, view[at] = view[at], 0
@@ -123,9 +152,8 @@ def _counted(entries: Entries) -> npt.NDArray[np.intp]:
 
 
 def _mapped_once(mm: AddressSpace, frames: Frames) -> npt.NDArray[np.bool_]:
-    """Which pages one entry maps, and no more; the page cache has a reference too."""
-    cached = mm.frames.kinds[frames] == FrameKind.CACHE
-    once: npt.NDArray[np.bool_] = np.equal(mm.frames.counts[frames] - cached, 1)
+    """Which pages one entry maps, and no more."""
+    once: npt.NDArray[np.bool_] = np.equal(mm.frames.mapcounts(frames), 1)
     return once
 
 

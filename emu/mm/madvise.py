@@ -12,7 +12,9 @@ from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.flags import VmFlags
 from emu.mm.guards import NO_GUARDS, install_guards, remove_guards
 from emu.mm.gup import allows_access, fault_in
+from emu.mm.khugepaged import madvise_collapse
 from emu.mm.lazyfree import madvise_cold, madvise_free
+from emu.mm.shmempages import ShmemPages
 from emu.mm.uffdevents import removed
 from emu.mm.vma import Vma
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -75,12 +77,12 @@ _DISCARDS = frozenset(
 
 
 def do_madvise(mm: AddressSpace, address: int, length: int, number: int) -> None:
-    """madvise(2): EINVAL for unknown advice and for MADV_COLLAPSE and poisoning, which are not supported."""
+    """madvise(2): EINVAL for unknown advice and for poisoning, which is not supported."""
     try:
         advice = Advice(number)
     except ValueError:
         raise LinuxError(errno.EINVAL) from None
-    if advice == Advice.COLLAPSE or address & (PAGE_SIZE - 1) or length >= 1 << 63:
+    if address & (PAGE_SIZE - 1) or length >= 1 << 63:
         raise LinuxError(errno.EINVAL)
     end = address + page_align(length)
     if length and end >= 1 << 64:
@@ -115,13 +117,17 @@ def _advise(mm: AddressSpace, vma: Vma, start: int, end: int, advice: Advice) ->
             madvise_free(mm, vma, start, end)
         elif start < end:
             _dontneed(mm, vma, start, end)
+    elif advice == Advice.COLLAPSE:
+        madvise_collapse(mm, vma, start, end)
     elif advice == Advice.REMOVE:
         remove_contents(mm, vma, start, end)
     elif advice in (Advice.GUARD_INSTALL, Advice.GUARD_REMOVE):
         _check_guard(vma, removed=advice == Advice.GUARD_REMOVE)
         for piece in mm.pieces(start, end):
             (remove_guards if advice == Advice.GUARD_REMOVE else install_guards)(mm, vma, *piece)
-    elif advice in (Advice.COLD, Advice.PAGEOUT):  # nothing is ever reclaimed
+    elif advice == Advice.WILLNEED:
+        _will_need(mm, vma, start, end)
+    elif advice in (Advice.COLD, Advice.PAGEOUT):
         _refuse_locked(vma)
         if not vma.ops.on_lru or vma.flags & VmFlags.PFNMAP:
             raise LinuxError(errno.EINVAL)
@@ -134,6 +140,20 @@ def _dontneed(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
         vma.ops.zap(mm, vma, low, high)
         if vma.ops.leaf_level == 1 and mm.tables.free_pte_tables(low, high):
             mm.obligation(low, high, "MADV_DONTNEED").flush()
+
+
+def _will_need(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
+    """Bring pages that lie in swap areas into memory (madvise_willneed)."""
+    if vma.anonymous and mm.rss_swap:
+        from emu.mm.swapin import read_ahead  # hardly any program asks for it
+
+        for _, slot, number in mm.tables.pte_tables(start, end):
+            for entry in mm.tables.words[slot : slot + number].tolist():
+                mm.stop.check()
+                read_ahead(mm.context.swap, entry)
+    elif isinstance(vma.page_cache, ShmemPages) and vma.page_cache.swapped:
+        first = vma.index_of(start)
+        vma.page_cache.read_ahead(first, first + ((end - start) >> PAGE_SHIFT))
 
 
 def _check_guard(vma: Vma, *, removed: bool) -> None:
@@ -158,6 +178,8 @@ def _note(mm: AddressSpace, vma: Vma, start: int, end: int, advice: Advice) -> N
         raise LinuxError(errno.EINVAL)
     if advice in (Advice.MERGEABLE, Advice.UNMERGEABLE) and (vma.shared or vma.flags & VmFlags.DONTEXPAND):
         return  # same-page merging skips memory that it cannot merge
+    if advice == Advice.HUGEPAGE:
+        mm.may_have_huge = mm.context.thp.used = True
     cleared, added = _NOTES[advice]
     mm.set_flags(vma, start, end, vma.flags & ~cleared | added)
 
@@ -182,7 +204,10 @@ def _populate(mm: AddressSpace, start: int, end: int, access: Access) -> None:
     """MADV_POPULATE_READ and _WRITE: ENOMEM in a hole, EINVAL without the right, EFAULT where an access would cause a
     signal.
     """
-    for vma, low, high in mm.vmas.pieces_to_the_hole(start, end):
-        if not allows_access(vma, access, force=False):
-            raise LinuxError(errno.EINVAL)
-        fault_in(mm, vma, low, high, access)
+    try:
+        for vma, low, high in mm.vmas.pieces_to_the_hole(start, end):
+            if not allows_access(vma, access, force=False):
+                raise LinuxError(errno.EINVAL)
+            fault_in(mm, vma, low, high, access)
+    finally:
+        mm.frames.lru_add_drain()

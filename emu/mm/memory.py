@@ -4,17 +4,30 @@ and mprotect change the entries (mm/memory.c).  Derived classes decide where the
 
 from __future__ import annotations
 
+import functools
 from abc import abstractmethod
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
-from emu.mm import rss
+from emu.mm import hugememory, rss
 from emu.mm.flags import FaultResult, VmFlags
 from emu.mm.frames import PG_DIRTY, PG_MAYBE_SHARED
 from emu.mm.pagetable import ADDRESS, FEW, HERE, PROTNONE, RW, SPECIAL, UFFD_WP_BIT, XD, A, D, P, span
-from emu.mm.swapops import GUARD, POISONED, POISONED_ENTRY, UFFD_WP_ENTRY, here, is_here, marked
+from emu.mm.swapops import (
+    GUARD,
+    POISONED,
+    POISONED_ENTRY,
+    SWP_UFFD_WP,
+    UFFD_WP_ENTRY,
+    here,
+    is_here,
+    is_swapped,
+    marked,
+    swapped,
+)
 from emu.mm.userfault import Userfault
 from emu.mm.vmops import VmOperations
 from mmu.late import np
@@ -28,7 +41,10 @@ if TYPE_CHECKING:
 _RIGHTS = P | PROTNONE | RW | XD
 #: The bits that an entry keeps when its rights change, and when fork takes write access away.
 _CONTENT, _READ_ONLY = ~_RIGHTS & (1 << 64) - 1, ~RW & (1 << 64) - 1
+_OLD, _OLD_AND_CLEAN = ~A & (1 << 64) - 1, ~(A | D) & (1 << 64) - 1
 _PTE_TABLE_SPAN = span(2)
+#: What is used there says nothing of what will be (vma_has_recency).
+_NO_RECENCY = VmFlags.SEQ_READ | VmFlags.RAND_READ
 _MAPPED, _PAGE = Cost.MAPPED, Cost.PAGE
 
 
@@ -74,6 +90,10 @@ class PageMemory(VmOperations):
             if not reads_instead(mm, vma, address, access):
                 return FaultResult.ACCERR
             access = Access.READ
+        if mm.may_have_huge or (vma.page_cache is not None and vma.page_cache.may_have_huge):
+            huge = hugememory.fault(mm, vma, address, access)
+            if huge is not None:
+                return huge
         tables = mm.tables.tables[1]
         slot = mm.tables.entry_slot_alloc(address, 1)
         pte = mm.frames.ram.qwords[slot]
@@ -85,6 +105,8 @@ class PageMemory(VmOperations):
                     mm.tables.free_pte_tables(table, table + _PTE_TABLE_SPAN)
                 return result
             if not pte & HERE:
+                if is_swapped(pte):
+                    return _swapped_out(mm, vma, address, access, slot)
                 return self._marked(mm, vma, address, access, slot)
             if access == Access.WRITE and not pte & RW:
                 return _write_protected(mm, vma, address, slot, pte)
@@ -111,26 +133,43 @@ class PageMemory(VmOperations):
             q[slot] = q[slot] & ~RW | UFFD_WP_BIT
         return result
 
-    def touch(self, mm: AddressSpace, address: int, access: Access) -> None:
+    def touch(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> None:
         pte = mm.tables.pte(address)
-        if pte & P and not pte & SPECIAL:
+        if pte & HERE and not pte & SPECIAL:
             frame = (pte & ADDRESS) >> PAGE_SHIFT
             if access == Access.WRITE and not pte & D:
                 mm.frames.set_page_flags(frame, PG_DIRTY)
-            mm.frames.mark_accessed(frame)
+            mm.frames.mark_accessed(frame, functools.partial(_locked, vma, [frame]))
 
     def gup_forced(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> int:
         return fault_with_more_rights(mm, vma, address, access)
 
+    def gup_unshare(self, mm: AddressSpace, vma: Vma, address: int) -> None:
+        slot = mm.tables.entry_slot(address, 1)
+        assert slot is not None, "gup_unshare: the page is present"
+        pte = mm.frames.ram.qwords[slot]
+        frame = (pte & ADDRESS) >> PAGE_SHIFT
+        if pte & SPECIAL or not mm.frames.is_anon(frame) or not mm.frames.has_flag(frame, PG_MAYBE_SHARED):
+            return
+        if mm.frames.count(frame) == 1:
+            mm.frames.clear_flag(frame, PG_MAYBE_SHARED)
+        else:
+            _copy_page(mm, vma, address, slot, pte, vma.page_bits | pte & UFFD_WP_BIT)
+        mm.count_kernel_fault(FaultResult.MINOR)
+
     # -- changing entries ------------------------------------------------------------------------------------------
 
     def zap(self, mm: AddressSpace, vma: Vma, start: int, end: int, *, even_cows: bool = True) -> None:
+        if mm.tables.transparent:
+            hugememory.zap(mm, start, end)
         if not even_cows and not vma.shared:
             _zap_cached(mm, vma, start, end)
         else:
             _zap(mm, vma, start, end, markers=False)
 
     def unmap(self, mm: AddressSpace, vma: Vma) -> None:
+        if mm.tables.transparent:
+            hugememory.zap(mm, vma.start, vma.end)
         _zap(mm, vma, vma.start, vma.end, markers=True)
         mm.free_tables(vma)
 
@@ -141,6 +180,9 @@ class PageMemory(VmOperations):
         if copy.anon_vma is None and not vma.flags & VmFlags.MAYBE_GUARD:
             return
         words = parent.tables.words
+        kept = np.uint64(_OLD_AND_CLEAN if vma.writes_through else _OLD)
+        if parent.tables.transparent:
+            hugememory.copy(parent, child, vma, protected=bool(copy.flags & VmFlags.UFFD_WP))
         for vaddr, slot, number in parent.tables.pte_tables(vma.start, vma.end):
             parent.stop.check()
             entries = words[slot : slot + number]
@@ -148,16 +190,31 @@ class PageMemory(VmOperations):
             present = here(entries)
             if not vma.shared:
                 entries[present] &= np.uint64(_READ_ONLY)
-            words[target : target + number] = entries
+            if parent.rss_swap:
+                rss.share_swapped(child, entries)
+            # what the child has not used is old; what only the parent has written, it has not (__copy_present_ptes)
+            words[target : target + number] = np.where(present, entries & kept, entries)
             if vma.uffd is not None and not copy.flags & VmFlags.UFFD_WP:
                 forget_protection(words[target : target + number])
             rss.share_pages(child, entries[present])
             parent.context.clock.charge(int(np.count_nonzero(present)) * _MAPPED)
 
+    def make_tables(self, mm: AddressSpace, vma: Vma, old: int, length: int, new: int) -> None:
+        if mm.tables.transparent:
+            hugememory.make_tables(mm, old, length, new)
+        super().make_tables(mm, vma, old, length, new)
+
+    def move(self, mm: AddressSpace, vma: Vma, old: int, length: int, new: int) -> None:
+        if mm.tables.transparent:
+            hugememory.move(mm, old, length, new)
+        super().move(mm, vma, old, length, new)
+
     def change_protection(self, mm: AddressSpace, vma: Vma) -> int:
         # P goes and comes with PROT_NONE; RW comes where no copy can be due, elsewhere the fault knows
         bits, changed = rights_of(vma), 0
         alone = bool(vma.prot & Prot.WRITE) and not vma.shared
+        if mm.tables.transparent:
+            changed = hugememory.change_protection(mm, vma, bits, alone=alone)
         for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
             change = _change_few if number <= FEW else _change_many
             present = change(mm, slot, number, bits, alone=alone)
@@ -216,6 +273,8 @@ def forget_protection(entries: rss.Entries) -> None:
     """No userfaultfd hears of writes through these entries any more (clear_uffd_wp_pte)."""
     mapping = here(entries)
     entries[mapping] &= np.uint64(~UFFD_WP_BIT & (1 << 64) - 1)
+    if not mapping.all():
+        entries[swapped(entries)] &= np.uint64(~SWP_UFFD_WP & (1 << 64) - 1)
     entries[entries == np.uint64(UFFD_WP_ENTRY)] = 0
 
 
@@ -232,7 +291,7 @@ def fault_with_more_rights(mm: AddressSpace, vma: Vma, address: int, access: Acc
     """
     allowed, page_size, q = vma.prot, vma.ops.page_size, mm.frames.ram.qwords
     slot = mm.tables.leaf_slot(address)
-    if slot is None or not is_here(q[slot]) or access != Access.READ:
+    if slot is None or not is_here(q[slot]) or (access == Access.WRITE and not _can_follow_write(mm, q[slot])):
         page = address & -page_size
         vma.prot = allowed | Prot.READ | (Prot.WRITE if access == Access.WRITE else Prot.NONE)
         flush = mm.obligation(page, page + page_size)
@@ -251,6 +310,22 @@ def fault_with_more_rights(mm: AddressSpace, vma: Vma, address: int, access: Acc
     return mm.tables.paddr_at(slot, address) >> PAGE_SHIFT
 
 
+def _swapped_out(mm: AddressSpace, vma: Vma, address: int, access: Access, slot: int) -> FaultResult:
+    """A fault on a page that lies in a swap area."""
+    from emu.mm.swapin import do_swap_page  # few machines have any
+
+    q = mm.frames.ram.qwords
+    result, major = do_swap_page(mm, vma, address, access, slot, q[slot])
+    if result is None:
+        result = _write_protected(mm, vma, address, slot, q[slot])
+    return FaultResult.MAJOR if major and result.resolved else result
+
+
+def _can_follow_write(mm: AddressSpace, entry: int) -> bool:
+    """Whether a page may be written by force as it is (can_follow_write_common)."""
+    return not entry & UFFD_WP_BIT and rss.is_exclusive(mm, entry)
+
+
 def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: int) -> FaultResult:
     """do_wp_page(): make the page writable, copying it if another mapping can see it."""
     frames = mm.frames
@@ -259,9 +334,8 @@ def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: i
             return userfault(mm, vma, address, access=Access.WRITE, reason=VmFlags.UFFD_WP)
         pte &= ~UFFD_WP_BIT
     page = address & -PAGE_SIZE
-    flush = mm.obligation(page, page + PAGE_SIZE, "copy on write")
     frame = (pte & ADDRESS) >> PAGE_SHIFT
-    if vma.shared or (frames.is_anon(frame) and frames.count(frame) == 1):
+    if vma.shared or (frames.is_anon(frame) and frames.mapcount(frame) == 1 and mm.gives_slot_up(frame)):
         if vma.shared:
             frames.set_page_flags(frame, PG_DIRTY)
         frames.ram.qwords[slot] = pte | RW | D | A
@@ -269,21 +343,36 @@ def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: i
             frames.clear_flag(frame, PG_MAYBE_SHARED)
         elif vma.file is not None:
             vma.file.update_time()
-        flush.rights_added()
+        mm.obligation(page, page + PAGE_SIZE, "copy on write").rights_added()
         return FaultResult.MINOR
+    _copy_page(mm, vma, page, slot, pte, vma.page_bits | RW | D)
+    return FaultResult.MINOR
+
+
+def _copy_page(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: int, bits: int) -> None:
+    """Put a copy of a page in its place, with these bits (wp_page_copy).  LinuxError(ENOMEM)."""
+    page = address & -PAGE_SIZE
+    flush = mm.obligation(page, page + PAGE_SIZE, "copy on write")
+    frame = (pte & ADDRESS) >> PAGE_SHIFT
     try:
         copy = rss.new_copy(mm, frame)
     except LinuxError:
         flush.none_needed("the entry was not changed")
         raise
     mm.context.clock.charge(_PAGE)
-    frames.ram.qwords[slot] = copy << PAGE_SHIFT | vma.page_bits | RW | D
+    mm.frames.ram.qwords[slot] = copy << PAGE_SHIFT | bits
     flush.flush()
     if vma.anon_vma is None:
         mm.vmas.anon_vma_prepare(vma)
     if not pte & SPECIAL:
         rss.put_page(mm, frame)
-    return FaultResult.MINOR
+
+
+def _locked(vma: Vma, own: Collection[int]) -> Collection[int]:
+    """The pages that are locked (PG_mlocked): a VMA's own, or those that others have locked."""
+    if vma.flags & VmFlags.LOCKED:
+        return own
+    return () if vma.page_cache is None else vma.page_cache.locked_frames()
 
 
 def _zap(mm: AddressSpace, vma: Vma, start: int, end: int, *, markers: bool) -> None:
@@ -292,10 +381,14 @@ def _zap(mm: AddressSpace, vma: Vma, start: int, end: int, *, markers: bool) -> 
     mm.note_peak()
     stays = bool(vma.flags & VmFlags.UFFD_WP) and not markers and not vma.anonymous
     keeps = (UFFD_WP_BIT, UFFD_WP_ENTRY) if stays else None
-    for entries in mm.tables.clear_range(start, end, markers=markers, keeps=keeps, drops=POISONED_ENTRY):
+    used = vma.page_cache is not None and not vma.flags & _NO_RECENCY
+    away = mm.drop_swapped if mm.rss_swap else None
+    for entries in mm.tables.clear_range(start, end, markers=markers, keeps=keeps, drops=POISONED_ENTRY, away=away):
         mm.obligation(start, end, "unmap").flush()
         if vma.shared:
             rss.note_dirty(mm, entries)
+        if used:
+            rss.note_used(mm, entries, functools.partial(_locked, vma, rss.pages_of(entries)))
         rss.put_pages(mm, entries)
         mm.context.clock.charge(len(entries) * _MAPPED)
         found = True
@@ -316,4 +409,6 @@ def _zap_cached(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
             entries[at] = 0
             low, high = (first + (int(at[edge]) << PAGE_SHIFT) for edge in (0, -1))
             mm.obligation(low, high + PAGE_SIZE, "unmap").flush()
+            if not vma.flags & _NO_RECENCY:
+                rss.note_used(mm, cleared, functools.partial(_locked, vma, rss.pages_of(cleared)))
             rss.put_pages(mm, cleared)

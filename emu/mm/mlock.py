@@ -1,6 +1,4 @@
-"""mlock and its like (mm/mlock.c).  Nothing is ever swapped here: locking only accounts for pages and faults them in at
-once.
-"""
+"""mlock and its like (mm/mlock.c): locked pages are accounted for, faulted in at once, and never reclaimed."""
 
 from __future__ import annotations
 
@@ -8,17 +6,15 @@ import errno
 from collections.abc import Iterable
 from enum import IntFlag
 
-import numpy as np
-
 from emu.linux.errors import LinuxError, NoIntr
 from emu.linux.limits import Rlimit
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.flags import LOCK_FLAGS, VmFlags
 from emu.mm.gup import access_to_populate, fault_in
-from emu.mm.pagetable import ADDRESS, SPECIAL
-from emu.mm.swapops import here
+from emu.mm.hugememory import leaves
+from emu.mm.rss import pages_of
 from emu.mm.vma import Vma
-from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+from mmu.memory import PAGE_SIZE
 
 
 class MlockAll(IntFlag):
@@ -53,8 +49,8 @@ def do_mlock(mm: AddressSpace, address: int, length: int, flags: VmFlags) -> Non
             raise LinuxError(errno.ENOMEM if error.errno == errno.EFAULT else errno.EAGAIN) from None
 
 
-def locked_pages(spaces: Iterable[AddressSpace]) -> int:
-    """The present pages of locked mappings: Mlocked in /proc/meminfo, which excludes huge pages."""
+def locked_pages(spaces: Iterable[AddressSpace]) -> set[int]:
+    """The frames of the present pages of locked mappings: Mlocked in /proc/meminfo, which excludes huge pages."""
     frames: set[int] = set()
     for mm in spaces:
         mm.stop.check()
@@ -64,9 +60,10 @@ def locked_pages(spaces: Iterable[AddressSpace]) -> int:
             for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
                 mm.stop.check()
                 view = mm.tables.words[slot : slot + number]
-                pages = view[here(view) & ((view & np.uint64(SPECIAL)) == 0)]
-                frames.update(((pages & np.uint64(ADDRESS)) >> np.uint64(PAGE_SHIFT)).tolist())
-    return len(frames)
+                frames.update(pages_of(view[view != 0]).tolist())
+            for _, ptes in leaves(mm, vma.start, vma.end):
+                frames.update(pages_of(ptes).tolist())
+    return frames
 
 
 def do_munlock(mm: AddressSpace, address: int, length: int) -> None:
@@ -123,6 +120,8 @@ def _fix_up(mm: AddressSpace, vma: Vma, start: int, end: int, lock: VmFlags) -> 
     """mlock_fixup(): a special VMA (a window) is skipped, and stays unlocked."""
     mm.stop.check()
     if not vma.flags & (VmFlags.DONTEXPAND | VmFlags.DROPPABLE):
+        if (vma.flags ^ lock) & VmFlags.LOCKED:  # mlock_vma_pages_range()
+            mm.frames.lru_add_drain()
         mm.set_flags(vma, start, end, vma.flags & ~LOCK_FLAGS | lock)
 
 
@@ -131,4 +130,7 @@ def _populate(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
         return
     if not vma.prot:
         raise LinuxError(errno.EFAULT)
-    fault_in(mm, vma, start, end, access_to_populate(vma))
+    try:
+        fault_in(mm, vma, start, end, access_to_populate(vma))
+    finally:
+        mm.frames.lru_add_drain()

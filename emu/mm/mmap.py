@@ -20,6 +20,7 @@ from emu.mm.vma import Vma
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
+    from emu.mm.pagecache import PageCache
     from emu.mm.vmops import MappedFile
 
 
@@ -37,10 +38,13 @@ def do_mmap(
     flags: MapFlags,
     file: MappedFile | None = None,
     offset: int = 0,
+    memory: PageCache | None = None,
 ) -> int:
-    """mmap(2); the caller has checked the file's mode.  Returns the address."""
+    """mmap(2); the caller has checked the file's mode.  Returns the address.  ``memory`` is the shared memory without a
+    name that is mapped once more.
+    """
     address, length = find_place(mm, address, length, flags, file, offset)
-    return mmap_region(mm, address, length, prot, flags, file, offset)
+    return mmap_region(mm, address, length, prot, flags, file, offset, memory)
 
 
 def find_place(
@@ -73,7 +77,14 @@ def find_place(
 
 
 def mmap_region(
-    mm: AddressSpace, address: int, length: int, prot: Prot, flags: MapFlags, file: MappedFile | None, offset: int
+    mm: AddressSpace,
+    address: int,
+    length: int,
+    prot: Prot,
+    flags: MapFlags,
+    file: MappedFile | None,
+    offset: int,
+    memory: PageCache | None = None,
 ) -> int:
     """Make a mapping at a place that :func:`find_place` has found."""
     vm_flags = _vm_flags(mm, flags, file)
@@ -87,8 +98,10 @@ def mmap_region(
         mm.context.commit.charge(length >> PAGE_SHIFT, mm)
         vm_flags |= VmFlags.ACCOUNT
     vma = Vma(address, address + length, prot, vm_flags, file=file, pgoff=offset >> PAGE_SHIFT)
-    _back(mm, vma)
+    _back(mm, vma, memory)
+    merge = True
     if vma.flags & (VmFlags.DONTEXPAND | VmFlags.DROPPABLE):  # it is filled, but not locked
+        merge = not vma.flags & LOCK_FLAGS  # neighbours are looked at before
         vma.flags &= ~LOCK_FLAGS
     if not vma.ops.accountable and vma.flags & VmFlags.ACCOUNT:
         mm.context.commit.uncharge(length >> PAGE_SHIFT)
@@ -97,7 +110,7 @@ def mmap_region(
         unmap_range(mm, address, address + length)
     for hook in mm.context.map_hooks:
         hook.mapped(mm, vma, flags)
-    vma = mm.insert(vma)
+    vma = mm.insert(vma, merge=merge)
     on_fault = vma.flags & VmFlags.LOCKONFAULT or mm.shared_tables
     wanted = vm_flags & VmFlags.LOCKED or flags & (MapFlags.POPULATE | MapFlags.NONBLOCK) == MapFlags.POPULATE
     if wanted and not on_fault:
@@ -114,7 +127,7 @@ def _make_way(mm: AddressSpace, start: int, end: int) -> None:
         unmap_range(mm, start, end, mm.stop.check)
 
 
-def _back(mm: AddressSpace, vma: Vma) -> None:
+def _back(mm: AddressSpace, vma: Vma, memory: PageCache | None) -> None:
     """Give a VMA its file, page cache or operations.  If this is refused, nothing has changed."""
     if vma.file is not None:
         try:
@@ -123,6 +136,9 @@ def _back(mm: AddressSpace, vma: Vma) -> None:
             if vma.flags & VmFlags.ACCOUNT:
                 mm.context.commit.uncharge(vma.length >> PAGE_SHIFT)
             raise
+    elif memory is not None:
+        vma.page_cache = memory
+        memory.mappings[vma] = mm  # from now on, since the mapping that it replaces may be the last
     elif vma.shared:
         vma.pgoff = 0
         vma.page_cache = SharedAnonymous(mm, vma.length, vma.flags)
@@ -137,6 +153,8 @@ def _vm_flags(mm: AddressSpace, flags: MapFlags, file: MappedFile | None) -> VmF
         vm_flags |= VmFlags.SHARED
         if file is not None and not file.writable:
             vm_flags |= VmFlags.NEVERWRITE
+    if file is not None and file.noexec:
+        vm_flags |= VmFlags.NEVEREXEC
     if flags & MapFlags.GROWSDOWN:
         vm_flags |= VmFlags.GROWSDOWN
     if flags & MapFlags.LOCKED:

@@ -11,6 +11,7 @@ from emu.linux.mman import MapFlags
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.flags import LOCK_FLAGS, UFFD_FLAGS, VmFlags
 from emu.mm.gup import populate
+from emu.mm.hugememory import forget_protection as forget_huge
 from emu.mm.memory import forget_protection
 from emu.mm.mmap import (
     check_may_lock,
@@ -227,6 +228,7 @@ def _move(mm: AddressSpace, old: int, old_length: int, new: int, new_length: int
         flush = mm.obligation(old, old + kept, "mremap")
         source.ops.move(mm, source, old, kept, new)
         if source.uffd is not target.uffd:
+            forget_huge(mm, new, new + kept)
             for _, slot, number in mm.tables.pte_tables(new, new + kept):
                 forget_protection(mm.tables.words[slot : slot + number])
         source.ops.drop_promises(source)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
-from emu.mm import rss
+from emu.mm import hugememory, rss
 from emu.mm.flags import FaultResult, VmFlags
-from emu.mm.frames import PG_DIRTY, PG_UNREAD
+from emu.mm.frames import BLOCK_FRAMES, PG_DIRTY, PG_REFERENCED, PG_UNREAD
 from emu.mm.memory import PageMemory, set_new_entry, userfault
 from emu.mm.pagetable import RW, SPECIAL, D, span
 from emu.mm.swapops import is_here
@@ -61,6 +61,9 @@ class OrdinaryMemory(PageMemory):
         while address < end:
             stop = min((address & -_PTE_TABLE_SPAN) + _PTE_TABLE_SPAN, end)
             mm.stop.check()
+            if hugememory.may_be(mm, vma) and hugememory.populate(mm, vma, address, access):
+                address = stop
+                continue
             faults = _fill_table(mm, vma, address, stop, access)
             if faults is not None:
                 mm.count_kernel_fault(FaultResult.MINOR, faults)
@@ -70,10 +73,10 @@ class OrdinaryMemory(PageMemory):
         return None
 
     def mincore(self, mm: AddressSpace, vma: Vma, start: int, end: int) -> npt.NDArray[np.bool_]:
-        """Mapped, or in the page cache."""
+        """Mapped, or in the page cache with content."""
         present = super().mincore(mm, vma, start, end)
-        if vma.page_cache is not None and vma.page_cache.nr_pages:
-            present |= vma.page_cache.find_many(vma.index_of(start), (end - start) >> PAGE_SHIFT) != 0
+        if vma.page_cache is not None and vma.page_cache.total_pages:
+            present |= vma.page_cache.in_memory(vma.index_of(start), (end - start) >> PAGE_SHIFT)
         return present
 
     def frame_to_read(self, vma: Vma, address: int) -> int | None:
@@ -93,33 +96,54 @@ def _file_page(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, acces
     """do_fault(): a page of the page cache, or a private copy of it."""
     index = vma.index_of(address)
     if vma.uffd is not None and cache.is_shmem and cache.check_index(index):
-        reason = VmFlags.UFFD_MISSING if cache.find(index) is None else VmFlags.UFFD_MINOR
+        reason = VmFlags.UFFD_MINOR if cache.holds(index) else VmFlags.UFFD_MISSING
         if vma.flags & reason:
             return userfault(mm, vma, address, access, reason)
+    done = FaultResult.MAJOR if cache.must_be_read(index) else FaultResult.MINOR
     if access != Access.WRITE and not vma.flags & _ONE_BY_ONE:
         if cache.peek(index) is None and cache.check_index(index):
             cache.get_page(index)  # with its neighbours, as if all had been read some time before
         _fault_around(mm, vma, cache, address, slot)
         if is_here(mm.frames.ram.qwords[slot]):
-            return FaultResult.MINOR
+            return done
+    if access == Access.WRITE and not vma.shared and vma.anon_vma is None:
+        mm.vmas.anon_vma_prepare(vma)  # do_cow_fault(): even if the page lies beyond the end
     if not cache.check_index(index):
         return FaultResult.ADRERR
     frame = cache.get_page(index)
+    mm.frames.clear_page_flags(frame, PG_UNREAD)
     if access == Access.WRITE and not vma.shared:
         copy = rss.new_copy(mm, frame)
         mm.context.clock.charge(_PAGE)
-        if vma.anon_vma is None:
-            mm.vmas.anon_vma_prepare(vma)
         set_new_entry(mm, address, slot, copy << PAGE_SHIFT | vma.page_bits | RW | D)
-        return FaultResult.MINOR
-    mm.frames.clear_page_flags(frame, PG_UNREAD)
+        return done
+    if access == Access.WRITE and hugememory.whole_folio(vma, cache, address) and _set_folio(mm, vma, cache, address):
+        return done
     if access == Access.WRITE:
         mm.frames.set_page_flags(frame, PG_DIRTY)
     rss.get_cached(mm, (frame,))
     if access == Access.WRITE and vma.file is not None:
         vma.file.update_time()
     set_new_entry(mm, address, slot, frame << PAGE_SHIFT | vma.cached_bits | (D if access == Access.WRITE else 0))
-    return FaultResult.MINOR
+    return done
+
+
+def _set_folio(mm: AddressSpace, vma: Vma, cache: PageCache, address: int) -> bool:
+    """Map all pages of a huge one by small entries that can be written, if none of these is set (finish_fault)."""
+    start, slot = address & -_PTE_TABLE_SPAN, mm.tables.entry_slot(address & -_PTE_TABLE_SPAN, 1)
+    head = cache.huge_head(vma.index_of(address))
+    assert slot is not None and head is not None
+    view = mm.tables.words[slot : slot + BLOCK_FRAMES]
+    if view.any():
+        return False
+    frames = np.arange(head, head + BLOCK_FRAMES)
+    mm.frames.flags[frames] = mm.frames.flags[frames] & ~PG_UNREAD | PG_DIRTY
+    rss.get_frames(mm, frames)
+    view[:] = (frames.astype(np.uint64) << np.uint64(PAGE_SHIFT)) | np.uint64(vma.cached_bits | D)
+    if vma.file is not None:
+        vma.file.update_time()
+    mm.obligation(start, start + _PTE_TABLE_SPAN).was_not_present()
+    return True
 
 
 def _window(vma: Vma, address: int) -> tuple[int, int]:
@@ -133,6 +157,9 @@ def _window(vma: Vma, address: int) -> tuple[int, int]:
 def _fault_around(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, slot: int) -> None:
     """filemap_map_pages(): map the pages around an address, and its own, as far as the page cache holds them."""
     low, high = _window(vma, address)
+    if hugememory.whole_folio(vma, cache, address):
+        low = address & -_PTE_TABLE_SPAN
+        high = low + _PTE_TABLE_SPAN
     q, find, found = mm.frames.ram.qwords, cache.find, []
     bits = vma.cached_bits
     at = slot - ((address - low) >> PAGE_SHIFT)
@@ -189,6 +216,7 @@ def _anonymous(mm: AddressSpace, vma: Vma, number: int, access: Access) -> npt.N
         entry = mm.frames.zero_frame << PAGE_SHIFT | vma.page_bits | SPECIAL
         return np.full(number, entry, dtype=np.uint64)
     frames = rss.new_pages(mm, number)
+    mm.frames.flags[frames] |= PG_REFERENCED
     mm.context.clock.charge(number * _PAGE)
     mm.vmas.anon_vma_prepare(vma)
     return (frames.astype(np.uint64) << np.uint64(PAGE_SHIFT)) | np.uint64(vma.page_bits | RW | D)
@@ -201,6 +229,7 @@ def _cached(
     frames, fresh = cache.get_many(vma.index_of(start), number)
     fresh |= (mm.frames.flags[frames] & PG_UNREAD) != 0
     mm.frames.flags[frames] &= ~PG_UNREAD & 0xFF
+    mm.frames.mark_many_accessed(frames, frames.tolist if vma.flags & VmFlags.LOCKED else cache.locked_frames)
     rss.get_frames(mm, frames)
     entries = (frames.astype(np.uint64) << np.uint64(PAGE_SHIFT)) | np.uint64(vma.cached_bits)
     return entries, number if fresh.all() else _faults(vma, start, fresh)

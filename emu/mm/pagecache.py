@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import errno
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from emu.linux.errors import LinuxError
-from emu.mm.frames import PG_DIRTY, PG_REFERENCED, PG_UNREAD, FrameAllocator, FrameKind
+from emu.linux.errors import LinuxError, NoPage
+from emu.mm.flags import VmFlags
+from emu.mm.frames import PG_DIRTY, PG_LARGE, PG_REFERENCED, PG_UNREAD, FrameAllocator, FrameKind
 from emu.mm.freeframes import Frames
 from emu.mm.kmem import XA_NODE
+from emu.mm.rss import pages_of
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from emu.mm.address_space import AddressSpace
+    from emu.mm.flags import VmFlags
     from emu.mm.vma import Vma
 
 #: Called with the change in pages before pages are added, and after they went; may raise LinuxError(ENOSPC).
@@ -48,6 +51,19 @@ def _view(node: array[int]) -> npt.NDArray[np.int32]:
     return np.frombuffer(node, dtype=np.int32)
 
 
+class HugePolicy(Protocol):
+    """Who decides whether pages of an object are made as huge ones: its file system."""
+
+    @property
+    def may_be_made_huge(self) -> bool:
+        """Whether any page may be."""
+
+    def allows_huge(self, cache: PageCache, index: int, write_end: int, flags: VmFlags | None) -> bool:
+        """Whether the page of an index may be: for a write that ends at a byte, or a fault in a VMA with these flags
+        (shmem_allowable_huge_orders).
+        """
+
+
 class PageCache:
     """Pages of one file or of one shared anonymous object, each a frame with one reference held here.
 
@@ -58,6 +74,8 @@ class PageCache:
 
     #: Whether it is memory and nothing else, of tmpfs or without a name (shmem).
     is_shmem = True
+    #: Its pages stay where they are: something else knows their frames.
+    stays = False
 
     def __init__(self, frames: FrameAllocator, size: int = 0, charge: Charge | None = None) -> None:
         self._frames = frames
@@ -69,6 +87,9 @@ class PageCache:
         self._charge = charge
         self.size = size
         self.mappings: dict[Vma, AddressSpace] = {}
+        #: Who says where pages may be huge; and whether one may be, now or once.
+        self.huge: HugePolicy | None = None
+        self.may_have_huge = False
         frames.page_caches.add(self)
 
     def pages(self) -> Iterator[tuple[int, int]]:
@@ -83,6 +104,13 @@ class PageCache:
         for at in range(0, len(nodes), _BATCH):
             batch = np.frombuffer(b"".join(nodes[at : at + _BATCH]), dtype=np.int32)
             yield batch[batch != 0].astype(np.int64)
+
+    def pages_in_batches(self) -> Iterator[tuple[Frames, Frames]]:
+        """The numbers of all pages, and their frames, a node at a time."""
+        for number, node in self._nodes.items():
+            view = _view(node)
+            at = np.flatnonzero(view)
+            yield at + (number << _NODE_SHIFT), view[at].astype(np.int64)
 
     def find(self, index: int) -> int | None:
         """The frame of a page, if it exists."""
@@ -107,6 +135,15 @@ class PageCache:
             node = self._nodes.get(int(numbers[start]))
             if node is not None:
                 found[start:stop] = _view(node)[within[start:stop]]
+        return found
+
+    def locked_frames(self) -> set[int]:
+        """Those that a locked mapping maps (PG_mlocked)."""
+        found: set[int] = set()
+        for vma, mm in self.mappings.items():
+            if vma.flags & VmFlags.LOCKED:
+                for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
+                    found.update(pages_of(mm.tables.words[slot : slot + number]).tolist())
         return found
 
     def next_page(self, index: int) -> int | None:
@@ -139,6 +176,86 @@ class PageCache:
             self.nr_pages += 1
         return frame
 
+    def make_huge(self, index: int, write_end: int, flags: VmFlags | None = None) -> bool:
+        """Make all pages around an index as one huge page, if none exists and that may be; else False."""
+        number, frames = index >> _NODE_SHIFT, self._frames
+        if number in self._nodes or self.huge is None or not self.huge.allows_huge(self, index, write_end, flags):
+            return False
+        charged = False
+        try:
+            if self._charge is not None:
+                self._charge(_NODE)
+                charged = True
+            frames.kmem.reserve(XA_NODE)
+            head = frames.alloc_block(FrameKind.CACHE)
+        except LinuxError:
+            if charged and self._charge is not None:
+                self._charge(-_NODE)
+            return False
+        self.put_huge_in(number, head)
+        return True
+
+    def settings_changed(self) -> None:
+        """Pages may be made huge from now on, if who decides says so."""
+        if self.huge is not None and self.huge.may_be_made_huge:
+            self.may_have_huge = True
+
+    def put_huge_in(self, number: int, head: int) -> None:
+        """Enter a huge page in the place of a node's pages, which have been taken out."""
+        _view(self._make_node(number))[:] = np.arange(head, head + _NODE)
+        self._frames.flags[head : head + _NODE] = PG_LARGE
+        self.nr_pages += _NODE
+        self.may_have_huge = True
+
+    def replace_by_huge(self, first: int, head: int) -> bool:
+        """Enter a huge page in the place of the pages from an index on, which nothing maps; False if they may not be
+        more.
+        """
+        frames = self.find_many(first, _NODE)
+        old = frames[frames != 0]
+        try:
+            if self._charge is not None:
+                self._charge(_NODE - len(old))
+        except LinuxError:
+            return False
+        flags = int(np.bitwise_or.reduce(self._frames.flags[old])) & PG_DIRTY
+        self.nr_pages -= len(old)
+        self.put_huge_in(first >> _NODE_SHIFT, head)
+        self._frames.flags[head : head + _NODE] |= flags
+        self._frames.put_many(old)
+        return True
+
+    def huge_head(self, index: int) -> int | None:
+        """The first frame of the huge page that has the page of an index; None if it is a small one."""
+        node = self._nodes.get(index >> _NODE_SHIFT)
+        head = 0 if node is None else node[0]
+        return head if head and self._frames.has_flag(head, PG_LARGE) else None
+
+    def split_huge(self, index: int) -> None:
+        """A huge page that lies on both sides of an index becomes small ones; no entry of 2 MiB maps it any more."""
+        head = self.huge_head(index) if index % _NODE else None
+        if head is not None:
+            self._frames.flags[head : head + _NODE] &= ~PG_LARGE & 0xFF
+
+    @property
+    def total_pages(self) -> int:
+        """How many pages there are, wherever they lie."""
+        return self.nr_pages
+
+    def holds(self, index: int) -> bool:
+        """Whether a page exists, wherever it lies."""
+        return self.find(index) is not None
+
+    def must_be_read(self, index: int) -> bool:
+        """Whether a page has to be fetched from a swap area first."""
+        return False
+
+    def in_memory(self, first: int, number: int) -> npt.NDArray[np.bool_]:
+        """Which of these pages are in memory, with content."""
+        frames = self.find_many(first, number)
+        found: npt.NDArray[np.bool_] = np.logical_and(frames != 0, self._frames.flags[frames] & PG_UNREAD == 0)
+        return found
+
     def peek(self, index: int) -> int | None:
         """The frame that a read would find; 0: a page of zeros; None: only a fault could tell."""
         return self.find(index) or 0
@@ -164,6 +281,17 @@ class PageCache:
             self._frames.put(self._take_out(index))
             if self._charge is not None:
                 self._charge(-1)
+
+    def reclaim_many(self, indexes: Sequence[int]) -> int:
+        """The same for several; returns how many went."""
+        before = self.nr_pages
+        for index in indexes:
+            self.reclaim(index)
+        return before - self.nr_pages
+
+    def stay(self) -> None:
+        """Its pages stay where they are from now on.  LinuxError."""
+        self.stays = True
 
     def _make_node(self, number: int) -> array[int]:
         node = self._nodes.get(number)
@@ -194,6 +322,9 @@ class PageCache:
                 self._charge(missing)
             try:
                 self._frames.kmem.reserve(((number >> _NODE_SHIFT) + 2) * XA_NODE)
+                memcg = self._frames.memcg
+                if memcg is not None and not memcg.room_for(missing):
+                    raise NoPage
                 if not self._frames.has_room(missing):
                     raise LinuxError(errno.ENOMEM, "no frame is left")
             except LinuxError:
@@ -238,6 +369,8 @@ class PageCache:
             step = min(PAGE_SIZE - offset, len(view) - done)
             index, made = (position + done) >> PAGE_SHIFT, self.nr_pages
             try:
+                if self.may_have_huge:
+                    self.make_huge(index, position + len(view))
                 frame = self.get_page(index)
             except LinuxError:
                 if done:
@@ -267,10 +400,15 @@ class PageCache:
     def punch(self, first: int, last: int, *, even_cows: bool = False) -> None:
         """Drop the pages [first, last), unmapping them everywhere; private copies only where ``even_cows`` is set."""
         self.unmap(first, last, even_cows=even_cows)
+        if self.may_have_huge:
+            self.split_huge(first)
+            self.split_huge(last)
         self._drop(first, last)
 
     def _drop(self, first: int, last: int) -> None:
         """Forget the pages [first, last), and give up their frames."""
+        if self.nr_pages:
+            self._frames.lru_add_drain()
         if self.nr_pages <= _FEW:
             self._put_few(self._take_few(first, last))
             return

@@ -7,11 +7,11 @@ physical address / 8).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeAlias
 
 from emu.linux.errors import LinuxError
-from emu.mm.frames import FrameAllocator, FrameKind
+from emu.mm.frames import FrameAllocator, FrameKind, Payer
 from mmu import entries
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -44,8 +44,14 @@ _PTE_TABLE_SPAN = 1 << 21
 _EMPTY_TABLE = bytes(PAGE_SIZE)
 #: Up to so many entries are looked at one by one, which hardly takes longer: numpy is not imported for a few.
 FEW = 256
+#: The type of a marker (:mod:`emu.mm.swapops`), and where an entry that maps nothing has its type.
+_MARKER, _TYPE_SHIFT = 31, 59
 #: Tables whose entries are given up together (a batch of mmu_gather).
 _CLEARED_TABLES = 512
+
+
+#: Told of swap entries that have been cleared.
+Away: TypeAlias = "Callable[[npt.NDArray[np.uint64]], None]"
 
 
 def span(level: int) -> int:
@@ -103,12 +109,17 @@ class PageTables:
         self._frames = frames
         self._q = frames.ram.qwords
         self.share_counts = share_counts
+        #: For whom the tables are, as far as control groups are concerned; None: for the current task.
+        self.payer: Payer | None = None
         self.pgd_frame = frames.alloc(FrameKind.PAGETABLE)
         #: Number of tables that this tree owns, by level (the highest is the PGD itself).
         self.tables = {levels: 1, **dict.fromkeys(range(levels - 1, 0, -1), 0)}
         #: Entries, by slot, that link a table of another tree: what is below them is never freed from here.  True if
         #: the link's share is given back when it goes.
         self.links: dict[int, bool] = {}
+        #: Entries, by slot, that map transparent huge pages, each with the table that is kept for when it is split
+        #: (pgtable_trans_huge_deposit); 0 for a page of the page cache, whose entry just goes then.
+        self.transparent: dict[int, int] = {}
         #: A requested defect has left tables or links behind: the audit reports them, and teardown is quiet.
         self.damaged = False
 
@@ -164,7 +175,7 @@ class PageTables:
             at -= 1
             if entry & _TABLE != P:
                 assert not entry, f"PageTables: {vaddr:#x} is mapped by a large page"
-                frame = self._frames.alloc(FrameKind.PAGETABLE)
+                frame = self._frames.alloc(FrameKind.PAGETABLE, self.payer)
                 self.tables[at] += 1
                 entry = q[slot] = frame << PAGE_SHIFT | TABLE_FLAGS
             slot = ((entry & ADDRESS) >> 3) + ((vaddr >> (PAGE_SHIFT + 9 * (at - 1))) & 511)
@@ -277,12 +288,22 @@ class PageTables:
     # -- changing entries ------------------------------------------------------------------------------------------
 
     def clear_range(
-        self, start: int, end: int, *, markers: bool, keeps: tuple[int, int] | None = None, drops: int = 0
+        self,
+        start: int,
+        end: int,
+        *,
+        markers: bool,
+        keeps: tuple[int, int] | None = None,
+        drops: int = 0,
+        away: Away | None = None,
     ) -> Iterator[list[int] | npt.NDArray[np.uint64]]:
         """Clear every PTE of [start, end) that maps a page, with ``markers`` all others too; yields the former, some
         hundred thousand at a time.  For each batch the caller owes a flush and the frames' references.  With ``keeps``,
         those that have the first of two bits become the second; ``drops`` goes even without ``markers``.
+        With ``away``, swap entries go too, and it is told of them.
         """
+        if away is not None:
+            self._clear_swapped(start, end, away)
         if end - start <= FEW * PAGE_SIZE:
             few = self._clear_few(start, end, markers, keeps or (0, 0), drops)
             if few:
@@ -309,6 +330,15 @@ class PageTables:
                     cleared = []
         if cleared:
             yield np.concatenate(cleared)
+
+    def _clear_swapped(self, start: int, end: int, away: Away) -> None:
+        for _, slot, number in self.pte_tables(start, end):
+            view = self.words[slot : slot + number]
+            at = np.flatnonzero((view != 0) & ((view & HERE) == 0) & (view >> _TYPE_SHIFT != _MARKER))
+            if len(at):
+                gone = view[at]
+                view[at] = 0
+                away(gone)
 
     def _clear_few(self, start: int, end: int, markers: bool, keeps: tuple[int, int], drops: int) -> list[int]:
         """As :meth:`clear_range`."""
@@ -369,6 +399,18 @@ class PageTables:
                 if at not in self.links and not self._q[at] & PS:
                     freed |= self._free_empty(2, at)
         return freed
+
+    def deposit(self, slot: int, table: int) -> None:
+        """An entry maps a transparent huge page from now on; ``table`` is a frame for when it is split, or 0."""
+        self.transparent[slot] = table
+        self.tables[1] += bool(table)
+
+    def drop_deposit(self, slot: int) -> None:
+        """The entry has gone as a whole, and needs its table no more."""
+        table = self.transparent.pop(slot)
+        if table:
+            self.tables[1] -= 1
+            self._frames.put(table)
 
     def drop_links(self) -> None:
         """Clear the remaining links."""

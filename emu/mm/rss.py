@@ -7,17 +7,20 @@ Huge pages are counted by their pool.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING, Protocol, TypeAlias, overload
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, overload
 
-from emu.mm.frames import PG_DIRTY, PG_MAYBE_SHARED, FrameAllocator, FrameKind
+from emu.mm.frames import PG_DIRTY, PG_MAYBE_SHARED, PG_SWAPCACHE, FrameAllocator, FrameKind, Locked
 from emu.mm.freeframes import Frames
-from emu.mm.pagetable import ADDRESS, HERE, SPECIAL, D
+from emu.mm.pagetable import ADDRESS, HERE, SPECIAL, A, D
+from emu.mm.swapops import SWP_EXCLUSIVE, slots_of, swapped
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from emu.mm.swapcache import Swap
 
 # plain integers: kinds are compared with these often
 _ANON = int(FrameKind.ANON)
@@ -26,12 +29,24 @@ _ANON = int(FrameKind.ANON)
 Entries: TypeAlias = "npt.NDArray[np.uint64]"
 
 
+class HasSwap(Protocol):
+    """What the address spaces of a machine share."""
+
+    swap: Swap
+
+
 class Resident(Protocol):
     """The owner of counted memory: an address space."""
+
+    @property
+    def context(self) -> HasSwap:
+        """What it shares with others."""
 
     frames: FrameAllocator
     rss_anon: int
     rss_cache: int
+    rss_swap: int
+    payer: Callable[[], Any] | None
 
 
 @overload
@@ -61,21 +76,21 @@ def _count(mm: Resident, frames: Frames | list[int], sign: int) -> None:
 
 def new_page(mm: Resident) -> int:
     """A zeroed frame of private memory.  LinuxError(ENOMEM)."""
-    frame = mm.frames.alloc(FrameKind.ANON)
+    frame = mm.frames.alloc(FrameKind.ANON, mm)
     mm.rss_anon += 1
     return frame
 
 
 def new_pages(mm: Resident, number: int) -> Frames:
     """Several frames, or fewer if no more are left."""
-    frames = mm.frames.alloc_many(FrameKind.ANON, number)
+    frames = mm.frames.alloc_many(FrameKind.ANON, number, mm)
     mm.rss_anon += len(frames)
     return frames
 
 
 def new_copy(mm: Resident, source: int) -> int:
     """A frame of private memory with the contents of another.  LinuxError(ENOMEM)."""
-    frame = mm.frames.copy(source, FrameKind.ANON)
+    frame = mm.frames.copy(source, FrameKind.ANON, mm)
     mm.rss_anon += 1
     return frame
 
@@ -103,6 +118,16 @@ def share_pages(mm: Resident, entries: Entries) -> None:
     frames = pages_of(entries)
     get_frames(mm, frames)
     mm.frames.flags[frames] |= PG_MAYBE_SHARED
+
+
+def share_swapped(child: Resident, entries: Entries) -> None:
+    """Count another's swap entries, which are then nobody's alone (fork, copy_nonpresent_pte)."""
+    away = swapped(entries)
+    number = int(np.count_nonzero(away))
+    if number:
+        entries[away] &= np.uint64(~SWP_EXCLUSIVE & (1 << 64) - 1)
+        child.context.swap.dup(slots_of(entries[away]))
+        child.rss_swap += number
 
 
 def exclusive(mm: Resident, entries: Entries) -> npt.NDArray[np.bool_]:
@@ -133,6 +158,17 @@ def note_dirty(mm: Resident, entries: Entries | list[int]) -> None:
         mm.frames.flags[pages_of(written)] |= PG_DIRTY
 
 
+def note_used(mm: Resident, entries: Entries | list[int], locked: Locked) -> None:
+    """Pages of the page cache were used through these entries, which are about to go (folio_mark_accessed)."""
+    if isinstance(entries, list):
+        for frame in pages_of([entry for entry in entries if entry & A]):
+            if not mm.frames.is_anon(frame):
+                mm.frames.mark_accessed(frame, locked)
+        return
+    frames = pages_of(entries[(entries & A) != 0])
+    mm.frames.mark_many_accessed(frames[mm.frames.kinds[frames] != _ANON], locked)
+
+
 def put_page(mm: Resident, frame: int) -> None:
     """Drop one frame; its entry has been flushed."""
     if mm.frames.is_anon(frame):
@@ -140,6 +176,8 @@ def put_page(mm: Resident, frame: int) -> None:
     else:
         mm.rss_cache -= 1
     mm.frames.put(frame)
+    if mm.frames.has_flag(frame, PG_SWAPCACHE):
+        mm.context.swap.unmapped(np.array([frame], dtype=np.int64))
 
 
 def put_pages(mm: Resident, entries: Entries | list[int]) -> None:
@@ -147,6 +185,9 @@ def put_pages(mm: Resident, entries: Entries | list[int]) -> None:
     frames = pages_of(entries)
     _count(mm, frames, -1)
     mm.frames.put_many(frames)
+    swap = mm.context.swap
+    if swap.cached:
+        swap.unmapped(np.array(frames, dtype=np.int64))
 
 
 def hand_pages(source: Resident, target: Resident, entries: Entries) -> None:
@@ -154,3 +195,7 @@ def hand_pages(source: Resident, target: Resident, entries: Entries) -> None:
     frames = pages_of(entries)
     _count(source, frames, -1)
     _count(target, frames, 1)
+    if source.rss_swap:
+        number = int(np.count_nonzero(swapped(entries)))
+        source.rss_swap -= number
+        target.rss_swap += number

@@ -85,6 +85,8 @@ class SharedTables:
         #: The windows of each address space that has any.
         self._windows: dict[AddressSpace, set[Window]] = {}
         self.host.sharers = self._windows.keys
+        if self.link_level == LEVEL_OF["pmd"]:  # an entry of 2 MiB would be in the place of what links
+            self.host.thp_disable = 1
 
     # -- windows ---------------------------------------------------------------------------------------------------
 

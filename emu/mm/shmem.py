@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 from emu.mm.commit import Commit, Overcommit
 from emu.mm.flags import VmFlags
 from emu.mm.kmem import INODE
-from emu.mm.pagecache import PageCache
+from emu.mm.shmempages import ShmemPages
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
     from emu.mm.address_space import AddressSpace
+    from emu.mm.pagecache import PageCache
 
 
-class SharedAnonymous(PageCache):
+class SharedAnonymous(ShmemPages):
     """The pages behind MAP_SHARED|MAP_ANONYMOUS.  The whole size is promised at once; with MAP_NORESERVE each page when
     it is made.
 
@@ -28,15 +29,26 @@ class SharedAnonymous(PageCache):
         mm.frames.kmem.reserve(INODE)
         self._commit.charge(self._promised, mm)
         mm.frames.kmem.charge_reserved(INODE)
-        super().__init__(mm.frames, length, self._charge_pages if by_page else None)
+        super().__init__(mm.frames, mm.context.swap, length, self._charge_pages if by_page else None)
+        self._thp = mm.context.thp
+        self.huge = self
+        self.settings_changed()
         mm.context.shmem_inodes += 1
         #: The number of its inode, which /proc/PID/maps shows.
         self.ino = mm.context.shmem_inodes
 
     @property
+    def may_be_made_huge(self) -> bool:
+        return self._thp.shmem_unasked or self._thp.shmem_enabled == "force"
+
+    def allows_huge(self, cache: PageCache, index: int, write_end: int, flags: VmFlags | None) -> bool:
+        enabled = self._thp.allows_shmem(self._thp.shm_mnt, index, self.size, flags)
+        return self._thp.allows_unnamed(index, self.size, flags or VmFlags.NONE, inherited=enabled)
+
+    @property
     def promised_pages(self) -> int:
         """The part of Committed_AS for this object."""
-        return self._promised or (self.nr_pages if self._by_page else 0)
+        return self._promised or (self.total_pages if self._by_page else 0)
 
     def _charge_pages(self, pages: int) -> None:
         if pages > 0:

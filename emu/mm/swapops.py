@@ -18,8 +18,12 @@ from mmu.late import np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from emu.mm.freeframes import Frames
+
 _TYPE_SHIFT, _OFFSET_SHIFT, _OFFSET_BITS = 59, 9, 50
 _OFFSET_MASK = (1 << _OFFSET_BITS) - 1
+#: In a swap entry: the page was this process's alone; a userfaultfd wants to hear of a write to it.
+SWP_EXCLUSIVE, SWP_UFFD_WP = 1 << 3, 1 << 2
 #: SWP_PTE_MARKER: the last type.
 MARKER_TYPE = 31
 #: PTE_MARKER_*: write-protected by userfaultfd, poisoned (UFFDIO_POISON), a guard page (MADV_GUARD_INSTALL).
@@ -45,6 +49,43 @@ def swap_type(entry: int) -> int:
 def swap_offset(entry: int) -> int:
     """Its offset (__swp_offset)."""
     return ~entry >> _OFFSET_SHIFT & _OFFSET_MASK
+
+
+def entry_of(slot: int) -> int:
+    """The entry for a slot (:mod:`emu.mm.swapfile`)."""
+    return swap_entry(slot >> _OFFSET_BITS, slot & _OFFSET_MASK)
+
+
+def slot_of(entry: int) -> int:
+    """The slot of an entry."""
+    return swap_type(entry) << _OFFSET_BITS | swap_offset(entry)
+
+
+def slots_of(entries: Entries) -> Frames:
+    """The slots of swap entries."""
+    offsets = (~entries >> np.uint64(_OFFSET_SHIFT)) & np.uint64(_OFFSET_MASK)
+    kinds = entries >> np.uint64(_TYPE_SHIFT)
+    slots: Frames = (offsets | kinds << np.uint64(_OFFSET_BITS)).astype(np.int64)
+    return slots
+
+
+def entries_of(slots: Frames) -> Entries:
+    """The entries for slots."""
+    words = slots.astype(np.uint64)
+    offsets = (~words & np.uint64(_OFFSET_MASK)) << np.uint64(_OFFSET_SHIFT)
+    return words >> np.uint64(_OFFSET_BITS) << np.uint64(_TYPE_SHIFT) | offsets
+
+
+def is_swapped(entry: int) -> bool:
+    """Whether an entry says in which slot a page lies."""
+    return entry != 0 and not entry & HERE and swap_type(entry) != MARKER_TYPE
+
+
+def swapped(entries: Entries) -> npt.NDArray[np.bool_]:
+    """Which entries do."""
+    away = (entries != 0) & ((entries & HERE) == 0)
+    found: npt.NDArray[np.bool_] = np.logical_and(away, entries >> np.uint64(_TYPE_SHIFT) != MARKER_TYPE)
+    return found
 
 
 def marker(what: int) -> int:

@@ -11,6 +11,7 @@ from emu.linux.mman import Prot
 from emu.mm import rss
 from emu.mm.flags import VmFlags
 from emu.mm.frames import PG_DIRTY, PG_UNREAD
+from emu.mm.hugememory import huge_slot
 from emu.mm.memory import set_new_entry
 from emu.mm.pagetable import RW, SPECIAL, UFFD_WP_BIT, D
 from emu.mm.swapops import POISONED_ENTRY, is_here
@@ -47,6 +48,8 @@ def fill(mm: AddressSpace, start: int, length: int, one: Fill, *, protected: boo
         mm.stop.check()
         address = start + done
         try:
+            if huge_slot(mm, address) is not None:
+                raise LinuxError(errno.EEXIST)
             slot = mm.tables.entry_slot_alloc(address, 1)
             one(mm, vma, address, slot)
         except LinuxError:
@@ -98,7 +101,7 @@ def _into_cache(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, slot
     """A new page of shared memory (shmem_mfill_atomic_pte)."""
     index = vma.index_of(address)
     _check_size(vma, address)
-    if cache.find(index) is not None:
+    if cache.holds(index):
         raise LinuxError(errno.EEXIST)
     _check_free(mm, slot)
     frame = cache.get_page(index)
@@ -131,9 +134,9 @@ def fill_from_cache(mm: AddressSpace, vma: Vma, address: int, slot: int) -> None
     index = vma.index_of(address)
     if not cache.check_index(index):
         raise LinuxError(errno.EINVAL)
-    frame = cache.find(index)
-    if frame is None:
+    if not cache.holds(index):
         raise LinuxError(errno.EFAULT)
+    frame = cache.get_page(index)
     _check_free(mm, slot)
     mm.frames.clear_page_flags(frame, PG_UNREAD)
     _map_cached(mm, vma, address, slot, frame)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
+from emu.mm import hugememory
 from emu.mm.flags import VmFlags
 from emu.mm.memory import set_new_entry
 from emu.mm.pagetable import ADDRESS, RW, SPECIAL, D
-from emu.mm.swapops import is_here
+from emu.mm.swapops import SWP_EXCLUSIVE, SWP_UFFD_WP, is_here, is_swapped
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ def move_pages(mm: AddressSpace, context: UserfaultContext, dst: int, src: int, 
     while done < length:
         mm.stop.check()
         try:
+            if _move_huge_page(mm, dst + done, src + done, length - done):
+                done += hugememory.PMD_SIZE
+                continue
             _move_page(mm, target, dst + done, src + done, holes=holes)
         except LinuxError:
             if not done:
@@ -58,6 +62,32 @@ def _check_areas(source: Vma, target: Vma, context: UserfaultContext, dst: int, 
         raise LinuxError(errno.EINVAL)
 
 
+def _move_huge_page(mm: AddressSpace, dst: int, src: int, length: int) -> bool:
+    """Move 2 MiB as a whole if they are one page, and nothing is at the target; else split it (move_pages_huge_pmd).
+    LinuxError: EEXIST, EBUSY for a page that others have too, ENOMEM.
+    """
+    size, q = hugememory.PMD_SIZE, mm.frames.ram.qwords
+    if hugememory.huge_slot(mm, dst) is not None:
+        raise LinuxError(errno.EEXIST)
+    slot = hugememory.huge_slot(mm, src)
+    if slot is None:
+        return False
+    if dst % size or src % size or length < size:
+        part = hugememory.split if q[slot] & SPECIAL else hugememory.split_page
+        part(mm, src & -size, slot)
+        return False
+    entry = q[slot]
+    if not entry & SPECIAL and (mm.frames.counts[hugememory.block(hugememory.head_of(entry))] > 1).any():
+        raise LinuxError(errno.EBUSY)
+    target = mm.tables.entry_slot_alloc(dst, hugememory.PMD)
+    if q[target]:
+        hugememory.split(mm, src, slot)
+        return False
+    hugememory.move(mm, src, size, dst)
+    mm.obligation(src, src + size, "UFFDIO_MOVE").flush()
+    return True
+
+
 def _move_page(mm: AddressSpace, target: Vma, dst: int, src: int, *, holes: bool) -> None:
     q = mm.frames.ram.qwords
     from_slot = mm.tables.leaf_slot(src)
@@ -70,10 +100,15 @@ def _move_page(mm: AddressSpace, target: Vma, dst: int, src: int, *, holes: bool
             if holes:
                 return
             raise LinuxError(errno.ENOENT)
+        if is_swapped(entry):
+            if not entry & SWP_EXCLUSIVE:
+                raise LinuxError(errno.EBUSY)
+            _move_entry(mm, dst, src, entry)
+            return
         if not is_here(entry):
             raise LinuxError(errno.EFAULT)
         frame = (entry & ADDRESS) >> PAGE_SHIFT
-        if not entry & SPECIAL and (not mm.frames.is_anon(frame) or mm.frames.count(frame) != 1):
+        if not entry & SPECIAL and (not mm.frames.is_anon(frame) or mm.frames.mapcount(frame) != 1):
             raise LinuxError(errno.EBUSY)
     finally:
         if not q[to_slot]:
@@ -84,3 +119,13 @@ def _move_page(mm: AddressSpace, target: Vma, dst: int, src: int, *, holes: bool
     mm.obligation(src, src + PAGE_SIZE, "UFFDIO_MOVE").flush()
     bits = target.page_bits | (SPECIAL if entry & SPECIAL else D | (RW if target.prot & Prot.WRITE else 0))
     set_new_entry(mm, dst, to_slot, frame << PAGE_SHIFT | bits)
+
+
+def _move_entry(mm: AddressSpace, dst: int, src: int, entry: int) -> None:
+    """What lies in a swap area stays there (move_swap_pte)."""
+    q = mm.frames.ram.qwords
+    from_slot, to_slot = mm.tables.leaf_slot(src), mm.tables.entry_slot_alloc(dst, 1)
+    assert from_slot is not None
+    q[from_slot] = 0
+    mm.obligation(src, src + PAGE_SIZE).nothing_present()
+    set_new_entry(mm, dst, to_slot, entry & ~SWP_UFFD_WP)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
-from emu.mm import rss
+from emu.mm import hugememory, rss
 from emu.mm.flags import VmFlags
 from emu.mm.pagetable import RW, UFFD_WP_BIT, span
-from emu.mm.swapops import UFFD_WP_ENTRY, here
+from emu.mm.swapops import SWP_UFFD_WP, UFFD_WP_ENTRY, here, swapped
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT
 
@@ -46,13 +46,17 @@ def uses_markers(vma: Vma) -> bool:
 
 def uffd_wp_range(mm: AddressSpace, vma: Vma, start: int, end: int, *, on: bool) -> None:
     """Protect [start, end) of a VMA, or take the protection away.  LinuxError(ENOMEM)."""
+    if on and vma.page_cache is not None:  # protected entry by entry (pgtable_split_needed)
+        hugememory.split_range(mm, start, end)
     if on and uses_markers(vma):
         _mark(mm, start, end)
     flush = mm.obligation(start, end, "userfaultfd")
-    changed = False
+    changed = hugememory.protect_writes(mm, vma, start, end, on=on)
     for _, slot, number in mm.tables.pte_tables(start, end):
         view = mm.tables.words[slot : slot + number]
         mapping = here(view)
+        if mm.rss_swap and len(away := np.flatnonzero(swapped(view))):
+            view[away] = view[away] | SWP_UFFD_WP if on else view[away] & np.uint64(~SWP_UFFD_WP & (1 << 64) - 1)
         if not mapping.any():
             if not on:
                 view[view == np.uint64(UFFD_WP_ENTRY)] = 0
@@ -82,6 +86,8 @@ def _mark(mm: AddressSpace, start: int, end: int) -> None:
     for address in range(start & -covered, end, covered):
         mm.stop.check()
         low, high = max(address, start), min(address + covered, end)
+        if hugememory.huge_slot(mm, low) is not None:
+            continue
         slot = mm.tables.entry_slot_alloc(low, 1)
         view = mm.tables.words[slot : slot + ((high - low) >> PAGE_SHIFT)]
         view[view == 0] = np.uint64(UFFD_WP_ENTRY)

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from emu.linux.errors import LinuxError
+from emu.linux.errors import LinuxError, NoPage
 from emu.mm.flags import FaultResult
 from emu.mm.pagetable import ADDRESS, PS, RW, US, A, D, P, span
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -37,8 +37,9 @@ class UserCopy(ABC):
     frames: FrameAllocator
     tables: PageTables
     task_size: int
-    #: Called for each resolved fault (a FaultResult), to count it for the current task.
-    on_kernel_fault: Callable[[int, int], None] | None
+    #: Called for resolved faults (a FaultResult and a number), to count them for the current task; whether these were
+    #: exceptions of the kernel that copies, not pages that it brought in beforehand.
+    on_kernel_fault: Callable[[int, int, bool], None] | None
 
     @abstractmethod
     def handle_fault(self, address: int, access: Access) -> FaultResult:
@@ -47,13 +48,13 @@ class UserCopy(ABC):
     def count_kernel_fault(self, result: FaultResult, number: int = 1) -> None:
         """The kernel has taken faults that were resolved."""
         if self.on_kernel_fault is not None:
-            self.on_kernel_fault(result, number)
+            self.on_kernel_fault(result, number, False)
 
     @abstractmethod
     def wait_userfault(self) -> None:
         """Wait until a program has resolved the last fault that it is to resolve.  LinuxError(EFAULT)."""
 
-    def take_fault(self, result: FaultResult) -> None:
+    def take_fault(self, result: FaultResult, *, copying: bool = False) -> None:
         """Count a fault that the kernel has taken, or wait for the program that resolves it, after which the access is
         tried again.  LinuxError(EFAULT, ENOMEM) if it was not resolved.
         """
@@ -61,9 +62,9 @@ class UserCopy(ABC):
             self.wait_userfault()
             return
         if not result.resolved:
-            raise LinuxError(errno.ENOMEM if result == FaultResult.OOM else errno.EFAULT)
+            raise NoPage if result == FaultResult.OOM else LinuxError(errno.EFAULT)
         if self.on_kernel_fault is not None:
-            self.on_kernel_fault(result, 1)
+            self.on_kernel_fault(result, 1, copying)
 
     def translate(self, address: int, access: Access, fault: Callable[[], FaultResult] | None = None) -> int:
         """The physical address of a user address, after making the access possible: walk the tables, resolve the fault,
@@ -87,7 +88,7 @@ class UserCopy(ABC):
                     if entry & PS:
                         return (entry & ADDRESS & ~_HUGE_MASK) | (address & _HUGE_MASK)
                     return (entry & ADDRESS) | (address & _PAGE_MASK)
-            self.take_fault(self.handle_fault(address, access) if fault is None else fault())
+            self.take_fault(self.handle_fault(address, access) if fault is None else fault(), copying=fault is None)
         raise AssertionError(f"translate: {address:#x} stays inaccessible although every fault was resolved")
 
     def allowed(self, address: int, access: Access) -> int | None:

@@ -20,6 +20,7 @@ from mmu.registers import Access
 if TYPE_CHECKING:
     from emu.mm.kmem import Kmem
     from emu.mm.pagecache import PageCache
+    from emu.mm.swapahead import ReadAhead
     from emu.mm.userfault import UserfaultContext
     from emu.mm.vmops import MappedFile, VmOperations
 
@@ -54,7 +55,7 @@ class Vma:
 
     __slots__ = (
         "_allowed", "_flags", "_prot", "anon_vma", "cached_bits", "end", "file", "ops", "page_bits",
-        "page_cache", "pgoff", "policy", "private_data", "shared", "start", "uffd",
+        "page_cache", "pgoff", "policy", "private_data", "shared", "start", "swap_readahead", "uffd",
     )  # fmt: skip
 
     def __init__(
@@ -86,6 +87,8 @@ class Vma:
         self.policy: tuple[int, int] | None = None
         #: The userfaultfd with which it is registered (vm_userfaultfd_ctx).
         self.uffd: UserfaultContext | None = None
+        #: Once a page of it has come back from swap (swap_readahead_info).
+        self.swap_readahead: ReadAhead | None = None
 
     @property
     def prot(self) -> Prot:
@@ -132,6 +135,16 @@ class Vma:
         """Whether it is private anonymous memory (vma_is_anonymous), including that of /dev/zero."""
         return self.page_cache is None and self.ops is ORDINARY
 
+    @property
+    def object(self) -> MappedFile | PageCache | None:
+        """What it maps (vm_file): an open file, or shared memory without a name."""
+        return self.file if self.file is not None else self.page_cache
+
+    @property
+    def writes_through(self) -> bool:
+        """VM_SHARED: a shared mapping of a file that was opened for reading alone counts as private (do_mmap)."""
+        return self.shared and (self.file is None or self.file.writable)
+
     def index_of(self, address: int) -> int:
         """The index of the page of the page cache at ``address``."""
         return self.pgoff + ((address - self.start) >> 12)
@@ -148,7 +161,7 @@ class Vma:
             private_data=self.private_data,
         )  # fmt: skip
         part.anon_vma = self.anon_vma
-        part.policy, part.uffd = self.policy, self.uffd
+        part.policy, part.uffd, part.swap_readahead = self.policy, self.uffd, self.swap_readahead
         return part
 
     def __repr__(self) -> str:

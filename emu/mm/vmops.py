@@ -16,10 +16,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from emu.linux.errors import LinuxError
+from emu.linux.errors import LinuxError, NoPage
 from emu.mm.flags import FaultResult
 from emu.mm.pagetable import span
-from emu.mm.swapops import here
+from emu.mm.swapops import here, slots_of, swapped
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 #: Which the errno module does not have.
 _EHWPOISON = 133
-_FAILED = {FaultResult.OOM: errno.ENOMEM, FaultResult.HWPOISON: _EHWPOISON}
 
 
 class HugePageUse(NamedTuple):
@@ -138,6 +137,11 @@ class VmOperations(ABC):
         """
         return self.gup(mm, vma, address, access)
 
+    def gup_unshare(self, mm: AddressSpace, vma: Vma, address: int) -> None:
+        """A private page is about to be pinned in order to be read: it must be this process's alone by then
+        (FAULT_FLAG_UNSHARE).  LinuxError(ENOMEM).
+        """
+
     def populate(self, mm: AddressSpace, vma: Vma, start: int, end: int, access: Access) -> FaultResult | None:
         """Fault in every page of [start, end) for MAP_POPULATE or a lock; returns the result of the fault that failed,
         or None.  The faults count as taken by the kernel for the current process.  NoIntr if the run is to end.
@@ -148,20 +152,21 @@ class VmOperations(ABC):
             if not result.resolved:
                 return result
             mm.count_kernel_fault(result)
-            if result == FaultResult.RACED:
-                self.touch(mm, page, access)
+            self.touch(mm, vma, page, access)
         return None
 
-    def touch(self, mm: AddressSpace, address: int, access: Access) -> None:
-        """A page that is to be faulted in is there already, and counts as used (FOLL_TOUCH)."""
+    def touch(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> None:
+        """A page of the VMA that was to be faulted in is there, and counts as used (FOLL_TOUCH)."""
 
     def fault_in(self, mm: AddressSpace, vma: Vma, start: int, end: int, access: Access) -> None:
         """Make every page of [start, end) present for mlock and MADV_POPULATE.  LinuxError(EFAULT, ENOMEM,
         EHWPOISON).
         """
         failed = self.populate(mm, vma, start, end, access)
+        if failed == FaultResult.OOM:
+            raise NoPage
         if failed is not None:
-            raise LinuxError(_FAILED.get(failed, errno.EFAULT))
+            raise LinuxError(_EHWPOISON if failed == FaultResult.HWPOISON else errno.EFAULT)
 
     # -- changing entries ------------------------------------------------------------------------------------------
 
@@ -224,7 +229,10 @@ class VmOperations(ABC):
         present = np.zeros((end - start) >> PAGE_SHIFT, dtype=np.bool_)
         for vaddr, slot, number in mm.tables.pte_tables(start, end):
             at = (vaddr - start) >> PAGE_SHIFT
-            present[at : at + number] |= here(mm.tables.words[slot : slot + number])
+            view = mm.tables.words[slot : slot + number]
+            present[at : at + number] |= here(view)
+            if mm.rss_swap and len(away := np.flatnonzero(swapped(view))):
+                present[at + away] = mm.context.swap.find_many(slots_of(view[away])) != 0
         size = span(2)
         for vaddr, _ in mm.tables.huge_slots(start & -size, end):
             present[(max(vaddr, start) - start) >> PAGE_SHIFT : (min(vaddr + size, end) - start) >> PAGE_SHIFT] = True
@@ -265,6 +273,10 @@ class MappedFile(Protocol):
     @property
     def writable(self) -> bool:
         """Opened for writing."""
+
+    @property
+    def noexec(self) -> bool:
+        """Nothing on its file system may be executed (path_noexec)."""
 
     def get(self) -> object:
         """Take one more reference."""

@@ -8,10 +8,10 @@ import errno
 from typing import TYPE_CHECKING
 
 from emu.fs.dentry import decode_name, encode_name
+from emu.kernel.oom import badness, total_pages
 from emu.linux.capability import AUDIT_CONTROL, SYS_NICE, SYS_RESOURCE
 from emu.linux.errors import LinuxError
 from emu.proc.pidfile import PidFile
-from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -49,17 +49,22 @@ def set_comm(kernel: Kernel, task: Task, data: bytes) -> None:
     task.comm = decode_name(data[:15].split(b"\0")[0])
 
 
+def cgroup(kernel: Kernel, task: Task) -> bytes:
+    """/proc/PID/cgroup (proc_cgroup_show)."""
+    if kernel.current is None or "cgroups" not in kernel.__dict__:
+        return b"0::/\n"
+    group = kernel.cgroups.of(task)
+    gone = " (deleted)" if group.dead else ""
+    return b"0::" + encode_name(group.path(kernel.cgroups.top_of(kernel.current)) + gone) + b"\n"
+
+
 # The out-of-memory killer
 
 
 def oom_score(kernel: Kernel, task: Task) -> bytes:
     """/proc/PID/oom_score (proc_oom_score, oom_badness)."""
-    mm, total = task.mm, kernel.frames.total
-    if not task.alive or task.group.oom_score_adj == _OOM_MIN:
-        return b"0\n"
-    points = mm.rss_anon + mm.rss_cache + mm.tables.vm_pte_bytes // PAGE_SIZE
-    points += task.group.oom_score_adj * (total // 1000)
-    return b"%d\n" % max(0, (1000 + int(points * 1000 / total)) * 2 // 3)
+    points, total = badness(kernel, task), total_pages(kernel)
+    return b"%d\n" % (0 if points is None else max(0, (1000 + int(points * 1000 / total)) * 2 // 3))
 
 
 def oom_score_adj(kernel: Kernel, task: Task) -> bytes:
@@ -164,7 +169,7 @@ def no_lsm(kernel: Kernel, task: Task) -> bytes:
 
 PID_FILES = {
     "autogroup": PidFile(lambda kernel, task: b"/autogroup-%d nice 0\n" % task.sid, of_thread=False),
-    "cgroup": PidFile(lambda kernel, task: b"0::/\n"),
+    "cgroup": PidFile(cgroup),
     "comm": PidFile(comm, 0o644, set_comm),
     "coredump_filter": PidFile(coredump_filter, 0o644, set_coredump_filter, of_thread=False),
     "cpuset": PidFile(lambda kernel, task: b"/\n"),

@@ -20,7 +20,8 @@ _YES = (
     "SYSVIPC", "SYSVIPC_SYSCTL", "POSIX_MQUEUE_SYSCTL", "NET", "UNIX", "INET", "IPV6", "PACKET_DIAG",
     "ADVISE_SYSCALLS", "MEMBARRIER", "CHECKPOINT_RESTORE", "KALLSYMS", "SYSFS_SYSCALL", "SYSCTL_SYSCALL",
     "X86_VSYSCALL_EMULATION", "LEGACY_VSYSCALL_XONLY", "ARCH_USES_HIGH_VMA_FLAGS", "EXPERT", "IKCONFIG",
-    "IKCONFIG_PROC", "PREEMPT",
+    "IKCONFIG_PROC", "PREEMPT", "CGROUPS", "CGROUP_PIDS", "MEMCG",
+    "TRANSPARENT_HUGEPAGE", "TRANSPARENT_HUGEPAGE_MADVISE",
 )  # fmt: skip
 #: Options that go with a system call.
 _BY_CALL = {
@@ -29,14 +30,15 @@ _BY_CALL = {
     "SECCOMP_FILTER": "seccomp", "FANOTIFY": "fanotify_init", "IO_URING": "io_uring_setup",
     "USERFAULTFD": "userfaultfd",
     "BPF_SYSCALL": "bpf", "PERF_EVENTS": "perf_event_open", "MODULES": "init_module", "KEXEC": "kexec_load",
+    "KEXEC_FILE": "kexec_file_load", "X86_IOPL_IOPERM": "iopl",
     "QUOTA": "quotactl", "SWAP": "swapon", "BSD_PROCESS_ACCT": "acct", "MEMFD_CREATE": "memfd_create",
     "SECRETMEM": "memfd_secret", "PROCESS_MADVISE": "process_madvise", "FUTEX_PI": "futex_waitv", "NUMA": "mbind",
     "MIGRATION": "move_pages",
     "MODIFY_LDT_SYSCALL": "modify_ldt", "SECURITY_LANDLOCK": "landlock_create_ruleset",
 }  # fmt: skip
 _NO = (
-    "NAMESPACES", "UTS_NS", "TIME_NS", "IPC_NS", "USER_NS", "PID_NS", "NET_NS", "CGROUPS", "MEMCG", "CPUSETS",
-    "TRANSPARENT_HUGEPAGE", "KSM", "ZSWAP", "AUDIT", "SECURITY", "SECURITY_SELINUX", "EXT4_FS", "XFS_FS", "BTRFS_FS",
+    "NAMESPACES", "UTS_NS", "TIME_NS", "IPC_NS", "USER_NS", "PID_NS", "NET_NS", "CPUSETS",
+    "KSM", "ZSWAP", "AUDIT", "SECURITY", "SECURITY_SELINUX", "EXT4_FS", "XFS_FS", "BTRFS_FS",
     "OVERLAY_FS", "FUSE_FS", "BLK_DEV_LOOP", "MEMORY_FAILURE", "COMPACTION", "WATCH_QUEUE", "TUN",
     "VETH", "DUMMY", "TLS", "VSOCKETS", "CRYPTO_USER_API", "RTC_CLASS", "FTRACE", "KPROBES",
     "DEBUG_KERNEL", "KASAN", "IA32_EMULATION", "X86_X32_ABI",

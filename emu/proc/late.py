@@ -17,6 +17,7 @@ from emu.proc import (
     mqueue,
     net,
     ns,
+    numamaps,
     pagemap,
     process,
     smaps,
@@ -28,6 +29,7 @@ from emu.proc.config import config_gz
 from emu.proc.cpuinfo import cpuinfo, identity
 from emu.proc.superblock import ProcSuperBlock
 from emu.proc.vmstat import vmstat
+from emu.proc.zoneinfo import zoneinfo
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 _TEXTS: dict[str, tuple[Callable[[Kernel], bytes], int]] = {
     "buddyinfo": (meminfo.buddyinfo, 0o444), "config.gz": (config_gz, 0o444), "loadavg": (process.loadavg, 0o444),
     "meminfo": (meminfo.meminfo, 0o444), "pagetypeinfo": (meminfo.pagetypeinfo, 0o400),
-    "slabinfo": (meminfo.slabinfo, 0o400), "vmstat": (vmstat, 0o444), "zoneinfo": (meminfo.zoneinfo, 0o444),
+    "slabinfo": (meminfo.slabinfo, 0o400), "vmstat": (vmstat, 0o444), "zoneinfo": (zoneinfo, 0o444),
     **{name: (make, 0o444) for name, make in machine.FILES.items()},
 }  # fmt: skip
 _READERS = {"kpagecount": meminfo.kpagecount, "kpageflags": meminfo.kpageflags}
@@ -45,7 +47,7 @@ def add_all(kernel: Kernel) -> None:
     """Add the files."""
     procfs = kernel.vfs.procfs
     assert isinstance(procfs, ProcSuperBlock)
-    for module in (activity, attributes, idmap, memory, process, smaps, timens):
+    for module in (activity, attributes, idmap, memory, numamaps, process, smaps, timens):
         procfs.pid_files.update(module.PID_FILES)
     procfs.pid_inodes.update(pagemap.PID_INODES)
     procfs.pid_directories.update(ns.PID_DIRECTORIES)

@@ -111,6 +111,33 @@ def pressure(kernel: Kernel, *, full: bool = True) -> bytes:
     return (f"some {words}full {words}").encode()
 
 
+def cgroups(kernel: Kernel) -> bytes:
+    """/proc/cgroups: the controllers that version 1 could have (proc_cgroupstats_show)."""
+    made = "cgroups" in kernel.__dict__
+    number = sum("pids" in group.states for group in kernel.cgroups.root.subtree()) if made else 1
+    return f"#subsys_name\thierarchy\tnum_cgroups\tenabled\npids\t0\t{number}\t1\n".encode()
+
+
+_SWAPS = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
+
+
+def swaps(kernel: Kernel) -> bytes:
+    """/proc/swaps: the areas that are used first stand last where their priorities are equal."""
+    text = _SWAPS
+    for area in kernel.mm_context.swap.areas.active:
+        name = area.name()
+        for char in "\\ \t\n":
+            name = name.replace(char, f"\\{ord(char):03o}")
+        size, used = (pages << 2 for pages in (area.pages, area.in_use))
+        kind = "partition" if area.partition else "file\t"
+        text += f"{name}{' ' * max(40 - len(name), 1)}{kind}\t{size}\t{_tab(size)}{used}\t{_tab(used)}{area.priority}\n"
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _tab(number: int) -> str:
+    return "\t" if number < 10_000_000 else ""
+
+
 FIXED = {
     "consoles": "",
     "crypto": "",
@@ -118,11 +145,11 @@ FIXED = {
     "execdomains": "0-0\tLinux           \t[kernel]\n",
     "misc": "",
     "partitions": "major minor  #blocks  name\n\n",
-    "swaps": "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n",
     "ioports": "",
     "cmdline": "\n",
 }
 FILES = {
-    "devices": devices, "interrupts": interrupts, "softirqs": softirqs, "iomem": iomem, "locks": locks,
+    "cgroups": cgroups,
+    "devices": devices, "interrupts": interrupts, "softirqs": softirqs, "iomem": iomem, "locks": locks, "swaps": swaps,
     "tty/drivers": tty_drivers, "pressure/cpu": pressure, "pressure/io": pressure, "pressure/memory": pressure,
 }  # fmt: skip

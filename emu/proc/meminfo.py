@@ -1,4 +1,4 @@
-"""Files of /proc with figures of the machine's memory: meminfo, vmstat, zoneinfo, buddyinfo, kpageflags and others."""
+"""Files of /proc with figures of the machine's memory: meminfo, buddyinfo, kpageflags and others."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ from emu.mm.frames import (
     BLOCK_FRAMES,
     PG_ACTIVE,
     PG_DIRTY,
+    PG_LARGE,
     PG_LAZYFREE,
+    PG_MAYBE_SHARED,
     PG_REFERENCED,
+    PG_SWAPCACHE,
     FrameAllocator,
     FrameKind,
 )
-from emu.mm.mlock import locked_pages
+from emu.mm.hugememory import mapped_heads
+from emu.proc.pagelists import page_lists
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -27,8 +31,11 @@ if TYPE_CHECKING:
     from emu.mm.address_space import AddressSpace
 
 #: KPF_* (include/uapi/linux/kernel-page-flags.h).
-_REFERENCED, _UPTODATE, _DIRTY, _LRU, _ACTIVE, _BUDDY, _MMAP, _ANON, _SWAPBACKED = 2, 3, 4, 5, 6, 10, 11, 12, 14
-_ZERO, _PGTABLE, _RESERVED = 24, 26, 32
+_REFERENCED, _UPTODATE, _DIRTY, _LRU, _ACTIVE, _BUDDY, _MMAP, _ANON = 2, 3, 4, 5, 6, 10, 11, 12
+_SWAPCACHE, _SWAPBACKED = 13, 14
+_COMPOUND_HEAD, _COMPOUND_TAIL, _THP, _ZERO, _PGTABLE, _RESERVED, _ANON_EXCLUSIVE = (
+    15, 16, 22, 24, 26, 32, 34,
+)  # fmt: skip
 _KIND_FLAGS = {
     FrameKind.FREE: 1 << _BUDDY,
     FrameKind.RESERVED: 1 << _RESERVED,
@@ -47,25 +54,47 @@ def _spaces(kernel: Kernel) -> list[AddressSpace]:
     return list(kernel.mm_context.address_spaces.values())
 
 
+def anon_thps(kernel: Kernel) -> int:
+    """NR_ANON_THPS: pages of private memory that are mapped by entries of 2 MiB."""
+    return len(mapped_heads(_spaces(kernel), FrameKind.ANON)) << 9
+
+
+def shmem_thps(kernel: Kernel) -> int:
+    """NR_SHMEM_THPS: pages of shared memory that are parts of huge ones."""
+    frames = kernel.frames
+    if not any(cache.may_have_huge for cache in frames.page_caches):
+        return 0
+    return int(np.count_nonzero((frames.kinds == FrameKind.CACHE) & (frames.flags & PG_LARGE != 0)))
+
+
+def pmd_mapped(kernel: Kernel) -> int:
+    """NR_SHMEM_PMDMAPPED: those that entries of 2 MiB map."""
+    return len(mapped_heads(_spaces(kernel), FrameKind.CACHE)) << 9
+
+
 def meminfo(kernel: Kernel) -> bytes:
     """/proc/meminfo."""
     frames = kernel.frames
-    used, commit = frames.used, kernel.mm_context.commit
+    used, commit, swap = frames.used, kernel.mm_context.commit, kernel.mm_context.swap
     clean = 0 if frames.reclaimer is None else frames.reclaimer.clean_pages
     spaces = _spaces(kernel)
-    locked, anon, cached = locked_pages(spaces), used[FrameKind.ANON], used[FrameKind.CACHE]
-    shmem = cached - clean
+    pages = page_lists(kernel)
+    lists = pages.lists
     figures = {
         "MemTotal": frames.total, "MemFree": frames.free, "MemAvailable": frames.free + clean, "Buffers": 0,
-        "Cached": cached, "SwapCached": 0, "Active": 0, "Inactive": anon + cached - locked, "Active(anon)": 0,
-        "Inactive(anon)": anon + shmem - locked, "Active(file)": 0, "Inactive(file)": clean, "Unevictable": locked,
-        "Mlocked": locked, "SwapTotal": 0, "SwapFree": 0, "Zswap": 0, "Zswapped": 0, "Dirty": 0, "Writeback": 0,
-        "AnonPages": anon, "Mapped": sum(mm.rss_cache for mm in spaces), "Shmem": shmem, "KReclaimable": 0,
+        "Cached": pages.file + pages.shmem, "SwapCached": swap.cached,
+        "Active": lists.active_anon + lists.active_file, "Inactive": lists.inactive_anon + lists.inactive_file,
+        "Active(anon)": lists.active_anon, "Inactive(anon)": lists.inactive_anon, "Active(file)": lists.active_file,
+        "Inactive(file)": lists.inactive_file, "Unevictable": lists.unevictable, "Mlocked": lists.unevictable,
+        "SwapTotal": swap.areas.total,
+        "SwapFree": swap.areas.free, "Zswap": 0, "Zswapped": 0, "Dirty": 0, "Writeback": 0,
+        "AnonPages": pages.anon, "Mapped": sum(mm.rss_cache for mm in spaces), "Shmem": pages.shmem, "KReclaimable": 0,
         "Slab": frames.kmem.pages, "SReclaimable": 0, "SUnreclaim": frames.kmem.pages, "KernelStack": 0,
         "PageTables": used[FrameKind.PAGETABLE], "SecPageTables": 0, "NFS_Unstable": 0, "Bounce": 0,
         "WritebackTmp": 0, "CommitLimit": commit.limit, "Committed_AS": commit.pages, "VmallocTotal": 0,
-        "VmallocUsed": 0, "VmallocChunk": 0, "Percpu": 0, "AnonHugePages": 0, "ShmemHugePages": 0,
-        "ShmemPmdMapped": 0, "FileHugePages": 0, "FilePmdMapped": 0, "Balloon": 0,
+        "VmallocUsed": 0, "VmallocChunk": 0, "Percpu": 0, "AnonHugePages": anon_thps(kernel),
+        "ShmemHugePages": shmem_thps(kernel), "ShmemPmdMapped": pmd_mapped(kernel),
+        "FileHugePages": 0, "FilePmdMapped": 0, "Balloon": 0,
     }  # fmt: skip
     sizes = {name: pages * PAGE_SIZE >> 10 for name, pages in figures.items()}
     sizes["VmallocTotal"] = _VMALLOC[kernel.mm_context.levels] >> 10
@@ -81,17 +110,19 @@ def node_figures(kernel: Kernel) -> dict[str, int]:
     """What there is of each kind, in pages."""
     frames = kernel.frames
     used = frames.used
-    clean = 0 if frames.reclaimer is None else frames.reclaimer.clean_pages
-    spaces = _spaces(kernel)
-    anon, cached = used[FrameKind.ANON], used[FrameKind.CACHE]
-    locked = locked_pages(spaces)
+    spaces, swap = _spaces(kernel), kernel.mm_context.swap
+    pages = page_lists(kernel)
     return {
-        "nr_inactive_anon": anon + cached - clean - locked, "nr_active_anon": 0, "nr_inactive_file": clean,
-        "nr_active_file": 0, "nr_unevictable": locked, "nr_slab_reclaimable": 0,
+        "nr_inactive_anon": pages.lists.inactive_anon, "nr_active_anon": pages.lists.active_anon,
+        "nr_inactive_file": pages.lists.inactive_file, "nr_active_file": pages.lists.active_file,
+        "nr_unevictable": pages.lists.unevictable, "nr_slab_reclaimable": 0,
         "nr_slab_unreclaimable": frames.kmem.pages, "nr_isolated_anon": 0, "nr_isolated_file": 0,
-        "nr_anon_pages": anon, "nr_mapped": sum(mm.rss_cache for mm in spaces), "nr_file_pages": cached,
-        "nr_dirty": 0, "nr_writeback": 0, "nr_shmem": cached - clean, "nr_anon_transparent_hugepages": 0,
-        "nr_page_table_pages": used[FrameKind.PAGETABLE], "nr_swapcached": 0,
+        "nr_anon_pages": pages.anon, "nr_mapped": sum(mm.rss_cache for mm in spaces),
+        "nr_file_pages": pages.file + pages.shmem + swap.cached,
+        "nr_dirty": 0, "nr_writeback": 0, "nr_shmem": pages.shmem,
+        "nr_anon_transparent_hugepages": anon_thps(kernel) >> 9, "nr_shmem_hugepages": shmem_thps(kernel) >> 9,
+        "nr_shmem_pmdmapped": pmd_mapped(kernel) >> 9,
+        "nr_page_table_pages": used[FrameKind.PAGETABLE], "nr_swapcached": swap.cached,
         "nr_hugetlb": kernel.huge_pages.total << 9,
     }  # fmt: skip
 
@@ -103,21 +134,6 @@ def zone_figures(kernel: Kernel) -> dict[str, int]:
     for name in ("inactive_anon", "active_anon", "inactive_file", "active_file", "unevictable"):
         zone[f"nr_zone_{name}"] = node[f"nr_{name}"]
     return zone | {"nr_zone_write_pending": 0, "nr_mlock": node["nr_unevictable"], "nr_free_cma": 0}
-
-
-def zoneinfo(kernel: Kernel) -> bytes:
-    """/proc/zoneinfo: one node with one zone."""
-    frames = kernel.frames
-    text = "Node 0, zone      DMA\n  per-node stats\n"
-    text += "".join(f"      {name:<12} {value}\n" for name, value in node_figures(kernel).items())
-    text += f"  pages free     {frames.free}\n"
-    sizes = {"boost": 0, "min": 0, "low": 0, "high": 0, "promo": 0, "spanned": frames.total, "present": frames.total}
-    text += "".join(
-        f"        {name:<8} {value}\n" for name, value in {**sizes, "managed": frames.total, "cma": 0}.items()
-    )
-    text += "        protection: (0, 0)\n"
-    text += "".join(f"      {name:<12} {value}\n" for name, value in zone_figures(kernel).items())
-    return (text + "  node_unreclaimable:  0\n  start_pfn:           0\n").encode()
 
 
 def free_by_order(kernel: Kernel) -> list[int]:
@@ -168,16 +184,18 @@ def kpagecount(kernel: Kernel, count: int, pos: int) -> bytes:
     for frame in _page_range(kernel, count, pos):
         kind = frames.kind(frame)
         if kind == FrameKind.ANON:
-            words.append(frames.count(frame))
+            words.append(frames.mapcount(frame))
         else:
-            words.append(max(0, frames.count(frame) - 1) if kind == FrameKind.CACHE else 0)
+            words.append(max(0, frames.mapcount(frame)) if kind == FrameKind.CACHE else 0)
     return struct.pack(f"<{len(words)}Q", *words)
 
 
 def _page_flags(frames: FrameAllocator, frame: int) -> int:
     """KPF_* of a frame (stable_page_flags)."""
     if frame == frames.zero_frame:
-        return 1 << _ZERO | 1 << _REFERENCED
+        return 1 << _ZERO | 1 << _REFERENCED | 1 << _RESERVED
+    if frames.page_flags(frame) & PG_LARGE and frames.kind(frame) == FrameKind.RESERVED:  # the huge page of zeros
+        return 1 << _ZERO | 1 << _THP | 1 << (_COMPOUND_TAIL if frame % BLOCK_FRAMES else _COMPOUND_HEAD)
     kind, flags = FrameKind(frames.kind(frame)), frames.page_flags(frame)
     word = _KIND_FLAGS[kind]
     if kind == FrameKind.CACHE:
@@ -187,6 +205,11 @@ def _page_flags(frames: FrameAllocator, frame: int) -> int:
         word |= 1 << _ACTIVE if flags & PG_ACTIVE else 0
     elif kind == FrameKind.ANON and not flags & PG_LAZYFREE:
         word |= 1 << _SWAPBACKED
+        word |= 1 << _SWAPCACHE if flags & PG_SWAPCACHE else 0
+    if kind == FrameKind.ANON and not flags & PG_MAYBE_SHARED:
+        word |= 1 << _ANON_EXCLUSIVE
+    if flags & PG_LARGE:
+        word |= 1 << _THP | 1 << (_COMPOUND_TAIL if frame % BLOCK_FRAMES else _COMPOUND_HEAD)
     return word
 
 

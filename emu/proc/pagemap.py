@@ -13,9 +13,10 @@ from emu.linux.caller import may_access
 from emu.linux.capability import SYS_ADMIN
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import Whence
-from emu.mm.frames import FrameKind
+from emu.mm.frames import BLOCK_FRAMES, FrameKind
+from emu.mm.hugememory import block, huge_slot
 from emu.mm.pagetable import ADDRESS, SPECIAL, UFFD_WP_BIT
-from emu.mm.swapops import GUARD, UFFD_WP, is_here, marked, swap_offset, swap_type
+from emu.mm.swapops import GUARD, SWP_UFFD_WP, UFFD_WP, is_here, is_swapped, marked, swap_offset, swap_type
 from emu.proc.pagescan import PAGEMAP_SCAN, pagemap_scan
 from mmu.memory import PAGE_SHIFT
 
@@ -90,19 +91,30 @@ def _word(kernel: Kernel, mm: AddressSpace, address: int) -> int:
     if not pte:
         return 0
     if not is_here(pte):
+        if is_swapped(pte):
+            return _SWAP | swap_type(pte) | swap_offset(pte) << _TYPE_BITS | (_UFFD_WP if pte & SWP_UFFD_WP else 0)
         what = marked(pte)
         word = _SWAP | swap_type(pte) | swap_offset(pte) << _TYPE_BITS
         return word | (_UFFD_WP if what & UFFD_WP else 0) | (_GUARD if what & GUARD else 0)
     frame = (pte & ADDRESS) >> PAGE_SHIFT
     word = _PRESENT | frame | (_UFFD_WP if pte & UFFD_WP_BIT else 0)
+    if huge_slot(mm, address) is not None:
+        return word | _of_huge_page(mm, frame & -BLOCK_FRAMES)
     if kernel.huge_pages.holds(frame):
         word |= _huge_bits(mm, address, frame)
     elif not pte & SPECIAL:
         anon = mm.frames.kind(frame) == FrameKind.ANON
         word |= 0 if anon else _FILE
-        if mm.frames.count(frame) - (0 if anon else 1) == 1:
+        if mm.frames.mapcount(frame) == 1:
             word |= _EXCLUSIVE
     return word
+
+
+def _of_huge_page(mm: AddressSpace, head: int) -> int:
+    """What holds of all 512 pages: nobody else maps one of them; the huge page of zeros counts as of a file."""
+    cached = not mm.frames.is_anon(head)
+    alone = (mm.frames.counts[block(head)] == 1 + cached).all()
+    return (_FILE if cached else 0) | (_EXCLUSIVE if alone and not mm.context.thp.is_zero(head) else 0)
 
 
 def _huge_bits(mm: AddressSpace, address: int, frame: int) -> int:

@@ -11,9 +11,10 @@ from emu.linux.layout import Layout
 from emu.mm.address_space import page_align
 from emu.mm.flags import VmFlags
 from emu.mm.frames import FrameKind
-from emu.mm.hugefault import PMD
+from emu.mm.hugefault import PMD, head_of
+from emu.mm.hugememory import PMD_SIZE, huge_entries
 from emu.mm.pagetable import ADDRESS, SPECIAL, UFFD_WP_BIT
-from emu.mm.swapops import GUARD, UFFD_WP, is_here, marked
+from emu.mm.swapops import GUARD, SWP_UFFD_WP, UFFD_WP, is_here, is_swapped, marked
 from emu.mm.uffdwp import uffd_wp_range, uses_markers
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -143,9 +144,13 @@ def _pages(mm: AddressSpace, vma: Vma, start: int, end: int) -> Iterator[tuple[i
             yield at, end, 0
         return
     at = start
-    for vaddr, slot, number in mm.tables.pte_tables(start, end):
+    for vaddr, slot, number in _tables(mm, start, end):
         if at < vaddr:
             yield at, vaddr, 0
+        if not number:
+            at = min(vaddr + PMD_SIZE & -PMD_SIZE, end)
+            yield vaddr, at, _huge_categories(mm, q[slot])
+            continue
         for index in range(number):
             page = vaddr + (index << PAGE_SHIFT)
             yield page, page + PAGE_SIZE, _page_categories(mm, q[slot + index])
@@ -154,11 +159,36 @@ def _pages(mm: AddressSpace, vma: Vma, start: int, end: int) -> Iterator[tuple[i
         yield at, end, 0
 
 
+def _tables(mm: AddressSpace, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """The PTE tables of a range as :meth:`PageTables.pte_tables` gives them, and between them the entries of 2 MiB,
+    with 0 for their number.
+    """
+    if not mm.tables.transparent:
+        yield from mm.tables.pte_tables(start, end)
+        return
+    at = start
+    for address, slot in [*huge_entries(mm, start, end), (end, 0)]:
+        yield from mm.tables.pte_tables(at, max(address, at))
+        if address < end:
+            yield max(address, start), slot, 0
+            at = address + PMD_SIZE
+
+
+def _huge_categories(mm: AddressSpace, entry: int) -> int:
+    """pagemap_thp_category()."""
+    found = _HUGE | _PRESENT | (0 if entry & UFFD_WP_BIT else _WRITTEN)
+    if entry & SPECIAL:
+        return found | _PFNZERO
+    return found | (0 if mm.frames.is_anon(head_of(entry)) else _FILE)
+
+
 def _page_categories(mm: AddressSpace, pte: int) -> int:
     """pagemap_page_category()."""
     if not pte:
         return _WRITTEN
     if not is_here(pte):
+        if is_swapped(pte):
+            return _SWAPPED | (0 if pte & SWP_UFFD_WP else _WRITTEN)
         what = marked(pte)
         return _SWAPPED | (0 if what & UFFD_WP else _WRITTEN) | (_GUARD if what & GUARD else 0)
     found = _PRESENT | (0 if pte & UFFD_WP_BIT else _WRITTEN)

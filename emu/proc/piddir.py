@@ -21,6 +21,7 @@ from emu.linux.fileflags import OpenFlags
 from emu.mm.gup import read_remote, write_remote
 from emu.proc.pidfile import PidText, number_of, sees
 from emu.proc.superblock import ProcSuperBlock
+from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -108,21 +109,35 @@ class MemFile(SeekableFile):
             raise LinuxError(errno.EACCES)
         return super().open(path, flags, caller)
 
+    # in pieces of a page, wherever they begin (mem_rw)
+
     def _read(self, count: int, pos: int) -> bytes:
-        if not self._task.alive:
-            return b""
-        try:
-            return read_remote(self._task.mm, pos, count, force=True)
-        except LinuxError as error:
-            raise LinuxError(errno.EIO if error.errno == errno.EFAULT else error.errno) from None
+        parts: list[bytes] = []
+        while count > 0 and self._task.alive and not (parts and self._task.mm.stop.requested):
+            try:
+                part = read_remote(self._task.mm, pos, min(count, PAGE_SIZE), force=True)
+            except LinuxError as error:
+                if parts:
+                    break
+                raise _as_io_error(error) from None
+            parts.append(part)
+            pos, count = pos + len(part), count - len(part)
+        return b"".join(parts)
 
     def _write(self, data: bytes, pos: int) -> int:
-        if not self._task.alive:
-            return 0
-        try:
-            return write_remote(self._task.mm, pos, data, force=True)
-        except LinuxError as error:
-            raise LinuxError(errno.EIO if error.errno == errno.EFAULT else error.errno) from None
+        done = 0
+        while done < len(data) and self._task.alive and not (done and self._task.mm.stop.requested):
+            try:
+                done += write_remote(self._task.mm, pos + done, data[done : done + PAGE_SIZE], force=True)
+            except LinuxError as error:
+                if done:
+                    break
+                raise _as_io_error(error) from None
+        return done
+
+
+def _as_io_error(error: LinuxError) -> LinuxError:
+    return LinuxError(errno.EIO if error.errno == errno.EFAULT else error.errno)
 
 
 class TaskDirectory(FixedDirectory):

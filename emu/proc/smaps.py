@@ -1,4 +1,4 @@
-"""/proc/PID/smaps, smaps_rollup and numa_maps: what mappings hold, counted from the tables (fs/proc/task_mmu.c)."""
+"""/proc/PID/smaps, smaps_rollup and clear_refs: what mappings hold, counted from the tables (fs/proc/task_mmu.c)."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emu.fs.file import file_of
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 from emu.mm.filepages import FilePages
 from emu.mm.flags import VmFlags
 from emu.mm.frames import PG_DIRTY, PG_LAZYFREE, PG_REFERENCED, FrameKind
 from emu.mm.hugefault import head_of
+from emu.mm.hugememory import anon_bytes, cached_bytes, clear_young, is_eligible, leaves
 from emu.mm.pagetable import ADDRESS, SPECIAL, A, D
 from emu.mm.rss import pages_of
-from emu.mm.swapops import here
+from emu.mm.shmempages import ShmemPages
+from emu.mm.swapops import here, slots_of, swapped
 from emu.mm.vma import Vma
-from emu.proc.memory import GATE_LINE, encode_lines, maps_line, vma_name
+from emu.proc.memory import GATE_LINE, encode_lines, maps_line
 from emu.proc.pidfile import PidFile
-from emu.proc.system import cpu_list
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from emu.kernel.task import Task
     from emu.mm.address_space import AddressSpace
 
-#: In the order of smaps; those of 0 are of what there is not: swap, samepage merging, transparent huge pages.
+#: In the order of smaps; those of 0 are of what there is not: samepage merging.
 _FIGURES = (
     "Rss", "Pss", "Pss_Dirty", "Shared_Clean", "Shared_Dirty", "Private_Clean", "Private_Dirty", "Referenced",
     "Anonymous", "KSM", "LazyFree", "AnonHugePages", "ShmemPmdMapped", "FilePmdMapped", "Shared_Hugetlb",
@@ -39,12 +39,14 @@ _FIGURES = (
 _PSS_KINDS = ("Pss_Anon", "Pss_File", "Pss_Shmem")
 
 
-def _present(mm: AddressSpace, vma: Vma) -> Iterator[int]:
+def present(mm: AddressSpace, vma: Vma) -> Iterator[int]:
     """Every PTE of a VMA that maps a page."""
     for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
         mm.stop.check()
         view = mm.tables.words[slot : slot + number]
         yield from view[here(view)].tolist()
+    for _, ptes in leaves(mm, vma.start, vma.end):
+        yield from ptes.tolist()
 
 
 def is_of_file(vma: Vma) -> bool:
@@ -56,12 +58,12 @@ def _figures(mm: AddressSpace, vma: Vma) -> dict[str, int]:
     """Bytes (mem_size_stats); what is proportional is scaled by 4096."""
     figures = dict.fromkeys((*_FIGURES, *_PSS_KINDS), 0)
     kind = "Pss_File" if is_of_file(vma) else "Pss_Shmem"
-    for pte in _present(mm, vma):
+    for pte in present(mm, vma):
         if pte & SPECIAL or vma.flags & VmFlags.PFNMAP:
             continue
         frame = (pte & ADDRESS) >> PAGE_SHIFT
         anon = mm.frames.kind(frame) == FrameKind.ANON
-        mapped = mm.frames.count(frame) - (0 if anon else 1)  # the page cache's own reference
+        mapped = mm.frames.mapcount(frame)
         flags = mm.frames.page_flags(frame)
         dirty = bool(pte & D) or bool(flags & PG_DIRTY)
         share = 4096 * 4096 // max(1, mapped)
@@ -73,9 +75,36 @@ def _figures(mm: AddressSpace, vma: Vma) -> dict[str, int]:
         figures["Referenced"] += 4096 if pte & A or flags & PG_REFERENCED else 0
         figures["Anonymous"] += 4096 if anon else 0
         figures["LazyFree"] += 4096 if anon and not pte & D and flags & PG_LAZYFREE else 0
+    figures["AnonHugePages"] = anon_bytes(mm, vma)
+    figures["ShmemPmdMapped"] = cached_bytes(mm, vma)
+    if mm.rss_swap:
+        _add_swapped(mm, vma, figures)
+    if isinstance(vma.page_cache, ShmemPages):
+        figures["Swap"] += _swapped_shmem(mm, vma, vma.page_cache) << PAGE_SHIFT
     figures["Locked"] = figures["Pss"] if vma.flags & VmFlags.LOCKED else 0
     _add_huge(mm, vma, figures)
     return figures
+
+
+def _add_swapped(mm: AddressSpace, vma: Vma, figures: dict[str, int]) -> None:
+    """Private pages that lie in swap areas, and the part of them that is this mapping's."""
+    for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
+        view = mm.tables.words[slot : slot + number]
+        for away in slots_of(view[swapped(view)]).tolist():
+            figures["Swap"] += 4096
+            figures["SwapPss"] += 4096 * 4096 // max(1, mm.context.swap.uses(away))
+
+
+def _swapped_shmem(mm: AddressSpace, vma: Vma, cache: ShmemPages) -> int:
+    """Pages of shared memory that lie in swap (shmem_swap_usage); where a private mapping may have copies, those for
+    which it has no entry.
+    """
+    if not cache.swapped:
+        return 0
+    inside = [index for index in cache.swapped if vma.pgoff <= index < vma.pgoff + (vma.length >> PAGE_SHIFT)]
+    if vma.shared or not vma.prot & Prot.WRITE:
+        return len(inside)
+    return sum(not mm.tables.pte(vma.start + (index - vma.pgoff << PAGE_SHIFT)) for index in inside)
 
 
 def _add_huge(mm: AddressSpace, vma: Vma, figures: dict[str, int]) -> None:
@@ -110,7 +139,7 @@ _FLAG_NAMES = (
 def _flag_names(vma: Vma) -> list[str]:
     writable = not vma.flags & VmFlags.NEVERWRITE
     names = [word for bit, word in ((Prot.READ, "rd"), (Prot.WRITE, "wr"), (Prot.EXEC, "ex")) if vma.prot & bit]
-    names += ["sh"] if vma.shared and writable else []
+    names += ["sh"] if vma.writes_through else []
     names += ["mr", "mw"] if writable else ["mr"]
     names += [] if vma.flags & VmFlags.NEVEREXEC else ["me"]
     names += ["ms"] if vma.shared else []
@@ -127,17 +156,24 @@ def smaps(kernel: Kernel, task: Task) -> bytes:
         figures = _figures(task.mm, vma)
         page = vma.ops.page_size >> 10
         text.write(
-            encode_lines(_entry(maps_line(kernel, task, vma), vma.length >> 10, page, figures, _flag_names(vma)))
-        )
+            encode_lines(
+                _entry(
+                    maps_line(kernel, task, vma), vma.length >> 10, page, figures, _flag_names(vma),
+                    eligible=is_eligible(task.mm, vma),
+                )
+            )
+        )  # fmt: skip
     none = dict.fromkeys(_FIGURES, 0)
     text.write(encode_lines(_entry(GATE_LINE, 4, 4, none, ["ex"])))
     return text.getvalue()
 
 
-def _entry(head: str, size: int, page: int, figures: dict[str, int], flags: list[str]) -> list[str]:
+def _entry(
+    head: str, size: int, page: int, figures: dict[str, int], flags: list[str], *, eligible: bool = False
+) -> list[str]:
     lines = [head, f"Size:{size:>19} kB", f"KernelPageSize:{page:>9} kB", f"MMUPageSize:{page:>12} kB"]
     lines += [_line(name, figures) for name in _FIGURES]
-    return [*lines, f"THPeligible:{0:>12}", "VmFlags: " + " ".join(flags) + " "]
+    return [*lines, f"THPeligible:{int(eligible):>12}", "VmFlags: " + " ".join(flags) + " "]
 
 
 def smaps_rollup(kernel: Kernel, task: Task) -> bytes:
@@ -156,46 +192,14 @@ def smaps_rollup(kernel: Kernel, task: Task) -> bytes:
     return encode_lines([head, *(_line(name, total) for name in names)])
 
 
-_POLICIES = ("default", "prefer", "bind", "interleave", "local", "prefer (many)", "weighted interleave")
-
-
-def _policy_words(mode: int, nodes: int) -> str:
-    """A NUMA policy (mpol_to_str)."""
-    words = _POLICIES[mode & 0xFFF]
-    flags = [name for bit, name in ((0x8000, "static"), (0x4000, "relative"), (0x2000, "balancing")) if mode & bit]
-    words += f"={'|'.join(flags)}" if flags else ""
-    return f"{words}:{cpu_list(nodes)}" if nodes else words
-
-
-def numa_maps(kernel: Kernel, task: Task) -> bytes:
-    """/proc/PID/numa_maps: there is one node."""
-    lines = []
-    for vma in task.mm.vmas:
-        kernel.stop.check()
-        figures = _figures(task.mm, vma)
-        words = [f"{vma.start:08x} {_policy_words(*(vma.policy or task.memory_policy))}"]
-        name = vma_name(kernel, task, vma)
-        if file_of(vma) is not None:
-            words.append(f"file={name}")
-        elif name in ("[heap]", "[stack]"):
-            words.append(name.strip("[]"))
-        anon, resident = figures["Anonymous"] >> 12, figures["Rss"] >> 12
-        dirty = (figures["Private_Dirty"] + figures["Shared_Dirty"]) >> 12
-        words += [f"anon={anon}"] if anon else []
-        words += [f"dirty={dirty}"] if dirty else []
-        words += [f"mapped={resident}"] if resident and resident != anon else []
-        words += [f"N0={resident}", f"kernelpagesize_kB={vma.ops.page_size >> 10}"] if resident else []
-        lines.append(" ".join(words))
-    return encode_lines(lines)
-
-
 _ALL, _ANON, _MAPPED, _SOFT_DIRTY, _HIWATER = range(1, 6)
 
 
 def _clear_refs(mm: AddressSpace, data: bytes) -> None:
-    """What is written to /proc/PID/clear_refs: 1 clears the A bit of all pages, 2 of anonymous, 3 of mapped ones.
+    """What is written to /proc/PID/clear_refs: 1 clears the A bit of all pages, 2 of those that no object is behind, 3
+    of the others; 5 forgets the peak of the resident memory.
 
-    4 (soft-dirty bits, of which there are none) and 5 are accepted.  LinuxError(EINVAL) for anything else.
+    4 (soft-dirty bits, of which there are none) is accepted.  LinuxError(EINVAL) for anything else.
     """
     try:
         kind = int(data.strip(b" \n\0"))
@@ -203,14 +207,17 @@ def _clear_refs(mm: AddressSpace, data: bytes) -> None:
         raise LinuxError(errno.EINVAL) from None
     if kind not in (_ALL, _ANON, _MAPPED, _SOFT_DIRTY, _HIWATER):
         raise LinuxError(errno.EINVAL)
+    if kind == _HIWATER:
+        mm.reset_peak()
     if kind in (_SOFT_DIRTY, _HIWATER):
         return
     for vma in mm.vmas:
         mm.stop.check()
-        if kind != _ALL and (vma.file is None) != (kind == _ANON):
+        if kind != _ALL and (vma.object is None) != (kind == _ANON):
             continue
         for start, end in mm.pieces(vma.start, vma.end):
             flush = mm.obligation(start, end)
+            clear_young(mm, start, end)
             for _, slot, number in mm.tables.pte_tables(start, end):
                 view = mm.tables.words[slot : slot + number]
                 mapping = here(view)
@@ -225,6 +232,6 @@ def clear_refs(kernel: Kernel, task: Task, data: bytes) -> None:
 
 
 PID_FILES = {
-    "smaps": PidFile(smaps), "smaps_rollup": PidFile(smaps_rollup), "numa_maps": PidFile(numa_maps),
+    "smaps": PidFile(smaps), "smaps_rollup": PidFile(smaps_rollup),
     "clear_refs": PidFile(lambda kernel, task: b"", 0o200, clear_refs),
 }  # fmt: skip

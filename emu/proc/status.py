@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from emu.kernel.pidns import numbers
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, mask_of
 from emu.kernel.task import limits_of
 from emu.linux.limits import Rlimit
 from emu.linux.mman import Prot
-from emu.mm.filepages import FilePages
 from emu.mm.flags import VmFlags
-from emu.mm.frames import FrameKind
 from emu.mm.hugefault import huge_bytes
-from emu.mm.pagetable import ADDRESS, SPECIAL
-from emu.mm.swapops import here
+from emu.mm.residents import resident
 from emu.proc.memory import text_bytes
 from emu.proc.pidfile import sees
 from emu.proc.system import cpu_list
-from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -83,26 +77,6 @@ def escaped(name: str) -> str:
     return name.replace("\\", "\\\\").replace("\n", "\\n")
 
 
-def resident(mm: AddressSpace) -> tuple[int, int, int]:
-    """Resident pages: anonymous, of files, of shared memory."""
-    of_files = 0
-    if mm.rss_cache:
-        for vma in mm.vmas:
-            if isinstance(vma.page_cache, FilePages):
-                of_files += _cached_pages(mm, vma.start, vma.end)
-    return mm.rss_anon, of_files, mm.rss_cache - of_files
-
-
-def _cached_pages(mm: AddressSpace, start: int, end: int) -> int:
-    found = 0
-    for _, slot, number in mm.tables.pte_tables(start, end):
-        view = mm.tables.words[slot : slot + number]
-        set_ = view[here(view) & ((view & np.uint64(SPECIAL)) == 0)]
-        frames = ((set_ & np.uint64(ADDRESS)) >> np.uint64(PAGE_SHIFT)).astype(np.int64)
-        found += int(np.count_nonzero(mm.frames.kinds[frames] != FrameKind.ANON))
-    return found
-
-
 def _memory(mm: AddressSpace) -> dict[str, object]:
     """task_mem()."""
     anon, of_files, shmem = resident(mm)
@@ -124,11 +98,11 @@ def _memory(mm: AddressSpace) -> dict[str, object]:
         "VmExe": program >> 10,
         "VmLib": (code - program) >> 10,
         "VmPTE": mm.tables.vm_pte_bytes >> 10,
-        "VmSwap": 0,
+        "VmSwap": mm.rss_swap << 2,
         "HugetlbPages": huge_bytes(mm) >> 10,
     }
     words: dict[str, object] = {name: f"{value:>8} kB" for name, value in figures.items()}
-    return words | {"CoreDumping": 0, "THP_enabled": 0, "untag_mask": "0xffffffffffffffff"}
+    return words | {"CoreDumping": 0, "THP_enabled": int(mm.thp_disable != 1), "untag_mask": "0xffffffffffffffff"}
 
 
 def _signals(task: Task) -> dict[str, object]:

@@ -59,7 +59,10 @@ KEPT = {
     "kernel/keys/root_maxkeys": Kept(1000000, 0),
     "kernel/kptr_restrict": Kept(0, 0, 2), "kernel/overflowgid": Kept(65534, 0, 65535),
     "kernel/overflowuid": Kept(65534, 0, 65535), "kernel/panic": Kept(0), "kernel/panic_on_oops": Kept(0),
-    "kernel/panic_on_warn": _switch(0), "kernel/perf_event_paranoid": Kept(2),
+    "kernel/panic_on_warn": _switch(0),
+    "kernel/perf_cpu_time_max_percent": Kept(25, 0, 100), "kernel/perf_event_max_contexts_per_stack": Kept(8, 0, 1000),
+    "kernel/perf_event_max_sample_rate": Kept(100000, 1), "kernel/perf_event_max_stack": Kept(127, 0, 640),
+    "kernel/perf_event_mlock_kb": Kept(516, 0),
     "kernel/pid_max": Kept(4194304, 301, 4194304),
     "kernel/print-fatal-signals": Kept(0), "kernel/printk_delay": Kept(0, 0, 10000),
     "kernel/printk_ratelimit": Kept(5), "kernel/printk_ratelimit_burst": Kept(10),
@@ -71,7 +74,6 @@ KEPT = {
     "kernel/sched_rt_runtime_us": Kept(950000, -1), "kernel/shm_rmid_forced": _switch(0),
     "kernel/sysctl_writes_strict": Kept(1, -1, 1), "kernel/task_delayacct": _switch(0),
     "kernel/timer_migration": _switch(1), "kernel/unprivileged_bpf_disabled": Kept(2, 0, 2),
-    "kernel/io_uring_disabled": Kept(2, 2, 2), "kernel/io_uring_group": Kept(-1),
     "vm/admin_reserve_kbytes": Kept(8192, 0, _UNLIMITED), "vm/compact_unevictable_allowed": _switch(1),
     "vm/compaction_proactiveness": Kept(0, 0, 100), "vm/dirty_background_bytes": Kept(0, 1, _UNLIMITED),
     "vm/dirty_background_ratio": Kept(10, 0, 100), "vm/dirty_bytes": Kept(0, 8192, _UNLIMITED),
@@ -79,13 +81,15 @@ KEPT = {
     "vm/dirty_writeback_centisecs": Kept(500, 0), "vm/dirtytime_expire_seconds": Kept(43200, 0),
     "vm/extfrag_threshold": Kept(500, 0, 1000), "vm/hugetlb_shm_group": Kept(0, 0, _INT_MAX),
     "vm/laptop_mode": Kept(0, 0), "vm/memfd_noexec": Kept(0, 0, 2),
-    "vm/min_free_kbytes": Kept(0, 0), "vm/nr_overcommit_hugepages": Kept(0, 0, _UNLIMITED),
-    "vm/oom_dump_tasks": Kept(1), "vm/oom_kill_allocating_task": Kept(0), "vm/page-cluster": Kept(3, 0, 31),
-    "vm/panic_on_oom": Kept(0, 0, 2), "vm/percpu_pagelist_high_fraction": Kept(0, 0), "vm/stat_interval": Kept(1),
-    "vm/swappiness": Kept(60, 0, 200), "vm/user_reserve_kbytes": Kept(131072, 0, _UNLIMITED),
+    "vm/nr_overcommit_hugepages": Kept(0, 0, _UNLIMITED),
+
+    "vm/percpu_pagelist_high_fraction": Kept(0, 0), "vm/stat_interval": Kept(1),
+    "vm/user_reserve_kbytes": Kept(131072, 0, _UNLIMITED),
     "vm/vfs_cache_pressure": Kept(100, 0),
-    "vm/watermark_boost_factor": Kept(0, 0), "vm/watermark_scale_factor": Kept(10, 1, 3000),
+    "vm/watermark_boost_factor": Kept(0, 0),
     "vm/zone_reclaim_mode": Kept(0, 0),
+    "vm/defrag_mode": _switch(0), "vm/min_slab_ratio": Kept(5, 0, 100), "vm/min_unmapped_ratio": Kept(1, 0, 100),
+    "vm/numa_stat": _switch(1), "vm/page_lock_unfairness": Kept(5, 0), "vm/vfs_cache_pressure_denom": Kept(100, 100),
 }  # fmt: skip
 
 
@@ -162,9 +166,20 @@ def _add_limits(kernel: Kernel) -> None:
         _add_attribute(kernel, name, resources, attribute, low, high)
     _add_attribute(kernel, "vm/unprivileged_userfaultfd", kernel.mm_context, "unprivileged_userfaultfd", 0, 1)
     _add_attribute(kernel, "fs/aio-max-nr", kernel.aio, "most", 0, _UNLIMITED)
+    _add_attribute(kernel, "kernel/io_uring_disabled", kernel, "io_uring_disabled", 0, 2)
+    _add_attribute(kernel, "kernel/io_uring_group", kernel, "io_uring_group", -1, _INT_MAX)
+    _add_attribute(kernel, "kernel/perf_event_paranoid", kernel, "perf_event_paranoid", -_INT_MAX - 1, _INT_MAX)
     _add_attribute(kernel, "kernel/core_uses_pid", kernel, "core_uses_pid", -_INT_MAX - 1, _INT_MAX)
     _add_attribute(kernel, "kernel/randomize_va_space", kernel, "randomize_va_space", -_INT_MAX - 1, _INT_MAX)
     _add_attribute(kernel, "vm/max_map_count", kernel.mm_context, "max_map_count", 0, _INT_MAX)
+    _add_attribute(kernel, "vm/panic_on_oom", kernel.oom, "panic_on_oom", 0, 2)
+    _add_attribute(kernel, "vm/oom_kill_allocating_task", kernel.oom, "kill_allocating_task", -_INT_MAX - 1, _INT_MAX)
+    _add_attribute(kernel, "vm/oom_dump_tasks", kernel.oom, "dump_tasks", -_INT_MAX - 1, _INT_MAX)
+    marks = kernel.mm_context.watermarks
+    _add_attribute(kernel, "vm/min_free_kbytes", marks, "min_free_kbytes", 0, _INT_MAX)
+    _add_attribute(kernel, "vm/watermark_scale_factor", marks, "scale_factor", 1, 3000)
+    _add_attribute(kernel, "vm/swappiness", kernel.mm_context.swap, "swappiness", 0, 200)
+    _add_attribute(kernel, "vm/page-cluster", kernel.mm_context.swap, "page_cluster", 0, 31)
     _add_attribute(kernel, "vm/legacy_va_layout", kernel, "legacy_va_layout", 0, _INT_MAX)
     commit, pool, pipes = kernel.mm_context.commit, kernel.huge_pages, kernel.vfs.pipes
     procfs.add_sysctl("vm/overcommit_memory", lambda: b"%d\n" % commit.mode, commit.set_mode)

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from emu.fs.libfs import FixedDirectory
 from emu.fs.pseudo import LateDirectory, PseudoSuperBlock, TextFile
+from emu.kernel.cgroup.cgroupfs import OPTIONS
 from emu.linux.errors import LinuxError
 from emu.mm.frames import FrameKind
-from emu.mm.mlock import locked_pages
 from emu.proc.cpuinfo import Cpuid
+from emu.proc.pagelists import page_lists
 from emu.proc.system import cpu_list
+from emu.proc.thpfiles import add_thp
 from emu.proc.vmstat import node_vmstat
 from mmu.memory import PAGE_SIZE
 
@@ -24,12 +26,16 @@ _CPU = "devices/system/cpu"
 _NODE = "devices/system/node"
 _KERNEL_MAX = 255
 _EMPTY = (
-    "block", "bus", "class", "dev/block", "dev/char", "devices/virtual", "firmware", "hypervisor",
+    "block", "class", "dev/block", "dev/char", "devices/virtual", "firmware", "hypervisor",
     "module", "power",
 )  # fmt: skip
 #: What a network device counts; nothing is counted here.
 _COUNTED = ("bytes", "packets", "errors", "dropped", "fifo_errors", "compressed")
 _CACHE_TYPES = {1: "Data", 2: "Instruction", 3: "Unified"}
+
+
+#: What whom a group is given may write to (CFTYPE_NS_DELEGATABLE).
+_DELEGATED = ("cgroup.procs", "cgroup.threads", "cgroup.subtree_control", "memory.oom.group", "memory.reclaim")
 
 
 def add_all(kernel: Kernel) -> None:
@@ -44,6 +50,9 @@ def add_all(kernel: Kernel) -> None:
         "enabled": everyone, "isolated": "", "kernel_max": str(_KERNEL_MAX), "offline": "",
     }.items():  # fmt: skip
         _add(tree, f"{_CPU}/{name}", text)
+    _add(tree, "bus/event_source/devices/software/type", "1")
+    _add(tree, "kernel/cgroup/delegate", "\n".join(_DELEGATED))
+    _add(tree, "kernel/cgroup/features", "\n".join(OPTIONS))
     _add_node(kernel, tree, cpus)
     _add_kernel(kernel, tree)
     holder: list[FixedDirectory] = []
@@ -150,18 +159,16 @@ def _add_node(kernel: Kernel, tree: PseudoSuperBlock, cpus: int) -> None:
 
 def node_meminfo(kernel: Kernel) -> bytes:
     """/sys/devices/system/node/node0/meminfo."""
-    frames, pool = kernel.frames, kernel.huge_pages
-    used = frames.used
-    clean = 0 if frames.reclaimer is None else frames.reclaimer.clean_pages
-    spaces = list(kernel.mm_context.address_spaces.values())
-    locked = locked_pages(spaces)
+    frames, pool, pages = kernel.frames, kernel.huge_pages, page_lists(kernel)
+    lists = pages.lists
     figures = {
-        "MemTotal": frames.total, "MemFree": frames.free, "MemUsed": frames.total - frames.free, "SwapCached": 0,
-        "Active": 0, "Inactive": used[FrameKind.ANON] + used[FrameKind.CACHE] - locked, "Unevictable": locked,
-        "Mlocked": locked, "Dirty": 0, "Writeback": 0, "FilePages": used[FrameKind.CACHE],
-        "Mapped": sum(mm.rss_cache for mm in spaces), "AnonPages": used[FrameKind.ANON],
-        "Shmem": used[FrameKind.CACHE] - clean, "PageTables": used[FrameKind.PAGETABLE],
-        "Slab": frames.kmem.pages, "SUnreclaim": frames.kmem.pages,
+        "MemTotal": frames.total, "MemFree": frames.free, "MemUsed": frames.total - frames.free,
+        "SwapCached": kernel.mm_context.swap.cached, "Active": lists.active_anon + lists.active_file,
+        "Inactive": lists.inactive_anon + lists.inactive_file, "Unevictable": lists.unevictable,
+        "Mlocked": lists.unevictable, "Dirty": 0, "Writeback": 0, "FilePages": pages.file + pages.shmem,
+        "Mapped": sum(mm.rss_cache for mm in kernel.mm_context.address_spaces.values()), "AnonPages": pages.anon,
+        "Shmem": pages.shmem, "PageTables": frames.used[FrameKind.PAGETABLE], "Slab": frames.kmem.pages,
+        "SUnreclaim": frames.kmem.pages,
     }  # fmt: skip
     text = "".join(f"Node 0 {name + ':':<15}{pages * PAGE_SIZE >> 10:>9} kB\n" for name, pages in figures.items())
     numbers = {"HugePages_Total": pool.total, "HugePages_Free": pool.free, "HugePages_Surp": pool.surplus}
@@ -194,6 +201,7 @@ def _add_number(
 
 
 def _add_kernel(kernel: Kernel, tree: PseudoSuperBlock) -> None:
+    add_thp(kernel, tree)
     texts = {
         "address_bits": "64", "cpu_byteorder": "little", "fscaps": "1", "profiling": "0", "rcu_expedited": "0",
         "rcu_normal": "0", "uevent_seqnum": "0", "oops_count": "0", "warn_count": "0",

@@ -22,10 +22,17 @@ def init(kernel: Kernel) -> None:
     procfs.create_file("uptime", lambda: _uptime(kernel))
     procfs.create_file("stat", lambda: stat(kernel))
     procfs.create_link("mounts", "self/mounts")
+    kernel.memory_figures = lambda: _memory_figures(kernel)
 
 
 def _filesystems(vfs: Vfs) -> bytes:
     return "".join(f"nodev\t{name}\n" for name in vfs.filesystems).encode()
+
+
+def _memory_figures(kernel: Kernel) -> dict[str, int]:
+    from emu.proc.meminfo import node_figures  # few runs run out of memory
+
+    return node_figures(kernel)
 
 
 def _uptime(kernel: Kernel) -> bytes:

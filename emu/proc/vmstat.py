@@ -11,11 +11,16 @@ from emu.proc.meminfo import node_figures, zone_figures
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
 
-#: Of a node.
-_OF_NODE = """
+#: Of a zone.
+OF_ZONE = """
     nr_free_pages nr_free_pages_blocks nr_zone_inactive_anon nr_zone_active_anon nr_zone_inactive_file
-    nr_zone_active_file nr_zone_unevictable nr_zone_write_pending nr_mlock nr_zspages nr_free_cma numa_hit numa_miss
-    numa_foreign numa_interleave numa_local numa_other nr_inactive_anon nr_active_anon nr_inactive_file
+    nr_zone_active_file nr_zone_unevictable nr_zone_write_pending nr_mlock nr_zspages nr_free_cma
+"""
+#: Of a zone of a kernel that knows nodes.
+NUMA_EVENTS = "numa_hit numa_miss numa_foreign numa_interleave numa_local numa_other"
+#: Of a node.
+OF_NODE = """
+    nr_inactive_anon nr_active_anon nr_inactive_file
     nr_active_file nr_unevictable nr_slab_reclaimable nr_slab_unreclaimable nr_isolated_anon nr_isolated_file
     workingset_nodes workingset_refault_anon workingset_refault_file workingset_activate_anon
     workingset_activate_file workingset_restore_anon workingset_restore_file workingset_nodereclaim nr_anon_pages
@@ -25,6 +30,7 @@ _OF_NODE = """
     nr_kernel_stack nr_page_table_pages nr_sec_page_table_pages nr_iommu_pages nr_swapcached pgdemote_kswapd
     pgdemote_direct pgdemote_khugepaged pgdemote_proactive nr_hugetlb nr_balloon_pages nr_kernel_file_pages
 """
+_OF_NODE = f"{OF_ZONE} {NUMA_EVENTS} {OF_NODE}"
 #: Only of the whole machine.
 _OF_MACHINE = """
     nr_dirty_threshold nr_dirty_background_threshold nr_memmap_pages nr_memmap_boot_pages pgpgin pgpgout pswpin
@@ -54,7 +60,10 @@ def _events(kernel: Kernel) -> dict[str, int]:
     groups = {task.group for task in kernel.tasks.values()}
     usages = [usage for group in groups for usage in (group.usage(), group.children_usage)]
     minor, major = sum(usage.min_flt for usage in usages), sum(usage.maj_flt for usage in usages)
-    return {"pgfault": minor + major, "pgmajfault": major}
+    context = kernel.mm_context
+    of_lru = kernel.reclaim.lru.events if context.swap.areas.active else {}
+    faults = {"pgfault": minor + major, "pgmajfault": major, "oom_kill": kernel.oom.kills}
+    return faults | context.thp.events | context.swap.events | of_lru
 
 
 def _text(names: str, figures: dict[str, int]) -> bytes:

@@ -48,6 +48,8 @@ def wchan(kernel: Kernel, task: Task) -> bytes:
         return b"do_signal_stop"
     if task.state == TaskState.TRACED:
         return b"ptrace_stop"
+    if task.state == TaskState.FROZEN:
+        return b"get_signal"
     if task.state != TaskState.SLEEPING or task.syscall is None:
         return b"0"
     number, registers = task.syscall

@@ -29,12 +29,13 @@ NUMBERS: dict[str, tuple[int, ...]] = {
     "identity": (102, *range(104, 109), *range(113, 121), 122, 123),
     "signals": (*range(13, 16), 34, 62, 127, 128, 130, 131, 200, 234),
     "system": (63, 99, 318),
+    "swap": (167, 168),
     "times": (35, 96, 201, *range(228, 231)),
     "prctl": (157,),
     "attributes": (*range(4, 7), 21, *range(90, 95), 132, 235, *range(260, 263), 268, 269, 280, 332, 439, 452),
     "directories": (78, 137, 138, 217),
     "mounts": (155, 165, 166),
-    "fsmount": (*range(428, 434), 442),
+    "fsmount": (*range(428, 434), 442, 467),
     "naming": (*range(79, 85), *range(86, 90), 95, 133, 161, 258, 259, *range(263, 268), 316),
     "residence": (*range(26, 29), *range(149, 153), 325),
     "mempolicy": (*range(237, 240), 256, 279, 450),
@@ -67,6 +68,12 @@ NUMBERS: dict[str, tuple[int, ...]] = {
     "clockset": (159, 164, 227, 305),
     "futex2": (449, *range(454, 457)),
     "ptrace": (101, 219),
+    "ldt": (154,),
+    "lsm": (*range(459, 462),),
+    "bpf": (321,),
+    "perf": (298,),
+    "uring": (425, 426),
+    "uringregister": (427,),
 }  # fmt: skip
 
 

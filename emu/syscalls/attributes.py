@@ -181,6 +181,8 @@ def sys_faccessat2(kernel: Kernel, task: Task, dirfd: int, address: int, mode: i
         raise LinuxError(errno.EINVAL)
     walker, path = resolve_at(kernel, task, dirfd, address, flags)
     who = walker.who if flags & AtFlags.EACCESS else _real_ids(task)
+    if mode & 1 and path.inode.is_regular and path.noexec:
+        raise LinuxError(errno.EACCES)
     path.dentry.inode.permission(mode, who)
     if mode & 2 and (path.dentry.inode.is_regular or path.dentry.inode.is_directory or path.dentry.inode.is_symlink):
         path.mount.want_write()

@@ -6,6 +6,7 @@ import errno
 import struct
 from typing import TYPE_CHECKING
 
+from emu.fs.uring import UringFile
 from emu.linux.capability import SETGID, SETUID, SYS_ADMIN, SYS_RESOURCE
 from emu.linux.errors import LinuxError
 from emu.linux.namespace import OVERFLOW_ID
@@ -51,7 +52,10 @@ def _read_for_unix(task: Task, kind: int, body: bytes, message: Message) -> None
         fds = struct.unpack(f"<{len(body) // 4}i", body[: len(body) // 4 * 4])
         if len(message.files) + len(fds) > SCM_MAX_FD:
             raise LinuxError(errno.EINVAL)
-        message.files += [task.files.get(fd).get() for fd in fds]
+        files = [task.files.get(fd) for fd in fds]
+        if any(isinstance(each, UringFile) for each in files):  # it could hold the socket that holds it
+            raise LinuxError(errno.EINVAL)
+        message.files += [each.get() for each in files]
     elif kind == SCM_CREDENTIALS:
         if len(body) != _UCRED.size:
             raise LinuxError(errno.EINVAL)

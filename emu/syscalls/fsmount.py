@@ -20,6 +20,7 @@ from emu.syscalls.mounts import check_may_mount, check_type
 from emu.syscalls.paths import resolve_at
 
 if TYPE_CHECKING:
+    from emu.fs.dentry import Path
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
 
@@ -202,6 +203,22 @@ def sys_open_tree(kernel: Kernel, task: Task, dirfd: int, path: int, flags: int)
     return _descriptor(kernel, task, mounts, cloexec)
 
 
+def sys_open_tree_attr(kernel: Kernel, task: Task, dirfd: int, path: int, flags: int, attr: int, size: int) -> int:
+    """open_tree_attr(2); without mapped ids."""
+    if not attr and size:
+        raise LinuxError(errno.EINVAL)
+    descriptor = sys_open_tree(kernel, task, dirfd, path, flags)
+    try:
+        change = _read_change(task, attr, size) if attr else None
+        if change is not None:
+            place = task.files.get_any(descriptor).path
+            _change_attributes(kernel, task, place, change, recursive=bool(flags & _RECURSIVE))
+    except LinuxError:
+        task.files.close(descriptor)
+        raise
+    return descriptor
+
+
 def sys_move_mount(kernel: Kernel, task: Task, from_fd: int, source: int, to_fd: int, target: int, flags: int) -> int:
     """move_mount(2)."""
     check_may_mount(task)
@@ -233,21 +250,34 @@ def sys_mount_setattr(kernel: Kernel, task: Task, dirfd: int, path: int, flags: 
     """mount_setattr(2); without mapped ids."""
     if flags & ~(_EMPTY | _RECURSIVE | _NOFOLLOW | _AUTOMOUNT):
         raise LinuxError(errno.EINVAL)
+    change = _read_change(task, attr, size)
+    if change is not None:
+        _, place = resolve_at(kernel, task, dirfd, path, flags & (_EMPTY | _NOFOLLOW))
+        _change_attributes(kernel, task, place, change, recursive=bool(flags & _RECURSIVE))
+    return 0
+
+
+def _read_change(task: Task, attr: int, size: int) -> tuple[int, int, int] | None:
+    """Flags to set and to clear, and the propagation; None: nothing is to change (wants_mount_setattr)."""
     MOUNT_ATTR.check_size(size)
     check_may_mount(task)
     wanted, cleared, propagation, _ = MOUNT_ATTR.read_sized(task.mm, attr, size)
     if not (wanted or cleared or propagation):
-        return 0
+        return None
     set_flags, clear_flags = _changes(wanted, cleared)
     if propagation & ~mounting.PROPAGATION or propagation.bit_count() > 1:
         raise LinuxError(errno.EINVAL)
-    _, place = resolve_at(kernel, task, dirfd, path, flags & (_EMPTY | _NOFOLLOW))
+    return set_flags, clear_flags, propagation
+
+
+def _change_attributes(
+    kernel: Kernel, task: Task, place: Path, change: tuple[int, int, int], *, recursive: bool
+) -> None:
+    """do_mount_setattr()."""
     mount, table = place.mount, kernel.vfs.mount_table
     if place.dentry is not mount.root or (mount.ns is not task.ns.mnt and mount not in table.loose):
         raise LinuxError(errno.EINVAL)
-    recursive = bool(flags & _RECURSIVE)
-    mounting.set_attributes(table, mount, set_flags, clear_flags, propagation, recursive=recursive)
-    return 0
+    mounting.set_attributes(table, mount, *change, recursive=recursive)
 
 
 def _changes(wanted: int, cleared: int) -> tuple[int, int]:
@@ -275,4 +305,5 @@ TABLE = (
     Syscall(432, "fsmount", sys_fsmount, (FD, HEX32, HEX32), DESCRIPTOR),
     Syscall(433, "fspick", sys_fspick, (DIRFD, LATE_PATH, HEX32), DESCRIPTOR),
     Syscall(442, "mount_setattr", sys_mount_setattr, (DIRFD, LATE_PATH, HEX32, _ATTR, SIZE)),
+    Syscall(467, "open_tree_attr", sys_open_tree_attr, (DIRFD, LATE_PATH, _TREE_FLAGS, _ATTR, SIZE), DESCRIPTOR),
 )

@@ -25,6 +25,7 @@ from mmu.memory import PAGE_SIZE
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
+    from emu.mm.vma import Vma
 
 _KNOWN_PROT = int(Prot.READ | Prot.WRITE | Prot.EXEC)
 _PROT_SEM, _GROWS = int(Prot.SEM), int(Prot.GROWSDOWN | Prot.GROWSUP)
@@ -71,7 +72,7 @@ def _mmap(task: Task, addr: int, length: int, prot: int, flags: int, file: File 
     of_modules = flags & task.mm.context.map_flags
     for hook in task.mm.context.map_hooks if of_modules else ():
         hook.check(flags)
-    wanted = Prot(prot & _KNOWN_PROT) | _implied(task, prot)
+    wanted = Prot(prot & _KNOWN_PROT) | (Prot.NONE if file is not None and file.noexec else _implied(task, prot))
     if file is None:
         _check_anonymous(flags)
         kept = MapFlags(flags & (_LEGACY_FLAGS | MapFlags.DROPPABLE))
@@ -97,7 +98,7 @@ def _check_anonymous(flags: int) -> None:
 
 
 def _check_file(file: File, length: int, offset: int, flags: int, prot: Prot, of_modules: int) -> None:
-    """What is wrong with a mapping of a file.  LinuxError: EOVERFLOW, EINVAL, EOPNOTSUPP, EACCES."""
+    """What is wrong with a mapping of a file.  LinuxError: EOVERFLOW, EINVAL, EOPNOTSUPP, EACCES, EPERM."""
     kind = flags & MapFlags.TYPE
     if file.inode.is_regular and offset > MAX_FILE_SIZE - length:
         raise LinuxError(errno.EOVERFLOW)
@@ -107,6 +108,8 @@ def _check_file(file: File, length: int, offset: int, flags: int, prot: Prot, of
         raise LinuxError(errno.EOPNOTSUPP)
     if not file.readable or (kind != MapFlags.PRIVATE and prot & Prot.WRITE and not file.writable):
         raise LinuxError(errno.EACCES)
+    if prot & Prot.EXEC and file.noexec:
+        raise LinuxError(errno.EPERM)
     if flags & MapFlags.GROWSDOWN:  # after can_mmap_file()
         raise LinuxError(errno.ENODEV if type(file).mmap is File.mmap else errno.EINVAL)
 
@@ -191,16 +194,29 @@ def sys_pkey_free(kernel: Kernel, task: Task, key: int) -> int:
 
 
 def sys_remap_file_pages(kernel: Kernel, task: Task, start: int, size: int, prot: int, pgoff: int, flags: int) -> int:
-    """remap_file_pages(2), as the kernel emulates it: a new mapping of the file over a part of the old one."""
+    """remap_file_pages(2), as the kernel emulates it: a new mapping of the object over mappings that it has there."""
     start, size = start & -PAGE_SIZE, size & -PAGE_SIZE
     if prot or start + size <= start or pgoff + (size >> 12) < pgoff or pgoff + (size >> 12) > 1 << 52:
         raise LinuxError(errno.EINVAL)
     vma = task.mm.vmas.find(start)
-    if vma is None or not vma.shared or vma.file is None or start + size > vma.end:
+    if vma is None or not vma.writes_through or not _is_one_object(task, vma, start + size):
         raise LinuxError(errno.EINVAL)
     kinds = MapFlags.SHARED | MapFlags.FIXED | MapFlags.POPULATE | MapFlags(flags & MapFlags.NONBLOCK)
-    do_mmap(task.mm, start, size, vma.prot, kinds, vma.file, pgoff << 12)
+    kinds |= MapFlags.LOCKED if vma.flags & VmFlags.LOCKED else MapFlags(0)
+    memory = vma.page_cache if vma.file is None else None
+    do_mmap(task.mm, start, size, vma.prot, kinds, vma.file, pgoff << 12, memory)
     return 0
+
+
+def _is_one_object(task: Task, vma: Vma, end: int) -> bool:
+    """Whether mappings of the same object with the same rights and flags reach from a VMA to ``end``."""
+    other: Vma | None = vma
+    while other is not None and other.end < end:
+        other = task.mm.vmas.find(other.end)
+        if other is not None:
+            alike = other.object is vma.object and other.prot == vma.prot and other.flags == vma.flags
+            other = other if alike else None
+    return other is not None
 
 
 def sys_mseal(kernel: Kernel, task: Task, start: int, length: int, flags: int) -> int:

@@ -89,7 +89,8 @@ def check_type(kernel: Kernel, task: Task, name: str) -> None:
     kind = kernel.vfs.filesystems.get(name)
     if kind is None:
         raise LinuxError(errno.ENODEV)
-    who, owners = task.credentials, {"proc": task.pid_ns, "sysfs": task.ns.net, "mqueue": task.ns.ipc}
+    who, ns = task.credentials, task.ns
+    owners = {"proc": task.pid_ns, "sysfs": ns.net, "mqueue": ns.ipc, "cgroup2": ns.cgroup}
     space = owners.get(name)
     owner = who.user_ns if name not in owners else None if space is None else space.user
     if not who.capable_in(SYS_ADMIN, owner if kind.for_users else None):

@@ -143,7 +143,7 @@ _EXCEPT_ADVISED = 2
 
 
 def _set_thp_disable(kernel: Kernel, task: Task, on: int, flags: int, *rest: int) -> int:
-    """Kept and shown: pages of 2 MiB are only where MAP_HUGETLB asks for them."""
+    """Whether transparent huge pages are forbidden, perhaps except where MADV_HUGEPAGE asked for them."""
     _need(not any(rest) and not flags & ~(_EXCEPT_ADVISED if on else 0))
     task.mm.thp_disable = (1 | flags) if on else 0
     return 0

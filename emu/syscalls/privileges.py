@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from emu.fs.eventpoll import EventPoll
 from emu.kernel.creds import changed
+from emu.kernel.printk import LOG_BYTES
 from emu.kernel.signal_state import Sig
 from emu.linux.argument import ADDRESS, HEX32, INT, LONG, PID, S32, UINT, Buffer, OneOf, Pointer
 from emu.linux.caller import may_access
@@ -19,7 +20,6 @@ from emu.linux.capability import ALL_CAPABILITIES, SETPCAP, SYS_ADMIN, SYS_BOOT,
 from emu.linux.errors import LinuxError
 from emu.linux.layout import Layout
 from emu.linux.syscall import BYTES, NUMBER, Restart, Returned, Syscall
-from emu.linux.wait import WaitQueue
 
 if TYPE_CHECKING:
     from emu.fs.file import File
@@ -272,29 +272,38 @@ def _abort_sequences(kernel: Kernel, task: Task, cpu: int | None) -> None:
 
 # The kernel's log
 
-_LOG_BYTES = 1 << 17
-_SYSLOG_READ, _SYSLOG_READ_ALL, _SYSLOG_READ_CLEAR, _SYSLOG_LEVEL, _SYSLOG_SIZE = 2, 3, 4, 8, 10
+_SYSLOG_READ, _SYSLOG_READ_ALL, _SYSLOG_READ_CLEAR, _SYSLOG_CLEAR, _SYSLOG_LEVEL = 2, 3, 4, 5, 8
+_SYSLOG_UNREAD, _SYSLOG_SIZE = 9, 10
 
 
 def sys_syslog(kernel: Kernel, task: Task, action: int, buffer: int, length: int) -> int | Generator[Any, None, int]:
-    """syslog(2): the log is empty."""
+    """syslog(2)."""
     if not task.credentials.capable(SYSLOG) and action not in (_SYSLOG_READ_ALL, _SYSLOG_SIZE):
         raise LinuxError(errno.EPERM)
     if not 0 <= action <= _SYSLOG_SIZE:
         raise LinuxError(errno.EINVAL)
-    if action in (_SYSLOG_READ, _SYSLOG_READ_ALL, _SYSLOG_READ_CLEAR) and (not buffer or length < 0):
+    reads = action in (_SYSLOG_READ, _SYSLOG_READ_ALL, _SYSLOG_READ_CLEAR)
+    if reads and (not buffer or length < 0):
         raise LinuxError(errno.EINVAL)
     if action == _SYSLOG_LEVEL and not 1 <= length <= 8:
         raise LinuxError(errno.EINVAL)
+    log = kernel.printk
     if action == _SYSLOG_READ and length:
-        return _wait_for_a_line()
-    return _LOG_BYTES if action == _SYSLOG_SIZE else 0
+        return _wait_for_a_line(kernel, task, buffer, length)
+    data = log.last(length) if reads else b""
+    if data:
+        task.mm.write(buffer, data)
+    if action in (_SYSLOG_READ_CLEAR, _SYSLOG_CLEAR):
+        log.clear()
+    return {_SYSLOG_SIZE: LOG_BYTES, _SYSLOG_UNREAD: log.unread()}.get(action, len(data))
 
 
-def _wait_for_a_line() -> Generator[Any, None, int]:
-    queue = WaitQueue()
-    while True:
-        yield queue
+def _wait_for_a_line(kernel: Kernel, task: Task, buffer: int, length: int) -> Generator[Any, None, int]:
+    log = kernel.printk
+    while not (data := log.take(length)):
+        yield log.readers
+    task.mm.write(buffer, data)
+    return len(data)
 
 
 _DATA = Pointer(CAP_DATA, null=True)

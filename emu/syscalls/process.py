@@ -6,6 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from emu.kernel.binprm import Program, open_program
+from emu.kernel.cgroup.cgroupfs import group_of_descriptor
 from emu.kernel.exec import do_execve
 from emu.kernel.fork import CloneFlags, do_clone
 from emu.kernel.signal_state import NSIG, Sig
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _RUSAGE_THREAD = 1
 _MAX_PID_NS_LEVEL = 32
+_INT_MAX = (1 << 31) - 1
 
 #: The first size of struct clone_args in bytes, and its present fields.
 _FIRST_CLONE_ARGS_SIZE = 64
@@ -55,7 +57,7 @@ def sys_clone(kernel: Kernel, task: Task, flags: int, stack: int, parent_tid: in
 def sys_clone3(kernel: Kernel, task: Task, arguments: int, size: int) -> Result:
     """clone3(2)."""
     fields = CLONE_ARGS.read_sized(task.mm, arguments, size, _FIRST_CLONE_ARGS_SIZE)
-    flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, _ = fields
+    flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup = fields
     if set_tid_size > _MAX_PID_NS_LEVEL or bool(set_tid) != bool(set_tid_size):
         raise LinuxError(errno.EINVAL)
     signal_bits = CloneFlags.SIGNAL & ~CloneFlags.NEWTIME
@@ -71,9 +73,14 @@ def sys_clone3(kernel: Kernel, task: Task, arguments: int, size: int) -> Result:
         raise LinuxError(errno.EINVAL)
     if flags & CloneFlags.PIDFD and flags & CloneFlags.PARENT_SETTID and pidfd == parent_tid:
         raise LinuxError(errno.EINVAL)
+    into = None
+    if flags & CloneFlags.INTO_CGROUP:
+        if cgroup > _INT_MAX or size < CLONE_ARGS.size:
+            raise LinuxError(errno.EINVAL)
+        into = group_of_descriptor(kernel, task, cgroup, thread=bool(flags & CloneFlags.THREAD))
     flags |= exit_signal
     return do_clone(
-        kernel, task, flags, stack + stack_size, parent_tid, child_tid, tls, pidfd, wanted, new_time
+        kernel, task, flags, stack + stack_size, parent_tid, child_tid, tls, pidfd, wanted, new_time, into
     )  # fmt: skip
 
 

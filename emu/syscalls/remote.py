@@ -101,7 +101,11 @@ def sys_process_vm_readv(
 ) -> int:
     """process_vm_readv(2)."""
     buffer, pieces = _sides(task, local, locals_, remote, remotes, flags)
-    return _copy(kernel, task, pid, buffer, pieces, lambda mm, base, want: buffer.put(read_remote(mm, base, want)))
+
+    def move(mm: AddressSpace, base: int, want: int) -> int:
+        return buffer.put(read_remote(mm, base, want, pinned=True))
+
+    return _copy(kernel, task, pid, buffer, pieces, move)
 
 
 def sys_process_vm_writev(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 from emu.fs.devfs import NullFile
@@ -39,10 +39,37 @@ def sys_splice(
     if flags & ~_KNOWN:
         raise LinuxError(errno.EINVAL)
     source, target = task.files.get(in_fd), task.files.get(out_fd)
-    if (isinstance(source, PipeFile) and in_offset) or (isinstance(target, PipeFile) and out_offset):
+    check_offsets(source, bool(in_offset), target, bool(out_offset))
+    to = OFFSET.read(task.mm, out_offset) if out_offset else None
+    start = OFFSET.read(task.mm, in_offset) if in_offset else None
+
+    def store(pos: int) -> None:
+        address = in_offset or out_offset
+        OFFSET.write(task.mm, address, pos)
+
+    return splice_files(kernel, task, source, start, target, to, count, flags, store)
+
+
+def check_offsets(source: File, in_given: bool, target: File, out_given: bool) -> None:
+    """A pipe has no positions.  LinuxError(ESPIPE)."""
+    if (isinstance(source, PipeFile) and in_given) or (isinstance(target, PipeFile) and out_given):
         raise LinuxError(errno.ESPIPE)
-    to = OFFSET.read(task.mm, out_offset) if out_offset else target.pos
-    start = OFFSET.read(task.mm, in_offset) if in_offset else source.pos
+
+
+def splice_files(
+    kernel: Kernel,
+    task: Task,
+    source: File,
+    start: int | None,
+    target: File,
+    to: int | None,
+    count: int,
+    flags: int,
+    store: Callable[[int], None],
+) -> Moving:
+    """Move data from one file to another, of which one is a pipe; the other's place is given, and what it is then is
+    told (``store``), or is its position.  LinuxError(EBADF, EINVAL).
+    """
     if not source.readable or not target.writable:
         raise LinuxError(errno.EBADF)
     count = min(count, MAX_RW_COUNT)
@@ -52,13 +79,13 @@ def sys_splice(
             raise LinuxError(errno.EINVAL)
         moving = _between_pipes(kernel, task, source, target, count, nonblocking, keep=False)
     elif isinstance(source, PipeFile):
-        _check_place(target, to, bool(out_offset))
+        _check_place(target, target.pos if to is None else to, to is not None)
         if target.flags & _APPEND or not _transfers(target):
             raise LinuxError(errno.EINVAL)
-        moving = _to_file(kernel, task, source, target, to, out_offset, count, nonblocking)
+        moving = _to_file(kernel, task, source, target, to, store, count, nonblocking)
     elif isinstance(target, PipeFile):
-        _check_place(source, start, bool(in_offset))
-        moving = _from_file(kernel, task, source, target, start, in_offset, count, nonblocking)
+        _check_place(source, source.pos if start is None else start, start is not None)
+        moving = _from_file(kernel, task, source, target, start, store, count, nonblocking)
     else:
         raise LinuxError(errno.EINVAL)
     return _held(source.get(), target.get(), moving)
@@ -130,13 +157,14 @@ def _from_file(
     task: Task,
     source: File,
     target: PipeFile,
-    pos: int,
-    offset_address: int,
+    given: int | None,
+    store: Callable[[int], None],
     count: int,
     nonblocking: bool,
 ) -> Moving:
     """Put what a file has into the free slots of a pipe, once (splice_file_to_pipe)."""
     nonblocking = nonblocking or target.nonblocking
+    pos = source.pos if given is None else given
     yield from wait_for_space(kernel, task, target, nonblocking)
     if not _transfers(source) or type(source) is NullFile:
         raise LinuxError(errno.EINVAL)
@@ -144,8 +172,8 @@ def _from_file(
         done = fill_pipe(source, target.pipe, pos, count)
     else:
         done = yield from fill_from_stream(source, target.pipe, pos, count, nonblocking)
-    if offset_address:
-        OFFSET.write(task.mm, offset_address, position_after(source, pos, done))
+    if given is not None:
+        store(position_after(source, pos, done))
     elif source.seekable:
         source.pos = position_after(source, pos, done)
     return done
@@ -156,13 +184,14 @@ def _to_file(
     task: Task,
     source: PipeFile,
     target: File,
-    pos: int,
-    offset_address: int,
+    given: int | None,
+    store: Callable[[int], None],
     count: int,
     nonblocking: bool,
 ) -> Moving:
     """Write what is in a pipe to a file (do_splice_from)."""
     done = 0
+    pos = target.pos if given is None else given
     pipe = source.pipe
     while done < count:
         if not done:
@@ -186,8 +215,8 @@ def _to_file(
             if nonblocking or target.nonblocking:
                 raise LinuxError(errno.EAGAIN)
             yield queue
-    if offset_address:
-        OFFSET.write(task.mm, offset_address, pos + done)
+    if given is not None:
+        store(pos + done)
     elif target.seekable:
         target.pos = pos + done
     return done

@@ -48,10 +48,11 @@ def _names(uts: UtsNamespace) -> tuple[str, ...]:
 
 def sys_sysinfo(kernel: Kernel, task: Task) -> tuple[int, ...]:
     """sysinfo(2)."""
-    frames = kernel.frames
+    frames, areas = kernel.frames, kernel.mm_context.swap.areas
     uptime = (kernel.clock.now_ns() + task.ns.time.boottime) // 1_000_000_000
     return (
-        uptime, 0, 0, 0, frames.total << 12, frames.free << 12, 0, 0, 0, 0, len(kernel.tasks) + 1, 0, 0, 0, 1,
+        uptime, 0, 0, 0, frames.total << 12, frames.free << 12, 0, 0,
+        areas.total << 12, areas.free << 12, len(kernel.tasks) + 1, 0, 0, 0, 1,
     )  # fmt: skip
 
 

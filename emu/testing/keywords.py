@@ -57,6 +57,7 @@ KEYWORDS: Mapping[str, _Check] = {
     ),
     "clock": (lambda value: value in CLOCKS, " or ".join(CLOCKS)),
     "hugepages": _WHOLE,
+    "swap": _WHOLE,
     "root": _NAME,
     "binds": (_sequence, "a list of emu.machine.Bind"),
     "hostname": _NAME,

@@ -17,6 +17,7 @@ from emu.machine import Machine
 from emu.mm.address_space import AddressSpace
 from emu.mm.frames import FrameKind
 from emu.mm.pagetable import LEVEL_OF, span
+from emu.mm.shmempages import all_objects
 from emu.testing.compiled import Source, program_of
 from emu.testing.counts import Counts, Expectation, counts_of_machine
 from emu.testing.doing import doing, doings, ending_of
@@ -365,6 +366,11 @@ class GuestMachine(Machine):
         """What the audit finds beyond what is known."""
         return [f"{when}: {finding}" for finding in self.audit() if not any(finding in old for old in known)]
 
+    def _swapped_again(self) -> int:
+        """How many frames more than pages files have: pages that lie in swap have none, or are in the swap cache."""
+        swap = self.kernel.mm_context.swap
+        return swap.cached - sum(len(cache.swapped) for cache in all_objects(self.kernel.frames))
+
     def _left(self) -> list[str]:
         """Frames that nobody can use any more."""
         frames, files = self.kernel.frames, self.kernel.ipc.shm.frames
@@ -374,6 +380,7 @@ class GuestMachine(Machine):
         for mount in self.kernel.vfs.mount_table:
             if isinstance(mount.sb, TmpfsSuperBlock):
                 files += mount.sb.used_blocks
+        files += self._swapped_again()
         right = {FrameKind.PAGETABLE: 0, FrameKind.ANON: 0, FrameKind.CACHE: files}
         return [
             f"after everything: {used[kind]} frames of {kind.name} are in use, {n} should be"

@@ -22,12 +22,14 @@ from emu.kernel.task import Usage
 from emu.linux.caller import Credentials, FsContext
 from emu.linux.errors import Interrupted, LinuxError
 from emu.linux.fileflags import OpenFlags as O
-from emu.linux.namespace import LateNamespace
+from emu.linux.namespace import LateNamespace, Namespace
 from emu.linux.stop import Stop
 from emu.linux.syscall import Syscall, compile_entry
 from emu.mm.commit import Commit
 from emu.mm.frames import FrameAllocator
 from emu.mm.hugetlb import HugePagePool
+from emu.mm.khugepaged import Khugepaged
+from emu.mm.thp import TransparentHugePages
 from emu.proc import system as proc_system
 from emu.syscalls import attributes, directories, fcntl, fdctl, files, mounts, naming, openclose, poll, xattr
 from mmu.memory import PhysicalMemory
@@ -176,7 +178,10 @@ class Machine:
         self.frames = FrameAllocator(PhysicalMemory(memory), lambda frame: None, lambda frames: None)
         self.huge_pages = HugePagePool(self.frames)
         #: What a mapping of /dev/zero asks of an address space.
-        self.context = SimpleNamespace(commit=Commit(self.frames.total), levels=4, max_map_count=65530)
+        self.thp, self.khugepaged = TransparentHugePages(), Khugepaged()
+        self.context = SimpleNamespace(
+            commit=Commit(self.frames.total), levels=4, max_map_count=65530, thp=self.thp, address_spaces={}
+        )
         self.total_bytes = 0
         self.mm_context = self.context
         self.stop = Stop()
@@ -185,12 +190,12 @@ class Machine:
         self.tasks: dict[int, Any] = {}
         self.signals = FakeSignals()
         self.logged: list[str] = []
-        resources = Resources(self.frames, self.huge_pages, self.clock, self.random)  # type: ignore[arg-type]
+        resources = Resources(self.frames, self.huge_pages, self.clock, self.random, self.thp)  # type: ignore[arg-type]
         self.vfs = Vfs(resources, lambda: [place for task in self.tasks.values() for place in task.places])
         self.namespaces = Namespaces(
             "unimmu", self.tasks, vfs=self.vfs, ipc=lambda user: LateNamespace("ipc", _nothing, user),
             net=lambda user: LateNamespace("net", _nothing, user), pid_in_use=lambda pid: False, begin=lambda: None,
-            tell=self.log_once,
+            cgroup=lambda task, user: Namespace("cgroup", user), tell=self.log_once,
         )  # fmt: skip
         self.current = None
         self.ns = self.namespaces.initial

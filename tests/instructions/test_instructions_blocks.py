@@ -184,3 +184,20 @@ def test_code_of_a_program_that_runs_again(machine: MakeMachine, options: dict[s
         got = booted.calls(f"@p = mmap 0 4K RWX PRIVATE -1 0; @store p {code}; jump p; jump p")
         assert ["SIGSEGV" in line for line in got] == [code == MISALIGNED] * 2, got
     assert len(booted.kernel.mm_context.programs) == 1
+
+
+#: mmap(NULL, 64 MiB, RW, PRIVATE|ANONYMOUS|NORESERVE), and stores to all of it to its end: MOVUPS, of which nothing is
+#: listed, and in the next block MOVAPS, which is.
+FILL = (
+    "31ffbe00000004ba0300000041ba2240000049c7c0ffffffff4531c9b8090000000f05"
+    "488db0000000040f11004883c040eb00a9ff0f000075040f2940f00f2940e04839f075e3"
+)
+
+
+def test_a_page_of_code_that_its_own_fault_has_dropped(machine: MakeMachine, tmp_path: Path) -> None:
+    """Memory is short: a store's fault takes the page of a file that the code around it is in, and the next block of
+    that page is to be cut in pieces."""
+    build(tmp_path, FILL)
+    booted = machine(16 << 20, root=str(tmp_path))
+    outcome = booted.outcome_of(booted.spawn("/program", in_guest=True))
+    assert outcome.signal == "SIGKILL", outcome

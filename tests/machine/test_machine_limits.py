@@ -238,7 +238,7 @@ def test_damaged_programs(machine: MakeMachine) -> None:
 
 
 #: What would only wait, or end, or (mark) is no call.
-_NOT_ALONE = {"exit", "exit_group", "pause", "vfork", "fork", "rt_sigreturn"}
+_NOT_ALONE = {"exit", "exit_group", "pause", "clock_nanosleep", "vfork", "fork", "rt_sigreturn"}
 _VALUES = (
     0, 1, 2, 3, 4, 5, 8, 16, 100, 4095, 4096, 65536, 1 << 20, 1 << 31, (1 << 31) - 1, 1 << 32, (1 << 32) - 1, 1 << 40,
     (1 << 41) + 8, (1 << 47) - 4096, 1 << 47, 1 << 63, (1 << 63) - 1, (1 << 64) - 4096, (1 << 64) - 1,

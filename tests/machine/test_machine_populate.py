@@ -61,7 +61,7 @@ class Scenario:
 
     def new_mm(self, name: str) -> AddressSpace:
         mm = AddressSpace(self.booted.kernel.mm_context, name)
-        mm.on_kernel_fault = lambda result, number: self.faults.extend([result] * number)
+        mm.on_kernel_fault = lambda result, number, copying: self.faults.extend([result] * number)
         return mm
 
     def place(self) -> tuple[int, int]:
@@ -158,7 +158,7 @@ def test_a_fresh_mapping_is_filled_without_a_single_fault(
     booted = machine()
     mm = AddressSpace(booted.kernel.mm_context, "fresh")
     faults: list[tuple[int, int]] = []
-    mm.on_kernel_fault = lambda result, number: faults.append((result, number))
+    mm.on_kernel_fault = lambda result, number, copying: faults.append((result, number))
     monkeypatch.setattr(AddressSpace, "handle_fault", lambda *_: pytest.fail("a fault of its own"))
     for number, kind in enumerate((MapFlags.PRIVATE, MapFlags.SHARED)):
         at = BASE + number * 8 * MIB

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from emu.mm import pagecache, pagetable, rss
 from emu.mm.frames import FrameAllocator, FrameKind
 from emu.mm.pagecache import PageCache
 from emu.mm.pagetable import RW, SPECIAL, UFFD_WP_BIT, P, PageTables, ShareCounts
+from emu.mm.swapcache import Swap
 from emu.mm.swapops import GUARD_ENTRY, POISONED_ENTRY, UFFD_WP_ENTRY
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE, PhysicalMemory
 
@@ -19,13 +21,22 @@ PAGES = 80
 START = (1 << 39) - PAGES // 2 * PAGE_SIZE
 
 
+class _Context:
+    """What it shares with others."""
+
+    def __init__(self, frames: FrameAllocator) -> None:
+        self.swap = Swap(frames)
+
+
 class _Mm:
     """The owner of counted memory."""
 
     def __init__(self) -> None:
         self.frames = FrameAllocator(PhysicalMemory(16 << 20), lambda frame: None, lambda frames: None)
         self.tables = PageTables(self.frames, ShareCounts())
-        self.rss_anon = self.rss_cache = 0
+        self.context = _Context(self.frames)
+        self.rss_anon = self.rss_cache = self.rss_swap = 0
+        self.payer: Callable[[], Any] | None = None
 
     def state(self) -> Any:
         frames = self.frames

@@ -35,6 +35,26 @@ def _has_namespaces() -> bool:
         return False
 
 
+def _has_place_for_swap() -> bool:
+    """Whether files of /var/tmp can be swapped to, and nothing is so far."""
+    mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
+    kinds = [kind for where, kind in mounts if where in ("/", "/var", "/var/tmp")]
+    none = len(Path("/proc/swaps").read_text().splitlines()) == 1
+    return os.geteuid() == 0 and none and kinds[-1:] == ["ext4"]
+
+
+_HUGE_PAGES = {"enabled": "madvise", "hugepages-2048kB/enabled": "inherit", "hugepages-64kB/enabled": "never"}
+
+
+def _chosen(name: str) -> str:
+    """The word that is chosen in a file about transparent huge pages; empty if there are none."""
+    try:
+        words = Path("/sys/kernel/mm/transparent_hugepage", name).read_text("ascii").split()
+    except OSError:
+        return ""
+    return next((word.strip("[]") for word in words if word.startswith("[")), "")
+
+
 #: What a guest may need, and whether this host has it.
 NEEDS: dict[str, Callable[[], bool]] = {
     "root": lambda: os.geteuid() == 0,
@@ -42,7 +62,10 @@ NEEDS: dict[str, Callable[[], bool]] = {
     "proc": lambda: os.path.exists("/proc/self/stat"),
     "sys": lambda: os.path.exists("/sys/kernel"),
     "no swap": lambda: len(Path("/proc/swaps").read_text().splitlines()) == 1,
+    "swap": _has_place_for_swap,
     "namespaces": _has_namespaces,
+    "cgroup2": lambda: any(line.split()[2] == "cgroup2" for line in Path("/proc/mounts").read_text().splitlines()),
+    "transparent huge pages": lambda: all(_chosen(name) == word for name, word in _HUGE_PAGES.items()),
     "an idle cpu": lambda: os.getloadavg()[0] < len(os.sched_getaffinity(0)) / 2,
 }
 #: Those up to CAP_AUDIT_READ, but for CAP_SYS_RESOURCE: no guest stands on that or on younger ones.
@@ -75,6 +98,8 @@ def peculiarities(recorded: tuple[int, int]) -> str:
         found.append("seccomp filters its system calls")
     if os.geteuid() == 0 and int(status["CapEff"], 16) & _CAPABILITIES != _CAPABILITIES:
         found.append("its root lacks capabilities")
+    if niceness := os.getpriority(os.PRIO_PROCESS, 0):
+        found.append(f"programs start with a niceness of {niceness}")
     if _pipe_size() < 65536:
         found.append("its pipes are small, as this user has very many")
     if _place() is None:

@@ -26,10 +26,10 @@ STEPS = 40
 #: Those that the suite compares begin here.
 FIRST_OF_TESTS = 1000
 #: How many sequences one process does.
-_BATCH = 20
+_BATCH = 10
 _CONTEXT, _TIMES = 14, 3
 #: Seconds on a busy host: a second or two of CPU.
-_BUSY_S = 300
+_BUSY_S = 900
 
 
 def build() -> None:

@@ -16,6 +16,8 @@ NEVER_SUCCEEDS = {
     "pkey_free": "no key can have been allocated",
     "map_shadow_stack": "the CPU has no shadow stacks",
     "io_cancel": "EINPROGRESS is its success",
+    **dict.fromkeys(("lsm_get_self_attr", "lsm_set_self_attr"), "no security module here has an attribute"),
+    "bpf": "there are no types of programs and maps",
     **dict.fromkeys(("acct", "clock_settime"), "would change the host"),
 }
 #: Calls that cannot fail, and why.
@@ -26,6 +28,7 @@ NEVER_FAILS = {
     **dict.fromkeys(("setfsuid", "setfsgid"), "the id before, whether or not it changed"),
     **dict.fromkeys(("sched_yield", "sync", "munlockall"), "takes nothing, and always works"),
     **dict.fromkeys(("umask", "personality", "alarm"), "every value will do, and the one before is the result"),
+    "modify_ldt": "its errors are numbers of 32 bits, which are none for a 64-bit program",
     "brk": "the end of the heap, changed or not",
     "set_tid_address": "the address is not looked at before the end",
     "rt_sigreturn": "its result is what RAX was; a bad frame is SIGSEGV",

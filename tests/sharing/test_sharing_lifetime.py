@@ -166,11 +166,6 @@ OWNER = {
 #: Region made by a thread, the thread ends, the process lives: a real kernel has torn it down by then.
 THREAD = f"@thread t; {WINDOW} @store w 7; end; @join t; load w; mmap 8T u RW MAP_SHARED|MAP_FIXED fd 0; unmap fd 0 4K"
 PROCESS_OWNS, THREAD_OWNED = ["7", "0x80000000000", "0"], ["SEGV_MAPERR", "EINVAL", "0"]
-#: Rows that need what the machine does not have.
-ABSENT = {
-    "swap: 60 MiB of a 64 MiB object reclaimed": "swap",
-    "memcg: a consumer in another cgroup touches first": "control groups",
-}
 
 
 @pytest.mark.parametrize("level", UNIT)
@@ -241,11 +236,6 @@ def test_the_region_of_a_thread_ends_with_the_process(machine: MakeMachine) -> N
         "wait c; load v"
     )
     assert [line.split(" = ")[1] for line in lines] == ["7", "0", "SEGV_MAPERR"]
-
-
-@pytest.mark.parametrize("row", ABSENT)
-def test_rows_that_need_what_there_is_not(row: str) -> None:
-    pytest.skip(f"{row}: needs {ABSENT[row]}")
 
 
 #: By interface: the owner makes region r and writes 7 to it; how somebody else maps it at the same address.

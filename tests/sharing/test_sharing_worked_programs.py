@@ -11,6 +11,7 @@ import pytest
 
 from emu.mm.commit import Overcommit
 from tests.booted import UNIT, MakeMachine
+from tests.cgroup.groups import make, number
 
 DONOR_V1 = """\
 donor: mapped 1 unit at 0x20000000000
@@ -172,13 +173,33 @@ def test_a_short_object_in_a_large_region(machine: MakeMachine) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("name", "missing"),
-    [
-        ("memory.swap: MADV_PAGEOUT of 0.9 GiB shows in pswpout", "swap, and memory control groups"),
-        ("memory.thp: transparent huge pages are counted", "transparent huge pages, and memory control groups"),
-        ("memory teardown: rmdir of the group after the process has left it", "memory control groups"),
-    ],
-)
-def test_what_needs_more_kernel(name: str, missing: str) -> None:
-    pytest.skip(f"{name}: the machine has no {missing}")
+GROUP = """
+    @mkdir "/sys/fs/cgroup/g" 0755; @p = open "/sys/fs/cgroup/g/cgroup.procs" O_WRONLY; @write p "0" 1; @close p
+"""
+
+
+def test_memory_swap_in_a_group(machine: MakeMachine) -> None:
+    """memory.swap of T2: the group's pswpout tells of more than nine tenths of the 2 MiB."""
+    booted = machine(swap=16 << 20)
+    make(booted, controllers="+memory")
+    booted.guest(
+        "calls",
+        f'{GROUP} @fd = open "/sys/fs/mshare/t" O_RDWR|O_CREAT 0600; @ftruncate fd 1G; @create fd 0 2M RW OBJECT;'
+        "@w = mmap 0 1G RW MAP_SHARED fd 0; @touch w 2M; madvise w 1G MADV_PAGEOUT; @pause",
+    )
+    booted.run(timeout_s=60)
+    assert booted.out == b"madvise = 0\n"
+    assert number(booted, "g/memory.stat", "pswpout") * 4096 > (2 << 20) * 9 / 10
+
+
+def test_memory_teardown(machine: MakeMachine) -> None:
+    """Window, object and file go, the process leaves the group, and the group can be removed."""
+    booted = machine()
+    make(booted, controllers="+memory")
+    lines = booted.calls(
+        f'{GROUP} @fd = open "/sys/fs/mshare/t" O_RDWR|O_CREAT 0600; @ftruncate fd 1G; @create fd 0 2M RW OBJECT;'
+        '@w = mmap 0 1G RW MAP_SHARED fd 0; @touch w 2M; munmap w 1G; close fd; unlink "/sys/fs/mshare/t";'
+        'rmdir "/sys/fs/cgroup/g"; @p = open "/sys/fs/cgroup/cgroup.procs" O_WRONLY; write p "0" 1;'
+        'rmdir "/sys/fs/cgroup/g"'
+    )
+    assert lines == ["munmap = 0", "close = 0", "unlink = 0", "rmdir = EBUSY", "write = 1", "rmdir = 0"]

@@ -17,7 +17,7 @@
 #define SIGNAL_STACK (64UL << 10)
 
 static char *area;
-static int file, pagemap, ready[2];
+static int file, sealed, pagemap, memory, myself, ready[2];
 static long held[HELD];
 static u64 state;
 static char text[1 << 16] __attribute__((aligned(4096)));
@@ -72,8 +72,8 @@ static int begins(const char *line, const char *name)
 	return !memcmp(line, name, strlen(name));
 }
 
-static const char *const figures[] = { "Rss:",	     "Pss:",	      "Shared_Clean:", "Shared_Dirty:", "Private_Clean:",
-				       "Private_Dirty:", "Referenced:", "Anonymous:",   "Locked:" };
+static const char *const figures[] = { "Rss:",		 "Pss:",	"Pss_Dirty:", "Shared_Clean:", "Shared_Dirty:", "Private_Clean:",
+				       "Private_Dirty:", "Referenced:", "Anonymous:", "LazyFree:",     "Locked:" };
 
 static void show_mapping(const char *line, u64 low, u64 high)
 {
@@ -86,8 +86,9 @@ static void show_mapping(const char *line, u64 low, u64 high)
 	MUST(mincore, low, high - low, there);
 	MUST(pread64, pagemap, words, pages * 8, low / PAGE * 8);
 	for (u64 i = 0; i < pages; i++)
-		digits[i] = "0123456789abcdef"[words[i] >> 63 | (words[i] >> 61 & 1) << 1 | (words[i] >> 56 & 1) << 2 |
-					       (there[i] & 1) << 3];
+		digits[i] = words[i] >> 58 & 1 ? 'G' :
+						 "0123456789abcdef"[words[i] >> 63 | (words[i] >> 61 & 1) << 1 |
+								    (words[i] >> 56 & 1) << 2 | (there[i] & 1) << 3];
 	digits[pages] = 0;
 	print("  %ld-%ld %c%c%c%c %s", (long)(low - (u64)area) / (long)PAGE, (long)(high - (u64)area) / (long)PAGE,
 	      line[1], line[2], line[3], line[4], digits);
@@ -141,7 +142,7 @@ static void show_all(void)
 	}
 }
 
-static const char *const totals[] = { "VmSize:", "VmLck:", "VmData:", "VmPTE:" };
+static const char *const totals[] = { "VmSize:", "VmLck:", "VmData:", "VmPTE:", "RssFile:", "RssShmem:" };
 static u64 before[COUNT(totals)];
 
 /* What has changed since the sequence began, in kB. */
@@ -207,14 +208,14 @@ static void put_away(long value, u64 length)
 static void step_mmap(char *p, u64 size)
 {
 	int prot = prots[pick(COUNT(prots))], flags = more[pick(COUNT(more))], kind = pick(8);
-	int fd = kind == 4 || kind == 5 ? file : -1;
+	int fd = kind == 4 || kind == 5 ? (pick(8) ? file : sealed) : -1;
 	u64 first = fd < 0 ? 0 : pick(FILE_PAGES);
 	long value;
 
 	flags |= kind < 4 ? MAP_PRIVATE | MAP_ANONYMOUS : kind == 4 ? MAP_PRIVATE : kind == 5 ? MAP_SHARED :
 		 kind == 6 ? MAP_SHARED | MAP_ANONYMOUS : 8 | MAP_ANONYMOUS;
 	flags |= (const int[]){ MAP_FIXED, MAP_FIXED, MAP_FIXED, MAP_FIXED, MAP_FIXED_NOREPLACE, 0 }[pick(6)];
-	print("mmap prot %x flags %x file %ld", prot, flags, first);
+	print("mmap prot %x flags %x %sfile %ld", prot, flags, fd == sealed ? "sealed " : "", first);
 	value = SYS(mmap, p, size, prot, flags, fd, first * PAGE);
 	result(value);
 	put_away(value, size);
@@ -278,9 +279,115 @@ static void access_pages(char *p, u64 size, int write)
 	}
 }
 
-static void step(void)
+struct scan { /* struct pm_scan_arg */
+	u64 size, flags, start, end, walk_end, vec, vec_len, max_pages, inverted, all, any, wanted;
+};
+
+/* Which pages are of which kinds, by PAGEMAP_SCAN. */
+static void step_scan(char *p, u64 size)
 {
-	u32 what = pick(100), length = 1 + pick(pick(4) ? 6 : 24), first = pick(PAGES);
+	static u64 found[24][3];
+	struct scan scan = { .size = sizeof(scan), .start = (u64)p, .end = (u64)p + size, .vec = (u64)found };
+	long n;
+
+	scan.vec_len = 1 + pick(24);
+	scan.max_pages = pick(3) ? 0 : 1 + pick(6);
+	scan.inverted = pick(3) ? 0 : pick(64) << 2;
+	scan.all = pick(2) ? 0 : (const u64[]){ 4, 8, 32, 12, 40 }[pick(5)];
+	scan.any = pick(2) ? 0 : (const u64[]){ 8, 44, 40, 36 }[pick(4)];
+	scan.wanted = pick(8) ? 44 : 4;
+	print("scan %ld %ld inverted %lx all %lx any %lx wanted %lx", scan.vec_len, scan.max_pages, scan.inverted, scan.all,
+	      scan.any, scan.wanted);
+	n = SYS(ioctl, pagemap, 0xc0606610, &scan);
+	if (failed(n)) {
+		print(" = %s", errno_name(-n));
+		return;
+	}
+	print(" = %ld, to %ld", n, (long)(scan.walk_end - (u64)area) / (long)PAGE);
+	for (long i = 0; i < n; i++)
+		print(" %ld-%ld:%lx", (long)(found[i][0] - (u64)area) / (long)PAGE, (long)(found[i][1] - (u64)area) / (long)PAGE,
+		      found[i][2]);
+}
+
+static void step_process_madvise(char *p, u64 size)
+{
+	struct iovec parts[3];
+	u32 number = 1 + pick(3), advice = advices[pick(COUNT(advices))];
+
+	parts[0].iov_base = p, parts[0].iov_len = size;
+	for (u32 i = 1; i < number; i++) {
+		parts[i].iov_base = area + pick(PAGES - 6) * PAGE + (pick(8) ? 0 : 8);
+		parts[i].iov_len = (1 + pick(6)) * PAGE - (pick(8) ? 0 : 8);
+	}
+	print("process_madvise %d of %d", advice, number);
+	for (u32 i = 1; i < number; i++)
+		print(", %ld+%lx", ((char *)parts[i].iov_base - area) / (long)PAGE, parts[i].iov_len);
+	long n = SYS(process_madvise, myself, parts, number, advice, 0);
+	if (failed(n))
+		print(" = %s", errno_name(-n));
+	else
+		print(" = %lx", n);
+}
+
+/* Through /proc/self/mem, which heeds no rights, or process_vm_writev(2) and _readv, which do. */
+static void step_remote(char *p, u64 size, int how)
+{
+	static char page[24 * PAGE];
+	struct iovec here = { page, size > sizeof(page) ? sizeof(page) : size }, there = { p + pick(2) * 100, here.iov_len };
+	static const char *const names[] = { "mem write", "mem read", "process_vm_writev", "process_vm_readv" };
+	long n;
+
+	memset(page, 'M', sizeof(page));
+	print("%s +%ld", names[how], (u64)there.iov_base % PAGE);
+	n = how == 0 ? SYS(pwrite64, memory, page, here.iov_len, there.iov_base) :
+	    how == 1 ? SYS(pread64, memory, page, here.iov_len, there.iov_base) :
+	    how == 2 ? SYS(process_vm_writev, SYS(getpid), &here, 1, &there, 1, 0) :
+		       SYS(process_vm_readv, SYS(getpid), &here, 1, &there, 1, 0);
+	if (failed(n))
+		print(" = %s", errno_name(-n));
+	else
+		print(" = %lx, %d", n, page[0]);
+}
+
+static void step_rare(char *p, u64 size)
+{
+	u32 how = pick(9);
+	u8 there[64];
+
+	if (how < 2) {
+		u64 first = pick(FILE_PAGES), prot = pick(8) ? 0 : 1;
+
+		print("remap_file_pages %ld", first);
+		result(SYS(remap_file_pages, p, size, prot, first, 0));
+	} else if (how < 4) {
+		int fd = MUST(open, "/proc/self/clear_refs", O_WRONLY);
+		u32 which = pick(3);
+
+		print("clear_refs %d", which + 1);
+		result(SYS(write, fd, "123" + which, 1) - 1);
+		MUST(close, fd);
+	} else if (how == 4) {
+		print("mincore");
+		result(SYS(mincore, p + (pick(4) ? 0 : 8), size, there));
+	} else if (how == 5) {
+		u64 pages = pick(FILE_PAGES), more = 1 + pick(4);
+
+		print("allocate %ld+%ld", pages, more);
+		result(SYS(fallocate, file, pick(2), pages * PAGE, more * PAGE));
+	} else if (how < 8) {
+		print("madvise odd");
+		result(SYS(madvise, p + pick(2) * 8, size - pick(3) * 100, advices[pick(COUNT(advices))]));
+	} else {
+		int flags = (const int[]){ 1, 2, 3, 4, 5, 6 }[pick(6)];
+
+		print("msync %d", flags);
+		result(SYS(msync, p, size, flags));
+	}
+}
+
+static void step(u32 done)
+{
+	u32 what = pick(done < 5 ? 20 : 120), length = 1 + pick(pick(4) ? 6 : 24), first = pick(PAGES);
 	char *p = area + first * PAGE;
 	u64 size = length * PAGE;
 
@@ -326,6 +433,17 @@ static void step(void)
 	} else if (what < 99) {
 		print("msync");
 		result(SYS(msync, p, size, 4));
+	} else if (what < 103) {
+		step_scan(p, size);
+	} else if (what < 107) {
+		step_process_madvise(p, size);
+	} else if (what < 111) {
+		step_remote(p, size, what - 107);
+	} else if (what < 118) {
+		step_rare(p, size);
+	} else if (what < 119) {
+		print("mseal");
+		result(SYS(mseal, p, size / 8 + 1, 0));
 	} else {
 		u32 how = pick(6);
 
@@ -347,6 +465,12 @@ static void step(void)
 	}
 }
 
+/* When a processor tells of the pages that it has gathered depends on what ran there before: now. */
+static void drain(void)
+{
+	MUST(madvise, text, PAGE, 22);
+}
+
 /* How much was written since a fork depends on the length of names in /proc. */
 static void touch_own(void)
 {
@@ -354,6 +478,7 @@ static void touch_own(void)
 		*(volatile char *)(text + at) = 0;
 	for (u64 at = 0; at < sizeof(own_stack) - PAGE; at += PAGE)
 		*(volatile char *)(own_stack + at) = 0;
+	drain();
 }
 
 static void sequence(u64 number, u32 steps)
@@ -365,16 +490,21 @@ static void sequence(u64 number, u32 steps)
 	area = (char *)(0x100000000000UL + number % 4096 * (1UL << 30) + (2UL << 20) - 24 * PAGE);
 	file = MUST(memfd_create, "file", 0);
 	memset(page, 'F', PAGE);
-	for (int i = 0; i < FILE_PAGES; i++)
+	sealed = MUST(memfd_create, "sealed", MFD_ALLOW_SEALING);
+	for (int i = 0; i < FILE_PAGES; i++) {
 		MUST(write, file, page, PAGE);
+		MUST(write, sealed, page, PAGE);
+	}
+	MUST(fcntl, sealed, F_ADD_SEALS, pick(2) ? F_SEAL_WRITE : F_SEAL_FUTURE_WRITE);
 	print("sequence %ld\n", number);
 	show_totals(0);
 	for (u32 i = 0; i < steps; i++) {
 		print("%d: ", i);
 		touch_own();
 		first = faults();
-		step();
+		step(i);
 		last = faults();
+		drain();
 		print(", %ld faults", last - first);
 		show_totals(1);
 		print("\n");
@@ -386,6 +516,7 @@ static void sequence(u64 number, u32 steps)
 			held[i] = 0;
 		}
 	MUST(close, file);
+	MUST(close, sealed);
 	MUST(munlockall);
 	SYS(munmap, area - 256 * PAGE, (PAGES + 256) * PAGE);
 }
@@ -409,6 +540,8 @@ int main(int argc, char **argv)
 	/* a stack for signals that fork does not share out anew: how much of it they take depends on the processor */
 	stack_t stack = { anonymous(SIGNAL_STACK, MAP_SHARED), 0, SIGNAL_STACK };
 
+	u64 cpus = 0;
+
 	print("source %s\n", DIGEST);
 	for (int i = 1; i < argc && i <= 3; i++)
 		asked[i - 1] = argument(argv[i]);
@@ -417,7 +550,12 @@ int main(int argc, char **argv)
 	handle(SIGSEGV, faulted, SA_SIGINFO | SA_ONSTACK);
 	handle(SIGBUS, faulted, SA_SIGINFO | SA_ONSTACK);
 	MUST(pipe2, ready, 0);
+	MUST(sched_getaffinity, 0, 8, &cpus);
+	cpus &= -cpus;
+	MUST(sched_setaffinity, 0, 8, &cpus); /* what a processor has not told of yet depends on which it is */
 	pagemap = MUST(open, "/proc/self/pagemap", O_RDONLY);
+	memory = MUST(open, "/proc/self/mem", O_RDWR);
+	myself = MUST(pidfd_open, SYS(getpid), 0);
 	memset(text, 0, sizeof(text));
 	try_access((char *)16, 1);
 	faults();

@@ -1,0 +1,1 @@
+"""Control groups, version 2 (kernel/cgroup, Documentation/admin-guide/cgroup-v2.rst)."""

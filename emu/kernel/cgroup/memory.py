@@ -1,0 +1,211 @@
+"""The memory controller at work: who pays, what becomes of a group without room, and its OOM killer (mm/memcontrol.c,
+mm/oom_kill.c).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from emu.kernel.signal_state import Sig
+from emu.kernel.task import Task
+from emu.mm.memcgreclaim import reclaim
+from emu.mm.memcontrol import NO_LIMIT, MemCgroup, MemControl
+from mmu.memory import PAGE_SIZE
+
+if TYPE_CHECKING:
+    from emu.kernel.cgroup.group import Cgroup, State
+    from emu.kernel.task import ThreadGroup
+    from emu.mm.address_space import AddressSpace, MmContext
+    from emu.mm.frames import Payer
+
+#: How often a call starts again after pages of its group were taken (MAX_RECLAIM_RETRIES).
+_RETRIES = 16
+#: Pages that are taken at a time (SWAP_CLUSTER_MAX).
+CLUSTER = 32
+_NOT_KILLABLE = -1000
+#: The longest that a task waits for one charge beyond memory.high, in ns (MEMCG_MAX_HIGH_DELAY_JIFFIES), and how
+#: many pages Linux charges at once (MEMCG_CHARGE_BATCH).
+_LONGEST_DELAY, _BATCH = 2 * 10**9, 64
+
+
+class Memory:
+    """``of``: the group that a task is in; ``exit`` ends a process with a status, ``post`` does something soon, between
+    two turns, ``log`` tells the user.
+    """
+
+    def __init__(
+        self,
+        context: MmContext,
+        tasks: Mapping[int, Task],
+        current: Callable[[], Task | None],
+        of: Callable[[Task], Cgroup],
+        *,
+        exit: Callable[[Task, int], None],
+        post: Callable[[Callable[[], object]], None],
+        log: Callable[[str], None],
+    ) -> None:
+        self._context, self._tasks, self._current, self._of = context, tasks, current, of
+        self._exit, self._post, self._log = exit, post, log
+        self.control = MemControl(context.frames, self._payer, self._owner)
+        self.control.take_unmapped = lambda group, wanted: self.reclaim(group, wanted, mapped=False)
+        self.control.over_high = self._over_high
+        context.group_is_full = lambda: self.control.failed is not None
+        context.shrink_group = self._shrink_failed
+        #: Whether memory.min and memory.low of a group protect those below (memory_recursiveprot).
+        self.recursive = True
+        self._awaited: set[MemCgroup] = set()
+        self._tries: tuple[Task | None, int, int] = None, 0, 0
+
+    def make(self, above: State | None, group: Cgroup) -> State:
+        """What the controller keeps for a group; pages are charged from the first one on.  LinuxError(ENOSPC)."""
+        if above is None:
+            return self.control.root
+        assert isinstance(above, MemCgroup)
+        self._context.frames.memcg = self.control
+        return self.control.new_group(above, group.name)
+
+    # -- who pays --------------------------------------------------------------------------------------------------
+
+    def group_of(self, task: Task) -> MemCgroup:
+        """The group that pays for a task."""
+        state = self._of(task).state("memory")
+        assert isinstance(state, MemCgroup)
+        return state
+
+    def _payer(self) -> MemCgroup:
+        current = self._current()
+        return self.control.root if current is None else self.group_of(current)
+
+    def _owner(self, mm: Payer) -> MemCgroup:
+        """The group of the owner of an address space (mem_cgroup_from_task of mm->owner)."""
+        current = self._current()
+        if current is not None and current.mm is mm:
+            return self.group_of(current)
+        owner = next((task for task in self._tasks.values() if task.mm is mm and task.alive), None)
+        return self._payer() if owner is None else self.group_of(owner)
+
+    @contextmanager
+    def paid_by(self, group: MemCgroup) -> Iterator[None]:
+        """Meanwhile, what the current task would pay for is another group's (set_active_memcg)."""
+        before, self.control.active = self.control.active, group
+        try:
+            yield
+        finally:
+            self.control.active = before
+
+    # -- taking pages ----------------------------------------------------------------------------------------------
+
+    def reclaim(self, group: MemCgroup, wanted: int, why: str = "direct", *, mapped: bool = True) -> int:
+        """Take pages of a group; ``mapped`` ones only where nobody holds an entry of a table."""
+        return reclaim(self._context, self.control, group, wanted, why, mapped=mapped, recursive=self.recursive)
+
+    def _shrink_failed(self, wanted: int) -> int:
+        failed = self.control.failed
+        return 0 if failed is None else self.reclaim(failed, wanted)
+
+    def shrink_to(self, group: MemCgroup, limit: int) -> None:
+        """memory.max has become less than what there is: take pages, then end processes (memory_max_write)."""
+        tries = _RETRIES
+        while group.usage > limit:
+            current = self._current()
+            if current is not None and not current.alive:
+                return
+            if tries:
+                tries -= not self.reclaim(group, group.usage - limit)
+            elif not self.out_of_memory(group):
+                return
+
+    def _over_high(self, group: MemCgroup) -> None:
+        """memory.high is exceeded: pages are taken soon, and the task is slowed down (mem_cgroup_handle_over_high)."""
+        overage = (group.usage - group.high << 20) // max(group.high, 1)
+        self._context.clock.charge(min(_LONGEST_DELAY, (overage * overage * 10**9 >> 34) // _BATCH))
+        if group not in self._awaited:
+            self._awaited.add(group)
+            self._post(lambda: self._reclaim_high(group))
+
+    def _reclaim_high(self, group: MemCgroup) -> None:
+        self._awaited.discard(group)
+        for each in group.chain:
+            if each.usage > each.high:
+                each.event("high")
+                self.reclaim(each, max(each.usage - each.high, CLUSTER))
+
+    # -- out of memory ---------------------------------------------------------------------------------------------
+
+    def relieve(self, task: Task) -> bool:
+        """A call has failed for want of memory.  If that was its group's: pages are taken, or a process is ended.
+        Whether the call is to start again.
+        """
+        failed, self.control.failed = self.control.failed, None
+        if failed is None:
+            return False
+        known, rip, tries = self._tries
+        tries = tries + 1 if known is task and rip == task.rip else 0
+        if tries < _RETRIES and self.reclaim(failed, CLUSTER):
+            self._tries = task, task.rip, tries
+            return True
+        self._tries = None, 0, 0
+        return self.out_of_memory(failed) and task.alive
+
+    def fault_fails(self, task: Task) -> bool:
+        """A fault of a task has failed.  Whether that was its group's doing; then a process has been ended, perhaps its
+        own.
+        """
+        failed, self.control.failed = self.control.failed, None
+        if failed is None:
+            return False
+        if not self.out_of_memory(failed):
+            self._log(f"control group out of memory: no process of {failed.name} can be killed but {task.pid}")
+            self._exit(task, Sig.KILL)
+        return True
+
+    def out_of_memory(self, group: MemCgroup) -> bool:
+        """End a process of a group without room, or all of a group with memory.oom.group; False if there is none that
+        can be ended (mem_cgroup_out_of_memory).
+        """
+        group.event("oom")
+        limit = min((each.max for each in group.chain), default=NO_LIMIT)
+        total = self._context.frames.total if limit >= NO_LIMIT else max(limit, 1)
+        worst: tuple[int, Task] | None = None
+        for process in self._processes(group):
+            points = _badness(process, total)
+            if points is not None and (worst is None or points > worst[0]):
+                worst = points, process.leader
+        if worst is None:
+            return False
+        victim = worst[1]
+        together = [each for each in self.group_of(victim).chain if each.is_inside(group) and each.oom_group]
+        doomed = self._processes(together[-1]) if together else [victim.group]
+        if together:
+            together[-1].event("oom_group_kill")
+        for process in doomed:
+            if process.oom_score_adj != _NOT_KILLABLE and process.alive:
+                self._kill(process)
+        return True
+
+    def _processes(self, group: MemCgroup) -> list[ThreadGroup]:
+        inside = [task for task in self._tasks.values() if task.alive and self.group_of(task).is_inside(group)]
+        return list(dict.fromkeys(task.group for task in inside))
+
+    def _kill(self, process: ThreadGroup) -> None:
+        """__oom_kill_process(): others that have the same memory end too."""
+        task = next(iter(process.threads.values()))
+        mm, group = task.mm, self.group_of(task)
+        group.event("oom_kill")
+        pages = {"total-vm": mm.total_bytes >> 12, "anon-rss": mm.rss_anon, "file-rss": mm.rss_cache}
+        figures = ", ".join(f"{name}:{number << 2}kB" for name, number in pages.items())
+        self._log(f"Memory cgroup out of memory: Killed process {task.tgid} ({task.comm}) {figures}")
+        for other in list(self._tasks.values()):
+            if other.alive and other.mm is mm:
+                self._exit(other, Sig.KILL)
+
+
+def _badness(process: ThreadGroup, total: int) -> int | None:
+    """oom_badness(); None: it cannot be ended."""
+    if process.oom_score_adj == _NOT_KILLABLE:
+        return None
+    mm: AddressSpace = next(iter(process.threads.values())).mm
+    points = mm.rss_anon + mm.rss_cache + mm.tables.vm_pte_bytes // PAGE_SIZE
+    return points + process.oom_score_adj * total // 1000

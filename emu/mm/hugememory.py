@@ -1,0 +1,566 @@
+"""Transparent huge pages: entries of 2 MiB in ordinary memory, faults on them, and how they are split and changed
+(mm/huge_memory.c).
+
+A huge page is 512 ordinary frames, contiguous and aligned, each with a count of its own; an entry of a PMD table that
+maps it holds one reference of every frame.  So an entry becomes a table of small ones, which map the same frames,
+without a change of any count, and cannot fail to, since a table has been put aside for it
+(:attr:`PageTables.transparent`).  Frames are freed one by one; those that form a block again can be one.
+
+An address space has such entries only where :attr:`AddressSpace.may_have_huge` says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from emu.linux.cost import Cost
+from emu.linux.errors import LinuxError
+from emu.linux.mman import Prot
+from emu.mm.flags import FaultResult, VmFlags
+from emu.mm.frames import BLOCK_FRAMES, PG_DIRTY, PG_LARGE, PG_LAZYFREE, PG_MAYBE_SHARED, PG_UNREAD, FrameKind
+from emu.mm.pagetable import ADDRESS, PROTNONE, PS, RW, SPECIAL, TABLE_FLAGS, UFFD_WP_BIT, XD, A, D, P, span
+from emu.mm.thp import PMD_ORDER, is_disabled
+from emu.mm.userfault import Userfault
+from mmu.late import np
+from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+from mmu.registers import Access
+
+if TYPE_CHECKING:
+    from emu.mm.address_space import AddressSpace
+    from emu.mm.pagecache import PageCache
+    from emu.mm.rss import Entries
+    from emu.mm.vma import Vma
+
+PMD = 2
+PMD_SIZE = span(PMD)
+_RIGHTS = P | PROTNONE | RW | XD
+_U64 = (1 << 64) - 1
+#: The bits of an entry that those of its parts have too.
+_BITS = ~(ADDRESS | PS) & _U64
+
+
+def head_of(entry: int) -> int:
+    """The first frame that an entry maps."""
+    return (entry & ADDRESS & -PMD_SIZE) >> PAGE_SHIFT
+
+
+def block(head: int) -> slice:
+    """The frames of a huge page."""
+    return slice(head, head + BLOCK_FRAMES)
+
+
+# -- finding entries ---------------------------------------------------------------------------------------------------
+
+
+def huge_entries(mm: AddressSpace, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """(address, slot) of each entry that maps a part of [start, end); the caller may change it."""
+    transparent = mm.tables.transparent
+    if transparent:
+        for address, slot in mm.tables.huge_slots(start & -PMD_SIZE, end):
+            if slot in transparent:
+                yield address, slot
+
+
+def huge_slot(mm: AddressSpace, address: int) -> int | None:
+    """The slot of the entry that maps an address, if it is one of these."""
+    slot = mm.tables.entry_slot(address, PMD) if mm.tables.transparent else None
+    return slot if slot in mm.tables.transparent else None
+
+
+def as_ptes(mm: AddressSpace, slot: int) -> Entries:
+    """The 512 entries that the entry of a slot would be split into."""
+    entry = mm.frames.ram.qwords[slot]
+    if entry & SPECIAL:
+        return np.full(BLOCK_FRAMES, mm.frames.zero_frame << PAGE_SHIFT | entry & _BITS, dtype=np.uint64)
+    start = np.uint64(entry & _BITS | head_of(entry) << PAGE_SHIFT)
+    ptes: Entries = start + (np.arange(BLOCK_FRAMES, dtype=np.uint64) << np.uint64(PAGE_SHIFT))
+    return ptes
+
+
+def leaves(mm: AddressSpace, start: int, end: int) -> Iterator[tuple[int, Entries]]:
+    """What the entries of [start, end) map, as small ones, which are only to be looked at: address, entries."""
+    for address, slot in huge_entries(mm, start, end):
+        low, high = max(address, start), min(address + PMD_SIZE, end)
+        yield low, as_ptes(mm, slot)[(low - address) >> PAGE_SHIFT : (high - address) >> PAGE_SHIFT]
+
+
+def suitable(vma: Vma, address: int) -> bool:
+    """Whether the 2 MiB around an address lie within a VMA (thp_vma_suitable_order), and in its object as they do in
+    memory.
+    """
+    start = address & -PMD_SIZE
+    if not vma.start <= start <= vma.end - PMD_SIZE:
+        return False
+    return vma.page_cache is None or not vma.index_of(start) % BLOCK_FRAMES
+
+
+# -- faults ------------------------------------------------------------------------------------------------------------
+
+
+def fault(mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult | None:
+    """A fault that the VMA's rights allow, where an entry of 2 MiB is or can be; None leaves it to the small ones.
+
+    LinuxError(ENOMEM) without a frame for a table.
+    """
+    slot = mm.tables.entry_slot(address, PMD)
+    entry = 0 if slot is None else mm.frames.ram.qwords[slot]
+    start = address & -PMD_SIZE
+    if vma.page_cache is not None and not entry & PS:
+        return _of_page_cache(mm, vma, vma.page_cache, address, access, empty=not entry)
+    if not entry:
+        thp = mm.context.thp
+        if not vma.anonymous or not thp.allows_anon(vma.flags, PMD_ORDER) or is_disabled(vma.flags, mm.thp_disable):
+            return None
+        return _missing(mm, vma, address, access) if suitable(vma, address) else None
+    if slot not in mm.tables.transparent:
+        return None
+    if access == Access.WRITE and not entry & RW:
+        return _write_protected(mm, vma, address, slot)
+    mm.obligation(start, start + PMD_SIZE).nothing_changed()
+    return FaultResult.RACED
+
+
+def _missing(mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult | None:
+    """do_huge_pmd_anonymous_page(): the huge page of zeros for a read, else a new page."""
+    start = address & -PMD_SIZE
+    thp, frames = mm.context.thp, mm.frames
+    mm.vmas.anon_vma_prepare(vma)
+    if vma.uffd is not None and vma.flags & VmFlags.UFFD_MISSING:
+        mm.userfault = Userfault(vma.uffd, address, access, VmFlags.UFFD_MISSING)
+        return FaultResult.RETRY
+    zero = access != Access.WRITE and thp.use_zero_page
+    try:
+        slot = mm.tables.entry_slot_alloc(start, PMD)
+        table = frames.alloc(FrameKind.PAGETABLE, mm.tables.payer)
+    except LinuxError:
+        mm.tables.free_tables(start, start + PMD_SIZE)
+        raise
+    try:
+        head = thp.zero_block(frames) if zero else new_huge_page(mm)
+    except LinuxError:
+        frames.put(table)
+        if zero:
+            thp.count("thp_fault_fallback")
+        return None
+    set_new_huge(mm, vma, start, slot, table, head, zero=bool(zero))
+    return FaultResult.MINOR
+
+
+def _of_page_cache(
+    mm: AddressSpace, vma: Vma, cache: PageCache, address: int, access: Access, *, empty: bool
+) -> FaultResult | None:
+    """Make a huge page of an object if that may be, and map it if nothing is there yet (shmem_fault, do_set_pmd)."""
+    index, thp = vma.index_of(address), mm.context.thp
+    if not cache.may_have_huge or not suitable(vma, address) or vma.uffd is not None or not cache.check_index(index):
+        return None
+    if cache.find(index) is None and not is_disabled(vma.flags, mm.thp_disable):
+        if cache.make_huge(index, 0, vma.flags):
+            thp.count("thp_file_alloc")
+            thp.stats[PMD_ORDER]["shmem_alloc"] += 1
+            mm.context.clock.charge(Cost.HUGE_PAGE)
+    if not empty or (access == Access.WRITE and not vma.shared):
+        return None
+    if not set_cached(mm, vma, cache, address, access):
+        return None
+    if access == Access.WRITE and vma.file is not None:
+        vma.file.update_time()
+    return FaultResult.MINOR
+
+
+def set_cached(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, access: Access) -> bool:
+    """Map a huge page of an object where no table is, if there is one and the VMA allows it (do_set_pmd)."""
+    head, start = cache.huge_head(vma.index_of(address)), address & -PMD_SIZE
+    if head is None or not suitable(vma, address) or is_disabled(vma.flags, mm.thp_disable, forced=True):
+        return False
+    slot = mm.tables.entry_slot_alloc(start, PMD)
+    part = block(head)
+    mm.frames.flags[part] &= ~PG_UNREAD & 0xFF
+    if access == Access.WRITE:
+        mm.frames.flags[part] |= PG_DIRTY
+    mm.frames.counts[part] += 1
+    mm.rss_cache += BLOCK_FRAMES
+    mm.frames.ram.qwords[slot] = head << PAGE_SHIFT | vma.cached_bits | PS | (D if access == Access.WRITE else 0)
+    mm.tables.deposit(slot, 0)
+    mm.may_have_huge = True
+    mm.context.thp.count("thp_file_mapped")
+    mm.obligation(start, start + PMD_SIZE).was_not_present()
+    return True
+
+
+def whole_folio(vma: Vma, cache: PageCache, address: int) -> bool:
+    """Whether small entries of one table can map all of a huge page: then a fault maps all of it."""
+    return cache.may_have_huge and suitable(vma, address) and cache.huge_head(vma.index_of(address)) is not None
+
+
+def new_huge_page(mm: AddressSpace) -> int:
+    """A huge page of zeros for a fault.  LinuxError(ENOMEM), counted as a fall back to small pages."""
+    thp = mm.context.thp
+    try:
+        head = mm.frames.alloc_block(FrameKind.ANON, mm)
+    except LinuxError:
+        thp.count("thp_fault_fallback")
+        thp.stats[PMD_ORDER]["anon_fault_fallback"] += 1
+        raise
+    thp.used = True
+    thp.count("thp_fault_alloc")
+    thp.stats[PMD_ORDER]["anon_fault_alloc"] += 1
+    mm.frames.flags[block(head)] = PG_LARGE
+    mm.rss_anon += BLOCK_FRAMES
+    mm.context.clock.charge(Cost.HUGE_PAGE)
+    return head
+
+
+def set_new_huge(mm: AddressSpace, vma: Vma, start: int, slot: int, table: int, head: int, *, zero: bool) -> None:
+    """Map a huge page where nothing was."""
+    bits = SPECIAL if zero else D | (RW if vma.prot & Prot.WRITE else 0)
+    mm.frames.ram.qwords[slot] = head << PAGE_SHIFT | vma.page_bits | PS | bits
+    mm.tables.deposit(slot, table)
+    mm.obligation(start, start + PMD_SIZE).was_not_present()
+
+
+def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int) -> FaultResult | None:
+    """do_huge_pmd_wp_page(): make the page writable if nobody else has it; a page that others have is split, and copied
+    in small ones.
+    """
+    frames, q, start = mm.frames, mm.frames.ram.qwords, address & -PMD_SIZE
+    entry = q[slot]
+    if entry & UFFD_WP_BIT:
+        if vma.uffd is not None and vma.flags & VmFlags.UFFD_WP:
+            if not vma.uffd.wp_async:
+                mm.userfault = Userfault(vma.uffd, address, Access.WRITE, VmFlags.UFFD_WP)
+                return FaultResult.RETRY
+            split(mm, start, slot)
+            return None
+        entry &= ~UFFD_WP_BIT
+    if entry & SPECIAL:
+        return _leave_zero_page(mm, vma, start, slot)
+    head = head_of(entry)
+    if vma.shared:
+        flush = mm.obligation(start, start + PMD_SIZE)
+        mm.frames.flags[block(head)] |= PG_DIRTY
+        q[slot] = entry | RW | D | A
+        if vma.file is not None:
+            vma.file.update_time()
+        flush.rights_added()
+        return FaultResult.MINOR
+    if not vma.anonymous or not (is_exclusive(mm, entry) or (frames.counts[block(head)] == 1).all()):
+        split(mm, start, slot)
+        return None
+    flush = mm.obligation(start, start + PMD_SIZE, "copy on write")
+    q[slot] = entry | RW | D | A
+    frames.flags[block(head)] &= ~PG_MAYBE_SHARED & 0xFF
+    flush.rights_added()
+    return FaultResult.MINOR
+
+
+def _leave_zero_page(mm: AddressSpace, vma: Vma, start: int, slot: int) -> FaultResult | None:
+    """do_huge_zero_wp_pmd()."""
+    try:
+        head = new_huge_page(mm)
+    except LinuxError:
+        split(mm, start, slot)
+        return None
+    flush = mm.obligation(start, start + PMD_SIZE, "copy on write")
+    mm.frames.ram.qwords[slot] = head << PAGE_SHIFT | vma.page_bits | PS | RW | D
+    flush.flush()
+    return FaultResult.MINOR
+
+
+def is_exclusive(mm: AddressSpace, entry: int) -> bool:
+    """Whether an entry maps private memory that is known to be this process's alone."""
+    if entry & SPECIAL:
+        return False
+    flags = mm.frames.flags[block(head_of(entry))]
+    return mm.frames.is_anon(head_of(entry)) and not (flags & PG_MAYBE_SHARED).any()
+
+
+def may_be(mm: AddressSpace, vma: Vma) -> bool:
+    """Whether there may be huge pages in a VMA."""
+    return mm.may_have_huge or (vma.page_cache is not None and vma.page_cache.may_have_huge)
+
+
+def populate(mm: AddressSpace, vma: Vma, address: int, access: Access) -> bool:
+    """Whether the entry of 2 MiB at an address serves the access, perhaps after a fault, which is counted as taken by
+    the kernel; False leaves it to small pages.
+    """
+    slot = huge_slot(mm, address)
+    if slot is None or (access == Access.WRITE and not mm.frames.ram.qwords[slot] & RW):
+        result = fault(mm, vma, address, access) if vma.allows(access) and vma.uffd is None else None
+        if result is None or not result.resolved:
+            return False
+        mm.count_kernel_fault(result)
+    return True
+
+
+# -- splitting ---------------------------------------------------------------------------------------------------------
+
+
+def split(mm: AddressSpace, start: int, slot: int) -> None:
+    """Replace an entry by a table of small ones (__split_huge_pmd); that of a page of the page cache goes."""
+    q, table = mm.frames.ram.qwords, mm.tables.transparent[slot]
+    mm.context.thp.count("thp_split_pmd")
+    if not table:
+        zap_entry(mm, start, slot)
+        return
+    flush = mm.obligation(start, start + PMD_SIZE, "split")
+    mm.tables.words[table << 9 : (table + 1) << 9] = as_ptes(mm, slot)
+    q[slot] = table << PAGE_SHIFT | TABLE_FLAGS
+    del mm.tables.transparent[slot]
+    flush.flush()
+
+
+def split_at(mm: AddressSpace, address: int) -> None:
+    """An entry that maps both sides of an address is split (vma_adjust_trans_huge)."""
+    if address % PMD_SIZE:
+        slot = huge_slot(mm, address)
+        if slot is not None:
+            split(mm, address & -PMD_SIZE, slot)
+
+
+def split_range(mm: AddressSpace, start: int, end: int) -> None:
+    """Every entry that maps a part of [start, end) is split."""
+    for address, slot in list(huge_entries(mm, start, end)):
+        split(mm, address, slot)
+
+
+def split_page(mm: AddressSpace, start: int, slot: int) -> None:
+    """Not only the entry is split but the page: its frames have nothing to do with each other (split_folio)."""
+    head = head_of(mm.frames.ram.qwords[slot])
+    split(mm, start, slot)
+    mm.frames.flags[block(head)] &= ~PG_LARGE & 0xFF
+    mm.context.thp.count("thp_split_page")
+    mm.context.thp.stats[PMD_ORDER]["split"] += 1
+    _map_unused_to_zero_page(mm, start, head)
+
+
+def _map_unused_to_zero_page(mm: AddressSpace, start: int, head: int) -> None:
+    """Pages of zeros give way to the zero page where a page is split, unless they are locked
+    (try_to_map_unused_to_zeropage).
+    """
+    slot, vma, words = mm.tables.entry_slot(start, 1), mm.vmas.find(start), mm.tables.words
+    assert slot is not None and vma is not None
+    empty = ~words[head << 9 : (head + BLOCK_FRAMES) << 9].reshape(BLOCK_FRAMES, -1).any(axis=1)
+    if vma.flags & VmFlags.LOCKED or not empty.any():
+        return
+    view = words[slot : slot + BLOCK_FRAMES]
+    frames = np.flatnonzero(empty) + head
+    view[empty] = np.uint64(mm.frames.zero_frame << PAGE_SHIFT | vma.page_bits | SPECIAL)
+    mm.obligation(start, start + PMD_SIZE, "split").flush()
+    mm.note_peak()
+    mm.rss_anon -= len(frames)
+    mm.frames.put_many(frames)
+
+
+def whole_or_split(mm: AddressSpace, start: int, end: int) -> list[tuple[int, int]]:
+    """(address, slot) of the entries of [start, end), after those were split that map more than that."""
+    if not mm.tables.transparent:
+        return []
+    split_at(mm, start)
+    split_at(mm, end)
+    return list(huge_entries(mm, start, end))
+
+
+# -- changing entries --------------------------------------------------------------------------------------------------
+
+
+def zap(mm: AddressSpace, start: int, end: int) -> None:
+    """Take the pages of [start, end) out; an entry that maps others too is split first (zap_huge_pmd)."""
+    for address, slot in whole_or_split(mm, start, end):
+        zap_entry(mm, address, slot)
+
+
+def zap_entry(mm: AddressSpace, address: int, slot: int) -> None:
+    """Take one entry out, with its table."""
+    q = mm.frames.ram.qwords
+    entry, q[slot] = q[slot], 0
+    mm.note_peak()
+    mm.obligation(address, address + PMD_SIZE, "unmap").flush()
+    mm.tables.drop_deposit(slot)
+    mm.context.clock.charge(Cost.MAPPED)
+    if entry & SPECIAL:
+        return
+    head = head_of(entry)
+    if mm.frames.is_anon(head):
+        mm.rss_anon -= BLOCK_FRAMES
+    else:
+        mm.rss_cache -= BLOCK_FRAMES
+        if entry & D:
+            mm.frames.flags[block(head)] |= PG_DIRTY
+    mm.frames.put_block(head)
+
+
+def copy(parent: AddressSpace, child: AddressSpace, vma: Vma, *, protected: bool) -> None:
+    """Map private huge pages in both, without write access (copy_huge_pmd); ``protected``: the child's userfaultfd goes
+    on to hear of writes.  LinuxError(ENOMEM).
+    """
+    q, frames = parent.frames.ram.qwords, parent.frames
+    for address, slot in huge_entries(parent, vma.start, vma.end):
+        if not parent.tables.transparent[slot]:
+            continue  # it comes again from the page cache
+        target = child.tables.entry_slot_alloc(address, PMD)
+        table = frames.alloc(FrameKind.PAGETABLE, child.tables.payer)
+        entry = q[slot] = q[slot] & ~RW
+        q[target] = entry if protected else entry & ~UFFD_WP_BIT
+        child.tables.deposit(target, table)
+        if not entry & SPECIAL:
+            part = block(head_of(entry))
+            frames.counts[part] += 1
+            frames.flags[part] |= PG_MAYBE_SHARED
+            child.rss_anon += BLOCK_FRAMES
+        parent.context.clock.charge(Cost.MAPPED)
+
+
+def change_protection(mm: AddressSpace, vma: Vma, bits: int, *, alone: bool) -> int:
+    """Give every entry of a VMA these rights, and with ``alone`` RW to pages that are this process's alone; returns how
+    many small entries that stands for (change_huge_pmd).
+    """
+    q, changed = mm.frames.ram.qwords, 0
+    for _, slot in huge_entries(mm, vma.start, vma.end):
+        entry = q[slot] & ~_RIGHTS & _U64 | bits
+        if alone and is_exclusive(mm, entry):
+            entry |= RW
+        q[slot] = entry & ~RW if entry & (UFFD_WP_BIT | SPECIAL) else entry
+        changed += BLOCK_FRAMES
+    return changed
+
+
+def make_tables(mm: AddressSpace, old: int, length: int, new: int) -> None:
+    """Make what the entries of [old, old + length) need at ``new``; those that cannot move as they are get split.
+    LinuxError(ENOMEM).
+    """
+    if (new - old) % PMD_SIZE:
+        split_range(mm, old, old + length)
+        return
+    for address, slot in whole_or_split(mm, old, old + length):
+        target = mm.tables.entry_slot_alloc(address - old + new, PMD)
+        if mm.frames.ram.qwords[target]:
+            split(mm, address, slot)
+
+
+def move(mm: AddressSpace, old: int, length: int, new: int) -> None:
+    """Move the entries of [old, old + length) with their tables (move_huge_pmd); the caller owes the flush."""
+    q, tables = mm.frames.ram.qwords, mm.tables
+    for address, slot in list(huge_entries(mm, old, old + length)):
+        target = tables.entry_slot(address - old + new, PMD)
+        assert target is not None and not q[target], "hugememory.move: a table is in the way"
+        q[target], q[slot] = q[slot], 0
+        tables.transparent[target] = tables.transparent.pop(slot)
+
+
+def protect_writes(mm: AddressSpace, vma: Vma, start: int, end: int, *, on: bool) -> bool:
+    """Let a userfaultfd hear of writes to [start, end), or no longer; returns whether there was an entry."""
+    q, found = mm.frames.ram.qwords, False
+    for _, slot in whole_or_split(mm, start, end):
+        entry, found = q[slot], True
+        if on:
+            q[slot] = (entry | UFFD_WP_BIT) & ~RW
+            continue
+        again = entry & UFFD_WP_BIT and vma.prot & Prot.WRITE and (vma.shared or is_exclusive(mm, entry))
+        q[slot] = entry & ~UFFD_WP_BIT | (RW if again else 0)
+    return found
+
+
+def forget_protection(mm: AddressSpace, start: int, end: int) -> None:
+    """No userfaultfd hears of writes through the entries of [start, end) any more."""
+    for _, slot in huge_entries(mm, start, end):
+        mm.frames.ram.qwords[slot] &= ~UFFD_WP_BIT
+
+
+def make_old(mm: AddressSpace, start: int, end: int, *, lazyfree: bool) -> None:
+    """MADV_COLD, and with ``lazyfree`` MADV_FREE, of huge pages that nobody else maps: a page of which only a part is
+    meant is split (madvise_free_huge_pmd, madvise_cold_or_pageout_pte_range).
+    """
+    q, frames = mm.frames.ram.qwords, mm.frames
+    for address, slot in list(huge_entries(mm, start, end)):
+        entry = q[slot]
+        part = block(head_of(entry))
+        if entry & SPECIAL or not frames.is_anon(part.start) or (frames.counts[part] > 1).any():
+            continue
+        if not (start <= address and address + PMD_SIZE <= end):
+            split_page(mm, address, slot)
+            continue
+        flush = mm.obligation(address, address + PMD_SIZE, "MADV_FREE" if lazyfree else "MADV_COLD")
+        q[slot] = entry & ~(A | D) if lazyfree else entry & ~A
+        if lazyfree:
+            frames.flags[part] |= PG_LAZYFREE  # at once: large folios do not wait for others
+        flush.flush()
+
+
+def split_to_swap(mm: AddressSpace, start: int, end: int, *, spares: bool = False) -> None:
+    """Entries of private pages that nobody else maps are split, so that the pages can go to swap; with ``spares`` only
+    those that have not been used since the last time.
+    """
+    q, frames = mm.frames.ram.qwords, mm.frames
+    for address, slot in list(huge_entries(mm, start, end)):
+        part = block(head_of(q[slot]))
+        if q[slot] & SPECIAL or not frames.is_anon(part.start) or (frames.counts[part] > 1).any():
+            continue
+        if spares and q[slot] & A:
+            q[slot] &= ~A
+            mm.obligation(address, address + PMD_SIZE, "reclaim").flush()
+            continue
+        split(mm, address, slot)
+        mm.context.thp.count("thp_swpout")
+
+
+def split_given_up(mm: AddressSpace, vma: Vma) -> None:
+    """Pages that were given up and not written since are split where memory is short."""
+    q = mm.frames.ram.qwords
+    for address, slot in list(huge_entries(mm, vma.start, vma.end)):
+        entry = q[slot]
+        if not entry & (SPECIAL | D) and mm.frames.has_flag(head_of(entry), PG_LAZYFREE):
+            split_page(mm, address, slot)
+
+
+def clear_young(mm: AddressSpace, start: int, end: int) -> None:
+    """/proc/PID/clear_refs; the caller owes the flush."""
+    for _, slot in huge_entries(mm, start, end):
+        mm.frames.ram.qwords[slot] &= ~A
+
+
+# -- looking -----------------------------------------------------------------------------------------------------------
+
+
+def anon_bytes(mm: AddressSpace, vma: Vma) -> int:
+    """AnonHugePages: bytes of private memory that entries of 2 MiB map."""
+    q = mm.frames.ram.qwords
+    slots = (slot for _, slot in huge_entries(mm, vma.start, vma.end))
+    return PMD_SIZE * sum(not q[slot] & SPECIAL and mm.frames.is_anon(head_of(q[slot])) for slot in slots)
+
+
+def cached_bytes(mm: AddressSpace, vma: Vma) -> int:
+    """ShmemPmdMapped: bytes of an object that entries of 2 MiB map."""
+    q = mm.frames.ram.qwords
+    slots = (slot for _, slot in huge_entries(mm, vma.start, vma.end))
+    return PMD_SIZE * sum(not q[slot] & SPECIAL and not mm.frames.is_anon(head_of(q[slot])) for slot in slots)
+
+
+def mapped_heads(spaces: list[AddressSpace], kind: FrameKind) -> set[int]:
+    """The huge pages of a kind that an entry of 2 MiB maps."""
+    heads = set()
+    for mm in spaces:
+        for slot in mm.tables.transparent:
+            entry = mm.frames.ram.qwords[slot]
+            if not entry & SPECIAL and mm.frames.kind(head_of(entry)) == kind:
+                heads.add(head_of(entry))
+    return heads
+
+
+def is_eligible(mm: AddressSpace, vma: Vma) -> bool:
+    """THPeligible: whether the VMA may get a folio of several pages (thp_vma_allowable_orders with TVA_SMAPS)."""
+    if vma.ops.special or vma.ops.leaf_level != 1 or is_disabled(vma.flags, mm.thp_disable):
+        return False
+    thp, cache = mm.context.thp, vma.page_cache
+    if cache is not None:
+        if cache.huge is None or not suitable(vma, vma.end - PMD_SIZE):
+            return False
+        return cache.huge.allows_huge(cache, vma.pgoff, 0, vma.flags)
+    if not vma.anonymous:
+        return False
+    for order in thp.anon_of_size:
+        size = PAGE_SIZE << order
+        start = (vma.end - size) & -size
+        if start >= vma.start and thp.allows_anon(vma.flags, order):
+            return True
+    return False

@@ -1,0 +1,108 @@
+"""The lists of pages that can be reclaimed, and how pages move between them (mm/swap.c, mm/vmscan.c).
+
+A page is on the list that its kind and its flags say (PG_active).  The order in a list is that of the frames, from the
+hand on, which is where the last scan ended: a page that has been used since then gets a second chance, and one that had
+used it up already becomes active.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+from emu.mm.frames import PG_ACTIVE, PG_REFERENCED, FrameAllocator, FrameKind
+from emu.mm.freeframes import Frames
+from mmu.late import np
+
+if TYPE_CHECKING:
+    from emu.mm.rmap import Mask, PageMap
+
+_NOT_ACTIVE, _ALL = 0xFF - PG_ACTIVE, 0xFF
+
+
+class ListSizes(NamedTuple):
+    """How many pages are on each list."""
+
+    inactive_anon: int
+    active_anon: int
+    inactive_file: int
+    active_file: int
+    unevictable: int
+
+
+def list_sizes(frames: FrameAllocator, of_files: Iterable[int], locked: Iterable[int]) -> ListSizes:
+    """The sizes of all lists, given the frames on those of files, and those with locked pages."""
+    used = frames.high_water
+    kinds, flags = frames.kinds[:used], frames.flags[:used]
+    on_list = (kinds == FrameKind.ANON) | (kinds == FrameKind.CACHE)
+    file, held = np.zeros(used, dtype=np.bool_), np.zeros(used, dtype=np.bool_)
+    file[list(of_files)] = True
+    held[list(locked)] = True
+    active = flags & PG_ACTIVE != 0
+
+    def count(mask: Mask) -> int:
+        return int(np.count_nonzero(mask & on_list))
+
+    return ListSizes(
+        count(~file & ~active & ~held), count(~file & active & ~held), count(file & ~active & ~held),
+        count(file & active & ~held), count(held),
+    )  # fmt: skip
+
+
+class Lru:
+    """The lists of one machine."""
+
+    def __init__(self, frames: FrameAllocator) -> None:
+        self._frames = frames
+        self.hand = 0
+        #: What has happened, by the names of /proc/vmstat.
+        self.events: Counter[str] = Counter()
+
+    def scan(self, pages: PageMap, may_go: Mask, wanted: int) -> Frames:
+        """So many pages that are to go, of those of a mask, fewer if there are not so many; others that have been used
+        lately are looked at on the way, and stay (shrink_inactive_list).
+        """
+        self._refill(pages, may_go, wanted)
+        flags = self._frames.flags
+        order = self._in_order(np.flatnonzero(may_go & (flags & PG_ACTIVE == 0)))
+        idle = ~pages.young[order]
+        enough = np.flatnonzero(np.cumsum(idle) >= wanted)
+        if len(enough):
+            order = order[: int(enough[0]) + 1]
+            idle = idle[: len(order)]
+        if len(order):
+            self.hand = int(order[-1]) + 1
+        self.events["pgscan_anon"] += len(order)
+        self._spare(pages, order[~idle])
+        gone: Frames = order[idle]
+        return gone
+
+    def _in_order(self, frames: Frames) -> Frames:
+        """Ascending frames, the first behind the hand first."""
+        at = int(np.searchsorted(frames, self.hand))
+        return np.concatenate((frames[at:], frames[:at]))
+
+    def _spare(self, pages: PageMap, used: Frames) -> None:
+        """Pages have been used: they stay this time, and become active the second time (folio_check_references)."""
+        if not len(used):
+            return
+        flags = self._frames.flags
+        again = used[flags[used] & PG_REFERENCED != 0]
+        flags[used] |= PG_REFERENCED
+        flags[again] = flags[again] & (_ALL - PG_REFERENCED) | PG_ACTIVE
+        self.events["pgactivate"] += len(again)
+        pages.make_old(used)
+
+    def _refill(self, pages: PageMap, may_go: Mask, wanted: int) -> None:
+        """Where few pages are inactive, active ones become so (shrink_active_list)."""
+        flags = self._frames.flags
+        active = np.flatnonzero(may_go & (flags & PG_ACTIVE != 0))
+        inactive = int(np.count_nonzero(may_go)) - len(active)
+        if not len(active) or (inactive >= len(active) and inactive >= wanted):
+            return
+        chosen = self._in_order(active)[: max(wanted, (len(active) - inactive) // 2)]
+        flags[chosen] &= _NOT_ACTIVE & (_ALL - PG_REFERENCED)
+        self.events["pgrefill"] += len(chosen)
+        self.events["pgdeactivate"] += len(chosen)
+        pages.make_old(chosen)

@@ -1,0 +1,106 @@
+"""Which entries map a page: looked up in all tables at once, when pages are to be reclaimed (mm/rmap.c).
+
+Nothing is kept per page: who needs the entries of many pages goes through the tables, whose entries numpy handles by
+the thousand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from emu.mm.flags import VmFlags
+from emu.mm.pagetable import ADDRESS, HERE, SPECIAL, A
+from mmu.late import np
+from mmu.memory import PAGE_SHIFT
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from emu.mm.address_space import AddressSpace, MmContext
+    from emu.mm.freeframes import Frames
+    from emu.mm.vma import Vma
+
+Mask: TypeAlias = "npt.NDArray[np.bool_]"
+
+#: Memory that is never reclaimed, and what is no memory, or is dropped instead of being kept in swap.
+_LOCKED, _NO_MEMORY = VmFlags.LOCKED, VmFlags.PFNMAP | VmFlags.IO | VmFlags.DROPPABLE
+
+
+class Mapped(NamedTuple):
+    """Entries of one address space that map pages, by the slot of each in a table."""
+
+    mm: AddressSpace
+    slots: Frames
+    #: The range of addresses that they lie in.
+    start: int
+    end: int
+
+    def frames(self) -> Frames:
+        """The pages."""
+        words = self.mm.tables.words[self.slots]
+        found: Frames = ((words & ADDRESS) >> PAGE_SHIFT).astype(np.int64)
+        return found
+
+    def part(self, which: Mask) -> Mapped:
+        """Some of them."""
+        return self._replace(slots=self.slots[which])
+
+    def clear(self, bits: int) -> None:
+        """Take bits from the entries; flushed."""
+        if len(self.slots):
+            self.mm.tables.words[self.slots] &= np.uint64(~bits & (1 << 64) - 1)
+            self.mm.obligation(self.start, self.end, "reclaim").flush()
+
+
+class PageMap:
+    """The entries of small pages of all address spaces, and what they say of each frame."""
+
+    def __init__(self, context: MmContext, spaces: Iterable[AddressSpace]) -> None:
+        frames = context.frames
+        #: With their frames, which stay here when entries go.
+        self.mapped: list[tuple[Mapped, Frames]] = []
+        #: By frame: how many of these entries there are, whether one has been used, and whether one is locked.
+        self.counts = np.zeros(frames.total, dtype=np.int32)
+        self.young = np.zeros(frames.total, dtype=np.bool_)
+        self.locked = np.zeros(frames.total, dtype=np.bool_)
+        for mm in spaces:
+            for vma in mm.vmas:
+                if can_be_reclaimed(vma):
+                    self._add(mm, vma)
+
+    def _add(self, mm: AddressSpace, vma: Vma) -> None:
+        words, found = mm.tables.words, []
+        for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
+            view = words[slot : slot + number]
+            at = np.flatnonzero(((view & HERE) != 0) & ((view & SPECIAL) == 0))
+            if len(at):
+                found.append(at + slot)
+        if not found:
+            return
+        mapped = Mapped(mm, np.concatenate(found), vma.start, vma.end)
+        frames = mapped.frames()
+        np.add.at(self.counts, frames, np.int32(1))
+        self.young[frames[(words[mapped.slots] & A) != 0]] = True
+        if vma.flags & _LOCKED:
+            self.locked[frames] = True
+        self.mapped.append((mapped, frames))
+
+    def make_old(self, frames: Frames) -> None:
+        """Forget that these pages have been used."""
+        which = np.zeros(len(self.young), dtype=np.bool_)
+        which[frames] = True
+        for part in self.of(which):
+            part.clear(A)
+        self.young[frames] = False
+
+    def of(self, which: Mask) -> list[Mapped]:
+        """The entries of the frames for which a mask is set."""
+        parts = [part.part(which[frames]) for part, frames in self.mapped]
+        return [part for part in parts if len(part.slots)]
+
+
+def can_be_reclaimed(vma: Vma) -> bool:
+    """Whether the pages of a mapping are small, and on the lists of pages that may go."""
+    ops = vma.ops
+    return ops.leaf_level == 1 and ops.on_lru and not ops.special and not ops.secret and not vma.flags & _NO_MEMORY

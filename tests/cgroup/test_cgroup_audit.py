@@ -1,0 +1,138 @@
+"""The audit knows groups; and nothing is lost where memory runs out on the way."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from emu.audit import audit
+from emu.linux.errors import LinuxError
+from emu.mm.memcontrol import MOST_GROUPS, MemCgroup, MemControl
+from tests.booted import Booted, MakeMachine
+from tests.cgroup.groups import make, number, private, quietly
+
+BOTH = "+memory +pids"
+IN_A = quietly("a/cgroup.procs", "0")
+
+
+def charged(booted: Booted) -> tuple[MemControl, MemCgroup]:
+    """A group with pages, and who keeps it."""
+    make(booted, "a", controllers=BOTH)
+    task = booted.guest("calls", f"{IN_A}; {private('p', '64K')}; mark 1; @pause")
+    booted.run_until_mark(task, 1)
+    memory = booted.kernel.cgroups.memory
+    return memory.control, memory.group_of(task)
+
+
+def one_more(control: MemControl, group: MemCgroup) -> None:
+    group.add(1)
+
+
+def only_above(control: MemControl, group: MemCgroup) -> None:
+    group.usage += 1
+
+
+def moved(control: MemControl, group: MemCgroup) -> None:
+    frame = int(control.owners.nonzero()[0][0])
+    control.owners[frame] = 0
+
+
+def unknown(control: MemControl, group: MemCgroup) -> None:
+    frame = int(control.owners.nonzero()[0][0])
+    control.owners[frame] = 77
+
+
+def of_a_free_frame(control: MemControl, group: MemCgroup) -> None:
+    control.owners[-1] = group.number
+    group.add(1)
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (one_more, "group a counts \\d+ pages, and \\d+ are charged to it"),
+        (only_above, "group a counts \\d+ pages here and below"),
+        (moved, "group a counts \\d+ pages, and \\d+ are charged to it"),
+        (unknown, "1 frames are charged to group 77, which there is not"),
+        (of_a_free_frame, "frame 0x\\w+, which is FREE, is charged to a group"),
+    ],
+)
+def test_wrong_charges_are_found(
+    machine: MakeMachine, harm: Callable[[MemControl, MemCgroup], None], said: str
+) -> None:
+    booted = machine()
+    control, group = charged(booted)
+    owners, local, usage = control.owners.copy(), group.local, group.usage
+    assert audit(booted.kernel) == []
+    harm(control, group)
+    found = audit(booted.kernel)
+    assert any(re.search(said, finding) for finding in found), found
+    control.owners[:] = owners
+    group.local, group.usage = local, usage
+    assert audit(booted.kernel) == []
+
+
+def test_charges_of_groups_are_found(machine: MakeMachine) -> None:
+    booted = machine()
+    make(booted, "a", controllers=BOTH)
+    booted.kernel.cgroups.charged += 1
+    assert any("kernel objects" in finding for finding in audit(booted.kernel))
+    booted.kernel.cgroups.charged -= 1
+
+
+def test_mkdir_without_memory_leaves_nothing(machine: MakeMachine) -> None:
+    booted = machine()
+    make(booted, "a", controllers=BOTH)
+    kmem = booted.kernel.frames.kmem
+    before = kmem.charged
+    booted.take_reserve(0)
+    with pytest.raises(LinuxError, match="ENOMEM"):
+        booted.kernel.vfs.mkdir("/sys/fs/cgroup/b")
+    booted.give_back_reserve()
+    assert kmem.charged == before
+    assert "b" not in booted.kernel.cgroups.root.children
+    booted.kernel.vfs.mkdir("/sys/fs/cgroup/b")
+
+
+def test_there_are_only_so_many_groups(machine: MakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    booted = machine()
+    make(booted, "a", controllers=BOTH)
+    monkeypatch.setattr("emu.mm.memcontrol.MOST_GROUPS", 1)
+    before = booted.kernel.frames.kmem.charged
+    with pytest.raises(LinuxError, match="ENOSPC"):
+        booted.kernel.vfs.mkdir("/sys/fs/cgroup/b")
+    assert booted.kernel.frames.kmem.charged == before
+    assert MOST_GROUPS == 65535
+
+
+@pytest.mark.parametrize("pages", range(12))
+def test_a_limit_that_is_met_anywhere_leaks_nothing(machine: MakeMachine, pages: int) -> None:
+    """The group fills up at each page that these calls take in turn; the machine's audit is at the end."""
+    booted = machine()
+    make(booted, "a", controllers=BOTH)
+    work = """
+        @p = mmap 0x200000000 64K RW PRIVATE|MAP_FIXED -1 0; @store p 1; @load p+8K; @store p+8K 1
+        @q = mmap 0x300000000 64K RW ANON|MAP_FIXED -1 0; @store q 1
+        @fd = open "/tmp/f" O_RDWR|O_CREAT 0600; @write fd p 12K
+        @f = mmap 0x400000000 64K RW PRIVATE|MAP_FIXED fd 0; @store f 1
+        @fork child; @store p 2; end; @wait child; @mremap p 64K 128K 1; @munmap q 64K
+    """
+    task = booted.guest("calls", f"{IN_A}; mark 1; {work}; mark 2; @pause")
+    booted.run_until_mark(task, 1)
+    limit = number(booted, "a/memory.current") + (pages << 12)
+    booted.kernel.vfs.write_file("/sys/fs/cgroup/a/memory.max", str(limit).encode())
+    booted.run_until_idle()
+    assert str(booted.ending(task) or "SIGKILL") == "SIGKILL"
+    assert audit(booted.kernel) == []
+
+
+def test_who_ends_gives_everything_back(machine: MakeMachine) -> None:
+    booted = machine()
+    make(booted, "a", controllers=BOTH)
+    for _ in range(3):
+        booted.calls(f"{IN_A}; {private('p', '1M')}; @fork child; @touch p 1M; end; @wait child")
+    assert number(booted, "a/memory.current") == 0
+    booted.calls('rmdir "/sys/fs/cgroup/a"')
+    assert booted.kernel.cgroups.charged == 0

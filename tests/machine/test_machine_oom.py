@@ -1,0 +1,128 @@
+"""Who is killed where no memory is left, and what the kernel says of it (mm/oom_kill.c)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import pytest
+
+from emu.kernel.sched import StopReason
+from tests.booted import MIB, Booted, MakeMachine
+
+#: A child takes 8 MiB and waits; then the parent takes more, until there is none.
+BIG = (
+    "@f = mmap 5T 4K RW MAP_SHARED|MAP_ANONYMOUS|MAP_FIXED -1 0;"
+    "@fork big; {child} @p = mmap 2T 8M RW PRIVATE|MAP_FIXED -1 0; @touch p 8M; {more} @store f 1; @pause; end;"
+    "@await f 1;"
+)
+SMALL = "@q = mmap 3T 7M RW PRIVATE|MAP_FIXED -1 0; @touch q 7M; load q; wait big"
+KILLED = "wait = killed SIGKILL"
+
+
+def big(child: str = "", more: str = "") -> str:
+    return BIG.format(child=child, more=more)
+
+
+def adjusted(value: int) -> str:
+    return f'@a = open "/proc/self/oom_score_adj" 1; @write a "{value}" {len(str(value))}; @close a;'
+
+
+def run(booted: Booted, script: str) -> tuple[Sequence[str], int | None, str]:
+    outcome = booted.outcome("calls", script)
+    return outcome.stdout.splitlines(), outcome.exit_status, outcome.signal
+
+
+def the_parent_is_killed(booted: Booted, script: str) -> None:
+    """And the child waits on."""
+    parent = booted.guest("calls", script)
+    assert booted.run(timeout_s=30) == StopReason.IDLE
+    assert (parent.alive, parent.exit_code) == (False, 9)
+    assert [task.pid for task in booted.tasks if task.alive] == [101]
+
+
+def log_of(booted: Booted) -> str:
+    return b"".join(booted.kernel.printk._lines).decode()
+
+
+def test_the_largest_process_is_killed_for_another(machine: MakeMachine) -> None:
+    booted = machine(12 * MIB)
+    assert run(booted, big() + SMALL) == (["load = 1", KILLED], 0, "")
+    text = re.sub(r"<(\d)>\[ +\d+\.\d{6}\]", r"<\1>", log_of(booted))
+    assert text.startswith(
+        "<4> calls invoked oom-killer: gfp_mask=0x140dca(GFP_HIGHUSER_MOVABLE|__GFP_COMP|__GFP_ZERO), order=0, "
+        "oom_score_adj=0\n<4> CPU: 0 UID: 0 PID: 100 Comm: calls Not tainted 6.18.0"
+    )
+    assert re.search(r"<4> Mem-Info:\n<4> active_anon:\d+ inactive_anon:\d+ isolated_anon:0\n", text)
+    assert "\n<4> 3072 pages RAM\n" in text
+    assert re.search(
+        r"<6> Tasks state \(memory values in pages\):\n"
+        r"<6> \[  pid  \]   uid  tgid total_vm      rss rss_anon rss_file rss_shmem pgtables_bytes swapents "
+        r"oom_score_adj name\n"
+        r"<6> \[    100\]     0   100 +\d+ +\d+ +\d+ +0 +\d+ +\d+ +0             0 calls\n"
+        r"<6> \[    101\]     0   101 +\d+ +\d+ +\d+ +0 +\d+ +\d+ +0             0 calls\n",
+        text,
+    )
+    assert re.search(
+        r"<6> oom-kill:constraint=CONSTRAINT_NONE,nodemask=\(null\),cpuset=/,mems_allowed=0,global_oom,task_memcg=/,"
+        r"task=calls,pid=101,uid=0\n"
+        r"<3> Out of memory: Killed process 101 \(calls\) total-vm:\d+kB, anon-rss:8\d\d\dkB, file-rss:0kB, "
+        r"shmem-rss:\d+kB, UID:0 pgtables:\d+kB oom_score_adj:0\n$",
+        text,
+    )
+    assert booted.logged[0].startswith("out of memory: killed process 101 (calls)")
+
+
+def test_who_may_not_be_killed_is_not(machine: MakeMachine) -> None:
+    booted = machine(12 * MIB)
+    the_parent_is_killed(booted, big(adjusted(-1000)) + SMALL)
+
+
+def test_who_is_to_be_killed_first_is(machine: MakeMachine) -> None:
+    booted = machine(12 * MIB)
+    script = f"@fork first; {adjusted(1000)} @pause; end; " + big() + SMALL + "; wait first"
+    assert run(booted, script) == (["load = 1", KILLED, KILLED], 0, "")
+    killed = re.findall(r"Killed process (\d+)", log_of(booted))
+    assert killed == ["101", "102"]
+
+
+def test_the_one_that_asks_is_killed_where_that_is_wanted(machine: MakeMachine) -> None:
+    booted = machine(12 * MIB)
+    booted.kernel.oom.kill_allocating_task = 1
+    the_parent_is_killed(booted, big() + SMALL)
+    assert "Out of memory (oom_kill_allocating_task): Killed process 100" in log_of(booted)
+
+
+@pytest.mark.parametrize(("setting", "kind"), [(1, "system-wide"), (2, "compulsory")])
+def test_the_machine_ends_where_that_is_wanted(machine: MakeMachine, setting: int, kind: str) -> None:
+    booted = machine(12 * MIB)
+    booted.kernel.oom.panic_on_oom = setting
+    assert run(booted, big() + SMALL) == ([], None, "SIGKILL")
+    assert log_of(booted).endswith(f"Kernel panic - not syncing: Out of memory: {kind} panic_on_oom is enabled\n")
+    assert all(not task.alive for task in booted.kernel.tasks.values())
+
+
+def test_the_machine_ends_where_nobody_may_be_killed(machine: MakeMachine) -> None:
+    booted = machine(12 * MIB)
+    assert run(booted, adjusted(-1000) + big() + SMALL) == ([], None, "SIGKILL")
+    assert log_of(booted).endswith("Kernel panic - not syncing: System is deadlocked on memory\n")
+
+
+def test_what_lies_in_swap_counts(machine: MakeMachine) -> None:
+    booted = machine(12 * MIB, swap=4 * MIB)
+    script = big(more="@madvise p 3M 21;") + SMALL.replace("7M", "8M")
+    lines, status, _ = run(
+        booted, script.replace("load q;", "load q; @r = mmap 4T 4M RW PRIVATE|MAP_FIXED -1 0; @touch r 4M;")
+    )
+    assert (lines, status) == (["load = 1", KILLED], 0)
+    assert booted.kernel.mm_context.swap.events["pswpout"] > 700
+    assert re.search(r"\[    101\].* [1-9]\d\d+             0 calls", log_of(booted))
+
+
+def test_syslog_reads_it(machine: MakeMachine) -> None:
+    booted = machine(12 * MIB)
+    script = big() + SMALL.replace("wait big", "@munmap q 7M; @b = bytes 8192; syscall 103 3 b 8192; syscall 103 9 0 0")
+    lines, status, _ = run(booted, script + "; @syscall 103 5 0 0; syscall 103 3 b 8192; @wait big")
+    assert status == 0 and lines[0] == "load = 1"
+    sizes = [int(line.split(" = ")[1], 0) for line in lines[1:]]
+    assert sizes[0] == sizes[1] > 1000 and sizes[2] == 0

@@ -1,0 +1,155 @@
+"""Programs that need more memory than the machine has, and swap: they run to their end, with what they have stored."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+import guests
+from emu.mm.pagetable import P
+from emu.testing import GuestMachine
+
+_MIB = 1 << 20
+_BASE, _PAGES = 0x2000_0000, 320
+_KINDS = ("PRIVATE|MAP_ANONYMOUS", "MAP_SHARED|MAP_ANONYMOUS", "PRIVATE|MAP_ANONYMOUS")
+
+
+def _place(area: int, page: int) -> int:
+    return _BASE + (area << 24) + (page << 12)
+
+
+def _operation(chance: random.Random) -> str:
+    area, page = chance.randrange(3), chance.randrange(_PAGES)
+    number = chance.randrange(1, 40)
+    if page + number > _PAGES:
+        page = _PAGES - number
+    place, length = _place(area, page), number << 12
+    kind = chance.choice(["store", "store", "load", "touch", "protect", "unneeded", "lock"])
+    if kind == "store":
+        return "; ".join(f"@store {_place(area, page + n)} {chance.randrange(1, 1 << 30)}" for n in range(number))
+    if kind == "load":
+        return "; ".join(f"load {_place(area, page + n)}" for n in range(number))
+    if kind == "touch":
+        return f"@touch {place} {length}"
+    if kind == "protect":
+        return f"@mprotect {place} {length} PROT_READ; load {place}; @mprotect {place} {length} RW"
+    if kind == "lock":
+        return f"@mlock {place} {length}; load {place}; @munlock {place} {length}"
+    return f"@madvise {place} {length} 4"
+
+
+def _script(seed: int) -> str:
+    chance = random.Random(seed)
+    lines = [f"@a{n} = mmap {_place(n, 0)} {_PAGES << 12} RW {kind}|MAP_FIXED -1 0" for n, kind in enumerate(_KINDS)]
+    lines += [f"@touch a{n} {_PAGES << 12}" for n in range(3)]
+    for child in range(4):
+        lines += [_operation(chance) for _ in range(8)]
+        lines += [f"fork c{child}", *(_operation(chance) for _ in range(6)), f"end; @wait c{child}"]
+    lines += [f"load {_place(area, page)}" for area in range(3) for page in range(0, _PAGES, 3)]
+    return "; ".join(lines)
+
+
+def _run(script: str, memory: int, **options: object) -> tuple[str, GuestMachine]:
+    machine = GuestMachine(memory, modules={}, record=False, **options)  # type: ignore[arg-type]
+    result = machine.run_guest("calls", script)
+    assert result.status == 0, result
+    return "\n".join(line for line in result.stdout.splitlines() if not line.startswith("c")), machine
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_programs_in_too_little_memory(seed: int) -> None:
+    plain, machine = _run(_script(seed), 64 * _MIB)
+    assert machine.close() == []
+    swapped, machine = _run(_script(seed), 3 * _MIB, swap=16 * _MIB)
+    assert swapped == plain
+    assert machine.kernel.mm_context.swap.events["pswpin"] > 100
+    assert machine.close() == []
+
+
+def test_the_same_in_the_swap_cache() -> None:
+    plain, machine = _run(_script(1), 64 * _MIB)
+    assert machine.close() == []
+    machine = GuestMachine(3 * _MIB, modules={}, record=False, swap=16 * _MIB)
+    assert machine.kernel.swap_device is not None
+    machine.kernel.swap_device.synchronous = False
+    result = machine.run_guest("calls", _script(1))
+    assert "\n".join(line for line in result.stdout.splitlines() if not line.startswith("c")) == plain
+    assert machine.kernel.mm_context.swap.events["swap_ra"] > 10
+    assert machine.close() == []
+
+
+def test_several_processes_of_the_size_of_the_machine() -> None:
+    """Each has as much as there is, and finds it again when all have written theirs."""
+    script = "; ".join(
+        f"fork c{n}; @p = mmap 2T 6M RW PRIVATE|MAP_FIXED -1 0; @touch p 6M; @store p {n + 10}; @store p+5M {n + 20};"
+        f"@sched_yield; @touch p+1M 3M; load p; load p+5M; load p+2M; end"
+        for n in range(3)
+    )
+    machine = GuestMachine(6 * _MIB, modules={}, record=False, swap=64 * _MIB)
+    result = machine.run_guest("calls", f"{script}; @wait c0; @wait c1; @wait c2")
+    lines = [line for line in result.stdout.splitlines() if line.startswith("load")]
+    assert sorted(lines) == sorted(f"load = {v}" for n in range(3) for v in (n + 10, n + 20, 1))
+    assert machine.close() == []
+
+
+def test_a_memfd_that_is_larger_than_memory() -> None:
+    script = (
+        '@f = memfd_create "f" 0; @ftruncate f 8M; @p = mmap 2T 8M RW MAP_SHARED|MAP_FIXED f 0; @touch p 8M;'
+        "@store p 7; @store p+7M 8; load p; load p+4M; load p+7M; @munmap p 8M;"
+        "@q = mmap 2T 8M RW MAP_SHARED|MAP_FIXED f 0; load q+7M; load q+3M"
+    )
+    machine = GuestMachine(4 * _MIB, modules={}, record=False, swap=64 * _MIB)
+    assert machine.run_guest("calls", script).stdout.split() == [
+        "load",
+        "=",
+        "7",
+        "load",
+        "=",
+        "1",
+        "load",
+        "=",
+        "8",
+        "load",
+        "=",
+        "8",
+        "load",
+        "=",
+        "1",
+    ]
+    assert machine.close() == []
+
+
+def test_locked_pages_stay() -> None:
+    script = (
+        "@p = mmap 2T 2M RW PRIVATE|MAP_FIXED -1 0; @touch p 2M; @mlock p 2M;"
+        "@q = mmap 3T 8M RW PRIVATE|MAP_FIXED -1 0; @touch q 8M; @pause"
+    )
+    machine = GuestMachine(6 * _MIB, modules={}, record=False, swap=64 * _MIB)
+    task = machine.spawn(guests.path("calls"), [script])
+    machine.run(timeout_s=60)
+    (vma,) = task.mm.vmas.overlapping(2 << 40, (2 << 40) + 1)
+    assert task.mm.rss_swap > 512
+    assert all(task.mm.tables.pte(at) & P for at in range(vma.start, vma.end, 4096))
+    assert machine.close() == []
+
+
+def test_memory_that_is_used_stays() -> None:
+    """One page is read over and over while others are written once: it is never read from swap again."""
+    script = "@p = mmap 2T 4K RW PRIVATE|MAP_FIXED -1 0; @store p 5; @q = mmap 3T 24M RW PRIVATE|MAP_FIXED -1 0;"
+    script += "".join(f"@touch q+{n * 32}K 32K; @load p;" for n in range(768))
+    machine = GuestMachine(6 * _MIB, modules={}, record=False, swap=64 * _MIB)
+    assert machine.run_guest("calls", script + "load p").stdout == "load = 5\n"
+    assert machine.kernel.mm_context.swap.events["pswpin"] < 40
+    assert machine.close() == []
+
+
+def test_runs_are_the_same_each_time() -> None:
+    def once() -> tuple[object, ...]:
+        output, machine = _run(_script(3), 3 * _MIB, swap=16 * _MIB)
+        kernel = machine.kernel
+        told = output, dict(kernel.mm_context.swap.events), dict(kernel.reclaim.lru.events), kernel.clock.now_ns()
+        machine.close()
+        return told
+
+    assert once() == once()
