@@ -11,7 +11,7 @@ from emu.testing import GuestMachine
 from emu.trace.recorder import Recorder
 
 #: Where a run is cut off that takes longer.
-MOST_INSTRUCTIONS = 1_000_000
+MOST_INSTRUCTIONS = 300_000
 
 
 class Ran(NamedTuple):

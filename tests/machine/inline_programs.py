@@ -2,7 +2,8 @@
 the middle of blocks, code that changes itself, operands across pages, strings with REP, modes, signals, forks and
 changes of rights; with short turns too.
 
-``python -m tests.machine.inline_programs --seconds 3600`` goes on with other seeds, and says which one differs.
+``python -m tests.machine.inline_programs --seconds 3600`` goes on with other seeds, and says which one differs;
+``--guests`` runs every guest of tests/native in place of them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.machine.both_ways import compare
+from tests.native.guest import all_guests
 
 TEXT, CODE, DATA, TABLE = 0x40_0000, 0x50_0000, 0x60_0000, 0x70_0000
 _PAGE = 0x1000
@@ -228,14 +230,26 @@ def hold(seed: int, directory: Path) -> Any:
     path = directory / f"program{seed}"
     path.write_bytes(program.build())
     path.chmod(0o755)
-    return compare(path, most=60_000, **program.options)
+    return compare(path, most=30_000, **program.options)
+
+
+def _guests() -> None:
+    for guest in all_guests():
+        try:
+            compare(guest.program, cpus=2 if "two cpus" in guest.needs else 1)
+        except AssertionError as error:
+            print(f"{guest.name}: {error}"[:400], flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--guests", action="store_true")
     arguments = parser.parse_args()
+    if arguments.guests:
+        _guests()
+        return
     end, seed = time.monotonic() + arguments.seconds, arguments.seed
     instructions = 0
     with tempfile.TemporaryDirectory() as directory:

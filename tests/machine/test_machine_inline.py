@@ -32,9 +32,10 @@ def test_a_guest_runs_the_same_both_ways(name: str) -> None:
     compare(guests.path(name), ARGUMENTS.get(name, ()), modules={"msharefs": msharefs.module.init})
 
 
-@pytest.mark.parametrize("guest", all_guests(), ids=lambda guest: guest.name)
+@pytest.mark.parametrize("guest", all_guests()[::6], ids=lambda guest: guest.name)
 def test_a_guest_held_against_linux_runs_the_same_both_ways(guest: Guest) -> None:
-    compare(guest.program, cpus=2 if "two cpus" in guest.needs else 1)
+    """``python -m tests.machine.inline_programs --guests`` has them all."""
+    compare(guest.program, most=100_000, cpus=2 if "two cpus" in guest.needs else 1)
 
 
 @pytest.mark.parametrize("options", [{"turn": 1000}, {"turn": (1, 300)}, {"cpus": 3, "turn": (20, 500)}])
@@ -43,7 +44,7 @@ def test_turns_end_at_the_same_instruction(name: str, options: dict[str, Any]) -
     compare(guests.path(name), ARGUMENTS.get(name, ()), **options)
 
 
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", range(8))
 def test_a_random_program_runs_the_same_both_ways(seed: int, tmp_path: Path) -> None:
     hold(seed, tmp_path)
 

@@ -77,7 +77,7 @@ class HookWorld:
         self._arrays += self.model._keep
         self._fill_trap()
         #: For results: a uc_tlb_entry, and room for arrays.
-        self.scratch = self.array(64)
+        self.scratch = self.array(128)
         self._before = self._snapshot()
 
     @staticmethod

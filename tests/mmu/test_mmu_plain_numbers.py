@@ -42,6 +42,7 @@ from mmu.hooks import PHYSMAP
 from mmu.native import entry_points
 from mmu.objectcode import CompileError, Library, _reference
 from mmu.state import CODE_VIEW_BYTES, CODE_VIEWS, CodeView
+from mmu.unicorn_abi import TB_BEFORE_CODE, TB_CODE, TB_CODE_SIZE, TB_PC, TB_SIZE
 from mmu.windows import WINDOW_SHIFT
 from tests.mmu.executed_stories import crossing, integers, masks, sse, stores, x87
 from tests.mmu.hook_world import ADDRESSES, INSTRUCTIONS, ODD, UPPER, Call, HookWorld
@@ -178,10 +179,11 @@ def slices(world: HookWorld, call: Call) -> None:
 def inline(world: HookWorld, call: Call) -> None:
     """Calls of the hook as the engine makes them, and others; blocks of which much or little is known."""
     world.scratch[:], VIEWS[:] = 0, 0
-    code, begin = world.scratch[:16], int(world.scratch.ctypes.data)
-    record, block = Inline.from_address(begin + 16 * 8), KnownBlock.from_address(begin + 32 * 8)
+    words, base = world.scratch, int(world.scratch.ctypes.data)
+    begin = base + TB_BEFORE_CODE
+    record, block = Inline.from_address(base + 64 * 8), KnownBlock.from_address(base + 80 * 8)
     record.trap, record.hook, record.check = ctypes.addressof(world.trap), begin + 0x1234, begin - 0x1234
-    record.blocks, record.plain = Count.from_address(world.trap.count).blocks, begin + 40 * 8
+    record.blocks, record.plain = Count.from_address(world.trap.count).blocks, base + 96 * 8
     PlainBlocks.from_address(record.plain).code_views = VIEWS.ctypes.data  # of no page
     made = []
     places = (0x401000, UPPER, begin + 77)
@@ -190,26 +192,32 @@ def inline(world: HookWorld, call: Call) -> None:
             record.engine, record.count, record.number, world.trap.code_id = engine, count, 3, code_id
             block.address, block.key, block.instructions = address, size, instructions
             text, returns_to = site(begin, record, address, size)
-            for wrong in (None, 1, len(text) - 1):
-                code[:] = 0
+            for wrong in (None, returns_to - begin - 1, returns_to - begin + 11):
+                words[:64] = 0
+                words[TB_PC // 8], words[TB_CODE // 8], words[TB_CODE_SIZE // 8] = address, begin, len(text)
+                ctypes.c_uint16.from_address(base + TB_SIZE).value = size
                 changed = bytearray(text)
                 if wrong is not None:
                     changed[wrong] ^= 1
                 ctypes.memmove(begin, bytes(changed), len(changed))
-                made.append(call("count_inline", begin + 16 * 8, returns_to, ctypes.addressof(block)))
-                world.calls.append(tuple(code.tolist()))
+                made.append(call("count_inline", base + 64 * 8, returns_to, ctypes.addressof(block)))
+                world.calls.append(tuple(words[:64].tolist()))
     assert 0 < sum(made) < len(made) / 3
+    assert record.looks == sum(made)
 
 
 def site(begin: int, record: Inline, address: int, size: int) -> tuple[bytes, int]:
     """The code that the engine makes there, and where it goes on behind the hook."""
-    code = b""
+    code = bytes.fromhex("48c7858000000000000000")  # RIP is stored
     for register, value in ((7, record.engine), (6, address), (2, size), (1, record.trap | FAR)):
         code += loaded(begin + len(code), register, value)
     code += b"\xe8" + struct.pack("<i", record.hook - (begin + len(code) + 5))
     returns_to = begin + len(code)
-    code += loaded(begin + len(code), 7, record.engine) + b"\x33\xf6"
-    return code + b"\xe8" + struct.pack("<i", record.check - (begin + len(code) + 5)), returns_to
+    for access in ("", "48037720488b1e"):  # add rsi, [rdi+0x20]; mov rbx, [rsi]
+        code += bytes.fromhex(access)
+        code += loaded(begin + len(code), 7, record.engine) + b"\x33\xf6"
+        code += b"\xe8" + struct.pack("<i", record.check - (begin + len(code) + 5))
+    return code, returns_to
 
 
 def loaded(at: int, register: int, value: int) -> bytes:
