@@ -15,7 +15,6 @@ from emu.fs.console import Console
 from emu.fs.fdtable import FdTable
 from emu.fs.hostfile import HostDescriptor
 from emu.kernel.binprm import open_program
-from emu.kernel.elf import NotExecutable
 from emu.kernel.exec import do_execve
 from emu.kernel.kernel import Kernel
 from emu.kernel.modules import Modules, find_modules, with_modules
@@ -27,13 +26,13 @@ from emu.linux.caller import Credentials, FsContext
 from emu.linux.clock import CLOCKS
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import May
+from emu.linux.namespace import HOST_NAME_MAX
 from emu.mm.address_space import AddressSpace
 from emu.mm.kmem import FD, FILP, MM_STRUCT, TASK_STRUCT
 from mmu import PhysicalMemory
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
-    from emu.fs.dentry import Path
     from emu.kernel.modules import Init
     from mmu.geometry import Geometry
 
@@ -42,12 +41,28 @@ DEFAULT_MEMORY = 256 << 20
 MIN_MEMORY = 1 << 20
 
 
+class ParameterError(ValueError):
+    """There can be no machine with a parameter as it is; ``parameter`` is which of :class:`Machine`'s."""
+
+    def __init__(self, parameter: str, message: str) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+
+
 class LaunchError(Exception):
     """A program cannot be started; ``status`` is what a shell would exit with (126: not executable, 127: not found)."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+class CwdError(LaunchError):
+    """A program cannot be started since its working directory cannot be entered, for ``reason``."""
+
+    def __init__(self, program: object, cwd: str, reason: str) -> None:
+        super().__init__(f"{program}: the working directory {cwd} cannot be entered: {reason}", 2)
+        self.cwd, self.reason = cwd, reason
 
 
 class Mount(NamedTuple):
@@ -102,7 +117,7 @@ class Machine:
 
     ``log`` is called with each message for the user, one sentence at a time (None: stderr).
 
-    ValueError if such a machine cannot be made, or if something cannot be mounted.
+    ParameterError, which is a ValueError, if such a machine cannot be made, or if something cannot be mounted.
     """
 
     def __init__(
@@ -132,14 +147,17 @@ class Machine:
         log: Callable[[str], None] | None = None,
     ) -> None:
         if memory < MIN_MEMORY:
-            raise ValueError(f"a machine needs at least {MIN_MEMORY} bytes of memory, not {memory}")
+            raise ParameterError("memory", f"a machine needs at least {MIN_MEMORY} bytes of memory, not {memory}")
         if not 1 <= cpus <= MAX_CPUS:
-            raise ValueError(f"a machine has from 1 to {MAX_CPUS} vCPUs, not {cpus}")
+            raise ParameterError("cpus", f"a machine has from 1 to {MAX_CPUS} vCPUs, not {cpus}")
         shortest, longest = turn if isinstance(turn, tuple) else (turn or 1, turn or 1)
         if turn == 0 or not 1 <= shortest <= longest:
-            raise ValueError(f"the turn of a vCPU is at least 1 ns, not {turn}")
+            raise ParameterError("turn", f"the turn of a vCPU is at least 1 ns, not {turn}")
         if clock not in CLOCKS:
-            raise ValueError(f"a machine's clock is one of {', '.join(CLOCKS)}, not {clock!r}")
+            raise ParameterError("clock", f"a machine's clock is one of {', '.join(CLOCKS)}, not {clock!r}")
+        if len(_encode(hostname)) > HOST_NAME_MAX:
+            long = f"a host name has at most {HOST_NAME_MAX} bytes, not {len(_encode(hostname))}"
+            raise ParameterError("hostname", long)
         self.ram = PhysicalMemory(memory)
         found = with_modules({} if isinstance(modules, Mapping) else find_modules(), modules)
         try:
@@ -150,13 +168,17 @@ class Machine:
             self._processes = Processes(self.kernel)
             self._boot(found, root, binds)
         except LinuxError as error:
-            raise ValueError(f"a machine with {memory} bytes of memory cannot start: {error}") from None
+            raise ParameterError(
+                "memory", f"a machine with {memory} bytes of memory cannot start: {error.words}"
+            ) from None
         if swap:
             _swap_on(self.kernel, swap)
         self.kernel.huge_pages.resize(hugepages)
         if self.kernel.huge_pages.total < hugepages:
             room = self.kernel.huge_pages.total
-            raise ValueError(f"{memory} bytes of memory have room for {room} huge pages, not {hugepages}")
+            raise ParameterError(
+                "hugepages", f"{memory} bytes of memory have room for {room} huge pages, not {hugepages}"
+            )
         self.console = Console(
             self.kernel.vfs, stdin, stdout or _to_host(sys.stdout), stderr or _to_host(sys.stderr),
             self.kernel.scheduler.host, self.kernel.ttys.host_stream,
@@ -174,9 +196,15 @@ class Machine:
         from emu.fs.hostroot import HostFiles  # few runs see files of the host
 
         files = HostFiles(self.kernel.vfs, self.kernel.log_once)
-        boot(self.kernel, modules, None if root is None else lambda kernel: files.mount_root(root))
+        try:
+            boot(self.kernel, modules, None if root is None else lambda kernel: files.mount_root(root))
+        except ValueError as error:
+            raise ParameterError("root", str(error)) from None
         for bind in binds:
-            files.bind(bind)
+            try:
+                files.bind(bind)
+            except ValueError as error:
+                raise ParameterError("binds", str(error)) from None
 
     def _mount_all(self, mounts: Sequence[Mount], options: Mapping[str, str]) -> None:
         taken = {mount.path.rstrip("/") for mount in mounts}
@@ -189,22 +217,24 @@ class Machine:
         said = {word for mount in mounts for word in mount.options.split(",")}
         if not defaults and (lost := [word for word in chosen if word not in said]):
             there = "mounts take the place of every" if self.kernel.default_mounts else "no module mounts a"
-            raise ValueError(f"{there} file system that could take {', '.join(lost)}")
+            raise ParameterError("mount_options", f"{there} file system that could take {', '.join(lost)}")
         for mount in (*defaults, *mounts):
             if mount.fstype not in self.kernel.vfs.filesystems:
                 known = ", ".join(sorted(self.kernel.vfs.filesystems))
-                raise ValueError(f"there is no file system {mount.fstype!r} (there are: {known})")
+                raise ParameterError("mounts", f"there is no file system {mount.fstype!r} (there are: {known})")
             try:
                 self.kernel.vfs.mkdir(mount.path)
             except LinuxError as error:
                 if error.errno not in (errno.EEXIST, errno.EPERM, errno.EROFS):
-                    raise ValueError(f"cannot make the mount point {mount.path}: {error}") from None
+                    why = f"cannot make the mount point {mount.path}: {error.words}"
+                    raise ParameterError("mounts", why) from None
             try:
+                if self.kernel.vfs.is_root(mount.path):
+                    raise ParameterError("mounts", f"cannot mount {mount.fstype} on {mount.path}, which is the root")
                 self.kernel.vfs.mount(mount.fstype, mount.path, mount.options, source=mount.fstype)
             except LinuxError as error:
-                raise ValueError(
-                    f"cannot mount {mount.fstype} on {mount.path} with options {mount.options!r}: {error}"
-                ) from None
+                why = f"cannot mount {mount.fstype} on {mount.path} with options {mount.options!r}: {error.words}"
+                raise ParameterError("mounts", why) from None
 
     # -- programs --------------------------------------------------------------------------------------------------
 
@@ -232,8 +262,8 @@ class Machine:
             self.kernel.vfs.write_file(target, data, 0o755)
         except LinuxError as error:
             if error.errno in (errno.ENOSPC, errno.ENOMEM, errno.EFBIG):
-                raise LaunchError(f"{host_path}: does not fit into the machine's memory ({error})", 2) from None
-            raise LaunchError(f"{host_path}: cannot become {target} in the machine: {error}", 2) from None
+                raise LaunchError(f"{host_path}: does not fit into the machine's memory ({error.words})", 2) from None
+            raise LaunchError(f"{host_path}: cannot become {target} in the machine: {error.words}", 2) from None
         return target
 
     def spawn(
@@ -251,7 +281,7 @@ class Machine:
 
         It runs when the machine runs.  argv[0] is the program as given (or ``argv0``), and ``arguments`` follow it;
         ``env`` is the whole environment; ``credentials`` are its rights (None: root's), ``cwd`` its working directory.
-        LaunchError if it cannot run.  The task is the process's first thread.
+        LaunchError if it cannot run, CwdError where that is for ``cwd``.  The task is the process's first thread.
 
         >>> import guests
         >>> printed = bytearray()
@@ -267,7 +297,11 @@ class Machine:
         task = self._new_task(credentials or Credentials())
         try:
             if cwd != "/":
-                task.fs.cwd = self._directory(task, cwd)
+                self._enter(task, cwd)
+        except LinuxError as error:
+            self._discard(task)
+            raise CwdError(program, cwd, error.words) from None
+        try:
             opened = open_program(self.kernel, task, path)
             try:
                 do_execve(self.kernel, task, opened, argv, envp)
@@ -280,13 +314,10 @@ class Machine:
         self.kernel.scheduler.add(task)
         return task
 
-    def _directory(self, task: Task, name: str) -> Path:
-        try:
-            path = self.kernel.vfs.walker(task).resolve(f"{name}/")
-            path.inode.permission(int(May.EXEC), task.credentials)
-        except LinuxError as error:
-            raise LinuxError(error.errno, f"the working directory {name} cannot be entered: {error}") from None
-        return path
+    def _enter(self, task: Task, name: str) -> None:
+        path = self.kernel.vfs.walker(task).resolve(f"{name}/")
+        path.inode.permission(int(May.EXEC), task.credentials)
+        task.fs.cwd = path
 
     def _new_task(self, credentials: Credentials) -> Task:
         kernel = self.kernel
@@ -299,7 +330,7 @@ class Machine:
             mm = AddressSpace(kernel.mm_context, "init")
         except LinuxError as error:
             files.put()
-            raise LaunchError(f"the machine has not enough memory for another process ({error})", 2) from None
+            raise LaunchError(f"the machine has not enough memory for another process ({error.words})", 2) from None
         kmem.charge_reserved(TASK_STRUCT)
         root = kernel.vfs.root
         task = Task(
@@ -461,6 +492,4 @@ def _encode(text: str | bytes) -> bytes:
 def _explain(error: LinuxError) -> str:
     if error.errno == errno.ENOMEM:
         return "not enough memory in the machine (see --mem)"
-    if isinstance(error, NotExecutable) or error.detail:
-        return error.detail
-    return str(error)
+    return error.words

@@ -10,6 +10,10 @@ from typing import Any, NoReturn
 
 _SIZE = re.compile(r"(\d+)([KMGT]?)(?:i?B)?", re.IGNORECASE)
 _UNITS = ("", "K", "M", "G", "T")
+#: What argparse says of ``--option=value`` where there is no value.
+_VALUE_GIVEN = re.compile(r"(\S+): ignored explicit argument (.*)")
+#: The largest number of a user or a group: -1 means none (linux/uidgid.h).
+MAX_ID = (1 << 32) - 2
 
 
 class UsageError(Exception):
@@ -95,7 +99,13 @@ class Parser(argparse.ArgumentParser):
         return f"{head}\n{self._program()}\n{separator}{options}"
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(message.removeprefix("argument "))
+        message = message.removeprefix("argument ")
+        given = _VALUE_GIVEN.fullmatch(message)
+        if given is not None:
+            message = f"{given[1]} takes no value, and {given[2]} was given"
+        elif not message.startswith("unrecognized arguments"):
+            raise UsageError(message)
+        raise UsageError(f"{message} (`{self.prog} --help` lists the options)")
 
 
 def parse_size(text: str) -> int:
@@ -115,16 +125,17 @@ def format_size(size: int) -> str:
     return f"{size}{_UNITS[unit]}"
 
 
-def number_from(least: int) -> Callable[[str], int]:
-    """Reads whole numbers of at least ``least``; argparse reports anything else."""
+def number_from(least: int, most: int | None = None) -> Callable[[str], int]:
+    """Reads whole numbers from ``least`` on, at most ``most``; argparse reports anything else."""
+    possible = f"of at least {least}" if most is None else f"from {least} to {most}"
 
     def read(text: str) -> int:
         try:
             number = int(text)
         except ValueError:
             number = least - 1
-        if number < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+        if number < least or (most is not None and number > most):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number {possible}")
         return number
 
     return read
@@ -144,6 +155,13 @@ def whole_number(text: str) -> int:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def names_of_calls(text: str) -> str:
+    """A list of system calls, which only the machine knows; argparse reports an empty one."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected names of system calls, such as open,close (all without =)")
+    return text
 
 
 def output_name(text: str) -> str:

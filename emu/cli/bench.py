@@ -23,6 +23,7 @@ from emu.bench.processes import processes
 from emu.bench.scale import memory_sizes, process_numbers
 from emu.bench.sharers import sharer_numbers
 from emu.bench.startup import startup
+from emu.bench.swapping import reclaim
 from emu.cli.arguments import Parser, UsageError, output_path
 from emu.cli.messages import version
 from emu.cli.screen import Screen
@@ -76,6 +77,7 @@ def _suite(*, quick: bool) -> list[tuple[str, Callable[[], Measurement]]]:
         ("guest memory from 1 to 256 GiB", lambda: memory_sizes(rounds, 64 // shrink)),
         ("from 1 to 1000 processes", lambda: process_numbers(rounds, 64 // shrink)),
         ("from 1 to 10,000 sharers of a region", lambda: sharer_numbers(rounds, 800 // shrink)),
+        ("reclaim to swap", lambda: reclaim(rounds, (1 << 30) // shrink)),
         ("system calls and page faults", lambda: traps(rounds, 32_000 // shrink)),
         ("processes and signals", lambda: processes(rounds, 16_000 // shrink)),
         ("start-up", lambda: startup(rounds)),

@@ -15,8 +15,10 @@ import guests
 from emu.cli.arguments import UsageError, format_size
 from emu.cli.streams import Stopper, host_stream
 from emu.fs.bind import Bind
+from emu.kernel.elf import NO_FORMAT
+from emu.kernel.modules import UnknownModule
 from emu.kernel.task import Task
-from emu.machine import DEFAULT_MEMORY, MIN_MEMORY, LaunchError, Machine, Mount
+from emu.machine import DEFAULT_MEMORY, MIN_MEMORY, CwdError, LaunchError, Machine, Mount, ParameterError
 from mmu.memory import MAX_BYTES, PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
 
 #: What a program finds in its environment unless ``--env`` says otherwise.
 DEFAULT_ENVIRONMENT = {"PATH": "/bin"}
+#: The option for each parameter of Machine that may be wrong.
+_OPTIONS = {
+    "memory": "--mem", "cpus": "--cpus", "turn": "--slice", "clock": "--clock", "hugepages": "--hugepages",
+    "mounts": "--mount", "root": "--root", "binds": "--bind", "hostname": "--hostname",
+}  # fmt: skip
 
 
 def build_machine(
@@ -68,8 +75,12 @@ def build_machine(
             stderr=stderr,
             log=log,
         )
-    except (ValueError, MemoryError) as error:
-        raise UsageError(str(error)) from None
+    except ParameterError as error:
+        raise UsageError(f"{_OPTIONS[error.parameter]}: {error}") from None
+    except UnknownModule as error:
+        raise UsageError(f"--module: {error}") from None
+    except MemoryError as error:
+        raise UsageError(f"--mem: {error}") from None
 
 
 def _tlb(arguments: argparse.Namespace) -> str | Geometry:
@@ -106,14 +117,38 @@ def start_program(machine: Machine, arguments: argparse.Namespace) -> tuple[Task
 
     :class:`LaunchError` if it cannot run there.
     """
-    for text in arguments.file:
-        host, _, guest = text.partition(":")
-        if not host or (guest and not guest.startswith("/")):
-            raise UsageError(f"--file {text}: expected HOST[:/GUEST/PATH]")
-        try:
-            machine.install(_checked(machine, host), guest or None)
-        except LaunchError as error:
-            raise UsageError(f"--file {error}") from None
+    copied = [_copy(machine, text) for text in arguments.file]
+    if not arguments.program:
+        raise LaunchError("'': no such file: the name of the program is empty", 127)
+    if arguments.cwd == "":
+        raise UsageError("--cwd '': expected a path in the machine")
+    try:
+        return _start(machine, arguments, copied)
+    except CwdError as error:
+        if arguments.cwd is not None:
+            raise UsageError(f"--cwd {arguments.cwd}: cannot be entered in the machine: {error.reason}") from None
+        who = f"user {arguments.uid or 0} cannot enter the working directory {error.cwd}: {error.reason}"
+        raise UsageError(f"{who}; --cwd PATH starts the program elsewhere") from None
+    except LaunchError as error:
+        if str(error).endswith(NO_FORMAT):
+            how = f"`unimmu run --root {arguments.root or '/'} sh {arguments.program}` runs it"
+            raise LaunchError(f"{error}; if it holds shell commands, {how}", error.status) from None
+        raise
+
+
+def _copy(machine: Machine, text: str) -> str:
+    """Do what ``--file HOST[:GUEST]`` says; returns where the file is in the machine."""
+    host, _, guest = text.partition(":")
+    if not host or (guest and not guest.startswith("/")):
+        raise UsageError(f"--file {text}: expected HOST[:/GUEST/PATH]")
+    try:
+        return machine.install(_checked(machine, host), guest or None)
+    except LaunchError as error:
+        raise UsageError(f"--file {error}") from None
+
+
+def _start(machine: Machine, arguments: argparse.Namespace, copied: Sequence[str]) -> tuple[Task, str]:
+    """``copied``: what --file has put into the machine."""
     name: str = arguments.program
     words = list(map(os.fsencode, arguments.arguments))  # the very bytes, whatever the locale
     if arguments.root is not None:
@@ -131,14 +166,16 @@ def start_program(machine: Machine, arguments: argparse.Namespace) -> tuple[Task
         machine.spawn, arguments=words, env=parse_environment(arguments.env), credentials=credentials,
         cwd=arguments.cwd or "/",
     )  # fmt: skip
+    path = name if "/" in name else f"/bin/{name}"
+    if path in copied:
+        return start(path, in_guest=True, argv0=name), path
     try:
         program = _checked(machine, name)
     except LaunchError as error:
-        if "/" in name or error.status != 127:
+        if error.status != 127:
             raise
         if name not in guests.NAMES:
-            known = ", ".join(guests.NAMES)
-            raise LaunchError(f"{error}, and no program of that name comes with unimmu ({known})", 127) from None
+            raise LaunchError(f"{error}{_elsewhere(name, copied)}", 127) from None
         path = machine.install(guests.path(name))
         return start(path, in_guest=True), path
     if not program.stat().st_mode & 0o111:
@@ -151,6 +188,17 @@ def start_program(machine: Machine, arguments: argparse.Namespace) -> tuple[Task
             how = "--root / shows the machine the files of this system, --file HOST:GUEST puts one there"
             raise LaunchError(f"{why}; {how}", 127) from None
         raise
+
+
+def _elsewhere(name: str, copied: Sequence[str]) -> str:
+    """What to say of a program that is no file of the host: where else it was looked for, and how to have it."""
+    given = f"; --file has put {', '.join(copied)} into the machine" if copied else ""
+    if "/" in name:
+        return f" on this host{given}"
+    import shutil  # not where all is well
+
+    told = f", and no program of that name comes with unimmu (`unimmu run --help` lists them){given}"
+    return told + (f"; `unimmu run --root / {name}` runs this system's" if shutil.which(name) else "")
 
 
 def _missing_interpreter(program: Path, error: LaunchError) -> str:

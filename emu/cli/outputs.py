@@ -7,6 +7,7 @@ import errno
 import os
 import stat
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -131,6 +132,7 @@ class Outputs:
         self.deaths = Deaths()
         self._files: dict[str, OutputFile] = {}
         self._stopper = stopper
+        shows = _filter(machine, arguments.strace) if arguments.strace else None
         stopper.begin()
         try:
             for option, name in _given(arguments):
@@ -143,8 +145,8 @@ class Outputs:
         self.json = self._files.get("--json")
         tracers: list[Tracer] = [self.deaths]
         self._recorder: Recorder | None = None
-        if arguments.strace:
-            tracers.append(self._strace(machine))
+        if shows is not None:
+            tracers.append(self._strace(machine, shows))
         if arguments.trace:
             self._recorder = self._record(machine, first, arguments)
             tracers.append(self._recorder)
@@ -183,13 +185,13 @@ class Outputs:
 
     # -- tracers, imported only where they are asked for -----------------------------------------------------------
 
-    def _strace(self, machine: Machine) -> Tracer:
+    def _strace(self, machine: Machine, shows: Callable[[str], bool]) -> Tracer:
         from emu.trace.strace import Strace
 
         file = self._files.get("-o")
         if file is None:
-            return Strace(machine.kernel, lambda line: complain(line, self.listens))
-        return Strace(machine.kernel, lambda line: file.write(f"{line}\n".encode("utf-8", "surrogateescape")))
+            return Strace(machine.kernel, lambda line: complain(line, self.listens), shows)
+        return Strace(machine.kernel, lambda line: file.write(f"{line}\n".encode("utf-8", "surrogateescape")), shows)
 
     def _record(self, machine: Machine, first: Task, arguments: argparse.Namespace) -> Recorder:
         from emu.trace.recorder import Recorder
@@ -200,6 +202,18 @@ class Outputs:
         return Recorder(
             machine, file.write, command=command, seed=arguments.seed, version=version(), accesses=accesses
         )  # fmt: skip
+
+
+def _filter(machine: Machine, calls: str) -> Callable[[str], bool]:
+    """Says which calls are shown."""
+    if calls == "all":
+        return lambda name: True
+    from emu.trace.filter import CallFilter, UnknownCall
+
+    try:
+        return CallFilter(calls, machine.kernel.entry.calls()).shows
+    except UnknownCall as error:
+        raise UsageError(f"--strace={calls}: {error}") from None
 
 
 def _fanout(tracers: list[Tracer]) -> Tracer:

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from emu.cli.arguments import (
+    MAX_ID,
     Parser,
     UsageError,
+    names_of_calls,
     number_from,
     output_name,
     parse_size,
@@ -138,9 +140,9 @@ def add_arguments(parser: Parser) -> None:
         help="set a variable of its environment, which otherwise has PATH=/bin only (with --root PATH and HOME, and "
         "TERM on a terminal); K alone takes its value from here",
     )  # fmt: skip
-    add("--uid", type=number_from(0), metavar="N", help="run as this user (default: 0, who may do everything)")
+    add("--uid", type=number_from(0, MAX_ID), metavar="N", help="run as this user (default: 0, who may do everything)")
     add(
-        "--gid", type=number_from(0), metavar="N",
+        "--gid", type=number_from(0, MAX_ID), metavar="N",
         help="run as this group (default: the user's in the machine's /etc/passwd, else the number of the user)",
     )  # fmt: skip
     add(
@@ -154,7 +156,11 @@ def add_arguments(parser: Parser) -> None:
     add("--timeout", type=positive_seconds, metavar="S", help="stop after this many seconds, with exit status 124")
     seen = parser.add_argument_group("what is shown and recorded")
     add = seen.add_argument
-    add("--strace", action="store_true", help="print system calls and signals, in strace's format, on stderr")
+    add(
+        "--strace", nargs="?", const="all", type=names_of_calls, metavar="CALLS",
+        help="print system calls and signals, in strace's format, on stderr; of the calls, only CALLS, as strace -e: "
+        "open,close or %%file or !futex or none (docs/tracing.md)",
+    )  # fmt: skip
     add("-o", dest="strace_file", type=output_name, metavar="FILE", help="write what --strace prints to FILE")
     add(
         "--trace", type=output_name, metavar="FILE",

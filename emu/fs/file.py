@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from emu.fs.fasync import FileOwner
     from emu.fs.inode import Inode
     from emu.linux.argument import Ioctl
-    from emu.linux.caller import Caller
+    from emu.linux.caller import Caller, Credentials
     from emu.linux.wait import WaitQueue
     from emu.mm.address_space import AddressSpace
     from emu.mm.vma import Vma
@@ -95,6 +95,8 @@ class File:
     created = False
     #: Whoever asks waits in a way of his own, whether or not O_NONBLOCK is set (io_uring).
     patient = False
+    #: Rights to files that whoever opened it did not have, and that count later (emu.fs.landlock).
+    landlock_denied = 0
 
     def __init__(self, path: Path, flags: int) -> None:
         """LinuxError(ENFILE) if the machine has as many open files as it can, (ENOMEM)."""
@@ -285,6 +287,16 @@ class File:
         """Write changes to the device; nothing to do for memory."""
         if not (self.inode.is_regular or self.inode.is_directory):
             raise LinuxError(errno.EINVAL)
+
+    def may_write(self, who: Credentials) -> bool:
+        """Whether somebody owns the file or may write to it, however it was opened."""
+        if who.owns(self.inode.uid):
+            return True
+        try:
+            self.inode.permission(2, who)
+        except LinuxError:
+            return False
+        return True
 
     def update_time(self) -> None:
         """A page of it is about to be written through a shared mapping (file_update_time)."""

@@ -6,7 +6,7 @@ import errno
 import stat
 from typing import TYPE_CHECKING
 
-from emu.fs import acl
+from emu.fs import acl, landlock
 from emu.fs.dentry import Path, d_path
 from emu.fs.fileattr import APPEND, IMMUTABLE, check_changeable
 from emu.fs.inode import Attributes, NewOwner
@@ -97,16 +97,17 @@ def _free_place(walker: PathWalk, name: str, start: Path | None, directory: bool
     return last
 
 
-def _place_for_new(walker: PathWalk, name: str, start: Path | None, directory: bool) -> Last:
-    """:func:`_free_place`, with a check of the permission to make an entry there."""
-    last = _free_place(walker, name, start, directory)
+def _place_for_new(walker: PathWalk, name: str, start: Path | None, kind: int) -> Last:
+    """:func:`_free_place`, with a check of the permission to make an entry of a kind (S_IFMT) there."""
+    last = _free_place(walker, name, start, kind == stat.S_IFDIR)
+    landlock.check(walker.who, last.parent, landlock.to_make(kind))
     check_may_create(walker, last.parent)
     return last
 
 
 def mkdir(walker: PathWalk, name: str, mode: int, start: Path | None = None) -> None:
     """Make a directory."""
-    last = _place_for_new(walker, name, start, directory=True)
+    last = _place_for_new(walker, name, start, stat.S_IFDIR)
     owner = new_owner(walker, last.parent, mode & 0o1777)
     if last.parent.dentry.inode.mode & stat.S_ISGID:
         owner = owner._replace(mode=owner.mode | stat.S_ISGID)
@@ -127,7 +128,7 @@ def node_kind(mode: int) -> int:
 def mknod(walker: PathWalk, name: str, mode: int, rdev: int, start: Path | None = None) -> None:
     """Make a node: a FIFO, a socket name, an empty regular file, or (root only) a device."""
     kind = node_kind(mode)
-    last = _place_for_new(walker, name, start, directory=False)
+    last = _place_for_new(walker, name, start, kind)
     directory, owner = last.parent.dentry.inode, new_owner(walker, last.parent, mode)
     if kind == stat.S_IFREG:
         inherit_acl(last.parent, directory.create(last.name, owner), mode)
@@ -144,7 +145,7 @@ def symlink(walker: PathWalk, target: str, name: str, start: Path | None = None)
     """Make a symbolic link ``name`` -> ``target``."""
     if not target:
         raise LinuxError(errno.ENOENT)
-    last = _place_for_new(walker, name, start, directory=False)
+    last = _place_for_new(walker, name, start, stat.S_IFLNK)
     owner = NewOwner(0o777, *new_owner(walker, last.parent, 0o777)[1:])
     last.parent.dentry.inode.symlink(last.name, owner, target)
     last.parent.dentry.inode.notify(_CREATE, last.name)
@@ -157,6 +158,9 @@ def link(walker: PathWalk, old: Path, name: str, start: Path | None = None) -> N
         raise LinuxError(errno.EXDEV)
     inode = old.dentry.inode
     _may_link(walker, inode)
+    domain = landlock.domain_of(walker.who)
+    if domain is not None:
+        domain.check_refer(_directory_of(old), inode, last.parent, None, removes=False)
     check_changeable(inode)
     check_may_create(walker, last.parent)
     if inode.is_directory:
@@ -169,6 +173,10 @@ def link(walker: PathWalk, old: Path, name: str, start: Path | None = None) -> N
     inode.ctime = inode.sb.now()
     inode.notify(_ATTRIB)
     last.parent.dentry.inode.notify(_CREATE, last.name)
+
+
+def _directory_of(place: Path) -> Path:
+    return place if place.dentry is place.mount.root else Path(place.mount, place.dentry.parent)
 
 
 def _may_link(walker: PathWalk, inode: Inode) -> None:
@@ -204,6 +212,7 @@ def unlink(walker: PathWalk, name: str, start: Path | None = None) -> None:
     victim = walker.lookup(last.parent, last.name)
     if last.slash:
         raise LinuxError(errno.EISDIR if victim.dentry.inode.is_directory else errno.ENOTDIR)
+    landlock.check(walker.who, last.parent, int(landlock.Access.REMOVE_FILE))
     check_may_delete(walker, last.parent, victim, want_directory=False)
     inode = victim.dentry.inode
     last.parent.dentry.inode.unlink(last.name, inode)
@@ -220,6 +229,7 @@ def rmdir(walker: PathWalk, name: str, start: Path | None = None) -> None:
         raise LinuxError({".": errno.EINVAL, "..": errno.ENOTEMPTY, "": errno.EBUSY}[last.name])
     last.parent.mount.want_write()
     victim = walker.lookup(last.parent, last.name)
+    landlock.check(walker.who, last.parent, int(landlock.Access.REMOVE_DIR))
     check_may_delete(walker, last.parent, victim, want_directory=True)
     last.parent.dentry.inode.rmdir(last.name, victim.dentry.inode)
     last.parent.dentry.drop(last.name)
@@ -253,6 +263,11 @@ def rename(
     _check_rename(old, new, source, target, wanted)
     if source.mount is not old.parent.mount or (target is not None and target.mount is not new.parent.mount):
         raise LinuxError(errno.EBUSY)
+    domain = landlock.domain_of(walker.who)
+    if domain is not None:
+        there = None if target is None else target.dentry.inode
+        swaps = bool(wanted & RenameFlags.EXCHANGE)
+        domain.check_refer(old.parent, source.dentry.inode, new.parent, there, removes=True, exchange=swaps)
     if target is not None and target.dentry.inode is source.dentry.inode:
         return
     _check_rename_permission(walker, old, new, source, target, wanted)

@@ -295,6 +295,10 @@ class Vfs:
                 if error.errno != errno.EEXIST:
                     raise
 
+    def is_root(self, name: str) -> bool:
+        """Whether a name leads to the top of the tree: what is mounted over that is seen by nobody who starts there."""
+        return self.walker(None).resolve(name) == self.root
+
     def symlink(self, target: str, name: str) -> None:
         """Make a symbolic link ``name`` -> ``target``."""
         operations.symlink(self.walker(None), target, name)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from emu.fs.file import File
+from emu.fs.landlock import domain_of
 from emu.kernel.elf import NotExecutable
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import May
@@ -76,6 +77,9 @@ def open_exec(kernel: Kernel, task: Task, path: Path) -> File:
     if not inode.is_regular or not inode.mode & 0o111 or path.noexec:
         raise LinuxError(errno.EACCES)
     inode.permission(int(May.EXEC), task.credentials)
+    domain = domain_of(task.credentials)
+    if domain is not None:
+        domain.check_open(path, 0, execute=True)
     if inode.write_count > 0:
         raise LinuxError(errno.ETXTBSY)
     file = inode.open(path, 0, task)

@@ -6,6 +6,7 @@ import copy
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
+from emu.fs.landlock import SCOPE_SIGNAL
 from emu.kernel.signal_state import Sig
 from emu.linux.capability import ALL_CAPABILITIES, FS_CAPABILITIES, KEEP_CAPS, KILL, NO_SETUID_FIXUP, NOROOT, SETUID
 
@@ -120,7 +121,11 @@ def may_signal(task: Task, target: Task, signo: int) -> bool:
     (check_kill_permission).
     """
     mine, theirs = task.credentials, target.credentials
-    if task.group is target.group or mine.capable_in(KILL, theirs.user_ns):
+    if task.group is target.group:
+        return True
+    if mine.landlock is not None and mine.landlock.is_scoped(theirs.landlock, SCOPE_SIGNAL):
+        return False
+    if mine.capable_in(KILL, theirs.user_ns):
         return True
     if not {mine.uid, mine.euid}.isdisjoint((theirs.uid, theirs.suid)):
         return True

@@ -44,6 +44,10 @@ class Image(Protocol):
         """At most ``count`` bytes."""
 
 
+#: What is wrong with a file of no known format.
+NO_FORMAT = "neither an ELF file nor a script that begins with #!"
+
+
 class NotExecutable(LinuxError):
     """ENOEXEC, with the reason in words (``detail``)."""
 
@@ -89,7 +93,7 @@ def read_elf(image: Image, size: int) -> ElfProgram:
     """Parse and check the headers of a file of ``size`` bytes.  :class:`NotExecutable` says what is wrong with it."""
     head = image.pread(_HEADER_BYTES, 0)
     if head[:4] != b"\x7fELF":
-        raise NotExecutable("not an ELF file")
+        raise NotExecutable(NO_FORMAT)
     if len(head) < _HEADER_BYTES:
         raise NotExecutable("truncated ELF header")
     if head[4] != 2:

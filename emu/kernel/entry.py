@@ -31,8 +31,6 @@ _CALL, _FAULT, _WAKE = Cost.CALL, Cost.FAULT, Cost.WAKE
 _LARGE = 1024
 #: From here on an address may not be canonical.
 _NOT_CANONICAL = 1 << 47
-#: Calls that libraries try at every start and do without, so that nobody is told: landlock's first.
-_TRIED_BY_HABIT = {444: errno.ENOSYS}
 
 _ZOMBIE = int(TaskState.ZOMBIE)
 
@@ -84,11 +82,11 @@ class Entry:
         """Whether a module has replaced one of these calls."""
         return any(number in self._replaced for number in numbers)
 
-    def names(self) -> set[str]:
-        """The names of all system calls that there are."""
+    def calls(self) -> list[Syscall]:
+        """All system calls that there are."""
         for number in list(self._late):
             self._take_late(number)
-        return {call.name for call in self._table.values()}
+        return list(self._table.values())
 
     def lookup(self, number: int) -> Syscall | None:
         """The system call with this number."""
@@ -422,8 +420,6 @@ class Entry:
         return True
 
     def _not_implemented(self, number: int, kernel: Kernel, task: Task, registers: Registers) -> int:
-        if number in _TRIED_BY_HABIT:
-            return -_TRIED_BY_HABIT[number]
         from emu.linux.syscall_names import why_not
 
         kernel.log_once(why_not(number))

@@ -184,7 +184,7 @@ def _load(
     interpreter: tuple[File, ElfProgram] | None, path: str, argv: Sequence[bytes], envp: Sequence[bytes],
 ) -> tuple[int, int]:  # fmt: skip
     layout = _layout(kernel, task)
-    mm.mmap_base, mm.bottom_up = layout.mmap_base, layout.bottom_up
+    mm.mmap_base, mm.bottom_up, mm.random = layout.mmap_base, layout.bottom_up, layout.random
     _map_stack(mm, program, layout.stack_top)  # first: a segment there replaces it, as any later mapping does
     main = _map_program(mm, file, program, _bias(mm, program, layout, interpreted=interpreter is not None))
     _place_heap(mm, main, layout, interpreted=interpreter is not None)

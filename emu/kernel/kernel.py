@@ -143,6 +143,7 @@ class Kernel:
             limit=lambda resource: soft_limit(self.current, resource),
             clock=self.clock,
             may_map_low=lambda: self.current is not None and self.current.credentials.capable(SYS_RAWIO),
+            may_write=lambda file: self.current is None or file.may_write(self.current.credentials),
         )
         self.mm_context.wait_userfault, self.mm_context.wait_event = self._wait_userfault, self._wait_event
         self.mm_context.shrinkers.append(lambda wanted: shrink_lazyfree(self.mm_context, wanted))

@@ -50,6 +50,8 @@ class Layout(NamedTuple):
     program: int
     heap: int
     stack: int
+    #: The chance in places that are chosen later.
+    random: Random | None = None
 
 
 class LayoutRandom:
@@ -85,4 +87,5 @@ def choose_layout(random: LayoutRandom | None, persona: int, stack_limit: int | 
         program=random.program,
         heap=random.each.randrange(_BRK_RANGE >> PAGE_SHIFT) << PAGE_SHIFT if heap else 0,
         stack=random.each.randrange(_STACK_ALIGN_RANGE),
+        random=random.each,
     )

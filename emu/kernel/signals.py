@@ -79,9 +79,11 @@ class Signals:
             if self.apart.shields(task, signo, info):
                 return
             info = self.apart.seen(task, info)
+        stopped = task.group.stopped_by
         if signo == Sig.KILL or FIRST <= signo <= LAST:
             self._act_at_once(task, signo)
         if self.ignores(task, signo):
+            self._tell_continued(task, stopped, signo, info)
             return
         task.signals.add(info or SigInfo(signo, SiCode.KERNEL))
         task.group.signalfd.wake_all()
@@ -99,9 +101,11 @@ class Signals:
             if self.apart.shields(task, signo, info):
                 return
             info = self.apart.seen(task, info)
+        stopped = group.stopped_by
         if signo == Sig.KILL or FIRST <= signo <= LAST:
             self._act_at_once(task, signo)
         if self.ignores(group.leader, signo):
+            self._tell_continued(group.leader, stopped, signo, info)
             return
         group.pending.enqueue(info or SigInfo(signo, SiCode.KERNEL))
         group.signalfd.wake_all()
@@ -118,6 +122,11 @@ class Signals:
         self._wake(task)
         if task.signals.actions[signo].handler == SIG_DFL or signo in (Sig.KILL, Sig.STOP):
             self._hurry(task)
+
+    def _tell_continued(self, task: Task, stopped: int, signo: int, info: SigInfo | None) -> None:
+        """A signal is ignored; if it is SIGCONT, and has continued the process, a tracer hears of it here."""
+        if stopped and signo == Sig.CONT:
+            self._tracer().continued(task, info or SigInfo(signo, SiCode.KERNEL))
 
     def _act_at_once(self, task: Task, signo: int) -> None:
         """What SIGKILL, SIGCONT and the stop signals do when they are sent."""
@@ -236,7 +245,9 @@ class Signals:
         if task.group.unkillable and action.handler == SIG_DFL and signo != Sig.STOP:
             return True
         if signo == Sig.STOP or (signo in STOPS_BY_DEFAULT and action.handler == SIG_DFL):
-            self._jobs.stop(task, signo)
+            if self._jobs.stop(task, signo):
+                for thread in task.group.threads.values():
+                    self._tracer().stopped(thread, signo)
             return True
         return self._ignored(signo, action)
 

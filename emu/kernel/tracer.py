@@ -29,6 +29,12 @@ class Tracer(EventTracer):
     def signal(self, task: Task, info: SigInfo) -> None:
         """A signal is delivered."""
 
+    def stopped(self, task: Task, signo: int) -> None:
+        """A task has stopped, as its process has taken a stop signal."""
+
+    def continued(self, task: Task, info: SigInfo) -> None:
+        """SIGCONT has continued a process, which does not take it: it is ignored."""
+
     def fork(self, parent: Task, child: Task) -> None:
         """A child has been made."""
 

@@ -15,6 +15,16 @@ from emu.linux.stop import Stop
 Place = TypeVar("Place")
 
 
+class Sandbox(Protocol):
+    """What somebody has given up (emu.fs.landlock)."""
+
+    def encloses(self, other: object) -> bool:
+        """Whether another sandbox is this one, or has been made in it."""
+
+    def is_scoped(self, other: object, scope: int) -> bool:
+        """Whether something of another sandbox is out of its reach."""
+
+
 @dataclass(eq=False, repr=False)
 class Credentials:
     """Real, effective and saved ids, those for files, and capabilities, of which the effective ones decide
@@ -43,6 +53,8 @@ class Credentials:
     fsgid: int = -1
     #: In which the capabilities count; None: the initial one.
     user_ns: UserNamespace | None = None
+    #: What its landlock domain forbids.
+    landlock: Sandbox | None = None
 
     def __post_init__(self) -> None:
         if self.fsuid < 0:
@@ -176,7 +188,11 @@ def may_access(caller: Caller[Place], target: Caller[Place]) -> bool:
     (CAP_SYS_PTRACE), or all ids of the user agree, and the memory may be dumped.
     """
     who, whose = caller.credentials, target.credentials
-    if caller.tgid == target.tgid or who.capable_in(SYS_PTRACE, whose.user_ns):
+    if caller.tgid == target.tgid:
+        return True
+    if who.landlock is not None and not who.landlock.encloses(whose.landlock):
+        return False
+    if who.capable_in(SYS_PTRACE, whose.user_ns):
         return True
     if who.user_ns is not whose.user_ns:
         return False

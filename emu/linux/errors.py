@@ -7,6 +7,7 @@ A fault of the emulator itself is an ordinary exception.
 from __future__ import annotations
 
 import errno as _errno
+import os
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -22,6 +23,11 @@ class LinuxError(Exception):
     def __str__(self) -> str:
         name = _errno.errorcode.get(self.errno, str(self.errno))
         return f"{name}: {self.detail}" if self.detail else name
+
+    @property
+    def words(self) -> str:
+        """What is wrong, for people who know no errnos: the detail, else what perror(3) says."""
+        return self.detail or os.strerror(self.errno)
 
 
 class NoPage(LinuxError):

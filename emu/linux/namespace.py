@@ -91,6 +91,10 @@ class LateNamespace(Namespace, Generic[T]):
             self._end(self._content)
 
 
+#: The bytes of a host name or a domain name (__NEW_UTS_LEN).
+HOST_NAME_MAX = 64
+
+
 class UtsNamespace(Namespace):
     """The names of the machine."""
 

@@ -3,12 +3,11 @@
 """
 
 _NOT_IMPLEMENTED = """
-134 uselib  156 _sysctl  167 swapon  168 swapoff  172 iopl  173 ioperm  174 create_module
+134 uselib  156 _sysctl  172 iopl  173 ioperm  174 create_module
 175 init_module  176 delete_module  177 get_kernel_syms  178 query_module  180 nfsservctl  181 getpmsg  182 putpmsg
 183 afs_syscall  184 tuxcall  185 security  205 set_thread_area  211 get_thread_area  212 lookup_dcookie
 214 epoll_ctl_old  215 epoll_wait_old  236 vserver  246 kexec_load
 300 fanotify_init  301 fanotify_mark  313 finit_module  320 kexec_file_load
-444 landlock_create_ruleset  445 landlock_add_rule  446 landlock_restrict_self
 """
 _WORDS = _NOT_IMPLEMENTED.split()
 NAMES = {int(number): name for number, name in zip(_WORDS[::2], _WORDS[1::2], strict=True)}

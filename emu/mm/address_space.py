@@ -6,6 +6,7 @@ import errno
 import functools
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 
 from emu.linux.clock import Clock
@@ -26,7 +27,7 @@ from emu.mm.tlbflush import Flush, Flushed, TlbFlusher
 from emu.mm.usercopy import UserCopy
 from emu.mm.userfault import Userfault, UserfaultContext, Waiting
 from emu.mm.vma import STACK_GUARD_GAP, Vma, VmaTree, can_merge, merge_neighbours
-from emu.mm.vmops import MapHook, TableSharer
+from emu.mm.vmops import MapHook, MappedFile, TableSharer
 from emu.mm.watermarks import Watermarks
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
@@ -84,6 +85,9 @@ class MmContext:
     clock: Clock = field(default_factory=lambda: Clock(lambda: 0))
     #: Whether the current task may map below MMAP_MIN_ADDR (CAP_SYS_RAWIO).
     may_map_low: Callable[[], bool] = lambda: False
+    #: Whether the current task owns an open file or may write to it, so that it may learn which of its pages are in
+    #: memory, and send them out (can_do_mincore, can_do_file_pageout).
+    may_write: Callable[[MappedFile], bool] = lambda file: True
     #: Each frees so many frames of memory that processes have given up, if there are, and says how many.
     shrinkers: list[Callable[[int], int]] = field(default_factory=list)
     #: Looked at where much is done at once.
@@ -197,6 +201,8 @@ class AddressSpace(UserCopy):
         self.mmap_base = TASK_SIZE
         #: Whether a new mapping is put at the lowest place from ``mmap_base`` on, not at the highest below it.
         self.bottom_up = False
+        #: The chance in the places of mappings that are chosen one by one (PF_RANDOMIZE); None: there is none.
+        self.random: Random | None = None
         self.start_brk = self.brk_end = 0
         self.start_stack = self.arg_start = self.arg_end = self.env_start = self.env_end = 0
         self.auxv = b""

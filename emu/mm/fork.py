@@ -25,7 +25,7 @@ def dup_mm(parent: AddressSpace, name: str) -> AddressSpace:
         parent.context.make_room(sum(parent.tables.tables.values()))
     child = AddressSpace(parent.context, name)
     for attribute in (
-        "mmap_base", "bottom_up", "start_brk", "brk_end", "start_stack", "arg_start", "arg_end", "env_start",
+        "mmap_base", "bottom_up", "random", "start_brk", "brk_end", "start_stack", "arg_start", "arg_end", "env_start",
         "env_end", "auxv", "dumpable", "root_user", "root_group", "thp_disable", "may_have_huge",
     ):  # fmt: skip
         setattr(child, attribute, getattr(parent, attribute))

@@ -487,21 +487,27 @@ def make_old(mm: AddressSpace, start: int, end: int, *, lazyfree: bool) -> None:
         flush.flush()
 
 
-def split_to_swap(mm: AddressSpace, start: int, end: int, *, spares: bool = False) -> None:
-    """Entries of private pages that nobody else maps are split, so that the pages can go to swap; with ``spares`` only
-    those that have not been used since the last time.
+def split_to_swap(mm: AddressSpace, start: int, end: int, *, spares: bool = False) -> list[int]:
+    """Entries of private pages that nobody else maps, and of shared memory, are split, so that the pages can go to
+    swap; with ``spares`` only those that have not been used since the last time.  Returns where pages of shared memory
+    were, whose entries are gone.
     """
-    q, frames = mm.frames.ram.qwords, mm.frames
+    q, frames, shared = mm.frames.ram.qwords, mm.frames, []
     for address, slot in list(huge_entries(mm, start, end)):
         part = block(head_of(q[slot]))
-        if q[slot] & SPECIAL or not frames.is_anon(part.start) or (frames.counts[part] > 1).any():
+        anon = frames.is_anon(part.start)
+        if q[slot] & SPECIAL or (anon and (frames.counts[part] > 1).any()):
             continue
         if spares and q[slot] & A:
             q[slot] &= ~A
             mm.obligation(address, address + PMD_SIZE, "reclaim").flush()
             continue
         split(mm, address, slot)
-        mm.context.thp.count("thp_swpout")
+        if anon:
+            mm.context.thp.count("thp_swpout")
+        else:
+            shared.append(address)
+    return shared
 
 
 def split_given_up(mm: AddressSpace, vma: Vma) -> None:

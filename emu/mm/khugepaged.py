@@ -20,8 +20,8 @@ from emu.mm.flags import UFFD_FLAGS, VmFlags
 from emu.mm.frames import BLOCK_FRAMES, PG_LARGE, PG_REFERENCED, FrameKind
 from emu.mm.hugememory import PMD, PMD_SIZE, block, huge_slot, set_cached, set_new_huge, suitable
 from emu.mm.pagetable import ADDRESS, SPECIAL, TABLE_FLAGS, UFFD_WP_BIT, A
-from emu.mm.swapops import here
-from emu.mm.thp import PMD_ORDER, is_disabled
+from emu.mm.swapops import here, swapped
+from emu.mm.thp import PMD_ORDER, TransparentHugePages, is_disabled
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT
 from mmu.registers import Access
@@ -103,6 +103,8 @@ def collapse(mm: AddressSpace, vma: Vma, address: int, limits: Khugepaged | None
         return Scan.PMD_NULL
     entries = mm.tables.words[slot : slot + BLOCK_FRAMES]
     result = _look(mm, vma, entries, limits)
+    if result is Scan.SUCCEED and mm.rss_swap and not _bring(mm, vma, address, slot):
+        return Scan.FAIL
     return _collapse_huge_page(mm, vma, address, entries) if result is Scan.SUCCEED else result
 
 
@@ -117,17 +119,21 @@ def _look(mm: AddressSpace, vma: Vma, entries: Entries, limits: Khugepaged | Non
         return Scan.EXCEED_NONE_PTE
     if (entries[mapping] & np.uint64(UFFD_WP_BIT)).any():
         return Scan.PTE_UFFD_WP
+    away = int(np.count_nonzero(swapped(entries))) if mm.rss_swap else 0
+    if limits is not None and away > limits.max_ptes_swap:
+        events.count("thp_scan_exceed_swap_pte")
+        return Scan.EXCEED_SWAP_PTE
     frames = rss.pages_of(entries[mapping])
     if (mm.frames.kinds[frames] != FrameKind.ANON).any():
         return Scan.PAGE_ANON
     if limits is not None:
-        if int(np.count_nonzero(mm.frames.counts[frames] > 1)) > limits.max_ptes_shared:
+        if int(np.count_nonzero(mm.frames.mapcounts(frames) > 1)) > limits.max_ptes_shared:
             events.count("thp_scan_exceed_share_pte")
             return Scan.EXCEED_SHARED_PTE
         young = (entries[mapping] & np.uint64(A)).any() or (mm.frames.flags[frames] & PG_REFERENCED).any()
         if not young:
             return Scan.LACK_REFERENCED_PAGE
-    if (~present & (entries != 0)).any():  # a guard, or what is write-protected without being there
+    if int(np.count_nonzero(~present & (entries != 0))) > away:  # guards
         return Scan.FAIL
     return Scan.SUCCEED
 
@@ -169,6 +175,8 @@ def _collapse_file(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, l
     """The same of an object's pages (hpage_collapse_scan_file), which MADV_COLLAPSE maps then."""
     first, thp = vma.index_of(address), mm.context.thp
     if cache.huge_head(first) is None:
+        if (result := _bring_file(cache, first, limits, thp)) is not None:
+            return result
         pages = cache.find_many(first, BLOCK_FRAMES)
         there = np.flatnonzero(pages)
         if not len(there):
@@ -191,6 +199,33 @@ def _collapse_file(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, l
         _retract_page_tables(cache, first)
         mm.context.clock.charge(Cost.HUGE_PAGE)
     return Scan.SUCCEED if limits is not None else _map_collapsed(mm, vma, cache, address)
+
+
+def _bring_file(
+    cache: PageCache, first: int, limits: Khugepaged | None, thp: TransparentHugePages
+) -> Scan | None:  # fmt: skip
+    """Pages that lie in swap come back, if these are not too many; returns how it ends if it does."""
+    away = cache.swapped_of(first)
+    if limits is not None and away > limits.max_ptes_swap:
+        thp.count("thp_scan_exceed_swap_pte")
+        return Scan.EXCEED_SWAP_PTE
+    try:
+        cache.bring_all(first, first + BLOCK_FRAMES)
+    except LinuxError:
+        return Scan.FAIL
+    return None
+
+
+def _bring(mm: AddressSpace, vma: Vma, address: int, slot: int) -> bool:
+    """Private pages that lie in swap come back (__collapse_huge_page_swapin); False if one cannot."""
+    view = mm.tables.words[slot : slot + BLOCK_FRAMES]
+    for index in np.flatnonzero(swapped(view)).tolist():
+        try:
+            if not vma.ops.fault(mm, vma, address + (index << PAGE_SHIFT), Access.READ).resolved:
+                return False
+        except LinuxError:
+            return False
+    return True
 
 
 def _retract_page_tables(cache: PageCache, first: int) -> None:

@@ -56,6 +56,7 @@ LINK = 320  # of a table that is shared
 URING_REQUEST = 2048  # a request of an io_uring, with the call that it waits in
 URING_OVERFLOW = 192  # an event without room
 URING_BUFFER = 160
+LANDLOCK_RULE = 512
 PERF_COUNTER = 512  # an event of a task
 POLL_ENTRY = 320
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from emu.mm import hugememory, rss
 from emu.mm.flags import VmFlags
-from emu.mm.frames import PG_LAZYFREE, PG_REFERENCED, FrameKind
+from emu.mm.frames import BLOCK_FRAMES, PG_LAZYFREE, PG_REFERENCED, FrameKind
 from emu.mm.freeframes import Frames
 from emu.mm.pagetable import ADDRESS, SPECIAL, A, D
 from emu.mm.rmap import Mapped
@@ -68,15 +68,20 @@ def madvise_cold(mm: AddressSpace, vma: Vma, start: int, end: int, *, pageout: b
             low, high = max(inner.start, start + to_host), min(inner.end, end + to_host)
             madvise_cold(host, inner, low, high, pageout=pageout)
         return
+    private_only = pageout and vma.file is not None and not mm.context.may_write(vma.file)
     hugememory.make_old(mm, start, end, lazyfree=False)
+    indexes = list[int]()
     if pageout and mm.context.swap.areas.free:
-        hugememory.split_to_swap(mm, start, end)
+        for address in hugememory.split_to_swap(mm, start, end):
+            indexes += range(vma.index_of(address), vma.index_of(address) + BLOCK_FRAMES)
     flush = mm.obligation(start, end, "MADV_PAGEOUT" if pageout else "MADV_COLD")
-    found, gone, indexes, out = False, list[Entries](), list[int](), list[Frames]()
+    found, gone, out = False, list[Entries](), list[Frames]()
     for vaddr, slot, number in mm.tables.pte_tables(start, end):
         view = mm.tables.words[slot : slot + number]
         at = _counted(view)
         at = at[_mapped_once(mm, _frames(view[at]))]
+        if private_only:
+            at = at[mm.frames.kinds[_frames(view[at])] == FrameKind.ANON]
         mm.frames.flags[_frames(view[at])] &= ~PG_REFERENCED & 0xFF
         if pageout:
             can_go = _reclaimable(mm, vma, view[at])

@@ -246,6 +246,13 @@ class PageCache:
         """Whether a page exists, wherever it lies."""
         return self.find(index) is not None
 
+    def swapped_of(self, index: int) -> int:
+        """How many of the 512 pages around an index lie in a swap area."""
+        return 0
+
+    def bring_all(self, first: int, last: int) -> None:
+        """Fetch the pages of [first, last) that lie in swap areas.  LinuxError(ENOMEM)."""
+
     def must_be_read(self, index: int) -> bool:
         """Whether a page has to be fetched from a swap area first."""
         return False

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
-from emu.mm.frames import PG_DIRTY, PG_SWAPCACHE, FrameAllocator, FrameKind
+from emu.mm.flags import VmFlags
+from emu.mm.frames import BLOCK_FRAMES, PG_DIRTY, PG_LARGE, PG_SWAPCACHE, FrameAllocator, FrameKind
 from emu.mm.freeframes import Frames
 from emu.mm.kmem import XA_NODE
 from emu.mm.pagecache import Charge, PageCache
@@ -98,6 +99,14 @@ class ShmemPages(PageCache):
             if index in self.swapped:
                 self.get_page(index)
 
+    def make_huge(self, index: int, write_end: int, flags: VmFlags | None = None) -> bool:
+        return not self.swapped_of(index) and super().make_huge(index, write_end, flags)
+
+    def swapped_of(self, index: int) -> int:
+        """How many of the 512 pages around an index lie in swap."""
+        first = index & -BLOCK_FRAMES
+        return sum(at in self.swapped for at in range(first, first + BLOCK_FRAMES)) if self.swapped else 0
+
     def read_ahead(self, first: int, last: int) -> None:
         """Read what lies in swap of [first, last) into the swap cache (shmem_swapin_range)."""
         for slot in [slot for index, slot in self.swapped.items() if first <= index < last]:
@@ -162,6 +171,8 @@ class ShmemPages(PageCache):
         return before - self.nr_pages
 
     def _swap_out(self, indexes: Frames, frames: Frames) -> None:
+        if self.may_have_huge:
+            self._split_folios(indexes)
         slots = self.swap.out(frames)
         self.swap.dup(slots)
         for index, slot in zip(indexes.tolist(), slots.tolist(), strict=False):
@@ -170,6 +181,13 @@ class ShmemPages(PageCache):
         frames = frames[: len(slots)]
         self._frames.put_many(np.sort(frames))
         self.swap.drop_arrived(frames)
+
+    def _split_folios(self, indexes: Frames) -> None:
+        """Huge pages of which a part goes are small ones from now on (split_folio_to_list)."""
+        for first in sorted({index & -BLOCK_FRAMES for index in indexes.tolist()}):
+            head = self.huge_head(first)
+            if head is not None:
+                self._frames.flags[head : head + BLOCK_FRAMES] &= ~PG_LARGE & 0xFF
 
 
 def all_objects(frames: FrameAllocator) -> list[ShmemPages]:

@@ -6,7 +6,7 @@ import mmap
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from emu.mm.freeframes import Frames, ascending
+from emu.mm.freeframes import Frames
 from emu.mm.pagecache import PageCache
 from emu.mm.swapfile import Header, SwapArea, SwapStore
 from mmu.late import np
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _WORDS = 512
-#: Pages that are copied at a time, so that what is copied stays in the host's caches.
-_BATCH = 128
+#: Single pages that are copied at a time; and how many must adjoin, on the average, for copying runs of them.
+_BATCH, _LONG_RUN = 128, 8
 
 
 class HostStore:
@@ -27,8 +27,6 @@ class HostStore:
         self._ram = ram
         self._memory = mmap.mmap(-1, pages << PAGE_SHIFT, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._view = memoryview(self._memory)
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            self._memory.madvise(mmap.MADV_HUGEPAGE)
 
     @property
     def _pages(self) -> npt.NDArray[np.uint64]:
@@ -59,17 +57,16 @@ class FileStore:
 
 
 def _copy(target: npt.NDArray[np.uint64], to: Frames, source: npt.NDArray[np.uint64], at: Frames) -> None:
-    """Copy pages."""
-    for first in range(0, len(to), _BATCH):
-        some, places = at[first : first + _BATCH], to[first : first + _BATCH]
-        if len(places) > 1 and ascending(places) and int(places[-1]) - int(places[0]) == len(places) - 1:
-            start = int(places[0])
-            if ascending(some) and int(some[-1]) - int(some[0]) == len(some) - 1:
-                target[start : start + len(some)] = source[int(some[0]) : int(some[-1]) + 1]
-            else:
-                np.take(source, some, axis=0, out=target[start : start + len(some)], mode="clip")
-        else:
-            target[places] = source[some]
+    """Copy pages: those that adjoin on both sides at once, if there are many such."""
+    edges = np.flatnonzero((np.diff(to) != 1) | (np.diff(at) != 1)) + 1
+    if _LONG_RUN * len(edges) > len(to):
+        for first in range(0, len(to), _BATCH):
+            target[to[first : first + _BATCH]] = source[at[first : first + _BATCH]]
+        return
+    starts, ends = [0, *edges.tolist()], [*edges.tolist(), len(to)]
+    for start, end in zip(starts, ends, strict=True):
+        place, origin, number = int(to[start]), int(at[start]), end - start
+        target[place : place + number] = source[origin : origin + number]
 
 
 def plain_area(

@@ -10,13 +10,15 @@ from emu.linux.mman import MapFlags
 from emu.mm.address_space import MMAP_MIN_ADDR, TASK_SIZE, AddressSpace, page_align
 from emu.mm.pagetable import span
 from emu.mm.vma import vm_start_gap
-from mmu.memory import PAGE_SIZE
+from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
     from emu.mm.vmops import MappedFile
 
 #: Where MAP_32BIT looks for room, and where MAP_ABOVE4G begins to.
 MAP_32BIT_START, MAP_32BIT_END = 0x4000_0000, 0x8000_0000
+#: How far its start is moved by chance (find_start_end).
+_RANGE_32BIT = 0x0200_0000
 _4G = 1 << 32
 IN_PLACE = MapFlags.FIXED | MapFlags.FIXED_NOREPLACE
 #: Where mappings begin that are placed upwards (mmap_legacy_base).
@@ -92,6 +94,8 @@ def unmapped_area(mm: AddressSpace, length: int, hint: int = 0, align: int = PAG
             return found
     if low:
         start, end = MAP_32BIT_START, MAP_32BIT_END
+        if mm.random is not None:  # anew for each mapping
+            start += mm.random.randrange(_RANGE_32BIT >> PAGE_SHIFT) << PAGE_SHIFT
     else:
         start, end = mm.mmap_base if mm.bottom_up else _LEGACY_BASE, TASK_SIZE + beyond
     found = _bottomup(mm, length, start, end, align)

@@ -26,6 +26,7 @@ from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from emu.linux.caller import Credentials
     from emu.linux.mman import Prot
     from emu.mm.address_space import AddressSpace
     from emu.mm.pagecache import PageCache
@@ -277,6 +278,9 @@ class MappedFile(Protocol):
     @property
     def noexec(self) -> bool:
         """Nothing on its file system may be executed (path_noexec)."""
+
+    def may_write(self, who: Credentials) -> bool:
+        """Whether somebody owns the file or may write to it, however it was opened."""
 
     def get(self) -> object:
         """Take one more reference."""

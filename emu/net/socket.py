@@ -16,7 +16,7 @@ from emu.net.packet import MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK, MSG_TRUNC, NOBO
 from emu.net.sockfs import SocketInode
 
 if TYPE_CHECKING:
-    from emu.linux.caller import Caller
+    from emu.linux.caller import Caller, Sandbox
     from emu.net.network import Network
 
 SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET = 1, 2, 3, 5
@@ -42,6 +42,8 @@ class Socket(File):
     seekable = False
     has_fasync = nowait = True
     family: int
+    #: What whoever made it had given up.
+    landlock: Sandbox | None = None
 
     def __init__(self, net: Network, type_: int, protocol: int, flags: int = 0) -> None:
         inode = SocketInode(net.mount.sb)

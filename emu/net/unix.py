@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from emu.fs import operations
 from emu.fs.file import WouldBlock
+from emu.fs.landlock import SCOPE_ABSTRACT_UNIX_SOCKET
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import May
 from emu.linux.wait import WaitQueue
@@ -76,6 +77,9 @@ class UnixSockets:
             raise LinuxError(errno.ECONNREFUSED)
         if found.type != type_:
             raise LinuxError(errno.EPROTOTYPE)
+        domain = None if caller is None or name[:1] != b"\0" else caller.credentials.landlock
+        if domain is not None and domain.is_scoped(found.landlock, SCOPE_ABSTRACT_UNIX_SOCKET):
+            raise LinuxError(errno.EPERM)
         return found
 
 

@@ -35,10 +35,11 @@ _BY_CALL = {
     "SECRETMEM": "memfd_secret", "PROCESS_MADVISE": "process_madvise", "FUTEX_PI": "futex_waitv", "NUMA": "mbind",
     "MIGRATION": "move_pages",
     "MODIFY_LDT_SYSCALL": "modify_ldt", "SECURITY_LANDLOCK": "landlock_create_ruleset",
+    "SECURITY": "lsm_list_modules", "SECURITY_NETWORK": "lsm_list_modules", "SECURITY_PATH": "lsm_list_modules",
 }  # fmt: skip
 _NO = (
     "NAMESPACES", "UTS_NS", "TIME_NS", "IPC_NS", "USER_NS", "PID_NS", "NET_NS", "CPUSETS",
-    "KSM", "ZSWAP", "AUDIT", "SECURITY", "SECURITY_SELINUX", "EXT4_FS", "XFS_FS", "BTRFS_FS",
+    "KSM", "ZSWAP", "AUDIT", "SECURITY_SELINUX", "EXT4_FS", "XFS_FS", "BTRFS_FS",
     "OVERLAY_FS", "FUSE_FS", "BLK_DEV_LOOP", "MEMORY_FAILURE", "COMPACTION", "WATCH_QUEUE", "TUN",
     "VETH", "DUMMY", "TLS", "VSOCKETS", "CRYPTO_USER_API", "RTC_CLASS", "FTRACE", "KPROBES",
     "DEBUG_KERNEL", "KASAN", "IA32_EMULATION", "X86_X32_ABI",
@@ -47,7 +48,7 @@ _NO = (
 
 def config(kernel: Kernel) -> bytes:
     """The text."""
-    calls = kernel.entry.names()
+    calls = {call.name for call in kernel.entry.calls()}
     yes = {*_YES} | {option for option, call in _BY_CALL.items() if call in calls}
     no = {*_NO} | (_BY_CALL.keys() - yes)
     if kernel.cpus > 1:

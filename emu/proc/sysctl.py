@@ -16,7 +16,7 @@ from emu.kernel.kernel import MAX_TASKS
 from emu.kernel.layout import MMAP_RND_BITS
 from emu.linux.errors import LinuxError
 from emu.linux.limits import NR_OPEN
-from emu.linux.namespace import KINDS, UserNamespace
+from emu.linux.namespace import HOST_NAME_MAX, KINDS, UserNamespace
 from emu.linux.version import RELEASE, VERSION
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _INT_MAX = (1 << 31) - 1
 _UNLIMITED = (1 << 63) - 1
-_HOSTNAME_MAX = 64
 
 
 class Kept(NamedTuple):
@@ -210,7 +209,7 @@ def _add_texts(kernel: Kernel) -> None:
     procfs = kernel.vfs.procfs
     procfs.add_number("kernel/tainted", lambda: taints[0], lambda value: taints.__setitem__(0, taints[0] | value), 0)
     for name in ("hostname", "domainname"):
-        _add_string(kernel, name, lambda: kernel.ns.uts, _HOSTNAME_MAX)
+        _add_string(kernel, name, lambda: kernel.ns.uts, HOST_NAME_MAX)
     _add_string(kernel, "core_pattern", lambda: kernel, 127)
     for kind in KINDS:
         _add_namespaces(kernel, kind)

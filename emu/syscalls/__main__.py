@@ -14,7 +14,7 @@ _HEAD = """\
 # System calls
 
 Generated from the rows that declare the calls: `python -m emu.syscalls > docs/syscalls.md`. A call that is not listed
-gives ENOSYS, and the machine reports it once.
+gives ENOSYS, and `unimmu run` says so once, on standard error, with the name and the number of the call.
 
 To add a call is to add one row to the table of a subject in [emu/syscalls/](../emu/syscalls), with its number in
 [`emu/syscalls/__init__.py`](../emu/syscalls/__init__.py), or to give one to `kernel.entry.register()` from the

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from emu.fs.fasync import F_OWNER_PGRP, F_OWNER_PID
 from emu.fs.file import WouldBlock
 from emu.fs.fileattr import APPEND, IMMUTABLE
+from emu.fs.landlock import Access
+from emu.fs.landlock import check as check_landlock
 from emu.fs.lease import LeaseBroken, break_lease
 from emu.fs.notify import Notice
 from emu.fs.operations import remove_privileges, truncate_path
@@ -42,6 +44,13 @@ FIONREAD = 0x541B
 
 _FIOSETOWN, _SIOCSPGRP, _FIOGETOWN, _SIOCGPGRP = _OWNER = range(0x8901, 0x8905)
 
+#: Commands that are the kernel's and not a device's (is_masked_device_ioctl): those of descriptors, FIOQSIZE, FIGETBSZ,
+#: FICLONE, FICLONERANGE, FS_IOC_FIEMAP, FIFREEZE, FITHAW, FS_IOC_GETUUID and FS_IOC_GETSYSFSPATH.
+_OF_ALL_FILES = frozenset({
+    FIOCLEX, FIONCLEX, FIONBIO, FIOASYNC, 0x5460, 2, 0x40049409, 0x4020940D, 0xC020660B, 0xC0045877, 0xC0045878,
+    0x80111500, 0x80811501,
+})  # fmt: skip
+
 FADVISE_LAST = 5
 
 
@@ -71,6 +80,8 @@ def sys_dup3(kernel: Kernel, task: Task, fd: int, new: int, flags: int) -> int:
 def sys_ioctl(kernel: Kernel, task: Task, fd: int, command: int, argument: int) -> Result:
     """ioctl(2): commands common to all files are handled here, others by the file."""
     file = task.files.get(fd)
+    if file.landlock_denied & Access.IOCTL_DEV and command not in _OF_ALL_FILES:
+        raise LinuxError(errno.EACCES)
     if command in (FIOCLEX, FIONCLEX):
         task.files.set_cloexec(fd, command == FIOCLEX)
         return 0
@@ -127,15 +138,10 @@ def _owner_ioctl(kernel: Kernel, task: Task, file: File, command: int, argument:
 
 #: The size of a block of the file system; where on its device a file lies.
 _FIGETBSZ, _FS_IOC_FIEMAP = 2, 0xC020660B
-_IOCTLS = {
-    0x5401: "TCGETS", 0x5402: "TCSETS", 0x5413: "TIOCGWINSZ", FIONREAD: "FIONREAD", FIONBIO: "FIONBIO",
-    FICLONE: "FICLONE", FICLONERANGE: "FICLONERANGE", _FIGETBSZ: "FIGETBSZ", _FS_IOC_FIEMAP: "FS_IOC_FIEMAP",
-}  # fmt: skip
-_DIRECTIONS = ("_IOC_NONE", "_IOC_WRITE", "_IOC_READ", "_IOC_READ|_IOC_WRITE")
 
 
 class _Request(Scalar):
-    """An ioctl request by the file's name for it, or split into the arguments of the _IOC macro."""
+    """An ioctl request by the file's name for it, or by the one that it has everywhere."""
 
     def __init__(self) -> None:
         super().__init__("request", U32)
@@ -145,10 +151,9 @@ class _Request(Scalar):
         row = call.view.ioctl(fd, request)
         if row is not None:
             return row.name
-        if request in _IOCTLS:
-            return _IOCTLS[request]
-        parts = (request >> 8 & 0xFF, request & 0xFF, request >> 16 & 0x3FFF)
-        return f"_IOC({_DIRECTIONS[request >> 30]}, {', '.join(map(hexadecimal, parts))})"
+        from emu.linux.ioctl_names import request_name  # few runs show calls
+
+        return request_name(request)
 
 
 #: The argument of a request that the file does not declare: a number or an address.
@@ -176,6 +181,8 @@ def sys_ftruncate(kernel: Kernel, task: Task, fd: int, length: int) -> int:
     if not file.inode.is_regular or not file.writable:
         raise LinuxError(errno.EINVAL)
     check_file_size(kernel, task, length)
+    if file.landlock_denied & Access.TRUNCATE:
+        raise LinuxError(errno.EACCES)
     truncate_path(file.path, length, task.credentials)
     return 0
 
@@ -203,6 +210,7 @@ def sys_truncate(kernel: Kernel, task: Task, address: int, length: int) -> Resul
 
 def _truncate(kernel: Kernel, task: Task, path: Path, length: int) -> int:
     check_file_size(kernel, task, length)
+    check_landlock(task.credentials, path, int(Access.TRUNCATE))
     truncate_path(path, length, task.credentials)
     return 0
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
 
-#: LSM_ID_CAPABILITY: neither it nor any other here has an attribute.
-MODULES = (100,)
+#: LSM_ID_CAPABILITY and LSM_ID_LANDLOCK, neither of which has an attribute.
+MODULES = (100, 110)
 _SINGLE = 1
 #: struct lsm_ctx: the module, flags, its length, and that of what follows.
 LSM_CTX = Layout("lsm_ctx", "4Q")

@@ -19,6 +19,7 @@ from emu.linux.caller import may_access
 from emu.linux.capability import ALL_CAPABILITIES, SETPCAP, SYS_ADMIN, SYS_BOOT, SYS_PACCT, SYS_TTY_CONFIG, SYSLOG
 from emu.linux.errors import LinuxError
 from emu.linux.layout import Layout
+from emu.linux.namespace import HOST_NAME_MAX
 from emu.linux.syscall import BYTES, NUMBER, Restart, Returned, Syscall
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ _VERSIONS = {0x19980330: 1, 0x20071026: 2, 0x20080522: 2}
 _VERSION_3 = 0x20080522
 KCMP_EPOLL_SLOT = Layout("kcmp_epoll_slot", "3I")
 CAP_HEADER, CAP_DATA = Layout("cap_header", "Ii"), Layout("cap_data", "III")
-_NAME_MAX = 64
 
 
 # Capabilities
@@ -109,7 +109,7 @@ def sys_personality(kernel: Kernel, task: Task, persona: int) -> int:
 def _name(kernel: Kernel, task: Task, address: int, length: int) -> str:
     if not task.credentials.capable_in(SYS_ADMIN, task.ns.uts.user):
         raise LinuxError(errno.EPERM)
-    if not 0 <= length <= _NAME_MAX:
+    if not 0 <= length <= HOST_NAME_MAX:
         raise LinuxError(errno.EINVAL)
     name: bytes = task.mm.read(address, length) if length else b""
     return name.split(b"\0")[0].decode("utf-8", "surrogateescape")

@@ -64,7 +64,7 @@ def sys_munlockall(kernel: Kernel, task: Task) -> int:
 
 
 def sys_mincore(kernel: Kernel, task: Task, addr: int, length: int, vector: int) -> int:
-    """mincore(2): 1 for each page that is present."""
+    """mincore(2): 1 for each page that is present, or of which the caller may not know (can_do_mincore)."""
     if addr & (PAGE_SIZE - 1):
         raise LinuxError(errno.EINVAL)
     if length > task.mm.task_size:
@@ -83,7 +83,10 @@ def sys_mincore(kernel: Kernel, task: Task, addr: int, length: int, vector: int)
             if low != covered:
                 break
             covered = high
-            present += vma.ops.mincore(task.mm, vma, low, high).tobytes()
+            if vma.file is None or task.mm.context.may_write(vma.file):
+                present += vma.ops.mincore(task.mm, vma, low, high).tobytes()
+            else:
+                present += b"\1" * ((high - low) >> 12)  # who may not know is told that all are
         if covered != last:
             raise LinuxError(errno.ENOMEM)
         task.mm.write(vector + ((first - addr) >> 12), present)

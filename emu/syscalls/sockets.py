@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from emu.fs.file import File, WouldBlock
+from emu.fs.landlock import BIND_TCP, CONNECT_TCP, domain_of
 from emu.linux.argument import FD, INT, S32, Bits, Pointer, Scalar
 from emu.linux.errors import Interrupted, LinuxError
 from emu.linux.fileflags import OpenFlags
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _CLOEXEC, _NONBLOCK = int(OpenFlags.CLOEXEC), int(OpenFlags.NONBLOCK)
 _TYPE_MASK = 0xF
+AF_UNSPEC, _SOCKADDR_IN, _SOCKADDR_IN6 = 0, 16, 24
 ADDRESS_MAX = 128
 T = TypeVar("T")
 
@@ -131,6 +133,7 @@ def sys_socket(kernel: Kernel, task: Task, family: int, type_: int, protocol: in
     if flags & ~(_CLOEXEC | _NONBLOCK):
         raise LinuxError(errno.EINVAL)
     made = kernel.net.socket(family, type_ & _TYPE_MASK, protocol, flags)
+    made.landlock = task.credentials.landlock
     return task.files.open(made, bool(flags & _CLOEXEC))
 
 
@@ -141,6 +144,7 @@ def sys_socketpair(kernel: Kernel, task: Task, family: int, type_: int, protocol
         raise LinuxError(errno.EINVAL)
     task.mm.write(pair_at, struct.pack("<2i", *task.files.next_two()))  # before there are sockets
     one, other = kernel.net.socketpair(task, family, type_ & _TYPE_MASK, protocol, flags)
+    one.landlock = other.landlock = task.credentials.landlock
     try:
         first = task.files.open(one, bool(flags & _CLOEXEC))
     except LinuxError:
@@ -154,10 +158,35 @@ def sys_socketpair(kernel: Kernel, task: Task, family: int, type_: int, protocol
     return 0
 
 
+def _check_port(task: Task, file: Socket, address: bytes, right: int) -> None:
+    """What a landlock domain says to a port of TCP (current_check_access_socket).  LinuxError(EACCES, EINVAL)."""
+    domain = domain_of(task.credentials)
+    if domain is None or not isinstance(file, TcpSocket) or not domain.handles_net(right):
+        return
+    if len(address) < 2:
+        raise LinuxError(errno.EINVAL)
+    (family,) = struct.unpack_from("<H", address)
+    if family == AF_UNSPEC and right == CONNECT_TCP:
+        return  # it gives up its peer
+    if family in (AF_UNSPEC, AF_INET) and len(address) < _SOCKADDR_IN:
+        raise LinuxError(errno.EINVAL)
+    if family == AF_INET6 and len(address) < _SOCKADDR_IN6:
+        raise LinuxError(errno.EINVAL)
+    if family not in (AF_UNSPEC, AF_INET, AF_INET6):
+        return
+    if family == AF_UNSPEC and (file.family != AF_INET or any(address[4:8])):
+        raise LinuxError(errno.EAFNOSUPPORT)
+    if family not in (AF_UNSPEC, file.family):
+        raise LinuxError(errno.EINVAL if file.family == AF_INET else errno.EAFNOSUPPORT)
+    domain.check_port(int.from_bytes(address[2:4], "big"), right)
+
+
 def sys_bind(kernel: Kernel, task: Task, fd: int, address: int, length: int) -> int:
     """bind(2)."""
     file = socket_of(task, fd)
-    file.bind(task, read_address(task, address, length))
+    to = read_address(task, address, length)
+    _check_port(task, file, to, BIND_TCP)
+    file.bind(task, to)
     return 0
 
 
@@ -173,6 +202,7 @@ def sys_connect(kernel: Kernel, task: Task, fd: int, address: int, length: int) 
     to = read_address(task, address, length)
     if len(to) < 2:
         raise LinuxError(errno.EINVAL)
+    _check_port(task, file, to, CONNECT_TCP)
     return carry_out(kernel, file, _Connecting(task, file, to), file.send_timeout, wait=not file.nonblocking)
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
 from emu.kernel.signal_state import Sig
 from emu.kernel.wait import Wait, any_child, do_wait, of_group, of_number
-from emu.linux.argument import PID, S32, Bits, OneOf, Pointer, Scalar
+from emu.linux.argument import PID, S32, Bits, OneOf, Pointer, Scalar, Shown, Target
 from emu.linux.errors import LinuxError
 from emu.linux.layout import Layout
-from emu.linux.likeness import Likeness
+from emu.linux.likeness import Likeness, Part
 from emu.linux.syscall import Restart, Returned, Syscall
+from emu.linux.words import pointer
 from emu.syscalls.types import RUSAGE, WAIT_STATUS
 
 if TYPE_CHECKING:
@@ -93,7 +94,20 @@ def _whom(task: Task, kind: int, number: int) -> tuple[Callable[[Task], bool], b
     raise LinuxError(errno.EINVAL)
 
 
-_STATUS, _RUSAGE = Pointer(WAIT_STATUS, written=True, null=True), Pointer(RUSAGE, written=True, null=True)
+class _OfChild(Pointer):
+    """What wait4 writes of a child, if there is one: with WNOHANG the result may be 0."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target, written=True, null=True)
+
+    def text(self, at: int, call: Shown) -> str:
+        return super().text(at, call) if call.result else pointer(call.values[at])
+
+    def got(self, at: int, call: Shown) -> Iterable[Part]:
+        return super().got(at, call) if call.result else ()
+
+
+_RUSAGE = Pointer(RUSAGE, written=True, null=True)
 _ID_TYPE = OneOf("P_", ALL=_P_ALL, PID=_P_PID, PGID=_P_PGID, PIDFD=_P_PIDFD)
 #: The number of a child as the caller has it.
 _CHILD = Returned("pid", likeness=Likeness.TASK)
@@ -103,6 +117,6 @@ _WAIT_OPTIONS = Bits("W", NOHANG=1, STOPPED=2, EXITED=4, CONTINUED=8, NOWAIT=0x0
 _SIGINFO = Pointer(SIGINFO_OF_CHILD, written=True, null=True)
 
 TABLE = (
-    Syscall(61, "wait4", sys_wait4, (PID, _STATUS, _WAIT_OPTIONS, _RUSAGE), _CHILD, Restart.SYS),
+    Syscall(61, "wait4", sys_wait4, (PID, _OfChild(WAIT_STATUS), _WAIT_OPTIONS, _OfChild(RUSAGE)), _CHILD, Restart.SYS),
     Syscall(247, "waitid", sys_waitid, (_ID_TYPE, _ID, _SIGINFO, _WAIT_OPTIONS, _RUSAGE), restart=Restart.SYS),
 )

@@ -35,6 +35,14 @@ class Fanout(Tracer):
         for tracer in self._all:
             tracer.signal(task, info)
 
+    def stopped(self, task: Task, signo: int) -> None:
+        for tracer in self._all:
+            tracer.stopped(task, signo)
+
+    def continued(self, task: Task, info: SigInfo) -> None:
+        for tracer in self._all:
+            tracer.continued(task, info)
+
     def fork(self, parent: Task, child: Task) -> None:
         for tracer in self._all:
             tracer.fork(parent, child)

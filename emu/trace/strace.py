@@ -37,13 +37,19 @@ class _Pending:
 
 
 class Strace(Tracer):
-    """``write`` gets one line at a time, without its newline."""
+    """``write`` gets one line at a time, without its newline.
+
+    ``shows`` says by name which calls are printed; signals, stops and ends always are.
+    """
 
     syscalls = True
 
-    def __init__(self, kernel: Kernel, write: Callable[[str], None]) -> None:
+    def __init__(
+        self, kernel: Kernel, write: Callable[[str], None], shows: Callable[[str], bool] = lambda name: True
+    ) -> None:
         self._kernel = kernel
         self._write = write
+        self._shows = shows
         self._pending: dict[int, _Pending] = {}
         #: Whose call stands on the line that is not finished yet.
         self._current: int | None = None
@@ -51,8 +57,10 @@ class Strace(Tracer):
     # -- system calls ----------------------------------------------------------------------------------------------
 
     def syscall_enter(self, task: Task, number: int, call: Syscall | None, arguments: tuple[int, ...]) -> None:
-        self._break_line(task.pid)
         name = call.name if call is not None else name_of(number).replace(f"#{number}", f"syscall_{number:#x}")
+        if not self._shows(name):
+            return
+        self._break_line(task.pid)
         view = TaskView(task, self._kernel.cpu)
         shown = CallArguments(view, None if call is None else call.arguments, arguments)
         self._pending[task.pid] = _Pending(name, shown, shown.before())
@@ -60,7 +68,7 @@ class Strace(Tracer):
 
     def syscall_exit(self, task: Task, number: int, call: Syscall | None, result: int) -> None:
         pending = self._pending.pop(task.pid, None)
-        if pending is None:  # the task has ended within the call
+        if pending is None:  # the task has ended within the call, or it is not shown
             return
         pending.rest = pending.arguments.after(len(pending.texts), result)
         self._finish_line(task.pid, pending, _result(pending, call, result))
@@ -74,8 +82,10 @@ class Strace(Tracer):
             self._current = None
         self._say(pid, line, result)
 
-    def _break_line(self, pid: int) -> None:
-        """Another process speaks: the line of the call that has not returned yet is printed as far as it goes."""
+    def _break_line(self, pid: int | None) -> None:
+        """Another process speaks (None: any): the line of the call that has not returned yet is printed as far as it
+        goes.
+        """
         if self._current is None or self._current == pid:
             return
         pending = self._pending[self._current]
@@ -97,8 +107,16 @@ class Strace(Tracer):
         self._break_line(task.pid)
         self._say(task.pid, f"--- {signal_name(info.signo)} {{{siginfo(info)}}} ---")
 
+    def stopped(self, task: Task, signo: int) -> None:
+        self._break_line(None)
+        self._say(task.pid, f"--- stopped by {signal_name(signo)} ---")
+
+    def continued(self, task: Task, info: SigInfo) -> None:
+        self._break_line(None)
+        self._say(task.pid, f"--- {signal_name(info.signo)} {{{siginfo(info)}}} ---")
+
     def exec(self, task: Task, path: str, argv: tuple[bytes, ...]) -> None:
-        if task.pid not in self._pending:  # the first program: nobody called execve for it
+        if task.pid not in self._pending and self._shows("execve"):  # the first program: nobody called execve for it
             environment = peek(task.mm, task.mm.env_start, task.mm.env_end - task.mm.env_start)
             variables = number_of_vars(environment.count(0))
             line = f"execve({quote(os.fsencode(path))}, {quote_list(argv)}, [/* {variables} */])"

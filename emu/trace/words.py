@@ -7,21 +7,27 @@ from emu.linux.argument import S32
 from emu.linux.words import pointer
 
 _SI_CODES = {
-    Sig.SEGV: ("", "SEGV_MAPERR", "SEGV_ACCERR"),
-    Sig.BUS: ("", "BUS_ADRALN", "BUS_ADRERR"),
-    Sig.FPE: ("", "FPE_INTDIV", "FPE_INTOVF", "FPE_FLTDIV", "FPE_FLTOVF", "FPE_FLTUND", "FPE_FLTRES", "FPE_FLTINV"),
-    Sig.ILL: ("", "ILL_ILLOPC", "ILL_ILLOPN", "ILL_ILLADR", "ILL_ILLTRP", "ILL_PRVOPC"),
-    Sig.TRAP: ("", "TRAP_BRKPT", "TRAP_TRACE"),
-    Sig.CHLD: ("", "CLD_EXITED", "CLD_KILLED", "CLD_DUMPED"),
+    Sig.SEGV: "SEGV_MAPERR SEGV_ACCERR SEGV_BNDERR SEGV_PKUERR",
+    Sig.BUS: "BUS_ADRALN BUS_ADRERR BUS_OBJERR BUS_MCEERR_AR BUS_MCEERR_AO",
+    Sig.FPE: "FPE_INTDIV FPE_INTOVF FPE_FLTDIV FPE_FLTOVF FPE_FLTUND FPE_FLTRES FPE_FLTINV FPE_FLTSUB",
+    Sig.ILL: "ILL_ILLOPC ILL_ILLOPN ILL_ILLADR ILL_ILLTRP ILL_PRVOPC ILL_PRVREG ILL_COPROC ILL_BADSTK",
+    Sig.TRAP: "TRAP_BRKPT TRAP_TRACE TRAP_BRANCH TRAP_HWBKPT TRAP_UNK TRAP_PERF",
+    Sig.CHLD: "CLD_EXITED CLD_KILLED CLD_DUMPED CLD_TRAPPED CLD_STOPPED CLD_CONTINUED",
+    Sig.IO: "POLL_IN POLL_OUT POLL_MSG POLL_ERR POLL_PRI POLL_HUP",
+    Sig.SYS: "SYS_SECCOMP SYS_USER_DISPATCH",
 }
+#: Those of several signals that the kernel here never gives itself: programs do (rt_sigqueueinfo).
+_OTHERS = {-3: "SI_MESGQ", -4: "SI_ASYNCIO", -5: "SI_SIGIO", -7: "SI_DETHREAD", -60: "SI_ASYNCNL"}
 
 
 def si_code(info: SigInfo) -> str:
     """Why there is a signal."""
-    names = _SI_CODES.get(Sig(info.signo), ()) if info.signo < 32 else ()
-    if 0 < info.code < len(names):
-        return names[info.code]
-    return f"SI_{SiCode(info.code).name}" if info.code in SiCode._value2member_map_ else str(info.code)
+    names = _SI_CODES.get(Sig(info.signo), "").split() if info.signo < 32 else []
+    if 0 < info.code <= len(names):
+        return names[info.code - 1]
+    if info.code in SiCode._value2member_map_:
+        return f"SI_{SiCode(info.code).name}"
+    return _OTHERS.get(info.code, str(info.code))
 
 
 def siginfo(info: SigInfo) -> str:

@@ -24,6 +24,7 @@ AIMS = {
     "switch_us": ("at most", 20),
     "fork_ms": ("at most", 15),
     "startup_ratio": ("at most", 2.0),
+    "reclaim_mpages_s": ("at least", 1.0),
     "exact_native_ratio": ("at most", 3),
     "exact_python_ratio": ("at least", 8),
     "translate_many_mps": ("at least", 5),

@@ -52,9 +52,9 @@ def of_a_free_frame(control: MemControl, group: MemCgroup) -> None:
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
-        (one_more, "group a counts \\d+ pages, and \\d+ are charged to it"),
-        (only_above, "group a counts \\d+ pages here and below"),
-        (moved, "group a counts \\d+ pages, and \\d+ are charged to it"),
+        (one_more, "group /a counts \\d+ pages, and \\d+ are charged to it"),
+        (only_above, "group /a counts \\d+ pages here and below"),
+        (moved, "group /a counts \\d+ pages, and \\d+ are charged to it"),
         (unknown, "1 frames are charged to group 77, which there is not"),
         (of_a_free_frame, "frame 0x\\w+, which is FREE, is charged to a group"),
     ],

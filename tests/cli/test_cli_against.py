@@ -245,7 +245,7 @@ def test_a_host_without_namespaces(unimmu: Unimmu, monkeypatch: pytest.MonkeyPat
 
 def test_a_program_that_is_not_there(unimmu: Unimmu) -> None:
     ran = unimmu("run", "--against-host", "/proc/none")
-    assert (ran.status, ran.err) == (127, "unimmu run: /proc/none: no such file\n")
+    assert (ran.status, ran.err) == (127, "unimmu run: /proc/none: no such file on this host\n")
 
 
 def test_the_page_lists_every_likeness() -> None:

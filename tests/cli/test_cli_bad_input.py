@@ -29,8 +29,12 @@ def u64(value: int) -> bytes:
 @pytest.mark.parametrize(
     ("changes", "length", "says"),
     [
-        ({}, 0, "not an ELF file"),
-        ({0: b"#include <stdio.h>"}, None, "not an ELF file"),
+        (
+            {},
+            0,
+            "neither an ELF file nor a script that begins with #!; if it holds shell commands, `unimmu run --",
+        ),
+        ({0: b"#include <stdio.h>"}, None, "neither an ELF file nor a script that begins with #!"),
         ({E_CLASS: b"\1"}, None, "a 32-bit ELF file; only 64-bit x86-64 programs can run"),
         ({E_MACHINE: u16(183)}, None, "an ELF file for another machine (EM_AARCH64); only x86-64 programs can run"),
         ({E_MACHINE: u16(0x9999)}, None, "an ELF file for another machine"),
@@ -96,8 +100,9 @@ def test_things_that_are_no_program(unimmu: Unimmu, tmp_path: Path, monkeypatch:
     Path("plain").chmod(0o644)
     Path("huge").touch(0o755)
     os.truncate("huge", 1 << 40)
+    assert unimmu("run", "") == (127, "", "unimmu run: '': no such file: the name of the program is empty\n")
     for name, status, says in [
-        ("missing", 127, "no such file, and no program of that name comes with unimmu (calls, "),
+        ("missing", 127, "no such file, and no program of that name comes with unimmu (`unimmu run --help` lists "),
         ("./missing", 127, "no such file"),
         ("missing/hello", 127, "no such file"),
         ("plain/hello", 126, "Not a directory"),
@@ -107,7 +112,6 @@ def test_things_that_are_no_program(unimmu: Unimmu, tmp_path: Path, monkeypatch:
         ("/dev/zero", 126, "is not a regular file"),
         ("plain", 126, "is not executable (chmod +x makes it so)"),
         ("huge", 2, "does not fit into the machine's memory of 256M (see --mem)"),
-        ("", 127, "no such file"),
         ("a\0b", 126, "null byte"),
         ("x" * 5000, 126, "File name too long"),
     ]:
@@ -130,7 +134,27 @@ def test_a_program_that_may_not_be_read(unimmu: Unimmu, hello_with: Callable[...
         ("", "a program is needed"),
         ("--stats", "a program is needed"),
         ("--", "a program is needed"),
-        ("--bogus hello", "unrecognized arguments: --bogus"),
+        ("--bogus hello", "unrecognized arguments: --bogus (`unimmu run --help` lists the options)"),
+        ("--audit=1 hello", "--audit takes no value, and '1' was given (`unimmu run --help` lists the options)"),
+        ("--cpus 65 hello", "--cpus: a machine has from 1 to 64 vCPUs, not 65"),
+        ("--uid 4294967295 hello", "--uid: '4294967295' is not a whole number from 0 to 4294967294"),
+        ("--uid -1 hello", "--uid: '-1' is not a whole number from 0 to 4294967294"),
+        ("--gid 99999999999 hello", "--gid: '99999999999' is not a whole number from 0 to 4294967294"),
+        (f"--hostname {'h' * 65} hello", "--hostname: a host name has at most 64 bytes, not 65"),
+        (f"--hostname {'ä' * 33} hello", "--hostname: a host name has at most 64 bytes, not 66"),
+        (f"--against-host --hostname {'h' * 65} hello", "--hostname: a host name has at most 64 bytes, not 65"),
+        ("--cwd= hello", "--cwd '': expected a path in the machine"),
+        ("--cwd /nonexist hello", "--cwd /nonexist: cannot be entered in the machine: No such file or directory"),
+        ("--cwd /bin/x --file /etc/passwd:/bin/x hello", "--cwd /bin/x: cannot be entered in the machine: Not a dir"),
+        ("--root= hello", "--root: an empty name: No such file or directory"),
+        ("--root /nosuch hello", "--root: /nosuch: No such file or directory"),
+        ("--bind /nosuch:/mnt hello", "--bind: /nosuch: No such file or directory"),
+        ("--bind /etc/passwd:/p hello", "--bind: /etc/passwd: only a directory can be bound; --file /etc/passwd:/p "),
+        ("--bind /etc:/ hello", "--bind: /etc: cannot be bound to /, which is the root: --root DIR says what is there"),
+        ("--bind /etc:/mnt/..:rw hello", "--bind: /etc: cannot be bound to /mnt/.., which is the root"),
+        ("--bind /etc:/dev/null hello", "--bind: /etc: cannot be bound to /dev/null in the machine: Not a directory"),
+        ("--mount tmpfs:/ hello", "--mount: cannot mount tmpfs on /, which is the root"),
+        ("--hugepages 9999 hello", "--hugepages: 268435456 bytes of memory have room for 127 huge pages, not 9999"),
         ("--stat hello", "unrecognized arguments: --stat"),
         ("--vcpus 2 hello", "unrecognized arguments: --vcpus"),
         ("--mem", "--mem: expected one argument"),
@@ -159,10 +183,13 @@ def test_a_program_that_may_not_be_read(unimmu: Unimmu, hello_with: Callable[...
         ("--mount msharefs:x hello", "--mount msharefs:x: expected TYPE:/PATH[:OPTIONS]"),
         (
             "--mount ext4:/x hello",
-            "there is no file system 'ext4' (there are: debugfs, devpts, devtmpfs, hugetlbfs, mqueue, msharefs, proc, "
-            "ramfs, sysfs, tmpfs)",
+            "--mount: there is no file system 'ext4' (there are: debugfs, devpts, devtmpfs, hugetlbfs, mqueue, "
+            "msharefs, proc, ramfs, sysfs, tmpfs)",
         ),
-        ("--mount msharefs:/x:level=p4d hello", "level=p4d: the levels are pte, pmd, pud"),
+        (
+            "--mount msharefs:/x:level=p4d hello",
+            "--mount: cannot mount msharefs on /x with options 'level=p4d': level=p4d: the levels are pte, pmd, pud",
+        ),
         ("--mount msharefs:/x:size=1 hello", "unknown parameter 'size'"),
         ("--mount tmpfs:/dev/null/x hello", "cannot make the mount point /dev/null/x"),
         ("--env =x hello", "--env =x: expected K=V or K"),
@@ -170,7 +197,7 @@ def test_a_program_that_may_not_be_read(unimmu: Unimmu, hello_with: Callable[...
         ("--file /proc/none hello", "--file /proc/none: no such file"),
         ("--file / hello", "--file /: is a directory"),
         ("--file /etc/passwd:relative hello", "--file /etc/passwd:relative: expected HOST[:/GUEST/PATH]"),
-        ("--file /etc/passwd:/proc/x hello", "--file /etc/passwd: cannot become /proc/x in the machine: ENOENT"),
+        ("--file /etc/passwd:/proc/x hello", "--file /etc/passwd: cannot become /proc/x in the machine: No such "),
         ("--json - hello", "--json: standard output has other text on it: give a file, or /dev/fd/N"),
         ("--trace - hello", "--trace: standard output has other text on it"),
         ("--strace -o - hello", "-o: standard output has other text on it"),
@@ -179,6 +206,10 @@ def test_a_program_that_may_not_be_read(unimmu: Unimmu, hello_with: Callable[...
         ("--timeout nan hello", "--timeout: 'nan' is not a positive number of seconds"),
         ("--seed x hello", "--seed: 'x' is not a whole number"),
         ("-o log hello", "-o needs --strace"),
+        ("--strace= hello", "--strace: expected names of system calls, such as open,close (all without =)"),
+        ("--strace=openn hello", "--strace=openn: there is no system call 'openn', nor is it all, none, or %KIND: "),
+        ("--strace=%fil hello", "--strace=%fil: there is no kind %fil of system calls; there are %file, %desc, "),
+        ("--against-host --strace=open hello", "--strace and --against-host exclude each other"),
         ("--trace /proc/none/x hello", "--trace /proc/none/x: cannot be written: No such file or directory"),
         ("--json /proc/none/x hello", "--json /proc/none/x: cannot be written: No such file or directory"),
         ("--json / hello", "--json /: cannot be written: Is a directory"),

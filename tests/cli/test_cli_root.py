@@ -39,7 +39,10 @@ def test_a_program_is_found_as_a_shell_finds_it(unimmu: Unimmu, top: Path) -> No
     missing = unimmu("run", "--root", top, "/usr/bin/none")
     assert (missing.status, missing.err) == (127, f"unimmu run: /usr/bin/none: no such file in {top}\n")
     (top / "plain").write_text("text")
-    for name, what in (("/plain", "is not executable (chmod +x makes it so)"), ("/usr", "is a directory")):
+    for name, what in (
+        ("/plain", "is not executable (chmod +x makes it so)"), ("/usr", "is a directory"),
+        ("/dev/null", "is not a regular file"),
+    ):  # fmt: skip
         ran = unimmu("run", "--root", top, name)
         assert (ran.status, ran.err) == (126, f"unimmu run: {name}: {what}\n")
     assert unimmu("run", "--root", top, "hello").out == "hello, world\n"  # one that comes with unimmu
@@ -62,7 +65,49 @@ def test_it_starts_where_we_are(unimmu: Unimmu, top: Path, monkeypatch: pytest.M
     assert unimmu("run", "--root", "../..", "--cwd", "/etc", "calls", CWD).out == "text = /etc\n"
     monkeypatch.chdir(top.parent)
     assert unimmu("run", "--root", top, "calls", CWD).out == "text = /\n"
-    assert "cannot be entered" in unimmu("run", "--root", top, "--cwd", "/nowhere", "calls").err
+    said = "unimmu run: --cwd /nowhere: cannot be entered in the machine: No such file or directory\n"
+    assert unimmu("run", "--root", top, "--cwd", "/nowhere", "calls") == (2, "", said)
+    (top / "home/me").chmod(0o700)
+    monkeypatch.chdir(top / "home/me")
+    ran = unimmu("run", "--root", top, "--uid", 1234, "--cwd", "/home/me", "calls", CWD)
+    assert ran.status == 2 and ran.err.startswith("unimmu run: --cwd /home/me: cannot be entered")
+    said = "unimmu run: user 1234 cannot enter the working directory /home/me: Permission denied; --cwd PATH starts "
+    ran = unimmu("run", "--root", top, "--uid", 1234, "calls", CWD)
+    assert ran.status == 2 and ran.err.startswith(said) and ran.err.count("\n") == 1
+
+
+@pytest.fixture
+def hidden(top: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory, with a program, that the machine's own /tmp hides; we are in it."""
+    hidden = top / "tmp/new"
+    hidden.mkdir(parents=True)
+    (hidden / "prog").write_bytes(guests.path("calls").read_bytes())
+    (hidden / "prog").chmod(0o755)
+    monkeypatch.chdir(hidden)
+    return hidden
+
+
+def test_a_directory_that_the_machine_hides_is_told_of(
+    unimmu: Unimmu, top: Path, hidden: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bind = f"--bind {hidden}:/tmp/new shows"
+    ran = unimmu("run", "--root", top, "calls", CWD)
+    said = f"unimmu run: the program starts in the machine's /, since /tmp is its own; {bind} the directory here\n"
+    assert ran == (0, "text = /\n", said)
+    for name in ("./prog", "/tmp/new/prog", "../new/prog"):
+        said = f"unimmu run: {name}: no such file in the machine, whose /tmp is its own; {bind} it\n"
+        assert unimmu("run", "--root", top, name) == (127, "", said)
+    words = ("--root", top, "--bind", f"{hidden}:/tmp/new")
+    assert unimmu("run", *words, "./prog", CWD) == (0, "text = /tmp/new\n", "")
+    assert unimmu("run", "--root", top, "--cwd", "/", "calls", CWD) == (0, "text = /\n", "")
+    assert unimmu("run", "--root", top, "./none").err == f"unimmu run: ./none: no such file in {top}\n"
+    monkeypatch.chdir(hidden.parent)
+    ran = unimmu("run", "--root", top, "calls", CWD)
+    assert ran.out == "text = /tmp\n" and ran.err.startswith("unimmu run: the program starts in the machine's /tmp, ")
+    (top / "proc/x").mkdir(parents=True)
+    monkeypatch.chdir(top / "proc/x")
+    said = "unimmu run: the program starts in the machine's /, since /proc is its own; --cwd says where else\n"
+    assert unimmu("run", "--root", top, "calls", CWD) == (0, "text = /\n", said)
 
 
 def test_user_group_and_name(unimmu: Unimmu, top: Path) -> None:

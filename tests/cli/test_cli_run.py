@@ -13,6 +13,7 @@ import pytest
 import guests
 from emu.cli.main import main
 from emu.kernel.modules import ModuleError
+from emu.linux.syscall_names import NAMES
 from emu.machine import Machine
 from mmu.objectcode import CompileError
 from mmu.unicorn_abi import UnicornMismatch
@@ -42,7 +43,39 @@ def test_a_file_of_that_name_comes_first(unimmu: Unimmu, tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     Path("hello").write_text("no program")
     Path("hello").chmod(0o755)
-    assert unimmu("run", "hello") == (126, "", "unimmu run: hello: not an ELF file\n")
+    ran = unimmu("run", "hello")
+    assert (ran.status, ran.out) == (126, "")
+    assert ran.err.startswith("unimmu run: hello: neither an ELF file nor a script that begins with #!; if it holds ")
+
+
+def test_what_file_copies_is_a_program_by_its_name_in_the_machine(
+    unimmu: Unimmu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("out").mkdir()
+    Path("out/mine").write_bytes(guests.path("calls").read_bytes())
+    name = '@t = bytes 16; @syscall 89 "/proc/self/exe" t 16; text t'
+    for words in (
+        ("out/mine", "mine"),
+        ("out/mine", "/bin/mine"),
+        ("out/mine:/opt/m", "/opt/m"),
+        ("out/mine", "hello"),
+    ):
+        ran = unimmu("run", "--file", *words, name)
+        path = {"mine": "/bin/mine", "hello": "/bin/hello"}.get(words[1], words[1])
+        assert ran == (0, "hello, world\n" if path == "/bin/hello" else f"text = {path}\n", "")
+    for name, why in (
+        ("other", "no such file, and no program of that name comes with unimmu (`unimmu run --help` lists them)"),
+        ("/bin/other", "no such file on this host"),
+    ):
+        ran = unimmu("run", "--file", "out/mine", name)
+        said = f"unimmu run: {name}: {why}; --file has put /bin/mine into the machine\n"
+        assert ran == (127, "", said)
+
+
+def test_a_program_of_this_system_is_suggested(unimmu: Unimmu) -> None:
+    ran = unimmu("run", "ls")
+    assert ran.status == 127 and ran.err.endswith("; `unimmu run --root / ls` runs this system's\n")
 
 
 @pytest.mark.parametrize(
@@ -182,16 +215,28 @@ def test_a_system_call_that_is_not_there_is_said_once(unimmu: Unimmu) -> None:
     ]
 
 
-def test_a_system_call_that_programs_only_try(unimmu: Unimmu) -> None:
-    """landlock_create_ruleset."""
-    ran = unimmu("run", "calls", "syscall 444")
-    assert (ran.out, ran.err) == ("syscall = ENOSYS\n", "")
+@pytest.mark.parametrize("number", sorted(NAMES))
+def test_every_system_call_that_is_not_there_is_named(unimmu: Unimmu, number: int) -> None:
+    ran = unimmu("run", "calls", f"syscall {number}; syscall {number}")
+    assert ran.out == "syscall = ENOSYS\n" * 2
+    (line,) = ran.err.splitlines()
+    assert line.startswith(f"unimmu: system call {number} ({NAMES[number]}) is ") and line.endswith(": ENOSYS")
 
 
-def test_a_clone_of_a_kind_that_is_not_there(unimmu: Unimmu) -> None:
-    ran = unimmu("run", "calls", "@x = bytes 88; @store x 0x200000000; syscall 435 x 88")
-    assert ran.out == "syscall = ENOSYS\n"
-    assert ran.err == "unimmu: clone with flags 0x200000000 (INTO_CGROUP): not supported: ENOSYS\n"
+def test_swap(unimmu: Unimmu) -> None:
+    script = "@p = mmap 2T 12M RW PRIVATE|MAP_FIXED -1 0; @touch p 12M; @store p 5; load p+6M; load p"
+    more = "; @q = mmap 3T 6M RW PRIVATE|MAP_FIXED -1 0; @touch q 6M"
+    right = "unimmu: audit: every table and every frame is accounted for\n"
+    ran = unimmu("run", "--audit", "--mem", "8M", "--swap", "16M", "calls", script)
+    assert ran == (0, "load = 1\nload = 5\n", right)
+    status, _, error = unimmu("run", "--mem", "8M", "--swap", "4M", "calls", script.replace("12M", "11M") + more)
+    assert status == 137 and error.startswith("unimmu: out of memory: killed process 100 (calls)")
+
+
+@pytest.mark.parametrize("size", ["4K", "5000", "2T"])
+def test_sizes_of_swap_that_cannot_be(unimmu: Unimmu, size: str) -> None:
+    status, _, error = unimmu("run", "--swap", size, "hello")
+    assert status == 2 and error.startswith("unimmu run: a device for swap has from 8192 to ")
 
 
 def test_what_waits_where_the_leader_has_ended(unimmu: Unimmu) -> None:
@@ -210,6 +255,18 @@ def test_strace_to_a_file(unimmu: Unimmu, tmp_path: Path) -> None:
     ran = unimmu("run", "--strace", "-o", tmp_path / "log", "hello")
     assert ran == (0, "hello, world\n", "")
     assert (tmp_path / "log").read_text().splitlines()[-1] == "[pid 100] +++ exited with 0 +++"
+
+
+def test_strace_of_some_calls(unimmu: Unimmu, tmp_path: Path) -> None:
+    end = "[pid 100] +++ exited with 0 +++\n"
+    ran = unimmu("run", "--strace=write", "hello")
+    assert ran == (0, "hello, world\n", '[pid 100] write(1, "hello, world\\n", 13) = 13\n' + end)
+    assert unimmu("run", "--strace=!%process,write", "hello").err == end
+    assert unimmu("run", "--strace=%sharing", "hello").status == 2
+    assert unimmu("run", "--strace=none", "-o", tmp_path / "log", "hello").err == ""
+    assert (tmp_path / "log").read_text() == end
+    every = unimmu("run", "--strace", "hello").err
+    assert every == unimmu("run", "--strace=all", "hello").err and every.count("\n") == 4
 
 
 def test_stats(unimmu: Unimmu) -> None:
@@ -299,7 +356,7 @@ def test_huge_pages(unimmu: Unimmu) -> None:
     assert unimmu("run", "--hugepages", 1, "calls", script) == (0, "p = 0x100000000\nstore = 0\nload = 5\n", "")
     assert unimmu("run", "calls", script)[1].startswith("p = ENOMEM\n")
     assert unimmu("run", "--hugepages", "1000000", "hello") == (
-        2, "", "unimmu run: 268435456 bytes of memory have room for 127 huge pages, not 1000000\n",
+        2, "", "unimmu run: --hugepages: 268435456 bytes of memory have room for 127 huge pages, not 1000000\n",
     )  # fmt: skip
     assert unimmu("run", "--hugepages", "-1", "hello")[0] == 2
 
@@ -317,4 +374,6 @@ def test_modules_of_others(unimmu: Unimmu, tmp_path: Path, monkeypatch: pytest.M
     del sys.modules["noter_module"]
     ran = unimmu("run", "--module", "notre", "hello")
     assert (ran.status, ran.out) == (2, "")
-    assert re.fullmatch(r"unimmu run: no kernel module 'notre' is installed; there are: .*\bnoter\b.*\n", ran.err)
+    assert re.fullmatch(
+        r"unimmu run: --module: no kernel module 'notre' is installed; there are: .*\bnoter\b.*\n", ran.err
+    )

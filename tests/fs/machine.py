@@ -184,6 +184,7 @@ class Machine:
         )
         self.total_bytes = 0
         self.mm_context = self.context
+        self.khugepaged = Khugepaged()
         self.stop = Stop()
         self.clock = FakeClock()
         self.random = random.Random(1)

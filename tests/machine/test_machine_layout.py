@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from emu.kernel.layout import ELF_ET_DYN_BASE, STACK_TOP, LayoutRandom, Persona, choose_layout
+from emu.linux.mman import MapFlags, Prot
+from emu.mm.mmap import do_mmap
 from tests.booted import Booted
 
 
@@ -34,6 +36,19 @@ def test_random_places_come_from_the_seed() -> None:
     other, _ = places(aslr=True, seed=2)
     assert all(first[name] != other[name] for name in first)
     assert first["vdso"] == second["vdso"] and first["stack"] != second["stack"] and first["heap"] != second["heap"]
+
+
+@pytest.mark.parametrize("aslr", [False, True])
+def test_map_32bit_begins_anew_for_each_mapping(aslr: bool) -> None:
+    booted = Booted(seed=1, aslr=aslr)
+    task = booted.guest("calls", "@mark 1; @pause")
+    booted.run_until_mark(task, 1)
+    flags = MapFlags.PRIVATE | MapFlags.ANONYMOUS | MapFlags.MAP_32BIT
+    first, second = (do_mmap(task.mm, 0, 4096, Prot.READ, flags) for _ in range(2))
+    if aslr:
+        assert all(0x4000_0000 < place < 0x4200_0000 for place in (first, second)) and second != first + 4096
+    else:
+        assert (first, second) == (0x4000_0000, 0x4000_1000)
 
 
 def test_bytes_for_programs_do_not_depend_on_places() -> None:

@@ -33,11 +33,11 @@ def failing(frames: FrameAllocator, at: int) -> Iterator[list[int]]:
             raise LinuxError(errno.ENOMEM)
         return plain(kind, *rest)  # type: ignore[arg-type]
 
-    frames.alloc = alloc  # type: ignore[method-assign, assignment]
+    vars(frames)["alloc"] = alloc
     try:
         yield counted
     finally:
-        del frames.alloc
+        del vars(frames)["alloc"]
 
 
 def swapped(machine: MakeMachine, *, synchronous: bool) -> Booted:

@@ -16,12 +16,15 @@ from emu.kernel.signal_state import SiCode, SigInfo
 from emu.linux import words
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags
+from emu.linux.ioctl_names import request_name
 from emu.linux.mman import MapFlags, Prot
 from emu.mm.mmap import do_mmap
 from emu.syscalls.types import signal_words, sigset_words, wait_status_words
+from emu.trace.filter import KINDS, CallFilter, UnknownCall
 from emu.trace.peek import peek, peek_string
 from emu.trace.strace import Strace
 from emu.trace.words import si_code
+from emu.tty import requests
 from tests.booted import Booted
 
 HERE = Path(__file__).parent
@@ -40,11 +43,12 @@ FORK_SHARED = """\
 """
 
 
-def traced(machine: Booted, name: str, *arguments: object) -> list[str]:
-    """The lines of a guest; argv[0] is its bare name."""
+def traced(machine: Booted, name: str, *arguments: object, shown: str = "all") -> list[str]:
+    """The lines of a guest, of the calls that are ``shown``; argv[0] is its bare name."""
     lines: list[str] = []
     path = machine.install(guests.path(name))
-    machine.kernel.tracer = Strace(machine.kernel, lines.append)
+    shows = CallFilter(shown, machine.kernel.entry.calls()).shows
+    machine.kernel.tracer = Strace(machine.kernel, lines.append, shows)
     machine.spawn(path, [str(argument) for argument in arguments], in_guest=True)
     machine.run(timeout_s=60)
     assert machine.audit() == []
@@ -119,6 +123,51 @@ def test_faults_and_their_signals() -> None:
     assert "+++ killed by SIGSEGV +++" in text
 
 
+def test_stopped_and_continued() -> None:
+    """A child stops, goes on and ends; its parent hears of each whenever it does not block SIGCHLD.  The lines are
+    those of strace.
+    """
+    hears = "@syscall 14 1 m 0 8; @syscall 14 0 m 0 8"
+    lines = calls(
+        "@m = words 0x10000; @syscall 14 0 m 0 8; @s = bytes 8; fork c; @pause; end; "
+        f"@kill c 19; @wait4 c s 2 0; {hears}; @wait4 c s 3 0; @kill c 18; @wait4 c s 8 0; {hears}; "
+        f"@kill c 15; @wait4 c s 0 0; {hears}"
+    )
+    sent = "si_code=SI_USER, si_pid=100, si_uid=0} ---"
+    child = "si_pid=101, si_uid=0, si_status={}, si_utime=0, si_stime=0}} ---"
+    assert [line for line in lines if "---" in line] == [
+        f"[pid 101] --- SIGSTOP {{si_signo=SIGSTOP, {sent}",
+        "[pid 101] --- stopped by SIGSTOP ---",
+        "--- SIGCHLD {si_signo=SIGCHLD, si_code=CLD_STOPPED, " + child.format("SIGSTOP"),
+        f"[pid 101] --- SIGCONT {{si_signo=SIGCONT, {sent}",
+        "--- SIGCHLD {si_signo=SIGCHLD, si_code=CLD_CONTINUED, " + child.format("SIGCONT"),
+        f"[pid 101] --- SIGTERM {{si_signo=SIGTERM, {sent}",
+        "--- SIGCHLD {si_signo=SIGCHLD, si_code=CLD_KILLED, " + child.format("SIGTERM"),
+    ]
+    assert any(re.fullmatch(r"wait4\(101, 0x\w+, WNOHANG\|WSTOPPED, NULL\) = 0", line) for line in lines)
+    at = lines.index("[pid 101] --- stopped by SIGSTOP ---")
+    assert "kill(101, SIGCONT <unfinished ...>" in lines[at:] and "<... kill resumed>) = 0" in lines[at:]
+
+
+@pytest.mark.parametrize(
+    ("request_", "name"),
+    [
+        (0x5410, "TIOCSPGRP"), (0x540F, "TIOCGPGRP"), (0x5403, "TCSETSW"), (0x802C542A, "TCGETS2"),
+        (0x5451, "FIOCLEX"), (0x8913, "SIOCGIFFLAGS"), (0xB702, "NS_GET_PARENT"), (0xC0606610, "PAGEMAP_SCAN"),
+        (0x7801, "_IOC(_IOC_NONE, 0x78, 0x1, 0)"),
+    ],
+)  # fmt: skip
+def test_requests_of_ioctl_have_names(request_: int, name: str) -> None:
+    (line,) = [line for line in calls(f"@ioctl 2 {request_:#x} 0") if line.startswith("ioctl")]
+    assert line.startswith(f"ioctl(2, {name}, ")
+
+
+def test_the_names_of_requests_are_those_that_files_know() -> None:
+    for name, number in vars(requests).items():
+        if name.startswith(("TC", "TIOC", "FIO")) and isinstance(number, int) and number > 0x5400:
+            assert request_name(number) == name
+
+
 def test_exec_and_its_arguments() -> None:
     arguments = r'\["exec_self", "second", "", "two words", "100", "\d+"\]'
     line = rf'\[pid 100\] execve\("/proc/self/exe", {arguments}, 0x\w+ /\* 2 vars \*/\) = 0'
@@ -188,21 +237,24 @@ def test_words() -> None:
     assert signal_words(99) == "99"
     assert wait_status_words(0x8B) == "[{WIFSIGNALED(s) && WTERMSIG(s) == SIGSEGV && WCOREDUMP(s)}]"
     assert si_code(SigInfo(14, SiCode.KERNEL)) == "SI_KERNEL"
-    assert si_code(SigInfo(14, 77)) == "77"
+    assert si_code(SigInfo(14, 77)) == "77" == si_code(SigInfo(17, 77)) and si_code(SigInfo(40, -5)) == "SI_SIGIO"
+    codes = {code: si_code(SigInfo(17, code)) for code in (1, 4, 5, 6)}
+    assert codes == {1: "CLD_EXITED", 4: "CLD_TRAPPED", 5: "CLD_STOPPED", 6: "CLD_CONTINUED"}
+    assert (si_code(SigInfo(11, 4)), si_code(SigInfo(5, 4))) == ("SEGV_PKUERR", "TRAP_HWBKPT")
     assert OpenFlags.words(0o4010000) == "O_RDONLY|O_SYNC"
 
 
 # -- the same programs under the real one -------------------------------------------------------------------------
 
 
-def host_strace(name: str, *arguments: str) -> list[str]:
+def host_strace(name: str, *arguments: str, calls: str = "all") -> list[str]:
     if shutil.which("strace") is None:
         pytest.skip("there is no strace on this host")
     ran = subprocess.run(
-        ["strace", "-o", "/dev/stderr", str(guests.path(name)), *arguments],
+        ["strace", "-e", f"trace={calls}", "-o", "/dev/stderr", str(guests.path(name)), *arguments],
         capture_output=True, text=True, env={}, stdin=subprocess.DEVNULL, check=False,
     )  # fmt: skip
-    if "execve(" not in ran.stderr:
+    if "+++ exited with" not in ran.stderr:
         pytest.skip(f"strace cannot trace here: {ran.stderr.strip()}")
     return ran.stderr.splitlines()
 
@@ -333,3 +385,44 @@ def test_the_lines_are_those_of_strace(guest: tuple[str, ...]) -> None:
     theirs = masked(host_strace(*guest))
     ours = masked(traced(Booted(), *guest))
     assert ours == theirs
+
+
+@pytest.mark.parametrize("shown", [*(f"%{kind}" for kind in KINDS), "!%desc", "read,write,kill", "none", "!none"])
+def test_the_calls_that_are_shown_are_those_that_strace_shows(shown: str) -> None:
+    theirs = masked(host_strace("calls", SCRIPT, calls=shown))
+    assert masked(traced(Booted(), "calls", SCRIPT, shown=shown)) == theirs
+
+
+def test_of_calls_that_are_not_shown_nothing_is_left() -> None:
+    lines = traced(Booted(), "fork_shared", shown="write,fork")
+    assert lines == [
+        "[pid 100] fork()                        = 101",
+        "[pid 101] +++ exited with 0 +++",
+        '[pid 100] write(1, "42\\n", 3)           = 3',
+        "[pid 100] +++ exited with 0 +++",
+    ]
+    assert traced(Booted(), "fork_shared", shown="execve")[0] == FORK_SHARED.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("openn", "there is no system call 'openn', nor is it all, none, or %KIND: file, desc, process, network, "),
+        ("open,", "there is no system call ''"),
+        ("!open,!close", "there is no system call '!close'"),
+        (
+            "%files",
+            "there is no kind %files of system calls; there are %file, %desc, %process, %network, %signal, %ipc",
+        ),
+    ],
+)
+def test_a_filter_of_unknown_calls(text: str, says: str) -> None:
+    with pytest.raises(UnknownCall) as raised:
+        CallFilter(text, Booted().kernel.entry.calls())
+    assert str(raised.value).startswith(says)
+
+
+def test_a_filter_of_calls_that_only_linux_has_or_a_module() -> None:
+    calls_ = Booted().kernel.entry.calls()
+    assert CallFilter("landlock_create_ruleset", calls_).shows("landlock_create_ruleset")
+    assert CallFilter("none", calls_).shows("syscall_0xf4241") and not CallFilter("syslog", calls_).shows("read")

@@ -64,7 +64,7 @@ class Memory:
             return self.control.root
         assert isinstance(above, MemCgroup)
         self._context.frames.memcg = self.control
-        return self.control.new_group(above, group.name)
+        return self.control.new_group(above, group.path(list(group.around)[-1]))
 
     # -- who pays --------------------------------------------------------------------------------------------------
 
