@@ -134,7 +134,9 @@ class Cpu:
         self.guard.signals_wait_in(Cpu.enter)
         if la57:
             self.mmu.registers = replace(self.mmu.registers, cr4=self.mmu.registers.cr4 | CR4.LA57)
-        self.trap = TrapState()
+        clock = ctypes.addressof(self.mmu.state) + MmuState.clock.offset  # type: ignore[attr-defined]
+        self.trap = TrapState(count=clock)
+        self._count = Count.from_address(self.trap.count)
         self._vector: int | None = None
         #: The time-stamp counter.
         self.read_tsc: Callable[[], int] = lambda: self.clock
@@ -161,9 +163,6 @@ class Cpu:
         trap.reg_read = unicorn_abi.symbol_address("uc_reg_read")
         trap.rflags_at = ctypes.addressof(trap) + TrapState.rflags.offset  # type: ignore[attr-defined]
         trap.emu_stop = unicorn_abi.symbol_address("uc_emu_stop")
-        trap.epoch = ctypes.addressof(self.mmu.state) + MmuState.epoch.offset  # type: ignore[attr-defined]
-        trap.count = ctypes.addressof(self.mmu.state) + MmuState.clock.offset  # type: ignore[attr-defined]
-        self._count = Count.from_address(trap.count)
         trap.registers = ctypes.addressof(self._env)
         #: The code that has run.
         self.blocks = Blocks(self.mmu, trap, self._env, self.fpu)
@@ -491,7 +490,6 @@ class Cpu:
         trap.goes_on = self.mmu.state.fetched = 0
 
     def _explain(self, status: int) -> Trap:
-        self.trap.left_epoch = self.mmu.state.epoch
         if self.mmu.starts_again:
             self.mmu.starts_again = False
             if status == UC_ERR_EXCEPTION and self._vector is None and self.guard.failure is None:

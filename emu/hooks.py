@@ -63,8 +63,6 @@ class TrapState(ctypes.Structure):
     plain_record: int  # and of its record
     answer: int  # host address of answer(uc, fast_path, 0), asked for each system call first; 0: nobody
     fast_path: int  # host address of its record
-    epoch: int  # host address of MmuState.epoch
-    left_epoch: int  # that epoch, when the guest stopped
     open: int  # all ones while code counts itself that is plain in any process; else 0
     open_uncaught: int  # and code that is plain only in a process that does not catch faults
     inline: int  # host address of inline(record, return address, block): has a block count itself; 0: nobody
@@ -169,7 +167,7 @@ def _slot(trap: TrapState, address: int) -> int:
 
 @native
 def _stop(uc: int, trap: TrapState, reason: int) -> None:
-    trap.reason, trap.left_epoch = reason, load64(trap.epoch)
+    trap.reason = reason
     call1(trap.emu_stop, uc)
 
 

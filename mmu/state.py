@@ -136,6 +136,7 @@ class MmuState(ctypes.Structure):
     written_epoch: int  # address of uint32[frames]: the epoch (low half) of the last grant of W without X
     epoch: int  # counts TLB flushes
     large_epoch: int  # the epoch of the last fill from a 2M or 1G page
+    code_epoch: int  # and of the last one whose translation may be executed
     physmap_open: int
     #: Address of fetched(vaddr, frame): called for each fill of a fetch at CPL 0, before its code is translated.
     on_code: int

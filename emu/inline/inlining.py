@@ -132,7 +132,6 @@ class _Trial:
         self._uc, self._rip = uc, 0x1000
         trap, count = self._trap, MmuState.clock.offset  # type: ignore[attr-defined]
         trap.count = ctypes.addressof(self._state) + count
-        trap.epoch = ctypes.addressof(self._state) + MmuState.epoch.offset  # type: ignore[attr-defined]
         trap.emu_stop = unicorn_abi.symbol_address("uc_emu_stop")
         trap.open = trap.open_uncaught = _ALL_ONES
         self._table = HostArray(TABLE_ENTRIES * BLOCK_BYTES // 8, "Q")

@@ -166,19 +166,19 @@ class Blocks:
                 )
 
     def _look_whether_told(self, code_id: int) -> None:
-        """Where ``code_id`` is another one than that of the code that ran last, the engine may hold pages of which we
-        have not been told for this one: until it has forgotten them, the hook looks at each block."""
-        trap, epoch = self._trap, self._mmu.state.epoch
+        """Before code of another ``code_id`` runs than that which ran last, or where the hook looks at each block."""
+        self._trap.code_id = code_id
         if code_id != self._space:
-            self._closed = trap.left_epoch if epoch == trap.left_epoch else 0
-        elif epoch != self._closed:
+            self._begin_space()
+        elif self._mmu.state.epoch != self._closed:
             self._closed = 0
-        self._space = trap.code_id = code_id
-        self.open()
+            self.open()
 
     def _begin_space(self) -> None:
-        """The code that runs gets another ``code_id``, within emulation."""
-        self._space, self._closed = self._trap.code_id, self._mmu.state.epoch
+        """There is another ``code_id``.  The engine may hold pages of code of which we have not been told for this one:
+        until it has forgotten them, the hook looks at each block."""
+        state = self._mmu.state
+        self._space, self._closed = self._trap.code_id, state.epoch if state.code_epoch == state.epoch else 0
         self.open()
 
     def open(self) -> None:

@@ -118,7 +118,6 @@ class HookWorld:
 
     def _fill_trap(self) -> None:
         trap = self.trap
-        trap.epoch = self.array(1).ctypes.data
         count = Count.from_address(self.array(ctypes.sizeof(Count) // 8).ctypes.data)
         trap.count, trap.open, trap.open_uncaught = ctypes.addressof(count), 2**64 - 1, 2**64 - 1
         count.trap, count.blocks = ctypes.addressof(trap), self.array(64).ctypes.data
