@@ -457,7 +457,7 @@ def exit_status(status: int) -> int:
 
 
 def _swap_on(kernel: Kernel, size: int) -> None:
-    """Swap to a device of this size.  ValueError."""
+    """Swap to a device of this size.  ParameterError."""
     from emu.fs.ramdisk import add_ramdisk  # few machines have one
     from emu.mm.swapfile import MAX_PAGES
     from emu.mm.swapstore import HostStore, plain_area
@@ -465,11 +465,14 @@ def _swap_on(kernel: Kernel, size: int) -> None:
     pages = size >> PAGE_SHIFT
     if size % PAGE_SIZE or not 2 <= pages <= MAX_PAGES:
         most = MAX_PAGES << PAGE_SHIFT
-        raise ValueError(f"a device for swap has from 8192 to {most} bytes, a multiple of 4096, not {size}")
+        possible = f"from 8192 to {most} bytes, a multiple of 4096"
+        raise ParameterError("swap", f"a device for swap has {possible}, not {size}")
     try:
         store = HostStore(kernel.ram, pages)
     except (OSError, OverflowError) as error:
-        raise ValueError(f"the host refuses {size} bytes for swap: {error}") from None
+        raise ParameterError(
+            "swap", f"the host refuses {size} bytes for swap: {getattr(error, 'strerror', error)}"
+        ) from None
     name, inode = add_ramdisk(kernel.vfs)
     kernel.swap_device = plain_area(store, pages, name, inode=inode, partition=True, synchronous=True)
     kernel.mm_context.swap.areas.add(kernel.swap_device)

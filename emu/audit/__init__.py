@@ -58,7 +58,8 @@ def _keep_books(kernel: Kernel, waiting: Frames) -> Books:
     check_users(books, kernel)
     check_kmem(books, kernel, spaces, caches)
     if kernel.frames.memcg is not None:
-        for finding in kernel.cgroups.memory.control.check():
+        memory = kernel.cgroups.memory
+        for finding in (*memory.control.check(), *memory.swap.check()):
             books.say(finding)
     for hook in kernel.audit_hooks:
         for finding in hook():

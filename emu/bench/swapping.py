@@ -24,10 +24,29 @@ def reclaim(rounds: int, size: int) -> Measurement:
     the host gives its memory at the first time.
     """
     machine = Machine(size + size // 4, modules={}, swap=size + (64 << PAGE_SHIFT))
-    taken = [_once(machine, size) for _ in range(rounds + 1)][1:]
+    taken, copied = [], []
+    for _ in range(rounds + 1):
+        taken.append(_once(machine, size))
+        copied.append(_copy(machine, size))
+    del taken[0], copied[0]
     rate = statistics.median((size >> PAGE_SHIFT) / one for one in taken) / 1e6
     what = f"reclaim of {size >> 20} MiB of private memory to the machine's device for swap"
-    return Measurement("reclaim", {"reclaim": taken}, (Figure("reclaim_mpages_s", what, rate, "M pages/s", _RATE),))
+    times = statistics.median(one / other for one, other in zip(taken, copied, strict=True))
+    figures = (
+        Figure("reclaim_mpages_s", what, rate, "M pages/s", _RATE),
+        Figure("reclaim_over_copy", "  the same / a copy of as many bytes", times),
+    )
+    return Measurement("reclaim", {"reclaim": taken, "copy": copied}, figures)
+
+
+def _copy(machine: Machine, size: int) -> float:
+    pages, target = machine.kernel.ram.view[:size], bytearray(size)
+    target[:] = pages  # so that the host has given memory for it
+
+    def copy() -> None:
+        target[:] = pages
+
+    return cpu_seconds(copy)
 
 
 def _once(machine: Machine, size: int) -> float:

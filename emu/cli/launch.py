@@ -29,7 +29,7 @@ DEFAULT_ENVIRONMENT = {"PATH": "/bin"}
 #: The option for each parameter of Machine that may be wrong.
 _OPTIONS = {
     "memory": "--mem", "cpus": "--cpus", "turn": "--slice", "clock": "--clock", "hugepages": "--hugepages",
-    "mounts": "--mount", "root": "--root", "binds": "--bind", "hostname": "--hostname",
+    "mounts": "--mount", "root": "--root", "binds": "--bind", "hostname": "--hostname", "swap": "--swap",
 }  # fmt: skip
 
 

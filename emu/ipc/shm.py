@@ -18,6 +18,7 @@ from emu.mm.hugefault import HugetlbOperations
 from emu.mm.hugetlb import hpage_align
 from emu.mm.mmap import do_mmap, do_munmap
 from emu.mm.ordinary import OrdinaryMemory
+from emu.mm.shmempages import ShmemPages
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -49,8 +50,19 @@ class Segment(IpcObject):
 
     @property
     def pages_present(self) -> int:
-        """The pages of 4 KiB that it has memory for."""
+        """The pages of 4 KiB that it has in memory."""
+        return self.pages_made - self.pages_swapped
+
+    @property
+    def pages_made(self) -> int:
+        """Those that exist, wherever they lie."""
         return self.file.inode.getattr().blocks * 512 // PAGE_SIZE
+
+    @property
+    def pages_swapped(self) -> int:
+        """Those that lie in swap."""
+        cache = getattr(self.file.inode, "page_cache", None)
+        return len(cache.swapped) if isinstance(cache, ShmemPages) else 0
 
     def status(self) -> tuple[int, ...]:
         """Its struct shmid64_ds."""
@@ -78,8 +90,8 @@ class Segments(Ids[Segment]):
 
     @property
     def frames(self) -> int:
-        """The frames of 4 KiB that segments hold, but for those of the pool of huge pages."""
-        return sum(each.pages_present for each in self if not isinstance(each.file, HugetlbFile))
+        """The pages of 4 KiB of all segments, but for those of the pool of huge pages."""
+        return sum(each.pages_made for each in self if not isinstance(each.file, HugetlbFile))
 
     def shmget(self, caller: AnyCaller, key: int, size: int, flags: int) -> int:
         """shmget(2)."""

@@ -297,6 +297,7 @@ class Kernel:
         memory = Memory(
             self.mm_context, self.tasks, lambda: self.current, lambda task: self.cgroups.of(task),
             exit=self.exit, post=self.scheduler.post, log=self.log,
+            tell=lambda victim, full, group: self.oom.tell_of_group(victim, full, group),
         )  # fmt: skip
         return Hierarchy(self.tasks, self.frames.kmem, Freezer(self.scheduler, self.clock), memory, kill)
 

@@ -94,19 +94,13 @@ class OomKiller:
         """oom_kill_process(): the process, and others that use its memory."""
         kernel = self._kernel
         self._report(task)
-        uid, mm, adjusted = victim.credentials.uid, victim.mm, victim.group.oom_score_adj
+        uid, mm = victim.credentials.uid, victim.mm
         self._print(
             INFO,
             "oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,task_memcg=/,"
             f"task={victim.comm},pid={victim.pid},uid={uid}",
         )
-        sizes = {"total-vm": mm.total_bytes >> 10, **_kilobytes(mm)}
-        told = ", ".join(f"{name}:{size}kB" for name, size in sizes.items())
-        self._print(
-            ERROR,
-            f"{why}: Killed process {victim.pid} ({victim.comm}) {told}, UID:{uid} "
-            f"pgtables:{mm.tables.vm_pte_bytes >> 10}kB oom_score_adj:{adjusted}",
-        )
+        self._print(ERROR, f"{why}: {_last_words(victim)}")
         self.kills += 1
         kernel.log(
             f"out of memory: killed process {victim.pid} ({victim.comm}); "
@@ -117,6 +111,17 @@ class OomKiller:
                 if other.group.oom_score_adj != OOM_SCORE_ADJ_MIN:
                     kernel.exit(other, Sig.KILL)
         kernel.exit(victim, Sig.KILL)
+
+    def tell_of_group(self, victim: Task, full: str, group: str) -> None:
+        """A process of a control group is ended, since that, or one above it, is full (mem_cgroup_out_of_memory)."""
+        uid = victim.credentials.uid
+        self._print(
+            INFO,
+            f"oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg={full},"
+            f"task_memcg={group},task={victim.comm},pid={victim.pid},uid={uid}",
+        )
+        self._print(ERROR, f"Memory cgroup out of memory: {_last_words(victim)}")
+        self.kills += 1
 
     def _panic(self, task: Task, why: str) -> None:
         kernel = self._kernel
@@ -151,6 +156,17 @@ class OomKiller:
             for other in self._kernel.tasks.values():
                 if other.alive and other is other.group.leader:
                     self._print(INFO, _row(other))
+
+
+def _last_words(victim: Task) -> str:
+    """What the log says of who is killed."""
+    mm = victim.mm
+    sizes = {"total-vm": mm.total_bytes >> 10, **_kilobytes(mm)}
+    told = ", ".join(f"{name}:{size}kB" for name, size in sizes.items())
+    return (
+        f"Killed process {victim.pid} ({victim.comm}) {told}, UID:{victim.credentials.uid} "
+        f"pgtables:{mm.tables.vm_pte_bytes >> 10}kB oom_score_adj:{victim.group.oom_score_adj}"
+    )
 
 
 def _kilobytes(mm: AddressSpace) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from emu.mm.lazyfree import shrink_lazyfree
@@ -58,18 +59,23 @@ def _take(
 
 def protections(groups: list[MemCgroup], top: MemCgroup, name: str, *, recursive: bool) -> dict[MemCgroup, int]:
     """How many pages of each group memory.min or memory.low protects from reclaim in ``top``, which is itself not
-    protected (page_counter_calculate_protection).  Groups come before those below.
+    protected (page_counter_calculate_protection).
     """
+    if not any(getattr(group, name) for group in groups):
+        return dict.fromkeys(groups, 0)
     found: dict[MemCgroup, int] = {}
-    for group in sorted(groups, key=lambda group: len(list(group.chain))):
+    claimed: Counter[MemCgroup | None] = Counter()
+    for group in groups:
+        claimed[group.above] += min(group.usage, getattr(group, name))
+    for group in sorted(groups, key=lambda group: group.depth):
         setting, above = getattr(group, name), group.above
         if group is top or above is None:
             found[group] = 0
         elif above is top or above not in found:
             found[group] = setting
         else:
-            siblings = sum(min(each.usage, getattr(each, name)) for each in groups if each.above is above)
-            found[group] = _effective(group.usage, above.usage, setting, found[above], siblings, recursive=recursive)
+            shares = claimed[above]
+            found[group] = _effective(group.usage, above.usage, setting, found[above], shares, recursive=recursive)
     return found
 
 

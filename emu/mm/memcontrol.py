@@ -37,10 +37,13 @@ class MemCgroup:
 
     def __init__(self, number: int, above: MemCgroup | None, name: str) -> None:
         self.number, self.above, self.name = number, above, name
+        self.depth: int = 0 if above is None else above.depth + 1
         #: What is charged here and below, what the group itself has, and the most that the first has been.
         self.usage = self.local = self.peak = 0
         self.low = self.min = 0
         self.high = self.max = NO_LIMIT
+        #: The same of slots of swap, and the limits.
+        self.swap_usage = self.swap_local = self.swap_peak = 0
         self.swap_high = self.swap_max = NO_LIMIT
         self.oom_group = False
         self.online = True
@@ -50,6 +53,7 @@ class MemCgroup:
         self.scanned, self.stolen = {"direct": 0, "proactive": 0}, {"direct": 0, "proactive": 0}
         #: The peaks of open files that have been written to.
         self.watchers: list[list[int]] = []
+        self.swap_watchers: list[list[int]] = []
         self.on_change: Callable[[str], None] = lambda name: None
 
     @property
@@ -63,7 +67,7 @@ class MemCgroup:
     @property
     def in_use(self) -> bool:
         """Whether something is still charged to it."""
-        return self.local > 0
+        return self.local > 0 or self.swap_local > 0
 
     def is_inside(self, other: MemCgroup) -> bool:
         """Whether it is another or below it."""
@@ -90,6 +94,28 @@ class MemCgroup:
     def over(self, pages: int) -> MemCgroup | None:
         """The first group whose limit so many more pages would exceed."""
         return next((group for group in self.chain if group.usage + pages > group.max), None)
+
+    def add_swap(self, slots: int) -> None:
+        """So many slots more, or less, are charged."""
+        self.swap_local += slots
+        for group in self.chain:
+            group.swap_usage += slots
+            group.swap_peak = max(group.swap_peak, group.swap_usage)
+            for watcher in group.swap_watchers:
+                watcher[0] = max(watcher[0], group.swap_usage)
+            if slots > 0 and group.swap_usage > group.swap_high:
+                group.swap_event("high")
+
+    @property
+    def swap_margin(self) -> int:
+        """How many slots can still be charged."""
+        return max(0, min((group.swap_max - group.swap_usage for group in self.chain), default=NO_LIMIT))
+
+    def swap_event(self, name: str) -> None:
+        """Count an event of memory.swap.events."""
+        for group in self.chain:
+            group.swap_events[name] += 1
+            group.on_change("memory.swap.events")
 
     @property
     def margin(self) -> int:
@@ -160,9 +186,19 @@ class MemControl:
         made = self._groups[number] = MemCgroup(number, above, name)
         return made
 
+    def numbered(self, number: int) -> MemCgroup:
+        """The group with a number."""
+        group = self._groups[number]
+        assert group is not None, f"MemControl: there is no group {number}"
+        return group
+
     def below(self, top: MemCgroup) -> list[MemCgroup]:
-        """The groups of a subtree, itself included."""
-        return [self.root, *self.groups] if top is self.root else [g for g in self.groups if g.is_inside(top)]
+        """The groups of a subtree, itself included, each before those below it."""
+        found = {top}
+        for group in sorted(self.groups, key=lambda group: group.depth):
+            if group.above in found:
+                found.add(group)
+        return sorted(found, key=lambda group: (group.depth, group.number))
 
     def charged_to(self, groups: list[MemCgroup]) -> npt.NDArray[np.bool_]:
         """Which frames are charged to one of these."""
@@ -262,6 +298,7 @@ class MemControl:
     def check(self) -> Iterator[str]:
         """For the audit: what groups count against the frames that are charged to them."""
         limit = len(self._groups)
+        sums = sums_of({group: group.local for group in self.groups})
         found = np.bincount(self.owners, minlength=limit)
         for number in np.flatnonzero(found[limit:]).tolist():
             yield f"{found[limit + number]} frames are charged to group {limit + number}, which there is not"
@@ -273,9 +310,17 @@ class MemControl:
                 continue
             if group.local != pages:
                 yield f"group {group.name} counts {group.local} pages, and {pages} are charged to it"
-            below = sum(each.local for each in self.groups if each.is_inside(group))
-            if group.usage != below:
-                yield f"group {group.name} counts {group.usage} pages here and below, and there are {below}"
+            if group.usage != sums[group]:
+                yield f"group {group.name} counts {group.usage} pages here and below, and there are {sums[group]}"
         free = (self.owners != 0) & (self._frames.kinds <= 1)
         for frame in np.flatnonzero(free).tolist():
             yield f"frame {frame:#x}, which is {self._frames.kind(frame).name}, is charged to a group"
+
+
+def sums_of(local: dict[MemCgroup, int]) -> dict[MemCgroup, int]:
+    """What groups have together with those below."""
+    sums = dict(local)
+    for group in sorted(local, key=lambda group: -group.depth):
+        if group.above in sums:
+            sums[group.above] += sums[group]
+    return sums

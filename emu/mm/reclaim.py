@@ -166,6 +166,8 @@ class Reclaim:
             shmem & (kinds == FrameKind.CACHE)
         )
         may_go &= (frames.counts == held) & ~pages.locked
+        if self._context.swap.charges is not None:
+            may_go &= self._context.swap.charges.may_go()
         return may_go if only is None else may_go & only
 
     def _send_out(self, pages: PageMap, owners: ShmemOwners, chosen: Frames) -> int:

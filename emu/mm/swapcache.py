@@ -6,7 +6,7 @@ A page of the swap cache holds one reference of its frame here, and its frame ha
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from emu.mm.frames import PG_DIRTY, PG_SWAPCACHE, FrameAllocator, FrameKind, Payer
 from emu.mm.freeframes import Frames, ascending
@@ -16,6 +16,22 @@ from mmu.late import np
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+
+class Charges(Protocol):
+    """What slots are charged to control groups (:mod:`emu.mm.swapcgroup`)."""
+
+    def room(self, frames: Frames, /) -> int:
+        """How many of these pages, from the first on, may go."""
+
+    def charge(self, area: SwapArea, offsets: Frames, frames: Frames, /) -> None:
+        """They have got slots."""
+
+    def payer(self, area: SwapArea, offset: int, mm: Payer | None, /) -> Payer | None:
+        """For whom a page comes back."""
+
+    def may_go(self) -> npt.NDArray[np.bool_]:
+        """Which frames are charged to groups that may have more in swap."""
 
 
 class Cluster:
@@ -47,6 +63,8 @@ class Swap:
     def __init__(self, frames: FrameAllocator) -> None:
         self._frames = frames
         self.areas = SwapAreas()
+        #: Which control groups the slots are charged to, once there are groups.
+        self.charges: Charges | None = None
         #: By frame of the swap cache: its slot.
         self._slots = HostArray(frames.total, "q")
         #: How many objects of shared memory there have been.
@@ -223,12 +241,16 @@ class Swap:
         """
         found: list[Frames] = []
         done = 0
+        if self.charges is not None:
+            frames = frames[: self.charges.room(frames)]
         for area in self.areas.by_priority:
             offsets = area.take(len(frames) - done)
             part = frames[done : done + len(offsets)]
             if len(part):
                 self._frames.get_many(part)
                 self._add(area, offsets, part)
+                if self.charges is not None:
+                    self.charges.charge(area, offsets, part)
                 self._write(area, offsets, part)
                 found.append(offsets | area.kind << TYPE_SHIFT)
                 done += len(part)
@@ -270,8 +292,11 @@ class Swap:
         """A new frame with what a slot has, which stays as it is, for an address space or for the current task.
         LinuxError(ENOMEM).
         """
+        area, offset = self.area(slot), slot & OFFSET_MASK
+        if self.charges is not None:
+            mm = self.charges.payer(area, offset, mm)
         frame = self._frames.alloc(kind, mm)
-        self._read(self.area(slot), slot & OFFSET_MASK, frame)
+        self._read(area, offset, frame)
         return frame
 
     def read_cached(self, slot: int, kind: FrameKind, mm: Payer | None = None) -> tuple[int, bool]:

@@ -107,6 +107,8 @@ class SwapArea:
             if offset < self.max:
                 self.count[offset] = BAD
         self._next = 1
+        #: Told of slots that nobody uses any more, once they are charged to groups.
+        self.freed: Callable[[SwapArea, Frames], None] | None = None
 
     @property
     def counts(self) -> npt.NDArray[np.int32]:
@@ -144,6 +146,8 @@ class SwapArea:
         """Nothing uses these slots any more."""
         self.in_use -= len(offsets)
         self.zeros[offsets] = 0
+        if self.freed is not None:
+            self.freed(self, offsets)
 
     def drop_one(self, offset: int) -> int:
         """Take one use of a slot away; returns what is left."""
@@ -154,6 +158,8 @@ class SwapArea:
         if not left:
             self.in_use -= 1
             self.zero[offset] = 0
+            if self.freed is not None:
+                self.freed(self, np.array([offset]))
         return left
 
     def drop(self, offsets: Frames, uses: Frames | int) -> None:

@@ -51,11 +51,12 @@ def set_comm(kernel: Kernel, task: Task, data: bytes) -> None:
 
 def cgroup(kernel: Kernel, task: Task) -> bytes:
     """/proc/PID/cgroup (proc_cgroup_show)."""
-    if kernel.current is None or "cgroups" not in kernel.__dict__:
+    if "cgroups" not in kernel.__dict__:
         return b"0::/\n"
-    group = kernel.cgroups.of(task)
+    groups = kernel.cgroups
+    group, top = groups.of(task), groups.root if kernel.current is None else groups.top_of(kernel.current)
     gone = " (deleted)" if group.dead else ""
-    return b"0::" + encode_name(group.path(kernel.cgroups.top_of(kernel.current)) + gone) + b"\n"
+    return b"0::" + encode_name(group.path(top) + gone) + b"\n"
 
 
 # The out-of-memory killer

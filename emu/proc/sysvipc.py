@@ -42,7 +42,7 @@ def segments(ipc: IpcNamespace) -> str:
     return _SHM + "".join(
         f"{s.key:10} {s.id:10}  {s.mode:4o} {s.size:21} {s.cpid:5} {s.lpid:5}  {s.attached:5} "
         f"{s.uid:5} {s.gid:5} {s.cuid:5} {s.cgid:5} {s.atime:10} {s.dtime:10} {s.ctime:10} "
-        f"{s.pages_present * PAGE_SIZE:21} {0:21}\n"
+        f"{s.pages_present * PAGE_SIZE:21} {s.pages_swapped * PAGE_SIZE:21}\n"
         for s in ipc.shm
     )
 

@@ -89,7 +89,8 @@ def sys_shmctl(kernel: Kernel, task: Task, ident: int, command: int, buffer: int
             return max(segments.highest, 0)
         case ShmCommand.SHM_INFO:
             present = sum(segment.pages_present for segment in segments)
-            _SHM_INFO.write(task.mm, buffer, (len(segments), segments.pages, present, 0, 0, 0))
+            swapped = sum(segment.pages_swapped for segment in segments)
+            _SHM_INFO.write(task.mm, buffer, (len(segments), segments.pages, present, swapped, 0, 0))
             return max(segments.highest, 0)
         case ShmCommand.IPC_STAT | ShmCommand.SHM_STAT | ShmCommand.SHM_STAT_ANY:
             stat, stat_any = ShmCommand.SHM_STAT, ShmCommand.SHM_STAT_ANY

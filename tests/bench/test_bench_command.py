@@ -69,6 +69,7 @@ def test_quick(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str], monkey
         "measuring guest memory from 1 to 256 GiB ...",
         "measuring from 1 to 1000 processes ...",
         "measuring from 1 to 10,000 sharers of a region ...",
+        "measuring reclaim to swap ...",
         "measuring system calls and page faults ...",
         "measuring processes and signals ...",
         "measuring start-up ...",

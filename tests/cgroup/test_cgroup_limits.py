@@ -33,6 +33,17 @@ def test_who_exceeds_the_limit_is_killed(machine: MakeMachine) -> None:
     assert number(booted, "a/memory.peak") == MIB
 
 
+def test_the_kernels_log_says_who_was_killed_for_which_group(machine: MakeMachine) -> None:
+    booted = machine()
+    make(booted, "a", "a/b", controllers=BOTH)
+    store(booted, "a/memory.max", "1M")
+    booted.outcome("calls", f"{quietly('a/b/cgroup.procs', '0')}; {GREEDY}")
+    log = booted.kernel.printk.last(4096).decode()
+    assert "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=/a," in log
+    assert "task_memcg=/a/b,task=calls,pid=100,uid=0" in log
+    assert "Memory cgroup out of memory: Killed process 100 (calls) total-vm:" in log
+
+
 def test_a_limit_of_a_group_above_counts(machine: MakeMachine) -> None:
     booted = machine()
     make(booted, "a", "a/b", controllers=BOTH)
@@ -272,3 +283,43 @@ def test_pages_of_host_files_are_taken_before_anybody_is_killed(machine: MakeMac
     assert number(booted, "a/memory.events", "oom_kill") == 0
     assert number(booted, "a/memory.stat", "pgsteal_direct") > 2000
     assert number(booted, "a/memory.peak") <= MIB
+
+
+@pytest.mark.parametrize("file", ["memory.max", "memory.high", "cgroup.kill", "pids.max"])
+def test_who_harms_its_own_group(machine: MakeMachine, file: str) -> None:
+    booted = machine()
+    make(booted, "a", controllers=BOTH)
+    text = "1" if file == "cgroup.kill" else "0"
+    outcome = booted.outcome("calls", f"{IN_A}; {private('p', '64K')}; {put(f'a/{file}', text)}; say 1")
+    killed = file in ("memory.max", "cgroup.kill")
+    assert (outcome.stdout, outcome.signal) == (("", "SIGKILL") if killed else ("write = 1\nsay = 1\n", ""))
+    assert see(booted, "a/cgroup.events") == "populated 0\nfrozen 0\n"
+
+
+def test_groups_may_be_very_deep(machine: MakeMachine) -> None:
+    booted = machine(memory=128 * MIB)
+    make(booted, "a", controllers=BOTH)
+    hierarchy, group = booted.kernel.cgroups, booted.kernel.cgroups.root.children["a"]
+    for _ in range(600):
+        hierarchy.set_subtree_control(group, "+memory")
+        group = hierarchy.make_group(group, "d")
+    assert number(booted, "cgroup.stat", "nr_descendants") == 601
+    assert number(booted, "a/memory.stat", "anon") == 0
+    assert number(booted, "a/cpu.stat", "usage_usec") == 0
+    task = booted.guest("calls", f"{private('p', '64K')}; mark 1; {private('q', '256K')}; mark 2; @pause")
+    booted.run_until_mark(task, 1)
+    hierarchy.attach(group, [task])
+    booted.run_until_mark(task, 2)
+    assert number(booted, "a/memory.stat", "anon") == 256 * KIB
+    assert len(booted.kernel.vfs.read_file(f"/proc/{task.pid}/cgroup")) > 1000
+    store(booted, "a/cgroup.freeze", "1")
+    store(booted, "a/cgroup.freeze", "0")
+    store(booted, "a/memory.max", "64K")
+    assert not task.alive
+    booted.finish()
+    while group.parent is not hierarchy.root:
+        above = group.parent
+        assert above is not None
+        hierarchy.on_remove = lambda gone: None
+        hierarchy.remove_group(group)
+        group = above

@@ -8,7 +8,7 @@ import pytest
 
 from emu.audit import audit
 from emu.linux.errors import LinuxError
-from tests.booted import Booted, MakeMachine
+from tests.booted import MIB, Booted, MakeMachine
 from tests.cgroup.groups import TOP, number
 
 GROUPS = ("a", "a/b", "a/c", "d", "d/e")
@@ -52,7 +52,7 @@ def make_groups(booted: Booted, chance: random.Random) -> None:
 @pytest.mark.parametrize("seed", range(12))
 def test_the_books_are_right(machine: MakeMachine, seed: int) -> None:
     chance = random.Random(seed)
-    booted = machine()
+    booted = machine(swap=(seed % 2) * 16 * MIB)
     make_groups(booted, chance)
     for round_ in range(4):
         for which in range(3):
@@ -67,5 +67,5 @@ def test_the_books_are_right(machine: MakeMachine, seed: int) -> None:
     booted.finish()
     booted.calls('@unlink "/tmp/f"')
     for group in GROUPS:
-        assert number(booted, f"{group}/memory.current") == 0
+        assert number(booted, f"{group}/memory.current") == number(booted, f"{group}/memory.swap.current") == 0
     assert audit(booted.kernel) == []

@@ -154,6 +154,10 @@ def test_a_program_that_may_not_be_read(unimmu: Unimmu, hello_with: Callable[...
         ("--bind /etc:/mnt/..:rw hello", "--bind: /etc: cannot be bound to /mnt/.., which is the root"),
         ("--bind /etc:/dev/null hello", "--bind: /etc: cannot be bound to /dev/null in the machine: Not a directory"),
         ("--mount tmpfs:/ hello", "--mount: cannot mount tmpfs on /, which is the root"),
+        (
+            "--swap 5000 hello",
+            "--swap: a device for swap has from 8192 to 1099511627776 bytes, a multiple of 4096, not",
+        ),
         ("--hugepages 9999 hello", "--hugepages: 268435456 bytes of memory have room for 127 huge pages, not 9999"),
         ("--stat hello", "unrecognized arguments: --stat"),
         ("--vcpus 2 hello", "unrecognized arguments: --vcpus"),
@@ -183,8 +187,8 @@ def test_a_program_that_may_not_be_read(unimmu: Unimmu, hello_with: Callable[...
         ("--mount msharefs:x hello", "--mount msharefs:x: expected TYPE:/PATH[:OPTIONS]"),
         (
             "--mount ext4:/x hello",
-            "--mount: there is no file system 'ext4' (there are: debugfs, devpts, devtmpfs, hugetlbfs, mqueue, "
-            "msharefs, proc, ramfs, sysfs, tmpfs)",
+            "--mount: there is no file system 'ext4' (there are: cgroup2, debugfs, devpts, devtmpfs, hugetlbfs, "
+            "mqueue, msharefs, proc, ramfs, sysfs, tmpfs)",
         ),
         (
             "--mount msharefs:/x:level=p4d hello",

@@ -236,7 +236,7 @@ def test_swap(unimmu: Unimmu) -> None:
 @pytest.mark.parametrize("size", ["4K", "5000", "2T"])
 def test_sizes_of_swap_that_cannot_be(unimmu: Unimmu, size: str) -> None:
     status, _, error = unimmu("run", "--swap", size, "hello")
-    assert status == 2 and error.startswith("unimmu run: a device for swap has from 8192 to ")
+    assert status == 2 and error.startswith("unimmu run: --swap: a device for swap has from 8192 to ")
 
 
 def test_what_waits_where_the_leader_has_ended(unimmu: Unimmu) -> None:

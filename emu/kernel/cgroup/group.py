@@ -113,9 +113,11 @@ class Cgroup:
 
     def subtree(self) -> Iterator[Cgroup]:
         """The group and all below it, each before its own children."""
-        yield self
-        for child in list(self.children.values()):
-            yield from child.subtree()
+        pending = [self]
+        while pending:
+            group = pending.pop()
+            yield group
+            pending += reversed(group.children.values())
 
     def set_freezing(self, wanted: bool, now: int) -> None:
         """Its tasks are frozen from now on, or not any more."""
@@ -248,11 +250,11 @@ class Cgroup:
     @property
     def spent(self) -> Spent:
         """What tasks have spent here and below."""
-        spent = self._past
-        for task, since in self.tasks.items():
-            spent = spent.plus(Spent(*task.spent).minus(since))
-        for child in self.children.values():
-            spent = spent.plus(child.spent)
+        spent = Spent(0, 0, 0, 0)
+        for group in self.subtree():
+            spent = spent.plus(group._past)
+            for task, since in group.tasks.items():
+                spent = spent.plus(Spent(*task.spent).minus(since))
         return spent
 
     def keep_spent_of(self, child: Cgroup) -> None:

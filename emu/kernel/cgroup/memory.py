@@ -12,6 +12,7 @@ from emu.kernel.signal_state import Sig
 from emu.kernel.task import Task
 from emu.mm.memcgreclaim import reclaim
 from emu.mm.memcontrol import NO_LIMIT, MemCgroup, MemControl
+from emu.mm.swapcgroup import SwapCharges
 from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ _LONGEST_DELAY, _BATCH = 2 * 10**9, 64
 
 class Memory:
     """``of``: the group that a task is in; ``exit`` ends a process with a status, ``post`` does something soon, between
-    two turns, ``log`` tells the user.
+    two turns, ``log`` tells the user, ``tell`` the kernel's log: who is killed, which
+    group is full, and in which he is.
     """
 
     def __init__(
@@ -45,10 +47,12 @@ class Memory:
         exit: Callable[[Task, int], None],
         post: Callable[[Callable[[], object]], None],
         log: Callable[[str], None],
+        tell: Callable[[Task, str, str], None],
     ) -> None:
         self._context, self._tasks, self._current, self._of = context, tasks, current, of
-        self._exit, self._post, self._log = exit, post, log
+        self._exit, self._post, self._log, self._tell = exit, post, log, tell
         self.control = MemControl(context.frames, self._payer, self._owner)
+        self.swap = SwapCharges(self.control, context.swap.areas)
         self.control.take_unmapped = lambda group, wanted: self.reclaim(group, wanted, mapped=False)
         self.control.over_high = self._over_high
         context.group_is_full = lambda: self.control.failed is not None
@@ -63,7 +67,9 @@ class Memory:
         if above is None:
             return self.control.root
         assert isinstance(above, MemCgroup)
-        self._context.frames.memcg = self.control
+        if self._context.frames.memcg is None:
+            self._context.frames.memcg = self.control
+            self._context.swap.charges = self.swap
         return self.control.new_group(above, group.path(list(group.around)[-1]))
 
     # -- who pays --------------------------------------------------------------------------------------------------
@@ -182,18 +188,19 @@ class Memory:
             together[-1].event("oom_group_kill")
         for process in doomed:
             if process.oom_score_adj != _NOT_KILLABLE and process.alive:
-                self._kill(process)
+                self._kill(process, group)
         return True
 
     def _processes(self, group: MemCgroup) -> list[ThreadGroup]:
         inside = [task for task in self._tasks.values() if task.alive and self.group_of(task).is_inside(group)]
         return list(dict.fromkeys(task.group for task in inside))
 
-    def _kill(self, process: ThreadGroup) -> None:
+    def _kill(self, process: ThreadGroup, full: MemCgroup) -> None:
         """__oom_kill_process(): others that have the same memory end too."""
         task = next(iter(process.threads.values()))
         mm, group = task.mm, self.group_of(task)
         group.event("oom_kill")
+        self._tell(task, full.name, group.name)
         pages = {"total-vm": mm.total_bytes >> 12, "anon-rss": mm.rss_anon, "file-rss": mm.rss_cache}
         figures = ", ".join(f"{name}:{number << 2}kB" for name, number in pages.items())
         self._log(f"Memory cgroup out of memory: Killed process {task.tgid} ({task.comm}) {figures}")
@@ -207,5 +214,5 @@ def _badness(process: ThreadGroup, total: int) -> int | None:
     if process.oom_score_adj == _NOT_KILLABLE:
         return None
     mm: AddressSpace = next(iter(process.threads.values())).mm
-    points = mm.rss_anon + mm.rss_cache + mm.tables.vm_pte_bytes // PAGE_SIZE
+    points = mm.rss_anon + mm.rss_cache + mm.rss_swap + mm.tables.vm_pte_bytes // PAGE_SIZE
     return points + process.oom_score_adj * total // 1000

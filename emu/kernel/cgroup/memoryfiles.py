@@ -12,13 +12,15 @@ from emu.kernel.cgroup.cgroupfs import FileType
 from emu.kernel.cgroup.memory import CLUSTER
 from emu.kernel.cgroup.numbers import integer, pages, shown, size, stripped
 from emu.linux.errors import LinuxError
-from emu.mm.frames import BLOCK_FRAMES, PG_LARGE, FrameKind
+from emu.mm.frames import BLOCK_FRAMES, PG_ACTIVE, PG_LARGE, PG_SWAPCACHE, FrameKind
 from emu.mm.hugememory import mapped_heads
 from emu.mm.memcontrol import MemCgroup, MemControl
 from emu.mm.pagecache import PageCache
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from emu.kernel.cgroup.cgroupfs import CgroupHandle
     from emu.kernel.kernel import Kernel
 
@@ -102,55 +104,68 @@ def store_reclaim(handle: CgroupHandle, data: bytes) -> None:
 
 
 def show_peak(handle: CgroupHandle) -> bytes:
-    """memory.peak: since ever, or since this file was written to."""
-    pages_ = _memory(handle).peak if handle.peak is None else handle.peak[0]
-    return b"%d\n" % (pages_ << PAGE_SHIFT)
+    """memory.peak and memory.swap.peak: since ever, or since this file was written to."""
+    group = _memory(handle)
+    ever = group.swap_peak if _of_swap(handle) else group.peak
+    return b"%d\n" % ((ever if handle.peak is None else handle.peak[0]) << PAGE_SHIFT)
 
 
 def store_peak(handle: CgroupHandle, data: bytes) -> None:
     """From now on this open file shows the most that there is."""
-    group = _memory(handle)
+    group, swap = _memory(handle), _of_swap(handle)
     if handle.peak is None:
         handle.peak = [0]
-        group.watchers.append(handle.peak)
-    handle.peak[0] = group.usage
+        (group.swap_watchers if swap else group.watchers).append(handle.peak)
+    handle.peak[0] = group.swap_usage if swap else group.usage
+
+
+def _of_swap(handle: CgroupHandle) -> bool:
+    return "swap" in handle.inode.cft.name
 
 
 def forget_peak(handle: CgroupHandle) -> None:
     state = handle.inode.group.states.get("memory")
     if isinstance(state, MemCgroup):
         state.watchers = [each for each in state.watchers if each is not handle.peak]
+        state.swap_watchers = [each for each in state.swap_watchers if each is not handle.peak]
 
 
 # -- figures -----------------------------------------------------------------------------------------------------------
 
 
-def _figures(handle: CgroupHandle) -> dict[str, int]:
-    """What there is, in bytes, and what has happened."""
-    kernel, group = handle.inode.sb.kernel, _memory(handle)
-    memory, frames = kernel.cgroups.memory, kernel.frames
-    kinds = memory.control.by_kind(group)
+def _present(kernel: Kernel, control: MemControl, group: MemCgroup) -> dict[str, int]:
+    """What there is, in pages."""
+    frames, kinds = kernel.frames, control.by_kind(group)
     anon, cached, tables = (kinds[kind] for kind in (FrameKind.ANON, FrameKind.CACHE, FrameKind.PAGETABLE))
-    ours = frames.kinds == FrameKind.CACHE
-    if group is not memory.control.root:
-        ours &= memory.control.charged_to(memory.control.below(group))
-    mapped = int(np.count_nonzero(frames.counts[ours] > 1))
+    ours = np.ones(frames.total, dtype=bool) if group is control.root else control.charged_to(control.below(group))
+    on_list = ours & ((frames.kinds == FrameKind.ANON) | (frames.kinds == FrameKind.CACHE))
+    of_cache = ours & (frames.kinds == FrameKind.CACHE)
     of_files = np.zeros(frames.total, dtype=bool)
     for cache in list(frames.page_caches):
         if isinstance(cache, PageCache) and not cache.is_shmem:
             for part in cache.frames_in_batches():
                 of_files[part] = True
-    files = int(np.count_nonzero(of_files & ours))
-    shmem = cached - files
-    found = {
-        "anon": anon, "file": cached, "kernel": tables, "pagetables": tables, "shmem": shmem, "file_mapped": mapped,
-        "inactive_anon": anon + shmem, "inactive_file": files, "anon_thp": _anon_thps(kernel, memory.control, group),
-        "shmem_thp": int(np.count_nonzero(frames.flags[ours] & PG_LARGE)),
+    file, active, in_swap = of_files & of_cache, frames.flags & PG_ACTIVE != 0, frames.flags & PG_SWAPCACHE != 0
+
+    def count(mask: npt.NDArray[np.bool_]) -> int:
+        return int(np.count_nonzero(mask))
+
+    return {
+        "anon": anon, "file": cached, "kernel": tables, "pagetables": tables, "shmem": cached - count(file),
+        "file_mapped": count(of_cache & (frames.counts - in_swap > 1)), "swapcached": count(ours & in_swap),
+        "inactive_anon": count(on_list & ~file & ~active), "active_anon": count(on_list & ~file & active),
+        "inactive_file": count(file & ~active), "active_file": count(file & active),
+        "anon_thp": _anon_thps(kernel, control, group), "shmem_thp": count(of_cache & (frames.flags & PG_LARGE != 0)),
     }  # fmt: skip
+
+
+def _figures(handle: CgroupHandle) -> dict[str, int]:
+    """What there is, in bytes, and what has happened."""
+    kernel, group = handle.inode.sb.kernel, _memory(handle)
+    found = _present(kernel, kernel.cgroups.memory.control, group)
     inside = handle.inode.group
-    spent = (
-        [inside.spent] if inside.parent else [process.usage() for process in {t.group for t in kernel.tasks.values()}]
-    )
+    processes = {task.group for task in kernel.tasks.values()}
+    spent = [inside.spent] if inside.parent else [process.usage() for process in processes]
     minor, major = sum(each.min_flt for each in spent), sum(each.maj_flt for each in spent)
     happened = {"pgfault": minor + major, "pgmajfault": major}
     for what, counts in (("pgscan", group.scanned), ("pgsteal", group.stolen)):
@@ -215,4 +230,9 @@ MEMORY_FILES: tuple[FileType, ...] = (
     FileType("memory.numa_stat", show_numa_stat, controller="memory"),
     _file("oom.group", lambda handle: b"%d\n" % _memory(handle).oom_group, store=store_oom_group, delegatable=True),
     FileType("memory.reclaim", None, store_reclaim, controller="memory", delegatable=True),
+    _file("swap.current", _number("swap_usage")),
+    _file("swap.high", _limit("swap_high"), store=_set("swap_high")),
+    _file("swap.max", _limit("swap_max"), store=_set("swap_max")),
+    _file("swap.peak", show_peak, store=store_peak, forget=forget_peak),
+    _file("swap.events", _events("swap_events")),
 )
