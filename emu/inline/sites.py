@@ -40,7 +40,7 @@ from mmu.state import CODE_VIEW_BYTES, CODE_VIEWS, CodeView, fields
 from mmu.unicorn_abi import STORES_RIP, TB_BEFORE_CODE, TB_CODE, TB_CODE_SIZE, TB_PC, TB_SIZE
 
 #: So many blocks can count themselves before all code is forgotten.
-MOST_BLOCKS = 1 << 19
+MOST_BLOCKS = 1 << 18
 #: After so many that are not as expected, and none that is, there are no more attempts.
 MOST_MISSED = 1000
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF

@@ -12,6 +12,7 @@ import emu.inline.inlining
 import guests
 import msharefs.module
 from emu.inline.inlining import Unproven
+from emu.inline.sites import MOST_BLOCKS
 from emu.testing import GuestMachine
 from mmu import unicorn_abi
 from mmu.objectcode import load
@@ -104,6 +105,17 @@ def test_two_machines_count_for_themselves(tmp_path: Path) -> None:
     for machine in (one, other):
         machine.run()
         assert machine.kernel.cpu.clock == alone.kernel.cpu.clock > 400_000
+
+
+def test_where_no_more_blocks_can_count_themselves_the_engine_forgets_its_code() -> None:
+    """The table is full: what comes after has the hook, until code is forgotten and the table empty."""
+    plain, full = (GuestMachine(modules={}, engine_fast=True) for _ in range(2))
+    record = full.kernel.cpu.inlining.record
+    record.number = MOST_BLOCKS - 5
+    results = [machine.run_guest("hello_musl_pie") for machine in (plain, full)]
+    assert results[0].stdout == results[1].stdout
+    assert plain.kernel.cpu.clock == full.kernel.cpu.clock
+    assert 5 < record.number < 1000
 
 
 def test_the_environment_switches_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
