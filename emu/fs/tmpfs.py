@@ -116,7 +116,7 @@ class TmpfsInode(Inode):
         resources = sb.resources
         if pages is None:
             pages = ShmemPages(resources.frames, resources.swap, charge=sb.charge)
-            pages.huge, pages.may_have_huge = sb, sb.may_be_made_huge
+            pages.huge_policy, pages.may_have_huge = sb, sb.may_be_made_huge
         self.page_cache = pages
         self._sb = sb
         self.seals = Seal.SEAL
@@ -129,7 +129,7 @@ class TmpfsInode(Inode):
 
     def getattr(self) -> Stat:
         status, cache = super().getattr(), self.page_cache
-        if not cache.may_have_huge or cache.huge is not self._sb or not self._sb.is_huge(cache, 0, 0, None):
+        if not cache.may_have_huge or cache.huge_policy is not self._sb or not self._sb.wants_huge(cache, 0, 0, None):
             return status
         return status._replace(blksize=HPAGE_SIZE)
 
@@ -362,12 +362,12 @@ class TmpfsSuperBlock(SuperBlock):
         thp = self.resources.thp
         return self._huge != "never" or thp.shmem_enabled == "force" or (self.internal and thp.shmem_unasked)
 
-    def is_huge(self, cache: PageCache, index: int, write_end: int, flags: VmFlags | None) -> bool:
+    def wants_huge(self, cache: PageCache, index: int, write_end: int, flags: VmFlags | None) -> bool:
         """Whether a page may be huge by huge= (shmem_huge_global_enabled)."""
         return self.resources.thp.allows_shmem(self._huge, index, max(write_end, cache.size), flags)
 
     def allows_huge(self, cache: PageCache, index: int, write_end: int, flags: VmFlags | None) -> bool:
-        enabled = self.is_huge(cache, index, write_end, flags)
+        enabled = self.wants_huge(cache, index, write_end, flags)
         if flags is None or not self.internal:
             return enabled
         return self.resources.thp.allows_unnamed(index, cache.size, flags, inherited=enabled)

@@ -36,8 +36,6 @@ from emu.mm.address_space import AddressSpace, MmContext
 from emu.mm.flags import FaultResult
 from emu.mm.frames import FrameAllocator
 from emu.mm.hugetlb import HugePagePool
-from emu.mm.khugepaged import Khugepaged
-from emu.mm.lazyfree import shrink_lazyfree
 from emu.mm.pagetable import ShareCounts
 from emu.mm.tlbflush import TlbFlusher
 from mmu import PhysicalMemory
@@ -51,6 +49,7 @@ if TYPE_CHECKING:
     from emu.kernel.printk import KernelLog
     from emu.kernel.ttys import Ttys
     from emu.linux.event_kind import Kind
+    from emu.mm.khugepaged import Khugepaged
     from emu.mm.reclaim import Reclaim
     from emu.mm.swapfile import SwapArea
     from emu.mm.userfault import Userfault, Waiting
@@ -146,7 +145,7 @@ class Kernel:
             may_write=lambda file: self.current is None or file.may_write(self.current.credentials),
         )
         self.mm_context.wait_userfault, self.mm_context.wait_event = self._wait_userfault, self._wait_event
-        self.mm_context.shrinkers.append(lambda wanted: shrink_lazyfree(self.mm_context, wanted))
+        self.mm_context.shrinkers.append(self._shrink_lazyfree)
         self._reclaim_to_swap()
         self.vdso = Vdso(self.frames, self.clock)
         self.tracer = Tracer()
@@ -173,7 +172,6 @@ class Kernel:
             self.cpu, self.clock, self.flusher, self.tasks, cpus, turn, random.Random(f"turns {seed}")
         )
         self.stop = self.mm_context.stop = self.scheduler.stop
-        self.khugepaged = Khugepaged()
         self.scheduler.on_idle = self._idle
         self.jobs = JobControl(
             self.tasks, self.scheduler, lambda task, signo, info: self.signals.send_to_process(task, signo, info)
@@ -315,6 +313,18 @@ class Kernel:
     def current(self) -> Task | None:
         """The task whose turn it is."""
         return self.scheduler.current
+
+    @cached_property
+    def khugepaged(self) -> Khugepaged:
+        """What makes huge pages of small ones by itself."""
+        from emu.mm.khugepaged import Khugepaged  # few programs have huge pages
+
+        return Khugepaged()
+
+    def _shrink_lazyfree(self, wanted: int) -> int:
+        from emu.mm.lazyfree import shrink_lazyfree  # most runs have memory enough
+
+        return shrink_lazyfree(self.mm_context, wanted)
 
     def _idle(self, ns: int) -> None:
         """Every task sleeps for so long."""

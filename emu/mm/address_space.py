@@ -132,7 +132,7 @@ class MmContext:
 
     def _swap_changed(self) -> None:
         self.commit.swap = self.swap.areas.total
-        self.swapping = bool(self.swap.areas.by_priority)
+        self.swapping = self.frames.balanced = bool(self.swap.areas.by_priority)
 
     @property
     def map_flags(self) -> int:

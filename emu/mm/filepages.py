@@ -310,7 +310,8 @@ class FilePages(PageCache):
         self._fill(low, high)
 
     def _make_room(self, number: int) -> None:
-        frames, kept = self._frames, min(_KEPT_FREE, self._frames.total // 16)
+        frames = self._frames
+        kept = 0 if frames.balanced else min(_KEPT_FREE, frames.total // 16)
         if frames.free < number + kept:
             self._held += 1
             try:

@@ -155,6 +155,8 @@ class FrameAllocator:
         self.page_caches: WeakSet[FrameHolder] = WeakSet()
         #: Makes frames free that hold only what can be read again; there where files of the host are seen.
         self.reclaimer: Reclaimer | None = None
+        #: Some are kept free, by what sends pages to swap.
+        self.balanced = False
         #: Makes frames free of pages that nobody maps and that can go to swap; may be called anywhere.
         self.swap_out: Callable[[int], int] = lambda wanted: 0
         #: Which group pays for each frame, once there are groups.

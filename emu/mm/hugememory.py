@@ -17,9 +17,21 @@ from typing import TYPE_CHECKING
 from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
+from emu.mm import rss
 from emu.mm.flags import FaultResult, VmFlags
-from emu.mm.frames import BLOCK_FRAMES, PG_DIRTY, PG_LARGE, PG_LAZYFREE, PG_MAYBE_SHARED, PG_UNREAD, FrameKind
+from emu.mm.frames import (
+    BLOCK_FRAMES,
+    PG_ACTIVE,
+    PG_DIRTY,
+    PG_LARGE,
+    PG_LAZYFREE,
+    PG_MAYBE_SHARED,
+    PG_REFERENCED,
+    PG_UNREAD,
+    FrameKind,
+)  # fmt: skip
 from emu.mm.pagetable import ADDRESS, PROTNONE, PS, RW, SPECIAL, TABLE_FLAGS, UFFD_WP_BIT, XD, A, D, P, span
+from emu.mm.swapops import here
 from emu.mm.thp import PMD_ORDER, is_disabled
 from emu.mm.userfault import Userfault
 from mmu.late import np
@@ -27,6 +39,8 @@ from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from emu.mm.address_space import AddressSpace
     from emu.mm.pagecache import PageCache
     from emu.mm.rss import Entries
@@ -275,6 +289,51 @@ def is_exclusive(mm: AddressSpace, entry: int) -> bool:
     return mm.frames.is_anon(head_of(entry)) and not (flags & PG_MAYBE_SHARED).any()
 
 
+def unshare(mm: AddressSpace, address: int, slot: int) -> bool:
+    """A page is to be looked at for longer; whether it has been split since others have it too (FAULT_FLAG_UNSHARE)."""
+    entry = mm.frames.ram.qwords[slot]
+    part = block(head_of(entry))
+    if entry & SPECIAL or not mm.frames.is_anon(part.start) or is_exclusive(mm, entry):
+        return False
+    if (mm.frames.counts[part] == 1).all():
+        mm.frames.flags[part] &= ~PG_MAYBE_SHARED & 0xFF
+        mm.count_kernel_fault(FaultResult.MINOR)
+        return False
+    split(mm, address & -PMD_SIZE, slot)
+    return True
+
+
+def map_folio(mm: AddressSpace, vma: Vma, address: int, slot: int) -> bool:
+    """A write of private memory where nothing is, in a VMA that may get several pages at once: map as many by small
+    entries as a setting of their size allows (alloc_anon_folio).  False if there is none.
+    """
+    thp, words = mm.context.thp, mm.tables.words
+    if vma.uffd is not None or is_disabled(vma.flags, mm.thp_disable):
+        return False
+    for order in thp.small_orders:
+        number, start = 1 << order, address & -(PAGE_SIZE << order)
+        first = slot - ((address - start) >> PAGE_SHIFT)
+        if not vma.start <= start <= vma.end - (PAGE_SIZE << order) or not thp.allows_anon(vma.flags, order):
+            continue
+        if words[first : first + number].any():
+            continue
+        frames = rss.new_pages(mm, number) if mm.frames.has_room(number) else np.zeros(0, dtype=np.int64)
+        if len(frames) < number:
+            mm.rss_anon -= len(frames)
+            mm.frames.put_many(frames)
+            thp.stats[order]["anon_fault_fallback"] += 1
+            continue
+        thp.stats[order]["anon_fault_alloc"] += 1
+        mm.vmas.anon_vma_prepare(vma)
+        words[first : first + number] = (frames.astype(np.uint64) << np.uint64(PAGE_SHIFT)) | np.uint64(
+            vma.page_bits | RW | D
+        )
+        mm.obligation(start, start + number * PAGE_SIZE).was_not_present()
+        mm.context.clock.charge(number * Cost.PAGE)
+        return True
+    return False
+
+
 def may_be(mm: AddressSpace, vma: Vma) -> bool:
     """Whether there may be huge pages in a VMA."""
     return mm.may_have_huge or (vma.page_cache is not None and vma.page_cache.may_have_huge)
@@ -290,6 +349,8 @@ def populate(mm: AddressSpace, vma: Vma, address: int, access: Access) -> bool:
         if result is None or not result.resolved:
             return False
         mm.count_kernel_fault(result)
+    else:  # FOLL_TOUCH
+        mm.frames.ram.qwords[slot] |= A | D if access == Access.WRITE else A
     return True
 
 
@@ -328,28 +389,55 @@ def split_page(mm: AddressSpace, start: int, slot: int) -> None:
     """Not only the entry is split but the page: its frames have nothing to do with each other (split_folio)."""
     head = head_of(mm.frames.ram.qwords[slot])
     split(mm, start, slot)
+    _split_folio(mm, start, head)
+
+
+def _split_folio(mm: AddressSpace, start: int, head: int) -> None:
+    """A page that the PTE table of an address maps, or a part of it, becomes small ones, and those that are full of
+    zeros give way to the zero page, unless they are locked (try_to_map_unused_to_zeropage).
+    """
+    belong = mm.frames.flags[block(head)] & PG_LARGE != 0  # others have been freed, and may have another use
     mm.frames.flags[block(head)] &= ~PG_LARGE & 0xFF
     mm.context.thp.count("thp_split_page")
     mm.context.thp.stats[PMD_ORDER]["split"] += 1
-    _map_unused_to_zero_page(mm, start, head)
+    first = start & -PMD_SIZE
+    for table in (first - PMD_SIZE, first, first + PMD_SIZE):  # it may have been moved over a border
+        _forget_zeros(mm, table, head, belong)
 
 
-def _map_unused_to_zero_page(mm: AddressSpace, start: int, head: int) -> None:
-    """Pages of zeros give way to the zero page where a page is split, unless they are locked
-    (try_to_map_unused_to_zeropage).
-    """
-    slot, vma, words = mm.tables.entry_slot(start, 1), mm.vmas.find(start), mm.tables.words
-    assert slot is not None and vma is not None
-    empty = ~words[head << 9 : (head + BLOCK_FRAMES) << 9].reshape(BLOCK_FRAMES, -1).any(axis=1)
-    if vma.flags & VmFlags.LOCKED or not empty.any():
+def _forget_zeros(mm: AddressSpace, start: int, head: int, belong: npt.NDArray[np.bool_]) -> None:
+    """Pages of zeros that one PTE table maps, of those of a block that belong to a page."""
+    slot, words = mm.tables.entry_slot(start, 1), mm.tables.words
+    if slot is None:
         return
     view = words[slot : slot + BLOCK_FRAMES]
-    frames = np.flatnonzero(empty) + head
-    view[empty] = np.uint64(mm.frames.zero_frame << PAGE_SHIFT | vma.page_bits | SPECIAL)
+    frames = ((view & np.uint64(ADDRESS)) >> np.uint64(PAGE_SHIFT)).astype(np.int64)
+    at = np.flatnonzero(here(view) & (frames >= head) & (frames < head + BLOCK_FRAMES))
+    at = at[belong[frames[at] - head]]
+    at = at[~words.reshape(-1, BLOCK_FRAMES)[frames[at]].any(axis=1)]
+    locked = any(vma.flags & VmFlags.LOCKED for vma in mm.vmas.overlapping(start, start + PMD_SIZE))
+    if locked or not len(at):
+        return
+    zero = np.uint64(mm.frames.zero_frame << PAGE_SHIFT | SPECIAL)
+    view[at] = view[at] & np.uint64(~(ADDRESS | RW | D) & _U64) | zero
     mm.obligation(start, start + PMD_SIZE, "split").flush()
     mm.note_peak()
-    mm.rss_anon -= len(frames)
-    mm.frames.put_many(frames)
+    mm.rss_anon -= len(at)
+    mm.frames.put_many(np.sort(frames[at]))
+
+
+def split_partly_meant(mm: AddressSpace, start: int, end: int) -> None:
+    """Pages that small entries map, of which [start, end) has only a part, are split if nobody else maps them, before
+    they are given up or called cold.
+    """
+    frames = mm.frames
+    for vaddr, slot, number in mm.tables.pte_tables(start, end) if mm.context.thp.used else ():
+        pages = rss.pages_of(mm.tables.words[slot : slot + number])
+        large = pages[(frames.flags[pages] & PG_LARGE != 0) & (frames.kinds[pages] == FrameKind.ANON)] & -BLOCK_FRAMES
+        for head in sorted(set(large.tolist())):
+            shared = (frames.counts[block(head)] > 1) & (frames.flags[block(head)] & PG_LARGE != 0)
+            if np.count_nonzero(large == head) < BLOCK_FRAMES and not shared.any():
+                _split_folio(mm, vaddr, head)
 
 
 def whole_or_split(mm: AddressSpace, start: int, end: int) -> list[tuple[int, int]]:
@@ -467,24 +555,26 @@ def forget_protection(mm: AddressSpace, start: int, end: int) -> None:
         mm.frames.ram.qwords[slot] &= ~UFFD_WP_BIT
 
 
-def make_old(mm: AddressSpace, start: int, end: int, *, lazyfree: bool) -> None:
-    """MADV_COLD, and with ``lazyfree`` MADV_FREE, of huge pages that nobody else maps: a page of which only a part is
-    meant is split (madvise_free_huge_pmd, madvise_cold_or_pageout_pte_range).
+def make_old(mm: AddressSpace, address: int, slot: int, start: int, end: int, *, lazyfree: bool) -> bool:
+    """MADV_COLD, and with ``lazyfree`` MADV_FREE, of [start, end), in which an entry maps a huge page that perhaps
+    nobody else maps: a page of which only a part is meant is split, and False returned (madvise_free_huge_pmd,
+    madvise_cold_or_pageout_pte_range).
     """
     q, frames = mm.frames.ram.qwords, mm.frames
-    for address, slot in list(huge_entries(mm, start, end)):
-        entry = q[slot]
-        part = block(head_of(entry))
-        if entry & SPECIAL or not frames.is_anon(part.start) or (frames.counts[part] > 1).any():
-            continue
-        if not (start <= address and address + PMD_SIZE <= end):
-            split_page(mm, address, slot)
-            continue
-        flush = mm.obligation(address, address + PMD_SIZE, "MADV_FREE" if lazyfree else "MADV_COLD")
-        q[slot] = entry & ~(A | D) if lazyfree else entry & ~A
-        if lazyfree:
-            frames.flags[part] |= PG_LAZYFREE  # at once: large folios do not wait for others
-        flush.flush()
+    entry = q[slot]
+    part = block(head_of(entry))
+    if entry & SPECIAL or not frames.is_anon(part.start) or (frames.counts[part] > 1).any():
+        return True
+    if not (start <= address and address + PMD_SIZE <= end):
+        split_page(mm, address, slot)
+        return False
+    flush = mm.obligation(address, address + PMD_SIZE, "MADV_FREE" if lazyfree else "MADV_COLD")
+    q[slot] = entry & ~(A | D) if lazyfree else entry & ~A
+    if lazyfree:
+        frames.lru_add_drain()  # at once: a large folio does not wait for others
+        frames.flags[part] = frames.flags[part] & (~(PG_REFERENCED | PG_ACTIVE) & 0xFF) | PG_LAZYFREE
+    flush.flush()
+    return True
 
 
 def split_to_swap(mm: AddressSpace, start: int, end: int, *, spares: bool = False) -> list[int]:
@@ -559,9 +649,9 @@ def is_eligible(mm: AddressSpace, vma: Vma) -> bool:
         return False
     thp, cache = mm.context.thp, vma.page_cache
     if cache is not None:
-        if cache.huge is None or not suitable(vma, vma.end - PMD_SIZE):
+        if cache.huge_policy is None or not suitable(vma, vma.end - PMD_SIZE):
             return False
-        return cache.huge.allows_huge(cache, vma.pgoff, 0, vma.flags)
+        return cache.huge_policy.allows_huge(cache, vma.pgoff, 0, vma.flags)
     if not vma.anonymous:
         return False
     for order in thp.anon_of_size:

@@ -88,7 +88,7 @@ def _may_collapse(mm: AddressSpace, vma: Vma) -> bool:
         return False
     if vma.page_cache is not None:
         thp = mm.context.thp
-        return vma.ops.leaf_level == 1 and vma.page_cache.huge is not None and thp.shmem_enabled != "deny"
+        return vma.ops.leaf_level == 1 and vma.page_cache.huge_policy is not None and thp.shmem_enabled != "deny"
     return vma.anonymous and vma.anon_vma is not None
 
 
@@ -314,5 +314,7 @@ def _ranges(context: MmContext) -> Iterator[tuple[AddressSpace, Vma, int]]:
 def _is_wanted(context: MmContext, vma: Vma) -> bool:
     """Whether khugepaged may do so by itself."""
     if vma.page_cache is not None:
-        return vma.page_cache.huge is not None and vma.page_cache.huge.allows_huge(vma.page_cache, 0, 0, vma.flags)
+        return vma.page_cache.huge_policy is not None and vma.page_cache.huge_policy.allows_huge(
+            vma.page_cache, 0, 0, vma.flags
+        )
     return context.thp.allows_anon(vma.flags, PMD_ORDER)

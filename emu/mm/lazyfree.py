@@ -32,7 +32,16 @@ Entries: TypeAlias = "npt.NDArray[np.uint64]"
 def madvise_free(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
     """Pages that are not written again may be dropped: clean from now on (madvise_free_pte_range)."""
     mm.frames.lru_add_drain()
-    hugememory.make_old(mm, start, end, lazyfree=True)
+    for address, slot in list(hugememory.huge_entries(mm, start, end)):
+        if start < address:
+            _free_small(mm, vma, start, address)
+        if hugememory.make_old(mm, address, slot, start, end, lazyfree=True):
+            start = min(address + hugememory.PMD_SIZE, end)
+    _free_small(mm, vma, start, end)
+
+
+def _free_small(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
+    hugememory.split_partly_meant(mm, start, end)
     flush = mm.obligation(start, end, "MADV_FREE")
     found = False
     for _, slot, number in mm.tables.pte_tables(start, end):
@@ -69,7 +78,9 @@ def madvise_cold(mm: AddressSpace, vma: Vma, start: int, end: int, *, pageout: b
             madvise_cold(host, inner, low, high, pageout=pageout)
         return
     private_only = pageout and vma.file is not None and not mm.context.may_write(vma.file)
-    hugememory.make_old(mm, start, end, lazyfree=False)
+    for address, slot in list(hugememory.huge_entries(mm, start, end)):
+        hugememory.make_old(mm, address, slot, start, end, lazyfree=False)
+    hugememory.split_partly_meant(mm, start, end)
     indexes = list[int]()
     if pageout and mm.context.swap.areas.free:
         for address in hugememory.split_to_swap(mm, start, end):

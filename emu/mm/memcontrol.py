@@ -9,6 +9,7 @@ for all that was there before, nothing is kept.
 from __future__ import annotations
 
 import errno
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
@@ -51,6 +52,8 @@ class MemCgroup:
         self.swap_events = dict.fromkeys(SWAP_EVENTS, 0)
         #: How many pages have been looked at and taken for want of memory, by who did: "direct", "proactive".
         self.scanned, self.stolen = {"direct": 0, "proactive": 0}, {"direct": 0, "proactive": 0}
+        #: What has happened between memory and swap, by the names of memory.stat.
+        self.swapped: Counter[str] = Counter()
         #: The peaks of open files that have been written to.
         self.watchers: list[list[int]] = []
         self.swap_watchers: list[list[int]] = []

@@ -145,6 +145,8 @@ class PageMemory(VmOperations):
         return fault_with_more_rights(mm, vma, address, access)
 
     def gup_unshare(self, mm: AddressSpace, vma: Vma, address: int) -> None:
+        if (large := hugememory.huge_slot(mm, address)) is not None and not hugememory.unshare(mm, address, large):
+            return
         slot = mm.tables.entry_slot(address, 1)
         assert slot is not None, "gup_unshare: the page is present"
         pte = mm.frames.ram.qwords[slot]
@@ -177,7 +179,7 @@ class PageMemory(VmOperations):
         """Map private pages in both, without write access; the child faults pages of the page cache in
         (vma_needs_copy).
         """
-        if copy.anon_vma is None and not vma.flags & VmFlags.MAYBE_GUARD:
+        if copy.anon_vma is None and (not vma.flags & VmFlags.MAYBE_GUARD or vma.flags & VmFlags.WIPEONFORK):
             return
         words = parent.tables.words
         kept = np.uint64(_OLD_AND_CLEAN if vma.writes_through else _OLD)

@@ -44,6 +44,8 @@ class OrdinaryMemory(PageMemory):
             return userfault(mm, vma, address, access, VmFlags.UFFD_MISSING)
         # do_anonymous_page(): a page of zeros; for a read, the zero page
         if access == Access.WRITE:
+            if mm.may_have_huge and mm.context.thp.small_orders and hugememory.map_folio(mm, vma, address, slot):
+                return FaultResult.MINOR
             frame = rss.new_page(mm)
             mm.context.clock.system_ns += _PAGE  # who has taken the fault looks
             if vma.anon_vma is None:
@@ -181,6 +183,8 @@ def _fill_table(mm: AddressSpace, vma: Vma, start: int, end: int, access: Access
     this way.
     """
     number, tables, cache = (end - start) >> PAGE_SHIFT, mm.tables, vma.page_cache
+    if mm.may_have_huge and mm.context.thp.small_orders and cache is None:
+        return None  # faults map more than one page
     if number < _WORTHWHILE or not vma.allows(access) or vma.uffd is not None:
         return None
     if cache is not None and not _can_map(vma, cache, start, end, access):

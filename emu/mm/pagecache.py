@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from emu.mm.address_space import AddressSpace
-    from emu.mm.flags import VmFlags
     from emu.mm.vma import Vma
 
 #: Called with the change in pages before pages are added, and after they went; may raise LinuxError(ENOSPC).
@@ -88,7 +87,7 @@ class PageCache:
         self.size = size
         self.mappings: dict[Vma, AddressSpace] = {}
         #: Who says where pages may be huge; and whether one may be, now or once.
-        self.huge: HugePolicy | None = None
+        self.huge_policy: HugePolicy | None = None
         self.may_have_huge = False
         frames.page_caches.add(self)
 
@@ -179,7 +178,11 @@ class PageCache:
     def make_huge(self, index: int, write_end: int, flags: VmFlags | None = None) -> bool:
         """Make all pages around an index as one huge page, if none exists and that may be; else False."""
         number, frames = index >> _NODE_SHIFT, self._frames
-        if number in self._nodes or self.huge is None or not self.huge.allows_huge(self, index, write_end, flags):
+        if (
+            number in self._nodes
+            or self.huge_policy is None
+            or not self.huge_policy.allows_huge(self, index, write_end, flags)
+        ):
             return False
         charged = False
         try:
@@ -197,7 +200,7 @@ class PageCache:
 
     def settings_changed(self) -> None:
         """Pages may be made huge from now on, if who decides says so."""
-        if self.huge is not None and self.huge.may_be_made_huge:
+        if self.huge_policy is not None and self.huge_policy.may_be_made_huge:
             self.may_have_huge = True
 
     def put_huge_in(self, number: int, head: int) -> None:

@@ -95,8 +95,8 @@ class Reclaim:
         if only is None:
             if (self._frames.flags[: self._frames.high_water] & PG_LAZYFREE).any():
                 shrink_lazyfree(self._context, target - self._frames.free)
-            share = 200 - self._context.swap.swappiness if swap.free else 200
-            self._shrink_files(-(-(target - self._frames.free) * share // 200))
+            if swap.free:
+                self._shrink_unused_files(target - self._frames.free)
         rounds = 0
         while self._frames.free < target and swap.free and rounds < _ROUNDS:
             if not self._shrink_anon(target - self._frames.free, only, last=rounds == _ROUNDS - 1):
@@ -111,12 +111,32 @@ class Reclaim:
         events[f"pgsteal_{self._who}"] += stolen
         events[f"pgsteal_{what}"] += stolen
 
-    def _shrink_files(self, wanted: int) -> None:
+    def _shrink_files(self, wanted: int, among: Mask | None = None) -> int:
         reclaimer = self._frames.reclaimer
-        if wanted > 0 and reclaimer is not None:
-            dropped = reclaimer.mapped(wanted)
-            self.lru.events["pgscan_file"] += dropped
-            self._count("file", dropped, dropped)
+        if wanted <= 0 or reclaimer is None:
+            return 0
+        dropped = reclaimer.mapped(wanted, among)
+        self.lru.events["pgscan_file"] += dropped
+        self._count("file", dropped, dropped)
+        return dropped
+
+    def _shrink_unused_files(self, wanted: int) -> None:
+        """Take from pages of files, but not from those that have been used lately, what is their part: by how many are
+        there of them and of others, and by vm.swappiness (get_scan_count).
+        """
+        reclaimer, used, swappiness = self._frames.reclaimer, self._frames.used, self._context.swap.swappiness
+        clean = 0 if reclaimer is None else reclaimer.clean_pages
+        if not clean or wanted <= 0 or reclaimer is None:
+            return
+        files = clean * (200 - swappiness)
+        others = (used[FrameKind.ANON] + used[FrameKind.CACHE] - clean) * swappiness
+        share = -(-wanted * files // max(files + others, 1))
+        pages = PageMap(self._context, self._spaces())
+        if self._shrink_files(share, ~pages.young) < share:
+            frames = np.fromiter(reclaimer.clean_frames(), dtype=np.int64)
+            young = frames[pages.young[frames]]
+            self.lru.events["pgscan_file"] += len(young)
+            pages.make_old(young)
 
     def _drop_arrived(self, wanted: int, only: Mask | None = None) -> int:
         """Free pages of the swap cache that nobody maps, and that are as their slots have them."""

@@ -31,7 +31,7 @@ class SharedAnonymous(ShmemPages):
         mm.frames.kmem.charge_reserved(INODE)
         super().__init__(mm.frames, mm.context.swap, length, self._charge_pages if by_page else None)
         self._thp = mm.context.thp
-        self.huge = self
+        self.huge_policy = self
         self.settings_changed()
         mm.context.shmem_inodes += 1
         #: The number of its inode, which /proc/PID/maps shows.

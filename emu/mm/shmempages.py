@@ -11,7 +11,6 @@ from emu.mm.frames import BLOCK_FRAMES, PG_DIRTY, PG_LARGE, PG_SWAPCACHE, FrameA
 from emu.mm.freeframes import Frames
 from emu.mm.kmem import XA_NODE
 from emu.mm.pagecache import Charge, PageCache
-from emu.mm.swapahead import read_cluster
 from emu.mm.swapcache import Swap
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -83,6 +82,8 @@ class ShmemPages(PageCache):
             if frame:
                 swap.asked_for(frame)
             else:
+                from emu.mm.swapahead import read_cluster  # most runs have no swap
+
                 read_cluster(swap, slot)
                 frame = swap.read_cached(slot, FrameKind.CACHE)[0]
             frames.get(frame)

@@ -27,6 +27,9 @@ class Charges(Protocol):
     def charge(self, area: SwapArea, offsets: Frames, frames: Frames, /) -> None:
         """They have got slots."""
 
+    def happened(self, event: str, frames: Frames, /) -> None:
+        """Count something that is told of in memory.stat."""
+
     def payer(self, area: SwapArea, offset: int, mm: Payer | None, /) -> Payer | None:
         """For whom a page comes back."""
 
@@ -272,21 +275,26 @@ class Swap:
             zero[maybe] = ~pages[frames[maybe]].any(axis=1)
         area.zeros[offsets] = zero
         full = ~zero
-        self.events["swpout_zero"] += len(frames) - int(np.count_nonzero(full))
+        self._count("swpout_zero", frames[zero])
         if full.any():
             if not full.all():
                 offsets, frames = offsets[full], frames[full]
             area.store.write(offsets, frames)
-            self.events["pswpout"] += len(frames)
+            self._count("pswpout", frames)
         self._frames.flags[frames] &= ~PG_DIRTY & 0xFF
 
     def _read(self, area: SwapArea, offset: int, frame: int) -> None:
         if area.zero[offset]:
-            self.events["swpin_zero"] += 1
+            self._count("swpin_zero", np.array([frame]))
             return
         area.store.read_one(offset, frame)
         self._frames.stored(frame)
-        self.events["pswpin"] += 1
+        self._count("pswpin", np.array([frame]))
+
+    def _count(self, event: str, frames: Frames) -> None:
+        self.events[event] += len(frames)
+        if self.charges is not None:
+            self.charges.happened(event, frames)
 
     def read_in(self, slot: int, kind: FrameKind, mm: Payer | None = None) -> int:
         """A new frame with what a slot has, which stays as it is, for an address space or for the current task.

@@ -41,6 +41,8 @@ class TransparentHugePages:
         #: What holds of folios of each order.
         self.anon_of_size = dict.fromkeys(range(LEAST_ANON, PMD_ORDER), "never") | {PMD_ORDER: "inherit"}
         self.shmem_of_size = dict.fromkeys(range(LEAST_SHMEM, PMD_ORDER), "never") | {PMD_ORDER: "inherit"}
+        #: The orders below that of a huge page that private memory may get at a fault, the largest first.
+        self.small_orders: tuple[int, ...] = ()
         #: thp_* in /proc/vmstat, and what is counted of each order.
         self.events: Counter[str] = Counter()
         self.stats: dict[int, Counter[str]] = {order: Counter() for order in range(LEAST_SHMEM, PMD_ORDER + 1)}
@@ -52,6 +54,11 @@ class TransparentHugePages:
     def unasked(self) -> bool:
         """Whether a program may get huge pages that has not asked for any."""
         return self.enabled == "always" or "always" in self.anon_of_size.values()
+
+    def sizes_changed(self) -> None:
+        """A setting of a size has changed."""
+        chosen = (order for order, setting in self.anon_of_size.items() if setting != "never" and order != PMD_ORDER)
+        self.small_orders = tuple(sorted(chosen, reverse=True))
 
     def allows_anon(self, flags: VmFlags, order: int) -> bool:
         """Whether faults may map folios of this order in private memory (thp_vma_allowable_orders)."""

@@ -74,7 +74,7 @@ def _figures(mm: AddressSpace, vma: Vma) -> dict[str, int]:
         figures[("Shared_" if mapped > 1 else "Private_") + ("Dirty" if dirty else "Clean")] += 4096
         figures["Referenced"] += 4096 if pte & A or flags & PG_REFERENCED else 0
         figures["Anonymous"] += 4096 if anon else 0
-        figures["LazyFree"] += 4096 if anon and not pte & D and flags & PG_LAZYFREE else 0
+        figures["LazyFree"] += 4096 if anon and not dirty and flags & PG_LAZYFREE else 0
     figures["AnonHugePages"] = anon_bytes(mm, vma)
     figures["ShmemPmdMapped"] = cached_bytes(mm, vma)
     if mm.rss_swap:

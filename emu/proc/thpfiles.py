@@ -86,6 +86,7 @@ def _add_choice(kernel: Kernel, tree: PseudoSuperBlock, name: str, words: tuple[
 
 def _told(kernel: Kernel) -> None:
     """A setting has changed: memory that never asked for huge pages may get some."""
+    kernel.mm_context.thp.sizes_changed()
     kernel.mm_context.thp.tell_caches(kernel.frames)
     if kernel.mm_context.thp.unasked:
         kernel.mm_context.thp.used = True

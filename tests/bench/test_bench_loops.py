@@ -13,6 +13,7 @@ from emu.bench.engines import Bare, NativelyHooked, OwnWalker, PythonHooked, Wit
 from emu.bench.exact import exact_mode, walks_from_python
 from emu.bench.guest import MachineLoop, Timer
 from emu.bench.hardware import counting
+from emu.bench.hugepages import huge_faults
 from emu.bench.kernel import HOOK, traps
 from emu.bench.loops import CODE, COMPUTE_INSTRUCTIONS, DATA, branches, compute, count_down, doubles, touch
 from emu.bench.scale import PAGES as SCALE_PAGES
@@ -146,6 +147,12 @@ def test_traps_are_counted_in_hooks() -> None:
     }
     assert measurement.figures[0].what == HOOK
     assert {len(rounds) for rounds in measurement.rounds.values()} == {1}
+
+
+def test_faults_of_huge_pages_are_counted_in_small_ones() -> None:
+    small, huge, ratio = huge_faults(1, 8).figures
+    assert (small.unit, huge.unit, ratio.unit) == ("µs", "µs", "") and ratio.aim is not None
+    assert ratio.value == huge.value / small.value > 0
 
 
 def test_a_pass_of_stores_writes_every_page() -> None:

@@ -28,6 +28,8 @@ def test_a_full_group_goes_on_in_swap(machine: MakeMachine) -> None:
     booted.run_until_mark(task, 1)
     assert booted.stdout.splitlines()[:3] == ["scan = 1038", "load = 7", "load = 9"]
     assert number(booted, "a/memory.swap.current") >= 3 * MIB - 64 * KIB
+    assert number(booted, "a/memory.stat", "pswpout") * 4096 >= 3 * MIB - 64 * KIB
+    assert number(booted, "a/memory.stat", "pswpin") * 4096 >= 3 * MIB - 64 * KIB
     assert number(booted, "a/memory.events", "oom_kill") == 0
     assert number(booted, "a/memory.peak") <= MIB
     booted.run_until_mark(task, 2)

@@ -29,7 +29,9 @@ from emu.mm.commit import Commit
 from emu.mm.frames import FrameAllocator
 from emu.mm.hugetlb import HugePagePool
 from emu.mm.khugepaged import Khugepaged
+from emu.mm.swapcache import Swap
 from emu.mm.thp import TransparentHugePages
+from emu.mm.watermarks import Watermarks
 from emu.proc import system as proc_system
 from emu.syscalls import attributes, directories, fcntl, fdctl, files, mounts, naming, openclose, poll, xattr
 from mmu.memory import PhysicalMemory
@@ -178,9 +180,16 @@ class Machine:
         self.frames = FrameAllocator(PhysicalMemory(memory), lambda frame: None, lambda frames: None)
         self.huge_pages = HugePagePool(self.frames)
         #: What a mapping of /dev/zero asks of an address space.
+        self.oom = SimpleNamespace(panic_on_oom=0, kill_allocating_task=0, dump_tasks=1, kills=0)
         self.thp, self.khugepaged = TransparentHugePages(), Khugepaged()
         self.context = SimpleNamespace(
-            commit=Commit(self.frames.total), levels=4, max_map_count=65530, thp=self.thp, address_spaces={}
+            commit=Commit(self.frames.total),
+            levels=4,
+            max_map_count=65530,
+            thp=self.thp,
+            address_spaces={},
+            swap=Swap(self.frames),
+            watermarks=Watermarks(self.frames.total),
         )
         self.total_bytes = 0
         self.mm_context = self.context

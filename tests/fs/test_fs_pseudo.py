@@ -45,7 +45,9 @@ def test_zero_mapping() -> None:
     shared = Vma(0x100000, 0x104000, Prot.READ, VmFlags.SHARED, file=file, pgoff=7)
     mm = SimpleNamespace(
         frames=machine.frames,
-        context=SimpleNamespace(commit=Commit(machine.frames.total), shmem_inodes=0, thp=machine.thp),
+        context=SimpleNamespace(
+            commit=Commit(machine.frames.total), shmem_inodes=0, thp=machine.thp, swap=machine.mm_context.swap
+        ),
     )
     file.mmap(mm, shared)  # type: ignore[arg-type]
     assert shared.file is None and shared.page_cache is not None and shared.page_cache.size == 0x4000

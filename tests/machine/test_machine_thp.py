@@ -101,6 +101,22 @@ def test_memory_that_never_asked(machine: MakeMachine) -> None:
     assert again[-1] == "field = 0"
 
 
+def test_smaller_folios_come_where_a_size_is_enabled(machine: MakeMachine) -> None:
+    """One fault maps all of it by small entries, where none is set; a read gets the page of zeros."""
+    booted = machine()
+    size = _written("madvise", "hugepages-64kB/enabled") + _written("inherit", "hugepages-16kB/enabled")
+    area = "@p = mmap 4G 1M RW PRIVATE|MAP_FIXED -1 0;"
+    script = (
+        f"{size} {area} @madvise p 1M 14; minor; store p+64K 1; minor; @touch p+64K 64K; minor; load p; @touch p 64K;"
+    )
+    found = booted.calls(f"{script} minor; load p+128K; {area} @touch p 128K; minor")
+    counts = [line for line in found if line.startswith("minor")][1:]
+    # the page of zeros, and 16 pages: at once four that do not begin with it
+    assert counts == ["minor = 1", "minor = 0", "minor = 8", "minor = 33"]
+    stats = booted.kernel.mm_context.thp.stats
+    assert (stats[4]["anon_fault_alloc"], stats[2]["anon_fault_alloc"]) == (1, 3)
+
+
 def test_a_read_gets_a_page_of_its_own_without_a_page_of_zeros(machine: MakeMachine) -> None:
     booted = machine()
     assert booted.calls(f"{_written('0', 'use_zero_page')} {_HUGELY} load p; {_HUGE_KB}") == [

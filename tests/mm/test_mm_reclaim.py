@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 
@@ -144,6 +145,24 @@ def test_memory_that_is_used_stays() -> None:
     assert machine.close() == []
 
 
+def test_pages_of_files_that_are_used_stay(tmp_path: Path) -> None:
+    """A file of the host is read over and over while other memory is written once: it is hardly read again."""
+    (tmp_path / "data").write_bytes(bytes(range(256)) * 8192)
+    (tmp_path / "calls").write_bytes(Path(guests.path("calls")).read_bytes())
+    (tmp_path / "calls").chmod(0o755)
+    machine = GuestMachine(12 * _MIB, modules={}, record=False, swap=64 * _MIB, root=str(tmp_path))
+    script = '@f = open "/data" 0; @d = mmap 4T 2M PROT_READ PRIVATE|MAP_FIXED f 0; @scan d 2M; minor;'
+    script += "@p = mmap 2T 24M RW PRIVATE|MAP_FIXED -1 0;"
+    script += "".join(f"@touch p+{n * 256}K 256K; @scan d 2M;" for n in range(96)) + "minor; load p; load p+20M"
+    task = machine.spawn("/calls", [script], in_guest=True)
+    result = machine.result_of(task)
+    assert result.stdout.endswith("load = 1\nload = 1\n")
+    faults = int(result.stdout.splitlines()[1].split(" = ")[1], 0)
+    assert 6144 <= faults < 7000  # of the 6,144 pages that are written, and few of the file
+    assert machine.kernel.mm_context.swap.events["pswpout"] > 3000
+    assert machine.close() == []
+
+
 def test_runs_are_the_same_each_time() -> None:
     def once() -> tuple[object, ...]:
         output, machine = _run(_script(3), 3 * _MIB, swap=16 * _MIB)
@@ -153,3 +172,19 @@ def test_runs_are_the_same_each_time() -> None:
         return told
 
     assert once() == once()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"cpus": 2}, {"la57": True}, {"tlb": "skylake-sp", "check_tlb": True, "cpus": 3}],
+    ids=["2-vCPUs", "5-levels", "TLBs"],
+)
+def test_on_other_machines(options: dict[str, object]) -> None:
+    """With a model of the TLB too no translation outlives the page that it led to."""
+    plain, machine = _run(_script(0), 64 * _MIB)
+    assert machine.close() == []
+    swapped, machine = _run(_script(0), 4 * _MIB, swap=16 * _MIB, **options)
+    assert swapped == plain
+    assert machine.kernel.mm_context.swap.events["pswpin"] > 50
+    assert "tlb" not in options or machine.stale_translations() == []
+    assert machine.close() == []

@@ -343,8 +343,6 @@ def test_strict_fd_wants_a_descriptor_for_writing(machine: MakeMachine, abi: str
         ("CREATE_MAPPING: EINTR for a fatal signal while it waits for the host mm's lock", "calls that wait for locks"),
         ("UNMAP: EINTR likewise", "calls that wait for locks"),
         ("CREATE_MAPPING (Y3): what a security module refuses is its errno", "security modules"),
-        ("pages of a region (Y1, Y2): charged to the group of who faults them in", "control groups"),
-        ("page tables of a region (Y1, Y2): charged to the group of who made the file", "control groups"),
         ("a window is passed over by the scan for NUMA balancing", "NUMA nodes"),
         ("fork (A2) with userfaultfd in the kernel: the child's access is SIGBUS, BUS_ADRERR", "userfaultfd"),
     ],

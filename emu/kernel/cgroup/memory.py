@@ -26,6 +26,8 @@ _RETRIES = 16
 #: Pages that are taken at a time (SWAP_CLUSTER_MAX).
 CLUSTER = 32
 _NOT_KILLABLE = -1000
+#: Where there is swap, this part of a group at least.
+_SHARE = 16
 #: The longest that a task waits for one charge beyond memory.high, in ns (MEMCG_MAX_HIGH_DELAY_JIFFIES), and how
 #: many pages Linux charges at once (MEMCG_CHARGE_BATCH).
 _LONGEST_DELAY, _BATCH = 2 * 10**9, 64
@@ -109,6 +111,8 @@ class Memory:
 
     def _shrink_failed(self, wanted: int) -> int:
         failed = self.control.failed
+        if failed is not None and self._context.swapping:  # more at once, since all tables are looked at each time
+            wanted = max(wanted, failed.usage // _SHARE)
         return 0 if failed is None else self.reclaim(failed, wanted)
 
     def shrink_to(self, group: MemCgroup, limit: int) -> None:
@@ -136,7 +140,8 @@ class Memory:
         for each in group.chain:
             if each.usage > each.high:
                 each.event("high")
-                self.reclaim(each, max(each.usage - each.high, CLUSTER))
+                share = each.usage // _SHARE if self._context.swapping else CLUSTER
+                self.reclaim(each, max(each.usage - each.high, CLUSTER, share))
 
     # -- out of memory ---------------------------------------------------------------------------------------------
 

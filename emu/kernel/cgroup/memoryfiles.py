@@ -167,7 +167,9 @@ def _figures(handle: CgroupHandle) -> dict[str, int]:
     processes = {task.group for task in kernel.tasks.values()}
     spent = [inside.spent] if inside.parent else [process.usage() for process in processes]
     minor, major = sum(each.min_flt for each in spent), sum(each.maj_flt for each in spent)
+    of_machine = group is kernel.cgroups.memory.control.root
     happened = {"pgfault": minor + major, "pgmajfault": major}
+    happened |= kernel.mm_context.swap.events if of_machine else group.swapped
     for what, counts in (("pgscan", group.scanned), ("pgsteal", group.stolen)):
         happened[what] = sum(counts.values())
         happened |= {f"{what}_{why}": number for why, number in counts.items()}
