@@ -19,6 +19,7 @@ from emu.bench.figure import Figure, Measurement
 from emu.bench.hardware import computing, fills
 from emu.bench.hugepages import huge_faults
 from emu.bench.kernel import traps
+from emu.bench.mappings import mapping_numbers
 from emu.bench.peers import beside, find_peers
 from emu.bench.processes import processes
 from emu.bench.scale import memory_sizes, process_numbers
@@ -77,6 +78,7 @@ def _suite(*, quick: bool) -> list[tuple[str, Callable[[], Measurement]]]:
         ("guest memory from 1 to 256 GiB", lambda: memory_sizes(rounds, 64 // shrink)),
         ("from 1 to 1000 processes", lambda: process_numbers(rounds, 64 // shrink)),
         ("from 1 to 10,000 sharers of a region", lambda: sharer_numbers(rounds, 800 // shrink)),
+        ("from 10 to 10,000 mappings", lambda: mapping_numbers(rounds, 800)),
         ("reclaim to swap", lambda: reclaim(rounds, (1 << 30) // shrink)),
         ("system calls and page faults", lambda: traps(rounds, 32_000 // shrink)),
         ("faults of huge pages", lambda: huge_faults(rounds, 400 // shrink)),

@@ -179,7 +179,7 @@ class PageMemory(VmOperations):
         """Map private pages in both, without write access; the child faults pages of the page cache in
         (vma_needs_copy).
         """
-        if copy.anon_vma is None and not vma.flags & VmFlags.MAYBE_GUARD:
+        if copy.anon_vma is None and (not vma.flags & VmFlags.MAYBE_GUARD or vma.flags & VmFlags.WIPEONFORK):
             return
         words = parent.tables.words
         kept = np.uint64(_OLD_AND_CLEAN if vma.writes_through else _OLD)

@@ -6,13 +6,12 @@ import errno
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from sortedcontainers import SortedDict
-
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 from emu.mm.flags import VmFlags
 from emu.mm.kmem import VM_AREA_STRUCT
 from emu.mm.ordinary import ORDINARY
+from emu.mm.vmalist import VmaList
 from mmu import entries
 from mmu.memory import PAGE_SHIFT
 from mmu.registers import Access
@@ -175,7 +174,7 @@ class VmaTree:
 
     def __init__(self, kmem: Kmem) -> None:
         self.kmem = kmem
-        self._by_start: SortedDict[int, Vma] = SortedDict()
+        self._vmas = VmaList[Vma]()
         self._last: Vma | None = None
         #: How far down gaps have been looked for, and none found: by how much was needed, the floor and the ceiling.
         #: Where a VMA goes, from above it; anew where one comes that keeps a gap below it.
@@ -187,10 +186,9 @@ class VmaTree:
         last = self._last
         if last is not None and last.start <= address < last.end:
             return last
-        index = self._by_start.bisect_right(address) - 1
-        if index < 0:
+        vma = self._vmas.at_or_below(address)
+        if vma is None:
             return None
-        vma: Vma = self._by_start.peekitem(index)[1]
         if address < vma.end:
             self._last = vma
             return vma
@@ -198,18 +196,15 @@ class VmaTree:
 
     def next_above(self, address: int) -> Vma | None:
         """The lowest VMA that starts above the address."""
-        index = self._by_start.bisect_right(address)
-        return self._by_start.peekitem(index)[1] if index < len(self._by_start) else None
+        return self._vmas.above(address)
 
     def last_below(self, address: int) -> Vma | None:
         """The highest VMA that starts below the address."""
-        index = self._by_start.bisect_left(address) - 1
-        return self._by_start.peekitem(index)[1] if index >= 0 else None
+        return self._vmas.at_or_below(address - 1)
 
     def downwards(self, address: int | None) -> Iterator[Vma]:
         """The VMAs that start below the address (None: all), highest first."""
-        for start in self._by_start.irange(None, address, (True, False), reverse=True):
-            yield self._by_start[start]
+        return self._vmas.downwards(address)
 
     def find_above(self, address: int) -> Vma | None:
         """The lowest VMA that ends above the address (find_vma)."""
@@ -219,7 +214,10 @@ class VmaTree:
         """Every VMA that shares an address with [start, end), lowest first."""
         first = self.find(start)
         found = [first] if first is not None else []
-        found += [self._by_start[key] for key in self._by_start.irange(start, end, (first is None, False))]
+        for vma in self._vmas.upwards(start if first is None else start + 1):
+            if vma.start >= end:
+                break
+            found.append(vma)
         return found
 
     def pieces(self, start: int, end: int) -> Iterator[tuple[Vma, int, int]]:
@@ -254,13 +252,11 @@ class VmaTree:
 
     def add(self, vma: Vma) -> None:
         """Insert.  It must not overlap any other: that would be a mistake of ours, which ends here."""
-        index = self._by_start.bisect_left(vma.start)
-        below = self._by_start.peekitem(index - 1)[1].end if index else 0
-        above = self._by_start.peekitem(index)[0] if index < len(self._by_start) else vma.end
-        if below > vma.start or above < vma.end:
+        below, above = self._vmas.at_or_below(vma.start), self._vmas.above(vma.start)
+        if (below is not None and below.end > vma.start) or (above is not None and above.start < vma.end):
             raise AssertionError(f"a mapping of {vma.start:#x}-{vma.end:#x} would overlap another")
         self.kmem.charge_reserved(VM_AREA_STRUCT)
-        self._by_start[vma.start] = vma
+        self._vmas.add(vma)
         self._last = None
         if vma.flags & VmFlags.GROWSDOWN:
             self._growing.add(vma)
@@ -268,7 +264,7 @@ class VmaTree:
 
     def remove(self, vma: Vma, *, absorbed: bool = False) -> None:
         """Take out; ``absorbed``: what it covers becomes another's."""
-        del self._by_start[vma.start]
+        self._vmas.remove(vma)
         self.kmem.uncharge(VM_AREA_STRUCT)
         self._last = None
         self._growing.discard(vma)
@@ -293,7 +289,8 @@ class VmaTree:
         """
         if vma.anon_vma is not None:
             return
-        for other in (self.find(vma.end), self.find(vma.start - 1)):
+        below, above = self._vmas.beside(vma)
+        for other in (above, below):
             if other is None or other.anon_vma is None or other.anon_vma.forked or not _same_flags(vma, other):
                 continue
             if _in_order(vma, other) or _in_order(other, vma):
@@ -302,10 +299,10 @@ class VmaTree:
         vma.anon_vma = AnonVma()
 
     def __iter__(self) -> Iterator[Vma]:
-        return iter(self._by_start.values())
+        return iter(self._vmas)
 
     def __len__(self) -> int:
-        return len(self._by_start)
+        return len(self._vmas)
 
 
 def vm_start_gap(vma: Vma) -> int:

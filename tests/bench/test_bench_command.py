@@ -35,6 +35,7 @@ AIMS = {
     "sharers_attach_growth": ("at most", 1.3),
     "sharers_link_growth": ("at most", 1.3),
     "sharers_detach_growth": ("at most", 1.3),
+    **{f"mappings_{step}_growth": ("at most", 1.3) for step in ("fault", "protect", "map")},
 }
 
 
@@ -69,6 +70,7 @@ def test_quick(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str], monkey
         "measuring guest memory from 1 to 256 GiB ...",
         "measuring from 1 to 1000 processes ...",
         "measuring from 1 to 10,000 sharers of a region ...",
+        "measuring from 10 to 10,000 mappings ...",
         "measuring reclaim to swap ...",
         "measuring system calls and page faults ...",
         "measuring processes and signals ...",
