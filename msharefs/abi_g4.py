@@ -20,11 +20,10 @@ from emu.linux.argument import ADDRESS, DESCRIPTOR_FLAGS, FD, HEX, HEX32, S32, S
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags
 from emu.linux.layout import Struct
-from emu.linux.mman import MapFlags, Prot
+from emu.linux.mman import Advice, MapFlags, Prot
 from emu.linux.syscall import AT_ADDRESS, DESCRIPTOR, Returned, Syscall
 from emu.mm.flags import VmFlags
 from emu.mm.hugetlb import HPAGE_SIZE
-from emu.mm.madvise import Advice
 from emu.mm.mmap import do_mmap, do_munmap
 from emu.mm.unmapped_area import unmapped_area
 from emu.mm.vma import Vma

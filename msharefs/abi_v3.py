@@ -17,10 +17,9 @@ from emu.kernel.task import task_of
 from emu.linux.argument import HEX, SIZE, Ioctl, Named
 from emu.linux.errors import LinuxError
 from emu.linux.layout import Struct
-from emu.linux.mman import MapFlags
+from emu.linux.mman import Advice, MapFlags
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.flags import VmFlags
-from emu.mm.madvise import Advice
 from emu.mm.unmapped_area import aligned_area
 from emu.mm.vma import Vma
 from msharefs.charging import OWNER

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 from emu.fs.hugetlbfs import HugetlbFile
 from emu.linux.errors import LinuxError, NoPage
-from emu.linux.mman import MapFlags, Prot
+from emu.linux.mman import Advice, MapFlags, Prot
 from emu.mm.address_space import page_align
 from emu.mm.flags import FaultResult, VmFlags
 from emu.mm.hugetlb import hpage_align, is_huge_size
-from emu.mm.madvise import Advice, remove_contents
 from emu.mm.mmap import do_mmap, do_munmap
 from emu.mm.vma import Vma
 from mmu.memory import PAGE_SIZE
@@ -174,6 +173,8 @@ def advise_range(region: Region, task: Task, offset: int, size: int, advice: int
                 vma.ops.zap(region.host, vma, max(vma.start, start), min(vma.end, end))
     elif advice == Advice.REMOVE:
         for vma in vmas:
+            from emu.mm.madvise import remove_contents  # few calls punch holes
+
             remove_contents(region.host, vma, max(vma.start, start), min(vma.end, end))
     elif advice in (Advice.POPULATE_READ, Advice.POPULATE_WRITE):
         _populate(region, task, start, end, Access.WRITE if advice == Advice.POPULATE_WRITE else Access.READ)

@@ -6,9 +6,9 @@ import statistics
 
 from emu.bench.figure import Aim, Figure, Measurement, alternate, cpu_seconds
 from emu.bench.guest import Timer
-from emu.linux.mman import MapFlags, Prot
+from emu.linux.mman import Advice, MapFlags, Prot
 from emu.mm.address_space import AddressSpace
-from emu.mm.madvise import Advice, do_madvise
+from emu.mm.madvise import do_madvise
 from emu.mm.mmap import do_mmap
 from mmu.memory import PAGE_SIZE
 from mmu.registers import Access

@@ -128,18 +128,23 @@ class Path(NamedTuple):
         """Nothing there may be executed (path_noexec)."""
         return bool(self.mount.flags & MountFlags.NOEXEC)
 
-    def notify(self, notice: int) -> None:
-        """Something has happened to what is here: those who watch its directory hear of it, and its own watchers."""
+    def notify(self, notice: int, more: int = 0) -> None:
+        """Something has happened to what is here: those who watch its directory hear of it, and its own watchers;
+        ``more``: what only fanotify knows.
+        """
         dentry = self.dentry
         inode = dentry.inode
-        if not inode.sb.resources.file_watches:
+        resources = inode.sb.resources
+        if not resources.file_watches:
             return
+        for listener in list(resources.fanotify):
+            listener.happened(self, notice | more)
         directory, watching = inode.is_directory, dentry.parent.inode.watches
         if watching and dentry.label is None and dentry is not self.mount.root:
             for watch in list(watching.values()):
                 if watch.mask & notice and not (dentry.deleted and watch.mask & EXCL_UNLINK):
                     watch.tell(notice | (ISDIR if directory else 0), dentry.name, 0)
-        inode.notify(notice, directory=directory)
+        inode.tell(notice, directory=directory)
 
 
 def d_path(path: Path, root: Path | None = None) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from emu.fs import acl as posix_acl
 from emu.fs.file import DirectoryEntry, DirectoryFile, File
 from emu.fs.locks import FileLocks
-from emu.fs.notify import ISDIR, OF_ITSELF
+from emu.fs.notify import ISDIR, OF_ITSELF, Notice
 from emu.fs.seals import Seal, check_mode
 from emu.linux.capability import DAC_OVERRIDE, DAC_READ_SEARCH
 from emu.linux.errors import LinuxError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _EXEC, _WRITE = int(May.EXEC), int(May.WRITE)
 #: FS_IMMUTABLE_FL.
 _IMMUTABLE = 0x10
+_DELETE_SELF = int(Notice.DELETE_SELF)
 
 _OVERRIDES = 1 << DAC_OVERRIDE | 1 << DAC_READ_SEARCH
 
@@ -302,6 +303,12 @@ class Inode:
 
     def notify(self, notice: int, name: str = "", *, cookie: int = 0, directory: bool = False) -> None:
         """Something has happened to it, or to ``name`` in this directory; ``directory``: what it happened to is one."""
+        for listener in list(self.sb.resources.fanotify):
+            listener.happened_in(self, notice, name, is_directory=directory)
+        self.tell(notice, name, cookie=cookie, directory=directory)
+
+    def tell(self, notice: int, name: str = "", *, cookie: int = 0, directory: bool = False) -> None:
+        """Those who watch it hear of that."""
         if self.watches:
             said = notice | ISDIR if directory and not notice & OF_ITSELF else notice
             for watch in list(self.watches.values()):
@@ -310,6 +317,10 @@ class Inode:
 
     def tell_if_gone(self) -> None:
         """Those who watch it hear that neither a name nor an open file is left."""
+        if self.nlink == 0 and self.open_count == 0:
+            for listener in list(self.sb.resources.fanotify):
+                listener.happened_in(self, _DELETE_SELF, "", is_directory=self.is_directory)
+                listener.gone(self)
         if self.watches and self.nlink == 0 and self.open_count == 0:
             for watch in list(self.watches.values()):
                 watch.inode_gone()

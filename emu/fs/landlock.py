@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from emu.fs.anon import AnonFile
 from emu.fs.dentry import Path
+from emu.linux.caller import MAY_IOCTL_DEV, MAY_TRUNCATE, SCOPE_ABSTRACT_UNIX_SOCKET, SCOPE_SIGNAL
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags
 from emu.mm.kmem import LANDLOCK_RULE
@@ -43,17 +44,17 @@ class Access(IntFlag):
     MAKE_BLOCK = 1 << 11
     MAKE_SYM = 1 << 12
     REFER = 1 << 13
-    TRUNCATE = 1 << 14
-    IOCTL_DEV = 1 << 15
+    TRUNCATE = MAY_TRUNCATE
+    IOCTL_DEV = MAY_IOCTL_DEV
 
 
 #: All rights to files, and those that a file can have which is no directory.
 FS_ACCESS = (1 << 16) - 1
 ACCESS_FILE = int(Access.EXECUTE | Access.WRITE_FILE | Access.READ_FILE | Access.TRUNCATE | Access.IOCTL_DEV)
 _REFER = int(Access.REFER)
-#: LANDLOCK_ACCESS_NET_*, and LANDLOCK_SCOPE_*.
+#: LANDLOCK_ACCESS_NET_*, and all LANDLOCK_SCOPE_*.
 BIND_TCP, CONNECT_TCP, NET_ACCESS = 1, 2, 3
-SCOPE_ABSTRACT_UNIX_SOCKET, SCOPE_SIGNAL, SCOPES = 1, 2, 3
+SCOPES = SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL
 _MAKE = {
     stat.S_IFLNK: Access.MAKE_SYM, stat.S_IFDIR: Access.MAKE_DIR, stat.S_IFCHR: Access.MAKE_CHAR,
     stat.S_IFBLK: Access.MAKE_BLOCK, stat.S_IFIFO: Access.MAKE_FIFO, stat.S_IFSOCK: Access.MAKE_SOCK,
@@ -128,6 +129,23 @@ class Domain:
         """LinuxError(EACCES)."""
         if any(self.missing(place, request)):
             raise LinuxError(errno.EACCES)
+
+    def check_make(self, parent: Path, mode: int) -> None:
+        """Whether something of this kind may be made in a directory.  LinuxError(EACCES)."""
+        self.check(parent, to_make(mode))
+
+    def check_remove(self, parent: Path, *, directory: bool) -> None:
+        """Whether a file, or a directory, may be removed from a directory.  LinuxError(EACCES)."""
+        self.check(parent, int(Access.REMOVE_DIR if directory else Access.REMOVE_FILE))
+
+    def check_truncate(self, place: Path) -> None:
+        """Whether a file may be truncated by its name.  LinuxError(EACCES)."""
+        self.check(place, int(Access.TRUNCATE))
+
+    def check_topology(self) -> None:
+        """Nobody who has given up rights to files changes what is mounted.  LinuxError(EPERM)."""
+        if self.handles_files:
+            raise LinuxError(errno.EPERM)
 
     def check_open(self, place: Path, flags: int, *, execute: bool = False, is_file: bool = False) -> int:
         """Whether a file may be opened so; which rights it then does not have all the same (hook_file_open).
@@ -217,20 +235,6 @@ def domain_of(who: Credentials) -> Domain | None:
     domain = who.landlock
     assert domain is None or isinstance(domain, Domain)
     return domain
-
-
-def check(who: Credentials, place: Path, request: int) -> None:
-    """Whether somebody has a right to what is at a place.  LinuxError(EACCES)."""
-    domain = domain_of(who)
-    if domain is not None:
-        domain.check(place, request)
-
-
-def check_topology(who: Credentials) -> None:
-    """Nobody who has given up rights to files changes what is mounted.  LinuxError(EPERM)."""
-    domain = domain_of(who)
-    if domain is not None and domain.handles_files:
-        raise LinuxError(errno.EPERM)
 
 
 class RulesetFile(AnonFile):

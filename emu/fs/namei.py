@@ -52,6 +52,8 @@ class PathWalk:
         self._links = 0
         #: It opens for a program, which waits until holders of leases have given way.
         self.breaks_leases = False
+        #: What it has asked others for already, who say whether a file may be opened (fanotify).
+        self.answers: dict[object, object] = {}
 
     def start_again(self) -> None:
         """The call waited, and looks its name up once more."""

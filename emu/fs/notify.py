@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 from emu.linux.words import Flags
 
 
@@ -35,6 +37,26 @@ class Notice(Flags, prefix="IN_"):
 ISDIR, EXCL_UNLINK = int(Notice.ISDIR), int(Notice.EXCL_UNLINK)
 #: Told without saying that it is a directory.
 OF_ITSELF = int(Notice.DELETE_SELF | Notice.MOVE_SELF)
+
+
+#: FAN_OPEN_EXEC, which inotify does not know.
+OPEN_EXEC = 0x1000
+
+
+class Listener(Protocol):
+    """Somebody who hears of files by where they are (emu.fs.fanotify): places are Path, files Inode."""
+
+    def happened(self, path: Any, event: int) -> None:
+        """Something has happened to what is at a place."""
+
+    def happened_in(self, directory: Any, event: int, name: str, *, is_directory: bool) -> None:
+        """Something has happened to a name in a directory, or to an inode itself (no name)."""
+
+    def gone(self, inode: Any) -> None:
+        """An inode is no more."""
+
+    def ask(self, path: Any, answers: dict[object, object]) -> None:
+        """Whether a file may be opened.  LinuxError(EPERM), LeaseBroken."""
 
 
 class Watch:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 from emu.fs.dentry import Path, unnamed_path
 from emu.fs.file import File
 from emu.fs.fileattr import APPEND
-from emu.fs.landlock import Access, domain_of
-from emu.fs.landlock import check as check_landlock
 from emu.fs.lease import break_lease
 from emu.fs.notify import Notice
 from emu.fs.operations import check_may_create, inherit_acl, new_owner, truncate_path
+from emu.linux.caller import MAY_TRUNCATE
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import May, MountFlags, OpenFlags
 
@@ -35,7 +34,6 @@ _NOATIME = int(OpenFlags.NOATIME)
 _NONBLOCK = int(OpenFlags.NONBLOCK)
 _APPEND = int(OpenFlags.APPEND)
 _DIRECT = int(OpenFlags.DIRECT)
-_LL_TRUNCATE, _LL_MAKE_REG = int(Access.TRUNCATE), int(Access.MAKE_REG)
 #: The access that each O_ACCMODE value asks for; 3 is "for ioctl only" and needs both.
 _ACCESS = (int(May.READ), int(May.WRITE), int(May.READ | May.WRITE), int(May.READ | May.WRITE))
 
@@ -64,9 +62,11 @@ def open_path(walker: PathWalk, path: Path, flags: int, created: bool = False) -
     truncating = not created and bool(flags & _TRUNC) and inode.is_regular
     if not created:
         _may_open(walker, path, flags)
-    domain = domain_of(walker.who)
+    domain = walker.who.landlock
     denied = 0 if domain is None else domain.check_open(path, flags)
     if walker.breaks_leases and not created:
+        for listener in list(inode.sb.resources.fanotify):
+            listener.ask(path, walker.answers)
         break_lease(inode, bool(flags & 3 or flags & _TRUNC), bool(flags & _NONBLOCK))
     if flags & _DIRECT and not inode.can_direct and not stat.S_ISCHR(inode.mode):
         raise LinuxError(errno.EINVAL)
@@ -81,7 +81,7 @@ def open_path(walker: PathWalk, path: Path, flags: int, created: bool = False) -
     path.notify(_OPEN)
     if truncating:
         try:
-            if denied & _LL_TRUNCATE:
+            if denied & MAY_TRUNCATE:
                 raise LinuxError(errno.EACCES)
             truncate_path(path, 0, walker.who)
         except BaseException:
@@ -156,7 +156,8 @@ def _find_or_create(walker: PathWalk, name: str, flags: int, mode: int, start: P
 def _create(walker: PathWalk, last: Last, mode: int) -> Path:
     parent = last.parent
     parent.mount.want_write()
-    check_landlock(walker.who, parent, _LL_MAKE_REG)
+    if walker.who.landlock is not None:
+        walker.who.landlock.check_make(parent, stat.S_IFREG)
     check_may_create(walker, parent)
     inode = parent.dentry.inode.create(last.name, new_owner(walker, parent, mode))
     inherit_acl(parent, inode, mode)
@@ -170,7 +171,7 @@ def _open_tmpfile(walker: PathWalk, directory: Path, flags: int, mode: int) -> F
         raise LinuxError(errno.ENOTDIR)
     directory.mount.want_write()
     inode.permission(int(May.WRITE | May.EXEC), walker.who)
-    domain = domain_of(walker.who)
+    domain = walker.who.landlock
     denied = 0 if domain is None else domain.check_open(directory, flags, is_file=True)
     made = inode.tmpfile(new_owner(walker, directory, mode))
     inherit_acl(directory, made, mode)

@@ -6,7 +6,7 @@ import errno
 import stat
 from typing import TYPE_CHECKING
 
-from emu.fs import acl, landlock
+from emu.fs import acl
 from emu.fs.dentry import Path, d_path
 from emu.fs.fileattr import APPEND, IMMUTABLE, check_changeable
 from emu.fs.inode import Attributes, NewOwner
@@ -100,7 +100,8 @@ def _free_place(walker: PathWalk, name: str, start: Path | None, directory: bool
 def _place_for_new(walker: PathWalk, name: str, start: Path | None, kind: int) -> Last:
     """:func:`_free_place`, with a check of the permission to make an entry of a kind (S_IFMT) there."""
     last = _free_place(walker, name, start, kind == stat.S_IFDIR)
-    landlock.check(walker.who, last.parent, landlock.to_make(kind))
+    if walker.who.landlock is not None:
+        walker.who.landlock.check_make(last.parent, kind)
     check_may_create(walker, last.parent)
     return last
 
@@ -158,7 +159,7 @@ def link(walker: PathWalk, old: Path, name: str, start: Path | None = None) -> N
         raise LinuxError(errno.EXDEV)
     inode = old.dentry.inode
     _may_link(walker, inode)
-    domain = landlock.domain_of(walker.who)
+    domain = walker.who.landlock
     if domain is not None:
         domain.check_refer(_directory_of(old), inode, last.parent, None, removes=False)
     check_changeable(inode)
@@ -212,7 +213,8 @@ def unlink(walker: PathWalk, name: str, start: Path | None = None) -> None:
     victim = walker.lookup(last.parent, last.name)
     if last.slash:
         raise LinuxError(errno.EISDIR if victim.dentry.inode.is_directory else errno.ENOTDIR)
-    landlock.check(walker.who, last.parent, int(landlock.Access.REMOVE_FILE))
+    if walker.who.landlock is not None:
+        walker.who.landlock.check_remove(last.parent, directory=False)
     check_may_delete(walker, last.parent, victim, want_directory=False)
     inode = victim.dentry.inode
     last.parent.dentry.inode.unlink(last.name, inode)
@@ -229,7 +231,8 @@ def rmdir(walker: PathWalk, name: str, start: Path | None = None) -> None:
         raise LinuxError({".": errno.EINVAL, "..": errno.ENOTEMPTY, "": errno.EBUSY}[last.name])
     last.parent.mount.want_write()
     victim = walker.lookup(last.parent, last.name)
-    landlock.check(walker.who, last.parent, int(landlock.Access.REMOVE_DIR))
+    if walker.who.landlock is not None:
+        walker.who.landlock.check_remove(last.parent, directory=True)
     check_may_delete(walker, last.parent, victim, want_directory=True)
     last.parent.dentry.inode.rmdir(last.name, victim.dentry.inode)
     last.parent.dentry.drop(last.name)
@@ -263,7 +266,7 @@ def rename(
     _check_rename(old, new, source, target, wanted)
     if source.mount is not old.parent.mount or (target is not None and target.mount is not new.parent.mount):
         raise LinuxError(errno.EBUSY)
-    domain = landlock.domain_of(walker.who)
+    domain = walker.who.landlock
     if domain is not None:
         there = None if target is None else target.dentry.inode
         swaps = bool(wanted & RenameFlags.EXCHANGE)

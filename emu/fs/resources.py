@@ -19,6 +19,7 @@ from emu.mm.thp import TransparentHugePages
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.fs.file import File
+    from emu.fs.notify import Listener
 
 #: Opens a device node or a FIFO.
 SpecialOpen = Callable[["Path", int], "File"]
@@ -61,6 +62,8 @@ class Resources:
         #: Inotify instances, what they watch, and the limit (fs.inotify.max_user_watches: a hundredth of memory at
         #: 1,240 bytes each, as on Linux); the cookie that joins both ends of the last rename.
         self.inotify_instances = 0
+        #: Groups of fanotify.
+        self.fanotify: dict[Listener, None] = {}
         self.file_watches = 0
         self.max_file_watches = max(8192, (frames.total << 12) // 100 // 1240)
         self.rename_cookie = 0

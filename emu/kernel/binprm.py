@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from emu.fs.file import File
-from emu.fs.landlock import domain_of
+from emu.fs.notify import OPEN_EXEC, Notice
 from emu.kernel.elf import NotExecutable
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import May
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 #: What the kernel looks at of a file to tell its format (BINPRM_BUF_SIZE), and how many interpreters have interpreters.
 _BUF_SIZE, _MAX_DEPTH = 256, 5
+_OPEN = int(Notice.OPEN)
 _SPACES, _TERMINATORS = b" \t", b" \t\0"
 
 
@@ -77,13 +78,14 @@ def open_exec(kernel: Kernel, task: Task, path: Path) -> File:
     if not inode.is_regular or not inode.mode & 0o111 or path.noexec:
         raise LinuxError(errno.EACCES)
     inode.permission(int(May.EXEC), task.credentials)
-    domain = domain_of(task.credentials)
+    domain = task.credentials.landlock
     if domain is not None:
         domain.check_open(path, 0, execute=True)
     if inode.write_count > 0:
         raise LinuxError(errno.ETXTBSY)
     file = inode.open(path, 0, task)
     inode.write_count -= 1
+    path.notify(_OPEN, OPEN_EXEC)
     return file
 
 

@@ -6,8 +6,8 @@ import copy
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from emu.fs.landlock import SCOPE_SIGNAL
 from emu.kernel.signal_state import Sig
+from emu.linux.caller import SCOPE_SIGNAL
 from emu.linux.capability import ALL_CAPABILITIES, FS_CAPABILITIES, KEEP_CAPS, KILL, NO_SETUID_FIXUP, NOROOT, SETUID
 
 if TYPE_CHECKING:

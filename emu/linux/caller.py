@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from emu.linux.capability import ALL_CAPABILITIES, FOWNER, SYS_PTRACE
 from emu.linux.errors import LinuxError
@@ -15,8 +15,34 @@ from emu.linux.stop import Stop
 Place = TypeVar("Place")
 
 
+#: Rights to an open file that a sandbox may not give (LANDLOCK_ACCESS_FS_*), and what it may have out of its reach
+#: (LANDLOCK_SCOPE_*).
+MAY_TRUNCATE, MAY_IOCTL_DEV = 1 << 14, 1 << 15
+SCOPE_ABSTRACT_UNIX_SOCKET, SCOPE_SIGNAL = 1, 2
+
+
 class Sandbox(Protocol):
-    """What somebody has given up (emu.fs.landlock)."""
+    """What somebody has given up (emu.fs.landlock); places and inodes are those of the VFS."""
+
+    def check_open(self, place: Any, flags: int, *, execute: bool = False, is_file: bool = False) -> int:
+        """Whether a file may be opened so; the rights that it then does not have.  LinuxError(EACCES)."""
+
+    def check_make(self, parent: Any, mode: int) -> None:
+        """Whether something of this kind may be made in a directory.  LinuxError(EACCES)."""
+
+    def check_remove(self, parent: Any, *, directory: bool) -> None:
+        """Whether a file, or a directory, may be removed from a directory.  LinuxError(EACCES)."""
+
+    def check_truncate(self, place: Any) -> None:
+        """Whether a file may be truncated by its name.  LinuxError(EACCES)."""
+
+    def check_refer(
+        self, old: Any, source: Any, new: Any, target: Any, *, removes: bool, exchange: bool = False
+    ) -> None:  # fmt: skip
+        """Whether something may be linked, or moved, from one directory to another.  LinuxError(EACCES), (EXDEV)."""
+
+    def check_topology(self) -> None:
+        """Whether it may be changed what is mounted.  LinuxError(EPERM)."""
 
     def encloses(self, other: object) -> bool:
         """Whether another sandbox is this one, or has been made in it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emu.linux.words import Flags, tested_often
+from emu.linux.words import Choice, Flags, tested_often
 
 
 @tested_often
@@ -49,3 +49,33 @@ class MapFlags(Flags, prefix="MAP_"):
         names = {0: "MAP_FILE", 1: "MAP_SHARED", 2: "MAP_PRIVATE", 3: "MAP_SHARED_VALIDATE", 8: "MAP_DROPPABLE"}
         name = names.get(kind, f"{kind:#x}")
         return f"{name}|{super().words(rest)}" if rest else name
+
+
+class Advice(Choice, prefix="MADV_"):
+    """MADV_*."""
+
+    NORMAL = 0
+    RANDOM = 1
+    SEQUENTIAL = 2
+    WILLNEED = 3
+    DONTNEED = 4
+    FREE = 8
+    REMOVE = 9
+    DONTFORK = 10
+    DOFORK = 11
+    MERGEABLE = 12
+    UNMERGEABLE = 13
+    HUGEPAGE = 14
+    NOHUGEPAGE = 15
+    DONTDUMP = 16
+    DODUMP = 17
+    WIPEONFORK = 18
+    KEEPONFORK = 19
+    COLD = 20
+    PAGEOUT = 21
+    POPULATE_READ = 22
+    POPULATE_WRITE = 23
+    DONTNEED_LOCKED = 24
+    COLLAPSE = 25
+    GUARD_INSTALL = 102
+    GUARD_REMOVE = 103

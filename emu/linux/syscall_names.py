@@ -7,7 +7,7 @@ _NOT_IMPLEMENTED = """
 175 init_module  176 delete_module  177 get_kernel_syms  178 query_module  180 nfsservctl  181 getpmsg  182 putpmsg
 183 afs_syscall  184 tuxcall  185 security  205 set_thread_area  211 get_thread_area  212 lookup_dcookie
 214 epoll_ctl_old  215 epoll_wait_old  236 vserver  246 kexec_load
-300 fanotify_init  301 fanotify_mark  313 finit_module  320 kexec_file_load
+313 finit_module  320 kexec_file_load
 """
 _WORDS = _NOT_IMPLEMENTED.split()
 NAMES = {int(number): name for number, name in zip(_WORDS[::2], _WORDS[1::2], strict=True)}

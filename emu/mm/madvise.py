@@ -6,8 +6,7 @@ import errno
 
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import FallocateFlags
-from emu.linux.mman import Prot
-from emu.linux.words import Choice
+from emu.linux.mman import Advice, Prot
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.flags import VmFlags
 from emu.mm.guards import NO_GUARDS, install_guards, remove_guards
@@ -19,37 +18,6 @@ from emu.mm.uffdevents import removed
 from emu.mm.vma import Vma
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
-
-
-class Advice(Choice, prefix="MADV_"):
-    """MADV_*."""
-
-    NORMAL = 0
-    RANDOM = 1
-    SEQUENTIAL = 2
-    WILLNEED = 3
-    DONTNEED = 4
-    FREE = 8
-    REMOVE = 9
-    DONTFORK = 10
-    DOFORK = 11
-    MERGEABLE = 12
-    UNMERGEABLE = 13
-    HUGEPAGE = 14
-    NOHUGEPAGE = 15
-    DONTDUMP = 16
-    DODUMP = 17
-    WIPEONFORK = 18
-    KEEPONFORK = 19
-    COLD = 20
-    PAGEOUT = 21
-    POPULATE_READ = 22
-    POPULATE_WRITE = 23
-    DONTNEED_LOCKED = 24
-    COLLAPSE = 25
-    GUARD_INSTALL = 102
-    GUARD_REMOVE = 103
-
 
 #: Advice that only changes flags of the VMA: flags to clear, flags to set.
 _NOTES = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from emu.fs import operations
 from emu.fs.file import WouldBlock
-from emu.fs.landlock import SCOPE_ABSTRACT_UNIX_SOCKET
+from emu.linux.caller import SCOPE_ABSTRACT_UNIX_SOCKET
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import May
 from emu.linux.wait import WaitQueue

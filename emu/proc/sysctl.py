@@ -9,6 +9,7 @@ import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from emu.fs.fanotify import MAX_USER_GROUPS
 from emu.fs.inotify import MAX_QUEUED_EVENTS, MAX_USER_INSTANCES
 from emu.fs.mount import MAX_MOUNTS
 from emu.fs.pipe import MAX_FULL_PIPES
@@ -141,6 +142,8 @@ def _shown(kernel: Kernel) -> dict[str, Callable[[], bytes]]:
         "kernel/threads-max": line(MAX_TASKS), "vm/mmap_min_addr": line(65536),
         "vm/mmap_rnd_bits": line(MMAP_RND_BITS),
         "fs/epoll/max_user_watches": line(resources.max_epoll_watches),
+        "fs/fanotify/max_queued_events": line(MAX_QUEUED_EVENTS), "fs/fanotify/max_user_groups": line(MAX_USER_GROUPS),
+        "fs/fanotify/max_user_marks": lambda: b"%d\n" % resources.max_file_watches,
         "fs/inotify/max_queued_events": line(MAX_QUEUED_EVENTS),
         "fs/inotify/max_user_instances": line(MAX_USER_INSTANCES), "fs/mount-max": line(MAX_MOUNTS),
         "vm/lowmem_reserve_ratio": line("256\t256\t32\t0\t0"),

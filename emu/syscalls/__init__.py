@@ -72,6 +72,7 @@ NUMBERS: dict[str, tuple[int, ...]] = {
     "lsm": (*range(459, 462),),
     "bpf": (321,),
     "perf": (298,),
+    "fanotify": (300, 301),
     "landlock": (*range(444, 447),),
     "uring": (425, 426),
     "uringregister": (427,),

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 from emu.fs.fasync import F_OWNER_PGRP, F_OWNER_PID
 from emu.fs.file import WouldBlock
 from emu.fs.fileattr import APPEND, IMMUTABLE
-from emu.fs.landlock import Access
-from emu.fs.landlock import check as check_landlock
 from emu.fs.lease import LeaseBroken, break_lease
 from emu.fs.notify import Notice
 from emu.fs.operations import remove_privileges, truncate_path
 from emu.linux.argument import DESCRIPTOR_FLAGS, FD, INT, OFFSET, SIZE, U32, U64, Argument, Named, Scalar, Shown, View
+from emu.linux.caller import MAY_IOCTL_DEV, MAY_TRUNCATE
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE, FallocateFlags, OpenFlags
 from emu.linux.layout import LATE_PATH, PATHNAME
@@ -80,7 +79,7 @@ def sys_dup3(kernel: Kernel, task: Task, fd: int, new: int, flags: int) -> int:
 def sys_ioctl(kernel: Kernel, task: Task, fd: int, command: int, argument: int) -> Result:
     """ioctl(2): commands common to all files are handled here, others by the file."""
     file = task.files.get(fd)
-    if file.landlock_denied & Access.IOCTL_DEV and command not in _OF_ALL_FILES:
+    if file.landlock_denied & MAY_IOCTL_DEV and command not in _OF_ALL_FILES:
         raise LinuxError(errno.EACCES)
     if command in (FIOCLEX, FIONCLEX):
         task.files.set_cloexec(fd, command == FIOCLEX)
@@ -181,7 +180,7 @@ def sys_ftruncate(kernel: Kernel, task: Task, fd: int, length: int) -> int:
     if not file.inode.is_regular or not file.writable:
         raise LinuxError(errno.EINVAL)
     check_file_size(kernel, task, length)
-    if file.landlock_denied & Access.TRUNCATE:
+    if file.landlock_denied & MAY_TRUNCATE:
         raise LinuxError(errno.EACCES)
     truncate_path(file.path, length, task.credentials)
     return 0
@@ -210,7 +209,8 @@ def sys_truncate(kernel: Kernel, task: Task, address: int, length: int) -> Resul
 
 def _truncate(kernel: Kernel, task: Task, path: Path, length: int) -> int:
     check_file_size(kernel, task, length)
-    check_landlock(task.credentials, path, int(Access.TRUNCATE))
+    if task.credentials.landlock is not None:
+        task.credentials.landlock.check_truncate(path)
     truncate_path(path, length, task.credentials)
     return 0
 

@@ -9,7 +9,6 @@ from emu.fs import mounting
 from emu.fs.dentry import decode_name
 from emu.fs.file import File
 from emu.fs.fscontext import FsContext, Phase
-from emu.fs.landlock import check_topology
 from emu.fs.mount import VfsMount
 from emu.linux.argument import DIRFD, FD, HEX32, INT, SIZE, UINT, Bits, Pointer
 from emu.linux.errors import LinuxError
@@ -231,7 +230,8 @@ def sys_move_mount(kernel: Kernel, task: Task, from_fd: int, source: int, to_fd:
     how = (_EMPTY if flags & _MOVE_T_EMPTY else 0) | (0 if flags & _MOVE_T_SYMLINKS else _NOFOLLOW)
     _, place = resolve_at(kernel, task, to_fd, target, how)
     mount = moved.mount
-    check_topology(task.credentials)
+    if task.credentials.landlock is not None:
+        task.credentials.landlock.check_topology()
     if flags & _MOVE_GROUP:
         if None in (mount.ns, place.mount.ns):
             raise LinuxError(errno.EINVAL)

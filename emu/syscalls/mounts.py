@@ -6,7 +6,6 @@ import errno
 from typing import TYPE_CHECKING
 
 from emu.fs import mounting
-from emu.fs.landlock import check_topology
 from emu.linux.argument import ADDRESS, U64, Named
 from emu.linux.capability import SYS_ADMIN
 from emu.linux.errors import LinuxError
@@ -42,7 +41,8 @@ def sys_mount(kernel: Kernel, task: Task, source: int, target: int, fstype: int,
     device = _optional_text(task, source)
     options = _optional_text(task, data)
     path = resolve(kernel, task, PATHNAME.read(task.mm, target))[1]
-    check_topology(task.credentials)
+    if task.credentials.landlock is not None:
+        task.credentials.landlock.check_topology()
     check_may_mount(task)
     try:
         _mount(kernel, task, path, kind, device, flags, options)
@@ -125,7 +125,8 @@ def sys_umount2(kernel: Kernel, task: Task, target: int, flags: int) -> int:
         raise LinuxError(errno.EINVAL)
     if flags & UmountFlags.FORCE and not task.credentials.capable_in(SYS_ADMIN, mount.sb.user):
         raise LinuxError(errno.EPERM)
-    check_topology(task.credentials)
+    if task.credentials.landlock is not None:
+        task.credentials.landlock.check_topology()
     if flags & UmountFlags.EXPIRE and flags & (UmountFlags.FORCE | UmountFlags.DETACH):
         raise LinuxError(errno.EINVAL)
     kernel.vfs.umount(path, flags)
@@ -136,7 +137,8 @@ def sys_pivot_root(kernel: Kernel, task: Task, new_root: str, put_old: str) -> i
     """pivot_root(2): every process whose root or directory was the old root gets the new one."""
     check_may_mount(task)
     new, old = (_directory(kernel, task, name) for name in (new_root, put_old))
-    check_topology(task.credentials)
+    if task.credentials.landlock is not None:
+        task.credentials.landlock.check_topology()
     root = task.fs.root
     mounting.pivot_root(kernel.vfs.mount_table, root, new, old, task.ns.mnt)
     for other in kernel.with_init():

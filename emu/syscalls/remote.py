@@ -17,11 +17,12 @@ from emu.linux.capability import SYS_NICE
 from emu.linux.errors import LinuxError, NoIntr
 from emu.linux.fileflags import IOV_MAX, PAGE_SIZE, OpenFlags
 from emu.linux.layout import FILLED_IOVEC, IOVEC, PIECE
+from emu.linux.mman import Advice
 from emu.linux.syscall import BYTES, Restart, Result, Syscall
 from emu.linux.wait import WaitQueue
 from emu.mm.flags import VmFlags
 from emu.mm.gup import read_remote, write_remote
-from emu.mm.madvise import Advice, do_madvise
+from emu.mm.madvise import do_madvise
 from emu.syscalls.paths import UserBuffer
 from emu.syscalls.pidfd import pidfd_target
 from emu.syscalls.transfer import read_file, signal_broken_pipe

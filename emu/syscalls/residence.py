@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from emu.linux.argument import MAPPING, S32, SIZE, Bits, Named, Pointer
 from emu.linux.errors import LinuxError
 from emu.linux.layout import Opaque
+from emu.linux.mman import Advice
 from emu.linux.syscall import Syscall
 from emu.mm.address_space import page_align
 from emu.mm.flags import VmFlags
-from emu.mm.madvise import Advice, do_madvise
+from emu.mm.madvise import do_madvise
 from emu.mm.mlock import do_mlock, do_mlockall, do_munlock, do_munlockall
 from mmu.memory import PAGE_SIZE
 

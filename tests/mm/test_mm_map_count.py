@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from emu.linux.errors import LinuxError
-from emu.linux.mman import MapFlags, Prot
+from emu.linux.mman import Advice, MapFlags, Prot
 from emu.mm.address_space import AddressSpace
 from emu.mm.flags import VmFlags
-from emu.mm.madvise import Advice, do_madvise
+from emu.mm.madvise import do_madvise
 from emu.mm.mlock import do_mlock
 from emu.mm.mmap import do_brk, do_mmap, do_munmap
 from emu.mm.mprotect import do_mprotect

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import pytest
 
+from emu.linux.mman import Advice
 from emu.machine import Mount
-from emu.mm.madvise import Advice
 from msharefs.module import MOUNT_POINT
 from tests.booted import UNIT, MakeMachine
 from tests.sharing.tables import Table, expected, results
@@ -223,11 +223,6 @@ TABLES = {
     "the kernel's own accesses": (REMOTE, WINDOW + REMOTE_SETUP),
 }  # fmt: skip
 
-#: Rows that ask for a part of the kernel which is not here.
-SKIPPED = {
-    "ptrace PEEK in a child: EIO where it never touched the slot, else data, EIO in a hole": "there is no ptrace",
-}
-
 
 @pytest.mark.parametrize("level", UNIT)
 @pytest.mark.parametrize("name", TABLES)
@@ -250,6 +245,12 @@ def test_accesses_that_a_mount_option_resolves(machine: MakeMachine, level: str)
     assert booted.logged == []
 
 
-@pytest.mark.parametrize("row", SKIPPED)
-def test_rows_that_need_more(row: str) -> None:
-    pytest.skip(SKIPPED[row])
+@pytest.mark.parametrize("level", UNIT)
+def test_what_a_tracer_reads(machine: MakeMachine, level: str) -> None:
+    """PTRACE_PEEKDATA in a child: EIO before it has touched the slot, then data, and EIO in a hole."""
+    booted = machine(level=level)
+    lines = booted.calls(f"""@u = say {booted.unit}; @b = bytes 64; {WINDOW}
+        @fork c; @me = getpid; @syscall 101 0; @syscall 62 me 19; @load w+8K; @syscall 62 me 19; end
+        @store w+8K 7; @syscall 61 c b 0 0; syscall 101 2 c w+8K b; @syscall 101 7 c 0 0; @syscall 61 c b 0 0
+        syscall 101 2 c w+8K b; load b; syscall 101 2 c w+1M b; @syscall 101 7 c 0 0; wait c""")
+    assert [line.split(" = ")[1] for line in lines] == ["EIO", "0", "7", "EIO", "0"]
