@@ -24,7 +24,8 @@ from unicorn import (
 from unicorn import x86_const as x86
 
 from emu.fpu import Fpu
-from emu.hooks import TrapReason, TrapState
+from emu.hooks import FAR, INLINE_BLOCK_BYTES, Count, InlineBlock, TrapReason, TrapState, set_limit
+from emu.inline.inlining import Inlining, Unproven, is_wanted, prove, watch_hooks
 from emu.instructions.block import Patch, Steps
 from emu.instructions.blocks import Blocks
 from emu.instructions.raised import DB, GP, UD, Raised
@@ -115,9 +116,11 @@ class Cpu:
         seed: int = 0,
         la57: bool = False,
         cpus: int = 1,
+        fast: bool | None = None,
     ) -> None:
         """``entry_frame`` is a free frame that is used once, for the instruction that enters CPL 3; ``tlb`` as for
         :class:`mmu.Mmu`; with ``la57`` the tables have 5 levels; ``cpus`` are its logical processors.
+        ``fast``: blocks count themselves (:mod:`emu.inline.sites`), if they can; None for what the environment says.
         """
         _make_sure_of_room()
         self.uc = uc = Uc(UC_ARCH_X86, UC_MODE_64)
@@ -131,7 +134,9 @@ class Cpu:
         self.guard.signals_wait_in(Cpu.enter)
         if la57:
             self.mmu.registers = replace(self.mmu.registers, cr4=self.mmu.registers.cr4 | CR4.LA57)
-        self.trap = TrapState()
+        clock = ctypes.addressof(self.mmu.state) + MmuState.clock.offset  # type: ignore[attr-defined]
+        self.trap = TrapState(count=clock)
+        self._count = Count.from_address(self.trap.count)
         self._vector: int | None = None
         #: The time-stamp counter.
         self.read_tsc: Callable[[], int] = lambda: self.clock
@@ -147,6 +152,9 @@ class Cpu:
         self._template = self._enter_cpl3(entry_frame)
         self._install_hooks()
         self._vector_context = self.new_context_like_current()
+        #: Whether blocks count themselves.
+        self.inlining = Inlining(uc, self.trap, self._library, self.trap.plain_record)
+        self._inline(is_wanted(fast))
 
     # -- set-up ----------------------------------------------------------------------------------------------------
 
@@ -155,7 +163,6 @@ class Cpu:
         trap.reg_read = unicorn_abi.symbol_address("uc_reg_read")
         trap.rflags_at = ctypes.addressof(trap) + TrapState.rflags.offset  # type: ignore[attr-defined]
         trap.emu_stop = unicorn_abi.symbol_address("uc_emu_stop")
-        trap.clock = ctypes.addressof(self.mmu.state) + MmuState.clock.offset  # type: ignore[attr-defined]
         trap.registers = ctypes.addressof(self._env)
         #: The code that has run.
         self.blocks = Blocks(self.mmu, trap, self._env, self.fpu)
@@ -163,7 +170,7 @@ class Cpu:
         self._library = load("emu.hooks")
         self._library.guards[self._engine] = self.guard
         at = ctypes.addressof(trap)
-        unicorn_abi.hook_add(self.uc, UC_HOOK_BLOCK, self._library["on_block"].address, at)
+        unicorn_abi.hook_add(self.uc, UC_HOOK_BLOCK, self._library["on_block"].address, at | FAR)
         unicorn_abi.hook_add(self.uc, UC_HOOK_INSN, self._library["on_syscall"].address, at, x86.UC_X86_INS_SYSCALL)
         unicorn_abi.hook_add(self.uc, UC_HOOK_INTR, pointer(_INTERRUPT, self._on_interrupt), 0)
         for prototype, function, instruction in (
@@ -171,6 +178,39 @@ class Cpu:
             (_READ_TSC, self._on_rdtscp, x86.UC_X86_INS_RDTSCP),
         ):
             unicorn_abi.hook_add(self.uc, UC_HOOK_INSN, pointer(prototype, function), 0, instruction)
+
+    def _inline(self, wanted: bool) -> None:
+        """Have blocks count themselves if that is wanted, and if it is proven that they can."""
+        inlining, blocks = self.inlining, self.blocks
+        if not wanted:
+            inlining.why_not = "as was asked for"
+        elif self.mmu.tlb is not None:
+            inlining.why_not = "in exact mode each fetch goes through the TLB model"
+        else:
+            try:
+                prove(self._library)
+            except Unproven as error:
+                inlining.why_not = str(error)
+                return
+            blocks.counts_inline, blocks.is_full, blocks.on_forgotten = True, inlining.is_full, inlining.forgotten
+            blocks.open()
+            inlining.begin()
+            watch_hooks(self.uc, self._hooked)
+
+    def _hooked(self) -> None:
+        """Somebody installs a hook, which may stop emulation anywhere."""
+        if not self.blocks.counts_inline:
+            return
+        self.inlining.end("there is a hook that is not the machine's own")
+        self.blocks.counts_inline = False
+        self.blocks.open()
+        self.enter = self._enter_anew  # type: ignore[method-assign]
+
+    def _enter_anew(self, rip: int) -> Trap:
+        """Enter once the engine has forgotten the code that counts itself."""
+        del self.enter
+        self.blocks.forget()
+        return self.enter(rip)
 
     def _enter_cpl3(self, frame: int) -> unicorn_abi.Context:
         """Run SYSRETQ once, the only way to CPL 3 without a GDT, and keep the context it leaves (flat user
@@ -340,16 +380,22 @@ class Cpu:
         self.trap.last_end = self.mmu.state.last_end = end
         self.trap.last_clock = self.clock
 
+    def begin_slice(self, left: int) -> None:
+        """A slice of so many instructions begins."""
+        trap, count = self.trap, self._count
+        trap.limit = limit = count.clock + left
+        count.limit, count.limit_uncaught = limit & trap.open, limit & trap.open_uncaught
+
     def end_slice(self) -> None:
         """Stop before the next block, as at the end of a slice."""
-        self.trap.budget = 0
+        set_limit(self.trap, 0)
         self.trap.aside = min(self.trap.aside, 1)
 
     def limit_slice(self, left: int) -> None:
         """Leave no more than so many instructions of the slice."""
-        trap = self.trap
-        trap.budget = min(trap.budget, left)
-        trap.aside = min(trap.aside, left + 1)
+        trap, limit = self.trap, self._count.clock + left
+        set_limit(trap, min(trap.limit, limit))
+        trap.aside = min(trap.aside, limit + 1)
 
     def enter(self, rip: int) -> Trap:
         """Run at ``rip`` until something needs the kernel.  Raises what a callback raised."""
@@ -439,7 +485,8 @@ class Cpu:
         trap = self.trap
         self.blocks.unpatch()
         if trap.aside:
-            trap.budget, trap.aside = trap.aside - 1, 0
+            set_limit(trap, trap.aside - 1)
+            trap.aside = 0
         trap.goes_on = self.mmu.state.fetched = 0
 
     def _explain(self, status: int) -> Trap:
@@ -451,8 +498,8 @@ class Cpu:
         if self.guard.failure is not None:
             trap = self.trap
             if trap.goes_on:  # it will be counted once more
-                self.mmu.state.clock -= trap.ahead
-                trap.aside += trap.ahead
+                trap.aside = max(trap.aside, self._count.clock + 1)
+                self._count.clock -= trap.ahead
             self._vector = None
             self._forget_what_is_ahead()
             self.blocks.pending = None
@@ -483,11 +530,19 @@ class Cpu:
         context.restore()
         return Trap(TrapKind.EXCEPTION, vector=vector, error_code=error_code, dr6=DR6_BS if vector == DB else 0)
 
+    @property
+    def _last_block(self) -> int:
+        """The address of the block that was counted last."""
+        number = self._count.block
+        if number == 0:
+            return self.trap.block
+        return InlineBlock.from_address(self._count.blocks + number * INLINE_BLOCK_BYTES).address
+
     def _back_to_branch(self) -> None:
         """The guest has branched to an address that is not canonical: it is still at the branch."""
         from emu.instructions.branch import is_branch, undo  # few guests do
 
-        branch = next((each for each in self.blocks.pages.instructions(self.trap.block) if is_branch(each)), None)
+        branch = next((each for each in self.blocks.pages.instructions(self._last_block) if is_branch(each)), None)
         if branch is not None:
             undo(branch, self._env)
             self.write("rip", branch.address)

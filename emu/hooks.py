@@ -12,7 +12,7 @@ from enum import IntEnum
 
 from unicorn.x86_const import UC_X86_REG_RFLAGS
 
-from mmu.native import call1, call3, cold, entry, inlined, load8, load64, native, store8, store64
+from mmu.native import call1, call3, cold, entry, inlined, load8, load64, native, return_address, store8, store64
 from mmu.state import fields
 
 
@@ -37,19 +37,19 @@ class HitKind(IntEnum):
 class TrapState(ctypes.Structure):
     """The record that the hooks share with :class:`emu.cpu.Cpu`.  Every field is a uint64."""
 
-    budget: int  # instructions left in this slice; 0 too while some are set aside
+    limit: int  # the slice ends when so many instructions are retired; 0 while something must be done before that
     reason: int
-    clock: int  # host address of the count of retired instructions
+    count: int  # host address of the Count
     rflags: int  # at a system call
     rflags_at: int  # host address of the field above
     reg_read: int  # host address of uc_reg_read
     emu_stop: int  # host address of uc_emu_stop
     new_block: int  # host address of new(uc, address, size): makes it known; 0: it is to be entered anew
     table: int  # host address of the table of known blocks
-    block: int  # the address of the last block
+    block: int  # the address of the last block that the hook counted
     code_id: int  # distinguishes code of different programs at the same address
     registers: int  # host address of the general registers
-    aside: int  # the budget plus 1 while something must be done before the next block; else 0
+    aside: int  # the limit plus 1 while something must be done before the next block; else 0
     goes_on: int  # the address at which a block that was counted goes on, plus 1; else 0
     ahead: int  # how many of its instructions from there on are counted
     fetched: int  # host address of MmuState.fetched
@@ -63,8 +63,40 @@ class TrapState(ctypes.Structure):
     plain_record: int  # and of its record
     answer: int  # host address of answer(uc, fast_path, 0), asked for each system call first; 0: nobody
     fast_path: int  # host address of its record
+    open: int  # all ones while code counts itself that is plain in any process; else 0
+    open_uncaught: int  # and code that is plain only in a process that does not catch faults
+    inline: int  # host address of inline(record, return address, block): has a block count itself; 0: nobody
+    inline_record: int  # and of its record
 
     _fields_ = fields(__annotations__)
+
+
+class Count(ctypes.Structure):
+    """What code that counts itself works on (:mod:`emu.inline.sites`).  Every field is a uint64."""
+
+    clock: int  # instructions retired: MmuState.clock
+    block: int  # the number of the block that counted itself last; 0 if the hook counted another one since
+    limit: int  # of TrapState, or 0
+    limit_uncaught: int  # the same for code that is plain only in a process that does not catch faults
+    reached: int  # host address of reached(count): called where that many instructions are retired
+    trap: int  # host address of the TrapState
+    engine: int  # uc_struct
+    blocks: int  # host address of InlineBlock[]
+
+    _fields_ = fields(__annotations__)
+
+
+class InlineBlock(ctypes.Structure):
+    """A block that counts itself.  Every field is a uint64."""
+
+    address: int
+    size: int
+    instructions: int
+
+    _fields_ = fields(__annotations__)
+
+
+INLINE_BLOCK_BYTES = ctypes.sizeof(InlineBlock)
 
 
 class KnownBlock(ctypes.Structure):
@@ -119,6 +151,9 @@ BLOCK_BYTES = ctypes.sizeof(KnownBlock)
 SPECIAL = 1 << 31
 NOT_SPECIAL = 0xFFFF_FFFF_7FFF_FFFF
 NO_REGISTER = 16
+#: Goes with the address that the engine is to give on_block, so that the instruction that does so has always the length
+#: of one with any address.
+FAR = 1 << 62
 #: The last instruction of a block is a string instruction with REP; and it is the only one.
 ENDS_REPEATING, REPEATS = 1 << 32, 1 << 33
 _INSTRUCTIONS = ENDS_REPEATING - 1
@@ -137,10 +172,19 @@ def _stop(uc: int, trap: TrapState, reason: int) -> None:
 
 
 @native
+def set_limit(trap: TrapState, limit: int) -> None:
+    """The slice ends when so many instructions are retired."""
+    count = Count.from_address(trap.count)
+    trap.limit = limit
+    count.limit = limit & trap.open
+    count.limit_uncaught = limit & trap.open_uncaught
+
+
+@native
 def _set_aside(trap: TrapState, goes_on: int) -> None:
     """Have the next block attended to, even if it is known; ``goes_on``: if it is there, it has been counted."""
-    trap.aside = trap.budget + 1
-    trap.budget = 0
+    trap.aside = trap.limit + 1
+    set_limit(trap, 0)
     trap.goes_on = goes_on
     store64(trap.fetched, goes_on)
 
@@ -201,17 +245,8 @@ def _refused(uc: int, address: int, at: int, trap: TrapState) -> bool:
 
 
 @inlined
-def _spend(trap: TrapState, instructions: int) -> None:
-    if trap.budget > instructions:
-        trap.budget -= instructions
-    else:
-        trap.budget = 0
-
-
-@inlined
 def _count(trap: TrapState, instructions: int) -> None:
-    store64(trap.clock, load64(trap.clock) + instructions)
-    _spend(trap, instructions)
+    Count.from_address(trap.count).clock += instructions
 
 
 @inlined
@@ -219,15 +254,17 @@ def _ends_repeating(trap: TrapState, end: int) -> None:
     """The block that is counted ends with a repeated instruction, of which the engine runs each other iteration as a
     block."""
     trap.last_end = end
-    trap.last_clock = load64(trap.clock)
+    trap.last_clock = Count.from_address(trap.count).clock
 
 
 @inlined
 def _count_repeated(trap: TrapState, instructions: int, end: int) -> None:
     """Count a block that ends with a repeated instruction: it is one, and one more of the slice for each iteration."""
-    if instructions & REPEATS != 0 and end == trap.last_end and load64(trap.clock) == trap.last_clock:
+    clock = Count.from_address(trap.count).clock
+    if instructions & REPEATS != 0 and end == trap.last_end and clock == trap.last_clock:
         trap.iterations += 1
-        _spend(trap, 1)
+        if trap.limit > clock:
+            set_limit(trap, trap.limit - 1)
         return
     _count(trap, instructions & _INSTRUCTIONS)
     _ends_repeating(trap, end)
@@ -251,14 +288,14 @@ def _attend(uc: int, address: int, size: int, trap: TrapState) -> None:
     """A block that is not known, or special, or before which something is to be done."""
     ahead = 0
     if trap.aside != 0:
-        trap.budget = trap.aside - 1
+        set_limit(trap, trap.aside - 1)
         trap.aside = 0
         if trap.patched != 0:
             _unpatch(trap)
         if trap.goes_on == address + 1:
             ahead = trap.ahead
         trap.goes_on = 0
-    if trap.budget == 0 and ahead == 0:
+    if trap.limit <= Count.from_address(trap.count).clock and ahead == 0:
         _stop(uc, trap, TrapReason.SLICE)
         return
     block = KnownBlock.from_address(_slot(trap, address))
@@ -291,15 +328,35 @@ def _attend(uc: int, address: int, size: int, trap: TrapState) -> None:
             _stop(uc, trap, TrapReason.DONE)
 
 
-@entry("void", "u64", "u64", "u32", TrapState)
-def on_block(uc: int, address: int, size: int, trap: TrapState) -> None:
-    """UC_HOOK_BLOCK: count the block's instructions, or stop before it where the slice is used up (an exact point)."""
-    block = KnownBlock.from_address(_slot(trap, address))
-    if trap.budget == 0 or block.address != address or block.key != (trap.code_id << 32) | size:
+@inlined
+def _block(uc: int, address: int, size: int, trap: TrapState) -> bool:
+    """Count the block's instructions, or stop before it; whether it is known, and plain."""
+    block, count = KnownBlock.from_address(_slot(trap, address)), Count.from_address(trap.count)
+    count.block = 0
+    if count.clock >= trap.limit or block.address != address or block.key != (trap.code_id << 32) | size:
         _attend(uc, address, size, trap)
-        return
+        return False
     trap.block = address
     _count_block(trap, block.instructions, address + size)
+    return True
+
+
+@entry("void", "u64", "u64", "u32", "u64")
+def on_block(uc: int, address: int, size: int, record: int) -> None:
+    """UC_HOOK_BLOCK: count the block's instructions, or stop before it where the slice is used up (an exact point).
+    From then on a plain block counts itself.  ``record``: the host address of the TrapState, with FAR."""
+    trap = TrapState.from_address(record ^ FAR)
+    if _block(uc, address, size, trap) and trap.inline != 0:
+        call3(trap.inline, trap.inline_record, return_address(), _slot(trap, address))
+
+
+@entry("void", Count)
+def reached(count: Count) -> None:
+    """A block that counts itself has done so, and the slice ends in it, or something is to be done before it: what the
+    hook does.  Where emulation stops, the engine looks for that next."""
+    block = InlineBlock.from_address(count.blocks + count.block * INLINE_BLOCK_BYTES)
+    count.clock -= block.instructions
+    _block(count.engine, block.address, block.size, TrapState.from_address(count.trap))
 
 
 @entry("void", "u64", TrapState)
@@ -309,5 +366,4 @@ def on_syscall(uc: int, trap: TrapState) -> None:
     call3(trap.reg_read, uc, UC_X86_REG_RFLAGS, trap.rflags_at)
     if trap.answer != 0 and call3(trap.answer, uc, trap.fast_path, 0) != 0:
         return
-    trap.reason = TrapReason.SYSCALL
-    call1(trap.emu_stop, uc)
+    _stop(uc, trap, TrapReason.SYSCALL)

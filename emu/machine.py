@@ -104,6 +104,10 @@ class Machine:
     are more directories of the host, each at a place of its own.  ``hostname`` is what uname(2) says.
     With ``aslr`` the addresses of programs are random, by the seed.
 
+    ``engine_fast``: the code that the engine generates counts its instructions itself, where the machine has proven
+    that it can; False leaves that to a hook, which takes longer and counts the same (docs/engine.md).  By default the
+    environment variable UNIMMU_ENGINE_FAST says so: ``on``, or ``off``.
+
     ``stdin`` is a binary file (None: empty).  ``stdout`` and ``stderr`` are called with the bytes that guests write to
     descriptors 1 and 2 (None: the host's own streams).  To the guest these are pipes; a :class:`HostDescriptor` is what
     it is on the host: a file, a pipe, a terminal, or closed (docs/streams.md).
@@ -136,6 +140,7 @@ class Machine:
         binds: Sequence[Bind] = (),
         hostname: str = "unimmu",
         aslr: bool = False,
+        engine_fast: bool | None = None,
         stdin: BinaryIO | HostDescriptor | None = None,
         stdout: Any = None,
         stderr: Any = None,
@@ -158,7 +163,7 @@ class Machine:
         try:
             self.kernel = Kernel(
                 self.ram, seed=seed, tlb=tlb, la57=la57, cpus=cpus, turn=turn, real_time=clock == "real",
-                hostname=hostname, aslr=aslr, log=log,
+                hostname=hostname, aslr=aslr, engine_fast=engine_fast, log=log,
             )  # fmt: skip
             self._processes = Processes(self.kernel)
             self._boot(found, root, binds)

@@ -255,6 +255,18 @@ def call4(typingctx: Any, function: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
     return types.uint64(types.uint64, types.uint64, types.uint64, types.uint64, types.uint64), codegen
 
 
+@intrinsic
+def return_address(typingctx: Any) -> Any:
+    """Where the function returns to that this one ends up in when everything has been inlined: an entry point."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = ir.FunctionType(ir.IntType(8).as_pointer(), [ir.IntType(32)])
+        function = builder.module.declare_intrinsic("llvm.returnaddress", fnty=kind)
+        return builder.ptrtoint(builder.call(function, [ir.Constant(ir.IntType(32), 0)]), ir.IntType(64))
+
+    return types.uint64(), codegen
+
+
 #: Of functions of :mod:`mmu.native`, the instructions that stand for them.
 _INTRINSICS: dict[Any, Any] = {
     native.load8: load8,
@@ -266,6 +278,7 @@ _INTRINSICS: dict[Any, Any] = {
     native.call1: call1,
     native.call3: call3,
     native.call4: call4,
+    native.return_address: return_address,
 }
 
 

@@ -15,6 +15,7 @@ from mmu.entries import ADDRESS
 from mmu.event_ring import EventRing
 from mmu.events import EventKind
 from mmu.guard import Guard
+from mmu.host_array import low_record
 from mmu.memory import PAGE_SIZE, BusError, PhysicalMemory
 from mmu.processors import COUNTERS, PLAIN_FILLS, Processors
 from mmu.registers import CR3_NO_FLUSH, CR4, EFER, Registers, check_cr0, check_cr3, check_cr4, check_efer
@@ -53,7 +54,7 @@ class Control:
         self.ram = ram
         #: What is raised in callbacks.
         self.guard = Guard(uc)
-        self.state = MmuState()
+        self.state = low_record(MmuState)
         state = self.state
         state.ram, state.ram_bytes = ram.host, ram.size
         state.epoch = 1

@@ -93,6 +93,8 @@ class Guard:
         """A callback raised this; of several the first is kept."""
         if self.failure is None:
             self.failure = error
+        if self.stop_soon is not None:
+            self.stop_soon()  # code that does not look for a stop
         uclib.uc_emu_stop(self._uc._uch)
 
     def raise_failure(self) -> None:

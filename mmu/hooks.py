@@ -106,6 +106,8 @@ def grant(state: MmuState, vaddr: int, access: int, result: int, alone: bool) ->
             call3(state.on_code_view, vaddr, frame, 1)
         store8(state.has_code + frame, 2)
         state.code_fetches += 1
+    if rights & CAN_EXECUTE != 0:
+        state.code_epoch = epoch
     if level != 1:
         state.large_epoch = epoch
     state.fills += 1

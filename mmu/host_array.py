@@ -7,10 +7,23 @@ import functools
 import math
 import mmap
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+R = TypeVar("R", bound=ctypes.Structure)
+_MAP_32BIT = 0x40
+
+
+def low_record(kind: type[R]) -> R:
+    """A record of this class, all zero, in the lowest 2 GiB of the address space where there is room: the address is
+    short in instructions."""
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    try:
+        return kind.from_buffer(mmap.mmap(-1, ctypes.sizeof(kind), flags=flags | _MAP_32BIT))
+    except OSError:
+        return kind.from_buffer(mmap.mmap(-1, ctypes.sizeof(kind), flags=flags))
 
 
 class HostArray:

@@ -182,6 +182,11 @@ def call4(function: int, a: int, b: int, c: int, d: int) -> int:
     return int(ctypes.CFUNCTYPE(u64, u64, u64, u64, u64)(function)(a, b, c, d))
 
 
+def return_address() -> int:
+    """Where the entry point that runs returns to, for one that is no callback: 0 in reference mode."""
+    return 0
+
+
 __all__ = [
     "EntryPoint",
     "Inlining",
@@ -201,6 +206,7 @@ __all__ = [
     "load64",
     "native",
     "reference_mode",
+    "return_address",
     "store8",
     "store32",
     "store64",

@@ -46,6 +46,8 @@ class Library:
 
     def __init__(self, mode: str) -> None:
         self.mode = mode
+        #: What the native code is kept under.
+        self.key = ""
         self.functions: dict[str, Function] = {}
         self.guards: weakref.WeakValueDictionary[int, Guard] = weakref.WeakValueDictionary()
 
@@ -163,11 +165,13 @@ def _compiled(module: ModuleType, wanted: str, how: str) -> Image:
 
 def _load_native(module: ModuleType) -> Library:
     try:
-        made = _kept(module, key(module))
+        wanted = key(module)
+        made = _kept(module, wanted)
     except ModuleNotFoundError as error:
         raise CompileError(str(error)) from None
     memory, start = _executable(made.code)
     library = Library("native")
+    library.key = wanted
     for name, entry in entry_points(module).items():
         address = start + made.offsets[name]
         library.functions[name] = Function(address, entry.prototype()(address), memory)

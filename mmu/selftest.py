@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pathlib
+from collections.abc import Callable
 
 import unicorn
 from unicorn.unicorn_py3.unicorn import uclib
@@ -20,24 +21,29 @@ def check_library() -> None:
     The library is known by its inode, its size and its times, the test by its source and by what it looks for.
     :class:`mmu.unicorn_abi.UnicornMismatch`.
     """
-    name = None if reference_mode() else _name()
-    if name is None or not _kept(name):
-        unicorn_abi.self_test()
-        if name is not None:
-            _keep(name)
-
-
-def _name() -> str | None:
-    """The name of the file that says so; None where the library or the source cannot be looked at."""
     wanted = {name: value for name, value in vars(unicorn_abi).items() if name.isupper() and isinstance(value, int)}
+    once_for_library("unicorn", unicorn_abi.__file__, str(wanted), unicorn_abi.self_test)
+
+
+def once_for_library(name: str, source: str, facts: str, test: Callable[[], object]) -> None:
+    """Call a test that raises if this library fails it, unless it has passed before: the test of this name, whose
+    source is in this file, about these facts."""
+    kept = None if reference_mode() else _name(name, source, facts)
+    if kept is None or not _kept(kept):
+        test()
+        if kept is not None:
+            _keep(kept)
+
+
+def _name(name: str, source: str, facts: str) -> str | None:
+    """The name of the file that says so; None where the library or the source cannot be looked at."""
     try:
         found = os.stat(uclib._name)
-        source = pathlib.Path(unicorn_abi.__file__).read_bytes()
+        text = pathlib.Path(source).read_bytes()
     except OSError:
         return None
-    library = (unicorn.__version__, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-    facts = f"{library} {found.st_ctime_ns} {wanted}".encode()
-    return f"unicorn-{hashlib.sha256(facts + source).hexdigest()[:32]}.passed"
+    library = (unicorn.__version__, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    return f"{name}-{hashlib.sha256(f'{library} {facts}'.encode() + text).hexdigest()[:32]}.passed"
 
 
 def _kept(name: str) -> bool:

@@ -82,6 +82,10 @@ CODE_VIEWS = 1 << 12
 CODE_VIEW_BYTES = ctypes.sizeof(CodeView)
 
 
+#: Of which another module says what they are.
+COUNTING_WORDS = 7
+
+
 class MmuState(ctypes.Structure):
     """Registers, counters, the result of the last walk, and host addresses of everything else.
 
@@ -106,6 +110,7 @@ class MmuState(ctypes.Structure):
     asid: int  # the process that runs, for the events: the machine stores the pid here
     cpu: int
     clock: int  # instructions retired
+    counting: WordArray  # words of whoever counts them, which lie behind the clock (emu.hooks.Count)
     # the last walk
     status: int
     walked: Walked
@@ -131,6 +136,7 @@ class MmuState(ctypes.Structure):
     written_epoch: int  # address of uint32[frames]: the epoch (low half) of the last grant of W without X
     epoch: int  # counts TLB flushes
     large_epoch: int  # the epoch of the last fill from a 2M or 1G page
+    code_epoch: int  # and of the last one whose translation may be executed
     physmap_open: int
     #: Address of fetched(vaddr, frame): called for each fill of a fetch at CPL 0, before its code is translated.
     on_code: int
@@ -200,4 +206,5 @@ class MmuState(ctypes.Structure):
         last_access=LastAccess,
         reserved=ctypes.c_uint64 * 12,
         slots=ctypes.c_uint64 * 6,
+        counting=ctypes.c_uint64 * COUNTING_WORDS,
     )

@@ -26,6 +26,10 @@ INVALID_ADDR = 0x588
 #: ``uc_struct.emu_counter``: the instructions that an emu_start with a count has executed, that at which it stopped
 #: included.
 EMU_COUNTER = 0x558
+#: How far before its code the TranslationBlock of a block is, where its ``pc``, ``size`` (2 bytes), ``tc.ptr`` and
+#: ``tc.size`` are in it (:mod:`emu.inline.sites` compares them for each block), and how long at most that is with which
+#: the code of a block begins that has a hook: RIP is stored.
+TB_BEFORE_CODE, TB_PC, TB_SIZE, TB_CODE, TB_CODE_SIZE, STORES_RIP = 0xC0, 0, 0x14, 0x20, 0x28, 17
 #: ``uc_struct.tcg_ctx``: the TCGContext that the exported functions of the translator take.
 TCG_CONTEXT = 0x300
 #: ``uc_struct.cpu``: the CPUState that the exported softmmu functions take.
@@ -138,6 +142,9 @@ def hook_add(uc: Uc, kind: int, function: int, user_data: int, *extra: int, begi
         *(ctypes.c_int(e) for e in extra),
     )
     check(status, "uc_hook_add")
+    told = getattr(uc, "_unimmu_hooked", None)
+    if told is not None:
+        told()
     return int(hook.value)
 
 

@@ -17,6 +17,7 @@ from emu.mm.pagetable import RW
 from emu.mm.vma import Vma
 from mmu.registers import Access
 from msharefs.objects import check_window
+from msharefs.quirks import Quirk
 from msharefs.window import WindowOperations
 
 if TYPE_CHECKING:
@@ -86,6 +87,12 @@ class PartedWindow(EarlyWindow):
     def _of(self, mm: AddressSpace) -> Window | None:
         """The window of an address space, which has at most one, since windows are at the region's address."""
         return next(iter(self.region.windows_of(mm)), None)
+
+    def copy(self, parent: AddressSpace, child: AddressSpace, vma: Vma, copy: Vma) -> None:
+        self.window(copy).lost = Quirk.FORKED_WINDOW in self.region.options.quirks
+
+    def fault(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:
+        return FaultResult.ADRERR if self.window(vma).lost else super().fault(mm, vma, address, access)
 
     def close(self, mm: AddressSpace, vma: Vma) -> None:
         window = self.window(vma)

@@ -41,10 +41,14 @@ class Quirk(StrEnum):
     ZERO_PAGE_WRITE = "zero-page-write"
     #: Third series: the thread that made a region owns it, so that its end empties the region while its process lives.
     THREAD_OWNER = "thread-owner"
+    #: Second series on a kernel with userfaultfd: fork clears the flag of a window, which is one of userfaultfd's too.
+    FORKED_WINDOW = "forked-window"
 
 
 #: What detects each: the stale-translation detector (``--check-tlb``), the audit (``--audit``), or the program alone.
-FOUND_BY = dict.fromkeys(Quirk, "audit") | {Quirk.STALE_MUNMAP: "detector", Quirk.THREAD_OWNER: "program"}
+FOUND_BY = dict.fromkeys(Quirk, "audit") | {
+    Quirk.STALE_MUNMAP: "detector", Quirk.THREAD_OWNER: "program", Quirk.FORKED_WINDOW: "program",
+}  # fmt: skip
 
 
 #: The defects that a mounted instance has.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from unicorn import (
@@ -52,9 +53,9 @@ class Bare:
         self._end = CODE + len(code)
         self.uc.ctl_remove_cache(CODE, CODE + PAGE_SIZE)
 
-    def run(self) -> float:
+    def run(self, measure: Callable[[Callable[[], object]], float] = seconds) -> float:
         """Run the code from its start to its end; seconds."""
-        return seconds(lambda: self.uc.emu_start(CODE, self._end))
+        return measure(lambda: self.uc.emu_start(CODE, self._end))
 
 
 class OwnWalker(Bare):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import guests
 from emu.bench.figure import seconds
-from emu.bench.loops import compute, program
+from emu.bench.loops import program
 from emu.kernel.sched import StopReason
 from emu.machine import Machine
 
@@ -17,8 +17,8 @@ _TEXT, _DATA = 0x40_0000, 0x50_0000
 class Timer:
     """A machine in which one program after the other runs."""
 
-    def __init__(self, memory: int = 128 << 20, tlb: str = "off") -> None:
-        self.machine = Machine(memory, tlb=tlb, stdout=io.BytesIO(), stderr=io.BytesIO())
+    def __init__(self, memory: int = 128 << 20, tlb: str = "off", *, engine_fast: bool | None = None) -> None:
+        self.machine = Machine(memory, tlb=tlb, engine_fast=engine_fast, stdout=io.BytesIO(), stderr=io.BytesIO())
 
     def time(
         self,
@@ -41,16 +41,12 @@ class Timer:
 
 
 class MachineLoop:
-    """The compute loop of the bare engines as a process of the machine."""
+    """A loop of the bare engines as a process of the machine; ``loop`` makes it for an address of its data."""
 
-    def __init__(self, turns: int) -> None:
-        self._timer = Timer()
-        self._timer.machine.kernel.vfs.write_file("/compute", self._image(turns), 0o755)
+    def __init__(self, loop: Callable[[int], bytes], *, engine_fast: bool | None = None) -> None:
+        self._timer = Timer(engine_fast=engine_fast)
+        self._timer.machine.kernel.vfs.write_file("/loop", program(loop(_DATA), _TEXT, _DATA, 3 << 12), 0o755)
 
-    @staticmethod
-    def _image(turns: int) -> bytes:
-        return program(compute(_DATA, turns), _TEXT, _DATA, 3 << 12)
-
-    def run(self) -> float:
+    def run(self, measure: Callable[[Callable[[], object]], float] = seconds) -> float:
         """Seconds from exec to exit."""
-        return self._timer.time("/compute")
+        return self._timer.time("/loop", measure=measure)

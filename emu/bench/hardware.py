@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
+from collections.abc import Callable
 
 from emu.bench.engines import Bare, OwnWalker, WithMmu
-from emu.bench.figure import Aim, Figure, Measurement, Rounds, alternate, median_ratio
+from emu.bench.figure import Aim, Figure, Measurement, Rounds, alternate, cpu_seconds, median_ratio
 from emu.bench.guest import MachineLoop
-from emu.bench.loops import COMPUTE_INSTRUCTIONS, DATA, compute, touch
+from emu.bench.loops import COMPUTE_INSTRUCTIONS, DATA, branches, compute, doubles, touch
 from mmu.memory import PAGE_SIZE
 
 #: The range whose pages are touched one after the other: many times what Unicorn's TLB holds (256 entries).
@@ -72,7 +74,7 @@ def computing(rounds: int, turns: int) -> Measurement:
     bare, own, ours = Bare(memory), OwnWalker(memory), WithMmu(memory)
     for engine in (bare, own, ours):
         engine.load(code)
-    machine = MachineLoop(turns)
+    machine = MachineLoop(lambda data: compute(data, turns))
     taken = alternate(rounds, {"mmu": ours.run, "machine": machine.run, "unicorn": own.run, "unpaged": bare.run})
     instructions = turns * COMPUTE_INSTRUCTIONS
     figures = [
@@ -102,3 +104,36 @@ def computing(rounds: int, turns: int) -> Measurement:
         mips = instructions / statistics.median(taken[name]) / 1e6
         figures.append(Figure(f"compute_{name}_mips", f"  million instructions a second, {words}", mips, "MIPS"))
     return Measurement("compute", taken, tuple(figures))
+
+
+def counting(rounds: int, numbers: int) -> Measurement:
+    """What it costs that the machine counts instructions: CPU time of whole processes, and of a bare Uc that runs the
+    same instructions and counts nothing."""
+    memory = DATA + (16 << 20)
+    subjects, figures = {}, []
+    loops: dict[str, tuple[str, float, Callable[[int], bytes]]] = {
+        "branches": ("integers with branches", 0.65, lambda data: branches(numbers)),
+        "doubles": ("doubles", 0.9, lambda data: doubles(data, numbers * 10)),
+    }
+    for name, (_, _, loop) in loops.items():
+        bare = Bare(memory)
+        bare.load(loop(DATA))
+        subjects[f"{name}, unpaged"] = functools.partial(bare.run, cpu_seconds)
+        for fast in (True, False):
+            machine = MachineLoop(loop, engine_fast=fast)
+            subjects[f"{name}, {'machine' if fast else 'hook'}"] = functools.partial(machine.run, cpu_seconds)
+    taken = alternate(rounds, subjects)
+    for name, (words, limit, _) in loops.items():
+        unpaged, machine_s, hook = (taken[f"{name}, {who}"] for who in ("unpaged", "machine", "hook"))
+        figures += [
+            Figure(
+                f"{name}_machine_ratio",
+                f"{words}: CPU time of the whole machine / bare Uc without paging on the same instructions",
+                median_ratio(machine_s, unpaged),
+                aim=Aim(limit),
+            ),
+            Figure(
+                f"{name}_hook_ratio", "  the same where a hook counts (--engine-fast off)", median_ratio(hook, unpaged)
+            ),
+        ]
+    return Measurement("counting", taken, tuple(figures))

@@ -36,6 +36,35 @@ def compute(data: int, turns: int) -> bytes:
     return _load("bb", data) + _load("b9", turns) + body + _jump_back(len(body))
 
 
+def branches(numbers: int) -> bytes:
+    """How many steps each number from ``numbers`` down to 1 takes to 1, by 3n+1 and n/2: no branch can be foreseen."""
+    body = bytes.fromhex(
+        "4889c8"  # mov rax, rcx
+        "a801"  # 1: test al, 1
+        "7407"  # jz 2f
+        "488d444001"  # lea rax, [rax+rax*2+1]
+        "eb03"  # jmp 3f
+        "48d1e8"  # 2: shr rax, 1
+        "48ffc2"  # 3: inc rdx
+        "4883f801"  # cmp rax, 1
+        "75e9"  # jne 1b
+        "48ffc9"  # dec rcx
+    )
+    return _load("b9", numbers) + body + _jump_back(len(body))
+
+
+def doubles(data: int, turns: int) -> bytes:
+    """``turns`` products of two numbers in memory, added up in memory."""
+    body = bytes.fromhex(
+        "f20f1003"  # movsd xmm0, [rbx]
+        "f20f594308"  # mulsd xmm0, [rbx+8]
+        "f20f58c8"  # addsd xmm1, xmm0
+        "f20f114b10"  # movsd [rbx+16], xmm1
+        "48ffc9"  # dec rcx
+    )
+    return _load("bb", data) + _load("b9", turns) + body + _jump_back(len(body))
+
+
 def touch(data: int, pages: int, stride: int, passes: int, *, store: bool = False) -> bytes:
     """``passes`` times one load from (or store to) each of ``pages`` addresses, ``stride`` bytes apart."""
     inner = bytes.fromhex("488903" if store else "488b03")  # mov [rbx], rax; mov rax, [rbx]

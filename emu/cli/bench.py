@@ -16,7 +16,7 @@ from rich.table import Table
 
 from emu.bench.exact import exact_mode, walks_from_python
 from emu.bench.figure import Figure, Measurement
-from emu.bench.hardware import computing, fills
+from emu.bench.hardware import computing, counting, fills
 from emu.bench.hugepages import huge_faults
 from emu.bench.kernel import traps
 from emu.bench.mappings import mapping_numbers
@@ -73,6 +73,7 @@ def _suite(*, quick: bool) -> list[tuple[str, Callable[[], Measurement]]]:
     suite: list[tuple[str, Callable[[], Measurement]]] = [
         ("fills", lambda: fills(rounds, 16 // shrink)),
         ("a compute loop", lambda: computing(rounds, 8_000_000 // shrink)),
+        ("counting", lambda: counting(rounds, 800_000 // shrink)),
         ("exact mode", lambda: exact_mode(rounds, 800_000 // shrink)),
         ("translate_many", lambda: walks_from_python(rounds, 1_000_000 // shrink)),
         ("guest memory from 1 to 256 GiB", lambda: memory_sizes(rounds, 64 // shrink)),

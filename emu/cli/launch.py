@@ -69,6 +69,7 @@ def build_machine(
             binds=[parse_bind(text) for text in arguments.bind],
             hostname=arguments.hostname,
             aslr=arguments.aslr,
+            engine_fast=None if arguments.engine_fast is None else arguments.engine_fast == "on",
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,

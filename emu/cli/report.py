@@ -97,6 +97,7 @@ def figures(
             **_tlb(kernel.cpu.mmu),
             "shootdowns": kernel.flusher.shootdowns.report(),
         },
+        "engine": {"fast": not kernel.cpu.inlining.why_not, "counting": kernel.cpu.inlining.state()},
         "cpus": _cpus(kernel),
         "audit": {
             "ran": findings is not None,
@@ -177,7 +178,7 @@ def stats_text(run: dict[str, Any], command: str) -> str:
     lines += ["", *_table(_PROCESS_COLUMNS, processes, "COMMAND", lambda p: " ".join(p["argv"]))]
     if run["regions"]:
         lines += ["", *_table(_REGION_COLUMNS, run["regions"], "REGION", _region_name)]
-    lines += ["", f" {wall_s:15.6f}  seconds", ""]
+    lines += ["", f" {wall_s:15.6f}  seconds", "", f" {run['engine']['counting']}", ""]
     return "\n".join(lines)
 
 

@@ -127,6 +127,11 @@ def add_arguments(parser: Parser) -> None:
         "--no-aslr", dest="aslr", action="store_false",
         help="put every program at the same addresses, as under setarch -R (default: random ones, by the seed)",
     )  # fmt: skip
+    add(
+        "--engine-fast", choices=("on", "off"),
+        help="off: a hook counts the instructions of each block, in place of the code that the engine generates; "
+        "slower, and the same in every count (default: $UNIMMU_ENGINE_FAST, or on; --stats says what was done)",
+    )  # fmt: skip
     add("--seed", type=whole_number, default=0, metavar="N", help="the seed of everything that is random (default: 0)")
     program = parser.add_argument_group("the program")
     add = program.add_argument

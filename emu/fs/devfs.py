@@ -12,7 +12,10 @@ from emu.fs.superblock import FileSystemType, SuperBlock
 from emu.fs.tmpfs import TmpfsDirectory, TmpfsSuperBlock
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import makedev
+from emu.linux.mman import MapFlags
 from emu.mm.shmem import SharedAnonymous
+from emu.mm.unmapped_area import IN_PLACE, thp_area
+from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
     from emu.fs.resources import Resources
@@ -74,6 +77,11 @@ class ZeroFile(NullFile):
         if vma.shared:
             vma.file, vma.pgoff = None, 0
             vma.page_cache = SharedAnonymous(mm, vma.length, vma.flags)
+
+    def get_unmapped_area(self, mm: AddressSpace, address: int, length: int, pgoff: int, flags: int) -> int | None:
+        if flags & (MapFlags.SHARED | IN_PLACE):
+            return None
+        return thp_area(mm, address, length, MapFlags(flags), pgoff << PAGE_SHIFT)
 
 
 class FullFile(ZeroFile):

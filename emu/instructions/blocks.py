@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from unicorn.x86_const import UC_X86_REG_RFLAGS
 
-from emu.hooks import BLOCK_BYTES, ENDS_REPEATING, REPEATS, SPECIAL, TABLE_ENTRIES, CodeCopy, TrapState
+from emu.hooks import BLOCK_BYTES, ENDS_REPEATING, REPEATS, SPECIAL, TABLE_ENTRIES, CodeCopy, TrapState, set_limit
 from emu.instructions.block import FORGET, RETRANSLATE, Block, Forget, Patch, Steps
 from emu.instructions.listed import with_listed
 from emu.instructions.opcodes import MODE_SHIFT, Mode, lengths
@@ -47,6 +47,7 @@ _HOOK = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 4)
 _LONGEST_JUMP = 8
 RFLAGS_AC = 1 << 18
 _NUMBER = 0xFFFF_FFFF
+_ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
 #: The fields of a KnownBlock; of a plain one those behind the third are 0.
 _PLAIN = struct.Struct(f"{BLOCK_BYTES // 8}Q")
 _WORDS = BLOCK_BYTES // 8
@@ -99,6 +100,12 @@ class Blocks:
         self._modes = Mode.ALWAYS
         #: Tells the user.
         self.say_once: Callable[[str], None] = lambda message: None
+        #: Whether code that is plain may count itself; the ``code_id`` that TrapState.open is for; and, where the hook
+        #: is to look at each block until the engine has forgotten its pages, MmuState.epoch as of when that began.
+        self.counts_inline, self._space, self._closed = False, _NO_MODE, 0
+        #: Asked whether the engine is to forget all code, and called where it has.
+        self.is_full: Callable[[], bool] = lambda: False
+        self.on_forgotten: Callable[[], object] = lambda: None
         #: The place of the table's first block for the address space that runs.
         self._first = 0
         self._new_table()
@@ -124,6 +131,8 @@ class Blocks:
             code_id |= Mode.CATCHES_FAULTS << MODE_SHIFT
         if self._modes or self._fpu.unmasks:
             code_id |= self._mode() << MODE_SHIFT
+        if code_id != self._space or self._closed:
+            self._look_whether_told(code_id)
         self._trap.code_id = code_id
         first = (code_id & _SPACES - 1) * _APART
         if first != self._first:
@@ -147,6 +156,7 @@ class Blocks:
         """The guest is about to do what makes this mode begin or end."""
         bit = mode << MODE_SHIFT
         self._trap.code_id = self._trap.code_id | bit if on else self._trap.code_id & ~bit
+        self._begin_space()
         if on and not self._modes & mode:
             self._modes |= mode
             if mode == Mode.UNMASKED:
@@ -154,6 +164,31 @@ class Blocks:
                     "a program unmasks floating-point exceptions: while one is unmasked, its floating-point "
                     "instructions are executed one by one, and take some microseconds each"
                 )
+
+    def _look_whether_told(self, code_id: int) -> None:
+        """Before code of another ``code_id`` runs than that which ran last, or where the hook looks at each block."""
+        self._trap.code_id = code_id
+        if code_id != self._space:
+            self._begin_space()
+        elif self._mmu.state.epoch != self._closed:
+            self._closed = 0
+            self.open()
+
+    def _begin_space(self) -> None:
+        """There is another ``code_id``.  The engine may hold pages of code of which we have not been told for this one:
+        until it has forgotten them, the hook looks at each block."""
+        state = self._mmu.state
+        self._space, self._closed = self._trap.code_id, state.epoch if state.code_epoch == state.epoch else 0
+        self.open()
+
+    def open(self) -> None:
+        """Let code count itself, if it is plain in the mode that there is now, and we know where it is."""
+        trap = self._trap
+        mode = trap.code_id >> MODE_SHIFT
+        may = self.counts_inline and not self._closed
+        trap.open_uncaught = _ALL_ONES if may and mode == Mode.ALWAYS else 0
+        trap.open = _ALL_ONES if may and mode in (Mode.ALWAYS, Mode.CATCHES_FAULTS) else 0
+        set_limit(trap, trap.limit)
 
     def flags_restored(self, rflags: int) -> None:
         """The kernel has set RFLAGS."""
@@ -168,6 +203,8 @@ class Blocks:
             self._can_change(frame)
         else:
             self.pages.seen(vaddr, frame)
+            if self._trap.code_id != self._space:
+                self._begin_space()
         return 0
 
     def forget(self) -> None:
@@ -182,6 +219,7 @@ class Blocks:
         self._new_table()
         engine: Any = self._mmu.uc
         engine.ctl_flush_tb()  # the pieces too
+        self.on_forgotten()
 
     def _new_table(self) -> None:
         """An empty table for the native hook, of which the host gives a page when a block comes there."""
@@ -247,7 +285,7 @@ class Blocks:
         self._dropped.clear()
         if self._native.number == MOST_NOTED:
             self._take_notes()
-        if len(self._blocks) + len(self._plain_blocks) + self._copies + len(self._odd) > MOST_BLOCKS:
+        if len(self._blocks) + len(self._plain_blocks) + self._copies + len(self._odd) > MOST_BLOCKS or self.is_full():
             self.pending = FORGET
             return 0
         space, frames = self._trap.code_id, self.pages.frames
@@ -258,6 +296,8 @@ class Blocks:
         if frame is None or last_frame is None:
             unicorn_abi.flush_tlb(self._mmu.uc)  # so that we are told
             self._mmu.state.epoch += 1
+            self._closed = 0
+            self.open()
             return 0
         key = address, frame * PAGE_SIZE + address % PAGE_SIZE, size, space >> MODE_SHIFT
         instructions = self._plain_blocks.get(key)

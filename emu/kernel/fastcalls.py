@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from unicorn.x86_const import UC_X86_REG_CR3
 
-from emu.hooks import TrapState
+from emu.hooks import TrapState, set_limit
 from emu.kernel.faststate import (
     CALLS,
     CLOCK_GETTIME,
@@ -357,7 +357,7 @@ def _begin_turn(path: FastState, trap: TrapState, state: MmuState, me: Party) ->
     path.switches += 1
     path.system_ns += _SWITCH
     state.asid = me.asid
-    trap.budget = path.time_slice
+    set_limit(trap, state.clock + path.time_slice)
     path.turn_end = state.clock + path.system_ns + path.time_slice
     path.look_at = path.system_ns + (path.time_slice >> 3)
     trap.last_end, state.last_end, trap.last_clock = 0, 0, state.clock

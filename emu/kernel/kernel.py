@@ -76,6 +76,7 @@ class Kernel:
 
     ``cpus`` and ``turn``: the number of vCPUs, and how many ns each runs at a time; ``real_time``: its clock is the
     host's; ``log`` gets each message for the user (repeated ones once).
+    ``engine_fast`` is what :class:`emu.cpu.Cpu` has as ``fast``.
     """
 
     #: The terminals; set when the machine boots.
@@ -89,6 +90,7 @@ class Kernel:
         tlb: str | Geometry = "off",
         la57: bool = False,
         cpus: int = 1,
+        engine_fast: bool | None = None,
         turn: int | tuple[int, int] | None = None,
         real_time: bool = False,
         hostname: str = "unimmu",
@@ -119,7 +121,7 @@ class Kernel:
         self.login_sessions = 0
         #: How many open files programs have compared (kcmp).
         self.compared_files = 0
-        self.cpu = Cpu(ram, entry_frame=2, tlb=tlb, seed=seed, la57=la57, cpus=cpus)
+        self.cpu = Cpu(ram, entry_frame=2, tlb=tlb, seed=seed, la57=la57, cpus=cpus, fast=engine_fast)
         self.frames = FrameAllocator(ram, self.cpu.mmu.code_written, self.cpu.mmu.code_written_many)
         self.clock = (HostClock if real_time else Clock)(lambda: self.cpu.clock)
         self.cpu.read_tsc = self._read_tsc

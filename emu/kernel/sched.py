@@ -238,7 +238,8 @@ class Scheduler:
         self._loaded = task
         cpu.trap.rflags = flags
         self._flusher.switch_cpu(vcpu.number, task.mm, task.tgid)
-        cpu.trap.budget = left = self._left(vcpu, task)
+        left = self._left(vcpu, task)
+        cpu.begin_slice(left)
         clock.begin_turn(left)
 
     def wake_unseen(self, task: Task) -> None:
@@ -495,7 +496,8 @@ class Scheduler:
         self.current = task
         self.yielded = False
         self._flusher.switch_cpu(vcpu.number, task.mm, task.tgid)
-        cpu.trap.budget = left = self._left(vcpu, task)
+        left = self._left(vcpu, task)
+        cpu.begin_slice(left)
         clock.begin_turn(left)
         if self.stop.requested or self.host.posted:  # meanwhile
             cpu.end_slice()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 FIXED_FILE, DRAIN, LINK, HARDLINK, ASYNC, BUFFER_SELECT, CQE_SKIP = (1 << bit for bit in range(7))
 _LINKS = LINK | HARDLINK
 #: IORING_CQE_F_*.
-CQE_BUFFER, CQE_MORE = 1, 2
+CQE_BUFFER, CQE_MORE, CQE_NOTIF = 1, 2, 8
 #: IORING_ASYNC_CANCEL_*.
 CANCEL_ALL, CANCEL_FD, CANCEL_ANY, CANCEL_FD_FIXED, CANCEL_USERDATA, CANCEL_OP = (1 << bit for bit in range(6))
 
@@ -53,6 +53,8 @@ class Request:
         #: An error that lets the chain go on.
         self.forgiven = 0
         self.cqe_flags = 0
+        #: A second event says that its buffer is free again.
+        self.notifies = False
         #: The file that it is about.
         self.file: File | None = None
         #: A poll: what it waits for.
@@ -168,6 +170,8 @@ class Request:
         ring, sqe = self.ring, self.sqe
         if not sqe.flags & CQE_SKIP or failed:
             ring.file.post(sqe.user_data, result, self.cqe_flags, at_once=ring.submitting)
+        if self.notifies:
+            ring.file.post(sqe.user_data, 0, CQE_NOTIF, at_once=ring.submitting)
         ring.ended(self, is_timeout=self.limits is not None or self.deadline is not None)
         self._go_on(failed)
 
@@ -263,6 +267,8 @@ class Uring:
         self.counted: dict[Request, int] = {}
         self.events = 0
         self.files: list[File | None] = []
+        #: Where a free place is looked for first.
+        self.file_hint = 0
         self.buffers: list[tuple[int, int]] = []
         self.personalities: dict[int, Credentials] = {}
         self.last_personality = 0
@@ -278,6 +284,23 @@ class Uring:
         self.sqpoll = False
         #: How many workers a program has asked for (IORING_REGISTER_IOWQ_MAX_WORKERS).
         self.workers = (0, 0)
+
+    def put_file(self, index: int, file: File | None) -> None:
+        """Register a file, whose reference the ring takes, in a place; the one that was there goes."""
+        old, self.files[index] = self.files[index], file
+        if old is not None:
+            self.file_hint = index
+            old.put()
+        if file is not None:
+            self.file_hint = index + 1
+
+    def free_place(self) -> int:
+        """A place for a file.  LinuxError(ENFILE)."""
+        size, hint = len(self.files), min(self.file_hint, len(self.files))
+        free = [index for index in range(size) if self.files[index] is None]
+        if not free:
+            raise LinuxError(errno.ENFILE)
+        return min(free, key=lambda index: (index < hint, index))
 
     # -- submitting ------------------------------------------------------------------------------------------------
 

@@ -25,7 +25,6 @@ class VmFlags(IntFlag):
     RAND_READ = 1 << 10
     WIPEONFORK = 1 << 11
     DONTDUMP = 1 << 12
-    MERGEABLE = 1 << 13
     HUGEPAGE = 1 << 14
     NOHUGEPAGE = 1 << 15
     SEALED = 1 << 16

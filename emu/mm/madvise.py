@@ -32,8 +32,6 @@ _NOTES = {
     Advice.DODUMP: (VmFlags.DONTDUMP, VmFlags.NONE),
     Advice.HUGEPAGE: (VmFlags.NOHUGEPAGE, VmFlags.HUGEPAGE),
     Advice.NOHUGEPAGE: (VmFlags.HUGEPAGE, VmFlags.NOHUGEPAGE),
-    Advice.MERGEABLE: (VmFlags.NONE, VmFlags.MERGEABLE),
-    Advice.UNMERGEABLE: (VmFlags.MERGEABLE, VmFlags.NONE),
 }
 #: Advice that discards content: refused on sealed memory that the process cannot write itself.
 _DISCARDS = frozenset(
@@ -45,12 +43,12 @@ _DISCARDS = frozenset(
 
 
 def do_madvise(mm: AddressSpace, address: int, length: int, number: int) -> None:
-    """madvise(2): EINVAL for unknown advice and for poisoning, which is not supported."""
+    """madvise(2): EINVAL for unknown advice, poisoning, and same-page merging, without which this kernel is built."""
     try:
         advice = Advice(number)
     except ValueError:
         raise LinuxError(errno.EINVAL) from None
-    if address & (PAGE_SIZE - 1) or length >= 1 << 63:
+    if advice in (Advice.MERGEABLE, Advice.UNMERGEABLE) or address & (PAGE_SIZE - 1) or length >= 1 << 63:
         raise LinuxError(errno.EINVAL)
     end = address + page_align(length)
     if length and end >= 1 << 64:
@@ -144,8 +142,6 @@ def _note(mm: AddressSpace, vma: Vma, start: int, end: int, advice: Advice) -> N
         raise LinuxError(errno.EINVAL)
     if advice == Advice.KEEPONFORK and vma.flags & VmFlags.DROPPABLE:
         raise LinuxError(errno.EINVAL)
-    if advice in (Advice.MERGEABLE, Advice.UNMERGEABLE) and (vma.shared or vma.flags & VmFlags.DONTEXPAND):
-        return  # same-page merging skips memory that it cannot merge
     if advice == Advice.HUGEPAGE:
         mm.may_have_huge = mm.context.thp.used = True
     cleared, added = _NOTES[advice]

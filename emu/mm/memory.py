@@ -139,7 +139,7 @@ class PageMemory(VmOperations):
             frame = (pte & ADDRESS) >> PAGE_SHIFT
             if access == Access.WRITE and not pte & D:
                 mm.frames.set_page_flags(frame, PG_DIRTY)
-            mm.frames.mark_accessed(frame, functools.partial(_locked, vma, [frame]))
+            mm.frames.mark_accessed(frame, functools.partial(_locked, vma, [pte]))
 
     def gup_forced(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> int:
         return fault_with_more_rights(mm, vma, address, access)
@@ -370,10 +370,10 @@ def _copy_page(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: int, bi
         rss.put_page(mm, frame)
 
 
-def _locked(vma: Vma, own: Collection[int]) -> Collection[int]:
-    """The pages that are locked (PG_mlocked): a VMA's own, or those that others have locked."""
+def _locked(vma: Vma, entries: rss.Entries | list[int]) -> Collection[int]:
+    """The pages that are locked (PG_mlocked): those of a VMA's entries, or those that others have locked."""
     if vma.flags & VmFlags.LOCKED:
-        return own
+        return rss.pages_of(entries)
     return () if vma.page_cache is None else vma.page_cache.locked_frames()
 
 
@@ -390,7 +390,7 @@ def _zap(mm: AddressSpace, vma: Vma, start: int, end: int, *, markers: bool) -> 
         if vma.shared:
             rss.note_dirty(mm, entries)
         if used:
-            rss.note_used(mm, entries, functools.partial(_locked, vma, rss.pages_of(entries)))
+            rss.note_used(mm, entries, functools.partial(_locked, vma, entries))
         rss.put_pages(mm, entries)
         mm.context.clock.charge(len(entries) * _MAPPED)
         found = True
@@ -412,5 +412,5 @@ def _zap_cached(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
             low, high = (first + (int(at[edge]) << PAGE_SHIFT) for edge in (0, -1))
             mm.obligation(low, high + PAGE_SIZE, "unmap").flush()
             if not vma.flags & _NO_RECENCY:
-                rss.note_used(mm, cleared, functools.partial(_locked, vma, rss.pages_of(cleared)))
+                rss.note_used(mm, cleared, functools.partial(_locked, vma, cleared))
             rss.put_pages(mm, cleared)

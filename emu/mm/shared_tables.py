@@ -55,6 +55,8 @@ class Window:
     linked: dict[int, Link] = field(default_factory=dict)
     #: VMAs that the window consists of, where it can be split.
     parts: int = 0
+    #: Nothing can be had through it any more.
+    lost: bool = False
 
 
 class SharedTables:

@@ -57,18 +57,24 @@ def check_low(mm: AddressSpace, address: int) -> None:
 def _area(mm: AddressSpace, address: int, length: int, flags: MapFlags, *, huge: bool) -> int:
     if flags & IN_PLACE:
         return address
-    if not address and huge and not length % _PMD_SIZE and (found := _huge_aligned(mm, length, flags)) is not None:
+    if not address and huge and not length % _PMD_SIZE and (found := thp_area(mm, 0, length, flags)) is not None:
         return found
     return unmapped_area(mm, length, address & -PAGE_SIZE, flags=flags)
 
 
-def _huge_aligned(mm: AddressSpace, length: int, flags: MapFlags) -> int | None:
-    """A place that begins at a multiple of 2 MiB, if there is room for it and its padding (thp_get_unmapped_area)."""
+def thp_area(mm: AddressSpace, address: int, length: int, flags: MapFlags, offset: int = 0) -> int | None:
+    """A place where what lies at multiples of 2 MiB in the object does in memory too, if a huge page fits in and there
+    is room for it and its padding; or the hint (thp_get_unmapped_area).
+    """
+    if offset + length - (offset + _PMD_SIZE - 1 & -_PMD_SIZE) < _PMD_SIZE:
+        return None
     try:
-        found = unmapped_area(mm, length + _PMD_SIZE, flags=flags)
+        found = unmapped_area(mm, length + _PMD_SIZE, address & -PAGE_SIZE, flags=flags)
     except LinuxError:
         return None
-    rest = -found % _PMD_SIZE
+    if found == address:
+        return found
+    rest = (offset - found) % _PMD_SIZE
     return found + (rest if rest or mm.bottom_up else _PMD_SIZE)
 
 

@@ -131,7 +131,7 @@ _FLAG_NAMES = (
     (VmFlags.SEQ_READ, "sr"), (VmFlags.RAND_READ, "rr"),
     (VmFlags.DONTCOPY, "dc"), (VmFlags.DONTEXPAND, "de"), (VmFlags.LOCKONFAULT, "lf"), (VmFlags.ACCOUNT, "ac"),
     (VmFlags.NORESERVE, "nr"), (VmFlags.NONE, "ht"), (VmFlags.WIPEONFORK, "wf"), (VmFlags.DONTDUMP, "dd"),
-    (VmFlags.HUGEPAGE, "hg"), (VmFlags.NOHUGEPAGE, "nh"), (VmFlags.MERGEABLE, "mg"), (VmFlags.DROPPABLE, "dp"),
+    (VmFlags.HUGEPAGE, "hg"), (VmFlags.NOHUGEPAGE, "nh"), (VmFlags.DROPPABLE, "dp"),
     (VmFlags.SEALED, "sl"),
 )  # fmt: skip
 

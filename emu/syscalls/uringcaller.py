@@ -58,20 +58,16 @@ class _Files:
 
 def put_in_slot(request: Request, file: File, slot: int) -> int:
     """Register a file where the entry says: 0, or the slot's number if it was to be chosen (io_fixed_fd_install)."""
-    files = request.ring.files
+    ring, files = request.ring, request.ring.files
     if slot == ANY_SLOT:
-        if None not in files:
-            raise LinuxError(errno.ENFILE)
-        index = files.index(None)
-        files[index] = file
+        index = ring.free_place()
+        ring.put_file(index, file)
         return index
     if not files:
         raise LinuxError(errno.ENXIO)
     if slot > len(files):
         raise LinuxError(errno.EINVAL)
-    old, files[slot - 1] = files[slot - 1], file
-    if old is not None:
-        old.put()
+    ring.put_file(slot - 1, file)
     return 0
 
 

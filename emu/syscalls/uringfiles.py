@@ -48,9 +48,7 @@ def update_files(task: Task, ring: Uring, offset: int, fds: int, count: int) -> 
                 if done:
                     return done
                 raise
-            old, ring.files[at] = ring.files[at], new
-            if old is not None:
-                old.put()
+            ring.put_file(at, new)
         done += 1
     return done
 

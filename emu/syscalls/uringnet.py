@@ -6,10 +6,11 @@ import errno
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from emu.kernel.uring import BUFFER_SELECT, Request
+from emu.kernel.uring import BUFFER_SELECT, CQE_MORE, Request
 from emu.linux.argument import S32
 from emu.linux.errors import LinuxError
 from emu.linux.syscall import Result
+from emu.net.address import AF_INET, AF_INET6
 from emu.net.packet import MSG_DONTWAIT, MSG_WAITALL
 from emu.net.socket import Socket
 from emu.syscalls.messages import sys_recvfrom, sys_recvmsg, sys_sendmsg, sys_sendto
@@ -24,7 +25,7 @@ from emu.syscalls.sockets import (
 )
 from emu.syscalls.uringbuffers import select_buffer, wait_for_input
 from emu.syscalls.uringcaller import caller, file_of
-from emu.syscalls.uringops import Issue, must_be_zero
+from emu.syscalls.uringops import Issue, Prepare, must_be_zero
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -69,6 +70,22 @@ def sendmsg(kernel: Kernel, request: Request) -> Issue:
         return sys_sendmsg(kernel, who, fd, sqe.addr, (sqe.op_flags | _MSG_NOSIGNAL) & ~MSG_WAITALL)
 
     return issue
+
+
+def _without_copies(plain: Prepare) -> Prepare:
+    def prepare(kernel: Kernel, request: Request) -> Issue:
+        """IORING_OP_SEND_ZC, IORING_OP_SENDMSG_ZC: a copy is made, and a second event tells as if none had been."""
+        request.notifies, request.cqe_flags = True, CQE_MORE
+        issue = plain(kernel, request)
+
+        def checked() -> Result:
+            if _socket(request).family not in (AF_INET, AF_INET6):
+                raise LinuxError(errno.EOPNOTSUPP)
+            return issue()
+
+        return checked
+
+    return prepare
 
 
 def recv(kernel: Kernel, request: Request) -> Issue:
@@ -220,5 +237,5 @@ def socket(kernel: Kernel, request: Request) -> Issue:
 
 OPERATIONS = {
     9: sendmsg, 10: recvmsg, 13: accept, 16: connect, 26: send, 27: recv, 34: shutdown, 45: socket, 56: bind,
-    57: listen,
+    57: listen, 47: _without_copies(send), 48: _without_copies(sendmsg),
 }  # fmt: skip

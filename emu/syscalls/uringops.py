@@ -300,9 +300,8 @@ def close(kernel: Kernel, request: Request) -> Issue:
                 raise LinuxError(errno.ENXIO)
             if sqe.file_index > len(ring.files):
                 raise LinuxError(errno.EINVAL)
-            file = registered(request, sqe.file_index - 1)
-            ring.files[sqe.file_index - 1] = None
-            file.put()
+            registered(request, sqe.file_index - 1)
+            ring.put_file(sqe.file_index - 1, None)
             return 0
         if isinstance(files.get_any(sqe.fd), RingFile):
             raise LinuxError(errno.EBADF)

@@ -30,6 +30,7 @@ _GIB = 1 << 30
 _PROBE, _PROBE_OP = struct.Struct("<BBHIII"), struct.Struct("<BBHI")
 _SUPPORTED = 1
 _FILES_UPDATE, _RSRC_UPDATE = struct.Struct("<IIQ"), struct.Struct("<IIQ")
+_RSRC_REGISTER, _RSRC_UPDATE2, _SPARSE = struct.Struct("<IIQQQ"), struct.Struct("<IIQQII"), 1
 _BUF_REG = struct.Struct("<QIHHQQQ")
 _ANY_RING = 0xFFFFFFFF
 #: By a registered ring's number, not by a descriptor (IORING_REGISTER_USE_REGISTERED_RING).
@@ -56,7 +57,7 @@ def _register_files(kernel: Kernel, task: Task, ring: Uring, address: int, count
             if file is not None:
                 file.put()
         raise
-    ring.files = files
+    ring.files, ring.file_hint = files, 0
     return 0
 
 
@@ -92,16 +93,21 @@ def _register_buffers(kernel: Kernel, task: Task, ring: Uring, address: int, cou
         raise LinuxError(errno.EINVAL)
     buffers = [(int(base), int(length)) for base, length in PIECE.read_array(task.mm, address, count)]
     for base, length in buffers:
-        if bool(base) != bool(length):
-            raise LinuxError(errno.EFAULT)
-        if length > _GIB or base + length > task.mm.task_size:
-            raise LinuxError(errno.EFAULT if length > _GIB else errno.EOVERFLOW)
-        for page in range(base & -PAGE_SIZE, base + length, PAGE_SIZE):
-            kernel.stop.check()
-            task.mm.read(page, 1)
+        _check_buffer(kernel, task, base, length)
     ring.file.keep_buffers(URING_BUFFER * count)
     ring.buffers = buffers
     return 0
+
+
+def _check_buffer(kernel: Kernel, task: Task, base: int, length: int) -> None:
+    """Bring its pages in.  LinuxError(EFAULT, EOVERFLOW)."""
+    if bool(base) != bool(length):
+        raise LinuxError(errno.EFAULT)
+    if length > _GIB or base + length > task.mm.task_size:
+        raise LinuxError(errno.EFAULT if length > _GIB else errno.EOVERFLOW)
+    for page in range(base & -PAGE_SIZE, base + length, PAGE_SIZE):
+        kernel.stop.check()
+        task.mm.read(page, 1)
 
 
 def _unregister_buffers(kernel: Kernel, task: Task, ring: Uring, address: int, count: int) -> int:
@@ -143,6 +149,87 @@ def _unregister_buffer_ring(kernel: Kernel, task: Task, ring: Uring, address: in
         raise LinuxError(errno.EINVAL)
     del ring.provided[group]
     return 0
+
+
+# Either, with a structure of its own and room that is empty (io_register_rsrc, io_register_rsrc_update)
+
+
+def _resources(kernel: Kernel, task: Task, address: int, size: int) -> tuple[int, int, bool]:
+    """How many, where they are, and whether there is only to be room for them.  LinuxError(EINVAL)."""
+    if size != _RSRC_REGISTER.size:
+        raise LinuxError(errno.EINVAL)
+    number, flags, reserved, data, tags = _RSRC_REGISTER.unpack(task.mm.read(address, size))
+    if not number or reserved or flags & ~_SPARSE or (flags and data):
+        raise LinuxError(errno.EINVAL)
+    _no_tags(kernel, tags)
+    return number, data, bool(flags)
+
+
+def _no_tags(kernel: Kernel, tags: int) -> None:
+    if tags:
+        kernel.log_once("io_uring: what is registered has no tags: EINVAL")
+        raise LinuxError(errno.EINVAL)
+
+
+def _register_files2(kernel: Kernel, task: Task, ring: Uring, address: int, count: int) -> int:
+    number, data, sparse = _resources(kernel, task, address, count)
+    if not sparse:
+        return _register_files(kernel, task, ring, data, number)
+    if ring.files:
+        raise LinuxError(errno.EBUSY)
+    if number > _MAX_FILES or number > task.files.limit:
+        raise LinuxError(errno.EMFILE)
+    ring.file.keep_buffers(URING_BUFFER * number)
+    ring.files, ring.file_hint = [None] * number, 0
+    return 0
+
+
+def _register_buffers2(kernel: Kernel, task: Task, ring: Uring, address: int, count: int) -> int:
+    number, data, sparse = _resources(kernel, task, address, count)
+    if not sparse:
+        return _register_buffers(kernel, task, ring, data, number)
+    if ring.buffers:
+        raise LinuxError(errno.EBUSY)
+    if number > _MAX_BUFFERS:
+        raise LinuxError(errno.EINVAL)
+    ring.file.keep_buffers(URING_BUFFER * number)
+    ring.buffers = [(0, 0)] * number
+    return 0
+
+
+def _update(kernel: Kernel, task: Task, address: int, size: int) -> tuple[int, int, int]:
+    """From which on, where they are, and how many.  LinuxError(EINVAL)."""
+    if size != _RSRC_UPDATE2.size:
+        raise LinuxError(errno.EINVAL)
+    offset, reserved, data, tags, number, more = _RSRC_UPDATE2.unpack(task.mm.read(address, size))
+    if reserved or more or not number:
+        raise LinuxError(errno.EINVAL)
+    _no_tags(kernel, tags)
+    return offset, data, number
+
+
+def _update_files2(kernel: Kernel, task: Task, ring: Uring, address: int, count: int) -> int:
+    offset, data, number = _update(kernel, task, address, count)
+    return update_files(task, ring, offset, data, number)
+
+
+def _update_buffers(kernel: Kernel, task: Task, ring: Uring, address: int, count: int) -> int:
+    offset, data, number = _update(kernel, task, address, count)
+    if not ring.buffers:
+        raise LinuxError(errno.ENXIO)
+    if offset + number > len(ring.buffers):
+        raise LinuxError(errno.EINVAL)
+    done = 0
+    for base, length in PIECE.read_array(task.mm, data, number):
+        try:
+            _check_buffer(kernel, task, base, length)
+        except LinuxError:
+            if done:
+                break
+            raise
+        ring.buffers[offset + done] = (base, length)
+        done += 1
+    return done
 
 
 # Others
@@ -287,7 +374,8 @@ def _unregister_rings(kernel: Kernel, task: Task, ring: Uring, address: int, cou
 _COMMANDS: dict[int, Callable[[Kernel, Task, Uring, int, int], int]] = {
     0: _register_buffers, 1: _unregister_buffers, 2: _register_files, 3: _unregister_files, 4: _register_eventfd,
     5: _unregister_eventfd, 6: _update_files, 7: _register_eventfd_async, 8: _probe, 9: _register_personality,
-    10: _unregister_personality, 12: _enable, 19: _max_workers, 20: _register_rings, 21: _unregister_rings,
+    10: _unregister_personality, 12: _enable, 13: _register_files2, 14: _update_files2, 15: _register_buffers2,
+    16: _update_buffers, 19: _max_workers, 20: _register_rings, 21: _unregister_rings,
     22: _register_buffer_ring, 23: _unregister_buffer_ring,
 }  # fmt: skip
 #: One more than the last that Linux 6.18 knows (IORING_REGISTER_LAST).

@@ -27,6 +27,7 @@ from emu.linux.layout import Layout
 from emu.linux.wait import WaitQueue
 from emu.syscalls.uringcaller import file_of, registered
 from emu.syscalls.uringops import Issue, must_be_zero
+from emu.syscalls.wait import sys_waitid
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -234,6 +235,16 @@ def cancel_matching(ring: Uring, request: Request, user_data: int, fd: int, flag
     return 0
 
 
+# Children
+
+
+def waitid(kernel: Kernel, request: Request) -> Issue:
+    """IORING_OP_WAITID: which in ``len``, the number in ``fd``, options in ``file_index``."""
+    sqe = request.sqe
+    must_be_zero(sqe.addr, sqe.buf_index, sqe.addr3, sqe.op_flags)
+    return lambda: sys_waitid(kernel, request.task, sqe.len, sqe.fd, sqe.off, S32(sqe.file_index), 0)
+
+
 # Messages
 
 
@@ -258,5 +269,5 @@ def msg_ring(kernel: Kernel, request: Request) -> Issue:
 
 OPERATIONS = {
     _POLL_ADD: poll_add, 7: poll_remove, _TIMEOUT: timeout, 12: timeout_remove, 14: async_cancel, 15: link_timeout,
-    40: msg_ring,
+    40: msg_ring, 50: waitid,
 }  # fmt: skip

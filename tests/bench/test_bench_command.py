@@ -25,6 +25,8 @@ AIMS = {
     "fork_ms": ("at most", 15),
     "startup_ratio": ("at most", 2.0),
     "reclaim_mpages_s": ("at least", 1.0),
+    "branches_machine_ratio": ("at most", 0.65),
+    "doubles_machine_ratio": ("at most", 0.9),
     "exact_native_ratio": ("at most", 3),
     "exact_python_ratio": ("at least", 8),
     "translate_many_mps": ("at least", 5),
@@ -65,6 +67,7 @@ def test_quick(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str], monkey
     assert [line for line in err.splitlines() if line.startswith("measuring")] == [
         "measuring fills ...",
         "measuring a compute loop ...",
+        "measuring counting ...",
         "measuring exact mode ...",
         "measuring translate_many ...",
         "measuring guest memory from 1 to 256 GiB ...",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import capstone
 import pytest
 from unicorn import x86_const as x86
@@ -10,9 +12,10 @@ import msharefs.module
 from emu.bench.engines import Bare, NativelyHooked, OwnWalker, PythonHooked, WithMmu
 from emu.bench.exact import exact_mode, walks_from_python
 from emu.bench.guest import MachineLoop, Timer
+from emu.bench.hardware import counting
 from emu.bench.hugepages import huge_faults
 from emu.bench.kernel import HOOK, traps
-from emu.bench.loops import CODE, COMPUTE_INSTRUCTIONS, DATA, compute, count_down, touch
+from emu.bench.loops import CODE, COMPUTE_INSTRUCTIONS, DATA, branches, compute, count_down, doubles, touch
 from emu.bench.scale import PAGES as SCALE_PAGES
 from emu.bench.scale import FarEnd, populate
 from emu.bench.sharers import MeasuredRegion
@@ -95,8 +98,36 @@ def test_code_can_be_replaced(engine: type[Bare]) -> None:
         assert subject.uc.reg_read(x86.UC_X86_REG_RAX) == turns
 
 
+@pytest.mark.parametrize("engine", [Bare, WithMmu])
+def test_the_loop_with_branches_counts_steps(engine: type[Bare]) -> None:
+    def steps(number: int) -> int:
+        return 0 if number == 1 else 1 + steps(3 * number + 1 if number % 2 else number // 2)
+
+    subject = engine(MEMORY)
+    subject.load(branches(30))
+    subject.run()
+    to_one_again = 3  # 1, 4, 2, 1
+    assert subject.uc.reg_read(x86.UC_X86_REG_RDX) == sum(steps(n) for n in range(2, 31)) + to_one_again
+
+
+def test_the_loop_of_doubles_adds_products_up() -> None:
+    subject = Bare(MEMORY)
+    subject.ram.write(DATA, struct.pack("<dd", 1.5, 4))
+    subject.load(doubles(DATA, 10))
+    subject.run()
+    assert struct.unpack("<d", subject.ram.read(DATA + 16, 8)) == (60.0,)
+
+
+def test_counting_is_timed_both_ways() -> None:
+    measurement = counting(1, 300)
+    assert [figure.name for figure in measurement.figures] == [
+        "branches_machine_ratio", "branches_hook_ratio", "doubles_machine_ratio", "doubles_hook_ratio",
+    ]  # fmt: skip
+    assert {len(rounds) for rounds in measurement.rounds.values()} == {1}
+
+
 def test_the_compute_loop_as_a_process() -> None:
-    loop = MachineLoop(1000)
+    loop = MachineLoop(lambda data: compute(data, 1000))
     assert loop.run() > 0
     (process,) = loop._timer.machine.processes()
     setup_and_exit = 2 + 3

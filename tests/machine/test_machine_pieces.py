@@ -13,6 +13,7 @@ import pytest
 from emu.kernel.entry import Entry
 from emu.kernel.sched import StopReason
 from emu.linux.stop import Stop
+from emu.proc import late
 from tests.booted import MakeMachine
 
 #: The most calls of Python functions between two looks: some milliseconds.
@@ -69,6 +70,8 @@ _CALLS = {
     "fork of many": (_MANY, "@fork c; end; wait c", ["wait = 0"]),
     "maps of many": (_MANY, 'f = open "/proc/self/maps" 0; b = bytes 4K; read f b 4K', []),
 }  # fmt: skip
+#: What the first program that reads of /proc has imported: importing is no work for a guest.
+_IMPORTED = late.add_all
 #: Where work of the kernel's for a guest begins and ends.
 _INSIDE = {function.__code__ for function in (Entry._system_call, Entry._resume)}
 

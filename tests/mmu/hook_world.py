@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from emu.hooks import BLOCK_BYTES, TABLE_ENTRIES, TrapState
+from emu.hooks import BLOCK_BYTES, TABLE_ENTRIES, Count, TrapState
 from mmu import CR4, EventRing, PhysicalMemory, Registers
 from mmu.geometry import Array, Geometry, Kinds, PageSizes, Replacement
 from mmu.instruction import InstructionTables
@@ -77,7 +77,7 @@ class HookWorld:
         self._arrays += self.model._keep
         self._fill_trap()
         #: For results: a uc_tlb_entry, and room for arrays.
-        self.scratch = self.array(64)
+        self.scratch = self.array(128)
         self._before = self._snapshot()
 
     @staticmethod
@@ -118,7 +118,9 @@ class HookWorld:
 
     def _fill_trap(self) -> None:
         trap = self.trap
-        trap.clock = self.array(1).ctypes.data
+        count = Count.from_address(self.array(ctypes.sizeof(Count) // 8).ctypes.data)
+        trap.count, trap.open, trap.open_uncaught = ctypes.addressof(count), 2**64 - 1, 2**64 - 1
+        count.trap, count.blocks = ctypes.addressof(trap), self.array(64).ctypes.data
         trap.emu_stop = self._function("emu_stop", 1)
         trap.reg_read = self._function("reg_read", 3)
         trap.new_block = self._function("new_block", 3)

@@ -9,16 +9,31 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import struct
 import sys
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from emu.hooks import BLOCK_BYTES, SPECIAL, TABLE_ENTRIES, CodeCopy, Hit, HitKind, KnownBlock
+from emu.hooks import (
+    BLOCK_BYTES,
+    FAR,
+    INLINE_BLOCK_BYTES,
+    SPECIAL,
+    TABLE_ENTRIES,
+    CodeCopy,
+    Count,
+    Hit,
+    HitKind,
+    InlineBlock,
+    KnownBlock,
+)
+from emu.inline.sites import Inline
 from emu.instructions.listed import with_listed
-from emu.instructions.opcodes import lengths
+from emu.instructions.opcodes import MODE_SHIFT, lengths
 from emu.instructions.plain import MOST_NOTED, NOTED_BYTES, WRITABLE, PlainBlocks
 from emu.kernel.faststate import FastState, Party, PipeRecord
 from emu.kernel.sigregs import SignalRegisters
@@ -27,6 +42,7 @@ from mmu.hooks import PHYSMAP
 from mmu.native import entry_points
 from mmu.objectcode import CompileError, Library, _reference
 from mmu.state import CODE_VIEW_BYTES, CODE_VIEWS, CodeView
+from mmu.unicorn_abi import TB_BEFORE_CODE, TB_CODE, TB_CODE_SIZE, TB_PC, TB_SIZE
 from mmu.windows import WINDOW_SHIFT
 from tests.mmu.executed_stories import crossing, integers, masks, sse, stores, x87
 from tests.mmu.hook_world import ADDRESSES, INSTRUCTIONS, ODD, UPPER, Call, HookWorld
@@ -36,7 +52,7 @@ _EXECUTED = tuple(
     f"emu.instructions.executed.{name}" for name in ("crossing", "integer", "masks", "sse", "stores", "x87")
 )
 MODULES = (
-    "emu.bench.empty", "emu.hooks", *_EXECUTED, "emu.instructions.plain", "emu.instructions.scan",
+    "emu.bench.empty", "emu.hooks", "emu.inline.sites", *_EXECUTED, "emu.instructions.plain", "emu.instructions.scan",
     "emu.kernel.fastcalls", "emu.kernel.sigregs",
     "mmu.batch", "mmu.exact", "mmu.hooks",
 )  # fmt: skip
@@ -146,14 +162,71 @@ def windows(world: HookWorld, call: Call) -> None:
 
 
 def slices(world: HookWorld, call: Call) -> None:
-    """Blocks and system calls of the machine, with a budget and a count that no double holds."""
-    trap = ctypes.addressof(world.trap)
-    for budget in (2**64 - 1, ODD + 1, ODD, ODD - 1, 0):
+    """Blocks and system calls of the machine, with a limit and a count that no double holds."""
+    trap, count = ctypes.addressof(world.trap), Count.from_address(world.trap.count)
+    made = InlineBlock.from_address(count.blocks + INLINE_BLOCK_BYTES)
+    for limit in (2**64 - 1, ODD + 1, ODD, ODD - 1, 0):
         for code_id in (7, 8, 2**32 - 1):
-            world.trap.budget, world.trap.code_id = budget, code_id
+            world.trap.limit, world.trap.code_id = limit, code_id
             for address in (*ADDRESSES, *ADDRESSES):
-                call("on_block", _UC, address, 16, trap)
+                call("on_block", _UC, address, 16, trap | FAR)
+                made.address, made.size, made.instructions = address, 16, 5
+                count.block, count.clock = 1, ODD
+                call("reached", world.trap.count)
     call("on_syscall", _UC, trap)
+
+
+def inline(world: HookWorld, call: Call) -> None:
+    """Calls of the hook as the engine makes them, and others; blocks of which much or little is known."""
+    world.scratch[:], VIEWS[:] = 0, 0
+    words, base = world.scratch, int(world.scratch.ctypes.data)
+    begin = base + TB_BEFORE_CODE
+    record, block = Inline.from_address(base + 64 * 8), KnownBlock.from_address(base + 80 * 8)
+    record.trap, record.hook, record.check = ctypes.addressof(world.trap), begin + 0x1234, begin - 0x1234
+    record.blocks, record.plain = Count.from_address(world.trap.count).blocks, base + 96 * 8
+    PlainBlocks.from_address(record.plain).code_views = VIEWS.ctypes.data  # of no page
+    made = []
+    places = (0x401000, UPPER, begin + 77)
+    for engine, count, address, size in product((0x55AA, UPPER), (0x1234, UPPER), places, (9, 300)):
+        for instructions, code_id in ((5, 7), (0x80, 7), (0, 7), (5, 4 << MODE_SHIFT), (5, 1 << MODE_SHIFT)):
+            record.engine, record.count, record.number, world.trap.code_id = engine, count, 3, code_id
+            block.address, block.key, block.instructions = address, size, instructions
+            text, returns_to = site(begin, record, address, size)
+            for wrong in (None, returns_to - begin - 1, returns_to - begin + 11):
+                words[:64] = 0
+                words[TB_PC // 8], words[TB_CODE // 8], words[TB_CODE_SIZE // 8] = address, begin, len(text)
+                ctypes.c_uint16.from_address(base + TB_SIZE).value = size
+                changed = bytearray(text)
+                if wrong is not None:
+                    changed[wrong] ^= 1
+                ctypes.memmove(begin, bytes(changed), len(changed))
+                made.append(call("count_inline", base + 64 * 8, returns_to, ctypes.addressof(block)))
+                world.calls.append(tuple(words[:64].tolist()))
+    assert 0 < sum(made) < len(made) / 3
+    assert record.looks == sum(made)
+
+
+def site(begin: int, record: Inline, address: int, size: int) -> tuple[bytes, int]:
+    """The code that the engine makes there, and where it goes on behind the hook."""
+    code = bytes.fromhex("48c7858000000000000000")  # RIP is stored
+    for register, value in ((7, record.engine), (6, address), (2, size), (1, record.trap | FAR)):
+        code += loaded(begin + len(code), register, value)
+    code += b"\xe8" + struct.pack("<i", record.hook - (begin + len(code) + 5))
+    returns_to = begin + len(code)
+    for access in ("", "48037720488b1e"):  # add rsi, [rdi+0x20]; mov rbx, [rsi]
+        code += bytes.fromhex(access)
+        code += loaded(begin + len(code), 7, record.engine) + b"\x33\xf6"
+        code += b"\xe8" + struct.pack("<i", record.check - (begin + len(code) + 5))
+    return code, returns_to
+
+
+def loaded(at: int, register: int, value: int) -> bytes:
+    """The instruction that loads a constant."""
+    if value < 1 << 32:
+        return bytes([0xB8 + register]) + struct.pack("<I", value)
+    if abs(value - at) < 1 << 30:
+        return bytes([0x48, 0x8D, register * 8 + 5]) + struct.pack("<i", value - (at + 7))
+    return bytes([0x48, 0xB8 + register]) + struct.pack("<Q", value)
 
 
 def pieces(world: HookWorld, call: Call) -> None:
@@ -176,10 +249,10 @@ def pieces(world: HookWorld, call: Call) -> None:
                 setattr(block, name, value)
             for odd in (0, 1):
                 world.registers_of_guest[4], world.scratch[41] = UPPER + odd, odd
-                record.budget, record.aside = ODD, 0
+                record.limit, record.aside = ODD, 0
                 record.patched, record.patched_at, record.patched_old = 3, words + 50 * 8, UPPER
-                call("on_block", _UC, address, 16, trap)
-                call("on_block", _UC, UPPER - 1, 16, trap)
+                call("on_block", _UC, address, 16, trap | FAR)
+                call("on_block", _UC, UPPER - 1, 16, trap | FAR)
 
 
 def decoding(world: HookWorld, call: Call) -> None:
@@ -264,7 +337,7 @@ def answers(world: HookWorld, call: Call) -> None:
         party.descriptors, party.cr3, party.code_id = base + 0x7C0, state.cr3, 7
         party.run, party.rip, party.rdi, party.rsi, party.rdx = n, code + 2, 0, code + 0x100, 1000
         party.pipe, party.rseq, party.told = ctypes.addressof(pipe), code + 0x200, n
-    world.trap.code_id, world.trap.budget = 7, ODD
+    world.trap.code_id, world.trap.limit = 7, ODD
     ctypes.c_uint64.from_address(base + 0x7C0).value = ctypes.addressof(pipe) | 3
     made = [
         (62, 5, 10, 0),
@@ -295,7 +368,7 @@ def nothing(world: HookWorld, call: Call) -> None:
 STORIES: dict[Callable[[HookWorld, Call], None], str] = {
     walks: "mmu.hooks", instructions: "mmu.hooks", batches: "mmu.batch", modelled: "mmu.exact", exact: "mmu.exact",
     windows: "mmu.exact", slices: "emu.hooks", pieces: "emu.hooks", decoding: "emu.instructions.scan",
-    plain: "emu.instructions.plain",
+    plain: "emu.instructions.plain", inline: "emu.inline.sites",
     nothing: "emu.bench.empty", signals: "emu.kernel.sigregs", answers: "emu.kernel.fastcalls",
     **dict(zip((crossing, integers, masks, sse, stores, x87), _EXECUTED, strict=True)),
 }  # fmt: skip

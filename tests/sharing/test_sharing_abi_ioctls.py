@@ -344,7 +344,6 @@ def test_strict_fd_wants_a_descriptor_for_writing(machine: MakeMachine, abi: str
         ("UNMAP: EINTR likewise", "calls that wait for locks"),
         ("CREATE_MAPPING (Y3): what a security module refuses is its errno", "security modules"),
         ("a window is passed over by the scan for NUMA balancing", "NUMA nodes"),
-        ("fork (A2) with userfaultfd in the kernel: the child's access is SIGBUS, BUS_ADRERR", "userfaultfd"),
     ],
 )
 def test_what_needs_more_kernel(row: str, missing: str) -> None:

@@ -65,12 +65,22 @@ CASES: dict[Quirk, tuple[str, str, str, str]] = {
         "SEGV_MAPERR EINVAL SEGV_MAPERR",
         "",
     ),
+    Quirk.FORKED_WINDOW: (
+        '@fd = open "/sys/fs/mshare/r" O_RDWR|O_CREAT 0644; @w = mmap 2T u RW MAP_SHARED|MAP_FIXED fd 0; @store w 7;'
+        "@fork c; load w; store w+4K 8; end; @wait c; load w; load w+4K",
+        "7 0 7 8",
+        "BUS_ADRERR BUS_ADRERR 7 0",
+        "",
+    ),
 }  # fmt: skip
+#: The interface of a case that is not the third series'.
+ABI = {Quirk.FORKED_WINDOW: "v2"}
 
 
-def ran(script: str, level: str, quirk: Quirk | None) -> tuple[str, Booted]:
-    """What a script prints, and its machine after the end of the process that ran it (its region still has a name)."""
-    options = f"level={level}" + (f",quirk={quirk}" if quirk else "")
+def ran(case: Quirk, level: str, quirk: Quirk | None) -> tuple[str, Booted]:
+    """What a case prints, and its machine after the end of the process that ran it (its region still has a name)."""
+    script = CASES[case][0]
+    options = f"level={level},abi={ABI.get(case, 'v3')}" + (f",quirk={quirk}" if quirk else "")
     watched = quirk is None or FOUND_BY[quirk] == "detector"
     tlb = "skylake-sp" if watched else "off"
     booted = Booted(mounts=[Mount("msharefs", MOUNT_POINT, options)], tlb=tlb, check_tlb=watched)
@@ -94,8 +104,8 @@ def findings(booted: Booted) -> list[str]:
 @pytest.mark.parametrize("level", UNIT)
 @pytest.mark.parametrize("quirk", Quirk)
 def test_without_the_switch_it_is_not_there(quirk: Quirk, level: str) -> None:
-    script, clean, _, _ = CASES[quirk]
-    printed, booted = ran(script, level, None)
+    _, clean, _, _ = CASES[quirk]
+    printed, booted = ran(quirk, level, None)
     assert printed == clean
     assert findings(booted) == []
     assert booted.close() == []
@@ -104,8 +114,8 @@ def test_without_the_switch_it_is_not_there(quirk: Quirk, level: str) -> None:
 @pytest.mark.parametrize("level", UNIT)
 @pytest.mark.parametrize("quirk", Quirk)
 def test_with_the_switch_it_is_there_and_found(quirk: Quirk, level: str) -> None:
-    script, _, broken, finding = CASES[quirk]
-    printed, booted = ran(script, level, quirk)
+    _, _, broken, finding = CASES[quirk]
+    printed, booted = ran(quirk, level, quirk)
     assert printed == broken
     found = findings(booted)
     if FOUND_BY[quirk] == "program":

@@ -84,12 +84,12 @@ LOCKS: Table = {
 }
 
 #: Accepted for all of it and for a page; only for all of it, since a part would have to be split; and never.
-ANYWHERE = ("NORMAL", "WILLNEED", "DONTNEED", "DONTNEED_LOCKED", "DOFORK", "MERGEABLE", "UNMERGEABLE", "KEEPONFORK",
-            "COLD", "PAGEOUT")  # fmt: skip
+ANYWHERE = ("NORMAL", "WILLNEED", "DONTNEED", "DONTNEED_LOCKED", "DOFORK", "KEEPONFORK", "COLD", "PAGEOUT")  # fmt: skip
 WHOLE = ("RANDOM", "SEQUENTIAL", "DONTFORK", "HUGEPAGE", "NOHUGEPAGE", "DONTDUMP")
 NEVER = {
     "FREE": "EINVAL", "DODUMP": "EINVAL", "WIPEONFORK": "EINVAL", "COLLAPSE": "EINVAL", "GUARD_INSTALL": "EINVAL",
     "GUARD_REMOVE": "EINVAL", "REMOVE": "EOPNOTSUPP",
+    "MERGEABLE": "EINVAL", "UNMERGEABLE": "EINVAL",  # 0 in a kernel that is built with same-page merging
 }  # fmt: skip
 NUMBER = {advice.name: advice.value for advice in Advice} | {"GUARD_INSTALL": 102, "GUARD_REMOVE": 103}
 TOUCHED = "@store w+8K 7; @store w+12K 8; @load w+20K"

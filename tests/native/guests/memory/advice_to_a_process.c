@@ -18,7 +18,7 @@ int main(void)
 	SHOW(process_madvise, SELF - 1, v, 4, MADV_COLD, 0);
 	SHOW(process_madvise, SELF + 1, v, 4, MADV_COLD, 0);
 	for (int advice = 0; advice < 30; advice++) {
-		if (advice == MADV_REMOVE || advice == MADV_MERGEABLE || advice == 25 || advice == 14)
+		if (advice == MADV_REMOVE || advice == MADV_MERGEABLE || advice == MADV_UNMERGEABLE || advice == 25 || advice == 14)
 			continue;
 		print("%d: ", advice);
 		SHOW(process_madvise, SELF, v, 4, advice, 0);

@@ -1,0 +1,67 @@
+"""A program that runs twice: once the code that the engine generates counts itself, and once a hook does."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from emu.testing import GuestMachine
+from emu.trace.recorder import Recorder
+
+#: Where a run is cut off that takes longer.
+MOST_INSTRUCTIONS = 300_000
+
+
+class Ran(NamedTuple):
+    """All that is seen of a run: each event has the number of instructions that were retired by then."""
+
+    ended: str
+    output: tuple[bytes, bytes]
+    trace: list[bytes]
+    clock: tuple[int, int, int]
+    counters: dict[str, Any]
+    memory: int
+    findings: list[str]
+    #: How many blocks count themselves.
+    made: int
+
+
+def run(
+    program: Path, arguments: tuple[str, ...] = (), *, fast: bool, most: int = MOST_INSTRUCTIONS, **options: Any
+) -> Ran:
+    """Run a program in a machine of its own, with every event recorded."""
+    machine = GuestMachine(
+        record=False, engine_fast=fast, max_instructions=most, timeout_s=600,
+        **{"modules": {}, "memory": 32 << 20, **options},
+    )  # fmt: skip
+    trace = list[bytes]()
+    recorder = Recorder(machine, trace.append, command=[], seed=0, version="")
+    machine.kernel.tracer = recorder
+    machine.kernel.vfs.mkdir("/tmp/guest", 0o755)
+    task = machine.spawn(machine.install(program, f"/bin/{program.stem}"), arguments, in_guest=True, cwd="/tmp/guest")
+    try:
+        machine.finish()
+        ended = str(machine.ending(task))
+    except AssertionError as error:  # it goes on for longer
+        ended = type(error).__name__
+    recorder.finish()
+    kernel = machine.kernel
+    inlining = kernel.cpu.inlining
+    assert fast == (not inlining.why_not), inlining.state()
+    return Ran(
+        ended, (bytes(machine.out), bytes(machine.err)), b"".join(trace).splitlines(),
+        (kernel.cpu.clock, kernel.cpu.spent, kernel.clock.now_ns()), asdict(kernel.cpu.mmu.counters),
+        zlib.crc32(machine.ram.view), machine.audit(), inlining.record.made,
+    )  # fmt: skip
+
+
+def compare(program: Path, arguments: tuple[str, ...] = (), **options: Any) -> Ran:
+    """AssertionError where the two ways differ."""
+    slow, fast = (run(program, arguments, fast=fast, **options) for fast in (False, True))
+    for number, (one, other) in enumerate(zip(slow.trace, fast.trace, strict=False)):
+        assert one == other, f"event {number}"
+    assert not slow.made
+    assert slow == fast._replace(made=0)
+    return fast
