@@ -62,6 +62,7 @@ KEYWORDS: Mapping[str, _Check] = {
     "binds": (_sequence, "a list of emu.machine.Bind"),
     "hostname": _NAME,
     "aslr": _FLAG,
+    "engine_fast": _FLAG,
     "modules": (
         lambda value: isinstance(value, Mapping) or _sequence(value),
         'a list of names such as ["mine"], or a dictionary of names and init functions',
