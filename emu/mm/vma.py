@@ -213,12 +213,8 @@ class VmaTree:
     def overlapping(self, start: int, end: int) -> list[Vma]:
         """Every VMA that shares an address with [start, end), lowest first."""
         first = self.find(start)
-        found = [first] if first is not None else []
-        for vma in self._vmas.upwards(start if first is None else start + 1):
-            if vma.start >= end:
-                break
-            found.append(vma)
-        return found
+        following = self._vmas.between(start if first is None else start + 1, end)
+        return following if first is None else [first, *following]
 
     def pieces(self, start: int, end: int) -> Iterator[tuple[Vma, int, int]]:
         """Each VMA of the range with the part of it that lies within.  LinuxError(ENOMEM) at the end if there was a

@@ -56,6 +56,19 @@ class VmaList(Generic[Vma]):
         for following in self._pieces[piece + 1 :]:
             yield from following
 
+    def between(self, start: int, end: int) -> list[Vma]:
+        """The VMAs that begin in [start, end), lowest first."""
+        piece, last = max(bisect_right(self._firsts, start - 1) - 1, 0), bisect_right(self._firsts, end - 1) - 1
+        if piece >= last:
+            if last < 0:
+                return []
+            starts = self._starts[last]
+            return self._pieces[last][bisect_right(starts, start - 1) : bisect_right(starts, end - 1)]
+        found = self._pieces[piece][bisect_right(self._starts[piece], start - 1) :]
+        for whole in self._pieces[piece + 1 : last]:
+            found += whole
+        return found + self._pieces[last][: bisect_right(self._starts[last], end - 1)]
+
     def downwards(self, address: int | None) -> Iterator[Vma]:
         """The VMAs that begin below the address (None: all), highest first."""
         piece = len(self._pieces) - 1

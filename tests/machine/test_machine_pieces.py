@@ -13,7 +13,6 @@ import pytest
 from emu.kernel.entry import Entry
 from emu.kernel.sched import StopReason
 from emu.linux.stop import Stop
-from emu.proc import late
 from tests.booted import MakeMachine
 
 #: The most calls of Python functions between two looks: some milliseconds.
@@ -70,8 +69,8 @@ _CALLS = {
     "fork of many": (_MANY, "@fork c; end; wait c", ["wait = 0"]),
     "maps of many": (_MANY, 'f = open "/proc/self/maps" 0; b = bytes 4K; read f b 4K', []),
 }  # fmt: skip
-#: What the first program that reads of /proc has imported: importing is no work for a guest.
-_IMPORTED = late.add_all
+#: What the first program that needs it has imported: importing is no work for a guest.
+_IMPORT = "_find_and_load"
 #: Where work of the kernel's for a guest begins and ends.
 _INSIDE = {function.__code__ for function in (Entry._system_call, Entry._resume)}
 
@@ -82,7 +81,7 @@ class Work:
     def __init__(self, stops: int) -> None:
         self.most = self.since = self.looks = 0
         self._stops = stops
-        self._inside = False
+        self._inside, self._imports = False, 0
 
     def look(self, stop: Stop) -> bool:
         self.since = 0
@@ -95,7 +94,9 @@ class Work:
     def profile(self, frame: FrameType, event: str, argument: Any) -> None:
         if event in ("call", "return") and frame.f_code in _INSIDE:
             self.since, self._inside = 0, event == "call"
-        elif self._inside and event in ("call", "c_call"):
+        elif event in ("call", "return") and frame.f_code.co_name == _IMPORT:
+            self._imports += 1 if event == "call" else -1
+        elif self._inside and not self._imports and event in ("call", "c_call"):
             self.since += 1
             self.most = max(self.most, self.since)
 

@@ -41,6 +41,8 @@ def _check(vmas: VmaList[Vma], places: dict[int, Vma], random: Random) -> None:
         assert vmas.at_or_below(at) is (low[-1] if low else None) and vmas.above(at) is (high[0] if high else None)
         assert list(vmas.upwards(at + 1)) == high
         assert list(vmas.downwards(at + 1)) == low[::-1]
+        end = at + random.randrange(9000)
+        assert vmas.between(at, end) == [vma for vma in ordered if at <= vma.start < end]
     assert list(vmas.downwards(None)) == ordered[::-1]
     for index in range(0, len(ordered), 97):
         around = [None, *ordered, None][index : index + 3]

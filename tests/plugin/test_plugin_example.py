@@ -63,7 +63,7 @@ def test_the_command_loads_the_example_of_a_module_when_it_is_asked_to(tmp_path:
         return (json.loads(file.read_text()) if file.exists() else {}), done.stderr
 
     environ = environment(tmp_path / "site", MODULE)
-    says = r"unimmu run: no kernel module 'nowhere' is installed; there are: .*\banywhere\b.*\bmsharefs\b.*\n"
+    says = r"unimmu run: --module: no kernel module 'nowhere' is installed; there are: .*\banywhere\b.*\bmsharefs\b.*\n"
     assert re.fullmatch(says, run("--module", "nowhere")[1])
     assert "anywhere" not in run()[0]
     figures, _ = run("--module", "anywhere")
