@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from emu.hooks import Hit
+    from emu.hooks import CodeCopy, Hit
 
 
 class Patch:
@@ -50,4 +50,5 @@ class Block:
         self.hit: Hit | None = None
         #: It is to be cut.
         self.patch: Patch | None = None
-        self.keeps: tuple[Any, ...] = ()
+        #: The copy of the code that the native hook compares with, and where it finds that.
+        self.keeps: tuple[Any, CodeCopy] | None = None

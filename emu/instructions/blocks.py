@@ -479,14 +479,9 @@ class Blocks:
         """Tell the native hook."""
         code = 0
         if block.copy is not None:
-            here = min(len(block.copy), PAGE_SIZE - paddr % PAGE_SIZE)
-            copy = ctypes.create_string_buffer(block.copy, len(block.copy))
-            host = self._mmu.ram.host
-            record = CodeCopy(
-                ctypes.addressof(copy), host + paddr, here, host + block.last_frame * PAGE_SIZE, len(block.copy) - here
-            )
-            block.keeps = copy, record
-            code = ctypes.addressof(record)
+            if block.keeps is None:  # once: the hook may know the block in other address spaces too
+                block.keeps = self._copy_to_compare(block, block.copy, paddr)
+            code = ctypes.addressof(block.keeps[1])
         goes_on = 0 if block.goes_on is None else block.goes_on + 1
         hit = 0 if block.hit is None else ctypes.addressof(block.hit)
         special = SPECIAL if goes_on or hit or code else 0
@@ -494,6 +489,12 @@ class Blocks:
             self._trap.code_id << 32 | block.size | special, block.address, block.instructions, block.before, goes_on,
             hit, code, block.stops,
         )  # fmt: skip
+
+    def _copy_to_compare(self, block: Block, code: bytes, paddr: int) -> tuple[Any, CodeCopy]:
+        here, host = min(len(code), PAGE_SIZE - paddr % PAGE_SIZE), self._mmu.ram.host
+        copy = ctypes.create_string_buffer(code, len(code))
+        end = host + block.last_frame * PAGE_SIZE
+        return copy, CodeCopy(ctypes.addressof(copy), host + paddr, here, end, len(code) - here)
 
 
 def _number(address: int) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import re
+import subprocess
+import sys
 from collections import defaultdict
 from itertools import product
 from pathlib import Path
@@ -22,6 +24,7 @@ from emu.instructions.table import ROWS, SUBJECTS
 from mmu.objectcode import load
 from tests.booted import Booted, MakeMachine
 from tests.instructions.pieces_of_code import build
+from tests.machine.inline_programs import Program
 
 #: MOVUPS and MOVAPS of [rsp+1], and RET: of the first nothing is listed, the second one is refused.
 HARMLESS, MISALIGNED = (int.from_bytes(bytes.fromhex(code), "little") for code in ("0f10442401c3", "0f28442401c3"))
@@ -201,3 +204,16 @@ def test_a_page_of_code_that_its_own_fault_has_dropped(machine: MakeMachine, tmp
     booted = machine(16 << 20, root=str(tmp_path))
     outcome = booted.outcome_of(booted.spawn("/program", in_guest=True))
     assert outcome.signal == "SIGKILL", outcome
+
+
+def test_what_the_native_hook_compares_stays(tmp_path: Path) -> None:
+    """A process and its child know one block of code that can change; the copy with which the parent's is compared was
+    freed when the child's was made, and the host's process ended by SIGSEGV in every third run.
+    """
+    (tmp_path / "program").write_bytes(Program(20013).build())
+    script = (
+        "import sys; from emu.machine import Machine\n"
+        "for _ in range(4): m = Machine(32 << 20, modules={}); m.spawn(sys.argv[1]); m.run()"
+    )
+    ran = subprocess.run([sys.executable, "-c", script, tmp_path / "program"], check=False)
+    assert ran.returncode == 0
