@@ -62,7 +62,6 @@ LIBRARIES = {
     "numpy": "numpy",
     "numba": "numba",
     "llvmlite": "llvmlite",
-    "sortedcontainers": "sortedcontainers",
     "pyarrow": "pyarrow",
     "rich": "rich",
     "pytest": "pytest",

@@ -44,9 +44,3 @@ def test_one_licence_for_our_own_code() -> None:
     for file in (ROOT / "guests").rglob("*.[chp]*"):
         if file.suffix in (".c", ".h", ".py"):
             assert "SPDX-License-Identifier: GPL-2.0-or-later" in file.read_text("utf-8").splitlines()[0], file
-
-
-def test_one_module_imports_sortedcontainers() -> None:
-    files = [file for package in ("mmu", "emu", "msharefs", "sharing") for file in (ROOT / package).rglob("*.py")]
-    found = [file for file in files if re.search(r"^\s*(from|import) sortedcontainers", file.read_text(), re.MULTILINE)]
-    assert [str(file.relative_to(ROOT)) for file in found] == ["emu/mm/vma.py"]
