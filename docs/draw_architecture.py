@@ -26,8 +26,8 @@ FLOORS: tuple[tuple[tuple[str, str, int], ...], ...] = (
     ),
     (("emu/kernel", "tasks, scheduling, signals, fork, exec, exit, futexes; knows no system call", 1),),
     (
-        ("emu/ipc", "System V: shared memory, semaphores, messages", 1),
-        ("emu/net", "sockets: AF_UNIX, TCP, UDP on a loopback, netlink", 1),
+        ("emu/ipc", "System V memory, semaphores, messages", 1),
+        ("emu/net", "sockets: AF_UNIX, TCP, UDP, netlink", 1),
         ("emu/tty", "terminals and their line discipline", 1),
     ),
     (
