@@ -25,6 +25,7 @@ AIMS = {
     "fork_ms": ("at most", 15),
     "startup_ratio": ("at most", 2.0),
     "reclaim_mpages_s": ("at least", 1.0),
+    "huge_fault_faults": ("at most", 3),
     "branches_machine_ratio": ("at most", 0.65),
     "doubles_machine_ratio": ("at most", 0.9),
     "exact_native_ratio": ("at most", 3),
@@ -76,6 +77,7 @@ def test_quick(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str], monkey
         "measuring from 10 to 10,000 mappings ...",
         "measuring reclaim to swap ...",
         "measuring system calls and page faults ...",
+        "measuring faults of huge pages ...",
         "measuring processes and signals ...",
         "measuring start-up ...",
     ]

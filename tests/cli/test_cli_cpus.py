@@ -76,7 +76,7 @@ def test_a_shootdown_in_a_trace(unimmu: Unimmu, tmp_path: Path) -> None:
     ("words", "message"),
     [
         (["--cpus", "0"], "--cpus: '0' is not a whole number of at least 1"),
-        (["--cpus", "65"], "a machine has from 1 to 64 vCPUs, not 65"),
+        (["--cpus", "65"], "--cpus: a machine has from 1 to 64 vCPUs, not 65"),
         (["--slice", "x"], "--slice: 'x' is not a whole number of at least 1, nor a range such as 100-5000"),
     ],
 )

@@ -53,6 +53,7 @@ SCHEMA: dict[str, Any] = {
         }
     ],
     "audit": {"ran": bool, "findings": [str], "tlb_checked": bool, "stale": [str]},
+    "engine": {"fast": bool, "counting": str},
 }  # fmt: skip
 ARRAY = dict.fromkeys(("lookups", "hits", "misses", "evictions", "invalidations", "installs", "drops"), int)
 

@@ -123,12 +123,12 @@ ROWS: dict[str, tuple[str, str]] = {
         @p = mmap 0 4M RW PRIVATE|MAP_HUGETLB -1 0; @store p 1; @store p+2M 2; madvise p 4K 4; load p; madvise p 2M
         4; load p; load p+2M; madvise p+4K 2M 4; madvise p 2M+4K 4; load p+2M; madvise p 2M 8; madvise p 2M 14;
         madvise p 2M 15; madvise p 2M 9; madvise p 2M 3; madvise p 2M 1; madvise p 4K 1; madvise p 2M 20; madvise p
-        2M 21; madvise p 2M 12; madvise p 2M 16; madvise p 2M 22; madvise p 2M 23; madvise p 2M 18; madvise p 2M 10;
+        2M 21; madvise p 2M 16; madvise p 2M 22; madvise p 2M 23; madvise p 2M 18; madvise p 2M 10;
         @v = bytes 1024; madvise p 4M 4; mincore p 4M v; load v; store p+2M 1; mincore p 4M v; load v; load v+512;
         mlock p 2M; msync p 4M 4
         """,
         """
-        0 1 0 0 2 EINVAL 0 2 EINVAL 0 0 EACCES 0 0 0 EINVAL EINVAL 0 0 0 0 EINVAL 0 0 0 0 0 0 0 0x101010101010101 0
+        0 1 0 0 2 EINVAL 0 2 EINVAL 0 0 EACCES 0 0 0 EINVAL EINVAL 0 0 0 EINVAL 0 0 0 0 0 0 0 0x101010101010101 0
         0
         """,
     ),
