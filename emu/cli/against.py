@@ -57,11 +57,6 @@ class _Tee:
 def run_against(arguments: argparse.Namespace) -> int:
     """Run the program twice; the exit status says whether there was a difference."""
     _check(arguments)
-    try:
-        may_isolate()
-    except NotIsolated as error:
-        complain(f"unimmu run: --against-host cannot run a program on this host: {error}")
-        return NOT_COMPARED
     stdin = b"" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.buffer.read()
     stopper = Stopper(arguments.timeout)
     arguments.aslr = False  # nor are addresses random on Linux: names of temporary files are made of them
@@ -70,6 +65,11 @@ def run_against(arguments: argparse.Namespace) -> int:
     machine = build_machine(
         arguments, stopper, lambda message: complain(f"unimmu: {message}"), (io.BytesIO(stdin), stdout, stderr)
     )  # fmt: skip
+    try:
+        may_isolate()
+    except NotIsolated as error:
+        complain(f"unimmu run: --against-host cannot run a program on this host: {error}")
+        return NOT_COMPARED
     started_ns = time.time_ns()
     machine.kernel.clock.realtime_offset = started_ns
     try:
