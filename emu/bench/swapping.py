@@ -40,7 +40,7 @@ def reclaim(rounds: int, size: int) -> Measurement:
 
 
 def _copy(machine: Machine, size: int) -> float:
-    pages, target = machine.kernel.ram.view[:size], bytearray(size)
+    pages, target = machine.kernel.ram.view[:size], memoryview(bytearray(size))
     target[:] = pages  # so that the host has given memory for it
 
     def copy() -> None:
