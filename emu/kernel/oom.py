@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from emu.kernel.printk import EMERGENCY, ERROR, INFO, WARNING
 from emu.kernel.signal_state import Sig
+from emu.linux.errors import NoIntr
 from emu.linux.version import RELEASE, VERSION
 from emu.mm.residents import resident
 from mmu.memory import PAGE_SIZE
@@ -93,7 +94,10 @@ class OomKiller:
     def _kill(self, task: Task, victim: Task, why: str = "Out of memory") -> None:
         """oom_kill_process(): the process, and others that use its memory."""
         kernel = self._kernel
-        self._report(task)
+        try:
+            self._report(task)
+        except NoIntr:  # the run is to end, and what is still to be counted takes long; who is killed is told below
+            self._print(WARNING, "Mem-Info: the run ends")
         uid, mm = victim.credentials.uid, victim.mm
         self._print(
             INFO,

@@ -52,6 +52,7 @@ class Screen:
         if not self._pid:
             for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP):  # a run in the background may ignore them
                 signal.signal(number, signal.SIG_DFL)
+            os.chdir("/")  # a directory that the machine's /tmp hides would be told of, on the terminal
             words = (sys.executable, "-c", _SHELL, *command("run", *words))
             os.execve(sys.executable, [str(word) for word in words], environment())
         self.seen = ""

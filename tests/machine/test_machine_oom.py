@@ -126,3 +126,13 @@ def test_syslog_reads_it(machine: MakeMachine) -> None:
     assert status == 0 and lines[0] == "load = 1"
     sizes = [int(line.split(" = ")[1], 0) for line in lines[1:]]
     assert sizes[0] == sizes[1] > 1000 and sizes[2] == 0
+
+
+def test_somebody_is_killed_while_the_run_ends(machine: MakeMachine) -> None:
+    """What the report counts looks whether the run is to end (a time limit, Ctrl-C); the one to be killed is."""
+    booted = machine()
+    task = booted.guest("calls", "@p = mmap 2T 1M RW PRIVATE|MAP_FIXED -1 0; @touch p 1M; @pause")
+    assert booted.run(timeout_s=30) == StopReason.IDLE
+    booted.kernel.stop.request()
+    booted.kernel.out_of_memory(task)
+    assert "killed process" in "".join(booted.logged).lower()
