@@ -4,14 +4,13 @@ ten.
 
 from __future__ import annotations
 
-import functools
 import gc
 import io
-import statistics
 import time
 from collections.abc import Callable
 
-from emu.bench.figure import Aim, Figure, Measurement, Rounds, alternate
+from emu.bench.figure import Measurement
+from emu.bench.growth import growth
 from emu.bench.loops import program, touch
 from emu.kernel.sched import StopReason
 from emu.linux.mman import MapFlags, Prot
@@ -33,7 +32,6 @@ _WORDS = {
     "protect": "take and give back the right to write (mprotect twice)",
     "map": "make and remove a mapping (mmap, munmap)",
 }
-_GROWTH = Aim(1.3)
 _PRIVATE = MapFlags.PRIVATE | MapFlags.ANONYMOUS
 _RIGHTS = (Prot.READ | Prot.WRITE, Prot.READ | Prot.WRITE | Prot.EXEC)
 
@@ -97,22 +95,4 @@ class Mapped:
 
 def mapping_numbers(rounds: int, steps: int) -> Measurement:
     """The three in address spaces with 10, 100, ... 10,000 mappings."""
-    spaces = {number: Mapped(number, steps) for number in NUMBERS}
-    subjects = {
-        f"{step}, {number} mappings": functools.partial(space.time, step)
-        for number, space in spaces.items()
-        for step in _WORDS
-    }
-    taken = alternate(rounds, subjects)
-    return Measurement("mappings", taken, tuple(figure for step in _WORDS for figure in _growth(taken, step)))
-
-
-def _growth(taken: Rounds, step: str) -> list[Figure]:
-    costs = {number: statistics.median(taken[f"{step}, {number} mappings"]) for number in NUMBERS}
-    heading = f"{_WORDS[step]}: cost with {NUMBERS[-1]} mappings / with {NUMBERS[0]}"
-    figures = [Figure(f"mappings_{step}_growth", heading, costs[NUMBERS[-1]] / costs[NUMBERS[0]], aim=_GROWTH)]
-    figures += [
-        Figure(f"mappings_{step}_{number}_us", f"  {number} mappings, {step}", cost * 1e6, "µs")
-        for number, cost in costs.items()
-    ]
-    return figures
+    return growth(rounds, "mappings", _WORDS, {number: Mapped(number, steps).time for number in NUMBERS})

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import io
-import statistics
 import time
 from typing import TYPE_CHECKING
 
 import guests
-from emu.bench.figure import Aim, Figure, Measurement, Rounds, alternate
+from emu.bench.figure import Measurement
+from emu.bench.growth import growth
 from emu.kernel.sched import StopReason
 from emu.linux.mman import MapFlags, Prot
 from emu.machine import Machine
@@ -25,13 +24,11 @@ SHARERS = (1, 10, 100, 1000, 10_000)
 #: Where the guest program `sharers` has the region, and how much of it there is.
 _WINDOW, _SIZE = 1 << 41, 1 << 30
 _TOUCHED = 64 << 10
-_STEPS = ("attach", "link", "detach")
 _WORDS = {
     "attach": "attach to a region (mmap)",
     "link": "link a shared table (the first touch)",
     "detach": "detach from a region (munmap)",
 }
-_GROWTH = Aim(1.3)
 
 
 class MeasuredRegion:
@@ -87,22 +84,4 @@ class MeasuredRegion:
 
 def sharer_numbers(rounds: int, more: int) -> Measurement:
     """What one more sharer costs where there are 1, 10, ... 10,000 already, each an address space with a window."""
-    regions = {number: MeasuredRegion(number, more) for number in SHARERS}
-    subjects = {
-        f"{step}, {number} sharers": functools.partial(region.time, step)
-        for number, region in regions.items()
-        for step in _STEPS
-    }
-    taken = alternate(rounds, subjects)
-    return Measurement("sharers", taken, tuple(figure for step in _STEPS for figure in _growth(taken, step)))
-
-
-def _growth(taken: Rounds, step: str) -> list[Figure]:
-    costs = {number: statistics.median(taken[f"{step}, {number} sharers"]) for number in SHARERS}
-    heading = f"{_WORDS[step]}: cost with {SHARERS[-1]} sharers / with {SHARERS[0]}"
-    figures = [Figure(f"sharers_{step}_growth", heading, costs[SHARERS[-1]] / costs[SHARERS[0]], aim=_GROWTH)]
-    figures += [
-        Figure(f"sharers_{step}_{number}_us", f"  {number} sharers, {step}", cost * 1e6, "µs")
-        for number, cost in costs.items()
-    ]
-    return figures
+    return growth(rounds, "sharers", _WORDS, {number: MeasuredRegion(number, more).time for number in SHARERS})

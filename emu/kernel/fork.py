@@ -58,16 +58,6 @@ class CloneFlags(Flags, prefix="CLONE_"):
     INTO_CGROUP = 0x200000000
 
 
-#: Flags that need no work here: there are no I/O priorities, and who traces looks at the others.
-_IGNORED = CloneFlags.SYSVSEM | CloneFlags.DETACHED | CloneFlags.UNTRACED | CloneFlags.PTRACE | CloneFlags.IO
-_KNOWN = (
-    CloneFlags.SIGNAL | CloneFlags.VM | CloneFlags.FS | CloneFlags.FILES | CloneFlags.SIGHAND | CloneFlags.VFORK |
-    CloneFlags.THREAD | CloneFlags.SETTLS | CloneFlags.PARENT_SETTID | CloneFlags.CHILD_CLEARTID |
-    CloneFlags.CHILD_SETTID | CloneFlags.CLEAR_SIGHAND | CloneFlags.PIDFD | CloneFlags.PARENT | _IGNORED |
-    NEW_NAMESPACES | CloneFlags.INTO_CGROUP
-)  # fmt: skip
-
-
 #: Kinds of namespaces that clone(2) makes anew.
 _NEW = NEW_NAMESPACES & ~CloneFlags.NEWTIME
 
@@ -123,11 +113,6 @@ def _check_flags(kernel: Kernel, task: Task, flags: int, tls: int) -> None:
         raise LinuxError(errno.EINVAL)
     if flags & CloneFlags.SIGHAND and (not flags & CloneFlags.VM or flags & CloneFlags.CLEAR_SIGHAND):
         raise LinuxError(errno.EINVAL)
-    if flags & ~_KNOWN:
-        names = "|".join(str(f.name) for f in CloneFlags if f & flags & ~_KNOWN)
-        named = f" ({names})" if names else ""
-        kernel.log_once(f"clone with flags {flags & ~_KNOWN:#x}{named}: not supported: ENOSYS")
-        raise LinuxError(errno.ENOSYS)
     if flags & CloneFlags.PARENT and task.group.unkillable:
         raise LinuxError(errno.EINVAL)
     if flags & CloneFlags.THREAD:

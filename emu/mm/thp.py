@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from emu.linux.errors import LinuxError
 from emu.mm.flags import VmFlags
 from emu.mm.frames import BLOCK_FRAMES, PG_LARGE, FrameAllocator, FrameKind
 from mmu.memory import PAGE_SIZE
@@ -113,7 +114,7 @@ class TransparentHugePages:
             try:
                 self._zero = frames.alloc_block(FrameKind.RESERVED)
                 frames.flags[self._zero : self._zero + BLOCK_FRAMES] = PG_LARGE
-            except Exception:
+            except LinuxError:
                 self.count("thp_zero_page_alloc_failed")
                 raise
             self.count("thp_zero_page_alloc")
