@@ -109,14 +109,14 @@ def madvise_cold(mm: AddressSpace, vma: Vma, start: int, end: int, *, pageout: b
     else:
         flush.nothing_present()
     if out and mm.context.swap.areas.free:
-        _swap_out(mm, Mapped(mm, np.concatenate(out).astype(np.int64), start, end))
+        _swap_out(mm, Mapped.at(mm, np.concatenate(out).astype(np.int64), start, end))
     if vma.page_cache is not None:
         vma.page_cache.reclaim_many(indexes)
 
 
 def _swap_out(mm: AddressSpace, mapped: Mapped) -> None:
     """Private pages, each with this entry and no other, go to swap."""
-    frames = not_lazy(mm.context, mapped.frames(), mm.tables.words[mapped.slots])
+    frames = not_lazy(mm.context, mapped.frames, mm.tables.words[mapped.slots])
     to_swap(mm.context, frames, [mapped])
 
 
