@@ -12,6 +12,7 @@ from weakref import WeakSet
 from emu.linux.errors import LinuxError
 from emu.mm.freeframes import ZERO_PAGE, Frames, FreeFrames, ascending
 from emu.mm.kmem import Kmem
+from emu.mm.lruorder import MANY, LruOrder
 from mmu.host_array import HostArray
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE, PhysicalMemory
@@ -141,6 +142,9 @@ class FrameAllocator:
         self._flag: memoryview[int] = self._flags.view
         #: Pages given up by MADV_FREE that do not count as such yet; 0 for one that is no more.
         self._lazyfree: list[int] = []
+        #: Since when each page has been in its list.
+        self.order = LruOrder(ram.frames)
+        self._added = self.order.single
         self._freed = FreeFrames(ram)
         self._next = 0
         #: Frames from here on have been taken in blocks; blocks that were given back whole are in ``_spare``.
@@ -222,6 +226,9 @@ class FrameAllocator:
         self._count[frame] = 1
         self._kind[frame] = kind
         self.used[kind] += 1
+        self._added.append(frame)
+        if len(self._added) > MANY:
+            self.order.settle()
         if self.memcg is not None and kind != FrameKind.RESERVED:
             self.memcg.charge(frame, mm)
         return frame
@@ -242,6 +249,7 @@ class FrameAllocator:
         else:
             self.counts[start:end], self.kinds[start:end] = 1, kind
         self.used[kind] += len(frames)
+        self.order.add_many(frames)
         return frames if self.memcg is None else self.memcg.charge_many(frames, mm)
 
     def take_block(self) -> int:
@@ -286,6 +294,7 @@ class FrameAllocator:
         part = slice(head, head + BLOCK_FRAMES)
         self.counts[part], self.kinds[part] = 1, kind
         self.used[kind] += BLOCK_FRAMES
+        self.order.add_many(np.arange(head, head + BLOCK_FRAMES))
         return head
 
     def put_block(self, head: int) -> None:
@@ -374,6 +383,7 @@ class FrameAllocator:
             self._flag[frame] = flags | PG_REFERENCED
         elif not flags & PG_ACTIVE and frame not in locked():
             self._flag[frame] = flags & ~PG_REFERENCED | PG_ACTIVE
+            self.order.add(frame)
 
     def mark_many_accessed(self, frames: Frames, locked: Locked = _none) -> None:
         """The same for an array of different pages."""
@@ -383,7 +393,14 @@ class FrameAllocator:
         if again.any():
             again &= ~np.isin(frames, np.fromiter(locked(), dtype=np.int64))
             new[again] = flags[again] ^ (PG_REFERENCED | PG_ACTIVE)
+            self.order.add_many(frames[again])
         self.flags[frames] = new
+
+    def deactivate(self, frames: Frames) -> None:
+        """Pages count as not used lately: those that are active come to the inactive list (folio_deactivate)."""
+        active = frames[self.flags[frames] & PG_ACTIVE != 0]
+        self.flags[frames] &= ~(PG_REFERENCED | PG_ACTIVE) & 0xFF
+        self.order.add_many(active)
 
     def has_flag(self, frame: int, flag: int) -> bool:
         """Whether a frame has a flag of PG_*."""
@@ -409,8 +426,9 @@ class FrameAllocator:
 
     def _move_lazyfree(self, number: int) -> None:
         """The first pages of those given up count as such from now on, and as not used lately (lru_lazyfree)."""
-        batch = [frame for frame in self._lazyfree[:number] if frame]
+        batch = np.array([frame for frame in self._lazyfree[:number] if frame], dtype=np.int64)
         self.flags[batch] = self.flags[batch] & (~(PG_REFERENCED | PG_ACTIVE) & 0xFF) | PG_LAZYFREE
+        self.order.add_many(batch)
         del self._lazyfree[:number]
 
     def mapcount(self, frame: int) -> int:
