@@ -5,16 +5,16 @@ mm/vmscan.c).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from heapq import merge
 from itertools import islice
-from typing import Protocol
+from typing import Protocol, TypeVar
 from weakref import ref
 
 import numpy as np
 import numpy.typing as npt
 
-from emu.linux.errors import LinuxError
+from emu.linux.errors import LinuxError, NoPage
 from emu.mm.flags import VmFlags
 from emu.mm.frames import PG_ACTIVE, FrameAllocator, FrameKind
 from emu.mm.freeframes import Frames
@@ -30,6 +30,8 @@ _MOST = 256
 _KEPT_FREE = 1024
 _BATCH = 128
 
+
+T = TypeVar("T")
 
 #: Which frames are meant.
 Among = npt.NDArray[np.bool_]
@@ -191,11 +193,11 @@ class FilePages(PageCache):
             index, offset = position >> PAGE_SHIFT, position & (PAGE_SIZE - 1)
             if index >= ahead:
                 ahead = min(index + _MOST, -(-end // PAGE_SIZE))
-                self._read_missing(index, ahead)
+                self._insist(self._read_missing, index, ahead)
             step = min(PAGE_SIZE - offset, end - position)
             frame = self.find(index)
             if frame is None and index << PAGE_SHIFT < self._backed:
-                frame = self.get_page(index)
+                frame = self._insist(self.get_page, index)
             parts.append(bytes(step) if frame is None else self._frames.read(frame, offset, step))
             position += step
         return b"".join(parts)
@@ -213,7 +215,7 @@ class FilePages(PageCache):
         if self.clean or self._backed:
             for index in range(position >> PAGE_SHIFT, -(-(position + len(data)) // PAGE_SIZE)):
                 try:
-                    self.get_page(index)
+                    self._insist(self.get_page, index)
                     self._soil(index)
                 except LinuxError:
                     fits = (index << PAGE_SHIFT) - position
@@ -222,6 +224,15 @@ class FilePages(PageCache):
                     data = data[:fits]
                     break
         return super().write(position, data)
+
+    def _insist(self, call: Callable[..., T], *arguments: int) -> T:
+        """Pages are needed, even if another process has to end for them (out_of_memory)."""
+        while True:
+            try:
+                return call(*arguments)
+            except NoPage:
+                if not self._frames.out_of_memory():
+                    raise
 
     def may_be_written(self) -> None:
         """A shared mapping can write from now on: no page is dropped any more.  LinuxError(ENOSPC)."""

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
-from emu.linux.errors import LinuxError
+from emu.linux.errors import LinuxError, NoPage
 from emu.mm.freeframes import ZERO_PAGE, Frames, FreeFrames, ascending
 from emu.mm.kmem import Kmem
 from emu.mm.lruorder import MANY, LruOrder
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Pages are put on other lists in batches of so many (PAGEVEC_SIZE).
 _BATCH = 31
+#: So many frames are worth the end of a process; for more at once a call fails (1 << PAGE_ALLOC_COSTLY_ORDER).
+_NOT_COSTLY = 8
 #: Frames of a huge page.
 BLOCK_FRAMES = 512
 
@@ -163,6 +165,9 @@ class FrameAllocator:
         self.balanced = False
         #: Makes frames free of pages that nobody maps and that can go to swap; may be called anywhere.
         self.swap_out: Callable[[int], int] = lambda wanted: 0
+        #: Ends a process, if that is another one than the one whose turn it is, and says whether it has; where nobody
+        #: holds an entry of a table.
+        self.out_of_memory: Callable[[], bool] = lambda: False
         #: Which group pays for each frame, once there are groups.
         self.memcg: Charges | None = None
         self.alloc(FrameKind.RESERVED)  # frame 0: no table and no page is ever at physical address 0
@@ -222,7 +227,7 @@ class FrameAllocator:
         elif self._make_free(1):
             return self.alloc(kind, mm)
         else:
-            raise LinuxError(errno.ENOMEM, "no frame is left")
+            raise NoPage("no frame is left")
         self._count[frame] = 1
         self._kind[frame] = kind
         self.used[kind] += 1
@@ -316,7 +321,7 @@ class FrameAllocator:
         """
         number = max(least, min(most, self.free // 8))
         if not self.has_room(number):
-            raise LinuxError(errno.ENOMEM, "no frame is left")
+            raise NoPage("no frame is left") if least <= _NOT_COSTLY else LinuxError(errno.ENOMEM, "no frame is left")
         untouched = min(number, self._end - self._next)
         self._end -= untouched
         if untouched < number:

@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterable
 from enum import IntFlag
 
-from emu.linux.errors import LinuxError, NoIntr
+from emu.linux.errors import LinuxError, NoIntr, NoPage
 from emu.linux.limits import Rlimit
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.flags import LOCK_FLAGS, VmFlags
@@ -44,7 +44,7 @@ def do_mlock(mm: AddressSpace, address: int, length: int, flags: VmFlags) -> Non
     for vma, low, high in mm.vmas.pieces_to_the_hole(start, end):
         try:
             _populate(mm, vma, low, high)
-        except NoIntr:
+        except (NoIntr, NoPage):
             raise
         except LinuxError as error:  # __mlock_posix_error_return()
             raise LinuxError(errno.ENOMEM if error.errno == errno.EFAULT else errno.EAGAIN) from None
