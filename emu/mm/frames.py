@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from array import array
 from collections.abc import Callable, Collection, Iterator
 from enum import IntEnum
 from functools import cached_property
@@ -26,6 +27,8 @@ _BATCH = 31
 _NOT_COSTLY = 8
 #: Frames of a huge page.
 BLOCK_FRAMES = 512
+#: A reference of each.
+_ONES = memoryview(array("i", [1]) * BLOCK_FRAMES)
 
 #: PG_* of pages of page caches: the page differs from what a read of a hole gives; it has been used lately, and before;
 #: it was made by fallocate(2), and nobody has read or written it (not PG_uptodate).
@@ -273,19 +276,25 @@ class FrameAllocator:
         self._end = head
         return head
 
-    def alloc_block(self, kind: FrameKind, mm: Payer | None = None) -> int:
-        """The head of 512 zeroed frames with one reference each, contiguous and aligned; free frames are gathered if no
-        block is left.  LinuxError(ENOMEM) if no 512 of them adjoin.
+    def alloc_block(self, kind: FrameKind, mm: Payer | None = None, flags: int = 0) -> int:
+        """The head of 512 zeroed frames with one reference and these PG_* each, contiguous and aligned; free frames are
+        gathered if no block is left.  LinuxError(ENOMEM) if no 512 of them adjoin.
         """
-        head = self._take_for_block(kind)
+        head = self._take_for_block()
+        part = slice(head, head + BLOCK_FRAMES)
+        self._count[part], self._kind[part] = _ONES, bytes((kind,)) * BLOCK_FRAMES
+        if flags:
+            self._flag[part] = bytes((flags,)) * BLOCK_FRAMES
+        self.used[kind] += BLOCK_FRAMES
+        self.order.add_block(head)
         if self.memcg is not None and kind != FrameKind.RESERVED:
             self.memcg.charge_block(head, mm)
         return head
 
-    def _take_for_block(self, kind: FrameKind) -> int:
+    def _take_for_block(self) -> int:
         if not self._worn:
             try:
-                return self._hold_block(self.take_block(), kind)
+                return self.take_block()
             except LinuxError:
                 self._worn = self._freed.take_blocks()
                 if not self._worn:
@@ -293,13 +302,6 @@ class FrameAllocator:
         head = self._worn.pop()
         self.ram.words[head << 9 : (head + BLOCK_FRAMES) << 9] = 0
         self._block_written(head)
-        return self._hold_block(head, kind)
-
-    def _hold_block(self, head: int, kind: FrameKind) -> int:
-        part = slice(head, head + BLOCK_FRAMES)
-        self.counts[part], self.kinds[part] = 1, kind
-        self.used[kind] += BLOCK_FRAMES
-        self.order.add_many(np.arange(head, head + BLOCK_FRAMES))
         return head
 
     def put_block(self, head: int) -> None:

@@ -113,14 +113,14 @@ def madvise_cold(mm: AddressSpace, vma: Vma, start: int, end: int, *, pageout: b
     else:
         flush.nothing_present()
     if out and mm.context.swap.areas.free:
-        _swap_out(mm, Mapped(mm, np.concatenate(out).astype(np.int64), start, end))
+        _swap_out(mm, Mapped.at(mm, np.concatenate(out).astype(np.int64), start, end))
     if vma.page_cache is not None:
         vma.page_cache.reclaim_many(indexes)
 
 
 def _swap_out(mm: AddressSpace, mapped: Mapped) -> None:
     """Private pages, each with this entry and no other, go to swap."""
-    frames = not_lazy(mm.context, mapped.frames(), mm.tables.words[mapped.slots])
+    frames = not_lazy(mm.context, mapped.frames, mm.tables.words[mapped.slots])
     to_swap(mm.context, frames, [mapped])
 
 
@@ -141,13 +141,13 @@ def shrink_lazyfree(context: MmContext, wanted: int, among: npt.NDArray[np.bool_
         return 0
     may_go = np.zeros(context.frames.total, dtype=np.bool_)
     for part in found:
-        may_go[part.frames()] = True
+        may_go[part.frames] = True
     oldest = context.frames.order.oldest_first(may_go)
     if among is None:
         wanted = max(wanted, len(oldest) // _PART)
     may_go[oldest[wanted:]] = False
     for part in found:
-        _take(part.part(may_go[part.frames()]))
+        _take(part.part(may_go[part.frames]))
     return min(wanted, len(oldest))
 
 
@@ -162,7 +162,7 @@ def _given_up(mm: AddressSpace, vma: Vma, among: npt.NDArray[np.bool_] | None) -
             at = at[among[_frames(view[at])]]
         at = at[_reclaimable(mm, vma, view[at])]
         if len(at):
-            yield Mapped(mm, slot + at, vaddr, vaddr + number * PAGE_SIZE)
+            yield Mapped.at(mm, slot + at, vaddr, vaddr + number * PAGE_SIZE)
 
 
 def _take(part: Mapped) -> None:

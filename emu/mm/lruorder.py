@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MANY = 1 << 16
 #: So many at once, or more, are kept as an array.
 _FEW = 64
+#: Frames of a huge page.
+_BLOCK = 512
 
 
 class LruOrder:
@@ -38,7 +40,7 @@ class LruOrder:
         self._places = HostArray(total, "I")
         #: How long the queue may become: every frame has one place in it, and others that it had before.
         self._longest = 2 * total + MANY
-        #: What has been added since: arrays, and behind them single frames.
+        #: What has been added since: arrays, and behind them single frames; a negative number stands for a block.
         self._parts: list[npt.NDArray[np.int32]] = []
         self.single: list[int] = []
 
@@ -64,6 +66,10 @@ class LruOrder:
             self._parts.append(frames.astype(np.int32))
         if len(self._parts) > _FEW or len(self.single) > MANY:
             self.settle()
+
+    def add_block(self, head: int) -> None:
+        """The frames of a huge page, from this one on, are."""
+        self.add(~head)
 
     def oldest_first(self, which: npt.NDArray[np.bool_]) -> Frames:
         """The frames for which a mask is set, the one first that has been at its place the longest time."""
@@ -92,7 +98,8 @@ class LruOrder:
 
     def _collect(self) -> None:
         if self.single:
-            self._parts.append(np.array(self.single, dtype=np.int32))
+            added = np.array(self.single, dtype=np.int32)
+            self._parts.append(_frames_of(added) if (added < 0).any() else added)
             self.single.clear()
 
     def _compact(self) -> None:
@@ -100,3 +107,16 @@ class LruOrder:
         queue, places = self._queue, self._places.array
         self._queue = queue = queue[places[queue] == np.arange(len(queue), dtype=np.uint32)]
         places[queue] = np.arange(len(queue), dtype=np.uint32)
+
+
+def _frames_of(added: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """Frames, with those of each block in the place where it stands for the last time."""
+    last = {number: at for at, number in enumerate(added.tolist()) if number < 0}
+    stays = added >= 0
+    stays[list(last.values())] = True
+    added = added[stays]
+    sizes = np.where(added < 0, _BLOCK, 1)
+    ends = np.cumsum(sizes)
+    inside = np.arange(int(ends[-1])) - np.repeat(ends - sizes, sizes)
+    frames: npt.NDArray[np.int32] = (np.repeat(np.where(added < 0, ~added, added), sizes) + inside).astype(np.int32)
+    return frames

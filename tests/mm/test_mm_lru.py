@@ -75,6 +75,19 @@ def test_the_order_of_pages_against_a_list() -> None:
             assert order.oldest_first(which).tolist() == [frame for frame in expected if which[frame]]
 
 
+def test_a_huge_page_has_the_places_of_its_frames() -> None:
+    order = LruOrder(2048)
+    for frame in (1024, 600, 3):
+        order.add(frame)
+    order.add_block(1024)
+    order.add(1500)
+    order.add_block(512)
+    order.add_block(1024)
+    order.add(4)
+    expected = [3, *range(512, 1024), *range(1024, 1536), 4]
+    assert order.oldest_first(np.ones(2048, dtype=bool)).tolist() == expected
+
+
 def test_what_is_kept_of_the_order_has_an_end() -> None:
     order = LruOrder(4)
     for _ in range(3 * MANY):
