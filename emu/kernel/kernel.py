@@ -210,6 +210,7 @@ class Kernel:
         context.shrinkers.append(when_on(lambda wanted: self.reclaim.direct(wanted)))
         self.frames.swap_out = when_on(lambda wanted: self.reclaim.unmapped(wanted))
         context.out_of_memory = lambda mm: self.oom.relieve(mm)
+        self.frames.out_of_memory = lambda: self.oom.relieve_here()
         context.balance = lambda: self.reclaim.balance()
         context.shrink_to_swap = lambda wanted, among: self.reclaim.shrink(wanted, "direct", among)
         context.make_room = lambda number: self.reclaim.make_room(number)
@@ -296,7 +297,7 @@ class Kernel:
 
         memory = Memory(
             self.mm_context, self.tasks, lambda: self.current, lambda task: self.cgroups.of(task),
-            exit=self.exit, post=self.scheduler.post, log=self.log,
+            end=lambda task: self.oom.end(task), post=self.scheduler.post, log=self.log,
             tell=lambda victim, full, group: self.oom.tell_of_group(victim, full, group),
         )  # fmt: skip
         return Hierarchy(self.tasks, self.frames.kmem, Freezer(self.scheduler, self.clock), memory, kill)
@@ -503,6 +504,6 @@ class Kernel:
 
     def out_of_memory(self, task: Task) -> None:
         """A task must have a page, and no frame is left, or its control group has no room."""
-        if self.frames.memcg is not None and self.cgroups.memory.fault_fails(task):
+        if self.mm_context.group_is_full() and self.cgroups.memory.fault_fails(task):
             return
         self.oom.kill_for(task)

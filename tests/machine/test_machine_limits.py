@@ -124,6 +124,8 @@ def test_memory_ends_at_every_point(name: str, level: str) -> None:
         booted = Booted(4 * MIB, level=level)
         booted.install(guests.path("hello"))
         Hog(booted, left)
+        if name == "mshare()":  # what was undone is to be seen
+            booted.kernel.oom.relieve_call = lambda task: False  # type: ignore[method-assign]
         booted.guest("calls", script)
         assert booted.run(timeout_s=30) == StopReason.EXITED
         outputs.append(booted.stdout)
@@ -196,11 +198,11 @@ def test_the_sysctls_of_numbers_have_an_effect(machine: MakeMachine) -> None:
 
 def test_a_fork_bomb_meets_the_limit_of_memory(machine: MakeMachine) -> None:
     booted = machine(4 * MIB)
-    booted.guest("calls", "repeat 12\n@fork c\nsay c\nend\nend")  # each child goes on with the loop's next statement
-    booted.guest("calls", "repeat 1000\n@fork c\n@pause\nend\nend\nsay c")
+    booted.guest("calls", "repeat 8\n@fork c\nsay c\nend\nend")  # each child goes on with the loop's next statement
+    booted.guest("calls", "repeat 200\n@fork c\n@pause\nend\nend\nsay c")
     assert booted.run(timeout_s=30) == StopReason.IDLE
-    assert "say = ENOMEM\n" in booted.stdout
-    assert len(booted.tasks) > 20
+    assert "ENOMEM" not in booted.stdout  # a child is ended for each that is made when memory is out
+    assert booted.kernel.oom.kills > 50 and len(booted.tasks) > 20
 
 
 @pytest.mark.parametrize("flags", ["0x100011 0 16", "0x1000011 0 0 16", "0x1200011 0 0 16", "0x100011 0 -8"])
