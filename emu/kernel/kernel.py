@@ -157,6 +157,8 @@ class Kernel:
         self.forks = 0
         #: Whether a number may come that something had or has already.
         self._next_pid, self._pids_repeat = FIRST_PID, False
+        #: kernel.pid_max and kernel.threads-max.
+        self.pid_max, self.max_threads = PID_MAX, MAX_TASKS
         context = self.mm_context
         self.vfs = Vfs(
             Resources(self.frames, self.huge_pages, self.clock, self.random, context.thp, context.swap), self._places
@@ -437,17 +439,12 @@ class Kernel:
         LinuxError(EAGAIN) at the limit, (EINVAL) for what is no number of a task, (EPERM) for who may not choose,
         (EEXIST) for a number that is in use.
         """
-        if len(self.tasks) >= MAX_TASKS:
+        if len(self.tasks) >= self.max_threads:
             raise LinuxError(errno.EAGAIN)
         if wanted is None:
-            pid = self._next_pid
-            while pid in self.tasks or (self._pids_repeat and self.pid_in_use(pid)):
-                pid = pid + 1 if pid + 1 < PID_MAX else FIRST_PID
-            self._next_pid = pid + 1
-            if self._next_pid == PID_MAX:
-                self._next_pid, self._pids_repeat = FIRST_PID, True
+            pid = self._next_free_pid()
         else:
-            if not 1 <= wanted < PID_MAX:
+            if not 1 <= wanted < self.pid_max:
                 raise LinuxError(errno.EINVAL)
             if maker is not None and not any(map(maker.credentials.capable, (CHECKPOINT_RESTORE, SYS_ADMIN))):
                 raise LinuxError(errno.EPERM)
@@ -456,6 +453,17 @@ class Kernel:
             pid, self._pids_repeat = wanted, True
         self.forks += 1
         return pid
+
+    def _next_free_pid(self) -> int:
+        pid = self._next_pid
+        for _ in range(self.pid_max - FIRST_PID + 1):
+            if pid >= self.pid_max:
+                pid, self._pids_repeat = FIRST_PID, True
+            if pid not in self.tasks and not (self._pids_repeat and self.pid_in_use(pid)):
+                self._next_pid = pid + 1
+                return pid
+            pid += 1
+        raise LinuxError(errno.EAGAIN)
 
     def pid_in_use(self, pid: int) -> bool:
         """Whether a task, a process group or a session has the number."""
