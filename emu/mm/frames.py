@@ -158,6 +158,8 @@ class FrameAllocator:
         #: Blocks that are free, and not zeroed.
         self._worn: list[int] = []
         self.used = [0] * len(FrameKind)
+        #: For what use no frame was found the last time.
+        self.missing = FrameKind.ANON
         #: What the kernel's own objects take of this memory.
         self.kmem = Kmem(self.withdraw)
         #: Every page cache whose pages come from here, for the audit.
@@ -230,6 +232,7 @@ class FrameAllocator:
         elif self._make_free(1):
             return self.alloc(kind, mm)
         else:
+            self.missing = kind
             raise NoPage("no frame is left")
         self._count[frame] = 1
         self._kind[frame] = kind
@@ -323,6 +326,7 @@ class FrameAllocator:
         """
         number = max(least, min(most, self.free // 8))
         if not self.has_room(number):
+            self.missing = FrameKind.RESERVED
             raise NoPage("no frame is left") if least <= _NOT_COSTLY else LinuxError(errno.ENOMEM, "no frame is left")
         untouched = min(number, self._end - self._next)
         self._end -= untouched
