@@ -201,7 +201,7 @@ def test_who_populates_more_than_there_is_is_killed(machine: MakeMachine) -> Non
     """As with memory of its own: it has the most of all that could be killed."""
     booted = machine(memory=8 << 20)
     script = "@create fd 1M 512M RW MAP_SHARED|MAP_FIXED|MAP_ANONYMOUS|MAP_NORESERVE;" + advise("1M", "512M", 23)
-    assert booted.outcome("calls", WINDOW + script).signal == "SIGKILL"
+    assert booted.outcome("calls", f"@u = say {booted.unit};" + WINDOW + script).signal == "SIGKILL"
 
 
 @pytest.mark.parametrize("level", ["pmd", "pud"])
