@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import guests
 from emu.bench.figure import Aim, Figure, Measurement, alternate, median_ratio
-from emu.bench.loops import compute, program
+from emu.bench.loops import branches, compute, copies, program
 from emu.bench.startup import COMMAND, environment_of
 
 _QILING = (
@@ -92,14 +92,21 @@ def beside(found: Mapping[str, Sequence[str]], rounds: int, calls: int) -> Measu
 
 
 def _jobs(directory: pathlib.Path, calls: int) -> list[_Job]:
-    loop = directory / "loop"
-    loop.write_bytes(program(compute(_DATA, calls * 400), _TEXT, _DATA, 3 << 12))
-    loop.chmod(0o755)
+    loops = {"loop": compute(_DATA, calls * 400), "copies": copies(_DATA, calls * 10), "branches": branches(calls * 10)}
+    paths = {}
+    for name, loop in loops.items():
+        paths[name] = directory / name
+        paths[name].write_bytes(program(loop, _TEXT, _DATA, 3 << 12))
+        paths[name].chmod(0o755)
     costs = str(guests.path("costs"))
     few = max(10, calls // 10)
     return [
         _Job("peers_start", "whole process: a static program that does nothing", [costs, "calls", "0"], qiling=True),
-        _Job("peers_compute", f"whole process: {calls * 400} turns of a loop", [str(loop)], qiling=True),
+        _Job("peers_compute", f"whole process: {calls * 400} turns of a loop", [str(paths["loop"])], qiling=True),
+        _Job(
+            "peers_branches", f"whole process: integers with branches, {calls * 10} numbers", [str(paths["branches"])]
+        ),
+        _Job("peers_copies", f"whole process: {calls * 20} KiB copied, 16 bytes at a time", [str(paths["copies"])]),
         _Job("peers_calls", f"whole process: {calls} times getpid(2)", [costs, "calls", str(calls)], qiling=True),
         _Job("peers_io", f"whole process: {few} times read(2) and write(2)", [costs, "io", str(few)], qiling=True),
         _Job("peers_signals", f"whole process: {few} signals", [costs, "signals", str(few)]),
