@@ -34,6 +34,7 @@ AIMS = {
     "huge_fault_faults": ("at most", 3),
     "branches_machine_ratio": ("at most", 0.65),
     "doubles_machine_ratio": ("at most", 0.9),
+    "copies_machine_ratio": ("at most", 0.5),
     "exact_native_ratio": ("at most", 3),
     "exact_python_ratio": ("at least", 8),
     "translate_many_mps": ("at least", 5),
