@@ -70,7 +70,7 @@ def test_quick(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str], monkey
         assert figure["what"].split(" (")[0] in out
     assert {n: (f["aim"]["limit"], f["aim"]["value"]) for n, f in figures.items() if f["aim"]} == AIMS
     shown = TABLE["table"](report).splitlines()
-    assert shown[0].startswith(f"As `unimmu bench` measured it on {report['date']}, on ")
+    assert shown[0].startswith(f"As `unimmu bench` measured it on {report['date']}, with ")
     readme = set(map(_kind_of_row, (ROOT / "README.md").read_text().splitlines()))
     assert [row for row in shown[4:] if _kind_of_row(row) not in readme] == [], "run docs/show_speed.py"
     for name, rounds in report["rounds_s"].items():
