@@ -160,9 +160,10 @@ class Kernel:
         #: kernel.pid_max and kernel.threads-max.
         self.pid_max, self.max_threads = PID_MAX, MAX_TASKS
         context = self.mm_context
-        self.vfs = Vfs(
-            Resources(self.frames, self.huge_pages, self.clock, self.random, context.thp, context.swap), self._places
+        resources = Resources(
+            self.frames, self.huge_pages, self.clock, self.random, context.thp, context.swap, context.commit
         )
+        self.vfs = Vfs(resources, self._places)
         #: The sockets of AF_UNIX that have a file, by its device and inode number.
         self._unix_names: dict[tuple[int, int], Any] = {}
         self.namespaces = Namespaces(

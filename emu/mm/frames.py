@@ -507,8 +507,10 @@ class FrameAllocator:
         else:
             np.add.at(self.counts, frames, np.int32(1))
 
-    def put_many(self, frames: Frames | list[int]) -> None:
-        """Drop one reference for each frame of an array, or of a list if there are few."""
+    def put_many(self, frames: Frames | list[int], *, soon: bool = False) -> None:
+        """Drop one reference for each frame of an array, or of a list if there are few.  ``soon``: free ones will be
+        taken again soon.
+        """
         if isinstance(frames, list):
             for frame in sorted(frames, reverse=True):  # the lowest is to be taken first
                 self.put(frame)
@@ -536,7 +538,7 @@ class FrameAllocator:
         self.flags[dead] = 0
         if self.memcg is not None:
             self.memcg.uncharge_many(dead)
-        self._freed.push_many(dead)
+        self._freed.push_many(dead, soon=soon)
 
     def copy(self, source: int, kind: FrameKind, mm: Payer | None = None) -> int:
         """A new frame with the contents of ``source``."""
