@@ -154,7 +154,9 @@ class Cpu:
         self._vector_context = self.new_context_like_current()
         #: Whether blocks count themselves.
         self.inlining = Inlining(uc, self.trap, self._library, self.trap.plain_record)
-        self._inline(is_wanted(fast))
+        #: Whether native code does what it can.
+        self.fast = is_wanted(fast)
+        self._inline(self.fast)
 
     # -- set-up ----------------------------------------------------------------------------------------------------
 
