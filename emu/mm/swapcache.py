@@ -254,7 +254,7 @@ class Swap:
             offsets = area.take(len(frames) - done)
             part = frames[done : done + len(offsets)]
             if len(part):
-                self._frames.get_many(part)
+                self._frames.counts[part] += 1  # each is there once
                 self._add(area, offsets, part)
                 if self.charges is not None:
                     self.charges.charge(area, offsets, part)
