@@ -168,6 +168,8 @@ class FrameAllocator:
         #: Blocks that are free, and not zeroed.
         self._worn: list[int] = []
         self.used = [0] * len(FrameKind)
+        #: For what use no frame was found the last time.
+        self.missing = FrameKind.ANON
         #: What the kernel's own objects take of this memory.
         self.kmem = Kmem(self.withdraw)
         #: Every page cache whose pages come from here, for the audit.
@@ -240,6 +242,7 @@ class FrameAllocator:
         elif self._make_free(1):
             return self.alloc(kind, mm)
         else:
+            self.missing = kind
             raise NoPage("no frame is left")
         self._count[frame] = 1
         self._kind[frame] = kind
@@ -354,6 +357,7 @@ class FrameAllocator:
         """
         number = max(least, min(most, self.free // 8))
         if not self.has_room(number):
+            self.missing = FrameKind.RESERVED
             raise NoPage("no frame is left") if least <= _NOT_COSTLY else LinuxError(errno.ENOMEM, "no frame is left")
         untouched = min(number, self._end - self._next)
         self._end -= untouched
@@ -517,8 +521,10 @@ class FrameAllocator:
         else:
             np.add.at(self.counts, frames, np.int32(1))
 
-    def put_many(self, frames: Frames | list[int]) -> None:
-        """Drop one reference for each frame of an array, or of a list if there are few."""
+    def put_many(self, frames: Frames | list[int], *, soon: bool = False) -> None:
+        """Drop one reference for each frame of an array, or of a list if there are few.  ``soon``: free ones will be
+        taken again soon.
+        """
         if isinstance(frames, list):
             for frame in sorted(frames, reverse=True):  # the lowest is to be taken first
                 self.put(frame)
@@ -546,7 +552,7 @@ class FrameAllocator:
         self.flags[dead] = 0
         if self.memcg is not None:
             self.memcg.uncharge_many(dead)
-        self._freed.push_many(dead)
+        self._freed.push_many(dead, soon=soon)
 
     def copy(self, source: int, kind: FrameKind, mm: Payer | None = None) -> int:
         """A new frame with the contents of ``source``."""

@@ -247,7 +247,7 @@ def copy(parent: AddressSpace, child: AddressSpace, vma: Vma, *, protected: bool
         target = child.tables.entry_slot_alloc(address, PMD)
         table = frames.alloc(FrameKind.PAGETABLE, child.tables.payer)
         entry = q[slot] = q[slot] & ~RW
-        q[target] = entry if protected else entry & ~UFFD_WP_BIT
+        q[target] = entry & ~A if protected else entry & ~(A | UFFD_WP_BIT)
         child.tables.deposit(target, table)
         if not entry & SPECIAL:
             part = block(head_of(entry))

@@ -335,6 +335,7 @@ class PageCache:
                 if memcg is not None and not memcg.room_for(missing):
                     raise NoPage
                 if not self._frames.has_room(missing):
+                    self._frames.missing = FrameKind.CACHE
                     raise NoPage("no frame is left")
             except LinuxError:
                 if self._charge is not None:
