@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from emu.mm import rss
 from emu.mm.frames import Coming
-from emu.mm.ordinary import ORDINARY
 from emu.mm.pagetable import RW, SPECIAL, D
 from mmu import unicorn_abi
 from mmu.host_array import HostArray
@@ -164,4 +163,4 @@ class FastFaults:
 
 def _is_plain(vma: Vma) -> bool:
     """Whether its pages are new ones, or the zero page, and nobody else hears of that."""
-    return vma.ops is ORDINARY and vma.page_cache is None and vma.uffd is None
+    return vma.anonymous and vma.uffd is None

@@ -266,9 +266,13 @@ class FrameAllocator:
         """So many have been taken, and their uses and references counted (:attr:`addresses`)."""
         if coming.listed:
             self._freed.came(number)
+            self._added += coming.listed[:number]
         else:
             self._next += number
+            self._added += range(coming.first, coming.first + number)
         self.used[kind] += number
+        if len(self._added) > MANY:
+            self.order.settle()
 
     @property
     def addresses(self) -> tuple[int, int]:
