@@ -155,7 +155,9 @@ class Cpu:
         self._vector_context = self.new_context_like_current()
         #: Whether blocks count themselves.
         self.inlining = Inlining(uc, self.guard, self.trap, self._library, self.trap.plain_record)
-        self._inline(is_wanted(fast))
+        #: Whether native code does what it can.
+        self.fast = is_wanted(fast)
+        self._inline(self.fast)
         #: Whether code looks for a stop behind each access to memory: no hook of the machine's own asks for one there.
         self._hooks_stop_anywhere = self.mmu.tlb is not None
         unicorn_abi.look_at_accesses(uc, self._hooks_stop_anywhere)

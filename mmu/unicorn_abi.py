@@ -125,6 +125,11 @@ def symbol_address(name: str) -> int:
     return address
 
 
+def memset_address() -> int:
+    """The host address of memset(3)."""
+    return ctypes.cast(ctypes.CDLL(None).memset, _void_p).value or 0
+
+
 def check(status: int, what: str) -> None:
     """Raise UcError if a raw call failed."""
     if status:
