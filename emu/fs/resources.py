@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from emu.linux.clock import Clock
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import makedev
+from emu.linux.limits import NR_OPEN
 from emu.mm.frames import FrameAllocator
 from emu.mm.hugetlb import HugePagePool
 from emu.mm.swapcache import Swap
@@ -52,6 +53,8 @@ class Resources:
         #: as on Linux).
         self.open_files = 0
         self.max_files = max(1024, frames.total * 4 // 10)
+        #: No RLIMIT_NOFILE is higher (fs.nr_open).
+        self.nr_open = NR_OPEN
         #: Names in all file systems that guests can change; limited, since they take host memory.
         self.names = 0
         self.max_names = max(1 << 16, frames.total)

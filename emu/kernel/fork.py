@@ -217,7 +217,7 @@ def _copied(
         child.rseq, child.rseq_event = copy.copy(task.rseq), True
     _copy_signals(task, child, flags)
     if not flags & CloneFlags.THREAD and child.group.parent is not None:
-        child.group.parent.children[pid] = child
+        child.group.parent.adopt(child.group)
     kernel.tasks[pid] = child
     if pid_ns is not None:
         _enter_pid_namespace(child, pid_ns, numbers, len(wanted))

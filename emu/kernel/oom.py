@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 #: OOM_SCORE_ADJ_MIN: never killed.
 OOM_SCORE_ADJ_MIN = -1000
+#: Pages that are made free where a call needs one.
+_PAGES = 32
+#: How often a call starts again after pages were made free for it, before a process is ended.
+_MOST_TRIES = 64
 #: GFP_HIGHUSER_MOVABLE | __GFP_ZERO.
 _GFP = 0x140DCA, "GFP_HIGHUSER_MOVABLE|__GFP_COMP|__GFP_ZERO"
 _HEAD = "[  pid  ]   uid  tgid total_vm      rss rss_anon rss_file rss_shmem pgtables_bytes swapents oom_score_adj name"
@@ -48,31 +52,64 @@ class OomKiller:
         self.dump_tasks = 1
         #: How many processes have been killed.
         self.kills = 0
+        #: The task whose call was started again last, where it was made, and how often.
+        self._tries: tuple[Task | None, int, int] = None, 0, 0
 
-    def relieve(self, mm: AddressSpace) -> bool:
-        """A page is missing that somebody needs to go on: kill another process, if that is to be killed; True if there
-        is hope now.
+    def relieve(self, mm: AddressSpace | None) -> bool:
+        """A page is missing that somebody needs to go on, in an operation on an address space: end the process that is
+        to be ended.  True if there is hope now.  One that uses this address space ends when the operation has failed,
+        and the one whose turn it is when it leaves the kernel.
         """
         current = self._kernel.current
-        if current is None or self.panic_on_oom or self.kill_allocating_task:
+        if current is None or self.panic_on_oom or current.signals.fatal():
             return False
-        victim = self._select()
-        if victim is None or victim.group is current.group or victim.mm is mm or victim.mm is current.mm:
+        victim = current if self._takes_the_asker(current) else self._select()
+        if victim is None or (victim.mm is mm and victim.mm is not current.mm):
             return False
         self._kill(current, victim)
-        return True
+        return not current.signals.fatal()
+
+    def relieve_here(self) -> bool:
+        """The same between two pages of a call, for the machine or for the group that is full."""
+        kernel = self._kernel
+        if kernel.current is None:
+            return False
+        mm, context = kernel.current.mm, kernel.mm_context
+        if context.group_is_full():
+            return context.shrink_group(_PAGES) > 0 or context.end_one_of_group(mm)
+        return context.take_pages(_PAGES) or self.relieve(mm)
+
+    def relieve_call(self, task: Task) -> bool:
+        """A call of a task has failed since there was no page.  Whether it is to start again: pages have been made
+        free, or a process has been ended.
+        """
+        if task.signals.fatal():
+            return False
+        known, rip, tries = self._tries
+        tries = tries + 1 if known is task and rip == task.rip else 0
+        self._tries = task, task.rip, tries
+        if tries >= _MOST_TRIES or not self._kernel.mm_context.take_pages(_PAGES << tries.bit_length()):
+            self._tries = None, 0, 0
+            self.kill_for(task)
+        return task.alive and not task.signals.fatal()
+
+    def _takes_the_asker(self, task: Task) -> bool:
+        return bool(self.kill_allocating_task) and task.group.oom_score_adj != OOM_SCORE_ADJ_MIN
 
     def kill_for(self, task: Task) -> None:
         """A process cannot go on without a page: end the one that has most, or the machine if there is none that may be
         ended (out_of_memory).
         """
+        if task.signals.fatal():  # it has been chosen already
+            self._kernel.exit(task, Sig.KILL)
+            return
         if self.panic_on_oom:
             kind = "compulsory" if self.panic_on_oom == 2 else "system-wide"
             self._report(task)
             self._panic(task, f"Out of memory: {kind} panic_on_oom is enabled")
             return
-        if self.kill_allocating_task and task.group.oom_score_adj != OOM_SCORE_ADJ_MIN:
-            self._kill(task, task, "Out of memory (oom_kill_allocating_task)")
+        if self._takes_the_asker(task):
+            self._kill(task, task)
             return
         victim = self._select()
         if victim is None:
@@ -91,9 +128,10 @@ class OomKiller:
                 chosen, most = task, points
         return chosen
 
-    def _kill(self, task: Task, victim: Task, why: str = "Out of memory") -> None:
+    def _kill(self, task: Task, victim: Task) -> None:
         """oom_kill_process(): the process, and others that use its memory."""
         kernel = self._kernel
+        why = "Out of memory (oom_kill_allocating_task)" if self._takes_the_asker(task) else "Out of memory"
         try:
             self._report(task)
         except NoIntr:  # the run is to end, and what is still to be counted takes long; who is killed is told below
@@ -113,8 +151,18 @@ class OomKiller:
         for other in list(kernel.tasks.values()):
             if other.alive and other.mm is mm and other.group is not victim.group:
                 if other.group.oom_score_adj != OOM_SCORE_ADJ_MIN:
-                    kernel.exit(other, Sig.KILL)
-        kernel.exit(victim, Sig.KILL)
+                    self.end(other)
+        self.end(victim)
+
+    def end(self, victim: Task) -> None:
+        """End a process at once; the one whose turn it is, and that is in the middle of something, as soon as it can
+        be.
+        """
+        kernel = self._kernel
+        if kernel.current is not None and victim.group is kernel.current.group:
+            kernel.signals.send_to_process(kernel.current, Sig.KILL)
+        else:
+            kernel.exit(victim, Sig.KILL)
 
     def tell_of_group(self, victim: Task, full: str, group: str) -> None:
         """A process of a control group is ended, since that, or one above it, is full (mem_cgroup_out_of_memory)."""

@@ -13,10 +13,9 @@ from emu.fs.fanotify import MAX_USER_GROUPS
 from emu.fs.inotify import MAX_QUEUED_EVENTS, MAX_USER_INSTANCES
 from emu.fs.mount import MAX_MOUNTS
 from emu.fs.pipe import MAX_FULL_PIPES
-from emu.kernel.kernel import MAX_TASKS
+from emu.kernel.kernel import PID_MAX
 from emu.kernel.layout import MMAP_RND_BITS
 from emu.linux.errors import LinuxError
-from emu.linux.limits import NR_OPEN
 from emu.linux.namespace import HOST_NAME_MAX, KINDS, UserNamespace
 from emu.linux.version import RELEASE, VERSION
 
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
 
 _INT_MAX = (1 << 31) - 1
 _UNLIMITED = (1 << 63) - 1
+#: MIN_THREADS, MAX_THREADS (FUTEX_TID_MASK), RESERVED_PIDS.
+_MIN_THREADS, _MAX_THREADS, _RESERVED_PIDS = 20, 0x3FFF_FFFF, 300
 
 
 class Kept(NamedTuple):
@@ -45,7 +46,6 @@ KEPT = {
     "debug/exception-trace": Kept(1),
     "dev/tty/ldisc_autoload": _switch(1), "dev/tty/legacy_tiocsti": Kept(1),
     "fs/dentry-negative": _switch(0), "fs/dir-notify-enable": Kept(1),
-    "fs/nr_open": Kept(NR_OPEN, 64, 0x7FFFFFC0),
     "fs/overflowgid": Kept(65534, 0, 65535), "fs/overflowuid": Kept(65534, 0, 65535),
     "fs/pipe-user-pages-hard": Kept(0, 0, _UNLIMITED),
     "fs/pipe-user-pages-soft": Kept(MAX_FULL_PIPES * 16, 0, _UNLIMITED),
@@ -63,7 +63,6 @@ KEPT = {
     "kernel/perf_cpu_time_max_percent": Kept(25, 0, 100), "kernel/perf_event_max_contexts_per_stack": Kept(8, 0, 1000),
     "kernel/perf_event_max_sample_rate": Kept(100000, 1), "kernel/perf_event_max_stack": Kept(127, 0, 640),
     "kernel/perf_event_mlock_kb": Kept(516, 0),
-    "kernel/pid_max": Kept(4194304, 301, 4194304),
     "kernel/print-fatal-signals": Kept(0), "kernel/printk_delay": Kept(0, 0, 10000),
     "kernel/printk_ratelimit": Kept(5), "kernel/printk_ratelimit_burst": Kept(10),
     "kernel/pty/max": Kept(4096, 0), "kernel/pty/reserve": Kept(1024, 0),
@@ -139,7 +138,7 @@ def _shown(kernel: Kernel) -> dict[str, Callable[[], bytes]]:
         "kernel/pty/nr": line(0), "kernel/random/boot_id": line(boot_id), "kernel/random/entropy_avail": line(256),
         "kernel/random/poolsize": line(256),
         "kernel/random/uuid": lambda: f"{_uuid(random.getrandbits(128))}\n".encode(),
-        "kernel/threads-max": line(MAX_TASKS), "vm/mmap_min_addr": line(65536),
+        "vm/mmap_min_addr": line(65536),
         "vm/mmap_rnd_bits": line(MMAP_RND_BITS),
         "fs/epoll/max_user_watches": line(resources.max_epoll_watches),
         "fs/fanotify/max_queued_events": line(MAX_QUEUED_EVENTS), "fs/fanotify/max_user_groups": line(MAX_USER_GROUPS),
@@ -162,12 +161,15 @@ def _add_limits(kernel: Kernel) -> None:
     for name, attribute, low, high in (
         ("fs/file-max", "max_files", 0, _UNLIMITED),
         ("fs/inotify/max_user_watches", "max_file_watches", 0, _INT_MAX),
+        ("fs/nr_open", "nr_open", 64, 0x7FFFFFC0),
         ("fs/lease-break-time", "lease_break_time", -_INT_MAX - 1, _INT_MAX),
         ("fs/leases-enable", "leases_enabled", -_INT_MAX - 1, _INT_MAX),
     ):
         _add_attribute(kernel, name, resources, attribute, low, high)
     _add_attribute(kernel, "vm/unprivileged_userfaultfd", kernel.mm_context, "unprivileged_userfaultfd", 0, 1)
     _add_attribute(kernel, "fs/aio-max-nr", kernel.aio, "most", 0, _UNLIMITED)
+    _add_attribute(kernel, "kernel/threads-max", kernel, "max_threads", _MIN_THREADS, _MAX_THREADS)
+    _add_attribute(kernel, "kernel/pid_max", kernel, "pid_max", _RESERVED_PIDS + 1, PID_MAX)
     _add_attribute(kernel, "kernel/io_uring_disabled", kernel, "io_uring_disabled", 0, 2)
     _add_attribute(kernel, "kernel/io_uring_group", kernel, "io_uring_group", -1, _INT_MAX)
     _add_attribute(kernel, "kernel/perf_event_paranoid", kernel, "perf_event_paranoid", -_INT_MAX - 1, _INT_MAX)

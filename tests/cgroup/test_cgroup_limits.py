@@ -76,6 +76,40 @@ def test_the_largest_of_the_group_is_killed_and_the_fault_goes_on(machine: MakeM
     assert number(booted, "a/memory.events", "oom_kill") == 1
 
 
+#: What takes 1 MiB in a call, and what it says.
+CALLS = {
+    "populating": ("@p = mmap 2T 1M RW PRIVATE|MAP_FIXED|MAP_POPULATE -1 0; load p", "load = 0\n"),
+    "locking": ("@p = mmap 2T 1M RW PRIVATE|MAP_FIXED -1 0; mlock p 1M", "mlock = 0\n"),
+    "writing": ('@m = memfd_create "m" 0; @b = mmap 2T 512K RW PRIVATE|MAP_FIXED -1 0; write m b 512K; write m b 512K',
+                "write = 524288\n" * 2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_the_largest_is_killed_and_a_call_goes_on(machine: MakeMachine, name: str) -> None:
+    """As little of it is done twice as of a fault (mem_cgroup_oom in try_charge_memcg)."""
+    booted = machine()
+    make(booted, "a", controllers=BOTH)
+    store(booted, "a/memory.max", "2M")
+    script, expected = CALLS[name]
+    booted.guest("calls", f"@p = mmap 0 4M RW PRIVATE -1 0; {IN_A}; @touch p 1536K; mark 1; @pause")
+    booted.run_until_mark(None, 1)
+    task = booted.spawn(guests.path("calls"), [f"{IN_A}; {script}"])
+    booted.run_until_idle()
+    assert (booted.ending(task), booted.stdout) == (0, expected)
+    assert number(booted, "a/memory.events", "oom_kill") == 1
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_who_asks_in_a_call_is_killed_if_it_is_alone(machine: MakeMachine, name: str) -> None:
+    booted = machine()
+    make(booted, "a", controllers=BOTH)
+    store(booted, "a/memory.max", "900K")
+    outcome = booted.outcome("calls", f"{IN_A}; {CALLS[name][0]}; say 1")
+    assert outcome.signal == "SIGKILL" and "say" not in outcome.stdout and "ENOMEM" not in outcome.stdout
+    assert number(booted, "a/memory.events", "oom_kill") == 1
+
+
 def test_who_must_not_be_killed_is_spared(machine: MakeMachine) -> None:
     booted = machine()
     make(booted, "a", controllers=BOTH)

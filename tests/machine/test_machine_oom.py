@@ -108,6 +108,53 @@ def test_the_machine_ends_where_nobody_may_be_killed(machine: MakeMachine) -> No
     assert log_of(booted).endswith("Kernel panic - not syncing: System is deadlocked on memory\n")
 
 
+#: What needs pages in a call, and what it says if all is well.
+CALLS = {
+    "writing to a file": (
+        '@m = memfd_create "m" 0; @b = mmap 4T 256K RW PRIVATE|MAP_FIXED -1 0\n@touch b 256K\nrepeat 28\n'
+        "write m b 256K\nend\n", ["write = 262144"] * 28,
+    ),
+    "fallocate": ('@m = memfd_create "m" 0; fallocate m 0 0 7M', ["fallocate = 0"]),
+    "populating": ("@q = mmap 3T 7M RW PRIVATE|MAP_FIXED|MAP_POPULATE -1 0; @mincore q 7M v; load q", ["load = 0"]),
+    "locking": ("@q = mmap 3T 7M RW PRIVATE|MAP_FIXED -1 0; mlock q 7M", ["mlock = 0"]),
+    "advice": ("@q = mmap 3T 7M RW PRIVATE|MAP_FIXED -1 0; madvise q 7M 23", ["madvise = 0"]),
+    "copying out": (
+        '@z = open "/dev/zero" 0; @q = mmap 3T 7M RW PRIVATE|MAP_FIXED -1 0; read z q 7M', ["read = 0x700000"],
+    ),
+    "page tables of a fork": (
+        "@q = mmap 3T 2G RW PRIVATE|MAP_FIXED|MAP_NORESERVE -1 0\n@n = say 0\nrepeat 450\n@touch q+n 4K\n"
+        "@n = say n+2M\nend\n@fork d; say 5; end; @wait d", ["say = 5"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_call_goes_on_after_another_process_was_killed(machine: MakeMachine, name: str) -> None:
+    booted = machine(12 * MIB)
+    script, expected = CALLS[name]
+    assert run(booted, big() + f"@v = bytes 4K; {script}; wait big") == ([*expected, KILLED], 0, "")
+    assert booted.kernel.oom.kills == 1
+
+
+@pytest.mark.parametrize("name", [name for name in CALLS if "fork" not in name])
+def test_who_asks_in_a_call_is_killed_if_it_is_the_largest(machine: MakeMachine, name: str) -> None:
+    """It returns from no call any more."""
+    booted = machine(7 * MIB)
+    script, _ = CALLS[name]
+    lines, status, _ = run(booted, f"@v = bytes 4K; @fork c; {script}; say 9; end; wait c; say 1")
+    assert [line for line in lines if "write" not in line] == [KILLED, "say = 1"] and status == 0
+    assert all(line == "write = 262144" for line in lines if "write" in line)
+    assert booted.kernel.oom.kills == 1
+
+
+def test_no_limit_and_no_wish_for_much_at_once_kills(machine: MakeMachine) -> None:
+    """Overcommit, RLIMIT_AS, and what is more than eight pages at a time fail."""
+    booted = machine(8 * MIB)
+    script = "mmap 0 64M RW PRIVATE -1 0; @l = words 1M 1M; @setrlimit 9 l; mmap 0 8M RW PRIVATE -1 0"
+    assert run(booted, script)[0] == ["mmap = ENOMEM"] * 2
+    assert booted.kernel.oom.kills == 0
+
+
 def test_what_lies_in_swap_counts(machine: MakeMachine) -> None:
     booted = machine(12 * MIB, swap=4 * MIB)
     script = big(more="@madvise p 3M 21;") + SMALL.replace("7M", "8M")

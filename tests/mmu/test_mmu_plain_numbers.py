@@ -54,7 +54,7 @@ _EXECUTED = tuple(
 )
 MODULES = (
     "emu.bench.empty", "emu.hooks", "emu.inline.sites", *_EXECUTED, "emu.instructions.plain", "emu.instructions.scan",
-    "emu.kernel.fastcalls", "emu.kernel.sigregs",
+    "emu.kernel.fastcalls", "emu.kernel.sigregs", "emu.mm.pagecopy",
     "mmu.batch", "mmu.exact", "mmu.helpers", "mmu.hooks",
 )  # fmt: skip
 load = objectcode.load.__wrapped__  # without its memory, which may have the other mode
@@ -362,6 +362,21 @@ def answers(world: HookWorld, call: Call) -> None:
             call("answer", _UC, base, 0)
 
 
+def copies(world: HookWorld, call: Call) -> None:
+    """Pages stored in another order, with some of zeros among them: four together and the rest singly."""
+    pages, host = world.ram.words.reshape(-1, 512), world.ram.host
+    pages[0xC0:0xE0] = 0
+    for frame in (0xC1, 0xC2, 0xC3, 0xC4, 0xC6, 0xC8):
+        pages[frame] = UPPER + np.arange(512, dtype=np.uint64) * np.uint64(ODD & 0xFFFF_FFFF) + np.uint64(frame)
+    pages[0xC5, 511] = ODD  # the last word of a page of zeros
+    pages[0xB0, :7] = 4, 2, 1, 3, 5, 7, 6  # which pages
+    pages[0xB1, :7] = 8, 3, 2, 9, 1, 0, 4  # and where to
+    indices, places, zeros = (host + (frame << 12) for frame in (0xB0, 0xB1, 0xB2))
+    for number in (0, 1, 3, 4, 5, 7):
+        pages[0xB2] = 2**64 - 1
+        call("store_pages", host + (0xD0 << 12), places, host + (0xC0 << 12), indices, number, zeros)
+
+
 def nothing(world: HookWorld, call: Call) -> None:
     call("on_access", _UC, 16, UPPER, 8, ODD, ODD)
 
@@ -371,6 +386,7 @@ STORIES: dict[Callable[[HookWorld, Call], None], str] = {
     windows: "mmu.exact", slices: "emu.hooks", pieces: "emu.hooks", decoding: "emu.instructions.scan",
     plain: "emu.instructions.plain", inline: "emu.inline.sites", helpers: "mmu.helpers",
     nothing: "emu.bench.empty", signals: "emu.kernel.sigregs", answers: "emu.kernel.fastcalls",
+    copies: "emu.mm.pagecopy",
     **dict(zip((crossing, integers, masks, sse, stores, x87), _EXECUTED, strict=True)),
 }  # fmt: skip
 

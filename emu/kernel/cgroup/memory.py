@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from emu.kernel.signal_state import Sig
 from emu.kernel.task import Task
 from emu.mm.memcgreclaim import reclaim
 from emu.mm.memcontrol import NO_LIMIT, MemCgroup, MemControl
@@ -34,7 +33,7 @@ _LONGEST_DELAY, _BATCH = 2 * 10**9, 64
 
 
 class Memory:
-    """``of``: the group that a task is in; ``exit`` ends a process with a status, ``post`` does something soon, between
+    """``of``: the group that a task is in; ``end`` ends a process, ``post`` does something soon, between
     two turns, ``log`` tells the user, ``tell`` the kernel's log: who is killed, which
     group is full, and in which he is.
     """
@@ -46,19 +45,20 @@ class Memory:
         current: Callable[[], Task | None],
         of: Callable[[Task], Cgroup],
         *,
-        exit: Callable[[Task, int], None],
+        end: Callable[[Task], None],
         post: Callable[[Callable[[], object]], None],
         log: Callable[[str], None],
         tell: Callable[[Task, str, str], None],
     ) -> None:
         self._context, self._tasks, self._current, self._of = context, tasks, current, of
-        self._exit, self._post, self._log, self._tell = exit, post, log, tell
+        self._end, self._post, self._log, self._tell = end, post, log, tell
         self.control = MemControl(context.frames, self._payer, self._owner)
         self.swap = SwapCharges(self.control, context.swap.areas)
         self.control.take_unmapped = lambda group, wanted: self.reclaim(group, wanted, mapped=False)
         self.control.over_high = self._over_high
         context.group_is_full = lambda: self.control.failed is not None
         context.shrink_group = self._shrink_failed
+        context.end_one_of_group = self._end_one
         #: Whether memory.min and memory.low of a group protect those below (memory_recursiveprot).
         self.recursive = True
         self._awaited: set[MemCgroup] = set()
@@ -120,7 +120,7 @@ class Memory:
         tries = _RETRIES
         while group.usage > limit:
             current = self._current()
-            if current is not None and not current.alive:
+            if current is not None and (not current.alive or current.signals.fatal()):
                 return
             if tries:
                 tries -= not self.reclaim(group, group.usage - limit)
@@ -150,7 +150,7 @@ class Memory:
         Whether the call is to start again.
         """
         failed, self.control.failed = self.control.failed, None
-        if failed is None:
+        if failed is None or task.signals.fatal():
             return False
         known, rip, tries = self._tries
         tries = tries + 1 if known is task and rip == task.rip else 0
@@ -158,7 +158,7 @@ class Memory:
             self._tries = task, task.rip, tries
             return True
         self._tries = None, 0, 0
-        return self.out_of_memory(failed) and task.alive
+        return self.out_of_memory(failed) and task.alive and not task.signals.fatal()
 
     def fault_fails(self, task: Task) -> bool:
         """A fault of a task has failed.  Whether that was its group's doing; then a process has been ended, perhaps its
@@ -167,10 +167,22 @@ class Memory:
         failed, self.control.failed = self.control.failed, None
         if failed is None:
             return False
-        if not self.out_of_memory(failed):
+        if task.signals.fatal():  # it has been chosen already
+            self._end(task)
+        elif not self.out_of_memory(failed):
             self._log(f"control group out of memory: no process of {failed.name} can be killed but {task.pid}")
-            self._exit(task, Sig.KILL)
+            self._end(task)
         return True
+
+    def _end_one(self, mm: AddressSpace) -> bool:
+        """A page of an address space could not be charged: end a process of the group.  True if there is hope now."""
+        failed, current = self.control.failed, self._current()
+        if failed is None or current is None or current.signals.fatal():
+            return False
+        users = [task for task in self._tasks.values() if task.mm is mm and mm is not current.mm]
+        if any(self.group_of(task).is_inside(failed) for task in users):
+            return False  # when the operation on it has failed
+        return self.out_of_memory(failed) and not current.signals.fatal()
 
     def out_of_memory(self, group: MemCgroup) -> bool:
         """End a process of a group without room, or all of a group with memory.oom.group; False if there is none that
@@ -211,7 +223,7 @@ class Memory:
         self._log(f"Memory cgroup out of memory: Killed process {task.tgid} ({task.comm}) {figures}")
         for other in list(self._tasks.values()):
             if other.alive and other.mm is mm:
-                self._exit(other, Sig.KILL)
+                self._end(other)
 
 
 def _badness(process: ThreadGroup, total: int) -> int | None:
