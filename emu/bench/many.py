@@ -32,7 +32,7 @@ KINDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "poll": ("polled", "write to one of the pipes that an epoll set watches, wait for it, and read"),
     },
     "vmas": {"map": ("mappings", "map, touch and unmap a page in one process")},
-    "regions": {"make": ("regions", "make one more region of msharefs with an object, and unlink it")},
+    "regions": {"make": ("regions", "make one more shared region with an object, and unlink it")},
     "timers": {"arm": ("timers", "make, arm and delete one more timer")},
 }
 #: A process takes more memory of the host than another thing.
