@@ -124,7 +124,7 @@ class Charges(Protocol):
     def room_for(self, pages: int, mm: Payer | None = None, /) -> bool:
         """Whether so many can be charged now."""
 
-    def happened(self, event: str, frames: Frames, /) -> None:
+    def happened(self, event: str, frames: Frames | list[int], /) -> None:
         """Something has happened to these pages."""
 
 
@@ -436,7 +436,7 @@ class FrameAllocator:
         elif not flags & PG_ACTIVE and frame not in locked():
             self._flag[frame] = flags & ~PG_REFERENCED | PG_ACTIVE
             self.order.add(frame)
-            self.happened("pgactivate", np.array([frame]))
+            self.happened("pgactivate", [frame])
 
     def mark_many_accessed(self, frames: Frames, locked: Locked = _none) -> None:
         """The same for an array of different pages."""
@@ -457,7 +457,7 @@ class FrameAllocator:
         self.order.add_many(active)
         self.happened("pgdeactivate", active)
 
-    def happened(self, event: str, frames: Frames) -> None:
+    def happened(self, event: str, frames: Frames | list[int]) -> None:
         """Something has happened to these pages, by its name in /proc/vmstat: count it, for their groups too."""
         if len(frames):
             self.events[event] += len(frames)
