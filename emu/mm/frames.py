@@ -431,7 +431,9 @@ class FrameAllocator:
         those that are locked, since it is on no list then that this would concern.
         """
         flags = self._flag[frame]
-        if not flags & PG_REFERENCED:
+        if flags & PG_LARGE:
+            self.mark_many_accessed(np.array([frame], dtype=np.int64), locked)
+        elif not flags & PG_REFERENCED:
             self._flag[frame] = flags | PG_REFERENCED
         elif not flags & PG_ACTIVE and frame not in locked():
             self._flag[frame] = flags & ~PG_REFERENCED | PG_ACTIVE
@@ -439,8 +441,11 @@ class FrameAllocator:
             self.happened("pgactivate", [frame])
 
     def mark_many_accessed(self, frames: Frames, locked: Locked = _none) -> None:
-        """The same for an array of different pages."""
+        """The same for an array of different pages; a huge page has been used as a whole."""
         flags = self.flags[frames]
+        if (flags & PG_LARGE).any():
+            frames = self._with_their_folios(frames)
+            flags = self.flags[frames]
         again = (flags & (PG_REFERENCED | PG_ACTIVE)) == PG_REFERENCED
         new = flags | PG_REFERENCED
         if again.any():
@@ -449,6 +454,20 @@ class FrameAllocator:
             self.order.add_many(frames[again])
             self.happened("pgactivate", frames[again])
         self.flags[frames] = new
+
+    def mark_dirty(self, frame: int) -> None:
+        """A page has been written, or the huge page that it belongs to (folio_mark_dirty)."""
+        if self._flag[frame] & PG_LARGE:
+            self.flags[self._with_their_folios(np.array([frame], dtype=np.int64))] |= PG_DIRTY
+        else:
+            self._flag[frame] |= PG_DIRTY
+
+    def _with_their_folios(self, frames: Frames) -> Frames:
+        """These pages, and the others of the huge pages that they belong to."""
+        heads = np.unique(frames[self.flags[frames] & PG_LARGE != 0] & -BLOCK_FRAMES)
+        blocks = (heads[:, np.newaxis] + np.arange(BLOCK_FRAMES)).reshape(-1)
+        found: Frames = np.union1d(frames, blocks[self.flags[blocks] & PG_LARGE != 0])
+        return found
 
     def deactivate(self, frames: Frames) -> None:
         """Pages count as not used lately: those that are active come to the inactive list (folio_deactivate)."""

@@ -135,6 +135,10 @@ class PageMemory(VmOperations):
         return result
 
     def touch(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> None:
+        if mm.tables.transparent and (large := hugememory.huge_slot(mm, address)) is not None:
+            if access == Access.WRITE:  # a read leaves no trace (pmdp_set_access_flags of x86)
+                mm.frames.ram.qwords[large] |= A | D
+            return
         pte = mm.tables.pte(address)
         if pte & HERE and not pte & SPECIAL:
             frame = (pte & ADDRESS) >> PAGE_SHIFT
