@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from enum import IntEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from weakref import WeakSet
 
 from emu.linux.errors import LinuxError, NoPage
@@ -131,6 +131,16 @@ class Charges(Protocol):
 
     def happened(self, event: str, frames: Frames, /) -> None:
         """Something has happened to these pages."""
+
+
+class Coming(NamedTuple):
+    """The frames that are allocated next: ``number`` in a row from ``first`` on, or else those that are listed; and
+    whether they are zero."""
+
+    first: int
+    listed: list[int]
+    number: int
+    zero: bool
 
 
 class FrameAllocator:
@@ -256,6 +266,31 @@ class FrameAllocator:
         if self.memcg is not None and kind != FrameKind.RESERVED:
             self.memcg.charge(frame, mm)
         return frame
+
+    def coming(self, most: int, most_listed: int) -> Coming:
+        """The frames, so many at most, that :meth:`alloc` would give next, for who takes them in this order without it
+        and then says so (:meth:`came`)."""
+        listed, zero = self._freed.coming(min(most, most_listed))
+        if listed:
+            return Coming(0, listed, len(listed), zero)
+        return Coming(self._next, [], min(most, self._end - self._next), zero=True)
+
+    def came(self, coming: Coming, number: int, kind: FrameKind) -> None:
+        """So many have been taken, and their uses and references counted (:attr:`addresses`)."""
+        if coming.listed:
+            self._freed.came(number)
+            self._added += coming.listed[:number]
+        else:
+            self._next += number
+            self._added += range(coming.first, coming.first + number)
+        self.used[kind] += number
+        if len(self._added) > MANY:
+            self.order.settle()
+
+    @property
+    def addresses(self) -> tuple[int, int]:
+        """Where the host has :attr:`counts` and :attr:`kinds`."""
+        return self._counts.address, self._kinds.address
 
     def alloc_many(self, kind: FrameKind, number: int, mm: Payer | None = None) -> Frames:
         """The frames that as many calls of :meth:`alloc` would give; fewer if there are not so many."""

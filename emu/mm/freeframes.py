@@ -82,6 +82,18 @@ class FreeFrames:
         self._ram.view[start : start + PAGE_SIZE] = ZERO_PAGE
         return frame
 
+    def coming(self, most: int) -> tuple[list[int], bool]:
+        """At most so many of the frames that :meth:`pop` will give next, in that order, and whether they are zero."""
+        if self._single:
+            return self._single[: -most - 1 : -1], False
+        if self._near or self._take_near():
+            return self._near[: -most - 1 : -1], self._near_zero
+        return [], True
+
+    def came(self, number: int) -> None:
+        """So many of those have been taken."""
+        del (self._single or self._near)[-number:]
+
     def pop_many(self, number: int) -> Frames:
         """The frames that as many single :meth:`pop` would give; fewer if there are not so many."""
         taken = []
