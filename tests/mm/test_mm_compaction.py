@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import count
 
 import pytest
 
@@ -10,7 +11,9 @@ from emu.audit import audit
 from emu.kernel.sched import StopReason
 from emu.kernel.task import Task
 from emu.mm.pagetable import ADDRESS
-from tests.booted import MIB, Booted, MakeMachine
+from emu.testing import GuestMachine
+from tests.booted import MIB, UNIT, Booted, MakeMachine
+from tests.mm.random_memory import run, script
 
 PLACE, SIZE = 2 << 40, 10 * MIB
 #: Every second page of 10 MiB is free again.
@@ -185,3 +188,62 @@ def test_only_a_one_is_taken(machine: MakeMachine, text: bytes) -> None:
     lines = booted.calls(f'@f = open "/proc/sys/vm/compact_memory" 1; write f "{text.decode()}" {len(text)}')
     assert lines == ["write = EINVAL" if text else "write = 0"]
     assert events(booted)["pgmigrate_success"] == 0
+
+
+@pytest.mark.parametrize("options", [{}, {"cpus": 3, "tlb": "skylake-sp", "check_tlb": True}, {"la57": True}])
+def test_random_programs_whose_pages_move_all_the_time(options: dict[str, object]) -> None:
+    """Memory is compacted at every third call, beside swap: the programs find what they have stored."""
+    program = script(7)
+    plain, machine = run(program, 64 * MIB)
+    assert machine.close() == []
+    moving = GuestMachine(4 * MIB, modules={}, record=False, swap=16 * MIB, **options)  # type: ignore[arg-type]
+    context, calls = moving.kernel.mm_context, count(1)
+    balance = context.balance
+
+    def compact_too() -> None:
+        balance()
+        if next(calls) % 3 == 0:
+            moving.kernel.compaction.whole()
+
+    context.balance = compact_too
+    result = moving.run_guest("calls", program)
+    assert "\n".join(line for line in result.stdout.splitlines() if not line.startswith("c")) == plain
+    assert moving.kernel.frames.events["pgmigrate_success"] > 300
+    assert "tlb" not in options or moving.stale_translations() == []
+    assert moving.close() == []
+
+
+@pytest.mark.parametrize("level", UNIT)
+def test_pages_of_a_region_move_for_all_who_share_it(machine: MakeMachine, level: str) -> None:
+    booted = machine(16 * MIB, level=level)
+    unit = UNIT[level]
+    region = (
+        f'@u = say {unit}; @fd = open "/sys/fs/mshare/a" O_RDWR|O_CREAT 0600; @ftruncate fd u;'
+        "@create fd 0 2M RW OBJECT;"
+        "@w = mmap 2T u RW MAP_SHARED|MAP_FIXED fd 0; @touch w 1M; @store w+4K 5;"
+        "@x = mmap 3T 2M RW PRIVATE|MAP_FIXED -1 0;"
+        "@touch x 2M; @munmap x 1M; @fork c; @load w; @pause; end;"
+    )
+    task = ready(booted, region)
+    (child,) = booted.children_of(task)
+    before = (task.mm.tables.pte((2 << 40) + 4096) & ADDRESS) >> 12
+    pages = [task.mm.tables.pte((2 << 40) + 4096 * page) & ADDRESS for page in range(256)]
+    booted.kernel.compaction.whole()
+    moved = [task.mm.tables.pte((2 << 40) + 4096 * page) & ADDRESS for page in range(256)]
+    assert before and moved != pages and len(booted.regions) == 1
+    for mm in (task.mm, child.mm):
+        assert mm.read_u64((2 << 40) + 4096) == 5
+        assert [mm.tables.pte((2 << 40) + 4096 * page) & ADDRESS for page in range(256)] == moved
+    assert audit(booted.kernel) == []
+
+
+def test_a_machine_without_memory_for_it_leaves_everything(machine: MakeMachine) -> None:
+    """Where nothing is free no page moves, and a huge page is not made."""
+    booted = machine(12 * MIB)
+    task = booted.guest("calls", PRIVATE + f"mark 1\n{HUGE} mark 2; @store h 7; mark 3; @pause")
+    booted.run_until_mark(task, 2)
+    booted.take_frames(8)
+    booted.run_until_mark(task, 3)
+    assert not huge_frames(task, 4 << 40) and task.mm.read(4 << 40, 1) == b"\7"
+    assert events(booted)["compact_fail"] == 1 and events(booted)["pgmigrate_success"] == 0
+    booted.give_back_frames()
