@@ -346,6 +346,10 @@ class MemControl:
     def _more_pages(group: MemCgroup, size: int) -> int:
         return -(-(group.kernel.total() + size) // PAGE_SIZE) - group.kernel_pages
 
+    def moved(self, source: Frames, target: Frames) -> None:
+        """Pages have come to other frames (mem_cgroup_migrate)."""
+        self.owners[target], self.owners[source] = self.owners[source], 0
+
     # -- looking ---------------------------------------------------------------------------------------------------
 
     def check(self) -> Iterator[str]:
