@@ -100,6 +100,7 @@ GUESTS: tuple[Guest, ...] = (
     Guest("touch_pages", "touch_pages.c"),
     Guest("getpid_loop", "getpid_loop.c"),
     Guest("hoard", "hoard.c"),
+    Guest("many", "many.c", (*COMMON, *STATIC, "-pthread"), "musl-gcc"),
     Guest("costs", "costs.c", (*COMMON, *STATIC, "-pthread"), "musl-gcc"),
     Guest("handlers", "handlers.c", (*COMMON, *STATIC), "musl-gcc"),
     Guest("turns", "turns.c", (*COMMON, *STATIC, "-pthread"), "musl-gcc"),

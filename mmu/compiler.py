@@ -219,6 +219,18 @@ load32, store32 = _memory_access(32, types.uint32)
 load8, store8 = _memory_access(8, types.uint8)
 
 
+@intrinsic
+def stream64(typingctx: Any, address: Any, value: Any) -> Any:
+    """A store of a uint64 that leaves the caches alone (MOVNTI and its like)."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        stored = builder.store(arguments[1], builder.inttoptr(arguments[0], ir.IntType(64).as_pointer()))
+        stored.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint64), codegen
+
+
 def _call(builder: Any, arguments: Any) -> Any:
     word = ir.IntType(64)
     function_type = ir.FunctionType(word, [word] * (len(arguments) - 1))
@@ -275,6 +287,7 @@ _INTRINSICS: dict[Any, Any] = {
     native.store8: store8,
     native.store32: store32,
     native.store64: store64,
+    native.stream64: stream64,
     native.call1: call1,
     native.call3: call3,
     native.call4: call4,

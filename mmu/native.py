@@ -145,6 +145,11 @@ def store64(address: int, value: int) -> None:
     ctypes.c_uint64.from_address(address).value = value
 
 
+def stream64(address: int, value: int) -> None:
+    """Write the uint64 at a host address past the caches: for what is not read again soon."""
+    store64(address, value)
+
+
 def load32(address: int) -> int:
     """The uint32 at a host address."""
     return ctypes.c_uint32.from_address(address).value
@@ -210,4 +215,5 @@ __all__ = [
     "store8",
     "store32",
     "store64",
+    "stream64",
 ]

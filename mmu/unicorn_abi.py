@@ -13,7 +13,17 @@ import time
 from typing import Any
 
 import unicorn
-from unicorn import UC_ARCH_X86, UC_HOOK_INTR, UC_HOOK_TLB_FILL, UC_MODE_64, UC_TLB_VIRTUAL, Uc, UcError, x86_const
+from unicorn import (
+    UC_ARCH_X86,
+    UC_HOOK_INTR,
+    UC_HOOK_MEM_READ,
+    UC_HOOK_TLB_FILL,
+    UC_MODE_64,
+    UC_TLB_VIRTUAL,
+    Uc,
+    UcError,
+    x86_const,
+)
 from unicorn.unicorn_const import UC_CTL_IO_WRITE, UC_CTL_TLB_FLUSH, UC_ERR_EXCEPTION
 from unicorn.unicorn_py3.unicorn import uclib
 
@@ -32,6 +42,9 @@ EMU_COUNTER = 0x558
 TB_BEFORE_CODE, TB_PC, TB_SIZE, TB_CODE, TB_CODE_SIZE, STORES_RIP = 0xC0, 0, 0x14, 0x20, 0x28, 17
 #: ``uc_struct.tcg_ctx``: the TCGContext that the exported functions of the translator take.
 TCG_CONTEXT = 0x300
+#: ``uc_struct.no_exit_request``, a byte: where it is 1, the engine makes code that does not look behind each access to
+#: memory whether emulation is to stop.
+NO_EXIT_REQUEST = 0x7F2
 #: ``uc_struct.cpu``: the CPUState that the exported softmmu functions take.
 CPU_STATE = 0x1B8
 #: ``CPUState.uc``, which points back: by which the self-test recognises a CPUState before it passes one to those
@@ -241,6 +254,11 @@ def forget_block(uc: Uc) -> bool:
     return bool(block)
 
 
+def look_at_accesses(uc: Uc, look: bool) -> None:
+    """Whether code that the engine makes from now on looks, behind each access to memory, if emulation is to stop."""
+    ctypes.c_uint8.from_address(handle(uc) + NO_EXIT_REQUEST).value = not look
+
+
 def invalid_address(uc: Uc) -> int:
     """The first byte that the access which ended emu_start with UC_ERR_EXCEPTION could not reach."""
     return ctypes.c_uint64.from_address(handle(uc) + INVALID_ADDR).value
@@ -321,6 +339,7 @@ def self_test() -> None:
     _test_tlb_windows()
     _test_counter()
     _test_blocks()
+    _test_stops()
 
 
 def _scratch(code: bytes, buffer: Any) -> Uc:
@@ -441,6 +460,18 @@ def _test_tlb_windows() -> None:
     first = cpu_state(uc) + TLB_WINDOW
     begun = [_peek(first + index * TLB_WINDOW_STRIDE) for index in range(MMU_INDICES)]
     expect(all(at is not None and abs(now - at) < _CLOCK_SLACK_NS for at in begun), "CPUTLBDesc.window_begin_ns")
+
+
+def _test_stops() -> None:
+    """Where the code looks for a stop that a load has asked for, it goes back before it; where not, to the block's
+    end."""
+    for look, counted in ((True, 0), (False, 1)):
+        buffer = (ctypes.c_char * 0x1000)()
+        uc: Any = _scratch(bytes.fromhex("488b042500080000ffc1ebf4"), buffer)  # mov rax, [0x800]; inc ecx; jmp 0
+        look_at_accesses(uc, look)
+        uc.hook_add(UC_HOOK_MEM_READ, lambda engine, *_: engine.emu_stop())
+        check(Guard(uc).start(0), "uc_emu_start")
+        expect(uc.reg_read(x86_const.UC_X86_REG_RCX) == counted, "uc_struct.no_exit_request")
 
 
 def _test_blocks() -> None:

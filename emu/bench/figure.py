@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import statistics
+import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +62,7 @@ class Measurement:
                 "name": figure.name,
                 "measurement": self.name,
                 "what": figure.what.strip(),
+                "indented": figure.what.startswith(" "),
                 "value": figure.value,
                 "unit": figure.unit,
                 "aim": figure.aim
@@ -96,6 +99,18 @@ def cpu_seconds(action: Callable[[], object]) -> float:
     start = time.process_time()
     action()
     return time.process_time() - start
+
+
+def process_seconds(command: Sequence[str], environment: Mapping[str, str] | None = None) -> float:
+    """The CPU time of a process and of what it has waited for."""
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise RuntimeError(f"bench: {' '.join(command)} ended with {process.returncode}")
+    return usage.ru_utime + usage.ru_stime
 
 
 def median_ratio(above: list[float], below: list[float]) -> float:

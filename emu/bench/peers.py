@@ -1,7 +1,8 @@
-"""Other emulators of Linux programs, where the host has them: qemu-user and Qiling run the same programs beside us.
+"""Others that run Linux programs, where the host has them: the same programs run in them and in us.
 
 Whole processes are compared, in CPU time (user and system), all warm.  qemu-user compiles code and runs system calls of
-the host's kernel; Qiling answers them in Python, as we do.
+the host's kernel; Qiling answers them in Python, as we do; valgrind's lackey counts loads and stores, as exact mode
+does.
 """
 
 from __future__ import annotations
@@ -12,15 +13,14 @@ import os
 import pathlib
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import guests
-from emu.bench.figure import Aim, Figure, Measurement, alternate, median_ratio
-from emu.bench.loops import compute, program
+from emu.bench.figure import Aim, Figure, Measurement, alternate, median_ratio, process_seconds
+from emu.bench.loops import branches, compute, copies, program
 from emu.bench.startup import COMMAND, environment_of
 
 _QILING = (
@@ -28,7 +28,10 @@ _QILING = (
     "Qiling(sys.argv[1:], '/', verbose=QL_VERBOSE.OFF).run()"
 )
 _TEXT, _DATA = 0x40_0000, 0x50_0000
-_OURS = "unimmu"
+_OURS, _QEMU, _QILING_NAME, _LACKEY = "unimmu", "qemu-user", "Qiling", "lackey"
+#: Everybody who is looked for.
+PEERS = (_QEMU, _QILING_NAME, _LACKEY)
+_TLB = ("--tlb", "skylake-sp")
 
 
 class _Job(NamedTuple):
@@ -37,21 +40,26 @@ class _Job(NamedTuple):
     name: str
     what: str
     words: Sequence[str]
-    #: Whether Qiling can: it delivers no signals, and a fork is one of its own process.
-    qiling: bool = False
+    #: Whom it is for.  Qiling delivers no signals, and a fork is one of its own process.
+    peers: Sequence[str] = (_QEMU,)
+    #: How unimmu runs it.
+    options: Sequence[str] = ()
 
 
 def find_peers() -> dict[str, list[str]]:
-    """The command of each emulator that is installed, before the program: qemu-user in PATH; Qiling among the packages
-    of this Python, or behind the ``qltool`` in PATH.
+    """The command of each that is installed, before the program: qemu-user and valgrind in PATH; Qiling among the
+    packages of this Python, or behind the ``qltool`` in PATH.
     """
     peers = {}
     qemu = shutil.which("qemu-x86_64") or shutil.which("qemu-x86_64-static")
     if qemu is not None:
-        peers["qemu-user"] = [qemu]
+        peers[_QEMU] = [qemu]
     python = sys.executable if importlib.util.find_spec("qiling") is not None else _python_of(shutil.which("qltool"))
     if python is not None:
-        peers["Qiling"] = [python, "-c", _QILING]
+        peers[_QILING_NAME] = [python, "-c", _QILING]
+    valgrind = shutil.which("valgrind")
+    if valgrind is not None:
+        peers[_LACKEY] = [valgrind, "--tool=lackey", "--log-file=/dev/null"]
     return peers
 
 
@@ -65,17 +73,18 @@ def _python_of(script: str | None) -> str | None:
 
 
 def beside(found: Mapping[str, Sequence[str]], rounds: int, calls: int) -> Measurement:
-    """The same programs under us and under each of the emulators that were found."""
+    """The same programs in us and in each of those that were found."""
     with tempfile.TemporaryDirectory(prefix="unimmu-bench-") as directory:
         environment = environment_of(directory)
         subjects: dict[str, Callable[[], float]] = {}
         jobs = _jobs(pathlib.Path(directory), calls)
-        commands = {_OURS: [sys.executable, "-c", COMMAND, "run"], **found}
+        jobs = [job for job in jobs if any(peer in found for peer in job.peers)]
         for job in jobs:
-            for peer, command in commands.items():
-                if peer != "Qiling" or job.qiling:
+            unimmu = [sys.executable, "-c", COMMAND, "run", *job.options]
+            for peer, command in {_OURS: unimmu, **found}.items():
+                if peer == _OURS or peer in job.peers:
                     subjects[f"{job.name}, {peer}"] = functools.partial(
-                        _cpu_seconds, [*command, *job.words], environment
+                        process_seconds, [*command, *job.words], environment
                     )
         taken = alternate(rounds, subjects)
     figures = []
@@ -85,36 +94,32 @@ def beside(found: Mapping[str, Sequence[str]], rounds: int, calls: int) -> Measu
         for peer in found:
             theirs = taken.get(f"{job.name}, {peer}")
             if theirs is not None:
-                aim = Aim(1) if peer == "Qiling" else None
+                aim = Aim(1) if peer == _QILING_NAME else None
                 name = f"{job.name}_{peer.partition('-')[0].lower()}_ratio"
                 figures.append(Figure(name, f"  unimmu / {peer}: {job.name}", median_ratio(ours, theirs), aim=aim))
     return Measurement("peers", taken, tuple(figures))
 
 
 def _jobs(directory: pathlib.Path, calls: int) -> list[_Job]:
-    loop = directory / "loop"
-    loop.write_bytes(program(compute(_DATA, calls * 400), _TEXT, _DATA, 3 << 12))
-    loop.chmod(0o755)
+    loops = {"loop": compute(_DATA, calls * 400), "copies": copies(_DATA, calls * 10), "branches": branches(calls * 10)}
+    paths = {}
+    for name, loop in loops.items():
+        path = directory / name
+        path.write_bytes(program(loop, _TEXT, _DATA, 3 << 12))
+        path.chmod(0o755)
+        paths[name] = str(path)
     costs = str(guests.path("costs"))
-    few = max(10, calls // 10)
+    few, both = max(10, calls // 10), (_QEMU, _QILING_NAME)
+    modelled = f"whole process: {calls * 400} turns of a loop, each access told to a model (exact mode; lackey counts)"
     return [
-        _Job("peers_start", "whole process: a static program that does nothing", [costs, "calls", "0"], qiling=True),
-        _Job("peers_compute", f"whole process: {calls * 400} turns of a loop", [str(loop)], qiling=True),
-        _Job("peers_calls", f"whole process: {calls} times getpid(2)", [costs, "calls", str(calls)], qiling=True),
-        _Job("peers_io", f"whole process: {few} times read(2) and write(2)", [costs, "io", str(few)], qiling=True),
+        _Job("peers_start", "whole process: a static program that does nothing", [costs, "calls", "0"], peers=both),
+        _Job("peers_compute", f"whole process: {calls * 400} turns of a loop", [paths["loop"]], peers=both),
+        _Job("peers_branches", f"whole process: {calls * 10} numbers in a loop with branches", [paths["branches"]]),
+        _Job("peers_copies", f"whole process: {calls * 20} KiB copied, 16 bytes at a time", [paths["copies"]]),
+        _Job("peers_calls", f"whole process: {calls} times getpid(2)", [costs, "calls", str(calls)], peers=both),
+        _Job("peers_io", f"whole process: {few} times read(2) and write(2)", [costs, "io", str(few)], peers=both),
         _Job("peers_signals", f"whole process: {few} signals", [costs, "signals", str(few)]),
         _Job("peers_pipes", f"whole process: a byte {few} times to a child and back", [costs, "pipes", str(few)]),
         _Job("peers_threads", f"whole process: {few} round trips of two threads", [costs, "threads", str(few)]),
+        _Job("peers_exact", modelled, [paths["loop"]], peers=(_LACKEY,), options=_TLB),
     ]
-
-
-def _cpu_seconds(command: Sequence[str], environment: Mapping[str, str]) -> float:
-    """The CPU time of a process and of what it has waited for."""
-    with subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise RuntimeError(f"bench: {' '.join(command)} ended with {process.returncode}")
-    return usage.ru_utime + usage.ru_stime

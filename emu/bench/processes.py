@@ -1,17 +1,19 @@
-"""What signals, pipes, switches, fork and exec cost in the machine, in CPU time."""
+"""What signals, pipes, switches, fork and exec cost in the machine, in CPU time; some beside the host itself."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
-from emu.bench.figure import Aim, Figure, Measurement, alternate, cpu_seconds, median_difference
+import guests
+from emu.bench.figure import Aim, Figure, Measurement, alternate, cpu_seconds, median_difference, process_seconds
 from emu.bench.guest import Timer
 
 #: The process that forks has written to so much.
 RESIDENT_MIB = 100
 _MEMORY = 512 << 20
-_FEW = ", few"
+_FEW, _HOST = ", few", ", the host"
 
 
 class _Cost(NamedTuple):
@@ -28,6 +30,9 @@ class _Cost(NamedTuple):
     #: Parts of which the figure is the cost of one.
     parts: int = 1
     more: str = ""
+    #: How many times what the host itself takes for the same program is aimed at, and how much more often it does it.
+    beside: float = 0
+    host_more: int = 4
 
 
 _COSTS = (
@@ -40,7 +45,8 @@ _COSTS = (
     _Cost("io_us", "a read(2) and a write(2) of 512 bytes", "io", 4, 100),
     _Cost("fork_ms", f"fork, exit and wait of a process with {RESIDENT_MIB} MiB resident", "forks", 400, 1, "ms",
           aim=Aim(15), more=str(RESIDENT_MIB)),
-    _Cost("program_ms", "fork, exec, exit and wait of a small static program", "programs", 500, 4, "ms"),
+    _Cost("program_ms", "fork, exec, exit and wait of a small static program", "programs", 500, 4, "ms",
+          beside=7),
 )  # fmt: skip
 
 
@@ -57,11 +63,21 @@ def processes(rounds: int, calls: int) -> Measurement:
     for cost in _COSTS:
         subjects[cost.words] = run(cost, cost.few + _number(cost, calls))
         subjects[cost.words + _FEW] = run(cost, cost.few)
+        if cost.beside:
+            command = [str(guests.path("costs")), cost.words]
+            often = cost.few + _number(cost, calls) * cost.host_more
+            subjects[cost.words + _HOST] = partial(process_seconds, [*command, str(often)])
+            subjects[cost.words + _HOST + _FEW] = partial(process_seconds, [*command, str(cost.few)])
     taken = alternate(rounds, subjects)
     figures = []
     for cost in _COSTS:
         each = median_difference(taken[cost.words], taken[cost.words + _FEW], _number(cost, calls) * cost.parts)
         figures.append(Figure(cost.name, cost.what, each * (1e3 if cost.unit == "ms" else 1e6), cost.unit, cost.aim))
+        if cost.beside:
+            host, number = cost.words + _HOST, _number(cost, calls) * cost.host_more
+            natively = median_difference(taken[host], taken[host + _FEW], number)
+            name = f"{cost.words}_host_ratio"
+            figures.append(Figure(name, "  the same / the host itself", each / natively, aim=Aim(cost.beside)))
     return Measurement("processes and signals", taken, tuple(figures))
 
 

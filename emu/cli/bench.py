@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import datetime
 import json
 import os
 import pathlib
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -19,8 +22,9 @@ from emu.bench.figure import Figure, Measurement
 from emu.bench.hardware import computing, counting, fills
 from emu.bench.hugepages import huge_faults
 from emu.bench.kernel import traps
+from emu.bench.many import KINDS, many
 from emu.bench.mappings import mapping_numbers
-from emu.bench.peers import beside, find_peers
+from emu.bench.peers import PEERS, beside, find_peers
 from emu.bench.processes import processes
 from emu.bench.scale import memory_sizes, process_numbers
 from emu.bench.sharers import sharer_numbers
@@ -39,11 +43,17 @@ def add_arguments(parser: Parser) -> None:
     parser.description = (
         "Run the benchmark suite, which takes some minutes.  An aim that is missed is shown, and is no error."
     )
-    parser.epilog = "examples:\n  unimmu bench --quick\n  unimmu bench --json bench.json\n"
+    parser.epilog = (
+        "examples:\n  unimmu bench --quick\n  unimmu bench --json bench.json\n  unimmu bench --compare bench.json\n"
+    )
     parser.add_argument("--quick", action="store_true", help="fewer rounds and shorter loops, for a rough idea")
     parser.add_argument(
         "--json", type=output_path, metavar="FILE", help="write every figure, with every round, as JSON"
     )
+    parser.add_argument(
+        "--compare", type=pathlib.Path, metavar="OLD.json",
+        help="show the figures of an earlier run, whose --json this is, beside those of this one",
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -51,11 +61,16 @@ def run(arguments: argparse.Namespace) -> int:
     target: pathlib.Path | None = arguments.json
     if target is not None and (target.is_dir() or not target.resolve().parent.is_dir()):
         raise UsageError(f"--json {target}: its directory does not exist, or it is a directory itself")
+    old = None if arguments.compare is None else _old_figures(arguments.compare)
+    found = find_peers()
+    absent = [peer for peer in PEERS if peer not in found]
+    if absent:
+        print(f"not installed, so not measured beside: {', '.join(absent)}", file=sys.stderr)
     measurements = []
-    for what, measure in _suite(quick=arguments.quick):
+    for what, measure in _suite(found, quick=arguments.quick):
         print(f"measuring {what} ...", file=sys.stderr, flush=True)
         measurements.append(measure())
-    _show([figure for measurement in measurements for figure in measurement.figures])
+    _show([figure for measurement in measurements for figure in measurement.figures], old)
     if target is not None:
         try:
             target.write_text(
@@ -66,10 +81,22 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _suite(*, quick: bool) -> list[tuple[str, Callable[[], Measurement]]]:
+def _old_figures(path: pathlib.Path) -> dict[str, float]:
+    """The figures of a file of ``--json``, by name.  :class:`UsageError` if it is none."""
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        if report["schema"] != _SCHEMA:
+            raise UsageError(f"--compare {path}: its schema is {report['schema']}, and this is {_SCHEMA}")
+        return {figure["name"]: float(figure["value"]) for figure in report["figures"]}
+    except OSError as error:
+        raise UsageError(f"--compare {path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise UsageError(f"--compare {path}: this is no file that unimmu bench --json has written") from None
+
+
+def _suite(peers: Mapping[str, list[str]], *, quick: bool) -> list[tuple[str, Callable[[], Measurement]]]:
     rounds = 3 if quick else 9
     shrink = 8 if quick else 1
-    peers = find_peers()
     suite: list[tuple[str, Callable[[], Measurement]]] = [
         ("fills", lambda: fills(rounds, 16 // shrink)),
         ("a compute loop", lambda: computing(rounds, 8_000_000 // shrink)),
@@ -80,6 +107,7 @@ def _suite(*, quick: bool) -> list[tuple[str, Callable[[], Measurement]]]:
         ("from 1 to 1000 processes", lambda: process_numbers(rounds, 64 // shrink)),
         ("from 1 to 10,000 sharers of a region", lambda: sharer_numbers(rounds, 800 // shrink)),
         ("from 10 to 10,000 mappings", lambda: mapping_numbers(rounds, 800)),
+        *((f"many {kind}", partial(many, kind, rounds, 200 // shrink, quick=quick)) for kind in KINDS),
         ("reclaim to swap", lambda: reclaim(rounds, (1 << 30) // shrink)),
         ("system calls and page faults", lambda: traps(rounds, 32_000 // shrink)),
         ("faults of huge pages", lambda: huge_faults(rounds, 400 // shrink)),
@@ -97,6 +125,7 @@ def _report(measurements: list[Measurement], *, quick: bool) -> dict[str, Any]:
     return {
         "schema": _SCHEMA,
         "unimmu": version(),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "quick": quick,
         "mode": "reference" if reference_mode() else "native",
         "host": {
@@ -104,21 +133,33 @@ def _report(measurements: list[Measurement], *, quick: bool) -> dict[str, Any]:
             "unicorn": unicorn.__version__,
             "system": platform.platform(),
             "cpus": os.cpu_count(),
+            "cpu": _processor(),
         },
         "figures": [figure for measurement in measurements for figure in measurement.figures_json()],
         "rounds_s": {measurement.name: measurement.rounds for measurement in measurements},
     }
 
 
-def _show(figures: list[Figure]) -> None:
+def _processor() -> str:
+    """What the host calls its processor."""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
+        for line in file:
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.machine()
+
+
+def _show(figures: list[Figure], old: Mapping[str, float] | None) -> None:
     console = Screen(file_width=160, markup=True)
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("what")
-    for header in ("figure", "aim", ""):
+    for header in ("figure", *(("before", "now / before") if old is not None else ()), "aim", ""):
         table.add_column(header, justify="right", no_wrap=True)
     for figure in figures:
         met = {None: "noise" if figure.aim else "", True: "met", False: "[bold]missed[/bold]"}[figure.met]
-        table.add_row(figure.what, _value(figure), str(figure.aim or ""), met)
+        before = () if old is None else _before(figure, old.get(figure.name))
+        table.add_row(figure.what, _value(figure, figure.value), *before, str(figure.aim or ""), met)
     if reference_mode():
         console.print("[bold]reference mode:[/bold] the MMU's hooks ran as plain Python (NUMBA_DISABLE_JIT)")
     console.print(table)
@@ -131,6 +172,13 @@ def _show(figures: list[Figure]) -> None:
         )
 
 
-def _value(figure: Figure) -> str:
-    number = f"{figure.value:.0f}" if figure.value >= 100 else f"{figure.value:.2f}"
+def _before(figure: Figure, value: float | None) -> tuple[str, str]:
+    """An earlier value, and how many times that this one is."""
+    if value is None:
+        return "-", ""
+    return _value(figure, value), f"{figure.value / value:.2f}" if value > 0 else ""
+
+
+def _value(figure: Figure, value: float) -> str:
+    number = f"{value:.0f}" if value >= 100 else f"{value:.2f}"
     return f"{number} {figure.unit}" if figure.unit else f"{number} ×"

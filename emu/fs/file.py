@@ -69,6 +69,8 @@ class File:
 
     #: Whether there is a position; without one lseek, pread and pwrite raise ESPIPE (pipes, the console).
     seekable = True
+    #: Whether its places go up to 2^64 (FMODE_UNSIGNED_OFFSET).
+    unsigned_offset = False
     #: What it takes on the host, and what it keeps for its reader besides.
     struct_size = FILP
     _kept = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from emu.linux.errors import LinuxError
+from emu.linux.errors import LinuxError, NoPage
 from emu.linux.fileflags import MAX_FILE_SIZE
 from emu.linux.wait import WaitQueue
 from emu.mm.kmem import FILE_LOCK, Kmem
@@ -102,6 +102,8 @@ class FileLocks:
             return
         try:
             self._kmem.charge(more * FILE_LOCK)
+        except NoPage:
+            raise
         except LinuxError:
             raise LinuxError(errno.ENOLCK) from None
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from emu.linux.clock import Clock
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import makedev
+from emu.linux.limits import NR_OPEN
+from emu.mm.commit import Commit
 from emu.mm.frames import FrameAllocator
 from emu.mm.hugetlb import HugePagePool
 from emu.mm.swapcache import Swap
@@ -36,10 +38,13 @@ class Resources:
         random: Random,
         thp: TransparentHugePages | None = None,
         swap: Swap | None = None,
+        commit: Commit | None = None,
     ) -> None:
         self.frames = frames
         #: Where pages of tmpfs go when memory is short.
         self.swap = Swap(frames) if swap is None else swap
+        #: What is promised of memory.
+        self.commit = commit or Commit(frames.total)
         self.kmem = frames.kmem
         self.huge_pages = huge_pages
         self.thp = thp or TransparentHugePages()
@@ -52,6 +57,8 @@ class Resources:
         #: as on Linux).
         self.open_files = 0
         self.max_files = max(1024, frames.total * 4 // 10)
+        #: No RLIMIT_NOFILE is higher (fs.nr_open).
+        self.nr_open = NR_OPEN
         #: Names in all file systems that guests can change; limited, since they take host memory.
         self.names = 0
         self.max_names = max(1 << 16, frames.total)

@@ -397,9 +397,13 @@ class Entry:
         return self._finish(task, call[0], result)
 
     def _is_relieved(self, task: Task) -> bool:
-        """A call found no memory: whether that was for its control group, where there is some now."""
+        """A call found no page, in the machine or in its control group: whether it is to start again, since there is
+        memory now.
+        """
         kernel = self._kernel
-        return kernel.frames.memcg is not None and kernel.cgroups.memory.relieve(task)
+        if kernel.mm_context.group_is_full():
+            return kernel.cgroups.memory.relieve(task)
+        return kernel.oom.relieve_call(task)
 
     def _starts_again(self, task: Task, number: int, registers: tuple[int, ...]) -> bool:
         """Whether the call can start again, and the first signal with a handler allows that (SA_RESTART), or no signal

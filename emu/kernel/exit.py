@@ -170,6 +170,7 @@ def _leave_family(kernel: Kernel, group: ThreadGroup) -> None:
     for child in list(group.children.values()):
         _reparent(kernel, child.group, reaper)
     group.children.clear()
+    group.news.clear()
     if ns is not None and is_init and _members(kernel, ns, group):
         group.outlived = True
     else:
@@ -211,7 +212,7 @@ def _reparent(kernel: Kernel, group: ThreadGroup, reaper: ThreadGroup | None) ->
             release(kernel, group.leader)
         return
     group.ppid, group.maker = reaper.tgid, next(iter(reaper.threads.values()))
-    reaper.children[group.tgid] = group.leader
+    reaper.adopt(group)
     if group.waitable:
         notify_parent(kernel, group)
 
@@ -219,6 +220,7 @@ def _reparent(kernel: Kernel, group: ThreadGroup, reaper: ThreadGroup | None) ->
 def notify_parent(kernel: Kernel, group: ThreadGroup) -> None:
     """Send SIGCHLD and wake the parent.  Without a parent, or if it ignores SIGCHLD, the zombie is released at once."""
     parent, tracee = group.parent, group.leader.ptrace
+    group.tell_parent()
     if tracee is not None and tracee.tracer.group is not parent:
         tracee.ended(group.exit_code)
         return
@@ -256,6 +258,7 @@ def release(kernel: Kernel, leader: Task) -> None:
     parent = leader.group.parent
     if parent is not None:
         parent.children.pop(leader.pid, None)
+        parent.news.discard(leader.pid)
         parent.children_usage.add(leader.group.usage())
         parent.children_usage.add(leader.group.children_usage)
     _member_gone(kernel, leader)

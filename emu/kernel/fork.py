@@ -184,6 +184,9 @@ def _copied(
         kmem.uncharge(task.charged + inherited)
         raise
     mm.on_kernel_fault = kernel.count_kernel_fault
+    if flags & CloneFlags.THREAD and not mm.futex_slots_asked:
+        threads = min(len(task.group.threads), len(kernel.scheduler.vcpus))  # futex_hash_allocate_default()
+        mm.futex_slots = max(mm.futex_slots or 16, 1 << (4 * threads - 1).bit_length())
     child = Task(
         pid=pid,
         group=task.group if flags & CloneFlags.THREAD else _new_group(task, pid, flags),
@@ -217,7 +220,7 @@ def _copied(
         child.rseq, child.rseq_event = copy.copy(task.rseq), True
     _copy_signals(task, child, flags)
     if not flags & CloneFlags.THREAD and child.group.parent is not None:
-        child.group.parent.children[pid] = child
+        child.group.parent.adopt(child.group)
     kernel.tasks[pid] = child
     if pid_ns is not None:
         _enter_pid_namespace(child, pid_ns, numbers, len(wanted))

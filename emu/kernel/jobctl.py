@@ -70,6 +70,7 @@ class JobControl:
             return False
         group.stopped_by = group.stop_code = signo
         group.continued = False
+        group.tell_parent()
         for thread in group.threads.values():
             thread.stopped_in_call = thread.sleeping is not None
             if thread.ptrace is None:
@@ -86,6 +87,7 @@ class JobControl:
             return
         self._resume(group)
         group.continued = True
+        group.tell_parent()
         self._notify(group, CLD_CONTINUED, Sig.CONT)
 
     def _resume(self, group: ThreadGroup) -> None:

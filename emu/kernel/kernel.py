@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.ipc.keys import Keys
     from emu.ipc.namespace import IpcNamespace
+    from emu.kernel.cgroup.group import Cgroup
     from emu.kernel.cgroup.hierarchy import Hierarchy
     from emu.kernel.oom import OomKiller
     from emu.kernel.printk import KernelLog
@@ -156,10 +157,13 @@ class Kernel:
         self.forks = 0
         #: Whether a number may come that something had or has already.
         self._next_pid, self._pids_repeat = FIRST_PID, False
+        #: kernel.pid_max and kernel.threads-max.
+        self.pid_max, self.max_threads = PID_MAX, MAX_TASKS
         context = self.mm_context
-        self.vfs = Vfs(
-            Resources(self.frames, self.huge_pages, self.clock, self.random, context.thp, context.swap), self._places
+        resources = Resources(
+            self.frames, self.huge_pages, self.clock, self.random, context.thp, context.swap, context.commit
         )
+        self.vfs = Vfs(resources, self._places)
         #: The sockets of AF_UNIX that have a file, by its device and inode number.
         self._unix_names: dict[tuple[int, int], Any] = {}
         self.namespaces = Namespaces(
@@ -195,6 +199,8 @@ class Kernel:
         self.audit_hooks: list[Callable[[], Iterable[str]]] = []
         #: The figures of the memory of each kind, for reports (/proc/vmstat).
         self.memory_figures: Callable[[], dict[str, int]] = dict
+        #: What memory.stat of a control group says.
+        self.memory_stat: Callable[[Cgroup], str] = lambda group: ""
         #: Sections that modules add to the ``--json`` report, by name.
         self.reporters: dict[str, Callable[[], Any]] = {}
 
@@ -208,6 +214,7 @@ class Kernel:
         context.shrinkers.append(when_on(lambda wanted: self.reclaim.direct(wanted)))
         self.frames.swap_out = when_on(lambda wanted: self.reclaim.unmapped(wanted))
         context.out_of_memory = lambda mm: self.oom.relieve(mm)
+        self.frames.out_of_memory = lambda: self.oom.relieve_here()
         context.balance = lambda: self.reclaim.balance()
         context.shrink_to_swap = lambda wanted, among: self.reclaim.shrink(wanted, "direct", among)
         context.make_room = lambda number: self.reclaim.make_room(number)
@@ -294,8 +301,8 @@ class Kernel:
 
         memory = Memory(
             self.mm_context, self.tasks, lambda: self.current, lambda task: self.cgroups.of(task),
-            exit=self.exit, post=self.scheduler.post, log=self.log,
-            tell=lambda victim, full, group: self.oom.tell_of_group(victim, full, group),
+            end=lambda task: self.oom.end(task), post=self.scheduler.post, log=self.log,
+            oom=lambda: self.oom,
         )  # fmt: skip
         return Hierarchy(self.tasks, self.frames.kmem, Freezer(self.scheduler, self.clock), memory, kill)
 
@@ -433,17 +440,12 @@ class Kernel:
         LinuxError(EAGAIN) at the limit, (EINVAL) for what is no number of a task, (EPERM) for who may not choose,
         (EEXIST) for a number that is in use.
         """
-        if len(self.tasks) >= MAX_TASKS:
+        if len(self.tasks) >= self.max_threads:
             raise LinuxError(errno.EAGAIN)
         if wanted is None:
-            pid = self._next_pid
-            while pid in self.tasks or (self._pids_repeat and self.pid_in_use(pid)):
-                pid = pid + 1 if pid + 1 < PID_MAX else FIRST_PID
-            self._next_pid = pid + 1
-            if self._next_pid == PID_MAX:
-                self._next_pid, self._pids_repeat = FIRST_PID, True
+            pid = self._next_free_pid()
         else:
-            if not 1 <= wanted < PID_MAX:
+            if not 1 <= wanted < self.pid_max:
                 raise LinuxError(errno.EINVAL)
             if maker is not None and not any(map(maker.credentials.capable, (CHECKPOINT_RESTORE, SYS_ADMIN))):
                 raise LinuxError(errno.EPERM)
@@ -452,6 +454,17 @@ class Kernel:
             pid, self._pids_repeat = wanted, True
         self.forks += 1
         return pid
+
+    def _next_free_pid(self) -> int:
+        pid = self._next_pid
+        for _ in range(self.pid_max - FIRST_PID + 1):
+            if pid >= self.pid_max:
+                pid, self._pids_repeat = FIRST_PID, True
+            if pid not in self.tasks and not (self._pids_repeat and self.pid_in_use(pid)):
+                self._next_pid = pid + 1
+                return pid
+            pid += 1
+        raise LinuxError(errno.EAGAIN)
 
     def pid_in_use(self, pid: int) -> bool:
         """Whether a task, a process group or a session has the number."""
@@ -495,6 +508,6 @@ class Kernel:
 
     def out_of_memory(self, task: Task) -> None:
         """A task must have a page, and no frame is left, or its control group has no room."""
-        if self.frames.memcg is not None and self.cgroups.memory.fault_fails(task):
+        if self.mm_context.group_is_full() and self.cgroups.memory.fault_fails(task):
             return
         self.oom.kill_for(task)

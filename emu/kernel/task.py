@@ -359,6 +359,11 @@ class ThreadGroup:
     pending: SigPending = field(init=False)
     #: Leaders of the child processes, by pid.
     children: dict[int, Task] = field(default_factory=dict)
+    #: Numbers of those that may have ended, stopped or gone on without its having waited for that.
+    news: set[int] = field(default_factory=set)
+    #: How many children it has had, and which of its parent's it is.
+    had_children: int = 0
+    place: int = 0
     #: Woken when a child changes state.
     child_exit: WaitQueue = field(default_factory=WaitQueue)
     children_usage: Usage = field(default_factory=Usage)
@@ -413,6 +418,35 @@ class ThreadGroup:
     def waitable(self) -> bool:
         """Whether the process is a zombie, which its parent may wait for."""
         return not self.threads and not self.leader.gone and not self.outlived
+
+    def adopt(self, child: ThreadGroup) -> None:
+        """It has one more child, of which there may be something to tell already."""
+        self.had_children += 1
+        child.place = self.had_children
+        self.children[child.tgid] = child.leader
+        if child.has_news:
+            self.news.add(child.tgid)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something that its parent may wait for."""
+        return self.waitable or bool(self.stop_code) or self.continued
+
+    def tell_parent(self) -> None:
+        """Its parent may wait for something new."""
+        if self.parent is not None:
+            self.parent.news.add(self.tgid)
+
+    def children_with_news(self) -> list[Task]:
+        """The leaders of the children of which there may be something to tell, the oldest child first."""
+        found = []
+        for pid in list(self.news):
+            child = self.children.get(pid)
+            if child is not None and child.group.has_news:
+                found.append(child)
+            else:
+                self.news.discard(pid)
+        return sorted(found, key=lambda child: child.group.place)
 
     def add(self, task: Task) -> None:
         """A thread has come into being; the first one leads."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Generator
+from collections.abc import Generator, Iterator
 from enum import IntFlag
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -62,35 +62,47 @@ class Waited(NamedTuple):
         return self.status | (_CORE_DUMPED if self.code == CLD_DUMPED else 0)
 
 
-def any_child(child: Task) -> bool:
-    """Whom P_ALL means."""
-    return True
+class Whom(NamedTuple):
+    """Which children are meant: one by its number (P_PID) or by itself (P_PIDFD), those of a process group (P_PGID), or
+    all (P_ALL).
+    """
+
+    pid: int | None = None
+    pgid: int | None = None
+    child: Task | None = None
+
+    def means(self, child: Task) -> bool:
+        """Whether it is one of them."""
+        if self.child is not None:
+            return child is self.child
+        return self.pid in (None, child.pid) and self.pgid in (None, child.pgid)
+
+    def among(self, group: ThreadGroup) -> Iterator[Task]:
+        """Those among the children of a process, the oldest first."""
+        pid = self.pid if self.child is None else self.child.pid
+        some = group.children.values() if pid is None else filter(None, (group.children.get(pid),))
+        return filter(self.means, some)
+
+    def with_news(self, group: ThreadGroup) -> list[Task]:
+        """Of them those of which there may be something to tell."""
+        if self.pid is None and self.child is None:
+            return list(filter(self.means, group.children_with_news()))
+        return list(self.among(group))
 
 
-def of_group(pgid: int) -> Callable[[Task], bool]:
-    """Whom P_PGID means."""
-    return lambda child: child.pgid == pgid
-
-
-def of_number(pid: int) -> Callable[[Task], bool]:
-    """Whom P_PID means."""
-    return lambda child: child.pid == pid
-
-
-def do_wait(
-    kernel: Kernel, task: Task, wanted: Callable[[Task], bool], options: int
-) -> Generator[Any, None, Waited | None]:
-    """What became of a child that ``wanted`` accepts, after waiting for it; None with WNOHANG if nothing has yet.
+def do_wait(kernel: Kernel, task: Task, wanted: Whom, options: int) -> Generator[Any, None, Waited | None]:
+    """What became of a child that ``wanted`` means, after waiting for it; None with WNOHANG if nothing has yet.
     Without WNOWAIT nobody is told of it again, and a zombie is released.
 
     LinuxError(ECHILD) if there is no such child.
     """
     while True:
-        candidates = [c for c in task.children.values() if wanted(c) and _eligible(task, c.group, options)]
-        traced = [t for t in task.group.tracees if wanted(t) and _traced_by(t, task, options)]
-        if not candidates and not traced:
+        traced = [t for t in task.group.tracees if wanted.means(t) and _traced_by(t, task, options)]
+        if not traced and not any(_eligible(task, child.group, options) for child in wanted.among(task.group)):
             raise LinuxError(errno.ECHILD)
-        for child in candidates:
+        for child in wanted.with_news(task.group):
+            if not _eligible(task, child.group, options):
+                continue
             number = task.sees(child.pid)
             found = _news(kernel, child, options)
             if found is not None:

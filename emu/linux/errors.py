@@ -31,8 +31,8 @@ class LinuxError(Exception):
 
 
 class NoPage(LinuxError):
-    """There is no page: ENOMEM.  If it was a control group that has no room, some may be made, and the call starts
-    again.
+    """There is no page: ENOMEM.  Room may be made, in the machine or in the control group that has none, and then the
+    call starts again: it has changed nothing that it could not do twice.
     """
 
     def __init__(self, detail: str = "") -> None:

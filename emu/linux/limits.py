@@ -5,10 +5,8 @@ from __future__ import annotations
 from enum import IntEnum
 
 INFINITY = 0xFFFF_FFFF_FFFF_FFFF
-#: The soft RLIMIT_NOFILE of a first process.
-INR_OPEN_CUR = 1024
-#: The hard limit (/proc/sys/fs/nr_open).
-NR_OPEN = 1 << 14
+#: RLIMIT_NOFILE of a first process, soft and hard, and how high it can be made (/proc/sys/fs/nr_open).
+INR_OPEN_CUR, INR_OPEN_MAX, NR_OPEN = 1024, 1 << 14, 1 << 20
 
 
 class Rlimit(IntEnum):
@@ -38,7 +36,7 @@ INIT_RLIMITS = {
     Rlimit.STACK: (8 << 20, INFINITY),
     Rlimit.CORE: (0, INFINITY),
     Rlimit.NPROC: (4096, 4096),
-    Rlimit.NOFILE: (INR_OPEN_CUR, NR_OPEN),
+    Rlimit.NOFILE: (INR_OPEN_CUR, INR_OPEN_MAX),
     Rlimit.MEMLOCK: (_MLOCK_LIMIT, _MLOCK_LIMIT),
     Rlimit.SIGPENDING: (4096, 4096),
     Rlimit.MSGQUEUE: (819200, 819200),

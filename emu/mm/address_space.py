@@ -10,7 +10,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 
 from emu.linux.clock import Clock
-from emu.linux.errors import LinuxError, NoIntr
+from emu.linux.errors import LinuxError, NoIntr, NoPage
 from emu.linux.limits import Rlimit
 from emu.linux.mman import Prot
 from emu.linux.stop import Stop
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 TASK_SIZE = (1 << 47) - PAGE_SIZE
 #: The end of user addresses, by the number of levels (TASK_SIZE_MAX).
 TASK_SIZE_MAX = {4: TASK_SIZE, 5: (1 << 56) - PAGE_SIZE}
-#: sysctl vm.mmap_min_addr.
-MMAP_MIN_ADDR = 0x10000
+#: No hint and no stack goes below (CONFIG_LSM_MMAP_MIN_ADDR); and vm.mmap_min_addr, below which only root maps.
+MMAP_MIN_ADDR, DAC_MMAP_MIN_ADDR = 0x10000, 0x1000
 #: Work is done in pieces of so many PTE tables, and what covers no more than these do is one piece.
 _PIECE_TABLES = 512
 _PIECE = _PIECE_TABLES << 21
@@ -50,6 +50,8 @@ _PIECE = _PIECE_TABLES << 21
 _RECLAIMED = 32
 #: How often that is tried for a control group (MAX_RECLAIM_RETRIES).
 _RECLAIM_RETRIES = 16
+#: How often a fault without a frame is tried again, whatever is made free meanwhile.
+_MOST_TRIES = 4096
 #: Programs of which the last code_id is kept.
 _MOST_PROGRAMS = 1024
 
@@ -83,7 +85,7 @@ class MmContext:
     limit: Callable[[Rlimit], int | None] = lambda resource: None
     #: Told what work costs.
     clock: Clock = field(default_factory=lambda: Clock(lambda: 0))
-    #: Whether the current task may map below MMAP_MIN_ADDR (CAP_SYS_RAWIO).
+    #: Whether the current task may map below DAC_MMAP_MIN_ADDR (CAP_SYS_RAWIO).
     may_map_low: Callable[[], bool] = lambda: False
     #: Whether the current task owns an open file or may write to it, so that it may learn which of its pages are in
     #: memory, and send them out (can_do_mincore, can_do_file_pageout).
@@ -105,6 +107,8 @@ class MmContext:
     #: are; says how many.
     group_is_full: Callable[[], bool] = lambda: False
     shrink_group: Callable[[int], int] = lambda wanted: 0
+    #: Ends a process of that group, if that is another one than this address space's and the one whose turn it is.
+    end_one_of_group: Callable[[AddressSpace], bool] = lambda mm: False
     serial: int = 0
     #: Objects of shared anonymous memory so far.
     shmem_inodes: int = 0
@@ -129,6 +133,13 @@ class MmContext:
         self.swap = Swap(self.frames)
         self.swap.areas.changed = self._swap_changed
         self.watermarks = Watermarks(self.frames.total)
+
+    def take_pages(self, wanted: int) -> bool:
+        """Make some frames free whose pages can be had again; where nobody holds an entry of a table."""
+        reclaimer, before = self.frames.reclaimer, self.frames.free
+        if reclaimer is None or not reclaimer.mapped(wanted):
+            any(shrink(wanted) for shrink in self.shrinkers)
+        return self.frames.free > before
 
     def _swap_changed(self) -> None:
         self.commit.swap = self.swap.areas.total
@@ -203,14 +214,20 @@ class AddressSpace(UserCopy):
         self.bottom_up = False
         #: The chance in the places of mappings that are chosen one by one (PF_RANDOMIZE); None: there is none.
         self.random: Random | None = None
+        #: Where the program's code and data are, by the headers of its file.
+        self.start_code = self.end_code = self.start_data = self.end_data = 0
         self.start_brk = self.brk_end = 0
         self.start_stack = self.arg_start = self.arg_end = self.env_start = self.env_end = 0
         self.auxv = b""
         self.dumpable = 1
         #: Who is root for the program: who owns what /proc shows of it while it may not be dumped.
         self.root_user = self.root_group = 0
-        #: PR_SET_THP_DISABLE.
-        self.thp_disable = 0
+        #: PR_FUTEX_HASH: how many buckets (0: it has given its own up; None: it has had no thread), and whether the
+        #: program has said so.
+        self.futex_slots: int | None = None
+        self.futex_slots_asked = False
+        #: PR_SET_THP_DISABLE and PR_SET_MDWE.
+        self.thp_disable = self.mdwe = 0
         #: Whether there are transparent huge pages, or may come to be.
         self.may_have_huge = context.thp.unasked
         #: The last fault that is to wait for a program (FaultResult.RETRY).
@@ -499,26 +516,39 @@ class AddressSpace(UserCopy):
         self.context.wait_userfault(fault)
 
     def _failed_fault(self, vma: Vma, address: int, access: Access, error: LinuxError) -> FaultResult:
-        """No frame for a table or a page: try once more if others can be made free.  Or a page cannot be read."""
-        if error.errno not in (errno.ENOMEM, errno.ENOSPC):
+        """No frame for a table or a page: try again as long as others can be made free.  Or a page cannot be read, or
+        its file have no more.
+        """
+        if error.errno != errno.ENOMEM:
             return FaultResult.ADRERR
         if self.frames.memcg is not None and self.context.group_is_full():
             return self._fault_in_full_group(vma, address, access)
-        reclaimer = self.frames.reclaimer
-        if reclaimer is None or not reclaimer.mapped(_RECLAIMED):
-            if not any(shrink(_RECLAIMED) for shrink in self.context.shrinkers):
-                if not self.context.out_of_memory(self):
-                    return FaultResult.OOM
-        try:
-            return vma.ops.fault(self, vma, address, access)
-        except LinuxError:
-            return FaultResult.OOM
+        return self._fault_without_frames(vma, address, access)
+
+    def _fault_without_frames(self, vma: Vma, address: int, access: Access) -> FaultResult:
+        """No frame is left: try as long as others can be made free, or a process ended (__alloc_pages_slowpath)."""
+        for tries in range(_MOST_TRIES):
+            if not self.context.take_pages(_RECLAIMED << tries.bit_length()) and not self.context.out_of_memory(self):
+                break
+            try:
+                return vma.ops.fault(self, vma, address, access)
+            except NoPage:
+                continue
+            except LinuxError as error:
+                return FaultResult.OOM if error.errno == errno.ENOMEM else FaultResult.ADRERR
+        return FaultResult.OOM
 
     def _fault_in_full_group(self, vma: Vma, address: int, access: Access) -> FaultResult:
-        """A control group has no room for a page: try as long as others of it can be taken (try_charge_memcg)."""
-        for _ in range(_RECLAIM_RETRIES):
-            if not self.context.shrink_group(_RECLAIMED):
-                break
+        """A control group has no room for a page: try as long as others of it can be taken, or a process of it ended
+        (try_charge_memcg).
+        """
+        retries = _RECLAIM_RETRIES
+        for _ in range(_MOST_TRIES):
+            retries -= 1
+            if retries < 0 or not self.context.shrink_group(_RECLAIMED):
+                if not self.context.end_one_of_group(self):
+                    break
+                retries = _RECLAIM_RETRIES
             try:
                 return vma.ops.fault(self, vma, address, access)
             except LinuxError:

@@ -5,17 +5,18 @@ mm/vmscan.c).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from heapq import merge
 from itertools import islice
-from typing import Protocol
+from typing import Protocol, TypeVar
 from weakref import ref
 
 import numpy as np
 import numpy.typing as npt
 
-from emu.linux.errors import LinuxError
+from emu.linux.errors import LinuxError, NoPage
 from emu.mm.flags import VmFlags
-from emu.mm.frames import FrameAllocator, FrameKind
+from emu.mm.frames import PG_ACTIVE, FrameAllocator, FrameKind
 from emu.mm.freeframes import Frames
 from emu.mm.kmem import XA_NODE
 from emu.mm.pagecache import Charge, PageCache
@@ -29,6 +30,8 @@ _MOST = 256
 _KEPT_FREE = 1024
 _BATCH = 128
 
+
+T = TypeVar("T")
 
 #: Which frames are meant.
 Among = npt.NDArray[np.bool_]
@@ -44,7 +47,7 @@ class PageSource(Protocol):
 
 
 class Reclaim:
-    """The files whose clean pages can be dropped, the one least recently read first (the LRU list)."""
+    """The files whose clean pages can be dropped, the page first that has been longest in its list."""
 
     def __init__(self) -> None:
         #: Each with its inode, which must stay as long as it has pages.
@@ -76,23 +79,47 @@ class Reclaim:
         """Drop at least so many clean pages that nobody maps; returns how many there were.  ``among``: of these frames
         only.
         """
-        dropped = 0
-        for file in list(self._files):
-            if dropped >= wanted:
-                break
-            dropped += file.drop_clean(max(wanted - dropped, _BATCH), among)
-        return dropped
+        chosen = list(islice(self._oldest(among, alone=True), max(wanted, _BATCH)))
+        for file, index in chosen:
+            file.drop(index)
+        return len(chosen)
 
     def mapped(self, wanted: int, among: Among | None = None) -> int:
         """The same with pages that are mapped: they are unmapped first.  For where nobody holds an entry of a table."""
         dropped = self.unmapped(wanted, among)
-        for file in list(self._files):
-            if dropped >= wanted:
-                break
-            number = max(wanted - dropped, _BATCH)
-            if file.unmap_clean(number, among):
-                dropped += file.drop_clean(number, among)
+        if dropped >= wanted:
+            return dropped
+        by_file: dict[FilePages, list[int]] = {}
+        for file, index in islice(self._oldest(among, alone=False), max(wanted - dropped, _BATCH)):
+            by_file.setdefault(file, []).append(index)
+        for file, indexes in by_file.items():
+            for first, last in _runs(sorted(indexes)):
+                file.unmap(first, last, even_cows=False)
+            dropped += sum(file.drop(index) for index in indexes)
         return dropped
+
+    def _oldest(self, among: Among | None, *, alone: bool) -> Iterator[tuple[FilePages, int]]:
+        """Clean pages that can be dropped, those first that have been longest in the list of inactive ones, and behind
+        them the active ones; ``alone``: that nobody maps.
+        """
+        files = [file for file in self._files if file.may_drop(alone)]
+        if not files:
+            return
+        frames = files[0].frames
+        frames.order.settle()
+        active: list[tuple[int, int, int]] = []
+        for page in merge(*(file.clean_by_age(number) for number, file in enumerate(files))):
+            _, number, index = page
+            frame = files[number].find(index)
+            assert frame is not None
+            if (among is not None and not among[frame]) or (alone and frames.count(frame) > 1):
+                continue
+            if frames.has_flag(frame, PG_ACTIVE):
+                active.append(page)
+            else:
+                yield files[number], index
+        for _, number, index in sorted(active):
+            yield files[number], index
 
 
 class FilePages(PageCache):
@@ -166,11 +193,11 @@ class FilePages(PageCache):
             index, offset = position >> PAGE_SHIFT, position & (PAGE_SIZE - 1)
             if index >= ahead:
                 ahead = min(index + _MOST, -(-end // PAGE_SIZE))
-                self._read_missing(index, ahead)
+                self._insist(self._read_missing, index, ahead)
             step = min(PAGE_SIZE - offset, end - position)
             frame = self.find(index)
             if frame is None and index << PAGE_SHIFT < self._backed:
-                frame = self.get_page(index)
+                frame = self._insist(self.get_page, index)
             parts.append(bytes(step) if frame is None else self._frames.read(frame, offset, step))
             position += step
         return b"".join(parts)
@@ -188,7 +215,7 @@ class FilePages(PageCache):
         if self.clean or self._backed:
             for index in range(position >> PAGE_SHIFT, -(-(position + len(data)) // PAGE_SIZE)):
                 try:
-                    self.get_page(index)
+                    self._insist(self.get_page, index)
                     self._soil(index)
                 except LinuxError:
                     fits = (index << PAGE_SHIFT) - position
@@ -197,6 +224,15 @@ class FilePages(PageCache):
                     data = data[:fits]
                     break
         return super().write(position, data)
+
+    def _insist(self, call: Callable[..., T], *arguments: int) -> T:
+        """Pages are needed, even if another process has to end for them (out_of_memory)."""
+        while True:
+            try:
+                return call(*arguments)
+            except NoPage:
+                if not self._frames.out_of_memory():
+                    raise
 
     def may_be_written(self) -> None:
         """A shared mapping can write from now on: no page is dropped any more.  LinuxError(ENOSPC)."""
@@ -236,32 +272,26 @@ class FilePages(PageCache):
 
     # Dropping
 
-    def drop_clean(self, most: int, among: Among | None = None) -> int:
-        """Give up clean pages that nobody maps; returns how many."""
-        if self._held:
-            return 0
-        doomed: list[int] = []
-        for index in self.clean:
-            frame = self.find(index)
-            assert frame is not None
-            if self._frames.count(frame) == 1 and (among is None or among[frame]):
-                doomed.append(index)
-                if len(doomed) == most:
-                    break
-        for index in doomed:
-            self._drop_page(index)
-        if not self.clean:
-            self._reclaim.forget(self)
-        return len(doomed)
+    @property
+    def frames(self) -> FrameAllocator:
+        """Where its pages are."""
+        return self._frames
 
-    def unmap_clean(self, most: int, among: Among | None = None) -> bool:
-        """Unmap so many clean pages; False if that is not possible now."""
-        if self._held or any(vma.flags & VmFlags.LOCKED for vma in self.mappings):
-            return False
-        pages = self.clean if among is None else (index for index in self.clean if among[self.find(index) or 0])
-        for first, last in _runs(sorted(islice(pages, most))):
-            self.unmap(first, last, even_cows=False)
-        return True
+    def may_drop(self, alone: bool) -> bool:
+        """Whether a page may be given up; unless it is ``alone``, after it has been unmapped."""
+        return not self._held and (alone or not any(vma.flags & VmFlags.LOCKED for vma in self.mappings))
+
+    def clean_by_age(self, number: int) -> Iterator[tuple[int, int, int]]:
+        """The clean pages, the first read first: since when each is in its list, this number, and the page."""
+        place = self._frames.order.place
+        for index in self.clean:
+            yield place(self.find(index) or 0), number, index
+
+    def drop(self, index: int) -> bool:
+        """Give up a clean page; False if it is mapped."""
+        before = len(self.clean)
+        self.reclaim(index)
+        return len(self.clean) < before
 
     def reclaim(self, index: int) -> None:
         frame = self.find(index)

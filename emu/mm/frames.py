@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import errno
+from array import array
 from collections.abc import Callable, Collection, Iterator
 from enum import IntEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
-from emu.linux.errors import LinuxError
+from emu.linux.errors import LinuxError, NoPage
 from emu.mm.freeframes import ZERO_PAGE, Frames, FreeFrames, ascending
 from emu.mm.kmem import Kmem
+from emu.mm.lruorder import MANY, LruOrder
 from mmu.host_array import HostArray
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE, PhysicalMemory
@@ -21,8 +23,12 @@ if TYPE_CHECKING:
 
 #: Pages are put on other lists in batches of so many (PAGEVEC_SIZE).
 _BATCH = 31
+#: So many frames are worth the end of a process; for more at once a call fails (1 << PAGE_ALLOC_COSTLY_ORDER).
+_NOT_COSTLY = 8
 #: Frames of a huge page.
 BLOCK_FRAMES = 512
+#: A reference of each.
+_ONES = memoryview(array("i", [1]) * BLOCK_FRAMES)
 
 #: PG_* of pages of page caches: the page differs from what a read of a hole gives; it has been used lately, and before;
 #: it was made by fallocate(2), and nobody has read or written it (not PG_uptodate).
@@ -141,6 +147,9 @@ class FrameAllocator:
         self._flag: memoryview[int] = self._flags.view
         #: Pages given up by MADV_FREE that do not count as such yet; 0 for one that is no more.
         self._lazyfree: list[int] = []
+        #: Since when each page has been in its list.
+        self.order = LruOrder(ram.frames)
+        self._added = self.order.single
         self._freed = FreeFrames(ram)
         self._next = 0
         #: Frames from here on have been taken in blocks; blocks that were given back whole are in ``_spare``.
@@ -149,6 +158,8 @@ class FrameAllocator:
         #: Blocks that are free, and not zeroed.
         self._worn: list[int] = []
         self.used = [0] * len(FrameKind)
+        #: For what use no frame was found the last time.
+        self.missing = FrameKind.ANON
         #: What the kernel's own objects take of this memory.
         self.kmem = Kmem(self.withdraw)
         #: Every page cache whose pages come from here, for the audit.
@@ -159,6 +170,9 @@ class FrameAllocator:
         self.balanced = False
         #: Makes frames free of pages that nobody maps and that can go to swap; may be called anywhere.
         self.swap_out: Callable[[int], int] = lambda wanted: 0
+        #: Ends a process, if that is another one than the one whose turn it is, and says whether it has; where nobody
+        #: holds an entry of a table.
+        self.out_of_memory: Callable[[], bool] = lambda: False
         #: Which group pays for each frame, once there are groups.
         self.memcg: Charges | None = None
         self.alloc(FrameKind.RESERVED)  # frame 0: no table and no page is ever at physical address 0
@@ -218,10 +232,14 @@ class FrameAllocator:
         elif self._make_free(1):
             return self.alloc(kind, mm)
         else:
-            raise LinuxError(errno.ENOMEM, "no frame is left")
+            self.missing = kind
+            raise NoPage("no frame is left")
         self._count[frame] = 1
         self._kind[frame] = kind
         self.used[kind] += 1
+        self._added.append(frame)
+        if len(self._added) > MANY:
+            self.order.settle()
         if self.memcg is not None and kind != FrameKind.RESERVED:
             self.memcg.charge(frame, mm)
         return frame
@@ -242,6 +260,7 @@ class FrameAllocator:
         else:
             self.counts[start:end], self.kinds[start:end] = 1, kind
         self.used[kind] += len(frames)
+        self.order.add_many(frames)
         return frames if self.memcg is None else self.memcg.charge_many(frames, mm)
 
     def take_block(self) -> int:
@@ -260,19 +279,25 @@ class FrameAllocator:
         self._end = head
         return head
 
-    def alloc_block(self, kind: FrameKind, mm: Payer | None = None) -> int:
-        """The head of 512 zeroed frames with one reference each, contiguous and aligned; free frames are gathered if no
-        block is left.  LinuxError(ENOMEM) if no 512 of them adjoin.
+    def alloc_block(self, kind: FrameKind, mm: Payer | None = None, flags: int = 0) -> int:
+        """The head of 512 zeroed frames with one reference and these PG_* each, contiguous and aligned; free frames are
+        gathered if no block is left.  LinuxError(ENOMEM) if no 512 of them adjoin.
         """
-        head = self._take_for_block(kind)
+        head = self._take_for_block()
+        part = slice(head, head + BLOCK_FRAMES)
+        self._count[part], self._kind[part] = _ONES, bytes((kind,)) * BLOCK_FRAMES
+        if flags:
+            self._flag[part] = bytes((flags,)) * BLOCK_FRAMES
+        self.used[kind] += BLOCK_FRAMES
+        self.order.add_block(head)
         if self.memcg is not None and kind != FrameKind.RESERVED:
             self.memcg.charge_block(head, mm)
         return head
 
-    def _take_for_block(self, kind: FrameKind) -> int:
+    def _take_for_block(self) -> int:
         if not self._worn:
             try:
-                return self._hold_block(self.take_block(), kind)
+                return self.take_block()
             except LinuxError:
                 self._worn = self._freed.take_blocks()
                 if not self._worn:
@@ -280,12 +305,6 @@ class FrameAllocator:
         head = self._worn.pop()
         self.ram.words[head << 9 : (head + BLOCK_FRAMES) << 9] = 0
         self._block_written(head)
-        return self._hold_block(head, kind)
-
-    def _hold_block(self, head: int, kind: FrameKind) -> int:
-        part = slice(head, head + BLOCK_FRAMES)
-        self.counts[part], self.kinds[part] = 1, kind
-        self.used[kind] += BLOCK_FRAMES
         return head
 
     def put_block(self, head: int) -> None:
@@ -307,7 +326,8 @@ class FrameAllocator:
         """
         number = max(least, min(most, self.free // 8))
         if not self.has_room(number):
-            raise LinuxError(errno.ENOMEM, "no frame is left")
+            self.missing = FrameKind.RESERVED
+            raise NoPage("no frame is left") if least <= _NOT_COSTLY else LinuxError(errno.ENOMEM, "no frame is left")
         untouched = min(number, self._end - self._next)
         self._end -= untouched
         if untouched < number:
@@ -374,6 +394,7 @@ class FrameAllocator:
             self._flag[frame] = flags | PG_REFERENCED
         elif not flags & PG_ACTIVE and frame not in locked():
             self._flag[frame] = flags & ~PG_REFERENCED | PG_ACTIVE
+            self.order.add(frame)
 
     def mark_many_accessed(self, frames: Frames, locked: Locked = _none) -> None:
         """The same for an array of different pages."""
@@ -383,7 +404,14 @@ class FrameAllocator:
         if again.any():
             again &= ~np.isin(frames, np.fromiter(locked(), dtype=np.int64))
             new[again] = flags[again] ^ (PG_REFERENCED | PG_ACTIVE)
+            self.order.add_many(frames[again])
         self.flags[frames] = new
+
+    def deactivate(self, frames: Frames) -> None:
+        """Pages count as not used lately: those that are active come to the inactive list (folio_deactivate)."""
+        active = frames[self.flags[frames] & PG_ACTIVE != 0]
+        self.flags[frames] &= ~(PG_REFERENCED | PG_ACTIVE) & 0xFF
+        self.order.add_many(active)
 
     def has_flag(self, frame: int, flag: int) -> bool:
         """Whether a frame has a flag of PG_*."""
@@ -409,8 +437,9 @@ class FrameAllocator:
 
     def _move_lazyfree(self, number: int) -> None:
         """The first pages of those given up count as such from now on, and as not used lately (lru_lazyfree)."""
-        batch = [frame for frame in self._lazyfree[:number] if frame]
+        batch = np.array([frame for frame in self._lazyfree[:number] if frame], dtype=np.int64)
         self.flags[batch] = self.flags[batch] & (~(PG_REFERENCED | PG_ACTIVE) & 0xFF) | PG_LAZYFREE
+        self.order.add_many(batch)
         del self._lazyfree[:number]
 
     def mapcount(self, frame: int) -> int:
@@ -461,8 +490,10 @@ class FrameAllocator:
         else:
             np.add.at(self.counts, frames, np.int32(1))
 
-    def put_many(self, frames: Frames | list[int]) -> None:
-        """Drop one reference for each frame of an array, or of a list if there are few."""
+    def put_many(self, frames: Frames | list[int], *, soon: bool = False) -> None:
+        """Drop one reference for each frame of an array, or of a list if there are few.  ``soon``: free ones will be
+        taken again soon.
+        """
         if isinstance(frames, list):
             for frame in sorted(frames, reverse=True):  # the lowest is to be taken first
                 self.put(frame)
@@ -490,7 +521,7 @@ class FrameAllocator:
         self.flags[dead] = 0
         if self.memcg is not None:
             self.memcg.uncharge_many(dead)
-        self._freed.push_many(dead)
+        self._freed.push_many(dead, soon=soon)
 
     def copy(self, source: int, kind: FrameKind, mm: Payer | None = None) -> int:
         """A new frame with the contents of ``source``."""

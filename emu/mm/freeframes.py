@@ -55,8 +55,10 @@ class FreeFrames:
         """One frame is free."""
         self._single.append(frame)
 
-    def push_many(self, frames: Frames) -> None:
-        """An ascending array of frames is free; the lowest is to be taken first."""
+    def push_many(self, frames: Frames, *, soon: bool = False) -> None:
+        """An ascending array of frames is free; the lowest is to be taken first.  ``soon``: they will be, so the host
+        gets no memory back.
+        """
         if len(frames) < _BLOCK:
             self._single.extend(frames[::-1].tolist())
             return
@@ -64,7 +66,7 @@ class FreeFrames:
         if self._single:  # frames freed later lie above
             self._add_block(np.array(self._single, dtype=np.int32), zero=False)
             self._single.clear()
-        self._add_block(frames[::-1].astype(np.int32), zero=self._give_back(frames))
+        self._add_block(frames[::-1].astype(np.int32), zero=not soon and self._give_back(frames))
 
     def pop(self) -> int | None:
         """The next frame, zeroed; None if there is none."""

@@ -18,7 +18,7 @@ from emu.linux.mman import Prot
 from emu.mm import rss
 from emu.mm.flags import UFFD_FLAGS, VmFlags
 from emu.mm.frames import BLOCK_FRAMES, PG_LARGE, PG_REFERENCED, FrameKind
-from emu.mm.hugememory import PMD, PMD_SIZE, block, huge_slot, suitable
+from emu.mm.hugememory import PMD, PMD_SIZE, huge_slot, suitable
 from emu.mm.pagetable import ADDRESS, SPECIAL, TABLE_FLAGS, UFFD_WP_BIT, A
 from emu.mm.swapops import here, swapped
 from emu.mm.thp import PMD_ORDER, TransparentHugePages, is_disabled
@@ -145,12 +145,11 @@ def _collapse_huge_page(mm: AddressSpace, vma: Vma, address: int, entries: Entri
     if vma.anon_vma is None:
         return Scan.PAGE_ANON
     try:
-        head = frames.alloc_block(FrameKind.ANON, mm)
+        head = frames.alloc_block(FrameKind.ANON, mm, PG_LARGE)
     except LinuxError:
         thp.count("thp_collapse_alloc_failed")
         return Scan.ALLOC_HUGE_PAGE_FAIL
     thp.count("thp_collapse_alloc")
-    frames.flags[block(head)] = PG_LARGE
     slot = mm.tables.entry_slot(address, PMD)
     assert slot is not None and q[slot] & TABLE_FLAGS
     table = (q[slot] & ADDRESS) >> PAGE_SHIFT

@@ -4,11 +4,12 @@ becomes of them when memory is short (mm/vmscan.c).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
 from emu.mm import hugememory, rss
 from emu.mm.flags import VmFlags
-from emu.mm.frames import BLOCK_FRAMES, PG_LAZYFREE, PG_REFERENCED, FrameKind
+from emu.mm.frames import BLOCK_FRAMES, PG_LAZYFREE, FrameKind
 from emu.mm.freeframes import Frames
 from emu.mm.pagetable import ADDRESS, SPECIAL, A, D
 from emu.mm.rmap import Mapped
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from emu.mm.freeframes import Frames
     from emu.mm.vma import Vma
 
+#: This part of what was given up goes at once, since all tables are looked at each time.
+_PART = 16
 _OLD, _OLD_AND_CLEAN = (~bits & (1 << 64) - 1 for bits in (A, A | D))
 
 Entries: TypeAlias = "npt.NDArray[np.uint64]"
@@ -55,6 +58,7 @@ def _free_small(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
             found = True
             if vma.flags & VmFlags.DROPPABLE:  # its pages are of that kind from the beginning
                 mm.frames.flags[_frames(view[at])] |= PG_LAZYFREE
+                mm.frames.order.add_many(_frames(view[at]))
             else:
                 mm.frames.mark_lazyfree(_frames(view[at]))
             view[at] &= _OLD_AND_CLEAN
@@ -93,7 +97,7 @@ def madvise_cold(mm: AddressSpace, vma: Vma, start: int, end: int, *, pageout: b
         at = at[_mapped_once(mm, _frames(view[at]))]
         if private_only:
             at = at[mm.frames.kinds[_frames(view[at])] == FrameKind.ANON]
-        mm.frames.flags[_frames(view[at])] &= ~PG_REFERENCED & 0xFF
+        mm.frames.deactivate(_frames(view[at]))
         if pageout:
             can_go = _reclaimable(mm, vma, view[at])
             out.append(slot + at[~can_go])
@@ -109,52 +113,64 @@ def madvise_cold(mm: AddressSpace, vma: Vma, start: int, end: int, *, pageout: b
     else:
         flush.nothing_present()
     if out and mm.context.swap.areas.free:
-        _swap_out(mm, Mapped(mm, np.concatenate(out).astype(np.int64), start, end))
+        _swap_out(mm, Mapped.at(mm, np.concatenate(out).astype(np.int64), start, end))
     if vma.page_cache is not None:
         vma.page_cache.reclaim_many(indexes)
 
 
 def _swap_out(mm: AddressSpace, mapped: Mapped) -> None:
     """Private pages, each with this entry and no other, go to swap."""
-    frames = not_lazy(mm.context, mapped.frames(), mm.tables.words[mapped.slots])
+    frames = not_lazy(mm.context, mapped.frames, mm.tables.words[mapped.slots])
     to_swap(mm.context, frames, [mapped])
 
 
 def shrink_lazyfree(context: MmContext, wanted: int, among: npt.NDArray[np.bool_] | None = None) -> int:
-    """Drop private pages that were given up and not written since, until so many are free; returns how many were.
-    ``among``: of these frames only.  Only where nobody holds an entry of a table.
+    """Drop private pages that were given up and not written since, the first given up first, until so many are free;
+    returns how many were.  ``among``: of these frames only.  Only where nobody holds an entry of a table.
     """
     context.frames.lru_add_drain()
-    dropped = 0
-    for mm in list(context.address_spaces.values()):
-        if mm.shared_tables:
-            continue
-        for vma in mm.vmas:
-            if dropped >= wanted:
-                return dropped
-            if vma.anonymous and not vma.flags & VmFlags.LOCKED:
-                dropped += _shrink(mm, vma, wanted - dropped, among)
-    return dropped
+    found = [
+        part
+        for mm in list(context.address_spaces.values())
+        if not mm.shared_tables
+        for vma in mm.vmas
+        if vma.anonymous and not vma.flags & VmFlags.LOCKED
+        for part in _given_up(mm, vma, among)
+    ]
+    if not found:
+        return 0
+    may_go = np.zeros(context.frames.total, dtype=np.bool_)
+    for part in found:
+        may_go[part.frames] = True
+    oldest = context.frames.order.oldest_first(may_go)
+    if among is None:
+        wanted = max(wanted, len(oldest) // _PART)
+    may_go[oldest[wanted:]] = False
+    for part in found:
+        _take(part.part(may_go[part.frames]))
+    return min(wanted, len(oldest))
 
 
-def _shrink(mm: AddressSpace, vma: Vma, wanted: int, among: npt.NDArray[np.bool_] | None) -> int:
-    dropped = 0
+def _given_up(mm: AddressSpace, vma: Vma, among: npt.NDArray[np.bool_] | None) -> Iterator[Mapped]:
+    """The pages of a mapping that can be dropped."""
     hugememory.split_given_up(mm, vma)
     for vaddr, slot, number in mm.tables.pte_tables(vma.start, vma.end):
-        if dropped >= wanted:
-            break
         view = mm.tables.words[slot : slot + number]
         at = _counted(view)
         at = at[_mapped_once(mm, _frames(view[at]))]
         if among is not None:
             at = at[among[_frames(view[at])]]
-        at = at[_reclaimable(mm, vma, view[at])][: wanted - dropped]
+        at = at[_reclaimable(mm, vma, view[at])]
         if len(at):
-            gone, view[at] = view[at], 0
-            mm.obligation(vaddr, vaddr + number * PAGE_SIZE, "reclaim").flush()
-            _drop(mm, [gone])
-            dropped += len(at)
-    return dropped
+            yield Mapped.at(mm, slot + at, vaddr, vaddr + number * PAGE_SIZE)
+
+
+def _take(part: Mapped) -> None:
+    words = part.mm.tables.words
+    if len(part.slots):
+        gone, words[part.slots] = words[part.slots], 0
+        part.mm.obligation(part.start, part.end, "reclaim").flush()
+        _drop(part.mm, [gone])
 
 
 def _frames(entries: Entries) -> Frames:

@@ -1,8 +1,8 @@
 """The lists of pages that can be reclaimed, and how pages move between them (mm/swap.c, mm/vmscan.c).
 
-A page is on the list that its kind and its flags say (PG_active).  The order in a list is that of the frames, from the
-hand on, which is where the last scan ended: a page that has been used since then gets a second chance, and one that had
-used it up already becomes active.
+A page is on the list that its kind and its flags say (PG_active), and what has been there the longest time is looked at
+first (:mod:`emu.mm.lruorder`): a page that has been used since then gets a second chance at the head of the list, and
+one that had used it up already becomes active.
 """
 
 from __future__ import annotations
@@ -55,7 +55,6 @@ class Lru:
 
     def __init__(self, frames: FrameAllocator) -> None:
         self._frames = frames
-        self.hand = 0
         #: What has happened, by the names of /proc/vmstat.
         self.events: Counter[str] = Counter()
 
@@ -65,23 +64,16 @@ class Lru:
         """
         self._refill(pages, may_go, wanted)
         flags = self._frames.flags
-        order = self._in_order(np.flatnonzero(may_go & (flags & PG_ACTIVE == 0)))
+        order = self._frames.order.oldest_first(may_go & (flags & PG_ACTIVE == 0))
         idle = ~pages.young[order]
         enough = np.flatnonzero(np.cumsum(idle) >= wanted)
         if len(enough):
             order = order[: int(enough[0]) + 1]
             idle = idle[: len(order)]
-        if len(order):
-            self.hand = int(order[-1]) + 1
         self.events["pgscan_anon"] += len(order)
         self._spare(pages, order[~idle])
         gone: Frames = order[idle]
         return gone
-
-    def _in_order(self, frames: Frames) -> Frames:
-        """Ascending frames, the first behind the hand first."""
-        at = int(np.searchsorted(frames, self.hand))
-        return np.concatenate((frames[at:], frames[:at]))
 
     def _spare(self, pages: PageMap, used: Frames) -> None:
         """Pages have been used: they stay this time, and become active the second time (folio_check_references)."""
@@ -91,18 +83,21 @@ class Lru:
         again = used[flags[used] & PG_REFERENCED != 0]
         flags[used] |= PG_REFERENCED
         flags[again] = flags[again] & (_ALL - PG_REFERENCED) | PG_ACTIVE
+        self._frames.order.add_many(used)
         self.events["pgactivate"] += len(again)
         pages.make_old(used)
 
     def _refill(self, pages: PageMap, may_go: Mask, wanted: int) -> None:
         """Where few pages are inactive, active ones become so (shrink_active_list)."""
         flags = self._frames.flags
-        active = np.flatnonzero(may_go & (flags & PG_ACTIVE != 0))
-        inactive = int(np.count_nonzero(may_go)) - len(active)
-        if not len(active) or (inactive >= len(active) and inactive >= wanted):
+        are_active = may_go & (flags & PG_ACTIVE != 0)
+        active = int(np.count_nonzero(are_active))
+        inactive = int(np.count_nonzero(may_go)) - active
+        if not active or (inactive >= active and inactive >= wanted):
             return
-        chosen = self._in_order(active)[: max(wanted, (len(active) - inactive) // 2)]
+        chosen = self._frames.order.oldest_first(are_active)[: max(wanted, (active - inactive) // 2)]
         flags[chosen] &= _NOT_ACTIVE & (_ALL - PG_REFERENCED)
+        self._frames.order.add_many(chosen)
         self.events["pgrefill"] += len(chosen)
         self.events["pgdeactivate"] += len(chosen)
         pages.make_old(chosen)

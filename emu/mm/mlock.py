@@ -6,10 +6,11 @@ import errno
 from collections.abc import Iterable
 from enum import IntFlag
 
-from emu.linux.errors import LinuxError, NoIntr
+from emu.linux.errors import LinuxError, NoIntr, NoPage
 from emu.linux.limits import Rlimit
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.flags import LOCK_FLAGS, VmFlags
+from emu.mm.frames import FrameKind
 from emu.mm.gup import access_to_populate, fault_in
 from emu.mm.hugememory import leaves
 from emu.mm.rss import pages_of
@@ -43,7 +44,7 @@ def do_mlock(mm: AddressSpace, address: int, length: int, flags: VmFlags) -> Non
     for vma, low, high in mm.vmas.pieces_to_the_hole(start, end):
         try:
             _populate(mm, vma, low, high)
-        except NoIntr:
+        except (NoIntr, NoPage):
             raise
         except LinuxError as error:  # __mlock_posix_error_return()
             raise LinuxError(errno.ENOMEM if error.errno == errno.EFAULT else errno.EAGAIN) from None
@@ -122,7 +123,16 @@ def _fix_up(mm: AddressSpace, vma: Vma, start: int, end: int, lock: VmFlags) -> 
     if not vma.flags & (VmFlags.DONTEXPAND | VmFlags.DROPPABLE):
         if (vma.flags ^ lock) & VmFlags.LOCKED:  # mlock_vma_pages_range()
             mm.frames.lru_add_drain()
+        if vma.flags & VmFlags.LOCKED and not lock & VmFlags.LOCKED:
+            _unlocked(mm, start, end)
         mm.set_flags(vma, start, end, vma.flags & ~LOCK_FLAGS | lock)
+
+
+def _unlocked(mm: AddressSpace, start: int, end: int) -> None:
+    """Small pages come to the head of their lists again (munlock_folio)."""
+    for _, slot, number in mm.tables.pte_tables(start, end):
+        frames = pages_of(mm.tables.words[slot : slot + number])
+        mm.frames.order.add_many(frames[mm.frames.kinds[frames] > FrameKind.PAGETABLE])
 
 
 def _populate(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:

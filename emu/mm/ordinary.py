@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emu.linux.cost import Cost
-from emu.linux.errors import LinuxError
+from emu.linux.errors import LinuxError, NoPage
 from emu.mm import rss, thpfault
 from emu.mm.flags import FaultResult, VmFlags
 from emu.mm.frames import BLOCK_FRAMES, PG_DIRTY, PG_REFERENCED, PG_UNREAD
@@ -200,7 +200,7 @@ def _fill_table(mm: AddressSpace, vma: Vma, start: int, end: int, access: Access
             entries, faults = _anonymous(mm, vma, number, access), number
         else:
             entries, faults = _cached(mm, vma, cache, start, number)
-    except LinuxError:  # no room in the file system: the tables serve the single faults
+    except LinuxError:  # no room in the file system or the control group: the tables serve the single faults
         return None
     tables.words[slot : slot + number] = entries
     mm.obligation(start, end).was_not_present()
@@ -215,11 +215,15 @@ def _can_map(vma: Vma, cache: PageCache, start: int, end: int, access: Access) -
 
 
 def _anonymous(mm: AddressSpace, vma: Vma, number: int, access: Access) -> npt.NDArray[np.uint64]:
-    """The entries of fresh pages of zeros; for reads, of the zero page."""
+    """The entries of fresh pages of zeros; for reads, of the zero page.  LinuxError(ENOMEM)."""
     if access != Access.WRITE:
         entry = mm.frames.zero_frame << PAGE_SHIFT | vma.page_bits | SPECIAL
         return np.full(number, entry, dtype=np.uint64)
     frames = rss.new_pages(mm, number)
+    if len(frames) < number:  # the control group has no room for more
+        mm.rss_anon -= len(frames)
+        mm.frames.put_many(frames)
+        raise NoPage
     mm.frames.flags[frames] |= PG_REFERENCED
     mm.context.clock.charge(number * _PAGE)
     mm.vmas.anon_vma_prepare(vma)

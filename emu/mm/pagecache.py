@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
@@ -336,7 +335,8 @@ class PageCache:
                 if memcg is not None and not memcg.room_for(missing):
                     raise NoPage
                 if not self._frames.has_room(missing):
-                    raise LinuxError(errno.ENOMEM, "no frame is left")
+                    self._frames.missing = FrameKind.CACHE
+                    raise NoPage("no frame is left")
             except LinuxError:
                 if self._charge is not None:
                     self._charge(-missing)
@@ -382,6 +382,12 @@ class PageCache:
                 if self.may_have_huge:
                     self.make_huge(index, position + len(view))
                 frame = self.get_page(index)
+            except NoPage:
+                if frames.out_of_memory():
+                    continue
+                if done:
+                    return done
+                raise
             except LinuxError:
                 if done:
                     return done

@@ -147,10 +147,11 @@ class PageTables:
 
     def entry_slot(self, vaddr: int, level: int) -> int | None:
         """The slot of the entry of a table of ``level`` that covers ``vaddr``; None where there is no such table."""
+        q = self._q
         slot = (self.pgd_frame << 9) + ((vaddr >> self._top_shift) & 511)
         at = self.levels
         while at > level:
-            entry = self._q[slot]
+            entry = q[slot]
             if entry & _TABLE != P:
                 return None
             at -= 1

@@ -146,9 +146,13 @@ class Reclaim:
         frames, used = self._frames, self._frames.high_water
         flags = frames.flags[:used]
         idle = (flags & (PG_SWAPCACHE | PG_DIRTY) == PG_SWAPCACHE) & (frames.counts[:used] == 1)
-        found = np.flatnonzero(idle if only is None else idle & only[:used])[:wanted]
+        if not idle.any():
+            return 0
+        arrived = np.zeros(frames.total, dtype=np.bool_)
+        arrived[:used] = idle if only is None else idle & only[:used]
+        found = frames.order.oldest_first(arrived)[:wanted]
         if len(found):
-            swap.forget(found)
+            swap.forget(np.sort(found))
             self._count("anon", len(found), len(found))
             self.lru.events["pgscan_anon"] += len(found)
         return len(found)
@@ -192,14 +196,14 @@ class Reclaim:
 
     def _send_out(self, pages: PageMap, owners: ShmemOwners, chosen: Frames) -> int:
         shmem = chosen[owners.number[chosen] >= 0]
-        anon = np.sort(chosen[owners.number[chosen] < 0])
+        anon = chosen[owners.number[chosen] < 0]
         gone = 0
         if len(anon):
             which = np.zeros(self._frames.total, dtype=np.bool_)
             which[anon] = True
             gone += len(to_swap(self._context, anon, pages.of(which)))
         if len(shmem):
-            gone += self._send_out_shmem(pages, owners, np.sort(shmem))
+            gone += self._send_out_shmem(pages, owners, shmem)
         return gone
 
     def _send_out_shmem(self, pages: PageMap, owners: ShmemOwners, frames: Frames) -> int:
@@ -222,7 +226,7 @@ class Reclaim:
             if found < wanted and self._context.swap.areas.free:
                 owners = ShmemOwners(self._context)
                 alone = (owners.number >= 0) & (self._frames.counts == 1)
-                owners.reclaim(np.flatnonzero(alone)[: max(wanted - found, _CLUSTER)])
+                owners.reclaim(self._frames.order.oldest_first(alone)[: max(wanted - found, _CLUSTER)])
                 self._drop_arrived(max(wanted - found, _CLUSTER))
             return self._frames.free - before
         finally:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from emu.mm.flags import VmFlags
+from emu.mm.freeframes import ascending
 from emu.mm.pagetable import ADDRESS, HERE, SPECIAL, A
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT
@@ -28,23 +29,25 @@ _LOCKED, _NO_MEMORY = VmFlags.LOCKED, VmFlags.PFNMAP | VmFlags.IO | VmFlags.DROP
 
 
 class Mapped(NamedTuple):
-    """Entries of one address space that map pages, by the slot of each in a table."""
+    """Entries of one address space that map pages, by the slot of each in a table, and these pages."""
 
     mm: AddressSpace
     slots: Frames
+    #: What they map, or have mapped when this was made.
+    frames: Frames
     #: The range of addresses that they lie in.
     start: int
     end: int
 
-    def frames(self) -> Frames:
-        """The pages."""
-        words = self.mm.tables.words[self.slots]
-        found: Frames = ((words & ADDRESS) >> PAGE_SHIFT).astype(np.int64)
-        return found
+    @classmethod
+    def at(cls, mm: AddressSpace, slots: Frames, start: int, end: int) -> Mapped:
+        """What these entries, which lie in [start, end), map now."""
+        frames = ((mm.tables.words[slots] & ADDRESS) >> PAGE_SHIFT).view(np.int64)
+        return cls(mm, slots, frames, start, end)
 
     def part(self, which: Mask) -> Mapped:
         """Some of them."""
-        return self._replace(slots=self.slots[which])
+        return self if which.all() else self._replace(slots=self.slots[which], frames=self.frames[which])
 
     def clear(self, bits: int) -> None:
         """Take bits from the entries; flushed."""
@@ -58,8 +61,7 @@ class PageMap:
 
     def __init__(self, context: MmContext, spaces: Iterable[AddressSpace]) -> None:
         frames = context.frames
-        #: With their frames, which stay here when entries go.
-        self.mapped: list[tuple[Mapped, Frames]] = []
+        self.mapped: list[Mapped] = []
         #: By frame: how many of these entries there are, whether one has been used, and whether one is locked.
         self.counts = np.zeros(frames.total, dtype=np.int32)
         self.young = np.zeros(frames.total, dtype=np.bool_)
@@ -78,13 +80,16 @@ class PageMap:
                 found.append(at + slot)
         if not found:
             return
-        mapped = Mapped(mm, np.concatenate(found), vma.start, vma.end)
-        frames = mapped.frames()
-        np.add.at(self.counts, frames, np.int32(1))
+        mapped = Mapped.at(mm, np.concatenate(found), vma.start, vma.end)
+        frames = mapped.frames
+        if ascending(frames):
+            self.counts[frames] += 1
+        else:
+            np.add.at(self.counts, frames, np.int32(1))
         self.young[frames[(words[mapped.slots] & A) != 0]] = True
         if vma.flags & _LOCKED:
             self.locked[frames] = True
-        self.mapped.append((mapped, frames))
+        self.mapped.append(mapped)
 
     def make_old(self, frames: Frames) -> None:
         """Forget that these pages have been used."""
@@ -96,7 +101,7 @@ class PageMap:
 
     def of(self, which: Mask) -> list[Mapped]:
         """The entries of the frames for which a mask is set."""
-        parts = [part.part(which[frames]) for part, frames in self.mapped]
+        parts = [part.part(which[part.frames]) for part in self.mapped]
         return [part for part in parts if len(part.slots)]
 
 

@@ -29,12 +29,19 @@ class ShmemPages(PageCache):
         #: The number of the object, by which all are ordered.
         self.serial = swap.objects
         self.swapped: dict[int, int] = {}
+        #: So many pages were promised when it was made (Committed_AS); None: each is when it is made.
+        self.promised_at_once: int | None = None
         #: While this is not 0, no page goes.
         self._held = 0
 
     @property
     def total_pages(self) -> int:
         return self.nr_pages + len(self.swapped)
+
+    @property
+    def promised_pages(self) -> int:
+        """The part of Committed_AS for this object."""
+        return self.total_pages if self.promised_at_once is None else self.promised_at_once
 
     # -- looking ---------------------------------------------------------------------------------------------------
 

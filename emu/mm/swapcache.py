@@ -107,15 +107,19 @@ class Swap:
         if area.drop_one(offset) == HAS_CACHE and self._frames.count(area.frame[offset]) == 1:
             self.forget(np.array([area.frame[offset]], dtype=np.int64))
 
-    def _by_area(self, slots: Frames) -> list[tuple[SwapArea, Frames, Frames]]:
+    def _by_area(self, slots: Frames) -> list[tuple[SwapArea, Frames, Frames | slice]]:
         """(area, offsets, where they are among the slots)."""
         kinds = slots >> TYPE_SHIFT
-        found = []
+        if len(slots) and (kinds == kinds[0]).all():
+            area = self.areas.by_type[int(kinds[0])]
+            assert area is not None, "Swap: a slot is of no area"
+            return [(area, slots & OFFSET_MASK, slice(None))]
+        found: list[tuple[SwapArea, Frames, Frames | slice]] = []
         for area in self.areas.active:
             at = np.flatnonzero(kinds == area.kind)
             if len(at):
                 found.append((area, slots[at] & OFFSET_MASK, at))
-        assert sum(len(at) for _, _, at in found) == len(slots), "Swap: a slot is of no area"
+        assert sum(len(offsets) for _, offsets, _ in found) == len(slots), "Swap: a slot is of no area"
         return found
 
     def dup(self, slots: Frames) -> None:
@@ -181,8 +185,10 @@ class Swap:
         self._frames.flags[frames] |= PG_SWAPCACHE
         self.cached += len(frames)
 
-    def forget(self, frames: Frames) -> None:
-        """Take different pages out of the swap cache, and drop its references (delete_from_swap_cache)."""
+    def forget(self, frames: Frames, *, soon: bool = False) -> None:
+        """Take different pages out of the swap cache, and drop its references (delete_from_swap_cache).  ``soon``: that
+        is since frames are short.
+        """
         slots = self._slots.array[frames]
         self._frames.flags[frames] &= ~PG_SWAPCACHE & 0xFF
         for area, offsets, _ in self._by_area(slots):
@@ -191,7 +197,7 @@ class Swap:
         if self.ahead:
             self.ahead.difference_update(frames.tolist())
         self.cached -= len(frames)
-        self._frames.put_many(frames)
+        self._frames.put_many(frames, soon=soon)
 
     def try_to_free(self, frame: int) -> bool:
         """A page that is used gives its slot up, unless others have that; whether it did (folio_free_swap)."""
@@ -215,7 +221,7 @@ class Swap:
         unmapped = frames[(held.counts[frames] == 1) & (held.flags[frames] & PG_SWAPCACHE != 0)]
         done = unmapped[self.synchronous(unmapped)]
         if len(done):
-            self.forget(done)
+            self.forget(done, soon=True)
 
     def unmapped(self, frames: Frames) -> None:
         """These pages were mapped: those that nobody maps any more leave the swap cache with the last use of their slot
@@ -250,7 +256,7 @@ class Swap:
             offsets = area.take(len(frames) - done)
             part = frames[done : done + len(offsets)]
             if len(part):
-                self._frames.get_many(part)
+                self._frames.counts[part] += 1  # each is there once
                 self._add(area, offsets, part)
                 if self.charges is not None:
                     self.charges.charge(area, offsets, part)
@@ -268,19 +274,10 @@ class Swap:
 
     def _write(self, area: SwapArea, offsets: Frames, frames: Frames) -> None:
         """Store what is not full of zeros."""
-        pages = self._frames.ram.words.reshape(-1, 512)
-        zero = pages[frames, 0] == 0
-        maybe = np.flatnonzero(zero)
-        if len(maybe):
-            zero[maybe] = ~pages[frames[maybe]].any(axis=1)
+        zero = area.store.write(offsets, frames)
         area.zeros[offsets] = zero
-        full = ~zero
         self._count("swpout_zero", frames[zero])
-        if full.any():
-            if not full.all():
-                offsets, frames = offsets[full], frames[full]
-            area.store.write(offsets, frames)
-            self._count("pswpout", frames)
+        self._count("pswpout", frames[~zero])
         self._frames.flags[frames] &= ~PG_DIRTY & 0xFF
 
     def _read(self, area: SwapArea, offset: int, frame: int) -> None:

@@ -39,8 +39,8 @@ _BAD_AT = 1536
 class SwapStore(Protocol):
     """Where the contents of an area's slots lie."""
 
-    def write(self, offsets: Frames, frames: Frames) -> None:
-        """Copy frames of memory to slots."""
+    def write(self, offsets: Frames, frames: Frames) -> npt.NDArray[np.bool_]:
+        """Copy frames of memory, at least one, to slots, but for those full of zeros; which those are."""
 
     def read_one(self, offset: int, frame: int) -> None:
         """Copy a slot to a frame of memory."""

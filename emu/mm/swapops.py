@@ -71,9 +71,12 @@ def slots_of(entries: Entries) -> Frames:
 
 def entries_of(slots: Frames) -> Entries:
     """The entries for slots."""
-    words = slots.astype(np.uint64)
-    offsets = (~words & np.uint64(_OFFSET_MASK)) << np.uint64(_OFFSET_SHIFT)
-    return words >> np.uint64(_OFFSET_BITS) << np.uint64(_TYPE_SHIFT) | offsets
+    words = slots.view(np.uint64)
+    entries = ~words
+    entries &= np.uint64(_OFFSET_MASK)
+    entries <<= np.uint64(_OFFSET_SHIFT)
+    entries |= words >> np.uint64(_OFFSET_BITS) << np.uint64(_TYPE_SHIFT)
+    return entries
 
 
 def is_swapped(entry: int) -> bool:

@@ -40,7 +40,7 @@ def to_swap(context: MmContext, frames: Frames, mapped: list[Mapped]) -> Frames:
         which = np.zeros(context.frames.total, dtype=np.bool_)
         which[gone] = True
         for part in mapped:
-            _replace(swap, part.part(which[part.frames()]))
+            _replace(swap, part.part(which[part.frames]))
         swap.drop_arrived(gone)
     return gone
 
@@ -49,14 +49,14 @@ def _written(context: MmContext, frames: Frames, mapped: list[Mapped]) -> Frames
     """Which pages of the swap cache differ from what their slots have."""
     written = np.zeros(context.frames.total, dtype=np.bool_)
     for part in mapped:
-        written[part.frames()[(part.mm.tables.words[part.slots] & D) != 0]] = True
+        written[part.frames[(part.mm.tables.words[part.slots] & D) != 0]] = True
     found: Frames = frames[written[frames] | (context.frames.flags[frames] & PG_DIRTY != 0)]
     return found
 
 
 def _replace(swap: Swap, part: Mapped) -> None:
     """Put swap entries in place of those that map pages which are in the swap cache now."""
-    mm, at, frames = part.mm, part.slots, part.frames()
+    mm, at, frames = part.mm, part.slots, part.frames
     if not len(at):
         return
     words = mm.tables.words

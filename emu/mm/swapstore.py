@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emu.mm.freeframes import Frames
 from emu.mm.pagecache import PageCache
 from emu.mm.swapfile import Header, SwapArea, SwapStore
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE, PhysicalMemory
+from mmu.objectcode import load
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-
-_WORDS = 512
-#: Single pages that are copied at a time; and how many must adjoin, on the average, for copying runs of them.
-_BATCH, _LONG_RUN = 128, 8
 
 
 class HostStore:
@@ -27,13 +25,10 @@ class HostStore:
         self._ram = ram
         self._memory = mmap.mmap(-1, pages << PAGE_SHIFT, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._view = memoryview(self._memory)
+        self._host = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
 
-    @property
-    def _pages(self) -> npt.NDArray[np.uint64]:
-        return np.frombuffer(self._memory, dtype=np.uint64).reshape(-1, _WORDS)
-
-    def write(self, offsets: Frames, frames: Frames) -> None:
-        _copy(self._pages, offsets, self._ram.words.reshape(-1, _WORDS), frames)
+    def write(self, offsets: Frames, frames: Frames) -> npt.NDArray[np.bool_]:
+        return _store(self._host, offsets, self._ram, frames)
 
     def read_one(self, offset: int, frame: int) -> None:
         to, at = frame << PAGE_SHIFT, offset << PAGE_SHIFT
@@ -47,26 +42,27 @@ class FileStore:
         self._ram = ram
         self._frames = cache.find_many(0, pages)
 
-    def write(self, offsets: Frames, frames: Frames) -> None:
-        pages = self._ram.words.reshape(-1, _WORDS)
-        _copy(pages, self._frames[offsets], pages, frames)
+    def write(self, offsets: Frames, frames: Frames) -> npt.NDArray[np.bool_]:
+        return _store(self._ram.host, self._frames[offsets], self._ram, frames)
 
     def read_one(self, offset: int, frame: int) -> None:
         to, at = frame << PAGE_SHIFT, int(self._frames[offset]) << PAGE_SHIFT
         self._ram.view[to : to + PAGE_SIZE] = self._ram.view[at : at + PAGE_SIZE]
 
 
-def _copy(target: npt.NDArray[np.uint64], to: Frames, source: npt.NDArray[np.uint64], at: Frames) -> None:
-    """Copy pages: those that adjoin on both sides at once, if there are many such."""
-    edges = np.flatnonzero((np.diff(to) != 1) | (np.diff(at) != 1)) + 1
-    if _LONG_RUN * len(edges) > len(to):
-        for first in range(0, len(to), _BATCH):
-            target[to[first : first + _BATCH]] = source[at[first : first + _BATCH]]
-        return
-    starts, ends = [0, *edges.tolist()], [*edges.tolist(), len(to)]
-    for start, end in zip(starts, ends, strict=True):
-        place, origin, number = int(to[start]), int(at[start]), end - start
-        target[place : place + number] = source[origin : origin + number]
+def _store(to: int, places: Frames, ram: PhysicalMemory, frames: Frames) -> npt.NDArray[np.bool_]:
+    """Copy frames to an array of pages at a host address, but for those full of zeros; which those are."""
+    zeros = np.empty(len(frames), dtype=np.bool_)
+    load("emu.mm.pagecopy")["store_pages"](
+        to, _address(places), ram.host, _address(frames), len(frames), _address(zeros)
+    )  # fmt: skip
+    return zeros
+
+
+def _address(array: npt.NDArray[Any]) -> int:
+    """The host address of an array whose items adjoin."""
+    assert array.flags.c_contiguous, "swapstore: an array in pieces"
+    return int(array.ctypes.data)
 
 
 def plain_area(

@@ -17,6 +17,7 @@ DEFRAG = ("always", "defer", "defer+madvise", "madvise", "never")
 SHMEM_ENABLED = ("always", "within_size", "advise", "never", "deny", "force")
 ANON_OF_SIZE = ("always", "inherit", "madvise", "never")
 SHMEM_OF_SIZE = ("always", "inherit", "within_size", "advise", "never")
+_HUGEPAGE, _NOHUGEPAGE = VmFlags.HUGEPAGE, VmFlags.NOHUGEPAGE
 #: PR_THP_DISABLE_EXCEPT_ADVISED, beside the bit that says that there is a restriction.
 EXCEPT_ADVISED = 2
 #: What /sys counts of folios of a size (mthp_stat_item), and what besides of those that private memory may have.
@@ -66,7 +67,7 @@ class TransparentHugePages:
         setting = self.anon_of_size[order]
         if setting == "inherit":
             setting = self.enabled
-        return setting == "always" or (setting == "madvise" and bool(flags & VmFlags.HUGEPAGE))
+        return setting == "always" or (setting == "madvise" and bool(flags & _HUGEPAGE))
 
     # -- shared memory ---------------------------------------------------------------------------------------------
 
@@ -84,7 +85,7 @@ class TransparentHugePages:
             return self.shmem_enabled == "force"
         if huge == "always" or (huge == "within_size" and _within(index, size)):
             return True
-        return huge in ("within_size", "advise") and flags is not None and bool(flags & VmFlags.HUGEPAGE)
+        return huge in ("within_size", "advise") and flags is not None and bool(flags & _HUGEPAGE)
 
     def allows_unnamed(self, index: int, size: int, flags: VmFlags, *, inherited: bool) -> bool:
         """The same of a fault on unnamed shared memory, by the setting of the size."""
@@ -95,7 +96,7 @@ class TransparentHugePages:
             return inherited and setting == "inherit"
         if setting == "always" or (setting == "within_size" and _within(index, size)):
             return True
-        return setting == "advise" and bool(flags & VmFlags.HUGEPAGE)
+        return setting == "advise" and bool(flags & _HUGEPAGE)
 
     def tell_caches(self, frames: FrameAllocator) -> None:
         """A setting has changed: objects that exist may get huge pages from now on."""
@@ -112,8 +113,7 @@ class TransparentHugePages:
         """The head of the page of zeros, made when it is first needed.  LinuxError(ENOMEM)."""
         if self._zero is None:
             try:
-                self._zero = frames.alloc_block(FrameKind.RESERVED)
-                frames.flags[self._zero : self._zero + BLOCK_FRAMES] = PG_LARGE
+                self._zero = frames.alloc_block(FrameKind.RESERVED, flags=PG_LARGE)
             except LinuxError:
                 self.count("thp_zero_page_alloc_failed")
                 raise
@@ -134,8 +134,8 @@ def is_disabled(flags: VmFlags, thp_disable: int, *, forced: bool = False) -> bo
     """Whether the VMA's flags or PR_SET_THP_DISABLE forbid huge pages (vma_thp_disabled); ``forced`` is
     MADV_COLLAPSE.
     """
-    if flags & VmFlags.NOHUGEPAGE:
+    if flags & _NOHUGEPAGE:
         return True
     if not thp_disable:
         return False
-    return not thp_disable & EXCEPT_ADVISED or not (forced or flags & VmFlags.HUGEPAGE)
+    return not thp_disable & EXCEPT_ADVISED or not (forced or flags & _HUGEPAGE)

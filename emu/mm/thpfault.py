@@ -126,7 +126,7 @@ def new_huge_page(mm: AddressSpace) -> int:
     """A huge page of zeros for a fault.  LinuxError(ENOMEM), counted as a fall back to small pages."""
     thp = mm.context.thp
     try:
-        head = mm.frames.alloc_block(FrameKind.ANON, mm)
+        head = mm.frames.alloc_block(FrameKind.ANON, mm, PG_LARGE)
     except LinuxError:
         thp.count("thp_fault_fallback")
         thp.stats[PMD_ORDER]["anon_fault_fallback"] += 1
@@ -134,7 +134,6 @@ def new_huge_page(mm: AddressSpace) -> int:
     thp.used = True
     thp.count("thp_fault_alloc")
     thp.stats[PMD_ORDER]["anon_fault_alloc"] += 1
-    mm.frames.flags[block(head)] = PG_LARGE
     mm.rss_anon += BLOCK_FRAMES
     mm.context.clock.charge(Cost.HUGE_PAGE)
     return head

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from emu.fs.dentry import Path, unnamed_path
 from emu.fs.file import BrokenPipe, File, WouldBlock
-from emu.linux.errors import LinuxError
+from emu.linux.errors import LinuxError, NoPage
 from emu.linux.fileflags import OpenFlags, PollEvents
 from emu.linux.wait import WaitQueue
 from emu.mm.kmem import SK_BUFF, SOCK
@@ -128,6 +128,8 @@ class Socket(File):
         packet.charged = SK_BUFF + len(packet.data)
         try:
             self.keep(self._kept + packet.charged)
+        except NoPage:
+            raise
         except LinuxError:
             raise LinuxError(errno.ENOBUFS) from None
         packet.time = self.net.now()

@@ -11,7 +11,7 @@ from emu.linux.capability import SYS_RESOURCE
 from emu.linux.errors import LinuxError
 from emu.linux.layout import Layout
 from emu.linux.likeness import Likeness
-from emu.linux.limits import NR_OPEN, Rlimit
+from emu.linux.limits import Rlimit
 from emu.linux.syscall import Syscall
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def sys_prlimit64(kernel: Kernel, task: Task, pid: int, resource: int, new: int)
 def _set(kernel: Kernel, task: Task, target: Task, resource: Rlimit, soft: int, hard: int) -> None:
     if soft > hard:
         raise LinuxError(errno.EINVAL)
-    if resource == Rlimit.NOFILE and hard > NR_OPEN:
+    if resource == Rlimit.NOFILE and hard > kernel.vfs.resources.nr_open:
         raise LinuxError(errno.EPERM)
     if hard > limits_of(target, resource)[1] and not task.credentials.capable(SYS_RESOURCE):
         raise LinuxError(errno.EPERM)

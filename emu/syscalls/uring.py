@@ -36,7 +36,7 @@ from emu.kernel.uring import (
 )
 from emu.linux.argument import ADDRESS, FD, SIZE, UINT, Bits, Pointer
 from emu.linux.capability import SYS_ADMIN
-from emu.linux.errors import Interrupted, LinuxError
+from emu.linux.errors import Interrupted, LinuxError, NoPage
 from emu.linux.layout import TIMESPEC, Layout
 from emu.linux.syscall import DESCRIPTOR, NUMBER, Restart, Result, Syscall
 from emu.mm.kmem import URING_REQUEST
@@ -134,10 +134,13 @@ def sys_io_uring_setup(kernel: Kernel, task: Task, entries: int, address: int) -
     if flags & _ATTACH_WQ and not isinstance(task.files.get(wq_fd), RingFile):
         raise LinuxError(errno.EINVAL)
     task.files.check_room()
-    file = RingFile(
-        kernel.vfs.anon_inode("[io_uring]"), kernel, sq_entries, cq_entries,
-        large_sqe=bool(flags & _SQE128), large_cqe=bool(flags & _CQE32), array=not flags & _NO_SQARRAY,
-    )  # fmt: skip
+    try:
+        file = RingFile(
+            kernel.vfs.anon_inode("[io_uring]"), kernel, sq_entries, cq_entries,
+            large_sqe=bool(flags & _SQE128), large_cqe=bool(flags & _CQE32), array=not flags & _NO_SQARRAY,
+        )  # fmt: skip
+    except NoPage:  # pages that are wanted in bulk are worth no process (io_region_allocate_pages)
+        raise LinuxError(errno.ENOMEM) from None
     _configure(file, task, flags)
     sq_off = (SQ_HEAD, SQ_TAIL, SQ_MASK, SQ_ENTRIES, SQ_FLAGS, SQ_DROPPED, file.array_at, 0, 0)
     cq_off = (CQ_HEAD, CQ_TAIL, CQ_MASK, CQ_ENTRIES, CQ_OVERFLOW, CQES, CQ_FLAGS, 0, 0)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
 from emu.kernel.signal_state import Sig
-from emu.kernel.wait import Wait, any_child, do_wait, of_group, of_number
+from emu.kernel.wait import Wait, Whom, do_wait
 from emu.linux.argument import PID, S32, Bits, OneOf, Pointer, Scalar, Shown, Target
 from emu.linux.errors import LinuxError
 from emu.linux.layout import Layout
@@ -42,9 +42,9 @@ def sys_wait4(
     if pid == _INT_MIN:  # there is no group of that number
         raise LinuxError(errno.ESRCH)
     if pid == -1:
-        wanted: Callable[[Task], bool] = any_child
+        wanted = Whom()
     else:
-        wanted = of_number(pid) if pid > 0 else of_group(-pid or task.pgid)
+        wanted = Whom(pid=pid) if pid > 0 else Whom(pgid=-pid or task.pgid)
     found = yield from do_wait(kernel, task, wanted, options | Wait.EXITED)
     if found is None:
         return 0
@@ -75,14 +75,14 @@ def sys_waitid(
     return 0
 
 
-def _whom(task: Task, kind: int, number: int) -> tuple[Callable[[Task], bool], bool]:
+def _whom(task: Task, kind: int, number: int) -> tuple[Whom, bool]:
     """Whom to wait for, and whether a descriptor says not to wait.  LinuxError(EINVAL), (EBADF)."""
     if kind == _P_ALL:
-        return any_child, False
+        return Whom(), False
     if kind == _P_PID and number > 0:
-        return of_number(task.means(number)), False
+        return Whom(pid=task.means(number)), False
     if kind == _P_PGID and number >= 0:
-        return of_group(task.means(number) or task.pgid), False
+        return Whom(pgid=task.means(number) or task.pgid), False
     if kind == _P_PIDFD and number >= 0:
         from emu.kernel.pidfd import PidFd
 
@@ -90,7 +90,7 @@ def _whom(task: Task, kind: int, number: int) -> tuple[Callable[[Task], bool], b
         if not isinstance(file, PidFd):
             raise LinuxError(errno.EBADF)
         target = file.target
-        return (lambda child: child is target), file.nonblocking
+        return Whom(child=target), file.nonblocking
     raise LinuxError(errno.EINVAL)
 
 

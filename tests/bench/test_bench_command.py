@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import math
 import pathlib
+import re
+import runpy
 
 import pytest
 
 import msharefs.module
 from emu.bench.figure import Aim, Figure, Measurement, alternate, median_difference, median_ratio
+from emu.bench.many import KINDS
 from emu.bench.peers import beside, find_peers
 from emu.cli import bench
 from emu.cli.main import main
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TABLE = runpy.run_path(str(ROOT / "docs" / "show_speed.py"))
 AIMS = {
     "fill_ratio": ("at most", 0.7),
     "compute_ratio": ("at least", 0.9),
@@ -23,11 +28,13 @@ AIMS = {
     "pipe_us": ("at most", 20),
     "switch_us": ("at most", 20),
     "fork_ms": ("at most", 15),
+    "programs_host_ratio": ("at most", 7),
     "startup_ratio": ("at most", 2.0),
     "reclaim_mpages_s": ("at least", 1.0),
     "huge_fault_faults": ("at most", 3),
     "branches_machine_ratio": ("at most", 0.65),
     "doubles_machine_ratio": ("at most", 0.9),
+    "copies_machine_ratio": ("at most", 0.5),
     "exact_native_ratio": ("at most", 3),
     "exact_python_ratio": ("at least", 8),
     "translate_many_mps": ("at least", 5),
@@ -38,6 +45,7 @@ AIMS = {
     "sharers_attach_growth": ("at most", 1.3),
     "sharers_link_growth": ("at most", 1.3),
     "sharers_detach_growth": ("at most", 1.3),
+    **{f"{kind}_{step}_growth": ("at most", 1.3) for kind, steps in KINDS.items() for step in steps},
     **{f"mappings_{step}_growth": ("at most", 1.3) for step in ("fault", "protect", "map")},
 }
 
@@ -51,16 +59,20 @@ def test_quick(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str], monkey
     out, err = capfd.readouterr()
     report = json.loads(target.read_text())
     assert (report["schema"], report["quick"], report["mode"]) == (1, True, "native")
-    assert set(report["host"]) == {"python", "unicorn", "system", "cpus"}
+    assert set(report["host"]) == {"python", "unicorn", "system", "cpus", "cpu"}
     figures = {figure["name"]: figure for figure in report["figures"]}
     assert len(figures) == len(report["figures"]), "names are unique"
     for figure in figures.values():
-        assert set(figure) == {"name", "measurement", "what", "value", "unit", "aim", "met"}
+        assert set(figure) == {"name", "measurement", "what", "indented", "value", "unit", "aim", "met"}
         assert math.isfinite(figure["value"])
         assert figure["measurement"] in report["rounds_s"]
         assert (figure["met"] is None) == (figure["aim"] is None or figure["value"] <= 0)
         assert figure["what"].split(" (")[0] in out
     assert {n: (f["aim"]["limit"], f["aim"]["value"]) for n, f in figures.items() if f["aim"]} == AIMS
+    shown = TABLE["table"](report).splitlines()
+    assert shown[0].startswith(f"As `unimmu bench` measured it on {report['date']}, with ")
+    readme = set(map(_kind_of_row, (ROOT / "README.md").read_text().splitlines()))
+    assert [row for row in shown[4:] if _kind_of_row(row) not in readme] == [], "run docs/show_speed.py"
     for name, rounds in report["rounds_s"].items():
         assert len(rounds) >= 2, "something to compare with"
         assert {len(series) for series in rounds.values()} == {3}, name
@@ -75,6 +87,7 @@ def test_quick(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str], monkey
         "measuring from 1 to 1000 processes ...",
         "measuring from 1 to 10,000 sharers of a region ...",
         "measuring from 10 to 10,000 mappings ...",
+        *(f"measuring many {kind} ..." for kind in KINDS),
         "measuring reclaim to swap ...",
         "measuring system calls and page faults ...",
         "measuring faults of huge pages ...",
@@ -83,10 +96,15 @@ def test_quick(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str], monkey
     ]
 
 
+def _kind_of_row(row: str) -> str:
+    """What it is about; how much of it there is depends on --quick."""
+    return re.sub(r"[0-9,]+", "N", row.split(" | ")[0])
+
+
 def test_peers_are_timed_where_they_are_installed(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the host's own processor in qemu-user's place, and a script in that of Qiling's."""
-    for name in ("qemu-x86_64", "python"):
-        command = 'exec "$@"' if name != "python" else 'shift 2; exec "$@"'
+    for name, skipped in (("qemu-x86_64", 0), ("python", 2), ("valgrind", 2)):
+        command = f'shift {skipped}; exec "$@"'
         (tmp_path / name).write_text(f"#!/bin/sh\n{command}\n")
     (tmp_path / "qltool").write_text(f"#!{tmp_path / 'python'}\n")
     for path in tmp_path.iterdir():
@@ -99,7 +117,8 @@ def test_peers_are_timed_where_they_are_installed(tmp_path: pathlib.Path, monkey
     assert found["Qiling"][:2] == [str(tmp_path / "python"), "-c"]
     figures = {figure.name: figure for figure in beside(found, 1, 20).figures}
     jobs = {name.removesuffix("_ms") for name in figures if name.endswith("_ms")}
-    assert {name for name in figures if "qemu" in name} == {f"{job}_qemu_ratio" for job in jobs}
+    assert {name for name in figures if "lackey" in name} == {"peers_exact_lackey_ratio"}
+    assert {name for name in figures if "qemu" in name} == {f"{job}_qemu_ratio" for job in jobs - {"peers_exact"}}
     with_qiling = {f"peers_{job}_qiling_ratio" for job in ("start", "compute", "calls", "io")}
     assert {name for name, figure in figures.items() if figure.aim is not None} == with_qiling
     assert all(figure.value > 0 for name, figure in figures.items() if name.endswith("_ms"))
@@ -111,6 +130,52 @@ def test_no_peers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_peers() == {}
 
 
+def test_what_is_not_installed_is_said(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "_suite", lambda peers, quick: _suite(0.5))
+    monkeypatch.setattr(bench, "find_peers", lambda: {"qemu-user": ["qemu-x86_64"]})
+    assert main(["bench"]) == 0
+    assert capfd.readouterr().err == "not installed, so not measured beside: Qiling, lackey\nmeasuring x ...\n"
+
+
+def test_an_earlier_run_is_shown_beside(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "_suite", lambda peers, quick: _suite(0.5))
+    old = tmp_path / "old.json"
+    assert main(["bench", "--json", str(old)]) == 0
+    capsys.readouterr()
+    monkeypatch.setattr(bench, "_suite", lambda peers, quick: [*_suite(0.75), *_new()])
+    assert main(["bench", "--compare", str(old)]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["x", "/", "y", "0.75", "×", "0.50", "×", "1.50", "<=", "1", "met"] in rows
+    assert ["new", "3.00", "ms", "-"] in rows
+
+
+def _new() -> list[tuple[str, object]]:
+    return [("z", lambda: Measurement("z", {"z": [3.0]}, (Figure("new", "new", 3.0, "ms"),)))]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (None, "No such file or directory"),
+        ("{", "this is no file that unimmu bench --json has written"),
+        ("[]", "this is no file that unimmu bench --json has written"),
+        ('{"schema": 1}', "this is no file that unimmu bench --json has written"),
+        ('{"schema": 2, "figures": []}', "its schema is 2, and this is 1"),
+        ('{"schema": 1, "figures": [{"name": "x"}]}', "this is no file that unimmu bench --json has written"),
+    ],
+)
+def test_what_is_no_earlier_run_is_told_at_once(
+    text: str | None, why: str, tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    old = tmp_path / "old.json"
+    if text is not None:
+        old.write_text(text)
+    assert main(["bench", "--compare", str(old)]) == 2
+    assert capfd.readouterr() == ("", f"unimmu bench: --compare {old}: {why}\n")
+
+
 def _suite(value: float) -> list[tuple[str, object]]:
     figure = Figure("x_ratio", "x / y", value, aim=Aim(1.0))
     return [("x", lambda: Measurement("x", {"x": [value], "y": [1.0]}, (figure,)))]
@@ -120,7 +185,7 @@ def _suite(value: float) -> list[tuple[str, object]]:
 def test_a_missed_aim_is_no_failure(
     value: float, word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path
 ) -> None:
-    monkeypatch.setattr(bench, "_suite", lambda quick: _suite(value))
+    monkeypatch.setattr(bench, "_suite", lambda peers, quick: _suite(value))
     target = tmp_path / "b.json"
     assert main(["bench", "--json", str(target)]) == 0
     row = next(line for line in capsys.readouterr().out.splitlines() if "x / y" in line)
@@ -130,6 +195,7 @@ def test_a_missed_aim_is_no_failure(
             "name": "x_ratio",
             "measurement": "x",
             "what": "x / y",
+            "indented": False,
             "value": value,
             "unit": "",
             "aim": {"limit": "at most", "value": 1.0},

@@ -38,7 +38,18 @@ def test_the_kernels_log_says_who_was_killed_for_which_group(machine: MakeMachin
     make(booted, "a", "a/b", controllers=BOTH)
     store(booted, "a/memory.max", "1M")
     booted.outcome("calls", f"{quietly('a/b/cgroup.procs', '0')}; {GREEDY}")
-    log = booted.kernel.printk.last(4096).decode()
+    log = booted.kernel.printk.last(1 << 16).decode()
+    lines = [line.partition("] ")[2] for line in log.splitlines()]
+    assert lines[0].startswith("calls invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0")
+    assert lines[2:5] == [
+        "memory: usage 1024kB, limit 1024kB, failcnt 1",
+        "swap: usage 0kB, limit 9007199254740988kB, failcnt 0",
+        "Memory cgroup stats for /a:",
+    ]
+    stat = [line.split()[0] for line in see(booted, "a/memory.stat").splitlines()]
+    tasks = lines.index("Tasks state (memory values in pages):")
+    assert [line.split()[0] for line in lines[5:tasks]] == stat
+    assert len([line for line in lines[tasks + 2 :] if line.startswith("[")]) == 1
     assert "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=/a," in log
     assert "task_memcg=/a/b,task=calls,pid=100,uid=0" in log
     assert "Memory cgroup out of memory: Killed process 100 (calls) total-vm:" in log
@@ -73,6 +84,40 @@ def test_the_largest_of_the_group_is_killed_and_the_fault_goes_on(machine: MakeM
     booted.run_until_idle()
     assert booted.ending(outcome) == 0
     assert not booted.children_of(first) or not booted.children_of(first)[0].alive
+    assert number(booted, "a/memory.events", "oom_kill") == 1
+
+
+#: What takes 1 MiB in a call, and what it says.
+CALLS = {
+    "populating": ("@p = mmap 2T 1M RW PRIVATE|MAP_FIXED|MAP_POPULATE -1 0; load p", "load = 0\n"),
+    "locking": ("@p = mmap 2T 1M RW PRIVATE|MAP_FIXED -1 0; mlock p 1M", "mlock = 0\n"),
+    "writing": ('@m = memfd_create "m" 0; @b = mmap 2T 512K RW PRIVATE|MAP_FIXED -1 0; write m b 512K; write m b 512K',
+                "write = 524288\n" * 2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_the_largest_is_killed_and_a_call_goes_on(machine: MakeMachine, name: str) -> None:
+    """As little of it is done twice as of a fault (mem_cgroup_oom in try_charge_memcg)."""
+    booted = machine()
+    make(booted, "a", controllers=BOTH)
+    store(booted, "a/memory.max", "2M")
+    script, expected = CALLS[name]
+    booted.guest("calls", f"@p = mmap 0 4M RW PRIVATE -1 0; {IN_A}; @touch p 1536K; mark 1; @pause")
+    booted.run_until_mark(None, 1)
+    task = booted.spawn(guests.path("calls"), [f"{IN_A}; {script}"])
+    booted.run_until_idle()
+    assert (booted.ending(task), booted.stdout) == (0, expected)
+    assert number(booted, "a/memory.events", "oom_kill") == 1
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_who_asks_in_a_call_is_killed_if_it_is_alone(machine: MakeMachine, name: str) -> None:
+    booted = machine()
+    make(booted, "a", controllers=BOTH)
+    store(booted, "a/memory.max", "900K")
+    outcome = booted.outcome("calls", f"{IN_A}; {CALLS[name][0]}; say 1")
+    assert outcome.signal == "SIGKILL" and "say" not in outcome.stdout and "ENOMEM" not in outcome.stdout
     assert number(booted, "a/memory.events", "oom_kill") == 1
 
 

@@ -80,12 +80,12 @@ class _Failing:
         self._thp, self.nth, self.calls = thp, nth, 0
 
     def wrap(self, alloc: Callable[..., int]) -> Callable[..., int]:
-        def wrapped(*arguments: object) -> int:
+        def wrapped(*arguments: object, **named: object) -> int:
             self.calls += self._thp.used
             if self.calls == self.nth and self._thp.used:
                 self.calls += 1
                 raise LinuxError(errno.ENOMEM)
-            return alloc(*arguments)
+            return alloc(*arguments, **named)
 
         return wrapped
 

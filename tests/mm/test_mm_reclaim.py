@@ -151,7 +151,7 @@ def test_pages_of_files_that_are_used_stay(tmp_path: Path) -> None:
     (tmp_path / "calls").write_bytes(Path(guests.path("calls")).read_bytes())
     (tmp_path / "calls").chmod(0o755)
     machine = GuestMachine(12 * _MIB, modules={}, record=False, swap=64 * _MIB, root=str(tmp_path))
-    script = '@f = open "/data" 0; @d = mmap 4T 2M PROT_READ PRIVATE|MAP_FIXED f 0; @scan d 2M; minor;'
+    script = '@f = open "/data" 0; @d = mmap 4T 2M PROT_READ MAP_SHARED|MAP_FIXED f 0; @scan d 2M; minor;'
     script += "@p = mmap 2T 24M RW PRIVATE|MAP_FIXED -1 0;"
     script += "".join(f"@touch p+{n * 256}K 256K; @scan d 2M;" for n in range(96)) + "minor; load p; load p+20M"
     task = machine.spawn("/calls", [script], in_guest=True)

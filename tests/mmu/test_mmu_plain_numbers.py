@@ -23,6 +23,7 @@ from emu.hooks import (
     FAR,
     INLINE_BLOCK_BYTES,
     SPECIAL,
+    STOPS,
     TABLE_ENTRIES,
     CodeCopy,
     Count,
@@ -52,8 +53,8 @@ _EXECUTED = tuple(
     f"emu.instructions.executed.{name}" for name in ("crossing", "integer", "masks", "sse", "stores", "x87")
 )
 MODULES = (
-    "emu.bench.empty", "emu.hooks", "emu.inline.sites", *_EXECUTED, "emu.instructions.plain", "emu.instructions.scan",
-    "emu.kernel.fastcalls", "emu.kernel.sigregs",
+    "emu.bench.empty", "emu.hooks", "emu.inline.guards", "emu.inline.sites", *_EXECUTED, "emu.instructions.plain",
+    "emu.instructions.scan", "emu.kernel.fastcalls", "emu.kernel.sigregs", "emu.mm.pagecopy",
     "mmu.batch", "mmu.exact", "mmu.hooks",
 )  # fmt: skip
 load = objectcode.load.__wrapped__  # without its memory, which may have the other mode
@@ -170,9 +171,10 @@ def slices(world: HookWorld, call: Call) -> None:
             world.trap.limit, world.trap.code_id = limit, code_id
             for address in (*ADDRESSES, *ADDRESSES):
                 call("on_block", _UC, address, 16, trap | FAR)
-                made.address, made.size, made.instructions = address, 16, 5
+                made.address, made.size, made.instructions, made.goes_on = address, 16, 5, UPPER
                 count.block, count.clock = 1, ODD
                 call("reached", world.trap.count)
+    world.trap.returns_to = 0  # which is another one for Python
     call("on_syscall", _UC, trap)
 
 
@@ -183,7 +185,11 @@ def inline(world: HookWorld, call: Call) -> None:
     begin = base + TB_BEFORE_CODE
     record, block = Inline.from_address(base + 64 * 8), KnownBlock.from_address(base + 80 * 8)
     record.trap, record.hook, record.check = ctypes.addressof(world.trap), begin + 0x1234, begin - 0x1234
-    record.blocks, record.plain = Count.from_address(world.trap.count).blocks, base + 96 * 8
+    record.blocks, record.plain, record.stubs = (
+        Count.from_address(world.trap.count).blocks,
+        base + 96 * 8,
+        begin - 0x5678,
+    )
     PlainBlocks.from_address(record.plain).code_views = VIEWS.ctypes.data  # of no page
     made = []
     places = (0x401000, UPPER, begin + 77)
@@ -203,21 +209,69 @@ def inline(world: HookWorld, call: Call) -> None:
                 made.append(call("count_inline", base + 64 * 8, returns_to, ctypes.addressof(block)))
                 world.calls.append(tuple(words[:64].tolist()))
     assert 0 < sum(made) < len(made) / 3
-    assert record.looks == sum(made)
 
 
 def site(begin: int, record: Inline, address: int, size: int) -> tuple[bytes, int]:
     """The code that the engine makes there, and where it goes on behind the hook."""
-    code = bytes.fromhex("48c7858000000000000000")  # RIP is stored
+    if address < 1 << 31:  # RIP is stored
+        code = b"\x48\xc7\x85\x80\0\0\0" + struct.pack("<I", address)
+    else:
+        code = b"\x48\xbb" + struct.pack("<Q", address) + b"\x48\x89\x9d\x80\0\0\0"
     for register, value in ((7, record.engine), (6, address), (2, size), (1, record.trap | FAR)):
         code += loaded(begin + len(code), register, value)
     code += b"\xe8" + struct.pack("<i", record.hook - (begin + len(code) + 5))
     returns_to = begin + len(code)
-    for access in ("", "48037720488b1e"):  # add rsi, [rdi+0x20]; mov rbx, [rsi]
-        code += bytes.fromhex(access)
-        code += loaded(begin + len(code), 7, record.engine) + b"\x33\xf6"
-        code += b"\xe8" + struct.pack("<i", record.check - (begin + len(code) + 5))
+    code += loaded(begin + len(code), 7, record.engine) + b"\x33\xf6"
+    code += b"\xe8" + struct.pack("<i", record.check - (begin + len(code) + 5))
     return code, returns_to
+
+
+#: lea rsi, [rbx+7]; and rsi, ...; cmp rsi, [rdi]; mov rsi, rbx; jne; and of a store from R12.
+_LOADS = "488d73074881e600f0ffff483b37488bf30f85", "498d7424074881e600f0ffff483b7708498bf40f85"
+#: mov rdi, rbp; mov edx, 0x31; lea rcx, [...]; call; and mov rdi, rbp; mov rdx, r13; mov ecx, 0x31; lea r8, [...]; ...
+_SLOW = "488bfdba31000000488d0d00000000e8", "488bfd498bd5b9310000004c8d05000000004150e9"
+
+
+def guarding(world: HookWorld, call: Call) -> None:
+    """A load and a store behind the call of the hook, as the engine makes them, and with one byte otherwise."""
+    world.scratch[:] = 0
+    words, base = world.scratch, int(world.scratch.ctypes.data)
+    begin, guards = base + TB_BEFORE_CODE, base + 112 * 8
+    record, block = Inline.from_address(base + 64 * 8), KnownBlock.from_address(base + 88 * 8)
+    record.trap, record.hook, record.check = ctypes.addressof(world.trap), begin + 0x1234, begin - 0x1234
+    record.engine, record.stubs, record.load, record.store = 0x55AA, begin - 0x5678, begin + 0x2345, begin + 0x3456
+    record.load_aligned, record.store_aligned = begin - 0x6789, begin - 0x789A
+    block.address, block.key, block.guards = 0x401000, SPECIAL | 9, guards
+    text, returns_to = site(begin, record, block.address, 9)
+    ends = []
+    for access in _LOADS:
+        text += bytes.fromhex(access) + bytes(4)
+        ends.append(len(text))
+    made = bytearray(text)
+    for end, slow, target in zip(ends, _SLOW, (record.load, record.store), strict=True):
+        struct.pack_into("<i", made, end - 4, len(made) - end)
+        made += bytes.fromhex(slow)
+        made += struct.pack("<i", target - (begin + len(made) + 4))
+    behind = b"\0\0" + leb(ends[0]) + b"\3\x74" + leb(ends[1] - ends[0])
+    done = []
+    for offsets in ((0, 3), (3,), (0, 2), (0, 3, 4)):
+        for wrong in (None, *range(returns_to - begin, len(made), 3)):
+            words[:64] = 0
+            words[112:122] = len(offsets), 1, ODD, ODD, *offsets, *[ODD] * (6 - len(offsets))
+            words[TB_PC // 8], words[TB_CODE // 8], words[TB_CODE_SIZE // 8] = block.address, begin, len(made)
+            ctypes.c_uint16.from_address(base + TB_SIZE).value = 9
+            changed = made + behind
+            if wrong is not None:
+                changed[wrong] ^= 0x80
+            ctypes.memmove(begin, bytes(changed), len(changed))
+            done.append(call("guard_operands", base + 64 * 8, returns_to, ctypes.addressof(block)))
+            world.calls.append(tuple(words[:64].tolist()))
+    assert 2 <= sum(done) < len(done) / 2
+
+
+def leb(value: int) -> bytes:
+    """A number that the engine tells behind its code."""
+    return bytes([value & 0x7F | 0x80, value >> 7])
 
 
 def loaded(at: int, register: int, value: int) -> bytes:
@@ -240,7 +294,12 @@ def pieces(world: HookWorld, call: Call) -> None:
     copy.copy, copy.code, copy.length = words + 32 * 8, words + 40 * 8, 20
     record.code_id = 7
     for address in (UPPER, ODD):
-        for special in ({"hit": words}, {"code": words + 16 * 8}, {"goes_on": UPPER, "before": 3}, {"stops": 1}):
+        for special in (
+            {"hit": words},
+            {"code": words + 16 * 8},
+            {"goes_on": UPPER, "before": 3},
+            {"goes_on": UPPER | STOPS},
+        ):
             number = (address ^ (address >> 15)) & (TABLE_ENTRIES - 1)
             block = KnownBlock.from_address(record.table + number * BLOCK_BYTES)
             ctypes.memset(ctypes.addressof(block), 0, BLOCK_BYTES)
@@ -253,6 +312,7 @@ def pieces(world: HookWorld, call: Call) -> None:
                 record.patched, record.patched_at, record.patched_old = 3, words + 50 * 8, UPPER
                 call("on_block", _UC, address, 16, trap | FAR)
                 call("on_block", _UC, UPPER - 1, 16, trap | FAR)
+    record.returns_to = 0  # which is another one for Python
 
 
 def decoding(world: HookWorld, call: Call) -> None:
@@ -361,6 +421,21 @@ def answers(world: HookWorld, call: Call) -> None:
             call("answer", _UC, base, 0)
 
 
+def copies(world: HookWorld, call: Call) -> None:
+    """Pages stored in another order, with some of zeros among them: four together and the rest singly."""
+    pages, host = world.ram.words.reshape(-1, 512), world.ram.host
+    pages[0xC0:0xE0] = 0
+    for frame in (0xC1, 0xC2, 0xC3, 0xC4, 0xC6, 0xC8):
+        pages[frame] = UPPER + np.arange(512, dtype=np.uint64) * np.uint64(ODD & 0xFFFF_FFFF) + np.uint64(frame)
+    pages[0xC5, 511] = ODD  # the last word of a page of zeros
+    pages[0xB0, :7] = 4, 2, 1, 3, 5, 7, 6  # which pages
+    pages[0xB1, :7] = 8, 3, 2, 9, 1, 0, 4  # and where to
+    indices, places, zeros = (host + (frame << 12) for frame in (0xB0, 0xB1, 0xB2))
+    for number in (0, 1, 3, 4, 5, 7):
+        pages[0xB2] = 2**64 - 1
+        call("store_pages", host + (0xD0 << 12), places, host + (0xC0 << 12), indices, number, zeros)
+
+
 def nothing(world: HookWorld, call: Call) -> None:
     call("on_access", _UC, 16, UPPER, 8, ODD, ODD)
 
@@ -368,8 +443,9 @@ def nothing(world: HookWorld, call: Call) -> None:
 STORIES: dict[Callable[[HookWorld, Call], None], str] = {
     walks: "mmu.hooks", instructions: "mmu.hooks", batches: "mmu.batch", modelled: "mmu.exact", exact: "mmu.exact",
     windows: "mmu.exact", slices: "emu.hooks", pieces: "emu.hooks", decoding: "emu.instructions.scan",
-    plain: "emu.instructions.plain", inline: "emu.inline.sites",
+    plain: "emu.instructions.plain", inline: "emu.inline.sites", guarding: "emu.inline.guards",
     nothing: "emu.bench.empty", signals: "emu.kernel.sigregs", answers: "emu.kernel.fastcalls",
+    copies: "emu.mm.pagecopy",
     **dict(zip((crossing, integers, masks, sse, stores, x87), _EXECUTED, strict=True)),
 }  # fmt: skip
 

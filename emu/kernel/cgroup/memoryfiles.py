@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from emu.kernel.cgroup.cgroupfs import CgroupHandle
+    from emu.kernel.cgroup.group import Cgroup
     from emu.kernel.kernel import Kernel
 
 #: memory_stats: the lines of memory.stat that say what there is; the others say what has happened.
@@ -159,11 +160,11 @@ def _present(kernel: Kernel, control: MemControl, group: MemCgroup) -> dict[str,
     }  # fmt: skip
 
 
-def _figures(handle: CgroupHandle) -> dict[str, int]:
+def _figures(kernel: Kernel, inside: Cgroup) -> dict[str, int]:
     """What there is, in bytes, and what has happened."""
-    kernel, group = handle.inode.sb.kernel, _memory(handle)
+    group = inside.states["memory"]
+    assert isinstance(group, MemCgroup)
     found = _present(kernel, kernel.cgroups.memory.control, group)
-    inside = handle.inode.group
     processes = {task.group for task in kernel.tasks.values()}
     spent = [inside.spent] if inside.parent else [process.usage() for process in processes]
     minor, major = sum(each.min_flt for each in spent), sum(each.maj_flt for each in spent)
@@ -182,15 +183,20 @@ def _anon_thps(kernel: Kernel, control: MemControl, group: MemCgroup) -> int:
     return BLOCK_FRAMES * sum(control.group_of(head).is_inside(group) for head in heads)
 
 
+def stat_text(kernel: Kernel, group: Cgroup) -> str:
+    """What memory.stat of a group says."""
+    figures = _figures(kernel, group)
+    return "".join(f"{name} {figures.get(name, 0)}\n" for name in (_STATS + _EVENTS).split())
+
+
 def show_stat(handle: CgroupHandle) -> bytes:
     """memory.stat."""
-    figures = _figures(handle)
-    return "".join(f"{name} {figures.get(name, 0)}\n" for name in (_STATS + _EVENTS).split()).encode()
+    return stat_text(handle.inode.sb.kernel, handle.inode.group).encode()
 
 
 def show_numa_stat(handle: CgroupHandle) -> bytes:
     """memory.numa_stat: there is one node."""
-    figures = _figures(handle)
+    figures = _figures(handle.inode.sb.kernel, handle.inode.group)
     return "".join(f"{name} N0={figures.get(name, 0)}\n" for name in _STATS.split() if name not in _OF_NO_NODE).encode()
 
 
