@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from emu.mm import hugememory, rss
 from emu.mm.flags import VmFlags
-from emu.mm.frames import BLOCK_FRAMES, PG_LAZYFREE, FrameKind
+from emu.mm.frames import BLOCK_FRAMES, PG_DIRTY, PG_LAZYFREE, FrameKind
 from emu.mm.freeframes import Frames
 from emu.mm.pagetable import ADDRESS, SPECIAL, A, D
 from emu.mm.rmap import Mapped
@@ -56,6 +56,7 @@ def _free_small(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
         at = _counted(view)
         if len(at):
             found = True
+            mm.frames.forget_written(_frames(view[at]))
             if vma.flags & VmFlags.DROPPABLE:  # its pages are of that kind from the beginning
                 mm.frames.flags[_frames(view[at])] |= PG_LAZYFREE
                 mm.frames.order.add_many(_frames(view[at]))
@@ -85,6 +86,8 @@ def madvise_cold(mm: AddressSpace, vma: Vma, start: int, end: int, *, pageout: b
     for address, slot in list(hugememory.huge_entries(mm, start, end)):
         hugememory.make_old(mm, address, slot, start, end, lazyfree=False)
     hugememory.split_partly_meant(mm, start, end)
+    if pageout:
+        hugememory.split_given_up(mm, start, end)
     indexes = list[int]()
     if pageout and mm.context.swap.areas.free:
         for address in hugememory.split_to_swap(mm, start, end):
@@ -153,7 +156,7 @@ def shrink_lazyfree(context: MmContext, wanted: int, among: npt.NDArray[np.bool_
 
 def _given_up(mm: AddressSpace, vma: Vma, among: npt.NDArray[np.bool_] | None) -> Iterator[Mapped]:
     """The pages of a mapping that can be dropped."""
-    hugememory.split_given_up(mm, vma)
+    hugememory.split_given_up(mm, vma.start, vma.end)
     for vaddr, slot, number in mm.tables.pte_tables(vma.start, vma.end):
         view = mm.tables.words[slot : slot + number]
         at = _counted(view)
@@ -194,7 +197,7 @@ def _reclaimable(mm: AddressSpace, vma: Vma, entries: Entries) -> npt.NDArray[np
     since (or made to be dropped, with MAP_DROPPABLE).
     """
     frames = _frames(entries)
-    given_up = (mm.frames.flags[frames] & PG_LAZYFREE != 0) & ((entries & D) == 0)
+    given_up = (mm.frames.flags[frames] & (PG_LAZYFREE | PG_DIRTY) == PG_LAZYFREE) & ((entries & D) == 0)
     if vma.flags & VmFlags.DROPPABLE:
         given_up |= True
     found: npt.NDArray[np.bool_] = np.logical_or(given_up, mm.frames.kinds[frames] == FrameKind.CACHE)
