@@ -536,6 +536,11 @@ class FrameAllocator:
         self._lazyfree += frames[self.flags[frames] & PG_LAZYFREE == 0].tolist()
         self._move_lazyfree(len(self._lazyfree) // _BATCH * _BATCH)
 
+    def forget_written(self, frames: Frames | slice) -> None:
+        """Private pages that were written by force are clean, if no swap area has them (folio_clear_dirty)."""
+        flags = self.flags[frames]
+        self.flags[frames] = np.where(flags & PG_SWAPCACHE, flags, flags & (~PG_DIRTY & 0xFF))
+
     def lru_add_drain(self) -> None:
         """Empty the batches (mm/swap.c)."""
         if self._lazyfree:

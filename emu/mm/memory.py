@@ -314,13 +314,27 @@ def fault_with_more_rights(mm: AddressSpace, vma: Vma, address: int, access: Acc
         finally:
             vma.prot = allowed
             slot = mm.tables.leaf_slot(address)
-            if slot is not None and is_here(q[slot]):
-                writable = RW if allowed & Prot.WRITE and q[slot] & RW else 0
-                q[slot] = q[slot] & ~_RIGHTS | rights_of(vma) & ~RW | writable
+            if slot is not None:
+                _take_rights_again(mm, vma, address, slot)
             flush.flush()
         mm.take_fault(result)
         assert slot is not None
     return mm.tables.paddr_at(slot, address) >> PAGE_SHIFT
+
+
+def _take_rights_again(mm: AddressSpace, vma: Vma, address: int, slot: int) -> None:
+    """The VMA's own rights for what a fault with more has mapped, which may be more pages than the one at ``address``,
+    all by the same table.
+    """
+    words, number = mm.tables.words, 1
+    if mm.tables.entry_slot(address, 1) == slot:
+        start = max(address & -_PTE_TABLE_SPAN, vma.start)
+        slot -= (address - start) >> PAGE_SHIFT
+        number = (min((address & -_PTE_TABLE_SPAN) + _PTE_TABLE_SPAN, vma.end) - start) >> PAGE_SHIFT
+    entries = words[slot : slot + number]
+    mapped = here(entries)
+    writable = entries[mapped] & np.uint64(RW if vma.prot & Prot.WRITE else 0)
+    entries[mapped] = entries[mapped] & np.uint64(_CONTENT) | np.uint64(rights_of(vma) & ~RW) | writable
 
 
 def _swapped_out(mm: AddressSpace, vma: Vma, address: int, access: Access, slot: int) -> FaultResult:
