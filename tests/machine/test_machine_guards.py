@@ -134,6 +134,26 @@ def mapped(address: int) -> bool:
     return any(begin <= address < end for begin, end in ranges)
 
 
+def test_palignr_by_each_distance(tmp_path: Path) -> None:
+    """The operands differ from turn to turn; both ways have the same in memory."""
+    code = b"\xbb" + struct.pack("<I", DATA) + bytes.fromhex("b903000000")  # mov ebx, DATA; mov ecx, 3
+    loop = b""
+    for distance in range(40):
+        # movups xmm1, [rbx]; movups xmm2, [rbx+16]; palignr; movups [rbx+...], xmm1; and of a register with itself
+        loop += bytes.fromhex("0f100b0f105310660f3a0fca") + bytes([distance])
+        loop += b"\x0f\x11\x8b" + struct.pack("<i", 32 + 32 * distance)
+        loop += (
+            bytes.fromhex("660f3a0fd2") + bytes([distance]) + b"\x0f\x11\x93" + struct.pack("<i", 48 + 32 * distance)
+        )
+    loop += bytes.fromhex("4883c30affc9")  # add rbx, 10; dec ecx
+    code += loop + b"\x0f\x85" + struct.pack("<i", -len(loop) - 6) + bytes.fromhex("31ffb8e70000000f05")
+    path = tmp_path / "program"
+    path.write_bytes(elf(((TEXT, 5, code), (DATA, 6, bytes(n * 37 & 0xFF for n in range(0x1000))))))
+    path.chmod(0o755)
+    ran = compare(path)
+    assert (ran.ended, ran.made > 0) == ("0", True)
+
+
 @pytest.mark.parametrize("guards", [True, False])
 @pytest.mark.parametrize(("first", "ended"), [(True, "0"), (False, "SIGBUS")])
 def test_a_piece_is_another_one_in_another_mode(first: bool, ended: str, guards: bool, tmp_path: Path) -> None:
